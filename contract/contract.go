@@ -1,0 +1,82 @@
+// Package contract holds what the renderer writes into a manifest and the
+// sidecar reads inside the pod: ports, environment names, paths, labels and
+// annotation keys. Each stands here once, and both sides import it, so that a
+// rendered pod can't disagree with the binary it runs.
+//
+//	transformer ──writes──▶ manifest ──runs──▶ proxy
+//	      └──────────── contract ────────────────┘
+//
+// It holds constants and tables only, imports nothing outside the standard
+// library, and is the one package that transformer and proxy share.
+package contract
+
+// Ports of the sidecar. The first two are the defaults of the annotations
+// proxy-in-port and proxy-out-port; the admin port is fixed and bound to
+// loopback alone.
+const (
+	// InPort is where the reverse proxy takes inbound connections.
+	InPort = 4143
+	// OutPort is where the forward proxy takes HTTP, CONNECT and SOCKS.
+	OutPort = 4140
+	// AdminPort serves /metrics, /healthz and /connections on loopback.
+	AdminPort = 4100
+)
+
+// Identity of the sidecar's process. 1337 belongs to Envoy: Istio's iptables
+// rules let its traffic, by UID and by GID, out of the mesh.
+const (
+	// UID and GID are what the sidecar runs as unless configured otherwise.
+	UID = 2102
+	GID = 2102
+	// EnvoyUID is the user and group that Istio exempts from redirection.
+	EnvoyUID = 1337
+)
+
+// Names of what a rendered pod holds.
+const (
+	// Container is the sidecar's container name.
+	Container = "tapedeck-proxy"
+	// Binary is the path of the program in the image.
+	Binary = "/tapedeck"
+
+	// TrustVolume is the volume on which the sidecar writes the trust files
+	// and the application reads them.
+	TrustVolume = "tapedeck-trust"
+	// CAVolume brings the Secret with the CA's certificate and key, to the
+	// sidecar alone.
+	CAVolume = "tapedeck-ca"
+	// TLSInVolume brings the Secret of the annotation tls-in-secret.
+	TLSInVolume = "tapedeck-tls-in"
+	// TLSMutualVolume brings the Secret of the annotation tls-mutual-secret.
+	TLSMutualVolume = "tapedeck-tls-mutual"
+	// RecordingVolume keeps recordings when the sink is a directory.
+	RecordingVolume = "tapedeck-recordings"
+)
+
+// Paths inside the pod.
+const (
+	// TrustDir is where TrustVolume is mounted, in the sidecar and in the
+	// application's containers.
+	TrustDir = "/etc/ssl/speedscale"
+	// CABundle holds the public roots and the CA: for variables that replace
+	// a runtime's roots.
+	CABundle = TrustDir + "/ca-bundle.crt"
+	// CACert holds the CA alone: for variables that add to a runtime's roots.
+	CACert = TrustDir + "/tls.crt"
+	// TrustStore is a PKCS#12 store of the public roots and the CA, for Java.
+	TrustStore = TrustDir + "/cacerts.p12"
+	// TrustStorePassword is Java's customary one: the store holds no secret.
+	TrustStorePassword = "changeit"
+
+	// CADir holds the CA's tls.crt and tls.key, in the sidecar alone.
+	CADir = "/etc/tapedeck/ca"
+	// TLSInDir holds the inbound server's certificate and key.
+	TLSInDir = "/etc/tapedeck/tls-in"
+	// TLSMutualDir holds the client certificate and key for upstreams.
+	TLSMutualDir = "/etc/tapedeck/tls-mutual"
+	// RecordingDir is where RecordingVolume is mounted.
+	RecordingDir = "/var/lib/tapedeck/recordings"
+)
+
+// DefaultSink is where recordings go unless configured otherwise.
+const DefaultSink = "file://" + RecordingDir

@@ -1,0 +1,90 @@
+package contract
+
+// Env describes one environment variable of the sidecar's container.
+type Env struct {
+	// Name of the variable.
+	Name string
+	// Default is what the proxy assumes when the variable is unset or empty.
+	Default string
+	// Doc says in a sentence what the variable does.
+	Doc string
+}
+
+// Names of the sidecar's environment variables. Those without TAPEDECK_ are
+// the sidecar ecosystem's own, so manifests, compose files and task
+// definitions written for it keep working.
+const (
+	EnvCaptureMode      = "CAPTURE_MODE"
+	EnvProxyType        = "PROXY_TYPE"
+	EnvProxyProtocol    = "PROXY_PROTOCOL"
+	EnvProxyInPort      = "PROXY_IN_PORT"
+	EnvProxyOutPort     = "PROXY_OUT_PORT"
+	EnvReverseProxyHost = "REVERSE_PROXY_HOST"
+	EnvReverseProxyPort = "REVERSE_PROXY_PORT"
+	EnvProxyInAddress   = "TAPEDECK_IN_ADDRESS"
+
+	EnvTLSOutUnwrap        = "TLS_OUT_UNWRAP"
+	EnvTLSInUnwrap         = "TLS_IN_UNWRAP"
+	EnvTLSInPublicKey      = "TLS_IN_PUBLIC_KEY"
+	EnvTLSInPrivateKey     = "TLS_IN_PRIVATE_KEY"
+	EnvTLSMutualPublicKey  = "TLS_MUTUAL_PUBLIC_KEY"
+	EnvTLSMutualPrivateKey = "TLS_MUTUAL_PRIVATE_KEY"
+	EnvTLSCertDir          = "TLS_CERT_DIR"
+	EnvCADir               = "TAPEDECK_CA_DIR"
+
+	EnvSink           = "TAPEDECK_SINK"
+	EnvLogLevel       = "LOG_LEVEL"
+	EnvPrometheusPort = "PROMETHEUS_PORT"
+
+	EnvAppLabel       = "APP_LABEL"
+	EnvPodName        = "APP_POD_NAME"
+	EnvPodNamespace   = "APP_POD_NAMESPACE"
+	EnvNodeName       = "SPEC_NODENAME"
+	EnvServiceAccount = "SPEC_SERVICEACCOUNTNAME"
+	EnvHostIP         = "STATUS_HOST_IP"
+	EnvPodIP          = "STATUS_POD_IP"
+	EnvCluster        = "CLUSTER_NAME"
+
+	EnvUpstreamHTTPProxy  = "HTTP_PROXY"
+	EnvUpstreamHTTPSProxy = "HTTPS_PROXY"
+	EnvUpstreamAllProxy   = "ALL_PROXY"
+	EnvUpstreamNoProxy    = "NO_PROXY"
+)
+
+// Envs lists every variable that the proxy reads, in the order in which the
+// renderer writes them and the reference page shows them.
+func Envs() []Env {
+	return []Env{
+		{EnvCaptureMode, "proxy", "Capture mode; `proxy` is the only one."},
+		{EnvProxyType, "dual", "Which halves run: `reverse` (inbound), `forward` (outbound) or `dual` (both)."},
+		{EnvProxyProtocol, "tcp:http", "What the halves speak: `tcp` (reverse only), `http`, `socks`, `tcp:http` or `tcp:socks` (dual only)."},
+		{EnvProxyInPort, "4143", "Port of the reverse proxy."},
+		{EnvProxyOutPort, "4140", "Port of the forward proxy; HTTP, CONNECT, SOCKS4, SOCKS4a and SOCKS5 are all understood on it."},
+		{EnvProxyInAddress, "loopback", "Where the reverse proxy listens: `loopback` (127.0.0.1 and ::1, which is where an Istio Sidecar sends) or `all` (every address of the pod, for a Service that points at it)."},
+		{EnvReverseProxyHost, "localhost", "Host the reverse proxy forwards to; `https://host` makes it speak TLS to the application."},
+		{EnvReverseProxyPort, "80", "Port the reverse proxy forwards to."},
+		{EnvTLSOutUnwrap, "false", "Intercept the TLS of outbound connections."},
+		{EnvTLSInUnwrap, "false", "Terminate the TLS of inbound connections."},
+		{EnvTLSInPublicKey, "", "File with the inbound server's certificate chain, PEM."},
+		{EnvTLSInPrivateKey, "", "File with the inbound server's private key, PEM."},
+		{EnvTLSMutualPublicKey, "", "File with the client certificate shown to upstreams, PEM."},
+		{EnvTLSMutualPrivateKey, "", "File with the client certificate's private key, PEM."},
+		{EnvTLSCertDir, TrustDir, "Directory into which the sidecar writes the trust files that the application reads."},
+		{EnvCADir, CADir, "Directory with the CA's `tls.crt` and `tls.key`."},
+		{EnvSink, DefaultSink, "Where recordings go, as a URL: `file:///directory`."},
+		{EnvLogLevel, "info", "Log level: `debug`, `info`, `warn` or `error`."},
+		{EnvPrometheusPort, "", "Port that serves `/metrics` on the pod's address, for scraping; unset: on the loopback admin port only."},
+		{EnvAppLabel, "", "Name under which exchanges are recorded; the workload's `app` label, or its name."},
+		{EnvPodName, "", "Pod's name."},
+		{EnvPodNamespace, "", "Pod's namespace."},
+		{EnvNodeName, "", "Node's name."},
+		{EnvServiceAccount, "", "Pod's service account."},
+		{EnvHostIP, "", "Node's address."},
+		{EnvPodIP, "", "Pod's address."},
+		{EnvCluster, "undefined", "Cluster's name, written into every record."},
+		{EnvUpstreamHTTPProxy, "", "Proxy that plain HTTP is chained to: what the application had in this variable."},
+		{EnvUpstreamHTTPSProxy, "", "Proxy that TLS is chained to: what the application had in this variable."},
+		{EnvUpstreamAllProxy, "", "Proxy that everything else is chained to: what the application had in this variable."},
+		{EnvUpstreamNoProxy, "", "Hosts reached without that proxy: what the application had in this variable."},
+	}
+}
