@@ -1,0 +1,119 @@
+package recording
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// full has every field set, with what is hard to write in it.
+func full() *Exchange {
+	ts := time.Date(2026, 11, 22, 20, 15, 0, 123456789, time.UTC)
+	messages := []Message{
+		{From: Client, At: 12, Type: "text", More: true, Compressed: true, Size: 99, Data: []byte("hello")},
+		{From: Server, At: 34},
+	}
+	return &Exchange{
+		MsgType: MsgType, Resource: "cart", TS: ts, IsTLS: true, L7Protocol: HTTPS, Duration: 17, ALPN: "h2",
+		Tags: Tags{{"proxyType", "dual"}, {"odd \"name\"\n", "\x00\x1f\x7f</script>&\u2028\u2029é\xff"}},
+		UUID: UUID{1, 2, 3, 0xff}, Direction: In, Cluster: "c", Namespace: "n", Service: "cart", Tech: "JSON",
+		NetworkAddress: "127.0.0.1:8080", Command: "POST", Location: "/a", Status: "200",
+		HTTP: &HTTP{
+			Req: HTTPRequest{URL: "/a", URI: "/a?b=<c>&d", Version: "1.1", Method: "POST", Host: "h",
+				Headers: Headers{{"Accept", "*/*"}, {"X-A", "1"}, {"Via", ""}, {"X-A", "2\t\b\f\r\\"}}, Body: []byte("{}")},
+			Res: HTTPResponse{ContentType: "application/json", StatusCode: 200, StatusMessage: "200 OK",
+				Headers: Headers{{"Set-Cookie", "a=b"}, {"Set-Cookie", "c=d"}}, Body: []byte{0, 255}},
+		},
+		GRPC:      &Conversation{Part: 1, Last: true, ClientBytes: math.MaxInt64, ServerBytes: 1, Messages: messages},
+		WebSocket: &Conversation{Part: 2, Messages: messages[:1]},
+		TCP:       &Conversation{},
+		Signature: map[string][]byte{"http:url": []byte("/a"), "http:host": {}, "b": nil},
+		NetInfo: &NetInfo{ID: "7", StartTime: ts,
+			Downstream: Endpoint{Established: ts, IPAddress: "::1", Port: 5, BytesSent: 443},
+			Upstream:   Endpoint{Hostname: "db"}},
+	}
+}
+
+// marshal is encoding/json's opinion.
+func marshal(t testing.TB, e *Exchange) string {
+	t.Helper()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		t.Fatal(err)
+	}
+	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+func TestAppendJSONEqualsEncodingJSON(t *testing.T) {
+	for name, e := range map[string]*Exchange{"full": full(), "empty": {}, "nested empties": {
+		HTTP: &HTTP{}, NetInfo: &NetInfo{}, WebSocket: &Conversation{Messages: []Message{{}}}, Tags: Tags{}, Signature: map[string][]byte{},
+	}} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(marshal(t, e), string(e.AppendJSON(nil))); diff != "" {
+				t.Errorf("encoding/json (-) against AppendJSON (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestJSONRoundTrip(t *testing.T) {
+	want := full()
+	want.Tags[1].Value = "\x00\x1f\x7f</script>&\u2028\u2029é\ufffd" // not UTF-8: the one thing that is lost
+	want.HTTP.Req.Headers = Headers{{"Accept", "*/*"}, {"X-A", "1"}, {"X-A", "2\t\b\f\r\\"}, {"Via", ""}}
+	var got Exchange
+	if err := json.Unmarshal(full().AppendJSON(nil), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, &got); diff != "" {
+		t.Errorf("want (-) got (+):\n%s", diff)
+	}
+}
+
+// The lists and objects that the package writes by hand mean the same to a
+// reader that knows nothing of the package.
+func TestHeadersAreAnObjectOfLists(t *testing.T) {
+	var got map[string][]string
+	if err := json.Unmarshal(appendHeaders(nil, full().HTTP.Req.Headers), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{"Accept": {"*/*"}, "X-A": {"1", "2\t\b\f\r\\"}, "Via": {""}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("want (-) got (+):\n%s", diff)
+	}
+}
+
+func TestAppendJSONAllocatesNothing(t *testing.T) {
+	e, buf := full(), make([]byte, 0, 8<<10)
+	e.Signature = nil // capture doesn't write it
+	if n := testing.AllocsPerRun(100, func() { e.AppendJSON(buf) }); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+func FuzzAppendString(f *testing.F) {
+	f.Add("plain")
+	f.Add("\x00\"\\\u2028\xff\xe2\x80")
+	f.Fuzz(func(t *testing.T, s string) {
+		e := &Exchange{Location: s, Tags: Tags{{s, s}}}
+		if got, want := string(e.AppendJSON(nil)), marshal(t, e); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+}
+
+func BenchmarkAppendJSON(b *testing.B) {
+	e := full()
+	e.Signature, e.GRPC, e.WebSocket, e.TCP = nil, nil, nil, nil
+	buf := e.AppendJSON(nil)
+	b.SetBytes(int64(len(buf)))
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = e.AppendJSON(buf[:0])
+	}
+}

@@ -1,0 +1,78 @@
+package recording
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"time"
+)
+
+// Options of [Open]. Zero values mean the defaults.
+type Options struct {
+	// SegmentOptions name segments and limit them.
+	SegmentOptions
+	// QueueBytes bounds what waits in memory; DefaultQueueBytes.
+	QueueBytes int
+	// FlushEvery bounds what a killed process loses; DefaultFlushEvery.
+	FlushEvery time.Duration
+	// RedactHeaders are redacted besides the usual ones.
+	RedactHeaders []string
+	// KeepSecrets turns redaction off.
+	KeepSecrets bool
+}
+
+// Recorder is a [Sink] that keeps exchanges in a store. It owns one goroutine,
+// which Close ends.
+type Recorder struct {
+	Sink
+	queue *Queue
+}
+
+// Stats returns the counts as of now.
+func (r *Recorder) Stats() Stats { return r.queue.Stats() }
+
+// Open returns a recorder for the place that the URL names: file:///directory,
+// or the path of a directory. The directory need not exist: it is made for the
+// first segment, and again if it vanishes.
+func Open(place string, o Options) (*Recorder, error) {
+	u, err := url.Parse(place)
+	if err != nil {
+		return nil, fmt.Errorf("open recording %q: %w", place, err)
+	}
+	dir := place
+	switch {
+	case u.Scheme == "file" && (u.Host == "" || u.Host == "localhost") && u.Path != "":
+		dir = filepath.FromSlash(u.Path)
+	case u.Scheme == "" && place != "":
+	default:
+		return nil, fmt.Errorf("open recording %q: want file:///directory or the path of a directory", place)
+	}
+	return OpenStore(Dir(dir), o)
+}
+
+// OpenStore is Open for any store.
+func OpenStore(store Store, o Options) (*Recorder, error) {
+	segments, err := NewSegments(store, o.SegmentOptions)
+	if err != nil {
+		return nil, err
+	}
+	q := NewQueue(segments, o.QueueBytes, o.FlushEvery)
+	r := &Recorder{Sink: q, queue: q}
+	if !o.KeepSecrets {
+		r.Sink = NewRedact(q, o.RedactHeaders...)
+	}
+	return r, nil
+}
+
+// Discard is a [Sink] that keeps nothing.
+type Discard struct{}
+
+// Write implements [Sink].
+func (Discard) Write(*Exchange) error { return nil }
+
+// Flush implements [Sink].
+func (Discard) Flush(context.Context) error { return nil }
+
+// Close implements [Sink].
+func (Discard) Close(context.Context) error { return nil }

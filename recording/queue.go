@@ -1,0 +1,226 @@
+package recording
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Lines stores encoded exchanges. One goroutine calls it, and it may take its
+// time. Each method returns how many records are lost: of this call, or of
+// earlier calls and only now known to be; err then says why.
+type Lines interface {
+	// WriteLines takes n whole lines, each ending in a newline.
+	WriteLines(p []byte, n int) (lost int, err error)
+	// Flush hands what was written to the operating system, so that it
+	// outlives the process. It is also the clock for time limits.
+	Flush() (lost int, err error)
+	// Close makes everything durable.
+	Close() (lost int, err error)
+}
+
+// Defaults of [NewQueue].
+const (
+	// DefaultQueueBytes bounds the encoded exchanges in memory.
+	DefaultQueueBytes = 4 << 20
+	// DefaultFlushEvery is how much of the tail a killed process loses.
+	DefaultFlushEvery = time.Second
+)
+
+// wakeBytes is when the writer is woken before its next tick: enough for the
+// compressor to find what repeats, and for one wake-up to serve many records.
+const wakeBytes = 128 << 10
+
+// Queue is a [Sink] between those who may not wait and [Lines], which may. It
+// encodes in the caller's goroutine and writes, in batches, from its own.
+type Queue struct {
+	lines Lines
+	max   int
+	every time.Duration
+
+	scratch sync.Pool // of *[]byte
+
+	mu      sync.Mutex
+	batch   []byte // lines that wait
+	records int    // in batch
+	writing int    // bytes of the batch that is being written
+	flying  int    // records in it
+	closed  bool
+	stats   Stats
+
+	wake  chan struct{}
+	ask   chan request
+	ended chan struct{}
+}
+
+// request asks the writer to flush, and to end.
+type request struct {
+	close bool
+	done  chan error
+}
+
+// NewQueue starts a queue in front of lines. It holds at most maxBytes of
+// encoded exchanges, and flushes lines every so often. Zero values mean the
+// defaults. Close ends it.
+func NewQueue(lines Lines, maxBytes int, flushEvery time.Duration) *Queue {
+	if maxBytes <= 0 {
+		maxBytes = DefaultQueueBytes
+	}
+	if flushEvery <= 0 {
+		flushEvery = DefaultFlushEvery
+	}
+	q := &Queue{
+		lines: lines,
+		max:   maxBytes,
+		every: flushEvery,
+		wake:  make(chan struct{}, 1),
+		ask:   make(chan request),
+		ended: make(chan struct{}),
+	}
+	q.scratch.New = func() any { return new([]byte) }
+	go q.run()
+	return q
+}
+
+// Write implements [Sink].
+func (q *Queue) Write(e *Exchange) error {
+	buf := q.scratch.Get().(*[]byte)
+	line := append(e.AppendJSON((*buf)[:0]), '\n')
+	err := q.put(line)
+	if cap(line) <= wakeBytes { // one huge exchange shall not stay for good
+		*buf = line
+		q.scratch.Put(buf)
+	}
+	return err
+}
+
+func (q *Queue) put(line []byte) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	drop := func(r Reason) error {
+		q.stats.Dropped[r]++
+		return r
+	}
+	switch {
+	case q.closed:
+		return drop(Closed)
+	case len(line) > q.max:
+		return drop(TooLarge)
+	case len(q.batch)+q.writing+len(line) > q.max:
+		return drop(QueueFull)
+	}
+	q.batch = append(q.batch, line...)
+	q.records++
+	q.stats.Accepted++
+	if len(q.batch) >= min(wakeBytes, q.max/2) {
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// Stats returns the counts as of now.
+func (q *Queue) Stats() Stats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.stats
+	s.Pending = uint64(q.records + q.flying)
+	s.Stored = s.Accepted - s.Pending - s.Dropped[StoreFailed]
+	return s
+}
+
+// Flush implements [Sink].
+func (q *Queue) Flush(ctx context.Context) error { return q.request(ctx, false) }
+
+// Close implements [Sink]. Once ctx is done it returns, and the writer ends by
+// itself as soon as the store lets it.
+func (q *Queue) Close(ctx context.Context) error {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	return q.request(ctx, true)
+}
+
+func (q *Queue) request(ctx context.Context, end bool) error {
+	r := request{close: end, done: make(chan error, 1)}
+	select {
+	case q.ask <- r:
+	case <-q.ended:
+		return nil
+	case <-ctx.Done():
+		if end { // the writer is busy: leave the wish behind
+			go func() {
+				select {
+				case q.ask <- r:
+				case <-q.ended:
+				}
+			}()
+		}
+		return ctx.Err()
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (q *Queue) run() {
+	defer close(q.ended)
+	tick := time.NewTicker(q.every)
+	defer tick.Stop()
+	var spare []byte
+	for {
+		select {
+		case <-q.wake:
+			spare, _ = q.write(spare)
+		case <-tick.C:
+			spare, _ = q.write(spare)
+			q.settle(q.lines.Flush())
+		case r := <-q.ask:
+			var err, last error
+			spare, err = q.write(spare)
+			if r.close {
+				last = q.settle(q.lines.Close())
+			} else {
+				last = q.settle(q.lines.Flush())
+			}
+			if last != nil {
+				err = last
+			}
+			r.done <- err
+			if r.close {
+				return
+			}
+		}
+	}
+}
+
+// write hands the waiting batch to lines, with spare in its place, and returns
+// the buffer that is now free.
+func (q *Queue) write(spare []byte) ([]byte, error) {
+	q.mu.Lock()
+	batch, n := q.batch, q.records
+	q.batch, q.records = spare[:0], 0
+	q.writing, q.flying = len(batch), n
+	q.mu.Unlock()
+	var err error
+	if n > 0 {
+		lost, e := q.lines.WriteLines(batch, n)
+		err = q.settle(lost, e)
+	}
+	return batch, err
+}
+
+// settle books what a call of lines came to.
+func (q *Queue) settle(lost int, err error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.writing, q.flying = 0, 0
+	q.stats.Dropped[StoreFailed] += uint64(lost)
+	q.stats.Err = err
+	return err
+}

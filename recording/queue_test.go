@@ -1,0 +1,318 @@
+package recording
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// numbered is an exchange that can be told from others.
+func numbered(n int) *Exchange {
+	return &Exchange{MsgType: MsgType, Direction: In, Location: fmt.Sprintf("/%d", n),
+		HTTP: &HTTP{Req: HTTPRequest{Body: bytes.Repeat([]byte{byte(n)}, 100)}}}
+}
+
+// locations reads back a directory: the locations found, and errors.
+func locations(t *testing.T, dir string) (found []string, errs []error) {
+	t.Helper()
+	for e, err := range All(os.DirFS(dir)) {
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		found = append(found, e.Location)
+	}
+	return found, errs
+}
+
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			rel, _ := filepath.Rel(dir, name)
+			names = append(names, rel)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestRecordedExchangesAreReadBackInOrder(t *testing.T) {
+	dir := t.TempDir()
+	r, err := Open("file://"+dir, Options{SegmentOptions: SegmentOptions{Namespace: "shop", Workload: "cart", Pod: "cart-0", MaxBytes: 4 << 10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 100 {
+		if err := r.Write(numbered(n)); err != nil {
+			t.Fatal(err)
+		}
+		if n%10 == 0 { // so that segments fill
+			if err := r.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	found, errs := locations(t, dir)
+	if len(errs) > 0 || len(found) != 100 || found[0] != "/0" || found[99] != "/99" {
+		t.Errorf("found %d: %v, errors %v", len(found), found, errs)
+	}
+	names := files(t, dir)
+	if len(names) < 2 {
+		t.Errorf("%d segments, want several: %v", len(names), names)
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, "namespace=shop/workload=cart/date=") || !strings.HasSuffix(name, ".jsonl.zst") {
+			t.Errorf("segment is named %s", name)
+		}
+	}
+	if err := r.Write(numbered(0)); err != Closed {
+		t.Errorf("write after close: %v, want %v", err, Closed)
+	}
+	if s := r.Stats(); s.Stored != 100 || s.Accepted != 100 || s.Total() != 1 || s.Dropped[Closed] != 1 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// gate is Lines that wait until they are let through.
+type gate struct {
+	open    chan struct{}
+	records int
+}
+
+func (g *gate) WriteLines(_ []byte, n int) (int, error) { <-g.open; g.records += n; return 0, nil }
+func (g *gate) Flush() (int, error)                     { return 0, nil }
+func (g *gate) Close() (int, error)                     { return 0, nil }
+
+func TestWriteNeverWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{open: make(chan struct{})}
+		q := NewQueue(g, 10<<10, time.Second)
+		time.Sleep(1500 * time.Millisecond) // bubble time
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for n := range 200 {
+					q.Write(numbered(n))
+				}
+			})
+		}
+		wg.Wait() // with the store shut
+		if err := q.Write(&Exchange{Location: strings.Repeat("x", 20<<10)}); err != TooLarge {
+			t.Errorf("huge exchange: %v, want %v", err, TooLarge)
+		}
+		s := q.Stats()
+		if s.Accepted == 0 || s.Dropped[QueueFull] == 0 || s.Accepted+s.Dropped[QueueFull] != 800 || s.Dropped[TooLarge] != 1 {
+			t.Errorf("store shut: %+v", s)
+		}
+		close(g.open)
+		if err := q.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s := q.Stats(); uint64(g.records) != s.Stored || s.Pending != 0 || s.Stored != s.Accepted {
+			t.Errorf("after close: %d reached the store, %+v", g.records, s)
+		}
+	})
+}
+
+func TestCloseGivesUpWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{open: make(chan struct{})}
+		q := NewQueue(g, 0, time.Second)
+		q.Write(numbered(1))
+		time.Sleep(2 * time.Second) // the writer now waits in the store
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if err := q.Close(ctx); !errors.Is(err, ctx.Err()) {
+			t.Errorf("close: %v", err)
+		}
+		close(g.open) // and the bubble ends only if the writer does
+	})
+}
+
+// flaky is a Store in memory that fails when told to.
+type flaky struct {
+	fail     error
+	after    int // bytes that are still taken before fail strikes
+	segments []*memory
+}
+
+type memory struct {
+	store     *flaky
+	data      []byte
+	committed bool
+}
+
+func (f *flaky) Create(string) (Segment, error) {
+	if f.fail != nil && f.after <= 0 {
+		return nil, f.fail
+	}
+	m := &memory{store: f}
+	f.segments = append(f.segments, m)
+	return m, nil
+}
+
+func (m *memory) Write(p []byte) (int, error) {
+	n := len(p)
+	if m.store.fail != nil {
+		n = min(n, m.store.after)
+		m.store.after -= n
+	}
+	m.data = append(m.data, p[:n]...)
+	if n < len(p) {
+		return n, m.store.fail
+	}
+	return n, nil
+}
+func (m *memory) Truncate(n int64) error { m.data = m.data[:n]; return nil }
+func (m *memory) Check() error           { return nil }
+func (m *memory) Commit() error          { m.committed = true; return nil }
+
+// count reads the records that the store holds.
+func (f *flaky) count(t *testing.T) (n int) {
+	t.Helper()
+	for _, m := range f.segments {
+		if !m.committed {
+			t.Error("a segment was left open")
+		}
+		r, err := NewReader(bytes.NewReader(m.data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err = nil; err == nil; {
+			if err = r.Next(new(Exchange)); err == nil {
+				n++
+			}
+		}
+		if err != io.EOF && err != ErrTorn {
+			t.Error(err)
+		}
+		r.Close()
+	}
+	return n
+}
+
+// A disk may fill up at any byte. What is counted as stored is then found by
+// readers, what isn't found is counted as dropped, and recording goes on when there is room again.
+func TestFullDiskLosesExactlyWhatIsCounted(t *testing.T) {
+	for room := range 350 { // twenty records take more
+		synctest.Test(t, func(t *testing.T) {
+			store := &flaky{fail: syscall.ENOSPC, after: room}
+			r, err := OpenStore(store, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			write := func(from, to int) {
+				for n := from; n < to; n++ {
+					if err := r.Write(numbered(n)); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(300 * time.Millisecond)
+				}
+			}
+			write(0, 20)
+			s := r.Stats()
+			if s.Dropped[StoreFailed] == 0 {
+				t.Errorf("room for %d bytes: %+v", room, s)
+			}
+			synctest.Wait()
+			store.fail = nil
+			time.Sleep(2 * time.Second)
+			write(20, 40)
+			if err := r.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s = r.Stats()
+			if found := store.count(t); uint64(found) != s.Stored || found < 20 || s.Accepted != 40 {
+				t.Errorf("room for %d bytes: %d found, %+v", room, found, s)
+			}
+		})
+	}
+}
+
+func TestVanishedDirectoryIsMadeAnew(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "recordings")
+	r, err := Open(root, Options{FlushEvery: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Write(numbered(1))
+	if err := r.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(root); err != nil {
+		t.Fatal(err)
+	}
+	r.Write(numbered(2))
+	if err := r.Flush(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("flush into nothing: %v", err)
+	}
+	if s := r.Stats(); s.Dropped[StoreFailed] != 2 || s.Stored != 0 {
+		t.Errorf("stats %+v", s)
+	}
+	for n := 3; r.Stats().Stored == 0; n++ { // until the pause is over
+		r.Write(numbered(n))
+		r.Flush(t.Context())
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if found, errs := locations(t, root); len(found) != int(r.Stats().Stored) || len(errs) > 0 {
+		t.Errorf("found %v, errors %v, %+v", found, errs, r.Stats())
+	}
+}
+
+func TestSegmentsEndWithAgeAndHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		r, err := Open(dir, Options{SegmentOptions: SegmentOptions{MaxAge: 20 * time.Minute}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The bubble begins at midnight: 0:50 to 1:00 by the hour, then by age.
+		time.Sleep(50*time.Minute + time.Second/2)
+		for range 40 {
+			r.Write(numbered(0))
+			time.Sleep(time.Minute)
+		}
+		r.Close(t.Context())
+		var hours []string
+		for _, name := range files(t, dir) {
+			_, base, _ := strings.Cut(name, "/hour=")
+			hours = append(hours, base[:2])
+		}
+		if got := strings.Join(hours, " "); got != "00 01 01" {
+			t.Errorf("segments in hours %s, want 00 01 01", got)
+		}
+	})
+}
+
+func TestOpenRefusesWhatItCantKeep(t *testing.T) {
+	for _, place := range []string{"", "s3://bucket", "file://host/dir", "file:", "http://x/y", "%zz://"} {
+		if r, err := Open(place, Options{}); err == nil {
+			r.Close(t.Context())
+			t.Errorf("%q was opened", place)
+		}
+	}
+}

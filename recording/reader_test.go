@@ -1,0 +1,185 @@
+package recording
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+)
+
+// segmentOf gives the bytes of a compressed segment of n records that was
+// flushed after each, and how many bytes there were after each flush.
+func segmentOf(t testing.TB, n int) (data []byte, flushed []int) {
+	t.Helper()
+	store := &flaky{}
+	s, err := NewSegments(store, SegmentOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		s.WriteLines(append(numbered(i).AppendJSON(nil), '\n'), 1)
+		s.Flush()
+		flushed = append(flushed, len(store.segments[0].data))
+	}
+	s.Close()
+	return store.segments[0].data, flushed
+}
+
+// kill -9 leaves a segment cut anywhere. Every record flushed before the cut
+// is read, and no error but ErrTorn comes.
+func TestReaderSkipsATornTail(t *testing.T) {
+	data, flushed := segmentOf(t, 8)
+	var plain bytes.Buffer
+	for i := range 8 {
+		plain.Write(append(numbered(i).AppendJSON(nil), '\n'))
+	}
+	check := func(name string, whole []byte, atLeast func(cut int) int) {
+		for cut := range len(whole) + 1 {
+			n, err := readAll(whole[:cut])
+			if err != nil && err != ErrTorn {
+				t.Fatalf("%s cut at %d: %v", name, cut, err)
+			}
+			if n < atLeast(cut) {
+				t.Fatalf("%s cut at %d: %d records, want at least %d", name, cut, n, atLeast(cut))
+			}
+			if cut == len(whole) && (n != 8 || err != nil) {
+				t.Errorf("%s whole: %d records, %v", name, n, err)
+			}
+		}
+	}
+	check("compressed", data, func(cut int) (n int) {
+		for n < len(flushed) && flushed[n] <= cut {
+			n++
+		}
+		return n
+	})
+	check("plain", plain.Bytes(), func(cut int) int { return bytes.Count(plain.Bytes()[:cut], []byte("\n")) })
+}
+
+func readAll(data []byte) (n int, err error) {
+	r, err := NewReader(bytes.NewReader(data))
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	for {
+		var e Exchange
+		if err := r.Next(&e); err == io.EOF {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+		n++
+	}
+}
+
+func TestReaderGoesOnAfterABadLine(t *testing.T) {
+	in := `{"location":"/1"}
+not json
+{"uuid":"short"}
+
+{"location":"/2"}
+{"loc`
+	var got []string
+	for e, err := range All(fstest.MapFS{"a/b.jsonl": {Data: []byte(in)}, "a/notes.txt": {Data: []byte("no segment")}}) {
+		if err != nil {
+			got = append(got, err.Error())
+			if strings.Contains(err.Error(), "torn") != errors.Is(err, ErrTorn) {
+				t.Errorf("%v isn't ErrTorn", err)
+			}
+			continue
+		}
+		got = append(got, e.Location)
+	}
+	want := []string{
+		"/1",
+		"read segment a/b.jsonl: line 2: invalid character 'o' in literal null (expecting 'u')",
+		`read segment a/b.jsonl: line 3: uuid "short": not 32 hexadecimal digits, nor base64 of 16 bytes`,
+		"/2",
+		"read segment a/b.jsonl: torn tail",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestReaderReadsSegmentsStillBeingWritten(t *testing.T) {
+	dir := t.TempDir()
+	r, err := Open(dir, Options{FlushEvery: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(t.Context())
+	r.Write(numbered(1))
+	r.Flush(t.Context())
+	found, errs := locations(t, dir)
+	if len(found) != 1 || len(errs) != 1 || !errors.Is(errs[0], ErrTorn) {
+		t.Errorf("found %v, errors %v", found, errs)
+	}
+	if names := files(t, dir); len(names) != 1 || filepath.Ext(names[0]) != partSuffix {
+		t.Errorf("files %v", names)
+	}
+}
+
+// An RRPair as the ecosystem's own recorder wrote it is read, and what is
+// written of it holds the same.
+func TestForeignRecordIsRead(t *testing.T) {
+	line, err := os.ReadFile("testdata/foreign.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewReader(bytes.NewReader(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e Exchange
+	if err := r.Next(&e); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(e.AppendJSON(nil)), strings.TrimSpace(string(line)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	data, _ := segmentOf(f, 3)
+	f.Add(data)
+	f.Add(data[:len(data)/2])
+	f.Add([]byte(`{"tags":{"a":"b"},"http":{"req":{"headers":{"A":["b"]}}}}` + "\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := NewReader(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		defer r.Close()
+		for {
+			var e Exchange
+			err := r.Next(&e)
+			var bad *LineError
+			switch {
+			case errors.As(err, &bad):
+			case err != nil:
+				return
+			default:
+				// What was read can be written, and means the same when read again.
+				once := e.AppendJSON(nil)
+				again, err := NewReader(bytes.NewReader(append(once, '\n')))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var e2 Exchange
+				if err := again.Next(&e2); err != nil {
+					t.Fatalf("%s: %v", once, err)
+				}
+				if twice := e2.AppendJSON(nil); !bytes.Equal(once, twice) {
+					t.Fatalf("%s became %s", once, twice)
+				}
+			}
+		}
+	})
+}

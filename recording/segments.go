@@ -1,0 +1,230 @@
+package recording
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Store keeps segments by key, as a directory or a bucket does.
+type Store interface {
+	// Create begins a segment under a key that isn't in use, else the error
+	// wraps [fs.ErrExist].
+	Create(key string) (Segment, error)
+}
+
+// Segment is a file in the making.
+type Segment interface {
+	io.Writer
+	// Truncate discards all but the first n bytes.
+	Truncate(n int64) error
+	// Check tells whether the segment is still there to be written to.
+	Check() error
+	// Commit makes the segment durable under its key, and closes it.
+	Commit() error
+}
+
+// Defaults of [SegmentOptions].
+const (
+	DefaultSegmentBytes = 64 << 20
+	DefaultSegmentAge   = 5 * time.Minute
+)
+
+// retryAfter is how long a failed store is left alone.
+const retryAfter = time.Second
+
+// window is how far back the compressor looks. It decides how much memory the
+// compressor takes, about four times the window.
+const window = 512 << 10
+
+// SegmentOptions say when a segment ends and how it is named. Zero values mean
+// the defaults.
+type SegmentOptions struct {
+	// Namespace, Workload and Pod are parts of the key; unknown ones become
+	// `undefined`.
+	Namespace, Workload, Pod string
+	// MaxBytes is the uncompressed size at which a segment ends.
+	MaxBytes int64
+	// MaxAge is the age at which it ends. It ends with the hour, too.
+	MaxAge time.Duration
+}
+
+// Segments is [Lines] that compresses into a [Store], segment after segment:
+//
+//	namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.jsonl.zst
+//
+// What can't be written is given up, not tried again: the segment is cut back
+// to where it was whole, and the next one begins when the store works again.
+type Segments struct {
+	store Store
+	opts  SegmentOptions
+	enc   *zstd.Encoder
+	seq   int
+
+	open    *openSegment // nil between segments
+	retryAt time.Time
+	err     error // why the last segment failed; nil once one has begun
+}
+
+type openSegment struct {
+	Segment
+	born    time.Time
+	raw     int64 // bytes before compression
+	written int64 // bytes after it
+	flushed int64 // written up to the last flush
+	records int   // up to the last flush
+	loose   int   // since
+}
+
+func (s *openSegment) Write(p []byte) (int, error) {
+	n, err := s.Segment.Write(p)
+	s.written += int64(n)
+	return n, err
+}
+
+// NewSegments returns [Lines] for the store.
+func NewSegments(store Store, opts SegmentOptions) (*Segments, error) {
+	if opts.MaxBytes <= 0 {
+		opts.MaxBytes = DefaultSegmentBytes
+	}
+	if opts.MaxAge <= 0 {
+		opts.MaxAge = DefaultSegmentAge
+	}
+	enc, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderConcurrency(1),
+		zstd.WithLowerEncoderMem(true),
+		zstd.WithWindowSize(window))
+	if err != nil {
+		return nil, fmt.Errorf("start zstd: %w", err)
+	}
+	return &Segments{store: store, opts: opts, enc: enc}, nil
+}
+
+// WriteLines implements [Lines].
+func (s *Segments) WriteLines(p []byte, n int) (lost int, err error) {
+	if s.open == nil {
+		if err := s.begin(); err != nil {
+			return n, err
+		}
+	}
+	s.open.loose += n
+	s.open.raw += int64(len(p))
+	if _, err := s.enc.Write(p); err != nil {
+		return s.abandon(fmt.Errorf("write segment: %w", err))
+	}
+	if s.open.raw >= s.opts.MaxBytes {
+		return s.end()
+	}
+	return 0, nil
+}
+
+// Flush implements [Lines].
+func (s *Segments) Flush() (lost int, err error) {
+	o := s.open
+	if o == nil {
+		return 0, s.err
+	}
+	if err := o.Check(); err != nil {
+		return s.abandon(fmt.Errorf("check segment: %w", err))
+	}
+	now := time.Now()
+	if now.Sub(o.born) >= s.opts.MaxAge || !now.Truncate(time.Hour).Equal(o.born.Truncate(time.Hour)) {
+		return s.end()
+	}
+	if o.loose == 0 {
+		return 0, nil
+	}
+	if err := s.enc.Flush(); err != nil {
+		return s.abandon(fmt.Errorf("flush segment: %w", err))
+	}
+	o.settle()
+	return 0, nil
+}
+
+// Close implements [Lines].
+func (s *Segments) Close() (lost int, err error) {
+	if s.open == nil {
+		return 0, s.err
+	}
+	return s.end()
+}
+
+// settle marks what was written so far as whole.
+func (o *openSegment) settle() {
+	o.flushed = o.written
+	o.records += o.loose
+	o.loose = 0
+}
+
+func (s *Segments) begin() error {
+	now := time.Now()
+	if now.Before(s.retryAt) {
+		return s.err
+	}
+	seg, err := s.store.Create(s.key(now))
+	s.seq++
+	if err != nil {
+		return s.pause(fmt.Errorf("begin segment: %w", err))
+	}
+	s.open = &openSegment{Segment: seg, born: now}
+	s.err = nil
+	s.enc.Reset(s.open)
+	return nil
+}
+
+func (s *Segments) end() (lost int, err error) {
+	o := s.open
+	if err := s.enc.Close(); err != nil {
+		return s.abandon(fmt.Errorf("end segment: %w", err))
+	}
+	o.settle()
+	s.open = nil
+	if err := o.Commit(); err != nil {
+		return o.records, s.pause(fmt.Errorf("end segment: %w", err))
+	}
+	return 0, nil
+}
+
+// abandon ends a segment that can't be written further, keeping what is whole.
+func (s *Segments) abandon(cause error) (lost int, err error) {
+	o := s.open
+	s.open = nil
+	s.enc.Reset(nil)
+	lost = o.loose
+	if o.Truncate(o.flushed) != nil || o.Commit() != nil {
+		lost += o.records
+	}
+	return lost, s.pause(cause)
+}
+
+func (s *Segments) pause(err error) error {
+	s.retryAt, s.err = time.Now().Add(retryAfter), err
+	return err
+}
+
+func (s *Segments) key(now time.Time) string {
+	now = now.UTC()
+	return fmt.Sprintf("namespace=%s/workload=%s/date=%s/hour=%s/%s-%s-%d.jsonl.zst",
+		keyPart(s.opts.Namespace), keyPart(s.opts.Workload), now.Format("2006-01-02"), now.Format("15"),
+		now.Format("20060102T150405.000Z"), keyPart(s.opts.Pod), s.seq)
+}
+
+// keyPart makes a name fit to be part of a path: what isn't a letter, a digit,
+// or one of -_. becomes a dash.
+func keyPart(name string) string {
+	if name == "" {
+		return Undefined
+	}
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_', r == '.':
+			return r
+		}
+		return '-'
+	}, name)
+	return strings.TrimLeft(name, ".")
+}

@@ -1,0 +1,66 @@
+package recording
+
+import "context"
+
+// Sink takes exchanges. Its methods may be called from any goroutine.
+type Sink interface {
+	// Write keeps the exchange, or returns the [Reason] why it doesn't. It
+	// never waits. The exchange is lent: Write may change it, and may not
+	// hold on to it or to any of its slices after it returned.
+	Write(e *Exchange) error
+	// Flush returns once all that was accepted before is out of the process.
+	Flush(ctx context.Context) error
+	// Close flushes, makes everything durable, and releases what the sink
+	// holds. Exchanges written from then on are dropped.
+	Close(ctx context.Context) error
+}
+
+// Reason says why an exchange was dropped. It is also the error that
+// [Sink.Write] returns.
+type Reason uint8
+
+// Reasons, each counted on its own.
+const (
+	// QueueFull: the disk, or what else is behind the queue, is too slow.
+	QueueFull Reason = iota
+	// TooLarge: the exchange alone is larger than the queue.
+	TooLarge
+	// StoreFailed: the disk is full, the directory is gone, and the like.
+	StoreFailed
+	// Closed: the sink was closed already.
+	Closed
+	reasons
+)
+
+// Reasons lists every reason, in order.
+func Reasons() []Reason { return []Reason{QueueFull, TooLarge, StoreFailed, Closed} }
+
+// String gives the reason as a metric's label has it.
+func (r Reason) String() string {
+	return [reasons]string{"queue_full", "too_large", "store_failed", "closed"}[r]
+}
+
+// Error implements error.
+func (r Reason) Error() string { return "exchange dropped: " + r.String() }
+
+// Stats counts exchanges. Accepted = Stored + Pending + Dropped[StoreFailed].
+type Stats struct {
+	// Accepted were taken into the queue.
+	Accepted uint64
+	// Pending are in the queue.
+	Pending uint64
+	// Stored were handed to the store, and not reported lost since.
+	Stored uint64
+	// Dropped is indexed by [Reason].
+	Dropped [reasons]uint64
+	// Err is what last went wrong in the store; nil if it works.
+	Err error
+}
+
+// Total is the number of dropped exchanges, whatever the reason.
+func (s *Stats) Total() (n uint64) {
+	for _, d := range s.Dropped {
+		n += d
+	}
+	return n
+}

@@ -1,0 +1,155 @@
+package recording
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// UUID identifies an exchange. In JSON it is base64, in text canonical.
+type UUID [16]byte
+
+// String gives the canonical form, as 6ba7b810-9dad-11d1-80b4-00c04fd430c8.
+func (u UUID) String() string {
+	var b [36]byte
+	hex.Encode(b[0:8], u[0:4])
+	hex.Encode(b[9:13], u[4:6])
+	hex.Encode(b[14:18], u[6:8])
+	hex.Encode(b[19:23], u[8:10])
+	hex.Encode(b[24:], u[10:])
+	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
+	return string(b[:])
+}
+
+// ParseUUID reads the canonical form or base64.
+func ParseUUID(s string) (UUID, error) {
+	var u UUID
+	raw, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	if err != nil || len(raw) != len(u) {
+		raw, err = base64.StdEncoding.DecodeString(s)
+	}
+	if err != nil || len(raw) != len(u) {
+		return u, fmt.Errorf("uuid %q: not 32 hexadecimal digits, nor base64 of 16 bytes", s)
+	}
+	return UUID(raw), nil
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (u UUID) MarshalJSON() ([]byte, error) { return appendUUID(nil, u), nil }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (u *UUID) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	v, err := ParseUUID(s)
+	if err == nil {
+		*u = v
+	}
+	return err
+}
+
+// Tag is one entry of [Tags].
+type Tag struct{ Name, Value string }
+
+// Tags maps names to values and keeps their order. A name stands once.
+type Tags []Tag
+
+// Get returns the value of the tag, "" if there is none.
+func (t Tags) Get(name string) string {
+	for i := range t {
+		if t[i].Name == name {
+			return t[i].Value
+		}
+	}
+	return ""
+}
+
+// Set gives the tag the value, adding it if need be.
+func (t *Tags) Set(name, value string) {
+	for i := range *t {
+		if (*t)[i].Name == name {
+			(*t)[i].Value = value
+			return
+		}
+	}
+	*t = append(*t, Tag{name, value})
+}
+
+// MarshalJSON implements [json.Marshaler]: an object of strings.
+func (t Tags) MarshalJSON() ([]byte, error) { return appendTags(nil, t), nil }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (t *Tags) UnmarshalJSON(b []byte) error {
+	*t = (*t)[:0]
+	return eachMember(b, func(name string, d *json.Decoder) error {
+		var v string
+		if err := d.Decode(&v); err != nil {
+			return err
+		}
+		t.Set(name, v)
+		return nil
+	})
+}
+
+// Header is one field line of an HTTP message. The same name may stand in
+// several.
+type Header struct{ Name, Value string }
+
+// Headers are field lines, in order. In JSON they are an object of lists, in
+// which lines of one name come together.
+type Headers []Header
+
+// Get returns the first value of the header, "" if there is none. The name
+// must be in canonical form.
+func (h Headers) Get(name string) string {
+	for i := range h {
+		if h[i].Name == name {
+			return h[i].Value
+		}
+	}
+	return ""
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (h Headers) MarshalJSON() ([]byte, error) { return appendHeaders(nil, h), nil }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (h *Headers) UnmarshalJSON(b []byte) error {
+	*h = (*h)[:0]
+	return eachMember(b, func(name string, d *json.Decoder) error {
+		var vs []string
+		if err := d.Decode(&vs); err != nil {
+			return err
+		}
+		for _, v := range vs {
+			*h = append(*h, Header{name, v})
+		}
+		return nil
+	})
+}
+
+// eachMember walks the members of a JSON object in order; f decodes the value.
+func eachMember(b []byte, f func(name string, d *json.Decoder) error) error {
+	if bytes.Equal(b, []byte("null")) {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return fmt.Errorf("found %.20q, want a JSON object", b)
+	}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		if err := f(t.(string), d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
