@@ -1,0 +1,63 @@
+package tap
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// sizes are the classes of buffers. Short messages and the pages into which
+// they are gathered take the first; a stream of bulk data climbs to the last.
+var sizes = [...]int{4 << 10, 16 << 10, 64 << 10}
+
+// Class is an index of a buffer size: 0 is the smallest.
+type Class int
+
+// Fit says which class to read with next, after a read of class c brought n
+// bytes: one up when the buffer was filled, one down when it was mostly empty.
+func (c Class) Fit(n int) Class {
+	switch {
+	case n == sizes[c] && int(c) < len(sizes)-1:
+		return c + 1
+	case n < sizes[c]/4 && c > 0:
+		return c - 1
+	}
+	return c
+}
+
+// Pool hands out buffers and takes them back. The zero value is ready; it is
+// safe for concurrent use and must not be copied.
+type Pool struct {
+	class [len(sizes)]sync.Pool
+}
+
+// Get returns a buffer of class c that the caller alone holds.
+func (p *Pool) Get(c Class) *Buffer {
+	b, _ := p.class[c].Get().(*Buffer)
+	if b == nil {
+		b = &Buffer{B: make([]byte, sizes[c]), home: &p.class[c]}
+	}
+	b.refs.Store(1)
+	return b
+}
+
+// Buffer is a block of bytes that its holders share: read into once, written to
+// the other side and kept for a decoder without being copied. It goes back to
+// its pool when the last holder releases it.
+type Buffer struct {
+	// B is the whole block; only the sole holder may write to it.
+	B    []byte
+	refs atomic.Int32
+	home *sync.Pool
+}
+
+// Shared reports whether someone besides the caller holds the buffer.
+func (b *Buffer) Shared() bool { return b.refs.Load() > 1 }
+
+func (b *Buffer) retain() { b.refs.Add(1) }
+
+// Release gives up the caller's hold.
+func (b *Buffer) Release() {
+	if b.refs.Add(-1) == 0 {
+		b.home.Put(b)
+	}
+}

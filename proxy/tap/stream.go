@@ -1,0 +1,235 @@
+package tap
+
+import (
+	"sync"
+	"time"
+	"unsafe"
+)
+
+// copyMax is the size up to which a chunk is copied into the flow's page
+// rather than keeping the whole buffer that it was read into.
+const copyMax = 1 << 10
+
+// eventCost is what one queued event weighs beside the bytes it points at.
+const eventCost = int64(unsafe.Sizeof(event{}))
+
+type eventKind uint8
+
+const (
+	data eventKind = iota
+	gap
+	end
+)
+
+type event struct {
+	at   time.Time
+	buf  *Buffer // data only
+	n    int64
+	cost int64 // returned to the tap's budget when the event is done
+	off  int32
+	side Side
+	kind eventKind
+}
+
+// batch is a list of events on its way from a stream to a worker.
+type batch struct{ list []event }
+
+// Stream is the data path's end of one flow: what is written to it reaches the
+// flow's Reader, unless the tap is full. No method waits for a Reader. A nil
+// *Stream takes everything and keeps nothing. Both sides of a flow may write at
+// the same time; what one write caused must be written after it.
+type Stream struct {
+	tap    *Tap
+	flow   *Flow
+	reader Reader // the worker's; nil until the first event is delivered
+	opened bool   // the worker's
+
+	mu     sync.Mutex
+	events *batch  // nil while nothing waits
+	page   *Buffer // gathers short chunks until the worker takes them
+	fill   int
+	gaps   [2]int64 // dropped since the side's last event
+	queued bool     // a worker has it or will have it
+	closed bool
+	fate   fate
+}
+
+// fate is what became of the flow's Reader.
+type fate uint8
+
+const (
+	wanted   fate = iota
+	unwanted      // OpenFunc returned nil
+	panicked
+)
+
+// Flow returns the flow's description.
+func (s *Stream) Flow() *Flow { return s.flow }
+
+// Write queues the first n bytes of b, which side sent. The bytes must not
+// change afterwards unless b.Shared says that nobody else holds them; the
+// caller keeps its own hold on b.
+func (s *Stream) Write(side Side, at time.Time, b *Buffer, n int) {
+	if s == nil || n == 0 {
+		return
+	}
+	if n <= copyMax {
+		s.Copy(side, at, b.B[:n])
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cost := int64(len(b.B)) + eventCost; s.admit(side, at, n, cost) {
+		b.retain()
+		s.push(event{at: at, buf: b, n: int64(n), cost: cost, side: side})
+	}
+}
+
+// Copy queues a copy of p, which side sent.
+func (s *Stream) Copy(side Side, at time.Time, p []byte) {
+	if s == nil || len(p) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(p) > 0 {
+		n := min(len(p), sizes[0])
+		s.copyPage(side, at, p[:n])
+		p = p[n:]
+	}
+}
+
+// copyPage copies p, which fits a page, into the current page or a new one.
+func (s *Stream) copyPage(side Side, at time.Time, p []byte) {
+	fresh := s.page == nil || len(s.page.B)-s.fill < len(p)
+	cost := eventCost
+	if fresh {
+		cost += int64(sizes[0])
+	}
+	if !s.admit(side, at, len(p), cost) {
+		return
+	}
+	if fresh {
+		s.dropPage()
+		s.page = s.tap.pool.Get(0)
+	}
+	off := s.fill
+	s.fill += copy(s.page.B[off:], p)
+	s.page.retain()
+	s.push(event{at: at, buf: s.page, off: int32(off), n: int64(len(p)), cost: cost, side: side})
+}
+
+// Close ends the flow. Nothing may be written afterwards.
+func (s *Stream) Close(at time.Time) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.flushGap(FromClient, at)
+	s.flushGap(FromServer, at)
+	s.push(event{at: at, kind: end})
+}
+
+// admit takes cost from the tap's budget for n bytes, or counts them as
+// dropped and reports false.
+func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
+	s.tap.written.Add(int64(n))
+	switch {
+	case s.fate == unwanted:
+		s.tap.unwanted.Add(int64(n))
+		return false
+	case s.fate == panicked:
+		s.tap.drop(ReasonPanic, int64(n))
+		return false
+	case s.closed:
+		s.tap.drop(ReasonShutdown, int64(n))
+		return false
+	case !s.tap.charge(cost):
+		s.gaps[side] += int64(n)
+		s.tap.drop(ReasonFull, int64(n))
+		return false
+	}
+	s.flushGap(side, at)
+	return true
+}
+
+// flushGap queues what the side lost, so that it stands where it was lost.
+// Gaps of one side are summed until then, which bounds their number.
+func (s *Stream) flushGap(side Side, at time.Time) {
+	if n := s.gaps[side]; n > 0 {
+		s.gaps[side] = 0
+		s.push(event{at: at, n: n, side: side, kind: gap})
+	}
+}
+
+func (s *Stream) push(e event) {
+	if s.events == nil {
+		s.events = s.tap.batch()
+	}
+	s.events.list = append(s.events.list, e)
+	if !s.queued {
+		s.queued = s.tap.schedule(s)
+	}
+	if !s.queued { // the tap has stopped
+		s.tap.discard(s.events.list, ReasonShutdown)
+		s.events = nil
+	}
+}
+
+func (s *Stream) dropPage() {
+	if s.page != nil {
+		s.page.Release()
+		s.page, s.fill = nil, 0
+	}
+}
+
+// take gives the queued events to the worker; nil when there are none.
+func (s *Stream) take() *batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropPage()
+	b := s.events
+	s.events = nil
+	return b
+}
+
+// done reports whether more came while the worker was busy; if not, the next
+// push schedules the stream again.
+func (s *Stream) done() (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queued = s.events != nil
+	return s.queued
+}
+
+// abandon takes what waits from a stream that no worker will come to.
+func (s *Stream) abandon() []event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropPage()
+	s.queued = false
+	if s.events == nil {
+		return nil
+	}
+	list := s.events.list
+	s.events = nil
+	return list
+}
+
+// gone reports whether the stream's Reader panicked.
+func (s *Stream) gone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fate == panicked
+}
+
+func (s *Stream) setFate(f fate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fate = f
+}

@@ -1,0 +1,269 @@
+package tap
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// recorder is a Reader that keeps everything, in order.
+type recorder struct {
+	mu     sync.Mutex
+	side   [2]bytes.Buffer
+	gaps   [2]int64
+	order  []Side
+	closed int
+}
+
+func (r *recorder) Data(side Side, _ time.Time, p []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.side[side].Write(p)
+	r.order = append(r.order, side)
+}
+
+func (r *recorder) Gap(side Side, n int64, _ string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gaps[side] += n
+}
+
+func (r *recorder) Close(time.Time) { r.closed++ }
+
+func shutdown(t *testing.T, tp *Tap) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := tp.Shutdown(ctx); err != nil {
+		t.Fatalf("shutdown: %v", err)
+	}
+	s := tp.Stats()
+	if s.Used != 0 {
+		t.Errorf("%d bytes are still charged after shutdown", s.Used)
+	}
+	sum := s.Delivered + s.Unwanted
+	for _, d := range s.Dropped {
+		sum += d.Bytes
+	}
+	if sum != s.Written {
+		t.Errorf("written %d bytes, accounted for %d: %+v", s.Written, sum, s)
+	}
+}
+
+// chunks writes random chunks of every size class and returns what it wrote.
+func chunks(tp *Tap, s *Stream, side Side, count int, seed uint64) []byte {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	var all []byte
+	for range count {
+		b := tp.Pool().Get(Class(rnd.IntN(len(sizes))))
+		n := 1 + rnd.IntN(len(b.B))
+		if rnd.IntN(2) == 0 {
+			n = 1 + rnd.IntN(300)
+		}
+		for i := range n {
+			b.B[i] = byte(rnd.Uint32())
+		}
+		all = append(all, b.B[:n]...)
+		s.Write(side, time.Now(), b, n)
+		b.Release()
+	}
+	return all
+}
+
+func TestEveryByteArrivesInOrder(t *testing.T) {
+	var mu sync.Mutex
+	readers := map[uint64]*recorder{}
+	tp := New(Config{Limit: 1 << 30, Workers: 3, Open: func(f *Flow) Reader {
+		r := &recorder{}
+		mu.Lock()
+		defer mu.Unlock()
+		readers[f.ID] = r
+		return r
+	}})
+	var want [20][2][]byte
+	var flows sync.WaitGroup
+	for id := range want {
+		flows.Go(func() {
+			s := tp.Open(&Flow{ID: uint64(id)})
+			var sides sync.WaitGroup
+			for _, side := range []Side{FromClient, FromServer} {
+				sides.Go(func() { want[id][side] = chunks(tp, s, side, 40, uint64(id*2)+uint64(side)) })
+			}
+			sides.Wait()
+			s.Close(time.Now())
+		})
+	}
+	flows.Wait()
+	shutdown(t, tp)
+	for id := range want {
+		r := readers[uint64(id)]
+		for side := range want[id] {
+			if !bytes.Equal(r.side[side].Bytes(), want[id][side]) {
+				t.Errorf("flow %d: the %v's bytes differ", id, Side(side))
+			}
+		}
+		if r.closed != 1 {
+			t.Errorf("flow %d: closed %d times", id, r.closed)
+		}
+	}
+}
+
+func TestAnAnswerFollowsItsRequest(t *testing.T) {
+	r := &recorder{}
+	tp := New(Config{Limit: 1 << 20, Open: func(*Flow) Reader { return r }})
+	s := tp.Open(&Flow{})
+	for range 1000 {
+		s.Copy(FromClient, time.Now(), []byte("ping"))
+		s.Copy(FromServer, time.Now(), []byte("pong"))
+	}
+	s.Close(time.Now())
+	shutdown(t, tp)
+	for i, side := range r.order {
+		if side != Side(i%2) {
+			t.Fatalf("chunk %d came from the %v", i, side)
+		}
+	}
+}
+
+// A reader that never returns fills the tap; writers must not notice, and what
+// is lost must be known to the byte, to the counters and to the reader.
+func TestAFullTapDropsAndCounts(t *testing.T) {
+	hold := make(chan struct{})
+	r := &recorder{}
+	tp := New(Config{Limit: 256 << 10, Workers: 1, Open: func(*Flow) Reader { <-hold; return r }})
+	s := tp.Open(&Flow{})
+	sent := [2]int{}
+	for i := range 200 {
+		for _, side := range []Side{FromClient, FromServer} {
+			sent[side] += len(chunks(tp, s, side, 1, uint64(i)))
+		}
+	}
+	if used := tp.Stats().Used; used > 256<<10 {
+		t.Errorf("the tap holds %d bytes, its limit is %d", used, 256<<10)
+	}
+	lost := tp.Stats().Dropped[ReasonFull].Bytes
+	if lost == 0 {
+		t.Fatal("nothing was dropped although nobody read")
+	}
+	close(hold)
+	s.Close(time.Now())
+	shutdown(t, tp)
+	if got := r.gaps[0] + r.gaps[1]; got != lost {
+		t.Errorf("the reader was told of %d lost bytes, the counter says %d", got, lost)
+	}
+	for side := range sent {
+		if got := r.side[side].Len() + int(r.gaps[side]); got != sent[side] {
+			t.Errorf("%v: given and lost are %d bytes, sent were %d", Side(side), got, sent[side])
+		}
+	}
+}
+
+type panicking struct{ recorder }
+
+func (p *panicking) Data(_ Side, _ time.Time, b []byte) {
+	if bytes.Equal(b, []byte("boom")) {
+		panic("a decoder's bug")
+	}
+}
+
+func TestAPanicLosesItsFlowAlone(t *testing.T) {
+	healthy := &recorder{}
+	var said string
+	tp := New(Config{Limit: 1 << 20, Workers: 1,
+		Open: func(f *Flow) Reader {
+			if f.ID == 1 {
+				return &panicking{}
+			}
+			return healthy
+		},
+		Panicked: func(f *Flow, v any, _ []byte) { said = fmt.Sprint(f.ID, " ", v) },
+	})
+	bad, good := tp.Open(&Flow{ID: 1}), tp.Open(&Flow{ID: 2})
+	for _, p := range []string{"fine", "boom", "lost"} {
+		bad.Copy(FromClient, time.Now(), []byte(p))
+		good.Copy(FromClient, time.Now(), []byte(p))
+	}
+	bad.Close(time.Now())
+	good.Close(time.Now())
+	shutdown(t, tp)
+	if said != "1 a decoder's bug" {
+		t.Errorf("the panic was reported as %q", said)
+	}
+	if got := healthy.side[FromClient].String(); got != "fineboomlost" {
+		t.Errorf("the other flow's reader got %q", got)
+	}
+	if got := tp.Stats().Dropped[ReasonPanic]; got != (Loss{Chunks: 2, Bytes: 8}) {
+		t.Errorf("counted %+v", got)
+	}
+}
+
+func TestAnUnwantedFlowIsNotKept(t *testing.T) {
+	tp := New(Config{Limit: 1 << 20, Open: func(*Flow) Reader { return nil }})
+	s := tp.Open(&Flow{})
+	for i := range 100 {
+		chunks(tp, s, FromClient, 1, uint64(i))
+	}
+	s.Close(time.Now())
+	shutdown(t, tp)
+	if s := tp.Stats(); s.Unwanted != s.Written {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestShutdownGivesUpOnAStuckReader(t *testing.T) {
+	hold, entered := make(chan struct{}), make(chan struct{})
+	tp := New(Config{Limit: 1 << 20, Workers: 1, Open: func(*Flow) Reader { close(entered); <-hold; return nil }})
+	stuck, waiting := tp.Open(&Flow{}), tp.Open(&Flow{})
+	stuck.Copy(FromClient, time.Now(), []byte("x"))
+	<-entered
+	waiting.Copy(FromClient, time.Now(), []byte("four"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := tp.Shutdown(ctx); err == nil {
+		t.Error("no error although a reader is stuck")
+	}
+	waiting.Copy(FromClient, time.Now(), []byte("late"))
+	if got := tp.Stats().Dropped[ReasonShutdown]; got != (Loss{Chunks: 2, Bytes: 8}) {
+		t.Errorf("counted %+v", got)
+	}
+	close(hold)
+	tp.workers.Wait()
+}
+
+func BenchmarkWrite(b *testing.B) {
+	for _, size := range []int{200, 4 << 10, 64 << 10} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			var seen int64
+			tp := New(Config{Limit: 64 << 20, Open: func(*Flow) Reader { return &counting{&seen} }})
+			s := tp.Open(&Flow{})
+			class := Class(0)
+			for sizes[class] < size {
+				class++
+			}
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			now := time.Now()
+			for b.Loop() {
+				buf := tp.Pool().Get(class)
+				s.Write(FromClient, now, buf, size)
+				buf.Release()
+			}
+			s.Close(now)
+			_ = tp.Shutdown(context.Background())
+		})
+	}
+}
+
+type counting struct{ n *int64 }
+
+func (c *counting) Data(_ Side, _ time.Time, p []byte) { *c.n += int64(len(p)) }
+func (c *counting) Gap(Side, int64, string)            {}
+func (c *counting) Close(time.Time)                    {}

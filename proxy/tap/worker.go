@@ -1,0 +1,339 @@
+package tap
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// gather is how long events wait for company. A worker that is woken for every
+// chunk costs more than the decoding; nobody waits for a record, so a batch
+// may take its time.
+const gather = 2 * time.Millisecond
+
+// Config is what a Tap is made from.
+type Config struct {
+	// Limit bounds, in bytes, what waits to be read: the buffers that are held
+	// and the queue's own entries. 0 keeps nothing.
+	Limit int64
+	// Workers is the number of goroutines that call Readers; 0: GOMAXPROCS.
+	Workers int
+	// Open opens the Readers.
+	Open OpenFunc
+	// Panicked, when set, is told of a Reader's panic, on the worker.
+	Panicked func(f *Flow, value any, stack []byte)
+}
+
+// Tap queues what the data path wrote and calls the Readers. It is safe for
+// concurrent use.
+type Tap struct {
+	cfg     Config
+	pool    Pool
+	batches sync.Pool
+
+	used, written, delivered, unwanted, flows atomic.Int64
+	dropped                                   [len(reasons)]atomic.Int64
+	gaps                                      [len(reasons)]atomic.Int64
+
+	mu       sync.Mutex
+	wake     sync.Cond
+	arriving []*Stream // since the last batch
+	ready    []*Stream // the batch that the workers are at
+	head     int       // of ready: the next stream to be taken
+	armed    bool      // the timer runs
+	timer    *time.Timer
+	open     int           // streams whose end has not been delivered
+	drained  chan struct{} // set by Shutdown, closed when open is 0
+	stop     bool
+	workers  sync.WaitGroup
+}
+
+var reasons = [...]string{ReasonFull, ReasonPanic, ReasonShutdown}
+
+// New starts a tap's workers; Shutdown ends them.
+func New(cfg Config) *Tap {
+	if cfg.Workers == 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	t := &Tap{cfg: cfg}
+	t.wake.L = &t.mu
+	t.timer = time.AfterFunc(time.Hour, t.release)
+	t.timer.Stop()
+	for range cfg.Workers {
+		t.workers.Go(t.work)
+	}
+	return t
+}
+
+// Pool is where the data path takes the buffers that it hands to Write.
+func (t *Tap) Pool() *Pool { return &t.pool }
+
+// Open begins a flow. A flow that begins after Shutdown is not kept.
+func (t *Tap) Open(f *Flow) *Stream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.drained != nil {
+		return nil
+	}
+	t.open++
+	t.flows.Add(1)
+	return &Stream{tap: t, flow: f}
+}
+
+// Shutdown gives the Readers what is left, of streams that are closed or are
+// closed meanwhile, and ends the workers. When ctx ends first, what is left is
+// dropped and counted, and ctx's error returned; a Reader that does not return
+// then keeps its goroutine.
+func (t *Tap) Shutdown(ctx context.Context) error {
+	t.mu.Lock()
+	if t.drained == nil {
+		t.drained = make(chan struct{})
+		if t.open == 0 {
+			close(t.drained)
+		}
+	}
+	t.mu.Unlock()
+	t.release()
+	var err error
+	select {
+	case <-t.drained:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	t.mu.Lock()
+	t.stop = true
+	t.timer.Stop()
+	left := append(t.ready[t.head:], t.arriving...)
+	t.ready, t.arriving, t.head = nil, nil, 0
+	t.wake.Broadcast()
+	t.mu.Unlock()
+	for _, s := range left {
+		t.discard(s.abandon(), ReasonShutdown)
+	}
+	if err == nil {
+		t.workers.Wait()
+	}
+	return err
+}
+
+// charge takes cost from the budget and reports whether there was enough.
+func (t *Tap) charge(cost int64) bool {
+	used := t.used.Add(cost)
+	if used > t.cfg.Limit {
+		t.used.Add(-cost)
+		return false
+	}
+	if half := t.cfg.Limit / 2; used > half && used-cost <= half {
+		t.release()
+	}
+	return true
+}
+
+// schedule puts a stream into the next batch; false means that the tap has
+// stopped.
+func (t *Tap) schedule(s *Stream) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stop {
+		return false
+	}
+	t.arriving = append(t.arriving, s)
+	switch {
+	case t.drained != nil:
+		t.releaseLocked()
+	case !t.armed:
+		t.armed = true
+		t.timer.Reset(gather)
+	}
+	return true
+}
+
+// release hands what has arrived to the workers.
+func (t *Tap) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.releaseLocked()
+}
+
+func (t *Tap) releaseLocked() {
+	t.armed = false
+	if len(t.arriving) == 0 {
+		return
+	}
+	t.ready = append(t.ready, t.arriving...)
+	clear(t.arriving)
+	t.arriving = t.arriving[:0]
+	t.wake.Broadcast()
+}
+
+// next waits for a stream with events; nil means that the tap has stopped.
+func (t *Tap) next() *Stream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.head == len(t.ready) {
+		if t.stop {
+			return nil
+		}
+		t.ready, t.head = t.ready[:0], 0
+		t.wake.Wait()
+	}
+	s := t.ready[t.head]
+	t.ready[t.head] = nil
+	t.head++
+	return s
+}
+
+func (t *Tap) work() {
+	for s := t.next(); s != nil; s = t.next() {
+		if b := s.take(); b != nil {
+			t.deliver(s, b.list)
+			t.recycle(b)
+		}
+		if s.done() && !t.schedule(s) {
+			t.discard(s.abandon(), ReasonShutdown)
+		}
+	}
+}
+
+func (t *Tap) batch() *batch {
+	if b, ok := t.batches.Get().(*batch); ok {
+		return b
+	}
+	return &batch{list: make([]event, 0, 8)}
+}
+
+func (t *Tap) recycle(b *batch) {
+	if cap(b.list) > 1024 {
+		return
+	}
+	clear(b.list)
+	b.list = b.list[:0]
+	t.batches.Put(b)
+}
+
+// deliver gives a batch to the stream's Reader and returns what it cost.
+func (t *Tap) deliver(s *Stream, events []event) {
+	at := 0
+	defer func() {
+		if v := recover(); v != nil {
+			s.reader = nil
+			s.setFate(panicked)
+			t.discard(events[at:], ReasonPanic)
+			if t.cfg.Panicked != nil {
+				t.cfg.Panicked(s.flow, v, debug.Stack())
+			}
+			if events[len(events)-1].kind == end {
+				t.ended()
+			}
+		}
+	}()
+	if !s.opened {
+		s.opened = true
+		if t.cfg.Open != nil {
+			s.reader = t.cfg.Open(s.flow)
+		}
+		if s.reader == nil {
+			s.setFate(unwanted)
+		}
+	}
+	for ; at < len(events); at++ {
+		e := &events[at]
+		t.give(s, e)
+		t.finish(e)
+		if e.kind == end {
+			t.ended()
+		}
+	}
+}
+
+// give calls the Reader for one event.
+func (t *Tap) give(s *Stream, e *event) {
+	switch {
+	case s.reader == nil:
+		if e.kind == data {
+			if s.gone() {
+				t.drop(ReasonPanic, e.n)
+			} else {
+				t.unwanted.Add(e.n)
+			}
+		}
+	case e.kind == data:
+		s.reader.Data(e.side, e.at, e.buf.B[e.off:int64(e.off)+e.n])
+		t.delivered.Add(e.n)
+	case e.kind == gap:
+		s.reader.Gap(e.side, e.n, ReasonFull)
+	default:
+		s.reader.Close(e.at)
+	}
+}
+
+// finish returns an event's buffer and cost. A page's cost stands on its first
+// event, so a worker may hold one page more than is charged.
+func (t *Tap) finish(e *event) {
+	if e.buf != nil {
+		e.buf.Release()
+	}
+	t.used.Add(-e.cost)
+}
+
+// discard finishes events that nobody will read, and counts them.
+func (t *Tap) discard(events []event, reason string) {
+	for i := range events {
+		if events[i].kind == data {
+			t.drop(reason, events[i].n)
+		}
+		t.finish(&events[i])
+	}
+}
+
+// ended counts a stream's end.
+func (t *Tap) ended() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open--
+	if t.open == 0 && t.drained != nil {
+		close(t.drained)
+	}
+}
+
+func (t *Tap) drop(reason string, n int64) {
+	for i, r := range reasons {
+		if r == reason {
+			t.dropped[i].Add(n)
+			t.gaps[i].Add(1)
+		}
+	}
+}
+
+// Stats are the tap's counters since its start. Written is always the sum of
+// Delivered, Unwanted, every Dropped and what waits.
+type Stats struct {
+	// Limit and Used are the budget in bytes and what of it is in use.
+	Limit, Used int64
+	// Flows is the number of flows that were opened.
+	Flows int64
+	// Written, Delivered and Unwanted count bytes of traffic: offered by the
+	// data path, read by a Reader, and of flows for which there is none.
+	Written, Delivered, Unwanted int64
+	// Dropped counts what was lost, by reason; every reason is present.
+	Dropped map[string]Loss
+}
+
+// Loss counts dropped chunks and their bytes.
+type Loss struct{ Chunks, Bytes int64 }
+
+// Stats returns the counters.
+func (t *Tap) Stats() Stats {
+	s := Stats{
+		Limit: t.cfg.Limit, Used: t.used.Load(), Flows: t.flows.Load(),
+		Written: t.written.Load(), Delivered: t.delivered.Load(), Unwanted: t.unwanted.Load(),
+		Dropped: make(map[string]Loss, len(reasons)),
+	}
+	for i, r := range reasons {
+		s.Dropped[r] = Loss{Chunks: t.gaps[i].Load(), Bytes: t.dropped[i].Load()}
+	}
+	return s
+}
