@@ -1,0 +1,72 @@
+# Everything a developer runs, by name: `make` alone lists it.
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMAGE     ?= ghcr.io/tapedeck/tapedeck
+PLATFORMS ?= linux/$(shell go env GOARCH)
+BUILDAH   ?= buildah
+
+export CGO_ENABLED = 0
+comma   := ,
+targets := $(subst $(comma), ,$(PLATFORMS))
+gobuild  = go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+# The race detector is C: it runs where there is a compiler.
+race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 go test -race,go test)
+
+.DEFAULT_GOAL := help
+.PHONY: help build test e2e bench image plugin fmt lint clean FORCE
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/tapedeck, one static binary.
+	$(gobuild) -o bin/tapedeck ./cmd/tapedeck
+
+test: ## Run every test of the module; needs Go alone.
+	$(race) ./...
+
+e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl.
+	go -C e2e run ./cmd/tools
+	go -C e2e test -v -count=1 -timeout 60m ./...
+
+bench: build ## Measure rendering beside kyaml and istioctl kube-inject, as ratios.
+	go -C e2e run ./cmd/bench ../bin/tapedeck
+
+image: $(targets:%=dist/%/tapedeck) ## Build the image; PLATFORMS=linux/amd64,linux/arm64 writes dist/tapedeck-oci.tar.
+ifeq ($(PLATFORMS),linux/$(shell go env GOARCH))
+	docker build --build-arg TARGETARCH=$(notdir $(PLATFORMS)) --build-arg VERSION=$(VERSION) \
+	  --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest .
+else ifneq ($(shell docker buildx version 2>/dev/null),)
+	docker buildx build --build-arg VERSION=$(VERSION) --platform $(PLATFORMS) \
+	  --output type=oci,dest=dist/tapedeck-oci.tar,name=$(IMAGE):$(VERSION) .
+else
+	$(buildah) build --build-arg VERSION=$(VERSION) --platform $(PLATFORMS) --manifest $(IMAGE):$(VERSION) .
+	$(buildah) manifest push --all $(IMAGE):$(VERSION) oci-archive:dist/tapedeck-oci.tar:$(IMAGE):$(VERSION)
+	rm -rf dist/buildah
+endif
+
+# A store of its own under dist/, on the one driver that works everywhere.
+buildah = $(BUILDAH) --root $(CURDIR)/dist/buildah/root --runroot $(CURDIR)/dist/buildah/run --storage-driver vfs
+
+# The image's root file system. kustomize and kpt run functions as nobody, by
+# name; the sidecar runs as 2102. Any other user may read and run it too.
+dist/linux/%/tapedeck: FORCE
+	GOOS=linux GOARCH=$* $(gobuild) -o $@ ./cmd/tapedeck
+	mkdir -p $(@D)/etc
+	printf '%s\n' 'nobody:x:65534:65534:nobody:/:' 'tapedeck:x:2102:2102:tapedeck:/:' > $(@D)/etc/passwd
+	printf '%s\n' 'nobody:x:65534:' 'tapedeck:x:2102:' > $(@D)/etc/group
+	chmod -R a+rX $(@D)
+
+plugin: build ## Put the binary into plugin/, ready for `helm plugin install ./plugin` (Helm 4).
+	mkdir -p plugin/bin
+	cp bin/tapedeck plugin/bin/tapedeck
+
+fmt: ## Format the Go code.
+	gofmt -w $$(git ls-files '*.go')
+
+lint: ## Vet the Go code and fail on what gofmt would change.
+	go vet ./...
+	go -C e2e vet ./...
+	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
+
+clean: ## Remove what the targets built.
+	rm -rf bin dist plugin/bin

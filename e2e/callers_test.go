@@ -1,0 +1,246 @@
+package e2e
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// source is what a caller renders: the same application in each form.
+type source struct {
+	kustomization string
+	manifests     []byte
+	chart         chart
+}
+
+// rendering is what came of it.
+type rendering struct {
+	// before and after are what the caller gives without and with Tapedeck.
+	before, after []byte
+	// report is what the user is told: the report file, or the results that
+	// the caller keeps; nothing where the caller keeps none.
+	report string
+}
+
+// caller is one way in.
+type caller struct {
+	name string
+	// need skips the test where the machine lacks something.
+	need func(t *testing.T)
+	// render runs the caller twice, without and with Tapedeck.
+	render func(t *testing.T, from source) rendering
+	// keepsText says that the caller hands the text over as it is: every line
+	// of before is then in after. Others re-print, and keep the comments.
+	keepsText bool
+	// keepsOrder says that a created object stays where Tapedeck put it: right
+	// after its workload. Others sort, append or write it to a file of its own.
+	keepsOrder bool
+	// keepsResults says that the caller shows the results of a good run.
+	keepsResults bool
+}
+
+func callers() []caller {
+	return []caller{
+		{name: "pipe", render: pipe, keepsText: true, keepsOrder: true, keepsResults: true},
+		{name: "kustomize exec", render: kustomize(execFunction)},
+		{name: "kustomize container", need: needDocker, render: kustomize(containerFunction)},
+		{name: "kpt render exec", need: needKpt, render: kptRender(execFunction), keepsResults: true},
+		{name: "kpt render container", need: needKptAndDocker, render: kptRender(containerFunction), keepsResults: true},
+		{name: "kpt eval exec", need: needKpt, render: kptEval(execFunction), keepsResults: true},
+		{name: "kpt eval container", need: needKptAndDocker, render: kptEval(containerFunction), keepsResults: true},
+		{name: "helm 3", render: helm3, keepsText: true, keepsOrder: true, keepsResults: true},
+		{name: "helm 4", render: helm4, keepsText: true, keepsResults: true},
+	}
+}
+
+func needKpt(t *testing.T) { t.Helper(); needPath(t, "kpt") }
+
+func needKptAndDocker(t *testing.T) { t.Helper(); needKpt(t); needDocker(t) }
+
+// runtime is how a KRM caller runs a function.
+type runtime int
+
+const (
+	execFunction runtime = iota
+	containerFunction
+)
+
+// config is the functionConfig of every caller, so that each is seen to honour
+// it: the image is that of the test.
+const config = `apiVersion: tapedeck.dev/v1alpha1
+kind: Tapedeck
+metadata:
+  name: tapedeck
+  annotations:
+    config.kubernetes.io/local-config: "true"
+spec:
+  image: ` + sidecarImage + "\n"
+
+const sidecarImage = "registry.example.com/tapedeck:1.2.3"
+
+func writeConfig(t *testing.T, dir string) string {
+	write(t, dir, map[string]string{"tapedeck.yaml": config})
+	return filepath.Join(dir, "tapedeck.yaml")
+}
+
+func pipe(t *testing.T, from source) rendering {
+	dir := t.TempDir()
+	report := filepath.Join(dir, "report.txt")
+	after := run(t, dir, from.manifests, tapedeck, "render", "--config", writeConfig(t, dir), "--report", report).ok(t)
+	return rendering{from.manifests, after, string(read(t, report))}
+}
+
+// kustomize names Tapedeck as a transformer of the kustomization.
+func kustomize(as runtime) func(*testing.T, source) rendering {
+	return func(t *testing.T, from source) rendering {
+		dir := t.TempDir()
+		copyDir(t, dir, from.kustomization)
+		build := []string{"build", "--enable-alpha-plugins", "--enable-exec", dir}
+		before := run(t, dir, nil, tool(t, "kustomize"), build...).ok(t)
+
+		how := "exec:\n        path: " + tapedeck
+		if as == containerFunction {
+			how = "container:\n        image: " + image
+		}
+		transformer := strings.Replace(config, `config.kubernetes.io/local-config: "true"`,
+			"config.kubernetes.io/function: |\n      "+how, 1)
+		kustomization := string(read(t, filepath.Join(dir, "kustomization.yaml")))
+		write(t, dir, map[string]string{
+			"tapedeck.yaml":      transformer,
+			"kustomization.yaml": kustomization + "transformers: [tapedeck.yaml]\n",
+		})
+		return rendering{before: before, after: run(t, dir, nil, tool(t, "kustomize"), build...).ok(t)}
+	}
+}
+
+// kptRender names Tapedeck in a package's pipeline and renders in place.
+func kptRender(as runtime) func(*testing.T, source) rendering {
+	return func(t *testing.T, from source) rendering {
+		how := "exec: " + tapedeck
+		if as == containerFunction {
+			how = "image: " + image
+		}
+		dir := kptPackage(t, from, "pipeline:\n  mutators:\n  - "+how+"\n    configPath: tapedeck.yaml\n")
+		writeConfig(t, dir)
+		before := packageYAML(t, dir)
+		results := t.TempDir()
+		run(t, dir, nil, needPath(t, "kpt"), "fn", "render", ".", "--allow-exec", "--results-dir", results).ok(t)
+		return rendering{before, packageYAML(t, dir), string(read(t, filepath.Join(results, "results.yaml")))}
+	}
+}
+
+// kptEval runs Tapedeck once over a package, with options on the command line.
+func kptEval(as runtime) func(*testing.T, source) rendering {
+	return func(t *testing.T, from source) rendering {
+		dir := kptPackage(t, from, "")
+		before := packageYAML(t, dir)
+		results := t.TempDir()
+		how := []string{"--exec", tapedeck}
+		if as == containerFunction {
+			how = []string{"--image", image}
+		}
+		args := append([]string{"fn", "eval", ".", "--results-dir", results}, how...)
+		run(t, dir, nil, needPath(t, "kpt"), append(args, "--", "image="+sidecarImage)...).ok(t)
+		return rendering{before, packageYAML(t, dir), string(read(t, filepath.Join(results, "results.yaml")))}
+	}
+}
+
+func kptPackage(t *testing.T, from source, pipeline string) string {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"Kptfile":       "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata:\n  name: app\n" + pipeline,
+		"app/main.yaml": string(from.manifests),
+	})
+	return dir
+}
+
+// packageYAML returns the package's manifests as one stream, in the order of
+// their files.
+func packageYAML(t *testing.T, dir string) []byte {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "app/*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var docs [][]byte
+	for _, file := range files {
+		docs = append(docs, read(t, file))
+	}
+	return bytes.Join(docs, []byte("---\n"))
+}
+
+// helmTemplate renders a chart with everything Helm keeps under home. The
+// chart's tests are left out: podinfo gives them random names.
+func helmTemplate(t *testing.T, home, helm string, c chart, args ...string) result {
+	t.Helper()
+	return helmIn(t, home, helm, append([]string{"template", "app", c.dir, "--values", c.values,
+		"--namespace", "apps", "--kube-version", "1.33.0", "--skip-tests"}, args...)...)
+}
+
+// helmIn runs Helm with everything it keeps under home.
+func helmIn(t *testing.T, home, helm string, args ...string) result {
+	t.Helper()
+	env := []string{"HELM_CACHE_HOME=" + home + "/cache", "HELM_CONFIG_HOME=" + home + "/config", "HELM_DATA_HOME=" + home + "/data"}
+	return runEnv(t, home, env, nil, tool(t, helm), args...)
+}
+
+// helm3 is given the program's path.
+func helm3(t *testing.T, from source) rendering {
+	home := t.TempDir()
+	report := filepath.Join(home, "report.txt")
+	before := helmTemplate(t, home, "helm3", from.chart).ok(t)
+	after := helmTemplate(t, home, "helm3", from.chart, postRenderer(tapedeck,
+		"render", "--config", writeConfig(t, home), "--report", report)...).ok(t)
+	return rendering{before, after, string(read(t, report))}
+}
+
+// helm4 is given the name of an installed plugin. Helm 4 re-prints what a
+// post-renderer returns, so one that returns its input gives the before.
+func helm4(t *testing.T, from source) rendering {
+	home := t.TempDir()
+	installPlugin(t, home)
+	identity := filepath.Join(home, "identity")
+	write(t, identity, map[string]string{"plugin.yaml": identityPlugin})
+	helmIn(t, home, "helm4", "plugin", "install", identity).ok(t)
+
+	report := filepath.Join(home, "report.txt")
+	before := helmTemplate(t, home, "helm4", from.chart, postRenderer("identity")...).ok(t)
+	after := helmTemplate(t, home, "helm4", from.chart,
+		postRenderer("tapedeck", "--config", writeConfig(t, home), "--report", report)...).ok(t)
+	return rendering{before, after, string(read(t, report))}
+}
+
+const identityPlugin = `apiVersion: v1
+type: postrenderer/v1
+name: identity
+version: 0.1.0
+runtime: subprocess
+runtimeConfig:
+  platformCommand:
+  - command: cat
+`
+
+// installPlugin installs the plugin as its users do, from its directory.
+func installPlugin(t *testing.T, home string) {
+	t.Helper()
+	dir := filepath.Join(home, "tapedeck")
+	write(t, dir, map[string]string{"plugin.yaml": string(read(t, filepath.Join(repo, "plugin/plugin.yaml")))})
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(tapedeck, filepath.Join(dir, "bin/tapedeck")); err != nil {
+		t.Fatal(err)
+	}
+	helmIn(t, home, "helm4", "plugin", "install", dir).ok(t)
+}
+
+// postRenderer spells the flags of a post-renderer and its arguments.
+func postRenderer(name string, args ...string) []string {
+	flags := []string{"--post-renderer", name}
+	for _, arg := range args {
+		flags = append(flags, "--post-renderer-args", arg)
+	}
+	return flags
+}
