@@ -52,9 +52,18 @@ const (
 )
 
 // Envs lists every variable that the proxy reads, in the order in which the
-// renderer writes them and the reference page shows them.
+// renderer writes them and the reference page shows them. The pod's facts come
+// first: Kubernetes resolves $(STATUS_POD_IP) in what follows.
 func Envs() []Env {
 	return []Env{
+		{EnvAppLabel, "", "Name under which exchanges are recorded; the workload's `app` label, or its name."},
+		{EnvPodName, "", "Pod's name."},
+		{EnvPodNamespace, "", "Pod's namespace."},
+		{EnvNodeName, "", "Node's name."},
+		{EnvServiceAccount, "", "Pod's service account."},
+		{EnvHostIP, "", "Node's address."},
+		{EnvPodIP, "", "Pod's address."},
+		{EnvCluster, "undefined", "Cluster's name, written into every record."},
 		{EnvCaptureMode, "proxy", "Capture mode; `proxy` is the only one."},
 		{EnvProxyType, "dual", "Which halves run: `reverse` (inbound), `forward` (outbound) or `dual` (both)."},
 		{EnvProxyProtocol, "tcp:http", "What the halves speak: `tcp` (reverse only), `http`, `socks`, `tcp:http` or `tcp:socks` (dual only)."},
@@ -74,14 +83,6 @@ func Envs() []Env {
 		{EnvSink, DefaultSink, "Where recordings go, as a URL: `file:///directory`."},
 		{EnvLogLevel, "info", "Log level: `debug`, `info`, `warn` or `error`."},
 		{EnvPrometheusPort, "", "Port that serves `/metrics` on the pod's address, for scraping; unset: on the loopback admin port only."},
-		{EnvAppLabel, "", "Name under which exchanges are recorded; the workload's `app` label, or its name."},
-		{EnvPodName, "", "Pod's name."},
-		{EnvPodNamespace, "", "Pod's namespace."},
-		{EnvNodeName, "", "Node's name."},
-		{EnvServiceAccount, "", "Pod's service account."},
-		{EnvHostIP, "", "Node's address."},
-		{EnvPodIP, "", "Pod's address."},
-		{EnvCluster, "undefined", "Cluster's name, written into every record."},
 		{EnvUpstreamHTTPProxy, "", "Proxy that plain HTTP is chained to: what the application had in this variable."},
 		{EnvUpstreamHTTPSProxy, "", "Proxy that TLS is chained to: what the application had in this variable."},
 		{EnvUpstreamAllProxy, "", "Proxy that everything else is chained to: what the application had in this variable."},

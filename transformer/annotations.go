@@ -1,0 +1,230 @@
+package transformer
+
+import "github.com/tapedeck/tapedeck/contract"
+
+// Annotation is one row of the table of annotations: the source of parsing,
+// of docs/annotations.md and of the JSON Schema.
+type Annotation struct {
+	// Name is the key without its prefix, sidecar.speedscale.com/.
+	Name string
+	Kind Kind
+	// Default applies when neither the workload, its pod template nor the
+	// configuration's defaults set the annotation.
+	Default string
+	// Doc says what the annotation does.
+	Doc string
+	// When says where it means something; nil is everywhere.
+	When *Condition
+	// NoMeaning, when set, says why the annotation can have no effect where
+	// no packet is redirected; a workload that sets it gets that as a result.
+	NoMeaning string
+	// Former are spellings of the same annotation in old manifests.
+	Former []string
+
+	// target returns where the parsed value is kept.
+	target func(*Settings) any
+}
+
+// Condition tells whether an annotation means something beside the others.
+type Condition struct {
+	// Doc completes the sentence "valid with …".
+	Doc   string
+	holds func(*Settings) bool
+}
+
+var (
+	withInbound    = &Condition{"proxy-type reverse or dual", (*Settings).inbound}
+	withOutbound   = &Condition{"proxy-type forward or dual", (*Settings).outbound}
+	withTLSOut     = &Condition{"tls-out", func(s *Settings) bool { return s.outbound() && s.TLSOut }}
+	withPrometheus = &Condition{"prometheus-port", func(s *Settings) bool { return s.PrometheusPort != 0 }}
+)
+
+// Key returns the annotation's full key.
+func (a Annotation) Key() string { return contract.SidecarPrefix + a.Name }
+
+// Capture types, the values of proxy-type.
+const (
+	typeTransparent = "transparent"
+	typeReverse     = "reverse"
+	typeForward     = "forward"
+	typeDual        = "dual"
+)
+
+// Settings are the annotations of one workload, parsed and with their
+// defaults. Fields are named after the annotations.
+type Settings struct {
+	Inject          bool
+	InsertInitFirst bool
+
+	CaptureMode   string
+	ProxyType     string
+	ProxyProtocol string
+	ProxyHost     string
+	ProxyPort     int
+	ProxyInPort   int
+	ProxyOutPort  int
+
+	TLSOut               bool
+	TLSJavaToolOptions   bool
+	TLSJavaToolOptionsTo string
+	TLSInSecret          string
+	TLSInPrivate         string
+	TLSInPublic          string
+	TLSMutualSecret      string
+	TLSMutualPrivate     string
+	TLSMutualPublic      string
+	MountKnownCA         bool
+
+	CPURequest, CPULimit                           string
+	MemoryRequest, MemoryLimit                     string
+	EphemeralStorageRequest, EphemeralStorageLimit string
+
+	KubeAPISupport       bool
+	ExtraEnv             []EnvVar
+	PrometheusPort       int
+	PrometheusAnnotation bool
+	Diagnostics          bool
+
+	// explicit holds the names of the annotations that were written out, as
+	// against defaulted.
+	explicit map[string]source
+}
+
+// inbound and outbound tell which halves of the sidecar run.
+func (s *Settings) inbound() bool  { return s.ProxyType == typeReverse || s.ProxyType == typeDual }
+func (s *Settings) outbound() bool { return s.ProxyType == typeForward || s.ProxyType == typeDual }
+
+// socks tells that the application is to speak SOCKS to the forward proxy.
+func (s *Settings) socks() bool { return s.ProxyProtocol == "socks" || s.ProxyProtocol == "tcp:socks" }
+
+// noRedirect is why the annotations that steer iptables can have no effect.
+const noRedirect = "it steers which packets iptables redirects, and here none are: the application is pointed at the proxy, and Istio sends inbound traffic to it"
+
+// Annotations returns the table, in the order in which the reference shows it.
+//
+// Names, defaults and meaning are those of
+// https://docs.speedscale.com/reference/kubernetes-annotations/.
+func Annotations() []Annotation { return annotations }
+
+var annotations = []Annotation{
+	{Name: "inject", Kind: boolKind, Default: "false",
+		Doc:    "Add the sidecar. `false`, or no annotation, takes away what an earlier render added.",
+		target: func(s *Settings) any { return &s.Inject }},
+	{Name: "insert-init-first", Kind: boolKind, Default: "false",
+		Doc:    "Put the sidecar before the pod's other init containers instead of after them. A classic sidecar is no init container, and always comes first.",
+		target: func(s *Settings) any { return &s.InsertInitFirst }},
+	{Name: "capture-mode", Kind: enumKind("proxy"), Default: "proxy", Former: []string{"captureMode"},
+		Doc:    "How traffic is captured. `proxy` is the only way; the former `istio` (a WebAssembly filter in Envoy) is gone.",
+		target: func(s *Settings) any { return &s.CaptureMode }},
+	{Name: "proxy-type", Kind: enumKind(typeTransparent, typeReverse, typeForward, typeDual), Default: typeTransparent, Former: []string{"proxyType", "proxyMode", "proxy-mode"},
+		Doc:    "Which halves run: `reverse` captures inbound traffic, `forward` outbound, `dual` both. `transparent` needs iptables rules and NET_ADMIN, which Tapedeck never asks for: such a workload is skipped, and says so.",
+		target: func(s *Settings) any { return &s.ProxyType }},
+	{Name: "proxy-protocol", Kind: enumKind("tcp", "http", "socks", "tcp:http", "tcp:socks"), Default: "http", Former: []string{"proxyProtocol"},
+		Doc:    "What the halves speak. `tcp` is for `reverse`; `tcp:http` and `tcp:socks` are for `dual`: inbound passes as it is, outbound is an HTTP or a SOCKS proxy.",
+		target: func(s *Settings) any { return &s.ProxyProtocol }},
+	{Name: "proxy-host", Kind: hostKind, Default: "localhost", Former: []string{"proxyHost"},
+		Doc: "Host where the application listens. Use the pod's address, `$(STATUS_POD_IP)`, for one that listens there alone.", When: withInbound,
+		target: func(s *Settings) any { return &s.ProxyHost }},
+	{Name: "proxy-port", Kind: portKind, Default: "80", Former: []string{"proxyPort"},
+		Doc: "Port where the application listens, the one that is captured.", When: withInbound,
+		target: func(s *Settings) any { return &s.ProxyPort }},
+	{Name: "proxy-in-port", Kind: portKind, Default: "4143", Former: []string{"proxyInPort"},
+		Doc: "Port where the sidecar takes inbound connections.", When: withInbound,
+		target: func(s *Settings) any { return &s.ProxyInPort }},
+	{Name: "proxy-out-port", Kind: portKind, Default: "4140", Former: []string{"proxyOutPort"},
+		Doc: "Port where the sidecar takes outbound connections.", When: withOutbound,
+		target: func(s *Settings) any { return &s.ProxyOutPort }},
+	{Name: "capture-node-traffic", Kind: boolKind, Default: "false", Former: []string{"captureNodeTraffic"},
+		Doc:       "Capture the node's own inbound traffic, such as the kubelet's probes.",
+		NoMeaning: "Istio answers the kubelet's probes itself, and other callers are captured wherever they are"},
+	{Name: "host-resolution", Kind: enumKind("smart", "standard", "none"), Default: "smart",
+		Doc:       "How addresses become host names.",
+		NoMeaning: "a forward proxy is told the host's name by the application, so no address has to be looked up"},
+	{Name: "tls-out", Kind: boolKind, Default: "false", Former: []string{"tls"},
+		Doc: "Intercept outbound TLS, and make the application's containers trust the CA.", When: withOutbound,
+		target: func(s *Settings) any { return &s.TLSOut }},
+	{Name: "tls-java-tool-options", Kind: boolKind, Default: "false",
+		Doc: "Add the truststore's flags to JAVA_TOOL_OPTIONS. Never adds proxy flags.", When: withTLSOut,
+		target: func(s *Settings) any { return &s.TLSJavaToolOptions }},
+	{Name: "tls-java-tool-options-value", Kind: textKind,
+		Doc: "What to add to JAVA_TOOL_OPTIONS, in place of the flags that tls-java-tool-options adds.", When: withTLSOut,
+		target: func(s *Settings) any { return &s.TLSJavaToolOptionsTo }},
+	{Name: "tls-in-secret", Kind: secretKind, Former: []string{"tlsinsecret", "tls-secret"},
+		Doc: "Secret with the certificate and key of the application's own TLS. Setting it makes the sidecar terminate inbound TLS.", When: withInbound,
+		target: func(s *Settings) any { return &s.TLSInSecret }},
+	{Name: "tls-in-private", Kind: fileKind, Default: "tls.key", Former: []string{"tlsinprivate"},
+		Doc: "Private key: a file of tls-in-secret, or without one the full path of a file that the application's container mounts.", When: withInbound,
+		target: func(s *Settings) any { return &s.TLSInPrivate }},
+	{Name: "tls-in-public", Kind: fileKind, Default: "tls.crt", Former: []string{"tlsinpublic"},
+		Doc: "Certificate, as tls-in-private.", When: withInbound,
+		target: func(s *Settings) any { return &s.TLSInPublic }},
+	{Name: "tls-mutual-secret", Kind: secretKind, Former: []string{"tlsmutualsecret"},
+		Doc: "Secret with the client certificate and key to show to upstreams that ask for one.", When: withTLSOut,
+		target: func(s *Settings) any { return &s.TLSMutualSecret }},
+	{Name: "tls-mutual-private", Kind: fileKind, Default: "tls.key", Former: []string{"tlsmutualprivate"},
+		Doc: "Private key: a file of tls-mutual-secret, or without one the full path of a file that the application's container mounts.", When: withTLSOut,
+		target: func(s *Settings) any { return &s.TLSMutualPrivate }},
+	{Name: "tls-mutual-public", Kind: fileKind, Default: "tls.crt", Former: []string{"tlsmutualpublic"},
+		Doc: "Certificate, as tls-mutual-private.", When: withTLSOut,
+		target: func(s *Settings) any { return &s.TLSMutualPublic }},
+	{Name: "mount-known-ca", Kind: boolKind, Default: "false",
+		Doc: "Mount the bundle of public roots and CA over the system's own, for programs that read no variable.", When: withTLSOut,
+		target: func(s *Settings) any { return &s.MountKnownCA }},
+	{Name: "ignore-src-ips", Kind: listKind, Former: []string{"ignoreSrcIPs", "ignoreSrcIps"},
+		Doc: "Sources whose inbound traffic is not captured.", NoMeaning: noRedirect},
+	{Name: "ignore-src-hosts", Kind: listKind, Former: []string{"ignoreSrcHosts"},
+		Doc: "Sources, by name, whose inbound traffic is not captured.", NoMeaning: noRedirect},
+	{Name: "ignore-inbound-ports", Kind: listKind,
+		Doc: "Ports whose inbound traffic is not captured.", NoMeaning: noRedirect + "; the one inbound port that is captured is proxy-port"},
+	{Name: "ignore-dst-ips", Kind: listKind, Former: []string{"ignoreDstIPs", "ignoreDstIps"},
+		Doc: "Destinations whose outbound traffic is not captured.", NoMeaning: noRedirect + "; hosts in NO_PROXY, or in the option noProxy, are reached directly"},
+	{Name: "ignore-dst-hosts", Kind: listKind, Former: []string{"ignoreDstHosts"},
+		Doc: "Destinations, by name, whose outbound traffic is not captured.", NoMeaning: noRedirect + "; hosts in NO_PROXY, or in the option noProxy, are reached directly"},
+	{Name: "ignore-outbound-ports", Kind: listKind,
+		Doc: "Ports whose outbound traffic is not captured.", NoMeaning: noRedirect},
+	{Name: "ignore-loopback", Kind: boolKind, Default: "false",
+		Doc: "Discard traffic on the loopback interface.", NoMeaning: noRedirect},
+	{Name: "track-loopback", Kind: boolKind, Default: "false",
+		Doc: "Redirect loopback traffic to the inbound port.", NoMeaning: noRedirect},
+	{Name: "cpu-request", Kind: quantityKind, Default: "10m",
+		Doc: "CPU that the sidecar requests.", target: func(s *Settings) any { return &s.CPURequest }},
+	{Name: "cpu-limit", Kind: quantityKind,
+		Doc: "CPU limit of the sidecar; 2 is recommended under load.", target: func(s *Settings) any { return &s.CPULimit }},
+	{Name: "memory-request", Kind: quantityKind, Default: "32Mi",
+		Doc: "Memory that the sidecar requests.", target: func(s *Settings) any { return &s.MemoryRequest }},
+	{Name: "memory-limit", Kind: quantityKind,
+		Doc: "Memory limit of the sidecar; 1Gi is recommended under load.", target: func(s *Settings) any { return &s.MemoryLimit }},
+	{Name: "ephemeral-storage-request", Kind: quantityKind,
+		Doc: "Ephemeral storage that the sidecar requests.", target: func(s *Settings) any { return &s.EphemeralStorageRequest }},
+	{Name: "ephemeral-storage-limit", Kind: quantityKind,
+		Doc: "Ephemeral storage limit of the sidecar, recordings included.", target: func(s *Settings) any { return &s.EphemeralStorageLimit }},
+	{Name: "kube-api-support", Kind: boolKind, Default: "false",
+		Doc: "Send calls to the Kubernetes API through the proxy too, instead of naming it in NO_PROXY.", When: withTLSOut,
+		target: func(s *Settings) any { return &s.KubeAPISupport }},
+	{Name: "istio-cni", Kind: boolKind, Default: "false",
+		Doc:       "The cluster uses the Istio CNI agent.",
+		NoMeaning: "Tapedeck writes no iptables rules, so it makes no difference who writes Istio's"},
+	{Name: "extra-container-env-vars", Kind: envLinesKind,
+		Doc: "Variables to add to the application's containers, one KEY=VALUE a line. The sidecar does not get them.", target: func(s *Settings) any { return &s.ExtraEnv }},
+	{Name: "prometheus-port", Kind: portKind,
+		Doc: "Port on the pod's address where the sidecar serves its metrics.", target: func(s *Settings) any { return &s.PrometheusPort }},
+	{Name: "prometheus-enable-scrape-annotations", Kind: boolKind, Default: "false",
+		Doc: "Add the prometheus.io annotations to the pod. The application's own are left as they are.", When: withPrometheus,
+		target: func(s *Settings) any { return &s.PrometheusAnnotation }},
+	{Name: "diagnostics", Kind: boolKind, Default: "false", Former: []string{"debug"},
+		Doc:    "Verbose log of the sidecar. Packet captures need NET_RAW and are not made.",
+		target: func(s *Settings) any { return &s.Diagnostics }},
+}
+
+// retired are annotations that old manifests carry and that nothing replaces,
+// with what became of them.
+var retired = map[string]string{
+	"remove":          "use sidecar.speedscale.com/inject: \"false\"",
+	"status":          "an operator wrote it; nothing reads it here",
+	"envoy-filter":    "capturing inside Envoy is gone; Envoy sends to the sidecar through an Istio Sidecar",
+	"envoyFilter":     "capturing inside Envoy is gone; Envoy sends to the sidecar through an Istio Sidecar",
+	"detect-postgres": "protocols are always detected",
+	"detect-mongo":    "protocols are always detected",
+	"detect-amqpv091": "protocols are always detected",
+	"injected":        "",
+}

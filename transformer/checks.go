@@ -1,0 +1,212 @@
+package transformer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// reservedPorts are those that a mesh's own proxy listens on, with their
+// owner: https://istio.io/latest/docs/ops/deployment/application-requirements/
+// and https://linkerd.io/2/reference/proxy-configuration/.
+var reservedPorts = map[int]string{
+	15000: "Istio (Envoy's admin)", 15001: "Istio (outbound)", 15002: "Istio (port check)", 15004: "Istio (debug)",
+	15006: "Istio (inbound)", 15008: "Istio (HBONE)", 15020: "Istio (merged metrics)", 15021: "Istio (health)",
+	15053: "Istio (DNS)", 15090: "Istio (Envoy's metrics)",
+	4190: "Linkerd (admin)", 4191: "Linkerd (proxy admin)",
+}
+
+// skipReason says why a workload that asks for the sidecar is left alone.
+// What can't be decided for one half alone is decided for the workload: half
+// a capture is worse than none, since nobody looks for the other half.
+func skipReason(w *workload, in *input) (Result, bool) {
+	spec := w.podSpec()
+	skip := func(code Code, path, found string) (Result, bool) {
+		reason := reasons[code]
+		return result(code, w.Object, "skipped: %s %s", reason.Sentence, reason.Help).at(path, found, ""), true
+	}
+	switch {
+	case w.template == nil:
+		return skip(CodeNoTemplate, strings.Join(w.kind.template, "."), "")
+	case w.settings.ProxyType == typeTransparent:
+		return skip(CodeTransparent, w.settings.where("proxy-type"), typeTransparent)
+	case strAt(spec, "hostNetwork") == "true":
+		return skip(CodeHostNetwork, w.at("spec.hostNetwork"), "true")
+	case named(field(spec, "containers"), "speedscale-goproxy") != nil || named(field(spec, "initContainers"), "speedscale-goproxy") != nil:
+		return skip(CodeOtherSidecar, w.at("spec.containers[speedscale-goproxy]"), "")
+	}
+	if path, found := in.linkerd(w); path != "" {
+		return skip(CodeLinkerd, path, found)
+	}
+	if !w.settings.inbound() || in.cfg.Inbound != inboundSidecar {
+		return Result{}, false
+	}
+	const intercept = "traffic.sidecar.istio.io/"
+	annotations := w.at("metadata.annotations")
+	port := fmt.Sprint(w.settings.ProxyPort)
+	excluded := splitList(w.podAnnotation(intercept + "excludeInboundPorts"))
+	included, limited := strMap(field(w.template, "metadata", "annotations"))[intercept+"includeInboundPorts"]
+	if path, found := in.outOfMesh(w); path != "" {
+		return skip(CodeNotInMesh, path, found)
+	}
+	if path := in.ambient(w); path != "" {
+		return skip(CodeAmbient, path, "ambient")
+	}
+	switch {
+	case slices.Contains(excluded, port) || slices.Contains(excluded, "*"):
+		return skip(CodePortExcluded, pathKey(annotations, intercept+"excludeInboundPorts"), strings.Join(excluded, ","))
+	case limited && !slices.Contains(splitList(included), "*") && !slices.Contains(splitList(included), port):
+		return skip(CodePortExcluded, pathKey(annotations, intercept+"includeInboundPorts"), included)
+	case w.podAnnotation("sidecar.istio.io/interceptionMode") == "NONE":
+		return skip(CodeInterceptionNone, pathKey(annotations, "sidecar.istio.io/interceptionMode"), "NONE")
+	}
+	return Result{}, false
+}
+
+// linkerd tells where the input says that a pod is in a Linkerd mesh.
+func (in *input) linkerd(w *workload) (path, found string) {
+	const key = "linkerd.io/inject"
+	meshed := func(v string) bool { return v == "enabled" || v == "ingress" }
+	own := w.podAnnotation(key)
+	switch {
+	case named(field(w.podSpec(), "containers"), "linkerd-proxy") != nil || named(field(w.podSpec(), "initContainers"), "linkerd-proxy") != nil:
+		return w.at("spec.containers[linkerd-proxy]"), "linkerd-proxy"
+	case meshed(own):
+		return pathKey(w.at("metadata.annotations"), key), own
+	case own != "":
+		return "", ""
+	}
+	if ns := in.namespaceOf(w.Object); ns != nil && meshed(ns.annotation(key)) {
+		return "Namespace " + ns.name() + " metadata.annotations[" + key + "]", ns.annotation(key)
+	}
+	return "", ""
+}
+
+// outOfMesh tells where the pod template keeps Istio's injector away. The
+// label wins over the annotation of the same name.
+func (in *input) outOfMesh(w *workload) (path, found string) {
+	const key = "sidecar.istio.io/inject"
+	if v, ok := w.podLabels()[key]; ok {
+		if v == "false" {
+			return pathKey(w.at("metadata.labels"), key), v
+		}
+		return "", ""
+	}
+	if v := w.podAnnotation(key); v == "false" {
+		return pathKey(w.at("metadata.annotations"), key), v
+	}
+	return "", ""
+}
+
+// ambient tells where the input says that a pod is in an ambient mesh.
+func (in *input) ambient(w *workload) string {
+	const key = "istio.io/dataplane-mode"
+	if v, ok := w.podLabels()[key]; ok {
+		if v == "ambient" {
+			return pathKey(w.at("metadata.labels"), key)
+		}
+		return ""
+	}
+	if ns := in.namespaceOf(w.Object); ns != nil && strAt(ns.Node, "metadata", "labels", key) == "ambient" {
+		return "Namespace " + ns.name() + " metadata.labels[" + key + "]"
+	}
+	return ""
+}
+
+// listener is a port that the sidecar opens, and the annotation that sets it.
+type listener struct {
+	port       int
+	annotation string
+}
+
+// listeners returns what the sidecar of a workload opens.
+func listeners(s *Settings) []listener {
+	ports := []listener{{contract.AdminPort, ""}}
+	if s.inbound() {
+		ports = append(ports, listener{s.ProxyInPort, "proxy-in-port"})
+	}
+	if s.outbound() {
+		ports = append(ports, listener{s.ProxyOutPort, "proxy-out-port"})
+	}
+	if s.PrometheusPort != 0 {
+		ports = append(ports, listener{s.PrometheusPort, "prometheus-port"})
+	}
+	return ports
+}
+
+func (l listener) String() string {
+	if l.annotation == "" {
+		return fmt.Sprintf("the sidecar's admin port %d", l.port)
+	}
+	return fmt.Sprintf("%s %d", l.annotation, l.port)
+}
+
+// checkPorts reports listeners of the sidecar that cannot be opened.
+func checkPorts(w *workload) Results {
+	var results Results
+	s := &w.settings
+	report := func(code Code, l listener, message string, args ...any) {
+		r := result(code, w.Object, message, args...)
+		if l.annotation != "" {
+			r = r.at(s.where(l.annotation), fmt.Sprint(l.port), "")
+		}
+		results = append(results, r)
+	}
+	taken := map[int]string{}
+	for _, c := range w.allContainers() {
+		for _, p := range items(field(c.Node, "ports")) {
+			if n := number(field(p, "containerPort")); n != 0 && strAt(p, "protocol") != "UDP" {
+				taken[n] = "container " + c.name()
+			}
+		}
+	}
+	if s.inbound() && taken[s.ProxyPort] == "" {
+		taken[s.ProxyPort] = "proxy-port, the application"
+	}
+	for _, l := range listeners(s) {
+		if owner := reservedPorts[l.port]; owner != "" {
+			report(CodePortReserved, l, "%s is reserved by %s; allowed: a port that neither a mesh nor the pod uses", l, owner)
+		}
+		if other := taken[l.port]; other != "" {
+			report(CodePortClash, l, "%s is already the port of %s; allowed: a port that nothing else in the pod uses", l, other)
+		}
+		taken[l.port] = l.String()
+	}
+	if s.inbound() && reservedPorts[s.ProxyPort] != "" {
+		report(CodePortReserved, listener{s.ProxyPort, "proxy-port"}, "proxy-port %d is reserved by %s; allowed: the port where the application listens", s.ProxyPort, reservedPorts[s.ProxyPort])
+	}
+	return results
+}
+
+// checkPod reports what the pod has under names that the sidecar needs, and
+// identities that are Envoy's.
+func checkPod(w *workload, cfg *Config) Results {
+	var results Results
+	for _, c := range w.allContainers() {
+		if c.name() == contract.Container {
+			results = append(results, result(CodeNameClash, w.Object, "the pod has a container %s that no render of this manifest wrote; remove it, or render from the original manifest", contract.Container).at(c.path, contract.Container, ""))
+		}
+	}
+	for _, v := range []string{contract.TrustVolume, contract.CAVolume, contract.TLSInVolume, contract.TLSMutualVolume, contract.RecordingVolume} {
+		if named(field(w.podSpec(), "volumes"), v) != nil {
+			results = append(results, result(CodeNameClash, w.Object, "the pod has a volume %s, a name that the sidecar needs; rename it", v).at(pathItem(w.at("spec.volumes"), v), v, ""))
+		}
+	}
+	identity := func(path string, n map[string]string) {
+		for _, key := range []string{"runAsUser", "runAsGroup", "fsGroup"} {
+			if n[key] == fmt.Sprint(contract.EnvoyUID) {
+				results = append(results, result(CodeEnvoyUID, w.Object, "%s is %d, Envoy's own: Istio lets such traffic out of the mesh; allowed: any other number", key, contract.EnvoyUID).at(pathKey(path, key), n[key], ""))
+			}
+		}
+	}
+	identity(w.at("spec.securityContext"), strMap(field(w.podSpec(), "securityContext")))
+	for _, c := range w.appContainers() {
+		identity(c.path+".securityContext", strMap(field(c.Node, "securityContext")))
+	}
+	if cfg.Sidecar == sidecarClassic && w.kind.ends {
+		results = append(results, result(CodeClassicJob, w.Object, "%s: %s %s", w.Object.kind(), reasons[CodeClassicJob].Sentence, reasons[CodeClassicJob].Help))
+	}
+	return results
+}

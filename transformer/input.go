@@ -1,0 +1,167 @@
+package transformer
+
+import (
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// input is what a render sees: the configuration and every object, indexed.
+type input struct {
+	cfg       *Config
+	objects   []*Object
+	byKind    map[string][]*Object
+	workloads []*workload
+	services  map[string][]*service // by namespace
+
+	// What a render does, so that objects which several workloads concern are
+	// edited by one editor, created under one name, and pointed once.
+	editors          map[*Object]*editor
+	createdNames     map[string]bool
+	servicePointed   map[*yaml.Node]int
+	serviceEntryDone bool
+}
+
+const istioGroup = "networking.istio.io"
+
+func newInput(objects []*Object, cfg *Config) *input {
+	in := &input{cfg: cfg, objects: objects, byKind: map[string][]*Object{}, services: map[string][]*service{},
+		editors: map[*Object]*editor{}, createdNames: map[string]bool{}, servicePointed: map[*yaml.Node]int{}}
+	for _, o := range objects {
+		key := o.group() + "/" + o.kind()
+		in.byKind[key] = append(in.byKind[key], o)
+		if w := asWorkload(o); w != nil {
+			in.workloads = append(in.workloads, w)
+		}
+		if o.is("", "Service") {
+			if s := asService(o); s != nil {
+				in.services[o.namespace()] = append(in.services[o.namespace()], s)
+			}
+		}
+	}
+	return in
+}
+
+// editorOf returns the one editor of an object.
+func (in *input) editorOf(o *Object) *editor {
+	if in.editors[o] == nil {
+		in.editors[o] = newEditor(o)
+	}
+	return in.editors[o]
+}
+
+// find returns an object by its identity, or nil.
+func (in *input) find(group, kind, namespace, name string) *Object {
+	for _, o := range in.byKind[group+"/"+kind] {
+		if o.name() == name && o.namespace() == namespace {
+			return o
+		}
+	}
+	return nil
+}
+
+func (in *input) namespaceOf(o *Object) *Object {
+	return in.find("", "Namespace", "", o.namespace())
+}
+
+// service is a Service that can select pods.
+type service struct {
+	*Object
+	selector map[string]string
+}
+
+// asService returns a Service with a selector, or nil: an ExternalName, or a
+// Service whose endpoints are written by hand, selects no pods.
+func asService(o *Object) *service {
+	selector := strMap(field(o.Node, "spec", "selector"))
+	if len(selector) == 0 || strAt(o.Node, "spec", "type") == "ExternalName" {
+		return nil
+	}
+	return &service{o, selector}
+}
+
+// selects tells whether a label selector matches labels.
+func selects(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// servicesOf returns the Services that select a workload's pods.
+func (in *input) servicesOf(w *workload) []*service {
+	labels := w.podLabels()
+	var out []*service
+	for _, s := range in.services[w.namespace()] {
+		if selects(s.selector, labels) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// hosts returns the names under which a Service is called.
+func (s *service) hosts() []string {
+	ns := s.namespace()
+	hosts := []string{s.name()}
+	if ns != "" {
+		for _, suffix := range []string{"", ".svc", ".svc.cluster.local"} {
+			hosts = append(hosts, s.name()+"."+ns+suffix)
+		}
+	}
+	return hosts
+}
+
+// servicePort is one port of a Service, resolved to the pod's port.
+type servicePort struct {
+	node     *yaml.Node
+	service  *service
+	target   int // 0 if its name is no container's
+	protocol string
+}
+
+// ports returns the Service's TCP ports as they lead to a workload's pods.
+func (s *service) ports(w *workload) []servicePort {
+	var out []servicePort
+	for _, p := range items(field(s.Node, "spec", "ports")) {
+		if proto := strAt(p, "protocol"); proto != "" && proto != "TCP" {
+			continue
+		}
+		target := field(p, "targetPort")
+		n := number(target)
+		switch {
+		case target == nil || isNull(target) || str(target) == "0":
+			n = number(field(p, "port"))
+		case n == 0:
+			n = w.portNumber(str(target))
+		}
+		out = append(out, servicePort{p, s, n, istioProtocol(strAt(p, "appProtocol"), strAt(p, "name"))})
+	}
+	return out
+}
+
+// istioProtocols are the protocols that Istio knows by a Service port's
+// appProtocol or by the prefix of its name, as a Sidecar's listener takes them
+// (https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/).
+var istioProtocols = map[string]string{
+	"http": "HTTP", "http2": "HTTP2", "https": "HTTPS", "tls": "TLS", "tcp": "TCP",
+	"grpc": "GRPC", "grpc-web": "GRPC-Web", "mongo": "MONGO", "mysql": "MySQL", "redis": "REDIS",
+	"kubernetes.io/h2c": "HTTP2", "kubernetes.io/ws": "HTTP", "kubernetes.io/wss": "HTTPS",
+}
+
+// istioProtocol returns the protocol that a Service port declares, or "":
+// Istio then looks at the traffic. Declaring HTTP where the Service does not
+// would turn gRPC into HTTP/1.1.
+func istioProtocol(appProtocol, name string) string {
+	if appProtocol != "" {
+		return istioProtocols[strings.ToLower(appProtocol)]
+	}
+	name = strings.ToLower(name)
+	if name == "grpc-web" || strings.HasPrefix(name, "grpc-web-") {
+		return istioProtocols["grpc-web"]
+	}
+	prefix, _, _ := strings.Cut(name, "-")
+	return istioProtocols[prefix]
+}

@@ -1,0 +1,296 @@
+package transformer
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// An Istio Sidecar replaces all inbound listeners that Istio would generate
+// for a pod, so it lists every port that a Service leads to:
+//
+//	Service port ──▶ Envoy 8080 ──defaultEndpoint──▶ 127.0.0.1:4143 sidecar ──▶ localhost:8080 application
+//	Service port ──▶ Envoy 9090 ───────────────────────────────────────────────────▶ :9090 application
+//
+// Source: https://istio.io/latest/docs/reference/config/networking/sidecar/
+
+// inboundListener is one entry of a Sidecar's ingress.
+type inboundListener struct {
+	port     int
+	protocol string // "" has Istio look at the traffic
+	captured bool
+}
+
+func (l inboundListener) node(inPort int) *yaml.Node {
+	name := strings.ToLower(l.protocol)
+	if name == "" {
+		name = "port"
+	}
+	var protocol, endpoint any
+	if l.protocol != "" {
+		protocol = l.protocol
+	}
+	if l.captured {
+		endpoint = fmt.Sprintf("127.0.0.1:%d", inPort)
+	}
+	return mapping(
+		"port", mapping("number", l.port, "protocol", protocol, "name", fmt.Sprintf("%s-%d", name, l.port)),
+		"defaultEndpoint", endpoint,
+	)
+}
+
+// inboundListeners returns a listener for every port that a Service leads to,
+// and one for the captured port if none does.
+func (in *input) inboundListeners(w *workload) ([]inboundListener, Results) {
+	var results Results
+	captured := w.settings.ProxyPort
+	listeners := map[int]inboundListener{}
+	services := in.servicesOf(w)
+	for _, s := range services {
+		for _, p := range s.ports(w) {
+			if p.target == 0 {
+				continue // no container has a port of that name: no traffic arrives
+			}
+			l, seen := listeners[p.target]
+			if seen && l.protocol != p.protocol {
+				p.protocol = "" // two Services disagree: let Istio look
+			}
+			listeners[p.target] = inboundListener{p.target, p.protocol, p.target == captured}
+		}
+	}
+	var ports, others []int
+	for port := range listeners {
+		ports = append(ports, port)
+		if port != captured {
+			others = append(others, port)
+		}
+	}
+	slices.Sort(ports)
+	slices.Sort(others)
+	where := w.settings.where("proxy-port")
+	_, served := listeners[captured]
+	switch {
+	case len(services) == 0:
+		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: Istio sends inbound traffic to the sidecar only once one does", w.id()).at(w.at("metadata.labels"), "", ""))
+	case !served:
+		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but Service %s leads to %s: inbound traffic will not be captured", captured, services[0].name(), joinPorts(ports)).
+			at(where, strconv.Itoa(captured), firstPort(ports)))
+	case len(others) > 0:
+		results = append(results, result(CodePortsNotCaptured, w.Object, "inbound port %d is captured; %s goes to the application directly", captured, joinPorts(others)).at(where, strconv.Itoa(captured), ""))
+	}
+	out := make([]inboundListener, 0, len(ports)+1)
+	for _, port := range ports {
+		out = append(out, listeners[port])
+	}
+	if !served {
+		out = append(out, inboundListener{captured, "", true})
+	}
+	return out, results
+}
+
+func joinPorts(ports []int) string {
+	s := make([]string, len(ports))
+	for i, p := range ports {
+		s[i] = strconv.Itoa(p)
+	}
+	if len(s) == 0 {
+		return "no TCP port of the pod"
+	}
+	return "port " + strings.Join(s, ", ")
+}
+
+func firstPort(ports []int) string {
+	if len(ports) == 0 {
+		return ""
+	}
+	return strconv.Itoa(ports[0])
+}
+
+// routeBySidecar has Envoy send the captured port to the sidecar: by patching
+// the Sidecar that selects the pods already, or with one of our own.
+func (in *input) routeBySidecar(w *workload) ([]*Object, Results) {
+	listeners, results := in.inboundListeners(w)
+	matching := in.sidecarsSelecting(w)
+	switch len(matching) {
+	case 0:
+		sidecar, more := in.newSidecar(w, listeners)
+		return []*Object{sidecar}, append(results, more...)
+	case 1:
+		return nil, append(results, in.patchSidecar(w, matching[0], listeners)...)
+	}
+	names := make([]string, len(matching))
+	for i, s := range matching {
+		names[i] = s.Ref().String()
+	}
+	return nil, append(results, result(CodeSidecarConflict, w.Object, "the pods of %s are selected by %s; Istio uses one of them, and which is undefined; allowed: one", w.id(), strings.Join(names, " and ")))
+}
+
+// sidecarsSelecting returns the input's Sidecars with a selector that matches
+// the workload's pods.
+func (in *input) sidecarsSelecting(w *workload) []*Object {
+	var out []*Object
+	for _, o := range in.byKind[istioGroup+"/Sidecar"] {
+		selector := field(o.Node, "spec", "workloadSelector", "labels")
+		if o.namespace() == w.namespace() && o.annotation(contract.AnnotationFor) == "" && len(strMap(selector)) > 0 && selects(strMap(selector), w.podLabels()) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// namespaceSidecar returns the Sidecar that holds for the workload's
+// namespace, or else for the mesh; nil where the input has neither.
+func (in *input) namespaceSidecar(w *workload) (*Object, Results) {
+	var found []*Object
+	for _, namespace := range []string{w.namespace(), rootNamespace} {
+		for _, o := range in.byKind[istioGroup+"/Sidecar"] {
+			if o.namespace() == namespace && len(strMap(field(o.Node, "spec", "workloadSelector", "labels"))) == 0 {
+				found = append(found, o)
+			}
+		}
+		if len(found) == 1 {
+			return found[0], nil
+		}
+		if len(found) > 1 {
+			return nil, Results{result(CodeSidecarConflict, w.Object, "namespace %q has two Sidecars without a selector, %s and %s; Istio allows one", namespace, found[0].name(), found[1].name())}
+		}
+	}
+	return nil, nil
+}
+
+// rootNamespace is where Istio looks for what holds for the whole mesh.
+const rootNamespace = "istio-system"
+
+// newSidecar builds the workload's own Sidecar. It selects pods by a label that
+// only rewritten pods of this workload have: pods of the previous revision keep
+// their listeners until they are gone.
+func (in *input) newSidecar(w *workload, listeners []inboundListener) (*Object, Results) {
+	ingress := sequence[*yaml.Node]()
+	for _, l := range listeners {
+		ingress.Content = append(ingress.Content, l.node(w.settings.ProxyInPort))
+	}
+	base, results := in.namespaceSidecar(w)
+	var egress, policy *yaml.Node
+	switch {
+	case base != nil:
+		// A workload's Sidecar inherits neither (istio/istio#59376).
+		egress = in.openNamespace(yaml.CopyYNode(field(base.Node, "spec", "egress")), w.namespace())
+		policy = yaml.CopyYNode(field(base.Node, "spec", "outboundTrafficPolicy"))
+	case len(in.cfg.Egress) > 0:
+		egress = in.openNamespace(sequence(mapping("hosts", in.cfg.Egress)), w.namespace())
+	default:
+		results = append(results, result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the option egress", w.id()))
+	}
+	spec := mapping(
+		"workloadSelector", mapping("labels", mapping(contract.LabelWorkload, w.label())),
+		"ingress", ingress,
+		"egress", egress,
+		"outboundTrafficPolicy", policy,
+	)
+	return in.create(w, istioGroup+"/"+in.istioVersion(), "Sidecar", w.name()+"-tapedeck", w.namespace(), spec), results
+}
+
+// openNamespace adds the collector's namespace to an egress list. Nothing is
+// added to a list that allows everything, or that does not restrict.
+func (in *input) openNamespace(egress *yaml.Node, from string) *yaml.Node {
+	entries := items(egress)
+	if len(entries) == 0 {
+		return nil
+	}
+	open := in.cfg.Namespace + "/*"
+	if opens(entries, in.cfg.Namespace, from) {
+		return egress
+	}
+	for _, entry := range entries {
+		if hosts := field(entry, "hosts"); field(entry, "port") == nil && hosts != nil {
+			hosts.Content = append(hosts.Content, node(open))
+			return egress
+		}
+	}
+	egress.Content = append(egress.Content, mapping("hosts", []string{open}))
+	return egress
+}
+
+// opens tells whether an egress list allows a whole namespace.
+func opens(entries []*yaml.Node, namespace, from string) bool {
+	for _, entry := range entries {
+		if field(entry, "port") != nil {
+			continue
+		}
+		for _, h := range items(field(entry, "hosts")) {
+			switch ns, dns, _ := strings.Cut(str(h), "/"); {
+			case dns != "*":
+			case ns == "*", ns == namespace, ns == "." && from == namespace:
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// patchSidecar points the captured port of an existing Sidecar at ours.
+func (in *input) patchSidecar(w *workload, sidecar *Object, listeners []inboundListener) Results {
+	for _, other := range in.workloads {
+		if other.Node != w.Node && other.namespace() == w.namespace() && slices.Contains(in.sidecarsSelecting(other), sidecar) {
+			return Results{result(CodeSidecarConflict, w.Object, "the pods of %s are selected by %s, which also selects those of %s; Istio uses one Sidecar a pod, so changing it would change both; allowed: a Sidecar for this workload alone",
+				w.id(), sidecar.Ref(), other.id())}
+		}
+	}
+	e := in.editorOf(sidecar)
+	spec := field(sidecar.Node, "spec")
+	if spec == nil {
+		return Results{result(CodeMalformed, sidecar, "%s has no spec", sidecar.Ref())}
+	}
+	endpoint := fmt.Sprintf("127.0.0.1:%d", w.settings.ProxyInPort)
+	had := len(items(field(spec, "ingress"))) > 0
+	ingress, path := e.collection(spec, "spec", "ingress", yaml.SequenceNode)
+	for _, l := range listeners {
+		entry := findListener(ingress, l.port)
+		at := pathItem(path, strconv.Itoa(l.port))
+		switch {
+		case entry == nil && (l.captured || !had):
+			e.appendItem(ingress, path, l.node(w.settings.ProxyInPort))
+		case entry == nil || !l.captured:
+		case strAt(entry, "defaultEndpoint") == "":
+			e.put(entry, at, "defaultEndpoint", endpoint)
+		case strAt(entry, "defaultEndpoint") == endpoint:
+		case strAt(entry, "defaultEndpoint") == fmt.Sprintf("127.0.0.1:%d", w.settings.ProxyPort), strAt(entry, "defaultEndpoint") == fmt.Sprintf("0.0.0.0:%d", w.settings.ProxyPort):
+			e.replace(entry, at, "defaultEndpoint", endpoint)
+		default:
+			return Results{result(CodeSidecarConflict, sidecar, "%s sends port %d to %s, but proxy-port %d says that the application listens elsewhere; allowed: an endpoint with that port",
+				sidecar.Ref(), l.port, strAt(entry, "defaultEndpoint"), w.settings.ProxyPort).at(at+".defaultEndpoint", strAt(entry, "defaultEndpoint"), endpoint)}
+		}
+	}
+	in.openPatchedEgress(e, spec, w.namespace())
+	return Results{result(CodeSidecarPatched, sidecar, "port %d of %s is sent to the sidecar of %s", w.settings.ProxyPort, sidecar.Ref(), w.id()).at("spec.ingress", "", endpoint)}
+}
+
+// openPatchedEgress is openNamespace for a Sidecar that is edited in place.
+func (in *input) openPatchedEgress(e *editor, spec *yaml.Node, from string) {
+	egress := field(spec, "egress")
+	if len(items(egress)) == 0 || opens(items(egress), in.cfg.Namespace, from) {
+		return
+	}
+	open := in.cfg.Namespace + "/*"
+	for _, entry := range egress.Content {
+		if hosts := field(entry, "hosts"); field(entry, "port") == nil && hosts != nil {
+			e.appendItem(hosts, pathItem("spec.egress", itemID(entry))+".hosts", node(open))
+			return
+		}
+	}
+	e.appendItem(egress, "spec.egress", mapping("hosts", []string{open}))
+}
+
+func findListener(ingress *yaml.Node, port int) *yaml.Node {
+	for _, entry := range items(ingress) {
+		if number(field(entry, "port", "number")) == port {
+			return entry
+		}
+	}
+	return nil
+}

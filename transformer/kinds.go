@@ -1,0 +1,166 @@
+package transformer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Kind is a kind of value that an annotation or an option takes: what is
+// allowed, for people and for JSON Schema, and the check that enforces it.
+type Kind struct {
+	// Name as the reference shows it, such as "port".
+	Name string
+	// Allowed completes the sentence "allowed: …".
+	Allowed string
+	// Enum lists the only values, where there is a list.
+	Enum []string
+	// Pattern is a regular expression for JSON Schema, where one says it.
+	Pattern string
+
+	check func(string) error
+	re    *regexp.Regexp
+}
+
+// The kinds of values. Each is used by the annotations and options tables.
+var (
+	boolKind     = Kind{Name: "boolean", Allowed: `"true" or "false"`, Enum: []string{"true", "false"}}
+	portKind     = Kind{Name: "port", Allowed: "a number from 1 to 65535", Pattern: `^[0-9]{1,5}$`, check: checkPort}
+	hostKind     = Kind{Name: "host", Allowed: "a host name or an IP address, without a port", check: checkHost}
+	secretKind   = patternKind("secret name", "the name of a Secret in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+	fileKind     = Kind{Name: "file", Allowed: "a file's name in the Secret, or without a Secret the full path of a mounted file", check: checkFile}
+	quantityKind = patternKind("quantity", "a Kubernetes quantity such as 100m, 0.5, 64Mi or 1Gi", `^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
+	envLinesKind = Kind{Name: "lines", Allowed: "lines of KEY=VALUE", check: func(v string) error { _, err := parseEnvLines(v); return err }}
+	textKind     = Kind{Name: "text", Allowed: "any text"}
+	listKind     = Kind{Name: "list", Allowed: "values separated by commas"}
+	numberKind   = patternKind("number", "a whole number", `^[0-9]+$`)
+)
+
+// enumKind takes one of a few words.
+func enumKind(values ...string) Kind {
+	return Kind{Name: "choice", Allowed: oneOf(values), Enum: values}
+}
+
+// patternKind takes what a regular expression matches.
+func patternKind(name, allowed, pattern string) Kind {
+	return Kind{Name: name, Allowed: allowed, Pattern: pattern, re: regexp.MustCompile(pattern)}
+}
+
+// Check says what is wrong with a value, or nil.
+func (k Kind) Check(value string) error {
+	if k.Enum != nil {
+		for _, v := range k.Enum {
+			if value == v {
+				return nil
+			}
+		}
+		return fmt.Errorf("found %q, allowed: %s", value, k.Allowed)
+	}
+	if k.check != nil {
+		if err := k.check(value); err != nil {
+			return fmt.Errorf("found %q (%w), allowed: %s", value, err, k.Allowed)
+		}
+	}
+	if k.re != nil && !k.re.MatchString(value) {
+		return fmt.Errorf("found %q, allowed: %s", value, k.Allowed)
+	}
+	return nil
+}
+
+// store checks a value and puts it where a table entry keeps it. The
+// pointer's type follows the kind: *bool, *int, *string, *[]string, *[]EnvVar.
+func (k Kind) store(target any, value string) error {
+	if err := k.Check(value); err != nil {
+		return err
+	}
+	switch t := target.(type) {
+	case *bool:
+		*t = value == "true"
+	case *int:
+		*t, _ = strconv.Atoi(value)
+	case *string:
+		*t = value
+	case *[]string:
+		*t = splitList(value)
+	case *[]EnvVar:
+		*t, _ = parseEnvLines(value)
+	}
+	return nil
+}
+
+func checkPort(v string) error {
+	n, err := strconv.Atoi(v)
+	switch {
+	case err != nil:
+		return errors.New("not a number")
+	case n < 1 || n > 65535:
+		return errors.New("out of range")
+	}
+	return nil
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+func checkHost(v string) error {
+	host := strings.TrimPrefix(strings.TrimPrefix(v, "https://"), "http://")
+	if v == "$("+contract.EnvPodIP+")" || net.ParseIP(strings.Trim(host, "[]")) != nil || hostName.MatchString(host) {
+		return nil
+	}
+	if strings.Contains(host, ":") {
+		return errors.New("a port belongs into proxy-port")
+	}
+	return errors.New("not a host")
+}
+
+func checkFile(v string) error {
+	if v == "" || strings.HasSuffix(v, "/") || strings.Contains(v, "/") && !path.IsAbs(v) || path.Clean(v) != v {
+		return errors.New("neither a file's name nor a full path")
+	}
+	return nil
+}
+
+// EnvVar is one variable of the annotation extra-container-env-vars.
+type EnvVar struct{ Name, Value string }
+
+var envName = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
+
+func parseEnvLines(v string) ([]EnvVar, error) {
+	var vars []EnvVar
+	for line := range strings.Lines(v) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		if !ok || !envName.MatchString(name) {
+			return nil, fmt.Errorf("line %q", line)
+		}
+		vars = append(vars, EnvVar{name, value})
+	}
+	return vars, nil
+}
+
+// splitList splits at commas and drops blanks.
+func splitList(v string) []string {
+	var out []string
+	for _, s := range strings.Split(v, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// oneOf writes a list of words as a choice: `a, b or c`.
+func oneOf(values []string) string {
+	if len(values) < 2 {
+		return strings.Join(values, "")
+	}
+	return strings.Join(values[:len(values)-1], ", ") + " or " + values[len(values)-1]
+}

@@ -1,0 +1,74 @@
+package transformer
+
+import (
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// Object is one Kubernetes object of the input, and where it stands there.
+type Object struct {
+	// Node is the object's mapping, without aliases or merge keys. Render
+	// edits it in place.
+	Node *yaml.Node
+	// File is where the object was read from, for results; it may be empty.
+	File File
+	// Token returns how a value of Node was spelled in the input, so that an
+	// undo can spell it so again; false for a node that it does not know. It
+	// may be nil.
+	Token func(*yaml.Node) (string, bool)
+	// Spelled holds, after a render, the spelling of values that an undo
+	// restored.
+	Spelled map[*yaml.Node]string
+}
+
+func (o *Object) apiVersion() string { return strAt(o.Node, "apiVersion") }
+func (o *Object) kind() string       { return strAt(o.Node, "kind") }
+func (o *Object) name() string {
+	if name := strAt(o.Node, "metadata", "name"); name != "" {
+		return name
+	}
+	return strAt(o.Node, "metadata", "generateName")
+}
+func (o *Object) namespace() string { return strAt(o.Node, "metadata", "namespace") }
+
+// group returns the API group, "" for the core.
+func (o *Object) group() string {
+	if group, _, ok := strings.Cut(o.apiVersion(), "/"); ok {
+		return group
+	}
+	return ""
+}
+
+// is tells whether the object is of a group and kind, whatever the version.
+func (o *Object) is(group, kind string) bool { return o.kind() == kind && o.group() == group }
+
+func (o *Object) annotation(key string) string {
+	return strAt(o.Node, "metadata", "annotations", key)
+}
+
+// Ref returns the object's reference.
+func (o *Object) Ref() ResourceRef {
+	return ResourceRef{APIVersion: o.apiVersion(), Kind: o.kind(), Name: o.name(), Namespace: o.namespace()}
+}
+
+// token returns how a node is spelled: as the input spells it, or else as the
+// encoder does.
+func (o *Object) token(n *yaml.Node) string {
+	if s, ok := o.Spelled[n]; ok {
+		return s
+	}
+	if o.Token != nil {
+		if s, ok := o.Token(n); ok {
+			return s
+		}
+	}
+	text, err := yaml.String(&yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style, Content: n.Content})
+	if err != nil {
+		return n.Value
+	}
+	return strings.TrimSuffix(text, "\n")
+}
+
+// Keys by which KRM functions mark objects.
+const localConfig = "config.kubernetes.io/local-config"

@@ -1,0 +1,237 @@
+package transformer
+
+import (
+	"fmt"
+	"maps"
+	"sort"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Config is what a render is told besides the manifests. The zero value is
+// not valid; start from DefaultConfig.
+type Config struct {
+	Image           string
+	ImagePullPolicy string
+	Sidecar         string
+	Inbound         string
+	Strict          bool
+	CASecret        string
+	Sink            string
+	LogLevel        string
+	Cluster         string
+	RunAsUser       int
+	RunAsGroup      int
+	NoProxy         []string
+
+	Namespace           string
+	ServiceEntry        string
+	ServiceEntryHosts   []string
+	Egress              []string
+	IstioAPIVersion     string
+	MendVirtualServices bool
+
+	// Defaults are annotations, by name without prefix, that apply to every
+	// workload which asks for the sidecar and does not set them itself.
+	Defaults map[string]string
+
+	// explicit marks the options that were set rather than defaulted.
+	explicit map[string]bool
+}
+
+// Values of Config.Sidecar and Config.Inbound.
+const (
+	sidecarNative  = "native"
+	sidecarClassic = "classic"
+
+	inboundSidecar = "sidecar"
+	inboundService = "service"
+	inboundNone    = "none"
+)
+
+// PresetSpeedscaleCloud is the ServiceEntry preset that opens the hosts of
+// Speedscale's own cloud.
+const PresetSpeedscaleCloud = "speedscale-cloud"
+
+// Option is one row of the table of options: the source of parsing, of
+// docs/configuration.md and of the JSON Schema of the functionConfig.
+type Option struct {
+	// Name as it is written in the functionConfig and after --set.
+	Name    string
+	Kind    Kind
+	Default string
+	Doc     string
+
+	target func(*Config) any
+}
+
+// Options returns the table, in the order in which the reference shows it.
+func Options() []Option { return options }
+
+var imageKind = patternKind("image", "an image reference such as registry.example/tapedeck:v1", `^[a-z0-9][^\s]*$`)
+var namespaceKind = patternKind("namespace", "a namespace's name", `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+var egressKind = Kind{Name: "list", Allowed: "hosts as Istio's Sidecar takes them, such as ./* or istio-system/*, separated by commas", check: checkEgress}
+var hostsKind = Kind{Name: "list", Allowed: "host names, *.example.com included, separated by commas", check: checkHosts}
+var sinkKind = patternKind("URL", "file:///directory", `^file:///.+`)
+
+var options = []Option{
+	{"image", imageKind, "ghcr.io/tapedeck/tapedeck:latest", "Image of the sidecar. A release of tapedeck defaults to the image of the same version.", func(c *Config) any { return &c.Image }},
+	{"imagePullPolicy", enumKind("", "Always", "IfNotPresent", "Never"), "", "Pull policy of that image; unset leaves it to Kubernetes.", func(c *Config) any { return &c.ImagePullPolicy }},
+	{"sidecar", enumKind(sidecarNative, sidecarClassic), sidecarNative, "`native` makes the sidecar an init container with restartPolicy Always (Kubernetes 1.29 and later): it starts before the application and lets Jobs end. `classic` makes it an ordinary container.", func(c *Config) any { return &c.Sidecar }},
+	{"inbound", enumKind(inboundSidecar, inboundService, inboundNone), inboundSidecar, "How inbound traffic reaches the sidecar: `sidecar` writes an Istio Sidecar, `service` points the Service's targetPort at it (no mesh, ambient, excluded ports), `none` leaves it to you.", func(c *Config) any { return &c.Inbound }},
+	{"strict", boolKind, "false", "Make an error of every workload that asks for the sidecar and is skipped, and of every unknown annotation.", func(c *Config) any { return &c.Strict }},
+	{"caSecret", secretKind, "speedscale-certs", "Secret with the CA's tls.crt and tls.key, in the workload's namespace; used with tls-out.", func(c *Config) any { return &c.CASecret }},
+	{"sink", sinkKind, contract.DefaultSink, "Where the sidecar keeps recordings. The default is an emptyDir volume of the pod.", func(c *Config) any { return &c.Sink }},
+	{"logLevel", enumKind("debug", "info", "warn", "error"), "info", "Log level of the sidecar.", func(c *Config) any { return &c.LogLevel }},
+	{"cluster", textKind, "", "Name of the cluster, written into every record.", func(c *Config) any { return &c.Cluster }},
+	{"runAsUser", numberKind, "2102", "User ID of the sidecar; 0 leaves it to the platform, as OpenShift wants. Never 1337.", func(c *Config) any { return &c.RunAsUser }},
+	{"runAsGroup", numberKind, "2102", "Group ID of the sidecar; 0 leaves it to the platform. Never 1337.", func(c *Config) any { return &c.RunAsGroup }},
+	{"noProxy", listKind, "", "Hosts that the application reaches directly, added to NO_PROXY.", func(c *Config) any { return &c.NoProxy }},
+	{"namespace", namespaceKind, "speedscale", "Namespace of the collector: opened in every egress list that is written, and home of the ServiceEntry.", func(c *Config) any { return &c.Namespace }},
+	{"serviceEntry", enumKind("", PresetSpeedscaleCloud), "", "Preset of hosts to open with a ServiceEntry, for meshes with REGISTRY_ONLY.", func(c *Config) any { return &c.ServiceEntry }},
+	{"serviceEntryHosts", hostsKind, "", "Further hosts to open with that ServiceEntry, on port 443.", func(c *Config) any { return &c.ServiceEntryHosts }},
+	{"egress", egressKind, "", "Egress hosts of the generated Istio Sidecars where the input has no Sidecar to copy them from.", func(c *Config) any { return &c.Egress }},
+	{"istioAPIVersion", enumKind("", "v1", "v1beta1", "v1alpha3"), "", "Version of networking.istio.io to write; unset follows the input, v1 where it has none.", func(c *Config) any { return &c.IstioAPIVersion }},
+	{"mendVirtualServices", boolKind, "false", "Add the Service's host to a VirtualService that exposes it without listing it.", func(c *Config) any { return &c.MendVirtualServices }},
+}
+
+// DefaultConfig returns the configuration that holds when nothing is set.
+func DefaultConfig() Config {
+	c := Config{Defaults: map[string]string{}, explicit: map[string]bool{}}
+	for _, o := range options {
+		if o.Default != "" {
+			if err := o.Kind.store(o.target(&c), o.Default); err != nil {
+				panic("option " + o.Name + ": " + err.Error()) // a wrong table, not wrong input
+			}
+		}
+	}
+	return c
+}
+
+// Set sets an option, or the default of an annotation, by name. It is not
+// safe for concurrent use.
+func (c *Config) Set(name, value string) error {
+	for _, o := range options {
+		if o.Name == name {
+			if err := o.Kind.store(o.target(c), value); err != nil {
+				return fmt.Errorf("option %s: %w", name, err)
+			}
+			c.explicit[name] = true
+			return nil
+		}
+	}
+	name = strings.TrimPrefix(name, contract.SidecarPrefix)
+	a, former := annotation(name)
+	if a == nil {
+		return fmt.Errorf("option %s: no such option or annotation%s; allowed: %s", name, didYouMean(name, optionNames()), strings.Join(optionNames(), ", "))
+	}
+	if former {
+		return fmt.Errorf("option %s: an old spelling, use %s", name, a.Name)
+	}
+	if err := a.Kind.Check(value); err != nil {
+		return fmt.Errorf("default of annotation %s: %w", name, err)
+	}
+	c.Defaults[name] = value
+	return nil
+}
+
+// IsSet tells whether an option was set rather than left at its default.
+func (c *Config) IsSet(name string) bool { return c.explicit[name] }
+
+// Validate reports what no single option can: user and group IDs.
+func (c *Config) Validate() error {
+	if c.RunAsUser == contract.EnvoyUID || c.RunAsGroup == contract.EnvoyUID {
+		return fmt.Errorf("options runAsUser and runAsGroup: found %d, which is Envoy's own and would let the sidecar's traffic out of the mesh; allowed: any other number", contract.EnvoyUID)
+	}
+	return nil
+}
+
+// optionNames lists what Set takes.
+func optionNames() []string {
+	var names []string
+	for _, o := range options {
+		names = append(names, o.Name)
+	}
+	for _, a := range annotations {
+		names = append(names, a.Name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// annotation finds a row of the table by its name or by a former spelling.
+func annotation(name string) (row *Annotation, former bool) {
+	for i := range annotations {
+		if annotations[i].Name == name {
+			return &annotations[i], false
+		}
+	}
+	for i := range annotations {
+		for _, f := range annotations[i].Former {
+			if f == name {
+				return &annotations[i], true
+			}
+		}
+	}
+	return nil, false
+}
+
+func checkEgress(v string) error {
+	for _, host := range splitList(v) {
+		if ns, dns, ok := strings.Cut(host, "/"); !ok || ns == "" || dns == "" {
+			return fmt.Errorf("%q lacks the namespace in front", host)
+		}
+	}
+	return nil
+}
+
+func checkHosts(v string) error {
+	for _, host := range splitList(v) {
+		if !hostName.MatchString(strings.TrimPrefix(host, "*.")) {
+			return fmt.Errorf("%q is not a host name", host)
+		}
+	}
+	return nil
+}
+
+// didYouMean suggests the nearest of a few names, if one is near.
+func didYouMean(name string, names []string) string {
+	best, distance := "", len(name)/3+1
+	for _, n := range names {
+		if d := editDistance(strings.ToLower(name), strings.ToLower(n)); d < distance {
+			best, distance = n, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s?", best)
+}
+
+// editDistance is Levenshtein's, in one row.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// Clone returns a copy that can be set without changing the original.
+func (c Config) Clone() Config {
+	c.Defaults, c.explicit = maps.Clone(c.Defaults), maps.Clone(c.explicit)
+	return c
+}

@@ -1,0 +1,135 @@
+package transformer
+
+// Code is a stable reason code, found in a result's tags under "code".
+type Code string
+
+// Reason is one row of the table of reason codes: the source of the severity
+// of results and of docs/reason-codes.md.
+type Reason struct {
+	Severity Severity
+	// Skip marks the reasons for which a workload that asked to be injected
+	// is left alone; `strict` makes errors of them.
+	Skip bool
+	// Sentence says what happened.
+	Sentence string
+	// Help says what to do about it.
+	Help string
+}
+
+// The reason codes.
+const (
+	CodeInjected     Code = "injected"
+	CodeUninjected   Code = "uninjected"
+	CodeNotRequested Code = "not-requested"
+	CodeIgnored      Code = "ignored"
+	CodeLocalConfig  Code = "local-config"
+
+	CodeTransparent      Code = "transparent"
+	CodeHostNetwork      Code = "host-network"
+	CodeLinkerd          Code = "linkerd"
+	CodeOtherSidecar     Code = "other-sidecar"
+	CodeNoTemplate       Code = "no-template"
+	CodeNotInMesh        Code = "not-in-mesh"
+	CodeAmbient          Code = "ambient"
+	CodePortExcluded     Code = "port-excluded"
+	CodeInterceptionNone Code = "interception-none"
+
+	CodeLegacyAnnotation   Code = "legacy-annotation"
+	CodeUnknownAnnotation  Code = "unknown-annotation"
+	CodeNoMeaning          Code = "no-meaning"
+	CodeNeedless           Code = "needless-annotation"
+	CodeReplay             Code = "replay-annotation"
+	CodeNoService          Code = "no-service"
+	CodePortNotServed      Code = "port-not-served"
+	CodePortsNotCaptured   Code = "ports-not-captured"
+	CodeEgress             Code = "egress-not-inherited"
+	CodeSidecarPatched     Code = "sidecar-patched"
+	CodeVirtualServiceHost Code = "virtualservice-host"
+	CodeVirtualServiceDone Code = "virtualservice-mended"
+	CodeServicePatched     Code = "service-patched"
+	CodeProxyChained       Code = "proxy-chained"
+	CodeNoProxyKept        Code = "no-proxy-kept"
+	CodeEnvFrom            Code = "env-from"
+	CodeEnvKept            Code = "env-kept"
+	CodeTrustKept          Code = "trust-kept"
+	CodeCASecret           Code = "ca-secret"
+	CodeScrapeKept         Code = "scrape-annotations-kept"
+	CodeHelmHooks          Code = "helm-hooks-unseen"
+	CodeReformatted        Code = "reformatted"
+
+	CodeBadValue        Code = "bad-value"
+	CodeBadCombination  Code = "bad-combination"
+	CodePortReserved    Code = "port-reserved"
+	CodePortClash       Code = "port-clash"
+	CodeEnvoyUID        Code = "envoy-uid"
+	CodeProxyConflict   Code = "proxy-conflict"
+	CodeNameClash       Code = "name-clash"
+	CodeClassicJob      Code = "classic-job"
+	CodeSidecarConflict Code = "sidecar-conflict"
+	CodeServiceShared   Code = "service-shared"
+	CodeDuplicateKey    Code = "duplicate-key"
+	CodeMalformed       Code = "malformed-workload"
+	CodeUndo            Code = "undo-unreadable"
+	CodeInvalidYAML     Code = "invalid-yaml"
+	CodeInvalidConfig   Code = "invalid-config"
+)
+
+// Reasons returns the table of reason codes.
+func Reasons() map[Code]Reason { return reasons }
+
+var reasons = map[Code]Reason{
+	CodeInjected:     {Info, false, "The workload was given the sidecar.", ""},
+	CodeUninjected:   {Info, false, "What an earlier render had added was taken away.", ""},
+	CodeNotRequested: {Info, false, "The workload does not ask for the sidecar.", "Set sidecar.speedscale.com/inject: \"true\" to capture it."},
+	CodeIgnored:      {Info, false, "The workload says operator.speedscale.com/ignore: \"true\".", "Remove that annotation to capture the workload."},
+	CodeLocalConfig:  {Info, false, "The object is marked config.kubernetes.io/local-config: \"true\", so it is never applied.", ""},
+
+	CodeTransparent:      {Warning, true, "proxy-type transparent, which is also the default, redirects packets with iptables: that needs NET_ADMIN, and collides with Istio.", "Set sidecar.speedscale.com/proxy-type to dual, reverse or forward, or set it once in the configuration's defaults."},
+	CodeHostNetwork:      {Warning, true, "The pod uses the node's network: Istio does not inject it, and the sidecar's ports would be the node's.", "Remove hostNetwork, or leave the workload uncaptured."},
+	CodeLinkerd:          {Warning, true, "The pod is in a Linkerd mesh, whose proxy has the ports 4140 and 4143.", "Take the workload out of that mesh, or leave it uncaptured."},
+	CodeOtherSidecar:     {Warning, true, "The pod has the container speedscale-goproxy already.", "Let one of the two inject: remove that container."},
+	CodeNoTemplate:       {Warning, true, "The workload has no pod template of its own.", "Annotate the workload that it refers to."},
+	CodeNotInMesh:        {Warning, true, "The pod is kept out of the mesh by sidecar.istio.io/inject: \"false\", so no Envoy sends its inbound traffic on.", "Set the option inbound to service, or proxy-type to forward."},
+	CodeAmbient:          {Warning, true, "The pod is in an ambient mesh, where Istio ignores Sidecar resources.", "Set the option inbound to service, or proxy-type to forward."},
+	CodePortExcluded:     {Warning, true, "Istio is told not to intercept the port to be captured.", "Change the traffic.sidecar.istio.io annotation, or set the option inbound to service."},
+	CodeInterceptionNone: {Warning, true, "The pod's sidecar.istio.io/interceptionMode is NONE: Envoy would bind the application's own port.", "Remove that annotation, or set the option inbound to service."},
+
+	CodeLegacyAnnotation:   {Warning, false, "The annotation's spelling is an old one.", "Use the spelling that the result gives."},
+	CodeUnknownAnnotation:  {Warning, false, "No annotation has that name.", "See docs/annotations.md for the names."},
+	CodeNoMeaning:          {Warning, false, "The annotation can have no effect here.", "Remove it; the result says why."},
+	CodeNeedless:           {Warning, false, "The annotation has no effect together with the others.", "See its row in docs/annotations.md for where it is valid."},
+	CodeReplay:             {Warning, false, "replay.speedscale.com annotations are not rendered.", "Remove them; they have no effect yet."},
+	CodeNoService:          {Warning, false, "No Service in the input selects the workload's pods; Istio configures inbound listeners only for pods of a Service.", "Render the Service together with the workload, or make sure that one exists."},
+	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to proxy-port.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets."},
+	CodePortsNotCaptured:   {Info, false, "The Services have further ports; they go to the application directly.", ""},
+	CodeEgress:             {Info, false, "The generated Istio Sidecar has no egress: Istio then allows every host, whatever the namespace's own Sidecar says.", "Render the namespace's Sidecar together with the workload, or set the option egress."},
+	CodeSidecarPatched:     {Info, false, "An Istio Sidecar of the input selects the workload's pods, and was patched instead of adding a second.", "During the rollout, pods of the previous revision are sent to a proxy that they don't have; a Sidecar of Tapedeck's own avoids that."},
+	CodeVirtualServiceHost: {Warning, false, "The workload's Service is exposed by a VirtualService that does not list the Service's own host, so calls from inside the mesh are not routed by it.", "Add the host, or set the option mendVirtualServices."},
+	CodeVirtualServiceDone: {Info, false, "The VirtualService was given the Service's host.", ""},
+	CodeServicePatched:     {Info, false, "The Service's targetPort was pointed at the sidecar.", ""},
+	CodeProxyChained:       {Info, false, "The application had a proxy; the sidecar goes through it now.", ""},
+	CodeNoProxyKept:        {Warning, false, "NO_PROXY comes from elsewhere and cannot be merged; it is left as it is.", "Add localhost,127.0.0.1 to it where it is defined."},
+	CodeEnvFrom:            {Info, false, "The container takes variables from an object that is not in the input; where both set one, the rendered value wins.", "Render that object too if it holds proxy or trust variables."},
+	CodeEnvKept:            {Warning, false, "The variable is set already and is left as it is.", "Remove one of the two."},
+	CodeTrustKept:          {Warning, false, "A trust variable is set already and is left as it is: that runtime will not trust the CA.", "Add the CA to the file that it names, or remove the variable."},
+	CodeCASecret:           {Info, false, "tls-out needs the CA's Secret in the workload's namespace; without it TLS passes through unread.", "Create it with `tapedeck ca`."},
+	CodeScrapeKept:         {Warning, false, "The pod has prometheus.io annotations of its own, which are left as they are.", "Scrape the sidecar's port with a PodMonitor."},
+	CodeHelmHooks:          {Info, false, "The input comes from Helm 3, which does not pass hooks to post-renderers: hook Jobs and Pods are not captured.", "Use Helm 4 to have hooks rendered too."},
+	CodeReformatted:        {Warning, false, "The document could not be edited line by line and was printed anew; its content is the same.", ""},
+
+	CodeBadValue:        {Error, false, "A value is not one of those allowed.", "The result says what was found and what is allowed."},
+	CodeBadCombination:  {Error, false, "Two settings exclude each other.", "The result names both."},
+	CodePortReserved:    {Error, false, "A port of the sidecar is one that a mesh uses itself.", "Choose another port."},
+	CodePortClash:       {Error, false, "Two listeners of the pod would have the same port.", "Choose another port."},
+	CodeEnvoyUID:        {Error, false, "User or group 1337 is Envoy's: Istio lets its traffic out of the mesh.", "Choose another user or group."},
+	CodeProxyConflict:   {Error, false, "The application's proxy variables cannot be chained to.", "The result says why."},
+	CodeNameClash:       {Error, false, "The pod has something of its own under a name or path that the sidecar needs.", "Rename it."},
+	CodeClassicJob:      {Error, false, "A Job with a classic sidecar never ends.", "Use the native sidecar."},
+	CodeSidecarConflict: {Error, false, "The Istio Sidecars of the input leave no place for the sidecar's listener.", "Istio uses one Sidecar a pod; the result names those concerned."},
+	CodeServiceShared:   {Error, false, "The Service also selects a workload that has no proxy to send to.", "Inject that workload too, with the same ports, or use the option inbound: sidecar."},
+	CodeDuplicateKey:    {Error, false, "A mapping has the same key twice, so what the workload says is not certain.", "Remove one of the two."},
+	CodeMalformed:       {Error, false, "A part of the workload is not of the kind that Kubernetes asks for.", "The result names the field."},
+	CodeUndo:            {Error, false, "The record of an earlier render cannot be read.", "Render from the original manifest."},
+	CodeInvalidYAML:     {Error, false, "The input is not YAML that can be read.", "The result gives the line."},
+	CodeInvalidConfig:   {Error, false, "The configuration is not valid.", "The result names the field."},
+}

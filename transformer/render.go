@@ -1,0 +1,362 @@
+package transformer
+
+import (
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Created is an object that a render adds, and the one it belongs beside.
+type Created struct {
+	*Object
+	Beside *Object
+}
+
+// Output is what a render did.
+type Output struct {
+	// Created objects are new; those that an earlier render created and this
+	// one creates again were updated in place instead.
+	Created []Created
+	// Edited objects are those of the input that may differ now.
+	Edited []*Object
+	// Deleted objects are those that an earlier render created and this one
+	// does not.
+	Deleted []*Object
+	// Results has at least one entry for every workload.
+	Results Results
+}
+
+// Render edits objects in place so that the annotated workloads capture their
+// traffic. Rendering what was rendered before gives the same again: an earlier
+// render is taken back first.
+//
+// When the results have an error the objects are in no defined state and must
+// not be written. Render is not safe for concurrent use on the same objects;
+// it keeps no state between calls.
+func Render(objects []*Object, cfg Config) Output {
+	former, undone, results := takeAllBack(objects)
+	kept := without(objects, former)
+	in := newInput(kept, &cfg)
+
+	var out Output
+	out.Results = results
+	for _, w := range in.workloads {
+		out.Results = append(out.Results, in.decide(w)...)
+		if undone[w.Object] && !w.injecting {
+			out.Results = append(out.Results, uninjected(w.Object))
+		}
+	}
+	var created []Created
+	for _, w := range in.workloads {
+		if !w.injecting {
+			continue
+		}
+		objects, results := in.inject(w)
+		for _, o := range objects {
+			created = append(created, Created{o, w.Object})
+		}
+		out.Results = append(out.Results, results...)
+	}
+	for _, o := range kept {
+		e := in.editors[o]
+		if e != nil {
+			e.finish()
+		}
+		if e != nil || undone[o] {
+			out.Edited = append(out.Edited, o)
+		}
+	}
+	var reused []*Object
+	out.Created, reused, out.Deleted = reuse(created, former)
+	out.Edited = append(out.Edited, reused...)
+	return out
+}
+
+// Uninject takes back what Render did to the objects. What is said of Render
+// holds for it too.
+func Uninject(objects []*Object) Output {
+	former, undone, results := takeAllBack(objects)
+	var edited []*Object
+	for _, o := range objects {
+		if undone[o] {
+			edited = append(edited, o)
+			results = append(results, uninjected(o))
+		}
+	}
+	return Output{Edited: edited, Deleted: former, Results: results}
+}
+
+func uninjected(o *Object) Result {
+	return result(CodeUninjected, o, "what an earlier render had changed was taken back")
+}
+
+// takeAllBack undoes earlier renders in all objects. It returns the objects
+// that an earlier render created, and those that it had edited.
+func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]bool, results Results) {
+	undone = map[*Object]bool{}
+	for _, o := range objects {
+		if o.annotation(contract.AnnotationFor) != "" {
+			created = append(created, o)
+			continue
+		}
+		had, err := takeBack(o)
+		if err != nil {
+			results = append(results, result(CodeUndo, o, "%v; render from the original manifest", err))
+		}
+		if had {
+			undone[o] = true
+		}
+	}
+	return created, undone, results
+}
+
+func without(objects, gone []*Object) []*Object {
+	if len(gone) == 0 {
+		return objects
+	}
+	drop := map[*Object]bool{}
+	for _, o := range gone {
+		drop[o] = true
+	}
+	kept := make([]*Object, 0, len(objects)-len(gone))
+	for _, o := range objects {
+		if !drop[o] {
+			kept = append(kept, o)
+		}
+	}
+	return kept
+}
+
+// reuse updates objects that an earlier render created, so that they keep
+// their place, and sorts out which are new and which are gone.
+func reuse(created []Created, former []*Object) (added []Created, reused, gone []*Object) {
+	identity := func(o *Object) string { return o.group() + "/" + o.Ref().String() }
+	byIdentity := map[string]*Object{}
+	for _, o := range former {
+		byIdentity[identity(o)] = o
+	}
+	for _, c := range created {
+		old := byIdentity[identity(c.Object)]
+		if old == nil {
+			added = append(added, c)
+			continue
+		}
+		delete(byIdentity, identity(c.Object))
+		keepForeign(old.Node, c.Node)
+		*old.Node = *c.Node
+		reused = append(reused, old)
+	}
+	for _, o := range former {
+		if byIdentity[identity(o)] == o {
+			gone = append(gone, o)
+		}
+	}
+	return added, reused, gone
+}
+
+// keepForeign carries over the labels and annotations that others put on an
+// object of ours, such as an orchestrator's path and index.
+func keepForeign(old, fresh *yaml.Node) {
+	for _, key := range []string{"labels", "annotations"} {
+		theirs, ours := field(old, "metadata", key), field(fresh, "metadata", key)
+		for i := 0; theirs != nil && i+1 < len(theirs.Content); i += 2 {
+			if keyIndex(ours, theirs.Content[i].Value) < 0 {
+				ours.Content = append(ours.Content, theirs.Content[i], theirs.Content[i+1])
+			}
+		}
+	}
+}
+
+// decide reads a workload's settings and decides whether it is injected.
+func (in *input) decide(w *workload) Results {
+	switch {
+	case w.annotation(contract.AnnotationIgnore) == "true":
+		return Results{result(CodeIgnored, w.Object, "not captured: %s is \"true\"", contract.AnnotationIgnore).at(pathKey("metadata.annotations", contract.AnnotationIgnore), "true", "")}
+	case w.annotation(localConfig) == "true":
+		return Results{result(CodeLocalConfig, w.Object, "not captured: %s is \"true\"", localConfig)}
+	}
+	settings, results := readSettings(w, in.cfg)
+	w.settings = settings
+	if results.Failed() {
+		return results
+	}
+	if !settings.Inject {
+		return append(results, result(CodeNotRequested, w.Object, "not captured: the workload has no annotation %sinject: \"true\"", contract.SidecarPrefix))
+	}
+	if skip, ok := skipReason(w, in); ok {
+		if in.cfg.Strict {
+			skip.Severity = Error
+		}
+		return append(results, skip)
+	}
+	if w.podSpec() == nil {
+		return append(results, result(CodeMalformed, w.Object, "the pod template has no spec").at(w.at("spec"), "", ""))
+	}
+	results = append(results, in.checkShape(w)...)
+	results = append(results, checkSettings(w)...)
+	results = append(results, checkPorts(w)...)
+	results = append(results, checkPod(w, in.cfg)...)
+	w.injecting = !results.Failed()
+	return results
+}
+
+// checkShape reports lists and maps that are to be edited and are neither.
+func (in *input) checkShape(w *workload) Results {
+	var results Results
+	expect := func(parent *yaml.Node, path, key string, kind yaml.Kind, word string) {
+		if n := field(parent, key); n != nil && !isNull(n) && n.Kind != kind {
+			results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: %s", pathKey(path, key), describeKind(n), word).at(pathKey(path, key), str(n), ""))
+		}
+	}
+	expect(w.Node, "", "metadata", yaml.MappingNode, "a map")
+	for _, key := range []string{"annotations", "labels"} {
+		expect(field(w.Node, "metadata"), "metadata", key, yaml.MappingNode, "a map")
+		expect(field(w.template, "metadata"), w.at("metadata"), key, yaml.MappingNode, "a map")
+	}
+	spec := w.podSpec()
+	for _, key := range []string{"containers", "initContainers", "volumes"} {
+		expect(spec, w.at("spec"), key, yaml.SequenceNode, "a list")
+	}
+	if len(items(field(spec, "containers"))) == 0 {
+		results = append(results, result(CodeMalformed, w.Object, "the pod template has no containers").at(w.at("spec.containers"), "", ""))
+	}
+	for i, c := range items(field(spec, "containers")) {
+		path := fmt.Sprintf("%s[%d]", w.at("spec.containers"), i)
+		if c.Kind != yaml.MappingNode || strAt(c, "name") == "" {
+			results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: a container with a name", path, describeKind(c)).at(path, str(c), ""))
+			continue
+		}
+		for _, key := range []string{"env", "envFrom", "volumeMounts", "ports"} {
+			expect(c, path, key, yaml.SequenceNode, "a list")
+		}
+	}
+	return results
+}
+
+func describeKind(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a map"
+	case yaml.SequenceNode:
+		return "a list"
+	default:
+		return "a single value"
+	}
+}
+
+// inject edits a workload that passed every check, and what stands around it.
+func (in *input) inject(w *workload) ([]*Object, Results) {
+	var results Results
+	e := in.editorOf(w.Object)
+	results = append(results, labelPods(e, w)...)
+
+	upstream := map[string]*yaml.Node{}
+	for _, c := range w.appContainers() {
+		app := &appEnv{editor: e, in: in, w: w, c: c, upstream: upstream, results: &results}
+		app.addExtra()
+		if w.settings.outbound() {
+			app.pointAtProxy()
+		}
+		if w.settings.intercepts() {
+			app.trust()
+		}
+	}
+	if w.settings.intercepts() && in.find("", "Secret", w.namespace(), in.cfg.CASecret) == nil {
+		results = append(results, result(CodeCASecret, w.Object, "TLS is intercepted with the CA of Secret %s, which is not in the input; without it TLS passes through unread. `tapedeck ca` makes one", in.cfg.CASecret))
+	}
+	results = append(results, in.addSidecar(e, w, upstream)...)
+
+	var created []*Object
+	if w.settings.inbound() {
+		switch in.cfg.Inbound {
+		case inboundSidecar:
+			objects, more := in.routeBySidecar(w)
+			created, results = objects, append(results, more...)
+		case inboundService:
+			results = append(results, in.routeByService(w)...)
+		}
+		results = append(results, in.checkVirtualServices(w)...)
+	}
+	if entry := in.serviceEntryOnce(w); entry != nil {
+		created = append(created, entry)
+	}
+	done := result(CodeInjected, w.Object, "injected: %s", w.settings.describe())
+	return created, append(Results{done}, results...)
+}
+
+// labelPods marks the pods, so that they can be selected, and scraped where
+// that was asked for.
+func labelPods(e *editor, w *workload) Results {
+	metadata, path := e.collection(w.template, w.path, "metadata", yaml.MappingNode)
+	labels, path := e.collection(metadata, path, "labels", yaml.MappingNode)
+	for _, l := range [][2]string{{contract.LabelInjected, "true"}, {contract.LabelWorkload, w.label()}} {
+		if keyIndex(labels, l[0]) >= 0 {
+			e.replace(labels, path, l[0], l[1])
+		} else {
+			e.put(labels, path, l[0], l[1])
+		}
+	}
+	if w.settings.PrometheusPort == 0 || !w.settings.PrometheusAnnotation {
+		return nil
+	}
+	const prefix = "prometheus.io/"
+	existing := strMap(field(metadata, "annotations"))
+	for _, key := range sortedKeys(existing) {
+		if value := existing[key]; strings.HasPrefix(key, prefix) {
+			return Results{result(CodeScrapeKept, w.Object, "the pod has the annotation %s, which belongs to the application: scrape the sidecar's port %d with a PodMonitor", key, w.settings.PrometheusPort).
+				at(pathKey(w.at("metadata.annotations"), key), value, "")}
+		}
+	}
+	annotations, path := e.collection(metadata, w.at("metadata"), "annotations", yaml.MappingNode)
+	e.put(annotations, path, prefix+"scrape", "true")
+	e.put(annotations, path, prefix+"port", fmt.Sprint(w.settings.PrometheusPort))
+	e.put(annotations, path, prefix+"path", "/metrics")
+	return nil
+}
+
+// addSidecar adds the container and its volumes. A native sidecar comes after
+// the pod's init containers, or before them on request; a classic one comes
+// first, since containers start in order, and then kubectl is told which
+// container is meant where none is named.
+func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.Node) Results {
+	sidecar, results := sidecarContainer(w, in.cfg, upstream)
+	spec, path := w.podSpec(), w.at("spec")
+	if in.cfg.Sidecar == sidecarNative {
+		list, at := e.collection(spec, path, "initContainers", yaml.SequenceNode)
+		index := len(list.Content)
+		if w.settings.InsertInitFirst {
+			index = 0
+		}
+		e.insertItem(list, at, index, sidecar)
+	} else {
+		const defaultContainer = "kubectl.kubernetes.io/default-container"
+		app := w.appContainers()[0].name()
+		metadata := field(w.template, "metadata")
+		annotations, at := e.collection(metadata, w.at("metadata"), "annotations", yaml.MappingNode)
+		if keyIndex(annotations, defaultContainer) < 0 {
+			e.put(annotations, at, defaultContainer, app)
+		}
+		list, at := e.collection(spec, path, "containers", yaml.SequenceNode)
+		e.insertItem(list, at, 0, sidecar)
+	}
+	volumes := sidecarVolumes(w, in.cfg)
+	if len(volumes) > 0 {
+		list, at := e.collection(spec, path, "volumes", yaml.SequenceNode)
+		for _, v := range volumes {
+			e.appendItem(list, at, v)
+		}
+	}
+	return results
+}
+
+// serviceEntryOnce builds the ServiceEntry beside the first workload.
+func (in *input) serviceEntryOnce(w *workload) *Object {
+	if in.serviceEntryDone {
+		return nil
+	}
+	in.serviceEntryDone = true
+	return in.serviceEntry(w)
+}

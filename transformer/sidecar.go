@@ -1,0 +1,325 @@
+package transformer
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// tlsFiles are a certificate and key that the sidecar is given, inbound or
+// outbound: by a Secret, or by files that the application's container mounts.
+type tlsFiles struct {
+	secret, public, private string
+	annotation              string // which names the files, for results
+	volume, dir             string
+}
+
+// on tells whether the files were asked for.
+func (t tlsFiles) on() bool { return t.secret != "" || strings.HasPrefix(t.public, "/") }
+
+func (t tlsFiles) path(file string) string {
+	if t.secret == "" {
+		return file
+	}
+	return path.Join(t.dir, file)
+}
+
+func (s *Settings) tlsIn() tlsFiles {
+	return tlsFiles{s.TLSInSecret, s.TLSInPublic, s.TLSInPrivate, "tls-in-public", contract.TLSInVolume, contract.TLSInDir}
+}
+
+func (s *Settings) tlsMutual() tlsFiles {
+	return tlsFiles{s.TLSMutualSecret, s.TLSMutualPublic, s.TLSMutualPrivate, "tls-mutual-public", contract.TLSMutualVolume, contract.TLSMutualDir}
+}
+
+// intercepts tells whether outbound TLS is to be read.
+func (s *Settings) intercepts() bool { return s.outbound() && s.TLSOut }
+
+// sidecarContainer builds the sidecar: Pod Security "restricted", exec probes
+// (Istio rewrites the others, https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/),
+// and the environment of package contract.
+func sidecarContainer(w *workload, cfg *Config, upstream map[string]*yaml.Node) (*yaml.Node, Results) {
+	s := &w.settings
+	mounts, results := sidecarMounts(w, cfg)
+	var restart any
+	if cfg.Sidecar == sidecarNative {
+		restart = "Always"
+	}
+	var pull any
+	if cfg.ImagePullPolicy != "" {
+		pull = cfg.ImagePullPolicy
+	}
+	var postStart *yaml.Node
+	if cfg.Sidecar == sidecarClassic {
+		// Containers start in order, and the next one waits for this hook: the
+		// trust files are there, and the ports open, before the application.
+		postStart = mapping("postStart", mapping("exec", mapping("command", []string{contract.Binary, "healthz", "--wait", "60s"})))
+	}
+	healthz := mapping("command", []string{contract.Binary, "healthz"})
+	return mapping(
+		"name", contract.Container,
+		"image", cfg.Image,
+		"imagePullPolicy", pull,
+		"args", []string{"proxy"},
+		"restartPolicy", restart,
+		"env", sidecarEnv(w, cfg, upstream),
+		"ports", sidecarPorts(s),
+		"resources", sidecarResources(s),
+		"lifecycle", postStart,
+		"startupProbe", mapping("exec", healthz, "periodSeconds", 1, "timeoutSeconds", 5, "failureThreshold", 60),
+		"livenessProbe", mapping("exec", healthz, "periodSeconds", 10, "timeoutSeconds", 5, "failureThreshold", 6),
+		"securityContext", securityContext(cfg),
+		"volumeMounts", mounts,
+	), results
+}
+
+func securityContext(cfg *Config) *yaml.Node {
+	id := func(n int) any {
+		if n == 0 {
+			return nil
+		}
+		return n
+	}
+	return mapping(
+		"allowPrivilegeEscalation", false,
+		"capabilities", mapping("drop", []string{"ALL"}),
+		"readOnlyRootFilesystem", true,
+		"runAsNonRoot", true,
+		"runAsUser", id(cfg.RunAsUser),
+		"runAsGroup", id(cfg.RunAsGroup),
+		"seccompProfile", mapping("type", "RuntimeDefault"),
+	)
+}
+
+func sidecarPorts(s *Settings) *yaml.Node {
+	var ports []*yaml.Node
+	if s.inbound() {
+		ports = append(ports, mapping("name", "proxy-in", "containerPort", s.ProxyInPort))
+	}
+	if s.PrometheusPort != 0 {
+		ports = append(ports, mapping("name", "tapedeck-prom", "containerPort", s.PrometheusPort))
+	}
+	if ports == nil {
+		return nil
+	}
+	return sequence(ports...)
+}
+
+func sidecarResources(s *Settings) *yaml.Node {
+	list := func(cpu, memory, storage string) *yaml.Node {
+		m := mapping()
+		for _, r := range [][2]string{{"cpu", cpu}, {"memory", memory}, {"ephemeral-storage", storage}} {
+			if r[1] != "" {
+				m.Content = append(m.Content, node(r[0]), &yaml.Node{Kind: yaml.ScalarNode, Value: r[1]})
+			}
+		}
+		if len(m.Content) == 0 {
+			return nil
+		}
+		return m
+	}
+	return mapping(
+		"requests", list(s.CPURequest, s.MemoryRequest, s.EphemeralStorageRequest),
+		"limits", list(s.CPULimit, s.MemoryLimit, s.EphemeralStorageLimit),
+	)
+}
+
+// sidecarEnv builds the environment, in the order of the contract's table.
+func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.Node {
+	s := &w.settings
+	values := map[string]string{
+		contract.EnvAppLabel:      w.appLabel(),
+		contract.EnvCluster:       cfg.Cluster,
+		contract.EnvCaptureMode:   s.CaptureMode,
+		contract.EnvProxyType:     s.ProxyType,
+		contract.EnvProxyProtocol: s.ProxyProtocol,
+		contract.EnvLogLevel:      cfg.LogLevel,
+		contract.EnvSink:          cfg.Sink,
+	}
+	if s.Diagnostics {
+		values[contract.EnvLogLevel] = "debug"
+	}
+	if s.inbound() {
+		values[contract.EnvProxyInPort] = strconv.Itoa(s.ProxyInPort)
+		values[contract.EnvReverseProxyHost] = s.ProxyHost
+		values[contract.EnvReverseProxyPort] = strconv.Itoa(s.ProxyPort)
+		values[contract.EnvProxyInAddress] = "loopback"
+		if cfg.Inbound != inboundSidecar {
+			values[contract.EnvProxyInAddress] = "all"
+		}
+		if t := s.tlsIn(); t.on() {
+			values[contract.EnvTLSInUnwrap] = "true"
+			values[contract.EnvTLSInPublicKey] = t.path(t.public)
+			values[contract.EnvTLSInPrivateKey] = t.path(t.private)
+		}
+	}
+	if s.outbound() {
+		values[contract.EnvProxyOutPort] = strconv.Itoa(s.ProxyOutPort)
+	}
+	if s.intercepts() {
+		values[contract.EnvTLSOutUnwrap] = "true"
+		values[contract.EnvTLSCertDir] = contract.TrustDir
+		values[contract.EnvCADir] = contract.CADir
+		if t := s.tlsMutual(); t.on() {
+			values[contract.EnvTLSMutualPublicKey] = t.path(t.public)
+			values[contract.EnvTLSMutualPrivateKey] = t.path(t.private)
+		}
+	}
+	if s.PrometheusPort != 0 {
+		values[contract.EnvPrometheusPort] = strconv.Itoa(s.PrometheusPort)
+	}
+	fields := map[string]string{
+		contract.EnvPodName:        "metadata.name",
+		contract.EnvPodNamespace:   "metadata.namespace",
+		contract.EnvNodeName:       "spec.nodeName",
+		contract.EnvServiceAccount: "spec.serviceAccountName",
+		contract.EnvHostIP:         "status.hostIP",
+		contract.EnvPodIP:          "status.podIP",
+	}
+	env := sequence[*yaml.Node]()
+	for _, e := range contract.Envs() {
+		switch {
+		case upstream[e.Name] != nil:
+			env.Content = append(env.Content, upstream[e.Name])
+		case fields[e.Name] != "":
+			env.Content = append(env.Content, mapping("name", e.Name, "valueFrom", mapping("fieldRef", mapping("fieldPath", fields[e.Name]))))
+		case values[e.Name] != "":
+			env.Content = append(env.Content, mapping("name", e.Name, "value", values[e.Name]))
+		}
+	}
+	return env
+}
+
+// appLabel is the name under which the workload's exchanges are recorded.
+func (w *workload) appLabel() string {
+	labels := w.podLabels()
+	for _, key := range []string{"app", "app.kubernetes.io/name"} {
+		if labels[key] != "" {
+			return labels[key]
+		}
+	}
+	return w.name()
+}
+
+// recordsToVolume tells whether recordings go to the pod's own volume.
+func recordsToVolume(cfg *Config) bool { return cfg.Sink == contract.DefaultSink }
+
+// sidecarMounts builds the sidecar's mounts, the volumes of which
+// sidecarVolumes builds.
+func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
+	s := &w.settings
+	var mounts []*yaml.Node
+	var results Results
+	readOnly := func(volume, dir string) {
+		mounts = append(mounts, mapping("name", volume, "mountPath", dir, "readOnly", true))
+	}
+	if recordsToVolume(cfg) {
+		mounts = append(mounts, mapping("name", contract.RecordingVolume, "mountPath", contract.RecordingDir))
+	}
+	if s.intercepts() {
+		mounts = append(mounts, trustMount(false))
+		readOnly(contract.CAVolume, contract.CADir)
+	}
+	for _, t := range w.tlsFiles() {
+		if t.secret != "" {
+			readOnly(t.volume, t.dir)
+			continue
+		}
+		for _, file := range []string{t.public, t.private} {
+			m := w.mountOf(file)
+			if m == nil {
+				results = append(results, result(CodeBadCombination, w.Object, "%s: no container of the pod mounts the file %s; allowed: the path of a mounted file, or a Secret's name in %s",
+					t.annotation, file, strings.Replace(t.annotation, "public", "secret", 1)).at(s.where(t.annotation), file, ""))
+				continue
+			}
+			shared := mapping("name", strAt(m, "name"), "mountPath", strAt(m, "mountPath"), "subPath", field(m, "subPath"), "readOnly", true)
+			if !mounted(mounts, strAt(m, "mountPath")) {
+				mounts = append(mounts, shared)
+			}
+		}
+	}
+	if mounts == nil {
+		return nil, results
+	}
+	return sequence(mounts...), results
+}
+
+// tlsFiles returns the certificates that the sidecar of a workload is given.
+func (w *workload) tlsFiles() []tlsFiles {
+	var files []tlsFiles
+	if t := w.settings.tlsIn(); t.on() && w.settings.inbound() {
+		files = append(files, t)
+	}
+	if t := w.settings.tlsMutual(); t.on() && w.settings.intercepts() {
+		files = append(files, t)
+	}
+	return files
+}
+
+// mountOf returns the mount under which an application's container has a file.
+func (w *workload) mountOf(file string) *yaml.Node {
+	for _, c := range w.appContainers() {
+		for _, m := range items(field(c.Node, "volumeMounts")) {
+			at := strAt(m, "mountPath")
+			if at != "" && (file == at || strings.HasPrefix(file, strings.TrimSuffix(at, "/")+"/")) {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+func mounted(mounts []*yaml.Node, at string) bool {
+	for _, m := range mounts {
+		if strAt(m, "mountPath") == at {
+			return true
+		}
+	}
+	return false
+}
+
+// sidecarVolumes builds the volumes that the sidecar brings. Secrets are
+// optional: a missing one leaves TLS unread, not the pod unstarted.
+func sidecarVolumes(w *workload, cfg *Config) []*yaml.Node {
+	empty := func(name string) *yaml.Node { return mapping("name", name, "emptyDir", mapping()) }
+	secret := func(name, secret string) *yaml.Node {
+		return mapping("name", name, "secret", mapping("secretName", secret, "optional", true))
+	}
+	var volumes []*yaml.Node
+	if recordsToVolume(cfg) {
+		volumes = append(volumes, empty(contract.RecordingVolume))
+	}
+	if w.settings.intercepts() {
+		volumes = append(volumes, empty(contract.TrustVolume), secret(contract.CAVolume, cfg.CASecret))
+	}
+	for _, t := range w.tlsFiles() {
+		if t.secret != "" {
+			volumes = append(volumes, secret(t.volume, t.secret))
+		}
+	}
+	return volumes
+}
+
+// describe says in a few words what a workload's sidecar does.
+func (s *Settings) describe() string {
+	var parts []string
+	if s.inbound() {
+		parts = append(parts, fmt.Sprintf("inbound %s:%d through port %d", s.ProxyHost, s.ProxyPort, s.ProxyInPort))
+	}
+	if s.outbound() {
+		kind := "HTTP"
+		if s.socks() {
+			kind = "SOCKS"
+		}
+		parts = append(parts, fmt.Sprintf("outbound %s proxy on port %d", kind, s.ProxyOutPort))
+	}
+	if s.intercepts() {
+		parts = append(parts, "TLS intercepted")
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,122 @@
+package transformer
+
+import (
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// TrustVariable is one row of the table of variables by which a runtime is
+// told whom to trust: the source of what is rendered with tls-out, and of
+// docs/trust.md.
+type TrustVariable struct {
+	Name string
+	// Value is a path on the trust volume. Where the variable replaces the
+	// runtime's roots it names the bundle, which holds the public roots too,
+	// so that connections past the proxy verify as before.
+	Value string
+	// Runtimes that read the variable.
+	Runtimes string
+	// Adds tells that the variable adds to the runtime's roots.
+	Adds bool
+}
+
+// TrustVariables returns the table.
+func TrustVariables() []TrustVariable { return trustVariables }
+
+var trustVariables = []TrustVariable{
+	{"SSL_CERT_FILE", contract.CABundle, "Go, OpenSSL, Ruby, PHP, Rust (rustls-native-certs), .NET on Linux, Python's ssl and httpx", false},
+	{"NODE_EXTRA_CA_CERTS", contract.CACert, "Node.js", true},
+	{"REQUESTS_CA_BUNDLE", contract.CABundle, "Python requests", false},
+	{"CURL_CA_BUNDLE", contract.CABundle, "curl", false},
+	{"GIT_SSL_CAINFO", contract.CABundle, "git", false},
+	{"AWS_CA_BUNDLE", contract.CABundle, "AWS SDKs and CLI", false},
+	{"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", contract.CABundle, "gRPC for C++, Python, Ruby, PHP and C#", false},
+	{"CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", contract.CABundle, "gcloud", false},
+	{"DENO_CERT", contract.CACert, "Deno", true},
+}
+
+// javaTruststore are the flags that make a JVM trust the CA. They go into a
+// variable of their own, which start scripts can use, and into
+// JAVA_TOOL_OPTIONS, which every JVM reads, on request.
+const (
+	javaTruststore = "-Djavax.net.ssl.trustStore=" + contract.TrustStore +
+		" -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword=" + contract.TrustStorePassword
+	javaOptions     = "SPEEDSCALE_JAVA_OPTS"
+	javaToolOptions = "JAVA_TOOL_OPTIONS"
+)
+
+// systemBundles are where distributions keep the public roots:
+// Debian, Ubuntu and Alpine; Fedora and RHEL.
+var systemBundles = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"}
+
+// trust makes a container trust the CA. The sidecar writes the files before
+// the application starts.
+func (a *appEnv) trust() {
+	for _, row := range trustVariables {
+		v, exists := a.in.findVariable(a.w, a.c, row.Name)
+		switch {
+		case !exists:
+			a.add(row.Name, row.Value)
+		case v.from != nil || v.value != row.Value:
+			a.say(CodeTrustKept, row.Name, v.value, "variable %s is set already and is left as it is: %s will not trust the CA unless that file holds it", row.Name, row.Runtimes)
+		}
+	}
+	if _, exists := a.in.findVariable(a.w, a.c, javaOptions); !exists {
+		a.add(javaOptions, javaTruststore)
+	}
+	a.trustJava()
+	a.mountTrust()
+}
+
+// trustJava adds to JAVA_TOOL_OPTIONS, keeping what is there.
+func (a *appEnv) trustJava() {
+	s := &a.w.settings
+	flags := s.TLSJavaToolOptionsTo
+	if flags == "" && s.TLSJavaToolOptions {
+		flags = javaTruststore
+	}
+	if flags == "" {
+		return
+	}
+	v, exists := a.in.findVariable(a.w, a.c, javaToolOptions)
+	switch {
+	case !exists:
+		a.add(javaToolOptions, flags)
+	case v.from != nil:
+		a.say(CodeTrustKept, javaToolOptions, "", "variable %s comes from %s and is left as it is: Java will not trust the CA unless these flags are added there: %s", javaToolOptions, fromWhere(v.from), flags)
+	case !strings.Contains(v.value, flags):
+		a.set(javaToolOptions, v, exists, strings.TrimSpace(v.value+" "+flags))
+	}
+}
+
+// mountTrust mounts the trust volume, and on request the bundle over the
+// system's own.
+func (a *appEnv) mountTrust() {
+	for _, m := range items(field(a.c.Node, "volumeMounts")) {
+		if at := strAt(m, "mountPath"); at == contract.TrustDir || slices.Contains(systemBundles, at) && a.w.settings.MountKnownCA {
+			*a.results = append(*a.results, result(CodeNameClash, a.w.Object, "container %s mounts volume %s at %s, where the trust files go; mount it elsewhere", a.c.name(), strAt(m, "name"), at).
+				at(pathItem(a.c.path+".volumeMounts", at), strAt(m, "name"), ""))
+			return
+		}
+	}
+	mounts, path := a.collection(a.c.Node, a.c.path, "volumeMounts", yaml.SequenceNode)
+	a.appendItem(mounts, path, trustMount(true))
+	if a.w.settings.MountKnownCA {
+		for _, bundle := range systemBundles {
+			a.appendItem(mounts, path, mapping("name", contract.TrustVolume, "mountPath", bundle,
+				"subPath", strings.TrimPrefix(contract.CABundle, contract.TrustDir+"/"), "readOnly", true))
+		}
+	}
+}
+
+func trustMount(readOnly bool) *yaml.Node {
+	m := mapping("name", contract.TrustVolume, "mountPath", contract.TrustDir)
+	if readOnly {
+		m.Content = append(m.Content, node("readOnly"), node(true))
+	}
+	return m
+}

@@ -1,0 +1,253 @@
+package transformer
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// undo is the record, kept in an annotation, of what an edit added to an
+// object and of what stood where it replaced something. Taking it back needs
+// nothing else, and leaves alone what others have added since.
+type undo struct {
+	// Add lists, by the path of a mapping or sequence, the keys or items that
+	// were added to it.
+	Add map[string][]string `json:"add,omitempty"`
+	// Was keeps, by path, how a replaced value was spelled; null means that
+	// nothing was there.
+	Was map[string]*string `json:"was,omitempty"`
+}
+
+// editor edits one object and records how to take the edits back. All edits
+// go through it, and are additions but for replace.
+type editor struct {
+	obj *Object
+	log undo
+}
+
+func newEditor(o *Object) *editor {
+	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}}}
+}
+
+// collection returns the mapping or sequence at a key of parent, and its path;
+// it makes one where there is none, or an empty one.
+func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind) (*yaml.Node, string) {
+	at := pathKey(path, key)
+	fresh := &yaml.Node{Kind: kind, Tag: yaml.NodeTagMap}
+	if kind == yaml.SequenceNode {
+		fresh.Tag = yaml.NodeTagSeq
+	}
+	i := keyIndex(parent, key)
+	switch {
+	case i < 0:
+		parent.Content = append(parent.Content, node(key), fresh)
+		e.log.Was[at] = nil
+		return fresh, at
+	case isNull(parent.Content[i+1]) || len(parent.Content[i+1].Content) == 0:
+		was := e.obj.token(parent.Content[i+1])
+		e.log.Was[at] = &was
+		parent.Content[i+1] = fresh
+		return fresh, at
+	default:
+		return parent.Content[i+1], at
+	}
+}
+
+// appendItem adds an item at the end of a sequence.
+func (e *editor) appendItem(seq *yaml.Node, path string, item *yaml.Node) {
+	e.insertItem(seq, path, len(seq.Content), item)
+}
+
+// insertItem adds an item at an index of a sequence.
+func (e *editor) insertItem(seq *yaml.Node, path string, index int, item *yaml.Node) {
+	seq.Content = append(seq.Content, nil)
+	copy(seq.Content[index+1:], seq.Content[index:])
+	seq.Content[index] = item
+	e.log.Add[path] = append(e.log.Add[path], itemID(item))
+}
+
+// put adds a key to a mapping that lacks it.
+func (e *editor) put(m *yaml.Node, path, key string, value any) {
+	m.Content = append(m.Content, node(key), node(value))
+	e.log.Add[path] = append(e.log.Add[path], key)
+}
+
+// replace gives an existing key another scalar.
+func (e *editor) replace(m *yaml.Node, path, key string, value any) {
+	i := keyIndex(m, key)
+	was, now := e.obj.token(m.Content[i+1]), node(value)
+	if old := m.Content[i+1]; old.Kind == yaml.ScalarNode && now.Kind == yaml.ScalarNode {
+		now.Style = old.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)
+	}
+	m.Content[i+1] = now
+	e.log.Was[pathKey(path, key)] = &was
+}
+
+// remove takes a key away.
+func (e *editor) remove(m *yaml.Node, path, key string) {
+	i := keyIndex(m, key)
+	was := e.obj.token(m.Content[i+1])
+	m.Content = append(m.Content[:i], m.Content[i+2:]...)
+	e.log.Was[pathKey(path, key)] = &was
+}
+
+// finish writes the record into the object, if anything was edited.
+func (e *editor) finish() {
+	if len(e.log.Add) == 0 && len(e.log.Was) == 0 {
+		return
+	}
+	metadata := field(e.obj.Node, "metadata")
+	if metadata == nil {
+		return // every object that is edited has a name
+	}
+	annotations, _ := e.collection(metadata, "metadata", "annotations", yaml.MappingNode)
+	record, _ := json.Marshal(e.log) // maps and strings: it can't fail
+	annotations.Content = append(annotations.Content, node(contract.AnnotationUndo), node(string(record)))
+}
+
+// takeBack undoes what an editor recorded in the object, and tells whether
+// there was a record.
+func takeBack(o *Object) (bool, error) {
+	annotations := field(o.Node, "metadata", "annotations")
+	i := keyIndex(annotations, contract.AnnotationUndo)
+	if i < 0 {
+		return false, nil
+	}
+	var log undo
+	if err := json.Unmarshal([]byte(str(annotations.Content[i+1])), &log); err != nil {
+		return false, fmt.Errorf("read annotation %s: %w", contract.AnnotationUndo, err)
+	}
+	annotations.Content = append(annotations.Content[:i], annotations.Content[i+2:]...)
+	for _, path := range sortedKeys(log.Add) {
+		for _, id := range log.Add[path] {
+			removeChild(lookup(o.Node, path), id)
+		}
+	}
+	// Inner values first, so that an outer one is empty when its turn comes.
+	paths := sortedKeys(log.Was)
+	sort.SliceStable(paths, func(i, j int) bool { return len(paths[i]) > len(paths[j]) })
+	for _, path := range paths {
+		if err := restore(o, path, log.Was[path]); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// restore puts back how a value was spelled, unless what stands there now has
+// been filled by others.
+func restore(o *Object, path string, was *string) error {
+	steps := splitPath(path)
+	parent := walk(o.Node, steps[:len(steps)-1])
+	key := steps[len(steps)-1]
+	if parent == nil || parent.Kind != yaml.MappingNode {
+		return nil
+	}
+	i := keyIndex(parent, key)
+	if was == nil {
+		if i >= 0 && len(parent.Content[i+1].Content) == 0 {
+			parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
+		}
+		return nil
+	}
+	old, err := parseToken(*was)
+	if err != nil {
+		return fmt.Errorf("read annotation %s: %s: %w", contract.AnnotationUndo, path, err)
+	}
+	if o.Spelled == nil {
+		o.Spelled = map[*yaml.Node]string{}
+	}
+	o.Spelled[old] = *was
+	switch {
+	case i < 0:
+		parent.Content = append(parent.Content, node(key), old)
+	case len(parent.Content[i+1].Content) > 0 && len(old.Content) == 0 && old.Kind != yaml.ScalarNode, len(parent.Content[i+1].Content) > 0 && isNull(old):
+		// An empty list was filled, by us and by somebody else: it stays.
+	default:
+		parent.Content[i+1] = old
+	}
+	return nil
+}
+
+// parseToken parses a value's spelling.
+func parseToken(token string) (*yaml.Node, error) {
+	if token == "" {
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagNull}, nil
+	}
+	n, err := yaml.Parse(token)
+	if err != nil {
+		return nil, err
+	}
+	return n.YNode(), nil
+}
+
+// lookup returns what stands at a path, or nil.
+func lookup(n *yaml.Node, path string) *yaml.Node { return walk(n, splitPath(path)) }
+
+func walk(n *yaml.Node, steps []string) *yaml.Node {
+	for _, step := range steps {
+		switch {
+		case n == nil:
+			return nil
+		case n.Kind == yaml.SequenceNode:
+			i := childIndex(n, step)
+			if i < 0 {
+				return nil
+			}
+			n = n.Content[i]
+		default:
+			n = field(n, step)
+		}
+	}
+	return n
+}
+
+// childIndex returns the index of a sequence's item: of the last with that
+// identity, which is the one that counts for variables set twice.
+func childIndex(seq *yaml.Node, id string) int {
+	for i := len(seq.Content) - 1; i >= 0; i-- {
+		if itemID(seq.Content[i]) == id {
+			return i
+		}
+	}
+	return -1
+}
+
+func removeChild(parent *yaml.Node, id string) {
+	switch {
+	case parent == nil:
+	case parent.Kind == yaml.SequenceNode:
+		if i := childIndex(parent, id); i >= 0 {
+			parent.Content = append(parent.Content[:i], parent.Content[i+1:]...)
+		}
+	case parent.Kind == yaml.MappingNode:
+		if i := keyIndex(parent, id); i >= 0 {
+			parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
+		}
+	}
+}
+
+// splitPath splits a field path: `a.b[c.d].e` is a, b, c.d, e.
+func splitPath(path string) []string {
+	var steps []string
+	for path != "" {
+		if rest, ok := strings.CutPrefix(path, "["); ok {
+			step, after, _ := strings.Cut(rest, "]")
+			steps, path = append(steps, step), strings.TrimPrefix(after, ".")
+			continue
+		}
+		end := strings.IndexAny(path, ".[")
+		if end < 0 {
+			return append(steps, path)
+		}
+		steps = append(steps, path[:end])
+		path = path[end:]
+		path = strings.TrimPrefix(path, ".")
+	}
+	return steps
+}

@@ -1,0 +1,118 @@
+package transformer
+
+import (
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// workloadKind is one row of the table of kinds that have pods.
+type workloadKind struct {
+	group, kind string
+	// template is the path of the pod template, empty for a Pod, which is its
+	// own.
+	template []string
+	// ends tells that the pods are meant to end.
+	ends bool
+}
+
+var workloadKinds = []workloadKind{
+	{"apps", "Deployment", []string{"spec", "template"}, false},
+	{"apps", "StatefulSet", []string{"spec", "template"}, false},
+	{"apps", "DaemonSet", []string{"spec", "template"}, false},
+	{"apps", "ReplicaSet", []string{"spec", "template"}, false},
+	{"extensions", "Deployment", []string{"spec", "template"}, false},
+	{"extensions", "DaemonSet", []string{"spec", "template"}, false},
+	{"extensions", "ReplicaSet", []string{"spec", "template"}, false},
+	{"batch", "Job", []string{"spec", "template"}, true},
+	{"batch", "CronJob", []string{"spec", "jobTemplate", "spec", "template"}, true},
+	{"argoproj.io", "Rollout", []string{"spec", "template"}, false},
+	{"", "Pod", nil, false},
+}
+
+// workload is an object that has pods, seen from its pods.
+type workload struct {
+	*Object
+	kind workloadKind
+	// template is the pod template, and for a Pod the object itself; nil
+	// where it is missing.
+	template *yaml.Node
+	// path is the template's field path, "" for a Pod.
+	path string
+
+	settings Settings
+	// injecting tells that the workload asks for the sidecar and gets it.
+	injecting bool
+}
+
+// asWorkload returns the object as a workload, or nil if it is none.
+func asWorkload(o *Object) *workload {
+	for _, k := range workloadKinds {
+		if o.is(k.group, k.kind) {
+			return &workload{Object: o, kind: k, template: field(o.Node, k.template...), path: strings.Join(k.template, ".")}
+		}
+	}
+	return nil
+}
+
+// at returns the field path of something in the pod template.
+func (w *workload) at(path string) string {
+	if w.path == "" {
+		return path
+	}
+	return w.path + "." + path
+}
+
+func (w *workload) podSpec() *yaml.Node { return field(w.template, "spec") }
+func (w *workload) podLabels() map[string]string {
+	return strMap(field(w.template, "metadata", "labels"))
+}
+func (w *workload) podAnnotation(k string) string {
+	return strAt(w.template, "metadata", "annotations", k)
+}
+
+// id identifies the workload in labels and annotations.
+func (w *workload) id() string { return w.Object.kind() + "/" + w.name() }
+
+// container is one container of the pod and the path of its list.
+type container struct {
+	*yaml.Node
+	path string
+}
+
+func (c container) name() string { return strAt(c.Node, "name") }
+
+// meshContainers are containers that a mesh injects: they get no variables.
+var meshContainers = map[string]bool{"istio-proxy": true, "linkerd-proxy": true}
+
+// appContainers returns the containers that the application consists of.
+func (w *workload) appContainers() []container {
+	var out []container
+	for _, c := range items(field(w.podSpec(), "containers")) {
+		if !meshContainers[strAt(c, "name")] {
+			out = append(out, container{c, pathItem(w.at("spec.containers"), itemID(c))})
+		}
+	}
+	return out
+}
+
+// allContainers returns every container, init containers first.
+func (w *workload) allContainers() []container {
+	var out []container
+	for _, list := range []string{"initContainers", "containers"} {
+		for _, c := range items(field(w.podSpec(), list)) {
+			out = append(out, container{c, pathItem(w.at("spec."+list), itemID(c))})
+		}
+	}
+	return out
+}
+
+// portNumber resolves a named container port, 0 if no container has it.
+func (w *workload) portNumber(name string) int {
+	for _, c := range w.allContainers() {
+		if p := named(field(c.Node, "ports"), name); p != nil {
+			return number(field(p, "containerPort"))
+		}
+	}
+	return 0
+}
