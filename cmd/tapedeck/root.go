@@ -42,12 +42,31 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 // newRoot assembles the subcommands; each has its own file.
 func newRoot() *cobra.Command {
+	var flags renderFlags
 	root := &cobra.Command{
-		Use:           "tapedeck",
-		Short:         "Record the traffic of Istio workloads and play it back, wired in at render time",
+		Use:   "tapedeck",
+		Short: "Record the traffic of Istio workloads and play it back, wired in at render time",
+		Example: `  tapedeck render app.yaml | kubectl apply -f -
+  kustomize build --enable-alpha-plugins --enable-exec overlays/capture
+  helm template my-app ./chart --post-renderer tapedeck`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if piped(cmd) { // kustomize, kpt and Helm call without a command
+				return flags.run(cmd, nil)
+			}
+			return cmd.Help()
+		},
 	}
-	root.AddCommand()
+	flags.register(root)
+	root.AddCommand(
+		newRenderCommand(),
+		newFnCommand(),
+		newUninjectCommand(),
+		newExplainCommand(),
+		newSchemaCommand(),
+		newVersionCommand(),
+	)
 	return root
 }

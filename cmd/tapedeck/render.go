@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// renderFlags are the flags of render and fn.
+type renderFlags struct {
+	config string
+	set    []string
+	strict bool
+	report string
+	diff   bool
+	quiet  bool
+}
+
+func newRenderCommand() *cobra.Command {
+	var flags renderFlags
+	cmd := &cobra.Command{
+		Use:   "render [FILE|DIRECTORY...]",
+		Short: "Edit annotated manifests so that their workloads capture traffic",
+		Long: `Render reads Kubernetes manifests, edits the annotated ones and writes all of
+them. It reads standard input where no file is given, or "-". Lines that are not
+edited come out as they went in.
+
+The report goes to standard error, and with --report to a file as well: Helm 4
+does not show what a post-renderer writes to standard error.`,
+		Example: `  tapedeck render deployment.yaml service.yaml | kubectl apply -f -
+  kubectl kustomize . | tapedeck render --set image=registry.example/tapedeck:v1 | kubectl apply -f -
+  helm template my-app ./chart --post-renderer tapedeck
+  tapedeck render --diff manifests/
+  tapedeck render --config tapedeck.yaml --strict --report report.json manifests/ > out.yaml`,
+		RunE: func(cmd *cobra.Command, args []string) error { return flags.run(cmd, args) },
+	}
+	flags.register(cmd)
+	cmd.Flags().BoolVar(&flags.diff, "diff", false, "show what changes, as a unified diff, instead of writing the manifests")
+	return cmd
+}
+
+func newFnCommand() *cobra.Command {
+	var flags renderFlags
+	cmd := &cobra.Command{
+		Use:   "fn",
+		Short: "Run as a KRM function or a Helm post-renderer, from standard input to standard output",
+		Long: `Fn is what kustomize, kpt and Helm call: it reads a ResourceList or a YAML stream
+from standard input, whichever it is, and writes the same. Tapedeck does the same
+when it is called without a command and standard input is not a terminal.`,
+		Example: `  kpt fn eval . --exec "tapedeck fn" -- proxy-type=dual
+  kustomize build --enable-alpha-plugins --enable-exec .
+  helm template my-app ./chart --post-renderer tapedeck --post-renderer-args fn`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd, nil) },
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+func (f *renderFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.config, "config", "", "file with the configuration: kind Tapedeck, or a ConfigMap")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set an option, or an annotation's default: `name=value` (repeatable)")
+	cmd.Flags().BoolVar(&f.strict, "strict", false, "make an error of every workload that asks for the sidecar and is skipped")
+	cmd.Flags().StringVar(&f.report, "report", "", "also write the report to `FILE`: text, or JSON where it ends in .json")
+	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "leave what is merely informative out of the report on standard error")
+	_ = cmd.RegisterFlagCompletionFunc("set", completeOptions)
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+}
+
+// completeOptions completes the names that --set takes, and a choice's values.
+func completeOptions(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	name, _, chosen := strings.Cut(typed, "=")
+	var out []string
+	offer := func(option string, kind transformer.Kind, doc string) {
+		switch {
+		case !chosen:
+			out = append(out, option+"=\t"+doc)
+		case option == name:
+			for _, v := range kind.Enum {
+				out = append(out, option+"="+v)
+			}
+		}
+	}
+	for _, o := range transformer.Options() {
+		offer(o.Name, o.Kind, o.Doc)
+	}
+	for _, a := range transformer.Annotations() {
+		offer(a.Name, a.Kind, a.Doc)
+	}
+	return out, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// run renders the sources and writes the output, the report and the exit code.
+func (f *renderFlags) run(cmd *cobra.Command, args []string) error {
+	cfg, err := f.load()
+	if err != nil {
+		return err
+	}
+	sources, err := readSources(cmd.InOrStdin(), args)
+	if err != nil {
+		return err
+	}
+	out, results, err := fn.Render(sources, cfg)
+	if err != nil {
+		return err
+	}
+	if err := f.reportTo(cmd.ErrOrStderr(), results); err != nil {
+		return err
+	}
+	if f.diff && out != nil {
+		out = []byte(colourDiff(diff(sources, out), isTerminal(cmd.OutOrStdout())))
+	}
+	if _, err := cmd.OutOrStdout().Write(out); err != nil {
+		return fmt.Errorf("write standard output: %w", err)
+	}
+	if results.Failed() {
+		return exitError(1)
+	}
+	return nil
+}
+
+// load reads the configuration: defaults, then the file, then --set, then
+// --strict.
+func (f *renderFlags) load() (transformer.Config, error) {
+	cfg := baseConfig()
+	if f.config != "" {
+		text, err := os.ReadFile(f.config)
+		if err != nil {
+			return cfg, fmt.Errorf("read configuration: %w", err)
+		}
+		if cfg, err = fn.LoadConfig(cfg, fn.Source{Name: f.config, Text: text}); err != nil {
+			return cfg, err
+		}
+	}
+	for _, s := range f.set {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return cfg, fmt.Errorf("flag --set: found %q, allowed: name=value", s)
+		}
+		if err := cfg.Set(name, value); err != nil {
+			return cfg, fmt.Errorf("flag --set: %w", err)
+		}
+	}
+	if f.strict {
+		cfg.Strict = true
+	}
+	return cfg, nil
+}
+
+// reportTo writes the report to standard error and to the file of --report.
+func (f *renderFlags) reportTo(stderr io.Writer, results transformer.Results) error {
+	if f.report != "" {
+		var text bytes.Buffer
+		write := fn.WriteText
+		if strings.EqualFold(filepath.Ext(f.report), ".json") {
+			write = fn.WriteJSON
+		}
+		if err := write(&text, results); err != nil {
+			return err
+		}
+		if err := os.WriteFile(f.report, text.Bytes(), 0o644); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+	}
+	shown := results
+	if f.quiet {
+		shown = nil
+		for _, r := range results {
+			if r.Severity != transformer.Info {
+				shown = append(shown, r)
+			}
+		}
+	}
+	return fn.WriteText(stderr, shown)
+}
+
+// readSources reads the named files, the YAML and JSON files of the named
+// directories, or standard input.
+func readSources(stdin io.Reader, args []string) ([]fn.Source, error) {
+	if len(args) == 0 {
+		args = []string{"-"}
+	}
+	var sources []fn.Source
+	add := func(path string) error {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("read manifest: %w", err)
+		}
+		sources = append(sources, fn.Source{Name: path, Text: text})
+		return nil
+	}
+	for _, arg := range args {
+		if arg == "-" {
+			text, err := io.ReadAll(stdin)
+			if err != nil {
+				return nil, fmt.Errorf("read standard input: %w", err)
+			}
+			sources = append(sources, fn.Source{Text: text})
+			continue
+		}
+		info, err := os.Stat(arg)
+		if err != nil {
+			return nil, fmt.Errorf("read manifest: %w", err)
+		}
+		if !info.IsDir() {
+			if err := add(arg); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		err = filepath.WalkDir(arg, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !isManifest(path) {
+				return err
+			}
+			return add(path)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(sources) == 0 {
+		return nil, errors.New("no manifest found; allowed: files ending in .yaml, .yml or .json")
+	}
+	return sources, nil
+}
+
+func isManifest(path string) bool {
+	switch filepath.Ext(path) {
+	case ".yaml", ".yml", ".json":
+		return true
+	}
+	return false
+}
+
+// diff shows what a render changed, over all sources.
+func diff(sources []fn.Source, out []byte) string {
+	var before bytes.Buffer
+	for i, s := range sources {
+		if i > 0 && !bytes.HasPrefix(s.Text, []byte("---")) {
+			before.WriteString("---\n")
+		}
+		before.Write(s.Text)
+	}
+	return udiff.Unified("before", "after", before.String(), string(out))
+}
+
+// colourDiff colours a unified diff for a terminal.
+func colourDiff(text string, colour bool) string {
+	if !colour {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		code := map[byte]string{'+': "\x1b[32m", '-': "\x1b[31m", '@': "\x1b[36m"}[line[0]]
+		if code == "" {
+			b.WriteString(line)
+			continue
+		}
+		b.WriteString(code + strings.TrimSuffix(line, "\n") + "\x1b[0m\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/fn"
+)
+
+func newUninjectCommand() *cobra.Command {
+	var flags renderFlags
+	cmd := &cobra.Command{
+		Use:   "uninject [FILE|DIRECTORY...]",
+		Short: "Take back what render did, byte for byte",
+		Example: `  tapedeck render app.yaml | tapedeck uninject | diff - app.yaml
+  kubectl get deployment my-app -o yaml | tapedeck uninject | kubectl apply -f -`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sources, err := readSources(cmd.InOrStdin(), args)
+			if err != nil {
+				return err
+			}
+			out, results, err := fn.Uninject(sources)
+			if err != nil {
+				return err
+			}
+			if err := flags.reportTo(cmd.ErrOrStderr(), results); err != nil {
+				return err
+			}
+			if _, err := cmd.OutOrStdout().Write(out); err != nil {
+				return fmt.Errorf("write standard output: %w", err)
+			}
+			if results.Failed() {
+				return exitError(1)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&flags.report, "report", "", "also write the report to `FILE`: text, or JSON where it ends in .json")
+	return cmd
+}

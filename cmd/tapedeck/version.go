@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// version is set by the linker in a release build.
+var version = ""
+
+// imageRepository is where releases of the image are published.
+const imageRepository = "ghcr.io/tapedeck/tapedeck"
+
+// buildVersion returns the release's version, or the revision that the
+// toolchain recorded, or "dev".
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "dev"
+}
+
+// baseConfig is the default configuration of this build: a release renders the
+// image of its own version, so that renderer and sidecar fit together.
+func baseConfig() transformer.Config {
+	cfg := transformer.DefaultConfig()
+	if version != "" {
+		cfg.Image = imageRepository + ":" + version
+	}
+	return cfg
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  tapedeck version",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "tapedeck %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}

@@ -1,0 +1,159 @@
+package fn
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// The functionConfig's own kind. A ConfigMap does as well.
+const (
+	ConfigAPIVersion = "tapedeck.dev/v1alpha1"
+	ConfigKind       = "Tapedeck"
+)
+
+// LoadConfig reads a configuration on top of another: a document of kind
+// Tapedeck, or a ConfigMap whose data has the same names.
+func LoadConfig(cfg transformer.Config, src Source) (transformer.Config, error) {
+	n, err := splice.Parse(src.Text)
+	if err != nil {
+		return cfg, fmt.Errorf("read configuration %s: %w", src.Name, err)
+	}
+	if n == nil {
+		return cfg, nil
+	}
+	if n, err = splice.Expand(n); err == nil {
+		cfg, err = withFunctionConfig(cfg, n)
+	}
+	if err != nil {
+		return cfg, fmt.Errorf("configuration %s: %w", src.Name, err)
+	}
+	return cfg, nil
+}
+
+// withFunctionConfig reads a functionConfig on top of a configuration. None,
+// and null, leave it as it is.
+func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Config, error) {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return cfg, nil
+	}
+	cfg = cfg.Clone()
+	kind, apiVersion := scalar(n, "kind"), scalar(n, "apiVersion")
+	var errs []error
+	set := func(path, name, value string) {
+		if err := cfg.Set(name, value); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+		}
+	}
+	switch {
+	case kind == "ConfigMap" && apiVersion == "v1":
+		eachEntry(get(n, "data"), func(name string, v *yaml.Node) {
+			set("functionConfig data."+name, name, v.Value)
+		})
+	case kind == ConfigKind && apiVersion == ConfigAPIVersion:
+		eachEntry(n, func(name string, _ *yaml.Node) {
+			if !slices.Contains([]string{"apiVersion", "kind", "metadata", "spec"}, name) {
+				errs = append(errs, fmt.Errorf("functionConfig %s: no such field; allowed: apiVersion, kind, metadata, spec", name))
+			}
+		})
+		eachEntry(get(n, "spec"), func(name string, v *yaml.Node) {
+			path := "functionConfig spec." + name
+			switch {
+			case name == "defaults" && v.Kind == yaml.MappingNode:
+				eachEntry(v, func(name string, v *yaml.Node) { set(path+"."+name, name, v.Value) })
+			case v.Kind == yaml.SequenceNode:
+				values := make([]string, len(v.Content))
+				for i, item := range v.Content {
+					values[i] = item.Value
+				}
+				set(path, name, strings.Join(values, ","))
+			case v.Kind == yaml.ScalarNode:
+				set(path, name, v.Value)
+			default:
+				errs = append(errs, fmt.Errorf("%s: found a map, allowed: a value or a list", path))
+			}
+		})
+	default:
+		return cfg, fmt.Errorf("functionConfig: found kind %q of apiVersion %q, allowed: %s of %s, or ConfigMap of v1", kind, apiVersion, ConfigKind, ConfigAPIVersion)
+	}
+	return cfg, errors.Join(errs...)
+}
+
+func eachEntry(n *yaml.Node, f func(name string, v *yaml.Node)) {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		f(n.Content[i].Value, n.Content[i+1])
+	}
+}
+
+// Schema returns the JSON Schema of the functionConfig's own kind, built from
+// the tables of options and annotations.
+// Source: https://json-schema.org/draft/2020-12.
+func Schema() map[string]any {
+	spec := map[string]any{}
+	for _, o := range transformer.Options() {
+		spec[o.Name] = property(o.Kind, o.Doc, o.Default)
+	}
+	defaults := map[string]any{}
+	for _, a := range transformer.Annotations() {
+		p := property(a.Kind, a.Doc, a.Default)
+		if a.Kind.Name == "list" {
+			p["type"] = "string"
+			delete(p, "items")
+		}
+		defaults[a.Name] = p
+	}
+	spec["defaults"] = map[string]any{
+		"type": "object", "additionalProperties": false, "properties": defaults,
+		"description": "Annotations, by name without prefix, for every workload that asks for the sidecar and does not set them itself.",
+	}
+	return map[string]any{
+		"$schema":              "https://json-schema.org/draft/2020-12/schema",
+		"title":                ConfigKind,
+		"type":                 "object",
+		"required":             []string{"apiVersion", "kind"},
+		"additionalProperties": false,
+		"properties": map[string]any{
+			"apiVersion": map[string]any{"const": ConfigAPIVersion},
+			"kind":       map[string]any{"const": ConfigKind},
+			"metadata":   map[string]any{"type": "object"},
+			"spec":       map[string]any{"type": "object", "additionalProperties": false, "properties": spec},
+		},
+	}
+}
+
+func property(k transformer.Kind, doc, value string) map[string]any {
+	p := map[string]any{"description": doc}
+	switch {
+	case k.Name == "boolean":
+		p["enum"] = []any{true, false, "true", "false"}
+	case k.Enum != nil:
+		p["enum"] = k.Enum
+	case k.Name == "port" || k.Name == "number":
+		p["type"] = []string{"integer", "string"}
+		p["pattern"] = k.Pattern
+	case k.Name == "list":
+		p["type"] = []string{"array", "string"}
+		p["items"] = map[string]any{"type": "string"}
+	case k.Name == "quantity":
+		p["type"] = []string{"string", "number"}
+		p["pattern"] = k.Pattern
+	default:
+		p["type"] = "string"
+		if k.Pattern != "" {
+			p["pattern"] = k.Pattern
+		}
+	}
+	if value != "" {
+		p["default"] = value
+	}
+	return p
+}

@@ -1,0 +1,262 @@
+package fn
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// document is one YAML document of a stream: its text, separator included,
+// its nodes as written, and the copy that is edited.
+type document struct {
+	text []byte
+	file transformer.File
+	line int // number of lines before it in its file
+
+	have *yaml.Node // as written; nil where there is nothing but comments
+	want *yaml.Node // what is to be written; nil where there is no object
+
+	// items is the list in want that holds the objects, nil where the
+	// document is an object itself.
+	items   *yaml.Node
+	objects []*transformer.Object
+
+	edited  bool
+	deleted bool
+	// after are documents to be written behind this one.
+	after []*yaml.Node
+}
+
+// Source is one input: its name, for results, and its text.
+type Source struct {
+	Name string // "" for standard input
+	Text []byte
+}
+
+// split cuts a text into its documents. `---` and `...` at the start of a line
+// end a document wherever they stand, block and quoted scalars included (YAML
+// 1.2.2, 9.1.2), so looking at the starts of lines is exact.
+func split(text []byte) [][]byte {
+	var docs [][]byte
+	start, directives := 0, false
+	cut := func(at int) {
+		if at > start {
+			docs = append(docs, text[start:at])
+		}
+		start, directives = at, false
+	}
+	for at := 0; at < len(text); {
+		end := len(text)
+		if i := bytes.IndexByte(text[at:], '\n'); i >= 0 {
+			end = at + i + 1
+		}
+		line := text[at:end]
+		switch {
+		case marker(line, "---"):
+			if !directives { // directives belong to the document that follows
+				cut(at)
+			}
+			directives = false
+		case marker(line, "..."):
+			cut(end)
+		case len(line) > 0 && line[0] == '%' && blank(text[start:at]):
+			directives = true
+		}
+		at = end
+	}
+	cut(len(text))
+	return docs
+}
+
+// marker tells whether a line is a document marker, perhaps with content
+// behind it.
+func marker(line []byte, m string) bool {
+	rest, ok := bytes.CutPrefix(line, []byte(m))
+	return ok && (len(rest) == 0 || strings.IndexByte(" \t\r\n", rest[0]) >= 0)
+}
+
+// blank tells whether a text has nothing but white space and comments.
+func blank(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
+			return false
+		}
+	}
+	return true
+}
+
+// helmSource matches the comment by which Helm names a document's template.
+var helmSource = regexp.MustCompile(`(?m)^# Source: (\S.*?)\r?$`)
+
+// read parses a source into documents. What can't be read is a result for
+// each document concerned; then the documents must not be written.
+func read(src Source) ([]*document, transformer.Results) {
+	var docs []*document
+	var results transformer.Results
+	line := 0
+	for i, text := range split(src.Text) {
+		d := &document{text: text, file: transformer.File{Path: src.Name, Index: i}, line: line}
+		line += bytes.Count(text, []byte("\n"))
+		if src.Name == "" {
+			if m := helmSource.FindSubmatch(text[:min(len(text), 4096)]); m != nil {
+				d.file.Path = string(m[1])
+			}
+		}
+		if err := d.parse(); err != nil {
+			results = append(results, d.unreadable(err))
+		}
+		docs = append(docs, d)
+	}
+	return docs, results
+}
+
+func (d *document) parse() error {
+	text := d.text
+	if !utf8.Valid(text) {
+		return fmt.Errorf("line %d: byte 0x%02x is not UTF-8; convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8", 1+bytes.Count(text[:invalidUTF8(text)], []byte("\n")), text[invalidUTF8(text)])
+	}
+	have, err := splice.Parse(text)
+	if err != nil || have == nil {
+		return err
+	}
+	d.have = have
+	if !holdsObjects(have) {
+		return nil
+	}
+	if d.want, err = splice.Expand(have); err != nil {
+		return err
+	}
+	d.find()
+	return nil
+}
+
+func invalidUTF8(text []byte) int {
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return len(text)
+}
+
+// holdsObjects tells whether a document is an object or a list of objects;
+// anything else passes unseen.
+func holdsObjects(n *yaml.Node) bool {
+	return scalar(n, "kind") != "" && scalar(n, "apiVersion") != ""
+}
+
+// find lists the document's objects: itself, or the items of a List.
+func (d *document) find() {
+	tokens := lazyTokens(d.text, d.have)
+	add := func(n *yaml.Node) {
+		o := &transformer.Object{Node: n, File: d.file, Token: tokens}
+		if path := firstOf(annotation(n, pathAnnotation), annotation(n, legacyPathAnnotation), annotation(n, helmFilename)); path != "" {
+			o.File = transformer.File{Path: path}
+			o.File.Index, _ = strconv.Atoi(firstOf(annotation(n, indexAnnotation), annotation(n, legacyIndexAnnotation)))
+		}
+		d.objects = append(d.objects, o)
+	}
+	items := get(d.want, "items")
+	if !strings.HasSuffix(scalar(d.want, "kind"), "List") || items == nil || items.Kind != yaml.SequenceNode {
+		add(d.want)
+		return
+	}
+	d.items = items
+	for _, n := range items.Content {
+		if holdsObjects(n) {
+			add(n)
+		}
+	}
+}
+
+// lazyTokens looks up spellings, and reads the text only when one is asked for.
+func lazyTokens(text []byte, have *yaml.Node) func(*yaml.Node) (string, bool) {
+	var lookup func(*yaml.Node) (string, bool)
+	return func(n *yaml.Node) (string, bool) {
+		if lookup == nil {
+			var err error
+			if lookup, err = splice.Tokens(text, have); err != nil {
+				lookup = func(*yaml.Node) (string, bool) { return "", false }
+			}
+		}
+		return lookup(n)
+	}
+}
+
+var yamlLine = regexp.MustCompile(`line (\d+)`)
+
+// unreadable says where a document can't be read, by the line of its file.
+func (d *document) unreadable(err error) transformer.Result {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	message = yamlLine.ReplaceAllStringFunc(message, func(m string) string {
+		n, _ := strconv.Atoi(m[len("line "):])
+		return fmt.Sprintf("line %d", n+d.line)
+	})
+	return transformer.NewResult(transformer.CodeInvalidYAML, d.file, "document %d: %s", d.file.Index+1, message)
+}
+
+// duplicates reports keys that stand twice in a document that is edited: which
+// of the two counts is not ours to choose.
+func (d *document) duplicates() transformer.Results {
+	var results transformer.Results
+	for _, dup := range splice.Duplicates(d.have) {
+		r := transformer.NewResult(transformer.CodeDuplicateKey, d.file, "line %d: key %s stands twice; which one counts is not certain, so remove one", dup.Line+d.line, dup.Path)
+		results = append(results, r.At(dup.Path, "", ""))
+	}
+	return results
+}
+
+// Keys by which orchestrators say where an object came from.
+const (
+	pathAnnotation        = "internal.config.kubernetes.io/path"
+	indexAnnotation       = "internal.config.kubernetes.io/index"
+	legacyPathAnnotation  = "config.kubernetes.io/path"
+	legacyIndexAnnotation = "config.kubernetes.io/index"
+	helmFilename          = "postrenderer.helm.sh/postrender-filename"
+	helmHook              = "helm.sh/hook"
+)
+
+// get returns the value at a path of mapping keys, or nil.
+func get(n *yaml.Node, path ...string) *yaml.Node {
+	for _, key := range path {
+		if n == nil || n.Kind != yaml.MappingNode {
+			return nil
+		}
+		var value *yaml.Node
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == key {
+				value = n.Content[i+1]
+			}
+		}
+		n = value
+	}
+	return n
+}
+
+func scalar(n *yaml.Node, path ...string) string {
+	if v := get(n, path...); v != nil && v.Kind == yaml.ScalarNode {
+		return v.Value
+	}
+	return ""
+}
+
+func annotation(n *yaml.Node, key string) string { return scalar(n, "metadata", "annotations", key) }
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

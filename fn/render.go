@@ -1,0 +1,261 @@
+package fn
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// Render renders manifests: it edits those that ask for capture, adds what
+// they need, and returns the whole. Sources are rendered together, since a
+// Service in one says which ports a workload in another has.
+//
+// A source whose one document is a ResourceList is a KRM function's input
+// (https://github.com/kubernetes-sigs/kustomize/blob/master/cmd/config/docs/api-conventions/functions-spec.md):
+// its functionConfig is read on top of cfg, and its results are written into
+// it. Anything else is a stream of YAML or JSON documents.
+//
+// When the results have an error, the output of a stream is nil and that of a
+// ResourceList is its input with the results. The error is for what no user can
+// mend.
+func Render(sources []Source, cfg transformer.Config) ([]byte, transformer.Results, error) {
+	return run(sources, cfg, transformer.Render)
+}
+
+// Uninject takes back what Render did, and returns what it was given then. It
+// reads and writes as Render does.
+func Uninject(sources []Source) ([]byte, transformer.Results, error) {
+	return run(sources, transformer.DefaultConfig(), func(objects []*transformer.Object, _ transformer.Config) transformer.Output {
+		return transformer.Uninject(objects)
+	})
+}
+
+type transform func([]*transformer.Object, transformer.Config) transformer.Output
+
+func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, transformer.Results, error) {
+	var docs []*document
+	var results transformer.Results
+	for _, src := range sources {
+		more, unread := read(src)
+		docs, results = append(docs, more...), append(results, unread...)
+	}
+	list := resourceList(docs)
+	if list != nil && len(results) == 0 {
+		var err error
+		if cfg, err = withFunctionConfig(cfg, get(list.want, "functionConfig")); err != nil {
+			results = append(results, transformer.NewResult(transformer.CodeInvalidConfig, transformer.File{}, "%v", err).At("functionConfig", "", ""))
+		}
+	}
+	if err := cfg.Validate(); err != nil {
+		results = append(results, transformer.NewResult(transformer.CodeInvalidConfig, transformer.File{}, "%v", err))
+	}
+	if results.Failed() {
+		return failed(list, results)
+	}
+	var objects []*transformer.Object
+	for _, d := range docs {
+		objects = append(objects, d.objects...)
+	}
+	out := apply(objects, cfg)
+	results = append(results, out.Results...)
+	results = append(results, mark(docs, out)...)
+	if hooksUnseen(docs) {
+		results = append(results, transformer.NewResult(transformer.CodeHelmHooks, transformer.File{}, "%s", transformer.Reasons()[transformer.CodeHelmHooks].Sentence))
+	}
+	if results.Failed() {
+		return failed(list, results)
+	}
+	if list != nil {
+		setResults(list, results)
+	}
+	text, reformatted, err := write(docs)
+	return text, append(results, reformatted...), err
+}
+
+// failed is what comes out where nothing may be changed: for a KRM function
+// its input with the results, for a stream nothing.
+func failed(list *document, results transformer.Results) ([]byte, transformer.Results, error) {
+	if list == nil {
+		return nil, results, nil
+	}
+	want, err := splice.Expand(list.have)
+	if err != nil {
+		return nil, results, err
+	}
+	untouched := &document{text: list.text, have: list.have, want: want, file: list.file}
+	setResults(untouched, results)
+	text, more, err := write([]*document{untouched})
+	return text, append(results, more...), err
+}
+
+// mark notes in the documents what the transformer did to their objects.
+func mark(docs []*document, out transformer.Output) transformer.Results {
+	home := map[*transformer.Object]*document{}
+	for _, d := range docs {
+		for _, o := range d.objects {
+			home[o] = d
+		}
+	}
+	for _, o := range out.Edited {
+		home[o].edited = true
+	}
+	for _, o := range out.Deleted {
+		d := home[o]
+		if d.items == nil {
+			d.deleted = true
+			continue
+		}
+		d.edited = true
+		removeItem(d.items, o.Node)
+	}
+	taken := paths(docs)
+	for _, c := range out.Created {
+		d := home[c.Beside]
+		if d.items == nil {
+			d.after = append(d.after, c.Node)
+			continue
+		}
+		d.edited = true
+		place(c, taken)
+		d.items.Content = append(d.items.Content, c.Node)
+	}
+	var results transformer.Results
+	for _, d := range docs {
+		if d.edited && !d.deleted {
+			results = append(results, d.duplicates()...)
+		}
+	}
+	return results
+}
+
+func removeItem(items, gone *yaml.Node) {
+	for i, n := range items.Content {
+		if n == gone {
+			items.Content = append(items.Content[:i], items.Content[i+1:]...)
+			return
+		}
+	}
+}
+
+// hooksUnseen tells that the input is Helm 3's: it has Helm's comments, but
+// neither hooks nor the annotation that Helm 4 gives every document.
+func hooksUnseen(docs []*document) bool {
+	helm := false
+	for _, d := range docs {
+		helm = helm || helmSource.Match(d.text[:min(len(d.text), 4096)])
+		for _, o := range d.objects {
+			if annotation(o.Node, helmFilename) != "" || annotation(o.Node, helmHook) != "" {
+				return false
+			}
+		}
+	}
+	return helm
+}
+
+// write puts the documents together again.
+func write(docs []*document) ([]byte, transformer.Results, error) {
+	var out bytes.Buffer
+	var results transformer.Results
+	size := 0
+	for _, d := range docs {
+		size += len(d.text) + 4096*len(d.after)
+	}
+	out.Grow(size)
+	for _, d := range docs {
+		if d.deleted {
+			if !bytes.HasSuffix(d.text, []byte("\n")) {
+				out.Truncate(out.Len() - len(lineEnd(out.Bytes())))
+			}
+			continue
+		}
+		text := d.text
+		if d.edited {
+			var spellings []splice.Spelling
+			for _, o := range d.objects {
+				for n, token := range o.Spelled {
+					spellings = append(spellings, splice.Spelling{Node: n, Token: token})
+				}
+			}
+			edited, reformatted, err := splice.Apply(d.text, d.have, d.want, spellings...)
+			if err != nil {
+				return nil, results, fmt.Errorf("edit document %d of %s: %w", d.file.Index+1, name(d.file.Path), err)
+			}
+			if reformatted {
+				results = append(results, transformer.NewResult(transformer.CodeReformatted, d.file, "document %d could not be edited line by line and was printed anew; its content is the same", d.file.Index+1))
+			}
+			text = edited
+		}
+		separate(&out, d)
+		out.Write(text)
+		for _, n := range d.after {
+			if err := writeNew(&out, n, text); err != nil {
+				return nil, results, err
+			}
+		}
+	}
+	return out.Bytes(), results, nil
+}
+
+// separate keeps documents of different sources apart where the later one has
+// no separator of its own.
+func separate(out *bytes.Buffer, d *document) {
+	if d.file.Index > 0 || out.Len() == 0 {
+		return
+	}
+	if !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
+		out.WriteByte('\n')
+	}
+	if !bytes.HasPrefix(d.text, []byte("---")) {
+		out.WriteString("---\n")
+	}
+}
+
+// writeNew appends a document. Its separator stands on a line of its own; it
+// ends as the text before it ends, with a line break or without, so that
+// removing it later leaves that text.
+func writeNew(out *bytes.Buffer, n *yaml.Node, before []byte) error {
+	var text bytes.Buffer
+	text.WriteString("---\n")
+	enc := yaml.NewEncoderWithOptions(&text, &yaml.EncoderOptions{SeqIndent: yaml.CompactSequenceStyle})
+	if err := enc.Encode(n); err != nil {
+		return fmt.Errorf("print %s %s: %w", scalar(n, "kind"), scalar(n, "metadata", "name"), err)
+	}
+	if err := enc.Close(); err != nil {
+		return fmt.Errorf("print %s %s: %w", scalar(n, "kind"), scalar(n, "metadata", "name"), err)
+	}
+	added := text.Bytes()
+	newline := []byte("\n")
+	if i := bytes.IndexByte(before, '\n'); i > 0 && before[i-1] == '\r' {
+		newline = []byte("\r\n")
+		added = bytes.ReplaceAll(added, []byte("\n"), newline)
+	}
+	if lineEnd(before) == "" {
+		out.Write(newline)
+		added = bytes.TrimSuffix(added, newline)
+	}
+	out.Write(added)
+	return nil
+}
+
+// lineEnd returns the line break that a text ends with, "" if it has none.
+func lineEnd(text []byte) string {
+	switch {
+	case bytes.HasSuffix(text, []byte("\r\n")):
+		return "\r\n"
+	case bytes.HasSuffix(text, []byte("\n")):
+		return "\n"
+	}
+	return ""
+}
+
+func name(path string) string {
+	if path == "" {
+		return "standard input"
+	}
+	return strings.TrimSpace(path)
+}

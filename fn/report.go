@@ -1,0 +1,85 @@
+package fn
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// WriteText writes the results as a table for people, and a line that sums
+// them up.
+func WriteText(w io.Writer, results transformer.Results) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, r := range results {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", r.Severity, r.Code(), subject(r), message(r))
+	}
+	if err := tw.Flush(); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	_, err := fmt.Fprintln(w, summary(results))
+	return err
+}
+
+// WriteJSON writes the results as a JSON array of KRM function results.
+func WriteJSON(w io.Writer, results transformer.Results) error {
+	if results == nil {
+		results = transformer.Results{}
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(results); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+func subject(r transformer.Result) string {
+	switch {
+	case r.ResourceRef != nil:
+		return r.ResourceRef.String()
+	case r.File != nil && r.File.Path != "":
+		return r.File.Path
+	}
+	return "-"
+}
+
+// message adds where the result applies, if it says so.
+func message(r transformer.Result) string {
+	var where []string
+	if r.File != nil && r.File.Path != "" {
+		where = append(where, r.File.Path)
+	}
+	if r.Field != nil && r.Severity != transformer.Info {
+		where = append(where, r.Field.Path)
+	}
+	if len(where) == 0 {
+		return r.Message
+	}
+	return r.Message + " (" + strings.Join(where, ", ") + ")"
+}
+
+func summary(results transformer.Results) string {
+	injected, asked := 0, 0
+	for _, r := range results {
+		switch {
+		case r.Code() == transformer.CodeInjected:
+			injected++
+		case transformer.Reasons()[r.Code()].Skip:
+			asked++
+		}
+	}
+	return fmt.Sprintf("%s injected, %s skipped; %s, %s", count(injected, "workload"), count(asked, "workload"),
+		count(results.Count(transformer.Error), "error"), count(results.Count(transformer.Warning), "warning"))
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

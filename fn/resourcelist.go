@@ -1,0 +1,74 @@
+package fn
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// resourceList returns the document that makes the input a KRM function's, or
+// nil.
+func resourceList(docs []*document) *document {
+	for _, d := range docs {
+		if d.want != nil && scalar(d.want, "kind") == "ResourceList" && strings.HasPrefix(scalar(d.want, "apiVersion"), "config.kubernetes.io/") {
+			return d
+		}
+	}
+	return nil
+}
+
+// setResults writes the results into a ResourceList.
+func setResults(list *document, results transformer.Results) {
+	list.edited = true
+	n := &yaml.Node{Kind: yaml.SequenceNode, Tag: yaml.NodeTagSeq}
+	for _, r := range results {
+		var item yaml.Node
+		if err := item.Encode(r); err != nil {
+			continue // strings and numbers always encode
+		}
+		n.Content = append(n.Content, &item)
+	}
+	for i := 0; i+1 < len(list.want.Content); i += 2 {
+		if list.want.Content[i].Value == "results" {
+			list.want.Content[i+1] = n
+			return
+		}
+	}
+	list.want.Content = append(list.want.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: "results"}, n)
+}
+
+// paths returns the files that the items of ResourceLists are in.
+func paths(docs []*document) map[string]bool {
+	taken := map[string]bool{}
+	for _, d := range docs {
+		for _, o := range d.objects {
+			taken[o.File.Path] = true
+		}
+	}
+	return taken
+}
+
+// place says in which file the orchestrator is to keep a new object: beside
+// its workload's, under a name of its own.
+func place(c transformer.Created, taken map[string]bool) {
+	if annotation(c.Beside.Node, pathAnnotation) == "" && annotation(c.Beside.Node, legacyPathAnnotation) == "" {
+		return
+	}
+	dir := path.Dir(c.Beside.File.Path)
+	base := strings.ToLower(scalar(c.Node, "kind") + "_" + scalar(c.Node, "metadata", "name"))
+	file := path.Join(dir, base+".yaml")
+	for n := 2; taken[file]; n++ {
+		file = path.Join(dir, fmt.Sprintf("%s-%d.yaml", base, n))
+	}
+	taken[file] = true
+	annotations := get(c.Node, "metadata", "annotations")
+	for _, pair := range [][2]string{{pathAnnotation, file}, {indexAnnotation, "0"}, {legacyPathAnnotation, file}, {legacyIndexAnnotation, "0"}} {
+		annotations.Content = append(annotations.Content,
+			&yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: pair[0]},
+			&yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: pair[1]})
+	}
+}
