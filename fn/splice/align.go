@@ -1,0 +1,214 @@
+package splice
+
+import (
+	"hash/fnv"
+	"io"
+	"slices"
+	"sort"
+	"strconv"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// identities are the fields that tell the items of a Kubernetes list apart,
+// the most telling first: those that its API types declare as merge keys,
+// before `name` where a name may occur more than once.
+var identities = []string{"mountPath", "devicePath", "name", "containerPort", "port", "number", "key", "ip", "topologyKey"}
+
+// sequence walks into two sequences: aligns the items, then carries the plan.
+func (w *walk) sequence(h *extent, want *yaml.Node, s slot, lay layout) {
+	w.carry(h, want, alignItems(h, want), s, lay)
+}
+
+// alignItems finds which items stay. Alignment decides how small the change
+// is, never whether it is right.
+func alignItems(h *extent, want *yaml.Node) *plan {
+	n, m := len(h.entries), len(want.Content)
+	p := &plan{to: make([]*member, n), fresh: map[int][]member{}}
+	old, now := make([]string, n), make([]string, m)
+	for i := range h.entries {
+		old[i] = itemID(h.entries[i].value.node)
+	}
+	for j, c := range want.Content {
+		now[j] = itemID(c)
+	}
+	head := 0
+	for head < n && head < m && old[head] == now[head] {
+		p.to[head] = &member{value: want.Content[head]}
+		head++
+	}
+	tail := 0
+	for tail < n-head && tail < m-head && old[n-1-tail] == now[m-1-tail] {
+		tail++
+		p.to[n-tail] = &member{value: want.Content[m-tail]}
+	}
+	i, j := head, head
+	for _, match := range common(old[head:n-tail], now[head:m-tail]) {
+		p.gap(h, want, i, head+match[0], j, head+match[1])
+		i, j = head+match[0], head+match[1]
+		p.to[i] = &member{value: want.Content[j]}
+		i, j = i+1, j+1
+	}
+	p.gap(h, want, i, n-tail, j, m-tail)
+	return p
+}
+
+// gap deals with the items between two aligned ones: items of one kind at
+// corresponding places are the same item, edited, unless they say who they
+// are. In a flow sequence any two are: replacing costs less than removing.
+func (p *plan) gap(h *extent, want *yaml.Node, i, iEnd, j, jEnd int) {
+	last := i - 1
+	if i < iEnd && j < jEnd {
+		old, now := make([]string, 0, iEnd-i), make([]string, 0, jEnd-j)
+		for k := i; k < iEnd; k++ {
+			old = append(old, likeness(h, h.entries[k].value.node, "old"))
+		}
+		for k := j; k < jEnd; k++ {
+			now = append(now, likeness(h, want.Content[k], "now"))
+		}
+		for _, match := range common(old, now) {
+			for ; j < jEnd-len(now)+match[1]; j++ {
+				p.fresh[last] = append(p.fresh[last], member{value: want.Content[j]})
+			}
+			last = iEnd - len(old) + match[0]
+			p.to[last] = &member{value: want.Content[j]}
+			j++
+		}
+	}
+	for ; j < jEnd; j++ {
+		p.fresh[last] = append(p.fresh[last], member{value: want.Content[j]})
+	}
+}
+
+// likeness is one for items that may turn into each other.
+func likeness(h *extent, n *yaml.Node, side string) string {
+	switch {
+	case !h.isBlock():
+		return "any"
+	case identity(n) != "":
+		return side
+	}
+	if n.Kind == yaml.AliasNode && n.Alias != nil {
+		n = n.Alias
+	}
+	return strconv.Itoa(int(n.Kind))
+}
+
+// common aligns two lists of ids by the longest common subsequence of their
+// distinct occurrences: the longest increasing run of positions, O(n log n).
+func common(old, now []string) [][2]int {
+	var seen occurrences
+	at := make(map[string]int, len(old))
+	for i, id := range old {
+		at[seen.number(id)] = i
+	}
+	seen = nil
+	var pairs [][2]int // in the order of now
+	for j, id := range now {
+		if i, ok := at[seen.number(id)]; ok {
+			pairs = append(pairs, [2]int{i, j})
+		}
+	}
+	// ends[k] is the pair with the smallest old position that ends an
+	// increasing run of length k+1; before chains each pair to its run.
+	var ends []int
+	before := make([]int, len(pairs))
+	for x, pair := range pairs {
+		k := sort.Search(len(ends), func(k int) bool { return pairs[ends[k]][0] >= pair[0] })
+		before[x] = -1
+		if k > 0 {
+			before[x] = ends[k-1]
+		}
+		if k == len(ends) {
+			ends = append(ends, x)
+		} else {
+			ends[k] = x
+		}
+	}
+	if len(ends) == 0 {
+		return nil
+	}
+	run := make([][2]int, 0, len(ends))
+	for x := ends[len(ends)-1]; x >= 0; x = before[x] {
+		run = append(run, pairs[x])
+	}
+	slices.Reverse(run)
+	return run
+}
+
+// itemID is the item's identity, or else a digest of all it holds.
+func itemID(n *yaml.Node) string {
+	for n.Kind == yaml.AliasNode && n.Alias != nil && n.Alias.Kind != yaml.AliasNode {
+		n = n.Alias
+	}
+	if id := identity(n); id != "" {
+		return id
+	}
+	if n.Kind == yaml.ScalarNode {
+		return "=" + keyID(n)
+	}
+	sum, left := fnv.New64a(), digested
+	digest(sum, n, &left)
+	return "#" + strconv.FormatUint(sum.Sum64(), 16)
+}
+
+// identity is what an item says of itself, "" if nothing.
+func identity(n *yaml.Node) string {
+	if n.Kind != yaml.MappingNode {
+		return ""
+	}
+	if meta := field(n, "metadata"); meta != nil && meta.Kind == yaml.MappingNode {
+		if name := scalarField(meta, "name"); name != "" {
+			return "object\x00" + scalarField(n, "apiVersion") + "\x00" + scalarField(n, "kind") +
+				"\x00" + scalarField(meta, "namespace") + "\x00" + name
+		}
+	}
+	for _, key := range identities {
+		v := field(n, key)
+		if v != nil && v.Kind == yaml.MappingNode {
+			v = field(v, "number") // port: {number: 80}
+		}
+		if v != nil && v.Kind == yaml.ScalarNode && v.Value != "" {
+			return key + "\x00" + v.Value
+		}
+	}
+	return ""
+}
+
+func field(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if k := n.Content[i]; k.Value == key && k.Kind == yaml.ScalarNode {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+func scalarField(n *yaml.Node, key string) string {
+	if v := field(n, key); v != nil && v.Kind == yaml.ScalarNode {
+		return v.Value
+	}
+	return ""
+}
+
+// digested bounds how many nodes of an item count for its digest, so that
+// collections nested deep don't cost depth times size.
+const digested = 256
+
+// digest writes the first nodes of a tree, through its aliases.
+func digest(out io.Writer, n *yaml.Node, left *int) {
+	if n.Kind == yaml.AliasNode && n.Alias != nil {
+		n = n.Alias
+	}
+	if *left--; *left < 0 {
+		return
+	}
+	_, _ = io.WriteString(out, n.ShortTag()+"\x00"+n.Value+"\x00(")
+	for _, c := range n.Content {
+		if *left <= 0 {
+			return
+		}
+		digest(out, c, left)
+	}
+	_, _ = io.WriteString(out, ")")
+}

@@ -1,0 +1,229 @@
+package splice
+
+import (
+	"errors"
+	"fmt"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// maxAliased bounds how many nodes the aliases of one document may expand to.
+const maxAliased = 1 << 20
+
+// Expand returns a deep copy of node in which every alias is replaced by a
+// copy of what it stands for and every merge key (`<<`) by the pairs it
+// brings: explicit keys win over merged ones, earlier sources over later ones.
+// That is the tree a caller edits. Copies keep Line, Column, Style and
+// comments; an alias's copy has the alias's position. An alias inside its own
+// anchor, a merge of something that is no mapping and an expansion beyond a
+// million nodes are errors.
+func Expand(node *yaml.Node) (*yaml.Node, error) {
+	if node = content(node); node == nil {
+		return nil, nil
+	}
+	e := expander{open: map[*yaml.Node]bool{}}
+	return e.node(node)
+}
+
+// expander resolves aliases. open holds the anchors being expanded.
+type expander struct {
+	open    map[*yaml.Node]bool
+	aliased int
+	pairs   map[*yaml.Node]*yaml.Node // copy → original, where asked for
+}
+
+func (e *expander) node(n *yaml.Node) (*yaml.Node, error) {
+	if n.Kind == yaml.AliasNode {
+		var out *yaml.Node
+		err := e.through(n, func(target *yaml.Node) (err error) {
+			out, err = e.node(target)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		out.Line, out.Column = n.Line, n.Column
+		e.note(out, n)
+		return out, nil
+	}
+	if len(e.open) > 0 {
+		if e.aliased++; e.aliased > maxAliased {
+			return nil, fmt.Errorf("line %d: the aliases expand to more than %d nodes", n.Line, maxAliased)
+		}
+	}
+	out := new(yaml.Node)
+	*out = *n
+	out.Anchor, out.Alias, out.Content = "", nil, nil
+	e.note(out, n)
+	if n.Kind == yaml.MappingNode {
+		return out, e.mapping(n, out)
+	}
+	if len(n.Content) > 0 {
+		out.Content = make([]*yaml.Node, len(n.Content))
+	}
+	for i, c := range n.Content {
+		item, err := e.node(c)
+		if err != nil {
+			return nil, err
+		}
+		out.Content[i] = item
+	}
+	return out, nil
+}
+
+func (e *expander) note(copied, original *yaml.Node) {
+	if e.pairs != nil {
+		e.pairs[copied] = original
+	}
+}
+
+// through calls f with what an alias stands for, unless that is being
+// expanded already.
+func (e *expander) through(alias *yaml.Node, f func(*yaml.Node) error) error {
+	target := alias.Alias
+	if target == nil {
+		return fmt.Errorf("line %d: alias *%s has no anchor", alias.Line, alias.Value)
+	}
+	if e.open[target] {
+		return fmt.Errorf("line %d: alias *%s stands inside its own anchor", alias.Line, alias.Value)
+	}
+	e.open[target] = true
+	defer delete(e.open, target)
+	return f(target)
+}
+
+func (e *expander) mapping(n, out *yaml.Node) error {
+	if len(n.Content) > 0 {
+		out.Content = make([]*yaml.Node, 0, len(n.Content))
+	}
+	var taken map[string]bool // only mappings with a merge key pay for it
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		if isMerge(k) {
+			if taken == nil {
+				taken = explicitKeys(n)
+			}
+			if err := e.merge(v, out, taken); err != nil {
+				return err
+			}
+			continue
+		}
+		key, err := e.node(k)
+		if err != nil {
+			return err
+		}
+		value, err := e.node(v)
+		if err != nil {
+			return err
+		}
+		out.Content = append(out.Content, key, value)
+	}
+	return nil
+}
+
+var errMerge = errors.New("a merge key (<<) takes a mapping, an alias of one, or a list of those")
+
+// merge appends to out the pairs of a merge key's value that are not taken.
+func (e *expander) merge(v, out *yaml.Node, taken map[string]bool) error {
+	switch v.Kind {
+	case yaml.AliasNode:
+		return e.through(v, func(target *yaml.Node) error {
+			if target.Kind != yaml.MappingNode {
+				return fmt.Errorf("line %d: %w", v.Line, errMerge)
+			}
+			return e.merge(target, out, taken)
+		})
+	case yaml.MappingNode:
+		source, err := e.node(v)
+		if err != nil {
+			return err
+		}
+		for i := 0; i+1 < len(source.Content); i += 2 {
+			id := keyID(source.Content[i])
+			if !taken[id] {
+				taken[id] = true
+				out.Content = append(out.Content, source.Content[i], source.Content[i+1])
+			}
+		}
+		return nil
+	case yaml.SequenceNode:
+		for _, c := range v.Content {
+			if c.Kind == yaml.SequenceNode {
+				return fmt.Errorf("line %d: %w", c.Line, errMerge)
+			}
+			if err := e.merge(c, out, taken); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("line %d: %w", v.Line, errMerge)
+}
+
+// explicitKeys are the keys of a mapping that no merge key may bring.
+func explicitKeys(n *yaml.Node) map[string]bool {
+	keys := make(map[string]bool, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if k := n.Content[i]; !isMerge(k) {
+			keys[keyID(k)] = true
+		}
+	}
+	return keys
+}
+
+// isMerge reports whether a mapping's key is `<<`, unquoted.
+func isMerge(k *yaml.Node) bool {
+	return k.Kind == yaml.ScalarNode && k.Value == "<<" && k.ShortTag() == yaml.MergeTag
+}
+
+// expanded returns n itself if it has no aliases and no merge keys, else its
+// expansion, with the spellings moved to the copies.
+func expanded(n *yaml.Node, spellings *[]Spelling) (*yaml.Node, error) {
+	if n == nil || !hasAlias(n) {
+		return n, nil
+	}
+	e := expander{open: map[*yaml.Node]bool{}}
+	if spellings != nil && len(*spellings) > 0 {
+		e.pairs = map[*yaml.Node]*yaml.Node{}
+	}
+	out, err := e.node(n)
+	if err != nil || e.pairs == nil {
+		return out, err
+	}
+	tokens := map[*yaml.Node]string{}
+	for _, s := range *spellings {
+		tokens[s.Node] = s.Token
+	}
+	var moved []Spelling
+	for copied, original := range e.pairs {
+		if token, ok := tokens[original]; ok {
+			moved = append(moved, Spelling{copied, token})
+		}
+	}
+	*spellings = moved
+	return out, nil
+}
+
+// hasAlias reports whether a tree has aliases or merge keys.
+func hasAlias(n *yaml.Node) bool {
+	if n.Kind == yaml.AliasNode {
+		return true
+	}
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && isMerge(c) || hasAlias(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// deepCopy copies a tree without aliases.
+func deepCopy(n *yaml.Node) *yaml.Node {
+	out := new(yaml.Node)
+	*out = *n
+	out.Content = make([]*yaml.Node, len(n.Content))
+	for i, c := range n.Content {
+		out.Content[i] = deepCopy(c)
+	}
+	return out
+}

@@ -1,0 +1,132 @@
+package splice
+
+import "strings"
+
+// flow carries a plan out on a flow collection. Entries are inserted and
+// removed with a comma, on lines of their own if the collection is spread:
+//
+//	{"a": 1, "b": 2}        {
+//	       ▲▲▲▲▲▲▲▲           "a": 1,   ◀ this comma
+//	                          "b": 2    ◀ and this line
+//	                        }
+func (w *walk) flow(h *extent, p *plan, col int, lay layout) {
+	first, last, own := p.first(), -1, true
+	for i, m := range p.to {
+		if m != nil {
+			last = i
+		} else {
+			own = own && w.hasOwnLines(&h.entries[i])
+		}
+	}
+	for _, m := range w.flowMembers(p.fresh[-1], lay) {
+		if lay.spread {
+			w.cuts.insert(lineStart(w.text, h.entries[first].start), lay.inner+m+","+lay.eol)
+		} else {
+			w.cuts.insert(h.entries[first].start, m+lay.comma)
+		}
+	}
+	for i, m := range p.to {
+		switch {
+		case m == nil && own:
+			w.removeOwn(h, i, last)
+		case m == nil:
+			w.removeEntry(h, i, first, last)
+		default:
+			w.stay(h, &h.entries[i], m, col, lay)
+		}
+		w.insertBehind(h, i, w.flowMembers(p.fresh[i], lay), lay)
+	}
+}
+
+// takeover lets new members take the places of the entries that go, next to
+// which they stand: replacing needs no comma.
+func (w *walk) takeover(h *extent, p *plan, lay layout) {
+	fresh := p.fresh
+	p.fresh = make(map[int][]member, len(fresh))
+	rest := fresh[-1]
+	last := -1
+	for i, m := range p.to {
+		switch {
+		case m == nil && len(rest) > 0:
+			w.cuts.replace(h.entries[i].start, h.entries[i].end(), w.render.flowMember(rest[0], lay))
+			p.to[i], rest, last = settled, rest[1:], i
+		case m != nil:
+			if len(rest) > 0 {
+				p.fresh[last] = rest
+			}
+			rest, last = fresh[i], i
+		}
+	}
+	if len(rest) > 0 {
+		p.fresh[last] = rest
+	}
+}
+
+// hasOwnLines reports whether an entry and its comma share no line.
+func (w *walk) hasOwnLines(e *entry) bool {
+	return beginsLine(w.text, e.start) && breakLen(w.text, commentEnd(w.text, e.outerEnd())) > 0
+}
+
+// outerEnd is the end of the entry's comma, if it has one.
+func (e *entry) outerEnd() int {
+	if e.comma >= 0 {
+		return e.comma + 1
+	}
+	return e.end()
+}
+
+// removeOwn removes the lines of entry i.
+func (w *walk) removeOwn(h *extent, i, last int) {
+	w.removeLines(h.entries[i].start, h.entries[i].outerEnd())
+	if i == last+1 && h.entries[len(h.entries)-1].comma < 0 {
+		// What is last now had a comma, and the last one had none.
+		w.cuts.remove(h.entries[last].comma, h.entries[last].comma+1)
+	}
+}
+
+// removeEntry removes entry i from among others: with the space behind it if
+// it stands in front, with the comma before it if it stands at the end.
+func (w *walk) removeEntry(h *extent, i, first, last int) {
+	e := &h.entries[i]
+	switch {
+	case i < first:
+		w.cuts.remove(e.start, h.entries[i+1].start)
+	case i > last:
+		w.cuts.remove(h.entries[i-1].end(), e.end())
+	default:
+		w.cuts.remove(h.entries[i-1].comma+1, e.comma+1)
+	}
+}
+
+// insertBehind inserts members behind entry i.
+func (w *walk) insertBehind(h *extent, i int, list []string, lay layout) {
+	if len(list) == 0 {
+		return
+	}
+	e := &h.entries[i]
+	if !lay.spread {
+		w.cuts.insert(e.end(), lay.comma+strings.Join(list, lay.comma))
+		return
+	}
+	// The comma goes right behind the entry, the new lines below what else
+	// stands on its line.
+	behind, text := e.end(), strings.Join(list, ","+lay.eol+lay.inner)
+	if e.comma >= 0 {
+		behind, text = e.comma+1, text+","
+	} else {
+		w.cuts.insert(e.end(), ",")
+	}
+	if at := commentEnd(w.text, behind); breakLen(w.text, at) > 0 {
+		w.cuts.insert(at+breakLen(w.text, at), lay.inner+text+lay.eol)
+	} else {
+		w.cuts.insert(behind, lay.eol+lay.inner+text)
+	}
+}
+
+func (w *walk) flowMembers(list []member, lay layout) []string {
+	out := make([]string, len(list))
+	for i, m := range list {
+		out[i] = w.render.flowMember(m, lay)
+	}
+	return out
+}

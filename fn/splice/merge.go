@@ -1,0 +1,123 @@
+package splice
+
+import (
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// merged finishes the plan of a mapping with merge keys. Which of the new
+// members the merge keys bring anyway is known once all anchors are settled:
+// until then the plan waits, except for the pairs it walks into.
+func (w *walk) merged(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
+	inner, col := lay.within(w.text, h), s.col
+	if h.isBlock() {
+		col = column(w.text, h.body)
+	}
+	before, _ := w.brought(h, func(e *expander, v, out *yaml.Node, taken map[string]bool) error { return e.merge(v, out, taken) })
+	for i, m := range p.to {
+		if m != nil && m != stays && w.backToMerged(h.entries[i].value.node, m, before) {
+			p.to[i] = nil
+			w.move(p, i)
+			continue
+		}
+		if m != nil {
+			w.stay(h, &h.entries[i], m, col, inner)
+			p.to[i] = settled
+		}
+	}
+	w.postpone(func() {
+		values, apart := w.brought(h, w.bring)
+		wanted := explicitKeys(want)
+		for id := range values {
+			apart = apart || !wanted[id]
+		}
+		if apart {
+			w.unmerge(h, p)
+		} else {
+			for i, fresh := range p.fresh {
+				p.fresh[i] = unbrought(fresh, values)
+			}
+		}
+		w.carry(h, want, p, s, lay)
+	})
+}
+
+// brought collects what the merge keys of h bring, by key. It reports whether
+// one of them can't any more.
+func (w *walk) brought(h *extent, bring func(*expander, *yaml.Node, *yaml.Node, map[string]bool) error) (values map[string]*yaml.Node, broken bool) {
+	out := &yaml.Node{Kind: yaml.MappingNode}
+	e := expander{open: map[*yaml.Node]bool{}}
+	taken := map[string]bool{}
+	for i := range h.entries {
+		if isMerge(h.entries[i].key.node) && bring(&e, h.entries[i].value.node, out, taken) != nil {
+			broken = true
+		}
+	}
+	values = make(map[string]*yaml.Node, len(out.Content)/2)
+	for i := 0; i+1 < len(out.Content); i += 2 {
+		values[keyID(out.Content[i])] = out.Content[i+1]
+	}
+	return values, broken
+}
+
+// backToMerged reports whether a pair that overrides a merged one changes to
+// what the merge brings, as in the undo of an edit that had to override it.
+// Then it can go.
+func (w *walk) backToMerged(old *yaml.Node, m *member, brought map[string]*yaml.Node) bool {
+	v, ok := brought[keyID(m.key)]
+	if !ok || !Equal(v, m.value) {
+		return false
+	}
+	now, err := expanded(old, nil)
+	return err != nil || !Equal(now, m.value)
+}
+
+// bring collects in out what a merge key's value will bring.
+func (w *walk) bring(e *expander, v, out *yaml.Node, taken map[string]bool) error {
+	switch v.Kind {
+	case yaml.AliasNode:
+		now := w.becomes(v)
+		if now == nil || now.Kind != yaml.MappingNode {
+			return errMerge
+		}
+		return e.merge(now, out, taken)
+	case yaml.SequenceNode:
+		for _, c := range v.Content {
+			if err := w.bring(e, c, out, taken); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return e.merge(v, out, taken)
+}
+
+// unmerge takes the merge keys out: a merge can add, but not leave out.
+func (w *walk) unmerge(h *extent, p *plan) {
+	for i := range h.entries {
+		if isMerge(h.entries[i].key.node) {
+			p.to[i] = nil
+			w.move(p, i)
+		}
+	}
+}
+
+// move gives the new members behind an entry that goes to the one before it.
+func (w *walk) move(p *plan, i int) {
+	to := i - 1
+	for to >= 0 && p.to[to] == nil {
+		to--
+	}
+	p.fresh[to] = append(p.fresh[to], p.fresh[i]...)
+	delete(p.fresh, i)
+}
+
+// unbrought drops the members that a merge brings with the same value.
+func unbrought(fresh []member, brought map[string]*yaml.Node) []member {
+	var rest []member
+	for _, m := range fresh {
+		if v, ok := brought[keyID(m.key)]; !ok || !Equal(v, m.value) {
+			rest = append(rest, m)
+		}
+	}
+	return rest
+}

@@ -1,0 +1,49 @@
+package splice
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+const byteOrderMark = "\xef\xbb\xbf"
+
+// Parse parses the text of one YAML 1.2 document, which may begin with
+// comments, directives and `---` and end with `...`. It returns the root node
+// as written: with positions, anchors and aliases, without the DocumentNode.
+// A text of comments and white space alone gives nil and no error; a second
+// document is an error, as is UTF-16.
+func Parse(text []byte) (*yaml.Node, error) {
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return nil, errors.New("the text is UTF-16: write it as UTF-8")
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	var doc, more yaml.Node
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	switch err := dec.Decode(&more); {
+	case errors.Is(err, io.EOF):
+		return content(&doc), nil
+	case err != nil:
+		return nil, err
+	}
+	return nil, fmt.Errorf("line %d: a second document begins: give one document at a time", more.Line)
+}
+
+// content unwraps a DocumentNode.
+func content(n *yaml.Node) *yaml.Node {
+	if n != nil && n.Kind == yaml.DocumentNode {
+		if len(n.Content) == 0 {
+			return nil
+		}
+		return n.Content[0]
+	}
+	return n
+}

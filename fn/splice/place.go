@@ -1,0 +1,171 @@
+package splice
+
+import (
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// place puts want where h stands, whatever the two are.
+func (w *walk) place(h *extent, want *yaml.Node, s slot, lay layout) {
+	switch {
+	case s.kind == flowSlot:
+		w.token(h, join(w.anchor(h, want), w.render.flow(want, lay)), s)
+	case !w.render.isBlock(want) && !w.fills(h, want):
+		lay.quoted = commentFollows(w.text, h.end)
+		w.inline(h, join(w.anchor(h, want), w.render.inline(want, s, lay)), s, lay)
+	default:
+		w.below(h, want, s, lay)
+	}
+}
+
+// fills reports whether want is the empty `{}` or `[]` of h with content, which
+// becomes a block whatever style the empty one had.
+func (w *walk) fills(h *extent, want *yaml.Node) bool {
+	_, spelled := w.tokens[want]
+	return !spelled && len(want.Content) > 0 && len(h.entries) == 0 && !h.isBlock() && sameShape(h.node, want)
+}
+
+// anchor is what stays of a replaced node: aliases may need it. A prescribed
+// token has its own, if any.
+func (w *walk) anchor(h *extent, want *yaml.Node) string {
+	if _, spelled := w.tokens[want]; spelled || h.node.Anchor == "" {
+		return ""
+	}
+	return "&" + h.node.Anchor
+}
+
+// scalar puts a scalar where a scalar stands, in the same quotes.
+func (w *walk) scalar(h *extent, want *yaml.Node, s slot, lay layout) {
+	styled := *want
+	if styled.Style == 0 && styled.ShortTag() == yaml.NodeTagString && h.node.ShortTag() == yaml.NodeTagString {
+		styled.Style = h.node.Style &^ yaml.TaggedStyle
+	}
+	if tagged := h.node.Style&yaml.TaggedStyle != 0 && h.node.ShortTag() == want.ShortTag(); tagged && h.body > h.props {
+		// The tag stays, and with it any spelling of the value does.
+		w.cuts.replace(h.body, h.end, withTag(want.Value, styled.Style, s.kind == flowSlot))
+		return
+	}
+	if s.kind == flowSlot {
+		lay.json = lay.json || styled.Style&yaml.DoubleQuotedStyle != 0
+		w.token(h, join(w.anchor(h, want), w.render.flow(&styled, lay)), s)
+		return
+	}
+	lay.quoted = styled.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 && h.node.Style&yaml.DoubleQuotedStyle != 0 ||
+		commentFollows(w.text, h.end)
+	w.inline(h, join(w.anchor(h, want), w.render.inline(&styled, s, lay)), s, lay)
+}
+
+// token replaces the bytes of h, or puts text behind its indicator if h has
+// none.
+func (w *walk) token(h *extent, text string, s slot) {
+	switch {
+	case h.start < h.end && text == "":
+		w.cuts.remove(max(s.head, backBlanks(w.text, h.start)), h.end)
+	case h.start < h.end:
+		w.cuts.replace(h.start, h.end, text)
+	case text != "":
+		w.cuts.insert(h.end, " "+text)
+	}
+}
+
+// inline puts a text that begins on the indicator's line where h stands. The
+// text may have more lines: those of a block scalar.
+func (w *walk) inline(h *extent, text string, s slot, lay layout) {
+	if !w.isBelow(h, s) {
+		w.token(h, text, s)
+		return
+	}
+	from, to := lineStart(w.text, h.body), nextLine(w.text, h.end)
+	if s.kind == rootSlot {
+		w.cuts.replace(from, to, text+lay.eol)
+		return
+	}
+	line, rest, more := strings.Cut(text, lay.eol)
+	w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", line))
+	if more {
+		rest += lay.eol
+	}
+	w.cuts.replace(from, to, rest)
+}
+
+// isBelow reports whether h is a block collection on lines of its own, below
+// the indicator that brings it.
+func (w *walk) isBelow(h *extent, s slot) bool {
+	return h.isBlock() && beginsLine(w.text, h.body) && (s.kind == rootSlot || hasBreak(w.text, s.head, h.body))
+}
+
+// headEnd is the end of the properties of h on the indicator's line.
+func (w *walk) headEnd(h *extent, s slot) int {
+	if h.props > h.start {
+		return h.props
+	}
+	return s.head
+}
+
+// below puts a block collection where h stands.
+func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
+	props := join(w.anchor(h, want), w.render.tag(want))
+	col := lay.childColumn(want, s)
+	if w.isBelow(h, s) {
+		if h.node.Kind == want.Kind {
+			col = column(w.text, h.body)
+		}
+		if s.kind != rootSlot {
+			w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", props))
+		}
+		w.cuts.replace(lineStart(w.text, h.body), nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)
+		return
+	}
+	comment := commentFollows(w.text, h.end)
+	switch {
+	case s.kind == itemSlot && props == "" && (!comment || h.isBlock()):
+		gap := 1
+		if h.isBlock() {
+			col = column(w.text, h.body)
+			gap = max(1, h.start-s.head)
+		} else {
+			gap = max(1, col-s.col-1)
+		}
+		lay.quoted = comment
+		w.cuts.replace(s.head, h.end, spaces(gap)+w.render.block(want, col, lay))
+	case s.kind == rootSlot && beginsLine(w.text, h.start) && props == "":
+		lay.quoted = comment
+		w.cuts.replace(h.start, h.end, spaces(col-column(w.text, h.start))+w.render.block(want, col, lay))
+	default:
+		w.cuts.replace(s.head, h.end, prefixed(" ", props))
+		w.cuts.insert(nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)
+	}
+}
+
+// commentEnd passes blanks and a comment up to the line's end.
+func commentEnd(text []byte, i int) int {
+	if i = skipBlanks(text, i); i < len(text) && text[i] == '#' {
+		return lineEnd(text, i)
+	}
+	return i
+}
+
+// commentFollows reports whether only a comment follows on the line.
+func commentFollows(text []byte, i int) bool {
+	i = skipBlanks(text, i)
+	return i < len(text) && text[i] == '#'
+}
+
+// join joins what isn't empty with a space.
+func join(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + " " + b
+}
+
+// prefixed puts p before s unless s is empty.
+func prefixed(p, s string) string {
+	if s == "" {
+		return ""
+	}
+	return p + s
+}
+
+func spaces(n int) string { return strings.Repeat(" ", max(n, 0)) }

@@ -1,0 +1,166 @@
+package splice
+
+import (
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// renderer writes nodes that have no text yet. Texts begin where their first
+// character stands and end without a line break.
+type renderer struct {
+	tokens map[*yaml.Node]string
+}
+
+// isBlock reports whether n is written as a block collection.
+func (r renderer) isBlock(n *yaml.Node) bool {
+	_, spelled := r.tokens[n]
+	return !spelled && len(n.Content) > 0 && n.Style&yaml.FlowStyle == 0
+}
+
+// document writes a root.
+func (r renderer) document(n *yaml.Node, lay layout) string {
+	s := slot{kind: rootSlot}
+	if !r.isBlock(n) {
+		return r.inline(n, s, lay)
+	}
+	return prefixed(prefixed("", r.tag(n)), lay.eol) + r.block(n, 0, lay)
+}
+
+// member writes a pair or an item of a block collection at a column.
+func (r renderer) member(m member, col int, lay layout) string {
+	if m.key == nil {
+		return "-" + r.behind(m.value, slot{kind: itemSlot, col: col}, lay)
+	}
+	s := slot{kind: pairSlot, col: col}
+	if key := r.key(m.key, lay); len(key) <= maxSimpleKey {
+		return key + ":" + r.behind(m.value, s, lay)
+	} else {
+		return "? " + key + lay.eol + spaces(col) + ":" + r.behind(m.value, s, lay)
+	}
+}
+
+// maxSimpleKey keeps clear of the parser's limit for a key without `?`, which
+// is 1024 characters.
+const maxSimpleKey = 1000
+
+// behind writes what follows an indicator: a token on its line, or lines.
+func (r renderer) behind(n *yaml.Node, s slot, lay layout) string {
+	if !r.isBlock(n) {
+		return prefixed(" ", r.inline(n, s, lay))
+	}
+	tag, col := r.tag(n), lay.childColumn(n, s)
+	text := r.block(n, col, lay)
+	if s.kind == itemSlot && tag == "" {
+		return spaces(col-s.col-1) + text
+	}
+	return prefixed(" ", tag) + lay.eol + spaces(col) + text
+}
+
+// block writes a block collection at a column.
+func (r renderer) block(n *yaml.Node, col int, lay layout) string {
+	var b strings.Builder
+	for i, m := range membersOf(n) {
+		if i > 0 {
+			b.WriteString(lay.eol + spaces(col))
+		}
+		b.WriteString(r.member(m, col, lay))
+	}
+	return b.String()
+}
+
+func membersOf(n *yaml.Node) []member {
+	var list []member
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			list = append(list, member{n.Content[i], n.Content[i+1]})
+		}
+		return list
+	}
+	for _, c := range n.Content {
+		list = append(list, member{value: c})
+	}
+	return list
+}
+
+// key writes a key of a block mapping on one line.
+func (r renderer) key(n *yaml.Node, lay layout) string {
+	lay.json, lay.spread, lay.quoted = false, false, true
+	if n.Kind == yaml.ScalarNode {
+		return r.scalar(n, false, 0, lay)
+	}
+	return r.flow(n, lay)
+}
+
+// inline writes what isn't a block collection.
+func (r renderer) inline(n *yaml.Node, s slot, lay layout) string {
+	if token, ok := r.tokens[n]; ok {
+		return token
+	}
+	if n.Kind != yaml.ScalarNode {
+		lay.spread = false
+		return r.flow(n, lay)
+	}
+	body := s.col + lay.step
+	if s.kind == itemSlot {
+		body = s.col + lay.dash
+	}
+	return r.scalar(n, false, body, lay)
+}
+
+// flow writes a node inside brackets.
+func (r renderer) flow(n *yaml.Node, lay layout) string {
+	if token, ok := r.tokens[n]; ok && token != "" {
+		return token
+	}
+	lay.quoted = true
+	open, shut := "[", "]"
+	switch n.Kind {
+	case yaml.ScalarNode:
+		return r.scalar(n, true, 0, lay)
+	case yaml.MappingNode:
+		open, shut = "{", "}"
+	}
+	var parts []string
+	inner := lay.deeper()
+	for _, m := range membersOf(n) {
+		parts = append(parts, r.flowMember(m, inner))
+	}
+	text := open + strings.Join(parts, lay.comma) + shut
+	if lay.spread && len(parts) > 0 {
+		text = open + lay.eol + inner.inner + strings.Join(parts, ","+lay.eol+inner.inner) + lay.eol + lay.inner + shut
+	}
+	return join(r.tag(n), text)
+}
+
+// flowMember writes a pair or an item of a flow collection.
+func (r renderer) flowMember(m member, lay layout) string {
+	if m.key == nil {
+		return r.flow(m.value, lay)
+	}
+	key, colon := r.flow(m.key, lay), lay.colon
+	if !strings.HasSuffix(key, `"`) && strings.TrimRight(colon, " \t") == colon {
+		colon += " " // {a:1} is one plain scalar
+	}
+	if len(key) > maxSimpleKey {
+		key = "? " + key
+	}
+	return key + colon + r.flow(m.value, lay)
+}
+
+// tag is the tag that a collection must show, "" for the usual ones.
+func (r renderer) tag(n *yaml.Node) string {
+	tag := n.ShortTag()
+	if n.Kind == yaml.MappingNode && tag == yaml.NodeTagMap || n.Kind == yaml.SequenceNode && tag == yaml.NodeTagSeq {
+		return ""
+	}
+	return written(tag)
+}
+
+// written is how a tag stands in a text.
+func written(tag string) string {
+	if strings.HasPrefix(tag, "!") {
+		return tag
+	}
+	return "!<" + tag + ">"
+}

@@ -1,0 +1,159 @@
+package splice
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// scalar writes a scalar, so that it resolves to the node's tag and value:
+// in the node's style if the value allows that, in double quotes if nothing
+// else does. body is the column for the lines of a block scalar.
+func (r renderer) scalar(n *yaml.Node, flow bool, body int, lay layout) string {
+	tag, v := n.ShortTag(), n.Value
+	switch {
+	case tag == yaml.NodeTagString:
+		return text(v, n.Style, flow, body, lay)
+	case tag == yaml.NodeTagNull:
+		empty := v == "" && !flow && !lay.json
+		if empty || v != "" && !lay.json && isPlain(v, flow) && resolves(v, tag) {
+			return v
+		}
+		return "null"
+	case v != "" && isPlain(v, flow) && resolves(v, tag):
+		return v
+	}
+	return written(tag) + " " + withTag(v, n.Style, flow)
+}
+
+// withTag writes a value whose tag is written out.
+func withTag(v string, style yaml.Style, flow bool) string {
+	if style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0 && v != "" && isPlain(v, flow) {
+		return v
+	}
+	return doubleQuote(v)
+}
+
+// text writes a string.
+func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
+	lines := style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 || style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 && strings.Contains(v, "\n")
+	switch {
+	case lay.json:
+		return doubleQuote(v)
+	case lines && !flow && !lay.quoted && style&yaml.FoldedStyle != 0 && canFold(v):
+		return ">" + chomp(v) + lay.eol + indented(strings.ReplaceAll(strings.TrimSuffix(v, "\n"), "\n", "\n\n"), body, lay.eol)
+	case lines && !flow && !lay.quoted && canBlock(v):
+		return "|" + chomp(v) + lay.eol + indented(strings.TrimSuffix(v, "\n"), body, lay.eol)
+	case style&yaml.SingleQuotedStyle != 0 && isPrintable(v):
+		return "'" + strings.ReplaceAll(v, "'", "''") + "'"
+	case style&yaml.DoubleQuotedStyle == 0 && v != "" && isPlain(v, flow) && resolves(v, yaml.NodeTagString) && !yaml.IsValueNonString(v):
+		return v
+	}
+	return doubleQuote(v)
+}
+
+// resolves reports whether a plain scalar means a value of that tag.
+func resolves(v, tag string) bool {
+	return (&yaml.Node{Kind: yaml.ScalarNode, Value: v}).ShortTag() == tag
+}
+
+// isPlain reports whether a value can stand without quotes.
+func isPlain(v string, flow bool) bool {
+	if v == "" || !isPrintable(v) || strings.Trim(v, " ") != v || strings.HasSuffix(v, ":") ||
+		strings.Contains(v, ": ") || strings.Contains(v, " #") ||
+		strings.HasPrefix(v, "---") || strings.HasPrefix(v, "...") {
+		return false
+	}
+	if flow && strings.ContainsAny(v, ",[]{}?") {
+		return false
+	}
+	switch v[0] {
+	case '-', '?', ':':
+		return !flow && len(v) > 1 && v[1] != ' '
+	}
+	return !strings.ContainsRune(",[]{}#&*!|>'\"%@`", rune(v[0]))
+}
+
+// isPrintable reports whether a value is one line of characters that need no
+// escape.
+func isPrintable(v string) bool {
+	for _, c := range v {
+		if !printable(c) {
+			return false
+		}
+	}
+	return utf8.ValidString(v)
+}
+
+func printable(c rune) bool {
+	switch {
+	case c < ' ', 0x7f <= c && c < 0xa0, c == 0x2028, c == 0x2029, c == 0xfeff, c == 0xfffe, c == 0xffff:
+		return false
+	}
+	return true
+}
+
+// canBlock reports whether a literal scalar can hold a value: lines of
+// printable characters, the first one not indented, one line break at most at
+// the end. (More would reach for the blank lines that follow in the text.)
+func canBlock(v string) bool {
+	body := strings.TrimSuffix(v, "\n")
+	if body == "" || strings.HasSuffix(body, "\n") || strings.HasPrefix(body, "\n") || strings.HasPrefix(body, " ") {
+		return false
+	}
+	for line := range strings.SplitSeq(body, "\n") {
+		if !isPrintable(strings.ReplaceAll(line, "\t", "")) || line != "" && strings.Trim(line, " \t") == "" || strings.HasPrefix(line, "\t") {
+			return false
+		}
+	}
+	return true
+}
+
+// canFold reports whether a folded scalar can hold a value: blank lines and
+// indented ones fold by rules that a literal scalar doesn't need.
+func canFold(v string) bool {
+	return canBlock(v) && !strings.Contains(v, "\n\n") && !strings.Contains(v, "\n ")
+}
+
+// chomp is the indicator for what a value has at its end.
+func chomp(v string) string {
+	if strings.HasSuffix(v, "\n") {
+		return ""
+	}
+	return "-"
+}
+
+// indented puts the lines of a block scalar's body at a column.
+func indented(body string, col int, eol string) string {
+	var b strings.Builder
+	for line := range strings.SplitSeq(body, "\n") {
+		if b.Len() > 0 {
+			b.WriteString(eol)
+		}
+		if line != "" {
+			b.WriteString(spaces(col) + line)
+		}
+	}
+	return b.String()
+}
+
+// doubleQuote writes a value with escapes that YAML and JSON share.
+func doubleQuote(v string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range v {
+		switch short := strings.IndexRune("\"\\\b\f\n\r\t", c); {
+		case short >= 0:
+			b.WriteByte('\\')
+			b.WriteByte(`"\bfnrt`[short])
+		case printable(c):
+			b.WriteRune(c)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}

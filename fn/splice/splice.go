@@ -1,0 +1,209 @@
+// Package splice carries an edit of a YAML document's nodes back to its text.
+//
+// A YAML printer re-flows what it prints, so whoever edits the nodes of a
+// manifest and prints them loses indentation, quoting, blank lines and the
+// place of comments. Splice leaves the printer out: it walks the document as
+// written and the tree as wanted side by side, and cuts and pastes only the
+// bytes that differ.
+//
+//	text ──Parse──▶ have ──Expand──▶ tree ──caller edits──▶ want
+//	  │              │                                        │
+//	  │              └──────────── walk together ─────────────┘
+//	  │                                  │ cuts: [start,end) → bytes
+//	  └────────────── splice ◀───────────┘
+//	                    │
+//	                    └──▶ result ──Parse, Expand──▶ Equal to want?
+//
+// It promises:
+//
+//   - What it returns was parsed again and is [Equal] to what was wanted, or
+//     it returns an error.
+//   - Bytes outside the changed values stay: comments, key order, quoting,
+//     blank lines, line ends, byte order mark.
+//   - Taking away what an edit added gives the former bytes back. See [Apply]
+//     for what a caller keeps so that a replaced value comes back as well.
+//   - Time and memory are linear in the size of the text.
+//
+// It imports kyaml's yaml package, whose nodes it works on, and the standard
+// library. It holds no state and is safe for concurrent use.
+package splice
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// A Spelling prescribes the bytes by which a node of the wanted tree is
+// written, where its value and style don't determine them: `~` for a null,
+// `[ ]`, "\u0041", a folded text, an alias. The token is one that [Tokens]
+// gave for an earlier text of the same document.
+type Spelling struct {
+	Node  *yaml.Node
+	Token string
+}
+
+// rounds bounds how often Apply looks at its own result. One round is the
+// rule; the second mends what a neighbour's edit changed in passing, such as
+// the last line of a block scalar that ended the text without a line break.
+const rounds = 3
+
+// Apply returns text changed so that Expand(Parse(result)) is Equal to want,
+// touching as few lines as it can. have is Parse(text), not edited. want is a
+// tree as Expand returns it; it may share no aliases, anchors are ignored.
+// Neither tree is changed.
+//
+// A want node's Style is how a new or changed value is written, where the
+// value can be written so. A changed scalar whose Style is zero keeps the
+// quoting of the scalar in its place. Empty collections are written `{}` and
+// `[]`, a null as its Value (nothing, `~` or `null`). A [Spelling] overrules
+// all of that.
+//
+// The undo of an edit is Apply with the former tree. It gives the former text
+// back byte for byte if the edit only added entries, or if it changed scalars,
+// empty collections, aliases and flow collections whose tokens the caller
+// hands in as Spellings. The exceptions:
+//
+//   - what the edit deleted comes back in the document's habitual layout,
+//     without its comments;
+//   - an empty value that took in a block comes back one space after its
+//     indicator;
+//   - a document that was nothing but an empty collection or a scalar behind
+//     `---` comes back on its own line;
+//   - a pair that repeated what its mapping's merge key brings is dropped by
+//     the undo of a change to it: the merge brings it;
+//   - a block scalar that ended the text with no line break keeps the chomping
+//     indicator that it needed once something followed.
+//
+// Should the result of the splices not verify, the document is encoded anew,
+// below its leading comments and `---`, and reformatted is true.
+func Apply(text []byte, have, want *yaml.Node, spellings ...Spelling) (out []byte, reformatted bool, err error) {
+	have, want = content(have), content(want)
+	if want == nil {
+		if have == nil {
+			return text, false, nil
+		}
+		return nil, false, errors.New("splice: no wanted tree for a document that has content")
+	}
+	if want, err = expanded(want, &spellings); err != nil {
+		return nil, false, fmt.Errorf("splice: wanted tree: %w", err)
+	}
+	if have == nil {
+		return create(text, want)
+	}
+	tokens := make(map[*yaml.Node]string, len(spellings))
+	for _, s := range spellings {
+		tokens[s.Node] = s.Token
+	}
+	for range rounds {
+		next, err := patch(text, have, want, tokens)
+		if err != nil {
+			break
+		}
+		if bytes.Equal(next, text) {
+			if verifies(have, want) {
+				return text, false, nil
+			}
+			if len(tokens) == 0 {
+				break
+			}
+		}
+		tree, err := Parse(next)
+		if err == nil && verifies(tree, want) {
+			return next, false, nil
+		}
+		if err == nil && tree != nil {
+			text, have = next, tree
+		} else if len(tokens) == 0 {
+			break
+		}
+		tokens = nil // a token that doesn't fit must not spoil the value
+	}
+	out, err = reencode(text, have, want)
+	return out, err == nil, err
+}
+
+// patch makes one round of splices.
+func patch(text []byte, have, want *yaml.Node, tokens map[*yaml.Node]string) ([]byte, error) {
+	// With a line break at its end every line is whole, and the last entry is
+	// no special case; the result loses it again.
+	whole, eol := text, lineEnding(text)
+	if lineStart(text, len(text)) != len(text) || len(text) == 0 {
+		whole = append(text[:len(text):len(text)], eol...)
+	}
+	root, err := measure(whole, have)
+	if err != nil {
+		return nil, err
+	}
+	w := newWalk(whole, eol, root, tokens)
+	w.node(root, want, rootSlotOf(whole, root), w.habits)
+	w.settle()
+	out, err := w.cuts.apply(whole)
+	if err != nil {
+		return nil, err
+	}
+	if len(whole) != len(text) {
+		out = bytes.TrimSuffix(out, []byte(eol))
+	}
+	return out, nil
+}
+
+// create appends a document to a text that has none: comments, or nothing.
+func create(text []byte, want *yaml.Node) ([]byte, bool, error) {
+	eol := lineEnding(text)
+	out := bytes.Clone(text)
+	if lineStart(text, len(text)) != len(text) {
+		out = append(out, eol...)
+	}
+	r := renderer{}
+	out = append(out, r.document(want, defaultLayout(eol))...)
+	out = append(out, eol...)
+	if tree, err := Parse(out); err != nil || !verifies(tree, want) {
+		return nil, false, errors.New("splice: the wanted tree can't be written as YAML")
+	}
+	return out, false, nil
+}
+
+// reencode is the last resort: the document by the YAML encoder, below what
+// stood above the old one.
+func reencode(text []byte, have, want *yaml.Node) ([]byte, error) {
+	var head []byte
+	compact, eol := true, lineEnding(text)
+	if root, err := measure(text, have); err == nil {
+		head = bytes.TrimRight(text[:root.start], " \t")
+		if len(head) > 0 && lineStart(head, len(head)) != len(head) {
+			head = append(head[:len(head):len(head)], eol...)
+		}
+		compact = newWalk(text, eol, root, nil).habits.seq == 0
+	}
+	bare := deepCopy(want)
+	bare.HeadComment = ""
+	if len(bare.Content) > 0 {
+		bare.Content[0].HeadComment = ""
+	}
+	var buf bytes.Buffer
+	buf.Write(head)
+	enc := yaml.NewEncoder(&buf)
+	if !compact {
+		enc.DefaultSeqIndent()
+	}
+	if err := enc.Encode(bare); err != nil {
+		return nil, fmt.Errorf("splice: encode the wanted tree: %w", err)
+	}
+	if err := enc.Close(); err != nil {
+		return nil, fmt.Errorf("splice: encode the wanted tree: %w", err)
+	}
+	tree, err := Parse(buf.Bytes())
+	if err != nil || !verifies(tree, want) {
+		return nil, errors.New("splice: the wanted tree can't be written as YAML: printed and parsed again it is another")
+	}
+	return buf.Bytes(), nil
+}
+
+// verifies reports whether a parsed tree means what is wanted.
+func verifies(tree, want *yaml.Node) bool {
+	tree, err := expanded(tree, nil)
+	return err == nil && tree != nil && Equal(tree, want)
+}

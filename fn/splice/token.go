@@ -1,0 +1,200 @@
+package splice
+
+import (
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// Tokens returns a lookup of how text spells the scalars, aliases and flow
+// collections of have, which is Parse(text). The lookup takes nodes of have,
+// or their copies from [Expand]: it goes by position. It gives the bytes of
+// the node with its anchor and tag ("" for a null written as nothing), and
+// false for a block collection or a node from elsewhere. To keep a token in
+// an undo record and hand it back as a [Spelling] restores it byte for byte.
+func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bool), error) {
+	type place struct {
+		line, column int
+		kind         yaml.Kind
+	}
+	tokens := map[place]string{}
+	if have = content(have); have != nil {
+		root, err := measure(text, have)
+		if err != nil {
+			return nil, err
+		}
+		root.each(func(x *extent) {
+			if !x.isBlock() {
+				tokens[place{x.node.Line, x.node.Column, x.node.Kind}] = string(text[x.start:x.end])
+			}
+		})
+	}
+	return func(n *yaml.Node) (string, bool) {
+		for _, kind := range []yaml.Kind{yaml.AliasNode, n.Kind} {
+			if token, ok := tokens[place{n.Line, n.Column, kind}]; ok {
+				return token, true
+			}
+		}
+		return "", false
+	}, nil
+}
+
+// each calls f with an extent and all those in it.
+func (x *extent) each(f func(*extent)) {
+	f(x)
+	for i := range x.entries {
+		if k := x.entries[i].key; k != nil {
+			k.each(f)
+		}
+		x.entries[i].value.each(f)
+	}
+}
+
+// skipName passes an anchor's or alias's name.
+func skipName(text []byte, i int) int {
+	for i < len(text) {
+		c := text[i]
+		if c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			break
+		}
+		i++
+	}
+	return i
+}
+
+// skipTag passes the rest of a tag. The parser takes a flow indicator for
+// part of a verbatim tag only.
+func skipTag(text []byte, i int) int {
+	if i < len(text) && text[i] == '<' {
+		for i < len(text) && text[i] != '>' {
+			i++
+		}
+		return min(i+1, len(text))
+	}
+	for !isBlankOrEnd(text, i) && text[i] != ',' && text[i] != ']' && text[i] != '}' && text[i] != '[' && text[i] != '{' {
+		i++
+	}
+	return i
+}
+
+// scalarEnd is the offset after the scalar that begins at text[i:]. indent is
+// the column of the block collection around it.
+func scalarEnd(text []byte, i int, style yaml.Style, indent int, flow bool) int {
+	switch {
+	case style&yaml.DoubleQuotedStyle != 0:
+		for i++; i < len(text) && text[i] != '"'; i++ {
+			if text[i] == '\\' {
+				i++
+			}
+		}
+		return i + 1
+	case style&yaml.SingleQuotedStyle != 0:
+		for i++; i < len(text); i++ {
+			if text[i] != '\'' {
+				continue
+			}
+			if i+1 >= len(text) || text[i+1] != '\'' {
+				break
+			}
+			i++
+		}
+		return i + 1
+	case style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+		return blockScalarEnd(text, i, indent)
+	}
+	return plainEnd(text, i, indent, flow)
+}
+
+// plainEnd follows a plain scalar over as many lines as it has.
+func plainEnd(text []byte, i, indent int, flow bool) int {
+	end := i
+	for {
+		for !isBlankOrEnd(text, i) && !endsPlain(text, i, flow) {
+			i++
+			end = i
+		}
+		if i >= len(text) || !isBlankOrEnd(text, i) {
+			return end
+		}
+		// White space: does the scalar go on behind it?
+		for col := -1; isBlankOrEnd(text, i) && i < len(text); {
+			if n := breakLen(text, i); n > 0 {
+				i, col = i+n, 0
+			} else {
+				i++
+				if col >= 0 {
+					col++
+				}
+			}
+			if col >= 0 && !isBlankOrEnd(text, i) {
+				if !flow && col < indent+1 || col == 0 && atMarker(text, i) {
+					return end
+				}
+			}
+		}
+		if i >= len(text) || text[i] == '#' {
+			return end
+		}
+	}
+}
+
+// endsPlain reports whether an indicator at text[i] ends a plain scalar.
+func endsPlain(text []byte, i int, flow bool) bool {
+	switch text[i] {
+	case ':':
+		return isBlankOrEnd(text, i+1)
+	case ',', '?', '[', ']', '{', '}':
+		return flow
+	}
+	return false
+}
+
+// atMarker reports whether `---` or `...` stands at text[i:].
+func atMarker(text []byte, i int) bool {
+	if i+3 > len(text) || !isBlankOrEnd(text, i+3) {
+		return false
+	}
+	m := string(text[i : i+3])
+	return m == "---" || m == "..."
+}
+
+// blockScalarEnd follows a literal or folded scalar to the end of its last
+// line, without that line's break. Blank lines behind it count only if the
+// header keeps them (`|+`).
+func blockScalarEnd(text []byte, i, indent int) int {
+	keep, width, lead := false, 0, 0
+	for i++; i < len(text) && (text[i] == '+' || text[i] == '-' || '0' < text[i] && text[i] <= '9'); i++ {
+		switch c := text[i]; c {
+		case '+':
+			keep = true
+		case '-':
+		default:
+			width = int(c - '0')
+		}
+	}
+	if width > 0 {
+		width += max(indent, 0)
+	}
+	end := lineEnd(text, i)
+	for i = nextLine(text, end); i < len(text); i = nextLine(text, i) {
+		spaces := 0
+		for i+spaces < len(text) && text[i+spaces] == ' ' {
+			spaces++
+		}
+		blank := isBlankOrEnd(text, i+spaces) && !isBlank(text, i+spaces)
+		switch {
+		case blank && (width == 0 || spaces <= width):
+			if lead = max(lead, spaces); keep {
+				end = lineEnd(text, i)
+			}
+			continue
+		case width == 0:
+			// The first line with content sets the indentation, or a longer
+			// blank line before it, which then ends the scalar.
+			width = max(spaces, lead, indent+1, 1)
+		}
+		if spaces < width {
+			break
+		}
+		end = lineEnd(text, i)
+	}
+	return end
+}

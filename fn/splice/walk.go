@@ -1,0 +1,266 @@
+package splice
+
+import (
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// walk goes through the extents of a text and the wanted tree together and
+// collects the cuts that make the one mean the other.
+type walk struct {
+	text   []byte
+	cuts   cuts
+	habits layout // the document's, where nothing nearer says otherwise
+	render renderer
+	tokens map[*yaml.Node]string
+
+	// kept maps each anchored node that stays in the text to what it becomes;
+	// nil is for one that doesn't change.
+	kept  map[*yaml.Node]*yaml.Node
+	later []postponed
+}
+
+// postponed is work that needs to know what all anchored nodes became. order
+// is where its cuts stand among those at the same offset.
+type postponed struct {
+	order int
+	do    func()
+}
+
+func newWalk(text []byte, eol string, root *extent, tokens map[*yaml.Node]string) *walk {
+	return &walk{
+		text:   text,
+		tokens: tokens,
+		render: renderer{tokens: tokens},
+		kept:   map[*yaml.Node]*yaml.Node{},
+		habits: detect(text, eol, root),
+	}
+}
+
+// A slot is the place of a value in its parent.
+type slot struct {
+	kind slotKind
+	head int // after the indicator that brings the value
+	col  int // column, from 0, of the block collection around it
+}
+
+type slotKind int
+
+const (
+	rootSlot slotKind = iota
+	pairSlot          // behind `key:` of a block mapping
+	itemSlot          // behind `-`
+	flowSlot          // inside brackets
+)
+
+// rootSlotOf is where a document's root stands: behind `---`, or on a line of
+// its own.
+func rootSlotOf(text []byte, root *extent) slot {
+	return slot{rootSlot, backBlanks(text, root.start), 0}
+}
+
+// postpone puts work off until all anchors are settled, and reserves the
+// place of its cuts.
+func (w *walk) postpone(do func()) {
+	w.later = append(w.later, postponed{w.cuts.order, do})
+	w.cuts.order++
+}
+
+// settle does the postponed work.
+func (w *walk) settle() {
+	w.cuts.hold = true
+	for _, p := range w.later {
+		w.cuts.order = p.order
+		p.do()
+	}
+}
+
+// keepAll notes that a part of the text stays as it is.
+func (w *walk) keepAll(h *extent) {
+	h.each(func(x *extent) {
+		if x.node.Anchor != "" {
+			w.kept[x.node] = nil
+		}
+	})
+}
+
+// becomes is what the node that an alias stands for will mean, nil if it goes.
+func (w *walk) becomes(alias *yaml.Node) *yaml.Node {
+	now, ok := w.kept[alias.Alias]
+	if ok && now == nil {
+		// An error here is an alias bomb; it leaves nil, and the alias goes.
+		now, _ = Expand(alias.Alias)
+		w.kept[alias.Alias] = now
+	}
+	return now
+}
+
+// node makes the text of h mean want.
+func (w *walk) node(h *extent, want *yaml.Node, s slot, lay layout) {
+	if token, ok := w.tokens[want]; ok {
+		if !h.isBlock() && string(w.text[h.start:h.end]) == token {
+			w.keepAll(h)
+		} else {
+			w.place(h, want, s, lay)
+		}
+		return
+	}
+	if h.node.Kind == yaml.AliasNode {
+		w.postpone(func() {
+			if now := w.becomes(h.node); now == nil || !Equal(now, want) {
+				w.place(h, want, s, lay)
+			}
+		})
+		return
+	}
+	if h.node.Anchor != "" {
+		w.kept[h.node] = want
+	}
+	same := sameShape(h.node, want)
+	switch {
+	case same && want.Kind == yaml.ScalarNode:
+		if !sameScalar(h.node, want) {
+			w.scalar(h, want, s, lay)
+		}
+	case h.node.Kind == yaml.ScalarNode && want.Kind == yaml.ScalarNode:
+		w.scalar(h, want, s, lay)
+	case same && len(h.entries) == 0 && len(want.Content) == 0:
+	case !same || len(h.entries) == 0 || len(want.Content) == 0:
+		w.place(h, want, s, lay)
+	case want.Kind == yaml.MappingNode:
+		w.mapping(h, want, s, lay)
+	default:
+		w.sequence(h, want, s, lay)
+	}
+}
+
+// A member is a pair of the wanted mapping, or, without a key, an item.
+type member struct{ key, value *yaml.Node }
+
+// A plan says what becomes of a collection's entries.
+type plan struct {
+	to    []*member        // of each entry: what it becomes; nil: it goes
+	fresh map[int][]member // new members behind entry i; -1: before the first
+}
+
+// Marks of entries that stay without being looked into: as they are, or as
+// cuts already made leave them.
+var stays, settled = &member{}, &member{nil, new(yaml.Node)}
+
+// first is the first entry that stays, -1 if none does.
+func (p *plan) first() int {
+	for i, m := range p.to {
+		if m != nil {
+			return i
+		}
+	}
+	return -1
+}
+
+// carry makes the entries of h what the plan says: it walks into those that
+// stay, then adds and removes.
+func (w *walk) carry(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
+	inner := lay.within(w.text, h)
+	if !h.isBlock() && h.braced(w.text) {
+		w.takeover(h, p, inner)
+	}
+	if p.first() < 0 || !h.isBlock() && !h.braced(w.text) && (p.to[0] == nil || len(p.fresh) > 0) {
+		w.place(h, want, s, lay)
+		return
+	}
+	if h.isBlock() {
+		w.block(h, p, inner)
+	} else {
+		w.flow(h, p, s.col, inner)
+	}
+}
+
+// stay walks into an entry that stays. col is the column of the block
+// collection that the entry is in, directly or not.
+func (w *walk) stay(h *extent, e *entry, m *member, col int, lay layout) {
+	if m == settled {
+		return
+	}
+	if e.key != nil {
+		w.keepAll(e.key)
+	}
+	s := slot{pairSlot, e.head, col}
+	switch {
+	case m == stays:
+		w.keepAll(e.value)
+		return
+	case !h.isBlock():
+		s.kind = flowSlot
+	case e.key == nil:
+		s.kind = itemSlot
+	}
+	if e.head >= 0 {
+		w.node(e.value, m.value, s, lay)
+	} else if m.value.ShortTag() != yaml.NodeTagNull {
+		w.colon(e, m, s, lay)
+	}
+}
+
+// colon gives a value to `? key`, which has no colon that could bring one.
+func (w *walk) colon(e *entry, m *member, s slot, lay layout) {
+	if s.kind == flowSlot {
+		w.cuts.replace(e.start, e.end(), w.render.flowMember(*m, lay))
+		return
+	}
+	w.cuts.insert(nextLine(w.text, e.end()), spaces(s.col)+":"+w.render.behind(m.value, s, lay)+lay.eol)
+}
+
+// mapping walks into two mappings by their keys.
+func (w *walk) mapping(h *extent, want *yaml.Node, s slot, lay layout) {
+	p := &plan{to: make([]*member, len(h.entries))}
+	if w.pairUp(h, want, p) {
+		w.carry(h, want, p, s, lay)
+		return
+	}
+	p.fresh = map[int][]member{}
+	var seen occurrences
+	old := make(map[string]int, len(h.entries))
+	merges := 0
+	last := -1
+	for i := range h.entries {
+		if k := h.entries[i].key.node; isMerge(k) {
+			p.to[i] = stays
+			if merges++; merges == i+1 {
+				last = i // what comes in before any known key goes below `<<`
+			}
+		} else {
+			old[seen.number(keyID(k))] = i
+		}
+	}
+	seen = nil
+	for j := 0; j+1 < len(want.Content); j += 2 {
+		m := member{want.Content[j], want.Content[j+1]}
+		if i, ok := old[seen.number(keyID(m.key))]; ok {
+			p.to[i], last = &m, i
+		} else {
+			p.fresh[last] = append(p.fresh[last], m)
+		}
+	}
+	if merges > 0 {
+		w.merged(h, want, p, s, lay)
+		return
+	}
+	w.carry(h, want, p, s, lay)
+}
+
+// pairUp fills the plan if both mappings have the same keys in the same order,
+// which is the rule and needs no table.
+func (w *walk) pairUp(h *extent, want *yaml.Node, p *plan) bool {
+	if 2*len(h.entries) != len(want.Content) {
+		return false
+	}
+	members := make([]member, len(h.entries))
+	for i := range h.entries {
+		k := want.Content[2*i]
+		if old := h.entries[i].key.node; isMerge(old) || !sameKey(old, k) {
+			return false
+		}
+		members[i] = member{k, want.Content[2*i+1]}
+		p.to[i] = &members[i]
+	}
+	return true
+}
