@@ -1,0 +1,206 @@
+package intercept
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+const (
+	// LeafValidity is how long a leaf certificate is valid.
+	LeafValidity = time.Hour
+	// leafRenewal is when a cached leaf is replaced: early enough that a client
+	// with a slow clock still finds it valid.
+	leafRenewal = 50 * time.Minute
+	// backdate lets clients whose clock is behind accept a fresh leaf.
+	backdate = 5 * time.Minute
+	// maxLeaves bounds the cache; names come from the application.
+	maxLeaves = 4096
+)
+
+// Authority mints leaf certificates, one per name at a time. It is safe for
+// concurrent use.
+type Authority struct {
+	ca    *x509.Certificate
+	chain [][]byte // what follows the leaf on the wire
+	key   crypto.Signer
+	leaf  *ecdsa.PrivateKey // one for all leaves: it never leaves the process
+
+	mu     sync.Mutex
+	leaves map[string]*leafEntry
+	minted int64
+}
+
+type leafEntry struct {
+	once  sync.Once
+	until time.Time
+	cert  *tls.Certificate
+	err   error
+}
+
+// LoadAuthority reads tls.crt and tls.key from dir. The error wraps
+// fs.ErrNotExist when there is no CA.
+func LoadAuthority(dir string) (*Authority, error) {
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+	if err != nil {
+		return nil, fmt.Errorf("load CA from %s: %w", dir, err)
+	}
+	a, err := NewAuthority(pair)
+	if err != nil {
+		return nil, fmt.Errorf("load CA from %s: %w", dir, err)
+	}
+	return a, nil
+}
+
+// NewAuthority makes an authority of a CA's certificate chain and key.
+func NewAuthority(pair tls.Certificate) (*Authority, error) {
+	ca, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil, err
+	}
+	if !ca.IsCA {
+		return nil, fmt.Errorf("certificate %q is not a CA's: basicConstraints must say CA:TRUE", ca.Subject)
+	}
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("the CA's key cannot sign")
+	}
+	leaf, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{ca: ca, chain: pair.Certificate, key: key, leaf: leaf, leaves: map[string]*leafEntry{}}, nil
+}
+
+// Certificate returns the CA's certificate.
+func (a *Authority) Certificate() *x509.Certificate { return a.ca }
+
+// Minted returns how many leaves have been made.
+func (a *Authority) Minted() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.minted
+}
+
+// Leaf returns a certificate for a DNS name or an IP address. Callers that ask
+// for the same name at once wait for one mint.
+func (a *Authority) Leaf(name string) (*tls.Certificate, error) {
+	now := time.Now()
+	a.mu.Lock()
+	e := a.leaves[name]
+	if e == nil || now.After(e.until) {
+		if len(a.leaves) >= maxLeaves {
+			a.evict(now)
+		}
+		e = &leafEntry{until: now.Add(leafRenewal)}
+		a.leaves[name] = e
+	}
+	a.mu.Unlock()
+	e.once.Do(func() {
+		e.cert, e.err = a.mint(name, now)
+	})
+	return e.cert, e.err
+}
+
+// evict makes room: what has expired, or else whatever the map gives first.
+func (a *Authority) evict(now time.Time) {
+	for name, e := range a.leaves {
+		if now.After(e.until) {
+			delete(a.leaves, name)
+		}
+	}
+	for name := range a.leaves {
+		if len(a.leaves) < maxLeaves {
+			return
+		}
+		delete(a.leaves, name)
+	}
+}
+
+func (a *Authority) mint(name string, now time.Time) (*tls.Certificate, error) {
+	serial := make([]byte, 16)
+	if _, err := rand.Read(serial); err != nil {
+		return nil, err
+	}
+	serial[0] &= 0x7f // positive
+	template := &x509.Certificate{
+		SerialNumber: new(big.Int).SetBytes(serial),
+		Subject:      pkix.Name{CommonName: commonName(name)},
+		NotBefore:    now.Add(-backdate),
+		NotAfter:     now.Add(LeafValidity),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if template.NotAfter.After(a.ca.NotAfter) {
+		template.NotAfter = a.ca.NotAfter
+	}
+	if ip := net.ParseIP(name); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{name}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.ca, a.leaf.Public(), a.key)
+	if err != nil {
+		return nil, fmt.Errorf("mint a certificate for %s: %w", name, err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	a.minted++
+	a.mu.Unlock()
+	return &tls.Certificate{Certificate: append([][]byte{der}, a.chain...), PrivateKey: a.leaf, Leaf: leaf}, nil
+}
+
+// commonName cuts what X.520 does not allow: the name itself is in the
+// subjectAltName, which is what clients look at.
+func commonName(name string) string {
+	return name[:min(len(name), 64)]
+}
+
+// GenerateCA makes a CA: an ECDSA P-256 key and a certificate signed by itself,
+// in PEM. It cannot sign further CAs.
+func GenerateCA(name string, from time.Time, validity time.Duration) (cert, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	serial := make([]byte, 16)
+	if _, err := rand.Read(serial); err != nil {
+		return nil, nil, err
+	}
+	serial[0] &= 0x7f
+	template := &x509.Certificate{
+		SerialNumber:          new(big.Int).SetBytes(serial),
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             from.Add(-backdate),
+		NotAfter:              from.Add(validity),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLenZero:        true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		return nil, nil, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
+}

@@ -1,0 +1,121 @@
+package intercept
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+)
+
+// Hello is what a client said in its first TLS message.
+type Hello struct {
+	// SNI is the name that the client asks for, "" if it named none.
+	SNI string
+	// ALPN is the client's offer, in its order of preference.
+	ALPN []string
+	// MinVersion and MaxVersion are the TLS versions that it speaks.
+	MinVersion, MaxVersion uint16
+}
+
+const (
+	recordHeader    = 5
+	recordHandshake = 22
+	// maxHello bounds a ClientHello; crypto/tls accepts handshake messages of
+	// 64 KiB, in records of their own.
+	maxHello = 72 << 10
+)
+
+// ErrNotTLS says that a connection does not begin with a ClientHello.
+var ErrNotTLS = errors.New("not TLS")
+
+// LooksLikeTLS reports whether bytes that were read so far may be the beginning
+// of a TLS handshake record.
+func LooksLikeTLS(p []byte) bool {
+	want := [...]func(byte) bool{
+		func(b byte) bool { return b == recordHandshake },
+		func(b byte) bool { return b == 3 },
+		func(b byte) bool { return b <= 4 },
+		func(b byte) bool { return b <= 0x48 }, // a record is at most 2^14 + 2048 bytes
+	}
+	for i, b := range p[:min(len(p), len(want))] {
+		if !want[i](b) {
+			return false
+		}
+	}
+	return len(p) > 0
+}
+
+// PeekHello reads a ClientHello and puts it back, so that whoever reads c next
+// gets it again. Whatever the client sent instead is put back too, and the error
+// wraps ErrNotTLS. It waits no longer than timeout.
+func PeekHello(c *pump.Conn, timeout time.Duration) (*Hello, error) {
+	_ = c.SetReadDeadline(time.Now().Add(timeout))
+	defer c.Resume()
+	for head := c.Head(); len(head) < recordHeader; {
+		if len(head) > 0 && !LooksLikeTLS(head) {
+			return nil, ErrNotTLS
+		}
+		var err error
+		if head, err = c.Fill(maxHello); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNotTLS, err)
+		}
+	}
+	if !LooksLikeTLS(c.Head()) {
+		return nil, ErrNotTLS
+	}
+	return parseHello(&replay{conn: c})
+}
+
+var errSeen = errors.New("seen")
+
+// parseHello lets crypto/tls read the message, and stops it before it answers.
+func parseHello(r net.Conn) (*Hello, error) {
+	var hello *Hello
+	err := tls.Server(r, &tls.Config{
+		GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+			hello = &Hello{SNI: info.ServerName, ALPN: info.SupportedProtos}
+			for _, v := range info.SupportedVersions {
+				if v < tls.VersionTLS10 || v > tls.VersionTLS13 {
+					continue // GREASE, SSL 3
+				}
+				if hello.MinVersion == 0 || v < hello.MinVersion {
+					hello.MinVersion = v
+				}
+				hello.MaxVersion = max(hello.MaxVersion, v)
+			}
+			return nil, errSeen
+		},
+	}).Handshake()
+	if hello == nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotTLS, err)
+	}
+	return hello, nil
+}
+
+// replay reads from a connection without using up what it reads, and writes
+// nowhere.
+type replay struct {
+	net.Conn // nil: nothing else is called
+	conn     *pump.Conn
+	at       int
+}
+
+func (r *replay) Read(p []byte) (int, error) {
+	if r.at == len(r.conn.Head()) {
+		if _, err := r.conn.Fill(maxHello); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.conn.Head()[r.at:])
+	r.at += n
+	return n, nil
+}
+
+func (r *replay) Write(p []byte) (int, error)      { return len(p), nil }
+func (r *replay) Close() error                     { return nil }
+func (r *replay) SetDeadline(time.Time) error      { return nil }
+func (r *replay) SetReadDeadline(time.Time) error  { return nil }
+func (r *replay) SetWriteDeadline(time.Time) error { return nil }

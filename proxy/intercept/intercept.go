@@ -1,0 +1,298 @@
+// Package intercept looks into TLS that passes through the proxy: two
+// handshakes with plaintext in between.
+//
+//	client                     proxy                      upstream
+//	   │── ClientHello ──────────▶│── the same SNI and ALPN ──▶│
+//	   │                          │◀── certificate, ALPN ──────│  verified
+//	   │◀── leaf for the name ────│
+//	   │    only that ALPN        │
+//	   │══ plaintext ═════════════╪═════════════ plaintext ════│
+//
+// Upstream comes first, so the client is promised only what upstream agreed to,
+// and any protocol survives. Where looking in would break a connection, it is
+// let through untouched: for a client that does not trust the CA or pins
+// certificates (from its second connection on), and for an upstream that wants a
+// client certificate or a TLS that this side does not speak. What is let through
+// is remembered by name and reported. STARTTLS, which changes to TLS in the
+// middle of a connection, is not looked into: it passes as it is.
+//
+// The package imports proxy/pump and the standard library.
+package intercept
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+)
+
+// HandshakeTimeout bounds each of the two handshakes.
+const HandshakeTimeout = 10 * time.Second
+
+// Outcome says what became of a connection.
+type Outcome string
+
+// The outcomes.
+const (
+	Intercepted    Outcome = "intercepted"     // plaintext in between
+	PassedNotTLS   Outcome = "not_tls"         // untouched: it is no TLS
+	PassedDistrust Outcome = "client_distrust" // untouched: the client refused the CA before
+	PassedUpstream Outcome = "upstream_tls"    // untouched: the upstream handshake failed before, or just now
+	PassedMutual   Outcome = "client_cert"     // untouched: upstream asks for a certificate that the client may have
+	Unverified     Outcome = "unverified"      // ended: upstream's certificate is not good
+	Refused        Outcome = "client_refused"  // ended: the client refused the CA
+	Failed         Outcome = "failed"          // ended: a peer went away
+)
+
+// Passed reports whether the bytes are to be pumped untouched.
+func (o Outcome) Passed() bool {
+	switch o {
+	case PassedNotTLS, PassedDistrust, PassedUpstream, PassedMutual:
+		return true
+	}
+	return false
+}
+
+// Config is what an Interceptor is made from.
+type Config struct {
+	// Authority mints what clients are shown.
+	Authority *Authority
+	// Roots verify upstreams; nil: the system's.
+	Roots *x509.CertPool
+	// Certificate, if not nil, is asked for the client certificate that is
+	// shown to upstreams that ask for one.
+	Certificate func() (*tls.Certificate, error)
+}
+
+// Interceptor looks into outbound TLS. It is safe for concurrent use.
+type Interceptor struct {
+	cfg      Config
+	sessions tls.ClientSessionCache
+	memory   memory
+}
+
+// New makes an interceptor.
+func New(cfg Config) *Interceptor {
+	return &Interceptor{cfg: cfg, sessions: tls.NewLRUClientSessionCache(256), memory: memory{names: map[string]*history{}}}
+}
+
+// Result is what a connection became.
+type Result struct {
+	Outcome Outcome
+	// Name is the SNI, or else the host that was asked for.
+	Name string
+	// Client and Server are the ends to pump between. When the connection has
+	// ended they are nil, and closed.
+	Client, Server *pump.Conn
+	// SNI and ALPN are what the client sent and upstream chose.
+	SNI, ALPN string
+	// First says that a name is let through, or fails, for the first time: the
+	// occasion to say so.
+	First bool
+	// Err says why a connection was not intercepted.
+	Err error
+}
+
+// Do looks at a connection on which the client has begun to speak. server is
+// connected to host; redial connects there once more.
+func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host string, redial func(context.Context) (*pump.Conn, error)) Result {
+	r := Result{Name: host, Client: client, Server: server}
+	hello, err := PeekHello(client, HandshakeTimeout)
+	if err != nil {
+		r.Outcome, r.Err = PassedNotTLS, err
+		return r
+	}
+	if hello.SNI != "" {
+		r.Name, r.SNI = hello.SNI, hello.SNI
+	}
+	if why := i.memory.passes(r.Name); why != "" {
+		r.Outcome = why
+		return r
+	}
+	up, asked, err := i.upstream(ctx, server, hello, r.Name)
+	var unverified *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &unverified):
+		alert(client, unverified.Err)
+		r.First = i.memory.failed(r.Name)
+		return r.end(Unverified, unverified.Err)
+	case err == nil && asked && i.cfg.Certificate == nil:
+		err, r.Outcome = errors.New("upstream asks for a client certificate"), PassedMutual
+	case err != nil:
+		r.Outcome = PassedUpstream
+	}
+	if err != nil {
+		_ = server.Close()
+		if r.Server, r.Err = redial(ctx); r.Err != nil {
+			return r.end(Failed, r.Err)
+		}
+		r.First, r.Err = i.memory.pass(r.Name, r.Outcome), err
+		return r
+	}
+	r.ALPN = up.ConnectionState().NegotiatedProtocol
+	r.Server = pump.NewConn(up, nil)
+	down, err := i.downstream(ctx, client, r.Name, r.ALPN)
+	if err != nil {
+		distrust, certain := distrusts(err)
+		if distrust && i.memory.refused(r.Name, certain) {
+			r.First = true
+		}
+		if distrust {
+			return r.end(Refused, err)
+		}
+		return r.end(Failed, err)
+	}
+	r.Client, r.Outcome = pump.NewConn(down, nil), Intercepted
+	return r
+}
+
+// pinMoment is how soon a client hangs up that has looked at the certificate
+// after the handshake and found it not to be the one it knows.
+const pinMoment = time.Second
+
+// Ended is told when an intercepted connection is over, how many bytes of
+// plaintext the client sent and how long it lasted. It reports whether the name
+// is let through from now on: clients that pin may finish the handshake and go.
+func (i *Interceptor) Ended(name string, sent int64, lasted time.Duration) bool {
+	switch {
+	case sent > 0:
+		i.memory.trusted(name)
+	case lasted < pinMoment:
+		return i.memory.refused(name, false)
+	}
+	return false
+}
+
+// end closes both connections.
+func (r Result) end(o Outcome, err error) Result {
+	_ = r.Client.Close()
+	if r.Server != nil {
+		_ = r.Server.Close()
+	}
+	r.Outcome, r.Err, r.Client, r.Server = o, err, nil, nil
+	return r
+}
+
+// upstream does the handshake with the server as the client would have done
+// it. asked says that the server asked for a client certificate.
+func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *Hello, name string) (c *tls.Conn, asked bool, err error) {
+	cfg := &tls.Config{
+		ServerName:         hello.SNI,
+		NextProtos:         hello.ALPN,
+		MinVersion:         max(hello.MinVersion, tls.VersionTLS10),
+		MaxVersion:         hello.MaxVersion,
+		ClientSessionCache: i.sessions,
+		Renegotiation:      tls.RenegotiateFreelyAsClient,
+		// Verified below: the name may differ from the SNI, which may be none.
+		InsecureSkipVerify: true,
+		VerifyConnection:   func(state tls.ConnectionState) error { return Verify(state, name, i.cfg.Roots) },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked = true
+			if i.cfg.Certificate == nil {
+				return &tls.Certificate{}, nil
+			}
+			return i.cfg.Certificate()
+		},
+	}
+	if i.cfg.Certificate == nil {
+		cfg.ClientSessionCache = nil // a resumed session would not ask again
+	}
+	c = tls.Client(Wire(server), cfg)
+	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
+	defer cancel()
+	err = c.HandshakeContext(ctx)
+	return c, asked, err
+}
+
+// Verify checks a server's certificates for a name.
+func Verify(state tls.ConnectionState, name string, roots *x509.CertPool) error {
+	opts := x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: x509.NewCertPool()}
+	for _, c := range state.PeerCertificates[1:] {
+		opts.Intermediates.AddCert(c)
+	}
+	if _, err := state.PeerCertificates[0].Verify(opts); err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+	}
+	return nil
+}
+
+// downstream does the handshake with the client.
+func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, name, alpn string) (*tls.Conn, error) {
+	leaf, err := i.cfg.Authority.Leaf(name)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &tls.Config{
+		Certificates:           []tls.Certificate{*leaf},
+		MinVersion:             tls.VersionTLS10,
+		SessionTicketsDisabled: true, // would be good for one connection only
+	}
+	if alpn != "" {
+		cfg.NextProtos = []string{alpn}
+	}
+	c := tls.Server(client, cfg)
+	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
+	defer cancel()
+	return c, c.HandshakeContext(ctx)
+}
+
+// Wire returns what to run TLS over: the bare connection when nothing of it
+// has been read.
+func Wire(c *pump.Conn) net.Conn {
+	if len(c.Head()) == 0 {
+		return c.Conn
+	}
+	return c
+}
+
+// distrustAlerts are what clients send that do not like a certificate: bad,
+// unsupported, revoked, expired or unknown certificate, unknown CA, access
+// denied. crypto/tls gives alerts from TCP a type of its own, with the same text.
+var distrustAlerts = [...]tls.AlertError{42, 43, 44, 45, 46, 48, 49}
+
+// distrusts reports whether a handshake failed because the client did not like
+// the certificate; certain, whether it said so rather than just going away.
+func distrusts(err error) (yes, certain bool) {
+	var said *net.OpError
+	if errors.As(err, &said) && said.Op == "remote error" {
+		for _, code := range distrustAlerts {
+			if said.Err.Error() == code.Error() {
+				return true, true
+			}
+		}
+		return false, false
+	}
+	gone := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return gone, false
+}
+
+// alert tells the client, which has had no answer yet, why there will be none:
+// a TLS record with a fatal alert (RFC 8446 section 6).
+func alert(client *pump.Conn, reason error) {
+	code := byte(46) // certificate_unknown
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(reason, &x509.UnknownAuthorityError{}):
+		code = 48 // unknown_ca
+	case errors.As(reason, &x509.HostnameError{}):
+		code = 42 // bad_certificate
+	case errors.As(reason, &invalid) && invalid.Reason == x509.Expired:
+		code = 45 // certificate_expired
+	}
+	_ = client.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = client.Write([]byte{21, 3, 3, 0, 2, 2, code})
+	// What the client sent is read already; closing now does not reset it.
+	_ = client.CloseWrite()
+}
+
+// Explain turns a verification error into the sentence that the log shows.
+func Explain(name string, err error) string {
+	return fmt.Sprintf("the certificate that %s showed is not good: %v", name, err)
+}

@@ -1,0 +1,357 @@
+package intercept
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// authority makes a CA and the pool that trusts it.
+func authority(t testing.TB, name string) (*Authority, *x509.CertPool) {
+	t.Helper()
+	cert, key, err := GenerateCA(name, time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := NewAuthority(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(a.Certificate())
+	return a, pool
+}
+
+// upstream is a TLS server that answers every line with its ALPN and the line.
+type upstream struct {
+	addr string
+	ca   *x509.CertPool
+}
+
+func startUpstream(t *testing.T, edit func(*tls.Config)) *upstream {
+	t.Helper()
+	ca, pool := authority(t, "the internet")
+	leaf, err := ca.Leaf("example.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := &tls.Config{Certificates: []tls.Certificate{*leaf}, NextProtos: []string{"h2", "http/1.1"}}
+	if edit != nil {
+		edit(cfg)
+	}
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer c.Close()
+				lines := bufio.NewScanner(c)
+				for lines.Scan() {
+					fmt.Fprintf(c, "%s:%s\n", c.(*tls.Conn).ConnectionState().NegotiatedProtocol, lines.Text())
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { ln.Close(); conns.Wait() })
+	return &upstream{addr: ln.Addr().String(), ca: pool}
+}
+
+// through connects a TLS client to up by way of i, and returns what the client
+// saw and what the interceptor made of it.
+func through(t *testing.T, i *Interceptor, up *upstream, client *tls.Config) (answer string, err error, r Result) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	dial := func(context.Context) (*pump.Conn, error) {
+		c, err := net.Dial("tcp", up.addr)
+		return pump.NewConn(c, nil), err
+	}
+	done := make(chan Result, 1)
+	go func() {
+		in, err := ln.Accept()
+		if err != nil {
+			t.Error(err)
+		}
+		out, err := dial(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		r := i.Do(t.Context(), pump.NewConn(in, nil), out, "127.0.0.1", dial)
+		if r.Client != nil {
+			p := pump.Pump{Pool: &pool, Meter: &pump.Meter{}}
+			start := time.Now()
+			_ = p.Run(r.Client, r.Server)
+			if r.Outcome == Intercepted {
+				i.Ended(r.Name, p.Meter.Bytes(0), time.Since(start))
+			}
+		}
+		done <- r
+	}()
+	c, err := tls.Dial("tcp", ln.Addr().String(), client)
+	if err == nil {
+		fmt.Fprintln(c, "hello")
+		answer, err = bufio.NewReader(c).ReadString('\n')
+		c.Close()
+	}
+	return answer, err, <-done
+}
+
+var pool tap.Pool
+
+func TestOutbound(t *testing.T) {
+	ca, ours := authority(t, "ours")
+	for _, c := range []struct {
+		name   string
+		server func(*tls.Config)
+		client *tls.Config
+		answer string // what the client gets
+		err    string // part of what the client sees instead
+		want   Outcome
+	}{
+		{"h2 where both can", nil, &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, "h2:hello\n", "", Intercepted},
+		{"only what upstream chose", func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }, &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, "http/1.1:hello\n", "", Intercepted},
+		{"no ALPN offered", nil, &tls.Config{}, ":hello\n", "", Intercepted},
+		{"a protocol nobody here knows", func(c *tls.Config) { c.NextProtos = []string{"postgresql"} }, &tls.Config{NextProtos: []string{"postgresql"}}, "postgresql:hello\n", "", Intercepted},
+		{"TLS 1.2", nil, &tls.Config{MaxVersion: tls.VersionTLS12}, ":hello\n", "", Intercepted},
+		{"an upstream with another name", nil, &tls.Config{ServerName: "other.test"}, "", "tls: bad certificate", Unverified},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			up := startUpstream(t, c.server)
+			i := New(Config{Authority: ca, Roots: up.ca})
+			if c.client.ServerName == "" {
+				c.client.ServerName = "example.test"
+			}
+			c.client.RootCAs = ours
+			answer, err, r := through(t, i, up, c.client)
+			if r.Outcome != c.want {
+				t.Errorf("outcome %s (%v), want %s", r.Outcome, r.Err, c.want)
+			}
+			if answer != c.answer {
+				t.Errorf("answer %q, want %q (%v)", answer, c.answer, err)
+			}
+			if c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+				t.Errorf("the client saw %v, want %q", err, c.err)
+			}
+		})
+	}
+}
+
+func TestAnUnknownIssuerIsAnAlert(t *testing.T) {
+	ca, ours := authority(t, "ours")
+	up := startUpstream(t, nil)
+	i := New(Config{Authority: ca, Roots: x509.NewCertPool()})
+	_, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
+	if err == nil || !strings.Contains(err.Error(), "unknown certificate authority") {
+		t.Errorf("the client saw %v, want the alert unknown_ca", err)
+	}
+	if !r.First || !strings.Contains(Explain(r.Name, r.Err), "example.test") {
+		t.Errorf("first %v, %s", r.First, Explain(r.Name, r.Err))
+	}
+}
+
+// A client that does not trust the CA fails once and is let alone from then on.
+func TestADistrustingClientIsLetThrough(t *testing.T) {
+	ca, _ := authority(t, "ours")
+	up := startUpstream(t, nil)
+	i := New(Config{Authority: ca, Roots: up.ca})
+	client := &tls.Config{ServerName: "example.test", RootCAs: up.ca}
+	if _, err, r := through(t, i, up, client); r.Outcome != Refused || !r.First || err == nil {
+		t.Fatalf("first connection: %s, first %v, client saw %v", r.Outcome, r.First, err)
+	}
+	answer, err, r := through(t, i, up, client)
+	if r.Outcome != PassedDistrust || answer != ":hello\n" {
+		t.Errorf("second connection: %s, %q, %v", r.Outcome, answer, err)
+	}
+}
+
+// Some pinning clients look at the certificate after the handshake and hang up.
+func TestAPinningClientIsLetThrough(t *testing.T) {
+	ca, ours := authority(t, "ours")
+	up := startUpstream(t, nil)
+	i := New(Config{Authority: ca, Roots: up.ca})
+	for range maxStrikes {
+		i.Ended("example.test", 0, time.Millisecond)
+	}
+	_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
+	if r.Outcome != PassedDistrust {
+		t.Errorf("outcome %s", r.Outcome)
+	}
+}
+
+func TestAnIdleHangUpIsNoDistrustOnceAClientWasHappy(t *testing.T) {
+	i := New(Config{})
+	i.Ended("example.test", 10, time.Millisecond)
+	for range maxStrikes + 1 {
+		if i.Ended("example.test", 0, time.Millisecond) {
+			t.Fatal("let through")
+		}
+	}
+}
+
+// The client may hold a certificate that only it can use.
+func TestAnUpstreamThatAsksForACertificateIsLetThrough(t *testing.T) {
+	ca, _ := authority(t, "ours")
+	up := startUpstream(t, func(c *tls.Config) { c.ClientAuth = tls.RequestClientCert })
+	i := New(Config{Authority: ca, Roots: up.ca})
+	answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: up.ca})
+	if r.Outcome != PassedMutual || !r.First || answer != ":hello\n" {
+		t.Errorf("%s, first %v, %q, %v", r.Outcome, r.First, answer, err)
+	}
+}
+
+func TestAGivenClientCertificateIsShown(t *testing.T) {
+	ca, ours := authority(t, "ours")
+	mutual, mutualPool := authority(t, "clients")
+	cert, err := mutual.Leaf("client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen string
+	up := startUpstream(t, func(c *tls.Config) {
+		c.ClientAuth = tls.RequireAnyClientCert
+		c.VerifyConnection = func(s tls.ConnectionState) error {
+			seen = s.PeerCertificates[0].Subject.CommonName
+			return nil
+		}
+		c.ClientCAs = mutualPool
+	})
+	i := New(Config{Authority: ca, Roots: up.ca, Certificate: func() (*tls.Certificate, error) { return cert, nil }})
+	answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
+	if r.Outcome != Intercepted || answer != ":hello\n" || seen != "client" {
+		t.Errorf("%s, %q, upstream saw %q, %v", r.Outcome, answer, seen, err)
+	}
+}
+
+func TestOneMintPerNameUnderLoad(t *testing.T) {
+	ca, pool := authority(t, "ours")
+	var wg sync.WaitGroup
+	for n := range 64 {
+		wg.Go(func() {
+			name := fmt.Sprintf("host-%d.test", n%4)
+			cert, err := ca.Leaf(name)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: pool}); err != nil {
+				t.Error(err)
+			}
+			if got := cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore); got > LeafValidity+backdate {
+				t.Errorf("valid for %v", got)
+			}
+		})
+	}
+	wg.Wait()
+	if got := ca.Minted(); got != 4 {
+		t.Errorf("%d mints for 4 names", got)
+	}
+}
+
+func TestLeafForAnAddress(t *testing.T) {
+	ca, pool := authority(t, "ours")
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		cert, err := ca.Leaf(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: addr, Roots: pool}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// still is a connection on which nothing more comes.
+type still struct{ net.Conn }
+
+func (still) Read([]byte) (int, error)        { return 0, io.EOF }
+func (still) SetReadDeadline(time.Time) error { return nil }
+
+// clientHello returns what crypto/tls sends first.
+func clientHello(cfg *tls.Config) []byte {
+	var w wire
+	_ = tls.Client(&w, cfg).Handshake()
+	return w.Bytes()
+}
+
+type wire struct {
+	net.Conn
+	bytes.Buffer
+}
+
+func (w *wire) Read([]byte) (int, error)    { return 0, io.EOF }
+func (w *wire) Write(p []byte) (int, error) { return w.Buffer.Write(p) }
+func (w *wire) Close() error                { return nil }
+
+func TestPeekHello(t *testing.T) {
+	sent := clientHello(&tls.Config{ServerName: "example.test", NextProtos: []string{"h2", "x"}, MinVersion: tls.VersionTLS12})
+	c := pump.NewConn(still{}, sent)
+	h, err := PeekHello(c, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.SNI != "example.test" || strings.Join(h.ALPN, " ") != "h2 x" || h.MinVersion != tls.VersionTLS12 || h.MaxVersion != tls.VersionTLS13 {
+		t.Errorf("%+v", h)
+	}
+	if !bytes.Equal(c.Head(), sent) {
+		t.Error("the message was not put back")
+	}
+	for _, other := range []string{"GET / HTTP/1.1\r\n", "\x16", "\x16\x03\x01\x00\x05hello", "\x16\x09\x00\x00\x00", ""} {
+		c := pump.NewConn(still{}, []byte(other))
+		if _, err := PeekHello(c, time.Minute); !errors.Is(err, ErrNotTLS) {
+			t.Errorf("%q: %v", other, err)
+		}
+		if string(c.Head()) != other {
+			t.Errorf("%q became %q", other, c.Head())
+		}
+	}
+}
+
+func FuzzPeekHello(f *testing.F) {
+	f.Add(clientHello(&tls.Config{ServerName: "example.test", NextProtos: []string{"h2"}}))
+	f.Add(clientHello(&tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}))
+	f.Add([]byte("\x16\x03\x01\x00\x05hello"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		c := pump.NewConn(still{}, bytes.Clone(in))
+		h, err := PeekHello(c, time.Minute)
+		if err == nil && len(h.SNI) > 65535 {
+			t.Errorf("a name of %d bytes", len(h.SNI))
+		}
+		if err != nil && !errors.Is(err, ErrNotTLS) {
+			t.Errorf("error %v", err)
+		}
+		if !bytes.Equal(c.Head(), in) {
+			t.Error("what was read was not put back")
+		}
+	})
+}

@@ -1,0 +1,122 @@
+// Package pump moves bytes between two connections and does nothing else to
+// them: no parsing, no re-framing, no waiting for more.
+//
+//	client ──read──▶ buffer ──▶ tap (by reference) ──▶ write ──▶ server
+//	client ◀─write── buffer ◀── tap (by reference) ◀── read ─── server
+//
+// It promises that what one side did reaches the other: bytes in order, a
+// half-close as a half-close, a reset as a reset, a slow reader as backpressure.
+// An idle TCP connection holds no buffer. The package imports proxy/tap and the
+// standard library.
+package pump
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+// Conn is a TCP or TLS connection of which the first bytes may have been read
+// already. Only one goroutine may read from it at a time.
+type Conn struct {
+	net.Conn
+	head []byte
+}
+
+// NewConn wraps c, of which head was read already.
+func NewConn(c net.Conn, head []byte) *Conn { return &Conn{Conn: c, head: head} }
+
+// Read reads, the bytes that were read already first.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(c.head) > 0 {
+		n := copy(p, c.head)
+		if c.head = c.head[n:]; len(c.head) == 0 {
+			c.head = nil
+		}
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// Head returns the bytes that were read already.
+func (c *Conn) Head() []byte { return c.head }
+
+// Fill reads once more and returns all that can be read without waiting again,
+// which later calls of Read return too. It reads at most limit bytes in all.
+func (c *Conn) Fill(limit int) ([]byte, error) {
+	if len(c.head) >= limit {
+		return c.head, io.ErrShortBuffer
+	}
+	size := min(max(2*len(c.head), 2<<10), limit)
+	buf := make([]byte, size)
+	have := copy(buf, c.head)
+	n, err := c.Conn.Read(buf[have:])
+	c.head = buf[:have+n]
+	if n > 0 {
+		err = nil
+	}
+	return c.head, err
+}
+
+// CloseWrite says to the peer that no more will come, in TLS with close_notify.
+func (c *Conn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return c.Close()
+}
+
+// TCP returns the TCP connection underneath, nil if there is none.
+func (c *Conn) TCP() *net.TCPConn {
+	switch n := c.Conn.(type) {
+	case *net.TCPConn:
+		return n
+	case *tls.Conn:
+		if inner, ok := n.NetConn().(*Conn); ok {
+			return inner.TCP()
+		}
+		tcp, _ := n.NetConn().(*net.TCPConn)
+		return tcp
+	case *Conn:
+		return n.TCP()
+	}
+	return nil
+}
+
+// Abort closes the connection with a TCP reset, so that the peer cannot take
+// what it got for the whole.
+func (c *Conn) Abort() {
+	if tcp := c.TCP(); tcp != nil {
+		_ = tcp.SetLinger(0)
+		_ = tcp.Close()
+		return
+	}
+	_ = c.Close()
+}
+
+// finish passes the end of one connection's bytes on to c.
+func (c *Conn) finish(readErr error) {
+	switch {
+	case readErr == nil || errors.Is(readErr, io.EOF):
+		_ = c.CloseWrite()
+	case errors.Is(readErr, io.ErrUnexpectedEOF):
+		// TLS that ended without close_notify: the peer must be able to tell.
+		if tcp := c.TCP(); tcp != nil {
+			_ = tcp.CloseWrite()
+		}
+	default:
+		c.Abort()
+	}
+}
+
+// past is a deadline that has passed: it ends a blocked read at once.
+var past = time.Unix(1, 0)
+
+// Interrupt ends a Read or Await that another goroutine is blocked in;
+// Resume makes reading possible again.
+func (c *Conn) Interrupt() { _ = c.SetReadDeadline(past) }
+
+// Resume takes back what Interrupt or a deadline did.
+func (c *Conn) Resume() { _ = c.SetReadDeadline(time.Time{}) }

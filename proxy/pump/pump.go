@@ -1,0 +1,168 @@
+package pump
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// Meter counts a connection's bytes while they are moved. Its methods may be
+// called from any goroutine.
+type Meter struct {
+	bytes [2]atomic.Int64
+	last  [2]atomic.Int64
+}
+
+// Add counts n bytes that side sent at the given time.
+func (m *Meter) Add(side tap.Side, at time.Time, n int) {
+	m.bytes[side].Add(int64(n))
+	m.last[side].Store(at.UnixNano())
+}
+
+// Bytes returns how many bytes side has sent.
+func (m *Meter) Bytes(side tap.Side) int64 { return m.bytes[side].Load() }
+
+// Quiet reports whether nothing is under way as far as can be seen from
+// outside: the server had the last word, at least d ago, or nobody ever spoke.
+func (m *Meter) Quiet(now time.Time, d time.Duration) bool {
+	client, server := m.last[tap.FromClient].Load(), m.last[tap.FromServer].Load()
+	return client <= server && now.UnixNano()-server >= int64(d)
+}
+
+// Pump moves the bytes of one pair of connections.
+type Pump struct {
+	// Pool is where buffers come from.
+	Pool *tap.Pool
+	// Stream is given a copy of everything; nil: nobody is.
+	Stream *tap.Stream
+	// Meter counts.
+	Meter *Meter
+}
+
+// Run moves bytes both ways until both sides have ended, and closes both
+// connections. It returns why, when that was not an orderly end.
+func (p *Pump) Run(client, server *Conn) error {
+	back := make(chan error, 1)
+	go func() { back <- p.move(client, server, tap.FromServer) }()
+	err := errors.Join(p.move(server, client, tap.FromClient), <-back)
+	_ = client.Close()
+	_ = server.Close()
+	return err
+}
+
+// move moves what src, which is side, sends, and then src's end.
+func (p *Pump) move(dst, src *Conn, side tap.Side) error {
+	err, dstFailed := p.copy(dst, src, side)
+	if dstFailed {
+		// The other direction goes on: an answer that was sent before the
+		// peer closed is still to be delivered.
+		if isGone(err) {
+			return nil
+		}
+		return fmt.Errorf("write what the %v sent: %w", side, err)
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return nil // the other direction has failed, and says why
+	}
+	dst.finish(err)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		src.Abort()
+	}
+	return fmt.Errorf("read from the %v: %w", side, err)
+}
+
+// isGone recognises the errors of a connection that was closed while bytes
+// were under way to it, which the protocol above has provided for.
+func isGone(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// copy copies until src ends (nil), src fails or dst does.
+func (p *Pump) copy(dst, src *Conn, side tap.Side) (err error, dstFailed bool) {
+	if head := src.head; len(head) > 0 {
+		src.head = nil
+		now := time.Now()
+		p.Meter.Add(side, now, len(head))
+		p.Stream.Copy(side, now, head)
+		if _, err := dst.Write(head); err != nil {
+			return err, true
+		}
+	}
+	m := mover{Pump: p, dst: dst, side: side}
+	defer m.idle()
+	if tcp, ok := src.Conn.(*net.TCPConn); ok {
+		if err := readable(tcp, m.buffer, m.got, m.idle); err != nil {
+			return err, false
+		}
+	} else {
+		for {
+			n, err := src.Conn.Read(m.buffer())
+			if n > 0 && !m.got(n, nil) {
+				break
+			}
+			if err != nil {
+				m.got(0, err)
+				break
+			}
+		}
+	}
+	if m.readErr == io.EOF {
+		m.readErr = nil
+	}
+	if m.writeErr != nil {
+		return m.writeErr, true
+	}
+	return m.readErr, false
+}
+
+// mover holds one direction's buffer while there is something to move.
+type mover struct {
+	*Pump
+	dst               *Conn
+	side              tap.Side
+	buf               *tap.Buffer
+	class             tap.Class
+	readErr, writeErr error
+}
+
+func (m *mover) buffer() []byte {
+	if m.buf == nil {
+		m.buf = m.Pool.Get(m.class)
+	}
+	return m.buf.B
+}
+
+func (m *mover) idle() {
+	if m.buf != nil {
+		m.buf.Release()
+		m.buf = nil
+	}
+}
+
+// got passes n bytes on; the tap sees them before the peer can answer them.
+func (m *mover) got(n int, err error) bool {
+	if err != nil {
+		m.readErr = err
+		return false
+	}
+	now := time.Now()
+	m.Meter.Add(m.side, now, n)
+	m.Stream.Write(m.side, now, m.buf, n)
+	if _, m.writeErr = m.dst.Conn.Write(m.buf.B[:n]); m.writeErr != nil {
+		return false
+	}
+	if class := m.class.Fit(n); class != m.class || m.buf.Shared() {
+		m.class = class
+		m.idle()
+	}
+	return true
+}

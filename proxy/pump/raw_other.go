@@ -1,0 +1,24 @@
+//go:build !unix
+
+package pump
+
+import "net"
+
+// readable calls got with what was read from c, and with an error at the end,
+// until got returns false.
+func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) bool, idle func()) error {
+	defer idle()
+	for {
+		n, err := c.Read(buffer())
+		if n > 0 && !got(n, nil) {
+			return nil
+		}
+		if err != nil {
+			got(0, err)
+			return nil
+		}
+	}
+}
+
+// Await returns at once: waiting without a buffer needs a Unix.
+func (c *Conn) Await() error { return nil }

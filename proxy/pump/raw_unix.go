@@ -1,0 +1,62 @@
+//go:build unix
+
+package pump
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// readable calls got with what can be read from c, and with nil and an error at
+// the end, until got returns false. It takes a buffer only once there is
+// something to read, so an idle connection costs none.
+func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) bool, idle func()) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(func(fd uintptr) bool {
+		for {
+			n, err := syscall.Read(int(fd), buffer())
+			switch {
+			case err == syscall.EAGAIN:
+				idle()
+				return false
+			case err == syscall.EINTR:
+				continue
+			case err != nil:
+				got(0, os.NewSyscallError("read", err))
+				return true
+			case n == 0:
+				got(0, io.EOF)
+				return true
+			case !got(n, nil):
+				return true
+			}
+		}
+	})
+}
+
+// Await waits, without holding a buffer, until a byte or the end can be read.
+// Where that cannot be known, as in TLS, it returns at once.
+func (c *Conn) Await() error {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok || len(c.head) > 0 {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var one [1]byte
+	return raw.Read(func(fd uintptr) bool {
+		for {
+			_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
+			if err != syscall.EINTR {
+				return err != syscall.EAGAIN
+			}
+		}
+	})
+}
