@@ -80,6 +80,12 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 // failed is what comes out where nothing may be changed: for a KRM function
 // its input with the results, for a stream nothing.
 func failed(list *document, results transformer.Results) ([]byte, transformer.Results, error) {
+	for i, r := range results {
+		if r.Code() == transformer.CodeInjected {
+			results[i].Tags = map[string]string{"code": string(transformer.CodeNotWritten)}
+			results[i].Message = "not written, because other objects have errors; " + strings.Replace(r.Message, "injected", "it would have been injected", 1)
+		}
+	}
 	if list == nil {
 		return nil, results, nil
 	}

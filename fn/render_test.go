@@ -90,6 +90,15 @@ func checkPromises(t *testing.T, input, out []byte, cfg transformer.Config) {
 	}
 }
 
+func readCase(t testing.TB, file string) map[string][]byte {
+	t.Helper()
+	archive, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parseCase(archive)
+}
+
 func parseCase(a *txtar.Archive) map[string][]byte {
 	c := map[string][]byte{}
 	for _, f := range a.Files {

@@ -172,9 +172,7 @@ func (a *appEnv) pointAtProxy() {
 	if _, exists := a.in.findVariable(a.w, a.c, nodeUseEnvProxy); !exists {
 		a.add(nodeUseEnvProxy, "1")
 	}
-	for _, name := range []string{contract.EnvUpstreamNoProxy, strings.ToLower(contract.EnvUpstreamNoProxy)} {
-		a.mergeNoProxy(name)
-	}
+	a.mergeNoProxy()
 	a.nameUnseenSources()
 }
 
@@ -201,29 +199,36 @@ func (a *appEnv) chain(upper, name string, v variable) bool {
 }
 
 // mergeNoProxy adds the hosts that must be reached directly to those that the
-// application already reaches so. An existing list is the upstream's too.
-func (a *appEnv) mergeNoProxy(name string) {
+// application already reaches so. Both spellings get the same list: programs
+// disagree on which one wins. An existing list is the upstream's too.
+func (a *appEnv) mergeNoProxy() {
+	upper := contract.EnvUpstreamNoProxy
+	names := []string{upper, strings.ToLower(upper)}
 	hosts := directHosts(&a.w.settings, a.in.cfg)
-	v, exists := a.in.findVariable(a.w, a.c, name)
-	switch {
-	case !exists:
-		a.add(name, strings.Join(hosts, ","))
-		return
-	case v.from != nil:
-		a.say(CodeNoProxyKept, name, "", "variable %s comes from %s and is left as it is; localhost and 127.0.0.1 belong on it", name, fromWhere(v.from))
-		return
+	var have []string
+	for _, name := range names {
+		v, exists := a.in.findVariable(a.w, a.c, name)
+		switch {
+		case !exists:
+		case v.from != nil:
+			a.say(CodeNoProxyKept, name, "", "variable %s comes from %s and is left as it is; localhost and 127.0.0.1 belong on it", name, fromWhere(v.from))
+			return
+		case slices.Contains(splitList(v.value), "*"):
+			a.say(CodeNoProxyKept, name, v.value, "variable %s is *: no outbound call will reach the proxy", name)
+			return
+		default:
+			have = append(have, without(splitList(v.value), have)...)
+			if value, err := expandReferences(v.value, items(field(a.c.Node, "env"))[:max(v.index, 0)]); err == nil && value != "" {
+				a.upstream[upper] = mapping("name", upper, "value", value)
+			}
+		}
 	}
-	have := splitList(v.value)
-	if slices.Contains(have, "*") {
-		a.say(CodeNoProxyKept, name, v.value, "variable %s is *: no outbound call will reach the proxy", name)
-		return
-	}
-	if value, err := expandReferences(v.value, items(field(a.c.Node, "env"))[:max(v.index, 0)]); err == nil && value != "" {
-		a.upstream[contract.EnvUpstreamNoProxy] = mapping("name", contract.EnvUpstreamNoProxy, "value", value)
-	}
-	missing := slices.DeleteFunc(hosts, func(h string) bool { return slices.Contains(have, h) })
-	if len(missing) > 0 {
-		a.set(name, v, exists, strings.Join(append(have, missing...), ","))
+	for _, name := range names {
+		v, exists := a.in.findVariable(a.w, a.c, name)
+		own := splitList(v.value)
+		if missing := without(append(slices.Clone(have), hosts...), own); len(missing) > 0 {
+			a.set(name, v, exists, strings.Join(append(own, missing...), ","))
+		}
 	}
 }
 

@@ -195,7 +195,7 @@ func checkPod(w *workload, cfg *Config) Results {
 		}
 	}
 	identity := func(path string, n map[string]string) {
-		for _, key := range []string{"runAsUser", "runAsGroup", "fsGroup"} {
+		for _, key := range []string{"runAsUser", "runAsGroup"} {
 			if n[key] == fmt.Sprint(contract.EnvoyUID) {
 				results = append(results, result(CodeEnvoyUID, w.Object, "%s is %d, Envoy's own: Istio lets such traffic out of the mesh; allowed: any other number", key, contract.EnvoyUID).at(pathKey(path, key), n[key], ""))
 			}

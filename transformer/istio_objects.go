@@ -193,11 +193,12 @@ func (in *input) routeByService(w *workload) Results {
 	found := false
 	for _, svc := range services {
 		for _, p := range svc.ports(w) {
-			if p.target != s.ProxyPort {
+			pointed := in.servicePointed[p.node] == s.ProxyInPort
+			if p.target != s.ProxyPort && !pointed {
 				continue
 			}
 			found = true
-			if in.servicePointed[p.node] == s.ProxyInPort {
+			if pointed {
 				continue // another workload behind the same Service did it
 			}
 			if conflict := in.sharedWith(svc, w); conflict != nil {

@@ -157,7 +157,7 @@ func (in *input) namespaceSidecar(w *workload) (*Object, Results) {
 			return found[0], nil
 		}
 		if len(found) > 1 {
-			return nil, Results{result(CodeSidecarConflict, w.Object, "namespace %q has two Sidecars without a selector, %s and %s; Istio allows one", namespace, found[0].name(), found[1].name())}
+			return nil, Results{result(CodeSidecarConflict, w.Object, "two Sidecars of one namespace have no selector, %s and %s; Istio allows one, for the workloads that no other selects", found[0].Ref(), found[1].Ref())}
 		}
 	}
 	return nil, nil

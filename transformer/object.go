@@ -52,16 +52,19 @@ func (o *Object) Ref() ResourceRef {
 	return ResourceRef{APIVersion: o.apiVersion(), Kind: o.kind(), Name: o.name(), Namespace: o.namespace()}
 }
 
+// spelling returns how the input spells a node.
+func (o *Object) spelling(n *yaml.Node) (string, bool) {
+	if s, ok := o.Spelled[n]; ok || o.Token == nil {
+		return s, ok
+	}
+	return o.Token(n)
+}
+
 // token returns how a node is spelled: as the input spells it, or else as the
 // encoder does.
 func (o *Object) token(n *yaml.Node) string {
-	if s, ok := o.Spelled[n]; ok {
+	if s, ok := o.spelling(n); ok {
 		return s
-	}
-	if o.Token != nil {
-		if s, ok := o.Token(n); ok {
-			return s
-		}
 	}
 	text, err := yaml.String(&yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style, Content: n.Content})
 	if err != nil {

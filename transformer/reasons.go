@@ -19,6 +19,7 @@ type Reason struct {
 // The reason codes.
 const (
 	CodeInjected     Code = "injected"
+	CodeNotWritten   Code = "not-written"
 	CodeUninjected   Code = "uninjected"
 	CodeNotRequested Code = "not-requested"
 	CodeIgnored      Code = "ignored"
@@ -79,6 +80,7 @@ func Reasons() map[Code]Reason { return reasons }
 
 var reasons = map[Code]Reason{
 	CodeInjected:     {Info, false, "The workload was given the sidecar.", ""},
+	CodeNotWritten:   {Info, false, "The workload could be given the sidecar, but another object has an error, and then nothing is written.", "Mend the errors."},
 	CodeUninjected:   {Info, false, "What an earlier render had added was taken away.", ""},
 	CodeNotRequested: {Info, false, "The workload does not ask for the sidecar.", "Set sidecar.speedscale.com/inject: \"true\" to capture it."},
 	CodeIgnored:      {Info, false, "The workload says operator.speedscale.com/ignore: \"true\".", "Remove that annotation to capture the workload."},

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -38,6 +39,9 @@ type Output struct {
 // it keeps no state between calls.
 func Render(objects []*Object, cfg Config) Output {
 	former, undone, results := takeAllBack(objects)
+	if results.Failed() {
+		return Output{Results: results}
+	}
 	kept := without(objects, former)
 	in := newInput(kept, &cfg)
 
@@ -113,21 +117,13 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]bool,
 	return created, undone, results
 }
 
-func without(objects, gone []*Object) []*Object {
-	if len(gone) == 0 {
-		return objects
+// without returns a list less some of its members.
+func without[T comparable](all, gone []T) []T {
+	drop := make(map[T]bool, len(gone))
+	for _, v := range gone {
+		drop[v] = true
 	}
-	drop := map[*Object]bool{}
-	for _, o := range gone {
-		drop[o] = true
-	}
-	kept := make([]*Object, 0, len(objects)-len(gone))
-	for _, o := range objects {
-		if !drop[o] {
-			kept = append(kept, o)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(slices.Clone(all), func(v T) bool { return drop[v] })
 }
 
 // reuse updates objects that an earlier render created, so that they keep
@@ -282,6 +278,9 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	}
 	if entry := in.serviceEntryOnce(w); entry != nil {
 		created = append(created, entry)
+	}
+	if results.Failed() {
+		return nil, results
 	}
 	done := result(CodeInjected, w.Object, "injected: %s", w.settings.describe())
 	return created, append(Results{done}, results...)

@@ -106,9 +106,39 @@ func (e *editor) finish() {
 		return // every object that is edited has a name
 	}
 	annotations, _ := e.collection(metadata, "metadata", "annotations", yaml.MappingNode)
+	e.keepAliases()
 	record, _ := json.Marshal(e.log) // maps and strings: it can't fail
-	annotations.Content = append(annotations.Content, node(contract.AnnotationUndo), node(string(record)))
+	value := node(string(record))
+	value.Style = yaml.SingleQuotedStyle // JSON is full of double quotes
+	annotations.Content = append(annotations.Content, node(contract.AnnotationUndo), value)
 }
+
+// keepAliases records the aliases that were written out because something
+// below them was edited.
+func (e *editor) keepAliases() {
+	for _, path := range append(sortedKeys(e.log.Add), sortedKeys(e.log.Was)...) {
+		n, at := e.obj.Node, ""
+		for _, step := range splitPath(path) {
+			if n != nil && n.Kind == yaml.SequenceNode {
+				at = pathItem(at, step)
+			} else {
+				at = pathKey(at, step)
+			}
+			if n = walk(n, []string{step}); n == nil {
+				break
+			}
+			if _, known := e.log.Was[at]; known {
+				continue
+			}
+			if token, ok := e.obj.spelling(n); ok && isAlias(token) {
+				e.log.Was[at] = &token
+			}
+		}
+	}
+}
+
+// isAlias tells that a value was spelled as an alias.
+func isAlias(token string) bool { return strings.HasPrefix(token, "*") }
 
 // takeBack undoes what an editor recorded in the object, and tells whether
 // there was a record.
@@ -142,6 +172,10 @@ func takeBack(o *Object) (bool, error) {
 // restore puts back how a value was spelled, unless what stands there now has
 // been filled by others.
 func restore(o *Object, path string, was *string) error {
+	if was != nil && isAlias(*was) {
+		o.spell(lookup(o.Node, path), *was)
+		return nil
+	}
 	steps := splitPath(path)
 	parent := walk(o.Node, steps[:len(steps)-1])
 	key := steps[len(steps)-1]
@@ -159,10 +193,7 @@ func restore(o *Object, path string, was *string) error {
 	if err != nil {
 		return fmt.Errorf("read annotation %s: %s: %w", contract.AnnotationUndo, path, err)
 	}
-	if o.Spelled == nil {
-		o.Spelled = map[*yaml.Node]string{}
-	}
-	o.Spelled[old] = *was
+	o.spell(old, *was)
 	switch {
 	case i < 0:
 		parent.Content = append(parent.Content, node(key), old)
@@ -172,6 +203,16 @@ func restore(o *Object, path string, was *string) error {
 		parent.Content[i+1] = old
 	}
 	return nil
+}
+
+// spell notes how a restored value is to be spelled.
+func (o *Object) spell(n *yaml.Node, token string) {
+	if o.Spelled == nil {
+		o.Spelled = map[*yaml.Node]string{}
+	}
+	if n != nil {
+		o.Spelled[n] = token
+	}
 }
 
 // parseToken parses a value's spelling.

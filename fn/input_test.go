@@ -1,0 +1,231 @@
+package fn_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// annotated is a workload whose render is not under test.
+const annotated = `apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: app
+  annotations:
+    sidecar.speedscale.com/inject: "true"
+    sidecar.speedscale.com/proxy-type: forward
+spec:
+  template:
+    metadata:
+      labels:
+        app: app
+    spec:
+      containers:
+      - name: app
+        image: registry.example/app:1
+`
+
+// TestForeignInput covers bytes that a txtar case can't hold, or should not.
+func TestForeignInput(t *testing.T) {
+	tests := map[string]struct {
+		input string
+		code  transformer.Code // of the error, "" where the input renders
+		says  string           // part of the error
+	}{
+		"empty input":                  {"", "", ""},
+		"separator only":               {"---\n", "", ""},
+		"separator without line break": {"---", "", ""},
+		"blank lines":                  {"\n\n\n", "", ""},
+		"no final line break":          {strings.TrimSuffix(annotated, "\n"), "", ""},
+		"no final line break, followed by a comment": {annotated + "# end", "", ""},
+		"line ends of Windows":                       {strings.ReplaceAll(annotated, "\n", "\r\n"), "", ""},
+		"byte order mark":                            {"\xef\xbb\xbf" + annotated, "", ""},
+		"byte order mark before a separator":         {"\xef\xbb\xbf---\n" + annotated, "", ""},
+		"a directive":                                {"%YAML 1.1\n---\n" + annotated, "", ""},
+		"document end markers":                       {annotated + "...\n---\n" + annotated + "...\n", "", ""},
+		"content on the separator's line":            {"--- {a: b}\n---\n" + annotated, "", ""},
+		"a NUL byte":                                 {annotated + "---\na: \x00\n", transformer.CodeInvalidYAML, "document 2"},
+		"Windows-1252":                               {annotated + "---\na: caf\xe9\n", transformer.CodeInvalidYAML, "line 18: byte 0xe9 is not UTF-8"},
+		"UTF-16":                                     {"\xff\xfea\x00:\x00 \x001\x00", transformer.CodeInvalidYAML, "not UTF-8"},
+		"truncated in a quoted value":                {annotated[:strings.Index(annotated, `true"`)], transformer.CodeInvalidYAML, "line 6"},
+		"a tab for indentation":                      {annotated + "---\na:\n\tb: 1\n", transformer.CodeInvalidYAML, "line 19"},
+		"an alias without its anchor":                {annotated + "---\na: *nowhere\n", transformer.CodeInvalidYAML, "nowhere"},
+		"aliases that multiply":                      {annotated + "---\n" + bomb(), transformer.CodeInvalidYAML, "document 2"},
+		"a list of a null":                           {"apiVersion: v1\nkind: List\nitems:\n-\n- 1\n- null\n", "", ""},
+		"a workload that is a scalar below":          {"apiVersion: apps/v1\nkind: Deployment\nmetadata: 1\nspec: 2\n", "", ""},
+		"annotations that are a list":                {"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  annotations: [a]\nspec: {}\n", "", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			out, results, err := fn.Render([]fn.Source{{Text: []byte(tt.input)}}, transformer.DefaultConfig())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.code == "" {
+				if results.Failed() {
+					t.Fatalf("unexpected error results: %+v", results)
+				}
+				checkPromises(t, []byte(tt.input), out, transformer.DefaultConfig())
+				return
+			}
+			if out != nil {
+				t.Errorf("something was written beside the error:\n%s", out)
+			}
+			for _, r := range results {
+				if r.Code() == tt.code && r.Severity == transformer.Error && strings.Contains(r.Message, tt.says) {
+					return
+				}
+			}
+			t.Errorf("no result with code %s that says %q: %+v", tt.code, tt.says, results)
+		})
+	}
+}
+
+// bomb is a document of a few lines whose aliases stand for a billion nodes.
+func bomb() string {
+	var b strings.Builder
+	b.WriteString("apiVersion: v1\nkind: ConfigMap\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
+	for i := 1; i < 9; i++ {
+		fmt.Fprintf(&b, "a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 10), ", "))
+	}
+	return b.String()
+}
+
+// TestLargeDocument renders a stream with a document of 10 MiB beside the
+// workload, and one inside the workload itself.
+func TestLargeDocument(t *testing.T) {
+	filler := strings.Repeat("    A line of sixty-four characters, as they stand in real data.\n", 10<<20/65)
+	inputs := map[string]string{
+		"beside": annotated + "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: big\ndata:\n  text: |\n" + filler,
+		"inside": strings.Replace(annotated, "metadata:\n  name: app\n", "metadata:\n  name: app\n  x-text: |\n"+filler, 1),
+	}
+	for name, input := range inputs {
+		t.Run(name, func(t *testing.T) {
+			out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
+			if err != nil || results.Failed() {
+				t.Fatalf("render: %v %v", err, results)
+			}
+			back, _, err := fn.Uninject([]fn.Source{{Text: out}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(back) != input {
+				t.Error("uninject does not give the input back")
+			}
+		})
+	}
+}
+
+// TestCorpus renders real manifests, every workload of them annotated by
+// defaults and a line that the test adds, and looks at the diff: no line of
+// the input may be missing from the output.
+func TestCorpus(t *testing.T) {
+	root := "../../shared/corpus"
+	if _, err := os.Stat(root); err != nil {
+		t.Skip("the corpus of public manifests is not here: ", err)
+	}
+	var files []string
+	for _, pattern := range []string{"bookinfo/*.yaml", "online-boutique/*/*.yaml", "online-boutique/*/*/*.yaml"} {
+		matches, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, matches...)
+	}
+	cfg := transformer.DefaultConfig()
+	for name, value := range map[string]string{"inject": "true", "proxy-type": "dual", "proxy-protocol": "tcp:http", "proxy-port": "9080", "tls-out": "true"} {
+		if err := cfg.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	injected := 0
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			input, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, results, err := fn.Render([]fn.Source{{Name: file, Text: input}}, cfg)
+			if err != nil || results.Failed() {
+				t.Fatalf("render: %v %+v", err, results)
+			}
+			for _, r := range results {
+				if r.Code() == transformer.CodeInjected {
+					injected++
+				}
+			}
+			for _, line := range deletedLines(input, out) {
+				t.Errorf("line of the input is not in the output: %q", line)
+			}
+			checkPromises(t, input, out, cfg)
+		})
+	}
+	if injected < 18 {
+		t.Errorf("%d workloads injected, the corpus has more", injected)
+	}
+}
+
+// deletedLines returns the lines of before that are no subsequence of after.
+func deletedLines(before, after []byte) []string {
+	var missing []string
+	rest := bytes.SplitAfter(after, []byte("\n"))
+	for _, line := range bytes.SplitAfter(before, []byte("\n")) {
+		i := 0
+		for i < len(rest) && !bytes.Equal(rest[i], line) {
+			i++
+		}
+		if i == len(rest) {
+			missing = append(missing, string(line))
+			continue
+		}
+		rest = rest[i+1:]
+	}
+	return missing
+}
+
+// FuzzRender feeds the whole renderer arbitrary bytes: it must not panic, and
+// what it writes must render to itself and be taken back to the input.
+func FuzzRender(f *testing.F) {
+	cases, err := filepath.Glob("testdata/render/*.txtar")
+	if err != nil || len(cases) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, file := range cases {
+		c := readCase(f, file)
+		f.Add(c["input.yaml"])
+		f.Add(c["want.yaml"])
+	}
+	f.Fuzz(func(t *testing.T, input []byte) {
+		cfg := transformer.DefaultConfig()
+		out, results, err := fn.Render([]fn.Source{{Text: input}}, cfg)
+		if err != nil {
+			t.Fatalf("an error that no user can mend: %v", err)
+		}
+		if results.Failed() || bytes.Contains(input, []byte("ResourceList")) {
+			return
+		}
+		again, results, err := fn.Render([]fn.Source{{Text: out}}, cfg)
+		if err != nil || results.Failed() {
+			t.Fatalf("the output does not render: %v %+v\n%s", err, results, out)
+		}
+		if !bytes.Equal(out, again) {
+			t.Errorf("rendering twice differs from rendering once\nonce:\n%s\ntwice:\n%s", out, again)
+		}
+		if bytes.Contains(input, []byte("tapedeck.dev/")) {
+			return // it carries a record of its own making
+		}
+		back, _, err := fn.Uninject([]fn.Source{{Text: out}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(back, input) {
+			t.Errorf("uninject does not give the input back\ninput:\n%q\nback:\n%q", input, back)
+		}
+	})
+}
