@@ -1,0 +1,179 @@
+package codec
+
+import (
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Origin is what every record says of the place it was captured at.
+type Origin struct {
+	// Cluster, Namespace and Service; `undefined` if empty.
+	Cluster, Namespace, Service string
+	// Tags are put on every record, before those of the exchange.
+	Tags recording.Tags
+}
+
+// Shared is what the flows of one process have in common.
+type Shared struct {
+	Origin Origin
+	Limits Limits
+	Sink   recording.Sink
+	// Random makes identities; nil means random ones. Tests want others.
+	Random func() recording.UUID
+
+	links    links
+	held     atomic.Int64 // bytes, of Limits.Memory
+	sequence atomic.Uint64
+	pool     sync.Pool // of *Exchange
+	Counters Counters
+}
+
+// Counters count what decoders did. They are safe for concurrent use.
+type Counters struct {
+	// Exchanges were handed to the sink.
+	Exchanges atomic.Uint64
+	// Truncated exchanges had a body cut, by its own limit or by Limits.Memory.
+	Truncated atomic.Uint64
+	// Incomplete exchanges miss a part: the connection broke, or bytes were lost.
+	Incomplete atomic.Uint64
+	// Ignored exchanges were beyond Limits.Streams, and not recorded.
+	Ignored atomic.Uint64
+	// Linked and Unlinked outbound exchanges: was the causing inbound one found?
+	Linked, Unlinked atomic.Uint64
+}
+
+// Held is the number of bytes that flows hold of bodies and messages.
+func (s *Shared) Held() int64 { return s.held.Load() }
+
+// Env is a decoder's view of its flow.
+type Env struct {
+	*Shared
+	Flow *tap.Flow
+	// Sent counts the bytes that each side has sent, seen or lost.
+	Sent [2]int64
+	// Tags are added to every exchange of the flow.
+	Tags recording.Tags
+	// Switch makes the named protocol's decoder the flow's, which gets x, then
+	// the bytes of each side that the caller was given and hasn't used. The caller is not
+	// called again.
+	Switch func(protocol string, x *Exchange, at time.Time, client, server []byte) error
+
+	// Failed is why the flow's decoder gave up, as an [Exchange.Incomplete];
+	// "" as long as it didn't.
+	Failed string
+
+	held     int // bytes, of Limits.Memory
+	id       string
+	client   string
+	server   string
+	location string
+	address  string
+}
+
+// NewEnv returns the view of a flow.
+func NewEnv(s *Shared, f *tap.Flow) *Env {
+	env := &Env{
+		Shared:   s,
+		Flow:     f,
+		id:       strconv.FormatUint(f.ID, 10),
+		location: "in",
+		address:  net.JoinHostPort(f.Host, strconv.Itoa(f.Port)),
+	}
+	if f.Direction == tap.Out {
+		env.location = "out"
+	}
+	if f.Client.IsValid() {
+		env.client = f.Client.Addr().Unmap().String()
+	}
+	if f.Server.IsValid() {
+		env.server = f.Server.Addr().Unmap().String()
+	}
+	return env
+}
+
+// Hold takes n bytes of the memory that all flows share; it may fail.
+func (env *Env) Hold(n int) bool {
+	if env.Shared.held.Add(int64(n)) > env.Limits.Memory {
+		env.Shared.held.Add(int64(-n))
+		return false
+	}
+	env.held += n
+	return true
+}
+
+// Release gives back n bytes that Hold took.
+func (env *Env) Release(n int) {
+	env.held -= n
+	env.Shared.held.Add(int64(-n))
+}
+
+// Abandon gives back what the flow holds when its decoder can't be asked to.
+func (env *Env) Abandon() { env.Release(env.held) }
+
+// Begin starts an exchange: at is when its first byte was seen.
+func (env *Env) Begin(at time.Time) *Exchange {
+	x, _ := env.pool.Get().(*Exchange)
+	if x == nil {
+		x = new(Exchange)
+	}
+	x.env = env
+	x.Start = at
+	x.L7Protocol = recording.HTTP1
+	x.UUID = env.newUUID()
+	return x
+}
+
+// newUUID makes a random UUID, version 4.
+func (env *Env) newUUID() (u recording.UUID) {
+	if env.Random != nil {
+		return env.Random()
+	}
+	for i := 0; i < len(u); i += 8 {
+		for j, r := 0, rand.Uint64(); j < 8; j, r = j+1, r>>8 {
+			u[i+j] = byte(r)
+		}
+	}
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	return u
+}
+
+// write completes the record and hands it to the sink, which borrows it.
+func (env *Env) write(x *Exchange, at time.Time) {
+	f, o := env.Flow, &env.Origin
+	x.MsgType = recording.MsgType
+	x.Resource, x.Service = o.Service, orUndefined(o.Service)
+	x.Cluster, x.Namespace = orUndefined(o.Cluster), orUndefined(o.Namespace)
+	x.TS = x.Start.UTC()
+	x.Duration = max(0, at.Sub(x.Start).Milliseconds())
+	x.IsTLS, x.ALPN = f.TLS, f.ALPN
+	x.Direction = f.Direction.String()
+	x.NetworkAddress = env.address
+
+	x.tag(env)
+	x.net = recording.NetInfo{
+		ID:        env.id,
+		StartTime: f.Started.UTC(),
+		Downstream: recording.Endpoint{
+			Established: f.Started.UTC(), IPAddress: env.client, Port: int(f.Client.Port()), BytesSent: env.Sent[tap.FromClient]},
+		Upstream: recording.Endpoint{
+			Established: f.Started.UTC(), IPAddress: env.server, Port: int(f.Server.Port()), Hostname: f.Host, BytesSent: env.Sent[tap.FromServer]},
+	}
+	x.NetInfo = &x.net
+	env.Counters.Exchanges.Add(1)
+	env.Sink.Write(&x.Exchange) // what it drops, it counts
+}
+
+func orUndefined(s string) string {
+	if s == "" {
+		return recording.Undefined
+	}
+	return s
+}

@@ -1,0 +1,296 @@
+package codec
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Exchange is a record in the making. [Env.Begin] starts it, a decoder fills
+// it, End writes it; after End the decoder must not touch it.
+type Exchange struct {
+	recording.Exchange
+	// Start is when the request began; Answered, when the answer did.
+	Start, Asked, Answered time.Time
+	// Request and Response collect bodies, or the message that is being received.
+	Request, Response Body
+	// RequestDone and ResponseDone are for the decoder to keep.
+	RequestDone, ResponseDone bool
+	// Incomplete is a code for what is missing, "" if nothing is.
+	Incomplete string
+
+	env       *Env
+	http      recording.HTTP
+	net       recording.NetInfo
+	talk      talk
+	link      link
+	truncated bool
+	own       recording.Tags // set by the decoder
+}
+
+// Codes for [Exchange.Incomplete].
+const (
+	// NoAnswer: the connection ended without an answer.
+	NoAnswer = "no_answer"
+	// Cut: the connection ended in the middle of the request or of the answer.
+	Cut = "cut"
+	// Reset: one side gave the stream up.
+	Reset = "reset"
+	// Lost: the tap dropped bytes.
+	Lost = "bytes_lost"
+	// Malformed: bytes that followed could not be parsed.
+	Malformed = "malformed"
+)
+
+// UseHTTP returns the record's HTTP part, adding it.
+func (x *Exchange) UseHTTP() *recording.HTTP {
+	x.HTTP = &x.http
+	return x.HTTP
+}
+
+// Opened tells that the request's head is known: an inbound exchange can be
+// found by the outbound ones it causes from now on, and an outbound one looks
+// for its cause.
+func (x *Exchange) Opened() { x.env.links.open(x) }
+
+// SetTag adds a tag of the exchange's own.
+func (x *Exchange) SetTag(name, value string) { x.own.Set(name, value) }
+
+// Keep adds to a body what the limits allow.
+func (x *Exchange) Keep(b *Body, p []byte) { b.write(x.env, p) }
+
+// Empty forgets the body's content.
+func (x *Exchange) Empty(b *Body) { b.reset(x.env) }
+
+// End completes the exchange, hands it to the sink and releases it.
+func (x *Exchange) End(at time.Time) {
+	env := x.env
+	if x.talk.kind != nil {
+		x.talk.Last = true
+		x.part(at)
+	} else {
+		if h := x.HTTP; h != nil {
+			h.Req.Body, h.Res.Body = x.Request.buf, x.Response.buf
+		}
+		x.finish(at)
+		env.write(x, at)
+	}
+	x.Release()
+}
+
+// Release gives the exchange up without writing it.
+func (x *Exchange) Release() {
+	env := x.env
+	env.links.close(x)
+	x.Request.reset(env)
+	x.Response.reset(env)
+	x.talk.arena.reset(env)
+	clear(x.Tags)
+	clear(x.own)
+	clear(x.http.Req.Headers)
+	clear(x.http.Res.Headers)
+	fresh := Exchange{
+		Exchange: recording.Exchange{Tags: x.Tags[:0]},
+		Request:  Body{buf: x.Request.buf},
+		Response: Body{buf: x.Response.buf},
+		own:      x.own[:0],
+	}
+	fresh.talk.arena.buf = x.talk.arena.buf
+	fresh.talk.Messages, fresh.talk.ends = x.talk.Messages[:0], x.talk.ends[:0]
+	fresh.http.Req.Headers = x.http.Req.Headers[:0]
+	fresh.http.Res.Headers = x.http.Res.Headers[:0]
+	*x = fresh
+	env.pool.Put(x)
+}
+
+// finish derives what the record says twice.
+func (x *Exchange) finish(at time.Time) {
+	h := x.HTTP
+	if h == nil {
+		return
+	}
+	if x.L7Protocol == recording.HTTP1 && x.env.Flow.TLS {
+		x.L7Protocol = recording.HTTPS
+	}
+	h.Req.URL = path(h.Req.URI)
+	x.Command, x.Location = h.Req.Method, h.Req.URL
+	if x.Status == "" && len(h.Res.StatusMessage) >= 3 {
+		x.Status = h.Res.StatusMessage[:3]
+	}
+	h.Res.ContentType = h.Res.Headers.Get("Content-Type")
+	if x.Tech = tech(h.Res.ContentType); x.Tech == "" {
+		x.Tech = tech(h.Req.Headers.Get("Content-Type"))
+	}
+}
+
+// path is the path of a request target: origin-form, absolute-form or `*`. An authority has none.
+func path(target string) string {
+	if i := strings.Index(target, "://"); i > 0 && target[0] != '/' {
+		rest := target[i+3:]
+		slash := strings.IndexAny(rest, "/?")
+		if slash < 0 {
+			return "/"
+		}
+		target = rest[slash:]
+	} else if target != "" && target[0] != '/' && target != "*" {
+		return ""
+	}
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		target = target[:i]
+	}
+	return target
+}
+
+// techs names payloads by what their media types contain, first match first.
+var techs = [...]struct{ part, name string }{
+	{"json", "JSON"}, {"grpc", "gRPC"}, {"html", "HTML"}, {"xml", "XML"}, {"x-www-form-urlencoded", "Form"},
+	{"graphql", "GraphQL"}, {"protobuf", "Protobuf"}, {"yaml", "YAML"}, {"event-stream", "SSE"},
+	{"multipart/", "Multipart"}, {"javascript", "JavaScript"}, {"image/", "Image"}, {"text/", "Text"},
+}
+
+func tech(contentType string) string {
+	if contentType == "" {
+		return ""
+	}
+	for i := range techs {
+		if strings.Contains(contentType, techs[i].part) {
+			return techs[i].name
+		}
+	}
+	return ""
+}
+
+// tag gives the record its tags: the process's, the flow's, then its own. All
+// numbers share one string, so that they cost one allocation.
+func (x *Exchange) tag(env *Env) {
+	t := append(x.Tags[:0], env.Origin.Tags...)
+	t = append(t, env.Tags...)
+	t = append(t, recording.Tag{Name: "proxyLocation", Value: env.location}, recording.Tag{Name: "via", Value: string(env.Flow.Via)})
+
+	var room [96]byte
+	var ends [5]int
+	names := [5]string{"sequence", "requestEndUs", "responseStartUs", "requestBodySize", "responseBodySize"}
+	values := [5]int64{int64(env.sequence.Add(1)), micros(x.Asked, x.Start), micros(x.Answered, x.Start), -1, -1}
+	if x.talk.kind == nil && x.Request.cut() {
+		values[3] = x.Request.size
+	}
+	if x.talk.kind == nil && x.Response.cut() {
+		values[4] = x.Response.size
+	}
+	b := room[:0]
+	for i, v := range values {
+		if v >= 0 {
+			b = strconv.AppendInt(b, v, 10)
+		}
+		ends[i] = len(b)
+	}
+	numbers, start := string(b), 0
+	for i, end := range ends {
+		if end > start {
+			t = append(t, recording.Tag{Name: names[i], Value: numbers[start:end]})
+		}
+		start = end
+	}
+	if x.truncated || values[3] >= 0 || values[4] >= 0 {
+		t = append(t, recording.Tag{Name: "truncated", Value: "true"})
+		env.Counters.Truncated.Add(1)
+	}
+	if x.Incomplete != "" {
+		if env.Failed != "" {
+			x.Incomplete = env.Failed
+		}
+		t = append(t, recording.Tag{Name: "incomplete", Value: x.Incomplete})
+		env.Counters.Incomplete.Add(1)
+	}
+	t = x.link.tags(env, t)
+	x.Tags = append(t, x.own...)
+}
+
+func micros(t, since time.Time) int64 {
+	if t.IsZero() {
+		return -1
+	}
+	return max(0, t.Sub(since).Microseconds())
+}
+
+// Body collects bytes up to a limit.
+type Body struct {
+	buf  []byte
+	size int64
+	held int // of Limits.Memory
+}
+
+// keepCap is the buffer that a body may leave to its successor.
+const keepCap = 16 << 10
+
+// Bytes are what was kept, Size is how much there was.
+func (b *Body) Bytes() []byte { return b.buf }
+
+// Size is how many bytes there were.
+func (b *Body) Size() int64 { return b.size }
+
+func (b *Body) cut() bool { return b.size > int64(len(b.buf)) }
+
+// Lose counts n bytes that are not there to be kept. What follows them is not
+// kept either: a body has no holes.
+func (b *Body) Lose(n int64) { b.size += n }
+
+func (b *Body) write(env *Env, p []byte) {
+	whole := b.size == int64(len(b.buf))
+	b.size += int64(len(p))
+	if whole {
+		b.append(env, p[:min(len(p), max(0, env.Limits.Body-len(b.buf)))])
+	}
+}
+
+// Append adds p whatever Limits.Body says, if memory allows, and tells whether
+// it did. Those who use it have a limit of their own.
+func (b *Body) Append(env *Env, p []byte) bool {
+	b.size += int64(len(p))
+	return b.append(env, p)
+}
+
+// Reset forgets the content and gives its memory back.
+func (b *Body) Reset(env *Env) {
+	b.reset(env)
+	b.buf = nil
+}
+
+func (b *Body) append(env *Env, p []byte) bool {
+	need := len(b.buf) + len(p)
+	grown := cap(b.buf)
+	if need > grown {
+		grown = max(need, 2*grown, 512)
+	}
+	if grown > b.held {
+		if !env.Hold(grown - b.held) {
+			return false
+		}
+		b.held = grown
+	}
+	if grown > cap(b.buf) {
+		b.buf = append(make([]byte, 0, grown), b.buf...)
+	}
+	b.buf = append(b.buf, p...)
+	return true
+}
+
+func (b *Body) reset(env *Env) {
+	env.Release(b.held)
+	buf := b.buf[:0]
+	if cap(buf) > keepCap {
+		buf = nil
+	}
+	*b = Body{buf: buf}
+}
+
+// sender names a side in a record.
+func sender(s tap.Side) string {
+	if s == tap.FromServer {
+		return recording.Server
+	}
+	return recording.Client
+}

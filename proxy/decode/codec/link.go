@@ -1,0 +1,214 @@
+package codec
+
+import (
+	"hash/maphash"
+	"strings"
+	"sync"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// maxLinks bounds the inbound exchanges that outbound ones are linked to:
+// beyond it, the oldest is forgotten.
+const maxLinks = 16 << 10
+
+// carriers are the headers whose values an application hands on from the
+// request it serves to the requests it makes, surest first.
+var carriers = [...]struct {
+	header, name string
+	id           func(value string) string
+}{
+	// W3C Trace Context, section 3.2.2: version-traceid-parentid-flags.
+	{"Traceparent", "traceparent", func(v string) string {
+		if len(v) < 55 || v[2] != '-' || v[35] != '-' {
+			return ""
+		}
+		return v[3:35]
+	}},
+	// B3 single header: traceid-spanid-sampled-parent; or the sampling decision alone.
+	{"B3", "b3", func(v string) string {
+		id, _, ok := strings.Cut(v, "-")
+		if !ok {
+			return ""
+		}
+		return id
+	}},
+	{"X-B3-Traceid", "x-b3-traceid", func(v string) string { return v }},
+	{"X-Request-Id", "x-request-id", func(v string) string { return v }},
+}
+
+// link is what one exchange knows of others.
+type link struct {
+	keys   [len(carriers)]uint64 // inbound: what it can be found by; 0: nothing
+	opened bool
+	id     recording.UUID // of the exchange, or of its first part
+	parent recording.UUID
+	by     string // name of the carrier, "" if no parent was found
+	why    string // then: why not
+	peer   string // inbound: who asked
+	peerBy string
+}
+
+// links finds the inbound exchange that caused an outbound one.
+type links struct {
+	mu     sync.Mutex
+	seed   maphash.Seed
+	byKey  map[uint64]cause
+	oldest [maxLinks]uint64 // keys in the order they came, a ring
+	next   int
+}
+
+type cause struct {
+	id   recording.UUID
+	open bool
+	many bool // several inbound exchanges with this key were open at once
+}
+
+func (l *links) key(carrier int, id string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(l.seed)
+	h.WriteByte(byte(carrier))
+	h.WriteString(id)
+	return h.Sum64() | 1
+}
+
+// open registers an inbound exchange, or looks up an outbound one.
+func (l *links) open(x *Exchange) {
+	headers := x.http.Req.Headers
+	in := x.env.Flow.Direction == tap.In
+	x.link.opened, x.link.id = true, x.UUID
+	x.link.why = "unknown"
+	if in {
+		x.link.peer, x.link.peerBy = peer(headers, x.env.client)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byKey == nil {
+		l.seed, l.byKey = maphash.MakeSeed(), make(map[uint64]cause)
+	}
+	for i := range carriers {
+		value := headers.Get(carriers[i].header)
+		if value == "" {
+			continue
+		}
+		id := carriers[i].id(value)
+		if id == "" {
+			continue
+		}
+		key := l.key(i, id)
+		if in {
+			x.link.keys[i] = key
+			l.put(key, x.UUID)
+			continue
+		}
+		c, ok := l.byKey[key]
+		switch {
+		case ok && !c.many:
+			x.link.parent, x.link.by = c.id, carriers[i].name
+			return
+		case ok:
+			x.link.why = "ambiguous"
+		}
+	}
+}
+
+func (l *links) put(key uint64, id recording.UUID) {
+	c, ok := l.byKey[key]
+	if !ok {
+		delete(l.byKey, l.oldest[l.next])
+		l.oldest[l.next] = key
+		l.next = (l.next + 1) % maxLinks
+	}
+	l.byKey[key] = cause{id: id, open: true, many: ok && c.open}
+}
+
+// close tells that an inbound exchange ended. It can still be found: work may
+// go on behind an answer.
+func (l *links) close(x *Exchange) {
+	if !x.link.opened || x.env.Flow.Direction != tap.In {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range x.link.keys {
+		if c, ok := l.byKey[key]; ok && key != 0 && c.id == x.link.id {
+			c.open = false
+			l.byKey[key] = c
+		}
+	}
+}
+
+// tags says what is known of the exchange's relations.
+func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
+	switch {
+	case !k.opened:
+	case env.Flow.Direction == tap.In:
+		t = append(t, recording.Tag{Name: "peer", Value: k.peer}, recording.Tag{Name: "peerBy", Value: k.peerBy})
+	case k.by != "":
+		env.Counters.Linked.Add(1)
+		t = append(t, recording.Tag{Name: "parent", Value: k.parent.String()}, recording.Tag{Name: "parentBy", Value: k.by})
+	default:
+		env.Counters.Unlinked.Add(1)
+		t = append(t, recording.Tag{Name: "parent", Value: k.why})
+	}
+	return t
+}
+
+// peer says who sent an inbound request, and how that is known. Behind Envoy
+// the connection's own address is a loopback one and says nothing.
+func peer(h recording.Headers, address string) (who, by string) {
+	if v := h.Get("X-Forwarded-Client-Cert"); v != "" {
+		if who := lastIdentity(v); who != "" {
+			return who, "x-forwarded-client-cert"
+		}
+	}
+	if v := h.Get("X-Forwarded-For"); v != "" {
+		// Each hop appends the one it was asked by.
+		if who := strings.TrimSpace(v[strings.LastIndexByte(v, ',')+1:]); who != "" {
+			return who, "x-forwarded-for"
+		}
+	}
+	if address != "" && address != "::1" && !strings.HasPrefix(address, "127.") {
+		return address, "address"
+	}
+	return "unknown", "unknown"
+}
+
+// lastIdentity reads Envoy's X-Forwarded-Client-Cert: elements divided by
+// commas, one per hop, each of key=value pairs divided by semicolons; values
+// may be quoted. The last element is the immediate peer, and its URI is the
+// SPIFFE identity; without one, the Subject has to do.
+func lastIdentity(v string) (who string) {
+	var uri, subject string
+	for v != "" {
+		end, quoted := 0, false
+		for ; end < len(v) && (quoted || v[end] != ',' && v[end] != ';'); end++ {
+			if v[end] == '"' {
+				quoted = !quoted
+			} else if v[end] == '\\' && quoted {
+				end++
+			}
+		}
+		end = min(end, len(v))
+		name, value, _ := strings.Cut(strings.TrimSpace(v[:end]), "=")
+		value = strings.Trim(value, `"`)
+		switch {
+		case strings.EqualFold(name, "URI"):
+			uri = value
+		case strings.EqualFold(name, "Subject"):
+			subject = value
+		}
+		if end == len(v) {
+			break
+		}
+		if v[end] == ',' {
+			uri, subject = "", ""
+		}
+		v = v[end+1:]
+	}
+	if uri != "" {
+		return uri
+	}
+	return subject
+}

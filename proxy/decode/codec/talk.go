@@ -1,0 +1,138 @@
+package codec
+
+import (
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// A part of a conversation ends at this size, so that a connection that lives
+// for days is recorded while it lives, and holds little in memory.
+const (
+	partBytes    = 64 << 10
+	partMessages = 512
+)
+
+// together is how close in time bytes of a stream are one message.
+const together = time.Millisecond
+
+// talk is the conversation of an exchange.
+type talk struct {
+	recording.Conversation
+	kind  **recording.Conversation // the record's member; nil: no conversation
+	arena Body                     // holds the messages' data
+	ends  []int                    // of each message's data, in arena
+	kept  [2]int64                 // per side, in all parts
+	first recording.UUID           // of part 1
+	last  time.Time                // when the last message came
+}
+
+// Converse makes the exchange a conversation, which is written in parts.
+func (x *Exchange) Converse(l7protocol string) {
+	x.L7Protocol = l7protocol
+	t := &x.talk
+	t.Part, t.first = 1, x.UUID
+	switch l7protocol {
+	case recording.GRPC:
+		t.kind = &x.GRPC
+	case recording.WebSocket:
+		t.kind = &x.WebSocket
+	default:
+		t.kind = &x.TCP
+	}
+}
+
+// Say adds a message. m has what is particular to the protocol; the rest is
+// filled in. size is how large the message was, data is what was kept of it.
+func (x *Exchange) Say(side tap.Side, at time.Time, m recording.Message, data []byte, size int64) {
+	x.Heard(side, size)
+	if size > int64(len(data)) {
+		m.Size = size
+		x.truncated = true
+	}
+	x.add(side, at, m, data, false)
+}
+
+// Stream adds bytes of a stream. What one side sends in one go is one message.
+func (x *Exchange) Stream(side tap.Side, at time.Time, p []byte) {
+	t := &x.talk
+	for len(p) > 0 {
+		n := int(min(int64(len(p)), int64(partBytes-len(t.arena.buf)), x.env.Limits.Stream-t.kept[side]))
+		joins := len(t.Messages) > 0 && t.Messages[len(t.Messages)-1].From == sender(side) && at.Sub(t.last) < together
+		if n <= 0 {
+			x.Heard(side, int64(len(p)))
+			x.truncated = true
+			return
+		}
+		x.Heard(side, int64(n))
+		x.add(side, at, recording.Message{}, p[:n], joins)
+		p = p[n:]
+	}
+}
+
+// Heard counts bytes of the conversation that aren't kept.
+func (x *Exchange) Heard(side tap.Side, n int64) {
+	if side == tap.FromClient {
+		x.talk.ClientBytes += n
+	} else {
+		x.talk.ServerBytes += n
+	}
+}
+
+// Cut marks the record as lacking content.
+func (x *Exchange) Cut() { x.truncated = true }
+
+// add appends a message, or, if it joins, adds to the last one.
+func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []byte, joins bool) {
+	t := &x.talk
+	if t.kept[side]+int64(len(data)) > x.env.Limits.Stream {
+		x.truncated = true
+		return
+	}
+	if !t.arena.append(x.env, data) {
+		if len(t.Messages) > 0 { // a part less in memory may be all it takes
+			x.part(at)
+			joins = false
+		}
+		if !t.arena.append(x.env, data) {
+			x.truncated = true
+			return
+		}
+	}
+	t.kept[side] += int64(len(data))
+	if joins {
+		t.ends[len(t.ends)-1] = len(t.arena.buf)
+	} else {
+		m.From, m.At = sender(side), max(0, at.Sub(x.Start).Microseconds())
+		t.Messages = append(t.Messages, m)
+		t.ends = append(t.ends, len(t.arena.buf))
+		t.last = at
+	}
+	if len(t.arena.buf) >= partBytes || len(t.Messages) >= partMessages {
+		x.part(at)
+	}
+}
+
+// part writes what there is of the conversation, and begins its next part.
+func (x *Exchange) part(at time.Time) {
+	t := &x.talk
+	start := 0
+	for i, end := range t.ends {
+		t.Messages[i].Data = t.arena.buf[start:end]
+		start = end
+	}
+	if t.Part > 1 || !t.Last {
+		x.SetTag("conversation", t.first.String())
+	}
+	*t.kind = &t.Conversation
+	x.finish(at)
+	x.env.write(x, at)
+
+	t.Part++
+	clear(t.Messages)
+	t.Messages, t.ends = t.Messages[:0], t.ends[:0]
+	t.arena.reset(x.env)
+	x.truncated = false
+	x.UUID = x.env.newUUID()
+}

@@ -1,0 +1,304 @@
+package http1
+
+import (
+	"bytes"
+	"errors"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+)
+
+// state says what the next byte of a half is part of.
+type state uint8
+
+const (
+	inHead      state = iota
+	inBody            // of known length
+	inRest            // a body that the end of the connection ends
+	inChunkSize       // a chunk's first line
+	inChunk           // its data
+	inChunkEnd        // the empty line behind it
+	inTrailers        // fields behind the last chunk
+)
+
+// half parses what one side sends.
+type half struct {
+	*conn
+	response bool
+	state    state
+	left     int64           // of a body or a chunk
+	carry    codec.Body      // an unfinished head or line
+	x        *codec.Exchange // of the message that is being read
+	now      time.Time
+}
+
+const maxChunkLine = 4 << 10
+
+// read takes some of p, at least a byte, and returns how much.
+func (h *half) read(at time.Time, p []byte) (n int, err error) {
+	h.now = at
+	switch h.state {
+	case inHead:
+		return h.readHead(at, p)
+	case inBody, inChunk:
+		n = int(min(h.left, int64(len(p))))
+		h.x.Keep(h.body(), p[:n])
+		h.advance(int64(n))
+		return n, nil
+	case inRest:
+		h.x.Keep(h.body(), p)
+		return len(p), nil
+	default:
+		return h.readLine(p)
+	}
+}
+
+// advance moves on by n bytes of a body or chunk.
+func (h *half) advance(n int64) {
+	h.left -= n
+	switch {
+	case h.left > 0:
+	case h.state == inChunk:
+		h.state = inChunkEnd
+	default:
+		h.end()
+	}
+}
+
+func (h *half) body() *codec.Body {
+	if h.response {
+		return &h.x.Response
+	}
+	return &h.x.Request
+}
+
+var (
+	errHead  = errors.New("head is too large")
+	errChunk = errors.New("chunk is malformed")
+	errGap   = errors.New("bytes lost outside of a body")
+)
+
+func (h *half) readHead(at time.Time, p []byte) (n int, err error) {
+	if h.x == nil {
+		if !h.response { // empty lines before a request are to be ignored
+			skip := len(p) - len(bytes.TrimLeft(p, "\r\n"))
+			if skip > 0 {
+				return skip, nil
+			}
+			if h.x, err = h.begin(at); err != nil {
+				return 0, err
+			}
+		} else {
+			h.x = h.waiting[0]
+			h.x.Answered = at
+		}
+	}
+	head, n, err := h.until(p, h.env.Limits.Head, endOfHead)
+	if head == nil {
+		return n, err
+	}
+	text := string(head) // the one copy that names and values are parts of
+	h.carry.Reset(h.env)
+	if h.response {
+		return n, h.openResponse(text)
+	}
+	return n, h.openRequest(text)
+}
+
+// until collects bytes up to the place that end finds, and returns them once
+// it does, and how many bytes of p were taken.
+func (h *half) until(p []byte, limit int, end func(p []byte, from int) int) (whole []byte, n int, err error) {
+	old := len(h.carry.Bytes())
+	if old == 0 {
+		if i := end(p, 0); i >= 0 && i <= limit {
+			return p[:i], i, nil
+		}
+	}
+	if old+len(p) > limit {
+		p = p[:limit-old]
+	}
+	if len(p) == 0 || !h.carry.Append(h.env, p) {
+		return nil, 0, errHead
+	}
+	if i := end(h.carry.Bytes(), max(0, old-3)); i >= 0 {
+		return h.carry.Bytes()[:i], i - old, nil
+	}
+	return nil, len(p), nil
+}
+
+// endOfHead finds the end of the empty line behind the fields.
+func endOfHead(p []byte, from int) int {
+	for {
+		i := bytes.IndexByte(p[from:], '\n')
+		if i < 0 {
+			return -1
+		}
+		from += i + 1
+		switch rest := p[from:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			return from + 1
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return from + 2
+		}
+	}
+}
+
+func endOfLine(p []byte, from int) int {
+	if i := bytes.IndexByte(p[from:], '\n'); i >= 0 {
+		return from + i + 1
+	}
+	return -1
+}
+
+// readLine reads the lines of the chunked framing.
+func (h *half) readLine(p []byte) (n int, err error) {
+	limit := maxChunkLine
+	if h.state == inTrailers {
+		limit = h.env.Limits.Head
+	}
+	line, n, err := h.until(p, limit, endOfLine)
+	if line == nil {
+		return n, err
+	}
+	line = bytes.TrimRight(line, "\r\n")
+	switch h.state {
+	case inChunkSize:
+		h.left, err = chunkSize(line)
+		h.state = inChunk
+		if h.left == 0 {
+			h.state = inTrailers
+		}
+	case inChunkEnd:
+		if len(line) > 0 {
+			err = errChunk
+		}
+		h.state = inChunkSize
+	case inTrailers:
+		if len(line) == 0 {
+			h.end()
+			break
+		}
+		fields := &h.x.HTTP.Req.Headers
+		if h.response {
+			fields = &h.x.HTTP.Res.Headers
+		}
+		_, err = parseFields(string(line)+"\n", fields, h.env.Limits.Headers)
+	}
+	h.carry.Reset(h.env)
+	return n, err
+}
+
+// chunkSize reads a chunk's size, and ignores what follows it.
+func chunkSize(line []byte) (size int64, err error) {
+	digits := 0
+	for ; digits < len(line); digits++ {
+		var d byte
+		switch c := line[digits]; {
+		case '0' <= c && c <= '9':
+			d = c - '0'
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			d = c | 0x20 - 'a' + 10
+		case (c == ';' || c == ' ' || c == '\t') && digits > 0:
+			return size, nil
+		default:
+			return 0, errChunk
+		}
+		if size >= 1<<58 {
+			return 0, errChunk
+		}
+		size = size<<4 | int64(d)
+	}
+	if digits == 0 {
+		return 0, errChunk
+	}
+	return size, nil
+}
+
+func (h *half) openRequest(head string) error {
+	x := h.x
+	f, err := parseRequest(head, x.HTTP, h.env.Limits.Headers)
+	if err != nil {
+		return err
+	}
+	x.Opened()
+	if f.upgrade || x.HTTP.Req.Method == "CONNECT" {
+		h.fork = x
+	}
+	switch {
+	case x.HTTP.Req.Method == "CONNECT":
+		h.end()
+	case f.coding != "" && !f.chunked:
+		return errCoding
+	case f.chunked:
+		h.state = inChunkSize
+	default:
+		h.openBody(max(0, f.length))
+	}
+	return nil
+}
+
+func (h *half) openResponse(head string) error {
+	x := h.x
+	f, err := parseResponse(head, x.HTTP, h.env.Limits.Headers)
+	if err != nil {
+		return err
+	}
+	switch status, method := x.HTTP.Res.StatusCode, x.HTTP.Req.Method; {
+	case status == 101:
+		h.end()
+	case status/100 == 1: // an interim answer; the final one follows
+		x.SetTag("interim", x.HTTP.Res.StatusMessage[:3])
+		x.HTTP.Res.StatusCode, x.HTTP.Res.StatusMessage = 0, ""
+		x.HTTP.Res.Headers = x.HTTP.Res.Headers[:0]
+		h.x = nil
+	case method == "HEAD", status == 204, status == 304, method == "CONNECT" && status/100 == 2:
+		h.end()
+	case f.chunked:
+		h.state = inChunkSize
+	case f.coding != "" || f.length < 0:
+		h.state = inRest
+	default:
+		h.openBody(f.length)
+	}
+	return nil
+}
+
+// openBody goes on to a body of n bytes.
+func (h *half) openBody(n int64) {
+	h.state, h.left = inBody, n
+	if n == 0 {
+		h.end()
+	}
+}
+
+// end is reached with the last byte of a message.
+func (h *half) end() {
+	x := h.x
+	h.state, h.x = inHead, nil
+	if h.response {
+		x.ResponseDone = true
+	} else {
+		x.Asked = h.now
+		x.RequestDone = true
+	}
+	h.done(x, h.now)
+}
+
+// skip goes over n lost bytes.
+func (h *half) skip(n int64) error {
+	switch {
+	case (h.state == inBody || h.state == inChunk) && n <= h.left:
+	case h.state == inRest:
+	default:
+		return errGap
+	}
+	h.body().Lose(n)
+	h.x.Incomplete = codec.Lost
+	if h.state != inRest {
+		h.advance(n)
+	}
+	return nil
+}
+
+// untilClose tells whether the end of the connection ends the answer to x.
+func (h *half) untilClose(x *codec.Exchange) bool { return h.x == x && h.state == inRest }

@@ -1,0 +1,266 @@
+// Package http1 decodes HTTP/1.0 and HTTP/1.1 (RFC 9112): keep-alive,
+// pipelining, every framing of a body, trailers, interim answers, and the ways out
+// to other protocols, Upgrade and CONNECT.
+//
+//	client's bytes ─▶ half ─▶ requests: oldest … newest
+//	                            ▲ each answer belongs to the oldest
+//	server's bytes ─▶ half ─────┘
+package http1
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// Protocol is the table's entry.
+func Protocol() codec.Protocol {
+	return codec.Protocol{
+		Name:   "http1",
+		Detect: detect,
+		New:    func(env *codec.Env, _ *codec.Exchange) codec.Decoder { return newConn(env) },
+	}
+}
+
+const (
+	maxMethod = 32
+	maxLine   = 16 << 10
+)
+
+// detect waits for the whole request line. A method alone proves nothing:
+// other protocols begin with a word in capitals as well.
+func detect(_ *tap.Flow, first []byte) codec.Verdict {
+	first = bytes.TrimLeft(first, "\r\n") // RFC 9112, section 2.2
+	method := bytes.IndexByte(first, ' ')
+	if method < 0 && len(first) <= maxMethod {
+		method = len(first)
+	}
+	if method > maxMethod || method < 0 {
+		return codec.No
+	}
+	for _, c := range first[:method] {
+		if !isToken(c) {
+			return codec.No
+		}
+	}
+	switch end := bytes.IndexByte(first, '\n'); {
+	case end < 0 && len(first) > maxLine:
+		return codec.No
+	case end < 0:
+		return codec.Maybe
+	default:
+		line := bytes.TrimSuffix(first[:end], []byte("\r"))
+		if len(line) > 10 && bytes.HasPrefix(line[len(line)-9:], []byte(" HTTP/1.")) {
+			return codec.Yes
+		}
+		return codec.No
+	}
+}
+
+// conn is the decoder of one connection.
+type conn struct {
+	env    *codec.Env
+	client half
+	server half
+	// waiting are the requests whose answers haven't ended, oldest first;
+	// the last may still be arriving.
+	waiting []*codec.Exchange
+	// early are bytes of the server for which there is no request yet.
+	early codec.Body
+	// fork is the last of waiting if its answer decides what the client's bytes
+	// after it are; after holds them till then.
+	fork  *codec.Exchange
+	after codec.Body
+	gone  bool // another decoder has taken over
+}
+
+var (
+	errPatience = errors.New("too many bytes that belong to nothing known")
+	errMany     = errors.New("too many requests before an answer")
+)
+
+func newConn(env *codec.Env) *conn {
+	c := &conn{env: env}
+	c.client.conn, c.server.conn = c, c
+	c.server.response = true
+	return c
+}
+
+// Data implements [codec.Decoder].
+func (c *conn) Data(side tap.Side, at time.Time, p []byte) error {
+	if side == tap.FromClient {
+		return c.ask(at, p)
+	}
+	return c.answer(at, p)
+}
+
+// ask takes bytes of the client.
+func (c *conn) ask(at time.Time, p []byte) error {
+	for len(p) > 0 && !c.gone {
+		if c.fork != nil && c.fork.RequestDone {
+			return c.hold(&c.after, p)
+		}
+		n, err := c.client.read(at, p)
+		if err != nil {
+			return fmt.Errorf("request: %w", err)
+		}
+		p = p[n:]
+		if len(c.early.Bytes()) > 0 && c.awaited() {
+			if err := c.answer(at, c.take(&c.early)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// answer takes bytes of the server.
+func (c *conn) answer(at time.Time, p []byte) error {
+	for len(p) > 0 && !c.gone {
+		if !c.awaited() {
+			return c.hold(&c.early, p)
+		}
+		n, err := c.server.read(at, p)
+		if err != nil {
+			return fmt.Errorf("answer: %w", err)
+		}
+		p = p[n:]
+		if c.fork != nil && c.fork.ResponseDone {
+			if p, err = c.decide(at, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// awaited tells whether the server's next bytes belong to a request that is known.
+func (c *conn) awaited() bool { return len(c.waiting) > 0 && !c.waiting[0].ResponseDone }
+
+// hold keeps bytes whose meaning isn't known yet.
+func (c *conn) hold(b *codec.Body, p []byte) error {
+	if len(b.Bytes())+len(p) > c.env.Limits.Head || !b.Append(c.env, p) {
+		return errPatience
+	}
+	return nil
+}
+
+// take returns what was held.
+func (c *conn) take(b *codec.Body) []byte {
+	p := b.Bytes()
+	b.Reset(c.env)
+	return p
+}
+
+// decide looks at the answer of a request that asked for another protocol. It
+// returns the bytes of the server that are still to be read.
+func (c *conn) decide(at time.Time, rest []byte) ([]byte, error) {
+	x, after := c.fork, c.take(&c.after)
+	c.fork = nil
+	status, method := x.HTTP.Res.StatusCode, x.HTTP.Req.Method
+	switch {
+	case status == 101:
+		protocol := upgraded(x)
+		c.gone, c.waiting = true, nil
+		if protocol == "" { // whatever comes, the handshake is a record
+			x.End(at)
+			return nil, c.env.Switch("opaque", nil, at, after, rest)
+		}
+		return nil, c.env.Switch(protocol, x, at, after, rest)
+	case method == "CONNECT" && status/100 == 2:
+		c.gone, c.waiting = true, nil
+		id := x.UUID.String()
+		x.End(at)
+		c.env.Tags.Set("tunnel", id) // on all that the tunnel brings
+		return nil, c.env.Switch("", nil, at, after, rest)
+	}
+	if x.RequestDone {
+		c.waiting = c.waiting[:0]
+		x.End(at)
+	}
+	return rest, c.ask(at, after)
+}
+
+// upgraded names the decoder for what the server has switched to.
+func upgraded(x *codec.Exchange) string {
+	switch to := x.HTTP.Res.Headers; {
+	case codec.AnyHasToken(to, "Upgrade", "websocket"):
+		return "websocket"
+	case codec.AnyHasToken(to, "Upgrade", "h2c"):
+		return "http2"
+	}
+	return ""
+}
+
+// Gap implements [codec.Decoder]: a hole in a body of known length is a hole,
+// anywhere else the thread is lost.
+func (c *conn) Gap(side tap.Side, n int64) error {
+	h := &c.client
+	if side == tap.FromServer {
+		h = &c.server
+	}
+	return h.skip(n)
+}
+
+// Close implements [codec.Decoder].
+func (c *conn) Close(at time.Time) {
+	if c.gone {
+		return
+	}
+	if len(c.early.Bytes()) > 0 && len(c.waiting) == 0 { // as a server's 408 to nobody's question
+		x := c.env.Begin(at)
+		x.UseHTTP()
+		x.RequestDone = true
+		c.waiting = append(c.waiting, x)
+		c.answer(at, c.take(&c.early)) // an error ends the same way
+	}
+	for _, x := range c.waiting {
+		if c.server.untilClose(x) {
+			x.ResponseDone = true
+		}
+		switch {
+		case !x.RequestDone:
+			x.Incomplete = codec.Cut
+		case x.ResponseDone:
+		case x.HTTP.Res.StatusCode == 0:
+			x.Incomplete = codec.NoAnswer
+		default:
+			x.Incomplete = codec.Cut
+		}
+		if x.HTTP.Req.Method == "" && x.HTTP.Res.StatusCode == 0 {
+			x.Release() // not even a head
+			continue
+		}
+		x.End(at)
+	}
+	c.waiting = nil
+	for _, b := range []*codec.Body{&c.early, &c.after, &c.client.carry, &c.server.carry} {
+		b.Reset(c.env)
+	}
+}
+
+// begin starts the exchange of the next request.
+func (c *conn) begin(at time.Time) (*codec.Exchange, error) {
+	if len(c.waiting) >= c.env.Limits.Streams {
+		return nil, errMany
+	}
+	x := c.env.Begin(at)
+	x.UseHTTP()
+	c.waiting = append(c.waiting, x)
+	return x, nil
+}
+
+// done ends the oldest exchange, if both its halves are there.
+func (c *conn) done(x *codec.Exchange, at time.Time) {
+	if !x.RequestDone || !x.ResponseDone || x == c.fork {
+		return
+	}
+	n := copy(c.waiting, c.waiting[1:])
+	c.waiting[n] = nil
+	c.waiting = c.waiting[:n]
+	x.End(at)
+}

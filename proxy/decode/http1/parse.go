@@ -1,0 +1,135 @@
+package http1
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// framing is what a head says of the body (RFC 9112, section 6).
+type framing struct {
+	length  int64  // Content-Length, -1 without one
+	coding  string // Transfer-Encoding
+	chunked bool   // coding ends in chunked; length doesn't count then
+	upgrade bool   // another protocol is asked for
+}
+
+// Errors quote nothing of the message: they become tags, and what is quoted
+// might be a secret.
+var (
+	errLine    = errors.New("first line is malformed")
+	errVersion = errors.New("version isn't HTTP/1")
+	errField   = errors.New("header field is malformed")
+	errCoding  = errors.New("last transfer coding isn't chunked")
+	errFields  = errors.New("too many header fields")
+	errLength  = errors.New("content length is malformed, or there are several")
+)
+
+// parseRequest reads a request's head, up to and with the empty line.
+func parseRequest(head string, h *recording.HTTP, limit int) (framing, error) {
+	line, rest, _ := strings.Cut(head, "\n")
+	line = strings.TrimSuffix(line, "\r")
+	method, target, ok := strings.Cut(line, " ")
+	i := strings.LastIndexByte(target, ' ')
+	if !ok || i < 0 || !isTokens(method) {
+		return framing{}, errLine
+	}
+	version, ok := strings.CutPrefix(target[i+1:], "HTTP/")
+	if !ok || version != "1.1" && version != "1.0" {
+		return framing{}, errVersion
+	}
+	r := &h.Req
+	r.Method, r.URI, r.Version = method, target[:i], version
+	f, err := parseFields(rest, &r.Headers, limit)
+	r.Host = r.Headers.Get("Host")
+	return f, err
+}
+
+// parseResponse reads an answer's head.
+func parseResponse(head string, h *recording.HTTP, limit int) (framing, error) {
+	line, rest, _ := strings.Cut(head, "\n")
+	line = strings.TrimRight(line, "\r ")
+	status, ok := strings.CutPrefix(line, "HTTP/1.")
+	if !ok || len(status) < 5 || status[1] != ' ' || len(status) > 5 && status[5] != ' ' {
+		return framing{}, errLine
+	}
+	r := &h.Res
+	code, err := strconv.Atoi(status[2:5])
+	if err != nil || code < 100 {
+		return framing{}, errLine
+	}
+	r.StatusCode, r.StatusMessage = code, status[2:]
+	return parseFields(rest, &r.Headers, limit)
+}
+
+// parseFields appends field lines to h, up to an empty line or the end.
+func parseFields(lines string, h *recording.Headers, limit int) (framing, error) {
+	f := framing{length: -1}
+	upgrade, connection := false, false
+	for lines != "" {
+		var line string
+		line, lines, _ = strings.Cut(lines, "\n")
+		line = strings.TrimSuffix(line, "\r")
+		if line == "" {
+			break
+		}
+		if line[0] == ' ' || line[0] == '\t' { // obsolete folding
+			if n := len(*h); n > 0 {
+				(*h)[n-1].Value += " " + strings.Trim(line, " \t")
+				continue
+			}
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || !isTokens(name) {
+			return f, errField
+		}
+		if len(*h) >= limit {
+			return f, errFields
+		}
+		name, value = codec.CanonicalName(name), strings.Trim(value, " \t")
+		*h = append(*h, recording.Header{Name: name, Value: value})
+		switch name {
+		case "Content-Length":
+			n, err := strconv.ParseUint(value, 10, 63)
+			if err != nil || f.length >= 0 && f.length != int64(n) {
+				return f, errLength
+			}
+			f.length = int64(n)
+		case "Transfer-Encoding":
+			f.coding = value
+			last := value[strings.LastIndexByte(value, ',')+1:]
+			f.chunked = strings.EqualFold(strings.Trim(last, " \t"), "chunked")
+		case "Upgrade":
+			upgrade = true
+		case "Connection":
+			connection = connection || codec.HasToken(value, "upgrade")
+		}
+	}
+	f.upgrade = upgrade && connection
+	return f, nil
+}
+
+// token marks the characters of a token (RFC 9110, section 5.6.2).
+var token = func() (t [256]bool) {
+	for c := '0'; c <= 'z'; c++ {
+		t[c] = c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] = true
+	}
+	return t
+}()
+
+func isToken(c byte) bool { return token[c] }
+
+func isTokens(s string) bool {
+	for i := range len(s) {
+		if !token[s[i]] {
+			return false
+		}
+	}
+	return s != ""
+}

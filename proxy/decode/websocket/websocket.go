@@ -1,0 +1,189 @@
+// Package websocket decodes WebSocket frames (RFC 6455) after an HTTP/1
+// upgrade. Each frame becomes a message; payloads are unmasked and otherwise
+// kept as sent, so with permessage-deflate (RFC 7692) they are compressed and
+// marked.
+package websocket
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Protocol is the table's entry. It is reached by upgrade alone.
+func Protocol() codec.Protocol {
+	return codec.Protocol{Name: "websocket", New: newConn}
+}
+
+type conn struct {
+	x     *codec.Exchange
+	sides [2]side
+}
+
+// side parses the frames that one side sends.
+type side struct {
+	head [14]byte // of a frame, as far as it was seen
+	have int
+	body *codec.Body
+	// of the frame whose payload is being read:
+	message recording.Message
+	left    int64
+	masked  bool
+	mask    [4]byte
+	pos     int // in the payload
+	opened  bool
+
+	deflated bool // of the message, over all its frames
+}
+
+func newConn(env *codec.Env, x *codec.Exchange) codec.Decoder {
+	if x == nil {
+		x = env.Begin(env.Flow.Started)
+	}
+	x.Converse(recording.WebSocket)
+	x.Empty(&x.Request)
+	x.Empty(&x.Response)
+	c := &conn{x: x}
+	c.sides[tap.FromClient].body = &x.Request
+	c.sides[tap.FromServer].body = &x.Response
+	return c
+}
+
+// types names the opcodes; the others are reserved.
+var types = [16]string{0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+
+var (
+	errOpcode  = errors.New("opcode is reserved")
+	errControl = errors.New("control frame is too long, or in fragments")
+	errLength  = errors.New("payload length is malformed")
+	errGap     = errors.New("bytes lost outside of a payload")
+)
+
+// Data implements [codec.Decoder].
+func (c *conn) Data(from tap.Side, at time.Time, p []byte) error {
+	s := &c.sides[from]
+	for len(p) > 0 {
+		if !s.opened {
+			n, err := s.readHead(p)
+			if err != nil {
+				return err
+			}
+			p = p[n:]
+		}
+		if !s.opened {
+			break
+		}
+		n := int(min(s.left, int64(len(p))))
+		c.keep(s, p[:n])
+		p = p[n:]
+		if s.left -= int64(n); s.left == 0 {
+			c.end(from, at)
+		}
+	}
+	return nil
+}
+
+// readHead takes bytes of a frame's head (RFC 6455, section 5.2).
+func (s *side) readHead(p []byte) (n int, err error) {
+	for ; n < len(p) && !s.opened; n++ {
+		s.head[s.have] = p[n]
+		s.have++
+		if err := s.open(); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// open begins the frame once its head is complete.
+func (s *side) open() error {
+	if s.have < 2 {
+		return nil
+	}
+	h := s.head[:s.have]
+	op, fin := h[0]&0x0f, h[0]&0x80 != 0
+	if types[op] == "" {
+		return errOpcode
+	}
+	masked, length := h[1]&0x80 != 0, int64(h[1]&0x7f)
+	if op >= 8 && (length > 125 || !fin) {
+		return errControl
+	}
+	need := 2
+	switch {
+	case length == 126:
+		need += 2
+	case length == 127:
+		need += 8
+	}
+	if masked {
+		need += 4
+	}
+	if s.have < need {
+		return nil
+	}
+	switch length {
+	case 126:
+		length = int64(binary.BigEndian.Uint16(h[2:]))
+	case 127:
+		length = int64(binary.BigEndian.Uint64(h[2:]))
+	}
+	if length < 0 {
+		return errLength
+	}
+	if s.masked = masked; masked {
+		copy(s.mask[:], h[need-4:])
+	}
+	if op == 1 || op == 2 { // the first frame speaks for the whole message
+		s.deflated = h[0]&0x40 != 0
+	}
+	s.message = recording.Message{Type: types[op], More: !fin, Compressed: s.deflated && op < 8}
+	s.left, s.pos, s.opened = length, 0, true
+	return nil
+}
+
+// keep adds payload to the frame.
+func (c *conn) keep(s *side, p []byte) {
+	start := len(s.body.Bytes())
+	c.x.Keep(s.body, p)
+	if s.masked {
+		for i, b := range s.body.Bytes()[start:] {
+			s.body.Bytes()[start+i] = b ^ s.mask[(s.pos+i)&3]
+		}
+	}
+	s.pos += len(p)
+}
+
+// end completes the frame.
+func (c *conn) end(from tap.Side, at time.Time) {
+	s := &c.sides[from]
+	c.x.Say(from, at, s.message, s.body.Bytes(), s.body.Size())
+	c.x.Empty(s.body)
+	s.opened, s.have = false, 0
+}
+
+// Gap implements [codec.Decoder].
+func (c *conn) Gap(from tap.Side, n int64) error {
+	s := &c.sides[from]
+	if !s.opened || n >= s.left { // behind the frame's end, the next head is lost
+		return errGap
+	}
+	s.body.Lose(n)
+	s.left -= n
+	s.pos += int(n & 3)
+	return nil
+}
+
+// Close implements [codec.Decoder].
+func (c *conn) Close(at time.Time) {
+	for i := range c.sides {
+		if s := &c.sides[i]; s.opened || s.have > 0 {
+			c.x.Incomplete = codec.Cut
+		}
+	}
+	c.x.End(at)
+}
