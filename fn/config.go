@@ -28,42 +28,50 @@ func LoadConfig(cfg transformer.Config, src Source) (transformer.Config, error) 
 	if n == nil {
 		return cfg, nil
 	}
-	if n, err = splice.Expand(n); err == nil {
-		cfg, err = withFunctionConfig(cfg, n)
+	if n, err = splice.Expand(n); err != nil {
+		return cfg, fmt.Errorf("read configuration %s: %w", src.Name, err)
 	}
-	if err != nil {
-		return cfg, fmt.Errorf("configuration %s: %w", src.Name, err)
+	cfg, wrong := withFunctionConfig(cfg, n)
+	errs := make([]error, len(wrong))
+	for i, w := range wrong {
+		errs[i] = fmt.Errorf("configuration %s: %s: %w", src.Name, w.path, w.err)
 	}
-	return cfg, nil
+	return cfg, errors.Join(errs...)
+}
+
+// fieldError is a mistake in one field of a functionConfig.
+type fieldError struct {
+	path string
+	err  error
 }
 
 // withFunctionConfig reads a functionConfig on top of a configuration. None,
 // and null, leave it as it is.
-func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Config, error) {
+func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Config, []fieldError) {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return cfg, nil
 	}
 	cfg = cfg.Clone()
 	kind, apiVersion := scalar(n, "kind"), scalar(n, "apiVersion")
-	var errs []error
+	var wrong []fieldError
 	set := func(path, name, value string) {
 		if err := cfg.Set(name, value); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+			wrong = append(wrong, fieldError{path, err})
 		}
 	}
 	switch {
 	case kind == "ConfigMap" && apiVersion == "v1":
 		eachEntry(get(n, "data"), func(name string, v *yaml.Node) {
-			set("functionConfig data."+name, name, v.Value)
+			set("data."+name, name, v.Value)
 		})
 	case kind == ConfigKind && apiVersion == ConfigAPIVersion:
 		eachEntry(n, func(name string, _ *yaml.Node) {
 			if !slices.Contains([]string{"apiVersion", "kind", "metadata", "spec"}, name) {
-				errs = append(errs, fmt.Errorf("functionConfig %s: no such field; allowed: apiVersion, kind, metadata, spec", name))
+				wrong = append(wrong, fieldError{name, errors.New("no such field; allowed: apiVersion, kind, metadata, spec")})
 			}
 		})
 		eachEntry(get(n, "spec"), func(name string, v *yaml.Node) {
-			path := "functionConfig spec." + name
+			path := "spec." + name
 			switch {
 			case name == "defaults" && v.Kind == yaml.MappingNode:
 				eachEntry(v, func(name string, v *yaml.Node) { set(path+"."+name, name, v.Value) })
@@ -76,13 +84,13 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 			case v.Kind == yaml.ScalarNode:
 				set(path, name, v.Value)
 			default:
-				errs = append(errs, fmt.Errorf("%s: found a map, allowed: a value or a list", path))
+				wrong = append(wrong, fieldError{path, errors.New("found a map, allowed: a value or a list")})
 			}
 		})
 	default:
-		return cfg, fmt.Errorf("functionConfig: found kind %q of apiVersion %q, allowed: %s of %s, or ConfigMap of v1", kind, apiVersion, ConfigKind, ConfigAPIVersion)
+		wrong = append(wrong, fieldError{"kind", fmt.Errorf("found kind %q of apiVersion %q, allowed: %s of %s, or ConfigMap of v1", kind, apiVersion, ConfigKind, ConfigAPIVersion)})
 	}
-	return cfg, errors.Join(errs...)
+	return cfg, wrong
 }
 
 func eachEntry(n *yaml.Node, f func(name string, v *yaml.Node)) {

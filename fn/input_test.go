@@ -38,11 +38,11 @@ func TestForeignInput(t *testing.T) {
 		code  transformer.Code // of the error, "" where the input renders
 		says  string           // part of the error
 	}{
-		"empty input":                  {"", "", ""},
-		"separator only":               {"---\n", "", ""},
-		"separator without line break": {"---", "", ""},
-		"blank lines":                  {"\n\n\n", "", ""},
-		"no final line break":          {strings.TrimSuffix(annotated, "\n"), "", ""},
+		"empty input":                                {"", "", ""},
+		"separator only":                             {"---\n", "", ""},
+		"separator without line break":               {"---", "", ""},
+		"blank lines":                                {"\n\n\n", "", ""},
+		"no final line break":                        {strings.TrimSuffix(annotated, "\n"), "", ""},
 		"no final line break, followed by a comment": {annotated + "# end", "", ""},
 		"line ends of Windows":                       {strings.ReplaceAll(annotated, "\n", "\r\n"), "", ""},
 		"byte order mark":                            {"\xef\xbb\xbf" + annotated, "", ""},

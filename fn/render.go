@@ -46,9 +46,10 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 	}
 	list := resourceList(docs)
 	if list != nil && len(results) == 0 {
-		var err error
-		if cfg, err = withFunctionConfig(cfg, get(list.want, "functionConfig")); err != nil {
-			results = append(results, transformer.NewResult(transformer.CodeInvalidConfig, transformer.File{}, "%v", err).At("functionConfig", "", ""))
+		var wrong []fieldError
+		cfg, wrong = withFunctionConfig(cfg, get(list.want, "functionConfig"))
+		for _, w := range wrong {
+			results = append(results, transformer.NewResult(transformer.CodeInvalidConfig, transformer.File{}, "functionConfig %s: %v", w.path, w.err).At("functionConfig."+w.path, "", ""))
 		}
 	}
 	if err := cfg.Validate(); err != nil {

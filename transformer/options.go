@@ -124,10 +124,10 @@ func (c *Config) Set(name, value string) error {
 	name = strings.TrimPrefix(name, contract.SidecarPrefix)
 	a, former := annotation(name)
 	if a == nil {
-		return fmt.Errorf("option %s: no such option or annotation%s; allowed: %s", name, didYouMean(name, optionNames()), strings.Join(optionNames(), ", "))
+		return fmt.Errorf("no option or annotation is named %s%s; allowed: the names of docs/configuration.md and docs/annotations.md", name, didYouMean(name, optionNames()))
 	}
 	if former {
-		return fmt.Errorf("option %s: an old spelling, use %s", name, a.Name)
+		return fmt.Errorf("%s is an old spelling; allowed: %s", name, a.Name)
 	}
 	if err := a.Kind.Check(value); err != nil {
 		return fmt.Errorf("default of annotation %s: %w", name, err)

@@ -208,6 +208,8 @@ func (in *input) checkShape(w *workload) Results {
 		}
 	}
 	expect(w.Node, "", "metadata", yaml.MappingNode, "a map")
+	expect(w.template, w.path, "metadata", yaml.MappingNode, "a map")
+	expect(w.template, w.path, "spec", yaml.MappingNode, "a map")
 	for _, key := range []string{"annotations", "labels"} {
 		expect(field(w.Node, "metadata"), "metadata", key, yaml.MappingNode, "a map")
 		expect(field(w.template, "metadata"), w.at("metadata"), key, yaml.MappingNode, "a map")

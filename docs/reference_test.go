@@ -1,0 +1,188 @@
+// Package docs_test keeps the reference pages equal to the tables in the code.
+// `go test ./docs -update` writes them.
+package docs_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+var update = flag.Bool("update", false, "write the reference pages")
+
+func TestReferencePages(t *testing.T) {
+	pages := map[string]func() string{
+		"annotations.md":       annotations,
+		"configuration.md":     configuration,
+		"reason-codes.md":      reasonCodes,
+		"environment.md":       environment,
+		"trust-variables.md":   trust,
+		"tapedeck.schema.json": schema,
+	}
+	for name, page := range pages {
+		t.Run(name, func(t *testing.T) {
+			want := page()
+			if *update {
+				if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, string(got)); diff != "" {
+				t.Errorf("the page is not what the tables say; run go test ./docs -update (-tables +page):\n%s", diff)
+			}
+		})
+	}
+}
+
+// generated says, on each page, where its text comes from.
+const generated = "<!-- Generated from the tables in the code by `go test ./docs -update`. -->\n\n"
+
+// cell writes text into a table's cell.
+func cell(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return strings.ReplaceAll(s, "|", `\|`)
+}
+
+func code(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return "`" + s + "`"
+}
+
+func allowed(k transformer.Kind) string {
+	if k.Enum == nil {
+		return k.Allowed
+	}
+	var values []string
+	for _, v := range k.Enum {
+		if v != "" {
+			values = append(values, "`"+v+"`")
+		}
+	}
+	return strings.Join(values, ", ")
+}
+
+func annotations() string {
+	var b strings.Builder
+	b.WriteString(generated + "# Annotations\n\nAll keys begin with `" + contract.SidecarPrefix + "`. They go on the workload or on its pod template; the workload's win,\n" +
+		"then the pod template's, then the configuration's `defaults`. All values are strings. `tapedeck explain NAME` prints a row.\n\n" +
+		"`" + contract.AnnotationIgnore + ": \"true\"` on a workload leaves it alone whatever else it says.\n\n" +
+		"| annotation | allowed | default | what it does | valid with |\n|---|---|---|---|---|\n")
+	for _, a := range transformer.Annotations() {
+		if a.NoMeaning != "" {
+			continue
+		}
+		when := ""
+		if a.When != nil {
+			when = a.When.Doc
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", a.Name, cell(allowed(a.Kind)), code(a.Default), cell(a.Doc), cell(when))
+	}
+	b.WriteString("\n## Accepted, without effect\n\nThese steer which packets iptables redirects. Tapedeck redirects none, so a workload that sets one gets the result `no-meaning`.\n\n" +
+		"| annotation | what it was for | why it has no effect |\n|---|---|---|\n")
+	for _, a := range transformer.Annotations() {
+		if a.NoMeaning != "" {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.Name, cell(a.Doc), cell(a.NoMeaning))
+		}
+	}
+	b.WriteString("\n## Old spellings\n\nAccepted with the warning `legacy-annotation`.\n\n| old | new |\n|---|---|\n")
+	for _, a := range transformer.Annotations() {
+		for _, former := range a.Former {
+			fmt.Fprintf(&b, "| `%s` | `%s` |\n", former, a.Name)
+		}
+	}
+	return b.String()
+}
+
+func configuration() string {
+	var b strings.Builder
+	b.WriteString(generated + "# Configuration\n\nThe same names hold everywhere: in a functionConfig of kind `" + fn.ConfigKind + "` (`" + fn.ConfigAPIVersion + "`) under `spec`,\n" +
+		"in a ConfigMap under `data`, in a file given with `--config`, and after `--set`. A list is a YAML list under `spec`, and\n" +
+		"comma-separated elsewhere. `tapedeck schema` prints the JSON Schema ([tapedeck.schema.json](tapedeck.schema.json)).\n\n" +
+		"```yaml\napiVersion: " + fn.ConfigAPIVersion + "\nkind: " + fn.ConfigKind + "\nmetadata:\n  name: capture\nspec:\n  image: registry.example/tapedeck:v1\n  strict: true\n  defaults:\n    proxy-type: dual\n    proxy-protocol: tcp:http\n```\n\n" +
+		"| option | allowed | default | what it does |\n|---|---|---|---|\n")
+	for _, o := range transformer.Options() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", o.Name, cell(allowed(o.Kind)), code(o.Default), cell(o.Doc))
+	}
+	b.WriteString("| `defaults` | [annotations](annotations.md), by name without prefix | – | Annotations for every workload that asks for the sidecar and does not set them itself. In a ConfigMap and after `--set` they stand beside the options. |\n")
+	return b.String()
+}
+
+func reasonCodes() string {
+	var b strings.Builder
+	b.WriteString(generated + "# Reason codes\n\nEvery result carries its code in `tags.code`. Codes are stable; sentences may change. The severity of a *skip* is a warning,\nand an error with the option `strict`.\n\n" +
+		"| code | severity | what happened | what to do |\n|---|---|---|---|\n")
+	reasons := transformer.Reasons()
+	var codes []string
+	for c := range reasons {
+		codes = append(codes, string(c))
+	}
+	rank := map[transformer.Severity]int{transformer.Error: 0, transformer.Warning: 1, transformer.Info: 2}
+	sort.Slice(codes, func(i, j int) bool {
+		a, b := reasons[transformer.Code(codes[i])], reasons[transformer.Code(codes[j])]
+		if a.Severity != b.Severity {
+			return rank[a.Severity] < rank[b.Severity]
+		}
+		return codes[i] < codes[j]
+	})
+	for _, c := range codes {
+		r := reasons[transformer.Code(c)]
+		severity := string(r.Severity)
+		if r.Skip {
+			severity = "skip"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c, severity, cell(r.Sentence), cell(r.Help))
+	}
+	return b.String()
+}
+
+func environment() string {
+	var b strings.Builder
+	b.WriteString(generated + "# Environment of the sidecar\n\nWhat `tapedeck proxy` reads. The renderer writes these; by hand they work the same.\n\n| variable | default | what it does |\n|---|---|---|\n")
+	for _, e := range contract.Envs() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", e.Name, code(e.Default), cell(e.Doc))
+	}
+	return b.String()
+}
+
+func trust() string {
+	var b strings.Builder
+	b.WriteString(generated + "# Trust variables\n\nWith `tls-out` the application's containers get these, unless they set them already. A variable that replaces the runtime's\nroots names a bundle that holds the public roots too, so connections past the proxy verify as before.\n\n| variable | value | read by | effect |\n|---|---|---|---|\n")
+	for _, v := range transformer.TrustVariables() {
+		effect := "replaces the roots"
+		if v.Adds {
+			effect = "adds to the roots"
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", v.Name, v.Value, cell(v.Runtimes), effect)
+	}
+	b.WriteString("\nJava reads no such variable. `SPEEDSCALE_JAVA_OPTS` holds the truststore's flags for start scripts; the annotation\n`tls-java-tool-options` adds them to `JAVA_TOOL_OPTIONS`, which every JVM reads.\n")
+	return b.String()
+}
+
+func schema() string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(fn.Schema()); err != nil {
+		panic(err)
+	}
+	return b.String()
+}
