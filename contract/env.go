@@ -31,8 +31,11 @@ const (
 	EnvTLSMutualPrivateKey = "TLS_MUTUAL_PRIVATE_KEY"
 	EnvTLSCertDir          = "TLS_CERT_DIR"
 	EnvCADir               = "TAPEDECK_CA_DIR"
+	EnvUpstreamCA          = "TAPEDECK_UPSTREAM_CA"
 
 	EnvSink           = "TAPEDECK_SINK"
+	EnvTapMemory      = "TAPEDECK_TAP_MEMORY"
+	EnvDrain          = "TAPEDECK_DRAIN"
 	EnvLogLevel       = "LOG_LEVEL"
 	EnvPrometheusPort = "PROMETHEUS_PORT"
 
@@ -80,7 +83,10 @@ func Envs() []Env {
 		{EnvTLSMutualPrivateKey, "", "File with the client certificate's private key, PEM."},
 		{EnvTLSCertDir, TrustDir, "Directory into which the sidecar writes the trust files that the application reads."},
 		{EnvCADir, CADir, "Directory with the CA's `tls.crt` and `tls.key`."},
+		{EnvUpstreamCA, "", "File with further roots, PEM, that upstreams are verified against beside the public and the system's ones."},
 		{EnvSink, DefaultSink, "Where recordings go, as a URL: `file:///directory`."},
+		{EnvTapMemory, "16Mi", "Bound on the copied traffic that waits to be recorded, in bytes or with Ki, Mi, Gi; what does not fit is dropped from the recording and counted."},
+		{EnvDrain, "25s", "How long in-flight connections may take to finish after SIGTERM; less than the pod's terminationGracePeriodSeconds."},
 		{EnvLogLevel, "info", "Log level: `debug`, `info`, `warn` or `error`."},
 		{EnvPrometheusPort, "", "Port that serves `/metrics` on the pod's address, for scraping; unset: on the loopback admin port only."},
 		{EnvUpstreamHTTPProxy, "", "Proxy that plain HTTP is chained to: what the application had in this variable."},

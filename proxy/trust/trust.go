@@ -1,0 +1,150 @@
+// Package trust writes the files by which the application trusts the sidecar's
+// CA, and holds the roots by which the sidecar trusts upstreams.
+//
+//	ca-bundle.crt  public roots, given roots and the CA: replaces a runtime's roots
+//	tls.crt        the CA alone: adds to a runtime's roots
+//	cacerts.p12    the same as ca-bundle.crt, PKCS#12, for Java
+//
+// Certificates only: a key is never written. The package imports x509roots,
+// go-pkcs12, contract and the standard library.
+package trust
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Roots are the certificates that upstreams are verified against.
+type Roots struct {
+	pool  *x509.CertPool
+	certs []*x509.Certificate // what can be written: the system's pool can't be listed
+}
+
+// Load gathers the system's roots, Mozilla's public roots and those of a PEM
+// file, which may be "".
+func Load(file string) (*Roots, error) {
+	r := &Roots{}
+	var err error
+	if r.pool, err = x509.SystemCertPool(); err != nil {
+		r.pool = x509.NewCertPool() // an image without certificates
+	}
+	for root := range bundle.Roots() {
+		cert, err := x509.ParseCertificate(root.Certificate)
+		if err != nil {
+			continue // one root less is better than no proxy
+		}
+		if root.Constraint == nil {
+			r.pool.AddCert(cert)
+		} else {
+			r.pool.AddCertWithConstraint(cert, root.Constraint)
+		}
+		r.certs = append(r.certs, cert)
+	}
+	if file == "" {
+		return r, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read roots: %w", err)
+	}
+	given, err := parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("read roots from %s: %w", file, err)
+	}
+	for _, cert := range given {
+		r.pool.AddCert(cert)
+	}
+	r.certs = append(r.certs, given...)
+	return r, nil
+}
+
+// parse reads the certificates of a PEM file, of which there must be one.
+func parse(text []byte) (certs []*x509.Certificate, err error) {
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("no PEM block CERTIFICATE in it")
+	}
+	return certs, nil
+}
+
+// Pool returns the roots for verifying.
+func (r *Roots) Pool() *x509.CertPool { return r.pool }
+
+// Write writes the trust files into dir, which must exist, each at once: a
+// reader sees the old file or the new one. Without a CA there is no tls.crt,
+// and the others hold the roots alone, so that an application whose environment
+// names them still trusts what it did.
+func (r *Roots) Write(dir string, ca *x509.Certificate) error {
+	if info, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("write trust files: %w", err)
+	} else if !info.IsDir() {
+		return fmt.Errorf("write trust files: %s is not a directory: %w", dir, fs.ErrInvalid)
+	}
+	all := r.certs
+	if ca != nil {
+		all = append([]*x509.Certificate{ca}, all...)
+		if err := replace(dir, contract.CACert, encode(ca)); err != nil {
+			return err
+		}
+	}
+	if err := replace(dir, contract.CABundle, encode(all...)); err != nil {
+		return err
+	}
+	store, err := pkcs12.Modern.EncodeTrustStore(all, contract.TrustStorePassword)
+	if err != nil {
+		return fmt.Errorf("encode truststore: %w", err)
+	}
+	return replace(dir, contract.TrustStore, store)
+}
+
+func encode(certs ...*x509.Certificate) []byte {
+	var b bytes.Buffer
+	for _, c := range certs {
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}) // a Buffer takes all
+	}
+	return b.Bytes()
+}
+
+// replace writes the file that the contract has at path, but in dir. Everyone
+// in the pod may read it, under whatever user.
+func replace(dir, path string, content []byte) error {
+	name := filepath.Join(dir, filepath.Base(path))
+	tmp, err := os.CreateTemp(dir, ".tapedeck-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	_, err = tmp.Write(content)
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
