@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -24,6 +25,7 @@ type renderFlags struct {
 	strict bool
 	report string
 	diff   bool
+	colour string
 	quiet  bool
 }
 
@@ -47,6 +49,8 @@ does not show what a post-renderer writes to standard error.`,
 	}
 	flags.register(cmd)
 	cmd.Flags().BoolVar(&flags.diff, "diff", false, "show what changes, as a unified diff, instead of writing the manifests")
+	cmd.Flags().StringVar(&flags.colour, "color", "auto", "colour the diff: `auto`, always or never")
+	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -103,6 +107,9 @@ func completeOptions(_ *cobra.Command, _ []string, typed string) ([]string, cobr
 
 // run renders the sources and writes the output, the report and the exit code.
 func (f *renderFlags) run(cmd *cobra.Command, args []string) error {
+	if allowed := []string{"", "auto", "always", "never"}; !slices.Contains(allowed, f.colour) {
+		return fmt.Errorf("flag --color: found %q, allowed: auto, always or never", f.colour)
+	}
 	cfg, err := f.load()
 	if err != nil {
 		return err
@@ -119,7 +126,7 @@ func (f *renderFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if f.diff && out != nil {
-		out = []byte(colourDiff(diff(sources, out), isTerminal(cmd.OutOrStdout())))
+		out = []byte(colourDiff(diff(sources, out), f.coloured(cmd.OutOrStdout())))
 	}
 	if _, err := cmd.OutOrStdout().Write(out); err != nil {
 		return fmt.Errorf("write standard output: %w", err)
@@ -128,6 +135,17 @@ func (f *renderFlags) run(cmd *cobra.Command, args []string) error {
 		return exitError(1)
 	}
 	return nil
+}
+
+// coloured tells whether a diff is to be coloured; https://no-color.org holds.
+func (f *renderFlags) coloured(stdout io.Writer) bool {
+	switch f.colour {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	return os.Getenv("NO_COLOR") == "" && isTerminal(stdout)
 }
 
 // load reads the configuration: defaults, then the file, then --set, then
@@ -235,7 +253,13 @@ func readSources(stdin io.Reader, args []string) ([]fn.Source, error) {
 	return sources, nil
 }
 
+// isManifest tells whether a file of a directory is read: YAML and JSON, but
+// not what only kustomize reads.
 func isManifest(path string) bool {
+	switch filepath.Base(path) {
+	case "kustomization.yaml", "kustomization.yml":
+		return false
+	}
 	switch filepath.Ext(path) {
 	case ".yaml", ".yml", ".json":
 		return true
