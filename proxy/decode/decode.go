@@ -21,6 +21,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/decode/http1"
+	"github.com/tapedeck/tapedeck/proxy/decode/http2"
 	"github.com/tapedeck/tapedeck/proxy/decode/opaque"
 	"github.com/tapedeck/tapedeck/proxy/decode/websocket"
 	"github.com/tapedeck/tapedeck/proxy/tap"
@@ -31,6 +32,7 @@ import (
 // the last entry takes what nobody else wants.
 func protocols() []codec.Protocol {
 	return []codec.Protocol{
+		http2.Protocol(),
 		http1.Protocol(),
 		websocket.Protocol(),
 		opaque.Protocol(),

@@ -198,7 +198,7 @@ func TestCases(t *testing.T) {
 			for _, l := range s.lines {
 				longest = max(longest, len(l.data))
 			}
-			for i := 1; i < longest; i += 1 + longest/1000 {
+			for i := 1; i < longest; i += 1 + longest/500*10 {
 				same(fmt.Sprint("at ", i), at(i))
 			}
 			for seed := range uint64(50) {

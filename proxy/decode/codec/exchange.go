@@ -81,7 +81,8 @@ func (x *Exchange) End(at time.Time) {
 	x.Release()
 }
 
-// Release gives the exchange up without writing it.
+// Release gives the exchange up without writing it. Its slices are kept for
+// the next one.
 func (x *Exchange) Release() {
 	env := x.env
 	env.links.close(x)
@@ -92,17 +93,16 @@ func (x *Exchange) Release() {
 	clear(x.own)
 	clear(x.http.Req.Headers)
 	clear(x.http.Res.Headers)
-	fresh := Exchange{
-		Exchange: recording.Exchange{Tags: x.Tags[:0]},
-		Request:  Body{buf: x.Request.buf},
-		Response: Body{buf: x.Response.buf},
-		own:      x.own[:0],
-	}
-	fresh.talk.arena.buf = x.talk.arena.buf
-	fresh.talk.Messages, fresh.talk.ends = x.talk.Messages[:0], x.talk.ends[:0]
-	fresh.http.Req.Headers = x.http.Req.Headers[:0]
-	fresh.http.Res.Headers = x.http.Res.Headers[:0]
-	*x = fresh
+	clear(x.talk.Messages)
+	tags, own := x.Tags[:0], x.own[:0]
+	asked, answered := x.http.Req.Headers[:0], x.http.Res.Headers[:0]
+	request, response, arena := x.Request.buf, x.Response.buf, x.talk.arena.buf
+	messages, ends := x.talk.Messages[:0], x.talk.ends[:0]
+	*x = Exchange{}
+	x.Tags, x.own = tags, own
+	x.http.Req.Headers, x.http.Res.Headers = asked, answered
+	x.Request.buf, x.Response.buf, x.talk.arena.buf = request, response, arena
+	x.talk.Messages, x.talk.ends = messages, ends
 	env.pool.Put(x)
 }
 

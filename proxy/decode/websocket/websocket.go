@@ -181,8 +181,12 @@ func (c *conn) Gap(from tap.Side, n int64) error {
 // Close implements [codec.Decoder].
 func (c *conn) Close(at time.Time) {
 	for i := range c.sides {
-		if s := &c.sides[i]; s.opened || s.have > 0 {
+		s := &c.sides[i]
+		if s.have > 0 {
 			c.x.Incomplete = codec.Cut
+		}
+		if s.opened {
+			c.x.Say(tap.Side(i), at, s.message, s.body.Bytes(), s.body.Size()+s.left)
 		}
 	}
 	c.x.End(at)

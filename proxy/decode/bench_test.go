@@ -1,0 +1,82 @@
+package decode
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// typical is an exchange as meshes carry them: Envoy's headers in lower case,
+// 200 bytes of JSON.
+var (
+	typicalRequest = "GET /api/v1/cart/items?user=4711 HTTP/1.1\r\nhost: cart.shop.svc.cluster.local:8080\r\n" +
+		"user-agent: Go-http-client/1.1\r\naccept: application/json\r\naccept-encoding: gzip\r\n" +
+		"x-forwarded-proto: http\r\nx-request-id: 5b1c0a6e-9d7e-4e0b-8a53-4f6c2c7d9b10\r\n" +
+		"x-forwarded-client-cert: By=spiffe://cluster.local/ns/shop/sa/cart;Hash=0a1b2c3d;Subject=\"\";URI=spiffe://cluster.local/ns/shop/sa/frontend\r\n" +
+		"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n"
+	typicalAnswer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Sun, 22 Nov 2026 20:15:00 GMT\r\nContent-Length: 200\r\n\r\n" +
+		`{"items":[{"id":"6E92ZMYYFZ","name":"Mug","quantity":2,"price":{"currency":"EUR","units":8,"nanos":990000000}},{"id":"L9ECAV7KIM","name":"Terrarium","quantity":1,"price":{"currency":"EUR","units":3}}]}`[:200]
+)
+
+func typicalFlow() *tap.Flow {
+	return &tap.Flow{ID: 12, Direction: tap.In, Via: tap.ViaTCP, Started: epoch, Host: "localhost", Port: 8080,
+		Client: netip.MustParseAddrPort("127.0.0.1:49280"), Server: netip.MustParseAddrPort("127.0.0.1:8080")}
+}
+
+func typicalConfig() Config {
+	return Config{Origin: codec.Origin{Cluster: "prod", Namespace: "shop", Service: "cart", Tags: recording.Tags{
+		{Name: "captureMode", Value: "proxy"}, {Name: "k8sAppLabel", Value: "cart"}, {Name: "k8sAppPodName", Value: "cart-7d4b9-x2x"},
+		{Name: "k8sAppPodNamespace", Value: "shop"}, {Name: "proxyType", Value: "dual"}, {Name: "proxyProtocol", Value: "tcp:http"},
+		{Name: "proxyVersion", Value: "v0.1.0"}, {Name: "reverseProxyHost", Value: "localhost"}, {Name: "reverseProxyPort", Value: "8080"},
+		{Name: "source", Value: "tapedeck"},
+	}}}
+}
+
+// An HTTP/1 exchange costs three allocations: its two heads, and the numbers
+// among its tags.
+func TestAllocationsPerExchange(t *testing.T) {
+	d := New(typicalConfig(), recording.Discard{})
+	r := d.Open(typicalFlow())
+	request, answer := []byte(typicalRequest), []byte(typicalAnswer)
+	n := testing.AllocsPerRun(1000, func() {
+		r.Data(tap.FromClient, epoch, request)
+		r.Data(tap.FromServer, epoch, answer)
+	})
+	if n > 3 {
+		t.Errorf("%v allocations, want at most 3", n)
+	}
+	if s := d.Stats(); s.Exchanges < 1000 || s.Incomplete+s.Truncated > 0 || len(s.Failed) > 0 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func BenchmarkHTTP1(b *testing.B) {
+	for _, to := range []string{"discard", "directory"} {
+		b.Run(to, func(b *testing.B) {
+			var sink recording.Sink = recording.Discard{}
+			if to == "directory" {
+				r, err := recording.Open(b.TempDir(), recording.Options{QueueBytes: 64 << 20})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer func() {
+					r.Close(b.Context())
+					s := r.Stats()
+					b.ReportMetric(float64(s.Total())/float64(b.N), "dropped/op")
+				}()
+				sink = r
+			}
+			reader := New(typicalConfig(), sink).Open(typicalFlow())
+			request, answer := []byte(typicalRequest), []byte(typicalAnswer)
+			b.SetBytes(int64(len(request) + len(answer)))
+			b.ReportAllocs()
+			for b.Loop() {
+				reader.Data(tap.FromClient, epoch, request)
+				reader.Data(tap.FromServer, epoch, answer)
+			}
+		})
+	}
+}

@@ -1,0 +1,287 @@
+package http2
+
+import (
+	"encoding/binary"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+const headLen = 9 // of a frame
+
+// half parses the frames that one side sends.
+type half struct {
+	*conn
+	side    tap.Side
+	now     time.Time
+	preface int // bytes of it that are still to come
+
+	head [headLen]byte // of the frame, as far as it was seen
+	have int
+	// of the frame whose payload is being read:
+	kind    http2.FrameType
+	flags   http2.Flags
+	id      uint32
+	left    int // of the payload
+	pad     int // of left, at the end of DATA; -1: its length is still to come
+	payload codec.Body
+
+	hpack  *hpack.Decoder
+	list   recording.Headers // decoded of the block
+	pseudo pseudo
+	weight int    // of the list, in bytes
+	block  uint32 // stream whose header block goes on; 0: none
+	opens  uint32 // stream that the block opens or ends
+	ends   bool   // with the block, the side's half of the stream ends
+}
+
+// pseudo are the pseudo-header fields (RFC 9113, section 8.3).
+type pseudo struct{ method, path, authority, status string }
+
+func (h *half) init(c *conn, side tap.Side) {
+	h.conn, h.side = c, side
+	h.hpack = hpack.NewDecoder(4096, h.field)
+	h.hpack.SetMaxStringLength(c.env.Limits.Head)
+}
+
+// read takes some of p, at least a byte, and returns how much.
+func (h *half) read(p []byte) (n int, err error) {
+	switch {
+	case h.preface > 0:
+		n = min(h.preface, len(p))
+		at := len(http2.ClientPreface) - h.preface
+		if string(p[:n]) != http2.ClientPreface[at:at+n] {
+			return 0, errPreface
+		}
+		h.preface -= n
+		return n, nil
+	case h.have < headLen:
+		n = copy(h.head[h.have:], p)
+		h.have += n
+		if h.have == headLen {
+			err = h.open()
+		}
+		return n, err
+	case h.kind == http2.FrameData:
+		return h.readData(p)
+	default:
+		return h.readFrame(p)
+	}
+}
+
+// open begins a frame. One without payload is over at once.
+func (h *half) open() error {
+	h.left = int(h.head[0])<<16 | int(h.head[1])<<8 | int(h.head[2])
+	h.kind, h.flags = http2.FrameType(h.head[3]), http2.Flags(h.head[4])
+	h.id = binary.BigEndian.Uint32(h.head[5:]) & (1<<31 - 1)
+	if h.block != 0 && (h.kind != http2.FrameContinuation || h.id != h.block) {
+		return errOrder
+	}
+	if h.block == 0 && h.kind == http2.FrameContinuation {
+		return errOrder
+	}
+	h.pad = 0
+	if h.kind == http2.FrameData && h.flags.Has(http2.FlagDataPadded) {
+		if h.left == 0 {
+			return errFrame
+		}
+		h.pad = -1
+	}
+	if h.left == 0 {
+		return h.close(nil)
+	}
+	return nil
+}
+
+// readData hands a body on as it comes.
+func (h *half) readData(p []byte) (n int, err error) {
+	if h.pad < 0 {
+		h.pad = int(p[0])
+		h.left--
+		if h.pad > h.left {
+			return 0, errFrame
+		}
+		n = 1
+	} else if content := h.left - h.pad; content > 0 {
+		n = min(content, len(p))
+		h.data(h.side, h.id, p[:n], h.now)
+		h.left -= n
+	} else {
+		n = min(h.left, len(p))
+		h.left -= n
+		h.pad -= n
+	}
+	if h.left == 0 {
+		err = h.close(nil)
+	}
+	return n, err
+}
+
+// readFrame collects the payload of any other frame, if it matters.
+func (h *half) readFrame(p []byte) (n int, err error) {
+	n = min(h.left, len(p))
+	p = p[:n]
+	h.left -= n
+	switch h.kind {
+	case http2.FrameHeaders, http2.FrameContinuation, http2.FramePushPromise,
+		http2.FrameSettings, http2.FrameRSTStream, http2.FrameGoAway:
+	default:
+		p = nil
+	}
+	if have := len(h.payload.Bytes()); h.left > 0 || have > 0 {
+		if have+len(p) > h.env.Limits.Head || !h.payload.Append(h.env, p) {
+			return 0, errLarge
+		}
+		p = h.payload.Bytes()
+	}
+	if h.left > 0 {
+		return n, nil
+	}
+	err = h.close(p)
+	h.payload.Reset(h.env)
+	return n, err
+}
+
+// close ends the frame; p is its payload, unless that is of no interest.
+func (h *half) close(p []byte) error {
+	h.have = 0
+	switch h.kind {
+	case http2.FrameData:
+		if s := h.streams[h.id]; s != nil && h.flags.Has(http2.FlagDataEndStream) {
+			h.endSide(h.side, h.id, s, h.now)
+		}
+	case http2.FrameHeaders:
+		h.opens, h.ends = h.id, h.flags.Has(http2.FlagHeadersEndStream)
+		skip := 0
+		if h.flags.Has(http2.FlagHeadersPriority) {
+			skip = 5
+		}
+		return h.fragment(p, skip, h.flags.Has(http2.FlagHeadersPadded))
+	case http2.FramePushPromise:
+		if len(p) < 4 {
+			return errFrame
+		}
+		padded := h.flags.Has(http2.FlagPushPromisePadded)
+		promised := p
+		if padded {
+			promised = p[1:]
+		}
+		if len(promised) < 4 {
+			return errFrame
+		}
+		h.opens, h.ends = binary.BigEndian.Uint32(promised)&(1<<31-1), true
+		return h.fragment(p, 4, padded)
+	case http2.FrameContinuation:
+		return h.fragment(p, 0, false)
+	case http2.FrameSettings:
+		return h.settings(h.side, p)
+	case http2.FrameRSTStream:
+		if len(p) != 4 {
+			return errFrame
+		}
+		h.reset(h.side, h.id, http2.ErrCode(binary.BigEndian.Uint32(p)), h.now)
+	case http2.FrameGoAway:
+		if len(p) < 8 {
+			return errFrame
+		}
+		if h.side == tap.FromServer {
+			h.goAway(binary.BigEndian.Uint32(p)&(1<<31-1), http2.ErrCode(binary.BigEndian.Uint32(p[4:])), h.now)
+		}
+	}
+	return nil
+}
+
+// fragment takes a part of a header block, with skip bytes before it.
+func (h *half) fragment(p []byte, skip int, padded bool) error {
+	if padded {
+		if len(p) == 0 || int(p[0]) > len(p)-1 {
+			return errFrame
+		}
+		p = p[1 : len(p)-int(p[0])]
+	}
+	if len(p) < skip {
+		return errFrame
+	}
+	p = p[skip:]
+	if h.block == 0 {
+		h.list, h.pseudo, h.weight = h.list[:0], pseudo{}, 0
+	}
+	h.block = h.id
+	if _, err := h.hpack.Write(p); err != nil {
+		return errBlock
+	}
+	if h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers {
+		return errLarge
+	}
+	if !h.flags.Has(http2.FlagHeadersEndHeaders) { // the same bit in all three frames
+		return nil
+	}
+	if h.hpack.Close() != nil {
+		return errBlock
+	}
+	h.block = 0
+	return h.complete()
+}
+
+// complete takes the decoded block.
+func (h *half) complete() error {
+	if h.kind == http2.FramePushPromise || h.opens%2 == 0 && h.opens > h.newest {
+		// A promised request, though the server sends it.
+		if s := h.create(h.opens, h.now); s != nil {
+			s.x.SetTag("push", "true")
+		}
+		h.fields(tap.FromClient, h.opens, h.list, &h.pseudo, true, h.now)
+	} else {
+		h.fields(h.side, h.opens, h.list, &h.pseudo, h.ends, h.now)
+	}
+	clear(h.list)
+	return nil
+}
+
+// field takes a decoded field from HPACK.
+func (h *half) field(f hpack.HeaderField) {
+	h.weight += len(f.Name) + len(f.Value) + 32
+	if h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers {
+		return // fragment will tell
+	}
+	switch f.Name {
+	case ":method":
+		h.pseudo.method = f.Value
+	case ":path":
+		h.pseudo.path = f.Value
+	case ":authority":
+		h.pseudo.authority = f.Value
+	case ":status":
+		h.pseudo.status = f.Value
+	default:
+		if f.Name != "" && f.Name[0] != ':' {
+			h.list = append(h.list, recording.Header{Name: codec.CanonicalName(f.Name), Value: f.Value})
+		}
+	}
+}
+
+// skip goes over n lost bytes.
+func (h *half) skip(n int64) error {
+	content := int64(h.left - h.pad)
+	if h.have < headLen || h.kind != http2.FrameData || h.pad < 0 || n > content {
+		return errGap
+	}
+	h.left -= int(n)
+	if s := h.streams[h.id]; s != nil {
+		s.x.Incomplete = codec.Lost
+		if s.grpc {
+			s.sides[h.side].lose(s.x, h.side, n)
+		} else {
+			body(s.x, h.side).Lose(n)
+		}
+	}
+	if h.left == 0 {
+		return h.close(nil)
+	}
+	return nil
+}

@@ -1,0 +1,292 @@
+// Package http2 decodes HTTP/2 (RFC 9113), by prior knowledge, by ALPN and by
+// upgrade from HTTP/1, and gRPC on it.
+//
+//	bytes ─▶ half: frames ─▶ HEADERS, CONTINUATION ─▶ HPACK ─┐
+//	                    └──▶ DATA ─▶ body, or gRPC messages ─┴─▶ stream ─▶ exchange
+//
+// Each side has its own half; what they share is the table of open streams.
+package http2
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Protocol is the table's entry.
+func Protocol() codec.Protocol {
+	return codec.Protocol{Name: "http2", Detect: detect, New: newConn}
+}
+
+func detect(_ *tap.Flow, first []byte) codec.Verdict {
+	switch {
+	case bytes.HasPrefix(first, []byte(http2.ClientPreface)):
+		return codec.Yes
+	case bytes.HasPrefix([]byte(http2.ClientPreface), first):
+		return codec.Maybe
+	}
+	return codec.No
+}
+
+// maxTable bounds what a peer may make an HPACK table hold.
+const maxTable = 64 << 10
+
+var (
+	errPreface = errors.New("preface is malformed")
+	errFrame   = errors.New("frame is malformed")
+	errBlock   = errors.New("header block is malformed")
+	errOrder   = errors.New("header block is interrupted")
+	errLarge   = errors.New("frame or header block is too large")
+	errGap     = errors.New("bytes lost outside of a body")
+)
+
+// conn is the decoder of one connection.
+type conn struct {
+	env     *codec.Env
+	sides   [2]half
+	streams map[uint32]*stream
+	newest  uint32 // id of a client's stream
+}
+
+// newConn takes over x, if there is one, as the upgraded request: stream 1.
+func newConn(env *codec.Env, x *codec.Exchange) codec.Decoder {
+	c := &conn{env: env, streams: make(map[uint32]*stream)}
+	for side := range c.sides {
+		c.sides[side].init(c, tap.Side(side))
+	}
+	c.sides[tap.FromClient].preface = len(http2.ClientPreface)
+	if x != nil {
+		if settings, err := base64.RawURLEncoding.DecodeString(x.HTTP.Req.Headers.Get("Http2-Settings")); err == nil {
+			c.settings(tap.FromClient, settings) // malformed ones change nothing
+		}
+		x.SetTag("upgrade", "h2c")
+		r := &x.HTTP.Res
+		r.StatusCode, r.StatusMessage, r.Headers = 0, "", r.Headers[:0]
+		x.Empty(&x.Response)
+		x.ResponseDone, x.Answered = false, time.Time{}
+		s := &stream{x: x}
+		s.sides[tap.FromClient].opened = true
+		s.sides[tap.FromClient].ended = x.RequestDone
+		c.streams[1], c.newest = s, 1
+	}
+	return c
+}
+
+// Data implements [codec.Decoder].
+func (c *conn) Data(side tap.Side, at time.Time, p []byte) error {
+	h := &c.sides[side]
+	h.now = at
+	for len(p) > 0 {
+		n, err := h.read(p)
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// Gap implements [codec.Decoder]: a hole in a body is a hole; anywhere else
+// frames, and the state of HPACK, are lost.
+func (c *conn) Gap(side tap.Side, n int64) error { return c.sides[side].skip(n) }
+
+// Close implements [codec.Decoder].
+func (c *conn) Close(at time.Time) {
+	for _, id := range c.open() {
+		c.unfinished(id, c.streams[id], at)
+	}
+	for i := range c.sides {
+		c.sides[i].payload.Reset(c.env)
+	}
+}
+
+// unfinished ends a stream that the end of the connection ends.
+func (c *conn) unfinished(id uint32, s *stream, at time.Time) {
+	switch {
+	case s.x.Incomplete != "":
+	case s.sides[tap.FromClient].ended && s.x.HTTP.Res.StatusCode == 0:
+		s.x.Incomplete = codec.NoAnswer
+	default:
+		s.x.Incomplete = codec.Cut
+	}
+	c.end(id, s, at)
+}
+
+// end writes the stream's exchange.
+func (c *conn) end(id uint32, s *stream, at time.Time) {
+	delete(c.streams, id)
+	if s.grpc {
+		for side := range s.sides {
+			s.sides[side].stop(s.x, tap.Side(side), at)
+		}
+		if status := s.x.HTTP.Res.Headers.Get("Grpc-Status"); status != "" {
+			s.x.Status = status
+		}
+	}
+	s.x.End(at)
+}
+
+// stream is one request and its answer.
+type stream struct {
+	x     *codec.Exchange
+	grpc  bool
+	sides [2]struct {
+		opened bool // its header list has been seen: another one is trailers
+		ended  bool
+		messages
+	}
+}
+
+// open lists the streams in order. It may not cost more than there are
+// streams: their numbers are the peer's to choose.
+func (c *conn) open() []uint32 { return slices.Sorted(maps.Keys(c.streams)) }
+
+// request gets the stream for a header list of the client.
+func (c *conn) request(id uint32, at time.Time) *stream {
+	if s := c.streams[id]; s != nil {
+		return s
+	}
+	if id <= c.newest {
+		return nil // of a stream that is over
+	}
+	return c.create(id, at)
+}
+
+func (c *conn) create(id uint32, at time.Time) *stream {
+	c.newest = max(c.newest, id)
+	if len(c.streams) >= c.env.Limits.Streams {
+		c.env.Counters.Ignored.Add(1)
+		return nil
+	}
+	s := &stream{x: c.env.Begin(at)}
+	s.x.UseHTTP().Req.Version = "2.0"
+	c.streams[id] = s
+	return s
+}
+
+// fields takes a header list.
+func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *pseudo, end bool, at time.Time) {
+	s := c.streams[id]
+	if side == tap.FromClient {
+		s = c.request(id, at)
+	}
+	if s == nil {
+		return
+	}
+	part := &s.sides[side]
+	h := s.x.HTTP
+	switch {
+	case part.opened && side == tap.FromClient:
+		h.Req.Headers = append(h.Req.Headers, list...)
+	case part.opened:
+		h.Res.Headers = append(h.Res.Headers, list...)
+	case side == tap.FromClient:
+		part.opened = true
+		h.Req.Headers = append(h.Req.Headers, list...)
+		h.Req.Method, h.Req.URI, h.Req.Host = pseudo.method, pseudo.path, pseudo.authority
+		if h.Req.Host == "" {
+			h.Req.Host = h.Req.Headers.Get("Host")
+		}
+		if isGRPC(h.Req.Headers.Get("Content-Type")) {
+			s.grpc = true
+			s.x.Converse(recording.GRPC)
+		}
+		s.x.Opened()
+	case len(pseudo.status) == 3 && pseudo.status[0] == '1': // an interim answer
+		s.x.SetTag("interim", pseudo.status)
+	default:
+		part.opened = true
+		s.x.Answered = at
+		h.Res.StatusCode, _ = strconv.Atoi(pseudo.status)
+		h.Res.StatusMessage = pseudo.status + " " + http.StatusText(h.Res.StatusCode)
+		h.Res.Headers = append(h.Res.Headers, list...)
+	}
+	if end {
+		c.endSide(side, id, s, at)
+	}
+}
+
+// endSide is reached with a frame that has END_STREAM.
+func (c *conn) endSide(side tap.Side, id uint32, s *stream, at time.Time) {
+	part := &s.sides[side]
+	if part.ended {
+		return
+	}
+	part.ended = true
+	if side == tap.FromClient {
+		s.x.Asked = at
+	}
+	if s.sides[tap.FromClient].ended && s.sides[tap.FromServer].ended {
+		c.end(id, s, at)
+	}
+}
+
+// data takes some of a DATA frame's content.
+func (c *conn) data(side tap.Side, id uint32, p []byte, at time.Time) {
+	s := c.streams[id]
+	switch {
+	case s == nil || s.sides[side].ended:
+	case s.grpc:
+		s.sides[side].read(s.x, side, at, p)
+	default:
+		s.x.Keep(body(s.x, side), p)
+	}
+}
+
+func body(x *codec.Exchange, side tap.Side) *codec.Body {
+	if side == tap.FromServer {
+		return &x.Response
+	}
+	return &x.Request
+}
+
+// reset takes RST_STREAM.
+func (c *conn) reset(side tap.Side, id uint32, code http2.ErrCode, at time.Time) {
+	s := c.streams[id]
+	if s == nil {
+		return
+	}
+	// A server that has answered may spare itself the rest of the request (RFC 9113, section 8.1).
+	if !s.sides[tap.FromServer].ended || code != http2.ErrCodeNo {
+		s.x.Incomplete = codec.Reset
+		s.x.SetTag("reset", side.String()+": "+code.String())
+	}
+	c.end(id, s, at)
+}
+
+// settings takes the SETTINGS of a side: how large a table the other side may use.
+func (c *conn) settings(side tap.Side, p []byte) error {
+	if len(p)%6 != 0 {
+		return errFrame
+	}
+	for ; len(p) > 0; p = p[6:] {
+		if http2.SettingID(binary.BigEndian.Uint16(p)) == http2.SettingHeaderTableSize {
+			size := binary.BigEndian.Uint32(p[2:])
+			c.sides[1-side].hpack.SetAllowedMaxDynamicTableSize(min(size, maxTable))
+		}
+	}
+	return nil
+}
+
+// goAway takes GOAWAY of the server: streams above last were not acted on.
+func (c *conn) goAway(last uint32, code http2.ErrCode, at time.Time) {
+	for _, id := range c.open() {
+		if s := c.streams[id]; id > last && id%2 == 1 {
+			s.x.Incomplete = codec.Reset
+			s.x.SetTag("reset", "server: goaway: "+code.String())
+			c.end(id, s, at)
+		}
+	}
+}
