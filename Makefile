@@ -13,13 +13,16 @@ gobuild  = go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 go test -race,go test)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test e2e bench image plugin fmt lint clean FORCE
+.PHONY: help build demo test e2e bench image plugin fmt lint clean FORCE
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/tapedeck, one static binary.
 	$(gobuild) -o bin/tapedeck ./cmd/tapedeck
+
+demo: build ## Render the example application: a coloured diff and a table of results.
+	@bin/tapedeck render --diff --set image=ghcr.io/tapedeck/tapedeck:v0.1.0 examples/shop/manifests
 
 test: ## Run every test of the module; needs Go alone.
 	$(race) ./...

@@ -122,14 +122,20 @@ func (f *renderFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.reportTo(cmd.ErrOrStderr(), results); err != nil {
-		return err
-	}
 	if f.diff && out != nil {
 		out = []byte(colourDiff(diff(sources, out), f.coloured(cmd.OutOrStdout())))
 	}
 	if _, err := cmd.OutOrStdout().Write(out); err != nil {
 		return fmt.Errorf("write standard output: %w", err)
+	}
+	return f.conclude(cmd.ErrOrStderr(), results)
+}
+
+// conclude writes the report, after the output so that a terminal shows it,
+// and sets the exit code.
+func (f *renderFlags) conclude(stderr io.Writer, results transformer.Results) error {
+	if err := f.reportTo(stderr, results); err != nil {
+		return err
 	}
 	if results.Failed() {
 		return exitError(1)

@@ -24,16 +24,10 @@ func newUninjectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := flags.reportTo(cmd.ErrOrStderr(), results); err != nil {
-				return err
-			}
 			if _, err := cmd.OutOrStdout().Write(out); err != nil {
 				return fmt.Errorf("write standard output: %w", err)
 			}
-			if results.Failed() {
-				return exitError(1)
-			}
-			return nil
+			return flags.conclude(cmd.ErrOrStderr(), results)
 		},
 	}
 	cmd.Flags().StringVar(&flags.report, "report", "", "also write the report to `FILE`: text, or JSON where it ends in .json")

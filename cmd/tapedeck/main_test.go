@@ -1,0 +1,57 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "rewrite the wanted output in testdata and examples")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"tapedeck": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScripts runs the command lines of testdata/script, each with the files
+// that it holds.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+	})
+}
+
+// TestShop renders the example application as `make demo` does, and compares
+// with what its README shows.
+func TestShop(t *testing.T) {
+	const shop = "../../examples/shop/"
+	var stdout, stderr bytes.Buffer
+	args := []string{"render", "--diff", "--set", "image=ghcr.io/tapedeck/tapedeck:v0.1.0", shop + "manifests"}
+	if code := run(args, nil, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &stderr)
+	}
+	for name, got := range map[string][]byte{
+		"diff.patch": stdout.Bytes(),
+		"report.txt": bytes.ReplaceAll(stderr.Bytes(), []byte(shop), nil),
+	} {
+		golden := shop + "expected/" + name
+		if *update {
+			if err := os.WriteFile(golden, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", golden, diff)
+		}
+	}
+}
