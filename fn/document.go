@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -29,8 +30,9 @@ type document struct {
 	items   *yaml.Node
 	objects []*transformer.Object
 
-	edited  bool
-	deleted bool
+	edited      bool
+	deleted     bool
+	reformatted bool // what apply had to do
 	// after are documents to be written behind this one.
 	after []*yaml.Node
 }
@@ -99,10 +101,10 @@ var helmSource = regexp.MustCompile(`(?m)^# Source: (\S.*?)\r?$`)
 // read parses a source into documents. What can't be read is a result for
 // each document concerned; then the documents must not be written.
 func read(src Source) ([]*document, transformer.Results) {
-	var docs []*document
-	var results transformer.Results
+	texts := split(src.Text)
+	docs := make([]*document, len(texts))
 	line := 0
-	for i, text := range split(src.Text) {
+	for i, text := range texts {
 		d := &document{text: text, file: transformer.File{Path: src.Name, Index: i}, line: line}
 		line += bytes.Count(text, []byte("\n"))
 		if src.Name == "" {
@@ -110,10 +112,13 @@ func read(src Source) ([]*document, transformer.Results) {
 				d.file.Path = string(m[1])
 			}
 		}
-		if err := d.parse(); err != nil {
-			results = append(results, d.unreadable(err))
+		docs[i] = d
+	}
+	var results transformer.Results
+	for i, err := range each(docs, (*document).parse) {
+		if err != nil {
+			results = append(results, docs[i].unreadable(err))
 		}
-		docs = append(docs, d)
 	}
 	return docs, results
 }
@@ -157,9 +162,9 @@ func holdsObjects(n *yaml.Node) bool {
 
 // find lists the document's objects: itself, or the items of a List.
 func (d *document) find() {
-	tokens := lazyTokens(d.text, d.have)
+	tokens, aliases := lazyTokens(d.text, d.have), hasAlias(d.have)
 	add := func(n *yaml.Node) {
-		o := &transformer.Object{Node: n, File: d.file, Token: tokens}
+		o := &transformer.Object{Node: n, File: d.file, Token: tokens, Aliases: aliases}
 		if path := firstOf(annotation(n, pathAnnotation), annotation(n, legacyPathAnnotation), annotation(n, helmFilename)); path != "" {
 			o.File = transformer.File{Path: path}
 			o.File.Index, _ = strconv.Atoi(firstOf(annotation(n, indexAnnotation), annotation(n, legacyIndexAnnotation)))
@@ -177,6 +182,10 @@ func (d *document) find() {
 			add(n)
 		}
 	}
+}
+
+func hasAlias(n *yaml.Node) bool {
+	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
 }
 
 // lazyTokens looks up spellings, and reads the text only when one is asked for.

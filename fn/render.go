@@ -3,7 +3,10 @@ package fn
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
@@ -166,46 +169,65 @@ func hooksUnseen(docs []*document) bool {
 
 // write puts the documents together again.
 func write(docs []*document) ([]byte, transformer.Results, error) {
+	for i, err := range each(docs, (*document).apply) {
+		if err != nil {
+			return nil, nil, fmt.Errorf("edit document %d of %s: %w", docs[i].file.Index+1, name(docs[i].file.Path), err)
+		}
+	}
 	var out bytes.Buffer
 	var results transformer.Results
-	size := 0
-	for _, d := range docs {
-		size += len(d.text) + 4096*len(d.after)
-	}
-	out.Grow(size)
 	for _, d := range docs {
 		if d.deleted {
-			if !bytes.HasSuffix(d.text, []byte("\n")) {
+			if lineEnd(d.text) == "" { // it took over the missing line break
 				out.Truncate(out.Len() - len(lineEnd(out.Bytes())))
 			}
 			continue
 		}
-		text := d.text
-		if d.edited {
-			var spellings []splice.Spelling
-			for _, o := range d.objects {
-				for n, token := range o.Spelled {
-					spellings = append(spellings, splice.Spelling{Node: n, Token: token})
-				}
-			}
-			edited, reformatted, err := splice.Apply(d.text, d.have, d.want, spellings...)
-			if err != nil {
-				return nil, results, fmt.Errorf("edit document %d of %s: %w", d.file.Index+1, name(d.file.Path), err)
-			}
-			if reformatted {
-				results = append(results, transformer.NewResult(transformer.CodeReformatted, d.file, "document %d could not be edited line by line and was printed anew; its content is the same", d.file.Index+1))
-			}
-			text = edited
+		if d.reformatted {
+			results = append(results, transformer.NewResult(transformer.CodeReformatted, d.file, "document %d could not be edited line by line and was printed anew; its content is the same", d.file.Index+1))
 		}
 		separate(&out, d)
-		out.Write(text)
+		out.Write(d.text)
 		for _, n := range d.after {
-			if err := writeNew(&out, n, text); err != nil {
+			if err := writeNew(&out, n, d.text); err != nil {
 				return nil, results, err
 			}
 		}
 	}
 	return out.Bytes(), results, nil
+}
+
+// apply carries a document's edit to its text.
+func (d *document) apply() (err error) {
+	if !d.edited || d.deleted {
+		return nil
+	}
+	var spellings []splice.Spelling
+	for _, o := range d.objects {
+		for n, token := range o.Spelled {
+			spellings = append(spellings, splice.Spelling{Node: n, Token: token})
+		}
+	}
+	d.text, d.reformatted, err = splice.Apply(d.text, d.have, d.want, spellings...)
+	return err
+}
+
+// each calls f for every document, on all processors, and returns what each
+// call did: documents are independent, and reading and writing them is most of
+// a render's work.
+func each(docs []*document, f func(*document) error) []error {
+	errs := make([]error, len(docs))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(len(docs), runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(docs)); i = next.Add(1) - 1 {
+				errs[i] = f(docs[i])
+			}
+		})
+	}
+	wg.Wait()
+	return errs
 }
 
 // separate keeps documents of different sources apart where the later one has

@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -12,7 +13,8 @@ type input struct {
 	objects   []*Object
 	byKind    map[string][]*Object
 	workloads []*workload
-	services  map[string][]*service // by namespace
+	services  map[servicePair][]*service
+	version   string // of networking.istio.io, to be written
 
 	// What a render does, so that objects which several workloads concern are
 	// edited by one editor, created under one name, and pointed once.
@@ -25,7 +27,7 @@ type input struct {
 const istioGroup = "networking.istio.io"
 
 func newInput(objects []*Object, cfg *Config) *input {
-	in := &input{cfg: cfg, objects: objects, byKind: map[string][]*Object{}, services: map[string][]*service{},
+	in := &input{cfg: cfg, objects: objects, byKind: map[string][]*Object{}, services: map[servicePair][]*service{},
 		editors: map[*Object]*editor{}, createdNames: map[string]bool{}, servicePointed: map[*yaml.Node]int{}}
 	for _, o := range objects {
 		key := o.group() + "/" + o.kind()
@@ -35,10 +37,12 @@ func newInput(objects []*Object, cfg *Config) *input {
 		}
 		if o.is("", "Service") {
 			if s := asService(o); s != nil {
-				in.services[o.namespace()] = append(in.services[o.namespace()], s)
+				pair := s.pair()
+				in.services[pair] = append(in.services[pair], s)
 			}
 		}
 	}
+	in.version = in.istioVersion()
 	return in
 }
 
@@ -80,6 +84,15 @@ func asService(o *Object) *service {
 	return &service{o, selector}
 }
 
+// servicePair is one label that a Service selects by. Services are indexed by
+// theirs, so that finding a pod's does not look at every Service.
+type servicePair struct{ namespace, key, value string }
+
+func (s *service) pair() servicePair {
+	key := sortedKeys(s.selector)[0]
+	return servicePair{s.namespace(), key, s.selector[key]}
+}
+
 // selects tells whether a label selector matches labels.
 func selects(selector, labels map[string]string) bool {
 	for k, v := range selector {
@@ -90,15 +103,19 @@ func selects(selector, labels map[string]string) bool {
 	return true
 }
 
-// servicesOf returns the Services that select a workload's pods.
+// servicesOf returns the Services that select a workload's pods, in order of
+// their names.
 func (in *input) servicesOf(w *workload) []*service {
 	labels := w.podLabels()
 	var out []*service
-	for _, s := range in.services[w.namespace()] {
-		if selects(s.selector, labels) {
-			out = append(out, s)
+	for key, value := range labels {
+		for _, s := range in.services[servicePair{w.namespace(), key, value}] {
+			if selects(s.selector, labels) {
+				out = append(out, s)
+			}
 		}
 	}
+	slices.SortFunc(out, func(a, b *service) int { return strings.Compare(a.name(), b.name()) })
 	return out
 }
 

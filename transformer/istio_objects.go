@@ -98,7 +98,7 @@ func (in *input) serviceEntry(w *workload) *Object {
 	if len(hosts) == 0 || in.find(istioGroup, "ServiceEntry", in.cfg.Namespace, name) != nil {
 		return nil
 	}
-	return in.create(w, istioGroup+"/"+in.istioVersion(), "ServiceEntry", name, in.cfg.Namespace, mapping(
+	return in.create(w, istioGroup+"/"+in.version, "ServiceEntry", name, in.cfg.Namespace, mapping(
 		"hosts", hosts,
 		"location", "MESH_EXTERNAL",
 		"ports", sequence(mapping("name", "https", "number", 443, "protocol", "TLS")),

@@ -192,7 +192,7 @@ func (in *input) newSidecar(w *workload, listeners []inboundListener) (*Object, 
 		"egress", egress,
 		"outboundTrafficPolicy", policy,
 	)
-	return in.create(w, istioGroup+"/"+in.istioVersion(), "Sidecar", w.name()+"-tapedeck", w.namespace(), spec), results
+	return in.create(w, istioGroup+"/"+in.version, "Sidecar", w.name()+"-tapedeck", w.namespace(), spec), results
 }
 
 // openNamespace adds the collector's namespace to an egress list. Nothing is

@@ -17,6 +17,8 @@ type Object struct {
 	// undo can spell it so again; false for a node that it does not know. It
 	// may be nil.
 	Token func(*yaml.Node) (string, bool)
+	// Aliases tells that the input spells some of Node as aliases.
+	Aliases bool
 	// Spelled holds, after a render, the spelling of values that an undo
 	// restored.
 	Spelled map[*yaml.Node]string

@@ -116,6 +116,9 @@ func (e *editor) finish() {
 // keepAliases records the aliases that were written out because something
 // below them was edited.
 func (e *editor) keepAliases() {
+	if !e.obj.Aliases && len(e.obj.Spelled) == 0 {
+		return
+	}
 	for _, path := range append(sortedKeys(e.log.Add), sortedKeys(e.log.Was)...) {
 		n, at := e.obj.Node, ""
 		for _, step := range splitPath(path) {
