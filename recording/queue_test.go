@@ -30,7 +30,7 @@ func numbered(n int) *Exchange {
 // locations reads back a directory: the locations found, and errors.
 func locations(t *testing.T, dir string) (found []string, errs []error) {
 	t.Helper()
-	for e, err := range All(os.DirFS(dir)) {
+	for e, err := range All(os.DirFS(dir), ".") {
 		if err != nil {
 			errs = append(errs, err)
 			continue

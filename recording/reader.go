@@ -119,14 +119,14 @@ func (r *Reader) readLine() ([]byte, error) {
 	}
 }
 
-// All reads every segment below the root of fsys, in the order of their
+// All reads the segment, or every segment below the directory, that root names in fsys, in the order of their
 // keys, which within one pod is the order of time. It yields an exchange or an
 // error, never both; the error says where it was met, and is followed by what
 // else can be read. A yielded exchange is the consumer's to keep.
-func All(fsys fs.FS) iter.Seq2[*Exchange, error] {
+func All(fsys fs.FS, root string) iter.Seq2[*Exchange, error] {
 	return func(yield func(*Exchange, error) bool) {
-		fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-			if err == nil && (d.IsDir() || !isSegment(name)) {
+		fs.WalkDir(fsys, root, func(name string, d fs.DirEntry, err error) error {
+			if err == nil && (d.IsDir() || name != root && !isSegment(name)) {
 				return nil
 			}
 			if err != nil {

@@ -86,7 +86,7 @@ not json
 {"location":"/2"}
 {"loc`
 	var got []string
-	for e, err := range All(fstest.MapFS{"a/b.jsonl": {Data: []byte(in)}, "a/notes.txt": {Data: []byte("no segment")}}) {
+	for e, err := range All(fstest.MapFS{"a/b.jsonl": {Data: []byte(in)}, "a/notes.txt": {Data: []byte("no segment")}}, ".") {
 		if err != nil {
 			got = append(got, err.Error())
 			if strings.Contains(err.Error(), "torn") != errors.Is(err, ErrTorn) {

@@ -66,6 +66,7 @@ func newRoot() *cobra.Command {
 		newUninjectCommand(),
 		newExplainCommand(),
 		newSchemaCommand(),
+		newInspectCommand(),
 		newVersionCommand(),
 	)
 	return root

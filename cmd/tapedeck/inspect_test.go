@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+func TestInspect(t *testing.T) {
+	dir := t.TempDir()
+	r, err := recording.Open(dir, recording.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, path := range []string{"/cart", "/login"} {
+		e := &recording.Exchange{MsgType: recording.MsgType, UUID: recording.UUID{byte(i + 1)}, Direction: recording.In,
+			L7Protocol: recording.HTTP1, Location: path, Status: "200", NetworkAddress: "shop:80"}
+		if err := r.Write(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	segments, _ := filepath.Glob(filepath.Join(dir, "*", "*", "*", "*", "*.zst"))
+	torn := filepath.Join(t.TempDir(), "torn.jsonl")
+	os.WriteFile(torn, []byte(`{"location":"/whole"}`+"\n"+`{"loc`), 0o600)
+	bad := filepath.Join(t.TempDir(), "bad.jsonl")
+	os.WriteFile(bad, []byte("oops\n"+`{"location":"/behind"}`+"\n"), 0o600)
+
+	for _, c := range []struct {
+		name   string
+		args   []string
+		code   int
+		out    []string // parts of the output
+		not    string
+		stderr string // part of it
+	}{
+		{"lists a directory", []string{dir}, 0, []string{"UUID", "/cart", "/login"}, "", ""},
+		{"lists one segment", segments[:1], 0, []string{"/cart"}, "", ""},
+		{"filters", []string{"--path", "cart", dir}, 0, []string{"/cart"}, "/login", ""},
+		{"writes JSON lines", []string{"-o", "json", dir}, 0, []string{`"location":"/cart"`}, "UUID", ""},
+		{"shows one", []string{"--show", "02", dir}, 0, []string{"IN http 02000000-"}, "IN http 01", ""},
+		{"shows none", []string{"--show", "ff", dir}, 1, nil, "", "no exchange has a UUID that begins so"},
+		{"reads up to a torn tail", []string{torn}, 0, []string{"/whole"}, "", "note: read segment torn.jsonl: torn tail"},
+		{"reads on behind a bad line", []string{bad}, 1, []string{"/behind"}, "", "read segment bad.jsonl: line 1: "},
+		{"says what is missing", []string{filepath.Join(dir, "nowhere")}, 1, nil, "", "nowhere"},
+		{"refuses an unknown output", []string{"-o", "xml", dir}, 1, nil, "", `output "xml": want table or json`},
+		{"refuses an unknown direction", []string{"--direction", "up", dir}, 1, nil, "", "want in or out"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := run(append([]string{"inspect"}, c.args...), strings.NewReader(""), &out, &errs)
+			if code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			for _, part := range c.out {
+				if !strings.Contains(out.String(), part) {
+					t.Errorf("output lacks %q:\n%s", part, out.String())
+				}
+			}
+			if c.not != "" && strings.Contains(out.String(), c.not) {
+				t.Errorf("output has %q:\n%s", c.not, out.String())
+			}
+			if !strings.Contains(errs.String(), c.stderr) || c.stderr == "" && errs.Len() > 0 {
+				t.Errorf("stderr %q, want %q in it", errs.String(), c.stderr)
+			}
+		})
+	}
+}

@@ -1,0 +1,140 @@
+package inspect
+
+import (
+	"bytes"
+	"compress/gzip"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+var update = flag.Bool("update", false, "rewrite the wanted text in testdata")
+
+func zip(text string) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write([]byte(text))
+	w.Close()
+	return b.Bytes()
+}
+
+// sample has one exchange of each kind, and what is awkward to show.
+func sample() []*recording.Exchange {
+	ts := time.Date(2026, 11, 22, 20, 15, 0, 123456789, time.UTC)
+	return []*recording.Exchange{
+		{MsgType: recording.MsgType, TS: ts, UUID: recording.UUID{0xaa}, Direction: recording.In, L7Protocol: recording.HTTP1,
+			Duration: 12, Command: "POST", Location: "/cart", Status: "200", NetworkAddress: "localhost:8080",
+			Tags: recording.Tags{{Name: "peer", Value: "spiffe://cluster.local/ns/shop/sa/frontend"}, {Name: "responseBodySize", Value: "9000"}, {Name: "truncated", Value: "true"}},
+			HTTP: &recording.HTTP{
+				Req: recording.HTTPRequest{Method: "POST", URI: "/cart?a=\x1b[31m", Version: "1.1", Host: "shop.example", Headers: recording.Headers{{Name: "Content-Type", Value: "application/json"}}, Body: []byte(`{"a":[1,2]}`)},
+				Res: recording.HTTPResponse{StatusCode: 200, StatusMessage: "200 OK", Headers: recording.Headers{{Name: "Content-Encoding", Value: "gzip"}}, Body: zip("<html>\r\n\x1b[2J</html>")[:30]},
+			}},
+		{TS: ts.Add(time.Second), UUID: recording.UUID{0xab}, Direction: recording.Out, L7Protocol: recording.GRPC, Command: "POST",
+			Location: "/shop.Cart/Watch", Status: "0", HTTP: &recording.HTTP{Req: recording.HTTPRequest{Method: "POST", URI: "/shop.Cart/Watch", Version: "2.0", Host: "cart:50051"}, Res: recording.HTTPResponse{StatusMessage: "200 OK"}},
+			GRPC: &recording.Conversation{Part: 1, Last: true, ClientBytes: 2, ServerBytes: 900, Messages: []recording.Message{
+				{From: recording.Client, Data: []byte{8, 1}},
+				{From: recording.Server, At: 1500, Compressed: true, Size: 900, Data: []byte{0x1f, 0x8b}},
+			}}},
+		{TS: ts.Add(2 * time.Second), UUID: recording.UUID{0xbb}, Direction: recording.In, L7Protocol: recording.WebSocket, Command: "GET", Location: "/chat",
+			Status: "101", Tags: recording.Tags{{Name: "conversation", Value: "bb000000-0000-0000-0000-000000000000"}, {Name: "incomplete", Value: "cut"}},
+			WebSocket: &recording.Conversation{Part: 2, Messages: []recording.Message{{From: recording.Server, Type: "text", More: true, Data: []byte("hello")}}}},
+		{TS: ts.Add(3 * time.Second), UUID: recording.UUID{0xbc}, Direction: recording.Out, L7Protocol: recording.TCP, NetworkAddress: "db:3306", TCP: &recording.Conversation{Part: 1, Last: true}},
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	name = "testdata/" + name
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("want (-) got (+):\n%s", diff)
+	}
+	if strings.ContainsAny(got, "\x1b\r") {
+		t.Error("control characters reach the terminal")
+	}
+}
+
+func TestTable(t *testing.T) {
+	var b bytes.Buffer
+	table := NewTable(&b)
+	for _, e := range sample() {
+		table.Add(e)
+	}
+	table.Close()
+	golden(t, "table.txt", b.String())
+}
+
+func TestShow(t *testing.T) {
+	var b bytes.Buffer
+	for _, e := range sample() {
+		if err := Show(&b, e); err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString("----\n")
+	}
+	golden(t, "show.txt", b.String())
+}
+
+func TestFilter(t *testing.T) {
+	for _, c := range []struct {
+		filter Filter
+		want   string // first bytes of the UUIDs
+	}{
+		{Filter{}, "aa ab bb bc"},
+		{Filter{Direction: "out"}, "ab bc"},
+		{Filter{Host: "cart"}, "ab"},
+		{Filter{Host: "3306"}, "bc"},
+		{Filter{Status: "2xx"}, "aa"},
+		{Filter{Status: "101"}, "bb"},
+		{Filter{Status: "0"}, "ab"},
+		{Filter{Protocol: "TCP"}, "bc"},
+		{Filter{Path: "/ca"}, "aa"},
+		{Filter{Path: "/ca", Direction: "Out"}, ""},
+	} {
+		var got []string
+		for _, e := range sample() {
+			if c.filter.Match(e) {
+				got = append(got, e.UUID.String()[:2])
+			}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%+v: %v, want %s", c.filter, got, c.want)
+		}
+	}
+	if err := (Filter{Direction: "sideways"}).Check(); err == nil {
+		t.Error("sideways is a direction")
+	}
+}
+
+func TestDecompressBoundsWhatItTakes(t *testing.T) {
+	bomb := zip(strings.Repeat("\x00", 64<<20))
+	plain, err := decompress("gzip", bomb)
+	if len(plain) != maxShown || err == nil {
+		t.Errorf("%d bytes, %v", len(plain), err)
+	}
+	w, _ := zstd.NewWriter(nil)
+	defer w.Close()
+	if plain, err := decompress("zstd", w.EncodeAll([]byte("hello"), nil)); string(plain) != "hello" || err != nil {
+		t.Errorf("zstd: %q, %v", plain, err)
+	}
+	for _, coding := range []string{"br", "gzip"} {
+		if plain, err := decompress(coding, []byte("raw")); string(plain) != "raw" || err == nil {
+			t.Errorf("%s: %q, %v", coding, plain, err)
+		}
+	}
+}
