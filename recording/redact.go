@@ -185,31 +185,26 @@ func (r *Redact) link(u string) string {
 			u = u[:i+3] + r.token(host[:at]) + u[i+3+at:]
 		}
 	}
-	start := strings.IndexAny(u, "?#") // OAuth hands tokens over in fragments
-	if start < 0 {
-		return u
-	}
-	var out strings.Builder
-	changed := false
-	out.WriteString(u[:start])
-	for rest := u[start:]; rest != ""; {
-		out.WriteByte(rest[0])
-		param := rest[1:]
-		rest = ""
-		if end := strings.IndexAny(param, "&;#"); end >= 0 {
-			param, rest = param[:end], param[end:]
+	// OAuth hands tokens over in fragments, too.
+	for i := strings.IndexAny(u, "?#"); i >= 0 && i < len(u); {
+		end := len(u)
+		if n := strings.IndexAny(u[i+1:], separators); n >= 0 {
+			end = i + 1 + n
 		}
-		name, value, ok := strings.Cut(param, "=")
-		if ok && value != "" && secretParams[strings.ToLower(name)] {
-			param, changed = name+"="+r.token(value), true
+		name, value, ok := strings.Cut(u[i+1:end], "=")
+		if ok && secretParams[strings.ToLower(name)] {
+			secret := end - len(value)
+			token := r.token(value)
+			u = u[:secret] + token + u[end:]
+			end = secret + len(token)
 		}
-		out.WriteString(param)
+		i = end
 	}
-	if !changed {
-		return u
-	}
-	return out.String()
+	return u
 }
+
+// separators begin a parameter in a query or a fragment.
+const separators = "?&;#"
 
 // token stands for the secret. Half of the hash is cut off, so a keyed prefix
 // is as good as HMAC: there is no full state to extend.

@@ -1,0 +1,166 @@
+package decode
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// asks writes a GET with the headers, and answers an answer without content.
+func asks(headers string) []byte { return []byte("GET / HTTP/1.1\r\nHost: a\r\n" + headers + "\r\n") }
+
+var answer = []byte("HTTP/1.1 204 No Content\r\n\r\n")
+
+const (
+	trace   = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-%016x-01\r\n"
+	b3      = "b3: 80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1\r\n"
+	b3multi = "X-B3-TraceId: 80f198ee56343ba864fe8b2a57d3eff7\r\n"
+	request = "X-Request-ID: 5b1c0a6e\r\n"
+)
+
+// TestOutboundNamesItsCause sends inbound requests, then, before they are
+// answered, an outbound one.
+func TestOutboundNamesItsCause(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		in     []string
+		out    string
+		parent int // which of in, from 1; 0: none
+		by     string
+	}{
+		{"by traceparent", []string{fmt.Sprintf(trace, 1)}, fmt.Sprintf(trace, 2), 1, "traceparent"},
+		{"by b3", []string{b3}, b3, 1, "b3"},
+		{"by x-b3-traceid", []string{b3multi}, b3multi, 1, "x-b3-traceid"},
+		{"by x-request-id", []string{request}, request, 1, "x-request-id"},
+		{"by the surest", []string{fmt.Sprintf(trace, 1), request}, fmt.Sprintf(trace, 1) + request, 1, "traceparent"},
+		{"by what differs, where the trace is the same", []string{fmt.Sprintf(trace, 1), fmt.Sprintf(trace, 2) + request}, fmt.Sprintf(trace, 3) + request, 2, "x-request-id"},
+		{"not if two could be it", []string{request, request}, request, 0, "ambiguous"},
+		{"not without a header", []string{request}, "", 0, "unknown"},
+		{"not by a sampling decision", []string{"b3: 0\r\n"}, "b3: 0\r\n", 0, "unknown"},
+		{"not if nothing came in", nil, request, 0, "unknown"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var sink memory
+			d := New(Config{}, &sink)
+			var open []tap.Reader
+			for _, h := range c.in {
+				r := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+				r.Data(tap.FromClient, epoch, asks(h))
+				open = append(open, r)
+			}
+			out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
+			out.Data(tap.FromClient, epoch, asks(c.out))
+			out.Data(tap.FromServer, epoch, answer)
+			for _, r := range open {
+				r.Data(tap.FromServer, epoch, answer)
+			}
+			records := sink.decode(t)
+			tags := records[0].Tags
+			if c.parent == 0 {
+				if tags.Get("parent") != c.by || tags.Get("parentBy") != "" {
+					t.Errorf("tags %v, want parent=%s", tags, c.by)
+				}
+				return
+			}
+			if want := records[c.parent].UUID.String(); tags.Get("parent") != want || tags.Get("parentBy") != c.by {
+				t.Errorf("tags %v, want parent=%s by %s", tags, want, c.by)
+			}
+		})
+	}
+}
+
+// A trace that comes in again, once the first request was answered, isn't
+// ambiguous: the later one is the cause.
+func TestLaterInboundTakesOver(t *testing.T) {
+	var sink memory
+	d := New(Config{}, &sink)
+	in := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+	for range 2 {
+		in.Data(tap.FromClient, epoch, asks(request))
+		in.Data(tap.FromServer, epoch, answer)
+	}
+	out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
+	out.Data(tap.FromClient, epoch, asks(request))
+	out.Close(epoch)
+	records := sink.decode(t)
+	if got, want := records[2].Tags.Get("parent"), records[1].UUID.String(); got != want {
+		t.Errorf("parent %s, want %s", got, want)
+	}
+}
+
+func TestCausesAreBounded(t *testing.T) {
+	d := New(Config{}, recording.Discard{})
+	in := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+	for i := range 20_000 {
+		in.Data(tap.FromClient, epoch, asks(fmt.Sprintf("x-request-id: %d\r\n", i)))
+		in.Data(tap.FromServer, epoch, answer)
+	}
+	linked := func(id int) bool {
+		before := d.Stats().Linked
+		out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
+		out.Data(tap.FromClient, epoch, asks(fmt.Sprintf("x-request-id: %d\r\n", id)))
+		out.Close(epoch)
+		return d.Stats().Linked > before
+	}
+	if linked(0) || !linked(19_999) {
+		t.Error("the oldest should be forgotten, and the newest not")
+	}
+}
+
+func (m *memory) decode(t *testing.T) (records []recording.Exchange) {
+	t.Helper()
+	for _, line := range m.lines {
+		var e recording.Exchange
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, e)
+	}
+	return records
+}
+
+// When memory is used up, content is cut and counted, and nothing else happens;
+// when flows end, all of it is given back.
+func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
+	cfg := Config{}
+	cfg.Limits.Memory = 64 << 10
+	d := New(cfg, recording.Discard{})
+	var open []tap.Reader
+	for range 100 {
+		r := d.Open(&tap.Flow{Started: epoch})
+		r.Data(tap.FromClient, epoch, []byte("PUT / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n"))
+		r.Data(tap.FromClient, epoch, make([]byte, 10_000))
+		open = append(open, r)
+		if held := d.Stats().Held; held > cfg.Limits.Memory {
+			t.Fatalf("%d bytes are held, more than %d", held, cfg.Limits.Memory)
+		}
+	}
+	for _, r := range open {
+		r.Close(epoch.Add(time.Second))
+	}
+	if s := d.Stats(); s.Held != 0 || s.Exchanges != 100 || s.Incomplete != 100 || s.Truncated == 0 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// panicky is a sink with a bug, reached from within a decoder.
+type panicky struct{ recording.Discard }
+
+func (panicky) Write(*recording.Exchange) error { panic("bug") }
+
+func TestPanicLosesOneFlow(t *testing.T) {
+	d := New(Config{}, panicky{})
+	r := d.Open(&tap.Flow{Started: epoch})
+	r.Data(tap.FromClient, epoch, []byte("PUT / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"))
+	r.Data(tap.FromServer, epoch, answer)
+	r.Data(tap.FromClient, epoch, asks(""))
+	r.Gap(tap.FromClient, 1, tap.ReasonFull)
+	r.Close(epoch)
+	if s := d.Stats(); s.Failed[Failure{"http1", "panic"}] != 1 || s.Held != 0 {
+		t.Errorf("stats %+v", s)
+	}
+}

@@ -1,0 +1,113 @@
+package recording
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// last is a sink that keeps a copy of the last exchange's JSON.
+type last struct {
+	Discard
+	json string
+}
+
+func (l *last) Write(e *Exchange) error { l.json = string(e.AppendJSON(nil)); return nil }
+
+var token = regexp.MustCompile(RedactedPrefix + `[0-9a-f]{16}`)
+
+func TestSecretsBecomeTokens(t *testing.T) {
+	for _, c := range []struct{ header, value, want string }{
+		{"Authorization", "Bearer hush", "Bearer R"},
+		{"Authorization", "hush", "R"},
+		{"Proxy-Authorization", "Basic aHVzaA==", "Basic R"},
+		{"Cookie", "sid=hush; theme=hush", "sid=R; theme=R"},
+		{"Cookie", "hush", "R"},
+		{"Cookie", "empty=; ", "empty=; "},
+		{"Set-Cookie", "sid=hush; Path=/; HttpOnly", "sid=R; Path=/; HttpOnly"},
+		{"X-Api-Key", "hush", "R"},
+		{"X-Custom", "hush", "R"},
+		{"Location", "https://app.example/cb?code=hush&state=1#access_token=hush&x=2", "https://app.example/cb?code=R&state=1#access_token=R&x=2"},
+		{"Referer", "http://user:hush@a/b", "http://R@a/b"},
+		{"Referer", "/plain?page=2", "/plain?page=2"},
+		{"Accept", "*/*", "*/*"},
+	} {
+		var got last
+		r := NewRedact(&got, "x-custom")
+		for _, side := range []string{"request", "answer"} {
+			e := &Exchange{HTTP: &HTTP{}}
+			fields := Headers{{c.header, c.value}}
+			if side == "request" {
+				e.HTTP.Req.Headers = fields
+			} else {
+				e.HTTP.Res.Headers = fields
+			}
+			r.Write(e)
+			if value := token.ReplaceAllString(fields[0].Value, "R"); value != c.want {
+				t.Errorf("%s: %s: %s became %s, want %s", side, c.header, c.value, value, c.want)
+			}
+			if strings.Contains(got.json, "hush") {
+				t.Errorf("%s of the %s reaches the sink: %s", c.header, side, got.json)
+			}
+		}
+	}
+}
+
+func TestSecretsInTheRequestTargetBecomeTokens(t *testing.T) {
+	for target, want := range map[string]string{
+		"/a?Token=hush&b=c":                "/a?Token=R&b=c",
+		"/a?b=c&X-Amz-Signature=hush":      "/a?b=c&X-Amz-Signature=R",
+		"http://u:hush@h/a?api_key=hush;x": "http://R@h/a?api_key=R;x",
+		"/a?token":                         "/a?token",
+		"/a?tokens=3&&=":                   "/a?tokens=3&&=",
+		"/a@b?c":                           "/a@b?c",
+		"*":                                "*",
+	} {
+		var got last
+		e := &Exchange{HTTP: &HTTP{Req: HTTPRequest{URI: target}}}
+		NewRedact(&got).Write(e)
+		if uri := token.ReplaceAllString(e.HTTP.Req.URI, "R"); uri != want {
+			t.Errorf("%s became %s, want %s", target, uri, want)
+		}
+	}
+}
+
+func TestTokensAreEqualWithinAProcessAndDifferBetween(t *testing.T) {
+	a, b := NewRedact(Discard{}), NewRedact(Discard{})
+	if a.token("one") != a.token("one") || a.token("one") == a.token("two") {
+		t.Error("tokens don't follow the secrets")
+	}
+	if a.token("one") == b.token("one") {
+		t.Error("tokens of two processes are equal: they could be guessed at")
+	}
+	if once := a.token("one"); a.token(once) != once {
+		t.Error("a token is redacted again")
+	}
+}
+
+// Most exchanges hold no secrets, and pay nothing.
+func TestRedactAllocatesNothingWithoutSecrets(t *testing.T) {
+	e := full()
+	e.HTTP.Res.Headers = Headers{{"Content-Type", "text/plain"}, {"Location", "/elsewhere"}}
+	r := NewRedact(Discard{})
+	if n := testing.AllocsPerRun(100, func() { r.Write(e) }); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+func FuzzRedactLink(f *testing.F) {
+	f.Add("https://u:p@h/a?token=x&y#z", "x")
+	r := NewRedact(Discard{})
+	f.Fuzz(func(t *testing.T, before, secret string) {
+		if secret == "" || strings.ContainsAny(secret, "&;#=?") || strings.HasPrefix(secret, RedactedPrefix) {
+			return
+		}
+		got := r.link("/" + strings.ReplaceAll(before, "://", "") + "?password=" + secret)
+		if !strings.HasSuffix(got, "?password="+r.token(secret)) {
+			t.Errorf("password stays in %q", got)
+		}
+		if r.link(got) != got {
+			t.Errorf("%q is redacted again", got)
+		}
+	})
+}
