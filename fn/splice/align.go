@@ -24,7 +24,7 @@ func (w *walk) sequence(h *extent, want *yaml.Node, s slot, lay layout) {
 // is, never whether it is right.
 func alignItems(h *extent, want *yaml.Node) *plan {
 	n, m := len(h.entries), len(want.Content)
-	p := &plan{to: make([]*member, n), fresh: map[int][]member{}}
+	p := &plan{to: make([]outcome, n), fresh: map[int][]member{}}
 	old, now := make([]string, n), make([]string, m)
 	for i := range h.entries {
 		old[i] = itemID(h.entries[i].value.node)
@@ -34,19 +34,19 @@ func alignItems(h *extent, want *yaml.Node) *plan {
 	}
 	head := 0
 	for head < n && head < m && old[head] == now[head] {
-		p.to[head] = &member{value: want.Content[head]}
+		p.to[head] = outcome{edited, member{value: want.Content[head]}}
 		head++
 	}
 	tail := 0
 	for tail < n-head && tail < m-head && old[n-1-tail] == now[m-1-tail] {
 		tail++
-		p.to[n-tail] = &member{value: want.Content[m-tail]}
+		p.to[n-tail] = outcome{edited, member{value: want.Content[m-tail]}}
 	}
 	i, j := head, head
 	for _, match := range common(old[head:n-tail], now[head:m-tail]) {
 		p.gap(h, want, i, head+match[0], j, head+match[1])
 		i, j = head+match[0], head+match[1]
-		p.to[i] = &member{value: want.Content[j]}
+		p.to[i] = outcome{edited, member{value: want.Content[j]}}
 		i, j = i+1, j+1
 	}
 	p.gap(h, want, i, n-tail, j, m-tail)
@@ -71,7 +71,7 @@ func (p *plan) gap(h *extent, want *yaml.Node, i, iEnd, j, jEnd int) {
 				p.fresh[last] = append(p.fresh[last], member{value: want.Content[j]})
 			}
 			last = iEnd - len(old) + match[0]
-			p.to[last] = &member{value: want.Content[j]}
+			p.to[last] = outcome{edited, member{value: want.Content[j]}}
 			j++
 		}
 	}

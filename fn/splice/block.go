@@ -27,7 +27,7 @@ func (w *walk) block(h *extent, p *plan, lay layout) {
 	}
 	for i := range h.entries {
 		e := &h.entries[i]
-		if p.to[i] == nil {
+		if p.to[i].fate == gone {
 			if !shared || i > first {
 				w.removeLines(e.start, e.end())
 			}

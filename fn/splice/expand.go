@@ -217,13 +217,16 @@ func hasAlias(n *yaml.Node) bool {
 	return false
 }
 
-// deepCopy copies a tree without aliases.
-func deepCopy(n *yaml.Node) *yaml.Node {
-	out := new(yaml.Node)
-	*out = *n
-	out.Content = make([]*yaml.Node, len(n.Content))
-	for i, c := range n.Content {
-		out.Content[i] = deepCopy(c)
+// uncommented copies an expanded tree for the encoder: without comments, which
+// would stand twice or swallow what follows, and with null written out, which
+// the encoder turns into a string where it is a key.
+func uncommented(n *yaml.Node) *yaml.Node {
+	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Value: n.Value, Style: n.Style}
+	if n.Kind == yaml.ScalarNode && out.Tag == yaml.NodeTagNull {
+		out.Value = "null"
+	}
+	for _, c := range n.Content {
+		out.Content = append(out.Content, uncommented(c))
 	}
 	return out
 }

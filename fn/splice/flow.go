@@ -11,8 +11,8 @@ import "strings"
 //	                        }
 func (w *walk) flow(h *extent, p *plan, col int, lay layout) {
 	first, last, own := p.first(), -1, true
-	for i, m := range p.to {
-		if m != nil {
+	for i, to := range p.to {
+		if to.fate != gone {
 			last = i
 		} else {
 			own = own && w.hasOwnLines(&h.entries[i])
@@ -25,14 +25,14 @@ func (w *walk) flow(h *extent, p *plan, col int, lay layout) {
 			w.cuts.insert(h.entries[first].start, m+lay.comma)
 		}
 	}
-	for i, m := range p.to {
+	for i, to := range p.to {
 		switch {
-		case m == nil && own:
+		case to.fate == gone && own:
 			w.removeOwn(h, i, last)
-		case m == nil:
+		case to.fate == gone:
 			w.removeEntry(h, i, first, last)
 		default:
-			w.stay(h, &h.entries[i], m, col, lay)
+			w.stay(h, &h.entries[i], to, col, lay)
 		}
 		w.insertBehind(h, i, w.flowMembers(p.fresh[i], lay), lay)
 	}
@@ -45,12 +45,12 @@ func (w *walk) takeover(h *extent, p *plan, lay layout) {
 	p.fresh = make(map[int][]member, len(fresh))
 	rest := fresh[-1]
 	last := -1
-	for i, m := range p.to {
+	for i, to := range p.to {
 		switch {
-		case m == nil && len(rest) > 0:
+		case to.fate == gone && len(rest) > 0:
 			w.cuts.replace(h.entries[i].start, h.entries[i].end(), w.render.flowMember(rest[0], lay))
-			p.to[i], rest, last = settled, rest[1:], i
-		case m != nil:
+			p.to[i].fate, rest, last = settled, rest[1:], i
+		case to.fate != gone:
 			if len(rest) > 0 {
 				p.fresh[last] = rest
 			}

@@ -55,7 +55,7 @@ func measure(text []byte, root *yaml.Node) (*extent, error) {
 	if len(text) >= 3 && string(text[:3]) == byteOrderMark {
 		m.offset = 3
 	}
-	x := m.node(root, -1, false, -1)
+	x := m.node(root, -1, false, m.locate(root))
 	if m.lost || x.end > len(text) {
 		return nil, errLost
 	}
@@ -113,6 +113,9 @@ func (m *measurer) node(n *yaml.Node, indent int, flow bool, head int) *extent {
 	}
 	if head >= 0 && isNothing(n) {
 		x.start, x.props, x.body, x.end = head, head, head, head
+		if i := skipBlanks(m.text, head); i < len(m.text) && m.text[i] == '!' {
+			x.start, x.props, x.body, x.end = i, i+1, i+1, i+1 // the tag `!`, of which no node tells
+		}
 		return x
 	}
 	x.start = m.locate(n)
@@ -143,14 +146,24 @@ func isNothing(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0 && n.Anchor == "" && n.ShortTag() == yaml.NodeTagNull
 }
 
-// properties passes the anchor and the tag before a node's content.
+// properties passes the anchor and the tag before a node's content, and only
+// those that are the node's own: an empty one may stand right before a key
+// that has some.
 func (m *measurer) properties(x *extent) {
+	n := x.node
+	anchor, tag := n.Anchor != "", n.Style&yaml.TaggedStyle != 0 || n.Value != "" || n.Kind != yaml.ScalarNode
 	i := x.start
-	for i < len(m.text) && (m.text[i] == '&' || m.text[i] == '!') {
-		if m.text[i] == '&' {
+	for i < len(m.text) {
+		switch {
+		case anchor && m.text[i] == '&':
+			anchor = false
 			i = skipName(m.text, i+1)
-		} else {
+		case tag && m.text[i] == '!':
+			tag = false
 			i = skipTag(m.text, i+1)
+		default:
+			x.body = i
+			return
 		}
 		x.props = i
 		i = skipSpace(m.text, i)

@@ -13,15 +13,13 @@ func (w *walk) merged(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 		col = column(w.text, h.body)
 	}
 	before, _ := w.brought(h, func(e *expander, v, out *yaml.Node, taken map[string]bool) error { return e.merge(v, out, taken) })
-	for i, m := range p.to {
-		if m != nil && m != stays && w.backToMerged(h.entries[i].value.node, m, before) {
-			p.to[i] = nil
-			w.move(p, i)
-			continue
-		}
-		if m != nil {
-			w.stay(h, &h.entries[i], m, col, inner)
-			p.to[i] = settled
+	for i, to := range p.to {
+		switch {
+		case to.fate == edited && w.backToMerged(h.entries[i].value.node, to.member, before):
+			p.remove(i)
+		case to.fate != gone:
+			w.stay(h, &h.entries[i], to, col, inner)
+			p.to[i].fate = settled
 		}
 	}
 	w.postpone(func() {
@@ -31,7 +29,7 @@ func (w *walk) merged(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 			apart = apart || !wanted[id]
 		}
 		if apart {
-			w.unmerge(h, p)
+			p.unmerge(h)
 		} else {
 			for i, fresh := range p.fresh {
 				p.fresh[i] = unbrought(fresh, values)
@@ -62,7 +60,7 @@ func (w *walk) brought(h *extent, bring func(*expander, *yaml.Node, *yaml.Node, 
 // backToMerged reports whether a pair that overrides a merged one changes to
 // what the merge brings, as in the undo of an edit that had to override it.
 // Then it can go.
-func (w *walk) backToMerged(old *yaml.Node, m *member, brought map[string]*yaml.Node) bool {
+func (w *walk) backToMerged(old *yaml.Node, m member, brought map[string]*yaml.Node) bool {
 	v, ok := brought[keyID(m.key)]
 	if !ok || !Equal(v, m.value) {
 		return false
@@ -92,19 +90,20 @@ func (w *walk) bring(e *expander, v, out *yaml.Node, taken map[string]bool) erro
 }
 
 // unmerge takes the merge keys out: a merge can add, but not leave out.
-func (w *walk) unmerge(h *extent, p *plan) {
+func (p *plan) unmerge(h *extent) {
 	for i := range h.entries {
 		if isMerge(h.entries[i].key.node) {
-			p.to[i] = nil
-			w.move(p, i)
+			p.remove(i)
 		}
 	}
 }
 
-// move gives the new members behind an entry that goes to the one before it.
-func (w *walk) move(p *plan, i int) {
+// remove lets an entry go, and gives the new members behind it to the one
+// before it that stays.
+func (p *plan) remove(i int) {
+	p.to[i] = outcome{}
 	to := i - 1
-	for to >= 0 && p.to[to] == nil {
+	for to >= 0 && p.to[to].fate == gone {
 		to--
 	}
 	p.fresh[to] = append(p.fresh[to], p.fresh[i]...)

@@ -20,7 +20,7 @@ func Parse(text []byte) (*yaml.Node, error) {
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
 		return nil, errors.New("the text is UTF-16: write it as UTF-8")
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec := yaml.NewDecoder(bytes.NewReader(lowerVersion(text)))
 	var doc, more yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
@@ -35,6 +35,24 @@ func Parse(text []byte) (*yaml.Node, error) {
 		return nil, err
 	}
 	return nil, fmt.Errorf("line %d: a second document begins: give one document at a time", more.Line)
+}
+
+var version12 = []byte("%YAML 1.2")
+
+// lowerVersion has a text that declares version 1.2 declare 1.1, the only one
+// that the parser lets pass. It reads both alike, and positions stay.
+func lowerVersion(text []byte) []byte {
+	for at := 0; at < len(text); at = nextLine(text, at) {
+		switch line := bytes.TrimPrefix(text[at:], []byte(byteOrderMark)); {
+		case bytes.HasPrefix(line, version12):
+			out := bytes.Clone(text)
+			out[len(text)-len(line)+len(version12)-1] = '1'
+			return out
+		case len(line) > 0 && line[0] != '#' && line[0] != '%' && lineEnd(text, skipBlanks(text, at)) > skipBlanks(text, at):
+			return text
+		}
+	}
+	return text
 }
 
 // content unwraps a DocumentNode.

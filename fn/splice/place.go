@@ -131,7 +131,7 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 		w.cuts.replace(s.head, h.end, spaces(gap)+w.render.block(want, col, lay))
 	case s.kind == rootSlot && beginsLine(w.text, h.start) && props == "":
 		lay.quoted = comment
-		w.cuts.replace(h.start, h.end, spaces(col-column(w.text, h.start))+w.render.block(want, col, lay))
+		w.cuts.replace(h.start, h.end, w.render.block(want, column(w.text, h.start), lay))
 	default:
 		w.cuts.replace(s.head, h.end, prefixed(" ", props))
 		w.cuts.insert(nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)

@@ -24,7 +24,11 @@ func (r renderer) document(n *yaml.Node, lay layout) string {
 	if !r.isBlock(n) {
 		return r.inline(n, s, lay)
 	}
-	return prefixed(prefixed("", r.tag(n)), lay.eol) + r.block(n, 0, lay)
+	text := r.block(n, 0, lay)
+	if tag := r.tag(n); tag != "" {
+		return tag + lay.eol + text
+	}
+	return text
 }
 
 // member writes a pair or an item of a block collection at a column.
@@ -86,7 +90,7 @@ func membersOf(n *yaml.Node) []member {
 // key writes a key of a block mapping on one line.
 func (r renderer) key(n *yaml.Node, lay layout) string {
 	lay.json, lay.spread, lay.quoted = false, false, true
-	if n.Kind == yaml.ScalarNode {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() != yaml.NodeTagNull {
 		return r.scalar(n, false, 0, lay)
 	}
 	return r.flow(n, lay)
@@ -100,6 +104,9 @@ func (r renderer) inline(n *yaml.Node, s slot, lay layout) string {
 	if n.Kind != yaml.ScalarNode {
 		lay.spread = false
 		return r.flow(n, lay)
+	}
+	if s.kind == rootSlot && n.ShortTag() == yaml.NodeTagNull {
+		return "null" // no text would be no document
 	}
 	body := s.col + lay.step
 	if s.kind == itemSlot {

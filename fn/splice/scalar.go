@@ -56,6 +56,9 @@ func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
 
 // resolves reports whether a plain scalar means a value of that tag.
 func resolves(v, tag string) bool {
+	if v == "<<" {
+		return tag == yaml.MergeTag
+	}
 	return (&yaml.Node{Kind: yaml.ScalarNode, Value: v}).ShortTag() == tag
 }
 

@@ -67,13 +67,14 @@ const rounds = 3
 // hands in as Spellings. The exceptions:
 //
 //   - what the edit deleted comes back in the document's habitual layout,
-//     without its comments;
-//   - an empty value that took in a block comes back one space after its
-//     indicator;
-//   - a document that was nothing but an empty collection or a scalar behind
-//     `---` comes back on its own line;
-//   - a pair that repeated what its mapping's merge key brings is dropped by
-//     the undo of a change to it: the merge brings it;
+//     without its comments; so may items of a list that have no name or other
+//     identity, if the edit changed some and added others;
+//   - a value that gave way to a block, or to a null written as nothing, comes
+//     back one space behind the indicator that brings it, and a document that
+//     was such a value behind `---` on a line of its own;
+//   - beside a merge key, a pair that an edit of the merged mapping made
+//     explicit stays, and a pair that repeated what the merge brings is
+//     dropped by the undo of a change to it;
 //   - a block scalar that ended the text with no line break keeps the chomping
 //     indicator that it needed once something followed.
 //
@@ -109,6 +110,8 @@ func Apply(text []byte, have, want *yaml.Node, spellings ...Spelling) (out []byt
 			if len(tokens) == 0 {
 				break
 			}
+		}
+			println(string(next))
 		}
 		tree, err := Parse(next)
 		if err == nil && verifies(tree, want) {
@@ -178,11 +181,7 @@ func reencode(text []byte, have, want *yaml.Node) ([]byte, error) {
 		}
 		compact = newWalk(text, eol, root, nil).habits.seq == 0
 	}
-	bare := deepCopy(want)
-	bare.HeadComment = ""
-	if len(bare.Content) > 0 {
-		bare.Content[0].HeadComment = ""
-	}
+	bare := uncommented(want)
 	var buf bytes.Buffer
 	buf.Write(head)
 	enc := yaml.NewEncoder(&buf)

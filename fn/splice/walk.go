@@ -1,6 +1,8 @@
 package splice
 
 import (
+	"slices"
+
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -138,22 +140,28 @@ type member struct{ key, value *yaml.Node }
 
 // A plan says what becomes of a collection's entries.
 type plan struct {
-	to    []*member        // of each entry: what it becomes; nil: it goes
+	to    []outcome
 	fresh map[int][]member // new members behind entry i; -1: before the first
 }
 
-// Marks of entries that stay without being looked into: as they are, or as
-// cuts already made leave them.
-var stays, settled = &member{}, &member{nil, new(yaml.Node)}
+// An outcome is what becomes of one entry, and for an edited one its member.
+type outcome struct {
+	fate
+	member
+}
+
+type fate int
+
+const (
+	gone    fate = iota
+	edited       // its value is walked into
+	stays        // as it is
+	settled      // as cuts made already leave it
+)
 
 // first is the first entry that stays, -1 if none does.
 func (p *plan) first() int {
-	for i, m := range p.to {
-		if m != nil {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(p.to, func(o outcome) bool { return o.fate != gone })
 }
 
 // carry makes the entries of h what the plan says: it walks into those that
@@ -163,7 +171,7 @@ func (w *walk) carry(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 	if !h.isBlock() && h.braced(w.text) {
 		w.takeover(h, p, inner)
 	}
-	if p.first() < 0 || !h.isBlock() && !h.braced(w.text) && (p.to[0] == nil || len(p.fresh) > 0) {
+	if p.first() < 0 || !h.isBlock() && !h.braced(w.text) && (p.to[0].fate == gone || len(p.fresh) > 0) {
 		w.place(h, want, s, lay)
 		return
 	}
@@ -176,8 +184,8 @@ func (w *walk) carry(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 
 // stay walks into an entry that stays. col is the column of the block
 // collection that the entry is in, directly or not.
-func (w *walk) stay(h *extent, e *entry, m *member, col int, lay layout) {
-	if m == settled {
+func (w *walk) stay(h *extent, e *entry, to outcome, col int, lay layout) {
+	if to.fate == settled {
 		return
 	}
 	if e.key != nil {
@@ -185,7 +193,7 @@ func (w *walk) stay(h *extent, e *entry, m *member, col int, lay layout) {
 	}
 	s := slot{pairSlot, e.head, col}
 	switch {
-	case m == stays:
+	case to.fate == stays:
 		w.keepAll(e.value)
 		return
 	case !h.isBlock():
@@ -194,16 +202,16 @@ func (w *walk) stay(h *extent, e *entry, m *member, col int, lay layout) {
 		s.kind = itemSlot
 	}
 	if e.head >= 0 {
-		w.node(e.value, m.value, s, lay)
-	} else if m.value.ShortTag() != yaml.NodeTagNull {
-		w.colon(e, m, s, lay)
+		w.node(e.value, to.value, s, lay)
+	} else if to.value.ShortTag() != yaml.NodeTagNull {
+		w.colon(e, to.member, s, lay)
 	}
 }
 
 // colon gives a value to `? key`, which has no colon that could bring one.
-func (w *walk) colon(e *entry, m *member, s slot, lay layout) {
+func (w *walk) colon(e *entry, m member, s slot, lay layout) {
 	if s.kind == flowSlot {
-		w.cuts.replace(e.start, e.end(), w.render.flowMember(*m, lay))
+		w.cuts.replace(e.start, e.end(), w.render.flowMember(m, lay))
 		return
 	}
 	w.cuts.insert(nextLine(w.text, e.end()), spaces(s.col)+":"+w.render.behind(m.value, s, lay)+lay.eol)
@@ -211,7 +219,7 @@ func (w *walk) colon(e *entry, m *member, s slot, lay layout) {
 
 // mapping walks into two mappings by their keys.
 func (w *walk) mapping(h *extent, want *yaml.Node, s slot, lay layout) {
-	p := &plan{to: make([]*member, len(h.entries))}
+	p := &plan{to: make([]outcome, len(h.entries))}
 	if w.pairUp(h, want, p) {
 		w.carry(h, want, p, s, lay)
 		return
@@ -223,7 +231,7 @@ func (w *walk) mapping(h *extent, want *yaml.Node, s slot, lay layout) {
 	last := -1
 	for i := range h.entries {
 		if k := h.entries[i].key.node; isMerge(k) {
-			p.to[i] = stays
+			p.to[i].fate = stays
 			if merges++; merges == i+1 {
 				last = i // what comes in before any known key goes below `<<`
 			}
@@ -235,7 +243,7 @@ func (w *walk) mapping(h *extent, want *yaml.Node, s slot, lay layout) {
 	for j := 0; j+1 < len(want.Content); j += 2 {
 		m := member{want.Content[j], want.Content[j+1]}
 		if i, ok := old[seen.number(keyID(m.key))]; ok {
-			p.to[i], last = &m, i
+			p.to[i], last = outcome{edited, m}, i
 		} else {
 			p.fresh[last] = append(p.fresh[last], m)
 		}
@@ -253,14 +261,12 @@ func (w *walk) pairUp(h *extent, want *yaml.Node, p *plan) bool {
 	if 2*len(h.entries) != len(want.Content) {
 		return false
 	}
-	members := make([]member, len(h.entries))
 	for i := range h.entries {
 		k := want.Content[2*i]
 		if old := h.entries[i].key.node; isMerge(old) || !sameKey(old, k) {
 			return false
 		}
-		members[i] = member{k, want.Content[2*i+1]}
-		p.to[i] = &members[i]
+		p.to[i] = outcome{edited, member{k, want.Content[2*i+1]}}
 	}
 	return true
 }

@@ -1,0 +1,225 @@
+package splice_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/fn/splice"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+const corpus = "../../../shared/corpus"
+
+// documents are the texts of the corpus, one YAML document each.
+func documents(t testing.TB) map[string][]byte {
+	t.Helper()
+	separator := regexp.MustCompile(`(?m)^---[ \t]*\r?\n`)
+	docs := map[string][]byte{}
+	for _, dir := range []string{"bookinfo", "online-boutique"} {
+		err := filepath.WalkDir(filepath.Join(corpus, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || filepath.Ext(path) != ".yaml" {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			for i, doc := range separator.Split(string(text), -1) {
+				docs[fmt.Sprintf("%s#%d", path, i)] = []byte(doc)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Skipf("no corpus of manifests to read: %v", err)
+		}
+	}
+	return docs
+}
+
+// TestCorpus makes an injector's edits to real manifests: every line of theirs
+// stays, and the undo gives the bytes back.
+func TestCorpus(t *testing.T) {
+	containers := 0
+	for name, text := range documents(t) {
+		have, err := splice.Parse(text)
+		if err != nil || have == nil || have.Kind != yaml.MappingNode {
+			continue
+		}
+		want := expand(t, have)
+		containers += inject(want)
+		out, reformatted, err := splice.Apply(text, have, want)
+		if err != nil || reformatted {
+			t.Errorf("%s: reformatted %t, error %v", name, reformatted, err)
+			continue
+		}
+		if gone := lost(text, out); gone != "" {
+			t.Errorf("%s: lost\n%s", name, gone)
+		}
+		undone, _, err := splice.Apply(out, parse(t, out), expand(t, have))
+		if err != nil || !bytes.Equal(undone, text) {
+			t.Errorf("%s: the undo, error %v, gave\n%s", name, err, undone)
+		}
+	}
+	if containers == 0 {
+		t.Error("no container in the corpus")
+	}
+}
+
+// inject annotates an object, adds a variable to its containers and a
+// container of its own. It returns how many containers there were.
+func inject(root *yaml.Node) int {
+	set(root, "metadata", "annotations", "example.com/injected", "true")
+	list := lookup(root, "spec", "template", "spec", "containers")
+	if list == nil {
+		return 0
+	}
+	for _, c := range list.Content {
+		env := lookup(c, "env")
+		if env == nil {
+			env = &yaml.Node{Kind: yaml.SequenceNode, Tag: yaml.NodeTagSeq}
+			c.Content = append(c.Content, str("env"), env)
+		}
+		env.Content = append(env.Content, pairs("name", "HTTP_PROXY", "value", "http://127.0.0.1:4140"))
+	}
+	list.Content = append(list.Content, pairs("name", "sidecar", "image", "example.com/sidecar:1"))
+	return len(list.Content) - 1
+}
+
+func set(n *yaml.Node, path ...string) {
+	value := path[len(path)-1]
+	for _, key := range path[:len(path)-2] {
+		next := lookup(n, key)
+		if next == nil {
+			next = &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap}
+			n.Content = append(n.Content, str(key), next)
+		}
+		n = next
+	}
+	n.Content = append(n.Content, str(path[len(path)-2]), str(value))
+}
+
+func lookup(n *yaml.Node, path ...string) *yaml.Node {
+	for _, key := range path {
+		i := index(n, key)
+		if i < 0 {
+			return nil
+		}
+		n = n.Content[i+1]
+	}
+	return n
+}
+
+func str(v string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: v}
+}
+
+func pairs(list ...string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap}
+	for _, v := range list {
+		n.Content = append(n.Content, str(v))
+	}
+	return n
+}
+
+const deployment = `apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: NAME # the name
+  annotations: {}
+spec:
+  template:
+    spec:
+      containers:
+      # the application
+      - name: app
+        image: "example.com/app:1"
+        args: ["--port", "8080"]
+        env:
+        - name: LEVEL
+          value: "info"
+`
+
+// resourceList is one document with n objects.
+func resourceList(n int) []byte {
+	var b bytes.Buffer
+	b.WriteString("apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nitems:\n")
+	for i := range n {
+		item := strings.Replace(deployment, "NAME", fmt.Sprintf("app-%d", i), 1)
+		for j, line := range strings.Split(strings.TrimSuffix(item, "\n"), "\n") {
+			if j == 0 {
+				b.WriteString("- " + line + "\n")
+			} else {
+				b.WriteString("  " + line + "\n")
+			}
+		}
+	}
+	return b.Bytes()
+}
+
+// TestResourceList edits each of many objects in one document.
+func TestResourceList(t *testing.T) {
+	text := resourceList(2000)
+	have := parse(t, text)
+	want := expand(t, have)
+	items := lookup(want, "items")
+	for _, item := range items.Content {
+		inject(item)
+	}
+	items.Content = append(items.Content[:1:1], append([]*yaml.Node{pairs("kind", "Added")}, items.Content[1:]...)...)
+	out, reformatted, err := splice.Apply(text, have, want)
+	if err != nil || reformatted {
+		t.Fatalf("reformatted %t, error %v", reformatted, err)
+	}
+	undone, _, err := splice.Apply(out, parse(t, out), expand(t, have))
+	if err != nil || !bytes.Equal(undone, text) {
+		t.Fatalf("the undo differs, error %v", err)
+	}
+}
+
+// BenchmarkApply compares edits of a 10 MiB document with what a YAML printer
+// costs: parsing and printing the same bytes.
+func BenchmarkApply(b *testing.B) {
+	text := resourceList(10 << 20 / len(deployment) * 9 / 10)
+	have := parse(b, text)
+	one, each := expand(b, have), expand(b, have)
+	inject(lookup(one, "items").Content[7])
+	for _, item := range lookup(each, "items").Content {
+		inject(item)
+	}
+	apply := func(want *yaml.Node) func(*testing.B) {
+		return func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if _, reformatted, err := splice.Apply(text, have, want); err != nil || reformatted {
+					b.Fatal(reformatted, err)
+				}
+			}
+		}
+	}
+	b.Run("one edit", apply(one))
+	b.Run("each item edited", apply(each))
+	b.Run("parse", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			parse(b, text)
+		}
+	})
+	b.Run("kyaml parse and print", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			node, err := yaml.Parse(string(text))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := node.String(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
