@@ -99,37 +99,24 @@ func Apply(text []byte, have, want *yaml.Node, spellings ...Spelling) (out []byt
 		tokens[s.Node] = s.Token
 	}
 	for range rounds {
-		next, err := patch(text, have, want, tokens)
-		if err != nil {
-			break
-		}
-		if bytes.Equal(next, text) {
-			if verifies(have, want) {
-				return text, false, nil
-			}
-			if len(tokens) == 0 {
-				break
-			}
-		}
-			println(string(next))
-		}
-		tree, err := Parse(next)
-		if err == nil && verifies(tree, want) {
+		next, tree, err := patch(text, have, want, tokens)
+		switch {
+		case err == nil && verifies(tree, want):
 			return next, false, nil
-		}
-		if err == nil && tree != nil {
+		case err == nil && tree != have:
 			text, have = next, tree
-		} else if len(tokens) == 0 {
-			break
+		case len(tokens) == 0:
+			// Nothing was gained, and there is nothing left to try.
+			return encode(text, have, want)
 		}
 		tokens = nil // a token that doesn't fit must not spoil the value
 	}
-	out, err = reencode(text, have, want)
-	return out, err == nil, err
+	return encode(text, have, want)
 }
 
-// patch makes one round of splices.
-func patch(text []byte, have, want *yaml.Node, tokens map[*yaml.Node]string) ([]byte, error) {
+// patch makes one round of splices, and parses what comes out: text and have
+// themselves if there was nothing to cut.
+func patch(text []byte, have, want *yaml.Node, tokens map[*yaml.Node]string) ([]byte, *yaml.Node, error) {
 	// With a line break at its end every line is whole, and the last entry is
 	// no special case; the result loses it again.
 	whole, eol := text, lineEnding(text)
@@ -138,19 +125,26 @@ func patch(text []byte, have, want *yaml.Node, tokens map[*yaml.Node]string) ([]
 	}
 	root, err := measure(whole, have)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	w := newWalk(whole, eol, root, tokens)
 	w.node(root, want, rootSlotOf(whole, root), w.habits)
 	w.settle()
 	out, err := w.cuts.apply(whole)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(whole) != len(text) {
 		out = bytes.TrimSuffix(out, []byte(eol))
 	}
-	return out, nil
+	if bytes.Equal(out, text) {
+		return text, have, nil
+	}
+	tree, err := Parse(out)
+	if err == nil && tree == nil {
+		err = errLost
+	}
+	return out, tree, err
 }
 
 // create appends a document to a text that has none: comments, or nothing.
@@ -169,9 +163,9 @@ func create(text []byte, want *yaml.Node) ([]byte, bool, error) {
 	return out, false, nil
 }
 
-// reencode is the last resort: the document by the YAML encoder, below what
+// encode is the last resort: the document by the YAML encoder, below what
 // stood above the old one.
-func reencode(text []byte, have, want *yaml.Node) ([]byte, error) {
+func encode(text []byte, have, want *yaml.Node) ([]byte, bool, error) {
 	var head []byte
 	compact, eol := true, lineEnding(text)
 	if root, err := measure(text, have); err == nil {
@@ -189,16 +183,16 @@ func reencode(text []byte, have, want *yaml.Node) ([]byte, error) {
 		enc.DefaultSeqIndent()
 	}
 	if err := enc.Encode(bare); err != nil {
-		return nil, fmt.Errorf("splice: encode the wanted tree: %w", err)
+		return nil, false, fmt.Errorf("splice: encode the wanted tree: %w", err)
 	}
 	if err := enc.Close(); err != nil {
-		return nil, fmt.Errorf("splice: encode the wanted tree: %w", err)
+		return nil, false, fmt.Errorf("splice: encode the wanted tree: %w", err)
 	}
 	tree, err := Parse(buf.Bytes())
 	if err != nil || !verifies(tree, want) {
-		return nil, errors.New("splice: the wanted tree can't be written as YAML: printed and parsed again it is another")
+		return nil, false, errors.New("splice: the wanted tree can't be written as YAML: printed and parsed again it is another")
 	}
-	return buf.Bytes(), nil
+	return buf.Bytes(), true, nil
 }
 
 // verifies reports whether a parsed tree means what is wanted.
