@@ -83,6 +83,9 @@ func New(cfg Config) *Interceptor {
 	return &Interceptor{cfg: cfg, sessions: tls.NewLRUClientSessionCache(256), memory: memory{names: map[string]*history{}}}
 }
 
+// Minted returns how many leaf certificates have been made.
+func (i *Interceptor) Minted() int64 { return i.cfg.Authority.Minted() }
+
 // Result is what a connection became.
 type Result struct {
 	Outcome Outcome

@@ -11,6 +11,7 @@
 package pump
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -120,3 +121,16 @@ func (c *Conn) Interrupt() { _ = c.SetReadDeadline(past) }
 
 // Resume takes back what Interrupt or a deadline did.
 func (c *Conn) Resume() { _ = c.SetReadDeadline(time.Time{}) }
+
+// Unread puts bytes back, in front of what is read next. It keeps a copy.
+func (c *Conn) Unread(p []byte) {
+	if len(p) > 0 {
+		c.head = append(bytes.Clone(p), c.head...)
+	}
+}
+
+// CanAwait reports whether Await can wait.
+func (c *Conn) CanAwait() bool {
+	_, ok := c.Conn.(*net.TCPConn)
+	return ok && canAwait
+}

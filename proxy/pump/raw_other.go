@@ -20,5 +20,10 @@ func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) b
 	}
 }
 
+const canAwait = false
+
 // Await returns at once: waiting without a buffer needs a Unix.
 func (c *Conn) Await() error { return nil }
+
+// Pending reports whether bytes that were read wait: more can't be known.
+func (c *Conn) Pending() bool { return len(c.head) > 0 }

@@ -39,6 +39,8 @@ func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) b
 	})
 }
 
+const canAwait = true
+
 // Await waits, without holding a buffer, until a byte or the end can be read.
 // Where that cannot be known, as in TLS, it returns at once.
 func (c *Conn) Await() error {
@@ -59,4 +61,23 @@ func (c *Conn) Await() error {
 			}
 		}
 	})
+}
+
+// Pending reports whether something can be read right now, if only the end.
+func (c *Conn) Pending() bool {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok || len(c.head) > 0 {
+		return len(c.head) > 0
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return true
+	}
+	var one [1]byte
+	pending := true
+	err = raw.Control(func(fd uintptr) {
+		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		pending = err != syscall.EAGAIN && err != syscall.EINTR
+	})
+	return err != nil || pending
 }

@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// Fields of the canonical log line, of which every connection gets one.
+const (
+	LogID        = "id"
+	LogDirection = "direction"
+	LogVia       = "via"
+	LogClient    = "client"
+	LogTarget    = "target"
+	LogServer    = "server"
+	LogTLS       = "tls"
+	LogSNI       = "sni"
+	LogALPN      = "alpn"
+	LogSent      = "client_bytes"
+	LogReceived  = "server_bytes"
+	LogDuration  = "duration"
+	LogError     = "error"
+)
+
+// conn is one client's connection, from accept to the log line.
+type conn struct {
+	id        uint64
+	direction tap.Direction
+	started   time.Time
+	client    *pump.Conn
+	meter     pump.Meter
+	flows     int // the registry's: how many the tap was given
+
+	mu     sync.Mutex
+	via    tap.Via
+	host   string
+	port   int
+	server *pump.Conn
+	remote netip.AddrPort // the upstream's address
+	tls    intercept.Outcome
+	sni    string
+	alpn   string
+	ended  time.Time
+	err    error
+}
+
+// target notes what the client asked for.
+func (k *conn) target(via tap.Via, host string, port int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.via, k.host, k.port, k.remote = via, host, port, netip.AddrPort{}
+}
+
+// connected notes the upstream connection.
+func (k *conn) connected(server *pump.Conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.server, k.remote = server, addrPort(server.RemoteAddr())
+}
+
+// unwrapped notes what TLS there was.
+func (k *conn) unwrapped(r intercept.Result) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tls, k.sni, k.alpn = r.Outcome, r.SNI, r.ALPN
+	if r.Client != nil {
+		k.client, k.server = r.Client, r.Server
+	}
+}
+
+// flow describes the connection to the tap.
+func (k *conn) flow() *tap.Flow {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return &tap.Flow{
+		ID: k.id, Direction: k.direction, Via: k.via, Started: k.started,
+		Client: addrPort(k.client.RemoteAddr()), Server: k.remote,
+		Host: k.host, Port: k.port,
+		TLS:    k.tls != "" && k.tls != intercept.PassedNotTLS,
+		Opaque: k.tls.Passed() && k.tls != intercept.PassedNotTLS,
+		SNI:    k.sni, ALPN: k.alpn,
+	}
+}
+
+// abort ends the connection where it is.
+func (k *conn) abort() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.client.Abort()
+	if k.server != nil {
+		k.server.Abort()
+	}
+}
+
+// hangUp ends a connection on which nothing is under way, as a server does that
+// closes an idle keep-alive connection.
+func (k *conn) hangUp() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_ = k.client.Close()
+	if k.server != nil {
+		_ = k.server.Close()
+	}
+}
+
+// View is a connection as /connections shows it. The names are those that the
+// sidecar ecosystem's tools read.
+type View struct {
+	ID         uint64
+	Direction  string
+	StartTime  time.Time
+	EndTime    *time.Time `json:",omitempty"`
+	Via        string     // how the client asked, see tap.Via
+	Target     string     // what it asked for
+	TLS        string     `json:",omitempty"` // what became of TLS, see intercept.Outcome
+	SNI        string     `json:",omitempty"`
+	ALPN       string     `json:",omitempty"`
+	Downstream Peer       // the client's side
+	Upstream   Peer       // the server's side
+	Error      string     `json:",omitempty"`
+}
+
+// Peer is one end of a connection and the bytes that came from it.
+type Peer struct {
+	RemoteAddr   string
+	DataTransfer int64
+}
+
+func (k *conn) view() View {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	v := View{
+		ID: k.id, Direction: k.direction.String(), StartTime: k.started, Via: string(k.via),
+		Target: hostPort(k.host, k.port), TLS: string(k.tls), SNI: k.sni, ALPN: k.alpn,
+		Downstream: Peer{RemoteAddr: k.client.RemoteAddr().String(), DataTransfer: k.meter.Bytes(tap.FromClient)},
+		Upstream:   Peer{DataTransfer: k.meter.Bytes(tap.FromServer)},
+	}
+	if k.remote.IsValid() {
+		v.Upstream.RemoteAddr = k.remote.String()
+	}
+	if !k.ended.IsZero() {
+		v.EndTime = &k.ended
+	}
+	if k.err != nil {
+		v.Error = k.err.Error()
+	}
+	return v
+}
+
+// log writes the canonical line: information, or a warning when it failed.
+func (v View) log(log *slog.Logger) {
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.Uint64(LogID, v.ID), slog.String(LogDirection, v.Direction), slog.String(LogVia, v.Via),
+		slog.String(LogClient, v.Downstream.RemoteAddr), slog.String(LogTarget, v.Target),
+		slog.String(LogServer, v.Upstream.RemoteAddr),
+		slog.Int64(LogSent, v.Downstream.DataTransfer), slog.Int64(LogReceived, v.Upstream.DataTransfer),
+		slog.Duration(LogDuration, v.EndTime.Sub(v.StartTime)),
+	}
+	for _, a := range []struct{ key, value string }{{LogTLS, v.TLS}, {LogSNI, v.SNI}, {LogALPN, v.ALPN}, {LogError, v.Error}} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, a.value))
+		}
+	}
+	if v.Error != "" {
+		level = slog.LevelWarn
+	}
+	log.LogAttrs(context.Background(), level, "connection", attrs...)
+}

@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+const (
+	// idleMoment is how long a connection is silent after the server's last
+	// word before a drain takes it for idle. The data path does not know where
+	// a request begins; that the client is waiting for an answer it does know.
+	idleMoment = time.Second
+	// flushTime bounds how long the readers may take for what is left.
+	flushTime = 5 * time.Second
+	// tick is how often a drain looks for idle connections.
+	tick = 100 * time.Millisecond
+)
+
+// drain closes the halves one after the other: the application still needs its
+// dependencies to finish what is in flight. Connections that are not done when
+// the time is up are reset, so that nobody takes a part for the whole.
+func (p *Proxy) drain() {
+	deadline := time.NewTimer(p.cfg.Drain)
+	defer deadline.Stop()
+	p.log.Info("draining", "at most", p.cfg.Drain)
+	closeAll(p.reverse)
+	inTime := p.empty(tap.In, deadline.C)
+	closeAll(p.forward)
+	if inTime {
+		inTime = p.empty(tap.Out, deadline.C)
+	}
+	if !inTime {
+		for _, d := range []tap.Direction{tap.In, tap.Out} {
+			p.conns.each(d, (*conn).abort)
+		}
+		p.log.Warn("connections were cut: they did not finish in time", "variable", contract.EnvDrain, "value", p.cfg.Drain)
+	}
+}
+
+// empty waits until no connection of a direction is open, hanging up on idle
+// ones; false means that the deadline came first.
+func (p *Proxy) empty(d tap.Direction, deadline <-chan time.Time) bool {
+	done := p.conns.idle(d)
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		p.conns.each(d, func(k *conn) {
+			if k.meter.Quiet(time.Now(), idleMoment) && time.Since(k.started) > idleMoment {
+				k.hangUp()
+			}
+		})
+		select {
+		case <-done:
+			return true
+		case <-deadline:
+			return false
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/plainhttp"
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/socks"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/proxy/upstream"
+)
+
+const (
+	// firstByteTime is how long a client of the forward half may be silent
+	// after it has connected: some connect ahead of need.
+	firstByteTime = 5 * time.Minute
+	// handshakeTime bounds a SOCKS handshake from its first byte on.
+	handshakeTime = 10 * time.Second
+)
+
+// serveOut serves one connection of the forward half. Its first byte tells
+// which protocol the client speaks.
+func (p *Proxy) serveOut(ctx context.Context, k *conn) error {
+	if from := addrPort(k.client.RemoteAddr()); !from.Addr().IsLoopback() {
+		k.client.Abort()
+		return fmt.Errorf("%s is not on loopback: the forward half serves its own pod alone", from.Addr())
+	}
+	_ = k.client.SetReadDeadline(time.Now().Add(firstByteTime))
+	head, err := k.client.Fill(maxGuess)
+	if err != nil {
+		return silence(err)
+	}
+	k.client.Resume()
+	switch head[0] {
+	case socks.Version4, socks.Version5:
+		return p.serveSOCKS(ctx, k)
+	}
+	h := plainhttp.Handler{
+		Dial: func(ctx context.Context, host string, port int) (*pump.Conn, *url.URL, error) {
+			k.target(tap.ViaHTTP, host, port)
+			return p.dialHTTP(ctx, k, host, port)
+		},
+		Tap:   func() *tap.Stream { return p.tap.Open(p.conns.flow(k)) },
+		Meter: &k.meter,
+		Pool:  p.tap.Pool(),
+	}
+	tunnel, err := h.Serve(ctx, k.client)
+	if err != nil || tunnel == nil {
+		return err
+	}
+	k.target(tap.ViaConnect, tunnel.Host, tunnel.Port)
+	return p.tunnel(ctx, k, upstream.Tunnel, tunnel.Host, tunnel.Port, func(server *pump.Conn, err error) error {
+		if err != nil {
+			return plainhttp.Refuse(k.client, plainhttp.DialStatus(err), err)
+		}
+		return plainhttp.Established(k.client)
+	})
+}
+
+// silence makes of a client that never spoke what it is: no error.
+func silence(err error) error {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return nil
+	}
+	if isEOF(err) {
+		return nil
+	}
+	return fmt.Errorf("read from the client: %w", err)
+}
+
+// dialHTTP connects to where a request in absolute-form goes: the host, or a
+// proxy that takes such requests itself.
+func (p *Proxy) dialHTTP(ctx context.Context, k *conn, host string, port int) (*pump.Conn, *url.URL, error) {
+	via, err := p.dial.Proxy(upstream.HTTP, host, port)
+	if err != nil {
+		return nil, nil, err
+	}
+	var server *pump.Conn
+	if via != nil && (via.Scheme == "http" || via.Scheme == "https") {
+		server, err = p.dial.DialProxy(ctx, via)
+	} else {
+		server, err = p.dial.Dial(ctx, upstream.HTTP, host, port)
+		via = nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	k.connected(server)
+	return server, via, nil
+}
+
+// serveSOCKS serves a client that speaks SOCKS.
+func (p *Proxy) serveSOCKS(ctx context.Context, k *conn) error {
+	q, err := acceptSOCKS(k.client)
+	if err != nil {
+		return err
+	}
+	via := tap.ViaSOCKS5
+	if q.Version == socks.Version4 {
+		via = tap.ViaSOCKS4
+	}
+	k.target(via, q.Host, q.Port)
+	return p.tunnel(ctx, k, upstream.Socks, q.Host, q.Port, func(server *pump.Conn, err error) error {
+		if err != nil {
+			_ = q.Reply(k.client, dialReply(err), netip.AddrPort{})
+			return err
+		}
+		return q.Reply(k.client, socks.Granted, addrPort(server.LocalAddr()))
+	})
+}
+
+// acceptSOCKS reads a SOCKS request; what the client sent behind it stays
+// unread.
+func acceptSOCKS(client *pump.Conn) (socks.Request, error) {
+	_ = client.SetDeadline(time.Now().Add(handshakeTime))
+	defer func() { _ = client.SetDeadline(time.Time{}) }()
+	r := bufio.NewReaderSize(client, 512)
+	q, err := socks.Accept(r, client)
+	if err != nil {
+		return q, err
+	}
+	rest, _ := r.Peek(r.Buffered())
+	client.Unread(rest)
+	return q, nil
+}
+
+// tunnel connects to where the client wants to go, tells the client by reply,
+// looks into TLS if it may, and pumps. reply returns the error that it was
+// given.
+func (p *Proxy) tunnel(ctx context.Context, k *conn, scheme upstream.Scheme, host string, port int, reply func(server *pump.Conn, err error) error) error {
+	server, err := p.dial.Dial(ctx, scheme, host, port)
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", hostPort(host, port), reply(nil, err))
+	}
+	k.connected(server)
+	if err := reply(server, nil); err != nil {
+		return fmt.Errorf("reply to the client: %w", err)
+	}
+	if p.out == nil || !clientFirst(k.client, k.server) {
+		return p.pump(k)
+	}
+	return p.intercept(ctx, k, host, func(ctx context.Context) (*pump.Conn, error) {
+		return p.dial.Dial(ctx, scheme, host, port)
+	})
+}

@@ -1,0 +1,322 @@
+package plainhttp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	maxTarget = 16 << 10
+	maxFields = 256
+)
+
+// badRequest is what a client is refused for: a status and a sentence.
+type badRequest struct {
+	status int
+	reason string
+}
+
+func (e *badRequest) Error() string { return e.reason }
+
+func bad(format string, args ...any) error {
+	return &badRequest{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// field is a header line: name and value, and the line as it was sent.
+type field struct{ name, value, line []byte }
+
+func (f field) is(name string) bool { return strings.EqualFold(string(f.name), name) }
+
+// request is a parsed head. It points into the reader's buffer.
+type request struct {
+	method, target string
+	minor          int // of HTTP/1.x
+	fields         []field
+	body           framing
+}
+
+// Target is where a request goes.
+type Target struct {
+	Host string
+	Port int
+}
+
+// framing says how a body ends (RFC 9112 section 6).
+type framing struct {
+	chunked bool
+	close   bool  // ends with the connection; responses only
+	length  int64 // otherwise
+}
+
+// parseRequest parses a head strictly: what two parsers could read in two ways
+// is refused, for one of them is behind us (RFC 9112 section 11.2).
+func parseRequest(head []byte) (*request, error) {
+	head = bytes.TrimPrefix(head, []byte("\r\n"))
+	line, rest, ok := bytes.Cut(head, []byte("\r\n"))
+	if !ok {
+		return nil, bad("a request without a line")
+	}
+	parts := strings.Split(string(line), " ")
+	if len(parts) != 3 || !isToken(parts[0]) || parts[1] == "" || !isVisible(parts[1]) {
+		return nil, bad("request line %.80q: want METHOD, target and version, each behind one space", line)
+	}
+	if len(parts[1]) > maxTarget {
+		return nil, &badRequest{http.StatusRequestURITooLong, fmt.Sprintf("a target of %d bytes, the limit is %d", len(parts[1]), maxTarget)}
+	}
+	q := &request{method: parts[0], target: parts[1]}
+	switch parts[2] {
+	case "HTTP/1.1":
+		q.minor = 1
+	case "HTTP/1.0":
+	default:
+		return nil, &badRequest{http.StatusHTTPVersionNotSupported, fmt.Sprintf("version %.20q: a proxy is spoken to in HTTP/1.0 or HTTP/1.1", parts[2])}
+	}
+	var err error
+	if q.fields, err = parseFields(rest); err != nil {
+		return nil, err
+	}
+	hosts := q.all("Host")
+	if len(hosts) > 1 || len(hosts) == 0 && q.minor == 1 {
+		return nil, bad("%d Host fields, want one", len(hosts))
+	}
+	if len(hosts) == 1 && strings.ContainsAny(hosts[0], " \t,/@?#") {
+		return nil, bad("Host %.80q is not a host and port", hosts[0])
+	}
+	return q, q.frame()
+}
+
+// parseFields parses header or trailer lines up to the empty one.
+func parseFields(p []byte) ([]field, error) {
+	var fields []field
+	for len(p) > 0 {
+		line, rest, ok := bytes.Cut(p, []byte("\r\n"))
+		if !ok {
+			return nil, bad("a field line without an end")
+		}
+		if len(line) == 0 {
+			break
+		}
+		if len(fields) == maxFields {
+			return nil, &badRequest{http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d fields", maxFields)}
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			return nil, bad("a field that is folded over lines")
+		}
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok || !isToken(string(name)) {
+			return nil, bad("field line %.80q: want a name, a colon and a value", line)
+		}
+		value = bytes.Trim(value, " \t")
+		if i := bytes.IndexFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }); i >= 0 {
+			return nil, bad("field %s has a control character in its value", name)
+		}
+		fields = append(fields, field{name, value, p[:len(line)+2]})
+		p = rest
+	}
+	return fields, nil
+}
+
+// all returns the values of a field.
+func (q *request) all(name string) []string { return values(q.fields, name) }
+
+func values(fields []field, name string) (all []string) {
+	for _, f := range fields {
+		if f.is(name) {
+			all = append(all, string(f.value))
+		}
+	}
+	return all
+}
+
+// frame finds out how the body ends.
+func (q *request) frame() error {
+	coding, length := q.all("Transfer-Encoding"), q.all("Content-Length")
+	switch {
+	case len(coding) > 0 && len(length) > 0:
+		return bad("both Transfer-Encoding and Content-Length")
+	case len(coding) > 1 || len(length) > 1:
+		return bad("a framing field that is there twice")
+	case len(coding) == 1 && q.minor == 0:
+		return bad("Transfer-Encoding in HTTP/1.0")
+	case len(coding) == 1 && !strings.EqualFold(coding[0], "chunked"):
+		return &badRequest{http.StatusNotImplemented, fmt.Sprintf("Transfer-Encoding %.80q: only chunked is known", coding[0])}
+	case len(coding) == 1:
+		q.body.chunked = true
+	case len(length) == 1:
+		n, err := parseLength(length[0])
+		if err != nil {
+			return err
+		}
+		q.body.length = n
+	}
+	return nil
+}
+
+func parseLength(v string) (int64, error) {
+	n, err := strconv.ParseUint(v, 10, 63)
+	if err != nil || strings.ContainsAny(v, "+_") {
+		return 0, bad("Content-Length %.40q is not a number", v)
+	}
+	return int64(n), nil
+}
+
+// upgrades reports whether the connection may change its protocol.
+func (q *request) upgrades() bool { return len(q.all("Upgrade")) > 0 }
+
+// destination parses an absolute-form target and returns, besides where to go,
+// the origin-form that the server is to see.
+func (q *request) destination() (t Target, origin string, err error) {
+	scheme, rest, ok := strings.Cut(q.target, "://")
+	switch {
+	case !ok:
+		return t, "", bad("target %.80q: this is a forward proxy, it wants http://host/path or CONNECT host:port", q.target)
+	case strings.EqualFold(scheme, "https"):
+		return t, "", &badRequest{http.StatusNotImplemented, "https:// in a request line: TLS goes through the tunnel that CONNECT opens"}
+	case !strings.EqualFold(scheme, "http"):
+		return t, "", &badRequest{http.StatusNotImplemented, fmt.Sprintf("scheme %.20q: only http is known", scheme)}
+	}
+	authority, origin := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, origin = rest[:i], rest[i:]
+	}
+	if strings.Contains(origin, "#") {
+		return t, "", bad("a fragment in the target %.80q", q.target)
+	}
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		return t, "", bad("a user name in the target")
+	}
+	switch {
+	case origin == "" && q.method == http.MethodOptions:
+		origin = "*" // RFC 9112 section 3.2.4
+	case !strings.HasPrefix(origin, "/"):
+		origin = "/" + origin
+	}
+	t, err = parseAuthority(authority, "80")
+	return t, origin, err
+}
+
+// parseAuthority parses host:port; port is the default, "" for none.
+func parseAuthority(s, port string) (t Target, err error) {
+	host := s
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		host = h
+		if p != "" {
+			port = p
+		}
+	} else if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		host = s[1 : len(s)-1]
+	}
+	if host == "" || strings.ContainsAny(host, "[]/\\@?#%\"<> ") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
+		return t, bad("%.80q is not a host and port", s)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || strings.HasPrefix(port, "+") {
+		return t, bad("%.80q: want a port, 1 to 65535", s)
+	}
+	return Target{host, int(n)}, nil
+}
+
+// hopByHop are the fields that are for this proxy and go no further. Connection
+// and what it names go on: a client's connection is mirrored by one connection
+// to the server, and both ends mean the same.
+var hopByHop = []string{"Proxy-Connection", "Proxy-Authorization", "Proxy-Authenticate"}
+
+// write appends the head as the next hop is to see it: everything else in the
+// order, case and spacing in which the client sent it.
+func (q *request) write(p []byte, target string, extra ...string) []byte {
+	p = fmt.Appendf(p, "%s %s HTTP/1.%d\r\n", q.method, target, q.minor)
+	for _, f := range q.fields {
+		if !slices.ContainsFunc(hopByHop, f.is) {
+			p = append(p, f.line...)
+		}
+	}
+	for _, line := range extra {
+		p = append(append(p, line...), "\r\n"...)
+	}
+	return append(p, "\r\n"...)
+}
+
+// response is what of a response's head decides on its body.
+type response struct {
+	status int
+	body   framing
+	// head is what the client is to see.
+	head []byte
+}
+
+var errResponse = errors.New("malformed response")
+
+// parseResponse parses a response's head to a request with the given method.
+// It is more lenient than parseRequest: who sent it was chosen by the client.
+func parseResponse(head []byte, method string) (*response, error) {
+	lines := bytes.SplitAfter(head, []byte("\n"))
+	version, rest, _ := strings.Cut(strings.TrimRight(string(lines[0]), "\r\n"), " ")
+	code, _, _ := strings.Cut(rest, " ")
+	status, err := strconv.Atoi(code)
+	if err != nil || len(code) != 3 || status < 100 || version != "HTTP/1.1" && version != "HTTP/1.0" {
+		return nil, fmt.Errorf("%w: status line %.80q", errResponse, lines[0])
+	}
+	r := &response{status: status, head: head}
+	var coding, length []string
+	for _, line := range lines[1:] {
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok || line[0] == ' ' || line[0] == '\t' {
+			continue
+		}
+		v := strings.TrimSpace(string(value))
+		switch {
+		case bytes.EqualFold(bytes.TrimSpace(name), []byte("Transfer-Encoding")):
+			coding = append(coding, v)
+		case bytes.EqualFold(bytes.TrimSpace(name), []byte("Content-Length")):
+			length = append(length, v)
+		}
+	}
+	switch {
+	case method == http.MethodHead || status < 200 || status == http.StatusNoContent || status == http.StatusNotModified:
+	case len(coding) > 0:
+		// Chunked must come last; else the body ends with the connection.
+		r.body.chunked = strings.HasSuffix(strings.ToLower(coding[len(coding)-1]), "chunked")
+		r.body.close = !r.body.chunked
+		if len(length) > 0 {
+			r.head = without(lines, "Content-Length") // RFC 9112 section 6.3
+		}
+	case len(length) > 0:
+		if slices.ContainsFunc(length, func(v string) bool { return v != length[0] }) {
+			return nil, fmt.Errorf("%w: Content-Length fields that differ: %q", errResponse, length)
+		}
+		if r.body.length, err = parseLength(length[0]); err != nil {
+			return nil, fmt.Errorf("%w: %w", errResponse, err)
+		}
+	default:
+		r.body.close = true
+	}
+	return r, nil
+}
+
+// without returns the lines, less those of one field.
+func without(lines [][]byte, name string) (head []byte) {
+	for _, line := range lines {
+		if n, _, ok := bytes.Cut(line, []byte(":")); ok && bytes.EqualFold(bytes.TrimSpace(n), []byte(name)) {
+			continue
+		}
+		head = append(head, line...)
+	}
+	return head
+}
+
+// isToken reports whether s is a token (RFC 9110 section 5.6.2).
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	})
+}
+
+func isVisible(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}

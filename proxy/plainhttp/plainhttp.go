@@ -1,0 +1,304 @@
+// Package plainhttp is the forward proxy for plain HTTP/1: requests in
+// absolute-form, whose destination stands in the request line, and the CONNECT
+// that opens a tunnel.
+//
+//	client ── GET http://host/path ──▶ parse ── GET /path ──▶ host
+//	client ◀── answer, as it is ──────────── its framing ◀── host
+//
+// It is one of the two places that understand before they forward, so it is
+// strict: a request that two parsers could read differently is refused (RFC
+// 9112 sections 6.3 and 11.2). What is forwarded keeps its header fields' order,
+// case and spacing, and Host as the client sent it, for meshes route by it. A
+// client's connection is mirrored by one connection to the host, so keep-alive,
+// pipelining, 100-continue, early answers and the end of a connection mean to
+// both ends what they would without a proxy. An upgrade turns the two
+// connections into a tunnel.
+//
+// The package imports proxy/pump, proxy/tap and the standard library.
+package plainhttp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/proxy/upstream"
+)
+
+const (
+	// headTime bounds how long a client may take for a head that it has begun.
+	headTime = 30 * time.Second
+	// linger is how long, and lingerBytes how much, is read from a client that
+	// has been refused, so that it gets to read why.
+	linger      = time.Second
+	lingerBytes = 1 << 20
+	// maxPipeline is how many requests may wait for their answers.
+	maxPipeline = 64
+)
+
+// Handler serves one client's connection.
+type Handler struct {
+	// Dial connects to where a request goes. The URL is not nil when the
+	// connection is to a proxy that takes requests in absolute-form.
+	Dial func(ctx context.Context, host string, port int) (*pump.Conn, *url.URL, error)
+	// Tap begins the flow of the connection that Dial was last called for.
+	Tap func() *tap.Stream
+	// Meter counts what passes.
+	Meter *pump.Meter
+	// Pool is where buffers come from.
+	Pool *tap.Pool
+}
+
+// Serve serves requests until the client or a server closes. When the client
+// asks for a tunnel, it returns where to, and the connection is the caller's:
+// nothing of what follows the request has been read. The caller closes client
+// in any case.
+func (h *Handler) Serve(ctx context.Context, client *pump.Conn) (*Target, error) {
+	s := &session{Handler: h, client: client, in: &reader{conn: client, pool: h.Pool}}
+	tunnel, err := s.serve(ctx)
+	var refused *badRequest
+	if up := s.up; up != nil && tunnel == nil {
+		if err == nil {
+			_ = up.conn.CloseWrite() // the client has; answers may still come
+		} else if !errors.As(err, &refused) {
+			up.conn.Abort()
+		}
+	}
+	err = errors.Join(err, s.leave())
+	if err == nil && tunnel != nil {
+		client.Unread(s.in.unread())
+	}
+	s.in.use(len(s.in.unread()))
+	s.in.release()
+	if errors.As(err, &refused) && !s.dirty {
+		err = Refuse(client, refused.status, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tunnel, nil
+}
+
+// session is one client's connection. The request side reads from the client
+// and writes to the server of the moment; each server has a goroutine for the
+// other way.
+type session struct {
+	*Handler
+	client *pump.Conn
+	in     *reader
+	up     *server
+	// dirty says that an answer was begun and not finished.
+	dirty bool
+	// scratch is for the heads that are written.
+	scratch []byte
+}
+
+func (s *session) serve(ctx context.Context) (*Target, error) {
+	for {
+		q, err := s.next()
+		if err != nil || q == nil {
+			return nil, err
+		}
+		if q.method == http.MethodConnect {
+			t, err := parseAuthority(q.target, "")
+			return &t, err
+		}
+		done, err := s.exchange(ctx, q)
+		if err != nil || done {
+			return nil, err
+		}
+	}
+}
+
+// next reads a request's head; nil means that there is none.
+func (s *session) next() (*request, error) {
+	if err := s.in.await(); err != nil {
+		return nil, s.over(err)
+	}
+	_ = s.client.SetReadDeadline(time.Now().Add(headTime))
+	if s.up != nil && s.up.ended() {
+		return nil, nil // its Interrupt may have come before this deadline
+	}
+	head, err := s.in.head(true)
+	switch {
+	case errors.Is(err, errHeadTooLong):
+		return nil, &badRequest{http.StatusRequestHeaderFieldsTooLarge, err.Error()}
+	case errors.Is(err, errBareLF):
+		return nil, bad("%v", err)
+	case err != nil:
+		return nil, s.over(err)
+	}
+	s.client.Resume()
+	if s.up != nil && s.up.ended() {
+		return nil, nil // its Interrupt may have come before we took it back
+	}
+	s.in.use(len(head))
+	return parseRequest(head)
+}
+
+// over makes no error of a client that closed between requests, nor of a read
+// that the server's end interrupted.
+func (s *session) over(err error) error {
+	if errors.Is(err, io.EOF) || s.up != nil && s.up.ended() {
+		return nil
+	}
+	return fmt.Errorf("read from the client: %w", err)
+}
+
+// exchange forwards a request. done means that the connection is over.
+func (s *session) exchange(ctx context.Context, q *request) (done bool, err error) {
+	t, origin, err := q.destination()
+	if err != nil {
+		return false, err
+	}
+	if s.up != nil && (s.up.target != t || s.up.stale()) {
+		if err := s.leave(); err != nil {
+			return true, err
+		}
+	}
+	s.scratch = q.write(s.scratch[:0], origin)
+	if s.up == nil {
+		if err := s.connect(ctx, t); err != nil {
+			// The record shows what was asked, and that nothing came.
+			stream := s.Tap()
+			stream.Copy(tap.FromClient, time.Now(), s.scratch)
+			stream.Close(time.Now())
+			return true, err
+		}
+	}
+	x := &exchange{method: q.method, upgrade: q.upgrades(), verdict: make(chan bool, 1), finished: make(chan struct{})}
+	defer close(x.finished)
+	if !s.up.expect(x) {
+		return true, nil
+	}
+	if err := s.forward(q, origin); err != nil {
+		return true, err
+	}
+	if !x.upgrade {
+		return false, nil
+	}
+	select {
+	case switched := <-x.verdict:
+		if !switched {
+			return false, nil
+		}
+	case <-s.up.done:
+		return true, nil
+	}
+	err = s.up.out.rest()
+	var write *writeError
+	switch {
+	case errors.As(err, &write):
+		return true, nil // the other way sees the server's end
+	case err == nil:
+		_ = s.up.conn.CloseWrite()
+		return true, nil
+	}
+	s.up.conn.Abort()
+	return true, err
+}
+
+// forward writes a request to the server.
+func (s *session) forward(q *request, origin string) error {
+	out := &s.up.out
+	now := time.Now()
+	s.Meter.Add(tap.FromClient, now, len(s.scratch))
+	s.up.stream.Copy(tap.FromClient, now, s.scratch)
+	if via := s.up.via; via != nil {
+		// A proxy behind us: the whole target, and who we are. Neither is
+		// for the record.
+		var extra []string
+		if auth := upstream.Authorization(via); auth != "" {
+			extra = append(extra, "Proxy-Authorization: "+auth)
+		}
+		s.scratch = q.write(s.scratch[:0], q.target, extra...)
+	}
+	err := out.write(s.scratch)
+	if err == nil {
+		err = out.body(q.body)
+	}
+	var write *writeError
+	if errors.As(err, &write) {
+		// The server closes early, maybe with an answer: that decides.
+		<-s.up.done
+		return s.up.err
+	}
+	if err != nil {
+		s.up.conn.Abort() // it has a part of a request
+	}
+	return err
+}
+
+// connect connects to where a request goes.
+func (s *session) connect(ctx context.Context, t Target) error {
+	c, via, err := s.Dial(ctx, t.Host, t.Port)
+	if err != nil {
+		return &badRequest{DialStatus(err), fmt.Sprintf("connect to %s: %v", t.Host, err)}
+	}
+	up := &server{
+		session: s, conn: c, via: via, target: t, stream: s.Tap(),
+		in:      reader{conn: c, pool: s.Pool},
+		pending: make(chan *exchange, maxPipeline), done: make(chan struct{}),
+	}
+	up.out = link{side: tap.FromClient, from: s.in, to: c, stream: up.stream, meter: s.Meter}
+	up.back = link{side: tap.FromServer, from: &up.in, to: s.client, stream: up.stream, meter: s.Meter}
+	s.up = up
+	go up.run()
+	return nil
+}
+
+// leave waits for the answers that the server owes and parts from it.
+func (s *session) leave() error {
+	up := s.up
+	if up == nil {
+		return nil
+	}
+	s.up = nil
+	close(up.pending)
+	<-up.done
+	s.client.Resume()
+	s.dirty = up.dirty
+	up.stream.Close(time.Now())
+	_ = up.conn.Close()
+	return up.err
+}
+
+// IsConnect reports whether bytes may begin a CONNECT request.
+func IsConnect(head []byte) bool {
+	const method = "CONNECT "
+	return len(head) > 0 && bytes.HasPrefix(head, []byte(method)[:min(len(head), len(method))])
+}
+
+// ReadConnect reads a CONNECT request and no more. A request that is refused is
+// answered.
+func ReadConnect(client *pump.Conn) (Target, error) {
+	_ = client.SetReadDeadline(time.Now().Add(headTime))
+	defer client.Resume()
+	r := &reader{conn: client, pool: new(tap.Pool)}
+	head, err := r.head(true)
+	var q *request
+	if err == nil {
+		q, err = parseRequest(head)
+	}
+	var t Target
+	if err == nil {
+		t, err = parseAuthority(q.target, "")
+	}
+	var refused *badRequest
+	if errors.As(err, &refused) {
+		return t, Refuse(client, refused.status, err)
+	}
+	if err != nil {
+		return t, err
+	}
+	r.use(len(head))
+	client.Unread(r.unread())
+	return t, nil
+}

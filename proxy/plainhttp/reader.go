@@ -1,0 +1,155 @@
+package plainhttp
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// reader reads a connection through a pooled buffer, of which it holds none
+// while there is nothing to read.
+type reader struct {
+	conn  *pump.Conn
+	pool  *tap.Pool
+	class tap.Class
+	buf   *tap.Buffer
+	r, w  int // unread bytes are buf.B[r:w]
+}
+
+var (
+	errHeadTooLong = errors.New("head longer than 64 KiB")
+	errBareLF      = errors.New("a line that ends in LF without CR")
+)
+
+// unread returns what has been read from the connection and not been used.
+func (d *reader) unread() []byte {
+	if d.buf == nil {
+		return nil
+	}
+	return d.buf.B[d.r:d.w]
+}
+
+func (d *reader) use(n int) { d.r += n }
+
+// release gives the buffer back if it is empty.
+func (d *reader) release() {
+	if d.buf != nil && d.r == d.w {
+		d.buf.Release()
+		d.buf, d.r, d.w = nil, 0, 0
+	}
+}
+
+// await waits until there is something to read, without a buffer.
+func (d *reader) await() error {
+	if d.release(); d.buf != nil {
+		return nil
+	}
+	return d.conn.Await()
+}
+
+// fill reads more behind what is unread, into a larger buffer if that is full.
+// io.ErrShortBuffer means that the largest one is.
+func (d *reader) fill() error {
+	if d.release(); d.buf == nil {
+		d.buf = d.pool.Get(d.class)
+	}
+	if d.r > 0 && d.w == len(d.buf.B) {
+		d.w = copy(d.buf.B, d.buf.B[d.r:d.w])
+		d.r = 0
+	}
+	if d.w == len(d.buf.B) {
+		if d.class.Fit(d.w) == d.class {
+			return io.ErrShortBuffer
+		}
+		d.class = d.class.Fit(d.w)
+		larger := d.pool.Get(d.class)
+		d.w = copy(larger.B, d.buf.B[d.r:d.w])
+		d.r = 0
+		d.buf.Release()
+		d.buf = larger
+	}
+	n, err := d.conn.Read(d.buf.B[d.w:])
+	d.w += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// some returns unread bytes, reading if there are none; at most limit.
+func (d *reader) some(limit int64) ([]byte, error) {
+	if d.r == d.w {
+		if d.buf != nil {
+			d.class = d.class.Fit(d.w)
+		}
+		if err := d.fill(); err != nil {
+			return nil, err
+		}
+	}
+	p := d.unread()
+	return p[:min(int64(len(p)), limit)], nil
+}
+
+// head reads up to and with the empty line that ends a head. strict demands
+// CRLF at the end of every line. The bytes are unread until they are used, and
+// valid until the next read.
+func (d *reader) head(strict bool) ([]byte, error) {
+	for seen := 0; ; {
+		p := d.unread()
+		for {
+			i := bytes.IndexByte(p[seen:], '\n')
+			if i < 0 {
+				break
+			}
+			at := seen + i
+			cr := at > 0 && p[at-1] == '\r'
+			if strict && !cr {
+				return nil, errBareLF
+			}
+			line := bytes.TrimSuffix(p[seen:at], []byte("\r"))
+			seen = at + 1
+			if len(line) == 0 && at > 1 {
+				return p[:seen], nil
+			}
+		}
+		err := d.fill()
+		switch {
+		case err == io.ErrShortBuffer:
+			return nil, errHeadTooLong
+		case err == io.EOF && len(d.unread()) > 0:
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// line reads a line of at most limit bytes, with its CRLF. The bytes are unread
+// until they are used.
+func (d *reader) line(limit int) ([]byte, error) {
+	for seen := 0; ; {
+		p := d.unread()
+		if i := bytes.IndexByte(p[seen:], '\n'); i >= 0 {
+			at := seen + i
+			if at == 0 || p[at-1] != '\r' {
+				return nil, errBareLF
+			}
+			return p[:at+1], nil
+		}
+		if seen = len(p); seen > limit {
+			return nil, errors.New("line too long")
+		}
+		if err := d.fill(); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package plainhttp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/proxy/upstream"
+)
+
+// exchange is a request that waits for its answer.
+type exchange struct {
+	method  string
+	upgrade bool
+	// verdict tells the request side whether the server agreed to the upgrade.
+	verdict chan bool
+	// finished is closed when the client's side of an upgraded connection is
+	// over.
+	finished chan struct{}
+}
+
+// server is a connection to a server and the goroutine that passes its answers
+// on, in the order of the requests.
+type server struct {
+	session *session
+	conn    *pump.Conn
+	via     *url.URL
+	target  Target
+	stream  *tap.Stream
+	in      reader
+	out     link // client to server, run by the request side
+	back    link // server to client
+	pending chan *exchange
+	owed    atomic.Int64 // answers
+
+	done  chan struct{} // closed when no more answers come; the rest is set by then
+	err   error
+	dirty bool // an answer was begun and not finished
+}
+
+// expect announces a request before it is written; false means that the server
+// is gone.
+func (u *server) expect(x *exchange) bool {
+	if u.ended() {
+		return false
+	}
+	u.owed.Add(1)
+	select {
+	case u.pending <- x:
+		return true
+	case <-u.done:
+		return false
+	}
+}
+
+func (u *server) ended() bool {
+	select {
+	case <-u.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// stale reports whether the server, which owes no answer, has closed, or has
+// spoken without being asked.
+func (u *server) stale() bool { return u.owed.Load() == 0 && u.conn.Pending() }
+
+// run passes answers on until the request side parts, the server closes or
+// something is wrong. In the last two cases the client's connection ends too.
+func (u *server) run() {
+	over := false
+	for x := range u.pending {
+		if over, u.err = u.answer(x); over || u.err != nil {
+			break
+		}
+		u.owed.Add(-1)
+	}
+	u.in.use(len(u.in.unread()))
+	u.in.release()
+	close(u.done)
+	if over || u.err != nil {
+		u.session.client.Interrupt()
+	}
+}
+
+// answer passes on what answers x; over means that the connection ends.
+func (u *server) answer(x *exchange) (over bool, err error) {
+	for {
+		if err := u.in.await(); err != nil {
+			return true, gone(err)
+		}
+		head, err := u.in.head(false)
+		switch {
+		case errors.Is(err, errHeadTooLong):
+			return true, &badRequest{http.StatusBadGateway, "the server's " + err.Error()}
+		case err != nil:
+			// As without a proxy: the connection ends, the client may retry.
+			return true, gone(err)
+		}
+		r, err := parseResponse(head, x.method)
+		if err != nil {
+			return true, &badRequest{http.StatusBadGateway, err.Error()}
+		}
+		switched := r.status == http.StatusSwitchingProtocols
+		if switched && !x.upgrade {
+			return true, &badRequest{http.StatusBadGateway, "the server switches protocols without being asked"}
+		}
+		u.dirty = true
+		if err := u.back.send(r.head); err != nil {
+			return true, err
+		}
+		u.in.use(len(head))
+		if r.status < 200 && !switched {
+			u.dirty = false
+			continue
+		}
+		if x.upgrade {
+			x.verdict <- switched
+		}
+		if switched {
+			r.body.close = true
+		}
+		if err := u.back.body(r.body); err != nil {
+			// The client must not take the part for the whole.
+			u.session.client.Abort()
+			return true, fmt.Errorf("pass on the answer: %w", err)
+		}
+		u.dirty = false
+		if r.body.close {
+			_ = u.session.client.CloseWrite()
+		}
+		if switched {
+			<-x.finished
+		}
+		return r.body.close, nil
+	}
+}
+
+// gone makes no error of a server that closed.
+func gone(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return fmt.Errorf("read from the server: %w", err)
+}
+
+// Refuse answers a client that is not served, and gives it time to read that.
+// It returns reason.
+func Refuse(client *pump.Conn, status int, reason error) error {
+	body := "tapedeck: " + reason.Error() + "\n"
+	_ = client.SetDeadline(time.Now().Add(linger))
+	_, _ = fmt.Fprintf(client, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\nProxy-Status: tapedeck\r\n\r\n%s",
+		status, http.StatusText(status), len(body), body)
+	_ = client.CloseWrite()
+	_, _ = io.CopyN(io.Discard, client, lingerBytes)
+	return reason
+}
+
+// Established tells a client that its tunnel is open.
+func Established(client *pump.Conn) error {
+	_, err := client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n"))
+	return err
+}
+
+// DialStatus is the status that tells a client why a dial failed.
+func DialStatus(err error) int {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, upstream.ErrSelf):
+		return http.StatusLoopDetected
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusBadGateway
+}

@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// serveIn serves one connection of the reverse half: it goes to the application,
+// whatever the client says. The application is connected to before the client
+// has spoken, for in some protocols it is the one to speak first.
+func (p *Proxy) serveIn(ctx context.Context, k *conn) error {
+	k.target(tap.ViaTCP, p.cfg.App.Host, p.cfg.App.Port)
+	app, err := p.dial.Direct(ctx, p.cfg.App.Host, p.cfg.App.Port)
+	if err != nil {
+		k.client.Abort() // as if the application's port were closed
+		return fmt.Errorf("connect to the application: %w", err)
+	}
+	k.connected(app)
+	if p.in == nil && !p.cfg.App.TLS && p.cfg.InProtocol == TCP {
+		return p.pump(k)
+	}
+	spoke := clientFirst(k.client, k.server)
+	if p.in != nil && spoke {
+		r := p.in.Do(ctx, k.client, k.server, p.appTLS())
+		k.unwrapped(r)
+		if r.Client == nil {
+			return r.Err
+		}
+		if r.Outcome == intercept.Intercepted {
+			spoke = p.cfg.InProtocol != TCP && clientFirst(k.client, k.server)
+			return p.serveInPlain(k, spoke)
+		}
+	}
+	if p.cfg.App.TLS {
+		server, err := intercept.Client(ctx, k.server, p.appALPN(k.client, spoke), p.appTLS())
+		if err != nil {
+			k.client.Abort()
+			return fmt.Errorf("TLS to the application: %w", err)
+		}
+		k.connected(server)
+	}
+	return p.serveInPlain(k, spoke)
+}
+
+// serveInPlain answers a client that asks for a tunnel, and pumps.
+func (p *Proxy) serveInPlain(k *conn, spoke bool) error {
+	if spoke && p.cfg.InProtocol != TCP {
+		if err := p.enterTunnel(k); err != nil {
+			return err
+		}
+	}
+	return p.pump(k)
+}
+
+// appTLS says how to speak TLS to the application; nil: not at all.
+func (p *Proxy) appTLS() *intercept.Peer {
+	if !p.cfg.App.TLS {
+		return nil
+	}
+	return &intercept.Peer{Name: p.cfg.App.Host, Roots: p.roots.Pool(), Insecure: isLoopback(p.cfg.App.Host)}
+}
+
+// preface is how HTTP/2 begins (RFC 9113 section 3.4).
+const preface = "PRI * HTTP/2.0"
+
+// appALPN guesses, from the first bytes of a client that speaks in plaintext,
+// what it would have offered in TLS.
+func (p *Proxy) appALPN(client *pump.Conn, spoke bool) []string {
+	if !spoke {
+		return nil
+	}
+	head, err := client.Fill(maxGuess)
+	switch {
+	case err != nil:
+		return nil
+	case bytes.HasPrefix(head, []byte(preface)):
+		return []string{"h2"}
+	case looksLikeHTTP(head):
+		return []string{"http/1.1"}
+	}
+	return nil
+}
+
+// maxGuess is how much of a client's first bytes is read to guess by.
+const maxGuess = 4 << 10
+
+// looksLikeHTTP reports whether bytes may begin an HTTP/1 request: a method of
+// capital letters and a space.
+func looksLikeHTTP(head []byte) bool {
+	for i, c := range head {
+		if c == ' ' {
+			return i > 2
+		}
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return false
+}

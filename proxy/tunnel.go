@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/plainhttp"
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/socks"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/proxy/upstream"
+)
+
+// patience is how long the client may take to speak where it can't be seen
+// whether the server spoke first.
+const patience = 500 * time.Millisecond
+
+// clientFirst waits until one side has something to say and reports whether
+// that is the client. Nothing is read from either.
+func clientFirst(client, server *pump.Conn) bool {
+	if len(client.Head()) > 0 {
+		return true
+	}
+	if len(server.Head()) > 0 {
+		return false
+	}
+	if !server.CanAwait() {
+		_ = client.SetReadDeadline(time.Now().Add(patience))
+		defer client.Resume()
+		return client.Await() == nil && fill(client)
+	}
+	var serverSpoke atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if server.Await() == nil {
+			serverSpoke.Store(true)
+			client.Interrupt()
+		}
+	}()
+	err := client.Await()
+	if err == nil && !client.CanAwait() {
+		fill(client)
+	}
+	server.Interrupt()
+	<-done
+	server.Resume()
+	client.Resume()
+	return len(client.Head()) > 0 || err == nil && client.CanAwait() && !serverSpoke.Load()
+}
+
+// fill reads what a client has sent whose bytes can't be waited for unread.
+func fill(c *pump.Conn) bool {
+	if c.CanAwait() {
+		return true
+	}
+	_, err := c.Fill(maxGuess)
+	return err == nil
+}
+
+// enterTunnel answers a client of the reverse half that asks for a tunnel in
+// the protocol that was configured. Wherever it asks to go, it gets to the
+// application: the reverse half is no way into the cluster. Anything else is
+// meant for the application and left unread.
+func (p *Proxy) enterTunnel(k *conn) error {
+	head, err := k.client.Fill(maxGuess)
+	if err != nil {
+		return nil // the pump will find the same
+	}
+	switch {
+	case p.cfg.InProtocol == SOCKS && (head[0] == socks.Version4 || head[0] == socks.Version5):
+		q, err := acceptSOCKS(k.client)
+		if err != nil {
+			return err
+		}
+		return q.Reply(k.client, socks.Granted, netip.AddrPort{})
+	case p.cfg.InProtocol == HTTP && plainhttp.IsConnect(head):
+		if _, err := plainhttp.ReadConnect(k.client); err != nil {
+			return err
+		}
+		return plainhttp.Established(k.client)
+	}
+	return nil
+}
+
+// intercept looks into the TLS of a tunnel, and says once what is let through.
+func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func(context.Context) (*pump.Conn, error)) error {
+	r := p.out.Do(ctx, k.client, k.server, host, redial)
+	k.unwrapped(r)
+	if note, ok := notes[r.Outcome]; ok && r.First {
+		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Name), slog.Any("reason", r.Err), slog.String("remedy", note.remedy))
+	}
+	if r.Client == nil {
+		return r.Err
+	}
+	if r.Outcome != intercept.Intercepted {
+		k.connected(r.Server)
+		return p.pump(k)
+	}
+	began := time.Now()
+	err := p.pump(k)
+	if p.out.Ended(r.Name, k.meter.Bytes(tap.FromClient), time.Since(began)) {
+		note := notes[intercept.Refused]
+		p.log.Warn(note.text, "host", r.Name, "reason", "clients hang up right after the handshake", "remedy", note.remedy)
+	}
+	return err
+}
+
+// notes are what is said when a name is let through, or fails, for the first
+// time.
+var notes = map[intercept.Outcome]struct{ text, remedy string }{
+	intercept.Refused: {
+		"a client does not trust the sidecar's CA, or pins certificates: this host is let through untouched from now on, and not recorded in the clear",
+		trustRemedy,
+	},
+	intercept.Unverified: {
+		"the certificate that an upstream showed is not good: the client gets a TLS alert",
+		"set TAPEDECK_UPSTREAM_CA to a file with the root that signed it, if it is to be trusted",
+	},
+	intercept.PassedMutual: {
+		"an upstream asks for a client certificate: this host is let through untouched",
+		"give the client certificate with the annotation sidecar.speedscale.com/tls-mutual-secret, or TLS_MUTUAL_PUBLIC_KEY and TLS_MUTUAL_PRIVATE_KEY",
+	},
+	intercept.PassedUpstream: {
+		"the TLS handshake with an upstream failed: this host is let through untouched",
+		"none, if the client can talk to it",
+	},
+}
+
+// dialReply is the SOCKS reply that tells why a dial failed.
+func dialReply(err error) socks.Reply {
+	var noName *net.DNSError
+	switch {
+	case errors.Is(err, upstream.ErrSelf):
+		return socks.NotAllowed
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return socks.ConnectionRefused
+	case errors.Is(err, syscall.ENETUNREACH):
+		return socks.NetworkUnreachable
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &noName):
+		return socks.HostUnreachable
+	}
+	return socks.GeneralFailure
+}
+
+func isEOF(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET)
+}
