@@ -185,22 +185,25 @@ func (r *Redact) link(u string) string {
 			u = u[:i+3] + r.token(host[:at]) + u[i+3+at:]
 		}
 	}
-	// OAuth hands tokens over in fragments, too.
-	for i := strings.IndexAny(u, "?#"); i >= 0 && i < len(u); {
+	var out []byte // what is changed so far: nothing, for most
+	done := 0      // of u, in out
+	for i := strings.IndexAny(u, "?#"); i >= 0 && i < len(u); { // OAuth hands tokens over in fragments, too
 		end := len(u)
 		if n := strings.IndexAny(u[i+1:], separators); n >= 0 {
 			end = i + 1 + n
 		}
 		name, value, ok := strings.Cut(u[i+1:end], "=")
-		if ok && secretParams[strings.ToLower(name)] {
-			secret := end - len(value)
-			token := r.token(value)
-			u = u[:secret] + token + u[end:]
-			end = secret + len(token)
+		if ok && value != "" && secretParams[strings.ToLower(name)] {
+			out = append(out, u[done:end-len(value)]...)
+			out = append(out, r.token(value)...)
+			done = end
 		}
 		i = end
 	}
-	return u
+	if out == nil {
+		return u
+	}
+	return string(append(out, u[done:]...))
 }
 
 // separators begin a parameter in a query or a fragment.

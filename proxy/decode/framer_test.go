@@ -40,7 +40,7 @@ func newFramer() *framer {
 //	RST stream code
 //	GOAWAY last code
 //	PING, WINDOW
-func (f *framer) frame(t *testing.T, text string) []byte {
+func (f *framer) frame(t testing.TB, text string) []byte {
 	t.Helper()
 	f.out.Reset()
 	word, rest, _ := strings.Cut(text, " ")

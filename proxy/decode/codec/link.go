@@ -52,11 +52,11 @@ type link struct {
 
 // links finds the inbound exchange that caused an outbound one.
 type links struct {
-	mu     sync.Mutex
-	seed   maphash.Seed
-	byKey  map[uint64]cause
-	oldest [maxLinks]uint64 // keys in the order they came, a ring
-	next   int
+	mu    sync.Mutex
+	seed  maphash.Seed
+	byKey map[uint64]cause
+	ring  []uint64 // keys in the order they came, up to maxLinks
+	next  int      // then: the oldest of them
 }
 
 type cause struct {
@@ -116,9 +116,13 @@ func (l *links) open(x *Exchange) {
 func (l *links) put(key uint64, id recording.UUID) {
 	c, ok := l.byKey[key]
 	if !ok {
-		delete(l.byKey, l.oldest[l.next])
-		l.oldest[l.next] = key
-		l.next = (l.next + 1) % maxLinks
+		if len(l.ring) < maxLinks {
+			l.ring = append(l.ring, key)
+		} else {
+			delete(l.byKey, l.ring[l.next])
+			l.ring[l.next] = key
+			l.next = (l.next + 1) % maxLinks
+		}
 	}
 	l.byKey[key] = cause{id: id, open: true, many: ok && c.open}
 }
