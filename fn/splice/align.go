@@ -53,11 +53,22 @@ func alignItems(h *extent, want *yaml.Node) *plan {
 	return p
 }
 
-// gap deals with the items between two aligned ones: items of one kind at
-// corresponding places are the same item, edited, unless they say who they
-// are. In a flow sequence any two are: replacing costs less than removing.
+// gap deals with the items between two aligned ones. As many old as new ones
+// correspond by their places, else those of one kind do, in their order: they
+// are the same item, edited, unless both say who they are. In a flow sequence
+// any two are: replacing costs less than removing.
 func (p *plan) gap(h *extent, want *yaml.Node, i, iEnd, j, jEnd int) {
 	last := i - 1
+	if iEnd-i == jEnd-j {
+		for ; i < iEnd; i, j = i+1, j+1 {
+			if h.isBlock() && identity(h.entries[i].value.node) != "" && identity(want.Content[j]) != "" {
+				p.fresh[last] = append(p.fresh[last], member{value: want.Content[j]})
+			} else {
+				p.to[i], last = outcome{edited, member{value: want.Content[j]}}, i
+			}
+		}
+		return
+	}
 	if i < iEnd && j < jEnd {
 		old, now := make([]string, 0, iEnd-i), make([]string, 0, jEnd-j)
 		for k := i; k < iEnd; k++ {

@@ -17,6 +17,7 @@ type layout struct {
 	json         bool   // flow: strings stand in double quotes
 	spread       bool   // flow: each entry has a line of its own
 	inner, unit  string // flow, spread: indentation of an entry, and of a level
+	tight        bool   // flow, spread: but not what the entries hold
 
 	quoted bool // text of many lines stands in quotes, not in a block scalar
 }
@@ -126,6 +127,7 @@ func (lay layout) within(text []byte, h *extent) layout {
 	}
 	lay.spread = beginsLine(text, first.start)
 	if lay.spread {
+		lay.tight = tight(text, h)
 		lay.inner = string(text[lineStart(text, first.start):first.start])
 		outer := ""
 		if at := h.end - 1; beginsLine(text, at) {
@@ -141,7 +143,19 @@ func (lay layout) within(text []byte, h *extent) layout {
 // deeper is the layout one level further in, for a spread flow collection.
 func (lay layout) deeper() layout {
 	lay.inner += lay.unit
+	lay.spread = lay.spread && !lay.tight
 	return lay
+}
+
+// tight reports whether the first entry of h that is a collection with content
+// is not spread over lines.
+func tight(text []byte, h *extent) bool {
+	for i := range h.entries {
+		if v := h.entries[i].value; len(v.entries) > 0 {
+			return !hasBreak(text, v.start, v.end)
+		}
+	}
+	return false
 }
 
 // childColumn is the column of a new block collection in a slot.

@@ -134,7 +134,7 @@ func (r renderer) flow(n *yaml.Node, lay layout) string {
 		parts = append(parts, r.flowMember(m, inner))
 	}
 	text := open + strings.Join(parts, lay.comma) + shut
-	if lay.spread && len(parts) > 0 {
+	if inner.spread && len(parts) > 0 {
 		text = open + lay.eol + inner.inner + strings.Join(parts, ","+lay.eol+inner.inner) + lay.eol + lay.inner + shut
 	}
 	return join(r.tag(n), text)
@@ -146,7 +146,7 @@ func (r renderer) flowMember(m member, lay layout) string {
 		return r.flow(m.value, lay)
 	}
 	key, colon := r.flow(m.key, lay), lay.colon
-	if !strings.HasSuffix(key, `"`) && strings.TrimRight(colon, " \t") == colon {
+	if !strings.HasPrefix(key, `"`) && strings.TrimRight(colon, " \t") == colon {
 		colon += " " // {a:1} is one plain scalar
 	}
 	if len(key) > maxSimpleKey {

@@ -48,10 +48,18 @@ func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
 		return "|" + chomp(v) + lay.eol + indented(strings.TrimSuffix(v, "\n"), body, lay.eol)
 	case style&yaml.SingleQuotedStyle != 0 && isPrintable(v):
 		return "'" + strings.ReplaceAll(v, "'", "''") + "'"
-	case style&yaml.DoubleQuotedStyle == 0 && v != "" && isPlain(v, flow) && resolves(v, yaml.NodeTagString) && !yaml.IsValueNonString(v):
+	case style&yaml.DoubleQuotedStyle == 0 && v != "" && isPlain(v, flow) && resolves(v, yaml.NodeTagString) && !misread(v):
 		return v
 	}
 	return doubleQuote(v)
+}
+
+// misread reports whether YAML 1.1, which the Kubernetes API server reads,
+// takes a plain string for something else: `on`, `1:30`, `0o7`. The test costs
+// a parser; longer words pass without.
+func misread(v string) bool {
+	word := 'a' <= v[0]|0x20 && v[0]|0x20 <= 'z'
+	return !(word && len(v) > len("false")) && yaml.IsValueNonString(v)
 }
 
 // resolves reports whether a plain scalar means a value of that tag.

@@ -60,16 +60,10 @@ func skipName(text []byte, i int) int {
 	return i
 }
 
-// skipTag passes the rest of a tag. The parser takes a flow indicator for
-// part of a verbatim tag only.
+// skipTag passes the rest of a tag. To the parser, commas and square brackets
+// are part of it, in flow style too.
 func skipTag(text []byte, i int) int {
-	if i < len(text) && text[i] == '<' {
-		for i < len(text) && text[i] != '>' {
-			i++
-		}
-		return min(i+1, len(text))
-	}
-	for !isBlankOrEnd(text, i) && text[i] != ',' && text[i] != ']' && text[i] != '}' && text[i] != '[' && text[i] != '{' {
+	for !isBlankOrEnd(text, i) && text[i] != '{' && text[i] != '}' {
 		i++
 	}
 	return i
