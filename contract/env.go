@@ -34,7 +34,7 @@ const (
 	EnvUpstreamCA          = "TAPEDECK_UPSTREAM_CA"
 
 	EnvSink           = "TAPEDECK_SINK"
-	EnvTapMemory      = "TAPEDECK_TAP_MEMORY"
+	EnvMemory         = "TAPEDECK_MEMORY"
 	EnvDrain          = "TAPEDECK_DRAIN"
 	EnvLogLevel       = "LOG_LEVEL"
 	EnvPrometheusPort = "PROMETHEUS_PORT"
@@ -85,7 +85,7 @@ func Envs() []Env {
 		{EnvCADir, CADir, "Directory with the CA's `tls.crt` and `tls.key`."},
 		{EnvUpstreamCA, "", "File with further roots, PEM, that upstreams are verified against beside the public and the system's ones."},
 		{EnvSink, DefaultSink, "Where recordings go, as a URL: `file:///directory`."},
-		{EnvTapMemory, "16Mi", "Bound on the copied traffic that waits to be recorded, in bytes or with Ki, Mi, Gi; what does not fit is dropped from the recording and counted."},
+		{EnvMemory, "64Mi", "Bound on the memory for capture, in bytes or with Ki, Mi, Gi: copied traffic that waits, bodies that are put together, records that wait for the sink. What does not fit is dropped from the recording and counted."},
 		{EnvDrain, "25s", "How long in-flight connections may take to finish after SIGTERM; less than the pod's terminationGracePeriodSeconds."},
 		{EnvLogLevel, "info", "Log level: `debug`, `info`, `warn` or `error`."},
 		{EnvPrometheusPort, "", "Port that serves `/metrics` on the pod's address, for scraping; unset: on the loopback admin port only."},

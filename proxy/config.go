@@ -72,8 +72,9 @@ type Config struct {
 	LogLevel slog.Level
 	// PrometheusPort serves /metrics on every address; 0: it does not.
 	PrometheusPort int
-	// TapMemory bounds the copied traffic that waits to be recorded, in bytes.
-	TapMemory int64
+	// Memory bounds what capture holds in memory, in bytes; a quarter of it is
+	// the tap's.
+	Memory int64
 	// Drain bounds how long in-flight connections may take to finish.
 	Drain time.Duration
 	// Proxies are chained to.
@@ -116,7 +117,7 @@ var settings = []struct {
 		}
 		return port(func(c *Config) *int { return &c.PrometheusPort })(c, v)
 	}},
-	{contract.EnvTapMemory, func(c *Config, v string) (err error) { c.TapMemory, err = size(v); return err }},
+	{contract.EnvMemory, func(c *Config, v string) (err error) { c.Memory, err = size(v); return err }},
 	{contract.EnvDrain, func(c *Config, v string) (err error) {
 		if c.Drain, err = time.ParseDuration(v); err != nil || c.Drain < 0 {
 			return errors.New("want a duration such as 25s")

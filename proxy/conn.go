@@ -25,7 +25,7 @@ const (
 	LogALPN      = "alpn"
 	LogSent      = "client_bytes"
 	LogReceived  = "server_bytes"
-	LogDuration  = "duration"
+	LogDuration  = "duration_ms"
 	LogError     = "error"
 )
 
@@ -162,7 +162,7 @@ func (v View) log(log *slog.Logger) {
 		slog.String(LogClient, v.Downstream.RemoteAddr), slog.String(LogTarget, v.Target),
 		slog.String(LogServer, v.Upstream.RemoteAddr),
 		slog.Int64(LogSent, v.Downstream.DataTransfer), slog.Int64(LogReceived, v.Upstream.DataTransfer),
-		slog.Duration(LogDuration, v.EndTime.Sub(v.StartTime)),
+		slog.Int64(LogDuration, v.EndTime.Sub(v.StartTime).Milliseconds()),
 	}
 	for _, a := range []struct{ key, value string }{{LogTLS, v.TLS}, {LogSNI, v.SNI}, {LogALPN, v.ALPN}, {LogError, v.Error}} {
 		if a.value != "" {

@@ -24,7 +24,7 @@ const (
 func (p *Proxy) drain() {
 	deadline := time.NewTimer(p.cfg.Drain)
 	defer deadline.Stop()
-	p.log.Info("draining", "at most", p.cfg.Drain)
+	p.log.Info("draining", "at_most", p.cfg.Drain.String())
 	closeAll(p.reverse)
 	inTime := p.empty(tap.In, deadline.C)
 	closeAll(p.forward)
@@ -35,7 +35,7 @@ func (p *Proxy) drain() {
 		for _, d := range []tap.Direction{tap.In, tap.Out} {
 			p.conns.each(d, (*conn).abort)
 		}
-		p.log.Warn("connections were cut: they did not finish in time", "variable", contract.EnvDrain, "value", p.cfg.Drain)
+		p.log.Warn("connections were cut: they did not finish in time", "variable", contract.EnvDrain, "value", p.cfg.Drain.String())
 	}
 }
 

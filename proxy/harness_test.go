@@ -105,7 +105,7 @@ func run(t testing.TB, app net.Addr, edit func(*Config)) *sidecar {
 	t.Helper()
 	cfg := Config{
 		Type: "dual", Protocols: "tcp:http", Reverse: true, Forward: true, InProtocol: TCP,
-		TapMemory: 64 << 20, Drain: 10 * time.Second, TrustDir: t.TempDir(),
+		Memory: 256 << 20, Drain: 10 * time.Second, TrustDir: t.TempDir(),
 	}
 	if app != nil {
 		cfg.App = App{Host: "127.0.0.1", Port: app.(*net.TCPAddr).Port}
@@ -226,4 +226,3 @@ func env(pairs ...string) func(string) string {
 		return ""
 	}
 }
-

@@ -79,7 +79,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	if p.roots != nil {
 		p.dial.Roots = p.roots.Pool()
 	}
-	p.tap = tap.New(tap.Config{Limit: cfg.TapMemory, Open: open, Panicked: func(f *tap.Flow, v any, stack []byte) {
+	p.tap = tap.New(tap.Config{Limit: cfg.Memory / 4, Open: open, Panicked: func(f *tap.Flow, v any, stack []byte) {
 		log.Error("a decoder crashed; its connection goes on, unrecorded", LogID, f.ID, LogTarget, hostPort(f.Host, f.Port), "panic", fmt.Sprint(v), "stack", string(stack))
 	}})
 	metrics.MustRegister(&collector{p})
@@ -222,7 +222,9 @@ func (p *Proxy) Serve(ctx context.Context) error {
 		}
 	}
 	running.Go(func() { p.watchOutbound(ctx) })
-	p.log.Info("serving", "type", p.cfg.Type, "protocol", p.cfg.Protocols, "in", p.InAddr(), "out", p.OutAddr(), "admin", p.AdminAddr(), "app", hostPort(p.cfg.App.Host, p.cfg.App.Port), "tls_out", p.out != nil, "tls_in", p.in != nil)
+	p.log.Info("serving", "type", p.cfg.Type, "protocol", p.cfg.Protocols,
+		"in", fmt.Sprint(p.InAddr()), "out", fmt.Sprint(p.OutAddr()), "admin", fmt.Sprint(p.AdminAddr()),
+		"app", hostPort(p.cfg.App.Host, p.cfg.App.Port), "tls_out", p.out != nil, "tls_in", p.in != nil)
 
 	<-ctx.Done()
 	p.draining.Store(true)

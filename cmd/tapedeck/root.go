@@ -67,6 +67,9 @@ func newRoot() *cobra.Command {
 		newExplainCommand(),
 		newSchemaCommand(),
 		newInspectCommand(),
+		newProxyCommand(),
+		newHealthzCommand(),
+		newCACommand(),
 		newVersionCommand(),
 	)
 	return root

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/proxy/intercept"
+)
+
+// newCACommand makes the CA that outbound interception needs.
+func newCACommand() *cobra.Command {
+	var flags caFlags
+	cmd := &cobra.Command{
+		Use:   "ca",
+		Short: "Make the CA for outbound TLS, as a Secret or a cert-manager Certificate",
+		Long: `Makes the CA whose certificates the sidecar shows to the application when
+sidecar.speedscale.com/tls-out is "true".
+
+By default it makes a Secret, with a new key, in a file that nobody else can
+read; it goes to standard output only when --output is "-". Apply it in every
+namespace with workloads that use tls-out, and keep it out of git.
+
+With --cert-manager it makes an Issuer and a Certificate instead, which hold no
+secret: cert-manager makes the key in the cluster.`,
+		Example: `  tapedeck ca --output ca.yaml && kubectl apply -n shop -f ca.yaml
+  tapedeck ca --output - | kubeseal > sealed.yaml
+  tapedeck ca --cert-manager | kubectl apply -n shop -f -`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd) },
+	}
+	f := cmd.Flags()
+	f.StringVarP(&flags.output, "output", "o", "", "`file` to write, which must not exist yet; \"-\" is standard output")
+	f.StringVar(&flags.name, "name", "speedscale-certs", "name of the Secret")
+	f.StringVarP(&flags.namespace, "namespace", "n", "", "namespace of the Secret; none is written by default")
+	f.StringVar(&flags.subject, "common-name", "Tapedeck", "common name of the CA")
+	f.DurationVar(&flags.validity, "validity", 10*365*24*time.Hour, "how long the CA is valid")
+	f.BoolVar(&flags.certManager, "cert-manager", false, "make a cert-manager Issuer and Certificate, without a key")
+	return cmd
+}
+
+type caFlags struct {
+	output, name, namespace, subject string
+	validity                         time.Duration
+	certManager                      bool
+}
+
+func (f *caFlags) run(cmd *cobra.Command) error {
+	if f.validity <= 0 {
+		return fmt.Errorf("--validity %v: want a duration above zero, such as 87600h", f.validity)
+	}
+	if f.certManager {
+		return f.write(cmd, f.certificate())
+	}
+	if f.output == "" {
+		return errors.New("the Secret holds a private key: say where it goes, with --output FILE, or --output - for standard output")
+	}
+	cert, key, err := intercept.GenerateCA(f.subject, time.Now(), f.validity)
+	if err != nil {
+		return fmt.Errorf("make CA: %w", err)
+	}
+	return f.write(cmd, f.secret(cert, key))
+}
+
+// write writes to the file, which is made and nobody else's, or to standard
+// output.
+func (f *caFlags) write(cmd *cobra.Command, text string) error {
+	if f.output == "-" || f.output == "" {
+		_, err := fmt.Fprint(cmd.OutOrStdout(), text)
+		return err
+	}
+	file, err := os.OpenFile(f.output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists already, and its CA may be in use: remove it first, or choose another --output", f.output)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
+}
+
+func (f *caFlags) metadata(name string) string {
+	if f.namespace == "" {
+		return fmt.Sprintf("metadata:\n  name: %s\n", name)
+	}
+	return fmt.Sprintf("metadata:\n  name: %s\n  namespace: %s\n", name, f.namespace)
+}
+
+func (f *caFlags) secret(cert, key []byte) string {
+	return "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\n" + f.metadata(f.name) +
+		"data:\n  tls.crt: " + base64.StdEncoding.EncodeToString(cert) +
+		"\n  tls.key: " + base64.StdEncoding.EncodeToString(key) + "\n"
+}
+
+func (f *caFlags) certificate() string {
+	issuer := f.name + "-issuer"
+	return "apiVersion: cert-manager.io/v1\nkind: Issuer\n" + f.metadata(issuer) +
+		"spec:\n  selfSigned: {}\n---\napiVersion: cert-manager.io/v1\nkind: Certificate\n" + f.metadata(f.name) +
+		fmt.Sprintf(`spec:
+  isCA: true
+  commonName: %q
+  secretName: %s
+  duration: %s
+  privateKey:
+    algorithm: ECDSA
+    size: 256
+    rotationPolicy: Never
+  issuerRef:
+    name: %s
+    kind: Issuer
+    group: cert-manager.io
+`, f.subject, f.name, f.validity, issuer)
+}

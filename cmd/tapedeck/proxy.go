@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/proxy"
+	"github.com/tapedeck/tapedeck/proxy/capture"
+)
+
+// closeTime bounds how long the sink may take for what is left.
+const closeTime = 10 * time.Second
+
+// newProxyCommand runs the sidecar.
+func newProxyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "proxy",
+		Short: "Run the sidecar: forward the pod's traffic and record it",
+		Long: `Runs the sidecar that rendered pods run. It is configured by its environment, as
+docs/environment.md lists it, and runs the same under Docker or by hand.
+
+It forwards and records until SIGTERM or SIGINT, then lets what is in flight
+finish, writes what was recorded and exits.`,
+		Example: `  REVERSE_PROXY_PORT=8080 TAPEDECK_SINK=file:///tmp/recordings tapedeck proxy
+  PROXY_TYPE=forward HTTPS_PROXY= tapedeck proxy`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := proxy.FromEnv(os.Getenv)
+			if err != nil {
+				return err
+			}
+			log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: cfg.LogLevel}))
+			return runProxy(cmd.Context(), cfg, log)
+		},
+	}
+}
+
+func runProxy(ctx context.Context, cfg proxy.Config, log *slog.Logger) (err error) {
+	taken, err := capture.Open(cfg, buildVersion())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		err = errors.Join(err, taken.Close(ctx))
+	}()
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(taken, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return proxy.Run(ctx, cfg, log, taken.Open, metrics)
+}
