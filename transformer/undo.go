@@ -3,6 +3,7 @@ package transformer
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"sort"
 	"strings"
 
@@ -48,6 +49,9 @@ func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind)
 		parent.Content = append(parent.Content, node(key), fresh)
 		e.log.Was[at] = nil
 		return fresh, at
+	case key == "annotations" && onlyBookkeeping(parent.Content[i+1]):
+		e.log.Was[at] = nil // they go before the user sees the output
+		return parent.Content[i+1], at
 	case isNull(parent.Content[i+1]) || len(parent.Content[i+1].Content) == 0:
 		was := e.obj.token(parent.Content[i+1])
 		e.log.Was[at] = &was
@@ -56,6 +60,24 @@ func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind)
 	default:
 		return parent.Content[i+1], at
 	}
+}
+
+// bookkeeping are annotations by which an orchestrator keeps track of objects
+// while it calls a function or post-renderer; it takes them off afterwards.
+// Sources: the KRM functions specification, kpt's and Helm 4's code.
+var bookkeeping = regexp.MustCompile(`^(internal\.config\.kubernetes\.io/.*|config\.kubernetes\.io/(path|index|id)|config\.k8s\.io/id|internal\.kpt\.dev/.*|postrenderer\.helm\.sh/.*)$`)
+
+// onlyBookkeeping tells that annotations are none of the user's.
+func onlyBookkeeping(annotations *yaml.Node) bool {
+	if annotations.Kind != yaml.MappingNode || len(annotations.Content) == 0 {
+		return false
+	}
+	for i := 0; i < len(annotations.Content); i += 2 {
+		if !bookkeeping.MatchString(annotations.Content[i].Value) {
+			return false
+		}
+	}
+	return true
 }
 
 // appendItem adds an item at the end of a sequence.
