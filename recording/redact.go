@@ -185,8 +185,8 @@ func (r *Redact) link(u string) string {
 			u = u[:i+3] + r.token(host[:at]) + u[i+3+at:]
 		}
 	}
-	var out []byte // what is changed so far: nothing, for most
-	done := 0      // of u, in out
+	var out []byte                                              // what is changed so far: nothing, for most
+	done := 0                                                   // of u, in out
 	for i := strings.IndexAny(u, "?#"); i >= 0 && i < len(u); { // OAuth hands tokens over in fragments, too
 		end := len(u)
 		if n := strings.IndexAny(u[i+1:], separators); n >= 0 {

@@ -14,7 +14,7 @@ type last struct {
 
 func (l *last) Write(e *Exchange) error { l.json = string(e.AppendJSON(nil)); return nil }
 
-var token = regexp.MustCompile(RedactedPrefix + `[0-9a-f]{16}`)
+var tokens = regexp.MustCompile(RedactedPrefix + `[0-9a-f]{16}`)
 
 func TestSecretsBecomeTokens(t *testing.T) {
 	for _, c := range []struct{ header, value, want string }{
@@ -43,7 +43,7 @@ func TestSecretsBecomeTokens(t *testing.T) {
 				e.HTTP.Res.Headers = fields
 			}
 			r.Write(e)
-			if value := token.ReplaceAllString(fields[0].Value, "R"); value != c.want {
+			if value := tokens.ReplaceAllString(fields[0].Value, "R"); value != c.want {
 				t.Errorf("%s: %s: %s became %s, want %s", side, c.header, c.value, value, c.want)
 			}
 			if strings.Contains(got.json, "hush") {
@@ -66,7 +66,7 @@ func TestSecretsInTheRequestTargetBecomeTokens(t *testing.T) {
 		var got last
 		e := &Exchange{HTTP: &HTTP{Req: HTTPRequest{URI: target}}}
 		NewRedact(&got).Write(e)
-		if uri := token.ReplaceAllString(e.HTTP.Req.URI, "R"); uri != want {
+		if uri := tokens.ReplaceAllString(e.HTTP.Req.URI, "R"); uri != want {
 			t.Errorf("%s became %s, want %s", target, uri, want)
 		}
 	}

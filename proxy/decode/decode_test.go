@@ -337,3 +337,36 @@ func settings(t testing.TB, s *script, text string) {
 		}
 	}
 }
+
+// The page on the format lists the tags that capture writes, and no others.
+func TestTagsAreDocumented(t *testing.T) {
+	documented, seen := map[string]bool{}, map[string]bool{}
+	for _, tag := range recording.TagDocs() {
+		documented[tag.Name] = true
+	}
+	names, _ := filepath.Glob("testdata/*.txtar")
+	for _, name := range names {
+		archive, err := txtar.ParseFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink, _ := parse(t, archive).play(new(memory), whole)
+		for _, record := range sink.decode(t) {
+			for _, tag := range record.Tags {
+				seen[tag.Name] = true
+				if !documented[tag.Name] {
+					t.Errorf("%s: tag %s isn't documented", name, tag.Name)
+				}
+			}
+		}
+	}
+	for _, byProxy := range []string{recording.TagCaptureMode, recording.TagAppLabel, recording.TagPodName, recording.TagPodNamespace, recording.TagProxyProtocol,
+		recording.TagProxyType, recording.TagProxyVersion, recording.TagReverseProxyHost, recording.TagReverseProxyPort, recording.TagParentBy} {
+		seen[byProxy] = true // the proxy's configuration says them; parentBy takes two flows
+	}
+	for name := range documented {
+		if !seen[name] {
+			t.Errorf("tag %s is documented, and no case has it", name)
+		}
+	}
+}

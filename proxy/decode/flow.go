@@ -6,6 +6,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/decode/opaque"
 	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // undecided is how many bytes are held while no detector is sure.
@@ -48,7 +49,7 @@ func newFlow(d *Decoders, f *tap.Flow) *flow {
 func (f *flow) Data(side tap.Side, at time.Time, p []byte) {
 	f.env.Sent[side] += int64(len(p))
 	f.now = at
-	if f.dead {
+	if f.dead || len(p) == 0 {
 		return
 	}
 	defer f.guard()
@@ -179,7 +180,7 @@ func (f *flow) check(err error, reason string) {
 	}
 	f.env.Failed = map[string]string{malformed: codec.Malformed, gap: codec.Lost}[reason]
 	f.fail(f.protocol.Name, reason)
-	f.env.Tags.Set("undecoded", f.protocol.Name+": "+err.Error())
+	f.env.Tags.Set(recording.TagUndecoded, f.protocol.Name+": "+err.Error())
 	f.decoder.Close(f.now)
 	f.protocol = f.last()
 	f.decoder = opaque.Silent(f.env, f.now)

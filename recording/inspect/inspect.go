@@ -101,19 +101,19 @@ func sizes(e *recording.Exchange) (asked, answered int64) {
 		}
 		return int64(len(kept))
 	}
-	return size(e.HTTP.Req.Body, "requestBodySize"), size(e.HTTP.Res.Body, "responseBodySize")
+	return size(e.HTTP.Req.Body, recording.TagRequestBodySize), size(e.HTTP.Res.Body, recording.TagResponseBodySize)
 }
 
 // note gathers what is out of the ordinary.
 func note(e *recording.Exchange) string {
 	var notes []string
-	if v := e.Tags.Get("incomplete"); v != "" {
+	if v := e.Tags.Get(recording.TagIncomplete); v != "" {
 		notes = append(notes, v)
 	}
-	if e.Tags.Get("truncated") != "" {
+	if e.Tags.Get(recording.TagTruncated) != "" {
 		notes = append(notes, "truncated")
 	}
-	if c := e.Tags.Get("conversation"); c != "" {
+	if c := e.Tags.Get(recording.TagConversation); c != "" {
 		notes = append(notes, "of "+c[:min(8, len(c))])
 	}
 	return clean(strings.Join(notes, ", "))

@@ -168,11 +168,12 @@ func tech(contentType string) string {
 func (x *Exchange) tag(env *Env) {
 	t := append(x.Tags[:0], env.Origin.Tags...)
 	t = append(t, env.Tags...)
-	t = append(t, recording.Tag{Name: "proxyLocation", Value: env.location}, recording.Tag{Name: "via", Value: string(env.Flow.Via)})
+	t = append(t, recording.Tag{Name: recording.TagProxyLocation, Value: env.location}, recording.Tag{Name: recording.TagVia, Value: string(env.Flow.Via)})
 
 	var room [96]byte
 	var ends [5]int
-	names := [5]string{"sequence", "requestEndUs", "responseStartUs", "requestBodySize", "responseBodySize"}
+	names := [5]string{recording.TagSequence, recording.TagRequestEnd, recording.TagResponseStart,
+		recording.TagRequestBodySize, recording.TagResponseBodySize}
 	values := [5]int64{int64(env.sequence.Add(1)), micros(x.Asked, x.Start), micros(x.Answered, x.Start), -1, -1}
 	if x.talk.kind == nil && x.Request.cut() {
 		values[3] = x.Request.size
@@ -195,14 +196,14 @@ func (x *Exchange) tag(env *Env) {
 		start = end
 	}
 	if x.truncated || values[3] >= 0 || values[4] >= 0 {
-		t = append(t, recording.Tag{Name: "truncated", Value: "true"})
+		t = append(t, recording.Tag{Name: recording.TagTruncated, Value: "true"})
 		env.Counters.Truncated.Add(1)
 	}
 	if x.Incomplete != "" {
 		if env.Failed != "" {
 			x.Incomplete = env.Failed
 		}
-		t = append(t, recording.Tag{Name: "incomplete", Value: x.Incomplete})
+		t = append(t, recording.Tag{Name: recording.TagIncomplete, Value: x.Incomplete})
 		env.Counters.Incomplete.Add(1)
 	}
 	t = x.link.tags(env, t)

@@ -148,13 +148,13 @@ func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
 	switch {
 	case !k.opened:
 	case env.Flow.Direction == tap.In:
-		t = append(t, recording.Tag{Name: "peer", Value: k.peer}, recording.Tag{Name: "peerBy", Value: k.peerBy})
+		t = append(t, recording.Tag{Name: recording.TagPeer, Value: k.peer}, recording.Tag{Name: recording.TagPeerBy, Value: k.peerBy})
 	case k.by != "":
 		env.Counters.Linked.Add(1)
-		t = append(t, recording.Tag{Name: "parent", Value: k.parent.String()}, recording.Tag{Name: "parentBy", Value: k.by})
+		t = append(t, recording.Tag{Name: recording.TagParent, Value: k.parent.String()}, recording.Tag{Name: recording.TagParentBy, Value: k.by})
 	default:
 		env.Counters.Unlinked.Add(1)
-		t = append(t, recording.Tag{Name: "parent", Value: k.why})
+		t = append(t, recording.Tag{Name: recording.TagParent, Value: k.why})
 	}
 	return t
 }

@@ -123,7 +123,7 @@ func (x *Exchange) part(at time.Time) {
 		start = end
 	}
 	if t.Part > 1 || !t.Last {
-		x.SetTag("conversation", t.first.String())
+		x.SetTag(recording.TagConversation, t.first.String())
 	}
 	*t.kind = &t.Conversation
 	x.finish(at)

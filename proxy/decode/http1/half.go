@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // state says what the next byte of a half is part of.
@@ -247,7 +248,7 @@ func (h *half) openResponse(head string) error {
 	case status == 101:
 		h.end()
 	case status/100 == 1: // an interim answer; the final one follows
-		x.SetTag("interim", x.HTTP.Res.StatusMessage[:3])
+		x.SetTag(recording.TagInterim, x.HTTP.Res.StatusMessage[:3])
 		x.HTTP.Res.StatusCode, x.HTTP.Res.StatusMessage = 0, ""
 		x.HTTP.Res.Headers = x.HTTP.Res.Headers[:0]
 		h.x = nil

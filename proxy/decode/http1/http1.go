@@ -15,6 +15,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // Protocol is the table's entry.
@@ -175,7 +176,7 @@ func (c *conn) decide(at time.Time, rest []byte) ([]byte, error) {
 		c.gone, c.waiting = true, nil
 		id := x.UUID.String()
 		x.End(at)
-		c.env.Tags.Set("tunnel", id) // on all that the tunnel brings
+		c.env.Tags.Set(recording.TagTunnel, id) // on all that the tunnel brings
 		return nil, c.env.Switch("", nil, at, after, rest)
 	}
 	if x.RequestDone {

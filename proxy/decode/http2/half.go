@@ -233,7 +233,7 @@ func (h *half) complete() error {
 	if h.kind == http2.FramePushPromise || h.opens%2 == 0 && h.opens > h.newest {
 		// A promised request, though the server sends it.
 		if s := h.create(h.opens, h.now); s != nil {
-			s.x.SetTag("push", "true")
+			s.x.SetTag(recording.TagPush, "true")
 		}
 		h.fields(tap.FromClient, h.opens, h.list, &h.pseudo, true, h.now)
 	} else {

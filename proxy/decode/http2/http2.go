@@ -71,7 +71,7 @@ func newConn(env *codec.Env, x *codec.Exchange) codec.Decoder {
 		if settings, err := base64.RawURLEncoding.DecodeString(x.HTTP.Req.Headers.Get("Http2-Settings")); err == nil {
 			c.settings(tap.FromClient, settings) // malformed ones change nothing
 		}
-		x.SetTag("upgrade", "h2c")
+		x.SetTag(recording.TagUpgrade, "h2c")
 		r := &x.HTTP.Res
 		r.StatusCode, r.StatusMessage, r.Headers = 0, "", r.Headers[:0]
 		x.Empty(&x.Response)
@@ -205,7 +205,7 @@ func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *
 		}
 		s.x.Opened()
 	case len(pseudo.status) == 3 && pseudo.status[0] == '1': // an interim answer
-		s.x.SetTag("interim", pseudo.status)
+		s.x.SetTag(recording.TagInterim, pseudo.status)
 	default:
 		part.opened = true
 		s.x.Answered = at
@@ -261,7 +261,7 @@ func (c *conn) reset(side tap.Side, id uint32, code http2.ErrCode, at time.Time)
 	// A server that has answered may spare itself the rest of the request (RFC 9113, section 8.1).
 	if !s.sides[tap.FromServer].ended || code != http2.ErrCodeNo {
 		s.x.Incomplete = codec.Reset
-		s.x.SetTag("reset", side.String()+": "+code.String())
+		s.x.SetTag(recording.TagReset, side.String()+": "+code.String())
 	}
 	c.end(id, s, at)
 }
@@ -285,7 +285,7 @@ func (c *conn) goAway(last uint32, code http2.ErrCode, at time.Time) {
 	for _, id := range c.open() {
 		if s := c.streams[id]; id > last && id%2 == 1 {
 			s.x.Incomplete = codec.Reset
-			s.x.SetTag("reset", "server: goaway: "+code.String())
+			s.x.SetTag(recording.TagReset, "server: goaway: "+code.String())
 			c.end(id, s, at)
 		}
 	}

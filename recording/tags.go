@@ -1,0 +1,76 @@
+package recording
+
+// Names of tags. The first group is the ecosystem's; the second says what its
+// fields have no place for.
+const (
+	TagCaptureMode      = "captureMode"
+	TagAppLabel         = "k8sAppLabel"
+	TagPodName          = "k8sAppPodName"
+	TagPodNamespace     = "k8sAppPodNamespace"
+	TagProxyLocation    = "proxyLocation"
+	TagProxyProtocol    = "proxyProtocol"
+	TagProxyType        = "proxyType"
+	TagProxyVersion     = "proxyVersion"
+	TagReverseProxyHost = "reverseProxyHost"
+	TagReverseProxyPort = "reverseProxyPort"
+	TagSequence         = "sequence"
+	TagSource           = "source"
+
+	TagVia              = "via"
+	TagRequestEnd       = "requestEndUs"
+	TagResponseStart    = "responseStartUs"
+	TagRequestBodySize  = "requestBodySize"
+	TagResponseBodySize = "responseBodySize"
+	TagTruncated        = "truncated"
+	TagIncomplete       = "incomplete"
+	TagUndecoded        = "undecoded"
+	TagParent           = "parent"
+	TagParentBy         = "parentBy"
+	TagPeer             = "peer"
+	TagPeerBy           = "peerBy"
+	TagConversation     = "conversation"
+	TagTunnel           = "tunnel"
+	TagInterim          = "interim"
+	TagReset            = "reset"
+	TagPush             = "push"
+	TagUpgrade          = "upgrade"
+)
+
+// TagDoc describes one tag.
+type TagDoc struct{ Name, Doc string }
+
+// TagDocs lists every tag that capture writes.
+func TagDocs() []TagDoc {
+	return []TagDoc{
+		{TagCaptureMode, "`proxy`."},
+		{TagAppLabel, "The workload's name, as in `service`."},
+		{TagPodName, "Name of the pod."},
+		{TagPodNamespace, "Namespace of the pod."},
+		{TagProxyLocation, "`in` or `out`, as `direction`."},
+		{TagProxyProtocol, "What the proxy's halves spoke, as `tcp:http`."},
+		{TagProxyType, "`reverse`, `forward` or `dual`."},
+		{TagProxyVersion, "Version of the recorder."},
+		{TagReverseProxyHost, "Host of the application."},
+		{TagReverseProxyPort, "Port of the application."},
+		{TagSequence, "Number of the record in its process, from 1. A missing one was dropped."},
+		{TagSource, "Name of the recorder: `tapedeck`."},
+		{TagVia, "How the client reached the proxy: `tcp`, `http`, `connect`, `socks4` or `socks5`."},
+		{TagRequestEnd, "Microseconds from `ts` to the request's last byte."},
+		{TagResponseStart, "Microseconds from `ts` to the answer's first byte."},
+		{TagRequestBodySize, "Bytes that the request's body had, if it was cut."},
+		{TagResponseBodySize, "Bytes that the answer's body had, if it was cut."},
+		{TagTruncated, "`true` if a body or message was cut, or content left out, by a limit."},
+		{TagIncomplete, "What is missing: `no_answer`, `cut` (the connection ended within a message), `reset` (one side gave the stream up), `bytes_lost` (the tap was full) or `malformed` (what followed could not be parsed)."},
+		{TagUndecoded, "Decoder that gave the connection up, and why. Its further bytes are counted in a record of their own, and not kept: they may hold secrets."},
+		{TagParent, "Outbound: `uuid` of the inbound exchange that caused this one, in canonical form; `unknown`; or `ambiguous`, if several might have."},
+		{TagParentBy, "Header by which the parent was found: `traceparent`, `b3`, `x-b3-traceid` or `x-request-id`."},
+		{TagPeer, "Inbound: who asked, a SPIFFE identity or an address; or `unknown`."},
+		{TagPeerBy, "How the peer is known: `x-forwarded-client-cert`, `x-forwarded-for`, `address` or `unknown`."},
+		{TagConversation, "`uuid` of part 1, in canonical form, on each part of a conversation that has several."},
+		{TagTunnel, "`uuid` of the CONNECT that opened the tunnel in which this was said, in canonical form."},
+		{TagInterim, "Status of the last interim answer, as `100` or `103`."},
+		{TagReset, "Who gave the HTTP/2 stream up, and the code, as `client: CANCEL`."},
+		{TagPush, "`true` if the server pushed the answer unasked."},
+		{TagUpgrade, "`h2c` if the request asked to go on in HTTP/2, and was answered in it."},
+	}
+}
