@@ -27,11 +27,15 @@ type app struct {
 type workload struct {
 	kind, name string
 	// port is where the application listens: the annotation proxy-port, and
-	// the listener that the Istio Sidecar hands over.
+	// the listener that the Istio Sidecar hands over. 0: outbound only, so
+	// there is no Istio Sidecar.
 	port int
 }
 
 func (w workload) String() string { return w.kind + "/" + w.name }
+
+// sidecar is the Istio object that is created for w.
+func (w workload) sidecar() string { return "Sidecar/" + w.name + "-tapedeck" }
 
 // annotations are what a user writes to ask for w's sidecar.
 func (w workload) annotations() map[string]string {

@@ -44,6 +44,7 @@ type caller struct {
 func callers() []caller {
 	return []caller{
 		{name: "pipe", render: pipe, keepsText: true, keepsOrder: true, keepsResults: true},
+		{name: "kubectl kustomize pipe", need: needKubectl, render: kubectlPipe, keepsText: true, keepsOrder: true, keepsResults: true},
 		{name: "kustomize exec", render: kustomize(execFunction)},
 		{name: "kustomize container", need: needDocker, render: kustomize(containerFunction)},
 		{name: "kpt render exec", need: needKpt, render: kptRender(execFunction), keepsResults: true},
@@ -54,6 +55,8 @@ func callers() []caller {
 		{name: "helm 4", render: helm4, keepsText: true, keepsResults: true},
 	}
 }
+
+func needKubectl(t *testing.T) { t.Helper(); needPath(t, "kubectl") }
 
 func needKpt(t *testing.T) { t.Helper(); needPath(t, "kpt") }
 
@@ -92,49 +95,71 @@ func pipe(t *testing.T, from source) rendering {
 	return rendering{from.manifests, after, string(read(t, report))}
 }
 
+// kubectlPipe is the pipe of those who have no kustomize but kubectl's.
+func kubectlPipe(t *testing.T, from source) rendering {
+	built := run(t, from.kustomization, nil, needPath(t, "kubectl"), "kustomize", ".").ok(t)
+	return pipe(t, source{manifests: built})
+}
+
 // kustomize names Tapedeck as a transformer of the kustomization.
 func kustomize(as runtime) func(*testing.T, source) rendering {
 	return func(t *testing.T, from source) rendering {
 		dir := t.TempDir()
 		copyDir(t, dir, from.kustomization)
-		build := []string{"build", "--enable-alpha-plugins", "--enable-exec", dir}
-		before := run(t, dir, nil, tool(t, "kustomize"), build...).ok(t)
-
-		how := "exec:\n        path: " + tapedeck
-		if as == containerFunction {
-			how = "container:\n        image: " + image
-		}
-		transformer := strings.Replace(config, `config.kubernetes.io/local-config: "true"`,
-			"config.kubernetes.io/function: |\n      "+how, 1)
-		kustomization := string(read(t, filepath.Join(dir, "kustomization.yaml")))
-		write(t, dir, map[string]string{
-			"tapedeck.yaml":      transformer,
-			"kustomization.yaml": kustomization + "transformers: [tapedeck.yaml]\n",
-		})
-		return rendering{before: before, after: run(t, dir, nil, tool(t, "kustomize"), build...).ok(t)}
+		before := kustomizeBuild(t, dir).ok(t)
+		addTransformer(t, dir, as)
+		return rendering{before: before, after: kustomizeBuild(t, dir).ok(t)}
 	}
+}
+
+func kustomizeBuild(t *testing.T, dir string) result {
+	t.Helper()
+	return run(t, dir, nil, tool(t, "kustomize"), "build", "--enable-alpha-plugins", "--enable-exec", ".")
+}
+
+func addTransformer(t *testing.T, dir string, as runtime) {
+	t.Helper()
+	how := "exec:\n        path: " + tapedeck
+	if as == containerFunction {
+		how = "container:\n        image: " + image
+	}
+	transformer := strings.Replace(config, `config.kubernetes.io/local-config: "true"`,
+		"config.kubernetes.io/function: |\n      "+how, 1)
+	kustomization := string(read(t, filepath.Join(dir, "kustomization.yaml")))
+	write(t, dir, map[string]string{
+		"tapedeck.yaml":      transformer,
+		"kustomization.yaml": kustomization + "transformers: [tapedeck.yaml]\n",
+	})
 }
 
 // kptRender names Tapedeck in a package's pipeline and renders in place.
 func kptRender(as runtime) func(*testing.T, source) rendering {
 	return func(t *testing.T, from source) rendering {
-		how := "exec: " + tapedeck
-		if as == containerFunction {
-			how = "image: " + image
-		}
-		dir := kptPackage(t, from, "pipeline:\n  mutators:\n  - "+how+"\n    configPath: tapedeck.yaml\n")
-		writeConfig(t, dir)
+		dir := kptPackage(t, from.manifests, pipeline(as))
 		before := packageYAML(t, dir)
 		results := t.TempDir()
-		run(t, dir, nil, needPath(t, "kpt"), "fn", "render", ".", "--allow-exec", "--results-dir", results).ok(t)
+		kptFnRender(t, dir, results).ok(t)
 		return rendering{before, packageYAML(t, dir), string(read(t, filepath.Join(results, "results.yaml")))}
 	}
+}
+
+func pipeline(as runtime) string {
+	how := "exec: " + tapedeck
+	if as == containerFunction {
+		how = "image: " + image
+	}
+	return "pipeline:\n  mutators:\n  - " + how + "\n    configPath: tapedeck.yaml\n"
+}
+
+func kptFnRender(t *testing.T, dir, results string) result {
+	t.Helper()
+	return run(t, dir, nil, needPath(t, "kpt"), "fn", "render", ".", "--allow-exec", "--results-dir", results)
 }
 
 // kptEval runs Tapedeck once over a package, with options on the command line.
 func kptEval(as runtime) func(*testing.T, source) rendering {
 	return func(t *testing.T, from source) rendering {
-		dir := kptPackage(t, from, "")
+		dir := kptPackage(t, from.manifests, "")
 		before := packageYAML(t, dir)
 		results := t.TempDir()
 		how := []string{"--exec", tapedeck}
@@ -147,12 +172,13 @@ func kptEval(as runtime) func(*testing.T, source) rendering {
 	}
 }
 
-func kptPackage(t *testing.T, from source, pipeline string) string {
+func kptPackage(t *testing.T, manifests []byte, pipeline string) string {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{
 		"Kptfile":       "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata:\n  name: app\n" + pipeline,
-		"app/main.yaml": string(from.manifests),
+		"app/main.yaml": string(manifests),
 	})
+	writeConfig(t, dir)
 	return dir
 }
 

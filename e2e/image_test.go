@@ -25,7 +25,7 @@ import (
 func TestImageRunsAsAnyUser(t *testing.T) {
 	needDocker(t)
 	manifests := read(t, "testdata/shop.yaml")
-	want := run(t, "", manifests, tapedeck, "render").ok(t)
+	want := run(t, "", manifests, tapedeck, "render", "--set", "image="+sidecarImage).ok(t)
 	for _, user := range []string{"", "nobody", "tapedeck", "12345:54321", "0:0"} {
 		t.Run("user "+user, func(t *testing.T) {
 			args := []string{"run", "--rm", "--interactive", "--network", "none", "--read-only",
@@ -33,7 +33,7 @@ func TestImageRunsAsAnyUser(t *testing.T) {
 			if user != "" {
 				args = append(args, "--user", user)
 			}
-			got := run(t, "", manifests, "docker", append(args, image, "render")...).ok(t)
+			got := run(t, "", manifests, "docker", append(args, image, "render", "--set", "image="+sidecarImage)...).ok(t)
 			if !bytes.Equal(got, want) {
 				t.Errorf("the container's output is not the binary's:\n%s", firstDifference(want, got))
 			}
@@ -70,7 +70,9 @@ func TestImageForTwoPlatforms(t *testing.T) {
 	if _, err := exec.LookPath("buildah"); err != nil && run(t, "", nil, "docker", "buildx", "version").err != nil {
 		t.Skip("neither buildah nor docker buildx is here to build for several platforms")
 	}
-	run(t, repo, nil, "make", "image", "PLATFORMS=linux/amd64,linux/arm64", "IMAGE=localhost/tapedeck-e2e", "VERSION=test").ok(t)
+	if err := makeGoal("image", "PLATFORMS=linux/amd64,linux/arm64", "IMAGE="+testImage, "VERSION="+testVersion); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	archive, err := filepath.Abs(filepath.Join(repo, "dist/tapedeck-oci.tar"))
 	if err != nil {

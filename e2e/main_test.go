@@ -35,25 +35,33 @@ func TestMain(m *testing.M) {
 }
 
 // build makes the binary and, where there is an engine, the image.
-func build() error {
-	var goals []string
+func build() (err error) {
 	if tapedeck == "" {
-		goals = append(goals, "build")
-		var err error
 		if tapedeck, err = filepath.Abs(filepath.Join(repo, "bin/tapedeck")); err != nil {
+			return err
+		}
+		if err := makeGoal("build"); err != nil {
 			return err
 		}
 	}
 	if image == "" && noDocker() == "" {
-		goals = append(goals, "image")
-		image = "localhost/tapedeck-e2e:test"
+		image = testImage + ":" + testVersion
+		return makeGoal("image", "IMAGE="+testImage, "VERSION="+testVersion)
 	}
-	if len(goals) == 0 {
-		return nil
-	}
-	cmd := exec.Command("make", append(goals, "-C", repo, "IMAGE=localhost/tapedeck-e2e", "VERSION=test")...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("make %s: %w\n%s", strings.Join(goals, " "), err, out)
+	return nil
+}
+
+// The image under test has a name of its own, so that one that somebody built
+// to use stays.
+const (
+	testImage   = "localhost/tapedeck-e2e"
+	testVersion = "test"
+)
+
+func makeGoal(args ...string) error {
+	out, err := exec.Command("make", append([]string{"-C", repo}, args...)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("make %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
 	return nil
 }

@@ -71,24 +71,28 @@ func checkInjected(t *testing.T, before, after []byte, want []workload) {
 	for _, node := range parse(t, before) {
 		was[id(node)] = node.MustString()
 	}
-	var wanted, created []string
+	wanted, created := make(map[string]workload), make(map[string]workload)
 	for _, w := range want {
-		wanted = append(wanted, w.String())
-		created = append(created, "Sidecar/"+w.name+"-tapedeck")
+		wanted[w.String()] = w
+		if w.port != 0 {
+			created[w.sidecar()] = w
+		}
 	}
 	seen := make(map[string]bool)
 	for _, node := range parse(t, after) {
 		name := id(node)
 		seen[name] = true
+		_, isWanted := wanted[name]
+		w, isCreated := created[name]
 		switch {
-		case slices.Contains(wanted, name):
+		case isWanted:
 			checkWorkload(t, node)
-		case slices.Contains(created, name):
-			checkSidecar(t, node, want[slices.Index(created, name)])
+		case isCreated:
+			checkSidecar(t, node, w)
 		case was[name] == "":
 			t.Errorf("%s came from nowhere", name)
 		case node.MustString() != was[name]:
-			t.Errorf("%s asked for nothing and changed:\n%s\nwas:\n%s", name, node.MustString(), was[name])
+			t.Errorf("%s asked for nothing and changed:\n%s", name, firstDifference([]byte(was[name]), []byte(node.MustString())))
 		}
 	}
 	for name := range was {
@@ -96,7 +100,7 @@ func checkInjected(t *testing.T, before, after []byte, want []workload) {
 			t.Errorf("%s is lost", name)
 		}
 	}
-	for _, name := range slices.Concat(wanted, created) {
+	for name := range created {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)
 		}
@@ -112,8 +116,8 @@ func checkOrder(t *testing.T, after []byte, want []workload) {
 	}
 	for _, w := range want {
 		next := slices.Index(order, w.String()) + 1
-		if sidecar := "Sidecar/" + w.name + "-tapedeck"; next == len(order) || order[next] != sidecar {
-			t.Errorf("%s is not followed by %s: %s", w, sidecar, order)
+		if next == len(order) || order[next] != w.sidecar() {
+			t.Errorf("%s is not followed by %s: %s", w, w.sidecar(), order)
 		}
 	}
 }

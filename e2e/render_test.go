@@ -2,14 +2,15 @@ package e2e
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
 // TestEveryWayIn renders every application through every caller: the right
 // workloads are injected and nothing else changes, the user is told, the text
-// or at least the comments stay, a second run gives the same bytes, and
-// rendering what was rendered changes nothing.
+// or at least the comments stay, a second run gives the same bytes, rendering
+// what was rendered changes nothing, and uninject takes all of it away.
 func TestEveryWayIn(t *testing.T) {
 	for _, app := range apps() {
 		t.Run(app.name, func(t *testing.T) {
@@ -34,6 +35,7 @@ func TestEveryWayIn(t *testing.T) {
 					if twice := pipe(t, source{manifests: got.after}); !bytes.Equal(twice.after, got.after) {
 						t.Errorf("rendering what was rendered changed it:\n%s", firstDifference(got.after, twice.after))
 					}
+					checkUninject(t, caller, got)
 				})
 			}
 		})
@@ -53,6 +55,20 @@ func checkText(t *testing.T, c caller, got rendering) {
 	}
 }
 
+// checkUninject fails the test unless uninject gives the input back: byte for
+// byte where the caller keeps text, object by object where it prints.
+func checkUninject(t *testing.T, c caller, got rendering) {
+	t.Helper()
+	back := run(t, "", got.after, tapedeck, "uninject").ok(t)
+	if c.keepsOrder {
+		if !bytes.Equal(back, got.before) {
+			t.Errorf("uninject doesn't give the input back:\n%s", firstDifference(got.before, back))
+		}
+		return
+	}
+	checkInjected(t, got.before, back, nil)
+}
+
 // checkReport fails the test unless the report has a line on each workload.
 func checkReport(t *testing.T, report string, want []workload) {
 	t.Helper()
@@ -63,6 +79,83 @@ func checkReport(t *testing.T, report string, want []workload) {
 		if !strings.Contains(report, w.name) {
 			t.Errorf("%s is not in the report:\n%s", w, report)
 		}
+	}
+}
+
+// TestBareBinary: called without a command, as kustomize, kpt and Helm do, the
+// binary tells a ResourceList from a stream.
+func TestBareBinary(t *testing.T) {
+	manifests := read(t, "testdata/shop.yaml")
+	want := run(t, "", manifests, tapedeck, "render").ok(t)
+	if got := run(t, "", manifests, tapedeck).ok(t); !bytes.Equal(got, want) {
+		t.Errorf("a stream comes out of the bare binary as it does not of render:\n%s", firstDifference(want, got))
+	}
+	home := t.TempDir()
+	chart := asChart(t, manifests)
+	before := helmTemplate(t, home, "helm3", chart).ok(t)
+	after := helmTemplate(t, home, "helm3", chart, postRenderer(tapedeck)...).ok(t)
+	if missing := missingLines(before, after, anyLine); missing != nil || !bytes.Contains(after, []byte(container)) {
+		t.Errorf("Helm 3 with the bare path gives:\n%s", after)
+	}
+	list := run(t, "", []byte("apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nitems: []\n"), tapedeck).ok(t)
+	if nodes := parse(t, list); len(nodes) != 0 || !bytes.Contains(list, []byte("kind: ResourceList")) {
+		t.Errorf("a ResourceList comes out of the bare binary as:\n%s", list)
+	}
+}
+
+// TestMistakesStop: where a workload asks for what can't be, every caller
+// fails, nothing is half-written, and the user can read why: on the caller's
+// standard error, or in the report, since Helm 4 shows nobody what a
+// post-renderer says.
+func TestMistakesStop(t *testing.T) {
+	bad := strings.Replace(string(read(t, "testdata/shop.yaml")), `proxy-port: "8080"`, `proxy-port: "eighty"`, 1)
+	home := t.TempDir()
+	report := filepath.Join(home, "report.txt")
+	for name, call := range map[string]func(t *testing.T) (said string, r result){
+		"pipe": func(t *testing.T) (string, result) {
+			r := run(t, "", []byte(bad), tapedeck, "render")
+			return string(r.stderr), r
+		},
+		"kustomize": func(t *testing.T) (string, result) {
+			dir := t.TempDir()
+			write(t, dir, map[string]string{"app.yaml": bad, "kustomization.yaml": "resources: [app.yaml]\n"})
+			addTransformer(t, dir, execFunction)
+			r := kustomizeBuild(t, dir)
+			return string(r.stderr), r
+		},
+		"kpt": func(t *testing.T) (string, result) {
+			needKpt(t)
+			dir := kptPackage(t, []byte(bad), pipeline(execFunction))
+			r := kptFnRender(t, dir, t.TempDir())
+			if got := string(packageYAML(t, dir)); got != bad {
+				t.Errorf("the package was written to:\n%s", got)
+			}
+			return string(r.stderr), r
+		},
+		"helm 3": func(t *testing.T) (string, result) {
+			r := helmTemplate(t, home, "helm3", asChart(t, []byte(bad)), postRenderer(tapedeck, "render", "--report", report)...)
+			return string(read(t, report)), r
+		},
+		"helm 4": func(t *testing.T) (string, result) {
+			installPlugin(t, home)
+			r := helmTemplate(t, home, "helm4", asChart(t, []byte(bad)), postRenderer("tapedeck", "--report", report)...)
+			return string(read(t, report)), r
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said, r := call(t)
+			if r.err == nil {
+				t.Error("it exits with 0")
+			}
+			if bytes.Contains(r.stdout, []byte("kind:")) {
+				t.Errorf("manifests come out all the same:\n%s", r.stdout)
+			}
+			for _, part := range []string{"checkout", "proxy-port", "eighty"} {
+				if !strings.Contains(said, part) {
+					t.Errorf("the user isn't told of %q:\n%s", part, said)
+				}
+			}
+		})
 	}
 }
 

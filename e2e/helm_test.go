@@ -1,0 +1,69 @@
+package e2e
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestHelmHooks renders a chart with a hook that asks for the sidecar. Helm 4
+// shows hooks to its post-renderers, so it is injected; Helm 3 doesn't, so it
+// stays as it is.
+func TestHelmHooks(t *testing.T) {
+	shop := []workload{{"Deployment", "checkout", 8080}}
+	from := source{chart: asChart(t, read(t, "testdata/shop.yaml"))}
+	write(t, from.chart.dir, map[string]string{"templates/hook.yaml": string(read(t, "testdata/hook.yaml"))})
+
+	t.Run("helm 4", func(t *testing.T) {
+		got := helm4(t, from)
+		want := append(shop, workload{kind: "Job", name: "migrate"})
+		checkInjected(t, got.before, got.after, want)
+		checkReport(t, got.report, want)
+	})
+	t.Run("helm 3", func(t *testing.T) {
+		got := helm3(t, from)
+		checkInjected(t, got.before, got.after, shop)
+		checkReport(t, got.report, shop)
+	})
+}
+
+// TestHelmPublishedHooks turns on the hooks of a published chart under Helm 4:
+// they ask for nothing and stay as they are, beside an injected Deployment.
+func TestHelmPublishedHooks(t *testing.T) {
+	chart := podinfo(t)
+	values := string(read(t, chart.values)) + "hooks:\n"
+	for _, hook := range []string{"preInstall", "postInstall", "preUpgrade"} {
+		values += "  " + hook + ":\n    job:\n      enabled: true\n"
+	}
+	write(t, filepath.Dir(chart.values), map[string]string{"values.yaml": values})
+
+	got := helm4(t, source{chart: chart})
+	checkInjected(t, got.before, got.after, []workload{{"Deployment", "app-podinfo", 9898}})
+	for _, job := range []string{"app-podinfo-pre-install", "app-podinfo-post-install", "app-podinfo-pre-upgrade"} {
+		if !strings.Contains(string(got.after), "name: "+job+"\n") {
+			t.Errorf("the hook %s is lost", job)
+		}
+		if !strings.Contains(got.report, job) {
+			t.Errorf("the hook %s has no line in the report:\n%s", job, got.report)
+		}
+	}
+}
+
+// TestHelm4KeepsSources: Helm 4 marks each document with its file before a
+// post-renderer runs, and takes a document without the mark for a new one. So
+// every original is still under its own name, and only a created object isn't.
+func TestHelm4KeepsSources(t *testing.T) {
+	from := source{chart: asChart(t, read(t, "testdata/shop.yaml"))}
+	got := helm4(t, from)
+	if strings.Contains(string(got.after), "postrenderer.helm.sh") {
+		t.Error("Helm's own annotation is left in the output")
+	}
+	for _, node := range parse(t, got.after) {
+		if node.GetKind() == "Sidecar" {
+			continue
+		}
+		if doc := node.MustString(); !strings.Contains(doc, "# Source: app/templates/app.yaml") {
+			t.Errorf("%s lost the name of its file:\n%s", id(node), doc)
+		}
+	}
+}
