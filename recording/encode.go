@@ -210,15 +210,13 @@ func appendTags(dst []byte, tags Tags) []byte {
 // few headers, so looking through them again is faster than a map.
 func appendHeaders(dst []byte, h Headers) []byte {
 	dst = append(dst, '{')
-	some := false
 	for i := range h {
-		if slices.ContainsFunc(h[:i], func(x Header) bool { return x.Name == h[i].Name }) {
-			continue
+		if h.index(h[i].Name) < i {
+			continue // written with the first of its name
 		}
-		if some {
+		if i > 0 {
 			dst = append(dst, ',')
 		}
-		some = true
 		dst = append(appendString(dst, h[i].Name), ':', '[')
 		dst = appendString(dst, h[i].Value)
 		for j := i + 1; j < len(h); j++ {

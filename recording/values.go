@@ -107,12 +107,20 @@ type Headers []Header
 // Get returns the first value of the header, "" if there is none. The name
 // must be in canonical form.
 func (h Headers) Get(name string) string {
-	for i := range h {
-		if h[i].Name == name {
-			return h[i].Value
-		}
+	if i := h.index(name); i >= 0 {
+		return h[i].Value
 	}
 	return ""
+}
+
+// index finds the first line with the name, -1 if there is none.
+func (h Headers) index(name string) int {
+	for i := range h {
+		if h[i].Name == name {
+			return i
+		}
+	}
+	return -1
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -75,6 +75,7 @@ type Env struct {
 	server   string
 	location string
 	address  string
+	peer     knownPeer
 }
 
 // NewEnv returns the view of a flow.

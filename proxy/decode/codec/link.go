@@ -80,7 +80,7 @@ func (l *links) open(x *Exchange) {
 	x.link.opened, x.link.id = true, x.UUID
 	x.link.why = "unknown"
 	if in {
-		x.link.peer, x.link.peerBy = peer(headers, x.env.client)
+		x.link.peer, x.link.peerBy = x.env.peerOf(headers)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,12 +159,20 @@ func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
 	return t
 }
 
-// peer says who sent an inbound request, and how that is known. Behind Envoy
+// knownPeer remembers what a header said, since a connection of a mesh says the
+// same with every request.
+type knownPeer struct{ header, who string }
+
+// peerOf says who sent an inbound request, and how that is known. Behind Envoy
 // the connection's own address is a loopback one and says nothing.
-func peer(h recording.Headers, address string) (who, by string) {
+func (env *Env) peerOf(h recording.Headers) (who, by string) {
+	address := env.client
 	if v := h.Get("X-Forwarded-Client-Cert"); v != "" {
-		if who := lastIdentity(v); who != "" {
-			return who, "x-forwarded-client-cert"
+		if v != env.peer.header {
+			env.peer = knownPeer{v, lastIdentity(v)}
+		}
+		if env.peer.who != "" {
+			return env.peer.who, "x-forwarded-client-cert"
 		}
 	}
 	if v := h.Get("X-Forwarded-For"); v != "" {

@@ -65,13 +65,15 @@ func parseResponse(head string, h *recording.HTTP, limit int) (framing, error) {
 	return parseFields(rest, &r.Headers, limit)
 }
 
-// parseFields appends field lines to h, up to an empty line or the end.
+// parseFields appends field lines to h, up to an empty line or the end. Each
+// line ends in a newline, the last one as well.
 func parseFields(lines string, h *recording.Headers, limit int) (framing, error) {
 	f := framing{length: -1}
 	upgrade, connection := false, false
 	for lines != "" {
-		var line string
-		line, lines, _ = strings.Cut(lines, "\n")
+		end := strings.IndexByte(lines, '\n')
+		line := lines[:end] // the head ends with a newline
+		lines = lines[end+1:]
 		line = strings.TrimSuffix(line, "\r")
 		if line == "" {
 			break
@@ -82,14 +84,14 @@ func parseFields(lines string, h *recording.Headers, limit int) (framing, error)
 				continue
 			}
 		}
-		name, value, ok := strings.Cut(line, ":")
-		if !ok || !isTokens(name) {
+		colon := strings.IndexByte(line, ':')
+		if colon < 0 || !isTokens(line[:colon]) {
 			return f, errField
 		}
 		if len(*h) >= limit {
 			return f, errFields
 		}
-		name, value = codec.CanonicalName(name), strings.Trim(value, " \t")
+		name, value := codec.CanonicalName(line[:colon]), trim(line[colon+1:])
 		*h = append(*h, recording.Header{Name: name, Value: value})
 		switch name {
 		case "Content-Length":
@@ -110,6 +112,17 @@ func parseFields(lines string, h *recording.Headers, limit int) (framing, error)
 	}
 	f.upgrade = upgrade && connection
 	return f, nil
+}
+
+// trim takes the optional whitespace off a value.
+func trim(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 // token marks the characters of a token (RFC 9110, section 5.6.2).
