@@ -12,7 +12,7 @@ func (w *walk) place(h *extent, want *yaml.Node, s slot, lay layout) {
 	case s.kind == flowSlot:
 		w.token(h, join(w.anchor(h, want), w.render.flow(want, lay)), s)
 	case !w.render.isBlock(want) && !w.fills(h, want):
-		lay.quoted = commentFollows(w.text, h.end)
+		lay.quoted = somethingFollows(w.text, h.end)
 		w.inline(h, join(w.anchor(h, want), w.render.inline(want, s, lay)), s, lay)
 	default:
 		w.below(h, want, s, lay)
@@ -52,7 +52,7 @@ func (w *walk) scalar(h *extent, want *yaml.Node, s slot, lay layout) {
 		return
 	}
 	lay.quoted = styled.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 && h.node.Style&yaml.DoubleQuotedStyle != 0 ||
-		commentFollows(w.text, h.end)
+		somethingFollows(w.text, h.end)
 	w.inline(h, join(w.anchor(h, want), w.render.inline(&styled, s, lay)), s, lay)
 }
 
@@ -78,7 +78,7 @@ func (w *walk) inline(h *extent, text string, s slot, lay layout) {
 	}
 	from, to := lineStart(w.text, h.body), nextLine(w.text, h.end)
 	if s.kind == rootSlot {
-		w.cuts.replace(from, to, text+lay.eol)
+		w.cuts.replace(w.rootStart(h), to, text+lay.eol)
 		return
 	}
 	line, rest, more := strings.Cut(text, lay.eol)
@@ -87,6 +87,15 @@ func (w *walk) inline(h *extent, text string, s slot, lay layout) {
 		rest += lay.eol
 	}
 	w.cuts.replace(from, to, rest)
+}
+
+// rootStart is where a block collection at the root begins: with its
+// properties, or its first line.
+func (w *walk) rootStart(h *extent) int {
+	if h.props > h.start {
+		return h.start
+	}
+	return lineStart(w.text, h.body)
 }
 
 // isBelow reports whether h is a block collection on lines of its own, below
@@ -111,9 +120,15 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 		if h.node.Kind == want.Kind {
 			col = column(w.text, h.body)
 		}
-		if s.kind != rootSlot {
-			w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", props))
+		if s.kind == rootSlot {
+			text := spaces(col) + w.render.block(want, col, lay) + lay.eol
+			if props != "" {
+				text = props + lay.eol + text
+			}
+			w.cuts.replace(w.rootStart(h), nextLine(w.text, h.end), text)
+			return
 		}
+		w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", props))
 		w.cuts.replace(lineStart(w.text, h.body), nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)
 		return
 	}
@@ -127,10 +142,10 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 		} else {
 			gap = max(1, col-s.col-1)
 		}
-		lay.quoted = comment
+		lay.quoted = somethingFollows(w.text, h.end)
 		w.cuts.replace(s.head, h.end, spaces(gap)+w.render.block(want, col, lay))
 	case s.kind == rootSlot && beginsLine(w.text, h.start) && props == "":
-		lay.quoted = comment
+		lay.quoted = somethingFollows(w.text, h.end)
 		w.cuts.replace(h.start, h.end, w.render.block(want, column(w.text, h.start), lay))
 	default:
 		w.cuts.replace(s.head, h.end, prefixed(" ", props))
@@ -144,6 +159,12 @@ func commentEnd(text []byte, i int) int {
 		return lineEnd(text, i)
 	}
 	return i
+}
+
+// somethingFollows reports whether the line goes on, with a comment or blanks,
+// where a block scalar would have to end it.
+func somethingFollows(text []byte, i int) bool {
+	return i < len(text) && breakLen(text, i) == 0
 }
 
 // commentFollows reports whether only a comment follows on the line.

@@ -39,12 +39,13 @@ func withTag(v string, style yaml.Style, flow bool) string {
 // text writes a string.
 func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
 	lines := style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 || style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 && strings.Contains(v, "\n")
+	lines = lines && !flow && !lay.quoted && !(lay.open && strings.HasSuffix(v, "\n"))
 	switch {
 	case lay.json:
 		return doubleQuote(v)
-	case lines && !flow && !lay.quoted && style&yaml.FoldedStyle != 0 && canFold(v):
+	case lines && style&yaml.FoldedStyle != 0 && canFold(v):
 		return ">" + chomp(v) + lay.eol + indented(strings.ReplaceAll(strings.TrimSuffix(v, "\n"), "\n", "\n\n"), body, lay.eol)
-	case lines && !flow && !lay.quoted && canBlock(v):
+	case lines && canBlock(v):
 		return "|" + chomp(v) + lay.eol + indented(strings.TrimSuffix(v, "\n"), body, lay.eol)
 	case style&yaml.SingleQuotedStyle != 0 && isPrintable(v):
 		return "'" + strings.ReplaceAll(v, "'", "''") + "'"

@@ -70,8 +70,9 @@ const rounds = 3
 //     without its comments; so may items of a list that have no name or other
 //     identity, if the edit changed some and added others;
 //   - a value that gave way to a block, or to a null written as nothing, comes
-//     back one space behind the indicator that brings it, and a document that
-//     was such a value behind `---` on a line of its own;
+//     back one space behind the indicator that brings it; a document that was
+//     nothing but such a value comes back on a line of its own, and may lose
+//     the comment on it;
 //   - beside a merge key, a pair that an edit of the merged mapping made
 //     explicit stays, and a pair that repeated what the merge brings is
 //     dropped by the undo of a change to it;
@@ -128,6 +129,7 @@ func patch(text []byte, have, want *yaml.Node, tokens map[*yaml.Node]string) ([]
 		return nil, nil, err
 	}
 	w := newWalk(whole, eol, root, tokens)
+	w.habits.open = len(whole) != len(text)
 	w.node(root, want, rootSlotOf(whole, root), w.habits)
 	w.settle()
 	out, err := w.cuts.apply(whole)
