@@ -21,8 +21,8 @@ help: ## List the targets.
 build: ## Build bin/tapedeck, one static binary.
 	$(gobuild) -o bin/tapedeck ./cmd/tapedeck
 
-demo: build ## Render the example application: a coloured diff and a table of results.
-	@bin/tapedeck render --diff --set image=ghcr.io/tapedeck/tapedeck:v0.1.0 examples/shop/manifests
+demo: build ## Render the example, run it with its sidecar on loopback, and show what was captured.
+	@go run ./examples/shop/demo
 
 test: ## Run every test of the module; needs Go alone.
 	$(race) ./...
