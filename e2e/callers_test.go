@@ -19,9 +19,9 @@ type source struct {
 type rendering struct {
 	// before and after are what the caller gives without and with Tapedeck.
 	before, after []byte
-	// report is what the user is told: the report file, or the results that
-	// the caller keeps; nothing where the caller keeps none.
-	report string
+	// report holds the results: the report file, or what the caller keeps;
+	// nothing where the caller keeps none.
+	report []byte
 }
 
 // caller is one way in.
@@ -90,9 +90,9 @@ func writeConfig(t *testing.T, dir string) string {
 
 func pipe(t *testing.T, from source) rendering {
 	dir := t.TempDir()
-	report := filepath.Join(dir, "report.txt")
+	report := filepath.Join(dir, "report.json")
 	after := run(t, dir, from.manifests, tapedeck, "render", "--config", writeConfig(t, dir), "--report", report).ok(t)
-	return rendering{from.manifests, after, string(read(t, report))}
+	return rendering{from.manifests, after, read(t, report)}
 }
 
 // kubectlPipe is the pipe of those who have no kustomize but kubectl's.
@@ -139,7 +139,7 @@ func kptRender(as runtime) func(*testing.T, source) rendering {
 		before := packageYAML(t, dir)
 		results := t.TempDir()
 		kptFnRender(t, dir, results).ok(t)
-		return rendering{before, packageYAML(t, dir), string(read(t, filepath.Join(results, "results.yaml")))}
+		return rendering{before, packageYAML(t, dir), read(t, filepath.Join(results, "results.yaml"))}
 	}
 }
 
@@ -168,7 +168,7 @@ func kptEval(as runtime) func(*testing.T, source) rendering {
 		}
 		args := append([]string{"fn", "eval", ".", "--results-dir", results}, how...)
 		run(t, dir, nil, needPath(t, "kpt"), append(args, "--", "image="+sidecarImage)...).ok(t)
-		return rendering{before, packageYAML(t, dir), string(read(t, filepath.Join(results, "results.yaml")))}
+		return rendering{before, packageYAML(t, dir), read(t, filepath.Join(results, "results.yaml"))}
 	}
 }
 
@@ -215,11 +215,11 @@ func helmIn(t *testing.T, home, helm string, args ...string) result {
 // helm3 is given the program's path.
 func helm3(t *testing.T, from source) rendering {
 	home := t.TempDir()
-	report := filepath.Join(home, "report.txt")
+	report := filepath.Join(home, "report.json")
 	before := helmTemplate(t, home, "helm3", from.chart).ok(t)
 	after := helmTemplate(t, home, "helm3", from.chart, postRenderer(tapedeck,
 		"render", "--config", writeConfig(t, home), "--report", report)...).ok(t)
-	return rendering{before, after, string(read(t, report))}
+	return rendering{before, after, read(t, report)}
 }
 
 // helm4 is given the name of an installed plugin. Helm 4 re-prints what a
@@ -231,11 +231,11 @@ func helm4(t *testing.T, from source) rendering {
 	write(t, identity, map[string]string{"plugin.yaml": identityPlugin})
 	helmIn(t, home, "helm4", "plugin", "install", identity).ok(t)
 
-	report := filepath.Join(home, "report.txt")
+	report := filepath.Join(home, "report.json")
 	before := helmTemplate(t, home, "helm4", from.chart, postRenderer("identity")...).ok(t)
 	after := helmTemplate(t, home, "helm4", from.chart,
 		postRenderer("tapedeck", "--config", writeConfig(t, home), "--report", report)...).ok(t)
-	return rendering{before, after, string(read(t, report))}
+	return rendering{before, after, read(t, report)}
 }
 
 const identityPlugin = `apiVersion: v1

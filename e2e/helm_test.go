@@ -43,7 +43,7 @@ func TestHelmPublishedHooks(t *testing.T) {
 		if !strings.Contains(string(got.after), "name: "+job+"\n") {
 			t.Errorf("the hook %s is lost", job)
 		}
-		if !strings.Contains(got.report, job) {
+		if !strings.Contains(string(got.report), job) {
 			t.Errorf("the hook %s has no line in the report:\n%s", job, got.report)
 		}
 	}

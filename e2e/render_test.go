@@ -3,8 +3,11 @@ package e2e
 import (
 	"bytes"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
 // TestEveryWayIn renders every application through every caller: the right
@@ -69,17 +72,55 @@ func checkUninject(t *testing.T, c caller, got rendering) {
 	checkInjected(t, got.before, back, nil)
 }
 
-// checkReport fails the test unless the report has a line on each workload.
-func checkReport(t *testing.T, report string, want []workload) {
+// checkReport fails the test unless the results say of each workload that it
+// is injected, and have a severity and a reason code throughout.
+func checkReport(t *testing.T, report []byte, want []workload) {
 	t.Helper()
-	if !strings.Contains(report, "injected") {
-		t.Errorf("no workload is reported as injected:\n%s", report)
-	}
-	for _, w := range want {
-		if !strings.Contains(report, w.name) {
-			t.Errorf("%s is not in the report:\n%s", w, report)
+	var injected []string
+	for _, r := range parseResults(t, report) {
+		if r.Severity == "" || r.Tags.Code == "" {
+			t.Errorf("a result has no severity or no reason code: %+v", r)
+		}
+		if r.Tags.Code == "injected" {
+			injected = append(injected, r.ResourceRef.Kind+"/"+r.ResourceRef.Name)
 		}
 	}
+	for _, w := range want {
+		if !slices.Contains(injected, w.String()) {
+			t.Errorf("the results don't say that %s is injected:\n%s", w, report)
+		}
+	}
+	if len(injected) != len(want) {
+		t.Errorf("the results name %s as injected, want %s", injected, want)
+	}
+}
+
+// functionResult is what the KRM function specification calls a result.
+type functionResult struct {
+	Message     string
+	Severity    string
+	ResourceRef struct{ Kind, Name string } `yaml:"resourceRef"`
+	Tags        struct{ Code string }
+}
+
+// parseResults reads Tapedeck's own report, a list of results, and kpt's,
+// which has a list for each function that ran.
+func parseResults(t *testing.T, report []byte) []functionResult {
+	t.Helper()
+	var own []functionResult
+	if yaml.Unmarshal(report, &own) == nil {
+		return own
+	}
+	var kpt struct {
+		Items []struct{ Results []functionResult }
+	}
+	if err := yaml.Unmarshal(report, &kpt); err != nil {
+		t.Fatalf("the report is neither Tapedeck's nor kpt's: %v\n%s", err, report)
+	}
+	for _, function := range kpt.Items {
+		own = append(own, function.Results...)
+	}
+	return own
 }
 
 // TestBareBinary: called without a command, as kustomize, kpt and Helm do, the
