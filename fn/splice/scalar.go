@@ -56,12 +56,18 @@ func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
 }
 
 // misread reports whether YAML 1.1, which the Kubernetes API server reads,
-// takes a plain string for something else: `on`, `1:30`, `0o7`. The test costs
-// a parser; longer words pass without.
+// takes a plain string for something else: `on`, `1:30`, `0o7`. The parser is
+// asked only about what begins as a number or a special value does.
 func misread(v string) bool {
-	word := 'a' <= v[0]|0x20 && v[0]|0x20 <= 'z'
-	return !(word && len(v) > len("false")) && yaml.IsValueNonString(v)
+	if letter := v[0] | 0x20; 'a' <= letter && letter <= 'z' {
+		return len(v) <= len("false") && words[strings.ToLower(v)]
+	}
+	return strings.IndexByte("0123456789+-.~=<", v[0]) >= 0 && yaml.IsValueNonString(v)
 }
+
+// words are those that YAML 1.1 reads as a boolean or as null, in some case
+// (https://yaml.org/type/bool.html, https://yaml.org/type/null.html).
+var words = map[string]bool{"y": true, "yes": true, "n": true, "no": true, "on": true, "off": true, "true": true, "false": true, "null": true}
 
 // resolves reports whether a plain scalar means a value of that tag.
 func resolves(v, tag string) bool {
