@@ -7,6 +7,7 @@ const (
 	TagAppLabel         = "k8sAppLabel"
 	TagPodName          = "k8sAppPodName"
 	TagPodNamespace     = "k8sAppPodNamespace"
+	TagClusterName      = "k8sClusterName"
 	TagProxyLocation    = "proxyLocation"
 	TagProxyProtocol    = "proxyProtocol"
 	TagProxyType        = "proxyType"
@@ -46,6 +47,7 @@ func TagDocs() []TagDoc {
 		{TagAppLabel, "The workload's name, as in `service`."},
 		{TagPodName, "Name of the pod."},
 		{TagPodNamespace, "Namespace of the pod."},
+		{TagClusterName, "Name of the cluster."},
 		{TagProxyLocation, "`in` or `out`, as `direction`."},
 		{TagProxyProtocol, "What the proxy's halves spoke, as `tcp:http`."},
 		{TagProxyType, "`reverse`, `forward` or `dual`."},

@@ -360,7 +360,7 @@ func TestTagsAreDocumented(t *testing.T) {
 			}
 		}
 	}
-	for _, byProxy := range []string{recording.TagCaptureMode, recording.TagAppLabel, recording.TagPodName, recording.TagPodNamespace, recording.TagProxyProtocol,
+	for _, byProxy := range []string{recording.TagCaptureMode, recording.TagAppLabel, recording.TagPodName, recording.TagPodNamespace, recording.TagClusterName, recording.TagProxyProtocol,
 		recording.TagProxyType, recording.TagProxyVersion, recording.TagReverseProxyHost, recording.TagReverseProxyPort, recording.TagParentBy} {
 		seen[byProxy] = true // the proxy's configuration says them; parentBy takes two flows
 	}

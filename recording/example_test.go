@@ -1,0 +1,48 @@
+package recording_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// A recorder keeps exchanges in a directory; All reads them back.
+func ExampleOpen() {
+	dir, err := os.MkdirTemp("", "recordings")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+
+	r, err := recording.Open("file://"+dir, recording.Options{
+		SegmentOptions: recording.SegmentOptions{Namespace: "shop", Workload: "cart", Pod: "cart-0"},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r.Write(&recording.Exchange{
+		MsgType: recording.MsgType, TS: time.Now().UTC(), Direction: recording.In, Command: "GET", Location: "/cart", Status: "200",
+		HTTP: &recording.HTTP{Req: recording.HTTPRequest{Method: "GET", URI: "/cart?token=hush"}},
+	})
+	if err := r.Close(context.Background()); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	for e, err := range recording.All(os.DirFS(dir), ".") {
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(e.Direction, e.Command, e.Location, e.Status)
+	}
+	fmt.Println("stored:", r.Stats().Stored)
+	// Output:
+	// IN GET /cart 200
+	// stored: 1
+}

@@ -1,0 +1,76 @@
+package recording
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// killDir, when set, makes the test binary the writer that is to be killed.
+const killDir = "TAPEDECK_TEST_KILL_DIR"
+
+// TestKilledWriterLosesTheTailAlone kills a process, in the middle of writing,
+// by a signal that it can't see. What it had flushed is found, with no hole in it.
+func TestKilledWriterLosesTheTailAlone(t *testing.T) {
+	if dir := os.Getenv(killDir); dir != "" {
+		writeForEver(dir)
+	}
+	for _, flushes := range []int{1, 7, 30} {
+		dir := t.TempDir()
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), killDir+"="+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		flushed := 0
+		for lines := bufio.NewScanner(out); flushes > 0 && lines.Scan(); flushes-- {
+			if flushed, err = strconv.Atoi(lines.Text()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+
+		found, errs := locations(t, dir)
+		for i, location := range found {
+			if location != fmt.Sprintf("/%d", i) {
+				t.Fatalf("record %d is %s", i, location)
+			}
+		}
+		if len(found) < flushed || flushed == 0 {
+			t.Errorf("%d records found, and %d had been flushed", len(found), flushed)
+		}
+		for _, err := range errs {
+			if !strings.Contains(err.Error(), ErrTorn.Error()) {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// writeForEver writes, and says how many records it has flushed.
+func writeForEver(dir string) {
+	r, err := Open(dir, Options{SegmentOptions: SegmentOptions{MaxBytes: 64 << 10}, FlushEvery: time.Millisecond})
+	if err != nil {
+		panic(err)
+	}
+	for n := 0; ; n++ {
+		for r.Write(numbered(n)) != nil { // faster than the disk: again
+		}
+		if n%100 == 99 {
+			if r.Flush(context.Background()) == nil {
+				fmt.Println(n + 1)
+			}
+		}
+	}
+}
