@@ -29,12 +29,14 @@ import (
 )
 
 // protocols is the table of decoders. The first detector that says Yes wins;
-// the last entry takes what nobody else wants.
+// the last entry takes what nobody else wants. To add a decoder is to add a
+// folder, and a line here.
 func protocols() []codec.Protocol {
 	return []codec.Protocol{
 		http2.Protocol(),
 		http1.Protocol(),
 		websocket.Protocol(),
+		opaque.TLS(),
 		opaque.Protocol(),
 	}
 }

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
@@ -69,9 +70,7 @@ func (f *flow) data(side tap.Side, at time.Time, p []byte) {
 		}
 	}
 	if !f.env.Hold(len(p)) {
-		f.start(f.last(), nil)
-		f.replay()
-		f.data(side, at, p)
+		f.silence(at)
 		return
 	}
 	f.held = append(f.held, chunk{side: side, at: at, data: append([]byte(nil), p...)})
@@ -97,8 +96,7 @@ func (f *flow) Gap(side tap.Side, n int64, _ string) {
 	}
 	defer f.guard()
 	if f.decoder == nil {
-		f.start(f.last(), nil)
-		f.replay()
+		f.silence(cmp.Or(f.now, f.env.Flow.Started))
 	}
 	f.check(f.decoder.Gap(side, n), gap)
 }
@@ -113,8 +111,12 @@ func (f *flow) Close(at time.Time) {
 		if len(f.held) == 0 {
 			return // nothing was said
 		}
-		f.start(f.last(), nil)
-		f.replay()
+		if len(f.first) > 0 {
+			f.silence(f.held[0].at)
+		} else {
+			f.start(f.last(), nil)
+			f.replay()
+		}
 	}
 	f.decoder.Close(at)
 }
@@ -146,6 +148,14 @@ func (f *flow) last() *codec.Protocol { return &f.table[len(f.table)-1] }
 
 func (f *flow) start(p *codec.Protocol, x *codec.Exchange) {
 	f.protocol, f.decoder = p, p.New(f.env, x)
+}
+
+// silence gives up finding out, and keeps no content: it might have been a
+// protocol with headers.
+func (f *flow) silence(at time.Time) {
+	f.env.Release(f.size)
+	f.held, f.first, f.size = nil, nil, 0
+	f.protocol, f.decoder = f.last(), opaque.Silent(f.env, at)
 }
 
 // replay gives the decoder what was held.

@@ -29,18 +29,20 @@ func Protocol() codec.Protocol {
 
 const (
 	maxMethod = 32
-	maxLine   = 16 << 10
+	maxLine   = 8 << 10
 )
 
-// detect waits for the whole request line. A method alone proves nothing:
-// other protocols begin with a word in capitals as well.
+// detect waits for the whole request line: a method alone proves nothing, for
+// other protocols begin with a word in capitals as well. What claims to be HTTP
+// is taken for it, even if it can't be parsed then: in a stream that nobody
+// knows, its secrets would not be redacted.
 func detect(_ *tap.Flow, first []byte) codec.Verdict {
 	first = bytes.TrimLeft(first, "\r\n") // RFC 9112, section 2.2
 	method := bytes.IndexByte(first, ' ')
 	if method < 0 && len(first) <= maxMethod {
 		method = len(first)
 	}
-	if method > maxMethod || method < 0 {
+	if method > maxMethod || method < 0 || method == 0 && len(first) > 0 {
 		return codec.No
 	}
 	for _, c := range first[:method] {
@@ -48,18 +50,20 @@ func detect(_ *tap.Flow, first []byte) codec.Verdict {
 			return codec.No
 		}
 	}
-	switch end := bytes.IndexByte(first, '\n'); {
-	case end < 0 && len(first) > maxLine:
+	line := first
+	if end := bytes.IndexByte(first, '\n'); end >= 0 {
+		line = first[:end]
+	} else if bytes.IndexByte(first, 0) >= 0 {
 		return codec.No
-	case end < 0:
+	} else if len(first) <= maxLine {
 		return codec.Maybe
-	default:
-		line := bytes.TrimSuffix(first[:end], []byte("\r"))
-		if len(line) > 10 && bytes.HasPrefix(line[len(line)-9:], []byte(" HTTP/1.")) {
-			return codec.Yes
-		}
-		return codec.No
+	} else if target := first[method+1]; target == '/' || target == 'h' {
+		return codec.Yes // a long one, of what can only be a path or a URL
 	}
+	if bytes.Contains(line[method:], []byte(" HTTP/")) {
+		return codec.Yes
+	}
+	return codec.No
 }
 
 // conn is the decoder of one connection.

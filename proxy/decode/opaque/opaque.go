@@ -21,6 +21,39 @@ func Protocol() codec.Protocol {
 	}
 }
 
+// TLS is the table's entry for TLS that was passed untouched without the data
+// path having said so. Its records are only counted.
+func TLS() codec.Protocol {
+	return codec.Protocol{
+		Name:   "tls",
+		Detect: detectTLS,
+		New: func(env *codec.Env, _ *codec.Exchange) codec.Decoder {
+			return &stream{env: env, silent: true, tech: "TLS"}
+		},
+	}
+}
+
+// detectTLS looks for a ClientHello: a handshake record of version 3.x, with a
+// message of type 1 (RFC 8446, sections 4 and 5.1).
+func detectTLS(_ *tap.Flow, first []byte) codec.Verdict {
+	for i, ok := range []func(byte) bool{
+		func(c byte) bool { return c == 0x16 },
+		func(c byte) bool { return c == 3 },
+		func(c byte) bool { return c <= 4 },
+		func(byte) bool { return true },
+		func(byte) bool { return true },
+		func(c byte) bool { return c == 1 },
+	} {
+		if i >= len(first) {
+			return codec.Maybe
+		}
+		if !ok(first[i]) {
+			return codec.No
+		}
+	}
+	return codec.Yes
+}
+
 // Silent returns a decoder for the rest of a flow, from at on, that keeps
 // none of its bytes. Its record counts all bytes of the flow.
 func Silent(env *codec.Env, at time.Time) codec.Decoder {
@@ -33,12 +66,14 @@ type stream struct {
 	env    *codec.Env
 	x      *codec.Exchange // nil until something is said
 	silent bool
+	tech   string
 }
 
 func (s *stream) begin(at time.Time) {
 	if s.x == nil {
 		s.x = s.env.Begin(at)
 		s.x.Converse(recording.TCP)
+		s.x.Tech = s.tech
 	}
 }
 
