@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +53,10 @@ func FuzzApply(f *testing.F) {
 		// A block scalar that began below its indicator and gave way may not fit
 		// behind it.
 		e.deleted = e.deleted || e.reshaped && bytes.ContainsAny(text, "|>")
+		// A key without a colon keeps the one it got.
+		e.deleted = e.deleted || e.filled && bytes.ContainsAny(text, "?{[")
+		// A comment gets the space that was missing before it.
+		e.reshaped = e.reshaped || glued.Match(text)
 		// Of items without an identity, some changed, some new: which is which
 		// is a guess, and the undo may guess otherwise.
 		e.deleted = e.deleted || e.inserted && edits > 1
@@ -76,14 +80,13 @@ func FuzzApply(f *testing.F) {
 		if !splice.Equal(expand(t, parse(t, undone)), former) {
 			t.Fatalf("undo of %sgave\n%s", e.log, undone)
 		}
-		if reformatted && os.Getenv("SPLICE_STRICT") != "" && !bytes.Contains(text, []byte("!")) {
-			t.Fatalf("reformatted %s\n%s", e.log, out)
-		}
 		if !reformatted && !undoReformatted && !e.deleted && !bytes.Contains(text, []byte("<<")) && !bytes.Equal(e.comparable(undone), e.comparable(text)) {
 			t.Fatalf("%s%q\ngave\n%q\nand the undo\n%q", e.log, text, out, undone)
 		}
 	})
 }
+
+var glued = regexp.MustCompile(`["'\]}]#`)
 
 // editor makes random edits and notes what matters to the undo.
 type editor struct {
@@ -91,6 +94,7 @@ type editor struct {
 	log      string
 	deleted  bool // something whose text the undo has to make up
 	inserted bool // an item
+	filled   bool // a null written as nothing
 	reshaped bool // a value on its indicator's line
 }
 
@@ -115,6 +119,7 @@ func (e *editor) edit(root *yaml.Node) {
 	switch n.Kind {
 	case yaml.ScalarNode:
 		e.log += fmt.Sprintf("change %q, line %d\n", n.Value, n.Line)
+		e.filled = e.filled || n.Tag == yaml.NodeTagNull && n.Value == ""
 		*n = *e.value(1)
 		e.reshaped = e.reshaped || n.Kind != yaml.ScalarNode || n.Tag == yaml.NodeTagNull
 	case yaml.MappingNode:

@@ -129,6 +129,15 @@ func hasBreak(text []byte, from, to int) bool {
 	return from < to && lineEnd(text[:to], from) < to
 }
 
+// ended is the text with a line break at its end. Then every line is whole and
+// the last entry no special case; the result of the cuts loses the break again.
+func ended(text []byte) []byte {
+	if len(text) > 0 && lineStart(text, len(text)) == len(text) {
+		return text
+	}
+	return append(text[:len(text):len(text)], lineEnding(text)...)
+}
+
 // lineEnding is the line break the text uses: that of its first line.
 func lineEnding(text []byte) string {
 	if i := bytes.IndexByte(text, '\n'); i > 0 && text[i-1] == '\r' {

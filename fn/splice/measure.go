@@ -209,7 +209,8 @@ func (m *measurer) pair(k, v *yaml.Node, at, indent int, flow bool) entry {
 		m.lost = true
 	}
 	colon := skipSpace(m.text, e.key.end)
-	if colon < len(m.text) && m.text[colon] == ':' && (flow || isBlankOrEnd(m.text, colon+1)) {
+	own := flow || !explicit || column(m.text, colon) == indent // else it is that of an outer `?`
+	if own && colon < len(m.text) && m.text[colon] == ':' && (flow || isBlankOrEnd(m.text, colon+1)) {
 		e.head = colon + 1
 		e.value = m.node(v, indent, flow, e.head)
 		return e

@@ -61,12 +61,21 @@ func (w *walk) scalar(h *extent, want *yaml.Node, s slot, lay layout) {
 func (w *walk) token(h *extent, text string, s slot) {
 	switch {
 	case h.start < h.end && text == "":
-		w.cuts.remove(max(s.head, backBlanks(w.text, h.start)), h.end)
+		w.cuts.replace(max(s.head, backBlanks(w.text, h.start)), h.end, w.gap(h))
 	case h.start < h.end:
-		w.cuts.replace(h.start, h.end, text)
+		w.cuts.replace(h.start, h.end, text+w.gap(h))
 	case text != "":
 		w.cuts.insert(h.end, " "+text)
 	}
+}
+
+// gap is the space that a comment needs which followed a closing quote or
+// bracket without any.
+func (w *walk) gap(h *extent) string {
+	if h.start < h.end && h.end < len(w.text) && w.text[h.end] == '#' {
+		return " "
+	}
+	return ""
 }
 
 // inline puts a text that begins on the indicator's line where h stands. The
@@ -148,7 +157,7 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 		lay.quoted = somethingFollows(w.text, h.end)
 		w.cuts.replace(h.start, h.end, w.render.block(want, column(w.text, h.start), lay))
 	default:
-		w.cuts.replace(s.head, h.end, prefixed(" ", props))
+		w.cuts.replace(s.head, h.end, prefixed(" ", props)+w.gap(h))
 		w.cuts.insert(nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)
 	}
 }

@@ -73,6 +73,9 @@ const rounds = 3
 //     back one space behind the indicator that brings it; a document that was
 //     nothing but such a value comes back on a line of its own, and may lose
 //     the comment on it;
+//   - a key that stood without a colon, behind `?` or in brackets, keeps the
+//     one that it got with a value;
+//   - a comment that followed a value without a space keeps the one it got;
 //   - beside a merge key, a pair that an edit of the merged mapping made
 //     explicit stays, and a pair that repeated what the merge brings is
 //     dropped by the undo of a change to it;
@@ -118,12 +121,7 @@ func Apply(text []byte, have, want *yaml.Node, spellings ...Spelling) (out []byt
 // patch makes one round of splices, and parses what comes out: text and have
 // themselves if there was nothing to cut.
 func patch(text []byte, have, want *yaml.Node, tokens map[*yaml.Node]string) ([]byte, *yaml.Node, error) {
-	// With a line break at its end every line is whole, and the last entry is
-	// no special case; the result loses it again.
-	whole, eol := text, lineEnding(text)
-	if lineStart(text, len(text)) != len(text) || len(text) == 0 {
-		whole = append(text[:len(text):len(text)], eol...)
-	}
+	whole, eol := ended(text), lineEnding(text)
 	root, err := measure(whole, have)
 	if err != nil {
 		return nil, nil, err
@@ -170,12 +168,12 @@ func create(text []byte, want *yaml.Node) ([]byte, bool, error) {
 func encode(text []byte, have, want *yaml.Node) ([]byte, bool, error) {
 	var head []byte
 	compact, eol := true, lineEnding(text)
-	if root, err := measure(text, have); err == nil {
-		head = bytes.TrimRight(text[:root.start], " \t")
+	if root, err := measure(ended(text), have); err == nil {
+		head = bytes.TrimRight(text[:min(root.start, len(text))], " \t")
 		if len(head) > 0 && lineStart(head, len(head)) != len(head) {
 			head = append(head[:len(head):len(head)], eol...)
 		}
-		compact = newWalk(text, eol, root, nil).habits.seq == 0
+		compact = newWalk(ended(text), eol, root, nil).habits.seq == 0
 	}
 	bare := uncommented(want)
 	var buf bytes.Buffer

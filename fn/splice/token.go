@@ -17,6 +17,7 @@ func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bo
 	}
 	tokens := map[place]string{}
 	if have = content(have); have != nil {
+		text = ended(text)
 		root, err := measure(text, have)
 		if err != nil {
 			return nil, err
