@@ -25,6 +25,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
@@ -83,6 +84,9 @@ func (h *Handler) Serve(ctx context.Context, client *pump.Conn) (*Target, error)
 	if err != nil {
 		return nil, err
 	}
+	if tunnel == nil {
+		lingerClose(client)
+	}
 	return tunnel, nil
 }
 
@@ -119,37 +123,46 @@ func (s *session) serve(ctx context.Context) (*Target, error) {
 
 // next reads a request's head; nil means that there is none.
 func (s *session) next() (*request, error) {
-	if err := s.in.await(); err != nil {
-		return nil, s.over(err)
+	for {
+		head, err := s.head()
+		if s.up != nil && s.up.ended() {
+			// The server closed, and interrupted the read. An idle client is
+			// closed as well; one that has begun a request gets a new server.
+			idle := len(s.in.unread()) == 0
+			final := s.up.final
+			if gone := s.leave(); gone != nil || final || idle {
+				return nil, gone
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				continue
+			}
+		}
+		switch {
+		case errors.Is(err, errHeadTooLong):
+			return nil, &badRequest{http.StatusRequestHeaderFieldsTooLarge, err.Error()}
+		case errors.Is(err, errBareLF):
+			return nil, bad("%v", err)
+		case errors.Is(err, io.EOF):
+			return nil, nil
+		case err != nil:
+			return nil, fmt.Errorf("read from the client: %w", err)
+		}
+		s.in.use(len(head))
+		return parseRequest(head)
 	}
-	_ = s.client.SetReadDeadline(time.Now().Add(headTime))
-	if s.up != nil && s.up.ended() {
-		return nil, nil // its Interrupt may have come before this deadline
-	}
-	head, err := s.in.head(true)
-	switch {
-	case errors.Is(err, errHeadTooLong):
-		return nil, &badRequest{http.StatusRequestHeaderFieldsTooLarge, err.Error()}
-	case errors.Is(err, errBareLF):
-		return nil, bad("%v", err)
-	case err != nil:
-		return nil, s.over(err)
-	}
-	s.client.Resume()
-	if s.up != nil && s.up.ended() {
-		return nil, nil // its Interrupt may have come before we took it back
-	}
-	s.in.use(len(head))
-	return parseRequest(head)
 }
 
-// over makes no error of a client that closed between requests, nor of a read
-// that the server's end interrupted.
-func (s *session) over(err error) error {
-	if errors.Is(err, io.EOF) || s.up != nil && s.up.ended() {
-		return nil
+// head waits for a request, however long, and then for its head.
+func (s *session) head() ([]byte, error) {
+	if err := s.in.await(); err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("read from the client: %w", err)
+	_ = s.client.SetReadDeadline(time.Now().Add(headTime))
+	defer s.client.Resume()
+	if s.up != nil && s.up.ended() {
+		s.client.Interrupt() // which may have come before the deadline
+	}
+	return s.in.head(true)
 }
 
 // exchange forwards a request. done means that the connection is over.
@@ -158,7 +171,7 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if s.up != nil && (s.up.target != t || s.up.stale()) {
+	if s.up != nil && s.up.target != t {
 		if err := s.leave(); err != nil {
 			return true, err
 		}
@@ -179,6 +192,9 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 		return true, nil
 	}
 	if err := s.forward(q, origin); err != nil {
+		if err == errServerGone {
+			err = nil
+		}
 		return true, err
 	}
 	if !x.upgrade {
@@ -225,16 +241,19 @@ func (s *session) forward(q *request, origin string) error {
 		err = out.body(q.body)
 	}
 	var write *writeError
-	if errors.As(err, &write) {
-		// The server closes early, maybe with an answer: that decides.
-		<-s.up.done
-		return s.up.err
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &write), s.up.ended():
+		return errServerGone
 	}
-	if err != nil {
-		s.up.conn.Abort() // it has a part of a request
-	}
+	s.up.conn.Abort() // it has a part of a request
 	return err
 }
+
+// errServerGone says that the server closes early, maybe with an answer: that
+// decides, and not what could not be written to it.
+var errServerGone = errors.New("the server is gone")
 
 // connect connects to where a request goes.
 func (s *session) connect(ctx context.Context, t Target) error {
@@ -261,13 +280,12 @@ func (s *session) leave() error {
 		return nil
 	}
 	s.up = nil
-	close(up.pending)
-	<-up.done
+	err := up.part()
 	s.client.Resume()
 	s.dirty = up.dirty
 	up.stream.Close(time.Now())
 	_ = up.conn.Close()
-	return up.err
+	return err
 }
 
 // IsConnect reports whether bytes may begin a CONNECT request.

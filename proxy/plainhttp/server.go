@@ -7,7 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
@@ -38,11 +38,15 @@ type server struct {
 	out     link // client to server, run by the request side
 	back    link // server to client
 	pending chan *exchange
-	owed    atomic.Int64 // answers
+
+	mu      sync.Mutex
+	waiting bool // for the server to speak
+	parting bool
 
 	done  chan struct{} // closed when no more answers come; the rest is set by then
 	err   error
 	dirty bool // an answer was begun and not finished
+	final bool // nothing can follow what the client was sent
 }
 
 // expect announces a request before it is written; false means that the server
@@ -51,7 +55,6 @@ func (u *server) expect(x *exchange) bool {
 	if u.ended() {
 		return false
 	}
-	u.owed.Add(1)
 	select {
 	case u.pending <- x:
 		return true
@@ -69,26 +72,79 @@ func (u *server) ended() bool {
 	}
 }
 
-// stale reports whether the server, which owes no answer, has closed, or has
-// spoken without being asked.
-func (u *server) stale() bool { return u.owed.Load() == 0 && u.conn.Pending() }
-
 // run passes answers on until the request side parts, the server closes or
-// something is wrong. In the last two cases the client's connection ends too.
+// something is wrong. In the last two cases the client's connection ends too,
+// as it would without a proxy.
 func (u *server) run() {
-	over := false
-	for x := range u.pending {
-		if over, u.err = u.answer(x); over || u.err != nil {
-			break
-		}
-		u.owed.Add(-1)
-	}
+	over, err := u.answers()
+	u.err = err
 	u.in.use(len(u.in.unread()))
 	u.in.release()
 	close(u.done)
-	if over || u.err != nil {
+	if over {
 		u.session.client.Interrupt()
 	}
+}
+
+func (u *server) answers() (over bool, err error) {
+	for {
+		spoke, err := u.wait()
+		if err != nil {
+			return true, gone(err)
+		}
+		var x *exchange
+		select {
+		case x = <-u.pending:
+		default:
+			if spoke { // without being asked: most often that it closes
+				_, err := u.in.some(1)
+				return true, gone(err)
+			}
+			x = <-u.pending
+		}
+		if x == nil { // closed: the request side parts
+			return false, nil
+		}
+		if over, err := u.answer(x); over || err != nil {
+			return true, err
+		}
+	}
+}
+
+// wait waits until the server has something to say. It returns false when the
+// request side parts, or where it can't be known without reading.
+func (u *server) wait() (spoke bool, err error) {
+	if !u.conn.CanAwait() {
+		return false, nil
+	}
+	u.mu.Lock()
+	if u.waiting = !u.parting; !u.waiting {
+		u.mu.Unlock()
+		return false, nil
+	}
+	u.mu.Unlock()
+	err = u.in.await()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.waiting = false
+	if u.parting {
+		u.conn.Resume()
+		return false, nil
+	}
+	return true, err
+}
+
+// part asks run to end once all is answered, and waits for it.
+func (u *server) part() error {
+	close(u.pending)
+	u.mu.Lock()
+	u.parting = true
+	if u.waiting {
+		u.conn.Interrupt()
+	}
+	u.mu.Unlock()
+	<-u.done
+	return u.err
 }
 
 // answer passes on what answers x; over means that the connection ends.
@@ -135,6 +191,7 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 		}
 		u.dirty = false
 		if r.body.close {
+			u.final = true
 			_ = u.session.client.CloseWrite()
 		}
 		if switched {
@@ -146,7 +203,7 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 
 // gone makes no error of a server that closed.
 func gone(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return fmt.Errorf("read from the server: %w", err)
@@ -159,9 +216,17 @@ func Refuse(client *pump.Conn, status int, reason error) error {
 	_ = client.SetDeadline(time.Now().Add(linger))
 	_, _ = fmt.Fprintf(client, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\nProxy-Status: tapedeck\r\n\r\n%s",
 		status, http.StatusText(status), len(body), body)
-	_ = client.CloseWrite()
-	_, _ = io.CopyN(io.Discard, client, lingerBytes)
+	lingerClose(client)
 	return reason
+}
+
+// lingerClose ends what is sent to a client and reads on for a moment: closing
+// with bytes unread would reset the connection, and the client might lose what
+// it was just sent.
+func lingerClose(client *pump.Conn) {
+	_ = client.CloseWrite()
+	_ = client.SetReadDeadline(time.Now().Add(linger))
+	_, _ = io.CopyN(io.Discard, client, lingerBytes)
 }
 
 // Established tells a client that its tunnel is open.

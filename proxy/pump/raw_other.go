@@ -24,6 +24,3 @@ const canAwait = false
 
 // Await returns at once: waiting without a buffer needs a Unix.
 func (c *Conn) Await() error { return nil }
-
-// Pending reports whether bytes that were read wait: more can't be known.
-func (c *Conn) Pending() bool { return len(c.head) > 0 }

@@ -62,22 +62,3 @@ func (c *Conn) Await() error {
 		}
 	})
 }
-
-// Pending reports whether something can be read right now, if only the end.
-func (c *Conn) Pending() bool {
-	tcp, ok := c.Conn.(*net.TCPConn)
-	if !ok || len(c.head) > 0 {
-		return len(c.head) > 0
-	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return true
-	}
-	var one [1]byte
-	pending := true
-	err = raw.Control(func(fd uintptr) {
-		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		pending = err != syscall.EAGAIN && err != syscall.EINTR
-	})
-	return err != nil || pending
-}
