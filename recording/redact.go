@@ -71,7 +71,7 @@ var secretHeaders = map[string]form{
 // secretParams are query parameters whose values are redacted, in lower case.
 var secretParams = map[string]bool{
 	"access_token": true, "api_key": true, "api-key": true, "apikey": true, "auth": true, "auth_token": true,
-	"client_assertion": true, "client_secret": true, "code": true, "id_token": true, "jwt": true,
+	"client_assertion": true, "client_secret": true, "code": true, "id_token": true, "jsessionid": true, "jwt": true,
 	"passwd": true, "password": true, "private_token": true, "pwd": true, "refresh_token": true, "secret": true,
 	"session_token": true, "sig": true, "signature": true, "token": true,
 	"x-amz-credential": true, "x-amz-security-token": true, "x-amz-signature": true,
@@ -115,6 +115,7 @@ func (r *Redact) Write(e *Exchange) error {
 	if h := e.HTTP; h != nil {
 		h.Req.URI = r.link(h.Req.URI)
 		h.Req.URL = r.link(h.Req.URL)
+		e.Location = r.link(e.Location)
 		r.fields(h.Req.Headers)
 		r.fields(h.Res.Headers)
 	}
@@ -185,9 +186,9 @@ func (r *Redact) link(u string) string {
 			u = u[:i+3] + r.token(host[:at]) + u[i+3+at:]
 		}
 	}
-	var out []byte                                              // what is changed so far: nothing, for most
-	done := 0                                                   // of u, in out
-	for i := strings.IndexAny(u, "?#"); i >= 0 && i < len(u); { // OAuth hands tokens over in fragments, too
+	var out []byte // what is changed so far: nothing, for most
+	done := 0      // of u, in out
+	for i := strings.IndexAny(u, separators); i >= 0 && i < len(u); {
 		end := len(u)
 		if n := strings.IndexAny(u[i+1:], separators); n >= 0 {
 			end = i + 1 + n
@@ -206,7 +207,8 @@ func (r *Redact) link(u string) string {
 	return string(append(out, u[done:]...))
 }
 
-// separators begin a parameter in a query or a fragment.
+// separators begin a parameter: of a path, as servlets write their session; of
+// a query; or of a fragment, in which OAuth hands tokens over.
 const separators = "?&;#"
 
 // token stands for the secret. Half of the hash is cut off, so a keyed prefix

@@ -61,13 +61,17 @@ func TestSecretsInTheRequestTargetBecomeTokens(t *testing.T) {
 		"/a?token":                         "/a?token",
 		"/a?tokens=3&&=":                   "/a?tokens=3&&=",
 		"/a@b?c":                           "/a@b?c",
+		"/a;jsessionid=hush?b":             "/a;jsessionid=R?b",
 		"*":                                "*",
 	} {
 		var got last
-		e := &Exchange{HTTP: &HTTP{Req: HTTPRequest{URI: target}}}
+		e := &Exchange{Location: target, HTTP: &HTTP{Req: HTTPRequest{URI: target, URL: target}}}
 		NewRedact(&got).Write(e)
 		if uri := tokens.ReplaceAllString(e.HTTP.Req.URI, "R"); uri != want {
 			t.Errorf("%s became %s, want %s", target, uri, want)
+		}
+		if strings.Contains(got.json, "hush") {
+			t.Errorf("%s reaches the sink: %s", target, got.json)
 		}
 	}
 }

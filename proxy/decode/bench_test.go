@@ -1,10 +1,16 @@
 package decode
 
 import (
+	"bytes"
+	"encoding/binary"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
@@ -100,4 +106,54 @@ func cpu(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// typicalStream is one exchange on HTTP/2, after the first one: HPACK has seen
+// its headers already.
+func typicalStream(f [2]*framer, id uint32) (request, answer []byte) {
+	write := func(side tap.Side, fields string, data string) []byte {
+		fr := f[side]
+		fr.out.Reset()
+		fr.block.Reset()
+		for field := range strings.FieldsSeq(fields) {
+			name, value, _ := strings.Cut(field, "=")
+			fr.hpack.WriteField(hpack.HeaderField{Name: name, Value: value})
+		}
+		fr.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: fr.block.Bytes(), EndHeaders: true, EndStream: data == ""})
+		if data != "" {
+			fr.fr.WriteData(id, true, []byte(data))
+		}
+		return bytes.Clone(fr.out.Bytes())
+	}
+	return write(tap.FromClient, ":method=GET :scheme=http :path=/api/v1/cart/items :authority=cart:8080 user-agent=Go-http-client/2.0 accept=application/json x-request-id=5b1c0a6e", ""),
+		write(tap.FromServer, ":status=200 content-type=application/json server=envoy", typicalAnswer[len(typicalAnswer)-200:])
+}
+
+func BenchmarkHTTP2(b *testing.B) {
+	d := New(typicalConfig(), recording.Discard{})
+	r := d.Open(typicalFlow())
+	f := [2]*framer{newFramer(), newFramer()}
+	r.Data(tap.FromClient, epoch, []byte(http2.ClientPreface))
+	first, answered := typicalStream(f, 1)
+	r.Data(tap.FromClient, epoch, first)
+	r.Data(tap.FromServer, epoch, answered)
+	request, answer := typicalStream(f, 3)
+	b.SetBytes(int64(len(request) + len(answer)))
+	b.ReportAllocs()
+	before, id := cpu(b), uint32(3)
+	for b.Loop() {
+		for _, p := range [][]byte{request, answer} {
+			for at := 0; at < len(p); { // each frame is of the next stream
+				binary.BigEndian.PutUint32(p[at+5:], id)
+				at += 9 + int(p[at])<<16 + int(p[at+1])<<8 + int(p[at+2])
+			}
+		}
+		id += 2
+		r.Data(tap.FromClient, epoch, request)
+		r.Data(tap.FromServer, epoch, answer)
+	}
+	b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
+	if s := d.Stats(); s.Exchanges != uint64(b.N)+1 || len(s.Failed) > 0 {
+		b.Errorf("stats %+v", s)
+	}
 }
