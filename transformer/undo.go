@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"sort"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -65,7 +66,7 @@ func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind)
 // bookkeeping are annotations by which an orchestrator keeps track of objects
 // while it calls a function or post-renderer; it takes them off afterwards.
 // Sources: the KRM functions specification, kpt's and Helm 4's code.
-var bookkeeping = regexp.MustCompile(`^(internal\.config\.kubernetes\.io/.*|config\.kubernetes\.io/(path|index|id)|config\.k8s\.io/id|internal\.kpt\.dev/.*|postrenderer\.helm\.sh/.*)$`)
+var bookkeeping = regexp.MustCompile(`^(internal\.config\.kubernetes\.io/.*|config\.kubernetes\.io/(path|index|id)|config\.k8s\.io/id|kustomize\.config\.k8s\.io/id|internal\.kpt\.dev/.*|postrenderer\.helm\.sh/.*)$`)
 
 // onlyBookkeeping tells that annotations are none of the user's.
 func onlyBookkeeping(annotations *yaml.Node) bool {
@@ -274,8 +275,14 @@ func walk(n *yaml.Node, steps []string) *yaml.Node {
 }
 
 // childIndex returns the index of a sequence's item: of the last with that
-// identity, which is the one that counts for variables set twice.
+// identity, which is the one that counts for variables set twice. Items of no
+// identity are counted: #0 is the first.
 func childIndex(seq *yaml.Node, id string) int {
+	if digits, ok := strings.CutPrefix(id, "#"); ok {
+		if i, err := strconv.Atoi(digits); err == nil && i >= 0 && i < len(seq.Content) {
+			return i
+		}
+	}
 	for i := len(seq.Content) - 1; i >= 0; i-- {
 		if itemID(seq.Content[i]) == id {
 			return i
