@@ -77,6 +77,12 @@ func (f *file) Commit() error {
 	return syncDir(filepath.Dir(f.name))
 }
 
+// Discard implements [Segment].
+func (f *file) Discard() error {
+	f.Close()
+	return os.Remove(f.Name())
+}
+
 // syncDir makes a rename in the directory durable.
 func syncDir(name string) error {
 	d, err := os.Open(name)

@@ -175,7 +175,7 @@ func (f *flaky) Create(string) (Segment, error) {
 
 func (m *memory) Write(p []byte) (int, error) {
 	n := len(p)
-	if m.store.fail != nil {
+	if m.store.fail != nil && !bytes.Equal(p, frameEnd) { // which takes the room of what was cut off
 		n = min(n, m.store.after)
 		m.store.after -= n
 	}
@@ -188,6 +188,7 @@ func (m *memory) Write(p []byte) (int, error) {
 func (m *memory) Truncate(n int64) error { m.data = m.data[:n]; return nil }
 func (m *memory) Check() error           { return nil }
 func (m *memory) Commit() error          { m.committed = true; return nil }
+func (m *memory) Discard() error         { m.committed, m.data = true, nil; return nil }
 
 // count reads the records that the store holds.
 func (f *flaky) count(t *testing.T) (n int) {
@@ -205,7 +206,7 @@ func (f *flaky) count(t *testing.T) (n int) {
 				n++
 			}
 		}
-		if err != io.EOF && err != ErrTorn {
+		if err != io.EOF { // even one that was given up ends as it should
 			t.Error(err)
 		}
 		r.Close()

@@ -25,6 +25,8 @@ type Segment interface {
 	Check() error
 	// Commit makes the segment durable under its key, and closes it.
 	Commit() error
+	// Discard closes the segment and removes it.
+	Discard() error
 }
 
 // Defaults of [SegmentOptions].
@@ -96,6 +98,7 @@ func NewSegments(store Store, opts SegmentOptions) (*Segments, error) {
 	enc, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderCRC(false), // so that frameEnd can end any frame
 		zstd.WithLowerEncoderMem(true),
 		zstd.WithWindowSize(window))
 	if err != nil {
@@ -195,11 +198,24 @@ func (s *Segments) abandon(cause error) (lost int, err error) {
 	s.open = nil
 	s.enc.Reset(nil)
 	lost = o.loose
-	if o.Truncate(o.flushed) != nil || o.Commit() != nil {
+	switch {
+	case o.records == 0:
+		o.Discard() // if it can't be removed, it is empty all the same
+	case o.Truncate(o.flushed) != nil:
+		o.Discard()
 		lost += o.records
+	default:
+		o.Write(frameEnd) // without it, readers that know of torn tails read the segment still
+		if o.Commit() != nil {
+			lost += o.records
+		}
 	}
 	return lost, s.pause(cause)
 }
+
+// frameEnd ends a zstd frame after any whole block: a last block, raw and of no
+// length (RFC 8878, section 3.1.1.2).
+var frameEnd = []byte{1, 0, 0}
 
 func (s *Segments) pause(err error) error {
 	s.retryAt, s.err = time.Now().Add(retryAfter), err
