@@ -33,7 +33,7 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) error {
 		return fmt.Errorf("%s is not on loopback: the forward half serves its own pod alone", from.Addr())
 	}
 	_ = k.client.SetReadDeadline(time.Now().Add(firstByteTime))
-	head, err := k.client.Fill(maxGuess)
+	head, err := k.client.First(maxGuess)
 	if err != nil {
 		return silence(err)
 	}

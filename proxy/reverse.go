@@ -74,7 +74,7 @@ func (p *Proxy) appALPN(client *pump.Conn, spoke bool) []string {
 	if !spoke {
 		return nil
 	}
-	head, err := client.Fill(maxGuess)
+	head, err := client.First(maxGuess)
 	switch {
 	case err != nil:
 		return nil

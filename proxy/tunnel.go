@@ -72,7 +72,7 @@ func fill(c *pump.Conn) bool {
 // application: the reverse half is no way into the cluster. Anything else is
 // meant for the application and left unread.
 func (p *Proxy) enterTunnel(k *conn) error {
-	head, err := k.client.Fill(maxGuess)
+	head, err := k.client.First(maxGuess)
 	if err != nil {
 		return nil // the pump will find the same
 	}

@@ -61,6 +61,15 @@ func (c *Conn) Fill(limit int) ([]byte, error) {
 	return c.head, err
 }
 
+// First returns the bytes that were read already, or, when there are none, what
+// the next read brings, which later calls of Read return too.
+func (c *Conn) First(limit int) ([]byte, error) {
+	if len(c.head) > 0 {
+		return c.head, nil
+	}
+	return c.Fill(limit)
+}
+
 // CloseWrite says to the peer that no more will come, in TLS with close_notify.
 func (c *Conn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
