@@ -47,7 +47,11 @@ const (
 	CodeSidecarPatched     Code = "sidecar-patched"
 	CodeVirtualServiceHost Code = "virtualservice-host"
 	CodeVirtualServiceDone Code = "virtualservice-mended"
+	CodeRouteParent        Code = "route-parent"
+	CodeRouteMended        Code = "route-mended"
 	CodeServicePatched     Code = "service-patched"
+	CodeServiceHeadless    Code = "service-headless"
+	CodePortFollowed       Code = "port-followed"
 	CodeProxyChained       Code = "proxy-chained"
 	CodeNoProxyKept        Code = "no-proxy-kept"
 	CodeEnvFrom            Code = "env-from"
@@ -106,8 +110,12 @@ var reasons = map[Code]Reason{
 	CodePortsNotCaptured:   {Info, false, "The Services have further ports; they go to the application directly.", ""},
 	CodeEgress:             {Info, false, "The generated Istio Sidecar has no egress: Istio then allows every host, whatever the namespace's own Sidecar says.", "Render the namespace's Sidecar together with the workload, or set the option egress."},
 	CodeSidecarPatched:     {Info, false, "An Istio Sidecar of the input selects the workload's pods, and was patched instead of adding a second.", "During the rollout, pods of the previous revision are sent to a proxy that they don't have; a Sidecar of Tapedeck's own avoids that."},
-	CodeVirtualServiceHost: {Warning, false, "The workload's Service is exposed by a VirtualService that does not list the Service's own host, so calls from inside the mesh are not routed by it.", "Add the host, or set the option mendVirtualServices."},
-	CodeVirtualServiceDone: {Info, false, "The VirtualService was given the Service's host.", ""},
+	CodeVirtualServiceHost: {Warning, false, "The workload's Service is exposed by a VirtualService that does not list the Service's own host, or not the gateway mesh, so calls from inside the mesh are not routed by it.", "Add the host and the gateway mesh, or set the option mendVirtualServices."},
+	CodeVirtualServiceDone: {Info, false, "The VirtualService was given the Service's host and the gateway mesh.", ""},
+	CodeRouteParent:        {Warning, false, "An HTTPRoute or GRPCRoute exposes the Service through a Gateway and does not name the Service as a parent: calls from inside the mesh are not routed by it.", "Add the Service to parentRefs, or set the option mendVirtualServices."},
+	CodeRouteMended:        {Info, false, "The route was given the Service as a parent.", ""},
+	CodeServiceHeadless:    {Warning, false, "With inbound: service, callers of a headless Service dial the pods themselves, and pass the sidecar by.", "Use a Service with an address, or the option inbound: sidecar."},
+	CodePortFollowed:       {Info, false, "What a policy says of the application's port it says of the sidecar's too, since the Service leads there now.", ""},
 	CodeServicePatched:     {Info, false, "The Service's targetPort was pointed at the sidecar.", ""},
 	CodeProxyChained:       {Info, false, "The application had a proxy; the sidecar goes through it now.", ""},
 	CodeNoProxyKept:        {Warning, false, "NO_PROXY comes from elsewhere and cannot be merged; it is left as it is.", "Add localhost,127.0.0.1 to it where it is defined."},

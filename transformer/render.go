@@ -276,7 +276,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 		case inboundService:
 			results = append(results, in.routeByService(w)...)
 		}
-		results = append(results, in.checkVirtualServices(w)...)
+		results = append(results, in.checkRoutes(w)...)
 	}
 	if entry := in.serviceEntryOnce(w); entry != nil {
 		created = append(created, entry)
@@ -327,11 +327,7 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 	spec, path := w.podSpec(), w.at("spec")
 	if in.cfg.Sidecar == sidecarNative {
 		list, at := e.collection(spec, path, "initContainers", yaml.SequenceNode)
-		index := len(list.Content)
-		if w.settings.InsertInitFirst {
-			index = 0
-		}
-		e.insertItem(list, at, index, sidecar)
+		e.insertItem(list, at, nativeIndex(list, w.settings.InsertInitFirst), sidecar)
 	} else {
 		const defaultContainer = "kubectl.kubernetes.io/default-container"
 		app := w.appContainers()[0].name()
@@ -341,7 +337,7 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 			e.put(annotations, at, defaultContainer, app)
 		}
 		list, at := e.collection(spec, path, "containers", yaml.SequenceNode)
-		e.insertItem(list, at, 0, sidecar)
+		e.insertItem(list, at, classicIndex(list), sidecar)
 	}
 	volumes := sidecarVolumes(w, in.cfg)
 	if len(volumes) > 0 {
@@ -351,6 +347,51 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 		}
 	}
 	return results
+}
+
+// Containers that Istio's injector adds. The webhook adds them after a render;
+// istioctl kube-inject may have added them before one, and then the sidecar
+// stands where the webhook would have it.
+const (
+	envoyContainer = "istio-proxy"
+	// istio-init redirects traffic to Envoy, so where Envoy is no init
+	// container itself nothing that needs the network may come after it.
+	redirectContainer = "istio-init"
+	coreDumpContainer = "enable-core-dump"
+)
+
+// nativeIndex returns where among the init containers a native sidecar goes:
+// after the pod's own, or before them; never before Envoy, and never between
+// the redirection and an Envoy that is not there yet.
+func nativeIndex(list *yaml.Node, first bool) int {
+	own := len(list.Content)
+	for own > 0 && slices.Contains([]string{redirectContainer, coreDumpContainer}, strAt(list.Content[own-1], "name")) {
+		own--
+	}
+	envoy := containerIndex(list, envoyContainer)
+	switch {
+	case !first:
+		return own
+	case envoy >= 0:
+		return envoy + 1
+	case containerIndex(list, "istio-validation") == 0:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// classicIndex returns where among the containers a classic sidecar goes: at
+// the front, or behind an Envoy that holds the others back.
+func classicIndex(list *yaml.Node) int {
+	if containerIndex(list, envoyContainer) == 0 {
+		return 1
+	}
+	return 0
+}
+
+func containerIndex(list *yaml.Node, name string) int {
+	return slices.IndexFunc(items(list), func(c *yaml.Node) bool { return strAt(c, "name") == name })
 }
 
 // serviceEntryOnce builds the ServiceEntry beside the first workload.

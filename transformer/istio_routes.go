@@ -1,0 +1,247 @@
+package transformer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// A Service is routed alike from outside the mesh and from inside only where
+// the routes are bound to both:
+//
+//	outside ──▶ gateway ──▶ routes of shop.example.com ──┐
+//	inside ───────────────▶ routes of the Service's host ┴──▶ Service
+//
+// Sources: https://istio.io/latest/docs/ops/common-problems/network-issues/
+// and https://gateway-api.sigs.k8s.io/mesh/.
+
+// routeKind is one row of the table of kinds that route.
+type routeKind struct {
+	group, kind   string
+	missing, done Code
+	// outside and inside tell whether the routes hold for calls through a
+	// gateway, and for calls of a Service from inside.
+	outside func(*Object) bool
+	inside  func(*Object, *service) bool
+	// backends returns the Services that the routes lead to.
+	backends func(*Object) []string
+	// whyNot says what stands against mending, or nothing.
+	whyNot func(*Object, *service) string
+	// remedy says what to write, mend writes it.
+	remedy func(*service) string
+	mend   func(*editor, *service)
+}
+
+var routeKinds = []routeKind{
+	{istioGroup, "VirtualService", CodeVirtualServiceHost, CodeVirtualServiceDone, vsOutside, vsInside, vsBackends, vsWhyNot, vsRemedy, vsMend},
+	{gatewayGroup, "HTTPRoute", CodeRouteParent, CodeRouteMended, routeOutside, routeInside, routeBackends, routeWhyNot, routeRemedy, routeMend},
+	{gatewayGroup, "GRPCRoute", CodeRouteParent, CodeRouteMended, routeOutside, routeInside, routeBackends, routeWhyNot, routeRemedy, routeMend},
+}
+
+// checkRoutes looks for routes to the workload's Services that hold outside the
+// mesh only, and mends them where that was asked for and can break nothing.
+func (in *input) checkRoutes(w *workload) Results {
+	var results Results
+	for _, s := range in.servicesOf(w) {
+		for _, k := range routeKinds {
+			for _, o := range in.byKind[k.group+"/"+k.kind] {
+				if !k.outside(o) || k.inside(o, s) || !slices.Contains(k.backends(o), s.qualified()) {
+					continue
+				}
+				why := ""
+				if in.cfg.MendVirtualServices {
+					if why = k.whyNot(o, s); why == "" {
+						k.mend(in.editorOf(o), s)
+						results = append(results, result(k.done, o, "%s routes to Service %s from inside the mesh too: %s", o.Ref(), s.name(), k.remedy(s)))
+						continue
+					}
+					why = "; it is not mended, since " + why
+				}
+				results = append(results, result(k.missing, o, "%s routes to Service %s from outside the mesh, but calls of that Service from inside are not routed by it; %s%s",
+					o.Ref(), s.name(), k.remedy(s), why))
+			}
+		}
+	}
+	return results
+}
+
+// qualified names a Service across namespaces.
+func (s *service) qualified() string { return s.namespace() + "/" + s.name() }
+
+// onlyBackend says why an object that routes to several Services can't be
+// bound to one of them.
+func onlyBackend(backends []string, s *service) string {
+	for _, b := range backends {
+		if b != s.qualified() {
+			_, name, _ := strings.Cut(b, "/")
+			return fmt.Sprintf("it routes to %s too, where calls of %s would end up", name, s.name())
+		}
+	}
+	return ""
+}
+
+// meshGateway is the gateway that stands for all sidecars.
+const meshGateway = "mesh"
+
+func isMesh(n *yaml.Node) bool { return str(n) == meshGateway }
+
+func vsOutside(o *Object) bool {
+	return slices.ContainsFunc(items(field(o.Node, "spec", "gateways")), func(g *yaml.Node) bool { return !isMesh(g) })
+}
+
+func vsInside(o *Object, s *service) bool {
+	return slices.ContainsFunc(items(field(o.Node, "spec", "gateways")), isMesh) && vsLists(o, s)
+}
+
+// vsLists tells whether a VirtualService lists a host of a Service.
+func vsLists(o *Object, s *service) bool {
+	return slices.ContainsFunc(items(field(o.Node, "spec", "hosts")), func(h *yaml.Node) bool {
+		return vsService(o, str(h)) == s.qualified()
+	})
+}
+
+// vsService reads a host as Istio does, a short one in the namespace of the
+// object that holds it; "" for a host that is no Service's.
+func vsService(o *Object, host string) string {
+	name, rest, dotted := strings.Cut(host, ".")
+	if !dotted {
+		return o.namespace() + "/" + name
+	}
+	ns, domain, _ := strings.Cut(rest, ".")
+	if domain == "" || domain == "svc" || domain == "svc.cluster.local" {
+		return ns + "/" + name
+	}
+	return ""
+}
+
+func vsBackends(o *Object) []string {
+	var out []string
+	for _, protocol := range []string{"http", "tls", "tcp"} {
+		for _, rule := range items(field(o.Node, "spec", protocol)) {
+			for _, route := range items(field(rule, "route")) {
+				host := strAt(route, "destination", "host")
+				b := vsService(o, host)
+				if b == "" {
+					b = "/" + host
+				}
+				out = append(out, b)
+			}
+		}
+	}
+	return out
+}
+
+func vsWhyNot(o *Object, s *service) string {
+	spec := field(o.Node, "spec")
+	total := slices.ContainsFunc(items(field(spec, "http")), func(rule *yaml.Node) bool {
+		return len(items(field(rule, "match"))) == 0 && field(rule, "delegate") == nil
+	})
+	switch {
+	case slices.ContainsFunc(items(field(spec, "hosts")), func(h *yaml.Node) bool { return str(h) == "*" }):
+		return "Istio takes no host * together with the gateway mesh"
+	case len(items(field(spec, "tls")))+len(items(field(spec, "tcp"))) > 0:
+		return "it has routes that are not HTTP's"
+	case !total:
+		return "it has no route for all requests, and calls that none matches would fail"
+	}
+	return onlyBackend(vsBackends(o), s)
+}
+
+func vsRemedy(s *service) string {
+	return fmt.Sprintf("hosts need %s, and gateways need mesh", s.host())
+}
+
+// host is the name under which a Service is best listed.
+func (s *service) host() string {
+	hosts := s.hosts()
+	return hosts[len(hosts)-1]
+}
+
+func vsMend(e *editor, s *service) {
+	spec := field(e.obj.Node, "spec")
+	if !vsLists(e.obj, s) {
+		hosts, path := e.collection(spec, "spec", "hosts", yaml.SequenceNode)
+		e.appendItem(hosts, path, node(s.host()))
+	}
+	if gateways := field(spec, "gateways"); !slices.ContainsFunc(items(gateways), isMesh) {
+		e.appendItem(gateways, "spec.gateways", node(meshGateway))
+	}
+}
+
+const gatewayGroup = "gateway.networking.k8s.io"
+
+// refersTo reads the kind and the name of a parentRef or backendRef, whose
+// group and kind may be left out.
+func refersTo(o *Object, ref *yaml.Node, kind string) (string, string) {
+	if k := strAt(ref, "kind"); k != "" {
+		kind = k
+	}
+	ns := strAt(ref, "namespace")
+	if ns == "" {
+		ns = o.namespace()
+	}
+	return kind, ns + "/" + strAt(ref, "name")
+}
+
+func routeOutside(o *Object) bool {
+	return slices.ContainsFunc(items(field(o.Node, "spec", "parentRefs")), func(ref *yaml.Node) bool {
+		kind, _ := refersTo(o, ref, "Gateway")
+		return kind == "Gateway"
+	})
+}
+
+func routeInside(o *Object, s *service) bool {
+	return slices.ContainsFunc(items(field(o.Node, "spec", "parentRefs")), func(ref *yaml.Node) bool {
+		kind, name := refersTo(o, ref, "Gateway")
+		return kind == "Service" && name == s.qualified()
+	})
+}
+
+func routeBackends(o *Object) []string {
+	var out []string
+	for _, rule := range items(field(o.Node, "spec", "rules")) {
+		for _, ref := range items(field(rule, "backendRefs")) {
+			if kind, name := refersTo(o, ref, "Service"); kind == "Service" {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+func routeWhyNot(o *Object, s *service) string {
+	total := slices.ContainsFunc(items(field(o.Node, "spec", "rules")), func(rule *yaml.Node) bool {
+		matches := items(field(rule, "matches"))
+		return len(matches) == 0 || slices.ContainsFunc(matches, matchesAll)
+	})
+	switch {
+	case o.namespace() != s.namespace():
+		return "it is in another namespace, where it would hold for callers of that namespace alone"
+	case !total:
+		return "it has no rule for all requests, and calls that none matches would fail"
+	}
+	return onlyBackend(routeBackends(o), s)
+}
+
+// matchesAll tells whether a match of an HTTPRoute or a GRPCRoute excludes
+// nothing.
+func matchesAll(m *yaml.Node) bool {
+	for i := 0; i+1 < len(m.Content); i += 2 {
+		path := m.Content[i+1]
+		if m.Content[i].Value != "path" || strAt(path, "value") != "/" || strAt(path, "type") != "" && strAt(path, "type") != "PathPrefix" {
+			return false
+		}
+	}
+	return true
+}
+
+func routeRemedy(s *service) string {
+	return fmt.Sprintf("parentRefs need the Service %s", s.name())
+}
+
+func routeMend(e *editor, s *service) {
+	parents, path := e.collection(field(e.obj.Node, "spec"), "spec", "parentRefs", yaml.SequenceNode)
+	e.appendItem(parents, path, mapping("group", "", "kind", "Service", "name", s.name()))
+}

@@ -1,0 +1,112 @@
+package transformer
+
+import (
+	"slices"
+	"strconv"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// followNetworkPolicy opens the sidecar's port where the application's is open:
+// to callers of the pods, and to pods that may call them. A NetworkPolicy sees
+// the port of the pod, after the Service.
+// Source: https://kubernetes.io/docs/concepts/services-networking/network-policies/.
+func followNetworkPolicy(in *input, w *workload, o *Object) bool {
+	spec := field(o.Node, "spec")
+	done := false
+	if o.namespace() == w.namespace() && labelSelects(field(spec, "podSelector"), w.podLabels()) {
+		for i, rule := range items(field(spec, "ingress")) {
+			done = followPorts(in, w, o, rule, pathIndex("spec.ingress", i)) || done
+		}
+	}
+	for i, rule := range items(field(spec, "egress")) {
+		if in.reaches(o, rule, w) {
+			done = followPorts(in, w, o, rule, pathIndex("spec.egress", i)) || done
+		}
+	}
+	return done
+}
+
+// reaches tells whether an egress rule leads to a workload's pods: by name or
+// by namespace. Blocks of addresses are not followed.
+func (in *input) reaches(o *Object, rule *yaml.Node, w *workload) bool {
+	peers := items(field(rule, "to"))
+	if len(peers) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(peers, func(peer *yaml.Node) bool {
+		pods, namespaces := field(peer, "podSelector"), field(peer, "namespaceSelector")
+		switch {
+		case pods == nil && namespaces == nil:
+			return false
+		case namespaces == nil && o.namespace() != w.namespace():
+			return false
+		case namespaces != nil && !labelSelects(namespaces, in.namespaceLabels(w.Object)):
+			return false
+		}
+		return pods == nil || labelSelects(pods, w.podLabels())
+	})
+}
+
+// namespaceLabels returns the labels of an object's namespace, with the one
+// that Kubernetes gives every namespace.
+func (in *input) namespaceLabels(o *Object) map[string]string {
+	labels := map[string]string{"kubernetes.io/metadata.name": o.namespace()}
+	if ns := in.namespaceOf(o); ns != nil {
+		for k, v := range strMap(field(ns.Node, "metadata", "labels")) {
+			labels[k] = v
+		}
+	}
+	return labels
+}
+
+func followPorts(in *input, w *workload, o *Object, rule *yaml.Node, path string) bool {
+	ports := field(rule, "ports")
+	if !w.portAmong(ports, w.settings.ProxyPort) || w.portAmong(ports, w.settings.ProxyInPort) {
+		return false
+	}
+	in.editorOf(o).appendItem(ports, path+".ports", mapping("protocol", "TCP", "port", w.settings.ProxyInPort))
+	return true
+}
+
+// portAmong tells whether the ports of a NetworkPolicy have a port of a
+// workload's pods: by number, by name or in a range.
+func (w *workload) portAmong(ports *yaml.Node, port int) bool {
+	return slices.ContainsFunc(items(ports), func(p *yaml.Node) bool {
+		if proto := strAt(p, "protocol"); proto != "" && proto != "TCP" {
+			return false
+		}
+		first := number(field(p, "port"))
+		if first == 0 {
+			first = w.portNumber(strAt(p, "port"))
+		}
+		last := max(first, number(field(p, "endPort")))
+		return first <= port && port <= last
+	})
+}
+
+// labelSelects evaluates a label selector; one that is empty selects all.
+func labelSelects(selector *yaml.Node, labels map[string]string) bool {
+	if !selects(strMap(field(selector, "matchLabels")), labels) {
+		return false
+	}
+	return !slices.ContainsFunc(items(field(selector, "matchExpressions")), func(e *yaml.Node) bool {
+		value, has := labels[strAt(e, "key")]
+		among := slices.ContainsFunc(items(field(e, "values")), func(v *yaml.Node) bool { return str(v) == value })
+		switch strAt(e, "operator") {
+		case "In":
+			return !has || !among
+		case "NotIn":
+			return has && among
+		case "Exists":
+			return !has
+		case "DoesNotExist":
+			return has
+		}
+		return true // an operator that Kubernetes has not
+	})
+}
+
+// pathIndex writes an item's index into a field path, for lists whose items
+// have no name: `rules[#0]`.
+func pathIndex(path string, i int) string { return pathItem(path, "#"+strconv.Itoa(i)) }

@@ -1,0 +1,197 @@
+package transformer
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// Where no Istio Sidecar can work, the Service leads to the sidecar itself, and
+// what names the application's port follows:
+//
+//	before:  Service 80 ──targetPort 8080──▶ application
+//	after:   Service 80 ──targetPort 4143──▶ sidecar ──▶ localhost:8080 application
+//
+// Probes name the application's own port, and stay.
+
+// routeByService points the targetPort of the workload's Services at the
+// sidecar: the way for pods that no Envoy stands in front of.
+func (in *input) routeByService(w *workload) Results {
+	var results Results
+	s := &w.settings
+	services := in.servicesOf(w)
+	if len(services) == 0 {
+		return Results{result(CodeNoService, w.Object, "no Service in the input selects the pods of %s, so there is none to point at the sidecar: render the Service together with the workload", w.id()).at(w.at("metadata.labels"), "", "")}
+	}
+	found, pointedAny := false, false
+	for _, svc := range services {
+		for _, p := range svc.ports(w) {
+			pointed := in.servicePointed[p.node] == s.ProxyInPort
+			if p.target != s.ProxyPort && !pointed {
+				continue
+			}
+			found = true
+			if svc.headless() {
+				results = append(results, result(CodeServiceHeadless, svc.Object, "%s is headless: its callers dial port %d of the pods themselves, and pass the sidecar by; allowed: a Service with an address, or the option inbound: sidecar", svc.Ref(), s.ProxyPort).at("spec.clusterIP", "None", ""))
+				continue
+			}
+			pointedAny = true
+			if pointed {
+				continue // another workload behind the same Service did it
+			}
+			if conflict := in.sharedWith(svc, w); conflict != nil {
+				results = append(results, result(CodeServiceShared, svc.Object, "%s also selects the pods of %s, which would have no proxy on port %d; inject that workload too, with the same ports, or use the option inbound: sidecar",
+					svc.Ref(), conflict.id(), s.ProxyInPort).at("spec.selector", "", ""))
+				continue
+			}
+			in.pointService(svc, p, s.ProxyInPort)
+			results = append(results, result(CodeServicePatched, svc.Object, "port %s of %s leads to the sidecar's port %d instead of %d", strAt(p.node, "port"), svc.Ref(), s.ProxyInPort, s.ProxyPort))
+		}
+	}
+	if !found {
+		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but no port of Service %s leads there: inbound traffic will not be captured", s.ProxyPort, services[0].name()).
+			at(s.where("proxy-port"), strconv.Itoa(s.ProxyPort), ""))
+	}
+	if pointedAny {
+		results = append(results, in.followPort(w)...)
+	}
+	return results
+}
+
+func (s *service) headless() bool { return strAt(s.Node, "spec", "clusterIP") == "None" }
+
+func (in *input) pointService(svc *service, p servicePort, to int) {
+	e := in.editorOf(svc.Object)
+	path := pathItem("spec.ports", itemID(p.node))
+	if field(p.node, "targetPort") == nil {
+		e.put(p.node, path, "targetPort", to)
+	} else {
+		e.replace(p.node, path, "targetPort", to)
+	}
+	in.servicePointed[p.node] = to
+}
+
+// sharedWith returns a workload behind the same Service that is not injected
+// with the same inbound port.
+func (in *input) sharedWith(svc *service, w *workload) *workload {
+	for _, other := range in.workloads {
+		if other.Node == w.Node || other.namespace() != w.namespace() || !selects(svc.selector, other.podLabels()) {
+			continue
+		}
+		if !other.injecting || !other.settings.inbound() || other.settings.ProxyInPort != w.settings.ProxyInPort || other.settings.ProxyPort != w.settings.ProxyPort {
+			return other
+		}
+	}
+	return nil
+}
+
+// portFollower is one row of the table of kinds that name a pod's ports: what
+// holds for the application's port is to hold for the sidecar's.
+type portFollower struct {
+	group, kind string
+	// follow adds the port, and tells whether it did.
+	follow func(in *input, w *workload, o *Object) bool
+}
+
+var portFollowers = []portFollower{
+	{"networking.k8s.io", "NetworkPolicy", followNetworkPolicy},
+	{"security.istio.io", "PeerAuthentication", followPeerAuthentication},
+	{"security.istio.io", "AuthorizationPolicy", followAuthorizationPolicy},
+	{istioGroup, "Sidecar", followSidecar},
+}
+
+func (in *input) followPort(w *workload) Results {
+	var results Results
+	for _, f := range portFollowers {
+		for _, o := range in.byKind[f.group+"/"+f.kind] {
+			if f.follow(in, w, o) {
+				results = append(results, result(CodePortFollowed, o, "what %s says of port %d it says of the sidecar's port %d too", o.Ref(), w.settings.ProxyPort, w.settings.ProxyInPort))
+			}
+		}
+	}
+	return results
+}
+
+// istioPolicySelects tells whether a policy of security.istio.io holds for a
+// workload's pods. One that is attached to a gateway or to a Service holds at
+// a waypoint, which knows the Service's port and not the pod's.
+func istioPolicySelects(w *workload, o *Object) bool {
+	spec := field(o.Node, "spec")
+	if field(spec, "targetRef") != nil || field(spec, "targetRefs") != nil {
+		return false
+	}
+	return (o.namespace() == w.namespace() || o.namespace() == rootNamespace) &&
+		selects(strMap(field(spec, "selector", "matchLabels")), w.podLabels())
+}
+
+func followPeerAuthentication(in *input, w *workload, o *Object) bool {
+	modes := field(o.Node, "spec", "portLevelMtls")
+	mode, to := field(modes, strconv.Itoa(w.settings.ProxyPort)), strconv.Itoa(w.settings.ProxyInPort)
+	if !istioPolicySelects(w, o) || mode == nil || field(modes, to) != nil {
+		return false
+	}
+	in.editorOf(o).put(modes, "spec.portLevelMtls", to, yaml.CopyYNode(mode))
+	key := modes.Content[len(modes.Content)-2]
+	key.Tag, key.Style = yaml.NodeTagInt, 0 // the key is a number, as the other one is
+	return true
+}
+
+// followAuthorizationPolicy adds the port to every list that has the other,
+// be it of ports that are meant or of ports that are not.
+func followAuthorizationPolicy(in *input, w *workload, o *Object) bool {
+	if !istioPolicySelects(w, o) {
+		return false
+	}
+	from, to := strconv.Itoa(w.settings.ProxyPort), strconv.Itoa(w.settings.ProxyInPort)
+	has := func(list *yaml.Node, port string) bool {
+		return slices.ContainsFunc(items(list), func(n *yaml.Node) bool { return str(n) == port })
+	}
+	done := false
+	follow := func(holder *yaml.Node, path string, keys ...string) {
+		for _, key := range keys {
+			if list := field(holder, key); has(list, from) && !has(list, to) {
+				item := node(to)
+				item.Style = yaml.DoubleQuotedStyle
+				in.editorOf(o).appendItem(list, pathKey(path, key), item)
+				done = true
+			}
+		}
+	}
+	for i, rule := range items(field(o.Node, "spec", "rules")) {
+		path := pathIndex("spec.rules", i)
+		for j, to := range items(field(rule, "to")) {
+			follow(field(to, "operation"), pathIndex(path+".to", j)+".operation", "ports", "notPorts")
+		}
+		for j, when := range items(field(rule, "when")) {
+			if strAt(when, "key") == "destination.port" {
+				follow(when, pathIndex(path+".when", j), "values", "notValues")
+			}
+		}
+	}
+	return done
+}
+
+// followSidecar has a Sidecar of the user's listen on the port too: what a
+// Sidecar with ingress does not list passes as bytes.
+func followSidecar(in *input, w *workload, o *Object) bool {
+	if o.namespace() != w.namespace() || !selects(strMap(field(o.Node, "spec", "workloadSelector", "labels")), w.podLabels()) {
+		return false
+	}
+	ingress := field(o.Node, "spec", "ingress")
+	listener, to := findListener(ingress, w.settings.ProxyPort), w.settings.ProxyInPort
+	if listener == nil || findListener(ingress, to) != nil {
+		return false
+	}
+	var protocol any
+	if p := strAt(listener, "port", "protocol"); p != "" {
+		protocol = p
+	}
+	in.editorOf(o).appendItem(ingress, "spec.ingress", mapping(
+		"port", mapping("number", to, "protocol", protocol, "name", fmt.Sprintf("%s-%d", strings.ToLower(strAt(listener, "port", "name")), to)),
+		"defaultEndpoint", fmt.Sprintf("127.0.0.1:%d", to),
+	))
+	return true
+}
