@@ -42,8 +42,13 @@ func alignItems(h *extent, want *yaml.Node) *plan {
 		tail++
 		p.to[n-tail] = outcome{edited, member{value: want.Content[m-tail]}}
 	}
+	old, now = old[head:n-tail], now[head:m-tail]
+	var matches [][2]int
+	if len(old) != len(now) || !anonymous(old) || !anonymous(now) {
+		matches = common(old, now)
+	}
 	i, j := head, head
-	for _, match := range common(old[head:n-tail], now[head:m-tail]) {
+	for _, match := range matches {
 		p.gap(h, want, i, head+match[0], j, head+match[1])
 		i, j = head+match[0], head+match[1]
 		p.to[i] = outcome{edited, member{value: want.Content[j]}}
@@ -51,6 +56,12 @@ func alignItems(h *extent, want *yaml.Node) *plan {
 	}
 	p.gap(h, want, i, n-tail, j, m-tail)
 	return p
+}
+
+// anonymous reports whether collections without an identity are all there is.
+// As many of them as before are the same ones, edited.
+func anonymous(ids []string) bool {
+	return !slices.ContainsFunc(ids, func(id string) bool { return id[0] != '#' })
 }
 
 // gap deals with the items between two aligned ones. As many old as new ones

@@ -53,11 +53,13 @@ func FuzzApply(f *testing.F) {
 		// A block scalar that began below its indicator and gave way may not fit
 		// behind it.
 		e.deleted = e.deleted || e.reshaped && bytes.ContainsAny(text, "|>")
+		// Blanks on a line behind a block scalar may become part of another.
+		e.deleted = e.deleted || bytes.ContainsAny(text, "|>") && blankLine.Match(text)
 		// A key without a colon keeps the one it got.
 		e.deleted = e.deleted || e.filled && bytes.ContainsAny(text, "?{[")
 		// A comment gets the space that was missing before it.
 		e.reshaped = e.reshaped || glued.Match(text)
-		// Of items without an identity, some changed, some new: which is which
+		// Of items without an identity, several changed or new: which is which
 		// is a guess, and the undo may guess otherwise.
 		e.deleted = e.deleted || e.inserted && edits > 1
 		out, reformatted, err := splice.Apply(text, have, want)
@@ -86,6 +88,8 @@ func FuzzApply(f *testing.F) {
 	})
 }
 
+var blankLine = regexp.MustCompile(`(?m)^[ \t]+\r?$`)
+
 var glued = regexp.MustCompile(`["'\]}]#`)
 
 // editor makes random edits and notes what matters to the undo.
@@ -93,7 +97,7 @@ type editor struct {
 	rand     *rand.Rand
 	log      string
 	deleted  bool // something whose text the undo has to make up
-	inserted bool // an item
+	inserted bool // or changed an item
 	filled   bool // a null written as nothing
 	reshaped bool // a value on its indicator's line
 }
@@ -101,14 +105,17 @@ type editor struct {
 func (e *editor) edit(root *yaml.Node) {
 	var nodes []*yaml.Node
 	naming := map[*yaml.Node]bool{} // what tells an item from others: a change makes another item
+	items := map[*yaml.Node]bool{}  // in a list
 	var visit func(n *yaml.Node, names bool)
 	visit = func(n *yaml.Node, names bool) {
 		nodes = append(nodes, n)
 		naming[n] = names
 		for i, c := range n.Content {
 			if n.Kind == yaml.SequenceNode {
+				items[c] = true
 				visit(c, names)
 			} else if i%2 == 1 {
+				items[c] = items[n]
 				visit(c, names || identifying[n.Content[i-1].Value])
 			}
 		}
@@ -116,6 +123,7 @@ func (e *editor) edit(root *yaml.Node) {
 	visit(root, false)
 	n := nodes[e.rand.IntN(len(nodes))]
 	e.deleted = e.deleted || naming[n]
+	e.inserted = e.inserted || items[n]
 	switch n.Kind {
 	case yaml.ScalarNode:
 		e.log += fmt.Sprintf("change %q, line %d\n", n.Value, n.Line)

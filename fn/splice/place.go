@@ -113,6 +113,12 @@ func (w *walk) isBelow(h *extent, s slot) bool {
 	return h.isBlock() && beginsLine(w.text, h.body) && (s.kind == rootSlot || hasBreak(w.text, s.head, h.body))
 }
 
+// standsAlone reports whether a token has a line of its own below its
+// indicator's.
+func (w *walk) standsAlone(h *extent, s slot) bool {
+	return s.kind != rootSlot && !h.isBlock() && h.start < h.end && hasBreak(w.text, s.head, h.start) && beginsLine(w.text, h.start)
+}
+
 // headEnd is the end of the properties of h on the indicator's line.
 func (w *walk) headEnd(h *extent, s slot) int {
 	if h.props > h.start {
@@ -143,6 +149,14 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 	}
 	comment := commentFollows(w.text, h.end)
 	switch {
+	case props == "" && w.standsAlone(h, s):
+		// On a line of its own, below a comment that stays.
+		if comment {
+			w.cuts.remove(h.start, skipBlanks(w.text, h.end))
+		} else {
+			w.removeLines(h.start, h.end)
+		}
+		w.cuts.insert(nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)
 	case s.kind == itemSlot && props == "" && (!comment || h.isBlock()):
 		gap := 1
 		if h.isBlock() {

@@ -68,7 +68,7 @@ const rounds = 3
 //
 //   - what the edit deleted comes back in the document's habitual layout,
 //     without its comments; so may items of a list that have no name or other
-//     identity, if the edit changed some and added others;
+//     identity, if the edit changed or added several;
 //   - a value that gave way to a block, or to a null written as nothing, comes
 //     back one space behind the indicator that brings it; a document that was
 //     nothing but such a value comes back on a line of its own, and may lose
@@ -79,6 +79,7 @@ const rounds = 3
 //   - beside a merge key, a pair that an edit of the merged mapping made
 //     explicit stays, and a pair that repeated what the merge brings is
 //     dropped by the undo of a change to it;
+//   - a changed block scalar takes lines of blanks behind it along;
 //   - a block scalar that ended the text with no line break keeps the chomping
 //     indicator that it needed once something followed.
 //

@@ -15,7 +15,7 @@ func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bo
 		line, column int
 		kind         yaml.Kind
 	}
-	tokens := map[place]string{}
+	at := map[place]*extent{}
 	if have = content(have); have != nil {
 		text = ended(text)
 		root, err := measure(text, have)
@@ -23,15 +23,19 @@ func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bo
 			return nil, err
 		}
 		root.each(func(x *extent) {
-			if !x.isBlock() {
-				tokens[place{x.node.Line, x.node.Column, x.node.Kind}] = string(text[x.start:x.end])
+			p := place{x.node.Line, x.node.Column, x.node.Kind}
+			if at[p] == nil { // a mapping comes before its first key, `{}: v`
+				at[p] = x
 			}
 		})
 	}
 	return func(n *yaml.Node) (string, bool) {
 		for _, kind := range []yaml.Kind{yaml.AliasNode, n.Kind} {
-			if token, ok := tokens[place{n.Line, n.Column, kind}]; ok {
-				return token, true
+			if x := at[place{n.Line, n.Column, kind}]; x != nil {
+				if x.isBlock() {
+					return "", false
+				}
+				return string(text[x.start:x.end]), true
 			}
 		}
 		return "", false
