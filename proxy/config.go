@@ -81,6 +81,9 @@ type Config struct {
 	Proxies upstream.Proxies
 	// Identity is the pod's.
 	Identity Identity
+
+	// outboundPatience replaces the constant in a test.
+	outboundPatience time.Duration
 }
 
 // settings are parsed in this order: the type before the protocols, whose
@@ -221,6 +224,9 @@ var protocols = []struct {
 var defaultProtocol = map[string]string{"reverse": "tcp", "forward": "http", "dual": "tcp:http"}
 
 func setProtocol(c *Config, v string) error {
+	if !c.Reverse && !c.Forward {
+		return nil // the type is wrong, which is said already
+	}
 	if v == "" {
 		v = defaultProtocol[c.Type]
 	}

@@ -31,7 +31,11 @@ func (p *Proxy) watchOutbound(ctx context.Context) {
 	if !p.cfg.Forward || !p.cfg.Reverse {
 		return
 	}
-	ticker := time.NewTicker(p.outboundPatience)
+	patience := outboundPatience
+	if p.cfg.outboundPatience > 0 {
+		patience = p.cfg.outboundPatience
+	}
+	ticker := time.NewTicker(patience)
 	defer ticker.Stop()
 	for heard := false; ; {
 		select {

@@ -53,9 +53,6 @@ type Proxy struct {
 	metrics  *prometheus.Registry
 	draining atomic.Bool
 
-	// outboundPatience is the constant, shorter in a test.
-	outboundPatience time.Duration
-
 	reverse, forward, admin, scrape []net.Listener
 }
 
@@ -67,7 +64,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	if metrics == nil {
 		metrics = prometheus.NewRegistry()
 	}
-	p := &Proxy{cfg: cfg, log: log, conns: newRegistry(), metrics: metrics, outboundPatience: outboundPatience}
+	p := &Proxy{cfg: cfg, log: log, conns: newRegistry(), metrics: metrics}
 	if err := p.prepareTLS(); err != nil {
 		return nil, err
 	}

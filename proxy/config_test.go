@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+func TestDefaults(t *testing.T) {
+	c, err := FromEnv(env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Reverse || !c.Forward || c.InProtocol != TCP || c.Protocols != "tcp:http" || c.InPort != contract.InPort || c.OutPort != contract.OutPort ||
+		c.App != (App{Host: "localhost", Port: 80}) || c.TLSOut || c.TLSIn != nil || c.Memory != 64<<20 || c.Drain != 25*time.Second ||
+		c.Sink != contract.DefaultSink || c.Identity.Cluster != "undefined" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Every variable of the contract is read by the proxy.
+func TestEveryVariableIsRead(t *testing.T) {
+	read := map[string]bool{}
+	if _, err := FromEnv(func(name string) string { read[name] = true; return "" }); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range contract.Envs() {
+		if !read[e.Name] {
+			t.Errorf("%s is in the contract, and nobody reads it", e.Name)
+		}
+	}
+}
+
+func TestFromEnv(t *testing.T) {
+	for _, c := range []struct {
+		env  string
+		want func(Config) bool
+	}{
+		{"PROXY_TYPE=reverse", func(c Config) bool { return c.Reverse && !c.Forward && c.Protocols == "tcp" && c.InProtocol == TCP }},
+		{"PROXY_TYPE=forward", func(c Config) bool { return !c.Reverse && c.Forward && c.Protocols == "http" }},
+		{"PROXY_TYPE=reverse PROXY_PROTOCOL=http", func(c Config) bool { return c.InProtocol == HTTP }},
+		{"PROXY_TYPE=dual PROXY_PROTOCOL=socks", func(c Config) bool { return c.InProtocol == SOCKS }},
+		{"PROXY_PROTOCOL=tcp:socks", func(c Config) bool { return c.InProtocol == TCP && c.Forward }},
+		{"REVERSE_PROXY_HOST=https://api.example REVERSE_PROXY_PORT=443", func(c Config) bool { return c.App == App{"api.example", 443, true} }},
+		{"REVERSE_PROXY_HOST=[::1]", func(c Config) bool { return c.App.Host == "::1" }},
+		{"TLS_IN_UNWRAP=true TLS_IN_PUBLIC_KEY=a TLS_IN_PRIVATE_KEY=b", func(c Config) bool { return *c.TLSIn == KeyFiles{"a", "b"} }},
+		{"TLS_IN_UNWRAP=false TLS_IN_PUBLIC_KEY=a TLS_IN_PRIVATE_KEY=b", func(c Config) bool { return c.TLSIn == nil }},
+		{"TAPEDECK_MEMORY=1Gi", func(c Config) bool { return c.Memory == 1<<30 }},
+		{"TAPEDECK_IN_ADDRESS=all", func(c Config) bool { return c.InAll }},
+		{"HTTPS_PROXY=corp.example:3128", func(c Config) bool { return c.Proxies.HTTPS == "corp.example:3128" }},
+	} {
+		t.Run(c.env, func(t *testing.T) {
+			got, err := FromEnv(env(strings.Fields(c.env)...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !c.want(got) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+func TestWrongVariables(t *testing.T) {
+	for env1, want := range map[string]string{
+		"CAPTURE_MODE=istio":                          `CAPTURE_MODE="istio": want proxy`,
+		"PROXY_TYPE=transparent":                      `PROXY_TYPE="transparent": it needs NET_ADMIN, and Tapedeck runs without privileges: want reverse, forward or dual`,
+		"PROXY_TYPE=both":                             `PROXY_TYPE="both": want reverse, forward, dual`,
+		"PROXY_PROTOCOL=tcp":                          `PROXY_PROTOCOL="tcp": want tcp:http, tcp:socks, http, socks with PROXY_TYPE=dual`,
+		"PROXY_TYPE=forward PROXY_PROTOCOL=tcp":       `PROXY_PROTOCOL="tcp": want http, socks with PROXY_TYPE=forward`,
+		"PROXY_IN_PORT=70000":                         `PROXY_IN_PORT="70000": want a port, 1 to 65535`,
+		"PROXY_IN_PORT=4140":                          `PROXY_OUT_PORT=4140: that is PROXY_IN_PORT already`,
+		"PROXY_OUT_PORT=4100":                         `PROXY_OUT_PORT=4100: that is the admin port already`,
+		"REVERSE_PROXY_PORT=4143":                     `REVERSE_PROXY_PORT=4143: the proxy would forward to itself, that is PROXY_IN_PORT`,
+		"REVERSE_PROXY_HOST=localhost:8080":           `REVERSE_PROXY_HOST="localhost:8080": want a host without a port (that is REVERSE_PROXY_PORT), or https://host`,
+		"TLS_OUT_UNWRAP=yes":                          `TLS_OUT_UNWRAP="yes": want true or false`,
+		"TLS_IN_UNWRAP=true":                          `TLS_IN_UNWRAP=true needs TLS_IN_PUBLIC_KEY and TLS_IN_PRIVATE_KEY, the files to answer with`,
+		"TLS_MUTUAL_PUBLIC_KEY=a":                     `TLS_MUTUAL_PUBLIC_KEY is set but TLS_MUTUAL_PRIVATE_KEY is not: want both or none`,
+		"LOG_LEVEL=loud":                              `LOG_LEVEL="loud": want debug, info, warn, error`,
+		"TAPEDECK_MEMORY=lots":                        `TAPEDECK_MEMORY="lots": want a number of bytes, such as 16Mi`,
+		"TAPEDECK_DRAIN=soon":                         `TAPEDECK_DRAIN="soon": want a duration such as 25s`,
+		"HTTPS_PROXY=ftp://secret:password@corp:3128": `HTTPS_PROXY: not the URL of a proxy, want http://, https://, socks5:// or socks5h:// and a host`,
+	} {
+		t.Run(env1, func(t *testing.T) {
+			_, err := FromEnv(env(strings.Fields(env1)...))
+			if err == nil || err.Error() != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		})
+	}
+}
+
+// All that is wrong is said at once.
+func TestAllErrorsAtOnce(t *testing.T) {
+	_, err := FromEnv(env("PROXY_IN_PORT=x", "LOG_LEVEL=y"))
+	if err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("%v", err)
+	}
+}
