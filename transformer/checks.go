@@ -40,6 +40,9 @@ func skipReason(w *workload, in *input) (Result, bool) {
 	if path, found := in.linkerd(w); path != "" {
 		return skip(CodeLinkerd, path, found)
 	}
+	if path, found := w.gateway(); path != "" {
+		return skip(CodeGateway, path, found)
+	}
 	if !w.settings.inbound() || in.cfg.Inbound != inboundSidecar {
 		return Result{}, false
 	}
@@ -54,7 +57,10 @@ func skipReason(w *workload, in *input) (Result, bool) {
 	if path := in.ambient(w); path != "" {
 		return skip(CodeAmbient, path, "ambient")
 	}
+	templates := w.podAnnotation(injectTemplates)
 	switch {
+	case slices.ContainsFunc(splitList(templates), func(t string) bool { return strings.HasPrefix(t, "grpc-") }):
+		return skip(CodeProxyless, pathKey(annotations, injectTemplates), templates)
 	case slices.Contains(excluded, port) || slices.Contains(excluded, "*"):
 		return skip(CodePortExcluded, pathKey(annotations, intercept+"excludeInboundPorts"), strings.Join(excluded, ","))
 	case limited && !slices.Contains(splitList(included), "*") && !slices.Contains(splitList(included), port):
@@ -84,32 +90,66 @@ func (in *input) linkerd(w *workload) (path, found string) {
 	return "", ""
 }
 
-// outOfMesh tells where the pod template keeps Istio's injector away. The
-// label wins over the annotation of the same name.
-func (in *input) outOfMesh(w *workload) (path, found string) {
-	const key = "sidecar.istio.io/inject"
-	if v, ok := w.podLabels()[key]; ok {
-		if v == "false" {
-			return pathKey(w.at("metadata.labels"), key), v
-		}
-		return "", ""
+// injectTemplates names the templates that Istio's injector uses for a pod.
+const injectTemplates = "inject.istio.io/templates"
+
+// gateway tells where a pod says that it is a gateway of Istio's: by its
+// template, or by having no container but Envoy.
+func (w *workload) gateway() (path, found string) {
+	if v := w.podAnnotation(injectTemplates); slices.Contains(splitList(v), "gateway") {
+		return pathKey(w.at("metadata.annotations"), injectTemplates), v
 	}
-	if v := w.podAnnotation(key); v == "false" {
-		return pathKey(w.at("metadata.annotations"), key), v
+	if list := field(w.podSpec(), "containers"); len(items(list)) > 0 && len(w.appContainers()) == 0 && named(list, envoyContainer) != nil {
+		return pathItem(w.at("spec.containers"), envoyContainer), envoyContainer
 	}
 	return "", ""
 }
 
-// ambient tells where the input says that a pod is in an ambient mesh.
+// meshLabel is the label, and formerly the annotation, by which a pod asks for
+// Istio's injector or keeps it away.
+const meshLabel = "sidecar.istio.io/inject"
+
+// asksForEnvoy returns what a pod says to Istio's injector, and where. The
+// label wins over the annotation of the same name.
+func (w *workload) asksForEnvoy() (path, found string) {
+	if v, ok := w.podLabels()[meshLabel]; ok {
+		return pathKey(w.at("metadata.labels"), meshLabel), v
+	}
+	return pathKey(w.at("metadata.annotations"), meshLabel), w.podAnnotation(meshLabel)
+}
+
+// outOfMesh tells where the input keeps Istio's injector away from a pod: in
+// the pod template, or in the namespace, which nothing in the pod overrules.
+func (in *input) outOfMesh(w *workload) (path, found string) {
+	if path, v := w.asksForEnvoy(); v == "false" {
+		return path, v
+	}
+	const key = "istio-injection"
+	if ns := in.namespaceOf(w.Object); ns != nil && strAt(ns.Node, "metadata", "labels", key) == "disabled" {
+		return "Namespace " + ns.name() + " metadata.labels[" + key + "]", "disabled"
+	}
+	return "", ""
+}
+
+// ambient tells where the input says that a pod is in an ambient mesh. A pod
+// that is injected all the same has its Envoy, and ambient leaves it alone.
 func (in *input) ambient(w *workload) string {
 	const key = "istio.io/dataplane-mode"
+	ns := in.namespaceOf(w.Object)
+	var labels map[string]string
+	if ns != nil {
+		labels = strMap(field(ns.Node, "metadata", "labels"))
+	}
+	if v := w.podLabels()[meshLabel]; v == "true" || labels["istio-injection"] == "enabled" {
+		return ""
+	}
 	if v, ok := w.podLabels()[key]; ok {
 		if v == "ambient" {
 			return pathKey(w.at("metadata.labels"), key)
 		}
 		return ""
 	}
-	if ns := in.namespaceOf(w.Object); ns != nil && strAt(ns.Node, "metadata", "labels", key) == "ambient" {
+	if labels[key] == "ambient" {
 		return "Namespace " + ns.name() + " metadata.labels[" + key + "]"
 	}
 	return ""

@@ -46,9 +46,8 @@ func (l inboundListener) node(inPort int) *yaml.Node {
 
 // inboundListeners returns a listener for every port that a Service leads to,
 // and one for the captured port if none does.
-func (in *input) inboundListeners(w *workload) ([]inboundListener, Results) {
+func (in *input) inboundListeners(w *workload, captured int) ([]inboundListener, Results) {
 	var results Results
-	captured := w.settings.ProxyPort
 	listeners := map[int]inboundListener{}
 	services := in.servicesOf(w)
 	for _, s := range services {
@@ -114,20 +113,29 @@ func firstPort(ports []int) string {
 // routeBySidecar has Envoy send the captured port to the sidecar: by patching
 // the Sidecar that selects the pods already, or with one of our own.
 func (in *input) routeBySidecar(w *workload) ([]*Object, Results) {
-	listeners, results := in.inboundListeners(w)
 	matching := in.sidecarsSelecting(w)
-	switch len(matching) {
-	case 0:
-		sidecar, more := in.newSidecar(w, listeners)
-		return []*Object{sidecar}, append(results, more...)
-	case 1:
-		return nil, append(results, in.patchSidecar(w, matching[0], listeners)...)
+	base, results := in.namespaceSidecar(w)
+	switch {
+	case len(matching) == 1:
+		return nil, in.patchSidecar(w, matching[0])
+	case len(matching) > 1:
+		names := make([]string, len(matching))
+		for i, s := range matching {
+			names[i] = s.Ref().String()
+		}
+		return nil, Results{result(CodeSidecarConflict, w.Object, "the pods of %s are selected by %s; Istio uses one of them, and which is undefined; allowed: one", w.id(), strings.Join(names, " and "))}
+	case results.Failed():
+		return nil, results
 	}
-	names := make([]string, len(matching))
-	for i, s := range matching {
-		names[i] = s.Ref().String()
-	}
-	return nil, append(results, result(CodeSidecarConflict, w.Object, "the pods of %s are selected by %s; Istio uses one of them, and which is undefined; allowed: one", w.id(), strings.Join(names, " and ")))
+	sidecar, results := in.newSidecar(w, base)
+	return []*Object{sidecar}, results
+}
+
+// hasSelector tells whether a Sidecar has a selector. One that is empty selects
+// every pod, and still comes before those that have none.
+func hasSelector(o *Object) bool {
+	selector := field(o.Node, "spec", "workloadSelector")
+	return selector != nil && !isNull(selector)
 }
 
 // sidecarsSelecting returns the input's Sidecars with a selector that matches
@@ -135,8 +143,8 @@ func (in *input) routeBySidecar(w *workload) ([]*Object, Results) {
 func (in *input) sidecarsSelecting(w *workload) []*Object {
 	var out []*Object
 	for _, o := range in.byKind[istioGroup+"/Sidecar"] {
-		selector := field(o.Node, "spec", "workloadSelector", "labels")
-		if o.namespace() == w.namespace() && o.annotation(contract.AnnotationFor) == "" && len(strMap(selector)) > 0 && selects(strMap(selector), w.podLabels()) {
+		labels := strMap(field(o.Node, "spec", "workloadSelector", "labels"))
+		if o.namespace() == w.namespace() && hasSelector(o) && selects(labels, w.podLabels()) {
 			out = append(out, o)
 		}
 	}
@@ -146,10 +154,10 @@ func (in *input) sidecarsSelecting(w *workload) []*Object {
 // namespaceSidecar returns the Sidecar that holds for the workload's
 // namespace, or else for the mesh; nil where the input has neither.
 func (in *input) namespaceSidecar(w *workload) (*Object, Results) {
-	var found []*Object
 	for _, namespace := range []string{w.namespace(), rootNamespace} {
+		var found []*Object
 		for _, o := range in.byKind[istioGroup+"/Sidecar"] {
-			if o.namespace() == namespace && len(strMap(field(o.Node, "spec", "workloadSelector", "labels"))) == 0 {
+			if o.namespace() == namespace && !hasSelector(o) {
 				found = append(found, o)
 			}
 		}
@@ -168,52 +176,42 @@ const rootNamespace = "istio-system"
 
 // newSidecar builds the workload's own Sidecar. It selects pods by a label that
 // only rewritten pods of this workload have: pods of the previous revision keep
-// their listeners until they are gone.
-func (in *input) newSidecar(w *workload, listeners []inboundListener) (*Object, Results) {
-	ingress := sequence[*yaml.Node]()
-	for _, l := range listeners {
-		ingress.Content = append(ingress.Content, l.node(w.settings.ProxyInPort))
-	}
-	base, results := in.namespaceSidecar(w)
-	var egress, policy *yaml.Node
+// their listeners until they are gone. It takes over all that the namespace's
+// Sidecar says, since it inherits nothing (istio/istio#59376).
+func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
+	inherited := &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap}
+	var results Results
 	switch {
 	case base != nil:
-		// A workload's Sidecar inherits neither (istio/istio#59376).
-		egress = in.openNamespace(yaml.CopyYNode(field(base.Node, "spec", "egress")), w.namespace())
-		policy = yaml.CopyYNode(field(base.Node, "spec", "outboundTrafficPolicy"))
-	case len(in.cfg.Egress) > 0:
-		egress = in.openNamespace(sequence(mapping("hosts", in.cfg.Egress)), w.namespace())
+		inherited = yaml.CopyYNode(field(base.Node, "spec"))
+	case len(in.cfg.Egress) > 0 || in.cfg.OutboundTrafficPolicy != "":
+		var egress, policy *yaml.Node
+		if len(in.cfg.Egress) > 0 {
+			egress = sequence(mapping("hosts", in.cfg.Egress))
+		}
+		if in.cfg.OutboundTrafficPolicy != "" {
+			policy = mapping("mode", in.cfg.OutboundTrafficPolicy)
+		}
+		inherited = mapping("egress", egress, "outboundTrafficPolicy", policy)
 	default:
-		results = append(results, result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the option egress", w.id()))
+		results = append(results, result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the options egress and outboundTrafficPolicy", w.id()))
 	}
-	spec := mapping(
-		"workloadSelector", mapping("labels", mapping(contract.LabelWorkload, w.label())),
-		"ingress", ingress,
-		"egress", egress,
-		"outboundTrafficPolicy", policy,
-	)
-	return in.create(w, istioGroup+"/"+in.version, "Sidecar", w.name()+"-tapedeck", w.namespace(), spec), results
-}
-
-// openNamespace adds the collector's namespace to an egress list. Nothing is
-// added to a list that allows everything, or that does not restrict.
-func (in *input) openNamespace(egress *yaml.Node, from string) *yaml.Node {
-	entries := items(egress)
-	if len(entries) == 0 {
-		return nil
+	ingress := field(inherited, "ingress")
+	if ingress == nil {
+		ingress = sequence[*yaml.Node]()
 	}
-	open := in.cfg.Namespace + "/*"
-	if opens(entries, in.cfg.Namespace, from) {
-		return egress
-	}
-	for _, entry := range entries {
-		if hosts := field(entry, "hosts"); field(entry, "port") == nil && hosts != nil {
-			hosts.Content = append(hosts.Content, node(open))
-			return egress
+	spec := mapping("workloadSelector", mapping("labels", mapping(contract.LabelWorkload, w.label())), "ingress", ingress)
+	for i := 0; inherited != nil && i+1 < len(inherited.Content); i += 2 {
+		if key := inherited.Content[i].Value; key != "ingress" && key != "workloadSelector" {
+			spec.Content = append(spec.Content, inherited.Content[i], inherited.Content[i+1])
 		}
 	}
-	egress.Content = append(egress.Content, mapping("hosts", []string{open}))
-	return egress
+	o := in.create(w, istioGroup+"/"+in.version, "Sidecar", w.name()+"-tapedeck", w.namespace(), spec)
+	if base == nil {
+		base = o
+	}
+	// The object is new, so what its editor records is of no use.
+	return o, append(in.capture(newEditor(o), w, base), results...)
 }
 
 // opens tells whether an egress list allows a whole namespace.
@@ -234,19 +232,56 @@ func opens(entries []*yaml.Node, namespace, from string) bool {
 }
 
 // patchSidecar points the captured port of an existing Sidecar at ours.
-func (in *input) patchSidecar(w *workload, sidecar *Object, listeners []inboundListener) Results {
+func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 	for _, other := range in.workloads {
 		if other.Node != w.Node && other.namespace() == w.namespace() && slices.Contains(in.sidecarsSelecting(other), sidecar) {
 			return Results{result(CodeSidecarConflict, w.Object, "the pods of %s are selected by %s, which also selects those of %s; Istio uses one Sidecar a pod, so changing it would change both; allowed: a Sidecar for this workload alone",
 				w.id(), sidecar.Ref(), other.id())}
 		}
 	}
-	e := in.editorOf(sidecar)
-	spec := field(sidecar.Node, "spec")
-	if spec == nil {
+	if field(sidecar.Node, "spec") == nil {
 		return Results{result(CodeMalformed, sidecar, "%s has no spec", sidecar.Ref())}
 	}
-	endpoint := fmt.Sprintf("127.0.0.1:%d", w.settings.ProxyInPort)
+	results := in.capture(in.editorOf(sidecar), w, sidecar)
+	if results.Failed() {
+		return results
+	}
+	return append(results, result(CodeSidecarPatched, sidecar, "%s sends port %d to the sidecar of %s; it selects pods of the previous revision too, which have none: calls to those fail until they are gone",
+		sidecar.Ref(), w.capturedPort(field(sidecar.Node, "spec", "ingress")), w.id()).at("spec.ingress", "", w.sidecarEndpoint()))
+}
+
+func (w *workload) sidecarEndpoint() string {
+	return fmt.Sprintf("127.0.0.1:%d", w.settings.ProxyInPort)
+}
+
+// leadsTo tells whether a listener's endpoint is a port of the pod, in one of
+// the forms that Istio takes.
+func leadsTo(entry *yaml.Node, port int) bool {
+	hosts := []string{"127.0.0.1:%d", "0.0.0.0:%d", "[::1]:%d", "[::]:%d"}
+	return slices.ContainsFunc(hosts, func(h string) bool { return strAt(entry, "defaultEndpoint") == fmt.Sprintf(h, port) })
+}
+
+// capturedPort returns the port whose listener is captured: that of the
+// application, or the one that a Sidecar maps to it.
+func (w *workload) capturedPort(ingress *yaml.Node) int {
+	port := w.settings.ProxyPort
+	if findListener(ingress, port) == nil {
+		for _, entry := range items(ingress) {
+			if leadsTo(entry, port) {
+				return number(field(entry, "port", "number"))
+			}
+		}
+	}
+	return port
+}
+
+// capture edits a Sidecar so that the captured port goes to the sidecar and
+// the collector's namespace is allowed. A Sidecar that lists no port gets all;
+// one that lists some keeps to those. The results name the Sidecar of the input.
+func (in *input) capture(e *editor, w *workload, from *Object) Results {
+	spec, endpoint := field(e.obj.Node, "spec"), w.sidecarEndpoint()
+	captured := w.capturedPort(field(spec, "ingress"))
+	listeners, results := in.inboundListeners(w, captured)
 	had := len(items(field(spec, "ingress"))) > 0
 	ingress, path := e.collection(spec, "spec", "ingress", yaml.SequenceNode)
 	for _, l := range listeners {
@@ -259,19 +294,20 @@ func (in *input) patchSidecar(w *workload, sidecar *Object, listeners []inboundL
 		case strAt(entry, "defaultEndpoint") == "":
 			e.put(entry, at, "defaultEndpoint", endpoint)
 		case strAt(entry, "defaultEndpoint") == endpoint:
-		case strAt(entry, "defaultEndpoint") == fmt.Sprintf("127.0.0.1:%d", w.settings.ProxyPort), strAt(entry, "defaultEndpoint") == fmt.Sprintf("0.0.0.0:%d", w.settings.ProxyPort):
+		case leadsTo(entry, w.settings.ProxyPort):
 			e.replace(entry, at, "defaultEndpoint", endpoint)
 		default:
-			return Results{result(CodeSidecarConflict, sidecar, "%s sends port %d to %s, but proxy-port %d says that the application listens elsewhere; allowed: an endpoint with that port",
-				sidecar.Ref(), l.port, strAt(entry, "defaultEndpoint"), w.settings.ProxyPort).at(at+".defaultEndpoint", strAt(entry, "defaultEndpoint"), endpoint)}
+			return Results{result(CodeSidecarConflict, from, "%s sends port %d to %s, but proxy-port %d says that the application listens elsewhere; allowed: an endpoint with that port",
+				from.Ref(), l.port, strAt(entry, "defaultEndpoint"), w.settings.ProxyPort).at(at+".defaultEndpoint", strAt(entry, "defaultEndpoint"), endpoint)}
 		}
 	}
-	in.openPatchedEgress(e, spec, w.namespace())
-	return Results{result(CodeSidecarPatched, sidecar, "port %d of %s is sent to the sidecar of %s", w.settings.ProxyPort, sidecar.Ref(), w.id()).at("spec.ingress", "", endpoint)}
+	in.openEgress(e, spec, w.namespace())
+	return results
 }
 
-// openPatchedEgress is openNamespace for a Sidecar that is edited in place.
-func (in *input) openPatchedEgress(e *editor, spec *yaml.Node, from string) {
+// openEgress adds the collector's namespace to the egress of a Sidecar. Nothing
+// is added to a list that allows it already, or that does not restrict.
+func (in *input) openEgress(e *editor, spec *yaml.Node, from string) {
 	egress := field(spec, "egress")
 	if len(items(egress)) == 0 || opens(items(egress), in.cfg.Namespace, from) {
 		return

@@ -25,12 +25,13 @@ type Config struct {
 	RunAsGroup      int
 	NoProxy         []string
 
-	Namespace           string
-	ServiceEntry        string
-	ServiceEntryHosts   []string
-	Egress              []string
-	IstioAPIVersion     string
-	MendVirtualServices bool
+	Namespace             string
+	ServiceEntry          string
+	ServiceEntryHosts     []string
+	Egress                []string
+	OutboundTrafficPolicy string
+	IstioAPIVersion       string
+	MendVirtualServices   bool
 
 	// Defaults are annotations, by name without prefix, that apply to every
 	// workload which asks for the sidecar and does not set them itself.
@@ -92,8 +93,9 @@ var options = []Option{
 	{"serviceEntry", enumKind("", PresetSpeedscaleCloud), "", "Preset of hosts to open with a ServiceEntry, for meshes with REGISTRY_ONLY.", func(c *Config) any { return &c.ServiceEntry }},
 	{"serviceEntryHosts", hostsKind, "", "Further hosts to open with that ServiceEntry, on port 443.", func(c *Config) any { return &c.ServiceEntryHosts }},
 	{"egress", egressKind, "", "Egress hosts of the generated Istio Sidecars where the input has no Sidecar to copy them from.", func(c *Config) any { return &c.Egress }},
+	{"outboundTrafficPolicy", enumKind("", "ALLOW_ANY", "REGISTRY_ONLY"), "", "Outbound policy of the generated Istio Sidecars, likewise; unset leaves it to the mesh.", func(c *Config) any { return &c.OutboundTrafficPolicy }},
 	{"istioAPIVersion", enumKind("", "v1", "v1beta1", "v1alpha3"), "", "Version of networking.istio.io to write; unset follows the input, v1 where it has none.", func(c *Config) any { return &c.IstioAPIVersion }},
-	{"mendVirtualServices", boolKind, "false", "Add the Service's host to a VirtualService that exposes it without listing it.", func(c *Config) any { return &c.MendVirtualServices }},
+	{"mendVirtualServices", boolKind, "false", "Add the Service's host and the gateway mesh to a VirtualService that exposes it outside the mesh only, and the Service as a parent to such an HTTPRoute or GRPCRoute; where that can break no call.", func(c *Config) any { return &c.MendVirtualServices }},
 }
 
 // DefaultConfig returns the configuration that holds when nothing is set.

@@ -34,6 +34,8 @@ const (
 	CodeAmbient          Code = "ambient"
 	CodePortExcluded     Code = "port-excluded"
 	CodeInterceptionNone Code = "interception-none"
+	CodeGateway          Code = "gateway"
+	CodeProxyless        Code = "proxyless"
 
 	CodeLegacyAnnotation   Code = "legacy-annotation"
 	CodeUnknownAnnotation  Code = "unknown-annotation"
@@ -95,10 +97,12 @@ var reasons = map[Code]Reason{
 	CodeLinkerd:          {Warning, true, "The pod is in a Linkerd mesh, whose proxy has the ports 4140 and 4143.", "Take the workload out of that mesh, or leave it uncaptured."},
 	CodeOtherSidecar:     {Warning, true, "The pod has the container speedscale-goproxy already.", "Let one of the two inject: remove that container."},
 	CodeNoTemplate:       {Warning, true, "The workload has no pod template of its own.", "Annotate the workload that it refers to."},
-	CodeNotInMesh:        {Warning, true, "The pod is kept out of the mesh by sidecar.istio.io/inject: \"false\", so no Envoy sends its inbound traffic on.", "Set the option inbound to service, or proxy-type to forward."},
+	CodeNotInMesh:        {Warning, true, "The pod is kept out of the mesh by sidecar.istio.io/inject: \"false\", or its namespace by istio-injection: disabled, so no Envoy sends its inbound traffic on.", "Set the option inbound to service, or proxy-type to forward."},
 	CodeAmbient:          {Warning, true, "The pod is in an ambient mesh, where Istio ignores Sidecar resources.", "Set the option inbound to service, or proxy-type to forward."},
 	CodePortExcluded:     {Warning, true, "Istio is told not to intercept the port to be captured.", "Change the traffic.sidecar.istio.io annotation, or set the option inbound to service."},
 	CodeInterceptionNone: {Warning, true, "The pod's sidecar.istio.io/interceptionMode is NONE: Envoy would bind the application's own port.", "Remove that annotation, or set the option inbound to service."},
+	CodeGateway:          {Warning, true, "The pod is a gateway of Istio's, which takes no notice of Sidecar resources and has no application.", "Capture the workloads behind it."},
+	CodeProxyless:        {Warning, true, "The pod gets Istio's agent for proxyless gRPC, and no Envoy.", "Set the option inbound to service, or proxy-type to forward."},
 
 	CodeLegacyAnnotation:   {Warning, false, "The annotation's spelling is an old one.", "Use the spelling that the result gives."},
 	CodeUnknownAnnotation:  {Warning, false, "No annotation has that name.", "See docs/annotations.md for the names."},
@@ -109,7 +113,7 @@ var reasons = map[Code]Reason{
 	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to proxy-port.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets."},
 	CodePortsNotCaptured:   {Info, false, "The Services have further ports; they go to the application directly.", ""},
 	CodeEgress:             {Info, false, "The generated Istio Sidecar has no egress: Istio then allows every host, whatever the namespace's own Sidecar says.", "Render the namespace's Sidecar together with the workload, or set the option egress."},
-	CodeSidecarPatched:     {Info, false, "An Istio Sidecar of the input selects the workload's pods, and was patched instead of adding a second.", "During the rollout, pods of the previous revision are sent to a proxy that they don't have; a Sidecar of Tapedeck's own avoids that."},
+	CodeSidecarPatched:     {Warning, false, "An Istio Sidecar of the input selects the pods already, and was pointed at the sidecar; it selects the pods of the previous revision too, which have none.", "Apply it when no pod of the previous revision runs any more, or accept that calls of those fail until then."},
 	CodeVirtualServiceHost: {Warning, false, "The workload's Service is exposed by a VirtualService that does not list the Service's own host, or not the gateway mesh, so calls from inside the mesh are not routed by it.", "Add the host and the gateway mesh, or set the option mendVirtualServices."},
 	CodeVirtualServiceDone: {Info, false, "The VirtualService was given the Service's host and the gateway mesh.", ""},
 	CodeRouteParent:        {Warning, false, "An HTTPRoute or GRPCRoute exposes the Service through a Gateway and does not name the Service as a parent: calls from inside the mesh are not routed by it.", "Add the Service to parentRefs, or set the option mendVirtualServices."},

@@ -83,7 +83,7 @@ type container struct {
 func (c container) name() string { return strAt(c.Node, "name") }
 
 // meshContainers are containers that a mesh injects: they get no variables.
-var meshContainers = map[string]bool{"istio-proxy": true, "linkerd-proxy": true}
+var meshContainers = map[string]bool{envoyContainer: true, "linkerd-proxy": true}
 
 // appContainers returns the containers that the application consists of.
 func (w *workload) appContainers() []container {
