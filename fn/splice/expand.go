@@ -218,12 +218,15 @@ func hasAlias(n *yaml.Node) bool {
 }
 
 // uncommented copies an expanded tree for the encoder: without comments, which
-// would stand twice or swallow what follows, and with null written out, which
-// the encoder turns into a string where it is a key.
+// would stand twice or swallow what follows, and with two scalars that the
+// encoder gets wrong written out: null as a key, and the string `<<`.
 func uncommented(n *yaml.Node) *yaml.Node {
 	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Value: n.Value, Style: n.Style}
 	if n.Kind == yaml.ScalarNode && out.Tag == yaml.NodeTagNull {
 		out.Value = "null"
+	}
+	if out.Value == "<<" && out.Tag == yaml.NodeTagString {
+		out.Style = yaml.DoubleQuotedStyle
 	}
 	for _, c := range n.Content {
 		out.Content = append(out.Content, uncommented(c))

@@ -55,6 +55,8 @@ func FuzzApply(f *testing.F) {
 		e.deleted = e.deleted || e.reshaped && bytes.ContainsAny(text, "|>")
 		// Blanks on a line behind a block scalar may become part of another.
 		e.deleted = e.deleted || bytes.ContainsAny(text, "|>") && blankLine.Match(text)
+		// The parser doesn't tell of the tag `!` alone.
+		e.deleted = e.deleted || loneTag.Match(text)
 		// A key without a colon keeps the one it got.
 		e.deleted = e.deleted || e.filled && bytes.ContainsAny(text, "?{[")
 		// A comment gets the space that was missing before it.
@@ -88,9 +90,11 @@ func FuzzApply(f *testing.F) {
 	})
 }
 
-var blankLine = regexp.MustCompile(`(?m)^[ \t]+\r?$`)
-
-var glued = regexp.MustCompile(`["'\]}]#`)
+var (
+	blankLine = regexp.MustCompile(`(?m)^[ \t]+\r?$`)
+	glued     = regexp.MustCompile(`["'\]}]#`)
+	loneTag   = regexp.MustCompile(`!([\s,}\]]|$)`)
+)
 
 // editor makes random edits and notes what matters to the undo.
 type editor struct {

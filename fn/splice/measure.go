@@ -113,8 +113,10 @@ func (m *measurer) node(n *yaml.Node, indent int, flow bool, head int) *extent {
 	}
 	if head >= 0 && isNothing(n) {
 		x.start, x.props, x.body, x.end = head, head, head, head
-		if i := skipBlanks(m.text, head); i < len(m.text) && m.text[i] == '!' {
-			x.start, x.props, x.body, x.end = i, i+1, i+1, i+1 // the tag `!`, of which no node tells
+		// The tag `!` alone, of which no node tells, is the node's own if it
+		// stands further in than the collection around it.
+		if i := skipSpace(m.text, head); i < len(m.text) && m.text[i] == '!' && (flow || column(m.text, i) > indent) {
+			x.start, x.props, x.body, x.end = i, i+1, i+1, i+1
 		}
 		return x
 	}

@@ -37,11 +37,11 @@ func (r renderer) member(m member, col int, lay layout) string {
 		return "-" + r.behind(m.value, slot{kind: itemSlot, col: col}, lay)
 	}
 	s := slot{kind: pairSlot, col: col}
-	if key := r.key(m.key, lay); len(key) <= maxSimpleKey {
-		return key + ":" + r.behind(m.value, s, lay)
-	} else {
-		return "? " + key + lay.eol + spaces(col) + ":" + r.behind(m.value, s, lay)
+	key := r.key(m.key, lay)
+	if len(key) > maxSimpleKey {
+		key = "? " + key + lay.eol + spaces(col)
 	}
+	return key + ":" + r.behind(m.value, s, lay)
 }
 
 // maxSimpleKey keeps clear of the parser's limit for a key without `?`, which

@@ -76,6 +76,7 @@ const rounds = 3
 //   - a key that stood without a colon, behind `?` or in brackets, keeps the
 //     one that it got with a value;
 //   - a comment that followed a value without a space keeps the one it got;
+//   - the tag `!` alone, of which the parser doesn't tell, goes with its value;
 //   - beside a merge key, a pair that an edit of the merged mapping made
 //     explicit stays, and a pair that repeated what the merge brings is
 //     dropped by the undo of a change to it;
