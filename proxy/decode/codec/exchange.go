@@ -13,7 +13,8 @@ import (
 // it, End writes it; after End the decoder must not touch it.
 type Exchange struct {
 	recording.Exchange
-	// Start is when the request began; Answered, when the answer did.
+	// Start is when the request began, Asked when it ended, and Answered when
+	// the answer began; zero if that isn't known.
 	Start, Asked, Answered time.Time
 	// Request and Response collect bodies, or the message that is being received.
 	Request, Response Body
