@@ -51,8 +51,8 @@ type Spelling struct {
 const rounds = 3
 
 // Apply returns text changed so that Expand(Parse(result)) is Equal to want,
-// touching as few lines as it can. have is Parse(text), not edited. want is a
-// tree as Expand returns it; it may share no aliases, anchors are ignored.
+// touching as few lines as it can. have is Parse(text), unedited. want is a
+// tree as Expand returns it: aliases in it are expanded first, anchors ignored.
 // Neither tree is changed.
 //
 // A want node's Style is how a new or changed value is written, where the
