@@ -91,7 +91,11 @@ func (w *walk) inline(h *extent, text string, s slot, lay layout) {
 		return
 	}
 	line, rest, more := strings.Cut(text, lay.eol)
-	w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", line))
+	if blanks := skipBlanks(w.text, s.head); blanks-s.head > 1 && h.props == h.start && breakLen(w.text, blanks) > 0 {
+		w.cuts.insert(blanks, line)
+	} else {
+		w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", line))
+	}
 	if more {
 		rest += lay.eol
 	}
@@ -171,7 +175,11 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 		lay.quoted = somethingFollows(w.text, h.end)
 		w.cuts.replace(h.start, h.end, w.render.block(want, column(w.text, h.start), lay))
 	default:
-		w.cuts.replace(s.head, h.end, prefixed(" ", props)+w.gap(h))
+		from := s.head
+		if props == "" && !comment && h.start-s.head > 1 {
+			from = h.start // an aligned value comes back where it was
+		}
+		w.cuts.replace(from, h.end, prefixed(" ", props)+w.gap(h))
 		w.cuts.insert(nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)
 	}
 }
