@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// tapedeckCA runs `tapedeck ca` and returns what it printed.
+func tapedeckCA(args ...string) (stdout, stderr string, code int) {
+	var out, errs bytes.Buffer
+	code = run(append([]string{"ca"}, args...), strings.NewReader(""), &out, &errs)
+	return out.String(), errs.String(), code
+}
+
+func TestCASecret(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.yaml")
+	out, errs, code := tapedeckCA("--output", file, "--namespace", "shop")
+	if code != 0 || out != "" || errs != "" {
+		t.Fatalf("code %d, printed %q and %q", code, out, errs)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var secret struct {
+		Kind, Type string
+		Metadata   struct{ Name, Namespace string }
+		Data       map[string]string
+	}
+	if err := yaml.Unmarshal(text, &secret); err != nil {
+		t.Fatal(err)
+	}
+	if secret.Kind != "Secret" || secret.Type != "kubernetes.io/tls" || secret.Metadata.Name != "speedscale-certs" || secret.Metadata.Namespace != "shop" {
+		t.Errorf("%+v", secret)
+	}
+	cert, _ := base64.StdEncoding.DecodeString(secret.Data["tls.crt"])
+	key, _ := base64.StdEncoding.DecodeString(secret.Data["tls.key"])
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil || !pair.Leaf.IsCA {
+		t.Errorf("the pair is no CA: %v", err)
+	}
+	if _, errs, code := tapedeckCA("--output", file); code == 0 || !strings.Contains(errs, "exists already") {
+		t.Errorf("an existing file: code %d, %q", code, errs)
+	}
+}
+
+func TestCANeverPrintsAKeyUnasked(t *testing.T) {
+	for _, args := range [][]string{{}, {"--cert-manager"}, {"--cert-manager", "--output", "-"}} {
+		out, errs, code := tapedeckCA(args...)
+		if strings.Contains(out+errs, "tls.key") || strings.Contains(out+errs, "PRIVATE") {
+			t.Errorf("%v: %s%s", args, out, errs)
+		}
+		if wantErr := len(args) == 0; wantErr != (code != 0) {
+			t.Errorf("%v: code %d, %s", args, code, errs)
+		}
+	}
+	if out, _, _ := tapedeckCA("--output", "-"); !strings.Contains(out, "tls.key: ") {
+		t.Error("it does not print what it was asked for")
+	}
+}

@@ -1,0 +1,126 @@
+package pump
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+type nobody struct{}
+
+func (nobody) Data(tap.Side, time.Time, []byte) {}
+func (nobody) Gap(tap.Side, int64, string)      {}
+func (nobody) Close(time.Time)                  {}
+
+// between returns a client whose bytes go to serve, through a pump or straight.
+func between(b testing.TB, through bool, t *tap.Tap, serve func(net.Conn)) net.Conn {
+	b.Helper()
+	app, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		c, err := app.Accept()
+		if err == nil {
+			serve(c)
+			c.Close()
+		}
+	})
+	b.Cleanup(func() { app.Close(); wg.Wait() })
+	addr := app.Addr()
+	if through {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		wg.Go(func() {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", app.Addr().String())
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			p := Pump{Pool: new(tap.Pool), Meter: &Meter{}}
+			if t != nil {
+				p.Pool, p.Stream = t.Pool(), t.Open(&tap.Flow{})
+				defer func() { p.Stream.Close(time.Now()) }()
+			}
+			_ = p.Run(NewConn(in, nil), NewConn(out, nil))
+		})
+		b.Cleanup(func() { ln.Close() })
+		addr = ln.Addr()
+	}
+	c, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.Close() })
+	return c
+}
+
+// ways are what is compared: no proxy, the pump, and the pump with a tap.
+func ways(b *testing.B, run func(b *testing.B, through bool, t *tap.Tap)) {
+	b.Run("direct", func(b *testing.B) { run(b, false, nil) })
+	b.Run("pump", func(b *testing.B) { run(b, true, nil) })
+	b.Run("pump+tap", func(b *testing.B) {
+		t := tap.New(tap.Config{Limit: 64 << 20, Open: func(*tap.Flow) tap.Reader { return nobody{} }})
+		run(b, true, t)
+		s := t.Stats()
+		b.ReportMetric(100*float64(s.Dropped[tap.ReasonFull].Bytes)/float64(s.Written+1), "%dropped")
+	})
+}
+
+// BenchmarkRoundTrip sends a short message and waits for a short answer.
+func BenchmarkRoundTrip(b *testing.B) {
+	const ask, answer = 100, 300
+	ways(b, func(b *testing.B, through bool, t *tap.Tap) {
+		c := between(b, through, t, func(c net.Conn) {
+			p := make([]byte, answer)
+			for {
+				if _, err := io.ReadFull(c, p[:ask]); err != nil {
+					return
+				}
+				c.Write(p)
+			}
+		})
+		p := make([]byte, answer)
+		b.ReportAllocs()
+		for b.Loop() {
+			c.Write(p[:ask])
+			if _, err := io.ReadFull(c, p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkBulk sends without an end.
+func BenchmarkBulk(b *testing.B) {
+	const size = 256 << 10
+	ways(b, func(b *testing.B, through bool, t *tap.Tap) {
+		c := between(b, through, t, func(c net.Conn) {
+			p := make([]byte, size)
+			for {
+				if _, err := c.Read(p); err != nil {
+					return
+				}
+			}
+		})
+		p := make([]byte, size)
+		b.SetBytes(size)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.Write(p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
