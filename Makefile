@@ -9,6 +9,8 @@ export CGO_ENABLED = 0
 comma   := ,
 targets := $(subst $(comma), ,$(PLATFORMS))
 gobuild  = go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+# Modules of their own: what they need stays out of the users' dependency graph.
+nested  := $(patsubst %/go.mod,%,$(wildcard e2e/go.mod e2e/*/go.mod))
 # The race detector is C: it runs where there is a compiler.
 race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 go test -race,go test)
 
@@ -29,7 +31,7 @@ test: ## Run every test of the module; needs Go alone.
 
 e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl.
 	go -C e2e run ./cmd/tools
-	go -C e2e test -v -count=1 -timeout 60m ./...
+	for module in $(nested); do go -C $$module test -v -count=1 -timeout 60m ./... || exit; done
 
 bench: build ## Measure rendering beside kyaml and istioctl kube-inject, as ratios.
 	go -C e2e run ./cmd/bench ../bin/tapedeck
@@ -67,8 +69,7 @@ fmt: ## Format the Go code.
 	gofmt -w $$(git ls-files '*.go')
 
 lint: ## Vet the Go code and fail on what gofmt would change.
-	go vet ./...
-	go -C e2e vet ./...
+	for module in . $(nested); do go -C $$module vet ./... || exit; done
 	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
 
 clean: ## Remove what the targets built.
