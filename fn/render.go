@@ -209,6 +209,7 @@ func (d *document) apply() (err error) {
 		}
 	}
 	d.text, d.reformatted, err = splice.Apply(d.text, d.have, d.want, spellings...)
+	d.have, d.want, d.items, d.objects = nil, nil, nil, nil // the trees are most of a render's memory
 	return err
 }
 
