@@ -21,6 +21,7 @@ type input struct {
 	editors          map[*Object]*editor
 	createdNames     map[string]bool
 	servicePointed   map[*yaml.Node]int
+	routesChecked    map[*Object]bool
 	serviceEntryDone bool
 }
 
@@ -28,7 +29,7 @@ const istioGroup = "networking.istio.io"
 
 func newInput(objects []*Object, cfg *Config) *input {
 	in := &input{cfg: cfg, objects: objects, byKind: map[string][]*Object{}, services: map[servicePair][]*service{},
-		editors: map[*Object]*editor{}, createdNames: map[string]bool{}, servicePointed: map[*yaml.Node]int{}}
+		editors: map[*Object]*editor{}, createdNames: map[string]bool{}, servicePointed: map[*yaml.Node]int{}, routesChecked: map[*Object]bool{}}
 	for _, o := range objects {
 		key := o.group() + "/" + o.kind()
 		in.byKind[key] = append(in.byKind[key], o)

@@ -79,11 +79,11 @@ var speedscaleHosts = []string{
 }
 
 // serviceEntry builds the ServiceEntry that opens the configured hosts under
-// REGISTRY_ONLY; nil where none are configured. It lives in the collector's
+// REGISTRY_ONLY; nil where none are configured, or where the input has it. It lives in the collector's
 // namespace, which every egress list that is written allows.
 // TLS with resolution NONE passes by SNI, which wildcard hosts need:
 // https://istio.io/latest/docs/reference/config/networking/service-entry/.
-func (in *input) serviceEntry(w *workload) *Object {
+func (in *input) serviceEntry(w *workload) (*Object, Results) {
 	name := "tapedeck-external-svc-https"
 	var hosts []string
 	if in.cfg.ServiceEntry == PresetSpeedscaleCloud {
@@ -95,13 +95,26 @@ func (in *input) serviceEntry(w *workload) *Object {
 			hosts = append(hosts, h)
 		}
 	}
-	if len(hosts) == 0 || in.find(istioGroup, "ServiceEntry", in.cfg.Namespace, name) != nil {
-		return nil
+	if len(hosts) == 0 {
+		return nil, nil
 	}
-	return in.create(w, istioGroup+"/"+in.version, "ServiceEntry", name, in.cfg.Namespace, mapping(
+	if own := in.find(istioGroup, "ServiceEntry", in.cfg.Namespace, name); own != nil {
+		var missing []string
+		for _, h := range hosts {
+			if !slices.ContainsFunc(items(field(own.Node, "spec", "hosts")), func(n *yaml.Node) bool { return str(n) == h }) {
+				missing = append(missing, h)
+			}
+		}
+		if missing == nil {
+			return nil, nil
+		}
+		return nil, Results{result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).at("spec.hosts", "", strings.Join(missing, ", "))}
+	}
+	entry := in.create(w, istioGroup+"/"+in.version, "ServiceEntry", name, in.cfg.Namespace, mapping(
 		"hosts", hosts,
 		"location", "MESH_EXTERNAL",
 		"ports", sequence(mapping("name", "https", "number", 443, "protocol", "TLS")),
 		"resolution", "NONE",
 	))
+	return entry, nil
 }

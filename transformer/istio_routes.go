@@ -29,7 +29,7 @@ type routeKind struct {
 	backends func(*Object) []string
 	// whyNot says what stands against mending, or nothing.
 	whyNot func(*Object, *service) string
-	// remedy says what to write, mend writes it.
+	// remedy names what is missing, mend writes it.
 	remedy func(*service) string
 	mend   func(*editor, *service)
 }
@@ -45,38 +45,47 @@ var routeKinds = []routeKind{
 func (in *input) checkRoutes(w *workload) Results {
 	var results Results
 	for _, s := range in.servicesOf(w) {
+		if in.routesChecked[s.Object] {
+			continue // for another workload behind the same Service
+		}
+		in.routesChecked[s.Object] = true
 		for _, k := range routeKinds {
 			for _, o := range in.byKind[k.group+"/"+k.kind] {
-				if !k.outside(o) || k.inside(o, s) || !slices.Contains(k.backends(o), s.qualified()) {
-					continue
+				leads := slices.ContainsFunc(k.backends(o), s.isNamed)
+				if leads && k.outside(o) && !k.inside(o, s) {
+					results = append(results, in.mendRoute(k, o, s))
 				}
-				why := ""
-				if in.cfg.MendVirtualServices {
-					if why = k.whyNot(o, s); why == "" {
-						k.mend(in.editorOf(o), s)
-						results = append(results, result(k.done, o, "%s routes to Service %s from inside the mesh too: %s", o.Ref(), s.name(), k.remedy(s)))
-						continue
-					}
-					why = "; it is not mended, since " + why
-				}
-				results = append(results, result(k.missing, o, "%s routes to Service %s from outside the mesh, but calls of that Service from inside are not routed by it; %s%s",
-					o.Ref(), s.name(), k.remedy(s), why))
 			}
 		}
 	}
 	return results
 }
 
-// qualified names a Service across namespaces.
-func (s *service) qualified() string { return s.namespace() + "/" + s.name() }
+func (in *input) mendRoute(k routeKind, o *Object, s *service) Result {
+	message := fmt.Sprintf("%s routes to Service %s from outside the mesh, but calls of that Service from inside are not routed by it; add %s", o.Ref(), s.name(), k.remedy(s))
+	if !in.cfg.MendVirtualServices {
+		return result(k.missing, o, "%s", message)
+	}
+	if why := k.whyNot(o, s); why != "" {
+		return result(k.missing, o, "%s; mendVirtualServices leaves that to you, since %s", message, why)
+	}
+	k.mend(in.editorOf(o), s)
+	return result(k.done, o, "%s routes to Service %s from outside the mesh, and from inside too now: it was given %s", o.Ref(), s.name(), k.remedy(s))
+}
+
+// isNamed tells whether a name of the form namespace/name is the Service's.
+// Where a manifest gives no namespace the name decides.
+func (s *service) isNamed(name string) bool {
+	ns, name, _ := strings.Cut(name, "/")
+	return name == s.name() && (ns == s.namespace() || ns == "" || s.namespace() == "")
+}
 
 // onlyBackend says why an object that routes to several Services can't be
 // bound to one of them.
 func onlyBackend(backends []string, s *service) string {
 	for _, b := range backends {
-		if b != s.qualified() {
-			_, name, _ := strings.Cut(b, "/")
-			return fmt.Sprintf("it routes to %s too, where calls of %s would end up", name, s.name())
+		if !s.isNamed(b) {
+			return fmt.Sprintf("it routes to %s too, where calls of %s would end up", b[strings.LastIndex(b, "/")+1:], s.name())
 		}
 	}
 	return ""
@@ -98,12 +107,12 @@ func vsInside(o *Object, s *service) bool {
 // vsLists tells whether a VirtualService lists a host of a Service.
 func vsLists(o *Object, s *service) bool {
 	return slices.ContainsFunc(items(field(o.Node, "spec", "hosts")), func(h *yaml.Node) bool {
-		return vsService(o, str(h)) == s.qualified()
+		return s.isNamed(vsService(o, str(h)))
 	})
 }
 
 // vsService reads a host as Istio does, a short one in the namespace of the
-// object that holds it; "" for a host that is no Service's.
+// object that holds it; //host for one that is no Service's.
 func vsService(o *Object, host string) string {
 	name, rest, dotted := strings.Cut(host, ".")
 	if !dotted {
@@ -113,7 +122,7 @@ func vsService(o *Object, host string) string {
 	if domain == "" || domain == "svc" || domain == "svc.cluster.local" {
 		return ns + "/" + name
 	}
-	return ""
+	return "//" + host
 }
 
 func vsBackends(o *Object) []string {
@@ -121,12 +130,7 @@ func vsBackends(o *Object) []string {
 	for _, protocol := range []string{"http", "tls", "tcp"} {
 		for _, rule := range items(field(o.Node, "spec", protocol)) {
 			for _, route := range items(field(rule, "route")) {
-				host := strAt(route, "destination", "host")
-				b := vsService(o, host)
-				if b == "" {
-					b = "/" + host
-				}
-				out = append(out, b)
+				out = append(out, vsService(o, strAt(route, "destination", "host")))
 			}
 		}
 	}
@@ -150,7 +154,7 @@ func vsWhyNot(o *Object, s *service) string {
 }
 
 func vsRemedy(s *service) string {
-	return fmt.Sprintf("hosts need %s, and gateways need mesh", s.host())
+	return fmt.Sprintf("the host %s and the gateway mesh", s.host())
 }
 
 // host is the name under which a Service is best listed.
@@ -195,7 +199,7 @@ func routeOutside(o *Object) bool {
 func routeInside(o *Object, s *service) bool {
 	return slices.ContainsFunc(items(field(o.Node, "spec", "parentRefs")), func(ref *yaml.Node) bool {
 		kind, name := refersTo(o, ref, "Gateway")
-		return kind == "Service" && name == s.qualified()
+		return kind == "Service" && s.isNamed(name)
 	})
 }
 
@@ -238,7 +242,7 @@ func matchesAll(m *yaml.Node) bool {
 }
 
 func routeRemedy(s *service) string {
-	return fmt.Sprintf("parentRefs need the Service %s", s.name())
+	return fmt.Sprintf("the Service %s as a parent", s.name())
 }
 
 func routeMend(e *editor, s *service) {

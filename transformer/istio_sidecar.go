@@ -75,7 +75,7 @@ func (in *input) inboundListeners(w *workload, captured int) ([]inboundListener,
 	_, served := listeners[captured]
 	switch {
 	case len(services) == 0:
-		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: Istio sends inbound traffic to the sidecar only once one does", w.id()).at(w.at("metadata.labels"), "", ""))
+		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: port %d is captured, with a protocol that Istio finds out by looking; render the Service together with the workload, so that its protocol and its other ports are listed", w.id(), captured).at(w.at("metadata.labels"), "", ""))
 	case !served:
 		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but Service %s leads to %s: inbound traffic will not be captured", captured, services[0].name(), joinPorts(ports)).
 			at(where, strconv.Itoa(captured), firstPort(ports)))

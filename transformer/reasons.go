@@ -49,6 +49,7 @@ const (
 	CodeSidecarPatched     Code = "sidecar-patched"
 	CodeVirtualServiceHost Code = "virtualservice-host"
 	CodeVirtualServiceDone Code = "virtualservice-mended"
+	CodeServiceEntryKept   Code = "service-entry-kept"
 	CodeRouteParent        Code = "route-parent"
 	CodeRouteMended        Code = "route-mended"
 	CodeServicePatched     Code = "service-patched"
@@ -109,13 +110,14 @@ var reasons = map[Code]Reason{
 	CodeNoMeaning:          {Warning, false, "The annotation can have no effect here.", "Remove it; the result says why."},
 	CodeNeedless:           {Warning, false, "The annotation has no effect together with the others.", "See its row in docs/annotations.md for where it is valid."},
 	CodeReplay:             {Warning, false, "replay.speedscale.com annotations are not rendered.", "Remove them; they have no effect yet."},
-	CodeNoService:          {Warning, false, "No Service in the input selects the workload's pods; Istio configures inbound listeners only for pods of a Service.", "Render the Service together with the workload, or make sure that one exists."},
+	CodeNoService:          {Warning, false, "No Service in the input selects the workload's pods.", "Render the Service together with the workload."},
 	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to proxy-port.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets."},
 	CodePortsNotCaptured:   {Info, false, "The Services have further ports; they go to the application directly.", ""},
 	CodeEgress:             {Info, false, "The generated Istio Sidecar has no egress: Istio then allows every host, whatever the namespace's own Sidecar says.", "Render the namespace's Sidecar together with the workload, or set the option egress."},
 	CodeSidecarPatched:     {Warning, false, "An Istio Sidecar of the input selects the pods already, and was pointed at the sidecar; it selects the pods of the previous revision too, which have none.", "Apply it when no pod of the previous revision runs any more, or accept that calls of those fail until then."},
 	CodeVirtualServiceHost: {Warning, false, "The workload's Service is exposed by a VirtualService that does not list the Service's own host, or not the gateway mesh, so calls from inside the mesh are not routed by it.", "Add the host and the gateway mesh, or set the option mendVirtualServices."},
 	CodeVirtualServiceDone: {Info, false, "The VirtualService was given the Service's host and the gateway mesh.", ""},
+	CodeServiceEntryKept:   {Warning, false, "The input has the ServiceEntry already; it is left as it is, and lacks hosts that were asked for.", "Add the hosts to it, or remove it and let the render write it."},
 	CodeRouteParent:        {Warning, false, "An HTTPRoute or GRPCRoute exposes the Service through a Gateway and does not name the Service as a parent: calls from inside the mesh are not routed by it.", "Add the Service to parentRefs, or set the option mendVirtualServices."},
 	CodeRouteMended:        {Info, false, "The route was given the Service as a parent.", ""},
 	CodeServiceHeadless:    {Warning, false, "With inbound: service, callers of a headless Service dial the pods themselves, and pass the sidecar by.", "Use a Service with an address, or the option inbound: sidecar."},

@@ -278,9 +278,11 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 		}
 		results = append(results, in.checkRoutes(w)...)
 	}
-	if entry := in.serviceEntryOnce(w); entry != nil {
+	entry, more := in.serviceEntryOnce(w)
+	if entry != nil {
 		created = append(created, entry)
 	}
+	results = append(results, more...)
 	if results.Failed() {
 		return nil, results
 	}
@@ -318,86 +320,10 @@ func labelPods(e *editor, w *workload) Results {
 	return nil
 }
 
-// addSidecar adds the container and its volumes. A native sidecar comes after
-// the pod's init containers, or before them on request; a classic one comes
-// first, since containers start in order, and then kubectl is told which
-// container is meant where none is named.
-func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.Node) Results {
-	sidecar, results := sidecarContainer(w, in.cfg, upstream)
-	spec, path := w.podSpec(), w.at("spec")
-	if in.cfg.Sidecar == sidecarNative {
-		list, at := e.collection(spec, path, "initContainers", yaml.SequenceNode)
-		e.insertItem(list, at, nativeIndex(list, w.settings.InsertInitFirst), sidecar)
-	} else {
-		const defaultContainer = "kubectl.kubernetes.io/default-container"
-		app := w.appContainers()[0].name()
-		metadata := field(w.template, "metadata")
-		annotations, at := e.collection(metadata, w.at("metadata"), "annotations", yaml.MappingNode)
-		if keyIndex(annotations, defaultContainer) < 0 {
-			e.put(annotations, at, defaultContainer, app)
-		}
-		list, at := e.collection(spec, path, "containers", yaml.SequenceNode)
-		e.insertItem(list, at, classicIndex(list), sidecar)
-	}
-	volumes := sidecarVolumes(w, in.cfg)
-	if len(volumes) > 0 {
-		list, at := e.collection(spec, path, "volumes", yaml.SequenceNode)
-		for _, v := range volumes {
-			e.appendItem(list, at, v)
-		}
-	}
-	return results
-}
-
-// Containers that Istio's injector adds. The webhook adds them after a render;
-// istioctl kube-inject may have added them before one, and then the sidecar
-// stands where the webhook would have it.
-const (
-	envoyContainer = "istio-proxy"
-	// istio-init redirects traffic to Envoy, so where Envoy is no init
-	// container itself nothing that needs the network may come after it.
-	redirectContainer = "istio-init"
-	coreDumpContainer = "enable-core-dump"
-)
-
-// nativeIndex returns where among the init containers a native sidecar goes:
-// after the pod's own, or before them; never before Envoy, and never between
-// the redirection and an Envoy that is not there yet.
-func nativeIndex(list *yaml.Node, first bool) int {
-	own := len(list.Content)
-	for own > 0 && slices.Contains([]string{redirectContainer, coreDumpContainer}, strAt(list.Content[own-1], "name")) {
-		own--
-	}
-	envoy := containerIndex(list, envoyContainer)
-	switch {
-	case !first:
-		return own
-	case envoy >= 0:
-		return envoy + 1
-	case containerIndex(list, "istio-validation") == 0:
-		return 1
-	default:
-		return 0
-	}
-}
-
-// classicIndex returns where among the containers a classic sidecar goes: at
-// the front, or behind an Envoy that holds the others back.
-func classicIndex(list *yaml.Node) int {
-	if containerIndex(list, envoyContainer) == 0 {
-		return 1
-	}
-	return 0
-}
-
-func containerIndex(list *yaml.Node, name string) int {
-	return slices.IndexFunc(items(list), func(c *yaml.Node) bool { return strAt(c, "name") == name })
-}
-
 // serviceEntryOnce builds the ServiceEntry beside the first workload.
-func (in *input) serviceEntryOnce(w *workload) *Object {
+func (in *input) serviceEntryOnce(w *workload) (*Object, Results) {
 	if in.serviceEntryDone {
-		return nil
+		return nil, nil
 	}
 	in.serviceEntryDone = true
 	return in.serviceEntry(w)

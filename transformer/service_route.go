@@ -104,12 +104,29 @@ var portFollowers = []portFollower{
 }
 
 func (in *input) followPort(w *workload) Results {
-	var results Results
+	results := in.followIntercepted(w)
 	for _, f := range portFollowers {
 		for _, o := range in.byKind[f.group+"/"+f.kind] {
 			if f.follow(in, w, o) {
 				results = append(results, result(CodePortFollowed, o, "what %s says of port %d it says of the sidecar's port %d too", o.Ref(), w.settings.ProxyPort, w.settings.ProxyInPort))
 			}
+		}
+	}
+	return results
+}
+
+// followIntercepted has Istio treat the port as it treats the application's:
+// what callers send past Envoy, without mutual TLS, would not be taken by it.
+func (in *input) followIntercepted(w *workload) Results {
+	var results Results
+	annotations, path := field(w.template, "metadata", "annotations"), w.at("metadata.annotations")
+	from, to := strconv.Itoa(w.settings.ProxyPort), strconv.Itoa(w.settings.ProxyInPort)
+	for _, key := range []string{"traffic.sidecar.istio.io/excludeInboundPorts", "traffic.sidecar.istio.io/includeInboundPorts"} {
+		ports := splitList(strAt(annotations, key))
+		if slices.Contains(ports, from) && !slices.Contains(ports, to) {
+			value := strAt(annotations, key) + "," + to
+			in.editorOf(w.Object).replace(annotations, path, key, value)
+			results = append(results, result(CodePortFollowed, w.Object, "annotation %s says of the sidecar's port %s what it says of port %s", key, to, from).at(pathKey(path, key), "", value))
 		}
 	}
 	return results

@@ -1,0 +1,380 @@
+package istio
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// mode is one way to install Istio and to render.
+type mode struct {
+	nativeEnvoy, hold bool
+	sidecar           string
+}
+
+func (m mode) String() string {
+	return fmt.Sprintf("native Envoy %t, hold application %t, sidecar %s", m.nativeEnvoy, m.hold, m.sidecar)
+}
+
+func modes() []mode {
+	var out []mode
+	for _, native := range []bool{true, false} {
+		for _, hold := range []bool{true, false} {
+			for _, sidecar := range []string{"native", "classic"} {
+				out = append(out, mode{native, hold, sidecar})
+			}
+		}
+	}
+	return out
+}
+
+func (m mode) injector(t *testing.T) *injector {
+	return newInjector(t, m.nativeEnvoy, fmt.Sprintf("values.global.proxy.holdApplicationUntilProxyStarts=%t", m.hold))
+}
+
+// rendered is one input and what a render made of it.
+type rendered struct {
+	name          string
+	input, output string
+	cfg           transformer.Config
+}
+
+// everything returns all that can be rendered, here and among the renderer's
+// own cases.
+func everything(t *testing.T, sidecar string) []rendered {
+	t.Helper()
+	var out []rendered
+	for _, dir := range []string{"testdata", "../../fn/testdata/render"} {
+		files, err := filepath.Glob(dir + "/*.txtar")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no cases found: %v", err)
+		}
+		for _, file := range files {
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := &testCase{Archive: archive}
+			cfg := transformer.DefaultConfig()
+			if text := c.section("config.yaml"); text != "" {
+				if cfg, err = fn.LoadConfig(cfg, fn.Source{Text: []byte(text)}); err != nil {
+					continue // the case is about that
+				}
+			}
+			if !cfg.IsSet("sidecar") {
+				if err := cfg.Set("sidecar", sidecar); err != nil {
+					t.Fatal(err)
+				}
+			}
+			input := c.section("input.yaml")
+			text, _ := render(t, input, cfg)
+			if text == "" || strings.Contains(input, "kind: ResourceList") || !strings.Contains(text, "name: "+contract.Container) {
+				continue
+			}
+			out = append(out, rendered{strings.TrimSuffix(filepath.Base(file), ".txtar"), input, text, cfg})
+		}
+	}
+	return out
+}
+
+// TestInjectedPodsStart passes every rendered pod through Istio's injector, in
+// every mode, and asserts that its containers can start one after the other,
+// that the injector left ours alone, and did with the application's what it
+// does without us.
+func TestInjectedPodsStart(t *testing.T) {
+	for _, m := range modes() {
+		t.Run(m.String(), func(t *testing.T) {
+			in := m.injector(t)
+			pods := 0
+			for _, r := range everything(t, m.sidecar) {
+				before := podsOf(t, in, r.input)
+				for name, p := range podsOf(t, in, r.output) {
+					if container(p.admitted, contract.Container) == nil {
+						continue
+					}
+					if container(p.admitted, "istio-proxy") == nil {
+						continue // no mesh: nothing to prove
+					}
+					pods++
+					where := r.name + " " + name
+					checkStart(t, where, m, p)
+					checkUntouched(t, where, p, before[name])
+				}
+			}
+			if pods < 30 {
+				t.Errorf("only %d pods were injected", pods)
+			}
+		})
+	}
+}
+
+// admission is a pod before and after Istio's webhook.
+type admission struct {
+	kind           string
+	sent, admitted *corev1.Pod
+}
+
+func podsOf(t *testing.T, in *injector, manifests string) map[string]admission {
+	t.Helper()
+	out := map[string]admission{}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", Labels: map[string]string{"istio-injection": "enabled"}}}
+	for _, o := range parse(t, manifests) {
+		m := template(o)
+		if m == nil {
+			continue
+		}
+		p := convert[corev1.Pod](t, m)
+		p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+		p.Name, p.Namespace = o.GetName(), "default"
+		out[o.GetKind()+"/"+o.GetName()] = admission{o.GetKind(), p, in.admit(t, ns, p)}
+	}
+	return out
+}
+
+// step is one container, in the order in which the kubelet starts them.
+type step struct {
+	*corev1.Container
+	init  bool
+	waits []handler // what must succeed before the next container starts
+}
+
+// handler is the part that a probe and a hook have in common.
+type handler struct {
+	http *corev1.HTTPGetAction
+	tcp  *corev1.TCPSocketAction
+	grpc *corev1.GRPCAction
+}
+
+// agent tells whether Istio's agent answers: it alone listens on its ports.
+func (h handler) agent() bool {
+	port := intstr.IntOrString{}
+	switch {
+	case h.http != nil:
+		port = h.http.Port
+	case h.tcp != nil:
+		port = h.tcp.Port
+	case h.grpc != nil:
+		port = intstr.FromInt32(h.grpc.Port)
+	}
+	return slices.Contains([]string{"15020", "15021"}, port.String())
+}
+
+// starts returns a pod's containers as the kubelet starts them: init containers
+// one after the other, each when the one before has ended or, with restartPolicy
+// Always, has passed its startupProbe; then the others, each when the postStart
+// hook of the one before has returned.
+func starts(p *corev1.Pod) []step {
+	var out []step
+	for i := range p.Spec.InitContainers {
+		s := step{Container: &p.Spec.InitContainers[i], init: true}
+		if native(s.Container) && s.StartupProbe != nil {
+			s.waits = append(s.waits, handler{s.StartupProbe.HTTPGet, s.StartupProbe.TCPSocket, s.StartupProbe.GRPC})
+		}
+		out = append(out, s)
+	}
+	for i := range p.Spec.Containers {
+		s := step{Container: &p.Spec.Containers[i]}
+		if l := s.Lifecycle; l != nil && l.PostStart != nil {
+			s.waits = append(s.waits, handler{http: l.PostStart.HTTPGet, tcp: l.PostStart.TCPSocket})
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func native(c *corev1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+}
+
+func checkStart(t *testing.T, where string, m mode, p admission) {
+	t.Helper()
+	order := starts(p.admitted)
+	at := map[string]int{}
+	var names []string
+	for i, s := range order {
+		at[s.Name] = i
+		names = append(names, s.Name)
+	}
+	ours, envoy := at[contract.Container], at["istio-proxy"]
+	fail := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf("%s: %s; order: %s", where, fmt.Sprintf(format, args...), strings.Join(names, ", "))
+	}
+	for i, s := range order {
+		for _, w := range s.waits {
+			if w.agent() && envoy > i {
+				fail("%s waits for Istio's agent, which starts after it", s.Name)
+			}
+		}
+		if !s.init && s.Name != contract.Container && s.Name != "istio-proxy" {
+			if i < ours {
+				fail("the application's %s starts before the sidecar", s.Name)
+			}
+			if (m.nativeEnvoy || m.hold) && i < envoy {
+				fail("the application's %s starts before Envoy", s.Name)
+			}
+		}
+	}
+	if order[envoy].init && ours < envoy {
+		fail("the sidecar starts before a native Envoy")
+	}
+	if m.hold && !order[envoy].init && !order[ours].init && ours < envoy {
+		fail("the sidecar starts before an Envoy that holds the others back")
+	}
+	if redirect, ok := at["istio-init"]; ok && redirect < ours && ours < envoy {
+		fail("the sidecar starts when traffic is redirected to an Envoy that is not there")
+	}
+	if id := order[ours].SecurityContext.RunAsUser; id != nil && *id == contract.EnvoyUID {
+		fail("the sidecar runs as Envoy's user")
+	}
+	if (p.kind == "Job" || p.kind == "CronJob") && !(order[ours].init && native(order[ours].Container)) {
+		fail("the sidecar keeps the Job from ending")
+	}
+}
+
+// checkUntouched asserts that the injector did nothing to the sidecar, and to
+// the application's probes what it does without us.
+func checkUntouched(t *testing.T, where string, p, before admission) {
+	t.Helper()
+	if diff := cmp.Diff(container(p.sent, contract.Container), container(p.admitted, contract.Container)); diff != "" {
+		t.Errorf("%s: the injector changed the sidecar (-sent +admitted):\n%s", where, diff)
+	}
+	for _, c := range p.admitted.Spec.Containers {
+		was := container(before.admitted, c.Name)
+		if c.Name == contract.Container || c.Name == "istio-proxy" || was == nil {
+			continue
+		}
+		for _, probes := range [][2]*corev1.Probe{{was.LivenessProbe, c.LivenessProbe}, {was.ReadinessProbe, c.ReadinessProbe}, {was.StartupProbe, c.StartupProbe}} {
+			if diff := cmp.Diff(probes[0], probes[1]); diff != "" {
+				t.Errorf("%s: a probe of %s (-without +with):\n%s", where, c.Name, diff)
+			}
+		}
+	}
+	const probers = "ISTIO_KUBE_APP_PROBERS"
+	if diff := cmp.Diff(envoyEnv(&pod{Pod: before.admitted}, probers), envoyEnv(&pod{Pod: p.admitted}, probers)); diff != "" {
+		t.Errorf("%s: what Istio's agent probes (-without +with):\n%s", where, diff)
+	}
+}
+
+// TestProbesOfTheApplication shows the rewrite at work: the agent asks the
+// application's own port, and the sidecar's exec probes are no concern of its.
+func TestProbesOfTheApplication(t *testing.T) {
+	const manifest = `apiVersion: v1
+kind: Pod
+metadata:
+  name: app
+  labels: {app: app}
+  annotations:
+    sidecar.speedscale.com/inject: "true"
+    sidecar.speedscale.com/proxy-type: reverse
+    sidecar.speedscale.com/proxy-port: "8080"
+spec:
+  containers:
+  - name: app
+    image: registry.example/app:1
+    ports: [{name: web, containerPort: 8080}]
+    readinessProbe: {httpGet: {port: web, path: /ready}}
+    livenessProbe: {tcpSocket: {port: 8080}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: app}
+spec:
+  selector: {app: app}
+  ports: [{name: http, port: 80, targetPort: web}]
+`
+	for _, inbound := range []string{"sidecar", "service"} {
+		t.Run(inbound, func(t *testing.T) {
+			cfg := transformer.DefaultConfig()
+			if err := cfg.Set("inbound", inbound); err != nil {
+				t.Fatal(err)
+			}
+			out, _ := render(t, manifest, cfg)
+			p := podsOf(t, newInjector(t, true), out)["Pod/app"].admitted
+			var probers map[string]any
+			if err := json.Unmarshal([]byte(envoyEnv(&pod{Pod: p}, "ISTIO_KUBE_APP_PROBERS")), &probers); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]any{
+				"/app-health/app/readyz": map[string]any{"httpGet": map[string]any{"path": "/ready", "port": 8080.0}, "timeoutSeconds": nil},
+				"/app-health/app/livez":  map[string]any{"tcpSocket": map[string]any{"port": 8080.0}, "timeoutSeconds": nil},
+			}
+			for _, v := range probers {
+				delete(v.(map[string]any), "timeoutSeconds")
+				v.(map[string]any)["timeoutSeconds"] = nil
+			}
+			if diff := cmp.Diff(want, probers, cmp.FilterPath(func(path cmp.Path) bool {
+				return strings.Contains(path.String(), "scheme")
+			}, cmp.Ignore())); diff != "" {
+				t.Errorf("what Istio's agent probes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestInjectedManifestsRenderTheSame passes every rendered manifest through
+// istioctl kube-inject, and back through the renderer: nothing changes. Taking
+// the render back leaves what kube-inject makes of the input.
+func TestInjectedManifestsRenderTheSame(t *testing.T) {
+	for _, m := range modes() {
+		t.Run(m.String(), func(t *testing.T) {
+			in := m.injector(t)
+			for _, r := range everything(t, m.sidecar) {
+				injected := in.file(t, r.output)
+				again, _ := render(t, injected, r.cfg)
+				if diff := cmp.Diff(injected, again); diff != "" {
+					t.Errorf("%s: rendering what was injected (-before +after):\n%s", r.name, diff)
+				}
+				back, _, err := fn.Uninject([]fn.Source{{Text: []byte(injected)}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, got := objects(t, in.file(t, r.input)), objects(t, string(back))
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s: what uninject leaves (-injected input +uninjected):\n%s", r.name, diff)
+				}
+			}
+		})
+	}
+}
+
+// objects reads a stream for comparison. What Istio notes of the pod's
+// containers for itself, it noted when ours was among them.
+func objects(t *testing.T, manifests string) map[string]any {
+	t.Helper()
+	out := map[string]any{}
+	for _, o := range parse(t, manifests) {
+		if m := template(o); m != nil {
+			for _, key := range []string{"initContainers", "containers"} {
+				list, _ := m["spec"].(map[string]any)[key].([]any)
+				for _, c := range list {
+					dropEnv(c.(map[string]any), "ISTIO_META_APP_CONTAINERS", "ISTIO_META_POD_PORTS")
+				}
+			}
+			o.Object["template"] = m
+			delete(o.Object, "spec")
+		}
+		out[o.GetKind()+"/"+o.GetNamespace()+"/"+o.GetName()] = o.Object
+	}
+	return out
+}
+
+func dropEnv(c map[string]any, names ...string) {
+	env, _ := c["env"].([]any)
+	c["env"] = slices.DeleteFunc(env, func(e any) bool {
+		return slices.Contains(names, fmt.Sprint(e.(map[string]any)["name"]))
+	})
+}
