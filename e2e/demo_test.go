@@ -1,0 +1,44 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestDemo runs what the README opens with, and looks for each part of the
+// story: the diff, the report, the answers, and every exchange in both
+// directions.
+func TestDemo(t *testing.T) {
+	out := string(run(t, repo, nil, needPath(t, "go"), "run", "./examples/shop/demo").ok(t))
+	for _, want := range []string{
+		"+      initContainers:",
+		"defaultEndpoint: 127.0.0.1:4143",
+		`200 OK {"item":"tea","quantity":2,"totalCents":900}`,
+		"502 Bad Gateway",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the demo does not show %q", want)
+		}
+	}
+	_, captured, _ := strings.Cut(out, "5. What was captured")
+	for direction, path := range map[string]string{"IN": "/checkout", "OUT": "/prices/"} {
+		if n := lines(captured, direction, path); n != 4 {
+			t.Errorf("%d exchanges %s with %s are shown, 4 took place:\n%s", n, direction, path, captured)
+		}
+	}
+}
+
+// lines counts the lines that hold all of some words.
+func lines(text string, words ...string) int {
+	n := 0
+next:
+	for line := range strings.Lines(text) {
+		for _, w := range words {
+			if !strings.Contains(line, w) {
+				continue next
+			}
+		}
+		n++
+	}
+	return n
+}
