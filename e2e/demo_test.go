@@ -21,6 +21,9 @@ func TestDemo(t *testing.T) {
 		}
 	}
 	_, captured, _ := strings.Cut(out, "5. What was captured")
+	if n := lines(captured, "OUT", "/prices/", " - "); n != 0 {
+		t.Errorf("%d outbound exchanges have no cause:\n%s", n, captured)
+	}
 	for direction, path := range map[string]string{"IN": "/checkout", "OUT": "/prices/"} {
 		if n := lines(captured, direction, path); n != 4 {
 			t.Errorf("%d exchanges %s with %s are shown, 4 took place:\n%s", n, direction, path, captured)

@@ -69,16 +69,16 @@ type Table struct{ w *tabwriter.Writer }
 // NewTable writes the table's head. Close writes what is left of it.
 func NewTable(w io.Writer) *Table {
 	t := &Table{tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)}
-	fmt.Fprintln(t.w, "TIME\tDIR\tPROTOCOL\tMETHOD\tHOST\tPATH\tSTATUS\tMS\tREQUEST\tANSWER\tUUID\tNOTE")
+	fmt.Fprintln(t.w, "TIME\tDIR\tPROTOCOL\tMETHOD\tHOST\tPATH\tSTATUS\tMS\tREQUEST\tANSWER\tUUID\tCAUSE\tNOTE")
 	return t
 }
 
 // Add writes an exchange's line.
 func (t *Table) Add(e *recording.Exchange) error {
 	asked, answered := sizes(e)
-	_, err := fmt.Fprintf(t.w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.8s\t%s\n",
+	_, err := fmt.Fprintf(t.w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.8s\t%s\t%s\n",
 		e.TS.Format("2006-01-02T15:04:05.000Z"), clean(e.Direction), clean(e.L7Protocol), dash(e.Command), dash(host(e)), dash(e.Location),
-		dash(e.Status), e.Duration, asked, answered, e.UUID, note(e))
+		dash(e.Status), e.Duration, asked, answered, e.UUID, cause(e), note(e))
 	return err
 }
 
@@ -102,6 +102,16 @@ func sizes(e *recording.Exchange) (asked, answered int64) {
 		return int64(len(kept))
 	}
 	return size(e.HTTP.Req.Body, recording.TagRequestBodySize), size(e.HTTP.Res.Body, recording.TagResponseBodySize)
+}
+
+// cause is the inbound exchange that an outbound one was made for, or why it
+// is not known.
+func cause(e *recording.Exchange) string {
+	parent := e.Tags.Get(recording.TagParent)
+	if e.Tags.Get(recording.TagParentBy) != "" {
+		parent = parent[:min(8, len(parent))]
+	}
+	return dash(parent)
 }
 
 // note gathers what is out of the ordinary.
