@@ -1,0 +1,235 @@
+package pod
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// spec is one container, as cmd/contain reads it.
+type spec struct {
+	Root        string
+	ReadOnly    bool
+	Mounts      []mount
+	User, Group int
+	Env, Args   []string
+}
+
+type mount struct {
+	From, To string
+	ReadOnly bool
+}
+
+// with returns the container as it is, with another command.
+func (s spec) with(args ...string) spec {
+	s.Args = args
+	return s
+}
+
+// process is a container that runs.
+type process struct {
+	*exec.Cmd
+	name string
+	out  logs
+	done chan struct{} // closed when it ended
+	err  error         // of its end
+}
+
+// logs are what a process writes.
+type logs struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// start runs a container in the namespace, until it ends or the test does.
+func (n namespace) start(t *testing.T, name string, s spec) *process {
+	t.Helper()
+	p := &process{name: name, done: make(chan struct{})}
+	p.Cmd = exec.Command("ip", "netns", "exec", string(n), filepath.Join(bin, "contain"), toJSON(t, s))
+	p.Stdout, p.Stderr = &p.out, &p.out
+	if err := p.Start(); err != nil {
+		t.Fatalf("start %s: %v", name, err)
+	}
+	go func() {
+		p.err = p.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			text := p.out.String()
+			t.Logf("%s wrote:\n%s", name, text[max(0, len(text)-4000):])
+		}
+	})
+	return p
+}
+
+// run runs a container to its end and returns what it wrote.
+func (n namespace) run(t *testing.T, name string, s spec) (string, error) {
+	t.Helper()
+	p := n.start(t, name, s)
+	select {
+	case <-p.done:
+	case <-time.After(time.Minute):
+		p.kill()
+		return p.out.String(), errors.New(name + " did not end within a minute")
+	}
+	return p.out.String(), p.err
+}
+
+// ended tells whether a process is no more.
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// kill ends a process as the kernel does.
+func (p *process) kill() {
+	if !p.ended() {
+		_ = p.Process.Kill()
+	}
+	<-p.done
+}
+
+// stop ends a process as the kubelet does, and returns how it ended.
+func (p *process) stop(t *testing.T) error {
+	t.Helper()
+	if !p.ended() {
+		if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-p.done:
+	case <-time.After(30 * time.Second): // terminationGracePeriodSeconds
+		t.Fatalf("%s did not end within the grace period", p.name)
+	}
+	return p.err
+}
+
+// volumes are a pod's: a folder for each.
+type volumes map[string]string
+
+// newVolumes makes the folders: an emptyDir is open to every user, and the CA's
+// Secret holds what `tapedeck ca` made.
+func newVolumes(t *testing.T, r *rendered, secret map[string]string) volumes {
+	t.Helper()
+	root := openDir(t)
+	v := volumes{}
+	for _, volume := range r.pod.Spec.Volumes {
+		dir := filepath.Join(root, volume.Name)
+		v[volume.Name] = dir
+		if err := os.Mkdir(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if volume.Secret == nil {
+			continue
+		}
+		for name, text := range secret {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return v
+}
+
+// spec is how a runtime starts a rendered container. The image gives its
+// root, its command and PATH.
+func (v volumes) spec(c corev1.Container, root string, entrypoint ...string) spec {
+	s := spec{Root: root, Env: append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, environment(c)...)}
+	s.Args = c.Command
+	if len(s.Args) == 0 {
+		s.Args = entrypoint
+	}
+	s.Args = append(s.Args, c.Args...)
+	for _, m := range c.VolumeMounts {
+		s.Mounts = append(s.Mounts, mount{v[m.Name], m.MountPath, m.ReadOnly})
+	}
+	if sc := c.SecurityContext; sc != nil {
+		s.User, s.Group = int(*sc.RunAsUser), int(*sc.RunAsGroup)
+		s.ReadOnly = sc.ReadOnlyRootFilesystem != nil && *sc.ReadOnlyRootFilesystem
+	}
+	return s
+}
+
+// openDir makes a folder that every user can enter.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(bin, "test-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// eventually waits for a condition, and fails the test when it doesn't come.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			t.Fatalf("waited 30 seconds for %s", what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// lines returns the lines of a text that hold all the parts.
+func lines(text string, parts ...string) (out []string) {
+next:
+	for line := range strings.Lines(text) {
+		for _, part := range parts {
+			if !strings.Contains(line, part) {
+				continue next
+			}
+		}
+		out = append(out, line)
+	}
+	return out
+}

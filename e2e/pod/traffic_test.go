@@ -1,0 +1,256 @@
+package pod
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// trace returns the header that makes a request the n-th trace.
+func trace(n int) []string {
+	return []string{"Traceparent", fmt.Sprintf("00-%032x-%016x-01", n, n)}
+}
+
+func fetch(target string) string { return "/fetch?url=" + url.QueryEscape(target) }
+
+// TestTraffic sends every kind of traffic through both proxies, in and out, and
+// finds each exchange recorded once: by direction, by peer, and the outbound
+// ones beside the inbound one that caused them.
+func TestTraffic(t *testing.T) {
+	w := newWorld(t)
+	for _, rule := range []string{"-p tcp -j REDIRECT --to-ports 15001", "-p tcp -j REDIRECT --to-ports 15006", "--uid-owner 1337 -j RETURN", "--gid-owner 1337 -j RETURN"} {
+		if !strings.Contains(w.rules, rule) {
+			t.Fatalf("Istio's rules have no %q:\n%s", rule, w.rules)
+		}
+	}
+	p := w.startPod(render(t))
+	c := w.newClient()
+	p.envoyUsed(t)
+
+	// Inbound, each protocol on the same port.
+	if got := mustGet(t, c.http1, "/hello?by=http1", trace(1)...); !strings.Contains(got, "URI="+clientIdentity+" over HTTP/1.1") {
+		t.Errorf("HTTP/1.1: the application saw %q", got)
+	}
+	if got := mustGet(t, c.http2, "/hello?by=http2", trace(2)...); !strings.Contains(got, "URI="+clientIdentity+" over HTTP/2.0") {
+		t.Errorf("HTTP/2: the application saw %q", got)
+	}
+	if _, err := healthpb.NewHealthClient(c.grpc).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+		t.Errorf("gRPC: %v", err)
+	}
+
+	// Outbound, each caused by an inbound call of its own.
+	if got := mustGet(t, c.http1, fetch("http://dependency:8081/hello?by=plain"), trace(3)...); !strings.Contains(got, "URI="+appIdentity) {
+		t.Errorf("plain HTTP did not reach the dependency through the mesh: it saw %q", got)
+	}
+	if got := mustGet(t, c.http1, fetch("https://external.test/hello?by=tls"), trace(4)...); !strings.HasPrefix(got, "external.test") {
+		t.Errorf("HTTPS: %q", got)
+	}
+	if got := mustGet(t, c.http1, "/check?target=dependency:8081", trace(5)...); got != "SERVING" {
+		t.Errorf("gRPC out: %q", got)
+	}
+	for scheme, n := range map[string]int{"socks5h": 6, "socks4a": 7} {
+		out, err := w.network.pod.run(t, scheme, p.appSpec().with("/usr/bin/curl", "-sS", "--fail", "--noproxy", "", "-H", strings.Join(trace(n), ": "),
+			"--proxy", scheme+"://127.0.0.1:4140", "http://dependency:8081/hello?by="+scheme))
+		if err != nil || !strings.Contains(out, "URI="+appIdentity) {
+			t.Errorf("%s: %v %q", scheme, err, out)
+		}
+	}
+	p.stop()
+
+	got := p.recorded()
+	inbound := map[string]recording.Exchange{}
+	for _, want := range []struct{ direction, protocol, uri, trace string }{
+		{recording.In, recording.HTTP1, "/hello?by=http1", "1"},
+		{recording.In, recording.HTTP1, "/hello?by=http2", "2"},
+		{recording.In, recording.GRPC, "/grpc.health.v1.Health/Check", ""},
+		{recording.In, recording.HTTP1, fetch("http://dependency:8081/hello?by=plain"), "3"},
+		{recording.In, recording.HTTP1, fetch("https://external.test/hello?by=tls"), "4"},
+		{recording.In, recording.HTTP1, "/check?target=dependency:8081", "5"},
+	} {
+		e := once(t, got, want.direction, want.uri)
+		if e.L7Protocol != want.protocol {
+			t.Errorf("%s: protocol %s, want %s", want.uri, e.L7Protocol, want.protocol)
+		}
+		if peer := e.Tags.Get(recording.TagPeer); peer != clientIdentity {
+			t.Errorf("%s: the peer is %q, want the client's identity", want.uri, peer)
+		}
+		inbound[want.trace] = e
+	}
+	for _, want := range []struct{ protocol, uri, address, cause string }{
+		{recording.HTTP1, "/hello?by=plain", "dependency:8081", "3"},
+		{recording.HTTPS, "/hello?by=tls", "external.test:443", "4"},
+		{recording.GRPC, "/grpc.health.v1.Health/Check", "dependency:8081", "5"},
+		{recording.HTTP1, "/hello?by=socks5h", "dependency:8081", ""},
+		{recording.HTTP1, "/hello?by=socks4a", "dependency:8081", ""},
+	} {
+		e := once(t, got, recording.Out, want.uri)
+		if e.L7Protocol != want.protocol || e.NetworkAddress != want.address {
+			t.Errorf("%s: %s to %s, want %s to %s", want.uri, e.L7Protocol, e.NetworkAddress, want.protocol, want.address)
+		}
+		parent := "unknown"
+		if want.cause != "" {
+			cause := inbound[want.cause]
+			parent = cause.UUID.String()
+		}
+		if e.Tags.Get(recording.TagParent) != parent {
+			t.Errorf("%s: caused by %q, want %q", want.uri, e.Tags.Get(recording.TagParent), parent)
+		}
+	}
+	if len(got) != 11 {
+		for _, e := range got {
+			t.Logf("%s %s %s %s %v", e.Direction, e.L7Protocol, e.NetworkAddress, uri(e), e.Tags)
+		}
+		t.Errorf("%d exchanges are recorded, want 11", len(got))
+	}
+}
+
+// envoyUsed checks that the stand-in follows the rendered Sidecar.
+func (p *pod) envoyUsed(t *testing.T) {
+	t.Helper()
+	if got := p.inbound()[8080]; got != fmt.Sprintf("127.0.0.1:%d", contract.InPort) {
+		t.Fatalf("the rendered Sidecar leads 8080 to %q", got)
+	}
+}
+
+func uri(e recording.Exchange) string {
+	if e.HTTP == nil {
+		return ""
+	}
+	return e.HTTP.Req.URI
+}
+
+// once returns the one exchange of a direction and URI.
+func once(t *testing.T, all []recording.Exchange, direction, target string) (found recording.Exchange) {
+	t.Helper()
+	n := 0
+	for _, e := range all {
+		if e.Direction == direction && uri(e) == target {
+			found = e
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%s %s is recorded %d times, want once", direction, target, n)
+	}
+	return found
+}
+
+// TestTLSUntouched shows that without tls-out the application itself verifies
+// the site, and the record is of a connection whose content is unknown.
+func TestTLSUntouched(t *testing.T) {
+	w := newWorld(t)
+	p := w.startPod(render(t, `tls-out: "true"`, `tls-out: "false"`))
+	c := w.newClient()
+	if _, body, _ := get(t.Context(), c.http1, fetch("https://external.test/hello")); !strings.Contains(body, "certificate signed by unknown authority") {
+		t.Errorf("the application trusts a CA that it was not given: %q", body)
+	}
+	s := p.appSpec().with("/usr/bin/curl", "-sS", "--fail", "--cacert", w.site.file, "https://external.test/hello")
+	if out, err := w.network.pod.run(t, "curl", s); err != nil || !strings.HasPrefix(out, "external.test") {
+		t.Errorf("curl: %v %q", err, out)
+	}
+	p.stop()
+	found := 0
+	for _, e := range p.recorded() {
+		if e.Direction != recording.Out {
+			continue
+		}
+		if found++; e.L7Protocol != recording.TCP || e.NetworkAddress != "external.test:443" || e.HTTP != nil {
+			t.Errorf("recorded %s to %s, want bytes to external.test:443", e.L7Protocol, e.NetworkAddress)
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d outbound connections are recorded, want 2", found)
+	}
+}
+
+// TestWithoutSidecarObject shows that it is the Istio Sidecar that brings
+// inbound traffic to us: without it the same call goes past us.
+func TestWithoutSidecarObject(t *testing.T) {
+	w := newWorld(t)
+	p := w.startPod(render(t).without("Sidecar"))
+	if got := mustGet(t, w.newClient().http1, "/hello"); !strings.Contains(got, "URI="+clientIdentity) {
+		t.Errorf("the application saw %q", got)
+	}
+	if got := decisions(p.envoy, "inbound", "app"); len(got) != 1 || got[0].To != podIP+":8080" {
+		t.Errorf("Envoy decided %+v, want one call to the pod's own port", got)
+	}
+	p.stop()
+	if got := p.recorded(); len(got) != 0 {
+		t.Errorf("%d exchanges are recorded, want none: nothing came to the sidecar", len(got))
+	}
+}
+
+// TestEnvoysUser shows why the sidecar never runs as 1337: its calls would
+// leave the pod past Envoy, without mTLS. As it is rendered they don't.
+func TestEnvoysUser(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		name        string
+		user, group int
+		through     bool
+	}{
+		{"as rendered", contract.UID, contract.GID, true},
+		{"with Envoy's user", contract.EnvoyUID, contract.GID, false},
+		{"with Envoy's group", contract.UID, contract.EnvoyUID, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := &world{network: w.network, t: t, dir: w.dir, mesh: w.mesh, site: w.site, secret: w.secret}
+			p := w.newPod(render(t))
+			s := p.sidecarSpec()
+			if c.through && (s.User != c.user || s.Group != c.group) {
+				t.Errorf("the sidecar is rendered to run as %d:%d", s.User, s.Group)
+			}
+			s.User, s.Group = c.user, c.group
+			p.sidecar = w.network.pod.start(t, contract.Container, s)
+			p.started(s)
+			p.startApp()
+			got := mustGet(t, w.newClient().http1, fetch("http://dependency:8081/hello"))
+			if strings.Contains(got, "URI="+appIdentity) != c.through {
+				t.Errorf("the dependency saw %q", got)
+			}
+			if n := len(decisions(p.envoy, "outbound", "dependency")); (n == 1) != c.through {
+				t.Errorf("the pod's Envoy saw %d calls", n)
+			}
+			p.stop()
+			once(t, p.recorded(), recording.Out, "/hello")
+		})
+	}
+}
+
+// TestRegistryOnly reaches a host outside because the rendered ServiceEntry
+// names it, and only because of that.
+func TestRegistryOnly(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		name     string
+		rendered *rendered
+		open     map[string]bool
+	}{
+		{"as rendered", render(t), map[string]bool{"external.test": true, "closed.test": false}},
+		{"without the ServiceEntry", render(t).without("ServiceEntry"), map[string]bool{"external.test": false, "closed.test": false}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := &world{network: w.network, t: t, dir: w.dir, mesh: w.mesh, site: w.site, secret: w.secret}
+			p := w.startPod(c.rendered)
+			client := w.newClient()
+			for host, open := range c.open {
+				status, body, err := get(t.Context(), client.http1, fetch("https://"+host+"/hello"))
+				if err != nil || (status == http.StatusOK) != open {
+					t.Errorf("%s: %d %q %v", host, status, body, err)
+				}
+				d := decisions(p.envoy, "outbound", host)
+				if len(d) == 0 || (d[0].To != "BlackHoleCluster") != open {
+					t.Errorf("Envoy decided %+v about %s", d, host)
+				}
+			}
+			p.stop()
+		})
+	}
+}
