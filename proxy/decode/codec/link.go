@@ -40,7 +40,7 @@ var carriers = [...]struct {
 
 // link is what one exchange knows of others.
 type link struct {
-	keys   [len(carriers)]uint64 // inbound: what it can be found by; 0: nothing
+	keys   [len(carriers)]uint64 // what it can be found by, or finds its cause by; 0: nothing
 	opened bool
 	id     recording.UUID // of the exchange, or of its first part
 	parent recording.UUID
@@ -78,7 +78,7 @@ func (l *links) open(x *Exchange) {
 	headers := x.http.Req.Headers
 	in := x.env.Flow.Direction == tap.In
 	x.link.opened, x.link.id = true, x.UUID
-	x.link.why = "unknown"
+	x.link.why = unknownCause
 	if in {
 		x.link.peer, x.link.peerBy = x.env.peerOf(headers)
 	}
@@ -97,20 +97,44 @@ func (l *links) open(x *Exchange) {
 			continue
 		}
 		key := l.key(i, id)
+		x.link.keys[i] = key
 		if in {
-			x.link.keys[i] = key
 			l.put(key, x.UUID)
-			continue
-		}
-		c, ok := l.byKey[key]
-		switch {
-		case ok && !c.many:
-			x.link.parent, x.link.by = c.id, carriers[i].name
-			return
-		case ok:
-			x.link.why = "ambiguous"
 		}
 	}
+	if !in {
+		l.find(&x.link)
+	}
+}
+
+// find looks for the cause of an outbound exchange.
+func (l *links) find(k *link) {
+	for i, key := range k.keys {
+		c, ok := l.byKey[key]
+		switch {
+		case key == 0 || !ok:
+		case c.many:
+			k.why = "ambiguous"
+		default:
+			k.parent, k.by = c.id, carriers[i].name
+			return
+		}
+	}
+}
+
+// unknownCause is said of an outbound exchange that names no inbound one.
+const unknownCause = "unknown"
+
+// findLate looks again when an outbound exchange ends: connections are decoded
+// side by side, so an outbound request may be read before the inbound one that
+// came earlier and caused it.
+func (l *links) findLate(k *link) {
+	if !k.opened || k.by != "" || k.why != unknownCause {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.find(k)
 }
 
 func (l *links) put(key uint64, id recording.UUID) {
@@ -145,6 +169,9 @@ func (l *links) close(x *Exchange) {
 
 // tags says what is known of the exchange's relations.
 func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
+	if env.Flow.Direction == tap.Out {
+		env.links.findLate(k)
+	}
 	switch {
 	case !k.opened:
 	case env.Flow.Direction == tap.In:
