@@ -38,7 +38,7 @@ func (r *Recorder) Stats() Stats { return r.queue.Stats() }
 func Open(place string, o Options) (*Recorder, error) {
 	u, err := url.Parse(place)
 	if err != nil {
-		return nil, fmt.Errorf("open recording %q: %w", place, err)
+		return nil, fmt.Errorf("open recording %q: want file:///directory or the path of a directory: %w", place, err)
 	}
 	dir := place
 	switch {

@@ -32,17 +32,27 @@ type Capture struct {
 // Of cfg.Memory the tap takes a quarter, the queue an eighth, and bodies that
 // are being put together the rest.
 func Open(cfg proxy.Config, version string) (*Capture, error) {
-	id := cfg.Identity
-	r, err := recording.Open(cfg.Sink, recording.Options{
-		SegmentOptions: recording.SegmentOptions{Namespace: id.Namespace, Workload: id.App, Pod: id.Pod},
-		QueueBytes:     max(1, int(cfg.Memory/8)),
-	})
+	r, err := recording.Open(cfg.Sink, options(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", contract.EnvSink, err)
 	}
+	return into(r, cfg, version), nil
+}
+
+func options(cfg proxy.Config) recording.Options {
+	id := cfg.Identity
+	return recording.Options{
+		SegmentOptions: recording.SegmentOptions{Namespace: id.Namespace, Workload: id.App, Pod: id.Pod},
+		QueueBytes:     max(1, int(cfg.Memory/8)),
+	}
+}
+
+// into captures into a recorder, whatever is behind it.
+func into(r *recording.Recorder, cfg proxy.Config, version string) *Capture {
+	id := cfg.Identity
 	origin := codec.Origin{Cluster: id.Cluster, Namespace: id.Namespace, Service: id.App, Tags: tags(cfg, version)}
 	limits := codec.Limits{Memory: max(1, cfg.Memory/8*5)}
-	return &Capture{decoders: decode.New(decode.Config{Origin: origin, Limits: limits}, r), recorder: r}, nil
+	return &Capture{decoders: decode.New(decode.Config{Origin: origin, Limits: limits}, r), recorder: r}
 }
 
 // tags are what the sidecar ecosystem puts on every record.
@@ -112,6 +122,7 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	send(descIncomplete, counter, float64(d.Incomplete))
 	send(descTruncated, counter, float64(d.Truncated))
 	send(descDropped, counter, float64(d.Ignored), "too_many_at_once")
+	send(descDropped, counter, float64(d.Abandoned), tap.ReasonPanic)
 	send(descLinked, counter, float64(d.Linked), "true")
 	send(descLinked, counter, float64(d.Unlinked), "false")
 	send(descHeld, gauge, float64(d.Held))

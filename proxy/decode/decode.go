@@ -9,7 +9,8 @@
 // chunks, a flow never fails, never waits, and holds no more than the limits
 // allow. What a decoder can't parse is counted and recorded as opaque, without
 // its content if it was a protocol with headers, for those may hold secrets
-// that only a parsed record is redacted of.
+// that only a parsed record is redacted of. A decoder that panics is counted,
+// and the panic left to the tap.
 //
 // The package imports tap, recording, and its own decoders.
 package decode
@@ -71,6 +72,8 @@ type Stats struct {
 	// Exchanges were handed to the sink; of them Truncated lack a part of a
 	// body and Incomplete lack a part of the exchange.
 	Exchanges, Truncated, Incomplete uint64
+	// Abandoned exchanges were in the hands of a decoder that panicked.
+	Abandoned uint64
 	// Ignored exchanges were more at once than Limits.Streams.
 	Ignored uint64
 	// Linked outbound exchanges name the inbound one that caused them,
@@ -103,6 +106,7 @@ func (d *Decoders) Stats() Stats {
 		Exchanges:  c.Exchanges.Load(),
 		Truncated:  c.Truncated.Load(),
 		Incomplete: c.Incomplete.Load(),
+		Abandoned:  c.Abandoned.Load(),
 		Ignored:    c.Ignored.Load(),
 		Linked:     c.Linked.Load(),
 		Unlinked:   c.Unlinked.Load(),

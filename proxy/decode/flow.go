@@ -31,7 +31,6 @@ type flow struct {
 	first    []byte  // of it, what the client sent
 	size     int     // of it all
 	now      time.Time
-	dead     bool // a decoder panicked: nothing is called any more
 }
 
 type chunk struct {
@@ -50,7 +49,7 @@ func newFlow(d *Decoders, f *tap.Flow) *flow {
 func (f *flow) Data(side tap.Side, at time.Time, p []byte) {
 	f.env.Sent[side] += int64(len(p))
 	f.now = at
-	if f.dead || len(p) == 0 {
+	if len(p) == 0 {
 		return
 	}
 	defer f.guard()
@@ -91,9 +90,6 @@ func (f *flow) data(side tap.Side, at time.Time, p []byte) {
 // Gap implements [tap.Reader].
 func (f *flow) Gap(side tap.Side, n int64, _ string) {
 	f.env.Sent[side] += n
-	if f.dead {
-		return
-	}
 	defer f.guard()
 	if f.decoder == nil {
 		f.silence(cmp.Or(f.now, f.env.Flow.Started))
@@ -103,9 +99,6 @@ func (f *flow) Gap(side tap.Side, n int64, _ string) {
 
 // Close implements [tap.Reader].
 func (f *flow) Close(at time.Time) {
-	if f.dead {
-		return
-	}
 	defer f.guard()
 	if f.decoder == nil {
 		if len(f.held) == 0 {
@@ -196,11 +189,13 @@ func (f *flow) check(err error, reason string) {
 	f.decoder = opaque.Silent(f.env, f.now)
 }
 
-// guard ends a flow whose decoder panicked.
+// guard ends a flow whose decoder panicked. The panic goes on to the tap, which
+// says so, calls nothing of the flow any more, and counts what it brings still.
 func (f *flow) guard() {
 	if r := recover(); r != nil {
-		f.dead, f.decoder, f.held = true, nil, nil
+		f.decoder, f.held = nil, nil
 		f.env.Abandon()
-		f.fail(f.protocol.Name, panicked)
+		f.fail(cmp.Or(f.protocol, f.last()).Name, panicked)
+		panic(r)
 	}
 }

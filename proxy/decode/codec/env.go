@@ -43,6 +43,8 @@ type Counters struct {
 	Truncated atomic.Uint64
 	// Incomplete exchanges miss a part: the connection broke, or bytes were lost.
 	Incomplete atomic.Uint64
+	// Abandoned exchanges were in the hands of a decoder that panicked.
+	Abandoned atomic.Uint64
 	// Ignored exchanges were beyond Limits.Streams, and not recorded.
 	Ignored atomic.Uint64
 	// Linked and Unlinked outbound exchanges: was the causing inbound one found?
@@ -70,6 +72,7 @@ type Env struct {
 	Failed string
 
 	held     int // bytes, of Limits.Memory
+	open     int // exchanges that have begun and not ended
 	id       string
 	client   string
 	server   string
@@ -115,8 +118,13 @@ func (env *Env) Release(n int) {
 	env.Shared.held.Add(int64(-n))
 }
 
-// Abandon gives back what the flow holds when its decoder can't be asked to.
-func (env *Env) Abandon() { env.Release(env.held) }
+// Abandon gives back what the flow holds when its decoder can't be asked to,
+// and counts the exchanges that are lost with it.
+func (env *Env) Abandon() {
+	env.Release(env.held)
+	env.Counters.Abandoned.Add(uint64(env.open))
+	env.open = 0
+}
 
 // Begin starts an exchange: at is when its first byte was seen.
 func (env *Env) Begin(at time.Time) *Exchange {
@@ -124,6 +132,7 @@ func (env *Env) Begin(at time.Time) *Exchange {
 	if x == nil {
 		x = new(Exchange)
 	}
+	env.open++
 	x.env = env
 	x.Start = at
 	x.L7Protocol = recording.HTTP1

@@ -86,6 +86,7 @@ func (x *Exchange) End(at time.Time) {
 // the next one.
 func (x *Exchange) Release() {
 	env := x.env
+	env.open--
 	env.links.close(x)
 	x.Request.reset(env)
 	x.Response.reset(env)

@@ -1,0 +1,261 @@
+package capture
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/decode"
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// noise is text that compresses badly, another for every seed.
+func noise(seed, size int) string {
+	p := make([]byte, size/2)
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1}).Read(p)
+	return hex.EncodeToString(p)
+}
+
+const requests = 400
+
+// What goes through the proxy is found in the directory, with the pod's name on
+// it.
+func TestRequestsAreRecorded(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "recordings")
+	cfg := config(t)
+	cfg.Sink = "file://" + dir
+	cfg.Identity.App, cfg.Identity.Pod, cfg.Identity.Namespace = "cart", "cart-0", "shop"
+	c, err := Open(cfg, "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, cfg, c)
+	s.send(t, requests, 100, true)
+	s.stop()
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for e, err := range recording.All(os.DirFS(dir), ".") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[e.Location] = true
+		if e.Service != "cart" || e.Namespace != "shop" || e.Direction != recording.In || e.Tags.Get("k8sAppPodName") != "cart-0" ||
+			e.Tags.Get("proxyVersion") != "v1" || !bytes.Equal(e.HTTP.Req.Body, e.HTTP.Res.Body) || len(e.HTTP.Req.Body) != 100 {
+			t.Fatalf("%+v", e)
+		}
+	}
+	if l := s.ledger(t); len(seen) != requests || l.stored != requests || l.handed != requests || len(l.dropped) > 0 {
+		t.Errorf("%d found, %+v", len(seen), l)
+	}
+}
+
+func TestAWrongSinkIsNamed(t *testing.T) {
+	cfg := config(t)
+	for _, sink := range []string{"s3://bucket", "recordings\x00://", "file://elsewhere/dir"} {
+		cfg.Sink = sink
+		if c, err := Open(cfg, ""); err == nil {
+			c.Close(t.Context())
+			t.Errorf("%q was opened", sink)
+		} else if !strings.HasPrefix(err.Error(), "TAPEDECK_SINK: open recording ") || !strings.Contains(err.Error(), "want file:///directory") {
+			t.Errorf("%q: %v", sink, err)
+		}
+	}
+}
+
+// full is a disk that takes some bytes, and no more.
+type full struct {
+	recording.Store
+	room *int
+}
+
+func (f full) Create(key string) (recording.Segment, error) {
+	if *f.room <= 0 {
+		return nil, syscall.ENOSPC
+	}
+	s, err := f.Store.Create(key)
+	return filling{s, f.room}, err
+}
+
+type filling struct {
+	recording.Segment
+	room *int
+}
+
+func (f filling) Write(p []byte) (int, error) {
+	if len(p) < 8 { // the end of a frame goes where the cut-off bytes were
+		return f.Segment.Write(p)
+	}
+	n, err := f.Segment.Write(p[:min(len(p), *f.room)])
+	if *f.room -= n; n < len(p) && err == nil {
+		err = syscall.ENOSPC
+	}
+	return n, err
+}
+
+// Whatever becomes of the place that recordings go to, requests are answered,
+// and those that are not recorded are counted, each one.
+func TestABrokenSinkIsNotInTheWay(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T, dir string) recording.Store{
+		"full from the beginning": func(_ *testing.T, dir string) recording.Store { return full{recording.Dir(dir), new(int)} },
+		"full on the way": func(_ *testing.T, dir string) recording.Store {
+			room := 100 << 10
+			return full{recording.Dir(dir), &room}
+		},
+		"a file system that is full": func(t *testing.T, dir string) recording.Store {
+			if err := syscall.Mount("none", dir, "tmpfs", 0, "size=128k"); err != nil {
+				t.Skipf("a disk to fill up is mounted, which needs root: %v", err)
+			}
+			t.Cleanup(func() { syscall.Unmount(dir, 0) })
+			return recording.Dir(dir)
+		},
+		"a directory that can't be made": func(*testing.T, string) recording.Store { return recording.Dir("/dev/null/recordings") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := run(t, config(t), open(t, dir))
+			s.send(t, requests, 2<<10, true)
+			s.stop()
+			s.capture.Close(t.Context()) // its error is the sink's
+			l := s.ledger(t)
+			if l.dropped["store_failed"] == 0 || len(l.dropped) != 1 || l.sum() != requests || l.pending != 0 {
+				t.Errorf("%d requests: %+v", requests, l)
+			}
+			if found := recorded(t, dir); float64(found) != l.stored {
+				t.Errorf("%d are found, %v are said to be stored", found, l.stored)
+			}
+		})
+	}
+}
+
+// A directory that vanishes takes with it what was in it; it is made again, and
+// recording goes on.
+func TestARemovedSinkIsNotInTheWay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "recordings")
+	s := run(t, config(t), recording.Dir(dir))
+	s.send(t, requests, 100, true)
+	eventually(t, "all is stored", func() bool { return s.ledger(t).stored == requests })
+	if err := s.capture.recorder.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	sent := requests
+	eventually(t, "the loss is noticed, and the directory made again", func() bool {
+		s.send(t, 4, 100, true)
+		sent += 4
+		l := s.ledger(t)
+		return l.dropped["store_failed"] >= requests && l.stored > 0
+	})
+	s.stop()
+	if err := s.capture.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	l := s.ledger(t)
+	if l.sum() != float64(sent) || len(l.dropped) != 1 {
+		t.Errorf("%d requests: %+v", sent, l)
+	}
+	if found := recorded(t, dir); float64(found) != l.stored {
+		t.Errorf("%d are found, %v are said to be stored", found, l.stored)
+	}
+}
+
+// stuck is a store that never returns, as a network file system that is gone.
+type stuck struct{ free chan struct{} }
+
+func (s stuck) Create(string) (recording.Segment, error) {
+	<-s.free
+	return nil, errors.New("gone")
+}
+
+func TestAStuckSinkIsNotInTheWay(t *testing.T) {
+	cfg := config(t)
+	cfg.Memory = 32 << 20 // of which the queue has an eighth
+	store := stuck{make(chan struct{})}
+	s := run(t, cfg, store)
+	s.send(t, requests, 8<<10, true)
+	s.stop()
+	l := s.ledger(t)
+	if l.sum() != requests || l.stored != 0 || l.pending == 0 || l.dropped["queue_full"] == 0 || len(l.dropped) != 1 {
+		t.Errorf("%d requests: %+v", requests, l)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := s.capture.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("close: %v", err)
+	}
+	close(store.free)
+	eventually(t, "what waited is dropped", func() bool { return s.ledger(t).dropped["store_failed"] == l.pending })
+}
+
+// bug makes decoders panic, from inside, over every third exchange.
+type bug struct{ recording.Sink }
+
+func (b bug) Write(e *recording.Exchange) error {
+	if len(e.Location)%3 == 0 { // /10 to /99
+		panic("a decoder's bug")
+	}
+	return b.Sink.Write(e)
+}
+
+func TestACrashedDecoderIsNotInTheWay(t *testing.T) {
+	cfg := config(t)
+	dir := t.TempDir()
+	r, err := recording.OpenStore(recording.Dir(dir), options(cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := into(r, cfg, "test")
+	c.decoders = decode.New(decode.Config{Limits: codec.Limits{}}, bug{r})
+	s := serve(t, cfg, c)
+	s.send(t, requests, 100, false) // so that a crash costs one request
+	s.stop()
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	l := s.ledger(t)
+	if l.sum() != requests || l.dropped[tap.ReasonPanic] != 90 || len(l.dropped) != 1 || recorded(t, dir) != requests-90 {
+		t.Errorf("%d requests: %+v", requests, l)
+	}
+	if n := strings.Count(s.logs.String(), "a decoder crashed; its connection goes on, unrecorded"); n != 90 {
+		t.Errorf("%d crashes are logged", n)
+	}
+	if tapped := s.Tap(); tapped.Delivered+tapped.Dropped[tap.ReasonPanic].Bytes != tapped.Written {
+		t.Errorf("%+v", tapped)
+	}
+}
+
+// Without memory to hold them, bytes are dropped before anybody knows how many
+// exchanges they are: it is the bytes that are counted, each one.
+func TestExhaustedMemoryIsNotInTheWay(t *testing.T) {
+	for _, memory := range []int64{0, 64 << 10, 1 << 20} {
+		cfg := config(t)
+		cfg.Memory = memory
+		s := run(t, cfg, recording.Dir(t.TempDir()))
+		s.send(t, 40, 256<<10, true)
+		s.stop()
+		if err := s.capture.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		tapped := s.Tap()
+		lost := tapped.Dropped[tap.ReasonFull].Bytes
+		if tapped.Delivered+lost != tapped.Written || tapped.Written < 2*40*256<<10 || lost == 0 && memory < 1<<20 || memory == 0 && tapped.Delivered > 0 {
+			t.Errorf("memory %d: %+v", memory, tapped)
+		}
+		if l := s.ledger(t); l.sum() != l.handed || l.pending != 0 {
+			t.Errorf("memory %d: %+v", memory, l)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package capture
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/tapedeck/tapedeck/proxy"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// sidecar is the proxy with its capture, as `tapedeck proxy` runs them.
+type sidecar struct {
+	*proxy.Proxy
+	capture *Capture
+	metrics *prometheus.Registry
+	logs    *logs
+	stop    func() // the proxy, not the recording
+}
+
+// logs is a log that can be read while it is written.
+type logs struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// config is a reverse half in front of an application that repeats what it is
+// sent, on free ports.
+func config(t testing.TB) proxy.Config {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Write(body)
+	}))
+	t.Cleanup(app.Close)
+	cfg := proxy.Config{
+		Type: "reverse", Protocols: "tcp", Reverse: true, InProtocol: proxy.TCP,
+		Memory: 64 << 20, Drain: 10 * time.Second, TrustDir: t.TempDir(),
+		App: proxy.App{Host: "127.0.0.1"},
+	}
+	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
+	return cfg
+}
+
+// run starts a sidecar that keeps what it captures in store.
+func run(t testing.TB, cfg proxy.Config, store recording.Store) *sidecar {
+	t.Helper()
+	r, err := recording.OpenStore(store, options(cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, cfg, into(r, cfg, "test"))
+}
+
+func serve(t testing.TB, cfg proxy.Config, c *Capture) *sidecar {
+	t.Helper()
+	s := &sidecar{capture: c, metrics: prometheus.NewRegistry(), logs: &logs{}}
+	s.metrics.MustRegister(c)
+	var err error
+	s.Proxy, err = proxy.Listen(t.Context(), cfg, slog.New(slog.NewTextHandler(s.logs, nil)), c.Open, s.metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.Serve(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	s.stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(s.stop)
+	return s
+}
+
+// send makes n requests, four at a time, each with a body of its own of size
+// bytes. Every one must be answered, and none may wait for long.
+func (s *sidecar) send(t testing.TB, n, size int, keepAlive bool) {
+	t.Helper()
+	tr := &http.Transport{DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 4}
+	defer tr.CloseIdleConnections()
+	client := &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for i := worker; i < n; i += 4 {
+				body := noise(i, size)
+				resp, err := client.Post(fmt.Sprintf("http://%s/%d", s.InAddr(), i), "text/plain", strings.NewReader(body))
+				if err != nil {
+					t.Errorf("request %d: %v", i, err)
+					return
+				}
+				answer, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || string(answer) != body {
+					t.Errorf("request %d: %d bytes of %d, %v", i, len(answer), size, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// ledger is what the metrics say of exchanges.
+type ledger struct {
+	handed, stored, pending float64
+	dropped                 map[string]float64 // by reason, those that are not 0
+}
+
+func (s *sidecar) ledger(t testing.TB) ledger {
+	t.Helper()
+	families, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := ledger{dropped: map[string]float64{}}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			switch f.GetName() {
+			case "tapedeck_exchanges_total":
+				l.handed = m.GetCounter().GetValue()
+			case "tapedeck_exchanges_stored_total":
+				l.stored = m.GetCounter().GetValue()
+			case "tapedeck_exchanges_pending":
+				l.pending = m.GetGauge().GetValue()
+			case "tapedeck_exchanges_dropped_total":
+				if v := m.GetCounter().GetValue(); v > 0 {
+					l.dropped[m.GetLabel()[0].GetValue()] = v
+				}
+			}
+		}
+	}
+	return l
+}
+
+func (l ledger) sum() float64 {
+	sum := l.stored + l.pending
+	for _, n := range l.dropped {
+		sum += n
+	}
+	return sum
+}
+
+// recorded counts the exchanges that a reader finds in a directory.
+func recorded(t testing.TB, dir string) (n int) {
+	t.Helper()
+	for _, err := range recording.All(os.DirFS(dir), ".") {
+		if err != nil {
+			t.Errorf("read back: %v", err)
+			continue
+		}
+		n++
+	}
+	return n
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package capture
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// killDir, when set, makes the test binary the sidecar that is to be killed.
+const killDir = "TAPEDECK_TEST_KILL_DIR"
+
+// A sidecar is killed under load, by a signal that it can't see. What it had
+// flushed before is found; what is lost is the tail of the open segment.
+func TestAKilledSidecarLosesTheTailAlone(t *testing.T) {
+	if dir := os.Getenv(killDir); dir != "" {
+		serveForEver(t, dir)
+	}
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), killDir+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	lines.Scan()
+	addr := lines.Text()
+
+	tr := &http.Transport{MaxIdleConnsPerHost: 4}
+	defer tr.CloseIdleConnections()
+	var load sync.WaitGroup
+	for range 4 {
+		load.Go(func() {
+			for i := 0; ; i++ {
+				resp, err := (&http.Client{Transport: tr}).Get(fmt.Sprintf("http://%s/%d", addr, i))
+				if err != nil {
+					return // it is dead
+				}
+				resp.Body.Close()
+			}
+		})
+	}
+	flushed := 0
+	for flushed < 500 && lines.Scan() {
+		fmt.Sscan(lines.Text(), &flushed)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	load.Wait()
+
+	found, torn := 0, 0
+	for e, err := range recording.All(os.DirFS(dir), ".") {
+		switch {
+		case err == nil && e.Status == "200":
+			found++
+		case err != nil && strings.Contains(err.Error(), recording.ErrTorn.Error()):
+			torn++
+		default:
+			t.Errorf("%+v, %v", e, err)
+		}
+	}
+	if found < flushed || flushed < 500 || torn > 1 {
+		t.Errorf("%d are found, %d had been flushed, %d segments are torn", found, flushed, torn)
+	}
+}
+
+// serveForEver is a sidecar that says where it listens, and then how many
+// exchanges it has flushed.
+func serveForEver(t *testing.T, dir string) {
+	cfg := config(t)
+	r, err := recording.Open(dir, recording.Options{SegmentOptions: recording.SegmentOptions{MaxBytes: 64 << 10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := into(r, cfg, "test")
+	p, err := proxy.Listen(t.Context(), cfg, slog.New(slog.DiscardHandler), c.Open, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go p.Serve(context.Background())
+	fmt.Println(p.InAddr().(*net.TCPAddr))
+	for {
+		before := r.Stats().Stored
+		if r.Flush(context.Background()) == nil && before > 0 {
+			fmt.Println(before)
+		}
+		time.Sleep(time.Millisecond) // the processor is the load's, too
+	}
+}
