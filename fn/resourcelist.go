@@ -3,6 +3,7 @@ package fn
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -20,6 +21,12 @@ func resourceList(docs []*document) *document {
 	}
 	return nil
 }
+
+// IsResourceList tells whether Render's output is that of a KRM function, which
+// carries its results with it.
+func IsResourceList(out []byte) bool { return resourceListKind.Match(out) }
+
+var resourceListKind = regexp.MustCompile(`(?m)^"?kind"?: *"?ResourceList"?\r?$`)
 
 // setResults writes the results into a ResourceList.
 func setResults(list *document, results transformer.Results) {

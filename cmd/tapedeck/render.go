@@ -122,6 +122,9 @@ func (f *renderFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if fn.IsResourceList(out) {
+		f.quiet = true // the results are in the output, and the caller shows them
+	}
 	if f.diff && out != nil {
 		out = []byte(colourDiff(diff(sources, out), f.coloured(cmd.OutOrStdout())))
 	}
@@ -205,6 +208,9 @@ func (f *renderFlags) reportTo(stderr io.Writer, results transformer.Results) er
 				shown = append(shown, r)
 			}
 		}
+	}
+	if f.quiet && len(shown) == 0 {
+		return nil
 	}
 	return fn.WriteText(stderr, shown)
 }
