@@ -80,7 +80,7 @@ func (n namespace) start(t *testing.T, name string, s spec) *process {
 		p.kill()
 		if t.Failed() {
 			text := p.out.String()
-			t.Logf("%s wrote:\n%s", name, text[max(0, len(text)-4000):])
+			t.Logf("%s wrote:\n%s", name, text[max(0, len(text)-1500):])
 		}
 	})
 	return p

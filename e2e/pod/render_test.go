@@ -39,6 +39,9 @@ type object struct {
 			} `json:"port"`
 			DefaultEndpoint string `json:"defaultEndpoint"`
 		} `json:"ingress"`
+		Egress []struct {
+			Hosts []string `json:"hosts"`
+		} `json:"egress"`
 		Hosts []string `json:"hosts"`
 		Ports []struct {
 			Number int `json:"number"`
@@ -62,7 +65,7 @@ func render(t *testing.T, edits ...string) *rendered {
 		var o object
 		decode(t, doc, &o)
 		switch o.Kind {
-		case "Deployment":
+		case "Deployment", "Job":
 			var d struct {
 				Spec struct {
 					Template corev1.PodTemplateSpec `json:"template"`
@@ -108,19 +111,38 @@ func (r *rendered) container(t *testing.T, name string) corev1.Container {
 	return all[i]
 }
 
-// inbound is the pod's inbound listeners, as Istio makes them of the Sidecar
-// that selects the pod: each of its ports leads to its default endpoint.
-func (r *rendered) inbound() map[int]string {
-	out := map[int]string{}
+// sidecar is the Sidecar that selects the pod; without one, Istio's default.
+func (r *rendered) sidecar() object {
 	for _, o := range r.objects {
-		if o.Kind != "Sidecar" || !subset(o.Spec.WorkloadSelector.Labels, r.pod.Labels) {
-			continue
-		}
-		for _, in := range o.Spec.Ingress {
-			out[in.Port.Number] = in.DefaultEndpoint
+		if o.Kind == "Sidecar" && subset(o.Spec.WorkloadSelector.Labels, r.pod.Labels) {
+			return o
 		}
 	}
+	return object{}
+}
+
+// inbound is the pod's inbound listeners, as Istio makes them of the Sidecar:
+// each of its ports leads to its default endpoint.
+func (r *rendered) inbound() map[int]string {
+	out := map[int]string{}
+	for _, in := range r.sidecar().Spec.Ingress {
+		out[in.Port.Number] = in.DefaultEndpoint
+	}
 	return out
+}
+
+// imports tells whether the Sidecar's egress lets a namespace's hosts in.
+func (r *rendered) imports(namespace string) bool {
+	egress := r.sidecar().Spec.Egress
+	for _, e := range egress {
+		for _, host := range e.Hosts {
+			from, _, _ := strings.Cut(host, "/")
+			if from == "*" || from == namespace || from == "." && namespace == "shop" {
+				return true
+			}
+		}
+	}
+	return len(egress) == 0
 }
 
 func subset(selector, labels map[string]string) bool {
@@ -141,7 +163,7 @@ type route struct {
 }
 
 // routes is the registry: the Services, which are in the mesh, and the hosts
-// of the ServiceEntries.
+// of the ServiceEntries that the Sidecar's egress imports.
 func (r *rendered) routes() (out []route) {
 	pods := map[string]string{"app": podIP, "dependency": dependencyIP}
 	for _, s := range r.services {
@@ -152,7 +174,7 @@ func (r *rendered) routes() (out []route) {
 		}
 	}
 	for _, o := range r.objects {
-		if o.Kind != "ServiceEntry" {
+		if o.Kind != "ServiceEntry" || !r.imports(o.Metadata.Namespace) {
 			continue
 		}
 		for _, host := range o.Spec.Hosts {

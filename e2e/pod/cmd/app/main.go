@@ -4,7 +4,7 @@
 //
 //	GET  /hello             says how the request came
 //	POST /echo              gives the body back
-//	GET  /slow?ms=N         answers after a while
+//	GET  /slow?ms=N         answers after a while, and says on standard output that it began
 //	GET  /fetch?url=URL     asks another server, by whatever proxy the environment names
 //	GET  /check?target=A    asks another server's gRPC health service
 //	GET  /quit              ends the process, as a Job ends
@@ -106,6 +106,7 @@ func pages(quit func()) http.Handler {
 			http.Error(w, "ms is no number up to 10000", http.StatusBadRequest)
 			return
 		}
+		fmt.Println("begun", r.URL)
 		select {
 		case <-time.After(time.Duration(ms) * time.Millisecond):
 			fmt.Fprintln(w, "done")
