@@ -246,8 +246,9 @@ func (q *request) write(p []byte, target string, extra ...string) []byte {
 type response struct {
 	status int
 	body   framing
-	// head is what the client is to see.
-	head []byte
+	// head is what the client is to see, rewritten if the server sent another.
+	head      []byte
+	rewritten bool
 }
 
 var errResponse = errors.New("malformed response")
@@ -284,7 +285,7 @@ func parseResponse(head []byte, method string) (*response, error) {
 		r.body.chunked = strings.HasSuffix(strings.ToLower(coding[len(coding)-1]), "chunked")
 		r.body.close = !r.body.chunked
 		if len(length) > 0 {
-			r.head = without(lines, "Content-Length") // RFC 9112 section 6.3
+			r.head, r.rewritten = without(lines, "Content-Length"), true // RFC 9112 section 6.3
 		}
 	case len(length) > 0:
 		if slices.ContainsFunc(length, func(v string) bool { return v != length[0] }) {

@@ -40,6 +40,8 @@ const (
 	// has been refused, so that it gets to read why.
 	linger      = time.Second
 	lingerBytes = 1 << 20
+	// maxBegun is how much of a body is copied behind its head.
+	maxBegun = 4 << 10
 	// maxPipeline is how many requests may wait for their answers.
 	maxPipeline = 64
 )
@@ -157,6 +159,9 @@ func (s *session) head() ([]byte, error) {
 	if err := s.in.await(); err != nil {
 		return nil, err
 	}
+	if bytes.Contains(s.in.unread(), []byte("\r\n\r\n")) {
+		return s.in.head(true) // all there: no need of a deadline
+	}
 	_ = s.client.SetReadDeadline(time.Now().Add(headTime))
 	defer s.client.Resume()
 	if s.up != nil && s.up.ended() {
@@ -224,6 +229,9 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 // forward writes a request to the server.
 func (s *session) forward(q *request, origin string) error {
 	out := &s.up.out
+	begun := s.in.unread() // the body's beginning leaves with the head
+	begun = begun[:min(int64(len(begun)), q.body.length, maxBegun)]
+	s.scratch = append(s.scratch, begun...)
 	now := time.Now()
 	s.Meter.Add(tap.FromClient, now, len(s.scratch))
 	s.up.stream.Copy(tap.FromClient, now, s.scratch)
@@ -234,8 +242,10 @@ func (s *session) forward(q *request, origin string) error {
 		if auth := upstream.Authorization(via); auth != "" {
 			extra = append(extra, "Proxy-Authorization: "+auth)
 		}
-		s.scratch = q.write(s.scratch[:0], q.target, extra...)
+		s.scratch = append(q.write(s.scratch[:0], q.target, extra...), begun...)
 	}
+	s.in.use(len(begun))
+	q.body.length -= int64(len(begun))
 	err := out.write(s.scratch)
 	if err == nil {
 		err = out.body(q.body)
@@ -268,6 +278,7 @@ func (s *session) connect(ctx context.Context, t Target) error {
 	}
 	up.out = link{side: tap.FromClient, from: s.in, to: c, stream: up.stream, meter: s.Meter}
 	up.back = link{side: tap.FromServer, from: &up.in, to: s.client, stream: up.stream, meter: s.Meter}
+	s.in.before, up.in.before = up.out.flush, up.back.flush
 	s.up = up
 	go up.run()
 	return nil
@@ -279,7 +290,7 @@ func (s *session) leave() error {
 	if up == nil {
 		return nil
 	}
-	s.up = nil
+	s.up, s.in.before = nil, nil
 	err := up.part()
 	s.client.Resume()
 	s.dirty = up.dirty

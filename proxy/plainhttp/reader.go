@@ -17,6 +17,9 @@ type reader struct {
 	class tap.Class
 	buf   *tap.Buffer
 	r, w  int // unread bytes are buf.B[r:w]
+	// before is called before the connection is read, and before the bytes
+	// that were used are gone.
+	before func() error
 }
 
 var (
@@ -42,17 +45,44 @@ func (d *reader) release() {
 	}
 }
 
-// await waits until there is something to read, without a buffer.
+// await waits until something has been read, without a buffer meanwhile where
+// that is possible.
 func (d *reader) await() error {
-	if d.release(); d.buf != nil {
+	if d.r < d.w {
 		return nil
 	}
-	return d.conn.Await()
+	if err := d.settle(); err != nil {
+		return err
+	}
+	d.release()
+	n, err := d.conn.AwaitRead(func() []byte {
+		if d.buf == nil {
+			d.buf = d.pool.Get(d.class)
+		}
+		return d.buf.B
+	}, d.release)
+	if d.w = n; n > 0 {
+		return nil
+	}
+	return err
 }
+
+func (d *reader) settle() error {
+	if d.before == nil {
+		return nil
+	}
+	return d.before()
+}
+
+// used returns the last n bytes that were used.
+func (d *reader) used(n int) []byte { return d.buf.B[d.r-n : d.r] }
 
 // fill reads more behind what is unread, into a larger buffer if that is full.
 // io.ErrShortBuffer means that the largest one is.
 func (d *reader) fill() error {
+	if err := d.settle(); err != nil {
+		return err
+	}
 	if d.release(); d.buf == nil {
 		d.buf = d.pool.Get(d.class)
 	}

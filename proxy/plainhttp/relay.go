@@ -17,13 +17,32 @@ const (
 	maxTrailer   = 16 << 10
 )
 
-// link carries one side's bytes to the other.
+// link carries one side's bytes to the other. What came together leaves
+// together: bytes that are passed on stay in the reader's buffer until it reads
+// again, or the message ends.
 type link struct {
 	side   tap.Side
 	from   *reader
 	to     *pump.Conn
 	stream *tap.Stream
 	meter  *pump.Meter
+	held   int // bytes that were passed on and not sent yet
+}
+
+// pass passes on the next n bytes that were read.
+func (l *link) pass(n int) {
+	l.from.use(n)
+	l.held += n
+}
+
+// flush sends what was passed on.
+func (l *link) flush() error {
+	if l.held == 0 {
+		return nil
+	}
+	p := l.from.used(l.held)
+	l.held = 0
+	return l.send(p)
 }
 
 // send passes bytes on that came from the side; the tap sees them first.
@@ -46,15 +65,17 @@ type writeError struct{ error }
 
 func (e *writeError) Unwrap() error { return e.error }
 
-// body passes a body on, as it is framed.
-func (l *link) body(f framing) error {
+// body passes a body on, as it is framed, and flushes.
+func (l *link) body(f framing) (err error) {
 	switch {
 	case f.chunked:
-		return l.chunks()
+		err = l.chunks()
 	case f.close:
-		return l.rest()
+		err = l.rest()
+	default:
+		err = l.count(f.length)
 	}
-	return l.count(f.length)
+	return errors.Join(err, l.flush())
 }
 
 // count passes n bytes on.
@@ -67,10 +88,7 @@ func (l *link) count(n int64) error {
 		if err != nil {
 			return err
 		}
-		if err := l.send(p); err != nil {
-			return err
-		}
-		l.from.use(len(p))
+		l.pass(len(p))
 		n -= int64(len(p))
 	}
 	return nil
@@ -79,20 +97,14 @@ func (l *link) count(n int64) error {
 // rest passes on what comes until the side ends.
 func (l *link) rest() error {
 	for {
-		if err := l.from.await(); err != nil {
-			return err
-		}
-		p, err := l.from.some(1 << 62)
+		err := l.from.await()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := l.send(p); err != nil {
-			return err
-		}
-		l.from.use(len(p))
+		l.pass(len(l.from.unread()))
 	}
 }
 
@@ -109,9 +121,7 @@ func (l *link) chunks() error {
 		if err != nil {
 			return err
 		}
-		if err := l.pass(line); err != nil {
-			return err
-		}
+		l.pass(len(line))
 		if n == 0 {
 			return l.trailer()
 		}
@@ -125,18 +135,8 @@ func (l *link) chunks() error {
 		if len(end) != 2 {
 			return bad("a chunk that is longer than it says")
 		}
-		if err := l.pass(end); err != nil {
-			return err
-		}
+		l.pass(len(end))
 	}
-}
-
-func (l *link) pass(line []byte) error {
-	if err := l.send(line); err != nil {
-		return err
-	}
-	l.from.use(len(line))
-	return nil
 }
 
 // malformed makes a refusal of an error about a line.
@@ -180,9 +180,9 @@ func (l *link) trailer() error {
 			}
 		}
 		size += len(line)
-		end := len(line) == 2
-		if err := l.pass(line); err != nil || end {
-			return err
+		l.pass(len(line))
+		if len(line) == 2 {
+			return nil
 		}
 	}
 	return bad("a trailer longer than %d bytes", maxTrailer)

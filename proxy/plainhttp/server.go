@@ -170,10 +170,18 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 			return true, &badRequest{http.StatusBadGateway, "the server switches protocols without being asked"}
 		}
 		u.dirty = true
-		if err := u.back.send(r.head); err != nil {
+		if r.rewritten {
+			err = u.back.send(r.head)
+			u.in.use(len(head))
+		} else {
+			u.back.pass(len(head))
+		}
+		if r.status < 200 {
+			err = errors.Join(err, u.back.flush()) // the client may wait for it
+		}
+		if err != nil {
 			return true, err
 		}
-		u.in.use(len(head))
 		if r.status < 200 && !switched {
 			u.dirty = false
 			continue

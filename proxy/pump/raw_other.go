@@ -22,5 +22,11 @@ func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) b
 
 const canAwait = false
 
+// AwaitRead reads once, into a buffer that is held meanwhile: waiting without
+// one needs a Unix.
+func (c *Conn) AwaitRead(buffer func() []byte, _ func()) (n int, err error) {
+	return c.Read(buffer())
+}
+
 // Await returns at once: waiting without a buffer needs a Unix.
 func (c *Conn) Await() error { return nil }

@@ -41,6 +41,43 @@ func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) b
 
 const canAwait = true
 
+// AwaitRead reads once into the buffer that is handed out once there is
+// something to read, and taken back by idle when there isn't. Where that cannot
+// be known, as in TLS, the buffer is held meanwhile.
+func (c *Conn) AwaitRead(buffer func() []byte, idle func()) (n int, err error) {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok || len(c.head) > 0 {
+		return c.Read(buffer())
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		for {
+			n, failed = syscall.Read(int(fd), buffer())
+			switch failed {
+			case syscall.EINTR:
+				continue
+			case syscall.EAGAIN:
+				idle()
+				return false
+			}
+			return true
+		}
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case failed != nil:
+		return 0, os.NewSyscallError("read", failed)
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
 // Await waits, without holding a buffer, until a byte or the end can be read.
 // Where that cannot be known, as in TLS, it returns at once.
 func (c *Conn) Await() error {

@@ -1,0 +1,62 @@
+package plainhttp
+
+import (
+	"net"
+	"slices"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// writes keeps what it is given, call by call.
+type writes struct {
+	net.Conn
+	calls []string
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.calls = append(w.calls, string(p))
+	return len(p), nil
+}
+
+// arriving is a connection of which each read brings one piece.
+type arriving struct {
+	net.Conn
+	pieces []string
+}
+
+func (a *arriving) Read(p []byte) (int, error) {
+	if len(a.pieces) == 0 {
+		return 0, net.ErrClosed
+	}
+	n := copy(p, a.pieces[0])
+	a.pieces = a.pieces[1:]
+	return n, nil
+}
+
+// What comes in one piece leaves in one, and nothing waits for the next.
+func TestWhatCameTogetherLeavesTogether(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		body   framing
+		pieces []string
+	}{
+		{"length", framing{length: 5}, []string{"he", "llo"}},
+		{"chunks", framing{chunked: true}, []string{"3\r\none\r\n3\r\ntwo\r\n", "0\r\n\r\n"}},
+		{"chunk in pieces", framing{chunked: true}, []string{"5\r\nhe", "llo\r\n0\r\n", "A: b\r\n\r\n"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			to := &writes{}
+			from := &reader{conn: pump.NewConn(&arriving{pieces: slices.Clone(c.pieces)}, nil), pool: &tap.Pool{}}
+			l := &link{from: from, to: pump.NewConn(to, nil), meter: &pump.Meter{}}
+			from.before = l.flush
+			if err := l.body(c.body); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(to.calls, c.pieces) {
+				t.Errorf("it came as %q and left as %q", c.pieces, to.calls)
+			}
+		})
+	}
+}
