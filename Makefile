@@ -41,7 +41,7 @@ ifeq ($(PLATFORMS),linux/$(shell go env GOARCH))
 	docker build --build-arg TARGETARCH=$(notdir $(PLATFORMS)) --build-arg VERSION=$(VERSION) \
 	  --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest .
 else ifneq ($(shell docker buildx version 2>/dev/null),)
-	docker buildx build --build-arg VERSION=$(VERSION) --platform $(PLATFORMS) \
+	docker buildx build --provenance=false --build-arg VERSION=$(VERSION) --platform $(PLATFORMS) \
 	  --output type=oci,dest=dist/tapedeck-oci.tar,name=$(IMAGE):$(VERSION) .
 else
 	$(buildah) build --build-arg VERSION=$(VERSION) --platform $(PLATFORMS) --manifest $(IMAGE):$(VERSION) .
