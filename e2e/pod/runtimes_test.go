@@ -1,0 +1,79 @@
+package pod
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// TestRuntimes runs what applications are made of in the application's
+// container, with the rendered variables alone. HTTPS to a site goes through
+// the sidecar, is trusted and recorded in the clear; TLS to one that NO_PROXY
+// names goes past it, and verifies against the bundle as before.
+func TestRuntimes(t *testing.T) {
+	w := newWorld(t)
+	p := w.startPod(render(t))
+	scripts := openDir(t)
+	if err := os.CopyFS(scripts, os.DirFS("testdata/runtimes")); err != nil {
+		t.Fatal(err)
+	}
+	script := func(name string) string { return filepath.Join(scripts, name) }
+	// Node's own roots and the CA alone are what it trusts: the second site's
+	// root, which no public list has, it refuses with us and without.
+	const stranger = "unable to verify the first certificate"
+	for _, c := range []struct {
+		name, program string
+		needs         []string // arguments that tell whether it is here
+		args          []string
+		want          string // in the answer
+		direct        string // in the second site's answer
+	}{
+		{"Go", filepath.Join(bin, "app"), nil, []string{"fetch", "https://HOST/hello?by=go"}, "HOST from", "HOST from"},
+		{"Node", "node", []string{"--version"}, []string{script("fetch.mjs"), "https://HOST/hello?by=node"}, "HOST from", stranger},
+		{"requests", "/usr/bin/python3", []string{"-c", "import requests"}, []string{script("with_requests.py"), "https://HOST/hello?by=requests"}, "HOST from", "HOST from"},
+		{"httpx", "/usr/bin/python3", []string{"-c", "import httpx"}, []string{script("with_httpx.py"), "https://HOST/hello?by=httpx"}, "HOST from", "HOST from"},
+		{"Java", "java", []string{"-version"}, []string{script("Fetch.java"), "https://HOST/hello?by=java"}, "HOST from", "HOST from"},
+		{"curl", "curl", []string{"--version"}, []string{"-sS", "--fail", "https://HOST/hello?by=curl"}, "HOST from", "HOST from"},
+		{"git", "git", []string{"--version"}, []string{"ls-remote", "https://HOST/repo.git"}, "refs/heads/main", "refs/heads/main"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			program, err := exec.LookPath(c.program)
+			if err == nil && c.needs != nil {
+				err = exec.Command(program, c.needs...).Run()
+			}
+			if err != nil {
+				t.Skipf("%s is not here: %v", c.name, err)
+			}
+			for host, want := range map[string]string{"external.test": c.want, "direct.test": c.direct} {
+				var args []string
+				for _, arg := range append([]string{program}, c.args...) {
+					args = append(args, strings.ReplaceAll(arg, "HOST", host))
+				}
+				// What fails is part of what is expected: the answer says it.
+				out, err := w.network.pod.run(t, c.name, p.appSpec().with(args...))
+				if want = strings.ReplaceAll(want, "HOST", host); !strings.Contains(out, want) {
+					t.Errorf("%s: %v\n%s\nwant %q in it", host, err, out, want)
+				}
+			}
+		})
+	}
+	if got := len(decisions(p.envoy, "outbound", "direct.test")); got == 0 {
+		t.Error("Envoy saw no call to direct.test")
+	}
+	p.stop()
+
+	got := p.recorded()
+	for _, e := range got {
+		if e.L7Protocol != recording.HTTPS || e.NetworkAddress != "external.test:443" {
+			t.Errorf("recorded %s to %s %s, want HTTPS to external.test alone", e.L7Protocol, e.NetworkAddress, uri(e))
+		}
+	}
+	for _, by := range []string{"go", "node", "requests", "httpx", "java", "curl"} {
+		once(t, got, recording.Out, "/hello?by="+by)
+	}
+	once(t, got, recording.Out, "/repo.git/info/refs?service=git-upload-pack")
+}
