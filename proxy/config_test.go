@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,13 @@ func TestFromEnv(t *testing.T) {
 
 func TestWrongVariables(t *testing.T) {
 	for env1, want := range map[string]string{
+		"TAPEDECK_IN_ADDRESS=10.0.0.1":                `TAPEDECK_IN_ADDRESS="10.0.0.1": want loopback, all`,
+		"PROXY_OUT_PORT=0":                            `PROXY_OUT_PORT="0": want a port, 1 to 65535`,
+		"PROMETHEUS_PORT=-1":                          `PROMETHEUS_PORT="-1": want a port, 1 to 65535`,
+		"PROMETHEUS_PORT=4143":                        `PROMETHEUS_PORT=4143: that is PROXY_IN_PORT already`,
+		"TAPEDECK_MEMORY=-1":                          `TAPEDECK_MEMORY="-1": want a number of bytes, such as 16Mi`,
+		"TAPEDECK_MEMORY=9999999999999Gi":             `TAPEDECK_MEMORY="9999999999999Gi": want a number of bytes, such as 16Mi`,
+		"TAPEDECK_DRAIN=-1s":                          `TAPEDECK_DRAIN="-1s": want a duration such as 25s`,
 		"CAPTURE_MODE=istio":                          `CAPTURE_MODE="istio": want proxy`,
 		"PROXY_TYPE=transparent":                      `PROXY_TYPE="transparent": it needs NET_ADMIN, and Tapedeck runs without privileges: want reverse, forward or dual`,
 		"PROXY_TYPE=both":                             `PROXY_TYPE="both": want reverse, forward, dual`,
@@ -97,5 +105,30 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	_, err := FromEnv(env("PROXY_IN_PORT=x", "LOG_LEVEL=y"))
 	if err == nil || strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("%v", err)
+	}
+}
+
+// Every variable is either free text or says what is wrong with a value: its
+// name, the value, and what it may be. A proxy's URL may hold a password, so it
+// is not repeated.
+func TestEveryVariableIsChecked(t *testing.T) {
+	free := strings.Fields(`APP_LABEL APP_POD_NAME APP_POD_NAMESPACE SPEC_NODENAME SPEC_SERVICEACCOUNTNAME STATUS_HOST_IP STATUS_POD_IP
+		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA NO_PROXY TAPEDECK_SINK`) // the sink's own package checks it
+	secret := []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
+	for _, e := range contract.Envs() {
+		const value = "no/such thing"
+		_, err := FromEnv(env(e.Name + "=" + value))
+		switch {
+		case slices.Contains(free, e.Name):
+			if err != nil {
+				t.Errorf("%s: %v", e.Name, err)
+			}
+		case err == nil:
+			t.Errorf("%s takes anything", e.Name)
+		case !strings.HasPrefix(err.Error(), e.Name) || !strings.Contains(err.Error(), "want "):
+			t.Errorf("%s: %v", e.Name, err)
+		case slices.Contains(secret, e.Name) == strings.Contains(err.Error(), value) && !strings.Contains(err.Error(), "want both or none"):
+			t.Errorf("%s: %v", e.Name, err)
+		}
 	}
 }

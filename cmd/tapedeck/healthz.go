@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ func newHealthzCommand() *cobra.Command {
   tapedeck healthz --wait 60s`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), max(wait, 2*time.Second))
+			ctx, cancel := context.WithTimeout(cmd.Context(), cmp.Or(wait, 2*time.Second))
 			defer cancel()
 			for {
 				err := healthy(ctx)

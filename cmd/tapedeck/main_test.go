@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"flag"
+	"fmt"
+	"net"
 	"os"
+	"os/exec"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,8 +19,40 @@ var update = flag.Bool("update", false, "rewrite the wanted output in testdata a
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"tapedeck": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"slowapp":  slowApp,
 	})
 }
+
+// slowApp listens on the first port that it is given and never answers. Once
+// it was asked for something, through the second port, it says so.
+func slowApp() {
+	app, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	client, err := net.Dial("tcp", "127.0.0.1:"+os.Args[2])
+	if err != nil {
+		panic(err)
+	}
+	if _, err := client.Write([]byte("?")); err != nil {
+		panic(err)
+	}
+	c, err := app.Accept()
+	if err != nil {
+		panic(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		panic(err)
+	}
+	fmt.Println("asked")
+	c.Read(make([]byte, 1))
+}
+
+// ownNetwork reports whether a script can have a network to itself: the admin
+// port is the same for every sidecar.
+var ownNetwork = sync.OnceValue(func() bool {
+	return exec.Command("unshare", "--net", "--map-root-user", "ip", "link", "set", "lo", "up").Run() == nil
+})
 
 // TestScripts runs the command lines of testdata/script, each with the files
 // that it holds.
@@ -24,6 +60,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
+		Condition: func(name string) (bool, error) {
+			if name == "netns" {
+				return ownNetwork(), nil
+			}
+			return false, fmt.Errorf("unknown condition %s", name)
+		},
 	})
 }
 

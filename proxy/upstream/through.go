@@ -77,29 +77,34 @@ func connect(c *pump.Conn, via *url.URL, target string) (*pump.Conn, error) {
 	limited := &headLimit{conn: c, left: maxHead}
 	r := bufio.NewReader(limited)
 	resp, err := http.ReadResponse(r, &http.Request{Method: http.MethodConnect})
-	if err != nil {
-		return nil, fmt.Errorf("read answer to CONNECT: %w", err)
-	}
-	if resp.StatusCode/100 != 2 {
-		return nil, fmt.Errorf("CONNECT %s: %s", target, resp.Status)
+	switch {
+	case limited.err != nil:
+		return nil, fmt.Errorf("read answer to CONNECT: %w", limited.err)
+	case err != nil:
+		return nil, fmt.Errorf("read answer to CONNECT: not HTTP: %.100q", err.Error())
+	case resp.StatusCode/100 != 2:
+		return nil, fmt.Errorf("CONNECT %s: %.100s", target, resp.Status)
 	}
 	rest, _ := r.Peek(r.Buffered())
 	return pump.NewConn(c.Conn, rest), nil
 }
 
-// headLimit reads at most left bytes.
+// headLimit reads at most left bytes. It keeps the error that it ended with:
+// what is made of it may be a whole head of foreign bytes.
 type headLimit struct {
 	conn *pump.Conn
 	left int
+	err  error
 }
 
-func (l *headLimit) Read(p []byte) (int, error) {
+func (l *headLimit) Read(p []byte) (n int, err error) {
 	if l.left == 0 {
-		return 0, errors.New("head too long")
+		l.err = errors.New("head too long")
+		return 0, l.err
 	}
-	n, err := l.conn.Read(p[:min(len(p), l.left)])
+	n, l.err = l.conn.Read(p[:min(len(p), l.left)])
 	l.left -= n
-	return n, err
+	return n, l.err
 }
 
 // socks5 asks a SOCKS5 proxy for a tunnel.

@@ -58,8 +58,10 @@ func (p Proxies) Check() error {
 				continue
 			}
 		}
-		if _, _, err := net.SplitHostPort(v.value); err == nil {
-			continue // the customary short form, host:port
+		if host, port, err := net.SplitHostPort(v.value); err == nil && host != "" {
+			if _, err := strconv.ParseUint(port, 10, 16); err == nil {
+				continue // the customary short form, host:port
+			}
 		}
 		return fmt.Errorf("%s: not the URL of a proxy, want http://, https://, socks5:// or socks5h:// and a host", v.name)
 	}
