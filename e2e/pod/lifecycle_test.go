@@ -83,22 +83,19 @@ type load struct {
 	done atomic.Int64 // requests that ended
 
 	mu      sync.Mutex
+	max     int // requests, whatever goes wrong
 	begun   int
 	stopped bool
 	all     []request
 }
 
-// maxLoad bounds a load's requests, whatever goes wrong.
-const maxLoad = 20_000
-
-// startLoad has so many callers ask for a path at a time; each request adds
-// its number.
-func startLoad(c *http.Client, callers int, path string) *load {
-	l := &load{}
+// startLoad has so many callers make requests, each with a number of its own.
+func startLoad(callers, limit int, do func(id int) request) *load {
+	l := &load{max: limit}
 	for range callers {
 		l.wg.Go(func() {
 			for id := l.begin(); id > 0; id = l.begin() {
-				r := ask(c, fmt.Sprintf("%s%d", path, id))
+				r := do(id)
 				l.mu.Lock()
 				l.all = append(l.all, r)
 				l.mu.Unlock()
@@ -109,11 +106,16 @@ func startLoad(c *http.Client, callers int, path string) *load {
 	return l
 }
 
+// asking asks for a path to which each request adds its number.
+func asking(c *http.Client, path string) func(id int) request {
+	return func(id int) request { return ask(c, fmt.Sprintf("%s%d", path, id)) }
+}
+
 // begin returns the number of the next request, 0 where there is none.
 func (l *load) begin() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stopped || l.begun == maxLoad {
+	if l.stopped || l.begun == l.max {
 		return 0
 	}
 	l.begun++
@@ -173,7 +175,7 @@ func TestSIGTERM(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			p := w.startPod(render(t))
-			l := startLoad(w.newClient().http1, 16, "/slow?ms=300&id=")
+			l := startLoad(16, 1000, asking(w.newClient().http1, "/slow?ms=300&id="))
 			l.reach(t, 64)
 			begun := l.stop()
 			eventually(t, "the last request to reach the application", func() bool { return len(lines(p.app.out.String(), "/slow")) == begun })
@@ -208,7 +210,7 @@ func TestSIGTERM(t *testing.T) {
 func TestKilled(t *testing.T) {
 	w := newWorld(t)
 	p := w.startPod(render(t))
-	l := startLoad(w.newClient().http1, 8, "/hello?id=")
+	l := startLoad(8, 20_000, asking(w.newClient().http1, "/hello?id="))
 	l.reach(t, 300)
 	killed := time.Now()
 	p.sidecar.kill()
