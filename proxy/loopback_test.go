@@ -1,0 +1,44 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// Istio maps 127.0.0.1 to ::1 on pods that have IPv6 alone: every port is open
+// on both loopbacks, and each of them reaches what listens on either.
+func TestBothLoopbacks(t *testing.T) {
+	for _, host := range loopbacks {
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Skipf("this host has no %s: %v", host, err)
+		}
+		app := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "from the app") })}
+		go app.Serve(ln)
+		defer app.Close()
+		s := run(t, ln.Addr(), func(c *Config) { c.App.Host = host })
+		for _, from := range loopbacks {
+			at := func(a net.Addr) net.Addr { return &net.TCPAddr{IP: net.ParseIP(from), Port: a.(*net.TCPAddr).Port} }
+			in, out, admin := dial(t, at(s.InAddr())), dial(t, at(s.OutAddr())), dial(t, at(s.AdminAddr()))
+			for _, c := range []struct {
+				name string
+				conn *net.TCPConn
+				ask  string
+				want string
+			}{
+				{"in", in, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "from the app"},
+				{"out", out, fmt.Sprintf("GET http://%s/ HTTP/1.1\r\nHost: %[1]s\r\nConnection: close\r\n\r\n", ln.Addr()), "from the app"},
+				{"admin", admin, "GET /healthz HTTP/1.0\r\n\r\n", "ok\n"},
+			} {
+				io.WriteString(c.conn, c.ask)
+				if got := readAll(t, c.conn); !strings.HasPrefix(got, "HTTP/1.") || !strings.HasSuffix(got, "\r\n\r\n"+c.want) {
+					t.Errorf("%s at %s, with the application at %s: %q", c.name, from, host, got)
+				}
+			}
+		}
+	}
+}
