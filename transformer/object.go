@@ -22,6 +22,10 @@ type Object struct {
 	// Spelled holds, after a render, the spelling of values that an undo
 	// restored.
 	Spelled map[*yaml.Node]string
+
+	// outlived holds what an earlier render recorded of collections that
+	// others have filled since.
+	outlived map[string]*string
 }
 
 func (o *Object) apiVersion() string { return strAt(o.Node, "apiVersion") }

@@ -17,12 +17,13 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 		list, at := e.collection(spec, path, "initContainers", yaml.SequenceNode)
 		e.insertItem(list, at, nativeIndex(list, w.settings.InsertInitFirst), sidecar)
 	} else {
-		const defaultContainer = "kubectl.kubernetes.io/default-container"
 		app := w.appContainers()[0].name()
 		metadata := field(w.template, "metadata")
 		annotations, at := e.collection(metadata, w.at("metadata"), "annotations", yaml.MappingNode)
-		if keyIndex(annotations, defaultContainer) < 0 {
-			e.put(annotations, at, defaultContainer, app)
+		for _, key := range defaultContainers {
+			if keyIndex(annotations, key) < 0 {
+				e.put(annotations, at, key, app)
+			}
 		}
 		list, at := e.collection(spec, path, "containers", yaml.SequenceNode)
 		e.insertItem(list, at, classicIndex(list), sidecar)
@@ -36,6 +37,10 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 	}
 	return results
 }
+
+// defaultContainers tell kubectl which container is meant, and which one's log.
+// Istio's injector names the first one where they are missing.
+var defaultContainers = []string{"kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"}
 
 // Containers that Istio's injector adds. The webhook adds them after a render;
 // istioctl kube-inject may have added them before one, and then the sidecar

@@ -115,7 +115,7 @@ func sidecarResources(s *Settings) *yaml.Node {
 		m := mapping()
 		for _, r := range [][2]string{{"cpu", cpu}, {"memory", memory}, {"ephemeral-storage", storage}} {
 			if r[1] != "" {
-				m.Content = append(m.Content, node(r[0]), &yaml.Node{Kind: yaml.ScalarNode, Value: r[1]})
+				m.Content = append(m.Content, node(r[0]), node(r[1]))
 			}
 		}
 		if len(m.Content) == 0 {

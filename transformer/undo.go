@@ -129,11 +129,29 @@ func (e *editor) finish() {
 		return // every object that is edited has a name
 	}
 	annotations, _ := e.collection(metadata, "metadata", "annotations", yaml.MappingNode)
+	for path, was := range e.obj.outlived {
+		if _, known := e.log.Was[path]; !known && e.addedUnder(path) {
+			e.log.Was[path] = was // so that rendering again gives the same record
+		}
+	}
 	e.keepAliases()
 	record, _ := json.Marshal(e.log) // maps and strings: it can't fail
 	value := node(string(record))
 	value.Style = yaml.SingleQuotedStyle // JSON is full of double quotes
 	annotations.Content = append(annotations.Content, node(contract.AnnotationUndo), value)
+}
+
+// addedUnder tells whether something was added at a path or below it.
+func (e *editor) addedUnder(path string) bool {
+	if path == "metadata.annotations" {
+		return true // the record itself
+	}
+	for at := range e.log.Add {
+		if at == path || strings.HasPrefix(at, path+".") {
+			return true
+		}
+	}
+	return false
 }
 
 // keepAliases records the aliases that were written out because something
@@ -210,8 +228,12 @@ func restore(o *Object, path string, was *string) error {
 	}
 	i := keyIndex(parent, key)
 	if was == nil {
-		if i >= 0 && len(parent.Content[i+1].Content) == 0 {
+		switch {
+		case i < 0:
+		case len(parent.Content[i+1].Content) == 0:
 			parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
+		default:
+			o.outlive(path, was)
 		}
 		return nil
 	}
@@ -225,10 +247,20 @@ func restore(o *Object, path string, was *string) error {
 		parent.Content = append(parent.Content, node(key), old)
 	case len(parent.Content[i+1].Content) > 0 && len(old.Content) == 0 && old.Kind != yaml.ScalarNode, len(parent.Content[i+1].Content) > 0 && isNull(old):
 		// An empty list was filled, by us and by somebody else: it stays.
+		o.outlive(path, was)
 	default:
 		parent.Content[i+1] = old
 	}
 	return nil
+}
+
+// outlive notes that a collection which an earlier render made could not be
+// taken back, since others, such as Istio's injector, have filled it since.
+func (o *Object) outlive(path string, was *string) {
+	if o.outlived == nil {
+		o.outlived = map[string]*string{}
+	}
+	o.outlived[path] = was
 }
 
 // spell notes how a restored value is to be spelled.

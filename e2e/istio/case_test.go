@@ -17,6 +17,7 @@ import (
 	"istio.io/istio/pilot/pkg/config/kube/crd"
 	"istio.io/istio/pilot/pkg/simulation"
 	"istio.io/istio/pkg/config"
+	"istio.io/istio/pkg/config/mesh"
 	"istio.io/istio/pkg/config/schema/collections"
 
 	"github.com/tapedeck/tapedeck/fn"
@@ -122,6 +123,10 @@ func (c *testCase) section(name string) string {
 func (c *testCase) judge(t *testing.T) (without, with *control) {
 	t.Helper()
 	in := newInjector(t, true)
+	var err error
+	if in.mesh, err = mesh.ApplyMeshConfig(c.section("mesh.yaml"), in.mesh); err != nil {
+		t.Fatal(err)
+	}
 	rest := "\n---\n" + c.section("cluster.yaml")
 	former := ""
 	if strings.Contains(c.section("calls"), previous) {

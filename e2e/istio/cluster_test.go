@@ -174,13 +174,7 @@ func nested(o *unstructured.Unstructured, path ...string) string {
 // addEndpoints writes the EndpointSlices of a Service: one a pod, since two
 // pods may have different numbers under one port's name.
 func (c *cluster) addEndpoints(s *corev1.Service) {
-	if len(s.Spec.Selector) == 0 || s.Spec.Type == corev1.ServiceTypeExternalName {
-		return
-	}
-	for _, p := range c.pods {
-		if p.Namespace != s.Namespace || !subset(s.Spec.Selector, p.Labels) {
-			continue
-		}
+	for _, p := range c.behind(s) {
 		ready, name := true, p.Spec.Hostname
 		slice := &discoveryv1.EndpointSlice{
 			ObjectMeta:  metav1.ObjectMeta{Name: s.Name + "-" + p.Name, Namespace: s.Namespace, Labels: map[string]string{discoveryv1.LabelServiceName: s.Name}},
@@ -239,30 +233,61 @@ func (c *cluster) pod(t *testing.T, name string) *pod {
 	return c.pods[i]
 }
 
-// resolve returns the address that a name has in the cluster, and whether it
-// has one: the name of a pod, of a pod behind a headless Service, or of a
-// Service.
-func (c *cluster) resolve(host string) (string, bool) {
-	for _, p := range c.pods {
-		if host == p.Name {
-			return p.ip, true
-		}
-	}
+// resolve returns the address that a name has in the cluster: that of a
+// Service, of a pod behind a headless one, or of a pod.
+func (c *cluster) resolve(host string) string {
 	for _, s := range c.services {
 		for _, suffix := range []string{"", "." + s.Namespace, "." + s.Namespace + ".svc.cluster.local"} {
 			name := s.Name + suffix
-			for _, p := range c.pods {
-				selected := p.Namespace == s.Namespace && len(s.Spec.Selector) > 0 && subset(s.Spec.Selector, p.Labels)
-				if selected && (host == p.Spec.Hostname+"."+name || host == name && s.Spec.ClusterIP == corev1.ClusterIPNone) {
-					return p.ip, true
-				}
+			if host == name && s.Spec.ClusterIP != "" && s.Spec.ClusterIP != corev1.ClusterIPNone {
+				return s.Spec.ClusterIP
 			}
-			if host == name && s.Spec.ClusterIP != "" {
-				return s.Spec.ClusterIP, true
+			for _, p := range c.behind(s) {
+				if host == p.Spec.Hostname+"."+name || host == name && s.Spec.ClusterIP == corev1.ClusterIPNone {
+					return p.ip
+				}
 			}
 		}
 	}
-	return "203.0.113.9", false // a public address
+	for _, p := range c.pods {
+		if host == p.Name {
+			return p.ip
+		}
+	}
+	return "203.0.113.9" // a public address
+}
+
+// behind returns the pods that a Service selects.
+func (c *cluster) behind(s *corev1.Service) []*pod {
+	if len(s.Spec.Selector) == 0 || s.Spec.Type == corev1.ServiceTypeExternalName {
+		return nil
+	}
+	var out []*pod
+	for _, p := range c.pods {
+		if p.Namespace == s.Namespace && subset(s.Spec.Selector, p.Labels) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// translate does what kube-proxy does with an address and a port.
+func (c *cluster) translate(address string, port int) []landing {
+	for _, s := range c.services {
+		if s.Spec.ClusterIP != address {
+			continue
+		}
+		var out []landing
+		for _, p := range c.behind(s) {
+			for _, sp := range s.Spec.Ports {
+				if int(sp.Port) == port {
+					out = append(out, landing{address: p.ip, port: int(p.port(sp))})
+				}
+			}
+		}
+		return out
+	}
+	return []landing{{address: address, port: port}}
 }
 
 // parse reads a stream of objects; what has no namespace is in default.

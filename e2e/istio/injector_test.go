@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,7 +46,7 @@ func newInjector(t *testing.T, native bool, set ...string) *injector {
 		t.Fatal(err)
 	}
 	copied := *in
-	copied.native = native
+	copied.native, copied.mesh = native, proto.Clone(in.mesh).(*meshconfig.MeshConfig)
 	return &copied
 }
 

@@ -141,9 +141,14 @@ func (e *envoy) binds(port int) bool {
 // endpoint, and where the endpoint is another pod, there.
 func (c *control) out(t *testing.T, p *pod, k call) []string {
 	t.Helper()
-	address, _ := c.resolve(k.host)
+	address := c.resolve(k.host)
 	if !p.injected() {
-		return []string{c.arrive(t, k, landing{cluster: "no Envoy", address: address, port: k.port})}
+		var out []string
+		for _, l := range c.translate(address, k.port) {
+			l.cluster, l.name = "no Envoy", c.names[l.address]
+			out = append(out, c.arrive(t, k, l))
+		}
+		return out
 	}
 	e := c.envoy(t, p)
 	mode := simulation.CallModeOutbound
@@ -204,10 +209,8 @@ func (c *control) land(e *envoy, r simulation.Result, address string, port int, 
 	var out []string
 	for _, name := range matched(e, r) {
 		l := landing{cluster: name, address: address, port: port}
-		if _, ok := c.names[address]; !ok {
+		if l.name = c.names[address]; l.name == "" {
 			l.name = "where it was dialed"
-		} else {
-			l.name = c.names[address]
 		}
 		if r.VirtualHostMatched != "" {
 			l.http = spoken(e.clusters[name])
