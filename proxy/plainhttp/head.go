@@ -265,10 +265,13 @@ func parseResponse(head []byte, method string) (*response, error) {
 	}
 	r := &response{status: status, head: head}
 	var coding, length []string
-	for _, line := range lines[1:] {
+	for i, line := range lines {
 		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || line[0] == ' ' || line[0] == '\t' {
+		if i == 0 || !ok || line[0] == ' ' || line[0] == '\t' {
 			continue
+		}
+		if tidy := bytes.TrimRight(name, " \t"); len(tidy) < len(name) { // RFC 9112 section 5.1: a proxy must
+			lines[i], r.rewritten = slices.Concat(tidy, line[len(name):]), true
 		}
 		v := strings.TrimSpace(string(value))
 		switch {
@@ -277,6 +280,9 @@ func parseResponse(head []byte, method string) (*response, error) {
 		case bytes.EqualFold(bytes.TrimSpace(name), []byte("Content-Length")):
 			length = append(length, v)
 		}
+	}
+	if r.rewritten {
+		r.head = bytes.Join(lines, nil)
 	}
 	switch {
 	case method == http.MethodHead || status < 200 || status == http.StatusNoContent || status == http.StatusNotModified:

@@ -201,6 +201,12 @@ func TestForward(t *testing.T) {
 			answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		},
 		{
+			name:   "a space before the colon, which some readers take for another field",
+			send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+			server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nX: y\r\nContent-Length : 2\r\n\r\nhi"},
+			answer: "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 2\r\n\r\nhi",
+		},
+		{
 			name:   "an upgrade becomes a tunnel",
 			send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ws\r\n\r\n",
 			server: []string{"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ws\r\n\r\n => HTTP/1.1 101 Switching Protocols\r\nUpgrade: ws\r\n\r\n\x00\x01any\nthing"},

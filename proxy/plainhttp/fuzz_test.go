@@ -1,0 +1,118 @@
+package plainhttp
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// pieces cuts p anywhere.
+func pieces(p []byte, seed uint64) (cut []string) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	for len(p) > 0 {
+		n := 1 + r.IntN(len(p))
+		cut = append(cut, string(p[:n]))
+		p = p[n:]
+	}
+	return cut
+}
+
+// FuzzChunked passes a chunked body on. What passes is what came, up to the
+// body's end, however it was cut; and the standard library finds the same end,
+// for a server that found another could be sent a request in a body.
+func FuzzChunked(f *testing.F) {
+	f.Add([]byte("3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"), uint64(1))
+	f.Add([]byte("00A ; a=\"b\"\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n"), uint64(2))
+	f.Add([]byte("0\r\nContent-Length: 5\r\n\r\nhello"), uint64(3))
+	f.Add([]byte("2\nab\r\n0\r\n\r\n"), uint64(4))
+	f.Add([]byte("1\r\na\n0\r\n\r\n"), uint64(5))
+	f.Add([]byte("ffffffffffffffff1\r\na\r\n"), uint64(6))
+	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
+		relay := func(cut []string) (string, error) {
+			to := &writes{}
+			from := &reader{conn: pump.NewConn(&arriving{pieces: cut}, nil), pool: &tap.Pool{}}
+			l := &link{from: from, to: pump.NewConn(to, nil), meter: &pump.Meter{}}
+			from.before = l.flush
+			err := l.body(framing{chunked: true})
+			return strings.Join(to.calls, ""), err
+		}
+		out, err := relay([]string{string(in)})
+		cut, cutErr := relay(pieces(in, seed))
+		if !strings.HasPrefix(string(in), out) || !strings.HasPrefix(string(in), cut) {
+			t.Fatalf("%q became %q, and %q", in, out, cut)
+		}
+		if (err == nil) != (cutErr == nil) || err == nil && out != cut {
+			t.Fatalf("whole: %q, %v; in pieces: %q, %v", out, err, cut, cutErr)
+		}
+		if err != nil {
+			return
+		}
+		r := bufio.NewReader(io.MultiReader(strings.NewReader("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"), bytes.NewReader(in)))
+		q, err := http.ReadRequest(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, q.Body); err != nil {
+			return // stricter than we are
+		}
+		if rest, _ := io.ReadAll(r); string(rest) != string(in[len(out):]) {
+			t.Errorf("%q ends before %q for us, before %q for net/http", in, in[len(out):], rest)
+		}
+	})
+}
+
+// FuzzResponseHead reads a response's head. However it was cut it is the same,
+// and where the standard library reads it too, the body ends in the same place.
+func FuzzResponseHead(f *testing.F) {
+	for i, head := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
+		"HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n",
+		"HTTP/1.0 200\nX: y\n\n",
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length : 3\r\n folded\r\n\r\n",
+	} {
+		f.Add([]byte(head), uint64(i))
+	}
+	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
+		method := []string{http.MethodGet, http.MethodHead, http.MethodPost}[seed%3]
+		read := func(cut []string) (string, *response, error) {
+			from := &reader{conn: pump.NewConn(&arriving{pieces: cut}, nil), pool: &tap.Pool{}}
+			head, err := from.head(false)
+			if err != nil {
+				return "", nil, err
+			}
+			r, err := parseResponse(head, method)
+			return string(head), r, err
+		}
+		head, ours, err := read([]string{string(in)})
+		cutHead, _, cutErr := read(pieces(in, seed))
+		if !strings.HasPrefix(string(in), head) || head != cutHead || (err == nil) != (cutErr == nil) {
+			t.Fatalf("whole: %q, %v; in pieces: %q, %v", head, err, cutHead, cutErr)
+		}
+		if err != nil {
+			return
+		}
+		std, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(ours.head)), &http.Request{Method: method})
+		if err != nil || !std.ProtoAtLeast(1, 1) {
+			return // stricter than we are; and what HTTP/1.0 means by chunked is anybody's guess
+		}
+		chunked := len(std.TransferEncoding) > 0
+		length := ours.body.length
+		if ours.body.close || ours.body.chunked {
+			length = -1
+		}
+		bodiless := method == http.MethodHead || std.StatusCode < 200 || std.StatusCode == http.StatusNoContent || std.StatusCode == http.StatusNotModified
+		if !bodiless && (chunked != ours.body.chunked || std.ContentLength != length) || bodiless && (ours.body != framing{}) {
+			t.Errorf("%q: framed as %+v by us, %v %d by net/http", head, ours.body, std.TransferEncoding, std.ContentLength)
+		}
+	})
+}
