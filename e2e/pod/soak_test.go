@@ -161,10 +161,13 @@ func post(c *http.Client, path string, body []byte) request {
 		}
 		defer res.Body.Close()
 		got, err := io.ReadAll(res.Body)
-		if err == nil && (res.StatusCode != http.StatusOK || !bytes.Equal(got, body)) {
-			err = fmt.Errorf("%s, %d bytes", res.Status, len(got))
+		if err != nil {
+			return fmt.Errorf("after %d bytes of %s: %w", len(got), res.Status, err)
 		}
-		return err
+		if res.StatusCode != http.StatusOK || !bytes.Equal(got, body) {
+			return fmt.Errorf("%s, %d bytes", res.Status, len(got))
+		}
+		return nil
 	}()
 	r.end = time.Now()
 	return r

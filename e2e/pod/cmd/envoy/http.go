@@ -38,6 +38,11 @@ func (e *envoy) serveHTTP(direction string, find func(k *conn, host string) (to 
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		k := r.Context().Value(connKey).(*conn)
+		if r.ProtoMajor == 1 {
+			// As Envoy does: Go's server otherwise ends the request's body when
+			// the answer begins, and the upstream connection with it.
+			_ = http.NewResponseController(w).EnableFullDuplex()
+		}
 		to, mtls, ok := find(k, r.Host)
 		d := decision{Direction: direction, Destination: k.destination.String(), Name: r.Host, To: to, TLS: k.tls(), Peer: k.peer}
 		if !ok {
