@@ -42,3 +42,37 @@ func TestBothLoopbacks(t *testing.T) {
 		}
 	}
 }
+
+// From other pods the reverse half is reached only where that was asked for,
+// and the forward half and the admin port never.
+func TestWhatIsReachedFromOutside(t *testing.T) {
+	var outside []net.IP
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			outside = append(outside, n.IP)
+		}
+	}
+	if len(outside) == 0 {
+		t.Skip("this host has no address but loopback's")
+	}
+	app := serveTCP(t, echo)
+	for _, all := range []bool{false, true} {
+		s := run(t, app, func(c *Config) { c.InAll = all })
+		for _, ip := range outside {
+			for _, c := range []struct {
+				name string
+				addr net.Addr
+				want bool
+			}{{"in", s.InAddr(), all}, {"out", s.OutAddr(), false}, {"admin", s.AdminAddr(), false}} {
+				conn, err := net.DialTCP("tcp", nil, &net.TCPAddr{IP: ip, Port: c.addr.(*net.TCPAddr).Port})
+				if (err == nil) != c.want {
+					t.Errorf("%s at %s, with TAPEDECK_IN_ADDRESS=all %v: %v", c.name, ip, all, err)
+				}
+				if err == nil {
+					conn.Close()
+				}
+			}
+		}
+	}
+}

@@ -58,23 +58,23 @@ func into(r *recording.Recorder, cfg proxy.Config, version string) *Capture {
 // tags are what the sidecar ecosystem puts on every record.
 func tags(cfg proxy.Config, version string) (tags recording.Tags) {
 	for _, t := range []recording.Tag{
-		{Name: "captureMode", Value: "proxy"},
-		{Name: "k8sAppLabel", Value: cfg.Identity.App},
-		{Name: "k8sAppPodName", Value: cfg.Identity.Pod},
-		{Name: "k8sAppPodNamespace", Value: cfg.Identity.Namespace},
-		{Name: "k8sClusterName", Value: cfg.Identity.Cluster},
-		{Name: "proxyProtocol", Value: cfg.Protocols},
-		{Name: "proxyType", Value: cfg.Type},
-		{Name: "proxyVersion", Value: version},
-		{Name: "source", Value: "tapedeck"},
+		{Name: recording.TagCaptureMode, Value: "proxy"},
+		{Name: recording.TagAppLabel, Value: cfg.Identity.App},
+		{Name: recording.TagPodName, Value: cfg.Identity.Pod},
+		{Name: recording.TagPodNamespace, Value: cfg.Identity.Namespace},
+		{Name: recording.TagClusterName, Value: cfg.Identity.Cluster},
+		{Name: recording.TagProxyProtocol, Value: cfg.Protocols},
+		{Name: recording.TagProxyType, Value: cfg.Type},
+		{Name: recording.TagProxyVersion, Value: version},
+		{Name: recording.TagSource, Value: "tapedeck"},
 	} {
 		if t.Value != "" {
 			tags = append(tags, t)
 		}
 	}
 	if cfg.Reverse {
-		tags.Set("reverseProxyHost", cfg.App.Host)
-		tags.Set("reverseProxyPort", strconv.Itoa(cfg.App.Port))
+		tags.Set(recording.TagReverseProxyHost, cfg.App.Host)
+		tags.Set(recording.TagReverseProxyPort, strconv.Itoa(cfg.App.Port))
 	}
 	return tags
 }

@@ -1,0 +1,132 @@
+package capture
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// An application is called, and calls another to answer. Both calls are
+// recorded, in the clear, and the second names the first as its cause.
+func TestACallAndWhatItCaused(t *testing.T) {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "price of %s", r.URL.Path[1:]) })
+	plain, secure := httptest.NewServer(answer), httptest.NewUnstartedServer(answer)
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	t.Cleanup(plain.Close)
+	t.Cleanup(secure.Close)
+	dir := t.TempDir()
+	cert, key, err := intercept.GenerateCA("test CA", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"tls.crt": cert, "tls.key": key,
+		"upstream.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trust := x509.NewCertPool()
+	trust.AppendCertsFromPEM(cert)
+
+	for _, c := range []struct {
+		name, proxy, url string
+		l7, via          string
+	}{
+		{"HTTP", "http", plain.URL, recording.HTTP1, "http"},
+		{"HTTPS through CONNECT", "http", secure.URL, recording.HTTPS, "connect"},
+		{"HTTPS through SOCKS", "socks5", secure.URL, recording.HTTPS, "socks5"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out *url.URL
+			tr := &http.Transport{
+				Proxy:             func(*http.Request) (*url.URL, error) { return out, nil },
+				TLSClientConfig:   &tls.Config{RootCAs: trust},
+				ForceAttemptHTTP2: true,
+			}
+			defer tr.CloseIdleConnections()
+			app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				q, _ := http.NewRequestWithContext(r.Context(), http.MethodGet, c.url+"/tea", nil)
+				q.Header.Set("Traceparent", r.Header.Get("Traceparent"))
+				q.Header.Set("Authorization", "Bearer hunter2")
+				resp, err := (&http.Client{Transport: tr}).Do(q)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer resp.Body.Close()
+				io.Copy(w, resp.Body)
+			}))
+			defer app.Close()
+			cfg := config(t)
+			cfg.Type, cfg.Protocols, cfg.Forward = "dual", "tcp:http", true
+			cfg.TLSOut, cfg.CADir, cfg.UpstreamCA = true, dir, filepath.Join(dir, "upstream.pem")
+			fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
+			kept := t.TempDir()
+			s := run(t, cfg, recording.Dir(kept))
+			out = &url.URL{Scheme: c.proxy, Host: s.OutAddr().String()}
+
+			q, _ := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s/cart", s.InAddr()), nil)
+			q.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+			q.Header.Set("X-Forwarded-Client-Cert", "By=spiffe://cluster.local/ns/shop/sa/cart;URI=spiffe://cluster.local/ns/shop/sa/web")
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+			resp, err := client.Do(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if string(body) != "price of tea" {
+				t.Errorf("the client got %q", body)
+			}
+			tr.CloseIdleConnections()
+			s.stop()
+			if err := s.capture.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+
+			byDirection := map[string]*recording.Exchange{}
+			for e, err := range recording.All(os.DirFS(kept), ".") {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e.Command == http.MethodConnect {
+					continue
+				}
+				x := *e
+				byDirection[e.Direction] = &x
+				for _, h := range e.HTTP.Req.Headers {
+					if strings.Contains(fmt.Sprint(h), "hunter2") {
+						t.Errorf("a secret is kept: %v", h)
+					}
+				}
+			}
+			in, call := byDirection[recording.In], byDirection[recording.Out]
+			if in == nil || call == nil {
+				t.Fatalf("recorded: %v", byDirection)
+			}
+			if in.Location != "/cart" || in.Status != "200" || in.Tags.Get(recording.TagPeer) != "spiffe://cluster.local/ns/shop/sa/web" {
+				t.Errorf("the call: %+v", in)
+			}
+			if call.Location != "/tea" || string(call.HTTP.Res.Body) != "price of tea" || call.L7Protocol != c.l7 || call.IsTLS != strings.HasPrefix(c.url, "https") ||
+				call.Tags.Get(recording.TagVia) != c.via || call.Tags.Get(recording.TagParent) != in.UUID.String() || call.Tags.Get(recording.TagParentBy) != "traceparent" {
+				t.Errorf("what it caused: %+v", call)
+			}
+		})
+	}
+}
