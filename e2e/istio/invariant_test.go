@@ -1,11 +1,19 @@
 package istio
 
 import (
+	"fmt"
+	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"github.com/google/go-cmp/cmp"
+
+	"istio.io/istio/pilot/pkg/model"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // The ports of the cases: the sidecar's, and the application's that is captured.
@@ -40,6 +48,7 @@ func TestPoliciesHold(t *testing.T) {
 					continue
 				}
 				before, after := without.envoy(t, was), with.envoy(t, p)
+				checkCaptured(t, c, before, after)
 				for port := range before.listedPorts() {
 					compared++
 					at := port
@@ -55,6 +64,55 @@ func TestPoliciesHold(t *testing.T) {
 	}
 	if compared == 0 {
 		t.Error("no filter chain was compared")
+	}
+}
+
+// older are the cases in which a Sidecar that the input lacks wins over ours.
+var older = []string{"sidecar-unseen"}
+
+// checkCaptured asserts of every pod with our container, and not of goldens
+// alone, that Envoy sends the captured port to it, and did not without us.
+func checkCaptured(t *testing.T, c *testCase, before, after *envoy) {
+	t.Helper()
+	ours := container(after.pod.Pod, contract.Container)
+	if ours == nil || c.cfg.Inbound != "sidecar" || slices.ContainsFunc(older, func(name string) bool { return strings.HasSuffix(t.Name(), "/"+name) }) {
+		return
+	}
+	name := "inbound|" + env(ours, contract.EnvReverseProxyPort) + "||"
+	if got := endpoints(after, name); !slices.Equal(got, []string{"127.0.0.1:4143"}) {
+		t.Errorf("%s: %s leads to %v", after.pod.Name, name, got)
+	}
+	if got := endpoints(before, name); slices.Contains(got, "127.0.0.1:4143") {
+		t.Errorf("%s: %s leads to %v without us", before.pod.Name, name, got)
+	}
+}
+
+func endpoints(e *envoy, cluster string) []string {
+	var out []string
+	for _, locality := range e.clusters[cluster].GetLoadAssignment().GetEndpoints() {
+		for _, ep := range locality.GetLbEndpoints() {
+			at := ep.GetEndpoint().GetAddress().GetSocketAddress()
+			out = append(out, net.JoinHostPort(at.GetAddress(), fmt.Sprint(at.GetPortValue())))
+		}
+	}
+	return out
+}
+
+// TestIPv6 asserts what Istio makes of 127.0.0.1 where pods have IPv6 alone:
+// the sidecar has to listen on both loopbacks.
+func TestIPv6(t *testing.T) {
+	_, with := readCase(t, "testdata/ports-one.txtar").judge(t)
+	app := with.pod(t, "app")
+	proxy := with.server.SetupProxy(&model.Proxy{
+		ID: "app.default", ConfigNamespace: "default", IPAddresses: []string{"2001:db8::1"}, Labels: app.Labels,
+		Metadata: &model.NodeMetadata{Namespace: "default", Labels: app.Labels, IstioVersion: istioVersion, ClusterID: "Kubernetes"},
+	})
+	e := &envoy{clusters: map[string]*clusterv3.Cluster{}}
+	for _, cl := range with.server.Clusters(proxy) {
+		e.clusters[cl.Name] = cl
+	}
+	if diff := cmp.Diff([]string{"[::1]:4143"}, endpoints(e, "inbound|8080||")); diff != "" {
+		t.Errorf("endpoint (-want +got):\n%s", diff)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	corev1 "k8s.io/api/core/v1"
 
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/simulation"
@@ -60,7 +61,7 @@ func (c *control) envoy(t *testing.T, p *pod) *envoy {
 	}
 	proxy := c.server.SetupProxy(&model.Proxy{
 		ID: p.Name + "." + p.Namespace, Type: kind, IPAddresses: []string{p.ip}, ConfigNamespace: p.Namespace, Labels: p.Labels,
-		Metadata: &model.NodeMetadata{Namespace: p.Namespace, Labels: p.Labels, IstioVersion: "1.31.0", InterceptionMode: model.TrafficInterceptionMode(mode), ClusterID: "Kubernetes"},
+		Metadata: &model.NodeMetadata{Namespace: p.Namespace, Labels: p.Labels, IstioVersion: istioVersion, InterceptionMode: model.TrafficInterceptionMode(mode), ClusterID: "Kubernetes"},
 	})
 	e := &envoy{simulation.NewSimulation(t, c.server, proxy), p, proxy, map[string]*clusterv3.Cluster{}, map[string]*endpointv3.ClusterLoadAssignment{}}
 	for _, cl := range e.Clusters {
@@ -73,12 +74,19 @@ func (c *control) envoy(t *testing.T, p *pod) *envoy {
 	return e
 }
 
+// istioVersion is what the proxies say of themselves: the module's.
+const istioVersion = "1.31.0"
+
 func envoyEnv(p *pod, name string) string {
 	proxy := container(p.Pod, "istio-proxy")
 	if proxy == nil {
 		return ""
 	}
-	for _, e := range proxy.Env {
+	return env(proxy, name)
+}
+
+func env(c *corev1.Container, name string) string {
+	for _, e := range c.Env {
 		if e.Name == name {
 			return e.Value
 		}
