@@ -16,6 +16,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -27,7 +28,7 @@ type Conn struct {
 }
 
 // NewConn wraps c, of which head was read already.
-func NewConn(c net.Conn, head []byte) *Conn { return &Conn{Conn: c, head: head} }
+func NewConn(c net.Conn, head []byte) *Conn { return &Conn{Conn: c, head: slices.Clip(head)} }
 
 // Read reads, the bytes that were read already first.
 func (c *Conn) Read(p []byte) (int, error) {
@@ -50,11 +51,14 @@ func (c *Conn) Fill(limit int) ([]byte, error) {
 	if len(c.head) >= limit {
 		return c.head, io.ErrShortBuffer
 	}
-	size := min(max(2*len(c.head), 2<<10), limit)
-	buf := make([]byte, size)
-	have := copy(buf, c.head)
-	n, err := c.Conn.Read(buf[have:])
-	c.head = buf[:have+n]
+	have := len(c.head)
+	if have == cap(c.head) { // a client that sends single bytes shall not cost a copy for each
+		grown := make([]byte, have, min(max(2*have, 2<<10), limit))
+		copy(grown, c.head)
+		c.head = grown
+	}
+	n, err := c.Conn.Read(c.head[have:min(cap(c.head), limit)])
+	c.head = c.head[:have+n]
 	if n > 0 {
 		err = nil
 	}
