@@ -34,7 +34,8 @@ var names = map[string]string{
 	"external.test": externalIP, "direct.test": externalIP, "closed.test": externalIP,
 }
 
-// namespace is a network namespace, by its name.
+// namespace is a network namespace, by its name, or by the path of a file that
+// leads to it.
 type namespace string
 
 // network is a node with everything that is connected to it.
@@ -127,7 +128,11 @@ func (n namespace) dial(ctx context.Context, network, address string) (c net.Con
 		return nil, err
 	}
 	defer unix.Close(home)
-	there, err := unix.Open(filepath.Join("/run/netns", string(n)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	path := string(n)
+	if !filepath.IsAbs(path) {
+		path = filepath.Join("/run/netns", path)
+	}
+	there, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}

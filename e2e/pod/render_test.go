@@ -53,7 +53,14 @@ type object struct {
 func render(t *testing.T, edits ...string) *rendered {
 	t.Helper()
 	input := strings.NewReplacer(edits...).Replace(readFile(t, "testdata/shop.yaml"))
-	cmd := exec.Command(filepath.Join(bin, "image", "tapedeck"), "render", "--config", "testdata/tapedeck.yaml")
+	return renderText(t, input, "--config", "testdata/tapedeck.yaml")
+}
+
+// renderText renders manifests from standard input or from files, and takes
+// apart what came out.
+func renderText(t *testing.T, input string, args ...string) *rendered {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(bin, "image", "tapedeck"), append([]string{"render"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = strings.NewReader(input), &stderr
 	out, err := cmd.Output()
@@ -72,7 +79,9 @@ func render(t *testing.T, edits ...string) *rendered {
 				} `json:"spec"`
 			}
 			decode(t, doc, &d)
-			r.pod = d.Spec.Template
+			if d.Spec.Template.Labels[contract.LabelWorkload] != "" {
+				r.pod = d.Spec.Template
+			}
 		case "Service":
 			var s corev1.Service
 			decode(t, doc, &s)

@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 	w.network = newNetwork(t)
 	w.rules = w.pod.intercept(t)
 	w.network.dependency.intercept(t)
-	w.secret = w.newSecret()
+	w.secret = newSecret(t)
 
 	cert, key := w.site.issue(t, w.dir, "sites", "", "external.test", "direct.test", "closed.test")
 	w.external.start(t, "sites", w.program("LISTEN=:443", "TLS_CERT="+cert, "TLS_KEY="+key))
@@ -87,12 +87,13 @@ func (w *world) envoy(n namespace, identity string, inbound map[int]string, rout
 }
 
 // newSecret makes the Secret of the CA, as docs say to.
-func (w *world) newSecret() map[string]string {
+func newSecret(t *testing.T) map[string]string {
+	t.Helper()
 	var secret struct {
 		Data       map[string][]byte `json:"data"`
 		StringData map[string]string `json:"stringData"`
 	}
-	decode(w.t, run(w.t, filepath.Join(bin, "image", "tapedeck"), "ca", "--output", "-"), &secret)
+	decode(t, run(t, filepath.Join(bin, "image", "tapedeck"), "ca", "--output", "-"), &secret)
 	out := map[string]string{}
 	for name, value := range secret.StringData {
 		out[name] = value
