@@ -33,8 +33,9 @@ e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm
 	go -C e2e run ./cmd/tools
 	for module in $(nested); do go -C $$module test -v -count=1 -timeout 60m ./... || exit; done
 
-bench: build ## Measure rendering beside kyaml and istioctl kube-inject, as ratios.
+bench: build ## Measure rendering and the sidecar beside other programs, as ratios.
 	go -C e2e run ./cmd/bench ../bin/tapedeck
+	go -C e2e run ./cmd/benchproxy ../bin/tapedeck
 
 image: $(targets:%=dist/%/tapedeck) ## Build the image; PLATFORMS=linux/amd64,linux/arm64 writes dist/tapedeck-oci.tar.
 ifeq ($(PLATFORMS),linux/$(shell go env GOARCH))
