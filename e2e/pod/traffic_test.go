@@ -254,3 +254,23 @@ func TestRegistryOnly(t *testing.T) {
 		})
 	}
 }
+
+// TestSOCKS renders the pod with a SOCKS proxy, and asks with the variables
+// that it then has: all of the traffic, whatever its scheme, comes by SOCKS.
+func TestSOCKS(t *testing.T) {
+	w := newWorld(t)
+	p := w.startPod(render(t, "tcp:http", "tcp:socks"))
+	for _, target := range []string{"http://dependency:8081/hello?by=plain", "https://external.test/hello?by=tls"} {
+		if out, err := w.network.pod.run(t, "curl", p.appSpec().with("/usr/bin/curl", "-sS", "--fail", target)); err != nil {
+			t.Errorf("%s: %v %s", target, err, out)
+		}
+	}
+	p.stop()
+	got := p.recorded()
+	for _, target := range []string{"/hello?by=plain", "/hello?by=tls"} {
+		e := once(t, got, recording.Out, target)
+		if via := e.Tags.Get(recording.TagVia); via != "socks5" {
+			t.Errorf("%s went by %q, want socks5", target, via)
+		}
+	}
+}
