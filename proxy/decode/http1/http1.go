@@ -38,6 +38,7 @@ const (
 // knows, its secrets would not be redacted.
 func detect(_ *tap.Flow, first []byte) codec.Verdict {
 	first = bytes.TrimLeft(first, "\r\n") // RFC 9112, section 2.2
+	first = first[:min(len(first), maxLine+1)]
 	method := bytes.IndexByte(first, ' ')
 	if method < 0 && len(first) <= maxMethod {
 		method = len(first)
@@ -50,17 +51,15 @@ func detect(_ *tap.Flow, first []byte) codec.Verdict {
 			return codec.No
 		}
 	}
-	line := first
-	if end := bytes.IndexByte(first, '\n'); end >= 0 {
-		line = first[:end]
-	} else if bytes.IndexByte(first, 0) >= 0 {
+	line, _, ended := bytes.Cut(first, []byte("\n"))
+	switch {
+	case bytes.IndexByte(line, 0) >= 0:
 		return codec.No
-	} else if len(first) <= maxLine {
+	case !ended && len(first) <= maxLine:
 		return codec.Maybe
-	} else if target := first[method+1]; target == '/' || target == 'h' {
+	case !ended && (first[method+1] == '/' || first[method+1] == 'h'):
 		return codec.Yes // a long one, of what can only be a path or a URL
-	}
-	if bytes.Contains(line[method:], []byte(" HTTP/")) {
+	case bytes.Contains(line[method:], []byte(" HTTP/")):
 		return codec.Yes
 	}
 	return codec.No

@@ -130,11 +130,14 @@ func (h *half) readFrame(p []byte) (n int, err error) {
 	switch h.kind {
 	case http2.FrameHeaders, http2.FrameContinuation, http2.FramePushPromise,
 		http2.FrameSettings, http2.FrameRSTStream, http2.FrameGoAway:
+		if len(h.payload.Bytes())+len(p)+h.left > h.env.Limits.Head { // however it comes in
+			return 0, errLarge
+		}
 	default:
 		p = nil
 	}
-	if have := len(h.payload.Bytes()); h.left > 0 || have > 0 {
-		if have+len(p) > h.env.Limits.Head || !h.payload.Append(h.env, p) {
+	if h.left > 0 || len(h.payload.Bytes()) > 0 {
+		if !h.payload.Append(h.env, p) {
 			return 0, errLarge
 		}
 		p = h.payload.Bytes()
