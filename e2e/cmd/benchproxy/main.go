@@ -16,7 +16,7 @@
 // what it left for later counts too and the machine's other work does not. A
 // recording that lacks a request, by counting its lines, is said to.
 //
-// It prints the goals beside what was measured. The goals are ratios of
+// It prints the goals beside what was measured. They are ratios of
 // a machine's moment, so a miss is printed and is no error.
 //
 //	usage: benchproxy [-turns n] [-only table] TAPEDECK
@@ -53,7 +53,7 @@ const (
 )
 
 func main() {
-	turns := flag.Int("turns", 5, "turns of each proxy; memory takes one")
+	turns := flag.Int("turns", 3, "turns of each proxy; memory takes one")
 	only := flag.String("only", "", "run this table alone: "+strings.Join(tableNames(), ", "))
 	goproxy := flag.String("goproxy", "", "be goproxy on this address, recording into the file that follows")
 	flag.Usage = func() {

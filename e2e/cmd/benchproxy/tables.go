@@ -77,6 +77,9 @@ func (t *table) measure(ctx context.Context, f *lineup, turns int) ([]row, error
 				return nil, err
 			}
 			r, err := t.turn(ctx, f, c)
+			if ctx.Err() != nil {
+				return nil, ctx.Err() // it ended the proxy, which says nothing of it
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
