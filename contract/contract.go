@@ -49,6 +49,8 @@ const (
 	TLSInVolume = "tapedeck-tls-in"
 	// TLSMutualVolume brings the Secret of the annotation tls-mutual-secret.
 	TLSMutualVolume = "tapedeck-tls-mutual"
+	// UpstreamCAVolume brings the Secret of the option upstreamCASecret.
+	UpstreamCAVolume = "tapedeck-upstream-ca"
 	// RecordingVolume keeps recordings when the sink is a directory.
 	RecordingVolume = "tapedeck-recordings"
 )
@@ -74,6 +76,8 @@ const (
 	TLSInDir = "/etc/tapedeck/tls-in"
 	// TLSMutualDir holds the client certificate and key for upstreams.
 	TLSMutualDir = "/etc/tapedeck/tls-mutual"
+	// UpstreamCADir holds further roots for upstreams, in ca.crt.
+	UpstreamCADir = "/etc/tapedeck/upstream-ca"
 	// RecordingDir is where RecordingVolume is mounted.
 	RecordingDir = "/var/lib/tapedeck/recordings"
 )

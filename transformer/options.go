@@ -18,12 +18,14 @@ type Config struct {
 	Inbound         string
 	Strict          bool
 	CASecret        string
-	Sink            string
-	LogLevel        string
-	Cluster         string
-	RunAsUser       int
-	RunAsGroup      int
-	NoProxy         []string
+	// UpstreamCASecret is "" where the public roots are enough.
+	UpstreamCASecret string
+	Sink             string
+	LogLevel         string
+	Cluster          string
+	RunAsUser        int
+	RunAsGroup       int
+	NoProxy          []string
 
 	Namespace             string
 	ServiceEntry          string
@@ -83,6 +85,7 @@ var options = []Option{
 	{"inbound", enumKind(inboundSidecar, inboundService, inboundNone), inboundSidecar, "How inbound traffic reaches the sidecar: `sidecar` writes an Istio Sidecar, `service` points the Service's targetPort at it (no mesh, ambient, excluded ports), `none` leaves it to you.", func(c *Config) any { return &c.Inbound }},
 	{"strict", boolKind, "false", "Make an error of every workload that asks for the sidecar and is skipped, and of every unknown annotation.", func(c *Config) any { return &c.Strict }},
 	{"caSecret", secretKind, "speedscale-certs", "Secret with the CA's tls.crt and tls.key, in the workload's namespace; used with tls-out.", func(c *Config) any { return &c.CASecret }},
+	{"upstreamCASecret", secretKind, "", "Secret whose ca.crt holds further roots, in the workload's namespace: sites with certificates of a private CA need it under tls-out.", func(c *Config) any { return &c.UpstreamCASecret }},
 	{"sink", sinkKind, contract.DefaultSink, "Where the sidecar keeps recordings. The default is an emptyDir volume of the pod.", func(c *Config) any { return &c.Sink }},
 	{"logLevel", enumKind("debug", "info", "warn", "error"), "info", "Log level of the sidecar.", func(c *Config) any { return &c.LogLevel }},
 	{"cluster", textKind, "", "Name of the cluster, written into every record.", func(c *Config) any { return &c.Cluster }},

@@ -165,6 +165,9 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 		values[contract.EnvTLSOutUnwrap] = "true"
 		values[contract.EnvTLSCertDir] = contract.TrustDir
 		values[contract.EnvCADir] = contract.CADir
+		if cfg.UpstreamCASecret != "" {
+			values[contract.EnvUpstreamCA] = path.Join(contract.UpstreamCADir, "ca.crt")
+		}
 		if t := s.tlsMutual(); t.on() {
 			values[contract.EnvTLSMutualPublicKey] = t.path(t.public)
 			values[contract.EnvTLSMutualPrivateKey] = t.path(t.private)
@@ -224,6 +227,9 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 	if s.intercepts() {
 		mounts = append(mounts, trustMount(false))
 		readOnly(contract.CAVolume, contract.CADir)
+		if cfg.UpstreamCASecret != "" {
+			readOnly(contract.UpstreamCAVolume, contract.UpstreamCADir)
+		}
 	}
 	for _, t := range w.tlsFiles() {
 		if t.secret != "" {
@@ -296,6 +302,9 @@ func sidecarVolumes(w *workload, cfg *Config) []*yaml.Node {
 	}
 	if w.settings.intercepts() {
 		volumes = append(volumes, empty(contract.TrustVolume), secret(contract.CAVolume, cfg.CASecret))
+		if cfg.UpstreamCASecret != "" {
+			volumes = append(volumes, secret(contract.UpstreamCAVolume, cfg.UpstreamCASecret))
+		}
 	}
 	for _, t := range w.tlsFiles() {
 		if t.secret != "" {
