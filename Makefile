@@ -29,9 +29,10 @@ demo: build ## Render the example, run it with its sidecar on loopback, and show
 test: ## Run every test of the module; needs Go alone.
 	$(race) ./...
 
+# With -trimpath the tests share the packages that istioctl was built from.
 e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl.
 	go -C e2e run ./cmd/tools
-	for module in $(nested); do go -C $$module test -v -count=1 -timeout 60m ./... || exit; done
+	for module in $(nested); do go -C $$module test -trimpath -vet=off -v -count=1 -timeout 60m ./... || exit; done
 
 bench: build ## Measure rendering and the sidecar beside other programs, as ratios.
 	go -C e2e run ./cmd/bench ../bin/tapedeck
@@ -69,8 +70,9 @@ plugin: build ## Put the binary into plugin/, ready for `helm plugin install ./p
 fmt: ## Format the Go code.
 	gofmt -w $$(git ls-files '*.go')
 
+# Vetting e2e/istio would analyse the 1,800 packages of Istio's control plane.
 lint: ## Vet the Go code and fail on what gofmt would change.
-	for module in . $(nested); do go -C $$module vet ./... || exit; done
+	for module in . $(filter-out e2e/istio,$(nested)); do go -C $$module vet ./... || exit; done
 	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
 
 clean: ## Remove what the targets built.
