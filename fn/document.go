@@ -220,6 +220,10 @@ func (d *document) duplicates() transformer.Results {
 	var results transformer.Results
 	for _, dup := range splice.Duplicates(d.have) {
 		r := transformer.NewResult(transformer.CodeDuplicateKey, d.file, "line %d: key %s stands twice; which one counts is not certain, so remove one", dup.Line+d.line, dup.Path)
+		if d.items == nil {
+			ref := d.objects[0].Ref()
+			r.ResourceRef = &ref
+		}
 		results = append(results, r.At(dup.Path, "", ""))
 	}
 	return results

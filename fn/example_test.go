@@ -73,6 +73,10 @@ func ExampleWriteJSON() {
 	//       "kind": "Pod",
 	//       "name": "batch"
 	//     },
+	//     "field": {
+	//       "path": "metadata.annotations[sidecar.speedscale.com/inject]",
+	//       "currentValue": "true"
+	//     },
 	//     "tags": {
 	//       "code": "injected"
 	//     }

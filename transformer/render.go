@@ -180,7 +180,7 @@ func (in *input) decide(w *workload) Results {
 		return results
 	}
 	if !settings.Inject {
-		return append(results, result(CodeNotRequested, w.Object, "not captured: the workload has no annotation %sinject: \"true\"", contract.SidecarPrefix))
+		return append(results, result(CodeNotRequested, w.Object, "not captured: the workload has no annotation %sinject: \"true\"", contract.SidecarPrefix).at(w.settings.where("inject"), w.settings.explicit["inject"].value, "true"))
 	}
 	if skip, ok := skipReason(w, in); ok {
 		if in.cfg.Strict {
@@ -286,7 +286,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	if results.Failed() {
 		return nil, results
 	}
-	done := result(CodeInjected, w.Object, "injected: %s", w.settings.describe())
+	done := result(CodeInjected, w.Object, "injected: %s", w.settings.describe()).at(w.settings.where("inject"), "true", "")
 	return created, append(Results{done}, results...)
 }
 
