@@ -68,6 +68,10 @@ type Config struct {
 	TrustDir, UpstreamCA string
 	// Sink is the URL of the recording.
 	Sink string
+	// BodyLimit bounds what is recorded of a body or message, in bytes.
+	BodyLimit int64
+	// RedactHeaders are redacted besides the usual ones.
+	RedactHeaders []string
 	// LogLevel is the least level that is logged.
 	LogLevel slog.Level
 	// PrometheusPort serves /metrics on every address; 0: it does not.
@@ -121,6 +125,11 @@ var settings = []struct {
 		return port(func(c *Config) *int { return &c.PrometheusPort })(c, v)
 	}},
 	{contract.EnvMemory, func(c *Config, v string) (err error) { c.Memory, err = size(v); return err }},
+	{contract.EnvBodyLimit, func(c *Config, v string) (err error) { c.BodyLimit, err = size(v); return err }},
+	{contract.EnvRedactHeaders, func(c *Config, v string) error {
+		c.RedactHeaders = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+		return nil
+	}},
 	{contract.EnvDrain, func(c *Config, v string) (err error) {
 		if c.Drain, err = time.ParseDuration(v); err != nil || c.Drain < 0 {
 			return errors.New("want a duration such as 25s")

@@ -113,7 +113,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 // is not repeated.
 func TestEveryVariableIsChecked(t *testing.T) {
 	free := strings.Fields(`APP_LABEL APP_POD_NAME APP_POD_NAMESPACE SPEC_NODENAME SPEC_SERVICEACCOUNTNAME STATUS_HOST_IP STATUS_POD_IP
-		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA NO_PROXY TAPEDECK_SINK`) // the sink's own package checks it
+		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA TAPEDECK_REDACT_HEADERS NO_PROXY TAPEDECK_SINK`) // the sink's own package checks it
 	secret := []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 	for _, e := range contract.Envs() {
 		const value = "no/such thing"

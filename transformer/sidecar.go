@@ -140,6 +140,8 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 		contract.EnvProxyProtocol: s.ProxyProtocol,
 		contract.EnvLogLevel:      cfg.LogLevel,
 		contract.EnvSink:          cfg.Sink,
+		contract.EnvBodyLimit:     cfg.BodyLimit,
+		contract.EnvRedactHeaders: strings.Join(cfg.RedactHeaders, ","),
 	}
 	if s.Diagnostics {
 		values[contract.EnvLogLevel] = "debug"

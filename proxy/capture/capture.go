@@ -44,6 +44,7 @@ func options(cfg proxy.Config) recording.Options {
 	return recording.Options{
 		SegmentOptions: recording.SegmentOptions{Namespace: id.Namespace, Workload: id.App, Pod: id.Pod},
 		QueueBytes:     max(1, int(cfg.Memory/8)),
+		RedactHeaders:  cfg.RedactHeaders,
 	}
 }
 
@@ -51,7 +52,7 @@ func options(cfg proxy.Config) recording.Options {
 func into(r *recording.Recorder, cfg proxy.Config, version string) *Capture {
 	id := cfg.Identity
 	origin := codec.Origin{Cluster: id.Cluster, Namespace: id.Namespace, Service: id.App, Tags: tags(cfg, version)}
-	limits := codec.Limits{Memory: max(1, cfg.Memory/8*5)}
+	limits := codec.Limits{Memory: max(1, cfg.Memory/8*5), Body: int(cfg.BodyLimit)}
 	return &Capture{decoders: decode.New(decode.Config{Origin: origin, Limits: limits}, r), recorder: r}
 }
 

@@ -41,8 +41,10 @@ type Tap struct {
 	mu       sync.Mutex
 	wake     sync.Cond
 	arriving []*Stream // since the last batch
-	ready    []*Stream // the batch that the workers are at
+	due      bool      // what arrives may become the next batch
+	ready    []*Stream // the batch that the workers are at, inbound streams first
 	head     int       // of ready: the next stream to be taken
+	inbound  int       // inbound streams that workers are reading
 	armed    bool      // the timer runs
 	timer    *time.Timer
 	open     int           // streams whose end has not been delivered
@@ -163,31 +165,60 @@ func (t *Tap) releaseLocked() {
 	if len(t.arriving) == 0 {
 		return
 	}
-	t.ready = append(t.ready, t.arriving...)
-	clear(t.arriving)
-	t.arriving = t.arriving[:0]
+	t.due = true
 	t.wake.Broadcast()
 }
 
+// load makes a batch of what has arrived. Inbound streams come first, and
+// outbound ones wait for them: a request that came in was written before the
+// calls that it causes, and is to be read before them.
+func (t *Tap) load() {
+	t.ready, t.head, t.due = t.ready[:0], 0, false
+	for _, d := range []Direction{In, Out} {
+		for _, s := range t.arriving {
+			if s.flow.Direction == d {
+				t.ready = append(t.ready, s)
+			}
+		}
+	}
+	clear(t.arriving)
+	t.arriving = t.arriving[:0]
+}
+
 // next waits for a stream with events; nil means that the tap has stopped.
-func (t *Tap) next() *Stream {
+// done is the stream that the worker has read, nil at first.
+func (t *Tap) next(done *Stream) *Stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.head == len(t.ready) {
-		if t.stop {
-			return nil
+	if done != nil && done.flow.Direction == In {
+		if t.inbound--; t.inbound == 0 {
+			t.wake.Broadcast()
 		}
-		t.ready, t.head = t.ready[:0], 0
+	}
+	for {
+		if t.head == len(t.ready) && t.due {
+			t.load()
+		}
+		switch {
+		case t.head == len(t.ready):
+			if t.stop {
+				return nil
+			}
+		case t.ready[t.head].flow.Direction == In || t.inbound == 0:
+			s := t.ready[t.head]
+			t.ready[t.head] = nil
+			t.head++
+			if s.flow.Direction == In {
+				t.inbound++
+			}
+			return s
+		}
 		t.wake.Wait()
 	}
-	s := t.ready[t.head]
-	t.ready[t.head] = nil
-	t.head++
-	return s
 }
 
 func (t *Tap) work() {
-	for s := t.next(); s != nil; s = t.next() {
+	for s := t.next(nil); s != nil; s = t.next(s) {
 		if b := s.take(); b != nil {
 			t.deliver(s, b.list)
 			t.recycle(b)
