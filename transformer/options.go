@@ -40,9 +40,6 @@ type Config struct {
 	// Defaults are annotations, by name without prefix, that apply to every
 	// workload which asks for the sidecar and does not set them itself.
 	Defaults map[string]string
-
-	// explicit marks the options that were set rather than defaulted.
-	explicit map[string]bool
 }
 
 // Values of Config.Sidecar and Config.Inbound.
@@ -107,7 +104,7 @@ var options = []Option{
 
 // DefaultConfig returns the configuration that holds when nothing is set.
 func DefaultConfig() Config {
-	c := Config{Defaults: map[string]string{}, explicit: map[string]bool{}}
+	c := Config{Defaults: map[string]string{}}
 	for _, o := range options {
 		if o.Default != "" {
 			if err := o.Kind.store(o.target(&c), o.Default); err != nil {
@@ -126,7 +123,6 @@ func (c *Config) Set(name, value string) error {
 			if err := o.Kind.store(o.target(c), value); err != nil {
 				return fmt.Errorf("option %s: %w", name, err)
 			}
-			c.explicit[name] = true
 			return nil
 		}
 	}
@@ -144,9 +140,6 @@ func (c *Config) Set(name, value string) error {
 	c.Defaults[name] = value
 	return nil
 }
-
-// IsSet tells whether an option was set rather than left at its default.
-func (c *Config) IsSet(name string) bool { return c.explicit[name] }
 
 // Validate reports what no single option can: user and group IDs.
 func (c *Config) Validate() error {
@@ -241,6 +234,6 @@ func editDistance(a, b string) int {
 
 // Clone returns a copy that can be set without changing the original.
 func (c Config) Clone() Config {
-	c.Defaults, c.explicit = maps.Clone(c.Defaults), maps.Clone(c.explicit)
+	c.Defaults = maps.Clone(c.Defaults)
 	return c
 }
