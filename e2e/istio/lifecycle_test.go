@@ -70,14 +70,12 @@ func everything(t *testing.T, sidecar string) []rendered {
 			}
 			c := &testCase{Archive: archive}
 			cfg := transformer.DefaultConfig()
+			if err := cfg.Set("sidecar", sidecar); err != nil {
+				t.Fatal(err)
+			}
 			if text := c.section("config.yaml"); text != "" {
 				if cfg, err = fn.LoadConfig(cfg, fn.Source{Text: []byte(text)}); err != nil {
 					continue // the case is about that
-				}
-			}
-			if !cfg.IsSet("sidecar") {
-				if err := cfg.Set("sidecar", sidecar); err != nil {
-					t.Fatal(err)
 				}
 			}
 			input := c.section("input.yaml")
