@@ -1,0 +1,25 @@
+// Package traffic sends real traffic through the real sidecar: the built
+// `tapedeck proxy`, configured by its environment as the renderer does it,
+// between clients and servers that others wrote.
+//
+//	client ─▶ tee ─▶ 4143 ┐ tapedeck ┌─▶ tee ─▶ application
+//	client ─▶ tee ─▶ 4140 ┘    │     └─▶ tee ─▶ dependency
+//	                       recording
+//
+// One file shows one kind of traffic. Each test asserts that the traffic works,
+// that the tees on both sides saw the same bytes, and what the recording says.
+//
+//	grpc_test.go       all four kinds of call, in every way through the sidecar
+//	h2c_test.go        HTTP/2 without TLS, by prior knowledge and by upgrade
+//	websocket_test.go  messages, fragments, compression, control frames
+//	http_test.go       HTTP/1.0 and 1.1, as curl and raw sockets speak it
+//	mariadb_test.go    a protocol in which the server speaks first
+//	smtp_test.go       another one, with STARTTLS
+//	tlsapp_test.go     an application that speaks TLS itself
+//	ipv6_test.go       both halves over ::1
+//	idle_test.go       10,000 idle connections
+//
+// The tests run in a network namespace that they make, for the ports of the
+// sidecar are fixed: it takes root, or a kernel that lets users have
+// namespaces of their own.
+package traffic

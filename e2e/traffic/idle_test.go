@@ -1,0 +1,3 @@
+package traffic
+
+func serveEcho() {}

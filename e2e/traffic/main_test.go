@@ -1,0 +1,85 @@
+package traffic
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// How the process that makes the namespace tells the one that runs in it.
+const (
+	envProgram = "TRAFFIC_TAPEDECK" // the program under test
+	envEcho    = "TRAFFIC_ECHO"     // this process is the server of idle_test.go
+)
+
+// outside is an address of the namespace that is not loopback's: clients have
+// rules by which loopback is reached without a proxy.
+const outside = "192.0.2.1"
+
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(envEcho) != "":
+		serveEcho()
+	case os.Getenv(envProgram) != "":
+		if err := linkUp(); err != nil {
+			fmt.Fprintln(os.Stderr, "traffic:", err)
+			os.Exit(1)
+		}
+		os.Exit(m.Run())
+	}
+	os.Exit(enclosed())
+}
+
+// enclosed builds the program, runs this one again in a network namespace, and
+// returns its exit code.
+func enclosed() int {
+	dir, err := os.MkdirTemp("", "tapedeck-traffic-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "traffic:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "tapedeck")
+	build := exec.Command("go", "build", "-trimpath", fmt.Sprintf("-race=%v", raceEnabled), "-o", program, "./cmd/tapedeck")
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "traffic: go build: %v\n%s", err, out)
+		return 1
+	}
+	self := exec.Command("/proc/self/exe", os.Args[1:]...)
+	self.Stdout, self.Stderr = os.Stdout, os.Stderr
+	self.Env = append(os.Environ(), envProgram+"="+program, "HTTPS_PROXY=http://"+outTee, "NO_PROXY=")
+	self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if uid := os.Getuid(); uid != 0 {
+		self.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		self.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		self.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	err = self.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	case errors.Is(err, syscall.EPERM):
+		fmt.Fprintln(os.Stderr, "traffic: skipped: a network namespace needs root, or kernel.unprivileged_userns_clone:", err)
+		return 0
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "traffic:", err)
+		return 1
+	}
+	return 0
+}
+
+// linkUp makes the namespace's loopback work and gives it one more address.
+func linkUp() error {
+	for _, args := range [][]string{{"link", "set", "lo", "up"}, {"address", "add", outside, "dev", "lo"}} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %v (Debian: iproute2): %w\n%s", args, err, out)
+		}
+	}
+	return nil
+}

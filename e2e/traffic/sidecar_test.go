@@ -1,0 +1,260 @@
+package traffic
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Where the sidecar listens, and what stands in front of its forward half.
+var (
+	inPort  = net.JoinHostPort("127.0.0.1", strconv.Itoa(contract.InPort))
+	outPort = net.JoinHostPort("127.0.0.1", strconv.Itoa(contract.OutPort))
+	admin   = net.JoinHostPort("127.0.0.1", strconv.Itoa(contract.AdminPort))
+)
+
+const outTee = "127.0.0.1:3128"
+
+// sidecar is a `tapedeck proxy` that runs, with a tee at each of its doors.
+type sidecar struct {
+	t       *testing.T
+	dir     string // everything it writes
+	cmd     *exec.Cmd
+	log     *lines
+	in, out *tee   // in front of the halves
+	app     *tee   // between the reverse half and the application
+	beyond  []*tee // between the forward half and the servers
+	// understood: the forward half may not pass every byte as it is, for it
+	// looks into TLS, or requests come in absolute-form.
+	understood bool
+	stopped    bool
+}
+
+// start runs a sidecar, dual with tcp:http, in front of the application at app
+// ("": none), with env beside what the renderer writes.
+func start(t *testing.T, app string, env ...string) *sidecar {
+	t.Helper()
+	s := &sidecar{t: t, dir: t.TempDir(), log: &lines{}}
+	s.in, s.out = newTee(t, "127.0.0.1:0", inPort), newTee(t, outTee, outPort)
+	s.app = newTee(t, "127.0.0.1:0", app)
+	s.cmd = exec.Command(os.Getenv(envProgram), "proxy")
+	s.cmd.Env = append(environment(s.dir, s.app.Addr()), env...)
+	s.cmd.Stderr = s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !s.stopped {
+			_ = s.cmd.Process.Kill()
+			_ = s.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Logf("the sidecar's log:\n%s", s.log)
+		}
+	})
+	eventually(t, "the sidecar is healthy", func() bool {
+		resp, err := http.Get("http://" + admin + "/healthz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	return s
+}
+
+// environment is what the renderer writes into the container, with dir for the
+// volumes.
+func environment(dir string, app net.Addr) []string {
+	at := app.(*net.TCPAddr)
+	return []string{
+		contract.EnvAppLabel + "=shop", contract.EnvPodName + "=shop-0", contract.EnvPodNamespace + "=market",
+		contract.EnvCaptureMode + "=proxy", contract.EnvProxyType + "=dual", contract.EnvProxyProtocol + "=tcp:http",
+		contract.EnvReverseProxyHost + "=" + at.IP.String(), contract.EnvReverseProxyPort + "=" + strconv.Itoa(at.Port),
+		contract.EnvTLSCertDir + "=" + filepath.Join(dir), contract.EnvSink + "=file://" + filepath.Join(dir, "recordings"),
+	}
+}
+
+// reverse is where clients of the application connect to.
+func (s *sidecar) reverse() string { return s.in.address() }
+
+// to returns the address by which clients of the forward half ask for a server.
+func (s *sidecar) to(server string) string {
+	e := newTee(s.t, net.JoinHostPort(outside, "0"), server)
+	s.beyond = append(s.beyond, e)
+	return e.address()
+}
+
+// metric returns the value of a metric, as `name` or `name{label="value"}`.
+func (s *sidecar) metric(name string) float64 {
+	s.t.Helper()
+	value, ok := s.metrics()[name]
+	if !ok {
+		s.t.Fatalf("/metrics has no %s", name)
+	}
+	return value
+}
+
+func (s *sidecar) metrics() map[string]float64 {
+	s.t.Helper()
+	resp, err := http.Get("http://" + admin + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	values := map[string]float64{}
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if name, value, ok := strings.Cut(lines.Text(), "} "); ok {
+			values[name+"}"], _ = strconv.ParseFloat(value, 64)
+		} else if name, value, ok := strings.Cut(lines.Text(), " "); ok {
+			values[name], _ = strconv.ParseFloat(value, 64)
+		}
+	}
+	return values
+}
+
+// stop ends the sidecar as Kubernetes does, once its clients are gone. It checks
+// that both sides of it saw the same bytes, and that nothing was dropped, and
+// returns what was recorded.
+func (s *sidecar) stop() []*recording.Exchange {
+	t := s.t
+	t.Helper()
+	eventually(t, "the sidecar's connections have ended with their clients'", func() bool {
+		return s.metric(`tapedeck_connections_open{direction="IN"}`)+s.metric(`tapedeck_connections_open{direction="OUT"}`) == 0
+	})
+	for name, value := range s.metrics() {
+		if value > 0 && (strings.Contains(name, "_dropped_") || strings.HasPrefix(name, "tapedeck_flows_undecoded_total")) {
+			t.Errorf("%s %v", name, value)
+		}
+	}
+	s.stopped = true
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("the sidecar ended with %v", err)
+	}
+	sameBytes(t, s.in.end(), s.app.end(), 0)
+	var beyond []*taped
+	for _, e := range s.beyond {
+		beyond = append(beyond, e.end()...)
+	}
+	if out := s.out.end(); !s.understood {
+		sameBytes(t, out, beyond, 512)
+	}
+	var exchanges []*recording.Exchange
+	for e, err := range recording.All(os.DirFS(filepath.Join(s.dir, "recordings")), ".") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Service != "shop" || e.Namespace != "market" {
+			t.Errorf("recorded as of %s/%s", e.Namespace, e.Service)
+		}
+		exchanges = append(exchanges, e)
+	}
+	return exchanges
+}
+
+// conversation puts the parts of a conversation together.
+type conversation struct {
+	*recording.Exchange // the last part, with all messages
+	messages            []recording.Message
+}
+
+// said joins the data of one side's messages.
+func (c *conversation) said(from string) string {
+	var b bytes.Buffer
+	for _, m := range c.messages {
+		if m.From == from {
+			b.Write(m.Data)
+		}
+	}
+	return b.String()
+}
+
+// conversations puts the parts of each conversation of a kind together, and
+// checks that they are numbered and that the last one is marked.
+func conversations(t *testing.T, exchanges []*recording.Exchange, kind func(*recording.Exchange) *recording.Conversation) []*conversation {
+	t.Helper()
+	var all []*conversation
+	byFirst := map[string]*conversation{}
+	for _, e := range exchanges {
+		part := kind(e)
+		if part == nil {
+			continue
+		}
+		first := e.UUID.String()
+		if id := e.Tags.Get(recording.TagConversation); id != "" {
+			first = id
+		}
+		c := byFirst[first]
+		if c == nil {
+			c = &conversation{}
+			byFirst[first], all = c, append(all, c)
+		} else if kind(c.Exchange).Part+1 != part.Part {
+			t.Errorf("part %d follows part %d", part.Part, kind(c.Exchange).Part)
+		}
+		c.Exchange, c.messages = e, append(c.messages, part.Messages...)
+	}
+	for _, c := range all {
+		if !kind(c.Exchange).Last {
+			t.Errorf("the last part of conversation %s is not marked", c.UUID)
+		}
+	}
+	return all
+}
+
+func ofGRPC(e *recording.Exchange) *recording.Conversation      { return e.GRPC }
+func ofWebSocket(e *recording.Exchange) *recording.Conversation { return e.WebSocket }
+func ofTCP(e *recording.Exchange) *recording.Conversation       { return e.TCP }
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+// program returns the path of a program that a test needs.
+func program(t *testing.T, name, pkg string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skip(fmt.Sprintf("%s is not here: apt-get install %s", name, pkg))
+	}
+	return path
+}
