@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -36,11 +37,9 @@ func newInput(objects []*Object, cfg *Config) *input {
 		if w := asWorkload(o); w != nil {
 			in.workloads = append(in.workloads, w)
 		}
-		if o.is("", "Service") {
-			if s := asService(o); s != nil {
-				pair := s.pair()
-				in.services[pair] = append(in.services[pair], s)
-			}
+		if s := asService(o); s != nil {
+			pair := s.pair()
+			in.services[pair] = append(in.services[pair], s)
 		}
 	}
 	in.version = in.istioVersion()
@@ -69,21 +68,31 @@ func (in *input) namespaceOf(o *Object) *Object {
 	return in.find("", "Namespace", "", o.namespace())
 }
 
-// service is a Service that can select pods.
+// service is what leads to pods that it selects: a Service, or a ServiceEntry,
+// which is the same to Istio.
 type service struct {
 	*Object
 	selector map[string]string
 }
 
-// asService returns a Service with a selector, or nil: an ExternalName, or a
-// Service whose endpoints are written by hand, selects no pods.
+// asService returns an object that selects pods as a service, or nil: an
+// ExternalName, or endpoints that are written by hand, select none.
 func asService(o *Object) *service {
-	selector := strMap(field(o.Node, "spec", "selector"))
-	if len(selector) == 0 || strAt(o.Node, "spec", "type") == "ExternalName" {
+	var selector map[string]string
+	switch {
+	case o.is("", "Service") && strAt(o.Node, "spec", "type") != "ExternalName":
+		selector = strMap(field(o.Node, "spec", "selector"))
+	case o.is(istioGroup, "ServiceEntry"):
+		selector = strMap(field(o.Node, "spec", "workloadSelector", "labels"))
+	}
+	if len(selector) == 0 {
 		return nil
 	}
 	return &service{o, selector}
 }
+
+// entry tells that the service is a ServiceEntry.
+func (s *service) entry() bool { return s.kind() == "ServiceEntry" }
 
 // servicePair is one label that a Service selects by. Services are indexed by
 // theirs, so that finding a pod's does not look at every Service.
@@ -104,8 +113,8 @@ func selects(selector, labels map[string]string) bool {
 	return true
 }
 
-// servicesOf returns the Services that select a workload's pods, in order of
-// their names.
+// servicesOf returns what leads to a workload's pods: Services, in order of
+// their names, and then ServiceEntries.
 func (in *input) servicesOf(w *workload) []*service {
 	labels := w.podLabels()
 	var out []*service
@@ -116,7 +125,9 @@ func (in *input) servicesOf(w *workload) []*service {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b *service) int { return strings.Compare(a.name(), b.name()) })
+	slices.SortFunc(out, func(a, b *service) int {
+		return cmp.Or(strings.Compare(a.kind(), b.kind()), strings.Compare(a.name(), b.name()))
+	})
 	return out
 }
 
@@ -136,26 +147,33 @@ func (s *service) hosts() []string {
 type servicePort struct {
 	node     *yaml.Node
 	service  *service
+	number   int
 	target   int // 0 if its name is no container's
 	protocol string
 }
 
-// ports returns the Service's TCP ports as they lead to a workload's pods.
+// ports returns a service's TCP ports as they lead to a workload's pods.
 func (s *service) ports(w *workload) []servicePort {
 	var out []servicePort
 	for _, p := range items(field(s.Node, "spec", "ports")) {
-		if proto := strAt(p, "protocol"); proto != "" && proto != "TCP" {
+		var port servicePort
+		switch proto := strAt(p, "protocol"); {
+		case s.entry():
+			port = servicePort{p, s, number(field(p, "number")), 0, istioProtocols[strings.ToLower(proto)]}
+		case proto == "" || proto == "TCP":
+			port = servicePort{p, s, number(field(p, "port")), 0, istioProtocol(strAt(p, "appProtocol"), strAt(p, "name"))}
+		default:
 			continue
 		}
 		target := field(p, "targetPort")
-		n := number(target)
+		port.target = number(target)
 		switch {
 		case target == nil || isNull(target) || str(target) == "0":
-			n = number(field(p, "port"))
-		case n == 0:
-			n = w.portNumber(str(target))
+			port.target = port.number
+		case port.target == 0:
+			port.target = w.portNumber(str(target))
 		}
-		out = append(out, servicePort{p, s, n, istioProtocol(strAt(p, "appProtocol"), strAt(p, "name"))})
+		out = append(out, port)
 	}
 	return out
 }

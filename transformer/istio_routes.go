@@ -26,9 +26,9 @@ type routeKind struct {
 	outside func(*Object) bool
 	inside  func(*Object, *service) bool
 	// backends returns the Services that the routes lead to.
-	backends func(*Object) []string
+	backends func(*input, *Object) []string
 	// whyNot says what stands against mending, or nothing.
-	whyNot func(*Object, *service) string
+	whyNot func(*input, *Object, *service) string
 	// remedy names what is missing, mend writes it.
 	remedy func(*service) string
 	mend   func(*editor, *service)
@@ -45,13 +45,13 @@ var routeKinds = []routeKind{
 func (in *input) checkRoutes(w *workload) Results {
 	var results Results
 	for _, s := range in.servicesOf(w) {
-		if in.routesChecked[s.Object] {
-			continue // for another workload behind the same Service
+		if in.routesChecked[s.Object] || s.entry() {
+			continue // for another workload behind the same Service, or no Service
 		}
 		in.routesChecked[s.Object] = true
 		for _, k := range routeKinds {
 			for _, o := range in.byKind[k.group+"/"+k.kind] {
-				leads := slices.ContainsFunc(k.backends(o), s.isNamed)
+				leads := slices.ContainsFunc(k.backends(in, o), s.isNamed)
 				if leads && k.outside(o) && !k.inside(o, s) {
 					results = append(results, in.mendRoute(k, o, s))
 				}
@@ -66,7 +66,7 @@ func (in *input) mendRoute(k routeKind, o *Object, s *service) Result {
 	if !in.cfg.MendVirtualServices {
 		return result(k.missing, o, "%s", message)
 	}
-	if why := k.whyNot(o, s); why != "" {
+	if why := k.whyNot(in, o, s); why != "" {
 		return result(k.missing, o, "%s; mendVirtualServices leaves that to you, since %s", message, why)
 	}
 	k.mend(in.editorOf(o), s)
@@ -76,6 +76,9 @@ func (in *input) mendRoute(k routeKind, o *Object, s *service) Result {
 // isNamed tells whether a name of the form namespace/name is the Service's.
 // Where a manifest gives no namespace the name decides.
 func (s *service) isNamed(name string) bool {
+	if host, foreign := strings.CutPrefix(name, "//"); foreign || s.entry() {
+		return s.entry() && slices.ContainsFunc(items(field(s.Node, "spec", "hosts")), func(h *yaml.Node) bool { return str(h) == host })
+	}
 	ns, name, _ := strings.Cut(name, "/")
 	return name == s.name() && (ns == s.namespace() || ns == "" || s.namespace() == "")
 }
@@ -125,32 +128,59 @@ func vsService(o *Object, host string) string {
 	return "//" + host
 }
 
-func vsBackends(o *Object) []string {
+func vsBackends(in *input, o *Object) []string {
 	var out []string
 	for _, protocol := range []string{"http", "tls", "tcp"} {
 		for _, rule := range items(field(o.Node, "spec", protocol)) {
 			for _, route := range items(field(rule, "route")) {
 				out = append(out, vsService(o, strAt(route, "destination", "host")))
 			}
+			if d := in.delegate(o, rule); d != nil {
+				out = append(out, vsBackends(in, d)...)
+			}
 		}
 	}
 	return out
 }
 
-func vsWhyNot(o *Object, s *service) string {
-	spec := field(o.Node, "spec")
-	total := slices.ContainsFunc(items(field(spec, "http")), func(rule *yaml.Node) bool {
-		return len(items(field(rule, "match"))) == 0 && field(rule, "delegate") == nil
+// delegate returns the VirtualService that a route leaves its routing to, or
+// nil. One that has hosts is none, and a delegate has no delegates itself.
+func (in *input) delegate(o *Object, rule *yaml.Node) *Object {
+	namespace := strAt(rule, "delegate", "namespace")
+	if namespace == "" {
+		namespace = o.namespace()
+	}
+	d := in.find(istioGroup, "VirtualService", namespace, strAt(rule, "delegate", "name"))
+	if d == nil || len(items(field(d.Node, "spec", "hosts"))) > 0 || len(items(field(o.Node, "spec", "hosts"))) == 0 {
+		return nil
+	}
+	return d
+}
+
+// vsTotal tells whether a VirtualService has a route for all requests.
+func vsTotal(in *input, o *Object) bool {
+	return slices.ContainsFunc(items(field(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
+		switch d := in.delegate(o, rule); {
+		case len(items(field(rule, "match"))) > 0:
+			return false
+		case field(rule, "delegate") != nil:
+			return d != nil && vsTotal(in, d)
+		}
+		return true
 	})
+}
+
+func vsWhyNot(in *input, o *Object, s *service) string {
+	spec := field(o.Node, "spec")
 	switch {
 	case slices.ContainsFunc(items(field(spec, "hosts")), func(h *yaml.Node) bool { return str(h) == "*" }):
 		return "Istio takes no host * together with the gateway mesh"
 	case len(items(field(spec, "tls")))+len(items(field(spec, "tcp"))) > 0:
 		return "it has routes that are not HTTP's"
-	case !total:
+	case !vsTotal(in, o):
 		return "it has no route for all requests, and calls that none matches would fail"
 	}
-	return onlyBackend(vsBackends(o), s)
+	return onlyBackend(vsBackends(in, o), s)
 }
 
 func vsRemedy(s *service) string {
@@ -203,7 +233,7 @@ func routeInside(o *Object, s *service) bool {
 	})
 }
 
-func routeBackends(o *Object) []string {
+func routeBackends(_ *input, o *Object) []string {
 	var out []string
 	for _, rule := range items(field(o.Node, "spec", "rules")) {
 		for _, ref := range items(field(rule, "backendRefs")) {
@@ -215,7 +245,7 @@ func routeBackends(o *Object) []string {
 	return out
 }
 
-func routeWhyNot(o *Object, s *service) string {
+func routeWhyNot(in *input, o *Object, s *service) string {
 	total := slices.ContainsFunc(items(field(o.Node, "spec", "rules")), func(rule *yaml.Node) bool {
 		matches := items(field(rule, "matches"))
 		return len(matches) == 0 || slices.ContainsFunc(matches, matchesAll)
@@ -226,7 +256,7 @@ func routeWhyNot(o *Object, s *service) string {
 	case !total:
 		return "it has no rule for all requests, and calls that none matches would fail"
 	}
-	return onlyBackend(routeBackends(o), s)
+	return onlyBackend(routeBackends(in, o), s)
 }
 
 // matchesAll tells whether a match of an HTTPRoute or a GRPCRoute excludes

@@ -24,6 +24,7 @@ type inboundListener struct {
 	port     int
 	protocol string // "" has Istio look at the traffic
 	captured bool
+	pool     *yaml.Node // limits of connections, where the port has its own
 }
 
 func (l inboundListener) node(inPort int) *yaml.Node {
@@ -41,6 +42,7 @@ func (l inboundListener) node(inPort int) *yaml.Node {
 	return mapping(
 		"port", mapping("number", l.port, "protocol", protocol, "name", fmt.Sprintf("%s-%d", name, l.port)),
 		"defaultEndpoint", endpoint,
+		"connectionPool", l.pool,
 	)
 }
 
@@ -59,7 +61,10 @@ func (in *input) inboundListeners(w *workload, captured int) ([]inboundListener,
 			if seen && l.protocol != p.protocol {
 				p.protocol = "" // two Services disagree: let Istio look
 			}
-			listeners[p.target] = inboundListener{p.target, p.protocol, p.target == captured}
+			if !seen {
+				l.pool = in.poolOf(p)
+			}
+			listeners[p.target] = inboundListener{p.target, p.protocol, p.target == captured, l.pool}
 		}
 	}
 	var ports, others []int
@@ -77,7 +82,7 @@ func (in *input) inboundListeners(w *workload, captured int) ([]inboundListener,
 	case len(services) == 0:
 		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: port %d is captured, with a protocol that Istio finds out by looking; render the Service together with the workload, so that its protocol and its other ports are listed", w.id(), captured).at(w.at("metadata.labels"), "", ""))
 	case !served:
-		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but Service %s leads to %s: inbound traffic will not be captured", captured, services[0].name(), joinPorts(ports)).
+		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but %s leads to %s: inbound traffic will not be captured", captured, services[0].Ref(), joinPorts(ports)).
 			at(where, strconv.Itoa(captured), firstPort(ports)))
 	case len(others) > 0:
 		results = append(results, result(CodePortsNotCaptured, w.Object, "inbound port %d is captured; %s goes to the application directly", captured, joinPorts(others)).at(where, strconv.Itoa(captured), ""))
@@ -87,9 +92,34 @@ func (in *input) inboundListeners(w *workload, captured int) ([]inboundListener,
 		out = append(out, listeners[port])
 	}
 	if !served {
-		out = append(out, inboundListener{captured, "", true})
+		out = append(out, inboundListener{captured, "", true, nil})
 	}
 	return out, results
+}
+
+// poolOf returns the limits that a DestinationRule sets for one port of a
+// Service, which hold for the server's Envoy too; nil where those for all its
+// ports hold. Istio looks them up by the number of the Service's port, and by
+// that of the pod's where there is a Sidecar: so it is told them.
+func (in *input) poolOf(p servicePort) *yaml.Node {
+	for _, o := range in.byKind[istioGroup+"/DestinationRule"] {
+		policy := field(o.Node, "spec", "trafficPolicy")
+		if o.namespace() != p.service.namespace() || policy == nil || !p.service.isNamed(vsService(o, strAt(o.Node, "spec", "host"))) {
+			continue
+		}
+		limits := func(port int) *yaml.Node {
+			for _, level := range items(field(policy, "portLevelSettings")) {
+				if number(field(level, "port", "number")) == port {
+					return field(level, "connectionPool")
+				}
+			}
+			return field(policy, "connectionPool")
+		}
+		if pool := limits(p.number); pool != nil && pool != limits(p.target) {
+			return yaml.CopyYNode(pool)
+		}
+	}
+	return nil
 }
 
 func joinPorts(ports []int) string {
@@ -282,13 +312,16 @@ func (in *input) capture(e *editor, w *workload, from *Object) Results {
 	spec, endpoint := field(e.obj.Node, "spec"), w.sidecarEndpoint()
 	captured := w.capturedPort(field(spec, "ingress"))
 	listeners, results := in.inboundListeners(w, captured)
-	had := len(items(field(spec, "ingress"))) > 0
+	had, pooled := len(items(field(spec, "ingress"))) > 0, field(spec, "inboundConnectionPool") != nil
 	ingress, path := e.collection(spec, "spec", "ingress", yaml.SequenceNode)
 	for _, l := range listeners {
 		entry := findListener(ingress, l.port)
 		at := pathItem(path, strconv.Itoa(l.port))
 		switch {
 		case entry == nil && (l.captured || !had):
+			if had || pooled {
+				l.pool = nil // what the Sidecar says of its ports holds
+			}
 			e.appendItem(ingress, path, l.node(w.settings.ProxyInPort))
 		case entry == nil || !l.captured:
 		case strAt(entry, "defaultEndpoint") == "":

@@ -11,24 +11,45 @@ import (
 // to callers of the pods, and to pods that may call them. A NetworkPolicy sees
 // the port of the pod, after the Service.
 // Source: https://kubernetes.io/docs/concepts/services-networking/network-policies/.
-func followNetworkPolicy(in *input, w *workload, o *Object) bool {
+func followNetworkPolicy(in *input, w *workload, o *Object) Results {
 	spec := field(o.Node, "spec")
-	done := false
-	if o.namespace() == w.namespace() && labelSelects(field(spec, "podSelector"), w.podLabels()) {
+	from, to := w.settings.ProxyPort, w.settings.ProxyInPort
+	selects := func(w *workload) bool {
+		return o.namespace() == w.namespace() && labelSelects(field(spec, "podSelector"), w.podLabels())
+	}
+	follow := followed{in: in, w: w, o: o}
+	if selects(w) {
 		for i, rule := range items(field(spec, "ingress")) {
-			done = followPorts(in, w, o, rule, pathIndex("spec.ingress", i)) || done
+			path, ports := pathIndex("spec.ingress", i)+".ports", field(rule, "ports")
+			follow.ports(ports, path, selects)
+			if w.portAmong(ports, to) && !w.portAmong(ports, from) {
+				follow.results = append(follow.results, result(CodePortExposed, o, "%s lets its callers reach the sidecar's port %d of %s, and not port %d of the application: they reach the application now; take the port out of that rule, or set proxy-in-port to one that no rule has",
+					o.Ref(), to, w.id(), from).at(path, strconv.Itoa(to), ""))
+			}
 		}
 	}
 	for i, rule := range items(field(spec, "egress")) {
-		if in.reaches(o, rule, w) {
-			done = followPorts(in, w, o, rule, pathIndex("spec.egress", i)) || done
+		path, ports := pathIndex("spec.egress", i)+".ports", field(rule, "ports")
+		reaches := func(w *workload) bool { return in.reaches(o, rule, w) }
+		byAddress := slices.ContainsFunc(items(field(rule, "to")), func(peer *yaml.Node) bool { return field(peer, "ipBlock") != nil })
+		switch {
+		case reaches(w):
+			follow.ports(ports, path, reaches)
+		case byAddress && w.portAmong(ports, from) && !w.portAmong(ports, to):
+			follow.results = append(follow.results, result(CodePortNotFollowed, o, "%s allows port %d of addresses; if those of the pods of %s are among them, their callers need port %d too", o.Ref(), from, w.id(), to).at(path, strconv.Itoa(from), strconv.Itoa(to)))
 		}
 	}
-	return done
+	return follow.all()
+}
+
+// ports adds the sidecar's port to a list that has the application's.
+func (f *followed) ports(list *yaml.Node, path string, concerns func(*workload) bool) {
+	f.add(list, path, mapping("protocol", "TCP", "port", f.w.settings.ProxyInPort), concerns,
+		func(w *workload, port int) bool { return w.portAmong(list, port) })
 }
 
 // reaches tells whether an egress rule leads to a workload's pods: by name or
-// by namespace. Blocks of addresses are not followed.
+// by namespace. What addresses they will have is not known.
 func (in *input) reaches(o *Object, rule *yaml.Node, w *workload) bool {
 	peers := items(field(rule, "to"))
 	if len(peers) == 0 {
@@ -58,15 +79,6 @@ func (in *input) namespaceLabels(o *Object) map[string]string {
 		}
 	}
 	return labels
-}
-
-func followPorts(in *input, w *workload, o *Object, rule *yaml.Node, path string) bool {
-	ports := field(rule, "ports")
-	if !w.portAmong(ports, w.settings.ProxyPort) || w.portAmong(ports, w.settings.ProxyInPort) {
-		return false
-	}
-	in.editorOf(o).appendItem(ports, path+".ports", mapping("protocol", "TCP", "port", w.settings.ProxyInPort))
-	return true
 }
 
 // portAmong tells whether the ports of a NetworkPolicy have a port of a

@@ -55,6 +55,9 @@ const (
 	CodeServicePatched     Code = "service-patched"
 	CodeServiceHeadless    Code = "service-headless"
 	CodePortFollowed       Code = "port-followed"
+	CodePortNotFollowed    Code = "port-not-followed"
+	CodePortExposed        Code = "port-exposed"
+	CodeEnvoyFilter        Code = "envoy-filter"
 	CodeProxyChained       Code = "proxy-chained"
 	CodeNoProxyKept        Code = "no-proxy-kept"
 	CodeEnvFrom            Code = "env-from"
@@ -75,6 +78,7 @@ const (
 	CodeClassicJob      Code = "classic-job"
 	CodeSidecarConflict Code = "sidecar-conflict"
 	CodeServiceShared   Code = "service-shared"
+	CodePolicyShared    Code = "policy-shared"
 	CodeDuplicateKey    Code = "duplicate-key"
 	CodeMalformed       Code = "malformed-workload"
 	CodeUndo            Code = "undo-unreadable"
@@ -122,6 +126,9 @@ var reasons = map[Code]Reason{
 	CodeRouteMended:        {Info, false, "The route was given the Service as a parent.", ""},
 	CodeServiceHeadless:    {Warning, false, "With inbound: service, callers of a headless Service dial the pods themselves, and pass the sidecar by.", "Use a Service with an address, or the option inbound: sidecar."},
 	CodePortFollowed:       {Info, false, "What a policy says of the application's port it says of the sidecar's too, since the Service leads there now.", ""},
+	CodePortNotFollowed:    {Warning, false, "A NetworkPolicy of the callers allows the application's port by address, and the Service leads to the sidecar's now.", "Allow the sidecar's port too, if the addresses are those of the pods."},
+	CodePortExposed:        {Warning, false, "A NetworkPolicy allows the sidecar's port to callers that may not call the application's.", "Take the port out of that rule, or set sidecar.speedscale.com/proxy-in-port to one that no rule has."},
+	CodeEnvoyFilter:        {Warning, false, "An EnvoyFilter changes where Envoy sends the captured port, or goes by a name or a number that is another one now.", "The result says which; change the EnvoyFilter."},
 	CodeServicePatched:     {Info, false, "The Service's targetPort was pointed at the sidecar.", ""},
 	CodeProxyChained:       {Info, false, "The application had a proxy; the sidecar goes through it now.", ""},
 	CodeNoProxyKept:        {Warning, false, "NO_PROXY comes from elsewhere and cannot be merged; it is left as it is.", "Add localhost,127.0.0.1 to it where it is defined."},
@@ -143,6 +150,7 @@ var reasons = map[Code]Reason{
 	CodeClassicJob:      {Error, false, "A Job with a classic sidecar never ends.", "Use the native sidecar."},
 	CodeSidecarConflict: {Error, false, "The Istio Sidecars of the input leave no place for the sidecar's listener.", "Istio uses one Sidecar a pod; the result names those concerned."},
 	CodeServiceShared:   {Error, false, "The Service also selects a workload that has no proxy to send to.", "Inject that workload too, with the same ports, or use the option inbound: sidecar."},
+	CodePolicyShared:    {Error, false, "A policy that has the application's port holds for another workload too, and the sidecars of both have the same port.", "Set sidecar.speedscale.com/proxy-in-port of one of them to another port."},
 	CodeDuplicateKey:    {Error, false, "A mapping has the same key twice, so what the workload says is not certain.", "Remove one of the two."},
 	CodeMalformed:       {Error, false, "A part of the workload is not of the kind that Kubernetes asks for.", "The result names the field."},
 	CodeUndo:            {Error, false, "The record of an earlier render cannot be read.", "Render from the original manifest."},

@@ -277,6 +277,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 			results = append(results, in.routeByService(w)...)
 		}
 		results = append(results, in.checkRoutes(w)...)
+		results = append(results, in.checkEnvoyFilters(w)...)
 	}
 	entry, more := in.serviceEntryOnce(w)
 	if entry != nil {

@@ -48,11 +48,11 @@ func (in *input) routeByService(w *workload) Results {
 				continue
 			}
 			in.pointService(svc, p, s.ProxyInPort)
-			results = append(results, result(CodeServicePatched, svc.Object, "port %s of %s leads to the sidecar's port %d instead of %d", strAt(p.node, "port"), svc.Ref(), s.ProxyInPort, s.ProxyPort))
+			results = append(results, result(CodeServicePatched, svc.Object, "port %d of %s leads to the sidecar's port %d instead of %d", p.number, svc.Ref(), s.ProxyInPort, s.ProxyPort))
 		}
 	}
 	if !found {
-		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but no port of Service %s leads there: inbound traffic will not be captured", s.ProxyPort, services[0].name()).
+		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but no port of %s leads there: inbound traffic will not be captured", s.ProxyPort, services[0].Ref()).
 			at(s.where("proxy-port"), strconv.Itoa(s.ProxyPort), ""))
 	}
 	if pointedAny {
@@ -92,8 +92,8 @@ func (in *input) sharedWith(svc *service, w *workload) *workload {
 // holds for the application's port is to hold for the sidecar's.
 type portFollower struct {
 	group, kind string
-	// follow adds the port, and tells whether it did.
-	follow func(in *input, w *workload, o *Object) bool
+	// follow adds the port, and says what it did.
+	follow func(in *input, w *workload, o *Object) Results
 }
 
 var portFollowers = []portFollower{
@@ -107,12 +107,51 @@ func (in *input) followPort(w *workload) Results {
 	results := in.followIntercepted(w)
 	for _, f := range portFollowers {
 		for _, o := range in.byKind[f.group+"/"+f.kind] {
-			if f.follow(in, w, o) {
-				results = append(results, result(CodePortFollowed, o, "what %s says of port %d it says of the sidecar's port %d too", o.Ref(), w.settings.ProxyPort, w.settings.ProxyInPort))
-			}
+			results = append(results, f.follow(in, w, o)...)
 		}
 	}
 	return results
+}
+
+// followed is one object in which the sidecar's port is to follow.
+type followed struct {
+	in      *input
+	w       *workload
+	o       *Object
+	done    bool
+	results Results
+}
+
+// add adds an item for the sidecar's port to a list of the object that has the
+// application's, and lacks the other. The list may hold for other workloads
+// too, and their sidecars may have the same port: then it has to have their
+// applications' as well, or it would come to say something else of those.
+func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns func(*workload) bool, has func(w *workload, port int) bool) {
+	s := &f.w.settings
+	if !has(f.w, s.ProxyPort) || has(f.w, s.ProxyInPort) {
+		return
+	}
+	for _, other := range f.in.workloads {
+		if other.injecting && other.settings.inbound() && other.settings.ProxyInPort == s.ProxyInPort && concerns(other) && !has(other, other.settings.ProxyPort) {
+			f.results = append(f.results, result(CodePolicyShared, f.o, "%s has port %d of %s, and holds for %s too, whose sidecar has the same port %d for its application's port %d: one would get what is meant for the other; allowed: another proxy-in-port for one of them",
+				f.o.Ref(), s.ProxyPort, f.w.id(), other.id(), s.ProxyInPort, other.settings.ProxyPort).at(path, strconv.Itoa(s.ProxyPort), ""))
+			return
+		}
+	}
+	f.in.editorOf(f.o).appendItem(list, path, item)
+	f.done = true
+}
+
+// all returns the results, with one for what was added.
+func (f *followed) all() Results {
+	if f.done {
+		return append(Results{portFollowed(f.w, f.o)}, f.results...)
+	}
+	return f.results
+}
+
+func portFollowed(w *workload, o *Object) Result {
+	return result(CodePortFollowed, o, "what %s says of port %d it says of the sidecar's port %d too", o.Ref(), w.settings.ProxyPort, w.settings.ProxyInPort)
 }
 
 // followIntercepted has Istio treat the port as it treats the application's:
@@ -144,37 +183,32 @@ func istioPolicySelects(w *workload, o *Object) bool {
 		selects(strMap(field(spec, "selector", "matchLabels")), w.podLabels())
 }
 
-func followPeerAuthentication(in *input, w *workload, o *Object) bool {
+func followPeerAuthentication(in *input, w *workload, o *Object) Results {
 	modes := field(o.Node, "spec", "portLevelMtls")
 	mode, to := field(modes, strconv.Itoa(w.settings.ProxyPort)), strconv.Itoa(w.settings.ProxyInPort)
 	if !istioPolicySelects(w, o) || mode == nil || field(modes, to) != nil {
-		return false
+		return nil
 	}
 	in.editorOf(o).put(modes, "spec.portLevelMtls", to, yaml.CopyYNode(mode))
 	key := modes.Content[len(modes.Content)-2]
 	key.Tag, key.Style = yaml.NodeTagInt, 0 // the key is a number, as the other one is
-	return true
+	return Results{portFollowed(w, o)}
 }
 
 // followAuthorizationPolicy adds the port to every list that has the other,
 // be it of ports that are meant or of ports that are not.
-func followAuthorizationPolicy(in *input, w *workload, o *Object) bool {
+func followAuthorizationPolicy(in *input, w *workload, o *Object) Results {
 	if !istioPolicySelects(w, o) {
-		return false
+		return nil
 	}
-	from, to := strconv.Itoa(w.settings.ProxyPort), strconv.Itoa(w.settings.ProxyInPort)
-	has := func(list *yaml.Node, port string) bool {
-		return slices.ContainsFunc(items(list), func(n *yaml.Node) bool { return str(n) == port })
-	}
-	done := false
+	policy := followed{in: in, w: w, o: o}
 	follow := func(holder *yaml.Node, path string, keys ...string) {
 		for _, key := range keys {
-			if list := field(holder, key); has(list, from) && !has(list, to) {
-				item := node(to)
-				item.Style = yaml.DoubleQuotedStyle
-				in.editorOf(o).appendItem(list, pathKey(path, key), item)
-				done = true
-			}
+			item, list := node(strconv.Itoa(w.settings.ProxyInPort)), field(holder, key)
+			item.Style = yaml.DoubleQuotedStyle
+			policy.add(list, pathKey(path, key), item, func(w *workload) bool { return istioPolicySelects(w, o) }, func(_ *workload, port int) bool {
+				return slices.ContainsFunc(items(list), func(n *yaml.Node) bool { return str(n) == strconv.Itoa(port) })
+			})
 		}
 	}
 	for i, rule := range items(field(o.Node, "spec", "rules")) {
@@ -188,19 +222,19 @@ func followAuthorizationPolicy(in *input, w *workload, o *Object) bool {
 			}
 		}
 	}
-	return done
+	return policy.all()
 }
 
 // followSidecar has a Sidecar of the user's listen on the port too: what a
 // Sidecar with ingress does not list passes as bytes.
-func followSidecar(in *input, w *workload, o *Object) bool {
+func followSidecar(in *input, w *workload, o *Object) Results {
 	if o.namespace() != w.namespace() || !selects(strMap(field(o.Node, "spec", "workloadSelector", "labels")), w.podLabels()) {
-		return false
+		return nil
 	}
 	ingress := field(o.Node, "spec", "ingress")
 	listener, to := findListener(ingress, w.settings.ProxyPort), w.settings.ProxyInPort
 	if listener == nil || findListener(ingress, to) != nil {
-		return false
+		return nil
 	}
 	var protocol any
 	if p := strAt(listener, "port", "protocol"); p != "" {
@@ -210,5 +244,5 @@ func followSidecar(in *input, w *workload, o *Object) bool {
 		"port", mapping("number", to, "protocol", protocol, "name", fmt.Sprintf("%s-%d", strings.ToLower(strAt(listener, "port", "name")), to)),
 		"defaultEndpoint", fmt.Sprintf("127.0.0.1:%d", to),
 	))
-	return true
+	return Results{portFollowed(w, o)}
 }

@@ -1,0 +1,114 @@
+package transformer
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// An EnvoyFilter goes by what Istio generates, and some of that is another with
+// a sidecar. Which patch is to hold for what can't be known, so nothing follows;
+// what would no longer hold, or would undo the capture, is named:
+//
+//	inbound: sidecar   the virtual host inbound|http|80 is inbound|http|8080 under a Sidecar
+//	                   a patch of the cluster inbound|8080|| may send its calls elsewhere
+//	inbound: service   calls arrive at port 4143, and what matches 8080 does not match them
+//
+// Source: https://istio.io/latest/docs/reference/config/networking/envoy-filter/.
+
+// checkEnvoyFilters reports patches for a workload's inbound traffic that hold
+// no longer, or stand against the capture.
+func (in *input) checkEnvoyFilters(w *workload) Results {
+	var results Results
+	for _, o := range in.byKind[istioGroup+"/EnvoyFilter"] {
+		spec := field(o.Node, "spec")
+		if o.namespace() != w.namespace() && o.namespace() != rootNamespace || field(spec, "targetRefs") != nil ||
+			!selects(strMap(field(spec, "workloadSelector", "labels")), w.podLabels()) {
+			continue
+		}
+		patches := items(field(spec, "configPatches"))
+		for i, p := range patches {
+			if context := strAt(p, "match", "context"); context != "" && context != "ANY" && context != "SIDECAR_INBOUND" {
+				continue
+			}
+			why, found := in.envoyRenames(w, p), ""
+			if in.cfg.Inbound == inboundService {
+				why, found = w.envoyMoves(p, patches)
+			} else if why == "" && w.envoyRedirects(p) {
+				why = fmt.Sprintf("changes where Envoy's cluster %s leads, and that is how the sidecar gets its calls; leave that cluster's endpoints alone", inboundCluster(w.settings.ProxyPort))
+			}
+			if why != "" {
+				results = append(results, result(CodeEnvoyFilter, o, "%s %s", o.Ref(), why).at(pathIndex("spec.configPatches", i), found, ""))
+			}
+		}
+	}
+	return results
+}
+
+// inboundCluster is the name of Envoy's cluster for a port of the pod.
+func inboundCluster(port int) string { return fmt.Sprintf("inbound|%d||", port) }
+
+// envoyRenames says which virtual host a patch means that has another name
+// under a Sidecar: Istio names it by the Service's port, and then by the pod's.
+func (in *input) envoyRenames(w *workload, patch *yaml.Node) string {
+	name := strAt(patch, "match", "routeConfiguration", "vhost", "name")
+	for _, s := range in.servicesOf(w) {
+		for _, p := range s.ports(w) {
+			was, is := fmt.Sprintf("inbound|http|%d", p.number), fmt.Sprintf("inbound|http|%d", p.target)
+			if name == was && was != is {
+				return fmt.Sprintf("matches the virtual host %s, which is %s under a Sidecar: it holds no longer; match that one too", was, is)
+			}
+		}
+	}
+	return ""
+}
+
+// envoyRedirects tells whether a patch gives the cluster of the captured port
+// other endpoints, or takes it away.
+func (w *workload) envoyRedirects(patch *yaml.Node) bool {
+	if strAt(patch, "applyTo") != "CLUSTER" {
+		return false
+	}
+	match := field(patch, "match", "cluster")
+	name, port := strAt(match, "name"), number(field(match, "portNumber"))
+	if name != "" && name != inboundCluster(w.settings.ProxyPort) || port != 0 && port != w.settings.ProxyPort {
+		return false
+	}
+	switch strAt(patch, "patch", "operation") {
+	case "REMOVE":
+		return true
+	case "MERGE":
+		value := field(patch, "patch", "value")
+		return slices.ContainsFunc([]string{"load_assignment", "loadAssignment", "type", "cluster_type", "clusterType"}, func(key string) bool { return field(value, key) != nil })
+	}
+	return false
+}
+
+// envoyMoves says by what a patch matches the application's port, unless
+// another patch of the same EnvoyFilter matches the sidecar's in the same way.
+func (w *workload) envoyMoves(patch *yaml.Node, all []*yaml.Node) (why, found string) {
+	from, to := w.settings.ProxyPort, w.settings.ProxyInPort
+	for _, m := range []struct {
+		path []string
+		of   func(port int) string
+	}{
+		{[]string{"listener", "portNumber"}, strconv.Itoa},
+		{[]string{"listener", "filterChain", "destinationPort"}, strconv.Itoa},
+		{[]string{"listener", "filterChain", "name"}, func(port int) string { return fmt.Sprintf("0.0.0.0_%d", port) }},
+		{[]string{"routeConfiguration", "portNumber"}, strconv.Itoa},
+		{[]string{"routeConfiguration", "name"}, inboundCluster},
+		{[]string{"cluster", "portNumber"}, strconv.Itoa},
+		{[]string{"cluster", "name"}, inboundCluster},
+	} {
+		path := append([]string{"match"}, m.path...)
+		also := slices.ContainsFunc(all, func(other *yaml.Node) bool {
+			return strAt(other, "applyTo") == strAt(patch, "applyTo") && strAt(other, path...) == m.of(to)
+		})
+		if found := strAt(patch, path...); found == m.of(from) && !also {
+			return fmt.Sprintf("matches %s %s, and calls arrive at the sidecar's port %d now; match %s too", m.path[len(m.path)-1], found, to, m.of(to)), found
+		}
+	}
+	return "", ""
+}
