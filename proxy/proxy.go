@@ -25,6 +25,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,7 @@ type Proxy struct {
 	log   *slog.Logger
 	tap   *tap.Tap
 	conns *registry
+	loops *pump.Loops
 	dial  *upstream.Dialer
 	roots *trust.Roots // nil where no TLS is spoken and no trust file written
 
@@ -195,6 +197,10 @@ func (p *Proxy) Tap() tap.Stats { return p.tap.Stats() }
 func (p *Proxy) Serve(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	var err error
+	if p.loops, err = pump.NewLoops(p.tap.Pool(), runtime.GOMAXPROCS(0)); err != nil {
+		return err
+	}
 	var running sync.WaitGroup
 	for _, half := range []struct {
 		ls    []net.Listener
@@ -228,9 +234,10 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	p.drain()
 	cancel()
 	running.Wait()
+	p.loops.Close()
 	flush, stop := context.WithTimeout(context.Background(), flushTime)
 	defer stop()
-	err := p.tap.Shutdown(flush)
+	err = p.tap.Shutdown(flush)
 	if err != nil {
 		p.log.Warn("the readers did not finish in time", "dropped_bytes", p.tap.Stats().Dropped[tap.ReasonShutdown].Bytes)
 	}
@@ -252,6 +259,6 @@ func (p *Proxy) serveConn(ctx context.Context, k *conn, serve func(context.Conte
 func (p *Proxy) pump(k *conn) error {
 	s := p.tap.Open(p.conns.flow(k))
 	defer func() { s.Close(time.Now()) }()
-	m := pump.Pump{Pool: p.tap.Pool(), Stream: s, Meter: &k.meter}
+	m := pump.Pump{Pool: p.tap.Pool(), Stream: s, Meter: &k.meter, Loops: p.loops}
 	return m.Run(k.client, k.server)
 }

@@ -17,6 +17,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -25,6 +26,31 @@ import (
 type Conn struct {
 	net.Conn
 	head []byte
+
+	mu     sync.Mutex
+	closed bool
+	owner  owner // who has taken the connection over, nil if nobody has
+}
+
+// owner has taken a connection over, and ends it.
+type owner interface{ end(reset bool) }
+
+// taken notes that the connection is being closed and returns who is to do it;
+// nil: the caller.
+func (c *Conn) taken() owner {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	return c.owner
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error {
+	if o := c.taken(); o != nil {
+		o.end(false)
+		return nil
+	}
+	return c.Conn.Close()
 }
 
 // NewConn wraps c, of which head was read already.
@@ -102,6 +128,10 @@ func (c *Conn) TCP() *net.TCPConn {
 // Abort closes the connection with a TCP reset, so that the peer cannot take
 // what it got for the whole.
 func (c *Conn) Abort() {
+	if o := c.taken(); o != nil {
+		o.end(true)
+		return
+	}
 	if tcp := c.TCP(); tcp != nil {
 		_ = tcp.SetLinger(0)
 		_ = tcp.Close()

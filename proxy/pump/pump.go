@@ -43,11 +43,16 @@ type Pump struct {
 	Stream *tap.Stream
 	// Meter counts.
 	Meter *Meter
+	// Loops move what they can; nil: two goroutines do.
+	Loops *Loops
 }
 
 // Run moves bytes both ways until both sides have ended, and closes both
 // connections. It returns why, when that was not an orderly end.
 func (p *Pump) Run(client, server *Conn) error {
+	if q := p.Loops.adopt(p, client, server); q != nil {
+		return <-q.done
+	}
 	back := make(chan error, 1)
 	go func() { back <- p.move(client, server, tap.FromServer) }()
 	err := errors.Join(p.move(server, client, tap.FromClient), <-back)

@@ -9,6 +9,9 @@ import (
 // they are gathered take the first; a stream of bulk data climbs to the last.
 var sizes = [...]int{4 << 10, 16 << 10, 64 << 10}
 
+// Classes is how many sizes of buffers there are.
+const Classes = len(sizes)
+
 // Class is an index of a buffer size: 0 is the smallest.
 type Class int
 
@@ -53,7 +56,8 @@ type Buffer struct {
 // Shared reports whether someone besides the caller holds the buffer.
 func (b *Buffer) Shared() bool { return b.refs.Load() > 1 }
 
-func (b *Buffer) retain() { b.refs.Add(1) }
+// Retain adds a hold, for which Release must be called once more.
+func (b *Buffer) Retain() { b.refs.Add(1) }
 
 // Release gives up the caller's hold.
 func (b *Buffer) Release() {

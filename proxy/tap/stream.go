@@ -80,7 +80,7 @@ func (s *Stream) Write(side Side, at time.Time, b *Buffer, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if cost := int64(len(b.B)) + eventCost; s.admit(side, at, n, cost) {
-		b.retain()
+		b.Retain()
 		s.push(event{at: at, buf: b, n: int64(n), cost: cost, side: side})
 	}
 }
@@ -115,7 +115,7 @@ func (s *Stream) copyPage(side Side, at time.Time, p []byte) {
 	}
 	off := s.fill
 	s.fill += copy(s.page.B[off:], p)
-	s.page.retain()
+	s.page.Retain()
 	s.push(event{at: at, buf: s.page, off: int32(off), n: int64(len(p)), cost: cost, side: side})
 }
 

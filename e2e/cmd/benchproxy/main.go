@@ -19,7 +19,7 @@
 // It prints the goals beside what was measured. They are ratios of
 // a machine's moment, so a miss is printed and is no error.
 //
-//	usage: benchproxy [-turns n] [-only table] TAPEDECK
+//	usage: benchproxy [-turns n] [-only table] [-proxies regexp] TAPEDECK
 package main
 
 import (
@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -55,24 +56,27 @@ const (
 func main() {
 	turns := flag.Int("turns", 3, "turns of each proxy; memory takes one")
 	only := flag.String("only", "", "run this table alone: "+strings.Join(tableNames(), ", "))
+	among := flag.String("proxies", "", "measure only the proxies whose names match this regular expression")
 	goproxy := flag.String("goproxy", "", "be goproxy on this address, recording into the file that follows")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: benchproxy [-turns n] [-only table] TAPEDECK")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: benchproxy [-turns n] [-only table] [-proxies regexp] TAPEDECK")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var err error
+	names, err := regexp.Compile(*among)
 	switch {
+	case err != nil:
+		err = fmt.Errorf("-proxies: %w", err)
 	case flag.NArg() != 1 || *turns < 1:
-		err = errors.New("usage: benchproxy [-turns n] [-only table] TAPEDECK")
+		err = errors.New("usage: benchproxy [-turns n] [-only table] [-proxies regexp] TAPEDECK")
 	case *goproxy != "":
 		err = serveGoproxy(ctx, *goproxy, flag.Arg(0))
 	case *only != "" && !slices.Contains(tableNames(), *only):
 		err = fmt.Errorf("-only %q: want %s", *only, strings.Join(tableNames(), ", "))
 	default:
-		err = bench(ctx, flag.Arg(0), *only, *turns)
+		err = bench(ctx, flag.Arg(0), *only, names, *turns)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "benchproxy:", err)
@@ -80,7 +84,7 @@ func main() {
 	}
 }
 
-func bench(ctx context.Context, tapedeck, only string, turns int) error {
+func bench(ctx context.Context, tapedeck, only string, names *regexp.Regexp, turns int) error {
 	dir, err := os.MkdirTemp("", "tapedeck-benchproxy-")
 	if err != nil {
 		return err
@@ -99,6 +103,7 @@ func bench(ctx context.Context, tapedeck, only string, turns int) error {
 	if err != nil {
 		return err
 	}
+	all.contenders = slices.DeleteFunc(all.contenders, func(c contender) bool { return !names.MatchString(c.name) })
 	all.describe(cpus)
 	measured := results{}
 	for _, t := range tables {

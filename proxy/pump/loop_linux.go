@@ -1,0 +1,208 @@
+package pump
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// eventsPerRound is how many ready connections a loop learns of at once.
+const eventsPerRound = 128
+
+// Loops move the bytes of pairs of TCP connections, many pairs on each of a few
+// goroutines:
+//
+//	Go's poller ──"something is ready"──▶ loop ──▶ epoll: what? ──▶ read ─▶ tap ─▶ write
+//
+// Two goroutines per pair do the same, and do it where there is TLS or no
+// epoll. They cost two stacks per pair, a switch per message, and a read that
+// finds nothing after each that found something: Go's poller doesn't tell
+// whether the peer has ended, epoll does.
+//
+// A loop's epoll instance is itself in Go's poller, so a loop that has nothing
+// to do is a parked goroutine and not a blocked thread.
+type Loops struct {
+	loops   []*loop
+	next    atomic.Uint32
+	running sync.WaitGroup
+}
+
+// NewLoops starts n loops that take their buffers from pool.
+func NewLoops(pool *tap.Pool, n int) (*Loops, error) {
+	l := &Loops{}
+	for range n {
+		one, err := newLoop(pool)
+		if err != nil {
+			l.Close()
+			return nil, fmt.Errorf("make an epoll instance: %w", err)
+		}
+		l.loops = append(l.loops, one)
+		l.running.Go(one.run)
+	}
+	return l, nil
+}
+
+// Close ends the loops. All pairs must have ended.
+func (l *Loops) Close() {
+	for _, one := range l.loops {
+		_ = one.file.Close()
+	}
+	l.running.Wait()
+}
+
+// adopt takes a pair over from Go's poller and moves its bytes. It returns nil
+// if it can't, in which case nothing has happened to the pair.
+func (l *Loops) adopt(p *Pump, client, server *Conn) *pair {
+	if l == nil {
+		return nil
+	}
+	q := &pair{Pump: p, loop: l.loops[int(l.next.Add(1))%len(l.loops)], done: make(chan error, 1)}
+	if !q.take(client, server) {
+		return nil
+	}
+	q.loop.add(q)
+	return q
+}
+
+// loop is one goroutine and the pairs that it serves.
+type loop struct {
+	pool *tap.Pool
+	file *os.File // the epoll instance
+	conn syscall.RawConn
+	fd   int
+
+	events  [eventsPerRound]unix.EpollEvent
+	buffers [tap.Classes]*tap.Buffer // to read into, when needed
+	again   []*end                   // those that had their turn and have more to say
+
+	mu    sync.Mutex
+	slots []slot
+	free  []int32
+}
+
+// slot is where an event finds its connection. The generation tells an event
+// of a connection that has ended from one of its successor's.
+type slot struct {
+	end        *end
+	generation int32
+}
+
+func newLoop(pool *tap.Pool) (*loop, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // or Go would not poll it
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	l := &loop{pool: pool, file: os.NewFile(uintptr(fd), "epoll"), fd: fd}
+	if l.conn, err = l.file.SyscallConn(); err != nil {
+		_ = l.file.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// add begins to serve a pair.
+func (l *loop) add(q *pair) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.ends {
+		e := &q.ends[i]
+		l.mu.Lock()
+		if len(l.free) == 0 {
+			l.free = append(l.free, int32(len(l.slots)))
+			l.slots = append(l.slots, slot{})
+		}
+		e.slot = l.free[len(l.free)-1]
+		l.free = l.free[:len(l.free)-1]
+		l.slots[e.slot].end = e
+		event := unix.EpollEvent{Events: interest, Fd: e.slot, Pad: l.slots[e.slot].generation}
+		l.mu.Unlock()
+		if err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, e.fd, &event); err != nil {
+			q.close(true, os.NewSyscallError("epoll_ctl", err))
+			return
+		}
+	}
+}
+
+// interest is everything, told once for each change (EPOLLET).
+const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+
+// remove forgets an end.
+func (l *loop) remove(e *end) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slots[e.slot].end = nil
+	l.slots[e.slot].generation++
+	l.free = append(l.free, e.slot)
+}
+
+// find returns the end that an event is about; nil if that has ended.
+func (l *loop) find(event *unix.EpollEvent) *end {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.slots[event.Fd]; s.generation == event.Pad {
+		return s.end
+	}
+	return nil
+}
+
+// run serves until the epoll instance is closed.
+func (l *loop) run() {
+	// All in one call: between two, what Go's poller has seen would be forgotten.
+	_ = l.conn.Read(func(uintptr) bool {
+		for l.round() {
+			runtime.Gosched() // the tap's workers have work now
+		}
+		return false
+	})
+}
+
+// round serves all that is ready, each once, and reports whether there may be more.
+func (l *loop) round() bool {
+	n, err := ready(l.fd, l.events[:])
+	if err != nil {
+		return err == unix.EINTR
+	}
+	for i := range l.events[:n] {
+		event := &l.events[i]
+		if e := l.find(event); e != nil {
+			e.pair.happened(e, event.Events)
+		}
+	}
+	again := l.again
+	l.again = nil
+	for _, e := range again {
+		e.pair.turn(e)
+	}
+	if n < len(l.events) && len(l.again) == 0 {
+		l.again = again[:0]
+		return false
+	}
+	return true
+}
+
+// buffer returns the buffer to read into.
+func (l *loop) buffer(c tap.Class) *tap.Buffer {
+	if l.buffers[c] == nil {
+		l.buffers[c] = l.pool.Get(c)
+	}
+	return l.buffers[c]
+}
+
+// used gives a buffer up that somebody else holds now.
+func (l *loop) used(c tap.Class) {
+	if b := l.buffers[c]; b.Shared() {
+		b.Release()
+		l.buffers[c] = nil
+	}
+}

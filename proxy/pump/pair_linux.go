@@ -1,0 +1,238 @@
+package pump
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// readsPerTurn is how often a connection is read before the others have their
+// turn: a download shall not hold up a question.
+const readsPerTurn = 4
+
+// pair is two connections that a loop moves bytes between.
+type pair struct {
+	*Pump
+	loop *loop
+	done chan error // why it ended, once
+
+	mu    sync.Mutex // the loop's, and of whoever ends the pair from outside
+	ends  [2]end     // by side
+	ended bool
+	err   error // the first that is worth telling
+}
+
+// end is one connection of a pair.
+type end struct {
+	pair *pair
+	peer *end
+	side tap.Side
+	fd   int
+	slot int32
+
+	class   tap.Class
+	ready   bool        // there may be something to read
+	hup     bool        // the end, too, is there to read
+	eof     bool        // it was read
+	deaf    bool        // nothing more is written to it
+	queued  bool        // is in the loop's list of those who had their turn
+	pending []byte      // what it was too slow to take; until it has, its peer isn't read
+	holding *tap.Buffer // where pending is, unless nil
+}
+
+// take duplicates both connections' descriptors and closes the originals,
+// which takes them out of Go's poller. Nobody can close them meanwhile.
+func (q *pair) take(client, server *Conn) bool {
+	conns := [2]*Conn{tap.FromClient: client, tap.FromServer: server}
+	var fds [2]int
+	for side, c := range conns {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		tcp, ok := c.Conn.(*net.TCPConn)
+		if ok && !c.closed {
+			fds[side], ok = duplicate(tcp)
+		}
+		if !ok || c.closed {
+			if side == 1 {
+				_ = unix.Close(fds[0])
+			}
+			return false
+		}
+	}
+	for i, c := range conns {
+		side := tap.Side(i)
+		_ = c.Conn.Close()
+		c.owner = q
+		q.ends[side] = end{pair: q, side: side, fd: fds[side], peer: &q.ends[1-side], pending: conns[1-side].head}
+		if len(c.head) > 0 {
+			now := time.Now()
+			q.Meter.Add(side, now, len(c.head))
+			q.Stream.Copy(side, now, c.head)
+		}
+	}
+	client.head, server.head = nil, nil
+	return true
+}
+
+// duplicate returns another descriptor of the same connection.
+func duplicate(c *net.TCPConn) (fd int, ok bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	err = raw.Control(func(original uintptr) {
+		n, failed := unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
+		fd, ok = n, failed == nil
+	})
+	return fd, ok && err == nil
+}
+
+// happened serves what epoll has told about e.
+func (q *pair) happened(e *end, events uint32) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	const broken = unix.EPOLLERR | unix.EPOLLHUP
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|broken) != 0 {
+		e.ready = true
+		e.hup = e.hup || events&(unix.EPOLLRDHUP|broken) != 0
+	}
+	if events&(unix.EPOLLOUT|broken) != 0 && len(e.pending) > 0 {
+		q.write(e, e.pending, nil)
+		q.read(e.peer)
+	}
+	q.read(e)
+}
+
+// turn goes on with an end whose turn was over.
+func (q *pair) turn(e *end) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e.queued = false
+	q.read(e)
+}
+
+// read moves what e says to its peer, as long as there is something, the peer
+// takes it and the turn lasts.
+func (q *pair) read(e *end) {
+	for range readsPerTurn {
+		if q.ended || !e.ready || e.peer.deaf || len(e.peer.pending) > 0 {
+			return
+		}
+		buf := q.loop.buffer(e.class)
+		n, err := read(e.fd, buf.B)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			e.ready = false
+			return
+		case err != nil:
+			q.close(true, fmt.Errorf("read from the %v: %w", e.side, os.NewSyscallError("read", err)))
+			return
+		case n == 0:
+			e.ready, e.eof = false, true
+			q.finish(e.peer)
+			return
+		}
+		now := time.Now()
+		q.Meter.Add(e.side, now, n)
+		q.Stream.Write(e.side, now, buf, n)
+		q.write(e.peer, buf.B[:n], buf)
+		q.loop.used(e.class)
+		if n < len(buf.B) {
+			e.ready = e.hup // a short read has emptied the connection, but for its end
+		}
+		e.class = e.class.Fit(n)
+	}
+	if !e.queued {
+		e.queued = true
+		q.loop.again = append(q.loop.again, e)
+	}
+}
+
+// write gives p, which is in buf, to e, and keeps what e is too slow to take.
+func (q *pair) write(e *end, p []byte, buf *tap.Buffer) {
+	for len(p) > 0 {
+		n, err := write(e.fd, p)
+		switch {
+		case err == nil:
+			p = p[n:]
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			if e.pending = p; buf != nil {
+				buf.Retain()
+				e.holding = buf
+			}
+			return
+		default:
+			// The other direction goes on: an answer that was sent before the
+			// connection closed is still to be delivered.
+			e.deaf = true
+			if err := os.NewSyscallError("write", err); !isGone(err) {
+				q.err = fmt.Errorf("write what the %v sent: %w", e.peer.side, err)
+			}
+			q.settle()
+			return
+		}
+	}
+	e.dropPending()
+	if e.peer.eof {
+		q.finish(e)
+	}
+}
+
+// finish passes the end of its peer's bytes on to e, after the last of them.
+func (q *pair) finish(e *end) {
+	if len(e.pending) == 0 && !e.deaf {
+		_ = unix.Shutdown(e.fd, unix.SHUT_WR)
+		e.deaf = true
+		q.settle()
+	}
+}
+
+// settle closes the pair when neither end is to be told anything any more.
+func (q *pair) settle() {
+	if q.ends[0].deaf && q.ends[1].deaf {
+		q.close(false, nil)
+	}
+}
+
+// close closes both connections.
+func (q *pair) close(reset bool, err error) {
+	if q.ended {
+		return
+	}
+	q.ended = true
+	for i := range q.ends {
+		e := &q.ends[i]
+		q.loop.remove(e)
+		e.dropPending()
+		if reset {
+			_ = unix.SetsockoptLinger(e.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
+		_ = unix.Close(e.fd)
+	}
+	q.done <- errors.Join(q.err, err)
+}
+
+// end closes the pair from outside.
+func (q *pair) end(reset bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.close(reset, nil)
+}
+
+func (e *end) dropPending() {
+	e.pending = nil
+	if e.holding != nil {
+		e.holding.Release()
+		e.holding = nil
+	}
+}
