@@ -36,7 +36,7 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) error {
 			return p.serveInPlain(k, spoke)
 		}
 	}
-	if p.cfg.App.TLS {
+	if p.cfg.App.TLS && !(spoke && speaksTLS(k.client)) {
 		server, err := intercept.Client(ctx, k.server, p.appALPN(k.client, spoke), p.appTLS())
 		if err != nil {
 			k.client.Abort()
@@ -63,6 +63,13 @@ func (p *Proxy) appTLS() *intercept.Peer {
 		return nil
 	}
 	return &intercept.Peer{Name: p.cfg.App.Host, Roots: p.roots.Pool(), Insecure: isLoopback(p.cfg.App.Host)}
+}
+
+// speaksTLS reports whether a client that has begun to speak does so in TLS,
+// which a TLS application understands as it is.
+func speaksTLS(client *pump.Conn) bool {
+	head, err := client.First(maxGuess)
+	return err == nil && intercept.LooksLikeTLS(head)
 }
 
 // preface is how HTTP/2 begins (RFC 9113 section 3.4).

@@ -233,21 +233,25 @@ func TestTLSIn(t *testing.T) {
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "plain ", r.Proto) }))
 	defer plain.Close()
 	secured, root := secure(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "TLS ", r.Proto) })
+	pool.AddCert(secured.Certificate())
 	for _, c := range []struct {
-		name string
-		app  net.Addr
-		tls  bool
-		url  string
-		want string
+		name  string
+		files *KeyFiles
+		app   net.Addr
+		tls   bool
+		url   string
+		want  string
 	}{
-		{"to plaintext", plain.Listener.Addr(), false, "https://app.svc", "plain HTTP/1.1"},
-		{"to TLS, with its ALPN", secured.Listener.Addr(), true, "https://app.svc", "TLS HTTP/2.0"},
-		{"plaintext passes", plain.Listener.Addr(), false, "http://app.svc", "plain HTTP/1.1"},
-		{"plaintext to TLS", secured.Listener.Addr(), true, "http://app.svc", "TLS HTTP/1.1"},
+		{"to plaintext", files, plain.Listener.Addr(), false, "https://app.svc", "plain HTTP/1.1"},
+		{"to TLS, with its ALPN", files, secured.Listener.Addr(), true, "https://app.svc", "TLS HTTP/2.0"},
+		{"plaintext passes", files, plain.Listener.Addr(), false, "http://app.svc", "plain HTTP/1.1"},
+		{"plaintext to TLS", files, secured.Listener.Addr(), true, "http://app.svc", "TLS HTTP/1.1"},
+		{"not terminated, plaintext to TLS", nil, secured.Listener.Addr(), true, "http://app.svc", "TLS HTTP/1.1"},
+		{"not terminated, TLS to TLS passes", nil, secured.Listener.Addr(), true, "https://example.com", "TLS HTTP/2.0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := run(t, c.app, func(cfg *Config) {
-				cfg.TLSIn, cfg.App.TLS, cfg.UpstreamCA = files, c.tls, root
+				cfg.TLSIn, cfg.App.TLS, cfg.UpstreamCA = c.files, c.tls, root
 			})
 			tr := &http.Transport{
 				TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true, DisableKeepAlives: true,
