@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	xproxy "golang.org/x/net/proxy"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -283,13 +282,7 @@ func (e *ear) HandleConn(context.Context, stats.ConnStats)                      
 // Every kind of call works on every way through the sidecar, and is recorded
 // as the client saw it.
 func TestGRPC(t *testing.T) {
-	throughSOCKS := grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-		d, err := xproxy.SOCKS5("tcp", outTee, nil, nil)
-		if err != nil {
-			return nil, err
-		}
-		return d.(xproxy.ContextDialer).DialContext(ctx, "tcp", address)
-	})
+	throughSOCKS := grpc.WithContextDialer(func(_ context.Context, target string) (net.Conn, error) { return socks5(target) })
 	for _, way := range []struct {
 		name      string
 		direction string

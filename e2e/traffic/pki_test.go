@@ -51,6 +51,21 @@ func (a *authority) server(alpn ...string) *tls.Config {
 	}
 }
 
+// files writes a server's certificate and key, for programs to read.
+func (a *authority) files() (cert, key string) {
+	a.t.Helper()
+	pair := a.server().Certificates[0]
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	dir := a.t.TempDir()
+	cert, key = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	writePEM(a.t, cert, "CERTIFICATE", pair.Certificate[0])
+	writePEM(a.t, key, "PRIVATE KEY", der)
+	return cert, key
+}
+
 // sign makes a certificate from the template, signed by itself if there is no
 // other yet.
 func (a *authority) sign(template *x509.Certificate) tls.Certificate {

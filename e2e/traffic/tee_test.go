@@ -6,15 +6,17 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"golang.org/x/net/proxy"
 )
 
 // tee relays connections to a target and keeps what passes.
 type tee struct {
 	net.Listener
-	target string
-	mu     sync.Mutex
-	conns  []*taped
-	open   sync.WaitGroup
+	dial  func() (net.Conn, error)
+	mu    sync.Mutex
+	conns []*taped
+	open  sync.WaitGroup
 }
 
 // taped is one connection: what the client said, and the server.
@@ -25,11 +27,31 @@ type taped struct {
 
 func newTee(t *testing.T, listen, target string) *tee {
 	t.Helper()
+	return relay(t, listen, func() (net.Conn, error) { return net.Dial("tcp", target) })
+}
+
+// throughSOCKS relays connections by SOCKS5, for clients that don't speak it.
+func throughSOCKS(t *testing.T, target string) *tee {
+	t.Helper()
+	return relay(t, "127.0.0.1:0", func() (net.Conn, error) { return socks5(target) })
+}
+
+// socks5 connects through the sidecar's forward half.
+func socks5(target string) (net.Conn, error) {
+	d, err := proxy.SOCKS5("tcp", outTee, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return d.Dial("tcp", target)
+}
+
+func relay(t *testing.T, listen string, dial func() (net.Conn, error)) *tee {
+	t.Helper()
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &tee{Listener: ln, target: target}
+	e := &tee{Listener: ln, dial: dial}
 	e.open.Go(func() {
 		for {
 			c, err := ln.Accept()
@@ -47,7 +69,7 @@ func (e *tee) address() string { return e.Addr().String() }
 
 func (e *tee) relay(client *net.TCPConn) {
 	defer client.Close()
-	c, err := net.Dial("tcp", e.target)
+	c, err := e.dial()
 	if err != nil {
 		_ = client.SetLinger(0)
 		return
