@@ -1,11 +1,15 @@
 package capture
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
+	"io"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -234,6 +238,60 @@ func TestACrashedDecoderIsNotInTheWay(t *testing.T) {
 	}
 	if tapped := s.Tap(); tapped.Delivered+tapped.Dropped[tap.ReasonPanic].Bytes != tapped.Written {
 		t.Errorf("%+v", tapped)
+	}
+}
+
+// What follows on the connection of a crashed decoder passes too. How many
+// exchanges that is nobody knows any more: it is counted in bytes, each one.
+func TestWhatFollowsACrashIsCountedInBytes(t *testing.T) {
+	cfg := config(t)
+	dir := t.TempDir()
+	r, err := recording.OpenStore(recording.Dir(dir), options(cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := into(r, cfg, "test")
+	c.decoders = decode.New(decode.Config{Limits: codec.Limits{}}, bug{r})
+	s := serve(t, cfg, c)
+	conn, err := net.Dial("tcp", s.InAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var heard bytes.Buffer
+	answers := bufio.NewReader(io.TeeReader(conn, &heard))
+	ask := func(path string) (asked, answered int) {
+		t.Helper()
+		request := "POST " + path + " HTTP/1.1\r\nHost: app\r\nContent-Length: 5\r\n\r\nhello"
+		io.WriteString(conn, request)
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if string(body) != "hello" || err != nil {
+			t.Errorf("%s: %q, %v", path, body, err)
+		}
+		defer heard.Reset()
+		return len(request), heard.Len()
+	}
+	ask("/fine")
+	_, lost := ask("/12") // at the end of its answer
+	eventually(t, "the decoder has crashed", func() bool { return s.ledger(t).dropped[tap.ReasonPanic] == 1 })
+	for range 3 {
+		asked, answered := ask("/fine")
+		lost += asked + answered
+	}
+	conn.Close()
+	s.stop()
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := s.Tap().Dropped[tap.ReasonPanic].Bytes; got != int64(lost) {
+		t.Errorf("%d bytes are counted, want %d", got, lost)
+	}
+	if n := recorded(t, dir); n != 1 {
+		t.Errorf("%d exchanges are recorded", n)
 	}
 }
 
