@@ -31,7 +31,7 @@ test: ## Run every test of the module; needs Go alone.
 
 # With -trimpath the tests share the packages that istioctl was built from.
 # Istio's control plane logs every push: its tests speak when they fail.
-e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl.
+e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl, and real traffic through it.
 	go -C e2e run ./cmd/tools
 	for module in $(nested); do \
 	  case $$module in e2e/istio) v=;; *) v=-v;; esac; \
