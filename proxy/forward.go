@@ -27,15 +27,15 @@ const (
 
 // serveOut serves one connection of the forward half. Its first byte tells
 // which protocol the client speaks.
-func (p *Proxy) serveOut(ctx context.Context, k *conn) error {
+func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 	if from := addrPort(k.client.RemoteAddr()); !from.Addr().IsLoopback() {
 		k.client.Abort()
-		return fmt.Errorf("%s is not on loopback: the forward half serves its own pod alone", from.Addr())
+		return false, fmt.Errorf("%s is not on loopback: the forward half serves its own pod alone", from.Addr())
 	}
 	_ = k.client.SetReadDeadline(time.Now().Add(firstByteTime))
 	head, err := k.client.First(maxGuess)
 	if err != nil {
-		return silence(err)
+		return false, silence(err)
 	}
 	k.client.Resume()
 	switch head[0] {
@@ -53,7 +53,7 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) error {
 	}
 	tunnel, err := h.Serve(ctx, k.client)
 	if err != nil || tunnel == nil {
-		return err
+		return false, err
 	}
 	k.target(tap.ViaConnect, tunnel.Host, tunnel.Port)
 	return p.tunnel(ctx, k, upstream.Tunnel, tunnel.Host, tunnel.Port, func(server *pump.Conn, err error) error {
@@ -98,10 +98,10 @@ func (p *Proxy) dialHTTP(ctx context.Context, k *conn, host string, port int) (*
 }
 
 // serveSOCKS serves a client that speaks SOCKS.
-func (p *Proxy) serveSOCKS(ctx context.Context, k *conn) error {
+func (p *Proxy) serveSOCKS(ctx context.Context, k *conn) (move bool, err error) {
 	q, err := acceptSOCKS(k.client)
 	if err != nil {
-		return err
+		return false, err
 	}
 	via := tap.ViaSOCKS5
 	if q.Version == socks.Version4 {
@@ -133,19 +133,18 @@ func acceptSOCKS(client *pump.Conn) (socks.Request, error) {
 }
 
 // tunnel connects to where the client wants to go, tells the client by reply,
-// looks into TLS if it may, and pumps. reply returns the error that it was
-// given.
-func (p *Proxy) tunnel(ctx context.Context, k *conn, scheme upstream.Scheme, host string, port int, reply func(server *pump.Conn, err error) error) error {
+// and looks into TLS if it may. reply returns the error that it was given.
+func (p *Proxy) tunnel(ctx context.Context, k *conn, scheme upstream.Scheme, host string, port int, reply func(server *pump.Conn, err error) error) (move bool, err error) {
 	server, err := p.dial.Dial(ctx, scheme, host, port)
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", hostPort(host, port), reply(nil, err))
+		return false, fmt.Errorf("connect to %s: %w", hostPort(host, port), reply(nil, err))
 	}
 	k.connected(server)
 	if err := reply(server, nil); err != nil {
-		return fmt.Errorf("reply to the client: %w", err)
+		return false, fmt.Errorf("reply to the client: %w", err)
 	}
 	if p.out == nil || !clientFirst(k.client, k.server) {
-		return p.pump(k)
+		return true, nil
 	}
 	return p.intercept(ctx, k, host, func(ctx context.Context) (*pump.Conn, error) {
 		return p.dial.Dial(ctx, scheme, host, port)

@@ -205,14 +205,15 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	for _, half := range []struct {
 		ls    []net.Listener
 		dir   tap.Direction
-		serve func(context.Context, *conn) error
+		serve serveFunc
 	}{{p.reverse, tap.In, p.serveIn}, {p.forward, tap.Out, p.serveOut}} {
 		for _, l := range half.ls {
 			running.Go(func() {
 				accept(l, func(c net.Conn) {
 					k := &conn{direction: half.dir, started: time.Now(), client: pump.NewConn(c, nil)}
 					p.conns.add(k)
-					running.Go(func() { p.serveConn(work, k, half.serve) })
+					running.Add(1)
+					go p.serveConn(work, k, half.serve, running.Done)
 				})
 			})
 		}
@@ -248,17 +249,30 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	return nil
 }
 
-// serveConn runs one connection and sees it out.
-func (p *Proxy) serveConn(ctx context.Context, k *conn, serve func(context.Context, *conn) error) {
-	err := serve(ctx, k)
-	k.hangUp()
-	p.conns.end(k, err).log(p.log)
+// serveFunc does what a connection asks for, up to where there are only bytes to
+// move between its two ends: then it returns true.
+type serveFunc func(context.Context, *conn) (move bool, err error)
+
+// serveConn runs one connection and sees it out; ended is called when it is over.
+func (p *Proxy) serveConn(ctx context.Context, k *conn, serve serveFunc, ended func()) {
+	finish := func(err error) {
+		k.hangUp()
+		p.conns.end(k, err).log(p.log)
+		ended()
+	}
+	move, err := serve(ctx, k)
+	if !move {
+		finish(err)
+		return
+	}
+	m := p.pump(k)
+	m.Start(k.client, k.server, func(err error) {
+		m.Stream.Close(time.Now())
+		finish(err)
+	})
 }
 
-// pump moves bytes between the connection's two ends until both are done.
-func (p *Proxy) pump(k *conn) error {
-	s := p.tap.Open(p.conns.flow(k))
-	defer func() { s.Close(time.Now()) }()
-	m := pump.Pump{Pool: p.tap.Pool(), Stream: s, Meter: &k.meter, Loops: p.loops}
-	return m.Run(k.client, k.server)
+// pump returns what moves bytes between the connection's two ends.
+func (p *Proxy) pump(k *conn) *pump.Pump {
+	return &pump.Pump{Pool: p.tap.Pool(), Stream: p.tap.Open(p.conns.flow(k)), Meter: &k.meter, Loops: p.loops}
 }

@@ -13,23 +13,23 @@ import (
 // serveIn serves one connection of the reverse half: it goes to the application,
 // whatever the client says. The application is connected to before the client
 // has spoken, for in some protocols it is the one to speak first.
-func (p *Proxy) serveIn(ctx context.Context, k *conn) error {
+func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 	k.target(tap.ViaTCP, p.cfg.App.Host, p.cfg.App.Port)
 	app, err := p.dial.Direct(ctx, p.cfg.App.Host, p.cfg.App.Port)
 	if err != nil {
 		k.client.Abort() // as if the application's port were closed
-		return fmt.Errorf("connect to the application: %w", err)
+		return false, fmt.Errorf("connect to the application: %w", err)
 	}
 	k.connected(app)
 	if p.in == nil && !p.cfg.App.TLS && p.cfg.InProtocol == TCP {
-		return p.pump(k)
+		return true, nil
 	}
 	spoke := clientFirst(k.client, k.server)
 	if p.in != nil && spoke {
 		r := p.in.Do(ctx, k.client, k.server, p.appTLS())
 		k.unwrapped(r)
 		if r.Client == nil {
-			return r.Err
+			return false, r.Err
 		}
 		if r.Outcome == intercept.Intercepted {
 			spoke = p.cfg.InProtocol != TCP && clientFirst(k.client, k.server)
@@ -40,21 +40,21 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) error {
 		server, err := intercept.Client(ctx, k.server, p.appALPN(k.client, spoke), p.appTLS())
 		if err != nil {
 			k.client.Abort()
-			return fmt.Errorf("TLS to the application: %w", err)
+			return false, fmt.Errorf("TLS to the application: %w", err)
 		}
 		k.connected(server)
 	}
 	return p.serveInPlain(k, spoke)
 }
 
-// serveInPlain answers a client that asks for a tunnel, and pumps.
-func (p *Proxy) serveInPlain(k *conn, spoke bool) error {
+// serveInPlain answers a client that asks for a tunnel.
+func (p *Proxy) serveInPlain(k *conn, spoke bool) (move bool, err error) {
 	if spoke && p.cfg.InProtocol != TCP {
 		if err := p.enterTunnel(k); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return p.pump(k)
+	return true, nil
 }
 
 // appTLS says how to speak TLS to the application; nil: not at all.

@@ -93,26 +93,28 @@ func (p *Proxy) enterTunnel(k *conn) error {
 }
 
 // intercept looks into the TLS of a tunnel, and says once what is let through.
-func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func(context.Context) (*pump.Conn, error)) error {
+func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func(context.Context) (*pump.Conn, error)) (move bool, err error) {
 	r := p.out.Do(ctx, k.client, k.server, host, redial)
 	k.unwrapped(r)
 	if note, ok := notes[r.Outcome]; ok && r.First {
 		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Name), slog.Any("reason", r.Err), slog.String("remedy", note.remedy))
 	}
 	if r.Client == nil {
-		return r.Err
+		return false, r.Err
 	}
 	if r.Outcome != intercept.Intercepted {
 		k.connected(r.Server)
-		return p.pump(k)
+		return true, nil
 	}
 	began := time.Now()
-	err := p.pump(k)
+	m := p.pump(k)
+	err = m.Run(k.client, k.server)
+	m.Stream.Close(time.Now())
 	if p.out.Ended(r.Name, k.meter.Bytes(tap.FromClient), time.Since(began)) {
 		note := notes[intercept.Refused]
 		p.log.Warn(note.text, "host", r.Name, "reason", "clients hang up right after the handshake", "remedy", note.remedy)
 	}
-	return err
+	return false, err
 }
 
 // notes are what is said when a name is let through, or fails, for the first

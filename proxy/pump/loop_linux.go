@@ -57,18 +57,18 @@ func (l *Loops) Close() {
 	l.running.Wait()
 }
 
-// adopt takes a pair over from Go's poller and moves its bytes. It returns nil
+// adopt takes a pair over from Go's poller and moves its bytes. It returns false
 // if it can't, in which case nothing has happened to the pair.
-func (l *Loops) adopt(p *Pump, client, server *Conn) *pair {
+func (l *Loops) adopt(p *Pump, client, server *Conn, ended func(error)) bool {
 	if l == nil {
-		return nil
+		return false
 	}
-	q := &pair{Pump: p, loop: l.loops[int(l.next.Add(1))%len(l.loops)], done: make(chan error, 1)}
+	q := &pair{Pump: p, loop: l.loops[int(l.next.Add(1))%len(l.loops)], over: ended}
 	if !q.take(client, server) {
-		return nil
+		return false
 	}
 	q.loop.add(q)
-	return q
+	return true
 }
 
 // loop is one goroutine and the pairs that it serves.

@@ -21,7 +21,7 @@ const readsPerTurn = 4
 type pair struct {
 	*Pump
 	loop *loop
-	done chan error // why it ended, once
+	over func(error)
 
 	mu    sync.Mutex // the loop's, and of whoever ends the pair from outside
 	ends  [2]end     // by side
@@ -219,7 +219,7 @@ func (q *pair) close(reset bool, err error) {
 		}
 		_ = unix.Close(e.fd)
 	}
-	q.done <- errors.Join(q.err, err)
+	go q.over(errors.Join(q.err, err))
 }
 
 // end closes the pair from outside.

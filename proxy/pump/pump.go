@@ -43,16 +43,22 @@ type Pump struct {
 	Stream *tap.Stream
 	// Meter counts.
 	Meter *Meter
-	// Loops move what they can; nil: two goroutines do.
+	// Loops move what is started and what they can move; nil: goroutines do.
 	Loops *Loops
+}
+
+// Start moves bytes as Run does, without waiting for their end: ended is called
+// then, on a goroutine of its own. Where Loops move them, no goroutine waits
+// meanwhile.
+func (p *Pump) Start(client, server *Conn, ended func(error)) {
+	if !p.Loops.adopt(p, client, server, ended) {
+		go func() { ended(p.Run(client, server)) }()
+	}
 }
 
 // Run moves bytes both ways until both sides have ended, and closes both
 // connections. It returns why, when that was not an orderly end.
 func (p *Pump) Run(client, server *Conn) error {
-	if q := p.Loops.adopt(p, client, server); q != nil {
-		return <-q.done
-	}
 	back := make(chan error, 1)
 	go func() { back <- p.move(client, server, tap.FromServer) }()
 	err := errors.Join(p.move(server, client, tap.FromClient), <-back)

@@ -64,10 +64,10 @@ func eachWay(t *testing.T, test func(t *testing.T, start func(heads ...string) *
 				p.near, p.far = NewConn(near, []byte(head[tap.FromClient])), NewConn(far, []byte(head[tap.FromServer]))
 				run := Pump{Pool: pool, Meter: p.meter, Loops: loops}
 				all = append(all, p)
-				go func() {
-					p.ended <- run.Run(p.near, p.far)
+				run.Start(p.near, p.far, func(err error) {
+					p.ended <- err
 					close(p.ended)
-				}()
+				})
 				return p
 			})
 		})
