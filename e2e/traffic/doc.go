@@ -17,6 +17,7 @@
 //	smtp_test.go       another one, with STARTTLS
 //	tlsapp_test.go     an application that speaks TLS itself
 //	ipv6_test.go       both halves over ::1
+//	stream_test.go     10 GiB in one stream
 //	idle_test.go       10,000 idle connections
 //
 // The tests run in a network namespace that they make, for the ports of the

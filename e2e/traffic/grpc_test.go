@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +27,6 @@ import (
 
 	pb "google.golang.org/grpc/interop/grpc_testing"
 
-	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -287,32 +285,36 @@ func TestGRPC(t *testing.T) {
 		name      string
 		direction string
 		via       string
-		tls       bool
+		tls       bool              // which the sidecar looks into
 		options   []grpc.DialOption // without any, grpc-go heeds HTTPS_PROXY
 	}{
 		{name: "reverse", direction: recording.In, via: "tcp"},
+		{name: "reverse, with TLS", direction: recording.In, via: "tcp", tls: true},
 		{name: "CONNECT", direction: recording.Out, via: "connect"},
 		{name: "SOCKS5", direction: recording.Out, via: "socks5", options: []grpc.DialOption{throughSOCKS}},
 		{name: "CONNECT, intercepted", direction: recording.Out, via: "connect", tls: true},
 		{name: "SOCKS5, intercepted", direction: recording.Out, via: "socks5", tls: true, options: []grpc.DialOption{throughSOCKS}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			var s *sidecar
-			var target string
-			creds := insecure.NewCredentials()
-			switch {
-			case way.direction == recording.In:
-				s = start(t, serveGRPC(t, &service{}, nil))
-				target = s.reverse()
+			a := newAuthority(t)
+			var env []string
+			var serverTLS *tls.Config
+			trusted := a.file
+			switch in := way.direction == recording.In; {
+			case way.tls && in:
+				env = a.terminating()
 			case way.tls:
-				a := newAuthority(t)
-				s = start(t, "", a.intercepting()...)
-				s.understood = true
-				target = s.to(serveGRPC(t, &service{}, a.server("h2")))
-				creds = credentials.NewTLS(&tls.Config{ServerName: serverName, RootCAs: pool(t, filepath.Join(s.dir, filepath.Base(contract.CABundle)))})
-			default:
-				s = start(t, "")
-				target = s.to(serveGRPC(t, &service{}, nil))
+				env, serverTLS = a.intercepting(), a.server("h2")
+			}
+			app := serveGRPC(t, &service{}, serverTLS)
+			s := start(t, app, env...)
+			target := s.reverse()
+			if way.direction == recording.Out {
+				target, trusted = s.to(app), s.bundle()
+			}
+			creds := insecure.NewCredentials()
+			if s.understood = way.tls; way.tls {
+				creds = credentials.NewTLS(&tls.Config{ServerName: serverName, RootCAs: pool(t, trusted)})
 			}
 			ear := &ear{calls: map[string]*heard{}}
 			conn, err := grpc.NewClient("passthrough:///"+target, append(way.options, grpc.WithTransportCredentials(creds), grpc.WithStatsHandler(ear))...)

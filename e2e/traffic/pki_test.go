@@ -108,6 +108,14 @@ func (a *authority) intercepting() []string {
 	return []string{contract.EnvTLSOutUnwrap + "=true", contract.EnvCADir + "=" + dir, contract.EnvUpstreamCA + "=" + a.file}
 }
 
+// terminating is the environment of a sidecar that ends inbound TLS as the
+// server that it is in front of.
+func (a *authority) terminating() []string {
+	a.t.Helper()
+	cert, key := a.files()
+	return []string{contract.EnvTLSInUnwrap + "=true", contract.EnvTLSInPublicKey + "=" + cert, contract.EnvTLSInPrivateKey + "=" + key}
+}
+
 // pool trusts what stands in a file.
 func pool(t *testing.T, file string) *x509.CertPool {
 	t.Helper()

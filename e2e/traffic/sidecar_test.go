@@ -41,7 +41,9 @@ type sidecar struct {
 	// understood: not every byte passes as it is, for the sidecar ends and begins
 	// TLS, or requests come in absolute-form.
 	understood bool
-	stopped    bool
+	// overrun: more passes than can be recorded, and some of it may be dropped.
+	overrun bool
+	stopped bool
 }
 
 // start runs a sidecar, dual with tcp:http, in front of the application at app
@@ -89,7 +91,7 @@ func environment(dir string, app net.Addr) []string {
 		contract.EnvAppLabel + "=shop", contract.EnvPodName + "=shop-0", contract.EnvPodNamespace + "=market",
 		contract.EnvCaptureMode + "=proxy", contract.EnvProxyType + "=dual", contract.EnvProxyProtocol + "=tcp:http",
 		contract.EnvReverseProxyHost + "=" + at.IP.String(), contract.EnvReverseProxyPort + "=" + strconv.Itoa(at.Port),
-		contract.EnvTLSCertDir + "=" + filepath.Join(dir), contract.EnvSink + "=file://" + filepath.Join(dir, "recordings"),
+		contract.EnvTLSCertDir + "=" + dir, contract.EnvSink + "=file://" + filepath.Join(dir, "recordings"),
 	}
 }
 
@@ -102,6 +104,9 @@ func (s *sidecar) to(server string) string {
 	s.beyond = append(s.beyond, e)
 	return e.address()
 }
+
+// bundle is the file of roots that the sidecar writes for the application.
+func (s *sidecar) bundle() string { return filepath.Join(s.dir, filepath.Base(contract.CABundle)) }
 
 // metric returns the value of a metric, as `name` or `name{label="value"}`.
 func (s *sidecar) metric(name string) float64 {
@@ -141,7 +146,7 @@ func (s *sidecar) stop() []*recording.Exchange {
 		return s.metric(`tapedeck_connections_open{direction="IN"}`)+s.metric(`tapedeck_connections_open{direction="OUT"}`) == 0
 	})
 	for name, value := range s.metrics() {
-		if value > 0 && (strings.Contains(name, "_dropped_") || strings.HasPrefix(name, "tapedeck_flows_undecoded_total")) {
+		if value > 0 && !s.overrun && (strings.Contains(name, "_dropped_") || strings.HasPrefix(name, "tapedeck_flows_undecoded_total")) {
 			t.Errorf("%s %v", name, value)
 		}
 	}

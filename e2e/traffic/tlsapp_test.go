@@ -26,8 +26,7 @@ func TestTLSApplication(t *testing.T) {
 	app.EnableHTTP2 = true
 	app.StartTLS()
 	defer app.Close()
-	cert, key := a.files()
-	tlsIn := []string{contract.EnvTLSInUnwrap + "=true", contract.EnvTLSInPublicKey + "=" + cert, contract.EnvTLSInPrivateKey + "=" + key}
+	tlsIn := a.terminating()
 	for _, c := range []struct {
 		name, scheme, args string
 		env                []string

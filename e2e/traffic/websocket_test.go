@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -160,7 +158,7 @@ func TestWebSocket(t *testing.T) {
 				if way.direction == recording.Out {
 					target = s.to(address)
 					client.Proxy = http.ProxyURL(&url.URL{Scheme: way.proxy, Host: outTee})
-					client.TLSClientConfig = &tls.Config{ServerName: serverName, RootCAs: pool(t, filepath.Join(s.dir, filepath.Base(contract.CABundle)))}
+					client.TLSClientConfig = &tls.Config{ServerName: serverName, RootCAs: pool(t, s.bundle())}
 					s.understood = way.proxy == "http"
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
