@@ -9,6 +9,8 @@
 // One file shows one kind of traffic. Each test asserts that the traffic works,
 // that the tees on both sides saw the same bytes, and what the recording says.
 //
+//	modes_test.go      every PROXY_TYPE and PROXY_PROTOCOL
+//	chain_test.go      a corporate proxy on the way out
 //	grpc_test.go       all four kinds of call, in every way through the sidecar
 //	h2c_test.go        HTTP/2 without TLS, by prior knowledge and by upgrade
 //	websocket_test.go  messages, fragments, compression, control frames
