@@ -29,8 +29,6 @@ type said struct{ kind, data string }
 var (
 	pingMe  = said{"text", "ping me"}
 	hangUp  = said{"text", "hang up"}
-	closing = said{"close", string(binary.BigEndian.AppendUint16(nil, 4001)) + "enough"}
-
 	lengthy = strings.Repeat("lengthy ", 40_000)
 	chat    = []said{{"text", "hello"}, {"binary", "\x00\xff"}, {"text", ""}, {"text", lengthy}, {"binary", lengthy}, pingMe, {"text", lengthy}}
 )
@@ -41,13 +39,13 @@ var opcodes = map[string]websocket.MessageType{"text": websocket.MessageText, "b
 // listen reads messages until there are no more, and answers pings meanwhile.
 func listen(ctx context.Context, c *websocket.Conn) (<-chan said, <-chan error) {
 	c.SetReadLimit(-1)
-	messages, end := make(chan said), make(chan error, 1)
+	messages, ended := make(chan said), make(chan error, 1)
 	go func() {
 		defer close(messages)
 		for {
 			opcode, data, err := c.Read(ctx)
 			if err != nil {
-				end <- err
+				ended <- err
 				return
 			}
 			for kind, o := range opcodes {
@@ -57,7 +55,7 @@ func listen(ctx context.Context, c *websocket.Conn) (<-chan said, <-chan error) 
 			}
 		}
 	}()
-	return messages, end
+	return messages, ended
 }
 
 // say sends a message, in fragments of which the last one is empty.
@@ -74,13 +72,24 @@ func say(ctx context.Context, c *websocket.Conn, m said) error {
 	return w.Close()
 }
 
+// end is how a WebSocket is closed.
+type end struct {
+	code   websocket.StatusCode
+	reason string
+}
+
+// frame is what the record has of it.
+func (e end) frame() said {
+	return said{"close", string(binary.BigEndian.AppendUint16(nil, uint16(e.code))) + e.reason}
+}
+
 // serveChat is the server's part.
-func serveChat(ctx context.Context, c *websocket.Conn) error {
-	messages, end := listen(ctx, c)
+func serveChat(ctx context.Context, c *websocket.Conn, e end) error {
+	messages, ended := listen(ctx, c)
 	for m := range messages {
 		switch m {
 		case hangUp:
-			return c.Close(4001, "enough")
+			return c.Close(e.code, e.reason)
 		case pingMe:
 			if err := c.Ping(ctx); err != nil {
 				return err
@@ -90,12 +99,12 @@ func serveChat(ctx context.Context, c *websocket.Conn) error {
 			return err
 		}
 	}
-	return <-end
+	return <-ended
 }
 
 // converse is the client's part.
-func converse(ctx context.Context, c *websocket.Conn) error {
-	messages, end := listen(ctx, c)
+func converse(ctx context.Context, c *websocket.Conn, e end) error {
+	messages, ended := listen(ctx, c)
 	for _, m := range chat {
 		if err := say(ctx, c, m); err != nil {
 			return err
@@ -110,8 +119,8 @@ func converse(ctx context.Context, c *websocket.Conn) error {
 	if err := c.Write(ctx, websocket.MessageText, []byte(hangUp.data)); err != nil {
 		return err
 	}
-	if err := <-end; websocket.CloseStatus(err) != 4001 || !strings.Contains(err.Error(), "enough") {
-		return fmt.Errorf("want the code 4001 and its reason: %w", err)
+	if err := <-ended; websocket.CloseStatus(err) != e.code || !strings.Contains(err.Error(), e.reason) {
+		return fmt.Errorf("want the code %d and %q: %w", e.code, e.reason, err)
 	}
 	return nil
 }
@@ -129,17 +138,22 @@ func TestWebSocket(t *testing.T) {
 		{name: "SOCKS5", direction: recording.Out, via: "socks5", proxy: "socks5"},
 		{name: "CONNECT, intercepted", direction: recording.Out, via: "connect", proxy: "http", tls: true},
 	} {
-		for name, mode := range map[string]websocket.CompressionMode{
-			"plain":                            websocket.CompressionDisabled,
-			"deflate":                          websocket.CompressionContextTakeover,
-			"deflate, each message for itself": websocket.CompressionNoContextTakeover,
+		for _, kind := range []struct {
+			name string
+			mode websocket.CompressionMode
+			end  end
+		}{
+			{"plain", websocket.CompressionDisabled, end{websocket.StatusNormalClosure, ""}},
+			{"deflate", websocket.CompressionContextTakeover, end{4001, "enough"}},
+			{"deflate, each message for itself", websocket.CompressionNoContextTakeover, end{websocket.StatusInternalError, "a täpe tore"}},
 		} {
-			t.Run(way.name+"/"+name, func(t *testing.T) {
+			t.Run(way.name+"/"+kind.name, func(t *testing.T) {
+				mode := kind.mode
 				ended := make(chan error, 1)
 				server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					c, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: mode})
 					if err == nil {
-						err = serveChat(r.Context(), c)
+						err = serveChat(r.Context(), c, kind.end)
 					}
 					ended <- err
 				}))
@@ -169,7 +183,7 @@ func TestWebSocket(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := converse(ctx, c); err != nil {
+				if err := converse(ctx, c, kind.end); err != nil {
 					t.Error("client:", err)
 				}
 				if err := <-ended; err != nil {
@@ -189,10 +203,10 @@ func TestWebSocket(t *testing.T) {
 					t.Errorf("permessage-deflate: %v", deflate)
 				}
 				// Each side's words, without the payload of pings, which the library makes up.
-				want := slices.Concat(chat, []said{{"ping", ""}, hangUp, closing})
+				want := slices.Concat(chat, []said{{"ping", ""}, hangUp, kind.end.frame()})
 				want = slices.Insert(want, 6, said{"pong", ""})
 				sameWords(t, r, recording.Client, mode, want)
-				want = slices.Concat(chat[:5], []said{{"ping", ""}}, chat[5:], []said{{"pong", ""}, closing})
+				want = slices.Concat(chat[:5], []said{{"ping", ""}}, chat[5:], []said{{"pong", ""}, kind.end.frame()})
 				sameWords(t, r, recording.Server, mode, want)
 				fragments := 0
 				for _, m := range r.messages {
