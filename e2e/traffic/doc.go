@@ -13,6 +13,7 @@
 //	chain_test.go      a corporate proxy on the way out
 //	grpc_test.go       all four kinds of call, in every way through the sidecar
 //	h2c_test.go        HTTP/2 without TLS, by prior knowledge and by upgrade
+//	h2spec_test.go     HTTP/2's conformance tests, with all that it forbids
 //	websocket_test.go  messages, fragments, compression, control frames
 //	http_test.go       HTTP/1.0 and 1.1, as curl and raw sockets speak it
 //	mariadb_test.go    a protocol in which the server speaks first

@@ -5,15 +5,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 )
 
 // How the process that makes the namespace tells the one that runs in it.
 const (
-	envProgram = "TRAFFIC_TAPEDECK" // the program under test
-	envEcho    = "TRAFFIC_ECHO"     // this process is the server of idle_test.go
+	envPrograms = "TRAFFIC_PROGRAMS" // where the program under test is, and h2spec
+	envEcho     = "TRAFFIC_ECHO"     // this process is the server of idle_test.go
 )
 
 // outside is an address of the namespace that is not loopback's: clients have
@@ -24,7 +23,7 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(envEcho) != "":
 		serveEcho()
-	case os.Getenv(envProgram) != "":
+	case os.Getenv(envPrograms) != "":
 		if err := linkUp(); err != nil {
 			fmt.Fprintln(os.Stderr, "traffic:", err)
 			os.Exit(1)
@@ -34,8 +33,8 @@ func TestMain(m *testing.M) {
 	os.Exit(enclosed())
 }
 
-// enclosed builds the program, runs this one again in a network namespace, and
-// returns its exit code.
+// enclosed builds the programs, runs this one again in a network namespace,
+// where there is nothing to download from, and returns its exit code.
 func enclosed() int {
 	dir, err := os.MkdirTemp("", "tapedeck-traffic-")
 	if err != nil {
@@ -43,16 +42,17 @@ func enclosed() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "tapedeck")
-	build := exec.Command("go", "build", "-trimpath", fmt.Sprintf("-race=%v", raceEnabled), "-o", program, "./cmd/tapedeck")
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "traffic: go build: %v\n%s", err, out)
-		return 1
+	for pkg, in := range map[string]string{"./cmd/tapedeck": "../..", "github.com/summerwind/h2spec/cmd/h2spec": "."} {
+		build := exec.Command("go", "build", "-trimpath", fmt.Sprintf("-race=%v", raceEnabled), "-o", dir+"/", pkg)
+		build.Dir = in
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "traffic: go build %s: %v\n%s", pkg, err, out)
+			return 1
+		}
 	}
 	self := exec.Command("/proc/self/exe", os.Args[1:]...)
 	self.Stdout, self.Stderr = os.Stdout, os.Stderr
-	self.Env = append(os.Environ(), envProgram+"="+program, "HTTPS_PROXY=http://"+outTee, "NO_PROXY=")
+	self.Env = append(os.Environ(), envPrograms+"="+dir, "HTTPS_PROXY=http://"+outTee, "NO_PROXY=")
 	self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if uid := os.Getuid(); uid != 0 {
 		self.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER

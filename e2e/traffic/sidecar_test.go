@@ -41,8 +41,8 @@ type sidecar struct {
 	// understood: not every byte passes as it is, for the sidecar ends and begins
 	// TLS, or requests come in absolute-form.
 	understood bool
-	// overrun: more passes than can be recorded, and some of it may be dropped.
-	overrun bool
+	// lossy: not all that passes can be recorded, as it is too much or malformed.
+	lossy   bool
 	stopped bool
 }
 
@@ -56,7 +56,7 @@ func start(t *testing.T, app string, env ...string) *sidecar {
 	if err := os.Mkdir(filepath.Join(s.dir, "recordings"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s.cmd = exec.Command(os.Getenv(envProgram), "proxy")
+	s.cmd = exec.Command(filepath.Join(os.Getenv(envPrograms), "tapedeck"), "proxy")
 	s.cmd.Env = append(environment(s.dir, s.app.Addr()), env...)
 	s.cmd.Stderr = s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -146,7 +146,7 @@ func (s *sidecar) stop() []*recording.Exchange {
 		return s.metric(`tapedeck_connections_open{direction="IN"}`)+s.metric(`tapedeck_connections_open{direction="OUT"}`) == 0
 	})
 	for name, value := range s.metrics() {
-		if value > 0 && !s.overrun && (strings.Contains(name, "_dropped_") || strings.HasPrefix(name, "tapedeck_flows_undecoded_total")) {
+		if value > 0 && !s.lossy && (strings.Contains(name, "_dropped_") || strings.HasPrefix(name, "tapedeck_flows_undecoded_total")) {
 			t.Errorf("%s %v", name, value)
 		}
 	}

@@ -49,7 +49,7 @@ func TestTenGiB(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodPut} {
 		t.Run(method, func(t *testing.T) {
 			s := start(t, "", contract.EnvReverseProxyPort+"="+port) // without tees, which would keep it all
-			s.overrun = true
+			s.lossy = true
 			var body io.Reader
 			if method == http.MethodPut {
 				var all []io.Reader
