@@ -29,7 +29,7 @@ const (
 
 // wakeBytes is when the writer is woken before its next tick: enough for the
 // compressor to find what repeats, and for one wake-up to serve many records.
-const wakeBytes = 128 << 10
+const wakeBytes = 64 << 10
 
 // Queue is a [Sink] between those who may not wait and [Lines], which may. It
 // encodes in the caller's goroutine and writes, in batches, from its own.

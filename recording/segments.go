@@ -40,7 +40,7 @@ const retryAfter = time.Second
 
 // window is how far back the compressor looks. It decides how much memory the
 // compressor takes, about four times the window.
-const window = 512 << 10
+const window = 128 << 10
 
 // SegmentOptions say when a segment ends and how it is named. Zero values mean
 // the defaults.

@@ -48,9 +48,10 @@ func (p *Pool) Get(c Class) *Buffer {
 // its pool when the last holder releases it.
 type Buffer struct {
 	// B is the whole block; only the sole holder may write to it.
-	B    []byte
-	refs atomic.Int32
-	home *sync.Pool
+	B      []byte
+	refs   atomic.Int32
+	home   *sync.Pool
+	budget *atomic.Int64 // what its length was taken from, nil if from nothing
 }
 
 // Shared reports whether someone besides the caller holds the buffer.
@@ -62,6 +63,10 @@ func (b *Buffer) Retain() { b.refs.Add(1) }
 // Release gives up the caller's hold.
 func (b *Buffer) Release() {
 	if b.refs.Add(-1) == 0 {
+		if b.budget != nil {
+			b.budget.Add(-int64(len(b.B)))
+			b.budget = nil
+		}
 		b.home.Put(b)
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// copyMax is the size up to which a chunk is copied into the flow's page
-// rather than keeping the whole buffer that it was read into.
+// copyMax is the size up to which a chunk is copied into the page that all flows
+// share, rather than keeping the whole buffer that it was read into.
 const copyMax = 1 << 10
 
 // eventCost is what one queued event weighs beside the bytes it points at.
@@ -45,9 +45,7 @@ type Stream struct {
 	opened bool   // the worker's
 
 	mu     sync.Mutex
-	events *batch  // nil while nothing waits
-	page   *Buffer // gathers short chunks until the worker takes them
-	fill   int
+	events *batch   // nil while nothing waits
 	gaps   [2]int64 // dropped since the side's last event
 	queued bool     // a worker has it or will have it
 	closed bool
@@ -94,29 +92,16 @@ func (s *Stream) Copy(side Side, at time.Time, p []byte) {
 	defer s.mu.Unlock()
 	for len(p) > 0 {
 		n := min(len(p), sizes[0])
-		s.copyPage(side, at, p[:n])
+		if s.admit(side, at, n, eventCost) {
+			if page, off := s.tap.place(p[:n]); page != nil {
+				s.push(event{at: at, buf: page, off: int32(off), n: int64(n), cost: eventCost, side: side})
+			} else {
+				s.tap.used.Add(-eventCost)
+				s.lose(side, n)
+			}
+		}
 		p = p[n:]
 	}
-}
-
-// copyPage copies p, which fits a page, into the current page or a new one.
-func (s *Stream) copyPage(side Side, at time.Time, p []byte) {
-	fresh := s.page == nil || len(s.page.B)-s.fill < len(p)
-	cost := eventCost
-	if fresh {
-		cost += int64(sizes[0])
-	}
-	if !s.admit(side, at, len(p), cost) {
-		return
-	}
-	if fresh {
-		s.dropPage()
-		s.page = s.tap.pool.Get(0)
-	}
-	off := s.fill
-	s.fill += copy(s.page.B[off:], p)
-	s.page.Retain()
-	s.push(event{at: at, buf: s.page, off: int32(off), n: int64(len(p)), cost: cost, side: side})
 }
 
 // Close ends the flow. Nothing may be written afterwards.
@@ -150,12 +135,17 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 		s.tap.drop(ReasonShutdown, int64(n))
 		return false
 	case !s.tap.charge(cost):
-		s.gaps[side] += int64(n)
-		s.tap.drop(ReasonFull, int64(n))
+		s.lose(side, n)
 		return false
 	}
 	s.flushGap(side, at)
 	return true
+}
+
+// lose counts n bytes that the tap had no room for.
+func (s *Stream) lose(side Side, n int) {
+	s.gaps[side] += int64(n)
+	s.tap.drop(ReasonFull, int64(n))
 }
 
 // flushGap queues what the side lost, so that it stands where it was lost.
@@ -181,18 +171,10 @@ func (s *Stream) push(e event) {
 	}
 }
 
-func (s *Stream) dropPage() {
-	if s.page != nil {
-		s.page.Release()
-		s.page, s.fill = nil, 0
-	}
-}
-
 // take gives the queued events to the worker; nil when there are none.
 func (s *Stream) take() *batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dropPage()
 	b := s.events
 	s.events = nil
 	return b
@@ -211,7 +193,6 @@ func (s *Stream) done() (more bool) {
 func (s *Stream) abandon() []event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dropPage()
 	s.queued = false
 	if s.events == nil {
 		return nil

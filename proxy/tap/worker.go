@@ -40,6 +40,8 @@ type Tap struct {
 
 	mu       sync.Mutex
 	wake     sync.Cond
+	page     *Buffer   // gathers short chunks until a worker waits
+	fill     int       // of page
 	arriving []*Stream // since the last batch
 	due      bool      // what arrives may become the next batch
 	ready    []*Stream // the batch that the workers are at, inbound streams first
@@ -108,6 +110,7 @@ func (t *Tap) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	t.stop = true
 	t.timer.Stop()
+	t.turn()
 	left := append(t.ready[t.head:], t.arriving...)
 	t.ready, t.arriving, t.head = nil, nil, 0
 	t.wake.Broadcast()
@@ -123,15 +126,23 @@ func (t *Tap) Shutdown(ctx context.Context) error {
 
 // charge takes cost from the budget and reports whether there was enough.
 func (t *Tap) charge(cost int64) bool {
+	ok, release := t.take(cost)
+	if release {
+		t.release()
+	}
+	return ok
+}
+
+// take takes cost from the budget. It reports whether there was enough, and
+// whether half of it is gone now, so that what has arrived is to be read at once.
+func (t *Tap) take(cost int64) (ok, release bool) {
 	used := t.used.Add(cost)
 	if used > t.cfg.Limit {
 		t.used.Add(-cost)
-		return false
+		return false, false
 	}
-	if half := t.cfg.Limit / 2; used > half && used-cost <= half {
-		t.release()
-	}
-	return true
+	half := t.cfg.Limit / 2
+	return true, used > half && used-cost <= half
 }
 
 // schedule puts a stream into the next batch; false means that the tap has
@@ -213,7 +224,39 @@ func (t *Tap) next(done *Stream) *Stream {
 			}
 			return s
 		}
+		t.turn()
 		t.wake.Wait()
+	}
+}
+
+// place copies p, which fits a page, into the current page or a new one, and
+// returns where; nil if there is no room for another page.
+func (t *Tap) place(p []byte) (page *Buffer, off int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.page == nil || len(t.page.B)-t.fill < len(p) {
+		ok, release := t.take(int64(sizes[0]))
+		if !ok {
+			return nil, 0
+		}
+		if release {
+			t.releaseLocked()
+		}
+		t.turn()
+		t.page = t.pool.Get(0)
+		t.page.budget = &t.used
+	}
+	off = t.fill
+	t.fill += copy(t.page.B[off:], p)
+	t.page.Retain()
+	return t.page, off
+}
+
+// turn gives the page up to those who read it.
+func (t *Tap) turn() {
+	if t.page != nil {
+		t.page.Release()
+		t.page, t.fill = nil, 0
 	}
 }
 
@@ -301,8 +344,7 @@ func (t *Tap) give(s *Stream, e *event) {
 	}
 }
 
-// finish returns an event's buffer and cost. A page's cost stands on its first
-// event, so a worker may hold one page more than is charged.
+// finish returns an event's buffer and cost.
 func (t *Tap) finish(e *event) {
 	if e.buf != nil {
 		e.buf.Release()
