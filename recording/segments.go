@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strings"
@@ -42,6 +43,10 @@ const retryAfter = time.Second
 // compressor takes, about four times the window.
 const window = 128 << 10
 
+// writeBytes is how much of a segment is written at once, but for a flush: each
+// call of the system makes the scheduler's monitor thread look around for a while.
+const writeBytes = 64 << 10
+
 // SegmentOptions say when a segment ends and how it is named. Zero values mean
 // the defaults.
 type SegmentOptions struct {
@@ -64,6 +69,7 @@ type Segments struct {
 	store Store
 	opts  SegmentOptions
 	enc   *zstd.Encoder
+	out   *bufio.Writer // between enc and the open segment
 	seq   int
 
 	open    *openSegment // nil between segments
@@ -104,7 +110,7 @@ func NewSegments(store Store, opts SegmentOptions) (*Segments, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start zstd: %w", err)
 	}
-	return &Segments{store: store, opts: opts, enc: enc}, nil
+	return &Segments{store: store, opts: opts, enc: enc, out: bufio.NewWriterSize(nil, writeBytes)}, nil
 }
 
 // WriteLines implements [Lines].
@@ -141,7 +147,11 @@ func (s *Segments) Flush() (lost int, err error) {
 	if o.loose == 0 {
 		return 0, nil
 	}
-	if err := s.enc.Flush(); err != nil {
+	err = s.enc.Flush()
+	if err == nil {
+		err = s.out.Flush()
+	}
+	if err != nil {
 		return s.abandon(fmt.Errorf("flush segment: %w", err))
 	}
 	o.settle()
@@ -175,13 +185,18 @@ func (s *Segments) begin() error {
 	}
 	s.open = &openSegment{Segment: seg, born: now}
 	s.err = nil
-	s.enc.Reset(s.open)
+	s.out.Reset(s.open)
+	s.enc.Reset(s.out)
 	return nil
 }
 
 func (s *Segments) end() (lost int, err error) {
 	o := s.open
-	if err := s.enc.Close(); err != nil {
+	err = s.enc.Close()
+	if err == nil {
+		err = s.out.Flush()
+	}
+	if err != nil {
 		return s.abandon(fmt.Errorf("end segment: %w", err))
 	}
 	o.settle()
@@ -197,6 +212,7 @@ func (s *Segments) abandon(cause error) (lost int, err error) {
 	o := s.open
 	s.open = nil
 	s.enc.Reset(nil)
+	s.out.Reset(nil)
 	lost = o.loose
 	switch {
 	case o.records == 0:
