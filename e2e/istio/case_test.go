@@ -14,9 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
-	"istio.io/istio/pilot/pkg/config/kube/crd"
 	"istio.io/istio/pilot/pkg/simulation"
-	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/mesh"
 	"istio.io/istio/pkg/config/schema/collections"
 
@@ -132,31 +130,18 @@ func (c *testCase) judge(t *testing.T) (without, with *control) {
 	if strings.Contains(c.section("calls"), previous) {
 		former = c.section("input.yaml")
 	}
-	before := newCluster(t, in, c.section("input.yaml")+rest, "")
+	before := newCluster(t, in, c.section("input.yaml")+rest, "", nil)
 	without = newControl(t, before, c.section("mesh.yaml"))
 	if c.out == "" {
 		return without, nil
 	}
-	after := newCluster(t, in, c.out+rest, former)
+	after := newCluster(t, in, c.out+rest, former, nil)
 	for _, warning := range after.warnings(t) {
 		if !slices.Contains(before.warnings(t), warning) {
 			t.Errorf("Istio warns of what was rendered: %s", warning)
 		}
 	}
 	return without, newControl(t, after, c.section("mesh.yaml"))
-}
-
-// istioConfig reads the cluster's configuration of Istio.
-func (c *cluster) istioConfig(t *testing.T) []config.Config {
-	t.Helper()
-	configs, unknown, err := crd.ParseInputs(c.istio)
-	if err != nil || len(unknown) > 0 {
-		t.Fatalf("Istio does not take the configuration: %v %v\n%s", err, unknown, c.istio)
-	}
-	for i := range configs {
-		configs[i].Domain = "cluster.local" // so that short hosts are understood
-	}
-	return configs
 }
 
 // warnings validates the configuration as Istio's own webhook does.

@@ -29,7 +29,12 @@ type cluster struct {
 	objects  []runtime.Object // all that is Kubernetes' own
 	istio    string           // all that is Istio's, as one stream
 	names    map[string]string
+	at       addresses
 }
+
+// addresses are those that pods have, by the workload's name. A pod that is not
+// there has one that nobody else has.
+type addresses map[string][]string
 
 // pod is one pod, and the address that it has with and without us.
 type pod struct {
@@ -41,9 +46,9 @@ type pod struct {
 const previous = "@previous"
 
 // newCluster applies manifests. With a former revision, its pods run too.
-func newCluster(t *testing.T, in *injector, manifests, former string) *cluster {
+func newCluster(t *testing.T, in *injector, manifests, former string, at addresses) *cluster {
 	t.Helper()
-	c := &cluster{names: map[string]string{}}
+	c := &cluster{names: map[string]string{}, at: at}
 	objects := parse(t, manifests)
 	namespaces := map[string]*corev1.Namespace{}
 	for _, o := range objects {
@@ -109,6 +114,9 @@ func (c *cluster) addObject(t *testing.T, o *unstructured.Unstructured) {
 		t.Fatal(err)
 	}
 	typed, _, err := kubelib.IstioCodec.UniversalDeserializer().Decode(text, nil, nil)
+	if runtime.IsNotRegisteredError(err) || o.GetKind() == "" {
+		return // of no kind that concerns Istio, or no object at all
+	}
 	if err != nil {
 		t.Fatalf("%s %s: %v", o.GetKind(), o.GetName(), err)
 	}
@@ -155,12 +163,19 @@ func (c *cluster) addPods(t *testing.T, in *injector, namespaces map[string]*cor
 			if p.Spec.HostNetwork {
 				ip = fmt.Sprintf("192.168.0.%d", len(c.pods)+1)
 			}
+			ips := c.at[p.Name]
+			if ips == nil {
+				ips = []string{ip}
+			}
 			p.Status = corev1.PodStatus{
-				Phase: corev1.PodRunning, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}},
+				Phase: corev1.PodRunning, PodIP: ips[0],
 				Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 			}
-			c.pods = append(c.pods, &pod{p, ip})
-			c.names[ip] = name + revision
+			for _, ip := range ips {
+				p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: ip})
+				c.names[ip] = name + revision
+			}
+			c.pods = append(c.pods, &pod{p, ips[0]})
 			c.objects = append(c.objects, p)
 		}
 	}
@@ -171,31 +186,54 @@ func nested(o *unstructured.Unstructured, path ...string) string {
 	return s
 }
 
-// addEndpoints writes the EndpointSlices of a Service: one a pod, since two
-// pods may have different numbers under one port's name.
+// addEndpoints writes the EndpointSlices of a Service: one for each address of
+// a pod, since two pods may have different numbers under one port's name.
 func (c *cluster) addEndpoints(s *corev1.Service) {
 	for _, p := range c.behind(s) {
 		ready, name := true, p.Spec.Hostname
-		slice := &discoveryv1.EndpointSlice{
-			ObjectMeta:  metav1.ObjectMeta{Name: s.Name + "-" + p.Name, Namespace: s.Namespace, Labels: map[string]string{discoveryv1.LabelServiceName: s.Name}},
-			AddressType: discoveryv1.AddressTypeIPv4,
-			Endpoints: []discoveryv1.Endpoint{{
-				Addresses: []string{p.ip}, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
-				TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: p.Name, Namespace: p.Namespace},
-			}},
-		}
-		if name != "" {
-			slice.Endpoints[0].Hostname = &name
-		}
+		var ports []discoveryv1.EndpointPort
 		for _, port := range s.Spec.Ports {
 			if n := p.port(port); n != 0 {
-				slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: &port.Name, Port: &n, Protocol: &port.Protocol, AppProtocol: port.AppProtocol})
+				ports = append(ports, discoveryv1.EndpointPort{Name: &port.Name, Port: &n, Protocol: &port.Protocol, AppProtocol: port.AppProtocol})
 			}
 		}
-		if len(slice.Ports) > 0 {
+		if ports == nil {
+			continue
+		}
+		for i, ip := range p.addresses() {
+			slice := &discoveryv1.EndpointSlice{
+				ObjectMeta: metav1.ObjectMeta{
+					Name: fmt.Sprintf("%s-%s-%d", s.Name, p.Name, i), Namespace: s.Namespace,
+					Labels: map[string]string{discoveryv1.LabelServiceName: s.Name},
+				},
+				AddressType: family(ip),
+				Endpoints: []discoveryv1.Endpoint{{
+					Addresses: []string{ip}, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
+					TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: p.Name, Namespace: p.Namespace},
+				}},
+				Ports: ports,
+			}
+			if name != "" {
+				slice.Endpoints[0].Hostname = &name
+			}
 			c.objects = append(c.objects, slice)
 		}
 	}
+}
+
+// addresses are all that a pod has.
+func (p *pod) addresses() (out []string) {
+	for _, ip := range p.Status.PodIPs {
+		out = append(out, ip.IP)
+	}
+	return out
+}
+
+func family(ip string) discoveryv1.AddressType {
+	if strings.Contains(ip, ":") {
+		return discoveryv1.AddressTypeIPv6
+	}
+	return discoveryv1.AddressTypeIPv4
 }
 
 // port resolves a Service's port to the pod's, 0 where its name is unknown.
@@ -272,22 +310,22 @@ func (c *cluster) behind(s *corev1.Service) []*pod {
 }
 
 // translate does what kube-proxy does with an address and a port.
-func (c *cluster) translate(address string, port int) []landing {
+func (c *cluster) translate(address string, port int) []Landing {
 	for _, s := range c.services {
 		if s.Spec.ClusterIP != address {
 			continue
 		}
-		var out []landing
+		var out []Landing
 		for _, p := range c.behind(s) {
 			for _, sp := range s.Spec.Ports {
 				if int(sp.Port) == port {
-					out = append(out, landing{address: p.ip, port: int(p.port(sp))})
+					out = append(out, Landing{Address: p.ip, Port: int(p.port(sp))})
 				}
 			}
 		}
 		return out
 	}
-	return []landing{{address: address, port: port}}
+	return []Landing{{Address: address, Port: port}}
 }
 
 // parse reads a stream of objects; what has no namespace is in default.
@@ -302,10 +340,25 @@ func parse(t *testing.T, manifests string) []*unstructured.Unstructured {
 		if len(o.Object) == 0 {
 			continue
 		}
-		if o.GetNamespace() == "" && o.GetKind() != "Namespace" && o.GetKind() != "GatewayClass" {
-			o.SetNamespace("default")
+		for _, o := range itemsOf(o) {
+			if o.GetNamespace() == "" && o.GetKind() != "Namespace" && o.GetKind() != "GatewayClass" {
+				o.SetNamespace("default")
+			}
+			out = append(out, o)
 		}
-		out = append(out, o)
+	}
+	return out
+}
+
+// itemsOf returns the objects of a ResourceList, and anything else as it is.
+func itemsOf(o *unstructured.Unstructured) []*unstructured.Unstructured {
+	if o.GetKind() != "ResourceList" {
+		return []*unstructured.Unstructured{o}
+	}
+	var out []*unstructured.Unstructured
+	items, _, _ := unstructured.NestedSlice(o.Object, "items")
+	for _, item := range items {
+		out = append(out, &unstructured.Unstructured{Object: item.(map[string]any)})
 	}
 	return out
 }
