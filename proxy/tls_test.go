@@ -167,6 +167,28 @@ func TestADistrustfulClient(t *testing.T) {
 	}
 }
 
+// OpenSSL, and what is built on it, refuses a certificate in plaintext, even
+// where TLS 1.3 is encrypted already.
+func TestADistrustfulCurl(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	srv, root := secure(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
+	for _, version := range []string{"--tls-max 1.2", "--tlsv1.3"} {
+		t.Run(version, func(t *testing.T) {
+			s, _ := tlsOut(t, root)
+			args := append(strings.Fields(version), "-s", "-m", "20", "--noproxy", "", "--cacert", root, "-x", s.out(), srv.URL)
+			if out, err := exec.CommandContext(t.Context(), "curl", args...).CombinedOutput(); err == nil {
+				t.Fatalf("the first connection is intercepted, and should fail: %q", out)
+			}
+			eventually(t, "the log names the variable", func() bool { return strings.Contains(s.logs.String(), "CURL_CA_BUNDLE=") })
+			if out, err := exec.CommandContext(t.Context(), "curl", args...).CombinedOutput(); string(out) != "hello" || err != nil {
+				t.Errorf("%q, %v", out, err)
+			}
+		})
+	}
+}
+
 func TestAnUnverifiedUpstream(t *testing.T) {
 	srv, _ := secure(t, func(w http.ResponseWriter, r *http.Request) {})
 	s, pool := tlsOut(t, "")
