@@ -14,6 +14,7 @@
 //	grpc_test.go       all four kinds of call, in every way through the sidecar
 //	h2c_test.go        HTTP/2 without TLS, by prior knowledge and by upgrade
 //	h2spec_test.go     HTTP/2's conformance tests, with all that it forbids
+//	tlsout_test.go     TLS that is looked into, and TLS that may not be
 //	websocket_test.go  messages, fragments, compression, control frames
 //	http_test.go       HTTP/1.0 and 1.1, as curl and raw sockets speak it
 //	mariadb_test.go    a protocol in which the server speaks first

@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/tapedeck/tapedeck => ../..
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/tapedeck/tapedeck v0.0.0-00010101000000-000000000000
 	golang.org/x/net v0.62.0
 	google.golang.org/grpc v1.82.0
@@ -12,7 +13,6 @@ require (
 )
 
 require (
-	github.com/coder/websocket v1.8.15 // indirect
 	github.com/fatih/color v1.19.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect

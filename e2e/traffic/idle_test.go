@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tapedeck/tapedeck/contract"
 )
 
@@ -53,8 +51,8 @@ func serveEcho() {
 // it starts, to n if it may, and returns what it is.
 func descriptors(t *testing.T, n uint64) uint64 {
 	t.Helper()
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
 	if limit.Max < n {

@@ -42,19 +42,30 @@ const serverName = "server.test"
 
 // server returns how a server speaks TLS.
 func (a *authority) server(alpn ...string) *tls.Config {
-	return &tls.Config{
-		NextProtos: alpn,
-		Certificates: []tls.Certificate{a.sign(&x509.Certificate{
-			Subject: pkix.Name{CommonName: serverName}, DNSNames: []string{serverName},
-			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		})},
-	}
+	return &tls.Config{NextProtos: alpn, Certificates: []tls.Certificate{a.leaf(serverName, x509.ExtKeyUsageServerAuth)}}
 }
 
 // files writes a server's certificate and key, for programs to read.
 func (a *authority) files() (cert, key string) {
 	a.t.Helper()
-	pair := a.server().Certificates[0]
+	return a.write(a.leaf(serverName, x509.ExtKeyUsageServerAuth))
+}
+
+// client writes a client's certificate and key.
+func (a *authority) client() (cert, key string) {
+	a.t.Helper()
+	return a.write(a.leaf("the client", x509.ExtKeyUsageClientAuth))
+}
+
+func (a *authority) leaf(name string, usage x509.ExtKeyUsage) tls.Certificate {
+	a.t.Helper()
+	return a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{serverName}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
+	})
+}
+
+func (a *authority) write(pair tls.Certificate) (cert, key string) {
+	a.t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
 		a.t.Fatal(err)
