@@ -243,8 +243,20 @@ func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, name, a
 	c := tls.Server(client, cfg)
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 	defer cancel()
-	return c, c.HandshakeContext(ctx)
+	err = c.HandshakeContext(ctx)
+	var failed *net.OpError
+	if errors.As(err, &failed) && failed.Op == "local error" && failed.Err.Error() == badRecordMAC.Error() {
+		err = errPlainAlert
+	}
+	return c, err
 }
+
+// badRecordMAC is what crypto/tls says of a record that it can't decrypt. In a
+// handshake of TLS 1.3 that is an alert in plaintext: OpenSSL encrypts only once
+// it has accepted the certificate. TCP does not garble what else there is.
+const badRecordMAC = tls.AlertError(20)
+
+var errPlainAlert = errors.New("the client refused the certificate, in plaintext as OpenSSL does")
 
 // Wire returns what to run TLS over: the bare connection when nothing of it
 // has been read.
@@ -260,20 +272,14 @@ func Wire(c *pump.Conn) net.Conn {
 // denied. crypto/tls gives alerts from TCP a type of its own, with the same text.
 var distrustAlerts = [...]tls.AlertError{42, 43, 44, 45, 46, 48, 49}
 
-// badRecordMAC is what crypto/tls says of a record that it can't decrypt. In a
-// handshake of TLS 1.3 that is an alert in plaintext: OpenSSL encrypts only once
-// it has accepted the certificate. TCP does not garble what else there is.
-const badRecordMAC = tls.AlertError(20)
-
 // distrusts reports whether a handshake failed because the client did not like
 // the certificate; certain, whether it said so rather than just going away.
 func distrusts(err error) (yes, certain bool) {
-	var said *net.OpError
-	switch {
-	case !errors.As(err, &said):
-	case said.Op == "local error" && said.Err.Error() == badRecordMAC.Error():
+	if errors.Is(err, errPlainAlert) {
 		return true, true
-	case said.Op == "remote error":
+	}
+	var said *net.OpError
+	if errors.As(err, &said) && said.Op == "remote error" {
 		for _, code := range distrustAlerts {
 			if said.Err.Error() == code.Error() {
 				return true, true
