@@ -33,7 +33,7 @@ func (in *input) checkEnvoyFilters(w *workload) Results {
 			if context := strAt(p, "match", "context"); context != "" && context != "ANY" && context != "SIDECAR_INBOUND" {
 				continue
 			}
-			why, found := in.envoyRenames(w, p), ""
+			why, found := in.envoyRenames(w, p, patches), ""
 			if in.cfg.Inbound == inboundService {
 				why, found = w.envoyMoves(p, patches)
 			} else if why == "" && w.envoyRedirects(p) {
@@ -52,17 +52,27 @@ func inboundCluster(port int) string { return fmt.Sprintf("inbound|%d||", port) 
 
 // envoyRenames says which virtual host a patch means that has another name
 // under a Sidecar: Istio names it by the Service's port, and then by the pod's.
-func (in *input) envoyRenames(w *workload, patch *yaml.Node) string {
-	name := strAt(patch, "match", "routeConfiguration", "vhost", "name")
+// Nothing is said where another patch matches that name too.
+func (in *input) envoyRenames(w *workload, patch *yaml.Node, all []*yaml.Node) string {
+	path := []string{"match", "routeConfiguration", "vhost", "name"}
+	name := strAt(patch, path...)
 	for _, s := range in.servicesOf(w) {
 		for _, p := range s.ports(w) {
 			was, is := fmt.Sprintf("inbound|http|%d", p.number), fmt.Sprintf("inbound|http|%d", p.target)
-			if name == was && was != is {
+			if name == was && was != is && !also(all, patch, is, path) {
 				return fmt.Sprintf("matches the virtual host %s, which is %s under a Sidecar: it holds no longer; match that one too", was, is)
 			}
 		}
 	}
 	return ""
+}
+
+// also tells whether another patch, of the same kind of thing, matches a value
+// at a path.
+func also(all []*yaml.Node, patch *yaml.Node, value string, path []string) bool {
+	return slices.ContainsFunc(all, func(other *yaml.Node) bool {
+		return strAt(other, "applyTo") == strAt(patch, "applyTo") && strAt(other, path...) == value
+	})
 }
 
 // envoyRedirects tells whether a patch gives the cluster of the captured port
@@ -103,10 +113,7 @@ func (w *workload) envoyMoves(patch *yaml.Node, all []*yaml.Node) (why, found st
 		{[]string{"cluster", "name"}, inboundCluster},
 	} {
 		path := append([]string{"match"}, m.path...)
-		also := slices.ContainsFunc(all, func(other *yaml.Node) bool {
-			return strAt(other, "applyTo") == strAt(patch, "applyTo") && strAt(other, path...) == m.of(to)
-		})
-		if found := strAt(patch, path...); found == m.of(from) && !also {
+		if found := strAt(patch, path...); found == m.of(from) && !also(all, patch, m.of(to), path) {
 			return fmt.Sprintf("matches %s %s, and calls arrive at the sidecar's port %d now; match %s too", m.path[len(m.path)-1], found, to, m.of(to)), found
 		}
 	}

@@ -30,13 +30,13 @@ func followNetworkPolicy(in *input, w *workload, o *Object) Results {
 	}
 	for i, rule := range items(field(spec, "egress")) {
 		path, ports := pathIndex("spec.egress", i)+".ports", field(rule, "ports")
-		reaches := func(w *workload) bool { return in.reaches(o, rule, w) }
-		byAddress := slices.ContainsFunc(items(field(rule, "to")), func(peer *yaml.Node) bool { return field(peer, "ipBlock") != nil })
-		switch {
+		reaches := func(w *workload) bool { sure, _ := in.reaches(o, rule, w); return sure }
+		switch _, perhaps := in.reaches(o, rule, w); {
 		case reaches(w):
 			follow.ports(ports, path, reaches)
-		case byAddress && w.portAmong(ports, from) && !w.portAmong(ports, to):
-			follow.results = append(follow.results, result(CodePortNotFollowed, o, "%s allows port %d of addresses; if those of the pods of %s are among them, their callers need port %d too", o.Ref(), from, w.id(), to).at(path, strconv.Itoa(from), strconv.Itoa(to)))
+		case perhaps && w.portAmong(ports, from) && !w.portAmong(ports, to):
+			follow.results = append(follow.results, result(CodePortNotFollowed, o, "%s allows port %d of addresses, or of a namespace that the input does not have; if the pods of %s are among them, their callers need port %d too",
+				o.Ref(), from, w.id(), to).at(path, strconv.Itoa(from), strconv.Itoa(to)))
 		}
 	}
 	return follow.all()
@@ -48,31 +48,37 @@ func (f *followed) ports(list *yaml.Node, path string, concerns func(*workload) 
 		func(w *workload, port int) bool { return w.portAmong(list, port) })
 }
 
-// reaches tells whether an egress rule leads to a workload's pods: by name or
-// by namespace. What addresses they will have is not known.
-func (in *input) reaches(o *Object, rule *yaml.Node, w *workload) bool {
+// reaches tells whether an egress rule leads to a workload's pods: surely, by
+// their labels and those of their namespace, or perhaps: what addresses they
+// will have is not known, nor the labels of a namespace that is not in the input.
+func (in *input) reaches(o *Object, rule *yaml.Node, w *workload) (sure, perhaps bool) {
 	peers := items(field(rule, "to"))
 	if len(peers) == 0 {
-		return true
+		return true, false
 	}
-	return slices.ContainsFunc(peers, func(peer *yaml.Node) bool {
+	for _, peer := range peers {
 		pods, namespaces := field(peer, "podSelector"), field(peer, "namespaceSelector")
 		switch {
+		case pods != nil && !labelSelects(pods, w.podLabels()):
 		case pods == nil && namespaces == nil:
-			return false
+			perhaps = perhaps || field(peer, "ipBlock") != nil
 		case namespaces == nil && o.namespace() != w.namespace():
-			return false
-		case namespaces != nil && !labelSelects(namespaces, in.namespaceLabels(w.Object)):
-			return false
+		case namespaces == nil || labelSelects(namespaces, in.namespaceLabels(w.Object)):
+			sure = true
+		default:
+			perhaps = perhaps || in.namespaceOf(w.Object) == nil
 		}
-		return pods == nil || labelSelects(pods, w.podLabels())
-	})
+	}
+	return sure, perhaps
 }
 
 // namespaceLabels returns the labels of an object's namespace, with the one
 // that Kubernetes gives every namespace.
 func (in *input) namespaceLabels(o *Object) map[string]string {
-	labels := map[string]string{"kubernetes.io/metadata.name": o.namespace()}
+	labels := map[string]string{}
+	if o.namespace() != "" {
+		labels["kubernetes.io/metadata.name"] = o.namespace()
+	}
 	if ns := in.namespaceOf(o); ns != nil {
 		for k, v := range strMap(field(ns.Node, "metadata", "labels")) {
 			labels[k] = v

@@ -26,6 +26,8 @@ type Object struct {
 	// outlived holds what an earlier render recorded of collections that
 	// others have filled since.
 	outlived map[string]*string
+	// merged is what Istio made of our scrape annotations, taken back.
+	merged *mergedScrape
 }
 
 func (o *Object) apiVersion() string { return strAt(o.Node, "apiVersion") }

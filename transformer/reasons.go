@@ -126,7 +126,7 @@ var reasons = map[Code]Reason{
 	CodeRouteMended:        {Info, false, "The route was given the Service as a parent.", ""},
 	CodeServiceHeadless:    {Warning, false, "With inbound: service, callers of a headless Service dial the pods themselves, and pass the sidecar by.", "Use a Service with an address, or the option inbound: sidecar."},
 	CodePortFollowed:       {Info, false, "What a policy says of the application's port it says of the sidecar's too, since the Service leads there now.", ""},
-	CodePortNotFollowed:    {Warning, false, "A NetworkPolicy of the callers allows the application's port by address, and the Service leads to the sidecar's now.", "Allow the sidecar's port too, if the addresses are those of the pods."},
+	CodePortNotFollowed:    {Warning, false, "A NetworkPolicy of the callers allows the application's port by address, or in a namespace that the input does not have, and the Service leads to the sidecar's now.", "Allow the sidecar's port too, if the pods are meant, or render their Namespace together with them."},
 	CodePortExposed:        {Warning, false, "A NetworkPolicy allows the sidecar's port to callers that may not call the application's.", "Take the port out of that rule, or set sidecar.speedscale.com/proxy-in-port to one that no rule has."},
 	CodeEnvoyFilter:        {Warning, false, "An EnvoyFilter changes where Envoy sends the captured port, or goes by a name or a number that is another one now.", "The result says which; change the EnvoyFilter."},
 	CodeServicePatched:     {Info, false, "The Service's targetPort was pointed at the sidecar.", ""},

@@ -3,7 +3,6 @@ package transformer
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
@@ -303,22 +302,7 @@ func labelPods(e *editor, w *workload) Results {
 			e.put(labels, path, l[0], l[1])
 		}
 	}
-	if w.settings.PrometheusPort == 0 || !w.settings.PrometheusAnnotation {
-		return nil
-	}
-	const prefix = "prometheus.io/"
-	existing := strMap(field(metadata, "annotations"))
-	for _, key := range sortedKeys(existing) {
-		if value := existing[key]; strings.HasPrefix(key, prefix) {
-			return Results{result(CodeScrapeKept, w.Object, "the pod has the annotation %s, which belongs to the application: scrape the sidecar's port %d with a PodMonitor", key, w.settings.PrometheusPort).
-				at(pathKey(w.at("metadata.annotations"), key), value, "")}
-		}
-	}
-	annotations, path := e.collection(metadata, w.at("metadata"), "annotations", yaml.MappingNode)
-	e.put(annotations, path, prefix+"scrape", "true")
-	e.put(annotations, path, prefix+"port", fmt.Sprint(w.settings.PrometheusPort))
-	e.put(annotations, path, prefix+"path", "/metrics")
-	return nil
+	return annotateScrape(e, w)
 }
 
 // serviceEntryOnce builds the ServiceEntry beside the first workload.

@@ -197,6 +197,7 @@ func takeBack(o *Object) (bool, error) {
 		return false, fmt.Errorf("read annotation %s: %w", contract.AnnotationUndo, err)
 	}
 	annotations.Content = append(annotations.Content[:i], annotations.Content[i+2:]...)
+	takeScrape(o, &log)
 	for _, path := range sortedKeys(log.Add) {
 		for _, id := range log.Add[path] {
 			removeChild(lookup(o.Node, path), id)

@@ -131,11 +131,13 @@ func (c *testCase) judge(t *testing.T) (without, with *control) {
 		former = c.section("input.yaml")
 	}
 	before := newCluster(t, in, c.section("input.yaml")+rest, "", nil)
+	before.enroll(t)
 	without = newControl(t, before, c.section("mesh.yaml"))
 	if c.out == "" {
 		return without, nil
 	}
 	after := newCluster(t, in, c.out+rest, former, nil)
+	after.enroll(t)
 	for _, warning := range after.warnings(t) {
 		if !slices.Contains(before.warnings(t), warning) {
 			t.Errorf("Istio warns of what was rendered: %s", warning)
@@ -213,7 +215,10 @@ func (c *control) make(t *testing.T, k call) []string {
 	case "from":
 		return c.out(t, p, k)
 	default:
-		if !p.injected() {
+		switch {
+		case p.ambient():
+			return []string{c.ztunnel(t).enforces(p.ip, k.port)}
+		case !p.injected():
 			return []string{"no Envoy"}
 		}
 		return c.envoy(t, p).policies(t, k.port)

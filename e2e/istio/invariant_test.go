@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"istio.io/istio/pilot/pkg/model"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/transformer"
 )
 
 // The ports of the cases: the sidecar's, and the application's that is captured.
@@ -23,9 +25,10 @@ const (
 )
 
 // TestPoliciesHold compares, for every pod of every case, the filter chains
-// that Istio generates with us to those without: mutual TLS, authorization,
-// tokens, telemetry and all other filters are the same. Only where a chain
-// sends its bytes may differ, which the cases show.
+// and clusters that Istio generates with us to those without: mutual TLS,
+// authorization, tokens, telemetry, limits and all other filters are the same.
+// Only where a chain sends its bytes may differ, which the cases show, and what
+// an EnvoyFilter changes that the report names.
 func TestPoliciesHold(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -39,6 +42,14 @@ func TestPoliciesHold(t *testing.T) {
 			if with == nil {
 				return
 			}
+			sidecars := map[int]int{sidecar: application}
+			for _, p := range with.pods {
+				if ours := container(p.Pod, contract.Container); ours != nil && env(ours, contract.EnvReverseProxyPort) != "" {
+					app := number(t, env(ours, contract.EnvReverseProxyPort))
+					sidecars[sidecarPort(t, p, app)] = app
+				}
+			}
+			var differences []string
 			for _, p := range with.pods {
 				if strings.Contains(p.Name, "-at-") || !p.injected() || len(p.Spec.Containers) == 0 {
 					continue
@@ -48,17 +59,27 @@ func TestPoliciesHold(t *testing.T) {
 					continue
 				}
 				before, after := without.envoy(t, was), with.envoy(t, p)
-				checkCaptured(t, c, before, after)
+				differences = append(differences, captured(t, c, before, after)...)
 				for port := range before.listedPorts() {
 					compared++
 					at := port
-					if port == application && c.cfg.Inbound == "service" && after.listedPorts()[sidecar] {
-						at = sidecar
+					if in := sidecarPort(t, p, port); c.cfg.Inbound == "service" && after.listedPorts()[in] {
+						at = in
 					}
-					if diff := cmp.Diff(before.enforced(t, port, sidecar, application), after.enforced(t, at, sidecar, application)); diff != "" {
-						t.Errorf("%s port %d (-without +with):\n%s", p.Name, port, diff)
+					if diff := cmp.Diff(before.enforced(t, port, sidecars), after.enforced(t, at, sidecars)); diff != "" {
+						differences = append(differences, fmt.Sprintf("%s port %d (-without +with):\n%s", p.Name, port, diff))
+					}
+					if diff := cmp.Diff(before.upstream(t, port), after.upstream(t, at)); diff != "" {
+						differences = append(differences, fmt.Sprintf("%s, the cluster for port %d (-without +with):\n%s", p.Name, port, diff))
 					}
 				}
+			}
+			named := strings.Contains(c.report, string(transformer.CodeEnvoyFilter))
+			switch {
+			case named && len(differences) == 0:
+				t.Error("the report names an EnvoyFilter that holds as before")
+			case !named && len(differences) > 0:
+				t.Error(strings.Join(differences, "\n"))
 			}
 		})
 	}
@@ -70,21 +91,42 @@ func TestPoliciesHold(t *testing.T) {
 // older are the cases in which a Sidecar that the input lacks wins over ours.
 var older = []string{"sidecar-unseen"}
 
-// checkCaptured asserts of every pod with our container, and not of goldens
-// alone, that Envoy sends the captured port to it, and did not without us.
-func checkCaptured(t *testing.T, c *testCase, before, after *envoy) {
+// captured asserts of every pod with our container, and not of goldens alone,
+// that Envoy sends the captured port to it, and did not without us.
+func captured(t *testing.T, c *testCase, before, after *envoy) (differences []string) {
 	t.Helper()
 	ours := container(after.pod.Pod, contract.Container)
 	if ours == nil || c.cfg.Inbound != "sidecar" || slices.ContainsFunc(older, func(name string) bool { return strings.HasSuffix(t.Name(), "/"+name) }) {
-		return
+		return nil
 	}
 	name := "inbound|" + env(ours, contract.EnvReverseProxyPort) + "||"
 	if got := endpoints(after, name); !slices.Equal(got, []string{"127.0.0.1:4143"}) {
-		t.Errorf("%s: %s leads to %v", after.pod.Name, name, got)
+		differences = append(differences, fmt.Sprintf("%s: %s leads to %v", after.pod.Name, name, got))
 	}
 	if got := endpoints(before, name); slices.Contains(got, "127.0.0.1:4143") {
-		t.Errorf("%s: %s leads to %v without us", before.pod.Name, name, got)
+		differences = append(differences, fmt.Sprintf("%s: %s leads to %v without us", before.pod.Name, name, got))
 	}
+	return differences
+}
+
+// sidecarPort returns the port of a pod's sidecar for a port of its
+// application, and that port itself where it is not captured.
+func sidecarPort(t *testing.T, p *pod, port int) int {
+	t.Helper()
+	ours := container(p.Pod, contract.Container)
+	if ours == nil || env(ours, contract.EnvReverseProxyPort) != fmt.Sprint(port) {
+		return port
+	}
+	return number(t, env(ours, contract.EnvProxyInPort))
+}
+
+func number(t *testing.T, text string) int {
+	t.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func endpoints(e *envoy, cluster string) []string {

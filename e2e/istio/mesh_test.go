@@ -36,6 +36,8 @@ func (c *control) in(t *testing.T, p *pod, k call, port int) string {
 	t.Helper()
 	dialed := fmt.Sprintf("%s:%d", c.names[p.ip], port)
 	switch {
+	case p.ambient():
+		return "ztunnel -> " + dialed
 	case !p.injected():
 		return "no Envoy -> " + dialed
 	case !p.redirects(port) && c.envoy(t, p).binds(port):
@@ -66,6 +68,9 @@ func (e *envoy) binds(port int) bool {
 func (c *control) out(t *testing.T, p *pod, k call) []string {
 	t.Helper()
 	address := c.resolve(k.host)
+	if p.ambient() {
+		return describe(c.ztunnel(t).land(c, address, k.port), func(l Landing) string { return c.arrive(t, k, l) })
+	}
 	if !p.injected() {
 		var out []string
 		for _, l := range c.translate(address, k.port) {

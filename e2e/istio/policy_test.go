@@ -35,14 +35,40 @@ func (e *envoy) inboundChains(port int) []*listenerv3.FilterChain {
 }
 
 // chain is a filter chain in its JSON form, without what names it: the name of
-// the Sidecar that it comes from, statistics, and the route to the one cluster.
+// the Sidecar that it comes from, statistics, and the names of routes, of which
+// one is that of spans, and of the one cluster.
 func chain(t *testing.T, fc *listenerv3.FilterChain) map[string]any {
 	t.Helper()
 	m := chainAsIs(t, fc)
 	for _, key := range []string{"name", "metadata"} {
 		delete(m, key)
 	}
-	strip(m, "statPrefix", "routeConfig")
+	strip(m, "statPrefix")
+	for _, routes := range findAll(m, "routeConfig") {
+		strip(routes, "name", "cluster", "operation")
+	}
+	return m
+}
+
+// upstream is the cluster for a port of the pod in its JSON form, without what
+// leads elsewhere with us: its name and its endpoints, and what depends on them.
+func (e *envoy) upstream(t *testing.T, port int) map[string]any {
+	t.Helper()
+	m := map[string]any{}
+	c := e.clusters[fmt.Sprintf("inbound|%d||", port)]
+	if c == nil {
+		return m
+	}
+	text, err := protojson.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"name", "altStatName", "metadata", "type", "loadAssignment", "lbPolicy", "cleanupInterval", "upstreamBindConfig"} {
+		delete(m, key)
+	}
 	return m
 }
 
@@ -175,20 +201,20 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 // enforced returns everything that a port's filter chains do, for comparison.
-// What is the sidecar's port with us is the application's without: a number
-// that a policy lists beside the other is dropped.
-func (e *envoy) enforced(t *testing.T, port, sidecar, application int) []string {
+// What is a sidecar's port with us is the application's without, as the map has
+// it: a number that a policy lists beside the other is dropped.
+func (e *envoy) enforced(t *testing.T, port int, sidecars map[int]int) []string {
 	t.Helper()
 	var out []string
 	for _, fc := range e.inboundChains(port) {
 		m := chain(t, fc)
-		followed := mergePorts(m, sidecar, application)
+		var followed any = m
+		for sidecar, application := range sidecars {
+			followed = mergePorts(followed, sidecar, application)
+		}
 		text, err := json.MarshalIndent(followed, "", " ")
 		if err != nil {
 			t.Fatal(err)
-		}
-		if port == sidecar {
-			text = []byte(strings.ReplaceAll(string(text), fmt.Sprintf("inbound|%d||", sidecar), fmt.Sprintf("inbound|%d||", application)))
 		}
 		out = append(out, string(text))
 	}

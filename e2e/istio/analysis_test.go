@@ -1,0 +1,217 @@
+package istio
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"istio.io/istio/istioctl/pkg/analyze"
+	"istio.io/istio/istioctl/pkg/cli"
+	"istio.io/istio/istioctl/pkg/validate"
+	"istio.io/istio/pkg/config/analysis/analyzers"
+	"istio.io/istio/pkg/config/analysis/local"
+	"istio.io/istio/pkg/test"
+)
+
+// TestFindings asks istioctl validate and istioctl analyze about everything
+// that is rendered, here and among the renderer's own cases: what they say of
+// the output they said of the input. Of files istioctl analyze looks at Istio's
+// objects alone, so its analyzers are also asked about the cluster, as they are
+// without --use-kube=false: about Services, workloads and injected pods too.
+func TestFindings(t *testing.T) {
+	for _, sidecar := range []string{"native", "classic"} {
+		compared := 0
+		for _, r := range everything(t, sidecar) {
+			if r.output == r.input {
+				continue
+			}
+			compared++
+			t.Run(sidecar+"/"+r.name, func(t *testing.T) {
+				meshConfig := write(t, "mesh.yaml", r.mesh)
+				rest := "\n---\n" + r.cluster
+				before, after := analysis(t, r.input+rest, meshConfig), analysis(t, r.output+rest, meshConfig)
+				for finding := range after {
+					if !before[finding] {
+						t.Errorf("istioctl analyze has a new finding: %s", finding)
+					}
+				}
+				in := newInjector(t, true)
+				was, is := newCluster(t, in, r.input+rest, "", nil), newCluster(t, in, r.output+rest, "", nil)
+				before, after = live(t, was, r.input+rest), live(t, is, r.output+rest)
+				for finding := range after {
+					if seen := slices.Contains(older, r.name) && strings.Contains(finding, "IST0110"); !before[finding] && !seen {
+						t.Errorf("istioctl analyze has a new finding in the cluster: %s", finding)
+					}
+				}
+				valid, still := validation(t, r.input), validation(t, r.output)
+				for finding := range still {
+					if !valid[finding] {
+						t.Errorf("istioctl validate has a new finding: %s", finding)
+					}
+				}
+			})
+		}
+		if compared < 120 {
+			t.Errorf("only %d renders were compared", compared)
+		}
+	}
+}
+
+// TestFindingsAreSeen plants two faults in a render, one for each command.
+func TestFindingsAreSeen(t *testing.T) {
+	c := readCase(t, "testdata/ports-one.txtar")
+	elsewhere := strings.ReplaceAll(c.out, "127.0.0.1:4143", "192.0.2.1:4143")
+	if said := fmt.Sprint(validation(t, elsewhere)); !strings.Contains(said, "defaultEndpoint") {
+		t.Errorf("istioctl validate takes an endpoint outside the pod: %s", said)
+	}
+	twice := c.out + "---\n" + strings.ReplaceAll(c.out[strings.Index(c.out, "kind: Sidecar")-len("apiVersion: networking.istio.io/v1\n"):], "app-tapedeck", "second")
+	if said := fmt.Sprint(live(t, newCluster(t, newInjector(t, true), twice, "", nil), twice)); !strings.Contains(said, "IST0110") {
+		t.Errorf("istioctl analyze takes two Sidecars for the same pods: %s", said)
+	}
+	astray := c.out + `---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: astray}
+spec: {hosts: [app], gateways: [nowhere], http: [{route: [{destination: {host: app}}]}]}
+`
+	if said := fmt.Sprint(analysis(t, astray, "")); !strings.Contains(said, "IST0101") {
+		t.Errorf("istioctl analyze takes a gateway that is not there: %s", said)
+	}
+}
+
+// istioctl runs a command of istioctl's in this process.
+func istioctl(args ...string) (stdout, stderr string, err error) {
+	root := &cobra.Command{Use: "istioctl", SilenceUsage: true, SilenceErrors: true}
+	ctx := cli.NewCLIContext(cli.AddRootFlags(root.PersistentFlags()))
+	root.AddCommand(analyze.Analyze(ctx), validate.NewValidateCommand(ctx))
+	var out, errs bytes.Buffer
+	root.SetOut(&out)
+	root.SetErr(&errs)
+	root.SetArgs(append(args, "--istioNamespace", "istio-system"))
+	err = root.Execute()
+	return out.String(), errs.String(), err
+}
+
+// analysis returns what istioctl analyze finds in manifests.
+func analysis(t *testing.T, manifests, meshConfig string) map[string]bool {
+	t.Helper()
+	file := write(t, "manifests.yaml", stream(t, manifests))
+	if file == "" {
+		return nil
+	}
+	args := []string{"analyze", "--use-kube=false", "--all-namespaces", "--output", "json", file}
+	if meshConfig != "" {
+		args = append(args, "--meshConfigFile", meshConfig)
+	}
+	out, errs, _ := istioctl(args...) // a finding is an error too; what matters is which findings
+	var messages []struct{ Code, Level, Message, Origin string }
+	if err := json.Unmarshal([]byte(out), &messages); err != nil {
+		t.Fatalf("istioctl analyze gave no JSON: %v\n%s%s", err, out, errs)
+	}
+	findings := map[string]bool{}
+	for _, m := range messages {
+		findings[finding(m.Level, m.Code, m.Origin, m.Message)] = true
+	}
+	return findings
+}
+
+// live returns what the analyzers of istioctl find in a cluster.
+func live(t *testing.T, c *cluster, manifests string) map[string]bool {
+	t.Helper()
+	docs := []string{stream(t, manifests)}
+	for _, p := range c.pods {
+		text, err := yaml.Marshal(p.Pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs = append(docs, string(text))
+	}
+	a := local.NewIstiodAnalyzer(analyzers.AllCombined(), "", "istio-system", nil)
+	// An object that Istio cannot read is another finding than those here.
+	_ = a.AddTestReaderKubeSource([]local.ReaderSource{{Name: "manifests.yaml", Reader: strings.NewReader(strings.Join(docs, "---\n"))}})
+	result, err := a.Analyze(test.NewStop(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(result.SkippedAnalyzers) > 0 {
+		t.Fatalf("analyzers were skipped: %v", result.SkippedAnalyzers)
+	}
+	findings := map[string]bool{}
+	for _, m := range result.Messages {
+		origin := ""
+		if m.Resource != nil {
+			origin = m.Resource.Origin.FriendlyName()
+		}
+		findings[finding(m.Type.Level().String(), m.Type.Code(), origin, fmt.Sprintf(m.Type.Template(), m.Parameters...))] = true
+	}
+	return findings
+}
+
+// finding writes a finding down, without what it quotes of an object that a
+// render may add to: a VirtualService's hosts.
+func finding(level, code, origin, message string) string {
+	return fmt.Sprintf("%s [%s] %s: %s", level, code, origin, quotedHosts.ReplaceAllString(message, "host"))
+}
+
+var quotedHosts = regexp.MustCompile(`host \[[^\]]*\]`)
+
+// quoted is what istioctl validate quotes, of which the same holds: the labels
+// of pods, and in which line something stands.
+var quoted = regexp.MustCompile(`map\[[^\]]*\]|\d+ errors? occurred:|line \d+`)
+
+// validation returns what istioctl validate says of manifests, line by line.
+func validation(t *testing.T, manifests string) map[string]bool {
+	t.Helper()
+	if strings.Contains(manifests, "kind: ResourceList") {
+		manifests = stream(t, manifests)
+	}
+	file := write(t, "manifests.yaml", manifests)
+	out, errs, err := istioctl("validate", "--filename", file)
+	if out += errs; err != nil {
+		out += "\n" + err.Error()
+	}
+	findings := map[string]bool{}
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(quoted.ReplaceAllString(strings.ReplaceAll(line, file, ""), ""))
+		if line != "" && !strings.HasSuffix(line, "is valid") {
+			findings[line] = true
+		}
+	}
+	return findings
+}
+
+// write writes a file of its own, if it is to have any content.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	if text == "" {
+		return ""
+	}
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// stream writes manifests as they are applied: each in its namespace.
+func stream(t *testing.T, manifests string) string {
+	t.Helper()
+	var docs []string
+	for _, o := range parse(t, manifests) {
+		text, err := yaml.Marshal(o.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs = append(docs, string(text))
+	}
+	return strings.Join(docs, "---\n")
+}

@@ -1,0 +1,86 @@
+package transformer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// Prometheus finds the sidecar's metrics by annotations of the pod. Istio's
+// injector has its agent scrape what they say, and puts its own in their place:
+//
+//	rendered   prometheus.io/port: "9102"
+//	injected   prometheus.io/port: "15020", and ISTIO_PROMETHEUS_ANNOTATIONS with the 9102 in the agent's environment
+//
+// Rendering what was injected leaves it so.
+// Source: https://istio.io/latest/docs/ops/integrations/prometheus/#option-1-metrics-merging.
+
+const (
+	scrapePrefix   = "prometheus.io/"
+	scrapeVariable = "ISTIO_PROMETHEUS_ANNOTATIONS"
+)
+
+var scrapeKeys = []string{scrapePrefix + "scrape", scrapePrefix + "port", scrapePrefix + "path"}
+
+// mergedScrape is what Istio's injector noted of our annotations, and where.
+type mergedScrape struct {
+	env, item *yaml.Node
+	index     int
+}
+
+// takeScrape takes back our annotations where Istio has merged them: out of the
+// agent's environment. The annotations that stand in their place are Istio's,
+// which writes them without ours too.
+func takeScrape(o *Object, log *undo) {
+	w := asWorkload(o)
+	if w == nil {
+		return
+	}
+	path := w.at("metadata.annotations")
+	if !slices.Contains(log.Add[path], scrapePrefix+"port") {
+		return
+	}
+	for _, c := range w.allContainers() {
+		env := field(c.Node, "env")
+		i := slices.IndexFunc(items(env), func(item *yaml.Node) bool { return strAt(item, "name") == scrapeVariable })
+		if c.name() != envoyContainer || i < 0 {
+			continue
+		}
+		o.merged = &mergedScrape{env, env.Content[i], i}
+		env.Content = slices.Delete(env.Content, i, i+1)
+		log.Add[path] = slices.DeleteFunc(log.Add[path], func(key string) bool { return slices.Contains(scrapeKeys, key) })
+		return
+	}
+}
+
+// annotateScrape has Prometheus scrape the sidecar, where that was asked for.
+func annotateScrape(e *editor, w *workload) Results {
+	if w.settings.PrometheusPort == 0 || !w.settings.PrometheusAnnotation {
+		return nil
+	}
+	metadata, path := field(w.template, "metadata"), w.at("metadata")
+	values := map[string]string{scrapePrefix + "scrape": "true", scrapePrefix + "port": fmt.Sprint(w.settings.PrometheusPort), scrapePrefix + "path": "/metrics"}
+	if m := w.Object.merged; m != nil {
+		if !strings.Contains(strAt(m.item, "value"), `"port":"`+values[scrapePrefix+"port"]+`"`) {
+			m.item = mapping("name", scrapeVariable, "value", fmt.Sprintf(`{"scrape":"true","path":"/metrics","port":"%d"}`, w.settings.PrometheusPort))
+		}
+		m.env.Content = slices.Insert(m.env.Content, m.index, m.item)
+		at := pathKey(path, "annotations")
+		e.log.Add[at] = append(e.log.Add[at], scrapeKeys...)
+		return nil
+	}
+	existing := strMap(field(metadata, "annotations"))
+	for _, key := range sortedKeys(existing) {
+		if value := existing[key]; strings.HasPrefix(key, scrapePrefix) {
+			return Results{result(CodeScrapeKept, w.Object, "the pod has the annotation %s, which belongs to the application: scrape the sidecar's port %d with a PodMonitor", key, w.settings.PrometheusPort).
+				at(pathKey(w.at("metadata.annotations"), key), value, "")}
+		}
+	}
+	annotations, path := e.collection(metadata, path, "annotations", yaml.MappingNode)
+	for _, key := range scrapeKeys {
+		e.put(annotations, path, key, values[key])
+	}
+	return nil
+}
