@@ -54,6 +54,9 @@ func inboundCluster(port int) string { return fmt.Sprintf("inbound|%d||", port) 
 // under a Sidecar: Istio names it by the Service's port, and then by the pod's.
 // Nothing is said where another patch matches that name too.
 func (in *input) envoyRenames(w *workload, patch *yaml.Node, all []*yaml.Node) string {
+	if in.hasIngress(w) {
+		return "" // it has that name already
+	}
 	path := []string{"match", "routeConfiguration", "vhost", "name"}
 	name := strAt(patch, path...)
 	for _, s := range in.servicesOf(w) {
@@ -65,6 +68,15 @@ func (in *input) envoyRenames(w *workload, patch *yaml.Node, all []*yaml.Node) s
 		}
 	}
 	return ""
+}
+
+// hasIngress tells whether a Sidecar lists the ports of a workload's pods.
+func (in *input) hasIngress(w *workload) bool {
+	holding := in.sidecarsSelecting(w)
+	if base, _ := in.namespaceSidecar(w); len(holding) == 0 && base != nil {
+		holding = append(holding, base)
+	}
+	return slices.ContainsFunc(holding, func(o *Object) bool { return len(items(field(o.Node, "spec", "ingress"))) > 0 })
 }
 
 // also tells whether another patch, of the same kind of thing, matches a value

@@ -268,6 +268,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 
 	var created []*Object
 	if w.settings.inbound() {
+		filters := in.checkEnvoyFilters(w) // by the Sidecars as they were
 		switch in.cfg.Inbound {
 		case inboundSidecar:
 			objects, more := in.routeBySidecar(w)
@@ -276,7 +277,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 			results = append(results, in.routeByService(w)...)
 		}
 		results = append(results, in.checkRoutes(w)...)
-		results = append(results, in.checkEnvoyFilters(w)...)
+		results = append(results, filters...)
 	}
 	entry, more := in.serviceEntryOnce(w)
 	if entry != nil {
