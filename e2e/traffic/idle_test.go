@@ -131,7 +131,7 @@ func TestIdleConnections(t *testing.T) {
 	during := s.metrics()
 	each := (during[memory] - before[memory]) / float64(n) / 1024
 	t.Logf("%d connections: %.1f KiB resident for each, %.1f goroutines", n, each, (during[goroutines]-before[goroutines])/float64(n))
-	const most = 40 // KiB
+	const most = 16 // KiB
 	if each > most && !raceEnabled {
 		t.Errorf("a connection costs %.1f KiB, want at most %d", each, most)
 	}
