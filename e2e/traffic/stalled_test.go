@@ -1,0 +1,68 @@
+package traffic
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A client that begins to ask and then falls silent is not waited for; what it
+// began inside a tunnel is the server's to wait for.
+func TestStalledClients(t *testing.T) {
+	a := newAuthority(t)
+	s := start(t, "", a.intercepting()...)
+	s.understood = true
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	const half = "\x16\x03\x01\x02\x00\x01"
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		got := make([]byte, len(half))
+		_, _ = io.ReadFull(c, got)
+		fmt.Fprintf(c, "the server got %x", got)
+	}()
+	target := s.to(ln.Addr().String())
+	const connected = "HTTP/1.1 200 Connection established\r\n\r\n"
+	var all sync.WaitGroup
+	for _, c := range []struct {
+		name, send string
+		within     time.Duration
+		answer     string // begins so
+	}{
+		{"half a greeting of SOCKS5", "\x05\x02", 10 * time.Second, ""},
+		{"SOCKS5 without a request", "\x05\x01\x00", 10 * time.Second, "\x05\x00"},
+		{"half a request of SOCKS4", "\x04\x01\x00", 10 * time.Second, ""},
+		{"half a head", "GET http://" + target + "/ HTTP/1.1\r\nHos", 30 * time.Second, ""},
+		{"half a CONNECT", "CONNECT " + target, 30 * time.Second, ""},
+		{"half a ClientHello in a tunnel", "CONNECT " + target + " HTTP/1.1\r\nHost: x\r\n\r\n" + half, 10 * time.Second, connected + fmt.Sprintf("the server got %x", half)},
+	} {
+		all.Go(func() {
+			conn, err := net.Dial("tcp", outTee)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			began := time.Now()
+			_ = conn.SetDeadline(began.Add(c.within + 10*time.Second))
+			io.WriteString(conn, c.send)
+			answer, err := io.ReadAll(conn)
+			took := time.Since(began)
+			if err != nil || took < c.within/2 || string(answer[:min(len(answer), len(c.answer))]) != c.answer || c.answer == "" && len(answer) > 0 {
+				t.Errorf("%s: after %v %q, %v; want %q after about %v", c.name, took, answer, err, c.answer, c.within)
+			}
+		})
+	}
+	all.Wait()
+	s.stop()
+}
