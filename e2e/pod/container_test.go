@@ -163,10 +163,10 @@ func newVolumes(t *testing.T, r *rendered, secret map[string]string) volumes {
 	return v
 }
 
-// spec is how a runtime starts a rendered container. The image gives its
-// root, its command and PATH.
-func (v volumes) spec(c corev1.Container, root string, entrypoint ...string) spec {
-	s := spec{Root: root, Env: append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, environment(c)...)}
+// spec is how a runtime starts a rendered container in a pod of an address.
+// The image gives its root, its command and PATH.
+func (v volumes) spec(c corev1.Container, ip, root string, entrypoint ...string) spec {
+	s := spec{Root: root, Env: append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, environment(c, ip)...)}
 	s.Args = c.Command
 	if len(s.Args) == 0 {
 		s.Args = entrypoint

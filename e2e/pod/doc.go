@@ -8,13 +8,15 @@
 //	                                   └───────────────────────────────────────▶│ HTTPS sites │
 //	              node: routes between them, Services to pods                   └────────────┘
 //
-// The rules are written by Istio's own istio-iptables with the arguments that
-// Istio's injector gives it. Envoy itself can't be had without its image: a
-// stand-in (cmd/envoy) does its part, led by the rendered Sidecar's ingress
-// list and the registry of the manifests; that Istio makes of that Sidecar the
-// same clusters is what package e2e/istio proves. Containers (cmd/contain) get
-// the rendered command, environment, user, mounts and read-only root.
+// Istio's own injector makes the pod of what was rendered, and its istio-init
+// container, run here, writes the rules. Envoy itself can't be had without its
+// image: a stand-in (cmd/envoy) does its part, and asks Istio's own control plane
+// where each call goes, by the listeners, routes and clusters that it generates
+// for the pod (package e2e/istio). Containers (cmd/contain) get the rendered
+// command, environment, user, mounts and read-only root; the sidecar's is the
+// image that `make image` builds.
 //
 // It needs root, iproute2 and iptables, and touches no namespace but those
-// that it makes, which it removes.
+// that it makes, which it removes. Without a container engine the sidecar is a
+// binary built as the image's is.
 package pod

@@ -1,7 +1,6 @@
 package pod
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -29,8 +28,8 @@ func newEngine(t *testing.T) *engine {
 	if why := missing(); why != "" {
 		t.Skip(why) // to enter a container's namespace
 	}
-	if out, err := exec.Command("docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
-		t.Skipf("no Docker engine answers: %s", bytes.TrimSpace(out))
+	if why := noEngine(); why != "" {
+		t.Skip(why)
 	}
 	e := &engine{t, fmt.Sprintf("td%d", os.Getpid())}
 	run(t, "docker", "network", "create", "--internal", e.name)
@@ -98,12 +97,10 @@ func (s spec) flags() (out []string) {
 // command, environment, user, mounts and root.
 func TestContainers(t *testing.T) {
 	e := newEngine(t)
-	const image = "localhost/tapedeck-pod"
-	run(t, "make", "-C", repo, "image", "IMAGE="+image, "VERSION=test")
 	r := renderText(t, "", "--set", "image="+image+":test", filepath.Join(repo, "examples/shop/manifests"))
 	v := newVolumes(t, r, newSecret(t))
 	sidecar := r.container(t, contract.Container)
-	s := v.spec(sidecar, "/")
+	s := v.spec(sidecar, podIP.v4, "/")
 	if sc := sidecar.SecurityContext; sc.AllowPrivilegeEscalation == nil || *sc.AllowPrivilegeEscalation || len(sc.Capabilities.Drop) != 1 {
 		t.Fatalf("the sidecar's security context is rendered as %+v", sc)
 	}
@@ -113,7 +110,7 @@ func TestContainers(t *testing.T) {
 	eventually(t, "the startup probe", func() bool {
 		return exec.Command("docker", append([]string{"exec", proxy}, sidecar.StartupProbe.Exec.Command...)...).Run() == nil
 	})
-	app := v.spec(r.container(t, "checkout"), "/")
+	app := v.spec(r.container(t, "checkout"), podIP.v4, "/")
 	checkout := e.start("checkout", append(app.flags(), "--network", "container:"+proxy, e.image("./examples/shop/checkout"))...)
 
 	pid := strings.TrimSpace(run(t, "docker", "inspect", "--format", "{{.State.Pid}}", proxy))
@@ -121,7 +118,7 @@ func TestContainers(t *testing.T) {
 	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return inside.dial(ctx, "tcp4", address)
+			return inside.dial(ctx, address)
 		},
 	}}
 	get := func(url string) (int, string) {
@@ -152,7 +149,7 @@ func TestContainers(t *testing.T) {
 		t.Errorf("the sidecar ended with exit code %s", code)
 	}
 
-	p := &pod{world: &world{t: t}, rendered: r, volumes: v}
+	p := &pod{world: &world{t: t, rendered: r}, volumes: v}
 	got := p.recorded()
 	in, out := once(t, got, recording.In, "/checkout?item=tea"), once(t, got, recording.Out, "/prices/tea")
 	if out.NetworkAddress != "prices:8081" || out.Tags.Get(recording.TagParent) != in.UUID.String() {

@@ -22,8 +22,8 @@ import (
 // the ports are open and the trust files written, and not before, so that the
 // application finds both.
 func TestOrder(t *testing.T) {
-	w := newWorld(t)
-	p := w.newPod(render(t))
+	w := newWorld(t, render(t, shop))
+	p := w.newPod()
 	c := p.rendered.pod.Spec.InitContainers[0]
 	if c.Name != contract.Container || c.RestartPolicy == nil || *c.RestartPolicy != corev1.ContainerRestartPolicyAlways {
 		t.Fatalf("the first init container is %s, want the sidecar, as a native one", c.Name)
@@ -40,7 +40,7 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	for _, port := range []int{contract.InPort, contract.OutPort} {
-		c, err := w.network.pod.dial(t.Context(), "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		c, err := w.network.pod.dial(t.Context(), fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			t.Fatalf("the sidecar has started without port %d: %v", port, err)
 		}
@@ -57,8 +57,8 @@ func TestOrder(t *testing.T) {
 // TestJob ends a Job's application: the kubelet then ends the native sidecar,
 // which goes at once and keeps all it has seen.
 func TestJob(t *testing.T) {
-	w := newWorld(t)
-	p := w.startPod(render(t, "kind: Deployment", "kind: Job", "apiVersion: apps/v1", "apiVersion: batch/v1"))
+	w := newWorld(t, render(t, shop, "kind: Deployment", "kind: Job", "apiVersion: apps/v1", "apiVersion: batch/v1"))
+	p := w.startPod()
 	c := w.newClient()
 	mustGet(t, c.http1, fetch("http://dependency:8081/hello"))
 	mustGet(t, c.http1, "/quit")
@@ -156,11 +156,11 @@ func (l *load) finish() []request {
 // come; those in flight are answered, and every one is in the recording.
 func TestSIGTERM(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		end  func(t *testing.T, p *pod)
+		name, sidecar string
+		end           func(t *testing.T, p *pod)
 	}{
-		{"a native sidecar after the application", func(t *testing.T, p *pod) { p.stop() }},
-		{"a classic sidecar with the application", func(t *testing.T, p *pod) {
+		{"a native sidecar after the application", "native", func(t *testing.T, p *pod) { p.stop() }},
+		{"a classic sidecar with the application", "classic", func(t *testing.T, p *pod) {
 			var both sync.WaitGroup
 			for _, c := range []*process{p.app, p.sidecar} {
 				both.Go(func() {
@@ -173,8 +173,12 @@ func TestSIGTERM(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t)
-			p := w.startPod(render(t))
+			r := renderText(t, readFile(t, "testdata/"+shop), "--config", "testdata/tapedeck.yaml", "--set", "sidecar="+c.sidecar)
+			if native := r.container(t, contract.Container).RestartPolicy != nil; native != (c.sidecar == "native") {
+				t.Fatalf("the sidecar is rendered to be native: %t", native)
+			}
+			w := newWorld(t, r)
+			p := w.startPod()
 			l := startLoad(16, 1000, asking(w.newClient().http1, "/slow?ms=300&id="))
 			l.reach(t, 64)
 			begun := l.stop()
@@ -208,8 +212,8 @@ func TestSIGTERM(t *testing.T) {
 // restarts it, as the kubelet does: what fails is what was in flight, or came
 // before the sidecar was back.
 func TestKilled(t *testing.T) {
-	w := newWorld(t)
-	p := w.startPod(render(t))
+	w := newWorld(t, render(t, shop))
+	p := w.startPod()
 	l := startLoad(8, 20_000, asking(w.newClient().http1, "/hello?id="))
 	l.reach(t, 300)
 	killed := time.Now()

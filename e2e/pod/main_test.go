@@ -1,6 +1,8 @@
 package pod
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,7 +42,7 @@ func missing() string {
 	if os.Getuid() != 0 {
 		return "network namespaces need root"
 	}
-	for program, pkg := range map[string]string{"ip": "iproute2", "iptables-save": "iptables"} {
+	for program, pkg := range map[string]string{"ip": "iproute2", "iptables-save": "iptables", "ip6tables-save": "iptables"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return fmt.Sprintf("%s is not here: apt-get install %s", program, pkg)
 		}
@@ -48,22 +50,49 @@ func missing() string {
 	return ""
 }
 
-// build makes the programs, and the root of the image as `make image` lays it
-// out.
+// build makes the programs, and gets the image's root.
 func build() error {
 	// Containers run as users of their own, and read what is here.
 	if err := os.Chmod(bin, 0o755); err != nil {
 		return err
 	}
-	for _, b := range []struct{ dir, out, pkg string }{
-		{".", bin + "/", "./cmd/..."},
-		{repo, filepath.Join(bin, "image", "tapedeck"), "./cmd/tapedeck"},
-	} {
-		cmd := exec.Command("go", "build", "-o", b.out, b.pkg)
-		cmd.Dir, cmd.Env = b.dir, append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("go build %s: %w\n%s", b.pkg, err, out)
-		}
+	if err := execute("go", "build", "-trimpath", "-o", bin+"/", "./cmd/..."); err != nil {
+		return err
+	}
+	if why := noEngine(); why != "" {
+		fmt.Fprintf(os.Stderr, "pod: %s: the sidecar is a binary built as the image's is, not the image's own\n", why)
+		return execute("go", "-C", repo, "build", "-trimpath", "-o", filepath.Join(bin, "image", "tapedeck"), "./cmd/tapedeck")
+	}
+	if err := execute("make", "-C", repo, "image", "IMAGE="+image, "VERSION=test"); err != nil {
+		return err
+	}
+	container := fmt.Sprintf("td%d-image", os.Getpid())
+	if err := execute("docker", "create", "--name", container, image+":test"); err != nil {
+		return err
+	}
+	return errors.Join(
+		execute("docker", "cp", container+":/.", filepath.Join(bin, "image")),
+		execute("docker", "rm", container),
+	)
+}
+
+// image is under test, by a name of its own: one that somebody built to use
+// stays.
+const image = "localhost/tapedeck-pod"
+
+// noEngine says why there is no container engine, "" if there is one.
+func noEngine() string {
+	if out, err := exec.Command("docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
+		return fmt.Sprintf("no Docker engine answers: %s", bytes.TrimSpace(append(out, err.Error()...)))
+	}
+	return ""
+}
+
+func execute(name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return nil
 }

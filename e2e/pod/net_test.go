@@ -7,31 +7,52 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
 )
 
-// Addresses of the network. It exists in namespaces alone, so none of them can
-// be in anybody's way.
-const (
-	podIP        = "10.244.1.2"
-	dependencyIP = "10.244.2.2"
-	clientIP     = "10.244.3.2"
-	externalIP   = "198.51.100.2"
-	// Services, which the node turns into pods.
-	appService        = "10.96.0.10"
-	dependencyService = "10.96.0.11"
-	apiService        = "10.96.0.1"
+// address is one of each family. The network exists in namespaces alone, so
+// none of them can be in anybody's way.
+type address struct{ v4, v6 string }
+
+var (
+	podIP        = address{"10.244.1.2", "fd00:244:1::2"}
+	dependencyIP = address{"10.244.2.2", "fd00:244:2::2"}
+	clientIP     = address{"10.244.3.2", "fd00:244:3::2"}
+	externalIP   = address{"198.51.100.2", "2001:db8:100::2"}
+	// Services, which the node turns into pods; the manifests say the same.
+	appService        = address{"10.96.0.10", "fd00:96::10"}
+	dependencyService = address{"10.96.0.11", "fd00:96::11"}
 )
+
+const apiService = "10.96.0.1"
+
+// family is the one that DNS answers in.
+type family func(address) string
+
+func ipv4(a address) string { return a.v4 }
+func ipv6(a address) string { return a.v6 }
 
 // names are what the cluster's DNS, and the world's, would answer.
-var names = map[string]string{
-	"app": appService, "app.shop.svc.cluster.local": appService,
-	"dependency": dependencyService, "dependency.shop.svc.cluster.local": dependencyService,
-	"external.test": externalIP, "direct.test": externalIP, "closed.test": externalIP,
+func (of family) names() map[string]string {
+	return map[string]string{
+		"app": of(appService), "app.shop.svc.cluster.local": of(appService),
+		"dependency": of(dependencyService), "dependency.shop.svc.cluster.local": of(dependencyService),
+		"external.test": of(externalIP), "direct.test": of(externalIP), "closed.test": of(externalIP),
+	}
+}
+
+// noIPv6 says why there is no IPv6 here, "" if there is.
+func noIPv6() string {
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
+		return "the kernel has no IPv6"
+	}
+	return ""
 }
 
 // namespace is a network namespace, by its name, or by the path of a file that
@@ -41,36 +62,48 @@ type namespace string
 // network is a node with everything that is connected to it.
 type network struct{ node, pod, client, dependency, external namespace }
 
-// newNetwork makes the namespaces; they go when the test ends.
-func newNetwork(t *testing.T) *network {
+// newNetwork makes the namespaces, with addresses of some families and names of
+// one. They go when the test ends.
+func newNetwork(t *testing.T, of family, families []family) *network {
 	t.Helper()
 	name := func(s string) namespace { return namespace(fmt.Sprintf("td%d-%s", os.Getpid(), s)) }
 	n := &network{name("node"), name("pod"), name("client"), name("dependency"), name("external")}
-	n.node.add(t)
-	for i, end := range []struct {
+	hosts := of.names()
+	n.node.add(t, hosts)
+	ends := []struct {
 		ns namespace
-		ip string
-	}{{n.pod, podIP}, {n.dependency, dependencyIP}, {n.client, clientIP}, {n.external, externalIP}} {
-		end.ns.add(t)
+		at address
+	}{{n.pod, podIP}, {n.dependency, dependencyIP}, {n.client, clientIP}, {n.external, externalIP}}
+	for i, end := range ends {
+		end.ns.add(t, hosts)
 		link := fmt.Sprintf("to%d", i)
-		gateway := end.ip[:strings.LastIndex(end.ip, ".")] + ".1"
 		run(t, "ip", "-n", string(n.node), "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", string(end.ns))
-		run(t, "ip", "-n", string(n.node), "address", "add", gateway+"/24", "dev", link)
 		run(t, "ip", "-n", string(n.node), "link", "set", link, "up")
-		run(t, "ip", "-n", string(end.ns), "address", "add", end.ip+"/24", "dev", "eth0")
 		run(t, "ip", "-n", string(end.ns), "link", "set", "eth0", "up")
-		run(t, "ip", "-n", string(end.ns), "route", "add", "default", "via", gateway)
 		end.ns.exec(t, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start") // as container runtimes do
 	}
-	n.node.exec(t, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
-	// What kube-proxy does.
-	for service, pod := range map[string]string{appService: podIP, dependencyService: dependencyIP} {
-		n.node.exec(t, "iptables", "-w", "-t", "nat", "-A", "PREROUTING", "-d", service, "-j", "DNAT", "--to-destination", pod)
+	for _, f := range families {
+		iptables, forwarding, bits, flags := "iptables", "ipv4/ip_forward", "/24", []string(nil)
+		if strings.Contains(f(podIP), ":") {
+			iptables, forwarding, bits, flags = "ip6tables", "ipv6/conf/all/forwarding", "/64", []string{"nodad"}
+		}
+		for i, end := range ends {
+			ip := f(end.at)
+			gateway := strings.TrimSuffix(ip, "2") + "1"
+			run(t, "ip", append([]string{"-n", string(n.node), "address", "add", gateway + bits, "dev", fmt.Sprintf("to%d", i)}, flags...)...)
+			run(t, "ip", append([]string{"-n", string(end.ns), "address", "add", ip + bits, "dev", "eth0"}, flags...)...)
+			run(t, "ip", "-n", string(end.ns), "route", "add", "default", "via", gateway)
+		}
+		n.node.exec(t, "sh", "-c", "echo 1 > /proc/sys/net/"+forwarding)
+		// What kube-proxy does.
+		for service, pod := range map[address]address{appService: podIP, dependencyService: dependencyIP} {
+			n.node.exec(t, iptables, "-w", "-t", "nat", "-A", "PREROUTING", "-d", f(service), "-j", "DNAT", "--to-destination", f(pod))
+		}
 	}
 	return n
 }
 
-func (n namespace) add(t *testing.T) {
+func (n namespace) add(t *testing.T, names map[string]string) {
 	t.Helper()
 	run(t, "ip", "netns", "add", string(n))
 	etc := filepath.Join("/etc/netns", string(n))
@@ -103,26 +136,29 @@ func (n namespace) exec(t *testing.T, args ...string) string {
 	return run(t, "ip", append([]string{"netns", "exec", string(n)}, args...)...)
 }
 
-// intercept writes Istio's rules, with the arguments that Istio's injector
-// gives the container istio-init, and returns them.
-// https://github.com/istio/istio/blob/master/manifests/charts/istio-control/istio-discovery/files/injection-template.yaml
-func (n namespace) intercept(t *testing.T) string {
+// intercept writes Istio's rules: it runs the container istio-init, which
+// Istio's injector gave the pod, and returns what is there then.
+func (n namespace) intercept(t *testing.T, p *corev1.Pod) (rules string) {
 	t.Helper()
-	n.exec(t, filepath.Join(bin, "istio-iptables"), "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT",
-		"-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020")
-	return n.exec(t, "iptables-save", "-t", "nat")
+	i := slices.IndexFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == "istio-init" })
+	if i < 0 {
+		t.Fatalf("Istio's injector gave %s no istio-init", p.Name)
+	}
+	setup := p.Spec.InitContainers[i]
+	if len(setup.Args) == 0 || setup.Args[0] != "istio-iptables" {
+		t.Fatalf("istio-init runs %q, want istio-iptables", setup.Args)
+	}
+	args := []string{"env"}
+	for _, e := range setup.Env {
+		args = append(args, e.Name+"="+e.Value)
+	}
+	n.exec(t, append(append(args, filepath.Join(bin, setup.Args[0])), setup.Args[1:]...)...)
+	return n.exec(t, "iptables-save", "-t", "nat") + n.exec(t, "ip6tables-save", "-t", "nat")
 }
 
 // dial connects from within the namespace: a socket belongs to the one in
 // which it was made.
-func (n namespace) dial(ctx context.Context, network, address string) (c net.Conn, err error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	if ip, ok := names[host]; ok {
-		host = ip
-	}
+func (n namespace) dial(ctx context.Context, address string) (c net.Conn, err error) {
 	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -144,7 +180,7 @@ func (n namespace) dial(ctx context.Context, network, address string) (c net.Con
 	}
 	d := net.Dialer{Timeout: 10 * time.Second}
 	d.SetMultipathTCP(false)
-	c, err = d.DialContext(ctx, network, net.JoinHostPort(host, port))
+	c, err = d.DialContext(ctx, "tcp", address)
 	if back := unix.Setns(home, unix.CLONE_NEWNET); back != nil {
 		return nil, back // the thread stays locked, and ends with its goroutine
 	}

@@ -3,7 +3,6 @@ package pod
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -20,39 +19,20 @@ import (
 
 // rendered is what `tapedeck render` wrote.
 type rendered struct {
-	pod      corev1.PodTemplateSpec
-	objects  []object
-	services []corev1.Service
+	pod     corev1.PodTemplateSpec
+	objects []object
 }
 
-// object is one of Istio's, as far as the stand-in follows it.
+// object is one of the rendered, as it was written.
 type object struct {
-	Kind     string            `json:"kind"`
-	Metadata metav1.ObjectMeta `json:"metadata"`
-	Spec     struct {
-		WorkloadSelector struct {
-			Labels map[string]string `json:"labels"`
-		} `json:"workloadSelector"`
-		Ingress []struct {
-			Port struct {
-				Number int `json:"number"`
-			} `json:"port"`
-			DefaultEndpoint string `json:"defaultEndpoint"`
-		} `json:"ingress"`
-		Egress []struct {
-			Hosts []string `json:"hosts"`
-		} `json:"egress"`
-		Hosts []string `json:"hosts"`
-		Ports []struct {
-			Number int `json:"number"`
-		} `json:"ports"`
-	} `json:"spec"`
+	metav1.PartialObjectMetadata
+	text string
 }
 
-// render renders testdata/shop.yaml, with edits to the text before.
-func render(t *testing.T, edits ...string) *rendered {
+// render renders a file of testdata, with edits to the text before.
+func render(t *testing.T, file string, edits ...string) *rendered {
 	t.Helper()
-	input := strings.NewReplacer(edits...).Replace(readFile(t, "testdata/shop.yaml"))
+	input := strings.NewReplacer(edits...).Replace(readFile(t, filepath.Join("testdata", file)))
 	return renderText(t, input, "--config", "testdata/tapedeck.yaml")
 }
 
@@ -60,6 +40,9 @@ func render(t *testing.T, edits ...string) *rendered {
 // apart what came out.
 func renderText(t *testing.T, input string, args ...string) *rendered {
 	t.Helper()
+	if why := missing(); why != "" {
+		t.Skip(why)
+	}
 	cmd := exec.Command(filepath.Join(bin, "image", "tapedeck"), append([]string{"render"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = strings.NewReader(input), &stderr
@@ -69,25 +52,17 @@ func renderText(t *testing.T, input string, args ...string) *rendered {
 	}
 	r := &rendered{}
 	for _, doc := range strings.Split(string(out), "\n---\n") {
-		var o object
-		decode(t, doc, &o)
-		switch o.Kind {
-		case "Deployment", "Job":
-			var d struct {
-				Spec struct {
-					Template corev1.PodTemplateSpec `json:"template"`
-				} `json:"spec"`
-			}
-			decode(t, doc, &d)
-			if d.Spec.Template.Labels[contract.LabelWorkload] != "" {
-				r.pod = d.Spec.Template
-			}
-		case "Service":
-			var s corev1.Service
-			decode(t, doc, &s)
-			r.services = append(r.services, s)
-		default:
-			r.objects = append(r.objects, o)
+		o := object{text: doc}
+		decode(t, doc, &o.PartialObjectMetadata)
+		r.objects = append(r.objects, o)
+		var workload struct {
+			Spec struct{ Template corev1.PodTemplateSpec }
+		}
+		if o.Kind != "Deployment" && o.Kind != "Job" {
+			continue
+		}
+		if decode(t, doc, &workload); workload.Spec.Template.Labels[contract.LabelWorkload] != "" {
+			r.pod = workload.Spec.Template
 		}
 	}
 	return r
@@ -104,9 +79,18 @@ func decode(t *testing.T, text string, into any) {
 func (r *rendered) without(kind string) *rendered {
 	out := *r
 	out.objects = slices.DeleteFunc(slices.Clone(r.objects), func(o object) bool {
-		return o.Kind == kind && o.Metadata.Annotations[contract.AnnotationFor] != ""
+		return o.Kind == kind && o.Annotations[contract.AnnotationFor] != ""
 	})
 	return &out
+}
+
+// manifests are the objects as one stream.
+func (r *rendered) manifests() string {
+	var texts []string
+	for _, o := range r.objects {
+		texts = append(texts, o.text)
+	}
+	return strings.Join(texts, "\n---\n")
 }
 
 // container returns one of the pod's by name.
@@ -120,91 +104,15 @@ func (r *rendered) container(t *testing.T, name string) corev1.Container {
 	return all[i]
 }
 
-// sidecar is the Sidecar that selects the pod; without one, Istio's default.
-func (r *rendered) sidecar() object {
-	for _, o := range r.objects {
-		if o.Kind == "Sidecar" && subset(o.Spec.WorkloadSelector.Labels, r.pod.Labels) {
-			return o
-		}
-	}
-	return object{}
-}
-
-// inbound is the pod's inbound listeners, as Istio makes them of the Sidecar:
-// each of its ports leads to its default endpoint.
-func (r *rendered) inbound() map[int]string {
-	out := map[int]string{}
-	for _, in := range r.sidecar().Spec.Ingress {
-		out[in.Port.Number] = in.DefaultEndpoint
-	}
-	return out
-}
-
-// imports tells whether the Sidecar's egress lets a namespace's hosts in.
-func (r *rendered) imports(namespace string) bool {
-	egress := r.sidecar().Spec.Egress
-	for _, e := range egress {
-		for _, host := range e.Hosts {
-			from, _, _ := strings.Cut(host, "/")
-			if from == "*" || from == namespace || from == "." && namespace == "shop" {
-				return true
-			}
-		}
-	}
-	return len(egress) == 0
-}
-
-func subset(selector, labels map[string]string) bool {
-	for k, v := range selector {
-		if labels[k] != v {
-			return false
-		}
-	}
-	return len(selector) > 0
-}
-
-// route is one host that the registry has, as cmd/envoy reads it.
-type route struct {
-	Host     string
-	Port     int
-	Endpoint string
-	MTLS     bool
-}
-
-// routes is the registry: the Services, which are in the mesh, and the hosts
-// of the ServiceEntries that the Sidecar's egress imports.
-func (r *rendered) routes() (out []route) {
-	pods := map[string]string{"app": podIP, "dependency": dependencyIP}
-	for _, s := range r.services {
-		for _, port := range s.Spec.Ports {
-			for _, host := range []string{s.Name, s.Name + "." + s.Namespace + ".svc.cluster.local"} {
-				out = append(out, route{host, int(port.Port), fmt.Sprintf("%s:%d", pods[s.Name], port.Port), true})
-			}
-		}
-	}
-	for _, o := range r.objects {
-		if o.Kind != "ServiceEntry" || !r.imports(o.Metadata.Namespace) {
-			continue
-		}
-		for _, host := range o.Spec.Hosts {
-			for _, port := range o.Spec.Ports {
-				out = append(out, route{Host: host, Port: port.Number})
-			}
-		}
-	}
-	return out
-}
-
-// facts are what the kubelet fills in.
-var facts = map[string]string{
-	"metadata.name": "app-0", "metadata.namespace": "shop", "spec.nodeName": "node", "spec.serviceAccountName": "default",
-	"status.hostIP": "10.244.1.1", "status.podIP": podIP,
-}
-
 var reference = regexp.MustCompile(`\$\$|\$\(([^)]+)\)`)
 
-// environment is what the kubelet makes of a container's env.
-func environment(c corev1.Container) []string {
+// environment is what the kubelet makes of a container's env, in a pod of an
+// address.
+func environment(c corev1.Container, ip string) []string {
+	facts := map[string]string{
+		"metadata.name": "app-0", "metadata.namespace": "shop", "spec.nodeName": "node", "spec.serviceAccountName": "default",
+		"status.hostIP": "10.244.1.1", "status.podIP": ip,
+	}
 	known := map[string]string{"KUBERNETES_SERVICE_HOST": apiService}
 	out := []string{"KUBERNETES_SERVICE_HOST=" + apiService}
 	for _, e := range c.Env {

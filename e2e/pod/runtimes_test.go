@@ -15,8 +15,8 @@ import (
 // the sidecar, is trusted and recorded in the clear; TLS to one that NO_PROXY
 // names goes past it, and verifies against the bundle as before.
 func TestRuntimes(t *testing.T) {
-	w := newWorld(t)
-	p := w.startPod(render(t))
+	w := newWorld(t, render(t, shop))
+	p := w.startPod()
 	scripts := openDir(t)
 	if err := os.CopyFS(scripts, os.DirFS("testdata/runtimes")); err != nil {
 		t.Fatal(err)

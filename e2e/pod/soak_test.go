@@ -30,8 +30,8 @@ func TestSoak(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("TAPEDECK_SOAK_REQUESTS")); err == nil {
 		total = n
 	}
-	w := newWorld(t)
-	p := w.startPod(render(t))
+	w := newWorld(t, render(t, shop))
+	p := w.startPod()
 	c := w.newClient()
 	body := bytes.Repeat([]byte("soak "), 4<<10)
 	began := time.Now()
@@ -119,8 +119,8 @@ func TestSoak(t *testing.T) {
 // TestDrops gives the sidecar less memory than the traffic wants: no request
 // waits or fails for it, what is not recorded whole is counted.
 func TestDrops(t *testing.T) {
-	w := newWorld(t)
-	p := w.newPod(render(t))
+	w := newWorld(t, render(t, shop))
+	p := w.newPod()
 	s := p.sidecarSpec()
 	s.Env = append(s.Env, contract.EnvMemory+"=1Mi")
 	p.sidecar = w.network.pod.start(t, contract.Container, s)
@@ -213,7 +213,7 @@ func (p *pod) metrics() map[string]float64 {
 	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return p.network.pod.dial(ctx, "tcp4", address)
+			return p.network.pod.dial(ctx, address)
 		},
 	}}
 	res, err := c.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", contract.AdminPort))

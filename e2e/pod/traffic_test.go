@@ -2,6 +2,7 @@ package pod
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,6 +13,9 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
+
+// shop is the application whose pod runs.
+const shop = "shop.yaml"
 
 // trace returns the header that makes a request the n-th trace.
 func trace(n int) []string {
@@ -24,15 +28,14 @@ func fetch(target string) string { return "/fetch?url=" + url.QueryEscape(target
 // finds each exchange recorded once: by direction, by peer, and the outbound
 // ones beside the inbound one that caused them.
 func TestTraffic(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, render(t, shop))
 	for _, rule := range []string{"-p tcp -j REDIRECT --to-ports 15001", "-p tcp -j REDIRECT --to-ports 15006", "--uid-owner 1337 -j RETURN", "--gid-owner 1337 -j RETURN"} {
 		if !strings.Contains(w.rules, rule) {
 			t.Fatalf("Istio's rules have no %q:\n%s", rule, w.rules)
 		}
 	}
-	p := w.startPod(render(t))
+	p := w.startPod()
 	c := w.newClient()
-	p.envoyUsed(t)
 
 	// Inbound, each protocol on the same port.
 	if got := mustGet(t, c.http1, "/hello?by=http1", trace(1)...); !strings.Contains(got, "URI="+clientIdentity+" over HTTP/1.1") {
@@ -54,6 +57,18 @@ func TestTraffic(t *testing.T) {
 	}
 	if got := mustGet(t, c.http1, "/check?target=dependency:8081", trace(5)...); got != "SERVING" {
 		t.Errorf("gRPC out: %q", got)
+	}
+	// Where Istio's own configuration has it go: inbound by our Sidecar to us,
+	// outbound by the registry into the mesh.
+	for _, d := range decisions(p.envoy, "inbound", "app") {
+		if d.Cluster != "inbound|8080||" || d.To != fmt.Sprintf("127.0.0.1:%d", contract.InPort) || d.TLS != "mtls" {
+			t.Errorf("Envoy decided %+v, want the cluster inbound|8080|| to lead to the sidecar", d)
+		}
+	}
+	for _, d := range decisions(p.envoy, "outbound", "dependency") {
+		if d.Cluster != "outbound|8081||dependency.shop.svc.cluster.local" || !d.MTLS {
+			t.Errorf("Envoy decided %+v, want the dependency's cluster, by mTLS", d)
+		}
 	}
 	for scheme, n := range map[string]int{"socks5h": 6, "socks4a": 7} {
 		out, err := w.network.pod.run(t, scheme, p.appSpec().with("/usr/bin/curl", "-sS", "--fail", "--noproxy", "", "-H", strings.Join(trace(n), ": "),
@@ -111,14 +126,6 @@ func TestTraffic(t *testing.T) {
 	}
 }
 
-// envoyUsed checks that the stand-in follows the rendered Sidecar.
-func (p *pod) envoyUsed(t *testing.T) {
-	t.Helper()
-	if got := p.inbound()[8080]; got != fmt.Sprintf("127.0.0.1:%d", contract.InPort) {
-		t.Fatalf("the rendered Sidecar leads 8080 to %q", got)
-	}
-}
-
 func uri(e recording.Exchange) string {
 	if e.HTTP == nil {
 		return ""
@@ -145,8 +152,8 @@ func once(t *testing.T, all []recording.Exchange, direction, target string) (fou
 // TestTLSUntouched shows that without tls-out the application itself verifies
 // the site, and the record is of a connection whose content is unknown.
 func TestTLSUntouched(t *testing.T) {
-	w := newWorld(t)
-	p := w.startPod(render(t, `tls-out: "true"`, `tls-out: "false"`))
+	w := newWorld(t, render(t, shop, `tls-out: "true"`, `tls-out: "false"`))
+	p := w.startPod()
 	c := w.newClient()
 	if _, body, _ := get(t.Context(), c.http1, fetch("https://external.test/hello")); !strings.Contains(body, "certificate signed by unknown authority") {
 		t.Errorf("the application trusts a CA that it was not given: %q", body)
@@ -173,12 +180,12 @@ func TestTLSUntouched(t *testing.T) {
 // TestWithoutSidecarObject shows that it is the Istio Sidecar that brings
 // inbound traffic to us: without it the same call goes past us.
 func TestWithoutSidecarObject(t *testing.T) {
-	w := newWorld(t)
-	p := w.startPod(render(t).without("Sidecar"))
+	w := newWorld(t, render(t, shop).without("Sidecar"))
+	p := w.startPod()
 	if got := mustGet(t, w.newClient().http1, "/hello"); !strings.Contains(got, "URI="+clientIdentity) {
 		t.Errorf("the application saw %q", got)
 	}
-	if got := decisions(p.envoy, "inbound", "app"); len(got) != 1 || got[0].To != podIP+":8080" {
+	if got := decisions(p.envoy, "inbound", "app"); len(got) != 1 || got[0].To != podIP.v4+":8080" {
 		t.Errorf("Envoy decided %+v, want one call to the pod's own port", got)
 	}
 	p.stop()
@@ -190,7 +197,7 @@ func TestWithoutSidecarObject(t *testing.T) {
 // TestEnvoysUser shows why the sidecar never runs as 1337: its calls would
 // leave the pod past Envoy, without mTLS. As it is rendered they don't.
 func TestEnvoysUser(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, render(t, shop))
 	for _, c := range []struct {
 		name        string
 		user, group int
@@ -201,8 +208,8 @@ func TestEnvoysUser(t *testing.T) {
 		{"with Envoy's group", contract.UID, contract.EnvoyUID, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := &world{network: w.network, t: t, dir: w.dir, mesh: w.mesh, site: w.site, secret: w.secret}
-			p := w.newPod(render(t))
+			w := w.in(t)
+			p := w.newPod()
 			s := p.sidecarSpec()
 			if c.through && (s.User != c.user || s.Group != c.group) {
 				t.Errorf("the sidecar is rendered to run as %d:%d", s.User, s.Group)
@@ -227,18 +234,17 @@ func TestEnvoysUser(t *testing.T) {
 // TestRegistryOnly reaches a host outside because the rendered ServiceEntry
 // names it, and only because of that.
 func TestRegistryOnly(t *testing.T) {
-	w := newWorld(t)
 	for _, c := range []struct {
 		name     string
 		rendered *rendered
 		open     map[string]bool
 	}{
-		{"as rendered", render(t), map[string]bool{"external.test": true, "closed.test": false}},
-		{"without the ServiceEntry", render(t).without("ServiceEntry"), map[string]bool{"external.test": false, "closed.test": false}},
+		{"as rendered", render(t, shop), map[string]bool{"external.test": true, "closed.test": false}},
+		{"without the ServiceEntry", render(t, shop).without("ServiceEntry"), map[string]bool{"external.test": false, "closed.test": false}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := &world{network: w.network, t: t, dir: w.dir, mesh: w.mesh, site: w.site, secret: w.secret}
-			p := w.startPod(c.rendered)
+			w := newWorld(t, c.rendered)
+			p := w.startPod()
 			client := w.newClient()
 			for host, open := range c.open {
 				status, body, err := get(t.Context(), client.http1, fetch("https://"+host+"/hello"))
@@ -246,7 +252,7 @@ func TestRegistryOnly(t *testing.T) {
 					t.Errorf("%s: %d %q %v", host, status, body, err)
 				}
 				d := decisions(p.envoy, "outbound", host)
-				if len(d) == 0 || (d[0].To != "BlackHoleCluster") != open {
+				if len(d) == 0 || (d[0].Cluster != "BlackHoleCluster") != open {
 					t.Errorf("Envoy decided %+v about %s", d, host)
 				}
 			}
@@ -258,8 +264,8 @@ func TestRegistryOnly(t *testing.T) {
 // TestSOCKS renders the pod with a SOCKS proxy, and asks with the variables
 // that it then has: all of the traffic, whatever its scheme, comes by SOCKS.
 func TestSOCKS(t *testing.T) {
-	w := newWorld(t)
-	p := w.startPod(render(t, "tcp:http", "tcp:socks"))
+	w := newWorld(t, render(t, shop, "tcp:http", "tcp:socks"))
+	p := w.startPod()
 	for _, target := range []string{"http://dependency:8081/hello?by=plain", "https://external.test/hello?by=tls"} {
 		if out, err := w.network.pod.run(t, "curl", p.appSpec().with("/usr/bin/curl", "-sS", "--fail", target)); err != nil {
 			t.Errorf("%s: %v %s", target, err, out)
@@ -272,5 +278,66 @@ func TestSOCKS(t *testing.T) {
 		if via := e.Tags.Get(recording.TagVia); via != "socks5" {
 			t.Errorf("%s went by %q, want socks5", target, via)
 		}
+	}
+}
+
+// TestIPv6 asks for a pod by IPv6, whose own calls go by IPv6 too: in a cluster
+// that has nothing else, and in one that has both.
+func TestIPv6(t *testing.T) {
+	if why := noIPv6(); why != "" {
+		t.Skip(why)
+	}
+	for _, c := range []struct {
+		name     string
+		pods     []family
+		services []string // of the manifests, in their stead
+		sidecar  string   // where Istio's cluster has the Sidecar's 127.0.0.1
+	}{
+		{"alone", []family{ipv6}, []string{
+			"clusterIP: 10.96.0.10", "clusterIP: fd00:96::10\n  ipFamilies: [IPv6]",
+			"clusterIP: 10.96.0.11", "clusterIP: fd00:96::11\n  ipFamilies: [IPv6]",
+		}, "[::1]:4143"},
+		{"beside IPv4", []family{ipv4, ipv6}, []string{
+			"clusterIP: 10.96.0.10", "clusterIP: 10.96.0.10\n  clusterIPs: [10.96.0.10, fd00:96::10]\n  ipFamilies: [IPv4, IPv6]",
+			"clusterIP: 10.96.0.11", "clusterIP: 10.96.0.11\n  clusterIPs: [10.96.0.11, fd00:96::11]\n  ipFamilies: [IPv4, IPv6]",
+		}, "127.0.0.1:4143"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorldOf(t, render(t, shop, c.services...), ipv6, c.pods...)
+			p := w.startPod()
+			client := w.newClient()
+			if got := mustGet(t, client.http1, fetch("http://dependency:8081/hello?by=plain"), trace(1)...); !strings.Contains(got, "URI="+appIdentity) {
+				t.Errorf("plain HTTP did not reach the dependency through the mesh: it saw %q", got)
+			}
+			mustGet(t, client.http2, fetch("https://external.test/hello?by=tls"), trace(2)...)
+			if _, err := healthpb.NewHealthClient(client.grpc).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+				t.Errorf("gRPC: %v", err)
+			}
+			inbound := decisions(p.envoy, "inbound", "app")
+			if len(inbound) != 3 {
+				t.Errorf("Envoy decided %+v, want three inbound calls", inbound)
+			}
+			for _, d := range inbound {
+				if d.Destination != net.JoinHostPort(podIP.v6, "8080") || d.To != c.sidecar || d.TLS != "mtls" {
+					t.Errorf("Envoy decided %+v, want a call of the pod's IPv6 address to lead to %s", d, c.sidecar)
+				}
+			}
+			for name, to := range map[string]string{"dependency": net.JoinHostPort(dependencyService.v6, "8081"), "external.test": net.JoinHostPort(externalIP.v6, "443")} {
+				if out := decisions(p.envoy, "outbound", name); len(out) != 1 || out[0].Destination != to {
+					t.Errorf("Envoy decided %+v, want one call to %s", out, to)
+				}
+			}
+			p.stop()
+			got := p.recorded()
+			for target, cause := range map[string]string{
+				"/hello?by=plain": fetch("http://dependency:8081/hello?by=plain"), "/hello?by=tls": fetch("https://external.test/hello?by=tls"),
+			} {
+				in, out := once(t, got, recording.In, cause), once(t, got, recording.Out, target)
+				if in.Tags.Get(recording.TagPeer) != clientIdentity || out.Tags.Get(recording.TagParent) != in.UUID.String() {
+					t.Errorf("%s is caused by %q, want %s from the client", target, out.Tags.Get(recording.TagParent), in.UUID)
+				}
+			}
+			once(t, got, recording.In, "/grpc.health.v1.Health/Check")
+		})
 	}
 }

@@ -4,11 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/rpc"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +22,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/e2e/istio"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -33,36 +38,104 @@ const (
 // have is not, so this variable and mount are the only ones not rendered.
 const upstreamCA = "/etc/tapedeck/upstream"
 
+// The configuration of the mesh: what its registry has not is not reached, and
+// pods may have addresses of both families.
+const (
+	registryOnly = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
+	dualStack    = "defaultConfig: {proxyMetadata: {ISTIO_DUAL_STACK: \"true\"}}\n"
+)
+
 // world is the mesh and what is around it, all but the pod itself.
 type world struct {
 	*network
+	*rendered
 	t          *testing.T
+	of         family
+	port       int // of the application, that is captured
 	dir        string
+	istio      *istio.Mesh
+	control    string // socket at which Istio's control plane answers
 	mesh, site *authority
 	secret     map[string]string // of our CA, as the Secret has it
 	rules      string            // of the pod, as iptables-save shows them
-	dependency *process          // its Envoy
 }
 
-func newWorld(t *testing.T) *world {
+// newWorld makes the world for what was rendered, and applies it to the mesh.
+func newWorld(t *testing.T, r *rendered) *world {
 	t.Helper()
-	if why := missing(); why != "" {
-		t.Skip(why)
+	return newWorldOf(t, r, ipv4, ipv4)
+}
+
+// newWorldOf makes a world whose DNS answers in one family, and whose pods have
+// addresses of some.
+func newWorldOf(t *testing.T, r *rendered, of family, pods ...family) *world {
+	t.Helper()
+	w := &world{t: t, rendered: r, of: of, port: 8080, dir: openDir(t)}
+	meshConfig, addresses := registryOnly, map[string][]string{}
+	if len(pods) > 1 {
+		meshConfig += dualStack
 	}
-	w := &world{t: t, dir: openDir(t)}
+	for _, f := range pods {
+		addresses["app"] = append(addresses["app"], f(podIP))
+		addresses["dependency"] = append(addresses["dependency"], f(dependencyIP))
+	}
+	w.istio = istio.NewMesh(t, r.manifests(), meshConfig, addresses)
+	w.control = w.serveControl()
 	w.mesh, w.site = newAuthority(t, w.dir, "mesh"), newAuthority(t, w.dir, "site")
-	w.network = newNetwork(t)
-	w.rules = w.pod.intercept(t)
-	w.network.dependency.intercept(t)
+	w.network = newNetwork(t, of, pods)
+	w.rules = w.network.pod.intercept(t, w.istio.Pod(t, "app"))
+	w.network.dependency.intercept(t, w.istio.Pod(t, "dependency"))
 	w.secret = newSecret(t)
 
 	cert, key := w.site.issue(t, w.dir, "sites", "", "external.test", "direct.test", "closed.test")
 	w.external.start(t, "sites", w.program("LISTEN=:443", "TLS_CERT="+cert, "TLS_KEY="+key))
 	w.network.dependency.start(t, "dependency", w.program("LISTEN=:8081"))
-	w.dependency = w.envoy(w.network.dependency, dependencyIdentity, nil, nil)
+	w.envoy(w.network.dependency, "dependency", dependencyIdentity)
 	w.listening(w.external, "127.0.0.1:443")
 	w.listening(w.network.dependency, "127.0.0.1:8081")
 	return w
+}
+
+// in is the world for a test inside the one that made it.
+func (w *world) in(t *testing.T) *world {
+	sub := *w
+	sub.t = t
+	return &sub
+}
+
+// control answers the Envoys.
+type control struct{ mesh *istio.Mesh }
+
+// Land is called by cmd/envoy.
+func (c *control) Land(call istio.Call, l *istio.Landing) (err error) {
+	*l, err = c.mesh.Land(call)
+	return err
+}
+
+// serveControl has the control plane answer at a socket, which is no matter of
+// networks and so of namespaces.
+func (w *world) serveControl() (socket string) {
+	w.t.Helper()
+	socket = filepath.Join(w.dir, "control")
+	l, err := net.Listen("unix", socket)
+	if err == nil {
+		err = os.Chmod(socket, 0o777)
+	}
+	server := rpc.NewServer()
+	if err := errors.Join(err, server.RegisterName("Istio", &control{w.istio})); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go server.ServeConn(c)
+		}
+	}()
+	return socket
 }
 
 // program is cmd/app with an environment of its own, outside the pod.
@@ -70,15 +143,12 @@ func (w *world) program(env ...string) spec {
 	return spec{Root: "/", User: 1001, Group: 1001, Env: env, Args: []string{filepath.Join(bin, "app")}}
 }
 
-// envoy runs the stand-in in a namespace.
-func (w *world) envoy(n namespace, identity string, inbound map[int]string, routes []route) *process {
+// envoy runs a pod's stand-in in its namespace.
+func (w *world) envoy(n namespace, pod, identity string) *process {
 	w.t.Helper()
-	name := strings.ReplaceAll(strings.TrimPrefix(identity, "spiffe://"), "/", "-")
-	cert, key := w.mesh.issue(w.t, w.dir, name, identity, "mesh")
-	config := toJSON(w.t, map[string]any{
-		"Certificate": cert, "Key": key, "Roots": w.mesh.file, "Inbound": inbound, "Routes": routes,
-	})
-	p := n.start(w.t, "envoy of "+name, spec{
+	cert, key := w.mesh.issue(w.t, w.dir, pod, identity, "mesh")
+	config := toJSON(w.t, map[string]any{"Pod": pod, "Certificate": cert, "Key": key, "Roots": w.mesh.file, "Control": w.control})
+	p := n.start(w.t, "envoy of "+pod, spec{
 		Root: "/", User: contract.EnvoyUID, Group: contract.EnvoyUID, Args: []string{filepath.Join(bin, "envoy"), config},
 	})
 	w.listening(n, "127.0.0.1:15006")
@@ -108,7 +178,7 @@ func newSecret(t *testing.T) map[string]string {
 func (w *world) listening(n namespace, address string) {
 	w.t.Helper()
 	eventually(w.t, address+" in "+string(n), func() bool {
-		c, err := n.dial(w.t.Context(), "tcp4", address)
+		c, err := n.dial(w.t.Context(), address)
 		if err != nil {
 			return false
 		}
@@ -119,23 +189,24 @@ func (w *world) listening(n namespace, address string) {
 // pod is the rendered pod; its containers start one by one.
 type pod struct {
 	*world
-	*rendered
 	volumes
+	application         string // program that its image holds
 	envoy, sidecar, app *process
 }
 
 // newPod makes the pod's volumes and starts its Envoy.
-func (w *world) newPod(r *rendered) *pod {
+func (w *world) newPod() *pod {
 	w.t.Helper()
-	p := &pod{world: w, rendered: r, volumes: newVolumes(w.t, r, w.secret)}
-	p.envoy = w.envoy(w.network.pod, appIdentity, r.inbound(), r.routes())
-	return p
+	return &pod{
+		world: w, volumes: newVolumes(w.t, w.rendered, w.secret), application: filepath.Join(bin, "app"),
+		envoy: w.envoy(w.network.pod, "app", appIdentity),
+	}
 }
 
 // startPod starts all of a pod, in the kubelet's order.
-func (w *world) startPod(r *rendered) *pod {
+func (w *world) startPod() *pod {
 	w.t.Helper()
-	p := w.newPod(r)
+	p := w.newPod()
 	p.startSidecar()
 	p.startApp()
 	return p
@@ -149,7 +220,7 @@ func (p *pod) sidecarSpec() spec {
 		p.t.Fatal(err)
 	}
 	c := p.container(p.t, contract.Container)
-	s := p.volumes.spec(c, root, contract.Binary)
+	s := p.volumes.spec(c, p.of(podIP), root, contract.Binary)
 	s.Env = append(s.Env, contract.EnvUpstreamCA+"="+upstreamCA+"/site.crt")
 	s.Mounts = append(s.Mounts, mount{p.site.file, upstreamCA + "/site.crt", true})
 	return s
@@ -157,7 +228,7 @@ func (p *pod) sidecarSpec() spec {
 
 // appSpec is the application's container, whose image is this machine.
 func (p *pod) appSpec() spec {
-	return p.volumes.spec(p.container(p.t, "app"), "/", filepath.Join(bin, "app"))
+	return p.volumes.spec(p.container(p.t, "app"), p.of(podIP), "/", p.application)
 }
 
 // startSidecar starts the sidecar and waits for its startup probe.
@@ -168,10 +239,18 @@ func (p *pod) startSidecar() {
 	p.started(s)
 }
 
-// started runs the rendered startup probe until it says yes.
+// started waits for the rendered startup probe. Beside a classic sidecar the
+// kubelet does not, and starts the application behind its postStart hook.
 func (p *pod) started(s spec) {
 	p.t.Helper()
-	probe := p.container(p.t, contract.Container).StartupProbe
+	c := p.container(p.t, contract.Container)
+	if c.Lifecycle != nil {
+		if out, err := p.network.pod.run(p.t, "postStart", s.with(c.Lifecycle.PostStart.Exec.Command...)); err != nil {
+			p.t.Fatalf("postStart: %v\n%s", err, out)
+		}
+		return
+	}
+	probe := c.StartupProbe
 	eventually(p.t, "the startup probe", func() bool { return p.probe(s, probe) == nil })
 }
 
@@ -186,7 +265,7 @@ func (p *pod) probe(s spec, probe *corev1.Probe) error {
 func (p *pod) startApp() {
 	p.t.Helper()
 	p.app = p.network.pod.start(p.t, "app", p.appSpec())
-	p.listening(p.network.pod, "127.0.0.1:8080")
+	p.listening(p.network.pod, fmt.Sprintf("127.0.0.1:%d", p.port))
 }
 
 // stop ends the pod in the kubelet's order: native sidecars last. Each must
@@ -226,32 +305,34 @@ func (w *world) newClient() *client {
 	w.t.Helper()
 	cert, key := w.mesh.issue(w.t, w.dir, "client", clientIdentity, "mesh")
 	pair := loadPair(w.t, cert, key)
-	dial := func(ctx context.Context, address string) (net.Conn, error) {
-		c, err := w.network.client.dial(ctx, "tcp4", address)
+	// The name of what is in mTLS is Istio's, by which the other Envoy knows it.
+	dial := func(ctx context.Context, protocol string) (net.Conn, error) {
+		c, err := w.network.client.dial(ctx, net.JoinHostPort(w.of(appService), strconv.Itoa(w.port)))
 		if err != nil {
 			return nil, err
 		}
-		t := tls.Client(c, &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: w.mesh.pool(), ServerName: "mesh", NextProtos: []string{"istio"}})
+		t := tls.Client(c, &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: w.mesh.pool(), ServerName: "mesh", NextProtos: []string{protocol}})
 		if err := t.HandshakeContext(ctx); err != nil {
 			c.Close()
 			return nil, err
 		}
 		return struct{ net.Conn }{t}, nil // plaintext, for all that the caller knows
 	}
-	web := func(h2 bool) *http.Client {
+	web := func(h2 bool, protocol string) *http.Client {
 		t := &http.Transport{Protocols: new(http.Protocols), MaxIdleConnsPerHost: 64}
 		t.Protocols.SetHTTP1(!h2)
 		t.Protocols.SetUnencryptedHTTP2(h2)
-		t.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) { return dial(ctx, address) }
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, protocol) }
 		w.t.Cleanup(t.CloseIdleConnections)
 		return &http.Client{Transport: t, Timeout: 20 * time.Second}
 	}
-	conn, err := grpc.NewClient("passthrough:///app:8080", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(dial), grpc.WithNoProxy())
+	conn, err := grpc.NewClient("passthrough:///app:8080", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx, "istio-h2") }))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { conn.Close() })
-	return &client{web(false), web(true), conn}
+	return &client{web(false, "istio-http/1.1"), web(true, "istio-h2"), conn}
 }
 
 // get asks the application, and returns status and body.
@@ -283,13 +364,16 @@ func mustGet(t *testing.T, c *http.Client, path string, headers ...string) strin
 }
 
 // decision is one line of the stand-in's log.
-type decision struct{ Direction, Destination, Name, To, TLS, Peer string }
+type decision struct {
+	Direction, Destination, Name, TLS, Peer, Cluster, To string
+	MTLS                                                 bool
+}
 
-// decisions are what an Envoy decided about a name or destination.
-func decisions(p *process, direction, of string) (out []decision) {
+// decisions are what an Envoy decided about a name.
+func decisions(p *process, direction, name string) (out []decision) {
 	for _, line := range lines(p.out.String(), `"direction":"`+direction+`"`) {
 		var d decision
-		if json.Unmarshal([]byte(line), &d) == nil && (strings.HasPrefix(d.Name, of) || d.Destination == of) {
+		if json.Unmarshal([]byte(line), &d) == nil && strings.HasPrefix(d.Name, name) {
 			out = append(out, d)
 		}
 	}

@@ -1,5 +1,6 @@
-// Command tools builds every tool of the end-to-end tests ahead of them, so
-// that minutes of compiling show as progress and not as a hanging test.
+// Command tools builds the tools of the end-to-end tests ahead of them, so that
+// minutes of compiling show as progress and not as a hanging test. Given a
+// name, it builds that one alone and prints its path.
 package main
 
 import (
@@ -12,13 +13,27 @@ import (
 )
 
 func main() {
+	if err := run(context.Background(), os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "tools:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		file, err := tools.Find(ctx, args[0])
+		if err == nil {
+			fmt.Println(file)
+		}
+		return err
+	}
 	for _, t := range tools.All() {
 		start := time.Now()
-		path, err := t.Build(context.Background())
+		file, err := t.Build(ctx)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "tools:", err)
-			os.Exit(1)
+			return err
 		}
-		fmt.Printf("%-10s %-36s %5.0fs  %s\n", t.Name, t.Version, time.Since(start).Seconds(), path)
+		fmt.Printf("%-10s %-36s %5.0fs  %s\n", t.Name, t.Version, time.Since(start).Seconds(), file)
 	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,25 +19,37 @@ import (
 type conn struct {
 	net.Conn
 	in          *bufio.Reader
+	inbound     bool
 	destination *net.TCPAddr // that was dialed, before iptables
-	peer        string       // SPIFFE identity of the client, "" without mTLS
+	tls         string       // mtls where it came so, otherwise plaintext
+	alpn, peer  string       // of mTLS: its protocol, and the client's identity
 }
 
-func open(c *net.TCPConn) (*conn, error) {
+// ip6tOriginalDst is IP6T_SO_ORIGINAL_DST.
+const ip6tOriginalDst = 80
+
+func open(c *net.TCPConn, inbound bool) (*conn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	k := &conn{Conn: c, in: bufio.NewReaderSize(c, 16<<10)}
+	k := &conn{Conn: c, in: bufio.NewReaderSize(c, 16<<10), inbound: inbound, tls: "plaintext"}
 	var failed error
 	err = raw.Control(func(fd uintptr) {
-		// The kernel fills in a sockaddr_in; this is the option of its size.
-		a, err := unix.GetsockoptIPv6Mreq(int(fd), unix.IPPROTO_IP, unix.SO_ORIGINAL_DST)
-		if err != nil {
-			failed = err
+		if c.LocalAddr().(*net.TCPAddr).IP.To4() == nil {
+			// The kernel fills in a sockaddr_in6; this option is as large.
+			var a *unix.IPv6MTUInfo
+			if a, failed = unix.GetsockoptIPv6MTUInfo(int(fd), unix.IPPROTO_IPV6, ip6tOriginalDst); failed == nil {
+				port := binary.NativeEndian.AppendUint16(nil, a.Addr.Port) // as the network has it
+				k.destination = &net.TCPAddr{IP: net.IP(a.Addr.Addr[:]), Port: int(binary.BigEndian.Uint16(port))}
+			}
 			return
 		}
-		k.destination = &net.TCPAddr{IP: net.IP(a.Multiaddr[4:8]), Port: int(binary.BigEndian.Uint16(a.Multiaddr[2:4]))}
+		// The kernel fills in a sockaddr_in; this option is as large.
+		var a *unix.IPv6Mreq
+		if a, failed = unix.GetsockoptIPv6Mreq(int(fd), unix.IPPROTO_IP, unix.SO_ORIGINAL_DST); failed == nil {
+			k.destination = &net.TCPAddr{IP: net.IP(a.Multiaddr[4:8]), Port: int(binary.BigEndian.Uint16(a.Multiaddr[2:4]))}
+		}
 	})
 	if err := errors.Join(err, failed); err != nil {
 		return nil, fmt.Errorf("ask where %s was going: %w", c.RemoteAddr(), err)
@@ -67,27 +80,32 @@ func (k *conn) speaksHTTP() bool {
 	return false
 }
 
-// unwrap ends the client's mTLS.
-func (k *conn) unwrap(cfg *tls.Config) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	t := tls.Server(&conn{Conn: k.Conn, in: k.in}, cfg)
-	if err := t.HandshakeContext(ctx); err != nil {
+// unwrap ends the client's mTLS, where it is.
+func (k *conn) unwrap(own tls.Certificate, roots *x509.CertPool) error {
+	first, err := k.Peek(1)
+	if err != nil || first[0] != handshake {
 		return err
 	}
-	for _, uri := range t.ConnectionState().PeerCertificates[0].URIs {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	t := tls.Server(&conn{Conn: k.Conn, in: k.in}, &tls.Config{
+		Certificates: []tls.Certificate{own}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
+		NextProtos: []string{"istio-http/1.1", "istio-h2", "istio"}, MinVersion: tls.VersionTLS12,
+	})
+	if err := t.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("mTLS: %w", err)
+	}
+	state := t.ConnectionState()
+	for _, uri := range state.PeerCertificates[0].URIs {
 		k.peer = uri.String()
 	}
+	k.tls, k.alpn = "mtls", state.NegotiatedProtocol
 	k.Conn, k.in = t, bufio.NewReaderSize(t, 16<<10)
 	return nil
 }
 
-func (k *conn) tls() string {
-	if k.peer != "" {
-		return "mtls"
-	}
-	return ""
-}
+// handshake is the first byte of TLS.
+const handshake = 0x16
 
 // errSeen ends a handshake of which only the beginning matters.
 var errSeen = errors.New("seen")
@@ -95,7 +113,7 @@ var errSeen = errors.New("seen")
 // serverName reads the name from a ClientHello, which stays unread.
 func (k *conn) serverName() (name string, ok bool) {
 	head, err := k.Peek(5)
-	if err != nil || head[0] != 0x16 {
+	if err != nil || head[0] != handshake {
 		return "", false
 	}
 	hello, err := k.Peek(5 + int(binary.BigEndian.Uint16(head[3:])))

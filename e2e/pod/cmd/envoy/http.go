@@ -14,85 +14,87 @@ type key int
 
 const connKey key = 0
 
-// serveHTTP returns what serves connections that speak HTTP: each request goes
-// where find says, in the HTTP in which it came.
-func (e *envoy) serveHTTP(direction string, find func(k *conn, host string) (to string, mtls, ok bool)) func(*conn) {
-	transports := map[bool]map[int]*http.Transport{false: {}, true: {}}
-	for mtls, byMajor := range transports {
-		for _, major := range []int{1, 2} {
-			t := &http.Transport{
-				Protocols: new(http.Protocols), MaxIdleConnsPerHost: 64,
-				DialContext: func(ctx context.Context, _, to string) (net.Conn, error) {
-					if mtls {
-						c, err := e.dialMesh(ctx, to)
-						// A type of its own hides TLS from the transport.
-						return struct{ net.Conn }{c}, err
-					}
-					return e.dial(to)
-				},
-			}
-			t.Protocols.SetHTTP1(major == 1)
-			t.Protocols.SetUnencryptedHTTP2(major == 2)
-			byMajor[major] = t
-		}
-	}
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		k := r.Context().Value(connKey).(*conn)
-		if r.ProtoMajor == 1 {
-			// As Envoy does: Go's server otherwise ends the request's body when
-			// the answer begins, and the upstream connection with it.
-			_ = http.NewResponseController(w).EnableFullDuplex()
-		}
-		to, mtls, ok := find(k, r.Host)
-		d := decision{Direction: direction, Destination: k.destination.String(), Name: r.Host, To: to, TLS: k.tls(), Peer: k.peer}
-		if !ok {
-			d.To = blackHole
-			e.say(d)
-			http.Error(w, "the registry has no "+r.Host, http.StatusBadGateway)
-			return
-		}
-		if mtls {
-			d.TLS = "mtls"
-		}
-		e.say(d)
-		proxy := httputil.ReverseProxy{
-			Transport: transports[mtls][r.ProtoMajor], FlushInterval: -1,
-			Rewrite: func(p *httputil.ProxyRequest) {
-				p.SetURL(&url.URL{Scheme: "http", Host: to})
-				p.Out.Host = p.In.Host
-				p.Out.Header.Del("X-Forwarded-Client-Cert") // SANITIZE_SET
-				if direction == "inbound" && k.peer != "" {
-					p.Out.Header.Set("X-Forwarded-Client-Cert", fmt.Sprintf("By=%s;Hash=00;URI=%s", e.identity(), k.peer))
-				}
-			},
-			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-				http.Error(w, "upstream connect error: "+err.Error(), http.StatusServiceUnavailable)
-			},
-		}
-		proxy.ServeHTTP(w, r)
-	})
-	conns := &feed{conns: make(chan net.Conn)}
+// serveHTTP serves the connections that speak HTTP: each request goes where the
+// control plane says, in the HTTP that the cluster speaks.
+func (e *envoy) serveHTTP() feed {
 	srv := &http.Server{
-		Handler: handler, Protocols: new(http.Protocols),
+		Handler: http.HandlerFunc(e.proxy), Protocols: new(http.Protocols),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey, c) },
 	}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetUnencryptedHTTP2(true)
+	conns := make(feed)
 	go func() { _ = srv.Serve(conns) }()
-	return func(k *conn) { conns.conns <- k }
+	return conns
 }
 
-// identity is this pod's.
-func (e *envoy) identity() string {
-	for _, uri := range e.certificate.Leaf.URIs {
-		return uri.String()
+// proxy sends one request on.
+func (e *envoy) proxy(w http.ResponseWriter, r *http.Request) {
+	k := r.Context().Value(connKey).(*conn)
+	c := call{TLS: k.tls, Protocol: "http2", Host: r.Host, Path: r.URL.Path}
+	if r.ProtoMajor == 1 {
+		c.Protocol = "http"
+		// As Envoy does: Go's server otherwise ends the request's body when the
+		// answer begins, and the upstream connection with it.
+		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
-	return ""
+	l, err := e.land(k, c)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	proxy := httputil.ReverseProxy{
+		Transport: e.transport(l, r.ProtoMajor), FlushInterval: -1,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(&url.URL{Scheme: "http", Host: l.address()})
+			p.Out.Host = p.In.Host
+			p.Out.Header.Del("X-Forwarded-Client-Cert") // SANITIZE_SET
+			if k.inbound && k.peer != "" {
+				p.Out.Header.Set("X-Forwarded-Client-Cert", fmt.Sprintf("By=%s;Hash=00;URI=%s", e.certificate.Leaf.URIs[0], k.peer))
+			}
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, "upstream connect error: "+err.Error(), http.StatusServiceUnavailable)
+		},
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+// upstream is a cluster's endpoint, and the HTTP that it is spoken to in.
+type upstream struct {
+	landing
+	major int
+}
+
+// transport returns what speaks to an upstream; its connections are kept.
+func (e *envoy) transport(l landing, major int) http.RoundTripper {
+	switch l.HTTP {
+	case "HTTP/1.1":
+		major = 1
+	case "HTTP/2":
+		major = 2
+	}
+	u := upstream{l, major}
+	if known, ok := e.transports.Load(u); ok {
+		return known.(*http.Transport)
+	}
+	t := &http.Transport{
+		Protocols: new(http.Protocols), MaxIdleConnsPerHost: 64,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			c, err := e.connect(ctx, l, map[int]string{1: "istio-http/1.1", 2: "istio-h2"}[major])
+			// A type of its own hides TLS from the transport.
+			return struct{ net.Conn }{c}, err
+		},
+	}
+	t.Protocols.SetHTTP1(major == 1)
+	t.Protocols.SetUnencryptedHTTP2(major == 2)
+	known, _ := e.transports.LoadOrStore(u, t)
+	return known.(*http.Transport)
 }
 
 // feed is a listener that is handed its connections.
-type feed struct{ conns chan net.Conn }
+type feed chan net.Conn
 
-func (f *feed) Accept() (net.Conn, error) { return <-f.conns, nil }
-func (f *feed) Close() error              { return nil }
-func (f *feed) Addr() net.Addr            { return &net.TCPAddr{} }
+func (f feed) Accept() (net.Conn, error) { return <-f, nil }
+func (f feed) Close() error              { return nil }
+func (f feed) Addr() net.Addr            { return &net.TCPAddr{} }

@@ -1,12 +1,14 @@
 // Command envoy stands in for Istio's sidecar, which can't be had without its
 // image. It does what the data plane does to a connection, and no more:
 //
-//	iptables ─▶ :15006 ─ mTLS ends ─▶ where the listener's cluster says
-//	iptables ─▶ :15001 ─ by Host or SNI ─ mTLS begins ─▶ endpoint, or the black hole
+//	iptables ─▶ :15006 ─ mTLS ends ─▶ endpoint
+//	iptables ─▶ :15001 ─ mTLS begins, where the endpoint is in the mesh ─▶ endpoint
 //
 // HTTP is proxied request by request, everything else byte by byte; where a
-// connection was meant to go it asks the kernel (SO_ORIGINAL_DST). Each
-// decision is one line of JSON on standard output.
+// connection was meant to go it asks the kernel (SO_ORIGINAL_DST). It decides
+// nothing: which listener, route and cluster a call matches, and so to which
+// endpoint it goes, it asks Istio's control plane. Each answer is one line of
+// JSON on standard output.
 package main
 
 import (
@@ -14,64 +16,80 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"log"
 	"net"
+	"net/rpc"
 	"os"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 )
 
-// config is what the control plane would send.
+// config is what an Envoy is started with.
 type config struct {
+	// Pod is whose Envoy this is.
+	Pod string
 	// Certificate, Key and Roots are PEM files of the mesh's identity.
 	Certificate, Key, Roots string
-	// Inbound says, by the port that was dialed, where it leads; a port that
-	// is not there leads to itself.
-	Inbound map[int]string
-	// Routes are what the registry has.
-	Routes []route
+	// Control is the socket of the control plane.
+	Control string
 }
 
-// route is one host of the registry.
-type route struct {
-	// Host is the name in Host or SNI, without port.
-	Host string
-	Port int
-	// Endpoint is where it leads, "" where it was dialed; MTLS that the
-	// endpoint is in the mesh.
-	Endpoint string
-	MTLS     bool
+// call is what the control plane is asked about, istio.Call.
+type call struct {
+	Pod                   string
+	Inbound               bool
+	Address               string
+	Port                  int
+	TLS, Protocol         string
+	ALPN, SNI, Host, Path string
 }
+
+// landing is its answer, istio.Landing.
+type landing struct {
+	Cluster, HTTP, Address string
+	Port                   int
+	MTLS                   bool
+	Source                 string
+}
+
+// address is where the endpoint listens.
+func (l landing) address() string { return net.JoinHostPort(l.Address, strconv.Itoa(l.Port)) }
 
 // envoy is one running stand-in.
 type envoy struct {
 	config
 	certificate tls.Certificate
 	roots       *x509.CertPool
+	control     *rpc.Client
+	known       sync.Map // answer by call
+	web         feed
+	transports  sync.Map // *http.Transport by upstream
 
 	mu  sync.Mutex
 	log *json.Encoder
 }
 
+// answer is what the control plane said of a call.
+type answer struct {
+	landing
+	err error
+}
+
 // decision is one line of the log.
 type decision struct {
 	Direction   string `json:"direction"`
-	Destination string `json:"destination"`   // that was dialed
-	Name        string `json:"name"`          // Host or SNI
-	To          string `json:"to"`            // endpoint, or BlackHoleCluster
-	TLS         string `json:"tls,omitempty"` // mtls, or passthrough
+	Destination string `json:"destination"` // that was dialed
+	Name        string `json:"name"`        // Host or SNI
+	TLS         string `json:"tls"`         // plaintext, tls or mtls
 	Peer        string `json:"peer,omitempty"`
+	Cluster     string `json:"cluster"`      // that Istio generated
+	To          string `json:"to,omitempty"` // its endpoint
+	MTLS        bool   `json:"mtls"`         // begins here
+	Error       string `json:"error,omitempty"`
 }
-
-// blackHole is where Istio sends what the registry does not have.
-const blackHole = "BlackHoleCluster"
-
-// passthroughSource is where Envoy connects from to the pod's own address: by
-// it, Istio's rules know that the connection was redirected once already.
-const passthroughSource = "127.0.0.6"
 
 func main() {
 	if err := run(os.Args[1]); err != nil {
@@ -93,144 +111,116 @@ func run(text string) error {
 		return err
 	}
 	e.roots.AppendCertsFromPEM(roots)
+	if e.control, err = rpc.Dial("unix", e.Control); err != nil {
+		return err
+	}
+	e.web = e.serveHTTP()
 
-	ended := make(chan error, 2)
-	for port, half := range map[int]func() func(*conn){15006: e.inbound, 15001: e.outbound} {
-		// Multipath TCP has no SO_ORIGINAL_DST.
-		lc := net.ListenConfig{}
-		lc.SetMultipathTCP(false)
-		l, err := lc.Listen(context.Background(), "tcp4", fmt.Sprintf("0.0.0.0:%d", port))
-		if err != nil {
-			return err
+	ended := make(chan error, 4)
+	for address, network := range map[string]string{"0.0.0.0": "tcp4", "::": "tcp6"} {
+		for port, inbound := range map[string]bool{"15006": true, "15001": false} {
+			// Multipath TCP has no SO_ORIGINAL_DST.
+			lc := net.ListenConfig{}
+			lc.SetMultipathTCP(false)
+			l, err := lc.Listen(context.Background(), network, net.JoinHostPort(address, port))
+			if err != nil {
+				return err
+			}
+			go func() { ended <- e.accept(l, inbound) }()
 		}
-		go func() { ended <- accept(l, half()) }()
 	}
 	return <-ended
 }
 
-func accept(l net.Listener, serve func(*conn)) error {
+func (e *envoy) accept(l net.Listener, inbound bool) error {
 	for {
 		c, err := l.Accept()
 		if err != nil {
 			return err
 		}
 		go func() {
-			k, err := open(c.(*net.TCPConn))
+			k, err := open(c.(*net.TCPConn), inbound)
+			if err == nil && inbound {
+				err = k.unwrap(e.certificate, e.roots)
+			}
 			if err != nil {
-				log.Print(err)
+				log.Printf("%s: %v", c.RemoteAddr(), err)
 				c.Close()
 				return
 			}
-			serve(k)
+			e.serve(k)
 		}()
 	}
 }
 
-func (e *envoy) say(d decision) {
+// serve sends a connection on, as HTTP or as bytes.
+func (e *envoy) serve(k *conn) {
+	if k.speaksHTTP() {
+		e.web <- k
+		return
+	}
+	defer k.Close()
+	c := call{TLS: k.tls, Protocol: "tcp"}
+	if name, ok := k.serverName(); ok && !k.inbound {
+		c.TLS, c.SNI = "tls", name
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	l, err := e.land(k, c)
+	if err != nil {
+		return // the log has it
+	}
+	to, err := e.connect(ctx, l, "istio")
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer to.Close()
+	join(k, to)
+}
+
+// land asks where a call lands. What the control plane says does not change
+// while this runs: it is asked once about each.
+func (e *envoy) land(k *conn, c call) (landing, error) {
+	c.Pod, c.Inbound, c.ALPN = e.Pod, k.inbound, k.alpn
+	c.Address, c.Port = k.destination.IP.String(), k.destination.Port
+	known, ok := e.known.Load(c)
+	if !ok {
+		var a answer
+		a.err = e.control.Call("Istio.Land", c, &a.landing)
+		if a.err == nil && a.Address == "" {
+			a.err = errors.New(a.Cluster)
+		}
+		known, _ = e.known.LoadOrStore(c, a)
+	}
+	a := known.(answer)
+	d := decision{Direction: "outbound", Destination: k.destination.String(), Name: c.Host + c.SNI, TLS: c.TLS, Peer: k.peer, Cluster: a.Cluster, MTLS: a.MTLS}
+	if c.Inbound {
+		d.Direction = "inbound"
+	}
+	if a.err != nil {
+		d.Error = a.err.Error()
+	} else {
+		d.To = a.address()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	_ = e.log.Encode(d)
+	return a.landing, errors.Join(a.err, e.log.Encode(d))
 }
 
-// inbound ends mTLS and sends what is in it on, as the listener's cluster says.
-func (e *envoy) inbound() func(*conn) {
-	web := e.serveHTTP("inbound", func(k *conn, _ string) (string, bool, bool) { return e.cluster(k), false, true })
-	server := &tls.Config{
-		Certificates: []tls.Certificate{e.certificate}, ClientCAs: e.roots, ClientAuth: tls.RequireAndVerifyClientCert,
-		NextProtos: []string{"istio"}, MinVersion: tls.VersionTLS12,
+// connect calls an endpoint, and begins mTLS with one that is in the mesh; the
+// protocol tells its Envoy what is in it.
+func (e *envoy) connect(ctx context.Context, l landing, protocol string) (net.Conn, error) {
+	var d net.Dialer
+	if l.Source != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(l.Source)}
 	}
-	return func(k *conn) {
-		first, err := k.Peek(1)
-		if err != nil {
-			k.Close()
-			return
-		}
-		if first[0] == 0x16 { // a TLS handshake
-			if err := k.unwrap(server); err != nil {
-				log.Printf("mTLS from %s: %v", k.RemoteAddr(), err)
-				k.Close()
-				return
-			}
-		}
-		if k.speaksHTTP() {
-			web(k)
-			return
-		}
-		to := e.cluster(k)
-		e.say(decision{Direction: "inbound", Destination: k.destination.String(), To: to, TLS: k.tls(), Peer: k.peer})
-		c, err := e.dial(to)
-		join(k, c, err)
-	}
-}
-
-// cluster is where an inbound connection leads.
-func (e *envoy) cluster(k *conn) string {
-	if to := e.Inbound[k.destination.Port]; to != "" {
-		return to
-	}
-	return k.destination.String()
-}
-
-// outbound sends on what the pod's own programs dialed.
-func (e *envoy) outbound() func(*conn) {
-	web := e.serveHTTP("outbound", func(k *conn, host string) (string, bool, bool) { return e.find(k, host) })
-	return func(k *conn) {
-		if k.speaksHTTP() {
-			web(k)
-			return
-		}
-		d := decision{Direction: "outbound", Destination: k.destination.String(), To: blackHole}
-		if name, ok := k.serverName(); ok {
-			d.Name, d.TLS = name, "passthrough"
-			if to, mtls, ok := e.find(k, name); ok && !mtls {
-				d.To = to
-			}
-		}
-		e.say(d)
-		if d.To == blackHole {
-			k.Close()
-			return
-		}
-		c, err := e.dial(d.To)
-		join(k, c, err)
-	}
-}
-
-// find looks a host up in the registry.
-func (e *envoy) find(k *conn, host string) (to string, mtls, ok bool) {
-	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = host
-	}
-	for _, r := range e.Routes {
-		if !strings.EqualFold(r.Host, name) || r.Port != k.destination.Port {
-			continue
-		}
-		if r.Endpoint == "" {
-			return k.destination.String(), r.MTLS, true
-		}
-		return r.Endpoint, r.MTLS, true
-	}
-	return "", false, false
-}
-
-// dial connects; the pod's own address from where iptables let it pass.
-func (e *envoy) dial(to string) (net.Conn, error) {
-	d := net.Dialer{Timeout: 5 * time.Second}
-	if host, _, _ := net.SplitHostPort(to); ownAddress(host) {
-		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(passthroughSource)}
-	}
-	return d.Dial("tcp4", to)
-}
-
-// dialMesh begins mTLS with another pod of the mesh.
-func (e *envoy) dialMesh(ctx context.Context, to string) (net.Conn, error) {
-	c, err := e.dial(to)
-	if err != nil {
-		return nil, err
+	c, err := d.DialContext(ctx, "tcp", l.address())
+	if err != nil || !l.MTLS {
+		return c, err
 	}
 	t := tls.Client(c, &tls.Config{
-		Certificates: []tls.Certificate{e.certificate}, RootCAs: e.roots, NextProtos: []string{"istio"},
+		Certificates: []tls.Certificate{e.certificate}, RootCAs: e.roots, NextProtos: []string{protocol},
 		ServerName: "mesh", MinVersion: tls.VersionTLS12,
 	})
 	if err := t.HandshakeContext(ctx); err != nil {
@@ -240,29 +230,8 @@ func (e *envoy) dialMesh(ctx context.Context, to string) (net.Conn, error) {
 	return t, nil
 }
 
-// ownAddress tells whether an address is this pod's, loopback aside.
-func ownAddress(host string) bool {
-	ip := net.ParseIP(host)
-	if ip == nil || ip.IsLoopback() {
-		return false
-	}
-	addresses, _ := net.InterfaceAddrs()
-	for _, a := range addresses {
-		if n, ok := a.(*net.IPNet); ok && n.IP.Equal(ip) {
-			return true
-		}
-	}
-	return false
-}
-
 // join copies both ways until both are done.
-func join(k *conn, c net.Conn, err error) {
-	defer k.Close()
-	if err != nil {
-		log.Print(err)
-		return
-	}
-	defer c.Close()
+func join(k *conn, c net.Conn) {
 	var wg sync.WaitGroup
 	for _, way := range []struct {
 		to   net.Conn

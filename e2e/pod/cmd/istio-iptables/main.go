@@ -10,7 +10,10 @@ import (
 )
 
 func main() {
-	if err := cmd.GetCommand(log.DefaultOptions()).Execute(); err != nil {
+	options := log.DefaultOptions()
+	c := cmd.GetCommand(options)
+	options.AttachCobraFlags(c) // which are pilot-agent's
+	if err := c.Execute(); err != nil {
 		os.Exit(1)
 	}
 }
