@@ -25,6 +25,10 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 		return true, nil
 	}
 	spoke := clientFirst(k.client, k.server)
+	if p.in != nil && !spoke {
+		// The application does not know that TLS comes first.
+		spoke = waitsForClient(k.server) || speaks(k.client)
+	}
 	if p.in != nil && spoke {
 		r := p.in.Do(ctx, k.client, k.server, p.appTLS())
 		k.unwrapped(r)
@@ -45,6 +49,14 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 		k.connected(server)
 	}
 	return p.serveInPlain(k, spoke)
+}
+
+// waitsForClient reports whether a server that has spoken goes on only when its
+// client does: in HTTP/2, whose servers begin with SETTINGS on stream 0 (RFC
+// 9113 sections 3.4, 4.1 and 6.5).
+func waitsForClient(server *pump.Conn) bool {
+	head, err := server.First(maxGuess)
+	return err == nil && len(head) >= 9 && bytes.Equal(head[3:9], []byte{4, 0, 0, 0, 0, 0})
 }
 
 // serveInPlain answers a client that asks for a tunnel.

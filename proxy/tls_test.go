@@ -294,6 +294,52 @@ func TestTLSIn(t *testing.T) {
 	}
 }
 
+// An application that speaks first does so inside of the TLS that ends in front
+// of it, and to a client without TLS as well. Where the client has to speak too,
+// as in HTTP/2, it may take its time.
+func TestTLSInOfAServerThatSpeaksFirst(t *testing.T) {
+	dir, pool := caDir(t)
+	a, err := intercept.LoadAuthority(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := leafFiles(t, a, "app.svc")
+	secured := func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{RootCAs: pool, ServerName: "app.svc"}) }
+	plain := func(c net.Conn) net.Conn { return c }
+	for _, c := range []struct {
+		name   string
+		greets string
+		client func(net.Conn) net.Conn
+		late   time.Duration
+	}{
+		{"a greeting, TLS", "220 ready\r\n", secured, 0},
+		{"a greeting, no TLS", "220 ready\r\n", plain, 0},
+		{"SETTINGS, late TLS", "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00", secured, patience + patience/2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			greeted := make(chan struct{})
+			app := serveTCP(t, func(conn *net.TCPConn) {
+				io.WriteString(conn, c.greets)
+				close(greeted)
+				echo(conn)
+			})
+			s := run(t, app, func(cfg *Config) { cfg.TLSIn = files })
+			raw := dial(t, s.InAddr())
+			<-greeted
+			time.Sleep(c.late) // the case itself
+			conn := c.client(raw)
+			got := make([]byte, len(c.greets))
+			if _, err := io.ReadFull(conn, got); string(got) != c.greets || err != nil {
+				t.Fatalf("%q, %v, want %q", got, err, c.greets)
+			}
+			io.WriteString(conn, "hello")
+			if _, err := io.ReadFull(conn, got[:5]); string(got[:5]) != "hello" || err != nil {
+				t.Errorf("%q, %v", got[:5], err)
+			}
+		})
+	}
+}
+
 func leafFiles(t testing.TB, a *intercept.Authority, name string) *KeyFiles {
 	t.Helper()
 	leaf, err := a.Leaf(name)

@@ -20,9 +20,16 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// patience is how long the client may take to speak where it can't be seen
-// whether the server spoke first.
+// patience is how long the client may take to speak where the server's silence
+// can't be seen, or its words don't tell.
 const patience = 500 * time.Millisecond
+
+// speaks reports whether the client says something while patience lasts.
+func speaks(client *pump.Conn) bool {
+	_ = client.SetReadDeadline(time.Now().Add(patience))
+	defer client.Resume()
+	return client.Await() == nil && fill(client)
+}
 
 // clientFirst waits until one side has something to say and reports whether
 // that is the client. Nothing is read from either.
@@ -34,9 +41,7 @@ func clientFirst(client, server *pump.Conn) bool {
 		return false
 	}
 	if !server.CanAwait() {
-		_ = client.SetReadDeadline(time.Now().Add(patience))
-		defer client.Resume()
-		return client.Await() == nil && fill(client)
+		return speaks(client)
 	}
 	var serverSpoke atomic.Bool
 	done := make(chan struct{})
