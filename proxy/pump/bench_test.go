@@ -17,7 +17,7 @@ func (nobody) Gap(tap.Side, int64, string)      {}
 func (nobody) Close(time.Time)                  {}
 
 // between returns a client whose bytes go to serve, through a pump or straight.
-func between(b testing.TB, through bool, t *tap.Tap, serve func(net.Conn)) net.Conn {
+func between(b testing.TB, through way, t *tap.Tap, serve func(net.Conn)) net.Conn {
 	b.Helper()
 	app, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,7 +33,7 @@ func between(b testing.TB, through bool, t *tap.Tap, serve func(net.Conn)) net.C
 	})
 	b.Cleanup(func() { app.Close(); wg.Wait() })
 	addr := app.Addr()
-	if through {
+	if through != direct {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			b.Fatal(err)
@@ -53,7 +53,18 @@ func between(b testing.TB, through bool, t *tap.Tap, serve func(net.Conn)) net.C
 				p.Pool, p.Stream = t.Pool(), t.Open(&tap.Flow{})
 				defer func() { p.Stream.Close(time.Now()) }()
 			}
-			_ = p.Run(NewConn(in, nil), NewConn(out, nil))
+			if through == loops {
+				if p.Loops, err = NewLoops(p.Pool, 1); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+			ended := make(chan error)
+			p.Start(NewConn(in, nil), NewConn(out, nil), func(err error) { ended <- err })
+			<-ended
+			if p.Loops != nil {
+				p.Loops.Close()
+			}
 		})
 		b.Cleanup(func() { ln.Close() })
 		addr = ln.Addr()
@@ -66,22 +77,33 @@ func between(b testing.TB, through bool, t *tap.Tap, serve func(net.Conn)) net.C
 	return c
 }
 
-// ways are what is compared: no proxy, the pump, and the pump with a tap.
-func ways(b *testing.B, run func(b *testing.B, through bool, t *tap.Tap)) {
-	b.Run("direct", func(b *testing.B) { run(b, false, nil) })
-	b.Run("pump", func(b *testing.B) { run(b, true, nil) })
-	b.Run("pump+tap", func(b *testing.B) {
-		t := tap.New(tap.Config{Limit: 64 << 20, Open: func(*tap.Flow) tap.Reader { return nobody{} }})
-		run(b, true, t)
-		s := t.Stats()
-		b.ReportMetric(100*float64(s.Dropped[tap.ReasonFull].Bytes)/float64(s.Written+1), "%dropped")
-	})
+// way is how the bytes get through.
+type way string
+
+const (
+	direct     way = "direct"
+	goroutines way = "goroutines"
+	loops      way = "loops"
+)
+
+// ways are what is compared: no proxy, the pump in both ways, and each with a tap.
+func ways(b *testing.B, run func(b *testing.B, through way, t *tap.Tap)) {
+	b.Run(string(direct), func(b *testing.B) { run(b, direct, nil) })
+	for _, through := range []way{goroutines, loops} {
+		b.Run(string(through), func(b *testing.B) { run(b, through, nil) })
+		b.Run(string(through)+"+tap", func(b *testing.B) {
+			t := tap.New(tap.Config{Limit: 64 << 20, Open: func(*tap.Flow) tap.Reader { return nobody{} }})
+			run(b, through, t)
+			s := t.Stats()
+			b.ReportMetric(100*float64(s.Dropped[tap.ReasonFull].Bytes)/float64(s.Written+1), "%dropped")
+		})
+	}
 }
 
 // BenchmarkRoundTrip sends a short message and waits for a short answer.
 func BenchmarkRoundTrip(b *testing.B) {
 	const ask, answer = 100, 300
-	ways(b, func(b *testing.B, through bool, t *tap.Tap) {
+	ways(b, func(b *testing.B, through way, t *tap.Tap) {
 		c := between(b, through, t, func(c net.Conn) {
 			p := make([]byte, answer)
 			for {
@@ -105,7 +127,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 // BenchmarkBulk sends without an end.
 func BenchmarkBulk(b *testing.B) {
 	const size = 256 << 10
-	ways(b, func(b *testing.B, through bool, t *tap.Tap) {
+	ways(b, func(b *testing.B, through way, t *tap.Tap) {
 		c := between(b, through, t, func(c net.Conn) {
 			p := make([]byte, size)
 			for {

@@ -166,6 +166,7 @@ func (q *pair) write(e *end, p []byte, buf *tap.Buffer) {
 			p = p[n:]
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
+			q.Meter.owe(e.peer.side, true)
 			if e.pending = p; buf != nil {
 				buf.Retain()
 				e.holding = buf
@@ -182,7 +183,10 @@ func (q *pair) write(e *end, p []byte, buf *tap.Buffer) {
 			return
 		}
 	}
-	e.dropPending()
+	if len(e.pending) > 0 {
+		q.Meter.owe(e.peer.side, false)
+		e.dropPending()
+	}
 	if e.peer.eof {
 		q.finish(e)
 	}

@@ -17,6 +17,7 @@ import (
 type Meter struct {
 	bytes [2]atomic.Int64
 	last  [2]atomic.Int64
+	owing [2]atomic.Bool
 }
 
 // Add counts n bytes that side sent at the given time.
@@ -28,11 +29,15 @@ func (m *Meter) Add(side tap.Side, at time.Time, n int) {
 // Bytes returns how many bytes side has sent.
 func (m *Meter) Bytes(side tap.Side) int64 { return m.bytes[side].Load() }
 
+// owe notes whether what side has sent is still to be written to the other.
+func (m *Meter) owe(side tap.Side, yes bool) { m.owing[side].Store(yes) }
+
 // Quiet reports whether nothing is under way as far as can be seen from
-// outside: the server had the last word, at least d ago, or nobody ever spoke.
+// outside: the server had the last word, at least d ago, and the client has
+// taken it, or nobody ever spoke.
 func (m *Meter) Quiet(now time.Time, d time.Duration) bool {
 	client, server := m.last[tap.FromClient].Load(), m.last[tap.FromServer].Load()
-	return client <= server && now.UnixNano()-server >= int64(d)
+	return client <= server && now.UnixNano()-server >= int64(d) && !m.owing[tap.FromServer].Load()
 }
 
 // Pump moves the bytes of one pair of connections.
@@ -168,7 +173,10 @@ func (m *mover) got(n int, err error) bool {
 	now := time.Now()
 	m.Meter.Add(m.side, now, n)
 	m.Stream.Write(m.side, now, m.buf, n)
-	if _, m.writeErr = m.dst.Conn.Write(m.buf.B[:n]); m.writeErr != nil {
+	m.Meter.owe(m.side, true)
+	_, m.writeErr = m.dst.Conn.Write(m.buf.B[:n])
+	m.Meter.owe(m.side, false)
+	if m.writeErr != nil {
 		return false
 	}
 	if class := m.class.Fit(n); class != m.class || m.buf.Shared() {

@@ -308,3 +308,31 @@ func TestADownloadDoesNotHoldUpAQuestion(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// A drain hangs up on connections that are quiet: one whose client is slow to
+// take its answer isn't.
+func TestAnAnswerThatWaitsForItsReaderIsNotQuiet(t *testing.T) {
+	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
+		p := start()
+		answer := make([]byte, 12<<20)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() {
+			if _, err := p.server.Write(answer); err != nil {
+				t.Error(err)
+			}
+		})
+		quiet := func() bool { return p.meter.Quiet(time.Now().Add(time.Minute), time.Second) }
+		for deadline := time.Now().Add(10 * time.Second); quiet(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("quiet, though the answer waits for its reader")
+			}
+		}
+		if _, err := io.ReadFull(p.client, make([]byte, len(answer))); err != nil {
+			t.Fatal(err)
+		}
+		for !quiet() {
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
