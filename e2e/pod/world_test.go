@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"net/rpc"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -280,19 +282,25 @@ func (p *pod) stop() {
 	_ = p.envoy.stop(p.t)
 }
 
-// recorded returns what the sidecar recorded. A sidecar that was killed may
-// leave a torn tail.
-func (p *pod) recorded() (out []recording.Exchange) {
-	p.t.Helper()
-	for e, err := range recording.All(os.DirFS(p.volumes[contract.RecordingVolume]), ".") {
-		switch {
-		case err == nil:
-			out = append(out, *e)
-		case !strings.Contains(err.Error(), recording.ErrTorn.Error()):
-			p.t.Error(err)
+// recorded returns what the sidecar recorded.
+func (p *pod) recorded() []recording.Exchange { return slices.Collect(p.exchanges()) }
+
+// exchanges reads what the sidecar recorded, one by one. A sidecar that was
+// killed may leave a torn tail.
+func (p *pod) exchanges() iter.Seq[recording.Exchange] {
+	return func(yield func(recording.Exchange) bool) {
+		for e, err := range recording.All(os.DirFS(p.volumes[contract.RecordingVolume]), ".") {
+			if err != nil {
+				if !strings.Contains(err.Error(), recording.ErrTorn.Error()) {
+					p.t.Error(err)
+				}
+				continue
+			}
+			if !yield(*e) {
+				return
+			}
 		}
 	}
-	return out
 }
 
 // client is a caller in the mesh: what it sends, its Envoy puts into mTLS.
