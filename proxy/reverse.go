@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/intercept"
 	"github.com/tapedeck/tapedeck/proxy/pump"
@@ -55,6 +56,8 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 // client does: in HTTP/2, whose servers begin with SETTINGS on stream 0 (RFC
 // 9113 sections 3.4, 4.1 and 6.5).
 func waitsForClient(server *pump.Conn) bool {
+	_ = server.SetReadDeadline(time.Now().Add(patience)) // the client may have gone, and the server be silent
+	defer server.Resume()
 	head, err := server.First(maxGuess)
 	return err == nil && len(head) >= 9 && bytes.Equal(head[3:9], []byte{4, 0, 0, 0, 0, 0})
 }
