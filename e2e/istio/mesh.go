@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"istio.io/istio/pilot/pkg/features"
 	"istio.io/istio/pilot/pkg/simulation"
@@ -93,17 +95,23 @@ func (m *Mesh) Land(c Call) (Landing, error) {
 	return all[0], nil
 }
 
-// listening returns the address of the listener for a destination where that is
-// the wildcard of IPv6, of which the simulation does not know.
+// listening returns the first address of the listener for a destination in
+// IPv6: the simulation knows neither of others nor of IPv6's wildcard.
 func (e *envoy) listening(address string, port int) string {
-	if family(address) != family("::") {
+	if family(address) != discoveryv1.AddressTypeIPv6 {
 		return address
 	}
-	at := "::"
-	for _, l := range e.Listeners {
-		if a := l.GetAddress().GetSocketAddress(); int(a.GetPortValue()) == port && a.GetAddress() == address {
-			at = address
+	for _, bound := range []string{address, "::"} {
+		for _, l := range e.Listeners {
+			first := l.GetAddress().GetSocketAddress()
+			all := []*corev3.SocketAddress{first}
+			for _, a := range l.AdditionalAddresses {
+				all = append(all, a.GetAddress().GetSocketAddress())
+			}
+			if slices.ContainsFunc(all, func(a *corev3.SocketAddress) bool { return a.GetAddress() == bound && int(a.GetPortValue()) == port }) {
+				return first.GetAddress()
+			}
 		}
 	}
-	return at
+	return address
 }
