@@ -382,6 +382,9 @@ func TestInjectedManifestsRenderTheSame(t *testing.T) {
 				if exception {
 					continue // and Istio notes that container as one of its own, in annotations that stay
 				}
+				if strings.Contains(r.input, contract.AnnotationUndo) {
+					continue // the input is of an earlier render itself
+				}
 				back, _, err := fn.Uninject([]fn.Source{{Text: []byte(in.file(t, r.output))}})
 				if err != nil {
 					t.Fatal(err)
