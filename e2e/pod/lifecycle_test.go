@@ -210,12 +210,14 @@ func TestSIGTERM(t *testing.T) {
 
 // TestKilled kills the sidecar under load, as an out-of-memory kill does, and
 // restarts it, as the kubelet does: what fails is what was in flight, or came
-// before the sidecar was back.
+// before the sidecar was back. What was written by then is in the recording.
 func TestKilled(t *testing.T) {
 	w := newWorld(t, render(t, shop))
 	p := w.startPod()
-	l := startLoad(8, 20_000, asking(w.newClient().http1, "/hello?id="))
+	l := startLoad(8, 100_000, asking(w.newClient().http1, "/hello?id="))
 	l.reach(t, 300)
+	var written []recording.Exchange
+	eventually(t, "something to be written", func() bool { written = p.recorded(); return len(written) > 0 })
 	killed := time.Now()
 	p.sidecar.kill()
 	p.startSidecar()
@@ -248,6 +250,11 @@ func TestKilled(t *testing.T) {
 			after++
 		case r.end.Before(killed) && got[r.path] == 1:
 			before++
+		}
+	}
+	for _, e := range written {
+		if got[uri(e)] != 1 {
+			t.Errorf("%s was written before the kill and is recorded %d times", uri(e), got[uri(e)])
 		}
 	}
 	if failed == 0 {
