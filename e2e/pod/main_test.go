@@ -60,7 +60,7 @@ func build() error {
 		return err
 	}
 	if why := noEngine(); why != "" {
-		fmt.Fprintf(os.Stderr, "pod: %s: the sidecar is a binary built as the image's is, not the image's own\n", why)
+		fmt.Fprintf(os.Stderr, "pod: the sidecar is a binary built as the image's is, not the image's own: %s\n", why)
 		return execute("go", "-C", repo, "build", "-trimpath", "-o", filepath.Join(bin, "image", "tapedeck"), "./cmd/tapedeck")
 	}
 	if err := execute("make", "-C", repo, "image", "IMAGE="+image, "VERSION=test"); err != nil {
@@ -82,8 +82,8 @@ const image = "localhost/tapedeck-pod"
 
 // noEngine says why there is no container engine, "" if there is one.
 func noEngine() string {
-	if out, err := exec.Command("docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
-		return fmt.Sprintf("no Docker engine answers: %s", bytes.TrimSpace(append(out, err.Error()...)))
+	if err := execute("docker", "version", "--format", "{{.Server.Version}}"); err != nil {
+		return fmt.Sprintf("no Docker engine answers: %v", err)
 	}
 	return ""
 }
@@ -92,7 +92,7 @@ func execute(name string, args ...string) error {
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}
 	return nil
 }
