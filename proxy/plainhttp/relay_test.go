@@ -31,7 +31,9 @@ func (a *arriving) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	n := copy(p, a.pieces[0])
-	a.pieces = a.pieces[1:]
+	if a.pieces[0] = a.pieces[0][n:]; a.pieces[0] == "" {
+		a.pieces = a.pieces[1:]
+	}
 	return n, nil
 }
 
