@@ -147,11 +147,7 @@ func (s *Segments) Flush() (lost int, err error) {
 	if o.loose == 0 {
 		return 0, nil
 	}
-	err = s.enc.Flush()
-	if err == nil {
-		err = s.out.Flush()
-	}
-	if err != nil {
+	if err := s.drain(s.enc.Flush); err != nil {
 		return s.abandon(fmt.Errorf("flush segment: %w", err))
 	}
 	o.settle()
@@ -164,6 +160,15 @@ func (s *Segments) Close() (lost int, err error) {
 		return 0, s.err
 	}
 	return s.end()
+}
+
+// drain has the compressor hand over what it holds, by its Flush or Close, and
+// passes that on to the segment.
+func (s *Segments) drain(hand func() error) error {
+	if err := hand(); err != nil {
+		return err
+	}
+	return s.out.Flush()
 }
 
 // settle marks what was written so far as whole.
@@ -192,11 +197,7 @@ func (s *Segments) begin() error {
 
 func (s *Segments) end() (lost int, err error) {
 	o := s.open
-	err = s.enc.Close()
-	if err == nil {
-		err = s.out.Flush()
-	}
-	if err != nil {
+	if err := s.drain(s.enc.Close); err != nil {
 		return s.abandon(fmt.Errorf("end segment: %w", err))
 	}
 	o.settle()
