@@ -214,19 +214,25 @@ func (b bug) Write(e *recording.Exchange) error {
 	return b.Sink.Write(e)
 }
 
-func TestACrashedDecoderIsNotInTheWay(t *testing.T) {
+// runWithBug starts a sidecar that records into dir, with decoders that panic.
+func runWithBug(t *testing.T, dir string) *sidecar {
+	t.Helper()
 	cfg := config(t)
-	dir := t.TempDir()
 	r, err := recording.OpenStore(recording.Dir(dir), options(cfg))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := into(r, cfg, "test")
 	c.decoders = decode.New(decode.Config{Limits: codec.Limits{}}, bug{r})
-	s := serve(t, cfg, c)
+	return serve(t, cfg, c)
+}
+
+func TestACrashedDecoderIsNotInTheWay(t *testing.T) {
+	dir := t.TempDir()
+	s := runWithBug(t, dir)
 	s.send(t, requests, 100, false) // so that a crash costs one request
 	s.stop()
-	if err := c.Close(t.Context()); err != nil {
+	if err := s.capture.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	l := s.ledger(t)
@@ -244,15 +250,8 @@ func TestACrashedDecoderIsNotInTheWay(t *testing.T) {
 // What follows on the connection of a crashed decoder passes too. How many
 // exchanges that is nobody knows any more: it is counted in bytes, each one.
 func TestWhatFollowsACrashIsCountedInBytes(t *testing.T) {
-	cfg := config(t)
 	dir := t.TempDir()
-	r, err := recording.OpenStore(recording.Dir(dir), options(cfg))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := into(r, cfg, "test")
-	c.decoders = decode.New(decode.Config{Limits: codec.Limits{}}, bug{r})
-	s := serve(t, cfg, c)
+	s := runWithBug(t, dir)
 	conn, err := net.Dial("tcp", s.InAddr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +283,7 @@ func TestWhatFollowsACrashIsCountedInBytes(t *testing.T) {
 	}
 	conn.Close()
 	s.stop()
-	if err := c.Close(t.Context()); err != nil {
+	if err := s.capture.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if got := s.Tap().Dropped[tap.ReasonPanic].Bytes; got != int64(lost) {
