@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -27,28 +26,9 @@ func tinyproxy(t *testing.T) (url string, log *lines) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log = &lines{}
-	cmd := exec.Command(path, "-d", "-c", config)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("tinyproxy's log:\n%s", log)
-		}
-	})
+	log = background(t, "tinyproxy", exec.Command(path, "-d", "-c", config))
 	address := net.JoinHostPort("127.0.0.1", port)
-	eventually(t, "tinyproxy listens", func() bool {
-		c, err := net.Dial("tcp", address)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	listens(t, "tinyproxy", address)
 	return "http://shop:secret@" + address, log
 }
 

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -28,19 +27,7 @@ func mariadb(t *testing.T) string {
 	port := freePort(t)
 	cmd := exec.Command(server, append(options, "--bind-address=127.0.0.1", "--port="+port, "--socket="+filepath.Join(dir, "socket"),
 		"--pid-file="+filepath.Join(dir, "pid"), "--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0")...)
-	log := &lines{}
-	cmd.Stderr = log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("MariaDB's log:\n%s", log)
-		}
-	})
+	log := background(t, "MariaDB", cmd)
 	eventually(t, "MariaDB is ready", func() bool { return strings.Contains(log.String(), "ready for connections") })
 	return net.JoinHostPort("127.0.0.1", port)
 }
@@ -97,10 +84,7 @@ select n, title from tape order by n;
 			if len(recorded) != 2 {
 				t.Fatalf("%d conversations are recorded", len(recorded))
 			}
-			wire := s.app
-			if way.direction == recording.Out {
-				wire = s.beyond[0]
-			}
+			wire := s.behind(way.direction)
 			for i, r := range recorded {
 				passed := wire.conns[i]
 				if r.Direction != way.direction || r.Tags.Get(recording.TagVia) != way.via || r.L7Protocol != recording.TCP || r.messages[0].From != recording.Server ||

@@ -42,15 +42,14 @@ type sidecar struct {
 	// TLS, or requests come in absolute-form.
 	understood bool
 	// lossy: not all that passes can be recorded, as it is too much or malformed.
-	lossy   bool
-	stopped bool
+	lossy bool
 }
 
 // start runs a sidecar, dual with tcp:http, in front of the application at app
 // ("": none), with env beside what the renderer writes.
 func start(t *testing.T, app string, env ...string) *sidecar {
 	t.Helper()
-	s := &sidecar{t: t, dir: t.TempDir(), log: &lines{}}
+	s := &sidecar{t: t, dir: t.TempDir()}
 	s.in, s.out = newTee(t, "127.0.0.1:0", inPort), newTee(t, outTee, outPort)
 	s.app = newTee(t, "127.0.0.1:0", app)
 	if err := os.Mkdir(filepath.Join(s.dir, "recordings"), 0o755); err != nil {
@@ -58,20 +57,7 @@ func start(t *testing.T, app string, env ...string) *sidecar {
 	}
 	s.cmd = exec.Command(filepath.Join(os.Getenv(envPrograms), "tapedeck"), "proxy")
 	s.cmd.Env = append(environment(s.dir, s.app.Addr()), env...)
-	s.cmd.Stderr = s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if !s.stopped {
-			_ = s.cmd.Process.Kill()
-			_ = s.cmd.Wait()
-		}
-		if t.Failed() {
-			t.Logf("the sidecar's log:\n%s", s.log)
-		}
-	})
+	s.log = background(t, "the sidecar", s.cmd)
 	eventually(t, "the sidecar is healthy", func() bool {
 		resp, err := http.Get("http://" + admin + "/healthz")
 		if err != nil {
@@ -103,6 +89,14 @@ func (s *sidecar) to(server string) string {
 	e := newTee(s.t, net.JoinHostPort(outside, "0"), server)
 	s.beyond = append(s.beyond, e)
 	return e.address()
+}
+
+// behind is the tee behind a half, of the forward half the first.
+func (s *sidecar) behind(direction string) *tee {
+	if direction == recording.Out {
+		return s.beyond[0]
+	}
+	return s.app
 }
 
 // bundle is the file of roots that the sidecar writes for the application.
@@ -150,7 +144,6 @@ func (s *sidecar) stop() []*recording.Exchange {
 			t.Errorf("%s %v", name, value)
 		}
 	}
-	s.stopped = true
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	if err := s.cmd.Wait(); err != nil {
 		t.Errorf("the sidecar ended with %v", err)
@@ -229,6 +222,38 @@ func conversations(t *testing.T, exchanges []*recording.Exchange, kind func(*rec
 func ofGRPC(e *recording.Exchange) *recording.Conversation      { return e.GRPC }
 func ofWebSocket(e *recording.Exchange) *recording.Conversation { return e.WebSocket }
 func ofTCP(e *recording.Exchange) *recording.Conversation       { return e.TCP }
+
+// background runs a program until the test ends, if nobody has ended it before,
+// and returns what it says, which a failed test shows.
+func background(t *testing.T, name string, cmd *exec.Cmd) *lines {
+	t.Helper()
+	log := &lines{}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, log)
+		}
+	})
+	return log
+}
+
+// listens waits until a program takes connections.
+func listens(t *testing.T, name, address string) {
+	t.Helper()
+	eventually(t, name+" listens", func() bool {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
 
 // lines is a log that can be read while it is written.
 type lines struct {

@@ -4,7 +4,6 @@ import (
 	"net"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -18,29 +17,12 @@ func smtp(t *testing.T, a *authority) (address string, mail *lines) {
 	if err := exec.Command(python, "-c", "import aiosmtpd").Run(); err != nil {
 		t.Skip("aiosmtpd is not here: apt-get install python3-aiosmtpd")
 	}
-	address, mail = net.JoinHostPort("127.0.0.1", freePort(t)), &lines{}
+	address = net.JoinHostPort("127.0.0.1", freePort(t))
 	cert, key := a.files()
 	cmd := exec.Command(python, "-u", "-m", "aiosmtpd", "--nosetuid", "--listen", address, "--tlscert", cert, "--tlskey", key, "--no-requiretls",
 		"-c", "aiosmtpd.handlers.Debugging", "stdout")
-	cmd.Stdout, cmd.Stderr = mail, mail
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("aiosmtpd said:\n%s", mail)
-		}
-	})
-	eventually(t, "the mail server listens", func() bool {
-		c, err := net.Dial("tcp", address)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	mail = background(t, "aiosmtpd", cmd)
+	listens(t, "aiosmtpd", address)
 	return address, mail
 }
 
@@ -75,11 +57,7 @@ func TestSMTP(t *testing.T) {
 				if len(recorded) != 1 {
 					t.Fatalf("%d conversations are recorded", len(recorded))
 				}
-				passed := s.app
-				if way.direction == recording.Out {
-					passed = s.beyond[0]
-				}
-				r, wire := recorded[0], passed.conns[0]
+				r, wire := recorded[0], s.behind(way.direction).conns[0]
 				if r.Direction != way.direction || r.Tags.Get(recording.TagVia) != way.via || r.L7Protocol != recording.TCP || r.IsTLS ||
 					r.messages[0].From != recording.Server || !strings.HasPrefix(string(r.messages[0].Data), "220 ") ||
 					r.said(recording.Client) != wire.client.String() || r.said(recording.Server) != wire.server.String() {
