@@ -34,6 +34,7 @@ type conn struct {
 	id        uint64
 	direction tap.Direction
 	started   time.Time
+	from      netip.AddrPort // the client's address
 	client    *pump.Conn
 	meter     pump.Meter
 	flows     int // the registry's: how many the tap was given
@@ -81,7 +82,7 @@ func (k *conn) flow() *tap.Flow {
 	defer k.mu.Unlock()
 	return &tap.Flow{
 		ID: k.id, Direction: k.direction, Via: k.via, Started: k.started,
-		Client: addrPort(k.client.RemoteAddr()), Server: k.remote,
+		Client: k.from, Server: k.remote,
 		Host: k.host, Port: k.port,
 		TLS:    k.tls != "" && k.tls != intercept.PassedNotTLS,
 		Opaque: k.tls.Passed() && k.tls != intercept.PassedNotTLS,
@@ -139,7 +140,7 @@ func (k *conn) view() View {
 	v := View{
 		ID: k.id, Direction: k.direction.String(), StartTime: k.started, Via: string(k.via),
 		Target: hostPort(k.host, k.port), TLS: string(k.tls), SNI: k.sni, ALPN: k.alpn,
-		Downstream: Peer{RemoteAddr: k.client.RemoteAddr().String(), DataTransfer: k.meter.Bytes(tap.FromClient)},
+		Downstream: Peer{RemoteAddr: k.from.String(), DataTransfer: k.meter.Bytes(tap.FromClient)},
 		Upstream:   Peer{DataTransfer: k.meter.Bytes(tap.FromServer)},
 	}
 	if k.remote.IsValid() {

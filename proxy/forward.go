@@ -28,9 +28,9 @@ const (
 // serveOut serves one connection of the forward half. Its first byte tells
 // which protocol the client speaks.
 func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
-	if from := addrPort(k.client.RemoteAddr()); !from.Addr().IsLoopback() {
+	if !k.from.Addr().IsLoopback() {
 		k.client.Abort()
-		return false, fmt.Errorf("%s is not on loopback: the forward half serves its own pod alone", from.Addr())
+		return false, fmt.Errorf("%s is not on loopback: the forward half serves its own pod alone", k.from.Addr())
 	}
 	_ = k.client.SetReadDeadline(time.Now().Add(firstByteTime))
 	head, err := k.client.First(maxGuess)
@@ -50,6 +50,7 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 		Tap:   func() *tap.Stream { return p.tap.Open(p.conns.flow(k)) },
 		Meter: &k.meter,
 		Pool:  p.tap.Pool(),
+		Loops: p.loops,
 	}
 	tunnel, err := h.Serve(ctx, k.client)
 	if err != nil || tunnel == nil {

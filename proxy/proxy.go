@@ -210,7 +210,7 @@ func (p *Proxy) Serve(ctx context.Context) error {
 		for _, l := range half.ls {
 			running.Go(func() {
 				accept(l, func(c net.Conn) {
-					k := &conn{direction: half.dir, started: time.Now(), client: pump.NewConn(c, nil)}
+					k := &conn{direction: half.dir, started: time.Now(), from: addrPort(c.RemoteAddr()), client: pump.NewConn(c, nil)}
 					p.conns.add(k)
 					running.Add(1)
 					go p.serveConn(work, k, half.serve, running.Done)

@@ -40,7 +40,8 @@ func FuzzChunked(f *testing.F) {
 			from := &reader{conn: pump.NewConn(&arriving{pieces: cut}, nil), pool: &tap.Pool{}}
 			l := &link{from: from, to: pump.NewConn(to, nil), meter: &pump.Meter{}}
 			from.before = l.flush
-			err := l.body(framing{chunked: true})
+			b := newBody(framing{chunked: true})
+			err := l.body(&b)
 			return strings.Join(to.calls, ""), err
 		}
 		out, err := relay([]string{string(in)})

@@ -57,6 +57,8 @@ type Handler struct {
 	Meter *pump.Meter
 	// Pool is where buffers come from.
 	Pool *tap.Pool
+	// Loops move what is ordinary; nil: goroutines move all.
+	Loops *pump.Loops
 }
 
 // Serve serves requests until the client or a server closes. When the client
@@ -181,30 +183,100 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 			return true, err
 		}
 	}
-	s.scratch = q.write(s.scratch[:0], origin)
 	if s.up == nil {
 		if err := s.connect(ctx, t); err != nil {
 			// The record shows what was asked, and that nothing came.
 			stream := s.Tap()
-			stream.Copy(tap.FromClient, time.Now(), s.scratch)
+			stream.Copy(tap.FromClient, time.Now(), q.write(nil, origin))
 			stream.Close(time.Now())
 			return true, err
 		}
 	}
-	x := &exchange{method: q.method, upgrade: q.upgrades(), verdict: make(chan bool, 1), finished: make(chan struct{})}
-	defer close(x.finished)
-	if !s.up.expect(x) {
-		return true, nil
-	}
-	if err := s.forward(q, origin); err != nil {
-		if err == errServerGone {
-			err = nil
-		}
+	b := newBody(q.body)
+	come, err := b.take(s.in.unread())
+	if err != nil {
 		return true, err
+	}
+	x := newExchange(q.method)
+	if q.upgrades() {
+		x = newUpgrade(q.method)
+		defer close(x.finished)
+	}
+	follow := s.follows(q, come)
+	if !follow {
+		s.up.start(nil, nil)
+		if !s.up.expect(x) {
+			return true, nil
+		}
+	}
+	err = s.ask(q, origin, come)
+	if follow && err == nil {
+		var over bool
+		if over, err = s.follow(x, &b); over {
+			return true, err
+		}
+	} else if follow {
+		s.up.start(x, nil) // the server may have answered before it closed
+	}
+	if err == nil {
+		err = s.up.out.body(&b)
+	}
+	if err != nil {
+		return true, s.broken(err)
 	}
 	if !x.upgrade {
 		return false, nil
 	}
+	return s.upgraded(x)
+}
+
+// follows reports whether an event loop may move a request and what comes after
+// it; come is how much of the request's body has come.
+func (s *session) follows(q *request, come int) bool {
+	return s.Loops != nil && !s.up.started && s.up.via == nil && q.ordinary() && come == len(s.in.unread())
+}
+
+// ask writes a request to the server, with as much of its body as has come.
+func (s *session) ask(q *request, origin string, come int) error {
+	out := &s.up.out
+	begun := s.in.unread()[:min(come, maxBegun)] // leaves with the head
+	s.scratch = append(q.write(s.scratch[:0], origin), begun...)
+	now := time.Now()
+	s.Meter.Add(tap.FromClient, now, len(s.scratch))
+	s.up.stream.Copy(tap.FromClient, now, s.scratch)
+	if via := s.up.via; via != nil {
+		// A proxy behind us: the whole target, and who we are. Neither is
+		// for the record.
+		var extra []string
+		if auth := upstream.Authorization(via); auth != "" {
+			extra = append(extra, "Proxy-Authorization: "+auth)
+		}
+		s.scratch = append(q.write(s.scratch[:0], q.target, extra...), begun...)
+	}
+	if err := out.write(s.scratch); err != nil {
+		return err
+	}
+	s.in.use(len(begun))
+	out.pass(come - len(begun))
+	return out.flush()
+}
+
+// broken says what it means for the connection that a request could not be
+// passed on: no error when it is the server that is gone.
+func (s *session) broken(err error) error {
+	var write *writeError
+	if errors.As(err, &write) || s.up.ended() {
+		// It closes early, maybe with an answer: that decides, and not what
+		// could not be written to it.
+		return nil
+	}
+	s.up.conn.Abort() // it has a part of a request
+	return err
+}
+
+// upgraded makes a tunnel of the connections when the server agrees to the
+// upgrade that x asks for.
+func (s *session) upgraded(x *exchange) (done bool, err error) {
 	select {
 	case switched := <-x.verdict:
 		if !switched {
@@ -226,45 +298,6 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 	return true, err
 }
 
-// forward writes a request to the server.
-func (s *session) forward(q *request, origin string) error {
-	out := &s.up.out
-	begun := s.in.unread() // the body's beginning leaves with the head
-	begun = begun[:min(int64(len(begun)), q.body.length, maxBegun)]
-	s.scratch = append(s.scratch, begun...)
-	now := time.Now()
-	s.Meter.Add(tap.FromClient, now, len(s.scratch))
-	s.up.stream.Copy(tap.FromClient, now, s.scratch)
-	if via := s.up.via; via != nil {
-		// A proxy behind us: the whole target, and who we are. Neither is
-		// for the record.
-		var extra []string
-		if auth := upstream.Authorization(via); auth != "" {
-			extra = append(extra, "Proxy-Authorization: "+auth)
-		}
-		s.scratch = append(q.write(s.scratch[:0], q.target, extra...), begun...)
-	}
-	s.in.use(len(begun))
-	q.body.length -= int64(len(begun))
-	err := out.write(s.scratch)
-	if err == nil {
-		err = out.body(q.body)
-	}
-	var write *writeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &write), s.up.ended():
-		return errServerGone
-	}
-	s.up.conn.Abort() // it has a part of a request
-	return err
-}
-
-// errServerGone says that the server closes early, maybe with an answer: that
-// decides, and not what could not be written to it.
-var errServerGone = errors.New("the server is gone")
-
 // connect connects to where a request goes.
 func (s *session) connect(ctx context.Context, t Target) error {
 	c, via, err := s.Dial(ctx, t.Host, t.Port)
@@ -280,7 +313,6 @@ func (s *session) connect(ctx context.Context, t Target) error {
 	up.back = link{side: tap.FromServer, from: &up.in, to: s.client, stream: up.stream, meter: s.Meter}
 	s.in.before, up.in.before = up.out.flush, up.back.flush
 	s.up = up
-	go up.run()
 	return nil
 }
 

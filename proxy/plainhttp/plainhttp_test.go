@@ -33,8 +33,28 @@ type world struct {
 	done    chan struct{}
 }
 
-// start runs a Handler for one client.
-func start(t *testing.T, servers map[string]string, via *url.URL) *world {
+// starter runs a Handler for one client.
+type starter func(t *testing.T, servers map[string]string, via *url.URL) *world
+
+// bothWays runs a test of a Handler that moves bytes by goroutines, and of one
+// that has loops where it can.
+func bothWays(t *testing.T, test func(t *testing.T, start starter)) {
+	t.Run("goroutines", func(t *testing.T) {
+		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world { return start(t, nil, servers, via) })
+	})
+	t.Run("loops", func(t *testing.T) {
+		loops, err := pump.NewLoops(&tap.Pool{}, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(loops.Close)
+		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world {
+			return start(t, loops, servers, via)
+		})
+	})
+}
+
+func start(t *testing.T, loops *pump.Loops, servers map[string]string, via *url.URL) *world {
 	t.Helper()
 	w := &world{t: t, servers: servers, via: via, done: make(chan struct{})}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,7 +84,7 @@ func start(t *testing.T, servers map[string]string, via *url.URL) *world {
 			}
 			return pump.NewConn(c, nil), via, nil
 		},
-		Tap: func() *tap.Stream { return nil }, Meter: &pump.Meter{}, Pool: &tap.Pool{},
+		Tap: func() *tap.Stream { return nil }, Meter: &pump.Meter{}, Pool: &tap.Pool{}, Loops: loops,
 	}
 	go func() {
 		defer close(w.done)
@@ -132,289 +152,303 @@ func answering(t *testing.T, steps ...string) (addr string, got func() string) {
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 func TestForward(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		send   string
-		server []string // what it waits for => what it answers
-		seen   string   // what it got
-		answer string
-	}{
-		{
-			name:   "origin-form, with case, order and spacing kept, hop-by-hop fields gone",
-			send:   "GET http://h/p?q HTTP/1.1\r\nX-b:  2 \r\nhOST: h\r\nProxy-Connection: keep-alive\r\nx-A: 1\r\nProxy-Authorization: Basic x\r\n\r\n",
-			server: []string{"GET /p?q HTTP/1.1\r\nX-b:  2 \r\nhOST: h\r\nx-A: 1\r\n\r\n => " + ok},
-			answer: ok,
-		},
-		{
-			name:   "Host as the client sent it",
-			send:   "GET http://h HTTP/1.1\r\nHost: other.svc\r\n\r\n",
-			server: []string{"GET / HTTP/1.1\r\nHost: other.svc\r\n\r\n => " + ok},
-			answer: ok,
-		},
-		{
-			name:   "OPTIONS of the server",
-			send:   "OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n",
-			server: []string{"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n => " + ok},
-			answer: ok,
-		},
-		{
-			name:   "pipelining",
-			send:   "GET http://h/1 HTTP/1.1\r\nHost: h\r\n\r\nPOST http://h/2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET http://h/3 HTTP/1.1\r\nHost: h\r\n\r\n",
-			server: []string{"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET /3 HTTP/1.1\r\nHost: h\r\n\r\n => " + ok + ok + ok},
-			answer: ok + ok + ok,
-		},
-		{
-			name:   "chunks, extensions and trailers",
-			send:   "POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0a\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n",
-			server: []string{"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0a\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n => HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n"},
-			answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
-		},
-		{
-			name:   "HTTP/1.0, and a body that ends with the connection",
-			send:   "GET http://h/ HTTP/1.0\r\n\r\n",
-			server: []string{"GET / HTTP/1.0\r\n\r\n => HTTP/1.0 200 OK\r\n\r\nuntil the end"},
-			answer: "HTTP/1.0 200 OK\r\n\r\nuntil the end",
-		},
-		{
-			name:   "HEAD and 304 have no body",
-			send:   "HEAD http://h/ HTTP/1.1\r\nHost: h\r\n\r\nGET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
-			server: []string{"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"},
-			answer: "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
-		},
-		{
-			name:   "early hints",
-			send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
-			server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok},
-			answer: "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok,
-		},
-		{
-			name:   "an early answer to a body that does not come",
-			send:   "POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n123",
-			server: []string{"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n => HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"},
-			seen:   "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n123",
-			answer: "HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-		},
-		{
-			name:   "both framing fields in an answer: the chunks count",
-			send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
-			server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-			answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-		},
-		{
-			name:   "a space before the colon, which some readers take for another field",
-			send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
-			server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nX: y\r\nContent-Length : 2\r\n\r\nhi"},
-			answer: "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 2\r\n\r\nhi",
-		},
-		{
-			name:   "an upgrade becomes a tunnel",
-			send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ws\r\n\r\n",
-			server: []string{"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ws\r\n\r\n => HTTP/1.1 101 Switching Protocols\r\nUpgrade: ws\r\n\r\n\x00\x01any\nthing"},
-			answer: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: ws\r\n\r\n\x00\x01any\nthing",
-		},
-		{
-			name:   "a refused upgrade stays HTTP",
-			send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\nGET http://h/2 HTTP/1.1\r\nHost: h\r\n\r\n",
-			server: []string{"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\n => " + ok, "GET /2 HTTP/1.1\r\nHost: h\r\n\r\n => " + ok},
-			answer: ok + ok,
-		},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			addr, got := answering(t, c.server...)
-			w := start(t, map[string]string{"h": addr}, nil)
-			io.WriteString(w.client, c.send)
-			if strings.Contains(c.name, "ends") || !strings.Contains(c.name, "early answer") {
-				w.client.CloseWrite()
-			}
-			answer, err := io.ReadAll(w.client)
-			if string(answer) != c.answer {
-				t.Errorf("the client got %q, want %q (%v)", answer, c.answer, err)
-			}
-			<-w.done
-			if w.err != nil {
-				t.Errorf("Serve: %v", w.err)
-			}
-			want := c.seen
-			if want == "" {
-				for _, s := range c.server {
-					request, _, _ := strings.Cut(s, " => ")
-					want += request
+	bothWays(t, func(t *testing.T, start starter) {
+		for _, c := range []struct {
+			name   string
+			send   string
+			server []string // what it waits for => what it answers
+			seen   string   // what it got
+			answer string
+		}{
+			{
+				name:   "origin-form, with case, order and spacing kept, hop-by-hop fields gone",
+				send:   "GET http://h/p?q HTTP/1.1\r\nX-b:  2 \r\nhOST: h\r\nProxy-Connection: keep-alive\r\nx-A: 1\r\nProxy-Authorization: Basic x\r\n\r\n",
+				server: []string{"GET /p?q HTTP/1.1\r\nX-b:  2 \r\nhOST: h\r\nx-A: 1\r\n\r\n => " + ok},
+				answer: ok,
+			},
+			{
+				name:   "Host as the client sent it",
+				send:   "GET http://h HTTP/1.1\r\nHost: other.svc\r\n\r\n",
+				server: []string{"GET / HTTP/1.1\r\nHost: other.svc\r\n\r\n => " + ok},
+				answer: ok,
+			},
+			{
+				name:   "OPTIONS of the server",
+				send:   "OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n => " + ok},
+				answer: ok,
+			},
+			{
+				name:   "pipelining",
+				send:   "GET http://h/1 HTTP/1.1\r\nHost: h\r\n\r\nPOST http://h/2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET http://h/3 HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET /3 HTTP/1.1\r\nHost: h\r\n\r\n => " + ok + ok + ok},
+				answer: ok + ok + ok,
+			},
+			{
+				name:   "chunks, extensions and trailers",
+				send:   "POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0a\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n",
+				server: []string{"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0a\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n => HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n"},
+				answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
+			},
+			{
+				name:   "HTTP/1.0, and a body that ends with the connection",
+				send:   "GET http://h/ HTTP/1.0\r\n\r\n",
+				server: []string{"GET / HTTP/1.0\r\n\r\n => HTTP/1.0 200 OK\r\n\r\nuntil the end"},
+				answer: "HTTP/1.0 200 OK\r\n\r\nuntil the end",
+			},
+			{
+				name:   "HEAD and 304 have no body",
+				send:   "HEAD http://h/ HTTP/1.1\r\nHost: h\r\n\r\nGET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"},
+				answer: "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
+			},
+			{
+				name:   "early hints",
+				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok},
+				answer: "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok,
+			},
+			{
+				name:   "an early answer to a body that does not come",
+				send:   "POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n123",
+				server: []string{"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n => HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"},
+				seen:   "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n123",
+				answer: "HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+			},
+			{
+				name:   "both framing fields in an answer: the chunks count",
+				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+				answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			},
+			{
+				name:   "a space before the colon, which some readers take for another field",
+				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nX: y\r\nContent-Length : 2\r\n\r\nhi"},
+				answer: "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 2\r\n\r\nhi",
+			},
+			{
+				name:   "an upgrade becomes a tunnel",
+				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ws\r\n\r\n",
+				server: []string{"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ws\r\n\r\n => HTTP/1.1 101 Switching Protocols\r\nUpgrade: ws\r\n\r\n\x00\x01any\nthing"},
+				answer: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: ws\r\n\r\n\x00\x01any\nthing",
+			},
+			{
+				name:   "a refused upgrade stays HTTP",
+				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\nGET http://h/2 HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\n => " + ok, "GET /2 HTTP/1.1\r\nHost: h\r\n\r\n => " + ok},
+				answer: ok + ok,
+			},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				addr, got := answering(t, c.server...)
+				w := start(t, map[string]string{"h": addr}, nil)
+				io.WriteString(w.client, c.send)
+				if strings.Contains(c.name, "ends") || !strings.Contains(c.name, "early answer") {
+					w.client.CloseWrite()
 				}
-			}
-			if seen := got(); seen != want {
-				t.Errorf("the server got %q, want %q", seen, want)
-			}
-		})
-	}
+				answer, err := io.ReadAll(w.client)
+				if string(answer) != c.answer {
+					t.Errorf("the client got %q, want %q (%v)", answer, c.answer, err)
+				}
+				<-w.done
+				if w.err != nil {
+					t.Errorf("Serve: %v", w.err)
+				}
+				want := c.seen
+				if want == "" {
+					for _, s := range c.server {
+						request, _, _ := strings.Cut(s, " => ")
+						want += request
+					}
+				}
+				if seen := got(); seen != want {
+					t.Errorf("the server got %q, want %q", seen, want)
+				}
+			})
+		}
+	})
 }
 
 // Requests that two parsers could read in two ways are refused, and nothing of
 // them reaches a server; what came before is answered.
 func TestRefused(t *testing.T) {
-	get := "GET http://h/ HTTP/1.1\r\n"
-	for _, c := range []struct {
-		name, send string
-		status     int
-	}{
-		{"both framing fields", get + "Host: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
-		{"two lengths", get + "Host: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400},
-		{"the same length twice", get + "Host: h\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400},
-		{"a list of lengths", get + "Host: h\r\nContent-Length: 5, 5\r\n\r\n", 400},
-		{"a length with a sign", get + "Host: h\r\nContent-Length: +5\r\n\r\n", 400},
-		{"two codings", get + "Host: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
-		{"a coding that looks like chunked", get + "Host: h\r\nTransfer-Encoding: xchunked\r\n\r\n", 501},
-		{"chunks in HTTP/1.0", "POST http://h/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
-		{"a folded field", get + "Host: h\r\nX: a\r\n b\r\n\r\n", 400},
-		{"a space before the colon", get + "Host: h\r\nContent-Length : 5\r\n\r\n", 400},
-		{"a field without a colon", get + "Host: h\r\nnothing\r\n\r\n", 400},
-		{"a bare LF", get + "Host: h\nX: a\r\n\r\n", 400},
-		{"a bare CR", get + "Host: h\r\nX: a\rb\r\n\r\n", 400},
-		{"a zero byte", get + "Host: h\r\nX: a\x00b\r\n\r\n", 400},
-		{"two Hosts", get + "Host: h\r\nHost: i\r\n\r\n", 400},
-		{"no Host", get + "\r\n", 400},
-		{"a Host that is a list", get + "Host: h, i\r\n\r\n", 400},
-		{"two spaces", "GET  http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
-		{"a tab", "GET\thttp://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
-		{"HTTP/0.9", "GET http://h/\r\n\r\n", 400},
-		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
-		{"origin-form", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
-		{"https in the request line", "GET https://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 501},
-		{"a user in the target", "GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
-		{"a port that is none", "GET http://h:99999/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
-		{"CONNECT without a port", "CONNECT h HTTP/1.1\r\nHost: h\r\n\r\n", 400},
-		{"a long target", "GET http://h/" + strings.Repeat("a", maxTarget) + " HTTP/1.1\r\nHost: h\r\n\r\n", 414},
-		{"a long head", get + "Host: h\r\nX: " + strings.Repeat("a", 70<<10) + "\r\n\r\n", 431},
-		{"many fields", get + "Host: h\r\n" + strings.Repeat("X: a\r\n", maxFields) + "\r\n", 431},
-		{"a host that is not there", "GET http://nowhere/ HTTP/1.1\r\nHost: h\r\n\r\n", 502},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			first := "GET http://h/first HTTP/1.1\r\nHost: h\r\n\r\n"
-			addr, got := answering(t, "GET /first HTTP/1.1\r\nHost: h\r\n\r\n => "+ok, strings.Repeat("more", 1000)+" => ")
-			w := start(t, map[string]string{"h": addr}, nil)
-			go io.WriteString(w.client, first+c.send)
-			r := bufio.NewReader(w.client)
-			if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
-				t.Fatalf("the request before: %v, %v", resp, err)
-			} else {
-				io.Copy(io.Discard, resp.Body)
-			}
-			resp, err := http.ReadResponse(r, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, _ := io.ReadAll(resp.Body)
-			if resp.StatusCode != c.status || !strings.HasPrefix(string(body), "tapedeck: ") {
-				t.Errorf("%d %s, want %d", resp.StatusCode, body, c.status)
-			}
-			w.client.Close()
-			<-w.done
-			if seen := got(); seen != "GET /first HTTP/1.1\r\nHost: h\r\n\r\n" {
-				t.Errorf("the server got %q", seen)
-			}
-		})
-	}
+	bothWays(t, func(t *testing.T, start starter) {
+		get := "GET http://h/ HTTP/1.1\r\n"
+		for _, c := range []struct {
+			name, send string
+			status     int
+		}{
+			{"both framing fields", get + "Host: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+			{"two lengths", get + "Host: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400},
+			{"the same length twice", get + "Host: h\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400},
+			{"a list of lengths", get + "Host: h\r\nContent-Length: 5, 5\r\n\r\n", 400},
+			{"a length with a sign", get + "Host: h\r\nContent-Length: +5\r\n\r\n", 400},
+			{"two codings", get + "Host: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
+			{"a coding that looks like chunked", get + "Host: h\r\nTransfer-Encoding: xchunked\r\n\r\n", 501},
+			{"chunks in HTTP/1.0", "POST http://h/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+			{"a folded field", get + "Host: h\r\nX: a\r\n b\r\n\r\n", 400},
+			{"a space before the colon", get + "Host: h\r\nContent-Length : 5\r\n\r\n", 400},
+			{"a field without a colon", get + "Host: h\r\nnothing\r\n\r\n", 400},
+			{"a bare LF", get + "Host: h\nX: a\r\n\r\n", 400},
+			{"a bare CR", get + "Host: h\r\nX: a\rb\r\n\r\n", 400},
+			{"a zero byte", get + "Host: h\r\nX: a\x00b\r\n\r\n", 400},
+			{"two Hosts", get + "Host: h\r\nHost: i\r\n\r\n", 400},
+			{"no Host", get + "\r\n", 400},
+			{"a Host that is a list", get + "Host: h, i\r\n\r\n", 400},
+			{"two spaces", "GET  http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"a tab", "GET\thttp://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"HTTP/0.9", "GET http://h/\r\n\r\n", 400},
+			{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+			{"origin-form", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"https in the request line", "GET https://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 501},
+			{"a user in the target", "GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"a port that is none", "GET http://h:99999/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"CONNECT without a port", "CONNECT h HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"a long target", "GET http://h/" + strings.Repeat("a", maxTarget) + " HTTP/1.1\r\nHost: h\r\n\r\n", 414},
+			{"a long head", get + "Host: h\r\nX: " + strings.Repeat("a", 70<<10) + "\r\n\r\n", 431},
+			{"many fields", get + "Host: h\r\n" + strings.Repeat("X: a\r\n", maxFields) + "\r\n", 431},
+			{"a host that is not there", "GET http://nowhere/ HTTP/1.1\r\nHost: h\r\n\r\n", 502},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				first := "GET http://h/first HTTP/1.1\r\nHost: h\r\n\r\n"
+				addr, got := answering(t, "GET /first HTTP/1.1\r\nHost: h\r\n\r\n => "+ok, strings.Repeat("more", 1000)+" => ")
+				w := start(t, map[string]string{"h": addr}, nil)
+				go io.WriteString(w.client, first+c.send)
+				r := bufio.NewReader(w.client)
+				if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+					t.Fatalf("the request before: %v, %v", resp, err)
+				} else {
+					io.Copy(io.Discard, resp.Body)
+				}
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(resp.Body)
+				if resp.StatusCode != c.status || !strings.HasPrefix(string(body), "tapedeck: ") {
+					t.Errorf("%d %s, want %d", resp.StatusCode, body, c.status)
+				}
+				w.client.Close()
+				<-w.done
+				if seen := got(); seen != "GET /first HTTP/1.1\r\nHost: h\r\n\r\n" {
+					t.Errorf("the server got %q", seen)
+				}
+			})
+		}
+	})
 }
 
 // A body that turns out malformed ends the server's connection, so that the
 // server does not take it for a whole, and is refused.
 func TestMalformedBody(t *testing.T) {
-	for name, body := range map[string]string{
-		"a size that is no number":   "x\r\n",
-		"a size with a prefix":       "0x3\r\nabc\r\n0\r\n\r\n",
-		"a bare LF":                  "3\nabc\r\n0\r\n\r\n",
-		"more than the size":         "3\r\nabcd\r\n0\r\n\r\n",
-		"a length in the trailer":    "0\r\nContent-Length: 5\r\n\r\n",
-		"a size that is too large":   "ffffffffffffffffff\r\n",
-		"a folded trailer":           "0\r\nX: a\r\n b\r\n\r\n",
-		"a control in the extension": "3;a=\x01\r\nabc\r\n0\r\n\r\n",
-		"an endless line":            strings.Repeat("0", maxChunkLine+1<<10),
-	} {
-		t.Run(name, func(t *testing.T) {
-			head := "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-			addr, got := answering(t, head+strings.Repeat(" ", 1<<20))
-			w := start(t, map[string]string{"h": addr}, nil)
-			io.WriteString(w.client, strings.Replace(head, "/", "http://h/", 1)+body)
-			resp, err := http.ReadResponse(bufio.NewReader(w.client), nil)
-			if name == "an endless line" {
-				if err == nil && resp.StatusCode == 200 {
-					t.Error("accepted")
+	bothWays(t, func(t *testing.T, start starter) {
+		for name, body := range map[string]string{
+			"a size that is no number":   "x\r\n",
+			"a size with a prefix":       "0x3\r\nabc\r\n0\r\n\r\n",
+			"a bare LF":                  "3\nabc\r\n0\r\n\r\n",
+			"more than the size":         "3\r\nabcd\r\n0\r\n\r\n",
+			"a length in the trailer":    "0\r\nContent-Length: 5\r\n\r\n",
+			"a size that is too large":   "ffffffffffffffffff\r\n",
+			"a folded trailer":           "0\r\nX: a\r\n b\r\n\r\n",
+			"a control in the extension": "3;a=\x01\r\nabc\r\n0\r\n\r\n",
+			"an endless line":            strings.Repeat("0", maxChunkLine+1<<10),
+		} {
+			t.Run(name, func(t *testing.T) {
+				head := "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+				addr, got := answering(t, head+strings.Repeat(" ", 1<<20))
+				w := start(t, map[string]string{"h": addr}, nil)
+				io.WriteString(w.client, strings.Replace(head, "/", "http://h/", 1)+body)
+				resp, err := http.ReadResponse(bufio.NewReader(w.client), nil)
+				if name == "an endless line" {
+					if err == nil && resp.StatusCode == 200 {
+						t.Error("accepted")
+					}
+				} else if err != nil || resp.StatusCode != 400 {
+					t.Errorf("%v, %v", resp, err)
 				}
-			} else if err != nil || resp.StatusCode != 400 {
-				t.Errorf("%v, %v", resp, err)
-			}
-			w.client.Close()
-			<-w.done
-			if w.err == nil {
-				t.Error("no error")
-			}
-			if strings.HasSuffix(got(), "0\r\n\r\n") {
-				t.Errorf("the server got the end of a body: %q", got())
-			}
-		})
-	}
+				w.client.Close()
+				<-w.done
+				if w.err == nil {
+					t.Error("no error")
+				}
+				if strings.HasSuffix(got(), "0\r\n\r\n") {
+					t.Errorf("the server got the end of a body: %q", got())
+				}
+			})
+		}
+	})
 }
 
 func TestContinue(t *testing.T) {
-	addr, got := answering(t, "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n => HTTP/1.1 100 Continue\r\n\r\n", "body => "+ok)
-	w := start(t, map[string]string{"h": addr}, nil)
-	io.WriteString(w.client, "POST http://h/ HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
-	go100 := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n"))
-	if _, err := io.ReadFull(w.client, go100); err != nil {
-		t.Fatal(err)
-	}
-	io.WriteString(w.client, "body")
-	if answer, err := io.ReadAll(w.client); string(answer) != ok {
-		t.Errorf("%q, %v", answer, err)
-	}
-	if !strings.HasSuffix(got(), "\r\n\r\nbody") {
-		t.Errorf("%q", got())
-	}
+	bothWays(t, func(t *testing.T, start starter) {
+		addr, got := answering(t, "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n => HTTP/1.1 100 Continue\r\n\r\n", "body => "+ok)
+		w := start(t, map[string]string{"h": addr}, nil)
+		io.WriteString(w.client, "POST http://h/ HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+		go100 := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n"))
+		if _, err := io.ReadFull(w.client, go100); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w.client, "body")
+		if answer, err := io.ReadAll(w.client); string(answer) != ok {
+			t.Errorf("%q, %v", answer, err)
+		}
+		if !strings.HasSuffix(got(), "\r\n\r\nbody") {
+			t.Errorf("%q", got())
+		}
+	})
 }
 
 // After an upgrade each side may end before the other.
 func TestHalfCloseOfAnUpgrade(t *testing.T) {
-	addr, got := answering(t, "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: x\r\n\r\n => HTTP/1.1 101 S\r\n\r\nserver is done")
-	w := start(t, map[string]string{"h": addr}, nil)
-	io.WriteString(w.client, "GET http://h/ HTTP/1.1\r\nHost: h\r\nUpgrade: x\r\n\r\n")
-	if answer, err := io.ReadAll(w.client); string(answer) != "HTTP/1.1 101 S\r\n\r\nserver is done" {
-		t.Errorf("%q, %v", answer, err)
-	}
-	io.WriteString(w.client, "client goes on")
-	w.client.CloseWrite()
-	<-w.done
-	if !strings.HasSuffix(got(), "client goes on") {
-		t.Errorf("%q", got())
-	}
+	bothWays(t, func(t *testing.T, start starter) {
+		addr, got := answering(t, "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: x\r\n\r\n => HTTP/1.1 101 S\r\n\r\nserver is done")
+		w := start(t, map[string]string{"h": addr}, nil)
+		io.WriteString(w.client, "GET http://h/ HTTP/1.1\r\nHost: h\r\nUpgrade: x\r\n\r\n")
+		if answer, err := io.ReadAll(w.client); string(answer) != "HTTP/1.1 101 S\r\n\r\nserver is done" {
+			t.Errorf("%q, %v", answer, err)
+		}
+		io.WriteString(w.client, "client goes on")
+		w.client.CloseWrite()
+		<-w.done
+		if !strings.HasSuffix(got(), "client goes on") {
+			t.Errorf("%q", got())
+		}
+	})
 }
 
 // One client's connection may go to one host after the other.
 func TestSeveralHosts(t *testing.T) {
-	a, gotA := answering(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n => "+ok)
-	b, gotB := answering(t, "GET / HTTP/1.1\r\nHost: b\r\n\r\n => HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb")
-	w := start(t, map[string]string{"a": a, "b": b}, nil)
-	io.WriteString(w.client, "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\nGET http://b/ HTTP/1.1\r\nHost: b\r\n\r\n")
-	w.client.CloseWrite()
-	if answer, err := io.ReadAll(w.client); string(answer) != ok+"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb" {
-		t.Errorf("%q, %v", answer, err)
-	}
-	if gotA() == "" || gotB() == "" {
-		t.Error("one was not asked")
-	}
+	bothWays(t, func(t *testing.T, start starter) {
+		a, gotA := answering(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n => "+ok)
+		b, gotB := answering(t, "GET / HTTP/1.1\r\nHost: b\r\n\r\n => HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb")
+		w := start(t, map[string]string{"a": a, "b": b}, nil)
+		io.WriteString(w.client, "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\nGET http://b/ HTTP/1.1\r\nHost: b\r\n\r\n")
+		w.client.CloseWrite()
+		if answer, err := io.ReadAll(w.client); string(answer) != ok+"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb" {
+			t.Errorf("%q, %v", answer, err)
+		}
+		if gotA() == "" || gotB() == "" {
+			t.Error("one was not asked")
+		}
+	})
 }
 
 func TestConnectLeavesWhatFollows(t *testing.T) {
-	addr, _ := answering(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n => "+ok)
-	w := start(t, map[string]string{"h": addr}, nil)
-	io.WriteString(w.client, "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\nCONNECT [::1]:5432 HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03")
-	if answer, err := io.ReadAll(w.client); string(answer) != ok+`tunnel to {::1 5432}, behind it "\x16\x03"` {
-		t.Errorf("%q, %v", answer, err)
-	}
+	bothWays(t, func(t *testing.T, start starter) {
+		addr, _ := answering(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n => "+ok)
+		w := start(t, map[string]string{"h": addr}, nil)
+		io.WriteString(w.client, "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\nCONNECT [::1]:5432 HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03")
+		if answer, err := io.ReadAll(w.client); string(answer) != ok+`tunnel to {::1 5432}, behind it "\x16\x03"` {
+			t.Errorf("%q, %v", answer, err)
+		}
+	})
 }
 
 // A proxy behind this one gets the whole target and its own credentials.
 func TestChained(t *testing.T) {
 	addr, got := answering(t, "GET http://h/p HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTpw\r\n\r\n => "+ok)
-	w := start(t, map[string]string{"h": addr}, &url.URL{Scheme: "http", Host: "corp:3128", User: url.UserPassword("u", "p")})
+	w := start(t, nil, map[string]string{"h": addr}, &url.URL{Scheme: "http", Host: "corp:3128", User: url.UserPassword("u", "p")})
 	io.WriteString(w.client, "GET http://h/p HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic YTpi\r\n\r\n")
 	w.client.CloseWrite()
 	if answer, err := io.ReadAll(w.client); string(answer) != ok {
@@ -424,26 +458,30 @@ func TestChained(t *testing.T) {
 
 // An answer that breaks off must not look whole.
 func TestAnAnswerThatBreaksOff(t *testing.T) {
-	addr, _ := answering(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-	w := start(t, map[string]string{"h": addr}, nil)
-	io.WriteString(w.client, "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n")
-	if answer, err := io.ReadAll(w.client); err == nil {
-		t.Errorf("an orderly end after %q", answer)
-	}
-	<-w.done
-	if !errors.Is(w.err, io.ErrUnexpectedEOF) {
-		t.Errorf("Serve: %v", w.err)
-	}
+	bothWays(t, func(t *testing.T, start starter) {
+		addr, _ := answering(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+		w := start(t, map[string]string{"h": addr}, nil)
+		io.WriteString(w.client, "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n")
+		if answer, err := io.ReadAll(w.client); err == nil {
+			t.Errorf("an orderly end after %q", answer)
+		}
+		<-w.done
+		if !errors.Is(w.err, io.ErrUnexpectedEOF) {
+			t.Errorf("Serve: %v", w.err)
+		}
+	})
 }
 
 func TestAServerThatDoesNotSpeakHTTP(t *testing.T) {
-	addr, _ := answering(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n => 220 ready\r\n\r\n")
-	w := start(t, map[string]string{"h": addr}, nil)
-	io.WriteString(w.client, "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n")
-	resp, err := http.ReadResponse(bufio.NewReader(w.client), nil)
-	if err != nil || resp.StatusCode != http.StatusBadGateway {
-		t.Errorf("%v, %v", resp, err)
-	}
+	bothWays(t, func(t *testing.T, start starter) {
+		addr, _ := answering(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n => 220 ready\r\n\r\n")
+		w := start(t, map[string]string{"h": addr}, nil)
+		io.WriteString(w.client, "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(w.client), nil)
+		if err != nil || resp.StatusCode != http.StatusBadGateway {
+			t.Errorf("%v, %v", resp, err)
+		}
+	})
 }
 
 func FuzzParseRequest(f *testing.F) {

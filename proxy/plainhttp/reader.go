@@ -112,8 +112,8 @@ func (d *reader) fill() error {
 	return err
 }
 
-// some returns unread bytes, reading if there are none; at most limit.
-func (d *reader) some(limit int64) ([]byte, error) {
+// some returns unread bytes, reading if there are none.
+func (d *reader) some() ([]byte, error) {
 	if d.r == d.w {
 		if d.buf != nil {
 			d.class = d.class.Fit(d.w)
@@ -122,8 +122,7 @@ func (d *reader) some(limit int64) ([]byte, error) {
 			return nil, err
 		}
 	}
-	p := d.unread()
-	return p[:min(int64(len(p)), limit)], nil
+	return d.unread(), nil
 }
 
 // head reads up to and with the empty line that ends a head. strict demands
@@ -131,24 +130,12 @@ func (d *reader) some(limit int64) ([]byte, error) {
 // valid until the next read.
 func (d *reader) head(strict bool) ([]byte, error) {
 	for seen := 0; ; {
-		p := d.unread()
-		for {
-			i := bytes.IndexByte(p[seen:], '\n')
-			if i < 0 {
-				break
-			}
-			at := seen + i
-			cr := at > 0 && p[at-1] == '\r'
-			if strict && !cr {
-				return nil, errBareLF
-			}
-			line := bytes.TrimSuffix(p[seen:at], []byte("\r"))
-			seen = at + 1
-			if len(line) == 0 && at > 1 {
-				return p[:seen], nil
-			}
+		end, lines, err := headEnd(d.unread(), seen, strict)
+		if err != nil || end > 0 {
+			return d.unread()[:end], err
 		}
-		err := d.fill()
+		seen = lines
+		err = d.fill()
 		switch {
 		case err == io.ErrShortBuffer:
 			return nil, errHeadTooLong
@@ -160,26 +147,23 @@ func (d *reader) head(strict bool) ([]byte, error) {
 	}
 }
 
-// line reads a line of at most limit bytes, with its CRLF. The bytes are unread
-// until they are used.
-func (d *reader) line(limit int) ([]byte, error) {
-	for seen := 0; ; {
-		p := d.unread()
-		if i := bytes.IndexByte(p[seen:], '\n'); i >= 0 {
-			at := seen + i
-			if at == 0 || p[at-1] != '\r' {
-				return nil, errBareLF
-			}
-			return p[:at+1], nil
+// headEnd returns where the head ends that p begins with, 0 if more is to come:
+// then all up to lines was looked at, and seen may be that the next time.
+func headEnd(p []byte, seen int, strict bool) (end, lines int, err error) {
+	for {
+		i := bytes.IndexByte(p[seen:], '\n')
+		if i < 0 {
+			return 0, seen, nil
 		}
-		if seen = len(p); seen > limit {
-			return nil, errors.New("line too long")
+		at := seen + i
+		cr := at > 0 && p[at-1] == '\r'
+		if strict && !cr {
+			return 0, seen, errBareLF
 		}
-		if err := d.fill(); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
+		line := bytes.TrimSuffix(p[seen:at], []byte("\r"))
+		seen = at + 1
+		if len(line) == 0 && at > 1 {
+			return seen, seen, nil
 		}
 	}
 }

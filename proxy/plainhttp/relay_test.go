@@ -53,7 +53,8 @@ func TestWhatCameTogetherLeavesTogether(t *testing.T) {
 			from := &reader{conn: pump.NewConn(&arriving{pieces: slices.Clone(c.pieces)}, nil), pool: &tap.Pool{}}
 			l := &link{from: from, to: pump.NewConn(to, nil), meter: &pump.Meter{}}
 			from.before = l.flush
-			if err := l.body(c.body); err != nil {
+			b := newBody(c.body)
+			if err := l.body(&b); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(to.calls, c.pieces) {

@@ -24,10 +24,19 @@ type exchange struct {
 	// finished is closed when the client's side of an upgraded connection is
 	// over.
 	finished chan struct{}
+	// begun is what is still to come of an answer of which the client has got
+	// the beginning; nil: nothing was sent.
+	begun *body
 }
 
-// server is a connection to a server and the goroutine that passes its answers
-// on, in the order of the requests.
+func newExchange(method string) *exchange { return &exchange{method: method} }
+
+func newUpgrade(method string) *exchange {
+	return &exchange{method: method, upgrade: true, verdict: make(chan bool, 1), finished: make(chan struct{})}
+}
+
+// server is a connection to a server and, once it is started, the goroutine that
+// passes its answers on, in the order of the requests.
 type server struct {
 	session *session
 	conn    *pump.Conn
@@ -38,6 +47,8 @@ type server struct {
 	out     link // client to server, run by the request side
 	back    link // server to client
 	pending chan *exchange
+	started bool   // the request side's
+	owed    []byte // what the client is to be sent first
 
 	mu      sync.Mutex
 	waiting bool // for the server to speak
@@ -72,11 +83,22 @@ func (u *server) ended() bool {
 	}
 }
 
+// start has a goroutine pass answers on from now on, if none does yet: first
+// what is owed to the client, then what answers x, which is not nil when an
+// exchange is under way.
+func (u *server) start(x *exchange, owed []byte) {
+	if u.started {
+		return
+	}
+	u.started, u.owed = true, owed
+	go u.run(x)
+}
+
 // run passes answers on until the request side parts, the server closes or
 // something is wrong. In the last two cases the client's connection ends too,
 // as it would without a proxy.
-func (u *server) run() {
-	over, err := u.answers()
+func (u *server) run(x *exchange) {
+	over, err := u.answers(x)
 	u.err = err
 	u.in.use(len(u.in.unread()))
 	u.in.release()
@@ -86,7 +108,15 @@ func (u *server) run() {
 	}
 }
 
-func (u *server) answers() (over bool, err error) {
+func (u *server) answers(x *exchange) (over bool, err error) {
+	if err := u.back.write(u.owed); err != nil {
+		return true, err
+	}
+	if x != nil {
+		if over, err := u.answer(x); over || err != nil {
+			return true, err
+		}
+	}
 	for {
 		spoke, err := u.wait()
 		if err != nil {
@@ -97,7 +127,7 @@ func (u *server) answers() (over bool, err error) {
 		case x = <-u.pending:
 		default:
 			if spoke { // without being asked: most often that it closes
-				_, err := u.in.some(1)
+				_, err := u.in.some()
 				return true, gone(err)
 			}
 			x = <-u.pending
@@ -136,6 +166,9 @@ func (u *server) wait() (spoke bool, err error) {
 
 // part asks run to end once all is answered, and waits for it.
 func (u *server) part() error {
+	if !u.started {
+		return nil
+	}
 	close(u.pending)
 	u.mu.Lock()
 	u.parting = true
@@ -149,6 +182,9 @@ func (u *server) part() error {
 
 // answer passes on what answers x; over means that the connection ends.
 func (u *server) answer(x *exchange) (over bool, err error) {
+	if x.begun != nil {
+		return false, u.body(x.begun)
+	}
 	for {
 		if err := u.in.await(); err != nil {
 			return true, gone(err)
@@ -192,12 +228,10 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 		if switched {
 			r.body.close = true
 		}
-		if err := u.back.body(r.body); err != nil {
-			// The client must not take the part for the whole.
-			u.session.client.Abort()
-			return true, fmt.Errorf("pass on the answer: %w", err)
+		b := newBody(r.body)
+		if err := u.body(&b); err != nil {
+			return true, err
 		}
-		u.dirty = false
 		if r.body.close {
 			u.final = true
 			_ = u.session.client.CloseWrite()
@@ -207,6 +241,18 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 		}
 		return r.body.close, nil
 	}
+}
+
+// body passes on what is still to come of an answer.
+func (u *server) body(b *body) error {
+	u.dirty = true
+	if err := u.back.body(b); err != nil {
+		// The client must not take the part for the whole.
+		u.session.client.Abort()
+		return fmt.Errorf("pass on the answer: %w", err)
+	}
+	u.dirty = false
+	return nil
 }
 
 // gone makes no error of a server that closed.

@@ -60,10 +60,25 @@ func (l *Loops) Close() {
 // adopt takes a pair over from Go's poller and moves its bytes. It returns false
 // if it can't, in which case nothing has happened to the pair.
 func (l *Loops) adopt(p *Pump, client, server *Conn, ended func(error)) bool {
+	return l.begin(&pair{Pump: p, over: ended}, client, server)
+}
+
+// follow moves what passes a filter, see [Pump.Follow].
+func (l *Loops) follow(p *Pump, client, server *Conn, f Filter) (left *Left, ok bool, err error) {
+	over := make(chan error, 1)
+	q := &pair{Pump: p, over: func(err error) { over <- err }, filter: f}
+	if len(client.head)+len(server.head) > 0 || !l.begin(q, client, server) {
+		return nil, false, nil
+	}
+	err = <-over
+	return q.left, true, err
+}
+
+func (l *Loops) begin(q *pair, client, server *Conn) bool {
 	if l == nil {
 		return false
 	}
-	q := &pair{Pump: p, loop: l.loops[int(l.next.Add(1))%len(l.loops)], over: ended}
+	q.loop = l.loops[int(l.next.Add(1))%len(l.loops)]
 	if !q.take(client, server) {
 		return false
 	}

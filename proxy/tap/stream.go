@@ -7,8 +7,12 @@ import (
 )
 
 // copyMax is the size up to which a chunk is copied into the page that all flows
-// share, rather than keeping the whole buffer that it was read into.
-const copyMax = 1 << 10
+// share, rather than keeping the whole buffer that it was read into; copyPart is
+// the part of a larger buffer up to which it is.
+const (
+	copyMax  = 1 << 10
+	copyPart = 4
+)
 
 // eventCost is what one queued event weighs beside the bytes it points at.
 const eventCost = int64(unsafe.Sizeof(event{}))
@@ -71,7 +75,7 @@ func (s *Stream) Write(side Side, at time.Time, b *Buffer, n int) {
 	if s == nil || n == 0 {
 		return
 	}
-	if n <= copyMax {
+	if n <= max(copyMax, len(b.B)/copyPart) {
 		s.Copy(side, at, b.B[:n])
 		return
 	}
