@@ -86,12 +86,24 @@ func (f *follower) answered(p []byte) (used int) {
 // ordinary reports whether a request is one that a follower can follow.
 func (q *request) ordinary() bool { return q.method != http.MethodConnect && !q.upgrades() }
 
+// follows reports whether an event loop is to move a request and what comes
+// after it; come is how much of the request's body has come.
+func (s *session) follows(q *request, come int) bool {
+	up := s.up
+	if s.Loops == nil || up.via != nil || !up.idle() || !q.ordinary() || come != len(s.in.unread()) {
+		return false
+	}
+	up.ordinary++
+	return up.ordinary > up.patience
+}
+
 // follow has an event loop move this exchange, of which the server was sent the
 // beginning, and those that follow it. It returns when that has come to its end:
 // over says that the connection has, otherwise the session goes on from there,
 // and of the last request b is what is still to come.
 func (s *session) follow(x *exchange, b *body) (over bool, err error) {
 	s.in.release()
+	s.up.ordinary, s.up.patience = 0, 2*s.up.patience // who comes back once may do so again
 	f := &follower{target: s.up.target, method: x.method, request: *b, waiting: true}
 	p := pump.Pump{Pool: s.Pool, Stream: s.up.stream, Meter: s.Meter, Loops: s.Loops}
 	left, ok, err := p.Follow(s.client, s.up.conn, f)

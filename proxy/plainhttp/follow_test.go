@@ -1,6 +1,7 @@
 package plainhttp
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,48 @@ func TestFollower(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A connection that lasts is moved by a loop, one that doesn't isn't; and one
+// that goes back to goroutines for something unusual still works.
+func TestALoopTakesOverWhatLasts(t *testing.T) {
+	const most = 500
+	addr, _ := answering(t, slices.Repeat([]string{toldHost + " => " + ok}, most)...)
+	loops := newLoops(t)
+	if loops == nil {
+		t.Skip("there are no loops on this system")
+	}
+	w := start(t, Handler{Loops: loops}, map[string]string{"h": addr}, nil)
+	if w.moved() {
+		t.Fatal("moved before it has spoken")
+	}
+	exchange := func(pieces ...string) {
+		t.Helper()
+		for _, piece := range pieces {
+			io.WriteString(w.client, piece)
+		}
+		got := make([]byte, len(ok))
+		if _, err := io.ReadFull(w.client, got); err != nil || string(got) != ok {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	n := 0
+	for ; !w.moved(); n++ {
+		if n == most/2 {
+			t.Fatalf("no loop has it after %d exchanges", n)
+		}
+		exchange(askHost)
+	}
+	if n <= followAfter {
+		t.Errorf("a loop has it after %d exchanges", n)
+	}
+	for ; n < most; n++ {
+		if n%50 == 0 {
+			exchange(askHost[:20], askHost[20:])
+		} else {
+			exchange(askHost)
+		}
 	}
 }
 

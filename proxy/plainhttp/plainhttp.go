@@ -44,6 +44,10 @@ const (
 	maxBegun = 4 << 10
 	// maxPipeline is how many requests may wait for their answers.
 	maxPipeline = 64
+	// followAfter is how many exchanges goroutines move before a loop does: to
+	// give a connection to a loop, and to take it back, costs what a loop saves
+	// on so many.
+	followAfter = 16
 )
 
 // Handler serves one client's connection.
@@ -57,8 +61,10 @@ type Handler struct {
 	Meter *pump.Meter
 	// Pool is where buffers come from.
 	Pool *tap.Pool
-	// Loops move what is ordinary; nil: goroutines move all.
+	// Loops move what is ordinary and lasts; nil: goroutines move all.
 	Loops *pump.Loops
+
+	eager bool // to have Loops move what doesn't last, too
 }
 
 // Serve serves requests until the client or a server closes. When the client
@@ -203,6 +209,9 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 		defer close(x.finished)
 	}
 	follow := s.follows(q, come)
+	if follow && !s.up.pause() {
+		return true, nil
+	}
 	if !follow {
 		s.up.start(nil, nil)
 		if !s.up.expect(x) {
@@ -228,12 +237,6 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 		return false, nil
 	}
 	return s.upgraded(x)
-}
-
-// follows reports whether an event loop may move a request and what comes after
-// it; come is how much of the request's body has come.
-func (s *session) follows(q *request, come int) bool {
-	return s.Loops != nil && !s.up.started && s.up.via == nil && q.ordinary() && come == len(s.in.unread())
 }
 
 // ask writes a request to the server, with as much of its body as has come.
@@ -308,6 +311,10 @@ func (s *session) connect(ctx context.Context, t Target) error {
 		session: s, conn: c, via: via, target: t, stream: s.Tap(),
 		in:      reader{conn: c, pool: s.Pool},
 		pending: make(chan *exchange, maxPipeline), done: make(chan struct{}),
+		patience: followAfter,
+	}
+	if s.eager {
+		up.patience = 0
 	}
 	up.out = link{side: tap.FromClient, from: s.in, to: c, stream: up.stream, meter: s.Meter}
 	up.back = link{side: tap.FromServer, from: &up.in, to: s.client, stream: up.stream, meter: s.Meter}
@@ -326,6 +333,8 @@ func (s *session) leave() error {
 	err := up.part()
 	s.client.Resume()
 	s.dirty = up.dirty
+	up.in.use(len(up.in.unread()))
+	up.in.release()
 	up.stream.Close(time.Now())
 	_ = up.conn.Close()
 	return err

@@ -28,10 +28,14 @@ type world struct {
 	servers map[string]string // host to address
 	via     *url.URL          // what Dial says that it connected to
 	client  *net.TCPConn
+	near    net.Conn // the Handler's end of client
 	tunnel  *Target
 	err     error
 	done    chan struct{}
 }
+
+// moved reports whether a loop has taken the connection over.
+func (w *world) moved() bool { return errors.Is(w.near.SetWriteDeadline(time.Time{}), net.ErrClosed) }
 
 // starter runs a Handler for one client.
 type starter func(t *testing.T, servers map[string]string, via *url.URL) *world
@@ -40,21 +44,29 @@ type starter func(t *testing.T, servers map[string]string, via *url.URL) *world
 // that has loops where it can.
 func bothWays(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Run("goroutines", func(t *testing.T) {
-		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world { return start(t, nil, servers, via) })
+		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world {
+			return start(t, Handler{}, servers, via)
+		})
 	})
 	t.Run("loops", func(t *testing.T) {
-		loops, err := pump.NewLoops(&tap.Pool{}, 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(loops.Close)
+		loops := newLoops(t)
 		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world {
-			return start(t, loops, servers, via)
+			return start(t, Handler{Loops: loops, eager: true}, servers, via)
 		})
 	})
 }
 
-func start(t *testing.T, loops *pump.Loops, servers map[string]string, via *url.URL) *world {
+func newLoops(t *testing.T) *pump.Loops {
+	t.Helper()
+	loops, err := pump.NewLoops(&tap.Pool{}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(loops.Close)
+	return loops
+}
+
+func start(t *testing.T, h Handler, servers map[string]string, via *url.URL) *world {
 	t.Helper()
 	w := &world{t: t, servers: servers, via: via, done: make(chan struct{})}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -72,20 +84,19 @@ func start(t *testing.T, loops *pump.Loops, servers map[string]string, via *url.
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := Handler{
-		Dial: func(_ context.Context, host string, port int) (*pump.Conn, *url.URL, error) {
-			addr, ok := servers[host]
-			if !ok {
-				return nil, nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-			}
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				return nil, nil, err
-			}
-			return pump.NewConn(c, nil), via, nil
-		},
-		Tap: func() *tap.Stream { return nil }, Meter: &pump.Meter{}, Pool: &tap.Pool{}, Loops: loops,
+	w.near = in
+	h.Dial = func(_ context.Context, host string, port int) (*pump.Conn, *url.URL, error) {
+		addr, ok := servers[host]
+		if !ok {
+			return nil, nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		}
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			return nil, nil, err
+		}
+		return pump.NewConn(c, nil), via, nil
 	}
+	h.Tap, h.Meter, h.Pool = func() *tap.Stream { return nil }, &pump.Meter{}, &tap.Pool{}
 	go func() {
 		defer close(w.done)
 		conn := pump.NewConn(in, nil)
@@ -448,7 +459,7 @@ func TestConnectLeavesWhatFollows(t *testing.T) {
 // A proxy behind this one gets the whole target and its own credentials.
 func TestChained(t *testing.T) {
 	addr, got := answering(t, "GET http://h/p HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTpw\r\n\r\n => "+ok)
-	w := start(t, nil, map[string]string{"h": addr}, &url.URL{Scheme: "http", Host: "corp:3128", User: url.UserPassword("u", "p")})
+	w := start(t, Handler{}, map[string]string{"h": addr}, &url.URL{Scheme: "http", Host: "corp:3128", User: url.UserPassword("u", "p")})
 	io.WriteString(w.client, "GET http://h/p HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic YTpi\r\n\r\n")
 	w.client.CloseWrite()
 	if answer, err := io.ReadAll(w.client); string(answer) != ok {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
@@ -50,12 +51,18 @@ type server struct {
 	started bool   // the request side's
 	owed    []byte // what the client is to be sent first
 
+	asked    int64 // exchanges since it was started; the request side's
+	answered atomic.Int64
+	ordinary int // exchanges that a loop could have moved, since the last one did
+	patience int // how many of them goroutines move first
+
 	mu      sync.Mutex
 	waiting bool // for the server to speak
 	parting bool
 
 	done  chan struct{} // closed when no more answers come; the rest is set by then
 	err   error
+	over  bool // the server closed, or something is wrong
 	dirty bool // an answer was begun and not finished
 	final bool // nothing can follow what the client was sent
 }
@@ -68,11 +75,15 @@ func (u *server) expect(x *exchange) bool {
 	}
 	select {
 	case u.pending <- x:
+		u.asked++
 		return true
 	case <-u.done:
 		return false
 	}
 }
+
+// idle reports whether all is answered, as far as is known by now.
+func (u *server) idle() bool { return u.answered.Load() == u.asked }
 
 func (u *server) ended() bool {
 	select {
@@ -91,7 +102,29 @@ func (u *server) start(x *exchange, owed []byte) {
 		return
 	}
 	u.started, u.owed = true, owed
+	u.asked = 0
+	u.answered.Store(0)
+	if x != nil {
+		u.asked = 1
+	}
 	go u.run(x)
+}
+
+// pause ends what start has started, when all is answered, so that something
+// else may move the bytes. It returns false when there is no going on.
+func (u *server) pause() bool {
+	if !u.started {
+		return true
+	}
+	if u.part() != nil || u.over {
+		return false
+	}
+	u.conn.Unread(u.in.unread())
+	u.in.use(len(u.in.unread()))
+	u.in.release()
+	u.started, u.parting = false, false
+	u.pending, u.done = make(chan *exchange, maxPipeline), make(chan struct{})
+	return true
 }
 
 // run passes answers on until the request side parts, the server closes or
@@ -99,9 +132,7 @@ func (u *server) start(x *exchange, owed []byte) {
 // as it would without a proxy.
 func (u *server) run(x *exchange) {
 	over, err := u.answers(x)
-	u.err = err
-	u.in.use(len(u.in.unread()))
-	u.in.release()
+	u.over, u.err = over, err
 	close(u.done)
 	if over {
 		u.session.client.Interrupt()
@@ -116,6 +147,7 @@ func (u *server) answers(x *exchange) (over bool, err error) {
 		if over, err := u.answer(x); over || err != nil {
 			return true, err
 		}
+		u.answered.Add(1)
 	}
 	for {
 		spoke, err := u.wait()
@@ -138,6 +170,7 @@ func (u *server) answers(x *exchange) (over bool, err error) {
 		if over, err := u.answer(x); over || err != nil {
 			return true, err
 		}
+		u.answered.Add(1)
 	}
 }
 
