@@ -81,6 +81,34 @@ func TestFollower(t *testing.T) {
 	}
 }
 
+// followOne returns what passes one exchange through a follower.
+func followOne(t testing.TB) func() {
+	ask := []byte("GET http://h/path HTTP/1.1\r\nHost: h\r\nUser-Agent: test\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n")
+	answer := []byte("HTTP/1.1 200 OK\r\nDate: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok")
+	f := &follower{target: Target{"h", 80}}
+	return func() {
+		_, asked := f.Pass(tap.FromClient, ask)
+		_, answered := f.Pass(tap.FromServer, answer)
+		if asked != len(ask) || answered != len(answer) {
+			t.Fatalf("%d and %d bytes passed", asked, answered)
+		}
+	}
+}
+
+func TestAnExchangeThatIsFollowedAllocatesLittle(t *testing.T) {
+	if n := testing.AllocsPerRun(100, followOne(t)); n > 10 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkFollower(b *testing.B) {
+	exchange := followOne(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		exchange()
+	}
+}
+
 // A connection that lasts is moved by a loop, one that doesn't isn't; and one
 // that goes back to goroutines for something unusual still works.
 func TestALoopTakesOverWhatLasts(t *testing.T) {

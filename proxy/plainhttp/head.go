@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 const (
@@ -62,20 +64,22 @@ func parseRequest(head []byte) (*request, error) {
 	if !ok {
 		return nil, bad("a request without a line")
 	}
-	parts := strings.Split(string(line), " ")
-	if len(parts) != 3 || !isToken(parts[0]) || parts[1] == "" || !isVisible(parts[1]) {
+	q := &request{}
+	var version string
+	q.method, version, _ = strings.Cut(string(line), " ")
+	q.target, version, ok = strings.Cut(version, " ")
+	if !ok || strings.Contains(version, " ") || !isToken(q.method) || q.target == "" || !isVisible(q.target) {
 		return nil, bad("request line %.80q: want METHOD, target and version, each behind one space", line)
 	}
-	if len(parts[1]) > maxTarget {
-		return nil, &badRequest{http.StatusRequestURITooLong, fmt.Sprintf("a target of %d bytes, the limit is %d", len(parts[1]), maxTarget)}
+	if len(q.target) > maxTarget {
+		return nil, &badRequest{http.StatusRequestURITooLong, fmt.Sprintf("a target of %d bytes, the limit is %d", len(q.target), maxTarget)}
 	}
-	q := &request{method: parts[0], target: parts[1]}
-	switch parts[2] {
+	switch version {
 	case "HTTP/1.1":
 		q.minor = 1
 	case "HTTP/1.0":
 	default:
-		return nil, &badRequest{http.StatusHTTPVersionNotSupported, fmt.Sprintf("version %.20q: a proxy is spoken to in HTTP/1.0 or HTTP/1.1", parts[2])}
+		return nil, &badRequest{http.StatusHTTPVersionNotSupported, fmt.Sprintf("version %.20q: a proxy is spoken to in HTTP/1.0 or HTTP/1.1", version)}
 	}
 	var err error
 	if q.fields, err = parseFields(rest); err != nil {
@@ -93,7 +97,7 @@ func parseRequest(head []byte) (*request, error) {
 
 // parseFields parses header or trailer lines up to the empty one.
 func parseFields(p []byte) ([]field, error) {
-	var fields []field
+	fields := make([]field, 0, min(bytes.Count(p, []byte("\n")), maxFields))
 	for len(p) > 0 {
 		line, rest, ok := bytes.Cut(p, []byte("\r\n"))
 		if !ok {
@@ -109,11 +113,11 @@ func parseFields(p []byte) ([]field, error) {
 			return nil, bad("a field that is folded over lines")
 		}
 		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || !isToken(string(name)) {
+		if !ok || !isToken(name) {
 			return nil, bad("field line %.80q: want a name, a colon and a value", line)
 		}
 		value = bytes.Trim(value, " \t")
-		if i := bytes.IndexFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }); i >= 0 {
+		if !httpguts.ValidHeaderFieldValue(string(value)) {
 			return nil, bad("field %s has a control character in its value", name)
 		}
 		fields = append(fields, field{name, value, p[:len(line)+2]})
@@ -230,7 +234,8 @@ var hopByHop = []string{"Proxy-Connection", "Proxy-Authorization", "Proxy-Authen
 // write appends the head as the next hop is to see it: everything else in the
 // order, case and spacing in which the client sent it.
 func (q *request) write(p []byte, target string, extra ...string) []byte {
-	p = fmt.Appendf(p, "%s %s HTTP/1.%d\r\n", q.method, target, q.minor)
+	p = append(append(append(p, q.method...), ' '), target...)
+	p = append(append(p, " HTTP/1."...), byte('0'+q.minor), '\r', '\n')
 	for _, f := range q.fields {
 		if !slices.ContainsFunc(hopByHop, f.is) {
 			p = append(p, f.line...)
@@ -273,12 +278,11 @@ func parseResponse(head []byte, method string) (*response, error) {
 		if tidy := bytes.TrimRight(name, " \t"); len(tidy) < len(name) { // RFC 9112 section 5.1: a proxy must
 			lines[i], r.rewritten = slices.Concat(tidy, line[len(name):]), true
 		}
-		v := strings.TrimSpace(string(value))
-		switch {
-		case bytes.EqualFold(bytes.TrimSpace(name), []byte("Transfer-Encoding")):
-			coding = append(coding, v)
-		case bytes.EqualFold(bytes.TrimSpace(name), []byte("Content-Length")):
-			length = append(length, v)
+		switch name = bytes.TrimSpace(name); {
+		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+			coding = append(coding, string(bytes.TrimSpace(value)))
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			length = append(length, string(bytes.TrimSpace(value)))
 		}
 	}
 	if r.rewritten {
@@ -318,11 +322,7 @@ func without(lines [][]byte, name string) (head []byte) {
 }
 
 // isToken reports whether s is a token (RFC 9110 section 5.6.2).
-func isToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
-	})
-}
+func isToken[T string | []byte](s T) bool { return httpguts.ValidHeaderFieldName(string(s)) }
 
 func isVisible(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })

@@ -14,7 +14,8 @@
 // both ends what they would without a proxy. An upgrade turns the two
 // connections into a tunnel.
 //
-// The package imports proxy/pump, proxy/tap and the standard library.
+// The package imports proxy/pump, proxy/tap, proxy/upstream, x/net's httpguts
+// and the standard library.
 package plainhttp
 
 import (
