@@ -17,6 +17,7 @@
 //	tlsout_test.go     TLS that is looked into, and TLS that may not be
 //	websocket_test.go  messages, fragments, compression, control frames
 //	http_test.go       HTTP/1.0 and 1.1, as curl and raw sockets speak it
+//	forward_test.go    requests in absolute-form, on one connection
 //	mariadb_test.go    a protocol in which the server speaks first
 //	smtp_test.go       another one, with STARTTLS
 //	tlsapp_test.go     an application that speaks TLS itself
