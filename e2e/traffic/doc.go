@@ -23,7 +23,7 @@
 //	tlsapp_test.go     an application that speaks TLS itself
 //	ipv6_test.go       both halves over ::1
 //	stream_test.go     10 GiB in one stream
-//	stalled_test.go    clients that fall silent halfway
+//	stalled_test.go    clients and servers that fall silent halfway
 //	idle_test.go       10,000 idle connections
 //
 // The tests run in a network namespace that they make, for the ports of the

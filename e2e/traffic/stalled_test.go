@@ -1,17 +1,20 @@
 package traffic
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
 // A client that begins to ask and then falls silent is not waited for; what it
-// began inside a tunnel is the server's to wait for.
-func TestStalledClients(t *testing.T) {
+// began inside a tunnel is the server's to wait for. A server that falls silent
+// in the handshake with the sidecar is left to the client.
+func TestStalledPeers(t *testing.T) {
 	a := newAuthority(t)
 	s := start(t, "", a.intercepting()...)
 	s.understood = true
@@ -63,6 +66,47 @@ func TestStalledClients(t *testing.T) {
 			}
 		})
 	}
+	stalled := s.to(stalledServer(t))
+	all.Go(func() {
+		c, err := socks5(stalled)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		began := time.Now()
+		_ = c.SetDeadline(began.Add(20 * time.Second))
+		err = tls.Client(c, &tls.Config{ServerName: "stalled.test"}).Handshake()
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "internal error") || took < 5*time.Second {
+			t.Errorf("a server that stalls: after %v the handshake has %v, want the server's alert after about 10s", took, err)
+		}
+	})
 	all.Wait()
 	s.stop()
+}
+
+// stalledServer answers no handshake on its first connection. On the second one,
+// which the sidecar makes for the client's own, it says that it is broken.
+func stalledServer(t *testing.T) (address string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		first, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer first.Close()
+		second, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer second.Close()
+		_, _ = second.Read(make([]byte, 4<<10))
+		io.WriteString(second, "\x15\x03\x03\x00\x02\x02\x50") // the alert internal_error
+	}()
+	return ln.Addr().String()
 }

@@ -136,9 +136,14 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		if r.Server, r.Err = redial(ctx); r.Err != nil {
 			return r.end(Failed, r.Err)
 		}
-		r.First, r.Err = i.memory.pass(r.Name, r.Outcome), err
+		r.Err = err
+		wordless := wentAway(err) || errors.Is(err, context.DeadlineExceeded)
+		if !wordless || i.memory.broke(r.Name) {
+			r.First = i.memory.pass(r.Name, r.Outcome)
+		}
 		return r
 	}
+	i.memory.answered(r.Name)
 	r.ALPN = up.ConnectionState().NegotiatedProtocol
 	r.Server = pump.NewConn(up, nil)
 	down, err := i.downstream(ctx, client, r.Name, r.ALPN)
@@ -287,8 +292,12 @@ func distrusts(err error) (yes, certain bool) {
 		}
 		return false, false
 	}
-	gone := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	return gone, false
+	return wentAway(err), false
+}
+
+// wentAway reports whether a handshake failed because the peer closed.
+func wentAway(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // alert tells the client, which has had no answer yet, why there will be none:

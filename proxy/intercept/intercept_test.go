@@ -12,6 +12,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,6 +217,43 @@ func TestAnIdleHangUpIsNoDistrustOnceAClientWasHappy(t *testing.T) {
 		if i.Ended("example.test", 0, time.Millisecond) {
 			t.Fatal("let through")
 		}
+	}
+}
+
+// An upstream that is restarted in the middle of a handshake costs one recording;
+// one that always breaks off is let alone.
+func TestAnUpstreamThatBreaksOffIsTriedAgain(t *testing.T) {
+	ca, ours := authority(t, "ours")
+	for name, c := range map[string]struct {
+		broken  []bool // handshakes that upstream breaks off, in turn; those of the client itself included
+		want    []Outcome
+		noticed int // the connection that gives the occasion to say so
+	}{
+		"once":           {[]bool{true, true, false}, []Outcome{PassedUpstream, Intercepted}, -1},
+		"now and then":   {[]bool{true, true, false, true, true, false}, []Outcome{PassedUpstream, Intercepted, PassedUpstream, Intercepted}, -1},
+		"time and again": {[]bool{true, true, true, true, true}, []Outcome{PassedUpstream, PassedUpstream, PassedUpstream}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tried atomic.Int32
+			up := startUpstream(t, func(cfg *tls.Config) {
+				cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+					if c.broken[tried.Add(1)-1] {
+						hello.Conn.Close()
+					}
+					return nil, nil
+				}
+			})
+			i := New(Config{Authority: ca, Roots: up.ca})
+			for n, want := range c.want {
+				_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
+				if r.Outcome != want || r.First != (n == c.noticed) {
+					t.Errorf("connection %d: %s, first %v; want %s", n, r.Outcome, r.First, want)
+				}
+			}
+			if n := int(tried.Load()); n != len(c.broken) {
+				t.Errorf("%d handshakes with upstream, want %d", n, len(c.broken))
+			}
+		})
 	}
 }
 

@@ -6,13 +6,16 @@ import "sync"
 const maxNames = 4096
 
 // maxStrikes is how many clients may go away without a word in the middle of
-// the handshake, before it is taken for distrust. One may have been cancelled.
+// the handshake, before it is taken for distrust: one may have been cancelled.
+// As many times in a row an upstream may, before it is taken for one that can't
+// be spoken to: it may have been restarted.
 const maxStrikes = 2
 
 // history is what is known of a name.
 type history struct {
 	pass    Outcome // let through untouched for this reason, "" if not
 	strikes int     // clients that went away without a word
+	missed  int     // handshakes with upstream, in a row, that broke off without a word
 	trusted bool    // some client has accepted a certificate for it
 	failed  bool    // its certificate was not good, and that was reported
 }
@@ -75,6 +78,25 @@ func (m *memory) refused(name string, certain bool) bool {
 	first := h.pass == ""
 	h.pass = PassedDistrust
 	return first
+}
+
+// broke notes that the handshake with upstream broke off without a word, and
+// reports whether that has happened too often.
+func (m *memory) broke(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.of(name)
+	h.missed++
+	return h.missed >= maxStrikes
+}
+
+// answered notes that the handshake with upstream went well.
+func (m *memory) answered(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h := m.names[name]; h != nil {
+		h.missed = 0
+	}
 }
 
 // trusted notes that a client took the certificate.
