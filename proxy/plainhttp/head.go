@@ -262,17 +262,18 @@ var errResponse = errors.New("malformed response")
 // It is more lenient than parseRequest: who sent it was chosen by the client.
 func parseResponse(head []byte, method string) (*response, error) {
 	lines := bytes.SplitAfter(head, []byte("\n"))
+	folded := unfold(lines)
 	version, rest, _ := strings.Cut(strings.TrimRight(string(lines[0]), "\r\n"), " ")
 	code, _, _ := strings.Cut(rest, " ")
 	status, err := strconv.Atoi(code)
 	if err != nil || len(code) != 3 || status < 100 || version != "HTTP/1.1" && version != "HTTP/1.0" {
 		return nil, fmt.Errorf("%w: status line %.80q", errResponse, lines[0])
 	}
-	r := &response{status: status, head: head}
+	r := &response{status: status, head: head, rewritten: folded}
 	var coding, length []string
 	for i, line := range lines {
 		name, value, ok := bytes.Cut(line, []byte(":"))
-		if i == 0 || !ok || line[0] == ' ' || line[0] == '\t' {
+		if i == 0 || !ok {
 			continue
 		}
 		if tidy := bytes.TrimRight(name, " \t"); len(tidy) < len(name) { // RFC 9112 section 5.1: a proxy must
@@ -308,6 +309,21 @@ func parseResponse(head []byte, method string) (*response, error) {
 		r.body.close = true
 	}
 	return r, nil
+}
+
+// unfold makes one line of each field that is folded over several, of which the
+// others are empty then (RFC 9112 section 5.2: a proxy must).
+func unfold(lines [][]byte) (folded bool) {
+	last := 0
+	for i, line := range lines {
+		if i < 2 || len(line) == 0 || line[0] != ' ' && line[0] != '\t' {
+			last = i
+			continue
+		}
+		field := bytes.TrimRight(lines[last], "\r\n \t")
+		lines[last], lines[i], folded = slices.Concat(field, []byte(" "), bytes.TrimLeft(line, " \t")), nil, true
+	}
+	return folded
 }
 
 // without returns the lines, less those of one field.

@@ -239,6 +239,12 @@ func TestForward(t *testing.T) {
 				answer: "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 2\r\n\r\nhi",
 			},
 			{
+				name:   "fields over several lines, which some readers take for others",
+				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nX: a \r\n\t b\r\n  c\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n"},
+				answer: "HTTP/1.1 200 OK\r\nX: a b c\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			},
+			{
 				name:   "an upgrade becomes a tunnel",
 				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ws\r\n\r\n",
 				server: []string{"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ws\r\n\r\n => HTTP/1.1 101 Switching Protocols\r\nUpgrade: ws\r\n\r\n\x00\x01any\nthing"},
