@@ -97,3 +97,12 @@ func TestShop(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryCommandHasAnExample(t *testing.T) {
+	root := newRoot()
+	for _, c := range append(root.Commands(), root) {
+		if c.Example == "" {
+			t.Errorf("%s has none", c.CommandPath())
+		}
+	}
+}

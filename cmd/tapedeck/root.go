@@ -72,5 +72,12 @@ func newRoot() *cobra.Command {
 		newCACommand(),
 		newVersionCommand(),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Example = `  source <(tapedeck completion bash)
+  tapedeck completion zsh > "${fpath[1]}/_tapedeck"`
+		}
+	}
 	return root
 }
