@@ -125,8 +125,12 @@ func read(src Source) ([]*document, transformer.Results) {
 
 func (d *document) parse() error {
 	text := d.text
-	if !utf8.Valid(text) {
-		return fmt.Errorf("line %d: byte 0x%02x is not UTF-8; convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8", 1+bytes.Count(text[:invalidUTF8(text)], []byte("\n")), text[invalidUTF8(text)])
+	if i := unreadable(text); i < len(text) {
+		line := 1 + bytes.Count(text[:i], []byte("\n"))
+		if text[i] < utf8.RuneSelf {
+			return fmt.Errorf("line %d: control character 0x%02x, which YAML does not allow; remove it, or write it as \\x%02x in double quotes", line, text[i], text[i])
+		}
+		return fmt.Errorf("line %d: byte 0x%02x is not UTF-8; convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8", line, text[i])
 	}
 	have, err := splice.Parse(text)
 	if err != nil || have == nil {
@@ -143,8 +147,17 @@ func (d *document) parse() error {
 	return nil
 }
 
-func invalidUTF8(text []byte) int {
+// unreadable returns where the first byte is that is not UTF-8, or a control
+// character that YAML does not allow (YAML 1.2.2 section 5.1); else the length.
+func unreadable(text []byte) int {
 	for i := 0; i < len(text); {
+		if c := text[i]; c < utf8.RuneSelf {
+			if c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f {
+				return i
+			}
+			i++
+			continue
+		}
 		r, size := utf8.DecodeRune(text[i:])
 		if r == utf8.RuneError && size == 1 {
 			return i

@@ -50,7 +50,7 @@ func TestForeignInput(t *testing.T) {
 		"a directive":                                {"%YAML 1.1\n---\n" + annotated, "", ""},
 		"document end markers":                       {annotated + "...\n---\n" + annotated + "...\n", "", ""},
 		"content on the separator's line":            {"--- {a: b}\n---\n" + annotated, "", ""},
-		"a NUL byte":                                 {annotated + "---\na: \x00\n", transformer.CodeInvalidYAML, "document 2"},
+		"a NUL byte":                                 {annotated + "---\na: \x00\n", transformer.CodeInvalidYAML, "line 18: control character 0x00"},
 		"Windows-1252":                               {annotated + "---\na: caf\xe9\n", transformer.CodeInvalidYAML, "line 18: byte 0xe9 is not UTF-8"},
 		"UTF-16":                                     {"\xff\xfea\x00:\x00 \x001\x00", transformer.CodeInvalidYAML, "not UTF-8"},
 		"truncated in a quoted value":                {annotated[:strings.Index(annotated, `true"`)], transformer.CodeInvalidYAML, "line 6"},
