@@ -14,6 +14,10 @@
 // both ends what they would without a proxy. An upgrade turns the two
 // connections into a tunnel.
 //
+// A goroutine for each way moves the exchanges. One event loop for many clients
+// does it for less: a connection that lasts is given to it for as long as its
+// exchanges are ordinary ones, and comes back for anything else.
+//
 // The package imports proxy/pump, proxy/tap, proxy/upstream, x/net's httpguts
 // and the standard library.
 package plainhttp

@@ -1,5 +1,6 @@
 // Package pump moves bytes between two connections and does nothing else to
-// them: no parsing, no re-framing, no waiting for more.
+// them: no parsing, no re-framing, no waiting for more. A caller that has to
+// understand them first, and can do so piece by piece, brings a [Filter].
 //
 //	client ──read──▶ buffer ──▶ tap (by reference) ──▶ write ──▶ server
 //	client ◀─write── buffer ◀── tap (by reference) ◀── read ─── server
