@@ -118,10 +118,7 @@ func TestABrokenSinkIsNotInTheWay(t *testing.T) {
 			return full{recording.Dir(dir), &room}
 		},
 		"a file system that is full": func(t *testing.T, dir string) recording.Store {
-			if err := syscall.Mount("none", dir, "tmpfs", 0, "size=128k"); err != nil {
-				t.Skipf("a disk to fill up is mounted, which needs root: %v", err)
-			}
-			t.Cleanup(func() { syscall.Unmount(dir, 0) })
+			mountSmall(t, dir)
 			return recording.Dir(dir)
 		},
 		"a directory that can't be made": func(*testing.T, string) recording.Store { return recording.Dir("/dev/null/recordings") },

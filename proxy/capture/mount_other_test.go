@@ -1,0 +1,9 @@
+//go:build !linux
+
+package capture
+
+import "testing"
+
+func mountSmall(t *testing.T, _ string) {
+	t.Skip("a disk to fill up is mounted, which this test can do on Linux alone")
+}
