@@ -51,7 +51,7 @@ type server struct {
 	started bool   // the request side's
 	owed    []byte // what the client is to be sent first
 
-	asked    int64 // exchanges since it was started; the request side's
+	asked    int64 // exchanges that goroutines moved; the request side's
 	answered atomic.Int64
 	ordinary int // exchanges that a loop could have moved, since the last one did
 	patience int // how many of them goroutines move first
@@ -102,10 +102,8 @@ func (u *server) start(x *exchange, owed []byte) {
 		return
 	}
 	u.started, u.owed = true, owed
-	u.asked = 0
-	u.answered.Store(0)
 	if x != nil {
-		u.asked = 1
+		u.asked++
 	}
 	go u.run(x)
 }
@@ -143,18 +141,17 @@ func (u *server) answers(x *exchange) (over bool, err error) {
 	if err := u.back.write(u.owed); err != nil {
 		return true, err
 	}
-	if x != nil {
-		if over, err := u.answer(x); over || err != nil {
-			return true, err
-		}
-		u.answered.Add(1)
-	}
 	for {
+		if x != nil {
+			if over, err := u.answer(x); over || err != nil {
+				return true, err
+			}
+			u.answered.Add(1)
+		}
 		spoke, err := u.wait()
 		if err != nil {
 			return true, gone(err)
 		}
-		var x *exchange
 		select {
 		case x = <-u.pending:
 		default:
@@ -167,10 +164,6 @@ func (u *server) answers(x *exchange) (over bool, err error) {
 		if x == nil { // closed: the request side parts
 			return false, nil
 		}
-		if over, err := u.answer(x); over || err != nil {
-			return true, err
-		}
-		u.answered.Add(1)
 	}
 }
 
