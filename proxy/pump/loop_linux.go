@@ -130,23 +130,30 @@ func newLoop(pool *tap.Pool) (*loop, error) {
 func (l *loop) add(q *pair) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var events [len(q.ends)]unix.EpollEvent
+	for i := range q.ends { // both have a slot before either can fail, for close frees both
+		events[i] = l.reserve(&q.ends[i])
+	}
 	for i := range q.ends {
-		e := &q.ends[i]
-		l.mu.Lock()
-		if len(l.free) == 0 {
-			l.free = append(l.free, int32(len(l.slots)))
-			l.slots = append(l.slots, slot{})
-		}
-		e.slot = l.free[len(l.free)-1]
-		l.free = l.free[:len(l.free)-1]
-		l.slots[e.slot].end = e
-		event := unix.EpollEvent{Events: interest, Fd: e.slot, Pad: l.slots[e.slot].generation}
-		l.mu.Unlock()
-		if err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, e.fd, &event); err != nil {
+		if err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, q.ends[i].fd, &events[i]); err != nil {
 			q.close(true, os.NewSyscallError("epoll_ctl", err))
 			return
 		}
 	}
+}
+
+// reserve gives an end a slot, and returns what epoll is to say about it.
+func (l *loop) reserve(e *end) unix.EpollEvent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.free) == 0 {
+		l.free = append(l.free, int32(len(l.slots)))
+		l.slots = append(l.slots, slot{})
+	}
+	e.slot = l.free[len(l.free)-1]
+	l.free = l.free[:len(l.free)-1]
+	l.slots[e.slot].end = e
+	return unix.EpollEvent{Events: interest, Fd: e.slot, Pad: l.slots[e.slot].generation}
 }
 
 // interest is everything, told once for each change (EPOLLET).

@@ -1,0 +1,45 @@
+package pump
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// A pair that epoll refuses ends alone: those that the loop serves go on.
+func TestAPairThatEpollRefusesEndsAlone(t *testing.T) {
+	f := follow(t, nil, new(tap.Pool))
+	send(t, f.client, "ask")
+	expect(t, f.server, "ASK")
+
+	client, near := connection(t)
+	far, server := connection(t)
+	defer client.Close()
+	defer server.Close()
+	refused := make(chan error, 1)
+	q := &pair{Pump: &Pump{Meter: &Meter{}}, loop: f.loops.loops[0], over: func(err error) { refused <- err }}
+	if !q.take(NewConn(near, nil), NewConn(far, nil)) {
+		t.Fatal("the loop did not take two TCP connections")
+	}
+	unpollable, err := os.Create(t.TempDir() + "/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unpollable.Close()
+	if err := unix.Dup3(int(unpollable.Fd()), q.ends[0].fd, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	q.loop.add(q)
+	if err := <-refused; err == nil {
+		t.Fatal("epoll took a regular file")
+	}
+	expectAll(t, client, "")
+
+	send(t, f.client, "ask")
+	expect(t, f.server, "ASK")
+	send(t, f.server, "answer")
+	expect(t, f.client, "answer")
+}
