@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,5 +130,84 @@ func TestACallAndWhatItCaused(t *testing.T) {
 				t.Errorf("what it caused: %+v", call)
 			}
 		})
+	}
+}
+
+// However many calls there are at once, on connections that last, each names the
+// one that caused it.
+func TestEveryCallOfABusySidecarNamesItsCause(t *testing.T) {
+	const clients, calls = 8, 250
+	dependency := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(dependency.Close)
+	var out *url.URL
+	tr := &http.Transport{MaxIdleConnsPerHost: clients, Proxy: func(*http.Request) (*url.URL, error) { return out, nil }}
+	defer tr.CloseIdleConnections()
+	ask := func(tr *http.Transport, url, trace string) error {
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		q.Header.Set("Traceparent", trace)
+		resp, err := tr.RoundTrip(q)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		return errors.Join(err, resp.Body.Close())
+	}
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if err := ask(tr, dependency.URL, r.Header.Get("Traceparent")); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(app.Close)
+	cfg := config(t)
+	cfg.Type, cfg.Protocols, cfg.Forward = "dual", "tcp:http", true
+	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
+	dir := t.TempDir()
+	s := run(t, cfg, recording.Dir(dir))
+	out = &url.URL{Scheme: "http", Host: s.OutAddr().String()}
+
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			tr := &http.Transport{}
+			defer tr.CloseIdleConnections()
+			for j := range calls {
+				trace := fmt.Sprintf("00-%016x%016x-b7ad6b7169203331-01", i+1, j+1)
+				if err := ask(tr, fmt.Sprintf("http://%s/", s.InAddr()), trace); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	tr.CloseIdleConnections()
+	s.stop()
+	if err := s.capture.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	causes := map[string]string{} // by trace: the uuid of what came in
+	var outbound []*recording.Exchange
+	for e, err := range recording.All(os.DirFS(dir), ".") {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case e.Direction == recording.In:
+			causes[e.HTTP.Req.Headers.Get("Traceparent")] = e.UUID.String()
+		default:
+			x := *e
+			outbound = append(outbound, &x)
+		}
+	}
+	if len(causes) != clients*calls || len(outbound) != clients*calls {
+		t.Fatalf("recorded %d traces that came in and %d calls, want %d of each", len(causes), len(outbound), clients*calls)
+	}
+	for _, call := range outbound {
+		if want, got := causes[call.HTTP.Req.Headers.Get("Traceparent")], call.Tags.Get(recording.TagParent); got != want {
+			t.Errorf("a call is caused by %q, want %q", got, want)
+		}
 	}
 }

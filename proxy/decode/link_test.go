@@ -92,23 +92,6 @@ func TestLaterInboundTakesOver(t *testing.T) {
 	}
 }
 
-// Connections are decoded side by side: an outbound request may be read before
-// the inbound one that caused it, as long as it is still under way.
-func TestCauseReadLater(t *testing.T) {
-	var sink memory
-	d := New(Config{}, &sink)
-	out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
-	out.Data(tap.FromClient, epoch, asks(request))
-	in := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
-	in.Data(tap.FromClient, epoch, asks(request))
-	out.Data(tap.FromServer, epoch, answer)
-	in.Data(tap.FromServer, epoch, answer)
-	records := sink.decode(t)
-	if got, want := records[0].Tags.Get("parent"), records[1].UUID.String(); got != want {
-		t.Errorf("parent %s, want %s", got, want)
-	}
-}
-
 func TestCausesAreBounded(t *testing.T) {
 	d := New(Config{}, recording.Discard{})
 	in := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})

@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -175,22 +176,40 @@ func (s *Stream) push(e event) {
 	}
 }
 
-// take gives the queued events to the worker; nil when there are none.
-func (s *Stream) take() *batch {
+// take gives the queued events to the worker, of an outbound stream those up to
+// until; nil when there are none.
+func (s *Stream) take(until time.Time) *batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.events
 	s.events = nil
+	if b == nil || s.flow.Direction == In {
+		return b
+	}
+	n := slices.IndexFunc(b.list, func(e event) bool { return e.at.After(until) })
+	switch {
+	case n < 0:
+		return b
+	case n == 0:
+		s.events = b
+		return nil
+	}
+	s.events = s.tap.batch()
+	s.events.list = append(s.events.list, b.list[n:]...)
+	clear(b.list[n:])
+	b.list = b.list[:n]
 	return b
 }
 
-// done reports whether more came while the worker was busy; if not, the next
-// push schedules the stream again.
-func (s *Stream) done() (more bool) {
+// done reports whether more came while the worker was busy, and when the first
+// of it did; if nothing, the next push schedules the stream again.
+func (s *Stream) done() (more bool, first time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queued = s.events != nil
-	return s.queued
+	if s.queued = s.events != nil; s.queued {
+		first = s.events.list[0].at
+	}
+	return s.queued, first
 }
 
 // abandon takes what waits from a stream that no worker will come to.

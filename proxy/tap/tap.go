@@ -7,8 +7,9 @@
 // The data path calls Stream and never waits; a Reader is called on a worker,
 // one call at a time and in the order of the bytes. What the tap holds is
 // bounded by one number, and what it could not hold is counted to the byte and
-// told to the Reader as a Gap, in its place. A Reader that panics loses its own
-// flow and nothing else.
+// told to the Reader as a Gap, in its place. Flows are read side by side, but what
+// an inbound one brought is always read before the outbound bytes that it caused.
+// A Reader that panics loses its own flow and nothing else.
 //
 // The package imports only the standard library.
 package tap

@@ -133,6 +133,65 @@ func TestAnAnswerFollowsItsRequest(t *testing.T) {
 	}
 }
 
+// journal is what several Readers were given, in the order in which they were.
+type journal struct {
+	mu   sync.Mutex
+	said []string
+	// holds has a Reader wait, when it is given a chunk, for the channel to be
+	// closed; entered tells that it does.
+	holds   map[string]chan struct{}
+	entered chan string
+}
+
+func (j *journal) Data(_ Side, _ time.Time, p []byte) {
+	j.mu.Lock()
+	j.said = append(j.said, string(p))
+	hold := j.holds[string(p)]
+	j.mu.Unlock()
+	if hold != nil {
+		j.entered <- string(p)
+		<-hold
+	}
+}
+func (j *journal) Gap(Side, int64, string) {}
+func (j *journal) Close(time.Time)         {}
+
+// What came in is read before the call that it caused, on a connection whose
+// earlier traffic a worker is still reading as well.
+func TestACallIsReadAfterItsCause(t *testing.T) {
+	for _, workers := range []int{1, 2} {
+		t.Run(fmt.Sprint(workers, " workers"), func(t *testing.T) {
+			j := &journal{entered: make(chan string), holds: map[string]chan struct{}{"in 1": make(chan struct{}), "in 2": make(chan struct{})}}
+			tp := New(Config{Limit: 1 << 20, Workers: workers, Open: func(*Flow) Reader { return j }})
+			in, out := tp.Open(&Flow{Direction: In}), tp.Open(&Flow{Direction: Out})
+			write := func(s *Stream, text string) { s.Copy(FromClient, time.Now(), []byte(text)) }
+
+			write(in, "in 1")
+			<-j.entered
+			write(in, "in 2")
+			write(out, "out 2")
+			tp.release() // where there are two workers, one has the outbound stream now
+			close(j.holds["in 1"])
+			<-j.entered
+			write(in, "in 3")
+			write(out, "out 3")
+			close(j.holds["in 2"])
+			in.Close(time.Now())
+			out.Close(time.Now())
+			shutdown(t, tp)
+			at := map[string]int{}
+			for i, text := range j.said {
+				at[text] = i
+			}
+			for _, n := range []string{" 2", " 3"} {
+				if at["out"+n] < at["in"+n] {
+					t.Errorf("read in the order %q", j.said)
+				}
+			}
+		})
+	}
+}
+
 // A reader that never returns fills the tap; writers must not notice, and what
 // is lost must be known to the byte, to the counters and to the reader.
 func TestAFullTapDropsAndCounts(t *testing.T) {

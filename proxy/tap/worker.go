@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,7 @@ type Tap struct {
 	due      bool      // what arrives may become the next batch
 	ready    []*Stream // the batch that the workers are at, inbound streams first
 	head     int       // of ready: the next stream to be taken
+	until    time.Time // when that batch was made
 	inbound  int       // inbound streams that workers are reading
 	armed    bool      // the timer runs
 	timer    *time.Timer
@@ -150,6 +152,10 @@ func (t *Tap) take(cost int64) (ok, release bool) {
 func (t *Tap) schedule(s *Stream) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.scheduleLocked(s)
+}
+
+func (t *Tap) scheduleLocked(s *Stream) bool {
 	if t.stop {
 		return false
 	}
@@ -181,10 +187,11 @@ func (t *Tap) releaseLocked() {
 }
 
 // load makes a batch of what has arrived. Inbound streams come first, and
-// outbound ones wait for them: a request that came in was written before the
-// calls that it causes, and is to be read before them.
+// outbound ones wait for them, and are read no further than to the moment of
+// the batch: a request that came in was written before the calls that it causes,
+// and is to be read before them.
 func (t *Tap) load() {
-	t.ready, t.head, t.due = t.ready[:0], 0, false
+	t.ready, t.head, t.due, t.until = t.ready[:0], 0, false, time.Now()
 	for _, d := range []Direction{In, Out} {
 		for _, s := range t.arriving {
 			if s.flow.Direction == d {
@@ -196,9 +203,23 @@ func (t *Tap) load() {
 	t.arriving = t.arriving[:0]
 }
 
-// next waits for a stream with events; nil means that the tap has stopped.
-// done is the stream that the worker has read, nil at first.
-func (t *Tap) next(done *Stream) *Stream {
+// again takes a stream back that a worker has read and that has more, the first
+// of it since then. What an inbound one was given before the batch was made is
+// a part of the batch. false means that the tap has stopped.
+func (t *Tap) again(s *Stream, since time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.flow.Direction == Out || since.After(t.until) || t.stop {
+		return t.scheduleLocked(s)
+	}
+	t.ready = slices.Insert(t.ready, t.head, s)
+	return true
+}
+
+// next waits for a stream with events, and returns it and how far it is to be
+// read; nil means that the tap has stopped. done is the stream that the worker
+// has read, nil at first.
+func (t *Tap) next(done *Stream) (s *Stream, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if done != nil && done.flow.Direction == In {
@@ -213,7 +234,7 @@ func (t *Tap) next(done *Stream) *Stream {
 		switch {
 		case t.head == len(t.ready):
 			if t.stop {
-				return nil
+				return nil, t.until
 			}
 		case t.ready[t.head].flow.Direction == In || t.inbound == 0:
 			s := t.ready[t.head]
@@ -222,7 +243,7 @@ func (t *Tap) next(done *Stream) *Stream {
 			if s.flow.Direction == In {
 				t.inbound++
 			}
-			return s
+			return s, t.until
 		}
 		t.turn()
 		t.wake.Wait()
@@ -261,12 +282,12 @@ func (t *Tap) turn() {
 }
 
 func (t *Tap) work() {
-	for s := t.next(nil); s != nil; s = t.next(s) {
-		if b := s.take(); b != nil {
+	for s, until := t.next(nil); s != nil; s, until = t.next(s) {
+		if b := s.take(until); b != nil {
 			t.deliver(s, b.list)
 			t.recycle(b)
 		}
-		if s.done() && !t.schedule(s) {
+		if more, since := s.done(); more && !t.again(s, since) {
 			t.discard(s.abandon(), ReasonShutdown)
 		}
 	}

@@ -73,12 +73,14 @@ func (l *links) key(carrier int, id string) uint64 {
 	return h.Sum64() | 1
 }
 
-// open registers an inbound exchange, or looks up an outbound one.
+// open registers an inbound exchange, or looks up an outbound one. Their order is
+// that of the requests: the tap has what came in read before the calls that it
+// causes.
 func (l *links) open(x *Exchange) {
 	headers := x.http.Req.Headers
 	in := x.env.Flow.Direction == tap.In
 	x.link.opened, x.link.id = true, x.UUID
-	x.link.why = unknownCause
+	x.link.why = "unknown"
 	if in {
 		x.link.peer, x.link.peerBy = x.env.peerOf(headers)
 	}
@@ -122,21 +124,6 @@ func (l *links) find(k *link) {
 	}
 }
 
-// unknownCause is said of an outbound exchange that names no inbound one.
-const unknownCause = "unknown"
-
-// findLate looks again when an outbound exchange ends: connections are decoded
-// side by side, so an outbound request may be read before the inbound one that
-// came earlier and caused it.
-func (l *links) findLate(k *link) {
-	if !k.opened || k.by != "" || k.why != unknownCause {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.find(k)
-}
-
 func (l *links) put(key uint64, id recording.UUID) {
 	c, ok := l.byKey[key]
 	if !ok {
@@ -169,9 +156,6 @@ func (l *links) close(x *Exchange) {
 
 // tags says what is known of the exchange's relations.
 func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
-	if env.Flow.Direction == tap.Out {
-		env.links.findLate(k)
-	}
 	switch {
 	case !k.opened:
 	case env.Flow.Direction == tap.In:
