@@ -61,9 +61,7 @@ func TestRuntimes(t *testing.T) {
 			}
 		})
 	}
-	if got := len(decisions(p.envoy, "outbound", "direct.test")); got == 0 {
-		t.Error("Envoy saw no call to direct.test")
-	}
+	decisions(t, p.envoy, "outbound", "direct.test", 1)
 	p.stop()
 
 	got := p.recorded()

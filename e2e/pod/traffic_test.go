@@ -60,12 +60,12 @@ func TestTraffic(t *testing.T) {
 	}
 	// Where Istio's own configuration has it go: inbound by our Sidecar to us,
 	// outbound by the registry into the mesh.
-	for _, d := range decisions(p.envoy, "inbound", "app") {
+	for _, d := range decisions(t, p.envoy, "inbound", "app", 1) {
 		if d.Cluster != "inbound|8080||" || d.To != fmt.Sprintf("127.0.0.1:%d", contract.InPort) || d.TLS != "mtls" {
 			t.Errorf("Envoy decided %+v, want the cluster inbound|8080|| to lead to the sidecar", d)
 		}
 	}
-	for _, d := range decisions(p.envoy, "outbound", "dependency") {
+	for _, d := range decisions(t, p.envoy, "outbound", "dependency", 1) {
 		if d.Cluster != "outbound|8081||dependency.shop.svc.cluster.local" || !d.MTLS {
 			t.Errorf("Envoy decided %+v, want the dependency's cluster, by mTLS", d)
 		}
@@ -185,7 +185,7 @@ func TestWithoutSidecarObject(t *testing.T) {
 	if got := mustGet(t, w.newClient().http1, "/hello"); !strings.Contains(got, "URI="+clientIdentity) {
 		t.Errorf("the application saw %q", got)
 	}
-	if got := decisions(p.envoy, "inbound", "app"); len(got) != 1 || got[0].To != podIP.v4+":8080" {
+	if got := decisions(t, p.envoy, "inbound", "app", 1); len(got) != 1 || got[0].To != podIP.v4+":8080" {
 		t.Errorf("Envoy decided %+v, want one call to the pod's own port", got)
 	}
 	p.stop()
@@ -222,8 +222,12 @@ func TestEnvoysUser(t *testing.T) {
 			if strings.Contains(got, "URI="+appIdentity) != c.through {
 				t.Errorf("the dependency saw %q", got)
 			}
-			if n := len(decisions(p.envoy, "outbound", "dependency")); (n == 1) != c.through {
-				t.Errorf("the pod's Envoy saw %d calls", n)
+			want := 0
+			if c.through {
+				want = 1
+			}
+			if n := len(decisions(t, p.envoy, "outbound", "dependency", want)); n != want {
+				t.Errorf("the pod's Envoy saw %d calls, want %d", n, want)
 			}
 			p.stop()
 			once(t, p.recorded(), recording.Out, "/hello")
@@ -251,8 +255,8 @@ func TestRegistryOnly(t *testing.T) {
 				if err != nil || (status == http.StatusOK) != open {
 					t.Errorf("%s: %d %q %v", host, status, body, err)
 				}
-				d := decisions(p.envoy, "outbound", host)
-				if len(d) == 0 || (d[0].Cluster != "BlackHoleCluster") != open {
+				d := decisions(t, p.envoy, "outbound", host, 1)
+				if (d[0].Cluster != "BlackHoleCluster") != open {
 					t.Errorf("Envoy decided %+v about %s", d, host)
 				}
 			}
@@ -313,7 +317,7 @@ func TestIPv6(t *testing.T) {
 			if _, err := healthpb.NewHealthClient(client.grpc).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
 				t.Errorf("gRPC: %v", err)
 			}
-			inbound := decisions(p.envoy, "inbound", "app")
+			inbound := decisions(t, p.envoy, "inbound", "app", 3)
 			if len(inbound) != 3 {
 				t.Errorf("Envoy decided %+v, want three inbound calls", inbound)
 			}
@@ -323,7 +327,7 @@ func TestIPv6(t *testing.T) {
 				}
 			}
 			for name, to := range map[string]string{"dependency": net.JoinHostPort(dependencyService.v6, "8081"), "external.test": net.JoinHostPort(externalIP.v6, "443")} {
-				if out := decisions(p.envoy, "outbound", name); len(out) != 1 || out[0].Destination != to {
+				if out := decisions(t, p.envoy, "outbound", name, 1); len(out) != 1 || out[0].Destination != to {
 					t.Errorf("Envoy decided %+v, want one call to %s", out, to)
 				}
 			}

@@ -377,13 +377,19 @@ type decision struct {
 	MTLS                                                 bool
 }
 
-// decisions are what an Envoy decided about a name.
-func decisions(p *process, direction, name string) (out []decision) {
-	for _, line := range lines(p.out.String(), `"direction":"`+direction+`"`) {
-		var d decision
-		if json.Unmarshal([]byte(line), &d) == nil && strings.HasPrefix(d.Name, name) {
-			out = append(out, d)
+// decisions are what an Envoy decided about a name: n times at least, or it has
+// not said so yet.
+func decisions(t *testing.T, p *process, direction, name string, n int) (out []decision) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("Envoy to decide %d times on %s calls of %s", n, direction, name), func() bool {
+		out = nil
+		for _, line := range lines(p.out.String(), `"direction":"`+direction+`"`) {
+			var d decision
+			if json.Unmarshal([]byte(line), &d) == nil && strings.HasPrefix(d.Name, name) {
+				out = append(out, d)
+			}
 		}
-	}
+		return len(out) >= n
+	})
 	return out
 }
