@@ -6,8 +6,9 @@
 //	transformer ──writes──▶ manifest ──runs──▶ proxy
 //	      └──────────── contract ────────────────┘
 //
-// It holds constants and tables only, imports nothing outside the standard
-// library, and is the one package that transformer and proxy share.
+// It holds constants, tables and the rules by which both sides read a value,
+// imports nothing outside the standard library, and is the one package that
+// transformer and proxy share.
 package contract
 
 // Ports of the sidecar. The first two are the defaults of the annotations
@@ -81,6 +82,10 @@ const (
 	// RecordingDir is where RecordingVolume is mounted.
 	RecordingDir = "/var/lib/tapedeck/recordings"
 )
+
+// DefaultMemory is what capture holds in memory unless configured otherwise, in
+// bytes.
+const DefaultMemory = 64 << 20
 
 // DefaultSink is where recordings go unless configured otherwise.
 const DefaultSink = "file://" + RecordingDir

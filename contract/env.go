@@ -1,5 +1,7 @@
 package contract
 
+import "strconv"
+
 // Env describes one environment variable of the sidecar's container.
 type Env struct {
 	// Name of the variable.
@@ -87,7 +89,7 @@ func Envs() []Env {
 		{EnvCADir, CADir, "Directory with the CA's `tls.crt` and `tls.key`."},
 		{EnvUpstreamCA, "", "File with further roots, PEM, that upstreams are verified against beside the public and the system's ones."},
 		{EnvSink, DefaultSink, "Where recordings go, as a URL: `file:///directory`."},
-		{EnvMemory, "64Mi", "Bound on the memory for capture, in bytes or with Ki, Mi, Gi: copied traffic that waits, bodies that are put together, records that wait for the sink. What does not fit is dropped from the recording and counted."},
+		{EnvMemory, strconv.Itoa(DefaultMemory>>20) + "Mi", "Bound on the memory for capture, in bytes or with Ki, Mi, Gi: copied traffic that waits, bodies that are put together, records that wait for the sink. What does not fit is dropped from the recording and counted."},
 		{EnvDrain, "25s", "How long in-flight connections may take to finish after SIGTERM; less than the pod's terminationGracePeriodSeconds."},
 		{EnvBodyLimit, "1Mi", "How much of a body, or of a message, is recorded; the rest is counted."},
 		{EnvRedactHeaders, "", "Headers to redact besides the usual ones, separated by commas."},

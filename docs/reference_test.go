@@ -96,7 +96,7 @@ func annotations() string {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", a.Name, cell(allowed(a.Kind)), code(a.Default), cell(a.Doc), cell(when))
 	}
-	b.WriteString("\n## Accepted, without effect\n\nThese steer which packets iptables redirects. Tapedeck redirects none, so a workload that sets one gets the result `no-meaning`.\n\n" +
+	b.WriteString("\n## Accepted, without effect\n\nThese are for a sidecar that has iptables redirect packets to it. Tapedeck redirects none, so a workload that sets one gets the result `no-meaning`.\n\n" +
 		"| annotation | what it was for | why it has no effect |\n|---|---|---|\n")
 	for _, a := range transformer.Annotations() {
 		if a.NoMeaning != "" {
@@ -122,7 +122,7 @@ func configuration() string {
 	for _, o := range transformer.Options() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", o.Name, cell(allowed(o.Kind)), code(o.Default), cell(o.Doc))
 	}
-	b.WriteString("| `defaults` | [annotations](annotations.md), by name without prefix | – | Annotations for every workload that asks for the sidecar and does not set them itself. In a ConfigMap and after `--set` they stand beside the options. |\n")
+	b.WriteString("| `defaults` | [annotations](annotations.md), by name without prefix | – | Annotations for every workload that does not set them itself; `inject` among them asks for all workloads. In a ConfigMap and after `--set` they stand beside the options. |\n")
 	return b.String()
 }
 

@@ -39,6 +39,19 @@ func LoadConfig(cfg transformer.Config, src Source) (transformer.Config, error) 
 	return cfg, errors.Join(errs...)
 }
 
+// misplacedConfigs names configurations among the manifests, which are not read
+// there. An orchestrator's are marked as local.
+func misplacedConfigs(objects []*transformer.Object) (results transformer.Results) {
+	for _, o := range objects {
+		if ref := o.Ref(); ref.Kind == ConfigKind && ref.APIVersion == ConfigAPIVersion && annotation(o.Node, transformer.LocalConfig) != "true" {
+			r := transformer.NewResult(transformer.CodeConfigDocument, o.File, "%s is a configuration, which is passed on and not read here; give it with --config", ref)
+			r.ResourceRef = &ref
+			results = append(results, r)
+		}
+	}
+	return results
+}
+
 // fieldError is a mistake in one field of a functionConfig.
 type fieldError struct {
 	path string
@@ -54,15 +67,29 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 	cfg = cfg.Clone()
 	kind, apiVersion := scalar(n, "kind"), scalar(n, "apiVersion")
 	var wrong []fieldError
-	set := func(path, name, value string) {
-		if err := cfg.Set(name, value); err != nil {
+	set := func(path, name string, v *yaml.Node, set func(name, value string) error) {
+		value := v.Value
+		switch {
+		case v.Kind == yaml.ScalarNode && v.ShortTag() == yaml.NodeTagNull:
+			return // as if it were not there
+		case v.Kind == yaml.SequenceNode:
+			values := make([]string, len(v.Content))
+			for i, item := range v.Content {
+				values[i] = item.Value
+			}
+			value = strings.Join(values, ",")
+		case v.Kind != yaml.ScalarNode:
+			wrong = append(wrong, fieldError{path, errors.New("found a map, allowed: a value or a list")})
+			return
+		}
+		if err := set(name, value); err != nil {
 			wrong = append(wrong, fieldError{path, err})
 		}
 	}
 	switch {
 	case kind == "ConfigMap" && apiVersion == "v1":
 		eachEntry(get(n, "data"), func(name string, v *yaml.Node) {
-			set("data."+name, name, v.Value)
+			set("data."+name, name, v, cfg.Set)
 		})
 	case kind == ConfigKind && apiVersion == ConfigAPIVersion:
 		eachEntry(n, func(name string, _ *yaml.Node) {
@@ -72,20 +99,11 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 		})
 		eachEntry(get(n, "spec"), func(name string, v *yaml.Node) {
 			path := "spec." + name
-			switch {
-			case name == "defaults" && v.Kind == yaml.MappingNode:
-				eachEntry(v, func(name string, v *yaml.Node) { set(path+"."+name, name, v.Value) })
-			case v.Kind == yaml.SequenceNode:
-				values := make([]string, len(v.Content))
-				for i, item := range v.Content {
-					values[i] = item.Value
-				}
-				set(path, name, strings.Join(values, ","))
-			case v.Kind == yaml.ScalarNode:
-				set(path, name, v.Value)
-			default:
-				wrong = append(wrong, fieldError{path, errors.New("found a map, allowed: a value or a list")})
+			if name == "defaults" && v.Kind == yaml.MappingNode {
+				eachEntry(v, func(name string, v *yaml.Node) { set(path+"."+name, name, v, cfg.SetDefault) })
+				return
 			}
+			set(path, name, v, cfg.SetOption)
 		})
 	default:
 		wrong = append(wrong, fieldError{"kind", fmt.Errorf("found kind %q of apiVersion %q, allowed: %s of %s, or ConfigMap of v1", kind, apiVersion, ConfigKind, ConfigAPIVersion)})
@@ -121,7 +139,7 @@ func Schema() map[string]any {
 	}
 	spec["defaults"] = map[string]any{
 		"type": "object", "additionalProperties": false, "properties": defaults,
-		"description": "Annotations, by name without prefix, for every workload that asks for the sidecar and does not set them itself.",
+		"description": "Annotations, by name without prefix, for every workload that does not set them itself; `inject` among them asks for all workloads.",
 	}
 	return map[string]any{
 		"$schema":              "https://json-schema.org/draft/2020-12/schema",
@@ -151,7 +169,7 @@ func property(k transformer.Kind, doc, value string) map[string]any {
 	case k.Name == "list":
 		p["type"] = []string{"array", "string"}
 		p["items"] = map[string]any{"type": "string"}
-	case k.Name == "quantity":
+	case k.Name == "quantity" || k.Name == "size":
 		p["type"] = []string{"string", "number"}
 		p["pattern"] = k.Pattern
 	default:

@@ -52,7 +52,10 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 		var wrong []fieldError
 		cfg, wrong = withFunctionConfig(cfg, get(list.want, "functionConfig"))
 		for _, w := range wrong {
-			results = append(results, transformer.NewResult(transformer.CodeInvalidConfig, transformer.File{}, "functionConfig %s: %v", w.path, w.err).At("functionConfig."+w.path, "", ""))
+			r := transformer.NewResult(transformer.CodeInvalidConfig, transformer.File{}, "functionConfig %s: %v", w.path, w.err).At(w.path, "", "")
+			ref := (&transformer.Object{Node: get(list.want, "functionConfig")}).Ref()
+			r.ResourceRef = &ref
+			results = append(results, r)
 		}
 	}
 	if err := cfg.Validate(); err != nil {
@@ -65,6 +68,7 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 	for _, d := range docs {
 		objects = append(objects, d.objects...)
 	}
+	results = append(results, misplacedConfigs(objects)...)
 	out := apply(objects, cfg)
 	results = append(results, out.Results...)
 	results = append(results, mark(docs, out)...)

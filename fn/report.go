@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -13,14 +14,28 @@ import (
 // WriteText writes the results as a table for people, and a line that sums
 // them up.
 func WriteText(w io.Writer, results transformer.Results) error {
+	return writeTable(w, results, results)
+}
+
+// WriteBrief writes what WriteText does, but for results that merely inform; it
+// writes nothing when there are no others.
+func WriteBrief(w io.Writer, results transformer.Results) error {
+	telling := slices.DeleteFunc(slices.Clone(results), func(r transformer.Result) bool { return r.Severity == transformer.Info })
+	if len(telling) == 0 {
+		return nil
+	}
+	return writeTable(w, telling, results)
+}
+
+func writeTable(w io.Writer, rows, all transformer.Results) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	for _, r := range results {
+	for _, r := range rows {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", r.Severity, r.Code(), subject(r), message(r))
 	}
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
-	_, err := fmt.Fprintln(w, summary(results))
+	_, err := fmt.Fprintln(w, summary(all))
 	return err
 }
 

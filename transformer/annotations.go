@@ -217,14 +217,14 @@ var annotations = []Annotation{
 }
 
 // retired are annotations that old manifests carry and that nothing replaces,
-// with what became of them.
+// with why they mean nothing.
 var retired = map[string]string{
-	"remove":          "use sidecar.speedscale.com/inject: \"false\"",
+	"remove":          "nothing is to be removed where inject is not \"true\"; use inject: \"false\"",
 	"status":          "an operator wrote it; nothing reads it here",
 	"envoy-filter":    "capturing inside Envoy is gone; Envoy sends to the sidecar through an Istio Sidecar",
 	"envoyFilter":     "capturing inside Envoy is gone; Envoy sends to the sidecar through an Istio Sidecar",
 	"detect-postgres": "protocols are always detected",
 	"detect-mongo":    "protocols are always detected",
 	"detect-amqpv091": "protocols are always detected",
-	"injected":        "",
+	"injected":        "it is a label, which the render writes",
 }

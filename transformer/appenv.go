@@ -1,8 +1,10 @@
 package transformer
 
 import (
+	"encoding/base64"
 	"fmt"
-	"net/url"
+	"maps"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,7 +54,7 @@ const nodeUseEnvProxy = "NODE_USE_ENV_PROXY"
 // metadata server, and the Kubernetes API.
 func directHosts(s *Settings, cfg *Config) []string {
 	hosts := []string{"localhost", "127.0.0.1", "::1", "169.254.169.254"}
-	if !s.KubeAPISupport {
+	if !s.KubeAPISupport || !s.intercepts() {
 		hosts = append(hosts, "$(KUBERNETES_SERVICE_HOST)", "kubernetes.default.svc")
 	}
 	return append(hosts, cfg.NoProxy...)
@@ -62,18 +64,29 @@ func directHosts(s *Settings, cfg *Config) []string {
 type variable struct {
 	entry *yaml.Node // its item under env; nil when it comes through envFrom
 	index int        // of that item
-	value string     // when it is a literal
+	value string     // when it is written out
 	from  *yaml.Node // its valueFrom, when it is not
+	held  string     // what that leads to in the input, which may be secret
 }
+
+// leadsTo tells whether the variable names a proxy on a port of the pod.
+func (v variable) leadsTo(port int) bool { return leadsToPort(v.value+v.held, port) }
 
 // findVariable looks a variable up as Kubernetes would: the last entry under
 // env, and if there is none the last source under envFrom that has it.
 func (in *input) findVariable(w *workload, c container, name string) (variable, bool) {
 	env := items(field(c.Node, "env"))
 	for i := len(env) - 1; i >= 0; i-- {
-		if strAt(env[i], "name") == name {
-			return variable{entry: env[i], index: i, value: strAt(env[i], "value"), from: field(env[i], "valueFrom")}, true
+		if strAt(env[i], "name") != name {
+			continue
 		}
+		v := variable{entry: env[i], index: i, value: strAt(env[i], "value"), from: field(env[i], "valueFrom")}
+		for kind, ref := range map[string]*yaml.Node{"ConfigMap": field(v.from, "configMapKeyRef"), "Secret": field(v.from, "secretKeyRef")} {
+			if ref != nil {
+				v.held, _ = in.valueOf(w, kind, strAt(ref, "name"), strAt(ref, "key"))
+			}
+		}
+		return v, true
 	}
 	sources := items(field(c.Node, "envFrom"))
 	for i := len(sources) - 1; i >= 0; i-- {
@@ -81,19 +94,34 @@ func (in *input) findVariable(w *workload, c container, name string) (variable, 
 		if !ok {
 			continue
 		}
-		if cm := in.find("", "ConfigMap", w.namespace(), strAt(sources[i], "configMapRef", "name")); cm != nil {
-			if v := field(cm.Node, "data", key); v != nil {
-				return variable{index: -1, value: str(v)}, true
-			}
+		if value, ok := in.valueOf(w, "ConfigMap", strAt(sources[i], "configMapRef", "name"), key); ok {
+			return variable{index: -1, value: value}, true
 		}
 		secret := strAt(sources[i], "secretRef", "name")
-		if obj := in.find("", "Secret", w.namespace(), secret); obj != nil {
-			if field(obj.Node, "data", key) != nil || field(obj.Node, "stringData", key) != nil {
-				return variable{index: -1, from: mapping("secretKeyRef", mapping("name", secret, "key", key))}, true
-			}
+		if value, ok := in.valueOf(w, "Secret", secret, key); ok {
+			return variable{index: -1, held: value, from: mapping("secretKeyRef", mapping("name", secret, "key", key))}, true
 		}
 	}
 	return variable{}, false
+}
+
+// valueOf returns what a ConfigMap or Secret of the input holds under a key.
+func (in *input) valueOf(w *workload, kind, name, key string) (value string, ok bool) {
+	o := in.find("", kind, w.namespace(), name)
+	if o == nil {
+		return "", false
+	}
+	data, text := field(o.Node, "data", key), field(o.Node, "stringData", key)
+	switch {
+	case text != nil:
+		return str(text), true
+	case data == nil:
+		return "", false
+	case kind == "ConfigMap":
+		return str(data), true
+	}
+	plain, _ := base64.StdEncoding.DecodeString(str(data))
+	return string(plain), true
 }
 
 // appEnv edits the variables of one container.
@@ -102,9 +130,10 @@ type appEnv struct {
 	in *input
 	w  *workload
 	c  container
-	// upstream collects what the sidecar is to chain to, by variable.
-	upstream map[string]*yaml.Node
-	results  *Results
+	// apart tells that the container is not pointed at the sidecar: its calls
+	// would take another way from there.
+	apart   bool
+	results *Results
 }
 
 func (a *appEnv) say(code Code, name, found, message string, args ...any) {
@@ -147,25 +176,23 @@ func (a *appEnv) addExtra() {
 	}
 }
 
-// pointAtProxy sets the proxy variables, and chains to what they were.
+// pointAtProxy sets the proxy variables.
 func (a *appEnv) pointAtProxy() {
+	a.nameUnseenSources()
+	if a.apart {
+		return
+	}
 	s := &a.w.settings
 	for _, row := range proxyVariables {
 		scheme := row.scheme(s)
+		if scheme == "" {
+			continue
+		}
 		ours := fmt.Sprintf("%s://127.0.0.1:%d", scheme, s.ProxyOutPort)
 		for _, name := range []string{row.upper, strings.ToLower(row.upper)} {
 			v, exists := a.in.findVariable(a.w, a.c, name)
-			switch {
-			case exists && v.from == nil && (v.value == "" || isSidecar(v.value, s.ProxyOutPort)):
-				if v.value == "" && scheme != "" {
-					a.set(name, v, exists, ours)
-				}
-			case exists:
-				if a.chain(row.upper, name, v) && scheme != "" {
-					a.set(name, v, exists, ours)
-				}
-			case scheme != "":
-				a.add(name, ours)
+			if !exists || !v.leadsTo(s.ProxyOutPort) {
+				a.set(name, v, exists, ours)
 			}
 		}
 	}
@@ -173,40 +200,120 @@ func (a *appEnv) pointAtProxy() {
 		a.add(nodeUseEnvProxy, "1")
 	}
 	a.mergeNoProxy()
-	a.nameUnseenSources()
 }
 
-// chain has the sidecar go through the proxy that the application had.
-func (a *appEnv) chain(upper, name string, v variable) bool {
-	next := mapping("name", upper, "valueFrom", v.from)
-	if v.from == nil {
-		value, err := expandReferences(v.value, items(field(a.c.Node, "env"))[:max(v.index, 0)])
-		if err != nil {
-			a.say(CodeProxyConflict, name, v.value, "variable %s cannot be chained to: %v; allowed: a value, or a reference to a variable with one that is set before it", name, err)
-			return false
+// chain returns the variables by which the sidecar goes through the proxy that
+// the application had. It has one for all that it is sent, so containers that
+// had different ones are an error, and those that had none keep to that.
+func chain(apps []*appEnv) map[string]*yaml.Node {
+	var first *appEnv
+	var upstream map[string]*yaml.Node
+	for _, a := range apps {
+		had := a.proxies()
+		switch {
+		case len(had) == 0:
+		case first == nil:
+			first, upstream = a, had
+		case !maps.EqualFunc(had, upstream, same):
+			a.say(CodeProxyConflict, sortedKeys(had)[0], "", "its proxy variables are not those of container %s, and the sidecar can go through one proxy only; allowed: the same for all containers", first.c.name())
 		}
-		next = mapping("name", upper, "value", value)
+		a.apart = len(had) == 0
 	}
-	if other := a.upstream[upper]; other != nil && !same(other, next) {
-		a.say(CodeProxyConflict, name, v.value, "variable %s names another proxy than the pod's other variables or containers do, and the sidecar can go through one only", name)
-		return false
+	if first == nil {
+		for _, a := range apps {
+			a.apart = false
+		}
+		return map[string]*yaml.Node{}
 	}
-	if a.upstream[upper] == nil {
-		a.say(CodeProxyChained, name, "", "variable %s named a proxy: the sidecar goes through it now", name)
+	var direct []string
+	for _, a := range apps {
+		if a.apart {
+			a.say(CodeProxyApart, proxyVariables[0].upper, "", "it has no proxy and container %s has one, through which the sidecar goes: it is not pointed at the sidecar, and its outbound calls are not captured; give it the same proxy variables to have them captured", first.c.name())
+			continue
+		}
+		hosts := a.directHosts()
+		if a == first {
+			direct = hosts
+		}
+		direct = slices.DeleteFunc(direct, func(h string) bool { return !slices.Contains(hosts, h) })
 	}
-	a.upstream[upper] = next
-	return true
+	if len(direct) > 0 {
+		upstream[contract.EnvUpstreamNoProxy] = mapping("name", contract.EnvUpstreamNoProxy, "value", strings.Join(direct, ","))
+	}
+	for _, row := range proxyVariables {
+		if upstream[row.upper] != nil {
+			first.say(CodeProxyChained, row.upper, "", "variable %s named a proxy: the sidecar goes through it now", row.upper)
+		}
+	}
+	return upstream
 }
+
+// proxies returns the variables that name a proxy, other than the sidecar, as
+// the sidecar is to have them.
+func (a *appEnv) proxies() map[string]*yaml.Node {
+	had := map[string]*yaml.Node{}
+	for _, row := range proxyVariables {
+		for _, name := range []string{row.upper, strings.ToLower(row.upper)} {
+			v, exists := a.in.findVariable(a.w, a.c, name)
+			if !exists || v.from == nil && v.value == "" || a.leadsToSidecar(v) {
+				continue
+			}
+			next := mapping("name", row.upper, "valueFrom", yaml.CopyYNode(v.from))
+			if v.from == nil {
+				value, err := a.upstreamValue(v)
+				if err != nil {
+					a.say(CodeProxyConflict, name, redacted(v.value), "variable %s cannot be chained to: %v", name, err)
+					continue
+				}
+				next = mapping("name", row.upper, "value", value)
+			}
+			if other := had[row.upper]; other != nil && !same(other, next) {
+				a.say(CodeProxyConflict, name, redacted(v.value), "variables %s and %s name two proxies, and the sidecar can go through one only", row.upper, name)
+			}
+			had[row.upper] = next
+		}
+	}
+	return had
+}
+
+// upstreamValue returns the value that a variable is to have in the sidecar to
+// be there what it is here.
+func (a *appEnv) upstreamValue(v variable) (string, error) {
+	value, unknown := a.moved(v)
+	if len(unknown) > 0 {
+		return "", fmt.Errorf("its reference %s has no value that is known at render time; allowed: a value, or a reference to a variable with one that is set before it", unknown[0])
+	}
+	if !strings.Contains(value, "$(") { // Kubernetes knows those, and nobody else
+		if _, err := contract.ParseProxy(strings.ReplaceAll(value, "$$", "$")); err != nil {
+			return "", err
+		}
+	}
+	return value, nil
+}
+
+// directHosts returns the hosts that a container reaches without its proxy. The
+// sidecar reaches them so too, for programs that do not read the list.
+func (a *appEnv) directHosts() (hosts []string) {
+	for _, name := range noProxyNames {
+		if v, exists := a.in.findVariable(a.w, a.c, name); exists && v.from == nil {
+			value, _ := a.moved(v)
+			hosts = append(hosts, without(splitList(value), hosts)...)
+		}
+	}
+	return hosts
+}
+
+// noProxyNames are the spellings of the variable with the hosts that are reached
+// directly.
+var noProxyNames = []string{contract.EnvUpstreamNoProxy, strings.ToLower(contract.EnvUpstreamNoProxy)}
 
 // mergeNoProxy adds the hosts that must be reached directly to those that the
 // application already reaches so. Both spellings get the same list: programs
-// disagree on which one wins. An existing list is the upstream's too.
+// disagree on which one wins.
 func (a *appEnv) mergeNoProxy() {
-	upper := contract.EnvUpstreamNoProxy
-	names := []string{upper, strings.ToLower(upper)}
 	hosts := directHosts(&a.w.settings, a.in.cfg)
 	var have []string
-	for _, name := range names {
+	for _, name := range noProxyNames {
 		v, exists := a.in.findVariable(a.w, a.c, name)
 		switch {
 		case !exists:
@@ -218,18 +325,27 @@ func (a *appEnv) mergeNoProxy() {
 			return
 		default:
 			have = append(have, without(splitList(v.value), have)...)
-			if value, err := expandReferences(v.value, items(field(a.c.Node, "env"))[:max(v.index, 0)]); err == nil && value != "" {
-				a.upstream[upper] = mapping("name", upper, "value", value)
-			}
 		}
 	}
-	for _, name := range names {
+	if wide := slices.DeleteFunc(slices.Clone(have), func(h string) bool { return !isWide(h) }); len(wide) > 0 {
+		a.say(CodeNoProxyWide, noProxyNames[0], strings.Join(have, ","), "outbound calls of %s go past the proxy, by NO_PROXY, and are not captured", strings.Join(wide, ", "))
+	}
+	all := append(have, without(hosts, have)...)
+	for _, name := range noProxyNames {
 		v, exists := a.in.findVariable(a.w, a.c, name)
 		own := splitList(v.value)
-		if missing := without(append(slices.Clone(have), hosts...), own); len(missing) > 0 {
+		if missing := without(all, own); len(missing) > 0 {
 			a.set(name, v, exists, strings.Join(append(own, missing...), ","))
 		}
 	}
+}
+
+// isWide tells whether an entry of NO_PROXY stands for many hosts of the
+// cluster: a part of its DNS, or a network.
+func isWide(host string) bool {
+	_, _, err := net.ParseCIDR(host)
+	host = strings.TrimPrefix(strings.TrimPrefix(host, "*"), ".")
+	return err == nil || host == "svc" || host == "local" || host == "cluster.local" || host == "svc.cluster.local"
 }
 
 // nameUnseenSources reports objects that may hold variables of the same name.
@@ -240,19 +356,21 @@ func (a *appEnv) nameUnseenSources() {
 			if name == "" || a.in.find("", kind, a.w.namespace(), name) != nil {
 				continue
 			}
-			r := result(CodeEnvFrom, a.w.Object, "container %s: envFrom takes variables from %s %s, which is not in the input; if it sets a proxy variable too, the rendered one wins and its proxy is not chained to", a.c.name(), kind, name)
+			r := result(CodeEnvFrom, a.w.Object, "container %s: envFrom takes variables from %s %s, which is not in the input; if it sets a proxy, NO_PROXY or a trust variable too, the rendered one wins, and its proxy is not chained to", a.c.name(), kind, name)
 			*a.results = append(*a.results, r.at(a.c.path+".envFrom", name, ""))
 		}
 	}
 }
 
-// isSidecar tells that a proxy URL leads to the sidecar already, as it does
-// where the variables were set by hand.
-func isSidecar(value string, port int) bool {
-	if !strings.Contains(value, "://") {
-		value = "http://" + value
-	}
-	u, err := url.Parse(value)
+// leadsToSidecar tells that a variable leads to the sidecar, as it does where it
+// was set by hand: to its port, or to the one that it has by default, where
+// nothing else of the pod listens.
+func (a *appEnv) leadsToSidecar(v variable) bool {
+	return v.leadsTo(a.w.settings.ProxyOutPort) || v.leadsTo(contract.OutPort) && a.w.takenPorts()[contract.OutPort] == ""
+}
+
+func leadsToPort(value string, port int) bool {
+	u, err := contract.ParseProxy(value)
 	if err != nil {
 		return false
 	}
@@ -260,31 +378,50 @@ func isSidecar(value string, port int) bool {
 	return (host == "localhost" || host == "127.0.0.1" || host == "::1") && u.Port() == fmt.Sprint(port)
 }
 
+// redacted is a value for people: without a password that may be in it.
+func redacted(value string) string {
+	if u, err := contract.ParseProxy(value); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return value
+}
+
 var reference = regexp.MustCompile(`\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)`)
 
-// expandReferences resolves $(NAME) in a value as Kubernetes does, from the
-// variables set before it. The sidecar lacks those, so one that has no literal
-// value is an error.
-func expandReferences(value string, before []*yaml.Node) (string, error) {
-	var failed error
-	out := reference.ReplaceAllStringFunc(value, func(ref string) string {
-		if ref == "$$" {
-			return "$"
+// serviceVariable matches the variables that Kubernetes sets in every container:
+// https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables.
+var serviceVariable = regexp.MustCompile(`_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$`)
+
+// moved returns what a variable's value is written as in another container to
+// be the same there: with the $(NAME) in it resolved, as Kubernetes does, from
+// the variables set before it. It names those that have no literal value, which
+// it leaves as they are.
+func (a *appEnv) moved(v variable) (value string, unknown []string) {
+	if v.entry == nil { // Kubernetes resolves nothing in what comes through envFrom
+		return strings.ReplaceAll(v.value, "$", "$$"), nil
+	}
+	return expandReferences(v.value, items(field(a.c.Node, "env"))[:v.index])
+}
+
+func expandReferences(value string, before []*yaml.Node) (out string, unknown []string) {
+	out = reference.ReplaceAllStringFunc(value, func(ref string) string {
+		if ref == "$$" { // an escaped $, which the other container needs too
+			return ref
 		}
 		name := ref[2 : len(ref)-1]
 		for i := len(before) - 1; i >= 0; i-- {
 			if strAt(before[i], "name") == name && field(before[i], "valueFrom") == nil {
-				text, err := expandReferences(strAt(before[i], "value"), before[:i])
-				if err != nil {
-					failed = err
-				}
+				text, more := expandReferences(strAt(before[i], "value"), before[:i])
+				unknown = append(unknown, more...)
 				return text
 			}
 		}
-		failed = fmt.Errorf("its reference %s has no value that is known at render time", ref)
+		if !serviceVariable.MatchString(name) {
+			unknown = append(unknown, ref)
+		}
 		return ref
 	})
-	return out, failed
+	return out, unknown
 }
 
 // fromWhere names a valueFrom for people.

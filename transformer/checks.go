@@ -28,12 +28,14 @@ func skipReason(w *workload, in *input) (Result, bool) {
 		return result(code, w.Object, "skipped: %s %s", reason.Sentence, reason.Help).at(path, found, ""), true
 	}
 	switch {
-	case w.template == nil:
-		return skip(CodeNoTemplate, strings.Join(w.kind.template, "."), "")
+	case w.template == nil && w.kind.kind == "Rollout": // it may have a workloadRef instead
+		return skip(CodeNoTemplate, w.path, "")
 	case w.settings.ProxyType == typeTransparent:
 		return skip(CodeTransparent, w.settings.where("proxy-type"), typeTransparent)
-	case strAt(spec, "hostNetwork") == "true":
+	case isTrue(field(spec, "hostNetwork")):
 		return skip(CodeHostNetwork, w.at("spec.hostNetwork"), "true")
+	case strAt(spec, "os", "name") == "windows":
+		return skip(CodeWindows, w.at("spec.os.name"), "windows")
 	case named(field(spec, "containers"), "speedscale-goproxy") != nil || named(field(spec, "initContainers"), "speedscale-goproxy") != nil:
 		return skip(CodeOtherSidecar, w.at("spec.containers[speedscale-goproxy]"), "")
 	}
@@ -194,14 +196,7 @@ func checkPorts(w *workload) Results {
 		}
 		results = append(results, r)
 	}
-	taken := map[int]string{}
-	for _, c := range w.allContainers() {
-		for _, p := range items(field(c.Node, "ports")) {
-			if n := number(field(p, "containerPort")); n != 0 && strAt(p, "protocol") != "UDP" {
-				taken[n] = "container " + c.name()
-			}
-		}
-	}
+	taken := w.takenPorts()
 	if s.inbound() && taken[s.ProxyPort] == "" {
 		taken[s.ProxyPort] = "proxy-port, the application"
 	}
@@ -245,7 +240,7 @@ func checkPod(w *workload, cfg *Config) Results {
 	for _, c := range w.appContainers() {
 		identity(c.path+".securityContext", strMap(field(c.Node, "securityContext")))
 	}
-	if cfg.Sidecar == sidecarClassic && w.kind.ends {
+	if cfg.Sidecar == sidecarClassic && w.ends() {
 		results = append(results, result(CodeClassicJob, w.Object, "%s: %s %s", w.Object.kind(), reasons[CodeClassicJob].Sentence, reasons[CodeClassicJob].Help))
 	}
 	return results

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -129,6 +130,18 @@ func (in *input) servicesOf(w *workload) []*service {
 		return cmp.Or(strings.Compare(a.kind(), b.kind()), strings.Compare(a.name(), b.name()))
 	})
 	return out
+}
+
+// serviceElsewhere says, for a result, which Service would select a workload's
+// pods if one of the two did not lack a namespace that the other has.
+func (in *input) serviceElsewhere(w *workload) string {
+	for _, o := range in.objects {
+		s := asService(o)
+		if s != nil && s.namespace() != w.namespace() && (s.namespace() == "" || w.namespace() == "") && selects(s.selector, w.podLabels()) {
+			return fmt.Sprintf("; %s would, if both named their namespace", s.Ref())
+		}
+	}
+	return ""
 }
 
 // hosts returns the names under which a Service is called.

@@ -27,31 +27,40 @@ func (in *input) istioVersion() string {
 }
 
 // label identifies the workload's rewritten pods. A label's value has 63
-// characters at most, so a longer one ends in a hash of the whole.
+// characters at most and ends in a letter or a digit, so one that is longer, or
+// is made of a generateName, ends in a hash of the whole.
 func (w *workload) label() string {
 	const limit = 63
 	value := strings.ToLower(w.Object.kind()) + "." + w.name()
-	if len(value) <= limit {
+	if len(value) <= limit && value == trimName(value) {
 		return value
 	}
 	hash := fnv.New32a()
 	hash.Write([]byte(value))
 	suffix := "-" + strconv.FormatUint(uint64(hash.Sum32()), 36)
-	return strings.TrimRight(value[:limit-len(suffix)], "-.") + suffix
+	return trimName(value[:min(len(value), limit-len(suffix))]) + suffix
 }
 
-// create builds an object that a render adds beside a workload.
-func (in *input) create(w *workload, apiVersion, kind, name, namespace string, spec *yaml.Node) *Object {
+// trimName takes off a name's end what no name and no label may end in: a
+// generateName's dash, as a rule.
+func trimName(name string) string { return strings.TrimRight(name, "-._") }
+
+// create builds an Istio object that a render adds beside a workload, under a
+// name that nothing else has.
+func (in *input) create(w *workload, kind, name, namespace string, spec *yaml.Node) *Object {
 	var ns any
 	if namespace != "" {
 		ns = namespace
 	}
-	for in.createdNames[kind+"/"+namespace+"/"+name] { // a Deployment and a StatefulSet of one name
+	taken := func() bool { // by a StatefulSet of the Deployment's name, or in the input
+		return in.createdNames[kind+"/"+namespace+"/"+name] || in.find(istioGroup, kind, namespace, name) != nil
+	}
+	for taken() {
 		name += "-" + strings.ToLower(w.Object.kind())
 	}
 	in.createdNames[kind+"/"+namespace+"/"+name] = true
 	return &Object{File: w.File, Node: mapping(
-		"apiVersion", apiVersion,
+		"apiVersion", istioGroup+"/"+in.version,
 		"kind", kind,
 		"metadata", mapping(
 			"name", name,
@@ -110,7 +119,7 @@ func (in *input) serviceEntry(w *workload) (*Object, Results) {
 		}
 		return nil, Results{result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).at("spec.hosts", "", strings.Join(missing, ", "))}
 	}
-	entry := in.create(w, istioGroup+"/"+in.version, "ServiceEntry", name, in.cfg.Namespace, mapping(
+	entry := in.create(w, "ServiceEntry", name, in.cfg.Namespace, mapping(
 		"hosts", hosts,
 		"location", "MESH_EXTERNAL",
 		"ports", sequence(mapping("name", "https", "number", 443, "protocol", "TLS")),

@@ -52,13 +52,20 @@ func (in *input) checkRoutes(w *workload) Results {
 		for _, k := range routeKinds {
 			for _, o := range in.byKind[k.group+"/"+k.kind] {
 				leads := slices.ContainsFunc(k.backends(in, o), s.isNamed)
-				if leads && k.outside(o) && !k.inside(o, s) {
+				if leads && k.outside(o) && !in.routedInside(k, s) {
 					results = append(results, in.mendRoute(k, o, s))
 				}
 			}
 		}
 	}
 	return results
+}
+
+// routedInside tells whether routes of a kind hold for calls of a Service from
+// inside: those of the object that holds outside, or of one of their own. A
+// second one for the same host would not be merged with it.
+func (in *input) routedInside(k routeKind, s *service) bool {
+	return slices.ContainsFunc(in.byKind[k.group+"/"+k.kind], func(o *Object) bool { return k.inside(o, s) })
 }
 
 func (in *input) mendRoute(k routeKind, o *Object, s *service) Result {
@@ -103,14 +110,19 @@ func vsOutside(o *Object) bool {
 	return slices.ContainsFunc(items(field(o.Node, "spec", "gateways")), func(g *yaml.Node) bool { return !isMesh(g) })
 }
 
+// vsInside tells whether a VirtualService holds for a Service's hosts inside the
+// mesh, which one without gateways does.
 func vsInside(o *Object, s *service) bool {
-	return slices.ContainsFunc(items(field(o.Node, "spec", "gateways")), isMesh) && vsLists(o, s)
+	gateways := items(field(o.Node, "spec", "gateways"))
+	return (len(gateways) == 0 || slices.ContainsFunc(gateways, isMesh)) && vsLists(o, s)
 }
 
-// vsLists tells whether a VirtualService lists a host of a Service.
+// vsLists tells whether a VirtualService lists a host of a Service, perhaps by a
+// wildcard.
 func vsLists(o *Object, s *service) bool {
 	return slices.ContainsFunc(items(field(o.Node, "spec", "hosts")), func(h *yaml.Node) bool {
-		return s.isNamed(vsService(o, str(h)))
+		suffix, wild := strings.CutPrefix(str(h), "*")
+		return wild && strings.HasSuffix(s.host(), suffix) || s.isNamed(vsService(o, str(h)))
 	})
 }
 

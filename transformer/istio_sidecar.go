@@ -80,7 +80,7 @@ func (in *input) inboundListeners(w *workload, captured int) ([]inboundListener,
 	_, served := listeners[captured]
 	switch {
 	case len(services) == 0:
-		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: port %d is captured, with a protocol that Istio finds out by looking; render the Service together with the workload, so that its protocol and its other ports are listed", w.id(), captured).at(w.at("metadata.labels"), "", ""))
+		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: port %d is captured, with a protocol that Istio finds out by looking; render the Service together with the workload, so that its protocol and its other ports are listed%s", w.id(), captured, in.serviceElsewhere(w)).at(w.at("metadata.labels"), "", ""))
 	case !served:
 		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but %s leads to %s: inbound traffic will not be captured", captured, services[0].Ref(), joinPorts(ports)).
 			at(where, strconv.Itoa(captured), firstPort(ports)))
@@ -236,7 +236,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 			spec.Content = append(spec.Content, inherited.Content[i], inherited.Content[i+1])
 		}
 	}
-	o := in.create(w, istioGroup+"/"+in.version, "Sidecar", w.name()+"-tapedeck", w.namespace(), spec)
+	o := in.create(w, "Sidecar", trimName(w.name())+"-tapedeck", w.namespace(), spec)
 	if base == nil {
 		base = o
 	}
@@ -335,6 +335,25 @@ func (in *input) capture(e *editor, w *workload, from *Object) Results {
 		}
 	}
 	in.openEgress(e, spec, w.namespace())
+	return results
+}
+
+// checkEgress names a Sidecar that keeps a workload, for which none is written,
+// from the hosts that the ServiceEntry opens.
+func (in *input) checkEgress(w *workload) Results {
+	if in.cfg.ServiceEntry == "" && len(in.cfg.ServiceEntryHosts) == 0 {
+		return nil
+	}
+	holds := in.sidecarsSelecting(w)
+	if base, _ := in.namespaceSidecar(w); base != nil && len(holds) == 0 {
+		holds = append(holds, base)
+	}
+	var results Results
+	for _, o := range holds {
+		if egress := items(field(o.Node, "spec", "egress")); len(egress) > 0 && !opens(egress, in.cfg.Namespace, w.namespace()) {
+			results = append(results, result(CodeEgressClosed, w.Object, "the egress of %s, which holds for %s, lacks %s/*, where the ServiceEntry is: its hosts are not reached", o.Ref(), w.id(), in.cfg.Namespace))
+		}
+	}
 	return results
 }
 

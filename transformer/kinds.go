@@ -36,6 +36,7 @@ var (
 	secretKind   = patternKind("secret name", "the name of a Secret in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
 	fileKind     = Kind{Name: "file", Allowed: "a file's name in the Secret, or without a Secret the full path of a mounted file", check: checkFile}
 	quantityKind = patternKind("quantity", "a Kubernetes quantity such as 100m, 0.5, 64Mi or 1Gi", `^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
+	sizeKind     = patternKind("size", "a number of bytes, such as 1048576, 512Ki or 1Mi", `^[0-9]+(Ki|Mi|Gi)?$`)
 	envLinesKind = Kind{Name: "lines", Allowed: "lines of KEY=VALUE", check: func(v string) error { _, err := parseEnvLines(v); return err }}
 	textKind     = Kind{Name: "text", Allowed: "any text"}
 	listKind     = Kind{Name: "list", Allowed: "values separated by commas"}
@@ -92,6 +93,26 @@ func (k Kind) store(target any, value string) error {
 		*t, _ = parseEnvLines(value)
 	}
 	return nil
+}
+
+// parseQuantity reads what quantityKind takes, as a float: it is compared, and
+// not counted with. Anything else is 0.
+// Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/.
+func parseQuantity(v string) float64 {
+	units := []struct {
+		suffix string
+		factor float64
+	}{
+		{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"Ti", 1 << 40}, {"Pi", 1 << 50}, {"Ei", 1 << 60},
+		{"m", 1e-3}, {"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"P", 1e15}, {"E", 1e18}, {"", 1},
+	}
+	for _, u := range units {
+		if digits, ok := strings.CutSuffix(v, u.suffix); ok {
+			n, _ := strconv.ParseFloat(digits, 64)
+			return n * u.factor
+		}
+	}
+	return 0
 }
 
 func checkPort(v string) error {

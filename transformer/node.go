@@ -56,6 +56,19 @@ func str(n *yaml.Node) string {
 // strAt returns the scalar at a path, or "".
 func strAt(n *yaml.Node, path ...string) string { return str(field(n, path...)) }
 
+// isTrue tells whether a plain scalar is true to Kubernetes, which reads
+// booleans as YAML 1.1 does.
+func isTrue(n *yaml.Node) bool {
+	if n == nil || n.Kind != yaml.ScalarNode || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
+		return false
+	}
+	switch n.Value {
+	case "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y":
+		return true
+	}
+	return false
+}
+
 // items returns a sequence's items, and nothing for anything else.
 func items(n *yaml.Node) []*yaml.Node {
 	if n == nil || n.Kind != yaml.SequenceNode {

@@ -81,5 +81,7 @@ func (o *Object) token(n *yaml.Node) string {
 	return strings.TrimSuffix(text, "\n")
 }
 
-// Keys by which KRM functions mark objects.
-const localConfig = "config.kubernetes.io/local-config"
+// LocalConfig is the annotation by which KRM functions mark objects that are
+// never applied:
+// https://kpt.dev/reference/annotations/local-config/.
+const LocalConfig = "config.kubernetes.io/local-config"

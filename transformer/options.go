@@ -3,7 +3,6 @@ package transformer
 import (
 	"fmt"
 	"maps"
-	"sort"
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -37,8 +36,8 @@ type Config struct {
 	IstioAPIVersion       string
 	MendVirtualServices   bool
 
-	// Defaults are annotations, by name without prefix, that apply to every
-	// workload which asks for the sidecar and does not set them itself.
+	// Defaults are annotations, by name without prefix, of every workload that
+	// does not set them itself; inject among them asks for all workloads.
 	Defaults map[string]string
 }
 
@@ -86,7 +85,7 @@ var options = []Option{
 	{"caSecret", secretKind, "speedscale-certs", "Secret with the CA's tls.crt and tls.key, in the workload's namespace; used with tls-out.", func(c *Config) any { return &c.CASecret }},
 	{"upstreamCASecret", secretKind, "", "Secret whose ca.crt holds further roots, in the workload's namespace: sites with certificates of a private CA need it under tls-out.", func(c *Config) any { return &c.UpstreamCASecret }},
 	{"sink", sinkKind, contract.DefaultSink, "Where the sidecar keeps recordings. The default is an emptyDir volume of the pod.", func(c *Config) any { return &c.Sink }},
-	{"bodyLimit", quantityKind, "", "How much of a body, or of a message, the sidecar records; 1Mi unless set.", func(c *Config) any { return &c.BodyLimit }},
+	{"bodyLimit", sizeKind, "", "How much of a body, or of a message, the sidecar records; 1Mi unless set.", func(c *Config) any { return &c.BodyLimit }},
 	{"redactHeaders", listKind, "", "Headers that the sidecar redacts besides the usual ones.", func(c *Config) any { return &c.RedactHeaders }},
 	{"logLevel", enumKind("debug", "info", "warn", "error"), "info", "Log level of the sidecar.", func(c *Config) any { return &c.LogLevel }},
 	{"cluster", textKind, "", "Name of the cluster, written into every record.", func(c *Config) any { return &c.Cluster }},
@@ -116,22 +115,38 @@ func DefaultConfig() Config {
 }
 
 // Set sets an option, or the default of an annotation, by name. It is not
-// safe for concurrent use.
+// safe for concurrent use, nor are SetOption and SetDefault.
 func (c *Config) Set(name, value string) error {
-	for _, o := range options {
-		if o.Name == name {
-			if err := o.Kind.store(o.target(c), value); err != nil {
-				return fmt.Errorf("option %s: %w", name, err)
-			}
-			return nil
-		}
+	if option(name) != nil {
+		return c.SetOption(name, value)
 	}
+	if a, _ := annotation(strings.TrimPrefix(name, contract.SidecarPrefix)); a != nil {
+		return c.SetDefault(name, value)
+	}
+	return fmt.Errorf("no option or annotation is named %s%s; allowed: the names of docs/configuration.md and docs/annotations.md", name, didYouMean(name, append(optionNames(), annotationNames()...)))
+}
+
+// SetOption sets an option by name.
+func (c *Config) SetOption(name, value string) error {
+	o := option(name)
+	if o == nil {
+		return fmt.Errorf("no option is named %s%s; allowed: the names of docs/configuration.md, and annotations under defaults", name, didYouMean(name, optionNames()))
+	}
+	if err := o.Kind.store(o.target(c), value); err != nil {
+		return fmt.Errorf("option %s: %w", name, err)
+	}
+	return nil
+}
+
+// SetDefault sets the default of an annotation, by its name with or without its
+// prefix.
+func (c *Config) SetDefault(name, value string) error {
 	name = strings.TrimPrefix(name, contract.SidecarPrefix)
 	a, former := annotation(name)
-	if a == nil {
-		return fmt.Errorf("no option or annotation is named %s%s; allowed: the names of docs/configuration.md and docs/annotations.md", name, didYouMean(name, optionNames()))
-	}
-	if former {
+	switch {
+	case a == nil:
+		return fmt.Errorf("no annotation is named %s%s; allowed: the names of docs/annotations.md", name, didYouMean(name, annotationNames()))
+	case former:
 		return fmt.Errorf("%s is an old spelling; allowed: %s", name, a.Name)
 	}
 	if err := a.Kind.Check(value); err != nil {
@@ -149,16 +164,29 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// optionNames lists what Set takes.
+// option finds a row of the table of options, or nil.
+func option(name string) *Option {
+	for i := range options {
+		if options[i].Name == name {
+			return &options[i]
+		}
+	}
+	return nil
+}
+
 func optionNames() []string {
-	var names []string
-	for _, o := range options {
-		names = append(names, o.Name)
+	names := make([]string, len(options))
+	for i, o := range options {
+		names[i] = o.Name
 	}
-	for _, a := range annotations {
-		names = append(names, a.Name)
+	return names
+}
+
+func annotationNames() []string {
+	names := make([]string, len(annotations))
+	for i, a := range annotations {
+		names[i] = a.Name
 	}
-	sort.Strings(names)
 	return names
 }
 

@@ -27,6 +27,7 @@ const (
 
 	CodeTransparent      Code = "transparent"
 	CodeHostNetwork      Code = "host-network"
+	CodeWindows          Code = "windows"
 	CodeLinkerd          Code = "linkerd"
 	CodeOtherSidecar     Code = "other-sidecar"
 	CodeNoTemplate       Code = "no-template"
@@ -46,6 +47,7 @@ const (
 	CodePortNotServed      Code = "port-not-served"
 	CodePortsNotCaptured   Code = "ports-not-captured"
 	CodeEgress             Code = "egress-not-inherited"
+	CodeEgressClosed       Code = "egress-closed"
 	CodeSidecarPatched     Code = "sidecar-patched"
 	CodeVirtualServiceHost Code = "virtualservice-host"
 	CodeVirtualServiceDone Code = "virtualservice-mended"
@@ -60,6 +62,8 @@ const (
 	CodeEnvoyFilter        Code = "envoy-filter"
 	CodeProxyChained       Code = "proxy-chained"
 	CodeNoProxyKept        Code = "no-proxy-kept"
+	CodeNoProxyWide        Code = "no-proxy-wide"
+	CodeProxyApart         Code = "proxy-apart"
 	CodeEnvFrom            Code = "env-from"
 	CodeEnvKept            Code = "env-kept"
 	CodeTrustKept          Code = "trust-kept"
@@ -67,6 +71,7 @@ const (
 	CodeScrapeKept         Code = "scrape-annotations-kept"
 	CodeHelmHooks          Code = "helm-hooks-unseen"
 	CodeReformatted        Code = "reformatted"
+	CodeConfigDocument     Code = "config-document"
 
 	CodeBadValue        Code = "bad-value"
 	CodeBadCombination  Code = "bad-combination"
@@ -91,7 +96,7 @@ func Reasons() map[Code]Reason { return reasons }
 
 var reasons = map[Code]Reason{
 	CodeInjected:     {Info, false, "The workload was given the sidecar.", ""},
-	CodeNotWritten:   {Info, false, "The workload could be given the sidecar, but another object has an error, and then nothing is written.", "Mend the errors."},
+	CodeNotWritten:   {Info, false, "Another object has an error, and then nothing is written; this workload has none that was found.", "Mend the errors."},
 	CodeUninjected:   {Info, false, "What an earlier render had added was taken away.", ""},
 	CodeNotRequested: {Info, false, "The workload does not ask for the sidecar.", "Set sidecar.speedscale.com/inject: \"true\" to capture it."},
 	CodeIgnored:      {Info, false, "The workload says operator.speedscale.com/ignore: \"true\".", "Remove that annotation to capture the workload."},
@@ -99,6 +104,7 @@ var reasons = map[Code]Reason{
 
 	CodeTransparent:      {Warning, true, "proxy-type transparent, which is also the default, redirects packets with iptables: that needs NET_ADMIN, and collides with Istio.", "Set sidecar.speedscale.com/proxy-type to dual, reverse or forward, or set it once in the configuration's defaults."},
 	CodeHostNetwork:      {Warning, true, "The pod uses the node's network: Istio does not inject it, and the sidecar's ports would be the node's.", "Remove hostNetwork, or leave the workload uncaptured."},
+	CodeWindows:          {Warning, true, "The pod runs on Windows, for which there is no sidecar.", "Leave the workload uncaptured."},
 	CodeLinkerd:          {Warning, true, "The pod is in a Linkerd mesh, whose proxy has the ports 4140 and 4143.", "Take the workload out of that mesh, or leave it uncaptured."},
 	CodeOtherSidecar:     {Warning, true, "The pod has the container speedscale-goproxy already.", "Let one of the two inject: remove that container."},
 	CodeNoTemplate:       {Warning, true, "The workload has no pod template of its own.", "Annotate the workload that it refers to."},
@@ -118,6 +124,7 @@ var reasons = map[Code]Reason{
 	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to proxy-port.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets."},
 	CodePortsNotCaptured:   {Info, false, "The Services have further ports; they go to the application directly.", ""},
 	CodeEgress:             {Info, false, "The generated Istio Sidecar has no egress: Istio then allows every host, whatever the namespace's own Sidecar says.", "Render the namespace's Sidecar together with the workload, or set the option egress."},
+	CodeEgressClosed:       {Warning, false, "An Istio Sidecar that is left as it is allows no egress to the namespace of the ServiceEntry.", "Add NAMESPACE/* to its egress, with the namespace of the option namespace."},
 	CodeSidecarPatched:     {Warning, false, "An Istio Sidecar of the input selects the pods already, and was pointed at the sidecar; it selects the pods of the previous revision too, which have none.", "Apply it when no pod of the previous revision runs any more, or accept that calls of those fail until then."},
 	CodeVirtualServiceHost: {Warning, false, "The workload's Service is exposed by a VirtualService that does not list the Service's own host, or not the gateway mesh, so calls from inside the mesh are not routed by it.", "Add the host and the gateway mesh, or set the option mendVirtualServices."},
 	CodeVirtualServiceDone: {Info, false, "The VirtualService was given the Service's host and the gateway mesh.", ""},
@@ -132,13 +139,17 @@ var reasons = map[Code]Reason{
 	CodeServicePatched:     {Info, false, "The Service's targetPort was pointed at the sidecar.", ""},
 	CodeProxyChained:       {Info, false, "The application had a proxy; the sidecar goes through it now.", ""},
 	CodeNoProxyKept:        {Warning, false, "NO_PROXY comes from elsewhere and cannot be merged; it is left as it is.", "Add localhost,127.0.0.1 to it where it is defined."},
-	CodeEnvFrom:            {Info, false, "The container takes variables from an object that is not in the input; where both set one, the rendered value wins.", "Render that object too if it holds proxy or trust variables."},
+	CodeNoProxyWide:        {Warning, false, "NO_PROXY has hosts of the cluster as a whole: outbound calls of them go past the proxy and are not captured.", "Take them off NO_PROXY to have those calls captured."},
+	CodeProxyApart:         {Warning, false, "The container has no proxy, another one of the pod has: the sidecar goes through that, so this one is not pointed at it.", "Give both the same proxy variables, or accept that this one's outbound calls are not captured."},
+	CodeEnvFrom:            {Warning, false, "The container takes variables from an object that is not in the input; where both set one, the rendered value wins.", "Render that object too if it holds proxy or trust variables."},
 	CodeEnvKept:            {Warning, false, "The variable is set already and is left as it is.", "Remove one of the two."},
 	CodeTrustKept:          {Warning, false, "A trust variable is set already and is left as it is: that runtime will not trust the CA.", "Add the CA to the file that it names, or remove the variable."},
 	CodeCASecret:           {Info, false, "tls-out needs the CA's Secret in the workload's namespace; without it TLS passes through unread.", "Create it with `tapedeck ca`."},
 	CodeScrapeKept:         {Warning, false, "The pod has prometheus.io annotations of its own, which are left as they are.", "Scrape the sidecar's port with a PodMonitor."},
 	CodeHelmHooks:          {Info, false, "The input comes from Helm 3, which does not pass hooks to post-renderers: hook Jobs and Pods are not captured.", "Use Helm 4 to have hooks rendered too."},
 	CodeReformatted:        {Warning, false, "The document could not be edited line by line and was printed anew; its content is the same.", ""},
+
+	CodeConfigDocument: {Warning, false, "A configuration stands among the manifests, where it configures nothing.", "Give it with --config, and take it out of the manifests: no cluster knows its kind."},
 
 	CodeBadValue:        {Error, false, "A value is not one of those allowed.", "The result says what was found and what is allowed."},
 	CodeBadCombination:  {Error, false, "Two settings exclude each other.", "The result names both."},
@@ -147,7 +158,7 @@ var reasons = map[Code]Reason{
 	CodeEnvoyUID:        {Error, false, "User or group 1337 is Envoy's: Istio lets its traffic out of the mesh.", "Choose another user or group."},
 	CodeProxyConflict:   {Error, false, "The application's proxy variables cannot be chained to.", "The result says why."},
 	CodeNameClash:       {Error, false, "The pod has something of its own under a name or path that the sidecar needs.", "Rename it."},
-	CodeClassicJob:      {Error, false, "A Job with a classic sidecar never ends.", "Use the native sidecar."},
+	CodeClassicJob:      {Error, false, "A Job, or a Pod that is meant to end, never does with a classic sidecar.", "Use the native sidecar."},
 	CodeSidecarConflict: {Error, false, "The Istio Sidecars of the input leave no place for the sidecar's listener.", "Istio uses one Sidecar a pod; the result names those concerned."},
 	CodeServiceShared:   {Error, false, "The Service also selects a workload that has no proxy to send to.", "Inject that workload too, with the same ports, or use the option inbound: sidecar."},
 	CodePolicyShared:    {Error, false, "A policy that has the application's port holds for another workload too, and the sidecars of both have the same port.", "Set sidecar.speedscale.com/proxy-in-port of one of them to another port."},

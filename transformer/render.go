@@ -3,6 +3,7 @@ package transformer
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
@@ -38,11 +39,11 @@ type Output struct {
 // it keeps no state between calls.
 func Render(objects []*Object, cfg Config) Output {
 	former, undone, results := takeAllBack(objects)
-	if results.Failed() {
-		return Output{Results: results}
-	}
 	kept := without(objects, former)
 	in := newInput(kept, &cfg)
+	if results.Failed() {
+		return Output{Results: in.nameTheRest(results)}
+	}
 
 	var out Output
 	out.Results = results
@@ -73,9 +74,27 @@ func Render(objects []*Object, cfg Config) Output {
 		}
 	}
 	var reused []*Object
+	out.Results = in.nameTheRest(out.Results)
 	out.Created, reused, out.Deleted = reuse(created, former)
 	out.Edited = append(out.Edited, reused...)
 	return out
+}
+
+// nameTheRest adds a result for every workload that has none, because something
+// around it has an error.
+func (in *input) nameTheRest(results Results) Results {
+	named := map[ResourceRef]bool{}
+	for _, r := range results {
+		if r.ResourceRef != nil {
+			named[*r.ResourceRef] = true
+		}
+	}
+	for _, w := range in.workloads {
+		if !named[w.Ref()] {
+			results = append(results, result(CodeNotWritten, w.Object, "not written, because other objects have errors"))
+		}
+	}
+	return results
 }
 
 // Uninject takes back what Render did to the objects. What is said of Render
@@ -167,14 +186,19 @@ func keepForeign(old, fresh *yaml.Node) {
 
 // decide reads a workload's settings and decides whether it is injected.
 func (in *input) decide(w *workload) Results {
+	ignore := strings.ToLower(w.annotation(contract.AnnotationIgnore))
 	switch {
-	case w.annotation(contract.AnnotationIgnore) == "true":
+	case ignore == "true":
 		return Results{result(CodeIgnored, w.Object, "not captured: %s is \"true\"", contract.AnnotationIgnore).at(pathKey("metadata.annotations", contract.AnnotationIgnore), "true", "")}
-	case w.annotation(localConfig) == "true":
-		return Results{result(CodeLocalConfig, w.Object, "not captured: %s is \"true\"", localConfig)}
+	case w.annotation(LocalConfig) == "true":
+		return Results{result(CodeLocalConfig, w.Object, "not captured: %s is \"true\"", LocalConfig)}
 	}
 	settings, results := readSettings(w, in.cfg)
 	w.settings = settings
+	if ignore != "" && ignore != "false" {
+		results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %q, allowed: %s", contract.AnnotationIgnore, w.annotation(contract.AnnotationIgnore), boolKind.Allowed).
+			at(pathKey("metadata.annotations", contract.AnnotationIgnore), w.annotation(contract.AnnotationIgnore), "true"))
+	}
 	if results.Failed() {
 		return results
 	}
@@ -188,10 +212,10 @@ func (in *input) decide(w *workload) Results {
 		return append(results, skip)
 	}
 	if w.podSpec() == nil {
-		return append(results, result(CodeMalformed, w.Object, "the pod template has no spec").at(w.at("spec"), "", ""))
+		return append(results, result(CodeMalformed, w.Object, "%s: found nothing, allowed: the spec of a pod", w.at("spec")).at(w.at("spec"), "", ""))
 	}
 	results = append(results, in.checkShape(w)...)
-	results = append(results, checkSettings(w)...)
+	results = append(results, checkSettings(w, in.cfg)...)
 	results = append(results, checkPorts(w)...)
 	results = append(results, checkPod(w, in.cfg)...)
 	w.injecting = !results.Failed()
@@ -234,11 +258,13 @@ func (in *input) checkShape(w *workload) Results {
 }
 
 func describeKind(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
+	switch {
+	case n.Kind == yaml.MappingNode:
 		return "a map"
-	case yaml.SequenceNode:
+	case n.Kind == yaml.SequenceNode:
 		return "a list"
+	case isNull(n):
+		return "nothing"
 	default:
 		return "a single value"
 	}
@@ -250,9 +276,15 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	e := in.editorOf(w.Object)
 	results = append(results, labelPods(e, w)...)
 
-	upstream := map[string]*yaml.Node{}
+	var apps []*appEnv
 	for _, c := range w.appContainers() {
-		app := &appEnv{editor: e, in: in, w: w, c: c, upstream: upstream, results: &results}
+		apps = append(apps, &appEnv{editor: e, in: in, w: w, c: c, results: &results})
+	}
+	upstream := map[string]*yaml.Node{}
+	if w.settings.outbound() {
+		upstream = chain(apps)
+	}
+	for _, app := range apps {
 		app.addExtra()
 		if w.settings.outbound() {
 			app.pointAtProxy()
@@ -278,6 +310,9 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 		}
 		results = append(results, in.checkRoutes(w)...)
 		results = append(results, filters...)
+	}
+	if created == nil {
+		results = append(results, in.checkEgress(w)...)
 	}
 	entry, more := in.serviceEntryOnce(w)
 	if entry != nil {

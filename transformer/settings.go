@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -25,10 +26,12 @@ func (s *Settings) where(name string) string {
 }
 
 // readSettings parses the workload's annotations. The workload's own win over
-// its pod template's, and those over the configuration's defaults.
+// those of its templates, and those over the configuration's defaults. Where it
+// clearly does not ask for the sidecar, there are no errors but warnings.
 func readSettings(w *workload, cfg *Config) (Settings, Results) {
 	var results Results
 	s := Settings{explicit: map[string]source{}}
+	wrong := map[string]bool{} // annotations with a value that is none
 	for name, value := range cfg.Defaults {
 		s.explicit[name] = source{value: value}
 	}
@@ -49,7 +52,13 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 				results = append(results, unknownAnnotation(w.Object, cfg, name).at(at, str(value), ""))
 				continue
 			}
-			if value.Kind != yaml.ScalarNode || value.ShortTag() != yaml.NodeTagString {
+			switch {
+			case value.Kind != yaml.ScalarNode || isNull(value):
+				wrong[row.Name] = true
+				results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %s, allowed: a string", key, describeKind(value)).at(at, value.Value, ""))
+				continue
+			case value.ShortTag() != yaml.NodeTagString:
+				wrong[row.Name] = true
 				results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes",
 					key, value.Value, strings.TrimPrefix(value.ShortTag(), "!!")).at(at, value.Value, `"`+value.Value+`"`))
 				continue
@@ -68,10 +77,10 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 			s.explicit[row.Name] = source{at, text}
 		}
 	}
-	if w.path != "" {
-		read(field(w.template, "metadata", "annotations"), w.at("metadata.annotations"))
+	for _, at := range w.annotated() {
+		at = append(slices.Clone(at), "metadata", "annotations")
+		read(field(w.Node, at...), strings.Join(at, "."))
 	}
-	read(field(w.Node, "metadata", "annotations"), "metadata.annotations")
 
 	for _, row := range annotations {
 		src, explicit := s.explicit[row.Name]
@@ -83,8 +92,12 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 			continue
 		}
 		if err := row.Kind.store(row.target(&s), value); err != nil {
+			wrong[row.Name] = true
 			results = append(results, result(CodeBadValue, w.Object, "annotation %s: %v", row.Key(), err).at(s.where(row.Name), value, ""))
 		}
+	}
+	if !s.Inject && !wrong["inject"] { // nothing is rendered by what is wrong
+		results.ease()
 	}
 	return s, results
 }
@@ -93,13 +106,9 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 // in a key is otherwise never seen.
 func unknownAnnotation(o *Object, cfg *Config, name string) Result {
 	if fate, ok := retired[name]; ok {
-		return result(CodeNoMeaning, o, "annotation %s%s has no meaning any more: %s", contract.SidecarPrefix, name, fate)
+		return result(CodeNoMeaning, o, "annotation %s%s has no meaning here: %s", contract.SidecarPrefix, name, fate)
 	}
-	names := make([]string, 0, len(annotations))
-	for _, a := range annotations {
-		names = append(names, a.Name)
-	}
-	r := result(CodeUnknownAnnotation, o, "annotation %s%s is unknown%s", contract.SidecarPrefix, name, didYouMean(name, names))
+	r := result(CodeUnknownAnnotation, o, "annotation %s%s is unknown%s", contract.SidecarPrefix, name, didYouMean(name, annotationNames()))
 	if cfg.Strict {
 		r.Severity = Error
 	}
@@ -107,7 +116,7 @@ func unknownAnnotation(o *Object, cfg *Config, name string) Result {
 }
 
 // checkSettings reports settings that exclude each other or mean nothing.
-func checkSettings(w *workload) Results {
+func checkSettings(w *workload, cfg *Config) Results {
 	s := &w.settings
 	var results Results
 	bad := func(name, message string, args ...any) {
@@ -121,20 +130,30 @@ func checkSettings(w *workload) Results {
 	if allowed := protocols[s.ProxyType]; allowed != nil && !slices.Contains(allowed, s.ProxyProtocol) {
 		bad("proxy-protocol", "proxy-protocol: found %q with proxy-type %s, allowed with it: %s", s.ProxyProtocol, s.ProxyType, oneOf(allowed))
 	}
-	for _, pair := range []struct{ secret, name, file, where string }{
-		{s.TLSInSecret, "tls-in-private", s.TLSInPrivate, "tls-in-secret"},
-		{s.TLSInSecret, "tls-in-public", s.TLSInPublic, "tls-in-secret"},
-		{s.TLSMutualSecret, "tls-mutual-private", s.TLSMutualPrivate, "tls-mutual-secret"},
-		{s.TLSMutualSecret, "tls-mutual-public", s.TLSMutualPublic, "tls-mutual-secret"},
+	for _, pair := range []struct{ secret, name, file, otherName, other, where string }{
+		{s.TLSInSecret, "tls-in-private", s.TLSInPrivate, "tls-in-public", s.TLSInPublic, "tls-in-secret"},
+		{s.TLSInSecret, "tls-in-public", s.TLSInPublic, "tls-in-private", s.TLSInPrivate, "tls-in-secret"},
+		{s.TLSMutualSecret, "tls-mutual-private", s.TLSMutualPrivate, "tls-mutual-public", s.TLSMutualPublic, "tls-mutual-secret"},
+		{s.TLSMutualSecret, "tls-mutual-public", s.TLSMutualPublic, "tls-mutual-private", s.TLSMutualPrivate, "tls-mutual-secret"},
 	} {
-		full := strings.HasPrefix(pair.file, "/")
+		full := path.IsAbs(pair.file)
 		switch {
 		case !s.set(pair.name):
 		case pair.secret == "" && !full:
 			bad(pair.name, "%s: found %q, a file's name, but no %s to find it in; allowed: set %s, or give the full path of a mounted file", pair.name, pair.file, pair.where, pair.where)
+		case pair.secret == "" && !path.IsAbs(pair.other):
+			bad(pair.name, "%s: found %q, a full path, but %s, which goes with it, is none; allowed: full paths for both, or a Secret in %s", pair.name, pair.file, pair.otherName, pair.where)
 		case pair.secret != "" && full:
 			bad(pair.name, "%s: found %q, a full path, together with %s; allowed: the file's name in that Secret", pair.name, pair.file, pair.where)
 		}
+	}
+	for _, r := range s.resources() {
+		if r.limit != "" && s.set(r.requestName) && parseQuantity(r.request) > parseQuantity(r.limit) {
+			bad(r.requestName, "%s: found %s, which is more than the limit of %s; allowed: at most that", r.requestName, r.request, r.limit)
+		}
+	}
+	if src := s.explicit["insert-init-first"]; s.InsertInitFirst && cfg.Sidecar == sidecarClassic && src.path != "" {
+		results = append(results, result(CodeNeedless, w.Object, "annotation %sinsert-init-first has no effect: it is valid with the option sidecar native; a classic one is no init container", contract.SidecarPrefix).at(src.path, src.value, ""))
 	}
 	for _, row := range annotations {
 		src, explicit := s.explicit[row.Name]

@@ -19,8 +19,9 @@ type tlsFiles struct {
 	volume, dir             string
 }
 
-// on tells whether the files were asked for.
-func (t tlsFiles) on() bool { return t.secret != "" || strings.HasPrefix(t.public, "/") }
+// on tells whether the files were asked for. Without a Secret both are full
+// paths, or neither: see checkSettings.
+func (t tlsFiles) on() bool { return t.secret != "" || path.IsAbs(t.public) }
 
 func (t tlsFiles) path(file string) string {
 	if t.secret == "" {
@@ -110,23 +111,39 @@ func sidecarPorts(s *Settings) *yaml.Node {
 	return sequence(ports...)
 }
 
+// sidecarResources builds the sidecar's resources. A request that was not
+// written out is never more than the limit.
 func sidecarResources(s *Settings) *yaml.Node {
-	list := func(cpu, memory, storage string) *yaml.Node {
-		m := mapping()
-		for _, r := range [][2]string{{"cpu", cpu}, {"memory", memory}, {"ephemeral-storage", storage}} {
-			if r[1] != "" {
-				m.Content = append(m.Content, node(r[0]), node(r[1]))
+	request := func(r resource) string {
+		if r.limit != "" && !s.set(r.requestName) && parseQuantity(r.request) > parseQuantity(r.limit) {
+			return r.limit
+		}
+		return r.request
+	}
+	list := func(value func(resource) string) *yaml.Node {
+		var pairs []any
+		for _, r := range s.resources() {
+			if v := value(r); v != "" {
+				pairs = append(pairs, r.name, v)
 			}
 		}
-		if len(m.Content) == 0 {
+		if pairs == nil {
 			return nil
 		}
-		return m
+		return mapping(pairs...)
 	}
-	return mapping(
-		"requests", list(s.CPURequest, s.MemoryRequest, s.EphemeralStorageRequest),
-		"limits", list(s.CPULimit, s.MemoryLimit, s.EphemeralStorageLimit),
-	)
+	return mapping("requests", list(request), "limits", list(func(r resource) string { return r.limit }))
+}
+
+// resource is one that the sidecar asks for, and the annotation of its request.
+type resource struct{ name, request, limit, requestName string }
+
+func (s *Settings) resources() []resource {
+	return []resource{
+		{"cpu", s.CPURequest, s.CPULimit, "cpu-request"},
+		{"memory", s.MemoryRequest, s.MemoryLimit, "memory-request"},
+		{"ephemeral-storage", s.EphemeralStorageRequest, s.EphemeralStorageLimit, "ephemeral-storage-request"},
+	}
 }
 
 // sidecarEnv builds the environment, in the order of the contract's table.
@@ -178,6 +195,8 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 	if s.PrometheusPort != 0 {
 		values[contract.EnvPrometheusPort] = strconv.Itoa(s.PrometheusPort)
 	}
+	values[contract.EnvMemory] = captureMemory(s.MemoryLimit)
+	values[contract.EnvDrain] = drainTime(field(w.podSpec(), "terminationGracePeriodSeconds"))
 	fields := map[string]string{
 		contract.EnvPodName:        "metadata.name",
 		contract.EnvPodNamespace:   "metadata.namespace",
@@ -200,6 +219,32 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 	return env
 }
 
+// captureMemory is what capture may hold under a memory limit: half of it, where
+// that is less than the sidecar would take by itself. "" leaves it to that.
+func captureMemory(limit string) string {
+	if limit == "" {
+		return ""
+	}
+	half := parseQuantity(limit) / 2
+	if half >= contract.DefaultMemory {
+		return ""
+	}
+	return strconv.FormatInt(int64(half), 10)
+}
+
+// drainTime is how long the sidecar may take to finish, by the pod's grace
+// period: 5 s less, or half of a short one. "" where the pod has the usual 30 s.
+func drainTime(grace *yaml.Node) string {
+	seconds := number(grace)
+	switch {
+	case grace == nil || seconds == 30:
+		return ""
+	case seconds > 10:
+		return fmt.Sprintf("%ds", seconds-5)
+	}
+	return fmt.Sprintf("%dms", seconds*500)
+}
+
 // appLabel is the name under which the workload's exchanges are recorded.
 func (w *workload) appLabel() string {
 	labels := w.podLabels()
@@ -208,11 +253,8 @@ func (w *workload) appLabel() string {
 			return labels[key]
 		}
 	}
-	return w.name()
+	return trimName(w.name())
 }
-
-// recordsToVolume tells whether recordings go to the pod's own volume.
-func recordsToVolume(cfg *Config) bool { return cfg.Sink == contract.DefaultSink }
 
 // sidecarMounts builds the sidecar's mounts, the volumes of which
 // sidecarVolumes builds.
@@ -223,9 +265,7 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 	readOnly := func(volume, dir string) {
 		mounts = append(mounts, mapping("name", volume, "mountPath", dir, "readOnly", true))
 	}
-	if recordsToVolume(cfg) {
-		mounts = append(mounts, mapping("name", contract.RecordingVolume, "mountPath", contract.RecordingDir))
-	}
+	mounts = append(mounts, mapping("name", contract.RecordingVolume, "mountPath", strings.TrimPrefix(cfg.Sink, "file://")))
 	if s.intercepts() {
 		mounts = append(mounts, trustMount(false))
 		readOnly(contract.CAVolume, contract.CADir)
@@ -239,10 +279,13 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 			continue
 		}
 		for _, file := range []string{t.public, t.private} {
-			m := w.mountOf(file)
+			m, found := w.mountOf(file), "no container of the pod mounts the file"
+			if m != nil && field(m, "subPathExpr") != nil { // it is made of variables that the sidecar lacks
+				m, found = nil, "a mount with subPathExpr has the file"
+			}
 			if m == nil {
-				results = append(results, result(CodeBadCombination, w.Object, "%s: no container of the pod mounts the file %s; allowed: the path of a mounted file, or a Secret's name in %s",
-					t.annotation, file, strings.Replace(t.annotation, "public", "secret", 1)).at(s.where(t.annotation), file, ""))
+				results = append(results, result(CodeBadCombination, w.Object, "%s: %s %s; allowed: the path of a mounted file, or a Secret's name in %s",
+					t.annotation, found, file, strings.Replace(t.annotation, "public", "secret", 1)).at(s.where(t.annotation), file, ""))
 				continue
 			}
 			shared := mapping("name", strAt(m, "name"), "mountPath", strAt(m, "mountPath"), "subPath", field(m, "subPath"), "readOnly", true)
@@ -250,9 +293,6 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 				mounts = append(mounts, shared)
 			}
 		}
-	}
-	if mounts == nil {
-		return nil, results
 	}
 	return sequence(mounts...), results
 }
@@ -269,17 +309,18 @@ func (w *workload) tlsFiles() []tlsFiles {
 	return files
 }
 
-// mountOf returns the mount under which an application's container has a file.
-func (w *workload) mountOf(file string) *yaml.Node {
+// mountOf returns the mount under which an application's container has a file:
+// of several, the nearest.
+func (w *workload) mountOf(file string) (nearest *yaml.Node) {
 	for _, c := range w.appContainers() {
 		for _, m := range items(field(c.Node, "volumeMounts")) {
-			at := strAt(m, "mountPath")
-			if at != "" && (file == at || strings.HasPrefix(file, strings.TrimSuffix(at, "/")+"/")) {
-				return m
+			at := strings.TrimSuffix(strAt(m, "mountPath"), "/")
+			if at != "" && (file == at || strings.HasPrefix(file, at+"/")) && len(at) > len(strAt(nearest, "mountPath")) {
+				nearest = m
 			}
 		}
 	}
-	return nil
+	return nearest
 }
 
 func mounted(mounts []*yaml.Node, at string) bool {
@@ -298,10 +339,7 @@ func sidecarVolumes(w *workload, cfg *Config) []*yaml.Node {
 	secret := func(name, secret string) *yaml.Node {
 		return mapping("name", name, "secret", mapping("secretName", secret, "optional", true))
 	}
-	var volumes []*yaml.Node
-	if recordsToVolume(cfg) {
-		volumes = append(volumes, empty(contract.RecordingVolume))
-	}
+	volumes := []*yaml.Node{empty(contract.RecordingVolume)}
 	if w.settings.intercepts() {
 		volumes = append(volumes, empty(contract.TrustVolume), secret(contract.CAVolume, cfg.CASecret))
 		if cfg.UpstreamCASecret != "" {

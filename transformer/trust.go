@@ -11,7 +11,7 @@ import (
 
 // TrustVariable is one row of the table of variables by which a runtime is
 // told whom to trust: the source of what is rendered with tls-out, and of
-// docs/trust.md.
+// docs/trust-variables.md.
 type TrustVariable struct {
 	Name string
 	// Value is a path on the trust volume. Where the variable replaces the
@@ -43,7 +43,8 @@ var trustVariables = []TrustVariable{
 // variable of their own, which start scripts can use, and into
 // JAVA_TOOL_OPTIONS, which every JVM reads, on request.
 const (
-	javaTruststore = "-Djavax.net.ssl.trustStore=" + contract.TrustStore +
+	trustStoreFlag = "-Djavax.net.ssl.trustStore="
+	javaTruststore = trustStoreFlag + contract.TrustStore +
 		" -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword=" + contract.TrustStorePassword
 	javaOptions     = "SPEEDSCALE_JAVA_OPTS"
 	javaToolOptions = "JAVA_TOOL_OPTIONS"
@@ -88,7 +89,10 @@ func (a *appEnv) trustJava() {
 		a.add(javaToolOptions, flags)
 	case v.from != nil:
 		a.say(CodeTrustKept, javaToolOptions, "", "variable %s comes from %s and is left as it is: Java will not trust the CA unless these flags are added there: %s", javaToolOptions, fromWhere(v.from), flags)
-	case !strings.Contains(v.value, flags):
+	case strings.Contains(v.value, flags):
+	case flags == javaTruststore && strings.Contains(v.value, trustStoreFlag):
+		a.say(CodeTrustKept, javaToolOptions, v.value, "variable %s names a truststore already and is left as it is: Java will not trust the CA unless that store holds it", javaToolOptions)
+	default:
 		a.set(javaToolOptions, v, exists, strings.TrimSpace(v.value+" "+flags))
 	}
 }

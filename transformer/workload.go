@@ -12,7 +12,7 @@ type workloadKind struct {
 	// template is the path of the pod template, empty for a Pod, which is its
 	// own.
 	template []string
-	// ends tells that the pods are meant to end.
+	// ends tells that the pods are meant to end, whatever they say.
 	ends bool
 }
 
@@ -55,6 +55,19 @@ func asWorkload(o *Object) *workload {
 	return nil
 }
 
+// annotated returns the paths of what may carry the workload's annotations, the
+// weakest first: the pod template, a CronJob's template of Jobs, the workload.
+func (w *workload) annotated() [][]string {
+	switch template := w.kind.template; {
+	case len(template) == 0:
+		return [][]string{nil}
+	case len(template) > 2:
+		return [][]string{template, template[:2], nil}
+	default:
+		return [][]string{template, nil}
+	}
+}
+
 // at returns the field path of something in the pod template.
 func (w *workload) at(path string) string {
 	if w.path == "" {
@@ -69,6 +82,12 @@ func (w *workload) podLabels() map[string]string {
 }
 func (w *workload) podAnnotation(k string) string {
 	return strAt(w.template, "metadata", "annotations", k)
+}
+
+// ends tells that the pods are meant to end.
+func (w *workload) ends() bool {
+	policy := strAt(w.podSpec(), "restartPolicy")
+	return w.kind.ends || w.path == "" && policy != "" && policy != "Always"
 }
 
 // id identifies the workload in labels and annotations.
@@ -105,6 +124,20 @@ func (w *workload) allContainers() []container {
 		}
 	}
 	return out
+}
+
+// takenPorts returns the TCP ports that the pod's containers declare, and whose
+// they are.
+func (w *workload) takenPorts() map[int]string {
+	taken := map[int]string{}
+	for _, c := range w.allContainers() {
+		for _, p := range items(field(c.Node, "ports")) {
+			if n := number(field(p, "containerPort")); n != 0 && strAt(p, "protocol") != "UDP" {
+				taken[n] = "container " + c.name()
+			}
+		}
+	}
+	return taken
 }
 
 // portNumber resolves a named container port, 0 if no container has it.

@@ -200,19 +200,10 @@ func (f *renderFlags) reportTo(stderr io.Writer, results transformer.Results) er
 			return fmt.Errorf("write report: %w", err)
 		}
 	}
-	shown := results
 	if f.quiet {
-		shown = nil
-		for _, r := range results {
-			if r.Severity != transformer.Info {
-				shown = append(shown, r)
-			}
-		}
+		return fn.WriteBrief(stderr, results)
 	}
-	if f.quiet && len(shown) == 0 {
-		return nil
-	}
-	return fn.WriteText(stderr, shown)
+	return fn.WriteText(stderr, results)
 }
 
 // readSources reads the named files, the YAML and JSON files of the named

@@ -40,6 +40,18 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 }
 
+// knownCommand refuses what is no command, and names the nearest one.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	near := ""
+	if names := root.SuggestionsFor(args[0]); len(names) > 0 {
+		near = fmt.Sprintf("; did you mean %s?", names[0])
+	}
+	return fmt.Errorf("unknown command %q%s; tapedeck --help lists those that there are", args[0], near)
+}
+
 // newRoot assembles the subcommands; each has its own file.
 func newRoot() *cobra.Command {
 	var flags renderFlags
@@ -51,7 +63,9 @@ func newRoot() *cobra.Command {
   helm template my-app ./chart --post-renderer tapedeck`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		// So that a slip of a finger finds its command.
+		SuggestionsMinimumDistance: 2,
+		Args:                       knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if piped(cmd) { // kustomize, kpt and Helm call without a command
 				return flags.run(cmd, nil)

@@ -1,0 +1,35 @@
+package contract
+
+import (
+	"errors"
+	"net/url"
+	"strconv"
+)
+
+// ProxyPorts are the schemes of proxies that the sidecar can go through, and the
+// ports that they have where a URL names none.
+func ProxyPorts() map[string]int {
+	return map[string]int{"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+}
+
+// ParseProxy reads the value of a proxy variable: a URL, or HOST[:PORT], which
+// is an HTTP proxy's, as Go and curl read it. The error does not repeat the
+// value, which may have a password.
+func ParseProxy(value string) (*url.URL, error) {
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		u, err = url.Parse("http://" + value)
+	}
+	allowed := errors.New("it is no URL of a proxy; allowed: http://, https://, socks5:// or socks5h:// with a host and perhaps a port")
+	switch {
+	case err != nil || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+		return nil, allowed
+	case ProxyPorts()[u.Scheme] == 0:
+		return nil, allowed
+	case u.Port() != "":
+		if n, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || n == 0 {
+			return nil, allowed
+		}
+	}
+	return u, nil
+}
