@@ -138,7 +138,7 @@ type appEnv struct {
 
 func (a *appEnv) say(code Code, name, found, message string, args ...any) {
 	*a.results = append(*a.results, result(code, a.w.Object, "container %s: "+message, append([]any{a.c.name()}, args...)...).
-		at(pathItem(a.c.path+".env", name), found, ""))
+		At(pathItem(a.c.path+".env", name), found, ""))
 }
 
 // add appends a variable that the container does not have.
@@ -357,7 +357,7 @@ func (a *appEnv) nameUnseenSources() {
 				continue
 			}
 			r := result(CodeEnvFrom, a.w.Object, "container %s: envFrom takes variables from %s %s, which is not in the input; if it sets a proxy, NO_PROXY or a trust variable too, the rendered one wins, and its proxy is not chained to", a.c.name(), kind, name)
-			*a.results = append(*a.results, r.at(a.c.path+".envFrom", name, ""))
+			*a.results = append(*a.results, r.At(a.c.path+".envFrom", name, ""))
 		}
 	}
 }

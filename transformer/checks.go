@@ -25,7 +25,7 @@ func skipReason(w *workload, in *input) (Result, bool) {
 	spec := w.podSpec()
 	skip := func(code Code, path, found string) (Result, bool) {
 		reason := reasons[code]
-		return result(code, w.Object, "skipped: %s %s", reason.Sentence, reason.Help).at(path, found, ""), true
+		return result(code, w.Object, "skipped: %s %s", reason.Sentence, reason.Help).At(path, found, ""), true
 	}
 	switch {
 	case w.template == nil && w.kind.kind == "Rollout": // it may have a workloadRef instead
@@ -192,7 +192,7 @@ func checkPorts(w *workload) Results {
 	report := func(code Code, l listener, message string, args ...any) {
 		r := result(code, w.Object, message, args...)
 		if l.annotation != "" {
-			r = r.at(s.where(l.annotation), fmt.Sprint(l.port), "")
+			r = r.At(s.where(l.annotation), fmt.Sprint(l.port), "")
 		}
 		results = append(results, r)
 	}
@@ -221,18 +221,18 @@ func checkPod(w *workload, cfg *Config) Results {
 	var results Results
 	for _, c := range w.allContainers() {
 		if c.name() == contract.Container {
-			results = append(results, result(CodeNameClash, w.Object, "the pod has a container %s that no render of this manifest wrote; remove it, or render from the original manifest", contract.Container).at(c.path, contract.Container, ""))
+			results = append(results, result(CodeNameClash, w.Object, "the pod has a container %s that no render of this manifest wrote; remove it, or render from the original manifest", contract.Container).At(c.path, contract.Container, ""))
 		}
 	}
 	for _, v := range []string{contract.TrustVolume, contract.CAVolume, contract.TLSInVolume, contract.TLSMutualVolume, contract.UpstreamCAVolume, contract.RecordingVolume} {
 		if named(field(w.podSpec(), "volumes"), v) != nil {
-			results = append(results, result(CodeNameClash, w.Object, "the pod has a volume %s, a name that the sidecar needs; rename it", v).at(pathItem(w.at("spec.volumes"), v), v, ""))
+			results = append(results, result(CodeNameClash, w.Object, "the pod has a volume %s, a name that the sidecar needs; rename it", v).At(pathItem(w.at("spec.volumes"), v), v, ""))
 		}
 	}
 	identity := func(path string, n map[string]string) {
 		for _, key := range []string{"runAsUser", "runAsGroup"} {
 			if n[key] == fmt.Sprint(contract.EnvoyUID) {
-				results = append(results, result(CodeEnvoyUID, w.Object, "%s is %d, Envoy's own: Istio lets such traffic out of the mesh; allowed: any other number", key, contract.EnvoyUID).at(pathKey(path, key), n[key], ""))
+				results = append(results, result(CodeEnvoyUID, w.Object, "%s is %d, Envoy's own: Istio lets such traffic out of the mesh; allowed: any other number", key, contract.EnvoyUID).At(pathKey(path, key), n[key], ""))
 			}
 		}
 	}

@@ -40,7 +40,7 @@ func (in *input) checkEnvoyFilters(w *workload) Results {
 				why = fmt.Sprintf("changes where Envoy's cluster %s leads, and that is how the sidecar gets its calls; leave that cluster's endpoints alone", inboundCluster(w.settings.ProxyPort))
 			}
 			if why != "" {
-				results = append(results, result(CodeEnvoyFilter, o, "%s %s", o.Ref(), why).at(pathIndex("spec.configPatches", i), found, ""))
+				results = append(results, result(CodeEnvoyFilter, o, "%s %s", o.Ref(), why).At(pathIndex("spec.configPatches", i), found, ""))
 			}
 		}
 	}

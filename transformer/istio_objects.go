@@ -117,7 +117,7 @@ func (in *input) serviceEntry(w *workload) (*Object, Results) {
 		if missing == nil {
 			return nil, nil
 		}
-		return nil, Results{result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).at("spec.hosts", "", strings.Join(missing, ", "))}
+		return nil, Results{result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).At("spec.hosts", "", strings.Join(missing, ", "))}
 	}
 	entry := in.create(w, "ServiceEntry", name, in.cfg.Namespace, mapping(
 		"hosts", hosts,

@@ -80,12 +80,12 @@ func (in *input) inboundListeners(w *workload, captured int) ([]inboundListener,
 	_, served := listeners[captured]
 	switch {
 	case len(services) == 0:
-		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: port %d is captured, with a protocol that Istio finds out by looking; render the Service together with the workload, so that its protocol and its other ports are listed%s", w.id(), captured, in.serviceElsewhere(w)).at(w.at("metadata.labels"), "", ""))
+		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: port %d is captured, with a protocol that Istio finds out by looking; render the Service together with the workload, so that its protocol and its other ports are listed%s", w.id(), captured, in.serviceElsewhere(w)).At(w.at("metadata.labels"), "", ""))
 	case !served:
 		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but %s leads to %s: inbound traffic will not be captured", captured, services[0].Ref(), joinPorts(ports)).
-			at(where, strconv.Itoa(captured), firstPort(ports)))
+			At(where, strconv.Itoa(captured), firstPort(ports)))
 	case len(others) > 0:
-		results = append(results, result(CodePortsNotCaptured, w.Object, "inbound port %d is captured; %s goes to the application directly", captured, joinPorts(others)).at(where, strconv.Itoa(captured), ""))
+		results = append(results, result(CodePortsNotCaptured, w.Object, "inbound port %d is captured; %s goes to the application directly", captured, joinPorts(others)).At(where, strconv.Itoa(captured), ""))
 	}
 	out := make([]inboundListener, 0, len(ports)+1)
 	for _, port := range ports {
@@ -277,7 +277,7 @@ func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 		return results
 	}
 	return append(results, result(CodeSidecarPatched, sidecar, "%s sends port %d to the sidecar of %s; it selects pods of the previous revision too, which have none: calls to those fail until they are gone",
-		sidecar.Ref(), w.capturedPort(field(sidecar.Node, "spec", "ingress")), w.id()).at("spec.ingress", "", w.sidecarEndpoint()))
+		sidecar.Ref(), w.capturedPort(field(sidecar.Node, "spec", "ingress")), w.id()).At("spec.ingress", "", w.sidecarEndpoint()))
 }
 
 func (w *workload) sidecarEndpoint() string {
@@ -331,7 +331,7 @@ func (in *input) capture(e *editor, w *workload, from *Object) Results {
 			e.replace(entry, at, "defaultEndpoint", endpoint)
 		default:
 			return Results{result(CodeSidecarConflict, from, "%s sends port %d to %s, but proxy-port %d says that the application listens elsewhere; allowed: an endpoint with that port",
-				from.Ref(), l.port, strAt(entry, "defaultEndpoint"), w.settings.ProxyPort).at(at+".defaultEndpoint", strAt(entry, "defaultEndpoint"), endpoint)}
+				from.Ref(), l.port, strAt(entry, "defaultEndpoint"), w.settings.ProxyPort).At(at+".defaultEndpoint", strAt(entry, "defaultEndpoint"), endpoint)}
 		}
 	}
 	in.openEgress(e, spec, w.namespace())

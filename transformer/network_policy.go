@@ -24,7 +24,7 @@ func followNetworkPolicy(in *input, w *workload, o *Object) Results {
 			follow.ports(ports, path, selects)
 			if w.portAmong(ports, to) && !w.portAmong(ports, from) {
 				follow.results = append(follow.results, result(CodePortExposed, o, "%s lets its callers reach the sidecar's port %d of %s, and not port %d of the application: they reach the application now; take the port out of that rule, or set proxy-in-port to one that no rule has",
-					o.Ref(), to, w.id(), from).at(path, strconv.Itoa(to), ""))
+					o.Ref(), to, w.id(), from).At(path, strconv.Itoa(to), ""))
 			}
 		}
 	}
@@ -36,7 +36,7 @@ func followNetworkPolicy(in *input, w *workload, o *Object) Results {
 			follow.ports(ports, path, reaches)
 		case perhaps && w.portAmong(ports, from) && !w.portAmong(ports, to):
 			follow.results = append(follow.results, result(CodePortNotFollowed, o, "%s allows port %d of addresses, or of a namespace that the input does not have; if the pods of %s are among them, their callers need port %d too",
-				o.Ref(), from, w.id(), to).at(path, strconv.Itoa(from), strconv.Itoa(to)))
+				o.Ref(), from, w.id(), to).At(path, strconv.Itoa(from), strconv.Itoa(to)))
 		}
 	}
 	return follow.all()

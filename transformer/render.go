@@ -189,7 +189,7 @@ func (in *input) decide(w *workload) Results {
 	ignore := strings.ToLower(w.annotation(contract.AnnotationIgnore))
 	switch {
 	case ignore == "true":
-		return Results{result(CodeIgnored, w.Object, "not captured: %s is \"true\"", contract.AnnotationIgnore).at(pathKey("metadata.annotations", contract.AnnotationIgnore), "true", "")}
+		return Results{result(CodeIgnored, w.Object, "not captured: %s is \"true\"", contract.AnnotationIgnore).At(pathKey("metadata.annotations", contract.AnnotationIgnore), "true", "")}
 	case w.annotation(LocalConfig) == "true":
 		return Results{result(CodeLocalConfig, w.Object, "not captured: %s is \"true\"", LocalConfig)}
 	}
@@ -197,13 +197,13 @@ func (in *input) decide(w *workload) Results {
 	w.settings = settings
 	if ignore != "" && ignore != "false" {
 		results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %q, allowed: %s", contract.AnnotationIgnore, w.annotation(contract.AnnotationIgnore), boolKind.Allowed).
-			at(pathKey("metadata.annotations", contract.AnnotationIgnore), w.annotation(contract.AnnotationIgnore), "true"))
+			At(pathKey("metadata.annotations", contract.AnnotationIgnore), w.annotation(contract.AnnotationIgnore), "true"))
 	}
 	if results.Failed() {
 		return results
 	}
 	if !settings.Inject {
-		return append(results, result(CodeNotRequested, w.Object, "not captured: the workload has no annotation %sinject: \"true\"", contract.SidecarPrefix).at(w.settings.where("inject"), w.settings.explicit["inject"].value, "true"))
+		return append(results, result(CodeNotRequested, w.Object, "not captured: the workload has no annotation %sinject: \"true\"", contract.SidecarPrefix).At(w.settings.where("inject"), w.settings.explicit["inject"].value, "true"))
 	}
 	if skip, ok := skipReason(w, in); ok {
 		if in.cfg.Strict {
@@ -212,7 +212,7 @@ func (in *input) decide(w *workload) Results {
 		return append(results, skip)
 	}
 	if w.podSpec() == nil {
-		return append(results, result(CodeMalformed, w.Object, "%s: found nothing, allowed: the spec of a pod", w.at("spec")).at(w.at("spec"), "", ""))
+		return append(results, result(CodeMalformed, w.Object, "%s: found nothing, allowed: the spec of a pod", w.at("spec")).At(w.at("spec"), "", ""))
 	}
 	results = append(results, in.checkShape(w)...)
 	results = append(results, checkSettings(w, in.cfg)...)
@@ -227,7 +227,7 @@ func (in *input) checkShape(w *workload) Results {
 	var results Results
 	expect := func(parent *yaml.Node, path, key string, kind yaml.Kind, word string) {
 		if n := field(parent, key); n != nil && !isNull(n) && n.Kind != kind {
-			results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: %s", pathKey(path, key), describeKind(n), word).at(pathKey(path, key), str(n), ""))
+			results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: %s", pathKey(path, key), describeKind(n), word).At(pathKey(path, key), str(n), ""))
 		}
 	}
 	expect(w.Node, "", "metadata", yaml.MappingNode, "a map")
@@ -242,12 +242,12 @@ func (in *input) checkShape(w *workload) Results {
 		expect(spec, w.at("spec"), key, yaml.SequenceNode, "a list")
 	}
 	if len(items(field(spec, "containers"))) == 0 {
-		results = append(results, result(CodeMalformed, w.Object, "the pod template has no containers").at(w.at("spec.containers"), "", ""))
+		results = append(results, result(CodeMalformed, w.Object, "the pod template has no containers").At(w.at("spec.containers"), "", ""))
 	}
 	for i, c := range items(field(spec, "containers")) {
 		path := fmt.Sprintf("%s[%d]", w.at("spec.containers"), i)
 		if c.Kind != yaml.MappingNode || strAt(c, "name") == "" {
-			results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: a container with a name", path, describeKind(c)).at(path, str(c), ""))
+			results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: a container with a name", path, describeKind(c)).At(path, str(c), ""))
 			continue
 		}
 		for _, key := range []string{"env", "envFrom", "volumeMounts", "ports"} {
@@ -322,7 +322,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	if results.Failed() {
 		return nil, results
 	}
-	done := result(CodeInjected, w.Object, "injected: %s", w.settings.describe()).at(w.settings.where("inject"), "true", "")
+	done := result(CodeInjected, w.Object, "injected: %s", w.settings.describe()).At(w.settings.where("inject"), "true", "")
 	return created, append(Results{done}, results...)
 }
 

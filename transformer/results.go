@@ -125,9 +125,7 @@ func NewResult(code Code, file File, message string, args ...any) Result {
 
 // At adds the field that a result is about, what was found there and what
 // would do.
-func (r Result) At(path, current, proposed string) Result { return r.at(path, current, proposed) }
-
-func (r Result) at(path, current, proposed string) Result {
+func (r Result) At(path, current, proposed string) Result {
 	r.Field = &Field{Path: path, CurrentValue: current, ProposedValue: proposed}
 	return r
 }

@@ -75,7 +75,7 @@ func annotateScrape(e *editor, w *workload) Results {
 	for _, key := range sortedKeys(existing) {
 		if value := existing[key]; strings.HasPrefix(key, scrapePrefix) {
 			return Results{result(CodeScrapeKept, w.Object, "the pod has the annotation %s, which belongs to the application: scrape the sidecar's port %d with a PodMonitor", key, w.settings.PrometheusPort).
-				at(pathKey(w.at("metadata.annotations"), key), value, "")}
+				At(pathKey(w.at("metadata.annotations"), key), value, "")}
 		}
 	}
 	annotations, path := e.collection(metadata, path, "annotations", yaml.MappingNode)

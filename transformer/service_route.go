@@ -24,7 +24,7 @@ func (in *input) routeByService(w *workload) Results {
 	s := &w.settings
 	services := in.servicesOf(w)
 	if len(services) == 0 {
-		return Results{result(CodeNoService, w.Object, "no Service in the input selects the pods of %s, so there is none to point at the sidecar: render the Service together with the workload%s", w.id(), in.serviceElsewhere(w)).at(w.at("metadata.labels"), "", "")}
+		return Results{result(CodeNoService, w.Object, "no Service in the input selects the pods of %s, so there is none to point at the sidecar: render the Service together with the workload%s", w.id(), in.serviceElsewhere(w)).At(w.at("metadata.labels"), "", "")}
 	}
 	found, pointedAny := false, false
 	for _, svc := range services {
@@ -35,7 +35,7 @@ func (in *input) routeByService(w *workload) Results {
 			}
 			found = true
 			if svc.headless() {
-				results = append(results, result(CodeServiceHeadless, svc.Object, "%s is headless: its callers dial port %d of the pods themselves, and pass the sidecar by; allowed: a Service with an address, or the option inbound: sidecar", svc.Ref(), s.ProxyPort).at("spec.clusterIP", "None", ""))
+				results = append(results, result(CodeServiceHeadless, svc.Object, "%s is headless: its callers dial port %d of the pods themselves, and pass the sidecar by; allowed: a Service with an address, or the option inbound: sidecar", svc.Ref(), s.ProxyPort).At("spec.clusterIP", "None", ""))
 				continue
 			}
 			pointedAny = true
@@ -44,7 +44,7 @@ func (in *input) routeByService(w *workload) Results {
 			}
 			if conflict := in.sharedWith(svc, w); conflict != nil {
 				results = append(results, result(CodeServiceShared, svc.Object, "%s also selects the pods of %s, which would have no proxy on port %d; inject that workload too, with the same ports, or use the option inbound: sidecar",
-					svc.Ref(), conflict.id(), s.ProxyInPort).at("spec.selector", "", ""))
+					svc.Ref(), conflict.id(), s.ProxyInPort).At("spec.selector", "", ""))
 				continue
 			}
 			in.pointService(svc, p, s.ProxyInPort)
@@ -53,7 +53,7 @@ func (in *input) routeByService(w *workload) Results {
 	}
 	if !found {
 		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but no port of %s leads there: inbound traffic will not be captured", s.ProxyPort, services[0].Ref()).
-			at(s.where("proxy-port"), strconv.Itoa(s.ProxyPort), ""))
+			At(s.where("proxy-port"), strconv.Itoa(s.ProxyPort), ""))
 	}
 	if pointedAny {
 		results = append(results, in.followPort(w)...)
@@ -134,7 +134,7 @@ func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns f
 	for _, other := range f.in.workloads {
 		if other.injecting && other.settings.inbound() && other.settings.ProxyInPort == s.ProxyInPort && concerns(other) && !has(other, other.settings.ProxyPort) {
 			f.results = append(f.results, result(CodePolicyShared, f.o, "%s has port %d of %s, and holds for %s too, whose sidecar has the same port %d for its application's port %d: one would get what is meant for the other; allowed: another proxy-in-port for one of them",
-				f.o.Ref(), s.ProxyPort, f.w.id(), other.id(), s.ProxyInPort, other.settings.ProxyPort).at(path, strconv.Itoa(s.ProxyPort), ""))
+				f.o.Ref(), s.ProxyPort, f.w.id(), other.id(), s.ProxyInPort, other.settings.ProxyPort).At(path, strconv.Itoa(s.ProxyPort), ""))
 			return
 		}
 	}
@@ -165,7 +165,7 @@ func (in *input) followIntercepted(w *workload) Results {
 		if slices.Contains(ports, from) && !slices.Contains(ports, to) {
 			value := strAt(annotations, key) + "," + to
 			in.editorOf(w.Object).replace(annotations, path, key, value)
-			results = append(results, result(CodePortFollowed, w.Object, "annotation %s says of the sidecar's port %s what it says of port %s", key, to, from).at(pathKey(path, key), "", value))
+			results = append(results, result(CodePortFollowed, w.Object, "annotation %s says of the sidecar's port %s what it says of port %s", key, to, from).At(pathKey(path, key), "", value))
 		}
 	}
 	return results

@@ -41,7 +41,7 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 			key, value := annotations.Content[i].Value, annotations.Content[i+1]
 			at := pathKey(path, key)
 			if strings.HasPrefix(key, contract.ReplayPrefix) {
-				results = append(results, result(CodeReplay, w.Object, "annotation %s is not rendered: replay is not part of the render yet", key).at(at, str(value), ""))
+				results = append(results, result(CodeReplay, w.Object, "annotation %s is not rendered: replay is not part of the render yet", key).At(at, str(value), ""))
 			}
 			name, ok := strings.CutPrefix(key, contract.SidecarPrefix)
 			if !ok {
@@ -49,18 +49,18 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 			}
 			row, old := annotation(name)
 			if row == nil {
-				results = append(results, unknownAnnotation(w.Object, cfg, name).at(at, str(value), ""))
+				results = append(results, unknownAnnotation(w.Object, cfg, name).At(at, str(value), ""))
 				continue
 			}
 			switch {
 			case value.Kind != yaml.ScalarNode || isNull(value):
 				wrong[row.Name] = true
-				results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %s, allowed: a string", key, describeKind(value)).at(at, value.Value, ""))
+				results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %s, allowed: a string", key, describeKind(value)).At(at, value.Value, ""))
 				continue
 			case value.ShortTag() != yaml.NodeTagString:
 				wrong[row.Name] = true
 				results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes",
-					key, value.Value, strings.TrimPrefix(value.ShortTag(), "!!")).at(at, value.Value, `"`+value.Value+`"`))
+					key, value.Value, strings.TrimPrefix(value.ShortTag(), "!!")).At(at, value.Value, `"`+value.Value+`"`))
 				continue
 			}
 			text := value.Value
@@ -68,7 +68,7 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 				if name == "tls" && text == "all" { // the former switch had words of its own
 					text = "true"
 				}
-				results = append(results, result(CodeLegacyAnnotation, w.Object, "annotation %s is an old spelling; write %s: %q", key, row.Key(), text).at(at, str(value), ""))
+				results = append(results, result(CodeLegacyAnnotation, w.Object, "annotation %s is an old spelling; write %s: %q", key, row.Key(), text).At(at, str(value), ""))
 			}
 			if wasOld, seen := former[row.Name]; seen && !wasOld {
 				continue // the new spelling wins
@@ -93,7 +93,7 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 		}
 		if err := row.Kind.store(row.target(&s), value); err != nil {
 			wrong[row.Name] = true
-			results = append(results, result(CodeBadValue, w.Object, "annotation %s: %v", row.Key(), err).at(s.where(row.Name), value, ""))
+			results = append(results, result(CodeBadValue, w.Object, "annotation %s: %v", row.Key(), err).At(s.where(row.Name), value, ""))
 		}
 	}
 	if !s.Inject && !wrong["inject"] { // nothing is rendered by what is wrong
@@ -120,7 +120,7 @@ func checkSettings(w *workload, cfg *Config) Results {
 	s := &w.settings
 	var results Results
 	bad := func(name, message string, args ...any) {
-		results = append(results, result(CodeBadCombination, w.Object, message, args...).at(s.where(name), s.explicit[name].value, ""))
+		results = append(results, result(CodeBadCombination, w.Object, message, args...).At(s.where(name), s.explicit[name].value, ""))
 	}
 	protocols := map[string][]string{
 		typeReverse: {"tcp", "http", "socks"},
@@ -153,7 +153,7 @@ func checkSettings(w *workload, cfg *Config) Results {
 		}
 	}
 	if src := s.explicit["insert-init-first"]; s.InsertInitFirst && cfg.Sidecar == sidecarClassic && src.path != "" {
-		results = append(results, result(CodeNeedless, w.Object, "annotation %sinsert-init-first has no effect: it is valid with the option sidecar native; a classic one is no init container", contract.SidecarPrefix).at(src.path, src.value, ""))
+		results = append(results, result(CodeNeedless, w.Object, "annotation %sinsert-init-first has no effect: it is valid with the option sidecar native; a classic one is no init container", contract.SidecarPrefix).At(src.path, src.value, ""))
 	}
 	for _, row := range annotations {
 		src, explicit := s.explicit[row.Name]
@@ -162,9 +162,9 @@ func checkSettings(w *workload, cfg *Config) Results {
 		}
 		switch {
 		case row.NoMeaning != "":
-			results = append(results, result(CodeNoMeaning, w.Object, "annotation %s has no meaning here: %s", row.Key(), row.NoMeaning).at(src.path, src.value, ""))
+			results = append(results, result(CodeNoMeaning, w.Object, "annotation %s has no meaning here: %s", row.Key(), row.NoMeaning).At(src.path, src.value, ""))
 		case row.When != nil && !row.When.holds(s):
-			results = append(results, result(CodeNeedless, w.Object, "annotation %s has no effect: it is valid with %s", row.Key(), row.When.Doc).at(src.path, src.value, ""))
+			results = append(results, result(CodeNeedless, w.Object, "annotation %s has no effect: it is valid with %s", row.Key(), row.When.Doc).At(src.path, src.value, ""))
 		}
 	}
 	return results

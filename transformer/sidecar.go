@@ -285,7 +285,7 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 			}
 			if m == nil {
 				results = append(results, result(CodeBadCombination, w.Object, "%s: %s %s; allowed: the path of a mounted file, or a Secret's name in %s",
-					t.annotation, found, file, strings.Replace(t.annotation, "public", "secret", 1)).at(s.where(t.annotation), file, ""))
+					t.annotation, found, file, strings.Replace(t.annotation, "public", "secret", 1)).At(s.where(t.annotation), file, ""))
 				continue
 			}
 			shared := mapping("name", strAt(m, "name"), "mountPath", strAt(m, "mountPath"), "subPath", field(m, "subPath"), "readOnly", true)

@@ -103,7 +103,7 @@ func (a *appEnv) mountTrust() {
 	for _, m := range items(field(a.c.Node, "volumeMounts")) {
 		if at := strAt(m, "mountPath"); at == contract.TrustDir || slices.Contains(systemBundles, at) && a.w.settings.MountKnownCA {
 			*a.results = append(*a.results, result(CodeNameClash, a.w.Object, "container %s mounts volume %s at %s, where the trust files go; mount it elsewhere", a.c.name(), strAt(m, "name"), at).
-				at(pathItem(a.c.path+".volumeMounts", at), strAt(m, "name"), ""))
+				At(pathItem(a.c.path+".volumeMounts", at), strAt(m, "name"), ""))
 			return
 		}
 	}
