@@ -1,0 +1,194 @@
+package transformer
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Where the application had a proxy, the sidecar goes through it from now on:
+//
+//	before:  app ──HTTP_PROXY──▶ corporate proxy ──▶ internet
+//	after:   app ──HTTP_PROXY──▶ sidecar ──HTTP_PROXY──▶ corporate proxy ──▶ internet
+
+// chain returns the variables by which the sidecar goes through the proxy that
+// the application had. It has one for all that it is sent, so containers that
+// had different ones are an error, and those that had none keep to that.
+func chain(apps []*appEnv) map[string]*yaml.Node {
+	var first *appEnv
+	var upstream map[string]*yaml.Node
+	for _, a := range apps {
+		had := a.proxies()
+		switch {
+		case len(had) == 0:
+		case first == nil:
+			first, upstream = a, had
+		case !maps.EqualFunc(had, upstream, same):
+			a.say(CodeProxyConflict, sortedKeys(had)[0], "", "its proxy variables are not those of container %s, and the sidecar can go through one proxy only; allowed: the same for all containers", first.c.name())
+		}
+		a.apart = len(had) == 0
+	}
+	if first == nil {
+		for _, a := range apps {
+			a.apart = false
+		}
+		return map[string]*yaml.Node{}
+	}
+	var direct []string
+	for _, a := range apps {
+		if a.apart {
+			a.say(CodeProxyApart, proxyVariables[0].upper, "", "it has no proxy and container %s has one, through which the sidecar goes: it is not pointed at the sidecar, and its outbound calls are not captured; give it the same proxy variables to have them captured", first.c.name())
+			continue
+		}
+		hosts := a.directHosts()
+		if a == first {
+			direct = hosts
+		}
+		direct = slices.DeleteFunc(direct, func(h string) bool { return !slices.Contains(hosts, h) })
+	}
+	if len(direct) > 0 {
+		upstream[contract.EnvUpstreamNoProxy] = mapping("name", contract.EnvUpstreamNoProxy, "value", strings.Join(direct, ","))
+	}
+	for _, row := range proxyVariables {
+		if upstream[row.upper] != nil {
+			first.say(CodeProxyChained, row.upper, "", "variable %s named a proxy: the sidecar goes through it now", row.upper)
+		}
+	}
+	return upstream
+}
+
+// proxies returns the variables that name a proxy, other than the sidecar, as
+// the sidecar is to have them.
+func (a *appEnv) proxies() map[string]*yaml.Node {
+	had := map[string]*yaml.Node{}
+	for _, row := range proxyVariables {
+		for _, name := range []string{row.upper, strings.ToLower(row.upper)} {
+			v, exists := a.in.findVariable(a.w, a.c, name)
+			if !exists || v.from == nil && v.value == "" || a.leadsToSidecar(v) {
+				continue
+			}
+			next := mapping("name", row.upper, "valueFrom", yaml.CopyYNode(v.from))
+			if v.from == nil {
+				value, err := a.upstreamValue(v)
+				if err != nil {
+					a.say(CodeProxyConflict, name, redacted(v.value), "variable %s cannot be chained to: %v", name, err)
+					continue
+				}
+				next = mapping("name", row.upper, "value", value)
+			}
+			if other := had[row.upper]; other != nil && !same(other, next) {
+				a.say(CodeProxyConflict, name, redacted(v.value), "variables %s and %s name two proxies, and the sidecar can go through one only", row.upper, name)
+			}
+			had[row.upper] = next
+		}
+	}
+	return had
+}
+
+// upstreamValue returns the value that a variable is to have in the sidecar to
+// be there what it is here.
+func (a *appEnv) upstreamValue(v variable) (string, error) {
+	value, unknown := a.moved(v)
+	if len(unknown) > 0 {
+		return "", fmt.Errorf("its reference %s has no value that is known at render time; allowed: a value, or a reference to a variable with one that is set before it", unknown[0])
+	}
+	if !strings.Contains(value, "$(") { // Kubernetes knows those, and nobody else
+		if _, err := contract.ParseProxy(strings.ReplaceAll(value, "$$", "$")); err != nil {
+			return "", err
+		}
+	}
+	return value, nil
+}
+
+// directHosts returns the hosts that a container reaches without its proxy. The
+// sidecar reaches them so too, for programs that do not read the list.
+func (a *appEnv) directHosts() (hosts []string) {
+	for _, name := range noProxyNames {
+		if v, exists := a.in.findVariable(a.w, a.c, name); exists && v.from == nil {
+			value, _ := a.moved(v)
+			hosts = append(hosts, without(splitList(value), hosts)...)
+		}
+	}
+	return hosts
+}
+
+// leadsToSidecar tells that a variable leads to the sidecar, as it does where it
+// was set by hand: to its port, or to the one that it has by default, where
+// nothing else of the pod listens.
+func (a *appEnv) leadsToSidecar(v variable) bool {
+	return v.leadsTo(a.w.settings.ProxyOutPort) || v.leadsTo(contract.OutPort) && a.w.takenPorts()[contract.OutPort] == ""
+}
+
+func leadsToPort(value string, port int) bool {
+	u, err := contract.ParseProxy(value)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	return (host == "localhost" || host == "127.0.0.1" || host == "::1") && u.Port() == fmt.Sprint(port)
+}
+
+// redacted is a value for people: without a password that may be in it.
+func redacted(value string) string {
+	if u, err := contract.ParseProxy(value); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return value
+}
+
+var reference = regexp.MustCompile(`\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)`)
+
+// serviceVariable matches the variables that Kubernetes sets in every container:
+// https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables.
+var serviceVariable = regexp.MustCompile(`_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$`)
+
+// moved returns what a variable's value is written as in another container to
+// be the same there: with the $(NAME) in it resolved, as Kubernetes does, from
+// the variables set before it. It names those that have no literal value, which
+// it leaves as they are.
+func (a *appEnv) moved(v variable) (value string, unknown []string) {
+	if v.entry == nil { // Kubernetes resolves nothing in what comes through envFrom
+		return strings.ReplaceAll(v.value, "$", "$$"), nil
+	}
+	return expandReferences(v.value, items(field(a.c.Node, "env"))[:v.index])
+}
+
+func expandReferences(value string, before []*yaml.Node) (out string, unknown []string) {
+	out = reference.ReplaceAllStringFunc(value, func(ref string) string {
+		if ref == "$$" { // an escaped $, which the other container needs too
+			return ref
+		}
+		name := ref[2 : len(ref)-1]
+		for i := len(before) - 1; i >= 0; i-- {
+			if strAt(before[i], "name") == name && field(before[i], "valueFrom") == nil {
+				text, more := expandReferences(strAt(before[i], "value"), before[:i])
+				unknown = append(unknown, more...)
+				return text
+			}
+		}
+		if !serviceVariable.MatchString(name) {
+			unknown = append(unknown, ref)
+		}
+		return ref
+	})
+	return out, unknown
+}
+
+// same compares nodes by their content.
+func same(a, b *yaml.Node) bool {
+	if a.Kind != b.Kind || a.Value != b.Value || len(a.Content) != len(b.Content) {
+		return false
+	}
+	for i := range a.Content {
+		if !same(a.Content[i], b.Content[i]) {
+			return false
+		}
+	}
+	return true
+}
