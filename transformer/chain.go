@@ -21,35 +21,28 @@ import (
 // the application had. It has one for all that it is sent, so containers that
 // had different ones are an error, and those that had none keep to that.
 func chain(apps []*appEnv) map[string]*yaml.Node {
-	var first *appEnv
-	var upstream map[string]*yaml.Node
-	for _, a := range apps {
-		had := a.proxies()
+	had := make([]map[string]*yaml.Node, len(apps))
+	first := -1
+	for i, a := range apps {
+		had[i] = a.proxies()
 		switch {
-		case len(had) == 0:
-		case first == nil:
-			first, upstream = a, had
-		case !maps.EqualFunc(had, upstream, same):
-			a.say(CodeProxyConflict, sortedKeys(had)[0], "", "its proxy variables are not those of container %s, and the sidecar can go through one proxy only; allowed: the same for all containers", first.c.name())
+		case len(had[i]) == 0:
+		case first < 0:
+			first = i
+		case !maps.EqualFunc(had[i], had[first], same):
+			a.say(CodeProxyConflict, sortedKeys(had[i])[0], "", "its proxy variables are not those of container %s, and the sidecar can go through one proxy only; allowed: the same for all containers", apps[first].c.name())
 		}
-		a.apart = len(had) == 0
 	}
-	if first == nil {
-		for _, a := range apps {
-			a.apart = false
-		}
+	if first < 0 {
 		return map[string]*yaml.Node{}
 	}
-	var direct []string
-	for _, a := range apps {
-		if a.apart {
-			a.say(CodeProxyApart, proxyVariables[0].upper, "", "it has no proxy and container %s has one, through which the sidecar goes: it is not pointed at the sidecar, and its outbound calls are not captured; give it the same proxy variables to have them captured", first.c.name())
+	upstream, direct := had[first], apps[first].directHosts()
+	for i, a := range apps {
+		if a.apart = len(had[i]) == 0; a.apart {
+			a.say(CodeProxyApart, proxyVariables[0].upper, "", "it has no proxy and container %s has one, through which the sidecar goes: it is not pointed at the sidecar, and its outbound calls are not captured; give it the same proxy variables to have them captured", apps[first].c.name())
 			continue
 		}
 		hosts := a.directHosts()
-		if a == first {
-			direct = hosts
-		}
 		direct = slices.DeleteFunc(direct, func(h string) bool { return !slices.Contains(hosts, h) })
 	}
 	if len(direct) > 0 {
@@ -57,7 +50,7 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 	}
 	for _, row := range proxyVariables {
 		if upstream[row.upper] != nil {
-			first.say(CodeProxyChained, row.upper, "", "variable %s named a proxy: the sidecar goes through it now", row.upper)
+			apps[first].say(CodeProxyChained, row.upper, "", "variable %s named a proxy: the sidecar goes through it now", row.upper)
 		}
 	}
 	return upstream
