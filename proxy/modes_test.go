@@ -170,6 +170,53 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
+// What can't be parsed may hold a secret anywhere, so neither the log nor the
+// list of connections quotes it.
+func TestWhatIsRefusedIsNotQuoted(t *testing.T) {
+	malformed := serveTCP(t, func(c *net.TCPConn) {
+		c.Read(make([]byte, 1<<10))
+		io.WriteString(c, "HTTP/1.1 SECRET\r\nSet-Cookie: SECRET\r\n\r\n")
+	})
+	const get, host = "GET http://h/ HTTP/1.1\r\n", "Host: h\r\n"
+	for name, message := range map[string]string{
+		"a space in the target":    "GET http://h/x?access_token=SECRET&q=a b HTTP/1.1\r\n" + host,
+		"origin-form":              "GET /cb?access_token=SECRET HTTP/1.1\r\n" + host,
+		"a fragment":               "GET http://h/cb#access_token=SECRET HTTP/1.1\r\n" + host,
+		"a user in the target":     "GET http://user:SECRET@h/ HTTP/1.1\r\n" + host,
+		"a user in CONNECT":        "CONNECT user:SECRET@127.0.0.1:443 HTTP/1.1\r\n" + host,
+		"a port that is none":      "CONNECT h:SECRET HTTP/1.1\r\n" + host,
+		"a host that is none":      "GET http://h\\SECRET/ HTTP/1.1\r\n" + host,
+		"an unknown scheme":        "GET SECRET://h/ HTTP/1.1\r\n" + host,
+		"an unknown version":       "GET http://h/ SECRET\r\n" + host,
+		"a user in Host":           get + "Host: user:SECRET@h\r\n",
+		"a space before the colon": get + host + "Authorization : Bearer SECRET\r\n",
+		"a control in a value":     get + host + "SECRET: SECRET\x01\r\n",
+		"a length that is none":    get + host + "Content-Length: SECRET\r\n",
+		"an unknown coding":        get + host + "Transfer-Encoding: SECRET\r\n",
+		"a malformed answer":       "GET http://" + malformed.String() + "/ HTTP/1.1\r\n" + host,
+		"a host name in SOCKS5":    "\x05\x01\x00\x05\x01\x00\x03\x0buser@SECRET\x01\xbb",
+		"a host name in SOCKS4":    "\x04\x01\x01\xbb\x00\x00\x00\x01user\x00user@SECRET\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := run(t, nil, nil)
+			c := dial(t, s.OutAddr())
+			io.WriteString(c, message+"\r\n")
+			readAll(t, c)
+			c.Close()
+			eventually(t, "the connection is in the log", func() bool { return strings.Contains(s.logs.String(), "error=") })
+			list, err := http.Get("http://" + s.AdminAddr().String() + "/connections")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer http.DefaultClient.CloseIdleConnections()
+			defer list.Body.Close()
+			if text := s.logs.String() + readAll(t, list.Body); strings.Contains(text, "SECRET") {
+				t.Error(text)
+			}
+		})
+	}
+}
+
 // An application that is called and calls nobody has most often not been
 // pointed at the forward half.
 func TestItSaysWhenNothingGoesOut(t *testing.T) {

@@ -104,7 +104,7 @@ func (b *body) framing(c byte) error {
 		}
 		b.left, b.digits = b.left<<4|digit, true
 	case b.chunk == chunkSize && !b.digits:
-		return bad("a chunk size that begins with %q, want a hexadecimal number", c)
+		return bad("a chunk without a size: want a hexadecimal number")
 	case b.chunk <= chunkGap && (c == ' ' || c == '\t'): // RFC 9112 section 7.1.1: BWS
 		b.chunk = chunkGap
 	case b.chunk <= chunkGap && c == ';':
@@ -112,7 +112,7 @@ func (b *body) framing(c byte) error {
 	case b.chunk <= chunkExtension && c == '\r':
 		b.chunk = chunkLF
 	case b.chunk <= chunkGap:
-		return bad("a chunk size with %q in it, want a hexadecimal number", c)
+		return bad("a malformed chunk size: want a hexadecimal number")
 	case b.chunk == chunkExtension && (c < ' ' && c != '\t' || c == 0x7f):
 		return bad("a chunk extension with a control character")
 	case b.chunk == chunkExtension:

@@ -18,7 +18,9 @@ const (
 	maxFields = 256
 )
 
-// badRequest is what a client is refused for: a status and a sentence.
+// badRequest is what a client is refused for: a status and a sentence. The
+// sentence goes to the log, too, so it quotes nothing of the message: what can't
+// be parsed may hold a token anywhere.
 type badRequest struct {
 	status int
 	reason string
@@ -69,7 +71,7 @@ func parseRequest(head []byte) (*request, error) {
 	q.method, version, _ = strings.Cut(string(line), " ")
 	q.target, version, ok = strings.Cut(version, " ")
 	if !ok || strings.Contains(version, " ") || !isToken(q.method) || q.target == "" || !isVisible(q.target) {
-		return nil, bad("request line %.80q: want METHOD, target and version, each behind one space", line)
+		return nil, bad("a malformed request line: want METHOD, target and version, each behind one space")
 	}
 	if len(q.target) > maxTarget {
 		return nil, &badRequest{http.StatusRequestURITooLong, fmt.Sprintf("a target of %d bytes, the limit is %d", len(q.target), maxTarget)}
@@ -79,7 +81,7 @@ func parseRequest(head []byte) (*request, error) {
 		q.minor = 1
 	case "HTTP/1.0":
 	default:
-		return nil, &badRequest{http.StatusHTTPVersionNotSupported, fmt.Sprintf("version %.20q: a proxy is spoken to in HTTP/1.0 or HTTP/1.1", version)}
+		return nil, &badRequest{http.StatusHTTPVersionNotSupported, "an unknown version: a proxy is spoken to in HTTP/1.0 or HTTP/1.1"}
 	}
 	var err error
 	if q.fields, err = parseFields(rest); err != nil {
@@ -90,7 +92,7 @@ func parseRequest(head []byte) (*request, error) {
 		return nil, bad("%d Host fields, want one", len(hosts))
 	}
 	if len(hosts) == 1 && strings.ContainsAny(hosts[0], " \t,/@?#") {
-		return nil, bad("Host %.80q is not a host and port", hosts[0])
+		return nil, bad("a Host that is not a host and port")
 	}
 	return q, q.frame()
 }
@@ -114,11 +116,11 @@ func parseFields(p []byte) ([]field, error) {
 		}
 		name, value, ok := bytes.Cut(line, []byte(":"))
 		if !ok || !isToken(name) {
-			return nil, bad("field line %.80q: want a name, a colon and a value", line)
+			return nil, bad("a malformed field line: want a name, a colon and a value")
 		}
 		value = bytes.Trim(value, " \t")
 		if !httpguts.ValidHeaderFieldValue(string(value)) {
-			return nil, bad("field %s has a control character in its value", name)
+			return nil, bad("a field with a control character in its value")
 		}
 		fields = append(fields, field{name, value, p[:len(line)+2]})
 		p = rest
@@ -149,7 +151,7 @@ func (q *request) frame() error {
 	case len(coding) == 1 && q.minor == 0:
 		return bad("Transfer-Encoding in HTTP/1.0")
 	case len(coding) == 1 && !strings.EqualFold(coding[0], "chunked"):
-		return &badRequest{http.StatusNotImplemented, fmt.Sprintf("Transfer-Encoding %.80q: only chunked is known", coding[0])}
+		return &badRequest{http.StatusNotImplemented, "an unknown Transfer-Encoding: only chunked is known"}
 	case len(coding) == 1:
 		q.body.chunked = true
 	case len(length) == 1:
@@ -165,7 +167,7 @@ func (q *request) frame() error {
 func parseLength(v string) (int64, error) {
 	n, err := strconv.ParseUint(v, 10, 63)
 	if err != nil || strings.ContainsAny(v, "+_") {
-		return 0, bad("Content-Length %.40q is not a number", v)
+		return 0, bad("a Content-Length that is not a number")
 	}
 	return int64(n), nil
 }
@@ -179,18 +181,18 @@ func (q *request) destination() (t Target, origin string, err error) {
 	scheme, rest, ok := strings.Cut(q.target, "://")
 	switch {
 	case !ok:
-		return t, "", bad("target %.80q: this is a forward proxy, it wants http://host/path or CONNECT host:port", q.target)
+		return t, "", bad("a target without a host: this is a forward proxy, it wants http://host/path or CONNECT host:port")
 	case strings.EqualFold(scheme, "https"):
 		return t, "", &badRequest{http.StatusNotImplemented, "https:// in a request line: TLS goes through the tunnel that CONNECT opens"}
 	case !strings.EqualFold(scheme, "http"):
-		return t, "", &badRequest{http.StatusNotImplemented, fmt.Sprintf("scheme %.20q: only http is known", scheme)}
+		return t, "", &badRequest{http.StatusNotImplemented, "a target with an unknown scheme: only http is known"}
 	}
 	authority, origin := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		authority, origin = rest[:i], rest[i:]
 	}
 	if strings.Contains(origin, "#") {
-		return t, "", bad("a fragment in the target %.80q", q.target)
+		return t, "", bad("a fragment in the target")
 	}
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
 		return t, "", bad("a user name in the target")
@@ -217,11 +219,11 @@ func parseAuthority(s, port string) (t Target, err error) {
 		host = s[1 : len(s)-1]
 	}
 	if host == "" || strings.ContainsAny(host, "[]/\\@?#%\"<> ") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
-		return t, bad("%.80q is not a host and port", s)
+		return t, bad("a target that is not a host and port")
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 || strings.HasPrefix(port, "+") {
-		return t, bad("%.80q: want a port, 1 to 65535", s)
+		return t, bad("a target without a good port: want 1 to 65535")
 	}
 	return Target{host, int(n)}, nil
 }
@@ -267,7 +269,7 @@ func parseResponse(head []byte, method string) (*response, error) {
 	code, _, _ := strings.Cut(rest, " ")
 	status, err := strconv.Atoi(code)
 	if err != nil || len(code) != 3 || status < 100 || version != "HTTP/1.1" && version != "HTTP/1.0" {
-		return nil, fmt.Errorf("%w: status line %.80q", errResponse, lines[0])
+		return nil, fmt.Errorf("%w: its status line", errResponse)
 	}
 	r := &response{status: status, head: head, rewritten: folded}
 	var coding, length []string
@@ -300,7 +302,7 @@ func parseResponse(head []byte, method string) (*response, error) {
 		}
 	case len(length) > 0:
 		if slices.ContainsFunc(length, func(v string) bool { return v != length[0] }) {
-			return nil, fmt.Errorf("%w: Content-Length fields that differ: %q", errResponse, length)
+			return nil, fmt.Errorf("%w: Content-Length fields that differ", errResponse)
 		}
 		if r.body.length, err = parseLength(length[0]); err != nil {
 			return nil, fmt.Errorf("%w: %w", errResponse, err)

@@ -194,8 +194,9 @@ func (q Request) checked(w io.Writer) (Request, error) {
 	if q.Port == 0 {
 		return q.refuse(w, GeneralFailure, "port 0")
 	}
+	// The name is not quoted: it may be a secret, and the log is told.
 	if q.Host == "" || strings.ContainsFunc(q.Host, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/\@?#%"<>[]`, r) }) {
-		return q.refuse(w, GeneralFailure, "host name %q", q.Host)
+		return q.refuse(w, GeneralFailure, "not a host name")
 	}
 	return q, nil
 }

@@ -81,9 +81,9 @@ func connect(c *pump.Conn, via *url.URL, target string) (*pump.Conn, error) {
 	case limited.err != nil:
 		return nil, fmt.Errorf("read answer to CONNECT: %w", limited.err)
 	case err != nil:
-		return nil, fmt.Errorf("read answer to CONNECT: not HTTP: %.100q", err.Error())
+		return nil, errors.New("read answer to CONNECT: not HTTP")
 	case resp.StatusCode/100 != 2:
-		return nil, fmt.Errorf("CONNECT %s: %.100s", target, resp.Status)
+		return nil, fmt.Errorf("CONNECT %s: %d %s", target, resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	rest, _ := r.Peek(r.Buffered())
 	return pump.NewConn(c.Conn, rest), nil
