@@ -52,7 +52,11 @@ func options(cfg proxy.Config) recording.Options {
 func into(r *recording.Recorder, cfg proxy.Config, version string) *Capture {
 	id := cfg.Identity
 	origin := codec.Origin{Cluster: id.Cluster, Namespace: id.Namespace, Service: id.App, Tags: tags(cfg, version)}
-	limits := codec.Limits{Memory: max(1, cfg.Memory/8*5), Body: int(cfg.BodyLimit)}
+	limits := codec.DefaultLimits()
+	limits.Memory, limits.Body = cfg.Memory/8*5, int(cfg.BodyLimit)
+	if limits.Body == 0 { // nothing of what was said is wanted, in whatever protocol
+		limits.Stream = 0
+	}
 	return &Capture{decoders: decode.New(decode.Config{Origin: origin, Limits: limits}, r), recorder: r}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,6 +63,50 @@ func TestRequestsAreRecorded(t *testing.T) {
 	}
 	if l := s.ledger(t); len(seen) != requests || l.stored != requests || l.handed != requests || len(l.dropped) > 0 {
 		t.Errorf("%d found, %+v", len(seen), l)
+	}
+}
+
+// With a limit of zero nothing of what was said is kept, in a body or in a
+// stream; how much there was is counted.
+func TestALimitOfZeroKeepsNoPayload(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config(t)
+	cfg.BodyLimit = 0
+	s := run(t, cfg, recording.Dir(dir))
+	s.send(t, 1, 100, false)
+	stream, err := net.Dial("tcp", s.InAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(stream, "\x00in no protocol\n")
+	stream.(*net.TCPConn).CloseWrite()
+	io.Copy(io.Discard, stream)
+	s.stop()
+	if err := s.capture.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for e, err := range recording.All(os.DirFS(dir), ".") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds = append(kinds, e.L7Protocol)
+		switch e.L7Protocol {
+		case recording.HTTP1:
+			if len(e.HTTP.Req.Body)+len(e.HTTP.Res.Body) > 0 || e.Tags.Get("requestBodySize") != "100" || e.Tags.Get("responseBodySize") != "100" {
+				t.Errorf("%+v", e)
+			}
+		case recording.TCP:
+			if len(e.TCP.Messages) > 0 || e.TCP.ClientBytes != 16 || e.TCP.ServerBytes == 0 {
+				t.Errorf("%+v", e.TCP)
+			}
+		}
+		if e.Tags.Get("truncated") != "true" {
+			t.Errorf("%s: %v, want it marked as truncated", e.L7Protocol, e.Tags)
+		}
+	}
+	if slices.Sort(kinds); !slices.Equal(kinds, []string{recording.HTTP1, recording.TCP}) {
+		t.Errorf("records of %v", kinds)
 	}
 }
 

@@ -16,6 +16,7 @@
 package decode
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -46,7 +47,7 @@ func protocols() []codec.Protocol {
 type Config struct {
 	// Origin is what every record says of the place it was captured at.
 	Origin codec.Origin
-	// Limits; zero fields mean the defaults.
+	// Limits; the zero value means [codec.DefaultLimits].
 	Limits codec.Limits
 }
 
@@ -90,7 +91,7 @@ type Stats struct {
 func New(cfg Config, sink recording.Sink) *Decoders {
 	d := &Decoders{table: protocols(), failed: make(map[Failure]uint64)}
 	d.shared.Origin, d.shared.Sink = cfg.Origin, sink
-	d.shared.Limits = cfg.Limits.OrDefaults()
+	d.shared.Limits = cmp.Or(cfg.Limits, codec.DefaultLimits())
 	return d
 }
 

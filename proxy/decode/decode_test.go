@@ -248,7 +248,10 @@ func parse(t testing.TB, a *txtar.Archive) *script {
 	s := &script{flow: tap.Flow{
 		ID: 7, Direction: tap.In, Via: tap.ViaTCP, Started: epoch, Host: "localhost", Port: 8080,
 		Client: netip.MustParseAddrPort("127.0.0.1:49280"), Server: netip.MustParseAddrPort("127.0.0.1:8080"),
-	}, cfg: Config{Origin: codec.Origin{Service: "shop", Tags: recording.Tags{{Name: "source", Value: "tapedeck"}}}}}
+	}, cfg: Config{
+		Limits: codec.DefaultLimits(),
+		Origin: codec.Origin{Service: "shop", Tags: recording.Tags{{Name: "source", Value: "tapedeck"}}},
+	}}
 	frames := [2]*framer{newFramer(), newFramer()}
 	for _, f := range a.Files {
 		who, how, _ := strings.Cut(f.Name, " ")

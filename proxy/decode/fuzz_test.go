@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/tools/txtar"
 
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -37,7 +38,7 @@ func seeds(f *testing.F, pattern string, add func(client, server []byte)) {
 // held, and the records don't depend on how the bytes were cut.
 func hold(t *testing.T, s *script, seed uint64) {
 	t.Helper()
-	small := s.cfg.Limits
+	small := codec.DefaultLimits()
 	small.Head, small.Headers, small.Streams, small.Body = 1<<10, 20, 5, 100
 	s.cfg.Limits = small
 	want, _ := s.play(&memory{blur: true}, whole)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -126,7 +127,7 @@ func (m *memory) decode(t *testing.T) (records []recording.Exchange) {
 // When memory is used up, content is cut and counted, and nothing else happens;
 // when flows end, all of it is given back.
 func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
-	cfg := Config{}
+	cfg := Config{Limits: codec.DefaultLimits()}
 	cfg.Limits.Memory = 64 << 10
 	d := New(cfg, recording.Discard{})
 	var open []tap.Reader

@@ -15,7 +15,6 @@
 package codec
 
 import (
-	"cmp"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/tap"
@@ -56,7 +55,7 @@ const (
 	Yes
 )
 
-// Limits bound what a decoder holds, keeps and believes.
+// Limits bound what a decoder holds, keeps and believes. Zero is a limit, too.
 type Limits struct {
 	// Body is how many bytes of a body, or of a message, are kept.
 	Body int
@@ -81,18 +80,5 @@ func DefaultLimits() Limits {
 		Streams: 1000,
 		Stream:  8 << 20,
 		Memory:  64 << 20,
-	}
-}
-
-// OrDefaults puts the defaults where a limit is zero.
-func (l Limits) OrDefaults() Limits {
-	d := DefaultLimits()
-	return Limits{
-		Body:    cmp.Or(l.Body, d.Body),
-		Head:    cmp.Or(l.Head, d.Head),
-		Headers: cmp.Or(l.Headers, d.Headers),
-		Streams: cmp.Or(l.Streams, d.Streams),
-		Stream:  cmp.Or(l.Stream, d.Stream),
-		Memory:  cmp.Or(l.Memory, d.Memory),
 	}
 }
