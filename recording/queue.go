@@ -7,17 +7,21 @@ import (
 )
 
 // Lines stores encoded exchanges. One goroutine calls it, and it may take its
-// time. Each method returns how many records are lost: of this call, or of
-// earlier calls and only now known to be; err then says why.
+// time. Each method tells what became of records, of this call or of earlier
+// ones; err says what is wrong with the store, nil as soon as it works again.
 type Lines interface {
 	// WriteLines takes n whole lines, each ending in a newline.
-	WriteLines(p []byte, n int) (lost int, err error)
+	WriteLines(p []byte, n int) (Fate, error)
 	// Flush hands what was written to the operating system, so that it
 	// outlives the process. It is also the clock for time limits.
-	Flush() (lost int, err error)
+	Flush() (Fate, error)
 	// Close makes everything durable.
-	Close() (lost int, err error)
+	Close() (Fate, error)
 }
+
+// Fate counts records of which it is now known what became of them. Those that
+// were written and are neither stored nor lost may still become either.
+type Fate struct{ Stored, Lost int }
 
 // Defaults of [NewQueue].
 const (
@@ -44,7 +48,6 @@ type Queue struct {
 	batch   []byte // lines that wait
 	records int    // in batch
 	writing int    // bytes of the batch that is being written
-	flying  int    // records in it
 	closed  bool
 	stats   Stats
 
@@ -126,8 +129,7 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := q.stats
-	s.Pending = uint64(q.records + q.flying)
-	s.Stored = s.Accepted - s.Pending - s.Dropped[StoreFailed]
+	s.Pending = s.Accepted - s.Stored - s.Dropped[StoreFailed]
 	return s
 }
 
@@ -176,51 +178,42 @@ func (q *Queue) run() {
 	for {
 		select {
 		case <-q.wake:
-			spare, _ = q.write(spare)
+			spare = q.write(spare)
 		case <-tick.C:
-			spare, _ = q.write(spare)
+			spare = q.write(spare)
 			q.settle(q.lines.Flush())
 		case r := <-q.ask:
-			var err, last error
-			spare, err = q.write(spare)
+			spare = q.write(spare)
 			if r.close {
-				last = q.settle(q.lines.Close())
-			} else {
-				last = q.settle(q.lines.Flush())
-			}
-			if last != nil {
-				err = last
-			}
-			r.done <- err
-			if r.close {
+				r.done <- q.settle(q.lines.Close())
 				return
 			}
+			r.done <- q.settle(q.lines.Flush())
 		}
 	}
 }
 
 // write hands the waiting batch to lines, with spare in its place, and returns
 // the buffer that is now free.
-func (q *Queue) write(spare []byte) ([]byte, error) {
+func (q *Queue) write(spare []byte) []byte {
 	q.mu.Lock()
 	batch, n := q.batch, q.records
 	q.batch, q.records = spare[:0], 0
-	q.writing, q.flying = len(batch), n
+	q.writing = len(batch)
 	q.mu.Unlock()
-	var err error
 	if n > 0 {
-		lost, e := q.lines.WriteLines(batch, n)
-		err = q.settle(lost, e)
+		q.settle(q.lines.WriteLines(batch, n))
 	}
-	return batch, err
+	return batch
 }
 
 // settle books what a call of lines came to.
-func (q *Queue) settle(lost int, err error) error {
+func (q *Queue) settle(f Fate, err error) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.writing, q.flying = 0, 0
-	q.stats.Dropped[StoreFailed] += uint64(lost)
+	q.writing = 0
+	q.stats.Stored += uint64(f.Stored)
+	q.stats.Dropped[StoreFailed] += uint64(f.Lost)
 	q.stats.Err = err
 	return err
 }

@@ -101,9 +101,13 @@ type gate struct {
 	records int
 }
 
-func (g *gate) WriteLines(_ []byte, n int) (int, error) { <-g.open; g.records += n; return 0, nil }
-func (g *gate) Flush() (int, error)                     { return 0, nil }
-func (g *gate) Close() (int, error)                     { return 0, nil }
+func (g *gate) WriteLines(_ []byte, n int) (Fate, error) {
+	<-g.open
+	g.records += n
+	return Fate{Stored: n}, nil
+}
+func (g *gate) Flush() (Fate, error) { return Fate{}, nil }
+func (g *gate) Close() (Fate, error) { return Fate{}, nil }
 
 func TestWriteNeverWaitsForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -272,7 +276,7 @@ func TestVanishedDirectoryIsMadeAnew(t *testing.T) {
 	if s := r.Stats(); s.Dropped[StoreFailed] != 2 || s.Stored != 0 {
 		t.Errorf("stats %+v", s)
 	}
-	for n := 3; r.Stats().Stored == 0; n++ { // until the pause is over
+	for n := 3; r.Stats().Err != nil; n++ { // until the pause is over
 		r.Write(numbered(n))
 		r.Flush(t.Context())
 	}
@@ -315,5 +319,34 @@ func TestOpenRefusesWhatItCantKeep(t *testing.T) {
 			r.Close(t.Context())
 			t.Errorf("%q was opened", place)
 		}
+	}
+}
+
+// A record counts as stored once its segment is complete: until then it may
+// still be lost, and a counter does not fall.
+func TestStoredIsWhatStaysStored(t *testing.T) {
+	dir := t.TempDir()
+	r, err := Open(dir, Options{FlushEvery: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(t.Context())
+	for n := range 20 {
+		r.Write(numbered(n))
+	}
+	if err := r.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Stats(); s.Stored != 0 || s.Pending != 20 {
+		t.Errorf("in an open segment: %+v", s)
+	}
+	if err := os.Remove(filepath.Join(dir, files(t, dir)[0])); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Flush(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("flush into nothing: %v", err)
+	}
+	if s := r.Stats(); s.Stored != 0 || s.Pending != 0 || s.Dropped[StoreFailed] != 20 {
+		t.Errorf("after it was removed: %+v", s)
 	}
 }

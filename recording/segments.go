@@ -74,7 +74,7 @@ type Segments struct {
 
 	open    *openSegment // nil between segments
 	retryAt time.Time
-	err     error // why the last segment failed; nil once one has begun
+	err     error // why the last segment failed; nil once one has kept something
 }
 
 type openSegment struct {
@@ -114,10 +114,10 @@ func NewSegments(store Store, opts SegmentOptions) (*Segments, error) {
 }
 
 // WriteLines implements [Lines].
-func (s *Segments) WriteLines(p []byte, n int) (lost int, err error) {
+func (s *Segments) WriteLines(p []byte, n int) (Fate, error) {
 	if s.open == nil {
 		if err := s.begin(); err != nil {
-			return n, err
+			return Fate{Lost: n}, err
 		}
 	}
 	s.open.loose += n
@@ -128,14 +128,14 @@ func (s *Segments) WriteLines(p []byte, n int) (lost int, err error) {
 	if s.open.raw >= s.opts.MaxBytes {
 		return s.end()
 	}
-	return 0, nil
+	return Fate{}, s.err
 }
 
 // Flush implements [Lines].
-func (s *Segments) Flush() (lost int, err error) {
+func (s *Segments) Flush() (Fate, error) {
 	o := s.open
 	if o == nil {
-		return 0, s.err
+		return Fate{}, s.err
 	}
 	if err := o.Check(); err != nil {
 		return s.abandon(fmt.Errorf("check segment: %w", err))
@@ -145,19 +145,20 @@ func (s *Segments) Flush() (lost int, err error) {
 		return s.end()
 	}
 	if o.loose == 0 {
-		return 0, nil
+		return Fate{}, s.err
 	}
 	if err := s.drain(s.enc.Flush); err != nil {
 		return s.abandon(fmt.Errorf("flush segment: %w", err))
 	}
 	o.settle()
-	return 0, nil
+	s.err = nil
+	return Fate{}, nil
 }
 
 // Close implements [Lines].
-func (s *Segments) Close() (lost int, err error) {
+func (s *Segments) Close() (Fate, error) {
 	if s.open == nil {
-		return 0, s.err
+		return Fate{}, s.err
 	}
 	return s.end()
 }
@@ -189,13 +190,12 @@ func (s *Segments) begin() error {
 		return s.pause(fmt.Errorf("begin segment: %w", err))
 	}
 	s.open = &openSegment{Segment: seg, born: now}
-	s.err = nil
 	s.out.Reset(s.open)
 	s.enc.Reset(s.out)
 	return nil
 }
 
-func (s *Segments) end() (lost int, err error) {
+func (s *Segments) end() (Fate, error) {
 	o := s.open
 	if err := s.drain(s.enc.Close); err != nil {
 		return s.abandon(fmt.Errorf("end segment: %w", err))
@@ -203,31 +203,32 @@ func (s *Segments) end() (lost int, err error) {
 	o.settle()
 	s.open = nil
 	if err := o.Commit(); err != nil {
-		return o.records, s.pause(fmt.Errorf("end segment: %w", err))
+		return Fate{Lost: o.records}, s.pause(fmt.Errorf("end segment: %w", err))
 	}
-	return 0, nil
+	s.err = nil
+	return Fate{Stored: o.records}, nil
 }
 
 // abandon ends a segment that can't be written further, keeping what is whole.
-func (s *Segments) abandon(cause error) (lost int, err error) {
+func (s *Segments) abandon(cause error) (Fate, error) {
 	o := s.open
 	s.open = nil
 	s.enc.Reset(nil)
 	s.out.Reset(nil)
-	lost = o.loose
+	kept := false
 	switch {
 	case o.records == 0:
 		o.Discard() // if it can't be removed, it is empty all the same
 	case o.Truncate(o.flushed) != nil:
 		o.Discard()
-		lost += o.records
 	default:
 		o.Write(frameEnd) // without it, readers that know of torn tails read the segment still
-		if o.Commit() != nil {
-			lost += o.records
-		}
+		kept = o.Commit() == nil
 	}
-	return lost, s.pause(cause)
+	if kept {
+		return Fate{Stored: o.records, Lost: o.loose}, s.pause(cause)
+	}
+	return Fate{Lost: o.records + o.loose}, s.pause(cause)
 }
 
 // frameEnd ends a zstd frame after any whole block: a last block, raw and of no

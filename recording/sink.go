@@ -47,13 +47,13 @@ func (r Reason) Error() string { return "exchange dropped: " + r.String() }
 type Stats struct {
 	// Accepted were taken into the queue.
 	Accepted uint64
-	// Pending are in the queue.
+	// Pending are in the queue, or in a segment that is not complete.
 	Pending uint64
-	// Stored were handed to the store, and not reported lost since.
+	// Stored are in complete segments. What is stored once, stays counted.
 	Stored uint64
 	// Dropped is indexed by [Reason].
 	Dropped [reasons]uint64
-	// Err is what last went wrong in the store; nil if it works.
+	// Err is what is wrong with the store; nil if it works.
 	Err error
 }
 

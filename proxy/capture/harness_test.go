@@ -130,6 +130,7 @@ func (s *sidecar) send(t testing.TB, n, size int, keepAlive bool) {
 // ledger is what the metrics say of exchanges.
 type ledger struct {
 	handed, stored, pending float64
+	up                      float64            // whether the sink works
 	dropped                 map[string]float64 // by reason, those that are not 0
 }
 
@@ -149,6 +150,8 @@ func (s *sidecar) ledger(t testing.TB) ledger {
 				l.stored = m.GetCounter().GetValue()
 			case "tapedeck_exchanges_pending":
 				l.pending = m.GetGauge().GetValue()
+			case "tapedeck_sink_up":
+				l.up = m.GetGauge().GetValue()
 			case "tapedeck_exchanges_dropped_total":
 				if v := m.GetCounter().GetValue(); v > 0 {
 					l.dropped[m.GetLabel()[0].GetValue()] = v

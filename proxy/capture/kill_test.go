@@ -95,7 +95,7 @@ func serveForEver(t *testing.T, dir string) {
 	go p.Serve(context.Background())
 	fmt.Println(p.InAddr().(*net.TCPAddr))
 	for {
-		before := r.Stats().Stored
+		before := r.Stats().Accepted
 		if r.Flush(context.Background()) == nil && before > 0 {
 			fmt.Println(before)
 		}
