@@ -13,7 +13,11 @@ const (
 	// a request begins; that the client is waiting for an answer it does know.
 	idleMoment = time.Second
 	// flushTime bounds how long the readers may take for what is left.
-	flushTime = 5 * time.Second
+	flushTime = 2500 * time.Millisecond
+	// CloseTime bounds how long the recording may then take to be closed. With
+	// flushTime it makes less than the 5 s by which a pod's grace period is
+	// longer than [Config.Drain]: who is killed then loses what it had taken.
+	CloseTime = 2 * time.Second
 	// tick is how often a drain looks for idle connections.
 	tick = 100 * time.Millisecond
 )

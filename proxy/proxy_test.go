@@ -320,6 +320,14 @@ func TestDrain(t *testing.T) {
 	<-stopped
 }
 
+// docs/environment.md promises what TAPEDECK_DRAIN leaves of a grace period to
+// be enough.
+func TestWhatFollowsADrainFitsIntoTheGracePeriod(t *testing.T) {
+	if flushTime+CloseTime >= 5*time.Second {
+		t.Errorf("%s and %s are more than 5s", flushTime, CloseTime)
+	}
+}
+
 func TestADrainIsBounded(t *testing.T) {
 	app := serveTCP(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
 	s := run(t, app, func(c *Config) { c.Drain = 100 * time.Millisecond })

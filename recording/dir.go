@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,6 +15,18 @@ const partSuffix = ".part"
 // Dir is a [Store] in a directory, which it makes when it needs it. A segment
 // appears under its own name only once it is on the disk.
 type Dir string
+
+// Try implements [Store], with a file that it removes.
+func (d Dir) Try() error {
+	if err := os.MkdirAll(string(d), 0o750); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(string(d), ".try-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
 
 // Create implements [Store].
 func (d Dir) Create(key string) (Segment, error) {

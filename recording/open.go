@@ -18,8 +18,10 @@ type Options struct {
 	FlushEvery time.Duration
 	// RedactHeaders are redacted besides the usual ones.
 	RedactHeaders []string
-	// KeepSecrets turns redaction off.
-	KeepSecrets bool
+	// Changed, if not nil, is called when the store begins to fail, with what is
+	// wrong, and when it works again, with nil; lost is how many records were
+	// lost since it began to fail. What records wait for waits for it.
+	Changed func(err error, lost uint64)
 }
 
 // Recorder is a [Sink] that keeps exchanges in a store. It owns one goroutine,
@@ -33,8 +35,9 @@ type Recorder struct {
 func (r *Recorder) Stats() Stats { return r.queue.Stats() }
 
 // Open returns a recorder for the place that the URL names: file:///directory,
-// or the path of a directory. The directory need not exist: it is made for the
-// first segment, and again if it vanishes.
+// or the path of a directory. The directory need not exist: it is made, and made
+// again if it vanishes. A place that can't be written to is no error, for that
+// may change: Options.Changed tells.
 func Open(place string, o Options) (*Recorder, error) {
 	u, err := url.Parse(place)
 	if err != nil {
@@ -57,12 +60,8 @@ func OpenStore(store Store, o Options) (*Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := NewQueue(segments, o.QueueBytes, o.FlushEvery)
-	r := &Recorder{Sink: q, queue: q}
-	if !o.KeepSecrets {
-		r.Sink = NewRedact(q, o.RedactHeaders...)
-	}
-	return r, nil
+	q := NewQueue(segments, o.QueueBytes, o.FlushEvery, o.Changed)
+	return &Recorder{Sink: NewRedact(q, o.RedactHeaders...), queue: q}, nil
 }
 
 // Discard is a [Sink] that keeps nothing.

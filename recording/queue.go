@@ -10,6 +10,8 @@ import (
 // time. Each method tells what became of records, of this call or of earlier
 // ones; err says what is wrong with the store, nil as soon as it works again.
 type Lines interface {
+	// Try tells whether lines would be taken.
+	Try() error
 	// WriteLines takes n whole lines, each ending in a newline.
 	WriteLines(p []byte, n int) (Fate, error)
 	// Flush hands what was written to the operating system, so that it
@@ -38,9 +40,10 @@ const wakeBytes = 64 << 10
 // Queue is a [Sink] between those who may not wait and [Lines], which may. It
 // encodes in the caller's goroutine and writes, in batches, from its own.
 type Queue struct {
-	lines Lines
-	max   int
-	every time.Duration
+	lines   Lines
+	max     int
+	every   time.Duration
+	changed func(err error, lost uint64)
 
 	scratch sync.Pool // of *[]byte
 
@@ -50,6 +53,7 @@ type Queue struct {
 	writing int    // bytes of the batch that is being written
 	closed  bool
 	stats   Stats
+	before  uint64 // records that were lost before the store began to fail
 
 	wake  chan struct{}
 	ask   chan request
@@ -64,8 +68,8 @@ type request struct {
 
 // NewQueue starts a queue in front of lines. It holds at most maxBytes of
 // encoded exchanges, and flushes lines every so often. Zero values mean the
-// defaults. Close ends it.
-func NewQueue(lines Lines, maxBytes int, flushEvery time.Duration) *Queue {
+// defaults. changed, which may be nil, is [Options.Changed]. Close ends it.
+func NewQueue(lines Lines, maxBytes int, flushEvery time.Duration, changed func(err error, lost uint64)) *Queue {
 	if maxBytes <= 0 {
 		maxBytes = DefaultQueueBytes
 	}
@@ -73,12 +77,13 @@ func NewQueue(lines Lines, maxBytes int, flushEvery time.Duration) *Queue {
 		flushEvery = DefaultFlushEvery
 	}
 	q := &Queue{
-		lines: lines,
-		max:   maxBytes,
-		every: flushEvery,
-		wake:  make(chan struct{}, 1),
-		ask:   make(chan request),
-		ended: make(chan struct{}),
+		lines:   lines,
+		max:     maxBytes,
+		every:   flushEvery,
+		changed: changed,
+		wake:    make(chan struct{}, 1),
+		ask:     make(chan request),
+		ended:   make(chan struct{}),
 	}
 	q.scratch.New = func() any { return new([]byte) }
 	go q.run()
@@ -174,6 +179,7 @@ func (q *Queue) run() {
 	defer close(q.ended)
 	tick := time.NewTicker(q.every)
 	defer tick.Stop()
+	q.settle(Fate{}, q.lines.Try()) // so that it is known before there is something to lose
 	var spare []byte
 	for {
 		select {
@@ -207,13 +213,22 @@ func (q *Queue) write(spare []byte) []byte {
 	return batch
 }
 
-// settle books what a call of lines came to.
+// settle books what a call of lines came to, and tells of a change.
 func (q *Queue) settle(f Fate, err error) error {
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	dropped := &q.stats.Dropped[StoreFailed]
+	turned := (q.stats.Err == nil) != (err == nil)
+	if turned && err != nil {
+		q.before = *dropped
+	}
 	q.writing = 0
 	q.stats.Stored += uint64(f.Stored)
-	q.stats.Dropped[StoreFailed] += uint64(f.Lost)
+	*dropped += uint64(f.Lost)
 	q.stats.Err = err
+	lost := *dropped - q.before
+	q.mu.Unlock()
+	if turned && q.changed != nil {
+		q.changed(err, lost)
+	}
 	return err
 }

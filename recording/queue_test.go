@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,13 +107,14 @@ func (g *gate) WriteLines(_ []byte, n int) (Fate, error) {
 	g.records += n
 	return Fate{Stored: n}, nil
 }
+func (g *gate) Try() error           { return nil }
 func (g *gate) Flush() (Fate, error) { return Fate{}, nil }
 func (g *gate) Close() (Fate, error) { return Fate{}, nil }
 
 func TestWriteNeverWaitsForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{open: make(chan struct{})}
-		q := NewQueue(g, 10<<10, time.Second)
+		q := NewQueue(g, 10<<10, time.Second, nil)
 		time.Sleep(1500 * time.Millisecond) // bubble time
 		var wg sync.WaitGroup
 		for range 4 {
@@ -143,7 +145,7 @@ func TestWriteNeverWaitsForTheStore(t *testing.T) {
 func TestCloseGivesUpWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{open: make(chan struct{})}
-		q := NewQueue(g, 0, time.Second)
+		q := NewQueue(g, 0, time.Second, nil)
 		q.Write(numbered(1))
 		time.Sleep(2 * time.Second) // the writer now waits in the store
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -166,6 +168,13 @@ type memory struct {
 	store     *flaky
 	data      []byte
 	committed bool
+}
+
+func (f *flaky) Try() error {
+	if f.after <= 0 {
+		return f.fail
+	}
+	return nil
 }
 
 func (f *flaky) Create(string) (Segment, error) {
@@ -252,6 +261,61 @@ func TestFullDiskLosesExactlyWhatIsCounted(t *testing.T) {
 			if found := store.count(t); uint64(found) != s.Stored || found < 20 || s.Accepted != 40 {
 				t.Errorf("room for %d bytes: %d found, %+v", room, found, s)
 			}
+		})
+	}
+}
+
+// fullDisk still lets a segment begin, as a disk that is full does.
+type fullDisk struct{ *flaky }
+
+func (f fullDisk) Create(string) (Segment, error) {
+	m := &memory{store: f.flaky}
+	f.segments = append(f.segments, m)
+	return m, nil
+}
+
+// Who watches is told once that the store fails, and once that it works again,
+// with how much was lost in between.
+func TestAChangeOfTheStoreIsTold(t *testing.T) {
+	for name, full := range map[string]func(*flaky) Store{
+		"that can't begin a segment": func(f *flaky) Store { return f },
+		"that can't write to it":     func(f *flaky) Store { return fullDisk{f} },
+	} {
+		t.Run("a store "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &flaky{fail: syscall.ENOSPC}
+				var told []string
+				r, err := OpenStore(full(store), Options{Changed: func(err error, lost uint64) {
+					told = append(told, fmt.Sprintf("%t %d", errors.Is(err, syscall.ENOSPC), lost))
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if len(told) != 1 {
+					t.Errorf("at the start: %q", told)
+				}
+				write := func() {
+					for n := range 10 {
+						r.Write(numbered(n))
+						time.Sleep(time.Second)
+					}
+				}
+				write()
+				lost := r.Stats().Dropped[StoreFailed]
+				synctest.Wait()
+				store.fail = nil
+				write()
+				if err := r.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if s := r.Stats(); s.Stored+s.Dropped[StoreFailed] != 20 || s.Stored == 0 || lost == 0 {
+					t.Errorf("%d lost, %+v", lost, s)
+				}
+				if want := []string{"true 0", fmt.Sprintf("false %d", r.Stats().Dropped[StoreFailed])}; !slices.Equal(told, want) {
+					t.Errorf("told %q, want %q", told, want)
+				}
+			})
 		})
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 // Store keeps segments by key, as a directory or a bucket does.
 type Store interface {
+	// Try tells whether a segment could be begun.
+	Try() error
 	// Create begins a segment under a key that isn't in use, else the error
 	// wraps [fs.ErrExist].
 	Create(key string) (Segment, error)
@@ -111,6 +113,14 @@ func NewSegments(store Store, opts SegmentOptions) (*Segments, error) {
 		return nil, fmt.Errorf("start zstd: %w", err)
 	}
 	return &Segments{store: store, opts: opts, enc: enc, out: bufio.NewWriterSize(nil, writeBytes)}, nil
+}
+
+// Try implements [Lines].
+func (s *Segments) Try() error {
+	if err := s.store.Try(); err != nil {
+		s.err = fmt.Errorf("try the store: %w", err)
+	}
+	return s.err
 }
 
 // WriteLines implements [Lines].

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -15,9 +13,6 @@ import (
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/proxy/capture"
 )
-
-// closeTime bounds how long the sink may take for what is left.
-const closeTime = 10 * time.Second
 
 // heapGrowth is by how many per cent the heap may grow before it is collected,
 // unless GOGC says otherwise. A sidecar stands beside every pod, so memory is
@@ -51,15 +46,17 @@ finish, writes what was recorded and exits.`,
 	}
 }
 
-func runProxy(ctx context.Context, cfg proxy.Config, log *slog.Logger) (err error) {
-	taken, err := capture.Open(cfg, buildVersion())
+func runProxy(ctx context.Context, cfg proxy.Config, log *slog.Logger) error {
+	taken, err := capture.Open(cfg, buildVersion(), log)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proxy.CloseTime)
 		defer cancel()
-		err = errors.Join(err, taken.Close(ctx))
+		if err := taken.Close(ctx); err != nil { // no failure of the pod's
+			log.Error("the end of the recording is lost", proxy.LogError, err)
+		}
 	}()
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(taken, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -9,6 +9,7 @@ package capture
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,20 +32,28 @@ type Capture struct {
 // Open opens the recording that cfg names. version is this program's.
 // Of cfg.Memory the tap takes a quarter, the queue an eighth, and bodies that
 // are being put together the rest.
-func Open(cfg proxy.Config, version string) (*Capture, error) {
-	r, err := recording.Open(cfg.Sink, options(cfg))
+// What the sink comes to is logged when it changes.
+func Open(cfg proxy.Config, version string, log *slog.Logger) (*Capture, error) {
+	r, err := recording.Open(cfg.Sink, options(cfg, log))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", contract.EnvSink, err)
 	}
 	return into(r, cfg, version), nil
 }
 
-func options(cfg proxy.Config) recording.Options {
+func options(cfg proxy.Config, log *slog.Logger) recording.Options {
 	id := cfg.Identity
 	return recording.Options{
 		SegmentOptions: recording.SegmentOptions{Namespace: id.Namespace, Workload: id.App, Pod: id.Pod},
 		QueueBytes:     max(1, int(cfg.Memory/8)),
 		RedactHeaders:  cfg.RedactHeaders,
+		Changed: func(err error, lost uint64) {
+			if err != nil {
+				log.Warn("the sink fails: what is captured is lost until it works again", proxy.LogError, err, "variable", contract.EnvSink)
+			} else {
+				log.Info("the sink works again", "lost", lost)
+			}
+		},
 	}
 }
 

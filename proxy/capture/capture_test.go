@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -40,11 +41,12 @@ func TestRequestsAreRecorded(t *testing.T) {
 	cfg := config(t)
 	cfg.Sink = "file://" + dir
 	cfg.Identity.App, cfg.Identity.Pod, cfg.Identity.Namespace = "cart", "cart-0", "shop"
-	c, err := Open(cfg, "v1")
+	logs := &logs{}
+	c, err := Open(cfg, "v1", logs.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serve(t, cfg, c)
+	s := serve(t, cfg, c, logs)
 	s.send(t, requests, 100, true)
 	s.stop()
 	if err := c.Close(t.Context()); err != nil {
@@ -114,7 +116,7 @@ func TestAWrongSinkIsNamed(t *testing.T) {
 	cfg := config(t)
 	for _, sink := range []string{"s3://bucket", "recordings\x00://", "file://elsewhere/dir"} {
 		cfg.Sink = sink
-		if c, err := Open(cfg, ""); err == nil {
+		if c, err := Open(cfg, "", slog.New(slog.DiscardHandler)); err == nil {
 			c.Close(t.Context())
 			t.Errorf("%q was opened", sink)
 		} else if !strings.HasPrefix(err.Error(), "TAPEDECK_SINK: open recording ") || !strings.Contains(err.Error(), "want file:///directory") {
@@ -181,8 +183,23 @@ func TestABrokenSinkIsNotInTheWay(t *testing.T) {
 			if found := recorded(t, dir); float64(found) != l.stored {
 				t.Errorf("%d are found, %v are said to be stored", found, l.stored)
 			}
+			if log := s.logs.String(); l.up != 0 || strings.Count(log, "the sink fails") != 1 || strings.Contains(log, "the sink works") {
+				t.Errorf("sink_up is %v, and the log: %s", l.up, log)
+			}
 		})
 	}
+}
+
+// A sink that can't be written to is known before there is something to lose,
+// and is no reason not to start.
+func TestASinkIsTriedAtTheStart(t *testing.T) {
+	s := run(t, config(t), recording.Dir("/dev/null/recordings"))
+	eventually(t, "it is known to be down", func() bool { return s.ledger(t).up == 0 })
+	eventually(t, "the log says so", func() bool {
+		return strings.Contains(s.logs.String(), "not a directory") && strings.Contains(s.logs.String(), "TAPEDECK_SINK")
+	})
+	s.stop()
+	s.capture.Close(t.Context()) // its error is the sink's
 }
 
 // A directory that vanishes takes with it what was in it; it is made again, and
@@ -205,6 +222,9 @@ func TestARemovedSinkIsNotInTheWay(t *testing.T) {
 		l := s.ledger(t)
 		return l.dropped["store_failed"] >= requests && l.up == 1
 	})
+	if log := s.logs.String(); !strings.Contains(log, "the sink fails") || !strings.Contains(log, "the sink works again") {
+		t.Errorf("the log: %s", log)
+	}
 	s.stop()
 	if err := s.capture.Close(t.Context()); err != nil {
 		t.Error(err)
@@ -220,6 +240,8 @@ func TestARemovedSinkIsNotInTheWay(t *testing.T) {
 
 // stuck is a store that never returns, as a network file system that is gone.
 type stuck struct{ free chan struct{} }
+
+func (s stuck) Try() error { return nil }
 
 func (s stuck) Create(string) (recording.Segment, error) {
 	<-s.free
@@ -260,13 +282,14 @@ func (b bug) Write(e *recording.Exchange) error {
 func runWithBug(t *testing.T, dir string) *sidecar {
 	t.Helper()
 	cfg := config(t)
-	r, err := recording.OpenStore(recording.Dir(dir), options(cfg))
+	logs := &logs{}
+	r, err := recording.OpenStore(recording.Dir(dir), options(cfg, logs.logger()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := into(r, cfg, "test")
 	c.decoders = decode.New(decode.Config{Limits: codec.Limits{}}, bug{r})
-	return serve(t, cfg, c)
+	return serve(t, cfg, c, logs)
 }
 
 func TestACrashedDecoderIsNotInTheWay(t *testing.T) {

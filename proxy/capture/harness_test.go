@@ -44,6 +44,8 @@ func (l *logs) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
 func (l *logs) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,19 +72,20 @@ func config(t testing.TB) proxy.Config {
 // run starts a sidecar that keeps what it captures in store.
 func run(t testing.TB, cfg proxy.Config, store recording.Store) *sidecar {
 	t.Helper()
-	r, err := recording.OpenStore(store, options(cfg))
+	logs := &logs{}
+	r, err := recording.OpenStore(store, options(cfg, logs.logger()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, cfg, into(r, cfg, "test"))
+	return serve(t, cfg, into(r, cfg, "test"), logs)
 }
 
-func serve(t testing.TB, cfg proxy.Config, c *Capture) *sidecar {
+func serve(t testing.TB, cfg proxy.Config, c *Capture, logs *logs) *sidecar {
 	t.Helper()
-	s := &sidecar{capture: c, metrics: prometheus.NewRegistry(), logs: &logs{}}
+	s := &sidecar{capture: c, metrics: prometheus.NewRegistry(), logs: logs}
 	s.metrics.MustRegister(c)
 	var err error
-	s.Proxy, err = proxy.Listen(t.Context(), cfg, slog.New(slog.NewTextHandler(s.logs, nil)), c.Open, s.metrics)
+	s.Proxy, err = proxy.Listen(t.Context(), cfg, logs.logger(), c.Open, s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
