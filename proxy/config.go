@@ -86,8 +86,8 @@ type Config struct {
 	// Identity is the pod's.
 	Identity Identity
 
-	// outboundPatience replaces the constant in a test.
-	outboundPatience time.Duration
+	// outboundPatience and rootsRecheck replace the constants in a test.
+	outboundPatience, rootsRecheck time.Duration
 }
 
 // settings are parsed in this order: the type before the protocols, whose
@@ -191,7 +191,7 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	case c.TLSIn == nil && err == nil:
 		errs = append(errs, fmt.Errorf("%s=true needs %s and %s, the files to answer with", contract.EnvTLSInUnwrap, contract.EnvTLSInPublicKey, contract.EnvTLSInPrivateKey))
 	}
-	errs = append(errs, c.Proxies.Check(), c.checkPorts())
+	errs = append(errs, c.checkPorts())
 	return c, errors.Join(errs...)
 }
 

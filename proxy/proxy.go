@@ -17,14 +17,17 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -40,6 +43,9 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
+// rootsRecheck is how often it is looked whether missing roots have come.
+const rootsRecheck = 10 * time.Second
+
 // Proxy is a sidecar that listens. Listen makes it, Serve runs it.
 type Proxy struct {
 	cfg   Config
@@ -48,7 +54,10 @@ type Proxy struct {
 	conns *registry
 	loops *pump.Loops
 	dial  *upstream.Dialer
-	roots *trust.Roots // nil where no TLS is spoken and no trust file written
+	ca    *intercept.Authority // nil: there is none
+	roots atomic.Pointer[trust.Roots]
+	// rootless says that the configured roots could not be read.
+	rootless bool
 
 	out      *intercept.Interceptor // nil: outbound TLS passes untouched
 	in       *intercept.Terminator  // nil: inbound TLS passes untouched
@@ -67,17 +76,17 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 		metrics = prometheus.NewRegistry()
 	}
 	p := &Proxy{cfg: cfg, log: log, conns: newRegistry(), metrics: metrics}
-	if err := p.prepareTLS(); err != nil {
-		return nil, err
-	}
+	p.prepareTLS()
 	if err := p.bind(ctx); err != nil {
 		closeAll(p.listeners())
 		return nil, err
 	}
-	p.dial = upstream.New(cfg.Proxies, ports(p.listeners())...)
-	if p.roots != nil {
-		p.dial.Roots = p.roots.Pool()
+	var unusable []upstream.Unusable
+	p.dial, unusable = upstream.New(cfg.Proxies, ports(p.listeners())...)
+	for _, u := range unusable {
+		log.Warn("a proxy can't be chained to: connections go without it", "variable", u.Variable, LogError, u.Err)
 	}
+	p.dial.Roots = p.pool
 	p.tap = tap.New(tap.Config{Limit: cfg.Memory / 4, Open: open, Panicked: func(f *tap.Flow, v any, stack []byte) {
 		log.Error("a decoder crashed; its connection goes on, unrecorded", LogID, f.ID, LogTarget, hostPort(f.Host, f.Port), "panic", fmt.Sprint(v), "stack", string(stack))
 	}})
@@ -94,12 +103,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc, m
 	return p.Serve(ctx)
 }
 
-// prepareTLS loads what interception needs and writes the trust files. A
-// missing CA is no reason to stop the pod: TLS then passes untouched.
-func (p *Proxy) prepareTLS() (err error) {
-	var ca *intercept.Authority
+// prepareTLS loads what TLS needs and writes the trust files. What is missing is
+// no reason to stop the pod: TLS then passes untouched, or is spoken without it.
+func (p *Proxy) prepareTLS() {
 	if p.cfg.TLSOut {
-		ca, err = intercept.LoadAuthority(p.cfg.CADir)
+		var err error
+		p.ca, err = intercept.LoadAuthority(p.cfg.CADir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			p.log.Warn("there is no CA: outbound TLS passes untouched and is not recorded in the clear",
@@ -108,33 +117,69 @@ func (p *Proxy) prepareTLS() (err error) {
 			p.log.Error("the CA is of no use: outbound TLS passes untouched", LogError, err)
 		}
 	}
-	if p.roots, err = trust.Load(p.cfg.UpstreamCA); err != nil {
-		return fmt.Errorf("%s: %w", contract.EnvUpstreamCA, err)
+	roots, err := trust.Load(p.cfg.UpstreamCA)
+	if p.rootless = err != nil; p.rootless {
+		p.log.Warn("upstreams are verified by the public and the system's roots alone, until the further ones can be read",
+			"variable", contract.EnvUpstreamCA, LogError, err)
 	}
-	var mutual func() (*tls.Certificate, error)
-	if k := p.cfg.Mutual; k != nil {
-		if mutual, err = intercept.KeyPair(k.Cert, k.Key); err != nil {
-			return fmt.Errorf("%s: %w", contract.EnvTLSMutualPublicKey, err)
-		}
+	p.use(roots)
+	mutual := p.keyPair(p.cfg.Mutual, contract.EnvTLSMutualPublicKey, "upstreams are shown no client certificate until it can be read")
+	if p.ca != nil {
+		p.out = intercept.New(intercept.Config{Authority: p.ca, Roots: p.pool, Certificate: mutual})
 	}
-	if ca != nil {
-		p.out = intercept.New(intercept.Config{Authority: ca, Roots: p.roots.Pool(), Certificate: mutual})
-		err = p.roots.Write(p.cfg.TrustDir, ca.Certificate())
-	} else {
-		err = p.roots.Write(p.cfg.TrustDir, nil)
+	if in := p.keyPair(p.cfg.TLSIn, contract.EnvTLSInPublicKey, "inbound TLS passes untouched and is not recorded in the clear, until the certificate can be read"); in != nil {
+		p.in = &intercept.Terminator{Certificate: in}
 	}
-	if err != nil && (ca != nil || !errors.Is(err, fs.ErrNotExist)) {
+}
+
+// keyPair returns what gives a certificate, nil when none is configured. without
+// is what it means that its files can't be read.
+func (p *Proxy) keyPair(k *KeyFiles, variable, without string) func() (*tls.Certificate, error) {
+	if k == nil {
+		return nil
+	}
+	get, err := intercept.KeyPair(k.Cert, k.Key)
+	if err != nil {
+		p.log.Warn(without, "variable", variable, LogError, err)
+	}
+	return get
+}
+
+// use verifies upstreams against roots from now on, and writes the trust files.
+func (p *Proxy) use(roots *trust.Roots) {
+	p.roots.Store(roots)
+	var ca *x509.Certificate
+	if p.ca != nil {
+		ca = p.ca.Certificate()
+	}
+	if err := roots.Write(p.cfg.TrustDir, ca); err != nil && (ca != nil || !errors.Is(err, fs.ErrNotExist)) {
 		p.log.Warn("the trust files are not written: applications that are pointed at them will trust nobody", LogError, err)
 	}
-	if k := p.cfg.TLSIn; k != nil {
-		certificate, err := intercept.KeyPair(k.Cert, k.Key)
-		if err != nil {
-			return fmt.Errorf("%s: %w", contract.EnvTLSInPublicKey, err)
-		}
-		p.in = &intercept.Terminator{Certificate: certificate}
-	}
-	return nil
 }
+
+// awaitRoots waits for the configured roots to come.
+func (p *Proxy) awaitRoots(ctx context.Context) {
+	ticker := time.NewTicker(cmp.Or(p.cfg.rootsRecheck, rootsRecheck))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if _, err := os.Stat(p.cfg.UpstreamCA); err != nil {
+			continue
+		}
+		if roots, err := trust.Load(p.cfg.UpstreamCA); err == nil {
+			p.use(roots)
+			p.log.Info("upstreams are verified by the further roots, too", "variable", contract.EnvUpstreamCA)
+			return
+		}
+	}
+}
+
+// pool is what upstreams are verified against now.
+func (p *Proxy) pool() *x509.CertPool { return p.roots.Load().Pool() }
 
 func (p *Proxy) bind(ctx context.Context) error {
 	for _, b := range []struct {
@@ -226,6 +271,9 @@ func (p *Proxy) Serve(ctx context.Context) error {
 		}
 	}
 	running.Go(func() { p.watchOutbound(ctx) })
+	if p.rootless {
+		running.Go(func() { p.awaitRoots(ctx) })
+	}
 	p.log.Info("serving", "type", p.cfg.Type, "protocol", p.cfg.Protocols,
 		"in", fmt.Sprint(p.InAddr()), "out", fmt.Sprint(p.OutAddr()), "admin", fmt.Sprint(p.AdminAddr()),
 		"app", hostPort(p.cfg.App.Host, p.cfg.App.Port), "tls_out", p.out != nil, "tls_in", p.in != nil)

@@ -77,7 +77,7 @@ func (p *Proxy) appTLS() *intercept.Peer {
 	if !p.cfg.App.TLS {
 		return nil
 	}
-	return &intercept.Peer{Name: p.cfg.App.Host, Roots: p.roots.Pool(), Insecure: isLoopback(p.cfg.App.Host)}
+	return &intercept.Peer{Name: p.cfg.App.Host, Roots: p.pool(), Insecure: isLoopback(p.cfg.App.Host)}
 }
 
 // speaksTLS reports whether a client that has begun to speak does so in TLS,

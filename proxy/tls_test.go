@@ -223,6 +223,63 @@ func TestWithoutACA(t *testing.T) {
 	}
 }
 
+// What a Secret is to bring may be missing: the log says by which variable, and
+// the sidecar serves all the same.
+func TestMissingFilesAreNoReasonNotToStart(t *testing.T) {
+	dir, _ := caDir(t)
+	nowhere := &KeyFiles{"nowhere.crt", "nowhere.key"}
+	for variable, edit := range map[string]func(*Config){
+		"TLS_IN_PUBLIC_KEY":     func(c *Config) { c.TLSIn = nowhere },
+		"TLS_MUTUAL_PUBLIC_KEY": func(c *Config) { c.Mutual, c.TLSOut, c.CADir = nowhere, true, dir },
+		"TAPEDECK_UPSTREAM_CA":  func(c *Config) { c.UpstreamCA = "nowhere.pem" },
+		"HTTPS_PROXY":           func(c *Config) { c.Proxies.HTTPS = "gopher://corp" },
+	} {
+		t.Run(variable, func(t *testing.T) {
+			s := run(t, serveTCP(t, echo), edit)
+			c := dial(t, s.InAddr())
+			io.WriteString(c, "hello")
+			c.CloseWrite()
+			if got := readAll(t, c); got != "hello" {
+				t.Errorf("%q", got)
+			}
+			if n := strings.Count(s.logs.String(), "level=WARN"); n != 1 || !strings.Contains(s.logs.String(), "variable="+variable) {
+				t.Errorf("%d warnings: %s", n, s.logs)
+			}
+		})
+	}
+}
+
+// Roots that come late are used from then on.
+func TestFurtherRootsMayComeLate(t *testing.T) {
+	srv, root := secure(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
+	late := filepath.Join(t.TempDir(), "ca.crt")
+	dir, pool := caDir(t)
+	s := run(t, nil, func(c *Config) {
+		c.TLSOut, c.CADir, c.UpstreamCA, c.rootsRecheck = true, dir, late, time.Millisecond
+	})
+	get := func() error {
+		c, tr := s.client(t, s.out())
+		tr.TLSClientConfig = &tls.Config{RootCAs: pool, ServerName: "example.com"}
+		resp, err := c.Get(srv.URL)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	}
+	if err := get(); err == nil {
+		t.Error("an unknown root is trusted")
+	}
+	if err := os.Rename(root, late); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the root is trusted", func() bool { return get() == nil })
+	added := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}))
+	eventually(t, "the application's bundle has it", func() bool {
+		bundle, err := os.ReadFile(filepath.Join(s.cfg.TrustDir, "ca-bundle.crt"))
+		return err == nil && strings.Contains(string(bundle), added)
+	})
+}
+
 // What is not TLS passes an intercepting proxy, whoever speaks first.
 func TestInterceptionLeavesTheRestAlone(t *testing.T) {
 	app := serveTCP(t, func(c *net.TCPConn) {
@@ -268,6 +325,8 @@ func TestTLSIn(t *testing.T) {
 		{"to TLS, with its ALPN", files, secured.Listener.Addr(), true, "https://app.svc", "TLS HTTP/2.0"},
 		{"plaintext passes", files, plain.Listener.Addr(), false, "http://app.svc", "plain HTTP/1.1"},
 		{"plaintext to TLS", files, secured.Listener.Addr(), true, "http://app.svc", "TLS HTTP/1.1"},
+		{"no certificate yet, TLS to TLS passes", &KeyFiles{"nowhere", "nowhere"}, secured.Listener.Addr(), true, "https://example.com", "TLS HTTP/2.0"},
+		{"no certificate yet, plaintext passes", &KeyFiles{"nowhere", "nowhere"}, plain.Listener.Addr(), false, "http://app.svc", "plain HTTP/1.1"},
 		{"not terminated, plaintext to TLS", nil, secured.Listener.Addr(), true, "http://app.svc", "TLS HTTP/1.1"},
 		{"not terminated, TLS to TLS passes", nil, secured.Listener.Addr(), true, "https://example.com", "TLS HTTP/2.0"},
 	} {

@@ -20,6 +20,7 @@
 package intercept
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -46,6 +47,7 @@ const (
 	PassedDistrust Outcome = "client_distrust" // untouched: the client refused the CA before
 	PassedUpstream Outcome = "upstream_tls"    // untouched: the upstream handshake failed before, or just now
 	PassedMutual   Outcome = "client_cert"     // untouched: upstream asks for a certificate that the client may have
+	PassedNoCert   Outcome = "no_certificate"  // untouched: there is none to end inbound TLS with
 	Unverified     Outcome = "unverified"      // ended: upstream's certificate is not good
 	Refused        Outcome = "client_refused"  // ended: the client refused the CA
 	Failed         Outcome = "failed"          // ended: a peer went away
@@ -54,7 +56,7 @@ const (
 // Passed reports whether the bytes are to be pumped untouched.
 func (o Outcome) Passed() bool {
 	switch o {
-	case PassedNotTLS, PassedDistrust, PassedUpstream, PassedMutual:
+	case PassedNotTLS, PassedDistrust, PassedUpstream, PassedMutual, PassedNoCert:
 		return true
 	}
 	return false
@@ -64,10 +66,10 @@ func (o Outcome) Passed() bool {
 type Config struct {
 	// Authority mints what clients are shown.
 	Authority *Authority
-	// Roots verify upstreams; nil: the system's.
-	Roots *x509.CertPool
+	// Roots give what verifies upstreams; nil: the system's.
+	Roots func() *x509.CertPool
 	// Certificate, if not nil, is asked for the client certificate that is
-	// shown to upstreams that ask for one.
+	// shown to upstreams that ask for one. While it fails, there is none.
 	Certificate func() (*tls.Certificate, error)
 }
 
@@ -115,18 +117,19 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 	if hello.SNI != "" {
 		r.Name, r.SNI = hello.SNI, hello.SNI
 	}
-	if why := i.memory.passes(r.Name); why != "" {
+	cert := i.certificate()
+	if why := i.memory.passes(r.Name); why != "" && (why != PassedMutual || cert == nil) { // which may have come since
 		r.Outcome = why
 		return r
 	}
-	up, asked, err := i.upstream(ctx, server, hello, r.Name)
+	up, asked, err := i.upstream(ctx, server, hello, r.Name, cert)
 	var unverified *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &unverified):
 		alert(client, unverified.Err)
 		r.First = i.memory.failed(r.Name)
 		return r.end(Unverified, unverified.Err)
-	case err == nil && asked && i.cfg.Certificate == nil:
+	case err == nil && asked && cert == nil:
 		err, r.Outcome = errors.New("upstream asks for a client certificate"), PassedMutual
 	case err != nil:
 		r.Outcome = PassedUpstream
@@ -189,8 +192,9 @@ func (r Result) end(o Outcome, err error) Result {
 }
 
 // upstream does the handshake with the server as the client would have done
-// it. asked says that the server asked for a client certificate.
-func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *Hello, name string) (c *tls.Conn, asked bool, err error) {
+// it, showing cert, which may be nil. asked says that the server asked for a
+// client certificate.
+func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *Hello, name string, cert *tls.Certificate) (c *tls.Conn, asked bool, err error) {
 	cfg := &tls.Config{
 		ServerName:         hello.SNI,
 		NextProtos:         hello.ALPN,
@@ -200,16 +204,13 @@ func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *He
 		Renegotiation:      tls.RenegotiateFreelyAsClient,
 		// Verified below: the name may differ from the SNI, which may be none.
 		InsecureSkipVerify: true,
-		VerifyConnection:   func(state tls.ConnectionState) error { return Verify(state, name, i.cfg.Roots) },
+		VerifyConnection:   func(state tls.ConnectionState) error { return Verify(state, name, i.roots()) },
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			asked = true
-			if i.cfg.Certificate == nil {
-				return &tls.Certificate{}, nil
-			}
-			return i.cfg.Certificate()
+			return cmp.Or(cert, &tls.Certificate{}), nil
 		},
 	}
-	if i.cfg.Certificate == nil {
+	if cert == nil {
 		cfg.ClientSessionCache = nil // a resumed session would not ask again
 	}
 	c = tls.Client(Wire(server), cfg)
@@ -217,6 +218,25 @@ func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *He
 	defer cancel()
 	err = c.HandshakeContext(ctx)
 	return c, asked, err
+}
+
+// certificate is what upstreams are shown that ask; nil: nothing.
+func (i *Interceptor) certificate() *tls.Certificate {
+	if i.cfg.Certificate == nil {
+		return nil
+	}
+	cert, err := i.cfg.Certificate()
+	if err != nil {
+		return nil
+	}
+	return cert
+}
+
+func (i *Interceptor) roots() *x509.CertPool {
+	if i.cfg.Roots == nil {
+		return nil
+	}
+	return i.cfg.Roots()
 }
 
 // Verify checks a server's certificates for a name.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"strings"
 	"sync"
@@ -49,6 +50,8 @@ type upstream struct {
 	addr string
 	ca   *x509.CertPool
 }
+
+func (u *upstream) roots() *x509.CertPool { return u.ca }
 
 func startUpstream(t *testing.T, edit func(*tls.Config)) *upstream {
 	t.Helper()
@@ -149,7 +152,7 @@ func TestOutbound(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			up := startUpstream(t, c.server)
-			i := New(Config{Authority: ca, Roots: up.ca})
+			i := New(Config{Authority: ca, Roots: up.roots})
 			if c.client.ServerName == "" {
 				c.client.ServerName = "example.test"
 			}
@@ -171,7 +174,7 @@ func TestOutbound(t *testing.T) {
 func TestAnUnknownIssuerIsAnAlert(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	up := startUpstream(t, nil)
-	i := New(Config{Authority: ca, Roots: x509.NewCertPool()})
+	i := New(Config{Authority: ca, Roots: x509.NewCertPool})
 	_, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
 	if err == nil || !strings.Contains(err.Error(), "unknown certificate authority") {
 		t.Errorf("the client saw %v, want the alert unknown_ca", err)
@@ -185,7 +188,7 @@ func TestAnUnknownIssuerIsAnAlert(t *testing.T) {
 func TestADistrustingClientIsLetThrough(t *testing.T) {
 	ca, _ := authority(t, "ours")
 	up := startUpstream(t, nil)
-	i := New(Config{Authority: ca, Roots: up.ca})
+	i := New(Config{Authority: ca, Roots: up.roots})
 	client := &tls.Config{ServerName: "example.test", RootCAs: up.ca}
 	if _, err, r := through(t, i, up, client); r.Outcome != Refused || !r.First || err == nil {
 		t.Fatalf("first connection: %s, first %v, client saw %v", r.Outcome, r.First, err)
@@ -200,7 +203,7 @@ func TestADistrustingClientIsLetThrough(t *testing.T) {
 func TestAPinningClientIsLetThrough(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	up := startUpstream(t, nil)
-	i := New(Config{Authority: ca, Roots: up.ca})
+	i := New(Config{Authority: ca, Roots: up.roots})
 	for range maxStrikes {
 		i.Ended("example.test", 0, time.Millisecond)
 	}
@@ -243,7 +246,7 @@ func TestAnUpstreamThatBreaksOffIsTriedAgain(t *testing.T) {
 					return nil, nil
 				}
 			})
-			i := New(Config{Authority: ca, Roots: up.ca})
+			i := New(Config{Authority: ca, Roots: up.roots})
 			for n, want := range c.want {
 				_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
 				if r.Outcome != want || r.First != (n == c.noticed) {
@@ -261,10 +264,35 @@ func TestAnUpstreamThatBreaksOffIsTriedAgain(t *testing.T) {
 func TestAnUpstreamThatAsksForACertificateIsLetThrough(t *testing.T) {
 	ca, _ := authority(t, "ours")
 	up := startUpstream(t, func(c *tls.Config) { c.ClientAuth = tls.RequestClientCert })
-	i := New(Config{Authority: ca, Roots: up.ca})
+	i := New(Config{Authority: ca, Roots: up.roots})
 	answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: up.ca})
 	if r.Outcome != PassedMutual || !r.First || answer != ":hello\n" {
 		t.Errorf("%s, first %v, %q, %v", r.Outcome, r.First, answer, err)
+	}
+}
+
+// A client certificate that comes late is shown even to a host that was let
+// through for the lack of it.
+func TestAClientCertificateMayComeLate(t *testing.T) {
+	ca, ours := authority(t, "ours")
+	clients, _ := authority(t, "clients")
+	up := startUpstream(t, func(c *tls.Config) { c.ClientAuth = tls.RequestClientCert })
+	var cert *tls.Certificate
+	i := New(Config{Authority: ca, Roots: up.roots, Certificate: func() (*tls.Certificate, error) {
+		if cert == nil {
+			return nil, fs.ErrNotExist
+		}
+		return cert, nil
+	}})
+	if answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: up.ca}); r.Outcome != PassedMutual || answer != ":hello\n" {
+		t.Errorf("without it: %s, %q, %v", r.Outcome, answer, err)
+	}
+	var err error
+	if cert, err = clients.Leaf("client"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours}); r.Outcome != Intercepted || answer != ":hello\n" {
+		t.Errorf("with it: %s, %q, %v", r.Outcome, answer, err)
 	}
 }
 
@@ -284,7 +312,7 @@ func TestAGivenClientCertificateIsShown(t *testing.T) {
 		}
 		c.ClientCAs = mutualPool
 	})
-	i := New(Config{Authority: ca, Roots: up.ca, Certificate: func() (*tls.Certificate, error) { return cert, nil }})
+	i := New(Config{Authority: ca, Roots: up.roots, Certificate: func() (*tls.Certificate, error) { return cert, nil }})
 	answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
 	if r.Outcome != Intercepted || answer != ":hello\n" || seen != "client" {
 		t.Errorf("%s, %q, upstream saw %q, %v", r.Outcome, answer, seen, err)

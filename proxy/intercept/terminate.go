@@ -38,7 +38,8 @@ func Client(ctx context.Context, server *pump.Conn, alpn []string, peer *Peer) (
 
 // Terminator ends inbound TLS with the application's own certificate.
 type Terminator struct {
-	// Certificate is called for every handshake.
+	// Certificate is called for every handshake. While it fails, TLS passes
+	// untouched.
 	Certificate func() (*tls.Certificate, error)
 }
 
@@ -55,6 +56,11 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 		return r
 	}
 	r.Name, r.SNI = hello.SNI, hello.SNI
+	cert, err := t.Certificate()
+	if err != nil {
+		r.Outcome, r.Err = PassedNoCert, err
+		return r
+	}
 	if app == nil {
 		r.ALPN = plainALPN(hello.ALPN)
 	} else {
@@ -65,10 +71,6 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 		}
 		r.Server = up
 		r.ALPN = up.Conn.(*tls.Conn).ConnectionState().NegotiatedProtocol
-	}
-	cert, err := t.Certificate()
-	if err != nil {
-		return r.end(Failed, err)
 	}
 	cfg := &tls.Config{Certificates: []tls.Certificate{*cert}, SessionTicketsDisabled: true}
 	if r.ALPN != "" {
@@ -99,20 +101,19 @@ const recheck = 10 * time.Second
 
 // KeyPair returns a function that gives the certificate in two PEM files, and
 // reads them again when they have changed. A change that can't be read leaves
-// the old one in use: the files are replaced one after the other.
-func KeyPair(cert, key string) (func() (*tls.Certificate, error), error) {
+// the old one in use: the files are replaced one after the other. Files that
+// can't be read at first are the error, and read when they can be.
+func KeyPair(cert, key string) (get func() (*tls.Certificate, error), err error) {
 	k := &keyPair{cert: cert, key: key}
-	if err := k.load(time.Now()); err != nil {
-		return nil, err
-	}
-	return k.get, nil
+	return k.get, k.load(time.Now())
 }
 
 type keyPair struct {
 	cert, key string
 
 	mu      sync.Mutex
-	pair    *tls.Certificate
+	pair    *tls.Certificate // nil until one could be read
+	err     error            // why not
 	stamp   [2]time.Time
 	checked time.Time
 }
@@ -123,11 +124,14 @@ func (k *keyPair) get() (*tls.Certificate, error) {
 	if now := time.Now(); now.Sub(k.checked) > recheck {
 		_ = k.load(now)
 	}
+	if k.pair == nil {
+		return nil, k.err
+	}
 	return k.pair, nil
 }
 
-func (k *keyPair) load(now time.Time) error {
-	k.checked = now
+func (k *keyPair) load(now time.Time) (err error) {
+	defer func() { k.checked, k.err = now, err }()
 	var stamp [2]time.Time
 	for i, file := range []string{k.cert, k.key} {
 		info, err := os.Stat(file)

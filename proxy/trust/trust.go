@@ -32,7 +32,8 @@ type Roots struct {
 }
 
 // Load gathers the system's roots, Mozilla's public roots and those of a PEM
-// file, which may be "".
+// file, which may be "". When it can't be read the error says why, and the
+// roots are the others.
 func Load(file string) (*Roots, error) {
 	r := &Roots{}
 	var err error
@@ -56,11 +57,11 @@ func Load(file string) (*Roots, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read roots: %w", err)
+		return r, fmt.Errorf("read roots: %w", err)
 	}
 	given, err := parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("read roots from %s: %w", file, err)
+		return r, fmt.Errorf("read roots from %s: %w", file, err)
 	}
 	for _, cert := range given {
 		r.pool.AddCert(cert)

@@ -38,7 +38,7 @@ func (d *Dialer) through(ctx context.Context, via *url.URL, host string, port in
 	tunnel, err := open(ctx, c, via, target)
 	if err != nil {
 		_ = c.Close()
-		return nil, fmt.Errorf("proxy %s: %w", via.Redacted(), err)
+		return nil, fmt.Errorf("%s: %w", label(via), err)
 	}
 	_ = tunnel.SetDeadline(time.Time{})
 	return tunnel, nil

@@ -6,7 +6,7 @@
 //	               └──▶ corporate proxy (HTTP, HTTPS, SOCKS5) ──▶ dependency
 //
 // It promises never to connect to the proxy that it works for. It imports
-// proxy/pump, x/net's httpproxy and proxy packages, and the standard library.
+// contract, proxy/pump, x/net's httpproxy and proxy packages, and the standard library.
 package upstream
 
 import (
@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/net/http/httpproxy"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
@@ -41,34 +42,11 @@ const DialTimeout = 30 * time.Second
 var ErrSelf = errors.New("that is the proxy itself")
 
 // Proxies names the proxies to chain to, as the environment variables do; ""
-// means none. NoProxy has the usual comma-separated form.
+// means none. A proxy is what [contract.ParseProxy] reads; NoProxy has the usual
+// comma-separated form.
 type Proxies struct {
 	HTTP, HTTPS, All, NoProxy string
 }
-
-// Check says which of the proxies is not a URL that can be used.
-func (p Proxies) Check() error {
-	for _, v := range []struct{ name, value string }{{"HTTP_PROXY", p.HTTP}, {"HTTPS_PROXY", p.HTTPS}, {"ALL_PROXY", p.All}} {
-		if v.value == "" {
-			continue
-		}
-		u, err := url.Parse(v.value)
-		if err == nil && u.Host != "" {
-			if _, known := defaultPort[u.Scheme]; known {
-				continue
-			}
-		}
-		if host, port, err := net.SplitHostPort(v.value); err == nil && host != "" {
-			if _, err := strconv.ParseUint(port, 10, 16); err == nil {
-				continue // the customary short form, host:port
-			}
-		}
-		return fmt.Errorf("%s: not the URL of a proxy, want http://, https://, socks5:// or socks5h:// and a host", v.name)
-	}
-	return nil
-}
-
-var defaultPort = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
 
 // Scheme says what will be spoken with the host, which decides on the proxy.
 type Scheme string
@@ -82,22 +60,31 @@ const (
 
 // Dialer makes connections. It is safe for concurrent use.
 type Dialer struct {
-	// Roots verify a proxy that is spoken to in TLS; nil: the system's.
-	Roots *x509.CertPool
+	// Roots give what verifies a proxy that is spoken to in TLS; nil: the
+	// system's.
+	Roots func() *x509.CertPool
 
 	dialer net.Dialer
 	own    map[int]bool
 	rules  map[Scheme]func(*url.URL) (*url.URL, error)
 }
 
+// Unusable is a proxy that is not chained to: connections go without it.
+type Unusable struct {
+	Variable string
+	// Err does not repeat the value, which may hold a password.
+	Err error
+}
+
 // New returns a dialer that chains to p and refuses to connect to the given
-// ports on any address of this host.
-func New(p Proxies, own ...int) *Dialer {
+// ports on any address of this host. Of p it takes what can be chained to.
+func New(p Proxies, own ...int) (*Dialer, []Unusable) {
 	d := &Dialer{own: map[int]bool{}, rules: map[Scheme]func(*url.URL) (*url.URL, error){}}
 	for _, port := range own {
 		d.own[port] = true
 	}
 	d.dialer = net.Dialer{Timeout: DialTimeout, KeepAliveConfig: KeepAlive(), ControlContext: d.guard}
+	unusable := d.pick(&p)
 	for scheme, proxy := range map[Scheme]string{
 		HTTP:   first(p.HTTP, p.All),
 		Tunnel: first(p.HTTPS, p.All),
@@ -106,8 +93,56 @@ func New(p Proxies, own ...int) *Dialer {
 		cfg := httpproxy.Config{HTTPProxy: proxy, HTTPSProxy: proxy, NoProxy: p.NoProxy}
 		d.rules[scheme] = cfg.ProxyFunc()
 	}
-	return d
+	return d, unusable
 }
+
+// pick empties the variables that name nothing that can be chained to.
+func (d *Dialer) pick(p *Proxies) (unusable []Unusable) {
+	for _, v := range []struct {
+		name  string
+		value *string
+	}{
+		{contract.EnvUpstreamHTTPProxy, &p.HTTP},
+		{contract.EnvUpstreamHTTPSProxy, &p.HTTPS},
+		{contract.EnvUpstreamAllProxy, &p.All},
+	} {
+		if *v.value == "" {
+			continue
+		}
+		u, err := contract.ParseProxy(*v.value)
+		if err == nil && d.isSelf(u) {
+			err = ErrSelf
+		}
+		if err != nil {
+			*v.value = ""
+			unusable = append(unusable, Unusable{v.name, err})
+			continue
+		}
+		*v.value = u.String()
+	}
+	return unusable
+}
+
+// isSelf reports whether a proxy's URL is plainly the proxy's own address. Names
+// are not looked up for that.
+func (d *Dialer) isSelf(u *url.URL) bool {
+	if !d.own[portOf(u)] {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && isOwn(addr)
+}
+
+// portOf is where a proxy listens.
+func portOf(u *url.URL) int {
+	if n, err := strconv.Atoi(u.Port()); err == nil {
+		return n
+	}
+	return contract.ProxyPorts()[u.Scheme]
+}
+
+// label names a proxy in an error: without its user, which may be a secret.
+func label(u *url.URL) string { return "proxy " + u.Scheme + "://" + u.Host }
 
 func first(a, b string) string {
 	if a != "" {
@@ -155,27 +190,23 @@ func (d *Dialer) Dial(ctx context.Context, scheme Scheme, host string, port int)
 
 // DialProxy connects to a proxy returned by Proxy, with TLS if its URL says so.
 func (d *Dialer) DialProxy(ctx context.Context, proxy *url.URL) (*pump.Conn, error) {
-	port := proxy.Port()
-	if port == "" {
-		port = defaultPort[proxy.Scheme]
-	}
-	number, err := strconv.Atoi(port)
+	c, err := d.Direct(ctx, proxy.Hostname(), portOf(proxy))
 	if err != nil {
-		return nil, fmt.Errorf("proxy %s: port %q is not a number", proxy.Redacted(), port)
-	}
-	c, err := d.Direct(ctx, proxy.Hostname(), number)
-	if err != nil {
-		return nil, fmt.Errorf("proxy %s: %w", proxy.Redacted(), err)
+		return nil, fmt.Errorf("%s: %w", label(proxy), err)
 	}
 	if proxy.Scheme != "https" {
 		return c, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	t := tls.Client(c.Conn, &tls.Config{ServerName: proxy.Hostname(), RootCAs: d.Roots})
+	cfg := &tls.Config{ServerName: proxy.Hostname()}
+	if d.Roots != nil {
+		cfg.RootCAs = d.Roots()
+	}
+	t := tls.Client(c.Conn, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
-		return nil, fmt.Errorf("proxy %s: %w", proxy.Redacted(), err)
+		return nil, fmt.Errorf("%s: %w", label(proxy), err)
 	}
 	return pump.NewConn(t, nil), nil
 }

@@ -128,8 +128,8 @@ func TestAProxyIsChainedTo(t *testing.T) {
 	for scheme, addr := range addrs {
 		for _, asked := range []Scheme{Tunnel, Socks} {
 			t.Run(fmt.Sprint(asked, " through ", scheme), func(t *testing.T) {
-				d := New(Proxies{All: scheme + "://user:p%3Aw@" + addr})
-				d.Roots = roots
+				d, _ := New(Proxies{All: scheme + "://user:p%3Aw@" + addr})
+				d.Roots = func() *x509.CertPool { return roots }
 				c, err := d.Dial(t.Context(), asked, host, port)
 				if err != nil {
 					t.Fatal(err)
@@ -175,8 +175,8 @@ func TestAProxyThatRefuses(t *testing.T) {
 		{"a closed door", "socks5h://user:secret@" + closed, host, roots, "EOF"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := New(Proxies{All: c.proxy})
-			d.Roots = c.roots
+			d, _ := New(Proxies{All: c.proxy})
+			d.Roots = func() *x509.CertPool { return c.roots }
 			conn, err := d.Dial(t.Context(), Tunnel, c.host, port)
 			if err == nil {
 				conn.Close()
@@ -237,7 +237,11 @@ func TestRules(t *testing.T) {
 		{p, Tunnel, "127.0.0.1", 443, ""},
 		{p, Socks, "::1", 5432, ""},
 	} {
-		u, err := New(c.proxies).Proxy(c.scheme, c.host, c.port)
+		d, unusable := New(c.proxies)
+		if len(unusable) > 0 {
+			t.Errorf("unusable: %v", unusable)
+		}
+		u, err := d.Proxy(c.scheme, c.host, c.port)
 		if err != nil {
 			t.Errorf("%s %s:%d: %v", c.scheme, c.host, c.port, err)
 			continue
@@ -252,18 +256,34 @@ func TestRules(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
-	for value, ok := range map[string]bool{
-		"": true, "corp:3128": true, "http://corp": true, "https://u:p@corp:1": true, "socks5://corp": true, "socks5h://[::1]:1080": true,
-		"ftp://corp": false, "http://": false, "corp": false, "socks4://corp:1": false, "http://corp:x": false, "http://secret\x00": false,
+// What can't be chained to is said, by the variable's name, and gone without.
+func TestAProxyThatIsUnusableIsGoneWithout(t *testing.T) {
+	const own = 4140
+	for value, want := range map[string]string{
+		"": "", "corp": "", "corp:3128": "", "http://corp": "", "http://corp/": "", "https://u:p@corp:1": "", "socks5://corp": "",
+		"socks5h://[::1]:1080": "", "http://127.0.0.1:3128": "", "http://192.0.2.1:4140": "",
+
+		"ftp://secret@corp": "it is no URL of a proxy", "http://": "it is no URL of a proxy", "socks4://secret@corp:1": "it is no URL of a proxy",
+		"http://secret:x": "it is no URL of a proxy", "http://secret\x00": "it is no URL of a proxy", "http://corp/secret": "it is no URL of a proxy",
+
+		"http://127.0.0.1:4140": "that is the proxy itself", "socks5h://secret@localhost:4140": "that is the proxy itself",
+		"[::1]:4140": "that is the proxy itself", "http://0.0.0.0:4140": "that is the proxy itself",
 	} {
-		for _, p := range []Proxies{{HTTP: value}, {HTTPS: value}, {All: value}} {
-			err := p.Check()
-			if (err == nil) != ok {
-				t.Errorf("%q: %v", value, err)
+		for variable, p := range map[string]Proxies{"HTTP_PROXY": {HTTP: value}, "HTTPS_PROXY": {HTTPS: value}, "ALL_PROXY": {All: value}} {
+			d, unusable := New(p, own)
+			if want == "" {
+				if len(unusable) > 0 {
+					t.Errorf("%s=%q: %v", variable, value, unusable)
+				}
+				continue
 			}
-			if err != nil && strings.Contains(err.Error(), "secret") {
-				t.Errorf("%q is in the error: %v", value, err)
+			if len(unusable) != 1 || unusable[0].Variable != variable || !strings.Contains(unusable[0].Err.Error(), want) || strings.Contains(unusable[0].Err.Error(), "secret") {
+				t.Errorf("%s=%q: %v, want %s", variable, value, unusable, want)
+			}
+			for _, s := range []Scheme{HTTP, Tunnel, Socks} {
+				if u, err := d.Proxy(s, "x.example", 443); u != nil || err != nil {
+					t.Errorf("%s=%q: %s goes through %v, %v", variable, value, s, u, err)
+				}
 			}
 		}
 	}
@@ -273,7 +293,7 @@ func TestCheck(t *testing.T) {
 // same port elsewhere, and other ports here, are.
 func TestItself(t *testing.T) {
 	const own = 4140
-	d := New(Proxies{}, own)
+	d, _ := New(Proxies{}, own)
 	refused := []string{"127.0.0.1", "127.9.9.9", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "::ffff:0.0.0.0"}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -305,9 +325,5 @@ func TestItself(t *testing.T) {
 	}
 	if _, err := d.Direct(t.Context(), "localhost", own); !errors.Is(err, ErrSelf) {
 		t.Errorf("by name: %v", err)
-	}
-	via := New(Proxies{All: fmt.Sprintf("http://127.0.0.1:%d", own)}, own)
-	if _, err := via.Dial(t.Context(), Tunnel, host, port); !errors.Is(err, ErrSelf) {
-		t.Errorf("as its own corporate proxy: %v", err)
 	}
 }
