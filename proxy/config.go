@@ -66,8 +66,10 @@ type Config struct {
 	Mutual *KeyFiles
 	// TrustDir is where the trust files go; UpstreamCA names further roots.
 	TrustDir, UpstreamCA string
-	// Sink is the URL of the recording.
-	Sink string
+	// Sink is the URL of the recording. SinkSize bounds its directory, in bytes;
+	// 0: it does not.
+	Sink     string
+	SinkSize int64
 	// BodyLimit bounds what is recorded of a body or message, in bytes.
 	BodyLimit int64
 	// RedactHeaders are redacted besides the usual ones.
@@ -124,6 +126,7 @@ var settings = []struct {
 		}
 		return port(func(c *Config) *int { return &c.PrometheusPort })(c, v)
 	}},
+	{contract.EnvSinkSize, func(c *Config, v string) (err error) { c.SinkSize, err = size(v); return err }},
 	{contract.EnvMemory, func(c *Config, v string) (err error) { c.Memory, err = size(v); return err }},
 	{contract.EnvBodyLimit, func(c *Config, v string) (err error) { c.BodyLimit, err = size(v); return err }},
 	{contract.EnvRedactHeaders, func(c *Config, v string) error {

@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -16,6 +17,11 @@ type Options struct {
 	QueueBytes int
 	// FlushEvery bounds what a killed process loses; DefaultFlushEvery.
 	FlushEvery time.Duration
+	// MaxBytesKept bounds the size of the directory: the oldest segments in it,
+	// whoever wrote them, make room for new ones. 0: it doesn't.
+	MaxBytesKept int64
+	// Full, if not nil, is called when that begins.
+	Full func()
 	// RedactHeaders are redacted besides the usual ones.
 	RedactHeaders []string
 	// Changed, if not nil, is called when the store begins to fail, with what is
@@ -29,10 +35,17 @@ type Options struct {
 type Recorder struct {
 	Sink
 	queue *Queue
+	bound *bounded // nil: it isn't
 }
 
 // Stats returns the counts as of now.
-func (r *Recorder) Stats() Stats { return r.queue.Stats() }
+func (r *Recorder) Stats() Stats {
+	s := r.queue.Stats()
+	if r.bound != nil {
+		s.RemovedSegments, s.RemovedBytes = r.bound.segments.Load(), r.bound.bytes.Load()
+	}
+	return s
+}
 
 // Open returns a recorder for the place that the URL names: file:///directory,
 // or the path of a directory. The directory need not exist: it is made, and made
@@ -51,7 +64,20 @@ func Open(place string, o Options) (*Recorder, error) {
 	default:
 		return nil, fmt.Errorf("open recording %q: want file:///directory or the path of a directory", place)
 	}
-	return OpenStore(Dir(dir), o)
+	if o.MaxBytesKept <= 0 {
+		return OpenStore(Dir(dir), o)
+	}
+	// A segment ends with the batch that fills it; neither may take all there is.
+	share := max(1, o.MaxBytesKept/4)
+	o.MaxBytes = min(cmp.Or(o.MaxBytes, DefaultSegmentBytes), share)
+	o.QueueBytes = int(min(int64(cmp.Or(o.QueueBytes, DefaultQueueBytes)), share))
+	bound := &bounded{Dir: Dir(dir), max: o.MaxBytesKept, reserve: o.MaxBytes + int64(o.QueueBytes), full: o.Full}
+	r, err := OpenStore(bound, o)
+	if err != nil {
+		return nil, err
+	}
+	r.bound = bound
+	return r, nil
 }
 
 // OpenStore is Open for any store.

@@ -53,6 +53,9 @@ type Stats struct {
 	Stored uint64
 	// Dropped is indexed by [Reason].
 	Dropped [reasons]uint64
+	// RemovedSegments made room for others, by Options.MaxBytesKept; RemovedBytes
+	// is their size. Their records stay counted as stored.
+	RemovedSegments, RemovedBytes uint64
 	// Err is what is wrong with the store; nil if it works.
 	Err error
 }

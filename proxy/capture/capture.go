@@ -46,7 +46,11 @@ func options(cfg proxy.Config, log *slog.Logger) recording.Options {
 	return recording.Options{
 		SegmentOptions: recording.SegmentOptions{Namespace: id.Namespace, Workload: id.App, Pod: id.Pod},
 		QueueBytes:     max(1, int(cfg.Memory/8)),
-		RedactHeaders:  cfg.RedactHeaders,
+		MaxBytesKept:   cfg.SinkSize,
+		Full: func() {
+			log.Warn("the recordings have reached their bound: from now on the oldest make room for new ones", "variable", contract.EnvSinkSize, "bytes", cfg.SinkSize)
+		},
+		RedactHeaders: cfg.RedactHeaders,
 		Changed: func(err error, lost uint64) {
 			if err != nil {
 				log.Warn("the sink fails: what is captured is lost until it works again", proxy.LogError, err, "variable", contract.EnvSink)
@@ -111,6 +115,8 @@ var (
 	descDropped    = desc("exchanges_dropped_total", "Exchanges that were not recorded.", "reason")
 	descStored     = desc("exchanges_stored_total", "Exchanges in segments that are complete and on the disk.")
 	descPending    = desc("exchanges_pending", "Exchanges in memory, or in the segment that is being written.")
+	descRemoved    = desc("segments_removed_total", "Segments that were removed from the sink.", "reason")
+	descRemovedLen = desc("segments_removed_bytes_total", "Size of the segments that were removed from the sink.", "reason")
 	descLinked     = desc("exchanges_outbound_total", "Outbound exchanges, by whether the inbound one that caused them is known.", "linked")
 	descUndecoded  = desc("flows_undecoded_total", "Flows of which the decoder gave up.", "protocol", "reason")
 	descHeld       = desc("decode_held_bytes", "Bytes of bodies and messages that are being put together.")
@@ -149,6 +155,8 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	for _, reason := range recording.Reasons() {
 		send(descDropped, counter, float64(r.Dropped[reason]), reason.String())
 	}
+	send(descRemoved, counter, float64(r.RemovedSegments), "size")
+	send(descRemovedLen, counter, float64(r.RemovedBytes), "size")
 	up := 1.0
 	if r.Err != nil {
 		up = 0
