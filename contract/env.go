@@ -94,7 +94,7 @@ func Envs() []Env {
 		{EnvMemory, strconv.Itoa(DefaultMemory>>20) + "Mi", "Bound on the memory for capture, in bytes or with Ki, Mi, Gi: copied traffic that waits, bodies that are put together, records that wait for the sink. What does not fit is dropped from the recording and counted."},
 		{EnvDrain, "25s", "How long in-flight connections may take to finish after SIGTERM. Writing what was recorded takes up to 5 s more, so at least as much less than the pod's terminationGracePeriodSeconds."},
 		{EnvBodyLimit, "1Mi", "How much of a body, or of a message, is recorded; the rest is counted. With 0 nothing is kept of bodies, messages and streams."},
-		{EnvRedactHeaders, "", "Headers to redact besides the usual ones, separated by commas."},
+		{EnvRedactHeaders, "", "Headers, and parameters of URLs by the same names, to redact besides the usual ones, as a whole; separated by commas."},
 		{EnvLogLevel, "info", "Log level: `debug`, `info`, `warn` or `error`."},
 		{EnvPrometheusPort, "", "Port that serves `/metrics` on the pod's address, for scraping; unset: on the loopback admin port only."},
 		{EnvUpstreamHTTPProxy, "", "Proxy that plain HTTP is chained to: what the application had in this variable."},

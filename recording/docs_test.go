@@ -6,7 +6,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -122,29 +121,21 @@ func tagTable() string {
 }
 
 func redactTable() string {
+	what := map[form]string{
+		whole:     "headers and parameters %s | the value",
+		scheme:    "headers %s | what follows the authentication scheme; all, if there is none",
+		cookies:   "header %s | the value of each cookie",
+		setCookie: "header %s | the cookie's value, not its attributes",
+		protocols: "header %s | what follows `" + bearerProtocol + "` or an announcement such as `access_token`, and what is too long for a name",
+		link:      "headers %s, and the request target | user information, also of a URL within the URL, and the parameters above",
+	}
 	var out strings.Builder
-	for _, f := range []struct {
-		form form
-		what string
-	}{
-		{whole, "the value"},
-		{scheme, "what follows the authentication scheme"},
-		{cookies, "the value of each cookie"},
-		{setCookie, "the cookie's value, not its attributes"},
-		{link, "user information, and the parameters below"},
-	} {
+	for _, s := range secrets {
 		var names []string
-		for _, name := range slices.Sorted(maps.Keys(secretHeaders)) {
-			if secretHeaders[name] == f.form {
-				names = append(names, "`"+name+"`")
-			}
+		for _, name := range slices.Sorted(slices.Values(s.names)) {
+			names = append(names, "`"+name+"`")
 		}
-		fmt.Fprintf(&out, "| headers %s | %s |\n", strings.Join(names, ", "), f.what)
+		fmt.Fprintf(&out, "| "+what[s.form]+" |\n", strings.Join(names, ", "))
 	}
-	var params []string
-	for _, name := range slices.Sorted(maps.Keys(secretParams)) {
-		params = append(params, "`"+name+"`")
-	}
-	fmt.Fprintf(&out, "| request target | user information, and the values of the parameters %s, whatever their case |\n", strings.Join(params, ", "))
 	return out.String()
 }

@@ -20,12 +20,22 @@ func TestSecretsBecomeTokens(t *testing.T) {
 	for _, c := range []struct{ header, value, want string }{
 		{"Authorization", "Bearer hush", "Bearer R"},
 		{"Authorization", "hush", "R"},
+		{"Authorization", "key=hush, b", "R"},
+		{"Authorization", "hush, hush", "R"},
 		{"Proxy-Authorization", "Basic aHVzaA==", "Basic R"},
 		{"Cookie", "sid=hush; theme=hush", "sid=R; theme=R"},
 		{"Cookie", "hush", "R"},
 		{"Cookie", "empty=; ", "empty=; "},
 		{"Set-Cookie", "sid=hush; Path=/; HttpOnly", "sid=R; Path=/; HttpOnly"},
 		{"X-Api-Key", "hush", "R"},
+		{"api_key", "hush", "R"},
+		{"Apikey", "hush", "R"},
+		{"X.Dotted", "hush", "R"},
+		{"X-Original-Url", "hush", "R"}, // though the table has it as a URL
+		{"Sec-Websocket-Protocol", "base64url.bearer.authorization.k8s.io.hush, v4.channel.k8s.io", "base64url.bearer.authorization.k8s.io.R, v4.channel.k8s.io"},
+		{"Sec-Websocket-Protocol", "graphql-transport-ws, access_token,hush", "graphql-transport-ws, access_token,R"},
+		{"Sec-Websocket-Protocol", "hush.hush.hush.hush.hush.hush.hush.hush", "R"},
+		{"Host", "u:hush@h:443", "R@h:443"},
 		{"X-Custom", "hush", "R"},
 		{"Location", "https://app.example/cb?code=hush&state=1#access_token=hush&x=2", "https://app.example/cb?code=R&state=1#access_token=R&x=2"},
 		{"Referer", "http://user:hush@a/b", "http://R@a/b"},
@@ -33,7 +43,7 @@ func TestSecretsBecomeTokens(t *testing.T) {
 		{"Accept", "*/*", "*/*"},
 	} {
 		var got last
-		r := NewRedact(&got, "x-custom")
+		r := NewRedact(&got, "x-custom", "X.Dotted", "x-original-url")
 		for _, side := range []string{"request", "answer"} {
 			e := &Exchange{HTTP: &HTTP{}}
 			fields := Headers{{c.header, c.value}}
@@ -63,6 +73,20 @@ func TestSecretsInTheRequestTargetBecomeTokens(t *testing.T) {
 		"/a@b?c":                           "/a@b?c",
 		"/a;jsessionid=hush?b":             "/a;jsessionid=R?b",
 		"*":                                "*",
+
+		"/a?access%5ftoken=hush&b":         "/a?access%5ftoken=R&b",
+		"/a?password[]=hush&user[id]=1":    "/a?password[]=R&user[id]=1",
+		"/a?user[password]=hush":           "/a?user[password]=R",
+		"/a?user%5Bpassword%5D=hush":       "/a?user%5Bpassword%5D=R",
+		"/a?user.password=hush":            "/a?user.password=R",
+		"/a?accessToken=hush":              "/a?accessToken=R",
+		"/a?refreshtoken=hush":             "/a?refreshtoken=R",
+		"/a?x-api-key=hush&location=here":  "/a?x-api-key=R&location=here",
+		"http://u:hush@h/https://u:hush@x": "http://R@h/https://R@x",
+		"/a?to=https://u:hush@x/&b":        "/a?to=https://R@x/&b",
+		"//u:hush@h/a@b":                   "//R@h/a@b",
+		"user:hush@h:443":                  "R@h:443",
+		"/%zz=?%=1&[]=2&.=3":               "/%zz=?%=1&[]=2&.=3",
 	} {
 		var got last
 		e := &Exchange{Location: target, HTTP: &HTTP{Req: HTTPRequest{URI: target, URL: target}}}
@@ -96,6 +120,19 @@ func TestRedactAllocatesNothingWithoutSecrets(t *testing.T) {
 	r := NewRedact(Discard{})
 	if n := testing.AllocsPerRun(100, func() { r.Write(e) }); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+func BenchmarkRedact(b *testing.B) {
+	e := full()
+	e.HTTP.Req.URI = "/cart/items?page=2&sort=price"
+	e.HTTP.Req.Headers = Headers{{"Host", "cart"}, {"User-Agent", "curl"}, {"Accept", "*/*"}, {"Accept-Encoding", "gzip"}, {"Traceparent", "00-a"},
+		{"X-Request-Id", "1"}, {"X-Forwarded-For", "10.0.0.1"}, {"X-Forwarded-Proto", "https"}, {"Content-Type", "text/plain"}, {"Content-Length", "10"}}
+	e.HTTP.Res.Headers = Headers{{"Date", "now"}, {"Server", "envoy"}, {"Content-Type", "text/plain"}, {"Content-Length", "10"}, {"Vary", "Origin"}, {"Cache-Control", "none"}}
+	r := NewRedact(Discard{})
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Write(e)
 	}
 }
 
