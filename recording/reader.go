@@ -152,6 +152,9 @@ func All(fsys fs.FS, root string) iter.Seq2[*Exchange, error] {
 func segment(fsys fs.FS, name string) iter.Seq2[*Exchange, error] {
 	return func(yield func(*Exchange, error) bool) {
 		f, err := fsys.Open(name)
+		if whole, part := strings.CutSuffix(name, partSuffix); part && errors.Is(err, fs.ErrNotExist) {
+			f, err = fsys.Open(whole) // it was completed since it was listed
+		}
 		if err != nil {
 			yield(nil, err)
 			return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,6 +124,41 @@ func TestReaderReadsSegmentsStillBeingWritten(t *testing.T) {
 	}
 	if names := files(t, dir); len(names) != 1 || filepath.Ext(names[0]) != partSuffix {
 		t.Errorf("files %v", names)
+	}
+}
+
+// completing is a directory in which segments are completed just before they
+// are opened.
+type completing struct {
+	fs.FS
+	dir string
+}
+
+func (c completing) Open(name string) (fs.File, error) {
+	if whole, part := strings.CutSuffix(name, partSuffix); part {
+		if err := os.Rename(filepath.Join(c.dir, name), filepath.Join(c.dir, whole)); err != nil {
+			return nil, err
+		}
+	}
+	return c.FS.Open(name)
+}
+
+// A segment that is completed while the directory is read is read, once.
+func TestReaderReadsSegmentsThatAreCompletedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	data, _ := segmentOf(t, 3)
+	if err := os.WriteFile(filepath.Join(dir, "a.jsonl.zst"+partSuffix), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, err := range All(completing{os.DirFS(dir), dir}, ".") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 3 {
+		t.Errorf("%d records, want 3", n)
 	}
 }
 
