@@ -217,15 +217,34 @@ func TestWhatIsRefusedIsNotQuoted(t *testing.T) {
 	}
 }
 
-// An application that is called and calls nobody has most often not been
-// pointed at the forward half.
+// An application that calls nobody has most often not been pointed at the forward
+// half. Where nobody calls it, as far as is known, it gets more time.
 func TestItSaysWhenNothingGoesOut(t *testing.T) {
-	app := serveTCP(t, echo)
-	s := run(t, app, func(c *Config) { c.outboundPatience = time.Millisecond })
-	dial(t, s.InAddr())
-	eventually(t, "the warning", func() bool {
-		return strings.Contains(s.logs.String(), "JAVA_TOOL_OPTIONS") && strings.Contains(s.logs.String(), "NODE_USE_ENV_PROXY")
-	})
+	for name, c := range map[string]struct {
+		edit   func(*Config)
+		called bool
+	}{
+		"a server":                   {func(*Config) {}, true},
+		"a worker":                   {func(*Config) {}, false},
+		"the forward half by itself": {func(c *Config) { c.Type, c.Reverse, c.Protocols = "forward", false, "http" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := run(t, serveTCP(t, echo), func(cfg *Config) {
+				c.edit(cfg)
+				cfg.outboundPatience = 100 * time.Millisecond
+			})
+			if c.called {
+				dial(t, s.InAddr())
+			}
+			eventually(t, "the warning", func() bool { return strings.Contains(s.logs.String(), "has called nobody") })
+			log := s.logs.String()
+			for _, want := range []string{"HTTPS_PROXY=" + s.out(), fmt.Sprint("called=", c.called), "JAVA_TOOL_OPTIONS", "NODE_USE_ENV_PROXY"} {
+				if !strings.Contains(log, want) {
+					t.Errorf("the log does not say %s", want)
+				}
+			}
+		})
+	}
 }
 
 // Thousands of idle connections cost little, and none is lost.

@@ -1,43 +1,56 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"net"
+	"path"
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// outboundPatience is how long inbound traffic may be alone before the lack of
-// outbound traffic is remarked on.
-const outboundPatience = 2 * time.Minute
+const (
+	// outboundPatience is how long inbound traffic may be alone before the lack
+	// of outbound traffic is remarked on.
+	outboundPatience = 2 * time.Minute
+	// idleTicks is how many times as long it may take an application that nobody
+	// calls, as far as is known here: it may have started and have nothing to do.
+	idleTicks = 5
+)
 
 // routeRemedy says, per runtime, what sends an application's traffic through
 // the forward half.
-const routeRemedy = "HTTP_PROXY and HTTPS_PROXY=http://127.0.0.1:4140 (most runtimes; lower case too for curl); " +
-	"Java: JAVA_TOOL_OPTIONS=-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=4140 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=4140; " +
-	"Node.js 24 and 22.21: NODE_USE_ENV_PROXY=1, older: the package global-agent with GLOBAL_AGENT_HTTP_PROXY; " +
-	"gRPC: grpc_proxy; databases and others with SOCKS: ALL_PROXY=socks5h://127.0.0.1:4140"
+func (p *Proxy) routeRemedy() string {
+	port := p.OutAddr().(*net.TCPAddr).Port
+	return fmt.Sprintf("HTTP_PROXY and HTTPS_PROXY=http://127.0.0.1:%[1]d (most runtimes; lower case too for curl); "+
+		"Java: JAVA_TOOL_OPTIONS=-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=%[1]d -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=%[1]d; "+
+		"Node.js 24 and 22.21: NODE_USE_ENV_PROXY=1, older: the package global-agent with GLOBAL_AGENT_HTTP_PROXY; "+
+		"gRPC: grpc_proxy; databases and others with SOCKS: ALL_PROXY=socks5h://127.0.0.1:%[1]d", port)
+}
 
 // trustRemedy says, per runtime, what makes an application trust the CA.
-const trustRemedy = "Go, OpenSSL, Ruby, .NET: SSL_CERT_FILE=" + contract.CABundle + "; Python: REQUESTS_CA_BUNDLE=" + contract.CABundle +
-	"; curl: CURL_CA_BUNDLE=" + contract.CABundle + "; AWS: AWS_CA_BUNDLE=" + contract.CABundle + "; Node.js: NODE_EXTRA_CA_CERTS=" + contract.CACert +
-	"; Java: JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore=" + contract.TrustStore + " -Djavax.net.ssl.trustStorePassword=" + contract.TrustStorePassword +
-	"; PostgreSQL: PGSSLROOTCERT=" + contract.CABundle + "; or leave it, if the client pins certificates"
+func (p *Proxy) trustRemedy() string {
+	in := func(file string) string { return path.Join(p.cfg.TrustDir, path.Base(file)) }
+	return fmt.Sprintf("Go, OpenSSL, Ruby, .NET: SSL_CERT_FILE=%[1]s; Python: REQUESTS_CA_BUNDLE=%[1]s; curl: CURL_CA_BUNDLE=%[1]s; "+
+		"AWS: AWS_CA_BUNDLE=%[1]s; Node.js: NODE_EXTRA_CA_CERTS=%[2]s; "+
+		"Java: JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore=%[3]s -Djavax.net.ssl.trustStorePassword=%[4]s; "+
+		"PostgreSQL: PGSSLROOTCERT=%[1]s; or leave it, if the client pins certificates",
+		in(contract.CABundle), in(contract.CACert), in(contract.TrustStore), contract.TrustStorePassword)
+}
 
-// watchOutbound warns, once, when inbound traffic has come for a while and none
-// went out: most often the application was never pointed at the forward half.
+// watchOutbound warns, once, when no traffic goes out: most often the
+// application was never pointed at the forward half.
 func (p *Proxy) watchOutbound(ctx context.Context) {
-	if !p.cfg.Forward || !p.cfg.Reverse {
+	if !p.cfg.Forward {
 		return
 	}
-	patience := outboundPatience
-	if p.cfg.outboundPatience > 0 {
-		patience = p.cfg.outboundPatience
-	}
-	ticker := time.NewTicker(patience)
+	ticker := time.NewTicker(cmp.Or(p.cfg.outboundPatience, outboundPatience))
 	defer ticker.Stop()
-	for heard := false; ; {
+	called := false
+	for ticks := 1; ; ticks++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -48,10 +61,11 @@ func (p *Proxy) watchOutbound(ctx context.Context) {
 		switch {
 		case out.accepted > 0:
 			return
-		case heard:
-			p.log.Warn("the application was called, but has called nobody through the forward half: its outbound traffic is not recorded", "remedy", routeRemedy)
+		case called || ticks >= idleTicks:
+			p.log.Warn("the application has called nobody through the forward half: its outbound traffic, if there is any, is not recorded",
+				"called", called, "remedy", p.routeRemedy())
 			return
 		}
-		heard = in.accepted > 0
+		called = in.accepted > 0
 	}
 }

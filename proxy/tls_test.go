@@ -150,7 +150,7 @@ func TestADistrustfulClient(t *testing.T) {
 		t.Fatal("the first connection is intercepted, and should fail")
 	}
 	eventually(t, "the log names the variables", func() bool {
-		return strings.Contains(s.logs.String(), "SSL_CERT_FILE=/etc/ssl/speedscale/ca-bundle.crt")
+		return strings.Contains(s.logs.String(), "SSL_CERT_FILE="+filepath.Join(s.cfg.TrustDir, "ca-bundle.crt"))
 	})
 	resp, err := c.Get(srv.URL)
 	if err != nil {

@@ -102,7 +102,7 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func
 	r := p.out.Do(ctx, k.client, k.server, host, redial)
 	k.unwrapped(r)
 	if note, ok := notes[r.Outcome]; ok && r.First {
-		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Name), slog.Any("reason", r.Err), slog.String("remedy", note.remedy))
+		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Name), slog.Any("reason", r.Err), slog.String("remedy", note.remedy(p)))
 	}
 	if r.Client == nil {
 		return false, r.Err
@@ -117,31 +117,36 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func
 	m.Stream.Close(time.Now())
 	if p.out.Ended(r.Name, k.meter.Bytes(tap.FromClient), time.Since(began)) {
 		note := notes[intercept.Refused]
-		p.log.Warn(note.text, "host", r.Name, "reason", "clients hang up right after the handshake", "remedy", note.remedy)
+		p.log.Warn(note.text, "host", r.Name, "reason", "clients hang up right after the handshake", "remedy", note.remedy(p))
 	}
 	return false, err
 }
 
 // notes are what is said when a name is let through, or fails, for the first
 // time.
-var notes = map[intercept.Outcome]struct{ text, remedy string }{
+var notes = map[intercept.Outcome]struct {
+	text   string
+	remedy func(*Proxy) string
+}{
 	intercept.Refused: {
 		"a client does not trust the sidecar's CA, or pins certificates: this host is let through untouched from now on, and not recorded in the clear",
-		trustRemedy,
+		(*Proxy).trustRemedy,
 	},
 	intercept.Unverified: {
 		"the certificate that an upstream showed is not good: the client gets a TLS alert",
-		"set TAPEDECK_UPSTREAM_CA to a file with the root that signed it, if it is to be trusted",
+		fixed("set TAPEDECK_UPSTREAM_CA to a file with the root that signed it, if it is to be trusted"),
 	},
 	intercept.PassedMutual: {
 		"an upstream asks for a client certificate: this host is let through untouched",
-		"give the client certificate with the annotation sidecar.speedscale.com/tls-mutual-secret, or TLS_MUTUAL_PUBLIC_KEY and TLS_MUTUAL_PRIVATE_KEY",
+		fixed("give the client certificate with the annotation sidecar.speedscale.com/tls-mutual-secret, or TLS_MUTUAL_PUBLIC_KEY and TLS_MUTUAL_PRIVATE_KEY"),
 	},
 	intercept.PassedUpstream: {
 		"the TLS handshake with an upstream failed: this host is let through untouched",
-		"none, if the client can talk to it",
+		fixed("none, if the client can talk to it"),
 	},
 }
+
+func fixed(remedy string) func(*Proxy) string { return func(*Proxy) string { return remedy } }
 
 // dialReply is the SOCKS reply that tells why a dial failed.
 func dialReply(err error) socks.Reply {

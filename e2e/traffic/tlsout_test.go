@@ -61,7 +61,7 @@ func TestTLSOut(t *testing.T) {
 			curl: ours, prints: "HTTP/2.0", version: "2.0", alpn: "h2"},
 		{name: "a server that no root knows", env: []string{contract.EnvUpstreamCA + "="},
 			curl: ours, nothing: true, said: "the certificate that an upstream showed is not good: the client gets a TLS alert"},
-		{name: "a client that doesn't know our CA", curl: "--http2 " + theirs, again: "HTTP/2.0", said: "CURL_CA_BUNDLE=/etc/ssl/speedscale/ca-bundle.crt"},
+		{name: "a client that doesn't know our CA", curl: "--http2 " + theirs, again: "HTTP/2.0", said: "SSL_CERT_FILE=BUNDLE"},
 		{name: "a server that asks for the client's certificate, which we have", server: asking,
 			env:  []string{contract.EnvTLSMutualPublicKey + "=" + cert, contract.EnvTLSMutualPrivateKey + "=" + key},
 			curl: ours, prints: "HTTP/2.0 by the client", version: "2.0", alpn: "h2"},
@@ -75,7 +75,8 @@ func TestTLSOut(t *testing.T) {
 			server := secured(t, c.server)
 			s := start(t, "", append(a.intercepting(), c.env...)...)
 			s.understood = true
-			args := strings.NewReplacer("BUNDLE", s.bundle(), "ROOT", a.file).Replace("-sS -m 20 -x http://" + outTee + " --connect-to ::" + s.to(server) + " " + c.curl)
+			files := strings.NewReplacer("BUNDLE", s.bundle(), "ROOT", a.file)
+			args := files.Replace("-sS -m 20 -x http://" + outTee + " --connect-to ::" + s.to(server) + " " + c.curl)
 			ask := func(want string) {
 				t.Helper()
 				out, err := exec.CommandContext(t.Context(), "curl", append(strings.Fields(args), "https://"+serverName+"/")...).CombinedOutput()
@@ -85,7 +86,7 @@ func TestTLSOut(t *testing.T) {
 			}
 			ask(c.prints)
 			if c.said != "" {
-				eventually(t, "the log says what is the matter", func() bool { return strings.Contains(s.log.String(), c.said) })
+				eventually(t, "the log says what is the matter", func() bool { return strings.Contains(s.log.String(), files.Replace(c.said)) })
 			}
 			if c.again != "" {
 				ask(c.again)
