@@ -39,31 +39,39 @@ type conn struct {
 	meter     pump.Meter
 	flows     int // the registry's: how many the tap was given
 
-	mu     sync.Mutex
-	via    tap.Via
-	host   string
-	port   int
-	server *pump.Conn
-	remote netip.AddrPort // the upstream's address
-	tls    intercept.Outcome
-	sni    string
-	alpn   string
-	ended  time.Time
-	err    error
+	mu      sync.Mutex
+	via     tap.Via
+	host    string
+	port    int
+	server  *pump.Conn
+	remote  netip.AddrPort // the upstream's address
+	reached time.Time      // when it was connected to
+	tls     intercept.Outcome
+	sni     string
+	alpn    string
+	ended   time.Time
+	err     error
 }
 
 // target notes what the client asked for.
 func (k *conn) target(via tap.Via, host string, port int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.via, k.host, k.port, k.remote = via, host, port, netip.AddrPort{}
+	k.via, k.host, k.port, k.remote, k.reached = via, host, port, netip.AddrPort{}, time.Time{}
 }
 
 // connected notes the upstream connection.
 func (k *conn) connected(server *pump.Conn) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.server, k.remote = server, addrPort(server.RemoteAddr())
+	k.server, k.remote, k.reached = server, addrPort(server.RemoteAddr()), time.Now()
+}
+
+// secured notes that the upstream connection is spoken to in TLS.
+func (k *conn) secured(server *pump.Conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.server = server
 }
 
 // unwrapped notes what TLS there was.
@@ -81,7 +89,7 @@ func (k *conn) flow() *tap.Flow {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return &tap.Flow{
-		ID: k.id, Direction: k.direction, Via: k.via, Started: k.started,
+		ID: k.id, Direction: k.direction, Via: k.via, Started: k.started, Connected: k.reached,
 		Client: k.from, Server: k.remote,
 		Host: k.host, Port: k.port,
 		TLS:    k.tls != "" && k.tls != intercept.PassedNotTLS,

@@ -320,6 +320,34 @@ func TestDrain(t *testing.T) {
 	<-stopped
 }
 
+// A client's connection may reach one upstream after the other, each at its time.
+func TestAFlowSaysWhenItsUpstreamWasConnectedTo(t *testing.T) {
+	app := httptest.NewServer(http.NotFoundHandler())
+	defer app.Close()
+	s := run(t, nil, nil)
+	c := dial(t, s.OutAddr())
+	answers := bufio.NewReader(c)
+	var asked []time.Time
+	for _, host := range []string{app.Listener.Addr().String(), "127.0.0.1:1"} { // nobody is there
+		asked = append(asked, time.Now())
+		fmt.Fprintf(c, "GET http://%s/ HTTP/1.1\r\nHost: app\r\n\r\n", host)
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+	}
+	c.Close()
+	eventually(t, "both flows are taped", func() bool { return len(s.tape.find(tap.Out)) == 2 })
+	flows := s.tape.find(tap.Out)
+	if at := flows[0].flow.Connected; at.Before(asked[0]) || at.After(asked[1]) {
+		t.Errorf("connected at %v, between %v", at, asked)
+	}
+	if at := flows[1].flow.Connected; !at.IsZero() {
+		t.Errorf("nobody was connected to, at %v", at)
+	}
+}
+
 // docs/environment.md promises what TAPEDECK_DRAIN leaves of a grace period to
 // be enough.
 func TestWhatFollowsADrainFitsIntoTheGracePeriod(t *testing.T) {

@@ -47,7 +47,7 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 			k.client.Abort()
 			return false, fmt.Errorf("TLS to the application: %w", err)
 		}
-		k.connected(server)
+		k.secured(server)
 	}
 	return p.serveInPlain(k, spoke)
 }

@@ -99,7 +99,8 @@ func (p *Proxy) enterTunnel(k *conn) error {
 
 // intercept looks into the TLS of a tunnel, and says once what is let through.
 func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func(context.Context) (*pump.Conn, error)) (move bool, err error) {
-	r := p.out.Do(ctx, k.client, k.server, host, redial)
+	server := k.server
+	r := p.out.Do(ctx, k.client, server, host, redial)
 	k.unwrapped(r)
 	if note, ok := notes[r.Outcome]; ok && r.First {
 		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Name), slog.Any("reason", r.Err), slog.String("remedy", note.remedy(p)))
@@ -108,7 +109,9 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func
 		return false, r.Err
 	}
 	if r.Outcome != intercept.Intercepted {
-		k.connected(r.Server)
+		if r.Server != server { // it was connected to once more
+			k.connected(r.Server)
+		}
 		return true, nil
 	}
 	began := time.Now()

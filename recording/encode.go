@@ -82,7 +82,9 @@ func (n *NetInfo) append(dst []byte) []byte {
 
 func (p *Endpoint) append(dst []byte) []byte {
 	o := object{dst: append(dst, '{')}
-	o.time("established", p.Established)
+	if !p.Established.IsZero() {
+		o.time("established", p.Established)
+	}
 	o.string("ipAddress", p.IPAddress)
 	o.int("port", int64(p.Port))
 	o.string("hostname", p.Hostname)

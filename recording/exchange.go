@@ -174,8 +174,8 @@ type NetInfo struct {
 
 // Endpoint is one end of a connection.
 type Endpoint struct {
-	// When this side was connected.
-	Established time.Time `json:"established"`
+	// When this side was connected; absent if it never was.
+	Established time.Time `json:"established,omitzero"`
 	// Address.
 	IPAddress string `json:"ipAddress,omitempty"`
 	// Port.

@@ -246,7 +246,7 @@ func rewrite(t *testing.T, name string, a *txtar.Archive, got string) {
 func parse(t testing.TB, a *txtar.Archive) *script {
 	t.Helper()
 	s := &script{flow: tap.Flow{
-		ID: 7, Direction: tap.In, Via: tap.ViaTCP, Started: epoch, Host: "localhost", Port: 8080,
+		ID: 7, Direction: tap.In, Via: tap.ViaTCP, Started: epoch, Connected: epoch.Add(time.Millisecond / 2), Host: "localhost", Port: 8080,
 		Client: netip.MustParseAddrPort("127.0.0.1:49280"), Server: netip.MustParseAddrPort("127.0.0.1:8080"),
 	}, cfg: Config{
 		Limits: codec.DefaultLimits(),

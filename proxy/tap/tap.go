@@ -77,8 +77,9 @@ type Flow struct {
 	Direction Direction
 	// Via is how the client asked for Host and Port.
 	Via Via
-	// Started is when the client's connection was accepted.
-	Started time.Time
+	// Started is when the client's connection was accepted, Connected when the
+	// upstream was connected to; Connected is the zero value when none was.
+	Started, Connected time.Time
 	// Client is the client's end of the client's connection, Server the
 	// upstream's end of the upstream connection; Server is the zero value when
 	// none was reached. Behind Envoy the client is always a loopback address.

@@ -174,7 +174,7 @@ func (env *Env) write(x *Exchange, at time.Time) {
 		Downstream: recording.Endpoint{
 			Established: f.Started.UTC(), IPAddress: env.client, Port: int(f.Client.Port()), BytesSent: env.Sent[tap.FromClient]},
 		Upstream: recording.Endpoint{
-			Established: f.Started.UTC(), IPAddress: env.server, Port: int(f.Server.Port()), Hostname: f.Host, BytesSent: env.Sent[tap.FromServer]},
+			Established: f.Connected.UTC(), IPAddress: env.server, Port: int(f.Server.Port()), Hostname: f.Host, BytesSent: env.Sent[tap.FromServer]},
 	}
 	x.NetInfo = &x.net
 	env.Counters.Exchanges.Add(1)
