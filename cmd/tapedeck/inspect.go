@@ -67,7 +67,12 @@ func newInspectCommand() *cobra.Command {
 	flags.StringVar(&filter.Host, "host", "", "only exchanges with a host that contains this")
 	flags.StringVar(&filter.Path, "path", "", "only exchanges with a path that contains this")
 	flags.StringVar(&filter.Status, "status", "", "only exchanges of this status: a code, or a class as 5xx")
-	flags.StringVar(&filter.Protocol, "protocol", "", "only exchanges of this protocol: http, https, grpc, websocket or tcp")
+	flags.StringVar(&filter.Protocol, "protocol", "", "only exchanges of this protocol: "+strings.Join(inspect.Protocols(), ", "))
+	for flag, values := range map[string][]string{
+		"output": {"table", "json"}, "direction": inspect.Directions(), "status": inspect.Classes(), "protocol": inspect.Protocols(),
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
 	return cmd
 }
 

@@ -50,7 +50,9 @@ func TestInspect(t *testing.T) {
 		{"reads on behind a bad line", []string{bad}, 1, []string{"/behind"}, "", "read segment bad.jsonl: line 1: "},
 		{"says what is missing", []string{filepath.Join(dir, "nowhere")}, 1, nil, "", "nowhere"},
 		{"refuses an unknown output", []string{"-o", "xml", dir}, 1, nil, "", `output "xml": want table or json`},
-		{"refuses an unknown direction", []string{"--direction", "up", dir}, 1, nil, "", "want in or out"},
+		{"refuses an unknown direction", []string{"--direction", "up", dir}, 1, nil, "", "want in, out"},
+		{"refuses an unknown status", []string{"--status", "5x", dir}, 1, nil, "", "want a code, or 1xx"},
+		{"refuses an unknown protocol", []string{"--protocol", "htp", dir}, 1, nil, "", "want http, https"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out, errs bytes.Buffer

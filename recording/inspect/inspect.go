@@ -3,12 +3,15 @@
 package inspect
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -23,17 +26,38 @@ type Filter struct {
 	Path string
 	// Status is a code, or a class of codes as `5xx`.
 	Status string
-	// Protocol is a value of l7protocol.
+	// Protocol is a value of l7protocol, in any case.
 	Protocol string
+}
+
+// Directions, Classes and Protocols are what a filter may select by; Status may
+// be a single code, too.
+func Directions() []string { return []string{"in", "out"} }
+func Classes() []string    { return []string{"1xx", "2xx", "3xx", "4xx", "5xx"} }
+func Protocols() []string {
+	return []string{recording.HTTP1, recording.HTTPS, recording.GRPC, recording.WebSocket, recording.TCP}
 }
 
 // Check tells what is wrong with the filter, if anything is.
 func (f Filter) Check() error {
-	switch strings.ToUpper(f.Direction) {
-	case "", recording.In, recording.Out:
-		return nil
+	for _, c := range []struct {
+		what, value string
+		allowed     []string
+		code        bool // is allowed, too
+	}{
+		{"direction", f.Direction, Directions(), false},
+		{"status", f.Status, Classes(), true},
+		{"protocol", f.Protocol, Protocols(), false},
+	} {
+		switch code, err := strconv.ParseUint(c.value, 10, 16); {
+		case c.value == "", slices.Contains(c.allowed, strings.ToLower(c.value)), c.code && err == nil && code <= 999:
+		case c.code:
+			return fmt.Errorf("%s %q: want a code, or %s", c.what, c.value, strings.Join(c.allowed, ", "))
+		default:
+			return fmt.Errorf("%s %q: want %s", c.what, c.value, strings.Join(c.allowed, ", "))
+		}
 	}
-	return fmt.Errorf("direction %q: want in or out", f.Direction)
+	return nil
 }
 
 // Match tells whether the exchange is selected.
@@ -63,27 +87,75 @@ func host(e *recording.Exchange) string {
 	return e.NetworkAddress
 }
 
-// Table writes one line an exchange.
-type Table struct{ w *tabwriter.Writer }
+// lookAhead is how many lines the width of the columns is taken from, and held
+// in memory for that: a recording may be larger than the memory of the sidecar,
+// in whose container it is looked at.
+const lookAhead = 1000
 
-// NewTable writes the table's head. Close writes what is left of it.
-func NewTable(w io.Writer) *Table {
-	t := &Table{tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)}
-	fmt.Fprintln(t.w, "TIME\tDIR\tPROTOCOL\tMETHOD\tHOST\tPATH\tSTATUS\tMS\tREQUEST\tANSWER\tUUID\tCAUSE\tNOTE")
-	return t
+// Table writes one line an exchange.
+type Table struct {
+	w      *bufio.Writer
+	rows   []row // wait for widths
+	widths *[columns]int
 }
 
-// Add writes an exchange's line.
+const columns = 13
+
+type row [columns]string
+
+// NewTable begins with the table's head. Close writes what is left of it.
+func NewTable(w io.Writer) *Table {
+	return &Table{w: bufio.NewWriter(w), rows: []row{
+		{"TIME", "DIR", "PROTOCOL", "METHOD", "HOST", "PATH", "STATUS", "MS", "REQUEST", "ANSWER", "UUID", "CAUSE", "NOTE"}}}
+}
+
+// Add adds an exchange's line.
 func (t *Table) Add(e *recording.Exchange) error {
 	asked, answered := sizes(e)
-	_, err := fmt.Fprintf(t.w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.8s\t%s\t%s\n",
-		e.TS.Format("2006-01-02T15:04:05.000Z"), clean(e.Direction), clean(e.L7Protocol), dash(e.Command), dash(host(e)), dash(e.Location),
-		dash(e.Status), e.Duration, asked, answered, e.UUID, cause(e), note(e))
-	return err
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	line := row{e.TS.Format("2006-01-02T15:04:05.000Z"), clean(e.Direction), clean(e.L7Protocol), dash(e.Command), dash(host(e)), dash(e.Location),
+		dash(e.Status), number(e.Duration), number(asked), number(answered), e.UUID.String()[:8], cause(e), note(e)}
+	if t.widths != nil {
+		return t.write(&line)
+	}
+	if t.rows = append(t.rows, line); len(t.rows) < lookAhead {
+		return nil
+	}
+	return t.align()
 }
 
-// Close writes the table.
-func (t *Table) Close() error { return t.w.Flush() }
+// Close writes what is left.
+func (t *Table) Close() error { return errors.Join(t.align(), t.w.Flush()) }
+
+// align finds the widths of the columns, and writes the lines that waited.
+func (t *Table) align() error {
+	if t.widths == nil {
+		t.widths = new([columns]int)
+	}
+	for _, line := range t.rows {
+		for i, cell := range line {
+			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for i := range t.rows {
+		if err := t.write(&t.rows[i]); err != nil {
+			return err
+		}
+	}
+	t.rows = nil
+	return nil
+}
+
+// write writes a line: two spaces between columns, none behind the last.
+func (t *Table) write(line *row) (err error) {
+	for i, cell := range line[:columns-1] {
+		_, err = fmt.Fprintf(t.w, "%-*s  ", t.widths[i], cell)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(t.w, line[columns-1])
+	}
+	return err
+}
 
 // sizes are the bytes of payload that each side sent.
 func sizes(e *recording.Exchange) (asked, answered int64) {

@@ -116,8 +116,55 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%+v: %v, want %s", c.filter, got, c.want)
 		}
 	}
-	if err := (Filter{Direction: "sideways"}).Check(); err == nil {
-		t.Error("sideways is a direction")
+}
+
+// A filter that could select nothing is a mistake, and an empty table would not
+// say so.
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		filter Filter
+		want   string
+	}{
+		{Filter{}, ""},
+		{Filter{Direction: "In", Status: "5XX", Protocol: "gRPC"}, ""},
+		{Filter{Status: "0"}, ""},
+		{Filter{Status: "404", Host: "anything", Path: "anything"}, ""},
+		{Filter{Direction: "sideways"}, `direction "sideways": want in, out`},
+		{Filter{Status: "5x"}, `status "5x": want a code, or 1xx, 2xx, 3xx, 4xx, 5xx`},
+		{Filter{Status: "9xx"}, `status "9xx": want a code, or 1xx, 2xx, 3xx, 4xx, 5xx`},
+		{Filter{Status: "-1"}, `status "-1": want a code, or 1xx, 2xx, 3xx, 4xx, 5xx`},
+		{Filter{Protocol: "htp"}, `protocol "htp": want http, https, grpc, websocket, tcp`},
+	} {
+		got := ""
+		if err := c.filter.Check(); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%+v: %q, want %q", c.filter, got, c.want)
+		}
+	}
+}
+
+// A table of any length holds no more lines than it takes the widths from; those
+// that follow are written as they come.
+func TestATableIsNotHeldInMemory(t *testing.T) {
+	var b bytes.Buffer
+	table := NewTable(&b)
+	e := sample()[0]
+	for range 10 * lookAhead {
+		if err := table.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(table.rows) > lookAhead || b.Len() == 0 {
+		t.Errorf("%d lines are held, %d bytes are written", len(table.rows), b.Len())
+	}
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	if len(lines) != 10*lookAhead+2 || lines[1] != lines[10*lookAhead] {
+		t.Errorf("%d lines, the first %q, the last %q", len(lines), lines[1], lines[len(lines)-2])
 	}
 }
 
