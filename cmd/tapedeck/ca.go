@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,42 @@ type caFlags struct {
 	certManager                      bool
 }
 
+// issuerSuffix makes the Issuer's name of the Certificate's.
+const issuerSuffix = "-issuer"
+
+// label is a DNS label (RFC 1123), which Kubernetes names objects by; some by
+// several, with dots in between.
+var (
+	label     = `[a-z0-9]([-a-z0-9]*[a-z0-9])?`
+	labels    = regexp.MustCompile(`^` + label + `(\.` + label + `)*$`)
+	justLabel = regexp.MustCompile(`^` + label + `$`)
+)
+
+// check finds names that Kubernetes would refuse, or YAML read as something else.
+func (f *caFlags) check() error {
+	for _, c := range []struct {
+		flag, value string
+		form        *regexp.Regexp
+		limit       int
+		want        string
+	}{
+		{"--name", f.name, labels, 253 - len(issuerSuffix), "lower-case letters, digits, - and ., which begins and ends with a letter or digit"},
+		{"--namespace", f.namespace, justLabel, 63, "lower-case letters, digits and -, which begins and ends with a letter or digit"},
+	} {
+		if c.value == "" && c.flag == "--namespace" {
+			continue // none is written
+		}
+		if !c.form.MatchString(c.value) || len(c.value) > c.limit {
+			return fmt.Errorf("%s %q: want a DNS name (RFC 1123) of at most %d %s", c.flag, c.value, c.limit, c.want)
+		}
+	}
+	return nil
+}
+
 func (f *caFlags) run(cmd *cobra.Command) error {
+	if err := f.check(); err != nil {
+		return err
+	}
 	if f.validity <= 0 {
 		return fmt.Errorf("--validity %v: want a duration above zero, such as 87600h", f.validity)
 	}
@@ -87,9 +123,9 @@ func (f *caFlags) write(cmd *cobra.Command, text string) error {
 
 func (f *caFlags) metadata(name string) string {
 	if f.namespace == "" {
-		return fmt.Sprintf("metadata:\n  name: %s\n", name)
+		return fmt.Sprintf("metadata:\n  name: %q\n", name) // quoted: it may look like a number
 	}
-	return fmt.Sprintf("metadata:\n  name: %s\n  namespace: %s\n", name, f.namespace)
+	return fmt.Sprintf("metadata:\n  name: %q\n  namespace: %q\n", name, f.namespace)
 }
 
 func (f *caFlags) secret(cert, key []byte) string {
@@ -99,20 +135,20 @@ func (f *caFlags) secret(cert, key []byte) string {
 }
 
 func (f *caFlags) certificate() string {
-	issuer := f.name + "-issuer"
+	issuer := f.name + issuerSuffix
 	return "apiVersion: cert-manager.io/v1\nkind: Issuer\n" + f.metadata(issuer) +
 		"spec:\n  selfSigned: {}\n---\napiVersion: cert-manager.io/v1\nkind: Certificate\n" + f.metadata(f.name) +
 		fmt.Sprintf(`spec:
   isCA: true
   commonName: %q
-  secretName: %s
+  secretName: %q
   duration: %s
   privateKey:
     algorithm: ECDSA
     size: 256
     rotationPolicy: Never
   issuerRef:
-    name: %s
+    name: %q
     kind: Issuer
     group: cert-manager.io
 `, f.subject, f.name, f.validity, issuer)

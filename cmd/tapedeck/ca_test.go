@@ -54,6 +54,35 @@ func TestCASecret(t *testing.T) {
 	}
 }
 
+// What is written is applied to a cluster: a name can't bring YAML of its own.
+func TestCANamesAreNames(t *testing.T) {
+	for _, args := range [][]string{
+		{"--name", "x: {y}"}, {"--name", ""}, {"--name", "-a"}, {"--name", "a."}, {"--name", "A"}, {"--name", "a\n"}, {"--name", strings.Repeat("a", 250)},
+		{"--namespace", "shop\nkind: Pod"}, {"--namespace", "a.b"}, {"--namespace", strings.Repeat("a", 64)},
+	} {
+		for _, kind := range []string{"--cert-manager", "--output=-"} {
+			out, errs, code := tapedeckCA(append(args, kind)...)
+			if code == 0 || out != "" || !strings.Contains(errs, args[0]) || !strings.Contains(errs, "RFC 1123") {
+				t.Errorf("%q: code %d, %s%s", args, code, out, errs)
+			}
+		}
+	}
+	for _, name := range []string{"123", "true", "a.b-c", "1e3"} {
+		for _, kind := range []string{"--cert-manager", "--output=-"} {
+			out, errs, code := tapedeckCA("--name", name, "--namespace", "123", kind)
+			for _, doc := range strings.Split(out, "---\n") {
+				var object struct{ Metadata map[string]any }
+				if err := yaml.Unmarshal([]byte(doc), &object); err != nil || code != 0 {
+					t.Fatalf("%s: code %d, %s, %v", name, code, errs, err)
+				}
+				if got, ok := object.Metadata["name"].(string); !ok || !strings.HasPrefix(got, name) || object.Metadata["namespace"] != "123" {
+					t.Errorf("%s: %v", name, object.Metadata)
+				}
+			}
+		}
+	}
+}
+
 func TestCANeverPrintsAKeyUnasked(t *testing.T) {
 	for _, args := range [][]string{{}, {"--cert-manager"}, {"--cert-manager", "--output", "-"}} {
 		out, errs, code := tapedeckCA(args...)
