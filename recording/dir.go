@@ -13,12 +13,13 @@ import (
 const partSuffix = ".part"
 
 // Dir is a [Store] in a directory, which it makes when it needs it. A segment
-// appears under its own name only once it is on the disk.
+// appears under its own name only once it is on the disk. Nobody but the writer's
+// user may read it: bodies are kept as they are.
 type Dir string
 
 // Try implements [Store], with a file that it removes.
 func (d Dir) Try() error {
-	if err := os.MkdirAll(string(d), 0o750); err != nil {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(string(d), ".try-*")
@@ -31,13 +32,13 @@ func (d Dir) Try() error {
 // Create implements [Store].
 func (d Dir) Create(key string) (Segment, error) {
 	name := filepath.Join(string(d), filepath.FromSlash(key))
-	if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return nil, err
 	}
 	if _, err := os.Lstat(name); err == nil {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
-	f, err := os.OpenFile(name+partSuffix, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	f, err := os.OpenFile(name+partSuffix, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}

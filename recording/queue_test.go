@@ -377,6 +377,40 @@ func TestSegmentsEndWithAgeAndHour(t *testing.T) {
 	})
 }
 
+// The names of a pod come from elsewhere, and are parts of a path here.
+func TestNamesAreFitForAPath(t *testing.T) {
+	for name, want := range map[string]string{
+		"cart-7d4b9": "cart-7d4b9", "": Undefined, ".": Undefined, "..": Undefined, "../../etc": "-..-etc", ".hidden": "hidden",
+		"a/b": "a-b", "a\x00b": "a-b", "käse": "k-se", "v1.2_x": "v1.2_x",
+	} {
+		if got := keyPart(name); got != want {
+			t.Errorf("%q became %q, want %q", name, got, want)
+		}
+	}
+}
+
+// Recordings hold bodies as they were sent: they are nobody else's.
+func TestRecordingsAreTheWritersAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "recordings")
+	r, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Write(numbered(1))
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := d.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+		return nil
+	})
+}
+
 func TestOpenRefusesWhatItCantKeep(t *testing.T) {
 	for _, place := range []string{"", "s3://bucket", "file://host/dir", "file:", "http://x/y", "%zz://"} {
 		if r, err := Open(place, Options{}); err == nil {

@@ -2,6 +2,7 @@ package recording
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -258,17 +259,14 @@ func (s *Segments) key(now time.Time) string {
 }
 
 // keyPart makes a name fit to be part of a path: what isn't a letter, a digit,
-// or one of -_. becomes a dash.
+// or one of -_. becomes a dash, and dots don't begin it.
 func keyPart(name string) string {
-	if name == "" {
-		return Undefined
-	}
-	name = strings.Map(func(r rune) rune {
+	name = strings.TrimLeft(strings.Map(func(r rune) rune {
 		switch {
 		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_', r == '.':
 			return r
 		}
 		return '-'
-	}, name)
-	return strings.TrimLeft(name, ".")
+	}, name), ".")
+	return cmp.Or(name, Undefined)
 }
