@@ -90,7 +90,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	p.tap = tap.New(tap.Config{Limit: cfg.Memory / 4, Open: open, Panicked: func(f *tap.Flow, v any, stack []byte) {
 		log.Error("a decoder crashed; its connection goes on, unrecorded", LogID, f.ID, LogTarget, hostPort(f.Host, f.Port), "panic", fmt.Sprint(v), "stack", string(stack))
 	}})
-	metrics.MustRegister(&collector{p})
+	metrics.MustRegister(&collector{p: p})
 	return p, nil
 }
 

@@ -3,7 +3,8 @@
 //
 //	tap ─▶ decoders ─▶ redaction ─▶ queue ─▶ segments
 //
-// The package imports proxy, proxy/decode, recording and Prometheus' client.
+// The package imports contract, proxy, its decode, metric and tap, recording and
+// Prometheus' client.
 package capture
 
 import (
@@ -18,6 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/proxy/decode"
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/metric"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -25,6 +27,7 @@ import (
 // Capture records what a proxy's tap gives it. It implements
 // prometheus.Collector.
 type Capture struct {
+	metric.Unchecked
 	decoders *decode.Decoders
 	recorder *recording.Recorder
 }
@@ -109,57 +112,45 @@ func (c *Capture) Close(ctx context.Context) error {
 }
 
 var (
-	descExchanges  = desc("exchanges_total", "Exchanges handed to the recording.")
-	descIncomplete = desc("exchanges_incomplete_total", "Of those, exchanges that lack a part: the connection broke, or bytes were dropped.")
-	descTruncated  = desc("exchanges_truncated_total", "Of those, exchanges with a body past the limit.")
-	descDropped    = desc("exchanges_dropped_total", "Exchanges that were not recorded.", "reason")
-	descStored     = desc("exchanges_stored_total", "Exchanges in segments that are complete and on the disk.")
-	descPending    = desc("exchanges_pending", "Exchanges in memory, or in the segment that is being written.")
-	descRemoved    = desc("segments_removed_total", "Segments that were removed from the sink.", "reason")
-	descRemovedLen = desc("segments_removed_bytes_total", "Size of the segments that were removed from the sink.", "reason")
-	descLinked     = desc("exchanges_outbound_total", "Outbound exchanges, by whether the inbound one that caused them is known.", "linked")
-	descUndecoded  = desc("flows_undecoded_total", "Flows of which the decoder gave up.", "protocol", "reason")
-	descHeld       = desc("decode_held_bytes", "Bytes of bodies and messages that are being put together.")
-	descSinkUp     = desc("sink_up", "1 while the sink takes records, 0 while it fails.")
+	descExchanges  = metric.Desc("exchanges_total", "Exchanges handed to the recording.")
+	descIncomplete = metric.Desc("exchanges_incomplete_total", "Of those, exchanges that lack a part: the connection broke, or bytes were dropped.")
+	descTruncated  = metric.Desc("exchanges_truncated_total", "Of those, exchanges with a body past the limit.")
+	descDropped    = metric.Desc("exchanges_dropped_total", "Exchanges that were not recorded.", "reason")
+	descStored     = metric.Desc("exchanges_stored_total", "Exchanges in segments that are complete and on the disk.")
+	descPending    = metric.Desc("exchanges_pending", "Exchanges in memory, or in the segment that is being written.")
+	descRemoved    = metric.Desc("segments_removed_total", "Segments that were removed from the sink.", "reason")
+	descRemovedLen = metric.Desc("segments_removed_bytes_total", "Size of the segments that were removed from the sink.", "reason")
+	descLinked     = metric.Desc("exchanges_outbound_total", "Outbound exchanges, by whether the inbound one that caused them is known.", "linked")
+	descUndecoded  = metric.Desc("flows_undecoded_total", "Flows of which the decoder gave up.", "protocol", "reason")
+	descHeld       = metric.Desc("decode_held_bytes", "Bytes of bodies and messages that are being put together.")
+	descSinkUp     = metric.Desc("sink_up", "1 while the sink takes records, 0 while it fails.")
 )
-
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("tapedeck_"+name, help, labels, nil)
-}
-
-// Describe implements prometheus.Collector: the metrics are checked when
-// collected.
-func (c *Capture) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c *Capture) Collect(ch chan<- prometheus.Metric) {
-	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
-	}
-	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	d := c.decoders.Stats()
-	send(descExchanges, counter, float64(d.Exchanges))
-	send(descIncomplete, counter, float64(d.Incomplete))
-	send(descTruncated, counter, float64(d.Truncated))
-	send(descDropped, counter, float64(d.Ignored), "too_many_at_once")
-	send(descDropped, counter, float64(d.Abandoned), tap.ReasonPanic)
-	send(descLinked, counter, float64(d.Linked), "true")
-	send(descLinked, counter, float64(d.Unlinked), "false")
-	send(descHeld, gauge, float64(d.Held))
+	metric.Counter(ch, descExchanges, d.Exchanges)
+	metric.Counter(ch, descIncomplete, d.Incomplete)
+	metric.Counter(ch, descTruncated, d.Truncated)
+	metric.Counter(ch, descDropped, d.Ignored, "too_many_at_once")
+	metric.Counter(ch, descDropped, d.Abandoned, tap.ReasonPanic)
+	metric.Counter(ch, descLinked, d.Linked, "true")
+	metric.Counter(ch, descLinked, d.Unlinked, "false")
+	metric.Gauge(ch, descHeld, d.Held)
 	for f, n := range d.Failed {
-		send(descUndecoded, counter, float64(n), f.Protocol, f.Reason)
+		metric.Counter(ch, descUndecoded, n, f.Protocol, f.Reason)
 	}
 	r := c.recorder.Stats()
-	send(descStored, counter, float64(r.Stored))
-	send(descPending, gauge, float64(r.Pending))
+	metric.Counter(ch, descStored, r.Stored)
+	metric.Gauge(ch, descPending, r.Pending)
 	for _, reason := range recording.Reasons() {
-		send(descDropped, counter, float64(r.Dropped[reason]), reason.String())
+		metric.Counter(ch, descDropped, r.Dropped[reason], reason.String())
 	}
-	send(descRemoved, counter, float64(r.RemovedSegments), "size")
-	send(descRemovedLen, counter, float64(r.RemovedBytes), "size")
-	up := 1.0
+	metric.Counter(ch, descRemoved, r.RemovedSegments, "size")
+	metric.Counter(ch, descRemovedLen, r.RemovedBytes, "size")
+	up := 1
 	if r.Err != nil {
 		up = 0
 	}
-	send(descSinkUp, gauge, up)
+	metric.Gauge(ch, descSinkUp, up)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -187,6 +188,49 @@ func TestABrokenSinkIsNotInTheWay(t *testing.T) {
 				t.Errorf("sink_up is %v, and the log: %s", l.up, log)
 			}
 		})
+	}
+}
+
+// A directory with a bound makes room for what is new, says so once and counts
+// what goes; the ledger is about what was stored, whatever became of it later.
+func TestASinkStaysWithinItsSize(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "recordings")
+	cfg := config(t)
+	cfg.Sink, cfg.SinkSize = "file://"+dir, 512<<10
+	logs := &logs{}
+	c, err := Open(cfg, "v1", logs.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, cfg, c, logs)
+	sent := 0
+	eventually(t, "segments are removed", func() bool {
+		s.send(t, 40, 2<<10, true)
+		sent += 40
+		if err := c.recorder.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		return c.recorder.Stats().RemovedSegments > 2
+	})
+	s.stop()
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var size int64
+	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if info, e := d.Info(); err == nil && e == nil && !d.IsDir() {
+			size += info.Size()
+		}
+		return err
+	})
+	if size > cfg.SinkSize || recorded(t, dir) == 0 {
+		t.Errorf("it takes %d bytes", size)
+	}
+	if l := s.ledger(t); l.sum() != float64(sent) || l.pending != 0 || l.dropped["store_failed"] > 0 {
+		t.Errorf("%d requests: %+v", sent, l)
+	}
+	if log := s.logs.String(); strings.Count(log, "TAPEDECK_SINK_SIZE") != 1 {
+		t.Errorf("the log: %s", log)
 	}
 }
 
