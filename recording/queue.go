@@ -135,6 +135,7 @@ func (q *Queue) Stats() Stats {
 	defer q.mu.Unlock()
 	s := q.stats
 	s.Pending = s.Accepted - s.Stored - s.Dropped[StoreFailed]
+	s.QueueBytes = len(q.batch) + q.writing
 	return s
 }
 

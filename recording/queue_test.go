@@ -129,14 +129,14 @@ func TestWriteNeverWaitsForTheStore(t *testing.T) {
 			t.Errorf("huge exchange: %v, want %v", err, TooLarge)
 		}
 		s := q.Stats()
-		if s.Accepted == 0 || s.Dropped[QueueFull] == 0 || s.Accepted+s.Dropped[QueueFull] != 800 || s.Dropped[TooLarge] != 1 {
+		if s.Accepted == 0 || s.Dropped[QueueFull] == 0 || s.QueueBytes == 0 || s.Accepted+s.Dropped[QueueFull] != 800 || s.Dropped[TooLarge] != 1 {
 			t.Errorf("store shut: %+v", s)
 		}
 		close(g.open)
 		if err := q.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if s := q.Stats(); uint64(g.records) != s.Stored || s.Pending != 0 || s.Stored != s.Accepted {
+		if s := q.Stats(); uint64(g.records) != s.Stored || s.Pending != 0 || s.QueueBytes != 0 || s.Stored != s.Accepted {
 			t.Errorf("after close: %d reached the store, %+v", g.records, s)
 		}
 	})

@@ -51,6 +51,8 @@ type Stats struct {
 	Pending uint64
 	// Stored are in complete segments. What is stored once, stays counted.
 	Stored uint64
+	// QueueBytes is what of the pending ones is in the queue, encoded.
+	QueueBytes int
 	// Dropped is indexed by [Reason].
 	Dropped [reasons]uint64
 	// RemovedSegments made room for others, by Options.MaxBytesKept; RemovedBytes

@@ -250,7 +250,7 @@ func (p *pod) settled() (counted int) {
 		for _, name := range []string{"tap_dropped_chunks_total", "exchanges_dropped_total", "exchanges_truncated_total", "exchanges_incomplete_total"} {
 			counted += int(m["tapedeck_"+name])
 		}
-		return m["tapedeck_tap_used_bytes"] == 0 && m["tapedeck_exchanges_pending"] == 0
+		return m["tapedeck_tap_used_bytes"] == 0 && m["tapedeck_queue_used_bytes"] == 0
 	})
 	return counted
 }

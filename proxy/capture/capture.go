@@ -118,6 +118,7 @@ var (
 	descDropped    = metric.Desc("exchanges_dropped_total", "Exchanges that were not recorded.", "reason")
 	descStored     = metric.Desc("exchanges_stored_total", "Exchanges in segments that are complete and on the disk.")
 	descPending    = metric.Desc("exchanges_pending", "Exchanges in memory, or in the segment that is being written.")
+	descQueued     = metric.Desc("queue_used_bytes", "Encoded exchanges that wait to be written.")
 	descRemoved    = metric.Desc("segments_removed_total", "Segments that were removed from the sink.", "reason")
 	descRemovedLen = metric.Desc("segments_removed_bytes_total", "Size of the segments that were removed from the sink.", "reason")
 	descLinked     = metric.Desc("exchanges_outbound_total", "Outbound exchanges, by whether the inbound one that caused them is known.", "linked")
@@ -143,6 +144,7 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	r := c.recorder.Stats()
 	metric.Counter(ch, descStored, r.Stored)
 	metric.Gauge(ch, descPending, r.Pending)
+	metric.Gauge(ch, descQueued, r.QueueBytes)
 	for _, reason := range recording.Reasons() {
 		metric.Counter(ch, descDropped, r.Dropped[reason], reason.String())
 	}
