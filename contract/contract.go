@@ -83,9 +83,13 @@ const (
 	RecordingDir = "/var/lib/tapedeck/recordings"
 )
 
-// DefaultMemory is what capture holds in memory unless configured otherwise, in
-// bytes.
-const DefaultMemory = 64 << 20
+// What capture may take unless configured otherwise, in bytes.
+const (
+	// DefaultMemory is what it holds in memory.
+	DefaultMemory = 64 << 20
+	// DefaultSinkSize is what it keeps in the sink's directory.
+	DefaultSinkSize = 1 << 30
+)
 
 // DefaultSink is where recordings go unless configured otherwise.
 const DefaultSink = "file://" + RecordingDir

@@ -20,6 +20,7 @@ type Config struct {
 	// UpstreamCASecret is "" where the public roots are enough.
 	UpstreamCASecret string
 	Sink             string
+	SinkSize         string
 	BodyLimit        string
 	RedactHeaders    []string
 	LogLevel         string
@@ -85,8 +86,9 @@ var options = []Option{
 	{"caSecret", secretKind, "speedscale-certs", "Secret with the CA's tls.crt and tls.key, in the workload's namespace; used with tls-out.", func(c *Config) any { return &c.CASecret }},
 	{"upstreamCASecret", secretKind, "", "Secret whose ca.crt holds further roots, in the workload's namespace: sites with certificates of a private CA need it under tls-out.", func(c *Config) any { return &c.UpstreamCASecret }},
 	{"sink", sinkKind, contract.DefaultSink, "Where the sidecar keeps recordings. The default is an emptyDir volume of the pod.", func(c *Config) any { return &c.Sink }},
-	{"bodyLimit", sizeKind, "", "How much of a body, or of a message, the sidecar records; 1Mi unless set.", func(c *Config) any { return &c.BodyLimit }},
-	{"redactHeaders", listKind, "", "Headers that the sidecar redacts besides the usual ones.", func(c *Config) any { return &c.RedactHeaders }},
+	{"sinkSize", sizeKind, "", "How much the sidecar keeps there: beyond it the oldest recordings make room for new ones. 1Gi unless set, or as much as ephemeral-storage-limit has room for; 0 for no bound.", func(c *Config) any { return &c.SinkSize }},
+	{"bodyLimit", sizeKind, "", "How much of a body, or of a message, the sidecar records; 1Mi unless set, and with 0 nothing.", func(c *Config) any { return &c.BodyLimit }},
+	{"redactHeaders", listKind, "", "Headers, and parameters of URLs, that the sidecar redacts besides the usual ones.", func(c *Config) any { return &c.RedactHeaders }},
 	{"logLevel", enumKind("debug", "info", "warn", "error"), "info", "Log level of the sidecar.", func(c *Config) any { return &c.LogLevel }},
 	{"cluster", textKind, "", "Name of the cluster, written into every record.", func(c *Config) any { return &c.Cluster }},
 	{"runAsUser", numberKind, "2102", "User ID of the sidecar; 0 leaves it to the platform, as OpenShift wants. Never 1337.", func(c *Config) any { return &c.RunAsUser }},

@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strconv"
@@ -195,7 +196,8 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 	if s.PrometheusPort != 0 {
 		values[contract.EnvPrometheusPort] = strconv.Itoa(s.PrometheusPort)
 	}
-	values[contract.EnvMemory] = captureMemory(s.MemoryLimit)
+	values[contract.EnvMemory] = within(s.MemoryLimit, 0.5, contract.DefaultMemory)
+	values[contract.EnvSinkSize] = cmp.Or(cfg.SinkSize, within(s.EphemeralStorageLimit, 0.8, contract.DefaultSinkSize))
 	values[contract.EnvDrain] = drainTime(field(w.podSpec(), "terminationGracePeriodSeconds"))
 	fields := map[string]string{
 		contract.EnvPodName:        "metadata.name",
@@ -219,30 +221,28 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 	return env
 }
 
-// captureMemory is what capture may hold under a memory limit: half of it, where
-// that is less than the sidecar would take by itself. "" leaves it to that.
-func captureMemory(limit string) string {
-	if limit == "" {
+// within is what capture may take under a limit: a part of it, where that is less
+// than it would take by itself. "" leaves it to that.
+func within(limit string, part float64, usual int64) string {
+	most := int64(parseQuantity(limit) * part)
+	if limit == "" || most >= usual {
 		return ""
 	}
-	half := parseQuantity(limit) / 2
-	if half >= contract.DefaultMemory {
-		return ""
-	}
-	return strconv.FormatInt(int64(half), 10)
+	return strconv.FormatInt(most, 10)
 }
 
-// drainTime is how long the sidecar may take to finish, by the pod's grace
-// period: 5 s less, or half of a short one. "" where the pod has the usual 30 s.
+// drainTime is how long connections may take to finish, by the pod's grace
+// period: so much less than that as writing what was recorded takes. "" where the
+// pod has the usual 30 s.
 func drainTime(grace *yaml.Node) string {
 	seconds := number(grace)
 	switch {
 	case grace == nil || seconds == 30:
 		return ""
-	case seconds > 10:
-		return fmt.Sprintf("%ds", seconds-5)
+	case seconds <= 5:
+		return "500ms"
 	}
-	return fmt.Sprintf("%dms", seconds*500)
+	return fmt.Sprintf("%ds", seconds-5)
 }
 
 // appLabel is the name under which the workload's exchanges are recorded.
