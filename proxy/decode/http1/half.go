@@ -19,7 +19,7 @@ const (
 	inChunkSize       // a chunk's first line
 	inChunk           // its data
 	inChunkEnd        // the empty line behind it
-	inTrailers        // fields behind the last chunk
+	inTrailers        // fields behind the last chunk, and the empty line
 )
 
 // half parses what one side sends.
@@ -28,7 +28,8 @@ type half struct {
 	response bool
 	state    state
 	left     int64           // of a body or a chunk
-	carry    codec.Body      // an unfinished head or line
+	room     int             // of Limits.Head, for the rest of the message
+	carry    codec.Body      // an unfinished head, line or trailers
 	x        *codec.Exchange // of the message that is being read
 	now      time.Time
 }
@@ -49,6 +50,8 @@ func (h *half) read(at time.Time, p []byte) (n int, err error) {
 	case inRest:
 		h.x.Keep(h.body(), p)
 		return len(p), nil
+	case inTrailers:
+		return h.readTrailers(p)
 	default:
 		return h.readLine(p)
 	}
@@ -98,6 +101,7 @@ func (h *half) readHead(at time.Time, p []byte) (n int, err error) {
 	if head == nil {
 		return n, err
 	}
+	h.room = h.env.Limits.Head - len(head)
 	text := string(head) // the one copy that names and values are parts of
 	h.carry.Reset(h.env)
 	if h.response {
@@ -144,6 +148,17 @@ func endOfHead(p []byte, from int) int {
 	}
 }
 
+// endOfTrailers finds the same behind trailers, of which there may be none.
+func endOfTrailers(p []byte, from int) int {
+	switch {
+	case p[0] == '\n':
+		return 1
+	case len(p) > 1 && p[0] == '\r' && p[1] == '\n':
+		return 2
+	}
+	return endOfHead(p, from)
+}
+
 func endOfLine(p []byte, from int) int {
 	if i := bytes.IndexByte(p[from:], '\n'); i >= 0 {
 		return from + i + 1
@@ -151,13 +166,28 @@ func endOfLine(p []byte, from int) int {
 	return -1
 }
 
+// readTrailers reads the fields behind the last chunk. They say nothing of the
+// framing any more.
+func (h *half) readTrailers(p []byte) (n int, err error) {
+	trailers, n, err := h.until(p, h.room+len("\r\n"), endOfTrailers)
+	if trailers == nil {
+		return n, err
+	}
+	fields := &h.x.HTTP.Req.Headers
+	if h.response {
+		fields = &h.x.HTTP.Res.Headers
+	}
+	err = parseFields(string(trailers), fields, h.env.Limits.Headers)
+	h.carry.Reset(h.env)
+	if err == nil {
+		h.end()
+	}
+	return n, err
+}
+
 // readLine reads the lines of the chunked framing.
 func (h *half) readLine(p []byte) (n int, err error) {
-	limit := maxChunkLine
-	if h.state == inTrailers {
-		limit = h.env.Limits.Head
-	}
-	line, n, err := h.until(p, limit, endOfLine)
+	line, n, err := h.until(p, maxChunkLine, endOfLine)
 	if line == nil {
 		return n, err
 	}
@@ -174,16 +204,6 @@ func (h *half) readLine(p []byte) (n int, err error) {
 			err = errChunk
 		}
 		h.state = inChunkSize
-	case inTrailers:
-		if len(line) == 0 {
-			h.end()
-			break
-		}
-		fields := &h.x.HTTP.Req.Headers
-		if h.response {
-			fields = &h.x.HTTP.Res.Headers
-		}
-		_, err = parseFields(string(line)+"\n", fields, h.env.Limits.Headers)
 	}
 	h.carry.Reset(h.env)
 	return n, err
