@@ -29,8 +29,8 @@ type Capture struct {
 }
 
 // Open opens the recording that cfg names. version is this program's.
-// Of cfg.Memory the tap takes a quarter, the queue an eighth, and bodies that
-// are being put together the rest.
+// Of cfg.Memory the tap takes a quarter, the queue an eighth, and what is
+// being put together the rest.
 func Open(cfg proxy.Config, version string) (*Capture, error) {
 	r, err := recording.Open(cfg.Sink, options(cfg))
 	if err != nil {
@@ -94,13 +94,13 @@ func (c *Capture) Close(ctx context.Context) error {
 var (
 	descExchanges  = desc("exchanges_total", "Exchanges handed to the recording.")
 	descIncomplete = desc("exchanges_incomplete_total", "Of those, exchanges that lack a part: the connection broke, or bytes were dropped.")
-	descTruncated  = desc("exchanges_truncated_total", "Of those, exchanges with a body past the limit.")
+	descTruncated  = desc("exchanges_truncated_total", "Of those, exchanges with content left out by a limit.")
 	descDropped    = desc("exchanges_dropped_total", "Exchanges that were not recorded.", "reason")
 	descStored     = desc("exchanges_stored_total", "Exchanges written to the sink.")
 	descPending    = desc("exchanges_pending", "Exchanges that wait to be written.")
 	descLinked     = desc("exchanges_outbound_total", "Outbound exchanges, by whether the inbound one that caused them is known.", "linked")
 	descUndecoded  = desc("flows_undecoded_total", "Flows of which the decoder gave up.", "protocol", "reason")
-	descHeld       = desc("decode_held_bytes", "Bytes of bodies and messages that are being put together.")
+	descHeld       = desc("decode_held_bytes", "Bytes of heads, bodies and messages that are being put together.")
 	descSinkUp     = desc("sink_up", "1 while the sink takes records, 0 while it fails.")
 )
 

@@ -70,18 +70,19 @@ type Failure struct {
 // Stats counts what became of flows and exchanges.
 type Stats struct {
 	// Exchanges were handed to the sink; of them Truncated lack a part of a
-	// body and Incomplete lack a part of the exchange.
+	// body, or fields, and Incomplete lack a part of the exchange.
 	Exchanges, Truncated, Incomplete uint64
 	// Abandoned exchanges were in the hands of a decoder that panicked.
 	Abandoned uint64
-	// Ignored exchanges were more at once than Limits.Streams.
+	// Ignored exchanges were more at once than Limits.Streams, or than memory
+	// has room for.
 	Ignored uint64
 	// Linked outbound exchanges name the inbound one that caused them,
 	// Unlinked ones don't.
 	Linked, Unlinked uint64
 	// Failed counts flows that stopped being decoded.
 	Failed map[Failure]uint64
-	// Held is how many bytes of bodies and messages are in memory.
+	// Held is how many bytes of heads, bodies and messages are in memory.
 	Held int64
 }
 

@@ -328,6 +328,8 @@ func settings(t testing.TB, s *script, text string) {
 			s.cfg.Limits.Body = number
 		case "head":
 			s.cfg.Limits.Head = number
+		case "memory":
+			s.cfg.Limits.Memory = int64(number)
 		case "streams":
 			s.cfg.Limits.Streams = number
 		case "stream":

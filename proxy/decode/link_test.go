@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
@@ -121,30 +120,6 @@ func (m *memory) decode(t *testing.T) (records []recording.Exchange) {
 		records = append(records, e)
 	}
 	return records
-}
-
-// When memory is used up, content is cut and counted, and nothing else happens;
-// when flows end, all of it is given back.
-func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
-	cfg := Config{}
-	cfg.Limits.Memory = 64 << 10
-	d := New(cfg, recording.Discard{})
-	var open []tap.Reader
-	for range 100 {
-		r := d.Open(&tap.Flow{Started: epoch})
-		r.Data(tap.FromClient, epoch, []byte("PUT / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n"))
-		r.Data(tap.FromClient, epoch, make([]byte, 10_000))
-		open = append(open, r)
-		if held := d.Stats().Held; held > cfg.Limits.Memory {
-			t.Fatalf("%d bytes are held, more than %d", held, cfg.Limits.Memory)
-		}
-	}
-	for _, r := range open {
-		r.Close(epoch.Add(time.Second))
-	}
-	if s := d.Stats(); s.Held != 0 || s.Exchanges != 100 || s.Incomplete != 100 || s.Truncated == 0 {
-		t.Errorf("stats %+v", s)
-	}
 }
 
 // panicky is a sink with a bug, reached from within a decoder.

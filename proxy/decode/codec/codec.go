@@ -68,7 +68,7 @@ type Limits struct {
 	Streams int
 	// Stream is how many bytes of a conversation are kept in all, per side.
 	Stream int64
-	// Memory bounds what all flows together hold of bodies and messages.
+	// Memory bounds what all flows together hold of heads, bodies and messages.
 	Memory int64
 }
 

@@ -24,6 +24,8 @@ type Exchange struct {
 	Incomplete string
 
 	env       *Env
+	held      int  // bytes of heads, of Limits.Memory
+	bare      bool // of some fields, for want of room
 	http      recording.HTTP
 	net       recording.NetInfo
 	talk      talk
@@ -57,6 +59,54 @@ func (x *Exchange) UseHTTP() *recording.HTTP {
 // for its cause.
 func (x *Exchange) Opened() { x.env.links.open(x) }
 
+// FieldCost is what a field weighs beside its text: in memory, and as HTTP/2
+// counts it (RFC 9113, section 6.5.2).
+const FieldCost = 32
+
+// Fields are those of the message that the side sends.
+func (x *Exchange) Fields(side tap.Side) *recording.Headers {
+	if side == tap.FromServer {
+		return &x.http.Res.Headers
+	}
+	return &x.http.Req.Headers
+}
+
+// Weigh takes n bytes for a head or for trailers, whose fields are the message's
+// last ones from number first on, and holds them until the exchange is released.
+// Without room they are forgotten, and of the first line what is short is kept.
+func (x *Exchange) Weigh(side tap.Side, first, n int) {
+	if x.env.Hold(n) {
+		x.held += n
+		return
+	}
+	x.Forget(side, first)
+	req := &x.http.Req
+	line := []*string{&req.Method, &req.URI, &req.Version, &req.Host, &x.link.peer}
+	switch {
+	case first > 0:
+		line = nil
+	case side == tap.FromServer:
+		line = []*string{&x.http.Res.StatusMessage}
+	}
+	for _, s := range line {
+		if len(*s) > short {
+			*s = ""
+		}
+		*s = strings.Clone(*s) // what it was a part of is not to be kept
+	}
+}
+
+// short is how long a string may be that is kept without having been weighed.
+const short = 128
+
+// Forget leaves the message without its fields from number first on.
+func (x *Exchange) Forget(side tap.Side, first int) {
+	fields := x.Fields(side)
+	clear((*fields)[first:])
+	*fields = (*fields)[:first]
+	x.bare = true
+}
+
 // SetTag adds a tag of the exchange's own.
 func (x *Exchange) SetTag(name, value string) { x.own.Set(name, value) }
 
@@ -88,6 +138,7 @@ func (x *Exchange) Release() {
 	env := x.env
 	env.open--
 	env.links.close(x)
+	env.Release(x.held + x.talk.held)
 	x.Request.reset(env)
 	x.Response.reset(env)
 	x.talk.arena.reset(env)
@@ -197,7 +248,7 @@ func (x *Exchange) tag(env *Env) {
 		}
 		start = end
 	}
-	if x.truncated || values[3] >= 0 || values[4] >= 0 {
+	if x.truncated || x.bare || values[3] >= 0 || values[4] >= 0 {
 		t = append(t, recording.Tag{Name: recording.TagTruncated, Value: "true"})
 		env.Counters.Truncated.Add(1)
 	}

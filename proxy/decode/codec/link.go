@@ -174,16 +174,24 @@ func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
 // same with every request.
 type knownPeer struct{ header, who string }
 
+// maxKnown is how long the header may be.
+const maxKnown = 4 << 10
+
 // peerOf says who sent an inbound request, and how that is known. Behind Envoy
 // the connection's own address is a loopback one and says nothing.
 func (env *Env) peerOf(h recording.Headers) (who, by string) {
 	address := env.client
 	if v := h.Get("X-Forwarded-Client-Cert"); v != "" {
-		if v != env.peer.header {
-			env.peer = knownPeer{v, lastIdentity(v)}
+		peer := env.peer
+		if v != peer.header {
+			v = strings.Clone(v) // lest a head stay in memory as long as the connection
+			peer = knownPeer{v, lastIdentity(v)}
+			if len(v) <= maxKnown {
+				env.peer = peer
+			}
 		}
-		if env.peer.who != "" {
-			return env.peer.who, "x-forwarded-client-cert"
+		if peer.who != "" {
+			return peer.who, "x-forwarded-client-cert"
 		}
 	}
 	if v := h.Get("X-Forwarded-For"); v != "" {

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"time"
+	"unsafe"
 
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
@@ -23,6 +24,7 @@ type talk struct {
 	kind  **recording.Conversation // the record's member; nil: no conversation
 	arena Body                     // holds the messages' data
 	ends  []int                    // of each message's data, in arena
+	held  int                      // bytes of Messages, of Limits.Memory
 	kept  [2]int64                 // per side, in all parts
 	first recording.UUID           // of part 1
 	last  time.Time                // when the last message came
@@ -90,12 +92,12 @@ func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []
 		x.truncated = true
 		return
 	}
-	if !t.arena.append(x.env, data) {
+	if !x.store(data, joins) {
 		if len(t.Messages) > 0 { // a part less in memory may be all it takes
 			x.part(at)
 			joins = false
 		}
-		if !t.arena.append(x.env, data) {
+		if !x.store(data, joins) {
 			x.truncated = true
 			return
 		}
@@ -112,6 +114,27 @@ func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []
 	if len(t.arena.buf) >= partBytes || len(t.Messages) >= partMessages {
 		x.part(at)
 	}
+}
+
+// messageCost is what a message weighs beside its data.
+const messageCost = int(unsafe.Sizeof(recording.Message{}) + unsafe.Sizeof(int(0)))
+
+// store adds data to the arena, for the last message if it joins and else for a
+// new one, and tells whether there was room.
+func (x *Exchange) store(data []byte, joins bool) bool {
+	cost := messageCost
+	if joins {
+		cost = 0
+	}
+	if !x.env.Hold(cost) {
+		return false
+	}
+	if !x.talk.arena.append(x.env, data) {
+		x.env.Release(cost)
+		return false
+	}
+	x.talk.held += cost
+	return true
 }
 
 // part writes what there is of the conversation, and begins its next part.
@@ -133,6 +156,8 @@ func (x *Exchange) part(at time.Time) {
 	clear(t.Messages)
 	t.Messages, t.ends = t.Messages[:0], t.ends[:0]
 	t.arena.reset(x.env)
+	x.env.Release(t.held)
+	t.held = 0
 	x.truncated = false
 	x.UUID = x.env.newUUID()
 }

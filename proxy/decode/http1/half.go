@@ -3,9 +3,11 @@ package http1
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -173,16 +175,28 @@ func (h *half) readTrailers(p []byte) (n int, err error) {
 	if trailers == nil {
 		return n, err
 	}
-	fields := &h.x.HTTP.Req.Headers
-	if h.response {
-		fields = &h.x.HTTP.Res.Headers
-	}
-	err = parseFields(string(trailers), fields, h.env.Limits.Headers)
+	fields, text := h.x.Fields(h.side()), string(trailers)
+	first := len(*fields)
+	err = parseFields(text, fields, h.env.Limits.Headers)
+	h.weigh(first, text)
 	h.carry.Reset(h.env)
 	if err == nil {
 		h.end()
 	}
 	return n, err
+}
+
+// weigh holds the text whose fields are the message's from number first on.
+func (h *half) weigh(first int, text string) {
+	count := len(*h.x.Fields(h.side())) - first
+	h.x.Weigh(h.side(), first, len(text)+count*codec.FieldCost)
+}
+
+func (h *half) side() tap.Side {
+	if h.response {
+		return tap.FromServer
+	}
+	return tap.FromClient
 }
 
 // readLine reads the lines of the chunked framing.
@@ -242,6 +256,7 @@ func (h *half) openRequest(head string) error {
 		return err
 	}
 	x.Opened()
+	h.weigh(0, head)
 	if f.upgrade || x.HTTP.Req.Method == "CONNECT" {
 		h.fork = x
 	}
@@ -259,19 +274,23 @@ func (h *half) openRequest(head string) error {
 }
 
 func (h *half) openResponse(head string) error {
-	x := h.x
+	x, r := h.x, &h.x.HTTP.Res
 	f, err := parseResponse(head, x.HTTP, h.env.Limits.Headers)
 	if err != nil {
 		return err
 	}
-	switch status, method := x.HTTP.Res.StatusCode, x.HTTP.Req.Method; {
+	status, method := r.StatusCode, x.HTTP.Req.Method
+	if status/100 == 1 && status != 101 { // an interim answer; the final one follows
+		x.SetTag(recording.TagInterim, strconv.Itoa(status))
+		clear(r.Headers)
+		r.StatusCode, r.StatusMessage, r.Headers = 0, "", r.Headers[:0]
+		h.x = nil
+		return nil
+	}
+	h.weigh(0, head)
+	switch {
 	case status == 101:
 		h.end()
-	case status/100 == 1: // an interim answer; the final one follows
-		x.SetTag(recording.TagInterim, x.HTTP.Res.StatusMessage[:3])
-		x.HTTP.Res.StatusCode, x.HTTP.Res.StatusMessage = 0, ""
-		x.HTTP.Res.Headers = x.HTTP.Res.Headers[:0]
-		h.x = nil
 	case method == "HEAD", status == 204, status == 304, method == "CONNECT" && status/100 == 2:
 		h.end()
 	case f.chunked:

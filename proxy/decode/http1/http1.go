@@ -249,10 +249,10 @@ func (c *conn) Close(at time.Time) {
 
 // begin starts the exchange of the next request.
 func (c *conn) begin(at time.Time) (*codec.Exchange, error) {
-	if len(c.waiting) >= c.env.Limits.Streams {
+	x := c.env.Begin(at)
+	if x == nil {
 		return nil, errMany
 	}
-	x := c.env.Begin(at)
 	x.UseHTTP()
 	c.waiting = append(c.waiting, x)
 	return x, nil

@@ -31,13 +31,15 @@ type half struct {
 	pad     int // of left, at the end of DATA; -1: its length is still to come
 	payload codec.Body
 
+	block     uint32     // stream whose header block goes on; 0: none
+	fragments codec.Body // of the block, till its end
+	opens     uint32     // stream that the block opens or ends
+	ends      bool       // with the block, the side's half of the stream ends
+
 	hpack  *hpack.Decoder
 	list   recording.Headers // decoded of the block
 	pseudo pseudo
-	weight int    // of the list, in bytes
-	block  uint32 // stream whose header block goes on; 0: none
-	opens  uint32 // stream that the block opens or ends
-	ends   bool   // with the block, the side's half of the stream ends
+	weight int // of the list, in bytes
 }
 
 // pseudo are the pseudo-header fields (RFC 9113, section 8.3).
@@ -211,44 +213,50 @@ func (h *half) fragment(p []byte, skip int, padded bool) error {
 		return errFrame
 	}
 	p = p[skip:]
-	if h.block == 0 {
-		h.list, h.pseudo, h.weight = h.list[:0], pseudo{}, 0
+	ended := h.flags.Has(http2.FlagHeadersEndHeaders) // the same bit in all three frames
+	if h.block != 0 || !ended {
+		if len(h.fragments.Bytes())+len(p) > h.env.Limits.Head || !h.fragments.Append(h.env, p) {
+			return errLarge
+		}
+		p = h.fragments.Bytes()
 	}
-	h.block = h.id
-	if _, err := h.hpack.Write(p); err != nil {
+	if !ended {
+		h.block = h.id
+		return nil
+	}
+	h.block = 0
+	err := h.complete(p)
+	h.fragments.Reset(h.env)
+	return err
+}
+
+// complete takes a whole block.
+func (h *half) complete(p []byte) error {
+	defer func() { // what is to be kept is the exchange's now, which holds it
+		clear(h.list)
+		h.list, h.pseudo, h.weight = h.list[:0], pseudo{}, 0
+	}()
+	if _, err := h.hpack.Write(p); err != nil || h.hpack.Close() != nil {
 		return errBlock
 	}
 	if h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers {
 		return errLarge
 	}
-	if !h.flags.Has(http2.FlagHeadersEndHeaders) { // the same bit in all three frames
-		return nil
-	}
-	if h.hpack.Close() != nil {
-		return errBlock
-	}
-	h.block = 0
-	return h.complete()
-}
-
-// complete takes the decoded block.
-func (h *half) complete() error {
 	if h.kind == http2.FramePushPromise || h.opens%2 == 0 && h.opens > h.newest {
 		// A promised request, though the server sends it.
 		if s := h.create(h.opens, h.now); s != nil {
 			s.x.SetTag(recording.TagPush, "true")
 		}
-		h.fields(tap.FromClient, h.opens, h.list, &h.pseudo, true, h.now)
+		h.fields(tap.FromClient, h.opens, h.list, &h.pseudo, h.weight, true, h.now)
 	} else {
-		h.fields(h.side, h.opens, h.list, &h.pseudo, h.ends, h.now)
+		h.fields(h.side, h.opens, h.list, &h.pseudo, h.weight, h.ends, h.now)
 	}
-	clear(h.list)
 	return nil
 }
 
 // field takes a decoded field from HPACK.
 func (h *half) field(f hpack.HeaderField) {
-	h.weight += len(f.Name) + len(f.Value) + 32
+	h.weight += len(f.Name) + len(f.Value) + codec.FieldCost
 	if h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers {
 		return // fragment will tell
 	}

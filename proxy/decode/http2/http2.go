@@ -109,6 +109,7 @@ func (c *conn) Close(at time.Time) {
 	}
 	for i := range c.sides {
 		c.sides[i].payload.Reset(c.env)
+		c.sides[i].fragments.Reset(c.env)
 	}
 }
 
@@ -145,6 +146,7 @@ type stream struct {
 	sides [2]struct {
 		opened bool // its header list has been seen: another one is trailers
 		ended  bool
+		weight int // of its header lists
 		messages
 	}
 }
@@ -166,18 +168,19 @@ func (c *conn) request(id uint32, at time.Time) *stream {
 
 func (c *conn) create(id uint32, at time.Time) *stream {
 	c.newest = max(c.newest, id)
-	if len(c.streams) >= c.env.Limits.Streams {
+	x := c.env.Begin(at)
+	if x == nil {
 		c.env.Counters.Ignored.Add(1)
 		return nil
 	}
-	s := &stream{x: c.env.Begin(at)}
+	s := &stream{x: x}
 	s.x.UseHTTP().Req.Version = "2.0"
 	c.streams[id] = s
 	return s
 }
 
-// fields takes a header list.
-func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *pseudo, end bool, at time.Time) {
+// fields takes a header list, of which the peer may send any number.
+func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *pseudo, weight int, end bool, at time.Time) {
 	s := c.streams[id]
 	if side == tap.FromClient {
 		s = c.request(id, at)
@@ -185,16 +188,13 @@ func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *
 	if s == nil {
 		return
 	}
-	part := &s.sides[side]
-	h := s.x.HTTP
+	part, h, fields := &s.sides[side], s.x.HTTP, s.x.Fields(side)
+	first := len(*fields)
+	*fields = append(*fields, list...)
 	switch {
-	case part.opened && side == tap.FromClient:
-		h.Req.Headers = append(h.Req.Headers, list...)
-	case part.opened:
-		h.Res.Headers = append(h.Res.Headers, list...)
+	case part.opened: // trailers
 	case side == tap.FromClient:
 		part.opened = true
-		h.Req.Headers = append(h.Req.Headers, list...)
 		h.Req.Method, h.Req.URI, h.Req.Host = pseudo.method, pseudo.path, pseudo.authority
 		if h.Req.Host == "" {
 			h.Req.Host = h.Req.Headers.Get("Host")
@@ -206,12 +206,18 @@ func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *
 		s.x.Opened()
 	case len(pseudo.status) == 3 && pseudo.status[0] == '1': // an interim answer
 		s.x.SetTag(recording.TagInterim, pseudo.status)
+		clear((*fields)[first:])
+		*fields, weight = (*fields)[:first], 0
 	default:
 		part.opened = true
 		s.x.Answered = at
 		h.Res.StatusCode, _ = strconv.Atoi(pseudo.status)
 		h.Res.StatusMessage = pseudo.status + " " + http.StatusText(h.Res.StatusCode)
-		h.Res.Headers = append(h.Res.Headers, list...)
+	}
+	if part.weight += weight; part.weight > c.env.Limits.Head || len(*fields) > c.env.Limits.Headers {
+		s.x.Forget(side, first)
+	} else {
+		s.x.Weigh(side, first, weight)
 	}
 	if end {
 		c.endSide(side, id, s, at)
