@@ -34,6 +34,7 @@ type half struct {
 	block     uint32     // stream whose header block goes on; 0: none
 	fragments codec.Body // of the block, till its end
 	opens     uint32     // stream that the block opens or ends
+	promise   bool       // it is the request of a stream that the server opens
 	ends      bool       // with the block, the side's half of the stream ends
 
 	hpack  *hpack.Decoder
@@ -161,7 +162,7 @@ func (h *half) close(p []byte) error {
 			h.endSide(h.side, h.id, s, h.now)
 		}
 	case http2.FrameHeaders:
-		h.opens, h.ends = h.id, h.flags.Has(http2.FlagHeadersEndStream)
+		h.opens, h.promise, h.ends = h.id, false, h.flags.Has(http2.FlagHeadersEndStream)
 		skip := 0
 		if h.flags.Has(http2.FlagHeadersPriority) {
 			skip = 5
@@ -179,7 +180,7 @@ func (h *half) close(p []byte) error {
 		if len(promised) < 4 {
 			return errFrame
 		}
-		h.opens, h.ends = binary.BigEndian.Uint32(promised)&(1<<31-1), true
+		h.opens, h.promise, h.ends = binary.BigEndian.Uint32(promised)&(1<<31-1), true, true
 		return h.fragment(p, 4, padded)
 	case http2.FrameContinuation:
 		return h.fragment(p, 0, false)
@@ -242,15 +243,16 @@ func (h *half) complete(p []byte) error {
 	if h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers {
 		return errLarge
 	}
-	if h.kind == http2.FramePushPromise || h.opens%2 == 0 && h.opens > h.newest {
-		// A promised request, though the server sends it.
-		if s := h.create(h.opens, h.now); s != nil {
-			s.x.SetTag(recording.TagPush, "true")
+	from := h.side
+	if h.promise {
+		s := h.create(h.side, h.opens, h.now)
+		if s == nil {
+			return nil
 		}
-		h.fields(tap.FromClient, h.opens, h.list, &h.pseudo, h.weight, true, h.now)
-	} else {
-		h.fields(h.side, h.opens, h.list, &h.pseudo, h.weight, h.ends, h.now)
+		s.x.SetTag(recording.TagPush, "true")
+		from = tap.FromClient // whose request it is, though the server says it
 	}
+	h.fields(from, h.opens, h.list, &h.pseudo, h.weight, h.ends, h.now)
 	return nil
 }
 

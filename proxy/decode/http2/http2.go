@@ -57,7 +57,7 @@ type conn struct {
 	env     *codec.Env
 	sides   [2]half
 	streams map[uint32]*stream
-	newest  uint32 // id of a client's stream
+	newest  [2]uint32 // id of a stream that the side opened
 }
 
 // newConn takes over x, if there is one, as the upgraded request: stream 1.
@@ -79,7 +79,7 @@ func newConn(env *codec.Env, x *codec.Exchange) codec.Decoder {
 		s := &stream{x: x}
 		s.sides[tap.FromClient].opened = true
 		s.sides[tap.FromClient].ended = x.RequestDone
-		c.streams[1], c.newest = s, 1
+		c.streams[1], c.newest[tap.FromClient] = s, 1
 	}
 	return c
 }
@@ -155,19 +155,13 @@ type stream struct {
 // streams: their numbers are the peer's to choose.
 func (c *conn) open() []uint32 { return slices.Sorted(maps.Keys(c.streams)) }
 
-// request gets the stream for a header list of the client.
-func (c *conn) request(id uint32, at time.Time) *stream {
-	if s := c.streams[id]; s != nil {
-		return s
+// create opens a stream, if the side may: its numbers are odd for the client and
+// even for the server, and only grow (RFC 9113, section 5.1.1).
+func (c *conn) create(side tap.Side, id uint32, at time.Time) *stream {
+	if (id%2 == 1) != (side == tap.FromClient) || id <= c.newest[side] {
+		return nil // most likely of a stream that is over
 	}
-	if id <= c.newest {
-		return nil // of a stream that is over
-	}
-	return c.create(id, at)
-}
-
-func (c *conn) create(id uint32, at time.Time) *stream {
-	c.newest = max(c.newest, id)
+	c.newest[side] = id
 	x := c.env.Begin(at)
 	if x == nil {
 		c.env.Counters.Ignored.Add(1)
@@ -182,8 +176,8 @@ func (c *conn) create(id uint32, at time.Time) *stream {
 // fields takes a header list, of which the peer may send any number.
 func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *pseudo, weight int, end bool, at time.Time) {
 	s := c.streams[id]
-	if side == tap.FromClient {
-		s = c.request(id, at)
+	if s == nil && side == tap.FromClient {
+		s = c.create(side, id, at)
 	}
 	if s == nil {
 		return
