@@ -99,7 +99,8 @@ var (
 	descStored     = desc("exchanges_stored_total", "Exchanges written to the sink.")
 	descPending    = desc("exchanges_pending", "Exchanges that wait to be written.")
 	descLinked     = desc("exchanges_outbound_total", "Outbound exchanges, by whether the inbound one that caused them is known.", "linked")
-	descUndecoded  = desc("flows_undecoded_total", "Flows of which the decoder gave up.", "protocol", "reason")
+	descUndecoded  = desc("flows_undecoded_total", "Times that a decoder gave a flow up.", "protocol", "reason")
+	descUnread     = desc("undecoded_bytes_total", "Bytes that followed and were not decoded; how many exchanges they were is not known.", "protocol", "reason")
 	descHeld       = desc("decode_held_bytes", "Bytes of heads, bodies and messages that are being put together.")
 	descSinkUp     = desc("sink_up", "1 while the sink takes records, 0 while it fails.")
 )
@@ -128,7 +129,8 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	send(descLinked, counter, float64(d.Unlinked), "false")
 	send(descHeld, gauge, float64(d.Held))
 	for f, n := range d.Failed {
-		send(descUndecoded, counter, float64(n), f.Protocol, f.Reason)
+		send(descUndecoded, counter, float64(n.Times), f.Protocol, f.Reason)
+		send(descUnread, counter, float64(n.Bytes), f.Protocol, f.Reason)
 	}
 	r := c.recorder.Stats()
 	send(descStored, counter, float64(r.Stored))

@@ -113,6 +113,7 @@ type line struct {
 	side tap.Side
 	data []byte
 	gap  int64
+	wait time.Duration
 }
 
 // play runs the script with every chunk cut by cut, and returns the records.
@@ -128,7 +129,7 @@ func (s *script) play(sink *memory, cut func(p []byte) [][]byte) (*memory, *Deco
 	r := d.Open(&s.flow)
 	at := epoch
 	for _, l := range s.lines {
-		at = at.Add(time.Millisecond)
+		at = at.Add(time.Millisecond + l.wait)
 		if l.gap > 0 {
 			r.Gap(l.side, l.gap, tap.ReasonFull)
 			continue
@@ -242,6 +243,7 @@ func rewrite(t *testing.T, name string, a *txtar.Archive, got string) {
 //	client, server  what that side says: lines as in a Go string, joined without newlines
 //	client h2       the same, as frames of HTTP/2
 //	client lost     a number of bytes that the tap dropped
+//	pause           a number of milliseconds in which nothing is said
 //	want            the records
 func parse(t testing.TB, a *txtar.Archive) *script {
 	t.Helper()
@@ -260,6 +262,12 @@ func parse(t testing.TB, a *txtar.Archive) *script {
 		case "want":
 			s.want = string(f.Data)
 			continue
+		case "pause":
+			ms, err := strconv.Atoi(strings.TrimSpace(string(f.Data)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.wait = time.Duration(ms) * time.Millisecond
 		case "client":
 		case "server":
 			l.side = tap.FromServer
@@ -274,6 +282,9 @@ func parse(t testing.TB, a *txtar.Archive) *script {
 			case "lost":
 				l.gap, _ = strconv.ParseInt(text, 10, 64)
 			case "":
+				if who == "pause" {
+					break
+				}
 				l.data = append(l.data, unquote(t, text)...)
 			default:
 				t.Fatalf("section %s?", f.Name)

@@ -121,26 +121,3 @@ func (m *memory) decode(t *testing.T) (records []recording.Exchange) {
 	}
 	return records
 }
-
-// panicky is a sink with a bug, reached from within a decoder.
-type panicky struct{ recording.Discard }
-
-func (panicky) Write(*recording.Exchange) error { panic("bug") }
-
-// The panic is the tap's to tell of; the flow gives back what it held.
-func TestPanicLosesOneFlow(t *testing.T) {
-	d := New(Config{}, panicky{})
-	r := d.Open(&tap.Flow{Started: epoch})
-	r.Data(tap.FromClient, epoch, []byte("PUT / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"))
-	func() {
-		defer func() {
-			if v := recover(); v != "bug" {
-				t.Errorf("the tap is told of %v", v)
-			}
-		}()
-		r.Data(tap.FromServer, epoch, answer)
-	}()
-	if s := d.Stats(); s.Failed[Failure{"http1", "panic"}] != 1 || s.Held != 0 || s.Abandoned != 1 {
-		t.Errorf("stats %+v", s)
-	}
-}

@@ -51,7 +51,7 @@ type Stream struct {
 
 	mu     sync.Mutex
 	events *batch   // nil while nothing waits
-	gaps   [2]int64 // dropped since the side's last event
+	gaps   [2]int64 // dropped since the last event
 	queued bool     // a worker has it or will have it
 	closed bool
 	fate   fate
@@ -120,8 +120,7 @@ func (s *Stream) Close(at time.Time) {
 		return
 	}
 	s.closed = true
-	s.flushGap(FromClient, at)
-	s.flushGap(FromServer, at)
+	s.flushGaps(at)
 	s.push(event{at: at, kind: end})
 }
 
@@ -143,7 +142,7 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 		s.lose(side, n)
 		return false
 	}
-	s.flushGap(side, at)
+	s.flushGaps(at)
 	return true
 }
 
@@ -153,12 +152,14 @@ func (s *Stream) lose(side Side, n int) {
 	s.tap.drop(ReasonFull, int64(n))
 }
 
-// flushGap queues what the side lost, so that it stands where it was lost.
-// Gaps of one side are summed until then, which bounds their number.
-func (s *Stream) flushGap(side Side, at time.Time) {
-	if n := s.gaps[side]; n > 0 {
-		s.gaps[side] = 0
-		s.push(event{at: at, n: n, side: side, kind: gap})
+// flushGaps queues what was lost, so that it stands where it was lost, on either
+// side. Gaps of one side are summed until then, which bounds their number.
+func (s *Stream) flushGaps(at time.Time) {
+	for side, n := range s.gaps {
+		if n > 0 {
+			s.gaps[side] = 0
+			s.push(event{at: at, n: n, side: Side(side), kind: gap})
+		}
 	}
 }
 

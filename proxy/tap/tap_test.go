@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -153,8 +154,12 @@ func (j *journal) Data(_ Side, _ time.Time, p []byte) {
 		<-hold
 	}
 }
-func (j *journal) Gap(Side, int64, string) {}
-func (j *journal) Close(time.Time)         {}
+func (j *journal) Gap(side Side, n int64, _ string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.said = append(j.said, fmt.Sprint(side, " lost ", n))
+}
+func (j *journal) Close(time.Time) {}
 
 // What came in is read before the call that it caused, on a connection whose
 // earlier traffic a worker is still reading as well.
@@ -222,6 +227,24 @@ func TestAFullTapDropsAndCounts(t *testing.T) {
 		if got := r.side[side].Len() + int(r.gaps[side]); got != sent[side] {
 			t.Errorf("%v: given and lost are %d bytes, sent were %d", Side(side), got, sent[side])
 		}
+	}
+}
+
+// What one side lost is told of before the other goes on: who reads a request
+// knows whether the answer before it is still to come.
+func TestAGapStandsWhereItWasLost(t *testing.T) {
+	j := new(journal)
+	tp := New(Config{Limit: 1 << 20, Open: func(*Flow) Reader { return j }})
+	s := tp.Open(&Flow{})
+	s.Copy(FromClient, time.Now(), []byte("ask"))
+	tp.used.Add(1 << 20) // full
+	s.Copy(FromServer, time.Now(), []byte("answer"))
+	tp.used.Add(-1 << 20)
+	s.Copy(FromClient, time.Now(), []byte("ask again"))
+	s.Close(time.Now())
+	shutdown(t, tp)
+	if want := []string{"ask", "server lost 6", "ask again"}; !slices.Equal(j.said, want) {
+		t.Errorf("read %q, want %q", j.said, want)
 	}
 }
 

@@ -44,6 +44,10 @@ type Protocol struct {
 	// New returns a decoder for one flow. x is the exchange that led here,
 	// and is the decoder's from then on; nil at the beginning of a flow.
 	New func(env *Env, x *Exchange) Decoder
+	// Resume returns a decoder that follows one which gave up on what side said:
+	// it gives the bytes to rest, which keeps none, until it finds a place to begin
+	// anew, and closes rest then. nil: there is no such place.
+	Resume func(env *Env, side tap.Side, rest Decoder) Decoder
 }
 
 // Verdict is what a detector finds.

@@ -59,7 +59,7 @@ func (s *Shared) Held() int64 { return s.held.Load() }
 type Env struct {
 	*Shared
 	Flow *tap.Flow
-	// Sent counts the bytes that each side has sent, seen or lost.
+	// Sent counts the bytes that each side has sent, given to a decoder or lost.
 	Sent [2]int64
 	// Tags are added to every exchange of the flow.
 	Tags recording.Tags
@@ -68,9 +68,11 @@ type Env struct {
 	// called again.
 	Switch func(protocol string, x *Exchange, at time.Time, client, server []byte) error
 
-	// Failed is why the flow's decoder gave up, as an [Exchange.Incomplete];
-	// "" as long as it didn't.
-	Failed string
+	// Failed is why the flow's decoder gave up, as an [Exchange.Incomplete], and
+	// Undecoded says it in words; "" as long as it didn't.
+	Failed, Undecoded string
+	// Pipelined says that the client was seen to ask before it was answered.
+	Pipelined bool
 
 	held     int // bytes, of Limits.Memory
 	open     int // exchanges that have begun and not ended

@@ -221,6 +221,9 @@ func tech(contentType string) string {
 func (x *Exchange) tag(env *Env) {
 	t := append(x.Tags[:0], env.Origin.Tags...)
 	t = append(t, env.Tags...)
+	if env.Undecoded != "" {
+		t = append(t, recording.Tag{Name: recording.TagUndecoded, Value: env.Undecoded})
+	}
 	t = append(t, recording.Tag{Name: recording.TagProxyLocation, Value: env.location}, recording.Tag{Name: recording.TagVia, Value: string(env.Flow.Via)})
 
 	var room [96]byte

@@ -23,6 +23,7 @@ func Protocol() codec.Protocol {
 	return codec.Protocol{
 		Name:   "http1",
 		Detect: detect,
+		Resume: resume,
 		New:    func(env *codec.Env, _ *codec.Exchange) codec.Decoder { return newConn(env) },
 	}
 }
@@ -219,6 +220,7 @@ func (c *conn) Close(at time.Time) {
 		x := c.env.Begin(at)
 		x.UseHTTP()
 		x.RequestDone = true
+		x.Incomplete = c.env.Failed // the question may have been lost
 		c.waiting = append(c.waiting, x)
 		c.answer(at, c.take(&c.early)) // an error ends the same way
 	}
@@ -253,6 +255,9 @@ func (c *conn) begin(at time.Time) (*codec.Exchange, error) {
 	if x == nil {
 		return nil, errMany
 	}
+	if n := len(c.waiting); n > 0 && c.waiting[n-1].Asked.Equal(at) { // in one go
+		c.env.Pipelined = true
+	}
 	x.UseHTTP()
 	c.waiting = append(c.waiting, x)
 	return x, nil
@@ -266,5 +271,8 @@ func (c *conn) done(x *codec.Exchange, at time.Time) {
 	n := copy(c.waiting, c.waiting[1:])
 	c.waiting[n] = nil
 	c.waiting = c.waiting[:n]
+	if n > 0 {
+		c.env.Pipelined = true
+	}
 	x.End(at)
 }

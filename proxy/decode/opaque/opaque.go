@@ -3,6 +3,7 @@
 package opaque
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
@@ -54,11 +55,14 @@ func detectTLS(_ *tap.Flow, first []byte) codec.Verdict {
 	return codec.Yes
 }
 
-// Silent returns a decoder for the rest of a flow, from at on, that keeps
-// none of its bytes. Its record counts all bytes of the flow.
-func Silent(env *codec.Env, at time.Time) codec.Decoder {
-	s := &stream{env: env, silent: true}
+// Silent returns a decoder for the rest of a flow, from at on, that keeps none of
+// its bytes, and adds them to count. Its record counts all bytes of the flow up
+// to its end.
+func Silent(env *codec.Env, at time.Time, count *atomic.Uint64) codec.Decoder {
+	s := &stream{env: env, silent: true, count: count}
 	s.begin(at)
+	s.x.Heard(tap.FromClient, env.Sent[tap.FromClient])
+	s.x.Heard(tap.FromServer, env.Sent[tap.FromServer])
 	return s
 }
 
@@ -66,6 +70,7 @@ type stream struct {
 	env    *codec.Env
 	x      *codec.Exchange // nil until something is said
 	silent bool
+	count  *atomic.Uint64 // bytes that were not decoded; nil: nobody counts
 	tech   string
 }
 
@@ -81,6 +86,10 @@ func (s *stream) begin(at time.Time) {
 func (s *stream) Data(side tap.Side, at time.Time, p []byte) error {
 	s.begin(at)
 	if s.silent {
+		s.x.Heard(side, int64(len(p)))
+		if s.count != nil {
+			s.count.Add(uint64(len(p)))
+		}
 		return nil
 	}
 	if side == tap.FromServer && s.x.Answered.IsZero() {
@@ -93,9 +102,7 @@ func (s *stream) Data(side tap.Side, at time.Time, p []byte) error {
 // Gap implements [codec.Decoder].
 func (s *stream) Gap(side tap.Side, n int64) error {
 	s.begin(s.env.Flow.Started)
-	if !s.silent {
-		s.x.Heard(side, n)
-	}
+	s.x.Heard(side, n)
 	s.x.Incomplete = codec.Lost
 	return nil
 }
@@ -106,8 +113,6 @@ func (s *stream) Close(at time.Time) {
 		return
 	}
 	if s.silent {
-		s.x.Heard(tap.FromClient, s.env.Sent[tap.FromClient])
-		s.x.Heard(tap.FromServer, s.env.Sent[tap.FromServer])
 		s.x.Cut()
 	}
 	s.x.End(at)
