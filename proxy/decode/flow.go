@@ -90,6 +90,15 @@ func (f *flow) Gap(side tap.Side, n int64, _ string) {
 	}
 }
 
+// Waits implements [tap.Timely].
+func (f *flow) Waits() bool { return f.env.Waits() }
+
+// Tick implements [tap.Timely].
+func (f *flow) Tick(now time.Time) {
+	defer f.guard()
+	f.env.Tick(now)
+}
+
 // Close implements [tap.Reader].
 func (f *flow) Close(at time.Time) {
 	defer f.guard()

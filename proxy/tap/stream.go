@@ -24,6 +24,7 @@ const (
 	data eventKind = iota
 	gap
 	end
+	tick
 )
 
 type event struct {
@@ -48,6 +49,7 @@ type Stream struct {
 	flow   *Flow
 	reader Reader // the worker's; nil until the first event is delivered
 	opened bool   // the worker's
+	waits  bool   // for a tick; the worker's
 
 	mu     sync.Mutex
 	events *batch   // nil while nothing waits
@@ -122,6 +124,15 @@ func (s *Stream) Close(at time.Time) {
 	s.closed = true
 	s.flushGaps(at)
 	s.push(event{at: at, kind: end})
+}
+
+// tick queues what time it is, unless nobody waits for it any more.
+func (s *Stream) tick(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed && s.fate == wanted {
+		s.push(event{at: now, kind: tick})
+	}
 }
 
 // admit takes cost from the tap's budget for n bytes, or counts them as

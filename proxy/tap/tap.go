@@ -112,6 +112,15 @@ type Reader interface {
 	Close(at time.Time)
 }
 
+// Timely is a Reader that has to know when time passes and nothing is said.
+type Timely interface {
+	Reader
+	// Waits tells whether it waits for a Tick. It is asked after other calls.
+	Waits() bool
+	// Tick says what time it is, once within Config.Tick after Waits said yes.
+	Tick(now time.Time)
+}
+
 // OpenFunc opens a Reader for a flow, on the worker, before its first bytes
 // are given. nil means that nobody wants the flow: its bytes are not kept.
 type OpenFunc func(*Flow) Reader

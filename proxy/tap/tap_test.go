@@ -248,6 +248,59 @@ func TestAGapStandsWhereItWasLost(t *testing.T) {
 	}
 }
 
+// patient waits for a number of ticks.
+type patient struct {
+	recorder
+	left    int
+	elapsed chan time.Time
+}
+
+func (p *patient) Waits() bool { return p.left > 0 }
+func (p *patient) Tick(now time.Time) {
+	p.left--
+	p.elapsed <- now
+}
+
+// Who waits is told the time although nothing is said, and who doesn't is not.
+func TestTimePassesForThoseWhoWait(t *testing.T) {
+	p := &patient{left: 2, elapsed: make(chan time.Time)}
+	tp := New(Config{Limit: 1 << 20, Tick: time.Millisecond, Open: func(f *Flow) Reader {
+		if f.ID == 1 {
+			return p
+		}
+		return &recorder{}
+	}})
+	began := time.Now()
+	waits, not := tp.Open(&Flow{ID: 1}), tp.Open(&Flow{ID: 2})
+	for _, s := range []*Stream{waits, not} {
+		s.Copy(FromClient, time.Now(), []byte("hello"))
+	}
+	first, second := <-p.elapsed, <-p.elapsed
+	if first.Sub(began) < time.Millisecond || second.Sub(first) < time.Millisecond {
+		t.Errorf("ticks %v and %v after the beginning", first.Sub(began), second.Sub(began))
+	}
+	waits.Close(time.Now())
+	not.Close(time.Now())
+	shutdown(t, tp)
+	if len(tp.waiting) > 0 {
+		t.Error("a stream waits although its reader doesn't")
+	}
+}
+
+// A stream that ends while it waits is forgotten, and Shutdown waits for no tick.
+func TestNoTickAfterTheEnd(t *testing.T) {
+	p := &patient{left: 1}
+	tp := New(Config{Limit: 1 << 20, Tick: time.Hour, Open: func(*Flow) Reader { return p }})
+	s := tp.Open(&Flow{})
+	s.Copy(FromClient, time.Now(), []byte("hello"))
+	s.Close(time.Now())
+	shutdown(t, tp)
+	tp.tick()
+	if p.left != 1 || p.closed != 1 {
+		t.Errorf("%d ticks, closed %d times", 1-p.left, p.closed)
+	}
+}
+
 type panicking struct{ recorder }
 
 func (p *panicking) Data(_ Side, _ time.Time, b []byte) {

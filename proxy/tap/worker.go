@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"runtime/debug"
@@ -24,6 +25,8 @@ type Config struct {
 	Workers int
 	// Open opens the Readers.
 	Open OpenFunc
+	// Tick is how often Timely Readers that wait are told the time; 0: 5 seconds.
+	Tick time.Duration
 	// Panicked, when set, is told of a Reader's panic, on the worker.
 	Panicked func(f *Flow, value any, stack []byte)
 }
@@ -51,6 +54,8 @@ type Tap struct {
 	inbound  int       // inbound streams that workers are reading
 	armed    bool      // the timer runs
 	timer    *time.Timer
+	waiting  []*Stream     // for the next tick, which is due while there are any
+	clock    *time.Timer   // of the ticks
 	open     int           // streams whose end has not been delivered
 	drained  chan struct{} // set by Shutdown, closed when open is 0
 	stop     bool
@@ -64,10 +69,13 @@ func New(cfg Config) *Tap {
 	if cfg.Workers == 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
+	cfg.Tick = cmp.Or(cfg.Tick, 5*time.Second)
 	t := &Tap{cfg: cfg}
 	t.wake.L = &t.mu
 	t.timer = time.AfterFunc(time.Hour, t.release)
 	t.timer.Stop()
+	t.clock = time.AfterFunc(time.Hour, t.tick)
+	t.clock.Stop()
 	for range cfg.Workers {
 		t.workers.Go(t.work)
 	}
@@ -112,6 +120,8 @@ func (t *Tap) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	t.stop = true
 	t.timer.Stop()
+	t.clock.Stop()
+	t.waiting = nil
 	t.turn()
 	left := append(t.ready[t.head:], t.arriving...)
 	t.ready, t.arriving, t.head = nil, nil, 0
@@ -250,6 +260,31 @@ func (t *Tap) next(done *Stream) (s *Stream, until time.Time) {
 	}
 }
 
+// await has the stream's Reader told the time at the next tick.
+func (t *Tap) await(s *Stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stop {
+		return
+	}
+	if len(t.waiting) == 0 {
+		t.clock.Reset(t.cfg.Tick)
+	}
+	t.waiting = append(t.waiting, s)
+}
+
+// tick tells the time to all that wait for it.
+func (t *Tap) tick() {
+	t.mu.Lock()
+	waiting := t.waiting
+	t.waiting = nil
+	t.mu.Unlock()
+	now := time.Now()
+	for _, s := range waiting {
+		s.tick(now)
+	}
+}
+
 // place copies p, which fits a page, into the current page or a new one, and
 // returns where; nil if there is no room for another page.
 func (t *Tap) place(p []byte) (page *Buffer, off int) {
@@ -342,6 +377,10 @@ func (t *Tap) deliver(s *Stream, events []event) {
 			t.ended()
 		}
 	}
+	if r, ok := s.reader.(Timely); ok && !s.waits && r.Waits() {
+		s.waits = true
+		t.await(s)
+	}
 }
 
 // give calls the Reader for one event.
@@ -360,6 +399,9 @@ func (t *Tap) give(s *Stream, e *event) {
 		t.delivered.Add(e.n)
 	case e.kind == gap:
 		s.reader.Gap(e.side, e.n, ReasonFull)
+	case e.kind == tick:
+		s.waits = false
+		s.reader.(Timely).Tick(e.at)
 	default:
 		s.reader.Close(e.at)
 	}

@@ -74,8 +74,9 @@ type Env struct {
 	// Pipelined says that the client was seen to ask before it was answered.
 	Pipelined bool
 
-	held     int // bytes, of Limits.Memory
-	open     int // exchanges that have begun and not ended
+	held     int         // bytes, of Limits.Memory
+	open     int         // exchanges that have begun and not ended
+	talks    []*Exchange // of them, those with messages that aren't written
 	id       string
 	client   string
 	server   string

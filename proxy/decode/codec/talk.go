@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"slices"
 	"time"
 	"unsafe"
 
@@ -8,11 +9,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A part of a conversation ends at this size, so that a connection that lives
-// for days is recorded while it lives, and holds little in memory.
+// A part of a conversation ends at this size, or this long after its first
+// message, so that a connection that lives for days is recorded while it lives,
+// and holds little in memory.
 const (
 	partBytes    = 64 << 10
 	partMessages = 512
+	partAge      = 5 * time.Second
 )
 
 // together is how close in time bytes of a stream are one message.
@@ -27,7 +30,9 @@ type talk struct {
 	held  int                      // bytes of Messages, of Limits.Memory
 	kept  [2]int64                 // per side, in all parts
 	first recording.UUID           // of part 1
+	begun time.Time                // when the part's first message came
 	last  time.Time                // when the last message came
+	place int                      // in Env.talks, while there are Messages
 }
 
 // Converse makes the exchange a conversation, which is written in parts.
@@ -106,6 +111,10 @@ func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []
 	if joins {
 		t.ends[len(t.ends)-1] = len(t.arena.buf)
 	} else {
+		if len(t.Messages) == 0 {
+			t.begun, t.place = at, len(x.env.talks)
+			x.env.talks = append(x.env.talks, x)
+		}
 		m.From, m.At = sender(side), max(0, at.Sub(x.Start).Microseconds())
 		t.Messages = append(t.Messages, m)
 		t.ends = append(t.ends, len(t.arena.buf))
@@ -153,6 +162,9 @@ func (x *Exchange) part(at time.Time) {
 	x.env.write(x, at)
 
 	t.Part++
+	if len(t.Messages) > 0 {
+		x.env.said(x)
+	}
 	clear(t.Messages)
 	t.Messages, t.ends = t.Messages[:0], t.ends[:0]
 	t.arena.reset(x.env)
@@ -160,4 +172,25 @@ func (x *Exchange) part(at time.Time) {
 	t.held = 0
 	x.truncated = false
 	x.UUID = x.env.newUUID()
+}
+
+// said takes an exchange out of those with messages that aren't written.
+func (env *Env) said(x *Exchange) {
+	end := len(env.talks) - 1
+	last := env.talks[end]
+	env.talks[x.talk.place], last.talk.place = last, x.talk.place
+	env.talks[end] = nil
+	env.talks = env.talks[:end]
+}
+
+// Waits tells whether there are messages that Tick may be due to write.
+func (env *Env) Waits() bool { return len(env.talks) > 0 }
+
+// Tick writes the parts that are old enough.
+func (env *Env) Tick(now time.Time) {
+	for _, x := range slices.Backward(env.talks) { // what is said makes place for those behind it
+		if now.Sub(x.talk.begun) >= partAge {
+			x.part(x.talk.last)
+		}
+	}
 }
