@@ -18,6 +18,8 @@ type Exchange struct {
 	Start, Asked, Answered time.Time
 	// Request and Response collect bodies, or the message that is being received.
 	Request, Response Body
+	// Plain says that Response is a body although the request began a conversation.
+	Plain bool
 	// RequestDone and ResponseDone are for the decoder to keep.
 	RequestDone, ResponseDone bool
 	// Incomplete is a code for what is missing, "" if nothing is.
@@ -121,6 +123,9 @@ func (x *Exchange) End(at time.Time) {
 	env := x.env
 	if x.talk.kind != nil {
 		x.talk.Last = true
+		if x.Plain {
+			x.http.Res.Body = x.Response.buf
+		}
 		x.part(at)
 	} else {
 		if h := x.HTTP; h != nil {
@@ -170,7 +175,8 @@ func (x *Exchange) finish(at time.Time) {
 	}
 	h.Req.URL = path(h.Req.URI)
 	x.Command, x.Location = h.Req.Method, h.Req.URL
-	if x.Status == "" && len(h.Res.StatusMessage) >= 3 {
+	// The status of a call is gRPC's, which an answer that HTTP calls OK still owes.
+	if x.Status == "" && len(h.Res.StatusMessage) >= 3 && (x.GRPC == nil || h.Res.StatusCode != 200) {
 		x.Status = h.Res.StatusMessage[:3]
 	}
 	h.Res.ContentType = h.Res.Headers.Get("Content-Type")
@@ -234,7 +240,7 @@ func (x *Exchange) tag(env *Env) {
 	if x.talk.kind == nil && x.Request.cut() {
 		values[3] = x.Request.size
 	}
-	if x.talk.kind == nil && x.Response.cut() {
+	if (x.talk.kind == nil || x.Plain) && x.Response.cut() {
 		values[4] = x.Response.size
 	}
 	b := room[:0]

@@ -50,15 +50,16 @@ func (x *Exchange) Converse(l7protocol string) {
 	}
 }
 
-// Say adds a message. m has what is particular to the protocol; the rest is
-// filled in. size is how large the message was, data is what was kept of it.
-func (x *Exchange) Say(side tap.Side, at time.Time, m recording.Message, data []byte, size int64) {
-	x.Heard(side, size)
-	if size > int64(len(data)) {
-		m.Size = size
-		x.truncated = true
+// Say adds a message of which b is what came, and missing how many bytes never
+// did. m has what is particular to the protocol; the rest is filled in.
+func (x *Exchange) Say(side tap.Side, at time.Time, m recording.Message, b *Body, missing int64) {
+	x.Heard(side, b.Size())
+	if b.cut() || missing > 0 {
+		m.Size = b.Size() + missing
+		x.truncated = x.truncated || b.cut()
 	}
-	x.add(side, at, m, data, false)
+	x.add(side, at, m, b.Bytes(), false)
+	x.Empty(b)
 }
 
 // Stream adds bytes of a stream. What one side sends in one go is one message.

@@ -287,7 +287,7 @@ func (h *half) skip(n int64) error {
 	h.left -= int(n)
 	if s := h.streams[h.id]; s != nil {
 		s.x.Incomplete = codec.Lost
-		if s.grpc {
+		if s.sides[h.side].grpc {
 			s.sides[h.side].lose(s.x, h.side, n)
 		} else {
 			body(s.x, h.side).Lose(n)

@@ -130,8 +130,11 @@ func (c *conn) end(id uint32, s *stream, at time.Time) {
 	delete(c.streams, id)
 	if s.grpc {
 		for side := range s.sides {
-			s.sides[side].stop(s.x, tap.Side(side), at)
+			if s.sides[side].grpc {
+				s.sides[side].stop(s.x, tap.Side(side), at)
+			}
 		}
+		s.x.Plain = s.sides[tap.FromServer].opened && !s.sides[tap.FromServer].grpc
 		if status := s.x.HTTP.Res.Headers.Get("Grpc-Status"); status != "" {
 			s.x.Status = status
 		}
@@ -142,9 +145,10 @@ func (c *conn) end(id uint32, s *stream, at time.Time) {
 // stream is one request and its answer.
 type stream struct {
 	x     *codec.Exchange
-	grpc  bool
+	grpc  bool // the request is
 	sides [2]struct {
 		opened bool // its header list has been seen: another one is trailers
+		grpc   bool // what it sends is messages, not a body
 		ended  bool
 		weight int // of its header lists
 		messages
@@ -194,7 +198,7 @@ func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *
 			h.Req.Host = h.Req.Headers.Get("Host")
 		}
 		if isGRPC(h.Req.Headers.Get("Content-Type")) {
-			s.grpc = true
+			s.grpc, part.grpc = true, true
 			s.x.Converse(recording.GRPC)
 		}
 		s.x.Opened()
@@ -205,6 +209,7 @@ func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *
 	default:
 		part.opened = true
 		s.x.Answered = at
+		part.grpc = s.grpc && isGRPC(h.Res.Headers.Get("Content-Type"))
 		h.Res.StatusCode, _ = strconv.Atoi(pseudo.status)
 		h.Res.StatusMessage = pseudo.status + " " + http.StatusText(h.Res.StatusCode)
 	}
@@ -238,7 +243,7 @@ func (c *conn) data(side tap.Side, id uint32, p []byte, at time.Time) {
 	s := c.streams[id]
 	switch {
 	case s == nil || s.sides[side].ended:
-	case s.grpc:
+	case s.sides[side].grpc:
 		s.sides[side].read(s.x, side, at, p)
 	default:
 		s.x.Keep(body(s.x, side), p)

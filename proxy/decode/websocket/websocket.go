@@ -161,8 +161,7 @@ func (c *conn) keep(s *side, p []byte) {
 // end completes the frame.
 func (c *conn) end(from tap.Side, at time.Time) {
 	s := &c.sides[from]
-	c.x.Say(from, at, s.message, s.body.Bytes(), s.body.Size())
-	c.x.Empty(s.body)
+	c.x.Say(from, at, s.message, s.body, 0)
 	s.opened, s.have = false, 0
 }
 
@@ -186,7 +185,7 @@ func (c *conn) Close(at time.Time) {
 			c.x.Incomplete = codec.Cut
 		}
 		if s.opened {
-			c.x.Say(tap.Side(i), at, s.message, s.body.Bytes(), s.body.Size()+s.left)
+			c.x.Say(tap.Side(i), at, s.message, s.body, s.left)
 		}
 	}
 	c.x.End(at)
