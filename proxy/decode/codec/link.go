@@ -2,6 +2,7 @@ package codec
 
 import (
 	"hash/maphash"
+	"slices"
 	"strings"
 	"sync"
 
@@ -181,7 +182,7 @@ const maxKnown = 4 << 10
 // the connection's own address is a loopback one and says nothing.
 func (env *Env) peerOf(h recording.Headers) (who, by string) {
 	address := env.client
-	if v := h.Get("X-Forwarded-Client-Cert"); v != "" {
+	if v := lastLine(h, "X-Forwarded-Client-Cert"); v != "" {
 		peer := env.peer
 		if v != peer.header {
 			v = strings.Clone(v) // lest a head stay in memory as long as the connection
@@ -194,7 +195,7 @@ func (env *Env) peerOf(h recording.Headers) (who, by string) {
 			return peer.who, "x-forwarded-client-cert"
 		}
 	}
-	if v := h.Get("X-Forwarded-For"); v != "" {
+	if v := lastLine(h, "X-Forwarded-For"); v != "" {
 		// Each hop appends the one it was asked by.
 		if who := strings.TrimSpace(v[strings.LastIndexByte(v, ',')+1:]); who != "" {
 			return who, "x-forwarded-for"
@@ -204,6 +205,17 @@ func (env *Env) peerOf(h recording.Headers) (who, by string) {
 		return address, "address"
 	}
 	return "unknown", "unknown"
+}
+
+// lastLine is the header's last value: hops add to the end, and what stands
+// before it may be the client's invention.
+func lastLine(h recording.Headers, name string) string {
+	for _, line := range slices.Backward(h) {
+		if line.Name == name {
+			return line.Value
+		}
+	}
+	return ""
 }
 
 // lastIdentity reads Envoy's X-Forwarded-Client-Cert: elements divided by
