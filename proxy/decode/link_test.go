@@ -91,6 +91,54 @@ func TestLaterInboundTakesOver(t *testing.T) {
 	}
 }
 
+// Requests with one ID come and go: a call is linked only if no other than the
+// last of them can have caused it.
+func TestOverlappingInboundIsAmbiguous(t *testing.T) {
+	for _, c := range []struct {
+		name, order string // a capital ends what its letter began
+		parent      string
+	}{
+		{"one at a time", "aAbB", "b"},
+		{"two at once", "ab", ""},
+		{"two at once, of which the later ended", "abB", ""},
+		{"a third while the first goes on", "abBc", ""},
+		{"the first goes on when the third has ended", "abBcC", ""},
+		{"all have ended", "abBA", ""},
+		{"one after all have ended", "abBAc", "c"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var sink memory
+			d := New(Config{}, &sink)
+			open := map[rune]tap.Reader{}
+			for _, letter := range c.order {
+				name := letter | 0x20
+				if letter != name {
+					open[name].Data(tap.FromServer, epoch, answer)
+					continue
+				}
+				open[name] = d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+				open[name].Data(tap.FromClient, epoch, asks(request+"Name: "+string(name)+"\r\n"))
+			}
+			out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
+			out.Data(tap.FromClient, epoch, asks(request))
+			out.Close(epoch)
+			for _, r := range open {
+				r.Close(epoch)
+			}
+			names, parent := map[string]string{"ambiguous": ""}, ""
+			for _, e := range sink.decode(t) {
+				names[e.UUID.String()] = e.HTTP.Req.Headers.Get("Name")
+				if e.Direction == recording.Out {
+					parent = e.Tags.Get(recording.TagParent)
+				}
+			}
+			if got, ok := names[parent]; !ok || got != c.parent {
+				t.Errorf("the parent is %s, want %s", got, c.parent)
+			}
+		})
+	}
+}
+
 func TestCausesAreBounded(t *testing.T) {
 	d := New(Config{}, recording.Discard{})
 	in := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})

@@ -61,9 +61,9 @@ type links struct {
 }
 
 type cause struct {
-	id   recording.UUID
-	open bool
-	many bool // several inbound exchanges with this key were open at once
+	id   recording.UUID // of the inbound exchange that opened last
+	open int            // exchanges with this key that haven't ended
+	many bool           // there were several, and haven't been none since
 }
 
 func (l *links) key(carrier int, id string) uint64 {
@@ -136,7 +136,7 @@ func (l *links) put(key uint64, id recording.UUID) {
 			l.next = (l.next + 1) % maxLinks
 		}
 	}
-	l.byKey[key] = cause{id: id, open: true, many: ok && c.open}
+	l.byKey[key] = cause{id: id, open: c.open + 1, many: c.open > 0}
 }
 
 // close tells that an inbound exchange ended. It can still be found: work may
@@ -148,8 +148,8 @@ func (l *links) close(x *Exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, key := range x.link.keys {
-		if c, ok := l.byKey[key]; ok && key != 0 && c.id == x.link.id {
-			c.open = false
+		if c, ok := l.byKey[key]; ok && key != 0 {
+			c.open = max(0, c.open-1) // it may have been forgotten meanwhile, and come anew
 			l.byKey[key] = c
 		}
 	}
