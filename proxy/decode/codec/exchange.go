@@ -13,9 +13,9 @@ import (
 // it, End writes it; after End the decoder must not touch it.
 type Exchange struct {
 	recording.Exchange
-	// Start is when the request began, Asked when it ended, and Answered when
-	// the answer began; zero if that isn't known.
-	Start, Asked, Answered time.Time
+	// Start is when the request began, Asked when it ended, Answered when the
+	// answer began, and Ended when it ended; zero if that isn't known.
+	Start, Asked, Answered, Ended time.Time
 	// Request and Response collect bodies, or the message that is being received.
 	Request, Response Body
 	// Plain says that Response is a body although the request began a conversation.
@@ -130,6 +130,9 @@ func (x *Exchange) End(at time.Time) {
 	} else {
 		if h := x.HTTP; h != nil {
 			h.Req.Body, h.Res.Body = x.Request.buf, x.Response.buf
+		}
+		if !x.Ended.IsZero() { // the request may have gone on
+			at = x.Ended
 		}
 		x.finish(at)
 		env.write(x, at)

@@ -316,6 +316,7 @@ func (h *half) end() {
 	x := h.x
 	h.state, h.x = inHead, nil
 	if h.response {
+		x.Ended = h.now
 		x.ResponseDone = true
 	} else {
 		x.Asked = h.now

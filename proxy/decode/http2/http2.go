@@ -75,7 +75,7 @@ func newConn(env *codec.Env, x *codec.Exchange) codec.Decoder {
 		r := &x.HTTP.Res
 		r.StatusCode, r.StatusMessage, r.Headers = 0, "", r.Headers[:0]
 		x.Empty(&x.Response)
-		x.ResponseDone, x.Answered = false, time.Time{}
+		x.ResponseDone, x.Answered, x.Ended = false, time.Time{}, time.Time{}
 		s := &stream{x: x}
 		s.sides[tap.FromClient].opened = true
 		s.sides[tap.FromClient].ended = x.RequestDone
@@ -232,6 +232,8 @@ func (c *conn) endSide(side tap.Side, id uint32, s *stream, at time.Time) {
 	part.ended = true
 	if side == tap.FromClient {
 		s.x.Asked = at
+	} else {
+		s.x.Ended = at
 	}
 	if s.sides[tap.FromClient].ended && s.sides[tap.FromServer].ended {
 		c.end(id, s, at)
