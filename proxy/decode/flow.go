@@ -119,7 +119,7 @@ func (f *flow) Close(at time.Time) {
 // detect asks the table. nil: not yet decided.
 func (f *flow) detect(first []byte) *codec.Protocol {
 	if f.env.Flow.Opaque {
-		return f.last()
+		return f.Decoders.protocol("tls")
 	}
 	maybe := len(first) == 0
 	for i := range f.table {

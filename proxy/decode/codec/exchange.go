@@ -200,15 +200,16 @@ func path(target string) string {
 	} else if target != "" && target[0] != '/' && target != "*" {
 		return ""
 	}
-	if i := strings.IndexByte(target, '?'); i >= 0 {
-		target = target[:i]
+	p, _, query := strings.Cut(target, "?")
+	if p == "" && query { // an absolute-form without a path
+		return "/"
 	}
-	return target
+	return p
 }
 
 // techs names payloads by what their media types contain, first match first.
 var techs = [...]struct{ part, name string }{
-	{"json", "JSON"}, {"grpc", "gRPC"}, {"html", "HTML"}, {"xml", "XML"}, {"x-www-form-urlencoded", "Form"},
+	{"grpc", "gRPC"}, {"json", "JSON"}, {"html", "HTML"}, {"xml", "XML"}, {"x-www-form-urlencoded", "Form"},
 	{"graphql", "GraphQL"}, {"protobuf", "Protobuf"}, {"yaml", "YAML"}, {"event-stream", "SSE"},
 	{"multipart/", "Multipart"}, {"javascript", "JavaScript"}, {"image/", "Image"}, {"text/", "Text"},
 }
@@ -217,6 +218,7 @@ func tech(contentType string) string {
 	if contentType == "" {
 		return ""
 	}
+	contentType = strings.ToLower(contentType)
 	for i := range techs {
 		if strings.Contains(contentType, techs[i].part) {
 			return techs[i].name

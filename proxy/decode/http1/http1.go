@@ -62,6 +62,8 @@ func detect(_ *tap.Flow, first []byte) codec.Verdict {
 		return codec.Yes // a long one, of what can only be a path or a URL
 	case bytes.Contains(line[method:], []byte(" HTTP/")):
 		return codec.Yes
+	case bytes.HasPrefix(line, []byte("GET /")), bytes.HasPrefix(line, []byte("GET http")):
+		return codec.Yes // HTTP/0.9 (RFC 1945, section 4.1), in which no version is claimed
 	}
 	return codec.No
 }

@@ -211,7 +211,10 @@ func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *
 		s.x.Answered = at
 		part.grpc = s.grpc && isGRPC(h.Res.Headers.Get("Content-Type"))
 		h.Res.StatusCode, _ = strconv.Atoi(pseudo.status)
-		h.Res.StatusMessage = pseudo.status + " " + http.StatusText(h.Res.StatusCode)
+		h.Res.StatusMessage = pseudo.status
+		if text := http.StatusText(h.Res.StatusCode); text != "" {
+			h.Res.StatusMessage += " " + text
+		}
 	}
 	if part.weight += weight; part.weight > c.env.Limits.Head || len(*fields) > c.env.Limits.Headers {
 		s.x.Forget(side, first)

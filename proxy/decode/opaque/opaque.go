@@ -16,14 +16,12 @@ func Protocol() codec.Protocol {
 	return codec.Protocol{
 		Name:   "opaque",
 		Detect: func(*tap.Flow, []byte) codec.Verdict { return codec.Yes },
-		New: func(env *codec.Env, _ *codec.Exchange) codec.Decoder {
-			return &stream{env: env, silent: env.Flow.Opaque}
-		},
+		New:    func(env *codec.Env, _ *codec.Exchange) codec.Decoder { return &stream{env: env} },
 	}
 }
 
-// TLS is the table's entry for TLS that was passed untouched without the data
-// path having said so. Its records are only counted.
+// TLS is the table's entry for TLS that was passed untouched, whether the data
+// path said so or not. Its records are only counted.
 func TLS() codec.Protocol {
 	return codec.Protocol{
 		Name:   "tls",
@@ -63,6 +61,7 @@ func Silent(env *codec.Env, at time.Time, count *atomic.Uint64) codec.Decoder {
 	s.begin(at)
 	s.x.Heard(tap.FromClient, env.Sent[tap.FromClient])
 	s.x.Heard(tap.FromServer, env.Sent[tap.FromServer])
+	s.x.Cut()
 	return s
 }
 
@@ -109,11 +108,7 @@ func (s *stream) Gap(side tap.Side, n int64) error {
 
 // Close implements [codec.Decoder].
 func (s *stream) Close(at time.Time) {
-	if s.x == nil {
-		return
+	if s.x != nil {
+		s.x.End(at)
 	}
-	if s.silent {
-		s.x.Cut()
-	}
-	s.x.End(at)
 }
