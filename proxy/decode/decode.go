@@ -9,7 +9,8 @@
 // chunks, a flow never fails, never waits, and holds no more than the limits
 // allow. What a decoder can't parse is counted and recorded as opaque, without
 // its content if it was a protocol with headers, for those may hold secrets
-// that only a parsed record is redacted of. A decoder that panics is counted,
+// that only a parsed record is redacted of; HTTP/1 is taken up again where no
+// answer can be owed. A decoder that panics is counted,
 // and the panic left to the tap.
 //
 // The package imports tap, recording, and its own decoders.

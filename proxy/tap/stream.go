@@ -144,10 +144,10 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 		s.tap.unwanted.Add(int64(n))
 		return false
 	case s.fate == panicked:
-		s.tap.drop(ReasonPanic, int64(n))
+		s.tap.drop(dropPanic, int64(n))
 		return false
 	case s.closed:
-		s.tap.drop(ReasonShutdown, int64(n))
+		s.tap.drop(dropShutdown, int64(n))
 		return false
 	case !s.tap.charge(cost):
 		s.lose(side, n)
@@ -160,7 +160,7 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 // lose counts n bytes that the tap had no room for.
 func (s *Stream) lose(side Side, n int) {
 	s.gaps[side] += int64(n)
-	s.tap.drop(ReasonFull, int64(n))
+	s.tap.drop(dropFull, int64(n))
 }
 
 // flushGaps queues what was lost, so that it stands where it was lost, on either
@@ -183,7 +183,7 @@ func (s *Stream) push(e event) {
 		s.queued = s.tap.schedule(s)
 	}
 	if !s.queued { // the tap has stopped
-		s.tap.discard(s.events.list, ReasonShutdown)
+		s.tap.discard(s.events.list, dropShutdown)
 		s.events = nil
 	}
 }

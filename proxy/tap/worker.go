@@ -62,7 +62,16 @@ type Tap struct {
 	workers  sync.WaitGroup
 }
 
-var reasons = [...]string{ReasonFull, ReasonPanic, ReasonShutdown}
+// reason is why bytes were dropped, an index of reasons.
+type reason uint8
+
+const (
+	dropFull reason = iota
+	dropPanic
+	dropShutdown
+)
+
+var reasons = [...]string{dropFull: ReasonFull, dropPanic: ReasonPanic, dropShutdown: ReasonShutdown}
 
 // New starts a tap's workers; Shutdown ends them.
 func New(cfg Config) *Tap {
@@ -128,7 +137,7 @@ func (t *Tap) Shutdown(ctx context.Context) error {
 	t.wake.Broadcast()
 	t.mu.Unlock()
 	for _, s := range left {
-		t.discard(s.abandon(), ReasonShutdown)
+		t.discard(s.abandon(), dropShutdown)
 	}
 	if err == nil {
 		t.workers.Wait()
@@ -323,7 +332,7 @@ func (t *Tap) work() {
 			t.recycle(b)
 		}
 		if more, since := s.done(); more && !t.again(s, since) {
-			t.discard(s.abandon(), ReasonShutdown)
+			t.discard(s.abandon(), dropShutdown)
 		}
 	}
 }
@@ -351,7 +360,7 @@ func (t *Tap) deliver(s *Stream, events []event) {
 		if v := recover(); v != nil {
 			s.reader = nil
 			s.setFate(panicked)
-			t.discard(events[at:], ReasonPanic)
+			t.discard(events[at:], dropPanic)
 			if t.cfg.Panicked != nil {
 				t.cfg.Panicked(s.flow, v, debug.Stack())
 			}
@@ -389,7 +398,7 @@ func (t *Tap) give(s *Stream, e *event) {
 	case s.reader == nil:
 		if e.kind == data {
 			if s.gone() {
-				t.drop(ReasonPanic, e.n)
+				t.drop(dropPanic, e.n)
 			} else {
 				t.unwanted.Add(e.n)
 			}
@@ -416,10 +425,10 @@ func (t *Tap) finish(e *event) {
 }
 
 // discard finishes events that nobody will read, and counts them.
-func (t *Tap) discard(events []event, reason string) {
+func (t *Tap) discard(events []event, r reason) {
 	for i := range events {
 		if events[i].kind == data {
-			t.drop(reason, events[i].n)
+			t.drop(r, events[i].n)
 		}
 		t.finish(&events[i])
 	}
@@ -435,13 +444,9 @@ func (t *Tap) ended() {
 	}
 }
 
-func (t *Tap) drop(reason string, n int64) {
-	for i, r := range reasons {
-		if r == reason {
-			t.dropped[i].Add(n)
-			t.gaps[i].Add(1)
-		}
-	}
+func (t *Tap) drop(r reason, n int64) {
+	t.dropped[r].Add(n)
+	t.gaps[r].Add(1)
 }
 
 // Stats are the tap's counters since its start. Written is always the sum of

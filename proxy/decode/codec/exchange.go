@@ -113,10 +113,18 @@ func (x *Exchange) Forget(side tap.Side, first int) {
 func (x *Exchange) SetTag(name, value string) { x.own.Set(name, value) }
 
 // Keep adds to a body what the limits allow.
-func (x *Exchange) Keep(b *Body, p []byte) { b.write(x.env, p) }
+func (x *Exchange) Keep(b *Body, p []byte) {
+	if b.cut() {
+		b.Lose(int64(len(p)))
+		return
+	}
+	kept := min(len(p), max(0, x.env.Limits.Body-len(b.buf)))
+	b.Append(x.env, p[:kept])
+	b.Lose(int64(len(p) - kept))
+}
 
 // Empty forgets the body's content.
-func (x *Exchange) Empty(b *Body) { b.reset(x.env) }
+func (x *Exchange) Empty(b *Body) { b.Reset(x.env) }
 
 // End completes the exchange, hands it to the sink and releases it.
 func (x *Exchange) End(at time.Time) {
@@ -147,9 +155,9 @@ func (x *Exchange) Release() {
 	env.open--
 	env.links.close(x)
 	env.Release(x.held + x.talk.held)
-	x.Request.reset(env)
-	x.Response.reset(env)
-	x.talk.arena.reset(env)
+	x.Request.Reset(env)
+	x.Response.Reset(env)
+	x.talk.arena.Reset(env)
 	clear(x.Tags)
 	clear(x.own)
 	clear(x.http.Req.Headers)
@@ -306,28 +314,10 @@ func (b *Body) cut() bool { return b.size > int64(len(b.buf)) }
 // kept either: a body has no holes.
 func (b *Body) Lose(n int64) { b.size += n }
 
-func (b *Body) write(env *Env, p []byte) {
-	whole := b.size == int64(len(b.buf))
-	b.size += int64(len(p))
-	if whole {
-		b.append(env, p[:min(len(p), max(0, env.Limits.Body-len(b.buf)))])
-	}
-}
-
-// Append adds p whatever Limits.Body says, if memory allows, and tells whether
-// it did. Those who use it have a limit of their own.
+// Append adds p, if memory allows, and tells whether it did. It doesn't ask for
+// Limits.Body: who uses it has a limit of its own.
 func (b *Body) Append(env *Env, p []byte) bool {
 	b.size += int64(len(p))
-	return b.append(env, p)
-}
-
-// Reset forgets the content and gives its memory back.
-func (b *Body) Reset(env *Env) {
-	b.reset(env)
-	b.buf = nil
-}
-
-func (b *Body) append(env *Env, p []byte) bool {
 	need := len(b.buf) + len(p)
 	grown := cap(b.buf)
 	if need > grown {
@@ -346,13 +336,21 @@ func (b *Body) append(env *Env, p []byte) bool {
 	return true
 }
 
-func (b *Body) reset(env *Env) {
-	env.Release(b.held)
+// Reset forgets the content, and leaves a small buffer to what follows.
+func (b *Body) Reset(env *Env) {
 	buf := b.buf[:0]
 	if cap(buf) > keepCap {
 		buf = nil
 	}
-	*b = Body{buf: buf}
+	b.Free(env)
+	b.buf = buf
+}
+
+// Free forgets the content and gives all of its memory back. Bytes that were
+// taken from it stay as they are.
+func (b *Body) Free(env *Env) {
+	env.Release(b.held)
+	*b = Body{}
 }
 
 // sender names a side in a record.

@@ -139,7 +139,7 @@ func (x *Exchange) store(data []byte, joins bool) bool {
 	if !x.env.Hold(cost) {
 		return false
 	}
-	if !x.talk.arena.append(x.env, data) {
+	if !x.talk.arena.Append(x.env, data) {
 		x.env.Release(cost)
 		return false
 	}
@@ -168,7 +168,7 @@ func (x *Exchange) part(at time.Time) {
 	}
 	clear(t.Messages)
 	t.Messages, t.ends = t.Messages[:0], t.ends[:0]
-	t.arena.reset(x.env)
+	t.arena.Reset(x.env)
 	x.env.Release(t.held)
 	t.held = 0
 	x.truncated = false

@@ -105,7 +105,7 @@ func (h *half) readHead(at time.Time, p []byte) (n int, err error) {
 	}
 	h.room = h.env.Limits.Head - len(head)
 	text := string(head) // the one copy that names and values are parts of
-	h.carry.Reset(h.env)
+	h.carry.Free(h.env)
 	if h.response {
 		return n, h.openResponse(text)
 	}
@@ -179,7 +179,7 @@ func (h *half) readTrailers(p []byte) (n int, err error) {
 	first := len(*fields)
 	err = parseFields(text, fields, h.env.Limits.Headers)
 	h.weigh(first, text)
-	h.carry.Reset(h.env)
+	h.carry.Free(h.env)
 	if err == nil {
 		h.end()
 	}
@@ -219,7 +219,7 @@ func (h *half) readLine(p []byte) (n int, err error) {
 		}
 		h.state = inChunkSize
 	}
-	h.carry.Reset(h.env)
+	h.carry.Free(h.env)
 	return n, err
 }
 

@@ -159,7 +159,7 @@ func (c *conn) hold(b *codec.Body, p []byte) error {
 // take returns what was held.
 func (c *conn) take(b *codec.Body) []byte {
 	p := b.Bytes()
-	b.Reset(c.env)
+	b.Free(c.env)
 	return p
 }
 
@@ -247,7 +247,7 @@ func (c *conn) Close(at time.Time) {
 	}
 	c.waiting = nil
 	for _, b := range []*codec.Body{&c.early, &c.after, &c.client.carry, &c.server.carry} {
-		b.Reset(c.env)
+		b.Free(c.env)
 	}
 }
 

@@ -70,7 +70,7 @@ func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 	if l.verdict == codec.Maybe && (len(l.first.Bytes()) > 0 || l.hold(p)) {
 		return nil
 	}
-	l.first.Reset(l.env)
+	l.first.Free(l.env)
 	if l.verdict == codec.Yes && side == tap.FromClient {
 		l.Decoder.Close(l.begun)
 		return l.env.Switch("http1", nil, l.begun, begins, nil)
@@ -115,7 +115,7 @@ func (l *lost) hold(p []byte) bool {
 func (l *lost) pass() {
 	if held := l.first.Bytes(); len(held) > 0 {
 		l.Decoder.Data(l.turn, l.begun, held)
-		l.first.Reset(l.env)
+		l.first.Free(l.env)
 	}
 }
 

@@ -149,7 +149,7 @@ func (h *half) readFrame(p []byte) (n int, err error) {
 		return n, nil
 	}
 	err = h.close(p)
-	h.payload.Reset(h.env)
+	h.payload.Free(h.env)
 	return n, err
 }
 
@@ -227,7 +227,7 @@ func (h *half) fragment(p []byte, skip int, padded bool) error {
 	}
 	h.block = 0
 	err := h.complete(p)
-	h.fragments.Reset(h.env)
+	h.fragments.Free(h.env)
 	return err
 }
 

@@ -108,8 +108,8 @@ func (c *conn) Close(at time.Time) {
 		c.unfinished(id, c.streams[id], at)
 	}
 	for i := range c.sides {
-		c.sides[i].payload.Reset(c.env)
-		c.sides[i].fragments.Reset(c.env)
+		c.sides[i].payload.Free(c.env)
+		c.sides[i].fragments.Free(c.env)
 	}
 }
 

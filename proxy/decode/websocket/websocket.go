@@ -40,10 +40,7 @@ type side struct {
 	deflated bool // of the message, over all its frames
 }
 
-func newConn(env *codec.Env, x *codec.Exchange) codec.Decoder {
-	if x == nil {
-		x = env.Begin(env.Flow.Started)
-	}
+func newConn(_ *codec.Env, x *codec.Exchange) codec.Decoder {
 	x.Converse(recording.WebSocket)
 	x.Empty(&x.Request)
 	x.Empty(&x.Response)
