@@ -81,11 +81,12 @@ func (f *flow) data(side tap.Side, at time.Time, p []byte) {
 // Gap implements [tap.Reader].
 func (f *flow) Gap(side tap.Side, n int64, _ string) {
 	defer f.guard()
+	f.now = cmp.Or(f.now, f.env.Flow.Started)
 	if f.decoder == nil {
-		f.silence(side, cmp.Or(f.now, f.env.Flow.Started), f.fail(f.last().Name, Lost), 0)
+		f.silence(side, f.now, f.fail(f.last().Name, Lost), 0)
 	}
 	f.env.Sent[side] += n
-	if err := f.decoder.Gap(side, n); err != nil {
+	if err := f.decoder.Gap(side, f.now, n); err != nil {
 		f.giveUp(side, err, Lost, 0)
 	}
 }
@@ -96,6 +97,7 @@ func (f *flow) Waits() bool { return f.env.Waits() }
 // Tick implements [tap.Timely].
 func (f *flow) Tick(now time.Time) {
 	defer f.guard()
+	f.now = now
 	f.env.Tick(now)
 }
 
@@ -172,7 +174,7 @@ func (f *flow) protocolThatResumes() *codec.Protocol {
 func (f *flow) goOn(side tap.Side, at time.Time, l *loss, p *codec.Protocol) {
 	f.protocol, f.decoder = f.last(), opaque.Silent(f.env, at, &l.bytes)
 	if p.Resume != nil {
-		f.decoder = p.Resume(f.env, side, f.decoder)
+		f.decoder = p.Resume(f.env, side, at, f.decoder)
 	}
 }
 

@@ -52,9 +52,11 @@ type Stream struct {
 	waits  bool   // for a tick; the worker's
 
 	mu     sync.Mutex
-	events *batch   // nil while nothing waits
-	gaps   [2]int64 // dropped since the last event
-	queued bool     // a worker has it or will have it
+	events *batch    // nil while nothing waits
+	gaps   [2]int64  // dropped since the last event
+	lost   time.Time // when the last of that was
+	first  Side      // that lost some of it
+	queued bool      // a worker has it or will have it
 	closed bool
 	fate   fate
 }
@@ -104,7 +106,7 @@ func (s *Stream) Copy(side Side, at time.Time, p []byte) {
 				s.push(event{at: at, buf: page, off: int32(off), n: int64(n), cost: eventCost, side: side})
 			} else {
 				s.tap.used.Add(-eventCost)
-				s.lose(side, n)
+				s.lose(side, at, n)
 			}
 		}
 		p = p[n:]
@@ -122,7 +124,7 @@ func (s *Stream) Close(at time.Time) {
 		return
 	}
 	s.closed = true
-	s.flushGaps(at)
+	s.flushGaps()
 	s.push(event{at: at, kind: end})
 }
 
@@ -150,26 +152,30 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 		s.tap.drop(dropShutdown, int64(n))
 		return false
 	case !s.tap.charge(cost):
-		s.lose(side, n)
+		s.lose(side, at, n)
 		return false
 	}
-	s.flushGaps(at)
+	s.flushGaps()
 	return true
 }
 
 // lose counts n bytes that the tap had no room for.
-func (s *Stream) lose(side Side, n int) {
+func (s *Stream) lose(side Side, at time.Time, n int) {
+	if s.gaps == [2]int64{} {
+		s.first = side
+	}
 	s.gaps[side] += int64(n)
+	s.lost = at
 	s.tap.drop(dropFull, int64(n))
 }
 
 // flushGaps queues what was lost, so that it stands where it was lost, on either
 // side. Gaps of one side are summed until then, which bounds their number.
-func (s *Stream) flushGaps(at time.Time) {
-	for side, n := range s.gaps {
-		if n > 0 {
+func (s *Stream) flushGaps() {
+	for _, side := range [...]Side{s.first, 1 - s.first} {
+		if n := s.gaps[side]; n > 0 {
 			s.gaps[side] = 0
-			s.push(event{at: at, n: n, side: Side(side), kind: gap})
+			s.push(event{at: s.lost, n: n, side: side, kind: gap})
 		}
 	}
 }

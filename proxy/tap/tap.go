@@ -112,12 +112,13 @@ type Reader interface {
 	Close(at time.Time)
 }
 
-// Timely is a Reader that has to know when time passes and nothing is said.
+// Timely is a Reader that has to know when time passes and nothing is given.
 type Timely interface {
 	Reader
 	// Waits tells whether it waits for a Tick. It is asked after other calls.
 	Waits() bool
-	// Tick says what time it is, once within Config.Tick after Waits said yes.
+	// Tick says what time it is: once within Config.Tick after Waits said yes, and
+	// before each Gap, when its last byte was lost.
 	Tick(now time.Time)
 }
 

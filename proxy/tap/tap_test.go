@@ -239,11 +239,12 @@ func TestAGapStandsWhereItWasLost(t *testing.T) {
 	s.Copy(FromClient, time.Now(), []byte("ask"))
 	tp.used.Add(1 << 20) // full
 	s.Copy(FromServer, time.Now(), []byte("answer"))
+	s.Copy(FromClient, time.Now(), []byte("next"))
 	tp.used.Add(-1 << 20)
 	s.Copy(FromClient, time.Now(), []byte("ask again"))
 	s.Close(time.Now())
 	shutdown(t, tp)
-	if want := []string{"ask", "server lost 6", "ask again"}; !slices.Equal(j.said, want) {
+	if want := []string{"ask", "server lost 6", "client lost 4", "ask again"}; !slices.Equal(j.said, want) {
 		t.Errorf("read %q, want %q", j.said, want)
 	}
 }

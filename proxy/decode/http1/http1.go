@@ -205,10 +205,13 @@ func upgraded(x *codec.Exchange) string {
 
 // Gap implements [codec.Decoder]: a hole in a body of known length is a hole,
 // anywhere else the thread is lost.
-func (c *conn) Gap(side tap.Side, n int64) error {
-	h := &c.client
+func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error {
 	if side == tap.FromServer {
-		h = &c.server
+		return c.server.skip(n)
+	}
+	h := &c.client
+	if more := h.x == nil || h.state == inBody && n > h.left; more && c.awaited() {
+		c.env.Pipelined = true // what was lost is of a request behind one that isn't answered
 	}
 	return h.skip(n)
 }

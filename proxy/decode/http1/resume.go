@@ -7,51 +7,66 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// calm is how long a connection rests until it is believed that a client which
-// pipelines is owed no answer.
+// calm is how long a connection rests after its server until it is believed that
+// nobody is owed anything, and that the client may wait for its answers again.
 const calm = time.Second
 
 // lost is the decoder of a connection whose thread was lost. It begins anew where
-// a request follows an answer and nothing else can be owed:
+// a request follows a final answer, and no other can be owed one:
 //
 //	client's turn    server's turn        client's turn
 //	──────────────▶  HTTP/1.1 200 …  ──▶  GET / HTTP/1.1
-//	  whatever        a final answer        anew from here
+//	  whatever        or a rest            anew from here
 //
 // A turn is all that one side says, or loses, before the other does. It is read
 // as the tap gives it: an answer never before its request, nor the client's
-// next request before the answer that it waited for.
+// next request before the answer that it waited for. Of a client that doesn't
+// wait nothing is believed until it rests.
 type lost struct {
 	codec.Decoder // counts what is not understood
 	env           *codec.Env
 
-	turn    tap.Side
-	gap     bool          // it lost the last that was said
-	verdict codec.Verdict // whether the turn is the server's or the client's of the picture
-	first   codec.Body    // how it begins, as long as that isn't known; the client's in whole
-	begun   time.Time     // when it began
-	last    time.Time     // when anything was last said
+	turn     tap.Side
+	begun    time.Time     // when it began
+	last     time.Time     // when anything was last said or lost
+	said     bool          // the turn has bytes that were not lost
+	gap      bool          // its last ones were
+	verdict  codec.Verdict // whether the turn is the server's or the client's of the picture
+	interim  bool          // it is the server's, who asks for the rest of a request
+	requests counter       // in the client's
+	first    codec.Body    // what it begins with, as long as the verdict is Maybe
 }
 
 // resume follows a decoder that gave up in the turn of side.
-func resume(env *codec.Env, side tap.Side, rest codec.Decoder) codec.Decoder {
-	return &lost{Decoder: rest, env: env, turn: side, gap: env.Failed == codec.Lost}
+func resume(env *codec.Env, side tap.Side, at time.Time, rest codec.Decoder) codec.Decoder {
+	gap := env.Failed == codec.Lost
+	return &lost{Decoder: rest, env: env, turn: side, begun: at, last: at, gap: gap, said: !gap && env.Sent[side] > 0}
+}
+
+// begin begins a turn.
+func (l *lost) begin(side tap.Side, at time.Time) {
+	rested := l.turn == tap.FromServer && !l.interim && at.Sub(l.last) >= calm
+	if rested {
+		l.env.Pipelined = false
+	}
+	owed := !rested && (l.verdict != codec.Yes || l.env.Pipelined)
+	l.pass()
+	l.turn, l.begun, l.said, l.gap, l.interim, l.requests = side, at, false, false, false, counter{}
+	l.verdict = codec.Maybe
+	if side == tap.FromClient && owed {
+		l.verdict = codec.No
+	}
 }
 
 // Data implements [codec.Decoder].
 func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
-	switch {
-	case side != l.turn:
-		owed := l.verdict != codec.Yes || l.env.Pipelined && at.Sub(l.last) < calm
-		l.pass()
-		l.turn, l.begun, l.verdict = side, at, codec.Maybe
-		if side == tap.FromClient && owed {
-			l.verdict = codec.No
-		}
-	case side == tap.FromClient && l.gap: // it asked more than once, for all that is known
-		l.env.Pipelined = true
+	if side != l.turn {
+		l.begin(side, at)
 	}
-	l.gap, l.last = false, at
+	if side == tap.FromClient && (l.gap || l.requests.add(p) > 1) {
+		l.env.Pipelined = true // what was lost was another request, for all that is known
+	}
+	l.said, l.gap, l.last = true, false, at
 	if l.verdict != codec.Maybe {
 		return l.Decoder.Data(side, at, p)
 	}
@@ -70,6 +85,7 @@ func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 	if l.verdict == codec.Maybe && (len(l.first.Bytes()) > 0 || l.hold(p)) {
 		return nil
 	}
+	l.interim = side == tap.FromServer && isInterim(begins)
 	l.first.Free(l.env)
 	if l.verdict == codec.Yes && side == tap.FromClient {
 		l.Decoder.Close(l.begun)
@@ -78,27 +94,46 @@ func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 	return l.Decoder.Data(side, at, begins)
 }
 
+// counter counts request lines, or what looks like them.
+type counter struct{ seen, matched int }
+
+func (c *counter) add(p []byte) int {
+	const mark = " HTTP/1."
+	for _, b := range p {
+		switch b {
+		case mark[c.matched]:
+			if c.matched++; c.matched == len(mark) {
+				c.seen, c.matched = c.seen+1, 0
+			}
+		case mark[0]:
+			c.matched = 1
+		default:
+			c.matched = 0
+		}
+	}
+	return c.seen
+}
+
+const statusAt = len("HTTP/1.1 ")
+
 // detectAnswer tells whether the server begins with a final answer.
 func detectAnswer(_ *tap.Flow, first []byte) codec.Verdict {
-	const pattern = "HTTP/1.v S" // any version, any status but an interim one
+	const pattern = "HTTP/1.? "
 	for i := range min(len(first), len(pattern)) {
-		c := first[i]
-		switch pattern[i] {
-		case 'v':
-		case 'S':
-			if c < '2' || c > '5' {
-				return codec.No
-			}
-		case c:
-		default:
+		if first[i] != pattern[i] && pattern[i] != '?' {
 			return codec.No
 		}
 	}
-	if len(first) < len(pattern) {
+	switch {
+	case len(first) <= statusAt:
 		return codec.Maybe
+	case isInterim(first):
+		return codec.No
 	}
 	return codec.Yes
 }
+
+func isInterim(answer []byte) bool { return len(answer) > statusAt && answer[statusAt] == '1' }
 
 // hold keeps bytes till it is known what the turn begins with. Without room it
 // never will be.
@@ -120,10 +155,16 @@ func (l *lost) pass() {
 }
 
 // Gap implements [codec.Decoder]: nobody knows what the turn began with.
-func (l *lost) Gap(side tap.Side, n int64) error {
+func (l *lost) Gap(side tap.Side, at time.Time, n int64) error {
+	if side != l.turn {
+		l.begin(side, at)
+	}
+	if side == tap.FromClient && l.said {
+		l.env.Pipelined = true
+	}
 	l.pass()
-	l.turn, l.verdict, l.gap = side, codec.No, true
-	return l.Decoder.Gap(side, n)
+	l.verdict, l.gap, l.last = codec.No, true, at
+	return l.Decoder.Gap(side, at, n)
 }
 
 // Close implements [codec.Decoder].

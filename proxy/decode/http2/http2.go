@@ -100,7 +100,7 @@ func (c *conn) Data(side tap.Side, at time.Time, p []byte) error {
 
 // Gap implements [codec.Decoder]: a hole in a body is a hole; anywhere else
 // frames, and the state of HPACK, are lost.
-func (c *conn) Gap(side tap.Side, n int64) error { return c.sides[side].skip(n) }
+func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error { return c.sides[side].skip(n) }
 
 // Close implements [codec.Decoder].
 func (c *conn) Close(at time.Time) {

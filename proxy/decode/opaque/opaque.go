@@ -99,7 +99,7 @@ func (s *stream) Data(side tap.Side, at time.Time, p []byte) error {
 }
 
 // Gap implements [codec.Decoder].
-func (s *stream) Gap(side tap.Side, n int64) error {
+func (s *stream) Gap(side tap.Side, _ time.Time, n int64) error {
 	s.begin(s.env.Flow.Started)
 	s.x.Heard(side, n)
 	s.x.Incomplete = codec.Lost

@@ -163,7 +163,7 @@ func (c *conn) end(from tap.Side, at time.Time) {
 }
 
 // Gap implements [codec.Decoder].
-func (c *conn) Gap(from tap.Side, n int64) error {
+func (c *conn) Gap(from tap.Side, _ time.Time, n int64) error {
 	s := &c.sides[from]
 	if !s.opened || n >= s.left { // behind the frame's end, the next head is lost
 		return errGap
