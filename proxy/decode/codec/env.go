@@ -139,8 +139,8 @@ func (env *Env) Abandon() {
 	env.open = 0
 }
 
-// exchangeCost is what an exchange weighs without its heads, bodies and messages.
-const exchangeCost = int(unsafe.Sizeof(Exchange{})) + 6*short
+// exchangeCost is what an exchange weighs without large heads, bodies and messages.
+const exchangeCost = int(unsafe.Sizeof(Exchange{})) + allowance
 
 // Begin starts an exchange: at is when its first byte was seen. nil: the flow has
 // as many open as it may have, or as there is room for. One can always be had, it
@@ -158,7 +158,7 @@ func (env *Env) Begin(at time.Time) *Exchange {
 		x = new(Exchange)
 	}
 	env.open++
-	x.held = cost
+	x.held, x.allowance = cost, allowance
 	x.env = env
 	x.Start = at
 	x.L7Protocol = recording.HTTP1

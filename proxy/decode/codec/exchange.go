@@ -26,7 +26,8 @@ type Exchange struct {
 	Incomplete string
 
 	env       *Env
-	held      int  // bytes of heads, of Limits.Memory
+	held      int  // bytes of Limits.Memory
+	allowance int  // what of the first of them is left for heads
 	bare      bool // of some fields, for want of room
 	http      recording.HTTP
 	net       recording.NetInfo
@@ -73,10 +74,18 @@ func (x *Exchange) Fields(side tap.Side) *recording.Headers {
 	return &x.http.Req.Headers
 }
 
+// allowance is what an exchange may have of heads without holding more: the usual
+// ones cost no look at what all flows share.
+const allowance = 2 << 10
+
 // Weigh takes n bytes for a head or for trailers, whose fields are the message's
 // last ones from number first on, and holds them until the exchange is released.
 // Without room they are forgotten, and of the first line what is short is kept.
 func (x *Exchange) Weigh(side tap.Side, first, n int) {
+	if n <= x.allowance {
+		x.allowance -= n
+		return
+	}
 	if x.env.Hold(n) {
 		x.held += n
 		return
@@ -98,7 +107,8 @@ func (x *Exchange) Weigh(side tap.Side, first, n int) {
 	}
 }
 
-// short is how long a string may be that is kept without having been weighed.
+// short is how long a string may be that is kept without having been weighed: a
+// few of them are less than the allowance.
 const short = 128
 
 // Forget leaves the message without its fields from number first on.

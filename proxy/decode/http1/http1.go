@@ -112,15 +112,15 @@ func (c *conn) ask(at time.Time, p []byte) error {
 			return c.hold(&c.after, p)
 		}
 		n, err := c.client.read(at, p)
-		if err != nil {
-			return fmt.Errorf("request: %w", err)
-		}
-		p = p[n:]
-		if len(c.early.Bytes()) > 0 && c.awaited() {
+		if len(c.early.Bytes()) > 0 && c.awaited() { // since its first byte, whatever became of the rest
 			if err := c.answer(at, c.take(&c.early)); err != nil {
 				return err
 			}
 		}
+		if err != nil && !c.gone {
+			return fmt.Errorf("request: %w", err)
+		}
+		p = p[n:]
 	}
 	return nil
 }
