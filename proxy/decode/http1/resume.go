@@ -77,15 +77,14 @@ func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 		}
 		begins = l.first.Bytes()
 	}
-	detect := detect
-	if side == tap.FromServer {
-		detect = detectAnswer
+	if side == tap.FromClient {
+		l.verdict = detect(l.env.Flow, begins)
+	} else if l.verdict = detectAnswer(begins); l.verdict == codec.Yes && begins[statusAt] == '1' {
+		l.verdict, l.interim = codec.No, true
 	}
-	l.verdict = detect(l.env.Flow, begins)
 	if l.verdict == codec.Maybe && (len(l.first.Bytes()) > 0 || l.hold(p)) {
 		return nil
 	}
-	l.interim = side == tap.FromServer && isInterim(begins)
 	l.first.Free(l.env)
 	if l.verdict == codec.Yes && side == tap.FromClient {
 		l.Decoder.Close(l.begun)
@@ -116,24 +115,20 @@ func (c *counter) add(p []byte) int {
 
 const statusAt = len("HTTP/1.1 ")
 
-// detectAnswer tells whether the server begins with a final answer.
-func detectAnswer(_ *tap.Flow, first []byte) codec.Verdict {
+// detectAnswer tells whether the server begins with an answer, up to the first
+// digit of its status.
+func detectAnswer(first []byte) codec.Verdict {
 	const pattern = "HTTP/1.? "
 	for i := range min(len(first), len(pattern)) {
 		if first[i] != pattern[i] && pattern[i] != '?' {
 			return codec.No
 		}
 	}
-	switch {
-	case len(first) <= statusAt:
+	if len(first) <= statusAt {
 		return codec.Maybe
-	case isInterim(first):
-		return codec.No
 	}
 	return codec.Yes
 }
-
-func isInterim(answer []byte) bool { return len(answer) > statusAt && answer[statusAt] == '1' }
 
 // hold keeps bytes till it is known what the turn begins with. Without room it
 // never will be.
