@@ -99,7 +99,7 @@ func TestNoRequestGetsAnothersAnswer(t *testing.T) {
 		{"one that pipelines more", 5, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			const connections, requests = 200, 50
+			const connections, requests = 50, 50
 			recorded := 0
 			for seed := range uint64(connections) {
 				rnd := rand.New(rand.NewPCG(seed, 0))
