@@ -63,7 +63,7 @@ func TagDocs() []TagDoc {
 		{TagResponseBodySize, "Bytes that the answer's body had, if it was cut."},
 		{TagTruncated, "`true` if a body or message was cut, or content left out, by a limit."},
 		{TagIncomplete, "What is missing: `no_answer`, `cut` (the connection ended within a message), `reset` (one side gave the stream up), `bytes_lost` (the tap was full) or `malformed` (what followed could not be parsed)."},
-		{TagUndecoded, "Decoder that gave the connection up, and why. Its further bytes are counted in a record of their own, and not kept: they may hold secrets."},
+		{TagUndecoded, "Decoder that gave the connection up, and why. Its further bytes, up to a request with which HTTP/1 can be taken up again, are counted in a record of their own, and not kept: they may hold secrets."},
 		{TagParent, "Outbound: `uuid` of the inbound exchange that caused this one, in canonical form; `unknown`; or `ambiguous`, if several might have."},
 		{TagParentBy, "Header by which the parent was found: `traceparent`, `b3`, `x-b3-traceid` or `x-request-id`."},
 		{TagPeer, "Inbound: who asked, a SPIFFE identity or an address; or `unknown`."},

@@ -33,8 +33,8 @@ type Capture struct {
 }
 
 // Open opens the recording that cfg names. version is this program's.
-// Of cfg.Memory the tap takes a quarter, the queue an eighth, and bodies that
-// are being put together the rest.
+// Of cfg.Memory the tap takes a quarter, the queue an eighth, and what is being
+// put together the rest.
 // What the sink comes to is logged when it changes.
 func Open(cfg proxy.Config, version string, log *slog.Logger) (*Capture, error) {
 	r, err := recording.Open(cfg.Sink, options(cfg, log))
@@ -114,7 +114,7 @@ func (c *Capture) Close(ctx context.Context) error {
 var (
 	descExchanges  = metric.Desc("exchanges_total", "Exchanges handed to the recording.")
 	descIncomplete = metric.Desc("exchanges_incomplete_total", "Of those, exchanges that lack a part: the connection broke, or bytes were dropped.")
-	descTruncated  = metric.Desc("exchanges_truncated_total", "Of those, exchanges with a body past the limit.")
+	descTruncated  = metric.Desc("exchanges_truncated_total", "Of those, exchanges with content left out by a limit.")
 	descDropped    = metric.Desc("exchanges_dropped_total", "Exchanges that were not recorded.", "reason")
 	descStored     = metric.Desc("exchanges_stored_total", "Exchanges in segments that are complete and on the disk.")
 	descPending    = metric.Desc("exchanges_pending", "Exchanges in memory, or in the segment that is being written.")
@@ -122,8 +122,9 @@ var (
 	descRemoved    = metric.Desc("segments_removed_total", "Segments that were removed from the sink.", "reason")
 	descRemovedLen = metric.Desc("segments_removed_bytes_total", "Size of the segments that were removed from the sink.", "reason")
 	descLinked     = metric.Desc("exchanges_outbound_total", "Outbound exchanges, by whether the inbound one that caused them is known.", "linked")
-	descUndecoded  = metric.Desc("flows_undecoded_total", "Flows of which the decoder gave up.", "protocol", "reason")
-	descHeld       = metric.Desc("decode_held_bytes", "Bytes of bodies and messages that are being put together.")
+	descUndecoded  = metric.Desc("flows_undecoded_total", "Times that a decoder gave a flow up.", "protocol", "reason")
+	descUnread     = metric.Desc("undecoded_bytes_total", "Bytes that followed and were not decoded; how many exchanges they were is not known.", "protocol", "reason")
+	descHeld       = metric.Desc("decode_held_bytes", "Bytes of heads, bodies and messages that are being put together.")
 	descSinkUp     = metric.Desc("sink_up", "1 while the sink takes records, 0 while it fails.")
 )
 
@@ -139,7 +140,8 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	metric.Counter(ch, descLinked, d.Unlinked, "false")
 	metric.Gauge(ch, descHeld, d.Held)
 	for f, n := range d.Failed {
-		metric.Counter(ch, descUndecoded, n, f.Protocol, f.Reason)
+		metric.Counter(ch, descUndecoded, n.Times, f.Protocol, f.Reason)
+		metric.Counter(ch, descUnread, n.Bytes, f.Protocol, f.Reason)
 	}
 	r := c.recorder.Stats()
 	metric.Counter(ch, descStored, r.Stored)

@@ -157,3 +157,18 @@ func BenchmarkHTTP2(b *testing.B) {
 		b.Errorf("stats %+v", s)
 	}
 }
+
+// The lines of a folded value are joined once, however many there are: what is
+// paid for each of them would be paid for all before it again.
+func TestAllocationsOfFoldedLines(t *testing.T) {
+	r := New(Config{}, recording.Discard{}).Open(typicalFlow())
+	folds := strings.Repeat(" \r\n", 10_000)
+	request := []byte("POST / HTTP/1.1\r\nX: y\r\n" + folds + "Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n" + folds + "\r\n")
+	n := testing.AllocsPerRun(10, func() {
+		r.Data(tap.FromClient, epoch, request)
+		r.Data(tap.FromServer, epoch, answer)
+	})
+	if n > 100 {
+		t.Errorf("%v allocations, want at most 100", n)
+	}
+}

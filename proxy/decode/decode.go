@@ -9,7 +9,8 @@
 // chunks, a flow never fails, never waits, and holds no more than the limits
 // allow. What a decoder can't parse is counted and recorded as opaque, without
 // its content if it was a protocol with headers, for those may hold secrets
-// that only a parsed record is redacted of. A decoder that panics is counted,
+// that only a parsed record is redacted of; HTTP/1 is taken up again where no
+// answer can be owed. A decoder that panics is counted,
 // and the panic left to the tap.
 //
 // The package imports tap, recording, and its own decoders.
@@ -17,9 +18,9 @@ package decode
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/decode/http1"
@@ -57,39 +58,60 @@ type Decoders struct {
 	table  []codec.Protocol
 
 	mu     sync.Mutex
-	failed map[Failure]uint64
+	failed map[Failure]*loss
 }
 
-// Failure is a kind of flow that stopped being decoded.
+// Failure is a way in which a decoder gives up.
 type Failure struct {
 	// Protocol that the flow was taken for.
 	Protocol string
-	// Reason is `malformed`, `gap` or `panic`.
+	// Reason is one of the constants.
 	Reason string
 }
+
+// Reasons of a [Failure].
+const (
+	Malformed = codec.Malformed
+	Lost      = codec.Lost
+	NoRoom    = "no_memory"
+	Panic     = "panic"
+)
+
+// Undecoded counts what a [Failure] cost.
+type Undecoded struct {
+	// Times that a decoder gave up.
+	Times uint64
+	// Bytes that came then and were not decoded. What was lost before it came
+	// is not among them, nor what follows a panic: the tap counts both.
+	Bytes uint64
+}
+
+// loss is an Undecoded that counts on.
+type loss struct{ times, bytes atomic.Uint64 }
 
 // Stats counts what became of flows and exchanges.
 type Stats struct {
 	// Exchanges were handed to the sink; of them Truncated lack a part of a
-	// body and Incomplete lack a part of the exchange.
+	// body, or fields, and Incomplete lack a part of the exchange.
 	Exchanges, Truncated, Incomplete uint64
 	// Abandoned exchanges were in the hands of a decoder that panicked.
 	Abandoned uint64
-	// Ignored exchanges were more at once than Limits.Streams.
+	// Ignored exchanges were more at once than Limits.Streams, or than memory
+	// has room for.
 	Ignored uint64
 	// Linked outbound exchanges name the inbound one that caused them,
 	// Unlinked ones don't.
 	Linked, Unlinked uint64
-	// Failed counts flows that stopped being decoded.
-	Failed map[Failure]uint64
-	// Held is how many bytes of bodies and messages are in memory.
+	// Failed counts what was not decoded.
+	Failed map[Failure]Undecoded
+	// Held is how many bytes of heads, bodies and messages are in memory.
 	Held int64
 }
 
 // New returns decoders that write to the sink, which stays the caller's to
 // flush and close, after the last reader was closed.
 func New(cfg Config, sink recording.Sink) *Decoders {
-	d := &Decoders{table: protocols(), failed: make(map[Failure]uint64)}
+	d := &Decoders{table: protocols(), failed: make(map[Failure]*loss)}
 	d.shared.Origin, d.shared.Sink = cfg.Origin, sink
 	d.shared.Limits = cmp.Or(cfg.Limits, codec.DefaultLimits())
 	return d
@@ -103,6 +125,10 @@ func (d *Decoders) Stats() Stats {
 	c := &d.shared.Counters
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	failed := make(map[Failure]Undecoded, len(d.failed))
+	for f, l := range d.failed {
+		failed[f] = Undecoded{l.times.Load(), l.bytes.Load()}
+	}
 	return Stats{
 		Exchanges:  c.Exchanges.Load(),
 		Truncated:  c.Truncated.Load(),
@@ -111,30 +137,24 @@ func (d *Decoders) Stats() Stats {
 		Ignored:    c.Ignored.Load(),
 		Linked:     c.Linked.Load(),
 		Unlinked:   c.Unlinked.Load(),
-		Failed:     maps.Clone(d.failed),
+		Failed:     failed,
 		Held:       d.shared.Held(),
 	}
 }
 
-// Protocols names the decoders, in the order in which they are asked.
-func Protocols() []string {
-	var names []string
-	for _, p := range protocols() {
-		names = append(names, p.Name)
-	}
-	return names
-}
-
-func (d *Decoders) fail(protocol, reason string) {
+// fail counts that a decoder gave up, and returns where to count what that costs.
+func (d *Decoders) fail(protocol, reason string) *loss {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.failed[Failure{protocol, reason}]++
+	l := d.failed[Failure{protocol, reason}]
+	if l == nil {
+		l = new(loss)
+		d.failed[Failure{protocol, reason}] = l
+	}
+	l.times.Add(1)
+	return l
 }
 
 func (d *Decoders) protocol(name string) *codec.Protocol {
-	i := slices.IndexFunc(d.table, func(p codec.Protocol) bool { return p.Name == name })
-	if i < 0 {
-		i = len(d.table) - 1
-	}
-	return &d.table[i]
+	return &d.table[slices.IndexFunc(d.table, func(p codec.Protocol) bool { return p.Name == name })]
 }

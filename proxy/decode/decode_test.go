@@ -113,6 +113,7 @@ type line struct {
 	side tap.Side
 	data []byte
 	gap  int64
+	wait time.Duration
 }
 
 // play runs the script with every chunk cut by cut, and returns the records.
@@ -128,9 +129,9 @@ func (s *script) play(sink *memory, cut func(p []byte) [][]byte) (*memory, *Deco
 	r := d.Open(&s.flow)
 	at := epoch
 	for _, l := range s.lines {
-		at = at.Add(time.Millisecond)
+		at = at.Add(time.Millisecond + l.wait)
 		if l.gap > 0 {
-			r.Gap(l.side, l.gap, tap.ReasonFull)
+			lose(r, l.side, at, l.gap)
 			continue
 		}
 		for _, p := range cut(l.data) {
@@ -142,6 +143,12 @@ func (s *script) play(sink *memory, cut func(p []byte) [][]byte) (*memory, *Deco
 	}
 	r.Close(at.Add(time.Millisecond))
 	return sink, d
+}
+
+// lose tells a reader of a loss, as the tap does.
+func lose(r tap.Reader, side tap.Side, at time.Time, n int64) {
+	r.(tap.Timely).Tick(at)
+	r.Gap(side, n, tap.ReasonFull)
 }
 
 func whole(p []byte) [][]byte { return [][]byte{p} }
@@ -242,6 +249,7 @@ func rewrite(t *testing.T, name string, a *txtar.Archive, got string) {
 //	client, server  what that side says: lines as in a Go string, joined without newlines
 //	client h2       the same, as frames of HTTP/2
 //	client lost     a number of bytes that the tap dropped
+//	pause           a number of milliseconds in which nothing is said
 //	want            the records
 func parse(t testing.TB, a *txtar.Archive) *script {
 	t.Helper()
@@ -263,6 +271,12 @@ func parse(t testing.TB, a *txtar.Archive) *script {
 		case "want":
 			s.want = string(f.Data)
 			continue
+		case "pause":
+			ms, err := strconv.Atoi(strings.TrimSpace(string(f.Data)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.wait = time.Duration(ms) * time.Millisecond
 		case "client":
 		case "server":
 			l.side = tap.FromServer
@@ -277,6 +291,9 @@ func parse(t testing.TB, a *txtar.Archive) *script {
 			case "lost":
 				l.gap, _ = strconv.ParseInt(text, 10, 64)
 			case "":
+				if who == "pause" {
+					break
+				}
 				l.data = append(l.data, unquote(t, text)...)
 			default:
 				t.Fatalf("section %s?", f.Name)
@@ -331,6 +348,8 @@ func settings(t testing.TB, s *script, text string) {
 			s.cfg.Limits.Body = number
 		case "head":
 			s.cfg.Limits.Head = number
+		case "memory":
+			s.cfg.Limits.Memory = int64(number)
 		case "streams":
 			s.cfg.Limits.Streams = number
 		case "stream":

@@ -17,6 +17,8 @@ func TestDetection(t *testing.T) {
 		{"a line without an end", "GET /a HTTP/1.1", ""},
 		{"a request line", "GET /a HTTP/1.1\r\n", "http1"},
 		{"a method of one's own", "PURGE /a HTTP/1.0\n", "http1"},
+		{"a request line of HTTP/0.9", "GET /a?access_token=secret\r\n", "http1"},
+		{"the same with a URL", "GET http://a/?access_token=secret\r\n", "http1"},
 		{"empty lines first", "\r\n\r\nGET * HTTP/1.1\r\n", "http1"},
 		{"a CONNECT", "CONNECT a:443 HTTP/1.1\r\n", "http1"},
 		{"a long path", "GET /" + strings.Repeat("a", 9000), "http1"},

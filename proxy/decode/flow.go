@@ -7,18 +7,10 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/decode/opaque"
 	"github.com/tapedeck/tapedeck/proxy/tap"
-	"github.com/tapedeck/tapedeck/recording"
 )
 
 // undecided is how many bytes are held while no detector is sure.
 const undecided = 16 << 10
-
-// Reasons of a [Failure].
-const (
-	malformed = "malformed"
-	gap       = "gap"
-	panicked  = "panic"
-)
 
 // flow is the reader of one connection: it finds out what is spoken, and hands
 // the bytes to that protocol's decoder.
@@ -47,7 +39,6 @@ func newFlow(d *Decoders, f *tap.Flow) *flow {
 
 // Data implements [tap.Reader].
 func (f *flow) Data(side tap.Side, at time.Time, p []byte) {
-	f.env.Sent[side] += int64(len(p))
 	f.now = at
 	if len(p) == 0 {
 		return
@@ -58,18 +49,18 @@ func (f *flow) Data(side tap.Side, at time.Time, p []byte) {
 
 func (f *flow) data(side tap.Side, at time.Time, p []byte) {
 	if f.decoder != nil {
-		f.check(f.decoder.Data(side, at, p), malformed)
+		f.give(side, at, p)
 		return
 	}
 	if len(f.held) == 0 && side == tap.FromClient { // the common case: one look decides
 		if protocol := f.detect(p); protocol != nil {
 			f.start(protocol, nil)
-			f.check(f.decoder.Data(side, at, p), malformed)
+			f.give(side, at, p)
 			return
 		}
 	}
 	if !f.env.Hold(len(p)) {
-		f.silence(at)
+		f.silence(side, at, f.fail(f.last().Name, NoRoom), len(p))
 		return
 	}
 	f.held = append(f.held, chunk{side: side, at: at, data: append([]byte(nil), p...)})
@@ -89,12 +80,25 @@ func (f *flow) data(side tap.Side, at time.Time, p []byte) {
 
 // Gap implements [tap.Reader].
 func (f *flow) Gap(side tap.Side, n int64, _ string) {
-	f.env.Sent[side] += n
 	defer f.guard()
+	f.now = cmp.Or(f.now, f.env.Flow.Started)
 	if f.decoder == nil {
-		f.silence(cmp.Or(f.now, f.env.Flow.Started))
+		f.silence(side, f.now, f.fail(f.last().Name, Lost), 0)
 	}
-	f.check(f.decoder.Gap(side, n), gap)
+	f.env.Sent[side] += n
+	if err := f.decoder.Gap(side, f.now, n); err != nil {
+		f.giveUp(side, err, Lost, 0)
+	}
+}
+
+// Waits implements [tap.Timely].
+func (f *flow) Waits() bool { return f.env.Waits() }
+
+// Tick implements [tap.Timely].
+func (f *flow) Tick(now time.Time) {
+	defer f.guard()
+	f.now = now
+	f.env.Tick(now)
 }
 
 // Close implements [tap.Reader].
@@ -104,8 +108,8 @@ func (f *flow) Close(at time.Time) {
 		if len(f.held) == 0 {
 			return // nothing was said
 		}
-		if len(f.first) > 0 {
-			f.silence(f.held[0].at)
+		if len(f.first) > 0 { // too few to know: no decoder's failure
+			f.silence(tap.FromClient, f.held[0].at, new(loss), 0)
 		} else {
 			f.start(f.last(), nil)
 			f.replay()
@@ -117,7 +121,7 @@ func (f *flow) Close(at time.Time) {
 // detect asks the table. nil: not yet decided.
 func (f *flow) detect(first []byte) *codec.Protocol {
 	if f.env.Flow.Opaque {
-		return f.last()
+		return f.Decoders.protocol("tls")
 	}
 	maybe := len(first) == 0
 	for i := range f.table {
@@ -143,12 +147,35 @@ func (f *flow) start(p *codec.Protocol, x *codec.Exchange) {
 	f.protocol, f.decoder = p, p.New(f.env, x)
 }
 
-// silence gives up finding out, and keeps no content: it might have been a
-// protocol with headers.
-func (f *flow) silence(at time.Time) {
+// silence gives up finding out, when side has said n bytes more than are held. It
+// keeps no content: it might have been a protocol with headers.
+func (f *flow) silence(side tap.Side, at time.Time, l *loss, n int) {
+	l.bytes.Add(uint64(f.size + n))
+	f.env.Sent[side] += int64(n)
+	for _, c := range f.held {
+		f.env.Sent[c.side] += int64(len(c.data))
+	}
 	f.env.Release(f.size)
 	f.held, f.first, f.size = nil, nil, 0
-	f.protocol, f.decoder = f.last(), opaque.Silent(f.env, at)
+	f.goOn(side, at, l, f.protocolThatResumes())
+}
+
+// protocolThatResumes is what a flow is taken for of which nothing is known.
+func (f *flow) protocolThatResumes() *codec.Protocol {
+	for i := range f.table {
+		if f.table[i].Resume != nil {
+			return &f.table[i]
+		}
+	}
+	return f.last()
+}
+
+// goOn decodes no further, unless the protocol finds a place to begin anew.
+func (f *flow) goOn(side tap.Side, at time.Time, l *loss, p *codec.Protocol) {
+	f.protocol, f.decoder = f.last(), opaque.Silent(f.env, at, &l.bytes)
+	if p.Resume != nil {
+		f.decoder = p.Resume(f.env, side, at, f.decoder)
+	}
 }
 
 // replay gives the decoder what was held.
@@ -164,9 +191,12 @@ func (f *flow) replay() {
 // hand implements [codec.Env.Switch]. Without a protocol, detection begins anew.
 func (f *flow) hand(protocol string, x *codec.Exchange, at time.Time, client, server []byte) error {
 	f.decoder = nil
+	f.env.Failed, f.env.Undecoded = "", ""
 	if protocol != "" {
 		f.start(f.Decoders.protocol(protocol), x)
 	}
+	f.env.Sent[tap.FromClient] -= int64(len(client))
+	f.env.Sent[tap.FromServer] -= int64(len(server))
 	if len(client) > 0 {
 		f.data(tap.FromClient, at, client)
 	}
@@ -176,17 +206,22 @@ func (f *flow) hand(protocol string, x *codec.Exchange, at time.Time, client, se
 	return nil
 }
 
-// check ends a decoder that failed. The rest of the flow is opaque, and only counted.
-func (f *flow) check(err error, reason string) {
-	if err == nil {
-		return
+// give lets the decoder have the bytes.
+func (f *flow) give(side tap.Side, at time.Time, p []byte) {
+	f.env.Sent[side] += int64(len(p))
+	if err := f.decoder.Data(side, at, p); err != nil {
+		f.giveUp(side, err, Malformed, len(p))
 	}
-	f.env.Failed = map[string]string{malformed: codec.Malformed, gap: codec.Lost}[reason]
-	f.fail(f.protocol.Name, reason)
-	f.env.Tags.Set(recording.TagUndecoded, f.protocol.Name+": "+err.Error())
+}
+
+// giveUp ends a decoder that failed, on n bytes of side. What follows is opaque,
+// and only counted.
+func (f *flow) giveUp(side tap.Side, err error, reason string, n int) {
+	f.env.Failed, f.env.Undecoded = reason, f.protocol.Name+": "+err.Error()
+	l := f.fail(f.protocol.Name, reason)
+	l.bytes.Add(uint64(n))
 	f.decoder.Close(f.now)
-	f.protocol = f.last()
-	f.decoder = opaque.Silent(f.env, f.now)
+	f.goOn(side, f.now, l, f.protocol)
 }
 
 // guard ends a flow whose decoder panicked. The panic goes on to the tap, which
@@ -195,7 +230,7 @@ func (f *flow) guard() {
 	if r := recover(); r != nil {
 		f.decoder, f.held = nil, nil
 		f.env.Abandon()
-		f.fail(cmp.Or(f.protocol, f.last()).Name, panicked)
+		f.fail(cmp.Or(f.protocol, f.last()).Name, Panic)
 		panic(r)
 	}
 }

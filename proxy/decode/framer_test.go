@@ -34,7 +34,7 @@ func newFramer() *framer {
 //	SETTINGS [table=N]
 //	HEADERS stream [end] [open] [pad] [priority] [name=value...]   open: CONTINUATION follows
 //	CONTINUATION stream [rest]                                     the rest of the block
-//	PUSH stream promised [name=value...]
+//	PUSH stream promised [open] [name=value...]
 //	DATA stream [end] [pad] [text]
 //	GRPC stream [end] [compressed] [text]                          a message in one frame
 //	RST stream code
@@ -74,6 +74,11 @@ func (f *framer) frame(t testing.TB, text string) []byte {
 		}
 		return bytes.Clone(f.block.Bytes())
 	}
+	halve := func(block []byte) []byte { // the second half is for CONTINUATION
+		half := len(block) / 2
+		f.rest = block[half:]
+		return block[:half]
+	}
 	var err error
 	switch word {
 	case "PREFACE":
@@ -94,10 +99,8 @@ func (f *framer) frame(t testing.TB, text string) []byte {
 			p.Priority = http2.PriorityParam{StreamDep: 3, Weight: 7}
 		}
 		p.BlockFragment = fields()
-		if !p.EndHeaders { // the block's second half is for CONTINUATION
-			half := len(p.BlockFragment) / 2
-			f.rest = p.BlockFragment[half:]
-			p.BlockFragment = p.BlockFragment[:half]
+		if !p.EndHeaders {
+			p.BlockFragment = halve(p.BlockFragment)
 		}
 		err = f.fr.WriteHeaders(p)
 	case "CONTINUATION":
@@ -109,8 +112,11 @@ func (f *framer) frame(t testing.TB, text string) []byte {
 			f.rest = f.rest[1:]
 		}
 	case "PUSH":
-		p := http2.PushPromiseParam{StreamID: number(), PromiseID: number(), EndHeaders: true, PadLength: pad()}
+		p := http2.PushPromiseParam{StreamID: number(), PromiseID: number(), EndHeaders: !flag("open"), PadLength: pad()}
 		p.BlockFragment = fields()
+		if !p.EndHeaders {
+			p.BlockFragment = halve(p.BlockFragment)
+		}
 		err = f.fr.WritePushPromise(p)
 	case "DATA":
 		id, end := number(), flag("end")

@@ -49,7 +49,7 @@ func hold(t *testing.T, s *script, seed uint64) {
 			t.Fatalf("%d bytes are still held", stats.Held)
 		}
 		for failure := range stats.Failed {
-			if failure.Reason == panicked {
+			if failure.Reason == Panic {
 				t.Fatalf("%s panicked", failure.Protocol)
 			}
 		}

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
-	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -93,6 +91,54 @@ func TestLaterInboundTakesOver(t *testing.T) {
 	}
 }
 
+// Requests with one ID come and go: a call is linked only if no other than the
+// last of them can have caused it.
+func TestOverlappingInboundIsAmbiguous(t *testing.T) {
+	for _, c := range []struct {
+		name, order string // a capital ends what its letter began
+		parent      string
+	}{
+		{"one at a time", "aAbB", "b"},
+		{"two at once", "ab", ""},
+		{"two at once, of which the later ended", "abB", ""},
+		{"a third while the first goes on", "abBc", ""},
+		{"the first goes on when the third has ended", "abBcC", ""},
+		{"all have ended", "abBA", ""},
+		{"one after all have ended", "abBAc", "c"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var sink memory
+			d := New(Config{}, &sink)
+			open := map[rune]tap.Reader{}
+			for _, letter := range c.order {
+				name := letter | 0x20
+				if letter != name {
+					open[name].Data(tap.FromServer, epoch, answer)
+					continue
+				}
+				open[name] = d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+				open[name].Data(tap.FromClient, epoch, asks(request+"Name: "+string(name)+"\r\n"))
+			}
+			out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
+			out.Data(tap.FromClient, epoch, asks(request))
+			out.Close(epoch)
+			for _, r := range open {
+				r.Close(epoch)
+			}
+			names, parent := map[string]string{"ambiguous": ""}, ""
+			for _, e := range sink.decode(t) {
+				names[e.UUID.String()] = e.HTTP.Req.Headers.Get("Name")
+				if e.Direction == recording.Out {
+					parent = e.Tags.Get(recording.TagParent)
+				}
+			}
+			if got, ok := names[parent]; !ok || got != c.parent {
+				t.Errorf("the parent is %s, want %s", got, c.parent)
+			}
+		})
+	}
+}
+
 func TestCausesAreBounded(t *testing.T) {
 	d := New(Config{}, recording.Discard{})
 	in := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
@@ -122,51 +168,4 @@ func (m *memory) decode(t *testing.T) (records []recording.Exchange) {
 		records = append(records, e)
 	}
 	return records
-}
-
-// When memory is used up, content is cut and counted, and nothing else happens;
-// when flows end, all of it is given back.
-func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
-	cfg := Config{Limits: codec.DefaultLimits()}
-	cfg.Limits.Memory = 64 << 10
-	d := New(cfg, recording.Discard{})
-	var open []tap.Reader
-	for range 100 {
-		r := d.Open(&tap.Flow{Started: epoch})
-		r.Data(tap.FromClient, epoch, []byte("PUT / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n"))
-		r.Data(tap.FromClient, epoch, make([]byte, 10_000))
-		open = append(open, r)
-		if held := d.Stats().Held; held > cfg.Limits.Memory {
-			t.Fatalf("%d bytes are held, more than %d", held, cfg.Limits.Memory)
-		}
-	}
-	for _, r := range open {
-		r.Close(epoch.Add(time.Second))
-	}
-	if s := d.Stats(); s.Held != 0 || s.Exchanges != 100 || s.Incomplete != 100 || s.Truncated == 0 {
-		t.Errorf("stats %+v", s)
-	}
-}
-
-// panicky is a sink with a bug, reached from within a decoder.
-type panicky struct{ recording.Discard }
-
-func (panicky) Write(*recording.Exchange) error { panic("bug") }
-
-// The panic is the tap's to tell of; the flow gives back what it held.
-func TestPanicLosesOneFlow(t *testing.T) {
-	d := New(Config{}, panicky{})
-	r := d.Open(&tap.Flow{Started: epoch})
-	r.Data(tap.FromClient, epoch, []byte("PUT / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"))
-	func() {
-		defer func() {
-			if v := recover(); v != "bug" {
-				t.Errorf("the tap is told of %v", v)
-			}
-		}()
-		r.Data(tap.FromServer, epoch, answer)
-	}()
-	if s := d.Stats(); s.Failed[Failure{"http1", "panic"}] != 1 || s.Held != 0 || s.Abandoned != 1 {
-		t.Errorf("stats %+v", s)
-	}
 }

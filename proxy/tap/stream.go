@@ -24,6 +24,7 @@ const (
 	data eventKind = iota
 	gap
 	end
+	tick
 )
 
 type event struct {
@@ -48,11 +49,14 @@ type Stream struct {
 	flow   *Flow
 	reader Reader // the worker's; nil until the first event is delivered
 	opened bool   // the worker's
+	waits  bool   // for a tick; the worker's
 
 	mu     sync.Mutex
-	events *batch   // nil while nothing waits
-	gaps   [2]int64 // dropped since the side's last event
-	queued bool     // a worker has it or will have it
+	events *batch    // nil while nothing waits
+	gaps   [2]int64  // dropped since the last event
+	lost   time.Time // when the last of that was
+	first  Side      // that lost some of it
+	queued bool      // a worker has it or will have it
 	closed bool
 	fate   fate
 }
@@ -102,7 +106,7 @@ func (s *Stream) Copy(side Side, at time.Time, p []byte) {
 				s.push(event{at: at, buf: page, off: int32(off), n: int64(n), cost: eventCost, side: side})
 			} else {
 				s.tap.used.Add(-eventCost)
-				s.lose(side, n)
+				s.lose(side, at, n)
 			}
 		}
 		p = p[n:]
@@ -120,9 +124,17 @@ func (s *Stream) Close(at time.Time) {
 		return
 	}
 	s.closed = true
-	s.flushGap(FromClient, at)
-	s.flushGap(FromServer, at)
+	s.flushGaps()
 	s.push(event{at: at, kind: end})
+}
+
+// tick queues what time it is, unless nobody waits for it any more.
+func (s *Stream) tick(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed && s.fate == wanted {
+		s.push(event{at: now, kind: tick})
+	}
 }
 
 // admit takes cost from the tap's budget for n bytes, or counts them as
@@ -134,31 +146,37 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 		s.tap.unwanted.Add(int64(n))
 		return false
 	case s.fate == panicked:
-		s.tap.drop(ReasonPanic, int64(n))
+		s.tap.drop(dropPanic, int64(n))
 		return false
 	case s.closed:
-		s.tap.drop(ReasonShutdown, int64(n))
+		s.tap.drop(dropShutdown, int64(n))
 		return false
 	case !s.tap.charge(cost):
-		s.lose(side, n)
+		s.lose(side, at, n)
 		return false
 	}
-	s.flushGap(side, at)
+	s.flushGaps()
 	return true
 }
 
 // lose counts n bytes that the tap had no room for.
-func (s *Stream) lose(side Side, n int) {
+func (s *Stream) lose(side Side, at time.Time, n int) {
+	if s.gaps == [2]int64{} {
+		s.first = side
+	}
 	s.gaps[side] += int64(n)
-	s.tap.drop(ReasonFull, int64(n))
+	s.lost = at
+	s.tap.drop(dropFull, int64(n))
 }
 
-// flushGap queues what the side lost, so that it stands where it was lost.
-// Gaps of one side are summed until then, which bounds their number.
-func (s *Stream) flushGap(side Side, at time.Time) {
-	if n := s.gaps[side]; n > 0 {
-		s.gaps[side] = 0
-		s.push(event{at: at, n: n, side: side, kind: gap})
+// flushGaps queues what was lost, so that it stands where it was lost, on either
+// side. Gaps of one side are summed until then, which bounds their number.
+func (s *Stream) flushGaps() {
+	for _, side := range [...]Side{s.first, 1 - s.first} {
+		if n := s.gaps[side]; n > 0 {
+			s.gaps[side] = 0
+			s.push(event{at: s.lost, n: n, side: side, kind: gap})
+		}
 	}
 }
 
@@ -171,7 +189,7 @@ func (s *Stream) push(e event) {
 		s.queued = s.tap.schedule(s)
 	}
 	if !s.queued { // the tap has stopped
-		s.tap.discard(s.events.list, ReasonShutdown)
+		s.tap.discard(s.events.list, dropShutdown)
 		s.events = nil
 	}
 }

@@ -105,12 +105,22 @@ type Reader interface {
 	// one side is never given after a chunk of the other that it caused: a
 	// request comes before its answer. p is valid during the call alone.
 	Data(side Side, at time.Time, p []byte)
-	// Gap stands in the place of n bytes that were dropped; reason is one of
-	// the Reason constants.
+	// Gap stands in the place of n bytes that were dropped, among those of the
+	// other side as well; reason is one of the Reason constants.
 	Gap(side Side, n int64, reason string)
 	// Close ends the flow. It is called exactly once, unless the Reader
 	// panicked, and nothing is called after it.
 	Close(at time.Time)
+}
+
+// Timely is a Reader that has to know when time passes and nothing is given.
+type Timely interface {
+	Reader
+	// Waits tells whether it waits for a Tick. It is asked after other calls.
+	Waits() bool
+	// Tick says what time it is: once within Config.Tick after Waits said yes, and
+	// before each Gap, when its last byte was lost.
+	Tick(now time.Time)
 }
 
 // OpenFunc opens a Reader for a flow, on the worker, before its first bytes

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -153,8 +154,12 @@ func (j *journal) Data(_ Side, _ time.Time, p []byte) {
 		<-hold
 	}
 }
-func (j *journal) Gap(Side, int64, string) {}
-func (j *journal) Close(time.Time)         {}
+func (j *journal) Gap(side Side, n int64, _ string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.said = append(j.said, fmt.Sprint(side, " lost ", n))
+}
+func (j *journal) Close(time.Time) {}
 
 // What came in is read before the call that it caused, on a connection whose
 // earlier traffic a worker is still reading as well.
@@ -222,6 +227,78 @@ func TestAFullTapDropsAndCounts(t *testing.T) {
 		if got := r.side[side].Len() + int(r.gaps[side]); got != sent[side] {
 			t.Errorf("%v: given and lost are %d bytes, sent were %d", Side(side), got, sent[side])
 		}
+	}
+}
+
+// What one side lost is told of before the other goes on: who reads a request
+// knows whether the answer before it is still to come.
+func TestAGapStandsWhereItWasLost(t *testing.T) {
+	j := new(journal)
+	tp := New(Config{Limit: 1 << 20, Open: func(*Flow) Reader { return j }})
+	s := tp.Open(&Flow{})
+	s.Copy(FromClient, time.Now(), []byte("ask"))
+	tp.used.Add(1 << 20) // full
+	s.Copy(FromServer, time.Now(), []byte("answer"))
+	s.Copy(FromClient, time.Now(), []byte("next"))
+	tp.used.Add(-1 << 20)
+	s.Copy(FromClient, time.Now(), []byte("ask again"))
+	s.Close(time.Now())
+	shutdown(t, tp)
+	if want := []string{"ask", "server lost 6", "client lost 4", "ask again"}; !slices.Equal(j.said, want) {
+		t.Errorf("read %q, want %q", j.said, want)
+	}
+}
+
+// patient waits for a number of ticks.
+type patient struct {
+	recorder
+	left    int
+	elapsed chan time.Time
+}
+
+func (p *patient) Waits() bool { return p.left > 0 }
+func (p *patient) Tick(now time.Time) {
+	p.left--
+	p.elapsed <- now
+}
+
+// Who waits is told the time although nothing is said, and who doesn't is not.
+func TestTimePassesForThoseWhoWait(t *testing.T) {
+	p := &patient{left: 2, elapsed: make(chan time.Time)}
+	tp := New(Config{Limit: 1 << 20, Tick: time.Millisecond, Open: func(f *Flow) Reader {
+		if f.ID == 1 {
+			return p
+		}
+		return &recorder{}
+	}})
+	began := time.Now()
+	waits, not := tp.Open(&Flow{ID: 1}), tp.Open(&Flow{ID: 2})
+	for _, s := range []*Stream{waits, not} {
+		s.Copy(FromClient, time.Now(), []byte("hello"))
+	}
+	first, second := <-p.elapsed, <-p.elapsed
+	if first.Sub(began) < time.Millisecond || second.Sub(first) < time.Millisecond {
+		t.Errorf("ticks %v and %v after the beginning", first.Sub(began), second.Sub(began))
+	}
+	waits.Close(time.Now())
+	not.Close(time.Now())
+	shutdown(t, tp)
+	if len(tp.waiting) > 0 {
+		t.Error("a stream waits although its reader doesn't")
+	}
+}
+
+// A stream that ends while it waits is forgotten, and Shutdown waits for no tick.
+func TestNoTickAfterTheEnd(t *testing.T) {
+	p := &patient{left: 1}
+	tp := New(Config{Limit: 1 << 20, Tick: time.Hour, Open: func(*Flow) Reader { return p }})
+	s := tp.Open(&Flow{})
+	s.Copy(FromClient, time.Now(), []byte("hello"))
+	s.Close(time.Now())
+	shutdown(t, tp)
+	tp.tick()
+	if p.left != 1 || p.closed != 1 {
+		t.Errorf("%d ticks, closed %d times", 1-p.left, p.closed)
 	}
 }
 

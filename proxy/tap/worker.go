@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"runtime/debug"
@@ -24,6 +25,8 @@ type Config struct {
 	Workers int
 	// Open opens the Readers.
 	Open OpenFunc
+	// Tick is how often Timely Readers that wait are told the time; 0: 5 seconds.
+	Tick time.Duration
 	// Panicked, when set, is told of a Reader's panic, on the worker.
 	Panicked func(f *Flow, value any, stack []byte)
 }
@@ -51,23 +54,37 @@ type Tap struct {
 	inbound  int       // inbound streams that workers are reading
 	armed    bool      // the timer runs
 	timer    *time.Timer
+	waiting  []*Stream     // for the next tick, which is due while there are any
+	clock    *time.Timer   // of the ticks
 	open     int           // streams whose end has not been delivered
 	drained  chan struct{} // set by Shutdown, closed when open is 0
 	stop     bool
 	workers  sync.WaitGroup
 }
 
-var reasons = [...]string{ReasonFull, ReasonPanic, ReasonShutdown}
+// reason is why bytes were dropped, an index of reasons.
+type reason uint8
+
+const (
+	dropFull reason = iota
+	dropPanic
+	dropShutdown
+)
+
+var reasons = [...]string{dropFull: ReasonFull, dropPanic: ReasonPanic, dropShutdown: ReasonShutdown}
 
 // New starts a tap's workers; Shutdown ends them.
 func New(cfg Config) *Tap {
 	if cfg.Workers == 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
+	cfg.Tick = cmp.Or(cfg.Tick, 5*time.Second)
 	t := &Tap{cfg: cfg}
 	t.wake.L = &t.mu
 	t.timer = time.AfterFunc(time.Hour, t.release)
 	t.timer.Stop()
+	t.clock = time.AfterFunc(time.Hour, t.tick)
+	t.clock.Stop()
 	for range cfg.Workers {
 		t.workers.Go(t.work)
 	}
@@ -112,13 +129,15 @@ func (t *Tap) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	t.stop = true
 	t.timer.Stop()
+	t.clock.Stop()
+	t.waiting = nil
 	t.turn()
 	left := append(t.ready[t.head:], t.arriving...)
 	t.ready, t.arriving, t.head = nil, nil, 0
 	t.wake.Broadcast()
 	t.mu.Unlock()
 	for _, s := range left {
-		t.discard(s.abandon(), ReasonShutdown)
+		t.discard(s.abandon(), dropShutdown)
 	}
 	if err == nil {
 		t.workers.Wait()
@@ -250,6 +269,31 @@ func (t *Tap) next(done *Stream) (s *Stream, until time.Time) {
 	}
 }
 
+// await has the stream's Reader told the time at the next tick.
+func (t *Tap) await(s *Stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stop {
+		return
+	}
+	if len(t.waiting) == 0 {
+		t.clock.Reset(t.cfg.Tick)
+	}
+	t.waiting = append(t.waiting, s)
+}
+
+// tick tells the time to all that wait for it.
+func (t *Tap) tick() {
+	t.mu.Lock()
+	waiting := t.waiting
+	t.waiting = nil
+	t.mu.Unlock()
+	now := time.Now()
+	for _, s := range waiting {
+		s.tick(now)
+	}
+}
+
 // place copies p, which fits a page, into the current page or a new one, and
 // returns where; nil if there is no room for another page.
 func (t *Tap) place(p []byte) (page *Buffer, off int) {
@@ -288,7 +332,7 @@ func (t *Tap) work() {
 			t.recycle(b)
 		}
 		if more, since := s.done(); more && !t.again(s, since) {
-			t.discard(s.abandon(), ReasonShutdown)
+			t.discard(s.abandon(), dropShutdown)
 		}
 	}
 }
@@ -316,7 +360,7 @@ func (t *Tap) deliver(s *Stream, events []event) {
 		if v := recover(); v != nil {
 			s.reader = nil
 			s.setFate(panicked)
-			t.discard(events[at:], ReasonPanic)
+			t.discard(events[at:], dropPanic)
 			if t.cfg.Panicked != nil {
 				t.cfg.Panicked(s.flow, v, debug.Stack())
 			}
@@ -342,6 +386,10 @@ func (t *Tap) deliver(s *Stream, events []event) {
 			t.ended()
 		}
 	}
+	if r, ok := s.reader.(Timely); ok && !s.waits && r.Waits() {
+		s.waits = true
+		t.await(s)
+	}
 }
 
 // give calls the Reader for one event.
@@ -350,7 +398,7 @@ func (t *Tap) give(s *Stream, e *event) {
 	case s.reader == nil:
 		if e.kind == data {
 			if s.gone() {
-				t.drop(ReasonPanic, e.n)
+				t.drop(dropPanic, e.n)
 			} else {
 				t.unwanted.Add(e.n)
 			}
@@ -359,7 +407,13 @@ func (t *Tap) give(s *Stream, e *event) {
 		s.reader.Data(e.side, e.at, e.buf.B[e.off:int64(e.off)+e.n])
 		t.delivered.Add(e.n)
 	case e.kind == gap:
+		if r, ok := s.reader.(Timely); ok {
+			r.Tick(e.at)
+		}
 		s.reader.Gap(e.side, e.n, ReasonFull)
+	case e.kind == tick:
+		s.waits = false
+		s.reader.(Timely).Tick(e.at)
 	default:
 		s.reader.Close(e.at)
 	}
@@ -374,10 +428,10 @@ func (t *Tap) finish(e *event) {
 }
 
 // discard finishes events that nobody will read, and counts them.
-func (t *Tap) discard(events []event, reason string) {
+func (t *Tap) discard(events []event, r reason) {
 	for i := range events {
 		if events[i].kind == data {
-			t.drop(reason, events[i].n)
+			t.drop(r, events[i].n)
 		}
 		t.finish(&events[i])
 	}
@@ -393,13 +447,9 @@ func (t *Tap) ended() {
 	}
 }
 
-func (t *Tap) drop(reason string, n int64) {
-	for i, r := range reasons {
-		if r == reason {
-			t.dropped[i].Add(n)
-			t.gaps[i].Add(1)
-		}
-	}
+func (t *Tap) drop(r reason, n int64) {
+	t.dropped[r].Add(n)
+	t.gaps[r].Add(1)
 }
 
 // Stats are the tap's counters since its start. Written is always the sum of

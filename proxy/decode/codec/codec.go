@@ -26,9 +26,9 @@ type Decoder interface {
 	// An error means that the bytes aren't this protocol's, and ends the
 	// decoder: only Close is called after it.
 	Data(side tap.Side, at time.Time, p []byte) error
-	// Gap stands in the place of n bytes that were lost. An error means that
-	// the decoder can't find its way behind them.
-	Gap(side tap.Side, n int64) error
+	// Gap stands in the place of n bytes that were lost, the last of them at that
+	// time. An error means that the decoder can't find its way behind them.
+	Gap(side tap.Side, at time.Time, n int64) error
 	// Close ends what is unfinished.
 	Close(at time.Time)
 }
@@ -43,6 +43,11 @@ type Protocol struct {
 	// New returns a decoder for one flow. x is the exchange that led here,
 	// and is the decoder's from then on; nil at the beginning of a flow.
 	New func(env *Env, x *Exchange) Decoder
+	// Resume returns a decoder that follows one which gave up on what side said at
+	// that time:
+	// it gives the bytes to rest, which keeps none, until it finds a place to begin
+	// anew, and closes rest then. nil: there is no such place.
+	Resume func(env *Env, side tap.Side, at time.Time, rest Decoder) Decoder
 }
 
 // Verdict is what a detector finds.
@@ -67,7 +72,7 @@ type Limits struct {
 	Streams int
 	// Stream is how many bytes of a conversation are kept in all, per side.
 	Stream int64
-	// Memory bounds what all flows together hold of bodies and messages.
+	// Memory bounds what all flows together hold of heads, bodies and messages.
 	Memory int64
 }
 

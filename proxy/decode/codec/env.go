@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
@@ -39,7 +40,7 @@ type Shared struct {
 type Counters struct {
 	// Exchanges were handed to the sink.
 	Exchanges atomic.Uint64
-	// Truncated exchanges had a body cut, by its own limit or by Limits.Memory.
+	// Truncated exchanges lack a part of a body, or fields, by a limit.
 	Truncated atomic.Uint64
 	// Incomplete exchanges miss a part: the connection broke, or bytes were lost.
 	Incomplete atomic.Uint64
@@ -51,14 +52,14 @@ type Counters struct {
 	Linked, Unlinked atomic.Uint64
 }
 
-// Held is the number of bytes that flows hold of bodies and messages.
+// Held is the number of bytes that flows hold of heads, bodies and messages.
 func (s *Shared) Held() int64 { return s.held.Load() }
 
 // Env is a decoder's view of its flow.
 type Env struct {
 	*Shared
 	Flow *tap.Flow
-	// Sent counts the bytes that each side has sent, seen or lost.
+	// Sent counts the bytes that each side has sent, given to a decoder or lost.
 	Sent [2]int64
 	// Tags are added to every exchange of the flow.
 	Tags recording.Tags
@@ -67,12 +68,15 @@ type Env struct {
 	// called again.
 	Switch func(protocol string, x *Exchange, at time.Time, client, server []byte) error
 
-	// Failed is why the flow's decoder gave up, as an [Exchange.Incomplete];
-	// "" as long as it didn't.
-	Failed string
+	// Failed is why the flow's decoder gave up, as an [Exchange.Incomplete], and
+	// Undecoded says it in words; "" as long as it didn't.
+	Failed, Undecoded string
+	// Pipelined says that the client was seen to ask before it was answered.
+	Pipelined bool
 
-	held     int // bytes, of Limits.Memory
-	open     int // exchanges that have begun and not ended
+	held     int         // bytes, of Limits.Memory
+	open     int         // exchanges that have begun and not ended
+	talks    []*Exchange // of them, those with messages that aren't written
 	id       string
 	client   string
 	server   string
@@ -102,9 +106,15 @@ func NewEnv(s *Shared, f *tap.Flow) *Env {
 	return env
 }
 
-// Hold takes n bytes of the memory that all flows share; it may fail.
-func (env *Env) Hold(n int) bool {
-	if env.Shared.held.Add(int64(n)) > env.Limits.Memory {
+// Hold takes n bytes of the memory that all flows share; it may fail. An eighth
+// is left for exchanges to begin, with little content rather than not at all.
+func (env *Env) Hold(n int) bool { return env.hold(n, env.Limits.Memory-env.Limits.Memory/8) }
+
+func (env *Env) hold(n int, limit int64) bool {
+	if n == 0 {
+		return true
+	}
+	if env.Shared.held.Add(int64(n)) > limit {
 		env.Shared.held.Add(int64(-n))
 		return false
 	}
@@ -114,6 +124,9 @@ func (env *Env) Hold(n int) bool {
 
 // Release gives back n bytes that Hold took.
 func (env *Env) Release(n int) {
+	if n == 0 {
+		return
+	}
 	env.held -= n
 	env.Shared.held.Add(int64(-n))
 }
@@ -126,13 +139,26 @@ func (env *Env) Abandon() {
 	env.open = 0
 }
 
-// Begin starts an exchange: at is when its first byte was seen.
+// exchangeCost is what an exchange weighs without large heads, bodies and messages.
+const exchangeCost = int(unsafe.Sizeof(Exchange{})) + allowance
+
+// Begin starts an exchange: at is when its first byte was seen. nil: the flow has
+// as many open as it may have, or as there is room for. One can always be had, it
+// is a part of what a connection costs.
 func (env *Env) Begin(at time.Time) *Exchange {
+	cost := 0
+	if env.open > 0 {
+		cost = exchangeCost
+	}
+	if env.open >= env.Limits.Streams || !env.hold(cost, env.Limits.Memory) {
+		return nil
+	}
 	x, _ := env.pool.Get().(*Exchange)
 	if x == nil {
 		x = new(Exchange)
 	}
 	env.open++
+	x.held, x.allowance = cost, allowance
 	x.env = env
 	x.Start = at
 	x.L7Protocol = recording.HTTP1

@@ -13,17 +13,22 @@ import (
 // it, End writes it; after End the decoder must not touch it.
 type Exchange struct {
 	recording.Exchange
-	// Start is when the request began, Asked when it ended, and Answered when
-	// the answer began; zero if that isn't known.
-	Start, Asked, Answered time.Time
+	// Start is when the request began, Asked when it ended, Answered when the
+	// answer began, and Ended when it ended; zero if that isn't known.
+	Start, Asked, Answered, Ended time.Time
 	// Request and Response collect bodies, or the message that is being received.
 	Request, Response Body
+	// Plain says that Response is a body although the request began a conversation.
+	Plain bool
 	// RequestDone and ResponseDone are for the decoder to keep.
 	RequestDone, ResponseDone bool
 	// Incomplete is a code for what is missing, "" if nothing is.
 	Incomplete string
 
 	env       *Env
+	held      int  // bytes of Limits.Memory
+	allowance int  // what of the first of them is left for heads
+	bare      bool // of some fields, for want of room
 	http      recording.HTTP
 	net       recording.NetInfo
 	talk      talk
@@ -57,24 +62,95 @@ func (x *Exchange) UseHTTP() *recording.HTTP {
 // for its cause.
 func (x *Exchange) Opened() { x.env.links.open(x) }
 
+// FieldCost is what a field weighs beside its text: in memory, and as HTTP/2
+// counts it (RFC 9113, section 6.5.2).
+const FieldCost = 32
+
+// Fields are those of the message that the side sends.
+func (x *Exchange) Fields(side tap.Side) *recording.Headers {
+	if side == tap.FromServer {
+		return &x.http.Res.Headers
+	}
+	return &x.http.Req.Headers
+}
+
+// allowance is what an exchange may have of heads without holding more: the usual
+// ones cost no look at what all flows share.
+const allowance = 2 << 10
+
+// Weigh takes n bytes for a head or for trailers, whose fields are the message's
+// last ones from number first on, and holds them until the exchange is released.
+// Without room they are forgotten, and of the first line what is short is kept.
+func (x *Exchange) Weigh(side tap.Side, first, n int) {
+	if n <= x.allowance {
+		x.allowance -= n
+		return
+	}
+	if x.env.Hold(n) {
+		x.held += n
+		return
+	}
+	x.Forget(side, first)
+	req := &x.http.Req
+	line := []*string{&req.Method, &req.URI, &req.Version, &req.Host, &x.link.peer}
+	switch {
+	case first > 0:
+		line = nil
+	case side == tap.FromServer:
+		line = []*string{&x.http.Res.StatusMessage}
+	}
+	for _, s := range line {
+		if len(*s) > short {
+			*s = ""
+		}
+		*s = strings.Clone(*s) // what it was a part of is not to be kept
+	}
+}
+
+// short is how long a string may be that is kept without having been weighed: a
+// few of them are less than the allowance.
+const short = 128
+
+// Forget leaves the message without its fields from number first on.
+func (x *Exchange) Forget(side tap.Side, first int) {
+	fields := x.Fields(side)
+	clear((*fields)[first:])
+	*fields = (*fields)[:first]
+	x.bare = true
+}
+
 // SetTag adds a tag of the exchange's own.
 func (x *Exchange) SetTag(name, value string) { x.own.Set(name, value) }
 
 // Keep adds to a body what the limits allow.
-func (x *Exchange) Keep(b *Body, p []byte) { b.write(x.env, p) }
+func (x *Exchange) Keep(b *Body, p []byte) {
+	if b.cut() {
+		b.Lose(int64(len(p)))
+		return
+	}
+	kept := min(len(p), max(0, x.env.Limits.Body-len(b.buf)))
+	b.Append(x.env, p[:kept])
+	b.Lose(int64(len(p) - kept))
+}
 
 // Empty forgets the body's content.
-func (x *Exchange) Empty(b *Body) { b.reset(x.env) }
+func (x *Exchange) Empty(b *Body) { b.Reset(x.env) }
 
 // End completes the exchange, hands it to the sink and releases it.
 func (x *Exchange) End(at time.Time) {
 	env := x.env
 	if x.talk.kind != nil {
 		x.talk.Last = true
+		if x.Plain {
+			x.http.Res.Body = x.Response.buf
+		}
 		x.part(at)
 	} else {
 		if h := x.HTTP; h != nil {
 			h.Req.Body, h.Res.Body = x.Request.buf, x.Response.buf
+		}
+		if !x.Ended.IsZero() { // the request may have gone on
+			at = x.Ended
 		}
 		x.finish(at)
 		env.write(x, at)
@@ -88,9 +164,10 @@ func (x *Exchange) Release() {
 	env := x.env
 	env.open--
 	env.links.close(x)
-	x.Request.reset(env)
-	x.Response.reset(env)
-	x.talk.arena.reset(env)
+	env.Release(x.held + x.talk.held)
+	x.Request.Reset(env)
+	x.Response.Reset(env)
+	x.talk.arena.Reset(env)
 	clear(x.Tags)
 	clear(x.own)
 	clear(x.http.Req.Headers)
@@ -119,7 +196,8 @@ func (x *Exchange) finish(at time.Time) {
 	}
 	h.Req.URL = path(h.Req.URI)
 	x.Command, x.Location = h.Req.Method, h.Req.URL
-	if x.Status == "" && len(h.Res.StatusMessage) >= 3 {
+	// The status of a call is gRPC's, which an answer that HTTP calls OK still owes.
+	if x.Status == "" && len(h.Res.StatusMessage) >= 3 && (x.GRPC == nil || h.Res.StatusCode != 200) {
 		x.Status = h.Res.StatusMessage[:3]
 	}
 	h.Res.ContentType = h.Res.Headers.Get("Content-Type")
@@ -140,15 +218,16 @@ func path(target string) string {
 	} else if target != "" && target[0] != '/' && target != "*" {
 		return ""
 	}
-	if i := strings.IndexByte(target, '?'); i >= 0 {
-		target = target[:i]
+	p, _, query := strings.Cut(target, "?")
+	if p == "" && query { // an absolute-form without a path
+		return "/"
 	}
-	return target
+	return p
 }
 
 // techs names payloads by what their media types contain, first match first.
 var techs = [...]struct{ part, name string }{
-	{"json", "JSON"}, {"grpc", "gRPC"}, {"html", "HTML"}, {"xml", "XML"}, {"x-www-form-urlencoded", "Form"},
+	{"grpc", "gRPC"}, {"json", "JSON"}, {"html", "HTML"}, {"xml", "XML"}, {"x-www-form-urlencoded", "Form"},
 	{"graphql", "GraphQL"}, {"protobuf", "Protobuf"}, {"yaml", "YAML"}, {"event-stream", "SSE"},
 	{"multipart/", "Multipart"}, {"javascript", "JavaScript"}, {"image/", "Image"}, {"text/", "Text"},
 }
@@ -157,6 +236,7 @@ func tech(contentType string) string {
 	if contentType == "" {
 		return ""
 	}
+	contentType = strings.ToLower(contentType)
 	for i := range techs {
 		if strings.Contains(contentType, techs[i].part) {
 			return techs[i].name
@@ -170,6 +250,9 @@ func tech(contentType string) string {
 func (x *Exchange) tag(env *Env) {
 	t := append(x.Tags[:0], env.Origin.Tags...)
 	t = append(t, env.Tags...)
+	if env.Undecoded != "" {
+		t = append(t, recording.Tag{Name: recording.TagUndecoded, Value: env.Undecoded})
+	}
 	t = append(t, recording.Tag{Name: recording.TagProxyLocation, Value: env.location}, recording.Tag{Name: recording.TagVia, Value: string(env.Flow.Via)})
 
 	var room [96]byte
@@ -180,7 +263,7 @@ func (x *Exchange) tag(env *Env) {
 	if x.talk.kind == nil && x.Request.cut() {
 		values[3] = x.Request.size
 	}
-	if x.talk.kind == nil && x.Response.cut() {
+	if (x.talk.kind == nil || x.Plain) && x.Response.cut() {
 		values[4] = x.Response.size
 	}
 	b := room[:0]
@@ -197,7 +280,7 @@ func (x *Exchange) tag(env *Env) {
 		}
 		start = end
 	}
-	if x.truncated || values[3] >= 0 || values[4] >= 0 {
+	if x.truncated || x.bare || values[3] >= 0 || values[4] >= 0 {
 		t = append(t, recording.Tag{Name: recording.TagTruncated, Value: "true"})
 		env.Counters.Truncated.Add(1)
 	}
@@ -241,28 +324,10 @@ func (b *Body) cut() bool { return b.size > int64(len(b.buf)) }
 // kept either: a body has no holes.
 func (b *Body) Lose(n int64) { b.size += n }
 
-func (b *Body) write(env *Env, p []byte) {
-	whole := b.size == int64(len(b.buf))
-	b.size += int64(len(p))
-	if whole {
-		b.append(env, p[:min(len(p), max(0, env.Limits.Body-len(b.buf)))])
-	}
-}
-
-// Append adds p whatever Limits.Body says, if memory allows, and tells whether
-// it did. Those who use it have a limit of their own.
+// Append adds p, if memory allows, and tells whether it did. It doesn't ask for
+// Limits.Body: who uses it has a limit of its own.
 func (b *Body) Append(env *Env, p []byte) bool {
 	b.size += int64(len(p))
-	return b.append(env, p)
-}
-
-// Reset forgets the content and gives its memory back.
-func (b *Body) Reset(env *Env) {
-	b.reset(env)
-	b.buf = nil
-}
-
-func (b *Body) append(env *Env, p []byte) bool {
 	need := len(b.buf) + len(p)
 	grown := cap(b.buf)
 	if need > grown {
@@ -281,13 +346,21 @@ func (b *Body) append(env *Env, p []byte) bool {
 	return true
 }
 
-func (b *Body) reset(env *Env) {
-	env.Release(b.held)
+// Reset forgets the content, and leaves a small buffer to what follows.
+func (b *Body) Reset(env *Env) {
 	buf := b.buf[:0]
 	if cap(buf) > keepCap {
 		buf = nil
 	}
-	*b = Body{buf: buf}
+	b.Free(env)
+	b.buf = buf
+}
+
+// Free forgets the content and gives all of its memory back. Bytes that were
+// taken from it stay as they are.
+func (b *Body) Free(env *Env) {
+	env.Release(b.held)
+	*b = Body{}
 }
 
 // sender names a side in a record.

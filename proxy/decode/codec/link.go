@@ -2,6 +2,7 @@ package codec
 
 import (
 	"hash/maphash"
+	"slices"
 	"strings"
 	"sync"
 
@@ -60,9 +61,9 @@ type links struct {
 }
 
 type cause struct {
-	id   recording.UUID
-	open bool
-	many bool // several inbound exchanges with this key were open at once
+	id   recording.UUID // of the inbound exchange that opened last
+	open int            // exchanges with this key that haven't ended
+	many bool           // there were several, and haven't been none since
 }
 
 func (l *links) key(carrier int, id string) uint64 {
@@ -135,7 +136,7 @@ func (l *links) put(key uint64, id recording.UUID) {
 			l.next = (l.next + 1) % maxLinks
 		}
 	}
-	l.byKey[key] = cause{id: id, open: true, many: ok && c.open}
+	l.byKey[key] = cause{id: id, open: c.open + 1, many: c.open > 0}
 }
 
 // close tells that an inbound exchange ended. It can still be found: work may
@@ -147,8 +148,8 @@ func (l *links) close(x *Exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, key := range x.link.keys {
-		if c, ok := l.byKey[key]; ok && key != 0 && c.id == x.link.id {
-			c.open = false
+		if c, ok := l.byKey[key]; ok && key != 0 {
+			c.open = max(0, c.open-1) // it may have been forgotten meanwhile, and come anew
 			l.byKey[key] = c
 		}
 	}
@@ -174,19 +175,27 @@ func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
 // same with every request.
 type knownPeer struct{ header, who string }
 
+// maxKnown is how long the header may be.
+const maxKnown = 4 << 10
+
 // peerOf says who sent an inbound request, and how that is known. Behind Envoy
 // the connection's own address is a loopback one and says nothing.
 func (env *Env) peerOf(h recording.Headers) (who, by string) {
 	address := env.client
-	if v := h.Get("X-Forwarded-Client-Cert"); v != "" {
-		if v != env.peer.header {
-			env.peer = knownPeer{v, lastIdentity(v)}
+	if v := lastLine(h, "X-Forwarded-Client-Cert"); v != "" {
+		peer := env.peer
+		if v != peer.header {
+			v = strings.Clone(v) // lest a head stay in memory as long as the connection
+			peer = knownPeer{v, lastIdentity(v)}
+			if len(v) <= maxKnown {
+				env.peer = peer
+			}
 		}
-		if env.peer.who != "" {
-			return env.peer.who, "x-forwarded-client-cert"
+		if peer.who != "" {
+			return peer.who, "x-forwarded-client-cert"
 		}
 	}
-	if v := h.Get("X-Forwarded-For"); v != "" {
+	if v := lastLine(h, "X-Forwarded-For"); v != "" {
 		// Each hop appends the one it was asked by.
 		if who := strings.TrimSpace(v[strings.LastIndexByte(v, ',')+1:]); who != "" {
 			return who, "x-forwarded-for"
@@ -196,6 +205,17 @@ func (env *Env) peerOf(h recording.Headers) (who, by string) {
 		return address, "address"
 	}
 	return "unknown", "unknown"
+}
+
+// lastLine is the header's last value: hops add to the end, and what stands
+// before it may be the client's invention.
+func lastLine(h recording.Headers, name string) string {
+	for _, line := range slices.Backward(h) {
+		if line.Name == name {
+			return line.Value
+		}
+	}
+	return ""
 }
 
 // lastIdentity reads Envoy's X-Forwarded-Client-Cert: elements divided by

@@ -1,17 +1,21 @@
 package codec
 
 import (
+	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A part of a conversation ends at this size, so that a connection that lives
-// for days is recorded while it lives, and holds little in memory.
+// A part of a conversation ends at this size, or this long after its first
+// message, so that a connection that lives for days is recorded while it lives,
+// and holds little in memory.
 const (
 	partBytes    = 64 << 10
 	partMessages = 512
+	partAge      = 5 * time.Second
 )
 
 // together is how close in time bytes of a stream are one message.
@@ -23,9 +27,12 @@ type talk struct {
 	kind  **recording.Conversation // the record's member; nil: no conversation
 	arena Body                     // holds the messages' data
 	ends  []int                    // of each message's data, in arena
+	held  int                      // bytes of Messages, of Limits.Memory
 	kept  [2]int64                 // per side, in all parts
 	first recording.UUID           // of part 1
+	begun time.Time                // when the part's first message came
 	last  time.Time                // when the last message came
+	place int                      // in Env.talks, while there are Messages
 }
 
 // Converse makes the exchange a conversation, which is written in parts.
@@ -43,15 +50,16 @@ func (x *Exchange) Converse(l7protocol string) {
 	}
 }
 
-// Say adds a message. m has what is particular to the protocol; the rest is
-// filled in. size is how large the message was, data is what was kept of it.
-func (x *Exchange) Say(side tap.Side, at time.Time, m recording.Message, data []byte, size int64) {
-	x.Heard(side, size)
-	if size > int64(len(data)) {
-		m.Size = size
-		x.truncated = true
+// Say adds a message of which b is what came, and missing how many bytes never
+// did. m has what is particular to the protocol; the rest is filled in.
+func (x *Exchange) Say(side tap.Side, at time.Time, m recording.Message, b *Body, missing int64) {
+	x.Heard(side, b.Size())
+	if b.cut() || missing > 0 {
+		m.Size = b.Size() + missing
+		x.truncated = x.truncated || b.cut()
 	}
-	x.add(side, at, m, data, false)
+	x.add(side, at, m, b.Bytes(), false)
+	x.Empty(b)
 }
 
 // Stream adds bytes of a stream. What one side sends in one go is one message.
@@ -90,12 +98,12 @@ func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []
 		x.truncated = true
 		return
 	}
-	if !t.arena.append(x.env, data) {
+	if !x.store(data, joins) {
 		if len(t.Messages) > 0 { // a part less in memory may be all it takes
 			x.part(at)
 			joins = false
 		}
-		if !t.arena.append(x.env, data) {
+		if !x.store(data, joins) {
 			x.truncated = true
 			return
 		}
@@ -104,6 +112,10 @@ func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []
 	if joins {
 		t.ends[len(t.ends)-1] = len(t.arena.buf)
 	} else {
+		if len(t.Messages) == 0 {
+			t.begun, t.place = at, len(x.env.talks)
+			x.env.talks = append(x.env.talks, x)
+		}
 		m.From, m.At = sender(side), max(0, at.Sub(x.Start).Microseconds())
 		t.Messages = append(t.Messages, m)
 		t.ends = append(t.ends, len(t.arena.buf))
@@ -112,6 +124,27 @@ func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []
 	if len(t.arena.buf) >= partBytes || len(t.Messages) >= partMessages {
 		x.part(at)
 	}
+}
+
+// messageCost is what a message weighs beside its data.
+const messageCost = int(unsafe.Sizeof(recording.Message{}) + unsafe.Sizeof(int(0)))
+
+// store adds data to the arena, for the last message if it joins and else for a
+// new one, and tells whether there was room.
+func (x *Exchange) store(data []byte, joins bool) bool {
+	cost := messageCost
+	if joins {
+		cost = 0
+	}
+	if !x.env.Hold(cost) {
+		return false
+	}
+	if !x.talk.arena.Append(x.env, data) {
+		x.env.Release(cost)
+		return false
+	}
+	x.talk.held += cost
+	return true
 }
 
 // part writes what there is of the conversation, and begins its next part.
@@ -130,9 +163,35 @@ func (x *Exchange) part(at time.Time) {
 	x.env.write(x, at)
 
 	t.Part++
+	if len(t.Messages) > 0 {
+		x.env.said(x)
+	}
 	clear(t.Messages)
 	t.Messages, t.ends = t.Messages[:0], t.ends[:0]
-	t.arena.reset(x.env)
+	t.arena.Reset(x.env)
+	x.env.Release(t.held)
+	t.held = 0
 	x.truncated = false
 	x.UUID = x.env.newUUID()
+}
+
+// said takes an exchange out of those with messages that aren't written.
+func (env *Env) said(x *Exchange) {
+	end := len(env.talks) - 1
+	last := env.talks[end]
+	env.talks[x.talk.place], last.talk.place = last, x.talk.place
+	env.talks[end] = nil
+	env.talks = env.talks[:end]
+}
+
+// Waits tells whether there are messages that Tick may be due to write.
+func (env *Env) Waits() bool { return len(env.talks) > 0 }
+
+// Tick writes the parts that are old enough.
+func (env *Env) Tick(now time.Time) {
+	for _, x := range slices.Backward(env.talks) { // what is said makes place for those behind it
+		if now.Sub(x.talk.begun) >= partAge {
+			x.part(x.talk.last)
+		}
+	}
 }

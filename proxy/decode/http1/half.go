@@ -3,9 +3,11 @@ package http1
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -19,7 +21,7 @@ const (
 	inChunkSize       // a chunk's first line
 	inChunk           // its data
 	inChunkEnd        // the empty line behind it
-	inTrailers        // fields behind the last chunk
+	inTrailers        // fields behind the last chunk, and the empty line
 )
 
 // half parses what one side sends.
@@ -28,7 +30,8 @@ type half struct {
 	response bool
 	state    state
 	left     int64           // of a body or a chunk
-	carry    codec.Body      // an unfinished head or line
+	room     int             // of Limits.Head, for the rest of the message
+	carry    codec.Body      // an unfinished head, line or trailers
 	x        *codec.Exchange // of the message that is being read
 	now      time.Time
 }
@@ -49,6 +52,8 @@ func (h *half) read(at time.Time, p []byte) (n int, err error) {
 	case inRest:
 		h.x.Keep(h.body(), p)
 		return len(p), nil
+	case inTrailers:
+		return h.readTrailers(p)
 	default:
 		return h.readLine(p)
 	}
@@ -98,8 +103,9 @@ func (h *half) readHead(at time.Time, p []byte) (n int, err error) {
 	if head == nil {
 		return n, err
 	}
+	h.room = h.env.Limits.Head - len(head)
 	text := string(head) // the one copy that names and values are parts of
-	h.carry.Reset(h.env)
+	h.carry.Free(h.env)
 	if h.response {
 		return n, h.openResponse(text)
 	}
@@ -144,6 +150,17 @@ func endOfHead(p []byte, from int) int {
 	}
 }
 
+// endOfTrailers finds the same behind trailers, of which there may be none.
+func endOfTrailers(p []byte, from int) int {
+	switch {
+	case p[0] == '\n':
+		return 1
+	case len(p) > 1 && p[0] == '\r' && p[1] == '\n':
+		return 2
+	}
+	return endOfHead(p, from)
+}
+
 func endOfLine(p []byte, from int) int {
 	if i := bytes.IndexByte(p[from:], '\n'); i >= 0 {
 		return from + i + 1
@@ -151,13 +168,40 @@ func endOfLine(p []byte, from int) int {
 	return -1
 }
 
+// readTrailers reads the fields behind the last chunk. They say nothing of the
+// framing any more.
+func (h *half) readTrailers(p []byte) (n int, err error) {
+	trailers, n, err := h.until(p, h.room+len("\r\n"), endOfTrailers)
+	if trailers == nil {
+		return n, err
+	}
+	fields, text := h.x.Fields(h.side()), string(trailers)
+	first := len(*fields)
+	err = parseFields(text, fields, h.env.Limits.Headers)
+	h.weigh(first, text)
+	h.carry.Free(h.env)
+	if err == nil {
+		h.end()
+	}
+	return n, err
+}
+
+// weigh holds the text whose fields are the message's from number first on.
+func (h *half) weigh(first int, text string) {
+	count := len(*h.x.Fields(h.side())) - first
+	h.x.Weigh(h.side(), first, len(text)+count*codec.FieldCost)
+}
+
+func (h *half) side() tap.Side {
+	if h.response {
+		return tap.FromServer
+	}
+	return tap.FromClient
+}
+
 // readLine reads the lines of the chunked framing.
 func (h *half) readLine(p []byte) (n int, err error) {
-	limit := maxChunkLine
-	if h.state == inTrailers {
-		limit = h.env.Limits.Head
-	}
-	line, n, err := h.until(p, limit, endOfLine)
+	line, n, err := h.until(p, maxChunkLine, endOfLine)
 	if line == nil {
 		return n, err
 	}
@@ -174,18 +218,8 @@ func (h *half) readLine(p []byte) (n int, err error) {
 			err = errChunk
 		}
 		h.state = inChunkSize
-	case inTrailers:
-		if len(line) == 0 {
-			h.end()
-			break
-		}
-		fields := &h.x.HTTP.Req.Headers
-		if h.response {
-			fields = &h.x.HTTP.Res.Headers
-		}
-		_, err = parseFields(string(line)+"\n", fields, h.env.Limits.Headers)
 	}
-	h.carry.Reset(h.env)
+	h.carry.Free(h.env)
 	return n, err
 }
 
@@ -222,6 +256,7 @@ func (h *half) openRequest(head string) error {
 		return err
 	}
 	x.Opened()
+	h.weigh(0, head)
 	if f.upgrade || x.HTTP.Req.Method == "CONNECT" {
 		h.fork = x
 	}
@@ -239,19 +274,23 @@ func (h *half) openRequest(head string) error {
 }
 
 func (h *half) openResponse(head string) error {
-	x := h.x
+	x, r := h.x, &h.x.HTTP.Res
 	f, err := parseResponse(head, x.HTTP, h.env.Limits.Headers)
 	if err != nil {
 		return err
 	}
-	switch status, method := x.HTTP.Res.StatusCode, x.HTTP.Req.Method; {
+	status, method := r.StatusCode, x.HTTP.Req.Method
+	if status/100 == 1 && status != 101 { // an interim answer; the final one follows
+		x.SetTag(recording.TagInterim, strconv.Itoa(status))
+		clear(r.Headers)
+		r.StatusCode, r.StatusMessage, r.Headers = 0, "", r.Headers[:0]
+		h.x = nil
+		return nil
+	}
+	h.weigh(0, head)
+	switch {
 	case status == 101:
 		h.end()
-	case status/100 == 1: // an interim answer; the final one follows
-		x.SetTag(recording.TagInterim, x.HTTP.Res.StatusMessage[:3])
-		x.HTTP.Res.StatusCode, x.HTTP.Res.StatusMessage = 0, ""
-		x.HTTP.Res.Headers = x.HTTP.Res.Headers[:0]
-		h.x = nil
 	case method == "HEAD", status == 204, status == 304, method == "CONNECT" && status/100 == 2:
 		h.end()
 	case f.chunked:
@@ -277,6 +316,7 @@ func (h *half) end() {
 	x := h.x
 	h.state, h.x = inHead, nil
 	if h.response {
+		x.Ended = h.now
 		x.ResponseDone = true
 	} else {
 		x.Asked = h.now

@@ -23,6 +23,7 @@ func Protocol() codec.Protocol {
 	return codec.Protocol{
 		Name:   "http1",
 		Detect: detect,
+		Resume: resume,
 		New:    func(env *codec.Env, _ *codec.Exchange) codec.Decoder { return newConn(env) },
 	}
 }
@@ -61,6 +62,8 @@ func detect(_ *tap.Flow, first []byte) codec.Verdict {
 		return codec.Yes // a long one, of what can only be a path or a URL
 	case bytes.Contains(line[method:], []byte(" HTTP/")):
 		return codec.Yes
+	case bytes.HasPrefix(line, []byte("GET /")), bytes.HasPrefix(line, []byte("GET http")):
+		return codec.Yes // HTTP/0.9 (RFC 1945, section 4.1), in which no version is claimed
 	}
 	return codec.No
 }
@@ -109,15 +112,15 @@ func (c *conn) ask(at time.Time, p []byte) error {
 			return c.hold(&c.after, p)
 		}
 		n, err := c.client.read(at, p)
-		if err != nil {
-			return fmt.Errorf("request: %w", err)
-		}
-		p = p[n:]
-		if len(c.early.Bytes()) > 0 && c.awaited() {
+		if len(c.early.Bytes()) > 0 && c.awaited() { // since its first byte, whatever became of the rest
 			if err := c.answer(at, c.take(&c.early)); err != nil {
 				return err
 			}
 		}
+		if err != nil && !c.gone {
+			return fmt.Errorf("request: %w", err)
+		}
+		p = p[n:]
 	}
 	return nil
 }
@@ -156,7 +159,7 @@ func (c *conn) hold(b *codec.Body, p []byte) error {
 // take returns what was held.
 func (c *conn) take(b *codec.Body) []byte {
 	p := b.Bytes()
-	b.Reset(c.env)
+	b.Free(c.env)
 	return p
 }
 
@@ -202,10 +205,13 @@ func upgraded(x *codec.Exchange) string {
 
 // Gap implements [codec.Decoder]: a hole in a body of known length is a hole,
 // anywhere else the thread is lost.
-func (c *conn) Gap(side tap.Side, n int64) error {
-	h := &c.client
+func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error {
 	if side == tap.FromServer {
-		h = &c.server
+		return c.server.skip(n)
+	}
+	h := &c.client
+	if more := h.x == nil || h.state == inBody && n > h.left; more && c.awaited() {
+		c.env.Pipelined = true // what was lost is of a request behind one that isn't answered
 	}
 	return h.skip(n)
 }
@@ -219,6 +225,7 @@ func (c *conn) Close(at time.Time) {
 		x := c.env.Begin(at)
 		x.UseHTTP()
 		x.RequestDone = true
+		x.Incomplete = c.env.Failed // the question may have been lost
 		c.waiting = append(c.waiting, x)
 		c.answer(at, c.take(&c.early)) // an error ends the same way
 	}
@@ -243,16 +250,19 @@ func (c *conn) Close(at time.Time) {
 	}
 	c.waiting = nil
 	for _, b := range []*codec.Body{&c.early, &c.after, &c.client.carry, &c.server.carry} {
-		b.Reset(c.env)
+		b.Free(c.env)
 	}
 }
 
 // begin starts the exchange of the next request.
 func (c *conn) begin(at time.Time) (*codec.Exchange, error) {
-	if len(c.waiting) >= c.env.Limits.Streams {
+	x := c.env.Begin(at)
+	if x == nil {
 		return nil, errMany
 	}
-	x := c.env.Begin(at)
+	if n := len(c.waiting); n > 0 && c.waiting[n-1].Asked.Equal(at) { // in one go
+		c.env.Pipelined = true
+	}
 	x.UseHTTP()
 	c.waiting = append(c.waiting, x)
 	return x, nil
@@ -266,5 +276,8 @@ func (c *conn) done(x *codec.Exchange, at time.Time) {
 	n := copy(c.waiting, c.waiting[1:])
 	c.waiting[n] = nil
 	c.waiting = c.waiting[:n]
+	if n > 0 {
+		c.env.Pipelined = true
+	}
 	x.End(at)
 }

@@ -17,6 +17,32 @@ type framing struct {
 	upgrade bool   // another protocol is asked for
 }
 
+// framingOf reads the framing from a head's fields.
+func framingOf(h recording.Headers) (framing, error) {
+	f := framing{length: -1}
+	upgrade, connection := false, false
+	for i := range h {
+		switch value := h[i].Value; h[i].Name {
+		case "Content-Length":
+			n, err := strconv.ParseUint(value, 10, 63)
+			if err != nil || f.length >= 0 && f.length != int64(n) {
+				return f, errLength
+			}
+			f.length = int64(n)
+		case "Transfer-Encoding":
+			f.coding = value
+			last := value[strings.LastIndexByte(value, ',')+1:]
+			f.chunked = strings.EqualFold(strings.Trim(last, " \t"), "chunked")
+		case "Upgrade":
+			upgrade = true
+		case "Connection":
+			connection = connection || codec.HasToken(value, "upgrade")
+		}
+	}
+	f.upgrade = upgrade && connection
+	return f, nil
+}
+
 // Errors quote nothing of the message: they become tags, and what is quoted
 // might be a secret.
 var (
@@ -43,9 +69,11 @@ func parseRequest(head string, h *recording.HTTP, limit int) (framing, error) {
 	}
 	r := &h.Req
 	r.Method, r.URI, r.Version = method, target[:i], version
-	f, err := parseFields(rest, &r.Headers, limit)
+	if err := parseFields(rest, &r.Headers, limit); err != nil {
+		return framing{}, err
+	}
 	r.Host = r.Headers.Get("Host")
-	return f, err
+	return framingOf(r.Headers)
 }
 
 // parseResponse reads an answer's head.
@@ -62,64 +90,67 @@ func parseResponse(head string, h *recording.HTTP, limit int) (framing, error) {
 		return framing{}, errLine
 	}
 	r.StatusCode, r.StatusMessage = code, status[2:]
-	return parseFields(rest, &r.Headers, limit)
+	if err := parseFields(rest, &r.Headers, limit); err != nil {
+		return framing{}, err
+	}
+	return framingOf(r.Headers)
 }
 
-// parseFields appends field lines to h, up to an empty line or the end. Each
-// line ends in a newline, the last one as well.
-func parseFields(lines string, h *recording.Headers, limit int) (framing, error) {
-	f := framing{length: -1}
-	upgrade, connection := false, false
-	for lines != "" {
+// parseFields appends field lines to h, up to the empty line that ends them.
+// Each line ends in a newline, the last one as well.
+func parseFields(lines string, h *recording.Headers, limit int) error {
+	for {
 		end := strings.IndexByte(lines, '\n')
-		line := lines[:end] // the head ends with a newline
-		lines = lines[end+1:]
-		line = strings.TrimSuffix(line, "\r")
+		line := strings.TrimSuffix(lines[:end], "\r")
 		if line == "" {
-			break
+			return nil
 		}
-		if line[0] == ' ' || line[0] == '\t' { // obsolete folding
-			if n := len(*h); n > 0 {
-				(*h)[n-1].Value += " " + strings.Trim(line, " \t")
-				continue
-			}
+		folded := false
+		for end+1 < len(lines) && isSpace(lines[end+1]) { // obsolete folding: the field goes on
+			folded = true
+			end += 1 + strings.IndexByte(lines[end+1:], '\n')
 		}
 		colon := strings.IndexByte(line, ':')
 		if colon < 0 || !isTokens(line[:colon]) {
-			return f, errField
+			return errField
 		}
 		if len(*h) >= limit {
-			return f, errFields
+			return errFields
 		}
-		name, value := codec.CanonicalName(line[:colon]), trim(line[colon+1:])
-		*h = append(*h, recording.Header{Name: name, Value: value})
-		switch name {
-		case "Content-Length":
-			n, err := strconv.ParseUint(value, 10, 63)
-			if err != nil || f.length >= 0 && f.length != int64(n) {
-				return f, errLength
-			}
-			f.length = int64(n)
-		case "Transfer-Encoding":
-			f.coding = value
-			last := value[strings.LastIndexByte(value, ',')+1:]
-			f.chunked = strings.EqualFold(strings.Trim(last, " \t"), "chunked")
-		case "Upgrade":
-			upgrade = true
-		case "Connection":
-			connection = connection || codec.HasToken(value, "upgrade")
+		value := trim(line[colon+1:])
+		if folded {
+			value = unfold(lines[colon+1 : end])
 		}
+		*h = append(*h, recording.Header{Name: codec.CanonicalName(line[:colon]), Value: value})
+		lines = lines[end+1:]
 	}
-	f.upgrade = upgrade && connection
-	return f, nil
 }
+
+// unfold joins the lines of a folded value by single spaces, as RFC 9112,
+// section 5.2, has it.
+func unfold(value string) string {
+	var b strings.Builder
+	b.Grow(len(value))
+	for line := range strings.SplitSeq(value, "\n") {
+		if line = trim(strings.TrimSuffix(line, "\r")); line == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
 // trim takes the optional whitespace off a value.
 func trim(s string) string {
-	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+	for s != "" && isSpace(s[0]) {
 		s = s[1:]
 	}
-	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+	for s != "" && isSpace(s[len(s)-1]) {
 		s = s[:len(s)-1]
 	}
 	return s

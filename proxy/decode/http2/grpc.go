@@ -50,9 +50,7 @@ func (m *messages) read(x *codec.Exchange, side tap.Side, at time.Time, p []byte
 }
 
 func (m *messages) end(x *codec.Exchange, side tap.Side, at time.Time) {
-	b := body(x, side)
-	x.Say(side, at, recording.Message{Compressed: m.head[0]&1 != 0}, b.Bytes(), b.Size())
-	x.Empty(b)
+	m.say(x, side, at)
 	m.have = 0
 }
 
@@ -65,9 +63,12 @@ func (m *messages) stop(x *codec.Exchange, side tap.Side, at time.Time) {
 		x.Incomplete = codec.Cut
 	}
 	if m.have == len(m.head) {
-		b := body(x, side)
-		x.Say(side, at, recording.Message{Compressed: m.head[0]&1 != 0}, b.Bytes(), b.Size()+m.left)
+		m.say(x, side, at)
 	}
+}
+
+func (m *messages) say(x *codec.Exchange, side tap.Side, at time.Time) {
+	x.Say(side, at, recording.Message{Compressed: m.head[0]&1 != 0}, body(x, side), m.left)
 }
 
 // lose goes over n lost bytes. If they were more than the rest of a message,

@@ -31,13 +31,16 @@ type half struct {
 	pad     int // of left, at the end of DATA; -1: its length is still to come
 	payload codec.Body
 
+	block     uint32     // stream whose header block goes on; 0: none
+	fragments codec.Body // of the block, till its end
+	opens     uint32     // stream that the block opens or ends
+	promise   bool       // it is the request of a stream that the server opens
+	ends      bool       // with the block, the side's half of the stream ends
+
 	hpack  *hpack.Decoder
 	list   recording.Headers // decoded of the block
 	pseudo pseudo
-	weight int    // of the list, in bytes
-	block  uint32 // stream whose header block goes on; 0: none
-	opens  uint32 // stream that the block opens or ends
-	ends   bool   // with the block, the side's half of the stream ends
+	weight int // of the list, in bytes
 }
 
 // pseudo are the pseudo-header fields (RFC 9113, section 8.3).
@@ -146,7 +149,7 @@ func (h *half) readFrame(p []byte) (n int, err error) {
 		return n, nil
 	}
 	err = h.close(p)
-	h.payload.Reset(h.env)
+	h.payload.Free(h.env)
 	return n, err
 }
 
@@ -159,7 +162,7 @@ func (h *half) close(p []byte) error {
 			h.endSide(h.side, h.id, s, h.now)
 		}
 	case http2.FrameHeaders:
-		h.opens, h.ends = h.id, h.flags.Has(http2.FlagHeadersEndStream)
+		h.opens, h.promise, h.ends = h.id, false, h.flags.Has(http2.FlagHeadersEndStream)
 		skip := 0
 		if h.flags.Has(http2.FlagHeadersPriority) {
 			skip = 5
@@ -177,7 +180,7 @@ func (h *half) close(p []byte) error {
 		if len(promised) < 4 {
 			return errFrame
 		}
-		h.opens, h.ends = binary.BigEndian.Uint32(promised)&(1<<31-1), true
+		h.opens, h.promise, h.ends = binary.BigEndian.Uint32(promised)&(1<<31-1), true, true
 		return h.fragment(p, 4, padded)
 	case http2.FrameContinuation:
 		return h.fragment(p, 0, false)
@@ -211,44 +214,51 @@ func (h *half) fragment(p []byte, skip int, padded bool) error {
 		return errFrame
 	}
 	p = p[skip:]
-	if h.block == 0 {
-		h.list, h.pseudo, h.weight = h.list[:0], pseudo{}, 0
+	ended := h.flags.Has(http2.FlagHeadersEndHeaders) // the same bit in all three frames
+	if h.block != 0 || !ended {
+		if len(h.fragments.Bytes())+len(p) > h.env.Limits.Head || !h.fragments.Append(h.env, p) {
+			return errLarge
+		}
+		p = h.fragments.Bytes()
 	}
-	h.block = h.id
-	if _, err := h.hpack.Write(p); err != nil {
+	if !ended {
+		h.block = h.id
+		return nil
+	}
+	h.block = 0
+	err := h.complete(p)
+	h.fragments.Free(h.env)
+	return err
+}
+
+// complete takes a whole block.
+func (h *half) complete(p []byte) error {
+	defer func() { // what is to be kept is the exchange's now, which holds it
+		clear(h.list)
+		h.list, h.pseudo, h.weight = h.list[:0], pseudo{}, 0
+	}()
+	if _, err := h.hpack.Write(p); err != nil || h.hpack.Close() != nil {
 		return errBlock
 	}
 	if h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers {
 		return errLarge
 	}
-	if !h.flags.Has(http2.FlagHeadersEndHeaders) { // the same bit in all three frames
-		return nil
-	}
-	if h.hpack.Close() != nil {
-		return errBlock
-	}
-	h.block = 0
-	return h.complete()
-}
-
-// complete takes the decoded block.
-func (h *half) complete() error {
-	if h.kind == http2.FramePushPromise || h.opens%2 == 0 && h.opens > h.newest {
-		// A promised request, though the server sends it.
-		if s := h.create(h.opens, h.now); s != nil {
-			s.x.SetTag(recording.TagPush, "true")
+	from := h.side
+	if h.promise {
+		s := h.create(h.side, h.opens, h.now)
+		if s == nil {
+			return nil
 		}
-		h.fields(tap.FromClient, h.opens, h.list, &h.pseudo, true, h.now)
-	} else {
-		h.fields(h.side, h.opens, h.list, &h.pseudo, h.ends, h.now)
+		s.x.SetTag(recording.TagPush, "true")
+		from = tap.FromClient // whose request it is, though the server says it
 	}
-	clear(h.list)
+	h.fields(from, h.opens, h.list, &h.pseudo, h.weight, h.ends, h.now)
 	return nil
 }
 
 // field takes a decoded field from HPACK.
 func (h *half) field(f hpack.HeaderField) {
-	h.weight += len(f.Name) + len(f.Value) + 32
+	h.weight += len(f.Name) + len(f.Value) + codec.FieldCost
 	if h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers {
 		return // fragment will tell
 	}
@@ -277,7 +287,7 @@ func (h *half) skip(n int64) error {
 	h.left -= int(n)
 	if s := h.streams[h.id]; s != nil {
 		s.x.Incomplete = codec.Lost
-		if s.grpc {
+		if s.sides[h.side].grpc {
 			s.sides[h.side].lose(s.x, h.side, n)
 		} else {
 			body(s.x, h.side).Lose(n)

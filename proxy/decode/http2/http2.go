@@ -57,7 +57,7 @@ type conn struct {
 	env     *codec.Env
 	sides   [2]half
 	streams map[uint32]*stream
-	newest  uint32 // id of a client's stream
+	newest  [2]uint32 // id of a stream that the side opened
 }
 
 // newConn takes over x, if there is one, as the upgraded request: stream 1.
@@ -75,11 +75,11 @@ func newConn(env *codec.Env, x *codec.Exchange) codec.Decoder {
 		r := &x.HTTP.Res
 		r.StatusCode, r.StatusMessage, r.Headers = 0, "", r.Headers[:0]
 		x.Empty(&x.Response)
-		x.ResponseDone, x.Answered = false, time.Time{}
+		x.ResponseDone, x.Answered, x.Ended = false, time.Time{}, time.Time{}
 		s := &stream{x: x}
 		s.sides[tap.FromClient].opened = true
 		s.sides[tap.FromClient].ended = x.RequestDone
-		c.streams[1], c.newest = s, 1
+		c.streams[1], c.newest[tap.FromClient] = s, 1
 	}
 	return c
 }
@@ -100,7 +100,7 @@ func (c *conn) Data(side tap.Side, at time.Time, p []byte) error {
 
 // Gap implements [codec.Decoder]: a hole in a body is a hole; anywhere else
 // frames, and the state of HPACK, are lost.
-func (c *conn) Gap(side tap.Side, n int64) error { return c.sides[side].skip(n) }
+func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error { return c.sides[side].skip(n) }
 
 // Close implements [codec.Decoder].
 func (c *conn) Close(at time.Time) {
@@ -108,7 +108,8 @@ func (c *conn) Close(at time.Time) {
 		c.unfinished(id, c.streams[id], at)
 	}
 	for i := range c.sides {
-		c.sides[i].payload.Reset(c.env)
+		c.sides[i].payload.Free(c.env)
+		c.sides[i].fragments.Free(c.env)
 	}
 }
 
@@ -129,8 +130,11 @@ func (c *conn) end(id uint32, s *stream, at time.Time) {
 	delete(c.streams, id)
 	if s.grpc {
 		for side := range s.sides {
-			s.sides[side].stop(s.x, tap.Side(side), at)
+			if s.sides[side].grpc {
+				s.sides[side].stop(s.x, tap.Side(side), at)
+			}
 		}
+		s.x.Plain = s.sides[tap.FromServer].opened && !s.sides[tap.FromServer].grpc
 		if status := s.x.HTTP.Res.Headers.Get("Grpc-Status"); status != "" {
 			s.x.Status = status
 		}
@@ -141,10 +145,12 @@ func (c *conn) end(id uint32, s *stream, at time.Time) {
 // stream is one request and its answer.
 type stream struct {
 	x     *codec.Exchange
-	grpc  bool
+	grpc  bool // the request is
 	sides [2]struct {
 		opened bool // its header list has been seen: another one is trailers
+		grpc   bool // what it sends is messages, not a body
 		ended  bool
+		weight int // of its header lists
 		messages
 	}
 }
@@ -153,65 +159,67 @@ type stream struct {
 // streams: their numbers are the peer's to choose.
 func (c *conn) open() []uint32 { return slices.Sorted(maps.Keys(c.streams)) }
 
-// request gets the stream for a header list of the client.
-func (c *conn) request(id uint32, at time.Time) *stream {
-	if s := c.streams[id]; s != nil {
-		return s
+// create opens a stream, if the side may: its numbers are odd for the client and
+// even for the server, and only grow (RFC 9113, section 5.1.1).
+func (c *conn) create(side tap.Side, id uint32, at time.Time) *stream {
+	if (id%2 == 1) != (side == tap.FromClient) || id <= c.newest[side] {
+		return nil // most likely of a stream that is over
 	}
-	if id <= c.newest {
-		return nil // of a stream that is over
-	}
-	return c.create(id, at)
-}
-
-func (c *conn) create(id uint32, at time.Time) *stream {
-	c.newest = max(c.newest, id)
-	if len(c.streams) >= c.env.Limits.Streams {
+	c.newest[side] = id
+	x := c.env.Begin(at)
+	if x == nil {
 		c.env.Counters.Ignored.Add(1)
 		return nil
 	}
-	s := &stream{x: c.env.Begin(at)}
+	s := &stream{x: x}
 	s.x.UseHTTP().Req.Version = "2.0"
 	c.streams[id] = s
 	return s
 }
 
-// fields takes a header list.
-func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *pseudo, end bool, at time.Time) {
+// fields takes a header list, of which the peer may send any number.
+func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *pseudo, weight int, end bool, at time.Time) {
 	s := c.streams[id]
-	if side == tap.FromClient {
-		s = c.request(id, at)
+	if s == nil && side == tap.FromClient {
+		s = c.create(side, id, at)
 	}
 	if s == nil {
 		return
 	}
-	part := &s.sides[side]
-	h := s.x.HTTP
+	part, h, fields := &s.sides[side], s.x.HTTP, s.x.Fields(side)
+	first := len(*fields)
+	*fields = append(*fields, list...)
 	switch {
-	case part.opened && side == tap.FromClient:
-		h.Req.Headers = append(h.Req.Headers, list...)
-	case part.opened:
-		h.Res.Headers = append(h.Res.Headers, list...)
+	case part.opened: // trailers
 	case side == tap.FromClient:
 		part.opened = true
-		h.Req.Headers = append(h.Req.Headers, list...)
 		h.Req.Method, h.Req.URI, h.Req.Host = pseudo.method, pseudo.path, pseudo.authority
 		if h.Req.Host == "" {
 			h.Req.Host = h.Req.Headers.Get("Host")
 		}
 		if isGRPC(h.Req.Headers.Get("Content-Type")) {
-			s.grpc = true
+			s.grpc, part.grpc = true, true
 			s.x.Converse(recording.GRPC)
 		}
 		s.x.Opened()
 	case len(pseudo.status) == 3 && pseudo.status[0] == '1': // an interim answer
 		s.x.SetTag(recording.TagInterim, pseudo.status)
+		clear((*fields)[first:])
+		*fields, weight = (*fields)[:first], 0
 	default:
 		part.opened = true
 		s.x.Answered = at
+		part.grpc = s.grpc && isGRPC(h.Res.Headers.Get("Content-Type"))
 		h.Res.StatusCode, _ = strconv.Atoi(pseudo.status)
-		h.Res.StatusMessage = pseudo.status + " " + http.StatusText(h.Res.StatusCode)
-		h.Res.Headers = append(h.Res.Headers, list...)
+		h.Res.StatusMessage = pseudo.status
+		if text := http.StatusText(h.Res.StatusCode); text != "" {
+			h.Res.StatusMessage += " " + text
+		}
+	}
+	if part.weight += weight; part.weight > c.env.Limits.Head || len(*fields) > c.env.Limits.Headers {
+		s.x.Forget(side, first)
+	} else {
+		s.x.Weigh(side, first, weight)
 	}
 	if end {
 		c.endSide(side, id, s, at)
@@ -227,6 +235,8 @@ func (c *conn) endSide(side tap.Side, id uint32, s *stream, at time.Time) {
 	part.ended = true
 	if side == tap.FromClient {
 		s.x.Asked = at
+	} else {
+		s.x.Ended = at
 	}
 	if s.sides[tap.FromClient].ended && s.sides[tap.FromServer].ended {
 		c.end(id, s, at)
@@ -238,7 +248,7 @@ func (c *conn) data(side tap.Side, id uint32, p []byte, at time.Time) {
 	s := c.streams[id]
 	switch {
 	case s == nil || s.sides[side].ended:
-	case s.grpc:
+	case s.sides[side].grpc:
 		s.sides[side].read(s.x, side, at, p)
 	default:
 		s.x.Keep(body(s.x, side), p)

@@ -3,6 +3,7 @@
 package opaque
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
@@ -15,14 +16,12 @@ func Protocol() codec.Protocol {
 	return codec.Protocol{
 		Name:   "opaque",
 		Detect: func(*tap.Flow, []byte) codec.Verdict { return codec.Yes },
-		New: func(env *codec.Env, _ *codec.Exchange) codec.Decoder {
-			return &stream{env: env, silent: env.Flow.Opaque}
-		},
+		New:    func(env *codec.Env, _ *codec.Exchange) codec.Decoder { return &stream{env: env} },
 	}
 }
 
-// TLS is the table's entry for TLS that was passed untouched without the data
-// path having said so. Its records are only counted.
+// TLS is the table's entry for TLS that was passed untouched, whether the data
+// path said so or not. Its records are only counted.
 func TLS() codec.Protocol {
 	return codec.Protocol{
 		Name:   "tls",
@@ -54,11 +53,15 @@ func detectTLS(_ *tap.Flow, first []byte) codec.Verdict {
 	return codec.Yes
 }
 
-// Silent returns a decoder for the rest of a flow, from at on, that keeps
-// none of its bytes. Its record counts all bytes of the flow.
-func Silent(env *codec.Env, at time.Time) codec.Decoder {
-	s := &stream{env: env, silent: true}
+// Silent returns a decoder for the rest of a flow, from at on, that keeps none of
+// its bytes, and adds them to count. Its record counts all bytes of the flow up
+// to its end.
+func Silent(env *codec.Env, at time.Time, count *atomic.Uint64) codec.Decoder {
+	s := &stream{env: env, silent: true, count: count}
 	s.begin(at)
+	s.x.Heard(tap.FromClient, env.Sent[tap.FromClient])
+	s.x.Heard(tap.FromServer, env.Sent[tap.FromServer])
+	s.x.Cut()
 	return s
 }
 
@@ -66,6 +69,7 @@ type stream struct {
 	env    *codec.Env
 	x      *codec.Exchange // nil until something is said
 	silent bool
+	count  *atomic.Uint64 // bytes that were not decoded; nil: nobody counts
 	tech   string
 }
 
@@ -81,6 +85,10 @@ func (s *stream) begin(at time.Time) {
 func (s *stream) Data(side tap.Side, at time.Time, p []byte) error {
 	s.begin(at)
 	if s.silent {
+		s.x.Heard(side, int64(len(p)))
+		if s.count != nil {
+			s.count.Add(uint64(len(p)))
+		}
 		return nil
 	}
 	if side == tap.FromServer && s.x.Answered.IsZero() {
@@ -91,24 +99,16 @@ func (s *stream) Data(side tap.Side, at time.Time, p []byte) error {
 }
 
 // Gap implements [codec.Decoder].
-func (s *stream) Gap(side tap.Side, n int64) error {
+func (s *stream) Gap(side tap.Side, _ time.Time, n int64) error {
 	s.begin(s.env.Flow.Started)
-	if !s.silent {
-		s.x.Heard(side, n)
-	}
+	s.x.Heard(side, n)
 	s.x.Incomplete = codec.Lost
 	return nil
 }
 
 // Close implements [codec.Decoder].
 func (s *stream) Close(at time.Time) {
-	if s.x == nil {
-		return
+	if s.x != nil {
+		s.x.End(at)
 	}
-	if s.silent {
-		s.x.Heard(tap.FromClient, s.env.Sent[tap.FromClient])
-		s.x.Heard(tap.FromServer, s.env.Sent[tap.FromServer])
-		s.x.Cut()
-	}
-	s.x.End(at)
 }

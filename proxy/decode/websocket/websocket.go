@@ -40,10 +40,7 @@ type side struct {
 	deflated bool // of the message, over all its frames
 }
 
-func newConn(env *codec.Env, x *codec.Exchange) codec.Decoder {
-	if x == nil {
-		x = env.Begin(env.Flow.Started)
-	}
+func newConn(_ *codec.Env, x *codec.Exchange) codec.Decoder {
 	x.Converse(recording.WebSocket)
 	x.Empty(&x.Request)
 	x.Empty(&x.Response)
@@ -161,13 +158,12 @@ func (c *conn) keep(s *side, p []byte) {
 // end completes the frame.
 func (c *conn) end(from tap.Side, at time.Time) {
 	s := &c.sides[from]
-	c.x.Say(from, at, s.message, s.body.Bytes(), s.body.Size())
-	c.x.Empty(s.body)
+	c.x.Say(from, at, s.message, s.body, 0)
 	s.opened, s.have = false, 0
 }
 
 // Gap implements [codec.Decoder].
-func (c *conn) Gap(from tap.Side, n int64) error {
+func (c *conn) Gap(from tap.Side, _ time.Time, n int64) error {
 	s := &c.sides[from]
 	if !s.opened || n >= s.left { // behind the frame's end, the next head is lost
 		return errGap
@@ -186,7 +182,7 @@ func (c *conn) Close(at time.Time) {
 			c.x.Incomplete = codec.Cut
 		}
 		if s.opened {
-			c.x.Say(tap.Side(i), at, s.message, s.body.Bytes(), s.body.Size()+s.left)
+			c.x.Say(tap.Side(i), at, s.message, s.body, s.left)
 		}
 	}
 	c.x.End(at)

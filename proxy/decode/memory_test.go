@@ -1,0 +1,78 @@
+package decode
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// When memory is used up, content is cut and counted, and nothing else happens;
+// when flows end, all of it is given back.
+func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
+	large := strings.Repeat("x", 20<<10)
+	f := newFramer()
+	frames := func(lines ...string) (p []byte) {
+		for _, l := range lines {
+			p = append(p, f.frame(t, l)...)
+		}
+		return p
+	}
+	field := " x=" + strings.Repeat("z", 15<<10)
+	for _, c := range []struct {
+		name    string
+		flows   int
+		first   []byte
+		again   []byte // after it, 500 times
+		records uint64
+	}{
+		{"bodies", 100, []byte("PUT / HTTP/1.1\r\nContent-Length: 50000000\r\n\r\n"), make([]byte, 1000), 100},
+		{"heads of requests that wait for their answers", 2, nil, asks("X: " + large + "\r\n"), 50},
+		{"trailers", 100, []byte("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"), []byte("X: y\r\n"), 100},
+		{"header blocks of one stream", 2, frames("PREFACE", "HEADERS 1 :method=GET :path=/"+field), frames("HEADERS 1" + field), 2},
+		{"small messages", 200, []byte("\x00\x01"), []byte("x"), 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := Config{Limits: codec.DefaultLimits()}
+			cfg.Limits.Memory = 1 << 20
+			d := New(cfg, recording.Discard{})
+			var open []tap.Reader
+			before := heap()
+			for range c.flows {
+				r := d.Open(&tap.Flow{Started: epoch})
+				r.Data(tap.FromClient, epoch, c.first)
+				at := epoch
+				for range 500 {
+					at = at.Add(time.Second)
+					r.Data(tap.FromClient, at, c.again)
+				}
+				open = append(open, r)
+				if held := d.Stats().Held; held > cfg.Limits.Memory {
+					t.Fatalf("%d bytes are held, more than %d", held, cfg.Limits.Memory)
+				}
+			}
+			// What a connection costs besides, and what the allocator rounds up.
+			if grown, most := heap()-before, 2*cfg.Limits.Memory+int64(c.flows)*16<<10; grown > most {
+				t.Errorf("%d bytes are in use, want at most %d", grown, most)
+			}
+			for _, r := range open {
+				r.Close(epoch.Add(time.Hour))
+			}
+			if s := d.Stats(); s.Held != 0 || s.Exchanges < c.records {
+				t.Errorf("stats %+v", s)
+			}
+		})
+	}
+}
+
+// heap is how many bytes are in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
