@@ -23,8 +23,7 @@ type bounded struct {
 	Dir
 	max     int64
 	reserve int64  // what a segment may grow to
-	full    func() // called when segments begin to be removed
-	isFull  bool
+	full    func() // called when the first segment is removed
 
 	segments, bytes atomic.Uint64 // removed
 }
@@ -44,7 +43,6 @@ func (b *bounded) makeRoom(now time.Time) error {
 	case err != nil:
 		return err
 	case excess <= 0:
-		b.isFull = b.isFull && total > b.max/2 // a segment more or less is no change
 		return nil
 	}
 	var failed error
@@ -56,7 +54,9 @@ func (b *bounded) makeRoom(now time.Time) error {
 			failed = err
 			continue
 		}
-		b.segments.Add(1)
+		if b.segments.Add(1) == 1 && b.full != nil {
+			b.full()
+		}
 		b.bytes.Add(uint64(s.Size()))
 		for hour := path.Dir(s.name); hour != "."; hour = path.Dir(hour) {
 			if os.Remove(filepath.Join(string(b.Dir), hour)) != nil { // not empty
@@ -67,10 +67,6 @@ func (b *bounded) makeRoom(now time.Time) error {
 			break
 		}
 	}
-	if !b.isFull && b.full != nil {
-		b.full()
-	}
-	b.isFull = true
 	if excess > 0 {
 		return errors.Join(errors.New("what is there can't be removed"), failed)
 	}
