@@ -2,6 +2,7 @@ package fn_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -226,6 +227,33 @@ func FuzzRender(f *testing.F) {
 		}
 		if !bytes.Equal(back, input) {
 			t.Errorf("uninject does not give the input back\ninput:\n%q\nback:\n%q", input, back)
+		}
+	})
+}
+
+// FuzzUndoRecord has records taken back that no render wrote: whatever they
+// say, there is no panic, and no error that the user can't mend.
+func FuzzUndoRecord(f *testing.F) {
+	for _, record := range []string{
+		`{}`, `null`, `{"was":{"":null}}`, `{"was":{"[":null}}`, `{"was":{"metadata.name":"*nowhere"}}`,
+		`{"was":{"metadata.name":"a: b\nc: d"}}`, `{"was":{"spec.template.spec.containers":"*x"}}`,
+		`{"was":{"spec.template.spec.containers[#0].name":"|\n  x\n"}}`,
+		`{"add":{"":["spec"],"spec.template.spec.containers":["#0","app"]},"was":{"metadata.annotations":"{}"}}`,
+	} {
+		f.Add(record)
+	}
+	const last = "proxy-type: forward\n"
+	f.Fuzz(func(t *testing.T, record string) {
+		value, err := json.Marshal(record) // a JSON string is a YAML one
+		if err != nil {
+			t.Fatal(err)
+		}
+		input := []byte(strings.Replace(annotated, last, last+"    tapedeck.dev/undo: "+string(value)+"\n", 1))
+		if _, _, err := fn.Render([]fn.Source{{Text: input}}, transformer.DefaultConfig()); err != nil {
+			t.Error("render: ", err)
+		}
+		if _, _, err := fn.Uninject([]fn.Source{{Text: input}}); err != nil {
+			t.Error("uninject: ", err)
 		}
 	})
 }

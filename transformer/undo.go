@@ -196,6 +196,10 @@ func takeBack(o *Object) (bool, error) {
 	if err := json.Unmarshal([]byte(str(annotations.Content[i+1])), &log); err != nil {
 		return false, fmt.Errorf("read annotation %s: %w", contract.AnnotationUndo, err)
 	}
+	_, added := log.Add[""]
+	if _, was := log.Was[""]; added || was {
+		return false, fmt.Errorf("read annotation %s: found an empty path, allowed: the path of a field", contract.AnnotationUndo)
+	}
 	annotations.Content = append(annotations.Content[:i], annotations.Content[i+2:]...)
 	takeScrape(o, &log)
 	for _, path := range sortedKeys(log.Add) {
