@@ -32,6 +32,9 @@ spec:
         image: registry.example/app:1
 `
 
+// serving is one that gets an Istio Sidecar beside it.
+var serving = strings.Replace(annotated, "proxy-type: forward\n", "proxy-type: reverse\n    sidecar.speedscale.com/proxy-port: \"8080\"\n", 1)
+
 // TestForeignInput covers bytes that a txtar case can't hold, or should not.
 func TestForeignInput(t *testing.T) {
 	tests := map[string]struct {
@@ -50,6 +53,8 @@ func TestForeignInput(t *testing.T) {
 		"byte order mark before a separator":         {"\xef\xbb\xbf---\n" + annotated, "", ""},
 		"a directive":                                {"%YAML 1.1\n---\n" + annotated, "", ""},
 		"document end markers":                       {annotated + "...\n---\n" + annotated + "...\n", "", ""},
+		"a comment behind a document end marker":     {serving + "...\n# a note to keep\n", "", ""},
+		"a directive behind a document end marker":   {"%YAML 1.2\n---\n" + serving + "...\n%YAML 1.2\n---\n" + serving, "", ""},
 		"content on the separator's line":            {"--- {a: b}\n---\n" + annotated, "", ""},
 		"a NUL byte":                                 {annotated + "---\na: \x00\n", transformer.CodeInvalidYAML, "line 18: control character 0x00"},
 		"Windows-1252":                               {annotated + "---\na: caf\xe9\n", transformer.CodeInvalidYAML, "line 18: byte 0xe9 is not UTF-8"},

@@ -180,7 +180,7 @@ func write(docs []*document) ([]byte, transformer.Results, error) {
 	}
 	var out bytes.Buffer
 	var results transformer.Results
-	for _, d := range docs {
+	for i, d := range docs {
 		if d.deleted {
 			if lineEnd(d.text) == "" { // it took over the missing line break
 				out.Truncate(out.Len() - len(lineEnd(out.Bytes())))
@@ -197,8 +197,22 @@ func write(docs []*document) ([]byte, transformer.Results, error) {
 				return nil, results, err
 			}
 		}
+		if len(d.after) > 0 && continues(docs[i+1:]) {
+			out.WriteString("..." + lineBreak(d.text))
+		}
 	}
 	return out.Bytes(), results, nil
+}
+
+// continues tells that the next document that is written has no `---` to begin
+// with: the one before it ended with `...`, and so must what is put between.
+func continues(docs []*document) bool {
+	for _, d := range docs {
+		if !d.deleted {
+			return d.file.Index > 0 && !marker(d.text, "---")
+		}
+	}
+	return false
 }
 
 // apply carries a document's edit to its text.
@@ -262,18 +276,22 @@ func writeNew(out *bytes.Buffer, n *yaml.Node, before []byte) error {
 	if err := enc.Close(); err != nil {
 		return fmt.Errorf("print %s %s: %w", scalar(n, "kind"), scalar(n, "metadata", "name"), err)
 	}
-	added := text.Bytes()
-	newline := []byte("\n")
-	if i := bytes.IndexByte(before, '\n'); i > 0 && before[i-1] == '\r' {
-		newline = []byte("\r\n")
-		added = bytes.ReplaceAll(added, []byte("\n"), newline)
-	}
+	newline := lineBreak(before)
+	added := strings.ReplaceAll(text.String(), "\n", newline)
 	if lineEnd(before) == "" {
-		out.Write(newline)
-		added = bytes.TrimSuffix(added, newline)
+		out.WriteString(newline)
+		added = strings.TrimSuffix(added, newline)
 	}
-	out.Write(added)
+	out.WriteString(added)
 	return nil
+}
+
+// lineBreak returns the line break that a text uses: that of its first line.
+func lineBreak(text []byte) string {
+	if i := bytes.IndexByte(text, '\n'); i > 0 && text[i-1] == '\r' {
+		return "\r\n"
+	}
+	return "\n"
 }
 
 // lineEnd returns the line break that a text ends with, "" if it has none.
