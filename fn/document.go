@@ -60,7 +60,7 @@ func split(text []byte) [][]byte {
 		if i := bytes.IndexByte(text[at:], '\n'); i >= 0 {
 			end = at + i + 1
 		}
-		line := text[at:end]
+		line := bytes.TrimPrefix(text[at:end], byteOrderMark)
 		switch {
 		case marker(line, "---"):
 			if !directives { // directives belong to the document that follows
@@ -83,6 +83,40 @@ func split(text []byte) [][]byte {
 func marker(line []byte, m string) bool {
 	rest, ok := bytes.CutPrefix(line, []byte(m))
 	return ok && (len(rest) == 0 || strings.IndexByte(" \t\r\n", rest[0]) >= 0)
+}
+
+// directive tells whether a text begins with a directive, perhaps below
+// comments.
+func directive(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if !blank(line) {
+			return line[0] == '%'
+		}
+	}
+	return false
+}
+
+// byteOrderMark is what some editors begin a file in UTF-8 with.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// strayMark returns where a byte order mark stands before a document's content,
+// and not at the very beginning of its source: YAML does not allow it there,
+// and parsers take it for the first letter of a key. -1 if there is none.
+func (d *document) strayMark() int {
+	at := 0
+	if d.file.Index == 0 && bytes.HasPrefix(d.text, byteOrderMark) {
+		at = len(byteOrderMark)
+	}
+	for line := range bytes.Lines(d.text[at:]) {
+		switch {
+		case bytes.HasPrefix(line, byteOrderMark):
+			return at
+		case !blank(line) && !marker(line, "---") && line[0] != '%':
+			return -1
+		}
+		at += len(line)
+	}
+	return -1
 }
 
 // blank tells whether a text has nothing but white space and comments.
@@ -131,6 +165,9 @@ func (d *document) parse() error {
 			return fmt.Errorf("line %d: control character 0x%02x, which YAML does not allow; remove it, or write it as \\x%02x in double quotes", line, text[i], text[i])
 		}
 		return fmt.Errorf("line %d: byte 0x%02x is not UTF-8; convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8", line, text[i])
+	}
+	if i := d.strayMark(); i >= 0 {
+		return fmt.Errorf("line %d: a byte order mark, which may stand at the very beginning only; remove it", 1+bytes.Count(text[:i], []byte("\n")))
 	}
 	have, err := splice.Parse(text)
 	if err != nil || have == nil {

@@ -50,12 +50,16 @@ func TestForeignInput(t *testing.T) {
 		"no final line break, followed by a comment": {annotated + "# end", "", ""},
 		"line ends of Windows":                       {strings.ReplaceAll(annotated, "\n", "\r\n"), "", ""},
 		"byte order mark":                            {"\xef\xbb\xbf" + annotated, "", ""},
-		"byte order mark before a separator":         {"\xef\xbb\xbf---\n" + annotated, "", ""},
+		"a separator behind a byte order mark":       {"\xef\xbb\xbf---\n" + annotated, "", ""},
 		"a directive":                                {"%YAML 1.1\n---\n" + annotated, "", ""},
 		"document end markers":                       {annotated + "...\n---\n" + annotated + "...\n", "", ""},
 		"a comment behind a document end marker":     {serving + "...\n# a note to keep\n", "", ""},
 		"a directive behind a document end marker":   {"%YAML 1.2\n---\n" + serving + "...\n%YAML 1.2\n---\n" + serving, "", ""},
 		"content on the separator's line":            {"--- {a: b}\n---\n" + annotated, "", ""},
+		"a byte order mark behind a separator":       {annotated + "---\n\xef\xbb\xbf" + annotated, transformer.CodeInvalidYAML, "line 18: a byte order mark"},
+		"a byte order mark before a separator":       {annotated + "\xef\xbb\xbf---\n" + annotated, transformer.CodeInvalidYAML, "line 17: a byte order mark"},
+		"a byte order mark behind the first line":    {"---\n\xef\xbb\xbf" + annotated, transformer.CodeInvalidYAML, "line 2: a byte order mark"},
+		"a byte order mark before a directive":       {"\xef\xbb\xbf%YAML 1.2\n---\n" + annotated, "", ""},
 		"a NUL byte":                                 {annotated + "---\na: \x00\n", transformer.CodeInvalidYAML, "line 18: control character 0x00"},
 		"Windows-1252":                               {annotated + "---\na: caf\xe9\n", transformer.CodeInvalidYAML, "line 18: byte 0xe9 is not UTF-8"},
 		"UTF-16":                                     {"\xff\xfea\x00:\x00 \x001\x00", transformer.CodeInvalidYAML, "not UTF-8"},
@@ -89,6 +93,44 @@ func TestForeignInput(t *testing.T) {
 				}
 			}
 			t.Errorf("no result with code %s that says %q: %+v", tt.code, tt.says, results)
+		})
+	}
+}
+
+// TestSourcesAreJoined shows what keeps the documents of several files apart.
+func TestSourcesAreJoined(t *testing.T) {
+	const a, b = "a: 1\n", "b: 2\n"
+	tests := map[string]struct {
+		sources []string
+		want    string
+	}{
+		"no separator":         {[]string{a, b}, "a: 1\n---\nb: 2\n"},
+		"a separator":          {[]string{a, "---\n" + b}, "a: 1\n---\nb: 2\n"},
+		"no final line break":  {[]string{"a: 1", b}, "a: 1\n---\nb: 2\n"},
+		"line ends of Windows": {[]string{"a: 1", "b: 2\r\n"}, "a: 1\r\n---\r\nb: 2\r\n"},
+		"an empty file":        {[]string{"", a, "", b}, "a: 1\n---\nb: 2\n"},
+		"a directive":          {[]string{a, "%YAML 1.2\n---\n" + b}, "a: 1\n...\n%YAML 1.2\n---\nb: 2\n"},
+		"byte order marks":     {[]string{"\xef\xbb\xbf" + a, "\xef\xbb\xbf" + b, "\xef\xbb\xbf---\n" + a}, "\xef\xbb\xbfa: 1\n---\nb: 2\n---\na: 1\n"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var sources []fn.Source
+			for _, text := range tt.sources {
+				sources = append(sources, fn.Source{Text: []byte(text)})
+			}
+			out, results, err := fn.Render(sources, transformer.DefaultConfig())
+			if err != nil || results.Failed() {
+				t.Fatalf("render: %v %+v", err, results)
+			}
+			if string(out) != tt.want {
+				t.Errorf("rendered: %q, want %q", out, tt.want)
+			}
+			if joined := fn.Join(sources); string(joined) != tt.want {
+				t.Errorf("joined: %q, want %q", joined, tt.want)
+			}
+			if again, _, err := fn.Render([]fn.Source{{Text: out}}, transformer.DefaultConfig()); err != nil || !bytes.Equal(again, out) {
+				t.Errorf("the result is no stream: %v %q", err, again)
+			}
 		})
 	}
 }

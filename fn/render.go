@@ -180,7 +180,9 @@ func write(docs []*document) ([]byte, transformer.Results, error) {
 	}
 	var out bytes.Buffer
 	var results transformer.Results
+	begins := false // a source
 	for i, d := range docs {
+		begins = begins || d.file.Index == 0
 		if d.deleted {
 			if lineEnd(d.text) == "" { // it took over the missing line break
 				out.Truncate(out.Len() - len(lineEnd(out.Bytes())))
@@ -190,7 +192,9 @@ func write(docs []*document) ([]byte, transformer.Results, error) {
 		if d.reformatted {
 			results = append(results, transformer.NewResult(transformer.CodeReformatted, d.file, "document %d could not be edited line by line and was printed anew; its content is the same", d.file.Index+1))
 		}
-		separate(&out, d)
+		if begins {
+			d.text, begins = separate(&out, d.text), false
+		}
 		out.Write(d.text)
 		for _, n := range d.after {
 			if err := writeNew(&out, n, d.text); err != nil {
@@ -249,18 +253,38 @@ func each(docs []*document, f func(*document) error) []error {
 	return errs
 }
 
-// separate keeps documents of different sources apart where the later one has
-// no separator of its own.
-func separate(out *bytes.Buffer, d *document) {
-	if d.file.Index > 0 || out.Len() == 0 {
-		return
+// Join puts sources together into one stream, as Render does with what it has
+// made of them.
+func Join(sources []Source) []byte {
+	var out bytes.Buffer
+	for _, src := range sources {
+		if len(src.Text) > 0 {
+			out.Write(separate(&out, src.Text))
+		}
 	}
-	if !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
-		out.WriteByte('\n')
+	return out.Bytes()
+}
+
+// separate keeps a source's text apart from what is written before it, where it
+// has no separator of its own, and returns it without a byte order mark, which
+// may only stand at the very beginning.
+func separate(out *bytes.Buffer, text []byte) []byte {
+	if out.Len() == 0 {
+		return text
 	}
-	if !bytes.HasPrefix(d.text, []byte("---")) {
-		out.WriteString("---\n")
+	text = bytes.TrimPrefix(text, byteOrderMark)
+	newline := lineBreak(text)
+	if lineEnd(out.Bytes()) == "" {
+		out.WriteString(newline)
 	}
+	switch {
+	case marker(text, "---"):
+	case directive(text): // it may not follow an open document
+		out.WriteString("..." + newline)
+	default:
+		out.WriteString("---" + newline)
+	}
+	return text
 }
 
 // writeNew appends a document. Its separator stands on a line of its own; it
