@@ -33,6 +33,9 @@ func (r renderer) document(n *yaml.Node, lay layout) string {
 
 // member writes a pair or an item of a block collection at a column.
 func (r renderer) member(m member, col int, lay layout) string {
+	if m.lines != "" {
+		return m.lines
+	}
 	if m.key == nil {
 		return "-" + r.behind(m.value, slot{kind: itemSlot, col: col}, lay)
 	}
@@ -77,7 +80,7 @@ func membersOf(n *yaml.Node) []member {
 	var list []member
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			list = append(list, member{n.Content[i], n.Content[i+1]})
+			list = append(list, member{key: n.Content[i], value: n.Content[i+1]})
 		}
 		return list
 	}

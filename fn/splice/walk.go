@@ -136,7 +136,10 @@ func (w *walk) node(h *extent, want *yaml.Node, s slot, lay layout) {
 }
 
 // A member is a pair of the wanted mapping, or, without a key, an item.
-type member struct{ key, value *yaml.Node }
+type member struct {
+	key, value *yaml.Node
+	lines      string // as it stands elsewhere in the text, "" for what is new
+}
 
 // A plan says what becomes of a collection's entries.
 type plan struct {
@@ -241,7 +244,7 @@ func (w *walk) mapping(h *extent, want *yaml.Node, s slot, lay layout) {
 	}
 	seen = nil
 	for j := 0; j+1 < len(want.Content); j += 2 {
-		m := member{want.Content[j], want.Content[j+1]}
+		m := member{key: want.Content[j], value: want.Content[j+1]}
 		if i, ok := old[seen.number(keyID(m.key))]; ok {
 			p.to[i], last = outcome{edited, m}, i
 		} else {
@@ -266,7 +269,7 @@ func (w *walk) pairUp(h *extent, want *yaml.Node, p *plan) bool {
 		if old := h.entries[i].key.node; isMerge(old) || !sameKey(old, k) {
 			return false
 		}
-		p.to[i] = outcome{edited, member{k, want.Content[2*i+1]}}
+		p.to[i] = outcome{edited, member{key: k, value: want.Content[2*i+1]}}
 	}
 	return true
 }
