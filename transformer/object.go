@@ -74,7 +74,22 @@ func (o *Object) token(n *yaml.Node) string {
 	if s, ok := o.spelling(n); ok {
 		return s
 	}
-	text, err := yaml.String(&yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style, Content: n.Content})
+	return printed(&yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style, Content: n.Content})
+}
+
+// pair returns how a pair is spelled: as the input does, if that can be read
+// by itself, or else as the encoder does.
+func (o *Object) pair(key, value *yaml.Node) string {
+	if s, ok := o.spelling(key); ok {
+		if k, v, err := parsePair(s); err == nil && same(k, key) && same(v, value) {
+			return s
+		}
+	}
+	return printed(mapping(key.Value, value))
+}
+
+func printed(n *yaml.Node) string {
+	text, err := yaml.String(n)
 	if err != nil {
 		return n.Value
 	}

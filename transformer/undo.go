@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -23,17 +24,25 @@ type undo struct {
 	// Was keeps, by path, how a replaced value was spelled; null means that
 	// nothing was there.
 	Was map[string]*string `json:"was,omitempty"`
+	// Pairs keeps, by the path of a pair that took another's place, how that
+	// other pair was spelled.
+	Pairs map[string]string `json:"pairs,omitempty"`
+}
+
+// paths returns the paths of all that was edited.
+func (u *undo) paths() []string {
+	return slices.Concat(sortedKeys(u.Add), sortedKeys(u.Was), sortedKeys(u.Pairs))
 }
 
 // editor edits one object and records how to take the edits back. All edits
-// go through it, and are additions but for replace.
+// go through it, and are additions but for replace and supplant.
 type editor struct {
 	obj *Object
 	log undo
 }
 
 func newEditor(o *Object) *editor {
-	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}}}
+	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}}}
 }
 
 // collection returns the mapping or sequence at a key of parent, and its path;
@@ -111,17 +120,16 @@ func (e *editor) replace(m *yaml.Node, path, key string, value any) {
 	e.log.Was[pathKey(path, key)] = &was
 }
 
-// remove takes a key away.
-func (e *editor) remove(m *yaml.Node, path, key string) {
-	i := keyIndex(m, key)
-	was := e.obj.token(m.Content[i+1])
-	m.Content = append(m.Content[:i], m.Content[i+2:]...)
-	e.log.Was[pathKey(path, key)] = &was
+// supplant puts a pair in the place of another.
+func (e *editor) supplant(m *yaml.Node, path, old, key string, value any) {
+	i := keyIndex(m, old)
+	e.log.Pairs[pathKey(path, key)] = e.obj.pair(m.Content[i], m.Content[i+1])
+	m.Content[i], m.Content[i+1] = node(key), node(value)
 }
 
 // finish writes the record into the object, if anything was edited.
 func (e *editor) finish() {
-	if len(e.log.Add) == 0 && len(e.log.Was) == 0 {
+	if len(e.log.paths()) == 0 {
 		return
 	}
 	metadata := field(e.obj.Node, "metadata")
@@ -160,7 +168,7 @@ func (e *editor) keepAliases() {
 	if !e.obj.Aliases && len(e.obj.Spelled) == 0 {
 		return
 	}
-	for _, path := range append(sortedKeys(e.log.Add), sortedKeys(e.log.Was)...) {
+	for _, path := range e.log.paths() {
 		n, at := e.obj.Node, ""
 		for _, step := range splitPath(path) {
 			if n != nil && n.Kind == yaml.SequenceNode {
@@ -196,8 +204,7 @@ func takeBack(o *Object) (bool, error) {
 	if err := json.Unmarshal([]byte(str(annotations.Content[i+1])), &log); err != nil {
 		return false, fmt.Errorf("read annotation %s: %w", contract.AnnotationUndo, err)
 	}
-	_, added := log.Add[""]
-	if _, was := log.Was[""]; added || was {
+	if slices.Contains(log.paths(), "") {
 		return false, fmt.Errorf("read annotation %s: found an empty path, allowed: the path of a field", contract.AnnotationUndo)
 	}
 	annotations.Content = append(annotations.Content[:i], annotations.Content[i+2:]...)
@@ -205,6 +212,11 @@ func takeBack(o *Object) (bool, error) {
 	for _, path := range sortedKeys(log.Add) {
 		for _, id := range log.Add[path] {
 			removeChild(lookup(o.Node, path), id)
+		}
+	}
+	for _, path := range sortedKeys(log.Pairs) {
+		if err := restorePair(o, path, log.Pairs[path]); err != nil {
+			return false, err
 		}
 	}
 	// Inner values first, so that an outer one is empty when its turn comes.
@@ -259,6 +271,27 @@ func restore(o *Object, path string, was *string) error {
 	return nil
 }
 
+// restorePair puts a pair back where another has taken its place, or at the
+// end if that one is gone.
+func restorePair(o *Object, path, was string) error {
+	key, value, err := parsePair(was)
+	if err != nil {
+		return fmt.Errorf("read annotation %s: %s: %w", contract.AnnotationUndo, path, err)
+	}
+	steps := splitPath(path)
+	parent := walk(o.Node, steps[:len(steps)-1])
+	if parent == nil || parent.Kind != yaml.MappingNode || keyIndex(parent, key.Value) >= 0 {
+		return nil
+	}
+	o.spell(key, was)
+	if i := keyIndex(parent, steps[len(steps)-1]); i >= 0 {
+		parent.Content[i], parent.Content[i+1] = key, value
+	} else {
+		parent.Content = append(parent.Content, key, value)
+	}
+	return nil
+}
+
 // outlive notes that a collection which an earlier render made could not be
 // taken back, since others, such as Istio's injector, have filled it since.
 func (o *Object) outlive(path string, was *string) {
@@ -287,7 +320,28 @@ func parseToken(token string) (*yaml.Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	unplace(n.YNode())
 	return n.YNode(), nil
+}
+
+// unplace takes away where nodes stand: it is not in the input that they do.
+func unplace(n *yaml.Node) {
+	n.Line, n.Column = 0, 0
+	for _, c := range n.Content {
+		unplace(c)
+	}
+}
+
+// parsePair parses a pair's spelling.
+func parsePair(token string) (key, value *yaml.Node, err error) {
+	n, err := parseToken(token)
+	if err != nil {
+		return nil, nil, err
+	}
+	if n.Kind != yaml.MappingNode || len(n.Content) != 2 {
+		return nil, nil, fmt.Errorf("found %q, allowed: a key and its value", token)
+	}
+	return n.Content[0], n.Content[1], nil
 }
 
 // lookup returns what stands at a path, or nil.

@@ -36,6 +36,9 @@ func (r renderer) member(m member, col int, lay layout) string {
 	if m.lines != "" {
 		return m.lines
 	}
+	if token, ok := r.tokens[m.key]; ok {
+		return token
+	}
 	if m.key == nil {
 		return "-" + r.behind(m.value, slot{kind: itemSlot, col: col}, lay)
 	}
@@ -145,6 +148,9 @@ func (r renderer) flow(n *yaml.Node, lay layout) string {
 
 // flowMember writes a pair or an item of a flow collection.
 func (r renderer) flowMember(m member, lay layout) string {
+	if token, ok := r.tokens[m.key]; ok {
+		return token
+	}
 	if m.key == nil {
 		return r.flow(m.value, lay)
 	}

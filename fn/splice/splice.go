@@ -38,8 +38,9 @@ import (
 
 // A Spelling prescribes the bytes by which a node of the wanted tree is
 // written, where its value and style don't determine them: `~` for a null,
-// `[ ]`, "\u0041", a folded text, an alias. The token is one that [Tokens]
-// gave for an earlier text of the same document.
+// `[ ]`, "\u0041", a folded text, an alias. That of a mapping's key prescribes
+// those of a new pair. The token is one that [Tokens] gave for an earlier text
+// of the same document.
 type Spelling struct {
 	Node  *yaml.Node
 	Token string
@@ -62,11 +63,12 @@ const rounds = 3
 // all of that.
 //
 // The undo of an edit is Apply with the former tree. It gives the former text
-// back byte for byte if the edit only added entries, or if it changed scalars,
+// back byte for byte if the edit only added entries, if it changed scalars,
 // empty collections, aliases and flow collections whose tokens the caller
-// hands in as Spellings. The exceptions:
+// hands in as Spellings, or if it put another pair in the place of one whose
+// token he does. The exceptions:
 //
-//   - what the edit deleted comes back in the document's habitual layout,
+//   - what else the edit deleted comes back in the document's habitual layout,
 //     without its comments; so may items of a list that have no name or other
 //     identity, if the edit changed or added several;
 //   - a value that gave way to a block, or to a null written as nothing, comes

@@ -171,7 +171,7 @@ func (p *plan) first() int {
 // stay, then adds and removes.
 func (w *walk) carry(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 	inner := lay.within(w.text, h)
-	if !h.isBlock() && h.braced(w.text) {
+	if h.isBlock() && h.node.Kind == yaml.MappingNode || !h.isBlock() && h.braced(w.text) {
 		w.takeover(h, p, inner)
 	}
 	if p.first() < 0 || !h.isBlock() && !h.braced(w.text) && (p.to[0].fate == gone || len(p.fresh) > 0) {
