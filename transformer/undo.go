@@ -258,7 +258,7 @@ func restore(o *Object, path string, was *string) error {
 	if err != nil {
 		return fmt.Errorf("read annotation %s: %s: %w", contract.AnnotationUndo, path, err)
 	}
-	o.spell(old, *was)
+	o.spell(old, strings.TrimSuffix(*was, "\n"))
 	switch {
 	case i < 0:
 		parent.Content = append(parent.Content, node(key), old)
