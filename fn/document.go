@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -212,9 +211,9 @@ func holdsObjects(n *yaml.Node) bool {
 
 // find lists the document's objects: itself, or the items of a List.
 func (d *document) find() {
-	tokens, aliases := lazyTokens(d.text, d.have), hasAlias(d.have)
+	text := &spelling{text: d.text, have: d.have}
 	add := func(n *yaml.Node) {
-		o := &transformer.Object{Node: n, File: d.file, Token: tokens, Aliases: aliases}
+		o := &transformer.Object{Node: n, File: d.file, Text: text}
 		if path := firstOf(annotation(n, pathAnnotation), annotation(n, legacyPathAnnotation), annotation(n, helmFilename)); path != "" {
 			o.File = transformer.File{Path: path}
 			o.File.Index, _ = strconv.Atoi(firstOf(annotation(n, indexAnnotation), annotation(n, legacyIndexAnnotation)))
@@ -234,22 +233,53 @@ func (d *document) find() {
 	}
 }
 
-func hasAlias(n *yaml.Node) bool {
-	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
+// spelling is the transformer.Text of a document. It reads the text only when it
+// is asked.
+type spelling struct {
+	text    []byte
+	have    *yaml.Node
+	tokens  func(*yaml.Node) (string, bool)
+	anchors map[position]string
 }
 
-// lazyTokens looks up spellings, and reads the text only when one is asked for.
-func lazyTokens(text []byte, have *yaml.Node) func(*yaml.Node) (string, bool) {
-	var lookup func(*yaml.Node) (string, bool)
-	return func(n *yaml.Node) (string, bool) {
-		if lookup == nil {
-			var err error
-			if lookup, err = splice.Tokens(text, have); err != nil {
-				lookup = func(*yaml.Node) (string, bool) { return "", false }
-			}
+// position is where a node stands, in the tree as written and in its copy.
+type position struct {
+	line, column int
+	kind         yaml.Kind
+}
+
+func (s *spelling) Token(n *yaml.Node) (string, bool) {
+	if s.tokens == nil {
+		var err error
+		if s.tokens, err = splice.Tokens(s.text, s.have); err != nil {
+			s.tokens = func(*yaml.Node) (string, bool) { return "", false }
 		}
-		return lookup(n)
 	}
+	return s.tokens(n)
+}
+
+func (s *spelling) Anchored() bool {
+	if s.anchors == nil {
+		s.anchors = map[position]string{}
+		s.findAnchors(s.have)
+	}
+	return len(s.anchors) > 0
+}
+
+func (s *spelling) findAnchors(n *yaml.Node) {
+	if n.Anchor != "" {
+		s.anchors[position{n.Line, n.Column, n.Kind}] = n.Anchor
+	}
+	for _, c := range n.Content {
+		s.findAnchors(c)
+	}
+}
+
+func (s *spelling) Anchor(n *yaml.Node) string {
+	if !s.Anchored() {
+		return ""
+	}
+	return s.anchors[position{n.Line, n.Column, n.Kind}]
 }
 
 var yamlLine = regexp.MustCompile(`line (\d+)`)

@@ -6,6 +6,18 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
+// Text tells how a document spells the nodes of its objects, so that an undo can
+// spell them so again.
+type Text interface {
+	// Token returns how a value was spelled, for a mapping's key the pair; false
+	// for a node that it does not know.
+	Token(*yaml.Node) (string, bool)
+	// Anchored tells whether the document has anchors at all.
+	Anchored() bool
+	// Anchor returns the name of the anchor that a node has, "" for none.
+	Anchor(*yaml.Node) string
+}
+
 // Object is one Kubernetes object of the input, and where it stands there.
 type Object struct {
 	// Node is the object's mapping, without aliases or merge keys. Render
@@ -13,12 +25,8 @@ type Object struct {
 	Node *yaml.Node
 	// File is where the object was read from, for results; it may be empty.
 	File File
-	// Token returns how a value of Node was spelled in the input, so that an
-	// undo can spell it so again; false for a node that it does not know. It
-	// may be nil.
-	Token func(*yaml.Node) (string, bool)
-	// Aliases tells that the input spells some of Node as aliases.
-	Aliases bool
+	// Text is the document that the object stands in; it may be nil.
+	Text Text
 	// Spelled holds, after a render, the spelling of values that an undo
 	// restored.
 	Spelled map[*yaml.Node]string
@@ -62,10 +70,10 @@ func (o *Object) Ref() ResourceRef {
 
 // spelling returns how the input spells a node.
 func (o *Object) spelling(n *yaml.Node) (string, bool) {
-	if s, ok := o.Spelled[n]; ok || o.Token == nil {
+	if s, ok := o.Spelled[n]; ok || o.Text == nil {
 		return s, ok
 	}
-	return o.Token(n)
+	return o.Text.Token(n)
 }
 
 // token returns how a node is spelled: as the input spells it, or else as the

@@ -64,6 +64,7 @@ func Render(objects []*Object, cfg Config) Output {
 		}
 		out.Results = append(out.Results, results...)
 	}
+	in.keepAliases(kept)
 	for _, o := range kept {
 		e := in.editors[o]
 		if e != nil {

@@ -27,22 +27,32 @@ type undo struct {
 	// Pairs keeps, by the path of a pair that took another's place, how that
 	// other pair was spelled.
 	Pairs map[string]string `json:"pairs,omitempty"`
+	// Aliases keeps, by path, the aliases that were written out; the path of the
+	// object itself is empty.
+	Aliases map[string]string `json:"aliases,omitempty"`
 }
 
-// paths returns the paths of all that was edited.
-func (u *undo) paths() []string {
+// edits returns the paths of what was edited.
+func (u *undo) edits() []string {
 	return slices.Concat(sortedKeys(u.Add), sortedKeys(u.Was), sortedKeys(u.Pairs))
 }
+
+// paths returns all paths of the record.
+func (u *undo) paths() []string { return append(u.edits(), sortedKeys(u.Aliases)...) }
 
 // editor edits one object and records how to take the edits back. All edits
 // go through it, and are additions but for replace and supplant.
 type editor struct {
 	obj *Object
 	log undo
+	// gone are the values that were replaced.
+	gone []*yaml.Node
+	// trail are the nodes on or above which something was edited, once traced.
+	trail map[*yaml.Node]bool
 }
 
 func newEditor(o *Object) *editor {
-	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}}}
+	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}, Aliases: map[string]string{}}}
 }
 
 // collection returns the mapping or sequence at a key of parent, and its path;
@@ -63,8 +73,7 @@ func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind)
 		e.log.Was[at] = nil // they go before the user sees the output
 		return parent.Content[i+1], at
 	case isNull(parent.Content[i+1]) || len(parent.Content[i+1].Content) == 0:
-		was := e.obj.token(parent.Content[i+1])
-		e.log.Was[at] = &was
+		e.replaced(at, parent.Content[i+1])
 		parent.Content[i+1] = fresh
 		return fresh, at
 	default:
@@ -112,18 +121,29 @@ func (e *editor) put(m *yaml.Node, path, key string, value any) {
 // replace gives an existing key another scalar.
 func (e *editor) replace(m *yaml.Node, path, key string, value any) {
 	i := keyIndex(m, key)
-	was, now := e.obj.token(m.Content[i+1]), node(value)
+	e.replaced(pathKey(path, key), m.Content[i+1])
+	now := node(value)
 	if old := m.Content[i+1]; old.Kind == yaml.ScalarNode && now.Kind == yaml.ScalarNode {
 		now.Style = old.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)
 	}
 	m.Content[i+1] = now
-	e.log.Was[pathKey(path, key)] = &was
+}
+
+// replaced records a value that another takes the place of.
+func (e *editor) replaced(at string, old *yaml.Node) {
+	was := e.obj.token(old)
+	if isAlias(was) {
+		e.log.Aliases[at], was = was, printed(old)
+	}
+	e.log.Was[at] = &was
+	e.gone = append(e.gone, old)
 }
 
 // supplant puts a pair in the place of another.
 func (e *editor) supplant(m *yaml.Node, path, old, key string, value any) {
 	i := keyIndex(m, old)
 	e.log.Pairs[pathKey(path, key)] = e.obj.pair(m.Content[i], m.Content[i+1])
+	e.gone = append(e.gone, m.Content[i+1])
 	m.Content[i], m.Content[i+1] = node(key), node(value)
 }
 
@@ -142,7 +162,6 @@ func (e *editor) finish() {
 			e.log.Was[path] = was // so that rendering again gives the same record
 		}
 	}
-	e.keepAliases()
 	record, _ := json.Marshal(e.log) // maps and strings: it can't fail
 	value := node(string(record))
 	value.Style = yaml.SingleQuotedStyle // JSON is full of double quotes
@@ -162,36 +181,6 @@ func (e *editor) addedUnder(path string) bool {
 	return false
 }
 
-// keepAliases records the aliases that were written out because something
-// below them was edited.
-func (e *editor) keepAliases() {
-	if !e.obj.Aliases && len(e.obj.Spelled) == 0 {
-		return
-	}
-	for _, path := range e.log.paths() {
-		n, at := e.obj.Node, ""
-		for _, step := range splitPath(path) {
-			if n != nil && n.Kind == yaml.SequenceNode {
-				at = pathItem(at, step)
-			} else {
-				at = pathKey(at, step)
-			}
-			if n = walk(n, []string{step}); n == nil {
-				break
-			}
-			if _, known := e.log.Was[at]; known {
-				continue
-			}
-			if token, ok := e.obj.spelling(n); ok && isAlias(token) {
-				e.log.Was[at] = &token
-			}
-		}
-	}
-}
-
-// isAlias tells that a value was spelled as an alias.
-func isAlias(token string) bool { return strings.HasPrefix(token, "*") }
-
 // takeBack undoes what an editor recorded in the object, and tells whether
 // there was a record.
 func takeBack(o *Object) (bool, error) {
@@ -204,7 +193,7 @@ func takeBack(o *Object) (bool, error) {
 	if err := json.Unmarshal([]byte(str(annotations.Content[i+1])), &log); err != nil {
 		return false, fmt.Errorf("read annotation %s: %w", contract.AnnotationUndo, err)
 	}
-	if slices.Contains(log.paths(), "") {
+	if slices.Contains(log.edits(), "") {
 		return false, fmt.Errorf("read annotation %s: found an empty path, allowed: the path of a field", contract.AnnotationUndo)
 	}
 	annotations.Content = append(annotations.Content[:i], annotations.Content[i+2:]...)
@@ -227,16 +216,17 @@ func takeBack(o *Object) (bool, error) {
 			return false, err
 		}
 	}
+	for path, alias := range log.Aliases {
+		if isAlias(alias) {
+			o.spell(lookup(o.Node, path), alias)
+		}
+	}
 	return true, nil
 }
 
 // restore puts back how a value was spelled, unless what stands there now has
 // been filled by others.
 func restore(o *Object, path string, was *string) error {
-	if was != nil && isAlias(*was) {
-		o.spell(lookup(o.Node, path), *was)
-		return nil
-	}
 	steps := splitPath(path)
 	parent := walk(o.Node, steps[:len(steps)-1])
 	key := steps[len(steps)-1]
