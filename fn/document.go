@@ -32,6 +32,8 @@ type document struct {
 	edited      bool
 	deleted     bool
 	reformatted bool // what apply had to do
+	stale       bool // have is to be read from the text again
+	followed    bool // by a line break that the text lacks
 	// after are documents to be written behind this one.
 	after []*yaml.Node
 }

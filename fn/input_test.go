@@ -48,6 +48,10 @@ func TestForeignInput(t *testing.T) {
 		"blank lines":                                {"\n\n\n", "", ""},
 		"no final line break":                        {strings.TrimSuffix(annotated, "\n"), "", ""},
 		"no final line break, followed by a comment": {annotated + "# end", "", ""},
+		"an open block scalar":                       {strings.TrimSuffix(serving, "\n") + "\n        args:\n        - |\n          a", "", ""},
+		"an open block scalar, something before it":  {serving + "      x-last: >\n        a", "", ""},
+		"an open block scalar at the root":           {serving + "x-last: |+\n  a\n  b", "", ""},
+		"an open block scalar with blanks behind":    {serving + "x-last: |\n  a\n   ", "", ""},
 		"line ends of Windows":                       {strings.ReplaceAll(annotated, "\n", "\r\n"), "", ""},
 		"byte order mark":                            {"\xef\xbb\xbf" + annotated, "", ""},
 		"a separator behind a byte order mark":       {"\xef\xbb\xbf---\n" + annotated, "", ""},
@@ -132,6 +136,18 @@ func TestSourcesAreJoined(t *testing.T) {
 				t.Errorf("the result is no stream: %v %q", err, again)
 			}
 		})
+	}
+}
+
+// TestOpenBlockScalar shows that the line break which something behind it needs
+// does not become part of a text.
+func TestOpenBlockScalar(t *testing.T) {
+	out, results, err := fn.Render([]fn.Source{{Text: []byte("a: |\n  1")}, {Text: []byte("b: 2\n")}}, transformer.DefaultConfig())
+	if err != nil || results.Failed() {
+		t.Fatalf("render: %v %+v", err, results)
+	}
+	if want := "a: |-\n  1\n---\nb: 2\n"; string(out) != want {
+		t.Errorf("got %q, want %q", out, want)
 	}
 }
 

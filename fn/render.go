@@ -173,6 +173,7 @@ func hooksUnseen(docs []*document) bool {
 
 // write puts the documents together again.
 func write(docs []*document) ([]byte, transformer.Results, error) {
+	settleEnds(docs)
 	for i, err := range each(docs, (*document).apply) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("edit document %d of %s: %w", docs[i].file.Index+1, name(docs[i].file.Path), err)
@@ -184,9 +185,6 @@ func write(docs []*document) ([]byte, transformer.Results, error) {
 	for i, d := range docs {
 		begins = begins || d.file.Index == 0
 		if d.deleted {
-			if lineEnd(d.text) == "" { // it took over the missing line break
-				out.Truncate(out.Len() - len(lineEnd(out.Bytes())))
-			}
 			continue
 		}
 		if d.reformatted {
@@ -206,6 +204,56 @@ func write(docs []*document) ([]byte, transformer.Results, error) {
 		}
 	}
 	return out.Bytes(), results, nil
+}
+
+// settleEnds has the texts of documents end as they will: without a line break
+// where one that goes had taken over the lack of it.
+func settleEnds(docs []*document) {
+	var last *document
+	for _, d := range docs {
+		switch {
+		case !d.deleted:
+			last = d
+		case last != nil && lineEnd(d.text) == "":
+			last.text = bytes.TrimSuffix(last.text, []byte(lineEnd(last.text)))
+			last.reread(false)
+		}
+	}
+	last = nil
+	for _, d := range docs {
+		if d.deleted {
+			continue
+		}
+		if last != nil && lineEnd(last.text) == "" {
+			last.reread(true)
+		}
+		if last = d; len(d.after) > 0 && lineEnd(d.text) == "" {
+			d.reread(true)
+		}
+	}
+}
+
+// reread prepares for another line break at the end than the document was read
+// with. To a block scalar that ends there it belongs, so that the document must
+// be edited to say what it did.
+func (d *document) reread(followed bool) {
+	if d.have == nil || !endsInBlockScalar(d.have) {
+		return
+	}
+	if d.want == nil {
+		var err error
+		if d.want, err = splice.Expand(d.have); err != nil {
+			return // aliases that multiply; they pass unseen
+		}
+	}
+	d.edited, d.stale, d.followed = true, true, followed
+}
+
+func endsInBlockScalar(n *yaml.Node) bool {
+	for len(n.Content) > 0 {
+		n = n.Content[len(n.Content)-1]
+	}
+	return n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
 }
 
 // continues tells that the next document that is written has no `---` to begin
@@ -230,7 +278,18 @@ func (d *document) apply() (err error) {
 			spellings = append(spellings, splice.Spelling{Node: n, Token: token})
 		}
 	}
-	d.text, d.reformatted, err = splice.Apply(d.text, d.have, d.want, spellings...)
+	text, added := d.text, ""
+	if d.followed {
+		added = lineBreak(text)
+		text = append(bytes.Clone(text), added...)
+	}
+	if d.stale {
+		if d.have, err = splice.Parse(text); err != nil {
+			return err
+		}
+	}
+	text, d.reformatted, err = splice.Apply(text, d.have, d.want, spellings...)
+	d.text = bytes.TrimSuffix(text, []byte(added))
 	d.have, d.want, d.items, d.objects = nil, nil, nil, nil // the trees are most of a render's memory
 	return err
 }

@@ -46,7 +46,7 @@ func (in *input) keepAliases(objects []*Object) {
 func (in *input) keepAliasesOf(o *Object, edited map[string]bool) {
 	eachAlias(o, o.Node, "", func(n *yaml.Node, path, alias string) {
 		if e := in.editors[o]; edited[alias[1:]] || e != nil && e.trail[n] {
-			in.editorOf(o).log.Aliases[path] = alias
+			in.editorOf(o).log.Spelled[path] = alias
 			delete(o.Spelled, n) // not now
 		}
 	})

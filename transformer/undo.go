@@ -27,9 +27,10 @@ type undo struct {
 	// Pairs keeps, by the path of a pair that took another's place, how that
 	// other pair was spelled.
 	Pairs map[string]string `json:"pairs,omitempty"`
-	// Aliases keeps, by path, the aliases that were written out; the path of the
-	// object itself is empty.
-	Aliases map[string]string `json:"aliases,omitempty"`
+	// Spelled keeps, by path, how values were spelled that had to be spelled
+	// otherwise to mean what they did: aliases, and a block scalar that nothing
+	// followed. The path of the object itself is empty.
+	Spelled map[string]string `json:"spelled,omitempty"`
 }
 
 // edits returns the paths of what was edited.
@@ -38,7 +39,7 @@ func (u *undo) edits() []string {
 }
 
 // paths returns all paths of the record.
-func (u *undo) paths() []string { return append(u.edits(), sortedKeys(u.Aliases)...) }
+func (u *undo) paths() []string { return append(u.edits(), sortedKeys(u.Spelled)...) }
 
 // editor edits one object and records how to take the edits back. All edits
 // go through it, and are additions but for replace and supplant.
@@ -52,8 +53,35 @@ type editor struct {
 }
 
 func newEditor(o *Object) *editor {
-	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}, Aliases: map[string]string{}}}
+	e := &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}, Spelled: map[string]string{}}}
+	e.keepLast(o.Node, "")
+	return e
 }
+
+// keepLast records the spelling of a block scalar that ends with the text, and
+// with no line break: once something follows, it must say that it has none.
+func (e *editor) keepLast(n *yaml.Node, path string) {
+	last := len(n.Content) - 1
+	switch {
+	case n.Kind == yaml.MappingNode && last > 0:
+		e.keepLast(n.Content[last], pathKey(path, n.Content[last-1].Value))
+	case n.Kind == yaml.SequenceNode && last >= 0:
+		e.keepLast(n.Content[last], pathItem(path, fmt.Sprintf("#%d", last)))
+	case n.Kind == yaml.ScalarNode && n.Value != "" && !strings.HasSuffix(n.Value, "\n"):
+		_, restored := e.obj.Spelled[n]
+		if !restored && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
+			return // the rule, for which no text need be read
+		}
+		if token, ok := e.obj.spelling(n); ok && unstripped.MatchString(token) {
+			e.log.Spelled[path] = token
+			delete(e.obj.Spelled, n) // not now
+		}
+	}
+}
+
+// unstripped matches a block scalar that does not say that it has no line break
+// at its end. One with a number is left out: alone, it can't be read.
+var unstripped = regexp.MustCompile(`^(?:[&!]\S*\s+)*[|>]\+?[ \t]*(?:#.*)?\r?\n`)
 
 // collection returns the mapping or sequence at a key of parent, and its path;
 // it makes one where there is none, or an empty one.
@@ -133,7 +161,7 @@ func (e *editor) replace(m *yaml.Node, path, key string, value any) {
 func (e *editor) replaced(at string, old *yaml.Node) {
 	was := e.obj.token(old)
 	if isAlias(was) {
-		e.log.Aliases[at], was = was, printed(old)
+		e.log.Spelled[at], was = was, printed(old)
 	}
 	e.log.Was[at] = &was
 	e.gone = append(e.gone, old)
@@ -216,9 +244,13 @@ func takeBack(o *Object) (bool, error) {
 			return false, err
 		}
 	}
-	for path, alias := range log.Aliases {
-		if isAlias(alias) {
-			o.spell(lookup(o.Node, path), alias)
+	for path, token := range log.Spelled {
+		n := lookup(o.Node, path)
+		if n == nil {
+			continue
+		}
+		if was, err := parseToken(token); isAlias(token) || err == nil && same(was, n) {
+			o.spell(n, token)
 		}
 	}
 	return true, nil
