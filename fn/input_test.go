@@ -48,6 +48,7 @@ func TestForeignInput(t *testing.T) {
 		"blank lines":                                {"\n\n\n", "", ""},
 		"no final line break":                        {strings.TrimSuffix(annotated, "\n"), "", ""},
 		"no final line break, followed by a comment": {annotated + "# end", "", ""},
+		"blanks behind an empty value":               {annotated + "        env: []  \n      volumes:   \n      initContainers: ~ \n", "", ""},
 		"an open block scalar":                       {strings.TrimSuffix(serving, "\n") + "\n        args:\n        - |\n          a", "", ""},
 		"an open block scalar, something before it":  {serving + "      x-last: >\n        a", "", ""},
 		"an open block scalar at the root":           {serving + "x-last: |+\n  a\n  b", "", ""},

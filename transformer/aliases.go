@@ -17,7 +17,7 @@ import (
 // An undo spells them as aliases again.
 
 // isAlias tells that a value is spelled as an alias.
-func isAlias(token string) bool { return strings.HasPrefix(token, "*") }
+func isAlias(token string) bool { return strings.HasPrefix(strings.TrimLeft(token, " \t"), "*") }
 
 // keepAliases records the aliases that edits have written out: those on or above
 // which something was edited, and those that name something that was, in
@@ -45,7 +45,7 @@ func (in *input) keepAliases(objects []*Object) {
 
 func (in *input) keepAliasesOf(o *Object, edited map[string]bool) {
 	eachAlias(o, o.Node, "", func(n *yaml.Node, path, alias string) {
-		if e := in.editors[o]; edited[alias[1:]] || e != nil && e.trail[n] {
+		if e := in.editors[o]; edited[strings.TrimLeft(alias, " \t*")] || e != nil && e.trail[n] {
 			in.editorOf(o).log.Spelled[path] = alias
 			delete(o.Spelled, n) // not now
 		}

@@ -81,7 +81,7 @@ func (e *editor) keepLast(n *yaml.Node, path string) {
 
 // unstripped matches a block scalar that does not say that it has no line break
 // at its end. One with a number is left out: alone, it can't be read.
-var unstripped = regexp.MustCompile(`^(?:[&!]\S*\s+)*[|>]\+?[ \t]*(?:#.*)?\r?\n`)
+var unstripped = regexp.MustCompile(`^[ \t]*(?:[&!]\S*\s+)*[|>]\+?[ \t]*(?:#.*)?\r?\n`)
 
 // collection returns the mapping or sequence at a key of parent, and its path;
 // it makes one where there is none, or an empty one.

@@ -71,10 +71,8 @@ const rounds = 3
 //   - what else the edit deleted comes back in the document's habitual layout,
 //     without its comments; so may items of a list that have no name or other
 //     identity, if the edit changed or added several;
-//   - a value that gave way to a block, or to a null written as nothing, comes
-//     back one space behind the indicator that brings it; a document that was
-//     nothing but such a value comes back on a line of its own, and may lose
-//     the comment on it;
+//   - a document that was nothing but a value, which gave way to a block, comes
+//     back on a line of its own, and may lose the comment on it;
 //   - a key that stood without a colon, behind `?` or in brackets, keeps the
 //     one that it got with a value;
 //   - a comment that followed a value without a space keeps the one it got;

@@ -8,8 +8,9 @@ import (
 // collections of have, which is Parse(text), and the pairs of its mappings. The
 // lookup takes nodes of have, or their copies from [Expand]: it goes by
 // position. For a value it gives the bytes with its anchor and tag ("" for a
-// null written as nothing), for a mapping's key those of the whole pair, and
-// false for a block collection or a node from elsewhere. To keep a token in an
+// null written as nothing), and before them the blanks that stand there beyond
+// the one that must; for a mapping's key those of the whole pair; and false for
+// a block collection or a node from elsewhere. To keep a token in an
 // undo record and hand it back as a [Spelling] restores it byte for byte.
 func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bool), error) {
 	type place struct {
@@ -37,8 +38,12 @@ func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bo
 				add(x.node, span{x.start, x.end})
 			}
 			for i := range x.entries {
-				if e := &x.entries[i]; e.key != nil {
+				e := &x.entries[i]
+				if e.key != nil {
 					add(e.key.node, span{e.start, e.end()})
+				}
+				if v := e.value; x.isBlock() && e.head >= 0 && !v.isBlock() && v.start > e.head+1 && skipBlanks(text, e.head) == v.start {
+					add(v.node, span{e.head + 1, v.end})
 				}
 			}
 		})
