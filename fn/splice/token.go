@@ -49,7 +49,7 @@ func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bo
 		})
 	}
 	return func(n *yaml.Node) (string, bool) {
-		for _, kind := range []yaml.Kind{yaml.AliasNode, n.Kind} {
+		for _, kind := range []yaml.Kind{n.Kind, yaml.AliasNode} {
 			if s, ok := at[place{n.Line, n.Column, kind}]; ok {
 				if s.start < 0 {
 					return "", false
