@@ -232,6 +232,9 @@ func (in *input) checkShape(w *workload) Results {
 		}
 	}
 	expect(w.Node, "", "metadata", yaml.MappingNode, "a map")
+	if len(results) == 0 && w.name() == "" {
+		results = append(results, result(CodeMalformed, w.Object, "metadata: found no name, allowed: name or generateName").At("metadata.name", "", ""))
+	}
 	expect(w.template, w.path, "metadata", yaml.MappingNode, "a map")
 	expect(w.template, w.path, "spec", yaml.MappingNode, "a map")
 	for _, key := range []string{"annotations", "labels"} {
