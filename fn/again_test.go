@@ -72,6 +72,31 @@ spec:
 	}
 }
 
+// TestRenamedContainer has a container renamed in what was rendered: its record
+// leads nowhere, and both a render and an uninject say so.
+func TestRenamedContainer(t *testing.T) {
+	renamed := strings.Replace(rendered(t, annotated), "- name: app\n", "- name: web\n", 1)
+	for name, run := range map[string]func([]fn.Source) ([]byte, transformer.Results, error){
+		"render": func(s []fn.Source) ([]byte, transformer.Results, error) {
+			return fn.Render(s, transformer.DefaultConfig())
+		},
+		"uninject": fn.Uninject,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, results, err := run([]fn.Source{{Text: []byte(renamed)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range results {
+				if r.Code() == transformer.CodeUndoPath && strings.Contains(r.Message, "spec.template.spec.containers[app],") {
+					return
+				}
+			}
+			t.Errorf("no result names the lost path: %+v", results)
+		})
+	}
+}
+
 func rendered(t *testing.T, input string) string {
 	t.Helper()
 	out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())

@@ -125,9 +125,12 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]bool,
 			created = append(created, o)
 			continue
 		}
-		had, err := takeBack(o)
+		had, lost, err := takeBack(o)
 		if err != nil {
 			results = append(results, result(CodeUndo, o, "%v; render from the original manifest", err))
+		}
+		for _, path := range lost {
+			results = append(results, result(CodeUndoPath, o, "an earlier render changed %s, which is not there any more; if it was renamed, what was added to it stays", path).At(path, "", ""))
 		}
 		if had {
 			undone[o] = true

@@ -209,22 +209,27 @@ func (e *editor) addedUnder(path string) bool {
 	return false
 }
 
-// takeBack undoes what an editor recorded in the object, and tells whether
-// there was a record.
-func takeBack(o *Object) (bool, error) {
+// takeBack undoes what an editor recorded in the object. It tells whether there
+// was a record, and which items are lost that it names.
+func takeBack(o *Object) (had bool, lost []string, err error) {
 	annotations := field(o.Node, "metadata", "annotations")
 	i := keyIndex(annotations, contract.AnnotationUndo)
 	if i < 0 {
-		return false, nil
+		return false, nil, nil
 	}
 	var log undo
 	if err := json.Unmarshal([]byte(str(annotations.Content[i+1])), &log); err != nil {
-		return false, fmt.Errorf("read annotation %s: %w", contract.AnnotationUndo, err)
+		return false, nil, fmt.Errorf("read annotation %s: %w", contract.AnnotationUndo, err)
 	}
 	if slices.Contains(log.edits(), "") {
-		return false, fmt.Errorf("read annotation %s: found an empty path, allowed: the path of a field", contract.AnnotationUndo)
+		return false, nil, fmt.Errorf("read annotation %s: found an empty path, allowed: the path of a field", contract.AnnotationUndo)
 	}
 	annotations.Content = append(annotations.Content[:i], annotations.Content[i+2:]...)
+	for _, path := range log.edits() {
+		if at := lostItem(o.Node, path); at != "" && !slices.Contains(lost, at) {
+			lost = append(lost, at)
+		}
+	}
 	takeScrape(o, &log)
 	for _, path := range sortedKeys(log.Add) {
 		for _, id := range log.Add[path] {
@@ -233,7 +238,7 @@ func takeBack(o *Object) (bool, error) {
 	}
 	for _, path := range sortedKeys(log.Pairs) {
 		if err := restorePair(o, path, log.Pairs[path]); err != nil {
-			return false, err
+			return false, nil, err
 		}
 	}
 	// Inner values first, so that an outer one is empty when its turn comes.
@@ -241,7 +246,7 @@ func takeBack(o *Object) (bool, error) {
 	sort.SliceStable(paths, func(i, j int) bool { return len(paths[i]) > len(paths[j]) })
 	for _, path := range paths {
 		if err := restore(o, path, log.Was[path]); err != nil {
-			return false, err
+			return false, nil, err
 		}
 	}
 	for path, token := range log.Spelled {
@@ -253,7 +258,25 @@ func takeBack(o *Object) (bool, error) {
 			o.spell(n, token)
 		}
 	}
-	return true, nil
+	return true, lost, nil
+}
+
+// lostItem returns the path of the first item on a path that is not there, "" if
+// all are.
+func lostItem(n *yaml.Node, path string) string {
+	at := ""
+	for _, step := range splitPath(path) {
+		item := n != nil && n.Kind == yaml.SequenceNode
+		if item {
+			at = pathItem(at, step)
+		} else {
+			at = pathKey(at, step)
+		}
+		if n = walk(n, []string{step}); n == nil && item {
+			return at
+		}
+	}
+	return ""
 }
 
 // restore puts back how a value was spelled, unless what stands there now has
