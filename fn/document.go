@@ -205,6 +205,14 @@ func unreadable(text []byte) int {
 	return len(text)
 }
 
+// empty tells that a document says nothing: it is a separator, or comments.
+func (d *document) empty() bool {
+	if d.have == nil {
+		return blank(d.text) // else it could not be read
+	}
+	return d.have.Kind == yaml.ScalarNode && d.have.ShortTag() == yaml.NodeTagNull
+}
+
 // holdsObjects tells whether a document is an object or a list of objects;
 // anything else passes unseen.
 func holdsObjects(n *yaml.Node) bool {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,7 +48,8 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 		more, unread := read(src)
 		docs, results = append(docs, more...), append(results, unread...)
 	}
-	list := resourceList(docs)
+	list, mixed := resourceList(docs)
+	results = append(results, mixed...)
 	if list != nil && len(results) == 0 {
 		var wrong []fieldError
 		cfg, wrong = withFunctionConfig(cfg, get(list.want, "functionConfig"))
@@ -62,7 +64,7 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 		results = append(results, transformer.NewResult(transformer.CodeInvalidConfig, transformer.File{}, "%v", err))
 	}
 	if results.Failed() {
-		return failed(list, results)
+		return failed(docs, list, results)
 	}
 	var objects []*transformer.Object
 	for _, d := range docs {
@@ -76,7 +78,7 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 		results = append(results, transformer.NewResult(transformer.CodeHelmHooks, transformer.File{}, "%s", transformer.Reasons()[transformer.CodeHelmHooks].Sentence))
 	}
 	if results.Failed() {
-		return failed(list, results)
+		return failed(docs, list, results)
 	}
 	if list != nil {
 		setResults(list, results)
@@ -87,7 +89,8 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 
 // failed is what comes out where nothing may be changed: for a KRM function
 // its input with the results, for a stream nothing.
-func failed(list *document, results transformer.Results) ([]byte, transformer.Results, error) {
+func failed(docs []*document, list *document, results transformer.Results) ([]byte, transformer.Results, error) {
+	results = slices.Clone(results)
 	for i, r := range results {
 		if r.Code() == transformer.CodeInjected {
 			results[i].Tags = map[string]string{"code": string(transformer.CodeNotWritten)}
@@ -103,7 +106,9 @@ func failed(list *document, results transformer.Results) ([]byte, transformer.Re
 	}
 	untouched := &document{text: list.text, have: list.have, want: want, file: list.file}
 	setResults(untouched, results)
-	text, more, err := write([]*document{untouched})
+	docs = slices.Clone(docs)
+	docs[slices.Index(docs, list)] = untouched
+	text, more, err := write(docs)
 	return text, append(results, more...), err
 }
 
