@@ -2,6 +2,8 @@ package fn
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -120,9 +122,13 @@ func (d *document) strayMark() int {
 	return -1
 }
 
-// blank tells whether a text has nothing but white space and comments.
+// blank tells whether a text has nothing but white space, comments and document
+// end markers.
 func blank(text []byte) bool {
 	for line := range bytes.Lines(text) {
+		if marker(line, "...") {
+			line = line[len("..."):]
+		}
 		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
 			return false
 		}
@@ -160,19 +166,21 @@ func read(src Source) ([]*document, transformer.Results) {
 
 func (d *document) parse() error {
 	text := d.text
-	if i := unreadable(text); i < len(text) {
-		line := 1 + bytes.Count(text[:i], []byte("\n"))
-		if text[i] < utf8.RuneSelf {
-			return fmt.Errorf("line %d: control character 0x%02x, which YAML does not allow; remove it, or write it as \\x%02x in double quotes", line, text[i], text[i])
-		}
-		return fmt.Errorf("line %d: byte 0x%02x is not UTF-8; convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8", line, text[i])
+	if err := legal(text); err != nil {
+		return err
 	}
 	if i := d.strayMark(); i >= 0 {
-		return fmt.Errorf("line %d: a byte order mark, which may stand at the very beginning only; remove it", 1+bytes.Count(text[:i], []byte("\n")))
+		return fmt.Errorf("line %d: a byte order mark, which may stand at the very beginning only; remove it", lineOf(text, i))
+	}
+	if blank(text) {
+		return nil
 	}
 	have, err := splice.Parse(text)
-	if err != nil || have == nil {
-		return err
+	if err != nil {
+		return explain(text, err)
+	}
+	if have == nil {
+		return nil
 	}
 	d.have = have
 	if !holdsObjects(have) {
@@ -185,24 +193,54 @@ func (d *document) parse() error {
 	return nil
 }
 
-// unreadable returns where the first byte is that is not UTF-8, or a control
-// character that YAML does not allow (YAML 1.2.2 section 5.1); else the length.
-func unreadable(text []byte) int {
+// lineOf returns the number of the line that text[i] is in.
+func lineOf(text []byte, i int) int { return 1 + bytes.Count(text[:i], []byte("\n")) }
+
+// legal reports the first byte that is not UTF-8, and the first character that
+// YAML does not allow (YAML 1.2.2 section 5.1).
+func legal(text []byte) error {
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return errors.New("the text is UTF-16, as PowerShell writes it; convert it, for example with iconv -f UTF-16 -t UTF-8")
+	}
 	for i := 0; i < len(text); {
-		if c := text[i]; c < utf8.RuneSelf {
-			if c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f {
-				return i
-			}
-			i++
-			continue
+		c, size := rune(text[i]), 1
+		if c >= utf8.RuneSelf {
+			c, size = utf8.DecodeRune(text[i:])
 		}
-		r, size := utf8.DecodeRune(text[i:])
-		if r == utf8.RuneError && size == 1 {
-			return i
+		switch {
+		case c == utf8.RuneError && size == 1:
+			return fmt.Errorf("line %d: byte 0x%02x is not UTF-8; convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8", lineOf(text, i), text[i])
+		case c < ' ' && c != '\t' && c != '\n' && c != '\r', 0x7f <= c && c < 0xa0 && c != 0x85, c == 0xfffe, c == 0xffff:
+			return fmt.Errorf("line %d: control character 0x%02x, which YAML does not allow; remove it, or write it as %s in double quotes", lineOf(text, i), c, escape(c))
 		}
 		i += size
 	}
-	return len(text)
+	return nil
+}
+
+func escape(c rune) string {
+	if c > 0xff {
+		return fmt.Sprintf(`\u%04x`, c)
+	}
+	return fmt.Sprintf(`\x%02x`, c)
+}
+
+// unknownAnchor matches the parser's only message without a line.
+var unknownAnchor = regexp.MustCompile(`^yaml: unknown anchor '(.+)' referenced$`)
+
+// explain says what the parser's message leaves out.
+func explain(text []byte, err error) error {
+	if m := unknownAnchor.FindStringSubmatch(err.Error()); m != nil {
+		alias := regexp.MustCompile(`(?m)(?:^|[\s,\[{])\*` + regexp.QuoteMeta(m[1]) + `(?:[\s,\]}]|$)`)
+		if at := alias.FindIndex(text); at != nil {
+			return fmt.Errorf("line %d: alias *%s has no anchor", lineOf(text, at[1]-1), m[1])
+		}
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	if first := dec.Decode(new(json.RawMessage)); first == nil && dec.More() {
+		return fmt.Errorf("line %d: another JSON document begins; put a line --- between the two", lineOf(text, len(text)-len(bytes.TrimLeft(text[dec.InputOffset():], " \t\r\n"))))
+	}
+	return err
 }
 
 // empty tells that a document says nothing: it is a separator, or comments.
@@ -329,19 +367,21 @@ const (
 	helmHook              = "helm.sh/hook"
 )
 
-// get returns the value at a path of mapping keys, or nil.
+// get returns the value at a path of mapping keys, or nil; of a key that stands
+// twice the first one, as everywhere.
 func get(n *yaml.Node, path ...string) *yaml.Node {
 	for _, key := range path {
 		if n == nil || n.Kind != yaml.MappingNode {
 			return nil
 		}
-		var value *yaml.Node
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == key {
-				value = n.Content[i+1]
-			}
+		i := 0
+		for i < len(n.Content) && n.Content[i].Value != key {
+			i += 2
 		}
-		n = value
+		if i+1 >= len(n.Content) {
+			return nil
+		}
+		n = n.Content[i+1]
 	}
 	return n
 }
