@@ -123,7 +123,7 @@ func (r renderer) inline(n *yaml.Node, s slot, lay layout) string {
 
 // flow writes a node inside brackets.
 func (r renderer) flow(n *yaml.Node, lay layout) string {
-	if token, ok := r.tokens[n]; ok && token != "" {
+	if token, ok := r.tokens[n]; ok {
 		return unaligned(token)
 	}
 	lay.quoted = true
