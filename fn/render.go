@@ -2,7 +2,9 @@ package fn
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -351,27 +353,66 @@ func separate(out *bytes.Buffer, text []byte) []byte {
 	return text
 }
 
-// writeNew appends a document. Its separator stands on a line of its own; it
-// ends as the text before it ends, with a line break or without, so that
-// removing it later leaves that text.
+// writeNew appends a document, in the format of the one before it. Its separator
+// stands on a line of its own; it ends as the text before it ends, with a line
+// break or without, so that removing it later leaves that text.
 func writeNew(out *bytes.Buffer, n *yaml.Node, before []byte) error {
-	var text bytes.Buffer
-	text.WriteString("---\n")
-	enc := yaml.NewEncoderWithOptions(&text, &yaml.EncoderOptions{SeqIndent: yaml.CompactSequenceStyle})
-	if err := enc.Encode(n); err != nil {
-		return fmt.Errorf("print %s %s: %w", scalar(n, "kind"), scalar(n, "metadata", "name"), err)
+	print := printYAML
+	if style := jsonStyle(before); style != nil {
+		print = style.print
 	}
-	if err := enc.Close(); err != nil {
+	text, err := print(n)
+	if err != nil {
 		return fmt.Errorf("print %s %s: %w", scalar(n, "kind"), scalar(n, "metadata", "name"), err)
 	}
 	newline := lineBreak(before)
-	added := strings.ReplaceAll(text.String(), "\n", newline)
+	added := strings.ReplaceAll("---\n"+text, "\n", newline)
 	if lineEnd(before) == "" {
 		out.WriteString(newline)
 		added = strings.TrimSuffix(added, newline)
 	}
 	out.WriteString(added)
 	return nil
+}
+
+func printYAML(n *yaml.Node) (string, error) {
+	var text strings.Builder
+	enc := yaml.NewEncoderWithOptions(&text, &yaml.EncoderOptions{SeqIndent: yaml.CompactSequenceStyle})
+	if err := enc.Encode(n); err != nil {
+		return "", err
+	}
+	return text.String(), enc.Close()
+}
+
+// jsonStart matches how a JSON object begins: its first key.
+var jsonStart = regexp.MustCompile(`^(?:---\s*)?(\{\s*)"(?:[^"\\]|\\.)*"(\s*:\s*)`)
+
+// jsonSample is a JSON object that is written in some style.
+type jsonSample []byte
+
+// jsonStyle returns a sample of how a document is written, nil where it is not
+// JSON.
+func jsonStyle(text []byte) jsonSample {
+	m := jsonStart.FindSubmatch(text)
+	if m == nil || !json.Valid(bytes.TrimPrefix(text, []byte("---"))) {
+		return nil
+	}
+	end := "}"
+	if bytes.Contains(m[1], []byte("\n")) {
+		end = "\n}"
+	}
+	sample := string(m[1]) + `"x"` + string(m[2]) + "1" + end
+	return jsonSample(strings.ReplaceAll(sample, "\r\n", "\n"))
+}
+
+// print makes a node of the sample, which keeps its style.
+func (sample jsonSample) print(n *yaml.Node) (string, error) {
+	have, err := splice.Parse(sample)
+	if err != nil {
+		return "", err
+	}
+	text, _, err := splice.Apply(sample, have, n)
+	return string(text) + "\n", err
 }
 
 // lineBreak returns the line break that a text uses: that of its first line.
