@@ -51,6 +51,7 @@ func TestForeignInput(t *testing.T) {
 		"blanks behind an empty value":               {annotated + "        env: []  \n      volumes:   \n      initContainers: ~ \n", "", ""},
 		"an open block scalar":                       {strings.TrimSuffix(serving, "\n") + "\n        args:\n        - |\n          a", "", ""},
 		"an open block scalar, something before it":  {serving + "      x-last: >\n        a", "", ""},
+		"an open block scalar that gives way":        {strings.TrimSuffix(annotated, "\n") + "\n        env:\n        - name: HTTP_PROXY\n          value: |\n            http://proxy.example", "", ""},
 		"an open block scalar at the root":           {serving + "x-last: |+\n  a\n  b", "", ""},
 		"an open block scalar with blanks behind":    {serving + "x-last: |\n  a\n   ", "", ""},
 		"line ends of Windows":                       {strings.ReplaceAll(annotated, "\n", "\r\n"), "", ""},

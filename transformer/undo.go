@@ -46,6 +46,8 @@ func (u *undo) paths() []string { return append(u.edits(), sortedKeys(u.Spelled)
 type editor struct {
 	obj *Object
 	log undo
+	// last is a block scalar that ends with the text, and with no line break.
+	last *yaml.Node
 	// gone are the values that were replaced.
 	gone []*yaml.Node
 	// trail are the nodes on or above which something was edited, once traced.
@@ -73,8 +75,7 @@ func (e *editor) keepLast(n *yaml.Node, path string) {
 			return // the rule, for which no text need be read
 		}
 		if token, ok := e.obj.spelling(n); ok && unstripped.MatchString(token) {
-			e.log.Spelled[path] = token
-			delete(e.obj.Spelled, n) // not now
+			e.log.Spelled[path], e.last = token, n
 		}
 	}
 }
@@ -180,6 +181,7 @@ func (e *editor) finish() {
 	if len(e.log.paths()) == 0 {
 		return
 	}
+	delete(e.obj.Spelled, e.last) // something may follow it now
 	metadata := field(e.obj.Node, "metadata")
 	if metadata == nil {
 		return // every object that is edited has a name
