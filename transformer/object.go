@@ -90,14 +90,26 @@ func (o *Object) token(n *yaml.Node) string {
 }
 
 // pair returns how a pair is spelled: as the input does, if that can be read
-// by itself, or else as the encoder does.
+// by itself, or else as the encoder writes it inside brackets.
 func (o *Object) pair(key, value *yaml.Node) string {
 	if s, ok := o.spelling(key); ok {
 		if k, v, err := parsePair(s); err == nil && same(k, key) && same(v, value) {
 			return s
 		}
 	}
-	return printed(mapping(key.Value, value))
+	pair := mapping(key.Value, uncommented(value))
+	pair.Style = yaml.FlowStyle
+	return printed(pair)
+}
+
+// uncommented copies a tree without its comments, which swallow what follows
+// them inside brackets.
+func uncommented(n *yaml.Node) *yaml.Node {
+	out := &yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style &^ (yaml.LiteralStyle | yaml.FoldedStyle)}
+	for _, c := range n.Content {
+		out.Content = append(out.Content, uncommented(c))
+	}
+	return out
 }
 
 func printed(n *yaml.Node) string {

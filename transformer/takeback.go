@@ -3,6 +3,7 @@ package transformer
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -132,7 +133,9 @@ func restorePair(o *Object, path, was string) error {
 	if parent == nil || parent.Kind != yaml.MappingNode || keyIndex(parent, key.Value) >= 0 {
 		return nil
 	}
-	o.spell(key, was)
+	if !strings.HasPrefix(was, "{") { // else it is the encoder's
+		o.spell(key, was)
+	}
 	if i := keyIndex(parent, steps[len(steps)-1]); i >= 0 {
 		parent.Content[i], parent.Content[i+1] = key, value
 	} else {
@@ -181,16 +184,23 @@ func unplace(n *yaml.Node) {
 	}
 }
 
-// parsePair parses a pair's spelling.
+// secondLine matches the indicator that brings the value of a key behind `?`.
+var secondLine = regexp.MustCompile(`\n( *):\s`)
+
+// parsePair parses a pair's spelling: one of a block, or of brackets, or with
+// the brackets where it is the encoder's.
 func parsePair(token string) (key, value *yaml.Node, err error) {
-	n, err := parseToken(token)
-	if err != nil {
-		return nil, nil, err
+	indent := ""
+	if m := secondLine.FindStringSubmatch(token); m != nil && strings.HasPrefix(token, "?") {
+		indent = m[1]
 	}
-	if n.Kind != yaml.MappingNode || len(n.Content) != 2 {
-		return nil, nil, fmt.Errorf("found %q, allowed: a key and its value", token)
+	for _, text := range []string{indent + token, "{" + token + "\n}"} {
+		n, err := parseToken(text)
+		if err == nil && n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[0].Kind == yaml.ScalarNode {
+			return n.Content[0], n.Content[1], nil
+		}
 	}
-	return n.Content[0], n.Content[1], nil
+	return nil, nil, fmt.Errorf("found %q, allowed: a key and its value", token)
 }
 
 // lookup returns what stands at a path, or nil.
