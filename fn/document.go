@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
@@ -33,6 +31,8 @@ type document struct {
 	edited      bool
 	deleted     bool
 	reformatted bool // what apply had to do
+	stale       bool // have is to be read from the text again
+	followed    bool // by a line break that the text lacks
 	// after are documents to be written behind this one.
 	after []*yaml.Node
 }
@@ -41,58 +41,6 @@ type document struct {
 type Source struct {
 	Name string // "" for standard input
 	Text []byte
-}
-
-// split cuts a text into its documents. `---` and `...` at the start of a line
-// end a document wherever they stand, block and quoted scalars included (YAML
-// 1.2.2, 9.1.2), so looking at the starts of lines is exact.
-func split(text []byte) [][]byte {
-	var docs [][]byte
-	start, directives := 0, false
-	cut := func(at int) {
-		if at > start {
-			docs = append(docs, text[start:at])
-		}
-		start, directives = at, false
-	}
-	for at := 0; at < len(text); {
-		end := len(text)
-		if i := bytes.IndexByte(text[at:], '\n'); i >= 0 {
-			end = at + i + 1
-		}
-		line := text[at:end]
-		switch {
-		case marker(line, "---"):
-			if !directives { // directives belong to the document that follows
-				cut(at)
-			}
-			directives = false
-		case marker(line, "..."):
-			cut(end)
-		case len(line) > 0 && line[0] == '%' && blank(text[start:at]):
-			directives = true
-		}
-		at = end
-	}
-	cut(len(text))
-	return docs
-}
-
-// marker tells whether a line is a document marker, perhaps with content
-// behind it.
-func marker(line []byte, m string) bool {
-	rest, ok := bytes.CutPrefix(line, []byte(m))
-	return ok && (len(rest) == 0 || strings.IndexByte(" \t\r\n", rest[0]) >= 0)
-}
-
-// blank tells whether a text has nothing but white space and comments.
-func blank(text []byte) bool {
-	for line := range bytes.Lines(text) {
-		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
-			return false
-		}
-	}
-	return true
 }
 
 // helmSource matches the comment by which Helm names a document's template.
@@ -125,16 +73,21 @@ func read(src Source) ([]*document, transformer.Results) {
 
 func (d *document) parse() error {
 	text := d.text
-	if i := unreadable(text); i < len(text) {
-		line := 1 + bytes.Count(text[:i], []byte("\n"))
-		if text[i] < utf8.RuneSelf {
-			return fmt.Errorf("line %d: control character 0x%02x, which YAML does not allow; remove it, or write it as \\x%02x in double quotes", line, text[i], text[i])
-		}
-		return fmt.Errorf("line %d: byte 0x%02x is not UTF-8; convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8", line, text[i])
+	if err := legal(text); err != nil {
+		return err
+	}
+	if i := d.strayMark(); i >= 0 {
+		return fmt.Errorf("line %d: a byte order mark, which may stand at the very beginning only; remove it", lineOf(text, i))
+	}
+	if blank(text) {
+		return nil
 	}
 	have, err := splice.Parse(text)
-	if err != nil || have == nil {
-		return err
+	if err != nil {
+		return explain(text, err)
+	}
+	if have == nil {
+		return nil
 	}
 	d.have = have
 	if !holdsObjects(have) {
@@ -147,24 +100,12 @@ func (d *document) parse() error {
 	return nil
 }
 
-// unreadable returns where the first byte is that is not UTF-8, or a control
-// character that YAML does not allow (YAML 1.2.2 section 5.1); else the length.
-func unreadable(text []byte) int {
-	for i := 0; i < len(text); {
-		if c := text[i]; c < utf8.RuneSelf {
-			if c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f {
-				return i
-			}
-			i++
-			continue
-		}
-		r, size := utf8.DecodeRune(text[i:])
-		if r == utf8.RuneError && size == 1 {
-			return i
-		}
-		i += size
+// empty tells that a document says nothing: it is a separator, or comments.
+func (d *document) empty() bool {
+	if d.have == nil {
+		return blank(d.text) // else it could not be read
 	}
-	return len(text)
+	return d.have.Kind == yaml.ScalarNode && d.have.ShortTag() == yaml.NodeTagNull
 }
 
 // holdsObjects tells whether a document is an object or a list of objects;
@@ -175,9 +116,9 @@ func holdsObjects(n *yaml.Node) bool {
 
 // find lists the document's objects: itself, or the items of a List.
 func (d *document) find() {
-	tokens, aliases := lazyTokens(d.text, d.have), hasAlias(d.have)
+	text := &spelling{text: d.text, have: d.have}
 	add := func(n *yaml.Node) {
-		o := &transformer.Object{Node: n, File: d.file, Token: tokens, Aliases: aliases}
+		o := &transformer.Object{Node: n, File: d.file, Text: text}
 		if path := firstOf(annotation(n, pathAnnotation), annotation(n, legacyPathAnnotation), annotation(n, helmFilename)); path != "" {
 			o.File = transformer.File{Path: path}
 			o.File.Index, _ = strconv.Atoi(firstOf(annotation(n, indexAnnotation), annotation(n, legacyIndexAnnotation)))
@@ -197,34 +138,53 @@ func (d *document) find() {
 	}
 }
 
-func hasAlias(n *yaml.Node) bool {
-	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
+// spelling is the transformer.Text of a document. It reads the text only when it
+// is asked.
+type spelling struct {
+	text    []byte
+	have    *yaml.Node
+	tokens  func(*yaml.Node) (string, bool)
+	anchors map[position]string
 }
 
-// lazyTokens looks up spellings, and reads the text only when one is asked for.
-func lazyTokens(text []byte, have *yaml.Node) func(*yaml.Node) (string, bool) {
-	var lookup func(*yaml.Node) (string, bool)
-	return func(n *yaml.Node) (string, bool) {
-		if lookup == nil {
-			var err error
-			if lookup, err = splice.Tokens(text, have); err != nil {
-				lookup = func(*yaml.Node) (string, bool) { return "", false }
-			}
+// position is where a node stands, in the tree as written and in its copy.
+type position struct {
+	line, column int
+	kind         yaml.Kind
+}
+
+func (s *spelling) Token(n *yaml.Node) (string, bool) {
+	if s.tokens == nil {
+		var err error
+		if s.tokens, err = splice.Tokens(s.text, s.have); err != nil {
+			s.tokens = func(*yaml.Node) (string, bool) { return "", false }
 		}
-		return lookup(n)
+	}
+	return s.tokens(n)
+}
+
+func (s *spelling) Anchored() bool {
+	if s.anchors == nil {
+		s.anchors = map[position]string{}
+		s.findAnchors(s.have)
+	}
+	return len(s.anchors) > 0
+}
+
+func (s *spelling) findAnchors(n *yaml.Node) {
+	if n.Anchor != "" {
+		s.anchors[position{n.Line, n.Column, n.Kind}] = n.Anchor
+	}
+	for _, c := range n.Content {
+		s.findAnchors(c)
 	}
 }
 
-var yamlLine = regexp.MustCompile(`line (\d+)`)
-
-// unreadable says where a document can't be read, by the line of its file.
-func (d *document) unreadable(err error) transformer.Result {
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	message = yamlLine.ReplaceAllStringFunc(message, func(m string) string {
-		n, _ := strconv.Atoi(m[len("line "):])
-		return fmt.Sprintf("line %d", n+d.line)
-	})
-	return transformer.NewResult(transformer.CodeInvalidYAML, d.file, "document %d: %s", d.file.Index+1, message)
+func (s *spelling) Anchor(n *yaml.Node) string {
+	if !s.Anchored() {
+		return ""
+	}
+	return s.anchors[position{n.Line, n.Column, n.Kind}]
 }
 
 // duplicates reports keys that stand twice in a document that is edited: which
@@ -252,19 +212,21 @@ const (
 	helmHook              = "helm.sh/hook"
 )
 
-// get returns the value at a path of mapping keys, or nil.
+// get returns the value at a path of mapping keys, or nil; of a key that stands
+// twice the first one, as everywhere.
 func get(n *yaml.Node, path ...string) *yaml.Node {
 	for _, key := range path {
 		if n == nil || n.Kind != yaml.MappingNode {
 			return nil
 		}
-		var value *yaml.Node
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == key {
-				value = n.Content[i+1]
-			}
+		i := 0
+		for i < len(n.Content) && n.Content[i].Value != key {
+			i += 2
 		}
-		n = value
+		if i+1 >= len(n.Content) {
+			return nil
+		}
+		n = n.Content[i+1]
 	}
 	return n
 }

@@ -2,6 +2,7 @@ package fn_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,6 +32,9 @@ spec:
         image: registry.example/app:1
 `
 
+// serving is one that gets an Istio Sidecar beside it.
+var serving = strings.Replace(annotated, "proxy-type: forward\n", "proxy-type: reverse\n    sidecar.speedscale.com/proxy-port: \"8080\"\n", 1)
+
 // TestForeignInput covers bytes that a txtar case can't hold, or should not.
 func TestForeignInput(t *testing.T) {
 	tests := map[string]struct {
@@ -44,18 +48,36 @@ func TestForeignInput(t *testing.T) {
 		"blank lines":                                {"\n\n\n", "", ""},
 		"no final line break":                        {strings.TrimSuffix(annotated, "\n"), "", ""},
 		"no final line break, followed by a comment": {annotated + "# end", "", ""},
+		"blanks behind an empty value":               {annotated + "        env: []  \n      volumes:   \n      initContainers: ~ \n", "", ""},
+		"an open block scalar":                       {strings.TrimSuffix(serving, "\n") + "\n        args:\n        - |\n          a", "", ""},
+		"an open block scalar, something before it":  {serving + "      x-last: >\n        a", "", ""},
+		"an open block scalar that gives way":        {strings.TrimSuffix(annotated, "\n") + "\n        env:\n        - name: HTTP_PROXY\n          value: |\n            http://proxy.example", "", ""},
+		"an open block scalar at the root":           {serving + "x-last: |+\n  a\n  b", "", ""},
+		"an open block scalar with blanks behind":    {serving + "x-last: |\n  a\n   ", "", ""},
 		"line ends of Windows":                       {strings.ReplaceAll(annotated, "\n", "\r\n"), "", ""},
 		"byte order mark":                            {"\xef\xbb\xbf" + annotated, "", ""},
-		"byte order mark before a separator":         {"\xef\xbb\xbf---\n" + annotated, "", ""},
+		"a separator behind a byte order mark":       {"\xef\xbb\xbf---\n" + annotated, "", ""},
 		"a directive":                                {"%YAML 1.1\n---\n" + annotated, "", ""},
 		"document end markers":                       {annotated + "...\n---\n" + annotated + "...\n", "", ""},
+		"a comment behind a document end marker":     {serving + "...\n# a note to keep\n", "", ""},
+		"a directive behind a document end marker":   {"%YAML 1.2\n---\n" + serving + "...\n%YAML 1.2\n---\n" + serving, "", ""},
+		"a document end marker alone":                {"...\n", "", ""},
+		"a document end marker behind a comment":     {"# c\n... # d\n---\n" + annotated, "", ""},
+		"two document end markers":                   {serving + "...\n...\n", "", ""},
 		"content on the separator's line":            {"--- {a: b}\n---\n" + annotated, "", ""},
+		"a byte order mark behind a separator":       {annotated + "---\n\xef\xbb\xbf" + annotated, transformer.CodeInvalidYAML, "line 18: a byte order mark"},
+		"a byte order mark before a separator":       {annotated + "\xef\xbb\xbf---\n" + annotated, transformer.CodeInvalidYAML, "line 17: a byte order mark"},
+		"a byte order mark behind the first line":    {"---\n\xef\xbb\xbf" + annotated, transformer.CodeInvalidYAML, "line 2: a byte order mark"},
+		"a byte order mark before a directive":       {"\xef\xbb\xbf%YAML 1.2\n---\n" + annotated, "", ""},
 		"a NUL byte":                                 {annotated + "---\na: \x00\n", transformer.CodeInvalidYAML, "line 18: control character 0x00"},
 		"Windows-1252":                               {annotated + "---\na: caf\xe9\n", transformer.CodeInvalidYAML, "line 18: byte 0xe9 is not UTF-8"},
-		"UTF-16":                                     {"\xff\xfea\x00:\x00 \x001\x00", transformer.CodeInvalidYAML, "not UTF-8"},
+		"UTF-16":                                     {"\xff\xfea\x00:\x00 \x001\x00", transformer.CodeInvalidYAML, "UTF-16"},
+		"a control character of two bytes":           {annotated + "---\na: \u0080\n", transformer.CodeInvalidYAML, "line 18: control character 0x80"},
+		"a character that is none":                   {annotated + "---\na: \ufffe\n", transformer.CodeInvalidYAML, `line 18: control character 0xfffe, which YAML does not allow; remove it, or write it as \ufffe`},
+		"JSON documents in a row":                    {"{\"a\": 1}\n\n{\"b\": 2}\n", transformer.CodeInvalidYAML, "line 3: another JSON document begins"},
 		"truncated in a quoted value":                {annotated[:strings.Index(annotated, `true"`)], transformer.CodeInvalidYAML, "line 6"},
 		"a tab for indentation":                      {annotated + "---\na:\n\tb: 1\n", transformer.CodeInvalidYAML, "line 19"},
-		"an alias without its anchor":                {annotated + "---\na: *nowhere\n", transformer.CodeInvalidYAML, "nowhere"},
+		"an alias without its anchor":                {annotated + "---\na: *nowhere\n", transformer.CodeInvalidYAML, "line 18: alias *nowhere has no anchor"},
 		"aliases that multiply":                      {annotated + "---\n" + bomb(), transformer.CodeInvalidYAML, "document 2"},
 		"a list of a null":                           {"apiVersion: v1\nkind: List\nitems:\n-\n- 1\n- null\n", "", ""},
 		"a workload that is a scalar below":          {"apiVersion: apps/v1\nkind: Deployment\nmetadata: 1\nspec: 2\n", "", ""},
@@ -84,6 +106,56 @@ func TestForeignInput(t *testing.T) {
 			}
 			t.Errorf("no result with code %s that says %q: %+v", tt.code, tt.says, results)
 		})
+	}
+}
+
+// TestSourcesAreJoined shows what keeps the documents of several files apart.
+func TestSourcesAreJoined(t *testing.T) {
+	const a, b = "a: 1\n", "b: 2\n"
+	tests := map[string]struct {
+		sources []string
+		want    string
+	}{
+		"no separator":         {[]string{a, b}, "a: 1\n---\nb: 2\n"},
+		"a separator":          {[]string{a, "---\n" + b}, "a: 1\n---\nb: 2\n"},
+		"no final line break":  {[]string{"a: 1", b}, "a: 1\n---\nb: 2\n"},
+		"line ends of Windows": {[]string{"a: 1", "b: 2\r\n"}, "a: 1\r\n---\r\nb: 2\r\n"},
+		"an empty file":        {[]string{"", a, "", b}, "a: 1\n---\nb: 2\n"},
+		"a directive":          {[]string{a, "%YAML 1.2\n---\n" + b}, "a: 1\n...\n%YAML 1.2\n---\nb: 2\n"},
+		"byte order marks":     {[]string{"\xef\xbb\xbf" + a, "\xef\xbb\xbf" + b, "\xef\xbb\xbf---\n" + a}, "\xef\xbb\xbfa: 1\n---\nb: 2\n---\na: 1\n"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var sources []fn.Source
+			for _, text := range tt.sources {
+				sources = append(sources, fn.Source{Text: []byte(text)})
+			}
+			out, results, err := fn.Render(sources, transformer.DefaultConfig())
+			if err != nil || results.Failed() {
+				t.Fatalf("render: %v %+v", err, results)
+			}
+			if string(out) != tt.want {
+				t.Errorf("rendered: %q, want %q", out, tt.want)
+			}
+			if joined := fn.Join(sources); string(joined) != tt.want {
+				t.Errorf("joined: %q, want %q", joined, tt.want)
+			}
+			if again, _, err := fn.Render([]fn.Source{{Text: out}}, transformer.DefaultConfig()); err != nil || !bytes.Equal(again, out) {
+				t.Errorf("the result is no stream: %v %q", err, again)
+			}
+		})
+	}
+}
+
+// TestOpenBlockScalar shows that the line break which something behind it needs
+// does not become part of a text.
+func TestOpenBlockScalar(t *testing.T) {
+	out, results, err := fn.Render([]fn.Source{{Text: []byte("a: |\n  1")}, {Text: []byte("b: 2\n")}}, transformer.DefaultConfig())
+	if err != nil || results.Failed() {
+		t.Fatalf("render: %v %+v", err, results)
+	}
+	if want := "a: |-\n  1\n---\nb: 2\n"; string(out) != want {
+		t.Errorf("got %q, want %q", out, want)
 	}
 }
 
@@ -226,6 +298,33 @@ func FuzzRender(f *testing.F) {
 		}
 		if !bytes.Equal(back, input) {
 			t.Errorf("uninject does not give the input back\ninput:\n%q\nback:\n%q", input, back)
+		}
+	})
+}
+
+// FuzzUndoRecord has records taken back that no render wrote: whatever they
+// say, there is no panic, and no error that the user can't mend.
+func FuzzUndoRecord(f *testing.F) {
+	for _, record := range []string{
+		`{}`, `null`, `{"was":{"":null}}`, `{"was":{"[":null}}`, `{"was":{"metadata.name":"*nowhere"}}`,
+		`{"was":{"metadata.name":"a: b\nc: d"}}`, `{"was":{"spec.template.spec.containers":"*x"}}`,
+		`{"was":{"spec.template.spec.containers[#0].name":"|\n  x\n"}}`,
+		`{"add":{"":["spec"],"spec.template.spec.containers":["#0","app"]},"was":{"metadata.annotations":"{}"}}`,
+	} {
+		f.Add(record)
+	}
+	const last = "proxy-type: forward\n"
+	f.Fuzz(func(t *testing.T, record string) {
+		value, err := json.Marshal(record) // a JSON string is a YAML one
+		if err != nil {
+			t.Fatal(err)
+		}
+		input := []byte(strings.Replace(annotated, last, last+"    tapedeck.dev/undo: "+string(value)+"\n", 1))
+		if _, _, err := fn.Render([]fn.Source{{Text: input}}, transformer.DefaultConfig()); err != nil {
+			t.Error("render: ", err)
+		}
+		if _, _, err := fn.Uninject([]fn.Source{{Text: input}}); err != nil {
+			t.Error("uninject: ", err)
 		}
 	})
 }

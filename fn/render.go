@@ -1,9 +1,8 @@
 package fn
 
 import (
-	"bytes"
-	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,7 +46,8 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 		more, unread := read(src)
 		docs, results = append(docs, more...), append(results, unread...)
 	}
-	list := resourceList(docs)
+	list, mixed := resourceList(docs)
+	results = append(results, mixed...)
 	if list != nil && len(results) == 0 {
 		var wrong []fieldError
 		cfg, wrong = withFunctionConfig(cfg, get(list.want, "functionConfig"))
@@ -62,7 +62,7 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 		results = append(results, transformer.NewResult(transformer.CodeInvalidConfig, transformer.File{}, "%v", err))
 	}
 	if results.Failed() {
-		return failed(list, results)
+		return failed(docs, list, results)
 	}
 	var objects []*transformer.Object
 	for _, d := range docs {
@@ -76,7 +76,7 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 		results = append(results, transformer.NewResult(transformer.CodeHelmHooks, transformer.File{}, "%s", transformer.Reasons()[transformer.CodeHelmHooks].Sentence))
 	}
 	if results.Failed() {
-		return failed(list, results)
+		return failed(docs, list, results)
 	}
 	if list != nil {
 		setResults(list, results)
@@ -87,7 +87,8 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 
 // failed is what comes out where nothing may be changed: for a KRM function
 // its input with the results, for a stream nothing.
-func failed(list *document, results transformer.Results) ([]byte, transformer.Results, error) {
+func failed(docs []*document, list *document, results transformer.Results) ([]byte, transformer.Results, error) {
+	results = slices.Clone(results)
 	for i, r := range results {
 		if r.Code() == transformer.CodeInjected {
 			results[i].Tags = map[string]string{"code": string(transformer.CodeNotWritten)}
@@ -103,7 +104,9 @@ func failed(list *document, results transformer.Results) ([]byte, transformer.Re
 	}
 	untouched := &document{text: list.text, have: list.have, want: want, file: list.file}
 	setResults(untouched, results)
-	text, more, err := write([]*document{untouched})
+	docs = slices.Clone(docs)
+	docs[slices.Index(docs, list)] = untouched
+	text, more, err := write(docs)
 	return text, append(results, more...), err
 }
 
@@ -171,52 +174,6 @@ func hooksUnseen(docs []*document) bool {
 	return helm
 }
 
-// write puts the documents together again.
-func write(docs []*document) ([]byte, transformer.Results, error) {
-	for i, err := range each(docs, (*document).apply) {
-		if err != nil {
-			return nil, nil, fmt.Errorf("edit document %d of %s: %w", docs[i].file.Index+1, name(docs[i].file.Path), err)
-		}
-	}
-	var out bytes.Buffer
-	var results transformer.Results
-	for _, d := range docs {
-		if d.deleted {
-			if lineEnd(d.text) == "" { // it took over the missing line break
-				out.Truncate(out.Len() - len(lineEnd(out.Bytes())))
-			}
-			continue
-		}
-		if d.reformatted {
-			results = append(results, transformer.NewResult(transformer.CodeReformatted, d.file, "document %d could not be edited line by line and was printed anew; its content is the same", d.file.Index+1))
-		}
-		separate(&out, d)
-		out.Write(d.text)
-		for _, n := range d.after {
-			if err := writeNew(&out, n, d.text); err != nil {
-				return nil, results, err
-			}
-		}
-	}
-	return out.Bytes(), results, nil
-}
-
-// apply carries a document's edit to its text.
-func (d *document) apply() (err error) {
-	if !d.edited || d.deleted {
-		return nil
-	}
-	var spellings []splice.Spelling
-	for _, o := range d.objects {
-		for n, token := range o.Spelled {
-			spellings = append(spellings, splice.Spelling{Node: n, Token: token})
-		}
-	}
-	d.text, d.reformatted, err = splice.Apply(d.text, d.have, d.want, spellings...)
-	d.have, d.want, d.items, d.objects = nil, nil, nil, nil // the trees are most of a render's memory
-	return err
-}
-
 // each calls f for every document, on all processors, and returns what each
 // call did: documents are independent, and reading and writing them is most of
 // a render's work.
@@ -233,63 +190,4 @@ func each(docs []*document, f func(*document) error) []error {
 	}
 	wg.Wait()
 	return errs
-}
-
-// separate keeps documents of different sources apart where the later one has
-// no separator of its own.
-func separate(out *bytes.Buffer, d *document) {
-	if d.file.Index > 0 || out.Len() == 0 {
-		return
-	}
-	if !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
-		out.WriteByte('\n')
-	}
-	if !bytes.HasPrefix(d.text, []byte("---")) {
-		out.WriteString("---\n")
-	}
-}
-
-// writeNew appends a document. Its separator stands on a line of its own; it
-// ends as the text before it ends, with a line break or without, so that
-// removing it later leaves that text.
-func writeNew(out *bytes.Buffer, n *yaml.Node, before []byte) error {
-	var text bytes.Buffer
-	text.WriteString("---\n")
-	enc := yaml.NewEncoderWithOptions(&text, &yaml.EncoderOptions{SeqIndent: yaml.CompactSequenceStyle})
-	if err := enc.Encode(n); err != nil {
-		return fmt.Errorf("print %s %s: %w", scalar(n, "kind"), scalar(n, "metadata", "name"), err)
-	}
-	if err := enc.Close(); err != nil {
-		return fmt.Errorf("print %s %s: %w", scalar(n, "kind"), scalar(n, "metadata", "name"), err)
-	}
-	added := text.Bytes()
-	newline := []byte("\n")
-	if i := bytes.IndexByte(before, '\n'); i > 0 && before[i-1] == '\r' {
-		newline = []byte("\r\n")
-		added = bytes.ReplaceAll(added, []byte("\n"), newline)
-	}
-	if lineEnd(before) == "" {
-		out.Write(newline)
-		added = bytes.TrimSuffix(added, newline)
-	}
-	out.Write(added)
-	return nil
-}
-
-// lineEnd returns the line break that a text ends with, "" if it has none.
-func lineEnd(text []byte) string {
-	switch {
-	case bytes.HasSuffix(text, []byte("\r\n")):
-		return "\r\n"
-	case bytes.HasSuffix(text, []byte("\n")):
-		return "\n"
-	}
-	return ""
-}
-
-func name(path string) string {
-	if path == "" {
-		return "standard input"
-	}
-	return strings.TrimSpace(path)
 }

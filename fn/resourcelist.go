@@ -12,14 +12,22 @@ import (
 )
 
 // resourceList returns the document that makes the input a KRM function's, or
-// nil.
-func resourceList(docs []*document) *document {
+// nil. An input that has others beside it is neither that nor a stream.
+func resourceList(docs []*document) (*document, transformer.Results) {
+	var list *document
+	others := 0
 	for _, d := range docs {
-		if d.want != nil && scalar(d.want, "kind") == "ResourceList" && strings.HasPrefix(scalar(d.want, "apiVersion"), "config.kubernetes.io/") {
-			return d
+		switch {
+		case list == nil && d.want != nil && scalar(d.want, "kind") == "ResourceList" && strings.HasPrefix(scalar(d.want, "apiVersion"), "config.kubernetes.io/"):
+			list = d
+		case !d.empty():
+			others++
 		}
 	}
-	return nil
+	if list != nil && others > 0 {
+		return nil, transformer.Results{transformer.NewResult(transformer.CodeInvalidYAML, list.file, "document %d: a ResourceList is an input of its own; found %d more documents, allowed: none", list.file.Index+1, others)}
+	}
+	return list, nil
 }
 
 // IsResourceList tells whether Render's output is that of a KRM function, which

@@ -150,10 +150,9 @@ func (a *appEnv) set(name string, v variable, exists bool, value string) {
 		a.add(name, value)
 	case field(v.entry, "value") != nil:
 		a.replace(v.entry, path, "value", value)
+	case v.from != nil:
+		a.supplant(v.entry, path, "valueFrom", "value", value)
 	default:
-		if v.from != nil {
-			a.remove(v.entry, path, "valueFrom")
-		}
 		a.put(v.entry, path, "value", value)
 	}
 }

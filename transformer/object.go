@@ -6,6 +6,18 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
+// Text tells how a document spells the nodes of its objects, so that an undo can
+// spell them so again.
+type Text interface {
+	// Token returns how a value was spelled, for a mapping's key the pair; false
+	// for a node that it does not know.
+	Token(*yaml.Node) (string, bool)
+	// Anchored tells whether the document has anchors at all.
+	Anchored() bool
+	// Anchor returns the name of the anchor that a node has, "" for none.
+	Anchor(*yaml.Node) string
+}
+
 // Object is one Kubernetes object of the input, and where it stands there.
 type Object struct {
 	// Node is the object's mapping, without aliases or merge keys. Render
@@ -13,12 +25,8 @@ type Object struct {
 	Node *yaml.Node
 	// File is where the object was read from, for results; it may be empty.
 	File File
-	// Token returns how a value of Node was spelled in the input, so that an
-	// undo can spell it so again; false for a node that it does not know. It
-	// may be nil.
-	Token func(*yaml.Node) (string, bool)
-	// Aliases tells that the input spells some of Node as aliases.
-	Aliases bool
+	// Text is the document that the object stands in; it may be nil.
+	Text Text
 	// Spelled holds, after a render, the spelling of values that an undo
 	// restored.
 	Spelled map[*yaml.Node]string
@@ -62,19 +70,50 @@ func (o *Object) Ref() ResourceRef {
 
 // spelling returns how the input spells a node.
 func (o *Object) spelling(n *yaml.Node) (string, bool) {
-	if s, ok := o.Spelled[n]; ok || o.Token == nil {
+	if s, ok := o.Spelled[n]; ok || o.Text == nil {
 		return s, ok
 	}
-	return o.Token(n)
+	return o.Text.Token(n)
 }
 
 // token returns how a node is spelled: as the input spells it, or else as the
-// encoder does.
+// encoder does. The line break that ends a block scalar is not its own there,
+// but of its value: it goes along where the value has it.
 func (o *Object) token(n *yaml.Node) string {
 	if s, ok := o.spelling(n); ok {
+		if n.Kind == yaml.ScalarNode && strings.HasSuffix(n.Value, "\n") {
+			s += "\n"
+		}
 		return s
 	}
-	text, err := yaml.String(&yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style, Content: n.Content})
+	return printed(&yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style, Content: n.Content})
+}
+
+// pair returns how a pair is spelled: as the input does, if that can be read
+// by itself, or else as the encoder writes it inside brackets.
+func (o *Object) pair(key, value *yaml.Node) string {
+	if s, ok := o.spelling(key); ok {
+		if k, v, err := parsePair(s); err == nil && same(k, key) && same(v, value) {
+			return s
+		}
+	}
+	pair := mapping(key.Value, uncommented(value))
+	pair.Style = yaml.FlowStyle
+	return printed(pair)
+}
+
+// uncommented copies a tree without its comments, which swallow what follows
+// them inside brackets.
+func uncommented(n *yaml.Node) *yaml.Node {
+	out := &yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style &^ (yaml.LiteralStyle | yaml.FoldedStyle)}
+	for _, c := range n.Content {
+		out.Content = append(out.Content, uncommented(c))
+	}
+	return out
+}
+
+func printed(n *yaml.Node) string {
+	text, err := yaml.String(n)
 	if err != nil {
 		return n.Value
 	}

@@ -71,6 +71,7 @@ const (
 	CodeScrapeKept         Code = "scrape-annotations-kept"
 	CodeHelmHooks          Code = "helm-hooks-unseen"
 	CodeReformatted        Code = "reformatted"
+	CodeUndoPath           Code = "undo-path"
 	CodeConfigDocument     Code = "config-document"
 
 	CodeBadValue        Code = "bad-value"
@@ -147,6 +148,7 @@ var reasons = map[Code]Reason{
 	CodeCASecret:           {Info, false, "tls-out needs the CA's Secret in the workload's namespace; without it TLS passes through unread.", "Create it with `tapedeck ca`."},
 	CodeScrapeKept:         {Warning, false, "The pod has prometheus.io annotations of its own, which are left as they are.", "Scrape the sidecar's port with a PodMonitor."},
 	CodeHelmHooks:          {Info, false, "The input comes from Helm 3, which does not pass hooks to post-renderers: hook Jobs and Pods are not captured.", "Use Helm 4 to have hooks rendered too."},
+	CodeUndoPath:           {Warning, false, "What an earlier render changed is not there any more under the name that its record has, so it can't be taken back.", "Where it was renamed, take away what the render had added to it, or render from the original manifest."},
 	CodeReformatted:        {Warning, false, "The document could not be edited line by line and was printed anew; its content is the same.", ""},
 
 	CodeConfigDocument: {Warning, false, "A configuration stands among the manifests, where it configures nothing.", "Give it with --config, and take it out of the manifests: no cluster knows its kind."},

@@ -64,6 +64,7 @@ func Render(objects []*Object, cfg Config) Output {
 		}
 		out.Results = append(out.Results, results...)
 	}
+	in.keepAliases(kept)
 	for _, o := range kept {
 		e := in.editors[o]
 		if e != nil {
@@ -124,9 +125,12 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]bool,
 			created = append(created, o)
 			continue
 		}
-		had, err := takeBack(o)
+		had, lost, err := takeBack(o)
 		if err != nil {
 			results = append(results, result(CodeUndo, o, "%v; render from the original manifest", err))
+		}
+		for _, path := range lost {
+			results = append(results, result(CodeUndoPath, o, "an earlier render changed %s, which is not there any more; if it was renamed, what was added to it stays", path).At(path, "", ""))
 		}
 		if had {
 			undone[o] = true
@@ -231,6 +235,9 @@ func (in *input) checkShape(w *workload) Results {
 		}
 	}
 	expect(w.Node, "", "metadata", yaml.MappingNode, "a map")
+	if len(results) == 0 && w.name() == "" {
+		results = append(results, result(CodeMalformed, w.Object, "metadata: found no name, allowed: name or generateName").At("metadata.name", "", ""))
+	}
 	expect(w.template, w.path, "metadata", yaml.MappingNode, "a map")
 	expect(w.template, w.path, "spec", yaml.MappingNode, "a map")
 	for _, key := range []string{"annotations", "labels"} {

@@ -4,8 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"sort"
-	"strconv"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -23,18 +22,76 @@ type undo struct {
 	// Was keeps, by path, how a replaced value was spelled; null means that
 	// nothing was there.
 	Was map[string]*string `json:"was,omitempty"`
+	// Pairs keeps, by the path of a pair that took another's place, how that
+	// other pair was spelled.
+	Pairs map[string]string `json:"pairs,omitempty"`
+	// Spelled keeps, by path, how values were spelled that had to be spelled
+	// otherwise to mean what they did: aliases, and a block scalar that nothing
+	// followed. The path of the object itself is empty.
+	Spelled map[string]string `json:"spelled,omitempty"`
 }
 
+// edits returns the paths of what was edited.
+func (u *undo) edits() []string {
+	return slices.Concat(sortedKeys(u.Add), sortedKeys(u.Was), sortedKeys(u.Pairs))
+}
+
+// paths returns all paths of the record.
+func (u *undo) paths() []string { return append(u.edits(), sortedKeys(u.Spelled)...) }
+
 // editor edits one object and records how to take the edits back. All edits
-// go through it, and are additions but for replace.
+// go through it, and are additions but for replace and supplant.
 type editor struct {
 	obj *Object
 	log undo
+	// last is a block scalar that ends with the text, and with no line break.
+	last *yaml.Node
+	// gone are the values that were replaced.
+	gone []*yaml.Node
+	// trail are the nodes on or above which something was edited, once traced.
+	trail map[*yaml.Node]bool
 }
 
 func newEditor(o *Object) *editor {
-	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}}}
+	e := &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}, Spelled: map[string]string{}}}
+	e.keepLast()
+	return e
 }
+
+// keepLast records the spelling of a block scalar that ends with the text, and
+// with no line break: once something follows, it must say that it has none.
+func (e *editor) keepLast() {
+	n := e.obj.Node
+	for len(n.Content) > 0 {
+		n = n.Content[len(n.Content)-1]
+	}
+	if _, restored := e.obj.Spelled[n]; !restored && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
+		return // the rule, for which no text need be read
+	}
+	token, ok := e.obj.spelling(n)
+	if ok && unstripped.MatchString(token) && n.Value != "" && !strings.HasSuffix(n.Value, "\n") {
+		e.log.Spelled[lastPath(e.obj.Node)], e.last = token, n
+	}
+}
+
+// lastPath returns the path of a tree's last value.
+func lastPath(n *yaml.Node) string {
+	path := ""
+	for len(n.Content) > 0 {
+		last := len(n.Content) - 1
+		if n.Kind == yaml.SequenceNode {
+			path = pathItem(path, fmt.Sprintf("#%d", last))
+		} else {
+			path = pathKey(path, n.Content[last-1].Value)
+		}
+		n = n.Content[last]
+	}
+	return path
+}
+
+// unstripped matches a block scalar that does not say that it has no line break
+// at its end. One with a number is left out: alone, it can't be read.
+var unstripped = regexp.MustCompile(`^[ \t]*(?:[&!]\S*\s+)*[|>]\+?[ \t]*(?:#.*)?\r?\n`)
 
 // collection returns the mapping or sequence at a key of parent, and its path;
 // it makes one where there is none, or an empty one.
@@ -54,8 +111,7 @@ func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind)
 		e.log.Was[at] = nil // they go before the user sees the output
 		return parent.Content[i+1], at
 	case isNull(parent.Content[i+1]) || len(parent.Content[i+1].Content) == 0:
-		was := e.obj.token(parent.Content[i+1])
-		e.log.Was[at] = &was
+		e.replaced(at, parent.Content[i+1])
 		parent.Content[i+1] = fresh
 		return fresh, at
 	default:
@@ -103,27 +159,38 @@ func (e *editor) put(m *yaml.Node, path, key string, value any) {
 // replace gives an existing key another scalar.
 func (e *editor) replace(m *yaml.Node, path, key string, value any) {
 	i := keyIndex(m, key)
-	was, now := e.obj.token(m.Content[i+1]), node(value)
+	e.replaced(pathKey(path, key), m.Content[i+1])
+	now := node(value)
 	if old := m.Content[i+1]; old.Kind == yaml.ScalarNode && now.Kind == yaml.ScalarNode {
 		now.Style = old.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)
 	}
 	m.Content[i+1] = now
-	e.log.Was[pathKey(path, key)] = &was
 }
 
-// remove takes a key away.
-func (e *editor) remove(m *yaml.Node, path, key string) {
-	i := keyIndex(m, key)
-	was := e.obj.token(m.Content[i+1])
-	m.Content = append(m.Content[:i], m.Content[i+2:]...)
-	e.log.Was[pathKey(path, key)] = &was
+// replaced records a value that another takes the place of.
+func (e *editor) replaced(at string, old *yaml.Node) {
+	was := e.obj.token(old)
+	if isAlias(was) {
+		e.log.Spelled[at], was = was, printed(old)
+	}
+	e.log.Was[at] = &was
+	e.gone = append(e.gone, old)
+}
+
+// supplant puts a pair in the place of another.
+func (e *editor) supplant(m *yaml.Node, path, old, key string, value any) {
+	i := keyIndex(m, old)
+	e.log.Pairs[pathKey(path, key)] = e.obj.pair(m.Content[i], m.Content[i+1])
+	e.gone = append(e.gone, m.Content[i+1])
+	m.Content[i], m.Content[i+1] = node(key), node(value)
 }
 
 // finish writes the record into the object, if anything was edited.
 func (e *editor) finish() {
-	if len(e.log.Add) == 0 && len(e.log.Was) == 0 {
+	if len(e.log.paths()) == 0 {
 		return
 	}
+	delete(e.obj.Spelled, e.last) // something may follow it now
 	metadata := field(e.obj.Node, "metadata")
 	if metadata == nil {
 		return // every object that is edited has a name
@@ -134,7 +201,6 @@ func (e *editor) finish() {
 			e.log.Was[path] = was // so that rendering again gives the same record
 		}
 	}
-	e.keepAliases()
 	record, _ := json.Marshal(e.log) // maps and strings: it can't fail
 	value := node(string(record))
 	value.Style = yaml.SingleQuotedStyle // JSON is full of double quotes
@@ -152,208 +218,4 @@ func (e *editor) addedUnder(path string) bool {
 		}
 	}
 	return false
-}
-
-// keepAliases records the aliases that were written out because something
-// below them was edited.
-func (e *editor) keepAliases() {
-	if !e.obj.Aliases && len(e.obj.Spelled) == 0 {
-		return
-	}
-	for _, path := range append(sortedKeys(e.log.Add), sortedKeys(e.log.Was)...) {
-		n, at := e.obj.Node, ""
-		for _, step := range splitPath(path) {
-			if n != nil && n.Kind == yaml.SequenceNode {
-				at = pathItem(at, step)
-			} else {
-				at = pathKey(at, step)
-			}
-			if n = walk(n, []string{step}); n == nil {
-				break
-			}
-			if _, known := e.log.Was[at]; known {
-				continue
-			}
-			if token, ok := e.obj.spelling(n); ok && isAlias(token) {
-				e.log.Was[at] = &token
-			}
-		}
-	}
-}
-
-// isAlias tells that a value was spelled as an alias.
-func isAlias(token string) bool { return strings.HasPrefix(token, "*") }
-
-// takeBack undoes what an editor recorded in the object, and tells whether
-// there was a record.
-func takeBack(o *Object) (bool, error) {
-	annotations := field(o.Node, "metadata", "annotations")
-	i := keyIndex(annotations, contract.AnnotationUndo)
-	if i < 0 {
-		return false, nil
-	}
-	var log undo
-	if err := json.Unmarshal([]byte(str(annotations.Content[i+1])), &log); err != nil {
-		return false, fmt.Errorf("read annotation %s: %w", contract.AnnotationUndo, err)
-	}
-	annotations.Content = append(annotations.Content[:i], annotations.Content[i+2:]...)
-	takeScrape(o, &log)
-	for _, path := range sortedKeys(log.Add) {
-		for _, id := range log.Add[path] {
-			removeChild(lookup(o.Node, path), id)
-		}
-	}
-	// Inner values first, so that an outer one is empty when its turn comes.
-	paths := sortedKeys(log.Was)
-	sort.SliceStable(paths, func(i, j int) bool { return len(paths[i]) > len(paths[j]) })
-	for _, path := range paths {
-		if err := restore(o, path, log.Was[path]); err != nil {
-			return false, err
-		}
-	}
-	return true, nil
-}
-
-// restore puts back how a value was spelled, unless what stands there now has
-// been filled by others.
-func restore(o *Object, path string, was *string) error {
-	if was != nil && isAlias(*was) {
-		o.spell(lookup(o.Node, path), *was)
-		return nil
-	}
-	steps := splitPath(path)
-	parent := walk(o.Node, steps[:len(steps)-1])
-	key := steps[len(steps)-1]
-	if parent == nil || parent.Kind != yaml.MappingNode {
-		return nil
-	}
-	i := keyIndex(parent, key)
-	if was == nil {
-		switch {
-		case i < 0:
-		case len(parent.Content[i+1].Content) == 0:
-			parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
-		default:
-			o.outlive(path, was)
-		}
-		return nil
-	}
-	old, err := parseToken(*was)
-	if err != nil {
-		return fmt.Errorf("read annotation %s: %s: %w", contract.AnnotationUndo, path, err)
-	}
-	o.spell(old, *was)
-	switch {
-	case i < 0:
-		parent.Content = append(parent.Content, node(key), old)
-	case len(parent.Content[i+1].Content) > 0 && len(old.Content) == 0 && old.Kind != yaml.ScalarNode, len(parent.Content[i+1].Content) > 0 && isNull(old):
-		// An empty list was filled, by us and by somebody else: it stays.
-		o.outlive(path, was)
-	default:
-		parent.Content[i+1] = old
-	}
-	return nil
-}
-
-// outlive notes that a collection which an earlier render made could not be
-// taken back, since others, such as Istio's injector, have filled it since.
-func (o *Object) outlive(path string, was *string) {
-	if o.outlived == nil {
-		o.outlived = map[string]*string{}
-	}
-	o.outlived[path] = was
-}
-
-// spell notes how a restored value is to be spelled.
-func (o *Object) spell(n *yaml.Node, token string) {
-	if o.Spelled == nil {
-		o.Spelled = map[*yaml.Node]string{}
-	}
-	if n != nil {
-		o.Spelled[n] = token
-	}
-}
-
-// parseToken parses a value's spelling.
-func parseToken(token string) (*yaml.Node, error) {
-	if token == "" {
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagNull}, nil
-	}
-	n, err := yaml.Parse(token)
-	if err != nil {
-		return nil, err
-	}
-	return n.YNode(), nil
-}
-
-// lookup returns what stands at a path, or nil.
-func lookup(n *yaml.Node, path string) *yaml.Node { return walk(n, splitPath(path)) }
-
-func walk(n *yaml.Node, steps []string) *yaml.Node {
-	for _, step := range steps {
-		switch {
-		case n == nil:
-			return nil
-		case n.Kind == yaml.SequenceNode:
-			i := childIndex(n, step)
-			if i < 0 {
-				return nil
-			}
-			n = n.Content[i]
-		default:
-			n = field(n, step)
-		}
-	}
-	return n
-}
-
-// childIndex returns the index of a sequence's item: of the last with that
-// identity, which is the one that counts for variables set twice. Items of no
-// identity are counted: #0 is the first.
-func childIndex(seq *yaml.Node, id string) int {
-	if digits, ok := strings.CutPrefix(id, "#"); ok {
-		if i, err := strconv.Atoi(digits); err == nil && i >= 0 && i < len(seq.Content) {
-			return i
-		}
-	}
-	for i := len(seq.Content) - 1; i >= 0; i-- {
-		if itemID(seq.Content[i]) == id {
-			return i
-		}
-	}
-	return -1
-}
-
-func removeChild(parent *yaml.Node, id string) {
-	switch {
-	case parent == nil:
-	case parent.Kind == yaml.SequenceNode:
-		if i := childIndex(parent, id); i >= 0 {
-			parent.Content = append(parent.Content[:i], parent.Content[i+1:]...)
-		}
-	case parent.Kind == yaml.MappingNode:
-		if i := keyIndex(parent, id); i >= 0 {
-			parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
-		}
-	}
-}
-
-// splitPath splits a field path: `a.b[c.d].e` is a, b, c.d, e.
-func splitPath(path string) []string {
-	var steps []string
-	for path != "" {
-		if rest, ok := strings.CutPrefix(path, "["); ok {
-			step, after, _ := strings.Cut(rest, "]")
-			steps, path = append(steps, step), strings.TrimPrefix(after, ".")
-			continue
-		}
-		end := strings.IndexAny(path, ".[")
-		if end < 0 {
-			return append(steps, path)
-		}
-		steps = append(steps, path[:end])
-		path = path[end:]
-		path = strings.TrimPrefix(path, ".")
-	}
-	return steps
 }

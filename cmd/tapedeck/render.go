@@ -272,14 +272,7 @@ func isManifest(path string) bool {
 
 // diff shows what a render changed, over all sources.
 func diff(sources []fn.Source, out []byte) string {
-	var before bytes.Buffer
-	for i, s := range sources {
-		if i > 0 && !bytes.HasPrefix(s.Text, []byte("---")) {
-			before.WriteString("---\n")
-		}
-		before.Write(s.Text)
-	}
-	return udiff.Unified("before", "after", before.String(), string(out))
+	return udiff.Unified("before", "after", string(fn.Join(sources)), string(out))
 }
 
 // colourDiff colours a unified diff for a terminal.

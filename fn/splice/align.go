@@ -17,8 +17,62 @@ var identities = []string{"mountPath", "devicePath", "name", "containerPort", "p
 
 // sequence walks into two sequences: aligns the items, then carries the plan.
 func (w *walk) sequence(h *extent, want *yaml.Node, s slot, lay layout) {
-	w.carry(h, want, alignItems(h, want), s, lay)
+	p := alignItems(h, want)
+	if h.isBlock() {
+		w.moves(h, p)
+	}
+	w.carry(h, want, p, s, lay)
 }
+
+// moves has the items that only changed their place take their lines along, and
+// so their comments. One with an anchor or an alias is written anew: those mean
+// what they mean by what stands before them.
+func (w *walk) moves(h *extent, p *plan) {
+	from := map[string]int{}
+	for i, to := range p.to {
+		e := &h.entries[i]
+		if n := e.value.node; to.fate == gone && identity(n) != "" && beginsLine(w.text, e.start) && !hasAnchor(n) && !hasAlias(n) {
+			from[itemID(n)] = i
+		}
+	}
+	if len(from) == 0 {
+		return
+	}
+	for _, fresh := range p.fresh {
+		for k := range fresh {
+			m := &fresh[k]
+			i, ok := from[itemID(m.value)]
+			if !ok || !Equal(h.entries[i].value.node, m.value) {
+				continue
+			}
+			delete(from, itemID(m.value))
+			e := &h.entries[i]
+			e.start = w.withComments(h, i)
+			m.lines = string(w.text[e.start:lineEnd(w.text, e.end())])
+		}
+	}
+}
+
+// withComments is where entry i begins with the comments right above it, which
+// stand in its column. Those above the first entry may speak of all.
+func (w *walk) withComments(h *extent, i int) int {
+	start := h.entries[i].start
+	col := column(w.text, start)
+	for i > 0 {
+		line := lineStart(w.text, start)
+		if line == 0 {
+			break
+		}
+		above := skipBlanks(w.text, lineStart(w.text, line-1))
+		if above >= line || w.text[above] != '#' || column(w.text, above) != col {
+			break
+		}
+		start = above
+	}
+	return start
+}
+
+func hasAnchor(n *yaml.Node) bool { return n.Anchor != "" || slices.ContainsFunc(n.Content, hasAnchor) }
 
 // alignItems finds which items stay. Alignment decides how small the change
 // is, never whether it is right.

@@ -37,8 +37,11 @@ func findDuplicates(n *yaml.Node, path string, found *[]Duplicate) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			k := n.Content[i]
 			at := k.Value
+			if k.Kind == yaml.AliasNode && k.Alias != nil {
+				at = k.Alias.Value
+			}
 			if path != "" {
-				at = path + "." + k.Value
+				at = path + "." + at
 			}
 			id := keyID(k)
 			if first, ok := lines[id]; ok {

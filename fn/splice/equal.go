@@ -86,6 +86,9 @@ func sameKey(a, b *yaml.Node) bool {
 
 // keyID identifies a key: keys are Equal if and only if their ids are.
 func keyID(n *yaml.Node) string {
+	if n.Kind == yaml.AliasNode && n.Alias != nil && n.Alias.Kind == yaml.ScalarNode {
+		n = n.Alias
+	}
 	if n.Kind == yaml.ScalarNode && n.Tag == yaml.NodeTagString {
 		return "s" + n.Value // by far the most; no builder needed
 	}

@@ -39,7 +39,7 @@ func (w *walk) flow(h *extent, p *plan, col int, lay layout) {
 }
 
 // takeover lets new members take the places of the entries that go, next to
-// which they stand: replacing needs no comma.
+// which they stand: replacing needs no comma, and leaves the comments around.
 func (w *walk) takeover(h *extent, p *plan, lay layout) {
 	fresh := p.fresh
 	p.fresh = make(map[int][]member, len(fresh))
@@ -48,7 +48,8 @@ func (w *walk) takeover(h *extent, p *plan, lay layout) {
 	for i, to := range p.to {
 		switch {
 		case to.fate == gone && len(rest) > 0:
-			w.cuts.replace(h.entries[i].start, h.entries[i].end(), w.render.flowMember(rest[0], lay))
+			e := &h.entries[i]
+			w.cuts.replace(e.start, e.end(), w.successor(h, e, rest[0], lay))
 			p.to[i].fate, rest, last = settled, rest[1:], i
 		case to.fate != gone:
 			if len(rest) > 0 {
@@ -60,6 +61,15 @@ func (w *walk) takeover(h *extent, p *plan, lay layout) {
 	if len(rest) > 0 {
 		p.fresh[last] = rest
 	}
+}
+
+// successor renders what takes an entry's place.
+func (w *walk) successor(h *extent, e *entry, m member, lay layout) string {
+	if !h.isBlock() {
+		return w.render.flowMember(m, lay)
+	}
+	lay.quoted = somethingFollows(w.text, e.end())
+	return w.render.member(m, column(w.text, h.body), lay)
 }
 
 // hasOwnLines reports whether an entry and its comma share no line.

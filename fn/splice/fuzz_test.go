@@ -196,9 +196,9 @@ func (e *editor) value(depth int) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: values[e.rand.IntN(len(values))]}
 }
 
-// comparable leaves out white space, and order, where a value on its
-// indicator's line gave way to a block or to nothing: how far it stood from
-// the indicator, and on which side of a comment, is not restored.
+// comparable leaves out white space, and order, where a value gave way to a
+// block or to nothing: on which line it stood, and on which side of a comment,
+// is not restored.
 func (e *editor) comparable(text []byte) []byte {
 	if !e.reshaped {
 		return text

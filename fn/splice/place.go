@@ -62,12 +62,17 @@ func (w *walk) token(h *extent, text string, s slot) {
 	switch {
 	case h.start < h.end && text == "":
 		w.cuts.replace(max(s.head, backBlanks(w.text, h.start)), h.end, w.gap(h))
+	case h.start < h.end && h.isBlock() && s.kind == itemSlot:
+		w.cuts.replace(s.head, h.end, " "+text)
 	case h.start < h.end:
-		w.cuts.replace(h.start, h.end, text+w.gap(h))
+		w.cuts.replace(h.start, h.end, unaligned(text)+w.gap(h))
 	case text != "":
 		w.cuts.insert(h.end, " "+text)
 	}
 }
+
+// unaligned is a token without the blanks before it, for where those stand.
+func unaligned(token string) string { return strings.TrimLeft(token, " \t") }
 
 // gap is the space that a comment needs which followed a closing quote or
 // bracket without any.
@@ -91,11 +96,7 @@ func (w *walk) inline(h *extent, text string, s slot, lay layout) {
 		return
 	}
 	line, rest, more := strings.Cut(text, lay.eol)
-	if blanks := skipBlanks(w.text, s.head); blanks-s.head > 1 && h.props == h.start && breakLen(w.text, blanks) > 0 {
-		w.cuts.insert(blanks, line)
-	} else {
-		w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", line))
-	}
+	w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", line))
 	if more {
 		rest += lay.eol
 	}
@@ -175,11 +176,7 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 		lay.quoted = somethingFollows(w.text, h.end)
 		w.cuts.replace(h.start, h.end, w.render.block(want, column(w.text, h.start), lay))
 	default:
-		from := s.head
-		if props == "" && !comment && h.start-s.head > 1 {
-			from = h.start // an aligned value comes back where it was
-		}
-		w.cuts.replace(from, h.end, prefixed(" ", props)+w.gap(h))
+		w.cuts.replace(s.head, h.end, prefixed(" ", props)+w.gap(h))
 		w.cuts.insert(nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)
 	}
 }

@@ -33,6 +33,12 @@ func (r renderer) document(n *yaml.Node, lay layout) string {
 
 // member writes a pair or an item of a block collection at a column.
 func (r renderer) member(m member, col int, lay layout) string {
+	if m.lines != "" {
+		return m.lines
+	}
+	if token, ok := r.tokens[m.key]; ok {
+		return token
+	}
 	if m.key == nil {
 		return "-" + r.behind(m.value, slot{kind: itemSlot, col: col}, lay)
 	}
@@ -77,7 +83,7 @@ func membersOf(n *yaml.Node) []member {
 	var list []member
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			list = append(list, member{n.Content[i], n.Content[i+1]})
+			list = append(list, member{key: n.Content[i], value: n.Content[i+1]})
 		}
 		return list
 	}
@@ -117,8 +123,8 @@ func (r renderer) inline(n *yaml.Node, s slot, lay layout) string {
 
 // flow writes a node inside brackets.
 func (r renderer) flow(n *yaml.Node, lay layout) string {
-	if token, ok := r.tokens[n]; ok && token != "" {
-		return token
+	if token, ok := r.tokens[n]; ok {
+		return unaligned(token)
 	}
 	lay.quoted = true
 	open, shut := "[", "]"
@@ -142,6 +148,9 @@ func (r renderer) flow(n *yaml.Node, lay layout) string {
 
 // flowMember writes a pair or an item of a flow collection.
 func (r renderer) flowMember(m member, lay layout) string {
+	if token, ok := r.tokens[m.key]; ok {
+		return token
+	}
 	if m.key == nil {
 		return r.flow(m.value, lay)
 	}

@@ -38,8 +38,9 @@ import (
 
 // A Spelling prescribes the bytes by which a node of the wanted tree is
 // written, where its value and style don't determine them: `~` for a null,
-// `[ ]`, "\u0041", a folded text, an alias. The token is one that [Tokens]
-// gave for an earlier text of the same document.
+// `[ ]`, "\u0041", a folded text, an alias. That of a mapping's key prescribes
+// those of a new pair. The token is one that [Tokens] gave for an earlier text
+// of the same document.
 type Spelling struct {
 	Node  *yaml.Node
 	Token string
@@ -62,17 +63,17 @@ const rounds = 3
 // all of that.
 //
 // The undo of an edit is Apply with the former tree. It gives the former text
-// back byte for byte if the edit only added entries, or if it changed scalars,
+// back byte for byte if the edit only added entries, if it changed scalars,
 // empty collections, aliases and flow collections whose tokens the caller
-// hands in as Spellings. The exceptions:
+// hands in as Spellings, or if it put another pair in the place of one whose
+// token he does. The exceptions:
 //
-//   - what the edit deleted comes back in the document's habitual layout,
+//   - what else the edit deleted comes back in the document's habitual layout,
 //     without its comments; so may items of a list that have no name or other
 //     identity, if the edit changed or added several;
-//   - a value that gave way to a block, or to a null written as nothing, comes
-//     back one space behind the indicator that brings it; a document that was
-//     nothing but such a value comes back on a line of its own, and may lose
-//     the comment on it;
+//   - a value below its indicator's line that gave way to a block may come back
+//     on that line; a document that was nothing but a value comes back on a line
+//     of its own, and may lose the comment on it;
 //   - a key that stood without a colon, behind `?` or in brackets, keeps the
 //     one that it got with a value;
 //   - a comment that followed a value without a space keeps the one it got;

@@ -5,37 +5,56 @@ import (
 )
 
 // Tokens returns a lookup of how text spells the scalars, aliases and flow
-// collections of have, which is Parse(text). The lookup takes nodes of have,
-// or their copies from [Expand]: it goes by position. It gives the bytes of
-// the node with its anchor and tag ("" for a null written as nothing), and
-// false for a block collection or a node from elsewhere. To keep a token in
-// an undo record and hand it back as a [Spelling] restores it byte for byte.
+// collections of have, which is Parse(text), and the pairs of its mappings. The
+// lookup takes nodes of have, or their copies from [Expand]: it goes by
+// position. For a value it gives the bytes with its anchor and tag ("" for a
+// null written as nothing), and before them the blanks that stand there beyond
+// the one that must; for a mapping's key those of the whole pair; and false for
+// a block collection or a node from elsewhere. To keep a token in an
+// undo record and hand it back as a [Spelling] restores it byte for byte.
 func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bool), error) {
 	type place struct {
 		line, column int
 		kind         yaml.Kind
 	}
-	at := map[place]*extent{}
+	type span struct{ start, end int }
+	at := map[place]span{}
 	if have = content(have); have != nil {
 		text = ended(text)
 		root, err := measure(text, have)
 		if err != nil {
 			return nil, err
 		}
+		add := func(n *yaml.Node, s span) {
+			p := place{n.Line, n.Column, n.Kind}
+			if _, taken := at[p]; !taken { // a mapping comes before its first key, `{}: v`
+				at[p] = s
+			}
+		}
 		root.each(func(x *extent) {
-			p := place{x.node.Line, x.node.Column, x.node.Kind}
-			if at[p] == nil { // a mapping comes before its first key, `{}: v`
-				at[p] = x
+			if x.isBlock() {
+				add(x.node, span{-1, -1})
+			} else {
+				add(x.node, span{x.start, x.end})
+			}
+			for i := range x.entries {
+				e := &x.entries[i]
+				if e.key != nil {
+					add(e.key.node, span{e.start, e.end()})
+				}
+				if v := e.value; x.isBlock() && e.head >= 0 && !v.isBlock() && v.start > e.head+1 && skipBlanks(text, e.head) == v.start {
+					add(v.node, span{e.head + 1, v.end})
+				}
 			}
 		})
 	}
 	return func(n *yaml.Node) (string, bool) {
-		for _, kind := range []yaml.Kind{yaml.AliasNode, n.Kind} {
-			if x := at[place{n.Line, n.Column, kind}]; x != nil {
-				if x.isBlock() {
+		for _, kind := range []yaml.Kind{n.Kind, yaml.AliasNode} {
+			if s, ok := at[place{n.Line, n.Column, kind}]; ok {
+				if s.start < 0 {
 					return "", false
 				}
-				return string(text[x.start:x.end]), true
+				return string(text[s.start:s.end]), true
 			}
 		}
 		return "", false

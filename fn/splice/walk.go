@@ -99,7 +99,7 @@ func (w *walk) becomes(alias *yaml.Node) *yaml.Node {
 // node makes the text of h mean want.
 func (w *walk) node(h *extent, want *yaml.Node, s slot, lay layout) {
 	if token, ok := w.tokens[want]; ok {
-		if !h.isBlock() && string(w.text[h.start:h.end]) == token {
+		if !h.isBlock() && string(w.text[h.start:h.end]) == unaligned(token) {
 			w.keepAll(h)
 		} else {
 			w.place(h, want, s, lay)
@@ -136,7 +136,10 @@ func (w *walk) node(h *extent, want *yaml.Node, s slot, lay layout) {
 }
 
 // A member is a pair of the wanted mapping, or, without a key, an item.
-type member struct{ key, value *yaml.Node }
+type member struct {
+	key, value *yaml.Node
+	lines      string // as it stands elsewhere in the text, "" for what is new
+}
 
 // A plan says what becomes of a collection's entries.
 type plan struct {
@@ -168,7 +171,7 @@ func (p *plan) first() int {
 // stay, then adds and removes.
 func (w *walk) carry(h *extent, want *yaml.Node, p *plan, s slot, lay layout) {
 	inner := lay.within(w.text, h)
-	if !h.isBlock() && h.braced(w.text) {
+	if h.isBlock() && h.node.Kind == yaml.MappingNode || !h.isBlock() && h.braced(w.text) {
 		w.takeover(h, p, inner)
 	}
 	if p.first() < 0 || !h.isBlock() && !h.braced(w.text) && (p.to[0].fate == gone || len(p.fresh) > 0) {
@@ -241,7 +244,7 @@ func (w *walk) mapping(h *extent, want *yaml.Node, s slot, lay layout) {
 	}
 	seen = nil
 	for j := 0; j+1 < len(want.Content); j += 2 {
-		m := member{want.Content[j], want.Content[j+1]}
+		m := member{key: want.Content[j], value: want.Content[j+1]}
 		if i, ok := old[seen.number(keyID(m.key))]; ok {
 			p.to[i], last = outcome{edited, m}, i
 		} else {
@@ -266,7 +269,7 @@ func (w *walk) pairUp(h *extent, want *yaml.Node, p *plan) bool {
 		if old := h.entries[i].key.node; isMerge(old) || !sameKey(old, k) {
 			return false
 		}
-		p.to[i] = outcome{edited, member{k, want.Content[2*i+1]}}
+		p.to[i] = outcome{edited, member{key: k, value: want.Content[2*i+1]}}
 	}
 	return true
 }

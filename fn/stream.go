@@ -1,0 +1,76 @@
+package fn
+
+import (
+	"bytes"
+	"strings"
+)
+
+// split cuts a text into its documents. `---` and `...` at the start of a line
+// end a document wherever they stand, block and quoted scalars included (YAML
+// 1.2.2, 9.1.2), so looking at the starts of lines is exact.
+func split(text []byte) [][]byte {
+	var docs [][]byte
+	start, directives := 0, false
+	cut := func(at int) {
+		if at > start {
+			docs = append(docs, text[start:at])
+		}
+		start, directives = at, false
+	}
+	for at := 0; at < len(text); {
+		end := len(text)
+		if i := bytes.IndexByte(text[at:], '\n'); i >= 0 {
+			end = at + i + 1
+		}
+		line := bytes.TrimPrefix(text[at:end], byteOrderMark)
+		switch {
+		case marker(line, "---"):
+			if !directives { // directives belong to the document that follows
+				cut(at)
+			}
+			directives = false
+		case marker(line, "..."):
+			cut(end)
+		case len(line) > 0 && line[0] == '%' && blank(text[start:at]):
+			directives = true
+		}
+		at = end
+	}
+	cut(len(text))
+	return docs
+}
+
+// marker tells whether a line is a document marker, perhaps with content
+// behind it.
+func marker(line []byte, m string) bool {
+	rest, ok := bytes.CutPrefix(line, []byte(m))
+	return ok && (len(rest) == 0 || strings.IndexByte(" \t\r\n", rest[0]) >= 0)
+}
+
+// directive tells whether a text begins with a directive, perhaps below
+// comments.
+func directive(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if !blank(line) {
+			return line[0] == '%'
+		}
+	}
+	return false
+}
+
+// byteOrderMark is what some editors begin a file in UTF-8 with.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// blank tells whether a text has nothing but white space, comments and document
+// end markers.
+func blank(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if marker(line, "...") {
+			line = line[len("..."):]
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
+			return false
+		}
+	}
+	return true
+}

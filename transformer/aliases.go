@@ -1,0 +1,117 @@
+package transformer
+
+import (
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// The edited tree has no aliases, and what an alias stands for may not change
+// because its anchor's node does, nor the other way round. So an edit has
+// aliases written out:
+//
+//	labels: &l {app: a}              labels: &l {app: a, added: "true"}
+//	matchLabels: *l             ▶    matchLabels: {app: a}
+//
+// An undo spells them as aliases again.
+
+// isAlias tells that a value is spelled as an alias.
+func isAlias(token string) bool { return strings.HasPrefix(strings.TrimLeft(token, " \t"), "*") }
+
+// keepAliases records the aliases that edits have written out: those on or above
+// which something was edited, and those that name something that was, in
+// whichever object of the document they stand.
+func (in *input) keepAliases(objects []*Object) {
+	edited := map[Text]map[string]bool{} // anchors, by name
+	for again := true; again; {          // an object that gets a record is edited too
+		again = false
+		for _, o := range objects {
+			if e := in.editors[o]; e != nil && e.trail == nil && o.Text != nil && o.Text.Anchored() {
+				if edited[o.Text] == nil {
+					edited[o.Text] = map[string]bool{}
+				}
+				e.trace(edited[o.Text])
+				again = true
+			}
+		}
+		for _, o := range objects {
+			if anchors := edited[o.Text]; anchors != nil {
+				in.keepAliasesOf(o, anchors)
+			}
+		}
+	}
+}
+
+func (in *input) keepAliasesOf(o *Object, edited map[string]bool) {
+	eachAlias(o, o.Node, "", func(n *yaml.Node, path, alias string) {
+		if e := in.editors[o]; edited[strings.TrimLeft(alias, " \t*")] || e != nil && e.trail[n] {
+			in.editorOf(o).log.Spelled[path] = alias
+			delete(o.Spelled, n) // not now
+		}
+	})
+}
+
+// trace follows what was edited, and collects the anchors on the way.
+func (e *editor) trace(anchors map[string]bool) {
+	e.trail = map[*yaml.Node]bool{}
+	if len(e.log.paths()) == 0 {
+		return
+	}
+	mark := func(n *yaml.Node) {
+		e.trail[n] = true
+		if token, _ := e.obj.spelling(n); !isAlias(token) {
+			anchors[e.obj.anchor(n)] = true
+		}
+	}
+	mark(e.obj.Node)
+	for _, path := range append(e.log.edits(), "metadata.annotations") { // that of the record
+		n := e.obj.Node
+		for _, step := range splitPath(path) {
+			if n = walk(n, []string{step}); n == nil {
+				break
+			}
+			mark(n)
+		}
+	}
+	var all func(n *yaml.Node)
+	all = func(n *yaml.Node) {
+		mark(n)
+		for _, c := range n.Content {
+			all(c)
+		}
+	}
+	for _, n := range e.gone {
+		all(n)
+	}
+}
+
+// anchor returns the name of a node's anchor, "" for none.
+func (o *Object) anchor(n *yaml.Node) string {
+	if n.Anchor != "" { // restored
+		return n.Anchor
+	}
+	return o.Text.Anchor(n)
+}
+
+// eachAlias calls f for the values that an object's input spells as aliases.
+func eachAlias(o *Object, n *yaml.Node, path string, f func(n *yaml.Node, path, alias string)) {
+	if token, ok := o.spelling(n); ok && isAlias(token) {
+		f(n, path, token)
+		return
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			eachAlias(o, n.Content[i+1], pathKey(path, n.Content[i].Value), f)
+		}
+	case yaml.SequenceNode:
+		for i, c := range n.Content {
+			id := itemID(c)
+			if childIndex(n, id) != i {
+				id = fmt.Sprintf("#%d", i)
+			}
+			eachAlias(o, c, pathItem(path, id), f)
+		}
+	}
+}
