@@ -173,13 +173,20 @@ func expandReferences(value string, before []*yaml.Node) (out string, unknown []
 	return out, unknown
 }
 
-// same compares nodes by their content.
+// same compares nodes by what they say: in mappings whatever their keys' order.
 func same(a, b *yaml.Node) bool {
 	if a.Kind != b.Kind || a.Value != b.Value || len(a.Content) != len(b.Content) {
 		return false
 	}
 	for i := range a.Content {
-		if !same(a.Content[i], b.Content[i]) {
+		other := b.Content[i]
+		if a.Kind == yaml.MappingNode {
+			if i%2 == 0 {
+				continue
+			}
+			other = field(b, a.Content[i-1].Value)
+		}
+		if other == nil || !same(a.Content[i], other) {
 			return false
 		}
 	}
