@@ -27,8 +27,11 @@ type pair struct {
 	filter Filter // nil: what one side says goes to the other as it is
 	left   *Left  // set when the filter, or an end that it is not told of, ended the pair
 
-	mu    sync.Mutex // the loop's, and of whoever ends the pair from outside
-	conns [2]*Conn   // by side
+	// mu is the loop's, and of whoever ends the pair from outside. Who holds it
+	// may lock a Conn's mu, and then the loop's; nobody who holds one of those may
+	// lock it.
+	mu    sync.Mutex
+	conns [2]*Conn // by side
 	ends  [2]end
 	ended bool
 	err   error // the first that is worth telling
@@ -77,7 +80,7 @@ func (q *pair) take(client, server *Conn) bool {
 		side := tap.Side(i)
 		_ = c.Conn.Close()
 		c.owner = q
-		q.ends[side] = end{pair: q, side: side, fd: fds[side], peer: &q.ends[1-side], pending: conns[1-side].head}
+		q.ends[side] = end{pair: q, side: side, fd: fds[side], slot: noSlot, peer: &q.ends[1-side], pending: conns[1-side].head}
 		if q.filter != nil {
 			q.ends[side].least = 1 // the beginning of a message shall most often be whole
 			q.ends[side].class = 1
