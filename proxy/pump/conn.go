@@ -19,8 +19,11 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -33,6 +36,9 @@ type Conn struct {
 	mu     sync.Mutex
 	closed bool
 	owner  owner // who has taken the connection over, nil if nobody has
+
+	writing sync.Mutex
+	reset   atomic.Bool // by the peer, as somebody was told
 }
 
 // owner has taken a connection over, and ends it.
@@ -68,7 +74,42 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	return n, c.told(err)
+}
+
+// Write writes.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	n, err := c.Conn.Write(p)
+	return n, c.told(err)
+}
+
+// told takes note of an error that says that the peer has reset the connection,
+// and returns what another stands for. The system says it once, to whoever is
+// the first to read, write or look. Who reads later is shown an orderly end.
+func (c *Conn) told(err error) error {
+	switch {
+	case err == nil:
+	case errors.Is(err, syscall.ECONNRESET):
+		c.reset.Store(true)
+	case err == io.EOF && c.wasReset():
+		return errReset
+	}
+	return err
+}
+
+var errReset = os.NewSyscallError("read", syscall.ECONNRESET)
+
+// wasReset reports whether an end is the end of a connection that was reset.
+func (c *Conn) wasReset() bool {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && hungUp(tcp) {
+		// A write that is under way may have been told, and returns soon.
+		c.writing.Lock()
+		defer c.writing.Unlock()
+	}
+	return c.reset.Load()
 }
 
 // Head returns the bytes that were read already.
@@ -88,6 +129,7 @@ func (c *Conn) Fill(limit int) ([]byte, error) {
 	}
 	n, err := c.Conn.Read(c.head[have:min(cap(c.head), limit)])
 	c.head = c.head[:have+n]
+	err = c.told(err)
 	if n > 0 {
 		err = nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"testing/iotest"
 )
@@ -47,4 +48,51 @@ func TestFill(t *testing.T) {
 	if all, err := io.ReadAll(c); err != nil || !bytes.Equal(all, append([]byte("first"), sent...)) {
 		t.Errorf("%d bytes, %v", len(all), err)
 	}
+}
+
+// A system says once that the peer has reset a connection: to whoever asks
+// first. Who reads after that is told too.
+func TestAResetIsReadWhoeverWasToldOfItFirst(t *testing.T) {
+	write := func(c *Conn) error { _, err := c.Write([]byte("more")); return err }
+	for name, c := range map[string]struct {
+		end   func(peer *net.TCPConn)
+		first func(*Conn) error // is repeated until it is told something, unless it waits for that
+		read  func(*Conn) error
+		want  error
+	}{
+		"a write":                       {reset, write, readOne, syscall.ECONNRESET},
+		"a look":                        {reset, (*Conn).Await, readOne, syscall.ECONNRESET},
+		"a read":                        {reset, readOne, readOne, syscall.ECONNRESET},
+		"a write, before a fill":        {reset, write, func(c *Conn) error { _, err := c.Fill(1); return err }, syscall.ECONNRESET},
+		"a write, before a lazy read":   {reset, write, awaitOne, syscall.ECONNRESET},
+		"a lazy read":                   {reset, awaitOne, awaitOne, syscall.ECONNRESET},
+		"a write, after an orderly end": {func(peer *net.TCPConn) { peer.CloseWrite(); reset(peer) }, write, readOne, io.EOF},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, peer := connection(t)
+			conn := NewConn(ours, nil)
+			defer conn.Close()
+			c.end(peer)
+			for c.first(conn) == nil && name != "a look" {
+			}
+			if err := c.read(conn); !errors.Is(err, c.want) {
+				t.Errorf("read %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+func reset(c *net.TCPConn) {
+	c.SetLinger(0)
+	c.Close()
+}
+
+func readOne(c *Conn) error {
+	_, err := c.Read(make([]byte, 1))
+	return err
+}
+
+func awaitOne(c *Conn) error {
+	_, err := c.AwaitRead(func() []byte { return make([]byte, 1) }, func() {})
+	return err
 }

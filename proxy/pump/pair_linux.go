@@ -175,6 +175,9 @@ func (q *pair) read(e *end) {
 		}
 		buf := q.loop.buffer(e.class)
 		n, err := read(e.fd, buf.B)
+		if n == 0 && err == nil && q.conns[e.side].reset.Load() {
+			err = unix.ECONNRESET // a write was told
+		}
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -277,6 +280,7 @@ func (q *pair) write(e *end, p []byte, buf *tap.Buffer) {
 			// The other direction goes on: an answer that was sent before the
 			// connection closed is still to be delivered.
 			e.deaf = true
+			_ = q.conns[e.side].told(err)
 			if err := os.NewSyscallError("write", err); !isGone(err) {
 				q.err = fmt.Errorf("write what the %v sent: %w", e.peer.side, err)
 			}

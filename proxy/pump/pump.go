@@ -161,7 +161,7 @@ func (p *Pump) copy(dst, src *Conn, side tap.Side) (err error, dstFailed bool) {
 			}
 		}
 	}
-	if m.readErr == io.EOF {
+	if m.readErr = src.told(m.readErr); m.readErr == io.EOF {
 		m.readErr = nil
 	}
 	if m.writeErr != nil {
@@ -204,7 +204,7 @@ func (m *mover) got(n int, err error) bool {
 	m.Meter.Add(m.side, now, n)
 	m.Stream.Write(m.side, now, m.buf, n)
 	m.Meter.owe(m.side, true)
-	_, m.writeErr = m.dst.Conn.Write(m.buf.B[:n])
+	_, m.writeErr = m.dst.Write(m.buf.B[:n])
 	m.Meter.owe(m.side, false)
 	if m.writeErr != nil {
 		return false

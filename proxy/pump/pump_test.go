@@ -198,6 +198,29 @@ func TestAResetIsPassedOn(t *testing.T) {
 	})
 }
 
+// Who writes to a connection that was reset is told of it, and then who reads is
+// not: what the server sent before is still delivered, and then the reset.
+func TestAResetIsPassedOnWhileTheServerIsOwedBytes(t *testing.T) {
+	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
+		for range 3 {
+			p := start()
+			for n := 1; n > 0 || !p.meter.owing[tap.FromClient].Load(); { // until no more is taken
+				p.client.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+				n, _ = p.client.Write(make([]byte, 16<<20))
+			}
+			send(t, p.server, "half an ans")
+			expect(t, p.client, "half an ans")
+			reset(p.server)
+			if _, err := p.client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Fatalf("the client reads %v, want a reset", err)
+			}
+			if err := <-p.ended; err == nil || !strings.Contains(err.Error(), "read from the server") {
+				t.Errorf("ended with %v", err)
+			}
+		}
+	})
+}
+
 // A server may answer and hang up without having read all that it was sent.
 func TestAnAnswerOutlivesTheConnectionThatItCameOn(t *testing.T) {
 	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
