@@ -213,7 +213,7 @@ func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *He
 	if cert == nil {
 		cfg.ClientSessionCache = nil // a resumed session would not ask again
 	}
-	c = tls.Client(Wire(server), cfg)
+	c = tls.Client(server, cfg)
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 	defer cancel()
 	err = c.HandshakeContext(ctx)
@@ -282,15 +282,6 @@ func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, name, a
 const badRecordMAC = tls.AlertError(20)
 
 var errPlainAlert = errors.New("the client refused the certificate, in plaintext as OpenSSL does")
-
-// Wire returns what to run TLS over: the bare connection when nothing of it
-// has been read.
-func Wire(c *pump.Conn) net.Conn {
-	if len(c.Head()) == 0 {
-		return c.Conn
-	}
-	return c
-}
 
 // distrustAlerts are what clients send that do not like a certificate: bad,
 // unsupported, revoked, expired or unknown certificate, unknown CA, access

@@ -27,8 +27,8 @@ import (
 	"time"
 )
 
-// Conn is a TCP or TLS connection of which the first bytes may have been read
-// already. Only one goroutine may read from it at a time.
+// Conn is a TCP connection, or TLS over another Conn, of which the first bytes
+// may have been read already. Only one goroutine may read from it at a time.
 type Conn struct {
 	net.Conn
 	head []byte
@@ -39,6 +39,7 @@ type Conn struct {
 
 	writing sync.Mutex
 	reset   atomic.Bool // by the peer, as somebody was told
+	ended   atomic.Bool // as a read has found
 }
 
 // owner has taken a connection over, and ends it.
@@ -96,6 +97,8 @@ func (c *Conn) told(err error) error {
 		c.reset.Store(true)
 	case err == io.EOF && c.wasReset():
 		return errReset
+	case err == io.EOF:
+		c.ended.Store(true)
 	}
 	return err
 }
@@ -159,13 +162,9 @@ func (c *Conn) TCP() *net.TCPConn {
 	case *net.TCPConn:
 		return n
 	case *tls.Conn:
-		if inner, ok := n.NetConn().(*Conn); ok {
-			return inner.TCP()
+		if under, ok := n.NetConn().(*Conn); ok {
+			return under.TCP()
 		}
-		tcp, _ := n.NetConn().(*net.TCPConn)
-		return tcp
-	case *Conn:
-		return n.TCP()
 	}
 	return nil
 }
@@ -185,16 +184,28 @@ func (c *Conn) Abort() {
 	_ = c.Close()
 }
 
-// finish passes the end of one connection's bytes on to c.
-func (c *Conn) finish(readErr error) {
+// truncated reports whether TLS over another Conn has ended without close_notify
+// (RFC 8446 section 6.1). crypto/tls makes that an end like any other where it
+// falls between two records; but only after close_notify it reads no further.
+func (c *Conn) truncated() bool {
+	t, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return false
+	}
+	under, ok := t.NetConn().(*Conn)
+	return ok && under.ended.Load()
+}
+
+// finish passes the end of src's bytes on to c.
+func (c *Conn) finish(src *Conn, readErr error) {
 	switch {
-	case readErr == nil || errors.Is(readErr, io.EOF):
-		_ = c.CloseWrite()
-	case errors.Is(readErr, io.ErrUnexpectedEOF):
-		// TLS that ended without close_notify: the peer must be able to tell.
+	case errors.Is(readErr, io.ErrUnexpectedEOF), readErr == nil && src.truncated():
+		// The peer must be able to tell this from the end of TLS.
 		if tcp := c.TCP(); tcp != nil {
 			_ = tcp.CloseWrite()
 		}
+	case readErr == nil:
+		_ = c.CloseWrite()
 	default:
 		c.Abort()
 	}

@@ -116,7 +116,7 @@ func (p *Pump) move(dst, src *Conn, side tap.Side) error {
 	if errors.Is(err, net.ErrClosed) {
 		return nil // the other direction has failed, and says why
 	}
-	dst.finish(err)
+	dst.finish(src, err)
 	if err == nil {
 		return nil
 	}
