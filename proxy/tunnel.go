@@ -132,8 +132,12 @@ var notes = map[intercept.Outcome]struct {
 	remedy func(*Proxy) string
 }{
 	intercept.Refused: {
-		"a client does not trust the sidecar's CA, or pins certificates: this host is let through untouched from now on, and not recorded in the clear",
+		"a client does not trust the sidecar's CA, or pins certificates: this host is let through untouched, and not recorded in the clear",
 		(*Proxy).trustRemedy,
+	},
+	intercept.PassedUnfit: {
+		"a client can't use the sidecar's certificates, which have ECDSA keys: it is let through untouched, and not recorded in the clear",
+		fixed("let the client offer ECDHE-ECDSA cipher suites and the signature algorithm ecdsa_secp256r1_sha256, or leave it"),
 	},
 	intercept.Unverified: {
 		"the certificate that an upstream showed is not good: the client gets a TLS alert",

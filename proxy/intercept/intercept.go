@@ -10,10 +10,10 @@
 //
 // Upstream comes first, so the client is promised only what upstream agreed to,
 // and any protocol survives. Where looking in would break a connection, it is
-// let through untouched: for a client that does not trust the CA or pins
-// certificates (from its second connection on), and for an upstream that wants a
-// client certificate or a TLS that this side does not speak. What is let through
-// is remembered by name and reported. STARTTLS, which changes to TLS in the
+// let through untouched: for a client that can't use the certificate, for one
+// that does not trust the CA or pins certificates (which its first connections
+// show), and for an upstream that wants a client certificate or a TLS that this
+// side does not speak. What is let through is remembered by name and reported. STARTTLS, which changes to TLS in the
 // middle of a connection, is not looked into: it passes as it is.
 //
 // The package imports proxy/pump and the standard library.
@@ -34,8 +34,12 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// HandshakeTimeout bounds each of the two handshakes.
-const HandshakeTimeout = 10 * time.Second
+const (
+	// HandshakeTimeout bounds each of the two handshakes.
+	HandshakeTimeout = 10 * time.Second
+	// minVersion is the oldest TLS that clients are answered in.
+	minVersion = tls.VersionTLS10
+)
 
 // Outcome says what became of a connection.
 type Outcome string
@@ -44,19 +48,20 @@ type Outcome string
 const (
 	Intercepted    Outcome = "intercepted"     // plaintext in between
 	PassedNotTLS   Outcome = "not_tls"         // untouched: it is no TLS
-	PassedDistrust Outcome = "client_distrust" // untouched: the client refused the CA before
+	PassedUnfit    Outcome = "client_tls"      // untouched: the client can't use a certificate of ours
+	PassedDistrust Outcome = "client_distrust" // untouched: the client refused the certificate before
 	PassedUpstream Outcome = "upstream_tls"    // untouched: the upstream handshake failed before, or just now
 	PassedMutual   Outcome = "client_cert"     // untouched: upstream asks for a certificate that the client may have
 	PassedNoCert   Outcome = "no_certificate"  // untouched: there is none to end inbound TLS with
 	Unverified     Outcome = "unverified"      // ended: upstream's certificate is not good
-	Refused        Outcome = "client_refused"  // ended: the client refused the CA
+	Refused        Outcome = "client_refused"  // ended: the client refused the certificate, or seems to have
 	Failed         Outcome = "failed"          // ended: a peer went away
 )
 
 // Passed reports whether the bytes are to be pumped untouched.
 func (o Outcome) Passed() bool {
 	switch o {
-	case PassedNotTLS, PassedDistrust, PassedUpstream, PassedMutual, PassedNoCert:
+	case PassedNotTLS, PassedUnfit, PassedDistrust, PassedUpstream, PassedMutual, PassedNoCert:
 		return true
 	}
 	return false
@@ -122,13 +127,21 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		r.Outcome = why
 		return r
 	}
+	leaf, err := i.cfg.Authority.Leaf(r.Name)
+	if err == nil {
+		err = hello.Supports(leaf)
+	}
+	if err != nil { // from the handshake with upstream on, there would be no way back
+		r.Outcome, r.Err, r.First = PassedUnfit, err, i.memory.unfit(r.Name)
+		return r
+	}
 	up, asked, err := i.upstream(ctx, server, hello, r.Name, cert)
 	var unverified *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &unverified):
 		alert(client, unverified.Err)
 		r.First = i.memory.failed(r.Name)
-		return r.end(Unverified, unverified.Err)
+		return r.end(Unverified, fmt.Errorf("verify %s: %w", r.Name, unverified.Err))
 	case err == nil && asked && cert == nil:
 		err, r.Outcome = errors.New("upstream asks for a client certificate"), PassedMutual
 	case err != nil:
@@ -149,16 +162,14 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 	i.memory.answered(r.Name)
 	r.ALPN = up.ConnectionState().NegotiatedProtocol
 	r.Server = pump.NewConn(up, nil)
-	down, err := i.downstream(ctx, client, r.Name, r.ALPN)
+	down, err := i.downstream(ctx, client, leaf, r.ALPN)
 	if err != nil {
-		distrust, certain := distrusts(err)
-		if distrust && i.memory.refused(r.Name, certain) {
-			r.First = true
+		v := judge(err)
+		if v == nothing {
+			return r.end(Failed, err)
 		}
-		if distrust {
-			return r.end(Refused, err)
-		}
-		return r.end(Failed, err)
+		r.First = i.memory.refused(r.Name, v)
+		return r.end(Refused, err)
 	}
 	r.Client, r.Outcome = pump.NewConn(down, nil), Intercepted
 	return r
@@ -176,7 +187,7 @@ func (i *Interceptor) Ended(name string, sent int64, lasted time.Duration) bool 
 	case sent > 0:
 		i.memory.trusted(name)
 	case lasted < pinMoment:
-		return i.memory.refused(name, false)
+		return i.memory.refused(name, silence)
 	}
 	return false
 }
@@ -252,14 +263,10 @@ func Verify(state tls.ConnectionState, name string, roots *x509.CertPool) error 
 }
 
 // downstream does the handshake with the client.
-func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, name, alpn string) (*tls.Conn, error) {
-	leaf, err := i.cfg.Authority.Leaf(name)
-	if err != nil {
-		return nil, err
-	}
+func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, leaf *tls.Certificate, alpn string) (*tls.Conn, error) {
 	cfg := &tls.Config{
 		Certificates:           []tls.Certificate{*leaf},
-		MinVersion:             tls.VersionTLS10,
+		MinVersion:             minVersion,
 		SessionTicketsDisabled: true, // would be good for one connection only
 	}
 	if alpn != "" {
@@ -268,7 +275,7 @@ func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, name, a
 	c := tls.Server(client, cfg)
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 	defer cancel()
-	err = c.HandshakeContext(ctx)
+	err := c.HandshakeContext(ctx)
 	var failed *net.OpError
 	if errors.As(err, &failed) && failed.Op == "local error" && failed.Err.Error() == badRecordMAC.Error() {
 		err = errPlainAlert
@@ -288,22 +295,34 @@ var errPlainAlert = errors.New("the client refused the certificate, in plaintext
 // denied. crypto/tls gives alerts from TCP a type of its own, with the same text.
 var distrustAlerts = [...]tls.AlertError{42, 43, 44, 45, 46, 48, 49}
 
-// distrusts reports whether a handshake failed because the client did not like
-// the certificate; certain, whether it said so rather than just going away.
-func distrusts(err error) (yes, certain bool) {
-	if errors.Is(err, errPlainAlert) {
-		return true, true
-	}
+// verdict is what a failed handshake tells of what the client thinks of the
+// certificate.
+type verdict int
+
+const (
+	nothing  verdict = iota // it was ended from here
+	silence                 // the client went away or waits: it may not like it
+	alerted                 // it sent an alert that need not be about it
+	distrust                // it said so, or the two can't agree on a way to speak
+)
+
+// judge judges by how a handshake with a client failed.
+func judge(err error) verdict {
 	var said *net.OpError
-	if errors.As(err, &said) && said.Op == "remote error" {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):
+		return nothing
+	case wentAway(err), errors.Is(err, context.DeadlineExceeded):
+		return silence
+	case errors.As(err, &said) && said.Op == "remote error":
 		for _, code := range distrustAlerts {
 			if said.Err.Error() == code.Error() {
-				return true, true
+				return distrust
 			}
 		}
-		return false, false
+		return alerted // handshake_failure, for one, is OpenSSL's when the application's own check says no
 	}
-	return wentAway(err), false
+	return distrust
 }
 
 // wentAway reports whether a handshake failed because the peer closed.
@@ -328,9 +347,4 @@ func alert(client *pump.Conn, reason error) {
 	_, _ = client.Write([]byte{21, 3, 3, 0, 2, 2, code})
 	// What the client sent is read already; closing now does not reset it.
 	_ = client.CloseWrite()
-}
-
-// Explain turns a verification error into the sentence that the log shows.
-func Explain(name string, err error) string {
-	return fmt.Sprintf("the certificate that %s showed is not good: %v", name, err)
 }

@@ -5,8 +5,8 @@ import "sync"
 // maxNames bounds what is remembered; names come from the application.
 const maxNames = 4096
 
-// maxStrikes is how many clients may go away without a word in the middle of
-// the handshake, before it is taken for distrust: one may have been cancelled.
+// maxStrikes is how many handshakes with clients may fail for a reason that is
+// not known, before it is taken for distrust: one may have been cancelled.
 // As many times in a row an upstream may, before it is taken for one that can't
 // be spoken to: it may have been restarted.
 const maxStrikes = 2
@@ -14,10 +14,11 @@ const maxStrikes = 2
 // history is what is known of a name.
 type history struct {
 	pass    Outcome // let through untouched for this reason, "" if not
-	strikes int     // clients that went away without a word
+	strikes int     // handshakes with clients that failed for a reason that is not known
 	missed  int     // handshakes with upstream, in a row, that broke off without a word
 	trusted bool    // some client has accepted a certificate for it
 	failed  bool    // its certificate was not good, and that was reported
+	unfit   bool    // a client could not use a certificate for it, and that was reported
 }
 
 // memory remembers names. Those of which it knows too many are forgotten, in
@@ -65,15 +66,15 @@ func (m *memory) pass(name string, why Outcome) bool {
 // refused notes that a client did not take the certificate, and reports whether
 // the name is let through from now on. A client that went away without a word
 // says little once another has accepted the name: it may have hung up unused.
-func (m *memory) refused(name string, certain bool) bool {
+func (m *memory) refused(name string, v verdict) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.of(name)
-	if !certain {
-		h.strikes++
-		if h.trusted || h.strikes < maxStrikes {
-			return false
-		}
+	if v == silence && h.trusted {
+		return false
+	}
+	if h.strikes++; v != distrust && h.strikes < maxStrikes {
+		return false
 	}
 	first := h.pass == ""
 	h.pass = PassedDistrust
@@ -104,7 +105,7 @@ func (m *memory) trusted(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.of(name)
-	h.trusted, h.strikes, h.failed = true, 0, false
+	h.trusted, h.failed = true, false
 }
 
 // failed notes that a name's own certificate was not good, and reports whether
@@ -115,5 +116,16 @@ func (m *memory) failed(name string) bool {
 	h := m.of(name)
 	first := !h.failed
 	h.failed = true
+	return first
+}
+
+// unfit notes that a client could not use a certificate for a name, and reports
+// whether that is new. Others may.
+func (m *memory) unfit(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.of(name)
+	first := !h.unfit
+	h.unfit = true
 	return first
 }
