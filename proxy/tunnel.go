@@ -98,12 +98,12 @@ func (p *Proxy) enterTunnel(k *conn) error {
 }
 
 // intercept looks into the TLS of a tunnel, and says once what is let through.
-func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func(context.Context) (*pump.Conn, error)) (move bool, err error) {
+func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, redial func(context.Context) (*pump.Conn, error)) (move bool, err error) {
 	server := k.server
-	r := p.out.Do(ctx, k.client, server, host, redial)
+	r := p.out.Do(ctx, k.client, server, host, port, redial)
 	k.unwrapped(r)
 	if note, ok := notes[r.Outcome]; ok && r.First {
-		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Name), slog.Any("reason", r.Err), slog.String("remedy", note.remedy(p)))
+		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Endpoint), slog.Any("reason", r.Err), slog.String("remedy", note.remedy(p)))
 	}
 	if r.Client == nil {
 		return false, r.Err
@@ -118,9 +118,9 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func
 	m := p.pump(k)
 	err = m.Run(k.client, k.server)
 	m.Stream.Close(time.Now())
-	if p.out.Ended(r.Name, k.meter.Bytes(tap.FromClient), time.Since(began)) {
+	if p.out.Ended(r.Endpoint, k.meter.Bytes(tap.FromClient), time.Since(began)) {
 		note := notes[intercept.Refused]
-		p.log.Warn(note.text, "host", r.Name, "reason", "clients hang up right after the handshake", "remedy", note.remedy(p))
+		p.log.Warn(note.text, "host", r.Endpoint, "reason", "clients hang up right after the handshake", "remedy", note.remedy(p))
 	}
 	return false, err
 }

@@ -13,7 +13,8 @@
 // let through untouched: for a client that can't use the certificate, for one
 // that does not trust the CA or pins certificates (which its first connections
 // show), and for an upstream that wants a client certificate or a TLS that this
-// side does not speak. What is let through is remembered by name and reported. STARTTLS, which changes to TLS in the
+// side does not speak. What is let through is remembered by name and port, and
+// reported; where the reason is not certain it is tried again after a while. STARTTLS, which changes to TLS in the
 // middle of a connection, is not looked into: it passes as it is.
 //
 // The package imports proxy/pump and the standard library.
@@ -28,6 +29,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -87,7 +89,7 @@ type Interceptor struct {
 
 // New makes an interceptor.
 func New(cfg Config) *Interceptor {
-	return &Interceptor{cfg: cfg, sessions: tls.NewLRUClientSessionCache(256), memory: memory{names: map[string]*history{}}}
+	return &Interceptor{cfg: cfg, sessions: tls.NewLRUClientSessionCache(256), memory: memory{endpoints: map[string]*history{}}}
 }
 
 // Minted returns how many leaf certificates have been made.
@@ -98,21 +100,23 @@ type Result struct {
 	Outcome Outcome
 	// Name is the SNI, or else the host that was asked for.
 	Name string
+	// Endpoint is the name and the port: what is let through together.
+	Endpoint string
 	// Client and Server are the ends to pump between. When the connection has
 	// ended they are nil, and closed.
 	Client, Server *pump.Conn
 	// SNI and ALPN are what the client sent and upstream chose.
 	SNI, ALPN string
-	// First says that a name is let through, or fails, for the first time: the
-	// occasion to say so.
+	// First says that an endpoint is let through, or fails, for the first time:
+	// the occasion to say so.
 	First bool
 	// Err says why a connection was not intercepted.
 	Err error
 }
 
 // Do looks at a connection on which the client has begun to speak. server is
-// connected to host; redial connects there once more.
-func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host string, redial func(context.Context) (*pump.Conn, error)) Result {
+// connected to host and port; redial connects there once more.
+func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host string, port int, redial func(context.Context) (*pump.Conn, error)) Result {
 	r := Result{Name: host, Client: client, Server: server}
 	hello, err := PeekHello(client, HandshakeTimeout)
 	if err != nil {
@@ -122,8 +126,9 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 	if hello.SNI != "" {
 		r.Name, r.SNI = hello.SNI, hello.SNI
 	}
+	r.Endpoint = net.JoinHostPort(r.Name, strconv.Itoa(port))
 	cert := i.certificate()
-	if why := i.memory.passes(r.Name); why != "" && (why != PassedMutual || cert == nil) { // which may have come since
+	if why := i.memory.passes(r.Endpoint); why != "" && (why != PassedMutual || cert == nil) { // which may have come since
 		r.Outcome = why
 		return r
 	}
@@ -132,7 +137,7 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		err = hello.Supports(leaf)
 	}
 	if err != nil { // from the handshake with upstream on, there would be no way back
-		r.Outcome, r.Err, r.First = PassedUnfit, err, i.memory.unfit(r.Name)
+		r.Outcome, r.Err, r.First = PassedUnfit, err, i.memory.unfit(r.Endpoint)
 		return r
 	}
 	up, asked, err := i.upstream(ctx, server, hello, r.Name, cert)
@@ -140,7 +145,7 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 	switch {
 	case errors.As(err, &unverified):
 		alert(client, unverified.Err)
-		r.First = i.memory.failed(r.Name)
+		r.First = i.memory.failed(r.Endpoint)
 		return r.end(Unverified, fmt.Errorf("verify %s: %w", r.Name, unverified.Err))
 	case err == nil && asked && cert == nil:
 		err, r.Outcome = errors.New("upstream asks for a client certificate"), PassedMutual
@@ -153,13 +158,14 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 			return r.end(Failed, r.Err)
 		}
 		r.Err = err
-		wordless := wentAway(err) || errors.Is(err, context.DeadlineExceeded)
-		if !wordless || i.memory.broke(r.Name) {
-			r.First = i.memory.pass(r.Name, r.Outcome)
+		if r.Outcome == PassedMutual {
+			r.First = i.memory.mutual(r.Endpoint)
+		} else {
+			r.First = i.memory.broke(r.Endpoint)
 		}
 		return r
 	}
-	i.memory.answered(r.Name)
+	i.memory.answered(r.Endpoint)
 	r.ALPN = up.ConnectionState().NegotiatedProtocol
 	r.Server = pump.NewConn(up, nil)
 	down, err := i.downstream(ctx, client, leaf, r.ALPN)
@@ -168,7 +174,7 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		if v == nothing {
 			return r.end(Failed, err)
 		}
-		r.First = i.memory.refused(r.Name, v)
+		r.First = i.memory.refused(r.Endpoint, v)
 		return r.end(Refused, err)
 	}
 	r.Client, r.Outcome = pump.NewConn(down, nil), Intercepted
@@ -179,15 +185,16 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 // after the handshake and found it not to be the one it knows.
 const pinMoment = time.Second
 
-// Ended is told when an intercepted connection is over, how many bytes of
-// plaintext the client sent and how long it lasted. It reports whether the name
-// is let through from now on: clients that pin may finish the handshake and go.
-func (i *Interceptor) Ended(name string, sent int64, lasted time.Duration) bool {
+// Ended is told when a connection to an endpoint that was intercepted is over,
+// how many bytes of plaintext the client sent and how long it lasted. It reports
+// whether the endpoint is let through from now on: clients that pin may finish
+// the handshake and go.
+func (i *Interceptor) Ended(endpoint string, sent int64, lasted time.Duration) bool {
 	switch {
 	case sent > 0:
-		i.memory.trusted(name)
+		i.memory.trusted(endpoint)
 	case lasted < pinMoment:
-		return i.memory.refused(name, silence)
+		return i.memory.refused(endpoint, silence)
 	}
 	return false
 }

@@ -128,13 +128,13 @@ func serve(t *testing.T, i *Interceptor, up *upstream, client func(addr string))
 		if err != nil {
 			t.Error(err)
 		}
-		r := i.Do(t.Context(), pump.NewConn(in, nil), out, "127.0.0.1", dial)
+		r := i.Do(t.Context(), pump.NewConn(in, nil), out, "127.0.0.1", 443, dial)
 		if r.Client != nil {
 			p := pump.Pump{Pool: &pool, Meter: &pump.Meter{}}
 			start := time.Now()
 			_ = p.Run(r.Client, r.Server)
 			if r.Outcome == Intercepted {
-				i.Ended(r.Name, p.Meter.Bytes(0), time.Since(start))
+				i.Ended(r.Endpoint, p.Meter.Bytes(0), time.Since(start))
 			}
 		}
 		done <- r
@@ -333,7 +333,7 @@ func TestAPinningClientIsLetThrough(t *testing.T) {
 	up := startUpstream(t, nil)
 	i := New(Config{Authority: ca, Roots: up.roots})
 	for range maxStrikes {
-		i.Ended("example.test", 0, time.Millisecond)
+		i.Ended("example.test:443", 0, time.Millisecond)
 	}
 	_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
 	if r.Outcome != PassedDistrust {
@@ -343,16 +343,16 @@ func TestAPinningClientIsLetThrough(t *testing.T) {
 
 func TestAnIdleHangUpIsNoDistrustOnceAClientWasHappy(t *testing.T) {
 	i := New(Config{})
-	i.Ended("example.test", 10, time.Millisecond)
+	i.Ended("example.test:443", 10, time.Millisecond)
 	for range maxStrikes + 1 {
-		if i.Ended("example.test", 0, time.Millisecond) {
+		if i.Ended("example.test:443", 0, time.Millisecond) {
 			t.Fatal("let through")
 		}
 	}
 }
 
 // An upstream that is restarted in the middle of a handshake costs one recording;
-// one that always breaks off is let alone.
+// one that always fails is let alone. So it is with one that says something.
 func TestAnUpstreamThatBreaksOffIsTriedAgain(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	for name, c := range map[string]struct {
@@ -364,27 +364,32 @@ func TestAnUpstreamThatBreaksOffIsTriedAgain(t *testing.T) {
 		"now and then":   {[]bool{true, true, false, true, true, false}, []Outcome{PassedUpstream, Intercepted, PassedUpstream, Intercepted}, -1},
 		"time and again": {[]bool{true, true, true, true, true}, []Outcome{PassedUpstream, PassedUpstream, PassedUpstream}, 1},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var tried atomic.Int32
-			up := startUpstream(t, func(cfg *tls.Config) {
-				cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-					if c.broken[tried.Add(1)-1] {
-						hello.Conn.Close()
+		for how, fail := range map[string]func(net.Conn) error{
+			"without a word": net.Conn.Close,
+			"with an alert":  func(net.Conn) error { return errors.New("which crypto/tls makes internal_error of") },
+		} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				var tried atomic.Int32
+				up := startUpstream(t, func(cfg *tls.Config) {
+					cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+						if c.broken[tried.Add(1)-1] {
+							return nil, fail(hello.Conn)
+						}
+						return nil, nil
 					}
-					return nil, nil
+				})
+				i := New(Config{Authority: ca, Roots: up.roots})
+				for n, want := range c.want {
+					_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
+					if r.Outcome != want || r.First != (n == c.noticed) {
+						t.Errorf("connection %d: %s, first %v; want %s", n, r.Outcome, r.First, want)
+					}
+				}
+				if n := int(tried.Load()); n != len(c.broken) {
+					t.Errorf("%d handshakes with upstream, want %d", n, len(c.broken))
 				}
 			})
-			i := New(Config{Authority: ca, Roots: up.roots})
-			for n, want := range c.want {
-				_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
-				if r.Outcome != want || r.First != (n == c.noticed) {
-					t.Errorf("connection %d: %s, first %v; want %s", n, r.Outcome, r.First, want)
-				}
-			}
-			if n := int(tried.Load()); n != len(c.broken) {
-				t.Errorf("%d handshakes with upstream, want %d", n, len(c.broken))
-			}
-		})
+		}
 	}
 }
 
