@@ -50,6 +50,7 @@ type end struct {
 	ready   bool        // there may be something to read
 	hup     bool        // the end, too, is there to read
 	eof     bool        // it was read
+	broken  bool        // the connection was reset
 	deaf    bool        // nothing more is written to it
 	queued  bool        // is in the loop's list of those who had their turn
 	pending []byte      // what it was too slow to take; until it has, its peer isn't read
@@ -151,9 +152,13 @@ func (q *pair) happened(e *end, events uint32) {
 		e.ready = true
 		e.hup = e.hup || events&(unix.EPOLLRDHUP|broken) != 0
 	}
+	e.broken = e.broken || events&unix.EPOLLERR != 0
 	if events&(unix.EPOLLOUT|broken) != 0 && len(e.pending) > 0 {
 		q.write(e, e.pending, nil)
 		q.read(e.peer)
+	}
+	if e.eof && e.broken {
+		q.gone(e)
 	}
 	q.read(e)
 }
@@ -192,7 +197,9 @@ func (q *pair) read(e *end) {
 			return
 		case n == 0:
 			e.ready, e.eof = false, true
-			q.finish(e.peer)
+			if q.finish(e.peer); e.broken {
+				q.gone(e)
+			}
 			return
 		}
 		if q.filter == nil {
@@ -303,6 +310,19 @@ func (q *pair) finish(e *end) {
 		_ = unix.Shutdown(e.fd, unix.SHUT_WR)
 		e.deaf = true
 		q.settle()
+	}
+}
+
+// gone passes on that e, whose bytes have all been read, has reset the connection
+// since: nobody is there to take what the peer says. Where the peer has not got
+// all that e said yet, it learns of it when it speaks.
+func (q *pair) gone(e *end) {
+	if q.ended {
+		return
+	}
+	e.deaf = true
+	if e.peer.deaf {
+		q.close(delivered(e.peer.fd), nil)
 	}
 }
 

@@ -94,11 +94,19 @@ func (p *Pump) Follow(client, server *Conn, filter Filter) (left *Left, ok bool,
 // Run moves bytes both ways until both sides have ended, and closes both
 // connections. It returns why, when that was not an orderly end.
 func (p *Pump) Run(client, server *Conn) error {
-	back := make(chan error, 1)
-	go func() { back <- p.move(client, server, tap.FromServer) }()
-	err := errors.Join(p.move(server, client, tap.FromClient), <-back)
+	asked, over := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(over)
+		err := p.move(server, client, tap.FromClient)
+		asked <- err
+		if err == nil {
+			passResetOn(client, server)
+		}
+	}()
+	err := errors.Join(p.move(client, server, tap.FromServer), <-asked)
 	_ = client.Close()
 	_ = server.Close()
+	<-over
 	return err
 }
 
