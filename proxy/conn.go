@@ -39,7 +39,7 @@ type conn struct {
 	meter     pump.Meter
 	flows     int // the registry's: how many the tap was given
 
-	mu      sync.Mutex
+	mu      sync.Mutex // locked before those of pump, for abort and hangUp lock them
 	via     tap.Via
 	host    string
 	port    int

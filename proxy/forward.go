@@ -147,7 +147,7 @@ func (p *Proxy) tunnel(ctx context.Context, k *conn, scheme upstream.Scheme, hos
 	if p.out == nil || !clientFirst(k.client, k.server) {
 		return true, nil
 	}
-	return p.intercept(ctx, k, host, func(ctx context.Context) (*pump.Conn, error) {
+	return p.intercept(ctx, k, host, port, func(ctx context.Context) (*pump.Conn, error) {
 		return p.dial.Dial(ctx, scheme, host, port)
 	})
 }

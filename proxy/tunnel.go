@@ -98,12 +98,12 @@ func (p *Proxy) enterTunnel(k *conn) error {
 }
 
 // intercept looks into the TLS of a tunnel, and says once what is let through.
-func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func(context.Context) (*pump.Conn, error)) (move bool, err error) {
+func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, redial func(context.Context) (*pump.Conn, error)) (move bool, err error) {
 	server := k.server
-	r := p.out.Do(ctx, k.client, server, host, redial)
+	r := p.out.Do(ctx, k.client, server, host, port, redial)
 	k.unwrapped(r)
 	if note, ok := notes[r.Outcome]; ok && r.First {
-		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Name), slog.Any("reason", r.Err), slog.String("remedy", note.remedy(p)))
+		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Endpoint), slog.Any("reason", r.Err), slog.String("remedy", note.remedy(p)))
 	}
 	if r.Client == nil {
 		return false, r.Err
@@ -118,9 +118,9 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, redial func
 	m := p.pump(k)
 	err = m.Run(k.client, k.server)
 	m.Stream.Close(time.Now())
-	if p.out.Ended(r.Name, k.meter.Bytes(tap.FromClient), time.Since(began)) {
+	if p.out.Ended(r.Endpoint, k.meter.Bytes(tap.FromClient), time.Since(began)) {
 		note := notes[intercept.Refused]
-		p.log.Warn(note.text, "host", r.Name, "reason", "clients hang up right after the handshake", "remedy", note.remedy(p))
+		p.log.Warn(note.text, "host", r.Endpoint, "reason", "clients hang up right after the handshake", "remedy", note.remedy(p))
 	}
 	return false, err
 }
@@ -132,8 +132,12 @@ var notes = map[intercept.Outcome]struct {
 	remedy func(*Proxy) string
 }{
 	intercept.Refused: {
-		"a client does not trust the sidecar's CA, or pins certificates: this host is let through untouched from now on, and not recorded in the clear",
+		"a client does not trust the sidecar's CA, or pins certificates: this host is let through untouched, and not recorded in the clear",
 		(*Proxy).trustRemedy,
+	},
+	intercept.PassedUnfit: {
+		"a client can't use the sidecar's certificates, which have ECDSA keys: it is let through untouched, and not recorded in the clear",
+		fixed("let the client offer ECDHE-ECDSA cipher suites and the signature algorithm ecdsa_secp256r1_sha256, or leave it"),
 	},
 	intercept.Unverified: {
 		"the certificate that an upstream showed is not good: the client gets a TLS alert",

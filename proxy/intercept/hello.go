@@ -18,7 +18,12 @@ type Hello struct {
 	ALPN []string
 	// MinVersion and MaxVersion are the TLS versions that it speaks.
 	MinVersion, MaxVersion uint16
+
+	info *tls.ClientHelloInfo
 }
+
+// Supports returns why the client can't use a certificate, nil if it can.
+func (h *Hello) Supports(c *tls.Certificate) error { return h.info.SupportsCertificate(c) }
 
 const (
 	recordHeader    = 5
@@ -75,8 +80,9 @@ var errSeen = errors.New("seen")
 func parseHello(r net.Conn) (*Hello, error) {
 	var hello *Hello
 	err := tls.Server(r, &tls.Config{
+		MinVersion: minVersion,
 		GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
-			hello = &Hello{SNI: info.ServerName, ALPN: info.SupportedProtos}
+			hello = &Hello{SNI: info.ServerName, ALPN: info.SupportedProtos, info: info}
 			for _, v := range info.SupportedVersions {
 				if v < tls.VersionTLS10 || v > tls.VersionTLS13 {
 					continue // GREASE, SSL 3

@@ -10,10 +10,11 @@
 //
 // Upstream comes first, so the client is promised only what upstream agreed to,
 // and any protocol survives. Where looking in would break a connection, it is
-// let through untouched: for a client that does not trust the CA or pins
-// certificates (from its second connection on), and for an upstream that wants a
-// client certificate or a TLS that this side does not speak. What is let through
-// is remembered by name and reported. STARTTLS, which changes to TLS in the
+// let through untouched: for a client that can't use the certificate, for one
+// that does not trust the CA or pins certificates (which its first connections
+// show), and for an upstream that wants a client certificate or a TLS that this
+// side does not speak. What is let through is remembered by name and port, and
+// reported; where the reason is not certain it is tried again after a while. STARTTLS, which changes to TLS in the
 // middle of a connection, is not looked into: it passes as it is.
 //
 // The package imports proxy/pump and the standard library.
@@ -28,14 +29,19 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// HandshakeTimeout bounds each of the two handshakes.
-const HandshakeTimeout = 10 * time.Second
+const (
+	// HandshakeTimeout bounds each of the two handshakes.
+	HandshakeTimeout = 10 * time.Second
+	// minVersion is the oldest TLS that clients are answered in.
+	minVersion = tls.VersionTLS10
+)
 
 // Outcome says what became of a connection.
 type Outcome string
@@ -44,19 +50,20 @@ type Outcome string
 const (
 	Intercepted    Outcome = "intercepted"     // plaintext in between
 	PassedNotTLS   Outcome = "not_tls"         // untouched: it is no TLS
-	PassedDistrust Outcome = "client_distrust" // untouched: the client refused the CA before
+	PassedUnfit    Outcome = "client_tls"      // untouched: the client can't use a certificate of ours
+	PassedDistrust Outcome = "client_distrust" // untouched: the client refused the certificate before
 	PassedUpstream Outcome = "upstream_tls"    // untouched: the upstream handshake failed before, or just now
 	PassedMutual   Outcome = "client_cert"     // untouched: upstream asks for a certificate that the client may have
 	PassedNoCert   Outcome = "no_certificate"  // untouched: there is none to end inbound TLS with
 	Unverified     Outcome = "unverified"      // ended: upstream's certificate is not good
-	Refused        Outcome = "client_refused"  // ended: the client refused the CA
+	Refused        Outcome = "client_refused"  // ended: the client refused the certificate, or seems to have
 	Failed         Outcome = "failed"          // ended: a peer went away
 )
 
 // Passed reports whether the bytes are to be pumped untouched.
 func (o Outcome) Passed() bool {
 	switch o {
-	case PassedNotTLS, PassedDistrust, PassedUpstream, PassedMutual, PassedNoCert:
+	case PassedNotTLS, PassedUnfit, PassedDistrust, PassedUpstream, PassedMutual, PassedNoCert:
 		return true
 	}
 	return false
@@ -82,7 +89,7 @@ type Interceptor struct {
 
 // New makes an interceptor.
 func New(cfg Config) *Interceptor {
-	return &Interceptor{cfg: cfg, sessions: tls.NewLRUClientSessionCache(256), memory: memory{names: map[string]*history{}}}
+	return &Interceptor{cfg: cfg, sessions: tls.NewLRUClientSessionCache(256), memory: memory{endpoints: map[string]*history{}}}
 }
 
 // Minted returns how many leaf certificates have been made.
@@ -93,21 +100,23 @@ type Result struct {
 	Outcome Outcome
 	// Name is the SNI, or else the host that was asked for.
 	Name string
+	// Endpoint is the name and the port: what is let through together.
+	Endpoint string
 	// Client and Server are the ends to pump between. When the connection has
 	// ended they are nil, and closed.
 	Client, Server *pump.Conn
 	// SNI and ALPN are what the client sent and upstream chose.
 	SNI, ALPN string
-	// First says that a name is let through, or fails, for the first time: the
-	// occasion to say so.
+	// First says that an endpoint is let through, or fails, for the first time:
+	// the occasion to say so.
 	First bool
 	// Err says why a connection was not intercepted.
 	Err error
 }
 
 // Do looks at a connection on which the client has begun to speak. server is
-// connected to host; redial connects there once more.
-func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host string, redial func(context.Context) (*pump.Conn, error)) Result {
+// connected to host and port; redial connects there once more.
+func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host string, port int, redial func(context.Context) (*pump.Conn, error)) Result {
 	r := Result{Name: host, Client: client, Server: server}
 	hello, err := PeekHello(client, HandshakeTimeout)
 	if err != nil {
@@ -117,9 +126,18 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 	if hello.SNI != "" {
 		r.Name, r.SNI = hello.SNI, hello.SNI
 	}
+	r.Endpoint = net.JoinHostPort(r.Name, strconv.Itoa(port))
 	cert := i.certificate()
-	if why := i.memory.passes(r.Name); why != "" && (why != PassedMutual || cert == nil) { // which may have come since
+	if why := i.memory.passes(r.Endpoint); why != "" && (why != PassedMutual || cert == nil) { // which may have come since
 		r.Outcome = why
+		return r
+	}
+	leaf, err := i.cfg.Authority.Leaf(r.Name)
+	if err == nil {
+		err = hello.Supports(leaf)
+	}
+	if err != nil { // from the handshake with upstream on, there would be no way back
+		r.Outcome, r.Err, r.First = PassedUnfit, err, i.memory.unfit(r.Endpoint)
 		return r
 	}
 	up, asked, err := i.upstream(ctx, server, hello, r.Name, cert)
@@ -127,8 +145,8 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 	switch {
 	case errors.As(err, &unverified):
 		alert(client, unverified.Err)
-		r.First = i.memory.failed(r.Name)
-		return r.end(Unverified, unverified.Err)
+		r.First = i.memory.failed(r.Endpoint)
+		return r.end(Unverified, fmt.Errorf("verify %s: %w", r.Name, unverified.Err))
 	case err == nil && asked && cert == nil:
 		err, r.Outcome = errors.New("upstream asks for a client certificate"), PassedMutual
 	case err != nil:
@@ -140,25 +158,24 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 			return r.end(Failed, r.Err)
 		}
 		r.Err = err
-		wordless := wentAway(err) || errors.Is(err, context.DeadlineExceeded)
-		if !wordless || i.memory.broke(r.Name) {
-			r.First = i.memory.pass(r.Name, r.Outcome)
+		if r.Outcome == PassedMutual {
+			r.First = i.memory.mutual(r.Endpoint)
+		} else {
+			r.First = i.memory.broke(r.Endpoint)
 		}
 		return r
 	}
-	i.memory.answered(r.Name)
+	i.memory.answered(r.Endpoint)
 	r.ALPN = up.ConnectionState().NegotiatedProtocol
 	r.Server = pump.NewConn(up, nil)
-	down, err := i.downstream(ctx, client, r.Name, r.ALPN)
+	down, err := i.downstream(ctx, client, leaf, r.ALPN)
 	if err != nil {
-		distrust, certain := distrusts(err)
-		if distrust && i.memory.refused(r.Name, certain) {
-			r.First = true
+		v := judge(err)
+		if v == nothing {
+			return r.end(Failed, err)
 		}
-		if distrust {
-			return r.end(Refused, err)
-		}
-		return r.end(Failed, err)
+		r.First = i.memory.refused(r.Endpoint, v)
+		return r.end(Refused, err)
 	}
 	r.Client, r.Outcome = pump.NewConn(down, nil), Intercepted
 	return r
@@ -168,15 +185,16 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 // after the handshake and found it not to be the one it knows.
 const pinMoment = time.Second
 
-// Ended is told when an intercepted connection is over, how many bytes of
-// plaintext the client sent and how long it lasted. It reports whether the name
-// is let through from now on: clients that pin may finish the handshake and go.
-func (i *Interceptor) Ended(name string, sent int64, lasted time.Duration) bool {
+// Ended is told when a connection to an endpoint that was intercepted is over,
+// how many bytes of plaintext the client sent and how long it lasted. It reports
+// whether the endpoint is let through from now on: clients that pin may finish
+// the handshake and go.
+func (i *Interceptor) Ended(endpoint string, sent int64, lasted time.Duration) bool {
 	switch {
 	case sent > 0:
-		i.memory.trusted(name)
+		i.memory.trusted(endpoint)
 	case lasted < pinMoment:
-		return i.memory.refused(name, false)
+		return i.memory.refused(endpoint, silence)
 	}
 	return false
 }
@@ -213,7 +231,7 @@ func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *He
 	if cert == nil {
 		cfg.ClientSessionCache = nil // a resumed session would not ask again
 	}
-	c = tls.Client(Wire(server), cfg)
+	c = tls.Client(server, cfg)
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 	defer cancel()
 	err = c.HandshakeContext(ctx)
@@ -252,14 +270,10 @@ func Verify(state tls.ConnectionState, name string, roots *x509.CertPool) error 
 }
 
 // downstream does the handshake with the client.
-func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, name, alpn string) (*tls.Conn, error) {
-	leaf, err := i.cfg.Authority.Leaf(name)
-	if err != nil {
-		return nil, err
-	}
+func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, leaf *tls.Certificate, alpn string) (*tls.Conn, error) {
 	cfg := &tls.Config{
 		Certificates:           []tls.Certificate{*leaf},
-		MinVersion:             tls.VersionTLS10,
+		MinVersion:             minVersion,
 		SessionTicketsDisabled: true, // would be good for one connection only
 	}
 	if alpn != "" {
@@ -268,7 +282,7 @@ func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, name, a
 	c := tls.Server(client, cfg)
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 	defer cancel()
-	err = c.HandshakeContext(ctx)
+	err := c.HandshakeContext(ctx)
 	var failed *net.OpError
 	if errors.As(err, &failed) && failed.Op == "local error" && failed.Err.Error() == badRecordMAC.Error() {
 		err = errPlainAlert
@@ -283,36 +297,39 @@ const badRecordMAC = tls.AlertError(20)
 
 var errPlainAlert = errors.New("the client refused the certificate, in plaintext as OpenSSL does")
 
-// Wire returns what to run TLS over: the bare connection when nothing of it
-// has been read.
-func Wire(c *pump.Conn) net.Conn {
-	if len(c.Head()) == 0 {
-		return c.Conn
-	}
-	return c
-}
-
 // distrustAlerts are what clients send that do not like a certificate: bad,
 // unsupported, revoked, expired or unknown certificate, unknown CA, access
 // denied. crypto/tls gives alerts from TCP a type of its own, with the same text.
 var distrustAlerts = [...]tls.AlertError{42, 43, 44, 45, 46, 48, 49}
 
-// distrusts reports whether a handshake failed because the client did not like
-// the certificate; certain, whether it said so rather than just going away.
-func distrusts(err error) (yes, certain bool) {
-	if errors.Is(err, errPlainAlert) {
-		return true, true
-	}
+// verdict is what a failed handshake tells of what the client thinks of the
+// certificate.
+type verdict int
+
+const (
+	nothing  verdict = iota // it was ended from here
+	silence                 // the client went away or waits: it may not like it
+	alerted                 // it sent an alert that need not be about it
+	distrust                // it said so, or the two can't agree on a way to speak
+)
+
+// judge judges by how a handshake with a client failed.
+func judge(err error) verdict {
 	var said *net.OpError
-	if errors.As(err, &said) && said.Op == "remote error" {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):
+		return nothing
+	case wentAway(err), errors.Is(err, context.DeadlineExceeded):
+		return silence
+	case errors.As(err, &said) && said.Op == "remote error":
 		for _, code := range distrustAlerts {
 			if said.Err.Error() == code.Error() {
-				return true, true
+				return distrust
 			}
 		}
-		return false, false
+		return alerted // handshake_failure, for one, is OpenSSL's when the application's own check says no
 	}
-	return wentAway(err), false
+	return distrust
 }
 
 // wentAway reports whether a handshake failed because the peer closed.
@@ -337,9 +354,4 @@ func alert(client *pump.Conn, reason error) {
 	_, _ = client.Write([]byte{21, 3, 3, 0, 2, 2, code})
 	// What the client sent is read already; closing now does not reset it.
 	_ = client.CloseWrite()
-}
-
-// Explain turns a verification error into the sentence that the log shows.
-func Explain(name string, err error) string {
-	return fmt.Sprintf("the certificate that %s showed is not good: %v", name, err)
 }

@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/big"
 	"net"
 	"strings"
 	"sync"
@@ -92,6 +95,20 @@ func startUpstream(t *testing.T, edit func(*tls.Config)) *upstream {
 // saw and what the interceptor made of it.
 func through(t *testing.T, i *Interceptor, up *upstream, client *tls.Config) (answer string, err error, r Result) {
 	t.Helper()
+	r = serve(t, i, up, func(addr string) {
+		var c *tls.Conn
+		if c, err = tls.Dial("tcp", addr, client); err == nil {
+			fmt.Fprintln(c, "hello")
+			answer, err = bufio.NewReader(c).ReadString('\n')
+			c.Close()
+		}
+	})
+	return answer, err, r
+}
+
+// serve has client connect to up by way of i.
+func serve(t *testing.T, i *Interceptor, up *upstream, client func(addr string)) Result {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -111,24 +128,19 @@ func through(t *testing.T, i *Interceptor, up *upstream, client *tls.Config) (an
 		if err != nil {
 			t.Error(err)
 		}
-		r := i.Do(t.Context(), pump.NewConn(in, nil), out, "127.0.0.1", dial)
+		r := i.Do(t.Context(), pump.NewConn(in, nil), out, "127.0.0.1", 443, dial)
 		if r.Client != nil {
 			p := pump.Pump{Pool: &pool, Meter: &pump.Meter{}}
 			start := time.Now()
 			_ = p.Run(r.Client, r.Server)
 			if r.Outcome == Intercepted {
-				i.Ended(r.Name, p.Meter.Bytes(0), time.Since(start))
+				i.Ended(r.Endpoint, p.Meter.Bytes(0), time.Since(start))
 			}
 		}
 		done <- r
 	}()
-	c, err := tls.Dial("tcp", ln.Addr().String(), client)
-	if err == nil {
-		fmt.Fprintln(c, "hello")
-		answer, err = bufio.NewReader(c).ReadString('\n')
-		c.Close()
-	}
-	return answer, err, <-done
+	client(ln.Addr().String())
+	return <-done
 }
 
 var pool tap.Pool
@@ -179,8 +191,8 @@ func TestAnUnknownIssuerIsAnAlert(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "unknown certificate authority") {
 		t.Errorf("the client saw %v, want the alert unknown_ca", err)
 	}
-	if !r.First || !strings.Contains(Explain(r.Name, r.Err), "example.test") {
-		t.Errorf("first %v, %s", r.First, Explain(r.Name, r.Err))
+	if !r.First || !strings.Contains(r.Err.Error(), "verify example.test: ") {
+		t.Errorf("first %v, %s", r.First, r.Err)
 	}
 }
 
@@ -199,13 +211,129 @@ func TestADistrustingClientIsLetThrough(t *testing.T) {
 	}
 }
 
+// A client that does not take the certificate is recognised, however it shows
+// that: at once where there is no doubt, the second time where there is.
+func TestAClientThatRefusesTheCertificateIsRecognised(t *testing.T) {
+	name := &tls.Config{ServerName: "example.test"}
+	hangUp := func(c net.Conn) {
+		c.Write(clientHello(name))
+		c.Read(make([]byte, 1)) // of the certificate
+	}
+	alert := func(code byte) func(net.Conn) {
+		return func(c net.Conn) {
+			c.Write(clientHello(&tls.Config{ServerName: "example.test", MaxVersion: tls.VersionTLS12}))
+			c.Read(make([]byte, 1))
+			c.Write([]byte{21, 3, 3, 0, 2, 2, code})
+			io.Copy(io.Discard, c)
+		}
+	}
+	const never = 4
+	for _, c := range []struct {
+		name    string
+		client  func(net.Conn)
+		trusted bool // another client has accepted the certificate
+		after   int  // connections
+	}{
+		{"unknown_ca", alert(48), false, 1},
+		{"handshake_failure", alert(40), false, 2},
+		{"decrypt_error", alert(51), false, 2},
+		{"internal_error", alert(80), false, 2},
+		{"an alert that nobody knows", alert(121), false, 2},
+		{"handshake_failure, while others trust it", alert(40), true, 2},
+		{"no group in common", func(c net.Conn) {
+			hello := clientHello(&tls.Config{ServerName: "example.test", MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.CurveP256}})
+			c.Write(bytes.ReplaceAll(hello, []byte{0, 2, 0, 23}, []byte{0, 2, 1, 0})) // supported_groups: ffdhe2048
+			io.Copy(io.Discard, c)
+		}, false, 1},
+		{"a hang-up", hangUp, false, 2},
+		{"a hang-up, while others trust it", hangUp, true, never},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ca, ours := authority(t, "ours")
+			up := startUpstream(t, nil)
+			i := New(Config{Authority: ca, Roots: up.roots})
+			if c.trusted {
+				through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
+			}
+			for n := range min(c.after, never-1) {
+				r := serve(t, i, up, func(addr string) {
+					conn, err := net.Dial("tcp", addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer conn.Close()
+					c.client(conn)
+				})
+				if r.Outcome != Refused || r.First != (n+1 == c.after) {
+					t.Errorf("connection %d: %s, first %v, %v", n+1, r.Outcome, r.First, r.Err)
+				}
+			}
+			_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
+			if passed := r.Outcome == PassedDistrust; passed != (c.after != never) {
+				t.Errorf("the next connection: %s", r.Outcome)
+			}
+		})
+	}
+}
+
+// A client that can only use RSA never gets to see a certificate of ours, and
+// others are served as before.
+func TestAClientThatCannotUseTheCertificateIsLetThrough(t *testing.T) {
+	ca, ours := authority(t, "ours")
+	cert, root := rsaCertificate(t, "example.test")
+	up := startUpstream(t, func(c *tls.Config) { c.Certificates = append(c.Certificates, cert) })
+	i := New(Config{Authority: ca, Roots: up.roots})
+	for _, c := range []struct {
+		client *tls.Config
+		want   Outcome
+		first  bool
+	}{
+		{rsaOnly(root), PassedUnfit, true},
+		{rsaOnly(root), PassedUnfit, false},
+		{&tls.Config{ServerName: "example.test", RootCAs: ours}, Intercepted, false},
+	} {
+		answer, err, r := through(t, i, up, c.client)
+		if r.Outcome != c.want || r.First != c.first || answer != ":hello\n" {
+			t.Errorf("%s, first %v, %q, %v; want %s", r.Outcome, r.First, answer, err, c.want)
+		}
+	}
+}
+
+func rsaOnly(root *x509.CertPool) *tls.Config {
+	return &tls.Config{
+		ServerName: "example.test", RootCAs: root,
+		MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256},
+	}
+}
+
+// rsaCertificate makes a certificate that is its own root.
+func rsaCertificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(root)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
 // Some pinning clients look at the certificate after the handshake and hang up.
 func TestAPinningClientIsLetThrough(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	up := startUpstream(t, nil)
 	i := New(Config{Authority: ca, Roots: up.roots})
 	for range maxStrikes {
-		i.Ended("example.test", 0, time.Millisecond)
+		i.Ended("example.test:443", 0, time.Millisecond)
 	}
 	_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
 	if r.Outcome != PassedDistrust {
@@ -215,16 +343,16 @@ func TestAPinningClientIsLetThrough(t *testing.T) {
 
 func TestAnIdleHangUpIsNoDistrustOnceAClientWasHappy(t *testing.T) {
 	i := New(Config{})
-	i.Ended("example.test", 10, time.Millisecond)
+	i.Ended("example.test:443", 10, time.Millisecond)
 	for range maxStrikes + 1 {
-		if i.Ended("example.test", 0, time.Millisecond) {
+		if i.Ended("example.test:443", 0, time.Millisecond) {
 			t.Fatal("let through")
 		}
 	}
 }
 
 // An upstream that is restarted in the middle of a handshake costs one recording;
-// one that always breaks off is let alone.
+// one that always fails is let alone. So it is with one that says something.
 func TestAnUpstreamThatBreaksOffIsTriedAgain(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	for name, c := range map[string]struct {
@@ -236,27 +364,32 @@ func TestAnUpstreamThatBreaksOffIsTriedAgain(t *testing.T) {
 		"now and then":   {[]bool{true, true, false, true, true, false}, []Outcome{PassedUpstream, Intercepted, PassedUpstream, Intercepted}, -1},
 		"time and again": {[]bool{true, true, true, true, true}, []Outcome{PassedUpstream, PassedUpstream, PassedUpstream}, 1},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var tried atomic.Int32
-			up := startUpstream(t, func(cfg *tls.Config) {
-				cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-					if c.broken[tried.Add(1)-1] {
-						hello.Conn.Close()
+		for how, fail := range map[string]func(net.Conn) error{
+			"without a word": net.Conn.Close,
+			"with an alert":  func(net.Conn) error { return errors.New("which crypto/tls makes internal_error of") },
+		} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				var tried atomic.Int32
+				up := startUpstream(t, func(cfg *tls.Config) {
+					cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+						if c.broken[tried.Add(1)-1] {
+							return nil, fail(hello.Conn)
+						}
+						return nil, nil
 					}
-					return nil, nil
+				})
+				i := New(Config{Authority: ca, Roots: up.roots})
+				for n, want := range c.want {
+					_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
+					if r.Outcome != want || r.First != (n == c.noticed) {
+						t.Errorf("connection %d: %s, first %v; want %s", n, r.Outcome, r.First, want)
+					}
+				}
+				if n := int(tried.Load()); n != len(c.broken) {
+					t.Errorf("%d handshakes with upstream, want %d", n, len(c.broken))
 				}
 			})
-			i := New(Config{Authority: ca, Roots: up.roots})
-			for n, want := range c.want {
-				_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
-				if r.Outcome != want || r.First != (n == c.noticed) {
-					t.Errorf("connection %d: %s, first %v; want %s", n, r.Outcome, r.First, want)
-				}
-			}
-			if n := int(tried.Load()); n != len(c.broken) {
-				t.Errorf("%d handshakes with upstream, want %d", n, len(c.broken))
-			}
-		})
+		}
 	}
 }
 

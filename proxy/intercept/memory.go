@@ -1,119 +1,164 @@
 package intercept
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
-// maxNames bounds what is remembered; names come from the application.
-const maxNames = 4096
+const (
+	// maxEndpoints bounds what is remembered; names come from the application.
+	maxEndpoints = 4096
+	// maxStrikes is how many handshakes with clients may fail for a reason that
+	// is not known, before it is taken for distrust: one may have been cancelled.
+	// As many times in a row an upstream may fail, before it is taken for one that
+	// can't be spoken to: it may have been restarted.
+	maxStrikes = 2
+	// firstPause is how long an endpoint is let through before it is tried again,
+	// and longestPause how long at most: each time in vain, it is twice as long.
+	firstPause   = 10 * time.Minute
+	longestPause = 24 * time.Hour
+)
 
-// maxStrikes is how many clients may go away without a word in the middle of
-// the handshake, before it is taken for distrust: one may have been cancelled.
-// As many times in a row an upstream may, before it is taken for one that can't
-// be spoken to: it may have been restarted.
-const maxStrikes = 2
-
-// history is what is known of a name.
+// history is what is known of an endpoint.
 type history struct {
-	pass    Outcome // let through untouched for this reason, "" if not
-	strikes int     // clients that went away without a word
-	missed  int     // handshakes with upstream, in a row, that broke off without a word
-	trusted bool    // some client has accepted a certificate for it
-	failed  bool    // its certificate was not good, and that was reported
+	pass    Outcome   // let through untouched for this reason, "" if it never was
+	until   time.Time // for so long; zero: for good
+	pause   time.Duration
+	strikes int  // handshakes with clients that failed for a reason that is not known
+	missed  int  // handshakes with upstream, in a row, that failed
+	trusted bool // some client has accepted a certificate for it
+	failed  bool // its certificate was not good, and that was reported
+	unfit   bool // a client could not use a certificate for it, and that was reported
 }
 
-// memory remembers names. Those of which it knows too many are forgotten, in
-// no order: they are found out again.
-type memory struct {
-	mu    sync.Mutex
-	names map[string]*history
-}
-
-func (m *memory) of(name string) *history {
-	h := m.names[name]
-	if h == nil {
-		for old := range m.names {
-			if len(m.names) < maxNames {
-				break
-			}
-			delete(m.names, old)
-		}
-		h = &history{}
-		m.names[name] = h
-	}
-	return h
-}
-
-// passes returns why a name is let through, "" if it is not.
-func (m *memory) passes(name string) Outcome {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if h := m.names[name]; h != nil {
+// passes returns why an endpoint is let through, "" if it is not.
+func (h *history) passes() Outcome {
+	if h.until.IsZero() || time.Now().Before(h.until) {
 		return h.pass
 	}
 	return ""
 }
 
-// pass lets a name through from now on, and reports whether that is new.
-func (m *memory) pass(name string, why Outcome) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	h := m.of(name)
-	first := h.pass == ""
+// letThrough lets an endpoint through, for good or for a while, and reports
+// whether the reason is new.
+func (h *history) letThrough(why Outcome, good bool) bool {
+	first := h.pass != why
+	switch {
+	case good:
+		h.until = time.Time{}
+	case h.passes() == "": // or else the connection began before
+		h.pause = min(max(2*h.pause, firstPause), longestPause)
+		h.until = time.Now().Add(h.pause)
+	default:
+		return false
+	}
 	h.pass = why
 	return first
 }
 
-// refused notes that a client did not take the certificate, and reports whether
-// the name is let through from now on. A client that went away without a word
-// says little once another has accepted the name: it may have hung up unused.
-func (m *memory) refused(name string, certain bool) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	h := m.of(name)
-	if !certain {
-		h.strikes++
-		if h.trusted || h.strikes < maxStrikes {
-			return false
-		}
-	}
-	first := h.pass == ""
-	h.pass = PassedDistrust
-	return first
+// memory remembers endpoints: a name and a port. Those of which it knows too
+// many are forgotten, in no order: they are found out again.
+type memory struct {
+	mu        sync.Mutex
+	endpoints map[string]*history
 }
 
-// broke notes that the handshake with upstream broke off without a word, and
-// reports whether that has happened too often.
-func (m *memory) broke(name string) bool {
+func (m *memory) of(endpoint string) *history {
+	h := m.endpoints[endpoint]
+	if h == nil {
+		for old := range m.endpoints {
+			if len(m.endpoints) < maxEndpoints {
+				break
+			}
+			delete(m.endpoints, old)
+		}
+		h = &history{}
+		m.endpoints[endpoint] = h
+	}
+	return h
+}
+
+// passes returns why an endpoint is let through, "" if it is not.
+func (m *memory) passes(endpoint string) Outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	h := m.of(name)
+	if h := m.endpoints[endpoint]; h != nil {
+		return h.passes()
+	}
+	return ""
+}
+
+// refused notes that a client did not take the certificate, and reports whether
+// the endpoint is let through from now on, which is new. Where the client left no
+// doubt that is for good: another try would cost another failure. A client that
+// went away without a word says little once another has accepted a certificate:
+// it may have hung up unused.
+func (m *memory) refused(endpoint string, v verdict) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.of(endpoint)
+	if v == silence && h.trusted {
+		return false
+	}
+	if h.strikes++; v != distrust && h.strikes < maxStrikes {
+		return false
+	}
+	return h.letThrough(PassedDistrust, v == distrust)
+}
+
+// mutual notes that upstream asks for a client certificate that there is not,
+// and reports whether that is new.
+func (m *memory) mutual(endpoint string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of(endpoint).letThrough(PassedMutual, false)
+}
+
+// broke notes that the handshake with upstream failed, and reports whether the
+// endpoint is let through from now on, which is new.
+func (m *memory) broke(endpoint string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.of(endpoint)
 	h.missed++
-	return h.missed >= maxStrikes
+	return h.missed >= maxStrikes && h.letThrough(PassedUpstream, false)
 }
 
 // answered notes that the handshake with upstream went well.
-func (m *memory) answered(name string) {
+func (m *memory) answered(endpoint string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if h := m.names[name]; h != nil {
+	if h := m.endpoints[endpoint]; h != nil {
 		h.missed = 0
 	}
 }
 
 // trusted notes that a client took the certificate.
-func (m *memory) trusted(name string) {
+func (m *memory) trusted(endpoint string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	h := m.of(name)
-	h.trusted, h.strikes, h.failed = true, 0, false
+	h := m.of(endpoint)
+	h.trusted, h.failed = true, false
 }
 
-// failed notes that a name's own certificate was not good, and reports whether
-// that is new.
-func (m *memory) failed(name string) bool {
+// failed notes that an endpoint's own certificate was not good, and reports
+// whether that is new.
+func (m *memory) failed(endpoint string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	h := m.of(name)
+	h := m.of(endpoint)
 	first := !h.failed
 	h.failed = true
+	return first
+}
+
+// unfit notes that a client could not use a certificate for an endpoint, and
+// reports whether that is new. Others may.
+func (m *memory) unfit(endpoint string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.of(endpoint)
+	first := !h.unfit
+	h.unfit = true
 	return first
 }

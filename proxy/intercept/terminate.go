@@ -25,7 +25,7 @@ type Peer struct {
 
 // Client does a handshake with a server.
 func Client(ctx context.Context, server *pump.Conn, alpn []string, peer *Peer) (*pump.Conn, error) {
-	c := tls.Client(Wire(server), &tls.Config{
+	c := tls.Client(server, &tls.Config{
 		ServerName: peer.Name, NextProtos: alpn, RootCAs: peer.Roots, InsecureSkipVerify: peer.Insecure,
 	})
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)

@@ -19,13 +19,16 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-// Conn is a TCP or TLS connection of which the first bytes may have been read
-// already. Only one goroutine may read from it at a time.
+// Conn is a TCP connection, or TLS over another Conn, of which the first bytes
+// may have been read already. Only one goroutine may read from it at a time.
 type Conn struct {
 	net.Conn
 	head []byte
@@ -33,6 +36,10 @@ type Conn struct {
 	mu     sync.Mutex
 	closed bool
 	owner  owner // who has taken the connection over, nil if nobody has
+
+	writing sync.Mutex
+	reset   atomic.Bool // by the peer, as somebody was told
+	ended   atomic.Bool // as a read has found
 }
 
 // owner has taken a connection over, and ends it.
@@ -68,7 +75,44 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	return n, c.told(err)
+}
+
+// Write writes.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	n, err := c.Conn.Write(p)
+	return n, c.told(err)
+}
+
+// told takes note of an error that says that the peer has reset the connection,
+// and returns what another stands for. The system says it once, to whoever is
+// the first to read, write or look. Who reads later is shown an orderly end.
+func (c *Conn) told(err error) error {
+	switch {
+	case err == nil:
+	case errors.Is(err, syscall.ECONNRESET):
+		c.reset.Store(true)
+	case err == io.EOF && c.wasReset():
+		return errReset
+	case err == io.EOF:
+		c.ended.Store(true)
+	}
+	return err
+}
+
+var errReset = os.NewSyscallError("read", syscall.ECONNRESET)
+
+// wasReset reports whether an end is the end of a connection that was reset.
+func (c *Conn) wasReset() bool {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && hungUp(tcp) {
+		// A write that is under way may have been told, and returns soon.
+		c.writing.Lock()
+		defer c.writing.Unlock()
+	}
+	return c.reset.Load()
 }
 
 // Head returns the bytes that were read already.
@@ -88,6 +132,7 @@ func (c *Conn) Fill(limit int) ([]byte, error) {
 	}
 	n, err := c.Conn.Read(c.head[have:min(cap(c.head), limit)])
 	c.head = c.head[:have+n]
+	err = c.told(err)
 	if n > 0 {
 		err = nil
 	}
@@ -117,13 +162,9 @@ func (c *Conn) TCP() *net.TCPConn {
 	case *net.TCPConn:
 		return n
 	case *tls.Conn:
-		if inner, ok := n.NetConn().(*Conn); ok {
-			return inner.TCP()
+		if under, ok := n.NetConn().(*Conn); ok {
+			return under.TCP()
 		}
-		tcp, _ := n.NetConn().(*net.TCPConn)
-		return tcp
-	case *Conn:
-		return n.TCP()
 	}
 	return nil
 }
@@ -143,16 +184,28 @@ func (c *Conn) Abort() {
 	_ = c.Close()
 }
 
-// finish passes the end of one connection's bytes on to c.
-func (c *Conn) finish(readErr error) {
+// truncated reports whether TLS over another Conn has ended without close_notify
+// (RFC 8446 section 6.1). crypto/tls makes that an end like any other where it
+// falls between two records; but only after close_notify it reads no further.
+func (c *Conn) truncated() bool {
+	t, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return false
+	}
+	under, ok := t.NetConn().(*Conn)
+	return ok && under.ended.Load()
+}
+
+// finish passes the end of src's bytes on to c.
+func (c *Conn) finish(src *Conn, readErr error) {
 	switch {
-	case readErr == nil || errors.Is(readErr, io.EOF):
-		_ = c.CloseWrite()
-	case errors.Is(readErr, io.ErrUnexpectedEOF):
-		// TLS that ended without close_notify: the peer must be able to tell.
+	case errors.Is(readErr, io.ErrUnexpectedEOF), readErr == nil && src.truncated():
+		// The peer must be able to tell this from the end of TLS.
 		if tcp := c.TCP(); tcp != nil {
 			_ = tcp.CloseWrite()
 		}
+	case readErr == nil:
+		_ = c.CloseWrite()
 	default:
 		c.Abort()
 	}

@@ -126,10 +126,13 @@ func newLoop(pool *tap.Pool) (*loop, error) {
 	return l, nil
 }
 
-// add begins to serve a pair.
+// add begins to serve a pair, unless somebody has ended it since it was taken.
 func (l *loop) add(q *pair) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.ended {
+		return
+	}
 	var events [len(q.ends)]unix.EpollEvent
 	for i := range q.ends { // both have a slot before either can fail, for close frees both
 		events[i] = l.reserve(&q.ends[i])
@@ -141,6 +144,9 @@ func (l *loop) add(q *pair) {
 		}
 	}
 }
+
+// noSlot is the slot of an end that the loop doesn't serve yet.
+const noSlot = -1
 
 // reserve gives an end a slot, and returns what epoll is to say about it.
 func (l *loop) reserve(e *end) unix.EpollEvent {
@@ -159,8 +165,11 @@ func (l *loop) reserve(e *end) unix.EpollEvent {
 // interest is everything, told once for each change (EPOLLET).
 const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
-// remove forgets an end.
+// remove forgets an end, if it was added.
 func (l *loop) remove(e *end) {
+	if e.slot == noSlot {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slots[e.slot].end = nil

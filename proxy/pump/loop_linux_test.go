@@ -1,7 +1,11 @@
 package pump
 
 import (
+	"errors"
+	"io"
+	"net"
 	"os"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -42,4 +46,47 @@ func TestAPairThatEpollRefusesEndsAlone(t *testing.T) {
 	expect(t, f.server, "ASK")
 	send(t, f.server, "answer")
 	expect(t, f.client, "answer")
+}
+
+// A pair that is ended before its loop serves it ends alone, too.
+func TestAPairThatEndsBeforeItBeginsEndsAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(*Conn)
+		want error
+	}{
+		"hang up": {func(c *Conn) { c.Close() }, io.EOF},
+		"cut":     {(*Conn).Abort, syscall.ECONNRESET},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := follow(t, nil, new(tap.Pool))
+			send(t, f.client, "ask")
+			expect(t, f.server, "ASK")
+
+			client, near := connection(t)
+			far, server := connection(t)
+			defer client.Close()
+			defer server.Close()
+			ended := make(chan error, 2)
+			q := &pair{Pump: &Pump{Meter: &Meter{}}, loop: f.loops.loops[0], over: func(err error) { ended <- err }}
+			conn := NewConn(near, nil)
+			if !q.take(conn, NewConn(far, nil)) {
+				t.Fatal("the loop did not take two TCP connections")
+			}
+			c.end(conn)
+			q.loop.add(q)
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			for _, peer := range []net.Conn{client, server} {
+				if _, err := peer.Read(make([]byte, 1)); !errors.Is(err, c.want) {
+					t.Errorf("read %v, want %v", err, c.want)
+				}
+			}
+
+			send(t, f.client, "ask")
+			expect(t, f.server, "ASK")
+			send(t, f.server, "answer")
+			expect(t, f.client, "answer")
+		})
+	}
 }

@@ -27,8 +27,11 @@ type pair struct {
 	filter Filter // nil: what one side says goes to the other as it is
 	left   *Left  // set when the filter, or an end that it is not told of, ended the pair
 
-	mu    sync.Mutex // the loop's, and of whoever ends the pair from outside
-	conns [2]*Conn   // by side
+	// mu is the loop's, and of whoever ends the pair from outside. Who holds it
+	// may lock a Conn's mu, and then the loop's; nobody who holds one of those may
+	// lock it.
+	mu    sync.Mutex
+	conns [2]*Conn // by side
 	ends  [2]end
 	ended bool
 	err   error // the first that is worth telling
@@ -47,6 +50,7 @@ type end struct {
 	ready   bool        // there may be something to read
 	hup     bool        // the end, too, is there to read
 	eof     bool        // it was read
+	broken  bool        // the connection was reset
 	deaf    bool        // nothing more is written to it
 	queued  bool        // is in the loop's list of those who had their turn
 	pending []byte      // what it was too slow to take; until it has, its peer isn't read
@@ -77,7 +81,7 @@ func (q *pair) take(client, server *Conn) bool {
 		side := tap.Side(i)
 		_ = c.Conn.Close()
 		c.owner = q
-		q.ends[side] = end{pair: q, side: side, fd: fds[side], peer: &q.ends[1-side], pending: conns[1-side].head}
+		q.ends[side] = end{pair: q, side: side, fd: fds[side], slot: noSlot, peer: &q.ends[1-side], pending: conns[1-side].head}
 		if q.filter != nil {
 			q.ends[side].least = 1 // the beginning of a message shall most often be whole
 			q.ends[side].class = 1
@@ -148,9 +152,13 @@ func (q *pair) happened(e *end, events uint32) {
 		e.ready = true
 		e.hup = e.hup || events&(unix.EPOLLRDHUP|broken) != 0
 	}
+	e.broken = e.broken || events&unix.EPOLLERR != 0
 	if events&(unix.EPOLLOUT|broken) != 0 && len(e.pending) > 0 {
 		q.write(e, e.pending, nil)
 		q.read(e.peer)
+	}
+	if e.eof && e.broken {
+		q.gone(e)
 	}
 	q.read(e)
 }
@@ -172,6 +180,9 @@ func (q *pair) read(e *end) {
 		}
 		buf := q.loop.buffer(e.class)
 		n, err := read(e.fd, buf.B)
+		if n == 0 && err == nil && q.conns[e.side].reset.Load() {
+			err = unix.ECONNRESET // a write was told
+		}
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -186,7 +197,9 @@ func (q *pair) read(e *end) {
 			return
 		case n == 0:
 			e.ready, e.eof = false, true
-			q.finish(e.peer)
+			if q.finish(e.peer); e.broken {
+				q.gone(e)
+			}
 			return
 		}
 		if q.filter == nil {
@@ -274,6 +287,7 @@ func (q *pair) write(e *end, p []byte, buf *tap.Buffer) {
 			// The other direction goes on: an answer that was sent before the
 			// connection closed is still to be delivered.
 			e.deaf = true
+			_ = q.conns[e.side].told(err)
 			if err := os.NewSyscallError("write", err); !isGone(err) {
 				q.err = fmt.Errorf("write what the %v sent: %w", e.peer.side, err)
 			}
@@ -296,6 +310,19 @@ func (q *pair) finish(e *end) {
 		_ = unix.Shutdown(e.fd, unix.SHUT_WR)
 		e.deaf = true
 		q.settle()
+	}
+}
+
+// gone passes on that e, whose bytes have all been read, has reset the connection
+// since: nobody is there to take what the peer says. Where the peer has not got
+// all that e said yet, it learns of it when it speaks.
+func (q *pair) gone(e *end) {
+	if q.ended {
+		return
+	}
+	e.deaf = true
+	if e.peer.deaf {
+		q.close(delivered(e.peer.fd), nil)
 	}
 }
 

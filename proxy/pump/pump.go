@@ -94,11 +94,19 @@ func (p *Pump) Follow(client, server *Conn, filter Filter) (left *Left, ok bool,
 // Run moves bytes both ways until both sides have ended, and closes both
 // connections. It returns why, when that was not an orderly end.
 func (p *Pump) Run(client, server *Conn) error {
-	back := make(chan error, 1)
-	go func() { back <- p.move(client, server, tap.FromServer) }()
-	err := errors.Join(p.move(server, client, tap.FromClient), <-back)
+	asked, over := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(over)
+		err := p.move(server, client, tap.FromClient)
+		asked <- err
+		if err == nil {
+			passResetOn(client, server)
+		}
+	}()
+	err := errors.Join(p.move(client, server, tap.FromServer), <-asked)
 	_ = client.Close()
 	_ = server.Close()
+	<-over
 	return err
 }
 
@@ -116,7 +124,7 @@ func (p *Pump) move(dst, src *Conn, side tap.Side) error {
 	if errors.Is(err, net.ErrClosed) {
 		return nil // the other direction has failed, and says why
 	}
-	dst.finish(err)
+	dst.finish(src, err)
 	if err == nil {
 		return nil
 	}
@@ -161,7 +169,7 @@ func (p *Pump) copy(dst, src *Conn, side tap.Side) (err error, dstFailed bool) {
 			}
 		}
 	}
-	if m.readErr == io.EOF {
+	if m.readErr = src.told(m.readErr); m.readErr == io.EOF {
 		m.readErr = nil
 	}
 	if m.writeErr != nil {
@@ -204,7 +212,7 @@ func (m *mover) got(n int, err error) bool {
 	m.Meter.Add(m.side, now, n)
 	m.Stream.Write(m.side, now, m.buf, n)
 	m.Meter.owe(m.side, true)
-	_, m.writeErr = m.dst.Conn.Write(m.buf.B[:n])
+	_, m.writeErr = m.dst.Write(m.buf.B[:n])
 	m.Meter.owe(m.side, false)
 	if m.writeErr != nil {
 		return false

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -193,6 +194,74 @@ func TestAResetIsPassedOn(t *testing.T) {
 			}
 			if err := <-p.ended; err == nil || !strings.Contains(err.Error(), "read from the server") {
 				t.Errorf("ended with %v", err)
+			}
+		}
+	})
+}
+
+// Who writes to a connection that was reset is told of it, and then who reads is
+// not: what the server sent before is still delivered, and then the reset.
+func TestAResetIsPassedOnWhileTheServerIsOwedBytes(t *testing.T) {
+	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
+		for range 3 {
+			p := start()
+			for n := 1; n > 0 || !p.meter.owing[tap.FromClient].Load(); { // until no more is taken
+				p.client.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+				n, _ = p.client.Write(make([]byte, 16<<20))
+			}
+			send(t, p.server, "half an ans")
+			expect(t, p.client, "half an ans")
+			reset(p.server)
+			if _, err := p.client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Fatalf("the client reads %v, want a reset", err)
+			}
+			if err := <-p.ended; err == nil || !strings.Contains(err.Error(), "read from the server") {
+				t.Errorf("ended with %v", err)
+			}
+		}
+	})
+}
+
+// A client that has said all it had to say may go away before it is answered.
+func TestAResetAfterTheEndIsPassedOn(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what has been delivered is known on Linux only")
+	}
+	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
+		p := start()
+		send(t, p.client, "question")
+		p.client.CloseWrite()
+		expectAll(t, p.server, "question")
+		send(t, p.server, "wait") // acknowledges the end, too
+		expect(t, p.client, "wait")
+		reset(p.client)
+		if err := <-p.ended; err != nil {
+			t.Error(err)
+		}
+		if _, err := p.server.Write([]byte("answer")); !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("the server writes %v, want a broken pipe", err)
+		}
+	})
+}
+
+// It costs the server nothing of what the client had said.
+func TestAResetAfterTheEndDoesNotOvertakeWhatWasSaid(t *testing.T) {
+	eachWay(t, func(t *testing.T, start func(...string) *pumped) {
+		const size = 256 << 10 // more than the server's system takes unread
+		for range 10 {
+			p := start()
+			send(t, p.client, strings.Repeat("x", size))
+			p.client.CloseWrite()
+			for p.meter.Bytes(tap.FromClient) < size {
+				runtime.Gosched()
+			}
+			reset(p.client)
+			if got, err := io.ReadAll(p.server); err != nil || len(got) != size {
+				t.Errorf("%d bytes arrived, %v; want the %d that were sent", len(got), err, size)
+			}
+			p.server.Close()
+			if err := <-p.ended; err != nil {
+				t.Error(err)
 			}
 		}
 	})

@@ -30,3 +30,6 @@ func (c *Conn) AwaitRead(buffer func() []byte, _ func()) (n int, err error) {
 
 // Await returns at once: waiting without a buffer needs a Unix.
 func (c *Conn) Await() error { return nil }
+
+// hungUp can't tell without a Unix.
+func hungUp(*net.TCPConn) bool { return false }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // readable calls got with what can be read from c, and with nil and an error at
@@ -71,9 +73,9 @@ func (c *Conn) AwaitRead(buffer func() []byte, idle func()) (n int, err error) {
 	case err != nil:
 		return 0, err
 	case failed != nil:
-		return 0, os.NewSyscallError("read", failed)
+		return 0, c.told(os.NewSyscallError("read", failed))
 	case n == 0:
-		return 0, io.EOF
+		return 0, c.told(io.EOF)
 	}
 	return n, nil
 }
@@ -93,9 +95,30 @@ func (c *Conn) Await() error {
 	return raw.Read(func(fd uintptr) bool {
 		for {
 			_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
-			if err != syscall.EINTR {
-				return err != syscall.EAGAIN
+			switch err {
+			case syscall.EINTR:
+				continue
+			case syscall.EAGAIN:
+				return false
 			}
+			_ = c.told(err) // for looking, too, uses it up
+			return true
 		}
 	})
+}
+
+// hungUp reports whether a connection has ended both ways, so that nobody can
+// be waiting to write to it.
+func hungUp(c *net.TCPConn) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	hup := false
+	_ = raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(p, 0)
+		hup = err == nil && n > 0 && p[0].Revents&unix.POLLHUP != 0
+	})
+	return hup
 }

@@ -203,7 +203,7 @@ func (d *Dialer) DialProxy(ctx context.Context, proxy *url.URL) (*pump.Conn, err
 	if d.Roots != nil {
 		cfg.RootCAs = d.Roots()
 	}
-	t := tls.Client(c.Conn, cfg)
+	t := tls.Client(c, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("%s: %w", label(proxy), err)

@@ -1,0 +1,107 @@
+package intercept
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// An endpoint that is let through for want of a better explanation is tried
+// again, and more rarely each time that it was in vain.
+func TestWhatIsLetThroughIsTriedAgain(t *testing.T) {
+	type step struct {
+		after time.Duration
+		what  func(*memory) bool
+		first bool // the occasion to say so
+		want  Outcome
+	}
+	silent := func(m *memory) bool { return m.refused("example.test:443", silence) }
+	alerts := func(m *memory) bool { return m.refused("example.test:443", alerted) }
+	refuses := func(m *memory) bool { return m.refused("example.test:443", distrust) }
+	breaks := func(m *memory) bool { return m.broke("example.test:443") }
+	mutual := func(m *memory) bool { return m.mutual("example.test:443") }
+	answers := func(m *memory) bool { m.answered("example.test:443"); return false }
+	other := func(m *memory) bool { return m.broke("example.test:8443") }
+	waits := func(*memory) bool { return false }
+	for name, steps := range map[string][]step{
+		"an upstream that fails twice": {
+			{0, breaks, false, ""},
+			{time.Hour, breaks, true, PassedUpstream},
+			{firstPause - 1, waits, false, PassedUpstream},
+			{1, waits, false, ""},
+			{0, breaks, false, PassedUpstream},
+			{2*firstPause - 1, waits, false, PassedUpstream},
+			{1, waits, false, ""},
+		},
+		"an upstream that recovers": {
+			{0, breaks, false, ""},
+			{0, answers, false, ""},
+			{0, breaks, false, ""},
+			{0, breaks, true, PassedUpstream},
+			{firstPause, answers, false, ""},
+			{0, breaks, false, ""},
+		},
+		"connections that fail at the same time": {
+			{0, breaks, false, ""},
+			{0, breaks, true, PassedUpstream},
+			{0, breaks, false, PassedUpstream},
+			{firstPause, waits, false, ""},
+		},
+		"an upstream that asks for a certificate": {
+			{0, mutual, true, PassedMutual},
+			{firstPause, waits, false, ""},
+			{0, mutual, false, PassedMutual},
+		},
+		"clients that go away": {
+			{0, silent, false, ""},
+			{0, silent, true, PassedDistrust},
+			{firstPause, waits, false, ""},
+			{0, silent, false, PassedDistrust},
+		},
+		"clients that send alerts": {
+			{0, alerts, false, ""},
+			{0, alerts, true, PassedDistrust},
+			{firstPause, waits, false, ""},
+		},
+		"a client that says why": {
+			{0, refuses, true, PassedDistrust},
+			{10 * longestPause, waits, false, PassedDistrust},
+		},
+		"a client that says why, after others went away": {
+			{0, silent, false, ""},
+			{0, silent, true, PassedDistrust},
+			{0, refuses, false, PassedDistrust},
+			{10 * longestPause, waits, false, PassedDistrust},
+		},
+		"another port of the host": {
+			{0, other, false, ""},
+			{0, other, true, ""},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &memory{endpoints: map[string]*history{}}
+				for n, s := range steps {
+					time.Sleep(s.after) // in the bubble, which takes no time
+					if first := s.what(m); first != s.first {
+						t.Errorf("step %d: first %v", n, first)
+					}
+					if got := m.passes("example.test:443"); got != s.want {
+						t.Errorf("step %d: passes %q, want %q", n, got, s.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestTriesGrowNoRarerThanOnceADay(t *testing.T) {
+	var h history
+	for range 100 {
+		h.letThrough(PassedUpstream, false)
+		h.until = time.Now()
+	}
+	if h.pause != longestPause {
+		t.Errorf("%v", h.pause)
+	}
+}
