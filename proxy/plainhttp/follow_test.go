@@ -1,11 +1,15 @@
 package plainhttp
 
 import (
+	"context"
 	"io"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/tapedeck/tapedeck/proxy/pump"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -148,6 +152,37 @@ func TestALoopTakesOverWhatLasts(t *testing.T) {
 		} else {
 			exchange(askHost)
 		}
+	}
+}
+
+// A server may end its connection just as a loop is to take it over.
+func TestAServerThatClosesBeforeALoopTakesOver(t *testing.T) {
+	addr, _ := answering(t)
+	conn := func() *pump.Conn {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return pump.NewConn(c, nil)
+	}
+	h := &Handler{
+		Dial:  func(context.Context, string, int) (*pump.Conn, *url.URL, error) { return conn(), nil, nil },
+		Tap:   func() *tap.Stream { return nil },
+		Meter: &pump.Meter{}, Pool: &tap.Pool{},
+	}
+	client := conn()
+	s := &session{Handler: h, client: client, in: &reader{conn: client, pool: h.Pool}}
+	if err := s.connect(t.Context(), Target{"h", 80}); err != nil {
+		t.Fatal(err)
+	}
+	s.up.start(nil, nil)
+	<-s.up.done
+	if s.up.pause() {
+		t.Error("there is going on")
+	}
+	if err := s.leave(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -58,7 +58,7 @@ type server struct {
 
 	mu      sync.Mutex
 	waiting bool // for the server to speak
-	parting bool
+	parting bool // written by the request side alone
 
 	done  chan struct{} // closed when no more answers come; the rest is set by then
 	err   error
@@ -109,13 +109,13 @@ func (u *server) start(x *exchange, owed []byte) {
 }
 
 // pause ends what start has started, when all is answered, so that something
-// else may move the bytes. It returns false when there is no going on.
+// else may move the bytes. It returns false when the server is gone.
 func (u *server) pause() bool {
 	if !u.started {
 		return true
 	}
 	if u.part() != nil || u.over {
-		return false
+		return false // leave says what is wrong, if anything is
 	}
 	u.conn.Unread(u.in.unread())
 	u.in.use(len(u.in.unread()))
@@ -195,13 +195,15 @@ func (u *server) part() error {
 	if !u.started {
 		return nil
 	}
-	close(u.pending)
-	u.mu.Lock()
-	u.parting = true
-	if u.waiting {
-		u.conn.Interrupt()
+	if !u.parting {
+		close(u.pending)
+		u.mu.Lock()
+		u.parting = true
+		if u.waiting {
+			u.conn.Interrupt()
+		}
+		u.mu.Unlock()
 	}
-	u.mu.Unlock()
 	<-u.done
 	return u.err
 }
