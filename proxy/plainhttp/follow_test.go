@@ -2,6 +2,7 @@ package plainhttp
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/url"
@@ -155,34 +156,43 @@ func TestALoopTakesOverWhatLasts(t *testing.T) {
 	}
 }
 
-// A server may end its connection just as a loop is to take it over.
-func TestAServerThatClosesBeforeALoopTakesOver(t *testing.T) {
-	addr, _ := answering(t)
-	conn := func() *pump.Conn {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return pump.NewConn(c, nil)
-	}
-	h := &Handler{
-		Dial:  func(context.Context, string, int) (*pump.Conn, *url.URL, error) { return conn(), nil, nil },
-		Tap:   func() *tap.Stream { return nil },
-		Meter: &pump.Meter{}, Pool: &tap.Pool{},
-	}
-	client := conn()
-	s := &session{Handler: h, client: client, in: &reader{conn: client, pool: h.Pool}}
-	if err := s.connect(t.Context(), Target{"h", 80}); err != nil {
-		t.Fatal(err)
-	}
-	s.up.start(nil, nil)
-	<-s.up.done
-	if s.up.pause() {
-		t.Error("there is going on")
-	}
-	if err := s.leave(); err != nil {
-		t.Error(err)
+// A server may end its connection just as a request for it comes, which then has
+// no answer, whoever was to move it.
+func TestAServerThatClosesAsARequestComes(t *testing.T) {
+	for name, loops := range map[string]*pump.Loops{"goroutines": nil, "loops": newLoops(t)} {
+		t.Run(name, func(t *testing.T) {
+			addr, _ := answering(t)
+			conn := func() *pump.Conn {
+				c, err := net.Dial("tcp", addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { c.Close() })
+				return pump.NewConn(c, nil)
+			}
+			h := &Handler{
+				Dial:  func(context.Context, string, int) (*pump.Conn, *url.URL, error) { return conn(), nil, nil },
+				Tap:   func() *tap.Stream { return nil },
+				Meter: &pump.Meter{}, Pool: &tap.Pool{}, Loops: loops, eager: true,
+			}
+			client := conn()
+			s := &session{Handler: h, client: client, in: &reader{conn: client, pool: h.Pool}}
+			if err := s.connect(t.Context(), Target{"h", 80}); err != nil {
+				t.Fatal(err)
+			}
+			s.up.start(nil, nil)
+			<-s.up.done
+			q, err := parseRequest([]byte(askHost))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if done, err := s.exchange(t.Context(), q); !done || !errors.Is(err, errUnanswered) {
+				t.Errorf("done %v, %v", done, err)
+			}
+			if _, err := s.leave(); err != nil {
+				t.Errorf("nothing was asked, and %v", err)
+			}
+		})
 	}
 }
 

@@ -24,6 +24,7 @@ package plainhttp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,27 +81,35 @@ func (h *Handler) Serve(ctx context.Context, client *pump.Conn) (*Target, error)
 	s := &session{Handler: h, client: client, in: &reader{conn: client, pool: h.Pool}}
 	tunnel, err := s.serve(ctx)
 	var refused *badRequest
+	aborted := false
 	if up := s.up; up != nil && tunnel == nil {
 		if err == nil {
 			_ = up.conn.CloseWrite() // the client has; answers may still come
-		} else if !errors.As(err, &refused) {
+		} else if aborted = !errors.As(err, &refused); aborted {
 			up.conn.Abort()
 		}
 	}
-	err = errors.Join(err, s.leave())
-	if err == nil && tunnel != nil {
+	final, owing := s.leave()
+	if aborted && errors.Is(owing, errUnanswered) {
+		owing = nil // no wonder
+	}
+	if final {
+		tunnel = nil // the client can't be told that it is open
+	}
+	first := cmp.Or(owing, err) // what the server owes was asked for earlier
+	if err = errors.Join(owing, err); err == nil && tunnel != nil {
 		client.Unread(s.in.unread())
 	}
 	s.in.use(len(s.in.unread()))
 	s.in.release()
-	if errors.As(err, &refused) && !s.dirty {
-		err = Refuse(client, refused.status, err)
+	switch {
+	case errors.As(first, &refused) && !s.dirty:
+		return nil, Refuse(client, refused.status, err)
+	case errors.Is(first, errUnanswered), err == nil && tunnel == nil:
+		lingerClose(client)
 	}
 	if err != nil {
 		return nil, err
-	}
-	if tunnel == nil {
-		lingerClose(client)
 	}
 	return tunnel, nil
 }
@@ -144,8 +153,7 @@ func (s *session) next() (*request, error) {
 			// The server closed, and interrupted the read. An idle client is
 			// closed as well; one that has begun a request gets a new server.
 			idle := len(s.in.unread()) == 0
-			final := s.up.final
-			if gone := s.leave(); gone != nil || final || idle {
+			if final, gone := s.leave(); gone != nil || final || idle {
 				return nil, gone
 			}
 			if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -183,14 +191,15 @@ func (s *session) head() ([]byte, error) {
 	return s.in.head(true)
 }
 
-// exchange forwards a request. done means that the connection is over.
+// exchange forwards a request. done means that the connection is over; whether
+// all that was forwarded is answered is for leave to find.
 func (s *session) exchange(ctx context.Context, q *request) (done bool, err error) {
 	t, origin, err := q.destination()
 	if err != nil {
 		return false, err
 	}
 	if s.up != nil && s.up.target != t {
-		if err := s.leave(); err != nil {
+		if final, err := s.leave(); err != nil || final {
 			return true, err
 		}
 	}
@@ -215,12 +224,12 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 	}
 	follow := s.follows(q, come)
 	if follow && !s.up.pause() {
-		return true, nil
+		return true, s.up.missed()
 	}
 	if !follow {
 		s.up.start(nil, nil)
 		if !s.up.expect(x) {
-			return true, nil
+			return true, s.up.missed()
 		}
 	}
 	err = s.ask(q, origin, come)
@@ -328,21 +337,23 @@ func (s *session) connect(ctx context.Context, t Target) error {
 	return nil
 }
 
-// leave waits for the answers that the server owes and parts from it.
-func (s *session) leave() error {
+// leave waits for the answers that the server owes and parts from it. final
+// means that nothing can follow what the client was sent; without an error, it
+// was sent all.
+func (s *session) leave() (final bool, err error) {
 	up := s.up
 	if up == nil {
-		return nil
+		return false, nil
 	}
 	s.up, s.in.before = nil, nil
-	err := up.part()
+	err = up.part()
 	s.client.Resume()
 	s.dirty = up.dirty
 	up.in.use(len(up.in.unread()))
 	up.in.release()
 	up.stream.Close(time.Now())
 	_ = up.conn.Close()
-	return err
+	return up.final, err
 }
 
 // IsConnect reports whether bytes may begin a CONNECT request.

@@ -451,6 +451,55 @@ func TestSeveralHosts(t *testing.T) {
 	})
 }
 
+// A server that closes owing an answer ends the client's connection (RFC 9112
+// section 9.3.2): whatever came next would be taken for that answer.
+func TestAServerThatClosesOwingAnAnswer(t *testing.T) {
+	get := func(host, path string) string {
+		return "GET http://" + host + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
+	}
+	const asked = "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n"
+	last := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+	bothWays(t, func(t *testing.T, start starter) {
+		for _, c := range []struct {
+			name   string
+			send   string
+			server string // what it waits for => what it answers
+			answer string
+		}{
+			{"nothing else was asked", get("h", "/1"), asked + " => ", ""},
+			{"another host was asked", get("h", "/1") + get("other", "/2"), asked + " => ", ""},
+			{"a tunnel was asked for", get("h", "/1") + "CONNECT other:80 HTTP/1.1\r\nHost: x\r\n\r\n", asked + " => ", ""},
+			{"it is being asked on", get("h", "/1") + get("h", "/2")[:10], asked + " => ", ""},
+			{"something that is refused was asked", get("h", "/1") + "hello\r\n\r\n", asked + " => ", ""},
+			{"it said that it would close, and was asked on", get("h", "/1") + get("h", "/2") + get("h", "/3")[:10],
+				asked + strings.Replace(asked, "1", "2", 1) + " => " + last, last},
+			{"the answer ends with the connection, and another host was asked", get("h", "/1") + get("other", "/2"),
+				asked + " => HTTP/1.1 200 OK\r\n\r\nok", "HTTP/1.1 200 OK\r\n\r\nok"},
+			{"the answer ends with the connection, and a tunnel was asked for", get("h", "/1") + "CONNECT other:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+				asked + " => HTTP/1.1 200 OK\r\n\r\nok", "HTTP/1.1 200 OK\r\n\r\nok"},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				h, _ := answering(t, c.server)
+				other, got := answering(t, "GET /2 HTTP/1.1\r\nHost: other\r\n\r\n => "+ok)
+				w := start(t, map[string]string{"h": h, "other": other}, nil)
+				io.WriteString(w.client, c.send)
+				if answer, err := io.ReadAll(w.client); string(answer) != c.answer || err != nil {
+					t.Errorf("the client got %q, want %q (%v)", answer, c.answer, err)
+				}
+				w.client.Close()
+				<-w.done
+				final := strings.Contains(c.name, "ends with the connection")
+				if (w.err == nil) != final || w.err != nil && !errors.Is(w.err, errUnanswered) {
+					t.Errorf("Serve: %v", w.err)
+				}
+				if seen := got(); seen != "" {
+					t.Errorf("the other host was asked %q", seen)
+				}
+			})
+		}
+	})
+}
+
 func TestConnectLeavesWhatFollows(t *testing.T) {
 	bothWays(t, func(t *testing.T, start starter) {
 		addr, _ := answering(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n => "+ok)

@@ -1,6 +1,7 @@
 package plainhttp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -62,10 +63,15 @@ type server struct {
 
 	done  chan struct{} // closed when no more answers come; the rest is set by then
 	err   error
-	over  bool // the server closed, or something is wrong
+	over  bool // the server closed in order, or something is wrong, which err says
 	dirty bool // an answer was begun and not finished
 	final bool // nothing can follow what the client was sent
 }
+
+// errUnanswered is why a client's connection ends when a server closes that owes
+// answers. What the next server said would be taken for them (RFC 9112 section
+// 9.3.2).
+var errUnanswered = errors.New("the server closed before it had answered")
 
 // expect announces a request before it is written; false means that the server
 // is gone.
@@ -80,6 +86,14 @@ func (u *server) expect(x *exchange) bool {
 	case <-u.done:
 		return false
 	}
+}
+
+// missed is what it means that the server went before a request was forwarded.
+func (u *server) missed() error {
+	if u.final {
+		return nil // the client was told
+	}
+	return errUnanswered
 }
 
 // idle reports whether all is answered, as far as is known by now.
@@ -143,10 +157,13 @@ func (u *server) answers(x *exchange) (over bool, err error) {
 	}
 	for {
 		if x != nil {
-			if over, err := u.answer(x); over || err != nil {
+			over, err := u.answer(x)
+			if err != nil {
 				return true, err
 			}
-			u.answered.Add(1)
+			if u.answered.Add(1); over {
+				return true, nil
+			}
 		}
 		spoke, err := u.wait()
 		if err != nil {
@@ -190,7 +207,8 @@ func (u *server) wait() (spoke bool, err error) {
 	return true, err
 }
 
-// part asks run to end once all is answered, and waits for it.
+// part asks run to end once all is answered, and waits for it. Without an error,
+// all is.
 func (u *server) part() error {
 	if !u.started {
 		return nil
@@ -205,17 +223,20 @@ func (u *server) part() error {
 		u.mu.Unlock()
 	}
 	<-u.done
+	if u.err == nil && !u.idle() {
+		return errUnanswered
+	}
 	return u.err
 }
 
-// answer passes on what answers x; over means that the connection ends.
+// answer passes on what answers x; over means that the connection ends with it.
 func (u *server) answer(x *exchange) (over bool, err error) {
 	if x.begun != nil {
 		return false, u.body(x.begun)
 	}
 	for {
 		if err := u.in.await(); err != nil {
-			return true, gone(err)
+			return true, cmp.Or(gone(err), errUnanswered)
 		}
 		head, err := u.in.head(false)
 		switch {
@@ -223,7 +244,7 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 			return true, &badRequest{http.StatusBadGateway, "the server's " + err.Error()}
 		case err != nil:
 			// As without a proxy: the connection ends, the client may retry.
-			return true, gone(err)
+			return true, cmp.Or(gone(err), errUnanswered)
 		}
 		r, err := parseResponse(head, x.method)
 		if err != nil {
