@@ -304,11 +304,20 @@ type serveFunc func(context.Context, *conn) (move bool, err error)
 // serveConn runs one connection and sees it out; ended is called when it is over.
 func (p *Proxy) serveConn(ctx context.Context, k *conn, serve serveFunc, ended func()) {
 	finish := func(err error) {
+		var crash *pump.Panic
+		if errors.As(err, &crash) {
+			k.abort()
+			p.log.Error("a connection crashed and is reset; the others go on", LogID, k.id, "panic", fmt.Sprint(crash.Value), "stack", string(crash.Stack))
+		}
 		k.hangUp()
 		p.conns.end(k, err).log(p.log)
 		ended()
 	}
-	move, err := serve(ctx, k)
+	var move bool
+	err := pump.Guard(func() (err error) {
+		move, err = serve(ctx, k)
+		return err
+	})
 	if !move {
 		finish(err)
 		return

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/net/proxy"
 
+	"github.com/tapedeck/tapedeck/proxy/pump"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -368,6 +369,33 @@ func TestADrainIsBounded(t *testing.T) {
 	}
 	if !strings.Contains(s.logs.String(), "TAPEDECK_DRAIN") {
 		t.Error("the log does not name the variable")
+	}
+}
+
+// A bug that one connection runs into costs that connection and no other.
+func TestAPanicResetsItsConnectionAlone(t *testing.T) {
+	app := serveTCP(t, echo)
+	s := run(t, app, nil)
+	other := dial(t, s.InAddr())
+	near := make(chan *net.TCPConn)
+	c := dial(t, serveTCP(t, func(c *net.TCPConn) { near <- c; io.Copy(io.Discard, c) }))
+	k := &conn{direction: tap.In, started: time.Now(), client: pump.NewConn(<-near, nil)}
+	s.conns.add(k)
+	ended := make(chan struct{})
+	s.serveConn(t.Context(), k, func(context.Context, *conn) (bool, error) { panic("a bug") }, func() { close(ended) })
+	<-ended
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%v, want a reset", err)
+	}
+	io.WriteString(other, "goes on")
+	if _, err := io.ReadFull(other, make([]byte, len("goes on"))); err != nil {
+		t.Error(err)
+	}
+	if sum, _ := s.conns.sums(tap.In); sum.failed != 1 {
+		t.Errorf("%d failed", sum.failed)
+	}
+	if log := s.logs.String(); !strings.Contains(log, `panic="a bug"`) || !strings.Contains(log, "TestAPanicResetsItsConnectionAlone") {
+		t.Error("the log does not say what and where")
 	}
 }
 

@@ -79,7 +79,11 @@ type Handler struct {
 // in any case.
 func (h *Handler) Serve(ctx context.Context, client *pump.Conn) (*Target, error) {
 	s := &session{Handler: h, client: client, in: &reader{conn: client, pool: h.Pool}}
-	tunnel, err := s.serve(ctx)
+	var tunnel *Target
+	err := pump.Guard(func() (err error) {
+		tunnel, err = s.serve(ctx)
+		return err
+	})
 	var refused *badRequest
 	aborted := false
 	if up := s.up; up != nil && tunnel == nil {

@@ -538,6 +538,42 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 	})
 }
 
+// crashing is a connection that panics when it is read.
+type crashing struct{ net.Conn }
+
+func (crashing) Read([]byte) (int, error) { panic("crashing") }
+
+// A panic, on whichever way, is the error of one connection.
+func TestAPanicIsAnError(t *testing.T) {
+	for name, dial := range map[string]func(net.Conn) *pump.Conn{
+		"on the way to the server": func(net.Conn) *pump.Conn { panic("crashing") },
+		"on the way back":          func(c net.Conn) *pump.Conn { return pump.NewConn(crashing{c}, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, _ := answering(t, toldHost+" => "+ok)
+			client, end := net.Pipe()
+			defer client.Close()
+			h := Handler{
+				Dial: func(context.Context, string, int) (*pump.Conn, *url.URL, error) {
+					c, err := net.Dial("tcp", addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { c.Close() })
+					return dial(c), nil, nil
+				},
+				Tap:   func() *tap.Stream { return nil },
+				Meter: &pump.Meter{}, Pool: &tap.Pool{},
+			}
+			go io.WriteString(client, askHost)
+			var crash *pump.Panic
+			if _, err := h.Serve(t.Context(), pump.NewConn(end, nil)); !errors.As(err, &crash) || crash.Value != "crashing" {
+				t.Errorf("Serve: %v", err)
+			}
+		})
+	}
+}
+
 func TestAServerThatDoesNotSpeakHTTP(t *testing.T) {
 	bothWays(t, func(t *testing.T, start starter) {
 		addr, _ := answering(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n => 220 ready\r\n\r\n")

@@ -143,8 +143,12 @@ func (u *server) pause() bool {
 // something is wrong. In the last two cases the client's connection ends too,
 // as it would without a proxy.
 func (u *server) run(x *exchange) {
-	over, err := u.answers(x)
-	u.over, u.err = over, err
+	over := true
+	u.err = pump.Guard(func() (err error) {
+		over, err = u.answers(x)
+		return err
+	})
+	u.over = over
 	close(u.done)
 	if over {
 		u.session.client.Interrupt()

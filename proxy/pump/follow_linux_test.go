@@ -2,6 +2,7 @@ package pump
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"reflect"
@@ -16,10 +17,13 @@ import (
 )
 
 // shouting is a filter that passes a client's lower case as upper case, and
-// everything of a server's, up to a full stop.
+// everything of a server's, up to a full stop. It panics of an exclamation mark.
 type shouting struct{ scratch []byte }
 
 func (s *shouting) Pass(side tap.Side, p []byte) (instead []byte, used int) {
+	if bytes.IndexByte(p, '!') >= 0 {
+		panic("an exclamation mark")
+	}
 	if used = bytes.IndexByte(p, '.'); used < 0 {
 		used = len(p)
 	}
@@ -67,6 +71,25 @@ func follow(t *testing.T, stream *tap.Stream, pool *tap.Pool) *followed {
 		loops.Close()
 	})
 	return f
+}
+
+// A filter that panics costs the two connections that it was asked about, and
+// not the loop that serves others.
+func TestAFilterThatPanicsResetsItsPair(t *testing.T) {
+	f := follow(t, nil, new(tap.Pool))
+	send(t, f.client, "help!")
+	if left := <-f.left; left != nil {
+		t.Errorf("left %+v", left)
+	}
+	var crash *Panic
+	if err := <-f.ended; !errors.As(err, &crash) || !bytes.Contains(crash.Stack, []byte("shouting")) {
+		t.Errorf("ended with %v", err)
+	}
+	for _, c := range []net.Conn{f.client, f.server} {
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("%v, want a reset", err)
+		}
+	}
 }
 
 // What a filter leaves is unread, and both connections are the caller's again.

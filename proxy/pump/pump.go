@@ -88,7 +88,14 @@ type Left struct {
 // nil), or when both connections are closed, because one has failed or somebody
 // else has closed them.
 func (p *Pump) Follow(client, server *Conn, filter Filter) (left *Left, ok bool, err error) {
-	return p.Loops.follow(p, client, server, filter)
+	guarded := &guardedFilter{Filter: filter}
+	left, ok, err = p.Loops.follow(p, client, server, guarded)
+	if guarded.crash != nil {
+		client.Abort()
+		server.Abort()
+		return nil, true, guarded.crash
+	}
+	return left, ok, err
 }
 
 // Run moves bytes both ways until both sides have ended, and closes both
@@ -97,13 +104,13 @@ func (p *Pump) Run(client, server *Conn) error {
 	asked, over := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(over)
-		err := p.move(server, client, tap.FromClient)
+		err := p.guardedMove(server, client, tap.FromClient)
 		asked <- err
 		if err == nil {
 			passResetOn(client, server)
 		}
 	}()
-	err := errors.Join(p.move(client, server, tap.FromServer), <-asked)
+	err := errors.Join(p.guardedMove(client, server, tap.FromServer), <-asked)
 	_ = client.Close()
 	_ = server.Close()
 	<-over

@@ -405,3 +405,32 @@ func TestAnAnswerThatWaitsForItsReaderIsNotQuiet(t *testing.T) {
 		}
 	})
 }
+
+// crashing is a connection that panics when it is read.
+type crashing struct{ net.Conn }
+
+func (crashing) Read([]byte) (int, error) { panic("crashing") }
+
+// A goroutine that panics resets both connections, whichever way it moved bytes.
+func TestAPanicResetsBothConnections(t *testing.T) {
+	for _, side := range []tap.Side{tap.FromClient, tap.FromServer} {
+		t.Run("of the "+side.String(), func(t *testing.T) {
+			client, near := connection(t)
+			far, server := connection(t)
+			ends := [2]net.Conn{near, far}
+			ends[side] = crashing{ends[side]}
+			p := Pump{Pool: new(tap.Pool), Meter: &Meter{}}
+			err := p.Run(NewConn(ends[tap.FromClient], nil), NewConn(ends[tap.FromServer], nil))
+			var crash *Panic
+			if !errors.As(err, &crash) || crash.Value != "crashing" {
+				t.Errorf("ended with %v", err)
+			}
+			for _, c := range []net.Conn{client, server} {
+				if n, err := c.Read(make([]byte, 1)); err == nil {
+					t.Errorf("read %d bytes", n)
+				}
+				c.Close()
+			}
+		})
+	}
+}
