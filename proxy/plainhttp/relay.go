@@ -49,7 +49,7 @@ func (l *link) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	if _, err := l.to.Write(p); err != nil {
+	if err := l.meter.Write(l.to, l.side, p); err != nil {
 		return &writeError{err}
 	}
 	return nil

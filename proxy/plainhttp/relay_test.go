@@ -4,6 +4,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
 	"github.com/tapedeck/tapedeck/proxy/tap"
@@ -61,5 +62,35 @@ func TestWhatCameTogetherLeavesTogether(t *testing.T) {
 				t.Errorf("it came as %q and left as %q", c.pieces, to.calls)
 			}
 		})
+	}
+}
+
+// during is a connection that calls a function while it is written to.
+type during struct {
+	net.Conn
+	call func()
+}
+
+func (d during) Write(p []byte) (int, error) {
+	d.call()
+	return len(p), nil
+}
+
+// A drain hangs up on connections that are quiet: one whose client has not taken
+// all of its answer isn't.
+func TestAnAnswerThatWaitsForItsReaderIsNotQuiet(t *testing.T) {
+	meter, waited := &pump.Meter{}, false
+	l := &link{side: tap.FromServer, meter: meter}
+	quiet := func() bool { return meter.Quiet(time.Now().Add(time.Minute), time.Second) }
+	l.to = pump.NewConn(during{call: func() {
+		if waited = true; quiet() {
+			t.Error("quiet while it is written")
+		}
+	}}, nil)
+	if err := l.send([]byte(ok)); err != nil || !waited {
+		t.Fatal(waited, err)
+	}
+	if !quiet() {
+		t.Error("not quiet when it was taken")
 	}
 }

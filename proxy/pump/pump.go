@@ -32,6 +32,14 @@ func (m *Meter) Bytes(side tap.Side) int64 { return m.bytes[side].Load() }
 // owe notes whether what side has sent is still to be written to the other.
 func (m *Meter) owe(side tap.Side, yes bool) { m.owing[side].Store(yes) }
 
+// Write writes p, which side has sent, to its peer, and owes it meanwhile.
+func (m *Meter) Write(peer io.Writer, side tap.Side, p []byte) error {
+	m.owe(side, true)
+	_, err := peer.Write(p)
+	m.owe(side, false)
+	return err
+}
+
 // Quiet reports whether nothing is under way as far as can be seen from
 // outside: the server had the last word, at least d ago, and the client has
 // taken it, or nobody ever spoke.
@@ -154,7 +162,7 @@ func (p *Pump) copy(dst, src *Conn, side tap.Side) (err error, dstFailed bool) {
 		now := time.Now()
 		p.Meter.Add(side, now, len(head))
 		p.Stream.Copy(side, now, head)
-		if _, err := dst.Write(head); err != nil {
+		if err := p.Meter.Write(dst, side, head); err != nil {
 			return err, true
 		}
 	}
@@ -218,10 +226,7 @@ func (m *mover) got(n int, err error) bool {
 	now := time.Now()
 	m.Meter.Add(m.side, now, n)
 	m.Stream.Write(m.side, now, m.buf, n)
-	m.Meter.owe(m.side, true)
-	_, m.writeErr = m.dst.Write(m.buf.B[:n])
-	m.Meter.owe(m.side, false)
-	if m.writeErr != nil {
+	if m.writeErr = m.Meter.Write(m.dst, m.side, m.buf.B[:n]); m.writeErr != nil {
 		return false
 	}
 	if class := m.class.Fit(n); class != m.class || m.buf.Shared() {

@@ -406,6 +406,42 @@ func TestAnAnswerThatWaitsForItsReaderIsNotQuiet(t *testing.T) {
 	})
 }
 
+// during is a connection that calls a function while it is written to.
+type during struct {
+	net.Conn
+	call func()
+}
+
+func (d during) Write(p []byte) (int, error) {
+	d.call()
+	return d.Conn.Write(p)
+}
+
+// The same holds for what was read before the pump began.
+func TestAnAnswerThatWasThereBeforeIsNotQuietEither(t *testing.T) {
+	client, near := connection(t)
+	far, server := connection(t)
+	server.CloseWrite()
+	client.CloseWrite()
+	meter := &Meter{}
+	quiet := func() bool { return meter.Quiet(time.Now().Add(time.Minute), time.Second) }
+	waits := during{near, func() {
+		if quiet() {
+			t.Error("quiet while it is written")
+		}
+	}}
+	p := Pump{Pool: new(tap.Pool), Meter: meter}
+	if err := p.Run(NewConn(waits, nil), NewConn(far, []byte("220 ready"))); err != nil {
+		t.Error(err)
+	}
+	expectAll(t, client, "220 ready")
+	if !quiet() {
+		t.Error("not quiet when it was taken")
+	}
+	client.Close()
+	server.Close()
+}
+
 // crashing is a connection that panics when it is read.
 type crashing struct{ net.Conn }
 
