@@ -39,7 +39,8 @@ type conn struct {
 	meter     pump.Meter
 	flows     int // the registry's: how many the tap was given
 
-	mu      sync.Mutex // locked before those of pump, for abort and hangUp lock them
+	mu      sync.Mutex  // locked before those of pump, for abort and hangUp lock them
+	known   func() bool // see idleBy
 	via     tap.Via
 	host    string
 	port    int
@@ -96,6 +97,30 @@ func (k *conn) flow() *tap.Flow {
 		Opaque: k.tls.Passed() && k.tls != intercept.PassedNotTLS,
 		SNI:    k.sni, ALPN: k.alpn,
 	}
+}
+
+// idleBy says who knows from now on whether nothing is under way; nil: nobody.
+func (k *conn) idleBy(known func() bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.known = known
+}
+
+// idle reports whether it is known that nothing is under way, and a moment has
+// passed since something was.
+func (k *conn) idle(now time.Time) bool {
+	k.mu.Lock()
+	known := k.known
+	k.mu.Unlock()
+	return known != nil && now.Sub(k.started) >= idleMoment && k.meter.Quiet(now, idleMoment) && known()
+}
+
+// clientFirst is [clientFirst] of the connection's two ends. It is idle until
+// one of them speaks.
+func (k *conn) clientFirst() bool {
+	k.idleBy(k.meter.Silent)
+	defer k.idleBy(nil)
+	return clientFirst(k.client, k.server)
 }
 
 // abort ends the connection where it is.

@@ -8,9 +8,8 @@ import (
 )
 
 const (
-	// idleMoment is how long a connection is silent after the server's last
-	// word before a drain takes it for idle. The data path does not know where
-	// a request begins; that the client is waiting for an answer it does know.
+	// idleMoment is how long a connection that has nothing under way is silent
+	// before a drain hangs up on it: a client that goes on at once may do so.
 	idleMoment = time.Second
 	// flushTime bounds how long the readers may take for what is left.
 	flushTime = 2500 * time.Millisecond
@@ -43,15 +42,18 @@ func (p *Proxy) drain() {
 	}
 }
 
-// empty waits until no connection of a direction is open, hanging up on idle
-// ones; false means that the deadline came first.
+// empty waits until no connection of a direction is open, hanging up on those
+// that are known to be idle; false means that the deadline came first. The data
+// path does not know where a request ends: that the server had the last word may
+// mean that it is not finished, and the others, those of which nobody knows, have
+// the whole time.
 func (p *Proxy) empty(d tap.Direction, deadline <-chan time.Time) bool {
 	done := p.conns.idle(d)
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
 		p.conns.each(d, func(k *conn) {
-			if k.meter.Quiet(time.Now(), idleMoment) && time.Since(k.started) > idleMoment {
+			if k.idle(time.Now()) {
 				k.hangUp()
 			}
 		})

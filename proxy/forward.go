@@ -33,11 +33,13 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 		return false, fmt.Errorf("%s is not on loopback: the forward half serves its own pod alone", k.from.Addr())
 	}
 	_ = k.client.SetReadDeadline(time.Now().Add(firstByteTime))
+	k.idleBy(k.meter.Silent)
 	head, err := k.client.First(maxGuess)
 	if err != nil {
 		return false, silence(err)
 	}
 	k.client.Resume()
+	k.idleBy(nil)
 	switch head[0] {
 	case socks.Version4, socks.Version5:
 		return p.serveSOCKS(ctx, k)
@@ -52,7 +54,9 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 		Pool:  p.tap.Pool(),
 		Loops: p.loops,
 	}
+	k.idleBy(h.Idle)
 	tunnel, err := h.Serve(ctx, k.client)
+	k.idleBy(nil)
 	if err != nil || tunnel == nil {
 		return false, err
 	}
@@ -144,7 +148,7 @@ func (p *Proxy) tunnel(ctx context.Context, k *conn, scheme upstream.Scheme, hos
 	if err := reply(server, nil); err != nil {
 		return false, fmt.Errorf("reply to the client: %w", err)
 	}
-	if p.out == nil || !clientFirst(k.client, k.server) {
+	if p.out == nil || !k.clientFirst() {
 		return true, nil
 	}
 	return p.intercept(ctx, k, host, port, func(ctx context.Context) (*pump.Conn, error) {

@@ -24,6 +24,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type taped struct {
 	flow   *tap.Flow
 	side   [2]bytes.Buffer
+	last   tap.Side // who had the last word
+	lost   bool     // what it says is not known to be questions and answers
 	closed bool
 }
 
@@ -62,6 +64,21 @@ func (r *tapeReader) Data(side tap.Side, _ time.Time, p []byte) {
 	r.tape.mu.Lock()
 	defer r.tape.mu.Unlock()
 	r.side[side].Write(p)
+	r.last = side
+}
+
+// nobodyKnows makes a flow one that isn't understood.
+func (t *tape) nobodyKnows(f *taped) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.lost = true
+}
+
+// Idle takes it that what is said is questions, and their answers.
+func (r *tapeReader) Idle() bool {
+	r.tape.mu.Lock()
+	defer r.tape.mu.Unlock()
+	return r.last == tap.FromServer && !r.lost
 }
 func (r *tapeReader) Gap(side tap.Side, n int64, _ string) {
 	r.tape.mu.Lock()

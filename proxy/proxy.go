@@ -331,5 +331,7 @@ func (p *Proxy) serveConn(ctx context.Context, k *conn, serve serveFunc, ended f
 
 // pump returns what moves bytes between the connection's two ends.
 func (p *Proxy) pump(k *conn) *pump.Pump {
-	return &pump.Pump{Pool: p.tap.Pool(), Stream: p.tap.Open(p.conns.flow(k)), Meter: &k.meter, Loops: p.loops}
+	stream := p.tap.Open(p.conns.flow(k))
+	k.idleBy(func() bool { return k.meter.Silent() || stream.Idle() })
+	return &pump.Pump{Pool: p.tap.Pool(), Stream: stream, Meter: &k.meter, Loops: p.loops}
 }

@@ -357,6 +357,54 @@ func TestWhatFollowsADrainFitsIntoTheGracePeriod(t *testing.T) {
 	}
 }
 
+// What a drain doesn't know to be idle it lets go on: a client that has asked for
+// something of which the server hasn't heard yet, and protocols that nobody knows.
+func TestADrainHangsUpOnWhatIsIdleAlone(t *testing.T) {
+	app := serveTCP(t, echo)
+	reached := make(chan struct{})
+	goOn := make(chan struct{})
+	slow := serveTCP(t, func(c *net.TCPConn) { // a proxy that takes its time to connect
+		c.Read(make([]byte, 1<<10))
+		close(reached)
+		<-goOn
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		echo(c)
+	})
+	s := run(t, app, func(c *Config) { c.Proxies.HTTPS = "http://" + slow.String() })
+	connecting := dial(t, s.OutAddr())
+	io.WriteString(connecting, "CONNECT far.example:443 HTTP/1.1\r\nHost: far.example\r\n\r\n")
+	<-reached
+	unknown := dial(t, s.InAddr())
+	io.WriteString(unknown, "still")
+	io.ReadFull(unknown, make([]byte, 5))
+	eventually(t, "the tap has it", func() bool { return len(s.tape.find(tap.In)) == 1 })
+	s.tape.nobodyKnows(s.tape.find(tap.In)[0])
+	idle := dial(t, s.InAddr())
+	eventually(t, "it is accepted", func() bool { _, open := s.conns.sums(tap.In); return open == 2 })
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.stop() }()
+	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the connection on which nothing was said: %v, want its end", err)
+	}
+	io.WriteString(unknown, "there")
+	if got := make([]byte, 5); !readFull(unknown, got, "there") {
+		t.Errorf("the connection of which nobody knows: %q", got)
+	}
+	unknown.Close()
+	close(goOn)
+	const established = "HTTP/1.1 200 Connection established\r\n\r\n"
+	if got := make([]byte, len(established)); !readFull(connecting, got, established) {
+		t.Errorf("the tunnel: %q", got)
+	}
+	connecting.Close()
+	<-stopped
+}
+
+func readFull(c net.Conn, p []byte, want string) bool {
+	_, err := io.ReadFull(c, p)
+	return err == nil && string(p) == want
+}
+
 func TestADrainIsBounded(t *testing.T) {
 	app := serveTCP(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
 	s := run(t, app, func(c *Config) { c.Drain = 100 * time.Millisecond })

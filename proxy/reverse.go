@@ -25,7 +25,7 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 	if p.in == nil && !p.cfg.App.TLS && p.cfg.InProtocol == TCP {
 		return true, nil
 	}
-	spoke := clientFirst(k.client, k.server)
+	spoke := k.clientFirst()
 	if p.in != nil && !spoke {
 		// The application does not know that TLS comes first.
 		spoke = waitsForClient(k.server) || speaks(k.client)
@@ -37,7 +37,7 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 			return false, r.Err
 		}
 		if r.Outcome == intercept.Intercepted {
-			spoke = p.cfg.InProtocol != TCP && clientFirst(k.client, k.server)
+			spoke = p.cfg.InProtocol != TCP && k.clientFirst()
 			return p.serveInPlain(k, spoke)
 		}
 	}

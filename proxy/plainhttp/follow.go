@@ -2,6 +2,7 @@ package plainhttp
 
 import (
 	"net/http"
+	"sync/atomic"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
 	"github.com/tapedeck/tapedeck/proxy/tap"
@@ -24,6 +25,7 @@ type follower struct {
 	// waiting says that the answer to the last request has not ended, begun
 	// that it has begun.
 	waiting, begun bool
+	open           *atomic.Int64 // see [Handler]
 	scratch        []byte
 }
 
@@ -57,6 +59,7 @@ func (f *follower) asked(p []byte) (instead []byte, used int) {
 		return nil, 0
 	}
 	f.method, f.request, f.waiting = q.method, newBody(q.body), true
+	f.open.Add(1)
 	n, _ := f.request.take(p[end:])
 	f.scratch = append(q.write(f.scratch[:0], origin), p[end:end+n]...)
 	return f.scratch, end + n
@@ -79,7 +82,9 @@ func (f *follower) answered(p []byte) (used int) {
 		used, f.answer, f.begun = end, newBody(r.body), true
 	}
 	n, _ := f.answer.take(p[used:])
-	f.waiting, f.begun = f.answer.open, f.answer.open
+	if f.waiting, f.begun = f.answer.open, f.answer.open; !f.waiting {
+		f.open.Add(-1)
+	}
 	return used + n
 }
 
@@ -104,7 +109,7 @@ func (s *session) follows(q *request, come int) bool {
 func (s *session) follow(x *exchange, b *body) (over bool, err error) {
 	s.in.release()
 	s.up.ordinary, s.up.patience = 0, 2*s.up.patience // who comes back once may do so again
-	f := &follower{target: s.up.target, method: x.method, request: *b, waiting: true}
+	f := &follower{target: s.up.target, method: x.method, request: *b, waiting: true, open: &s.open}
 	p := pump.Pump{Pool: s.Pool, Stream: s.up.stream, Meter: s.Meter, Loops: s.Loops}
 	left, ok, err := p.Follow(s.client, s.up.conn, f)
 	switch {

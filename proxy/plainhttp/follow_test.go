@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
@@ -74,7 +75,7 @@ func TestFollower(t *testing.T) {
 		"left: not an answer":                   {asked, {server, "220 ready\r\n\r\n", "", "220 ready\r\n\r\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &follower{target: Target{"h", 80}}
+			f := &follower{target: Target{"h", 80}, open: new(atomic.Int64)}
 			for i, h := range talk {
 				instead, used := f.Pass(h.side, []byte(h.says))
 				got := heard{h.side, h.says, string(instead), h.says[used:]}
@@ -90,7 +91,7 @@ func TestFollower(t *testing.T) {
 func followOne(t testing.TB) func() {
 	ask := []byte("GET http://h/path HTTP/1.1\r\nHost: h\r\nUser-Agent: test\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n")
 	answer := []byte("HTTP/1.1 200 OK\r\nDate: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok")
-	f := &follower{target: Target{"h", 80}}
+	f := &follower{target: Target{"h", 80}, open: new(atomic.Int64)}
 	return func() {
 		_, asked := f.Pass(tap.FromClient, ask)
 		_, answered := f.Pass(tap.FromServer, answer)
@@ -123,7 +124,7 @@ func TestALoopTakesOverWhatLasts(t *testing.T) {
 	if loops == nil {
 		t.Skip("there are no loops on this system")
 	}
-	w := start(t, Handler{Loops: loops}, map[string]string{"h": addr}, nil)
+	w := start(t, &Handler{Loops: loops}, map[string]string{"h": addr}, nil)
 	if w.moved() {
 		t.Fatal("moved before it has spoken")
 	}
@@ -221,7 +222,7 @@ func FuzzFollower(f *testing.F) {
 			}
 			return passed, ""
 		}
-		whole, cut := &follower{target: Target{"h", 80}}, &follower{target: Target{"h", 80}}
+		whole, cut := &follower{target: Target{"h", 80}, open: new(atomic.Int64)}, &follower{target: Target{"h", 80}, open: new(atomic.Int64)}
 		asked, rest := run(whole, tap.FromClient, []string{string(asks)})
 		if asked == "" || rest != "" && whole.request.open { // wrong: the session refuses it
 			return

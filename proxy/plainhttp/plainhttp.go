@@ -32,6 +32,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
@@ -71,7 +72,12 @@ type Handler struct {
 	Loops *pump.Loops
 
 	eager bool // to have Loops move what doesn't last, too
+
+	open atomic.Int64 // requests that were read and are not answered
 }
+
+// Idle reports whether all that the client has asked is answered.
+func (h *Handler) Idle() bool { return h.open.Load() == 0 }
 
 // Serve serves requests until the client or a server closes. When the client
 // asks for a tunnel, it returns where to, and the connection is the caller's:
@@ -198,6 +204,7 @@ func (s *session) head() ([]byte, error) {
 // exchange forwards a request. done means that the connection is over; whether
 // all that was forwarded is answered is for leave to find.
 func (s *session) exchange(ctx context.Context, q *request) (done bool, err error) {
+	s.open.Add(1)
 	t, origin, err := q.destination()
 	if err != nil {
 		return false, err

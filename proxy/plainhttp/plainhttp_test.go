@@ -29,6 +29,7 @@ type world struct {
 	via     *url.URL          // what Dial says that it connected to
 	client  *net.TCPConn
 	near    net.Conn // the Handler's end of client
+	handler *Handler
 	tunnel  *Target
 	err     error
 	done    chan struct{}
@@ -45,13 +46,13 @@ type starter func(t *testing.T, servers map[string]string, via *url.URL) *world
 func bothWays(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Run("goroutines", func(t *testing.T) {
 		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world {
-			return start(t, Handler{}, servers, via)
+			return start(t, &Handler{}, servers, via)
 		})
 	})
 	t.Run("loops", func(t *testing.T) {
 		loops := newLoops(t)
 		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world {
-			return start(t, Handler{Loops: loops, eager: true}, servers, via)
+			return start(t, &Handler{Loops: loops, eager: true}, servers, via)
 		})
 	})
 }
@@ -66,9 +67,9 @@ func newLoops(t *testing.T) *pump.Loops {
 	return loops
 }
 
-func start(t *testing.T, h Handler, servers map[string]string, via *url.URL) *world {
+func start(t *testing.T, h *Handler, servers map[string]string, via *url.URL) *world {
 	t.Helper()
-	w := &world{t: t, servers: servers, via: via, done: make(chan struct{})}
+	w := &world{t: t, servers: servers, via: via, handler: h, done: make(chan struct{})}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -514,7 +515,7 @@ func TestConnectLeavesWhatFollows(t *testing.T) {
 // A proxy behind this one gets the whole target and its own credentials.
 func TestChained(t *testing.T) {
 	addr, got := answering(t, "GET http://h/p HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTpw\r\n\r\n => "+ok)
-	w := start(t, Handler{}, map[string]string{"h": addr}, &url.URL{Scheme: "http", Host: "corp:3128", User: url.UserPassword("u", "p")})
+	w := start(t, &Handler{}, map[string]string{"h": addr}, &url.URL{Scheme: "http", Host: "corp:3128", User: url.UserPassword("u", "p")})
 	io.WriteString(w.client, "GET http://h/p HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic YTpi\r\n\r\n")
 	w.client.CloseWrite()
 	if answer, err := io.ReadAll(w.client); string(answer) != ok {
@@ -535,6 +536,44 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 		if !errors.Is(w.err, io.ErrUnexpectedEOF) {
 			t.Errorf("Serve: %v", w.err)
 		}
+	})
+}
+
+// idle waits until all is answered, as far as the Handler knows.
+func (w *world) idle() {
+	w.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !w.handler.Idle(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatal("not idle, though all is answered")
+		}
+	}
+}
+
+// A drain hangs up on a client that waits for nothing.
+func TestIdleIsWhenAllIsAnswered(t *testing.T) {
+	bothWays(t, func(t *testing.T, start starter) {
+		const half = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf"
+		addr, _ := answering(t, toldHost+" => "+half, toldHost+" => half"+ok, toldHost+" => "+ok)
+		w := start(t, map[string]string{"h": addr}, nil)
+		get := func(want string) {
+			t.Helper()
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(w.client, got); err != nil || string(got) != want {
+				t.Fatalf("%q, %v; want %q", got, err, want)
+			}
+		}
+		w.idle()
+		io.WriteString(w.client, askHost)
+		get(half)
+		if w.handler.Idle() {
+			t.Error("idle in the middle of an answer")
+		}
+		io.WriteString(w.client, askHost)
+		get("half" + ok)
+		w.idle()
+		io.WriteString(w.client, askHost)
+		get(ok)
+		w.idle()
 	})
 }
 

@@ -165,7 +165,8 @@ func (u *server) answers(x *exchange) (over bool, err error) {
 			if err != nil {
 				return true, err
 			}
-			if u.answered.Add(1); over {
+			u.answered.Add(1)
+			if u.session.open.Add(-1); over {
 				return true, nil
 			}
 		}

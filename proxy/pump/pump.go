@@ -40,13 +40,16 @@ func (m *Meter) Write(peer io.Writer, side tap.Side, p []byte) error {
 	return err
 }
 
-// Quiet reports whether nothing is under way as far as can be seen from
-// outside: the server had the last word, at least d ago, and the client has
-// taken it, or nobody ever spoke.
+// Quiet reports whether nobody has said anything for d, and each has taken what
+// the other said. That is not to say that nothing is under way: a server may be
+// thinking, or be silent in the middle of an answer.
 func (m *Meter) Quiet(now time.Time, d time.Duration) bool {
-	client, server := m.last[tap.FromClient].Load(), m.last[tap.FromServer].Load()
-	return client <= server && now.UnixNano()-server >= int64(d) && !m.owing[tap.FromServer].Load()
+	last := max(m.last[tap.FromClient].Load(), m.last[tap.FromServer].Load())
+	return now.UnixNano()-last >= int64(d) && !m.owing[tap.FromClient].Load() && !m.owing[tap.FromServer].Load()
 }
+
+// Silent reports whether nobody has said anything yet.
+func (m *Meter) Silent() bool { return m.Bytes(tap.FromClient) == 0 && m.Bytes(tap.FromServer) == 0 }
 
 // Pump moves the bytes of one pair of connections.
 type Pump struct {

@@ -58,6 +58,7 @@ type conn struct {
 	sides   [2]half
 	streams map[uint32]*stream
 	newest  [2]uint32 // id of a stream that the side opened
+	ignored bool      // some stream was: not all that are open are known
 }
 
 // newConn takes over x, if there is one, as the upgraded request: stream 1.
@@ -169,6 +170,7 @@ func (c *conn) create(side tap.Side, id uint32, at time.Time) *stream {
 	x := c.env.Begin(at)
 	if x == nil {
 		c.env.Counters.Ignored.Add(1)
+		c.ignored = true
 		return nil
 	}
 	s := &stream{x: x}
