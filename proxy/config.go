@@ -88,8 +88,9 @@ type Config struct {
 	// Identity is the pod's.
 	Identity Identity
 
-	// outboundPatience and rootsRecheck replace the constants in a test.
-	outboundPatience, rootsRecheck time.Duration
+	// outboundPatience and rootsRecheck replace the constants in a test, lull the
+	// part of Drain.
+	outboundPatience, rootsRecheck, lull time.Duration
 }
 
 // settings are parsed in this order: the type before the protocols, whose

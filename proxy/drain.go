@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -11,6 +12,10 @@ const (
 	// idleMoment is how long a connection that has nothing under way is silent
 	// before a drain hangs up on it: a client that goes on at once may do so.
 	idleMoment = time.Second
+	// lullPart is the part of a drain for which nothing may happen before it closes
+	// the halves of an application that lives: by default 5 s, for which Istio's own
+	// proxy goes on at least (terminationDrainDuration).
+	lullPart = 5
 	// flushTime bounds how long the readers may take for what is left.
 	flushTime = 2500 * time.Millisecond
 	// CloseTime bounds how long the recording may then take to be closed. With
@@ -24,45 +29,91 @@ const (
 // drain closes the halves one after the other: the application still needs its
 // dependencies to finish what is in flight. Connections that are not done when
 // the time is up are reset, so that nobody takes a part for the whole.
+//
+// A classic sidecar is told to stop when the application is, which may be called
+// until everybody knows, and may call to the end. So both halves take connections
+// until there is a lull. A native sidecar is told when the application has ended,
+// and has nothing to wait for.
 func (p *Proxy) drain() {
-	deadline := time.NewTimer(p.cfg.Drain)
-	defer deadline.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Drain)
+	defer cancel()
+	began := time.Now()
 	p.log.Info("draining", "at_most", p.cfg.Drain.String())
-	closeAll(p.reverse)
-	inTime := p.empty(tap.In, deadline.C)
-	closeAll(p.forward)
-	if inTime {
-		inTime = p.empty(tap.Out, deadline.C)
+	takes := p.cfg.lull > tick && p.applicationTakes(ctx)
+	lives := func() bool {
+		_, calls := p.conns.sums(tap.Out)
+		return takes || calls > 0
 	}
-	if !inTime {
+	accepting, cancel := context.WithTimeout(ctx, p.cfg.Drain/2) // the rest is for what is in flight
+	defer cancel()
+	p.lull(accepting, began, lives)
+	closeAll(p.reverse)
+	inTime := p.empty(ctx, tap.In)
+	p.lull(ctx, began, lives)
+	closeAll(p.forward)
+	if inTime = p.empty(ctx, tap.Out) && inTime; !inTime {
 		for _, d := range []tap.Direction{tap.In, tap.Out} {
-			p.conns.each(d, (*conn).abort)
+			p.conns.abort(d)
 		}
 		p.log.Warn("connections were cut: they did not finish in time", "variable", contract.EnvDrain, "value", p.cfg.Drain.String())
 	}
 }
 
-// empty waits until no connection of a direction is open, hanging up on those
-// that are known to be idle; false means that the deadline came first. The data
-// path does not know where a request ends: that the server had the last word may
-// mean that it is not finished, and the others, those of which nobody knows, have
-// the whole time.
-func (p *Proxy) empty(d tap.Direction, deadline <-chan time.Time) bool {
-	done := p.conns.idle(d)
+// applicationTakes reports whether the application takes connections. Where its
+// port is not known, it may.
+func (p *Proxy) applicationTakes(ctx context.Context) bool {
+	if !p.cfg.Reverse {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c, err := p.dial.Direct(ctx, p.cfg.App.Host, p.cfg.App.Port)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+// lull waits until nothing has been opened or said for a while, if the application
+// lives so long, hanging up on idle clients, who may come again.
+func (p *Proxy) lull(ctx context.Context, began time.Time, lives func() bool) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for lives() && time.Since(later(began, p.conns.active())) < p.cfg.lull {
+		p.hangUp(tap.In)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// empty waits until no connection of a direction is open, hanging up on those that
+// are known to be idle; false means that the time was up first. That the server
+// had the last word does not make a connection idle: it may not be finished.
+func (p *Proxy) empty(ctx context.Context, d tap.Direction) bool {
+	done := p.conns.drained(d)
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
-		p.conns.each(d, func(k *conn) {
-			if k.idle(time.Now()) {
-				k.hangUp()
-			}
-		})
+		p.hangUp(d)
 		select {
 		case <-done:
 			return true
-		case <-deadline:
+		case <-ctx.Done():
 			return false
 		case <-ticker.C:
 		}
 	}
+}
+
+// hangUp hangs up on the connections of a direction that are idle.
+func (p *Proxy) hangUp(d tap.Direction) {
+	p.conns.each(d, func(k *conn) {
+		if k.idle(time.Now()) {
+			k.hangUp()
+		}
+	})
 }

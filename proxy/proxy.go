@@ -75,6 +75,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	if metrics == nil {
 		metrics = prometheus.NewRegistry()
 	}
+	cfg.lull = cmp.Or(cfg.lull, cfg.Drain/lullPart)
 	p := &Proxy{cfg: cfg, log: log, conns: newRegistry(), metrics: metrics}
 	p.prepareTLS()
 	if err := p.bind(ctx); err != nil {
@@ -236,9 +237,10 @@ func firstAddr(ls []net.Listener) net.Addr {
 // Tap returns the tap's counters.
 func (p *Proxy) Tap() tap.Stats { return p.tap.Stats() }
 
-// Serve serves until ctx ends. It then drains: no new inbound connections, in-flight
-// ones finish within Config.Drain, outbound ones are taken as long as an inbound
-// one may need them, and the tap gives its readers what is left.
+// Serve serves until ctx ends. It then drains, within Config.Drain: connections are
+// taken as long as the application may be called and call, in-flight ones finish,
+// outbound ones are taken as long as an inbound one may need them, and the tap
+// gives its readers what is left.
 func (p *Proxy) Serve(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -256,7 +258,10 @@ func (p *Proxy) Serve(ctx context.Context) error {
 			running.Go(func() {
 				accept(l, func(c net.Conn) {
 					k := &conn{direction: half.dir, started: time.Now(), from: addrPort(c.RemoteAddr()), client: pump.NewConn(c, nil)}
-					p.conns.add(k)
+					if !p.conns.add(k) {
+						k.client.Abort()
+						return
+					}
 					running.Add(1)
 					go p.serveConn(work, k, half.serve, running.Done)
 				})

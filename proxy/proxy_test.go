@@ -400,6 +400,105 @@ func TestADrainHangsUpOnWhatIsIdleAlone(t *testing.T) {
 	<-stopped
 }
 
+// A classic sidecar is told to stop when the application is. Until there is a
+// lull, that may be called and may call, also when it has answered everybody.
+func TestADrainGoesOnWithTheApplication(t *testing.T) {
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	app := serveTCP(t, func(c *net.TCPConn) {
+		r := bufio.NewReader(c)
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if line == "slow\n" {
+				close(asked)
+				<-goOn
+			}
+			io.WriteString(c, line)
+		}
+	})
+	s := run(t, app, func(c *Config) { c.Drain, c.lull = time.Hour, 2*time.Second })
+	slow := dial(t, s.InAddr())
+	io.WriteString(slow, "slow\n")
+	<-asked
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.stop() }()
+	eventually(t, "it drains", s.draining.Load)
+	talk := func(name string, c *net.TCPConn) {
+		t.Helper()
+		io.WriteString(c, "hello\n")
+		if got := make([]byte, 6); !readFull(c, got, "hello\n") {
+			t.Errorf("%s: %q", name, got)
+		}
+		c.Close()
+	}
+	talk("called", dial(t, s.InAddr()))
+	talk("calls", entries["CONNECT"](t, s, app.String()))
+	eventually(t, "there was a lull", func() bool {
+		return errors.Is(s.reverse[0].(*net.TCPListener).SetDeadline(time.Time{}), net.ErrClosed)
+	})
+	close(goOn)
+	if got := make([]byte, 5); !readFull(slow, got, "slow\n") {
+		t.Errorf("what was in flight: %q", got)
+	}
+	slow.Close()
+	talk("calls at the end", entries["CONNECT"](t, s, app.String()))
+	<-stopped
+}
+
+// A native sidecar is told to stop when the application has ended: there is
+// nothing to wait for.
+func TestADrainEndsAfterTheApplication(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	s := run(t, ln.Addr(), func(c *Config) { c.Drain, c.lull = time.Hour, time.Hour })
+	last := entries["CONNECT"](t, s, serveTCP(t, echo).String())
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.stop() }()
+	eventually(t, "it drains", s.draining.Load)
+	last.Close()
+	select {
+	case <-stopped:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for an application that has ended")
+	}
+}
+
+// A listener that is closed may still bring the connection that it was at.
+func TestAConnectionThatComesTooLateIsRefused(t *testing.T) {
+	late := func() *conn { return &conn{direction: tap.In, started: time.Now()} }
+	for name, shut := range map[string]func(*registry){
+		"drained": func(r *registry) { <-r.drained(tap.In) },
+		"cut":     func(r *registry) { r.abort(tap.In) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegistry()
+			if shut(r); r.add(late()) {
+				t.Error("taken, and nobody would end it")
+			}
+			if !r.add(&conn{direction: tap.Out, started: time.Now()}) {
+				t.Error("the other direction is refused")
+			}
+		})
+	}
+	r, last := newRegistry(), late()
+	last.client = pump.NewConn(nil, nil)
+	r.add(last)
+	drained := r.drained(tap.In)
+	if !r.add(late()) {
+		t.Error("refused, while another one is open")
+	}
+	select {
+	case <-drained:
+		t.Error("drained, with two that are open")
+	default:
+	}
+}
+
 func readFull(c net.Conn, p []byte, want string) bool {
 	_, err := io.ReadFull(c, p)
 	return err == nil && string(p) == want

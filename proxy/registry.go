@@ -23,7 +23,9 @@ type registry struct {
 	at    int
 	open  [2]int    // by direction
 	total [2]totals // by direction
+	last  time.Time // when something was opened, or said on what has ended
 	empty map[tap.Direction]chan struct{}
+	shut  [2]bool // by direction
 }
 
 // totals are what ended connections add up to.
@@ -36,15 +38,21 @@ func newRegistry() *registry {
 	return &registry{live: map[uint64]*conn{}, empty: map[tap.Direction]chan struct{}{}}
 }
 
-// add registers a connection and gives it its number.
-func (r *registry) add(k *conn) {
+// add registers a connection and gives it its number; false means that its
+// direction takes no more.
+func (r *registry) add(k *conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.shut[k.direction] {
+		return false
+	}
+	r.last = k.started
 	r.next++
 	k.id = r.next
 	r.live[k.id] = k
 	r.open[k.direction]++
 	r.total[k.direction].accepted++
+	return true
 }
 
 // flow describes a connection to the tap. The first flow has the connection's
@@ -69,6 +77,7 @@ func (r *registry) end(k *conn, err error) View {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.live, k.id)
+	r.last = later(r.last, k.meter.Last())
 	r.open[k.direction]--
 	t := &r.total[k.direction]
 	for side := range t.bytes {
@@ -86,22 +95,52 @@ func (r *registry) end(k *conn, err error) View {
 	if ch := r.empty[k.direction]; ch != nil && r.open[k.direction] == 0 {
 		close(ch)
 		delete(r.empty, k.direction)
+		r.shut[k.direction] = true
 	}
 	return v
 }
 
-// idle returns a channel that is closed when no connection of a direction is
-// open. It is for a direction that accepts no more.
-func (r *registry) idle(d tap.Direction) <-chan struct{} {
+// drained returns a channel that is closed when no connection of a direction is
+// open, from when on it takes no more: a listener that was closed may still bring
+// the one that it was at.
+func (r *registry) drained(d tap.Direction) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ch := make(chan struct{})
 	if r.open[d] == 0 {
 		close(ch)
+		r.shut[d] = true
 	} else {
 		r.empty[d] = ch
 	}
 	return ch
+}
+
+// abort ends the open connections of a direction where they are; it takes no
+// more.
+func (r *registry) abort(d tap.Direction) {
+	r.mu.Lock()
+	r.shut[d] = true
+	r.mu.Unlock()
+	r.each(d, (*conn).abort)
+}
+
+// active returns when something was last opened or said.
+func (r *registry) active() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := r.last
+	for _, k := range r.live {
+		last = later(last, k.meter.Last())
+	}
+	return last
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // each calls f for every open connection of a direction.

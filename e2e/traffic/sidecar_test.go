@@ -76,6 +76,7 @@ func environment(dir string, app net.Addr) []string {
 	return []string{
 		contract.EnvAppLabel + "=shop", contract.EnvPodName + "=shop-0", contract.EnvPodNamespace + "=market",
 		contract.EnvCaptureMode + "=proxy", contract.EnvProxyType + "=dual", contract.EnvProxyProtocol + "=tcp:http",
+		contract.EnvDrain + "=500ms", // its clients are gone by then, and its application need not be waited for
 		contract.EnvReverseProxyHost + "=" + at.IP.String(), contract.EnvReverseProxyPort + "=" + strconv.Itoa(at.Port),
 		contract.EnvTLSCertDir + "=" + dir, contract.EnvSink + "=file://" + filepath.Join(dir, "recordings"),
 	}

@@ -62,7 +62,7 @@ func config(t testing.TB) proxy.Config {
 	t.Cleanup(app.Close)
 	cfg := proxy.Config{
 		Type: "reverse", Protocols: "tcp", Reverse: true, InProtocol: proxy.TCP,
-		Memory: 64 << 20, BodyLimit: 1 << 20, Drain: 10 * time.Second, TrustDir: t.TempDir(),
+		Memory: 64 << 20, BodyLimit: 1 << 20, Drain: 5 * time.Second, TrustDir: t.TempDir(),
 		App: proxy.App{Host: "127.0.0.1"},
 	}
 	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)

@@ -44,8 +44,12 @@ func (m *Meter) Write(peer io.Writer, side tap.Side, p []byte) error {
 // the other said. That is not to say that nothing is under way: a server may be
 // thinking, or be silent in the middle of an answer.
 func (m *Meter) Quiet(now time.Time, d time.Duration) bool {
-	last := max(m.last[tap.FromClient].Load(), m.last[tap.FromServer].Load())
-	return now.UnixNano()-last >= int64(d) && !m.owing[tap.FromClient].Load() && !m.owing[tap.FromServer].Load()
+	return now.Sub(m.Last()) >= d && !m.owing[tap.FromClient].Load() && !m.owing[tap.FromServer].Load()
+}
+
+// Last returns when somebody last said something.
+func (m *Meter) Last() time.Time {
+	return time.Unix(0, max(m.last[tap.FromClient].Load(), m.last[tap.FromServer].Load()))
 }
 
 // Silent reports whether nobody has said anything yet.
