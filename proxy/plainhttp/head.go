@@ -43,6 +43,10 @@ type request struct {
 	minor          int // of HTTP/1.x
 	fields         []field
 	body           framing
+	// hostless says that the client has not said which host it means but in the
+	// target; host is what the server is then told.
+	hostless bool
+	host     string
 }
 
 // Target is where a request goes.
@@ -94,6 +98,7 @@ func parseRequest(head []byte) (*request, error) {
 	if len(hosts) == 1 && strings.ContainsAny(hosts[0], " \t,/@?#") {
 		return nil, bad("a Host that is not a host and port")
 	}
+	q.hostless = len(hosts) == 0 || hosts[0] == ""
 	return q, q.frame()
 }
 
@@ -203,6 +208,9 @@ func (q *request) destination() (t Target, origin string, err error) {
 	case !strings.HasPrefix(origin, "/"):
 		origin = "/" + origin
 	}
+	if q.hostless {
+		q.host = authority // RFC 9112 section 3.2.2
+	}
 	t, err = parseAuthority(authority, "80")
 	return t, origin, err
 }
@@ -238,8 +246,11 @@ var hopByHop = []string{"Proxy-Connection", "Proxy-Authorization", "Proxy-Authen
 func (q *request) write(p []byte, target string, extra ...string) []byte {
 	p = append(append(append(p, q.method...), ' '), target...)
 	p = append(append(p, " HTTP/1."...), byte('0'+q.minor), '\r', '\n')
+	if q.host != "" {
+		p = append(append(append(p, "Host: "...), q.host...), "\r\n"...)
+	}
 	for _, f := range q.fields {
-		if !slices.ContainsFunc(hopByHop, f.is) {
+		if !slices.ContainsFunc(hopByHop, f.is) && !(q.host != "" && f.is("Host")) {
 			p = append(p, f.line...)
 		}
 	}

@@ -205,8 +205,20 @@ func TestForward(t *testing.T) {
 			{
 				name:   "HTTP/1.0, and a body that ends with the connection",
 				send:   "GET http://h/ HTTP/1.0\r\n\r\n",
-				server: []string{"GET / HTTP/1.0\r\n\r\n => HTTP/1.0 200 OK\r\n\r\nuntil the end"},
+				server: []string{"GET / HTTP/1.0\r\nHost: h\r\n\r\n => HTTP/1.0 200 OK\r\n\r\nuntil the end"},
 				answer: "HTTP/1.0 200 OK\r\n\r\nuntil the end",
+			},
+			{
+				name:   "a host that stands in the target alone",
+				send:   "GET http://h:80/p HTTP/1.0\r\nX: 1\r\n\r\n",
+				server: []string{"GET /p HTTP/1.0\r\nHost: h:80\r\nX: 1\r\n\r\n => " + ok},
+				answer: ok,
+			},
+			{
+				name:   "an empty Host",
+				send:   "GET http://h/p HTTP/1.1\r\nX: 1\r\nHost:\r\n\r\n",
+				server: []string{"GET /p HTTP/1.1\r\nHost: h\r\nX: 1\r\n\r\n => " + ok},
+				answer: ok,
 			},
 			{
 				name:   "HEAD and 304 have no body",
