@@ -190,6 +190,12 @@ func (s *session) head() ([]byte, error) {
 	if err := s.in.await(); err != nil {
 		return nil, err
 	}
+	for string(s.in.unread()) == "\r\n" { // behind a body; RFC 9112 section 2.2
+		s.in.use(len("\r\n"))
+		if err := s.in.await(); err != nil {
+			return nil, err
+		}
+	}
 	if bytes.Contains(s.in.unread(), []byte("\r\n\r\n")) {
 		return s.in.head(true) // all there: no need of a deadline
 	}

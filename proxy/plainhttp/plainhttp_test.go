@@ -410,6 +410,19 @@ func TestMalformedBody(t *testing.T) {
 	})
 }
 
+// Some clients send an empty line behind a body, with which no request begins
+// (RFC 9112 section 2.2): the client is idle, and ends when the server does.
+func TestAnEmptyLineBeginsNoRequest(t *testing.T) {
+	bothWays(t, func(t *testing.T, start starter) {
+		addr, _ := answering(t, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody => "+ok)
+		w := start(t, map[string]string{"h": addr}, nil)
+		io.WriteString(w.client, "POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody\r\n")
+		if answer, err := io.ReadAll(w.client); string(answer) != ok || err != nil {
+			t.Errorf("%q, %v", answer, err)
+		}
+	})
+}
+
 func TestContinue(t *testing.T) {
 	bothWays(t, func(t *testing.T, start starter) {
 		addr, got := answering(t, "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n => HTTP/1.1 100 Continue\r\n\r\n", "body => "+ok)
