@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -20,8 +21,11 @@ import (
 
 	"golang.org/x/net/proxy"
 
+	"github.com/tapedeck/tapedeck/proxy/plainhttp"
 	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/socks"
 	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
 func echo(c *net.TCPConn) { _, _ = io.Copy(c, c); _ = c.CloseWrite() }
@@ -251,6 +255,53 @@ func TestCurl(t *testing.T) {
 				t.Errorf("%q, %v", b, err)
 			}
 		})
+	}
+}
+
+// Why a server is not reached is told the same by both protocols.
+func TestWhyADialFailed(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+		reply  socks.Reply
+	}{
+		{fmt.Errorf("dial: %w", upstream.ErrSelf), http.StatusLoopDetected, socks.NotAllowed},
+		{&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, http.StatusGatewayTimeout, socks.HostUnreachable},
+		{&net.OpError{Op: "dial", Err: timedOut{}}, http.StatusGatewayTimeout, socks.HostUnreachable},
+		{&net.OpError{Op: "dial", Err: syscall.ETIMEDOUT}, http.StatusGatewayTimeout, socks.HostUnreachable},
+		{&net.DNSError{IsNotFound: true}, http.StatusBadGateway, socks.HostUnreachable},
+		{syscall.ECONNREFUSED, http.StatusBadGateway, socks.ConnectionRefused},
+		{fmt.Errorf("proxy: %w", &upstream.Unknown{}), http.StatusProxyAuthRequired, socks.NotAllowed},
+		{io.EOF, http.StatusBadGateway, socks.GeneralFailure},
+	} {
+		if status, reply := plainhttp.DialStatus(c.err), dialReply(c.err); status != c.status || reply != c.reply {
+			t.Errorf("%v: %d and %d, want %d and %d", c.err, status, reply, c.status, c.reply)
+		}
+	}
+}
+
+// timedOut is how package net says that a dial took too long.
+type timedOut struct{}
+
+func (timedOut) Error() string   { return "i/o timeout" }
+func (timedOut) Timeout() bool   { return true }
+func (timedOut) Temporary() bool { return true }
+
+// A proxy behind this one that wants to know who asks says so to the client.
+func TestAProxyThatAsksForCredentials(t *testing.T) {
+	corporate := serveTCP(t, func(c *net.TCPConn) {
+		http.ReadRequest(bufio.NewReader(c))
+		io.WriteString(c, "HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic realm=\"corp\"\r\nContent-Length: 0\r\n\r\n")
+	})
+	s := run(t, nil, func(c *Config) { c.Proxies.HTTPS = "http://" + corporate.String() })
+	c := dial(t, s.OutAddr())
+	io.WriteString(c, "CONNECT far.example:443 HTTP/1.1\r\nHost: far.example\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusProxyAuthRequired || resp.Header.Get("Proxy-Authenticate") != `Basic realm="corp"` {
+		t.Errorf("%s, %v", resp.Status, resp.Header)
 	}
 }
 

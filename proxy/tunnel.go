@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -158,14 +157,15 @@ func fixed(remedy string) func(*Proxy) string { return func(*Proxy) string { ret
 // dialReply is the SOCKS reply that tells why a dial failed.
 func dialReply(err error) socks.Reply {
 	var noName *net.DNSError
+	var unknown *upstream.Unknown
 	switch {
-	case errors.Is(err, upstream.ErrSelf):
+	case errors.Is(err, upstream.ErrSelf), errors.As(err, &unknown):
 		return socks.NotAllowed
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return socks.ConnectionRefused
 	case errors.Is(err, syscall.ENETUNREACH):
 		return socks.NetworkUnreachable
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &noName):
+	case errors.Is(err, syscall.EHOSTUNREACH), upstream.TimedOut(err), errors.As(err, &noName):
 		return socks.HostUnreachable
 	}
 	return socks.GeneralFailure

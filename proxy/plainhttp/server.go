@@ -1,6 +1,7 @@
 package plainhttp
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -321,9 +322,18 @@ func gone(err error) error {
 // It returns reason.
 func Refuse(client *pump.Conn, status int, reason error) error {
 	body := "tapedeck: " + reason.Error() + "\n"
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\nProxy-Status: tapedeck\r\n",
+		status, http.StatusText(status), len(body))
+	var unknown *upstream.Unknown
+	if errors.As(reason, &unknown) {
+		for _, challenge := range unknown.Challenges {
+			fmt.Fprintf(&b, "Proxy-Authenticate: %s\r\n", challenge)
+		}
+	}
+	fmt.Fprintf(&b, "\r\n%s", body)
 	_ = client.SetDeadline(time.Now().Add(linger))
-	_, _ = fmt.Fprintf(client, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\nProxy-Status: tapedeck\r\n\r\n%s",
-		status, http.StatusText(status), len(body), body)
+	_, _ = client.Write(b.Bytes())
 	lingerClose(client)
 	return reason
 }
@@ -345,11 +355,13 @@ func Established(client *pump.Conn) error {
 
 // DialStatus is the status that tells a client why a dial failed.
 func DialStatus(err error) int {
-	var timeout net.Error
+	var unknown *upstream.Unknown
 	switch {
 	case errors.Is(err, upstream.ErrSelf):
 		return http.StatusLoopDetected
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case errors.As(err, &unknown):
+		return http.StatusProxyAuthRequired
+	case upstream.TimedOut(err):
 		return http.StatusGatewayTimeout
 	}
 	return http.StatusBadGateway

@@ -41,6 +41,12 @@ const DialTimeout = 30 * time.Second
 // itself and gone round for ever.
 var ErrSelf = errors.New("that is the proxy itself")
 
+// TimedOut reports whether a dial failed because it took too long.
+func TimedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
 // Proxies names the proxies to chain to, as the environment variables do; ""
 // means none. A proxy is what [contract.ParseProxy] reads; NoProxy has the usual
 // comma-separated form.
