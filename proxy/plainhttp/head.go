@@ -24,12 +24,26 @@ const (
 type badRequest struct {
 	status int
 	reason string
+	method string // of the request, "" where it is not known
+}
+
+func refuseWith(status int, reason string) *badRequest {
+	return &badRequest{status: status, reason: reason}
+}
+
+// about notes the method of the request that err is about.
+func about(method string, err error) error {
+	var bad *badRequest
+	if errors.As(err, &bad) {
+		bad.method = method
+	}
+	return err
 }
 
 func (e *badRequest) Error() string { return e.reason }
 
 func bad(format string, args ...any) error {
-	return &badRequest{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+	return refuseWith(http.StatusBadRequest, fmt.Sprintf(format, args...))
 }
 
 // field is a header line: name and value, and the line as it was sent.
@@ -78,14 +92,14 @@ func parseRequest(head []byte) (*request, error) {
 		return nil, bad("a malformed request line: want METHOD, target and version, each behind one space")
 	}
 	if len(q.target) > maxTarget {
-		return nil, &badRequest{http.StatusRequestURITooLong, fmt.Sprintf("a target of %d bytes, the limit is %d", len(q.target), maxTarget)}
+		return nil, refuseWith(http.StatusRequestURITooLong, fmt.Sprintf("a target of %d bytes, the limit is %d", len(q.target), maxTarget))
 	}
 	switch version {
 	case "HTTP/1.1":
 		q.minor = 1
 	case "HTTP/1.0":
 	default:
-		return nil, &badRequest{http.StatusHTTPVersionNotSupported, "an unknown version: a proxy is spoken to in HTTP/1.0 or HTTP/1.1"}
+		return nil, refuseWith(http.StatusHTTPVersionNotSupported, "an unknown version: a proxy is spoken to in HTTP/1.0 or HTTP/1.1")
 	}
 	var err error
 	if q.fields, err = parseFields(rest); err != nil {
@@ -114,7 +128,7 @@ func parseFields(p []byte) ([]field, error) {
 			break
 		}
 		if len(fields) == maxFields {
-			return nil, &badRequest{http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d fields", maxFields)}
+			return nil, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d fields", maxFields))
 		}
 		if line[0] == ' ' || line[0] == '\t' {
 			return nil, bad("a field that is folded over lines")
@@ -156,7 +170,7 @@ func (q *request) frame() error {
 	case len(coding) == 1 && q.minor == 0:
 		return bad("Transfer-Encoding in HTTP/1.0")
 	case len(coding) == 1 && !strings.EqualFold(coding[0], "chunked"):
-		return &badRequest{http.StatusNotImplemented, "an unknown Transfer-Encoding: only chunked is known"}
+		return refuseWith(http.StatusNotImplemented, "an unknown Transfer-Encoding: only chunked is known")
 	case len(coding) == 1:
 		q.body.chunked = true
 	case len(length) == 1:
@@ -171,7 +185,7 @@ func (q *request) frame() error {
 
 func parseLength(v string) (int64, error) {
 	n, err := strconv.ParseUint(v, 10, 63)
-	if err != nil || strings.ContainsAny(v, "+_") {
+	if err != nil {
 		return 0, bad("a Content-Length that is not a number")
 	}
 	return int64(n), nil
@@ -188,9 +202,9 @@ func (q *request) destination() (t Target, origin string, err error) {
 	case !ok:
 		return t, "", bad("a target without a host: this is a forward proxy, it wants http://host/path or CONNECT host:port")
 	case strings.EqualFold(scheme, "https"):
-		return t, "", &badRequest{http.StatusNotImplemented, "https:// in a request line: TLS goes through the tunnel that CONNECT opens"}
+		return t, "", refuseWith(http.StatusNotImplemented, "https:// in a request line: TLS goes through the tunnel that CONNECT opens")
 	case !strings.EqualFold(scheme, "http"):
-		return t, "", &badRequest{http.StatusNotImplemented, "a target with an unknown scheme: only http is known"}
+		return t, "", refuseWith(http.StatusNotImplemented, "a target with an unknown scheme: only http is known")
 	}
 	authority, origin := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -230,7 +244,7 @@ func parseAuthority(s, port string) (t Target, err error) {
 		return t, bad("a target that is not a host and port")
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 || strings.HasPrefix(port, "+") {
+	if err != nil || n == 0 {
 		return t, bad("a target without a good port: want 1 to 65535")
 	}
 	return Target{host, int(n)}, nil
@@ -306,22 +320,40 @@ func parseResponse(head []byte, method string) (*response, error) {
 	case method == http.MethodHead || status < 200 || status == http.StatusNoContent || status == http.StatusNotModified:
 	case len(coding) > 0:
 		// Chunked must come last; else the body ends with the connection.
-		r.body.chunked = strings.HasSuffix(strings.ToLower(coding[len(coding)-1]), "chunked")
+		all := elements(coding)
+		r.body.chunked = strings.EqualFold(all[len(all)-1], "chunked")
 		r.body.close = !r.body.chunked
 		if len(length) > 0 {
 			r.head, r.rewritten = without(lines, "Content-Length"), true // RFC 9112 section 6.3
 		}
 	case len(length) > 0:
-		if slices.ContainsFunc(length, func(v string) bool { return v != length[0] }) {
+		if length = elements(length); slices.ContainsFunc(length, func(v string) bool { return v != length[0] }) {
 			return nil, fmt.Errorf("%w: Content-Length fields that differ", errResponse)
 		}
 		if r.body.length, err = parseLength(length[0]); err != nil {
 			return nil, fmt.Errorf("%w: %w", errResponse, err)
 		}
+		if len(length) > 1 { // RFC 9112 section 6.3: as if it were there once
+			once := []byte("Content-Length: " + length[0] + "\r\n")
+			r.head, r.rewritten = slices.Concat(lines[0], once, without(lines[1:], "Content-Length")), true
+		}
 	default:
 		r.body.close = true
 	}
 	return r, nil
+}
+
+// elements returns those of a field that is a list, in however many lines.
+func elements(values []string) (all []string) {
+	if len(values) == 1 && !strings.Contains(values[0], ",") {
+		return values
+	}
+	for _, v := range values {
+		for e := range strings.SplitSeq(v, ",") {
+			all = append(all, strings.TrimSpace(e))
+		}
+	}
+	return all
 }
 
 // unfold makes one line of each field that is folded over several, of which the

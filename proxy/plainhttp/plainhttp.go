@@ -114,7 +114,7 @@ func (h *Handler) Serve(ctx context.Context, client *pump.Conn) (*Target, error)
 	s.in.release()
 	switch {
 	case errors.As(first, &refused) && !s.dirty:
-		return nil, Refuse(client, refused.status, err)
+		return nil, refuse(client, refused.method, refused.status, err)
 	case errors.Is(first, errUnanswered), err == nil && tunnel == nil:
 		lingerClose(client)
 	}
@@ -150,7 +150,7 @@ func (s *session) serve(ctx context.Context) (*Target, error) {
 		}
 		done, err := s.exchange(ctx, q)
 		if err != nil || done {
-			return nil, err
+			return nil, about(q.method, err)
 		}
 	}
 }
@@ -172,7 +172,7 @@ func (s *session) next() (*request, error) {
 		}
 		switch {
 		case errors.Is(err, errHeadTooLong):
-			return nil, &badRequest{http.StatusRequestHeaderFieldsTooLarge, err.Error()}
+			return nil, refuseWith(http.StatusRequestHeaderFieldsTooLarge, err.Error())
 		case errors.Is(err, errBareLF):
 			return nil, bad("%v", err)
 		case errors.Is(err, io.EOF):
@@ -336,7 +336,7 @@ func (s *session) upgraded(x *exchange) (done bool, err error) {
 func (s *session) connect(ctx context.Context, t Target) error {
 	c, via, err := s.Dial(ctx, t.Host, t.Port)
 	if err != nil {
-		return &badRequest{DialStatus(err), fmt.Sprintf("connect to %s: %v", t.Host, err)}
+		return refuseWith(DialStatus(err), fmt.Sprintf("connect to %s: %v", t.Host, err))
 	}
 	up := &server{
 		session: s, conn: c, via: via, target: t, stream: s.Tap(),

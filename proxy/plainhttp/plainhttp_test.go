@@ -246,6 +246,18 @@ func TestForward(t *testing.T) {
 				answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 			},
 			{
+				name:   "one length, said twice in an answer",
+				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 2, 2\r\nContent-Length: 2\r\n\r\nhi"},
+				answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\nhi",
+			},
+			{
+				name:   "a coding that looks like chunked: the answer ends with the connection",
+				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, xchunked\r\n\r\nuntil the end"},
+				answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, xchunked\r\n\r\nuntil the end",
+			},
+			{
 				name:   "a space before the colon, which some readers take for another field",
 				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
 				server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nX: y\r\nContent-Length : 2\r\n\r\nhi"},
@@ -636,6 +648,23 @@ func TestAPanicIsAnError(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What answers HEAD has no body, also when the proxy answers.
+func TestARefusedHEAD(t *testing.T) {
+	bothWays(t, func(t *testing.T, start starter) {
+		addr, _ := answering(t, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n => 220 ready\r\n\r\n")
+		for name, url := range map[string]string{"by the proxy": "http://nowhere/", "for what the server says": "http://h/", "for its target": "/"} {
+			t.Run(name, func(t *testing.T) {
+				w := start(t, map[string]string{"h": addr}, nil)
+				io.WriteString(w.client, "HEAD "+url+" HTTP/1.1\r\nHost: h\r\n\r\n")
+				answer, err := io.ReadAll(w.client)
+				if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 ") || !strings.HasSuffix(string(answer), "\r\n\r\n") {
+					t.Errorf("%q, %v", answer, err)
+				}
+			})
+		}
+	})
 }
 
 func TestAServerThatDoesNotSpeakHTTP(t *testing.T) {

@@ -164,7 +164,7 @@ func (u *server) answers(x *exchange) (over bool, err error) {
 		if x != nil {
 			over, err := u.answer(x)
 			if err != nil {
-				return true, err
+				return true, about(x.method, err)
 			}
 			u.answered.Add(1)
 			if u.session.open.Add(-1); over {
@@ -247,18 +247,18 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 		head, err := u.in.head(false)
 		switch {
 		case errors.Is(err, errHeadTooLong):
-			return true, &badRequest{http.StatusBadGateway, "the server's " + err.Error()}
+			return true, refuseWith(http.StatusBadGateway, "the server's "+err.Error())
 		case err != nil:
 			// As without a proxy: the connection ends, the client may retry.
 			return true, cmp.Or(gone(err), errUnanswered)
 		}
 		r, err := parseResponse(head, x.method)
 		if err != nil {
-			return true, &badRequest{http.StatusBadGateway, err.Error()}
+			return true, refuseWith(http.StatusBadGateway, err.Error())
 		}
 		switched := r.status == http.StatusSwitchingProtocols
 		if switched && !x.upgrade {
-			return true, &badRequest{http.StatusBadGateway, "the server switches protocols without being asked"}
+			return true, refuseWith(http.StatusBadGateway, "the server switches protocols without being asked")
 		}
 		u.dirty = true
 		if r.rewritten {
@@ -321,6 +321,11 @@ func gone(err error) error {
 // Refuse answers a client that is not served, and gives it time to read that.
 // It returns reason.
 func Refuse(client *pump.Conn, status int, reason error) error {
+	return refuse(client, http.MethodConnect, status, reason)
+}
+
+// refuse refuses a request with the given method.
+func refuse(client *pump.Conn, method string, status int, reason error) error {
 	body := "tapedeck: " + reason.Error() + "\n"
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\nProxy-Status: tapedeck\r\n",
@@ -331,7 +336,10 @@ func Refuse(client *pump.Conn, status int, reason error) error {
 			fmt.Fprintf(&b, "Proxy-Authenticate: %s\r\n", challenge)
 		}
 	}
-	fmt.Fprintf(&b, "\r\n%s", body)
+	b.WriteString("\r\n")
+	if method != http.MethodHead {
+		b.WriteString(body)
+	}
 	_ = client.SetDeadline(time.Now().Add(linger))
 	_, _ = client.Write(b.Bytes())
 	lingerClose(client)
