@@ -38,6 +38,7 @@ const (
 	EnvSink           = "TAPEDECK_SINK"
 	EnvSinkSize       = "TAPEDECK_SINK_SIZE"
 	EnvMemory         = "TAPEDECK_MEMORY"
+	EnvSidecar        = "TAPEDECK_SIDECAR"
 	EnvDrain          = "TAPEDECK_DRAIN"
 	EnvBodyLimit      = "TAPEDECK_BODY_LIMIT"
 	EnvRedactHeaders  = "TAPEDECK_REDACT_HEADERS"
@@ -92,6 +93,7 @@ func Envs() []Env {
 		{EnvSink, DefaultSink, "Where recordings go, as a URL: `file:///directory`."},
 		{EnvSinkSize, strconv.Itoa(DefaultSinkSize>>30) + "Gi", "Bound on the size of the sink's directory, in bytes or with Ki, Mi, Gi: the oldest segments in it, whoever wrote them, make room for new ones. 0: none."},
 		{EnvMemory, strconv.Itoa(DefaultMemory>>20) + "Mi", "Bound on the memory for capture, in bytes or with Ki, Mi, Gi: copied traffic that waits, bodies that are put together, records that wait for the sink. What does not fit is dropped from the recording and counted."},
+		{EnvSidecar, "native", "When SIGTERM comes: `native`, when the application has ended, so nothing more is accepted; `classic`, when the application is to end, so both halves go on until it is silent."},
 		{EnvDrain, "25s", "How long in-flight connections may take to finish after SIGTERM. Writing what was recorded takes up to 5 s more, so at least as much less than the pod's terminationGracePeriodSeconds."},
 		{EnvBodyLimit, "1Mi", "How much of a body, or of a message, is recorded; the rest is counted. With 0 nothing is kept of bodies, messages and streams."},
 		{EnvRedactHeaders, "", "Headers, and parameters of URLs by the same names, to redact besides the usual ones, as a whole; separated by commas."},

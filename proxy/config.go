@@ -81,6 +81,9 @@ type Config struct {
 	// Memory bounds what capture holds in memory, in bytes; a quarter of it is
 	// the tap's.
 	Memory int64
+	// Classic: the application is stopped together with the proxy, and may be called
+	// and call after that.
+	Classic bool
 	// Drain bounds how long in-flight connections may take to finish.
 	Drain time.Duration
 	// Proxies are chained to.
@@ -133,6 +136,10 @@ var settings = []struct {
 	{contract.EnvRedactHeaders, func(c *Config, v string) error {
 		c.RedactHeaders = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
 		return nil
+	}},
+	{contract.EnvSidecar, func(c *Config, v string) error {
+		c.Classic = v == "classic"
+		return oneOf(v, "native", "classic")
 	}},
 	{contract.EnvDrain, func(c *Config, v string) (err error) {
 		if c.Drain, err = time.ParseDuration(v); err != nil || c.Drain < 0 {

@@ -12,9 +12,9 @@ const (
 	// idleMoment is how long a connection that has nothing under way is silent
 	// before a drain hangs up on it: a client that goes on at once may do so.
 	idleMoment = time.Second
-	// lullPart is the part of a drain for which nothing may happen before it closes
-	// the halves of an application that lives: by default 5 s, for which Istio's own
-	// proxy goes on at least (terminationDrainDuration).
+	// lullPart is the part of a drain for which nothing may happen before a classic
+	// sidecar closes its halves: by default 5 s, for which Istio's own proxy goes on
+	// at least (terminationDrainDuration).
 	lullPart = 5
 	// flushTime bounds how long the readers may take for what is left.
 	flushTime = 2500 * time.Millisecond
@@ -30,26 +30,20 @@ const (
 // dependencies to finish what is in flight. Connections that are not done when
 // the time is up are reset, so that nobody takes a part for the whole.
 //
-// A classic sidecar is told to stop when the application is, which may be called
-// until everybody knows, and may call to the end. So both halves take connections
-// until there is a lull. A native sidecar is told when the application has ended,
-// and has nothing to wait for.
+// A native sidecar is told to stop when the application has ended. A classic one
+// is told when the application is, which may be called until everybody knows, and
+// may call to the end: so both halves take connections until there is a lull.
 func (p *Proxy) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Drain)
 	defer cancel()
 	began := time.Now()
 	p.log.Info("draining", "at_most", p.cfg.Drain.String())
-	takes := p.cfg.lull > tick && p.applicationTakes(ctx)
-	lives := func() bool {
-		_, calls := p.conns.sums(tap.Out)
-		return takes || calls > 0
-	}
 	accepting, cancel := context.WithTimeout(ctx, p.cfg.Drain/2) // the rest is for what is in flight
 	defer cancel()
-	p.lull(accepting, began, lives)
+	p.lull(accepting, began)
 	closeAll(p.reverse)
 	inTime := p.empty(ctx, tap.In)
-	p.lull(ctx, began, lives)
+	p.lull(ctx, began)
 	closeAll(p.forward)
 	if inTime = p.empty(ctx, tap.Out) && inTime; !inTime {
 		for _, d := range []tap.Direction{tap.In, tap.Out} {
@@ -59,28 +53,12 @@ func (p *Proxy) drain() {
 	}
 }
 
-// applicationTakes reports whether the application takes connections. Where its
-// port is not known, it may.
-func (p *Proxy) applicationTakes(ctx context.Context) bool {
-	if !p.cfg.Reverse {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	c, err := p.dial.Direct(ctx, p.cfg.App.Host, p.cfg.App.Port)
-	if err != nil {
-		return false
-	}
-	_ = c.Close()
-	return true
-}
-
-// lull waits until nothing has been opened or said for a while, if the application
-// lives so long, hanging up on idle clients, who may come again.
-func (p *Proxy) lull(ctx context.Context, began time.Time, lives func() bool) {
+// lull waits, as a classic sidecar, until nothing has been opened or said for a
+// while, hanging up on idle clients, who may come again.
+func (p *Proxy) lull(ctx context.Context, began time.Time) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	for lives() && time.Since(later(began, p.conns.active())) < p.cfg.lull {
+	for p.cfg.Classic && time.Since(later(began, p.conns.active())) < p.cfg.lull {
 		p.hangUp(tap.In)
 		select {
 		case <-ctx.Done():

@@ -122,7 +122,7 @@ func run(t testing.TB, app net.Addr, edit func(*Config)) *sidecar {
 	t.Helper()
 	cfg := Config{
 		Type: "dual", Protocols: "tcp:http", Reverse: true, Forward: true, InProtocol: TCP,
-		Memory: 256 << 20, Drain: 10 * time.Second, lull: time.Nanosecond, TrustDir: t.TempDir(),
+		Memory: 256 << 20, Drain: 10 * time.Second, TrustDir: t.TempDir(),
 	}
 	if app != nil {
 		cfg.App = App{Host: "127.0.0.1", Port: app.(*net.TCPAddr).Port}

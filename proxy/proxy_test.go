@@ -469,7 +469,7 @@ func TestADrainGoesOnWithTheApplication(t *testing.T) {
 			io.WriteString(c, line)
 		}
 	})
-	s := run(t, app, func(c *Config) { c.Drain, c.lull = time.Hour, 2*time.Second })
+	s := run(t, app, func(c *Config) { c.Classic, c.Drain, c.lull = true, time.Hour, 2*time.Second })
 	slow := dial(t, s.InAddr())
 	io.WriteString(slow, "slow\n")
 	<-asked
@@ -499,15 +499,11 @@ func TestADrainGoesOnWithTheApplication(t *testing.T) {
 }
 
 // A native sidecar is told to stop when the application has ended: there is
-// nothing to wait for.
+// nothing to wait for but what is in flight.
 func TestADrainEndsAfterTheApplication(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	s := run(t, ln.Addr(), func(c *Config) { c.Drain, c.lull = time.Hour, time.Hour })
-	last := entries["CONNECT"](t, s, serveTCP(t, echo).String())
+	app := serveTCP(t, echo)
+	s := run(t, app, func(c *Config) { c.Drain, c.lull = time.Hour, time.Hour })
+	last := entries["CONNECT"](t, s, app.String())
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); s.stop() }()
 	eventually(t, "it drains", s.draining.Load)

@@ -158,6 +158,7 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 		contract.EnvProxyProtocol: s.ProxyProtocol,
 		contract.EnvLogLevel:      cfg.LogLevel,
 		contract.EnvSink:          cfg.Sink,
+		contract.EnvSidecar:       cfg.Sidecar,
 		contract.EnvBodyLimit:     cfg.BodyLimit,
 		contract.EnvRedactHeaders: strings.Join(cfg.RedactHeaders, ","),
 	}
