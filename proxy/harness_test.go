@@ -80,7 +80,7 @@ func (r *tapeReader) Idle() bool {
 	defer r.tape.mu.Unlock()
 	return r.last == tap.FromServer && !r.lost
 }
-func (r *tapeReader) Gap(side tap.Side, n int64, _ string) {
+func (r *tapeReader) Gap(side tap.Side, _ time.Time, n int64) {
 	r.tape.mu.Lock()
 	defer r.tape.mu.Unlock()
 	r.side[side].WriteString("[gap]")

@@ -131,7 +131,7 @@ func (s *script) play(sink *memory, cut func(p []byte) [][]byte) (*memory, *Deco
 	for _, l := range s.lines {
 		at = at.Add(time.Millisecond + l.wait)
 		if l.gap > 0 {
-			lose(r, l.side, at, l.gap)
+			r.Gap(l.side, at, l.gap)
 			continue
 		}
 		for _, p := range cut(l.data) {
@@ -143,12 +143,6 @@ func (s *script) play(sink *memory, cut func(p []byte) [][]byte) (*memory, *Deco
 	}
 	r.Close(at.Add(time.Millisecond))
 	return sink, d
-}
-
-// lose tells a reader of a loss, as the tap does.
-func lose(r tap.Reader, side tap.Side, at time.Time, n int64) {
-	r.(tap.Timely).Tick(at)
-	r.Gap(side, n, tap.ReasonFull)
 }
 
 func whole(p []byte) [][]byte { return [][]byte{p} }

@@ -11,7 +11,7 @@ import (
 func TestUndecodedBytesAreCounted(t *testing.T) {
 	d := New(Config{}, recording.Discard{})
 	r := d.Open(&tap.Flow{Started: epoch})
-	lose(r, tap.FromClient, epoch, 1000) // the tap has counted these
+	r.Gap(tap.FromClient, epoch, 1000) // the tap has counted these
 	r.Data(tap.FromServer, epoch, answer)
 	r.Data(tap.FromClient, epoch, asks(""))
 	r.Data(tap.FromServer, epoch, []byte("HTTP/9 200 OK\r\n\r\n"))

@@ -79,9 +79,10 @@ func (f *flow) data(side tap.Side, at time.Time, p []byte) {
 }
 
 // Gap implements [tap.Reader].
-func (f *flow) Gap(side tap.Side, n int64, _ string) {
+func (f *flow) Gap(side tap.Side, at time.Time, n int64) {
 	defer f.guard()
-	f.now = cmp.Or(f.now, f.env.Flow.Started)
+	f.now = at
+	f.env.Tick(at)
 	if f.decoder == nil {
 		f.silence(side, f.now, f.fail(f.last().Name, Lost), 0)
 	}

@@ -65,7 +65,7 @@ func TestBeginningAnew(t *testing.T) {
 					}
 				}
 				if word != name {
-					lose(r, side, at, int64(len(text)))
+					r.Gap(side, at, int64(len(text)))
 				} else {
 					r.Data(side, at, []byte(text))
 				}
@@ -119,7 +119,7 @@ func TestNoRequestGetsAnothersAnswer(t *testing.T) {
 						}
 						if losing > 0 {
 							losing--
-							lose(r, side, at, int64(n))
+							r.Gap(side, at, int64(n))
 						} else {
 							r.Data(side, at, p[:n])
 						}

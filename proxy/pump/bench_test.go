@@ -13,7 +13,7 @@ import (
 type nobody struct{}
 
 func (nobody) Data(tap.Side, time.Time, []byte) {}
-func (nobody) Gap(tap.Side, int64, string)      {}
+func (nobody) Gap(tap.Side, time.Time, int64)   {}
 func (nobody) Close(time.Time)                  {}
 
 // between returns a client whose bytes go to serve, through a pump or straight.

@@ -218,8 +218,8 @@ func (k *kept) Data(side tap.Side, _ time.Time, p []byte) {
 	<-k.look
 	k.all[side].Write(p)
 }
-func (k *kept) Gap(tap.Side, int64, string) {}
-func (k *kept) Close(time.Time)             {}
+func (k *kept) Gap(tap.Side, time.Time, int64) {}
+func (k *kept) Close(time.Time)                {}
 
 // A loop doesn't read into what a tap still holds, the filter's last bytes
 // included.

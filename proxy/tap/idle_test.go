@@ -13,7 +13,7 @@ type questions struct {
 }
 
 func (q *questions) Data(side Side, _ time.Time, _ []byte) { <-q.hold; q.last = side }
-func (q *questions) Gap(Side, int64, string)               {}
+func (q *questions) Gap(Side, time.Time, int64)            {}
 func (q *questions) Close(time.Time)                       {}
 func (q *questions) Idle() bool                            { return q.last == FromServer }
 

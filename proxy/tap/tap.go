@@ -106,8 +106,8 @@ type Reader interface {
 	// request comes before its answer. p is valid during the call alone.
 	Data(side Side, at time.Time, p []byte)
 	// Gap stands in the place of n bytes that were dropped, among those of the
-	// other side as well; reason is one of the Reason constants.
-	Gap(side Side, n int64, reason string)
+	// other side as well; at is when the last of them was sent.
+	Gap(side Side, at time.Time, n int64)
 	// Close ends the flow. It is called exactly once, unless the Reader
 	// panicked, and nothing is called after it.
 	Close(at time.Time)
@@ -118,8 +118,7 @@ type Timely interface {
 	Reader
 	// Waits tells whether it waits for a Tick. It is asked after other calls.
 	Waits() bool
-	// Tick says what time it is: once within Config.Tick after Waits said yes, and
-	// before each Gap, when its last byte was lost.
+	// Tick says what time it is, once within Config.Tick after Waits said yes.
 	Tick(now time.Time)
 }
 

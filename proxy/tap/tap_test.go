@@ -31,7 +31,7 @@ func (r *recorder) Data(side Side, _ time.Time, p []byte) {
 	r.order = append(r.order, side)
 }
 
-func (r *recorder) Gap(side Side, n int64, _ string) {
+func (r *recorder) Gap(side Side, _ time.Time, n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.gaps[side] += n
@@ -154,7 +154,7 @@ func (j *journal) Data(_ Side, _ time.Time, p []byte) {
 		<-hold
 	}
 }
-func (j *journal) Gap(side Side, n int64, _ string) {
+func (j *journal) Gap(side Side, _ time.Time, n int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.said = append(j.said, fmt.Sprint(side, " lost ", n))
@@ -401,5 +401,5 @@ func BenchmarkWrite(b *testing.B) {
 type counting struct{ n *int64 }
 
 func (c *counting) Data(_ Side, _ time.Time, p []byte) { *c.n += int64(len(p)) }
-func (c *counting) Gap(Side, int64, string)            {}
+func (c *counting) Gap(Side, time.Time, int64)         {}
 func (c *counting) Close(time.Time)                    {}

@@ -407,10 +407,7 @@ func (t *Tap) give(s *Stream, e *event) {
 		s.reader.Data(e.side, e.at, e.buf.B[e.off:int64(e.off)+e.n])
 		t.delivered.Add(e.n)
 	case e.kind == gap:
-		if r, ok := s.reader.(Timely); ok {
-			r.Tick(e.at)
-		}
-		s.reader.Gap(e.side, e.n, ReasonFull)
+		s.reader.Gap(e.side, e.at, e.n)
 	case e.kind == tick:
 		s.waits = false
 		s.reader.(Timely).Tick(e.at)
