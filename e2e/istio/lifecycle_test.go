@@ -355,6 +355,9 @@ func TestInjectedManifestsRenderTheSame(t *testing.T) {
 		t.Run(m.String(), func(t *testing.T) {
 			in, proxyless := m.injector(t), 0
 			for _, r := range injected(t, m.sidecar) {
+				if strings.Contains(r.output, `"spelled":{`) {
+					continue // kube-inject spells all anew, aliases included, so there is less to take back
+				}
 				sent := in.file(t, r.output)
 				again, _ := render(t, sent, r.cfg)
 				exception := r.cfg.Sidecar == "classic" && strings.Contains(sent, "inject.istio.io/templates: grpc-agent")
