@@ -61,8 +61,11 @@ type fieldError struct {
 // withFunctionConfig reads a functionConfig on top of a configuration. None,
 // and null, leave it as it is.
 func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Config, []fieldError) {
-	if n == nil || n.Kind != yaml.MappingNode {
+	switch {
+	case n == nil || n.Kind == yaml.ScalarNode && n.ShortTag() == yaml.NodeTagNull:
 		return cfg, nil
+	case n.Kind != yaml.MappingNode:
+		return cfg, []fieldError{{"kind", errors.New("found no map, allowed: an object of kind " + ConfigKind + " or ConfigMap")}}
 	}
 	cfg = cfg.Clone()
 	kind, apiVersion := scalar(n, "kind"), scalar(n, "apiVersion")
@@ -75,6 +78,10 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 		case v.Kind == yaml.SequenceNode:
 			values := make([]string, len(v.Content))
 			for i, item := range v.Content {
+				if item.Kind != yaml.ScalarNode || item.ShortTag() == yaml.NodeTagNull {
+					wrong = append(wrong, fieldError{fmt.Sprintf("%s[%d]", path, i), errors.New("found no value, allowed: a list of values")})
+					return
+				}
 				values[i] = item.Value
 			}
 			value = strings.Join(values, ",")
@@ -84,6 +91,11 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 		}
 		if err := set(name, value); err != nil {
 			wrong = append(wrong, fieldError{path, err})
+		}
+	}
+	for _, key := range []string{"spec", "data"} {
+		if v := get(n, key); v != nil && v.Kind != yaml.MappingNode && (v.Kind != yaml.ScalarNode || v.ShortTag() != yaml.NodeTagNull) {
+			wrong = append(wrong, fieldError{key, errors.New("found no map, allowed: a map")})
 		}
 	}
 	switch {

@@ -61,12 +61,12 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 	if err := cfg.Validate(); err != nil {
 		results = append(results, transformer.NewResult(transformer.CodeInvalidConfig, transformer.File{}, "%v", err))
 	}
-	if results.Failed() {
-		return failed(docs, list, results)
-	}
 	var objects []*transformer.Object
 	for _, d := range docs {
 		objects = append(objects, d.objects...)
+	}
+	if results.Failed() {
+		return failed(docs, list, transformer.NotWritten(objects, results))
 	}
 	results = append(results, misplacedConfigs(objects)...)
 	out := apply(objects, cfg)

@@ -130,9 +130,9 @@ var settings = []struct {
 		}
 		return port(func(c *Config) *int { return &c.PrometheusPort })(c, v)
 	}},
-	{contract.EnvSinkSize, func(c *Config, v string) (err error) { c.SinkSize, err = size(v); return err }},
-	{contract.EnvMemory, func(c *Config, v string) (err error) { c.Memory, err = size(v); return err }},
-	{contract.EnvBodyLimit, func(c *Config, v string) (err error) { c.BodyLimit, err = size(v); return err }},
+	{contract.EnvSinkSize, func(c *Config, v string) (err error) { c.SinkSize, err = contract.ParseSize(v); return err }},
+	{contract.EnvMemory, func(c *Config, v string) (err error) { c.Memory, err = contract.ParseSize(v); return err }},
+	{contract.EnvBodyLimit, func(c *Config, v string) (err error) { c.BodyLimit, err = contract.ParseSize(v); return err }},
 	{contract.EnvRedactHeaders, func(c *Config, v string) error {
 		c.RedactHeaders = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
 		return nil
@@ -302,21 +302,6 @@ func port(field func(*Config) *int) func(*Config, string) error {
 		*field(c) = int(n)
 		return nil
 	}
-}
-
-// size parses a number of bytes with an optional binary suffix.
-func size(v string) (int64, error) {
-	unit := int64(1)
-	for suffix, u := range map[string]int64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30} {
-		if digits, ok := strings.CutSuffix(v, suffix); ok {
-			v, unit = digits, u
-		}
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 || n > (1<<62)/unit {
-		return 0, errors.New("want a number of bytes, such as 16Mi")
-	}
-	return n * unit, nil
 }
 
 func keyFiles(value func(string) string, cert, key string) (*KeyFiles, error) {

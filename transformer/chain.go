@@ -38,7 +38,7 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 	}
 	upstream, direct := had[first], apps[first].directHosts()
 	for i, a := range apps {
-		if a.apart = len(had[i]) == 0; a.apart {
+		if a.apart = len(had[i]) == 0 && !a.pointed(); a.apart {
 			a.say(CodeProxyApart, proxyVariables[0].upper, "", "it has no proxy and container %s has one, through which the sidecar goes: it is not pointed at the sidecar, and its outbound calls are not captured; give it the same proxy variables to have them captured", apps[first].c.name())
 			continue
 		}
@@ -118,6 +118,18 @@ func (a *appEnv) leadsToSidecar(v variable) bool {
 	return v.leadsTo(a.w.settings.ProxyOutPort) || v.leadsTo(contract.OutPort) && a.w.takenPorts()[contract.OutPort] == ""
 }
 
+// pointed tells that a container was pointed at the sidecar by hand.
+func (a *appEnv) pointed() bool {
+	for _, row := range proxyVariables {
+		for _, name := range []string{row.upper, strings.ToLower(row.upper)} {
+			if v, exists := a.in.findVariable(a.w, a.c, name); exists && a.leadsToSidecar(v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func leadsToPort(value string, port int) bool {
 	u, err := contract.ParseProxy(value)
 	if err != nil {
@@ -132,8 +144,11 @@ func redacted(value string) string {
 	if u, err := contract.ParseProxy(value); err == nil && u.User != nil {
 		return u.Redacted()
 	}
-	return value
+	return credentials.ReplaceAllString(value, "${1}xxxxx@")
 }
+
+// credentials matches what may be a user and a password in what is no URL.
+var credentials = regexp.MustCompile(`^([a-zA-Z][-+.a-zA-Z0-9]*://)?.*@`)
 
 var reference = regexp.MustCompile(`\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)`)
 

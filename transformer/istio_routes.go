@@ -189,10 +189,23 @@ func vsWhyNot(in *input, o *Object, s *service) string {
 		return "Istio takes no host * together with the gateway mesh"
 	case len(items(field(spec, "tls")))+len(items(field(spec, "tcp"))) > 0:
 		return "it has routes that are not HTTP's"
+	case slices.ContainsFunc(items(field(spec, "http")), func(r *yaml.Node) bool {
+		return field(r, "redirect") != nil || field(r, "directResponse") != nil
+	}):
+		return "it has routes that answer by themselves, and calls from inside would get those answers"
+	case len(items(field(s.Node, "spec", "ports"))) > 1 && vsNamesPort(o):
+		return fmt.Sprintf("it names a port, and calls of the other ports of %s would go there", s.name())
 	case !vsTotal(in, o):
 		return "it has no route for all requests, and calls that none matches would fail"
 	}
 	return onlyBackend(vsBackends(in, o), s)
+}
+
+// vsNamesPort tells whether a VirtualService sends to a port of its choice.
+func vsNamesPort(o *Object) bool {
+	return slices.ContainsFunc(items(field(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
+		return slices.ContainsFunc(items(field(rule, "route")), func(r *yaml.Node) bool { return field(r, "destination", "port") != nil })
+	})
 }
 
 func vsRemedy(s *service) string {

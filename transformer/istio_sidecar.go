@@ -209,6 +209,11 @@ const rootNamespace = "istio-system"
 // their listeners until they are gone. It takes over all that the namespace's
 // Sidecar says, since it inherits nothing (istio/istio#59376).
 func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
+	selected := "selected/" + w.namespace() + "/" + w.label()
+	if in.createdNames[selected] && strAt(w.Node, "metadata", "name") == "" {
+		return nil, Results{result(CodeSidecarConflict, w.Object, "another %s of the input has the generateName %s too, so a Sidecar for one would select the pods of both; allowed: a name, or another generateName", w.Object.kind(), w.name()).At("metadata", w.name(), "")}
+	}
+	in.createdNames[selected] = true
 	inherited := &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap}
 	var results Results
 	switch {

@@ -35,12 +35,12 @@ var (
 	hostKind     = Kind{Name: "host", Allowed: "a host name or an IP address, without a port", check: checkHost}
 	secretKind   = patternKind("secret name", "the name of a Secret in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
 	fileKind     = Kind{Name: "file", Allowed: "a file's name in the Secret, or without a Secret the full path of a mounted file", check: checkFile}
-	quantityKind = patternKind("quantity", "a Kubernetes quantity such as 100m, 0.5, 64Mi or 1Gi", `^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
-	sizeKind     = patternKind("size", "a number of bytes, such as 1048576, 512Ki or 1Mi", `^[0-9]+(Ki|Mi|Gi)?$`)
+	quantityKind = patternKind("quantity", "a Kubernetes quantity such as 100m, 0.5, 64Mi or 1Gi", `^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+|n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
+	sizeKind     = Kind{Name: "size", Allowed: "a number of bytes, such as 1048576, 512Ki or 1Mi", Pattern: `^[0-9]+(Ki|Mi|Gi)?$`, check: checkSize}
 	envLinesKind = Kind{Name: "lines", Allowed: "lines of KEY=VALUE", check: func(v string) error { _, err := parseEnvLines(v); return err }}
 	textKind     = Kind{Name: "text", Allowed: "any text"}
 	listKind     = Kind{Name: "list", Allowed: "values separated by commas"}
-	numberKind   = patternKind("number", "a whole number", `^[0-9]+$`)
+	numberKind   = Kind{Name: "number", Allowed: "a whole number", Pattern: `^[0-9]+$`, check: checkNumber}
 )
 
 // enumKind takes one of a few words.
@@ -104,7 +104,7 @@ func parseQuantity(v string) float64 {
 		factor float64
 	}{
 		{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"Ti", 1 << 40}, {"Pi", 1 << 50}, {"Ei", 1 << 60},
-		{"m", 1e-3}, {"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"P", 1e15}, {"E", 1e18}, {"", 1},
+		{"n", 1e-9}, {"u", 1e-6}, {"m", 1e-3}, {"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"P", 1e15}, {"E", 1e18}, {"", 1},
 	}
 	for _, u := range units {
 		if digits, ok := strings.CutSuffix(v, u.suffix); ok {
@@ -122,6 +122,30 @@ func checkPort(v string) error {
 		return errors.New("not a number")
 	case n < 1 || n > 65535:
 		return errors.New("out of range")
+	}
+	return nil
+}
+
+// checkSize has the sidecar's own rule.
+func checkSize(v string) error {
+	if _, err := contract.ParseSize(v); err != nil {
+		return errors.New("not a number of bytes")
+	}
+	return nil
+}
+
+func checkNumber(v string) error {
+	if _, err := strconv.ParseUint(v, 10, 31); err != nil {
+		return errors.New("not a number of 31 bits")
+	}
+	return nil
+}
+
+// checkSink takes what is a mount's path as it stands.
+func checkSink(v string) error {
+	dir, ok := strings.CutPrefix(v, "file://")
+	if !ok || !path.IsAbs(dir) || path.Clean(dir) != dir || dir == "/" || strings.ContainsAny(dir, ":?#%") {
+		return errors.New("not a directory's URL")
 	}
 	return nil
 }

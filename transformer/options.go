@@ -75,7 +75,7 @@ var imageKind = patternKind("image", "an image reference such as registry.exampl
 var namespaceKind = patternKind("namespace", "a namespace's name", `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 var egressKind = Kind{Name: "list", Allowed: "hosts as Istio's Sidecar takes them, such as ./* or istio-system/*, separated by commas", check: checkEgress}
 var hostsKind = Kind{Name: "list", Allowed: "host names, *.example.com included, separated by commas", check: checkHosts}
-var sinkKind = patternKind("URL", "file:///directory", `^file:///.+`)
+var sinkKind = Kind{Name: "URL", Allowed: "file:///directory, without . or .. in it", Pattern: `^file:///[^:?#%]+$`, check: checkSink}
 
 var options = []Option{
 	{"image", imageKind, "ghcr.io/tapedeck/tapedeck:latest", "Image of the sidecar. A release of tapedeck defaults to the image of the same version.", func(c *Config) any { return &c.Image }},

@@ -81,6 +81,12 @@ func Render(objects []*Object, cfg Config) Output {
 	return out
 }
 
+// NotWritten adds a result for every workload that has none, where an error
+// stands against rendering at all.
+func NotWritten(objects []*Object, results Results) Results {
+	return newInput(objects, &Config{}).nameTheRest(results)
+}
+
 // nameTheRest adds a result for every workload that has none, because something
 // around it has an error.
 func (in *input) nameTheRest(results Results) Results {
@@ -287,12 +293,14 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	for _, c := range w.appContainers() {
 		apps = append(apps, &appEnv{editor: e, in: in, w: w, c: c, results: &results})
 	}
+	for _, app := range apps {
+		app.addExtra() // first: a proxy among them is chained to as any other
+	}
 	upstream := map[string]*yaml.Node{}
 	if w.settings.outbound() {
 		upstream = chain(apps)
 	}
 	for _, app := range apps {
-		app.addExtra()
 		if w.settings.outbound() {
 			app.pointAtProxy()
 		}

@@ -73,10 +73,11 @@ func (rs Results) Failed() bool {
 	return false
 }
 
-// ease makes warnings of all errors.
+// ease makes warnings of all errors, but for unknown annotations: where strict
+// makes errors of those, inject itself may be what is misspelt.
 func (rs Results) ease() {
 	for i := range rs {
-		if rs[i].Severity == Error {
+		if rs[i].Severity == Error && rs[i].Code() != CodeUnknownAnnotation {
 			rs[i].Severity = Warning
 		}
 	}

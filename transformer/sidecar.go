@@ -225,25 +225,25 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 // within is what capture may take under a limit: a part of it, where that is less
 // than it would take by itself. "" leaves it to that.
 func within(limit string, part float64, usual int64) string {
-	most := int64(parseQuantity(limit) * part)
-	if limit == "" || most >= usual {
+	most := int64(min(parseQuantity(limit)*part, float64(usual)))
+	if parseQuantity(limit) == 0 || most >= usual { // 0 is no limit
 		return ""
 	}
-	return strconv.FormatInt(most, 10)
+	return strconv.FormatInt(max(most, 1), 10) // 0 would say that there is no bound
 }
 
 // drainTime is how long connections may take to finish, by the pod's grace
 // period: so much less than that as writing what was recorded takes. "" where the
 // pod has the usual 30 s.
 func drainTime(grace *yaml.Node) string {
-	seconds := number(grace)
+	var seconds float64 // Kubernetes takes 60.0 too
 	switch {
-	case grace == nil || seconds == 30:
+	case grace == nil || isNull(grace) || grace.Decode(&seconds) != nil || seconds == 30:
 		return ""
 	case seconds <= 5:
 		return "500ms"
 	}
-	return fmt.Sprintf("%ds", seconds-5)
+	return fmt.Sprintf("%ds", int(seconds)-5)
 }
 
 // appLabel is the name under which the workload's exchanges are recorded.
@@ -266,7 +266,8 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 	readOnly := func(volume, dir string) {
 		mounts = append(mounts, mapping("name", volume, "mountPath", dir, "readOnly", true))
 	}
-	mounts = append(mounts, mapping("name", contract.RecordingVolume, "mountPath", strings.TrimPrefix(cfg.Sink, "file://")))
+	sink := strings.TrimPrefix(cfg.Sink, "file://")
+	mounts = append(mounts, mapping("name", contract.RecordingVolume, "mountPath", sink))
 	if s.intercepts() {
 		mounts = append(mounts, trustMount(false))
 		readOnly(contract.CAVolume, contract.CADir)
@@ -281,6 +282,9 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 		}
 		for _, file := range []string{t.public, t.private} {
 			m, found := w.mountOf(file), "no container of the pod mounts the file"
+			if s.intercepts() && under(file, contract.TrustDir) {
+				m, found = nil, "the trust files take the place of the file"
+			}
 			if m != nil && field(m, "subPathExpr") != nil { // it is made of variables that the sidecar lacks
 				m, found = nil, "a mount with subPathExpr has the file"
 			}
@@ -293,6 +297,11 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 			if !mounted(mounts, strAt(m, "mountPath")) {
 				mounts = append(mounts, shared)
 			}
+		}
+	}
+	for _, m := range mounts[1:] {
+		if at := strAt(m, "mountPath"); under(at, sink) || under(sink, at) {
+			results = append(results, result(CodeNameClash, w.Object, "the option sink is %s, and the sidecar mounts volume %s at %s; allowed: a directory that nothing else of the sidecar is in", cfg.Sink, strAt(m, "name"), at))
 		}
 	}
 	return sequence(mounts...), results
@@ -323,6 +332,9 @@ func (w *workload) mountOf(file string) (nearest *yaml.Node) {
 	}
 	return nearest
 }
+
+// under tells whether a path is a directory or in it.
+func under(file, dir string) bool { return file == dir || strings.HasPrefix(file, dir+"/") }
 
 func mounted(mounts []*yaml.Node, at string) bool {
 	for _, m := range mounts {

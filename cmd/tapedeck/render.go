@@ -128,16 +128,24 @@ func (f *renderFlags) run(cmd *cobra.Command, args []string) error {
 	if f.diff && out != nil {
 		out = []byte(colourDiff(diff(sources, out), f.coloured(cmd.OutOrStdout())))
 	}
-	if _, err := cmd.OutOrStdout().Write(out); err != nil {
-		return fmt.Errorf("write standard output: %w", err)
-	}
-	return f.conclude(cmd.ErrOrStderr(), results)
+	return f.conclude(cmd, out, results)
 }
 
-// conclude writes the report, after the output so that a terminal shows it,
-// and sets the exit code.
-func (f *renderFlags) conclude(stderr io.Writer, results transformer.Results) error {
-	if err := f.reportTo(stderr, results); err != nil {
+// conclude writes the report's file, then the output, which nobody shall use
+// without it, then the report to standard error, after the output so that a
+// terminal shows it; and sets the exit code.
+func (f *renderFlags) conclude(cmd *cobra.Command, out []byte, results transformer.Results) error {
+	failed := f.writeReport(results)
+	if failed == nil {
+		if _, err := cmd.OutOrStdout().Write(out); err != nil {
+			failed = fmt.Errorf("write standard output: %w", err)
+		}
+	}
+	show := fn.WriteText
+	if f.quiet {
+		show = fn.WriteBrief
+	}
+	if err := errors.Join(failed, show(cmd.ErrOrStderr(), results)); err != nil {
 		return err
 	}
 	if results.Failed() {
@@ -185,25 +193,23 @@ func (f *renderFlags) load() (transformer.Config, error) {
 	return cfg, nil
 }
 
-// reportTo writes the report to standard error and to the file of --report.
-func (f *renderFlags) reportTo(stderr io.Writer, results transformer.Results) error {
-	if f.report != "" {
-		var text bytes.Buffer
-		write := fn.WriteText
-		if strings.EqualFold(filepath.Ext(f.report), ".json") {
-			write = fn.WriteJSON
-		}
-		if err := write(&text, results); err != nil {
-			return err
-		}
-		if err := os.WriteFile(f.report, text.Bytes(), 0o644); err != nil {
-			return fmt.Errorf("write report: %w", err)
-		}
+// writeReport writes the report to the file of --report.
+func (f *renderFlags) writeReport(results transformer.Results) error {
+	if f.report == "" {
+		return nil
 	}
-	if f.quiet {
-		return fn.WriteBrief(stderr, results)
+	var text bytes.Buffer
+	write := fn.WriteText
+	if strings.EqualFold(filepath.Ext(f.report), ".json") {
+		write = fn.WriteJSON
 	}
-	return fn.WriteText(stderr, results)
+	if err := write(&text, results); err != nil {
+		return err
+	}
+	if err := os.WriteFile(f.report, text.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
 }
 
 // readSources reads the named files, the YAML and JSON files of the named

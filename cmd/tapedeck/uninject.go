@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/fn"
@@ -24,10 +22,7 @@ func newUninjectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := cmd.OutOrStdout().Write(out); err != nil {
-				return fmt.Errorf("write standard output: %w", err)
-			}
-			return flags.conclude(cmd.ErrOrStderr(), results)
+			return flags.conclude(cmd, out, results)
 		},
 	}
 	cmd.Flags().StringVar(&flags.report, "report", "", "also write the report to `FILE`: text, or JSON where it ends in .json")
