@@ -148,9 +148,11 @@ func (c *conn) answer(at time.Time, p []byte) error {
 // awaited tells whether the server's next bytes belong to a request that is known.
 func (c *conn) awaited() bool { return len(c.waiting) > 0 && !c.waiting[0].ResponseDone }
 
-// hold keeps bytes whose meaning isn't known yet.
+// hold keeps bytes whose meaning isn't known yet. Of too many it keeps those that
+// it may, so that it makes no difference how they came.
 func (c *conn) hold(b *codec.Body, p []byte) error {
-	if len(b.Bytes())+len(p) > c.env.Limits.Head || !b.Append(c.env, p) {
+	room := c.env.Limits.Head - len(b.Bytes())
+	if !b.Append(c.env, p[:min(room, len(p))]) || len(p) > room {
 		return errPatience
 	}
 	return nil
