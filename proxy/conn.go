@@ -50,6 +50,7 @@ type conn struct {
 	tls     intercept.Outcome
 	sni     string
 	alpn    string
+	cut     bool // by abort or hangUp: what is connected from then on is cut too
 	ended   time.Time
 	err     error
 }
@@ -66,6 +67,9 @@ func (k *conn) connected(server *pump.Conn) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.server, k.remote, k.reached = server, addrPort(server.RemoteAddr()), time.Now()
+	if k.cut {
+		server.Abort()
+	}
 }
 
 // secured notes that the upstream connection is spoken to in TLS.
@@ -82,6 +86,10 @@ func (k *conn) unwrapped(r intercept.Result) {
 	k.tls, k.sni, k.alpn = r.Outcome, r.SNI, r.ALPN
 	if r.Client != nil {
 		k.client, k.server = r.Client, r.Server
+		if k.cut {
+			r.Client.Abort()
+			r.Server.Abort()
+		}
 	}
 }
 
@@ -127,6 +135,7 @@ func (k *conn) clientFirst() bool {
 func (k *conn) abort() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.cut = true
 	k.client.Abort()
 	if k.server != nil {
 		k.server.Abort()
@@ -138,6 +147,7 @@ func (k *conn) abort() {
 func (k *conn) hangUp() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.cut = true
 	_ = k.client.Close()
 	if k.server != nil {
 		_ = k.server.Close()

@@ -546,6 +546,22 @@ func TestAConnectionThatComesTooLateIsRefused(t *testing.T) {
 	}
 }
 
+// A connection that was ended while it was being connected takes what it is
+// connected to along.
+func TestWhatIsConnectedTooLateIsCut(t *testing.T) {
+	near, far := make(chan *net.TCPConn, 1), make(chan *net.TCPConn, 1)
+	client := dial(t, serveTCP(t, func(c *net.TCPConn) { near <- c; io.Copy(io.Discard, c) }))
+	defer client.Close()
+	server := dial(t, serveTCP(t, func(c *net.TCPConn) { far <- c; io.Copy(io.Discard, c) }))
+	k := &conn{direction: tap.In, started: time.Now(), client: pump.NewConn(<-near, nil)}
+	<-far
+	k.abort()
+	k.connected(pump.NewConn(server, nil))
+	if _, err := server.Write([]byte("late")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the server's connection is open: %v", err)
+	}
+}
+
 func readFull(c net.Conn, p []byte, want string) bool {
 	_, err := io.ReadFull(c, p)
 	return err == nil && string(p) == want

@@ -189,10 +189,11 @@ func (e *ends) add(plain string) {
 
 // has reports whether a header's name may be one that was added.
 func (e *ends) has(name string) bool {
-	if len(name) > 2 && name[0]|0x20 == 'x' && (name[1] == '-' || name[1] == '_') {
-		name = name[2:]
+	name = strings.Trim(name, "-_")
+	for len(name) > 1 && name[0]|0x20 == 'x' && (name[1] == '-' || name[1] == '_') {
+		name = strings.TrimLeft(name[2:], "-_")
 	}
-	return name != "" && e[name[0]&31]>>(name[len(name)-1]&31)&1 == 1
+	return name != "" && (e[name[0]&31]>>(name[len(name)-1]&31)&1 == 1 || strings.IndexByte(name, '%') >= 0)
 }
 
 func (r *Redact) value(f form, v string) string {

@@ -30,6 +30,10 @@ func TestSecretsBecomeTokens(t *testing.T) {
 		{"X-Api-Key", "hush", "R"},
 		{"api_key", "hush", "R"},
 		{"Apikey", "hush", "R"},
+		{"_token", "hush", "R"},
+		{"X-X-Api-Key", "hush", "R"},
+		{"-api_key_", "hush", "R"},
+		{"X--Custom", "hush", "R"},
 		{"X.Dotted", "hush", "R"},
 		{"X-Original-Url", "hush", "R"}, // though the table has it as a URL
 		{"Sec-Websocket-Protocol", "base64url.bearer.authorization.k8s.io.hush, v4.channel.k8s.io", "base64url.bearer.authorization.k8s.io.R, v4.channel.k8s.io"},

@@ -130,6 +130,9 @@ func (m *memory) answered(endpoint string) {
 	defer m.mu.Unlock()
 	if h := m.endpoints[endpoint]; h != nil {
 		h.missed = 0
+		if h.pass == PassedUpstream || h.pass == PassedMutual { // to try again was not in vain
+			h.pause = 0
+		}
 	}
 }
 
@@ -139,6 +142,9 @@ func (m *memory) trusted(endpoint string) {
 	defer m.mu.Unlock()
 	h := m.of(endpoint)
 	h.trusted, h.failed = true, false
+	if h.passes() == "" { // to try again was not in vain
+		h.pause = 0
+	}
 }
 
 // failed notes that an endpoint's own certificate was not good, and reports

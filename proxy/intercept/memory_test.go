@@ -105,3 +105,22 @@ func TestTriesGrowNoRarerThanOnceADay(t *testing.T) {
 		t.Errorf("%v", h.pause)
 	}
 }
+
+// What works for a while and then breaks again begins with a short pause.
+func TestATryThatWasNotInVainIsForgotten(t *testing.T) {
+	m := &memory{endpoints: map[string]*history{}}
+	for name, works := range map[string]func(string){"upstream": m.answered, "a client": m.trusted} {
+		for range 3 {
+			for range maxStrikes {
+				m.broke(name)
+			}
+			h := m.endpoints[name]
+			if h.pause != firstPause {
+				t.Errorf("%s: let through for %v, want %v", name, h.pause, firstPause)
+			}
+			h.until = time.Now()
+			m.answered(name)
+			works(name)
+		}
+	}
+}

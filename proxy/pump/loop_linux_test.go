@@ -90,3 +90,25 @@ func TestAPairThatEndsBeforeItBeginsEndsAlone(t *testing.T) {
 		})
 	}
 }
+
+// A pair that runs into a bug is reset alone.
+func TestAPairThatPanicsEndsAlone(t *testing.T) {
+	f := follow(t, nil, new(tap.Pool))
+	client, near := connection(t)
+	far, server := connection(t)
+	defer client.Close()
+	defer server.Close()
+	ended := make(chan error, 1)
+	broken := Pump{Pool: new(tap.Pool), Loops: f.loops} // it has no Meter
+	broken.Start(NewConn(near, nil), NewConn(far, nil), func(err error) { ended <- err })
+	send(t, client, "ask")
+	var crash *Panic
+	if err := <-ended; !errors.As(err, &crash) {
+		t.Errorf("it ended with %v", err)
+	}
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the client read %v", err)
+	}
+	send(t, f.client, "ask")
+	expect(t, f.server, "ASK")
+}

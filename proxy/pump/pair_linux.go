@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -147,6 +148,7 @@ func keepAliveOf(fd int) net.KeepAliveConfig {
 func (q *pair) happened(e *end, events uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	defer q.guard()
 	const broken = unix.EPOLLERR | unix.EPOLLHUP
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|broken) != 0 {
 		e.ready = true
@@ -167,8 +169,16 @@ func (q *pair) happened(e *end, events uint32) {
 func (q *pair) turn(e *end) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	defer q.guard()
 	e.queued = false
 	q.read(e)
+}
+
+// guard resets a pair that panics, lest the loop and all its pairs end.
+func (q *pair) guard() {
+	if v := recover(); v != nil {
+		q.close(true, &Panic{v, debug.Stack()})
+	}
 }
 
 // read moves what e says to its peer, as long as there is something, the peer

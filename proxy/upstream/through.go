@@ -31,9 +31,9 @@ func (d *Dialer) through(ctx context.Context, via *url.URL, host string, port in
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, c.Interrupt)
-	defer stop()
 	_ = c.SetDeadline(time.Now().Add(handshakeTimeout))
+	stop := context.AfterFunc(ctx, c.Interrupt) // after the deadline, which it brings forward
+	defer stop()
 	target := net.JoinHostPort(host, strconv.Itoa(port))
 	tunnel, err := open(ctx, c, via, target)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // calm is how long a connection rests after its server until it is believed that
-// nobody is owed anything, and that the client may wait for its answers again.
+// nobody is owed anything, if its client waits for its answers.
 const calm = time.Second
 
 // lost is the decoder of a connection whose thread was lost. It begins anew where
@@ -20,8 +20,8 @@ const calm = time.Second
 //
 // A turn is all that one side says, or loses, before the other does. It is read
 // as the tap gives it: an answer never before its request, nor the client's
-// next request before the answer that it waited for. Of a client that doesn't
-// wait nothing is believed until it rests.
+// next request before the answer that it waited for. Of a client that was seen
+// not to wait nothing is believed: an answer that it is owed may be slow.
 type lost struct {
 	codec.Decoder // counts what is not understood
 	env           *codec.Env
@@ -45,10 +45,7 @@ func resume(env *codec.Env, side tap.Side, at time.Time, rest codec.Decoder) cod
 
 // begin begins a turn.
 func (l *lost) begin(side tap.Side, at time.Time) {
-	rested := l.turn == tap.FromServer && !l.interim && at.Sub(l.last) >= calm
-	if rested {
-		l.env.Pipelined = false
-	}
+	rested := l.turn == tap.FromServer && !l.interim && !l.env.Pipelined && at.Sub(l.last) >= calm
 	owed := !rested && (l.verdict != codec.Yes || l.env.Pipelined)
 	l.pass()
 	l.turn, l.begun, l.said, l.gap, l.interim, l.requests = side, at, false, false, false, counter{}
