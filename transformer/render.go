@@ -196,19 +196,16 @@ func keepForeign(old, fresh *yaml.Node) {
 
 // decide reads a workload's settings and decides whether it is injected.
 func (in *input) decide(w *workload) Results {
-	ignore := strings.ToLower(w.annotation(contract.AnnotationIgnore))
+	ignored := w.ignored()
 	switch {
-	case ignore == "true":
-		return Results{result(CodeIgnored, w.Object, "not captured: %s is \"true\"", contract.AnnotationIgnore).At(pathKey("metadata.annotations", contract.AnnotationIgnore), "true", "")}
+	case len(ignored) == 1 && ignored[0].Code() == CodeIgnored:
+		return ignored
 	case w.annotation(LocalConfig) == "true":
 		return Results{result(CodeLocalConfig, w.Object, "not captured: %s is \"true\"", LocalConfig)}
 	}
 	settings, results := readSettings(w, in.cfg)
 	w.settings = settings
-	if ignore != "" && ignore != "false" {
-		results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %q, allowed: %s", contract.AnnotationIgnore, w.annotation(contract.AnnotationIgnore), boolKind.Allowed).
-			At(pathKey("metadata.annotations", contract.AnnotationIgnore), w.annotation(contract.AnnotationIgnore), "true"))
-	}
+	results = append(results, ignored...)
 	if results.Failed() {
 		return results
 	}
@@ -230,6 +227,25 @@ func (in *input) decide(w *workload) Results {
 	results = append(results, checkPod(w, in.cfg)...)
 	w.injecting = !results.Failed()
 	return results
+}
+
+// ignored says that a workload is to be left alone, or what of its saying so is
+// not clear; nothing where it does not.
+func (w *workload) ignored() Results {
+	var unclear Results
+	for _, place := range w.annotated() {
+		place = append(slices.Clone(place), "metadata", "annotations")
+		value := field(w.Node, append(slices.Clone(place), contract.AnnotationIgnore)...)
+		at := pathKey(strings.Join(place, "."), contract.AnnotationIgnore)
+		switch {
+		case value == nil, isNull(value), strings.EqualFold(str(value), "false"):
+		case strings.EqualFold(str(value), "true"):
+			return Results{result(CodeIgnored, w.Object, "not captured: %s is \"true\"", contract.AnnotationIgnore).At(at, "true", "")}
+		default:
+			unclear = append(unclear, result(CodeBadValue, w.Object, "annotation %s: found %q, allowed: %s", contract.AnnotationIgnore, str(value), boolKind.Allowed).At(at, str(value), "true"))
+		}
+	}
+	return unclear
 }
 
 // checkShape reports lists and maps that are to be edited and are neither.

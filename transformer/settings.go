@@ -70,8 +70,11 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 				}
 				results = append(results, result(CodeLegacyAnnotation, w.Object, "annotation %s is an old spelling; write %s: %q", key, row.Key(), text).At(at, str(value), ""))
 			}
-			if wasOld, seen := former[row.Name]; seen && !wasOld {
+			switch wasOld, seen := former[row.Name]; {
+			case seen && !wasOld:
 				continue // the new spelling wins
+			case seen && old && s.explicit[row.Name].value != text:
+				results = append(results, result(CodeBadCombination, w.Object, "annotation %s: found %q, and %q in another old spelling; allowed: one, as %s", key, text, s.explicit[row.Name].value, row.Key()).At(at, text, ""))
 			}
 			former[row.Name] = old
 			s.explicit[row.Name] = source{at, text}
