@@ -83,7 +83,7 @@ func allowed(k transformer.Kind) string {
 func annotations() string {
 	var b strings.Builder
 	b.WriteString(generated + "# Annotations\n\nAll keys begin with `" + contract.SidecarPrefix + "`. They go on the workload, on its pod template, or on a CronJob's template of Jobs; the workload's win,\n" +
-		"then the pod template's, then the configuration's `defaults`. All values are strings. `tapedeck explain NAME` prints a row.\n\n" +
+		"then the template of Jobs', the pod template's, and the configuration's `defaults`. All values are strings. `tapedeck explain NAME` prints a row.\n\n" +
 		"`" + contract.AnnotationIgnore + ": \"true\"` in any of these places leaves the workload alone whatever else it says.\n\n" +
 		"| annotation | allowed | default | what it does | valid with |\n|---|---|---|---|---|\n")
 	for _, a := range transformer.Annotations() {
