@@ -83,6 +83,7 @@ type conn struct {
 	fork  *codec.Exchange
 	after codec.Body
 	gone  bool // another decoder has taken over
+	ends  bool // no more comes
 }
 
 var (
@@ -112,15 +113,21 @@ func (c *conn) ask(at time.Time, p []byte) error {
 			return c.hold(&c.after, p)
 		}
 		n, err := c.client.read(at, p)
-		if len(c.early.Bytes()) > 0 && c.awaited() { // since its first byte, whatever became of the rest
-			if err := c.answer(at, c.take(&c.early)); err != nil {
+		p = p[n:]
+		if err == nil && len(c.early.Bytes()) > 0 && c.awaited() {
+			if c.fork != nil && c.fork.RequestDone { // the answer says what the rest is
+				err, p = c.hold(&c.after, p), nil
+			}
+			if err == nil {
+				err = c.answer(at, c.take(&c.early))
+			}
+			if err != nil {
 				return err
 			}
 		}
 		if err != nil && !c.gone {
 			return fmt.Errorf("request: %w", err)
 		}
-		p = p[n:]
 	}
 	return nil
 }
@@ -145,8 +152,14 @@ func (c *conn) answer(at time.Time, p []byte) error {
 	return nil
 }
 
-// awaited tells whether the server's next bytes belong to a request that is known.
-func (c *conn) awaited() bool { return len(c.waiting) > 0 && !c.waiting[0].ResponseDone }
+// awaited tells whether the server's next bytes belong to a request that is known:
+// its head is, unless that will never be.
+func (c *conn) awaited() bool {
+	if len(c.waiting) == 0 || c.waiting[0].ResponseDone {
+		return false
+	}
+	return c.ends || c.client.x != c.waiting[0] || c.client.state != inHead
+}
 
 // hold keeps bytes whose meaning isn't known yet. Of too many it keeps those that
 // it may, so that it makes no difference how they came.
@@ -222,6 +235,10 @@ func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error {
 func (c *conn) Close(at time.Time) {
 	if c.gone {
 		return
+	}
+	c.ends = true
+	if len(c.early.Bytes()) > 0 && c.awaited() {
+		c.answer(at, c.take(&c.early)) // an error ends the same way
 	}
 	if len(c.early.Bytes()) > 0 && len(c.waiting) == 0 { // as a server's 408 to nobody's question
 		x := c.env.Begin(at)
