@@ -88,6 +88,7 @@ type conn struct {
 
 var (
 	errPatience = errors.New("too many bytes that belong to nothing known")
+	errEarly    = errors.New("an answer that came before the request to change the protocol")
 	errMany     = errors.New("too many requests before an answer")
 )
 
@@ -115,13 +116,10 @@ func (c *conn) ask(at time.Time, p []byte) error {
 		n, err := c.client.read(at, p)
 		p = p[n:]
 		if err == nil && len(c.early.Bytes()) > 0 && c.awaited() {
-			if c.fork != nil && c.fork.RequestDone { // the answer says what the rest is
-				err, p = c.hold(&c.after, p), nil
+			if c.fork != nil {
+				return errEarly
 			}
-			if err == nil {
-				err = c.answer(at, c.take(&c.early))
-			}
-			if err != nil {
+			if err := c.answer(at, c.take(&c.early)); err != nil {
 				return err
 			}
 		}
@@ -237,7 +235,7 @@ func (c *conn) Close(at time.Time) {
 		return
 	}
 	c.ends = true
-	if len(c.early.Bytes()) > 0 && c.awaited() {
+	if len(c.early.Bytes()) > 0 && c.awaited() && c.fork == nil {
 		c.answer(at, c.take(&c.early)) // an error ends the same way
 	}
 	if len(c.early.Bytes()) > 0 && len(c.waiting) == 0 { // as a server's 408 to nobody's question
