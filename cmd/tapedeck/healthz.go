@@ -30,6 +30,7 @@ func newHealthzCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), cmp.Or(wait, 2*time.Second))
 			defer cancel()
+			var last error
 			for {
 				err := healthy(ctx)
 				if err == nil {
@@ -38,9 +39,12 @@ func newHealthzCommand() *cobra.Command {
 				if wait == 0 {
 					return err
 				}
+				if last == nil || ctx.Err() == nil { // or else it says that the time is up
+					last = err
+				}
 				select {
 				case <-ctx.Done():
-					return fmt.Errorf("not healthy after %v: %w", wait, err)
+					return fmt.Errorf("not healthy after %v: %w", wait, last)
 				case <-time.After(100 * time.Millisecond):
 				}
 			}
