@@ -62,7 +62,7 @@ type fieldError struct {
 // and null, leave it as it is.
 func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Config, []fieldError) {
 	switch {
-	case n == nil || n.Kind == yaml.ScalarNode && n.ShortTag() == yaml.NodeTagNull:
+	case n == nil || isNull(n):
 		return cfg, nil
 	case n.Kind != yaml.MappingNode:
 		return cfg, []fieldError{{"kind", errors.New("found no map, allowed: an object of kind " + ConfigKind + " or ConfigMap")}}
@@ -73,12 +73,12 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 	set := func(path, name string, v *yaml.Node, set func(name, value string) error) {
 		value := v.Value
 		switch {
-		case v.Kind == yaml.ScalarNode && v.ShortTag() == yaml.NodeTagNull:
+		case isNull(v):
 			return // as if it were not there
 		case v.Kind == yaml.SequenceNode:
 			values := make([]string, len(v.Content))
 			for i, item := range v.Content {
-				if item.Kind != yaml.ScalarNode || item.ShortTag() == yaml.NodeTagNull {
+				if item.Kind != yaml.ScalarNode || isNull(item) {
 					wrong = append(wrong, fieldError{fmt.Sprintf("%s[%d]", path, i), errors.New("found no value, allowed: a list of values")})
 					return
 				}
@@ -94,7 +94,7 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 		}
 	}
 	for _, key := range []string{"spec", "data"} {
-		if v := get(n, key); v != nil && v.Kind != yaml.MappingNode && (v.Kind != yaml.ScalarNode || v.ShortTag() != yaml.NodeTagNull) {
+		if v := get(n, key); v != nil && v.Kind != yaml.MappingNode && !isNull(v) {
 			wrong = append(wrong, fieldError{key, errors.New("found no map, allowed: a map")})
 		}
 	}

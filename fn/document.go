@@ -105,7 +105,7 @@ func (d *document) empty() bool {
 	if d.have == nil {
 		return blank(d.text) // else it could not be read
 	}
-	return d.have.Kind == yaml.ScalarNode && d.have.ShortTag() == yaml.NodeTagNull
+	return isNull(d.have)
 }
 
 // holdsObjects tells whether a document is an object or a list of objects;
@@ -211,6 +211,11 @@ const (
 	helmFilename          = "postrenderer.helm.sh/postrender-filename"
 	helmHook              = "helm.sh/hook"
 )
+
+// isNull tells a value that is written but empty.
+func isNull(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.ShortTag() == yaml.NodeTagNull
+}
 
 // get returns the value at a path of mapping keys, or nil; of a key that stands
 // twice the first one, as everywhere.

@@ -34,6 +34,9 @@ var proxyVariables = []proxyVariable{
 	}},
 }
 
+// spellings returns a variable's name in upper case, which it is in, and in lower.
+func spellings(upper string) []string { return []string{upper, strings.ToLower(upper)} }
+
 func webScheme(s *Settings) string {
 	if s.socks() {
 		return "socks5"
@@ -183,7 +186,7 @@ func (a *appEnv) pointAtProxy() {
 			continue
 		}
 		ours := fmt.Sprintf("%s://127.0.0.1:%d", scheme, s.ProxyOutPort)
-		for _, name := range []string{row.upper, strings.ToLower(row.upper)} {
+		for _, name := range spellings(row.upper) {
 			v, exists := a.in.findVariable(a.w, a.c, name)
 			if !exists || !v.leadsTo(s.ProxyOutPort) {
 				a.set(name, v, exists, ours)
@@ -198,7 +201,7 @@ func (a *appEnv) pointAtProxy() {
 
 // noProxyNames are the spellings of the variable with the hosts that are reached
 // directly.
-var noProxyNames = []string{contract.EnvUpstreamNoProxy, strings.ToLower(contract.EnvUpstreamNoProxy)}
+var noProxyNames = spellings(contract.EnvUpstreamNoProxy)
 
 // mergeNoProxy adds the hosts that must be reached directly to those that the
 // application already reaches so. Both spellings get the same list: programs

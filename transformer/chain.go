@@ -61,7 +61,7 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 func (a *appEnv) proxies() map[string]*yaml.Node {
 	had := map[string]*yaml.Node{}
 	for _, row := range proxyVariables {
-		for _, name := range []string{row.upper, strings.ToLower(row.upper)} {
+		for _, name := range spellings(row.upper) {
 			v, exists := a.in.findVariable(a.w, a.c, name)
 			if !exists || v.from == nil && v.value == "" || a.leadsToSidecar(v) {
 				continue
@@ -121,7 +121,7 @@ func (a *appEnv) leadsToSidecar(v variable) bool {
 // pointed tells that a container was pointed at the sidecar by hand.
 func (a *appEnv) pointed() bool {
 	for _, row := range proxyVariables {
-		for _, name := range []string{row.upper, strings.ToLower(row.upper)} {
+		for _, name := range spellings(row.upper) {
 			if v, exists := a.in.findVariable(a.w, a.c, name); exists && a.leadsToSidecar(v) {
 				return true
 			}

@@ -151,7 +151,7 @@ func checkSettings(w *workload, cfg *Config) Results {
 		}
 	}
 	for _, r := range s.resources() {
-		if r.limit != "" && s.set(r.requestName) && parseQuantity(r.request) > parseQuantity(r.limit) {
+		if r.exceeds() && s.set(r.requestName) {
 			bad(r.requestName, "%s: found %s, which is more than the limit of %s; allowed: at most that", r.requestName, r.request, r.limit)
 		}
 	}

@@ -116,7 +116,7 @@ func sidecarPorts(s *Settings) *yaml.Node {
 // written out is never more than the limit.
 func sidecarResources(s *Settings) *yaml.Node {
 	request := func(r resource) string {
-		if r.limit != "" && !s.set(r.requestName) && parseQuantity(r.request) > parseQuantity(r.limit) {
+		if r.exceeds() && !s.set(r.requestName) {
 			return r.limit
 		}
 		return r.request
@@ -138,6 +138,11 @@ func sidecarResources(s *Settings) *yaml.Node {
 
 // resource is one that the sidecar asks for, and the annotation of its request.
 type resource struct{ name, request, limit, requestName string }
+
+// exceeds tells that more is requested than the limit, which the API server refuses.
+func (r resource) exceeds() bool {
+	return r.limit != "" && parseQuantity(r.request) > parseQuantity(r.limit)
+}
 
 func (s *Settings) resources() []resource {
 	return []resource{
@@ -325,7 +330,7 @@ func (w *workload) mountOf(file string) (nearest *yaml.Node) {
 	for _, c := range w.appContainers() {
 		for _, m := range items(field(c.Node, "volumeMounts")) {
 			at := strings.TrimSuffix(strAt(m, "mountPath"), "/")
-			if at != "" && (file == at || strings.HasPrefix(file, at+"/")) && len(at) > len(strAt(nearest, "mountPath")) {
+			if at != "" && under(file, at) && len(at) > len(strAt(nearest, "mountPath")) {
 				nearest = m
 			}
 		}
