@@ -72,6 +72,9 @@ func fieldTables(t *testing.T) string {
 		}
 		out.WriteString("| field | type | meaning |\n|---|---|---|\n")
 		for _, f := range spec.Type.(*ast.StructType).Fields.List {
+			if f.Tag == nil { // not in JSON
+				continue
+			}
 			tag := reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("json")
 			name, options, _ := strings.Cut(tag, ",")
 			doc := strings.Join(strings.Fields(f.Doc.Text()), " ")

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -11,8 +12,18 @@ import (
 // AppendJSON appends the exchange's JSON, without a newline, and returns the
 // extended buffer. It equals what encoding/json makes of e with HTML escaping
 // off, and allocates nothing when dst has room.
-func (e *Exchange) AppendJSON(dst []byte) []byte {
-	o := object{dst: append(dst, '{')}
+func (e *Exchange) AppendJSON(dst []byte) []byte { return (*encoder)(nil).append(dst, e) }
+
+// encoder writes exchanges and remembers the tags of one, for most of the next
+// one's are the same. A nil encoder remembers nothing.
+type encoder struct {
+	tags Tags
+	text []byte // of all tags, as the members of an object
+	ends []int  // of each, in text
+}
+
+func (m *encoder) append(dst []byte, e *Exchange) []byte {
+	o := object{append(dst, '{')}
 	o.mustString("msgType", e.MsgType)
 	o.string("resource", e.Resource)
 	o.time("ts", e.TS)
@@ -21,7 +32,7 @@ func (e *Exchange) AppendJSON(dst []byte) []byte {
 	o.mustInt("duration", e.Duration)
 	o.string("alpn", e.ALPN)
 	if len(e.Tags) > 0 {
-		o.dst = appendTags(o.key("tags"), e.Tags)
+		o.dst = m.appendTags(o.key("tags"), e.Tags)
 	}
 	o.dst = appendUUID(o.key("uuid"), e.UUID)
 	o.mustString("direction", e.Direction)
@@ -50,7 +61,7 @@ func (e *Exchange) AppendJSON(dst []byte) []byte {
 }
 
 func (r *HTTPRequest) append(dst []byte) []byte {
-	o := object{dst: append(dst, '{')}
+	o := object{append(dst, '{')}
 	o.string("url", r.URL)
 	o.string("uri", r.URI)
 	o.string("version", r.Version)
@@ -62,7 +73,7 @@ func (r *HTTPRequest) append(dst []byte) []byte {
 }
 
 func (r *HTTPResponse) append(dst []byte) []byte {
-	o := object{dst: append(dst, '{')}
+	o := object{append(dst, '{')}
 	o.string("contentType", r.ContentType)
 	o.int("statusCode", int64(r.StatusCode))
 	o.string("statusMessage", r.StatusMessage)
@@ -71,29 +82,57 @@ func (r *HTTPResponse) append(dst []byte) []byte {
 	return o.end()
 }
 
-func (n *NetInfo) append(dst []byte) []byte {
-	o := object{dst: append(dst, '{')}
-	o.string("id", n.ID)
-	o.time("startTime", n.StartTime)
-	o.dst = n.Downstream.append(o.key("downstream"))
-	o.dst = n.Upstream.append(o.key("upstream"))
-	return o.end()
+// Prepare encodes what doesn't change any more while the connection lasts, so
+// that it needn't be done for each of its exchanges: everything but BytesSent.
+// Whatever else is set from then on is not written.
+func (n *NetInfo) Prepare() {
+	n.prepared = &[2][]byte{n.appendDownstream(nil), n.appendUpstream(nil)}
 }
 
-func (p *Endpoint) append(dst []byte) []byte {
-	o := object{dst: append(dst, '{')}
+func (n *NetInfo) append(dst []byte) []byte {
+	if p := n.prepared; p != nil {
+		dst = n.Downstream.end(append(dst, p[0]...))
+		dst = n.Upstream.end(append(dst, p[1]...))
+	} else {
+		dst = n.Downstream.end(n.appendDownstream(dst))
+		dst = n.Upstream.end(n.appendUpstream(dst))
+	}
+	return append(dst, '}')
+}
+
+// appendDownstream and appendUpstream append all up to the BytesSent of the one
+// and of the other.
+func (n *NetInfo) appendDownstream(dst []byte) []byte {
+	o := object{append(dst, '{')}
+	o.string("id", n.ID)
+	o.time("startTime", n.StartTime)
+	return n.Downstream.begin(o.key("downstream"))
+}
+
+func (n *NetInfo) appendUpstream(dst []byte) []byte {
+	o := object{dst}
+	return n.Upstream.begin(o.key("upstream"))
+}
+
+func (p *Endpoint) begin(dst []byte) []byte {
+	o := object{append(dst, '{')}
 	if !p.Established.IsZero() {
 		o.time("established", p.Established)
 	}
 	o.string("ipAddress", p.IPAddress)
 	o.int("port", int64(p.Port))
 	o.string("hostname", p.Hostname)
+	return o.dst
+}
+
+func (p *Endpoint) end(dst []byte) []byte {
+	o := object{dst}
 	o.count("bytesSent", p.BytesSent)
 	return o.end()
 }
 
 func (m *Message) append(dst []byte) []byte {
-	o := object{dst: append(dst, '{')}
+	o := object{append(dst, '{')}
 	o.mustString("from", m.From)
 	o.mustInt("at", m.At)
 	o.string("type", m.Type)
@@ -104,17 +143,14 @@ func (m *Message) append(dst []byte) []byte {
 	return o.end()
 }
 
-// object writes the members of one JSON object.
-type object struct {
-	dst  []byte
-	some bool // a member has been written
-}
+// object writes the members of a JSON object that has been opened, here or in
+// what dst is to be appended to.
+type object struct{ dst []byte }
 
 func (o *object) key(name string) []byte {
-	if o.some {
+	if n := len(o.dst); n == 0 || o.dst[n-1] != '{' {
 		o.dst = append(o.dst, ',')
 	}
-	o.some = true
 	o.dst = append(o.dst, '"')
 	o.dst = append(o.dst, name...)
 	return append(o.dst, '"', ':')
@@ -171,7 +207,7 @@ func (o *object) conversation(name string, c *Conversation) {
 	if c == nil {
 		return
 	}
-	in := object{dst: append(o.key(name), '{')}
+	in := object{append(o.key(name), '{')}
 	in.mustInt("part", int64(c.Part))
 	in.bool("last", c.Last)
 	in.count("clientBytes", c.ClientBytes)
@@ -195,17 +231,47 @@ func appendBase64(dst, v []byte) []byte {
 
 func appendUUID(dst []byte, u UUID) []byte { return appendBase64(dst, u[:]) }
 
-func appendTags(dst []byte, tags Tags) []byte {
-	o := object{dst: append(dst, '{')}
-	for i := range tags {
-		if o.some {
-			o.dst = append(o.dst, ',')
+func (m *encoder) appendTags(dst []byte, tags Tags) []byte {
+	dst = append(dst, '{')
+	known := 0
+	if m != nil {
+		for known < min(len(m.tags), len(tags)) && tags[known] == m.tags[known] {
+			known++
 		}
-		o.some = true
-		o.dst = append(appendString(o.dst, tags[i].Name), ':')
-		o.dst = appendString(o.dst, tags[i].Value)
+		if known > 0 {
+			dst = append(dst, m.text[:m.ends[known-1]]...)
+		}
+		if known < len(tags)/2 {
+			m.remember(tags)
+		}
 	}
-	return o.end()
+	for _, t := range tags[known:] {
+		dst = appendTag(dst, t)
+	}
+	return append(dst, '}')
+}
+
+func (m *encoder) remember(tags Tags) {
+	m.tags, m.text, m.ends = m.tags[:0], m.text[:0], m.ends[:0]
+	for _, t := range tags {
+		if len(m.text)+len(t.Name)+len(t.Value) > maxRemembered {
+			return
+		}
+		t = Tag{strings.Clone(t.Name), strings.Clone(t.Value)} // what they are parts of is not to be kept
+		m.tags = append(m.tags, t)
+		m.text = appendTag(m.text, t)
+		m.ends = append(m.ends, len(m.text))
+	}
+}
+
+// maxRemembered is how long the tags may be that an encoder remembers.
+const maxRemembered = 4 << 10
+
+func appendTag(members []byte, t Tag) []byte {
+	if n := len(members); n > 0 && members[n-1] != '{' {
+		members = append(members, ',')
+	}
+	return appendString(append(appendString(members, t.Name), ':'), t.Value)
 }
 
 // appendHeaders groups lines by name at the name's first line. Messages have
@@ -237,74 +303,110 @@ func appendSignature(dst []byte, sig map[string][]byte) []byte {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	o := object{dst: append(dst, '{')}
-	for _, name := range names {
-		if o.some {
-			o.dst = append(o.dst, ',')
+	dst = append(dst, '{')
+	for i, name := range names {
+		if i > 0 {
+			dst = append(dst, ',')
 		}
-		o.some = true
-		o.dst = append(appendString(o.dst, name), ':')
+		dst = append(appendString(dst, name), ':')
 		if sig[name] == nil {
-			o.dst = append(o.dst, "null"...)
+			dst = append(dst, "null"...)
 		} else {
-			o.dst = appendBase64(o.dst, sig[name])
+			dst = appendBase64(dst, sig[name])
 		}
 	}
-	return o.end()
+	return append(dst, '}')
 }
-
-// plain says which bytes stand for themselves in a JSON string.
-var plain = func() (t [256]bool) {
-	for c := 0x20; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	return t
-}()
 
 // appendString appends a JSON string. Bytes that aren't UTF-8 become U+FFFD.
 func appendString(dst []byte, s string) []byte {
-	const hexDigits = "0123456789abcdef"
 	dst = append(dst, '"')
+	if isPlain(s) {
+		dst = append(dst, s...)
+	} else {
+		dst = appendEscaped(dst, s)
+	}
+	return append(dst, '"')
+}
+
+// isPlain reports whether every byte of s stands for itself in a JSON string.
+func isPlain(s string) bool {
+	if len(s) < 8 {
+		for i := range len(s) {
+			if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+				return false
+			}
+		}
+		return true
+	}
+	odd := oddBytes(word(s[len(s)-8:]))
+	for ; len(s) > 8; s = s[8:] {
+		odd |= oddBytes(word(s))
+	}
+	return odd&tops == 0
+}
+
+// word is the first eight bytes of s.
+func word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+const (
+	ones = 0x0101010101010101 // 1 in each byte
+	tops = 0x80 * ones
+)
+
+// oddBytes has the top bit of some byte set if any byte of w is a control
+// character, `"`, `\`, or not ASCII: for bytes below 0x80, b-0x20 borrows from
+// the top bit below a space, and (b^c)-1 where b is c.
+func oddBytes(w uint64) uint64 {
+	return w | (w - ' '*ones) | ((w ^ '"'*ones) - ones) | ((w ^ '\\'*ones) - ones)
+}
+
+func appendEscaped(dst []byte, s string) []byte {
+	const hexDigits = "0123456789abcdef"
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if plain[c] {
-			i++
-			continue
-		}
-		if c < utf8.RuneSelf {
-			dst = append(dst, s[start:i]...)
-			switch c {
-			case '"', '\\':
-				dst = append(dst, '\\', c)
-			case '\b':
-				dst = append(dst, '\\', 'b')
-			case '\f':
-				dst = append(dst, '\\', 'f')
-			case '\n':
-				dst = append(dst, '\\', 'n')
-			case '\r':
-				dst = append(dst, '\\', 'r')
-			case '\t':
-				dst = append(dst, '\\', 't')
-			default:
-				dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			switch {
+			case r == utf8.RuneError && n == 1:
+				dst = append(append(dst, s[start:i]...), `\ufffd`...)
+				start = i + n
+			case r == '\u2028', r == '\u2029': // JSON allows them, JavaScript once didn't
+				dst = append(append(dst, s[start:i]...), `\u202`...)
+				dst = append(dst, hexDigits[r&15])
+				start = i + n
 			}
-			i++
-			start = i
+			i += n
 			continue
 		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			dst = append(append(dst, s[start:i]...), `\ufffd`...)
-			start = i + n
-		case r == '\u2028', r == '\u2029': // JSON allows them, JavaScript once didn't
-			dst = append(append(dst, s[start:i]...), `\u202`...)
-			dst = append(dst, hexDigits[r&15])
-			start = i + n
+		if c >= ' ' && c != '"' && c != '\\' {
+			i++
+			continue
 		}
-		i += n
+		dst = append(dst, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\b':
+			dst = append(dst, '\\', 'b')
+		case '\f':
+			dst = append(dst, '\\', 'f')
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+		i++
+		start = i
 	}
-	return append(append(dst, s[start:]...), '"')
+	return append(dst, s[start:]...)
 }

@@ -170,6 +170,8 @@ type NetInfo struct {
 	Downstream Endpoint `json:"downstream"`
 	// Side of the server.
 	Upstream Endpoint `json:"upstream"`
+
+	prepared *[2][]byte // JSON of Downstream and what is before it, and of Upstream, up to their BytesSent
 }
 
 // Endpoint is one end of a connection.

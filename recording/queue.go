@@ -45,7 +45,7 @@ type Queue struct {
 	every   time.Duration
 	changed func(err error, lost uint64)
 
-	scratch sync.Pool // of *[]byte
+	scratch sync.Pool // of *scratch
 
 	mu      sync.Mutex
 	batch   []byte // lines that wait
@@ -85,21 +85,27 @@ func NewQueue(lines Lines, maxBytes int, flushEvery time.Duration, changed func(
 		ask:     make(chan request),
 		ended:   make(chan struct{}),
 	}
-	q.scratch.New = func() any { return new([]byte) }
+	q.scratch.New = func() any { return new(scratch) }
 	go q.run()
 	return q
 }
 
 // Write implements [Sink].
 func (q *Queue) Write(e *Exchange) error {
-	buf := q.scratch.Get().(*[]byte)
-	line := append(e.AppendJSON((*buf)[:0]), '\n')
+	s := q.scratch.Get().(*scratch)
+	line := append(s.append(s.line[:0], e), '\n')
 	err := q.put(line)
 	if cap(line) <= wakeBytes { // one huge exchange shall not stay for good
-		*buf = line
-		q.scratch.Put(buf)
+		s.line = line
+		q.scratch.Put(s)
 	}
 	return err
+}
+
+// scratch is what it takes to encode.
+type scratch struct {
+	encoder
+	line []byte
 }
 
 func (q *Queue) put(line []byte) error {

@@ -3,6 +3,7 @@ package codec
 import (
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -77,9 +78,7 @@ type Env struct {
 	held     int         // bytes, of Limits.Memory
 	open     int         // exchanges that have begun and not ended
 	talks    []*Exchange // of them, those with messages that aren't written
-	id       string
-	client   string
-	server   string
+	net      recording.NetInfo
 	location string
 	address  string
 	peer     knownPeer
@@ -90,20 +89,28 @@ func NewEnv(s *Shared, f *tap.Flow) *Env {
 	env := &Env{
 		Shared:   s,
 		Flow:     f,
-		id:       strconv.FormatUint(f.ID, 10),
 		location: "in",
 		address:  net.JoinHostPort(f.Host, strconv.Itoa(f.Port)),
 	}
 	if f.Direction == tap.Out {
 		env.location = "out"
 	}
-	if f.Client.IsValid() {
-		env.client = f.Client.Addr().Unmap().String()
+	env.net = recording.NetInfo{
+		ID:         strconv.FormatUint(f.ID, 10),
+		StartTime:  f.Started.UTC(),
+		Downstream: endpoint(f.Started, f.Client, ""),
+		Upstream:   endpoint(f.Connected, f.Server, f.Host),
 	}
-	if f.Server.IsValid() {
-		env.server = f.Server.Addr().Unmap().String()
-	}
+	env.net.Prepare()
 	return env
+}
+
+func endpoint(established time.Time, address netip.AddrPort, host string) recording.Endpoint {
+	e := recording.Endpoint{Established: established.UTC(), Port: int(address.Port()), Hostname: host}
+	if address.IsValid() {
+		e.IPAddress = address.Addr().Unmap().String()
+	}
+	return e
 }
 
 // Hold takes n bytes of the memory that all flows share; it may fail. An eighth
@@ -194,15 +201,8 @@ func (env *Env) write(x *Exchange, at time.Time) {
 	x.NetworkAddress = env.address
 
 	x.tag(env)
-	x.net = recording.NetInfo{
-		ID:        env.id,
-		StartTime: f.Started.UTC(),
-		Downstream: recording.Endpoint{
-			Established: f.Started.UTC(), IPAddress: env.client, Port: int(f.Client.Port()), BytesSent: env.Sent[tap.FromClient]},
-		Upstream: recording.Endpoint{
-			Established: f.Connected.UTC(), IPAddress: env.server, Port: int(f.Server.Port()), Hostname: f.Host, BytesSent: env.Sent[tap.FromServer]},
-	}
-	x.NetInfo = &x.net
+	env.net.Downstream.BytesSent, env.net.Upstream.BytesSent = env.Sent[tap.FromClient], env.Sent[tap.FromServer]
+	x.NetInfo = &env.net
 	env.Counters.Exchanges.Add(1)
 	env.Sink.Write(&x.Exchange) // what it drops, it counts
 }

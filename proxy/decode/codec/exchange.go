@@ -30,7 +30,6 @@ type Exchange struct {
 	allowance int  // what of the first of them is left for heads
 	bare      bool // of some fields, for want of room
 	http      recording.HTTP
-	net       recording.NetInfo
 	talk      talk
 	link      link
 	truncated bool

@@ -181,7 +181,7 @@ const maxKnown = 4 << 10
 // peerOf says who sent an inbound request, and how that is known. Behind Envoy
 // the connection's own address is a loopback one and says nothing.
 func (env *Env) peerOf(h recording.Headers) (who, by string) {
-	address := env.client
+	address := env.net.Downstream.IPAddress
 	if v := lastLine(h, "X-Forwarded-Client-Cert"); v != "" {
 		peer := env.peer
 		if v != peer.header {
