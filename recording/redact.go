@@ -91,9 +91,14 @@ func NewRedact(next Sink, more ...string) *Redact {
 func (r *Redact) Write(e *Exchange) error {
 	if h := e.HTTP; h != nil {
 		h.Req.URI = r.link(h.Req.URI)
-		h.Req.URL = r.link(h.Req.URL)
 		h.Req.Host = r.link(h.Req.Host)
-		e.Location = r.link(e.Location)
+		url := r.link(h.Req.URL)
+		if e.Location == h.Req.URL { // of all that were captured
+			e.Location = url
+		} else {
+			e.Location = r.link(e.Location)
+		}
+		h.Req.URL = url
 		r.fields(h.Req.Headers)
 		r.fields(h.Res.Headers)
 	}
@@ -161,7 +166,7 @@ func appendPlain(p []byte, name string) []byte {
 			}
 		}
 		switch {
-		case c == '-' || c == '_':
+		case isDash(c):
 			if len(p) == start+1 && p[start] == 'x' {
 				p = p[:start]
 			}
@@ -189,12 +194,25 @@ func (e *ends) add(plain string) {
 
 // has reports whether a header's name may be one that was added.
 func (e *ends) has(name string) bool {
-	name = strings.Trim(name, "-_")
-	for len(name) > 1 && name[0]|0x20 == 'x' && (name[1] == '-' || name[1] == '_') {
-		name = strings.TrimLeft(name[2:], "-_")
+	name = trimDashes(name)
+	for len(name) > 1 && name[0]|0x20 == 'x' && isDash(name[1]) {
+		name = trimDashes(name[2:])
 	}
 	return name != "" && (e[name[0]&31]>>(name[len(name)-1]&31)&1 == 1 || strings.IndexByte(name, '%') >= 0)
 }
+
+// trimDashes does the work of [strings.Trim] for names, of which few have any.
+func trimDashes(name string) string {
+	for name != "" && isDash(name[0]) {
+		name = name[1:]
+	}
+	for name != "" && isDash(name[len(name)-1]) {
+		name = name[:len(name)-1]
+	}
+	return name
+}
+
+func isDash(c byte) bool { return c == '-' || c == '_' }
 
 func (r *Redact) value(f form, v string) string {
 	switch f {
