@@ -58,9 +58,9 @@ type server struct {
 	ordinary int // exchanges that a loop could have moved, since the last one did
 	patience int // how many of them goroutines move first
 
-	mu      sync.Mutex
-	waiting bool // for the server to speak
-	parting bool // written by the request side alone
+	mu      sync.Mutex // also held while the end is told
+	waiting bool       // for the server to speak
+	parting bool       // written by the request side alone
 
 	done  chan struct{} // closed when no more answers come; the rest is set by then
 	err   error
@@ -150,6 +150,8 @@ func (u *server) run(x *exchange) {
 		return err
 	})
 	u.over = over
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	close(u.done)
 	if over {
 		u.session.client.Interrupt()
@@ -229,6 +231,8 @@ func (u *server) part() error {
 		u.mu.Unlock()
 	}
 	<-u.done
+	u.mu.Lock() // until the client is interrupted, lest its next read, of another server's request, is
+	defer u.mu.Unlock()
 	if u.err == nil && !u.idle() {
 		return errUnanswered
 	}

@@ -1,6 +1,7 @@
 package pump
 
 import (
+	"context"
 	"io"
 	"net"
 	"sync"
@@ -93,6 +94,7 @@ func ways(b *testing.B, run func(b *testing.B, through way, t *tap.Tap)) {
 		b.Run(string(through), func(b *testing.B) { run(b, through, nil) })
 		b.Run(string(through)+"+tap", func(b *testing.B) {
 			t := tap.New(tap.Config{Limit: 64 << 20, Open: func(*tap.Flow) tap.Reader { return nobody{} }})
+			b.Cleanup(func() { _ = t.Shutdown(context.Background()) }) // after those of run
 			run(b, through, t)
 			s := t.Stats()
 			b.ReportMetric(100*float64(s.Dropped[tap.ReasonFull].Bytes)/float64(s.Written+1), "%dropped")
