@@ -241,7 +241,7 @@ func (m *encoder) appendTags(dst []byte, tags Tags) []byte {
 		if known > 0 {
 			dst = append(dst, m.text[:m.ends[known-1]]...)
 		}
-		if known < len(tags)/2 {
+		if 2*known < len(tags) {
 			m.remember(tags)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,47 @@ func TestAppendJSONEqualsEncodingJSON(t *testing.T) {
 	}
 }
 
+// What an encoder remembers of one exchange makes no difference to the next.
+func TestAnEncoderWritesAsIfItRememberedNothing(t *testing.T) {
+	long := strings.Repeat("x", maxRemembered)
+	var m encoder
+	for i, tags := range []Tags{
+		{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "4"}},
+		{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "other"}},
+		{{"a", "1"}, {"b", "2"}},
+		{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "4"}, {"e", "5"}},
+		{{"a", "other"}, {"b", "2"}, {"c", "3"}, {"d", "4"}}, // remembered in the first's stead
+		{{"a", "other"}, {"b", "2"}, {"c", "3"}, {"other", "4"}},
+		{},
+		{{"a", "1"}},
+		{{"long", long}, {"b", "2"}, {"c", "3"}},
+		{{"b", "2"}, {"long", long}, {"c", "3"}},
+		{{"b", "2"}, {"long", long}, {"c", "4"}},
+		{{"\"", "{"}, {"{", "\""}},
+		{{"\"", "{"}, {"{", "other"}},
+	} {
+		e := &Exchange{Tags: tags}
+		if got, want := string(m.append(nil, e)), marshal(t, e); got != want {
+			t.Errorf("exchange %d is written as\n%s, want\n%s", i, got, want)
+		}
+	}
+}
+
+func TestAPreparedConnectionIsWrittenAsBefore(t *testing.T) {
+	for name, n := range map[string]*NetInfo{"full": full().NetInfo, "empty": {}} {
+		t.Run(name, func(t *testing.T) {
+			n.Prepare()
+			for _, sent := range []int64{0, 1, math.MaxInt64} {
+				n.Downstream.BytesSent, n.Upstream.BytesSent = sent, sent/2
+				e := &Exchange{NetInfo: n}
+				if got, want := string(e.AppendJSON(nil)), marshal(t, e); got != want {
+					t.Errorf("got %s, want %s", got, want)
+				}
+			}
+		})
+	}
+}
+
 func TestJSONRoundTrip(t *testing.T) {
 	want := full()
 	want.Tags[1].Value = "\x00\x1f\x7f</script>&\u2028\u2029é\ufffd" // not UTF-8: the one thing that is lost
@@ -102,8 +144,12 @@ func FuzzAppendString(f *testing.F) {
 	f.Add("\x00\"\\\u2028\xff\xe2\x80")
 	f.Fuzz(func(t *testing.T, s string) {
 		e := &Exchange{Location: s, Tags: Tags{{s, s}}}
-		if got, want := string(e.AppendJSON(nil)), marshal(t, e); got != want {
-			t.Errorf("got %s, want %s", got, want)
+		want := marshal(t, e)
+		var m encoder
+		for range 2 { // the second time from memory
+			if got := string(m.append(nil, e)); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
 		}
 	})
 }
