@@ -130,8 +130,11 @@ type appEnv struct {
 	c  container
 	// apart tells that the container is not pointed at the sidecar: its calls
 	// would take another way from there.
-	apart   bool
-	results *Results
+	apart bool
+	// delegated are the hosts that the sidecar reaches directly in the
+	// container's stead, by the option captureNoProxy.
+	delegated []string
+	results   *Results
 }
 
 func (a *appEnv) say(code Code, name, found, message string, args ...any) {
@@ -211,16 +214,17 @@ func (a *appEnv) mergeNoProxy() {
 	var have []string
 	for _, name := range noProxyNames {
 		v, exists := a.in.findVariable(a.w, a.c, name)
+		own := a.undelegated(v)
 		switch {
 		case !exists:
 		case v.from != nil:
 			a.say(CodeNoProxyKept, name, "", "variable %s comes from %s and is left as it is; localhost and 127.0.0.1 belong on it", name, fromWhere(v.from))
 			return
-		case slices.Contains(splitList(v.value), "*"):
+		case slices.Contains(own, "*"):
 			a.say(CodeNoProxyKept, name, v.value, "variable %s is *: no outbound call will reach the proxy", name)
 			return
 		default:
-			have = append(have, without(splitList(v.value), have)...)
+			have = append(have, without(own, have)...)
 		}
 	}
 	if wide := slices.DeleteFunc(slices.Clone(have), func(h string) bool { return !isWide(h) }); len(wide) > 0 {
@@ -229,11 +233,21 @@ func (a *appEnv) mergeNoProxy() {
 	all := append(have, without(hosts, have)...)
 	for _, name := range noProxyNames {
 		v, exists := a.in.findVariable(a.w, a.c, name)
-		own := splitList(v.value)
-		if missing := without(all, own); len(missing) > 0 {
-			a.set(name, v, exists, strings.Join(append(own, missing...), ","))
+		own := a.undelegated(v)
+		if list := append(own, without(all, own)...); !slices.Equal(list, splitList(v.value)) {
+			a.set(name, v, exists, strings.Join(list, ","))
 		}
 	}
+}
+
+// undelegated returns the entries of NO_PROXY that are the container's own matter.
+func (a *appEnv) undelegated(v variable) []string {
+	return slices.DeleteFunc(splitList(v.value), func(entry string) bool {
+		v.value = entry // which may be a reference to several
+		value, _ := a.moved(v)
+		hosts := splitList(value)
+		return len(hosts) > 0 && len(without(hosts, a.delegated)) == 0
+	})
 }
 
 // isWide tells whether an entry of NO_PROXY stands for many hosts of the

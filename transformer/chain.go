@@ -16,6 +16,9 @@ import (
 //
 //	before:  app ──HTTP_PROXY──▶ corporate proxy ──▶ internet
 //	after:   app ──HTTP_PROXY──▶ sidecar ──HTTP_PROXY──▶ corporate proxy ──▶ internet
+//
+// Past it go the hosts on NO_PROXY: those of the application past the sidecar as
+// well, unless the option captureNoProxy leaves them to the sidecar's NO_PROXY.
 
 // chain returns the variables by which the sidecar goes through the proxy that
 // the application had. It has one for all that it is sent, so containers that
@@ -33,7 +36,10 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 			a.say(CodeProxyConflict, sortedKeys(had[i])[0], "", "its proxy variables are not those of container %s, and the sidecar can go through one proxy only; allowed: the same for all containers", apps[first].c.name())
 		}
 	}
-	if first < 0 {
+	if first < 0 { // the sidecar reaches everything directly
+		for _, a := range apps {
+			a.delegate(a.directHosts())
+		}
 		return map[string]*yaml.Node{}
 	}
 	upstream, direct := had[first], apps[first].directHosts()
@@ -45,6 +51,11 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 		hosts := a.directHosts()
 		direct = slices.DeleteFunc(direct, func(h string) bool { return !slices.Contains(hosts, h) })
 	}
+	for _, a := range apps {
+		if !a.apart {
+			a.delegate(direct)
+		}
+	}
 	if len(direct) > 0 {
 		upstream[contract.EnvUpstreamNoProxy] = mapping("name", contract.EnvUpstreamNoProxy, "value", strings.Join(direct, ","))
 	}
@@ -54,6 +65,14 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 		}
 	}
 	return upstream
+}
+
+// delegate leaves it to the sidecar to reach the hosts directly, if the
+// configuration wants that, but for those that are not its matter.
+func (a *appEnv) delegate(hosts []string) {
+	if a.in.cfg.CaptureNoProxy {
+		a.delegated = without(hosts, directHosts(&a.w.settings, a.in.cfg))
+	}
 }
 
 // proxies returns the variables that name a proxy, other than the sidecar, as
