@@ -369,6 +369,10 @@ func appendEscaped(dst []byte, s string) []byte {
 	const hexDigits = "0123456789abcdef"
 	start := 0
 	for i := 0; i < len(s); {
+		if len(s)-i >= 8 && oddBytes(word(s[i:]))&tops == 0 {
+			i += 8
+			continue
+		}
 		c := s[i]
 		if c >= utf8.RuneSelf {
 			r, n := utf8.DecodeRuneInString(s[i:])
