@@ -70,9 +70,20 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 	cfg = cfg.Clone()
 	kind, apiVersion := scalar(n, "kind"), scalar(n, "apiVersion")
 	var wrong []fieldError
+	seen := map[string]bool{}
+	once := func(path string) bool {
+		if seen[path] {
+			wrong = append(wrong, fieldError{path, errors.New("found twice, allowed: once")})
+		}
+		first := !seen[path]
+		seen[path] = true
+		return first
+	}
 	set := func(path, name string, v *yaml.Node, set func(name, value string) error) {
 		value := v.Value
 		switch {
+		case !once(path):
+			return
 		case isNull(v):
 			return // as if it were not there
 		case v.Kind == yaml.SequenceNode:
@@ -93,6 +104,7 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 			wrong = append(wrong, fieldError{path, err})
 		}
 	}
+	eachEntry(n, func(name string, _ *yaml.Node) { once(name) })
 	for _, key := range []string{"spec", "data"} {
 		if v := get(n, key); v != nil && v.Kind != yaml.MappingNode && !isNull(v) {
 			wrong = append(wrong, fieldError{key, errors.New("found no map, allowed: a map")})
@@ -112,6 +124,7 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 		eachEntry(get(n, "spec"), func(name string, v *yaml.Node) {
 			path := "spec." + name
 			if name == "defaults" && v.Kind == yaml.MappingNode {
+				once(path)
 				eachEntry(v, func(name string, v *yaml.Node) { set(path+"."+name, name, v, cfg.SetDefault) })
 				return
 			}
