@@ -3,6 +3,7 @@ package plainhttp
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -114,6 +115,49 @@ func FuzzResponseHead(f *testing.F) {
 		bodiless := method == http.MethodHead || std.StatusCode < 200 || std.StatusCode == http.StatusNoContent || std.StatusCode == http.StatusNotModified
 		if !bodiless && (chunked != ours.body.chunked || std.ContentLength != length) || bodiless && (ours.body != framing{}) {
 			t.Errorf("%q: framed as %+v by us, %v %d by net/http", head, ours.body, std.TransferEncoding, std.ContentLength)
+		}
+	})
+}
+
+func FuzzParseRequest(f *testing.F) {
+	f.Add([]byte("GET http://h/p HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n"))
+	f.Add([]byte("POST http://[::1]:80/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"))
+	f.Add([]byte("CONNECT h:1 HTTP/1.1\r\nHost: h\r\nProxy-Connection: x\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		q, err := parseRequest(in)
+		if err != nil {
+			var refused *badRequest
+			if !errors.As(err, &refused) || refused.status < 400 || refused.status > 505 {
+				t.Errorf("error %v", err)
+			}
+			return
+		}
+		target, origin, err := q.destination()
+		if err != nil {
+			return
+		}
+		// What is forwarded is read the same by the standard library.
+		out := q.write(nil, origin)
+		std, err := http.ReadRequest(bufio.NewReader(strings.NewReader(string(out))))
+		if err != nil {
+			t.Skip("stricter than we are")
+		}
+		if chunked := len(std.TransferEncoding) > 0; chunked != q.body.chunked || !chunked && std.ContentLength != q.body.length {
+			t.Errorf("%q: framed as %v by us, %v %d by net/http", out, q.body, std.TransferEncoding, std.ContentLength)
+		}
+		if target.Port < 1 || target.Port > 65535 || target.Host == "" {
+			t.Errorf("target %+v", target)
+		}
+	})
+}
+
+func FuzzParseResponse(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"))
+	f.Add([]byte("HTTP/1.1 200\nTransfer-Encoding: gzip, chunked\nContent-Length: 3\n\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		r, err := parseResponse(in, "GET")
+		if err == nil && (r.body.length < 0 || r.status < 100 || r.status > 999) {
+			t.Errorf("%+v", r)
 		}
 	})
 }

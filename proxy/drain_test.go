@@ -1,0 +1,241 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// A drain lets what is in flight finish, hangs up on idle connections and takes
+// no new ones.
+func TestDrain(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	app := serveTCP(t, func(c *net.TCPConn) {
+		r := bufio.NewReader(c)
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if line == "slow\n" {
+				close(asked)
+				<-answer
+			}
+			io.WriteString(c, "re: "+line)
+		}
+	})
+	s := run(t, app, nil)
+	idle, busy := dial(t, s.InAddr()), dial(t, s.InAddr())
+	io.WriteString(idle, "hi\n")
+	bufio.NewReader(idle).ReadString('\n')
+	io.WriteString(busy, "slow\n")
+	<-asked
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.stop() }()
+	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the idle connection: %v, want its end", err)
+	}
+	if c, err := net.Dial("tcp", s.InAddr().String()); err == nil {
+		c.Close()
+		t.Error("a new connection was taken")
+	}
+	select {
+	case <-stopped:
+		t.Fatal("stopped before the answer")
+	default:
+	}
+	close(answer)
+	if got, err := bufio.NewReader(busy).ReadString('\n'); got != "re: slow\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	<-stopped
+}
+
+// docs/environment.md promises what TAPEDECK_DRAIN leaves of a grace period to
+// be enough.
+func TestWhatFollowsADrainFitsIntoTheGracePeriod(t *testing.T) {
+	if flushTime+CloseTime >= 5*time.Second {
+		t.Errorf("%s and %s are more than 5s", flushTime, CloseTime)
+	}
+}
+
+// What a drain doesn't know to be idle it lets go on: a client that has asked for
+// something of which the server hasn't heard yet, and protocols that nobody knows.
+func TestADrainHangsUpOnWhatIsIdleAlone(t *testing.T) {
+	app := serveTCP(t, echo)
+	reached := make(chan struct{})
+	goOn := make(chan struct{})
+	slow := serveTCP(t, func(c *net.TCPConn) { // a proxy that takes its time to connect
+		c.Read(make([]byte, 1<<10))
+		close(reached)
+		<-goOn
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		echo(c)
+	})
+	s := run(t, app, func(c *Config) { c.Proxies.HTTPS = "http://" + slow.String() })
+	connecting := dial(t, s.OutAddr())
+	io.WriteString(connecting, "CONNECT far.example:443 HTTP/1.1\r\nHost: far.example\r\n\r\n")
+	<-reached
+	unknown := dial(t, s.InAddr())
+	io.WriteString(unknown, "still")
+	io.ReadFull(unknown, make([]byte, 5))
+	eventually(t, "the tap has it", func() bool { return len(s.tape.find(tap.In)) == 1 })
+	s.tape.nobodyKnows(s.tape.find(tap.In)[0])
+	idle := dial(t, s.InAddr())
+	eventually(t, "it is accepted", func() bool { _, open := s.conns.sums(tap.In); return open == 2 })
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.stop() }()
+	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the connection on which nothing was said: %v, want its end", err)
+	}
+	io.WriteString(unknown, "there")
+	if got := make([]byte, 5); !readFull(unknown, got, "there") {
+		t.Errorf("the connection of which nobody knows: %q", got)
+	}
+	unknown.Close()
+	close(goOn)
+	const established = "HTTP/1.1 200 Connection established\r\n\r\n"
+	if got := make([]byte, len(established)); !readFull(connecting, got, established) {
+		t.Errorf("the tunnel: %q", got)
+	}
+	connecting.Close()
+	<-stopped
+}
+
+// A classic sidecar is told to stop when the application is. Until there is a
+// lull, that may be called and may call, also when it has answered everybody.
+func TestADrainGoesOnWithTheApplication(t *testing.T) {
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	app := serveTCP(t, func(c *net.TCPConn) {
+		r := bufio.NewReader(c)
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if line == "slow\n" {
+				close(asked)
+				<-goOn
+			}
+			io.WriteString(c, line)
+		}
+	})
+	s := run(t, app, func(c *Config) { c.Classic, c.Drain, c.lull = true, time.Hour, 2*time.Second })
+	slow := dial(t, s.InAddr())
+	io.WriteString(slow, "slow\n")
+	<-asked
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.stop() }()
+	eventually(t, "it drains", s.draining.Load)
+	talk := func(name string, c *net.TCPConn) {
+		t.Helper()
+		io.WriteString(c, "hello\n")
+		if got := make([]byte, 6); !readFull(c, got, "hello\n") {
+			t.Errorf("%s: %q", name, got)
+		}
+		c.Close()
+	}
+	talk("called", dial(t, s.InAddr()))
+	talk("calls", entries["CONNECT"](t, s, app.String()))
+	eventually(t, "there was a lull", func() bool {
+		return errors.Is(s.reverse[0].(*net.TCPListener).SetDeadline(time.Time{}), net.ErrClosed)
+	})
+	close(goOn)
+	if got := make([]byte, 5); !readFull(slow, got, "slow\n") {
+		t.Errorf("what was in flight: %q", got)
+	}
+	slow.Close()
+	talk("calls at the end", entries["CONNECT"](t, s, app.String()))
+	<-stopped
+}
+
+// A native sidecar is told to stop when the application has ended: there is
+// nothing to wait for but what is in flight.
+func TestADrainEndsAfterTheApplication(t *testing.T) {
+	app := serveTCP(t, echo)
+	s := run(t, app, func(c *Config) { c.Drain, c.lull = time.Hour, time.Hour })
+	last := entries["CONNECT"](t, s, app.String())
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.stop() }()
+	eventually(t, "it drains", s.draining.Load)
+	last.Close()
+	select {
+	case <-stopped:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for an application that has ended")
+	}
+}
+
+// A listener that is closed may still bring the connection that it was at.
+func TestAConnectionThatComesTooLateIsRefused(t *testing.T) {
+	late := func() *conn { return &conn{direction: tap.In, started: time.Now()} }
+	for name, shut := range map[string]func(*registry){
+		"drained": func(r *registry) { <-r.drained(tap.In) },
+		"cut":     func(r *registry) { r.abort(tap.In) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegistry()
+			if shut(r); r.add(late()) {
+				t.Error("taken, and nobody would end it")
+			}
+			if !r.add(&conn{direction: tap.Out, started: time.Now()}) {
+				t.Error("the other direction is refused")
+			}
+		})
+	}
+	r, last := newRegistry(), late()
+	last.client = pump.NewConn(nil, nil)
+	r.add(last)
+	drained := r.drained(tap.In)
+	if !r.add(late()) {
+		t.Error("refused, while another one is open")
+	}
+	select {
+	case <-drained:
+		t.Error("drained, with two that are open")
+	default:
+	}
+}
+
+// A connection that was ended while it was being connected takes what it is
+// connected to along.
+func TestWhatIsConnectedTooLateIsCut(t *testing.T) {
+	near, far := make(chan *net.TCPConn, 1), make(chan *net.TCPConn, 1)
+	client := dial(t, serveTCP(t, func(c *net.TCPConn) { near <- c; io.Copy(io.Discard, c) }))
+	defer client.Close()
+	server := dial(t, serveTCP(t, func(c *net.TCPConn) { far <- c; io.Copy(io.Discard, c) }))
+	k := &conn{direction: tap.In, started: time.Now(), client: pump.NewConn(<-near, nil)}
+	<-far
+	k.abort()
+	k.connected(pump.NewConn(server, nil))
+	if _, err := server.Write([]byte("late")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the server's connection is open: %v", err)
+	}
+}
+
+func readFull(c net.Conn, p []byte, want string) bool {
+	_, err := io.ReadFull(c, p)
+	return err == nil && string(p) == want
+}
+
+func TestADrainIsBounded(t *testing.T) {
+	app := serveTCP(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
+	s := run(t, app, func(c *Config) { c.Drain = 100 * time.Millisecond })
+	c := dial(t, s.InAddr())
+	io.WriteString(c, "a request that is never answered")
+	eventually(t, "the request is under way", func() bool { sum, _ := s.conns.sums(tap.In); return sum.bytes[0] > 0 })
+	s.stop()
+	if _, err := c.Read(make([]byte, 1)); err == nil || err == io.EOF {
+		t.Errorf("%v, want a reset", err)
+	}
+	if !strings.Contains(s.logs.String(), "TAPEDECK_DRAIN") {
+		t.Error("the log does not name the variable")
+	}
+}

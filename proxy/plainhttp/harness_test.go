@@ -1,0 +1,172 @@
+package plainhttp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a client and the servers that it may reach through a Handler.
+type world struct {
+	t       *testing.T
+	servers map[string]string // host to address
+	via     *url.URL          // what Dial says that it connected to
+	client  *net.TCPConn
+	near    net.Conn // the Handler's end of client
+	handler *Handler
+	tunnel  *Target
+	err     error
+	done    chan struct{}
+}
+
+// moved reports whether a loop has taken the connection over.
+func (w *world) moved() bool { return errors.Is(w.near.SetWriteDeadline(time.Time{}), net.ErrClosed) }
+
+// starter runs a Handler for one client.
+type starter func(t *testing.T, servers map[string]string, via *url.URL) *world
+
+// bothWays runs a test of a Handler that moves bytes by goroutines, and of one
+// that has loops where it can.
+func bothWays(t *testing.T, test func(t *testing.T, start starter)) {
+	t.Run("goroutines", func(t *testing.T) {
+		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world {
+			return start(t, &Handler{}, servers, via)
+		})
+	})
+	t.Run("loops", func(t *testing.T) {
+		loops := newLoops(t)
+		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world {
+			return start(t, &Handler{Loops: loops, eager: true}, servers, via)
+		})
+	})
+}
+
+func newLoops(t *testing.T) *pump.Loops {
+	t.Helper()
+	loops, err := pump.NewLoops(&tap.Pool{}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(loops.Close)
+	return loops
+}
+
+func start(t *testing.T, h *Handler, servers map[string]string, via *url.URL) *world {
+	t.Helper()
+	w := &world{t: t, servers: servers, via: via, handler: h, done: make(chan struct{})}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.client = c.(*net.TCPConn)
+	_ = w.client.SetDeadline(time.Now().Add(10 * time.Second))
+	in, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.near = in
+	h.Dial = func(_ context.Context, host string, port int) (*pump.Conn, *url.URL, error) {
+		addr, ok := servers[host]
+		if !ok {
+			return nil, nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		}
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			return nil, nil, err
+		}
+		return pump.NewConn(c, nil), via, nil
+	}
+	h.Tap, h.Meter, h.Pool = func() *tap.Stream { return nil }, &pump.Meter{}, &tap.Pool{}
+	go func() {
+		defer close(w.done)
+		conn := pump.NewConn(in, nil)
+		w.tunnel, w.err = h.Serve(context.Background(), conn)
+		if w.tunnel != nil {
+			fmt.Fprintf(conn, "tunnel to %v, behind it %q", *w.tunnel, conn.Head())
+		}
+		conn.Close()
+	}()
+	t.Cleanup(func() { w.client.Close(); <-w.done })
+	return w
+}
+
+// answering is a server that, for every connection, takes each of the requests
+// and sends the answer that belongs to it, and then half-closes. It returns its
+// address and all that it was sent.
+func answering(t *testing.T, steps ...string) (addr string, got func() string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var all strings.Builder
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+				for len(steps) > 0 {
+					want, answer, _ := strings.Cut(steps[0], " => ")
+					p := make([]byte, len(want))
+					n, _ := io.ReadFull(c, p)
+					mu.Lock()
+					all.Write(p[:n])
+					mu.Unlock()
+					if n < len(want) {
+						return
+					}
+					steps = steps[1:]
+					io.WriteString(c, answer)
+				}
+				c.(*net.TCPConn).CloseWrite()
+				rest, _ := io.ReadAll(c)
+				mu.Lock()
+				all.Write(rest)
+				mu.Unlock()
+			})
+		}
+	})
+	closeAll := sync.OnceFunc(func() { ln.Close(); wg.Wait() })
+	t.Cleanup(closeAll)
+	return ln.Addr().String(), func() string {
+		closeAll()
+		return all.String()
+	}
+}
+
+const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+// idle waits until all is answered, as far as the Handler knows.
+func (w *world) idle() {
+	w.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !w.handler.Idle(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatal("not idle, though all is answered")
+		}
+	}
+}

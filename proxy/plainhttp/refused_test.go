@@ -1,0 +1,149 @@
+package plainhttp
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// Requests that two parsers could read in two ways are refused, and nothing of
+// them reaches a server; what came before is answered.
+func TestRefused(t *testing.T) {
+	bothWays(t, func(t *testing.T, start starter) {
+		get := "GET http://h/ HTTP/1.1\r\n"
+		for _, c := range []struct {
+			name, send string
+			status     int
+		}{
+			{"both framing fields", get + "Host: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+			{"two lengths", get + "Host: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400},
+			{"the same length twice", get + "Host: h\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400},
+			{"a list of lengths", get + "Host: h\r\nContent-Length: 5, 5\r\n\r\n", 400},
+			{"a length with a sign", get + "Host: h\r\nContent-Length: +5\r\n\r\n", 400},
+			{"two codings", get + "Host: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
+			{"a coding that looks like chunked", get + "Host: h\r\nTransfer-Encoding: xchunked\r\n\r\n", 501},
+			{"chunks in HTTP/1.0", "POST http://h/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+			{"a folded field", get + "Host: h\r\nX: a\r\n b\r\n\r\n", 400},
+			{"a space before the colon", get + "Host: h\r\nContent-Length : 5\r\n\r\n", 400},
+			{"a field without a colon", get + "Host: h\r\nnothing\r\n\r\n", 400},
+			{"a bare LF", get + "Host: h\nX: a\r\n\r\n", 400},
+			{"a bare CR", get + "Host: h\r\nX: a\rb\r\n\r\n", 400},
+			{"a zero byte", get + "Host: h\r\nX: a\x00b\r\n\r\n", 400},
+			{"two Hosts", get + "Host: h\r\nHost: i\r\n\r\n", 400},
+			{"no Host", get + "\r\n", 400},
+			{"a Host that is a list", get + "Host: h, i\r\n\r\n", 400},
+			{"two spaces", "GET  http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"a tab", "GET\thttp://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"HTTP/0.9", "GET http://h/\r\n\r\n", 400},
+			{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+			{"origin-form", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"https in the request line", "GET https://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 501},
+			{"a user in the target", "GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"a port that is none", "GET http://h:99999/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"CONNECT without a port", "CONNECT h HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"a long target", "GET http://h/" + strings.Repeat("a", maxTarget) + " HTTP/1.1\r\nHost: h\r\n\r\n", 414},
+			{"a long head", get + "Host: h\r\nX: " + strings.Repeat("a", 70<<10) + "\r\n\r\n", 431},
+			{"many fields", get + "Host: h\r\n" + strings.Repeat("X: a\r\n", maxFields) + "\r\n", 431},
+			{"a host that is not there", "GET http://nowhere/ HTTP/1.1\r\nHost: h\r\n\r\n", 502},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				first := "GET http://h/first HTTP/1.1\r\nHost: h\r\n\r\n"
+				addr, got := answering(t, "GET /first HTTP/1.1\r\nHost: h\r\n\r\n => "+ok, strings.Repeat("more", 1000)+" => ")
+				w := start(t, map[string]string{"h": addr}, nil)
+				go io.WriteString(w.client, first+c.send)
+				r := bufio.NewReader(w.client)
+				if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+					t.Fatalf("the request before: %v, %v", resp, err)
+				} else {
+					io.Copy(io.Discard, resp.Body)
+				}
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(resp.Body)
+				if resp.StatusCode != c.status || !strings.HasPrefix(string(body), "tapedeck: ") {
+					t.Errorf("%d %s, want %d", resp.StatusCode, body, c.status)
+				}
+				w.client.Close()
+				<-w.done
+				if seen := got(); seen != "GET /first HTTP/1.1\r\nHost: h\r\n\r\n" {
+					t.Errorf("the server got %q", seen)
+				}
+			})
+		}
+	})
+}
+
+// A body that turns out malformed ends the server's connection, so that the
+// server does not take it for a whole, and is refused.
+func TestMalformedBody(t *testing.T) {
+	bothWays(t, func(t *testing.T, start starter) {
+		for name, body := range map[string]string{
+			"a size that is no number":   "x\r\n",
+			"a size with a prefix":       "0x3\r\nabc\r\n0\r\n\r\n",
+			"a bare LF":                  "3\nabc\r\n0\r\n\r\n",
+			"more than the size":         "3\r\nabcd\r\n0\r\n\r\n",
+			"a length in the trailer":    "0\r\nContent-Length: 5\r\n\r\n",
+			"a size that is too large":   "ffffffffffffffffff\r\n",
+			"a folded trailer":           "0\r\nX: a\r\n b\r\n\r\n",
+			"a control in the extension": "3;a=\x01\r\nabc\r\n0\r\n\r\n",
+			"an endless line":            strings.Repeat("0", maxChunkLine+1<<10),
+		} {
+			t.Run(name, func(t *testing.T) {
+				head := "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+				addr, got := answering(t, head+strings.Repeat(" ", 1<<20))
+				w := start(t, map[string]string{"h": addr}, nil)
+				io.WriteString(w.client, strings.Replace(head, "/", "http://h/", 1)+body)
+				resp, err := http.ReadResponse(bufio.NewReader(w.client), nil)
+				if name == "an endless line" {
+					if err == nil && resp.StatusCode == 200 {
+						t.Error("accepted")
+					}
+				} else if err != nil || resp.StatusCode != 400 {
+					t.Errorf("%v, %v", resp, err)
+				}
+				w.client.Close()
+				<-w.done
+				if w.err == nil {
+					t.Error("no error")
+				}
+				if strings.HasSuffix(got(), "0\r\n\r\n") {
+					t.Errorf("the server got the end of a body: %q", got())
+				}
+			})
+		}
+	})
+}
+
+// Some clients send an empty line behind a body, with which no request begins
+// (RFC 9112 section 2.2): the client is idle, and ends when the server does.
+func TestAnEmptyLineBeginsNoRequest(t *testing.T) {
+	bothWays(t, func(t *testing.T, start starter) {
+		addr, _ := answering(t, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody => "+ok)
+		w := start(t, map[string]string{"h": addr}, nil)
+		io.WriteString(w.client, "POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody\r\n")
+		if answer, err := io.ReadAll(w.client); string(answer) != ok || err != nil {
+			t.Errorf("%q, %v", answer, err)
+		}
+	})
+}
+
+// What answers HEAD has no body, also when the proxy answers.
+func TestARefusedHEAD(t *testing.T) {
+	bothWays(t, func(t *testing.T, start starter) {
+		addr, _ := answering(t, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n => 220 ready\r\n\r\n")
+		for name, url := range map[string]string{"by the proxy": "http://nowhere/", "for what the server says": "http://h/", "for its target": "/"} {
+			t.Run(name, func(t *testing.T) {
+				w := start(t, map[string]string{"h": addr}, nil)
+				io.WriteString(w.client, "HEAD "+url+" HTTP/1.1\r\nHost: h\r\n\r\n")
+				answer, err := io.ReadAll(w.client)
+				if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 ") || !strings.HasSuffix(string(answer), "\r\n\r\n") {
+					t.Errorf("%q, %v", answer, err)
+				}
+			})
+		}
+	})
+}
