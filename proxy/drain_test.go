@@ -13,24 +13,31 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// A drain lets what is in flight finish, hangs up on idle connections and takes
-// no new ones.
-func TestDrain(t *testing.T) {
-	asked, answer := make(chan struct{}), make(chan struct{})
-	app := serveTCP(t, func(c *net.TCPConn) {
-		r := bufio.NewReader(c)
+// slowEcho answers lines with themselves, and "slow" not before answer is closed.
+// asked is closed when that has come.
+func slowEcho(t *testing.T) (app net.Addr, asked <-chan struct{}, answer chan<- struct{}) {
+	came, goOn := make(chan struct{}), make(chan struct{})
+	app = serveTCP(t, func(c *net.TCPConn) {
+		lines := bufio.NewReader(c)
 		for {
-			line, err := r.ReadString('\n')
+			line, err := lines.ReadString('\n')
 			if err != nil {
 				return
 			}
 			if line == "slow\n" {
-				close(asked)
-				<-answer
+				close(came)
+				<-goOn
 			}
-			io.WriteString(c, "re: "+line)
+			io.WriteString(c, line)
 		}
 	})
+	return app, came, goOn
+}
+
+// A drain lets what is in flight finish, hangs up on idle connections and takes
+// no new ones.
+func TestDrain(t *testing.T) {
+	app, asked, answer := slowEcho(t)
 	s := run(t, app, nil)
 	idle, busy := dial(t, s.InAddr()), dial(t, s.InAddr())
 	io.WriteString(idle, "hi\n")
@@ -52,7 +59,7 @@ func TestDrain(t *testing.T) {
 	default:
 	}
 	close(answer)
-	if got, err := bufio.NewReader(busy).ReadString('\n'); got != "re: slow\n" {
+	if got, err := bufio.NewReader(busy).ReadString('\n'); got != "slow\n" {
 		t.Errorf("%q, %v", got, err)
 	}
 	<-stopped
@@ -112,21 +119,7 @@ func TestADrainHangsUpOnWhatIsIdleAlone(t *testing.T) {
 // A classic sidecar is told to stop when the application is. Until there is a
 // lull, that may be called and may call, also when it has answered everybody.
 func TestADrainGoesOnWithTheApplication(t *testing.T) {
-	asked, goOn := make(chan struct{}), make(chan struct{})
-	app := serveTCP(t, func(c *net.TCPConn) {
-		r := bufio.NewReader(c)
-		for {
-			line, err := r.ReadString('\n')
-			if err != nil {
-				return
-			}
-			if line == "slow\n" {
-				close(asked)
-				<-goOn
-			}
-			io.WriteString(c, line)
-		}
-	})
+	app, asked, goOn := slowEcho(t)
 	s := run(t, app, func(c *Config) { c.Classic, c.Drain, c.lull = true, time.Hour, 2*time.Second })
 	slow := dial(t, s.InAddr())
 	io.WriteString(slow, "slow\n")
