@@ -74,10 +74,10 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 	once := func(path string) bool {
 		if seen[path] {
 			wrong = append(wrong, fieldError{path, errors.New("found twice, allowed: once")})
+			return false
 		}
-		first := !seen[path]
 		seen[path] = true
-		return first
+		return true
 	}
 	set := func(path, name string, v *yaml.Node, set func(name, value string) error) {
 		value := v.Value

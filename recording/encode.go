@@ -18,7 +18,7 @@ func (e *Exchange) AppendJSON(dst []byte) []byte { return (*encoder)(nil).append
 // one's are the same. A nil encoder remembers nothing.
 type encoder struct {
 	tags Tags
-	text []byte // of all tags, as the members of an object
+	text []byte // of all tags, as an object that isn't closed
 	ends []int  // of each, in text
 }
 
@@ -148,12 +148,18 @@ func (m *Message) append(dst []byte) []byte {
 type object struct{ dst []byte }
 
 func (o *object) key(name string) []byte {
-	if n := len(o.dst); n == 0 || o.dst[n-1] != '{' {
-		o.dst = append(o.dst, ',')
-	}
-	o.dst = append(o.dst, '"')
+	o.dst = append(separate(o.dst), '"')
 	o.dst = append(o.dst, name...)
 	return append(o.dst, '"', ':')
+}
+
+// separate begins a member of the object that dst ends in, or is to be appended to:
+// with a comma, unless it is the first.
+func separate(dst []byte) []byte {
+	if n := len(dst); n > 0 && dst[n-1] == '{' {
+		return dst
+	}
+	return append(dst, ',')
 }
 
 func (o *object) end() []byte { return append(o.dst, '}') }
@@ -232,18 +238,17 @@ func appendBase64(dst, v []byte) []byte {
 func appendUUID(dst []byte, u UUID) []byte { return appendBase64(dst, u[:]) }
 
 func (m *encoder) appendTags(dst []byte, tags Tags) []byte {
-	dst = append(dst, '{')
 	known := 0
-	if m != nil {
-		for known < min(len(m.tags), len(tags)) && tags[known] == m.tags[known] {
-			known++
-		}
-		if known > 0 {
-			dst = append(dst, m.text[:m.ends[known-1]]...)
-		}
-		if 2*known < len(tags) {
-			m.remember(tags)
-		}
+	for m != nil && known < min(len(m.tags), len(tags)) && tags[known] == m.tags[known] {
+		known++
+	}
+	if known > 0 {
+		dst = append(dst, m.text[:m.ends[known-1]]...)
+	} else {
+		dst = append(dst, '{')
+	}
+	if m != nil && 2*known < len(tags) {
+		m.remember(tags)
 	}
 	for _, t := range tags[known:] {
 		dst = appendTag(dst, t)
@@ -252,7 +257,7 @@ func (m *encoder) appendTags(dst []byte, tags Tags) []byte {
 }
 
 func (m *encoder) remember(tags Tags) {
-	m.tags, m.text, m.ends = m.tags[:0], m.text[:0], m.ends[:0]
+	m.tags, m.text, m.ends = m.tags[:0], append(m.text[:0], '{'), m.ends[:0]
 	for _, t := range tags {
 		if len(m.text)+len(t.Name)+len(t.Value) > maxRemembered {
 			return
@@ -267,11 +272,8 @@ func (m *encoder) remember(tags Tags) {
 // maxRemembered is how long the tags may be that an encoder remembers.
 const maxRemembered = 4 << 10
 
-func appendTag(members []byte, t Tag) []byte {
-	if n := len(members); n > 0 && members[n-1] != '{' {
-		members = append(members, ',')
-	}
-	return appendString(append(appendString(members, t.Name), ':'), t.Value)
+func appendTag(dst []byte, t Tag) []byte {
+	return appendString(append(appendString(separate(dst), t.Name), ':'), t.Value)
 }
 
 // appendHeaders groups lines by name at the name's first line. Messages have
@@ -304,11 +306,8 @@ func appendSignature(dst []byte, sig map[string][]byte) []byte {
 	}
 	slices.Sort(names)
 	dst = append(dst, '{')
-	for i, name := range names {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(appendString(dst, name), ':')
+	for _, name := range names {
+		dst = append(appendString(separate(dst), name), ':')
 		if sig[name] == nil {
 			dst = append(dst, "null"...)
 		} else {
@@ -333,7 +332,7 @@ func appendString(dst []byte, s string) []byte {
 func isPlain(s string) bool {
 	if len(s) < 8 {
 		for i := range len(s) {
-			if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			if !isPlainByte(s[i]) {
 				return false
 			}
 		}
@@ -345,6 +344,8 @@ func isPlain(s string) bool {
 	}
 	return odd&tops == 0
 }
+
+func isPlainByte(c byte) bool { return c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' }
 
 // word is the first eight bytes of s.
 func word(s string) uint64 {
@@ -374,6 +375,10 @@ func appendEscaped(dst []byte, s string) []byte {
 			continue
 		}
 		c := s[i]
+		if isPlainByte(c) {
+			i++
+			continue
+		}
 		if c >= utf8.RuneSelf {
 			r, n := utf8.DecodeRuneInString(s[i:])
 			switch {
@@ -386,10 +391,6 @@ func appendEscaped(dst []byte, s string) []byte {
 				start = i + n
 			}
 			i += n
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' {
-			i++
 			continue
 		}
 		dst = append(dst, s[start:i]...)
