@@ -1,4 +1,4 @@
-# One static binary and the two files that name its users: no shell, no
+# Two static binaries, the whole program and the sidecar alone, and the two files that name its users: no shell, no
 # libraries, no certificates (the public roots are compiled in). `make image`
 # lays the root file system out under dist/ for each platform; nothing is
 # pulled, so the image builds without a network.

@@ -20,8 +20,8 @@ race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 go test -race,go
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build bin/tapedeck, one static binary.
-	$(gobuild) -o bin/tapedeck ./cmd/tapedeck
+build: ## Build bin/tapedeck and bin/tapedeck-proxy, the sidecar alone; both are static.
+	$(gobuild) -o bin/ ./cmd/tapedeck ./cmd/tapedeck-proxy
 
 demo: build ## Render the example, run it with its sidecar on loopback, and show what was captured.
 	@go run ./examples/shop/demo
@@ -40,9 +40,9 @@ e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm
 
 bench: build ## Measure rendering and the sidecar beside other programs, as ratios.
 	go -C e2e run ./cmd/bench ../bin/tapedeck
-	go -C e2e run ./cmd/benchproxy ../bin/tapedeck
+	go -C e2e run ./cmd/benchproxy ../bin/tapedeck-proxy
 
-image: $(targets:%=dist/%/tapedeck) ## Build the image; PLATFORMS=linux/amd64,linux/arm64 writes dist/tapedeck-oci.tar.
+image: $(targets:%=dist/%) ## Build the image; PLATFORMS=linux/amd64,linux/arm64 writes dist/tapedeck-oci.tar.
 ifeq ($(PLATFORMS),linux/$(shell go env GOARCH))
 	docker build --build-arg TARGETARCH=$(notdir $(PLATFORMS)) --build-arg VERSION=$(VERSION) \
 	  --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest .
@@ -60,12 +60,12 @@ buildah = $(BUILDAH) --root $(CURDIR)/dist/buildah/root --runroot $(CURDIR)/dist
 
 # The image's root file system. kustomize and kpt run functions as nobody, by
 # name; the sidecar runs as 2102. Any other user may read and run it too.
-dist/linux/%/tapedeck: FORCE
-	GOOS=linux GOARCH=$* $(gobuild) -o $@ ./cmd/tapedeck
-	mkdir -p $(@D)/etc
-	printf '%s\n' 'nobody:x:65534:65534:nobody:/:' 'tapedeck:x:2102:2102:tapedeck:/:' > $(@D)/etc/passwd
-	printf '%s\n' 'nobody:x:65534:' 'tapedeck:x:2102:' > $(@D)/etc/group
-	chmod -R a+rX $(@D)
+dist/linux/%: FORCE
+	mkdir -p $@/etc
+	GOOS=linux GOARCH=$* $(gobuild) -o $@/ ./cmd/tapedeck ./cmd/tapedeck-proxy
+	printf '%s\n' 'nobody:x:65534:65534:nobody:/:' 'tapedeck:x:2102:2102:tapedeck:/:' > $@/etc/passwd
+	printf '%s\n' 'nobody:x:65534:' 'tapedeck:x:2102:' > $@/etc/group
+	chmod -R a+rX $@
 
 plugin: build ## Put the binary into plugin/, ready for `helm plugin install ./plugin` (Helm 4).
 	mkdir -p plugin/bin

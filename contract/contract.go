@@ -37,8 +37,11 @@ const (
 const (
 	// Container is the sidecar's container name.
 	Container = "tapedeck-proxy"
-	// Binary is the path of the program in the image.
+	// Binary is the path of the whole program in the image.
 	Binary = "/tapedeck"
+	// ProxyBinary is the path of the sidecar's own program in the image: what
+	// pods run, and what their probes call.
+	ProxyBinary = "/tapedeck-proxy"
 
 	// TrustVolume is the volume on which the sidecar writes the trust files
 	// and the application reads them.

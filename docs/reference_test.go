@@ -156,7 +156,7 @@ func reasonCodes() string {
 
 func environment() string {
 	var b strings.Builder
-	b.WriteString(generated + "# Environment of the sidecar\n\nWhat `tapedeck proxy` reads. The renderer writes these; by hand they work the same.\n\n| variable | default | what it does |\n|---|---|---|\n")
+	b.WriteString(generated + "# Environment of the sidecar\n\nThe sidecar, `/tapedeck-proxy` in the image, reads these variables. The renderer writes them; by hand they work the same.\n\n| variable | default | what it does |\n|---|---|---|\n")
 	for _, e := range contract.Envs() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", e.Name, code(e.Default), cell(e.Doc))
 	}

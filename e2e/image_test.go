@@ -41,8 +41,8 @@ func TestImageRunsAsAnyUser(t *testing.T) {
 	}
 }
 
-// TestImageHoldsOneBinary looks into the image that the engine has.
-func TestImageHoldsOneBinary(t *testing.T) {
+// TestImageHoldsTwoBinaries looks into the image that the engine has.
+func TestImageHoldsTwoBinaries(t *testing.T) {
 	needDocker(t)
 	var inspected []struct {
 		Config struct {
@@ -65,7 +65,7 @@ func TestImageHoldsOneBinary(t *testing.T) {
 
 // TestImageForTwoPlatforms builds the image as a release does and reads the
 // archive as a registry would: one index, two images, each with its own
-// binary.
+// binaries.
 func TestImageForTwoPlatforms(t *testing.T) {
 	if _, err := exec.LookPath("buildah"); err != nil && run(t, "", nil, "docker", "buildx", "version").err != nil {
 		t.Skip("neither buildah nor docker buildx is here to build for several platforms")
@@ -161,14 +161,15 @@ func untar(t *testing.T, r io.Reader) map[string]file {
 	}
 }
 
-// checkRootFS fails the test unless the files are the binary, static and for
-// one of the machines, and the two that name its users, all readable by all.
+// checkRootFS fails the test unless the files are the two binaries, static and
+// for one of the machines, and the two files that name their users, all readable
+// by every user.
 func checkRootFS(t *testing.T, files map[string]file, machines ...elf.Machine) {
 	t.Helper()
-	if got, want := slices.Sorted(maps.Keys(files)), []string{"etc/group", "etc/passwd", "tapedeck"}; !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(files)), []string{"etc/group", "etc/passwd", "tapedeck", "tapedeck-proxy"}; !slices.Equal(got, want) {
 		t.Fatalf("the image holds %q, want %q", got, want)
 	}
-	for name, mode := range map[string]int64{"etc/group": 0o444, "etc/passwd": 0o444, "tapedeck": 0o555} {
+	for name, mode := range map[string]int64{"etc/group": 0o444, "etc/passwd": 0o444, "tapedeck": 0o555, "tapedeck-proxy": 0o555} {
 		if got := files[name].mode; got&mode != mode {
 			t.Errorf("%s has mode %o, want %o for every user", name, got, mode)
 		}
@@ -178,16 +179,18 @@ func checkRootFS(t *testing.T, files map[string]file, machines ...elf.Machine) {
 			t.Errorf("/etc/passwd has no %s:\n%s", user, files["etc/passwd"].content)
 		}
 	}
-	binary, err := elf.NewFile(bytes.NewReader(files["tapedeck"].content))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Contains(machines, binary.Machine) {
-		t.Errorf("the binary is for %s, want %s", binary.Machine, machines)
-	}
-	for _, segment := range binary.Progs {
-		if segment.Type == elf.PT_INTERP {
-			t.Error("the binary wants a dynamic linker, and the image has none")
+	for _, name := range []string{"tapedeck", "tapedeck-proxy"} {
+		binary, err := elf.NewFile(bytes.NewReader(files[name].content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(machines, binary.Machine) {
+			t.Errorf("%s is for %s, want %s", name, binary.Machine, machines)
+		}
+		for _, segment := range binary.Progs {
+			if segment.Type == elf.PT_INTERP {
+				t.Errorf("%s needs a dynamic linker, and the image has none", name)
+			}
 		}
 	}
 }

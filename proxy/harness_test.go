@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -121,8 +120,8 @@ type sidecar struct {
 func run(t testing.TB, app net.Addr, edit func(*Config)) *sidecar {
 	t.Helper()
 	cfg := Config{
-		Type: "dual", Protocols: "tcp:http", Reverse: true, Forward: true, InProtocol: TCP,
-		Memory: 256 << 20, Drain: 10 * time.Second, TrustDir: t.TempDir(),
+		Reverse: true, Forward: true, InProtocol: TCP,
+		TapMemory: 64 << 20, Drain: 10 * time.Second, TrustDir: t.TempDir(),
 	}
 	if app != nil {
 		cfg.App = App{Host: "127.0.0.1", Port: app.(*net.TCPAddr).Port}
@@ -230,16 +229,4 @@ func readAll(t testing.TB, r io.Reader) string {
 		t.Errorf("read: %v (after %q)", err, b)
 	}
 	return string(b)
-}
-
-// env makes a getenv of KEY=VALUE pairs.
-func env(pairs ...string) func(string) string {
-	return func(name string) string {
-		for _, p := range pairs {
-			if v, ok := strings.CutPrefix(p, name+"="); ok {
-				return v
-			}
-		}
-		return ""
-	}
 }

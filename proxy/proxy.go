@@ -11,9 +11,10 @@
 // them, are parsed on the way. It listens on loopback, reaches no port of its
 // own, and drains when it is told to stop.
 //
-// The package imports contract, its own subpackages except decode, Prometheus'
-// client and the standard library. It logs to the logger that it is given, and
-// does not exit.
+// It knows nothing of the environment, of recordings or of decoders: package
+// sidecar joins them to it. The package imports contract, its own subpackages
+// except decode, Prometheus' client and the standard library. It logs to the
+// logger that it is given, and does not exit.
 package proxy
 
 import (
@@ -36,6 +37,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/proxy/intercept"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 	"github.com/tapedeck/tapedeck/proxy/tap"
@@ -54,7 +56,7 @@ type Proxy struct {
 	conns *registry
 	loops *pump.Loops
 	dial  *upstream.Dialer
-	ca    *intercept.Authority // nil: there is none
+	ca    *ca.Authority // nil: there is none
 	roots atomic.Pointer[trust.Roots]
 	// rootless says that the configured roots could not be read.
 	rootless bool
@@ -88,7 +90,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 		log.Warn("a proxy can't be chained to: connections go without it", "variable", u.Variable, LogError, u.Err)
 	}
 	p.dial.Roots = p.pool
-	p.tap = tap.New(tap.Config{Limit: cfg.Memory / 4, Open: open, Panicked: func(f *tap.Flow, v any, stack []byte) {
+	p.tap = tap.New(tap.Config{Limit: cfg.TapMemory, Open: open, Panicked: func(f *tap.Flow, v any, stack []byte) {
 		log.Error("a decoder crashed; its connection goes on, unrecorded", LogID, f.ID, LogTarget, hostPort(f.Host, f.Port), "panic", fmt.Sprint(v), "stack", string(stack))
 	}})
 	metrics.MustRegister(&collector{p: p})
@@ -109,7 +111,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc, m
 func (p *Proxy) prepareTLS() {
 	if p.cfg.TLSOut {
 		var err error
-		p.ca, err = intercept.LoadAuthority(p.cfg.CADir)
+		p.ca, err = ca.Load(p.cfg.CADir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			p.log.Warn("there is no CA: outbound TLS passes untouched and is not recorded in the clear",
@@ -279,8 +281,7 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	if p.rootless {
 		running.Go(func() { p.awaitRoots(ctx) })
 	}
-	p.log.Info("serving", "type", p.cfg.Type, "protocol", p.cfg.Protocols,
-		"in", fmt.Sprint(p.InAddr()), "out", fmt.Sprint(p.OutAddr()), "admin", fmt.Sprint(p.AdminAddr()),
+	p.log.Info("serving", "in", fmt.Sprint(p.InAddr()), "out", fmt.Sprint(p.OutAddr()), "admin", fmt.Sprint(p.AdminAddr()),
 		"app", hostPort(p.cfg.App.Host, p.cfg.App.Port), "tls_out", p.out != nil, "tls_in", p.in != nil)
 
 	<-ctx.Done()

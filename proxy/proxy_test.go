@@ -313,7 +313,7 @@ func TestAPanicResetsItsConnectionAlone(t *testing.T) {
 // and the bytes that were not recorded are counted.
 func TestAFullTapIsNotInTheWay(t *testing.T) {
 	app := serveTCP(t, echo)
-	s := run(t, app, func(c *Config) { c.Memory = 0 })
+	s := run(t, app, func(c *Config) { c.TapMemory = 0 })
 	c := dial(t, s.InAddr())
 	sent := bytes.Repeat([]byte("x"), 1<<20)
 	go func() { c.Write(sent); c.CloseWrite() }()

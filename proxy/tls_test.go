@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -26,7 +26,7 @@ import (
 func caDir(t testing.TB) (dir string, pool *x509.CertPool) {
 	t.Helper()
 	dir = t.TempDir()
-	cert, key, err := intercept.GenerateCA("test CA", time.Now(), time.Hour)
+	cert, key, err := ca.Generate("test CA", time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func tlsOut(t testing.TB, root string) (*sidecar, *x509.CertPool) {
 	dir, pool := caDir(t)
 	return run(t, nil, func(c *Config) {
 		c.TLSOut, c.CADir, c.UpstreamCA = true, dir, root
-		c.Type, c.Reverse, c.Protocols = "forward", false, "http"
+		c.Reverse = false
 	}), pool
 }
 
@@ -304,7 +304,7 @@ func TestInterceptionLeavesTheRestAlone(t *testing.T) {
 
 func TestTLSIn(t *testing.T) {
 	dir, pool := caDir(t)
-	a, err := intercept.LoadAuthority(dir)
+	a, err := ca.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +358,7 @@ func TestTLSIn(t *testing.T) {
 // as in HTTP/2, it may take its time.
 func TestTLSInOfAServerThatSpeaksFirst(t *testing.T) {
 	dir, pool := caDir(t)
-	a, err := intercept.LoadAuthority(dir)
+	a, err := ca.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +399,7 @@ func TestTLSInOfAServerThatSpeaksFirst(t *testing.T) {
 	}
 }
 
-func leafFiles(t testing.TB, a *intercept.Authority, name string) *KeyFiles {
+func leafFiles(t testing.TB, a *ca.Authority, name string) *KeyFiles {
 	t.Helper()
 	leaf, err := a.Leaf(name)
 	if err != nil {

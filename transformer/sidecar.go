@@ -60,14 +60,14 @@ func sidecarContainer(w *workload, cfg *Config, upstream map[string]*yaml.Node) 
 	if cfg.Sidecar == sidecarClassic {
 		// Containers start in order, and the next one waits for this hook: the
 		// trust files are there, and the ports open, before the application.
-		postStart = mapping("postStart", mapping("exec", mapping("command", []string{contract.Binary, "healthz", "--wait", "60s"})))
+		postStart = mapping("postStart", mapping("exec", mapping("command", []string{contract.ProxyBinary, "healthz", "--wait", "60s"})))
 	}
-	healthz := mapping("command", []string{contract.Binary, "healthz"})
+	healthz := mapping("command", []string{contract.ProxyBinary, "healthz"})
 	return mapping(
 		"name", contract.Container,
 		"image", cfg.Image,
 		"imagePullPolicy", pull,
-		"args", []string{"proxy"},
+		"command", []string{contract.ProxyBinary},
 		"restartPolicy", restart,
 		"env", sidecarEnv(w, cfg, upstream),
 		"ports", sidecarPorts(s),

@@ -10,8 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/ca"
 )
 
 // newCACommand makes the CA that outbound interception needs.
@@ -96,7 +95,7 @@ func (f *caFlags) run(cmd *cobra.Command) error {
 	if f.output == "" {
 		return errors.New("the Secret holds a private key: say where it goes, with --output FILE, or --output - for standard output")
 	}
-	cert, key, err := intercept.GenerateCA(f.subject, time.Now(), f.validity)
+	cert, key, err := ca.Generate(f.subject, time.Now(), f.validity)
 	if err != nil {
 		return fmt.Errorf("make CA: %w", err)
 	}

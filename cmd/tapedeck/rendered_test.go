@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/proxy"
+	"github.com/tapedeck/tapedeck/sidecar"
 )
 
 // The sidecar starts with every environment that the renderer's own cases write:
@@ -37,7 +37,7 @@ func TestTheSidecarTakesWhatIsRendered(t *testing.T) {
 			for _, o := range objects {
 				for _, env := range sidecarsOf(o.YNode()) {
 					sidecars++
-					if _, err := proxy.FromEnv(func(name string) string { return env[name] }); err != nil {
+					if _, err := sidecar.FromEnv(func(name string) string { return env[name] }); err != nil {
 						t.Errorf("%s: %v", filepath.Base(file), err)
 					}
 				}

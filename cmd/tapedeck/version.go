@@ -3,10 +3,10 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -16,17 +16,8 @@ var version = ""
 // imageRepository is where releases of the image are published.
 const imageRepository = "ghcr.io/tapedeck/tapedeck"
 
-// buildVersion returns the release's version, or the revision that the
-// toolchain recorded, or "dev".
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "dev"
-}
+// buildVersion returns the version of this build.
+func buildVersion() string { return contract.BuildVersion(version) }
 
 // baseConfig is the default configuration of this build: a release renders the
 // image of its own version, so that renderer and sidecar fit together.

@@ -61,7 +61,7 @@ func build() error {
 	}
 	if why := noEngine(); why != "" {
 		fmt.Fprintf(os.Stderr, "pod: the sidecar is a binary built as the image's is, not the image's own: %s\n", why)
-		return execute("go", "-C", repo, "build", "-trimpath", "-o", filepath.Join(bin, "image", "tapedeck"), "./cmd/tapedeck")
+		return execute("go", "-C", repo, "build", "-trimpath", "-o", filepath.Join(bin, "image")+"/", "./cmd/tapedeck", "./cmd/tapedeck-proxy")
 	}
 	if err := execute("make", "-C", repo, "image", "IMAGE="+image, "VERSION=test"); err != nil {
 		return err

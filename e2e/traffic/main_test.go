@@ -42,7 +42,7 @@ func enclosed() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	for pkg, in := range map[string]string{"./cmd/tapedeck": "../..", "github.com/summerwind/h2spec/cmd/h2spec": "."} {
+	for pkg, in := range map[string]string{"./cmd/tapedeck-proxy": "../..", "github.com/summerwind/h2spec/cmd/h2spec": "."} {
 		build := exec.Command("go", "build", "-trimpath", fmt.Sprintf("-race=%v", raceEnabled), "-o", dir+"/", pkg)
 		build.Dir = in
 		if out, err := build.CombinedOutput(); err != nil {

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/ca"
 )
 
 // authority is a CA that signs the servers of a test.
@@ -107,7 +107,7 @@ func (a *authority) sign(template *x509.Certificate) tls.Certificate {
 func (a *authority) intercepting() []string {
 	a.t.Helper()
 	dir := a.t.TempDir()
-	cert, key, err := intercept.GenerateCA("the sidecar's CA", time.Now(), time.Hour)
+	cert, key, err := ca.Generate("the sidecar's CA", time.Now(), time.Hour)
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func start(t *testing.T, app string, env ...string) *sidecar {
 	if err := os.Mkdir(filepath.Join(s.dir, "recordings"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s.cmd = exec.Command(filepath.Join(os.Getenv(envPrograms), "tapedeck"), "proxy")
+	s.cmd = exec.Command(filepath.Join(os.Getenv(envPrograms), "tapedeck-proxy"))
 	s.cmd.Env = append(environment(s.dir, s.app.Addr()), env...)
 	s.log = background(t, "the sidecar", s.cmd)
 	eventually(t, "the sidecar is healthy", func() bool {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -136,7 +136,7 @@ func TestLeaf(t *testing.T) {
 		}
 		resp.Body.Close()
 		leaf := resp.TLS.PeerCertificates[0]
-		if leaf.PublicKeyAlgorithm != x509.ECDSA || leaf.VerifyHostname(serverName) != nil || time.Until(leaf.NotAfter) > intercept.LeafValidity {
+		if leaf.PublicKeyAlgorithm != x509.ECDSA || leaf.VerifyHostname(serverName) != nil || time.Until(leaf.NotAfter) > ca.LeafValidity {
 			t.Errorf("a %v key for %v until %v", leaf.PublicKeyAlgorithm, leaf.DNSNames, leaf.NotAfter)
 		}
 	}

@@ -33,6 +33,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
@@ -72,7 +73,7 @@ func (o Outcome) Passed() bool {
 // Config is what an Interceptor is made from.
 type Config struct {
 	// Authority mints what clients are shown.
-	Authority *Authority
+	Authority *ca.Authority
 	// Roots give what verifies upstreams; nil: the system's.
 	Roots func() *x509.CertPool
 	// Certificate, if not nil, is asked for the client certificate that is

@@ -22,6 +22,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
@@ -29,9 +30,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // authority makes a CA and the pool that trusts it.
-func authority(t testing.TB, name string) (*Authority, *x509.CertPool) {
+func authority(t testing.TB, name string) (*ca.Authority, *x509.CertPool) {
 	t.Helper()
-	cert, key, err := GenerateCA(name, time.Now(), time.Hour)
+	cert, key, err := ca.Generate(name, time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func authority(t testing.TB, name string) (*Authority, *x509.CertPool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := NewAuthority(pair)
+	a, err := ca.New(pair)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -449,44 +450,6 @@ func TestAGivenClientCertificateIsShown(t *testing.T) {
 	answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
 	if r.Outcome != Intercepted || answer != ":hello\n" || seen != "client" {
 		t.Errorf("%s, %q, upstream saw %q, %v", r.Outcome, answer, seen, err)
-	}
-}
-
-func TestOneMintPerNameUnderLoad(t *testing.T) {
-	ca, pool := authority(t, "ours")
-	var wg sync.WaitGroup
-	for n := range 64 {
-		wg.Go(func() {
-			name := fmt.Sprintf("host-%d.test", n%4)
-			cert, err := ca.Leaf(name)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: pool}); err != nil {
-				t.Error(err)
-			}
-			if got := cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore); got > LeafValidity+backdate {
-				t.Errorf("valid for %v", got)
-			}
-		})
-	}
-	wg.Wait()
-	if got := ca.Minted(); got != 4 {
-		t.Errorf("%d mints for 4 names", got)
-	}
-}
-
-func TestLeafForAnAddress(t *testing.T) {
-	ca, pool := authority(t, "ours")
-	for _, addr := range []string{"127.0.0.1", "::1"} {
-		cert, err := ca.Leaf(addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: addr, Roots: pool}); err != nil {
-			t.Error(err)
-		}
 	}
 }
 

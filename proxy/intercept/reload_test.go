@@ -10,11 +10,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/ca"
 )
 
 // writeKeyFiles writes a leaf's certificate and key as a Secret's volume does: under
 // a new name, and then into place.
-func writeKeyFiles(t *testing.T, a *Authority, name, cert, key string) {
+func writeKeyFiles(t *testing.T, a *ca.Authority, name, cert, key string) {
 	t.Helper()
 	leaf, err := a.Leaf(name)
 	if err != nil {

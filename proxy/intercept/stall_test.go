@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
@@ -29,17 +30,17 @@ func TestWhoStallsInAHandshakeIsNotWaitedFor(t *testing.T) {
 	}
 	whole := func(b []byte) []byte { return b }
 	part := func(b []byte) []byte { return b[:20] }
-	outbound := func(ours *Authority, roots *x509.CertPool, client, server *pump.Conn, dial func(context.Context) (*pump.Conn, error)) Result {
+	outbound := func(ours *ca.Authority, roots *x509.CertPool, client, server *pump.Conn, dial func(context.Context) (*pump.Conn, error)) Result {
 		i := New(Config{Authority: ours, Roots: func() *x509.CertPool { return roots }})
 		return i.Do(context.Background(), client, server, "example.test", 443, dial)
 	}
-	inbound := func(ours *Authority, roots *x509.CertPool, client, server *pump.Conn, _ func(context.Context) (*pump.Conn, error)) Result {
+	inbound := func(ours *ca.Authority, roots *x509.CertPool, client, server *pump.Conn, _ func(context.Context) (*pump.Conn, error)) Result {
 		terminator := Terminator{Certificate: func() (*tls.Certificate, error) { return ours.Leaf("example.test") }}
 		return terminator.Do(context.Background(), client, server, &Peer{Name: "example.test", Roots: roots})
 	}
 	for _, c := range []struct {
 		name   string
-		do     func(*Authority, *x509.CertPool, *pump.Conn, *pump.Conn, func(context.Context) (*pump.Conn, error)) Result
+		do     func(*ca.Authority, *x509.CertPool, *pump.Conn, *pump.Conn, func(context.Context) (*pump.Conn, error)) Result
 		hello  func([]byte) []byte
 		server func(*testing.T, net.Conn, *tls.Config)
 		want   Outcome

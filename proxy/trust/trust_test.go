@@ -12,12 +12,12 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/ca"
 )
 
 func newCA(t *testing.T) *x509.Certificate {
 	t.Helper()
-	cert, key, err := intercept.GenerateCA("test", time.Now(), time.Hour)
+	cert, key, err := ca.Generate("test", time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,6 +76,10 @@ func newLineup(ctx context.Context, dir, tapedeck, server string, core int) (*li
 			return p, "", err
 		}
 	}
+	program := []string{tapedeck}
+	if filepath.Base(tapedeck) == "tapedeck" { // the whole program, as an earlier version was
+		program = append(program, "proxy")
+	}
 	sidecar := func(kind, portVariable string, env ...string) func(context.Context, string, string) (*process, string, error) {
 		return func(ctx context.Context, address, dir string) (*process, string, error) {
 			recording := filepath.Join(dir, "recording")
@@ -86,7 +90,7 @@ func newLineup(ctx context.Context, dir, tapedeck, server string, core int) (*li
 			p, err := run(ctx, append(env, "PROXY_TYPE="+kind, portVariable+"="+in,
 				"REVERSE_PROXY_HOST=127.0.0.1", "REVERSE_PROXY_PORT="+port,
 				"TAPEDECK_SINK=file://"+recording, "TLS_CERT_DIR="+dir, "TAPEDECK_DRAIN=1s", "LOG_LEVEL=error",
-				"HTTP_PROXY=", "ALL_PROXY=", "NO_PROXY="), address, tapedeck, "proxy")
+				"HTTP_PROXY=", "ALL_PROXY=", "NO_PROXY="), address, program...)
 			return p, recording, err
 		}
 	}

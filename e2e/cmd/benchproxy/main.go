@@ -19,7 +19,7 @@
 // It prints the goals beside what was measured. They are ratios of
 // a machine's moment, so a miss is printed and is no error.
 //
-//	usage: benchproxy [-turns n] [-only table] [-proxies regexp] TAPEDECK
+//	usage: benchproxy [-turns n] [-only table] [-proxies regexp] TAPEDECK-PROXY
 package main
 
 import (
@@ -59,7 +59,7 @@ func main() {
 	among := flag.String("proxies", "", "measure only the proxies whose names match this regular expression")
 	goproxy := flag.String("goproxy", "", "be goproxy on this address, recording into the file that follows")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: benchproxy [-turns n] [-only table] [-proxies regexp] TAPEDECK")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: benchproxy [-turns n] [-only table] [-proxies regexp] TAPEDECK-PROXY")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -70,7 +70,7 @@ func main() {
 	case err != nil:
 		err = fmt.Errorf("-proxies: %w", err)
 	case flag.NArg() != 1 || *turns < 1:
-		err = errors.New("usage: benchproxy [-turns n] [-only table] [-proxies regexp] TAPEDECK")
+		err = errors.New("usage: benchproxy [-turns n] [-only table] [-proxies regexp] TAPEDECK-PROXY")
 	case *goproxy != "":
 		err = serveGoproxy(ctx, *goproxy, flag.Arg(0))
 	case *only != "" && !slices.Contains(tableNames(), *only):

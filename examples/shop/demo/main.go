@@ -49,8 +49,8 @@ func run(ctx context.Context) error {
 	defer os.RemoveAll(dir)
 	bin := func(name string) string { return filepath.Join(dir, "bin", name) }
 
-	title("1. Build tapedeck and the example's two programs")
-	for name, pkg := range map[string]string{"tapedeck": "./cmd/tapedeck", "checkout": "./examples/shop/checkout", "prices": "./examples/shop/prices"} {
+	title("1. Build Tapedeck's and the example's two programs")
+	for name, pkg := range map[string]string{"tapedeck": "./cmd/tapedeck", "tapedeck-proxy": "./cmd/tapedeck-proxy", "checkout": "./examples/shop/checkout", "prices": "./examples/shop/prices"} {
 		if err := show(ctx, "go", "build", "-o", bin(name), pkg); err != nil {
 			return err
 		}
@@ -90,10 +90,10 @@ func run(ctx context.Context) error {
 	if err := processes.start(bin("prices"), nil, "LISTEN=127.0.0.1:8081"); err != nil {
 		return err
 	}
-	if err := processes.start(bin("tapedeck"), []string{"proxy"}, sidecar...); err != nil {
+	if err := processes.start(bin("tapedeck-proxy"), nil, sidecar...); err != nil {
 		return err
 	}
-	if err := show(ctx, bin("tapedeck"), "healthz", "--wait", "20s"); err != nil {
+	if err := show(ctx, bin("tapedeck-proxy"), "healthz", "--wait", "20s"); err != nil {
 		return err
 	}
 	if err := processes.start(bin("checkout"), nil, append(pod.environment("checkout", mounts), "LISTEN=127.0.0.1:8080")...); err != nil {

@@ -1,4 +1,4 @@
-package capture
+package sidecar
 
 import (
 	"bufio"
@@ -88,7 +88,7 @@ func serveForEver(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	c := into(r, cfg, "test")
-	p, err := proxy.Listen(t.Context(), cfg, slog.New(slog.DiscardHandler), c.Open, nil)
+	p, err := proxy.Listen(t.Context(), cfg.forwarding(), slog.New(slog.DiscardHandler), c.Open, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

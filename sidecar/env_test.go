@@ -1,4 +1,4 @@
-package proxy
+package sidecar
 
 import (
 	"slices"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy"
 )
 
 func TestDefaults(t *testing.T) {
@@ -14,8 +15,8 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.Reverse || !c.Forward || c.InProtocol != TCP || c.Protocols != "tcp:http" || c.InPort != contract.InPort || c.OutPort != contract.OutPort ||
-		c.App != (App{Host: "localhost", Port: 80}) || c.TLSOut || c.TLSIn != nil || c.Memory != 64<<20 || c.Drain != 25*time.Second ||
+	if !c.Reverse || !c.Forward || c.InProtocol != proxy.TCP || c.Protocols != "tcp:http" || c.InPort != contract.InPort || c.OutPort != contract.OutPort ||
+		c.App != (proxy.App{Host: "localhost", Port: 80}) || c.TLSOut || c.TLSIn != nil || c.Memory != 64<<20 || c.Drain != 25*time.Second ||
 		c.Sink != contract.DefaultSink || c.Identity.Cluster != "undefined" {
 		t.Errorf("%+v", c)
 	}
@@ -39,14 +40,16 @@ func TestFromEnv(t *testing.T) {
 		env  string
 		want func(Config) bool
 	}{
-		{"PROXY_TYPE=reverse", func(c Config) bool { return c.Reverse && !c.Forward && c.Protocols == "tcp" && c.InProtocol == TCP }},
+		{"PROXY_TYPE=reverse", func(c Config) bool {
+			return c.Reverse && !c.Forward && c.Protocols == "tcp" && c.InProtocol == proxy.TCP
+		}},
 		{"PROXY_TYPE=forward", func(c Config) bool { return !c.Reverse && c.Forward && c.Protocols == "http" }},
-		{"PROXY_TYPE=reverse PROXY_PROTOCOL=http", func(c Config) bool { return c.InProtocol == HTTP }},
-		{"PROXY_TYPE=dual PROXY_PROTOCOL=socks", func(c Config) bool { return c.InProtocol == SOCKS }},
-		{"PROXY_PROTOCOL=tcp:socks", func(c Config) bool { return c.InProtocol == TCP && c.Forward }},
-		{"REVERSE_PROXY_HOST=https://api.example REVERSE_PROXY_PORT=443", func(c Config) bool { return c.App == App{"api.example", 443, true} }},
+		{"PROXY_TYPE=reverse PROXY_PROTOCOL=http", func(c Config) bool { return c.InProtocol == proxy.HTTP }},
+		{"PROXY_TYPE=dual PROXY_PROTOCOL=socks", func(c Config) bool { return c.InProtocol == proxy.SOCKS }},
+		{"PROXY_PROTOCOL=tcp:socks", func(c Config) bool { return c.InProtocol == proxy.TCP && c.Forward }},
+		{"REVERSE_PROXY_HOST=https://api.example REVERSE_PROXY_PORT=443", func(c Config) bool { return c.App == proxy.App{Host: "api.example", Port: 443, TLS: true} }},
 		{"REVERSE_PROXY_HOST=[::1]", func(c Config) bool { return c.App.Host == "::1" }},
-		{"TLS_IN_UNWRAP=true TLS_IN_PUBLIC_KEY=a TLS_IN_PRIVATE_KEY=b", func(c Config) bool { return *c.TLSIn == KeyFiles{"a", "b"} }},
+		{"TLS_IN_UNWRAP=true TLS_IN_PUBLIC_KEY=a TLS_IN_PRIVATE_KEY=b", func(c Config) bool { return *c.TLSIn == proxy.KeyFiles{Cert: "a", Key: "b"} }},
 		{"TLS_IN_UNWRAP=false TLS_IN_PUBLIC_KEY=a TLS_IN_PRIVATE_KEY=b", func(c Config) bool { return c.TLSIn == nil }},
 		{"TAPEDECK_MEMORY=1Gi", func(c Config) bool { return c.Memory == 1<<30 }},
 		{"TAPEDECK_IN_ADDRESS=all", func(c Config) bool { return c.InAll }},
@@ -127,5 +130,17 @@ func TestEveryVariableIsChecked(t *testing.T) {
 		case !strings.Contains(err.Error(), value) && !strings.Contains(err.Error(), "want both or none"):
 			t.Errorf("%s: %v", e.Name, err)
 		}
+	}
+}
+
+// env makes a getenv of KEY=VALUE pairs.
+func env(pairs ...string) func(string) string {
+	return func(name string) string {
+		for _, p := range pairs {
+			if v, ok := strings.CutPrefix(p, name+"="); ok {
+				return v
+			}
+		}
+		return ""
 	}
 }

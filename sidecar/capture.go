@@ -1,11 +1,4 @@
-// Package capture joins the proxy's tap to the recording: decoders that make
-// exchanges of bytes, and a recorder that keeps them.
-//
-//	tap ─▶ decoders ─▶ redaction ─▶ queue ─▶ segments
-//
-// The package imports contract, proxy, its decode, metric and tap, recording and
-// Prometheus' client.
-package capture
+package sidecar
 
 import (
 	"context"
@@ -32,11 +25,15 @@ type Capture struct {
 	recorder *recording.Recorder
 }
 
+// tapPart is the share of the memory for capture that the tap gets: one in
+// tapPart.
+const tapPart = 4
+
 // Open opens the recording that cfg names. version is this program's.
 // Of cfg.Memory the tap takes a quarter, the queue an eighth, and what is being
 // put together the rest.
 // What the sink comes to is logged when it changes.
-func Open(cfg proxy.Config, version string, log *slog.Logger) (*Capture, error) {
+func Open(cfg Config, version string, log *slog.Logger) (*Capture, error) {
 	r, err := recording.Open(cfg.Sink, options(cfg, log))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", contract.EnvSink, err)
@@ -44,7 +41,7 @@ func Open(cfg proxy.Config, version string, log *slog.Logger) (*Capture, error) 
 	return into(r, cfg, version), nil
 }
 
-func options(cfg proxy.Config, log *slog.Logger) recording.Options {
+func options(cfg Config, log *slog.Logger) recording.Options {
 	id := cfg.Identity
 	return recording.Options{
 		SegmentOptions: recording.SegmentOptions{Namespace: id.Namespace, Workload: id.App, Pod: id.Pod},
@@ -65,7 +62,7 @@ func options(cfg proxy.Config, log *slog.Logger) recording.Options {
 }
 
 // into captures into a recorder, whatever is behind it.
-func into(r *recording.Recorder, cfg proxy.Config, version string) *Capture {
+func into(r *recording.Recorder, cfg Config, version string) *Capture {
 	id := cfg.Identity
 	origin := codec.Origin{Cluster: id.Cluster, Namespace: id.Namespace, Service: id.App, Tags: tags(cfg, version)}
 	limits := codec.DefaultLimits()
@@ -77,7 +74,7 @@ func into(r *recording.Recorder, cfg proxy.Config, version string) *Capture {
 }
 
 // tags are what the sidecar ecosystem puts on every record.
-func tags(cfg proxy.Config, version string) (tags recording.Tags) {
+func tags(cfg Config, version string) (tags recording.Tags) {
 	for _, t := range []recording.Tag{
 		{Name: recording.TagCaptureMode, Value: "proxy"},
 		{Name: recording.TagAppLabel, Value: cfg.Identity.App},

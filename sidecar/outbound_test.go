@@ -1,4 +1,4 @@
-package capture
+package sidecar
 
 import (
 	"crypto/tls"
@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -31,7 +31,7 @@ func TestACallAndWhatItCaused(t *testing.T) {
 	t.Cleanup(plain.Close)
 	t.Cleanup(secure.Close)
 	dir := t.TempDir()
-	cert, key, err := intercept.GenerateCA("test CA", time.Now(), time.Hour)
+	cert, key, err := ca.Generate("test CA", time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

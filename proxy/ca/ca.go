@@ -1,4 +1,10 @@
-package intercept
+// Package ca makes certificates: the CA itself, and under it a leaf for each
+// name that a client asks for.
+//
+// It keeps one leaf per name at a time, in a bounded cache, and writes no key
+// anywhere. The sidecar uses it to intercept TLS, `tapedeck ca` to make the CA.
+// The package imports the standard library only.
+package ca
 
 import (
 	"crypto"
@@ -50,22 +56,22 @@ type leafEntry struct {
 	err   error
 }
 
-// LoadAuthority reads tls.crt and tls.key from dir. The error wraps
+// Load reads tls.crt and tls.key from dir. The error wraps
 // fs.ErrNotExist when there is no CA.
-func LoadAuthority(dir string) (*Authority, error) {
+func Load(dir string) (*Authority, error) {
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
 	if err != nil {
 		return nil, fmt.Errorf("load CA from %s: %w", dir, err)
 	}
-	a, err := NewAuthority(pair)
+	a, err := New(pair)
 	if err != nil {
 		return nil, fmt.Errorf("load CA from %s: %w", dir, err)
 	}
 	return a, nil
 }
 
-// NewAuthority makes an authority of a CA's certificate chain and key.
-func NewAuthority(pair tls.Certificate) (*Authority, error) {
+// New makes an authority of a CA's certificate chain and key.
+func New(pair tls.Certificate) (*Authority, error) {
 	ca, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
 		return nil, err
@@ -171,9 +177,9 @@ func commonName(name string) string {
 	return name[:min(len(name), 64)]
 }
 
-// GenerateCA makes a CA: an ECDSA P-256 key and a certificate signed by itself,
+// Generate makes a CA: an ECDSA P-256 key and a certificate signed by itself,
 // in PEM. It cannot sign further CAs.
-func GenerateCA(name string, from time.Time, validity time.Duration) (cert, key []byte, err error) {
+func Generate(name string, from time.Time, validity time.Duration) (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err

@@ -1,4 +1,4 @@
-package capture
+package sidecar
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// sidecar is the proxy with its capture, as `tapedeck proxy` runs them.
+// sidecar is the proxy with its capture, as Run runs them.
 type sidecar struct {
 	*proxy.Proxy
 	capture *Capture
@@ -54,23 +54,24 @@ func (l *logs) String() string {
 
 // config is a reverse half in front of an application that repeats what it is
 // sent, on free ports.
-func config(t testing.TB) proxy.Config {
+func config(t testing.TB) Config {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Write(body)
 	}))
 	t.Cleanup(app.Close)
-	cfg := proxy.Config{
-		Type: "reverse", Protocols: "tcp", Reverse: true, InProtocol: proxy.TCP,
-		Memory: 64 << 20, BodyLimit: 1 << 20, Drain: 5 * time.Second, TrustDir: t.TempDir(),
-		App: proxy.App{Host: "127.0.0.1"},
+	cfg := Config{
+		Config: proxy.Config{
+			Reverse: true, InProtocol: proxy.TCP, Drain: 5 * time.Second, TrustDir: t.TempDir(), App: proxy.App{Host: "127.0.0.1"},
+		},
+		Type: "reverse", Protocols: "tcp", Memory: 64 << 20, BodyLimit: 1 << 20,
 	}
 	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
 	return cfg
 }
 
 // run starts a sidecar that keeps what it captures in store.
-func run(t testing.TB, cfg proxy.Config, store recording.Store) *sidecar {
+func run(t testing.TB, cfg Config, store recording.Store) *sidecar {
 	t.Helper()
 	logs := &logs{}
 	r, err := recording.OpenStore(store, options(cfg, logs.logger()))
@@ -80,12 +81,12 @@ func run(t testing.TB, cfg proxy.Config, store recording.Store) *sidecar {
 	return serve(t, cfg, into(r, cfg, "test"), logs)
 }
 
-func serve(t testing.TB, cfg proxy.Config, c *Capture, logs *logs) *sidecar {
+func serve(t testing.TB, cfg Config, c *Capture, logs *logs) *sidecar {
 	t.Helper()
 	s := &sidecar{capture: c, metrics: prometheus.NewRegistry(), logs: logs}
 	s.metrics.MustRegister(c)
 	var err error
-	s.Proxy, err = proxy.Listen(t.Context(), cfg, logs.logger(), c.Open, s.metrics)
+	s.Proxy, err = proxy.Listen(t.Context(), cfg.forwarding(), logs.logger(), c.Open, s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}

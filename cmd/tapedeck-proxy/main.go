@@ -1,0 +1,163 @@
+// Command tapedeck-proxy is the sidecar of rendered pods: a program of its own,
+// so that a pod pays for neither the renderer nor a CLI framework.
+//
+//	tapedeck-proxy                      run the sidecar; its environment configures it
+//	tapedeck-proxy healthz [--wait 60s] ask the sidecar in this pod for its health
+//	tapedeck-proxy inspect PATH...      list recorded exchanges, or show one
+//	tapedeck-proxy version              print the version
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording/inspect"
+	"github.com/tapedeck/tapedeck/sidecar"
+)
+
+// version is set by the linker in a release build.
+var version = ""
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// command is a subcommand; its flags are parsed before it runs.
+type command struct {
+	usage, does, example string
+	// prepare declares the flags and returns what runs once they are parsed.
+	prepare func(*flag.FlagSet) func(ctx context.Context, args []string, stdout, stderr io.Writer) error
+}
+
+// names lists the subcommands in the order of the help; "" is a call without
+// one.
+func names() []string { return []string{"", "healthz", "inspect", "version"} }
+
+func commands() map[string]command {
+	return map[string]command{
+		"": {"", "run the sidecar that the environment describes (docs/environment.md)",
+			"REVERSE_PROXY_PORT=8080 TAPEDECK_SINK=file:///tmp/recordings tapedeck-proxy", prepareRun},
+		"healthz": {"[--wait DURATION]", "ask the sidecar in this pod whether it is ready, by exit code",
+			"tapedeck-proxy healthz --wait 60s", prepareHealthz},
+		"inspect": {"[flags] PATH...", "list recorded exchanges, or show one",
+			"tapedeck-proxy inspect --direction out --status 5xx /var/lib/tapedeck/recordings", prepareInspect},
+		"version": {"", "print the version", "tapedeck-proxy version", prepareVersion},
+	}
+}
+
+// run executes the command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	name := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	c, ok := commands()[name]
+	if !ok {
+		return fail(stderr, fmt.Errorf("unknown command %q; tapedeck-proxy --help lists the commands", name))
+	}
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	do := c.prepare(flags)
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		help(stdout, name, flags)
+		return 0
+	case err != nil:
+		return fail(stderr, fmt.Errorf("%w; tapedeck-proxy %s --help lists the flags", err, name))
+	}
+	err := do(ctx, flags.Args(), stdout, stderr)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, inspect.ErrUnreadable):
+		return 1 // the notes say which
+	}
+	return fail(stderr, err)
+}
+
+func fail(stderr io.Writer, err error) int {
+	fmt.Fprintln(stderr, "tapedeck-proxy:", err)
+	return 1
+}
+
+// help prints the help of a subcommand, and with it, for a call without one, the
+// list of all.
+func help(w io.Writer, name string, flags *flag.FlagSet) {
+	listed := []string{name}
+	if name == "" {
+		listed = names()
+	}
+	for _, n := range listed {
+		c := commands()[n]
+		fmt.Fprintln(w, strings.Join(strings.Fields("tapedeck-proxy "+n+" "+c.usage), " "))
+		fmt.Fprintf(w, "    %s\n    Example: %s\n", c.does, c.example)
+	}
+	flags.SetOutput(w)
+	flags.PrintDefaults()
+}
+
+// none refuses arguments.
+func none(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q: want none", args[0])
+	}
+	return nil
+}
+
+func prepareRun(*flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
+	return func(ctx context.Context, args []string, _, stderr io.Writer) error {
+		if err := none(args); err != nil {
+			return err
+		}
+		return sidecar.Main(ctx, os.Getenv, contract.BuildVersion(version), stderr)
+	}
+}
+
+func prepareHealthz(flags *flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
+	wait := flags.Duration("wait", time.Duration(0), "keep asking for this long until the answer is yes")
+	return func(ctx context.Context, args []string, _, _ io.Writer) error {
+		if err := none(args); err != nil {
+			return err
+		}
+		return sidecar.Wait(ctx, *wait)
+	}
+}
+
+func prepareInspect(flags *flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
+	var o inspect.Options
+	for _, f := range o.Flags() {
+		flags.StringVar(f.Value, f.Name, f.Default, f.Usage)
+		if f.Short != "" {
+			flags.StringVar(f.Value, f.Short, f.Default, "short for --"+f.Name)
+		}
+	}
+	return func(_ context.Context, args []string, stdout, stderr io.Writer) error {
+		if len(args) == 0 {
+			return errors.New("name at least one directory or segment, such as " + contract.RecordingDir)
+		}
+		return inspect.Run(stdout, stderr, "tapedeck-proxy:", args, o)
+	}
+}
+
+func prepareVersion(*flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
+	return func(_ context.Context, args []string, stdout, _ io.Writer) error {
+		if err := none(args); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(stdout, "tapedeck-proxy %s (%s, %s/%s)\n", contract.BuildVersion(version), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return err
+	}
+}

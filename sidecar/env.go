@@ -1,0 +1,264 @@
+package sidecar
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy"
+)
+
+// Identity is the pod's name and place, as recordings state them.
+type Identity struct {
+	App, Pod, Namespace, Node, ServiceAccount, HostIP, PodIP, Cluster string
+}
+
+// Config configures a sidecar: how it forwards, and what it records. FromEnv
+// makes one; the zero value is not valid.
+type Config struct {
+	// Config is how it forwards.
+	proxy.Config
+	// Type and Protocols are PROXY_TYPE and PROXY_PROTOCOL as they were given.
+	Type, Protocols string
+	// Sink is the URL of the recording. SinkSize bounds its directory, in bytes;
+	// 0: no bound.
+	Sink     string
+	SinkSize int64
+	// BodyLimit bounds how much of a body or message is recorded, in bytes.
+	BodyLimit int64
+	// RedactHeaders are redacted besides the usual ones.
+	RedactHeaders []string
+	// LogLevel is the lowest level that is logged.
+	LogLevel slog.Level
+	// Memory bounds the memory of capture, in bytes.
+	Memory int64
+	// Identity is the pod's.
+	Identity Identity
+}
+
+// settings are parsed in this order: the type before the protocols, whose
+// meaning depends on it.
+var settings = []struct {
+	env string
+	set func(*Config, string) error
+}{
+	{contract.EnvCaptureMode, func(c *Config, v string) error { return oneOf(v, "proxy") }},
+	{contract.EnvProxyType, setType},
+	{contract.EnvProxyProtocol, setProtocol},
+	{contract.EnvProxyInPort, port(func(c *Config) *int { return &c.InPort })},
+	{contract.EnvProxyOutPort, port(func(c *Config) *int { return &c.OutPort })},
+	{contract.EnvProxyInAddress, func(c *Config, v string) error {
+		c.InAll = v == "all"
+		return oneOf(v, "loopback", "all")
+	}},
+	{contract.EnvReverseProxyHost, setAppHost},
+	{contract.EnvReverseProxyPort, port(func(c *Config) *int { return &c.App.Port })},
+	{contract.EnvTLSOutUnwrap, boolean(func(c *Config) *bool { return &c.TLSOut })},
+	{contract.EnvCADir, text(func(c *Config) *string { return &c.CADir })},
+	{contract.EnvTLSCertDir, text(func(c *Config) *string { return &c.TrustDir })},
+	{contract.EnvUpstreamCA, text(func(c *Config) *string { return &c.UpstreamCA })},
+	{contract.EnvSink, text(func(c *Config) *string { return &c.Sink })},
+	{contract.EnvLogLevel, func(c *Config, v string) error {
+		if err := oneOf(v, "debug", "info", "warn", "error"); err != nil {
+			return err
+		}
+		return c.LogLevel.UnmarshalText([]byte(v))
+	}},
+	{contract.EnvPrometheusPort, func(c *Config, v string) error {
+		if v == "" {
+			return nil
+		}
+		return port(func(c *Config) *int { return &c.PrometheusPort })(c, v)
+	}},
+	{contract.EnvSinkSize, func(c *Config, v string) (err error) { c.SinkSize, err = contract.ParseSize(v); return err }},
+	{contract.EnvMemory, func(c *Config, v string) (err error) { c.Memory, err = contract.ParseSize(v); return err }},
+	{contract.EnvBodyLimit, func(c *Config, v string) (err error) { c.BodyLimit, err = contract.ParseSize(v); return err }},
+	{contract.EnvRedactHeaders, func(c *Config, v string) error {
+		c.RedactHeaders = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+		return nil
+	}},
+	{contract.EnvSidecar, func(c *Config, v string) error {
+		c.Classic = v == "classic"
+		return oneOf(v, "native", "classic")
+	}},
+	{contract.EnvDrain, func(c *Config, v string) (err error) {
+		if c.Drain, err = time.ParseDuration(v); err != nil || c.Drain < 0 {
+			return errors.New("want a duration such as 25s")
+		}
+		return nil
+	}},
+	{contract.EnvUpstreamHTTPProxy, text(func(c *Config) *string { return &c.Proxies.HTTP })},
+	{contract.EnvUpstreamHTTPSProxy, text(func(c *Config) *string { return &c.Proxies.HTTPS })},
+	{contract.EnvUpstreamAllProxy, text(func(c *Config) *string { return &c.Proxies.All })},
+	{contract.EnvUpstreamNoProxy, text(func(c *Config) *string { return &c.Proxies.NoProxy })},
+	{contract.EnvAppLabel, text(func(c *Config) *string { return &c.Identity.App })},
+	{contract.EnvPodName, text(func(c *Config) *string { return &c.Identity.Pod })},
+	{contract.EnvPodNamespace, text(func(c *Config) *string { return &c.Identity.Namespace })},
+	{contract.EnvNodeName, text(func(c *Config) *string { return &c.Identity.Node })},
+	{contract.EnvServiceAccount, text(func(c *Config) *string { return &c.Identity.ServiceAccount })},
+	{contract.EnvHostIP, text(func(c *Config) *string { return &c.Identity.HostIP })},
+	{contract.EnvPodIP, text(func(c *Config) *string { return &c.Identity.PodIP })},
+	{contract.EnvCluster, text(func(c *Config) *string { return &c.Identity.Cluster })},
+}
+
+// FromEnv reads the configuration from environment variables, with the names
+// and defaults of package contract. The error lists every variable that is
+// wrong, its value and what it may be.
+func FromEnv(getenv func(string) string) (Config, error) {
+	defaults := map[string]string{}
+	for _, e := range contract.Envs() {
+		defaults[e.Name] = e.Default
+	}
+	value := func(name string) string {
+		if v := getenv(name); v != "" {
+			return v
+		}
+		return defaults[name]
+	}
+	c := Config{Protocols: getenv(contract.EnvProxyProtocol)}
+	c.AdminPort = contract.AdminPort
+	var errs []error
+	for _, s := range settings {
+		v := value(s.env)
+		if s.env == contract.EnvProxyProtocol && c.Protocols == "" {
+			v = "" // the default follows from the type
+		}
+		if err := s.set(&c, v); err != nil {
+			errs = append(errs, fmt.Errorf("%s=%q: %w", s.env, v, err))
+		}
+	}
+	var err error
+	if c.TLSIn, err = keyFiles(value, contract.EnvTLSInPublicKey, contract.EnvTLSInPrivateKey); err != nil {
+		errs = append(errs, err)
+	}
+	if c.Mutual, err = keyFiles(value, contract.EnvTLSMutualPublicKey, contract.EnvTLSMutualPrivateKey); err != nil {
+		errs = append(errs, err)
+	}
+	var unwrap bool
+	switch on := value(contract.EnvTLSInUnwrap); {
+	case parseBool(on, &unwrap) != nil:
+		errs = append(errs, fmt.Errorf("%s=%q: want true or false", contract.EnvTLSInUnwrap, on))
+	case !unwrap:
+		c.TLSIn = nil
+	case c.TLSIn == nil && err == nil:
+		errs = append(errs, fmt.Errorf("%s=true needs %s and %s, the files to answer with", contract.EnvTLSInUnwrap, contract.EnvTLSInPublicKey, contract.EnvTLSInPrivateKey))
+	}
+	errs = append(errs, c.Check())
+	return c, errors.Join(errs...)
+}
+
+func oneOf(v string, allowed ...string) error {
+	for _, a := range allowed {
+		if v == a {
+			return nil
+		}
+	}
+	return fmt.Errorf("want %s", strings.Join(allowed, ", "))
+}
+
+func setType(c *Config, v string) error {
+	if v == "transparent" {
+		return errors.New("it needs NET_ADMIN, and Tapedeck runs without privileges: want reverse, forward or dual")
+	}
+	c.Type = v
+	c.Reverse = v == "reverse" || v == "dual"
+	c.Forward = v == "forward" || v == "dual"
+	return oneOf(v, "reverse", "forward", "dual")
+}
+
+// protocols says, for every PROXY_PROTOCOL, with which types it goes and what
+// the reverse half's clients then speak. The forward half always understands
+// both HTTP and SOCKS.
+var protocols = []struct {
+	name  string
+	types string
+	in    proxy.Protocol
+}{
+	{"tcp", "reverse", proxy.TCP},
+	{"tcp:http", "dual", proxy.TCP},
+	{"tcp:socks", "dual", proxy.TCP},
+	{"http", "reverse forward dual", proxy.HTTP},
+	{"socks", "reverse forward dual", proxy.SOCKS},
+}
+
+// defaultProtocol is, for every type, the plainest one that goes with it.
+var defaultProtocol = map[string]string{"reverse": "tcp", "forward": "http", "dual": "tcp:http"}
+
+func setProtocol(c *Config, v string) error {
+	if !c.Reverse && !c.Forward {
+		return nil // the type is wrong, which is said already
+	}
+	if v == "" {
+		v = defaultProtocol[c.Type]
+	}
+	var allowed []string
+	for _, p := range protocols {
+		if !strings.Contains(p.types, c.Type) {
+			continue
+		}
+		if p.name == v {
+			c.Protocols, c.InProtocol = v, p.in
+			return nil
+		}
+		allowed = append(allowed, p.name)
+	}
+	return fmt.Errorf("want %s with %s=%s", strings.Join(allowed, ", "), contract.EnvProxyType, c.Type)
+}
+
+func setAppHost(c *Config, v string) error {
+	if rest, ok := strings.CutPrefix(v, "https://"); ok {
+		c.App.TLS, v = true, rest
+	} else {
+		v = strings.TrimPrefix(v, "http://")
+	}
+	v = strings.TrimSuffix(v, "/")
+	c.App.Host = strings.Trim(v, "[]")
+	if c.App.Host == "" || strings.ContainsAny(v, "/@ ") || strings.Contains(v, ":") && net.ParseIP(c.App.Host) == nil {
+		return fmt.Errorf("want a host without a port (that is %s), or https://host", contract.EnvReverseProxyPort)
+	}
+	return nil
+}
+
+func text(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error { *field(c) = v; return nil }
+}
+
+func boolean(field func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, v string) error { return parseBool(v, field(c)) }
+}
+
+func parseBool(v string, b *bool) (err error) {
+	if *b, err = strconv.ParseBool(v); err != nil {
+		return errors.New("want true or false")
+	}
+	return nil
+}
+
+func port(field func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		n, err := strconv.ParseUint(v, 10, 16)
+		if err != nil || n == 0 {
+			return errors.New("want a port, 1 to 65535")
+		}
+		*field(c) = int(n)
+		return nil
+	}
+}
+
+func keyFiles(value func(string) string, cert, key string) (*proxy.KeyFiles, error) {
+	k := &proxy.KeyFiles{Cert: value(cert), Key: value(key)}
+	switch {
+	case k.Cert == "" && k.Key == "":
+		return nil, nil
+	case k.Cert == "":
+		return nil, fmt.Errorf("%s is set but %s is not: want both or none", key, cert)
+	case k.Key == "":
+		return nil, fmt.Errorf("%s is set but %s is not: want both or none", cert, key)
+	}
+	return k, nil
+}
