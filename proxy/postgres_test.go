@@ -15,8 +15,10 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// postgres starts a PostgreSQL server and returns its address.
-func postgres(t *testing.T) *net.TCPAddr {
+// postgres starts a PostgreSQL server that listens on every address, with the
+// default rules of who needs a password and, before them, further ones. It
+// returns the server's address.
+func postgres(t *testing.T, rules string) *net.TCPAddr {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if path, err := exec.LookPath("initdb"); err == nil {
@@ -47,8 +49,16 @@ func postgres(t *testing.T) *net.TCPAddr {
 		return cmd
 	}
 	data := filepath.Join(dir, "data")
-	if out, err := command("initdb", "-D", data, "-U", "tester", "-A", "trust", "--no-sync", "--no-instructions").CombinedOutput(); err != nil {
+	if out, err := command("initdb", "-D", data, "-U", "tester", "--no-sync", "--no-instructions").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v: %s", err, out)
+	}
+	hba := filepath.Join(data, "pg_hba.conf")
+	defaults, err := os.ReadFile(hba)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(hba, append([]byte(rules), defaults...), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,7 +66,7 @@ func postgres(t *testing.T) *net.TCPAddr {
 	}
 	addr := ln.Addr().(*net.TCPAddr)
 	ln.Close() // for the server to take
-	server := command("postgres", "-D", data, "-h", "127.0.0.1", "-p", strconv.Itoa(addr.Port), "-k", "", "-F")
+	server := command("postgres", "-D", data, "-h", "*", "-p", strconv.Itoa(addr.Port), "-k", "", "-F")
 	var said logs
 	server.Stderr = &said
 	if err := server.Start(); err != nil {
@@ -76,7 +86,7 @@ func TestPostgreSQL(t *testing.T) {
 	if err != nil {
 		t.Skip("needs psql (Debian: postgresql-client)")
 	}
-	db := postgres(t)
+	db := postgres(t, "host all all 127.0.0.6/32 trust\n")
 	s := run(t, db, nil)
 	const rows = 100_000
 	cmd := exec.CommandContext(t.Context(), psql, "-X", "-At", "-v", "ON_ERROR_STOP=1",
@@ -101,6 +111,47 @@ copy (select n from copied order by n desc) to stdout;
 	flows := s.tape.find(tap.In)
 	if len(flows) == 0 || !strings.Contains(flows[0].side[tap.FromClient].String(), "copy copied from stdin") {
 		t.Errorf("the tap saw %d flows", len(flows))
+	}
+}
+
+// By default PostgreSQL makes a superuser of everybody who comes from loopback. A
+// remote caller is refused through the reverse half as it is without it.
+func TestPostgreSQLTrustsNobodyBecauseOfTheSidecar(t *testing.T) {
+	psql, err := exec.LookPath("psql")
+	if err != nil {
+		t.Skip("needs psql (Debian: postgresql-client)")
+	}
+	var outside net.IP
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			outside = n.IP
+		}
+	}
+	if outside == nil {
+		t.Skip("this host has no address but loopback's")
+	}
+	db := postgres(t, "")
+	ask := func(host string, port int) string {
+		out, err := exec.CommandContext(t.Context(), psql, "-X", "-At", "-w", "-c", "select usesuper from pg_user where usename = current_user",
+			fmt.Sprintf("host=%s port=%d user=tester dbname=postgres sslmode=disable", host, port)).CombinedOutput()
+		return fmt.Sprintf("%s (%v)", strings.TrimSpace(string(out)), err)
+	}
+	const superuser, refused = "t (<nil>)", "no pg_hba.conf entry for host"
+	if got := ask("127.0.0.1", db.Port); got != superuser {
+		t.Fatalf("loopback is not trusted: %s", got)
+	}
+	if got := ask(outside.String(), db.Port); !strings.Contains(got, refused) {
+		t.Fatalf("from outside, directly: %s", got)
+	}
+	for _, host := range []string{"127.0.0.1", "localhost", outside.String()} {
+		for _, protocol := range []Protocol{TCP, HTTP, SOCKS} {
+			s := run(t, db, func(c *Config) { c.App.Host, c.InProtocol = host, protocol })
+			if got := ask("127.0.0.1", s.InAddr().(*net.TCPAddr).Port); !strings.Contains(got, refused+` "127.0.0.6"`) {
+				t.Errorf("through the sidecar in front of %s, with %s: %s", host, protocol, got)
+			}
+			s.stop()
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync"
@@ -90,6 +91,10 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 		log.Warn("a proxy can't be chained to: connections go without it", "variable", u.Variable, LogError, u.Err)
 	}
 	p.dial.Roots = p.pool
+	p.dial.Unbound = func(addr netip.Addr, err error) {
+		log.Warn("the application sees its callers at the address of loopback, which it may trust: the address that Envoy uses can't be bound",
+			"address", addr.String(), LogError, err)
+	}
 	p.tap = tap.New(tap.Config{Limit: cfg.TapMemory, Open: open, Panicked: func(f *tap.Flow, v any, stack []byte) {
 		log.Error("a decoder crashed; its connection goes on, unrecorded", LogID, f.ID, LogTarget, hostPort(f.Host, f.Port), "panic", fmt.Sprint(v), "stack", string(stack))
 	}})

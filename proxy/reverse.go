@@ -16,7 +16,7 @@ import (
 // has spoken, for in some protocols it is the one to speak first.
 func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 	k.target(tap.ViaTCP, p.cfg.App.Host, p.cfg.App.Port)
-	app, err := p.dial.Direct(ctx, p.cfg.App.Host, p.cfg.App.Port)
+	app, err := p.dial.Local(ctx, p.cfg.App.Host, p.cfg.App.Port)
 	if err != nil {
 		k.client.Abort() // as if the application's port were closed
 		return false, fmt.Errorf("connect to the application: %w", err)

@@ -1,9 +1,11 @@
-// Package upstream makes the connections of the forward half: straight to the
-// host that the application named, or through the proxy that the application
-// would have used had Tapedeck not stood in between.
+// Package upstream makes the connections of both halves. The forward half goes
+// straight to the host that the application named, or through the proxy that the
+// application would have used had Tapedeck not stood in between. The reverse half
+// reaches the application as Envoy does, from 127.0.0.6.
 //
 //	app ──▶ forward half ──▶ dependency
 //	               └──▶ corporate proxy (HTTP, HTTPS, SOCKS5) ──▶ dependency
+//	caller ──▶ reverse half ──(from 127.0.0.6 or ::6)──▶ app
 //
 // It promises never to connect to the proxy that it works for. It imports
 // contract, proxy/pump, x/net's httpproxy and proxy packages, and the standard library.
@@ -70,7 +72,12 @@ type Dialer struct {
 	// system's.
 	Roots func() *x509.CertPool
 
+	// Unbound, if not nil, is called when Local cannot bind a source address for
+	// the first time.
+	Unbound func(addr netip.Addr, err error)
+
 	dialer net.Dialer
+	local  net.Dialer // binds a source
 	own    map[int]bool
 	rules  map[Scheme]func(*url.URL) (*url.URL, error)
 }
@@ -90,6 +97,18 @@ func New(p Proxies, own ...int) (*Dialer, []Unusable) {
 		d.own[port] = true
 	}
 	d.dialer = net.Dialer{Timeout: DialTimeout, KeepAliveConfig: KeepAlive(), ControlContext: d.guard}
+	from := source{own: ownAddrs(), failed: func(addr netip.Addr, err error) {
+		if d.Unbound != nil {
+			d.Unbound(addr, err)
+		}
+	}}
+	d.local = d.dialer
+	d.local.ControlContext = func(ctx context.Context, network, address string, raw syscall.RawConn) error {
+		if err := d.guard(ctx, network, address, raw); err != nil {
+			return err
+		}
+		return from.bind(ctx, network, address, raw)
+	}
 	unusable := d.pick(&p)
 	for scheme, proxy := range map[Scheme]string{
 		HTTP:   first(p.HTTP, p.All),
@@ -159,7 +178,18 @@ func first(a, b string) string {
 
 // Direct connects to host and port, whatever proxies there are.
 func (d *Dialer) Direct(ctx context.Context, host string, port int) (*pump.Conn, error) {
-	c, err := d.dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	return connectTo(ctx, &d.dialer, host, port)
+}
+
+// Local connects to the application. Where that is on this host, the connection
+// comes from the address that Envoy would use, 127.0.0.6 or ::6, and not from
+// loopback's own, which applications trust.
+func (d *Dialer) Local(ctx context.Context, host string, port int) (*pump.Conn, error) {
+	return connectTo(ctx, &d.local, host, port)
+}
+
+func connectTo(ctx context.Context, d *net.Dialer, host string, port int) (*pump.Conn, error) {
+	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, err
 	}
@@ -233,16 +263,23 @@ func isOwn(a netip.Addr) bool {
 	if a.IsLoopback() || a.IsUnspecified() {
 		return true
 	}
+	own := ownAddrs()
+	return own == nil || own[a] // unknown: better refused than looped
+}
+
+// ownAddrs returns this host's addresses now, nil if they can't be known.
+func ownAddrs() map[netip.Addr]bool {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return true // can't be known: better refused than looped
+		return nil
 	}
+	own := map[netip.Addr]bool{}
 	for _, each := range addrs {
 		if n, ok := each.(*net.IPNet); ok {
-			if own, ok := netip.AddrFromSlice(n.IP); ok && own.Unmap() == a {
-				return true
+			if addr, ok := netip.AddrFromSlice(n.IP); ok {
+				own[addr.Unmap()] = true
 			}
 		}
 	}
-	return false
+	return own
 }

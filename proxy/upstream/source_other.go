@@ -1,0 +1,11 @@
+//go:build !unix
+
+package upstream
+
+import (
+	"errors"
+	"net/netip"
+)
+
+// bindTo is not written for this system.
+func bindTo(int, netip.Addr) error { return errors.ErrUnsupported }

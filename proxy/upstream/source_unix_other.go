@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package upstream
+
+// portAtConnect does nothing: here bind chooses the port.
+func portAtConnect(int) {}
