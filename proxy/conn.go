@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -177,6 +178,18 @@ type Peer struct {
 	DataTransfer int64
 }
 
+// maxError bounds the text of an error that is kept: it may quote what the other
+// side sent, such as the names in a certificate.
+const maxError = 1 << 10
+
+// clip cuts a text that is too long, and lets go of what it was cut from.
+func clip(text string) string {
+	if len(text) <= maxError {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxError], "") + "…"
+}
+
 func (k *conn) view() View {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -193,7 +206,7 @@ func (k *conn) view() View {
 		v.EndTime = &k.ended
 	}
 	if k.err != nil {
-		v.Error = k.err.Error()
+		v.Error = clip(k.err.Error())
 	}
 	return v
 }

@@ -37,6 +37,16 @@ func caDir(t testing.TB) (dir string, pool *x509.CertPool) {
 	return dir, pool
 }
 
+// authorityOf loads the CA of caDir.
+func authorityOf(t testing.TB, dir string) *ca.Authority {
+	t.Helper()
+	a, err := ca.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 func write(t testing.TB, name string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(name, content, 0o600); err != nil {
@@ -304,11 +314,7 @@ func TestInterceptionLeavesTheRestAlone(t *testing.T) {
 
 func TestTLSIn(t *testing.T) {
 	dir, pool := caDir(t)
-	a, err := ca.Load(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := leafFiles(t, a, "app.svc")
+	files := leafFiles(t, authorityOf(t, dir), "app.svc")
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "plain ", r.Proto) }))
 	defer plain.Close()
 	secured, root := secure(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "TLS ", r.Proto) })
@@ -358,11 +364,7 @@ func TestTLSIn(t *testing.T) {
 // as in HTTP/2, it may take its time.
 func TestTLSInOfAServerThatSpeaksFirst(t *testing.T) {
 	dir, pool := caDir(t)
-	a, err := ca.Load(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := leafFiles(t, a, "app.svc")
+	files := leafFiles(t, authorityOf(t, dir), "app.svc")
 	secured := func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{RootCAs: pool, ServerName: "app.svc"}) }
 	plain := func(c net.Conn) net.Conn { return c }
 	for _, c := range []struct {

@@ -102,7 +102,7 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, r
 	r := p.out.Do(ctx, k.client, server, host, port, redial)
 	k.unwrapped(r)
 	if note, ok := notes[r.Outcome]; ok && r.First {
-		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Endpoint), slog.Any("reason", r.Err), slog.String("remedy", note.remedy(p)))
+		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Endpoint), slog.String("reason", reason(r.Err)), slog.String("remedy", note.remedy(p)))
 	}
 	if r.Client == nil {
 		return false, r.Err
@@ -150,6 +150,14 @@ var notes = map[intercept.Outcome]struct {
 		"the TLS handshake with an upstream failed: this host is let through untouched",
 		fixed("none, if the client can talk to it"),
 	},
+}
+
+// reason is the text of an error that may be none.
+func reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	return clip(err.Error())
 }
 
 func fixed(remedy string) func(*Proxy) string { return func(*Proxy) string { return remedy } }

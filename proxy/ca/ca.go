@@ -3,7 +3,7 @@
 //
 // It keeps one leaf per name at a time, in a bounded cache, and writes no key
 // anywhere. The sidecar uses it to intercept TLS, `tapedeck ca` to make the CA.
-// The package imports the standard library only.
+// The package imports contract and the standard library.
 package ca
 
 import (
@@ -22,6 +22,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 const (
@@ -32,8 +34,9 @@ const (
 	leafRenewal = 50 * time.Minute
 	// backdate lets clients whose clock is behind accept a fresh leaf.
 	backdate = 5 * time.Minute
-	// maxLeaves bounds the cache; names come from the application.
-	maxLeaves = 4096
+	// maxLeaves bounds the cache, which takes about 6 KB per leaf; names come from
+	// the application.
+	maxLeaves = 1024
 )
 
 // Authority mints leaf certificates, one per name at a time. It is safe for
@@ -103,6 +106,9 @@ func (a *Authority) Minted() int64 {
 // Leaf returns a certificate for a DNS name or an IP address. Callers that ask
 // for the same name at once wait for one mint.
 func (a *Authority) Leaf(name string) (*tls.Certificate, error) {
+	if err := contract.CheckHostName(name); err != nil {
+		return nil, fmt.Errorf("mint a certificate: %w", err)
+	}
 	now := time.Now()
 	a.mu.Lock()
 	e := a.leaves[name]

@@ -4,9 +4,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // authority makes a CA and the pool that trusts it.
@@ -64,5 +67,26 @@ func TestLeafForAnAddress(t *testing.T) {
 		if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: addr, Roots: pool}); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Names come from the application: their leaves take a bounded part of the
+// memory, and a name that can be none gets no leaf.
+func TestTheCacheIsBounded(t *testing.T) {
+	a, _ := authority(t)
+	for n := range maxLeaves + 100 {
+		if _, err := a.Leaf(fmt.Sprintf("host-%d.test", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(a.leaves); n != maxLeaves {
+		t.Errorf("%d leaves are kept, want %d", n, maxLeaves)
+	}
+	before := a.Minted()
+	if _, err := a.Leaf(strings.Repeat("a", contract.MaxHostName+1)); err == nil || a.Minted() != before {
+		t.Errorf("a name of 256 bytes: %v", err)
+	}
+	if _, err := a.Leaf(strings.Repeat("a", contract.MaxHostName)); err != nil {
+		t.Error(err)
 	}
 }

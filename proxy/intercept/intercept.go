@@ -17,7 +17,7 @@
 // reported; where the reason is not certain it is tried again after a while. STARTTLS, which changes to TLS in the
 // middle of a connection, is not looked into: it passes as it is.
 //
-// The package imports proxy/pump and the standard library.
+// The package imports contract, proxy/ca, proxy/pump and the standard library.
 package intercept
 
 import (
@@ -33,6 +33,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
@@ -58,6 +59,7 @@ const (
 	PassedNoCert   Outcome = "no_certificate"  // untouched: there is none to end inbound TLS with
 	Unverified     Outcome = "unverified"      // ended: upstream's certificate is not good
 	Refused        Outcome = "client_refused"  // ended: the client refused the certificate, or seems to have
+	Misnamed       Outcome = "bad_name"        // ended: the client asks for a name that no host can have
 	Failed         Outcome = "failed"          // ended: a peer went away
 )
 
@@ -123,6 +125,9 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 	if err != nil {
 		r.Outcome, r.Err = PassedNotTLS, err
 		return r
+	}
+	if err := contract.CheckHostName(hello.SNI); err != nil {
+		return r.misnamed(err)
 	}
 	if hello.SNI != "" {
 		r.Name, r.SNI = hello.SNI, hello.SNI
@@ -208,6 +213,12 @@ func (r Result) end(o Outcome, err error) Result {
 	}
 	r.Outcome, r.Err, r.Client, r.Server = o, err, nil, nil
 	return r
+}
+
+// misnamed refuses a client that asks for a name that no host can have.
+func (r Result) misnamed(err error) Result {
+	sendAlert(r.Client, 112) // unrecognized_name (RFC 6066 section 3)
+	return r.end(Misnamed, fmt.Errorf("the client's SNI: %w", err))
 }
 
 // upstream does the handshake with the server as the client would have done
@@ -338,8 +349,7 @@ func wentAway(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// alert tells the client, which has had no answer yet, why there will be none:
-// a TLS record with a fatal alert (RFC 8446 section 6).
+// alert tells the client, which has had no answer yet, why there will be none.
 func alert(client *pump.Conn, reason error) {
 	code := byte(46) // certificate_unknown
 	var invalid x509.CertificateInvalidError
@@ -351,6 +361,12 @@ func alert(client *pump.Conn, reason error) {
 	case errors.As(reason, &invalid) && invalid.Reason == x509.Expired:
 		code = 45 // certificate_expired
 	}
+	sendAlert(client, code)
+}
+
+// sendAlert sends a fatal alert (RFC 8446 section 6), in plaintext, to a client
+// that has had no answer yet.
+func sendAlert(client *pump.Conn, code byte) {
 	_ = client.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = client.Write([]byte{21, 3, 3, 0, 2, 2, code})
 	// What the client sent is read already; closing now does not reset it.

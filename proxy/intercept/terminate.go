@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
@@ -54,6 +55,9 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 	if err != nil {
 		r.Err = err
 		return r
+	}
+	if err := contract.CheckHostName(hello.SNI); err != nil {
+		return r.misnamed(err)
 	}
 	r.Name, r.SNI = hello.SNI, hello.SNI
 	cert, err := t.Certificate()

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 const (
@@ -242,6 +244,9 @@ func parseAuthority(s, port string) (t Target, err error) {
 	}
 	if host == "" || strings.ContainsAny(host, "[]/\\@?#%\"<> ") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
 		return t, bad("a target that is not a host and port")
+	}
+	if err := contract.CheckHostName(host); err != nil {
+		return t, bad("a target with %v", err)
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {

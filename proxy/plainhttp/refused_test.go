@@ -44,6 +44,8 @@ func TestRefused(t *testing.T) {
 			{"a port that is none", "GET http://h:99999/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 			{"CONNECT without a port", "CONNECT h HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 			{"a long target", "GET http://h/" + strings.Repeat("a", maxTarget) + " HTTP/1.1\r\nHost: h\r\n\r\n", 414},
+			{"a long host", "GET http://" + strings.Repeat("a", 256) + "/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"a tunnel to a long host", "CONNECT " + strings.Repeat("a", 256) + ":443 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 			{"a long head", get + "Host: h\r\nX: " + strings.Repeat("a", 70<<10) + "\r\n\r\n", 431},
 			{"many fields", get + "Host: h\r\n" + strings.Repeat("X: a\r\n", maxFields) + "\r\n", 431},
 			{"a host that is not there", "GET http://nowhere/ HTTP/1.1\r\nHost: h\r\n\r\n", 502},
