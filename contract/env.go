@@ -60,6 +60,11 @@ const (
 	EnvUpstreamNoProxy    = "NO_PROXY"
 )
 
+// EnvAdded is a variable of the sidecar's that the sidecar does not read. It tells
+// a later render which of the application's variables annotations and options had
+// an earlier one add.
+const EnvAdded = "TAPEDECK_ADDED"
+
 // Envs lists every variable that the proxy reads, in the order in which the
 // renderer writes them and the reference page shows them. The pod's facts come
 // first: Kubernetes resolves $(STATUS_POD_IP) in what follows.

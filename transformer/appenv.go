@@ -156,10 +156,28 @@ func (a *appEnv) set(name string, v variable, exists bool, value string) {
 		a.add(name, value)
 	case field(v.entry, "value") != nil:
 		a.replace(v.entry, path, "value", value)
+		a.holdOwn(path+".value", name, v)
 	case v.from != nil:
 		a.supplant(v.entry, path, "valueFrom", "value", value)
 	default:
 		a.put(v.entry, path, "value", value)
+	}
+}
+
+// holdOwn takes a value of the application's out of the undo record where it may
+// be a secret, and where the pod has it elsewhere: see held.
+func (a *appEnv) holdOwn(at, name string, v variable) {
+	switch moved, _ := a.moved(v); {
+	case name == javaToolOptions:
+		a.hold(at, v.value)
+	case !isProxyVariable(name):
+	case a.leadsToSidecar(v):
+		if hasCredentials(v.value) { // the sidecar asks for none, and nobody else has them
+			bare := credentials.ReplaceAllString(v.value, "$1")
+			a.log.Was[at] = &bare
+		}
+	case moved == v.value || hasCredentials(v.value):
+		a.hold(at, v.value)
 	}
 }
 
@@ -171,7 +189,7 @@ func (a *appEnv) addExtra() {
 		case !exists:
 			a.add(extra.Name, extra.Value)
 		case v.from != nil || v.value != extra.Value:
-			a.say(CodeEnvKept, extra.Name, v.value, "variable %s of extra-container-env-vars is set already and is left as it is", extra.Name)
+			a.say(CodeEnvKept, extra.Name, "", "variable %s of extra-container-env-vars is set already and is left as it is", extra.Name)
 		}
 	}
 }

@@ -45,6 +45,16 @@ func (w *workload) label() string {
 // generateName's dash, as a rule.
 func trimName(name string) string { return strings.TrimRight(name, "-._") }
 
+// What the objects that a render creates are known by, besides their annotation.
+const (
+	managedBy   = "app.kubernetes.io/managed-by"
+	managedByUs = "tapedeck"
+
+	sidecarSuffix        = "-tapedeck"
+	externalHosts        = "tapedeck-external-svc-https"
+	speedscaleCloudHosts = "speedscale-external-svc-https"
+)
+
 // create builds an Istio object that a render adds beside a workload, under a
 // name that nothing else has.
 func (in *input) create(w *workload, kind, name, namespace string, spec *yaml.Node) *Object {
@@ -65,7 +75,7 @@ func (in *input) create(w *workload, kind, name, namespace string, spec *yaml.No
 		"metadata", mapping(
 			"name", name,
 			"namespace", ns,
-			"labels", mapping("app.kubernetes.io/managed-by", "tapedeck"),
+			"labels", mapping(managedBy, managedByUs),
 			"annotations", mapping(contract.AnnotationFor, w.id()),
 		),
 		"spec", spec,
@@ -93,10 +103,10 @@ var speedscaleHosts = []string{
 // TLS with resolution NONE passes by SNI, which wildcard hosts need:
 // https://istio.io/latest/docs/reference/config/networking/service-entry/.
 func (in *input) serviceEntry(w *workload) (*Object, Results) {
-	name := "tapedeck-external-svc-https"
+	name := externalHosts
 	var hosts []string
 	if in.cfg.ServiceEntry == PresetSpeedscaleCloud {
-		name = "speedscale-external-svc-https"
+		name = speedscaleCloudHosts
 		hosts = append(hosts, speedscaleHosts...)
 	}
 	for _, h := range in.cfg.ServiceEntryHosts {
@@ -119,11 +129,15 @@ func (in *input) serviceEntry(w *workload) (*Object, Results) {
 		}
 		return nil, Results{result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).At("spec.hosts", "", strings.Join(missing, ", "))}
 	}
-	entry := in.create(w, "ServiceEntry", name, in.cfg.Namespace, mapping(
+	return in.create(w, "ServiceEntry", name, in.cfg.Namespace, externalService(sequence(hosts...))), nil
+}
+
+// externalService builds the spec of a ServiceEntry that opens hosts.
+func externalService(hosts *yaml.Node) *yaml.Node {
+	return mapping(
 		"hosts", hosts,
 		"location", "MESH_EXTERNAL",
 		"ports", sequence(mapping("name", "https", "number", 443, "protocol", "TLS")),
 		"resolution", "NONE",
-	))
-	return entry, nil
+	)
 }

@@ -241,7 +241,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 			spec.Content = append(spec.Content, inherited.Content[i], inherited.Content[i+1])
 		}
 	}
-	o := in.create(w, "Sidecar", trimName(w.name())+"-tapedeck", w.namespace(), spec)
+	o := in.create(w, "Sidecar", trimName(w.name())+sidecarSuffix, w.namespace(), spec)
 	if base == nil {
 		base = o
 	}

@@ -21,6 +21,8 @@ const (
 	CodeInjected     Code = "injected"
 	CodeNotWritten   Code = "not-written"
 	CodeUninjected   Code = "uninjected"
+	CodeUndone       Code = "undone"
+	CodeDeleted      Code = "deleted"
 	CodeNotRequested Code = "not-requested"
 	CodeIgnored      Code = "ignored"
 	CodeLocalConfig  Code = "local-config"
@@ -72,6 +74,7 @@ const (
 	CodeHelmHooks          Code = "helm-hooks-unseen"
 	CodeReformatted        Code = "reformatted"
 	CodeUndoPath           Code = "undo-path"
+	CodeUndoChanged        Code = "undo-changed"
 	CodeConfigDocument     Code = "config-document"
 
 	CodeBadValue        Code = "bad-value"
@@ -88,6 +91,8 @@ const (
 	CodeDuplicateKey    Code = "duplicate-key"
 	CodeMalformed       Code = "malformed-workload"
 	CodeUndo            Code = "undo-unreadable"
+	CodeUndoRefused     Code = "undo-refused"
+	CodeNotCreated      Code = "created-for-refused"
 	CodeInvalidYAML     Code = "invalid-yaml"
 	CodeInvalidConfig   Code = "invalid-config"
 )
@@ -99,6 +104,8 @@ var reasons = map[Code]Reason{
 	CodeInjected:     {Info, false, "The workload was given the sidecar.", ""},
 	CodeNotWritten:   {Info, false, "Another object has an error, and then nothing is written; this workload has none that was found.", "Mend the errors."},
 	CodeUninjected:   {Info, false, "What an earlier render had added was taken away.", ""},
+	CodeUndone:       {Info, false, "What an earlier render had changed was taken back, and the object was rendered anew.", ""},
+	CodeDeleted:      {Info, false, "An object that an earlier render had created, and this one does not, was deleted.", ""},
 	CodeNotRequested: {Info, false, "The workload does not ask for the sidecar.", "Set sidecar.speedscale.com/inject: \"true\" to capture it."},
 	CodeIgnored:      {Info, false, "The workload says operator.speedscale.com/ignore: \"true\".", "Remove that annotation to capture the workload."},
 	CodeLocalConfig:  {Info, false, "The object is marked config.kubernetes.io/local-config: \"true\", so it is never applied.", ""},
@@ -149,6 +156,7 @@ var reasons = map[Code]Reason{
 	CodeScrapeKept:         {Warning, false, "The pod has prometheus.io annotations of its own, which are left as they are.", "Scrape the sidecar's port with a PodMonitor."},
 	CodeHelmHooks:          {Info, false, "The input comes from Helm 3, which does not pass hooks to post-renderers: hook Jobs and Pods are not captured.", "Use Helm 4 to have hooks rendered too."},
 	CodeUndoPath:           {Warning, false, "What an earlier render changed is not there any more under the name that its record has, so it can't be taken back.", "Where it was renamed, take away what the render had added to it, or render from the original manifest."},
+	CodeUndoChanged:        {Warning, false, "A value is not as an earlier render left it, so it was left alone.", "Set the value yourself, or render from the original manifest."},
 	CodeReformatted:        {Warning, false, "The document could not be edited line by line and was printed anew; its content is the same.", ""},
 
 	CodeConfigDocument: {Warning, false, "A configuration stands among the manifests, where it configures nothing.", "Give it with --config, and take it out of the manifests: no cluster knows its kind."},
@@ -167,6 +175,8 @@ var reasons = map[Code]Reason{
 	CodeDuplicateKey:    {Error, false, "A mapping has the same key twice, so what the workload says is not certain.", "Remove one of the two."},
 	CodeMalformed:       {Error, false, "A part of the workload is not of the kind that Kubernetes asks for.", "The result names the field."},
 	CodeUndo:            {Error, false, "The record of an earlier render cannot be read.", "Render from the original manifest."},
+	CodeUndoRefused:     {Error, false, "The annotation tapedeck.dev/undo records what no render does, so it is not a render's, or was changed.", "Remove the annotation, or render from the original manifest."},
+	CodeNotCreated:      {Error, false, "The annotation tapedeck.dev/created-for stands on an object that no render created, or that was changed so far that this can't be told.", "Remove the annotation, or the object."},
 	CodeInvalidYAML:     {Error, false, "The input is not YAML that can be read.", "The result gives the line."},
 	CodeInvalidConfig:   {Error, false, "The configuration is not valid.", "The result names the field."},
 }

@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,9 +50,6 @@ func Render(objects []*Object, cfg Config) Output {
 	out.Results = results
 	for _, w := range in.workloads {
 		out.Results = append(out.Results, in.decide(w)...)
-		if undone[w.Object] && !w.injecting {
-			out.Results = append(out.Results, uninjected(w.Object))
-		}
 	}
 	var created []Created
 	for _, w := range in.workloads {
@@ -70,14 +68,23 @@ func Render(objects []*Object, cfg Config) Output {
 		if e != nil {
 			e.finish()
 		}
-		if e != nil || undone[o] {
+		t := undone[o]
+		if e != nil || t != nil {
 			out.Edited = append(out.Edited, o)
+		}
+		switch {
+		case t == nil:
+		case e != nil && len(e.log.paths()) > 0:
+			out.Results = append(out.Results, result(CodeUndone, o, "what an earlier render had changed was taken back before this one: %s", t.did()))
+		default:
+			out.Results = append(out.Results, t.uninjected())
 		}
 	}
 	var reused []*Object
 	out.Results = in.nameTheRest(out.Results)
 	out.Created, reused, out.Deleted = reuse(created, former)
 	out.Edited = append(out.Edited, reused...)
+	out.Results = append(out.Results, deleted(out.Deleted)...)
 	return out
 }
 
@@ -110,39 +117,109 @@ func Uninject(objects []*Object) Output {
 	former, undone, results := takeAllBack(objects)
 	var edited []*Object
 	for _, o := range objects {
-		if undone[o] {
+		if t := undone[o]; t != nil {
 			edited = append(edited, o)
-			results = append(results, uninjected(o))
+			results = append(results, t.uninjected())
 		}
 	}
-	return Output{Edited: edited, Deleted: former, Results: results}
+	return Output{Edited: edited, Deleted: former, Results: append(results, deleted(former)...)}
 }
 
-func uninjected(o *Object) Result {
-	return result(CodeUninjected, o, "what an earlier render had changed was taken back")
+func (t *taking) uninjected() Result {
+	return result(CodeUninjected, t.o, "what an earlier render had changed was taken back: %s", t.did())
 }
 
-// takeAllBack undoes earlier renders in all objects. It returns the objects
-// that an earlier render created, and those that it had edited.
-func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]bool, results Results) {
-	undone = map[*Object]bool{}
+// did says in a few words what was taken back. Values may be secrets.
+func (t *taking) did() string {
+	removed := fmt.Sprintf("%d additions removed", t.removed)
+	if t.removed == 1 {
+		removed = "1 addition removed"
+	}
+	if len(t.restored) == 0 {
+		return removed
+	}
+	return removed + ", restored " + strings.Join(t.restored, ", ")
+}
+
+func deleted(gone []*Object) Results {
+	var results Results
+	for _, o := range gone {
+		results = append(results, result(CodeDeleted, o, "%s was deleted: an earlier render had created it for %s", o.Ref(), o.annotation(contract.AnnotationFor)))
+	}
+	return results
+}
+
+// takeAllBack undoes earlier renders in all objects. It returns the objects that
+// an earlier render created, and how those were undone that it had edited.
+func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taking, results Results) {
+	undone = map[*Object]*taking{}
+	var takings []*taking
 	for _, o := range objects {
+		results = append(results, misplaced(o)...)
 		if o.annotation(contract.AnnotationFor) != "" {
+			if err := checkCreated(o); err != nil {
+				results = append(results, result(CodeNotCreated, o, "annotation %s: %v; remove the annotation, or render from the original manifest", contract.AnnotationFor, err).
+					At(pathKey("metadata.annotations", contract.AnnotationFor), o.annotation(contract.AnnotationFor), ""))
+			}
 			created = append(created, o)
 			continue
 		}
-		had, lost, err := takeBack(o)
+		log, had, err := readUndo(o)
 		if err != nil {
-			results = append(results, result(CodeUndo, o, "%v; render from the original manifest", err))
-		}
-		for _, path := range lost {
-			results = append(results, result(CodeUndoPath, o, "an earlier render changed %s, which is not there any more; if it was renamed, what was added to it stays", path).At(path, "", ""))
-		}
-		if had {
-			undone[o] = true
+			results = append(results, result(CodeUndo, o, "read annotation %s: %v; render from the original manifest", contract.AnnotationUndo, err).At(undoPath, "", ""))
+		} else if had {
+			takings = append(takings, &taking{o: o, log: log})
 		}
 	}
+	if len(takings) == 0 {
+		return created, undone, results
+	}
+	in := newInput(objects, &Config{})
+	all := in.injectedWorkloads() // as they are now, before any is taken back
+	for _, t := range takings {
+		t.in, t.all = in, all
+		if i := slices.IndexFunc(all, func(i *injected) bool { return i.w.Object == t.o }); i >= 0 {
+			t.own = all[i]
+		}
+		undone[t.o] = t
+	}
+	// Workloads last: what leads to them is judged by what they are now.
+	slices.SortStableFunc(takings, func(a, b *taking) int { return cmp.Compare(a.rank(), b.rank()) })
+	for _, t := range takings {
+		t.takeBack()
+		results = append(results, t.results...)
+	}
 	return created, undone, results
+}
+
+func (t *taking) rank() int {
+	if asWorkload(t.o) != nil {
+		return 1
+	}
+	return 0
+}
+
+// misplaced reports our annotations on the templates of a workload, where no render
+// puts them: the objects made of a template would have them.
+func misplaced(o *Object) Results {
+	w := asWorkload(o)
+	if w == nil {
+		return nil
+	}
+	var results Results
+	for _, place := range w.annotated() {
+		for _, a := range []struct {
+			key  string
+			code Code
+		}{{contract.AnnotationUndo, CodeUndoRefused}, {contract.AnnotationFor, CodeNotCreated}} {
+			annotations := append(slices.Clone(place), "metadata", "annotations")
+			if len(place) > 0 && field(o.Node, append(annotations, a.key)...) != nil {
+				at := pathKey(strings.Join(annotations, "."), a.key)
+				results = append(results, result(a.code, o, "annotation %s: found it on a template, allowed: on an object; remove it", a.key).At(at, "", ""))
+			}
+		}
+	}
+	return results
 }
 
 // without returns a list less some of its members.

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // Prometheus finds the sidecar's metrics by annotations of the pod. Istio's
@@ -33,19 +35,16 @@ type mergedScrape struct {
 // takeScrape takes back our annotations where Istio has merged them: out of the
 // agent's environment. The annotations that stand in their place are Istio's,
 // which writes them without ours too.
-func takeScrape(o *Object, log *undo) {
-	w := asWorkload(o)
-	if w == nil {
-		return
-	}
+func takeScrape(o *Object, own *injected, log *undo) {
+	w, port := own.w, own.value(contract.EnvPrometheusPort)
 	path := w.at("metadata.annotations")
-	if !slices.Contains(log.Add[path], scrapePrefix+"port") {
+	if port == "" || !slices.Contains(log.Add[path], scrapePrefix+"port") {
 		return
 	}
 	for _, c := range w.allContainers() {
 		env := field(c.Node, "env")
 		i := slices.IndexFunc(items(env), func(item *yaml.Node) bool { return strAt(item, "name") == scrapeVariable })
-		if c.name() != envoyContainer || i < 0 {
+		if c.name() != envoyContainer || i < 0 || !strings.Contains(strAt(env.Content[i], "value"), `"port":"`+port+`"`) {
 			continue
 		}
 		o.merged = &mergedScrape{env, env.Content[i], i}

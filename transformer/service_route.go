@@ -154,13 +154,20 @@ func portFollowed(w *workload, o *Object) Result {
 	return result(CodePortFollowed, o, "what %s says of port %d it says of the sidecar's port %d too", o.Ref(), w.settings.ProxyPort, w.settings.ProxyInPort)
 }
 
+// Annotations that list the inbound ports which Istio's injector leaves alone, and
+// those that it takes.
+const (
+	excludeInboundPorts = "traffic.sidecar.istio.io/excludeInboundPorts"
+	includeInboundPorts = "traffic.sidecar.istio.io/includeInboundPorts"
+)
+
 // followIntercepted has Istio treat the port as it treats the application's:
 // what callers send past Envoy, without mutual TLS, would not be taken by it.
 func (in *input) followIntercepted(w *workload) Results {
 	var results Results
 	annotations, path := field(w.template, "metadata", "annotations"), w.at("metadata.annotations")
 	from, to := strconv.Itoa(w.settings.ProxyPort), strconv.Itoa(w.settings.ProxyInPort)
-	for _, key := range []string{"traffic.sidecar.istio.io/excludeInboundPorts", "traffic.sidecar.istio.io/includeInboundPorts"} {
+	for _, key := range []string{excludeInboundPorts, includeInboundPorts} {
 		ports := splitList(strAt(annotations, key))
 		if slices.Contains(ports, from) && !slices.Contains(ports, to) {
 			value := strAt(annotations, key) + "," + to

@@ -2,11 +2,11 @@ package transformer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -14,135 +14,339 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// takeBack undoes what an editor recorded in the object. It tells whether there
-// was a record, and which items are lost that it names.
-func takeBack(o *Object) (had bool, lost []string, err error) {
+// taking is one undo: of an object's record, among what is in the input.
+type taking struct {
+	o   *Object
+	in  *input
+	all []*injected
+	// own is the object itself as a workload with the sidecar; nil if it is none.
+	own *injected
+	log undo
+
+	removed  int
+	restored []string
+	results  Results
+	// later are checks that need the whole object to be taken back.
+	later []func()
+}
+
+// site is where an entry of a record leads.
+type site struct {
+	path   string
+	steps  []string
+	trail  []*yaml.Node // the object, and what stands behind each step
+	holder *yaml.Node   // the map or list that holds now
+	id     string       // the key or item
+	now    *yaml.Node
+}
+
+// step returns a step of the path, counted from its end for a negative index.
+func (s site) step(i int) string { return s.steps[len(s.steps)+i] }
+func (s site) last() string      { return s.step(-1) }
+
+// sibling returns a scalar beside the list that holds the site.
+func (s site) sibling(key string) (string, bool) {
+	v := field(s.trail[len(s.trail)-2], key)
+	return str(v), v != nil
+}
+
+// list returns the list that the map which holds the site is an item of.
+func (s site) list() *yaml.Node { return s.trail[len(s.trail)-3] }
+
+// others returns the list that holds the site, without it.
+func (s site) others() *yaml.Node {
+	return sequence(slices.DeleteFunc(slices.Clone(s.holder.Content), func(n *yaml.Node) bool { return n == s.now })...)
+}
+
+// readUndo reads an object's undo record and takes it off.
+func readUndo(o *Object) (log undo, had bool, err error) {
 	annotations := field(o.Node, "metadata", "annotations")
 	i := keyIndex(annotations, contract.AnnotationUndo)
 	if i < 0 {
-		return false, nil, nil
+		return log, false, nil
 	}
-	var log undo
-	if err := json.Unmarshal([]byte(str(annotations.Content[i+1])), &log); err != nil {
-		return false, nil, fmt.Errorf("read annotation %s: %w", contract.AnnotationUndo, err)
+	text := str(annotations.Content[i+1])
+	if err := json.Unmarshal([]byte(text), &log); err != nil {
+		return log, true, err
 	}
-	if slices.Contains(log.edits(), "") {
-		return false, nil, fmt.Errorf("read annotation %s: found an empty path, allowed: the path of a field", contract.AnnotationUndo)
+	strict := json.NewDecoder(strings.NewReader(text))
+	strict.DisallowUnknownFields()
+	switch err := strict.Decode(&undo{}); {
+	case err != nil:
+		return log, true, err
+	case len(log.paths()) == 0:
+		return log, true, errors.New("found no edit, allowed: what a render writes")
+	case slices.Contains(log.edits(), ""):
+		return log, true, errors.New("found an empty path, allowed: the path of a field")
 	}
 	annotations.Content = append(annotations.Content[:i], annotations.Content[i+2:]...)
-	for _, path := range log.edits() {
-		if at := lostItem(o.Node, path); at != "" && !slices.Contains(lost, at) {
-			lost = append(lost, at)
-		}
-	}
-	takeScrape(o, &log)
-	for _, path := range sortedKeys(log.Add) {
-		for _, id := range log.Add[path] {
-			removeChild(lookup(o.Node, path), id)
-		}
-	}
-	for _, path := range sortedKeys(log.Pairs) {
-		if err := restorePair(o, path, log.Pairs[path]); err != nil {
-			return false, nil, err
-		}
-	}
-	// Inner values first, so that an outer one is empty when its turn comes.
-	paths := sortedKeys(log.Was)
-	sort.SliceStable(paths, func(i, j int) bool { return len(paths[i]) > len(paths[j]) })
-	for _, path := range paths {
-		if err := restore(o, path, log.Was[path]); err != nil {
-			return false, nil, err
-		}
-	}
-	for path, token := range log.Spelled {
-		n := lookup(o.Node, path)
-		if n == nil {
-			continue
-		}
-		if was, err := parseToken(token); isAlias(token) || err == nil && same(was, n) {
-			o.spell(n, token)
-		}
-	}
-	return true, lost, nil
+	return log, true, nil
 }
 
-// lostItem returns the path of the first item on a path that is not there, "" if
-// all are.
-func lostItem(n *yaml.Node, path string) string {
-	at := ""
-	for _, step := range splitPath(path) {
-		item := n != nil && n.Kind == yaml.SequenceNode
-		if item {
-			at = pathItem(at, step)
-		} else {
-			at = pathKey(at, step)
-		}
-		if n = walk(n, []string{step}); n == nil && item {
-			return at
+// takeBack inverts the edits of an object's record that the table of edits allows,
+// and says what it did.
+func (t *taking) takeBack() {
+	for _, path := range t.log.edits() {
+		if at := lostItem(t.o.Node, path); at != "" {
+			t.lost(at)
 		}
 	}
-	return ""
+	if t.own != nil {
+		takeScrape(t.o, t.own, &t.log)
+	}
+	for _, path := range sortedKeys(t.log.Add) {
+		t.remove(path, t.log.Add[path])
+	}
+	for _, path := range sortedKeys(t.log.Pairs) {
+		t.restorePair(path, t.log.Pairs[path])
+	}
+	// Inner values first, so that an outer one is empty when its turn comes.
+	paths := sortedKeys(t.log.Was)
+	sort.SliceStable(paths, func(i, j int) bool { return len(paths[i]) > len(paths[j]) })
+	for _, path := range paths {
+		t.restore(path, t.log.Was[path])
+	}
+	for _, check := range t.later {
+		check()
+	}
+	for path, token := range t.log.Spelled {
+		t.spellAgain(path, token)
+	}
+}
+
+// refuse reports an entry that no render wrote, as an error.
+func (t *taking) refuse(path string, err error) {
+	t.results = append(t.results, result(CodeUndoRefused, t.o, "annotation %s: %s: %v; allowed: what a render writes. Remove the annotation, or render from the original manifest", contract.AnnotationUndo, path, err).
+		At(undoPath, path, ""))
+}
+
+// leave reports a value that was changed since the render.
+func (t *taking) leave(path string) {
+	t.results = append(t.results, result(CodeUndoChanged, t.o, "%s is not as the render left it, so it is left alone", path).At(path, "", ""))
+}
+
+func (t *taking) lost(path string) {
+	for _, r := range t.results {
+		if r.Code() == CodeUndoPath && r.Field.Path == path {
+			return
+		}
+	}
+	t.results = append(t.results, result(CodeUndoPath, t.o, "an earlier render changed %s, which is not there any more; if it was renamed, what was added to it stays", path).At(path, "", ""))
+}
+
+// undoPath is the field path of an undo record.
+var undoPath = pathKey("metadata.annotations", contract.AnnotationUndo)
+
+// place finds the row of the table of edits for a path, of those that do what is
+// asked for. It refuses a path that has none.
+func (t *taking) place(path string, does func(*place) bool) *place {
+	steps := splitPath(path)
+	below := steps
+	w := asWorkload(t.o)
+	if w != nil && len(steps) >= len(w.kind.template) && slices.Equal(steps[:len(w.kind.template)], w.kind.template) {
+		below = steps[len(w.kind.template):]
+	}
+	for i := range places {
+		p, at := &places[i], steps
+		switch {
+		case p.of == podKinds && w != nil:
+			at = below
+		case p.of != anyKind && p.of != t.o.group()+"/"+t.o.kind():
+			continue
+		}
+		if !does(p) || !slices.EqualFunc(splitPath(p.path), at, func(want, step string) bool { return want == "*" || want == step }) {
+			continue
+		}
+		if p.of == podKinds && t.own == nil {
+			t.refuse(path, fmt.Errorf("the object was not rendered: it has no container %s that a render wrote", contract.Container))
+			return nil
+		}
+		return p
+	}
+	t.refuse(path, errors.New("no render edits that"))
+	return nil
+}
+
+// find follows a path, and returns false where it leads to nothing. Only a list
+// has items, and only a map has keys.
+func (t *taking) find(path string) (s site, ok bool) {
+	s = site{path: path, steps: splitPath(path), trail: []*yaml.Node{t.o.Node}}
+	n := t.o.Node
+	for _, step := range s.steps {
+		if n = walk(n, []string{step}); n == nil {
+			return s, false
+		}
+		s.trail = append(s.trail, n)
+	}
+	s.now = n
+	return s, true
+}
+
+// remove takes keys or items away that a render added.
+func (t *taking) remove(path string, ids []string) {
+	p := t.place(path, func(p *place) bool { return p.added != nil })
+	s, ok := t.find(path)
+	if p == nil || !ok {
+		return
+	}
+	s.holder = s.now
+	for _, id := range ids {
+		s.id, s.now = id, walk(s.holder, []string{id})
+		if s.now == nil {
+			s.now = orNull(nil)
+			if _, err := p.added(t, s); err != nil && !errors.Is(err, errNotRendered) {
+				t.refuse(pathItem(path, id), err)
+			}
+			continue
+		}
+		_, filled := t.log.Was[path]
+		switch ok, err := p.added(t, s); {
+		case err != nil:
+			t.refuse(pathItem(path, id), err)
+		case !ok:
+			t.leave(pathItem(path, id))
+		case s.holder.Kind == yaml.SequenceNode && len(s.holder.Content) == 1 && !(p.filled && filled):
+			t.refuse(pathItem(path, id), errors.New("it is the only item of a list that no render fills"))
+		default:
+			t.removed++
+			removeChild(s.holder, id)
+		}
+	}
 }
 
 // restore puts back how a value was spelled, unless what stands there now has
-// been filled by others.
-func restore(o *Object, path string, was *string) error {
+// been changed or filled by others.
+func (t *taking) restore(path string, was *string) {
+	p := t.place(path, func(p *place) bool { return p.filled || p.was != nil })
+	if p == nil {
+		return
+	}
 	steps := splitPath(path)
-	parent := walk(o.Node, steps[:len(steps)-1])
 	key := steps[len(steps)-1]
+	parent := walk(t.o.Node, steps[:len(steps)-1])
 	if parent == nil || parent.Kind != yaml.MappingNode {
-		return nil
+		return // lost, or taken away with what was added
 	}
 	i := keyIndex(parent, key)
+	if p.filled {
+		t.empty(parent, i, path, key, was)
+		return
+	}
+	s, found := t.find(path)
+	if s.holder, s.id = parent, key; !found {
+		s.now = orNull(nil)
+		s.trail = append(s.trail, s.now)
+	}
 	if was == nil {
-		switch {
-		case i < 0:
-		case len(parent.Content[i+1].Content) == 0:
-			parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
-		default:
-			o.outlive(path, was)
-		}
-		return nil
+		t.refuse(path, errors.New("it takes away a value that no render adds"))
+		return
 	}
-	old, err := parseToken(*was)
+	token, err := t.fill(s, *was)
 	if err != nil {
-		return fmt.Errorf("read annotation %s: %s: %w", contract.AnnotationUndo, path, err)
+		t.refuse(path, err)
+		return
 	}
-	o.spell(old, strings.TrimSuffix(*was, "\n"))
+	old, err := parseToken(token)
+	if err != nil {
+		t.refuse(path, err)
+		return
+	}
+	switch ok, err := p.was(t, s, old); {
+	case err != nil:
+		t.refuse(path, err)
+	case !ok || !found:
+		t.leave(path)
+	default:
+		t.restored = append(t.restored, path)
+		t.o.spell(old, strings.TrimSuffix(token, "\n"))
+		parent.Content[i+1] = old
+	}
+}
+
+// empty takes a map or list away that a render made, or has it as empty as it was.
+func (t *taking) empty(parent *yaml.Node, i int, path, key string, was *string) {
+	old, token := (*yaml.Node)(nil), ""
+	if was != nil {
+		var err error
+		if old, err = parseToken(*was); err == nil && !isNull(old) && (old.Kind == yaml.ScalarNode || len(old.Content) > 0) {
+			err = errors.New("it restores more than an empty map or list")
+		}
+		if err != nil {
+			t.refuse(path, err)
+			return
+		}
+		token = strings.TrimSuffix(*was, "\n")
+		t.o.spell(old, token)
+	}
 	switch {
+	case i < 0 && old == nil:
 	case i < 0:
 		parent.Content = append(parent.Content, node(key), old)
-	case len(parent.Content[i+1].Content) > 0 && len(old.Content) == 0 && old.Kind != yaml.ScalarNode, len(parent.Content[i+1].Content) > 0 && isNull(old):
-		// An empty list was filled, by us and by somebody else: it stays.
-		o.outlive(path, was)
+	case len(parent.Content[i+1].Content) > 0: // others have filled it too: it stays
+		t.o.outlive(path, was)
+	case old == nil:
+		parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
 	default:
 		parent.Content[i+1] = old
 	}
-	return nil
 }
 
-// restorePair puts a pair back where another has taken its place, or at the
-// end if that one is gone.
-func restorePair(o *Object, path, was string) error {
+// restorePair puts a pair back where another has taken its place.
+func (t *taking) restorePair(path, was string) {
+	p := t.place(path, func(p *place) bool { return p.pair != nil })
+	if p == nil {
+		return
+	}
 	key, value, err := parsePair(was)
 	if err != nil {
-		return fmt.Errorf("read annotation %s: %s: %w", contract.AnnotationUndo, path, err)
+		t.refuse(path, err)
+		return
 	}
-	steps := splitPath(path)
-	parent := walk(o.Node, steps[:len(steps)-1])
-	if parent == nil || parent.Kind != yaml.MappingNode || keyIndex(parent, key.Value) >= 0 {
-		return nil
+	s, ok := t.find(path)
+	if !ok {
+		if lostItem(t.o.Node, path) == "" {
+			t.leave(path)
+		}
+		return
 	}
-	if !strings.HasPrefix(was, "{") { // else it is the encoder's
-		o.spell(key, was)
+	s.holder, s.id = s.trail[len(s.trail)-2], s.last()
+	switch ok, err := p.pair(t, s, key, value); {
+	case err != nil:
+		t.refuse(path, err)
+	case !ok || s.holder.Kind != yaml.MappingNode || keyIndex(s.holder, key.Value) >= 0:
+		t.leave(path)
+	default:
+		t.restored = append(t.restored, path)
+		if !strings.HasPrefix(was, "{") { // else it is the encoder's
+			t.o.spell(key, was)
+		}
+		i := keyIndex(s.holder, s.id)
+		s.holder.Content[i], s.holder.Content[i+1] = key, value
 	}
-	if i := keyIndex(parent, steps[len(steps)-1]); i >= 0 {
-		parent.Content[i], parent.Content[i+1] = key, value
-	} else {
-		parent.Content = append(parent.Content, key, value)
-	}
-	return nil
 }
+
+// spellAgain notes how a value that an edit had spelled otherwise was spelled. That
+// changes no value: package fn writes no spelling that says something else.
+func (t *taking) spellAgain(path, token string) {
+	n := lookup(t.o.Node, path)
+	if n == nil {
+		return
+	}
+	if m := header.FindStringSubmatch(token); m != nil { // of a block scalar: the text is not in the record
+		text, _ := t.o.spelling(n)
+		_, lines, _ := strings.Cut(text, "\n")
+		if !blockScalar.MatchString(text) {
+			lines = m[2] + strings.ReplaceAll(n.Value, "\n", "\n"+m[2])
+		}
+		token = m[1] + "\n" + lines
+	}
+	if was, err := parseToken(token); alias.MatchString(token) || err == nil && same(was, n) {
+		t.o.spell(n, token)
+	}
+}
+
+// alias matches how an alias is spelled.
+var alias = regexp.MustCompile(`^[ \t]*\*[-_.A-Za-z0-9]+[ \t]*$`)
 
 // outlive notes that a collection which an earlier render made could not be
 // taken back, since others, such as Istio's injector, have filled it since.
@@ -161,116 +365,4 @@ func (o *Object) spell(n *yaml.Node, token string) {
 	if n != nil {
 		o.Spelled[n] = token
 	}
-}
-
-// parseToken parses a value's spelling.
-func parseToken(token string) (*yaml.Node, error) {
-	if token == "" {
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagNull}, nil
-	}
-	n, err := yaml.Parse(token)
-	if err != nil {
-		return nil, err
-	}
-	unplace(n.YNode())
-	return n.YNode(), nil
-}
-
-// unplace takes away where nodes stand: it is not in the input that they do.
-func unplace(n *yaml.Node) {
-	n.Line, n.Column = 0, 0
-	for _, c := range n.Content {
-		unplace(c)
-	}
-}
-
-// secondLine matches the indicator that brings the value of a key behind `?`.
-var secondLine = regexp.MustCompile(`\n( *):\s`)
-
-// parsePair parses a pair's spelling: one of a block, or of brackets, or with
-// the brackets where it is the encoder's.
-func parsePair(token string) (key, value *yaml.Node, err error) {
-	indent := ""
-	if m := secondLine.FindStringSubmatch(token); m != nil && strings.HasPrefix(token, "?") {
-		indent = m[1]
-	}
-	for _, text := range []string{indent + token, "{" + token + "\n}"} {
-		n, err := parseToken(text)
-		if err == nil && n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[0].Kind == yaml.ScalarNode {
-			return n.Content[0], n.Content[1], nil
-		}
-	}
-	return nil, nil, fmt.Errorf("found %q, allowed: a key and its value", token)
-}
-
-// lookup returns what stands at a path, or nil.
-func lookup(n *yaml.Node, path string) *yaml.Node { return walk(n, splitPath(path)) }
-
-func walk(n *yaml.Node, steps []string) *yaml.Node {
-	for _, step := range steps {
-		switch {
-		case n == nil:
-			return nil
-		case n.Kind == yaml.SequenceNode:
-			i := childIndex(n, step)
-			if i < 0 {
-				return nil
-			}
-			n = n.Content[i]
-		default:
-			n = field(n, step)
-		}
-	}
-	return n
-}
-
-// childIndex returns the index of a sequence's item: of the last with that
-// identity, which is the one that counts for variables set twice. Items of no
-// identity are counted: #0 is the first.
-func childIndex(seq *yaml.Node, id string) int {
-	if digits, ok := strings.CutPrefix(id, "#"); ok {
-		if i, err := strconv.Atoi(digits); err == nil && i >= 0 && i < len(seq.Content) {
-			return i
-		}
-	}
-	for i := len(seq.Content) - 1; i >= 0; i-- {
-		if itemID(seq.Content[i]) == id {
-			return i
-		}
-	}
-	return -1
-}
-
-func removeChild(parent *yaml.Node, id string) {
-	switch {
-	case parent == nil:
-	case parent.Kind == yaml.SequenceNode:
-		if i := childIndex(parent, id); i >= 0 {
-			parent.Content = append(parent.Content[:i], parent.Content[i+1:]...)
-		}
-	case parent.Kind == yaml.MappingNode:
-		if i := keyIndex(parent, id); i >= 0 {
-			parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
-		}
-	}
-}
-
-// splitPath splits a field path: `a.b[c.d].e` is a, b, c.d, e.
-func splitPath(path string) []string {
-	var steps []string
-	for path != "" {
-		if rest, ok := strings.CutPrefix(path, "["); ok {
-			step, after, _ := strings.Cut(rest, "]")
-			steps, path = append(steps, step), strings.TrimPrefix(after, ".")
-			continue
-		}
-		end := strings.IndexAny(path, ".[")
-		if end < 0 {
-			return append(steps, path)
-		}
-		steps = append(steps, path[:end])
-		path = path[end:]
-		path = strings.TrimPrefix(path, ".")
-	}
-	return steps
 }

@@ -91,9 +91,13 @@ func (a *appEnv) trustJava() {
 		a.say(CodeTrustKept, javaToolOptions, "", "variable %s comes from %s and is left as it is: Java will not trust the CA unless these flags are added there: %s", javaToolOptions, fromWhere(v.from), flags)
 	case strings.Contains(v.value, flags):
 	case flags == javaTruststore && strings.Contains(v.value, trustStoreFlag):
-		a.say(CodeTrustKept, javaToolOptions, v.value, "variable %s names a truststore already and is left as it is: Java will not trust the CA unless that store holds it", javaToolOptions)
+		a.say(CodeTrustKept, javaToolOptions, "", "variable %s names a truststore already and is left as it is: Java will not trust the CA unless that store holds it", javaToolOptions)
 	default:
-		a.set(javaToolOptions, v, exists, strings.TrimSpace(v.value+" "+flags))
+		value := flags
+		if v.value != "" {
+			value = v.value + " " + flags
+		}
+		a.set(javaToolOptions, v, exists, value)
 	}
 }
 

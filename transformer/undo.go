@@ -26,8 +26,8 @@ type undo struct {
 	// other pair was spelled.
 	Pairs map[string]string `json:"pairs,omitempty"`
 	// Spelled keeps, by path, how values were spelled that had to be spelled
-	// otherwise to mean what they did: aliases, and a block scalar that nothing
-	// followed. The path of the object itself is empty.
+	// otherwise to mean what they did: aliases, and the first line of a block
+	// scalar that nothing followed. The path of the object itself is empty.
 	Spelled map[string]string `json:"spelled,omitempty"`
 }
 
@@ -38,6 +38,13 @@ func (u *undo) edits() []string {
 
 // paths returns all paths of the record.
 func (u *undo) paths() []string { return append(u.edits(), sortedKeys(u.Spelled)...) }
+
+// header matches the first line of a block scalar, and the indentation of its text.
+// blockScalar matches a block scalar.
+var (
+	header      = regexp.MustCompile(`^([ \t]*(?:[&!]\S*\s+)*[|>]\+?[ \t]*(?:#[^\n]*)?\r?)\n( *)$`)
+	blockScalar = regexp.MustCompile(`^[ \t]*(?:[&!]\S*\s+)*[|>][-+]?[ \t]*(?:#.*)?\r?\n`)
+)
 
 // editor edits one object and records how to take the edits back. All edits
 // go through it, and are additions but for replace and supplant.
@@ -70,7 +77,10 @@ func (e *editor) keepLast() {
 	}
 	token, ok := e.obj.spelling(n)
 	if ok && unstripped.MatchString(token) && n.Value != "" && !strings.HasSuffix(n.Value, "\n") {
-		e.log.Spelled[lastPath(e.obj.Node)], e.last = token, n
+		// Without the text, which may be a secret.
+		first, text, _ := strings.Cut(token, "\n")
+		indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
+		e.log.Spelled[lastPath(e.obj.Node)], e.last = first+"\n"+indent, n
 	}
 }
 

@@ -1,0 +1,239 @@
+package transformer
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// An undo of a variable goes by what the pod itself says, since a value may be a
+// secret, and a record may be forged:
+//
+//	HTTP_PROXY          the sidecar's HTTP_PROXY is what the application had
+//	JAVA_TOOL_OPTIONS   the value that stands there, less the flags that were added
+//	NO_PROXY            the record, which may hold hosts alone
+//	others              only added, and taken away where the value is the render's
+
+// addedByConfiguration names, in the sidecar, what annotations and options had a
+// render add to the application's variables, with a digest of each text. The
+// sidecar doesn't read it: what was configured then may be configured no longer.
+func addedByConfiguration(s *Settings) string {
+	var out []string
+	for _, extra := range s.ExtraEnv {
+		out = append(out, extra.Name+":"+digest(extra.Value))
+	}
+	if flags := s.TLSJavaToolOptionsTo; flags != "" && s.intercepts() {
+		out = append(out, javaToolOptions+":"+digest(flags))
+	}
+	return strings.Join(out, ",")
+}
+
+// digest tells texts apart. It keeps no secret: the text stands in the same pod.
+func digest(text string) string {
+	hash := fnv.New64a()
+	hash.Write([]byte(text))
+	return strconv.FormatUint(hash.Sum64(), 36)
+}
+
+// configured tells whether configuration had the render add a text to a variable,
+// and whether it had it add any. The annotation tells it of a render by a version
+// whose sidecar did not.
+func (i *injected) configured(name, text string) (this, any bool) {
+	for _, entry := range splitList(i.value(contract.EnvAdded)) {
+		if sum, ok := strings.CutPrefix(entry, name+":"); ok {
+			this, any = this || sum == digest(text), true
+		}
+	}
+	if any {
+		return this, any
+	}
+	s, _ := readSettings(i.w, &Config{})
+	for _, extra := range s.ExtraEnv {
+		if extra.Name == name {
+			this, any = this || extra.Value == text, true
+		}
+	}
+	return this || name == javaToolOptions && text != "" && s.TLSJavaToolOptionsTo == text, any
+}
+
+// writes tells whether a render writes a value into a variable, and whether it
+// writes the variable at all.
+func (i *injected) writes(name, value string) (this, any bool) {
+	if this, any = i.configured(name, value); this {
+		return this, any
+	}
+	upper := strings.ToUpper(name)
+	switch j := slices.IndexFunc(trustVariables, func(row TrustVariable) bool { return row.Name == name }); {
+	case j >= 0:
+		return value == trustVariables[j].Value, true
+	case isProxyVariable(name):
+		return leadsToPort(value, i.port(contract.EnvProxyOutPort)), true
+	case upper == contract.EnvUpstreamNoProxy && slices.Contains(noProxyNames, name):
+		hosts := splitList(value)
+		return slices.Contains(hosts, "localhost") && slices.Contains(hosts, "127.0.0.1"), true
+	case name == nodeUseEnvProxy:
+		return value == "1", true
+	case name == javaOptions, name == javaToolOptions:
+		return value == javaTruststore, true
+	}
+	return false, any
+}
+
+func isProxyVariable(name string) bool {
+	return slices.ContainsFunc(proxyVariables, func(row proxyVariable) bool { return slices.Contains(spellings(row.upper), name) })
+}
+
+// replaces tells whether a render gives another value to a variable that the
+// application has.
+func replaces(name string) bool {
+	return isProxyVariable(name) || slices.Contains(noProxyNames, name) || name == javaToolOptions
+}
+
+func addedVariable(t *taking, s site) (bool, error) {
+	this, any := t.own.writes(s.id, strAt(s.now, "value"))
+	if !any {
+		return false, fmt.Errorf("%w; allowed: the variables of docs/rendering.md and those of extra-container-env-vars", errNotWritten)
+	}
+	return this && onlyKeys(s.now, "name", "value"), nil
+}
+
+func addedValue(t *taking, s site) (bool, error) {
+	if s.id != "value" || !replaces(s.last()) {
+		return false, fmt.Errorf("%w; allowed: the value of a proxy variable, of NO_PROXY or of %s", errNotWritten, javaToolOptions)
+	}
+	this, _ := t.own.writes(s.last(), str(s.now))
+	return this, nil
+}
+
+func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
+	name, now, was := s.step(-2), str(s.now), str(old)
+	switch {
+	case !replaces(name):
+		return false, fmt.Errorf("%w; allowed: the value of a proxy variable, of NO_PROXY or of %s", errNotWritten, javaToolOptions)
+	case old.Kind != yaml.ScalarNode:
+		return false, errors.New("it restores what is no value of a variable")
+	case name == javaToolOptions:
+		own, ok := t.own.withoutFlags(now)
+		if ok && own != strings.TrimSpace(was) && own != was {
+			return false, errors.New("it restores flags that do not stand there")
+		}
+		return ok, nil
+	}
+	if this, _ := t.own.writes(name, now); !this {
+		return false, nil
+	}
+	if slices.Contains(noProxyNames, name) {
+		if !hostList.MatchString(was) {
+			return false, errors.New("it restores what is no list of hosts")
+		}
+		return true, nil
+	}
+	if was != "" && !leadsToPort(was, contract.OutPort) && !leadsToPort(was, t.own.port(contract.EnvProxyOutPort)) {
+		t.later = append(t.later, func() { // when the variables that it refers to are restored
+			env := items(s.list())
+			i := slices.Index(env, s.holder)
+			if value, _ := expandReferences(was, env[:max(i, 0)]); value != t.own.value(strings.ToUpper(name)) {
+				t.refuse(s.path, errors.New("it restores a proxy that the sidecar does not go through"))
+			}
+		})
+	}
+	return true, nil
+}
+
+// hostList matches a value of NO_PROXY.
+var hostList = regexp.MustCompile(`^[-._*:/$()\[\]A-Za-z0-9,\s]*$`)
+
+// withoutFlags returns what JAVA_TOOL_OPTIONS was before flags were added to it,
+// false where the value doesn't end in those of a render.
+func (i *injected) withoutFlags(now string) (was string, ok bool) {
+	if this, _ := i.writes(javaToolOptions, now); this {
+		return "", true
+	}
+	for at := strings.LastIndex(now, " "); at >= 0; at = strings.LastIndex(now[:at], " ") {
+		if this, _ := i.writes(javaToolOptions, now[at+1:]); this {
+			return now[:at], true
+		}
+	}
+	return "", false
+}
+
+// replacedReference allows a reference to come back that the sidecar has.
+func replacedReference(t *taking, s site, key, old *yaml.Node) (bool, error) {
+	name := s.step(-2)
+	switch {
+	case !isProxyVariable(name):
+		return false, fmt.Errorf("%w; allowed: the value of a proxy variable", errNotWritten)
+	case key.Value != "valueFrom" || !same(old, orNull(field(t.own.env[strings.ToUpper(name)], "valueFrom"))):
+		return false, errors.New("it restores a reference that the sidecar does not have")
+	}
+	this, _ := t.own.writes(name, str(s.now))
+	return this, nil
+}
+
+func orNull(n *yaml.Node) *yaml.Node {
+	if n == nil {
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagNull}
+	}
+	return n
+}
+
+// held stands in a record for a value that the record does not hold, since it may
+// be a secret, and the pod has it elsewhere.
+const held = "${held-by-the-pod}"
+
+// hold takes a value out of the record of its replacement.
+func (e *editor) hold(at, value string) {
+	token := e.log.Was[at]
+	if token == nil || value == "" {
+		return
+	}
+	hidden := held
+	if strings.Count(*token, value) == 1 {
+		hidden = strings.Replace(*token, value, held, 1)
+	}
+	e.log.Was[at] = &hidden
+}
+
+// fill puts a value into a record that does not hold it. Where it doesn't fit how
+// the value was spelled, it is spelled anew.
+func (t *taking) fill(s site, token string) (string, error) {
+	if !strings.Contains(token, held) {
+		return token, nil
+	}
+	name := s.step(-2)
+	value := t.own.value(strings.ToUpper(name))
+	switch {
+	case name == javaToolOptions:
+		value, _ = t.own.withoutFlags(str(s.now))
+	case !isProxyVariable(name):
+		return "", fmt.Errorf("%w; allowed: a value", errNotWritten)
+	case value == "":
+		return "", fmt.Errorf("the sidecar's variable %s, which holds the value, is not there", strings.ToUpper(name))
+	}
+	filled := strings.Replace(token, held, value, 1)
+	if n, err := parseToken(filled); err == nil && n.Kind == yaml.ScalarNode && n.Value == value && (value == "" || n.ShortTag() == yaml.NodeTagString) {
+		return filled, nil
+	}
+	return printed(node(value)), nil
+}
+
+// hasCredentials tells whether a value may hold a password, other than by
+// reference.
+func hasCredentials(value string) bool {
+	user := credentials.FindString(value)
+	if i := strings.Index(user, "://"); i >= 0 {
+		user = user[i+3:]
+	}
+	if _, password, ok := strings.Cut(user, ":"); ok {
+		user = password
+	}
+	return strings.Trim(reference.ReplaceAllString(user, ""), "@") != ""
+}

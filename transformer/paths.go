@@ -1,0 +1,98 @@
+package transformer
+
+import (
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// lostItem returns the path of the first item on a path that is not there, "" if
+// all are.
+func lostItem(n *yaml.Node, path string) string {
+	at := ""
+	for _, step := range splitPath(path) {
+		item := n != nil && n.Kind == yaml.SequenceNode
+		if item {
+			at = pathItem(at, step)
+		} else {
+			at = pathKey(at, step)
+		}
+		if n = walk(n, []string{step}); n == nil && item {
+			return at
+		}
+	}
+	return ""
+}
+
+// lookup returns what stands at a path, or nil.
+func lookup(n *yaml.Node, path string) *yaml.Node { return walk(n, splitPath(path)) }
+
+func walk(n *yaml.Node, steps []string) *yaml.Node {
+	for _, step := range steps {
+		switch {
+		case n == nil:
+			return nil
+		case n.Kind == yaml.SequenceNode:
+			i := childIndex(n, step)
+			if i < 0 {
+				return nil
+			}
+			n = n.Content[i]
+		default:
+			n = field(n, step)
+		}
+	}
+	return n
+}
+
+// childIndex returns the index of a sequence's item: of the last with that
+// identity, which is the one that counts for variables set twice. Items of no
+// identity are counted: #0 is the first.
+func childIndex(seq *yaml.Node, id string) int {
+	if digits, ok := strings.CutPrefix(id, "#"); ok {
+		if i, err := strconv.Atoi(digits); err == nil && i >= 0 && i < len(seq.Content) {
+			return i
+		}
+	}
+	for i := len(seq.Content) - 1; i >= 0; i-- {
+		if itemID(seq.Content[i]) == id {
+			return i
+		}
+	}
+	return -1
+}
+
+func removeChild(parent *yaml.Node, id string) {
+	switch {
+	case parent == nil:
+	case parent.Kind == yaml.SequenceNode:
+		if i := childIndex(parent, id); i >= 0 {
+			parent.Content = append(parent.Content[:i], parent.Content[i+1:]...)
+		}
+	case parent.Kind == yaml.MappingNode:
+		if i := keyIndex(parent, id); i >= 0 {
+			parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
+		}
+	}
+}
+
+// splitPath splits a field path: `a.b[c.d].e` is a, b, c.d, e.
+func splitPath(path string) []string {
+	var steps []string
+	for path != "" {
+		if rest, ok := strings.CutPrefix(path, "["); ok {
+			step, after, _ := strings.Cut(rest, "]")
+			steps, path = append(steps, step), strings.TrimPrefix(after, ".")
+			continue
+		}
+		end := strings.IndexAny(path, ".[")
+		if end < 0 {
+			return append(steps, path)
+		}
+		steps = append(steps, path[:end])
+		path = path[end:]
+		path = strings.TrimPrefix(path, ".")
+	}
+	return steps
+}

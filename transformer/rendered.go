@@ -1,0 +1,105 @@
+package transformer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// injected is a workload of the input that has the sidecar, and the variables of
+// that. They are what an undo goes by: they say what the render did, and they hold
+// what its record must not hold, such as the password of a proxy.
+type injected struct {
+	w   *workload
+	env map[string]*yaml.Node
+}
+
+// injectedWorkloads returns the workloads that have the sidecar.
+func (in *input) injectedWorkloads() []*injected {
+	var out []*injected
+	for _, w := range in.workloads {
+		for _, c := range w.allContainers() {
+			if env := sidecarVariables(c.Node); c.name() == contract.Container && env != nil {
+				out = append(out, &injected{w, env})
+				break
+			}
+		}
+	}
+	return out
+}
+
+// sidecarVariables returns the variables of a sidecar's container by their names,
+// nil for a container that no render wrote.
+func sidecarVariables(c *yaml.Node) map[string]*yaml.Node {
+	env := map[string]*yaml.Node{}
+	for _, item := range items(field(c, "env")) {
+		env[strAt(item, "name")] = item
+	}
+	if strAt(env[contract.EnvProxyType], "value") == "" {
+		return nil
+	}
+	return env
+}
+
+func (i *injected) value(name string) string { return strAt(i.env[name], "value") }
+func (i *injected) port(name string) int     { return atoi(i.value(name)) }
+func (i *injected) inbound() bool            { return i.port(contract.EnvProxyInPort) != 0 }
+
+// createdKind is one row of the table of objects that a render creates.
+type createdKind struct {
+	kind string
+	// named tells whether a render may have given an object its name, to which a
+	// kustomization may have added a prefix and a suffix since.
+	named func(name, workload string) bool
+	// own tells whether the content is what a render writes.
+	own func(o *Object) bool
+}
+
+var createdKinds = []createdKind{
+	{"Sidecar", func(name, workload string) bool { return strings.Contains(name, trimName(workload)+sidecarSuffix) }, ownSidecar},
+	{"ServiceEntry", func(name, _ string) bool {
+		return strings.Contains(name, externalHosts) || strings.Contains(name, speedscaleCloudHosts)
+	}, ownServiceEntry},
+}
+
+// checkCreated says why an object is none that a render created, though it has the
+// annotation of one; nil if it is one.
+func checkCreated(o *Object) error {
+	kind, workload, _ := strings.Cut(o.annotation(contract.AnnotationFor), "/")
+	i := slices.IndexFunc(createdKinds, func(k createdKind) bool { return o.is(istioGroup, k.kind) })
+	switch {
+	case field(o.Node, "metadata", "annotations", contract.AnnotationUndo) != nil:
+		return fmt.Errorf("found %s beside it, which no created object has", contract.AnnotationUndo)
+	case i < 0:
+		return fmt.Errorf("found it on kind %s, allowed: on a Sidecar or ServiceEntry of %s that a render created", o.kind(), istioGroup)
+	case !slices.ContainsFunc(workloadKinds, func(k workloadKind) bool { return k.kind == kind }) || workload == "":
+		return fmt.Errorf("found %q, allowed: the kind and name of a workload", o.annotation(contract.AnnotationFor))
+	case !createdKinds[i].named(o.name(), workload):
+		return fmt.Errorf("found it on a %s with the name %s, which no render gives to one for that workload", o.kind(), o.name())
+	case strAt(o.Node, "metadata", "labels", managedBy) != managedByUs || !createdKinds[i].own(o):
+		return fmt.Errorf("found it on a %s with content that no render writes", o.kind())
+	}
+	return nil
+}
+
+// ownSidecar tells whether a Sidecar selects by the label that rewritten pods alone
+// have, and sends a port to the sidecar. The rest of it may be the namespace's.
+func ownSidecar(o *Object) bool {
+	selector := field(o.Node, "spec", "workloadSelector")
+	labels := strMap(field(selector, "labels"))
+	return onlyKeys(selector, "labels") && len(labels) == 1 && labels[contract.LabelWorkload] != "" &&
+		slices.ContainsFunc(items(field(o.Node, "spec", "ingress")), func(entry *yaml.Node) bool {
+			port, ok := strings.CutPrefix(strAt(entry, "defaultEndpoint"), "127.0.0.1:")
+			return ok && checkPort(port) == nil
+		})
+}
+
+func ownServiceEntry(o *Object) bool {
+	spec := field(o.Node, "spec")
+	hosts := field(spec, "hosts")
+	return len(items(hosts)) > 0 && same(spec, externalService(hosts))
+}
