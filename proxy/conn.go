@@ -203,7 +203,8 @@ func (k *conn) view() View {
 		v.Upstream.RemoteAddr = k.remote.String()
 	}
 	if !k.ended.IsZero() {
-		v.EndTime = &k.ended
+		ended := k.ended // a pointer into k would keep all of it with the view
+		v.EndTime = &ended
 	}
 	if k.err != nil {
 		v.Error = clip(k.err.Error())
