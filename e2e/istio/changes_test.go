@@ -12,7 +12,8 @@ import (
 
 // TestWhatASidecarChanges pins down the two things that differ in Envoy beside
 // where the captured port goes, both of which docs/istio.md tells: the name of
-// the server's spans, and the address that Envoy calls the application from.
+// the server's spans, and the address that Envoy calls from. That is loopback, for
+// it calls the sidecar.
 func TestWhatASidecarChanges(t *testing.T) {
 	without, with := readCase(t, "testdata/ports-one.txtar").judge(t)
 	type facts struct{ Operation, Source string }

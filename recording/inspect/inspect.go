@@ -113,8 +113,11 @@ func NewTable(w io.Writer) *Table {
 func (t *Table) Add(e *recording.Exchange) error {
 	asked, answered := sizes(e)
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	line := row{e.TS.Format("2006-01-02T15:04:05.000Z"), clean(e.Direction), clean(e.L7Protocol), dash(e.Command), dash(host(e)), dash(e.Location),
+	line := row{e.TS.Format("2006-01-02T15:04:05.000Z"), e.Direction, e.L7Protocol, dash(e.Command), dash(host(e)), dash(e.Location),
 		dash(e.Status), number(e.Duration), number(asked), number(answered), e.UUID.String()[:8], cause(e), note(e)}
+	for i := range line {
+		line[i] = clean(line[i])
+	}
 	if t.widths != nil {
 		return t.write(&line)
 	}
@@ -198,22 +201,12 @@ func note(e *recording.Exchange) string {
 	if c := e.Tags.Get(recording.TagConversation); c != "" {
 		notes = append(notes, "of "+c[:min(8, len(c))])
 	}
-	return clean(strings.Join(notes, ", "))
+	return strings.Join(notes, ", ")
 }
 
 func dash(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return clean(s)
-}
-
-// clean keeps a recording from steering the terminal it is shown on.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
-			return '\ufffd'
-		}
-		return r
-	}, s)
+	return s
 }

@@ -72,10 +72,10 @@ func Run(w, notes io.Writer, prefix string, paths []string, o Options) error {
 	for e, err := range exchanges(paths) {
 		switch {
 		case errors.Is(err, recording.ErrTorn):
-			fmt.Fprintln(notes, "note:", err)
+			_ = printf(notes, "note: %s\n", err)
 		case err != nil:
 			unreadable = true
-			fmt.Fprintln(notes, prefix, err)
+			_ = printf(notes, "%s %s\n", prefix, err)
 		case o.Filter.Match(e):
 			if err := add(e); err != nil {
 				return err
@@ -94,7 +94,7 @@ func Run(w, notes io.Writer, prefix string, paths []string, o Options) error {
 // view returns what to do with each exchange, and at the end.
 func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func() error, err error) {
 	asJSON := func(e *recording.Exchange) error {
-		_, err := w.Write(append(e.AppendJSON(nil), '\n'))
+		_, err := w.Write(append(cleanJSON(e.AppendJSON(nil)), '\n'))
 		return err
 	}
 	switch {
@@ -114,7 +114,7 @@ func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func
 		}
 		return add, func() error {
 			if !found {
-				return fmt.Errorf("show %s: no exchange has a UUID that begins so", o.Show)
+				return fmt.Errorf("show %q: no exchange has a UUID that begins so", o.Show)
 			}
 			return nil
 		}, nil

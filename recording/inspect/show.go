@@ -25,15 +25,15 @@ const maxShown = 1 << 20
 // isn't text as a dump.
 func Show(w io.Writer, e *recording.Exchange) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s %s to %s\n", e.Direction, e.L7Protocol, e.UUID, dash(e.NetworkAddress))
-	fmt.Fprintf(&b, "%s, %d ms\n", e.TS.Format("2006-01-02T15:04:05.000000000Z07:00"), e.Duration)
+	printf(&b, "%s %s %s to %s\n", e.Direction, e.L7Protocol, e.UUID, dash(e.NetworkAddress))
+	printf(&b, "%s, %d ms\n", e.TS.Format("2006-01-02T15:04:05.000000000Z07:00"), e.Duration)
 	for _, t := range e.Tags {
-		fmt.Fprintf(&b, "  %s: %s\n", clean(t.Name), clean(t.Value))
+		printf(&b, "  %s: %s\n", t.Name, t.Value)
 	}
 	if h := e.HTTP; h != nil {
-		fmt.Fprintf(&b, "\n> %s %s HTTP/%s\n", clean(h.Req.Method), clean(h.Req.URI), clean(h.Req.Version))
+		printf(&b, "\n> %s %s HTTP/%s\n", h.Req.Method, h.Req.URI, h.Req.Version)
 		message(&b, "> ", h.Req.Headers, h.Req.Body)
-		fmt.Fprintf(&b, "\n< HTTP/%s %s\n", clean(h.Req.Version), clean(h.Res.StatusMessage))
+		printf(&b, "\n< HTTP/%s %s\n", h.Req.Version, h.Res.StatusMessage)
 		message(&b, "< ", h.Res.Headers, h.Res.Body)
 	}
 	for _, c := range []*recording.Conversation{e.GRPC, e.WebSocket, e.TCP} {
@@ -47,26 +47,26 @@ func Show(w io.Writer, e *recording.Exchange) error {
 
 func message(b *bytes.Buffer, mark string, headers recording.Headers, body []byte) {
 	for _, h := range headers {
-		fmt.Fprintf(b, "%s%s: %s\n", mark, clean(h.Name), clean(h.Value))
+		printf(b, "%s%s: %s\n", mark, h.Name, h.Value)
 	}
 	if len(body) == 0 {
 		return
 	}
 	plain, err := decompress(headers.Get("Content-Encoding"), body)
 	if err != nil {
-		fmt.Fprintf(b, "\n(%v)\n", err)
+		printf(b, "\n(%v)\n", err)
 	}
 	b.WriteByte('\n')
 	content(b, plain)
 }
 
 func conversation(b *bytes.Buffer, c *recording.Conversation) {
-	fmt.Fprintf(b, "\npart %d, %d bytes of the client and %d of the server up to its end\n", c.Part, c.ClientBytes, c.ServerBytes)
+	printf(b, "\npart %d, %d bytes of the client and %d of the server up to its end\n", c.Part, c.ClientBytes, c.ServerBytes)
 	marks := map[string]string{recording.Client: ">", recording.Server: "<"}
 	for _, m := range c.Messages {
-		fmt.Fprintf(b, "\n%s %+.3fms", marks[m.From], float64(m.At)/1000)
+		printf(b, "\n%s %+.3fms", marks[m.From], float64(m.At)/1000)
 		if m.Type != "" {
-			fmt.Fprintf(b, " %s", clean(m.Type))
+			printf(b, " %s", m.Type)
 		}
 		if m.Compressed {
 			b.WriteString(" compressed")
@@ -75,9 +75,9 @@ func conversation(b *bytes.Buffer, c *recording.Conversation) {
 			b.WriteString(" to be continued")
 		}
 		if m.Size > 0 {
-			fmt.Fprintf(b, " %d of %d bytes\n", len(m.Data), m.Size)
+			printf(b, " %d of %d bytes\n", len(m.Data), m.Size)
 		} else {
-			fmt.Fprintf(b, " %d bytes\n", len(m.Data))
+			printf(b, " %d bytes\n", len(m.Data))
 		}
 		content(b, m.Data)
 	}
@@ -135,7 +135,7 @@ func content(b *bytes.Buffer, p []byte) {
 	default:
 		b.WriteString(hex.Dump(p[:min(len(p), 4<<10)]))
 		if len(p) > 4<<10 {
-			fmt.Fprintf(b, "... %d bytes\n", len(p))
+			printf(b, "... %d bytes\n", len(p))
 		}
 		return
 	}
@@ -164,10 +164,9 @@ func isText(p []byte) bool {
 
 // printable is clean for text of several lines.
 func printable(s string) string {
-	lines := strings.SplitAfter(s, "\n")
+	lines := strings.Split(s, "\n")
 	for i, l := range lines {
-		body := strings.TrimRight(l, "\r\n")
-		lines[i] = strings.ReplaceAll(clean(strings.ReplaceAll(body, "\t", "        ")), "\ufffd", ".") + l[len(body):]
+		lines[i] = clean(strings.ReplaceAll(strings.TrimSuffix(l, "\r"), "\t", "        "))
 	}
-	return strings.ReplaceAll(strings.Join(lines, ""), "\r\n", "\n")
+	return strings.Join(lines, "\n")
 }

@@ -1,0 +1,89 @@
+package inspect
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// visible reports whether a terminal shows a character where it stands, and as
+// something. Control characters, those that turn the direction of text, and those
+// that have no width do not pass: a recording is foreign, and must neither steer
+// the terminal nor show what it does not hold.
+func visible(r rune) bool {
+	return r >= ' ' && r < 0x7f ||
+		unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// plain reports whether text is visible ASCII alone, as most is.
+func plain[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// clean escapes what is not visible as Go does: \n, \x1b, \u202e. Bytes that are
+// no UTF-8 become \xff.
+func clean(s string) string {
+	if plain(s) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if part := s[i : i+n]; visible(r) && !(r == utf8.RuneError && n == 1) {
+			b.WriteString(part)
+		} else {
+			quoted := strconv.QuoteToASCII(part)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		i += n
+	}
+	return b.String()
+}
+
+// printf is fmt.Fprintf to a person: text that comes from a recording is cleaned.
+func printf(w io.Writer, format string, args ...any) error {
+	for i, arg := range args {
+		switch v := arg.(type) {
+		case string:
+			args[i] = clean(v)
+		case error:
+			args[i] = clean(v.Error())
+		case fmt.Stringer:
+			args[i] = clean(v.String())
+		}
+	}
+	_, err := fmt.Fprintf(w, format, args...)
+	return err
+}
+
+// cleanJSON escapes in JSON what is not visible. JSON itself asks for that below
+// U+0020 alone.
+func cleanJSON(p []byte) []byte {
+	if plain(p) {
+		return p
+	}
+	out := make([]byte, 0, len(p)+64)
+	for len(p) > 0 {
+		r, n := utf8.DecodeRune(p)
+		switch {
+		case visible(r) && !(r == utf8.RuneError && n == 1), r < ' ':
+			out = append(out, p[:n]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		p = p[n:]
+	}
+	return out
+}
