@@ -124,9 +124,10 @@ func (s *session) follow(x *exchange, b *body) (over bool, err error) {
 	if f.waiting {
 		last = newExchange(f.method)
 		if f.begun {
-			last.begun = &f.answer
+			last.begun, last.claimed = &f.answer, true
 		}
 	}
+	s.up.last = last
 	owed := left.Owed[tap.FromClient]
 	if last != nil || len(owed) > 0 || left.Side == tap.FromServer {
 		s.up.start(last, owed)

@@ -76,6 +76,8 @@ func FuzzResponseHead(f *testing.F) {
 	for i, head := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: , chunked,\r\n\r\n",
 		"HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n",
 		"HTTP/1.0 200\nX: y\n\n",
 		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
@@ -121,6 +123,8 @@ func FuzzResponseHead(f *testing.F) {
 
 func FuzzParseRequest(f *testing.F) {
 	f.Add([]byte("GET http://h/p HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n"))
+	f.Add([]byte("POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity, chunked\r\n\r\n"))
+	f.Add([]byte("POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\n"))
 	f.Add([]byte("POST http://[::1]:80/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"))
 	f.Add([]byte("CONNECT h:1 HTTP/1.1\r\nHost: h\r\nProxy-Connection: x\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {

@@ -159,6 +159,34 @@ func answering(t *testing.T, steps ...string) (addr string, got func() string) {
 	}
 }
 
+// listenOnce is a server that hands its first connection out.
+func listenOnce(t *testing.T) (addr string, accepted <-chan net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch := make(chan net.Conn, 1)
+	go func() {
+		if c, err := ln.Accept(); err == nil {
+			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			t.Cleanup(func() { c.Close() })
+			ch <- c
+		}
+	}()
+	t.Cleanup(func() { ln.Close() })
+	return ln.Addr().String(), ch
+}
+
+// readString reads what is to come next.
+func readString(t *testing.T, c net.Conn, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(c, got); string(got[:n]) != want {
+		t.Fatalf("%q, %v; want %q", got[:n], err, want)
+	}
+}
+
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 // idle waits until all is answered, as far as the Handler knows.

@@ -63,6 +63,9 @@ type request struct {
 	// target; host is what the server is then told.
 	hostless bool
 	host     string
+	// recoded says that Transfer-Encoding named what is no coding: the server
+	// is told the codings alone.
+	recoded bool
 }
 
 // Target is where a request goes.
@@ -164,14 +167,16 @@ func values(fields []field, name string) (all []string) {
 // frame finds out how the body ends.
 func (q *request) frame() error {
 	coding, length := q.all("Transfer-Encoding"), q.all("Content-Length")
+	if len(coding) > 1 || len(length) > 1 {
+		return bad("a framing field that is there twice")
+	}
+	coding, q.recoded = codings(coding)
 	switch {
 	case len(coding) > 0 && len(length) > 0:
 		return bad("both Transfer-Encoding and Content-Length")
-	case len(coding) > 1 || len(length) > 1:
-		return bad("a framing field that is there twice")
-	case len(coding) == 1 && q.minor == 0:
+	case len(coding) > 0 && q.minor == 0:
 		return bad("Transfer-Encoding in HTTP/1.0")
-	case len(coding) == 1 && !strings.EqualFold(coding[0], "chunked"):
+	case len(coding) > 1 || len(coding) == 1 && coding[0] != chunked:
 		return refuseWith(http.StatusNotImplemented, "an unknown Transfer-Encoding: only chunked is known")
 	case len(coding) == 1:
 		q.body.chunked = true
@@ -183,6 +188,24 @@ func (q *request) frame() error {
 		q.body.length = n
 	}
 	return nil
+}
+
+const chunked = "chunked"
+
+// codings returns the transfer codings that Transfer-Encoding names, in lower
+// case. HTTP once had "identity" for none, which servers still send (RFC 9112
+// section 7 has no such coding); other says that it, or an empty element, is
+// among them. Who receives it may take it for a coding, so it is not passed on.
+func codings(values []string) (all []string, other bool) {
+	for _, v := range elements(values) {
+		switch v = strings.ToLower(v); v {
+		case "", "identity":
+			other = true
+		default:
+			all = append(all, v)
+		}
+	}
+	return all, other
 }
 
 func parseLength(v string) (int64, error) {
@@ -231,18 +254,19 @@ func (q *request) destination() (t Target, origin string, err error) {
 	return t, origin, err
 }
 
-// parseAuthority parses host:port; port is the default, "" for none.
+// parseAuthority parses host:port; port is the default. An IPv6 address stands
+// in brackets: without them, its last group may be meant as a port.
 func parseAuthority(s, port string) (t Target, err error) {
-	host := s
+	host, bracketed := s, strings.HasPrefix(s, "[")
 	if h, p, err := net.SplitHostPort(s); err == nil {
 		host = h
 		if p != "" {
 			port = p
 		}
-	} else if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+	} else if bracketed && strings.HasSuffix(s, "]") {
 		host = s[1 : len(s)-1]
 	}
-	if host == "" || strings.ContainsAny(host, "[]/\\@?#%\"<> ") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
+	if host == "" || bracketed != strings.Contains(host, ":") || strings.ContainsAny(host, "[]/\\@?#%\"<> ") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
 		return t, bad("a target that is not a host and port")
 	}
 	if err := contract.CheckHostName(host); err != nil {
@@ -269,7 +293,13 @@ func (q *request) write(p []byte, target string, extra ...string) []byte {
 		p = append(append(append(p, "Host: "...), q.host...), "\r\n"...)
 	}
 	for _, f := range q.fields {
-		if !slices.ContainsFunc(hopByHop, f.is) && !(q.host != "" && f.is("Host")) {
+		switch {
+		case slices.ContainsFunc(hopByHop, f.is), q.host != "" && f.is("Host"):
+		case q.recoded && f.is("Transfer-Encoding"):
+			if q.body.chunked {
+				p = append(p, "Transfer-Encoding: chunked\r\n"...)
+			}
+		default:
 			p = append(p, f.line...)
 		}
 	}
@@ -321,12 +351,16 @@ func parseResponse(head []byte, method string) (*response, error) {
 	if r.rewritten {
 		r.head = bytes.Join(lines, nil)
 	}
+	coding, other := codings(coding)
+	if other {
+		lines = recode(lines, coding)
+		r.head, r.rewritten = bytes.Join(lines, nil), true
+	}
 	switch {
 	case method == http.MethodHead || status < 200 || status == http.StatusNoContent || status == http.StatusNotModified:
 	case len(coding) > 0:
 		// Chunked must come last; else the body ends with the connection.
-		all := elements(coding)
-		r.body.chunked = strings.EqualFold(all[len(all)-1], "chunked")
+		r.body.chunked = coding[len(coding)-1] == chunked
 		r.body.close = !r.body.chunked
 		if len(length) > 0 {
 			r.head, r.rewritten = without(lines, "Content-Length"), true // RFC 9112 section 6.3
@@ -359,6 +393,22 @@ func elements(values []string) (all []string) {
 		}
 	}
 	return all
+}
+
+// recode returns the lines with one Transfer-Encoding for all of them, which
+// names the codings, or with none.
+func recode(lines [][]byte, coding []string) (recoded [][]byte) {
+	for i, line := range lines {
+		name, _, ok := bytes.Cut(line, []byte(":"))
+		if i > 0 && ok && bytes.EqualFold(bytes.TrimSpace(name), []byte("Transfer-Encoding")) {
+			if len(coding) == 0 {
+				continue
+			}
+			line, coding = []byte("Transfer-Encoding: "+strings.Join(coding, ", ")+"\r\n"), nil
+		}
+		recoded = append(recoded, line)
+	}
+	return recoded
 }
 
 // unfold makes one line of each field that is folded over several, of which the

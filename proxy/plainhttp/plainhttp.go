@@ -49,6 +49,9 @@ const (
 	lingerBytes = 1 << 20
 	// maxBegun is how much of a body is copied behind its head.
 	maxBegun = 4 << 10
+	// connectPort is where CONNECT goes that names no port. It must name one (RFC
+	// 9110 section 9.3.6), but gRPC for Go, for one, leaves https' own away.
+	connectPort = "443"
 	// maxPipeline is how many requests may wait for their answers.
 	maxPipeline = 64
 	// followAfter is how many exchanges goroutines move before a loop does: to
@@ -145,7 +148,7 @@ func (s *session) serve(ctx context.Context) (*Target, error) {
 			return nil, err
 		}
 		if q.method == http.MethodConnect {
-			t, err := parseAuthority(q.target, "")
+			t, err := parseAuthority(q.target, connectPort)
 			return &t, err
 		}
 		done, err := s.exchange(ctx, q)
@@ -304,6 +307,13 @@ func (s *session) broken(err error) error {
 		// could not be written to it.
 		return nil
 	}
+	var refused *badRequest
+	if errors.As(err, &refused) {
+		if s.up.void() {
+			return err
+		}
+		return fmt.Errorf("after the server has answered: %s", refused.reason)
+	}
 	s.up.conn.Abort() // it has a part of a request
 	return err
 }
@@ -392,7 +402,7 @@ func ReadConnect(client *pump.Conn) (Target, error) {
 	}
 	var t Target
 	if err == nil {
-		t, err = parseAuthority(q.target, "")
+		t, err = parseAuthority(q.target, connectPort)
 	}
 	var refused *badRequest
 	if errors.As(err, &refused) {

@@ -102,6 +102,35 @@ func TestForward(t *testing.T) {
 				answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, xchunked\r\n\r\nuntil the end",
 			},
 			{
+				name: "identity, which is no coding, in an answer",
+				send: strings.Repeat("GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 4),
+				server: []string{strings.Repeat("GET / HTTP/1.1\r\nHost: h\r\n\r\n", 4) + " => " +
+					"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nhi" +
+					"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding:\r\nX: y\r\n\r\nhi" +
+					"HTTP/1.1 200 OK\r\nTransfer-Encoding: Identity , Chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n" +
+					"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"},
+				answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi" +
+					"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\nhi" +
+					"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +
+					"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n0\r\n\r\n",
+			},
+			{
+				name:   "identity alone: the answer ends with the connection",
+				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+				server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nuntil the end"},
+				answer: "HTTP/1.1 200 OK\r\n\r\nuntil the end",
+			},
+			{
+				name: "identity in requests",
+				send: "POST http://h/1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\nabc" +
+					"POST http://h/2 HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\nHost: h\r\n\r\n0\r\n\r\n" +
+					"GET http://h/3 HTTP/1.0\r\nTransfer-Encoding: identity\r\nHost: h\r\n\r\n",
+				server: []string{"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc" +
+					"POST /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: h\r\n\r\n0\r\n\r\n" +
+					"GET /3 HTTP/1.0\r\nHost: h\r\n\r\n => " + ok + ok + ok},
+				answer: ok + ok + ok,
+			},
+			{
 				name:   "a space before the colon, which some readers take for another field",
 				send:   "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
 				server: []string{"GET / HTTP/1.1\r\nHost: h\r\n\r\n => HTTP/1.1 200 OK\r\nX: y\r\nContent-Length : 2\r\n\r\nhi"},
@@ -219,6 +248,17 @@ func TestConnectLeavesWhatFollows(t *testing.T) {
 			t.Errorf("%q, %v", answer, err)
 		}
 	})
+}
+
+// CONNECT that names no port means https' own.
+func TestConnectWithoutAPort(t *testing.T) {
+	for authority, want := range map[string]string{"h": "{h 443}", "h:": "{h 443}", "[::1]": "{::1 443}", "127.0.0.1": "{127.0.0.1 443}", "h:80": "{h 80}"} {
+		w := start(t, &Handler{}, nil, nil)
+		io.WriteString(w.client, "CONNECT "+authority+" HTTP/1.1\r\nHost: h\r\n\r\n")
+		if answer, err := io.ReadAll(w.client); string(answer) != "tunnel to "+want+`, behind it ""` {
+			t.Errorf("%s: %q, %v", authority, answer, err)
+		}
+	}
 }
 
 // A proxy behind this one gets the whole target and its own credentials.

@@ -3,6 +3,7 @@ package plainhttp
 import (
 	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -23,6 +24,11 @@ func TestRefused(t *testing.T) {
 			{"a list of lengths", get + "Host: h\r\nContent-Length: 5, 5\r\n\r\n", 400},
 			{"a length with a sign", get + "Host: h\r\nContent-Length: +5\r\n\r\n", 400},
 			{"two codings", get + "Host: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
+			{"a coding behind chunked", get + "Host: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 501},
+			{"chunked twice", get + "Host: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 501},
+			{"both framing fields, and identity", get + "Host: h\r\nContent-Length: 5\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n", 400},
+			{"identity, and chunked in a field of its own", get + "Host: h\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+			{"a parameter of identity", get + "Host: h\r\nTransfer-Encoding: identity;q=1\r\n\r\n", 501},
 			{"a coding that looks like chunked", get + "Host: h\r\nTransfer-Encoding: xchunked\r\n\r\n", 501},
 			{"chunks in HTTP/1.0", "POST http://h/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
 			{"a folded field", get + "Host: h\r\nX: a\r\n b\r\n\r\n", 400},
@@ -42,7 +48,10 @@ func TestRefused(t *testing.T) {
 			{"https in the request line", "GET https://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 501},
 			{"a user in the target", "GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 			{"a port that is none", "GET http://h:99999/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
-			{"CONNECT without a port", "CONNECT h HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"CONNECT to an address that may have a port", "CONNECT ::1:443 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"CONNECT to a name in brackets", "CONNECT [h] HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"CONNECT to a path", "CONNECT h/443 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+			{"an address that may have a port", "GET http://::1:80/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 			{"a long target", "GET http://h/" + strings.Repeat("a", maxTarget) + " HTTP/1.1\r\nHost: h\r\n\r\n", 414},
 			{"a long host", "GET http://" + strings.Repeat("a", 256) + "/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 			{"a tunnel to a long host", "CONNECT " + strings.Repeat("a", 256) + ":443 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
@@ -114,6 +123,78 @@ func TestMalformedBody(t *testing.T) {
 				}
 				if strings.HasSuffix(got(), "0\r\n\r\n") {
 					t.Errorf("the server got the end of a body: %q", got())
+				}
+			})
+		}
+	})
+}
+
+// A chunk may turn out malformed when the server has the request's head, and its
+// client may have asked before. What it asked is answered, in order, and then the
+// request is refused; unless it has had an answer, for then another would be taken
+// for the next request's.
+func TestAMalformedChunkIsAnswered(t *testing.T) {
+	const post = "POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+	const posted = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+	const refused = "HTTP/1.1 400 "
+	bothWays(t, func(t *testing.T, start starter) {
+		for _, c := range []struct {
+			name   string
+			before int    // requests that are answered before
+			behind bool   // one of them isn't until the chunk has come
+			answer string // how the server answers the request's beginning
+			want   string // what its client gets
+		}{
+			{"as the first request", 0, false, "", refused},
+			{"as the second", 1, false, "", refused},
+			{"on a connection that lasts", 3, false, "", refused},
+			{"behind one that waits", 1, true, "", refused},
+			{"behind the server's word to go on", 1, false, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n" + refused},
+			{"behind an answer", 1, false, ok, ok},
+			{"in the middle of an answer", 1, false, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				server, accepted := listenOnce(t)
+				w := start(t, map[string]string{"h": server}, nil)
+				var s net.Conn
+				for i := range c.before {
+					io.WriteString(w.client, askHost)
+					if s == nil {
+						s = <-accepted
+					}
+					readString(t, s, toldHost)
+					if !c.behind || i < c.before-1 {
+						io.WriteString(s, ok)
+						readString(t, w.client, ok)
+					}
+				}
+				io.WriteString(w.client, post+"3\r\nabc\r\n")
+				if s == nil {
+					s = <-accepted
+				}
+				readString(t, s, posted+"3\r\nabc\r\n")
+				io.WriteString(s, c.answer)
+				want := c.want
+				if want != refused {
+					readString(t, w.client, strings.TrimSuffix(want, refused))
+					want = want[len(strings.TrimSuffix(want, refused)):]
+				}
+				io.WriteString(w.client, "x\r\n")
+				if c.behind {
+					io.WriteString(s, ok)
+					readString(t, w.client, ok)
+				}
+				rest, err := io.ReadAll(w.client)
+				if want == refused && (err != nil || !strings.HasPrefix(string(rest), refused) || strings.Count(string(rest), "HTTP/1.1") > 1) ||
+					want != refused && len(rest) > 0 {
+					t.Errorf("%q, %v", rest, err)
+				}
+				if rest, _ := io.ReadAll(s); len(rest) > 0 {
+					t.Errorf("the server got %q", rest)
+				}
+				<-w.done
+				if w.err == nil {
+					t.Error("no error")
 				}
 			})
 		}

@@ -30,6 +30,10 @@ type exchange struct {
 	// begun is what is still to come of an answer of which the client has got
 	// the beginning; nil: nothing was sent.
 	begun *body
+	// voided says that the request is refused, and sent to the server in part;
+	// claimed that the client is being sent the server's answer. It is one of them
+	// alone, under the server's lock.
+	voided, claimed bool
 }
 
 func newExchange(method string) *exchange { return &exchange{method: method} }
@@ -50,8 +54,9 @@ type server struct {
 	out     link // client to server, run by the request side
 	back    link // server to client
 	pending chan *exchange
-	started bool   // the request side's
-	owed    []byte // what the client is to be sent first
+	last    *exchange // that was asked, nil if a loop saw it answered; the request side's
+	started bool      // the request side's
+	owed    []byte    // what the client is to be sent first
 
 	asked    int64 // exchanges that goroutines moved; the request side's
 	answered atomic.Int64
@@ -59,6 +64,7 @@ type server struct {
 	patience int // how many of them goroutines move first
 
 	mu      sync.Mutex // also held while the end is told
+	current *exchange  // whose answer is due
 	waiting bool       // for the server to speak
 	parting bool       // written by the request side alone
 
@@ -82,6 +88,7 @@ func (u *server) expect(x *exchange) bool {
 	}
 	select {
 	case u.pending <- x:
+		u.last = x
 		u.asked++
 		return true
 	case <-u.done:
@@ -118,6 +125,7 @@ func (u *server) start(x *exchange, owed []byte) {
 	}
 	u.started, u.owed = true, owed
 	if x != nil {
+		u.last = x
 		u.asked++
 	}
 	go u.run(x)
@@ -165,6 +173,10 @@ func (u *server) answers(x *exchange) (over bool, err error) {
 	for {
 		if x != nil {
 			over, err := u.answer(x)
+			if u.isVoid(x) {
+				u.conn.Abort() // it has a part of a request
+				over, err = true, nil
+			}
 			if err != nil {
 				return true, about(x.method, err)
 			}
@@ -190,6 +202,46 @@ func (u *server) answers(x *exchange) (over bool, err error) {
 			return false, nil
 		}
 	}
+}
+
+// due notes that the answer to x is the next, and reports whether none is to be
+// waited for.
+func (u *server) due(x *exchange) (void bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.current = x
+	return x.voided
+}
+
+func (u *server) isVoid(x *exchange) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return x.voided
+}
+
+// claim reports whether the client may be sent the server's answer to x.
+func (u *server) claim(x *exchange) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	x.claimed = !x.voided
+	return x.claimed
+}
+
+// void gives up the last request, of which the server has a part: what was asked
+// before it is still answered. It returns false when the client has been sent an
+// answer, or the beginning of one.
+func (u *server) void() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	x := u.last
+	if x == nil || x.claimed {
+		u.conn.Abort()
+		return false
+	}
+	if x.voided = true; u.current == x {
+		u.conn.Abort()
+	}
+	return true
 }
 
 // wait waits until the server has something to say. It returns false when the
@@ -241,6 +293,9 @@ func (u *server) part() error {
 
 // answer passes on what answers x; over means that the connection ends with it.
 func (u *server) answer(x *exchange) (over bool, err error) {
+	if u.due(x) {
+		return true, nil
+	}
 	if x.begun != nil {
 		return false, u.body(x.begun)
 	}
@@ -263,6 +318,9 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 		switched := r.status == http.StatusSwitchingProtocols
 		if switched && !x.upgrade {
 			return true, refuseWith(http.StatusBadGateway, "the server switches protocols without being asked")
+		}
+		if r.status >= http.StatusOK && !u.claim(x) {
+			return true, errUnanswered
 		}
 		u.dirty = true
 		if r.rewritten {
