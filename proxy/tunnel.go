@@ -135,8 +135,8 @@ var notes = map[intercept.Outcome]struct {
 		(*Proxy).trustRemedy,
 	},
 	intercept.PassedUnfit: {
-		"a client can't use the sidecar's certificates, which have ECDSA keys: it is let through untouched, and not recorded in the clear",
-		fixed("let the client offer ECDHE-ECDSA cipher suites and the signature algorithm ecdsa_secp256r1_sha256, or leave it"),
+		"a client offers no TLS that the sidecar can answer with its certificates, which have ECDSA keys: it is let through untouched, and not recorded in the clear",
+		fixed("let the client offer TLS 1.2 or later, ECDHE-ECDSA cipher suites and the signature algorithm ecdsa_secp256r1_sha256, or leave it"),
 	},
 	intercept.Unverified: {
 		"the certificate that an upstream showed is not good: the client gets a TLS alert",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
@@ -16,14 +17,71 @@ type Hello struct {
 	SNI string
 	// ALPN is the client's offer, in its order of preference.
 	ALPN []string
-	// MinVersion and MaxVersion are the TLS versions that it speaks.
+	// MinVersion and MaxVersion are the lowest and the highest version of TLS that
+	// it offers; 0 if it offers none that is known.
 	MinVersion, MaxVersion uint16
 
 	info *tls.ClientHelloInfo
 }
 
-// Supports returns why the client can't use a certificate, nil if it can.
-func (h *Hello) Supports(c *tls.Certificate) error { return h.info.SupportsCertificate(c) }
+// Supports returns why a connection of this client can't be taken apart with a
+// certificate, nil if it can.
+func (h *Hello) Supports(c *tls.Certificate) error {
+	switch {
+	case h.MaxVersion < minVersion:
+		return fmt.Errorf("the client offers TLS up to %s, and the sidecar speaks %s and later",
+			tls.VersionName(h.MaxVersion), tls.VersionName(minVersion))
+	case len(h.suites()) == 0:
+		return errors.New("the client offers no cipher suite that the sidecar speaks")
+	case len(h.info.SupportedCurves) > 0 && !slices.ContainsFunc(groups[:], func(g tls.CurveID) bool { return slices.Contains(h.info.SupportedCurves, g) }):
+		return errors.New("the client offers no group for the key exchange that the sidecar speaks")
+	}
+	return h.info.SupportsCertificate(c)
+}
+
+// groups are those for the key exchange that crypto/tls speaks by itself, with
+// or without a post-quantum partner.
+var groups = [...]tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521, tls.X25519MLKEM768}
+
+// suites returns which of the cipher suites that the client offers are known
+// here and good. It is never nil, which crypto/tls would take for its own choice.
+func (h *Hello) suites() []uint16 {
+	common := []uint16{}
+	for _, suite := range tls.CipherSuites() {
+		if slices.Contains(h.info.CipherSuites, suite.ID) {
+			common = append(common, suite.ID)
+		}
+	}
+	return common
+}
+
+// policy returns how to speak TLS to a server on the client's behalf: with its
+// SNI, its ALPN, its versions, and of its cipher suites and groups those that are
+// known here and good. The caller adds how the server is verified.
+func (h *Hello) policy() *tls.Config {
+	return &tls.Config{
+		ServerName:       h.SNI,
+		NextProtos:       h.ALPN,
+		MinVersion:       max(h.MinVersion, minVersion),
+		MaxVersion:       h.MaxVersion,
+		CipherSuites:     h.suites(),
+		CurvePreferences: h.info.SupportedCurves,
+		// Some servers ask for a client certificate in the middle of a connection.
+		Renegotiation: tls.RenegotiateFreelyAsClient,
+		// The name that is verified may differ from the SNI, which may be none.
+		InsecureSkipVerify: true,
+	}
+}
+
+// permits returns why what was agreed with a server is nothing that the client
+// offered, nil if it is: crypto/tls can't be told which cipher suites of TLS 1.3
+// to offer.
+func (h *Hello) permits(state tls.ConnectionState) error {
+	if !slices.Contains(h.info.CipherSuites, state.CipherSuite) {
+		return fmt.Errorf("the server chose %s, which the client does not offer", tls.CipherSuiteName(state.CipherSuite))
+	}
+	return nil
+}
 
 const (
 	recordHeader    = 5
@@ -80,7 +138,6 @@ var errSeen = errors.New("seen")
 func parseHello(r net.Conn) (*Hello, error) {
 	var hello *Hello
 	err := tls.Server(r, &tls.Config{
-		MinVersion: minVersion,
 		GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
 			hello = &Hello{SNI: info.ServerName, ALPN: info.SupportedProtos, info: info}
 			for _, v := range info.SupportedVersions {

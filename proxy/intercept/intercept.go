@@ -9,7 +9,8 @@
 //	   │══ plaintext ═════════════╪═════════════ plaintext ════│
 //
 // Upstream comes first, so the client is promised only what upstream agreed to,
-// and any protocol survives. Where looking in would break a connection, it is
+// and any protocol survives. Its handshake carries the client's policy: upstream
+// is offered nothing that the client does not offer, and nothing below TLS 1.2. Where looking in would break a connection, it is
 // let through untouched: for a client that can't use the certificate, for one
 // that does not trust the CA or pins certificates (which its first connections
 // show), and for an upstream that wants a client certificate or a TLS that this
@@ -41,8 +42,9 @@ import (
 const (
 	// HandshakeTimeout bounds each of the two handshakes.
 	HandshakeTimeout = 10 * time.Second
-	// minVersion is the oldest TLS that clients are answered in.
-	minVersion = tls.VersionTLS10
+	// minVersion is the oldest TLS that is spoken, to either side (RFC 8996). A
+	// client may demand a later one.
+	minVersion = tls.VersionTLS12
 )
 
 // Outcome says what became of a connection.
@@ -225,20 +227,14 @@ func (r Result) misnamed(err error) Result {
 // it, showing cert, which may be nil. asked says that the server asked for a
 // client certificate.
 func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *Hello, name string, cert *tls.Certificate) (c *tls.Conn, asked bool, err error) {
-	cfg := &tls.Config{
-		ServerName:         hello.SNI,
-		NextProtos:         hello.ALPN,
-		MinVersion:         max(hello.MinVersion, tls.VersionTLS10),
-		MaxVersion:         hello.MaxVersion,
-		ClientSessionCache: i.sessions,
-		Renegotiation:      tls.RenegotiateFreelyAsClient,
-		// Verified below: the name may differ from the SNI, which may be none.
-		InsecureSkipVerify: true,
-		VerifyConnection:   func(state tls.ConnectionState) error { return Verify(state, name, i.roots()) },
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			asked = true
-			return cmp.Or(cert, &tls.Certificate{}), nil
-		},
+	cfg := hello.policy()
+	cfg.ClientSessionCache = i.sessions
+	cfg.VerifyConnection = func(state tls.ConnectionState) error {
+		return cmp.Or(hello.permits(state), Verify(state, name, i.roots()))
+	}
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		asked = true
+		return cmp.Or(cert, &tls.Certificate{}), nil
 	}
 	if cert == nil {
 		cfg.ClientSessionCache = nil // a resumed session would not ask again

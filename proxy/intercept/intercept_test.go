@@ -241,11 +241,6 @@ func TestAClientThatRefusesTheCertificateIsRecognised(t *testing.T) {
 		{"internal_error", alert(80), false, 2},
 		{"an alert that nobody knows", alert(121), false, 2},
 		{"handshake_failure, while others trust it", alert(40), true, 2},
-		{"no group in common", func(c net.Conn) {
-			hello := clientHello(&tls.Config{ServerName: "example.test", MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.CurveP256}})
-			c.Write(bytes.ReplaceAll(hello, []byte{0, 2, 0, 23}, []byte{0, 2, 1, 0})) // supported_groups: ffdhe2048
-			io.Copy(io.Discard, c)
-		}, false, 1},
 		{"a hang-up", hangUp, false, 2},
 		{"a hang-up, while others trust it", hangUp, true, never},
 	} {
