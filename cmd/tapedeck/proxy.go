@@ -19,7 +19,8 @@ its environment, as docs/environment.md lists it, and runs the same under Docker
 or by hand.
 
 It forwards and records until SIGTERM or SIGINT, then lets what is in flight
-finish, writes what was recorded and exits.`,
+finish, writes what was recorded and exits. SIGINT while it drains ends it at once.`,
+		Annotations: map[string]string{onSignal: drains},
 		Example: `  REVERSE_PROXY_PORT=8080 TAPEDECK_SINK=file:///tmp/recordings tapedeck proxy
   PROXY_TYPE=forward HTTPS_PROXY= tapedeck proxy`,
 		Args: cobra.NoArgs,

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/cmd/internal/signals"
 )
 
 // exitError carries an exit code out of a command that has already said all
@@ -20,13 +20,16 @@ func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 // run executes the command line and returns the exit code. Only this package
 // prints and exits.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+	ctx, release := signals.Notify(context.Background())
+	defer release()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	if cmd, _, _ := root.Find(args); cmd == nil || cmd.Annotations[onSignal] != drains {
+		ctx = signals.AtOnce(ctx)
+	}
 	err := root.ExecuteContext(ctx)
 	var exit exitError
 	switch {
@@ -51,6 +54,13 @@ func knownCommand(root *cobra.Command, args []string) error {
 	}
 	return fmt.Errorf("unknown command %q%s; tapedeck --help lists those that there are", args[0], near)
 }
+
+// onSignal is the annotation of a command that says what a signal does to it. One
+// that drains has its context ended; every other ends at once.
+const (
+	onSignal = "on-signal"
+	drains   = "drains"
+)
 
 // newRoot assembles the subcommands; each has its own file.
 func newRoot() *cobra.Command {

@@ -1,0 +1,82 @@
+// Package signals says what SIGINT and SIGTERM do to the commands. The sidecar
+// drains; every other command ends at once, whatever it is waiting for: a pipe
+// that nobody writes to, a terminal, a reader that does not read.
+//
+//	                 sidecar      sidecar that drains   other commands
+//	SIGTERM          drains       drains on             end
+//	SIGINT           drains       ends                  end
+//
+// A second SIGTERM does not cut a drain short, because a kubelet that restarts
+// sends one. Who presses Ctrl-C twice does not want to wait.
+//
+// A command ends by the signal itself, so that a shell sees 130 or 143 and knows
+// that its own loop was interrupted, too. Where the signal does not end it, as in
+// a container's first process, it exits with that code.
+//
+// The package imports the standard library alone. It is the one place but main
+// that exits.
+package signals
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// received is the cause with which a context ends.
+type received struct{ syscall.Signal }
+
+func (r received) Error() string { return r.Signal.String() }
+
+// Notify returns a context that ends with the first SIGINT or SIGTERM. A SIGINT
+// after that ends the process. release stops it; it must be called.
+func Notify(parent context.Context) (ctx context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	got := make(chan os.Signal, 2)
+	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM)
+	released := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-got:
+				sig, _ := s.(syscall.Signal)
+				if ctx.Err() != nil && sig == syscall.SIGINT {
+					endBy(sig)
+				}
+				cancel(received{sig})
+			case <-released:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(got)
+		close(released)
+		cancel(context.Canceled)
+	}
+}
+
+// AtOnce ends the process with the signal that ends ctx, which Notify made. It
+// returns the context for what runs until then, which does not end with ctx: a
+// command that saw it end would report that instead.
+func AtOnce(ctx context.Context) context.Context {
+	context.AfterFunc(ctx, func() {
+		var r received
+		if errors.As(context.Cause(ctx), &r) {
+			endBy(r.Signal)
+		}
+	})
+	return context.WithoutCancel(ctx)
+}
+
+// endBy ends the process by a signal.
+func endBy(sig syscall.Signal) {
+	signal.Reset(sig)
+	if self, err := os.FindProcess(os.Getpid()); err == nil && os.Getpid() != 1 && self.Signal(sig) == nil {
+		time.Sleep(100 * time.Millisecond) // for the signal to arrive; it may be one that is ignored
+	}
+	os.Exit(128 + int(sig))
+}
