@@ -112,6 +112,10 @@ type HTTPRequest struct {
 	Body []byte `json:"bodyBase64,omitempty"`
 }
 
+// UnknownName is the name of a header whose own was in an HTTP/2 header block that
+// was lost. Its values are empty. No header can have this name.
+const UnknownName = ":unknown"
+
 // HTTPResponse is an HTTP answer.
 type HTTPResponse struct {
 	// Content-Type header.

@@ -33,7 +33,7 @@ type chunk struct {
 
 func newFlow(d *Decoders, f *tap.Flow) *flow {
 	fl := &flow{Decoders: d, env: codec.NewEnv(&d.shared, f)}
-	fl.env.Switch = fl.hand
+	fl.env.Switch, fl.env.Resume = fl.hand, fl.resume
 	return fl
 }
 
@@ -158,25 +158,8 @@ func (f *flow) silence(side tap.Side, at time.Time, l *loss, n int) {
 	}
 	f.env.Release(f.size)
 	f.held, f.first, f.size = nil, nil, 0
-	f.goOn(side, at, l, f.protocolThatResumes())
-}
-
-// protocolThatResumes is what a flow is taken for of which nothing is known.
-func (f *flow) protocolThatResumes() *codec.Protocol {
-	for i := range f.table {
-		if f.table[i].Resume != nil {
-			return &f.table[i]
-		}
-	}
-	return f.last()
-}
-
-// goOn decodes no further, unless the protocol finds a place to begin anew.
-func (f *flow) goOn(side tap.Side, at time.Time, l *loss, p *codec.Protocol) {
-	f.protocol, f.decoder = f.last(), opaque.Silent(f.env, at, &l.bytes)
-	if p.Resume != nil {
-		f.decoder = p.Resume(f.env, side, at, f.decoder)
-	}
+	f.protocol = f.last()
+	f.decoder = f.eitherThatResumes(side, at, opaque.Silent(f.env, at, &l.bytes))
 }
 
 // replay gives the decoder what was held.
@@ -207,6 +190,12 @@ func (f *flow) hand(protocol string, x *codec.Exchange, at time.Time, client, se
 	return nil
 }
 
+// resume implements [codec.Env.Resume].
+func (f *flow) resume(protocol string, d codec.Decoder) {
+	f.env.Failed, f.env.Undecoded = "", ""
+	f.protocol, f.decoder = f.Decoders.protocol(protocol), d
+}
+
 // give lets the decoder have the bytes.
 func (f *flow) give(side tap.Side, at time.Time, p []byte) {
 	f.env.Sent[side] += int64(len(p))
@@ -221,8 +210,20 @@ func (f *flow) giveUp(side tap.Side, err error, reason string, n int) {
 	f.env.Failed, f.env.Undecoded = reason, f.protocol.Name+": "+err.Error()
 	l := f.fail(f.protocol.Name, reason)
 	l.bytes.Add(uint64(n))
-	f.decoder.Close(f.now)
-	f.goOn(side, f.now, l, f.protocol)
+	p, d := f.protocol, f.decoder
+	resumer, resumes := d.(codec.Resumer)
+	if resumes {
+		resumer.Suspend(f.now)
+	} else {
+		d.Close(f.now)
+	}
+	rest := opaque.Silent(f.env, f.now, &l.bytes)
+	f.protocol, f.decoder = f.last(), rest
+	if resumes {
+		f.decoder = resumer.Resume(side, rest)
+	} else if p.Resume != nil {
+		f.decoder = p.Resume(f.env, side, f.now, rest)
+	}
 }
 
 // guard ends a flow whose decoder panicked. The panic goes on to the tap, which

@@ -50,6 +50,14 @@ type Protocol struct {
 	Resume func(env *Env, side tap.Side, at time.Time, rest Decoder) Decoder
 }
 
+// Resumer is a Decoder that can go on after it gave up.
+type Resumer interface {
+	// Suspend ends the exchanges that are under way.
+	Suspend(at time.Time)
+	// Resume is as that of Protocol. Suspend was called before it.
+	Resume(side tap.Side, rest Decoder) Decoder
+}
+
 // Verdict is what a detector finds.
 type Verdict uint8
 

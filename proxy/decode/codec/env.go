@@ -69,6 +69,9 @@ type Env struct {
 	// called again.
 	Switch func(protocol string, x *Exchange, at time.Time, client, server []byte) error
 
+	// Resume makes d the flow's decoder again, which gave up as the named protocol's.
+	Resume func(protocol string, d Decoder)
+
 	// Failed is why the flow's decoder gave up, as an [Exchange.Incomplete], and
 	// Undecoded says it in words; "" as long as it didn't.
 	Failed, Undecoded string

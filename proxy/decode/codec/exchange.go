@@ -46,6 +46,8 @@ const (
 	Reset = "reset"
 	// Lost: the tap dropped bytes.
 	Lost = "bytes_lost"
+	// Unknown: names of fields were in a header block that was lost.
+	Unknown = "headers_lost"
 	// Malformed: bytes that followed could not be parsed.
 	Malformed = "malformed"
 )

@@ -15,6 +15,21 @@ func isGRPC(contentType string) bool {
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
+// isGRPC tells whether the message that h has begun is of a gRPC call. If fields of
+// it are unknown, the content type may be among them. It is then what it was on the
+// rest of the connection.
+func (c *conn) isGRPC(fields recording.Headers, h *half) bool {
+	contentType := fields.Get("Content-Type")
+	if contentType == "" && h.lost > 0 {
+		return c.calls && !c.others
+	}
+	is := isGRPC(contentType)
+	if h.side == tap.FromClient {
+		c.calls, c.others = c.calls || is, c.others || !is
+	}
+	return is
+}
+
 // messages splits one side of a gRPC call: each message has a flag, four bytes
 // of length, and the payload. Frames of HTTP/2 don't matter to it.
 type messages struct {

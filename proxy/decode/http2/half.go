@@ -38,6 +38,11 @@ type half struct {
 	ends      bool       // with the block, the side's half of the stream ends
 
 	hpack  *hpack.Decoder
+	table  *table            // decodes instead of hpack, once a block was lost
+	allows int               // most bytes that the table may have
+	frame  int               // most bytes that the payload of a frame may have
+	bare   bool              // the block is too large, and its fragments are not kept
+	lost   int               // unknown fields in the list
 	list   recording.Headers // decoded of the block
 	pseudo pseudo
 	weight int // of the list, in bytes
@@ -48,6 +53,7 @@ type pseudo struct{ method, path, authority, status string }
 
 func (h *half) init(c *conn, side tap.Side) {
 	h.conn, h.side = c, side
+	h.allows, h.frame = 4096, 16<<10 // RFC 9113, section 6.5.2
 	h.hpack = hpack.NewDecoder(4096, h.field)
 	h.hpack.SetMaxStringLength(c.env.Limits.Head)
 }
@@ -130,20 +136,30 @@ func (h *half) readFrame(p []byte) (n int, err error) {
 	n = min(h.left, len(p))
 	p = p[:n]
 	h.left -= n
+	large := len(h.payload.Bytes())+len(p)+h.left > h.env.Limits.Head // however it comes in
 	switch h.kind {
-	case http2.FrameHeaders, http2.FrameContinuation, http2.FramePushPromise,
-		http2.FrameSettings, http2.FrameRSTStream, http2.FrameGoAway:
-		if len(h.payload.Bytes())+len(p)+h.left > h.env.Limits.Head { // however it comes in
+	case http2.FrameHeaders, http2.FrameContinuation, http2.FramePushPromise:
+		if large || h.bare {
+			h.forgo()
+			p = nil
+		}
+	case http2.FrameSettings, http2.FrameRSTStream, http2.FrameGoAway:
+		if large {
 			return 0, errLarge
 		}
 	default:
 		p = nil
 	}
 	if h.left > 0 || len(h.payload.Bytes()) > 0 {
-		if !h.payload.Append(h.env, p) {
+		switch {
+		case h.payload.Append(h.env, p):
+			p = h.payload.Bytes()
+		case h.kind == http2.FrameSettings || h.kind == http2.FrameRSTStream || h.kind == http2.FrameGoAway:
 			return 0, errLarge
+		default:
+			h.forgo()
+			p = nil
 		}
-		p = h.payload.Bytes()
 	}
 	if h.left > 0 {
 		return n, nil
@@ -169,6 +185,10 @@ func (h *half) close(p []byte) error {
 		}
 		return h.fragment(p, skip, h.flags.Has(http2.FlagHeadersPadded))
 	case http2.FramePushPromise:
+		if h.bare { // which stream it opens is lost, too
+			h.opens, h.promise, h.ends = 0, true, true
+			return h.fragment(nil, 0, false)
+		}
 		if len(p) < 4 {
 			return errFrame
 		}
@@ -202,8 +222,19 @@ func (h *half) close(p []byte) error {
 	return nil
 }
 
+// forgo gives up the header block that is being read: there is no room for it.
+func (h *half) forgo() {
+	h.bare = true
+	h.payload.Free(h.env)
+	h.fragments.Free(h.env)
+}
+
 // fragment takes a part of a header block, with skip bytes before it.
 func (h *half) fragment(p []byte, skip int, padded bool) error {
+	ended := h.flags.Has(http2.FlagHeadersEndHeaders) // the same bit in all three frames
+	if h.bare {
+		return h.without(ended)
+	}
 	if padded {
 		if len(p) == 0 || int(p[0]) > len(p)-1 {
 			return errFrame
@@ -214,10 +245,10 @@ func (h *half) fragment(p []byte, skip int, padded bool) error {
 		return errFrame
 	}
 	p = p[skip:]
-	ended := h.flags.Has(http2.FlagHeadersEndHeaders) // the same bit in all three frames
 	if h.block != 0 || !ended {
 		if len(h.fragments.Bytes())+len(p) > h.env.Limits.Head || !h.fragments.Append(h.env, p) {
-			return errLarge
+			h.forgo()
+			return h.without(ended)
 		}
 		p = h.fragments.Bytes()
 	}
@@ -231,29 +262,56 @@ func (h *half) fragment(p []byte, skip int, padded bool) error {
 	return err
 }
 
+// without goes on with a block that is not kept. What it inserted into the table
+// is not known.
+func (h *half) without(ended bool) error {
+	if !ended {
+		h.block = h.id
+		return nil
+	}
+	h.block, h.bare = 0, false
+	h.forget()
+	h.message(true)
+	return nil
+}
+
+// forget makes the table unknown, as it is after a block that was not read.
+func (h *half) forget() { h.table = &table{limit: h.allows} }
+
 // complete takes a whole block.
 func (h *half) complete(p []byte) error {
 	defer func() { // what is to be kept is the exchange's now, which holds it
 		clear(h.list)
-		h.list, h.pseudo, h.weight = h.list[:0], pseudo{}, 0
+		h.list, h.pseudo, h.weight, h.lost = h.list[:0], pseudo{}, 0, 0
 	}()
-	if _, err := h.hpack.Write(p); err != nil || h.hpack.Close() != nil {
+	if h.table != nil {
+		if err := h.table.read(p, h.field); err != nil {
+			return err
+		}
+	} else if _, err := h.hpack.Write(p); err != nil || h.hpack.Close() != nil {
 		return errBlock
 	}
-	if h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers {
-		return errLarge
+	large := h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers
+	if large {
+		clear(h.list)
+		h.list, h.weight = h.list[:0], min(h.weight, h.env.Limits.Head)
 	}
+	h.message(large)
+	return nil
+}
+
+// message hands the list on. It is bare if fields are left out by a limit.
+func (h *half) message(bare bool) {
 	from := h.side
 	if h.promise {
 		s := h.create(h.side, h.opens, h.now)
 		if s == nil {
-			return nil
+			return
 		}
 		s.x.SetTag(recording.TagPush, "true")
 		from = tap.FromClient // whose request it is, though the server says it
 	}
-	h.fields(from, h.opens, h.list, &h.pseudo, h.weight, h.ends, h.now)
-	return nil
+	h.fields(from, h.opens, h, bare, h.now)
 }
 
 // field takes a decoded field from HPACK.
@@ -272,10 +330,30 @@ func (h *half) field(f hpack.HeaderField) {
 	case ":status":
 		h.pseudo.status = f.Value
 	default:
-		if f.Name != "" && f.Name[0] != ':' {
+		if f.Name == recording.UnknownName && h.table != nil {
+			h.lost++
+			h.list = append(h.list, recording.Header{Name: f.Name})
+		} else if f.Name != "" && f.Name[0] != ':' {
 			h.list = append(h.list, recording.Header{Name: codec.CanonicalName(f.Name), Value: f.Value})
 		}
 	}
+}
+
+// begin makes the half go on at a place, with a table that is unknown.
+func (h *half) begin(at place) {
+	h.payload.Free(h.env)
+	h.fragments.Free(h.env)
+	h.preface, h.block, h.bare = 0, 0, false
+	h.head, h.have = at.head, at.have
+	h.forget()
+}
+
+// place is where the half is.
+func (h *half) place() place {
+	if h.have < headLen {
+		return place{skip: h.preface, head: h.head, have: h.have}
+	}
+	return place{skip: h.left}
 }
 
 // skip goes over n lost bytes.

@@ -27,7 +27,7 @@ import (
 
 // Protocol is the table's entry.
 func Protocol() codec.Protocol {
-	return codec.Protocol{Name: "http2", Detect: detect, New: newConn}
+	return codec.Protocol{Name: "http2", Detect: detect, New: newConn, Resume: resume}
 }
 
 func detect(_ *tap.Flow, first []byte) codec.Verdict {
@@ -59,6 +59,9 @@ type conn struct {
 	streams map[uint32]*stream
 	newest  [2]uint32 // id of a stream that the side opened
 	ignored bool      // some stream was: not all that are open are known
+	muted   bool      // no stream is opened: bytes of the other side are lost
+	calls   bool      // a request was a gRPC call
+	others  bool      // a request was not
 }
 
 // newConn takes over x, if there is one, as the upgraded request: stream 1.
@@ -103,11 +106,17 @@ func (c *conn) Data(side tap.Side, at time.Time, p []byte) error {
 // frames, and the state of HPACK, are lost.
 func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error { return c.sides[side].skip(n) }
 
-// Close implements [codec.Decoder].
-func (c *conn) Close(at time.Time) {
+// Suspend implements [codec.Resumer].
+func (c *conn) Suspend(at time.Time) {
 	for _, id := range c.open() {
 		c.unfinished(id, c.streams[id], at)
 	}
+	c.ignored = false
+}
+
+// Close implements [codec.Decoder].
+func (c *conn) Close(at time.Time) {
+	c.Suspend(at)
 	for i := range c.sides {
 		c.sides[i].payload.Free(c.env)
 		c.sides[i].fragments.Free(c.env)
@@ -117,7 +126,7 @@ func (c *conn) Close(at time.Time) {
 // unfinished ends a stream that the end of the connection ends.
 func (c *conn) unfinished(id uint32, s *stream, at time.Time) {
 	switch {
-	case s.x.Incomplete != "":
+	case s.x.Incomplete != "" && s.x.Incomplete != codec.Unknown:
 	case s.sides[tap.FromClient].ended && s.x.HTTP.Res.StatusCode == 0:
 		s.x.Incomplete = codec.NoAnswer
 	default:
@@ -167,6 +176,9 @@ func (c *conn) create(side tap.Side, id uint32, at time.Time) *stream {
 		return nil // most likely of a stream that is over
 	}
 	c.newest[side] = id
+	if c.muted {
+		return nil
+	}
 	x := c.env.Begin(at)
 	if x == nil {
 		c.env.Counters.Ignored.Add(1)
@@ -179,8 +191,10 @@ func (c *conn) create(side tap.Side, id uint32, at time.Time) *stream {
 	return s
 }
 
-// fields takes a header list, of which the peer may send any number.
-func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *pseudo, weight int, end bool, at time.Time) {
+// fields takes the header list that h has read, of which the peer may send any
+// number; side is the one that it speaks for.
+func (c *conn) fields(side tap.Side, id uint32, from *half, bare bool, at time.Time) {
+	list, pseudo, weight := from.list, &from.pseudo, from.weight
 	s := c.streams[id]
 	if s == nil && side == tap.FromClient {
 		s = c.create(side, id, at)
@@ -191,15 +205,18 @@ func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *
 	part, h, fields := &s.sides[side], s.x.HTTP, s.x.Fields(side)
 	first := len(*fields)
 	*fields = append(*fields, list...)
+	if from.lost > 0 && s.x.Incomplete == "" {
+		s.x.Incomplete = codec.Unknown
+	}
 	switch {
-	case part.opened: // trailers
+	case part.opened && (pseudo.status == "" || side == tap.FromClient): // trailers
 	case side == tap.FromClient:
 		part.opened = true
 		h.Req.Method, h.Req.URI, h.Req.Host = pseudo.method, pseudo.path, pseudo.authority
 		if h.Req.Host == "" {
 			h.Req.Host = h.Req.Headers.Get("Host")
 		}
-		if isGRPC(h.Req.Headers.Get("Content-Type")) {
+		if c.isGRPC(h.Req.Headers, from) {
 			s.grpc, part.grpc = true, true
 			s.x.Converse(recording.GRPC)
 		}
@@ -211,19 +228,22 @@ func (c *conn) fields(side tap.Side, id uint32, list recording.Headers, pseudo *
 	default:
 		part.opened = true
 		s.x.Answered = at
-		part.grpc = s.grpc && isGRPC(h.Res.Headers.Get("Content-Type"))
+		part.grpc = s.grpc && c.isGRPC(h.Res.Headers, from)
 		h.Res.StatusCode, _ = strconv.Atoi(pseudo.status)
 		h.Res.StatusMessage = pseudo.status
 		if text := http.StatusText(h.Res.StatusCode); text != "" {
 			h.Res.StatusMessage += " " + text
 		}
 	}
-	if part.weight += weight; part.weight > c.env.Limits.Head || len(*fields) > c.env.Limits.Headers {
+	if bare { // of which the pseudo-header fields are kept
+		s.x.Weigh(side, first, len(pseudo.method)+len(pseudo.path)+len(pseudo.authority)+len(pseudo.status))
+		s.x.Forget(side, first)
+	} else if part.weight += weight; part.weight > c.env.Limits.Head || len(*fields) > c.env.Limits.Headers {
 		s.x.Forget(side, first)
 	} else {
 		s.x.Weigh(side, first, weight)
 	}
-	if end {
+	if from.ends {
 		c.endSide(side, id, s, at)
 	}
 }
@@ -278,15 +298,23 @@ func (c *conn) reset(side tap.Side, id uint32, code http2.ErrCode, at time.Time)
 	c.end(id, s, at)
 }
 
-// settings takes the SETTINGS of a side: how large a table the other side may use.
+// settings takes the SETTINGS of a side: how large a table, and which frames, the
+// other side may use.
 func (c *conn) settings(side tap.Side, p []byte) error {
 	if len(p)%6 != 0 {
 		return errFrame
 	}
 	for ; len(p) > 0; p = p[6:] {
-		if http2.SettingID(binary.BigEndian.Uint16(p)) == http2.SettingHeaderTableSize {
-			size := binary.BigEndian.Uint32(p[2:])
-			c.sides[1-side].hpack.SetAllowedMaxDynamicTableSize(min(size, maxTable))
+		other, value := &c.sides[1-side], binary.BigEndian.Uint32(p[2:])
+		switch http2.SettingID(binary.BigEndian.Uint16(p)) {
+		case http2.SettingHeaderTableSize:
+			other.allows = int(min(value, maxTable))
+			other.hpack.SetAllowedMaxDynamicTableSize(min(value, maxTable))
+			if other.table != nil {
+				other.table.limit = other.allows
+			}
+		case http2.SettingMaxFrameSize:
+			other.frame = int(min(value, 1<<24-1))
 		}
 	}
 	return nil

@@ -1,0 +1,435 @@
+package http2
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// search follows a connection on which bytes were lost where frames begin and end,
+// until it knows again where they do.
+//
+//	client  ░░lost░░│HEADERS 7│           │HEADERS 9│           │ …
+//	server          │         │HEADERS 7 …│         │HEADERS 9 …│ …
+//	                                      ▲ decoded from here on
+//
+// A chain is a row of frame heads, each at the end of the frame before it. One
+// begins where a side begins its turn, or goes on after a loss, and ends at a head
+// that no peer sends. But a body may hold bytes that look like frames, and whoever
+// sends it may want them to be taken for some. A chain is therefore believed only
+// once the client has opened a stream on it, the server has answered that, the client has
+// opened another one after this answer, and the server has answered that as well; each
+// time the other side's chain stood between two frames, and there was no second
+// chain. What is decoded begins with the last of these streams. To
+// forge this, one would have to know which streams were opened while bytes were
+// lost, and at which byte a frame of one's own would be held up between them.
+//
+// Bytes are held until then. If they become too many, they are dropped, and the
+// chains go on.
+type search struct {
+	codec.Decoder // counts what is not decoded
+	c             *conn
+	lost          [2]bool // the side's frames must be found
+	chains        [2][]chain
+	turn          tap.Side // who spoke last
+	fresh         [2]bool  // what the side says next may begin a frame
+	held          []chunk
+	size          int    // what they weigh
+	seen          [2]int // their bytes, by side
+
+	asked  []ask  // streams that the client opened and the server has not answered
+	newest uint32 // the latest that the client opened
+	bar    uint32 // streams up to this one were opened before the last answer
+	rounds int    // answers to later ones
+	last   [2]int // where the last of them begins, as ask.pos
+}
+
+// ask is a stream that the client opened.
+type ask struct {
+	id  uint32
+	pos int // of its first frame, in the side's bytes that are held; -1: not among them
+}
+
+// place is a place in a side's bytes, relative to the first that is held or to
+// the next that comes.
+type place struct {
+	skip int // bytes before the next frame's head
+	head [headLen]byte
+	have int // of the head, which were seen before the place
+}
+
+// chain is a row of frames.
+type chain struct {
+	place       // where it is
+	begin place // where it began, or went on when what was held was dropped
+	found bool  // it has a frame
+}
+
+// chunk is what one side said at a time.
+type chunk struct {
+	side tap.Side
+	at   time.Time
+	data []byte
+}
+
+const (
+	maxHeld   = 64 << 10
+	chunkCost = 64 // what a chunk weighs beside its bytes
+	maxChains = 4
+	maxAsked  = 256
+	certain   = 2 // rounds
+)
+
+// Resume implements [codec.Resumer].
+func (c *conn) Resume(side tap.Side, rest codec.Decoder) codec.Decoder {
+	s := &search{Decoder: rest, c: c, turn: side}
+	s.lose(side, c.env.Failed == codec.Lost)
+	if other := 1 - side; c.sides[other].preface == 0 || other == tap.FromServer {
+		s.chains[other] = []chain{{place: c.sides[other].place(), found: true}}
+	} else {
+		s.lose(other, true)
+	}
+	return s
+}
+
+// resume follows a connection of which nothing is known.
+func resume(env *codec.Env, side tap.Side, _ time.Time, rest codec.Decoder) codec.Decoder {
+	s := newConn(env, nil).(*conn).Resume(side, rest).(*search)
+	s.lose(1-side, true)
+	return s
+}
+
+// lose forgets where the side's frames begin; fresh tells that the next bytes may
+// begin one.
+func (s *search) lose(side tap.Side, fresh bool) {
+	s.lost[side], s.chains[side], s.fresh[side] = true, nil, fresh
+	s.restart()
+}
+
+// restart forgets what spoke for the chains.
+func (s *search) restart() {
+	s.newest = s.c.newest[tap.FromClient]
+	s.asked, s.bar, s.rounds = s.asked[:0], s.newest, 0
+}
+
+// Data implements [codec.Decoder].
+func (s *search) Data(side tap.Side, at time.Time, p []byte) error {
+	if side != s.turn {
+		s.turn, s.fresh[side] = side, true
+	}
+	if s.lost[side] && s.fresh[side] {
+		s.open(side)
+	}
+	s.fresh[side] = false
+	held := s.hold(side, at, p)
+	s.follow(side, p)
+	if !held {
+		s.pass(side, at, p)
+		s.rebase()
+	}
+	for i := range s.lost {
+		if s.lost[i] && len(s.chains[i]) == 0 { // nothing that is held will be decoded
+			s.drop()
+		}
+	}
+	if s.rounds < certain || !s.sole(tap.FromClient) || !s.sole(tap.FromServer) {
+		return nil
+	}
+	return s.end(at)
+}
+
+// open begins a chain with the side's next byte, unless one has come to it.
+func (s *search) open(side tap.Side) {
+	for _, ch := range s.chains[side] {
+		if ch.skip == 0 && ch.have == 0 {
+			return
+		}
+	}
+	if len(s.chains[side]) == maxChains {
+		s.lose(side, false)
+	}
+	s.chains[side] = append(s.chains[side], chain{begin: place{skip: s.seen[side]}})
+}
+
+// sole tells whether the side has one chain, beside those that have no frame yet.
+func (s *search) sole(side tap.Side) bool {
+	n := 0
+	for i := range s.chains[side] {
+		if s.chains[side][i].found {
+			n++
+		}
+	}
+	return n == 1
+}
+
+// follow has the chains go on.
+func (s *search) follow(side tap.Side, p []byte) {
+	chains, before := s.chains[side], s.seen[side]-len(p) // meaningless if p is not held
+	for i := 0; i < len(chains); i++ {
+		ch := &chains[i]
+		for rest := p; len(rest) > 0; {
+			if ch.skip > 0 {
+				n := min(ch.skip, len(rest))
+				ch.skip -= n
+				rest = rest[n:]
+				continue
+			}
+			n := copy(ch.head[ch.have:], rest)
+			rest = rest[n:]
+			if ch.have += n; ch.have < headLen {
+				break
+			}
+			if !plausible(side, ch.head, s.c.sides[side].frame) {
+				if ch.found {
+					s.restart()
+				}
+				chains = slices.Delete(chains, i, i+1)
+				i--
+				break
+			}
+			ch.have, ch.skip = 0, length(ch.head)
+			if !ch.found {
+				if ch.found = true; len(chains) > 1 { // it speaks against the others
+					s.restart()
+				}
+			}
+			if http2.FrameType(ch.head[3]) == http2.FrameHeaders && len(chains) == 1 {
+				s.headers(side, streamOf(ch.head), max(-1, before+len(p)-len(rest)-headLen))
+			}
+		}
+	}
+	for i := len(chains) - 1; i > 0; i-- { // of those that have met, the later is the surer one
+		if chains[i].place == chains[i-1].place {
+			chains = slices.Delete(chains, i-1, i)
+			s.restart()
+		}
+	}
+	s.chains[side] = chains
+	if !s.lost[side] && len(chains) == 0 { // it says what no peer says
+		s.lose(side, false)
+	}
+}
+
+// headers takes HEADERS that the side's only chain has at pos.
+func (s *search) headers(side tap.Side, id uint32, pos int) {
+	if side == tap.FromClient {
+		if id <= s.newest { // trailers; or what opened the stream before was forged
+			s.restart()
+		}
+		if id <= s.newest || !s.between(tap.FromServer) {
+			return
+		}
+		s.newest = id
+		if len(s.asked) == maxAsked {
+			s.asked = slices.Delete(s.asked, 0, 1)
+		}
+		s.asked = append(s.asked, ask{id, pos})
+		return
+	}
+	i := slices.IndexFunc(s.asked, func(a ask) bool { return a.id == id })
+	if i < 0 {
+		return
+	}
+	if id > s.bar && s.between(tap.FromClient) {
+		s.bar, s.last = s.newest, [2]int{s.asked[i].pos, pos}
+		s.rounds++
+	}
+	s.asked = slices.Delete(s.asked, i, i+1)
+}
+
+// between tells whether the side's chain, if there is one, is between two frames.
+func (s *search) between(side tap.Side) bool {
+	ch := s.chains[side]
+	return !s.lost[side] || len(ch) == 0 || len(ch) == 1 && ch[0].skip == 0 && ch[0].have == 0
+}
+
+func length(head [headLen]byte) int { return int(head[0])<<16 | int(head[1])<<8 | int(head[2]) }
+
+func streamOf(head [headLen]byte) uint32 { return binary.BigEndian.Uint32(head[5:]) }
+
+const anyLength = 1<<24 - 1
+
+// rules say of each type of frame what all of its kind have in common (RFC 9113,
+// section 6, and RFC 9218, section 7.1).
+var rules = map[http2.FrameType]struct {
+	flags     http2.Flags // that are defined
+	min, max  int         // length of the payload
+	of        int         // which it is a multiple of
+	onStream  bool        // rather than on the connection
+	byServers bool        // alone
+}{
+	http2.FrameData:         {0x1 | 0x8, 0, anyLength, 1, true, false},
+	http2.FrameHeaders:      {0x1 | 0x4 | 0x8 | 0x20, 0, anyLength, 1, true, false},
+	http2.FramePriority:     {0, 5, 5, 1, true, false},
+	http2.FrameRSTStream:    {0, 4, 4, 1, true, false},
+	http2.FrameSettings:     {0x1, 0, anyLength, 6, false, false},
+	http2.FramePushPromise:  {0x4 | 0x8, 4, anyLength, 1, true, true},
+	http2.FramePing:         {0x1, 8, 8, 1, false, false},
+	http2.FrameGoAway:       {0, 8, anyLength, 1, false, false},
+	http2.FrameContinuation: {0x4, 0, anyLength, 1, true, false},
+	0x10:                    {0, 4, anyLength, 1, false, false}, // PRIORITY_UPDATE
+}
+
+// plausible tells whether the side may send a frame with this head, and a payload
+// of at most so many bytes. A head of an extension is not believed: the chain
+// begins anew behind it.
+func plausible(side tap.Side, head [headLen]byte, most int) bool {
+	kind, flags, id, n := http2.FrameType(head[3]), http2.Flags(head[4]), streamOf(head), length(head)
+	if kind == http2.FrameWindowUpdate {
+		return flags == 0 && n == 4 && id < 1<<31
+	}
+	rule, ok := rules[kind]
+	switch {
+	case !ok, flags&^rule.flags != 0, n < rule.min, n > rule.max, n > most, n%rule.of != 0:
+		return false
+	case (id != 0) != rule.onStream, id >= 1<<31, rule.byServers && side == tap.FromClient:
+		return false
+	case kind == http2.FrameHeaders && side == tap.FromClient:
+		return id%2 == 1
+	}
+	return true
+}
+
+// hold keeps p, if there is room.
+func (s *search) hold(side tap.Side, at time.Time, p []byte) bool {
+	if last := len(s.held) - 1; last >= 0 && s.held[last].side == side && s.held[last].at.Equal(at) && s.room(len(p)) {
+		s.held[last].data = append(s.held[last].data, p...)
+	} else if s.room(len(p) + chunkCost) {
+		s.held = append(s.held, chunk{side, at, slices.Clone(p)})
+	} else {
+		return false
+	}
+	s.seen[side] += len(p)
+	return true
+}
+
+// room takes n bytes more, if it may; what is held makes place for them.
+func (s *search) room(n int) bool {
+	if s.size+n > maxHeld {
+		s.drop()
+	}
+	if s.size+n > maxHeld || !s.c.env.Hold(n) {
+		return false
+	}
+	s.size += n
+	return true
+}
+
+// drop does not decode what is held.
+func (s *search) drop() {
+	for _, c := range s.free() {
+		s.pass(c.side, c.at, c.data)
+	}
+	s.rebase()
+}
+
+// free returns what was held.
+func (s *search) free() []chunk {
+	held := s.held
+	s.c.env.Release(s.size)
+	s.held, s.size, s.seen = nil, 0, [2]int{}
+	return held
+}
+
+// rebase has the chains be decoded from where they are on.
+func (s *search) rebase() {
+	for side := range s.chains {
+		for i := range s.chains[side] {
+			s.chains[side][i].begin = s.chains[side][i].place
+		}
+	}
+	s.last = [2]int{-1, -1}
+	for i := range s.asked {
+		s.asked[i].pos = -1
+	}
+}
+
+// pass counts what will not be decoded. A side that is not lost stays so: its
+// table has to follow.
+func (s *search) pass(side tap.Side, at time.Time, p []byte) {
+	s.Decoder.Data(side, at, p)
+	if s.lost[side] {
+		return
+	}
+	s.c.muted = true
+	err := s.c.Data(side, at, p)
+	s.c.muted = false
+	if err != nil {
+		s.lose(side, false)
+	}
+}
+
+// Gap implements [codec.Decoder].
+func (s *search) Gap(side tap.Side, at time.Time, n int64) error {
+	s.drop()
+	s.turn = side
+	if !s.lost[side] {
+		if s.c.sides[side].skip(n) != nil {
+			s.lose(side, true)
+		} else {
+			place := s.c.sides[side].place()
+			s.chains[side] = []chain{{place: place, begin: place, found: true}}
+		}
+		return s.Decoder.Gap(side, at, n)
+	}
+	kept := s.chains[side][:0]
+	for _, ch := range s.chains[side] {
+		if int64(ch.skip) >= n {
+			ch.skip -= int(n)
+			ch.begin = ch.place
+			kept = append(kept, ch)
+		}
+	}
+	if len(kept) < len(s.chains[side]) {
+		s.restart()
+	}
+	s.chains[side], s.fresh[side] = kept, true
+	return s.Decoder.Gap(side, at, n)
+}
+
+// end has the connection decoded again, from the chains' begin on.
+func (s *search) end(at time.Time) error {
+	last, held := s.last, s.free()
+	for side := range s.lost {
+		if !s.lost[side] {
+			continue
+		}
+		i := slices.IndexFunc(s.chains[side], func(ch chain) bool { return ch.found })
+		begin := s.chains[side][i].begin
+		if last[side] >= 0 {
+			begin = place{skip: last[side]}
+		}
+		s.c.sides[side].begin(begin)
+		for i := range held {
+			if c := &held[i]; int(c.side) == side {
+				n := min(begin.skip, len(c.data))
+				s.Decoder.Data(c.side, c.at, c.data[:n])
+				c.data = c.data[n:]
+				begin.skip -= n
+			}
+		}
+	}
+	s.Decoder.Close(at)
+	s.c.env.Resume("http2", s.c)
+	for _, c := range held {
+		if len(c.data) == 0 {
+			continue
+		}
+		if err := s.c.Data(c.side, c.at, c.data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close implements [codec.Decoder].
+func (s *search) Close(at time.Time) {
+	s.drop()
+	s.c.Close(at)
+	s.Decoder.Close(at)
+}

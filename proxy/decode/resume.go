@@ -1,0 +1,83 @@
+package decode
+
+import (
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// either follows a flow whose beginning was lost, for all protocols that can be
+// taken up later. The first that finds a place to begin at gets the flow.
+//
+//	bytes ─▶ either ─┬─▶ http2's
+//	                 └─▶ http1's ─▶ rest, which counts
+type either struct {
+	ways []codec.Decoder
+	rest codec.Decoder
+	over bool
+}
+
+// eitherThatResumes returns the decoder of a flow of which nothing is known.
+func (f *flow) eitherThatResumes(side tap.Side, at time.Time, rest codec.Decoder) codec.Decoder {
+	e := &either{rest: rest}
+	for i := range f.table {
+		if resume := f.table[i].Resume; resume != nil {
+			e.ways = append(e.ways, resume(f.env, side, at, way{e, len(e.ways) > 0}))
+		}
+	}
+	return e
+}
+
+// Data implements [codec.Decoder].
+func (e *either) Data(side tap.Side, at time.Time, p []byte) error {
+	for _, d := range e.ways {
+		if err := d.Data(side, at, p); err != nil || e.over {
+			return err
+		}
+	}
+	return nil
+}
+
+// Gap implements [codec.Decoder].
+func (e *either) Gap(side tap.Side, at time.Time, n int64) error {
+	for _, d := range e.ways {
+		if err := d.Gap(side, at, n); err != nil || e.over {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close implements [codec.Decoder].
+func (e *either) Close(at time.Time) {
+	if e.over {
+		return
+	}
+	e.over = true
+	for _, d := range e.ways {
+		d.Close(at)
+	}
+	e.rest.Close(at)
+}
+
+// way is what one of them takes for the rest. It counts for one of them alone.
+// Whoever closes it before the flow ends has found its place.
+type way struct {
+	*either
+	counts bool
+}
+
+func (w way) Data(side tap.Side, at time.Time, p []byte) error {
+	if !w.counts {
+		return nil
+	}
+	return w.rest.Data(side, at, p)
+}
+
+func (w way) Gap(side tap.Side, at time.Time, n int64) error {
+	if !w.counts {
+		return nil
+	}
+	return w.rest.Gap(side, at, n)
+}

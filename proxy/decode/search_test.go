@@ -1,0 +1,333 @@
+package decode
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// talker plays an HTTP/2 connection to a reader, of which it loses what it is told
+// to. Every header's value begins with the header's name, and every answer names
+// its request, so that a record shows whether anything was mixed up.
+type talker struct {
+	t      *testing.T
+	reader tap.Reader
+	sides  [2]*framer
+	at     time.Time
+	id     uint32
+	losing bool
+	cut    func(p []byte) [][]byte // into chunks
+}
+
+func newTalker(t *testing.T, d *Decoders) *talker {
+	k := &talker{t: t, reader: d.Open(typicalFlow()), at: epoch, cut: whole}
+	k.sides = [2]*framer{newFramer(), newFramer()}
+	k.say(tap.FromClient, "PREFACE", "SETTINGS")
+	k.say(tap.FromServer, "SETTINGS")
+	return k
+}
+
+func (k *talker) say(side tap.Side, frames ...string) {
+	var p []byte
+	for _, f := range frames {
+		p = append(p, k.sides[side].frame(k.t, f)...)
+	}
+	k.send(side, p)
+}
+
+func (k *talker) send(side tap.Side, p []byte) {
+	k.at = k.at.Add(time.Millisecond)
+	for _, chunk := range k.cut(p) {
+		if k.losing {
+			k.reader.Gap(side, k.at, int64(len(chunk)))
+		} else {
+			k.reader.Data(side, k.at, chunk)
+		}
+	}
+}
+
+// ask opens a stream, and answer ends it.
+func (k *talker) ask(fields string) uint32 {
+	k.id += 2
+	id := k.id - 1
+	k.say(tap.FromClient, fmt.Sprintf("HEADERS %d end :method=GET :scheme=http :path=/%d x-ask=x-ask-%d %s", id, id, id, fields))
+	return id
+}
+
+func (k *talker) answer(id uint32, fields string) {
+	k.say(tap.FromServer, fmt.Sprintf("HEADERS %d :status=200 x-path=x-path-/%d %s", id, id, fields), fmt.Sprintf("DATA %d end /%d", id, id))
+}
+
+// check returns how many exchanges are whole, and fails if one is mixed up.
+func check(t *testing.T, records []recording.Exchange) (whole int) {
+	t.Helper()
+	for _, e := range records {
+		if e.HTTP == nil {
+			continue
+		}
+		for _, h := range []recording.Headers{e.HTTP.Req.Headers, e.HTTP.Res.Headers} {
+			for _, f := range h {
+				switch {
+				case f.Name == recording.UnknownName && f.Value == "":
+				case !strings.HasPrefix(f.Value, strings.ToLower(f.Name)+"-"):
+					t.Fatalf("header %s has the value %s", f.Name, f.Value)
+				}
+			}
+		}
+		path := string(e.HTTP.Res.Body)
+		if path != "" && e.HTTP.Req.URI != "" && path != e.HTTP.Req.URI {
+			t.Fatalf("the request to %s is recorded with the answer to %s", e.HTTP.Req.URI, path)
+		}
+		if path != "" && e.HTTP.Req.URI != "" && e.Status == "200" && (e.Tags.Get("incomplete") == "" || e.Tags.Get("incomplete") == "headers_lost") {
+			whole++
+		}
+	}
+	return whole
+}
+
+const secret = "authorization=authorization-Bearer-4711"
+
+// After a loss, of whatever it was, the connection is decoded again, from the
+// second exchange on: the first shows where frames begin.
+func TestHTTP2GoesOnAfterALoss(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lose func(k *talker)
+	}{
+		{"of a request", func(k *talker) { k.losing = true; id := k.ask("x-new=x-new-1"); k.losing = false; k.answer(id, "") }},
+		{"of an answer", func(k *talker) { id := k.ask(""); k.losing = true; k.answer(id, "x-new=x-new-1"); k.losing = false }},
+		{"of many exchanges", func(k *talker) {
+			k.losing = true
+			for range 50 {
+				k.answer(k.ask("x-lost=x-lost-1"), "")
+			}
+			k.losing = false
+		}},
+		{"with streams that go on", func(k *talker) {
+			id := k.ask("")
+			k.losing = true
+			k.ask("")
+			k.losing = false
+			k.answer(id, "x-new=x-new-1")
+		}},
+		{"within a frame", func(k *talker) {
+			k.cut = func(p []byte) [][]byte { k.losing = true; return [][]byte{p[:len(p)-3]} }
+			k.ask("x-new=x-new-1")
+			k.losing, k.cut = false, whole
+			k.send(tap.FromClient, []byte("abc"))
+		}},
+		{"of the settings' answer and a ping", func(k *talker) { k.losing = true; k.say(tap.FromServer, "PING"); k.losing = false }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var sink memory
+			d := New(Config{}, &sink)
+			k := newTalker(t, d)
+			for range 3 {
+				k.answer(k.ask(secret), "x-one=x-one-1")
+			}
+			c.lose(k)
+			before := len(sink.lines)
+			for range 200 {
+				k.answer(k.ask(secret+" x-plain=x-plain-2"), "x-one=x-one-1")
+			}
+			k.reader.Close(k.at)
+			if got := check(t, sink.decode(t)[before:]); got < 198 {
+				t.Errorf("%d of 200 exchanges are recorded", got)
+			}
+			stats := d.Stats()
+			if stats.Held != 0 || stats.Failed[Failure{"http2", Lost}].Times == 0 {
+				t.Errorf("stats %+v", stats)
+			}
+			unknown := 0
+			for _, e := range sink.decode(t)[before:] {
+				if e.Tags.Get("incomplete") == "headers_lost" {
+					unknown++
+				}
+			}
+			if c.name == "of many exchanges" && unknown < 199 {
+				t.Errorf("%d records say that names of headers are lost, want 199", unknown)
+			}
+		})
+	}
+}
+
+// What is lost anywhere, however often, and however the rest is cut: nothing is
+// mixed up, and much is recorded.
+func TestHTTP2MixesNothingUp(t *testing.T) {
+	const connections, exchanges = 100, 200
+	recorded := 0
+	for seed := range uint64(connections) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		var sink memory
+		d := New(Config{}, &sink)
+		k := newTalker(t, d)
+		losing := 0
+		k.cut = func(p []byte) [][]byte {
+			if losing == 0 && r.IntN(150) == 0 {
+				losing = 1 + r.IntN(12)
+			}
+			k.losing = losing > 0
+			losing = max(0, losing-1)
+			if r.IntN(4) == 0 {
+				i := r.IntN(len(p) + 1)
+				if k.losing {
+					k.reader.Gap(tap.FromClient, k.at, 0)
+				}
+				return [][]byte{p[:i], p[i:]}
+			}
+			return whole(p)
+		}
+		var open []uint32
+		for n := 0; n < exchanges || len(open) > 0; {
+			fields := ""
+			for range r.IntN(4) {
+				name := fmt.Sprint("x-", r.IntN(30))
+				fields += fmt.Sprintf(" %s=%s-%d", name, name, r.IntN(3))
+			}
+			if r.IntN(20) == 0 { // the table is emptied, or has another size
+				k.sides[r.IntN(2)].hpack.SetMaxDynamicTableSize(uint32(r.IntN(3) * 200))
+			}
+			if n < exchanges && len(open) < 5 && (len(open) == 0 || r.IntN(2) == 0) {
+				open = append(open, k.ask(strings.TrimSpace(fields)))
+				n++
+				continue
+			}
+			i := r.IntN(len(open))
+			k.answer(open[i], strings.TrimSpace(fields))
+			open = append(open[:i], open[i+1:]...)
+		}
+		k.reader.Close(k.at)
+		recorded += check(t, sink.decode(t))
+		if held := d.Stats().Held; held != 0 {
+			t.Fatalf("%d bytes are held", held)
+		}
+	}
+	if share := recorded * 100 / (connections * exchanges); share < 50 {
+		t.Errorf("%d of a hundred are recorded", share)
+	}
+}
+
+// A body that looks like frames is not taken for them, where its own frame's head
+// is lost, however it is cut into chunks.
+func TestForgedFrames(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		var sink memory
+		k := newTalker(t, New(Config{}, &sink))
+		k.answer(k.ask(secret), "")
+		forger := newFramer()
+		var body []byte
+		for i := range 20 {
+			body = append(body, forger.frame(t, fmt.Sprintf("HEADERS %d end :method=GET :scheme=http :path=/forged x-safe=x-safe-1", int(k.id)+1+2*i))...)
+		}
+		id := k.ask("")
+		head := make([]byte, 9)
+		binary.BigEndian.PutUint32(head, uint32(len(body))<<8)
+		binary.BigEndian.PutUint32(head[5:], id)
+		k.losing = true
+		k.send(tap.FromClient, head)
+		k.losing = false
+		if at := r.IntN(len(body)); seed%2 == 0 { // it stalls, and others are answered meanwhile
+			k.send(tap.FromClient, body[:at])
+			k.answer(id, "")
+			k.send(tap.FromClient, body[at:])
+		} else {
+			k.send(tap.FromClient, body)
+		}
+		for range 500 {
+			k.answer(k.ask(secret), "")
+		}
+		k.reader.Close(k.at)
+		records := sink.decode(t)
+		if got := check(t, records); got < 200 {
+			t.Errorf("%d of 500 exchanges are recorded", got)
+		}
+		for _, line := range sink.lines {
+			if bytes.Contains(line, []byte("forged")) {
+				t.Fatalf("recorded: %s", line)
+			}
+		}
+	}
+}
+
+// A call's messages are read on a connection that was always gRPC's, although the
+// content type's name was lost.
+func TestGRPCGoesOnAfterALoss(t *testing.T) {
+	var sink memory
+	k := newTalker(t, New(Config{}, &sink))
+	call := func() {
+		id := k.id + 1
+		k.id += 2
+		k.say(tap.FromClient, fmt.Sprintf("HEADERS %d :method=POST :path=/a.B/C content-type=application/grpc te=trailers", id), fmt.Sprintf("GRPC %d end hello", id))
+		k.say(tap.FromServer, fmt.Sprintf("HEADERS %d :status=200 content-type=application/grpc", id), fmt.Sprintf("GRPC %d world", id), fmt.Sprintf("HEADERS %d end grpc-status=0", id))
+	}
+	call()
+	k.losing = true
+	call()
+	k.losing = false
+	before := len(sink.lines)
+	for range 10 {
+		call()
+	}
+	k.reader.Close(k.at)
+	calls := 0
+	for _, e := range sink.decode(t)[before:] {
+		if e.GRPC == nil || len(e.GRPC.Messages) == 0 {
+			continue
+		}
+		calls++
+		if m := e.GRPC.Messages; len(m) != 2 || string(m[0].Data) != "hello" || string(m[1].Data) != "world" {
+			t.Errorf("messages %+v", m)
+		}
+	}
+	if calls < 9 {
+		t.Errorf("%d of 10 calls are recorded", calls)
+	}
+}
+
+// FuzzLosses loses bytes of a conversation at places that the input chooses: each
+// of its bytes says for a chunk whether it is lost, and how it is cut.
+func FuzzLosses(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}, uint64(1))
+	f.Add([]byte{0, 0, 0, 2, 3, 7, 0, 0, 131, 0, 0, 0, 0, 0}, uint64(2))
+	f.Fuzz(func(t *testing.T, plan []byte, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 8))
+		var sink memory
+		d := New(Config{}, &sink)
+		k := newTalker(t, d)
+		k.cut = func(p []byte) [][]byte {
+			if len(plan) == 0 {
+				k.losing = false
+				return whole(p)
+			}
+			b := plan[0]
+			plan = plan[1:]
+			k.losing = b&1 != 0
+			if at := int(b >> 2); b&2 != 0 && at < len(p) { // lose but one part
+				return [][]byte{p[:at], p[at:]}
+			}
+			return whole(p)
+		}
+		for range 40 {
+			fields := fmt.Sprintf("x-%d=x-%[1]d-%d", r.IntN(9), r.IntN(3))
+			id := k.ask(fields)
+			if r.IntN(3) == 0 {
+				other := k.ask(fields)
+				k.answer(other, fields)
+			}
+			k.answer(id, fields)
+		}
+		k.reader.Close(k.at)
+		check(t, sink.decode(t))
+		if s := d.Stats(); s.Held != 0 {
+			t.Fatalf("%d bytes are held", s.Held)
+		}
+	})
+}
