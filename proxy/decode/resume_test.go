@@ -33,6 +33,11 @@ func TestBeginningAnew(t *testing.T) {
 		{"not after a rest in which an answer is slow", "a A [b] c B 2000 d C D", "aA"},
 		{"and then it may pipeline", "a A [b] B 2000 cd C e D f E F", "aA cC dD eE fF"},
 		{"not if it pipelines between two losses", "a [A] [B] cd C e D f E F", "a_"},
+		{"after a long silence, although it pipelined", "ab AB [c] d C D 40000 e E f F", "aA bB eE fF"},
+		{"after rounds with long pauses, although it pipelined", "ab AB [c] d C D" + strings.Repeat(" 90 x X", 9) + " 90 e E f F", "aA bB xX eE fF"},
+		{"not after rounds without pauses if it pipelined", "ab AB [c] d C" + strings.Repeat(" x D 90 y X z Y d Z", 9) + " e D", "aA bB"},
+		{"not after rounds in which an answer is owed", "ab AB [c] d C" + strings.Repeat(" x 90 D y 90 X z 90 Y d 90 Z", 9) + " e D", "aA bB"},
+		{"after a request of which a part was lost, if it always waited", strings.Repeat("x X ", 8) + "[b] POST B" + strings.Repeat(" y Y", 8) + " e E", strings.TrimSpace(strings.Repeat("xX ", 8)) + " eE"},
 		{"not after a rest in which it is owed an answer", "ab AB [c] d 2000 e C D E", "aA bB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,11 +96,14 @@ func TestNoRequestGetsAnothersAnswer(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		ahead    int // requests that the client makes before it is answered
-		recorded int // of a hundred requests, on average
+		keeps    bool // as many in flight, always
+		recorded int  // of a hundred requests, on average
 	}{
-		{"a client that waits", 1, 40},
-		{"one that pipelines", 2, 0},
-		{"one that pipelines more", 5, 0},
+		{"a client that waits", 1, true, 40},
+		{"one that pipelines", 2, false, 0},
+		{"one that pipelines more", 5, false, 0},
+		{"one that keeps two requests in flight", 2, true, 0},
+		{"one that keeps three requests in flight", 3, true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const connections, requests = 50, 50
@@ -129,7 +137,7 @@ func TestNoRequestGetsAnothersAnswer(t *testing.T) {
 					}
 				}
 				for answered < requests {
-					if asked < requests && asked-answered < c.ahead && (asked == answered || rnd.IntN(2) == 0) {
+					if asked < requests && asked-answered < c.ahead && (asked == answered || c.keeps || rnd.IntN(2) == 0) {
 						body := fmt.Sprint("body ", asked)
 						say(tap.FromClient, fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", asked, len(body), body))
 						asked++

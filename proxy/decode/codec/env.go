@@ -75,8 +75,11 @@ type Env struct {
 	// Failed is why the flow's decoder gave up, as an [Exchange.Incomplete], and
 	// Undecoded says it in words; "" as long as it didn't.
 	Failed, Undecoded string
-	// Pipelined says that the client was seen to ask before it was answered.
-	Pipelined bool
+	// Pipelined says that the client was seen to ask before it was answered, Doubt
+	// that it may have done so while bytes were lost.
+	Pipelined, Doubt bool
+	// Waited counts the client's requests on which it waited for the answer.
+	Waited int
 
 	held     int         // bytes, of Limits.Memory
 	open     int         // exchanges that have begun and not ended

@@ -223,8 +223,9 @@ func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error {
 		return c.server.skip(n)
 	}
 	h := &c.client
-	if more := h.x == nil || h.state == inBody && n > h.left; more && c.awaited() {
-		c.env.Pipelined = true // what was lost is of a request behind one that isn't answered
+	if c.awaited() { // what was lost is of a request behind one that isn't answered
+		c.env.Pipelined = c.env.Pipelined || h.x == nil
+		c.env.Doubt = c.env.Doubt || h.state == inBody && n > h.left // the answer may be lost, too
 	}
 	return h.skip(n)
 }
@@ -295,6 +296,8 @@ func (c *conn) done(x *codec.Exchange, at time.Time) {
 	c.waiting = c.waiting[:n]
 	if n > 0 {
 		c.env.Pipelined = true
+	} else {
+		c.env.Waited++
 	}
 	x.End(at)
 }

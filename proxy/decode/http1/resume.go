@@ -7,9 +7,21 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// calm is how long a connection rests after its server until it is believed that
-// nobody is owed anything, if its client waits for its answers.
-const calm = time.Second
+const (
+	// calm is how long a connection rests after its server until it is believed
+	// that nobody is owed anything, if its client waits for its answers.
+	calm = time.Second
+	// settled is the same where the client does not. An answer that took longer
+	// would have been given up by a proxy's usual timeouts.
+	settled = 30 * time.Second
+	// Of such a client it is also believed after so many rounds in a row of one
+	// request and its answer, each followed by a pause that is so many times as
+	// long as the answer took. If the server owed an answer, it would have sent it
+	// in none of the pauses, and each time right after the next request.
+	rounds   = 8
+	patience = 10
+	pause    = 10 * time.Millisecond
+)
 
 // lost is the decoder of a connection whose thread was lost. It begins anew where
 // a request follows a final answer, and no other can be owed one:
@@ -21,20 +33,27 @@ const calm = time.Second
 // A turn is all that one side says, or loses, before the other does. It is read
 // as the tap gives it: an answer never before its request, nor the client's
 // next request before the answer that it waited for. Of a client that was seen
-// not to wait nothing is believed: an answer that it is owed may be slow.
+// not to wait, one answer proves nothing: an earlier one may be slow. It takes a
+// long silence, or many rounds that look alike.
 type lost struct {
 	codec.Decoder // counts what is not understood
 	env           *codec.Env
 
-	turn     tap.Side
-	begun    time.Time     // when it began
-	last     time.Time     // when anything was last said or lost
-	said     bool          // the turn has bytes that were not lost
-	gap      bool          // its last ones were
-	verdict  codec.Verdict // whether the turn is the server's or the client's of the picture
-	interim  bool          // it is the server's, who asks for the rest of a request
-	requests counter       // in the client's
-	first    codec.Body    // what it begins with, as long as the verdict is Maybe
+	turn    tap.Side
+	begun   time.Time     // when it began
+	last    time.Time     // when anything was last said or lost
+	said    bool          // the turn has bytes that were not lost
+	gap     bool          // its last ones were
+	verdict codec.Verdict // whether the turn is the server's or the client's of the picture
+	interim bool          // it is the server's, who asks for the rest of a request
+	whole   bool          // nothing of it was lost
+	heads   counter       // in it, of requests or answers
+
+	asked   bool          // the client's last turn was one request
+	took    time.Duration // the server's answer to it
+	clean   int           // rounds of one request and one answer, up to now
+	patient int           // of them, those with a long pause behind them
+	first   codec.Body    // what it begins with, as long as the verdict is Maybe
 }
 
 // resume follows a decoder that gave up in the turn of side.
@@ -45,13 +64,44 @@ func resume(env *codec.Env, side tap.Side, at time.Time, rest codec.Decoder) cod
 
 // begin begins a turn.
 func (l *lost) begin(side tap.Side, at time.Time) {
-	rested := l.turn == tap.FromServer && !l.interim && !l.env.Pipelined && at.Sub(l.last) >= calm
-	owed := !rested && (l.verdict != codec.Yes || l.env.Pipelined)
+	l.judge(side, at)
+	silent := time.Duration(0) // behind the server
+	if l.turn == tap.FromServer && !l.interim {
+		silent = at.Sub(l.last)
+	}
+	var answered bool
+	switch env := l.env; {
+	case !env.Pipelined && !env.Doubt:
+		answered = l.verdict == codec.Yes || silent >= calm
+	case !env.Pipelined && env.Waited >= rounds: // as it did before the loss
+		answered = l.clean >= rounds || silent >= settled
+	default:
+		answered = l.patient >= rounds || silent >= settled
+	}
 	l.pass()
-	l.turn, l.begun, l.said, l.gap, l.interim, l.requests = side, at, false, false, false, counter{}
+	l.turn, l.begun, l.said, l.gap, l.interim, l.whole, l.heads = side, at, false, false, false, true, counter{}
 	l.verdict = codec.Maybe
-	if side == tap.FromClient && owed {
+	if side == tap.FromClient && !answered {
 		l.verdict = codec.No
+	}
+}
+
+// judge looks at the turn that ends when side begins its own.
+func (l *lost) judge(side tap.Side, at time.Time) {
+	one := l.whole && l.heads.seen == 1
+	if side == tap.FromServer {
+		l.asked, l.took = one, at.Sub(l.last)
+		return
+	}
+	if !one || !l.asked || l.verdict != codec.Yes {
+		l.clean, l.patient = 0, 0
+		return
+	}
+	l.clean++
+	if paused := at.Sub(l.last); paused >= pause && paused >= patience*l.took {
+		l.patient++
+	} else {
+		l.patient = 0
 	}
 }
 
@@ -60,8 +110,9 @@ func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 	if side != l.turn {
 		l.begin(side, at)
 	}
-	if side == tap.FromClient && (l.gap || l.requests.add(p) > 1) {
-		l.env.Pipelined = true // what was lost was another request, for all that is known
+	if n := l.heads.add(side, p); side == tap.FromClient {
+		l.env.Pipelined = l.env.Pipelined || n > 1
+		l.env.Doubt = l.env.Doubt || l.gap // what was lost may have been another request
 	}
 	l.said, l.gap, l.last = true, false, at
 	if l.verdict != codec.Maybe {
@@ -85,16 +136,20 @@ func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 	l.first.Free(l.env)
 	if l.verdict == codec.Yes && side == tap.FromClient {
 		l.Decoder.Close(l.begun)
+		l.env.Doubt = false
 		return l.env.Switch("http1", nil, l.begun, begins, nil)
 	}
 	return l.Decoder.Data(side, at, begins)
 }
 
-// counter counts request lines, or what looks like them.
+// counter counts first lines, or what looks like them.
 type counter struct{ seen, matched int }
 
-func (c *counter) add(p []byte) int {
-	const mark = " HTTP/1."
+func (c *counter) add(side tap.Side, p []byte) int {
+	mark := " HTTP/1."
+	if side == tap.FromServer {
+		mark = mark[1:]
+	}
 	for _, b := range p {
 		switch b {
 		case mark[c.matched]:
@@ -152,10 +207,10 @@ func (l *lost) Gap(side tap.Side, at time.Time, n int64) error {
 		l.begin(side, at)
 	}
 	if side == tap.FromClient && l.said {
-		l.env.Pipelined = true
+		l.env.Doubt = true
 	}
 	l.pass()
-	l.verdict, l.gap, l.last = codec.No, true, at
+	l.verdict, l.gap, l.whole, l.last = codec.No, true, false, at
 	return l.Decoder.Gap(side, at, n)
 }
 

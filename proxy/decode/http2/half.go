@@ -131,42 +131,35 @@ func (h *half) readData(p []byte) (n int, err error) {
 	return n, err
 }
 
-// readFrame collects the payload of any other frame, if it matters.
+// readFrame reads the payload of any other frame.
 func (h *half) readFrame(p []byte) (n int, err error) {
 	n = min(h.left, len(p))
-	p = p[:n]
 	h.left -= n
-	large := len(h.payload.Bytes())+len(p)+h.left > h.env.Limits.Head // however it comes in
+	if h.left == 0 && len(h.payload.Bytes()) == 0 && n <= h.env.Limits.Head { // it is here as a whole
+		return n, h.close(p[:n])
+	}
+	return n, h.collect(p[:n])
+}
+
+// collect adds to a payload, if it matters.
+func (h *half) collect(p []byte) error {
+	fits := len(h.payload.Bytes())+len(p)+h.left <= h.env.Limits.Head // however it comes in
 	switch h.kind {
 	case http2.FrameHeaders, http2.FrameContinuation, http2.FramePushPromise:
-		if large || h.bare {
+		if h.bare || !fits || !h.payload.Append(h.env, p) {
 			h.forgo()
-			p = nil
 		}
 	case http2.FrameSettings, http2.FrameRSTStream, http2.FrameGoAway:
-		if large {
-			return 0, errLarge
-		}
-	default:
-		p = nil
-	}
-	if h.left > 0 || len(h.payload.Bytes()) > 0 {
-		switch {
-		case h.payload.Append(h.env, p):
-			p = h.payload.Bytes()
-		case h.kind == http2.FrameSettings || h.kind == http2.FrameRSTStream || h.kind == http2.FrameGoAway:
-			return 0, errLarge
-		default:
-			h.forgo()
-			p = nil
+		if !fits || !h.payload.Append(h.env, p) {
+			return errLarge
 		}
 	}
 	if h.left > 0 {
-		return n, nil
+		return nil
 	}
-	err = h.close(p)
+	err := h.close(h.payload.Bytes())
 	h.payload.Free(h.env)
-	return n, err
+	return err
 }
 
 // close ends the frame; p is its payload, unless that is of no interest.
@@ -285,7 +278,7 @@ func (h *half) complete(p []byte) error {
 		h.list, h.pseudo, h.weight, h.lost = h.list[:0], pseudo{}, 0, 0
 	}()
 	if h.table != nil {
-		if err := h.table.read(p, h.field); err != nil {
+		if err := h.table.read(p, h.known); err != nil {
 			return err
 		}
 	} else if _, err := h.hpack.Write(p); err != nil || h.hpack.Close() != nil {
@@ -314,6 +307,14 @@ func (h *half) message(bare bool) {
 	h.fields(from, h.opens, h, bare, h.now)
 }
 
+// known takes a field from the table, and counts those that are not known.
+func (h *half) known(f hpack.HeaderField) {
+	if h.field(f); f == unknown && len(h.list) <= h.env.Limits.Headers {
+		h.lost++
+		h.list = append(h.list, recording.Header{Name: f.Name})
+	}
+}
+
 // field takes a decoded field from HPACK.
 func (h *half) field(f hpack.HeaderField) {
 	h.weight += len(f.Name) + len(f.Value) + codec.FieldCost
@@ -330,10 +331,7 @@ func (h *half) field(f hpack.HeaderField) {
 	case ":status":
 		h.pseudo.status = f.Value
 	default:
-		if f.Name == recording.UnknownName && h.table != nil {
-			h.lost++
-			h.list = append(h.list, recording.Header{Name: f.Name})
-		} else if f.Name != "" && f.Name[0] != ':' {
+		if f.Name != "" && f.Name[0] != ':' {
 			h.list = append(h.list, recording.Header{Name: codec.CanonicalName(f.Name), Value: f.Value})
 		}
 	}
