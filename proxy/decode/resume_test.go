@@ -95,7 +95,7 @@ func TestBeginningAnew(t *testing.T) {
 func TestNoRequestGetsAnothersAnswer(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		ahead    int // requests that the client makes before it is answered
+		ahead    int  // requests that the client makes before it is answered
 		keeps    bool // as many in flight, always
 		recorded int  // of a hundred requests, on average
 	}{
