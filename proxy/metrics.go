@@ -20,6 +20,7 @@ var (
 	descDropBytes = metric.Desc("tap_dropped_bytes_total", "Bytes that the tap dropped instead of holding up traffic.", "reason")
 	descDrops     = metric.Desc("tap_dropped_chunks_total", "Chunks that the tap dropped instead of holding up traffic.", "reason")
 	descMints     = metric.Desc("tls_leaves_minted_total", "Leaf certificates made.")
+	descCAExpiry  = metric.Desc("ca_expiry_timestamp_seconds", "When the CA, or a certificate of its chain, expires, in seconds since 1970. From then on outbound TLS passes untouched.")
 )
 
 // collector reads the metrics from where they are counted, when asked.
@@ -50,6 +51,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		metric.Counter(ch, descDrops, loss.Chunks, reason)
 	}
 	if c.p.out != nil {
+		_, until := c.p.ca.Validity()
 		metric.Counter(ch, descMints, c.p.out.Minted())
+		metric.Gauge(ch, descCAExpiry, until.Unix())
 	}
 }

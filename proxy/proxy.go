@@ -58,6 +58,7 @@ type Proxy struct {
 	loops *pump.Loops
 	dial  *upstream.Dialer
 	ca    *ca.Authority // nil: there is none
+	watch *caWatch      // nil: outbound TLS is not intercepted
 	roots atomic.Pointer[trust.Roots]
 	// rootless says that the configured roots could not be read.
 	rootless bool
@@ -124,6 +125,8 @@ func (p *Proxy) prepareTLS() {
 		case err != nil:
 			p.log.Error("the CA is of no use: outbound TLS passes untouched", LogError, err)
 		}
+		p.watch = newCAWatch(p.log, p.ca, p.cfg.CADir)
+		p.watch.look(time.Now())
 	}
 	roots, err := trust.Load(p.cfg.UpstreamCA)
 	if p.rootless = err != nil; p.rootless {
@@ -283,6 +286,9 @@ func (p *Proxy) Serve(ctx context.Context) error {
 		}
 	}
 	running.Go(func() { p.watchOutbound(ctx) })
+	if p.watch != nil {
+		running.Go(func() { p.watch.run(ctx) })
+	}
 	if p.rootless {
 		running.Go(func() { p.awaitRoots(ctx) })
 	}

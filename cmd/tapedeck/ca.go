@@ -27,7 +27,13 @@ read; it goes to standard output only when --output is "-". Apply it in every
 namespace with workloads that use tls-out, and keep it out of git.
 
 With --cert-manager it makes an Issuer and a Certificate instead, which hold no
-secret: cert-manager makes the key in the cluster.`,
+secret: cert-manager makes the key in the cluster, and renews the CA when a third
+of its life is left.
+
+A running sidecar keeps the CA that it started with, because the running
+application trusts the bundle that it has loaded. To replace a CA, apply the new
+Secret, and then restart the pods before the old CA expires. From then on a
+sidecar with the old CA passes TLS through untouched.`,
 		Example: `  tapedeck ca --output ca.yaml && kubectl apply -n shop -f ca.yaml
   tapedeck ca --output - | kubeseal > sealed.yaml
   tapedeck ca --cert-manager | kubectl apply -n shop -f -`,
@@ -39,7 +45,7 @@ secret: cert-manager makes the key in the cluster.`,
 	f.StringVar(&flags.name, "name", "speedscale-certs", "name of the Secret")
 	f.StringVarP(&flags.namespace, "namespace", "n", "", "namespace of the Secret; none is written by default")
 	f.StringVar(&flags.subject, "common-name", "Tapedeck", "common name of the CA")
-	f.DurationVar(&flags.validity, "validity", 10*365*24*time.Hour, "how long the CA is valid")
+	f.DurationVar(&flags.validity, "validity", validity, "how long the CA is valid")
 	f.BoolVar(&flags.certManager, "cert-manager", false, "make a cert-manager Issuer and Certificate, without a key")
 	return cmd
 }
@@ -49,6 +55,16 @@ type caFlags struct {
 	validity                         time.Duration
 	certManager                      bool
 }
+
+const (
+	// validity is how long a CA is valid unless a flag says otherwise.
+	validity = 365 * 24 * time.Hour
+	// leastManaged is the shortest validity that cert-manager accepts.
+	leastManaged = time.Hour
+	// renewalPart is the part of its life that a CA has left when cert-manager
+	// renews it: pods have that long to be restarted.
+	renewalPart = 3
+)
 
 // issuerSuffix makes the Issuer's name of the Certificate's.
 const issuerSuffix = "-issuer"
@@ -87,7 +103,10 @@ func (f *caFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	if f.validity <= 0 {
-		return fmt.Errorf("--validity %v: want a duration above zero, such as 87600h", f.validity)
+		return fmt.Errorf("--validity %v: want a duration above zero, such as 8760h", f.validity)
+	}
+	if f.certManager && f.validity < leastManaged {
+		return fmt.Errorf("--validity %v: cert-manager accepts %v at least", f.validity, leastManaged)
 	}
 	if f.certManager {
 		return f.write(cmd, f.certificate())
@@ -142,6 +161,7 @@ func (f *caFlags) certificate() string {
   commonName: %q
   secretName: %q
   duration: %s
+  renewBefore: %s
   privateKey:
     algorithm: ECDSA
     size: 256
@@ -150,5 +170,5 @@ func (f *caFlags) certificate() string {
     name: %q
     kind: Issuer
     group: cert-manager.io
-`, f.subject, f.name, f.validity, issuer)
+`, f.subject, f.name, f.validity, (f.validity/renewalPart).Truncate(time.Second), issuer)
 }

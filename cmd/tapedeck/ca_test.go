@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
@@ -47,10 +48,43 @@ func TestCASecret(t *testing.T) {
 	key, _ := base64.StdEncoding.DecodeString(secret.Data["tls.key"])
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil || !pair.Leaf.IsCA {
-		t.Errorf("the pair is no CA: %v", err)
+		t.Fatalf("the pair is no CA: %v", err)
+	}
+	if left := time.Until(pair.Leaf.NotAfter); left > validity || left < validity-time.Hour {
+		t.Errorf("valid for %v, want %v", left, validity)
 	}
 	if _, errs, code := tapedeckCA("--output", file); code == 0 || !strings.Contains(errs, "exists already") {
 		t.Errorf("an existing file: code %d, %q", code, errs)
+	}
+}
+
+// cert-manager renews a CA early enough that pods can be restarted with it.
+func TestCACertificateIsRenewed(t *testing.T) {
+	for _, c := range []struct {
+		args                  []string
+		duration, renewBefore string
+	}{
+		{nil, "8760h0m0s", "2920h0m0s"},
+		{[]string{"--validity", "1h"}, "1h0m0s", "20m0s"},
+		{[]string{"--validity", "100h0m1s"}, "100h0m1s", "33h20m0s"},
+	} {
+		out, errs, code := tapedeckCA(append(c.args, "--cert-manager")...)
+		if code != 0 {
+			t.Fatal(errs)
+		}
+		_, out, _ = strings.Cut(out, "---\n")
+		var certificate struct {
+			Spec struct{ Duration, RenewBefore string }
+		}
+		if err := yaml.Unmarshal([]byte(out), &certificate); err != nil {
+			t.Fatal(err)
+		}
+		if s := certificate.Spec; s.Duration != c.duration || s.RenewBefore != c.renewBefore {
+			t.Errorf("%v: %+v", c.args, s)
+		}
+	}
+	if _, errs, code := tapedeckCA("--cert-manager", "--validity", "59m"); code == 0 || !strings.Contains(errs, "1h0m0s at least") {
+		t.Errorf("code %d, %s", code, errs)
 	}
 }
 

@@ -2,7 +2,8 @@
 // name that a client asks for.
 //
 // It keeps one leaf per name at a time, in a bounded cache, and writes no key
-// anywhere. The sidecar uses it to intercept TLS, `tapedeck ca` to make the CA.
+// anywhere. No leaf outlives the CA or a certificate of its chain, and there are
+// none while one of those is not valid. The sidecar uses it to intercept TLS, `tapedeck ca` to make the CA.
 // The package imports contract and the standard library.
 package ca
 
@@ -44,8 +45,10 @@ const (
 type Authority struct {
 	ca    *x509.Certificate
 	chain [][]byte // what follows the leaf on the wire
-	key   crypto.Signer
-	leaf  *ecdsa.PrivateKey // one for all leaves: it never leaves the process
+	// from and until are when all certificates of the chain are valid.
+	from, until time.Time
+	key         crypto.Signer
+	leaf        *ecdsa.PrivateKey // one for all leaves: it never leaves the process
 
 	mu     sync.Mutex
 	leaves map[string]*leafEntry
@@ -75,22 +78,59 @@ func Load(dir string) (*Authority, error) {
 
 // New makes an authority of a CA's certificate chain and key.
 func New(pair tls.Certificate) (*Authority, error) {
-	ca, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		return nil, err
+	a := &Authority{chain: pair.Certificate, leaves: map[string]*leafEntry{}}
+	for n, der := range pair.Certificate {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d of the chain: %w", n+1, err)
+		}
+		if n == 0 {
+			a.ca, a.from, a.until = cert, cert.NotBefore, cert.NotAfter
+			continue
+		}
+		if cert.NotBefore.After(a.from) {
+			a.from = cert.NotBefore
+		}
+		if cert.NotAfter.Before(a.until) {
+			a.until = cert.NotAfter
+		}
 	}
-	if !ca.IsCA {
-		return nil, fmt.Errorf("certificate %q is not a CA's: basicConstraints must say CA:TRUE", ca.Subject)
+	switch {
+	case !a.ca.IsCA:
+		return nil, fmt.Errorf("certificate %q is not a CA's: basicConstraints must say CA:TRUE", a.ca.Subject)
+	case a.ca.KeyUsage != 0 && a.ca.KeyUsage&x509.KeyUsageCertSign == 0:
+		return nil, fmt.Errorf("certificate %q may not sign others: its keyUsage must have keyCertSign", a.ca.Subject)
 	}
-	key, ok := pair.PrivateKey.(crypto.Signer)
-	if !ok {
+	var ok bool
+	if a.key, ok = pair.PrivateKey.(crypto.Signer); !ok {
 		return nil, errors.New("the CA's key cannot sign")
 	}
-	leaf, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
+	var err error
+	if a.leaf, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, err
 	}
-	return &Authority{ca: ca, chain: pair.Certificate, key: key, leaf: leaf, leaves: map[string]*leafEntry{}}, nil
+	return a, nil
+}
+
+// Validity returns from when until when the CA, and whatever else its chain has,
+// is valid.
+func (a *Authority) Validity() (from, until time.Time) { return a.from, a.until }
+
+// The reasons why a CA can't be used at a time.
+var (
+	ErrNotYetValid = errors.New("the CA is not valid yet")
+	ErrExpired     = errors.New("the CA has expired")
+)
+
+// Check returns why the CA can't be used at a time, nil if it can.
+func (a *Authority) Check(now time.Time) error {
+	switch {
+	case now.Before(a.from):
+		return fmt.Errorf("%w: it is from %s on", ErrNotYetValid, a.from.Format(time.RFC3339))
+	case now.After(a.until):
+		return fmt.Errorf("%w on %s", ErrExpired, a.until.Format(time.RFC3339))
+	}
+	return nil
 }
 
 // Certificate returns the CA's certificate.
@@ -110,6 +150,9 @@ func (a *Authority) Leaf(name string) (*tls.Certificate, error) {
 		return nil, fmt.Errorf("mint a certificate: %w", err)
 	}
 	now := time.Now()
+	if err := a.Check(now); err != nil {
+		return nil, fmt.Errorf("mint a certificate: %w", err)
+	}
 	a.mu.Lock()
 	e := a.leaves[name]
 	if e == nil || now.After(e.until) {
@@ -155,8 +198,11 @@ func (a *Authority) mint(name string, now time.Time) (*tls.Certificate, error) {
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	if template.NotAfter.After(a.ca.NotAfter) {
-		template.NotAfter = a.ca.NotAfter
+	if template.NotBefore.Before(a.from) {
+		template.NotBefore = a.from
+	}
+	if template.NotAfter.After(a.until) {
+		template.NotAfter = a.until
 	}
 	if ip := net.ParseIP(name); ip != nil {
 		template.IPAddresses = []net.IP{ip}

@@ -11,7 +11,7 @@
 // Upstream comes first, so the client is promised only what upstream agreed to,
 // and any protocol survives. Its handshake carries the client's policy: upstream
 // is offered nothing that the client does not offer, and nothing below TLS 1.2. Where looking in would break a connection, it is
-// let through untouched: for a client that can't use the certificate, for one
+// let through untouched: while the CA is not valid, for a client that can't use the certificate, for one
 // that does not trust the CA or pins certificates (which its first connections
 // show), and for an upstream that wants a client certificate or a TLS that this
 // side does not speak. What is let through is remembered by name and port, and
@@ -59,6 +59,7 @@ const (
 	PassedUpstream Outcome = "upstream_tls"    // untouched: the upstream handshake failed before, or just now
 	PassedMutual   Outcome = "client_cert"     // untouched: upstream asks for a certificate that the client may have
 	PassedNoCert   Outcome = "no_certificate"  // untouched: there is none to end inbound TLS with
+	PassedNoCA     Outcome = "ca_invalid"      // untouched: the CA has expired, or is not valid yet
 	Unverified     Outcome = "unverified"      // ended: upstream's certificate is not good
 	Refused        Outcome = "client_refused"  // ended: the client refused the certificate, or seems to have
 	Misnamed       Outcome = "bad_name"        // ended: the client asks for a name that no host can have
@@ -68,7 +69,7 @@ const (
 // Passed reports whether the bytes are to be pumped untouched.
 func (o Outcome) Passed() bool {
 	switch o {
-	case PassedNotTLS, PassedUnfit, PassedDistrust, PassedUpstream, PassedMutual, PassedNoCert:
+	case PassedNotTLS, PassedUnfit, PassedDistrust, PassedUpstream, PassedMutual, PassedNoCert, PassedNoCA:
 		return true
 	}
 	return false
@@ -135,6 +136,10 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		r.Name, r.SNI = hello.SNI, hello.SNI
 	}
 	r.Endpoint = net.JoinHostPort(r.Name, strconv.Itoa(port))
+	if err := i.cfg.Authority.Check(time.Now()); err != nil {
+		r.Outcome, r.Err = PassedNoCA, err
+		return r
+	}
 	cert := i.certificate()
 	if why := i.memory.passes(r.Endpoint); why != "" && (why != PassedMutual || cert == nil) { // which may have come since
 		r.Outcome = why

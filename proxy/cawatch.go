@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/ca"
+)
+
+const (
+	// caRecheck is how often the CA's validity and its directory are looked at.
+	caRecheck = 5 * time.Minute
+	// caNotice is how long before the CA expires the log begins to say so, at most:
+	// of a CA that does not live for long it is a third of its life.
+	caNotice = 30 * 24 * time.Hour
+	// caReminder is how often the log says it again.
+	caReminder = 24 * time.Hour
+)
+
+// caRemedy is how a CA is replaced.
+const caRemedy = "make a new CA with `tapedeck ca`, unless cert-manager has renewed it, and restart the pods: a running sidecar keeps the CA that it started with"
+
+// caState is what is to be said of the CA's validity.
+type caState int
+
+const (
+	caGood caState = iota
+	caEarly
+	caEnding
+	caExpired
+)
+
+// caWatch follows the CA while the sidecar runs, and says in the log what its
+// operator must know. It changes nothing: the CA stays the one that was there at
+// the start, because running applications trust the bundle that they loaded, and
+// whether it is valid is checked for every connection.
+type caWatch struct {
+	log *slog.Logger
+	ca  *ca.Authority // nil: there was none at the start
+	dir string
+
+	state   caState
+	said    time.Time // when the state was last spoken of
+	current []byte    // the certificate in the directory, as it was spoken of
+}
+
+func newCAWatch(log *slog.Logger, authority *ca.Authority, dir string) *caWatch {
+	w := &caWatch{log: log, ca: authority, dir: dir}
+	if authority != nil {
+		w.current = authority.Certificate().Raw
+	} else {
+		w.current = w.mounted()
+	}
+	return w
+}
+
+// run looks until ctx ends.
+func (w *caWatch) run(ctx context.Context) {
+	ticker := time.NewTicker(caRecheck)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			w.look(now)
+		}
+	}
+}
+
+// look says what has changed.
+func (w *caWatch) look(now time.Time) {
+	if found := w.mounted(); found != nil && !bytes.Equal(found, w.current) {
+		w.current = found
+		if w.ca == nil || !bytes.Equal(found, w.ca.Certificate().Raw) {
+			w.log.Warn("there is another CA in the directory; it takes effect when the pod is restarted: this sidecar keeps what it started with, because the running application trusts the bundle that it has loaded",
+				"directory", w.dir)
+		}
+	}
+	if w.ca == nil {
+		return
+	}
+	from, until := w.ca.Validity()
+	state := caGood
+	switch {
+	case now.Before(from):
+		state = caEarly
+	case !now.Before(until):
+		state = caExpired
+	case until.Sub(now) <= min(caNotice, until.Sub(from)/3):
+		state = caEnding
+	}
+	if state == w.state && (state != caEnding || now.Sub(w.said) < caReminder) {
+		return
+	}
+	switch state {
+	case caGood:
+		w.log.Info("the CA has become valid: outbound TLS is intercepted from now on")
+	case caEarly:
+		w.log.Warn("the CA is not valid yet: until it is, outbound TLS passes untouched and is not recorded in the clear",
+			"valid_from", from, "remedy", "check the pod's clock, or wait")
+	case caEnding:
+		w.log.Warn("the CA expires soon: from then on, outbound TLS passes untouched and is not recorded in the clear",
+			"expires", until, "remedy", caRemedy)
+	case caExpired:
+		w.log.Error("the CA has expired: outbound TLS passes untouched and is not recorded in the clear",
+			"expired", until, "remedy", caRemedy)
+	}
+	w.state, w.said = state, now
+}
+
+// mounted returns the certificate that is in the directory now, nil if there is
+// none.
+func (w *caWatch) mounted() []byte {
+	text, err := os.ReadFile(filepath.Join(w.dir, "tls.crt"))
+	if err != nil {
+		return nil
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil
+	}
+	return block.Bytes
+}
