@@ -74,7 +74,10 @@ func TestCACertificateIsRenewed(t *testing.T) {
 		}
 		_, out, _ = strings.Cut(out, "---\n")
 		var certificate struct {
-			Spec struct{ Duration, RenewBefore string }
+			Spec struct {
+				Duration    string
+				RenewBefore string `yaml:"renewBefore"`
+			}
 		}
 		if err := yaml.Unmarshal([]byte(out), &certificate); err != nil {
 			t.Fatal(err)

@@ -10,13 +10,16 @@
 //
 // Upstream comes first, so the client is promised only what upstream agreed to,
 // and any protocol survives. Its handshake carries the client's policy: upstream
-// is offered nothing that the client does not offer, and nothing below TLS 1.2. Where looking in would break a connection, it is
-// let through untouched: while the CA is not valid, for a client that can't use the certificate, for one
-// that does not trust the CA or pins certificates (which its first connections
-// show), and for an upstream that wants a client certificate or a TLS that this
-// side does not speak. What is let through is remembered by name and port, and
-// reported; where the reason is not certain it is tried again after a while. STARTTLS, which changes to TLS in the
-// middle of a connection, is not looked into: it passes as it is.
+// is offered nothing that the client does not offer, and nothing below TLS 1.2.
+//
+// Where looking in would break a connection, it is let through untouched: while
+// the CA is not valid, for a client that can't use the certificate, for one that
+// does not trust the CA or pins certificates (which its first connections show),
+// and for an upstream that wants a client certificate or a TLS that this side
+// does not speak. What is let through is remembered by name and port, and
+// reported; where the reason is not certain it is tried again after a while.
+// STARTTLS, which changes to TLS in the middle of a connection, is not looked
+// into: it passes as it is.
 //
 // The package imports contract, proxy/ca, proxy/pump and the standard library.
 package intercept
