@@ -34,6 +34,9 @@ type Object struct {
 	// outlived holds what an earlier render recorded of collections that
 	// others have filled since.
 	outlived map[string]*string
+	// image is the sidecar's, where it was changed since an earlier render, and
+	// written is what that render wrote.
+	image, written string
 	// merged is what Istio made of our scrape annotations, taken back.
 	merged *mergedScrape
 }

@@ -12,6 +12,11 @@ import (
 // container is meant where none is named.
 func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.Node) Results {
 	sidecar, results := sidecarContainer(w, in.cfg, upstream)
+	e.log.Image = in.cfg.Image
+	if w.Object.image != "" {
+		e.log.Image = w.Object.written
+		field(sidecar, "image").Value = w.Object.image
+	}
 	spec, path := w.podSpec(), w.at("spec")
 	if in.cfg.Sidecar == sidecarNative {
 		list, at := e.collection(spec, path, "initContainers", yaml.SequenceNode)

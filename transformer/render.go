@@ -1,7 +1,6 @@
 package transformer
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -111,117 +110,6 @@ func (in *input) nameTheRest(results Results) Results {
 	return results
 }
 
-// Uninject takes back what Render did to the objects. What is said of Render
-// holds for it too.
-func Uninject(objects []*Object) Output {
-	former, undone, results := takeAllBack(objects)
-	var edited []*Object
-	for _, o := range objects {
-		if t := undone[o]; t != nil {
-			edited = append(edited, o)
-			results = append(results, t.uninjected())
-		}
-	}
-	return Output{Edited: edited, Deleted: former, Results: append(results, deleted(former)...)}
-}
-
-func (t *taking) uninjected() Result {
-	return result(CodeUninjected, t.o, "what an earlier render had changed was taken back: %s", t.did())
-}
-
-// did says in a few words what was taken back. Values may be secrets.
-func (t *taking) did() string {
-	removed := fmt.Sprintf("%d additions removed", t.removed)
-	if t.removed == 1 {
-		removed = "1 addition removed"
-	}
-	if len(t.restored) == 0 {
-		return removed
-	}
-	return removed + ", restored " + strings.Join(t.restored, ", ")
-}
-
-func deleted(gone []*Object) Results {
-	var results Results
-	for _, o := range gone {
-		results = append(results, result(CodeDeleted, o, "%s was deleted: an earlier render had created it for %s", o.Ref(), o.annotation(contract.AnnotationFor)))
-	}
-	return results
-}
-
-// takeAllBack undoes earlier renders in all objects. It returns the objects that
-// an earlier render created, and how those were undone that it had edited.
-func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taking, results Results) {
-	undone = map[*Object]*taking{}
-	var takings []*taking
-	for _, o := range objects {
-		results = append(results, misplaced(o)...)
-		if o.annotation(contract.AnnotationFor) != "" {
-			if err := checkCreated(o); err != nil {
-				results = append(results, result(CodeNotCreated, o, "annotation %s: %v; remove the annotation, or render from the original manifest", contract.AnnotationFor, err).
-					At(pathKey("metadata.annotations", contract.AnnotationFor), o.annotation(contract.AnnotationFor), ""))
-			}
-			created = append(created, o)
-			continue
-		}
-		log, had, err := readUndo(o)
-		if err != nil {
-			results = append(results, result(CodeUndo, o, "read annotation %s: %v; render from the original manifest", contract.AnnotationUndo, err).At(undoPath, "", ""))
-		} else if had {
-			takings = append(takings, &taking{o: o, log: log})
-		}
-	}
-	if len(takings) == 0 {
-		return created, undone, results
-	}
-	in := newInput(objects, &Config{})
-	all := in.injectedWorkloads() // as they are now, before any is taken back
-	for _, t := range takings {
-		t.in, t.all = in, all
-		if i := slices.IndexFunc(all, func(i *injected) bool { return i.w.Object == t.o }); i >= 0 {
-			t.own = all[i]
-		}
-		undone[t.o] = t
-	}
-	// Workloads last: what leads to them is judged by what they are now.
-	slices.SortStableFunc(takings, func(a, b *taking) int { return cmp.Compare(a.rank(), b.rank()) })
-	for _, t := range takings {
-		t.takeBack()
-		results = append(results, t.results...)
-	}
-	return created, undone, results
-}
-
-func (t *taking) rank() int {
-	if asWorkload(t.o) != nil {
-		return 1
-	}
-	return 0
-}
-
-// misplaced reports our annotations on the templates of a workload, where no render
-// puts them: the objects made of a template would have them.
-func misplaced(o *Object) Results {
-	w := asWorkload(o)
-	if w == nil {
-		return nil
-	}
-	var results Results
-	for _, place := range w.annotated() {
-		for _, a := range []struct {
-			key  string
-			code Code
-		}{{contract.AnnotationUndo, CodeUndoRefused}, {contract.AnnotationFor, CodeNotCreated}} {
-			annotations := append(slices.Clone(place), "metadata", "annotations")
-			if len(place) > 0 && field(o.Node, append(annotations, a.key)...) != nil {
-				at := pathKey(strings.Join(annotations, "."), a.key)
-				results = append(results, result(a.code, o, "annotation %s: found it on a template, allowed: on an object; remove it", a.key).At(at, "", ""))
-			}
-		}
-	}
-	return results
-}
-
 // without returns a list less some of its members.
 func without[T comparable](all, gone []T) []T {
 	drop := make(map[T]bool, len(gone))
@@ -229,46 +117,6 @@ func without[T comparable](all, gone []T) []T {
 		drop[v] = true
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(v T) bool { return drop[v] })
-}
-
-// reuse updates objects that an earlier render created, so that they keep
-// their place, and sorts out which are new and which are gone.
-func reuse(created []Created, former []*Object) (added []Created, reused, gone []*Object) {
-	identity := func(o *Object) string { return o.group() + "/" + o.Ref().String() }
-	byIdentity := map[string]*Object{}
-	for _, o := range former {
-		byIdentity[identity(o)] = o
-	}
-	for _, c := range created {
-		old := byIdentity[identity(c.Object)]
-		if old == nil {
-			added = append(added, c)
-			continue
-		}
-		delete(byIdentity, identity(c.Object))
-		keepForeign(old.Node, c.Node)
-		*old.Node = *c.Node
-		reused = append(reused, old)
-	}
-	for _, o := range former {
-		if byIdentity[identity(o)] == o {
-			gone = append(gone, o)
-		}
-	}
-	return added, reused, gone
-}
-
-// keepForeign carries over the labels and annotations that others put on an
-// object of ours, such as an orchestrator's path and index.
-func keepForeign(old, fresh *yaml.Node) {
-	for _, key := range []string{"labels", "annotations"} {
-		theirs, ours := field(old, "metadata", key), field(fresh, "metadata", key)
-		for i := 0; theirs != nil && i+1 < len(theirs.Content); i += 2 {
-			if keyIndex(ours, theirs.Content[i].Value) < 0 {
-				ours.Content = append(ours.Content, theirs.Content[i], theirs.Content[i+1])
-			}
-		}
-	}
 }
 
 // decide reads a workload's settings and decides whether it is injected.

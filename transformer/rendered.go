@@ -14,8 +14,10 @@ import (
 // that. They are what an undo goes by: they say what the render did, and they hold
 // what its record must not hold, such as the password of a proxy.
 type injected struct {
-	w   *workload
-	env map[string]*yaml.Node
+	w       *workload
+	sidecar container
+	image   string
+	env     map[string]*yaml.Node
 }
 
 // injectedWorkloads returns the workloads that have the sidecar.
@@ -24,7 +26,7 @@ func (in *input) injectedWorkloads() []*injected {
 	for _, w := range in.workloads {
 		for _, c := range w.allContainers() {
 			if env := sidecarVariables(c.Node); c.name() == contract.Container && env != nil {
-				out = append(out, &injected{w, env})
+				out = append(out, &injected{w, c, strAt(c.Node, "image"), env})
 				break
 			}
 		}

@@ -93,6 +93,7 @@ func (t *taking) takeBack() {
 	}
 	if t.own != nil {
 		takeScrape(t.o, t.own, &t.log)
+		t.keepImage()
 	}
 	for _, path := range sortedKeys(t.log.Add) {
 		t.remove(path, t.log.Add[path])
@@ -111,6 +112,17 @@ func (t *taking) takeBack() {
 	}
 	for path, token := range t.log.Spelled {
 		t.spellAgain(path, token)
+	}
+}
+
+// keepImage has a render leave the sidecar's image as it is, where others, such as
+// kustomize's `images:`, changed it since.
+func (t *taking) keepImage() {
+	if is, was := t.own.image, t.log.Image; was != "" && is != "" && is != was {
+		t.o.image, t.o.written = is, was
+		path := t.own.sidecar.path + ".image"
+		t.results = append(t.results, result(CodeUndoChanged, t.o, "the image of container %s is %s, and an earlier render wrote %s: a render leaves it alone, and an undo takes it away with the container", contract.Container, is, was).
+			At(path, is, was))
 	}
 }
 
@@ -325,24 +337,38 @@ func (t *taking) restorePair(path, was string) {
 	}
 }
 
-// spellAgain notes how a value that an edit had spelled otherwise was spelled. That
-// changes no value: package fn writes no spelling that says something else.
+// spellAgain notes how a value was spelled that an edit had spelled otherwise: as an
+// alias, or as the block scalar at the object's end. That changes no value, since
+// package fn writes no spelling that says something else.
 func (t *taking) spellAgain(path, token string) {
-	n := lookup(t.o.Node, path)
-	if n == nil {
-		return
-	}
-	if m := header.FindStringSubmatch(token); m != nil { // of a block scalar: the text is not in the record
-		text, _ := t.o.spelling(n)
-		_, lines, _ := strings.Cut(text, "\n")
-		if !blockScalar.MatchString(text) {
-			lines = m[2] + strings.ReplaceAll(n.Value, "\n", "\n"+m[2])
+	switch n := lookup(t.o.Node, path); {
+	case alias.MatchString(token):
+		if n != nil {
+			t.o.spell(n, token)
 		}
-		token = m[1] + "\n" + lines
+	case !blockScalar.MatchString(token):
+		t.refuse(path, errors.New("it spells what is no alias and no text at the end"))
+	case n != nil && path == lastPath(t.o.Node):
+		token = t.wholeText(n, token)
+		if was, err := parseToken(token); err == nil && same(was, n) {
+			t.o.spell(n, token)
+		}
 	}
-	if was, err := parseToken(token); alias.MatchString(token) || err == nil && same(was, n) {
-		t.o.spell(n, token)
+}
+
+// wholeText returns the spelling of a block scalar of which the record has the first
+// line and the indentation alone.
+func (t *taking) wholeText(n *yaml.Node, token string) string {
+	m := header.FindStringSubmatch(token)
+	if m == nil { // an earlier version's record, which has the text
+		return token
 	}
+	text, _ := t.o.spelling(n)
+	_, lines, _ := strings.Cut(text, "\n")
+	if !blockScalar.MatchString(text) {
+		lines = m[2] + strings.ReplaceAll(n.Value, "\n", "\n"+m[2])
+	}
+	return m[1] + "\n" + lines
 }
 
 // alias matches how an alias is spelled.

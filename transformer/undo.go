@@ -29,6 +29,8 @@ type undo struct {
 	// otherwise to mean what they did: aliases, and the first line of a block
 	// scalar that nothing followed. The path of the object itself is empty.
 	Spelled map[string]string `json:"spelled,omitempty"`
+	// Image is the sidecar's image as the render wrote it.
+	Image string `json:"image,omitempty"`
 }
 
 // edits returns the paths of what was edited.

@@ -1,0 +1,231 @@
+package transformer
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// What stands around a workload is taken back by what the workload's sidecar says:
+// its own port and the application's.
+
+// addedTargetPort inverts the addition of a targetPort: without one, a port leads
+// to the pod's port of the same number.
+func addedTargetPort(t *taking, s site) (bool, error) {
+	if s.id != "targetPort" {
+		return false, fmt.Errorf("%w; allowed: targetPort", errNotWritten)
+	}
+	return t.leadsBack(s.now, s.holder, func(i *injected) bool { return t.portOf(s.holder) == i.port(contract.EnvReverseProxyPort) })
+}
+
+func replacedTargetPort(t *taking, s site, old *yaml.Node) (bool, error) {
+	if old.Kind != yaml.ScalarNode {
+		return false, errors.New("it restores what is no port")
+	}
+	return t.leadsBack(s.now, s.holder, func(i *injected) bool {
+		port := number(old)
+		switch {
+		case isNull(old) || str(old) == "0":
+			port = t.portOf(s.holder)
+		case port == 0:
+			port = i.w.portNumber(str(old))
+		}
+		return port == i.port(contract.EnvReverseProxyPort)
+	})
+}
+
+func (t *taking) portOf(port *yaml.Node) int {
+	if t.o.kind() == "ServiceEntry" {
+		return number(field(port, "number"))
+	}
+	return number(field(port, "port"))
+}
+
+// leadsBack tells whether a Service's port leads to the sidecar of a workload that
+// the Service selects, and would lead to its application again.
+func (t *taking) leadsBack(now, port *yaml.Node, application func(*injected) bool) (bool, error) {
+	s := asService(t.o)
+	if s == nil {
+		return false, errNotRendered
+	}
+	known, changed := false, true
+	for _, i := range t.all {
+		if i.w.namespace() != s.namespace() || !selects(s.selector, i.w.podLabels()) || !i.inbound() {
+			continue
+		}
+		known = true
+		if number(now) != i.port(contract.EnvProxyInPort) {
+			continue
+		}
+		if changed = false; application(i) {
+			return true, nil
+		}
+	}
+	switch {
+	case !known:
+		return false, errNotRendered
+	case changed:
+		return false, nil
+	}
+	return false, errors.New("it restores a port that is not the application's")
+}
+
+// follows tells whether a port is that of a sidecar whose application satisfies
+// a condition, as it does where the sidecar's port followed the application's.
+func (t *taking) follows(port int, condition func(*injected) bool) error {
+	for _, i := range t.all {
+		if i.inbound() && port == i.port(contract.EnvProxyInPort) && condition(i) {
+			return nil
+		}
+	}
+	return errNotRendered
+}
+
+func addedPolicyPort(t *taking, s site) (bool, error) {
+	if !same(s.now, mapping("protocol", "TCP", "port", number(field(s.now, "port")))) {
+		return false, nil
+	}
+	err := t.follows(number(field(s.now, "port")), func(i *injected) bool { return i.w.portAmong(s.others(), i.port(contract.EnvReverseProxyPort)) })
+	return err == nil, err
+}
+
+func addedPortMode(t *taking, s site) (bool, error) {
+	changed := false
+	err := t.follows(atoi(s.id), func(i *injected) bool {
+		mode := field(s.holder, i.value(contract.EnvReverseProxyPort))
+		changed = mode != nil && !same(mode, s.now)
+		return mode != nil
+	})
+	return err == nil && !changed, err
+}
+
+func addedPortText(t *taking, s site) (bool, error) {
+	if key, ok := s.sibling("key"); ok && key != "destination.port" {
+		return false, fmt.Errorf("%w for %s; allowed: destination.port", errNotWritten, key)
+	}
+	err := t.follows(number(s.now), func(i *injected) bool {
+		return slices.ContainsFunc(items(s.others()), func(n *yaml.Node) bool { return str(n) == i.value(contract.EnvReverseProxyPort) })
+	})
+	return err == nil, err
+}
+
+// listens returns the injected workloads whose pods an Istio Sidecar selects.
+func (t *taking) listens() []*injected {
+	return slices.DeleteFunc(slices.Clone(t.all), func(i *injected) bool {
+		labels := strMap(field(t.o.Node, "spec", "workloadSelector", "labels"))
+		return !i.inbound() || !hasSelector(t.o) || i.w.namespace() != t.o.namespace() || !selects(labels, i.w.podLabels())
+	})
+}
+
+// endpointOf returns the injected workload whose sidecar an endpoint is.
+func (t *taking) endpointOf(endpoint string) (*injected, error) {
+	listening := t.listens()
+	if len(listening) == 0 {
+		return nil, errNotRendered
+	}
+	for _, i := range listening {
+		if endpoint == "127.0.0.1:"+i.value(contract.EnvProxyInPort) {
+			return i, nil
+		}
+	}
+	return nil, nil
+}
+
+func addedListener(t *taking, s site) (bool, error) {
+	endpoint := strAt(s.now, "defaultEndpoint")
+	to, err := t.endpointOf(endpoint)
+	_, made := t.log.Was["spec.ingress"] // then all listeners are the render's
+	if err != nil {
+		return false, err
+	}
+	generated := onlyKeys(s.now, "port", "defaultEndpoint", "connectionPool") && onlyKeys(field(s.now, "port"), "number", "protocol", "name") &&
+		strings.HasSuffix(strAt(s.now, "port", "name"), "-"+s.id)
+	return generated && (to != nil || endpoint == "" && made), nil
+}
+
+func addedEndpoint(t *taking, s site) (bool, error) {
+	if s.id != "defaultEndpoint" {
+		return false, fmt.Errorf("%w; allowed: defaultEndpoint", errNotWritten)
+	}
+	to, err := t.endpointOf(str(s.now))
+	return to != nil, err
+}
+
+func replacedEndpoint(t *taking, s site, old *yaml.Node) (bool, error) {
+	to, err := t.endpointOf(str(s.now))
+	if to == nil {
+		return false, err
+	}
+	if old.Kind != yaml.ScalarNode || !leadsTo(mapping("defaultEndpoint", old), to.port(contract.EnvReverseProxyPort)) {
+		return false, errors.New("it restores an endpoint that is not the application's")
+	}
+	return true, nil
+}
+
+var wholeNamespace = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?/\*$`)
+
+func addedEgressHost(t *taking, s site) (bool, error) {
+	switch {
+	case !wholeNamespace.MatchString(s.id):
+		return false, fmt.Errorf("%w; allowed: a namespace's hosts, NAMESPACE/*", errNotWritten)
+	case len(t.listens()) == 0:
+		return false, errNotRendered
+	}
+	return str(s.now) == s.id, nil
+}
+
+func addedEgress(t *taking, s site) (bool, error) {
+	ok, err := addedEgressHost(t, site{id: s.id, now: node(s.id)})
+	return ok && same(s.now, mapping("hosts", []string{s.id})), err
+}
+
+// routed returns the Services of injected workloads to which an object routes.
+func (t *taking) routed() []*service {
+	var out []*service
+	for _, k := range routeKinds {
+		if !t.o.is(k.group, k.kind) {
+			continue
+		}
+		backends := k.backends(t.in, t.o)
+		for _, i := range t.all {
+			for _, s := range t.in.servicesOf(i.w) {
+				if i.inbound() && slices.ContainsFunc(backends, s.isNamed) {
+					out = append(out, s)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func addedRoute(t *taking, s site) (bool, error) {
+	services := t.routed()
+	if len(services) == 0 {
+		return false, errNotRendered
+	}
+	var hosts []string
+	for _, svc := range services {
+		hosts = append(hosts, svc.host())
+	}
+	if s.last() == "gateways" {
+		hosts = []string{meshGateway}
+	}
+	if !slices.Contains(hosts, s.id) {
+		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(hosts))
+	}
+	return str(s.now) == s.id, nil
+}
+
+func addedParent(t *taking, s site) (bool, error) {
+	services := t.routed()
+	if !slices.ContainsFunc(services, func(svc *service) bool { return svc.name() == s.id }) {
+		return false, errNotRendered
+	}
+	return same(s.now, mapping("group", "", "kind", "Service", "name", s.id)), nil
+}
