@@ -66,6 +66,8 @@ type Config struct {
 	Classic bool
 	// Drain bounds how long in-flight connections may take to finish.
 	Drain time.Duration
+	// Pod is the pod's name, which may lead to loopback; "" if it is not known.
+	Pod string
 	// Proxies are chained to.
 	Proxies upstream.Proxies
 

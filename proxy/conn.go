@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tapedeck/tapedeck/proxy/address"
 	"github.com/tapedeck/tapedeck/proxy/intercept"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 	"github.com/tapedeck/tapedeck/proxy/tap"
@@ -42,6 +43,7 @@ type conn struct {
 
 	mu      sync.Mutex  // locked before those of pump, for abort and hangUp lock them
 	known   func() bool // see idleBy
+	private bool        // what was asked for is not for the record
 	via     tap.Via
 	host    string
 	port    int
@@ -61,6 +63,24 @@ func (k *conn) target(via tap.Via, host string, port int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.via, k.host, k.port, k.remote, k.reached = via, host, port, netip.AddrPort{}, time.Time{}
+	k.private = false
+}
+
+// keepPrivate says whether what was asked for is kept from the record.
+func (k *conn) keepPrivate(private bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.private = private
+}
+
+// isPrivate reports whether nothing of what is said is for the record: a cloud's
+// metadata server answers the application with credentials. It may have been asked
+// for by name, in Host, in TLS, or by a name that nobody knows and that led there.
+func (k *conn) isPrivate() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.direction == tap.Out &&
+		(k.private || address.IsMetadata(k.host) || address.IsMetadata(k.sni) || address.IsMetadataAddr(k.remote.Addr()))
 }
 
 // connected notes the upstream connection.

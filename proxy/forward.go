@@ -45,11 +45,12 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 		return p.serveSOCKS(ctx, k)
 	}
 	h := plainhttp.Handler{
-		Dial: func(ctx context.Context, host string, port int) (*pump.Conn, *url.URL, error) {
-			k.target(tap.ViaHTTP, host, port)
-			return p.dialHTTP(ctx, k, host, port)
+		Dial: func(ctx context.Context, to plainhttp.Target) (*pump.Conn, *url.URL, error) {
+			k.target(tap.ViaHTTP, to.Host, to.Port)
+			k.keepPrivate(to.Private)
+			return p.dialHTTP(ctx, k, to.Host, to.Port)
 		},
-		Tap:   func() *tap.Stream { return p.tap.Open(p.conns.flow(k)) },
+		Tap:   func() *tap.Stream { return p.open(k) },
 		Meter: &k.meter,
 		Pool:  p.tap.Pool(),
 		Loops: p.loops,
@@ -148,7 +149,7 @@ func (p *Proxy) tunnel(ctx context.Context, k *conn, scheme upstream.Scheme, hos
 	if err := reply(server, nil); err != nil {
 		return false, fmt.Errorf("reply to the client: %w", err)
 	}
-	if p.out == nil || !k.clientFirst() {
+	if p.out == nil || k.isPrivate() || !k.clientFirst() {
 		return true, nil
 	}
 	return p.intercept(ctx, k, host, port, func(ctx context.Context) (*pump.Conn, error) {

@@ -19,6 +19,7 @@ var (
 	descTapBytes  = metric.Desc("tap_bytes_total", "Bytes handed to the tap that were delivered to a reader, or wanted by none.", "fate")
 	descDropBytes = metric.Desc("tap_dropped_bytes_total", "Bytes that the tap dropped instead of holding up traffic.", "reason")
 	descDrops     = metric.Desc("tap_dropped_chunks_total", "Chunks that the tap dropped instead of holding up traffic.", "reason")
+	descPrivate   = metric.Desc("metadata_flows_total", "Flows to metadata servers of clouds, which are relayed and never recorded.")
 	descMints     = metric.Desc("tls_leaves_minted_total", "Leaf certificates made.")
 	descCAExpiry  = metric.Desc("ca_expiry_timestamp_seconds", "When the CA, or a certificate of its chain, expires, in seconds since 1970. From then on outbound TLS passes untouched.")
 )
@@ -50,6 +51,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		metric.Counter(ch, descDropBytes, loss.Bytes, reason)
 		metric.Counter(ch, descDrops, loss.Chunks, reason)
 	}
+	metric.Counter(ch, descPrivate, c.p.private.Load())
 	if c.p.out != nil {
 		_, until := c.p.ca.Validity()
 		metric.Counter(ch, descMints, c.p.out.Minted())

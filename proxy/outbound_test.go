@@ -24,6 +24,7 @@ func TestWhyADialFailed(t *testing.T) {
 		reply  socks.Reply
 	}{
 		{fmt.Errorf("dial: %w", upstream.ErrSelf), http.StatusLoopDetected, socks.NotAllowed},
+		{fmt.Errorf("dial: %w", upstream.ErrLoopback), http.StatusForbidden, socks.NotAllowed},
 		{&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, http.StatusGatewayTimeout, socks.HostUnreachable},
 		{&net.OpError{Op: "dial", Err: timedOut{}}, http.StatusGatewayTimeout, socks.HostUnreachable},
 		{&net.OpError{Op: "dial", Err: syscall.ETIMEDOUT}, http.StatusGatewayTimeout, socks.HostUnreachable},

@@ -9,7 +9,8 @@
 // It forwards first and understands later. Bytes pass unchanged and never wait
 // for a reader; only requests in absolute-form, whose destination stands in
 // them, are parsed on the way. It listens on loopback, reaches no port of its
-// own, and drains when it is told to stop.
+// own, and drains when it is told to stop. What metadata servers of clouds say is
+// never given to a reader.
 //
 // It knows nothing of the environment, of recordings or of decoders: package
 // sidecar joins them to it. The package imports contract, its own subpackages
@@ -67,6 +68,7 @@ type Proxy struct {
 	in       *intercept.Terminator  // nil: inbound TLS passes untouched
 	metrics  *prometheus.Registry
 	draining atomic.Bool
+	private  atomic.Int64 // flows that are kept from the record
 
 	reverse, forward, admin, scrape []net.Listener
 }
@@ -92,6 +94,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 		log.Warn("a proxy can't be chained to: connections go without it", "variable", u.Variable, LogError, u.Err)
 	}
 	p.dial.Roots = p.pool
+	p.dial.AddName(cfg.Pod)
 	p.dial.Unbound = func(addr netip.Addr, err error) {
 		log.Warn("the application sees its callers at the address of loopback, which it may trust: the address that Envoy uses can't be bound",
 			"address", addr.String(), LogError, err)
@@ -346,9 +349,18 @@ func (p *Proxy) serveConn(ctx context.Context, k *conn, serve serveFunc, ended f
 	})
 }
 
+// open begins the flow of the connection as it is now; nil: it is not recorded.
+func (p *Proxy) open(k *conn) *tap.Stream {
+	if k.isPrivate() {
+		p.private.Add(1)
+		return nil
+	}
+	return p.tap.Open(p.conns.flow(k))
+}
+
 // pump returns what moves bytes between the connection's two ends.
 func (p *Proxy) pump(k *conn) *pump.Pump {
-	stream := p.tap.Open(p.conns.flow(k))
-	k.idleBy(func() bool { return k.meter.Silent() || stream.Idle() })
+	stream := p.open(k)
+	k.idleBy(func() bool { return k.meter.Silent() || stream == nil || stream.Idle() })
 	return &pump.Pump{Pool: p.tap.Pool(), Stream: stream, Meter: &k.meter, Loops: p.loops}
 }

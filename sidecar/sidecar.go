@@ -60,6 +60,6 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger) erro
 
 // forwarding returns the proxy's configuration, with its share of the memory.
 func (c Config) forwarding() proxy.Config {
-	c.TapMemory = c.Memory / tapPart
+	c.TapMemory, c.Config.Pod = c.Memory/tapPart, c.Identity.Pod
 	return c.Config
 }

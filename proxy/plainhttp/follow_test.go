@@ -75,7 +75,7 @@ func TestFollower(t *testing.T) {
 		"left: not an answer":                   {asked, {server, "220 ready\r\n\r\n", "", "220 ready\r\n\r\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &follower{target: Target{"h", 80}, open: new(atomic.Int64)}
+			f := &follower{target: Target{Host: "h", Port: 80}, open: new(atomic.Int64)}
 			for i, h := range talk {
 				instead, used := f.Pass(h.side, []byte(h.says))
 				got := heard{h.side, h.says, string(instead), h.says[used:]}
@@ -91,7 +91,7 @@ func TestFollower(t *testing.T) {
 func followOne(t testing.TB) func() {
 	ask := []byte("GET http://h/path HTTP/1.1\r\nHost: h\r\nUser-Agent: test\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n")
 	answer := []byte("HTTP/1.1 200 OK\r\nDate: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok")
-	f := &follower{target: Target{"h", 80}, open: new(atomic.Int64)}
+	f := &follower{target: Target{Host: "h", Port: 80}, open: new(atomic.Int64)}
 	return func() {
 		_, asked := f.Pass(tap.FromClient, ask)
 		_, answered := f.Pass(tap.FromServer, answer)
@@ -172,13 +172,13 @@ func TestAServerThatClosesAsARequestComes(t *testing.T) {
 				return pump.NewConn(c, nil)
 			}
 			h := &Handler{
-				Dial:  func(context.Context, string, int) (*pump.Conn, *url.URL, error) { return conn(), nil, nil },
+				Dial:  func(context.Context, Target) (*pump.Conn, *url.URL, error) { return conn(), nil, nil },
 				Tap:   func() *tap.Stream { return nil },
 				Meter: &pump.Meter{}, Pool: &tap.Pool{}, Loops: loops, eager: true,
 			}
 			client := conn()
 			s := &session{Handler: h, client: client, in: &reader{conn: client, pool: h.Pool}}
-			if err := s.connect(t.Context(), Target{"h", 80}); err != nil {
+			if err := s.connect(t.Context(), Target{Host: "h", Port: 80}); err != nil {
 				t.Fatal(err)
 			}
 			s.up.start(nil, nil)
@@ -222,7 +222,7 @@ func FuzzFollower(f *testing.F) {
 			}
 			return passed, ""
 		}
-		whole, cut := &follower{target: Target{"h", 80}, open: new(atomic.Int64)}, &follower{target: Target{"h", 80}, open: new(atomic.Int64)}
+		whole, cut := &follower{target: Target{Host: "h", Port: 80}, open: new(atomic.Int64)}, &follower{target: Target{Host: "h", Port: 80}, open: new(atomic.Int64)}
 		asked, rest := run(whole, tap.FromClient, []string{string(asks)})
 		if asked == "" || rest != "" && whole.request.open { // wrong: the session refuses it
 			return

@@ -84,7 +84,8 @@ func start(t *testing.T, h *Handler, servers map[string]string, via *url.URL) *w
 		t.Fatal(err)
 	}
 	w.near = in
-	h.Dial = func(_ context.Context, host string, port int) (*pump.Conn, *url.URL, error) {
+	h.Dial = func(_ context.Context, to Target) (*pump.Conn, *url.URL, error) {
+		host := to.Host
 		addr, ok := servers[host]
 		if !ok {
 			return nil, nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
@@ -101,7 +102,7 @@ func start(t *testing.T, h *Handler, servers map[string]string, via *url.URL) *w
 		conn := pump.NewConn(in, nil)
 		w.tunnel, w.err = h.Serve(context.Background(), conn)
 		if w.tunnel != nil {
-			fmt.Fprintf(conn, "tunnel to %v, behind it %q", *w.tunnel, conn.Head())
+			fmt.Fprintf(conn, "tunnel to {%s %d}, behind it %q", w.tunnel.Host, w.tunnel.Port, conn.Head())
 		}
 		conn.Close()
 	}()

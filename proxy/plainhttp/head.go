@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy/address"
 )
 
 const (
@@ -63,6 +64,7 @@ type request struct {
 	// target; host is what the server is then told.
 	hostless bool
 	host     string
+	private  bool // see Target
 	// recoded says that Transfer-Encoding named what is no coding: the server
 	// is told the codings alone.
 	recoded bool
@@ -72,6 +74,9 @@ type request struct {
 type Target struct {
 	Host string
 	Port int
+	// Private: the request's Host field names a cloud's metadata server, wherever
+	// it goes. Neither it nor its answer is for the record.
+	Private bool
 }
 
 // framing says how a body ends (RFC 9112 section 6).
@@ -118,6 +123,7 @@ func parseRequest(head []byte) (*request, error) {
 		return nil, bad("a Host that is not a host and port")
 	}
 	q.hostless = len(hosts) == 0 || hosts[0] == ""
+	q.private = !q.hostless && address.IsMetadata(address.HostOf(hosts[0]))
 	return q, q.frame()
 }
 
@@ -251,6 +257,7 @@ func (q *request) destination() (t Target, origin string, err error) {
 		q.host = authority // RFC 9112 section 3.2.2
 	}
 	t, err = parseAuthority(authority, "80")
+	t.Private = q.private
 	return t, origin, err
 }
 
@@ -276,7 +283,7 @@ func parseAuthority(s, port string) (t Target, err error) {
 	if err != nil || n == 0 {
 		return t, bad("a target without a good port: want 1 to 65535")
 	}
-	return Target{host, int(n)}, nil
+	return Target{Host: host, Port: int(n)}, nil
 }
 
 // hopByHop are the fields that are for this proxy and go no further. Connection

@@ -64,7 +64,7 @@ const (
 type Handler struct {
 	// Dial connects to where a request goes. The URL is not nil when the
 	// connection is to a proxy that takes requests in absolute-form.
-	Dial func(ctx context.Context, host string, port int) (*pump.Conn, *url.URL, error)
+	Dial func(ctx context.Context, to Target) (*pump.Conn, *url.URL, error)
 	// Tap begins the flow of the connection that Dial was last called for.
 	Tap func() *tap.Stream
 	// Meter counts what passes.
@@ -344,7 +344,7 @@ func (s *session) upgraded(x *exchange) (done bool, err error) {
 
 // connect connects to where a request goes.
 func (s *session) connect(ctx context.Context, t Target) error {
-	c, via, err := s.Dial(ctx, t.Host, t.Port)
+	c, via, err := s.Dial(ctx, t)
 	if err != nil {
 		return refuseWith(DialStatus(err), fmt.Sprintf("connect to %s: %v", t.Host, err))
 	}

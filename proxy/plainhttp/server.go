@@ -429,6 +429,8 @@ func DialStatus(err error) int {
 	switch {
 	case errors.Is(err, upstream.ErrSelf):
 		return http.StatusLoopDetected
+	case errors.Is(err, upstream.ErrLoopback):
+		return http.StatusForbidden
 	case errors.As(err, &unknown):
 		return http.StatusProxyAuthRequired
 	case upstream.TimedOut(err):

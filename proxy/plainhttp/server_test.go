@@ -124,7 +124,7 @@ func TestAPanicIsAnError(t *testing.T) {
 			client, end := net.Pipe()
 			defer client.Close()
 			h := Handler{
-				Dial: func(context.Context, string, int) (*pump.Conn, *url.URL, error) {
+				Dial: func(context.Context, Target) (*pump.Conn, *url.URL, error) {
 					c, err := net.Dial("tcp", addr)
 					if err != nil {
 						t.Fatal(err)

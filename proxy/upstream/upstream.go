@@ -7,8 +7,12 @@
 //	               └──▶ corporate proxy (HTTP, HTTPS, SOCKS5) ──▶ dependency
 //	caller ──▶ reverse half ──(from 127.0.0.6 or ::6)──▶ app
 //
-// It promises never to connect to the proxy that it works for. It imports
-// contract, proxy/pump, x/net's httpproxy and proxy packages, and the standard library.
+// It promises never to connect to the proxy that it works for, nor, for a name that
+// is not the pod's own, to loopback. Where a proxy is chained to, that proxy looks
+// names up, and loopback is its own.
+//
+// It imports contract, proxy/address, proxy/pump, x/net's httpproxy and proxy
+// packages, and the standard library.
 package upstream
 
 import (
@@ -27,6 +31,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy/address"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
@@ -77,7 +82,9 @@ type Dialer struct {
 	Unbound func(addr netip.Addr, err error)
 
 	dialer net.Dialer
+	named  net.Dialer // connects to no loopback
 	local  net.Dialer // binds a source
+	names  names
 	own    map[int]bool
 	rules  map[Scheme]func(*url.URL) (*url.URL, error)
 }
@@ -92,7 +99,7 @@ type Unusable struct {
 // New returns a dialer that chains to p and refuses to connect to the given
 // ports on any address of this host. Of p it takes what can be chained to.
 func New(p Proxies, own ...int) (*Dialer, []Unusable) {
-	d := &Dialer{own: map[int]bool{}, rules: map[Scheme]func(*url.URL) (*url.URL, error){}}
+	d := &Dialer{own: map[int]bool{}, names: ownNames(), rules: map[Scheme]func(*url.URL) (*url.URL, error){}}
 	for _, port := range own {
 		d.own[port] = true
 	}
@@ -102,6 +109,8 @@ func New(p Proxies, own ...int) (*Dialer, []Unusable) {
 			d.Unbound(addr, err)
 		}
 	}}
+	d.named = d.dialer
+	d.named.ControlContext = d.guardName
 	d.local = d.dialer
 	d.local.ControlContext = func(ctx context.Context, network, address string, raw syscall.RawConn) error {
 		if err := d.guard(ctx, network, address, raw); err != nil {
@@ -176,9 +185,14 @@ func first(a, b string) string {
 	return b
 }
 
-// Direct connects to host and port, whatever proxies there are.
+// Direct connects to host and port, whatever proxies there are. A name leads to
+// loopback only if it is the pod's own; the error wraps ErrLoopback otherwise.
 func (d *Dialer) Direct(ctx context.Context, host string, port int) (*pump.Conn, error) {
-	return connectTo(ctx, &d.dialer, host, port)
+	dialer := &d.named
+	if d.mayBeLoopback(host) {
+		dialer = &d.dialer
+	}
+	return connectTo(ctx, dialer, spelled(host), port)
 }
 
 // Local connects to the application. Where that is on this host, the connection
@@ -197,8 +211,13 @@ func connectTo(ctx context.Context, d *net.Dialer, host string, port int) (*pump
 }
 
 // Proxy returns the proxy that connections to host and port are chained to,
-// nil for none.
+// nil for none. A metadata server is never reached through a proxy: it would be the
+// proxy's own, and answer with the proxy's credentials.
 func (d *Dialer) Proxy(scheme Scheme, host string, port int) (*url.URL, error) {
+	if address.IsMetadata(host) {
+		return nil, nil
+	}
+	host = spelled(host)
 	if scheme == Socks && port == 443 {
 		if u, err := d.Proxy(Tunnel, host, port); u != nil || err != nil {
 			return u, err
@@ -226,7 +245,7 @@ func (d *Dialer) Dial(ctx context.Context, scheme Scheme, host string, port int)
 
 // DialProxy connects to a proxy returned by Proxy, with TLS if its URL says so.
 func (d *Dialer) DialProxy(ctx context.Context, proxy *url.URL) (*pump.Conn, error) {
-	c, err := d.Direct(ctx, proxy.Hostname(), portOf(proxy))
+	c, err := connectTo(ctx, &d.dialer, proxy.Hostname(), portOf(proxy)) // wherever its name leads: it was configured
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", label(proxy), err)
 	}
