@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"time"
@@ -11,13 +13,16 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/address"
 )
 
+// adminPatience bounds how long an answer of the admin server may take to be read.
+const adminPatience = 15 * time.Second
+
 // adminServer serves /healthz, /metrics and /connections on loopback.
 func (p *Proxy) adminServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", p.healthz)
 	mux.HandleFunc("GET /connections", p.connections)
 	mux.Handle("GET /metrics", p.metricsHandler())
-	return server(forLoopback(mux))
+	return p.server(forLoopback(mux))
 }
 
 // forLoopback serves requests for loopback alone, which is what probes, curl and
@@ -43,11 +48,16 @@ func forLoopback(next http.Handler) http.Handler {
 func (p *Proxy) scrapeServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p.metricsHandler())
-	return server(mux)
+	return p.server(mux)
 }
 
-func server(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+// server waits for nobody for long: a scraper that does not read must not keep
+// what it was to be told in memory.
+func (p *Proxy) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: cmp.Or(p.cfg.adminPatience, adminPatience), IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
+	}
 }
 
 func (p *Proxy) metricsHandler() http.Handler {

@@ -71,9 +71,9 @@ type Config struct {
 	// Proxies are chained to.
 	Proxies upstream.Proxies
 
-	// outboundPatience and rootsRecheck replace the constants in a test, lull the
-	// part of Drain.
-	outboundPatience, rootsRecheck, lull time.Duration
+	// outboundPatience, rootsRecheck and adminPatience replace the constants in a
+	// test, lull the part of Drain.
+	outboundPatience, rootsRecheck, adminPatience, lull time.Duration
 }
 
 // Check finds ports that are used twice, and a reverse half that would forward

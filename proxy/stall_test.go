@@ -1,9 +1,13 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,5 +49,30 @@ func TestAStalledClientIsNotWaitedFor(t *testing.T) {
 				k.client.Close()
 			})
 		})
+	}
+}
+
+// Who asks the admin server and does not read the answer is hung up on; others are
+// answered meanwhile.
+func TestAStalledScraperIsHungUpOn(t *testing.T) {
+	s := run(t, nil, func(c *Config) { c.Reverse, c.adminPatience = false, 200*time.Millisecond })
+	now := time.Now()
+	for range historySize { // more than the buffers of two sockets hold
+		s.conns.done = append(s.conns.done, View{EndTime: &now, SNI: strings.Repeat("x", 20<<10)})
+	}
+	stalled := dial(t, s.AdminAddr())
+	_ = stalled.SetReadBuffer(4 << 10)
+	io.WriteString(stalled, "GET /connections HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	io.ReadFull(stalled, make([]byte, 100)) // it is answered
+	for began := time.Now(); time.Since(began) < 300*time.Millisecond; {
+		resp, err := http.Get("http://" + s.AdminAddr().String() + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	n, err := io.Copy(io.Discard, stalled)
+	if errors.Is(err, os.ErrDeadlineExceeded) || n > historySize*20<<10 {
+		t.Errorf("it was waited for: %d bytes, %v", n, err)
 	}
 }

@@ -36,6 +36,7 @@ type sidecar struct {
 type logs struct {
 	mu sync.Mutex
 	b  bytes.Buffer
+	to io.Writer // nil: the buffer
 }
 
 func (l *logs) Write(p []byte) (int, error) {
@@ -44,7 +45,12 @@ func (l *logs) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+func (l *logs) logger() *slog.Logger {
+	if l.to != nil {
+		return slog.New(slog.NewJSONHandler(l.to, nil))
+	}
+	return slog.New(slog.NewTextHandler(l, nil))
+}
 
 func (l *logs) String() string {
 	l.mu.Lock()

@@ -12,7 +12,9 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -27,7 +29,8 @@ const heapGrowth = 50
 
 // Main runs the sidecar that the environment describes until ctx ends and its
 // connections have drained. version goes into the records; the log goes to w as
-// JSON lines, at the level that the environment names.
+// JSON lines, at the level that the environment names. A reader of w that stalls,
+// or goes away, costs lines of the log and nothing else.
 func Main(ctx context.Context, getenv func(string) string, version string, w io.Writer) error {
 	cfg, err := FromEnv(getenv)
 	if err != nil {
@@ -36,11 +39,21 @@ func Main(ctx context.Context, getenv func(string) string, version string, w io.
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(heapGrowth)
 	}
-	return Run(ctx, cfg, version, slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: cfg.LogLevel})))
+	signal.Ignore(syscall.SIGPIPE) // what a write to a log that nobody reads would end the process by
+	lines := newLogQueue(w)
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logTime)
+		defer cancel()
+		lines.close(ctx)
+	}()
+	log := slog.New(slog.NewJSONHandler(lines, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	slog.SetDefault(log) // for libraries that log by themselves, such as net/http
+	return Run(ctx, cfg, version, log, lines)
 }
 
-// Run runs a sidecar until ctx ends and its connections have drained.
-func Run(ctx context.Context, cfg Config, version string, log *slog.Logger) error {
+// Run runs a sidecar until ctx ends and its connections have drained. Its metrics
+// are served together with those of further.
+func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, further ...prometheus.Collector) error {
 	taken, err := Open(cfg, version, log)
 	if err != nil {
 		return err
@@ -53,6 +66,7 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger) erro
 		}
 	}()
 	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(further...)
 	metrics.MustRegister(taken, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	log.Info("starting", "version", version, "type", cfg.Type, "protocol", cfg.Protocols, "sink", cfg.Sink)
 	return proxy.Run(ctx, cfg.forwarding(), log, taken.Open, metrics)

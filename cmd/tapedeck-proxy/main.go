@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func fail(stderr io.Writer, err error) int {
-	fmt.Fprintln(stderr, "tapedeck-proxy:", err)
+	signals.LastWords(stderr, "tapedeck-proxy", err)
 	return 1
 }
 

@@ -38,7 +38,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	case errors.As(err, &exit):
 		return int(exit)
 	default:
-		fmt.Fprintln(stderr, "tapedeck:", err)
+		signals.LastWords(stderr, "tapedeck", err)
 		return 1
 	}
 }

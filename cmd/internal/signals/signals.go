@@ -1,6 +1,7 @@
-// Package signals says what SIGINT and SIGTERM do to the commands. The sidecar
-// drains; every other command ends at once, whatever it is waiting for: a pipe
-// that nobody writes to, a terminal, a reader that does not read.
+// Package signals says how the commands end, and what SIGINT and SIGTERM do to
+// them. The sidecar drains; every other command ends at once, whatever it is
+// waiting for: a pipe that nobody writes to, a terminal, a reader that does not
+// read.
 //
 //	                 sidecar      sidecar that drains   other commands
 //	SIGTERM          drains       drains on             end
@@ -20,6 +21,8 @@ package signals
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -35,7 +38,7 @@ func (r received) Error() string { return r.Signal.String() }
 // after that ends the process. release stops it; it must be called.
 func Notify(parent context.Context) (ctx context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(parent)
-	got := make(chan os.Signal, 2)
+	got := make(chan os.Signal, 8)
 	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM)
 	released := make(chan struct{})
 	go func() {
@@ -70,6 +73,20 @@ func AtOnce(ctx context.Context) context.Context {
 		}
 	})
 	return context.WithoutCancel(ctx)
+}
+
+// LastWords writes why a command failed, for a second at most: nobody may read it,
+// and the command has to end.
+func LastWords(w io.Writer, program string, err error) {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		fmt.Fprintln(w, program+":", err)
+	}()
+	select {
+	case <-said:
+	case <-time.After(time.Second):
+	}
 }
 
 // endBy ends the process by a signal.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
@@ -75,6 +76,14 @@ func TestWhatSignalsDo(t *testing.T) {
 				t.Errorf("ended with %v, want by %v", err, last)
 			}
 		})
+	}
+}
+
+func TestLastWordsDoNotWaitForAReader(t *testing.T) {
+	read, write := io.Pipe()
+	LastWords(write, "tapedeck", errors.New("it failed"))
+	if said, err := bufio.NewReader(read).ReadString('\n'); said != "tapedeck: it failed\n" || err != nil {
+		t.Errorf("%q, %v", said, err)
 	}
 }
 
