@@ -125,20 +125,24 @@ func tagTable() string {
 
 func redactTable() string {
 	what := map[form]string{
-		whole:     "headers and parameters %s | the value",
-		scheme:    "headers %s | what follows the authentication scheme; all, if there is none",
-		cookies:   "header %s | the value of each cookie",
-		setCookie: "header %s | the cookie's value, not its attributes",
-		protocols: "header %s | what follows `" + bearerProtocol + "` or an announcement such as `access_token`, and what is too long for a name",
-		link:      "headers %s, and the request target | user information, also of a URL within the URL, and the parameters above",
+		plain:     "exception: none of it is secret for this name",
+		whole:     "the value",
+		scheme:    "what follows a known authentication scheme; all, if there is none",
+		challenge: "what follows the scheme, if that is no list of parameters",
+		cookies:   "the value of each cookie",
+		setCookie: "the cookie's value, not its attributes",
+		protocols: "what follows `" + bearerProtocol + "` or an announcement such as `access_token`, and what is too long for a name",
+		link:      "user information, and what is secret in a URL",
 	}
+	where := map[place]string{inHeader: "header", inParameter: "parameter", anyName: "header, parameter", inPath: "segment of a path (what follows it)"}
+	at := map[position]string{anywhere: "contains", atEnd: "ends in", alone: "is"}
 	var out strings.Builder
-	for _, s := range secrets {
+	for _, row := range words {
 		var names []string
-		for _, name := range slices.Sorted(slices.Values(s.names)) {
+		for _, name := range slices.Sorted(slices.Values(strings.Fields(row.list))) {
 			names = append(names, "`"+name+"`")
 		}
-		fmt.Fprintf(&out, "| "+what[s.form]+" |\n", strings.Join(names, ", "))
+		fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", where[row.in], at[row.at], strings.Join(names, ", "), what[row.form])
 	}
 	return out.String()
 }

@@ -1,108 +1,94 @@
 package recording
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"strconv"
 	"strings"
 )
 
 // RedactedPrefix begins the token that stands for a secret.
 const RedactedPrefix = "REDACTED-"
 
-// form says which part of a value is secret.
-type form uint8
-
-const (
-	whole     form = iota // all of it
-	scheme                // what follows the authentication scheme: Bearer …
-	cookies               // the values of a=…; b=…
-	setCookie             // the value of a=…, not its attributes
-	protocols             // what in a list of WebSocket protocols isn't the name of one
-	link                  // user information and secret parameters of a URL
-)
-
-// secrets is what is redacted unless said otherwise: headers and parameters by
-// names as [Redact.find] compares them.
-var secrets = []struct {
-	form  form
-	names []string
-}{
-	{whole, []string{
-		// Who is asked in so many words.
-		"auth", "code", "jwt", "passwd", "password", "pwd", "secret", "sig", "signature", "token",
-		// Of OAuth, OpenID and sessions.
-		"access-token", "auth-token", "client-assertion", "client-secret", "csrf-token", "forwarded-access-token", "forwarded-id-token",
-		"id-token", "jsessionid", "refresh-token", "session-token", "xsrf-token",
-		// Of APIs and gateways.
-		"api-key", "api-token", "auth-key", "cf-access-jwt-assertion", "functions-key", "gitlab-token", "ocp-apim-subscription-key",
-		"private-token", "vault-token",
-		// Of clouds.
-		"amz-credential", "amz-security-token", "amz-signature", "amzn-oidc-accesstoken", "amzn-oidc-data",
-		"goog-api-key", "goog-credential", "goog-iap-jwt-assertion", "goog-signature",
-		"ms-token-aad-access-token", "ms-token-aad-id-token",
-	}},
-	{scheme, []string{"authorization", "forwarded-authorization", "original-authorization", "proxy-authorization"}},
-	{cookies, []string{"cookie"}},
-	{setCookie, []string{"set-cookie"}},
-	{protocols, []string{"sec-websocket-protocol"}},
-	{link, []string{"content-location", "envoy-original-path", "forwarded-uri", "host", "location", "original-url", "referer", "rewrite-url"}},
-}
-
 // Redact is a [Sink] that replaces secrets by tokens and passes the exchange
 // on. Equal secrets get equal tokens while the process lives, so a session can
 // be followed through a recording; the key is random and never leaves memory,
 // so a token can't be turned back or guessed at.
 //
-// It covers headers, trailers, gRPC metadata, cookies, parameters of a URL and
-// its user information. It doesn't look into bodies, nor into streams that no decoder knew.
+// It covers headers, trailers, gRPC metadata, cookies, parameters and paths of
+// URLs and their user information, URLs within any of these, and tokens of
+// well-known issuers. It doesn't look into bodies, messages and streams.
 type Redact struct {
-	next  Sink
-	names map[string]form
-	ends  ends
-	key   [32]byte
+	next Sink
+	verdicts
+	last [32]uint32 // bit n of last[m]: a segment that announces a secret may end in the m-th and the n-th letter
+	key  [32]byte
 }
 
-// NewRedact returns a sink in front of next that redacts the default headers
-// and parameters, and all of the ones named in more.
+// NewRedact returns a sink in front of next that redacts what the table of words
+// calls secret, and all headers and parameters named in more.
 func NewRedact(next Sink, more ...string) *Redact {
-	r := &Redact{next: next, names: make(map[string]form)}
+	r := &Redact{next: next}
+	r.dictionary = newDictionary(more)
 	rand.Read(r.key[:])
-	add := func(name string, f form) {
-		plain := string(appendPlain(nil, name))
-		r.names[plain] = f
-		r.ends.add(plain)
-	}
-	for _, s := range secrets {
-		for _, name := range s.names {
-			add(name, s.form)
+	for _, runs := range r.runs {
+		for _, run := range runs {
+			if run.in&inPath != 0 {
+				r.announcedBy(run.words[len(run.words)-1])
+			}
 		}
 	}
 	for _, name := range more {
-		add(name, whole)
+		r.announcedBy(name)
 	}
 	return r
+}
+
+// announcedBy lets names that end in this word be looked up.
+func (r *Redact) announcedBy(word string) {
+	for _, w := range []string{word, word + "s"} {
+		if n := len(w); n >= 2 {
+			r.last[w[n-2]&31] |= 1 << (w[n-1] & 31) // of either case
+		}
+	}
 }
 
 // Write implements [Sink].
 func (r *Redact) Write(e *Exchange) error {
 	if h := e.HTTP; h != nil {
-		h.Req.URI = r.link(h.Req.URI)
-		h.Req.Host = r.link(h.Req.Host)
-		url := r.link(h.Req.URL)
+		g := authority
+		if isWebhookHost(h.Req.Host) {
+			g = webhook
+		}
+		h.Req.URI = r.text(h.Req.URI, g)
+		url := r.text(h.Req.URL, g)
 		if e.Location == h.Req.URL { // of all that were captured
 			e.Location = url
 		} else {
-			e.Location = r.link(e.Location)
+			e.Location = r.text(e.Location, g)
 		}
 		h.Req.URL = url
 		r.fields(h.Req.Headers)
-		r.fields(h.Res.Headers)
+		if strings.IndexByte(h.Req.Host, '@') >= 0 {
+			h.Req.Host = r.text(h.Req.Host, authority)
+		}
+		if r.fields(h.Res.Headers) && h.Res.ContentType != "" {
+			h.Res.ContentType = h.Res.Headers.Get("Content-Type")
+		}
+		h.Res.StatusMessage = r.text(h.Res.StatusMessage, prose)
+		r.tags(e.Tags)
 	}
 	return r.next.Write(e)
+}
+
+// tags redacts the one that is taken from a header.
+func (r *Redact) tags(t Tags) {
+	for i := range t {
+		if t[i].Name == TagPeer {
+			t[i].Value = r.text(t[i].Value, prose)
+		}
+	}
 }
 
 // Flush implements [Sink].
@@ -111,115 +97,44 @@ func (r *Redact) Flush(ctx context.Context) error { return r.next.Flush(ctx) }
 // Close implements [Sink].
 func (r *Redact) Close(ctx context.Context) error { return r.next.Close(ctx) }
 
-func (r *Redact) fields(h Headers) {
+// fields tells whether it changed any.
+func (r *Redact) fields(h Headers) (changed bool) {
 	for i := range h {
-		if !r.ends.has(h[i].Name) {
+		f := &h[i]
+		if len(f.Name) > maxName {
+			old := f.Value
+			f.Value = r.value(r.look(f.Name).of(inHeader), old)
+			changed = changed || f.Value != old
 			continue
 		}
-		if f, ok := r.find(h[i].Name); ok {
-			h[i].Value = r.value(f, h[i].Value)
-		}
-	}
-}
-
-// find tells what of the value under a name is secret. Headers and parameters
-// are called alike, so their names are compared alike: without case, `-`, `_`
-// and a leading `X-`, and unescaped.
-func (r *Redact) find(name string) (f form, ok bool) {
-	var room [64]byte
-	f, ok = r.names[string(appendPlain(room[:0], name))]
-	return f, ok
-}
-
-// isSecret tells whether a parameter's value is secret, by each part of names
-// such as `user[password]` and `user.password`, too. Where a header has a URL, a
-// parameter may have anything.
-func (r *Redact) isSecret(name string) bool {
-	var room [64]byte
-	for rest := appendPlain(room[:0], name); ; {
-		if f, ok := r.names[string(rest)]; ok && f != link {
-			return true
-		}
-		end := bytes.IndexAny(rest, parts)
-		if end < 0 {
-			return false
-		}
-		if f, ok := r.names[string(rest[:end])]; ok && f != link {
-			return true
-		}
-		rest = rest[end+1:]
-	}
-}
-
-// parts end a part of a parameter's name.
-const parts = "[]."
-
-// appendPlain appends a name without what names that mean the same differ in.
-func appendPlain(p []byte, name string) []byte {
-	start := len(p) // of the part
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		if c == '%' && i+2 < len(name) {
-			if b, err := strconv.ParseUint(name[i+1:i+3], 16, 8); err == nil {
-				c = byte(b)
-				i += 2
-			}
-		}
-		switch {
-		case isDash(c):
-			if len(p) == start+1 && p[start] == 'x' {
-				p = p[:start]
-			}
+		m := r.remembered(f.Name)
+		if m.isClean(f.Value) {
 			continue
-		case 'A' <= c && c <= 'Z':
-			c |= 0x20
 		}
-		p = append(p, c)
-		if strings.IndexByte(parts, c) >= 0 {
-			start = len(p)
+		value := r.value(m.of(inHeader), f.Value)
+		if value == f.Value {
+			m.cleanIs(value)
+			continue
 		}
+		f.Value, changed = value, true
 	}
-	return p
+	return changed
 }
-
-// ends knows with which letters names begin and end: bit n of ends[m] is set for
-// those with the m-th and the n-th. It spares most headers the comparison.
-type ends [32]uint32
-
-func (e *ends) add(plain string) {
-	if plain != "" {
-		e[plain[0]&31] |= 1 << (plain[len(plain)-1] & 31) // of either case
-	}
-}
-
-// has reports whether a header's name may be one that was added.
-func (e *ends) has(name string) bool {
-	name = trimDashes(name)
-	for len(name) > 1 && name[0]|0x20 == 'x' && isDash(name[1]) {
-		name = trimDashes(name[2:])
-	}
-	return name != "" && (e[name[0]&31]>>(name[len(name)-1]&31)&1 == 1 || strings.IndexByte(name, '%') >= 0)
-}
-
-// trimDashes does the work of [strings.Trim] for names, of which few have any.
-func trimDashes(name string) string {
-	for name != "" && isDash(name[0]) {
-		name = name[1:]
-	}
-	for name != "" && isDash(name[len(name)-1]) {
-		name = name[:len(name)-1]
-	}
-	return name
-}
-
-func isDash(c byte) bool { return c == '-' || c == '_' }
 
 func (r *Redact) value(f form, v string) string {
 	switch f {
+	case plain:
+		return r.text(v, prose)
 	case scheme:
-		if name, secret, ok := strings.Cut(v, " "); ok && !strings.ContainsAny(name, "=,:;\"") {
+		if name, secret, ok := strings.Cut(v, " "); ok && schemes[strings.ToLower(name)] {
 			return name + " " + r.token(secret)
 		}
+	case challenge:
+		name, rest, ok := strings.Cut(v, " ")
+		if ok && !strings.ContainsAny(strings.TrimRight(rest, "="), "=,\" ") {
+			return name + " " + r.token(rest)
+		}
+		return r.text(v, prose)
 	case cookies:
 		pairs := strings.Split(v, ";")
 		for i, p := range pairs {
@@ -227,17 +142,41 @@ func (r *Redact) value(f form, v string) string {
 		}
 		return strings.Join(pairs, ";")
 	case setCookie:
-		pair, attributes, _ := strings.Cut(v, ";")
-		if attributes != "" {
-			attributes = ";" + attributes
+		pairs := strings.Split(v, ";")
+		for i, p := range pairs {
+			if i == 0 || !isAttribute(p) {
+				pairs[i] = r.pair(p)
+			}
 		}
-		return r.pair(pair) + attributes
+		return strings.Join(pairs, ";")
 	case protocols:
 		return r.protocols(v)
 	case link:
-		return r.link(v)
+		return r.text(v, authority)
 	}
 	return r.token(v)
+}
+
+// schemes are those of HTTP Authentication, and others in use. Behind anything else
+// all of an Authorization is secret: it may be no scheme.
+var schemes = func() map[string]bool {
+	m := make(map[string]bool)
+	for _, name := range strings.Fields(`api-key apikey aws aws3-https aws4-hmac-sha256 aws4-ecdsa-p256-sha256 basic bearer bot concealed digest
+		dpop geniekey gnap goog4-hmac-sha256 hawk hmac-sha256 hoba jwt key klaviyo-api-key mac mutual negotiate ntlm oauth oauth2 privatetoken scram-sha-1
+		scram-sha-256 sharedkey sharedkeylite sharedaccesssignature signature splunk sso-key ssws token vapid`) {
+		m[name] = true
+	}
+	return m
+}()
+
+// isAttribute tells whether this is one of a Set-Cookie, and nothing more.
+func isAttribute(p string) bool {
+	name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+	switch strings.ToLower(name) {
+	case "", "domain", "expires", "httponly", "max-age", "partitioned", "path", "priority", "samesite", "secure", "version":
+		return strings.IndexByte(value, '=') < 0 // else it goes on with another cookie
+	}
+	return false
 }
 
 // pair redacts the value of name=value; without a name, all is secret.
@@ -274,81 +213,29 @@ func (r *Redact) protocols(v string) string {
 		case announced || len(name) > maxProtocol:
 			all[i] = space + r.token(name)
 		}
-		f, known := r.find(name)
-		announced = !announced && (known && f != link && len(name) <= maxProtocol || strings.EqualFold(name, "bearer"))
+		announced = !announced && len(name) <= maxProtocol && r.verdict(name).of(inParameter) != plain
 	}
 	return strings.Join(all, ",")
-}
-
-// link redacts in a URL, or in a part of one: the path and query, an authority.
-func (r *Redact) link(u string) string {
-	u = r.parameters(u)
-	if strings.IndexByte(u, '@') >= 0 {
-		u = r.users(u)
-	}
-	return u
-}
-
-func (r *Redact) parameters(u string) string {
-	var out []byte // what is changed so far: nothing, for most
-	done := 0      // of u, in out
-	for i := strings.IndexAny(u, separators); i >= 0 && i < len(u); {
-		end := len(u)
-		if n := strings.IndexAny(u[i+1:], separators); n >= 0 {
-			end = i + 1 + n
-		}
-		name, value, ok := strings.Cut(u[i+1:end], "=")
-		if ok && value != "" && r.isSecret(name) {
-			out = append(out, u[done:end-len(value)]...)
-			out = append(out, r.token(value)...)
-			done = end
-		}
-		i = end
-	}
-	if out == nil {
-		return u
-	}
-	return string(append(out, u[done:]...))
-}
-
-// separators begin a parameter: of a path, as servlets write their session; of
-// a query; or of a fragment, in which OAuth hands tokens over.
-const separators = "?&;#"
-
-// users redacts the user information of an authority, and of every URL within
-// the URL.
-func (r *Redact) users(u string) string {
-	var out strings.Builder
-	for {
-		if end := strings.IndexAny(u, "/?#"); end != 0 { // an authority may begin here
-			if end < 0 {
-				end = len(u)
-			}
-			if at := strings.LastIndexByte(u[:end], '@'); at > 0 {
-				out.WriteString(r.token(u[:at]))
-				u = u[at:]
-			}
-		}
-		next := strings.Index(u, "//")
-		if next < 0 {
-			out.WriteString(u)
-			return out.String()
-		}
-		out.WriteString(u[:next+2])
-		u = u[next+2:]
-	}
 }
 
 // token stands for the secret. Half of the hash is cut off, so a keyed prefix
 // is as good as HMAC: there is no full state to extend.
 func (r *Redact) token(secret string) string {
-	if secret == "" || strings.HasPrefix(secret, RedactedPrefix) {
+	if secret == "" || isToken(secret) {
 		return secret
 	}
 	var room [512]byte
 	sum := sha256.Sum256(append(append(room[:0], r.key[:]...), secret...))
-	var text [len(RedactedPrefix) + 16]byte
+	var text [tokenLen]byte
 	copy(text[:], RedactedPrefix)
 	hex.Encode(text[len(RedactedPrefix):], sum[:8])
 	return string(text[:])
+}
+
+const tokenLen = len(RedactedPrefix) + 16
+
+// isToken tells whether the text is a token and nothing more.
+func isToken(s string) bool {
+	digits, ok := strings.CutPrefix(s, RedactedPrefix)
+	return ok && len(s) == tokenLen && strings.Trim(digits, "0123456789abcdef") == ""
 }

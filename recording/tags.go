@@ -35,6 +35,7 @@ const (
 	TagReset            = "reset"
 	TagPush             = "push"
 	TagUpgrade          = "upgrade"
+	TagProxied          = "proxied"
 )
 
 // TagDoc describes one tag.
@@ -74,5 +75,6 @@ func TagDocs() []TagDoc {
 		{TagReset, "Who gave the HTTP/2 stream up, and the code, as `client: CANCEL`."},
 		{TagPush, "`true` if the server pushed the answer unasked."},
 		{TagUpgrade, "`h2c` if the request asked to go on in HTTP/2, and was answered in it."},
+		{TagProxied, "Address and port of the client, as the header of the PROXY protocol has them that the connection began with."},
 	}
 }

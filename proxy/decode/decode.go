@@ -3,6 +3,7 @@
 //	tap worker ──▶ flow ── who is it? ──▶ http1 ──Upgrade──▶ websocket
 //	                 │    first bytes,      │  └─CONNECT──▶ (who is it?)
 //	                 │    ALPN              └─h2c─▶ http2 ─▶ gRPC
+//	                 ├───── proxyprotocol ──▶ (who is it?)
 //	                 └──── nobody knows ──▶ opaque
 //
 // What it promises: whatever the bytes are and however they are cut into
@@ -26,6 +27,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/decode/http1"
 	"github.com/tapedeck/tapedeck/proxy/decode/http2"
 	"github.com/tapedeck/tapedeck/proxy/decode/opaque"
+	"github.com/tapedeck/tapedeck/proxy/decode/proxyprotocol"
 	"github.com/tapedeck/tapedeck/proxy/decode/websocket"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
@@ -37,6 +39,7 @@ import (
 func protocols() []codec.Protocol {
 	return []codec.Protocol{
 		http2.Protocol(),
+		proxyprotocol.Protocol(),
 		http1.Protocol(),
 		websocket.Protocol(),
 		opaque.TLS(),

@@ -346,6 +346,8 @@ func settings(t testing.TB, s *script, text string) {
 			s.cfg.Limits.Memory = int64(number)
 		case "streams":
 			s.cfg.Limits.Streams = number
+		case "bytes":
+			s.cfg.Limits.Opaque = value == "true"
 		case "stream":
 			s.cfg.Limits.Stream = int64(number)
 		default:

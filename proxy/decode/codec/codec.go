@@ -80,6 +80,9 @@ type Limits struct {
 	Streams int
 	// Stream is how many bytes of a conversation are kept in all, per side.
 	Stream int64
+	// Opaque says that the bytes of streams nobody decodes are kept. They carry
+	// logins in places that nobody knows, so without it only sizes and times are.
+	Opaque bool
 	// Memory bounds what all flows together hold of heads, bodies and messages.
 	Memory int64
 }

@@ -80,6 +80,8 @@ type Env struct {
 	Pipelined, Doubt bool
 	// Waited counts the client's requests on which it waited for the answer.
 	Waited int
+	// Proxied says that the flow began with a header of the PROXY protocol.
+	Proxied bool
 
 	held     int         // bytes, of Limits.Memory
 	open     int         // exchanges that have begun and not ended

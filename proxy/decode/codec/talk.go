@@ -79,6 +79,22 @@ func (x *Exchange) Stream(side tap.Side, at time.Time, p []byte) {
 	}
 }
 
+// Measure adds the size of what one side sent in one go, without the bytes.
+func (x *Exchange) Measure(side tap.Side, at time.Time, n int64) {
+	t := &x.talk
+	x.Heard(side, n)
+	if last := len(t.Messages) - 1; last >= 0 && t.Messages[last].From == sender(side) && at.Sub(t.last) < together {
+		t.Messages[last].Size += n
+		return
+	}
+	if t.kept[side]+int64(messageCost) > x.env.Limits.Stream {
+		x.truncated = true
+		return
+	}
+	t.kept[side] += int64(messageCost)
+	x.add(side, at, recording.Message{Size: n}, nil, false)
+}
+
 // Heard counts bytes of the conversation that aren't kept.
 func (x *Exchange) Heard(side tap.Side, n int64) {
 	if side == tap.FromClient {

@@ -1,5 +1,6 @@
-// Package opaque records streams whose protocol nobody knows: the bytes of
-// both sides in the order they came, with their times, up to a limit.
+// Package opaque records streams whose protocol nobody knows: when each side sent
+// how much. Such streams carry logins, as those of Redis, SMTP, FTP and PostgreSQL
+// do, so their bytes are kept only where [codec.Limits].Opaque asks for them.
 package opaque
 
 import (
@@ -94,7 +95,11 @@ func (s *stream) Data(side tap.Side, at time.Time, p []byte) error {
 	if side == tap.FromServer && s.x.Answered.IsZero() {
 		s.x.Answered = at
 	}
-	s.x.Stream(side, at, p)
+	if s.env.Limits.Opaque {
+		s.x.Stream(side, at, p)
+	} else {
+		s.x.Measure(side, at, int64(len(p)))
+	}
 	return nil
 }
 

@@ -1,0 +1,220 @@
+package decode
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// secretPlaces reads the table of places where secrets stand.
+func secretPlaces(t *testing.T) (places [][2]string) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/secrets.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		where, what, ok := strings.Cut(line, "\t")
+		if !ok || !strings.Contains(what, "CANARY") {
+			t.Fatalf("testdata/secrets.txt: line %q: want a place, a tab, and CANARY", line)
+		}
+		places = append(places, [2]string{where, what})
+	}
+	return places
+}
+
+// TestNoSecretIsWritten records traffic with a secret in each of the places, and
+// looks for it in what is on the disk.
+func TestNoSecretIsWritten(t *testing.T) {
+	places := secretPlaces(t)
+	if len(places) < 200 {
+		t.Errorf("%d places, want at least 200", len(places))
+	}
+	for n, place := range places {
+		t.Run(fmt.Sprintf("%d %s", n, place[0]), func(t *testing.T) {
+			canary := fmt.Sprintf("Kanari%04dVogel", n)
+			conversations := speak(t, place[0], strings.ReplaceAll(place[1], "CANARY", canary))
+			dir := t.TempDir()
+			r, err := recording.Open(dir, recording.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range conversations {
+				reader := New(Config{}, r).Open(typicalFlow())
+				for _, said := range c {
+					reader.Data(said.side, epoch, said.data)
+				}
+				reader.Close(epoch)
+			}
+			if err := r.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			written := readAll(t, dir)
+			if lines := bytes.Count(written, []byte("\n")); lines < len(conversations) {
+				t.Errorf("%d records of %d conversations: %s", lines, len(conversations), written)
+			}
+			if found := leak(written, canary); found != "" {
+				t.Errorf("%s\nis written %s:\n%s", place[1], found, written)
+			}
+		})
+	}
+}
+
+type said struct {
+	side tap.Side
+	data []byte
+}
+
+// speak returns conversations in which something is said in the place.
+func speak(t *testing.T, where, what string) [][]said {
+	t.Helper()
+	const head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+	name, value, _ := strings.Cut(what, ": ")
+	exchange := func(request, answer string) []said {
+		return []said{{tap.FromClient, []byte(request)}, {tap.FromServer, []byte(answer)}}
+	}
+	switch where {
+	case "target":
+		return [][]said{
+			exchange("GET "+what+" HTTP/1.1\r\nHost: h\r\n\r\n", head+"\r\n"),
+			overHTTP2([]string{":path", what}, nil, nil),
+		}
+	case "header":
+		return [][]said{
+			exchange("GET / HTTP/1.1\r\n"+what+"\r\n\r\n", head+"\r\n"),
+			exchange("GET / HTTP/1.1\r\nHost: h\r\n\r\n", head+what+"\r\n\r\n"),
+			overHTTP2([]string{":path", "/", strings.ToLower(name), value}, []string{strings.ToLower(name), value}, nil),
+		}
+	case "trailer":
+		chunked := "Transfer-Encoding: chunked\r\n\r\n0\r\n" + what + "\r\n\r\n"
+		return [][]said{exchange("POST / HTTP/1.1\r\nHost: h\r\n"+chunked, "HTTP/1.1 200 OK\r\n"+chunked)}
+	case "metadata":
+		call := []string{":path", "/pkg.Service/Call", "content-type", "application/grpc", name, value}
+		return [][]said{overHTTP2(call, []string{"content-type", "application/grpc", name, value}, []string{"grpc-status", "0", name, value})}
+	case "stream", "greeting":
+		text, err := strconv.Unquote(what)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if where == "greeting" {
+			return [][]said{{{tap.FromServer, []byte(text)}, {tap.FromClient, []byte("QUIT\r\n")}}}
+		}
+		whole := []said{{tap.FromClient, []byte(text)}, {tap.FromServer, []byte("+OK\r\n")}}
+		var single []said
+		for i := range len(text) {
+			single = append(single, said{tap.FromClient, []byte(text[i : i+1])})
+		}
+		return [][]said{whole, single}
+	}
+	t.Fatalf("testdata/secrets.txt: place %q?", where)
+	return nil
+}
+
+// overHTTP2 speaks one exchange, with fields as names and values.
+func overHTTP2(request, answer, trailers []string) []said {
+	var out [2]bytes.Buffer
+	var conn []said
+	write := func(side tap.Side, pseudo []string, fields []string, end bool) {
+		var block bytes.Buffer
+		e := hpack.NewEncoder(&block)
+		for _, list := range [][]string{pseudo, fields} {
+			for i := 0; i+1 < len(list); i += 2 {
+				e.WriteField(hpack.HeaderField{Name: list[i], Value: list[i+1]})
+			}
+		}
+		out[side].Reset()
+		http2.NewFramer(&out[side], nil).WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: end})
+		conn = append(conn, said{side, bytes.Clone(out[side].Bytes())})
+	}
+	conn = append(conn, said{tap.FromClient, []byte(http2.ClientPreface)})
+	write(tap.FromClient, []string{":method", "POST", ":scheme", "http", ":authority", "h"}, request, true)
+	write(tap.FromServer, []string{":status", "200"}, answer, trailers == nil)
+	if trailers != nil {
+		write(tap.FromServer, nil, trailers, true)
+	}
+	return conn
+}
+
+// readAll returns all lines of a recording.
+func readAll(t *testing.T, dir string) []byte {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "namespace=*/workload=*/date=*/hour=*/*"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no segments in %s: %v", dir, err)
+	}
+	var all bytes.Buffer
+	for _, name := range names {
+		packed, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer packed.Close()
+		plain, err := zstd.NewReader(packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer plain.Close()
+		if _, err := all.ReadFrom(plain); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all.Bytes()
+}
+
+var base64Text = regexp.MustCompile(`[A-Za-z0-9+/]{8,}={0,2}`)
+
+// leak says how the secret stands in what was written, "" if it doesn't.
+func leak(written []byte, secret string) string {
+	text := string(written)
+	for range 8 { // as it may have been escaped
+		if strings.Contains(strings.ToLower(text), strings.ToLower(secret)) {
+			return "as text"
+		}
+		text, _ = url.PathUnescape(regexp.MustCompile(`%(?:[^0-9a-fA-F]|.[^0-9a-fA-F])`).ReplaceAllString(text, "%25"))
+	}
+	for _, packed := range base64Text.FindAll(written, -1) {
+		if plain, err := base64.StdEncoding.DecodeString(string(packed)); err == nil && bytes.Contains(plain, []byte(secret)) {
+			return "in base64"
+		}
+	}
+	return ""
+}
+
+// The table finds what it looks for: without redaction, each of the secrets is written.
+func TestSecretsAreWrittenWithoutRedaction(t *testing.T) {
+	for n, place := range secretPlaces(t) {
+		canary := fmt.Sprintf("Kanari%04dVogel", n)
+		limits := codec.DefaultLimits()
+		limits.Opaque = true
+		sink := new(memory)
+		for _, c := range speak(t, place[0], strings.ReplaceAll(place[1], "CANARY", canary)) {
+			reader := New(Config{Limits: limits}, sink).Open(typicalFlow())
+			for _, said := range c {
+				reader.Data(said.side, epoch, said.data)
+			}
+			reader.Close(epoch)
+		}
+		if silent := place[0] == "stream" && strings.Contains(place[1], "PROXY"); leak(bytes.Join(sink.lines, []byte("\n")), canary) == "" && !silent {
+			t.Errorf("%s: %s: the test can't find the secret in what is written", place[0], place[1])
+		}
+	}
+}
