@@ -41,6 +41,7 @@ const (
 	EnvSidecar        = "TAPEDECK_SIDECAR"
 	EnvDrain          = "TAPEDECK_DRAIN"
 	EnvBodyLimit      = "TAPEDECK_BODY_LIMIT"
+	EnvOpaqueBytes    = "TAPEDECK_OPAQUE_BYTES"
 	EnvRedactHeaders  = "TAPEDECK_REDACT_HEADERS"
 	EnvLogLevel       = "LOG_LEVEL"
 	EnvPrometheusPort = "PROMETHEUS_PORT"
@@ -101,6 +102,7 @@ func Envs() []Env {
 		{EnvSidecar, "native", "When SIGTERM comes: `native`, when the application has ended, so nothing more is accepted; `classic`, when the application is to end, so both halves go on until it is silent."},
 		{EnvDrain, "25s", "How long in-flight connections may take to finish after SIGTERM. Writing what was recorded takes up to 5 s more, so at least as much less than the pod's terminationGracePeriodSeconds."},
 		{EnvBodyLimit, "1Mi", "How much of a body, or of a message, is recorded; the rest is counted. With 0 nothing is kept of bodies, messages and streams."},
+		{EnvOpaqueBytes, "false", "Record the bytes of streams in protocols that no decoder knows. Such streams carry logins, which cannot be redacted; unset, only their sizes and times are recorded."},
 		{EnvRedactHeaders, "", "Headers, and parameters of URLs by the same names, to redact besides the usual ones, as a whole; separated by commas."},
 		{EnvLogLevel, "info", "Log level: `debug`, `info`, `warn` or `error`."},
 		{EnvPrometheusPort, "", "Port that serves `/metrics` on the pod's address, for scraping; unset: on the loopback admin port only."},

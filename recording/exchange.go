@@ -77,7 +77,7 @@ type Exchange struct {
 	GRPC *Conversation `json:"grpc,omitempty"`
 	// Frames of a WebSocket; `http` then has the handshake.
 	WebSocket *Conversation `json:"websocket,omitempty"`
-	// Bytes of a stream that no decoder knew.
+	// Messages of a stream that no decoder knew.
 	TCP *Conversation `json:"tcp,omitempty"`
 	// What a mock matches by: base64 by name. Capture leaves it out, as it
 	// follows from the rest.
@@ -158,7 +158,7 @@ type Message struct {
 	More bool `json:"more,omitempty"`
 	// Whether the data is compressed: gRPC's flag, WebSocket's permessage-deflate.
 	Compressed bool `json:"compressed,omitempty"`
-	// Size when sent, if the data was cut.
+	// Size when sent, if the data was cut or left out.
 	Size int64 `json:"size,omitempty"`
 	// The payload.
 	Data []byte `json:"dataBase64,omitempty"`

@@ -67,7 +67,10 @@ func jwt(s string) int {
 	if !strings.HasPrefix(s, "eyJ") {
 		return 0
 	}
-	n := tokenChars(s)
+	n := 0
+	for n < len(s) && s[n] != '=' && s[n] != '/' && s[n] != '+' && tokenChars(s[n:n+1]) == 1 {
+		n++
+	}
 	if strings.Count(s[:n], ".") < 2 {
 		return 0
 	}

@@ -144,7 +144,7 @@ func FuzzRedactLink(f *testing.F) {
 	f.Add("https://u:p@h/a?token=x&y#z", "x")
 	r := NewRedact(Discard{})
 	f.Fuzz(func(t *testing.T, before, secret string) {
-		if secret == "" || strings.ContainsAny(secret, "&;#=?") || strings.HasPrefix(secret, RedactedPrefix) {
+		if secret == "" || strings.ContainsAny(secret, "&;#=?") || strings.HasPrefix(secret, RedactedPrefix) || strings.HasPrefix(RedactedPrefix, secret) {
 			return
 		}
 		got := r.text("/"+strings.ReplaceAll(before, "://", "")+"?password="+secret, target)
@@ -155,4 +155,35 @@ func FuzzRedactLink(f *testing.F) {
 			t.Errorf("%q is redacted again", got)
 		}
 	})
+}
+
+// Whatever a name is, it is judged the same from the memory as from the table.
+func FuzzVerdict(f *testing.F) {
+	for _, name := range []string{"accessToken", "user[password]", "X-Api-Key", "%74oken", "x--x", "tokens", "S3KeyID", "key1", "ſecret", strings.Repeat("token", 20)} {
+		f.Add(name)
+	}
+	r := NewRedact(Discard{})
+	f.Fuzz(func(t *testing.T, name string) {
+		if got, want := r.verdict(name), r.look(name); got != want {
+			t.Errorf("%q: %v, want %v", name, got, want)
+		}
+		if r.verdict(name+"-token").of(inHeader) != whole && !strings.ContainsRune(name, '%') && !strings.HasSuffix(strings.ToLower(name), "next") && !r.excepts(name) {
+			t.Errorf("%q-token isn't secret", name)
+		}
+	})
+}
+
+// excepts tells whether token behind the name may be an exception.
+func (d *dictionary) excepts(name string) bool {
+	for _, row := range words {
+		if row.form != plain {
+			continue
+		}
+		for _, run := range strings.Fields(row.list) {
+			if first, ok := strings.CutSuffix(run, "-token"); ok && strings.Contains(strings.ToLower(name), first) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -167,6 +167,10 @@ func (r *Redact) find(found []span, s string, g grammar, m mark) []span {
 // pairs finds the values of secret names: name=value, "name":"value" and
 // name: value.
 func (r *Redact) pairs(found []span, s string, g grammar, colons bool) []span {
+	path := strings.IndexAny(s, "?#") // how far it goes
+	if path < 0 {
+		path = len(s)
+	}
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c != '=' && !(c == ':' && colons) {
 			continue
@@ -183,7 +187,7 @@ func (r *Redact) pairs(found []span, s string, g grammar, colons bool) []span {
 			}
 			continue
 		}
-		from, to := valueFrom(s, from, g, s[i] == '=')
+		from, to := valueFrom(s, from, g, s[i] == '=', from <= path)
 		if to > from {
 			found = append(found, span{from: from, to: to})
 			i = to - 1
@@ -223,10 +227,14 @@ func nameBefore(s string, i int) (name string, quoted bool) {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// valueFrom finds where a value begins and ends.
-func valueFrom(s string, from int, g grammar, parameter bool) (start, end int) {
+// valueFrom finds where a value begins and ends. In a URL's path, a slash and the
+// query end it, too.
+func valueFrom(s string, from int, g grammar, parameter, inPath bool) (start, end int) {
 	if parameter && g != prose { // a URL has no quotes
-		return from, from + valueEnd(s, from, "&;#")
+		if inPath {
+			return from, from + valueEnd(s[from:], "&;#/?")
+		}
+		return from, from + valueEnd(s[from:], "&;#")
 	}
 	for from < len(s) && isBlank(s[from]) {
 		from++
@@ -266,28 +274,25 @@ func valueFrom(s string, from int, g grammar, parameter bool) (start, end int) {
 		}
 		return from, len(s)
 	case !parameter && g != prose:
-		return from, from + valueEnd(s, from, ",}]&;#\r\n")
+		return from, from + valueEnd(rest, ",}]&;#\r\n")
 	case !parameter:
-		return from, from + valueEnd(s, from, ",}]\r\n")
+		return from, from + valueEnd(rest, ",}]\r\n")
 	}
 	return from, from + proseEnd(rest)
 }
 
-// valueEnd is the length of a value in a URL. In its path, a slash and the query end it, too.
-func valueEnd(s string, from int, ends string) int {
-	if strings.IndexAny(s[:from], "?#") < 0 && strings.HasPrefix(ends, "&") {
-		ends += "/?"
-	}
-	if n := strings.IndexAny(s[from:], ends); n >= 0 {
+// valueEnd is the length of a value that one of these characters ends.
+func valueEnd(rest, ends string) int {
+	if n := strings.IndexAny(rest, ends); n >= 0 {
 		return n
 	}
-	return len(s) - from
+	return len(rest)
 }
 
 // proseEnd is the length of a value in a header. What divides values may be a part
 // of this one, so it only ends where another name follows.
 func proseEnd(rest string) int {
-	for i := range len(rest) {
+	for i := 0; i < len(rest); i++ {
 		switch c := rest[i]; {
 		case strings.IndexByte("&;<>\"\r\n", c) >= 0:
 			return i
@@ -300,6 +305,7 @@ func proseEnd(rest string) int {
 			if next == "" || n > 0 && n < len(next) && next[n] == '=' {
 				return i
 			}
+			i = len(rest) - len(next) - 1
 		}
 	}
 	return len(rest)

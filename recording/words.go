@@ -159,6 +159,15 @@ func newDictionary(more []string) *dictionary {
 
 // look finds what a name says.
 func (d *dictionary) look(name string) (v verdict) {
+	if len(name) > 2*maxLooked { // what is in the middle of such a name costs more than it says
+		first, last := d.look(name[:maxLooked]), d.look(name[len(name)-maxLooked:])
+		for i := range v {
+			if v[i] = last[i]; v[i] == plain {
+				v[i] = first[i]
+			}
+		}
+		return v
+	}
 	name = unescaped(name)
 	if d.isOwn(name) {
 		return verdict{whole, whole, whole}
@@ -173,6 +182,9 @@ func (d *dictionary) look(name string) (v verdict) {
 	}
 	return v
 }
+
+// maxLooked is how much of a long name's beginning and of its end is looked at.
+const maxLooked = 128
 
 // readableMetadata is binary metadata of gRPC's own. Of what applications send in
 // binary no word can be read, so all of it is taken for secret.

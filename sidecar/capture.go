@@ -67,6 +67,7 @@ func into(r *recording.Recorder, cfg Config, version string) *Capture {
 	origin := codec.Origin{Cluster: id.Cluster, Namespace: id.Namespace, Service: id.App, Tags: tags(cfg, version)}
 	limits := codec.DefaultLimits()
 	limits.Memory, limits.Body = cfg.Memory/8*5, int(cfg.BodyLimit)
+	limits.Opaque = cfg.OpaqueBytes
 	if limits.Body == 0 { // nothing of what was said is wanted, in whatever protocol
 		limits.Stream = 0
 	}

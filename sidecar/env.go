@@ -31,6 +31,8 @@ type Config struct {
 	SinkSize int64
 	// BodyLimit bounds how much of a body or message is recorded, in bytes.
 	BodyLimit int64
+	// OpaqueBytes records the bytes of streams that no decoder knows.
+	OpaqueBytes bool
 	// RedactHeaders are redacted besides the usual ones.
 	RedactHeaders []string
 	// LogLevel is the lowest level that is logged.
@@ -78,6 +80,7 @@ var settings = []struct {
 	{contract.EnvSinkSize, func(c *Config, v string) (err error) { c.SinkSize, err = contract.ParseSize(v); return err }},
 	{contract.EnvMemory, func(c *Config, v string) (err error) { c.Memory, err = contract.ParseSize(v); return err }},
 	{contract.EnvBodyLimit, func(c *Config, v string) (err error) { c.BodyLimit, err = contract.ParseSize(v); return err }},
+	{contract.EnvOpaqueBytes, boolean(func(c *Config) *bool { return &c.OpaqueBytes })},
 	{contract.EnvRedactHeaders, func(c *Config, v string) error {
 		c.RedactHeaders = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
 		return nil

@@ -22,6 +22,7 @@ type Config struct {
 	Sink             string
 	SinkSize         string
 	BodyLimit        string
+	OpaqueBytes      bool
 	RedactHeaders    []string
 	LogLevel         string
 	Cluster          string
@@ -89,6 +90,7 @@ var options = []Option{
 	{"sink", sinkKind, contract.DefaultSink, "Where the sidecar keeps recordings. The default is an emptyDir volume of the pod.", func(c *Config) any { return &c.Sink }},
 	{"sinkSize", sizeKind, "", "How much the sidecar keeps there: beyond it the oldest recordings make room for new ones. 1Gi unless set, or as much as ephemeral-storage-limit has room for; 0 for no bound.", func(c *Config) any { return &c.SinkSize }},
 	{"bodyLimit", sizeKind, "", "How much of a body, or of a message, the sidecar records; 1Mi unless set, and with 0 nothing.", func(c *Config) any { return &c.BodyLimit }},
+	{"opaqueBytes", boolKind, "false", "Record the bytes of streams in protocols that no decoder knows. They carry logins, which cannot be redacted; otherwise only their sizes and times are recorded.", func(c *Config) any { return &c.OpaqueBytes }},
 	{"redactHeaders", listKind, "", "Headers, and parameters of URLs, that the sidecar redacts besides the usual ones.", func(c *Config) any { return &c.RedactHeaders }},
 	{"logLevel", enumKind("debug", "info", "warn", "error"), "info", "Log level of the sidecar.", func(c *Config) any { return &c.LogLevel }},
 	{"cluster", textKind, "", "Name of the cluster, written into every record.", func(c *Config) any { return &c.Cluster }},

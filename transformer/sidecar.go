@@ -167,6 +167,9 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 		contract.EnvBodyLimit:     cfg.BodyLimit,
 		contract.EnvRedactHeaders: strings.Join(cfg.RedactHeaders, ","),
 	}
+	if cfg.OpaqueBytes {
+		values[contract.EnvOpaqueBytes] = "true"
+	}
 	if s.Diagnostics {
 		values[contract.EnvLogLevel] = "debug"
 	}

@@ -51,6 +51,7 @@ func TestNoSecretIsWritten(t *testing.T) {
 	}
 	for n, place := range places {
 		t.Run(fmt.Sprintf("%d %s", n, place[0]), func(t *testing.T) {
+			t.Parallel()
 			canary := fmt.Sprintf("Kanari%04dVogel", n)
 			conversations := speak(t, place[0], strings.ReplaceAll(place[1], "CANARY", canary))
 			dir := t.TempDir()
@@ -180,7 +181,10 @@ func readAll(t *testing.T, dir string) []byte {
 	return all.Bytes()
 }
 
-var base64Text = regexp.MustCompile(`[A-Za-z0-9+/]{8,}={0,2}`)
+var (
+	base64Text = regexp.MustCompile(`[A-Za-z0-9+/]{8,}={0,2}`)
+	percent    = regexp.MustCompile(`%(?:[^0-9a-fA-F]|.[^0-9a-fA-F])`)
+)
 
 // leak says how the secret stands in what was written, "" if it doesn't.
 func leak(written []byte, secret string) string {
@@ -189,7 +193,7 @@ func leak(written []byte, secret string) string {
 		if strings.Contains(strings.ToLower(text), strings.ToLower(secret)) {
 			return "as text"
 		}
-		text, _ = url.PathUnescape(regexp.MustCompile(`%(?:[^0-9a-fA-F]|.[^0-9a-fA-F])`).ReplaceAllString(text, "%25"))
+		text, _ = url.PathUnescape(percent.ReplaceAllString(text, "%25"))
 	}
 	for _, packed := range base64Text.FindAll(written, -1) {
 		if plain, err := base64.StdEncoding.DecodeString(string(packed)); err == nil && bytes.Contains(plain, []byte(secret)) {
