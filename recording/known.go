@@ -21,30 +21,32 @@ var knownTokens = []struct {
 	{"AGE-SECRET-KEY-1", 16}, {"-----BEGIN ", 8},
 }
 
-// firsts has the bytes that a known token may begin with.
-var firsts = func() (t [256]bool) {
-	t['e'] = true
+// byFirst has the numbers of those that begin with a byte; it is not nil for
+// JSON Web Tokens, too.
+var byFirst = func() (t [256][]int) {
+	t['e'] = []int{}
 	for i := range knownTokens {
-		t[knownTokens[i].prefix[0]] = true
+		c := knownTokens[i].prefix[0]
+		t[c] = append(t[c], i)
 	}
 	return t
 }()
 
 // mayBeKnown tells whether a text without any mark may have a known token.
 func mayBeKnown(s string) bool {
-	return len(s) > 12 && (firsts[s[0]] || strings.IndexByte(s, ' ') > 0)
+	return len(s) > 12 && (byFirst[s[0]] != nil || strings.IndexByte(s, ' ') > 0)
 }
 
 // known is the length of the well-known token that a text begins with, 0 if it
 // begins with none.
 func known(s string) int {
-	if len(s) < 12 || !firsts[s[0]] {
+	if len(s) < 12 || byFirst[s[0]] == nil {
 		return 0
 	}
 	if s[0] == 'e' {
 		return jwt(s)
 	}
-	for i := range knownTokens {
+	for _, i := range byFirst[s[0]] {
 		t := &knownTokens[i]
 		rest, ok := strings.CutPrefix(s, t.prefix)
 		switch {

@@ -61,8 +61,11 @@ func (r *Redact) Write(e *Exchange) error {
 		if isWebhookHost(h.Req.Host) {
 			g = webhook
 		}
-		h.Req.URI = r.text(h.Req.URI, g)
-		url := r.text(h.Req.URL, g)
+		uri, url := r.text(h.Req.URI, g), h.Req.URL
+		if uri != h.Req.URI || !strings.HasPrefix(uri, url) { // else it is the beginning of what has no secret
+			url = r.text(url, g)
+		}
+		h.Req.URI = uri
 		if e.Location == h.Req.URL { // of all that were captured
 			e.Location = url
 		} else {
@@ -86,7 +89,7 @@ func (r *Redact) Write(e *Exchange) error {
 func (r *Redact) tags(t Tags) {
 	for i := range t {
 		if t[i].Name == TagPeer {
-			t[i].Value = r.text(t[i].Value, prose)
+			t[i].Value = r.once(r.remembered(TagPeer), t[i].Value)
 		}
 	}
 }
@@ -107,18 +110,23 @@ func (r *Redact) fields(h Headers) (changed bool) {
 			changed = changed || f.Value != old
 			continue
 		}
-		m := r.remembered(f.Name)
-		if m.isClean(f.Value) {
-			continue
+		if value := r.once(r.remembered(f.Name), f.Value); value != f.Value {
+			f.Value, changed = value, true
 		}
-		value := r.value(m.of(inHeader), f.Value)
-		if value == f.Value {
-			m.cleanIs(value)
-			continue
-		}
-		f.Value, changed = value, true
 	}
 	return changed
+}
+
+// once redacts the value of a header, unless it is the one that is known to be clean.
+func (r *Redact) once(m *remembered, old string) string {
+	if m.isClean(old) {
+		return old
+	}
+	value := r.value(m.of(inHeader), old)
+	if value == old {
+		m.cleanIs(old)
+	}
+	return value
 }
 
 func (r *Redact) value(f form, v string) string {

@@ -167,13 +167,16 @@ func (r *Redact) find(found []span, s string, g grammar, m mark) []span {
 // pairs finds the values of secret names: name=value, "name":"value" and
 // name: value.
 func (r *Redact) pairs(found []span, s string, g grammar, colons bool) []span {
-	path := strings.IndexAny(s, "?#") // how far it goes
-	if path < 0 {
-		path = len(s)
-	}
+	path := -1 // how far it goes; -1: nobody has asked
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c != '=' && !(c == ':' && colons) {
-			continue
+		if colons {
+			if s[i] != '=' && s[i] != ':' {
+				continue
+			}
+		} else if next := strings.IndexByte(s[i:], '='); next >= 0 {
+			i += next
+		} else {
+			break
 		}
 		name, quoted := nameBefore(s, i)
 		if s[i] == ':' && !quoted && (i+1 == len(s) || s[i+1] != ' ') {
@@ -186,6 +189,11 @@ func (r *Redact) pairs(found []span, s string, g grammar, colons bool) []span {
 				i = from + n - 1
 			}
 			continue
+		}
+		if path < 0 {
+			if path = strings.IndexAny(s, "?#"); path < 0 {
+				path = len(s)
+			}
 		}
 		from, to := valueFrom(s, from, g, s[i] == '=', from <= path)
 		if to > from {
@@ -416,6 +424,13 @@ func isStep(segment string) bool {
 // isWebhookHost knows the hosts whose paths are secrets: hooks.slack.com,
 // x.webhook.office.com.
 func isWebhookHost(host string) bool {
+	k := len(host) - 1
+	for k >= 3 && (host[k]|0x20 != 'k' || host[k-1]|0x20 != 'o') { // few hosts have a hook anywhere
+		k--
+	}
+	if k < 3 {
+		return false
+	}
 	for label := range strings.SplitSeq(host, ".") {
 		switch strings.ToLower(label) {
 		case "hooks", "webhook", "webhooks":
