@@ -49,6 +49,12 @@ type sidecar struct {
 // ("": none), with env beside what the renderer writes.
 func start(t *testing.T, app string, env ...string) *sidecar {
 	t.Helper()
+	return startAs(t, app, func(*exec.Cmd) {}, env...)
+}
+
+// startAs is start for a command that is prepared first.
+func startAs(t *testing.T, app string, prepare func(*exec.Cmd), env ...string) *sidecar {
+	t.Helper()
 	s := &sidecar{t: t, dir: t.TempDir()}
 	s.in, s.out = newTee(t, "127.0.0.1:0", inPort), newTee(t, outTee, outPort)
 	s.app = newTee(t, "127.0.0.1:0", app)
@@ -57,6 +63,7 @@ func start(t *testing.T, app string, env ...string) *sidecar {
 	}
 	s.cmd = exec.Command(filepath.Join(os.Getenv(envPrograms), "tapedeck-proxy"))
 	s.cmd.Env = append(environment(s.dir, s.app.Addr()), env...)
+	prepare(s.cmd)
 	s.log = background(t, "the sidecar", s.cmd)
 	eventually(t, "the sidecar is healthy", func() bool {
 		resp, err := http.Get("http://" + admin + "/healthz")
