@@ -61,6 +61,8 @@ type Config struct {
 	// TapMemory bounds the copied traffic that waits for the tap's readers, in
 	// bytes.
 	TapMemory int64
+	// Memory bounds what forwarding takes.
+	Memory Memory
 	// Classic: the application is stopped together with the proxy, and may be called
 	// and call after that.
 	Classic bool

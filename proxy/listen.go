@@ -62,9 +62,11 @@ func closeAll(ls []net.Listener) {
 	}
 }
 
-// accept calls serve for every connection until the listener is closed.
-func accept(l net.Listener, serve func(net.Conn)) {
+// accept calls serve for every connection until the listener is closed, and
+// before, which may wait, ahead of each.
+func accept(l net.Listener, before func(), serve func(net.Conn)) {
 	for wait := time.Duration(0); ; {
+		before()
 		c, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):

@@ -69,6 +69,7 @@ type Proxy struct {
 	metrics  *prometheus.Registry
 	draining atomic.Bool
 	private  atomic.Int64 // flows that are kept from the record
+	held     [2]atomic.Int64 // by direction: times that no connection was accepted for want of memory
 
 	reverse, forward, admin, scrape []net.Listener
 }
@@ -99,7 +100,8 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 		log.Warn("the application sees its callers at the address of loopback, which it may trust: the address that Envoy uses can't be bound",
 			"address", addr.String(), LogError, err)
 	}
-	p.tap = tap.New(tap.Config{Limit: cfg.TapMemory, Open: open, Panicked: func(f *tap.Flow, v any, stack []byte) {
+	p.dial.Buffers = p.socketBuffer
+	p.tap = tap.New(tap.Config{Limit: cfg.TapMemory, Buffers: cfg.Memory.Buffers, Shed: cfg.Memory.shed(), Open: open, Panicked: func(f *tap.Flow, v any, stack []byte) {
 		log.Error("a decoder crashed; its connection goes on, unrecorded", LogID, f.ID, LogTarget, hostPort(f.Host, f.Port), "panic", fmt.Sprint(v), "stack", string(stack))
 	}})
 	metrics.MustRegister(&collector{p: p})
@@ -269,7 +271,8 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	}{{p.reverse, tap.In, p.serveIn}, {p.forward, tap.Out, p.serveOut}} {
 		for _, l := range half.ls {
 			running.Go(func() {
-				accept(l, func(c net.Conn) {
+				size := 0
+				accept(l, func() { p.await(work, half.dir); size = p.fit(l, size) }, func(c net.Conn) {
 					k := &conn{direction: half.dir, started: time.Now(), from: addrPort(c.RemoteAddr()), client: pump.NewConn(c, nil)}
 					if !p.conns.add(k) {
 						k.client.Abort()

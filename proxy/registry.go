@@ -55,6 +55,13 @@ func (r *registry) add(k *conn) bool {
 	return true
 }
 
+// count returns how many connections are open.
+func (r *registry) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.live)
+}
+
 // flow describes a connection to the tap. The first flow has the connection's
 // number; a client that goes on to other hosts gets a new one for each.
 func (r *registry) flow(k *conn) *tap.Flow {

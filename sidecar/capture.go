@@ -45,7 +45,7 @@ func options(cfg Config, log *slog.Logger) recording.Options {
 	id := cfg.Identity
 	return recording.Options{
 		SegmentOptions: recording.SegmentOptions{Namespace: id.Namespace, Workload: id.App, Pod: id.Pod},
-		QueueBytes:     max(1, int(cfg.Memory/8)),
+		QueueBytes:     queueBytes(cfg.Memory),
 		MaxBytesKept:   cfg.SinkSize,
 		Full: func() {
 			log.Warn("the recordings have reached their bound: from now on the oldest make room for new ones", "variable", contract.EnvSinkSize, "bytes", cfg.SinkSize)
@@ -60,6 +60,9 @@ func options(cfg Config, log *slog.Logger) recording.Options {
 		},
 	}
 }
+
+// queueBytes is the queue's part of the memory for capture.
+func queueBytes(memory int64) int { return max(1, int(memory/8)) }
 
 // into captures into a recorder, whatever is behind it.
 func into(r *recording.Recorder, cfg Config, version string) *Capture {

@@ -48,7 +48,12 @@ func Main(ctx context.Context, getenv func(string) string, version string, w io.
 	}()
 	log := slog.New(slog.NewJSONHandler(lines, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	slog.SetDefault(log) // for libraries that log by themselves, such as net/http
-	return Run(ctx, cfg, version, log, lines)
+	further := []prometheus.Collector{lines}
+	if memory := confine(&cfg, getenv, log); memory != nil {
+		further = append(further, memory)
+		defer memory.watch(ctx)()
+	}
+	return Run(ctx, cfg, version, log, further...)
 }
 
 // Run runs a sidecar until ctx ends and its connections have drained. Its metrics

@@ -193,7 +193,7 @@ var annotations = []Annotation{
 	{Name: "memory-request", Kind: quantityKind, Default: "32Mi",
 		Doc: "Memory that the sidecar requests.", target: func(s *Settings) any { return &s.MemoryRequest }},
 	{Name: "memory-limit", Kind: quantityKind,
-		Doc: "Memory limit of the sidecar; 1Gi is recommended under load.", target: func(s *Settings) any { return &s.MemoryLimit }},
+		Doc: "Memory limit of the sidecar, at least 32Mi. Capture gives way to it, not traffic: what it leaves out is counted. 1Gi is recommended under load.", target: func(s *Settings) any { return &s.MemoryLimit }},
 	{Name: "ephemeral-storage-request", Kind: quantityKind,
 		Doc: "Ephemeral storage that the sidecar requests.", target: func(s *Settings) any { return &s.EphemeralStorageRequest }},
 	{Name: "ephemeral-storage-limit", Kind: quantityKind,

@@ -44,6 +44,7 @@ const (
 	CodeUnknownAnnotation  Code = "unknown-annotation"
 	CodeNoMeaning          Code = "no-meaning"
 	CodeNeedless           Code = "needless-annotation"
+	CodeMemoryLimit        Code = "memory-limit-small"
 	CodeReplay             Code = "replay-annotation"
 	CodeNoService          Code = "no-service"
 	CodePortNotServed      Code = "port-not-served"
@@ -127,6 +128,7 @@ var reasons = map[Code]Reason{
 	CodeUnknownAnnotation:  {Warning, false, "No annotation has that name.", "See docs/annotations.md for the names."},
 	CodeNoMeaning:          {Warning, false, "The annotation can have no effect here.", "Remove it; the result says why."},
 	CodeNeedless:           {Warning, false, "The annotation has no effect together with the others.", "See its row in docs/annotations.md for where it is valid."},
+	CodeMemoryLimit:        {Warning, false, "The sidecar's memory limit is too small for any traffic.", "Raise sidecar.speedscale.com/memory-limit to 64Mi or more; 128Mi takes a few hundred busy connections with TLS."},
 	CodeReplay:             {Warning, false, "replay.speedscale.com annotations are not rendered.", "Remove them; they have no effect yet."},
 	CodeNoService:          {Warning, false, "No Service in the input selects the workload's pods.", "Render the Service together with the workload."},
 	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to proxy-port.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets."},

@@ -155,6 +155,9 @@ func checkSettings(w *workload, cfg *Config) Results {
 			bad(r.requestName, "%s: found %s, which is more than the limit of %s; allowed: at most that", r.requestName, r.request, r.limit)
 		}
 	}
+	if limit := s.memoryLimit(); s.MemoryLimit != "" && parseQuantity(s.MemoryLimit) > 0 && limit < contract.MinMemoryLimit {
+		results = append(results, result(CodeMemoryLimit, w.Object, "memory-limit: found %s, with which the sidecar will be killed as soon as there is traffic; allowed: at least %dMi, or none", s.MemoryLimit, contract.MinMemoryLimit>>20).At(s.where("memory-limit"), s.MemoryLimit, ""))
+	}
 	if src := s.explicit["insert-init-first"]; s.InsertInitFirst && cfg.Sidecar == sidecarClassic && src.path != "" {
 		results = append(results, result(CodeNeedless, w.Object, "annotation %sinsert-init-first has no effect: it is valid with the option sidecar native; a classic one is no init container", contract.SidecarPrefix).At(src.path, src.value, ""))
 	}

@@ -205,8 +205,8 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 	if s.PrometheusPort != 0 {
 		values[contract.EnvPrometheusPort] = strconv.Itoa(s.PrometheusPort)
 	}
-	values[contract.EnvMemory] = within(s.MemoryLimit, 0.5, contract.DefaultMemory)
-	values[contract.EnvSinkSize] = cmp.Or(cfg.SinkSize, within(s.EphemeralStorageLimit, 0.8, contract.DefaultSinkSize))
+	values[contract.EnvMemory] = within(s.MemoryLimit, contract.DivideMemory(s.memoryLimit()).Capture, contract.DefaultMemory)
+	values[contract.EnvSinkSize] = cmp.Or(cfg.SinkSize, within(s.EphemeralStorageLimit, int64(parseQuantity(s.EphemeralStorageLimit)*0.8), contract.DefaultSinkSize))
 	values[contract.EnvDrain] = drainTime(field(w.podSpec(), "terminationGracePeriodSeconds"))
 	fields := map[string]string{
 		contract.EnvPodName:        "metadata.name",
@@ -233,10 +233,13 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 	return env
 }
 
+// memoryLimit is the sidecar's memory limit in bytes; 0: it has none.
+func (s *Settings) memoryLimit() int64 { return int64(min(parseQuantity(s.MemoryLimit), 1<<62)) }
+
 // within is what capture may take under a limit: a part of it, where that is less
 // than it would take by itself. "" leaves it to that.
-func within(limit string, part float64, usual int64) string {
-	most := int64(min(parseQuantity(limit)*part, float64(usual)))
+func within(limit string, part, usual int64) string {
+	most := min(part, usual)
 	if parseQuantity(limit) == 0 || most >= usual { // 0 is no limit
 		return ""
 	}

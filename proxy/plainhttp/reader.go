@@ -45,6 +45,14 @@ func (d *reader) release() {
 	}
 }
 
+// take takes a buffer if there is none.
+func (d *reader) take() {
+	if d.buf == nil {
+		d.class = d.pool.Allow(d.class)
+		d.buf = d.pool.Get(d.class)
+	}
+}
+
 // await waits until something has been read, without a buffer meanwhile where
 // that is possible.
 func (d *reader) await() error {
@@ -56,9 +64,7 @@ func (d *reader) await() error {
 	}
 	d.release()
 	n, err := d.conn.AwaitRead(func() []byte {
-		if d.buf == nil {
-			d.buf = d.pool.Get(d.class)
-		}
+		d.take()
 		return d.buf.B
 	}, d.release)
 	if d.w = n; n > 0 {
@@ -83,9 +89,8 @@ func (d *reader) fill() error {
 	if err := d.settle(); err != nil {
 		return err
 	}
-	if d.release(); d.buf == nil {
-		d.buf = d.pool.Get(d.class)
-	}
+	d.release()
+	d.take()
 	if d.r > 0 && d.w == len(d.buf.B) {
 		d.w = copy(d.buf.B, d.buf.B[d.r:d.w])
 		d.r = 0

@@ -188,7 +188,8 @@ func (q *pair) read(e *end) {
 		if q.ended || !e.ready || e.peer.deaf || len(e.peer.pending) > 0 {
 			return
 		}
-		buf := q.loop.buffer(e.class)
+		class := q.loop.pool.Allow(e.class)
+		buf := q.loop.buffer(class)
 		n, err := read(e.fd, buf.B)
 		if n == 0 && err == nil && q.conns[e.side].reset.Load() {
 			err = unix.ECONNRESET // a write was told
@@ -217,7 +218,7 @@ func (q *pair) read(e *end) {
 		} else {
 			q.passFiltered(e, buf, n)
 		}
-		q.loop.used(e.class)
+		q.loop.used(class)
 		if n < len(buf.B) {
 			e.ready = e.hup // a short read has emptied the connection, but for its end
 		}

@@ -212,7 +212,7 @@ type mover struct {
 
 func (m *mover) buffer() []byte {
 	if m.buf == nil {
-		m.buf = m.Pool.Get(m.class)
+		m.buf = m.Pool.Get(m.Pool.Allow(m.class))
 	}
 	return m.buf.B
 }

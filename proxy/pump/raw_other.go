@@ -2,7 +2,10 @@
 
 package pump
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
 // readable calls got with what was read from c, and with an error at the end,
 // until got returns false.
@@ -33,3 +36,6 @@ func (c *Conn) Await() error { return nil }
 
 // hungUp can't tell without a Unix.
 func hungUp(*net.TCPConn) bool { return false }
+
+// SetBuffers is not written for this system.
+func SetBuffers(syscall.RawConn, int) {}

@@ -43,6 +43,20 @@ func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) b
 
 const canAwait = true
 
+// SetBuffers bounds what the kernel may hold of a connection in either direction
+// to size bytes, its own book-keeping included. What a listener is given, its
+// connections inherit. 0 leaves the socket as it is.
+func SetBuffers(raw syscall.RawConn, size int) {
+	if size == 0 {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { // a socket that keeps its size works as well
+		for _, option := range []int{unix.SO_RCVBUF, unix.SO_SNDBUF} {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, size/2) // the kernel doubles it
+		}
+	})
+}
+
 // AwaitRead reads once into the buffer that is handed out once there is
 // something to read, and taken back by idle when there isn't. Where that cannot
 // be known, as in TLS, the buffer is held meanwhile.

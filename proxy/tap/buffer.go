@@ -27,19 +27,38 @@ func (c Class) Fit(n int) Class {
 	return c
 }
 
-// Pool hands out buffers and takes them back. The zero value is ready; it is
-// safe for concurrent use and must not be copied.
+// Pool hands out buffers and takes them back. The zero value is ready and has no
+// bound; it is safe for concurrent use and must not be copied.
 type Pool struct {
 	class [len(sizes)]sync.Pool
+	limit int64        // see Bound; 0: none
+	held  atomic.Int64 // bytes of the buffers that somebody holds; counted if there is a limit
+}
+
+// Bound sets how many bytes of buffers may be held before [Pool.Allow] allows
+// small ones only. It must be called before the pool is used.
+func (p *Pool) Bound(limit int64) { p.limit = limit }
+
+// Allow returns the class to read with for somebody who wants class c: the
+// smallest once the bound is reached. Data then still moves, in smaller steps,
+// so a thousand peers that stall hold 4 KiB each and not 64.
+func (p *Pool) Allow(c Class) Class {
+	if p.limit > 0 && p.held.Load() >= p.limit {
+		return 0
+	}
+	return c
 }
 
 // Get returns a buffer of class c that the caller alone holds.
 func (p *Pool) Get(c Class) *Buffer {
 	b, _ := p.class[c].Get().(*Buffer)
 	if b == nil {
-		b = &Buffer{B: make([]byte, sizes[c]), home: &p.class[c]}
+		b = &Buffer{B: make([]byte, sizes[c]), pool: p, home: &p.class[c]}
 	}
 	b.refs.Store(1)
+	if p.limit > 0 {
+		p.held.Add(int64(len(b.B)))
+	}
 	return b
 }
 
@@ -50,6 +69,7 @@ type Buffer struct {
 	// B is the whole block; only the sole holder may write to it.
 	B      []byte
 	refs   atomic.Int32
+	pool   *Pool
 	home   *sync.Pool
 	budget *atomic.Int64 // what its length was taken from, nil if from nothing
 }
@@ -66,6 +86,9 @@ func (b *Buffer) Release() {
 		if b.budget != nil {
 			b.budget.Add(-int64(len(b.B)))
 			b.budget = nil
+		}
+		if b.pool.limit > 0 {
+			b.pool.held.Add(-int64(len(b.B)))
 		}
 		b.home.Put(b)
 	}

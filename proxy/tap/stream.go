@@ -106,7 +106,7 @@ func (s *Stream) Copy(side Side, at time.Time, p []byte) {
 				s.push(event{at: at, buf: page, off: int32(off), n: int64(n), cost: eventCost, side: side})
 			} else {
 				s.tap.used.Add(-eventCost)
-				s.lose(side, at, n)
+				s.lose(side, at, n, dropFull)
 			}
 		}
 		p = p[n:]
@@ -151,8 +151,11 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 	case s.closed:
 		s.tap.drop(dropShutdown, int64(n))
 		return false
+	case s.tap.cfg.Shed != nil && s.tap.cfg.Shed():
+		s.lose(side, at, n, dropShed)
+		return false
 	case !s.tap.charge(cost):
-		s.lose(side, at, n)
+		s.lose(side, at, n, dropFull)
 		return false
 	}
 	s.flushGaps()
@@ -160,13 +163,13 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 }
 
 // lose counts n bytes that the tap had no room for.
-func (s *Stream) lose(side Side, at time.Time, n int) {
+func (s *Stream) lose(side Side, at time.Time, n int, why reason) {
 	if s.gaps == [2]int64{} {
 		s.first = side
 	}
 	s.gaps[side] += int64(n)
 	s.lost = at
-	s.tap.drop(dropFull, int64(n))
+	s.tap.drop(why, int64(n))
 }
 
 // flushGaps queues what was lost, so that it stands where it was lost, on either

@@ -130,6 +130,8 @@ type OpenFunc func(*Flow) Reader
 const (
 	// ReasonFull: the readers fell behind and the tap's memory was used up.
 	ReasonFull = "tap_full"
+	// ReasonMemory: the process was about to reach its memory limit.
+	ReasonMemory = "memory_short"
 	// ReasonPanic: the flow's Reader panicked; the rest of the flow is dropped.
 	ReasonPanic = "decoder_panic"
 	// ReasonShutdown: the process ended before the readers were done.

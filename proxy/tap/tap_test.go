@@ -230,6 +230,38 @@ func TestAFullTapDropsAndCounts(t *testing.T) {
 	}
 }
 
+// Once the bound on buffers is reached, only small ones are allowed, until some
+// are given back.
+func TestFewBuffersAreLarge(t *testing.T) {
+	var p Pool
+	p.Bound(100 << 10)
+	var held []*Buffer
+	for range 4 {
+		held = append(held, p.Get(p.Allow(2)))
+	}
+	var sizes []int
+	for _, b := range held {
+		sizes = append(sizes, len(b.B))
+	}
+	if want := []int{64 << 10, 64 << 10, 4 << 10, 4 << 10}; !slices.Equal(sizes, want) {
+		t.Errorf("the buffers have %d bytes, want %d", sizes, want)
+	}
+	held[0].Retain()
+	held[0].Release()
+	if p.Allow(1) != 0 {
+		t.Error("a buffer that is still held was taken for one that was given back")
+	}
+	for _, b := range held {
+		b.Release()
+	}
+	if p.Allow(1) != 1 {
+		t.Error("the bound holds although all buffers were given back")
+	}
+	if new(Pool).Allow(2) != 2 {
+		t.Error("a pool without a bound has one")
+	}
+}
+
 // What one side lost is told of before the other goes on: who reads a request
 // knows whether the answer before it is still to come.
 func TestAGapStandsWhereItWasLost(t *testing.T) {

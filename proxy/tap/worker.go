@@ -27,6 +27,11 @@ type Config struct {
 	Open OpenFunc
 	// Tick is how often Timely Readers that wait are told the time; 0: 5 seconds.
 	Tick time.Duration
+	// Shed, when set, is asked whether memory is too short to keep anything.
+	Shed func() bool
+	// Buffers bounds, in bytes, what the data path holds of Pool besides what waits
+	// to be read: beyond that it reads in small steps. 0: no bound.
+	Buffers int64
 	// Panicked, when set, is told of a Reader's panic, on the worker.
 	Panicked func(f *Flow, value any, stack []byte)
 }
@@ -67,11 +72,12 @@ type reason uint8
 
 const (
 	dropFull reason = iota
+	dropShed
 	dropPanic
 	dropShutdown
 )
 
-var reasons = [...]string{dropFull: ReasonFull, dropPanic: ReasonPanic, dropShutdown: ReasonShutdown}
+var reasons = [...]string{dropFull: ReasonFull, dropShed: ReasonMemory, dropPanic: ReasonPanic, dropShutdown: ReasonShutdown}
 
 // New starts a tap's workers; Shutdown ends them.
 func New(cfg Config) *Tap {
@@ -80,6 +86,9 @@ func New(cfg Config) *Tap {
 	}
 	cfg.Tick = cmp.Or(cfg.Tick, 5*time.Second)
 	t := &Tap{cfg: cfg}
+	if cfg.Buffers > 0 {
+		t.pool.Bound(cfg.Buffers + cfg.Limit)
+	}
 	t.wake.L = &t.mu
 	t.timer = time.AfterFunc(time.Hour, t.release)
 	t.timer.Stop()

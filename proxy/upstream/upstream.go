@@ -81,6 +81,10 @@ type Dialer struct {
 	// the first time.
 	Unbound func(addr netip.Addr, err error)
 
+	// Buffers, if not nil, returns how large each buffer of a connection's socket
+	// may be; 0: as the kernel likes.
+	Buffers func() int
+
 	dialer net.Dialer
 	named  net.Dialer // connects to no loopback
 	local  net.Dialer // binds a source
@@ -266,14 +270,17 @@ func (d *Dialer) DialProxy(ctx context.Context, proxy *url.URL) (*pump.Conn, err
 	return pump.NewConn(t, nil), nil
 }
 
-// guard refuses addresses at which the proxy itself listens. It sees every
-// address before the connection is made, after names have been looked up.
-func (d *Dialer) guard(_ context.Context, _, address string, _ syscall.RawConn) error {
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil || !d.own[int(ap.Port())] || !isOwn(ap.Addr()) {
-		return nil
+// guard refuses addresses at which the proxy itself listens, and bounds the
+// buffers of the socket. It sees every address before the connection is made,
+// after names have been looked up.
+func (d *Dialer) guard(_ context.Context, _, address string, raw syscall.RawConn) error {
+	if ap, err := netip.ParseAddrPort(address); err == nil && d.own[int(ap.Port())] && isOwn(ap.Addr()) {
+		return fmt.Errorf("%s: %w", address, ErrSelf)
 	}
-	return fmt.Errorf("%s: %w", address, ErrSelf)
+	if d.Buffers != nil {
+		pump.SetBuffers(raw, d.Buffers())
+	}
+	return nil
 }
 
 // isOwn reports whether an address belongs to this host.

@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// Memory bounds what forwarding takes. The zero value bounds nothing.
+type Memory struct {
+	// Buffers bounds, in bytes, what is read and not written yet. Beyond it data
+	// moves in small steps.
+	Buffers int64
+	// Sockets bounds, in bytes, the kernel's buffers of all connections: the more
+	// are open, the smaller those of new ones. 0 leaves them to the kernel, which
+	// lets each grow to several megabytes when a peer is slow.
+	Sockets int64
+	// Shortage, if not nil, tells how short memory is: now, or else as it was found
+	// lately, which costs nothing.
+	Shortage func(now bool) Shortage
+}
+
+// Shortage says what has to give for want of memory. Each value includes those
+// before it.
+type Shortage int32
+
+// The shortages.
+const (
+	// Enough: nothing.
+	Enough Shortage = iota
+	// ShedCapture: nothing more is captured.
+	ShedCapture
+	// HoldInbound: the reverse half accepts no more connections. They wait in the
+	// kernel's queue.
+	HoldInbound
+	// HoldAll: the forward half accepts none either. It holds out longer, because
+	// inbound requests wait for it.
+	HoldAll
+)
+
+// String names a shortage as the log does.
+func (s Shortage) String() string {
+	return [...]string{"enough", "capture is shed", "inbound connections wait", "all connections wait"}[s]
+}
+
+// shed tells the tap when to keep nothing; nil: never.
+func (m Memory) shed() func() bool {
+	if m.Shortage == nil {
+		return nil
+	}
+	return func() bool { return m.Shortage(false) >= ShedCapture }
+}
+
+const (
+	// lookEvery is after how many connections it is looked how short memory is:
+	// they can take it faster than time alone would show.
+	lookEvery = 32
+	// holdPause is how often a half that accepts nothing looks whether it may.
+	holdPause = 20 * time.Millisecond
+	// holdPatience is how long it does before it hangs up on idle connections: they
+	// may be all that the memory is spent on.
+	holdPatience = time.Second
+)
+
+// await waits until memory allows another connection of a direction.
+func (p *Proxy) await(ctx context.Context, d tap.Direction) {
+	short, limit := p.cfg.Memory.Shortage, HoldInbound
+	if d == tap.Out {
+		limit = HoldAll
+	}
+	if short == nil || short(p.conns.count()%lookEvery == 0) < limit {
+		return
+	}
+	p.held[d].Add(1)
+	began, ticker := time.Now(), time.NewTicker(holdPause)
+	defer ticker.Stop()
+	for short(true) >= limit {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if time.Since(began) >= holdPatience {
+			p.hangUp(tap.In)
+			p.hangUp(tap.Out)
+		}
+	}
+}
+
+// smallestBuffer is the size of a socket's buffer below which moving data would
+// cost more than the memory is worth.
+const smallestBuffer = 4 << 10
+
+// socketBuffer returns how large each buffer of a new connection's sockets may
+// be; 0: as the kernel likes. A connection has two sockets, and a socket two
+// buffers. Up to 64 connections share the bound. From then on the size halves
+// when their number doubles, and each doubling adds half of the bound at
+// most: all buffers are never full at once.
+func (p *Proxy) socketBuffer() int {
+	if p.cfg.Memory.Sockets == 0 {
+		return 0
+	}
+	const few = 64
+	size := p.cfg.Memory.Sockets / (4 * few)
+	for n := p.conns.count(); n > few && size > smallestBuffer; n /= 2 {
+		size /= 2
+	}
+	return int(max(size, smallestBuffer))
+}
+
+// fit has a listener give the connections that come next buffers of the size
+// that is due, and returns it. They inherit the listener's: a peer that was
+// promised more room than there is would have to send again.
+func (p *Proxy) fit(l net.Listener, size int) int {
+	due := p.socketBuffer()
+	if c, ok := l.(syscall.Conn); ok && due != size {
+		if raw, err := c.SyscallConn(); err == nil {
+			pump.SetBuffers(raw, due)
+		}
+	}
+	return due
+}

@@ -1,0 +1,168 @@
+package sidecar
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// cgroup is where the kernel counts the process's memory, of either version:
+//
+//	v1  memory.limit_in_bytes  memory.usage_in_bytes  memory.kmem.tcp.usage_in_bytes  memory.stat
+//	v2  memory.max             memory.current                                         memory.stat
+type cgroup struct {
+	root  fs.FS
+	dir   string // of the files, in root
+	v2    bool
+	limit int64 // the lowest of the cgroup and those around it; 0: none
+}
+
+// openCgroup finds the cgroup that limits the process's memory; nil: nothing
+// does, as far as can be seen. root is the machine's root directory.
+func openCgroup(root fs.FS) (*cgroup, error) {
+	own, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return nil, fmt.Errorf("find the memory limit: %w", err)
+	}
+	mounts, err := fs.ReadFile(root, "proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("find the memory limit: %w", err)
+	}
+	for _, v2 := range []bool{false, true} { // where both are mounted, v1 has the memory
+		top, dir, ok := locate(own, mounts, v2)
+		if !ok {
+			continue
+		}
+		c := &cgroup{root: root, dir: dir, v2: v2}
+		for at := dir; ; at = path.Dir(at) {
+			c.lower(at)
+			if at == top || at == "." {
+				break
+			}
+		}
+		if c.limit > 0 {
+			return c, nil
+		}
+	}
+	return nil, nil
+}
+
+// locate returns the mount point of the cgroup files that tell of memory, and
+// the process's directory in it. A container sees its own cgroup as the root of
+// the mount, whether or not its path is hidden from it.
+func locate(own, mounts []byte, v2 bool) (top, dir string, ok bool) {
+	at, ok := pathOf(own, v2)
+	if !ok {
+		return "", "", false
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(mounts)); lines.Scan(); {
+		// 35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+		before, after, _ := strings.Cut(lines.Text(), " - ")
+		about, kind := strings.Fields(before), strings.Fields(after)
+		if len(about) < 5 || len(kind) < 3 || !tellsOfMemory(kind[0], kind[2], v2) {
+			continue
+		}
+		top = strings.TrimPrefix(about[4], "/")
+		rest, below := strings.CutPrefix(at, strings.TrimSuffix(about[3], "/"))
+		if !below || rest != "" && rest[0] != '/' || strings.HasPrefix(at, "/..") {
+			rest = "" // as seen from elsewhere: what is mounted is the container's
+		}
+		return top, path.Join(top, rest), true
+	}
+	return "", "", false
+}
+
+func tellsOfMemory(kind, options string, v2 bool) bool {
+	if v2 {
+		return kind == "cgroup2"
+	}
+	return kind == "cgroup" && hasWord(options, "memory")
+}
+
+// pathOf returns the process's cgroup.
+func pathOf(own []byte, v2 bool) (string, bool) {
+	for lines := bufio.NewScanner(bytes.NewReader(own)); lines.Scan(); {
+		// 4:memory:/kubepods/pod1/container, or of version 2 0::/kubepods/…
+		part := strings.SplitN(lines.Text(), ":", 3)
+		if len(part) == 3 && (v2 && part[0] == "0" && part[1] == "" || !v2 && hasWord(part[1], "memory")) {
+			return part[2], true
+		}
+	}
+	return "", false
+}
+
+func hasWord(list, word string) bool {
+	for each := range strings.SplitSeq(list, ",") {
+		if each == word {
+			return true
+		}
+	}
+	return false
+}
+
+// unlimited is what version 1 says, rounded to a page, where there is no limit.
+const unlimited = 1 << 60
+
+// lower lowers the limit to a directory's. Above memory.high the kernel slows the
+// process down so much that it may as well be killed.
+func (c *cgroup) lower(dir string) {
+	names := []string{"memory.limit_in_bytes"}
+	if c.v2 {
+		names = []string{"memory.max", "memory.high"}
+	}
+	for _, name := range names {
+		// The root of version 2 has no such file, and "max" is no number.
+		if n, err := c.number(path.Join(dir, name)); err == nil && 0 < n && n < unlimited && (c.limit == 0 || n < c.limit) {
+			c.limit = n
+		}
+	}
+}
+
+func (c *cgroup) number(file string) (int64, error) {
+	text, err := fs.ReadFile(c.root, file)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+}
+
+// used returns what the process holds that the kernel can't take away: all but
+// the page cache, of which it counts what is still to be written to the disk.
+func (c *cgroup) used() (int64, error) {
+	stat, err := fs.ReadFile(c.root, path.Join(c.dir, "memory.stat"))
+	if err != nil {
+		return 0, err
+	}
+	names := map[string]int64{"total_cache": -1, "total_shmem": 1, "total_dirty": 1, "total_writeback": 1}
+	file := "memory.usage_in_bytes"
+	if c.v2 {
+		names = map[string]int64{"file": -1, "shmem": 1, "file_dirty": 1, "file_writeback": 1}
+		file = "memory.current"
+	}
+	n, err := c.number(path.Join(c.dir, file))
+	if err != nil {
+		return 0, err
+	}
+	if !c.v2 { // where it is counted, it is counted apart
+		sockets, err := c.number(path.Join(c.dir, "memory.kmem.tcp.usage_in_bytes"))
+		if err == nil {
+			n += sockets
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return 0, err
+		}
+	}
+	for line := range strings.Lines(string(stat)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if sign := names[name]; sign != 0 {
+			if part, err := strconv.ParseInt(value, 10, 64); err == nil {
+				n += sign * part
+			}
+		}
+	}
+	return max(n, 0), nil
+}
