@@ -68,7 +68,7 @@ type Proxy struct {
 	in       *intercept.Terminator  // nil: inbound TLS passes untouched
 	metrics  *prometheus.Registry
 	draining atomic.Bool
-	private  atomic.Int64 // flows that are kept from the record
+	private  atomic.Int64    // flows that are kept from the record
 	held     [2]atomic.Int64 // by direction: times that no connection was accepted for want of memory
 
 	reverse, forward, admin, scrape []net.Listener
