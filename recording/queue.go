@@ -2,6 +2,7 @@ package recording
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -37,15 +38,22 @@ const (
 // compressor to find what repeats, and for one wake-up to serve many records.
 const wakeBytes = 64 << 10
 
+// patience is how long the store may take before it counts as failing: a disk that
+// is frozen, or a server of files that is gone, says nothing.
+const patience = 5 * time.Second
+
 // Queue is a [Sink] between those who may not wait and [Lines], which may. It
 // encodes in the caller's goroutine and writes, in batches, from its own.
 type Queue struct {
-	lines   Lines
-	max     int
-	every   time.Duration
-	changed func(err error, lost uint64)
+	lines    Lines
+	max      int
+	every    time.Duration
+	patience time.Duration
+	changed  func(err error, lost uint64)
 
 	scratch sync.Pool // of *scratch
+
+	telling sync.Mutex // held while changed is called, so that it is called in order; locked before mu
 
 	mu      sync.Mutex
 	batch   []byte // lines that wait
@@ -77,13 +85,14 @@ func NewQueue(lines Lines, maxBytes int, flushEvery time.Duration, changed func(
 		flushEvery = DefaultFlushEvery
 	}
 	q := &Queue{
-		lines:   lines,
-		max:     maxBytes,
-		every:   flushEvery,
-		changed: changed,
-		wake:    make(chan struct{}, 1),
-		ask:     make(chan request),
-		ended:   make(chan struct{}),
+		lines:    lines,
+		max:      maxBytes,
+		every:    flushEvery,
+		patience: patience,
+		changed:  changed,
+		wake:     make(chan struct{}, 1),
+		ask:      make(chan request),
+		ended:    make(chan struct{}),
 	}
 	q.scratch.New = func() any { return new(scratch) }
 	go q.run()
@@ -186,7 +195,7 @@ func (q *Queue) run() {
 	defer close(q.ended)
 	tick := time.NewTicker(q.every)
 	defer tick.Stop()
-	q.settle(Fate{}, q.lines.Try()) // so that it is known before there is something to lose
+	q.call(func() (Fate, error) { return Fate{}, q.lines.Try() }) // so that it is known before there is something to lose
 	var spare []byte
 	for {
 		select {
@@ -194,14 +203,14 @@ func (q *Queue) run() {
 			spare = q.write(spare)
 		case <-tick.C:
 			spare = q.write(spare)
-			q.settle(q.lines.Flush())
+			q.call(q.lines.Flush)
 		case r := <-q.ask:
 			spare = q.write(spare)
 			if r.close {
-				r.done <- q.settle(q.lines.Close())
+				r.done <- q.call(q.lines.Close)
 				return
 			}
-			r.done <- q.settle(q.lines.Flush())
+			r.done <- q.call(q.lines.Flush)
 		}
 	}
 }
@@ -215,27 +224,55 @@ func (q *Queue) write(spare []byte) []byte {
 	q.writing = len(batch)
 	q.mu.Unlock()
 	if n > 0 {
-		q.settle(q.lines.WriteLines(batch, n))
+		q.call(func() (Fate, error) { return q.lines.WriteLines(batch, n) })
 	}
 	return batch
 }
 
-// settle books what a call of lines came to, and tells of a change.
-func (q *Queue) settle(f Fate, err error) error {
+// call calls lines and books what that came to. A call that takes too long counts
+// as a failure until it returns.
+func (q *Queue) call(lines func() (Fate, error)) error {
 	q.mu.Lock()
-	dropped := &q.stats.Dropped[StoreFailed]
-	turned := (q.stats.Err == nil) != (err == nil)
-	if turned && err != nil {
-		q.before = *dropped
-	}
-	q.writing = 0
-	q.stats.Stored += uint64(f.Stored)
-	*dropped += uint64(f.Lost)
-	q.stats.Err = err
-	lost := *dropped - q.before
+	before, over := q.lost(), false
 	q.mu.Unlock()
-	if turned && q.changed != nil {
-		q.changed(err, lost)
-	}
+	late := time.AfterFunc(q.patience, func() {
+		q.turn(before, func() error {
+			if over || q.stats.Err != nil {
+				return q.stats.Err
+			}
+			return fmt.Errorf("the store has not answered for %v", q.patience)
+		})
+	})
+	f, err := lines()
+	late.Stop()
+	q.turn(before, func() error {
+		over = true
+		q.writing = 0
+		q.stats.Stored += uint64(f.Stored)
+		q.stats.Dropped[StoreFailed] += uint64(f.Lost)
+		return err
+	})
 	return err
 }
+
+// turn books something, by which the store begins to fail, works again, or neither,
+// and tells of it. before is what had been lost when it began.
+func (q *Queue) turn(before uint64, book func() error) {
+	q.telling.Lock()
+	defer q.telling.Unlock()
+	q.mu.Lock()
+	was := q.stats.Err
+	err := book()
+	q.stats.Err = err
+	if was == nil && err != nil {
+		q.before = before
+	}
+	lost := q.lost() - q.before
+	q.mu.Unlock()
+	if (was == nil) != (err == nil) && q.changed != nil {
+		q.changed(err, lost)
+	}
+}
+
+// lost counts the records that the store has cost, by failing or by being slow.
+func (q *Queue) lost() uint64 { return q.stats.Dropped[StoreFailed] + q.stats.Dropped[QueueFull] }
