@@ -126,7 +126,7 @@ var (
 	descUndecoded  = metric.Desc("flows_undecoded_total", "Times that a decoder gave a flow up.", "protocol", "reason")
 	descUnread     = metric.Desc("undecoded_bytes_total", "Bytes that followed and were not decoded; how many exchanges they were is not known.", "protocol", "reason")
 	descHeld       = metric.Desc("decode_held_bytes", "Bytes of heads, bodies and messages that are being put together.")
-	descSinkUp     = metric.Desc("sink_up", "1 while the sink takes records, 0 while it fails.")
+	descSinkUp     = metric.Desc("sink_up", "1 while the sink takes records, 0 while it fails or does not answer.")
 )
 
 // Collect implements prometheus.Collector.
