@@ -36,6 +36,7 @@ const (
 	TagPush             = "push"
 	TagUpgrade          = "upgrade"
 	TagProxied          = "proxied"
+	TagFraming          = "framing"
 )
 
 // TagDoc describes one tag.
@@ -76,5 +77,6 @@ func TagDocs() []TagDoc {
 		{TagPush, "`true` if the server pushed the answer unasked."},
 		{TagUpgrade, "`h2c` if the request asked to go on in HTTP/2, and was answered in it."},
 		{TagProxied, "Address and port of the client, as the header of the PROXY protocol has them that the connection began with."},
+		{TagFraming, "`both` if the request had Content-Length and Transfer-Encoding. The record follows the latter. What the client sent behind it before the answer is not decoded: it may be a part of the request or another one."},
 	}
 }

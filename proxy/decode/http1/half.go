@@ -31,6 +31,8 @@ type half struct {
 	state    state
 	left     int64           // of a body or a chunk
 	room     int             // of Limits.Head, for the rest of the message
+	bare     bool            // the head, or the trailers, are too large to be kept
+	cutting  bool            // what comes, up to the end of the line
 	carry    codec.Body      // an unfinished head, line or trailers
 	x        *codec.Exchange // of the message that is being read
 	now      time.Time
@@ -99,7 +101,7 @@ func (h *half) readHead(at time.Time, p []byte) (n int, err error) {
 			h.x.Answered = at
 		}
 	}
-	head, n, err := h.until(p, h.env.Limits.Head, endOfHead)
+	head, n, err := h.large(p, h.env.Limits.Head, endOfHead)
 	if head == nil {
 		return n, err
 	}
@@ -171,19 +173,33 @@ func endOfLine(p []byte, from int) int {
 // readTrailers reads the fields behind the last chunk. They say nothing of the
 // framing any more.
 func (h *half) readTrailers(p []byte) (n int, err error) {
-	trailers, n, err := h.until(p, h.room+len("\r\n"), endOfTrailers)
+	trailers, n, err := h.large(p, max(h.room, maxChunkLine)+len("\r\n"), endOfTrailers)
 	if trailers == nil {
 		return n, err
 	}
+	h.bare = h.bare || len(trailers) > h.room+len("\r\n")
 	fields, text := h.x.Fields(h.side()), string(trailers)
 	first := len(*fields)
-	err = parseFields(text, fields, h.env.Limits.Headers)
+	over, err := parseFields(text, fields, h.env.Limits.Headers)
 	h.weigh(first, text)
+	h.leave(over, first)
 	h.carry.Free(h.env)
 	if err == nil {
 		h.end()
 	}
 	return n, err
+}
+
+// leave leaves out what is beyond a limit: all fields from number first on if they
+// were too large, and those beyond the limit if there are too many.
+func (h *half) leave(over bool, first int) {
+	switch {
+	case h.bare:
+		h.x.Forget(h.side(), first)
+	case over:
+		h.x.Forget(h.side(), min(h.env.Limits.Headers, len(*h.x.Fields(h.side()))))
+	}
+	h.bare = false
 }
 
 // weigh holds the text whose fields are the message's from number first on.
@@ -257,6 +273,11 @@ func (h *half) openRequest(head string) error {
 	}
 	x.Opened()
 	h.weigh(0, head)
+	h.leave(f.over, 0)
+	if f.coding != "" && f.length >= 0 {
+		x.SetTag(recording.TagFraming, "both")
+		h.ambiguous = true
+	}
 	if f.upgrade || x.HTTP.Req.Method == "CONNECT" {
 		h.fork = x
 	}
@@ -284,10 +305,11 @@ func (h *half) openResponse(head string) error {
 		x.SetTag(recording.TagInterim, strconv.Itoa(status))
 		clear(r.Headers)
 		r.StatusCode, r.StatusMessage, r.Headers = 0, "", r.Headers[:0]
-		h.x = nil
+		h.x, h.bare = nil, false
 		return nil
 	}
 	h.weigh(0, head)
+	h.leave(f.over, 0)
 	switch {
 	case status == 101:
 		h.end()

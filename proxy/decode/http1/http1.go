@@ -83,12 +83,16 @@ type conn struct {
 	fork  *codec.Exchange
 	after codec.Body
 	gone  bool // another decoder has taken over
-	ends  bool // no more comes
+
+	ambiguous bool // a request had two framings: the server may have taken its end for another one
+	stray     bool // something followed it before it was answered
+	ends      bool // no more comes
 }
 
 var (
 	errPatience = errors.New("too many bytes that belong to nothing known")
 	errEarly    = errors.New("an answer that came before the request to change the protocol")
+	errStray    = errors.New("bytes behind a request with two framings")
 	errMany     = errors.New("too many requests before an answer")
 )
 
@@ -112,6 +116,16 @@ func (c *conn) ask(at time.Time, p []byte) error {
 	for len(p) > 0 && !c.gone {
 		if c.fork != nil && c.fork.RequestDone {
 			return c.hold(&c.after, p)
+		}
+		if c.ambiguous && c.client.x == nil {
+			if len(c.early.Bytes()) > 0 {
+				c.env.Pipelined = true // as it is for a server that reads the other framing
+				return errStray
+			}
+			c.stray = c.stray || len(c.waiting) > 0
+		}
+		if c.stray {
+			return nil
 		}
 		n, err := c.client.read(at, p)
 		p = p[n:]
@@ -139,6 +153,10 @@ func (c *conn) answer(at time.Time, p []byte) error {
 		n, err := c.server.read(at, p)
 		if err != nil {
 			return fmt.Errorf("answer: %w", err)
+		}
+		if c.stray && len(c.waiting) == 0 {
+			c.env.Pipelined = true
+			return errStray
 		}
 		p = p[n:]
 		if c.fork != nil && c.fork.ResponseDone {
@@ -239,7 +257,8 @@ func (c *conn) Close(at time.Time) {
 	if len(c.early.Bytes()) > 0 && c.awaited() && c.fork == nil {
 		c.answer(at, c.take(&c.early)) // an error ends the same way
 	}
-	if len(c.early.Bytes()) > 0 && len(c.waiting) == 0 { // as a server's 408 to nobody's question
+	timeout := len(c.early.Bytes()) > statusAt && bytes.HasPrefix(c.early.Bytes()[statusAt:], []byte("408"))
+	if len(c.early.Bytes()) > 0 && len(c.waiting) == 0 && (timeout || !c.ambiguous) { // as a server's 408 to nobody's question
 		x := c.env.Begin(at)
 		x.UseHTTP()
 		x.RequestDone = true

@@ -15,6 +15,7 @@ type framing struct {
 	coding  string // Transfer-Encoding
 	chunked bool   // coding ends in chunked; length doesn't count then
 	upgrade bool   // another protocol is asked for
+	over    bool   // fields were left out
 }
 
 // framingOf reads the framing from a head's fields.
@@ -30,6 +31,9 @@ func framingOf(h recording.Headers) (framing, error) {
 			}
 			f.length = int64(n)
 		case "Transfer-Encoding":
+			if strings.EqualFold(value, "identity") { // RFC 2616, section 3.6: none
+				continue
+			}
 			f.coding = value
 			last := value[strings.LastIndexByte(value, ',')+1:]
 			f.chunked = strings.EqualFold(strings.Trim(last, " \t"), "chunked")
@@ -50,7 +54,6 @@ var (
 	errVersion = errors.New("version isn't HTTP/1")
 	errField   = errors.New("header field is malformed")
 	errCoding  = errors.New("last transfer coding isn't chunked")
-	errFields  = errors.New("too many header fields")
 	errLength  = errors.New("content length is malformed, or there are several")
 )
 
@@ -69,11 +72,14 @@ func parseRequest(head string, h *recording.HTTP, limit int) (framing, error) {
 	}
 	r := &h.Req
 	r.Method, r.URI, r.Version = method, target[:i], version
-	if err := parseFields(rest, &r.Headers, limit); err != nil {
+	over, err := parseFields(rest, &r.Headers, limit)
+	if err != nil {
 		return framing{}, err
 	}
 	r.Host = r.Headers.Get("Host")
-	return framingOf(r.Headers)
+	f, err := framingOf(r.Headers)
+	f.over = over
+	return f, err
 }
 
 // parseResponse reads an answer's head.
@@ -90,20 +96,24 @@ func parseResponse(head string, h *recording.HTTP, limit int) (framing, error) {
 		return framing{}, errLine
 	}
 	r.StatusCode, r.StatusMessage = code, status[2:]
-	if err := parseFields(rest, &r.Headers, limit); err != nil {
+	over, err := parseFields(rest, &r.Headers, limit)
+	if err != nil {
 		return framing{}, err
 	}
-	return framingOf(r.Headers)
+	f, err := framingOf(r.Headers)
+	f.over = over
+	return f, err
 }
 
 // parseFields appends field lines to h, up to the empty line that ends them.
-// Each line ends in a newline, the last one as well.
-func parseFields(lines string, h *recording.Headers, limit int) error {
+// Each line ends in a newline, the last one as well. Beyond the limit it appends only
+// what decides about the message, and tells so.
+func parseFields(lines string, h *recording.Headers, limit int) (over bool, err error) {
 	for {
 		end := strings.IndexByte(lines, '\n')
 		line := strings.TrimSuffix(lines[:end], "\r")
 		if line == "" {
-			return nil
+			return over, nil
 		}
 		folded := false
 		for end+1 < len(lines) && isSpace(lines[end+1]) { // obsolete folding: the field goes on
@@ -112,18 +122,33 @@ func parseFields(lines string, h *recording.Headers, limit int) error {
 		}
 		colon := strings.IndexByte(line, ':')
 		if colon < 0 || !isTokens(line[:colon]) {
-			return errField
+			return over, errField
 		}
+		name := codec.CanonicalName(line[:colon])
 		if len(*h) >= limit {
-			return errFields
+			over = true
+			if !decides(name) {
+				lines = lines[end+1:]
+				continue
+			}
 		}
 		value := trim(line[colon+1:])
 		if folded {
 			value = unfold(lines[colon+1 : end])
 		}
-		*h = append(*h, recording.Header{Name: codec.CanonicalName(line[:colon]), Value: value})
+		*h = append(*h, recording.Header{Name: name, Value: value})
 		lines = lines[end+1:]
 	}
+}
+
+// decides tells whether a field decides about the message: how it is framed, what
+// follows it, and whom it is for.
+func decides(name string) bool {
+	switch name {
+	case "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Host":
+		return true
+	}
+	return false
 }
 
 // unfold joins the lines of a folded value by single spaces, as RFC 9112,

@@ -1,0 +1,81 @@
+package http1
+
+import (
+	"bytes"
+
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+)
+
+// maxKept is how long a line may be, as far as it has come, to be kept whatever it is.
+const maxKept = 64
+
+// mark is a field that stands for those that were taken out: what follows them
+// may be the rest of a folded one.
+const mark = "-:\r\n"
+
+// large is until for a head or for trailers, which may be larger than the limit.
+// They have to be read to the end then, since a field that frames the message may
+// be anywhere. The others are taken out of what is collected.
+func (h *half) large(p []byte, limit int, end func(p []byte, from int) int) (whole []byte, n int, err error) {
+	if h.cutting {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			return nil, len(p), nil
+		}
+		h.cutting = false
+		if i > 0 {
+			return nil, i, nil
+		}
+	}
+	whole, n, err = h.until(p, limit, end)
+	if err == errHead && h.shrink() {
+		return nil, 0, nil
+	}
+	return whole, n, err
+}
+
+// shrink takes the fields out of a head that decide nothing, and tells whether
+// that made it less than half as large.
+func (h *half) shrink() bool {
+	text := h.carry.Bytes()
+	kept := make([]byte, 0, 1<<10)
+	keeps, first := true, h.state == inHead
+	for rest := text; len(rest) > 0; {
+		line, after, ended := bytes.Cut(rest, []byte("\n"))
+		switch {
+		case first:
+			first = false
+			if !ended { // a first line can't be cut
+				return false
+			}
+		case len(line) > 0 && isSpace(line[0]): // it belongs to the line before it
+			if !ended && len(line) > maxKept && keeps {
+				return false
+			}
+		default:
+			name, _, named := bytes.Cut(line, []byte(":"))
+			keeps = named && decides(codec.CanonicalName(string(name)))
+			if !ended && len(line) > maxKept && keeps {
+				return false
+			}
+		}
+		switch {
+		case !ended && len(line) > maxKept:
+			kept = append(kept, mark[:2]...)
+			h.cutting = true
+		case !ended:
+			kept = append(kept, line...)
+		case keeps:
+			kept = append(kept, rest[:len(line)+1]...)
+		case !bytes.HasSuffix(kept, []byte(mark)):
+			kept = append(kept, mark...)
+		}
+		if rest = after; len(kept) > len(text)/2 {
+			h.cutting = false
+			return false
+		}
+	}
+	h.bare = true
+	h.carry.Free(h.env)
+	return h.carry.Append(h.env, kept)
+}
