@@ -38,7 +38,7 @@ func Open(cfg Config, version string, log *slog.Logger) (*Capture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", contract.EnvSink, err)
 	}
-	return into(r, cfg, version), nil
+	return into(r, cfg, version, log), nil
 }
 
 func options(cfg Config, log *slog.Logger) recording.Options {
@@ -65,7 +65,7 @@ func options(cfg Config, log *slog.Logger) recording.Options {
 func queueBytes(memory int64) int { return max(1, int(memory/8)) }
 
 // into captures into a recorder, whatever is behind it.
-func into(r *recording.Recorder, cfg Config, version string) *Capture {
+func into(r *recording.Recorder, cfg Config, version string, log *slog.Logger) *Capture {
 	id := cfg.Identity
 	origin := codec.Origin{Cluster: id.Cluster, Namespace: id.Namespace, Service: id.App, Tags: tags(cfg, version)}
 	limits := codec.DefaultLimits()
@@ -74,7 +74,11 @@ func into(r *recording.Recorder, cfg Config, version string) *Capture {
 	if limits.Body == 0 { // nothing of what was said is wanted, in whatever protocol
 		limits.Stream = 0
 	}
-	return &Capture{decoders: decode.New(decode.Config{Origin: origin, Limits: limits}, r), recorder: r}
+	gaveUp := func(f *tap.Flow, why decode.Failure) {
+		log.Warn("a connection is not recorded until a place is found from which it can be decoded again", proxy.LogID, f.ID,
+			proxy.LogDirection, f.Direction.String(), "protocol", why.Protocol, "reason", why.Reason)
+	}
+	return &Capture{decoders: decode.New(decode.Config{Origin: origin, Limits: limits, GaveUp: gaveUp}, r), recorder: r}
 }
 
 // tags are what the sidecar ecosystem puts on every record.
@@ -136,6 +140,7 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	metric.Counter(ch, descIncomplete, d.Incomplete)
 	metric.Counter(ch, descTruncated, d.Truncated)
 	metric.Counter(ch, descDropped, d.Ignored, "too_many_at_once")
+	metric.Counter(ch, descDropped, d.Missed, decode.Lost)
 	metric.Counter(ch, descDropped, d.Abandoned, tap.ReasonPanic)
 	metric.Counter(ch, descLinked, d.Linked, "true")
 	metric.Counter(ch, descLinked, d.Unlinked, "false")

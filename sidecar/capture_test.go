@@ -331,7 +331,7 @@ func runWithBug(t *testing.T, dir string) *sidecar {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := into(r, cfg, "test")
+	c := into(r, cfg, "test", slog.New(slog.DiscardHandler))
 	c.decoders = decode.New(decode.Config{Limits: codec.Limits{}}, bug{r})
 	return serve(t, cfg, c, logs)
 }

@@ -84,7 +84,7 @@ func run(t testing.TB, cfg Config, store recording.Store) *sidecar {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, cfg, into(r, cfg, "test"), logs)
+	return serve(t, cfg, into(r, cfg, "test", logs.logger()), logs)
 }
 
 func serve(t testing.TB, cfg Config, c *Capture, logs *logs) *sidecar {

@@ -87,7 +87,7 @@ func serveForEver(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := into(r, cfg, "test")
+	c := into(r, cfg, "test", slog.New(slog.DiscardHandler))
 	p, err := proxy.Listen(t.Context(), cfg.forwarding(), slog.New(slog.DiscardHandler), c.Open, nil)
 	if err != nil {
 		t.Fatal(err)

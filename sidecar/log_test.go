@@ -49,7 +49,7 @@ func TestAStalledReaderOfTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serve(t, cfg, into(r, cfg, "test"), logs)
+	s := serve(t, cfg, into(r, cfg, "test", logs.logger()), logs)
 	const requests = 3000 // a line each, as nothing is kept alive: more than the pipe and the queue hold
 	s.send(t, requests, 10, false)
 	eventually(t, "lines are dropped", func() bool { return droppedLines(t, q) > 0 })

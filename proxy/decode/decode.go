@@ -10,8 +10,8 @@
 // chunks, a flow never fails, never waits, and holds no more than the limits
 // allow. What a decoder can't parse is counted and recorded as opaque, without
 // its content if it was a protocol with headers, for those may hold secrets
-// that only a parsed record is redacted of; HTTP/1 is taken up again where no
-// answer can be owed. A decoder that panics is counted,
+// that only a parsed record is redacted of. HTTP/1 is decoded again where no
+// answer can be owed, HTTP/2 where it is certain where frames begin. A decoder that panics is counted,
 // and the panic left to the tap.
 //
 // The package imports tap, recording, and its own decoders.
@@ -53,12 +53,16 @@ type Config struct {
 	Origin codec.Origin
 	// Limits; the zero value means [codec.DefaultLimits].
 	Limits codec.Limits
+	// GaveUp is called when a decoder gives a flow up for the first time, unless it
+	// panicked. It must not wait. nil: nobody wants to know.
+	GaveUp func(f *tap.Flow, why Failure)
 }
 
 // Decoders opens readers for flows. It is safe for concurrent use.
 type Decoders struct {
 	shared codec.Shared
 	table  []codec.Protocol
+	gaveUp func(*tap.Flow, Failure)
 
 	mu     sync.Mutex
 	failed map[Failure]*loss
@@ -102,6 +106,8 @@ type Stats struct {
 	// Ignored exchanges were more at once than Limits.Streams, or than memory
 	// has room for.
 	Ignored uint64
+	// Missed exchanges were seen while bytes of their answers were lost.
+	Missed uint64
 	// Linked outbound exchanges name the inbound one that caused them,
 	// Unlinked ones don't.
 	Linked, Unlinked uint64
@@ -114,7 +120,7 @@ type Stats struct {
 // New returns decoders that write to the sink, which stays the caller's to
 // flush and close, after the last reader was closed.
 func New(cfg Config, sink recording.Sink) *Decoders {
-	d := &Decoders{table: protocols(), failed: make(map[Failure]*loss)}
+	d := &Decoders{table: protocols(), gaveUp: cfg.GaveUp, failed: make(map[Failure]*loss)}
 	d.shared.Origin, d.shared.Sink = cfg.Origin, sink
 	d.shared.Limits = cmp.Or(cfg.Limits, codec.DefaultLimits())
 	return d
@@ -138,6 +144,7 @@ func (d *Decoders) Stats() Stats {
 		Incomplete: c.Incomplete.Load(),
 		Abandoned:  c.Abandoned.Load(),
 		Ignored:    c.Ignored.Load(),
+		Missed:     c.Missed.Load(),
 		Linked:     c.Linked.Load(),
 		Unlinked:   c.Unlinked.Load(),
 		Failed:     failed,

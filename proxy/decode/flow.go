@@ -23,6 +23,7 @@ type flow struct {
 	first    []byte  // of it, what the client sent
 	size     int     // of it all
 	now      time.Time
+	told     bool // that a decoder gave up
 }
 
 type chunk struct {
@@ -60,7 +61,7 @@ func (f *flow) data(side tap.Side, at time.Time, p []byte) {
 		}
 	}
 	if !f.env.Hold(len(p)) {
-		f.silence(side, at, f.fail(f.last().Name, NoRoom), len(p))
+		f.silence(side, at, f.failed(f.last().Name, NoRoom), len(p))
 		return
 	}
 	f.held = append(f.held, chunk{side: side, at: at, data: append([]byte(nil), p...)})
@@ -84,7 +85,7 @@ func (f *flow) Gap(side tap.Side, at time.Time, n int64) {
 	f.now = at
 	f.env.Tick(at)
 	if f.decoder == nil {
-		f.silence(side, f.now, f.fail(f.last().Name, Lost), 0)
+		f.silence(side, f.now, f.failed(f.last().Name, Lost), 0)
 	}
 	f.env.Sent[side] += n
 	if err := f.decoder.Gap(side, f.now, n); err != nil {
@@ -208,7 +209,7 @@ func (f *flow) give(side tap.Side, at time.Time, p []byte) {
 // and only counted.
 func (f *flow) giveUp(side tap.Side, err error, reason string, n int) {
 	f.env.Failed, f.env.Undecoded = reason, f.protocol.Name+": "+err.Error()
-	l := f.fail(f.protocol.Name, reason)
+	l := f.failed(f.protocol.Name, reason)
 	l.bytes.Add(uint64(n))
 	p, d := f.protocol, f.decoder
 	resumer, resumes := d.(codec.Resumer)
@@ -224,6 +225,15 @@ func (f *flow) giveUp(side tap.Side, err error, reason string, n int) {
 	} else if p.Resume != nil {
 		f.decoder = p.Resume(f.env, side, f.now, rest)
 	}
+}
+
+// failed is fail for this flow, and tells of the first time.
+func (f *flow) failed(protocol, reason string) *loss {
+	if !f.told && f.gaveUp != nil {
+		f.gaveUp(f.env.Flow, Failure{protocol, reason})
+	}
+	f.told = true
+	return f.fail(protocol, reason)
 }
 
 // guard ends a flow whose decoder panicked. The panic goes on to the tap, which

@@ -37,7 +37,9 @@ func TestBeginningAnew(t *testing.T) {
 		{"after rounds with long pauses, although it pipelined", "ab AB [c] d C D" + strings.Repeat(" 90 x X", 9) + " 90 e E f F", "aA bB xX eE fF"},
 		{"not after rounds without pauses if it pipelined", "ab AB [c] d C" + strings.Repeat(" x D 90 y X z Y d Z", 9) + " e D", "aA bB"},
 		{"not after rounds in which an answer is owed", "ab AB [c] d C" + strings.Repeat(" x 90 D y 90 X z 90 Y d 90 Z", 9) + " e D", "aA bB"},
-		{"after a request of which a part was lost, if it always waited", strings.Repeat("x X ", 8) + "[b] POST B" + strings.Repeat(" y Y", 8) + " e E", strings.TrimSpace(strings.Repeat("xX ", 8)) + " eE"},
+		{"after more rounds if a request follows what was lost, and it always waited", strings.Repeat("x X ", 8) + "[b] z B" + strings.Repeat(" y Y", 8) + " e E", strings.TrimSpace(strings.Repeat("xX ", 8)) + " eE"},
+		{"after rounds, if a part of a request was lost", "a A [b] POST B c C d D e E f F", "aA fF"},
+		{"not after rounds if a request follows what was lost", "a A [b] c B d C e D f E g F", "aA"},
 		{"not after a rest in which it is owed an answer", "ab AB [c] d 2000 e C D E", "aA bB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -49,6 +49,8 @@ type Counters struct {
 	Abandoned atomic.Uint64
 	// Ignored exchanges were beyond Limits.Streams, and not recorded.
 	Ignored atomic.Uint64
+	// Missed exchanges were seen while bytes of their answers were lost.
+	Missed atomic.Uint64
 	// Linked and Unlinked outbound exchanges: was the causing inbound one found?
 	Linked, Unlinked atomic.Uint64
 }
@@ -76,8 +78,9 @@ type Env struct {
 	// Undecoded says it in words; "" as long as it didn't.
 	Failed, Undecoded string
 	// Pipelined says that the client was seen to ask before it was answered, Doubt
-	// that it may have done so while bytes were lost.
-	Pipelined, Doubt bool
+	// that it may have done so while bytes were lost, Partial that they were lost
+	// within a request.
+	Pipelined, Doubt, Partial bool
 	// Waited counts the client's requests on which it waited for the answer.
 	Waited int
 	// Proxied says that the flow began with a header of the PROXY protocol.

@@ -243,9 +243,10 @@ func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error {
 	h := &c.client
 	if c.awaited() { // what was lost is of a request behind one that isn't answered
 		c.env.Pipelined = c.env.Pipelined || h.x == nil
-		c.env.Doubt = c.env.Doubt || h.state == inBody && n > h.left // the answer may be lost, too
 	}
-	return h.skip(n)
+	err := h.skip(n)
+	c.env.Partial = err != nil && h.x != nil
+	return err
 }
 
 // Close implements [codec.Decoder].

@@ -18,7 +18,10 @@ const (
 	// request and its answer, each followed by a pause that is so many times as
 	// long as the answer took. If the server owed an answer, it would have sent it
 	// in none of the pauses, and each time right after the next request.
-	rounds   = 8
+	rounds = 8
+	// few is how many rounds it takes if a part of a request was lost, and nothing
+	// else speaks against a client that waits.
+	few      = 3
 	patience = 10
 	pause    = 10 * time.Millisecond
 )
@@ -49,6 +52,7 @@ type lost struct {
 	whole   bool          // nothing of it was lost
 	heads   counter       // in it, of requests or answers
 
+	partial bool          // a part of a request was lost, and with it perhaps another one
 	asked   bool          // the client's last turn was one request
 	took    time.Duration // the server's answer to it
 	clean   int           // rounds of one request and one answer, up to now
@@ -59,7 +63,7 @@ type lost struct {
 // resume follows a decoder that gave up in the turn of side.
 func resume(env *codec.Env, side tap.Side, at time.Time, rest codec.Decoder) codec.Decoder {
 	gap := env.Failed == codec.Lost
-	return &lost{Decoder: rest, env: env, turn: side, begun: at, last: at, gap: gap, said: !gap && env.Sent[side] > 0}
+	return &lost{Decoder: rest, env: env, turn: side, begun: at, last: at, gap: gap, said: !gap && env.Sent[side] > 0, partial: env.Partial, whole: !gap}
 }
 
 // begin begins a turn.
@@ -71,12 +75,14 @@ func (l *lost) begin(side tap.Side, at time.Time) {
 	}
 	var answered bool
 	switch env := l.env; {
-	case !env.Pipelined && !env.Doubt:
-		answered = l.verdict == codec.Yes || silent >= calm
-	case !env.Pipelined && env.Waited >= rounds: // as it did before the loss
-		answered = l.clean >= rounds || silent >= settled
-	default:
+	case env.Pipelined, env.Doubt && env.Waited < rounds: // else it waited before the loss
 		answered = l.patient >= rounds || silent >= settled
+	case env.Doubt:
+		answered = l.clean >= rounds || silent >= settled
+	case l.partial:
+		answered = l.clean >= few || silent >= settled
+	default:
+		answered = l.verdict == codec.Yes || silent >= calm
 	}
 	l.pass()
 	l.turn, l.begun, l.said, l.gap, l.interim, l.whole, l.heads = side, at, false, false, false, true, counter{}
@@ -112,7 +118,8 @@ func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 	}
 	if n := l.heads.add(side, p); side == tap.FromClient {
 		l.env.Pipelined = l.env.Pipelined || n > 1
-		l.env.Doubt = l.env.Doubt || l.gap // what was lost may have been another request
+		l.partial = l.partial || l.gap
+		l.env.Doubt = l.env.Doubt || !l.whole && n > 0 // what was lost before this request may have been another one
 	}
 	l.said, l.gap, l.last = true, false, at
 	if l.verdict != codec.Maybe {
@@ -207,10 +214,10 @@ func (l *lost) Gap(side tap.Side, at time.Time, n int64) error {
 		l.begin(side, at)
 	}
 	if side == tap.FromClient && l.said {
-		l.env.Doubt = true
+		l.partial = true
 	}
 	l.pass()
-	l.verdict, l.gap, l.whole, l.last = codec.No, true, false, at
+	l.verdict, l.gap, l.whole, l.heads, l.last = codec.No, true, false, counter{}, at
 	return l.Decoder.Gap(side, at, n)
 }
 

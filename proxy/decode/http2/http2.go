@@ -177,6 +177,7 @@ func (c *conn) create(side tap.Side, id uint32, at time.Time) *stream {
 	}
 	c.newest[side] = id
 	if c.muted {
+		c.env.Counters.Missed.Add(1)
 		return nil
 	}
 	x := c.env.Begin(at)
