@@ -16,7 +16,7 @@ import (
 // has spoken, for in some protocols it is the one to speak first.
 func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 	k.target(tap.ViaTCP, p.cfg.App.Host, p.cfg.App.Port)
-	app, err := p.dial.Local(ctx, p.cfg.App.Host, p.cfg.App.Port)
+	app, err := p.dialApp(ctx)
 	if err != nil {
 		k.client.Abort() // as if the application's port were closed
 		return false, fmt.Errorf("connect to the application: %w", err)
@@ -31,10 +31,16 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 		spoke = waitsForClient(k.server) || speaks(k.client)
 	}
 	if p.in != nil && spoke {
-		r := p.in.Do(ctx, k.client, k.server, p.appTLS())
+		r := p.in.Do(ctx, k.client, k.server, p.appTLS(), p.dialApp)
 		k.unwrapped(r)
+		if note, ok := inboundNotes[r.Outcome]; ok && r.First {
+			p.log.Warn(note, "sni", r.SNI, "reason", reason(r.Err), "remedy", inboundRemedy)
+		}
 		if r.Client == nil {
 			return false, r.Err
+		}
+		if r.Server != app && r.Outcome.Passed() { // it was connected to once more
+			k.connected(r.Server)
 		}
 		if r.Outcome == intercept.Intercepted {
 			spoke = p.cfg.InProtocol != TCP && k.clientFirst()
@@ -51,6 +57,22 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 	}
 	return p.serveInPlain(k, spoke)
 }
+
+// dialApp connects to the application.
+func (p *Proxy) dialApp(ctx context.Context) (*pump.Conn, error) {
+	return p.dial.Local(ctx, p.cfg.App.Host, p.cfg.App.Port)
+}
+
+// inboundNotes are what is said when inbound TLS passes untouched to an
+// application that would not work otherwise.
+var inboundNotes = map[intercept.Outcome]string{
+	intercept.PassedMutual:   "the application asks for client certificates: its TLS passes untouched, and is not recorded in the clear",
+	intercept.PassedName:     "the application has a certificate of its own for the name that a client asks for: its TLS passes untouched, and is not recorded in the clear",
+	intercept.PassedUpstream: "the TLS handshake with the application failed: its TLS passes untouched, and is not recorded in the clear",
+	intercept.PassedUnfit:    "a client offers no TLS that the sidecar can answer: it is let through untouched, and not recorded in the clear",
+}
+
+const inboundRemedy = "none, if clients can talk to the application; otherwise leave out the annotation sidecar.speedscale.com/tls-in, or give it the certificate that the application shows"
 
 // waitsForClient reports whether a server that has spoken goes on only when its
 // client does: in HTTP/2, whose servers begin with SETTINGS on stream 0 (RFC

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -101,8 +100,8 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, r
 	server := k.server
 	r := p.out.Do(ctx, k.client, server, host, port, redial)
 	k.unwrapped(r)
-	if note, ok := notes[r.Outcome]; ok && r.First {
-		p.log.LogAttrs(ctx, slog.LevelWarn, note.text, slog.String("host", r.Endpoint), slog.String("reason", reason(r.Err)), slog.String("remedy", note.remedy(p)))
+	if r.First {
+		p.note(r.Outcome, r.Endpoint, reason(r.Err))
 	}
 	if r.Client == nil {
 		return false, r.Err
@@ -117,9 +116,11 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, r
 	m := p.pump(k)
 	err = m.Run(k.client, k.server)
 	m.Stream.Close(time.Now())
-	if p.out.Ended(r.Endpoint, k.meter.Bytes(tap.FromClient), time.Since(began)) {
-		note := notes[intercept.Refused]
-		p.log.Warn(note.text, "host", r.Endpoint, "reason", "clients hang up right after the handshake", "remedy", note.remedy(p))
+	switch why := p.out.Ended(r.Endpoint, k.meter.Bytes(tap.FromClient), time.Since(began)); why {
+	case intercept.Refused:
+		p.note(why, r.Endpoint, "clients hang up right after the handshake")
+	case intercept.PassedMutual:
+		p.note(why, r.Endpoint, "upstream asks in the middle of a connection")
 	}
 	return false, err
 }
@@ -150,6 +151,13 @@ var notes = map[intercept.Outcome]struct {
 		"the TLS handshake with an upstream failed: this host is let through untouched",
 		fixed("none, if the client can talk to it"),
 	},
+}
+
+// note says what became of an endpoint's TLS, if there is anything to say.
+func (p *Proxy) note(o intercept.Outcome, endpoint, reason string) {
+	if note, ok := notes[o]; ok {
+		p.log.Warn(note.text, "host", endpoint, "reason", reason, "remedy", note.remedy(p))
+	}
 }
 
 // reason is the text of an error that may be none.

@@ -36,7 +36,9 @@ func (h *Hello) Supports(c *tls.Certificate) error {
 	case len(h.info.SupportedCurves) > 0 && !slices.ContainsFunc(groups[:], func(g tls.CurveID) bool { return slices.Contains(h.info.SupportedCurves, g) }):
 		return errors.New("the client offers no group for the key exchange that the sidecar speaks")
 	}
-	return h.info.SupportsCertificate(c)
+	info := *h.info
+	info.ServerName = "" // whether the name is good is the client's to judge
+	return info.SupportsCertificate(c)
 }
 
 // groups are those for the key exchange that crypto/tls speaks by itself, with

@@ -61,6 +61,7 @@ const (
 	PassedDistrust Outcome = "client_distrust" // untouched: the client refused the certificate before
 	PassedUpstream Outcome = "upstream_tls"    // untouched: the upstream handshake failed before, or just now
 	PassedMutual   Outcome = "client_cert"     // untouched: upstream asks for a certificate that the client may have
+	PassedName     Outcome = "other_name"      // untouched: the application has a certificate of its own for the name
 	PassedNoCert   Outcome = "no_certificate"  // untouched: there is none to end inbound TLS with
 	PassedNoCA     Outcome = "ca_invalid"      // untouched: the CA has expired, or is not valid yet
 	Unverified     Outcome = "unverified"      // ended: upstream's certificate is not good
@@ -72,7 +73,7 @@ const (
 // Passed reports whether the bytes are to be pumped untouched.
 func (o Outcome) Passed() bool {
 	switch o {
-	case PassedNotTLS, PassedUnfit, PassedDistrust, PassedUpstream, PassedMutual, PassedNoCert, PassedNoCA:
+	case PassedNotTLS, PassedUnfit, PassedDistrust, PassedUpstream, PassedMutual, PassedName, PassedNoCert, PassedNoCA:
 		return true
 	}
 	return false
@@ -98,7 +99,7 @@ type Interceptor struct {
 
 // New makes an interceptor.
 func New(cfg Config) *Interceptor {
-	return &Interceptor{cfg: cfg, sessions: tls.NewLRUClientSessionCache(256), memory: memory{endpoints: map[string]*history{}}}
+	return &Interceptor{cfg: cfg, sessions: tls.NewLRUClientSessionCache(256)}
 }
 
 // Minted returns how many leaf certificates have been made.
@@ -156,14 +157,14 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		r.Outcome, r.Err, r.First = PassedUnfit, err, i.memory.unfit(r.Endpoint)
 		return r
 	}
-	up, asked, err := i.upstream(ctx, server, hello, r.Name, cert)
+	up, asked, err := i.upstream(ctx, server, hello, r, cert)
 	var unverified *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &unverified):
 		alert(client, unverified.Err)
 		r.First = i.memory.failed(r.Endpoint)
 		return r.end(Unverified, fmt.Errorf("verify %s: %w", r.Name, unverified.Err))
-	case err == nil && asked && cert == nil:
+	case asked && cert == nil: // err, if there is one, says that none was shown
 		err, r.Outcome = errors.New("upstream asks for a client certificate"), PassedMutual
 	case err != nil:
 		r.Outcome = PassedUpstream
@@ -202,17 +203,21 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 const pinMoment = time.Second
 
 // Ended is told when a connection to an endpoint that was intercepted is over,
-// how many bytes of plaintext the client sent and how long it lasted. It reports
-// whether the endpoint is let through from now on: clients that pin may finish
-// the handshake and go.
-func (i *Interceptor) Ended(endpoint string, sent int64, lasted time.Duration) bool {
+// how many bytes of plaintext the client sent and how long it lasted. If the
+// endpoint is let through from now on, it returns why: clients that pin may finish
+// the handshake and go (Refused), and upstream may have asked for a client
+// certificate when it saw the request (PassedMutual).
+func (i *Interceptor) Ended(endpoint string, sent int64, lasted time.Duration) Outcome {
 	switch {
 	case sent > 0:
 		i.memory.trusted(endpoint)
-	case lasted < pinMoment:
-		return i.memory.refused(endpoint, silence)
+		if i.memory.wasLate(endpoint) {
+			return PassedMutual
+		}
+	case lasted < pinMoment && i.memory.refused(endpoint, silence):
+		return Refused
 	}
-	return false
+	return ""
 }
 
 // end closes both connections.
@@ -234,14 +239,17 @@ func (r Result) misnamed(err error) Result {
 // upstream does the handshake with the server as the client would have done
 // it, showing cert, which may be nil. asked says that the server asked for a
 // client certificate.
-func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *Hello, name string, cert *tls.Certificate) (c *tls.Conn, asked bool, err error) {
+func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *Hello, r Result, cert *tls.Certificate) (c *tls.Conn, asked bool, err error) {
+	agreed := false
 	cfg := hello.policy()
 	cfg.ClientSessionCache = i.sessions
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
-		return cmp.Or(hello.permits(state), Verify(state, name, i.roots()))
+		return cmp.Or(hello.permits(state), Verify(state, r.Name, i.roots()))
 	}
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		asked = true
+		if asked = true; agreed && cert == nil {
+			i.memory.late(r.Endpoint)
+		}
 		return cmp.Or(cert, &tls.Certificate{}), nil
 	}
 	if cert == nil {
@@ -251,6 +259,7 @@ func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *He
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 	defer cancel()
 	err = c.HandshakeContext(ctx)
+	agreed = true
 	return c, asked, err
 }
 

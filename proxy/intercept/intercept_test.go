@@ -341,7 +341,7 @@ func TestAnIdleHangUpIsNoDistrustOnceAClientWasHappy(t *testing.T) {
 	i := New(Config{})
 	i.Ended("example.test:443", 10, time.Millisecond)
 	for range maxStrikes + 1 {
-		if i.Ended("example.test:443", 0, time.Millisecond) {
+		if i.Ended("example.test:443", 0, time.Millisecond) != "" {
 			t.Fatal("let through")
 		}
 	}

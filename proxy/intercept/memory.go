@@ -28,6 +28,7 @@ type history struct {
 	missed  int  // handshakes with upstream, in a row, that failed
 	trusted bool // some client has accepted a certificate for it
 	failed  bool // its certificate was not good, and that was reported
+	late    bool // it asks for a client certificate in the middle of a connection, and that is to be reported
 	unfit   bool // a client could not use a certificate for it, and that was reported
 }
 
@@ -66,6 +67,9 @@ type memory struct {
 func (m *memory) of(endpoint string) *history {
 	h := m.endpoints[endpoint]
 	if h == nil {
+		if m.endpoints == nil {
+			m.endpoints = map[string]*history{}
+		}
 		for old := range m.endpoints {
 			if len(m.endpoints) < maxEndpoints {
 				break
@@ -112,6 +116,26 @@ func (m *memory) mutual(endpoint string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.of(endpoint).letThrough(PassedMutual, false)
+}
+
+// late notes the same of an upstream that asks in the middle of a connection.
+func (m *memory) late(endpoint string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.of(endpoint)
+	h.late = h.letThrough(PassedMutual, false) || h.late
+}
+
+// wasLate reports, once, whether upstream has asked in the middle of a connection.
+func (m *memory) wasLate(endpoint string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.endpoints[endpoint]
+	if h == nil || !h.late {
+		return false
+	}
+	h.late = false
+	return true
 }
 
 // broke notes that the handshake with upstream failed, and reports whether the

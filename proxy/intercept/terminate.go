@@ -1,11 +1,12 @@
 package intercept
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 // Peer says how to speak TLS to a server that was configured.
 type Peer struct {
-	// Name is the SNI, and the name that is verified.
+	// Name is the name that is verified, and the SNI where no client gives one.
 	Name string
 	// Roots verify it; nil: the system's.
 	Roots *x509.CertPool
@@ -37,19 +38,36 @@ func Client(ctx context.Context, server *pump.Conn, alpn []string, peer *Peer) (
 	return pump.NewConn(c, nil), nil
 }
 
-// Terminator ends inbound TLS with the application's own certificate.
+// Terminator ends inbound TLS with the application's own certificate:
+//
+//	client                     proxy                     application
+//	   │── ClientHello ──────────▶│── the same SNI and ALPN ──▶│
+//	   │                          │◀── certificate, ALPN ──────│  must not ask for one
+//	   │◀── TLS_IN's certificate ─│
+//	   │══ plaintext ═════════════╪═════════════ plaintext ════│
+//
+// Where that would break the application, its TLS passes untouched on a fresh
+// connection: where it asks for client certificates, does not agree to what the
+// client offers, or has a certificate for the client's SNI that TLS_IN has not.
+// It is safe for concurrent use.
 type Terminator struct {
 	// Certificate is called for every handshake. While it fails, TLS passes
 	// untouched.
 	Certificate func() (*tls.Certificate, error)
+
+	memory memory // by SNI: the application may decide by it
+
+	mu   sync.Mutex
+	said map[Outcome]bool
 }
 
 // Do ends TLS on a connection on which the client has begun to speak; what is
-// not TLS passes untouched. Where the application speaks TLS too, its handshake
-// comes first, with the client's ALPN; where it does not, the client gets
-// HTTP/1.1 if it offers that, or else what it likes best, which the application
-// must then understand without TLS.
-func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Peer) Result {
+// not TLS passes untouched. server is connected to the application, and redial
+// connects to it once more. Where the application speaks TLS, app says how to
+// verify it, and its handshake comes first. Where it does not, app is nil: the
+// client gets HTTP/1.1 if it offers that, or else what it likes best, which the
+// application must then understand without TLS.
+func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Peer, redial func(context.Context) (*pump.Conn, error)) Result {
 	r := Result{Outcome: PassedNotTLS, Client: client, Server: server}
 	hello, err := PeekHello(client, HandshakeTimeout)
 	if err != nil {
@@ -59,7 +77,7 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 	if err := contract.CheckHostName(hello.SNI); err != nil {
 		return r.misnamed(err)
 	}
-	r.Name, r.SNI = hello.SNI, hello.SNI
+	r.Name, r.SNI, r.Endpoint = hello.SNI, hello.SNI, cmp.Or(hello.SNI, "no SNI")
 	cert, err := t.Certificate()
 	if err != nil {
 		r.Outcome, r.Err = PassedNoCert, err
@@ -67,20 +85,107 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 	}
 	if app == nil {
 		r.ALPN = plainALPN(hello.ALPN)
-	} else {
-		up, err := Client(ctx, server, hello.ALPN, app)
-		if err != nil {
-			alert(client, err)
-			return r.end(Failed, fmt.Errorf("TLS to the application: %w", err))
-		}
-		r.Server = up
-		r.ALPN = up.Conn.(*tls.Conn).ConnectionState().NegotiatedProtocol
+		return r.terminate(ctx, cert)
 	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{*cert}, SessionTicketsDisabled: true}
+	if why := t.memory.passes(hello.SNI); why != "" {
+		r.Outcome, r.First = why, t.first(why)
+		return r
+	}
+	if err := hello.Supports(cert); err != nil {
+		r.Outcome, r.Err, r.First = PassedUnfit, err, t.first(PassedUnfit)
+		return r
+	}
+	up, asked, err := t.application(ctx, server, hello, app)
+	switch {
+	case asked:
+		r.Outcome, r.Err = PassedMutual, errors.New("the application asks for a client certificate")
+		t.memory.mutual(hello.SNI)
+	case err != nil:
+		r.Outcome, r.Err = PassedUpstream, err
+		if errors.Is(err, context.DeadlineExceeded) { // another reason may be the client's, who shall not be able to blind us
+			t.memory.broke(hello.SNI)
+		}
+	case !good(cert, hello.SNI) && goodLeaf(up.ConnectionState().PeerCertificates[0], hello.SNI):
+		r.Outcome, r.Err = PassedName, fmt.Errorf("the application has a certificate for %s, and that of the sidecar is not good for it", hello.SNI)
+	default:
+		t.memory.answered(hello.SNI)
+		r.Server, r.ALPN = pump.NewConn(up, nil), up.ConnectionState().NegotiatedProtocol
+		return r.terminate(ctx, cert)
+	}
+	r.First = t.first(r.Outcome)
+	_ = server.Close()
+	if r.Server, err = redial(ctx); err != nil {
+		return r.end(Failed, err)
+	}
+	return r
+}
+
+// first reports whether something became of a connection for the first time. A
+// client chooses the SNI, so it is said once, and not once for each name.
+func (t *Terminator) first(o Outcome) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.said[o] {
+		return false
+	}
+	if t.said == nil {
+		t.said = map[Outcome]bool{}
+	}
+	t.said[o] = true
+	return true
+}
+
+// application does the handshake with the application as the client would have
+// done it. asked says that the application asked for a client certificate. Should
+// it ask in the middle of the connection, later ones pass untouched.
+func (t *Terminator) application(ctx context.Context, server *pump.Conn, hello *Hello, app *Peer) (c *tls.Conn, asked bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
+	defer cancel()
+	cfg := hello.policy()
+	cfg.VerifyConnection = func(state tls.ConnectionState) error {
+		if err := hello.permits(state); err != nil || app.Insecure {
+			return err
+		}
+		err := Verify(state, app.Name, app.Roots)
+		if err != nil && hello.SNI != "" && Verify(state, hello.SNI, app.Roots) == nil { // it chose by the SNI
+			return nil
+		}
+		return err
+	}
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		asked = true
+		t.memory.mutual(hello.SNI)
+		return &tls.Certificate{}, nil
+	}
+	c = tls.Client(server, cfg)
+	err = c.HandshakeContext(ctx)
+	return c, asked, err
+}
+
+// good reports whether clients that ask for a name will find a certificate good.
+func good(cert *tls.Certificate, name string) bool {
+	leaf := cert.Leaf
+	if leaf == nil {
+		var err error
+		if leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
+			return false
+		}
+	}
+	return goodLeaf(leaf, name)
+}
+
+func goodLeaf(leaf *x509.Certificate, name string) bool {
+	now := time.Now()
+	return !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) && (name == "" || leaf.VerifyHostname(name) == nil)
+}
+
+// terminate does the handshake with the client, which is promised r.ALPN.
+func (r Result) terminate(ctx context.Context, cert *tls.Certificate) Result {
+	cfg := &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: minVersion, SessionTicketsDisabled: true}
 	if r.ALPN != "" {
 		cfg.NextProtos = []string{r.ALPN}
 	}
-	down := tls.Server(client, cfg)
+	down := tls.Server(r.Client, cfg)
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
 	defer cancel()
 	if err := down.HandshakeContext(ctx); err != nil {
@@ -98,59 +203,4 @@ func plainALPN(offer []string) string {
 		return offer[0]
 	}
 	return ""
-}
-
-// recheck is how often a certificate's files are looked at.
-const recheck = 10 * time.Second
-
-// KeyPair returns a function that gives the certificate in two PEM files, and
-// reads them again when they have changed. A change that can't be read leaves
-// the old one in use: the files are replaced one after the other. Files that
-// can't be read at first are the error, and read when they can be.
-func KeyPair(cert, key string) (get func() (*tls.Certificate, error), err error) {
-	k := &keyPair{cert: cert, key: key}
-	return k.get, k.load(time.Now())
-}
-
-type keyPair struct {
-	cert, key string
-
-	mu      sync.Mutex
-	pair    *tls.Certificate // nil until one could be read
-	err     error            // why not
-	stamp   [2]time.Time
-	checked time.Time
-}
-
-func (k *keyPair) get() (*tls.Certificate, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if now := time.Now(); now.Sub(k.checked) > recheck {
-		_ = k.load(now)
-	}
-	if k.pair == nil {
-		return nil, k.err
-	}
-	return k.pair, nil
-}
-
-func (k *keyPair) load(now time.Time) (err error) {
-	defer func() { k.checked, k.err = now, err }()
-	var stamp [2]time.Time
-	for i, file := range []string{k.cert, k.key} {
-		info, err := os.Stat(file)
-		if err != nil {
-			return err
-		}
-		stamp[i] = info.ModTime()
-	}
-	if k.pair != nil && stamp == k.stamp {
-		return nil
-	}
-	pair, err := tls.LoadX509KeyPair(k.cert, k.key)
-	if err != nil {
-		return fmt.Errorf("load certificate %s and key %s: %w", k.cert, k.key, err)
-	}
-	k.pair, k.stamp = &pair, stamp
-	return nil
 }
