@@ -72,7 +72,7 @@ var inboundNotes = map[intercept.Outcome]string{
 	intercept.PassedUnfit:    "a client offers no TLS that the sidecar can answer: it is let through untouched, and not recorded in the clear",
 }
 
-const inboundRemedy = "none, if clients can talk to the application; otherwise leave out the annotation sidecar.speedscale.com/tls-in, or give it the certificate that the application shows"
+const inboundRemedy = "none, if clients can talk to the application; otherwise leave out the annotation sidecar.speedscale.com/tls-in-secret, or give it the certificate that the application shows"
 
 // waitsForClient reports whether a server that has spoken goes on only when its
 // client does: in HTTP/2, whose servers begin with SETTINGS on stream 0 (RFC
@@ -94,12 +94,9 @@ func (p *Proxy) serveInPlain(k *conn, spoke bool) (move bool, err error) {
 	return true, nil
 }
 
-// appTLS says how to speak TLS to the application; nil: not at all.
+// appTLS says how to speak TLS to the application.
 func (p *Proxy) appTLS() *intercept.Peer {
-	if !p.cfg.App.TLS {
-		return nil
-	}
-	return &intercept.Peer{Name: p.cfg.App.Host, Roots: p.pool(), Insecure: isLoopback(p.cfg.App.Host)}
+	return &intercept.Peer{Name: p.cfg.App.Host, Roots: p.pool(), Insecure: isLoopback(p.cfg.App.Host), Unsure: !p.cfg.App.TLS}
 }
 
 // speaksTLS reports whether a client that has begun to speak does so in TLS,

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,8 +85,9 @@ func opensslServer(t testing.TB, args ...string) (addr net.Addr, stdin io.Writer
 }
 
 // inbound runs a sidecar that ends TLS in front of a TLS application.
-func (k *pki) inbound(t testing.TB, app net.Addr) *sidecar {
-	return run(t, app, func(c *Config) { c.TLSIn, c.App.TLS = k.app, true })
+// declared says whether it is told that the application speaks TLS.
+func (k *pki) inbound(t testing.TB, app net.Addr, declared bool) *sidecar {
+	return run(t, app, func(c *Config) { c.TLSIn, c.App.TLS = k.app, declared })
 }
 
 // get asks for a page by way of the sidecar, with the client's certificate.
@@ -150,30 +152,32 @@ func TestTLSInDoesNotBreakAnOpenSSLApplication(t *testing.T) {
 		{"has the same certificate for the name", byName, "app.svc", 0, own, "intercepted", ""},
 		{"speaks TLS 1.3 alone to a client up to 1.2", []string{"-tls1_3"}, "app.svc", tls.VersionTLS12, fails, "upstream_tls", "handshake with the application failed"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			app, _, _ := opensslServer(t, append(c.app, base...)...)
-			s := k.inbound(t, app)
-			const times = 3
-			for range times {
-				body, cert, err := k.get(s, c.sni, c.version)
-				switch {
-				case c.want == fails && err == nil:
-					t.Errorf("the client gets what the application refuses: %s", body)
-				case c.want == fails:
-				case err != nil || !strings.Contains(body, c.want):
-					t.Errorf("%v: %s", err, body)
-				case cert.VerifyHostname(c.sni) != nil:
-					t.Errorf("the client was shown a certificate for %v", cert.DNSNames)
+		for _, declared := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, declared %v", c.name, declared), func(t *testing.T) {
+				app, _, _ := opensslServer(t, append(c.app, base...)...)
+				s := k.inbound(t, app, declared)
+				const times = 3
+				for range times {
+					body, cert, err := k.get(s, c.sni, c.version)
+					switch {
+					case c.want == fails && err == nil:
+						t.Errorf("the client gets what the application refuses: %s", body)
+					case c.want == fails:
+					case err != nil || !strings.Contains(body, c.want):
+						t.Errorf("%v: %s", err, body)
+					case cert.VerifyHostname(c.sni) != nil:
+						t.Errorf("the client was shown a certificate for %v", cert.DNSNames)
+					}
 				}
-			}
-			s.stop()
-			if got, want := strings.Join(s.outcomes(), " "), strings.TrimSpace(strings.Repeat(c.outcome+" ", times)); got != want {
-				t.Errorf("outcomes %s, want %s", got, want)
-			}
-			if n := strings.Count(s.logs.String(), c.log); c.log != "" && n != 1 {
-				t.Errorf("the log says %d times %q", n, c.log)
-			}
-		})
+				s.stop()
+				if got, want := strings.Join(s.outcomes(), " "), strings.TrimSpace(strings.Repeat(c.outcome+" ", times)); got != want {
+					t.Errorf("outcomes %s, want %s", got, want)
+				}
+				if n := strings.Count(s.logs.String(), c.log); c.log != "" && n != 1 {
+					t.Errorf("the log says %d times %q", n, c.log)
+				}
+			})
+		}
 	}
 }
 
@@ -239,7 +243,7 @@ http {
 		{"unknown.svc", "", "upstream_tls"},
 	} {
 		t.Run(c.sni, func(t *testing.T) {
-			s := k.inbound(t, addr)
+			s := k.inbound(t, addr, false)
 			for range 2 {
 				body, _, err := k.get(s, c.sni, 0)
 				if body != c.want || (err == nil) != (c.want != "") {
@@ -264,7 +268,7 @@ func TestACertificateThatIsAskedForLate(t *testing.T) {
 		log     string
 	}{
 		"inbound": {
-			func(app net.Addr) *sidecar { return k.inbound(t, app) },
+			func(app net.Addr) *sidecar { return k.inbound(t, app, true) },
 			func(s *sidecar, _ net.Addr) net.Conn { return dial(t, s.InAddr()) },
 			"the application asks for client certificates",
 		},
@@ -277,7 +281,7 @@ func TestACertificateThatIsAskedForLate(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			app, stdin, said := opensslServer(t, "-cert", k.app.Cert, "-key", k.app.Key, "-tls1_2")
+			app, stdin, said := opensslServer(t, "-cert", k.app.Cert, "-key", k.app.Key, "-tls1_2", "-state")
 			s := c.start(app)
 			visit := func(late bool) {
 				conn := tls.Client(c.connect(s, app), &tls.Config{ServerName: "app.svc", RootCAs: k.pool})
@@ -285,7 +289,7 @@ func TestACertificateThatIsAskedForLate(t *testing.T) {
 				fmt.Fprintln(conn, "hello")
 				if late {
 					io.WriteString(stdin, "R\n") // renegotiate, and ask
-					eventually(t, "the server has asked", func() bool { return strings.Contains(said.String(), "SSL_do_handshake -> ") })
+					eventually(t, "the server has asked", func() bool { return strings.Count(said.String(), "write finished") == 2 })
 				}
 				io.WriteString(stdin, "answer\n")
 				if line, err := bufio.NewReader(conn).ReadString('\n'); line != "answer\n" {
@@ -301,6 +305,61 @@ func TestACertificateThatIsAskedForLate(t *testing.T) {
 			}
 			if n := strings.Count(s.logs.String(), c.log); n != 1 {
 				t.Errorf("the log says %d times %q", n, c.log)
+			}
+		})
+	}
+}
+
+// An application that speaks no TLS gets none, though it is tried once. Whatever
+// it makes of that, its clients are served.
+func TestTLSInFindsOutThatAnApplicationSpeaksNoTLS(t *testing.T) {
+	k := newPKI(t)
+	for name, c := range map[string]struct {
+		serve func(net.Conn) error // of something that is no TLS
+		tries int                  // of TLS, for three connections
+	}{
+		"answers":  {func(c net.Conn) error { _, err := io.WriteString(c, "ERR what?\r\n"); return err }, 1},
+		"hangs up": {func(c net.Conn) error { return net.ErrClosed }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tries atomic.Int32
+			app := serveTCP(t, func(conn *net.TCPConn) {
+				r := bufio.NewReader(conn)
+				for {
+					first, err := r.Peek(1)
+					switch {
+					case err != nil:
+						return
+					case first[0] == 22:
+						tries.Add(1)
+						if c.serve(conn) != nil {
+							return
+						}
+						io.Copy(io.Discard, r)
+						return
+					}
+					line, err := r.ReadString('\n')
+					if err != nil {
+						return
+					}
+					io.WriteString(conn, "got "+line)
+				}
+			})
+			s := k.inbound(t, app, false)
+			for range 3 {
+				conn := tls.Client(dial(t, s.InAddr()), &tls.Config{ServerName: "app.svc", RootCAs: k.pool})
+				fmt.Fprintln(conn, "hello")
+				if line, err := bufio.NewReader(conn).ReadString('\n'); line != "got hello\n" {
+					t.Errorf("%q, %v", line, err)
+				}
+				conn.Close()
+			}
+			if n := int(tries.Load()); n != c.tries {
+				t.Errorf("TLS was tried %d times, want %d", n, c.tries)
+			}
+			s.stop()
+			if got := strings.Join(s.outcomes(), " "); got != "intercepted intercepted intercepted" {
+				t.Errorf("outcomes %s", got)
 			}
 		})
 	}

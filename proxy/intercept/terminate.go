@@ -23,6 +23,8 @@ type Peer struct {
 	Roots *x509.CertPool
 	// Insecure: it is not verified.
 	Insecure bool
+	// Unsure: it is not known whether it speaks TLS.
+	Unsure bool
 }
 
 // Client does a handshake with a server.
@@ -57,16 +59,18 @@ type Terminator struct {
 
 	memory memory // by SNI: the application may decide by it
 
-	mu   sync.Mutex
-	said map[Outcome]bool
+	mu     sync.Mutex
+	said   map[Outcome]bool
+	secure bool    // the application is known to speak TLS
+	plain  history // it answered something else
+	silent memory  // by SNI: it gave no answer
 }
 
 // Do ends TLS on a connection on which the client has begun to speak; what is
 // not TLS passes untouched. server is connected to the application, and redial
-// connects to it once more. Where the application speaks TLS, app says how to
-// verify it, and its handshake comes first. Where it does not, app is nil: the
-// client gets HTTP/1.1 if it offers that, or else what it likes best, which the
-// application must then understand without TLS.
+// connects to it once more. Where the application speaks TLS, its handshake comes
+// first. Where it does not, the client gets HTTP/1.1 if it offers that, or else
+// what it likes best, which the application must then understand without TLS.
 func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Peer, redial func(context.Context) (*pump.Conn, error)) Result {
 	r := Result{Outcome: PassedNotTLS, Client: client, Server: server}
 	hello, err := PeekHello(client, HandshakeTimeout)
@@ -83,7 +87,7 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 		r.Outcome, r.Err = PassedNoCert, err
 		return r
 	}
-	if app == nil {
+	if app.Unsure && (len(server.Head()) > 0 || t.isPlain(hello.SNI)) {
 		r.ALPN = plainALPN(hello.ALPN)
 		return r.terminate(ctx, cert)
 	}
@@ -96,6 +100,14 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 		return r
 	}
 	up, asked, err := t.application(ctx, server, hello, app)
+	if app.Unsure && t.provesPlain(hello.SNI, err, asked) {
+		_ = server.Close()
+		if r.Server, err = redial(ctx); err != nil {
+			return r.end(Failed, err)
+		}
+		r.ALPN = plainALPN(hello.ALPN)
+		return r.terminate(ctx, cert)
+	}
 	switch {
 	case asked:
 		r.Outcome, r.Err = PassedMutual, errors.New("the application asks for a client certificate")
@@ -118,6 +130,37 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 		return r.end(Failed, err)
 	}
 	return r
+}
+
+// isPlain reports whether the application was found to speak no TLS.
+func (t *Terminator) isPlain(sni string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.secure && (t.plain.passes() != "" || t.silent.passes(sni) != "")
+}
+
+// provesPlain reports whether an application that the handshake ended with in err
+// is to be taken for one that speaks no TLS: it answered something else, or it has
+// never answered and went away or was silent. That is remembered for a while,
+// because the application sees each try as garbage; silence, which the client may
+// be the reason for, only for its SNI and once it has happened twice.
+func (t *Terminator) provesPlain(sni string, err error, asked bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var other tls.RecordHeaderError
+	switch {
+	case asked, t.secure, err == nil:
+		t.secure = true
+	case errors.As(err, &other):
+		t.plain.letThrough(PassedNotTLS, false)
+		return true
+	case wentAway(err), errors.Is(err, context.DeadlineExceeded):
+		t.silent.broke(sni)
+		return true
+	default: // an alert, say
+		t.secure = true
+	}
+	return false
 }
 
 // first reports whether something became of a connection for the first time. A
