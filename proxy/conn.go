@@ -63,7 +63,7 @@ func (k *conn) target(via tap.Via, host string, port int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.via, k.host, k.port, k.remote, k.reached = via, host, port, netip.AddrPort{}, time.Time{}
-	k.private = false
+	k.private, k.tls, k.sni, k.alpn = false, "", "", ""
 }
 
 // keepPrivate says whether what was asked for is kept from the record.
@@ -98,6 +98,16 @@ func (k *conn) secured(server *pump.Conn) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.server = server
+}
+
+// opens notes that TLS begins here, with a server of that name.
+func (k *conn) opens(name, alpn string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tls, k.alpn = intercept.Opened, alpn
+	if _, ok := address.Parse(name); !ok {
+		k.sni = name
+	}
 }
 
 // unwrapped notes what TLS there was.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/tapedeck/tapedeck/proxy/intercept"
 	"github.com/tapedeck/tapedeck/proxy/plainhttp"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 	"github.com/tapedeck/tapedeck/proxy/socks"
@@ -48,6 +49,10 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 		Dial: func(ctx context.Context, to plainhttp.Target) (*pump.Conn, *url.URL, error) {
 			k.target(tap.ViaHTTP, to.Host, to.Port)
 			k.keepPrivate(to.Private)
+			if to.TLS {
+				server, err := p.dialHTTPS(ctx, k, to.Host, to.Port)
+				return server, nil, err
+			}
 			return p.dialHTTP(ctx, k, to.Host, to.Port)
 		},
 		Tap:   func() *tap.Stream { return p.open(k) },
@@ -101,6 +106,28 @@ func (p *Proxy) dialHTTP(ctx context.Context, k *conn, host string, port int) (*
 	}
 	k.connected(server)
 	return server, via, nil
+}
+
+// http1 is what ALPN calls what is spoken behind a request in absolute-form.
+const http1 = "http/1.1"
+
+// dialHTTPS connects to where a request goes that asks for https in absolute-form,
+// as clients do that do not know CONNECT: TLS begins here then. A proxy is asked for
+// a tunnel, lest it reads along.
+func (p *Proxy) dialHTTPS(ctx context.Context, k *conn, host string, port int) (*pump.Conn, error) {
+	k.opens(host, http1)
+	server, err := p.dial.Dial(ctx, upstream.Tunnel, host, port)
+	if err != nil {
+		return nil, err
+	}
+	k.connected(server)
+	secured, err := intercept.Open(ctx, &p.upstream, server, host, http1)
+	if err != nil {
+		_ = server.Close()
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	k.secured(secured)
+	return secured, nil
 }
 
 // serveSOCKS serves a client that speaks SOCKS.

@@ -64,6 +64,7 @@ type Proxy struct {
 	// rootless says that the configured roots could not be read.
 	rootless bool
 
+	upstream intercept.Config       // how TLS is spoken with upstreams, and clients that are intercepted
 	out      *intercept.Interceptor // nil: outbound TLS passes untouched
 	in       *intercept.Terminator  // nil: inbound TLS passes untouched
 	metrics  *prometheus.Registry
@@ -139,9 +140,10 @@ func (p *Proxy) prepareTLS() {
 			"variable", contract.EnvUpstreamCA, LogError, err)
 	}
 	p.use(roots)
-	mutual := p.keyPair(p.cfg.Mutual, contract.EnvTLSMutualPublicKey, "upstreams are shown no client certificate until it can be read")
+	p.upstream = intercept.Config{Authority: p.ca, Roots: p.pool}
+	p.upstream.Certificate = p.keyPair(p.cfg.Mutual, contract.EnvTLSMutualPublicKey, "upstreams are shown no client certificate until it can be read")
 	if p.ca != nil {
-		p.out = intercept.New(intercept.Config{Authority: p.ca, Roots: p.pool, Certificate: mutual})
+		p.out = intercept.New(p.upstream)
 	}
 	if in := p.keyPair(p.cfg.TLSIn, contract.EnvTLSInPublicKey, "inbound TLS passes untouched and is not recorded in the clear, until the certificate can be read"); in != nil {
 		p.in = &intercept.Terminator{Certificate: in}

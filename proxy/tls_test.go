@@ -54,11 +54,14 @@ func write(t testing.TB, name string, content []byte) {
 	}
 }
 
-// secure is an HTTPS server, and the file with its root.
-func secure(t testing.TB, h http.HandlerFunc) (srv *httptest.Server, root string) {
+// secure is an HTTPS server, as edits change it, and the file with its root.
+func secure(t testing.TB, h http.HandlerFunc, edits ...func(*httptest.Server)) (srv *httptest.Server, root string) {
 	t.Helper()
 	srv = httptest.NewUnstartedServer(h)
-	srv.EnableHTTP2 = true
+	srv.EnableHTTP2, srv.TLS = true, &tls.Config{}
+	for _, edit := range edits {
+		edit(srv)
+	}
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	root = filepath.Join(t.TempDir(), "root.pem")

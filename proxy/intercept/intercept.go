@@ -56,6 +56,7 @@ type Outcome string
 // The outcomes.
 const (
 	Intercepted    Outcome = "intercepted"     // plaintext in between
+	Opened         Outcome = "opened"          // TLS begins here: the client asked for https in plaintext
 	PassedNotTLS   Outcome = "not_tls"         // untouched: it is no TLS
 	PassedUnfit    Outcome = "client_tls"      // untouched: the client can't use a certificate of ours
 	PassedDistrust Outcome = "client_distrust" // untouched: the client refused the certificate before

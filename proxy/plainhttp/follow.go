@@ -95,7 +95,7 @@ func (q *request) ordinary() bool { return q.method != http.MethodConnect && !q.
 // after it; come is how much of the request's body has come.
 func (s *session) follows(q *request, come int) bool {
 	up := s.up
-	if s.Loops == nil || up.via != nil || !up.idle() || !q.ordinary() || come != len(s.in.unread()) {
+	if s.Loops == nil || up.via != nil || up.target.TLS || !up.idle() || !q.ordinary() || come != len(s.in.unread()) {
 		return false
 	}
 	up.ordinary++

@@ -74,6 +74,8 @@ type request struct {
 type Target struct {
 	Host string
 	Port int
+	// TLS is to be spoken with it.
+	TLS bool
 	// Private: the request's Host field names a cloud's metadata server, wherever
 	// it goes. Neither it nor its answer is for the record.
 	Private bool
@@ -225,17 +227,29 @@ func parseLength(v string) (int64, error) {
 // upgrades reports whether the connection may change its protocol.
 func (q *request) upgrades() bool { return len(q.all("Upgrade")) > 0 }
 
+// schemes are those of targets in absolute-form, what is meant when they name no
+// port, and whether TLS is to be spoken with the host. Clients that do not know
+// CONNECT send https so.
+var schemes = map[string]struct {
+	port string
+	tls  bool
+}{
+	"http":  {"80", false},
+	"https": {"443", true},
+	"ws":    {"80", false},
+	"wss":   {"443", true},
+}
+
 // destination parses an absolute-form target and returns, besides where to go,
 // the origin-form that the server is to see.
 func (q *request) destination() (t Target, origin string, err error) {
-	scheme, rest, ok := strings.Cut(q.target, "://")
-	switch {
-	case !ok:
+	name, rest, ok := strings.Cut(q.target, "://")
+	if !ok {
 		return t, "", bad("a target without a host: this is a forward proxy, it wants http://host/path or CONNECT host:port")
-	case strings.EqualFold(scheme, "https"):
-		return t, "", refuseWith(http.StatusNotImplemented, "https:// in a request line: TLS goes through the tunnel that CONNECT opens")
-	case !strings.EqualFold(scheme, "http"):
-		return t, "", refuseWith(http.StatusNotImplemented, "a target with an unknown scheme: only http is known")
+	}
+	scheme, ok := schemes[strings.ToLower(name)]
+	if !ok {
+		return t, "", refuseWith(http.StatusNotImplemented, "a target with an unknown scheme: http, https, ws and wss are known")
 	}
 	authority, origin := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -256,8 +270,8 @@ func (q *request) destination() (t Target, origin string, err error) {
 	if q.hostless {
 		q.host = authority // RFC 9112 section 3.2.2
 	}
-	t, err = parseAuthority(authority, "80")
-	t.Private = q.private
+	t, err = parseAuthority(authority, scheme.port)
+	t.TLS, t.Private = scheme.tls, q.private
 	return t, origin, err
 }
 

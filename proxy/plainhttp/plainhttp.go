@@ -1,6 +1,7 @@
-// Package plainhttp is the forward proxy for plain HTTP/1: requests in
-// absolute-form, whose destination stands in the request line, and the CONNECT
-// that opens a tunnel.
+// Package plainhttp is the forward proxy for HTTP/1 that clients speak without
+// TLS: requests in absolute-form, whose destination stands in the request line, and
+// the CONNECT that opens a tunnel. A request may ask for https so: TLS is spoken
+// with the host alone then, and the caller's Dial begins it.
 //
 //	client ── GET http://host/path ──▶ parse ── GET /path ──▶ host
 //	client ◀── answer, as it is ──────────── its framing ◀── host
@@ -246,11 +247,12 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 	if follow && !s.up.pause() {
 		return true, s.up.missed()
 	}
-	if !follow {
-		s.up.start(nil, nil)
-		if !s.up.expect(x) {
-			return true, s.up.missed()
-		}
+	switch {
+	case follow:
+	case !s.up.started:
+		s.up.start(x, nil)
+	case !s.up.expect(x):
+		return true, s.up.missed()
 	}
 	err = s.ask(q, origin, come)
 	if follow && err == nil {

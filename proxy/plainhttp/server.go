@@ -80,6 +80,8 @@ type server struct {
 // 9.3.2).
 var errUnanswered = errors.New("the server closed before it had answered")
 
+var errTruncated = errors.New("the server's TLS ended without close_notify, in an answer that ends with it")
+
 // expect announces a request before it is written; false means that the server
 // is gone.
 func (u *server) expect(x *exchange) bool {
@@ -245,11 +247,8 @@ func (u *server) void() bool {
 }
 
 // wait waits until the server has something to say. It returns false when the
-// request side parts, or where it can't be known without reading.
+// request side parts.
 func (u *server) wait() (spoke bool, err error) {
-	if !u.conn.CanAwait() {
-		return false, nil
-	}
 	u.mu.Lock()
 	if u.waiting = !u.parting; !u.waiting {
 		u.mu.Unlock()
@@ -301,7 +300,7 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 	}
 	for {
 		if err := u.in.await(); err != nil {
-			return true, cmp.Or(gone(err), errUnanswered)
+			return true, unanswered(err)
 		}
 		head, err := u.in.head(false)
 		switch {
@@ -309,7 +308,7 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 			return true, refuseWith(http.StatusBadGateway, "the server's "+err.Error())
 		case err != nil:
 			// As without a proxy: the connection ends, the client may retry.
-			return true, cmp.Or(gone(err), errUnanswered)
+			return true, unanswered(err)
 		}
 		r, err := parseResponse(head, x.method)
 		if err != nil {
@@ -349,6 +348,11 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 		if err := u.body(&b); err != nil {
 			return true, err
 		}
+		if r.body.close && !switched && u.conn.Truncated() {
+			// RFC 9112 section 9.8: the answer is incomplete.
+			u.session.client.Abort()
+			return true, errTruncated
+		}
 		if r.body.close {
 			u.final = true
 			_ = u.session.client.CloseWrite()
@@ -370,6 +374,17 @@ func (u *server) body(b *body) error {
 	}
 	u.dirty = false
 	return nil
+}
+
+// unanswered is what it means that reading an answer has failed. A server may say
+// in TLS why it gives none: most often that it wants a client certificate, which in
+// TLS 1.3 comes behind the handshake.
+func unanswered(err error) error {
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Op == "remote error" {
+		return refuseWith(http.StatusBadGateway, fmt.Sprintf("the server ended TLS: %v", alert.Err))
+	}
+	return cmp.Or(gone(err), errUnanswered)
 }
 
 // gone makes no error of a server that closed.

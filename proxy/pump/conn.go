@@ -184,10 +184,10 @@ func (c *Conn) Abort() {
 	_ = c.Close()
 }
 
-// truncated reports whether TLS over another Conn has ended without close_notify
+// Truncated reports whether TLS over another Conn has ended without close_notify
 // (RFC 8446 section 6.1). crypto/tls makes that an end like any other where it
 // falls between two records; but only after close_notify it reads no further.
-func (c *Conn) truncated() bool {
+func (c *Conn) Truncated() bool {
 	t, ok := c.Conn.(*tls.Conn)
 	if !ok {
 		return false
@@ -199,7 +199,7 @@ func (c *Conn) truncated() bool {
 // finish passes the end of src's bytes on to c.
 func (c *Conn) finish(src *Conn, readErr error) {
 	switch {
-	case errors.Is(readErr, io.ErrUnexpectedEOF), readErr == nil && src.truncated():
+	case errors.Is(readErr, io.ErrUnexpectedEOF), readErr == nil && src.Truncated():
 		// The peer must be able to tell this from the end of TLS.
 		if tcp := c.TCP(); tcp != nil {
 			_ = tcp.CloseWrite()
