@@ -22,9 +22,9 @@ var knownTokens = []struct {
 }
 
 // byFirst has the numbers of those that begin with a byte; it is not nil for
-// JSON Web Tokens, too.
+// JSON Web Tokens and for Bearer, too.
 var byFirst = func() (t [256][]int) {
-	t['e'] = []int{}
+	t['e'], t['b'], t['B'] = []int{}, []int{}, []int{}
 	for i := range knownTokens {
 		c := knownTokens[i].prefix[0]
 		t[c] = append(t[c], i)
@@ -43,8 +43,11 @@ func known(s string) int {
 	if len(s) < 12 || byFirst[s[0]] == nil {
 		return 0
 	}
-	if s[0] == 'e' {
+	switch s[0] {
+	case 'e':
 		return jwt(s)
+	case 'b', 'B':
+		return bearer(s)
 	}
 	for _, i := range byFirst[s[0]] {
 		t := &knownTokens[i]
@@ -62,6 +65,21 @@ func known(s string) int {
 		}
 	}
 	return 0
+}
+
+// bearer is the length of a scheme with its token, outside of an Authorization.
+func bearer(s string) int {
+	const name = "bearer "
+	if !strings.EqualFold(s[:len(name)], name) {
+		return 0
+	}
+	n := tokenChars(s[len(name):])
+	secret := s[len(name) : len(name)+n]
+	parameter, _, ok := strings.Cut(secret, "=")
+	if n < 8 || ok && strings.Trim(parameter, "abcdefghijklmnopqrstuvwxyz_") == "" { // realm="…"
+		return 0
+	}
+	return len(name) + n
 }
 
 // jwt is the length of a JSON Web Token: base64 of `{"`, and two or four dots.

@@ -33,6 +33,7 @@ Etag: W/"5b1c0a6e-9d7e"
 From: joe@example.com
 Grpc-Status: 16
 Grpc-Status-Details-Bin: CAUSBWhlbGxv
+Host: secret:443
 Idempotency-Key: 5b1c0a6e-9d7e-4e0b-8a53-4f6c2c7d9b10
 If-None-Match: "abc"
 Keep-Alive: timeout=5, max=100
@@ -49,6 +50,7 @@ Server-Timing: db;dur=53, app;dur=47.2
 Strict-Transport-Security: max-age=31536000; includeSubDomains
 Surrogate-Key: item-1 item-2
 Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+Www-Authenticate: Bearer authorization_uri="https://login.example/authorize"
 Www-Authenticate: Bearer realm="shop", error="invalid_token"
 User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36
 Via: 1.1 varnish
@@ -81,6 +83,13 @@ target: /items?design=x&signal=1&passenger=2&compass=3&bypass=4&pinned=5&opinion
 target: /items?session_type=x&password_hint=x
 target: /items?to=https%3A%2F%2Fshop.example%2Fa%3Fb%3Dc&q=100%25
 target: /items?q=joe@example.com
+target: /.well-known/webfinger?resource=acct:joe@example.com
+target: /a?subject_token_type=urn:ietf:params:oauth:token-type:access_token&grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer
+target: /a?mail=mailto:joe@example.com&at=12:30&q=author:joe
+target: /hooks/deploy-frontend/build
+target: /services/Tickets/Billing/list
+target: token:8080
+target: https://token:8443/a
 target: /v1/users/joe@example.com/items
 target: /oauth/token
 target: /oauth/token/

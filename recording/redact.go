@@ -220,6 +220,11 @@ func (r *Redact) protocols(v string) string {
 			all[i] = space + bearerProtocol + r.token(name[len(bearerProtocol):])
 		case announced || len(name) > maxProtocol:
 			all[i] = space + r.token(name)
+		default:
+			if n := strings.IndexAny(name, ".:-="); n > 0 && r.verdict(name[:n]).of(inParameter) != plain { // token.…
+				all[i] = space + name[:n+1] + r.token(name[n+1:])
+				name = ""
+			}
 		}
 		announced = !announced && len(name) <= maxProtocol && r.verdict(name).of(inParameter) != plain
 	}

@@ -71,7 +71,7 @@ func TestSecretsInTheRequestTargetBecomeTokens(t *testing.T) {
 	for target, want := range map[string]string{
 		"/a?Token=hush&b=c":                "/a?Token=R&b=c",
 		"/a?b=c&X-Amz-Signature=hush":      "/a?b=c&X-Amz-Signature=R",
-		"http://u:hush@h/a?api_key=hush;x": "http://R@h/a?api_key=R;x",
+		"http://u:hush@h/a?api_key=hush;x": "http://R@h/a?api_key=R",
 		"/a?token":                         "/a?token",
 		"/a?tokens=3&&=":                   "/a?tokens=3&&=",
 		"/a@b?c":                           "/a@b?c",
@@ -100,6 +100,27 @@ func TestSecretsInTheRequestTargetBecomeTokens(t *testing.T) {
 		}
 		if strings.Contains(got.json, "hush") {
 			t.Errorf("%s reaches the sink: %s", target, got.json)
+		}
+	}
+}
+
+// All of the path of a host for webhooks is secret, but its first segment.
+func TestPathsOfWebhooksBecomeTokens(t *testing.T) {
+	for host, want := range map[string]string{
+		"hooks.slack.com":             "/services/R/R/R?x=1",
+		"Hooks.Zapier.com:443":        "/services/R/R/R?x=1",
+		"shop.webhook.office.com":     "/services/R/R/R?x=1",
+		"webhooks":                    "/services/T1/B2/hush?x=1", // a service of the cluster's own
+		"books.example":               "/services/T1/B2/hush?x=1",
+		"shop.hooks-of-mine.internal": "/services/T1/B2/hush?x=1",
+	} {
+		e := &Exchange{HTTP: &HTTP{Req: HTTPRequest{Host: host, URI: "/services/T1/B2/hush?x=1", URL: "/services/T1/B2/hush"}}}
+		NewRedact(Discard{}).Write(e)
+		if got := tokens.ReplaceAllString(e.HTTP.Req.URI, "R"); got != want {
+			t.Errorf("%s: %s, want %s", host, got, want)
+		}
+		if url, _, _ := strings.Cut(want, "?"); tokens.ReplaceAllString(e.HTTP.Req.URL, "R") != url {
+			t.Errorf("%s: %s, want %s", host, e.HTTP.Req.URL, url)
 		}
 	}
 }

@@ -1,0 +1,189 @@
+package recording
+
+import "strings"
+
+// pairs finds the values of secret names: name=value, "name":"value" and
+// name: value.
+func (r *Redact) pairs(found []span, s string, g grammar, colons bool) []span {
+	path := -1 // how far it goes; -1: nobody has asked
+	for i := 0; i < len(s); i++ {
+		if colons {
+			if s[i] != '=' && s[i] != ':' {
+				continue
+			}
+		} else if next := strings.IndexByte(s[i:], '='); next >= 0 {
+			i += next
+		} else {
+			break
+		}
+		if s[i] == ':' && !mayDivide(s, i) {
+			continue
+		}
+		name, quoted := nameBefore(s, i)
+		if s[i] == ':' && !quoted && strings.IndexByte(name, ':') >= 0 {
+			continue // a URN, or the like
+		}
+		from := i + 1
+		if name == "" || r.verdict(name).of(inParameter) == plain {
+			for from < len(s) && (isBlank(s[from]) || s[from] == '"') {
+				from++
+			}
+			if n := known(s[from:]); n > 0 {
+				found = append(found, span{from: from, to: from + n})
+				i = from + n - 1
+			}
+			continue
+		}
+		if path < 0 {
+			if path = strings.IndexAny(s, "?#"); path < 0 {
+				path = len(s)
+			}
+		}
+		from, to := valueFrom(s, from, g, s[i] == '=', from <= path)
+		if to > from {
+			found = append(found, span{from: from, to: to})
+			i = to - 1
+		}
+	}
+	return found
+}
+
+// mayDivide tells whether a colon can divide a name from its value: that of a URL
+// and of a port can't.
+func mayDivide(s string, i int) bool {
+	if i == 0 || i+1 == len(s) || s[i+1] == '/' && i+2 < len(s) && s[i+2] == '/' {
+		return false
+	}
+	n := i + 1
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	return n == i+1 || n < len(s) && !segmentEnds[s[n]] || s[i-1] == '"' || s[i-1] == '\''
+}
+
+// begins marks what a parameter's name can't have in it, so it begins behind it.
+var begins = set("?&;#,/ \t\r\n\"'<>({|=!\\")
+
+func set(chars string) (t [256]bool) {
+	for i := range len(chars) {
+		t[chars[i]] = true
+	}
+	return t
+}
+
+// nameBefore finds the name that ends before a separator.
+func nameBefore(s string, i int) (name string, quoted bool) {
+	for i > 0 && isBlank(s[i-1]) {
+		i--
+	}
+	if i > 0 && (s[i-1] == '"' || s[i-1] == '\'') {
+		q := s[i-1]
+		text := strings.TrimRight(s[:i-1], `\`)
+		if open := strings.LastIndexByte(text, q); open >= 0 {
+			return text[open+1:], true
+		}
+	}
+	start := i
+	for start > 0 && !begins[s[start-1]] {
+		start--
+	}
+	return s[start:i], false
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// valueFrom finds where a value begins and ends. In a URL's path, a slash and the
+// query end it, too.
+func valueFrom(s string, from int, g grammar, parameter, inPath bool) (start, end int) {
+	if parameter && g != prose { // a URL has no quotes
+		if inPath {
+			return from, from + valueEnd(s[from:], "&;#/?")
+		}
+		end := from
+		for end += valueEnd(s[end:], "&;#"); end < len(s) && s[end] == ';' && !beginsPair(s[end+1:]); {
+			end++ // it divides parameters only where another one follows
+			end += valueEnd(s[end:], "&;#")
+		}
+		return from, end
+	}
+	for from < len(s) && isBlank(s[from]) {
+		from++
+	}
+	escaped := 0
+	for from+escaped < len(s) && s[from+escaped] == '\\' {
+		escaped++
+	}
+	rest := s[from:]
+	switch open := from + escaped; {
+	case open == len(s):
+		return from, open
+	case s[open] == '"' || s[open] == '\'':
+		for end = open + 1; end < len(s); end++ {
+			if s[end] == '\\' && escaped == 0 {
+				end++
+			} else if s[end] == s[open] {
+				break
+			}
+		}
+		end = min(end, len(s))
+		if end < len(s) && escaped > 0 {
+			end = max(open+1, end-escaped)
+		}
+		return open + 1, end
+	case rest[0] == '{' || rest[0] == '[':
+		depth := 0
+		for i := range len(rest) {
+			switch rest[i] {
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return from, from + i + 1
+				}
+			}
+		}
+		return from, len(s)
+	case !parameter && g != prose && inPath:
+		return from, from + valueEnd(rest, "&;#/?\"")
+	case !parameter && g != prose:
+		return from, from + valueEnd(rest, ",}]&;#\r\n")
+	case !parameter:
+		return from, from + valueEnd(rest, ",}]\r\n")
+	}
+	return from, from + proseEnd(rest)
+}
+
+// valueEnd is the length of a value that one of these characters ends.
+func valueEnd(rest, ends string) int {
+	if n := strings.IndexAny(rest, ends); n >= 0 {
+		return n
+	}
+	return len(rest)
+}
+
+// proseEnd is the length of a value in a header. What divides values may be a part
+// of this one, so it only ends where another name follows.
+func proseEnd(rest string) int {
+	for i := 0; i < len(rest); i++ {
+		switch c := rest[i]; {
+		case strings.IndexByte("&;<>\"\r\n", c) >= 0:
+			return i
+		case c == ',' || isBlank(c):
+			next := strings.TrimLeft(rest[i:], ", \t")
+			if next == "" || beginsPair(next) {
+				return i
+			}
+			i = len(rest) - len(next) - 1
+		}
+	}
+	return len(rest)
+}
+
+// beginsPair tells whether a text begins with a name and an equals sign.
+func beginsPair(s string) bool {
+	n := 0
+	for n < len(s) && n < maxGlued && !begins[s[n]] {
+		n++
+	}
+	return n > 0 && n < len(s) && s[n] == '='
+}

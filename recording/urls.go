@@ -1,0 +1,181 @@
+package recording
+
+import "strings"
+
+// users finds the user information of every URL in a text.
+func users(found []span, s string, g grammar) []span {
+	for i := 0; ; {
+		if i > 0 || g != authority {
+			next := strings.Index(s[i:], "//")
+			if next < 0 {
+				return found
+			}
+			i += next + 2
+		} else if s[0] == '/' {
+			g = target
+			continue
+		}
+		end := strings.IndexAny(s[i:], "/?# \t\"<>")
+		if end < 0 {
+			end = len(s) - i
+		}
+		if at := strings.LastIndexByte(s[i:i+end], '@'); at > 0 {
+			found = append(found, span{from: i, to: i + at})
+		}
+		if g == authority {
+			g = target
+		} else {
+			i += end
+		}
+	}
+}
+
+// logins finds user:password@host without a URL around it, as proxies and
+// databases are named. An address may have a scheme in front of it.
+func logins(found []span, s string) []span {
+	for end := strings.IndexByte(s, '@'); end >= 0; {
+		start := end
+		for start > 0 && !begins[s[start-1]] && s[start-1] != '@' {
+			start--
+		}
+		user, _, ok := strings.Cut(s[start:end], ":")
+		switch strings.ToLower(user) {
+		case "mailto", "acct", "sip", "sips", "xmpp", "im", "urn":
+			ok = false
+		}
+		if ok {
+			found = append(found, span{from: start, to: end})
+		}
+		next := strings.IndexByte(s[end+1:], '@')
+		if next < 0 {
+			break
+		}
+		end += 1 + next
+	}
+	return found
+}
+
+// segmentEnds ends a segment of a path.
+var segmentEnds = set("/?#&;,\"<> \t")
+
+// segments finds those of a path that another one announces as secret:
+// /reset-password/…, and those that are well-known tokens.
+func (r *Redact) segments(found []span, s string, g grammar) []span {
+	hooked := false // segments behind one that names a webhook may be secrets
+	for i := strings.IndexByte(s, '/'); i >= 0 && i < len(s); {
+		from, to := i+1, segmentEnd(s, i+1)
+		segment := s[from:to]
+		if from > 1 && s[i-1] == '/' { // an authority
+			if isWebhookHost(segment) && to < len(s) && s[to] == '/' {
+				g = webhook
+				to = segmentEnd(s, to+1) // what is behind it says what it is for
+			}
+		} else if n := known(segment); n > 0 {
+			found = append(found, span{from: from, to: to})
+		} else if g == webhook && from > 1 && segment != "" {
+			found = append(found, span{from: from, to: to})
+		} else if n := bot(segment); n > 0 {
+			found = append(found, span{from: from + n, to: to})
+		} else if hooked && isRandom(segment) {
+			found = append(found, span{from: from, to: to})
+		} else if isHook(segment) || strings.HasPrefix(s[i:], "/services/T") && strings.Contains(s[i:min(len(s), i+40)], "/B") {
+			hooked = true
+		} else if to < len(s) && s[to] == '/' && r.announces(segment) {
+			from, to = to+1, segmentEnd(s, to+1)
+			for to < len(s) && s[to] == '/' && isStep(s[from:to]) {
+				from, to = to+1, segmentEnd(s, to+1)
+			}
+			if !isStep(s[from:to]) {
+				found = append(found, span{from: from, to: to})
+			}
+		}
+		next := strings.IndexByte(s[to:], '/')
+		if next < 0 {
+			break
+		}
+		if g == webhook && next > 0 && strings.IndexAny(s[to:to+next], "?#&\"<> ") >= 0 {
+			g = target // that path has ended
+		}
+		i = to + next
+	}
+	return found
+}
+
+func segmentEnd(s string, from int) int {
+	for from < len(s) && !segmentEnds[s[from]] {
+		from++
+	}
+	return from
+}
+
+// announces tells whether a segment says that the next one is a secret. Few end
+// with letters that make it worth to be looked up.
+func (r *Redact) announces(segment string) bool {
+	n := len(segment)
+	if n < 3 || n > maxGlued || r.last[segment[n-2]&31]>>(segment[n-1]&31)&1 == 0 {
+		return false
+	}
+	return r.verdict(segment).of(inPath) != plain
+}
+
+// steps are what may follow such a segment and is no secret: an operation on it.
+var steps = func() map[string]bool {
+	m := make(map[string]bool)
+	for _, step := range strings.Fields(`accessor callback change check complete confirm create delete edit exchange forgot form generate
+		info introspect introspection issue list login logout lookup new obtain refresh renew request reset resend revoke rotate roles send set show sign
+		status success update validate verify`) {
+		m[step] = true
+	}
+	return m
+}()
+
+func isStep(segment string) bool {
+	first, _, _ := strings.Cut(segment, "-")
+	return segment == "" || steps[first]
+}
+
+// isWebhookHost knows the hosts whose paths are secrets: hooks.slack.com,
+// x.webhook.office.com.
+func isWebhookHost(host string) bool {
+	k := len(host) - 1
+	for k >= 3 && (host[k]|0x20 != 'k' || host[k-1]|0x20 != 'o') { // few hosts have a hook anywhere
+		k--
+	}
+	if k < 3 {
+		return false
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		switch strings.ToLower(label) {
+		case "hooks", "webhook", "webhooks":
+			return strings.Contains(host, ".")
+		}
+	}
+	return false
+}
+
+// isHook knows segments that name a webhook: /api/webhooks/…, /webhookb2/….
+func isHook(segment string) bool {
+	switch strings.ToLower(segment) {
+	case "hook", "hooks", "webhook", "webhooks", "webhookb2", "incomingwebhook":
+		return true
+	}
+	return false
+}
+
+// isRandom tells whether a segment looks as if nobody had thought of it.
+func isRandom(segment string) bool {
+	return len(segment) >= 12 && strings.ContainsAny(segment, "0123456789") && strings.Trim(segment, "0123456789") != ""
+}
+
+// bot is the length of what is before the token in a segment of Telegram's API:
+// bot123456:token.
+func bot(segment string) int {
+	if !strings.HasPrefix(segment, "bot") || len(segment) < 5 || !isDigit(segment[3]) {
+		return 0
+	}
+	id, _, ok := strings.Cut(segment[3:], ":")
+	if !ok || strings.Trim(id, "0123456789") != "" {
+		return 0
+	}
+	return len("bot") + len(id) + 1
+}
