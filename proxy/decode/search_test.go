@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -254,6 +255,37 @@ func TestForgedFrames(t *testing.T) {
 				t.Fatalf("recorded: %s", line)
 			}
 		}
+	}
+}
+
+// More arrives in one moment than is held while it is not known where frames
+// begin.
+func TestMuchAtOnceAfterALoss(t *testing.T) {
+	var sink memory
+	d := New(Config{}, &sink)
+	k := newTalker(t, d)
+	id := k.ask("")
+	k.losing = true
+	k.answer(id, "")
+	k.losing = false
+	k.cut = func(p []byte) [][]byte { return slices.Collect(slices.Chunk(p, 4<<10)) }
+	id = k.ask("")
+	k.say(tap.FromServer, fmt.Sprintf("HEADERS %d :status=200", id))
+	var body []string
+	for range 20 {
+		body = append(body, fmt.Sprintf("DATA %d %s", id, strings.Repeat("x", 10_000)))
+	}
+	k.say(tap.FromServer, body...)
+	k.say(tap.FromServer, fmt.Sprintf("DATA %d end /%d", id, id))
+	for range 20 {
+		k.answer(k.ask(""), "")
+	}
+	k.reader.Close(k.at)
+	if whole := check(t, sink.decode(t)); whole == 0 {
+		t.Error("nothing is recorded after the loss")
+	}
+	if n := d.Stats().Abandoned; n > 0 {
+		t.Errorf("the decoder crashed on %d exchanges", n)
 	}
 }
 

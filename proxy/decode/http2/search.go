@@ -234,12 +234,13 @@ func (s *search) between(side tap.Side) bool {
 
 // hold keeps p, if there is room.
 func (s *search) hold(side tap.Side, at time.Time, p []byte) bool {
-	if last := len(s.held) - 1; last >= 0 && s.held[last].side == side && s.held[last].at.Equal(at) && s.room(len(p)) {
-		s.held[last].data = append(s.held[last].data, p...)
-	} else if s.room(len(p) + chunkCost) {
-		s.held = append(s.held, chunk{side, at, slices.Clone(p)})
-	} else {
+	if !s.room(len(p) + chunkCost) { // which may drop what was held
 		return false
+	}
+	if last := len(s.held) - 1; last >= 0 && s.held[last].side == side && s.held[last].at.Equal(at) {
+		s.held[last].data = append(s.held[last].data, p...)
+	} else {
+		s.held = append(s.held, chunk{side, at, slices.Clone(p)})
 	}
 	s.seen[side] += len(p)
 	return true
