@@ -24,6 +24,13 @@ func TestLongNamesAreRefused(t *testing.T) {
 		c.TLSIn = leafFiles(t, authorityOf(t, dir), "app.svc")
 	})
 	name := func(n int) string { return fmt.Sprintf("%d%s.test", n, strings.Repeat(".abcdefg", 14<<10/8)) }
+	ask := func(request string, n int) error {
+		c := dial(t, s.OutAddr())
+		defer c.Close()
+		fmt.Fprintf(c, request, name(n))
+		answer, _ := io.ReadAll(c)
+		return fmt.Errorf("%s", answer)
+	}
 	sni := func(c net.Conn, n int) error {
 		defer c.Close()
 		return tls.Client(c, &tls.Config{ServerName: name(n), InsecureSkipVerify: true}).Handshake()
@@ -33,20 +40,8 @@ func TestLongNamesAreRefused(t *testing.T) {
 		ask  func(n int) error
 		want string
 	}{
-		{"CONNECT", func(n int) error {
-			c := dial(t, s.OutAddr())
-			defer c.Close()
-			fmt.Fprintf(c, "CONNECT %s:443 HTTP/1.1\r\nHost: h\r\n\r\n", name(n))
-			answer, _ := io.ReadAll(c)
-			return fmt.Errorf("%s", answer)
-		}, "400 Bad Request"},
-		{"absolute-form", func(n int) error {
-			c := dial(t, s.OutAddr())
-			defer c.Close()
-			fmt.Fprintf(c, "GET http://%s/ HTTP/1.1\r\nHost: h\r\n\r\n", name(n))
-			answer, _ := io.ReadAll(c)
-			return fmt.Errorf("%s", answer)
-		}, "400 Bad Request"},
+		{"CONNECT", func(n int) error { return ask("CONNECT %s:443 HTTP/1.1\r\nHost: h\r\n\r\n", n) }, "400 Bad Request"},
+		{"absolute-form", func(n int) error { return ask("GET http://%s/ HTTP/1.1\r\nHost: h\r\n\r\n", n) }, "400 Bad Request"},
 		{"outbound SNI", func(n int) error { return sni(entries["CONNECT"](t, s, target), n) }, "unrecognized name"},
 		{"inbound SNI", func(n int) error { return sni(dial(t, s.InAddr()), n) }, "unrecognized name"},
 	} {

@@ -41,6 +41,12 @@ func (h *Hello) Supports(c *tls.Certificate) error {
 	return info.SupportsCertificate(c)
 }
 
+// strict reports whether the client offers fewer versions than the sidecar would,
+// which may be why a server does not come to terms with it.
+func (h *Hello) strict() bool {
+	return h.MinVersion > minVersion || h.MaxVersion < tls.VersionTLS13
+}
+
 // groups are those for the key exchange that crypto/tls speaks by itself, with
 // or without a post-quantum partner.
 var groups = [...]tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521, tls.X25519MLKEM768}

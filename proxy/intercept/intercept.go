@@ -176,9 +176,12 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 			return r.end(Failed, r.Err)
 		}
 		r.Err = err
-		if r.Outcome == PassedMutual {
+		switch {
+		case r.Outcome == PassedMutual:
 			r.First = i.memory.mutual(r.Endpoint)
-		} else {
+		case hello.strict() && !errors.Is(err, context.DeadlineExceeded): // others may come to terms
+			r.First = i.memory.unfit(r.Endpoint)
+		default:
 			r.First = i.memory.broke(r.Endpoint)
 		}
 		return r

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -483,6 +484,20 @@ func TestPeekHello(t *testing.T) {
 	if !bytes.Equal(c.Head(), sent) {
 		t.Error("the message was not put back")
 	}
+	checkPolicy(t, h)
+
+	// The message may come in many records, and be as long as a session ticket makes
+	// it.
+	var split []byte
+	for _, b := range sent[recordHeader:] {
+		split = append(split, recordHandshake, 3, 1, 0, 1, b)
+	}
+	long := clientHello(&tls.Config{ServerName: "example.test", NextProtos: slices.Repeat([]string{strings.Repeat("x", 250)}, 250)})
+	for name, sent := range map[string][]byte{"split": split, "long": long} {
+		if h, err := PeekHello(pump.NewConn(still{}, sent), time.Minute); err != nil || h.SNI != "example.test" {
+			t.Errorf("%s: %+v, %v", name, h, err)
+		}
+	}
 	for _, other := range []string{"GET / HTTP/1.1\r\n", "\x16", "\x16\x03\x01\x00\x05hello", "\x16\x09\x00\x00\x00", ""} {
 		c := pump.NewConn(still{}, []byte(other))
 		if _, err := PeekHello(c, time.Minute); !errors.Is(err, ErrNotTLS) {
@@ -494,6 +509,23 @@ func TestPeekHello(t *testing.T) {
 	}
 }
 
+// checkPolicy checks that a server is offered nothing that the client does not
+// offer, or that is not good.
+func checkPolicy(t *testing.T, h *Hello) {
+	p := h.policy()
+	if p.MinVersion < minVersion || p.MinVersion < h.MinVersion || p.MaxVersion != h.MaxVersion || p.ServerName != h.SNI {
+		t.Errorf("%+v from %+v", p, h)
+	}
+	for _, suite := range p.CipherSuites {
+		if !slices.Contains(h.info.CipherSuites, suite) {
+			t.Errorf("%s is not in %x", tls.CipherSuiteName(suite), h.info.CipherSuites)
+		}
+	}
+	if p.CipherSuites == nil || h.MaxVersion < minVersion && h.Supports(&tls.Certificate{}) == nil {
+		t.Errorf("%+v from %+v", p, h)
+	}
+}
+
 func FuzzPeekHello(f *testing.F) {
 	f.Add(clientHello(&tls.Config{ServerName: "example.test", NextProtos: []string{"h2"}}))
 	f.Add(clientHello(&tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}))
@@ -501,8 +533,8 @@ func FuzzPeekHello(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		c := pump.NewConn(still{}, bytes.Clone(in))
 		h, err := PeekHello(c, time.Minute)
-		if err == nil && len(h.SNI) > 65535 {
-			t.Errorf("a name of %d bytes", len(h.SNI))
+		if err == nil {
+			checkPolicy(t, h)
 		}
 		if err != nil && !errors.Is(err, ErrNotTLS) {
 			t.Errorf("error %v", err)

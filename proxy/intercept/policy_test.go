@@ -124,6 +124,23 @@ func TestAClientThatCannotBeAnsweredIsLetThrough(t *testing.T) {
 	}
 }
 
+// A client that insists on what its upstream does not speak is no reason not to
+// look into the connections of others.
+func TestAStrictClientDoesNotSpeakForOthers(t *testing.T) {
+	ca, ours := authority(t, "ours")
+	up := startUpstream(t, func(cfg *tls.Config) { cfg.MaxVersion = tls.VersionTLS12 })
+	i := New(Config{Authority: ca, Roots: up.roots})
+	for n := range maxStrikes + 1 {
+		_, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: up.ca, MinVersion: tls.VersionTLS13})
+		if r.Outcome != PassedUpstream || err == nil || r.First != (n == 0) {
+			t.Errorf("%s, first %v, the client saw %v", r.Outcome, r.First, err)
+		}
+	}
+	if answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours}); r.Outcome != Intercepted {
+		t.Errorf("another client: %s, %q, %v", r.Outcome, answer, err)
+	}
+}
+
 // Upstream is offered no cipher suite and no group that the client does not offer.
 func TestCipherSuitesAndGroupsAreTheClients(t *testing.T) {
 	ca, ours := authority(t, "ours")
