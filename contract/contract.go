@@ -7,8 +7,8 @@
 //	      └──────────── contract ────────────────┘
 //
 // It holds constants, tables and the rules by which both sides read a value,
-// imports nothing outside the standard library, and is the one package that
-// transformer and proxy share.
+// imports nothing outside the standard library, and is with its own filter the one
+// package that transformer and proxy share.
 package contract
 
 // Ports of the sidecar. The first two are the defaults of the annotations

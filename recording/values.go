@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -111,6 +112,17 @@ func (h Headers) Get(name string) string {
 		return h[i].Value
 	}
 	return ""
+}
+
+// Values returns the values of every line with the name, in any case.
+func (h Headers) Values(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range h {
+			if strings.EqualFold(h[i].Name, name) && !yield(h[i].Value) {
+				return
+			}
+		}
+	}
 }
 
 // index finds the first line with the name, -1 if there is none.

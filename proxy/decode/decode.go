@@ -14,7 +14,7 @@
 // answer can be owed, HTTP/2 where it is certain where frames begin. A decoder that panics is counted,
 // and the panic left to the tap.
 //
-// The package imports tap, recording, and its own decoders.
+// The package imports contract/filter, tap, recording, and its own decoders.
 package decode
 
 import (
@@ -23,6 +23,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/decode/http1"
 	"github.com/tapedeck/tapedeck/proxy/decode/http2"
@@ -108,6 +109,8 @@ type Stats struct {
 	Ignored uint64
 	// Missed exchanges were seen while bytes of their answers were lost.
 	Missed uint64
+	// Filtered exchanges were left out by a rule, SampledOut ones with their trace.
+	Filtered, SampledOut uint64
 	// Linked outbound exchanges name the inbound one that caused them,
 	// Unlinked ones don't.
 	Linked, Unlinked uint64
@@ -129,6 +132,9 @@ func New(cfg Config, sink recording.Sink) *Decoders {
 // Open implements [tap.OpenFunc].
 func (d *Decoders) Open(f *tap.Flow) tap.Reader { return newFlow(d, f) }
 
+// Choose has exchanges captured by the filter from now on; nil captures all.
+func (d *Decoders) Choose(f *filter.Filter) { d.shared.Filter.Store(f) }
+
 // Stats returns the counts as of now.
 func (d *Decoders) Stats() Stats {
 	c := &d.shared.Counters
@@ -145,6 +151,8 @@ func (d *Decoders) Stats() Stats {
 		Abandoned:  c.Abandoned.Load(),
 		Ignored:    c.Ignored.Load(),
 		Missed:     c.Missed.Load(),
+		Filtered:   c.Filtered.Load(),
+		SampledOut: c.SampledOut.Load(),
 		Linked:     c.Linked.Load(),
 		Unlinked:   c.Unlinked.Load(),
 		Failed:     failed,

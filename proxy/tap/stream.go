@@ -25,6 +25,7 @@ const (
 	gap
 	end
 	tick
+	pause // the Reader ends, and the flow goes on without one
 )
 
 type event struct {
@@ -57,6 +58,7 @@ type Stream struct {
 	lost   time.Time // when the last of that was
 	first  Side      // that lost some of it
 	queued bool      // a worker has it or will have it
+	paused bool      // the last that was said was said while the tap was paused
 	closed bool
 	fate   fate
 }
@@ -124,6 +126,9 @@ func (s *Stream) Close(at time.Time) {
 		return
 	}
 	s.closed = true
+	if s.paused { // nobody wants to know what was lost
+		s.gaps = [2]int64{}
+	}
 	s.flushGaps()
 	s.push(event{at: at, kind: end})
 }
@@ -151,6 +156,9 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 	case s.closed:
 		s.tap.drop(dropShutdown, int64(n))
 		return false
+	case s.tap.isPaused():
+		s.pause(side, at, n)
+		return false
 	case s.tap.cfg.Shed != nil && s.tap.cfg.Shed():
 		s.lose(side, at, n, dropShed)
 		return false
@@ -158,18 +166,36 @@ func (s *Stream) admit(side Side, at time.Time, n int, cost int64) bool {
 		s.lose(side, at, n, dropFull)
 		return false
 	}
+	s.paused = false
 	s.flushGaps()
 	return true
 }
 
+// pause counts n bytes that nobody wants now, and ends the Reader, with all that
+// it holds.
+func (s *Stream) pause(side Side, at time.Time, n int) {
+	s.tap.unwanted.Add(int64(n))
+	if !s.paused {
+		s.flushGaps()
+		s.paused = true
+		s.push(event{at: at, kind: pause})
+	}
+	s.gap(side, at, n)
+}
+
 // lose counts n bytes that the tap had no room for.
 func (s *Stream) lose(side Side, at time.Time, n int, why reason) {
+	s.gap(side, at, n)
+	s.tap.drop(why, int64(n))
+}
+
+// gap notes that n bytes are missing.
+func (s *Stream) gap(side Side, at time.Time, n int) {
 	if s.gaps == [2]int64{} {
 		s.first = side
 	}
 	s.gaps[side] += int64(n)
 	s.lost = at
-	s.tap.drop(why, int64(n))
 }
 
 // flushGaps queues what was lost, so that it stands where it was lost, on either

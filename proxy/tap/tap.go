@@ -7,7 +7,9 @@
 // The data path calls Stream and never waits; a Reader is called on a worker,
 // one call at a time and in the order of the bytes. What the tap holds is
 // bounded by one number, and what it could not hold is counted to the byte and
-// told to the Reader as a Gap, in its place. Flows are read side by side, but what
+// told to the Reader as a Gap, in its place. While the tap is paused it holds
+// nothing: a flow's Reader is closed, and a new one that begins with a Gap follows
+// once the tap goes on. Flows are read side by side, but what
 // an inbound one brought is always read before the outbound bytes that it caused.
 // A Reader that panics loses its own flow and nothing else.
 //

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -383,6 +384,113 @@ func TestAnUnwantedFlowIsNotKept(t *testing.T) {
 	shutdown(t, tp)
 	if s := tp.Stats(); s.Unwanted != s.Written {
 		t.Errorf("%+v", s)
+	}
+}
+
+// readers opens a new recorder each time, and keeps them in order.
+type readers struct{ all []*recorder }
+
+func (r *readers) open(*Flow) Reader {
+	r.all = append(r.all, new(recorder))
+	return r.all[len(r.all)-1]
+}
+
+// While a tap is paused it holds nothing, a flow's Reader is closed, and another
+// one is told what it missed before it is given more.
+func TestAPausedTapHoldsNothing(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		t.Run(fmt.Sprintf("a flow that spoke before: %v", before), func(t *testing.T) {
+			var paused atomic.Bool
+			var readers readers
+			tp := New(Config{Limit: 1 << 24, Workers: 1, Open: readers.open, Paused: &paused})
+			s := tp.Open(&Flow{})
+			var first, last []byte
+			if before {
+				first = chunks(tp, s, FromClient, 5, 1)
+			}
+			paused.Store(true)
+			missed := [2]int{len(chunks(tp, s, FromClient, 50, 2)), len(chunks(tp, s, FromServer, 50, 3))}
+			eventually(t, func() bool { return tp.Stats().Used == 0 })
+			if got := tp.Stats(); got.Unwanted != int64(missed[0]+missed[1]) || got.Delivered != int64(len(first)) {
+				t.Errorf("while it was paused: %+v", got)
+			}
+			paused.Store(false)
+			last = chunks(tp, s, FromServer, 5, 4)
+			s.Close(time.Now())
+			shutdown(t, tp)
+			if before {
+				if r := readers.all[0]; r.closed != 1 || !bytes.Equal(r.side[FromClient].Bytes(), first) || r.gaps != [2]int64{} {
+					t.Errorf("the first reader was closed %d times, and told of %v lost", r.closed, r.gaps)
+				}
+				readers.all = readers.all[1:]
+			}
+			if len(readers.all) != 1 {
+				t.Fatalf("%d readers followed", len(readers.all))
+			}
+			r := readers.all[0]
+			if r.closed != 1 || r.gaps != [2]int64{int64(missed[0]), int64(missed[1])} || !bytes.Equal(r.side[FromServer].Bytes(), last) {
+				t.Errorf("the last reader was closed %d times, told of %v lost, and given %d bytes", r.closed, r.gaps, r.side[FromServer].Len())
+			}
+			if d := tp.Stats().Dropped[ReasonFull]; d.Bytes != 0 {
+				t.Errorf("%d bytes count as dropped, and nobody wanted them", d.Bytes)
+			}
+		})
+	}
+}
+
+// A flow that says nothing more once the tap goes on has no reader for what it
+// said while the tap was paused.
+func TestAFlowThatWasPausedToItsEndIsNotRead(t *testing.T) {
+	var paused atomic.Bool
+	var readers readers
+	tp := New(Config{Limit: 1 << 24, Workers: 1, Open: readers.open, Paused: &paused})
+	s := tp.Open(&Flow{})
+	paused.Store(true)
+	chunks(tp, s, FromClient, 3, 1)
+	paused.Store(false)
+	s.Close(time.Now())
+	shutdown(t, tp)
+	if len(readers.all) > 0 {
+		t.Errorf("%d readers were opened", len(readers.all))
+	}
+}
+
+// A reader that waits for the time when the tap is paused doesn't keep the next
+// one from being told it.
+func TestTimePassesForThoseWhoFollowAPause(t *testing.T) {
+	var paused atomic.Bool
+	opened := make(chan *patient, 2)
+	tp := New(Config{Limit: 1 << 24, Workers: 1, Paused: &paused, Tick: 20 * time.Millisecond, Open: func(*Flow) Reader {
+		p := &patient{left: 1, elapsed: make(chan time.Time, 1)}
+		opened <- p
+		return p
+	}})
+	s := tp.Open(&Flow{})
+	say := func() { s.Copy(FromClient, time.Now(), []byte("hello")) }
+	say()
+	<-opened // it waits from now on
+	paused.Store(true)
+	say()
+	eventually(t, func() bool { // the tick came, and nobody was there
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		tp.mu.Lock()
+		defer tp.mu.Unlock()
+		return len(tp.waiting) == 0 && s.events == nil && !s.queued
+	})
+	paused.Store(false)
+	say()
+	<-(<-opened).elapsed
+	s.Close(time.Now())
+	shutdown(t, tp)
+}
+
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it never happened")
+		}
 	}
 }
 

@@ -32,6 +32,9 @@ type Config struct {
 	// Buffers bounds, in bytes, what the data path holds of Pool besides what waits
 	// to be read: beyond that it reads in small steps. 0: no bound.
 	Buffers int64
+	// Paused, when set, tells whether the tap is to hold nothing for the time being.
+	// It is read for every chunk.
+	Paused *atomic.Bool
 	// Panicked, when set, is told of a Reader's panic, on the worker.
 	Panicked func(f *Flow, value any, stack []byte)
 }
@@ -99,6 +102,8 @@ func New(cfg Config) *Tap {
 	}
 	return t
 }
+
+func (t *Tap) isPaused() bool { return t.cfg.Paused != nil && t.cfg.Paused.Load() }
 
 // Pool is where the data path takes the buffers that it hands to Write.
 func (t *Tap) Pool() *Pool { return &t.pool }
@@ -378,15 +383,6 @@ func (t *Tap) deliver(s *Stream, events []event) {
 			}
 		}
 	}()
-	if !s.opened {
-		s.opened = true
-		if t.cfg.Open != nil {
-			s.reader = t.cfg.Open(s.flow)
-		}
-		if s.reader == nil {
-			s.setFate(unwanted)
-		}
-	}
 	for ; at < len(events); at++ {
 		e := &events[at]
 		t.give(s, e)
@@ -401,8 +397,25 @@ func (t *Tap) deliver(s *Stream, events []event) {
 	}
 }
 
+// openReader opens the stream's Reader.
+func (t *Tap) openReader(s *Stream) {
+	s.opened = true
+	if t.cfg.Open != nil {
+		s.reader = t.cfg.Open(s.flow)
+	}
+	if s.reader == nil {
+		s.setFate(unwanted)
+	}
+}
+
 // give calls the Reader for one event.
 func (t *Tap) give(s *Stream, e *event) {
+	switch {
+	case e.kind == tick:
+		s.waits = false
+	case e.kind != end && e.kind != pause && !s.opened:
+		t.openReader(s)
+	}
 	switch {
 	case s.reader == nil:
 		if e.kind == data {
@@ -418,8 +431,12 @@ func (t *Tap) give(s *Stream, e *event) {
 	case e.kind == gap:
 		s.reader.Gap(e.side, e.at, e.n)
 	case e.kind == tick:
-		s.waits = false
-		s.reader.(Timely).Tick(e.at)
+		if r, ok := s.reader.(Timely); ok {
+			r.Tick(e.at)
+		}
+	case e.kind == pause:
+		s.reader.Close(e.at)
+		s.reader, s.opened = nil, false
 	default:
 		s.reader.Close(e.at)
 	}

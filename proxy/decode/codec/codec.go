@@ -11,7 +11,10 @@
 // cut anywhere. It trusts nothing: what it buffers is bounded by [Limits], what
 // it can't parse is an error, after which the flow goes on undecoded.
 //
-// The package imports tap and recording.
+// What a filter leaves out is parsed, and nothing of it is kept from the moment
+// that the request's head is known.
+//
+// The package imports contract/filter, tap and recording.
 package codec
 
 import (

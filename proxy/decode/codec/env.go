@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -27,6 +28,8 @@ type Shared struct {
 	Origin Origin
 	Limits Limits
 	Sink   recording.Sink
+	// Filter says which exchanges are captured; it may be changed at any time.
+	Filter atomic.Pointer[filter.Filter]
 	// Random makes identities; nil means random ones. Tests want others.
 	Random func() recording.UUID
 
@@ -51,6 +54,8 @@ type Counters struct {
 	Ignored atomic.Uint64
 	// Missed exchanges were seen while bytes of their answers were lost.
 	Missed atomic.Uint64
+	// Filtered exchanges were left out by a rule, SampledOut ones with their trace.
+	Filtered, SampledOut atomic.Uint64
 	// Linked and Unlinked outbound exchanges: was the causing inbound one found?
 	Linked, Unlinked atomic.Uint64
 }

@@ -26,6 +26,7 @@ type Exchange struct {
 	Incomplete string
 
 	env       *Env
+	choice    choice
 	held      int  // bytes of Limits.Memory
 	allowance int  // what of the first of them is left for heads
 	bare      bool // of some fields, for want of room
@@ -60,8 +61,14 @@ func (x *Exchange) UseHTTP() *recording.HTTP {
 
 // Opened tells that the request's head is known: an inbound exchange can be
 // found by the outbound ones it causes from now on, and an outbound one looks
-// for its cause.
-func (x *Exchange) Opened() { x.env.links.open(x) }
+// for its cause. Whether it is captured is decided.
+func (x *Exchange) Opened() {
+	f := x.env.Filter.Load()
+	x.env.links.open(x, f.Sampling())
+	if x.choice == unchosen {
+		x.choose(f)
+	}
+}
 
 // FieldCost is what a field weighs beside its text: in memory, and as HTTP/2
 // counts it (RFC 9113, section 6.5.2).
@@ -125,7 +132,7 @@ func (x *Exchange) SetTag(name, value string) { x.own.Set(name, value) }
 
 // Keep adds to a body what the limits allow.
 func (x *Exchange) Keep(b *Body, p []byte) {
-	if b.cut() {
+	if b.cut() || x.left() {
 		b.Lose(int64(len(p)))
 		return
 	}
@@ -140,6 +147,12 @@ func (x *Exchange) Empty(b *Body) { b.Reset(x.env) }
 // End completes the exchange, hands it to the sink and releases it.
 func (x *Exchange) End(at time.Time) {
 	env := x.env
+	x.Choose()
+	if x.left() {
+		env.Counters.leave(x)
+		x.Release()
+		return
+	}
 	if x.talk.kind != nil {
 		x.talk.Last = true
 		if x.Plain {

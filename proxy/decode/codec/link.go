@@ -15,10 +15,12 @@ import (
 const maxLinks = 16 << 10
 
 // carriers are the headers whose values an application hands on from the
-// request it serves to the requests it makes, surest first.
+// request it serves to the requests it makes, surest first. trace is what of an ID
+// all who see the trace agree on.
 var carriers = [...]struct {
 	header, name string
 	id           func(value string) string
+	trace        func(id string) string
 }{
 	// W3C Trace Context, section 3.2.2: version-traceid-parentid-flags.
 	{"Traceparent", "traceparent", func(v string) string {
@@ -26,7 +28,7 @@ var carriers = [...]struct {
 			return ""
 		}
 		return v[3:35]
-	}},
+	}, lastHalf},
 	// B3 single header: traceid-spanid-sampled-parent; or the sampling decision alone.
 	{"B3", "b3", func(v string) string {
 		id, _, ok := strings.Cut(v, "-")
@@ -34,9 +36,9 @@ var carriers = [...]struct {
 			return ""
 		}
 		return id
-	}},
-	{"X-B3-Traceid", "x-b3-traceid", func(v string) string { return v }},
-	{"X-Request-Id", "x-request-id", func(v string) string { return v }},
+	}, lastHalf},
+	{"X-B3-Traceid", "x-b3-traceid", func(v string) string { return v }, lastHalf},
+	{"X-Request-Id", "x-request-id", func(v string) string { return v }, withoutReason},
 }
 
 // link is what one exchange knows of others.
@@ -49,6 +51,7 @@ type link struct {
 	why    string // then: why not
 	peer   string // inbound: who asked
 	peerBy string
+	trace  trace
 }
 
 // links finds the inbound exchange that caused an outbound one.
@@ -64,6 +67,7 @@ type cause struct {
 	id   recording.UUID // of the inbound exchange that opened last
 	open int            // exchanges with this key that haven't ended
 	many bool           // there were several, and haven't been none since
+	trace
 }
 
 func (l *links) key(carrier int, id string) uint64 {
@@ -74,10 +78,10 @@ func (l *links) key(carrier int, id string) uint64 {
 	return h.Sum64() | 1
 }
 
-// open registers an inbound exchange, or looks up an outbound one. Their order is
-// that of the requests: the tap has what came in read before the calls that it
-// causes.
-func (l *links) open(x *Exchange) {
+// open registers an inbound exchange, or looks up an outbound one; sampling says
+// that their traces are of interest. Their order is that of the requests: the tap
+// has what came in read before the calls that it causes.
+func (l *links) open(x *Exchange, sampling bool) {
 	headers := x.http.Req.Headers
 	in := x.env.Flow.Direction == tap.In
 	x.link.opened, x.link.id = true, x.UUID
@@ -101,8 +105,11 @@ func (l *links) open(x *Exchange) {
 		}
 		key := l.key(i, id)
 		x.link.keys[i] = key
+		if sampling && !x.link.trace.known {
+			x.link.trace = traceOf(carriers[i].trace(id))
+		}
 		if in {
-			l.put(key, x.UUID)
+			l.put(key, x.UUID, x.link.trace)
 		}
 	}
 	if !in {
@@ -120,12 +127,15 @@ func (l *links) find(k *link) {
 			k.why = "ambiguous"
 		default:
 			k.parent, k.by = c.id, carriers[i].name
+			if c.trace.known {
+				k.trace = c.trace
+			}
 			return
 		}
 	}
 }
 
-func (l *links) put(key uint64, id recording.UUID) {
+func (l *links) put(key uint64, id recording.UUID, t trace) {
 	c, ok := l.byKey[key]
 	if !ok {
 		if len(l.ring) < maxLinks {
@@ -136,7 +146,7 @@ func (l *links) put(key uint64, id recording.UUID) {
 			l.next = (l.next + 1) % maxLinks
 		}
 	}
-	l.byKey[key] = cause{id: id, open: c.open + 1, many: c.open > 0}
+	l.byKey[key] = cause{id: id, open: c.open + 1, many: c.open > 0, trace: t}
 }
 
 // close tells that an inbound exchange ended. It can still be found: work may

@@ -65,7 +65,7 @@ func (x *Exchange) Say(side tap.Side, at time.Time, m recording.Message, b *Body
 // Stream adds bytes of a stream. What one side sends in one go is one message.
 func (x *Exchange) Stream(side tap.Side, at time.Time, p []byte) {
 	t := &x.talk
-	for len(p) > 0 {
+	for len(p) > 0 && !x.left() {
 		n := int(min(int64(len(p)), int64(partBytes-len(t.arena.buf)), x.env.Limits.Stream-t.kept[side]))
 		joins := len(t.Messages) > 0 && t.Messages[len(t.Messages)-1].From == sender(side) && at.Sub(t.last) < together
 		if n <= 0 {
@@ -110,6 +110,9 @@ func (x *Exchange) Cut() { x.truncated = true }
 // add appends a message, or, if it joins, adds to the last one.
 func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []byte, joins bool) {
 	t := &x.talk
+	if x.left() {
+		return
+	}
 	if t.kept[side]+int64(len(data)) > x.env.Limits.Stream {
 		x.truncated = true
 		return

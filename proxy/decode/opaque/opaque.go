@@ -79,6 +79,7 @@ func (s *stream) begin(at time.Time) {
 		s.x = s.env.Begin(at)
 		s.x.Converse(recording.TCP)
 		s.x.Tech = s.tech
+		s.x.Choose()
 	}
 }
 

@@ -1,0 +1,248 @@
+package decode
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract/filter"
+	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// chosen returns decoders that capture what the settings, pairs of key and value,
+// say.
+func chosen(t testing.TB, sink recording.Sink, settings ...string) *Decoders {
+	t.Helper()
+	values := map[string]string{}
+	for i := 0; i < len(settings); i += 2 {
+		values[settings[i]] = settings[i+1]
+	}
+	f, err := filter.Parse(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := New(Config{}, sink)
+	d.Choose(f)
+	return d
+}
+
+func TestAFilterLeavesExchangesOut(t *testing.T) {
+	var sink memory
+	d := chosen(t, &sink, "exclude", "in path=/healthz; host=*.internal method=GET; header.x-probe=*")
+	in := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+	for _, request := range []string{
+		"GET /healthz?full HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET /cart HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET /stock HTTP/1.1\r\nHost: a.internal:80\r\n\r\n",
+		"POST /stock HTTP/1.1\r\nHost: a.internal:80\r\nContent-Length: 2\r\n\r\nhi",
+		"GET /slow HTTP/1.1\r\nHost: a\r\nX-Probe: 1\r\n\r\n",
+	} {
+		in.Data(tap.FromClient, epoch, []byte(request))
+		in.Data(tap.FromServer, epoch, answer)
+	}
+	in.Close(epoch)
+	var got []string
+	for i, e := range sink.decode(t) {
+		got = append(got, e.Command+" "+e.Location)
+		if n := e.Tags.Get(recording.TagSequence); n != fmt.Sprint(i+1) {
+			t.Errorf("record %d has the number %s: what is left out is not missing", i+1, n)
+		}
+	}
+	if want := "GET /cart, POST /stock"; strings.Join(got, ", ") != want {
+		t.Errorf("captured %v, want %s", got, want)
+	}
+	if s := d.Stats(); s.Filtered != 3 || s.SampledOut != 0 || s.Exchanges != 2 || s.Held != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Whatever the protocol, nothing of a body is held once it is known that nobody
+// wants it, and what follows on the connection is captured.
+func TestNothingOfWhatIsLeftOutIsHeld(t *testing.T) {
+	for _, c := range []struct{ name, exclude string }{
+		{"http1", "path=/upload"}, {"opaque", "out host=db"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := chosen(t, recording.Discard{}, "exclude", c.exclude)
+			r := d.Open(&tap.Flow{Direction: tap.Out, Host: "db", Started: epoch})
+			if c.name == "http1" {
+				r.Data(tap.FromClient, epoch, []byte("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n"))
+			}
+			for i := range 100 {
+				r.Data(tap.FromClient, epoch.Add(time.Duration(i)*time.Second), []byte(strings.Repeat("\x00", 8000)))
+				r.Data(tap.FromServer, epoch, []byte("\x00"))
+			}
+			if held := d.Stats().Held; held > 1000 {
+				t.Errorf("%d bytes are held", held)
+			}
+			r.Close(epoch)
+			if s := d.Stats(); s.Filtered != 1 || s.Exchanges != 0 || s.Held != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// An exchange that has begun is kept or left out as a whole, even if it is written
+// in parts.
+func TestADecisionStands(t *testing.T) {
+	var sink memory
+	d := chosen(t, &sink)
+	r := d.Open(&tap.Flow{Direction: tap.Out, Host: "db", Started: epoch})
+	r.Data(tap.FromClient, epoch, []byte(strings.Repeat("\x00", 70_000)))
+	f, err := filter.Parse(map[string]string{"exclude": "out"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Choose(f)
+	r.Data(tap.FromClient, epoch, []byte(strings.Repeat("\x00", 70_000)))
+	r.Close(epoch)
+	parts := len(sink.lines)
+	if s := d.Stats(); parts < 2 || s.Filtered != 0 {
+		t.Errorf("%d parts, %+v", parts, s)
+	}
+	again := d.Open(&tap.Flow{Direction: tap.Out, Host: "db", Started: epoch})
+	again.Data(tap.FromClient, epoch, []byte("\x00"))
+	again.Close(epoch)
+	if s := d.Stats(); len(sink.lines) != parts || s.Filtered != 1 {
+		t.Errorf("%d records, %+v", len(sink.lines), s)
+	}
+}
+
+// What can't be parsed, or was never a request, is chosen by what is known of it.
+func TestWhatHasNoHeadIsChosenByItsConnection(t *testing.T) {
+	for _, c := range []struct {
+		settings string
+		want     uint64 // exchanges left out
+	}{{"host=a", 1}, {"in", 1}, {"path=/*", 0}, {"out", 0}} {
+		d := chosen(t, recording.Discard{}, "exclude", c.settings)
+		r := d.Open(&tap.Flow{Direction: tap.In, Host: "a", Started: epoch})
+		r.Data(tap.FromServer, epoch, []byte("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"))
+		r.Close(epoch)
+		if s := d.Stats(); s.Filtered != c.want || s.Filtered+s.Exchanges != 1 {
+			t.Errorf("%s: %+v", c.settings, s)
+		}
+	}
+}
+
+// hop is what one sidecar sees of a request, in and out.
+type hop struct{ in, out string }
+
+// A caller's sidecar and its dependency's keep the same traces, whichever header
+// carries them, although they know nothing of each other.
+func TestSidecarsAgreeOnTraces(t *testing.T) {
+	const traces = 400
+	id := func(i int) string { return fmt.Sprintf("%016x%016x", i*7919, i*104729+1) }
+	uuid := func(i int, version byte) string {
+		return fmt.Sprintf("%08x-9d7e-%c0be-8a53-%012x", i*7919+1, version, i*104729)
+	}
+	for _, c := range []struct {
+		name string
+		hops func(i int) [2]hop
+	}{
+		{"traceparent", func(i int) [2]hop {
+			h := func(span int) string { return fmt.Sprintf("traceparent: 00-%s-%016x-01\r\n", id(i), span) }
+			return [2]hop{{h(1), h(2)}, {h(2), h(3)}}
+		}},
+		{"traceparent, and request IDs that nobody hands on", func(i int) [2]hop {
+			h := func(span int) string {
+				return fmt.Sprintf("x-request-id: %s\r\ntraceparent: 00-%s-%016x-01\r\n", uuid(span, '4'), id(i), span)
+			}
+			return [2]hop{{h(1), h(2)}, {h(3), h(4)}}
+		}},
+		{"b3, of 64 bits, then of 128", func(i int) [2]hop {
+			short := fmt.Sprintf("b3: %s-e457b5a2e4d86bd1-1\r\n", id(i)[16:])
+			long := fmt.Sprintf("traceparent: 00-%016x%s-e457b5a2e4d86bd1-01\r\n", 0, strings.ToUpper(id(i)[16:]))
+			return [2]hop{{short, short}, {long, long}}
+		}},
+		{"x-b3-traceid", func(i int) [2]hop {
+			h := fmt.Sprintf("X-B3-TraceId: %s\r\n", id(i))
+			return [2]hop{{h, h}, {h, h}}
+		}},
+		{"x-request-id, in which Envoy marks that it traces", func(i int) [2]hop {
+			plain, traced := "x-request-id: "+uuid(i, '4')+"\r\n", "x-request-id: "+uuid(i, '9')+"\r\n"
+			return [2]hop{{plain, plain}, {traced, traced}}
+		}},
+		{"a request ID, and a trace that the application begins", func(i int) [2]hop {
+			request := "x-request-id: " + uuid(i, '4') + "\r\n"
+			both := fmt.Sprintf("%straceparent: 00-%s-%016x-01\r\n", request, id(i), 1)
+			return [2]hop{{request, both}, {request, request}}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			kept := 0
+			for i := range traces {
+				var captured []int
+				for _, h := range c.hops(i) {
+					var sink memory
+					d := chosen(t, &sink, "sample", "0.3")
+					in := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+					out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
+					in.Data(tap.FromClient, epoch, asks(h.in))
+					out.Data(tap.FromClient, epoch, asks(h.out))
+					out.Data(tap.FromServer, epoch, answer)
+					in.Data(tap.FromServer, epoch, answer)
+					captured = append(captured, len(sink.lines))
+					if s := d.Stats(); s.SampledOut+s.Exchanges != 2 || s.Held != 0 {
+						t.Fatalf("%+v", s)
+					}
+				}
+				if captured[0] != captured[1] || captured[0] == 1 {
+					t.Fatalf("trace %d: of two exchanges each, the sidecars captured %v", i, captured)
+				}
+				kept += captured[0] / 2
+			}
+			if kept < traces*2/10 || kept > traces*4/10 { // five standard deviations
+				t.Errorf("%d of %d traces are kept at a rate of 0.3", kept, traces)
+			}
+		})
+	}
+}
+
+// What belongs to no trace is one of its own, even on one connection.
+func TestWithoutATraceARateIsOfExchanges(t *testing.T) {
+	for _, headers := range []string{"", "traceparent: 00-00000000000000000000000000000000-0000000000000001-01\r\n", "b3: 0\r\n", "traceparent: rubbish\r\n"} {
+		d := chosen(t, recording.Discard{}, "sample", "10%")
+		r := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
+		for range 5000 {
+			r.Data(tap.FromClient, epoch, asks(headers))
+			r.Data(tap.FromServer, epoch, answer)
+		}
+		if s := d.Stats(); s.Exchanges < 390 || s.Exchanges > 610 || s.Exchanges+s.SampledOut != 5000 { // five standard deviations
+			t.Errorf("%q: %+v", headers, s)
+		}
+	}
+}
+
+// A rate that changes holds for the next request.
+func TestARateChangesAtOnce(t *testing.T) {
+	d := chosen(t, recording.Discard{}, "sample", "0")
+	r := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+	ask := func() {
+		r.Data(tap.FromClient, epoch, asks(request))
+		r.Data(tap.FromServer, epoch, answer)
+	}
+	ask()
+	d.Choose(nil)
+	ask()
+	if s := d.Stats(); s.SampledOut != 1 || s.Exchanges != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// An exchange that nobody wants is parsed, and costs no more than one that is
+// kept: no redaction, no encoding, no room for bodies.
+func BenchmarkFilteredHTTP1(b *testing.B) {
+	d := chosen(b, recording.Discard{}, "exclude", "path=/api/*")
+	d.shared.Origin, d.shared.Limits = typicalConfig().Origin, codec.DefaultLimits()
+	r := d.Open(typicalFlow())
+	request, answer := []byte(typicalRequest), []byte(typicalAnswer)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Data(tap.FromClient, epoch, request)
+		r.Data(tap.FromServer, epoch, answer)
+	}
+}

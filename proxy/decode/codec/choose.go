@@ -1,0 +1,106 @@
+package codec
+
+import (
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract/filter"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+)
+
+// choice is whether an exchange is captured.
+type choice uint8
+
+const (
+	unchosen choice = iota
+	kept
+	filtered   // by a rule
+	sampledOut // with its trace
+)
+
+// left tells that the exchange is left out: it is parsed, for what follows it is
+// to be understood, and nothing of its content is kept.
+func (x *Exchange) left() bool { return x.choice > kept }
+
+// Choose decides whether the exchange is captured, by what is known of it now. The
+// decision stands, whatever becomes of the filter.
+func (x *Exchange) Choose() {
+	if x.choice == unchosen {
+		x.choose(x.env.Filter.Load())
+	}
+}
+
+func (x *Exchange) choose(f *filter.Filter) {
+	switch {
+	case f.All():
+		x.choice = kept
+	case !f.Keeps(x.asked()):
+		x.choice = filtered
+	case !f.Samples(x.point()):
+		x.choice = sampledOut
+	default:
+		x.choice = kept
+	}
+}
+
+// asked is the request as rules see it.
+func (x *Exchange) asked() *filter.Exchange {
+	r := &x.http.Req
+	host := r.Host
+	if host == "" {
+		host = x.env.Flow.Host
+	}
+	return &filter.Exchange{
+		In:     x.env.Flow.Direction == tap.In,
+		Host:   host,
+		Path:   path(r.URI),
+		Method: r.Method,
+		Header: r.Headers.Values,
+	}
+}
+
+// trace is a place among all traces, if it is known.
+type trace struct {
+	point uint64
+	known bool
+}
+
+// traceOf places an ID. Zeros are none (W3C Trace Context, section 3.2.2.3).
+func traceOf(id string) trace {
+	if strings.Trim(id, "0-") == "" {
+		return trace{}
+	}
+	return trace{filter.Point(id), true}
+}
+
+// point is where the exchange's trace stands: that of the inbound exchange which
+// caused it, or of its own ID. What belongs to no trace is one of its own.
+func (x *Exchange) point() uint64 {
+	if x.link.trace.known {
+		return x.link.trace.point
+	}
+	return filter.Point(string(x.UUID[:]))
+}
+
+// lastHalf is what a trace ID of 128 bits and one of 64 have in common, where the
+// one was made of the other.
+func lastHalf(id string) string { return id[max(0, len(id)-16):] }
+
+// reason is where Envoy writes into a UUID why a request is traced.
+const reason = 14
+
+// withoutReason is what stays of a request's ID from hop to hop.
+func withoutReason(id string) string {
+	if len(id) == 36 && id[reason-1] == '-' {
+		return id[:reason] + id[reason+1:]
+	}
+	return id
+}
+
+// leave counts an exchange that is left out.
+func (c *Counters) leave(x *Exchange) {
+	if x.choice == filtered {
+		c.Filtered.Add(1)
+	} else {
+		c.SampledOut.Add(1)
+	}
+}
