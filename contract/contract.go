@@ -55,6 +55,9 @@ const (
 	TLSMutualVolume = "tapedeck-tls-mutual"
 	// UpstreamCAVolume brings the Secret of the option upstreamCASecret.
 	UpstreamCAVolume = "tapedeck-upstream-ca"
+	// CaptureVolume brings the ConfigMap of the annotation capture-config, to the
+	// sidecar alone.
+	CaptureVolume = "tapedeck-capture"
 	// RecordingVolume keeps recordings when the sink is a directory.
 	RecordingVolume = "tapedeck-recordings"
 )
@@ -82,6 +85,8 @@ const (
 	TLSMutualDir = "/etc/tapedeck/tls-mutual"
 	// UpstreamCADir holds further roots for upstreams, in ca.crt.
 	UpstreamCADir = "/etc/tapedeck/upstream-ca"
+	// CaptureDir holds what CaptureVolume brings: a file for each key.
+	CaptureDir = "/etc/tapedeck/capture"
 	// RecordingDir is where RecordingVolume is mounted.
 	RecordingDir = "/var/lib/tapedeck/recordings"
 )

@@ -35,6 +35,11 @@ const (
 	EnvCADir               = "TAPEDECK_CA_DIR"
 	EnvUpstreamCA          = "TAPEDECK_UPSTREAM_CA"
 
+	EnvCapture        = "TAPEDECK_CAPTURE"
+	EnvCaptureInclude = "TAPEDECK_CAPTURE_INCLUDE"
+	EnvCaptureExclude = "TAPEDECK_CAPTURE_EXCLUDE"
+	EnvCaptureSample  = "TAPEDECK_CAPTURE_SAMPLE"
+	EnvCaptureDir     = "TAPEDECK_CAPTURE_DIR"
 	EnvSink           = "TAPEDECK_SINK"
 	EnvSinkSize       = "TAPEDECK_SINK_SIZE"
 	EnvMemory         = "TAPEDECK_MEMORY"
@@ -96,6 +101,11 @@ func Envs() []Env {
 		{EnvTLSCertDir, TrustDir, "Directory into which the sidecar writes the trust files that the application reads."},
 		{EnvCADir, CADir, "Directory with the CA's `tls.crt` and `tls.key`."},
 		{EnvUpstreamCA, "", "File with further roots, PEM, that upstreams are verified against beside the public and the system's ones."},
+		{EnvCapture, "on", "`off` captures nothing; traffic passes as before."},
+		{EnvCaptureInclude, "", "Rules, one of which an exchange has to match to be captured ([filters](filters.md)); unset: all are captured."},
+		{EnvCaptureExclude, "", "Rules, none of which an exchange may match to be captured; they win over the former."},
+		{EnvCaptureSample, "1", "Part of the traces to capture, as `0.1` or `10%`: of one trace everything is captured, or nothing."},
+		{EnvCaptureDir, "", "Directory whose files `capture`, `include`, `exclude` and `sample` take the place of the four variables above, and may change at any time: a mounted ConfigMap."},
 		{EnvSink, DefaultSink, "Where recordings go, as a URL: `file:///directory`."},
 		{EnvSinkSize, strconv.Itoa(DefaultSinkSize>>30) + "Gi", "Bound on the size of the sink's directory, in bytes or with Ki, Mi, Gi: the oldest segments in it, whoever wrote them, make room for new ones. 0: none."},
 		{EnvMemory, strconv.Itoa(DefaultMemory>>20) + "Mi", "Bound on the memory for capture, in bytes or with Ki, Mi, Gi: copied traffic that waits, bodies that are put together, records that wait for the sink. What does not fit is dropped from the recording and counted. Under a memory limit it is three sixteenths of that at most, and a body at most a twenty-fourth of what it is."},

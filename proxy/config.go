@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -63,6 +64,8 @@ type Config struct {
 	TapMemory int64
 	// Memory bounds what forwarding takes.
 	Memory Memory
+	// Paused, when set, tells whether the tap is to hold nothing for the time being.
+	Paused *atomic.Bool
 	// Classic: the application is stopped together with the proxy, and may be called
 	// and call after that.
 	Classic bool

@@ -27,7 +27,7 @@ func TestFormatPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := string(text)
-	for name, table := range map[string]string{"fields": fieldTables(t), "tags": tagTable(), "redacted": redactTable()} {
+	for name, table := range map[string]string{"fields": fieldTables(t, "exchange.go"), "counters": fieldTables(t, "counters.go"), "tags": tagTable(), "redacted": redactTable()} {
 		before, rest, ok := strings.Cut(want, "<!-- "+name+" -->\n")
 		_, after, ok2 := strings.Cut(rest, "<!-- /"+name+" -->")
 		if !ok || !ok2 {
@@ -46,10 +46,10 @@ func TestFormatPage(t *testing.T) {
 	}
 }
 
-// fieldTables writes a table for each struct, from its comments and tags.
-func fieldTables(t *testing.T) string {
+// fieldTables writes a table for each exported struct, from its comments and tags.
+func fieldTables(t *testing.T, source string) string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "exchange.go", nil, parser.ParseComments)
+	file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,11 +57,15 @@ func fieldTables(t *testing.T) string {
 	titles := map[string]string{
 		"Exchange": "", "HTTP": "`http`", "HTTPRequest": "`http.req`", "HTTPResponse": "`http.res`", "Conversation": "`grpc`, `websocket`, `tcp`",
 		"Message": "`messages[]` of a conversation", "NetInfo": "`netinfo`", "Endpoint": "`netinfo.downstream`, `netinfo.upstream`",
+		"Counters": "",
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.TypeSpec)
 		if !ok {
 			return true
+		}
+		if !spec.Name.IsExported() {
+			return false
 		}
 		title, ok := titles[spec.Name.Name]
 		if !ok {
@@ -106,7 +110,7 @@ func jsonType(e ast.Expr, options string) string {
 		if strings.Contains(options, "string") {
 			return "number, as a string"
 		}
-		if name, ok := map[string]string{"int": "number", "int64": "number", "bool": "boolean", "string": "string", "UUID": "base64",
+		if name, ok := map[string]string{"int": "number", "int64": "number", "uint64": "number", "bool": "boolean", "string": "string", "UUID": "base64",
 			"Tags": "object of strings", "Headers": "object of lists of strings"}[x.Name]; ok {
 			return name
 		}

@@ -82,11 +82,21 @@ func Open(place string, o Options) (*Recorder, error) {
 
 // OpenStore is Open for any store.
 func OpenStore(store Store, o Options) (*Recorder, error) {
+	var q *Queue
+	leftOut := o.Counters
+	o.Counters = func() (c Counters) {
+		if leftOut != nil {
+			c = leftOut()
+		}
+		s := q.Stats()
+		c.Dropped += s.Total()
+		return c
+	}
 	segments, err := NewSegments(store, o.SegmentOptions)
 	if err != nil {
 		return nil, err
 	}
-	q := NewQueue(segments, o.QueueBytes, o.FlushEvery, o.Changed)
+	q = NewQueue(segments, o.QueueBytes, o.FlushEvery, o.Changed)
 	return &Recorder{Sink: NewRedact(q, o.RedactHeaders...), queue: q}, nil
 }
 

@@ -188,7 +188,7 @@ func (f *flaky) Create(string) (Segment, error) {
 
 func (m *memory) Write(p []byte) (int, error) {
 	n := len(p)
-	if m.store.fail != nil && !bytes.Equal(p, frameEnd) { // which takes the room of what was cut off
+	if m.store.fail != nil && !bytes.Equal(p, lastBlock(0)) { // which takes the room of what was cut off
 		n = min(n, m.store.after)
 		m.store.after -= n
 	}

@@ -31,6 +31,8 @@ type Reader struct {
 	zstd *zstd.Decoder // nil if plain
 	buf  []byte
 	line int
+
+	counters *Counters // the last that were read
 }
 
 // NewReader returns a reader of one segment. Close releases it.
@@ -54,7 +56,8 @@ func NewReader(r io.Reader) (*Reader, error) {
 }
 
 // Next reads the next exchange into e, overwriting all of it. At the end it returns
-// [io.EOF], or [ErrTorn]. After a [LineError] reading can go on.
+// [io.EOF], or [ErrTorn]. After a [LineError] reading can go on. Lines of counters
+// are no exchanges: see [Reader.Counters].
 func (r *Reader) Next(e *Exchange) error {
 	for {
 		line, err := r.readLine()
@@ -76,9 +79,20 @@ func (r *Reader) Next(e *Exchange) error {
 		if err := json.Unmarshal(line, e); err != nil {
 			return &LineError{r.line, err}
 		}
+		if c, ok := isCounters(e.MsgType, line); ok {
+			if c == nil {
+				return &LineError{r.line, errors.New("counters that can't be read")}
+			}
+			r.counters = c
+			continue
+		}
 		return nil
 	}
 }
+
+// Counters returns the counters that end the segment, once they were read; nil if
+// they weren't, as in one whose writer was killed.
+func (r *Reader) Counters() *Counters { return r.counters }
 
 // Close releases the reader, not what it reads from.
 func (r *Reader) Close() {
@@ -124,6 +138,11 @@ func (r *Reader) readLine() ([]byte, error) {
 // error, never both; the error says where it was met, and is followed by what
 // else can be read. A yielded exchange is the consumer's to keep.
 func All(fsys fs.FS, root string) iter.Seq2[*Exchange, error] {
+	return AllCounted(fsys, root, func(Counters) {})
+}
+
+// AllCounted is All that gives the counters which end a segment to count.
+func AllCounted(fsys fs.FS, root string, count func(Counters)) iter.Seq2[*Exchange, error] {
 	return func(yield func(*Exchange, error) bool) {
 		fs.WalkDir(fsys, root, func(name string, d fs.DirEntry, err error) error {
 			if err == nil && (d.IsDir() || name != root && !isSegment(name)) {
@@ -136,7 +155,7 @@ func All(fsys fs.FS, root string) iter.Seq2[*Exchange, error] {
 				}
 				return nil
 			}
-			for e, err := range segment(fsys, name) {
+			for e, err := range segment(fsys, name, count) {
 				if err != nil {
 					e, err = nil, fmt.Errorf("read segment %s: %w", name, err)
 				}
@@ -149,7 +168,7 @@ func All(fsys fs.FS, root string) iter.Seq2[*Exchange, error] {
 	}
 }
 
-func segment(fsys fs.FS, name string) iter.Seq2[*Exchange, error] {
+func segment(fsys fs.FS, name string, count func(Counters)) iter.Seq2[*Exchange, error] {
 	return func(yield func(*Exchange, error) bool) {
 		f, err := fsys.Open(name)
 		if whole, part := strings.CutSuffix(name, partSuffix); part && errors.Is(err, fs.ErrNotExist) {
@@ -172,6 +191,9 @@ func segment(fsys fs.FS, name string) iter.Seq2[*Exchange, error] {
 			var bad *LineError
 			switch {
 			case err == io.EOF:
+				if c := r.Counters(); c != nil {
+					count(*c)
+				}
 				return
 			case err == nil || errors.As(err, &bad):
 				if !yield(e, err) {

@@ -3,6 +3,7 @@ package recording
 import (
 	"bufio"
 	"cmp"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"strings"
@@ -60,20 +61,28 @@ type SegmentOptions struct {
 	MaxBytes int64
 	// MaxAge is the age at which it ends. It ends with the hour, too.
 	MaxAge time.Duration
+	// Counters, if not nil, returns what was left out until now. Where a segment
+	// ends, the rest is filled in. It must not wait for the one who writes.
+	Counters func() Counters
 }
 
 // Segments is [Lines] that compresses into a [Store], segment after segment:
 //
 //	namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.jsonl.zst
 //
-// What can't be written is given up, not tried again: the segment is cut back
-// to where it was whole, and the next one begins when the store works again.
+// Each ends with a line of [Counters]. What can't be written is given up, not tried
+// again: the segment is cut back to where it was whole, and the next one begins
+// when the store works again.
 type Segments struct {
 	store Store
 	opts  SegmentOptions
 	enc   *zstd.Encoder
 	out   *bufio.Writer // between enc and the open segment
 	seq   int
+
+	process  UUID // of this writer
+	started  time.Time
+	recorded uint64 // records in segments that have ended
 
 	open    *openSegment // nil between segments
 	retryAt time.Time
@@ -82,6 +91,7 @@ type Segments struct {
 
 type openSegment struct {
 	Segment
+	seq     int
 	born    time.Time
 	raw     int64 // bytes before compression
 	written int64 // bytes after it
@@ -113,7 +123,9 @@ func NewSegments(store Store, opts SegmentOptions) (*Segments, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start zstd: %w", err)
 	}
-	return &Segments{store: store, opts: opts, enc: enc, out: bufio.NewWriterSize(nil, writeBytes)}, nil
+	s := &Segments{store: store, opts: opts, enc: enc, out: bufio.NewWriterSize(nil, writeBytes), started: time.Now().UTC()}
+	rand.Read(s.process[:])
+	return s, nil
 }
 
 // Try implements [Lines].
@@ -195,12 +207,13 @@ func (s *Segments) begin() error {
 	if now.Before(s.retryAt) {
 		return s.err
 	}
+	seq := s.seq
 	seg, err := s.store.Create(s.key(now))
 	s.seq++
 	if err != nil {
 		return s.pause(fmt.Errorf("begin segment: %w", err))
 	}
-	s.open = &openSegment{Segment: seg, born: now}
+	s.open = &openSegment{Segment: seg, seq: seq, born: now}
 	s.out.Reset(s.open)
 	s.enc.Reset(s.out)
 	return nil
@@ -208,7 +221,11 @@ func (s *Segments) begin() error {
 
 func (s *Segments) end() (Fate, error) {
 	o := s.open
-	if err := s.drain(s.enc.Close); err != nil {
+	_, err := s.enc.Write(s.countersLine(s.recorded+uint64(o.records+o.loose), o.seq))
+	if err == nil {
+		err = s.drain(s.enc.Close)
+	}
+	if err != nil {
 		return s.abandon(fmt.Errorf("end segment: %w", err))
 	}
 	o.settle()
@@ -217,6 +234,7 @@ func (s *Segments) end() (Fate, error) {
 		return Fate{Lost: o.records}, s.pause(fmt.Errorf("end segment: %w", err))
 	}
 	s.err = nil
+	s.recorded += uint64(o.records)
 	return Fate{Stored: o.records}, nil
 }
 
@@ -233,18 +251,34 @@ func (s *Segments) abandon(cause error) (Fate, error) {
 	case o.Truncate(o.flushed) != nil:
 		o.Discard()
 	default:
-		o.Write(frameEnd) // without it, readers that know of torn tails read the segment still
+		s.endFrame(o) // without it, readers that know of torn tails read the segment still
 		kept = o.Commit() == nil
 	}
 	if kept {
+		s.recorded += uint64(o.records)
 		return Fate{Stored: o.records, Lost: o.loose}, s.pause(cause)
 	}
 	return Fate{Lost: o.records + o.loose}, s.pause(cause)
 }
 
-// frameEnd ends a zstd frame after any whole block: a last block, raw and of no
-// length (RFC 8878, section 3.1.1.2).
-var frameEnd = []byte{1, 0, 0}
+// endFrame ends the frame of a segment that was cut back: with the counters, or,
+// if there is no room for them, with nothing.
+func (s *Segments) endFrame(o *openSegment) {
+	line := s.countersLine(s.recorded+uint64(o.records), o.seq)
+	if _, err := o.Write(append(lastBlock(len(line)), line...)); err == nil {
+		return
+	}
+	if o.Truncate(o.flushed) == nil {
+		o.Write(lastBlock(0))
+	}
+}
+
+// lastBlock is the head of a zstd frame's last block, raw and of n bytes, which may
+// follow any whole block (RFC 8878, section 3.1.1.2).
+func lastBlock(n int) []byte {
+	head := uint32(n)<<3 | 1
+	return []byte{byte(head), byte(head >> 8), byte(head >> 16)}
+}
 
 func (s *Segments) pause(err error) error {
 	s.retryAt, s.err = time.Now().Add(retryAfter), err

@@ -1,0 +1,93 @@
+package recording
+
+import (
+	"cmp"
+	"encoding/json"
+	"time"
+)
+
+// CountersType is the msgType of the line that ends a segment.
+const CountersType = "counters"
+
+// Counters say what one process has recorded and left out from its start until
+// the segment ended. Of one process, the last segment's are the ones that count;
+// those of several processes add up.
+type Counters struct {
+	// Name of the pod; `undefined` if unknown.
+	Pod string `json:"pod"`
+	// Identity of the process: a pod's containers may be restarted.
+	Process UUID `json:"process"`
+	// When the process began to record.
+	Started time.Time `json:"started"`
+	// Number of the segment in its process, as in its name. A missing one was removed, or its writer was killed.
+	Segment int `json:"segment"`
+	// Exchanges in the process's segments, up to this one's end.
+	Recorded uint64 `json:"recorded"`
+	// Exchanges that were to be recorded and were lost, as far as their number is known.
+	Dropped uint64 `json:"dropped"`
+	// Exchanges left out by a rule of a filter.
+	Filtered uint64 `json:"filtered"`
+	// Exchanges left out with their trace, by a rate.
+	SampledOut uint64 `json:"sampledOut"`
+	// Exchanges recorded without a part of their content, by a limit.
+	Cut uint64 `json:"cut"`
+	// Exchanges recorded without a part: the connection broke, or bytes were lost.
+	Incomplete uint64 `json:"incomplete"`
+}
+
+// Add adds the numbers of another process.
+func (c *Counters) Add(other Counters) {
+	c.Recorded += other.Recorded
+	c.Dropped += other.Dropped
+	c.Filtered += other.Filtered
+	c.SampledOut += other.SampledOut
+	c.Cut += other.Cut
+	c.Incomplete += other.Incomplete
+}
+
+// LeftOut is how many exchanges are not in the recording, as far as it is known.
+func (c *Counters) LeftOut() uint64 { return c.Dropped + c.Filtered + c.SampledOut }
+
+// countersLine is the line. It has the members of an exchange that say where it was
+// written, and no direction: queries that ask for one don't find it.
+type countersLine struct {
+	MsgType   string    `json:"msgType"`
+	TS        time.Time `json:"ts"`
+	Namespace string    `json:"namespace"`
+	Service   string    `json:"service"`
+	Counters  *Counters `json:"counters"`
+}
+
+// countersLine returns the line that ends a segment of records of this process so
+// far.
+func (s *Segments) countersLine(recorded uint64, seq int) []byte {
+	var c Counters
+	if s.opts.Counters != nil {
+		c = s.opts.Counters()
+	}
+	c.Pod, c.Process, c.Started, c.Segment = cmp.Or(s.opts.Pod, Undefined), s.process, s.started, seq
+	c.Recorded = recorded
+	line, err := json.Marshal(countersLine{
+		MsgType:   CountersType,
+		TS:        time.Now().UTC(),
+		Namespace: cmp.Or(s.opts.Namespace, Undefined),
+		Service:   cmp.Or(s.opts.Workload, Undefined),
+		Counters:  &c,
+	})
+	if err != nil { // strings, numbers and times of our own have JSON
+		return nil
+	}
+	return append(line, '\n')
+}
+
+// isCounters tells whether a line is one of counters, and reads them.
+func isCounters(msgType string, line []byte) (*Counters, bool) {
+	if msgType != CountersType {
+		return nil, false
+	}
+	var l countersLine
+	if json.Unmarshal(line, &l) != nil || l.Counters == nil {
+		return nil, true
+	}
+	return l.Counters, true
+}

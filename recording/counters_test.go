@@ -1,0 +1,209 @@
+package recording
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// tail reads a segment, and returns how many exchanges it has, and its counters.
+func tail(t *testing.T, segment []byte) (exchanges int, c *Counters) {
+	t.Helper()
+	r, err := NewReader(bytes.NewReader(segment))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for {
+		switch err := r.Next(new(Exchange)); {
+		case err == io.EOF:
+			return exchanges, r.Counters()
+		case err != nil:
+			t.Fatal(err)
+		}
+		exchanges++
+	}
+}
+
+// Each segment says what its process has recorded and left out up to its end.
+func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
+	store := new(flaky)
+	dropped := uint64(7)
+	r, err := OpenStore(store, Options{
+		QueueBytes: 2 << 10,
+		SegmentOptions: SegmentOptions{Namespace: "shop", Workload: "cart", Pod: "cart-0", MaxBytes: 1 << 10,
+			Counters: func() Counters { return Counters{Dropped: dropped, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2} }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 40 {
+		if err := r.Write(numbered(n)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.Write(&Exchange{Location: strings.Repeat("x", 4<<10)}) != TooLarge {
+		t.Error("an exchange that is larger than the queue was taken")
+	}
+	r.Write(numbered(40))
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(store.segments) < 3 {
+		t.Fatalf("%d segments", len(store.segments))
+	}
+	sum, first := 0, (*Counters)(nil)
+	for i, s := range store.segments {
+		n, c := tail(t, s.data)
+		sum += n
+		if c == nil {
+			t.Fatalf("segment %d has no counters", i)
+		}
+		if first == nil {
+			first = c
+		}
+		want := Counters{Pod: "cart-0", Process: first.Process, Started: first.Started, Segment: i, Recorded: uint64(sum),
+			Dropped: 7, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2}
+		if i == len(store.segments)-1 {
+			want.Dropped++ // the one that was too large
+		}
+		if *c != want || c.Process == (UUID{}) || time.Since(c.Started) > time.Hour {
+			t.Errorf("segment %d: %+v, want %+v", i, *c, want)
+		}
+	}
+	if s := r.Stats(); uint64(sum) != s.Stored {
+		t.Errorf("the segments hold %d exchanges, %d are counted", sum, s.Stored)
+	}
+}
+
+// A segment that is cut back, for the disk was full, counts what is left in it.
+func TestASegmentThatIsCutBackCountsWhatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(flaky)
+		r, err := OpenStore(store, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 5 {
+			r.Write(numbered(n))
+		}
+		time.Sleep(1500 * time.Millisecond) // bubble time: they are flushed
+		store.fail, store.after = syscall.ENOSPC, 0
+		for n := range 5 {
+			r.Write(numbered(n))
+		}
+		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait()
+		store.fail = nil
+		time.Sleep(2 * time.Second)
+		r.Write(numbered(6))
+		if err := r.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n, c := tail(t, store.segments[0].data); n != 5 || c != nil {
+			t.Errorf("without room for counters: %d exchanges, %+v", n, c)
+		}
+		if n, c := tail(t, store.segments[1].data); n != 1 || c == nil || c.Recorded != 6 || c.Dropped != 5 || c.Segment != 1 {
+			t.Errorf("then: %d exchanges, %+v", n, c)
+		}
+	})
+}
+
+// With room for the counters, and for no more than them, they are there.
+func TestASegmentThatIsCutBackEndsWithCounters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(flaky)
+		s, err := NewSegments(store, SegmentOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := append(numbered(1).AppendJSON(nil), '\n')
+		s.WriteLines(line, 1)
+		if _, err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		s.WriteLines(line, 1)
+		if f, err := s.abandon(errors.New("gone")); f != (Fate{Stored: 1, Lost: 1}) || err == nil {
+			t.Errorf("%+v, %v", f, err)
+		}
+		if n, c := tail(t, store.segments[0].data); n != 1 || c == nil || c.Recorded != 1 {
+			t.Errorf("%d exchanges, %+v", n, c)
+		}
+	})
+}
+
+// Readers that know of no counters, as queries are and older versions of this
+// package, find a line of JSON in which nothing is of another type than they
+// expect, and that asks for no direction.
+func TestCountersAreNoExchangeToAnybody(t *testing.T) {
+	dir := t.TempDir()
+	r, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Write(numbered(1))
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	exchanges, counted := 0, []Counters{}
+	for _, err := range AllCounted(os.DirFS(dir), ".", func(c Counters) { counted = append(counted, c) }) {
+		if err != nil {
+			t.Error(err)
+		}
+		exchanges++
+	}
+	if exchanges != 1 || len(counted) != 1 || counted[0].Recorded != 1 || counted[0].LeftOut() != 0 {
+		t.Errorf("%d exchanges, %+v", exchanges, counted)
+	}
+	for _, name := range files(t, dir) {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := zstd.NewReader(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer z.Close()
+		text, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+		var e Exchange
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &e); err != nil || e.MsgType != CountersType || e.Direction != "" || e.Service != Undefined || e.TS.IsZero() {
+			t.Errorf("%s: %v", lines[len(lines)-1], err)
+		}
+	}
+}
+
+func TestCountersThatCannotBeReadAreNamed(t *testing.T) {
+	r, err := NewReader(strings.NewReader(`{"msgType":"counters","counters":{"recorded":-1}}` + "\n" + `{"msgType":"counters"}` + "\n" + `{"msgType":"rrpair","direction":"IN"}` + "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var e Exchange
+	for line := 1; line <= 2; line++ {
+		var bad *LineError
+		if err := r.Next(&e); !errors.As(err, &bad) || bad.Line != line {
+			t.Errorf("line %d: %v", line, err)
+		}
+	}
+	if err := r.Next(&e); err != nil || e.Direction != In || r.Counters() != nil {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
