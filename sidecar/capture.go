@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -23,6 +24,7 @@ type Capture struct {
 	metric.Unchecked
 	decoders *decode.Decoders
 	recorder *recording.Recorder
+	chooser  *chooser
 }
 
 // tapPart is the share of the memory for capture that the tap gets: one in
@@ -34,11 +36,52 @@ const tapPart = 4
 // put together the rest.
 // What the sink comes to is logged when it changes.
 func Open(cfg Config, version string, log *slog.Logger) (*Capture, error) {
-	r, err := recording.Open(cfg.Sink, options(cfg, log))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", contract.EnvSink, err)
+	return open(cfg, version, log, func(o recording.Options) (*recording.Recorder, error) {
+		r, err := recording.Open(cfg.Sink, o)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", contract.EnvSink, err)
+		}
+		return r, err
+	})
+}
+
+// open captures into a recorder, whatever is behind it.
+func open(cfg Config, version string, log *slog.Logger, recorder func(recording.Options) (*recording.Recorder, error)) (*Capture, error) {
+	c := new(Capture)
+	o := options(cfg, log)
+	o.Counters = func() recording.Counters { return leftOut(c.decoders.Stats()) }
+	var err error
+	if c.recorder, err = recorder(o); err != nil {
+		return nil, err
 	}
-	return into(r, cfg, version, log), nil
+	id := cfg.Identity
+	origin := codec.Origin{Cluster: id.Cluster, Namespace: id.Namespace, Service: id.App, Tags: tags(cfg, version)}
+	limits := codec.DefaultLimits()
+	limits.Memory, limits.Body = cfg.Memory/8*5, int(cfg.BodyLimit)
+	limits.Opaque = cfg.OpaqueBytes
+	if limits.Body == 0 { // nothing of what was said is wanted, in whatever protocol
+		limits.Stream = 0
+	}
+	gaveUp := func(f *tap.Flow, why decode.Failure) {
+		log.Warn("a connection is not recorded until a place is found from which it can be decoded again", proxy.LogID, f.ID,
+			proxy.LogDirection, f.Direction.String(), "protocol", why.Protocol, "reason", why.Reason)
+	}
+	c.decoders = decode.New(decode.Config{Origin: origin, Limits: limits, GaveUp: gaveUp}, c.recorder)
+	if c.chooser, err = newChooser(cfg, log, c.decoders.Choose); err != nil {
+		return nil, errors.Join(err, c.recorder.Close(context.Background()))
+	}
+	return c, nil
+}
+
+// leftOut are the counters of a recording that the decoders have.
+func leftOut(d decode.Stats) recording.Counters {
+	return recording.Counters{
+		Dropped:    d.Ignored + d.Missed + d.Abandoned,
+		Filtered:   d.Filtered,
+		SampledOut: d.SampledOut,
+		Cut:        d.Truncated,
+		Incomplete: d.Incomplete,
+	}
 }
 
 func options(cfg Config, log *slog.Logger) recording.Options {
@@ -63,23 +106,6 @@ func options(cfg Config, log *slog.Logger) recording.Options {
 
 // queueBytes is the queue's part of the memory for capture.
 func queueBytes(memory int64) int { return max(1, int(memory/8)) }
-
-// into captures into a recorder, whatever is behind it.
-func into(r *recording.Recorder, cfg Config, version string, log *slog.Logger) *Capture {
-	id := cfg.Identity
-	origin := codec.Origin{Cluster: id.Cluster, Namespace: id.Namespace, Service: id.App, Tags: tags(cfg, version)}
-	limits := codec.DefaultLimits()
-	limits.Memory, limits.Body = cfg.Memory/8*5, int(cfg.BodyLimit)
-	limits.Opaque = cfg.OpaqueBytes
-	if limits.Body == 0 { // nothing of what was said is wanted, in whatever protocol
-		limits.Stream = 0
-	}
-	gaveUp := func(f *tap.Flow, why decode.Failure) {
-		log.Warn("a connection is not recorded until a place is found from which it can be decoded again", proxy.LogID, f.ID,
-			proxy.LogDirection, f.Direction.String(), "protocol", why.Protocol, "reason", why.Reason)
-	}
-	return &Capture{decoders: decode.New(decode.Config{Origin: origin, Limits: limits, GaveUp: gaveUp}, r), recorder: r}
-}
 
 // tags are what the sidecar ecosystem puts on every record.
 func tags(cfg Config, version string) (tags recording.Tags) {
@@ -121,6 +147,9 @@ var (
 	descIncomplete = metric.Desc("exchanges_incomplete_total", "Of those, exchanges that lack a part: the connection broke, or bytes were dropped.")
 	descTruncated  = metric.Desc("exchanges_truncated_total", "Of those, exchanges with content left out by a limit.")
 	descDropped    = metric.Desc("exchanges_dropped_total", "Exchanges that were not recorded.", "reason")
+	descLeftOut    = metric.Desc("exchanges_left_out_total", "Exchanges that were not wanted: left out by a rule, or with their trace by a rate.", "reason")
+	descCapture    = metric.Desc("capture_on", "1 while anything is to be captured, 0 while capture is off.")
+	descChoice     = metric.Desc("capture_config_ok", "0 while the files that say what to capture can't be read; what held before holds on.")
 	descStored     = metric.Desc("exchanges_stored_total", "Exchanges in segments that are complete and on the disk.")
 	descPending    = metric.Desc("exchanges_pending", "Exchanges in memory, or in the segment that is being written.")
 	descQueued     = metric.Desc("queue_used_bytes", "Encoded exchanges that wait to be written.")
@@ -142,6 +171,10 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	metric.Counter(ch, descDropped, d.Ignored, "too_many_at_once")
 	metric.Counter(ch, descDropped, d.Missed, decode.Lost)
 	metric.Counter(ch, descDropped, d.Abandoned, tap.ReasonPanic)
+	metric.Counter(ch, descLeftOut, d.Filtered, "filtered")
+	metric.Counter(ch, descLeftOut, d.SampledOut, "sampled_out")
+	metric.Gauge(ch, descCapture, number(!c.chooser.paused.Load()))
+	metric.Gauge(ch, descChoice, number(!c.chooser.broken.Load()))
 	metric.Counter(ch, descLinked, d.Linked, "true")
 	metric.Counter(ch, descLinked, d.Unlinked, "false")
 	metric.Gauge(ch, descHeld, d.Held)
@@ -158,9 +191,13 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	}
 	metric.Counter(ch, descRemoved, r.RemovedSegments, "size")
 	metric.Counter(ch, descRemovedLen, r.RemovedBytes, "size")
-	up := 1
-	if r.Err != nil {
-		up = 0
+	metric.Gauge(ch, descSinkUp, number(r.Err == nil))
+}
+
+// number is 1 for yes and 0 for no.
+func number(yes bool) int {
+	if yes {
+		return 1
 	}
-	metric.Gauge(ch, descSinkUp, up)
+	return 0
 }

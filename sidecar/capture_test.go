@@ -327,12 +327,8 @@ func runWithBug(t *testing.T, dir string) *sidecar {
 	t.Helper()
 	cfg := config(t)
 	logs := &logs{}
-	r, err := recording.OpenStore(recording.Dir(dir), options(cfg, logs.logger()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := into(r, cfg, "test", slog.New(slog.DiscardHandler))
-	c.decoders = decode.New(decode.Config{Limits: codec.Limits{}}, bug{r})
+	c := into(t, recording.Dir(dir), cfg, logs)
+	c.decoders = decode.New(decode.Config{Limits: codec.Limits{}}, bug{c.recorder})
 	return serve(t, cfg, c, logs)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/proxy"
 )
 
@@ -29,6 +30,10 @@ type Config struct {
 	// 0: no bound.
 	Sink     string
 	SinkSize int64
+	// Choice says what is captured, by the keys of package filter. Files of the same
+	// names in ChoiceDir, unless it is "", take their place.
+	Choice    map[string]string
+	ChoiceDir string
 	// BodyLimit bounds how much of a body or message is recorded, in bytes.
 	BodyLimit int64
 	// OpaqueBytes records the bytes of streams that no decoder knows.
@@ -77,6 +82,11 @@ var settings = []struct {
 		}
 		return port(func(c *Config) *int { return &c.PrometheusPort })(c, v)
 	}},
+	{contract.EnvCapture, choice("capture")},
+	{contract.EnvCaptureInclude, choice("include")},
+	{contract.EnvCaptureExclude, choice("exclude")},
+	{contract.EnvCaptureSample, choice("sample")},
+	{contract.EnvCaptureDir, text(func(c *Config) *string { return &c.ChoiceDir })},
 	{contract.EnvSinkSize, func(c *Config, v string) (err error) { c.SinkSize, err = contract.ParseSize(v); return err }},
 	{contract.EnvMemory, func(c *Config, v string) (err error) { c.Memory, err = contract.ParseSize(v); return err }},
 	{contract.EnvBodyLimit, func(c *Config, v string) (err error) { c.BodyLimit, err = contract.ParseSize(v); return err }},
@@ -229,6 +239,20 @@ func setAppHost(c *Config, v string) error {
 
 func text(field func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, v string) error { *field(c) = v; return nil }
+}
+
+func choice(name string) func(*Config, string) error {
+	key := filter.KeyOf(name)
+	return func(c *Config, v string) error {
+		if c.Choice == nil {
+			c.Choice = map[string]string{}
+		}
+		c.Choice[name] = v
+		if err := key.Check(v); err != nil {
+			return fmt.Errorf("%w: want %s", err, key.Allowed)
+		}
+		return nil
+	}
 }
 
 func boolean(field func(*Config) *bool) func(*Config, string) error {

@@ -91,6 +91,9 @@ func TestWrongVariables(t *testing.T) {
 		"TLS_MUTUAL_PUBLIC_KEY=a":               `TLS_MUTUAL_PUBLIC_KEY is set but TLS_MUTUAL_PRIVATE_KEY is not: want both or none`,
 		"LOG_LEVEL=loud":                        `LOG_LEVEL="loud": want debug, info, warn, error`,
 		"TAPEDECK_MEMORY=lots":                  `TAPEDECK_MEMORY="lots": want a number of bytes, such as 16Mi`,
+		"TAPEDECK_CAPTURE=maybe":                `TAPEDECK_CAPTURE="maybe": neither on nor off: want on or off`,
+		"TAPEDECK_CAPTURE_SAMPLE=10":            `TAPEDECK_CAPTURE_SAMPLE="10": more than all; a percentage ends in %: want a rate from 0 to 1, such as 0.1, or 0% to 100%`,
+		"TAPEDECK_CAPTURE_EXCLUDE=path=health":  `TAPEDECK_CAPTURE_EXCLUDE="path=health": rule 1, "path=health": path: found "health", allowed: a path that begins with / or *, without a query: want rules such as "in path=/healthz; out host=*.internal method=GET", see docs/filters.md`,
 		"TAPEDECK_DRAIN=soon":                   `TAPEDECK_DRAIN="soon": want a duration such as 25s`,
 	} {
 		t.Run(env1, func(t *testing.T) {
@@ -114,7 +117,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 // name, the value, and what it may be.
 func TestEveryVariableIsChecked(t *testing.T) {
 	free := strings.Fields(`APP_LABEL APP_POD_NAME APP_POD_NAMESPACE SPEC_NODENAME SPEC_SERVICEACCOUNTNAME STATUS_HOST_IP STATUS_POD_IP
-		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA TAPEDECK_REDACT_HEADERS HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY TAPEDECK_SINK`) // what they lead to is checked when it is used
+		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA TAPEDECK_REDACT_HEADERS HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY TAPEDECK_SINK TAPEDECK_CAPTURE_DIR`) // what they lead to is checked when it is used
 	for _, e := range contract.Envs() {
 		const value = "no/such thing"
 		_, err := FromEnv(env(e.Name + "=" + value))

@@ -80,11 +80,17 @@ func config(t testing.TB) Config {
 func run(t testing.TB, cfg Config, store recording.Store) *sidecar {
 	t.Helper()
 	logs := &logs{}
-	r, err := recording.OpenStore(store, options(cfg, logs.logger()))
+	return serve(t, cfg, into(t, store, cfg, logs), logs)
+}
+
+// into captures into a store.
+func into(t testing.TB, store recording.Store, cfg Config, logs *logs) *Capture {
+	t.Helper()
+	c, err := open(cfg, "test", logs.logger(), func(o recording.Options) (*recording.Recorder, error) { return recording.OpenStore(store, o) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, cfg, into(r, cfg, "test", logs.logger()), logs)
+	return c
 }
 
 func serve(t testing.TB, cfg Config, c *Capture, logs *logs) *sidecar {
@@ -92,7 +98,7 @@ func serve(t testing.TB, cfg Config, c *Capture, logs *logs) *sidecar {
 	s := &sidecar{capture: c, metrics: prometheus.NewRegistry(), logs: logs}
 	s.metrics.MustRegister(c)
 	var err error
-	s.Proxy, err = proxy.Listen(t.Context(), cfg.forwarding(), logs.logger(), c.Open, s.metrics)
+	s.Proxy, err = proxy.Listen(t.Context(), c.forwarding(cfg), logs.logger(), c.Open, s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,12 +83,14 @@ func TestAKilledSidecarLosesTheTailAlone(t *testing.T) {
 // exchanges it has flushed.
 func serveForEver(t *testing.T, dir string) {
 	cfg := config(t)
-	r, err := recording.Open(dir, recording.Options{SegmentOptions: recording.SegmentOptions{MaxBytes: 64 << 10}})
+	c, err := open(cfg, "test", slog.New(slog.DiscardHandler), func(recording.Options) (*recording.Recorder, error) {
+		return recording.Open(dir, recording.Options{SegmentOptions: recording.SegmentOptions{MaxBytes: 64 << 10}})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := into(r, cfg, "test", slog.New(slog.DiscardHandler))
-	p, err := proxy.Listen(t.Context(), cfg.forwarding(), slog.New(slog.DiscardHandler), c.Open, nil)
+	r := c.recorder
+	p, err := proxy.Listen(t.Context(), c.forwarding(cfg), slog.New(slog.DiscardHandler), c.Open, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

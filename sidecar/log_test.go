@@ -45,11 +45,7 @@ func TestAStalledReaderOfTheLog(t *testing.T) {
 	cfg := config(t)
 	dir := recording.Dir(t.TempDir())
 	logs := &logs{to: q}
-	r, err := recording.OpenStore(dir, options(cfg, logs.logger()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := serve(t, cfg, into(r, cfg, "test", logs.logger()), logs)
+	s := serve(t, cfg, into(t, dir, cfg, logs), logs)
 	const requests = 3000 // a line each, as nothing is kept alive: more than the pipe and the queue hold
 	s.send(t, requests, 10, false)
 	eventually(t, "lines are dropped", func() bool { return droppedLines(t, q) > 0 })

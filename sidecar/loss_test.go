@@ -34,12 +34,16 @@ func TestABurstDoesNotBlindAConnection(t *testing.T) {
 			cfg := config(t)
 			fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
 			dir, logs := t.TempDir(), &logs{}
-			r, err := recording.OpenStore(recording.Dir(dir), options(cfg, logs.logger())) // it loses nothing
+			queue := queueBytes(cfg.Memory)
+			cfg.Memory = 256 << 10
+			c, err := open(cfg, "test", logs.logger(), func(o recording.Options) (*recording.Recorder, error) {
+				o.QueueBytes = queue // it loses nothing
+				return recording.OpenStore(recording.Dir(dir), o)
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg.Memory = 256 << 10
-			s := serve(t, cfg, into(r, cfg, "test", logs.logger()), logs)
+			s := serve(t, cfg, c, logs)
 
 			transport := &http.Transport{Protocols: &protocols, MaxConnsPerHost: 1}
 			defer transport.CloseIdleConnections()

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,11 +75,17 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 	metrics.MustRegister(further...)
 	metrics.MustRegister(taken, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	log.Info("starting", "version", version, "type", cfg.Type, "protocol", cfg.Protocols, "sink", cfg.Sink)
-	return proxy.Run(ctx, cfg.forwarding(), log, taken.Open, metrics)
+	watching, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { taken.chooser.watch(watching, reread) })
+	defer watch.Wait()
+	defer cancel()
+	return proxy.Run(ctx, taken.forwarding(cfg), log, taken.Open, metrics)
 }
 
 // forwarding returns the proxy's configuration, with its share of the memory.
-func (c Config) forwarding() proxy.Config {
-	c.TapMemory, c.Config.Pod = c.Memory/tapPart, c.Identity.Pod
-	return c.Config
+func (c *Capture) forwarding(cfg Config) proxy.Config {
+	cfg.TapMemory, cfg.Config.Pod = cfg.Memory/tapPart, cfg.Identity.Pod
+	cfg.Paused = &c.chooser.paused
+	return cfg.Config
 }

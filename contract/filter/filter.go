@@ -80,9 +80,14 @@ func Keys() []Key { return keys }
 // maxText bounds a setting.
 const maxText = 32 << 10
 
-// Check says what is wrong with the value of a key, or nil.
-func Check(key, value string) error {
-	_, err := Parse(map[string]string{key: value})
+// KeyOf returns the row of the table with that name.
+func KeyOf(name string) Key {
+	return keys[slices.IndexFunc(keys, func(k Key) bool { return k.Name == name })]
+}
+
+// Check says what is wrong with a value of the key, or nil.
+func (k Key) Check(value string) error {
+	_, err := Parse(map[string]string{k.Name: value})
 	var wrong *Error
 	if errors.As(err, &wrong) {
 		return wrong.Err

@@ -246,10 +246,10 @@ func TestPointsStayWhatTheyAre(t *testing.T) {
 }
 
 func TestCheckIsAboutOneValue(t *testing.T) {
-	if err := Check("sample", "0.1"); err != nil {
+	if err := KeyOf("sample").Check("0.1"); err != nil {
 		t.Error(err)
 	}
-	if err := Check("sample", "2"); err == nil || err.Error() != "more than all; a percentage ends in %" {
+	if err := KeyOf("sample").Check("2"); err == nil || err.Error() != "more than all; a percentage ends in %" {
 		t.Error(err)
 	}
 }
