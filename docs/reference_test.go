@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/fn"
 	"github.com/tapedeck/tapedeck/transformer"
 )
@@ -27,6 +28,7 @@ func TestReferencePages(t *testing.T) {
 		"configuration.md":     configuration,
 		"reason-codes.md":      reasonCodes,
 		"environment.md":       environment,
+		"filters.md":           filters,
 		"trust-variables.md":   trust,
 		"tapedeck.schema.json": schema,
 	}
@@ -161,6 +163,55 @@ func environment() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", e.Name, code(e.Default), cell(e.Doc))
 	}
 	return b.String()
+}
+
+// filters fills the tables of a page that is otherwise written by hand.
+func filters() string {
+	tables := map[string]func(*strings.Builder){
+		"settings": func(b *strings.Builder) {
+			b.WriteString("| annotation | variable | ConfigMap key | default | allowed | what it does |\n|---|---|---|---|---|---|\n")
+			for _, k := range filter.Keys() {
+				annotation, variable := "capture-"+k.Name, contract.EnvCapture+"_"+strings.ToUpper(k.Name)
+				if k.Name == "capture" {
+					annotation, variable = k.Name, contract.EnvCapture
+				}
+				fmt.Fprintf(b, "| `%s%s` | `%s` | `%s` | %s | %s | %s |\n", contract.OwnPrefix, annotation, variable, k.Name, code(k.Default), cell(k.Allowed), cell(k.Doc))
+			}
+		},
+		"terms": func(b *strings.Builder) {
+			b.WriteString("| term | what it is about | example |\n|---|---|---|\n")
+			for _, f := range filter.Fields() {
+				name := f.Name
+				if strings.HasSuffix(name, ".") {
+					name += "NAME"
+				}
+				fmt.Fprintf(b, "| `%s` | %s | `%s` |\n", name, cell(f.Doc), f.Example)
+			}
+		},
+		"operators": func(b *strings.Builder) {
+			b.WriteString("| operator | matches if |\n|---|---|\n")
+			for _, op := range filter.Operators() {
+				fmt.Fprintf(b, "| `%s` | %s |\n", op.Sign, cell(op.Doc))
+			}
+		},
+	}
+	page, err := os.ReadFile("filters.md")
+	if err != nil {
+		panic(err)
+	}
+	text := string(page)
+	for name, table := range tables {
+		begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
+		before, rest, ok := strings.Cut(text, begin)
+		_, after, ok2 := strings.Cut(rest, end)
+		if !ok || !ok2 {
+			panic("filters.md lacks the marks of " + name)
+		}
+		var b strings.Builder
+		table(&b)
+		text = before + begin + b.String() + end + after
+	}
+	return text
 }
 
 func trust() string {

@@ -101,6 +101,7 @@ func TestASegmentThatIsCutBackCountsWhatIsLeft(t *testing.T) {
 			r.Write(numbered(n))
 		}
 		time.Sleep(1500 * time.Millisecond) // bubble time: they are flushed
+		synctest.Wait()
 		store.fail, store.after = syscall.ENOSPC, 0
 		for n := range 5 {
 			r.Write(numbered(n))

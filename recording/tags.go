@@ -64,7 +64,7 @@ func TagDocs() []TagDoc {
 		{TagRequestBodySize, "Bytes that the request's body had, if it was cut."},
 		{TagResponseBodySize, "Bytes that the answer's body had, if it was cut."},
 		{TagTruncated, "`true` if a body or message was cut, or content left out, by a limit."},
-		{TagIncomplete, "What is missing: `no_answer`, `cut` (the connection ended within a message), `reset` (one side gave the stream up), `bytes_lost` (the tap was full), `headers_lost` (names of headers were in bytes that were lost before; such headers are called `:unknown`) or `malformed` (what followed could not be parsed)."},
+		{TagIncomplete, "What is missing: `no_answer`, `cut` (the connection ended within a message, or capture was turned off), `reset` (one side gave the stream up), `bytes_lost` (the tap was full), `headers_lost` (names of headers were in bytes that were lost before; such headers are called `:unknown`) or `malformed` (what followed could not be parsed)."},
 		{TagUndecoded, "Decoder that gave the connection up, and why. Its further bytes, up to a place from which HTTP/1 or HTTP/2 can be decoded again, are counted in a record of their own, and not kept: they may hold secrets."},
 		{TagParent, "Outbound: `uuid` of the inbound exchange that caused this one, in canonical form; `unknown`; or `ambiguous`, if several might have."},
 		{TagParentBy, "Header by which the parent was found: `traceparent`, `b3`, `x-b3-traceid` or `x-request-id`."},
