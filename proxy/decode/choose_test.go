@@ -24,7 +24,9 @@ func chosen(t testing.TB, sink recording.Sink, settings ...string) *Decoders {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := New(Config{}, sink)
+	limits := codec.DefaultLimits()
+	limits.Opaque = true
+	d := New(Config{Limits: limits}, sink)
 	d.Choose(f)
 	return d
 }
