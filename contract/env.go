@@ -66,10 +66,9 @@ const (
 	EnvUpstreamNoProxy    = "NO_PROXY"
 )
 
-// EnvAdded is a variable of the sidecar's that the sidecar does not read. It tells
-// a later render which of the application's variables annotations and options had
-// an earlier one add.
-const EnvAdded = "TAPEDECK_ADDED"
+// EnvEdits is a variable of the sidecar's that the sidecar does not read. It tells
+// an undo what the render was told to add, and what the application had already.
+const EnvEdits = "TAPEDECK_EDITS"
 
 // Envs lists every variable that the proxy reads, in the order in which the
 // renderer writes them and the reference page shows them. The pod's facts come

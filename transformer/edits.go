@@ -91,6 +91,7 @@ var places = []place{
 
 var (
 	errNotWritten  = errors.New("no render writes that")
+	errOwn         = errors.New("the application had that before the render")
 	errNotRendered = errors.New("no workload of the input has the sidecar that this edit would be for; take both back together")
 )
 
@@ -113,6 +114,8 @@ func replacedLabel(_ *taking, s site, old *yaml.Node) (bool, error) {
 
 func addedPodAnnotation(t *taking, s site) (bool, error) {
 	switch value := str(s.now); {
+	case t.own.had("", s.id):
+		return false, errOwn
 	case slices.Contains(defaultContainers, s.id):
 		return slices.ContainsFunc(t.own.w.appContainers(), func(c container) bool { return c.name() == value }), nil
 	case s.id == scrapePrefix+"scrape":

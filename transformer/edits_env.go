@@ -22,18 +22,44 @@ import (
 //	NO_PROXY            the record, which may hold hosts alone
 //	others              only added, and taken away where the value is the render's
 
-// addedByConfiguration names, in the sidecar, what annotations and options had a
-// render add to the application's variables, with a digest of each text. The
-// sidecar doesn't read it: what was configured then may be configured no longer.
-func addedByConfiguration(s *Settings) string {
+// editsOf tells, in the sidecar, what a record alone must not tell: what annotations
+// and options had the render add, and what the application had already under a name
+// that a render adds. The sidecar does not read it.
+//
+//	NAME:DIGEST       a text that was added to a variable
+//	CONTAINER/NAME    a variable of the application's own
+//	/KEY              an annotation of the pod's own
+func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	var out []string
+	s, own := &w.settings, &injected{w: w, env: sidecarVariables(sidecar)}
 	for _, extra := range s.ExtraEnv {
 		out = append(out, extra.Name+":"+digest(extra.Value))
 	}
 	if flags := s.TLSJavaToolOptionsTo; flags != "" && s.intercepts() {
 		out = append(out, javaToolOptions+":"+digest(flags))
 	}
+	for _, c := range w.appContainers() {
+		for _, item := range items(field(c.Node, "env")) {
+			name := strAt(item, "name")
+			_, any := own.writes(name, "")
+			if entry := c.name() + "/" + name; any && !slices.Contains(e.log.Add[c.path+".env"], name) && !slices.Contains(out, entry) {
+				out = append(out, entry)
+			}
+		}
+	}
+	at := w.at("metadata.annotations")
+	for _, key := range slices.Concat(defaultContainers, scrapeKeys) {
+		if field(w.template, "metadata", "annotations", key) != nil && !slices.Contains(e.log.Add[at], key) {
+			out = append(out, "/"+key)
+		}
+	}
 	return strings.Join(out, ",")
+}
+
+// had tells whether the application had something already before the render: a
+// variable of a container, or an annotation of the pod.
+func (i *injected) had(container, name string) bool {
+	return slices.Contains(splitList(i.value(contract.EnvEdits)), container+"/"+name)
 }
 
 // digest tells texts apart. It keeps no secret: the text stands in the same pod.
@@ -47,7 +73,7 @@ func digest(text string) string {
 // and whether it had it add any. The annotation tells it of a render by a version
 // whose sidecar did not.
 func (i *injected) configured(name, text string) (this, any bool) {
-	for _, entry := range splitList(i.value(contract.EnvAdded)) {
+	for _, entry := range splitList(i.value(contract.EnvEdits)) {
 		if sum, ok := strings.CutPrefix(entry, name+":"); ok {
 			this, any = this || sum == digest(text), true
 		}
@@ -61,7 +87,10 @@ func (i *injected) configured(name, text string) (this, any bool) {
 			this, any = this || extra.Value == text, true
 		}
 	}
-	return this || name == javaToolOptions && text != "" && s.TLSJavaToolOptionsTo == text, any
+	if name == javaToolOptions && text != "" && s.TLSJavaToolOptionsTo == text {
+		this, any = true, true
+	}
+	return this, any
 }
 
 // writes tells whether a render writes a value into a variable, and whether it
@@ -91,16 +120,25 @@ func isProxyVariable(name string) bool {
 	return slices.ContainsFunc(proxyVariables, func(row proxyVariable) bool { return slices.Contains(spellings(row.upper), name) })
 }
 
-// replaces tells whether a render gives another value to a variable that the
-// application has.
-func replaces(name string) bool {
-	return isProxyVariable(name) || slices.Contains(noProxyNames, name) || name == javaToolOptions
+// replacedNames lists the variables to which a render gives another value where the
+// application has them.
+func replacedNames() []string {
+	var names []string
+	for _, row := range proxyVariables {
+		names = append(names, spellings(row.upper)...)
+	}
+	return append(append(names, noProxyNames...), javaToolOptions)
 }
+
+func replaces(name string) bool { return slices.Contains(replacedNames(), name) }
 
 func addedVariable(t *taking, s site) (bool, error) {
 	this, any := t.own.writes(s.id, strAt(s.now, "value"))
 	if !any {
-		return false, fmt.Errorf("%w; allowed: the variables of docs/rendering.md and those of extra-container-env-vars", errNotWritten)
+		return false, fmt.Errorf("%w; allowed: the variables of docs/rendering.md, docs/trust-variables.md and those of extra-container-env-vars", errNotWritten)
+	}
+	if t.own.had(s.step(-2), s.id) {
+		return false, errOwn
 	}
 	return this && onlyKeys(s.now, "name", "value"), nil
 }
@@ -208,14 +246,16 @@ func (t *taking) fill(s site, token string) (string, error) {
 	if !strings.Contains(token, held) {
 		return token, nil
 	}
-	name := s.step(-2)
-	value := t.own.value(strings.ToUpper(name))
+	name, value := s.step(-2), ""
 	switch {
+	case t.own == nil, s.last() != "value", !replaces(name):
+		return "", fmt.Errorf("%w; allowed: a value", errNotWritten)
 	case name == javaToolOptions:
 		value, _ = t.own.withoutFlags(str(s.now))
-	case !isProxyVariable(name):
-		return "", fmt.Errorf("%w; allowed: a value", errNotWritten)
-	case value == "":
+	default:
+		value = t.own.value(strings.ToUpper(name))
+	}
+	if value == "" && name != javaToolOptions {
 		return "", fmt.Errorf("the sidecar's variable %s, which holds the value, is not there", strings.ToUpper(name))
 	}
 	filled := strings.Replace(token, held, value, 1)

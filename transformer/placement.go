@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // addSidecar adds the container and its volumes. A native sidecar comes after
@@ -12,6 +14,10 @@ import (
 // container is meant where none is named.
 func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.Node) Results {
 	sidecar, results := sidecarContainer(w, in.cfg, upstream)
+	if edits := e.editsOf(w, sidecar); edits != "" {
+		env := field(sidecar, "env")
+		env.Content = append(env.Content, mapping("name", contract.EnvEdits, "value", edits))
+	}
 	e.log.Image = in.cfg.Image
 	if w.Object.image != "" {
 		e.log.Image = w.Object.written

@@ -227,9 +227,6 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 			env.Content = append(env.Content, mapping("name", e.Name, "value", values[e.Name]))
 		}
 	}
-	if added := addedByConfiguration(s); added != "" {
-		env.Content = append(env.Content, mapping("name", contract.EnvAdded, "value", added))
-	}
 	return env
 }
 
