@@ -76,7 +76,7 @@ func (d *dictionary) look(name string) (v verdict) {
 	}
 	name = unescaped(name)
 	if d.isOwn(name) {
-		return verdict{whole, whole, whole}
+		v[0], v[1] = whole, whole
 	}
 	if strings.HasSuffix(strings.ToLower(name), "-bin") && !readableMetadata[strings.ToLower(name)] {
 		v[0] = whole

@@ -39,9 +39,6 @@ func NewRedact(next Sink, more ...string) *Redact {
 			}
 		}
 	}
-	for _, name := range more {
-		r.announcedBy(name)
-	}
 	return r
 }
 

@@ -125,6 +125,15 @@ func TestPathsOfWebhooksBecomeTokens(t *testing.T) {
 	}
 }
 
+// A configured name is one of headers and parameters, and no segment of a path.
+func TestConfiguredNamesLeavePathsAlone(t *testing.T) {
+	r := NewRedact(Discard{}, "user", "x-tenant")
+	got := tokens.ReplaceAllString(r.text("/user/4711/tenant/a?user=4711&tenant=a&filter[user]=4711&username=joe", target), "R")
+	if want := "/user/4711/tenant/a?user=R&tenant=R&filter[user]=R&username=joe"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestTokensAreEqualWithinAProcessAndDifferBetween(t *testing.T) {
 	a, b := NewRedact(Discard{}), NewRedact(Discard{})
 	if a.token("one") != a.token("one") || a.token("one") == a.token("two") {

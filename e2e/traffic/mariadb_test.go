@@ -55,7 +55,7 @@ func TestMariaDB(t *testing.T) {
 		{recording.Out, "socks5", "tcp:socks"},
 	} {
 		t.Run(way.direction+" with "+way.protocol, func(t *testing.T) {
-			s := start(t, db, contract.EnvProxyProtocol+"="+way.protocol)
+			s := start(t, db, contract.EnvProxyProtocol+"="+way.protocol, contract.EnvOpaqueBytes+"=true")
 			target := s.reverse()
 			if way.direction == recording.Out {
 				target = throughSOCKS(t, s.to(db)).address()
