@@ -54,10 +54,12 @@ func (p *Proxy) scrapeServer() *http.Server {
 // server waits for nobody for long: a scraper that does not read must not keep
 // what it was to be told in memory.
 func (p *Proxy) server(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: cmp.Or(p.cfg.adminPatience, adminPatience), IdleTimeout: time.Minute,
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: cmp.Or(p.cfg.adminPatience, adminPatience),
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
 	}
+	srv.SetKeepAlivesEnabled(false) // few connections are served at a time, and none shall be idle
+	return srv
 }
 
 func (p *Proxy) metricsHandler() http.Handler {

@@ -62,23 +62,27 @@ const (
 	// holdPause is how often a half that accepts nothing looks whether it may.
 	holdPause = 20 * time.Millisecond
 	// holdPatience is how long it does before it hangs up on idle connections: they
-	// may be all that the memory is spent on.
+	// may be all that the memory, or the descriptors, are spent on.
 	holdPatience = time.Second
 )
 
-// await waits until memory allows another connection of a direction.
-func (p *Proxy) await(ctx context.Context, d tap.Direction) {
-	short, limit := p.cfg.Memory.Shortage, HoldInbound
-	if d == tap.Out {
-		limit = HoldAll
-	}
-	if short == nil || short(p.conns.count()%lookEvery == 0) < limit {
+// await waits until memory and file descriptors allow another connection of a
+// direction, which comes from l.
+func (p *Proxy) await(ctx context.Context, l net.Listener, d tap.Direction) {
+	switch {
+	case p.short(d, p.conns.count()%lookEvery == 0):
+		p.held[d].Add(1)
+	case p.files.scarce(l, d, p.conns.count()):
+		if p.starved[tap.In].Load()+p.starved[tap.Out].Load() == 0 {
+			p.log.Warn("connections wait until others end: nearly as many files are open as the process may open", "limit", p.files.limit)
+		}
+		p.starved[d].Add(1)
+	default:
 		return
 	}
-	p.held[d].Add(1)
 	began, ticker := time.Now(), time.NewTicker(holdPause)
 	defer ticker.Stop()
-	for short(true) >= limit {
+	for p.short(d, true) || p.files.scarce(l, d, p.conns.count()) {
 		select {
 		case <-ctx.Done():
 			return
@@ -89,6 +93,16 @@ func (p *Proxy) await(ctx context.Context, d tap.Direction) {
 			p.hangUp(tap.Out)
 		}
 	}
+}
+
+// short reports whether memory is too short for another connection of a direction;
+// now: looked at now, rather than lately.
+func (p *Proxy) short(d tap.Direction, now bool) bool {
+	limit := HoldInbound
+	if d == tap.Out {
+		limit = HoldAll
+	}
+	return p.cfg.Memory.Shortage != nil && p.cfg.Memory.Shortage(now) >= limit
 }
 
 // smallestBuffer is the size of a socket's buffer below which moving data would

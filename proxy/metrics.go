@@ -12,7 +12,7 @@ var (
 	descConns     = metric.Desc("connections_total", "Connections accepted.", "direction")
 	descFailed    = metric.Desc("connections_failed_total", "Connections that did not end in order; the log says why.", "direction")
 	descOpen      = metric.Desc("connections_open", "Connections open now.", "direction")
-	descHeld      = metric.Desc("accepts_held_total", "Times that no connection was accepted for a while, because the memory limit was near.", "direction")
+	descHeld      = metric.Desc("accepts_held_total", "Times that no connection was accepted for a while, because the limit on memory or on open files was near.", "direction", "reason")
 	descBytes     = metric.Desc("bytes_total", "Bytes moved, by who sent them.", "direction", "side")
 	descTapLimit  = metric.Desc("tap_limit_bytes", "Bound on the copied traffic that waits to be recorded.")
 	descTapUsed   = metric.Desc("tap_used_bytes", "Copied traffic that waits to be recorded.")
@@ -38,7 +38,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		metric.Counter(ch, descConns, t.accepted, d.String())
 		metric.Counter(ch, descFailed, t.failed, d.String())
 		metric.Gauge(ch, descOpen, open, d.String())
-		metric.Counter(ch, descHeld, c.p.held[d].Load(), d.String())
+		metric.Counter(ch, descHeld, c.p.held[d].Load(), d.String(), "memory")
+		metric.Counter(ch, descHeld, c.p.starved[d].Load(), d.String(), "descriptors")
 		for side, n := range t.bytes {
 			metric.Counter(ch, descBytes, n, d.String(), tap.Side(side).String())
 		}

@@ -14,7 +14,7 @@
 //
 // It knows nothing of the environment, of recordings or of decoders: package
 // sidecar joins them to it. The package imports contract, its own subpackages
-// except decode, Prometheus' client and the standard library. It logs to the
+// except decode, Prometheus' client, x/net's netutil and the standard library. It logs to the
 // logger that it is given, and does not exit.
 package proxy
 
@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/ca"
@@ -71,6 +72,9 @@ type Proxy struct {
 	draining atomic.Bool
 	private  atomic.Int64    // flows that are kept from the record
 	held     [2]atomic.Int64 // by direction: times that no connection was accepted for want of memory
+	starved  [2]atomic.Int64 // by direction: times that none was, for want of file descriptors
+
+	files fileLimit
 
 	reverse, forward, admin, scrape []net.Listener
 }
@@ -84,7 +88,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 		metrics = prometheus.NewRegistry()
 	}
 	cfg.lull = cmp.Or(cfg.lull, cfg.Drain/lullPart)
-	p := &Proxy{cfg: cfg, log: log, conns: newRegistry(), metrics: metrics}
+	p := &Proxy{cfg: cfg, log: log, conns: newRegistry(), metrics: metrics, files: newFileLimit(descriptorLimit())}
 	p.prepareTLS()
 	if err := p.bind(ctx); err != nil {
 		closeAll(p.listeners())
@@ -274,7 +278,7 @@ func (p *Proxy) Serve(ctx context.Context) error {
 		for _, l := range half.ls {
 			running.Go(func() {
 				size := 0
-				accept(l, func() { p.await(work, half.dir); size = p.fit(l, size) }, func(c net.Conn) {
+				accept(l, func() { p.await(work, l, half.dir); size = p.fit(l, size) }, func(c net.Conn) {
 					k := &conn{direction: half.dir, started: time.Now(), from: addrPort(c.RemoteAddr()), client: pump.NewConn(c, nil)}
 					if !p.conns.add(k) {
 						k.client.Abort()
@@ -290,7 +294,7 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	admin, scrape := p.adminServer(), p.scrapeServer()
 	for srv, ls := range map[*http.Server][]net.Listener{admin: p.admin, scrape: p.scrape} {
 		for _, l := range ls {
-			servers.Go(func() { _ = srv.Serve(l) }) // ends with Close
+			servers.Go(func() { _ = srv.Serve(netutil.LimitListener(l, adminConnections)) }) // ends with Close
 		}
 	}
 	running.Go(func() { p.watchOutbound(ctx) })

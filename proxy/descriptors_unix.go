@@ -1,0 +1,29 @@
+//go:build unix
+
+package proxy
+
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+)
+
+// descriptorLimit returns RLIMIT_NOFILE, 0 if it is not known.
+func descriptorLimit() int {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
+		return 0
+	}
+	return int(min(uint64(r.Cur), math.MaxInt32))
+}
+
+// nextDescriptor returns the number that the next descriptor will have. Numbers
+// are given from the lowest: all below it are taken. fd is any that is open.
+func nextDescriptor(fd int) int {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return math.MaxInt // there is none left
+	}
+	_ = unix.Close(n)
+	return n
+}
