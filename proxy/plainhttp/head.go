@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxTarget = 16 << 10
+	maxTarget = 60 << 10
 	maxFields = 256
 )
 
@@ -28,6 +28,7 @@ type badRequest struct {
 	status int
 	reason string
 	method string // of the request, "" where it is not known
+	many   bool   // too many fields are the reason
 }
 
 func refuseWith(status int, reason string) *badRequest {
@@ -65,6 +66,10 @@ type request struct {
 	hostless bool
 	host     string
 	private  bool // see Target
+	// long says that the head does not fit into a buffer, or has too many fields: the
+	// others are not known yet. authority is what the target says of the host.
+	long      bool
+	authority string
 	// recoded says that Transfer-Encoding named what is no coding: the server
 	// is told the codings alone.
 	recoded bool
@@ -91,42 +96,58 @@ type framing struct {
 // parseRequest parses a head strictly: what two parsers could read in two ways
 // is refused, for one of them is behind us (RFC 9112 section 11.2).
 func parseRequest(head []byte) (*request, error) {
+	q, rest, err := parseLine(head)
+	if err != nil {
+		return nil, err
+	}
+	if q.fields, err = parseFields(rest); err != nil {
+		return nil, err
+	}
+	return q, q.check()
+}
+
+// parseLine parses a head's first line and returns what follows it.
+func parseLine(head []byte) (q *request, rest []byte, err error) {
 	head = bytes.TrimPrefix(head, []byte("\r\n"))
 	line, rest, ok := bytes.Cut(head, []byte("\r\n"))
-	if !ok {
-		return nil, bad("a request without a line")
+	if !ok && len(head) > maxTarget {
+		return nil, nil, refuseWith(http.StatusRequestURITooLong, fmt.Sprintf("a first line of more than %d bytes", maxTarget))
 	}
-	q := &request{}
+	if !ok {
+		return nil, nil, bad("a request without a line")
+	}
+	q = &request{}
 	var version string
 	q.method, version, _ = strings.Cut(string(line), " ")
 	q.target, version, ok = strings.Cut(version, " ")
 	if !ok || strings.Contains(version, " ") || !isToken(q.method) || q.target == "" || !isVisible(q.target) {
-		return nil, bad("a malformed request line: want METHOD, target and version, each behind one space")
+		return nil, nil, bad("a malformed request line: want METHOD, target and version, each behind one space")
 	}
 	if len(q.target) > maxTarget {
-		return nil, refuseWith(http.StatusRequestURITooLong, fmt.Sprintf("a target of %d bytes, the limit is %d", len(q.target), maxTarget))
+		return nil, nil, refuseWith(http.StatusRequestURITooLong, fmt.Sprintf("a target of %d bytes, the limit is %d", len(q.target), maxTarget))
 	}
 	switch version {
 	case "HTTP/1.1":
 		q.minor = 1
 	case "HTTP/1.0":
 	default:
-		return nil, refuseWith(http.StatusHTTPVersionNotSupported, "an unknown version: a proxy is spoken to in HTTP/1.0 or HTTP/1.1")
+		return nil, nil, refuseWith(http.StatusHTTPVersionNotSupported, "an unknown version: a proxy is spoken to in HTTP/1.0 or HTTP/1.1")
 	}
-	var err error
-	if q.fields, err = parseFields(rest); err != nil {
-		return nil, err
-	}
+	return q, rest, nil
+}
+
+// check judges the fields that decide on a request.
+func (q *request) check() error {
 	hosts := q.all("Host")
 	if len(hosts) > 1 || len(hosts) == 0 && q.minor == 1 {
-		return nil, bad("%d Host fields, want one", len(hosts))
+		return bad("%d Host fields, want one", len(hosts))
 	}
 	if len(hosts) == 1 && strings.ContainsAny(hosts[0], " \t,/@?#") {
-		return nil, bad("a Host that is not a host and port")
+		return bad("a Host that is not a host and port")
 	}
 	q.hostless = len(hosts) == 0 || hosts[0] == ""
 	q.private = !q.hostless && address.IsMetadata(address.HostOf(hosts[0]))
-	return q, q.frame()
+	return q.frame()
 }
 
 // parseFields parses header or trailer lines up to the empty one.
@@ -141,7 +162,9 @@ func parseFields(p []byte) ([]field, error) {
 			break
 		}
 		if len(fields) == maxFields {
-			return nil, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d fields", maxFields))
+			many := refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d fields", maxFields))
+			many.many = true
+			return nil, many
 		}
 		if line[0] == ' ' || line[0] == '\t' {
 			return nil, bad("a field that is folded over lines")
@@ -267,7 +290,7 @@ func (q *request) destination() (t Target, origin string, err error) {
 	case !strings.HasPrefix(origin, "/"):
 		origin = "/" + origin
 	}
-	if q.hostless {
+	if q.authority = authority; q.hostless {
 		q.host = authority // RFC 9112 section 3.2.2
 	}
 	t, err = parseAuthority(authority, scheme.port)
@@ -308,8 +331,21 @@ var hopByHop = []string{"Proxy-Connection", "Proxy-Authorization", "Proxy-Authen
 // write appends the head as the next hop is to see it: everything else in the
 // order, case and spacing in which the client sent it.
 func (q *request) write(p []byte, target string, extra ...string) []byte {
+	p = q.appendFields(q.appendLine(p, target))
+	for _, line := range extra {
+		p = append(append(p, line...), "\r\n"...)
+	}
+	return append(p, "\r\n"...)
+}
+
+// appendLine appends the first line.
+func (q *request) appendLine(p []byte, target string) []byte {
 	p = append(append(append(p, q.method...), ' '), target...)
-	p = append(append(p, " HTTP/1."...), byte('0'+q.minor), '\r', '\n')
+	return append(append(p, " HTTP/1."...), byte('0'+q.minor), '\r', '\n')
+}
+
+// appendFields appends the fields that go further.
+func (q *request) appendFields(p []byte) []byte {
 	if q.host != "" {
 		p = append(append(append(p, "Host: "...), q.host...), "\r\n"...)
 	}
@@ -324,11 +360,11 @@ func (q *request) write(p []byte, target string, extra ...string) []byte {
 			p = append(p, f.line...)
 		}
 	}
-	for _, line := range extra {
-		p = append(append(p, line...), "\r\n"...)
-	}
-	return append(p, "\r\n"...)
+	return p
 }
+
+// framingFields say how a message ends.
+var framingFields = []string{"Content-Length", "Transfer-Encoding"}
 
 // response is what of a response's head decides on its body.
 type response struct {

@@ -149,6 +149,11 @@ func (s *session) serve(ctx context.Context) (*Target, error) {
 			return nil, err
 		}
 		if q.method == http.MethodConnect {
+			if q.long {
+				if err := s.skipLong(q); err != nil {
+					return nil, about(q.method, err)
+				}
+			}
 			t, err := parseAuthority(q.target, connectPort)
 			return &t, err
 		}
@@ -176,7 +181,7 @@ func (s *session) next() (*request, error) {
 		}
 		switch {
 		case errors.Is(err, errHeadTooLong):
-			return nil, refuseWith(http.StatusRequestHeaderFieldsTooLarge, err.Error())
+			return s.in.long()
 		case errors.Is(err, errBareLF):
 			return nil, bad("%v", err)
 		case errors.Is(err, io.EOF):
@@ -184,9 +189,21 @@ func (s *session) next() (*request, error) {
 		case err != nil:
 			return nil, fmt.Errorf("read from the client: %w", err)
 		}
+		q, err := parseRequest(head)
+		var refused *badRequest
+		if errors.As(err, &refused) && refused.many {
+			return s.in.long()
+		}
 		s.in.use(len(head))
-		return parseRequest(head)
+		return q, err
 	}
+}
+
+// long begins a request with a long head, of which the beginning has been read.
+func (d *reader) long() (*request, error) {
+	q, used, err := parseLong(d.unread())
+	d.use(used)
+	return q, err
 }
 
 // head waits for a request, however long, and then for its head.
@@ -228,10 +245,15 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 		if err := s.connect(ctx, t); err != nil {
 			// The record shows what was asked, and that nothing came.
 			stream := s.Tap()
-			stream.Copy(tap.FromClient, time.Now(), q.write(nil, origin))
+			if !q.long {
+				stream.Copy(tap.FromClient, time.Now(), q.write(nil, origin))
+			}
 			stream.Close(time.Now())
 			return true, err
 		}
+	}
+	if q.long {
+		return s.long(q, origin)
 	}
 	b := newBody(q.body)
 	come, err := b.take(s.in.unread())
@@ -247,11 +269,7 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 	if follow && !s.up.pause() {
 		return true, s.up.missed()
 	}
-	switch {
-	case follow:
-	case !s.up.started:
-		s.up.start(x, nil)
-	case !s.up.expect(x):
+	if !follow && !s.up.begin(x) {
 		return true, s.up.missed()
 	}
 	err = s.ask(q, origin, come)
@@ -396,11 +414,13 @@ func IsConnect(head []byte) bool {
 func ReadConnect(client *pump.Conn) (Target, error) {
 	_ = client.SetReadDeadline(time.Now().Add(headTime))
 	defer client.Resume()
-	r := &reader{conn: client, pool: new(tap.Pool)}
-	head, err := r.head(true)
-	var q *request
-	if err == nil {
-		q, err = parseRequest(head)
+	s := &session{client: client, in: &reader{conn: client, pool: new(tap.Pool)}}
+	q, err := s.next()
+	if q == nil && err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil && q.long {
+		err = s.skipLong(q)
 	}
 	var t Target
 	if err == nil {
@@ -413,7 +433,6 @@ func ReadConnect(client *pump.Conn) (Target, error) {
 	if err != nil {
 		return t, err
 	}
-	r.use(len(head))
-	client.Unread(r.unread())
+	client.Unread(s.in.unread())
 	return t, nil
 }

@@ -21,7 +21,8 @@ import (
 // exchange is a request that waits for its answer.
 type exchange struct {
 	method  string
-	upgrade bool
+	upgrade bool        // it may switch protocols
+	asked   atomic.Bool // that it does
 	// verdict tells the request side whether the server agreed to the upgrade.
 	verdict chan bool
 	// finished is closed when the client's side of an upgraded connection is
@@ -39,7 +40,9 @@ type exchange struct {
 func newExchange(method string) *exchange { return &exchange{method: method} }
 
 func newUpgrade(method string) *exchange {
-	return &exchange{method: method, upgrade: true, verdict: make(chan bool, 1), finished: make(chan struct{})}
+	x := &exchange{method: method, upgrade: true, verdict: make(chan bool, 1), finished: make(chan struct{})}
+	x.asked.Store(true)
+	return x
 }
 
 // server is a connection to a server and, once it is started, the goroutine that
@@ -96,6 +99,15 @@ func (u *server) expect(x *exchange) bool {
 	case <-u.done:
 		return false
 	}
+}
+
+// begin announces a request like expect, or as the first one.
+func (u *server) begin(x *exchange) bool {
+	if u.started {
+		return u.expect(x)
+	}
+	u.start(x, nil)
+	return true
 }
 
 // missed is what it means that the server went before a request was forwarded.
@@ -303,9 +315,14 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 			return true, unanswered(err)
 		}
 		head, err := u.in.head(false)
+		long := errors.Is(err, errHeadTooLong)
 		switch {
-		case errors.Is(err, errHeadTooLong):
-			return true, refuseWith(http.StatusBadGateway, "the server's "+err.Error())
+		case long:
+			line, _, ok := bytes.Cut(u.in.unread(), []byte("\n"))
+			if !ok {
+				return true, refuseWith(http.StatusBadGateway, "the server's first line is longer than 64 KiB")
+			}
+			head = u.in.unread()[:len(line)+1]
 		case err != nil:
 			// As without a proxy: the connection ends, the client may retry.
 			return true, unanswered(err)
@@ -315,17 +332,23 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 			return true, refuseWith(http.StatusBadGateway, err.Error())
 		}
 		switched := r.status == http.StatusSwitchingProtocols
-		if switched && !x.upgrade {
+		if switched && !x.asked.Load() {
 			return true, refuseWith(http.StatusBadGateway, "the server switches protocols without being asked")
 		}
 		if r.status >= http.StatusOK && !u.claim(x) {
 			return true, errUnanswered
 		}
 		u.dirty = true
-		if r.rewritten {
+		switch {
+		case long:
+			if r, err = u.longAnswer(head, x.method); err != nil {
+				u.session.client.Abort() // the client must not take the part for the whole
+				return true, fmt.Errorf("pass on the answer: %w", err)
+			}
+		case r.rewritten:
 			err = u.back.send(r.head)
 			u.in.use(len(head))
-		} else {
+		default:
 			u.back.pass(len(head))
 		}
 		if r.status < 200 {
