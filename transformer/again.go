@@ -20,6 +20,9 @@ import (
 // holds for it too.
 func Uninject(objects []*Object) Output {
 	former, undone, results := takeAllBack(objects)
+	if results.Failed() {
+		return Output{Results: results}
+	}
 	var edited []*Object
 	for _, o := range objects {
 		if t := undone[o]; t != nil {
