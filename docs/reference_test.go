@@ -84,7 +84,7 @@ func allowed(k transformer.Kind) string {
 
 func annotations() string {
 	var b strings.Builder
-	b.WriteString(generated + "# Annotations\n\nAll keys begin with `" + contract.SidecarPrefix + "`. They go on the workload, on its pod template, or on a CronJob's template of Jobs; the workload's win,\n" +
+	b.WriteString(generated + "# Annotations\n\nKeys without a prefix here begin with `" + contract.SidecarPrefix + "`. They go on the workload, on its pod template, or on a CronJob's template of Jobs; the workload's win,\n" +
 		"then the template of Jobs', the pod template's, and the configuration's `defaults`. All values are strings. `tapedeck explain NAME` prints a row.\n\n" +
 		"`" + contract.AnnotationIgnore + ": \"true\"` in any of these places leaves the workload alone whatever else it says.\n\n" +
 		"| annotation | allowed | default | what it does | valid with |\n|---|---|---|---|---|\n")
@@ -96,7 +96,11 @@ func annotations() string {
 		if a.When != nil {
 			when = a.When.Doc
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", a.Name, cell(allowed(a.Kind)), code(a.Default), cell(a.Doc), cell(when))
+		key := a.Name
+		if a.Own {
+			key = a.Key()
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", key, cell(allowed(a.Kind)), code(a.Default), cell(a.Doc), cell(when))
 	}
 	b.WriteString("\n## Accepted, without effect\n\nThese are for a sidecar that has iptables redirect packets to it. Tapedeck redirects none, so a workload that sets one gets the result `no-meaning`.\n\n" +
 		"| annotation | what it was for | why it has no effect |\n|---|---|---|\n")

@@ -93,7 +93,7 @@ func TestWrongVariables(t *testing.T) {
 		"TAPEDECK_MEMORY=lots":                  `TAPEDECK_MEMORY="lots": want a number of bytes, such as 16Mi`,
 		"TAPEDECK_CAPTURE=maybe":                `TAPEDECK_CAPTURE="maybe": neither on nor off: want on or off`,
 		"TAPEDECK_CAPTURE_SAMPLE=10":            `TAPEDECK_CAPTURE_SAMPLE="10": more than all; a percentage ends in %: want a rate from 0 to 1, such as 0.1, or 0% to 100%`,
-		"TAPEDECK_CAPTURE_EXCLUDE=path=health":  `TAPEDECK_CAPTURE_EXCLUDE="path=health": rule 1, "path=health": path: found "health", allowed: a path that begins with / or *, without a query: want rules such as "in path=/healthz; out host=*.internal method=GET", see docs/filters.md`,
+		"TAPEDECK_CAPTURE_EXCLUDE=path=health":  `TAPEDECK_CAPTURE_EXCLUDE="path=health": rule 1, "path=health": path: found "health", allowed: a path that begins with / or *, without a query: want rules such as "in path=/healthz,/readyz; out host=*.internal method=GET", of the terms in, out, host, path, method and header.NAME, with = or != (* stands for anything), ~ or !~ (RE2)`,
 		"TAPEDECK_DRAIN=soon":                   `TAPEDECK_DRAIN="soon": want a duration such as 25s`,
 	} {
 		t.Run(env1, func(t *testing.T) {

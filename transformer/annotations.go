@@ -1,12 +1,20 @@
 package transformer
 
-import "github.com/tapedeck/tapedeck/contract"
+import (
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/contract/filter"
+)
 
 // Annotation is one row of the table of annotations: the source of parsing,
 // of docs/annotations.md and of the JSON Schema.
 type Annotation struct {
-	// Name is the key without its prefix, sidecar.speedscale.com/.
+	// Name is the key without its prefix.
 	Name string
+	// Own: the prefix is tapedeck.dev/, as the sidecar ecosystem has no such
+	// annotation; or else sidecar.speedscale.com/.
+	Own  bool
 	Kind Kind
 	// Default applies when neither the workload, its pod template nor the
 	// configuration's defaults set the annotation.
@@ -40,7 +48,17 @@ var (
 )
 
 // Key returns the annotation's full key.
-func (a Annotation) Key() string { return contract.SidecarPrefix + a.Name }
+func (a Annotation) Key() string {
+	if a.Own {
+		return contract.OwnPrefix + a.Name
+	}
+	return contract.SidecarPrefix + a.Name
+}
+
+// bareName returns an annotation's name without its prefix.
+func bareName(key string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(key, contract.SidecarPrefix), contract.OwnPrefix)
+}
 
 // Capture types, the values of proxy-type.
 const (
@@ -78,6 +96,12 @@ type Settings struct {
 	CPURequest, CPULimit                           string
 	MemoryRequest, MemoryLimit                     string
 	EphemeralStorageRequest, EphemeralStorageLimit string
+
+	// Capture and those that follow, up to CaptureConfig, are what package filter takes, as text.
+	Capture                        string
+	CaptureInclude, CaptureExclude string
+	CaptureSample                  string
+	CaptureConfig                  string
 
 	KubeAPISupport       bool
 	ExtraEnv             []EnvVar
@@ -186,6 +210,21 @@ var annotations = []Annotation{
 		Doc: "Discard traffic on the loopback interface.", NoMeaning: noRedirect},
 	{Name: "track-loopback", Kind: boolKind, Default: "false",
 		Doc: "Redirect loopback traffic to the inbound port.", NoMeaning: noRedirect},
+	{Name: "capture", Own: true, Kind: enumKind("on", "off"), Default: "on",
+		Doc:    filter.KeyOf("capture").Doc + " A ConfigMap turns it on, and off, without a restart: see `capture-config`.",
+		target: func(s *Settings) any { return &s.Capture }},
+	{Name: "capture-include", Own: true, Kind: filterKind("include", "rules"),
+		Doc:    filter.KeyOf("include").Doc,
+		target: func(s *Settings) any { return &s.CaptureInclude }},
+	{Name: "capture-exclude", Own: true, Kind: filterKind("exclude", "rules"),
+		Doc:    filter.KeyOf("exclude").Doc,
+		target: func(s *Settings) any { return &s.CaptureExclude }},
+	{Name: "capture-sample", Own: true, Kind: filterKind("sample", "rate"), Default: "1",
+		Doc:    filter.KeyOf("sample").Doc,
+		target: func(s *Settings) any { return &s.CaptureSample }},
+	{Name: "capture-config", Own: true, Kind: configMapKind,
+		Doc:    "ConfigMap whose keys `capture`, `include`, `exclude` and `sample` take the place of the annotations above while the sidecar runs. The pod starts without it, too.",
+		target: func(s *Settings) any { return &s.CaptureConfig }},
 	{Name: "cpu-request", Kind: quantityKind, Default: "10m",
 		Doc: "CPU that the sidecar requests.", target: func(s *Settings) any { return &s.CPURequest }},
 	{Name: "cpu-limit", Kind: quantityKind,

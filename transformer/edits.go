@@ -151,6 +151,7 @@ var sidecarVolumeNames = map[string]string{
 	contract.UpstreamCAVolume: "secret",
 	contract.TLSInVolume:      "secret",
 	contract.TLSMutualVolume:  "secret",
+	contract.CaptureVolume:    "configMap",
 }
 
 func addedVolume(_ *taking, s site) (bool, error) {

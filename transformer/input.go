@@ -25,6 +25,8 @@ type input struct {
 	servicePointed   map[*yaml.Node]int
 	routesChecked    map[*Object]bool
 	serviceEntryDone bool
+	// captureConfigs are the ConfigMaps that were checked.
+	captureConfigs map[*Object]bool
 }
 
 const istioGroup = "networking.istio.io"

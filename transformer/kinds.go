@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/contract/filter"
 )
 
 // Kind is a kind of value that an annotation or an option takes: what is
@@ -30,18 +31,25 @@ type Kind struct {
 
 // The kinds of values. Each is used by the annotations and options tables.
 var (
-	boolKind     = Kind{Name: "boolean", Allowed: `"true" or "false"`, Enum: []string{"true", "false"}}
-	portKind     = Kind{Name: "port", Allowed: "a number from 1 to 65535", Pattern: `^[0-9]{1,5}$`, check: checkPort}
-	hostKind     = Kind{Name: "host", Allowed: "a host name or an IP address, without a port", check: checkHost}
-	secretKind   = patternKind("secret name", "the name of a Secret in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
-	fileKind     = Kind{Name: "file", Allowed: "a file's name in the Secret, or without a Secret the full path of a mounted file", check: checkFile}
-	quantityKind = patternKind("quantity", "a Kubernetes quantity such as 100m, 0.5, 64Mi or 1Gi", `^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+|n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
-	sizeKind     = Kind{Name: "size", Allowed: "a number of bytes, such as 1048576, 512Ki or 1Mi", Pattern: `^[0-9]+(Ki|Mi|Gi)?$`, check: checkSize}
-	envLinesKind = Kind{Name: "lines", Allowed: "lines of KEY=VALUE", check: func(v string) error { _, err := parseEnvLines(v); return err }}
-	textKind     = Kind{Name: "text", Allowed: "any text"}
-	listKind     = Kind{Name: "list", Allowed: "values separated by commas"}
-	numberKind   = Kind{Name: "number", Allowed: "a whole number", Pattern: `^[0-9]+$`, check: checkNumber}
+	boolKind      = Kind{Name: "boolean", Allowed: `"true" or "false"`, Enum: []string{"true", "false"}}
+	portKind      = Kind{Name: "port", Allowed: "a number from 1 to 65535", Pattern: `^[0-9]{1,5}$`, check: checkPort}
+	hostKind      = Kind{Name: "host", Allowed: "a host name or an IP address, without a port", check: checkHost}
+	secretKind    = patternKind("secret name", "the name of a Secret in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+	configMapKind = patternKind("ConfigMap name", "the name of a ConfigMap in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+	fileKind      = Kind{Name: "file", Allowed: "a file's name in the Secret, or without a Secret the full path of a mounted file", check: checkFile}
+	quantityKind  = patternKind("quantity", "a Kubernetes quantity such as 100m, 0.5, 64Mi or 1Gi", `^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+|n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
+	sizeKind      = Kind{Name: "size", Allowed: "a number of bytes, such as 1048576, 512Ki or 1Mi", Pattern: `^[0-9]+(Ki|Mi|Gi)?$`, check: checkSize}
+	envLinesKind  = Kind{Name: "lines", Allowed: "lines of KEY=VALUE", check: func(v string) error { _, err := parseEnvLines(v); return err }}
+	textKind      = Kind{Name: "text", Allowed: "any text"}
+	listKind      = Kind{Name: "list", Allowed: "values separated by commas"}
+	numberKind    = Kind{Name: "number", Allowed: "a whole number", Pattern: `^[0-9]+$`, check: checkNumber}
 )
+
+// filterKind takes what a setting of package filter does.
+func filterKind(key, name string) Kind {
+	k := filter.KeyOf(key)
+	return Kind{Name: name, Allowed: k.Allowed, check: k.Check}
+}
 
 // enumKind takes one of a few words.
 func enumKind(values ...string) Kind {

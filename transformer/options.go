@@ -126,7 +126,7 @@ func (c *Config) Set(name, value string) error {
 	if option(name) != nil {
 		return c.SetOption(name, value)
 	}
-	if a, _ := annotation(strings.TrimPrefix(name, contract.SidecarPrefix)); a != nil {
+	if a, _ := annotation(bareName(name)); a != nil {
 		return c.SetDefault(name, value)
 	}
 	return fmt.Errorf("no option or annotation is named %s%s; allowed: the names of docs/configuration.md and docs/annotations.md", name, didYouMean(name, append(optionNames(), annotationNames()...)))
@@ -147,7 +147,7 @@ func (c *Config) SetOption(name, value string) error {
 // SetDefault sets the default of an annotation, by its name with or without its
 // prefix.
 func (c *Config) SetDefault(name, value string) error {
-	name = strings.TrimPrefix(name, contract.SidecarPrefix)
+	name = bareName(name)
 	a, former := annotation(name)
 	switch {
 	case a == nil:

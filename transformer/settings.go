@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -22,7 +23,8 @@ func (s *Settings) where(name string) string {
 	if src, ok := s.explicit[name]; ok && src.path != "" {
 		return src.path
 	}
-	return pathKey("metadata.annotations", contract.SidecarPrefix+name)
+	row, _ := annotation(name)
+	return pathKey("metadata.annotations", row.Key())
 }
 
 // readSettings parses the workload's annotations. The workload's own win over
@@ -43,13 +45,13 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 			if strings.HasPrefix(key, contract.ReplayPrefix) {
 				results = append(results, result(CodeReplay, w.Object, "annotation %s is not rendered: replay is not part of the render yet", key).At(at, str(value), ""))
 			}
-			name, ok := strings.CutPrefix(key, contract.SidecarPrefix)
-			if !ok {
+			name := bareName(key)
+			if name == key || key == contract.AnnotationUndo || key == contract.AnnotationFor {
 				continue
 			}
 			row, old := annotation(name)
-			if row == nil {
-				results = append(results, unknownAnnotation(w.Object, cfg, name).At(at, str(value), ""))
+			if row == nil || !old && row.Key() != key || old && !strings.HasPrefix(key, contract.SidecarPrefix) {
+				results = append(results, unknownAnnotation(w.Object, cfg, key).At(at, str(value), ""))
 				continue
 			}
 			switch {
@@ -57,10 +59,10 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 				wrong[row.Name] = true
 				results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %s, allowed: a string", key, describeKind(value)).At(at, value.Value, ""))
 				continue
-			case value.ShortTag() != yaml.NodeTagString:
+			case readAs(value) != "":
 				wrong[row.Name] = true
 				results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes",
-					key, value.Value, strings.TrimPrefix(value.ShortTag(), "!!")).At(at, value.Value, `"`+value.Value+`"`))
+					key, value.Value, readAs(value)).At(at, value.Value, `"`+value.Value+`"`))
 				continue
 			}
 			text := value.Value
@@ -107,11 +109,16 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 
 // unknownAnnotation is a warning, and an error in strict mode: a typing error
 // in a key is otherwise never seen.
-func unknownAnnotation(o *Object, cfg *Config, name string) Result {
-	if fate, ok := retired[name]; ok {
-		return result(CodeNoMeaning, o, "annotation %s%s has no meaning here: %s", contract.SidecarPrefix, name, fate)
+func unknownAnnotation(o *Object, cfg *Config, key string) Result {
+	name := bareName(key)
+	if fate, ok := retired[name]; ok && key == contract.SidecarPrefix+name {
+		return result(CodeNoMeaning, o, "annotation %s has no meaning here: %s", key, fate)
 	}
-	r := result(CodeUnknownAnnotation, o, "annotation %s%s is unknown%s", contract.SidecarPrefix, name, didYouMean(name, annotationNames()))
+	hint := didYouMean(name, annotationNames())
+	if row, _ := annotation(name); row != nil { // with the other prefix
+		hint = fmt.Sprintf("; did you mean %s?", row.Key())
+	}
+	r := result(CodeUnknownAnnotation, o, "annotation %s is unknown%s", key, hint)
 	if cfg.Strict {
 		r.Severity = Error
 	}

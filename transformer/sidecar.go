@@ -202,6 +202,19 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 			values[contract.EnvTLSMutualPrivateKey] = t.path(t.private)
 		}
 	}
+	for name, chosen := range map[string]struct{ variable, value string }{
+		"capture":         {contract.EnvCapture, s.Capture},
+		"capture-include": {contract.EnvCaptureInclude, s.CaptureInclude},
+		"capture-exclude": {contract.EnvCaptureExclude, s.CaptureExclude},
+		"capture-sample":  {contract.EnvCaptureSample, s.CaptureSample},
+	} {
+		if s.set(name) {
+			values[chosen.variable] = literal(chosen.value)
+		}
+	}
+	if s.CaptureConfig != "" {
+		values[contract.EnvCaptureDir] = contract.CaptureDir
+	}
 	if s.PrometheusPort != 0 {
 		values[contract.EnvPrometheusPort] = strconv.Itoa(s.PrometheusPort)
 	}
@@ -232,6 +245,15 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 
 // memoryLimit is the sidecar's memory limit in bytes; 0: it has none.
 func (s *Settings) memoryLimit() int64 { return int64(min(parseQuantity(s.MemoryLimit), 1<<62)) }
+
+// literal is how a value is written that Kubernetes is not to expand: $(NAME) would
+// become a variable's value, and $$ a single $.
+func literal(value string) string {
+	if !strings.Contains(value, "$(") && !strings.Contains(value, "$$") {
+		return value
+	}
+	return strings.ReplaceAll(value, "$", "$$")
+}
 
 // within is what capture may take under a limit: a part of it, where that is less
 // than it would take by itself. "" leaves it to that.
@@ -285,6 +307,9 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 		if cfg.UpstreamCASecret != "" {
 			readOnly(contract.UpstreamCAVolume, contract.UpstreamCADir)
 		}
+	}
+	if s.CaptureConfig != "" {
+		readOnly(contract.CaptureVolume, contract.CaptureDir)
 	}
 	for _, t := range w.tlsFiles() {
 		if t.secret != "" {
@@ -356,8 +381,9 @@ func mounted(mounts []*yaml.Node, at string) bool {
 	return false
 }
 
-// sidecarVolumes builds the volumes that the sidecar brings. Secrets are
-// optional: a missing one leaves TLS unread, not the pod unstarted.
+// sidecarVolumes builds the volumes that the sidecar brings. Secrets and the ConfigMap
+// are optional: a missing one leaves TLS unread, or filters unchanged, not the pod
+// unstarted.
 func sidecarVolumes(w *workload, cfg *Config) []*yaml.Node {
 	empty := func(name string) *yaml.Node { return mapping("name", name, "emptyDir", mapping()) }
 	secret := func(name, secret string) *yaml.Node {
@@ -369,6 +395,9 @@ func sidecarVolumes(w *workload, cfg *Config) []*yaml.Node {
 		if cfg.UpstreamCASecret != "" {
 			volumes = append(volumes, secret(contract.UpstreamCAVolume, cfg.UpstreamCASecret))
 		}
+	}
+	if name := w.settings.CaptureConfig; name != "" {
+		volumes = append(volumes, mapping("name", contract.CaptureVolume, "configMap", mapping("name", name, "optional", true)))
 	}
 	for _, t := range w.tlsFiles() {
 		if t.secret != "" {
@@ -393,6 +422,18 @@ func (s *Settings) describe() string {
 	}
 	if s.intercepts() {
 		parts = append(parts, "TLS intercepted")
+	}
+	if s.Capture == "off" {
+		parts = append(parts, "capture off")
+	}
+	if s.CaptureInclude != "" || s.CaptureExclude != "" {
+		parts = append(parts, "filtered")
+	}
+	if s.set("capture-sample") {
+		parts = append(parts, "sampled at "+s.CaptureSample)
+	}
+	if s.CaptureConfig != "" {
+		parts = append(parts, "changed by ConfigMap "+s.CaptureConfig)
 	}
 	return strings.Join(parts, ", ")
 }

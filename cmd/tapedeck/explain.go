@@ -27,7 +27,7 @@ func newExplainCommand() *cobra.Command {
 			return explainable(), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text := explain(strings.TrimPrefix(args[0], contract.SidecarPrefix))
+			text := explain(strings.TrimPrefix(strings.TrimPrefix(args[0], contract.SidecarPrefix), contract.OwnPrefix))
 			if text == "" {
 				return fmt.Errorf("explain %s: no annotation, option or reason code has that name; allowed: %s", args[0], strings.Join(explainable(), ", "))
 			}

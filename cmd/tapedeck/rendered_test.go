@@ -2,7 +2,7 @@ package main
 
 import (
 	"path/filepath"
-	"strings"
+	"regexp"
 	"testing"
 
 	"golang.org/x/tools/txtar"
@@ -49,6 +49,10 @@ func TestTheSidecarTakesWhatIsRendered(t *testing.T) {
 	}
 }
 
+// reference is what Kubernetes expands in the value of a variable: $(NAME), and $$
+// to a single $.
+var reference = regexp.MustCompile(`\$\$|\$\([-._a-zA-Z0-9]+\)`)
+
 // sidecarsOf returns the environments of the sidecars in a node. What Kubernetes
 // would fill in is an address.
 func sidecarsOf(n *yaml.Node) (envs []map[string]string) {
@@ -60,10 +64,12 @@ func sidecarsOf(n *yaml.Node) (envs []map[string]string) {
 		if n.Decode(&c) == nil && c.Name == contract.Container {
 			env := map[string]string{}
 			for _, v := range c.Env {
-				env[v.Name] = v.Value
-				if strings.Contains(v.Value, "$(") {
-					env[v.Name] = "10.0.0.1"
-				}
+				env[v.Name] = reference.ReplaceAllStringFunc(v.Value, func(ref string) string {
+					if ref == "$$" {
+						return "$"
+					}
+					return "10.0.0.1"
+				})
 			}
 			return append(envs, env)
 		}

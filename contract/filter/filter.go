@@ -55,7 +55,7 @@ type Key struct {
 	set func(*Filter, string) error
 }
 
-const rulesAllowed = `rules such as "in path=/healthz; out host=*.internal method=GET", see docs/filters.md`
+const rulesAllowed = `rules such as "in path=/healthz,/readyz; out host=*.internal method=GET", of the terms in, out, host, path, method and header.NAME, with = or != (* stands for anything), ~ or !~ (RE2)`
 
 var keys = []Key{
 	{"capture", "on", "on or off", "`off` captures nothing; traffic passes as before.",

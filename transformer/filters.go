@@ -1,0 +1,57 @@
+package transformer
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract/filter"
+)
+
+// checkCaptureConfig checks the ConfigMap that the annotation capture-config names,
+// if it is in the input, as the sidecar will. Each is checked once.
+func (in *input) checkCaptureConfig(w *workload) Results {
+	o := in.find("", "ConfigMap", w.namespace(), w.settings.CaptureConfig)
+	if o == nil || in.captureConfigs[o] {
+		return nil
+	}
+	if in.captureConfigs == nil {
+		in.captureConfigs = map[*Object]bool{}
+	}
+	in.captureConfigs[o] = true
+	var results Results
+	data := field(o.Node, "data")
+	for i := 0; data != nil && data.Kind == yaml.MappingNode && i+1 < len(data.Content); i += 2 {
+		key, value := data.Content[i].Value, data.Content[i+1]
+		at := pathKey("data", key)
+		if as := readAs(value); value.Kind != yaml.ScalarNode || as != "" {
+			results = append(results, result(CodeBadValue, o, "%s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes", at, value.Value, cmp.Or(as, describeKind(value))).At(at, value.Value, ""))
+			continue
+		}
+		_, err := filter.Parse(map[string]string{key: value.Value})
+		var wrong *filter.Error
+		switch {
+		case errors.As(err, &wrong):
+			results = append(results, result(CodeBadValue, o, "%s: %v, allowed: %s", at, wrong.Err, wrong.Allowed).At(at, value.Value, ""))
+		case err != nil:
+			results = append(results, result(CodeBadValue, o, "data: %v", err).At(at, value.Value, ""))
+		}
+	}
+	return results
+}
+
+// readAs names what a scalar is that the API server reads as something else than a
+// string; "" for a string. It reads YAML 1.1, in which on and off are booleans.
+func readAs(n *yaml.Node) string {
+	quoted := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
+	switch tag := n.ShortTag(); {
+	case tag != yaml.NodeTagString:
+		return strings.TrimPrefix(tag, "!!")
+	case !quoted && slices.Contains([]string{"on", "off", "yes", "no"}, strings.ToLower(n.Value)):
+		return "bool"
+	}
+	return ""
+}
