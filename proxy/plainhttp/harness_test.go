@@ -131,17 +131,27 @@ func answering(t *testing.T, steps ...string) (addr string, got func() string) {
 			wg.Go(func() {
 				defer c.Close()
 				_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-				for len(steps) > 0 {
-					want, answer, _ := strings.Cut(steps[0], " => ")
+				next := func() (step string, ok bool) {
+					mu.Lock()
+					defer mu.Unlock()
+					if ok = len(steps) > 0; ok {
+						step = steps[0]
+					}
+					return step, ok
+				}
+				for step, ok := next(); ok; step, ok = next() {
+					want, answer, _ := strings.Cut(step, " => ")
 					p := make([]byte, len(want))
 					n, _ := io.ReadFull(c, p)
 					mu.Lock()
 					all.Write(p[:n])
+					if n == len(want) {
+						steps = steps[1:]
+					}
 					mu.Unlock()
 					if n < len(want) {
 						return
 					}
-					steps = steps[1:]
 					io.WriteString(c, answer)
 				}
 				c.(*net.TCPConn).CloseWrite()

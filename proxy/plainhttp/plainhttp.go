@@ -15,6 +15,9 @@
 // both ends what they would without a proxy. An upgrade turns the two
 // connections into a tunnel.
 //
+// A head that is longer than a buffer passes piece by piece, in bounded memory. It is
+// judged all the same before the server has the end of it.
+//
 // A goroutine for each way moves the exchanges. One event loop for many clients
 // does it for less: a connection that lasts is given to it for as long as its
 // exchanges are ordinary ones, and comes back for anything else.
