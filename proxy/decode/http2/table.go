@@ -1,8 +1,6 @@
 package http2
 
 import (
-	"slices"
-
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -119,9 +117,7 @@ func (t *table) literal(block []byte, prefix uint) (f hpack.HeaderField, rest []
 func (t *table) insert(f hpack.HeaderField) {
 	t.entries = append(t.entries, f)
 	t.size += cost(f)
-	if t.size > t.limit {
-		t.evict(t.limit - t.limit/4) // many at once, because it moves the rest
-	}
+	t.evict(t.limit)
 }
 
 // evict forgets the oldest entries until the rest has at most size bytes.
@@ -130,7 +126,8 @@ func (t *table) evict(size int) {
 	for ; n < len(t.entries) && t.size > size; n++ {
 		t.size -= cost(t.entries[n])
 	}
-	t.entries = slices.Delete(t.entries, 0, n)
+	clear(t.entries[:n])
+	t.entries = t.entries[n:] // append moves the rest now and then
 }
 
 // cost is what an entry weighs. It bounds memory only: what it is in the peer's
