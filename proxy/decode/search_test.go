@@ -124,6 +124,20 @@ func TestHTTP2GoesOnAfterALoss(t *testing.T) {
 			k.losing, k.cut = false, whole
 			k.send(tap.FromClient, []byte("abc"))
 		}},
+		{"before bodies that are larger than what is held", func(k *talker) {
+			k.losing = true
+			k.answer(k.ask(""), "")
+			k.losing = false
+			for size := range 20 {
+				id := k.ask("")
+				k.say(tap.FromServer, fmt.Sprintf("HEADERS %d :status=200", id))
+				for range 5 + size {
+					k.at = k.at.Add(-time.Millisecond) // in one go: what is held is joined
+					k.say(tap.FromServer, fmt.Sprintf("DATA %d %s", id, "\"z\"*9999"))
+				}
+				k.say(tap.FromServer, fmt.Sprintf("DATA %d end x", id))
+			}
+		}},
 		{"of the settings' answer and a ping", func(k *talker) { k.losing = true; k.say(tap.FromServer, "PING"); k.losing = false }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

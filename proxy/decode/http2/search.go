@@ -232,29 +232,28 @@ func (s *search) between(side tap.Side) bool {
 	return !s.lost[side] || len(ch) == 0 || len(ch) == 1 && ch[0].skip == 0 && ch[0].have == 0
 }
 
-// hold keeps p, if there is room.
+// hold keeps p, if there is room. What is held already makes place for it.
 func (s *search) hold(side tap.Side, at time.Time, p []byte) bool {
-	if !s.room(len(p) + chunkCost) { // which may drop what was held
+	last := len(s.held) - 1
+	joins := last >= 0 && s.held[last].side == side && s.held[last].at.Equal(at)
+	cost := len(p)
+	if !joins {
+		cost += chunkCost
+	}
+	if s.size+cost > maxHeld {
+		s.drop()
+		joins, cost = false, len(p)+chunkCost
+	}
+	if cost > maxHeld || !s.c.env.Hold(cost) {
 		return false
 	}
-	if last := len(s.held) - 1; last >= 0 && s.held[last].side == side && s.held[last].at.Equal(at) {
+	s.size += cost
+	s.seen[side] += len(p)
+	if joins {
 		s.held[last].data = append(s.held[last].data, p...)
 	} else {
 		s.held = append(s.held, chunk{side, at, slices.Clone(p)})
 	}
-	s.seen[side] += len(p)
-	return true
-}
-
-// room takes n bytes more, if it may; what is held makes place for them.
-func (s *search) room(n int) bool {
-	if s.size+n > maxHeld {
-		s.drop()
-	}
-	if s.size+n > maxHeld || !s.c.env.Hold(n) {
-		return false
-	}
-	s.size += n
 	return true
 }
 
