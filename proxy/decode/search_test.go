@@ -131,7 +131,7 @@ func TestHTTP2GoesOnAfterALoss(t *testing.T) {
 			for size := range 20 {
 				id := k.ask("")
 				k.say(tap.FromServer, fmt.Sprintf("HEADERS %d :status=200", id))
-				for range 5 + size {
+				for range 9 + size {
 					k.at = k.at.Add(-time.Millisecond) // in one go: what is held is joined
 					k.say(tap.FromServer, fmt.Sprintf("DATA %d %s", id, "\"z\"*9999"))
 				}
