@@ -77,7 +77,7 @@ func open(cfg Config, version string, log *slog.Logger, recorder func(recording.
 func leftOut(d decode.Stats) recording.Counters {
 	return recording.Counters{
 		Dropped:    d.Ignored + d.Missed + d.Abandoned,
-		Filtered:   d.Filtered,
+		Filtered:   d.Filtered + d.Private,
 		SampledOut: d.SampledOut,
 		Cut:        d.Truncated,
 		Incomplete: d.Incomplete,
@@ -147,7 +147,7 @@ var (
 	descIncomplete = metric.Desc("exchanges_incomplete_total", "Of those, exchanges that lack a part: the connection broke, or bytes were dropped.")
 	descTruncated  = metric.Desc("exchanges_truncated_total", "Of those, exchanges with content left out by a limit.")
 	descDropped    = metric.Desc("exchanges_dropped_total", "Exchanges that were not recorded.", "reason")
-	descLeftOut    = metric.Desc("exchanges_left_out_total", "Exchanges that were not wanted: left out by a rule, or with their trace by a rate.", "reason")
+	descLeftOut    = metric.Desc("exchanges_left_out_total", "Exchanges that were not wanted: left out by a rule, with their trace by a rate, or because a metadata server of a cloud gives credentials.", "reason")
 	descCapture    = metric.Desc("capture_on", "1 while anything is to be captured, 0 while capture is off.")
 	descChoice     = metric.Desc("capture_config_ok", "0 while the files that say what to capture can't be read; what held before holds on.")
 	descStored     = metric.Desc("exchanges_stored_total", "Exchanges in segments that are complete and on the disk.")
@@ -172,6 +172,7 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	metric.Counter(ch, descDropped, d.Missed, decode.Lost)
 	metric.Counter(ch, descDropped, d.Abandoned, tap.ReasonPanic)
 	metric.Counter(ch, descLeftOut, d.Filtered, "filtered")
+	metric.Counter(ch, descLeftOut, d.Private, "metadata")
 	metric.Counter(ch, descLeftOut, d.SampledOut, "sampled_out")
 	metric.Gauge(ch, descCapture, number(!c.chooser.paused.Load()))
 	metric.Gauge(ch, descChoice, number(!c.chooser.broken.Load()))

@@ -61,6 +61,28 @@ func TestAFilterLeavesExchangesOut(t *testing.T) {
 	}
 }
 
+// What a metadata server of a cloud is asked in a tunnel, where only Host names it,
+// is not recorded, whatever a filter says. Inbound, that Host is like any other.
+func TestMetadataServersAreLeftOut(t *testing.T) {
+	for _, direction := range []tap.Direction{tap.In, tap.Out} {
+		var sink memory
+		d := chosen(t, &sink, "include", "host=*")
+		r := d.Open(&tap.Flow{Direction: direction, Host: "192.0.2.1", Started: epoch})
+		for i, host := range []string{"a", "metadata.google.internal", "METADATA.google.internal.:80", "169.254.169.254", "[fd00:ec2::254]:80", "b"} {
+			r.Data(tap.FromClient, epoch, fmt.Appendf(nil, "GET /%d HTTP/1.1\r\nHost: %s\r\n\r\n", i, host))
+			r.Data(tap.FromServer, epoch, []byte("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nthe secret"))
+		}
+		r.Close(epoch)
+		want := 2
+		if direction == tap.In {
+			want = 6
+		}
+		if s := d.Stats(); len(sink.lines) != want || s.Private != uint64(6-want) || s.Held != 0 {
+			t.Errorf("%s: %d records, want %d; %+v", direction, len(sink.lines), want, s)
+		}
+	}
+}
+
 // Whatever the protocol, nothing of a body is held once it is known that nobody
 // wants it, and what follows on the connection is captured.
 func TestNothingOfWhatIsLeftOutIsHeld(t *testing.T) {

@@ -111,6 +111,8 @@ type Stats struct {
 	Missed uint64
 	// Filtered exchanges were left out by a rule, SampledOut ones with their trace.
 	Filtered, SampledOut uint64
+	// Private exchanges were with a cloud's metadata server: they are never recorded.
+	Private uint64
 	// Linked outbound exchanges name the inbound one that caused them,
 	// Unlinked ones don't.
 	Linked, Unlinked uint64
@@ -152,6 +154,7 @@ func (d *Decoders) Stats() Stats {
 		Ignored:    c.Ignored.Load(),
 		Missed:     c.Missed.Load(),
 		Filtered:   c.Filtered.Load(),
+		Private:    c.Private.Load(),
 		SampledOut: c.SampledOut.Load(),
 		Linked:     c.Linked.Load(),
 		Unlinked:   c.Unlinked.Load(),

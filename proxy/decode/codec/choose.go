@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract/filter"
+	"github.com/tapedeck/tapedeck/proxy/address"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -14,6 +15,7 @@ const (
 	unchosen choice = iota
 	kept
 	filtered   // by a rule
+	private    // it is with a cloud's metadata server
 	sampledOut // with its trace
 )
 
@@ -31,6 +33,8 @@ func (x *Exchange) Choose() {
 
 func (x *Exchange) choose(f *filter.Filter) {
 	switch {
+	case x.env.metadata(x.http.Req.Host):
+		x.choice = private
 	case f.All():
 		x.choice = kept
 	case !f.Keeps(x.asked()):
@@ -40,6 +44,21 @@ func (x *Exchange) choose(f *filter.Filter) {
 	default:
 		x.choice = kept
 	}
+}
+
+// metadata reports whether an outbound request's host is a cloud's metadata server,
+// which answers with credentials. The proxy gives the tap nothing of flows to one that
+// it knows by itself; in a tunnel to another address, only Host names it. Most requests
+// on a flow have the same.
+func (env *Env) metadata(host string) bool {
+	if env.Flow.Direction == tap.In {
+		return false
+	}
+	if host != env.host {
+		env.host = strings.Clone(host) // it is a part of the head, which is not to be kept
+		env.private = address.IsMetadata(address.HostOf(host))
+	}
+	return env.private
 }
 
 // asked is the request as rules see it.
@@ -98,9 +117,12 @@ func withoutReason(id string) string {
 
 // leave counts an exchange that is left out.
 func (c *Counters) leave(x *Exchange) {
-	if x.choice == filtered {
+	switch x.choice {
+	case filtered:
 		c.Filtered.Add(1)
-	} else {
+	case private:
+		c.Private.Add(1)
+	default:
 		c.SampledOut.Add(1)
 	}
 }

@@ -56,6 +56,8 @@ type Counters struct {
 	Missed atomic.Uint64
 	// Filtered exchanges were left out by a rule, SampledOut ones with their trace.
 	Filtered, SampledOut atomic.Uint64
+	// Private exchanges were with a cloud's metadata server.
+	Private atomic.Uint64
 	// Linked and Unlinked outbound exchanges: was the causing inbound one found?
 	Linked, Unlinked atomic.Uint64
 }
@@ -67,6 +69,10 @@ func (s *Shared) Held() int64 { return s.held.Load() }
 type Env struct {
 	*Shared
 	Flow *tap.Flow
+
+	host    string // that private is known of
+	private bool   // it is a cloud's metadata server
+
 	// Sent counts the bytes that each side has sent, given to a decoder or lost.
 	Sent [2]int64
 	// Tags are added to every exchange of the flow.
