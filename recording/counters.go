@@ -35,16 +35,6 @@ type Counters struct {
 	Incomplete uint64 `json:"incomplete"`
 }
 
-// Add adds the numbers of another process.
-func (c *Counters) Add(other Counters) {
-	c.Recorded += other.Recorded
-	c.Dropped += other.Dropped
-	c.Filtered += other.Filtered
-	c.SampledOut += other.SampledOut
-	c.Cut += other.Cut
-	c.Incomplete += other.Incomplete
-}
-
 // LeftOut is how many exchanges are not in the recording, as far as it is known.
 func (c *Counters) LeftOut() uint64 { return c.Dropped + c.Filtered + c.SampledOut }
 

@@ -110,6 +110,66 @@ func TestNothingOfWhatIsLeftOutIsHeld(t *testing.T) {
 	}
 }
 
+// HTTP/2's streams are chosen one by one, gRPC's calls by their paths, and what is
+// left out costs the others neither headers nor room.
+func TestStreamsAreChosenOneByOne(t *testing.T) {
+	var sink memory
+	d := chosen(t, &sink, "exclude", "path=/grpc.health.v1.Health/*; header.x-probe=1")
+	r := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+	client, server := newFramer(), newFramer()
+	ask := func(frames ...string) {
+		for _, f := range frames {
+			r.Data(tap.FromClient, epoch, client.frame(t, f))
+		}
+	}
+	ask("PREFACE", "SETTINGS",
+		"HEADERS 1 :method=POST :path=/grpc.health.v1.Health/Watch :authority=a content-type=application/grpc x-shared=yes",
+		"HEADERS 3 :method=POST :path=/shop.Cart/Get :authority=a content-type=application/grpc x-shared=yes",
+		"HEADERS 5 :method=POST :path=/upload :authority=a x-probe=1 x-shared=yes",
+		"GRPC 3 end small")
+	big := strings.Repeat("x", 10_000)
+	before := d.Stats().Held
+	for range 50 {
+		ask("GRPC 1 "+big, "DATA 5 "+big)
+	}
+	if held := d.Stats().Held; held > before+1000 {
+		t.Errorf("%d bytes are held, %d before", held, before)
+	}
+	ask("DATA 5 end")
+	for _, f := range []string{"SETTINGS", "HEADERS 3 :status=200 content-type=application/grpc", "GRPC 3 small", "HEADERS 3 end grpc-status=0", "HEADERS 5 end :status=204"} {
+		r.Data(tap.FromServer, epoch, server.frame(t, f))
+	}
+	r.Close(epoch)
+	records := sink.decode(t)
+	if len(records) != 1 || records[0].Location != "/shop.Cart/Get" || records[0].HTTP.Req.Headers.Get("X-Shared") != "yes" || len(records[0].GRPC.Messages) != 2 {
+		t.Errorf("captured %s", sink.text(false))
+	}
+	if s := d.Stats(); s.Filtered != 2 || s.Held != 0 || len(s.Failed) > 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A WebSocket is chosen by its handshake.
+func TestAWebSocketIsChosenByItsHandshake(t *testing.T) {
+	for path, want := range map[string]int{"/chat": 1, "/feed": 0} {
+		var sink memory
+		d := chosen(t, &sink, "exclude", "path=/feed")
+		r := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+		r.Data(tap.FromClient, epoch, []byte("GET "+path+" HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"))
+		r.Data(tap.FromServer, epoch, []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"))
+		for range 100 {
+			r.Data(tap.FromServer, epoch, append([]byte{0x82, 126, 0x10, 0}, make([]byte, 0x1000)...))
+		}
+		if want == 0 && d.Stats().Held > 1000 {
+			t.Errorf("%s: %d bytes are held", path, d.Stats().Held)
+		}
+		r.Close(epoch)
+		if s := d.Stats(); len(sink.lines) < want || want == 0 && len(sink.lines) > 0 || s.Filtered != uint64(1-want) || s.Held != 0 {
+			t.Errorf("%s: %d records, %+v", path, len(sink.lines), s)
+		}
+	}
+}
+
 // An exchange that has begun is kept or left out as a whole, even if it is written
 // in parts.
 func TestADecisionStands(t *testing.T) {

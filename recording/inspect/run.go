@@ -59,7 +59,8 @@ var ErrUnreadable = errors.New("some of the recording can't be read")
 // Run writes the exchanges in paths, which are directories of recordings or
 // single segments, to w. Input that can't be read is named in notes, a line
 // each that starts with prefix; the rest is shown, and the error is
-// ErrUnreadable. A torn end of a segment is normal: it is noted, and no error.
+// ErrUnreadable. A torn end of a segment is normal: it is noted, and no error. So
+// is what the processes that recorded left out.
 func Run(w, notes io.Writer, prefix string, paths []string, o Options) error {
 	if err := o.Filter.Check(); err != nil {
 		return err
@@ -69,7 +70,8 @@ func Run(w, notes io.Writer, prefix string, paths []string, o Options) error {
 		return err
 	}
 	unreadable := false
-	for e, err := range exchanges(paths) {
+	var tally recording.Tally
+	for e, err := range exchanges(paths, tally.Add) {
 		switch {
 		case errors.Is(err, recording.ErrTorn):
 			_ = printf(notes, "note: %s\n", err)
@@ -84,6 +86,10 @@ func Run(w, notes io.Writer, prefix string, paths []string, o Options) error {
 	}
 	if err := end(); err != nil {
 		return err
+	}
+	if sum, processes := tally.Sum(); sum.LeftOut() > 0 {
+		_ = printf(notes, "note: not in the recording: %d dropped, %d filtered, %d sampled out; %d recorded by %d processes, by the last complete segment of each\n",
+			sum.Dropped, sum.Filtered, sum.SampledOut, sum.Recorded, processes)
 	}
 	if unreadable {
 		return ErrUnreadable
@@ -125,8 +131,9 @@ func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func
 	return table.Add, table.Close, nil
 }
 
-// exchanges reads what the paths name: directories, or files.
-func exchanges(paths []string) iter.Seq2[*recording.Exchange, error] {
+// exchanges reads what the paths name, directories or files, and gives count the
+// counters that it meets.
+func exchanges(paths []string, count func(recording.Counters)) iter.Seq2[*recording.Exchange, error] {
 	return func(yield func(*recording.Exchange, error) bool) {
 		for _, path := range paths {
 			dir, name := path, "."
@@ -140,7 +147,7 @@ func exchanges(paths []string) iter.Seq2[*recording.Exchange, error] {
 			if !info.IsDir() {
 				dir, name = filepath.Split(path)
 			}
-			for e, err := range recording.All(os.DirFS(cmp.Or(dir, ".")), name) {
+			for e, err := range recording.AllCounted(os.DirFS(cmp.Or(dir, ".")), name, count) {
 				if !yield(e, err) {
 					return
 				}

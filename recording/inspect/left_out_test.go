@@ -1,0 +1,50 @@
+package inspect
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Who looks at a recording learns how much of the traffic isn't in it: of each
+// process, what its last segment says, and of all together the sum.
+func TestWhatWasLeftOutIsNoted(t *testing.T) {
+	dir := t.TempDir()
+	for _, pod := range []string{"cart-0", "cart-1"} {
+		filtered := uint64(0)
+		r, err := recording.Open(filepath.Join(dir, pod), recording.Options{SegmentOptions: recording.SegmentOptions{
+			Pod: pod, MaxBytes: 1, Counters: func() recording.Counters {
+				filtered += 10
+				return recording.Counters{Filtered: filtered, SampledOut: 3}
+			}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // two segments
+			if err := r.Write(sample()[0]); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, output := range Outputs() {
+		var out, notes bytes.Buffer
+		if err := Run(&out, &notes, "test:", []string{dir}, Options{Output: output}); err != nil {
+			t.Fatal(err)
+		}
+		if want := "note: not in the recording: 0 dropped, 40 filtered, 6 sampled out; 4 recorded by 2 processes, by the last complete segment of each\n"; notes.String() != want {
+			t.Errorf("%s: noted %q, want %q", output, notes.String(), want)
+		}
+		if strings.Contains(out.String(), "counters") {
+			t.Errorf("%s: the counters are shown as an exchange:\n%s", output, out.String())
+		}
+	}
+}
