@@ -18,6 +18,8 @@
 //	websocket_test.go  messages, fragments, compression, control frames
 //	http_test.go       HTTP/1.0 and 1.1, as curl and raw sockets speak it
 //	forward_test.go    requests in absolute-form, on one connection
+//	clients_test.go    what clients do that others don't: https in absolute-form,
+//	                   long heads, asking a metadata server through a proxy
 //	mariadb_test.go    a protocol in which the server speaks first
 //	smtp_test.go       another one, with STARTTLS
 //	tlsapp_test.go     an application that speaks TLS itself

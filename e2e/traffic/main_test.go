@@ -74,9 +74,9 @@ func enclosed() int {
 	return 0
 }
 
-// linkUp makes the namespace's loopback work and gives it one more address.
+// linkUp makes the namespace's loopback work and gives it more addresses.
 func linkUp() error {
-	for _, args := range [][]string{{"link", "set", "lo", "up"}, {"address", "add", outside, "dev", "lo"}} {
+	for _, args := range [][]string{{"link", "set", "lo", "up"}, {"address", "add", outside, "dev", "lo"}, {"address", "add", imds, "dev", "lo"}} {
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %v (Debian: iproute2): %w\n%s", args, err, out)
 		}
