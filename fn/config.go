@@ -184,8 +184,11 @@ func Schema() map[string]any {
 func property(k transformer.Kind, doc, value string) map[string]any {
 	p := map[string]any{"description": doc}
 	switch {
-	case k.Name == "boolean":
-		p["enum"] = []any{true, false, "true", "false"}
+	case slices.Contains(k.Enum, "true"): // YAML reads it as no string
+		p["enum"] = []any{true, false}
+		for _, v := range k.Enum {
+			p["enum"] = append(p["enum"].([]any), v)
+		}
 	case k.Enum != nil:
 		p["enum"] = k.Enum
 	case k.Name == "port" || k.Name == "number":

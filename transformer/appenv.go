@@ -49,13 +49,14 @@ func webScheme(s *Settings) string {
 const nodeUseEnvProxy = "NODE_USE_ENV_PROXY"
 
 // directHosts are reached without the proxy: the pod itself, the cloud's
-// metadata server, and the Kubernetes API.
+// metadata server, and the Kubernetes API. ::1 is not among them, because httpx
+// 0.24.0 fails on it; the sidecar relays what is sent to it for ::1 within the pod.
 func directHosts(s *Settings, cfg *Config) []string {
-	hosts := []string{"localhost", "127.0.0.1", "::1", "169.254.169.254"}
+	hosts := []string{"localhost", "127.0.0.1", "169.254.169.254"}
 	if !s.KubeAPISupport || !s.intercepts() {
 		hosts = append(hosts, "$(KUBERNETES_SERVICE_HOST)", "kubernetes.default.svc")
 	}
-	return append(hosts, cfg.NoProxy...)
+	return append(hosts, contract.SplitHosts(strings.Join(cfg.NoProxy, ","))...)
 }
 
 // variable is one that a container has: written out, or taken from an object.
@@ -252,7 +253,7 @@ func (a *appEnv) mergeNoProxy() {
 	for _, name := range noProxyNames {
 		v, exists := a.in.findVariable(a.w, a.c, name)
 		own := a.undelegated(v)
-		if list := append(own, without(all, own)...); !slices.Equal(list, splitList(v.value)) {
+		if list := append(own, without(all, own)...); !slices.Equal(list, contract.SplitHosts(v.value)) {
 			a.set(name, v, exists, strings.Join(list, ","))
 		}
 	}
@@ -260,10 +261,10 @@ func (a *appEnv) mergeNoProxy() {
 
 // undelegated returns the entries of NO_PROXY that are the container's own matter.
 func (a *appEnv) undelegated(v variable) []string {
-	return slices.DeleteFunc(splitList(v.value), func(entry string) bool {
+	return slices.DeleteFunc(contract.SplitHosts(v.value), func(entry string) bool {
 		v.value = entry // which may be a reference to several
 		value, _ := a.moved(v)
-		hosts := splitList(value)
+		hosts := contract.SplitHosts(value)
 		return len(hosts) > 0 && len(without(hosts, a.delegated)) == 0
 	})
 }

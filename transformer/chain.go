@@ -17,8 +17,16 @@ import (
 //	before:  app ──HTTP_PROXY──▶ corporate proxy ──▶ internet
 //	after:   app ──HTTP_PROXY──▶ sidecar ──HTTP_PROXY──▶ corporate proxy ──▶ internet
 //
-// Past it go the hosts on NO_PROXY: those of the application past the sidecar as
-// well, unless the option captureNoProxy leaves them to the sidecar's NO_PROXY.
+// Hosts on the application's NO_PROXY go past that proxy. The option
+// captureNoProxy says whether they go past the sidecar, too:
+//
+//	        the application has a proxy       the list stands alone
+//	auto    the sidecar reaches the hosts     the application does
+//	true    the sidecar reaches the hosts     the sidecar does
+//	false   the application does              the application does
+//
+// Where the sidecar reaches them, it captures the calls, and its own NO_PROXY
+// has the hosts.
 
 // chain returns the variables by which the sidecar goes through the proxy that
 // the application had. It has one for all that it is sent, so containers that
@@ -38,7 +46,7 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 	}
 	if first < 0 { // the sidecar reaches everything directly
 		for _, a := range apps {
-			a.delegate(a.directHosts())
+			a.delegate(a.directHosts(), false)
 		}
 		return map[string]*yaml.Node{}
 	}
@@ -51,9 +59,9 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 		hosts := a.directHosts()
 		direct = slices.DeleteFunc(direct, func(h string) bool { return !slices.Contains(hosts, h) })
 	}
-	for _, a := range apps {
+	for i, a := range apps {
 		if !a.apart {
-			a.delegate(direct)
+			a.delegate(direct, len(had[i]) > 0)
 		}
 	}
 	if len(direct) > 0 {
@@ -69,9 +77,9 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 
 // delegate leaves it to the sidecar to reach the hosts directly, if the
 // configuration wants that, but for those that are not its matter.
-func (a *appEnv) delegate(hosts []string) {
-	if a.in.cfg.CaptureNoProxy {
-		a.delegated = without(hosts, directHosts(&a.w.settings, a.in.cfg))
+func (a *appEnv) delegate(hosts []string, hadProxy bool) {
+	if mode := a.in.cfg.CaptureNoProxy; mode == "true" || mode == captureAuto && hadProxy {
+		a.delegated = without(hosts, append(directHosts(&a.w.settings, a.in.cfg), "::1"))
 	}
 }
 
@@ -124,7 +132,7 @@ func (a *appEnv) directHosts() (hosts []string) {
 	for _, name := range noProxyNames {
 		if v, exists := a.in.findVariable(a.w, a.c, name); exists && v.from == nil {
 			value, _ := a.moved(v)
-			hosts = append(hosts, without(splitList(value), hosts)...)
+			hosts = append(hosts, without(contract.SplitHosts(value), hosts)...)
 		}
 	}
 	return hosts

@@ -106,7 +106,7 @@ func (i *injected) writes(name, value string) (this, any bool) {
 	case isProxyVariable(name):
 		return leadsToPort(value, i.port(contract.EnvProxyOutPort)), true
 	case upper == contract.EnvUpstreamNoProxy && slices.Contains(noProxyNames, name):
-		hosts := splitList(value)
+		hosts := contract.SplitHosts(value)
 		return slices.Contains(hosts, "localhost") && slices.Contains(hosts, "127.0.0.1"), true
 	case name == nodeUseEnvProxy:
 		return value == "1", true

@@ -29,7 +29,7 @@ type Config struct {
 	RunAsUser        int
 	RunAsGroup       int
 	NoProxy          []string
-	CaptureNoProxy   bool
+	CaptureNoProxy   string
 
 	Namespace             string
 	ServiceEntry          string
@@ -44,7 +44,7 @@ type Config struct {
 	Defaults map[string]string
 }
 
-// Values of Config.Sidecar and Config.Inbound.
+// Values of Config.Sidecar, Config.Inbound and Config.CaptureNoProxy.
 const (
 	sidecarNative  = "native"
 	sidecarClassic = "classic"
@@ -52,6 +52,8 @@ const (
 	inboundSidecar = "sidecar"
 	inboundService = "service"
 	inboundNone    = "none"
+
+	captureAuto = "auto"
 )
 
 // PresetSpeedscaleCloud is the ServiceEntry preset that opens the hosts of
@@ -97,7 +99,7 @@ var options = []Option{
 	{"runAsUser", numberKind, "2102", "User ID of the sidecar; 0 leaves it to the platform, as OpenShift wants. Never 1337.", func(c *Config) any { return &c.RunAsUser }},
 	{"runAsGroup", numberKind, "2102", "Group ID of the sidecar; 0 leaves it to the platform. Never 1337.", func(c *Config) any { return &c.RunAsGroup }},
 	{"noProxy", listKind, "", "Hosts that the application reaches directly, added to NO_PROXY.", func(c *Config) any { return &c.NoProxy }},
-	{"captureNoProxy", boolKind, "false", "Capture calls of the hosts on the application's NO_PROXY too: the sidecar reaches them directly in its stead, past a proxy that it chains to.", func(c *Config) any { return &c.CaptureNoProxy }},
+	{"captureNoProxy", enumKind(captureAuto, "true", "false"), captureAuto, "Capture calls of the hosts on the application's NO_PROXY too: the sidecar reaches them directly in its stead, past a proxy that it chains to. With `auto` it does where the application has a proxy of its own, since its NO_PROXY is about that proxy; a NO_PROXY without a proxy is respected.", func(c *Config) any { return &c.CaptureNoProxy }},
 	{"namespace", namespaceKind, "speedscale", "Namespace of the collector: opened in every egress list that is written, and home of the ServiceEntry.", func(c *Config) any { return &c.Namespace }},
 	{"serviceEntry", enumKind("", PresetSpeedscaleCloud), "", "Preset of hosts to open with a ServiceEntry, for meshes with REGISTRY_ONLY.", func(c *Config) any { return &c.ServiceEntry }},
 	{"serviceEntryHosts", hostsKind, "", "Further hosts to open with that ServiceEntry, on port 443.", func(c *Config) any { return &c.ServiceEntryHosts }},

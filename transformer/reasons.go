@@ -149,7 +149,7 @@ var reasons = map[Code]Reason{
 	CodeServicePatched:     {Info, false, "The Service's targetPort was pointed at the sidecar.", ""},
 	CodeProxyChained:       {Info, false, "The application had a proxy; the sidecar goes through it now.", ""},
 	CodeNoProxyKept:        {Warning, false, "NO_PROXY comes from elsewhere and cannot be merged; it is left as it is.", "Add localhost,127.0.0.1 to it where it is defined."},
-	CodeNoProxyWide:        {Warning, false, "NO_PROXY has hosts of the cluster as a whole: outbound calls of them go past the proxy and are not captured.", "Set the option captureNoProxy to have those calls captured; where several containers had a proxy, it takes the hosts that are on all their lists."},
+	CodeNoProxyWide:        {Warning, false, "NO_PROXY has hosts of the cluster as a whole: outbound calls of them go past the proxy and are not captured.", "Set the option captureNoProxy to true to have those calls captured; where several containers had a proxy, it takes the hosts that are on all their lists."},
 	CodeProxyApart:         {Warning, false, "The container has no proxy, another one of the pod has: the sidecar goes through that, so this one is not pointed at it.", "Give both the same proxy variables, or accept that this one's outbound calls are not captured."},
 	CodeEnvFrom:            {Warning, false, "The container takes variables from an object that is not in the input; where both set one, the rendered value wins.", "Render that object too if it holds proxy or trust variables."},
 	CodeEnvKept:            {Warning, false, "The variable is set already and is left as it is.", "Remove one of the two."},

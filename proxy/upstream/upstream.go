@@ -25,6 +25,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -128,7 +129,7 @@ func New(p Proxies, own ...int) (*Dialer, []Unusable) {
 		Tunnel: first(p.HTTPS, p.All),
 		Socks:  p.All,
 	} {
-		cfg := httpproxy.Config{HTTPProxy: proxy, HTTPSProxy: proxy, NoProxy: p.NoProxy}
+		cfg := httpproxy.Config{HTTPProxy: proxy, HTTPSProxy: proxy, NoProxy: strings.Join(contract.SplitHosts(p.NoProxy), ",")}
 		d.rules[scheme] = cfg.ProxyFunc()
 	}
 	return d, unusable
