@@ -60,7 +60,7 @@ func TestForeignInput(t *testing.T) {
 		"a directive":                                {"%YAML 1.1\n---\n" + annotated, "", ""},
 		"document end markers":                       {annotated + "...\n---\n" + annotated + "...\n", "", ""},
 		"a comment behind a document end marker":     {serving + "...\n# a note to keep\n", "", ""},
-		"a directive behind a document end marker":   {"%YAML 1.2\n---\n" + serving + "...\n%YAML 1.2\n---\n" + serving, "", ""},
+		"a directive behind a document end marker":   {"%YAML 1.2\n---\n" + serving + "...\n%YAML 1.2\n---\n" + strings.Replace(serving, "name: app", "name: other", 1), "", ""},
 		"a document end marker alone":                {"...\n", "", ""},
 		"a document end marker behind a comment":     {"# c\n... # d\n---\n" + annotated, "", ""},
 		"two document end markers":                   {serving + "...\n...\n", "", ""},

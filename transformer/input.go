@@ -7,14 +7,16 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // input is what a render sees: the configuration and every object, indexed.
 type input struct {
 	cfg       *Config
 	objects   []*Object
-	byKind    map[string][]*Object
-	workloads []*workload
+	byKind    map[string][]*Object // in order of namespace and name
+	workloads []*workload          // in the order of the input
 	services  map[servicePair][]*service
 	version   string // of networking.istio.io, to be written
 
@@ -22,6 +24,7 @@ type input struct {
 	// edited by one editor, created under one name, and pointed once.
 	editors          map[*Object]*editor
 	createdNames     map[string]bool
+	labelled         map[podLabel][]*workload
 	servicePointed   map[*yaml.Node]int
 	routesChecked    map[*Object]bool
 	serviceEntryDone bool
@@ -45,8 +48,47 @@ func newInput(objects []*Object, cfg *Config) *input {
 			in.services[pair] = append(in.services[pair], s)
 		}
 	}
+	for _, list := range in.byKind {
+		slices.SortStableFunc(list, func(a, b *Object) int {
+			return cmp.Or(strings.Compare(a.namespace(), b.namespace()), strings.Compare(a.name(), b.name()))
+		})
+	}
 	in.version = in.istioVersion()
 	return in
+}
+
+// renderOrder returns the workloads that are injected in the order in which they
+// are: by namespace, kind and name. What several of them concern comes out the
+// same wherever they stand in the input.
+func (in *input) renderOrder() []*workload {
+	var out []*workload
+	for _, w := range in.workloads {
+		if w.injecting {
+			out = append(out, w)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *workload) int {
+		return cmp.Or(strings.Compare(a.namespace(), b.namespace()), cmp.Compare(a.kind.rank(), b.kind.rank()), strings.Compare(a.name(), b.name()))
+	})
+	return out
+}
+
+// podLabel is the label by which a namespace's pods are told apart.
+type podLabel struct{ namespace, value string }
+
+// labelWorkloads notes which workloads have which label once they are rendered.
+func (in *input) labelWorkloads() {
+	in.labelled = map[podLabel][]*workload{}
+	for _, w := range in.workloads {
+		value := w.podLabels()[contract.LabelWorkload]
+		if w.injecting {
+			value = w.label()
+		}
+		if value != "" {
+			at := podLabel{w.namespace(), value}
+			in.labelled[at] = append(in.labelled[at], w)
+		}
+	}
 }
 
 // editorOf returns the one editor of an object.

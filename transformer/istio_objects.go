@@ -11,19 +11,29 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
+// istioVersions are the versions of networking.istio.io, the oldest first.
+var istioVersions = []string{"v1alpha3", "v1beta1", "v1"}
+
+// istioOldKinds have no v1 yet, so they say nothing about what a cluster serves.
+var istioOldKinds = []string{"EnvoyFilter", "ProxyConfig"}
+
 // istioVersion returns the version of networking.istio.io to write: what the
-// configuration says, or else what the input uses, or else v1, which Istio has
-// had since 1.22.
+// configuration says, or else the newest that the input uses, or else v1, which
+// Istio has had since 1.22.
 func (in *input) istioVersion() string {
 	if in.cfg.IstioAPIVersion != "" {
 		return in.cfg.IstioAPIVersion
 	}
+	newest := -1
 	for _, o := range in.objects {
-		if o.group() == istioGroup && o.annotation(contract.AnnotationFor) == "" {
-			return strings.TrimPrefix(o.apiVersion(), istioGroup+"/")
+		if o.group() == istioGroup && o.annotation(contract.AnnotationFor) == "" && !slices.Contains(istioOldKinds, o.kind()) {
+			newest = max(newest, slices.Index(istioVersions, strings.TrimPrefix(o.apiVersion(), istioGroup+"/")))
 		}
 	}
-	return "v1"
+	if newest < 0 {
+		return "v1"
+	}
+	return istioVersions[newest]
 }
 
 // label identifies the workload's rewritten pods. A label's value has 63
@@ -56,7 +66,8 @@ const (
 )
 
 // create builds an Istio object that a render adds beside a workload, under a
-// name that nothing else has.
+// name that nothing else has. Workloads come in the order of renderOrder, so the
+// same one gets the plain name wherever it stands in the input.
 func (in *input) create(w *workload, kind, name, namespace string, spec *yaml.Node) *Object {
 	var ns any
 	if namespace != "" {

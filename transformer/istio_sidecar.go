@@ -204,16 +204,35 @@ func (in *input) namespaceSidecar(w *workload) (*Object, Results) {
 // rootNamespace is where Istio looks for what holds for the whole mesh.
 const rootNamespace = "istio-system"
 
+// sameLabel reports another workload whose pods have, or will have, the label
+// that a workload's own Sidecar selects by: the Sidecar would hold for those too.
+// It does so once for a label.
+func (in *input) sameLabel(w *workload) Results {
+	label := podLabel{w.namespace(), w.label()}
+	all := in.labelled[label]
+	i := slices.IndexFunc(all, func(other *workload) bool { return other.Object != w.Object })
+	if i < 0 {
+		return nil
+	}
+	delete(in.labelled, label)
+	switch other := all[i]; {
+	case !other.injecting:
+		return Results{result(CodeSidecarConflict, other.Object, "the pods of %s have the label %s: %s, by which the Sidecar of %s selects its pods; remove the label", other.id(), contract.LabelWorkload, w.label(), w.id()).
+			At(pathKey(other.at("metadata.labels"), contract.LabelWorkload), w.label(), "")}
+	case strAt(w.Node, "metadata", "name") == "":
+		return Results{result(CodeSidecarConflict, w.Object, "another %s of the input has the generateName %s too, so a Sidecar for one would select the pods of both; allowed: a name, or another generateName", w.Object.kind(), w.name()).At("metadata", w.name(), "")}
+	}
+	return Results{result(CodeSidecarConflict, w.Object, "the input has %s more than once (%s, %s), and a Sidecar for one would select the pods of all; remove all but one, or render them separately if they are for different clusters", w.Ref(), all[0].File.place(), all[1].File.place()).At("metadata.name", w.name(), "")}
+}
+
 // newSidecar builds the workload's own Sidecar. It selects pods by a label that
 // only rewritten pods of this workload have: pods of the previous revision keep
 // their listeners until they are gone. It takes over all that the namespace's
 // Sidecar says, since it inherits nothing (istio/istio#59376).
 func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
-	selected := "selected/" + w.namespace() + "/" + w.label()
-	if in.createdNames[selected] && strAt(w.Node, "metadata", "name") == "" {
-		return nil, Results{result(CodeSidecarConflict, w.Object, "another %s of the input has the generateName %s too, so a Sidecar for one would select the pods of both; allowed: a name, or another generateName", w.Object.kind(), w.name()).At("metadata", w.name(), "")}
+	if conflict := in.sameLabel(w); conflict != nil {
+		return nil, conflict
 	}
-	in.createdNames[selected] = true
 	inherited := &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap}
 	var results Results
 	switch {

@@ -50,16 +50,18 @@ func Render(objects []*Object, cfg Config) Output {
 	for _, w := range in.workloads {
 		out.Results = append(out.Results, in.decide(w)...)
 	}
+	in.labelWorkloads()
 	var created []Created
-	for _, w := range in.workloads {
-		if !w.injecting {
-			continue
-		}
+	injected := map[*workload]Results{}
+	for _, w := range in.renderOrder() {
 		objects, results := in.inject(w)
 		for _, o := range objects {
 			created = append(created, Created{o, w.Object})
 		}
-		out.Results = append(out.Results, results...)
+		injected[w] = results
+	}
+	for _, w := range in.workloads {
+		out.Results = append(out.Results, injected[w]...)
 	}
 	in.keepAliases(kept)
 	for _, o := range kept {

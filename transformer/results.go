@@ -57,6 +57,15 @@ type File struct {
 	Index int    `json:"index,omitempty" yaml:"index,omitempty"`
 }
 
+// place says where an object stands, for people.
+func (f File) place() string {
+	document := fmt.Sprintf("document %d", f.Index+1)
+	if f.Path == "" {
+		return document
+	}
+	return f.Path + ", " + document
+}
+
 // Code returns the result's reason code.
 func (r Result) Code() Code { return Code(r.Tags["code"]) }
 

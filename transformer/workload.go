@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -28,6 +29,11 @@ var workloadKinds = []workloadKind{
 	{"batch", "CronJob", []string{"spec", "jobTemplate", "spec", "template"}, true},
 	{"argoproj.io", "Rollout", []string{"spec", "template"}, false},
 	{"", "Pod", nil, false},
+}
+
+// rank is the kind's row in the table.
+func (k workloadKind) rank() int {
+	return slices.IndexFunc(workloadKinds, func(row workloadKind) bool { return row.group == k.group && row.kind == k.kind })
 }
 
 // workload is an object that has pods, seen from its pods.
