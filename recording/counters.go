@@ -9,6 +9,9 @@ import (
 // CountersType is the msgType of the line that ends a segment.
 const CountersType = "counters"
 
+// countersRoom is what a line of counters takes at most.
+const countersRoom = 1 << 10
+
 // Counters say what one process has recorded and left out from its start until
 // the segment ended. Of one process, the last segment's are the ones that count;
 // those of several processes add up.

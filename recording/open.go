@@ -71,7 +71,7 @@ func Open(place string, o Options) (*Recorder, error) {
 	share := max(1, o.MaxBytesKept/4)
 	o.MaxBytes = min(cmp.Or(o.MaxBytes, DefaultSegmentBytes), share)
 	o.QueueBytes = int(min(int64(cmp.Or(o.QueueBytes, DefaultQueueBytes)), share))
-	bound := &bounded{Dir: Dir(dir), max: o.MaxBytesKept, reserve: o.MaxBytes + int64(o.QueueBytes), full: o.Full}
+	bound := &bounded{Dir: Dir(dir), max: o.MaxBytesKept, reserve: o.MaxBytes + int64(o.QueueBytes) + countersRoom, full: o.Full}
 	r, err := OpenStore(bound, o)
 	if err != nil {
 		return nil, err

@@ -126,7 +126,10 @@ func readFiles(dir string) (map[string]string, error) {
 	for range 5 { // it may change while it is read
 		at := dir
 		link, e := os.Readlink(filepath.Join(dir, "..data"))
-		if e == nil {
+		switch {
+		case e == nil && filepath.IsAbs(link):
+			at = link
+		case e == nil:
 			at = filepath.Join(dir, link)
 		}
 		var files map[string]string

@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
@@ -105,8 +106,10 @@ type script struct {
 	flow  tap.Flow
 	cfg   Config
 	lines []line
-	want  string
-	full  bool // show dull members
+
+	filter *filter.Filter
+	want   string
+	full   bool // show dull members
 }
 
 type line struct {
@@ -120,6 +123,7 @@ type line struct {
 // The n-th line is said n milliseconds after the beginning.
 func (s *script) play(sink *memory, cut func(p []byte) [][]byte) (*memory, *Decoders) {
 	d := New(s.cfg, sink)
+	d.Choose(s.filter)
 	var id uint64
 	d.shared.Random = func() (u recording.UUID) {
 		id++

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/tools/txtar"
 
+	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
@@ -34,9 +35,20 @@ func seeds(f *testing.F, pattern string, add func(client, server []byte)) {
 	}
 }
 
-// hold checks what must hold whatever is said: nothing panics, nothing stays
-// held, and the records don't depend on how the bytes were cut.
+// hold checks what must hold whatever is said, and whatever is left out of it:
+// nothing panics, nothing stays held, and the records don't depend on how the bytes
+// were cut.
 func hold(t *testing.T, s *script, seed uint64) {
+	t.Helper()
+	holdOne(t, s, seed)
+	var err error
+	if s.filter, err = filter.Parse(map[string]string{"exclude": "method=GET path=/a*; header.a=*", "sample": "0.5"}); err != nil {
+		t.Fatal(err)
+	}
+	holdOne(t, s, seed)
+}
+
+func holdOne(t *testing.T, s *script, seed uint64) {
 	t.Helper()
 	small := codec.DefaultLimits()
 	small.Head, small.Headers, small.Streams, small.Body = 1<<10, 20, 5, 100
