@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -313,4 +314,46 @@ func TestFilesAreReadAgain(t *testing.T) {
 	}
 	s.stop()
 	s.capture.Close(t.Context())
+}
+
+// On an HTTP/2 connection that was open all the time, capture goes on once it is
+// turned on again.
+func TestHTTP2IsCapturedAgainOnTheSameConnection(t *testing.T) {
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }))
+	app.Config.Protocols = &protocols
+	app.Start()
+	t.Cleanup(app.Close)
+	files := newConfigMap(t)
+	cfg := config(t)
+	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
+	cfg.ChoiceDir = files.dir
+	s := run(t, cfg, recording.Dir(t.TempDir()))
+	tr := &http.Transport{Protocols: &protocols}
+	t.Cleanup(tr.CloseIdleConnections)
+	client := &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	s.get(t, client, "/before")
+	eventually(t, "it is captured", func() bool { return s.ledger(t).handed == 1 })
+	files.set("capture", "off")
+	s.capture.chooser.read()
+	s.get(t, client, "/1", "/2")
+	eventually(t, "the tap is empty", func() bool { return s.Tap().Used == 0 })
+	if n := s.ledger(t).handed; n != 1 {
+		t.Errorf("while capture is off %v exchanges were recorded", n-1)
+	}
+	files.set()
+	s.capture.chooser.read()
+	eventually(t, "exchanges are captured again", func() bool {
+		s.get(t, client, "/after")
+		return s.ledger(t).handed > 5
+	})
+	if flows := s.Tap().Flows; flows != 1 {
+		t.Errorf("there were %d connections", flows)
+	}
+	client.CloseIdleConnections()
+	s.stop()
+	if err := s.capture.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
