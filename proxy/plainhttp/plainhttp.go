@@ -405,37 +405,3 @@ func (s *session) leave() (final bool, err error) {
 	_ = up.conn.Close()
 	return up.final, err
 }
-
-// IsConnect reports whether bytes may begin a CONNECT request.
-func IsConnect(head []byte) bool {
-	const method = "CONNECT "
-	return len(head) > 0 && bytes.HasPrefix(head, []byte(method)[:min(len(head), len(method))])
-}
-
-// ReadConnect reads a CONNECT request and no more. A request that is refused is
-// answered.
-func ReadConnect(client *pump.Conn) (Target, error) {
-	_ = client.SetReadDeadline(time.Now().Add(headTime))
-	defer client.Resume()
-	s := &session{client: client, in: &reader{conn: client, pool: new(tap.Pool)}}
-	q, err := s.next()
-	if q == nil && err == nil {
-		err = io.ErrUnexpectedEOF
-	}
-	if err == nil && q.long {
-		err = s.skipLong(q)
-	}
-	var t Target
-	if err == nil {
-		t, err = parseAuthority(q.target, connectPort)
-	}
-	var refused *badRequest
-	if errors.As(err, &refused) {
-		return t, Refuse(client, refused.status, err)
-	}
-	if err != nil {
-		return t, err
-	}
-	client.Unread(s.in.unread())
-	return t, nil
-}

@@ -11,11 +11,9 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
 	"github.com/tapedeck/tapedeck/proxy/tap"
-	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
 // exchange is a request that waits for its answer.
@@ -416,63 +414,4 @@ func gone(err error) error {
 		return nil
 	}
 	return fmt.Errorf("read from the server: %w", err)
-}
-
-// Refuse answers a client that is not served, and gives it time to read that.
-// It returns reason.
-func Refuse(client *pump.Conn, status int, reason error) error {
-	return refuse(client, http.MethodConnect, status, reason)
-}
-
-// refuse refuses a request with the given method.
-func refuse(client *pump.Conn, method string, status int, reason error) error {
-	body := "tapedeck: " + reason.Error() + "\n"
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\nProxy-Status: tapedeck\r\n",
-		status, http.StatusText(status), len(body))
-	var unknown *upstream.Unknown
-	if errors.As(reason, &unknown) {
-		for _, challenge := range unknown.Challenges {
-			fmt.Fprintf(&b, "Proxy-Authenticate: %s\r\n", challenge)
-		}
-	}
-	b.WriteString("\r\n")
-	if method != http.MethodHead {
-		b.WriteString(body)
-	}
-	_ = client.SetDeadline(time.Now().Add(linger))
-	_, _ = client.Write(b.Bytes())
-	lingerClose(client)
-	return reason
-}
-
-// lingerClose ends what is sent to a client and reads on for a moment: closing
-// with bytes unread would reset the connection, and the client might lose what
-// it was just sent.
-func lingerClose(client *pump.Conn) {
-	_ = client.CloseWrite()
-	_ = client.SetReadDeadline(time.Now().Add(linger))
-	_, _ = io.CopyN(io.Discard, client, lingerBytes)
-}
-
-// Established tells a client that its tunnel is open.
-func Established(client *pump.Conn) error {
-	_, err := client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n"))
-	return err
-}
-
-// DialStatus is the status that tells a client why a dial failed.
-func DialStatus(err error) int {
-	var unknown *upstream.Unknown
-	switch {
-	case errors.Is(err, upstream.ErrSelf):
-		return http.StatusLoopDetected
-	case errors.Is(err, upstream.ErrLoopback):
-		return http.StatusForbidden
-	case errors.As(err, &unknown):
-		return http.StatusProxyAuthRequired
-	case upstream.TimedOut(err):
-		return http.StatusGatewayTimeout
-	}
-	return http.StatusBadGateway
 }
