@@ -24,19 +24,22 @@ const (
 	// perConnection is how many descriptors a connection takes: one for each end.
 	perConnection = 2
 	// adminConnections bounds those of each admin server.
-	adminConnections = 32
-	// leastReserve has room for both admin servers, the listeners, the event loops and
-	// the recording.
-	leastReserve = 128
+	adminConnections = 16
+	// reserved has room for both admin servers, the recording and a few look-ups.
+	reserved = 64
 )
 
 func newFileLimit(limit int) fileLimit {
-	return fileLimit{limit: limit, reserve: min(max(leastReserve, limit/64), limit/4)}
+	return fileLimit{limit: limit, reserve: min(reserved, limit/4)}
 }
 
+// last is the first descriptor that no connection to a server may have; 0: any may
+// be had.
+func (f fileLimit) last() int { return f.limit - f.reserve/2 }
+
 // scarce reports whether another connection of a direction would take a descriptor
-// that is reserved; open is how many connections there are. It asks the kernel only
-// where that may be so.
+// that is reserved; open is how many of that direction there are, each of which may
+// still need its second one. It asks the kernel only where that may be so.
 func (f fileLimit) scarce(l net.Listener, d tap.Direction, open int) bool {
 	allowed := f.limit - f.reserve
 	if d == tap.In {
@@ -44,22 +47,27 @@ func (f fileLimit) scarce(l net.Listener, d tap.Direction, open int) bool {
 	}
 	taken := perConnection * open
 	switch {
-	case f.limit == 0 || taken < allowed/2:
+	case f.limit == 0 || taken < allowed/4: // the other direction, and look-ups, take some too
 		return false
 	case taken >= allowed:
 		return true
 	}
-	c, ok := l.(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return false
-	}
 	next := 0
-	if raw.Control(func(fd uintptr) { next = nextDescriptor(int(fd)) }) != nil {
-		return false // the listener is closed
-	}
+	onDescriptor(l, func(fd int) { next = nextDescriptor(fd) })
 	return next >= allowed
+}
+
+// pending reports whether somebody waits to be accepted.
+func pending(l net.Listener) (yes bool) {
+	onDescriptor(l, func(fd int) { yes = readable(fd) })
+	return yes
+}
+
+// onDescriptor calls do with the listener's descriptor, unless it is closed.
+func onDescriptor(l net.Listener, do func(fd int)) {
+	if c, ok := l.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { do(int(fd)) })
+		}
+	}
 }

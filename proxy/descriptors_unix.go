@@ -27,3 +27,10 @@ func nextDescriptor(fd int) int {
 	_ = unix.Close(n)
 	return n
 }
+
+// readable reports whether something can be read, or accepted, at once.
+func readable(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0
+}

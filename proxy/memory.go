@@ -69,28 +69,48 @@ const (
 // await waits until memory and file descriptors allow another connection of a
 // direction, which comes from l.
 func (p *Proxy) await(ctx context.Context, l net.Listener, d tap.Direction) {
-	switch {
-	case p.short(d, p.conns.count()%lookEvery == 0):
+	if p.short(d, p.conns.count()%lookEvery == 0) {
 		p.held[d].Add(1)
-	case p.files.scarce(l, d, p.conns.count()):
-		if p.starved[tap.In].Load()+p.starved[tap.Out].Load() == 0 {
-			p.log.Warn("connections wait until others end: nearly as many files are open as the process may open", "limit", p.files.limit)
-		}
-		p.starved[d].Add(1)
-	default:
+		p.hold(ctx, func() bool { return p.short(d, true) }, func() bool { return true })
+	}
+	scarce := func() bool { return p.files.scarce(l, d, p.conns.countOf(d)) }
+	if !scarce() {
 		return
 	}
-	began, ticker := time.Now(), time.NewTicker(holdPause)
+	told := false
+	p.hold(ctx, scarce, func() bool {
+		waits := pending(l)
+		if waits && !told {
+			told = true
+			if p.starved[tap.In].Load()+p.starved[tap.Out].Load() == 0 {
+				p.log.Warn("connections wait until others end: nearly as many files are open as the process may open", "limit", p.files.limit)
+			}
+			p.starved[d].Add(1)
+		}
+		return waits
+	})
+}
+
+// hold waits as long as short says. Where somebody waits for that, it hangs up on
+// idle connections after a while.
+func (p *Proxy) hold(ctx context.Context, short, waits func() bool) {
+	ticker := time.NewTicker(holdPause)
 	defer ticker.Stop()
-	for p.short(d, true) || p.files.scarce(l, d, p.conns.count()) {
+	var since time.Time
+	for short() {
+		switch {
+		case !waits():
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) >= holdPatience:
+			p.hangUp(tap.In)
+			p.hangUp(tap.Out)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-		if time.Since(began) >= holdPatience {
-			p.hangUp(tap.In)
-			p.hangUp(tap.Out)
 		}
 	}
 }

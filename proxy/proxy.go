@@ -106,6 +106,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 			"address", addr.String(), LogError, err)
 	}
 	p.dial.Buffers = p.socketBuffer
+	p.dial.Descriptors = p.files.last()
 	p.tap = tap.New(tap.Config{Limit: cfg.TapMemory, Buffers: cfg.Memory.Buffers, Shed: cfg.Memory.shed(), Open: open, Paused: cfg.Paused, Panicked: func(f *tap.Flow, v any, stack []byte) {
 		log.Error("a decoder crashed; its connection goes on, unrecorded", LogID, f.ID, LogTarget, hostPort(f.Host, f.Port), "panic", fmt.Sprint(v), "stack", string(stack))
 	}})

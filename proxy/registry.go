@@ -62,6 +62,13 @@ func (r *registry) count() int {
 	return len(r.live)
 }
 
+// countOf returns how many connections of a direction are open.
+func (r *registry) countOf(d tap.Direction) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open[d]
+}
+
 // flow describes a connection to the tap. The first flow has the connection's
 // number; a client that goes on to other hosts gets a new one for each.
 func (r *registry) flow(k *conn) *tap.Flow {

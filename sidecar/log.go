@@ -14,8 +14,11 @@ import (
 )
 
 const (
-	// logBytes bounds the lines that wait for the reader of the log.
-	logBytes = 256 << 10
+	// logBytes bounds the lines that wait for the reader of the log: a few thousand
+	// connections that end at once.
+	logBytes = 1 << 20
+	// logBufferKept is how large a buffer may be that is kept for the next lines.
+	logBufferKept = 64 << 10
 	// logTime bounds how long the last lines may take when the sidecar stops. With
 	// the proxy's and the recording's time it stays below the 5 s by which a pod's
 	// grace period is longer than the drain.
@@ -86,6 +89,9 @@ func (q *logQueue) run() {
 			}
 			n, err := q.w.Write(batch)
 			q.wrote(batch[n:], dropped, err)
+			if cap(batch) > logBufferKept {
+				batch = nil
+			}
 			failed = err != nil // until there is more to say
 		}
 	}

@@ -46,7 +46,7 @@ func TestAStalledReaderOfTheLog(t *testing.T) {
 	dir := recording.Dir(t.TempDir())
 	logs := &logs{to: q}
 	s := serve(t, cfg, into(t, dir, cfg, logs), logs)
-	const requests = 3000 // a line each, as nothing is kept alive: more than the pipe and the queue hold
+	const requests = 6000 // a line each, as nothing is kept alive: more than the pipe and the queue hold
 	s.send(t, requests, 10, false)
 	eventually(t, "lines are dropped", func() bool { return droppedLines(t, q) > 0 })
 	began := time.Now()
@@ -110,7 +110,7 @@ func TestTheLogIsBounded(t *testing.T) {
 	w := &blocked{free: make(chan struct{})}
 	q := newLogQueue(w)
 	line := []byte(strings.Repeat("x", 1023) + "\n")
-	const lines = 1000
+	const lines = 3000
 	for range lines {
 		if n, err := q.Write(line); n != len(line) || err != nil {
 			t.Fatalf("%d, %v", n, err)

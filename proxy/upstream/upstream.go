@@ -86,6 +86,11 @@ type Dialer struct {
 	// may be; 0: as the kernel likes.
 	Buffers func() int
 
+	// Descriptors, if not 0, is the first file descriptor that no connection gets:
+	// from there on they are for others. A dial that would take one fails as if
+	// there were none.
+	Descriptors int
+
 	dialer net.Dialer
 	named  net.Dialer // connects to no loopback
 	local  net.Dialer // binds a source
@@ -271,12 +276,21 @@ func (d *Dialer) DialProxy(ctx context.Context, proxy *url.URL) (*pump.Conn, err
 	return pump.NewConn(t, nil), nil
 }
 
-// guard refuses addresses at which the proxy itself listens, and bounds the
-// buffers of the socket. It sees every address before the connection is made,
+// guard refuses addresses at which the proxy itself listens, and descriptors that
+// are for others, and bounds the buffers of the socket. It sees every address before the connection is made,
 // after names have been looked up.
 func (d *Dialer) guard(_ context.Context, _, address string, raw syscall.RawConn) error {
 	if ap, err := netip.ParseAddrPort(address); err == nil && d.own[int(ap.Port())] && isOwn(ap.Addr()) {
 		return fmt.Errorf("%s: %w", address, ErrSelf)
+	}
+	if d.Descriptors > 0 && raw != nil {
+		over := false
+		if err := raw.Control(func(fd uintptr) { over = int(fd) >= d.Descriptors }); err != nil {
+			return err
+		}
+		if over {
+			return fmt.Errorf("%s: %w", address, syscall.EMFILE)
+		}
 	}
 	if d.Buffers != nil {
 		pump.SetBuffers(raw, d.Buffers())
