@@ -84,7 +84,7 @@ func summary(results transformer.Results) string {
 		switch {
 		case r.Code() == transformer.CodeInjected:
 			injected++
-		case transformer.Reasons()[r.Code()].Skip:
+		case transformer.Reasons()[r.Code()].Skip && r.Severity != transformer.Info:
 			asked++
 		}
 	}

@@ -34,10 +34,18 @@ func skipReason(w *workload, in *input) (Result, bool) {
 		return skip(CodeTransparent, w.settings.where("proxy-type"), typeTransparent)
 	case isTrue(field(spec, "hostNetwork")):
 		return skip(CodeHostNetwork, w.at("spec.hostNetwork"), "true")
-	case strAt(spec, "os", "name") == "windows":
-		return skip(CodeWindows, w.at("spec.os.name"), "windows")
 	case named(field(spec, "containers"), "speedscale-goproxy") != nil || named(field(spec, "initContainers"), "speedscale-goproxy") != nil:
 		return skip(CodeOtherSidecar, w.at("spec.containers[speedscale-goproxy]"), "")
+	}
+	if path, found := w.owner(); path != "" {
+		r, _ := skip(CodeOwned, path, found)
+		if slices.ContainsFunc(in.workloads, func(o *workload) bool { return o.namespace() == w.namespace() && o.id() == found }) {
+			r.Severity = Info
+		}
+		return r, true
+	}
+	if path, found := in.windows(w); path != "" {
+		return skip(CodeWindows, path, found)
 	}
 	if path, found := in.linkerd(w); path != "" {
 		return skip(CodeLinkerd, path, found)

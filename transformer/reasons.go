@@ -26,6 +26,7 @@ const (
 	CodeNotRequested Code = "not-requested"
 	CodeIgnored      Code = "ignored"
 	CodeLocalConfig  Code = "local-config"
+	CodeNoPods       Code = "no-pods"
 
 	CodeTransparent      Code = "transparent"
 	CodeHostNetwork      Code = "host-network"
@@ -39,6 +40,8 @@ const (
 	CodeInterceptionNone Code = "interception-none"
 	CodeGateway          Code = "gateway"
 	CodeProxyless        Code = "proxyless"
+	CodeUnsupported      Code = "unsupported-kind"
+	CodeOwned            Code = "owned"
 
 	CodeLegacyAnnotation   Code = "legacy-annotation"
 	CodeUnknownAnnotation  Code = "unknown-annotation"
@@ -111,6 +114,8 @@ var reasons = map[Code]Reason{
 	CodeIgnored:      {Info, false, "The workload says operator.speedscale.com/ignore: \"true\".", "Remove that annotation to capture the workload."},
 	CodeLocalConfig:  {Info, false, "The object is marked config.kubernetes.io/local-config: \"true\", so it is never applied.", ""},
 
+	CodeNoPods: {Info, false, "The object has annotations of a workload beside it, as commonAnnotations of a kustomization put them there, and has no pods.", ""},
+
 	CodeTransparent:      {Warning, true, "proxy-type transparent, which is also the default, redirects packets with iptables: that needs NET_ADMIN, and collides with Istio.", "Set sidecar.speedscale.com/proxy-type to dual, reverse or forward, or set it once in the configuration's defaults."},
 	CodeHostNetwork:      {Warning, true, "The pod uses the node's network: Istio does not inject it, and the sidecar's ports would be the node's.", "Remove hostNetwork, or leave the workload uncaptured."},
 	CodeWindows:          {Warning, true, "The pod runs on Windows, for which there is no sidecar.", "Leave the workload uncaptured."},
@@ -123,6 +128,9 @@ var reasons = map[Code]Reason{
 	CodeInterceptionNone: {Warning, true, "The pod's sidecar.istio.io/interceptionMode is NONE: Envoy would bind the application's own port.", "Remove that annotation, or set the option inbound to service."},
 	CodeGateway:          {Warning, true, "The pod is a gateway of Istio's, which takes no notice of Sidecar resources and has no application.", "Capture the workloads behind it."},
 	CodeProxyless:        {Warning, true, "The pod gets Istio's agent for proxyless gRPC, and no Envoy.", "Set the option inbound to service, or proxy-type to forward."},
+
+	CodeUnsupported: {Warning, true, "An object of a kind that is not rendered has annotations that ask for something.", "Annotate a workload of one of the kinds that the result names, or remove the annotation."},
+	CodeOwned:       {Warning, true, "The object belongs to another one, which makes its pods.", "Annotate the owner, and leave objects out of the input that a cluster made."},
 
 	CodeLegacyAnnotation:   {Warning, false, "The annotation's spelling is an old one.", "Use the spelling that the result gives."},
 	CodeUnknownAnnotation:  {Warning, false, "No annotation has that name.", "See docs/annotations.md for the names."},

@@ -51,6 +51,7 @@ func Render(objects []*Object, cfg Config) Output {
 		out.Results = append(out.Results, in.decide(w)...)
 	}
 	in.labelWorkloads()
+	out.Results = append(out.Results, in.unsupported(kept)...)
 	var created []Created
 	injected := map[*workload]Results{}
 	for _, w := range in.renderOrder() {
@@ -140,7 +141,7 @@ func (in *input) decide(w *workload) Results {
 		return append(results, result(CodeNotRequested, w.Object, "not captured: the workload has no annotation %sinject: \"true\"", contract.SidecarPrefix).At(w.settings.where("inject"), w.settings.explicit["inject"].value, "true"))
 	}
 	if skip, ok := skipReason(w, in); ok {
-		if in.cfg.Strict {
+		if in.cfg.Strict && skip.Severity != Info {
 			skip.Severity = Error
 		}
 		return append(results, skip)

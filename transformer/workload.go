@@ -27,7 +27,9 @@ var workloadKinds = []workloadKind{
 	{"extensions", "ReplicaSet", []string{"spec", "template"}, false},
 	{"batch", "Job", []string{"spec", "template"}, true},
 	{"batch", "CronJob", []string{"spec", "jobTemplate", "spec", "template"}, true},
+	{"apps.openshift.io", "DeploymentConfig", []string{"spec", "template"}, false},
 	{"argoproj.io", "Rollout", []string{"spec", "template"}, false},
+	{"", "ReplicationController", []string{"spec", "template"}, false},
 	{"", "Pod", nil, false},
 }
 
@@ -94,6 +96,16 @@ func (w *workload) podAnnotation(k string) string {
 func (w *workload) ends() bool {
 	policy := strAt(w.podSpec(), "restartPolicy")
 	return w.kind.ends || w.path == "" && policy != "" && policy != "Always"
+}
+
+// owner tells where a workload names the object that made it.
+func (w *workload) owner() (path, found string) {
+	for i, o := range items(field(w.Node, "metadata", "ownerReferences")) {
+		if isTrue(field(o, "controller")) {
+			return pathIndex("metadata.ownerReferences", i), strAt(o, "kind") + "/" + strAt(o, "name")
+		}
+	}
+	return "", ""
 }
 
 // id identifies the workload in labels and annotations.

@@ -1,0 +1,179 @@
+package transformer
+
+import (
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Annotations can stand on objects of kinds that a render does not know. Nothing
+// happens to those, so each gets a result that says so.
+
+// request is an annotation of ours on such an object.
+type request struct{ path, key, value string }
+
+// asks tells whether an annotation asks for something, as against the marks that
+// a render leaves.
+func asks(key string) bool {
+	for _, prefix := range []string{contract.SidecarPrefix, contract.ReplayPrefix, contract.OwnPrefix} {
+		if strings.HasPrefix(key, prefix) {
+			return key != contract.AnnotationUndo && key != contract.AnnotationFor
+		}
+	}
+	return key == contract.AnnotationIgnore
+}
+
+// requests returns our annotations anywhere in an object: its own, and those that
+// it gives to its pods, which a custom resource may keep in any place.
+func requests(n *yaml.Node, path string) (out []request) {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		for i, item := range n.Content {
+			out = append(out, requests(item, pathIndex(path, i))...)
+		}
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, value := n.Content[i].Value, n.Content[i+1]
+			if value.Kind == yaml.ScalarNode {
+				continue
+			}
+			at := strings.TrimPrefix(pathKey(path, key), ".")
+			if isAnnotations(key, value) {
+				for j := 0; j+1 < len(value.Content); j += 2 {
+					if k := value.Content[j].Value; asks(k) {
+						out = append(out, request{pathKey(at, k), k, str(value.Content[j+1])})
+					}
+				}
+			}
+			out = append(out, requests(value, at)...)
+		}
+	}
+	return out
+}
+
+// isAnnotations tells whether a map holds annotations, by its key: annotations,
+// podAnnotations and the like.
+func isAnnotations(key string, value *yaml.Node) bool {
+	const suffix = "annotations"
+	return value.Kind == yaml.MappingNode && len(key) >= len(suffix) && strings.EqualFold(key[len(key)-len(suffix):], suffix)
+}
+
+// mayAsk tells whether an object has annotations of ours anywhere: most have none,
+// and then no paths are made.
+func mayAsk(n *yaml.Node) bool {
+	for i, child := range n.Content {
+		if child.Kind == yaml.ScalarNode {
+			continue
+		}
+		if n.Kind == yaml.MappingNode && i%2 == 1 && isAnnotations(n.Content[i-1].Value, child) {
+			for j := 0; j+1 < len(child.Content); j += 2 {
+				if asks(child.Content[j].Value) {
+					return true
+				}
+			}
+		}
+		if mayAsk(child) {
+			return true
+		}
+	}
+	return false
+}
+
+// unsupported reports objects with annotations that a render cannot follow.
+func (in *input) unsupported(objects []*Object) Results {
+	var results Results
+	var onWorkloads map[request]bool // by key and value
+	for _, o := range objects {
+		if !mayAsk(o.Node) || asWorkload(o) != nil {
+			continue
+		}
+		found := requests(o.Node, "")
+		first := found[0]
+		is := func(key, value string) bool {
+			return slices.ContainsFunc(found, func(r request) bool { return r.key == key && strings.EqualFold(r.value, value) })
+		}
+		const inject = contract.SidecarPrefix + "inject"
+		switch {
+		case o.annotation(LocalConfig) == "true":
+			continue
+		case is(contract.AnnotationIgnore, "true"):
+			results = append(results, result(CodeIgnored, o, "not captured: %s is \"true\"", contract.AnnotationIgnore).At(first.path, first.value, ""))
+			continue
+		case is(inject, "false") && !is(inject, "true"):
+			results = append(results, result(CodeNotRequested, o, "not captured: %s is \"false\"", inject).At(first.path, first.value, ""))
+			continue
+		}
+		if onWorkloads == nil {
+			onWorkloads = in.requestsOfWorkloads()
+		}
+		common := !slices.ContainsFunc(found, func(r request) bool {
+			return !strings.HasPrefix(r.path, "metadata.annotations") || !onWorkloads[request{"", r.key, r.value}]
+		})
+		if common && !hasPods(o.Node) {
+			results = append(results, result(CodeNoPods, o, "annotation %s has no effect on a %s, which has no pods", first.key, o.kind()).At(first.path, first.value, ""))
+			continue
+		}
+		reason := "a render does not know where its pods are"
+		for _, k := range unsupportedKinds {
+			if k.group == o.group() && (k.kind == "" || k.kind == o.kind()) {
+				reason = k.reason
+			}
+		}
+		r := result(CodeUnsupported, o, "skipped: annotation %s on kind %s of apiVersion %s: %s; allowed: %s", first.key, o.kind(), o.apiVersion(), reason, supportedKinds()).At(first.path, first.value, "")
+		if in.cfg.Strict {
+			r.Severity = Error
+		}
+		results = append(results, r)
+	}
+	return results
+}
+
+// requestsOfWorkloads returns the annotations that stand on workloads. A kustomization
+// with commonAnnotations puts the same on all else.
+func (in *input) requestsOfWorkloads() map[request]bool {
+	out := map[request]bool{}
+	for _, w := range in.workloads {
+		for key, value := range strMap(field(w.Node, "metadata", "annotations")) {
+			out[request{"", key, value}] = true
+		}
+	}
+	return out
+}
+
+// hasPods tells whether an object looks like one with pods.
+func hasPods(n *yaml.Node) bool {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 1 && child.Kind != yaml.ScalarNode {
+			if key := n.Content[i-1].Value; key == "containers" || key == "template" || key == "podTemplate" {
+				return true
+			}
+		}
+		if hasPods(child) {
+			return true
+		}
+	}
+	return false
+}
+
+// unsupportedKinds says of kinds why they are not rendered.
+var unsupportedKinds = []struct{ group, kind, reason string }{
+	{"serving.knative.dev", "", "Knative refuses by default what a sidecar needs: init containers that keep running, variables from fieldRef, and probes of a second container"},
+	{"", "Namespace", "a workload asks for itself; the option defaults.inject asks for all"},
+	{"", "Service", "a Service has no pods; the workload behind it is annotated"},
+	{"", "PodTemplate", "no controller of Kubernetes makes pods of it"},
+	{"argoproj.io", "", "its steps are pods of their own; of Argo's kinds the Rollout is rendered"},
+}
+
+// supportedKinds lists the kinds that are rendered.
+func supportedKinds() string {
+	var kinds []string
+	for _, k := range workloadKinds {
+		if !slices.Contains(kinds, k.kind) {
+			kinds = append(kinds, k.kind)
+		}
+	}
+	return oneOf(kinds)
+}

@@ -1,0 +1,181 @@
+package transformer
+
+import (
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// A pod can say in many ways that it runs on Windows, for which there is no
+// sidecar. Source: https://kubernetes.io/docs/concepts/windows/user-guide/.
+
+const (
+	windowsOS = "windows"
+	linuxOS   = "linux"
+)
+
+// osLabels are the labels of nodes that tell their operating system, by a value
+// that begins with windows; the first two name Linux as well.
+var osLabels = []string{
+	"kubernetes.io/os", "beta.kubernetes.io/os",
+	"kubernetes.azure.com/os-sku", "cloud.google.com/gke-os-distribution", "node.openshift.io/os_id",
+}
+
+// windowsBuild is a label that only nodes with Windows have.
+const windowsBuild = "node.kubernetes.io/windows-build"
+
+// osOf returns the operating system that nodes with a label have, "" where the
+// label does not tell.
+func osOf(key, value string) string {
+	value = strings.ToLower(value)
+	switch at := slices.Index(osLabels, key); {
+	case key == windowsBuild, at >= 0 && strings.HasPrefix(value, windowsOS):
+		return windowsOS
+	case at == 0 || at == 1:
+		return value
+	}
+	return ""
+}
+
+// windows tells where the input says that a pod runs on Windows.
+func (in *input) windows(w *workload) (path, found string) {
+	spec := w.podSpec()
+	if os := strAt(spec, "os", "name"); os == windowsOS {
+		return w.at("spec.os.name"), os
+	}
+	chosen := ""
+	selector := strMap(field(spec, "nodeSelector"))
+	for _, key := range sortedKeys(selector) {
+		if chosen = osOf(key, selector[key]); chosen == windowsOS {
+			return pathKey(w.at("spec.nodeSelector"), key), selector[key]
+		}
+	}
+	if path, found := w.windowsAffinity(); path != "" {
+		return path, found
+	}
+	if path, found := w.windowsOptions(); path != "" {
+		return path, found
+	}
+	if class := strAt(spec, "runtimeClassName"); in.windowsRuntime(class) {
+		return w.at("spec.runtimeClassName"), class
+	}
+	for _, c := range w.allContainers() {
+		if image := strAt(c.Node, "image"); windowsImage(image) {
+			return c.path + ".image", image
+		}
+	}
+	if chosen == linuxOS || strAt(spec, "os", "name") == linuxOS {
+		return "", ""
+	}
+	for i, t := range items(field(spec, "tolerations")) {
+		key, value := strAt(t, "key"), strAt(t, "value")
+		if (key == "os" || osOf(key, value) != "") && strings.EqualFold(value, windowsOS) {
+			return pathIndex(w.at("spec.tolerations"), i), key + "=" + value
+		}
+	}
+	return in.windowsNamespace(w)
+}
+
+// windowsAffinity tells where all terms of a required affinity want Windows: a
+// node need satisfy one of them alone.
+func (w *workload) windowsAffinity() (path, found string) {
+	const at = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+	terms := items(field(w.podSpec(), strings.Split(at, ".")[1:]...))
+	for _, term := range terms {
+		i := slices.IndexFunc(items(field(term, "matchExpressions")), wantsWindows)
+		if i < 0 {
+			return "", ""
+		}
+		e := items(field(term, "matchExpressions"))[i]
+		path, found = w.at(at), strAt(e, "key")+" "+strAt(e, "operator")
+		for _, v := range items(field(e, "values")) {
+			found += " " + str(v)
+		}
+	}
+	return path, found
+}
+
+// wantsWindows tells whether an expression leaves no nodes but those with Windows.
+func wantsWindows(e *yaml.Node) bool {
+	key, values := strAt(e, "key"), items(field(e, "values"))
+	is := func(os string) func(*yaml.Node) bool {
+		return func(v *yaml.Node) bool { return osOf(key, str(v)) == os }
+	}
+	switch strAt(e, "operator") {
+	case "In":
+		return len(values) > 0 && !slices.ContainsFunc(values, func(v *yaml.Node) bool { return !is(windowsOS)(v) })
+	case "NotIn":
+		return key != windowsBuild && slices.ContainsFunc(values, is(linuxOS))
+	case "Exists", "Gt", "Lt":
+		return key == windowsBuild
+	}
+	return false
+}
+
+// windowsOptions tells where a security context has options for Windows.
+func (w *workload) windowsOptions() (path, found string) {
+	options := func(of *yaml.Node, path string) (string, string) {
+		if n := field(of, "securityContext", "windowsOptions"); n != nil && len(n.Content) > 0 {
+			return path + ".securityContext.windowsOptions", strings.Join(sortedKeys(strMap(n)), ",")
+		}
+		return "", ""
+	}
+	if path, found := options(w.podSpec(), w.at("spec")); path != "" {
+		return path, found
+	}
+	for _, c := range w.allContainers() {
+		if path, found := options(c.Node, c.path); path != "" {
+			return path, found
+		}
+	}
+	return "", ""
+}
+
+// windowsRuntime tells whether a RuntimeClass is for Windows: by the nodes that
+// it chooses or its handler, or where the input lacks it by its name.
+func (in *input) windowsRuntime(class string) bool {
+	if class == "" {
+		return false
+	}
+	handler := class
+	for _, o := range in.byKind["node.k8s.io/RuntimeClass"] {
+		if o.name() != class {
+			continue
+		}
+		selector := strMap(field(o.Node, "scheduling", "nodeSelector"))
+		for key, value := range selector {
+			if os := osOf(key, value); os != "" {
+				return os == windowsOS
+			}
+		}
+		handler = strAt(o.Node, "handler")
+	}
+	handler = strings.ToLower(handler)
+	return strings.Contains(handler, windowsOS) || strings.Contains(handler, "wcow")
+}
+
+// windowsImage tells whether an image is one that Microsoft publishes for Windows,
+// or is tagged as one that was built on it.
+func windowsImage(image string) bool {
+	image = strings.ToLower(image)
+	return strings.HasPrefix(image, "mcr.microsoft.com/windows/") || strings.HasPrefix(image, "mcr.microsoft.com/dotnet/framework/") ||
+		strings.Contains(image, "windowsservercore") || strings.Contains(image, "nanoserver")
+}
+
+// windowsNamespace tells where a namespace chooses nodes with Windows for its pods:
+// https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#podnodeselector.
+func (in *input) windowsNamespace(w *workload) (path, found string) {
+	ns := in.namespaceOf(w.Object)
+	if ns == nil {
+		return "", ""
+	}
+	for _, key := range []string{"scheduler.alpha.kubernetes.io/node-selector", "openshift.io/node-selector"} {
+		for _, label := range splitList(ns.annotation(key)) {
+			if k, v, _ := strings.Cut(label, "="); osOf(strings.TrimSpace(k), strings.TrimSpace(v)) == windowsOS {
+				return "Namespace " + ns.name() + " metadata.annotations[" + key + "]", label
+			}
+		}
+	}
+	return "", ""
+}
