@@ -131,15 +131,15 @@ const smallestBuffer = 4 << 10
 
 // socketBuffer returns how large each buffer of a new connection's sockets may
 // be; 0: as the kernel likes. A connection has two sockets, and a socket two
-// buffers. Up to 64 connections share the bound. From then on the size halves
-// when their number doubles, and each doubling adds half of the bound at
-// most: all buffers are never full at once.
+// buffers. Those of up to 64 connections take half of the bound. From then on the
+// size halves when their number doubles. The kernel overshoots by a packet, and
+// buffers of both directions are hardly ever full at once.
 func (p *Proxy) socketBuffer() int {
 	if p.cfg.Memory.Sockets == 0 {
 		return 0
 	}
 	const few = 64
-	size := p.cfg.Memory.Sockets / (4 * few)
+	size := p.cfg.Memory.Sockets / (8 * few)
 	for n := p.conns.count(); n > few && size > smallestBuffer; n /= 2 {
 		size /= 2
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestTheBuffersOfSocketsShareTheirBound(t *testing.T) {
 	const bound = 16 << 20
-	for _, c := range []struct{ open, size int }{{0, 64 << 10}, {64, 64 << 10}, {65, 32 << 10}, {200, 16 << 10}, {1000, 4 << 10}, {50_000, 4 << 10}} {
+	for _, c := range []struct{ open, size int }{{0, 32 << 10}, {64, 32 << 10}, {65, 16 << 10}, {200, 8 << 10}, {1000, 4 << 10}, {50_000, 4 << 10}} {
 		p := &Proxy{cfg: Config{Memory: Memory{Sockets: bound}}, conns: newRegistry()}
 		for range c.open {
 			p.conns.add(&conn{})

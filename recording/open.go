@@ -52,17 +52,9 @@ func (r *Recorder) Stats() Stats {
 // again if it vanishes. A place that can't be written to is no error, for that
 // may change: Options.Changed tells.
 func Open(place string, o Options) (*Recorder, error) {
-	u, err := url.Parse(place)
+	dir, err := Directory(place)
 	if err != nil {
-		return nil, fmt.Errorf("open recording %q: want file:///directory or the path of a directory: %w", place, err)
-	}
-	dir := place
-	switch {
-	case u.Scheme == "file" && (u.Host == "" || u.Host == "localhost") && u.Path != "":
-		dir = filepath.FromSlash(u.Path)
-	case u.Scheme == "" && place != "":
-	default:
-		return nil, fmt.Errorf("open recording %q: want file:///directory or the path of a directory", place)
+		return nil, fmt.Errorf("open recording: %w", err)
 	}
 	if o.MaxBytesKept <= 0 {
 		return OpenStore(Dir(dir), o)
@@ -78,6 +70,20 @@ func Open(place string, o Options) (*Recorder, error) {
 	}
 	r.bound = bound
 	return r, nil
+}
+
+// Directory returns the directory that the URL of a place, or its path, names.
+func Directory(place string) (string, error) {
+	u, err := url.Parse(place)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%q: want file:///directory or the path of a directory: %w", place, err)
+	case u.Scheme == "file" && (u.Host == "" || u.Host == "localhost") && u.Path != "":
+		return filepath.FromSlash(u.Path), nil
+	case u.Scheme == "" && place != "":
+		return place, nil
+	}
+	return "", fmt.Errorf("%q: want file:///directory or the path of a directory", place)
 }
 
 // OpenStore is Open for any store.

@@ -15,6 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/proxy/metric"
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // fitInto makes a configuration fit the memory that the container may hold, see
@@ -30,6 +31,15 @@ func (c *Config) fitInto(limit int64) contract.Memory {
 	// through the queue as a whole. One that is cut is better than none.
 	c.BodyLimit = min(c.BodyLimit, int64(queueBytes(c.Memory))/3)
 	return m
+}
+
+// keepInMemory bounds a sink's directory that takes memory, such as an emptyDir of
+// medium Memory: the container pays for what is in it.
+func (c *Config) keepInMemory(m contract.Memory) {
+	most := m.Limit / 8
+	if c.SinkSize == 0 || c.SinkSize > most {
+		c.SinkSize = most
+	}
 }
 
 // perProcessor is the memory that each processor costs beside its work: caches of
@@ -195,7 +205,10 @@ func confine(cfg *Config, getenv func(string) string, log *slog.Logger) *gauge {
 	asked := cfg.Memory
 	m := cfg.fitInto(c.limit)
 	limitRuntime(m, getenv)
-	log.Info("memory is limited", "limit", m.Limit, "heap", m.Heap, "capture", cfg.Memory, "asked", asked, "body_limit", cfg.BodyLimit)
+	if dir, err := recording.Directory(cfg.Sink); err == nil && inMemory(dir) {
+		cfg.keepInMemory(m)
+	}
+	log.Info("memory is limited", "limit", m.Limit, "heap", m.Heap, "capture", cfg.Memory, "asked", asked, "body_limit", cfg.BodyLimit, "sink_size", cfg.SinkSize)
 	if m.Limit < contract.MinMemoryLimit {
 		log.Warn("the memory limit is too small: the process may be killed for it", "limit", m.Limit, "wants_at_least", contract.MinMemoryLimit)
 	}

@@ -3,6 +3,7 @@ package traffic
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +32,8 @@ type load struct {
 	run  func(l *loaded) error
 	// tls: it goes out, and the sidecar looks into its TLS.
 	tls bool
+	// inMemory: the sink is a directory in memory.
+	inMemory bool
 }
 
 // loaded is what a load needs: the servers, and clients that reach them through
@@ -54,6 +58,7 @@ func TestNoLoadExceedsTheLimit(t *testing.T) {
 		{name: "uploads to a slow application and downloads to slow clients", run: slowEnds},
 		{name: "new connections and HTTP/2 streams", run: newConnections},
 		{name: "TLS that is looked into", run: throughTLS, tls: true},
+		{name: "a recording in memory", run: incompressible, inMemory: true},
 	}
 	for _, limit := range []int64{64 << 20, 128 << 20} {
 		for _, l := range loads {
@@ -71,6 +76,9 @@ func TestNoLoadExceedsTheLimit(t *testing.T) {
 				env := []string{contract.EnvReverseProxyPort + "=" + port, contract.EnvLogLevel + "=warn"}
 				if l.tls {
 					env = append(env, a.intercepting()...)
+				}
+				if l.inMemory {
+					env = append(env, contract.EnvSink+"=file://"+inMemory(t))
 				}
 				s := startIn(t, c, env...)
 				s.lossy = true
@@ -121,6 +129,12 @@ func sized(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Body-Length", strconv.FormatInt(got, 10))
 	w.Header().Set("Content-Length", strconv.Itoa(size))
+	if query.Get("random") != "" {
+		p := make([]byte, size)
+		_, _ = rand.Read(p)
+		_, _ = w.Write(p)
+		return
+	}
 	for size > 0 {
 		n, err := w.Write(filler[:min(size, len(filler))])
 		if err != nil {
@@ -231,6 +245,21 @@ func largeResponses(l *loaded) error {
 
 func manyConnections(l *loaded) error {
 	return l.askAll(1000, 10, own, func(int) question { return question{url: l.app + "/?", size: 200} })
+}
+
+func incompressible(l *loaded) error {
+	return l.askAll(20, 100, own, func(int) question { return question{url: l.app + "/?random=1", size: 300 << 10} })
+}
+
+// inMemory returns a directory in memory.
+func inMemory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "tapedeck-traffic-")
+	if err != nil {
+		t.Skipf("no directory in memory: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func slowEnds(l *loaded) error {
