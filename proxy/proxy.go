@@ -114,15 +114,6 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	return p, nil
 }
 
-// Run listens and serves until ctx ends and the connections have drained.
-func Run(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc, metrics *prometheus.Registry) error {
-	p, err := Listen(ctx, cfg, log, open, metrics)
-	if err != nil {
-		return err
-	}
-	return p.Serve(ctx)
-}
-
 // prepareTLS loads what TLS needs and writes the trust files. What is missing is
 // no reason to stop the pod: TLS then passes untouched, or is spoken without it.
 func (p *Proxy) prepareTLS() {

@@ -80,7 +80,12 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 	watch.Go(func() { taken.chooser.watch(watching, reread) })
 	defer watch.Wait()
 	defer cancel()
-	return proxy.Run(ctx, taken.forwarding(cfg), log, taken.Open, metrics)
+	p, err := proxy.Listen(ctx, taken.forwarding(cfg), log, taken.Open, metrics)
+	if err != nil {
+		return err
+	}
+	debug.FreeOSMemory() // what the start took, such as parsed roots
+	return p.Serve(ctx)
 }
 
 // forwarding returns the proxy's configuration, with its share of the memory.

@@ -303,3 +303,15 @@ func throughTLS(l *loaded) error {
 	}
 	return l.askAll(50, 10, transport, func(int) question { return question{url: l.server + "/?", upload: 100 << 10, size: 1 << 20} })
 }
+
+// A sidecar that nothing passes through costs its pod little.
+func TestIdleSidecarIsSmall(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector takes several times the memory")
+	}
+	s := start(t, "127.0.0.1:1")
+	most := 29 << 19 // 14.5 MiB
+	eventually(t, "the sidecar is small once it has started", func() bool { return resident(t, s.cmd.Process.Pid) <= most })
+	t.Logf("%.1f MiB are resident", float64(resident(t, s.cmd.Process.Pid))/(1<<20))
+	s.stop()
+}

@@ -100,14 +100,26 @@ func TestTenGiB(t *testing.T) {
 // peakMemory is the most that a process had of the machine's memory.
 func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return procStatus(t, pid, "VmHWM:")
+}
+
+// resident is what a process has of the machine's memory now.
+func resident(t *testing.T, pid int) int {
+	t.Helper()
+	return procStatus(t, pid, "VmRSS:")
+}
+
+// procStatus returns a number of bytes that /proc tells of a process.
+func procStatus(t *testing.T, pid int, name string) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	_, rest, _ := strings.Cut(string(text), name)
 	var kib int
 	if _, err := fmt.Sscan(rest, &kib); err != nil {
-		t.Fatalf("VmHWM: %v", err)
+		t.Fatalf("%s %v", name, err)
 	}
 	return kib << 10
 }

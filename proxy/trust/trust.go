@@ -16,8 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 	"software.sslmate.com/src/go-pkcs12"
@@ -25,10 +27,12 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Roots are the certificates that upstreams are verified against.
+// Roots are the certificates that upstreams are verified against. All but the
+// given ones are parsed when they are needed: many sidecars verify nobody, and
+// need not hold them.
 type Roots struct {
-	pool  *x509.CertPool
-	certs []*x509.Certificate // what can be written: the system's pool can't be listed
+	given []*x509.Certificate // from the file
+	pool  func() *x509.CertPool
 }
 
 // Load gathers the system's roots, Mozilla's public roots and those of a PEM
@@ -36,22 +40,7 @@ type Roots struct {
 // roots are the others.
 func Load(file string) (*Roots, error) {
 	r := &Roots{}
-	var err error
-	if r.pool, err = x509.SystemCertPool(); err != nil {
-		r.pool = x509.NewCertPool() // an image without certificates
-	}
-	for root := range bundle.Roots() {
-		cert, err := x509.ParseCertificate(root.Certificate)
-		if err != nil {
-			continue // one root less is better than no proxy
-		}
-		if root.Constraint == nil {
-			r.pool.AddCert(cert)
-		} else {
-			r.pool.AddCertWithConstraint(cert, root.Constraint)
-		}
-		r.certs = append(r.certs, cert)
-	}
+	r.pool = sync.OnceValue(r.gather)
 	if file == "" {
 		return r, nil
 	}
@@ -59,15 +48,44 @@ func Load(file string) (*Roots, error) {
 	if err != nil {
 		return r, fmt.Errorf("read roots: %w", err)
 	}
-	given, err := parse(text)
-	if err != nil {
+	if r.given, err = parse(text); err != nil {
 		return r, fmt.Errorf("read roots from %s: %w", file, err)
 	}
-	for _, cert := range given {
-		r.pool.AddCert(cert)
-	}
-	r.certs = append(r.certs, given...)
 	return r, nil
+}
+
+// gather makes the pool of all roots.
+func (r *Roots) gather() *x509.CertPool {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // an image without certificates
+	}
+	for cert, constraint := range public() {
+		if constraint == nil {
+			pool.AddCert(cert)
+		} else {
+			pool.AddCertWithConstraint(cert, constraint)
+		}
+	}
+	for _, cert := range r.given {
+		pool.AddCert(cert)
+	}
+	return pool
+}
+
+// public parses Mozilla's roots. Some are trusted only within a constraint.
+func public() iter.Seq2[*x509.Certificate, func([]*x509.Certificate) error] {
+	return func(yield func(*x509.Certificate, func([]*x509.Certificate) error) bool) {
+		for root := range bundle.Roots() {
+			cert, err := x509.ParseCertificate(root.Certificate)
+			if err != nil {
+				continue // one root less is better than no proxy
+			}
+			if !yield(cert, root.Constraint) {
+				return
+			}
+		}
+	}
 }
 
 // parse reads the certificates of a PEM file, of which there must be one.
@@ -93,7 +111,7 @@ func parse(text []byte) (certs []*x509.Certificate, err error) {
 }
 
 // Pool returns the roots for verifying.
-func (r *Roots) Pool() *x509.CertPool { return r.pool }
+func (r *Roots) Pool() *x509.CertPool { return r.pool() }
 
 // Write writes the trust files into dir, which must exist, each at once: a
 // reader sees the old file or the new one. Without a CA there is no tls.crt,
@@ -105,9 +123,15 @@ func (r *Roots) Write(dir string, ca *x509.Certificate) error {
 	} else if !info.IsDir() {
 		return fmt.Errorf("write trust files: %s is not a directory: %w", dir, fs.ErrInvalid)
 	}
-	all := r.certs
+	var all []*x509.Certificate // without the system's: its pool can't be listed
 	if ca != nil {
-		all = append([]*x509.Certificate{ca}, all...)
+		all = append(all, ca)
+	}
+	for cert := range public() {
+		all = append(all, cert)
+	}
+	all = append(all, r.given...)
+	if ca != nil {
 		if err := replace(dir, contract.CACert, encode(ca)); err != nil {
 			return err
 		}

@@ -73,7 +73,7 @@ const spareFiles = 200
 // idleCount is idleConns, or as many as the limit on open files allows: each
 // takes two here and two in the proxy. It raises the limit where it may.
 func idleCount() int {
-	const want = 2*idleConns + 2*spareFiles
+	const want = (2*idleConns + 2*spareFiles) * 32 / 31
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return busyConns
@@ -84,7 +84,8 @@ func idleCount() int {
 			limit = raised
 		}
 	}
-	return min(idleConns, int(limit.Cur/2)-spareFiles)
+	usable := limit.Cur - limit.Cur/32 // the sidecar keeps the rest for other things than connections
+	return min(idleConns, int(usable/2)-spareFiles)
 }
 
 // process is a proxy that runs.
