@@ -18,7 +18,8 @@ import (
 type document struct {
 	text []byte
 	file transformer.File
-	line int // number of lines before it in its file
+	line int  // number of lines before it in its file
+	json bool // the text is a JSON object, without a separator
 
 	have *yaml.Node // as written; nil where there is nothing but comments
 	want *yaml.Node // what is to be written; nil where there is no object
@@ -31,8 +32,6 @@ type document struct {
 	edited      bool
 	deleted     bool
 	reformatted bool // what apply had to do
-	stale       bool // have is to be read from the text again
-	followed    bool // by a line break that the text lacks
 	// after are documents to be written behind this one.
 	after []*yaml.Node
 }
@@ -46,14 +45,13 @@ type Source struct {
 // helmSource matches the comment by which Helm names a document's template.
 var helmSource = regexp.MustCompile(`(?m)^# Source: (\S.*?)\r?$`)
 
-// read parses a source into documents. What can't be read is a result for
-// each document concerned; then the documents must not be written.
-func read(src Source) ([]*document, transformer.Results) {
+// cut cuts a source into documents.
+func cut(src Source) []*document {
 	texts := split(src.Text)
 	docs := make([]*document, len(texts))
 	line := 0
 	for i, text := range texts {
-		d := &document{text: text, file: transformer.File{Path: src.Name, Index: i}, line: line}
+		d := &document{text: text, file: transformer.File{Path: src.Name, Index: i}, line: line, json: splice.IsJSON(text)}
 		line += bytes.Count(text, []byte("\n"))
 		if src.Name == "" {
 			if m := helmSource.FindSubmatch(text[:min(len(text), 4096)]); m != nil {
@@ -61,6 +59,18 @@ func read(src Source) ([]*document, transformer.Results) {
 			}
 		}
 		docs[i] = d
+	}
+	return docs
+}
+
+// read parses a source into documents. What can't be read is a result for
+// each document concerned; then the documents must not be written.
+func read(src Source, undo bool) ([]*document, transformer.Results) {
+	docs := cut(src)
+	if undo {
+		for _, d := range docs {
+			d.unmark()
+		}
 	}
 	var results transformer.Results
 	for i, err := range each(docs, (*document).parse) {
@@ -73,8 +83,11 @@ func read(src Source) ([]*document, transformer.Results) {
 
 func (d *document) parse() error {
 	text := d.text
-	if err := legal(text); err != nil {
+	if err := legal(text, d.json); err != nil {
 		return err
+	}
+	if line := glued(text); line > 0 {
+		return fmt.Errorf("line %d: a document separator with something behind it; put --- on a line of its own", line)
 	}
 	if i := d.strayMark(); i >= 0 {
 		return fmt.Errorf("line %d: a byte order mark, which may stand at the very beginning only; remove it", lineOf(text, i))
@@ -90,6 +103,9 @@ func (d *document) parse() error {
 		return nil
 	}
 	d.have = have
+	if line := gluedBehind(text, have); line > 0 {
+		return behindValue(line)
+	}
 	if !holdsObjects(have) {
 		return nil
 	}

@@ -51,7 +51,7 @@ func TestForeignInput(t *testing.T) {
 		"blanks behind an empty value":               {annotated + "        env: []  \n      volumes:   \n      initContainers: ~ \n", "", ""},
 		"an open block scalar":                       {strings.TrimSuffix(serving, "\n") + "\n        args:\n        - |\n          a", "", ""},
 		"an open block scalar, something before it":  {serving + "      x-last: >\n        a", "", ""},
-		"an open block scalar that gives way":        {strings.TrimSuffix(annotated, "\n") + "\n        env:\n        - name: HTTP_PROXY\n          value: |\n            http://proxy.example", "", ""},
+		"an open block scalar that gives way":        {strings.TrimSuffix(annotated, "\n") + "\n        env:\n        - name: HTTP_PROXY\n          value: |-\n            http://proxy.example", "", ""},
 		"an open block scalar at the root":           {serving + "x-last: |+\n  a\n  b", "", ""},
 		"an open block scalar with blanks behind":    {serving + "x-last: |\n  a\n   ", "", ""},
 		"line ends of Windows":                       {strings.ReplaceAll(annotated, "\n", "\r\n"), "", ""},
@@ -74,8 +74,18 @@ func TestForeignInput(t *testing.T) {
 		"UTF-16":                                     {"\xff\xfea\x00:\x00 \x001\x00", transformer.CodeInvalidYAML, "UTF-16"},
 		"a control character of two bytes":           {annotated + "---\na: \u0080\n", transformer.CodeInvalidYAML, "line 18: control character 0x80"},
 		"a character that is none":                   {annotated + "---\na: \ufffe\n", transformer.CodeInvalidYAML, `line 18: control character 0xfffe, which YAML does not allow; remove it, or write it as \ufffe`},
-		"JSON documents in a row":                    {"{\"a\": 1}\n\n{\"b\": 2}\n", transformer.CodeInvalidYAML, "line 3: another JSON document begins"},
 		"truncated in a quoted value":                {annotated[:strings.Index(annotated, `true"`)], transformer.CodeInvalidYAML, "line 6"},
+		"a key behind a separator":                   {annotated + "---apiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 17: a document separator with something behind it"},
+		"a key behind a separator and a space":       {annotated + "--- apiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 17: a document separator with something behind it"},
+		"a comment behind a separator":               {annotated + "---# Source: a.yaml\napiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 17: a document separator with something behind it"},
+		"a separator behind a value":                 {strings.TrimSuffix(annotated, "\n") + "---\n# Source: a.yaml\napiVersion: v1\nkind: Service\n", transformer.CodeInvalidYAML, "line 16: a document separator behind a value"},
+		"a separator behind an object":               {"{\"a\": 1\n}---\n{\"b\": 2}\n", transformer.CodeInvalidYAML, "line 2: a document separator behind a value"},
+		"a separator behind brackets":                {"{a: 1\n}---\n{b: 2}\n", transformer.CodeInvalidYAML, "line 2: a document separator"},
+		"a certificate in quotes":                    {annotated + "x-cert: \"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\"\n", "", ""},
+		"a line of dashes as a comment":              {annotated + "# --- end ---\n", "", ""},
+		"a comma too many in JSON":                   {"{\n  \"a\": [1, 2,, 3]\n}\n", transformer.CodeInvalidYAML, "line 2: the JSON is not valid"},
+		"JSON that ends too early":                   {"{\n  \"a\": [1,\n", transformer.CodeInvalidYAML, "line 2: the JSON is not valid"},
+		"YAML behind JSON":                           {"{\"a\": 1}\nb: 2\n", transformer.CodeInvalidYAML, "line 2: something follows a JSON object"},
 		"a tab for indentation":                      {annotated + "---\na:\n\tb: 1\n", transformer.CodeInvalidYAML, "line 19"},
 		"an alias without its anchor":                {annotated + "---\na: *nowhere\n", transformer.CodeInvalidYAML, "line 18: alias *nowhere has no anchor"},
 		"aliases that multiply":                      {annotated + "---\n" + bomb(), transformer.CodeInvalidYAML, "document 2"},
@@ -147,14 +157,14 @@ func TestSourcesAreJoined(t *testing.T) {
 	}
 }
 
-// TestOpenBlockScalar shows that the line break which something behind it needs
-// does not become part of a text.
+// TestOpenBlockScalar shows that a text which ends with its file has the line break
+// that kubectl reads at its end, and keeps it where something follows.
 func TestOpenBlockScalar(t *testing.T) {
 	out, results, err := fn.Render([]fn.Source{{Text: []byte("a: |\n  1")}, {Text: []byte("b: 2\n")}}, transformer.DefaultConfig())
 	if err != nil || results.Failed() {
 		t.Fatalf("render: %v %+v", err, results)
 	}
-	if want := "a: |-\n  1\n---\nb: 2\n"; string(out) != want {
+	if want := "a: |\n  1\n---\nb: 2\n"; string(out) != want {
 		t.Errorf("got %q, want %q", out, want)
 	}
 }

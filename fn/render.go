@@ -26,7 +26,7 @@ import (
 // ResourceList is its input with the results. The error is for what no user can
 // mend.
 func Render(sources []Source, cfg transformer.Config) ([]byte, transformer.Results, error) {
-	return run(sources, cfg, transformer.Render)
+	return run(sources, cfg, transformer.Render, false)
 }
 
 // Uninject takes back what Render did, and returns what it was given then. It
@@ -34,16 +34,16 @@ func Render(sources []Source, cfg transformer.Config) ([]byte, transformer.Resul
 func Uninject(sources []Source) ([]byte, transformer.Results, error) {
 	return run(sources, transformer.DefaultConfig(), func(objects []*transformer.Object, _ transformer.Config) transformer.Output {
 		return transformer.Uninject(objects)
-	})
+	}, true)
 }
 
 type transform func([]*transformer.Object, transformer.Config) transformer.Output
 
-func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, transformer.Results, error) {
+func run(sources []Source, cfg transformer.Config, apply transform, undo bool) ([]byte, transformer.Results, error) {
 	var docs []*document
 	var results transformer.Results
 	for _, src := range sources {
-		more, unread := read(src)
+		more, unread := read(src, undo)
 		docs, results = append(docs, more...), append(results, unread...)
 	}
 	list, mixed := resourceList(docs)
@@ -81,7 +81,7 @@ func run(sources []Source, cfg transformer.Config, apply transform) ([]byte, tra
 	if list != nil {
 		setResults(list, results)
 	}
-	text, reformatted, err := write(docs)
+	text, reformatted, err := write(docs, !undo || len(sources) > 1)
 	return text, append(results, reformatted...), err
 }
 
@@ -106,7 +106,7 @@ func failed(docs []*document, list *document, results transformer.Results) ([]by
 	setResults(untouched, results)
 	docs = slices.Clone(docs)
 	docs[slices.Index(docs, list)] = untouched
-	text, more, err := write(docs)
+	text, more, err := write(docs, false)
 	return text, append(results, more...), err
 }
 
@@ -133,8 +133,8 @@ func mark(docs []*document, out transformer.Output) transformer.Results {
 	taken := paths(docs)
 	for _, c := range out.Created {
 		d := home[c.Beside]
-		if d.items == nil {
-			d.after = append(d.after, c.Node)
+		if kind := scalar(d.want, "kind"); d.items == nil || kind != "List" && kind != "ResourceList" {
+			d.after = append(d.after, c.Node) // a DeploymentList has Deployments alone
 			continue
 		}
 		d.edited = true

@@ -2,13 +2,55 @@ package fn
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
 	"strings"
 )
 
-// split cuts a text into its documents. `---` and `...` at the start of a line
+// split cuts a text into its documents: at the marks of YAML, and between JSON
+// objects that follow each other.
+func split(text []byte) [][]byte {
+	var docs [][]byte
+	for _, doc := range splitYAML(text) {
+		docs = append(docs, splitJSON(doc)...)
+	}
+	return docs
+}
+
+// splitJSON cuts a text that is nothing but JSON objects between them. White space
+// belongs to the object before it.
+func splitJSON(text []byte) [][]byte {
+	if !beginsObject(text) {
+		return [][]byte{text}
+	}
+	var docs [][]byte
+	dec := json.NewDecoder(bytes.NewReader(text))
+	for start := 0; ; {
+		err := dec.Decode(new(json.RawMessage))
+		if errors.Is(err, io.EOF) {
+			return docs
+		}
+		end := int(dec.InputOffset())
+		end += len(text[end:]) - len(bytes.TrimLeft(text[end:], " \t\r\n"))
+		if err != nil || end < len(text) && text[end] != '{' {
+			return [][]byte{text}
+		}
+		docs = append(docs, text[start:end])
+		start = end
+	}
+}
+
+// beginsObject tells whether a text begins as a JSON object does.
+func beginsObject(text []byte) bool {
+	text = bytes.TrimLeft(text, " \t\r\n")
+	return len(text) > 0 && text[0] == '{'
+}
+
+// splitYAML cuts a text into the documents of a YAML stream. `---` and `...` at the start of a line
 // end a document wherever they stand, block and quoted scalars included (YAML
 // 1.2.2, 9.1.2), so looking at the starts of lines is exact.
-func split(text []byte) [][]byte {
+func splitYAML(text []byte) [][]byte {
 	var docs [][]byte
 	start, directives := 0, false
 	cut := func(at int) {

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/transformer"
 )
@@ -37,8 +40,8 @@ func (d *document) strayMark() int {
 func lineOf(text []byte, i int) int { return 1 + bytes.Count(text[:i], []byte("\n")) }
 
 // legal reports the first byte that is not UTF-8, and the first character that
-// YAML does not allow (YAML 1.2.2 section 5.1).
-func legal(text []byte) error {
+// YAML does not allow (YAML 1.2.2 section 5.1), though JSON may.
+func legal(text []byte, json bool) error {
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
 		return errors.New("the text is UTF-16, as PowerShell writes it; convert it, for example with iconv -f UTF-16 -t UTF-8")
 	}
@@ -50,6 +53,7 @@ func legal(text []byte) error {
 		switch {
 		case c == utf8.RuneError && size == 1:
 			return fmt.Errorf("line %d: byte 0x%02x is not UTF-8; convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8", lineOf(text, i), text[i])
+		case json:
 		case c < ' ' && c != '\t' && c != '\n' && c != '\r', 0x7f <= c && c < 0xa0 && c != 0x85, c == 0xfffe, c == 0xffff:
 			return fmt.Errorf("line %d: control character 0x%02x, which YAML does not allow; remove it, or write it as %s in double quotes", lineOf(text, i), c, escape(c))
 		}
@@ -76,11 +80,103 @@ func explain(text []byte, err error) error {
 			return fmt.Errorf("line %d: alias *%s has no anchor", lineOf(text, at[1]-1), m[1])
 		}
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if first := dec.Decode(new(json.RawMessage)); first == nil && dec.More() {
-		return fmt.Errorf("line %d: another JSON document begins; put a line --- between the two", lineOf(text, len(text)-len(bytes.TrimLeft(text[dec.InputOffset():], " \t\r\n"))))
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		if line := trailingMark(text, n+1); line > 0 && line >= n-1 {
+			return behindValue(line)
+		}
+	}
+	if rest := bytes.TrimLeft(text, " \t\r\n"); beginsObject(text) && bytes.HasPrefix(bytes.TrimLeft(rest[1:], " \t\r\n"), []byte(`"`)) {
+		if jsonErr := explainJSON(text); jsonErr != nil {
+			return jsonErr
+		}
 	}
 	return err
+}
+
+// explainJSON says what keeps a text from being JSON objects.
+func explainJSON(text []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	for {
+		end := int(dec.InputOffset())
+		err := dec.Decode(new(json.RawMessage))
+		rest := bytes.TrimLeft(text[end:], " \t\r\n")
+		at := len(text) - len(rest)
+		var syntax *json.SyntaxError
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			return nil
+		case bytes.HasPrefix(rest, []byte("---")):
+			return behindValue(lineOf(text, at))
+		case end > 0 && rest[0] != '{':
+			return fmt.Errorf("line %d: something follows a JSON object that is none; found %q, allowed: another object, or a line --- between the two", lineOf(text, at), rest[:min(len(rest), 12)])
+		case errors.As(err, &syntax):
+			return fmt.Errorf("line %d: the JSON is not valid: %w", lineOf(text, max(0, min(int(syntax.Offset)-1, len(text)))), err)
+		default: // it ends too early
+			return fmt.Errorf("line %d: the JSON is not valid: %w", lineOf(text, len(bytes.TrimRight(text, " \t\r\n"))), err)
+		}
+	}
+}
+
+// gluedMark matches a document separator that something follows on its line which
+// belongs on the next one.
+var gluedMark = regexp.MustCompile(`^---(?:[^-\s]|[ \t]+[A-Za-z_][-\w./]*:(?:\s|$))`)
+
+// glued returns the line of a separator that something follows on its line, 0 for
+// none. kubectl refuses it; to YAML it is a part of a key.
+func glued(text []byte) int {
+	for at := 0; ; {
+		if gluedMark.Match(text[at:]) {
+			return lineOf(text, at)
+		}
+		next := bytes.Index(text[at:], []byte("\n---"))
+		if next < 0 {
+			return 0
+		}
+		at += next + 1
+	}
+}
+
+// gluedBehind returns the line of a separator that stands at the end of a value, 0
+// for none. It shows where one document has two kinds or two API versions.
+func gluedBehind(text []byte, have *yaml.Node) int {
+	if have.Kind != yaml.MappingNode {
+		return 0
+	}
+	first := map[string]bool{}
+	for i := 0; i < len(have.Content); i += 2 {
+		key := have.Content[i]
+		switch {
+		case key.Value != "kind" && key.Value != "apiVersion":
+		case !first[key.Value]:
+			first[key.Value] = true
+		default:
+			return trailingMark(text, key.Line)
+		}
+	}
+	return 0
+}
+
+// trailingMark returns the line before another one that ends with a separator behind
+// something else, 0 for none.
+func trailingMark(text []byte, before int) int {
+	n := 0
+	for line := range bytes.Lines(text) {
+		if n++; n >= before {
+			break
+		}
+		rest, ok := bytes.CutSuffix(bytes.TrimRight(line, " \t\r\n"), []byte("---"))
+		if ok && len(rest) > 0 && rest[0] != '#' && rest[len(rest)-1] != '-' {
+			return n
+		}
+	}
+	return 0
+}
+
+// behindValue reports a separator at the end of a line.
+func behindValue(line int) error {
+	return fmt.Errorf("line %d: a document separator behind a value; put --- on a line of its own", line)
 }
 
 var yamlLine = regexp.MustCompile(`line (\d+)`)

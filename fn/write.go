@@ -13,39 +13,89 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// write puts the documents together again.
-func write(docs []*document) ([]byte, transformer.Results, error) {
+// write puts the documents together again. Where marks is set, JSON objects among
+// YAML documents get a separator.
+func write(docs []*document, marks bool) ([]byte, transformer.Results, error) {
 	settleEnds(docs)
 	for i, err := range each(docs, (*document).apply) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("edit document %d of %s: %w", docs[i].file.Index+1, name(docs[i].file.Path), err)
 		}
 	}
-	var out bytes.Buffer
 	var results transformer.Results
+	for _, d := range docs {
+		if d.reformatted && !d.deleted {
+			results = append(results, transformer.NewResult(transformer.CodeReformatted, d.file, "document %d could not be edited line by line and was printed anew; its content is the same", d.file.Index+1))
+		}
+	}
+	out, err := assemble(docs, marks)
+	return out, results, err
+}
+
+// assemble puts the texts of documents together.
+func assemble(docs []*document, marks bool) ([]byte, error) {
+	var out bytes.Buffer
+	json := isJSON(docs)
 	begins := false // a source
 	for i, d := range docs {
 		begins = begins || d.file.Index == 0
 		if d.deleted {
 			continue
 		}
-		if d.reformatted {
-			results = append(results, transformer.NewResult(transformer.CodeReformatted, d.file, "document %d could not be edited line by line and was printed anew; its content is the same", d.file.Index+1))
+		text := d.text
+		switch {
+		case json && begins && out.Len() > 0:
+			endLine(&out, text)
+		case begins && out.Len() > 0:
+			text = separate(&out, text)
+		case d.json && !json && marks:
+			endLine(&out, text)
+			out.WriteString(jsonMark + lineBreak(text))
 		}
-		if begins {
-			d.text, begins = separate(&out, d.text), false
+		if d.json && !json {
+			text = splice.JSONAsYAML(text)
 		}
-		out.Write(d.text)
+		begins = false
+		out.Write(text)
 		for _, n := range d.after {
-			if err := writeNew(&out, n, d.text); err != nil {
-				return nil, results, err
+			if err := writeNew(&out, n, text, json); err != nil {
+				return nil, err
 			}
 		}
 		if len(d.after) > 0 && continues(docs[i+1:]) {
-			out.WriteString("..." + lineBreak(d.text))
+			out.WriteString("..." + lineBreak(text))
 		}
 	}
-	return out.Bytes(), results, nil
+	return out.Bytes(), nil
+}
+
+// jsonMark is the separator that a JSON object gets which begins a stream of YAML,
+// or follows another object there. Without it kubectl takes the whole stream for
+// JSON. The comment tells Uninject that it was not in the input.
+const jsonMark = "--- # JSON among YAML"
+
+// unmark takes off the separator that a render gave a JSON object.
+func (d *document) unmark() {
+	if first, rest, ok := bytes.Cut(d.text, []byte("\n")); ok && string(bytes.TrimSuffix(first, []byte("\r"))) == jsonMark && splice.IsJSON(rest) {
+		d.text, d.json = rest, true
+		d.line++
+	}
+}
+
+// isJSON tells whether documents are a stream of JSON objects, which has no
+// separators: kubectl reads a stream to its end as what it begins with.
+func isJSON(docs []*document) bool {
+	found := false
+	for _, d := range docs {
+		switch {
+		case d.deleted || len(bytes.TrimSpace(d.text)) == 0:
+		case !d.json:
+			return false
+		default:
+			found = true
+		}
+	}
+	return found
 }
 
 // settleEnds has the texts of documents end as they will: without a line break
@@ -58,44 +108,8 @@ func settleEnds(docs []*document) {
 			last = d
 		case last != nil && lineEnd(d.text) == "":
 			last.text = bytes.TrimSuffix(last.text, []byte(lineEnd(last.text)))
-			last.reread(false)
 		}
 	}
-	last = nil
-	for _, d := range docs {
-		if d.deleted {
-			continue
-		}
-		if last != nil && lineEnd(last.text) == "" {
-			last.reread(true)
-		}
-		if last = d; len(d.after) > 0 && lineEnd(d.text) == "" {
-			d.reread(true)
-		}
-	}
-}
-
-// reread prepares for another line break at the end than the document was read
-// with. To a block scalar that ends there it belongs, so that the document must
-// be edited to say what it did.
-func (d *document) reread(followed bool) {
-	if d.have == nil || !endsInBlockScalar(d.have) {
-		return
-	}
-	if d.want == nil {
-		var err error
-		if d.want, err = splice.Expand(d.have); err != nil {
-			return // aliases that multiply; they pass unseen
-		}
-	}
-	d.edited, d.stale, d.followed = true, true, followed
-}
-
-func endsInBlockScalar(n *yaml.Node) bool {
-	for len(n.Content) > 0 {
-		n = n.Content[len(n.Content)-1]
-	}
-	return n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
 }
 
 // continues tells that the next document that is written has no `---` to begin
@@ -103,7 +117,7 @@ func endsInBlockScalar(n *yaml.Node) bool {
 func continues(docs []*document) bool {
 	for _, d := range docs {
 		if !d.deleted {
-			return d.file.Index > 0 && !marker(d.text, "---")
+			return d.file.Index > 0 && !marker(d.text, "---") && !d.json
 		}
 	}
 	return false
@@ -120,18 +134,7 @@ func (d *document) apply() (err error) {
 			spellings = append(spellings, splice.Spelling{Node: n, Token: token})
 		}
 	}
-	text, added := d.text, ""
-	if d.followed {
-		added = lineBreak(text)
-		text = append(bytes.Clone(text), added...)
-	}
-	if d.stale {
-		if d.have, err = splice.Parse(text); err != nil {
-			return err
-		}
-	}
-	text, d.reformatted, err = splice.Apply(text, d.have, d.want, spellings...)
-	d.text = bytes.TrimSuffix(text, []byte(added))
+	d.text, d.reformatted, err = splice.Apply(d.text, d.have, d.want, spellings...)
 	d.have, d.want, d.items, d.objects = nil, nil, nil, nil // the trees are most of a render's memory
 	return err
 }
@@ -139,27 +142,21 @@ func (d *document) apply() (err error) {
 // Join puts sources together into one stream, as Render does with what it has
 // made of them.
 func Join(sources []Source) []byte {
-	var out bytes.Buffer
+	var docs []*document
 	for _, src := range sources {
-		if len(src.Text) > 0 {
-			out.Write(separate(&out, src.Text))
-		}
+		docs = append(docs, cut(src)...)
 	}
-	return out.Bytes()
+	out, _ := assemble(docs, false) // only what is new can fail
+	return out
 }
 
 // separate keeps a source's text apart from what is written before it, where it
 // has no separator of its own, and returns it without a byte order mark, which
 // may only stand at the very beginning.
 func separate(out *bytes.Buffer, text []byte) []byte {
-	if out.Len() == 0 {
-		return text
-	}
 	text = bytes.TrimPrefix(text, byteOrderMark)
 	newline := lineBreak(text)
-	if lineEnd(out.Bytes()) == "" {
-		out.WriteString(newline)
-	}
+	endLine(out, text)
 	switch {
 	case marker(text, "---"):
 	case directive(text): // it may not follow an open document
@@ -170,10 +167,17 @@ func separate(out *bytes.Buffer, text []byte) []byte {
 	return text
 }
 
+// endLine ends the last line, as a text ends its lines.
+func endLine(out *bytes.Buffer, like []byte) {
+	if out.Len() > 0 && lineEnd(out.Bytes()) == "" {
+		out.WriteString(lineBreak(like))
+	}
+}
+
 // writeNew appends a document, in the format of the one before it. Its separator
-// stands on a line of its own; it ends as the text before it ends, with a line
+// stands on a line of its own, and JSON among JSON has none; it ends as the text before it ends, with a line
 // break or without, so that removing it later leaves that text.
-func writeNew(out *bytes.Buffer, n *yaml.Node, before []byte) error {
+func writeNew(out *bytes.Buffer, n *yaml.Node, before []byte, json bool) error {
 	print := printYAML
 	if style := jsonStyle(before); style != nil {
 		print = style.print
@@ -183,7 +187,10 @@ func writeNew(out *bytes.Buffer, n *yaml.Node, before []byte) error {
 		return fmt.Errorf("print %s %s: %w", scalar(n, "kind"), scalar(n, "metadata", "name"), err)
 	}
 	newline := lineBreak(before)
-	added := strings.ReplaceAll("---\n"+text, "\n", newline)
+	if !json {
+		text = "---\n" + text
+	}
+	added := strings.ReplaceAll(text, "\n", newline)
 	if lineEnd(before) == "" {
 		out.WriteString(newline)
 		added = strings.TrimSuffix(added, newline)
@@ -201,8 +208,12 @@ func printYAML(n *yaml.Node) (string, error) {
 	return text.String(), enc.Close()
 }
 
-// jsonStart matches how a JSON object begins: its first key.
-var jsonStart = regexp.MustCompile(`^(?:---\s*)?(\{\s*)"(?:[^"\\]|\\.)*"(\s*:\s*)`)
+// separator matches the line of one, jsonStart how a JSON object begins: its first
+// key.
+var (
+	separator = regexp.MustCompile(`^---[ \t]*(?:#.*)?\r?(?:\n|$)|^---[ \t]+`)
+	jsonStart = regexp.MustCompile(`^\s*(\{\s*)"(?:[^"\\]|\\.)*"(\s*:\s*)`)
+)
 
 // jsonSample is a JSON object that is written in some style.
 type jsonSample []byte
@@ -210,8 +221,9 @@ type jsonSample []byte
 // jsonStyle returns a sample of how a document is written, nil where it is not
 // JSON.
 func jsonStyle(text []byte) jsonSample {
+	text = text[len(separator.Find(text)):]
 	m := jsonStart.FindSubmatch(text)
-	if m == nil || !json.Valid(bytes.TrimPrefix(text, []byte("---"))) {
+	if m == nil || !json.Valid(text) {
 		return nil
 	}
 	end := "}"

@@ -337,38 +337,17 @@ func (t *taking) restorePair(path, was string) {
 	}
 }
 
-// spellAgain notes how a value was spelled that an edit had spelled otherwise: as an
-// alias, or as the block scalar at the object's end. That changes no value, since
-// package fn writes no spelling that says something else.
+// spellAgain notes that a value was an alias which an edit had written out. That
+// changes no value, since package fn writes no spelling that says something else.
 func (t *taking) spellAgain(path, token string) {
 	switch n := lookup(t.o.Node, path); {
 	case alias.MatchString(token):
 		if n != nil {
 			t.o.spell(n, token)
 		}
-	case !blockScalar.MatchString(token):
-		t.refuse(path, errors.New("it spells what is no alias and no text at the end"))
-	case n != nil && path == lastPath(t.o.Node):
-		token = t.wholeText(n, token)
-		if was, err := parseToken(token); err == nil && same(was, n) {
-			t.o.spell(n, token)
-		}
+	case !blockScalar.MatchString(token): // an earlier version's; it needs none now
+		t.refuse(path, errors.New("it spells what is no alias"))
 	}
-}
-
-// wholeText returns the spelling of a block scalar of which the record has the first
-// line and the indentation alone.
-func (t *taking) wholeText(n *yaml.Node, token string) string {
-	m := header.FindStringSubmatch(token)
-	if m == nil { // an earlier version's record, which has the text
-		return token
-	}
-	text, _ := t.o.spelling(n)
-	_, lines, _ := strings.Cut(text, "\n")
-	if !blockScalar.MatchString(text) {
-		lines = m[2] + strings.ReplaceAll(n.Value, "\n", "\n"+m[2])
-	}
-	return m[1] + "\n" + lines
 }
 
 // alias matches how an alias is spelled.

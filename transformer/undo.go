@@ -2,7 +2,6 @@ package transformer
 
 import (
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -26,8 +25,8 @@ type undo struct {
 	// other pair was spelled.
 	Pairs map[string]string `json:"pairs,omitempty"`
 	// Spelled keeps, by path, how values were spelled that had to be spelled
-	// otherwise to mean what they did: aliases, and the first line of a block
-	// scalar that nothing followed. The path of the object itself is empty.
+	// otherwise to mean what they did: aliases. Earlier versions kept the
+	// first line of a block scalar that nothing followed as well.
 	Spelled map[string]string `json:"spelled,omitempty"`
 	// Image is the sidecar's image as the render wrote it.
 	Image string `json:"image,omitempty"`
@@ -41,20 +40,14 @@ func (u *undo) edits() []string {
 // paths returns all paths of the record.
 func (u *undo) paths() []string { return append(u.edits(), sortedKeys(u.Spelled)...) }
 
-// header matches the first line of a block scalar, and the indentation of its text.
 // blockScalar matches a block scalar.
-var (
-	header      = regexp.MustCompile(`^([ \t]*(?:[&!]\S*\s+)*[|>]\+?[ \t]*(?:#[^\n]*)?\r?)\n( *)$`)
-	blockScalar = regexp.MustCompile(`^[ \t]*(?:[&!]\S*\s+)*[|>][-+]?[ \t]*(?:#.*)?\r?\n`)
-)
+var blockScalar = regexp.MustCompile(`^[ \t]*(?:[&!]\S*\s+)*[|>][-+]?[ \t]*(?:#.*)?\r?\n`)
 
 // editor edits one object and records how to take the edits back. All edits
 // go through it, and are additions but for replace and supplant.
 type editor struct {
 	obj *Object
 	log undo
-	// last is a block scalar that ends with the text, and with no line break.
-	last *yaml.Node
 	// gone are the values that were replaced.
 	gone []*yaml.Node
 	// trail are the nodes on or above which something was edited, once traced.
@@ -62,48 +55,8 @@ type editor struct {
 }
 
 func newEditor(o *Object) *editor {
-	e := &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}, Spelled: map[string]string{}}}
-	e.keepLast()
-	return e
+	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}, Spelled: map[string]string{}}}
 }
-
-// keepLast records the spelling of a block scalar that ends with the text, and
-// with no line break: once something follows, it must say that it has none.
-func (e *editor) keepLast() {
-	n := e.obj.Node
-	for len(n.Content) > 0 {
-		n = n.Content[len(n.Content)-1]
-	}
-	if _, restored := e.obj.Spelled[n]; !restored && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
-		return // the rule, for which no text need be read
-	}
-	token, ok := e.obj.spelling(n)
-	if ok && unstripped.MatchString(token) && n.Value != "" && !strings.HasSuffix(n.Value, "\n") {
-		// Without the text, which may be a secret.
-		first, text, _ := strings.Cut(token, "\n")
-		indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
-		e.log.Spelled[lastPath(e.obj.Node)], e.last = first+"\n"+indent, n
-	}
-}
-
-// lastPath returns the path of a tree's last value.
-func lastPath(n *yaml.Node) string {
-	path := ""
-	for len(n.Content) > 0 {
-		last := len(n.Content) - 1
-		if n.Kind == yaml.SequenceNode {
-			path = pathItem(path, fmt.Sprintf("#%d", last))
-		} else {
-			path = pathKey(path, n.Content[last-1].Value)
-		}
-		n = n.Content[last]
-	}
-	return path
-}
-
-// unstripped matches a block scalar that does not say that it has no line break
-// at its end. One with a number is left out: alone, it can't be read.
-var unstripped = regexp.MustCompile(`^[ \t]*(?:[&!]\S*\s+)*[|>]\+?[ \t]*(?:#.*)?\r?\n`)
 
 // collection returns the mapping or sequence at a key of parent, and its path;
 // it makes one where there is none, or an empty one.
@@ -202,7 +155,6 @@ func (e *editor) finish() {
 	if len(e.log.paths()) == 0 {
 		return
 	}
-	delete(e.obj.Spelled, e.last) // something may follow it now
 	metadata := field(e.obj.Node, "metadata")
 	if metadata == nil {
 		return // every object that is edited has a name

@@ -20,7 +20,6 @@ type layout struct {
 	tight        bool   // flow, spread: but not what the entries hold
 
 	quoted bool // text of many lines stands in quotes, not in a block scalar
-	open   bool // the text has no line break at its end that a block scalar could have
 }
 
 func defaultLayout(eol string) layout {

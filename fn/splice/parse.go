@@ -15,12 +15,17 @@ const byteOrderMark = "\xef\xbb\xbf"
 // comments, directives and `---` and end with `...`. It returns the root node
 // as written: with positions, anchors and aliases, without the DocumentNode.
 // A text of comments and white space alone gives nil and no error; a second
-// document is an error, as is UTF-16.
+// document is an error, as is UTF-16. A text that [IsJSON] is read as JSON. A last line
+// without a line break is read as if it had one, as kubectl does: to a block
+// scalar it belongs.
 func Parse(text []byte) (*yaml.Node, error) {
+	if IsJSON(text) {
+		return parseJSON(text), nil
+	}
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
 		return nil, errors.New("the text is UTF-16: write it as UTF-8")
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(lowerVersion(text)))
+	dec := yaml.NewDecoder(bytes.NewReader(lowerVersion(ended(text))))
 	var doc, more yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):

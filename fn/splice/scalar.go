@@ -39,7 +39,7 @@ func withTag(v string, style yaml.Style, flow bool) string {
 // text writes a string.
 func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
 	lines := style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 || style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 && strings.Contains(v, "\n")
-	lines = lines && !flow && !lay.quoted && !(lay.open && strings.HasSuffix(v, "\n"))
+	lines = lines && !flow && !lay.quoted
 	switch {
 	case lay.json:
 		return doubleQuote(v)

@@ -18,6 +18,7 @@
 //
 //   - What it returns was parsed again and is [Equal] to what was wanted, or
 //     it returns an error.
+//   - JSON stays JSON.
 //   - Bytes outside the changed values stay: comments, key order, quoting,
 //     blank lines, line ends, byte order mark.
 //   - Taking away what an edit added gives the former bytes back. See [Apply]
@@ -47,8 +48,7 @@ type Spelling struct {
 }
 
 // rounds bounds how often Apply looks at its own result. One round is the
-// rule; the second mends what a neighbour's edit changed in passing, such as
-// the last line of a block scalar that ended the text without a line break.
+// rule; the second mends what a neighbour's edit changed in passing.
 const rounds = 3
 
 // Apply returns text changed so that Expand(Parse(result)) is Equal to want,
@@ -81,9 +81,7 @@ const rounds = 3
 //   - beside a merge key, a pair that an edit of the merged mapping made
 //     explicit stays, and a pair that repeated what the merge brings is
 //     dropped by the undo of a change to it;
-//   - a changed block scalar takes lines of blanks behind it along;
-//   - a block scalar that ended the text with no line break keeps the chomping
-//     indicator that it needed once something followed.
+//   - a changed block scalar takes lines of blanks behind it along.
 //
 // Should the result of the splices not verify, the document is encoded anew,
 // below its leading comments and `---`, and reformatted is true.
@@ -130,7 +128,6 @@ func patch(text []byte, have, want *yaml.Node, tokens map[*yaml.Node]string) ([]
 		return nil, nil, err
 	}
 	w := newWalk(whole, eol, root, tokens)
-	w.habits.open = len(whole) != len(text)
 	w.node(root, want, rootSlotOf(whole, root), w.habits)
 	w.settle()
 	out, err := w.cuts.apply(whole)
@@ -144,7 +141,7 @@ func patch(text []byte, have, want *yaml.Node, tokens map[*yaml.Node]string) ([]
 		return text, have, nil
 	}
 	tree, err := Parse(out)
-	if err == nil && tree == nil {
+	if err == nil && (tree == nil || IsJSON(text) && !IsJSON(out)) {
 		err = errLost
 	}
 	return out, tree, err
@@ -177,6 +174,10 @@ func encode(text []byte, have, want *yaml.Node) ([]byte, bool, error) {
 			head = append(head[:len(head):len(head)], eol...)
 		}
 		compact = newWalk(ended(text), eol, root, nil).habits.seq == 0
+	}
+	if IsJSON(text) {
+		out := (renderer{}).flow(want, layout{json: true, comma: ",", colon: ":"})
+		return append([]byte(out), eol...), true, nil
 	}
 	bare := uncommented(want)
 	var buf bytes.Buffer
