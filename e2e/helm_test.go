@@ -67,3 +67,39 @@ func TestHelm4KeepsSources(t *testing.T) {
 		}
 	}
 }
+
+// TestHelmStandardError shows what docs/helm.md says of standard error and of
+// arguments: Helm 3 shows the one only on failure, Helm 4 never does, and the
+// command's name is an argument that Helm 3 alone passes well.
+func TestHelmStandardError(t *testing.T) {
+	shop := asChart(t, append(read(t, "testdata/shop.yaml"), "\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: misspelt\n  annotations:\n    sidecar.speedscale.com/injekt: \"true\"\n"...))
+	home := t.TempDir()
+	installPlugin(t, home)
+	for _, tt := range []struct {
+		name, helm, renderer string
+		args                 []string
+		succeeds, says       bool
+	}{
+		{"Helm 3 keeps warnings to itself", "helm3", tapedeck, nil, true, false},
+		{"Helm 3 shows why it failed", "helm3", tapedeck, []string{"--strict"}, false, true},
+		{"Helm 3 passes the command", "helm3", tapedeck, []string{"render"}, true, false},
+		{"Helm 4 keeps warnings to itself", "helm4", "tapedeck", nil, true, false},
+		{"Helm 4 keeps errors to itself", "helm4", "tapedeck", []string{"--strict"}, false, false},
+		{"Helm 4 fails on the command", "helm4", "tapedeck", []string{"render"}, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			own := home
+			if tt.helm == "helm3" {
+				own = t.TempDir()
+			}
+			report := filepath.Join(own, "report.txt")
+			got := helmTemplate(t, own, tt.helm, shop, postRenderer(tt.renderer, append(tt.args, "--report", report)...)...)
+			if succeeds := got.err == nil; succeeds != tt.succeeds {
+				t.Errorf("succeeds: %t, want %t\n%s", succeeds, tt.succeeds, got.stderr)
+			}
+			if says := strings.Contains(string(got.stderr), "injekt"); says != tt.says {
+				t.Errorf("names the annotation on standard error: %t, want %t\n%s", says, tt.says, got.stderr)
+			}
+		})
+	}
+}
