@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
 	"github.com/tapedeck/tapedeck/contract"
 )
 
@@ -49,6 +51,9 @@ func skipReason(w *workload, in *input) (Result, bool) {
 	}
 	if path, found := in.linkerd(w); path != "" {
 		return skip(CodeLinkerd, path, found)
+	}
+	if path, found := w.meshItself(); path != "" {
+		return skip(CodeMeshItself, path, found)
 	}
 	if path, found := w.gateway(); path != "" {
 		return skip(CodeGateway, path, found)
@@ -102,6 +107,35 @@ func (in *input) linkerd(w *workload) (path, found string) {
 
 // injectTemplates names the templates that Istio's injector uses for a pod.
 const injectTemplates = "inject.istio.io/templates"
+
+// meshParts tell the pods of Istio itself by a container, and by what that runs
+// or the pod's labels: ztunnel's container has the same name as Envoy's. The
+// names are those of Istio's charts.
+var meshParts = []struct {
+	container, argument string
+	label               [2]string
+}{
+	{envoyContainer, "ztunnel", [2]string{}},
+	{envoyContainer, "", [2]string{"app", "ztunnel"}},
+	{envoyContainer, "", [2]string{"app.kubernetes.io/name", "ztunnel"}},
+	{"install-cni", "", [2]string{"k8s-app", "istio-cni-node"}},
+	{"install-cni", "", [2]string{"app.kubernetes.io/name", "istio-cni"}},
+	{"discovery", "discovery", [2]string{}},
+	{"discovery", "", [2]string{"app", "istiod"}},
+}
+
+// meshItself tells where a pod says that it is a part of Istio.
+func (w *workload) meshItself() (path, found string) {
+	labels := w.podLabels()
+	for _, part := range meshParts {
+		c := named(field(w.podSpec(), "containers"), part.container)
+		runs := part.argument != "" && slices.ContainsFunc(items(field(c, "args")), func(arg *yaml.Node) bool { return str(arg) == part.argument })
+		if c != nil && (runs || part.label[0] != "" && labels[part.label[0]] == part.label[1]) {
+			return pathItem(w.at("spec.containers"), part.container), part.container
+		}
+	}
+	return "", ""
+}
 
 // gateway tells where a pod says that it is a gateway of Istio's: by its
 // template, or by having no container but Envoy.

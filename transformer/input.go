@@ -188,6 +188,26 @@ func (in *input) serviceElsewhere(w *workload) string {
 	return ""
 }
 
+// noServiceAdvice says, for a result, what else may be meant where no Service
+// selects a workload's pods.
+func (in *input) noServiceAdvice(w *workload) string {
+	if elsewhere := in.serviceElsewhere(w); elsewhere != "" {
+		return elsewhere
+	}
+	for _, c := range w.appContainers() {
+		if len(items(field(c.Node, "ports"))) > 0 {
+			return ""
+		}
+	}
+	outbound := w.settings.ProxyProtocol
+	if _, after, both := strings.Cut(outbound, ":"); both {
+		outbound = after
+	} else if outbound == "tcp" {
+		outbound = "http"
+	}
+	return fmt.Sprintf("; its containers declare no port either, so if nothing calls it, set proxy-type to %s and proxy-protocol to %s", typeForward, outbound)
+}
+
 // hosts returns the names under which a Service is called.
 func (s *service) hosts() []string {
 	ns := s.namespace()

@@ -29,15 +29,20 @@ type routeKind struct {
 	backends func(*input, *Object) []string
 	// whyNot says what stands against mending, or nothing.
 	whyNot func(*input, *Object, *service) string
-	// remedy names what is missing, mend writes it.
-	remedy func(*service) string
-	mend   func(*editor, *service)
+	// plain tells whether the routes change nothing: a call of the Service gets
+	// there without them.
+	plain func(*Object, *service) bool
+	// remedy names what is missing, mend writes it. What to write instead, where
+	// something stands against that, is another object.
+	remedy  func(*Object, *service) string
+	mend    func(*editor, *service)
+	instead func(*Object, *service) string
 }
 
 var routeKinds = []routeKind{
-	{istioGroup, "VirtualService", CodeVirtualServiceHost, CodeVirtualServiceDone, vsOutside, vsInside, vsBackends, vsWhyNot, vsRemedy, vsMend},
-	{gatewayGroup, "HTTPRoute", CodeRouteParent, CodeRouteMended, routeOutside, routeInside, routeBackends, routeWhyNot, routeRemedy, routeMend},
-	{gatewayGroup, "GRPCRoute", CodeRouteParent, CodeRouteMended, routeOutside, routeInside, routeBackends, routeWhyNot, routeRemedy, routeMend},
+	{istioGroup, "VirtualService", CodeVirtualServiceHost, CodeVirtualServiceDone, vsOutside, vsInside, vsBackends, vsWhyNot, vsPlain, vsRemedy, vsMend, vsInstead},
+	{gatewayGroup, "HTTPRoute", CodeRouteParent, CodeRouteMended, routeOutside, routeInside, routeBackends, routeWhyNot, routePlain, routeRemedy, routeMend, routeInstead},
+	{gatewayGroup, "GRPCRoute", CodeRouteParent, CodeRouteMended, routeOutside, routeInside, routeBackends, routeWhyNot, routePlain, routeRemedy, routeMend, routeInstead},
 }
 
 // checkRoutes looks for routes to the workload's Services that hold outside the
@@ -50,13 +55,35 @@ func (in *input) checkRoutes(w *workload) Results {
 		}
 		in.routesChecked[s.Object] = true
 		for _, k := range routeKinds {
-			for _, o := range in.byKind[k.group+"/"+k.kind] {
-				leads := slices.ContainsFunc(k.backends(in, o), s.isNamed)
-				if leads && k.outside(o) && !in.routedInside(k, s) {
-					results = append(results, in.mendRoute(k, o, s))
-				}
-			}
+			results = append(results, in.checkRoutesOf(k, s)...)
 		}
+	}
+	return results
+}
+
+// checkRoutesOf does so for one kind and one Service. It advises one object, as
+// it mends one: what two objects say of one host inside is not merged.
+func (in *input) checkRoutesOf(k routeKind, s *service) Results {
+	var results Results
+	var instead *Result
+	for _, o := range in.byKind[k.group+"/"+k.kind] {
+		if !k.outside(o) || !slices.ContainsFunc(k.backends(in, o), s.isNamed) {
+			continue
+		}
+		if in.routedInside(k, s) {
+			return results
+		}
+		switch r, holds := in.mendRoute(k, o, s); {
+		case r.Severity == Info && !holds:
+			results = append(results, r)
+		case holds:
+			return append(results, r)
+		case instead == nil:
+			instead = &r
+		}
+	}
+	if instead != nil {
+		results = append(results, *instead)
 	}
 	return results
 }
@@ -68,16 +95,24 @@ func (in *input) routedInside(k routeKind, s *service) bool {
 	return slices.ContainsFunc(in.byKind[k.group+"/"+k.kind], func(o *Object) bool { return k.inside(o, s) })
 }
 
-func (in *input) mendRoute(k routeKind, o *Object, s *service) Result {
-	message := fmt.Sprintf("%s routes to Service %s from outside the mesh, but calls of that Service from inside are not routed by it; add %s", o.Ref(), s.name(), k.remedy(s))
-	if !in.cfg.MendVirtualServices {
-		return result(k.missing, o, "%s", message)
+// mendRoute mends an object where that was asked for, and otherwise advises what
+// holds: Istio takes it, and no call breaks by it. It tells whether the object
+// can hold for calls from inside too.
+func (in *input) mendRoute(k routeKind, o *Object, s *service) (r Result, holds bool) {
+	why := k.whyNot(in, o, s)
+	switch {
+	case why != "" && k.plain(o, s):
+		return result(CodeRouteNeedless, o, "%s routes to Service %s from outside the mesh only; calls from inside get there without it, so there is nothing to do", o.Ref(), s.name()), false
+	case why == "" && in.cfg.MendVirtualServices:
+		remedy := k.remedy(o, s)
+		k.mend(in.editorOf(o), s)
+		return result(k.done, o, "%s routes to Service %s from outside the mesh, and from inside too now: it was given %s", o.Ref(), s.name(), remedy), true
 	}
-	if why := k.whyNot(in, o, s); why != "" {
-		return result(k.missing, o, "%s; mendVirtualServices leaves that to you, since %s", message, why)
+	message := fmt.Sprintf("%s routes to Service %s from outside the mesh, but calls of that Service from inside are not routed by it", o.Ref(), s.name())
+	if why == "" {
+		return result(k.missing, o, "%s; add %s", message, k.remedy(o, s)), true
 	}
-	k.mend(in.editorOf(o), s)
-	return result(k.done, o, "%s routes to Service %s from outside the mesh, and from inside too now: it was given %s", o.Ref(), s.name(), k.remedy(s))
+	return result(k.missing, o, "%s; if they are to be routed too, write %s: this one can't hold for both, since %s", message, k.instead(o, s), why), false
 }
 
 // isNamed tells whether a name of the form namespace/name is the Service's.
@@ -187,6 +222,8 @@ func vsWhyNot(in *input, o *Object, s *service) string {
 	switch {
 	case slices.ContainsFunc(items(field(spec, "hosts")), func(h *yaml.Node) bool { return str(h) == "*" }):
 		return "Istio takes no host * together with the gateway mesh"
+	case vsClaims(in, o):
+		return "it matches claims of tokens, which Istio takes at gateways only"
 	case len(items(field(spec, "tls")))+len(items(field(spec, "tcp"))) > 0:
 		return "it has routes that are not HTTP's"
 	case slices.ContainsFunc(items(field(spec, "http")), func(r *yaml.Node) bool {
@@ -208,8 +245,56 @@ func vsNamesPort(o *Object) bool {
 	})
 }
 
-func vsRemedy(s *service) string {
-	return fmt.Sprintf("the host %s and the gateway mesh", s.host())
+// vsClaims tells whether a VirtualService matches headers that stand for claims
+// of a token: https://istio.io/latest/docs/tasks/security/authentication/jwt-route/.
+func vsClaims(in *input, o *Object) bool {
+	return slices.ContainsFunc(items(field(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
+		for _, match := range items(field(rule, "match")) {
+			for _, key := range []string{"headers", "withoutHeaders"} {
+				for header := range strMap(field(match, key)) {
+					if strings.HasPrefix(strings.ToLower(header), "@request.auth.claims") {
+						return true
+					}
+				}
+			}
+		}
+		d := in.delegate(o, rule)
+		return d != nil && vsClaims(in, d)
+	})
+}
+
+func vsPlain(o *Object, s *service) bool {
+	spec := field(o.Node, "spec")
+	return len(items(field(spec, "tls")))+len(items(field(spec, "tcp"))) == 0 &&
+		!slices.ContainsFunc(items(field(spec, "http")), func(rule *yaml.Node) bool {
+			return !onlyKeys(rule, "name", "match", "route") || slices.ContainsFunc(items(field(rule, "route")), func(r *yaml.Node) bool {
+				destination := field(r, "destination")
+				return !onlyKeys(r, "destination", "weight") || !onlyKeys(destination, "host", "port") || !s.isNamed(vsService(o, strAt(destination, "host")))
+			})
+		})
+}
+
+func vsRemedy(o *Object, s *service) string {
+	host, gateway := "the host "+s.host(), "the gateway "+meshGateway
+	switch {
+	case vsLists(o, s):
+		return gateway
+	case slices.ContainsFunc(items(field(o.Node, "spec", "gateways")), isMesh):
+		return host
+	}
+	return host + " and " + gateway
+}
+
+func vsInstead(_ *Object, s *service) string {
+	return fmt.Sprintf("a second VirtualService%s, with the host %s, without gateways and with a route for all requests", s.inNamespace(), s.host())
+}
+
+// inNamespace names the Service's namespace, if it has one.
+func (s *service) inNamespace() string {
+	if s.namespace() == "" {
+		return ""
+	}
+	return " in namespace " + s.namespace()
 }
 
 // host is the name under which a Service is best listed.
@@ -227,80 +312,4 @@ func vsMend(e *editor, s *service) {
 	if gateways := field(spec, "gateways"); !slices.ContainsFunc(items(gateways), isMesh) {
 		e.appendItem(gateways, "spec.gateways", node(meshGateway))
 	}
-}
-
-const gatewayGroup = "gateway.networking.k8s.io"
-
-// refersTo reads the kind and the name of a parentRef or backendRef, whose
-// group and kind may be left out.
-func refersTo(o *Object, ref *yaml.Node, kind string) (string, string) {
-	if k := strAt(ref, "kind"); k != "" {
-		kind = k
-	}
-	ns := strAt(ref, "namespace")
-	if ns == "" {
-		ns = o.namespace()
-	}
-	return kind, ns + "/" + strAt(ref, "name")
-}
-
-func routeOutside(o *Object) bool {
-	return slices.ContainsFunc(items(field(o.Node, "spec", "parentRefs")), func(ref *yaml.Node) bool {
-		kind, _ := refersTo(o, ref, "Gateway")
-		return kind == "Gateway"
-	})
-}
-
-func routeInside(o *Object, s *service) bool {
-	return slices.ContainsFunc(items(field(o.Node, "spec", "parentRefs")), func(ref *yaml.Node) bool {
-		kind, name := refersTo(o, ref, "Gateway")
-		return kind == "Service" && s.isNamed(name)
-	})
-}
-
-func routeBackends(_ *input, o *Object) []string {
-	var out []string
-	for _, rule := range items(field(o.Node, "spec", "rules")) {
-		for _, ref := range items(field(rule, "backendRefs")) {
-			if kind, name := refersTo(o, ref, "Service"); kind == "Service" {
-				out = append(out, name)
-			}
-		}
-	}
-	return out
-}
-
-func routeWhyNot(in *input, o *Object, s *service) string {
-	total := slices.ContainsFunc(items(field(o.Node, "spec", "rules")), func(rule *yaml.Node) bool {
-		matches := items(field(rule, "matches"))
-		return len(matches) == 0 || slices.ContainsFunc(matches, matchesAll)
-	})
-	switch {
-	case o.namespace() != s.namespace():
-		return "it is in another namespace, where it would hold for callers of that namespace alone"
-	case !total:
-		return "it has no rule for all requests, and calls that none matches would fail"
-	}
-	return onlyBackend(routeBackends(in, o), s)
-}
-
-// matchesAll tells whether a match of an HTTPRoute or a GRPCRoute excludes
-// nothing.
-func matchesAll(m *yaml.Node) bool {
-	for i := 0; i+1 < len(m.Content); i += 2 {
-		path := m.Content[i+1]
-		if m.Content[i].Value != "path" || strAt(path, "value") != "/" || strAt(path, "type") != "" && strAt(path, "type") != "PathPrefix" {
-			return false
-		}
-	}
-	return true
-}
-
-func routeRemedy(s *service) string {
-	return fmt.Sprintf("the Service %s as a parent", s.name())
-}
-
-func routeMend(e *editor, s *service) {
-	parents, path := e.collection(field(e.obj.Node, "spec"), "spec", "parentRefs", yaml.SequenceNode)
-	e.appendItem(parents, path, mapping("group", "", "kind", "Service", "name", s.name()))
 }

@@ -80,7 +80,7 @@ func (in *input) inboundListeners(w *workload, captured int) ([]inboundListener,
 	_, served := listeners[captured]
 	switch {
 	case len(services) == 0:
-		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: port %d is captured, with a protocol that Istio finds out by looking; render the Service together with the workload, so that its protocol and its other ports are listed%s", w.id(), captured, in.serviceElsewhere(w)).At(w.at("metadata.labels"), "", ""))
+		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: port %d is captured, with a protocol that Istio finds out by looking; render the Service together with the workload, so that its protocol and its other ports are listed%s", w.id(), captured, in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", ""))
 	case !served:
 		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but %s leads to %s: inbound traffic will not be captured", captured, services[0].Ref(), joinPorts(ports)).
 			At(where, strconv.Itoa(captured), firstPort(ports)))

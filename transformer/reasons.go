@@ -39,6 +39,7 @@ const (
 	CodePortExcluded     Code = "port-excluded"
 	CodeInterceptionNone Code = "interception-none"
 	CodeGateway          Code = "gateway"
+	CodeMeshItself       Code = "mesh-itself"
 	CodeProxyless        Code = "proxyless"
 	CodeUnsupported      Code = "unsupported-kind"
 	CodeOwned            Code = "owned"
@@ -60,6 +61,7 @@ const (
 	CodeServiceEntryKept   Code = "service-entry-kept"
 	CodeRouteParent        Code = "route-parent"
 	CodeRouteMended        Code = "route-mended"
+	CodeRouteNeedless      Code = "route-needless"
 	CodeServicePatched     Code = "service-patched"
 	CodeServiceHeadless    Code = "service-headless"
 	CodePortFollowed       Code = "port-followed"
@@ -127,6 +129,7 @@ var reasons = map[Code]Reason{
 	CodePortExcluded:     {Warning, true, "Istio is told not to intercept the port to be captured.", "Change the traffic.sidecar.istio.io annotation, or set the option inbound to service."},
 	CodeInterceptionNone: {Warning, true, "The pod's sidecar.istio.io/interceptionMode is NONE: Envoy would bind the application's own port.", "Remove that annotation, or set the option inbound to service."},
 	CodeGateway:          {Warning, true, "The pod is a gateway of Istio's, which takes no notice of Sidecar resources and has no application.", "Capture the workloads behind it."},
+	CodeMeshItself:       {Warning, true, "The pod is a part of the mesh itself: ztunnel, Istio's CNI agent or its control plane. It carries or steers the traffic of others.", "Leave it uncaptured, and capture the workloads."},
 	CodeProxyless:        {Warning, true, "The pod gets Istio's agent for proxyless gRPC, and no Envoy.", "Set the option inbound to service, or proxy-type to forward."},
 
 	CodeUnsupported: {Warning, true, "An object of a kind that is not rendered has annotations that ask for something.", "Annotate a workload of one of the kinds that the result names, or remove the annotation."},
@@ -144,11 +147,12 @@ var reasons = map[Code]Reason{
 	CodeEgress:             {Info, false, "The generated Istio Sidecar has no egress: Istio then allows every host, whatever the namespace's own Sidecar says.", "Render the namespace's Sidecar together with the workload, or set the option egress."},
 	CodeEgressClosed:       {Warning, false, "An Istio Sidecar that is left as it is allows no egress to the namespace of the ServiceEntry.", "Add NAMESPACE/* to its egress, with the namespace of the option namespace."},
 	CodeSidecarPatched:     {Warning, false, "An Istio Sidecar of the input selects the pods already, and was pointed at the sidecar; it selects the pods of the previous revision too, which have none.", "Apply it when no pod of the previous revision runs any more, or accept that calls of those fail until then."},
-	CodeVirtualServiceHost: {Warning, false, "The workload's Service is exposed by a VirtualService that does not list the Service's own host, or not the gateway mesh, so calls from inside the mesh are not routed by it.", "Add the host and the gateway mesh, or set the option mendVirtualServices."},
+	CodeVirtualServiceHost: {Warning, false, "The workload's Service is exposed by a VirtualService that does not list the Service's own host, or not the gateway mesh, so calls from inside the mesh are not routed by it.", "Do what the result advises: add the host and the gateway mesh (the option mendVirtualServices does), or write a second VirtualService where one can't hold for both."},
 	CodeVirtualServiceDone: {Info, false, "The VirtualService was given the Service's host and the gateway mesh.", ""},
 	CodeServiceEntryKept:   {Warning, false, "The input has the ServiceEntry already; it is left as it is, and lacks hosts that were asked for.", "Add the hosts to it, or remove it and let the render write it."},
-	CodeRouteParent:        {Warning, false, "An HTTPRoute or GRPCRoute exposes the Service through a Gateway and does not name the Service as a parent: calls from inside the mesh are not routed by it.", "Add the Service to parentRefs, or set the option mendVirtualServices."},
+	CodeRouteParent:        {Warning, false, "An HTTPRoute or GRPCRoute exposes the Service through a Gateway and does not name the Service as a parent: calls from inside the mesh are not routed by it.", "Do what the result advises: add the Service to parentRefs (the option mendVirtualServices does), or write a second route where one can't hold for both."},
 	CodeRouteMended:        {Info, false, "The route was given the Service as a parent.", ""},
+	CodeRouteNeedless:      {Info, false, "A VirtualService, HTTPRoute or GRPCRoute exposes the Service outside the mesh only, and its routes lead to that Service without changing anything: calls from inside need none of them.", ""},
 	CodeServiceHeadless:    {Warning, false, "With inbound: service, callers of a headless Service dial the pods themselves, and pass the sidecar by.", "Use a Service with an address, or the option inbound: sidecar."},
 	CodePortFollowed:       {Info, false, "What a policy says of the application's port it says of the sidecar's too, since the Service leads there now.", ""},
 	CodePortNotFollowed:    {Warning, false, "A NetworkPolicy of the callers allows the application's port by address, or in a namespace that the input does not have, and the Service leads to the sidecar's now.", "Allow the sidecar's port too, if the pods are meant, or render their Namespace together with them."},
