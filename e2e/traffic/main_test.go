@@ -45,6 +45,9 @@ func enclosed() int {
 	for pkg, in := range map[string]string{"./cmd/tapedeck-proxy": "../..", "github.com/summerwind/h2spec/cmd/h2spec": "."} {
 		build := exec.Command("go", "build", "-trimpath", fmt.Sprintf("-race=%v", raceEnabled), "-o", dir+"/", pkg)
 		build.Dir = in
+		if !raceEnabled { // the race detector is C; the image's programs are not
+			build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		}
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "traffic: go build %s: %v\n%s", pkg, err, out)
 			return 1
