@@ -184,7 +184,7 @@ var reasons = map[Code]Reason{
 	CodeNameClash:       {Error, false, "The pod has something of its own under a name or path that the sidecar needs.", "Rename it."},
 	CodeClassicJob:      {Error, false, "A Job, or a Pod that is meant to end, never does with a classic sidecar.", "Use the native sidecar."},
 	CodeSidecarConflict: {Error, false, "The Istio Sidecars of the input leave no place for the sidecar's listener.", "Istio uses one Sidecar a pod; the result names those concerned."},
-	CodeServiceShared:   {Error, false, "The Service also selects a workload that has no proxy to send to.", "Inject that workload too, with the same ports, or use the option inbound: sidecar."},
+	CodeServiceShared:   {Error, false, "The Service also selects a workload that serves and has no proxy to send to.", "Inject that workload too, with the same ports, or use the option inbound: sidecar."},
 	CodePolicyShared:    {Error, false, "A policy that has the application's port holds for another workload too, and the sidecars of both have the same port.", "Set sidecar.speedscale.com/proxy-in-port of one of them to another port."},
 	CodeDuplicateKey:    {Error, false, "A mapping has the same key twice, so what the workload says is not certain.", "Remove one of the two."},
 	CodeMalformed:       {Error, false, "A part of the workload is not of the kind that Kubernetes asks for.", "The result names the field."},

@@ -43,6 +43,9 @@ func (in *input) routeByService(w *workload) Results {
 				continue // another workload behind the same Service did it
 			}
 			if conflict := in.sharedWith(svc, w); conflict != nil {
+				if !w.serves() {
+					continue // the Service is the other's
+				}
 				results = append(results, result(CodeServiceShared, svc.Object, "%s also selects the pods of %s, which would have no proxy on port %d; inject that workload too, with the same ports, or use the option inbound: sidecar",
 					svc.Ref(), conflict.id(), s.ProxyInPort).At("spec.selector", "", ""))
 				continue
@@ -74,11 +77,11 @@ func (in *input) pointService(svc *service, p servicePort, to int) {
 	in.servicePointed[p.node] = to
 }
 
-// sharedWith returns a workload behind the same Service that is not injected
-// with the same inbound port.
+// sharedWith returns a workload that serves behind the same Service and is not
+// injected with the same inbound port.
 func (in *input) sharedWith(svc *service, w *workload) *workload {
 	for _, other := range in.workloads {
-		if other.Node == w.Node || other.namespace() != w.namespace() || !selects(svc.selector, other.podLabels()) {
+		if other.Node == w.Node || !other.serves() || other.namespace() != w.namespace() || !selects(svc.selector, other.podLabels()) {
 			continue
 		}
 		if !other.injecting || !other.settings.inbound() || other.settings.ProxyInPort != w.settings.ProxyInPort || other.settings.ProxyPort != w.settings.ProxyPort {
@@ -132,7 +135,10 @@ func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns f
 		return
 	}
 	for _, other := range f.in.workloads {
-		if other.injecting && other.settings.inbound() && other.settings.ProxyInPort == s.ProxyInPort && concerns(other) && !has(other, other.settings.ProxyPort) {
+		if other.serves() && other.injecting && other.settings.inbound() && other.settings.ProxyInPort == s.ProxyInPort && concerns(other) && !has(other, other.settings.ProxyPort) {
+			if !f.w.serves() {
+				return // what the policy says is meant for the other
+			}
 			f.results = append(f.results, result(CodePolicyShared, f.o, "%s has port %d of %s, and holds for %s too, whose sidecar has the same port %d for its application's port %d: one would get what is meant for the other; allowed: another proxy-in-port for one of them",
 				f.o.Ref(), s.ProxyPort, f.w.id(), other.id(), s.ProxyInPort, other.settings.ProxyPort).At(path, strconv.Itoa(s.ProxyPort), ""))
 			return

@@ -98,6 +98,16 @@ func (w *workload) ends() bool {
 	return w.kind.ends || w.path == "" && policy != "" && policy != "Always"
 }
 
+// helmHook is the annotation of what Helm runs at a time of its own, such as a
+// chart's test.
+const helmHook = "helm.sh/hook"
+
+// serves tells that the pods may answer calls. Those that are meant to end, and the
+// pods of Helm's hooks, make calls, even where they share a Service's labels.
+func (w *workload) serves() bool {
+	return !w.ends() && (w.path != "" || w.annotation(helmHook) == "")
+}
+
 // owner tells where a workload names the object that made it.
 func (w *workload) owner() (path, found string) {
 	for i, o := range items(field(w.Node, "metadata", "ownerReferences")) {
