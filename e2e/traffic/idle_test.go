@@ -141,7 +141,7 @@ func TestIdleConnections(t *testing.T) {
 		t.Skipf("%d files may be open in a process, too few for %d connections", limit, n)
 	}
 	port := startEcho(t)
-	s := start(t, "", contract.EnvReverseProxyPort+"="+port) // without tees, which would take the most
+	s := start(t, "", contract.EnvReverseProxyPort+"="+port, contract.EnvOpaqueBytes+"=true") // without tees, which would take the most
 	conns := make([]net.Conn, n)
 	moved, waiting := conns[:n-ahead], conns[n-ahead:]
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -39,7 +40,7 @@ func TestSMTP(t *testing.T) {
 	} {
 		for name, options := range map[string]string{"plain": "", "STARTTLS": "--ssl-reqd --cacert " + a.file} {
 			t.Run("via "+way.via+"/"+name, func(t *testing.T) {
-				s := start(t, server, a.intercepting()...)
+				s := start(t, server, append(a.intercepting(), contract.EnvOpaqueBytes+"=true")...)
 				target := s.reverse()
 				if way.direction == recording.Out {
 					target = s.to(server)
