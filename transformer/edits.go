@@ -64,6 +64,8 @@ var places = []place{
 	{of: podKinds, path: "spec.initContainers", filled: true, added: addedSidecar},
 	{of: podKinds, path: "spec.volumes", filled: true, added: addedVolume},
 
+	{of: "batch/CronJob", path: "spec.jobTemplate.metadata.annotations", added: addedIgnore},
+
 	{of: "/Service", path: "spec.ports.*", added: addedTargetPort},
 	{of: "/Service", path: "spec.ports.*.targetPort", was: replacedTargetPort},
 	{of: istioGroup + "/ServiceEntry", path: "spec.ports.*", added: addedTargetPort},
@@ -114,6 +116,8 @@ func replacedLabel(_ *taking, s site, old *yaml.Node) (bool, error) {
 
 func addedPodAnnotation(t *taking, s site) (bool, error) {
 	switch value := str(s.now); {
+	case s.id == contract.AnnotationIgnore:
+		return addedIgnore(t, s)
 	case t.own.had("", s.id):
 		return false, errOwn
 	case slices.Contains(defaultContainers, s.id):
@@ -126,6 +130,15 @@ func addedPodAnnotation(t *taking, s site) (bool, error) {
 		return value != "" && value == t.own.value(contract.EnvPrometheusPort), nil
 	}
 	return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(slices.Concat(defaultContainers, scrapeKeys)))
+}
+
+// addedIgnore inverts what the option operator has a render write, on workloads
+// with the sidecar alone: nobody else's wish to be ignored is taken away.
+func addedIgnore(t *taking, s site) (bool, error) {
+	if s.id != contract.AnnotationIgnore || t.own == nil {
+		return false, errNotWritten
+	}
+	return str(s.now) == "true", nil
 }
 
 // replacedPorts inverts the appending of the sidecar's port to a list of ports.

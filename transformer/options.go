@@ -1,8 +1,11 @@
 package transformer
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -13,10 +16,12 @@ import (
 type Config struct {
 	Image           string
 	ImagePullPolicy string
-	Sidecar         string
-	Inbound         string
-	Strict          bool
-	CASecret        string
+	// ImageContract is the version of package contract that the image has.
+	ImageContract int
+	Sidecar       string
+	Inbound       string
+	Strict        bool
+	CASecret      string
 	// UpstreamCASecret is "" where the public roots are enough.
 	UpstreamCASecret string
 	Sink             string
@@ -38,13 +43,14 @@ type Config struct {
 	OutboundTrafficPolicy string
 	IstioAPIVersion       string
 	MendVirtualServices   bool
+	Operator              string
 
 	// Defaults are annotations, by name without prefix, of every workload that
 	// does not set them itself; inject among them asks for all workloads.
 	Defaults map[string]string
 }
 
-// Values of Config.Sidecar, Config.Inbound and Config.CaptureNoProxy.
+// Values of Config.Sidecar, Inbound, CaptureNoProxy and Operator.
 const (
 	sidecarNative  = "native"
 	sidecarClassic = "classic"
@@ -54,6 +60,8 @@ const (
 	inboundNone    = "none"
 
 	captureAuto = "auto"
+
+	operatorIgnore = "ignore"
 )
 
 // PresetSpeedscaleCloud is the ServiceEntry preset that opens the hosts of
@@ -75,14 +83,16 @@ type Option struct {
 // Options returns the table, in the order in which the reference shows it.
 func Options() []Option { return options }
 
-var imageKind = patternKind("image", "an image reference such as registry.example/tapedeck:v1", `^[a-z0-9][^\s]*$`)
+var imageKind = Kind{Name: "image", Allowed: "an image reference such as registry.example/tapedeck:v1, or one with @sha256: and 64 hexadecimal digits", Pattern: imageReference.String(), check: checkImage}
+var imageContractKind = Kind{Name: "number", Allowed: fmt.Sprintf("a whole number from 1 to %d", contract.Version), Pattern: `^[0-9]+$`, check: checkImageVersion}
 var namespaceKind = patternKind("namespace", "a namespace's name", `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 var egressKind = Kind{Name: "list", Allowed: "hosts as Istio's Sidecar takes them, such as ./* or istio-system/*, separated by commas", check: checkEgress}
 var hostsKind = Kind{Name: "list", Allowed: "host names, *.example.com included, separated by commas", check: checkHosts}
 var sinkKind = Kind{Name: "URL", Allowed: "file:///directory, without . or .. in it", Pattern: `^file:///[^:?#%]+$`, check: checkSink}
 
 var options = []Option{
-	{"image", imageKind, "ghcr.io/tapedeck/tapedeck:latest", "Image of the sidecar. A release of tapedeck defaults to the image of the same version.", func(c *Config) any { return &c.Image }},
+	{"image", imageKind, "ghcr.io/tapedeck/tapedeck:latest", "Image of the sidecar, by tag or by digest. A release of tapedeck defaults to the image of the same version, so that an upgrade restarts every workload: pin the image to [upgrade in steps](upgrades.md).", func(c *Config) any { return &c.Image }},
+	{"imageContract", imageContractKind, strconv.Itoa(contract.Version), "Contract version of a pinned image, as its `tapedeck version` prints it; 1 where that prints none. The render writes what such an image understands, and settings that it does not are an error.", func(c *Config) any { return &c.ImageContract }},
 	{"imagePullPolicy", enumKind("", "Always", "IfNotPresent", "Never"), "", "Pull policy of that image; unset leaves it to Kubernetes.", func(c *Config) any { return &c.ImagePullPolicy }},
 	{"sidecar", enumKind(sidecarNative, sidecarClassic), sidecarNative, "`native` makes the sidecar an init container with restartPolicy Always (Kubernetes 1.29 and later): it starts before the application and lets Jobs end. `classic` makes it an ordinary container.", func(c *Config) any { return &c.Sidecar }},
 	{"inbound", enumKind(inboundSidecar, inboundService, inboundNone), inboundSidecar, "How inbound traffic reaches the sidecar: `sidecar` writes an Istio Sidecar, `service` points the Service's targetPort at it (no mesh, ambient, excluded ports), `none` leaves it to you.", func(c *Config) any { return &c.Inbound }},
@@ -107,6 +117,7 @@ var options = []Option{
 	{"outboundTrafficPolicy", enumKind("", "ALLOW_ANY", "REGISTRY_ONLY"), "", "Outbound policy of the generated Istio Sidecars, likewise; unset leaves it to the mesh.", func(c *Config) any { return &c.OutboundTrafficPolicy }},
 	{"istioAPIVersion", enumKind("", "v1", "v1beta1", "v1alpha3"), "", "Version of networking.istio.io to write; unset follows the input, v1 where it has none.", func(c *Config) any { return &c.IstioAPIVersion }},
 	{"mendVirtualServices", boolKind, "false", "Add the Service's host and the gateway mesh to a VirtualService that exposes it outside the mesh only, and the Service as a parent to such an HTTPRoute or GRPCRoute; where that can break no call.", func(c *Config) any { return &c.MendVirtualServices }},
+	{"operator", enumKind("", operatorIgnore), "", "`ignore` has a Speedscale operator that still runs leave rendered workloads alone: operator.speedscale.com/ignore: \"true\" is written beside each inject annotation. A later render knows its own from one that you wrote.", func(c *Config) any { return &c.Operator }},
 }
 
 // DefaultConfig returns the configuration that holds when nothing is set.
@@ -220,6 +231,28 @@ func checkEgress(v string) error {
 		if ns, dns, ok := strings.Cut(host, "/"); !ok || ns == "" || dns == "" {
 			return fmt.Errorf("%q lacks the namespace in front", host)
 		}
+	}
+	return nil
+}
+
+var imageReference = regexp.MustCompile(`^[a-z0-9][^\s]*$`)
+
+func checkImage(v string) error {
+	_, digest, pinned := strings.Cut(v, "@")
+	switch {
+	case !imageReference.MatchString(v):
+		return errors.New("not an image reference")
+	case pinned && !imageDigest.MatchString(digest):
+		return errors.New("not a digest")
+	}
+	return nil
+}
+
+var imageDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+func checkImageVersion(v string) error {
+	if n, err := strconv.Atoi(v); err != nil || n < 1 || n > contract.Version {
+		return errors.New("no contract version that this render knows")
 	}
 	return nil
 }

@@ -91,6 +91,7 @@ const (
 	CodeProxyConflict   Code = "proxy-conflict"
 	CodeNameClash       Code = "name-clash"
 	CodeClassicJob      Code = "classic-job"
+	CodeImageContract   Code = "image-contract"
 	CodeSidecarConflict Code = "sidecar-conflict"
 	CodeServiceShared   Code = "service-shared"
 	CodePolicyShared    Code = "policy-shared"
@@ -183,6 +184,7 @@ var reasons = map[Code]Reason{
 	CodeProxyConflict:   {Error, false, "The application's proxy variables cannot be chained to.", "The result says why."},
 	CodeNameClash:       {Error, false, "The pod has something of its own under a name or path that the sidecar needs.", "Rename it."},
 	CodeClassicJob:      {Error, false, "A Job, or a Pod that is meant to end, never does with a classic sidecar.", "Use the native sidecar."},
+	CodeImageContract:   {Error, false, "A setting needs what images of the option imageContract do not understand.", "Use a newer image, or leave the setting out."},
 	CodeSidecarConflict: {Error, false, "The Istio Sidecars of the input leave no place for the sidecar's listener.", "Istio uses one Sidecar a pod; the result names those concerned."},
 	CodeServiceShared:   {Error, false, "The Service also selects a workload that serves and has no proxy to send to.", "Inject that workload too, with the same ports, or use the option inbound: sidecar."},
 	CodePolicyShared:    {Error, false, "A policy that has the application's port holds for another workload too, and the sidecars of both have the same port.", "Set sidecar.speedscale.com/proxy-in-port of one of them to another port."},

@@ -233,6 +233,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	var results Results
 	e := in.editorOf(w.Object)
 	results = append(results, labelPods(e, w)...)
+	results = append(results, in.hideFromOperator(e, w)...)
 
 	var apps []*appEnv
 	for _, c := range w.appContainers() {

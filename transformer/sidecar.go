@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,20 +57,30 @@ func sidecarContainer(w *workload, cfg *Config, upstream map[string]*yaml.Node) 
 	if cfg.ImagePullPolicy != "" {
 		pull = cfg.ImagePullPolicy
 	}
+	program := contract.ProgramOf(cfg.ImageContract)
 	var postStart *yaml.Node
 	if cfg.Sidecar == sidecarClassic {
 		// Containers start in order, and the next one waits for this hook: the
 		// trust files are there, and the ports open, before the application.
-		postStart = mapping("postStart", mapping("exec", mapping("command", []string{contract.ProxyBinary, "healthz", "--wait", "60s"})))
+		postStart = mapping("postStart", mapping("exec", mapping("command", append(slices.Clone(program.Healthz), "--wait", "60s"))))
 	}
-	healthz := mapping("command", []string{contract.ProxyBinary, "healthz"})
+	healthz := mapping("command", program.Healthz)
+	words := func(list []string) any {
+		if list == nil {
+			return nil
+		}
+		return list
+	}
+	env := sidecarEnv(w, cfg, upstream)
+	results = append(results, checkImageContract(w, cfg, env)...)
 	return mapping(
 		"name", contract.Container,
 		"image", cfg.Image,
 		"imagePullPolicy", pull,
-		"command", []string{contract.ProxyBinary},
+		"command", words(program.Command),
+		"args", words(program.Args),
 		"restartPolicy", restart,
-		"env", sidecarEnv(w, cfg, upstream),
+		"env", env,
 		"ports", sidecarPorts(s),
 		"resources", sidecarResources(s),
 		"lifecycle", postStart,
@@ -78,6 +89,19 @@ func sidecarContainer(w *workload, cfg *Config, upstream map[string]*yaml.Node) 
 		"securityContext", securityContext(cfg),
 		"volumeMounts", mounts,
 	), results
+}
+
+// checkImageContract reports variables that the image does not know: what they are
+// for would not happen, and nobody would be told.
+func checkImageContract(w *workload, cfg *Config, env *yaml.Node) Results {
+	var results Results
+	for _, item := range items(env) {
+		name := strAt(item, "name")
+		if since := contract.Since(name); since > cfg.ImageContract {
+			results = append(results, result(CodeImageContract, w.Object, "the sidecar needs variable %s, which images know from contract version %d on, and the option imageContract is %d; allowed: a newer image, or settings that do not need the variable", name, since, cfg.ImageContract))
+		}
+	}
+	return results
 }
 
 func securityContext(cfg *Config) *yaml.Node {

@@ -1,0 +1,35 @@
+package contract
+
+// Version is the version of this contract. It grows when a render begins to write
+// what the images of earlier releases do not understand: a variable of the sidecar,
+// a volume that one goes with, or another way to run the program.
+//
+//	1   the image has /tapedeck alone; pods run `/tapedeck proxy`
+//	2   /tapedeck-proxy; filters, and bytes of streams that no decoder knows
+const Version = 2
+
+// Since returns the version of the contract from which on images understand a
+// variable of the sidecar. Whoever adds a variable adds it here, too.
+func Since(variable string) int {
+	switch variable {
+	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes:
+		return 2
+	}
+	return 1
+}
+
+// Program is how the images of one version of the contract are run.
+type Program struct {
+	// Command and Args are the container's; nil leaves them to the image.
+	Command, Args []string
+	// Healthz is the command of its probes.
+	Healthz []string
+}
+
+// ProgramOf returns how images of a version of the contract are run.
+func ProgramOf(version int) Program {
+	if version < 2 {
+		return Program{Args: []string{"proxy"}, Healthz: []string{Binary, "healthz"}}
+	}
+	return Program{Command: []string{ProxyBinary}, Healthz: []string{ProxyBinary, "healthz"}}
+}
