@@ -24,6 +24,7 @@ const (
 	EnvReverseProxyHost = "REVERSE_PROXY_HOST"
 	EnvReverseProxyPort = "REVERSE_PROXY_PORT"
 	EnvProxyInAddress   = "TAPEDECK_IN_ADDRESS"
+	EnvInPorts          = "TAPEDECK_IN_PORTS"
 
 	EnvTLSOutUnwrap        = "TLS_OUT_UNWRAP"
 	EnvTLSInUnwrap         = "TLS_IN_UNWRAP"
@@ -91,6 +92,7 @@ func Envs() []Env {
 		{EnvProxyInAddress, "loopback", "Where the reverse proxy listens: `loopback` (127.0.0.1 and ::1, which is where an Istio Sidecar sends) or `all` (every address of the pod, for a Service that points at it)."},
 		{EnvReverseProxyHost, "localhost", "Host the reverse proxy forwards to; `https://host` makes it speak TLS to the application."},
 		{EnvReverseProxyPort, "80", "Port the reverse proxy forwards to."},
+		{EnvInPorts, "", "Every port that is captured, where there are several: pairs of a port of the reverse proxy and the port it forwards to, as `4143=8080,4144=9090`. The first pair is that of the two variables above."},
 		{EnvTLSOutUnwrap, "false", "Intercept the TLS of outbound connections."},
 		{EnvTLSInUnwrap, "false", "Terminate the TLS of inbound connections."},
 		{EnvTLSInPublicKey, "", "File with the inbound server's certificate chain, PEM."},

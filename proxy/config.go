@@ -35,19 +35,26 @@ type App struct {
 	TLS bool
 }
 
+// Inbound is a port of the reverse half, and where its connections go.
+type Inbound struct {
+	// Port is where it listens; 0 takes any free port.
+	Port int
+	App  App
+}
+
 // Config is how the proxy forwards. The zero value is not valid.
 type Config struct {
 	// Reverse and Forward say which halves run.
 	Reverse, Forward bool
 	// InProtocol is what the reverse half's clients speak.
 	InProtocol Protocol
-	// InPort and OutPort are where the halves listen, AdminPort where /metrics,
-	// /healthz and /connections are, on loopback. 0 takes any free port.
-	InPort, OutPort, AdminPort int
+	// In lists the ports of the reverse half.
+	In []Inbound
+	// OutPort is where the forward half listens, AdminPort where /metrics, /healthz
+	// and /connections are, on loopback. 0 takes any free port.
+	OutPort, AdminPort int
 	// InAll: the reverse half listens on every address instead of loopback.
 	InAll bool
-	// App is where the reverse half forwards to.
-	App App
 	// TLSOut intercepts outbound TLS, with the CA from CADir.
 	TLSOut bool
 	CADir  string
@@ -95,13 +102,29 @@ func (c *Config) Check() error {
 		}
 		used[port] = name
 	}
-	take(c.Reverse, contract.EnvProxyInPort, c.InPort)
+	for i, in := range c.In {
+		take(c.Reverse, inPortVariable(i), in.Port)
+	}
 	take(c.Forward, contract.EnvProxyOutPort, c.OutPort)
 	take(c.PrometheusPort != 0, contract.EnvPrometheusPort, c.PrometheusPort)
-	if other, taken := used[c.App.Port]; c.Reverse && taken && isLoopback(c.App.Host) {
-		errs = append(errs, fmt.Errorf("%s=%d: the proxy would forward to itself, that is %s", contract.EnvReverseProxyPort, c.App.Port, other))
+	for i, in := range c.In {
+		if other, taken := used[in.App.Port]; c.Reverse && taken && isLoopback(in.App.Host) {
+			variable := contract.EnvReverseProxyPort
+			if i > 0 {
+				variable = contract.EnvInPorts
+			}
+			errs = append(errs, fmt.Errorf("%s=%d: the proxy would forward to itself, that is %s", variable, in.App.Port, other))
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// inPortVariable names the variable that gives the reverse half's port with an index.
+func inPortVariable(i int) string {
+	if i > 0 {
+		return contract.EnvInPorts
+	}
+	return contract.EnvProxyInPort
 }
 
 // isLoopback reports whether a host is this pod's own loopback.

@@ -41,7 +41,7 @@ func (p *Proxy) drain() {
 	accepting, cancel := context.WithTimeout(ctx, p.cfg.Drain/2) // the rest is for what is in flight
 	defer cancel()
 	p.lull(accepting, began)
-	closeAll(p.reverse)
+	closeAll(p.inListeners())
 	inTime := p.empty(ctx, tap.In)
 	p.lull(ctx, began)
 	closeAll(p.forward)

@@ -138,7 +138,7 @@ func TestADrainGoesOnWithTheApplication(t *testing.T) {
 	talk("called", dial(t, s.InAddr()))
 	talk("calls", entries["CONNECT"](t, s, app.String()))
 	eventually(t, "there was a lull", func() bool {
-		return errors.Is(s.reverse[0].(*net.TCPListener).SetDeadline(time.Time{}), net.ErrClosed)
+		return errors.Is(s.reverse[0].listeners[0].(*net.TCPListener).SetDeadline(time.Time{}), net.ErrClosed)
 	})
 	close(goOn)
 	if got := make([]byte, 5); !readFull(slow, got, "slow\n") {

@@ -120,11 +120,11 @@ type sidecar struct {
 func run(t testing.TB, app net.Addr, edit func(*Config)) *sidecar {
 	t.Helper()
 	cfg := Config{
-		Reverse: true, Forward: true, InProtocol: TCP,
+		Reverse: true, Forward: true, InProtocol: TCP, In: make([]Inbound, 1),
 		TapMemory: 64 << 20, Drain: 10 * time.Second, TrustDir: t.TempDir(),
 	}
 	if app != nil {
-		cfg.App = App{Host: "127.0.0.1", Port: app.(*net.TCPAddr).Port}
+		cfg.In = []Inbound{{App: App{Host: "127.0.0.1", Port: app.(*net.TCPAddr).Port}}}
 	}
 	if edit != nil {
 		edit(&cfg)

@@ -20,7 +20,7 @@ func TestBothLoopbacks(t *testing.T) {
 		app := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "from the app") })}
 		go app.Serve(ln)
 		defer app.Close()
-		s := run(t, ln.Addr(), func(c *Config) { c.App.Host = host })
+		s := run(t, ln.Addr(), func(c *Config) { c.In[0].App.Host = host })
 		for _, from := range loopbacks {
 			at := func(a net.Addr) net.Addr { return &net.TCPAddr{IP: net.ParseIP(from), Port: a.(*net.TCPAddr).Port} }
 			in, out, admin := dial(t, at(s.InAddr())), dial(t, at(s.OutAddr())), dial(t, at(s.AdminAddr()))

@@ -146,7 +146,7 @@ func TestPostgreSQLTrustsNobodyBecauseOfTheSidecar(t *testing.T) {
 	}
 	for _, host := range []string{"127.0.0.1", "localhost", outside.String()} {
 		for _, protocol := range []Protocol{TCP, HTTP, SOCKS} {
-			s := run(t, db, func(c *Config) { c.App.Host, c.InProtocol = host, protocol })
+			s := run(t, db, func(c *Config) { c.In[0].App.Host, c.InProtocol = host, protocol })
 			if got := ask("127.0.0.1", s.InAddr().(*net.TCPAddr).Port); !strings.Contains(got, refused+` "127.0.0.6"`) {
 				t.Errorf("through the sidecar in front of %s, with %s: %s", host, protocol, got)
 			}

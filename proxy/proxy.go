@@ -2,6 +2,7 @@
 // the application, a forward half behind it, and a tap on both.
 //
 //	client ─▶ Envoy ─▶ :4143 reverse ─▶ app
+//	client ─▶ Envoy ─▶ :4144 reverse ─▶ app, another port of it
 //	app ─▶ :4140 forward (HTTP, CONNECT, SOCKS) ─▶ dependency
 //	             │ tap ─▶ readers
 //	:4100 /healthz /metrics /connections
@@ -32,6 +33,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,7 +69,6 @@ type Proxy struct {
 
 	upstream intercept.Config       // how TLS is spoken with upstreams, and clients that are intercepted
 	out      *intercept.Interceptor // nil: outbound TLS passes untouched
-	in       *intercept.Terminator  // nil: inbound TLS passes untouched
 	metrics  *prometheus.Registry
 	draining atomic.Bool
 	private  atomic.Int64    // flows that are kept from the record
@@ -76,7 +77,8 @@ type Proxy struct {
 
 	files fileLimit
 
-	reverse, forward, admin, scrape []net.Listener
+	reverse                []*reverse
+	forward, admin, scrape []net.Listener
 }
 
 // Listen binds the ports, writes the trust files and makes everything ready to
@@ -141,8 +143,16 @@ func (p *Proxy) prepareTLS() {
 	if p.ca != nil {
 		p.out = intercept.New(p.upstream)
 	}
-	if in := p.keyPair(p.cfg.TLSIn, contract.EnvTLSInPublicKey, "inbound TLS passes untouched and is not recorded in the clear, until the certificate can be read"); in != nil {
-		p.in = &intercept.Terminator{Certificate: in}
+	certificate := p.keyPair(p.cfg.TLSIn, contract.EnvTLSInPublicKey, "inbound TLS passes untouched and is not recorded in the clear, until the certificate can be read")
+	for _, in := range p.cfg.In {
+		if !p.cfg.Reverse {
+			break
+		}
+		r := &reverse{Inbound: in, p: p}
+		if certificate != nil {
+			r.tls = &intercept.Terminator{Certificate: certificate}
+		}
+		p.reverse = append(p.reverse, r)
 	}
 }
 
@@ -196,18 +206,22 @@ func (p *Proxy) awaitRoots(ctx context.Context) {
 func (p *Proxy) pool() *x509.CertPool { return p.roots.Load().Pool() }
 
 func (p *Proxy) bind(ctx context.Context) error {
-	for _, b := range []struct {
+	type binding struct {
 		on   bool
 		env  string
 		port int
 		all  bool
 		to   *[]net.Listener
-	}{
-		{p.cfg.Reverse, contract.EnvProxyInPort, p.cfg.InPort, p.cfg.InAll, &p.reverse},
+	}
+	var bindings []binding
+	for i, r := range p.reverse {
+		bindings = append(bindings, binding{true, inPortVariable(i), r.Port, p.cfg.InAll, &r.listeners})
+	}
+	for _, b := range append(bindings, []binding{
 		{p.cfg.Forward, contract.EnvProxyOutPort, p.cfg.OutPort, false, &p.forward},
 		{true, "admin port", p.cfg.AdminPort, false, &p.admin},
 		{p.cfg.PrometheusPort != 0, contract.EnvPrometheusPort, p.cfg.PrometheusPort, true, &p.scrape},
-	} {
+	}...) {
 		if !b.on {
 			continue
 		}
@@ -221,8 +235,13 @@ func (p *Proxy) bind(ctx context.Context) error {
 }
 
 func (p *Proxy) listeners() (all []net.Listener) {
-	for _, ls := range [][]net.Listener{p.reverse, p.forward, p.admin, p.scrape} {
-		all = append(all, ls...)
+	return slices.Concat(p.inListeners(), p.forward, p.admin, p.scrape)
+}
+
+// inListeners returns those of the reverse half.
+func (p *Proxy) inListeners() (all []net.Listener) {
+	for _, r := range p.reverse {
+		all = append(all, r.listeners...)
 	}
 	return all
 }
@@ -236,9 +255,17 @@ func ports(ls []net.Listener) (ports []int) {
 
 // InAddr, OutAddr and AdminAddr return where the halves and the admin server
 // listen on the first loopback, nil where they don't.
-func (p *Proxy) InAddr() net.Addr    { return firstAddr(p.reverse) }
+func (p *Proxy) InAddr() net.Addr    { return firstAddr(p.inListeners()) }
 func (p *Proxy) OutAddr() net.Addr   { return firstAddr(p.forward) }
 func (p *Proxy) AdminAddr() net.Addr { return firstAddr(p.admin) }
+
+// InAddrs returns where each of Config.In listens on the first loopback.
+func (p *Proxy) InAddrs() (all []net.Addr) {
+	for _, r := range p.reverse {
+		all = append(all, firstAddr(r.listeners))
+	}
+	return all
+}
 
 func firstAddr(ls []net.Listener) net.Addr {
 	if len(ls) == 0 {
@@ -262,26 +289,26 @@ func (p *Proxy) Serve(ctx context.Context) error {
 		return err
 	}
 	var running sync.WaitGroup
-	for _, half := range []struct {
-		ls    []net.Listener
-		dir   tap.Direction
-		serve serveFunc
-	}{{p.reverse, tap.In, p.serveIn}, {p.forward, tap.Out, p.serveOut}} {
-		for _, l := range half.ls {
+	start := func(ls []net.Listener, dir tap.Direction, serve serveFunc) {
+		for _, l := range ls {
 			running.Go(func() {
 				size := 0
-				accept(l, func() { p.await(work, l, half.dir); size = p.fit(l, size) }, func(c net.Conn) {
-					k := &conn{direction: half.dir, started: time.Now(), from: addrPort(c.RemoteAddr()), client: pump.NewConn(c, nil)}
+				accept(l, func() { p.await(work, l, dir); size = p.fit(l, size) }, func(c net.Conn) {
+					k := &conn{direction: dir, started: time.Now(), from: addrPort(c.RemoteAddr()), client: pump.NewConn(c, nil)}
 					if !p.conns.add(k) {
 						k.client.Abort()
 						return
 					}
 					running.Add(1)
-					go p.serveConn(work, k, half.serve, running.Done)
+					go p.serveConn(work, k, serve, running.Done)
 				})
 			})
 		}
 	}
+	for _, r := range p.reverse {
+		start(r.listeners, tap.In, r.serve)
+	}
+	start(p.forward, tap.Out, p.serveOut)
 	var servers sync.WaitGroup
 	admin, scrape := p.adminServer(), p.scrapeServer()
 	for srv, ls := range map[*http.Server][]net.Listener{admin: p.admin, scrape: p.scrape} {
@@ -296,8 +323,15 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	if p.rootless {
 		running.Go(func() { p.awaitRoots(ctx) })
 	}
-	p.log.Info("serving", "in", fmt.Sprint(p.InAddr()), "out", fmt.Sprint(p.OutAddr()), "admin", fmt.Sprint(p.AdminAddr()),
-		"app", hostPort(p.cfg.App.Host, p.cfg.App.Port), "tls_out", p.out != nil, "tls_in", p.in != nil)
+	in, app := fmt.Sprint(p.InAddr()), ""
+	for i, r := range p.reverse {
+		if i > 0 {
+			in, app = in+" "+fmt.Sprint(firstAddr(r.listeners)), app+" "
+		}
+		app += hostPort(r.App.Host, r.App.Port)
+	}
+	p.log.Info("serving", "in", in, "out", fmt.Sprint(p.OutAddr()), "admin", fmt.Sprint(p.AdminAddr()),
+		"app", app, "tls_out", p.out != nil, "tls_in", p.cfg.Reverse && p.cfg.TLSIn != nil)
 
 	<-ctx.Done()
 	p.draining.Store(true)

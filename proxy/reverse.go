@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/intercept"
@@ -11,27 +12,37 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// serveIn serves one connection of the reverse half: it goes to the application,
+// reverse is one port of the reverse half. What is known of the application's TLS is
+// known of one of its ports, so each has a terminator of its own.
+type reverse struct {
+	Inbound
+	p         *Proxy
+	listeners []net.Listener
+	tls       *intercept.Terminator // nil: inbound TLS passes untouched
+}
+
+// serve serves one connection of the reverse half: it goes to the application,
 // whatever the client says. The application is connected to before the client
 // has spoken, for in some protocols it is the one to speak first.
-func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
-	k.target(tap.ViaTCP, p.cfg.App.Host, p.cfg.App.Port)
-	app, err := p.dialApp(ctx)
+func (in *reverse) serve(ctx context.Context, k *conn) (move bool, err error) {
+	p := in.p
+	k.target(tap.ViaTCP, in.App.Host, in.App.Port)
+	app, err := in.dial(ctx)
 	if err != nil {
 		k.client.Abort() // as if the application's port were closed
 		return false, fmt.Errorf("connect to the application: %w", err)
 	}
 	k.connected(app)
-	if p.in == nil && !p.cfg.App.TLS && p.cfg.InProtocol == TCP {
+	if in.tls == nil && !in.App.TLS && p.cfg.InProtocol == TCP {
 		return true, nil
 	}
 	spoke := k.clientFirst()
-	if p.in != nil && !spoke {
+	if in.tls != nil && !spoke {
 		// The application does not know that TLS comes first.
 		spoke = waitsForClient(k.server) || speaks(k.client)
 	}
-	if p.in != nil && spoke {
-		r := p.in.Do(ctx, k.client, k.server, p.appTLS(), p.dialApp)
+	if in.tls != nil && spoke {
+		r := in.tls.Do(ctx, k.client, k.server, in.peer(), in.dial)
 		k.unwrapped(r)
 		if note, ok := inboundNotes[r.Outcome]; ok && r.First {
 			p.log.Warn(note, "sni", r.SNI, "reason", reason(r.Err), "remedy", inboundRemedy)
@@ -47,8 +58,8 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 			return p.serveInPlain(k, spoke)
 		}
 	}
-	if p.cfg.App.TLS && !(spoke && speaksTLS(k.client)) {
-		server, err := intercept.Client(ctx, k.server, p.appALPN(k.client, spoke), p.appTLS())
+	if in.App.TLS && !(spoke && speaksTLS(k.client)) {
+		server, err := intercept.Client(ctx, k.server, appALPN(k.client, spoke), in.peer())
 		if err != nil {
 			k.client.Abort()
 			return false, fmt.Errorf("TLS to the application: %w", err)
@@ -58,9 +69,9 @@ func (p *Proxy) serveIn(ctx context.Context, k *conn) (move bool, err error) {
 	return p.serveInPlain(k, spoke)
 }
 
-// dialApp connects to the application.
-func (p *Proxy) dialApp(ctx context.Context) (*pump.Conn, error) {
-	return p.dial.Local(ctx, p.cfg.App.Host, p.cfg.App.Port)
+// dial connects to the application.
+func (in *reverse) dial(ctx context.Context) (*pump.Conn, error) {
+	return in.p.dial.Local(ctx, in.App.Host, in.App.Port)
 }
 
 // inboundNotes are what is said when inbound TLS passes untouched to an
@@ -94,9 +105,9 @@ func (p *Proxy) serveInPlain(k *conn, spoke bool) (move bool, err error) {
 	return true, nil
 }
 
-// appTLS says how to speak TLS to the application.
-func (p *Proxy) appTLS() *intercept.Peer {
-	return &intercept.Peer{Name: p.cfg.App.Host, Roots: p.pool(), Insecure: isLoopback(p.cfg.App.Host), Unsure: !p.cfg.App.TLS}
+// peer says how to speak TLS to the application.
+func (in *reverse) peer() *intercept.Peer {
+	return &intercept.Peer{Name: in.App.Host, Roots: in.p.pool(), Insecure: isLoopback(in.App.Host), Unsure: !in.App.TLS}
 }
 
 // speaksTLS reports whether a client that has begun to speak does so in TLS,
@@ -111,7 +122,7 @@ const preface = "PRI * HTTP/2.0"
 
 // appALPN guesses, from the first bytes of a client that speaks in plaintext,
 // what it would have offered in TLS.
-func (p *Proxy) appALPN(client *pump.Conn, spoke bool) []string {
+func appALPN(client *pump.Conn, spoke bool) []string {
 	if !spoke {
 		return nil
 	}

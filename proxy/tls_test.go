@@ -341,7 +341,7 @@ func TestTLSIn(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := run(t, c.app, func(cfg *Config) {
-				cfg.TLSIn, cfg.App.TLS, cfg.UpstreamCA = c.files, c.tls, root
+				cfg.TLSIn, cfg.In[0].App.TLS, cfg.UpstreamCA = c.files, c.tls, root
 			})
 			tr := &http.Transport{
 				TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true, DisableKeepAlives: true,

@@ -87,7 +87,7 @@ func opensslServer(t testing.TB, args ...string) (addr net.Addr, stdin io.Writer
 // inbound runs a sidecar that ends TLS in front of a TLS application.
 // declared says whether it is told that the application speaks TLS.
 func (k *pki) inbound(t testing.TB, app net.Addr, declared bool) *sidecar {
-	return run(t, app, func(c *Config) { c.TLSIn, c.App.TLS = k.app, declared })
+	return run(t, app, func(c *Config) { c.TLSIn, c.In[0].App.TLS = k.app, declared })
 }
 
 // get asks for a page by way of the sidecar, with the client's certificate.

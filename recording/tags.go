@@ -55,7 +55,7 @@ func TagDocs() []TagDoc {
 		{TagProxyType, "`reverse`, `forward` or `dual`."},
 		{TagProxyVersion, "Version of the recorder."},
 		{TagReverseProxyHost, "Host of the application."},
-		{TagReverseProxyPort, "Port of the application."},
+		{TagReverseProxyPort, "Port of the application. Where several are captured, inbound: the one that was called."},
 		{TagSequence, "Number of the record in its process, from 1. A missing one was dropped."},
 		{TagSource, "Name of the recorder: `tapedeck`."},
 		{TagVia, "How the client reached the proxy: `tcp`, `http`, `connect`, `socks4` or `socks5`."},

@@ -66,7 +66,7 @@ func open(cfg Config, version string, log *slog.Logger, recorder func(recording.
 		log.Warn("a connection is not recorded until a place is found from which it can be decoded again", proxy.LogID, f.ID,
 			proxy.LogDirection, f.Direction.String(), "protocol", why.Protocol, "reason", why.Reason)
 	}
-	c.decoders = decode.New(decode.Config{Origin: origin, Limits: limits, GaveUp: gaveUp}, c.recorder)
+	c.decoders = decode.New(decode.Config{Origin: origin, Limits: limits, Tags: portTags(cfg), GaveUp: gaveUp}, c.recorder)
 	if c.chooser, err = newChooser(cfg, log, c.decoders.Choose); err != nil {
 		return nil, errors.Join(err, c.recorder.Close(context.Background()))
 	}
@@ -125,10 +125,30 @@ func tags(cfg Config, version string) (tags recording.Tags) {
 		}
 	}
 	if cfg.Reverse {
-		tags.Set(recording.TagReverseProxyHost, cfg.App.Host)
-		tags.Set(recording.TagReverseProxyPort, strconv.Itoa(cfg.App.Port))
+		tags.Set(recording.TagReverseProxyHost, cfg.In[0].App.Host)
+		if len(cfg.In) == 1 {
+			tags.Set(recording.TagReverseProxyPort, strconv.Itoa(cfg.In[0].App.Port))
+		}
 	}
 	return tags
+}
+
+// portTags returns the tag of the application's port for flows to it, where there are
+// several; nil where tags has it.
+func portTags(cfg Config) func(*tap.Flow) recording.Tags {
+	if !cfg.Reverse || len(cfg.In) == 1 {
+		return nil
+	}
+	byPort := map[int]recording.Tags{}
+	for _, in := range cfg.In {
+		byPort[in.App.Port] = recording.Tags{{Name: recording.TagReverseProxyPort, Value: strconv.Itoa(in.App.Port)}}
+	}
+	return func(f *tap.Flow) recording.Tags {
+		if f.Direction != tap.In {
+			return nil
+		}
+		return byPort[f.Port]
+	}
 }
 
 // Open opens a reader for a flow; it is a tap.OpenFunc.

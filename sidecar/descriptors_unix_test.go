@@ -35,7 +35,7 @@ func serveWithFewFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := config(t)
-	fmt.Sscan(os.Getenv(fewFiles), &cfg.App.Port)
+	fmt.Sscan(os.Getenv(fewFiles), &cfg.In[0].App.Port)
 	s := run(t, cfg, recording.Dir(os.Getenv(fewDir)))
 	fmt.Println(s.InAddr())
 	fmt.Println(s.AdminAddr())

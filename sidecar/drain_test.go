@@ -23,7 +23,7 @@ func draining(t *testing.T, app net.Addr) *sidecar {
 	t.Helper()
 	cfg := config(t)
 	cfg.Type, cfg.Protocols, cfg.Forward = "dual", "tcp:http", true
-	cfg.App = proxy.App{Host: "127.0.0.1", Port: app.(*net.TCPAddr).Port}
+	cfg.In = []proxy.Inbound{{App: proxy.App{Host: "127.0.0.1", Port: app.(*net.TCPAddr).Port}}}
 	s := run(t, cfg, recording.Dir(t.TempDir()))
 	t.Cleanup(func() {
 		s.stop()

@@ -57,14 +57,15 @@ var settings = []struct {
 	{contract.EnvCaptureMode, func(c *Config, v string) error { return oneOf(v, "proxy") }},
 	{contract.EnvProxyType, setType},
 	{contract.EnvProxyProtocol, setProtocol},
-	{contract.EnvProxyInPort, port(func(c *Config) *int { return &c.InPort })},
+	{contract.EnvProxyInPort, port(func(c *Config) *int { return &c.In[0].Port })},
 	{contract.EnvProxyOutPort, port(func(c *Config) *int { return &c.OutPort })},
 	{contract.EnvProxyInAddress, func(c *Config, v string) error {
 		c.InAll = v == "all"
 		return oneOf(v, "loopback", "all")
 	}},
 	{contract.EnvReverseProxyHost, setAppHost},
-	{contract.EnvReverseProxyPort, port(func(c *Config) *int { return &c.App.Port })},
+	{contract.EnvReverseProxyPort, port(func(c *Config) *int { return &c.In[0].App.Port })},
+	{contract.EnvInPorts, setInPorts},
 	{contract.EnvTLSOutUnwrap, boolean(func(c *Config) *bool { return &c.TLSOut })},
 	{contract.EnvCADir, text(func(c *Config) *string { return &c.CADir })},
 	{contract.EnvTLSCertDir, text(func(c *Config) *string { return &c.TrustDir })},
@@ -134,6 +135,7 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		return defaults[name]
 	}
 	c := Config{Protocols: getenv(contract.EnvProxyProtocol)}
+	c.In = make([]proxy.Inbound, 1)
 	c.AdminPort = contract.AdminPort
 	var errs []error
 	for _, s := range settings {
@@ -225,14 +227,36 @@ func setProtocol(c *Config, v string) error {
 
 func setAppHost(c *Config, v string) error {
 	if rest, ok := strings.CutPrefix(v, "https://"); ok {
-		c.App.TLS, v = true, rest
+		c.In[0].App.TLS, v = true, rest
 	} else {
 		v = strings.TrimPrefix(v, "http://")
 	}
 	v = strings.TrimSuffix(v, "/")
-	c.App.Host = strings.Trim(v, "[]")
-	if c.App.Host == "" || strings.ContainsAny(v, "/@ ") || strings.Contains(v, ":") && net.ParseIP(c.App.Host) == nil {
+	c.In[0].App.Host = strings.Trim(v, "[]")
+	if c.In[0].App.Host == "" || strings.ContainsAny(v, "/@ ") || strings.Contains(v, ":") && net.ParseIP(c.In[0].App.Host) == nil {
 		return fmt.Errorf("want a host without a port (that is %s), or https://host", contract.EnvReverseProxyPort)
+	}
+	return nil
+}
+
+// setInPorts adds the further ports of the reverse half. The application is the same
+// host on all of them.
+func setInPorts(c *Config, v string) error {
+	if v == "" {
+		return nil
+	}
+	routes, err := contract.ParseInRoutes(v)
+	if err != nil {
+		return err
+	}
+	first := c.In[0]
+	if routes[0] != (contract.InRoute{In: first.Port, App: first.App.Port}) {
+		return fmt.Errorf("the first pair is %d=%d: want %d=%d, which %s and %s say", routes[0].In, routes[0].App, first.Port, first.App.Port, contract.EnvProxyInPort, contract.EnvReverseProxyPort)
+	}
+	for _, r := range routes[1:] {
+		in := proxy.Inbound{Port: r.In, App: first.App}
+		in.App.Port = r.App
+		c.In = append(c.In, in)
 	}
 	return nil
 }

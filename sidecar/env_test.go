@@ -15,8 +15,8 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.Reverse || !c.Forward || c.InProtocol != proxy.TCP || c.Protocols != "tcp:http" || c.InPort != contract.InPort || c.OutPort != contract.OutPort ||
-		c.App != (proxy.App{Host: "localhost", Port: 80}) || c.TLSOut || c.TLSIn != nil || c.Memory != 64<<20 || c.Drain != 25*time.Second ||
+	if !c.Reverse || !c.Forward || c.InProtocol != proxy.TCP || c.Protocols != "tcp:http" || c.In[0].Port != contract.InPort || c.OutPort != contract.OutPort ||
+		c.In[0].App != (proxy.App{Host: "localhost", Port: 80}) || c.TLSOut || c.TLSIn != nil || c.Memory != 64<<20 || c.Drain != 25*time.Second ||
 		c.Sink != contract.DefaultSink || c.Identity.Cluster != "undefined" {
 		t.Errorf("%+v", c)
 	}
@@ -47,8 +47,11 @@ func TestFromEnv(t *testing.T) {
 		{"PROXY_TYPE=reverse PROXY_PROTOCOL=http", func(c Config) bool { return c.InProtocol == proxy.HTTP }},
 		{"PROXY_TYPE=dual PROXY_PROTOCOL=socks", func(c Config) bool { return c.InProtocol == proxy.SOCKS }},
 		{"PROXY_PROTOCOL=tcp:socks", func(c Config) bool { return c.InProtocol == proxy.TCP && c.Forward }},
-		{"REVERSE_PROXY_HOST=https://api.example REVERSE_PROXY_PORT=443", func(c Config) bool { return c.App == proxy.App{Host: "api.example", Port: 443, TLS: true} }},
-		{"REVERSE_PROXY_HOST=[::1]", func(c Config) bool { return c.App.Host == "::1" }},
+		{"REVERSE_PROXY_HOST=https://api.example REVERSE_PROXY_PORT=443", func(c Config) bool { return c.In[0].App == proxy.App{Host: "api.example", Port: 443, TLS: true} }},
+		{"TAPEDECK_IN_PORTS=4143=80,4144=9090 REVERSE_PROXY_HOST=app", func(c Config) bool {
+			return slices.Equal(c.In, []proxy.Inbound{{Port: 4143, App: proxy.App{Host: "app", Port: 80}}, {Port: 4144, App: proxy.App{Host: "app", Port: 9090}}})
+		}},
+		{"REVERSE_PROXY_HOST=[::1]", func(c Config) bool { return c.In[0].App.Host == "::1" }},
 		{"TLS_IN_UNWRAP=true TLS_IN_PUBLIC_KEY=a TLS_IN_PRIVATE_KEY=b", func(c Config) bool { return *c.TLSIn == proxy.KeyFiles{Cert: "a", Key: "b"} }},
 		{"TLS_IN_UNWRAP=false TLS_IN_PUBLIC_KEY=a TLS_IN_PRIVATE_KEY=b", func(c Config) bool { return c.TLSIn == nil }},
 		{"TAPEDECK_MEMORY=1Gi", func(c Config) bool { return c.Memory == 1<<30 }},
@@ -86,6 +89,9 @@ func TestWrongVariables(t *testing.T) {
 		"PROXY_OUT_PORT=4100":                   `PROXY_OUT_PORT=4100: that is the admin port already`,
 		"REVERSE_PROXY_PORT=4143":               `REVERSE_PROXY_PORT=4143: the proxy would forward to itself, that is PROXY_IN_PORT`,
 		"REVERSE_PROXY_HOST=localhost:8080":     `REVERSE_PROXY_HOST="localhost:8080": want a host without a port (that is REVERSE_PROXY_PORT), or https://host`,
+		"TAPEDECK_IN_PORTS=4143=8080,4144=9090": `TAPEDECK_IN_PORTS="4143=8080,4144=9090": the first pair is 4143=8080: want 4143=80, which PROXY_IN_PORT and REVERSE_PROXY_PORT say`,
+		"TAPEDECK_IN_PORTS=8080,9090":           `TAPEDECK_IN_PORTS="8080,9090": "8080" is no pair of ports: want the sidecar's and the application's, as in 4143=8080,4144=9090`,
+		"TAPEDECK_IN_PORTS=4143=80,4140=9090":   `PROXY_OUT_PORT=4140: that is TAPEDECK_IN_PORTS already`,
 		"TLS_OUT_UNWRAP=yes":                    `TLS_OUT_UNWRAP="yes": want true or false`,
 		"TLS_IN_UNWRAP=true":                    `TLS_IN_UNWRAP=true needs TLS_IN_PUBLIC_KEY and TLS_IN_PRIVATE_KEY, the files to answer with`,
 		"TLS_MUTUAL_PUBLIC_KEY=a":               `TLS_MUTUAL_PUBLIC_KEY is set but TLS_MUTUAL_PRIVATE_KEY is not: want both or none`,

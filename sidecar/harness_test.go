@@ -68,11 +68,11 @@ func config(t testing.TB) Config {
 	t.Cleanup(app.Close)
 	cfg := Config{
 		Config: proxy.Config{
-			Reverse: true, InProtocol: proxy.TCP, Drain: 5 * time.Second, TrustDir: t.TempDir(), App: proxy.App{Host: "127.0.0.1"},
+			Reverse: true, InProtocol: proxy.TCP, Drain: 5 * time.Second, TrustDir: t.TempDir(), In: []proxy.Inbound{{App: proxy.App{Host: "127.0.0.1"}}},
 		},
 		Type: "reverse", Protocols: "tcp", Memory: 64 << 20, BodyLimit: 1 << 20,
 	}
-	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
+	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.In[0].App.Port)
 	return cfg
 }
 

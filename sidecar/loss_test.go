@@ -32,7 +32,7 @@ func TestABurstDoesNotBlindAConnection(t *testing.T) {
 			app.Start()
 			t.Cleanup(app.Close)
 			cfg := config(t)
-			fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
+			fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.In[0].App.Port)
 			dir, logs := t.TempDir(), &logs{}
 			queue := queueBytes(cfg.Memory)
 			cfg.Memory = 256 << 10

@@ -78,7 +78,7 @@ func TestACallAndWhatItCaused(t *testing.T) {
 			cfg := config(t)
 			cfg.Type, cfg.Protocols, cfg.Forward = "dual", "tcp:http", true
 			cfg.TLSOut, cfg.CADir, cfg.UpstreamCA = true, dir, filepath.Join(dir, "upstream.pem")
-			fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
+			fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.In[0].App.Port)
 			kept := t.TempDir()
 			s := run(t, cfg, recording.Dir(kept))
 			out = &url.URL{Scheme: c.proxy, Host: s.OutAddr().String()}
@@ -163,7 +163,7 @@ func TestEveryCallOfABusySidecarNamesItsCause(t *testing.T) {
 	t.Cleanup(app.Close)
 	cfg := config(t)
 	cfg.Type, cfg.Protocols, cfg.Forward = "dual", "tcp:http", true
-	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
+	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.In[0].App.Port)
 	dir := t.TempDir()
 	s := run(t, cfg, recording.Dir(dir))
 	out = &url.URL{Scheme: "http", Host: s.OutAddr().String()}

@@ -81,7 +81,7 @@ func TestAStreamInConstantMemory(t *testing.T) {
 			defer ln.Close()
 
 			cfg := config(t)
-			cfg.App = proxy.App{Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port}
+			cfg.In = []proxy.Inbound{{App: proxy.App{Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port}}}
 			s := run(t, cfg, recording.Dir(t.TempDir()))
 			c, err := net.Dial("tcp", s.InAddr().String())
 			if err != nil {

@@ -54,6 +54,9 @@ type Config struct {
 	Origin codec.Origin
 	// Limits; the zero value means [codec.DefaultLimits].
 	Limits codec.Limits
+	// Tags returns further tags for all records of a flow; nil: there are none. They
+	// are not changed.
+	Tags func(f *tap.Flow) recording.Tags
 	// GaveUp is called when a decoder gives a flow up for the first time, unless it
 	// panicked. It must not wait. nil: nobody wants to know.
 	GaveUp func(f *tap.Flow, why Failure)
@@ -63,6 +66,7 @@ type Config struct {
 type Decoders struct {
 	shared codec.Shared
 	table  []codec.Protocol
+	tags   func(*tap.Flow) recording.Tags
 	gaveUp func(*tap.Flow, Failure)
 
 	mu     sync.Mutex
@@ -125,7 +129,7 @@ type Stats struct {
 // New returns decoders that write to the sink, which stays the caller's to
 // flush and close, after the last reader was closed.
 func New(cfg Config, sink recording.Sink) *Decoders {
-	d := &Decoders{table: protocols(), gaveUp: cfg.GaveUp, failed: make(map[Failure]*loss)}
+	d := &Decoders{table: protocols(), tags: cfg.Tags, gaveUp: cfg.GaveUp, failed: make(map[Failure]*loss)}
 	d.shared.Origin, d.shared.Sink = cfg.Origin, sink
 	d.shared.Limits = cmp.Or(cfg.Limits, codec.DefaultLimits())
 	return d

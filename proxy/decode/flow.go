@@ -2,6 +2,7 @@ package decode
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
@@ -35,6 +36,9 @@ type chunk struct {
 func newFlow(d *Decoders, f *tap.Flow) *flow {
 	fl := &flow{Decoders: d, env: codec.NewEnv(&d.shared, f)}
 	fl.env.Switch, fl.env.Resume = fl.hand, fl.resume
+	if d.tags != nil {
+		fl.env.Tags = slices.Clip(d.tags(f)) // decoders append to it
+	}
 	return fl
 }
 

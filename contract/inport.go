@@ -1,0 +1,51 @@
+package contract
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// InRoute is one captured inbound port: the sidecar takes connections on In and
+// sends them to the application's port App.
+type InRoute struct{ In, App int }
+
+// FormatInRoutes writes routes as EnvInPorts has them: 4143=8080,4144=9090.
+func FormatInRoutes(routes []InRoute) string {
+	pairs := make([]string, len(routes))
+	for i, r := range routes {
+		pairs[i] = fmt.Sprintf("%d=%d", r.In, r.App)
+	}
+	return strings.Join(pairs, ",")
+}
+
+// ParseInRoutes reads what FormatInRoutes writes. No port of the sidecar may stand
+// twice, and no port of the application.
+func ParseInRoutes(v string) ([]InRoute, error) {
+	var routes []InRoute
+	in, app := map[int]bool{}, map[int]bool{}
+	for pair := range strings.SplitSeq(v, ",") {
+		from, to, ok := strings.Cut(pair, "=")
+		r := InRoute{parsePort(from), parsePort(to)}
+		switch {
+		case !ok || r.In == 0 || r.App == 0:
+			return nil, fmt.Errorf("%q is no pair of ports: want the sidecar's and the application's, as in 4143=8080,4144=9090", pair)
+		case in[r.In]:
+			return nil, fmt.Errorf("the sidecar's port %d stands twice", r.In)
+		case app[r.App]:
+			return nil, fmt.Errorf("the application's port %d stands twice", r.App)
+		}
+		in[r.In], app[r.App] = true, true
+		routes = append(routes, r)
+	}
+	return routes, nil
+}
+
+// parsePort reads a port as FormatInRoutes writes it, 0 for anything else.
+func parsePort(v string) int {
+	n, err := strconv.ParseUint(v, 10, 16)
+	if err != nil || strconv.FormatUint(n, 10) != v {
+		return 0
+	}
+	return int(n)
+}

@@ -1,0 +1,45 @@
+package contract
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestInRoutes(t *testing.T) {
+	for text, want := range map[string][]InRoute{
+		"4143=8080":           {{4143, 8080}},
+		"4143=8080,4144=9090": {{4143, 8080}, {4144, 9090}},
+	} {
+		if got, err := ParseInRoutes(text); err != nil || !slices.Equal(got, want) || FormatInRoutes(got) != text {
+			t.Errorf("%s: read as %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                    "no pair of ports",
+		"4143":                "no pair of ports",
+		"4143=0":              "no pair of ports",
+		"4143=65536":          "no pair of ports",
+		"4143=8080,":          "no pair of ports",
+		"4143=+80":            "no pair of ports",
+		"4143=080":            "no pair of ports",
+		"4143=8080,4143=9090": "the sidecar's port 4143 stands twice",
+		"4143=8080,4144=8080": "the application's port 8080 stands twice",
+	} {
+		if _, err := ParseInRoutes(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// FuzzInRoutes: undo records are judged by what a manifest says here, so whatever is
+// read is written again the same.
+func FuzzInRoutes(f *testing.F) {
+	f.Add("4143=8080,4144=9090")
+	f.Add("4143=8080,,")
+	f.Fuzz(func(t *testing.T, text string) {
+		if routes, err := ParseInRoutes(text); err == nil && FormatInRoutes(routes) != text {
+			t.Errorf("%q is read as %v", text, routes)
+		}
+	})
+}
