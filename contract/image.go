@@ -5,14 +5,15 @@ package contract
 // a volume that one goes with, or another way to run the program.
 //
 //	1   the image has /tapedeck alone; pods run `/tapedeck proxy`
-//	2   /tapedeck-proxy; filters, and bytes of streams that no decoder knows
+//	2   /tapedeck-proxy; filters, bytes of streams that no decoder knows, and several
+//	    inbound ports
 const Version = 2
 
 // Since returns the version of the contract from which on images understand a
 // variable of the sidecar. Whoever adds a variable adds it here, too.
 func Since(variable string) int {
 	switch variable {
-	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes:
+	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes, EnvInPorts:
 		return 2
 	}
 	return 1

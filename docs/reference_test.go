@@ -100,7 +100,11 @@ func annotations() string {
 		if a.Own {
 			key = a.Key()
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", key, cell(allowed(a.Kind)), code(a.Default), cell(a.Doc), cell(when))
+		value := code(a.Default)
+		if a.Inferred != "" {
+			value = "inferred: " + cell(a.Inferred)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", key, cell(allowed(a.Kind)), value, cell(a.Doc), cell(when))
 	}
 	b.WriteString("\n## Accepted, without effect\n\nThese are for a sidecar that has iptables redirect packets to it. Tapedeck redirects none, so a workload that sets one gets the result `no-meaning`.\n\n" +
 		"| annotation | what it was for | why it has no effect |\n|---|---|---|\n")
@@ -123,7 +127,7 @@ func configuration() string {
 	b.WriteString(generated + "# Configuration\n\nThe same names hold everywhere: in a functionConfig of kind `" + fn.ConfigKind + "` (`" + fn.ConfigAPIVersion + "`) under `spec`,\n" +
 		"in a ConfigMap under `data`, in a file given with `--config`, and after `--set`. A list is a YAML list under `spec`, and\n" +
 		"comma-separated elsewhere. `tapedeck schema` prints the JSON Schema ([tapedeck.schema.json](tapedeck.schema.json)).\n\n" +
-		"```yaml\napiVersion: " + fn.ConfigAPIVersion + "\nkind: " + fn.ConfigKind + "\nmetadata:\n  name: capture\nspec:\n  image: registry.example/tapedeck:v1\n  strict: true\n  defaults:\n    proxy-type: dual\n    proxy-protocol: tcp:http\n```\n\n" +
+		"```yaml\napiVersion: " + fn.ConfigAPIVersion + "\nkind: " + fn.ConfigKind + "\nmetadata:\n  name: capture\nspec:\n  image: registry.example/tapedeck:v1\n  strict: true\n  defaults:\n    tls-out: \"true\"\n```\n\n" +
 		"| option | allowed | default | what it does |\n|---|---|---|---|\n")
 	for _, o := range transformer.Options() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", o.Name, cell(allowed(o.Kind)), code(o.Default), cell(o.Doc))

@@ -191,7 +191,7 @@ func property(k transformer.Kind, doc, value string) map[string]any {
 		}
 	case k.Enum != nil:
 		p["enum"] = k.Enum
-	case k.Name == "port" || k.Name == "number":
+	case k.Name == "port" || k.Name == "port or name" || k.Name == "number":
 		p["type"] = []string{"integer", "string"}
 		p["pattern"] = k.Pattern
 	case k.Name == "list":

@@ -19,6 +19,8 @@ type Annotation struct {
 	// Default applies when neither the workload, its pod template nor the
 	// configuration's defaults set the annotation.
 	Default string
+	// Inferred says instead how the value then follows from the input.
+	Inferred string
 	// Doc says what the annotation does.
 	Doc string
 	// When says where it means something; nil is everywhere.
@@ -78,7 +80,8 @@ type Settings struct {
 	ProxyType     string
 	ProxyProtocol string
 	ProxyHost     string
-	ProxyPort     int
+	ProxyPort     string // a number or a name
+	ProxyPorts    []string
 	ProxyInPort   int
 	ProxyOutPort  int
 
@@ -112,6 +115,17 @@ type Settings struct {
 	// explicit holds the names of the annotations that were written out, as
 	// against defaulted.
 	explicit map[string]source
+
+	// routes are the captured ports, each with the sidecar's for it: see infer.
+	// portsBy names the annotation that they come from, "" for none.
+	routes  []contract.InRoute
+	portsBy string
+	// inferred says what was inferred and from where, and unclear which ports
+	// might have been.
+	inferred []string
+	unclear  string
+	// noPort tells that there is no port to capture, and nothing else to do.
+	noPort bool
 }
 
 // inbound and outbound tell which halves of the sidecar run.
@@ -140,20 +154,24 @@ var annotations = []Annotation{
 	{Name: "capture-mode", Kind: enumKind("proxy"), Default: "proxy", Former: []string{"captureMode"},
 		Doc:    "How traffic is captured. `proxy` is the only way; the former `istio` (a WebAssembly filter in Envoy) is gone.",
 		target: func(s *Settings) any { return &s.CaptureMode }},
-	{Name: "proxy-type", Kind: enumKind(typeTransparent, typeReverse, typeForward, typeDual), Default: typeTransparent, Former: []string{"proxyType", "proxyMode", "proxy-mode"},
+	{Name: "proxy-type", Kind: enumKind(typeTransparent, typeReverse, typeForward, typeDual), Inferred: "`dual`, or `forward` without a port to capture", Former: []string{"proxyType", "proxyMode", "proxy-mode"},
 		Doc:    "Which halves run: `reverse` captures inbound traffic, `forward` outbound, `dual` both. `transparent` needs iptables rules and NET_ADMIN, which Tapedeck never asks for: such a workload is skipped, and says so.",
 		target: func(s *Settings) any { return &s.ProxyType }},
-	{Name: "proxy-protocol", Kind: enumKind("tcp", "http", "socks", "tcp:http", "tcp:socks"), Default: "http", Former: []string{"proxyProtocol"},
+	{Name: "proxy-protocol", Kind: enumKind("tcp", "http", "socks", "tcp:http", "tcp:socks"), Inferred: "`tcp:http`; `http` where proxy-type is set", Former: []string{"proxyProtocol"},
 		Doc:    "What the halves speak. `tcp` is for `reverse`; `tcp:http` and `tcp:socks` are for `dual`: inbound passes as it is, outbound is an HTTP or a SOCKS proxy.",
 		target: func(s *Settings) any { return &s.ProxyProtocol }},
 	{Name: "proxy-host", Kind: hostKind, Default: "localhost", Former: []string{"proxyHost"},
 		Doc: "Host where the application listens. Use the pod's address, `$(STATUS_POD_IP)`, for one that listens there alone.", When: withInbound,
 		target: func(s *Settings) any { return &s.ProxyHost }},
-	{Name: "proxy-port", Kind: portKind, Default: "80", Former: []string{"proxyPort"},
-		Doc: "Port where the application listens, the one that is captured.", When: withInbound,
+	{Name: "proxy-port", Kind: appPortKind, Inferred: "every TCP port that Services lead to, or else the only containerPort", Former: []string{"proxyPort"},
+		Doc: "Port where the application listens, by number or by the name of a containerPort: the only one that is captured. " +
+			"Of the inferred ports those are left out, if others remain, whose names say that they serve only metrics or health: made of " + strings.Join(watchWords, ", ") + ", and words such as http.", When: withInbound,
 		target: func(s *Settings) any { return &s.ProxyPort }},
+	{Name: "proxy-ports", Own: true, Kind: appPortsKind,
+		Doc: "Several such ports, in place of `proxy-port`.", When: withInbound,
+		target: func(s *Settings) any { return &s.ProxyPorts }},
 	{Name: "proxy-in-port", Kind: portKind, Default: "4143", Former: []string{"proxyInPort"},
-		Doc: "Port where the sidecar takes inbound connections.", When: withInbound,
+		Doc: "Port where the sidecar takes inbound connections; of several captured ports those of the lowest one. The others get the free ports that follow.", When: withInbound,
 		target: func(s *Settings) any { return &s.ProxyInPort }},
 	{Name: "proxy-out-port", Kind: portKind, Default: "4140", Former: []string{"proxyOutPort"},
 		Doc: "Port where the sidecar takes outbound connections.", When: withOutbound,
@@ -199,7 +217,7 @@ var annotations = []Annotation{
 	{Name: "ignore-src-hosts", Kind: listKind, Former: []string{"ignoreSrcHosts"},
 		Doc: "Sources, by name, whose inbound traffic is not captured.", NoMeaning: noRedirect},
 	{Name: "ignore-inbound-ports", Kind: listKind,
-		Doc: "Ports whose inbound traffic is not captured.", NoMeaning: noRedirect + "; the one inbound port that is captured is proxy-port"},
+		Doc: "Ports whose inbound traffic is not captured.", NoMeaning: noRedirect + "; the inbound ports that are captured are those of proxy-port or proxy-ports"},
 	{Name: "ignore-dst-ips", Kind: listKind, Former: []string{"ignoreDstIPs", "ignoreDstIps"},
 		Doc: "Destinations whose outbound traffic is not captured.", NoMeaning: noRedirect + "; hosts in NO_PROXY, or in the option noProxy, are reached directly"},
 	{Name: "ignore-dst-hosts", Kind: listKind, Former: []string{"ignoreDstHosts"},

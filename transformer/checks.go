@@ -58,14 +58,13 @@ func skipReason(w *workload, in *input) (Result, bool) {
 	if path, found := w.gateway(); path != "" {
 		return skip(CodeGateway, path, found)
 	}
+	if w.settings.noPort {
+		return skip(CodeNoInboundPort, w.settings.where("proxy-port"), "")
+	}
 	if !w.settings.inbound() || in.cfg.Inbound != inboundSidecar {
 		return Result{}, false
 	}
-	const intercept = "traffic.sidecar.istio.io/"
 	annotations := w.at("metadata.annotations")
-	port := fmt.Sprint(w.settings.ProxyPort)
-	excluded := splitList(w.podAnnotation(intercept + "excludeInboundPorts"))
-	included, limited := strMap(field(w.template, "metadata", "annotations"))[intercept+"includeInboundPorts"]
 	if path, found := in.outOfMesh(w); path != "" {
 		return skip(CodeNotInMesh, path, found)
 	}
@@ -76,14 +75,32 @@ func skipReason(w *workload, in *input) (Result, bool) {
 	switch {
 	case slices.ContainsFunc(splitList(templates), func(t string) bool { return strings.HasPrefix(t, "grpc-") }):
 		return skip(CodeProxyless, pathKey(annotations, injectTemplates), templates)
-	case slices.Contains(excluded, port) || slices.Contains(excluded, "*"):
-		return skip(CodePortExcluded, pathKey(annotations, intercept+"excludeInboundPorts"), strings.Join(excluded, ","))
-	case limited && !slices.Contains(splitList(included), "*") && !slices.Contains(splitList(included), port):
-		return skip(CodePortExcluded, pathKey(annotations, intercept+"includeInboundPorts"), included)
+	}
+	for _, app := range w.settings.apps() {
+		if path, found := w.notIntercepted(app); path != "" {
+			return skip(CodePortExcluded, path, found)
+		}
+	}
+	switch {
 	case w.podAnnotation("sidecar.istio.io/interceptionMode") == "NONE":
 		return skip(CodeInterceptionNone, pathKey(annotations, "sidecar.istio.io/interceptionMode"), "NONE")
 	}
 	return Result{}, false
+}
+
+// notIntercepted tells where the pod template keeps Istio from intercepting a port.
+func (w *workload) notIntercepted(port int) (path, found string) {
+	annotations, number := w.at("metadata.annotations"), fmt.Sprint(port)
+	excluded := splitList(w.podAnnotation(excludeInboundPorts))
+	included, limited := strMap(field(w.template, "metadata", "annotations"))[includeInboundPorts]
+	has := func(list []string) bool { return slices.Contains(list, number) || slices.Contains(list, "*") }
+	switch {
+	case has(excluded):
+		return pathKey(annotations, excludeInboundPorts), strings.Join(excluded, ",")
+	case limited && !has(splitList(included)):
+		return pathKey(annotations, includeInboundPorts), included
+	}
+	return "", ""
 }
 
 // linkerd tells where the input says that a pod is in a Linkerd mesh.
@@ -209,7 +226,13 @@ type listener struct {
 func listeners(s *Settings) []listener {
 	ports := []listener{{contract.AdminPort, ""}}
 	if s.inbound() {
-		ports = append(ports, listener{s.ProxyInPort, "proxy-in-port"})
+		for i, r := range s.routes {
+			annotation := "proxy-in-port"
+			if i > 0 {
+				annotation = ""
+			}
+			ports = append(ports, listener{r.In, annotation})
+		}
 	}
 	if s.outbound() {
 		ports = append(ports, listener{s.ProxyOutPort, "proxy-out-port"})
@@ -239,8 +262,10 @@ func checkPorts(w *workload) Results {
 		results = append(results, r)
 	}
 	taken := w.takenPorts()
-	if s.inbound() && taken[s.ProxyPort] == "" {
-		taken[s.ProxyPort] = "proxy-port, the application"
+	for _, app := range s.apps() {
+		if taken[app] == "" {
+			taken[app] = "proxy-port, the application"
+		}
 	}
 	for _, l := range listeners(s) {
 		if owner := reservedPorts[l.port]; owner != "" {
@@ -251,8 +276,10 @@ func checkPorts(w *workload) Results {
 		}
 		taken[l.port] = l.String()
 	}
-	if s.inbound() && reservedPorts[s.ProxyPort] != "" {
-		report(CodePortReserved, listener{s.ProxyPort, "proxy-port"}, "proxy-port %d is reserved by %s; allowed: the port where the application listens", s.ProxyPort, reservedPorts[s.ProxyPort])
+	for _, app := range s.apps() {
+		if owner := reservedPorts[app]; owner != "" {
+			results = append(results, result(CodePortReserved, w.Object, "%s, which is reserved by %s; allowed: the port where the application listens", s.nameOf(app), owner).At(s.wherePorts(), fmt.Sprint(app), ""))
+		}
 	}
 	return results
 }

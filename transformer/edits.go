@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
@@ -141,12 +142,18 @@ func addedIgnore(t *taking, s site) (bool, error) {
 	return str(s.now) == "true", nil
 }
 
-// replacedPorts inverts the appending of the sidecar's port to a list of ports.
+// replacedPorts inverts the appending of the sidecar's ports to a list of ports.
 func replacedPorts(t *taking, s site, old *yaml.Node) (bool, error) {
-	if old.Kind != yaml.ScalarNode || !slices.Contains(splitList(str(old)), t.own.value(contract.EnvReverseProxyPort)) {
+	listed := splitList(str(old))
+	routes := among(t.own.routes(), func(app int) bool { return slices.Contains(listed, strconv.Itoa(app)) })
+	if old.Kind != yaml.ScalarNode || len(routes) == 0 {
 		return false, errors.New("it restores a list without the application's port")
 	}
-	return str(s.now) == str(old)+","+t.own.value(contract.EnvProxyInPort), nil
+	added, ok := strings.CutPrefix(str(s.now), str(old)+",")
+	for port := range strings.SplitSeq(added, ",") {
+		ok = ok && slices.ContainsFunc(routes, func(r contract.InRoute) bool { return strconv.Itoa(r.In) == port })
+	}
+	return ok, nil
 }
 
 func addedSidecar(_ *taking, s site) (bool, error) {

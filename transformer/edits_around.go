@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -21,14 +22,14 @@ func addedTargetPort(t *taking, s site) (bool, error) {
 	if s.id != "targetPort" {
 		return false, fmt.Errorf("%w; allowed: targetPort", errNotWritten)
 	}
-	return t.leadsBack(s.now, s.holder, func(i *injected) bool { return t.portOf(s.holder) == i.port(contract.EnvReverseProxyPort) })
+	return t.leadsBack(s.now, func(_ *injected, app int) bool { return t.portOf(s.holder) == app })
 }
 
 func replacedTargetPort(t *taking, s site, old *yaml.Node) (bool, error) {
 	if old.Kind != yaml.ScalarNode {
 		return false, errors.New("it restores what is no port")
 	}
-	return t.leadsBack(s.now, s.holder, func(i *injected) bool {
+	return t.leadsBack(s.now, func(i *injected, app int) bool {
 		port := number(old)
 		switch {
 		case isNull(old) || str(old) == "0":
@@ -36,7 +37,7 @@ func replacedTargetPort(t *taking, s site, old *yaml.Node) (bool, error) {
 		case port == 0:
 			port = i.w.portNumber(str(old))
 		}
-		return port == i.port(contract.EnvReverseProxyPort)
+		return port == app
 	})
 }
 
@@ -49,7 +50,7 @@ func (t *taking) portOf(port *yaml.Node) int {
 
 // leadsBack tells whether a Service's port leads to the sidecar of a workload that
 // the Service selects, and would lead to its application again.
-func (t *taking) leadsBack(now, port *yaml.Node, application func(*injected) bool) (bool, error) {
+func (t *taking) leadsBack(now *yaml.Node, application func(i *injected, app int) bool) (bool, error) {
 	s := asService(t.o)
 	if s == nil {
 		return false, errNotRendered
@@ -60,11 +61,13 @@ func (t *taking) leadsBack(now, port *yaml.Node, application func(*injected) boo
 			continue
 		}
 		known = true
-		if number(now) != i.port(contract.EnvProxyInPort) {
-			continue
-		}
-		if changed = false; application(i) {
-			return true, nil
+		for _, r := range i.routes() {
+			if number(now) != r.In {
+				continue
+			}
+			if changed = false; application(i, r.App) {
+				return true, nil
+			}
 		}
 	}
 	switch {
@@ -76,11 +79,11 @@ func (t *taking) leadsBack(now, port *yaml.Node, application func(*injected) boo
 	return false, errors.New("it restores a port that is not the application's")
 }
 
-// follows tells whether a port is that of a sidecar whose application satisfies
+// follows tells whether a port is that of a sidecar whose application's port satisfies
 // a condition, as it does where the sidecar's port followed the application's.
-func (t *taking) follows(port int, condition func(*injected) bool) error {
+func (t *taking) follows(port int, condition func(i *injected, app int) bool) error {
 	for _, i := range t.all {
-		if i.inbound() && port == i.port(contract.EnvProxyInPort) && condition(i) {
+		if i.inbound() && slices.ContainsFunc(i.routes(), func(r contract.InRoute) bool { return r.In == port && condition(i, r.App) }) {
 			return nil
 		}
 	}
@@ -91,14 +94,14 @@ func addedPolicyPort(t *taking, s site) (bool, error) {
 	if !same(s.now, mapping("protocol", "TCP", "port", number(field(s.now, "port")))) {
 		return false, nil
 	}
-	err := t.follows(number(field(s.now, "port")), func(i *injected) bool { return i.w.portAmong(s.others(), i.port(contract.EnvReverseProxyPort)) })
+	err := t.follows(number(field(s.now, "port")), func(i *injected, app int) bool { return i.w.portAmong(s.others(), app) })
 	return err == nil, err
 }
 
 func addedPortMode(t *taking, s site) (bool, error) {
 	changed := false
-	err := t.follows(atoi(s.id), func(i *injected) bool {
-		mode := field(s.holder, i.value(contract.EnvReverseProxyPort))
+	err := t.follows(atoi(s.id), func(_ *injected, app int) bool {
+		mode := field(s.holder, strconv.Itoa(app))
 		changed = mode != nil && !same(mode, s.now)
 		return mode != nil
 	})
@@ -109,8 +112,8 @@ func addedPortText(t *taking, s site) (bool, error) {
 	if key, ok := s.sibling("key"); ok && key != "destination.port" {
 		return false, fmt.Errorf("%w for %s; allowed: destination.port", errNotWritten, key)
 	}
-	err := t.follows(number(s.now), func(i *injected) bool {
-		return slices.ContainsFunc(items(s.others()), func(n *yaml.Node) bool { return str(n) == i.value(contract.EnvReverseProxyPort) })
+	err := t.follows(number(s.now), func(_ *injected, app int) bool {
+		return slices.ContainsFunc(items(s.others()), func(n *yaml.Node) bool { return str(n) == strconv.Itoa(app) })
 	})
 	return err == nil, err
 }
@@ -123,15 +126,17 @@ func (t *taking) listens() []*injected {
 	})
 }
 
-// endpointOf returns the injected workload whose sidecar an endpoint is.
-func (t *taking) endpointOf(endpoint string) (*injected, error) {
+// endpointOf returns the route of a sidecar that an endpoint is; nil: it is none.
+func (t *taking) endpointOf(endpoint string) (*contract.InRoute, error) {
 	listening := t.listens()
 	if len(listening) == 0 {
 		return nil, errNotRendered
 	}
 	for _, i := range listening {
-		if endpoint == "127.0.0.1:"+i.value(contract.EnvProxyInPort) {
-			return i, nil
+		for _, r := range i.routes() {
+			if endpoint == sidecarEndpoint(r) {
+				return &r, nil
+			}
 		}
 	}
 	return nil, nil
@@ -162,7 +167,7 @@ func replacedEndpoint(t *taking, s site, old *yaml.Node) (bool, error) {
 	if to == nil {
 		return false, err
 	}
-	if old.Kind != yaml.ScalarNode || !leadsTo(mapping("defaultEndpoint", old), to.port(contract.EnvReverseProxyPort)) {
+	if old.Kind != yaml.ScalarNode || !leadsTo(mapping("defaultEndpoint", old), to.App) {
 		return false, errors.New("it restores an endpoint that is not the application's")
 	}
 	return true, nil

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // An EnvoyFilter goes by what Istio generates, and some of that is another with
@@ -35,9 +37,16 @@ func (in *input) checkEnvoyFilters(w *workload) Results {
 			}
 			why, found := in.envoyRenames(w, p, patches), ""
 			if in.cfg.Inbound == inboundService {
-				why, found = w.envoyMoves(p, patches)
-			} else if why == "" && w.envoyRedirects(p) {
-				why = fmt.Sprintf("changes where Envoy's cluster %s leads, and that is how the sidecar gets its calls; leave that cluster's endpoints alone", inboundCluster(w.settings.ProxyPort))
+				why = ""
+			}
+			for _, r := range w.settings.routes {
+				switch {
+				case why != "": // one reason is enough
+				case in.cfg.Inbound == inboundService:
+					why, found = envoyMoves(r, p, patches)
+				case envoyRedirects(r, p):
+					why = fmt.Sprintf("changes where Envoy's cluster %s leads, and that is how the sidecar gets its calls; leave that cluster's endpoints alone", inboundCluster(r.App))
+				}
 			}
 			if why != "" {
 				results = append(results, result(CodeEnvoyFilter, o, "%s %s", o.Ref(), why).At(pathIndex("spec.configPatches", i), found, ""))
@@ -72,11 +81,7 @@ func (in *input) envoyRenames(w *workload, patch *yaml.Node, all []*yaml.Node) s
 
 // hasIngress tells whether a Sidecar lists the ports of a workload's pods.
 func (in *input) hasIngress(w *workload) bool {
-	holding := in.sidecarsSelecting(w)
-	if base, _ := in.namespaceSidecar(w); len(holding) == 0 && base != nil {
-		holding = append(holding, base)
-	}
-	return slices.ContainsFunc(holding, func(o *Object) bool { return len(items(field(o.Node, "spec", "ingress"))) > 0 })
+	return slices.ContainsFunc(in.sidecarsHolding(w), func(o *Object) bool { return len(items(field(o.Node, "spec", "ingress"))) > 0 })
 }
 
 // also tells whether another patch, of the same kind of thing, matches a value
@@ -89,13 +94,13 @@ func also(all []*yaml.Node, patch *yaml.Node, value string, path []string) bool 
 
 // envoyRedirects tells whether a patch gives the cluster of the captured port
 // other endpoints, or takes it away.
-func (w *workload) envoyRedirects(patch *yaml.Node) bool {
+func envoyRedirects(r contract.InRoute, patch *yaml.Node) bool {
 	if strAt(patch, "applyTo") != "CLUSTER" {
 		return false
 	}
 	match := field(patch, "match", "cluster")
 	name, port := strAt(match, "name"), number(field(match, "portNumber"))
-	if name != "" && name != inboundCluster(w.settings.ProxyPort) || port != 0 && port != w.settings.ProxyPort {
+	if name != "" && name != inboundCluster(r.App) || port != 0 && port != r.App {
 		return false
 	}
 	switch strAt(patch, "patch", "operation") {
@@ -110,8 +115,8 @@ func (w *workload) envoyRedirects(patch *yaml.Node) bool {
 
 // envoyMoves says by what a patch matches the application's port, unless
 // another patch of the same EnvoyFilter matches the sidecar's in the same way.
-func (w *workload) envoyMoves(patch *yaml.Node, all []*yaml.Node) (why, found string) {
-	from, to := w.settings.ProxyPort, w.settings.ProxyInPort
+func envoyMoves(r contract.InRoute, patch *yaml.Node, all []*yaml.Node) (why, found string) {
+	from, to := r.App, r.In
 	for _, m := range []struct {
 		path []string
 		of   func(port int) string

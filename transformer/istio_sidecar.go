@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 // for a pod, so it lists every port that a Service leads to:
 //
 //	Service port ──▶ Envoy 8080 ──defaultEndpoint──▶ 127.0.0.1:4143 sidecar ──▶ localhost:8080 application
+//	Service port ──▶ Envoy 9999 ──defaultEndpoint──▶ 127.0.0.1:4144 sidecar ──▶ localhost:9999 application
 //	Service port ──▶ Envoy 9090 ───────────────────────────────────────────────────▶ :9090 application
 //
 // Source: https://istio.io/latest/docs/reference/config/networking/sidecar/
@@ -22,12 +24,12 @@ import (
 // inboundListener is one entry of a Sidecar's ingress.
 type inboundListener struct {
 	port     int
-	protocol string // "" has Istio look at the traffic
-	captured bool
+	protocol string     // "" has Istio look at the traffic
+	endpoint string     // of the sidecar, "" for a port that is not captured
 	pool     *yaml.Node // limits of connections, where the port has its own
 }
 
-func (l inboundListener) node(inPort int) *yaml.Node {
+func (l inboundListener) node() *yaml.Node {
 	name := strings.ToLower(l.protocol)
 	if name == "" {
 		name = "port"
@@ -36,8 +38,8 @@ func (l inboundListener) node(inPort int) *yaml.Node {
 	if l.protocol != "" {
 		protocol = l.protocol
 	}
-	if l.captured {
-		endpoint = fmt.Sprintf("127.0.0.1:%d", inPort)
+	if l.endpoint != "" {
+		endpoint = l.endpoint
 	}
 	return mapping(
 		"port", mapping("number", l.port, "protocol", protocol, "name", fmt.Sprintf("%s-%d", name, l.port)),
@@ -47,8 +49,9 @@ func (l inboundListener) node(inPort int) *yaml.Node {
 }
 
 // inboundListeners returns a listener for every port that a Service leads to,
-// and one for the captured port if none does.
-func (in *input) inboundListeners(w *workload, captured int) ([]inboundListener, Results) {
+// and one for each captured port if none does. captured holds the routes by the ports
+// of their listeners.
+func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute) ([]inboundListener, Results) {
 	var results Results
 	listeners := map[int]inboundListener{}
 	services := in.servicesOf(w)
@@ -64,35 +67,43 @@ func (in *input) inboundListeners(w *workload, captured int) ([]inboundListener,
 			if !seen {
 				l.pool = in.poolOf(p)
 			}
-			listeners[p.target] = inboundListener{p.target, p.protocol, p.target == captured, l.pool}
+			listeners[p.target] = inboundListener{p.target, p.protocol, "", l.pool}
 		}
 	}
-	var ports, others []int
-	for port := range listeners {
-		ports = append(ports, port)
-		if port != captured {
+	ports := slices.Sorted(maps.Keys(listeners))
+	var others, served []int
+	for _, port := range ports {
+		if r, ok := captured[port]; ok {
+			l := listeners[port]
+			l.endpoint = sidecarEndpoint(r)
+			listeners[port] = l
+			served = append(served, port)
+		} else {
 			others = append(others, port)
 		}
 	}
-	slices.Sort(ports)
-	slices.Sort(others)
-	where := w.settings.where("proxy-port")
-	_, served := listeners[captured]
+	where := w.settings.wherePorts()
+	var missing []int
+	for _, port := range slices.Sorted(maps.Keys(captured)) {
+		if _, ok := listeners[port]; !ok {
+			missing = append(missing, port)
+			listeners[port] = inboundListener{port, "", sidecarEndpoint(captured[port]), nil}
+			if len(services) > 0 {
+				results = append(results, result(CodePortNotServed, w.Object, "%s, but %s leads to %s: inbound traffic will not be captured", w.settings.nameOf(port), services[0].Ref(), joinPorts(ports)).
+					At(where, strconv.Itoa(port), firstPort(ports)))
+			}
+		}
+	}
 	switch {
 	case len(services) == 0:
-		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s: port %d is captured, with a protocol that Istio finds out by looking; render the Service together with the workload, so that its protocol and its other ports are listed%s", w.id(), captured, in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", ""))
-	case !served:
-		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but %s leads to %s: inbound traffic will not be captured", captured, services[0].Ref(), joinPorts(ports)).
-			At(where, strconv.Itoa(captured), firstPort(ports)))
-	case len(others) > 0:
-		results = append(results, result(CodePortsNotCaptured, w.Object, "inbound port %d is captured; %s goes to the application directly", captured, joinPorts(others)).At(where, strconv.Itoa(captured), ""))
+		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s. Istio sends nothing inbound to ports that it does not know: only %s, with a protocol that Istio finds out by looking. Render the Service together with the workload%s", w.id(), arePorts(missing, "is captured", "are captured"), in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", ""))
+	case len(served) > 0 && len(others) > 0:
+		results = append(results, result(CodePortsNotCaptured, w.Object, "inbound %s; %s to the application directly", arePorts(served, "is captured", "are captured"), arePorts(others, "goes", "go")).At(where, strconv.Itoa(served[0]), ""))
 	}
-	out := make([]inboundListener, 0, len(ports)+1)
-	for _, port := range ports {
+	// What a Service leads to comes first.
+	out := make([]inboundListener, 0, len(listeners))
+	for _, port := range append(ports, missing...) {
 		out = append(out, listeners[port])
-	}
-	if !served {
-		out = append(out, inboundListener{captured, "", true, nil})
 	}
 	return out, results
 }
@@ -123,14 +134,22 @@ func (in *input) poolOf(p servicePort) *yaml.Node {
 }
 
 func joinPorts(ports []int) string {
-	s := make([]string, len(ports))
-	for i, p := range ports {
-		s[i] = strconv.Itoa(p)
-	}
-	if len(s) == 0 {
+	switch last := len(ports) - 1; last {
+	case -1:
 		return "no TCP port of the pod"
+	case 0:
+		return "port " + strconv.Itoa(ports[0])
+	default:
+		return "ports " + strings.Trim(strings.ReplaceAll(fmt.Sprint(ports[:last]), " ", ", "), "[]") + " and " + strconv.Itoa(ports[last])
 	}
-	return "port " + strings.Join(s, ", ")
+}
+
+// arePorts says something of ports, in the singular or the plural.
+func arePorts(ports []int, is, are string) string {
+	if len(ports) == 1 {
+		are = is
+	}
+	return joinPorts(ports) + " " + are
 }
 
 func firstPort(ports []int) string {
@@ -179,6 +198,16 @@ func (in *input) sidecarsSelecting(w *workload) []*Object {
 		}
 	}
 	return out
+}
+
+// sidecarsHolding returns the Sidecars that hold for a workload's pods: those that select
+// them, or else the namespace's.
+func (in *input) sidecarsHolding(w *workload) []*Object {
+	holding := in.sidecarsSelecting(w)
+	if base, _ := in.namespaceSidecar(w); len(holding) == 0 && base != nil {
+		holding = append(holding, base)
+	}
+	return holding
 }
 
 // namespaceSidecar returns the Sidecar that holds for the workload's
@@ -296,45 +325,56 @@ func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 	if field(sidecar.Node, "spec") == nil {
 		return Results{result(CodeMalformed, sidecar, "%s has no spec", sidecar.Ref())}
 	}
+	captured := slices.Sorted(maps.Keys(w.captured(field(sidecar.Node, "spec", "ingress"))))
 	results := in.capture(in.editorOf(sidecar), w, sidecar)
 	if results.Failed() {
 		return results
 	}
-	return append(results, result(CodeSidecarPatched, sidecar, "%s sends port %d to the sidecar of %s; it selects pods of the previous revision too, which have none: calls to those fail until they are gone",
-		sidecar.Ref(), w.capturedPort(field(sidecar.Node, "spec", "ingress")), w.id()).At("spec.ingress", "", w.sidecarEndpoint()))
+	return append(results, result(CodeSidecarPatched, sidecar, "%s sends %s to the sidecar of %s; it selects pods of the previous revision too, which have none: calls to those fail until they are gone",
+		sidecar.Ref(), joinPorts(captured), w.id()).At("spec.ingress", "", sidecarEndpoint(w.settings.routes[0])))
 }
 
-func (w *workload) sidecarEndpoint() string {
-	return fmt.Sprintf("127.0.0.1:%d", w.settings.ProxyInPort)
-}
+func sidecarEndpoint(r contract.InRoute) string { return fmt.Sprintf("127.0.0.1:%d", r.In) }
 
-// leadsTo tells whether a listener's endpoint is a port of the pod, in one of
-// the forms that Istio takes.
-func leadsTo(entry *yaml.Node, port int) bool {
-	hosts := []string{"127.0.0.1:%d", "0.0.0.0:%d", "[::1]:%d", "[::]:%d"}
-	return slices.ContainsFunc(hosts, func(h string) bool { return strAt(entry, "defaultEndpoint") == fmt.Sprintf(h, port) })
-}
+// leadsTo tells whether a listener's endpoint is a port of the pod.
+func leadsTo(entry *yaml.Node, port int) bool { return port != 0 && endpointPort(entry) == port }
 
-// capturedPort returns the port whose listener is captured: that of the
-// application, or the one that a Sidecar maps to it.
-func (w *workload) capturedPort(ingress *yaml.Node) int {
-	port := w.settings.ProxyPort
-	if findListener(ingress, port) == nil {
-		for _, entry := range items(ingress) {
-			if leadsTo(entry, port) {
-				return number(field(entry, "port", "number"))
-			}
+// endpointPort returns the port of the pod that a listener's endpoint is, in one of the
+// forms that Istio takes; 0 for a Unix socket, or where there is no endpoint.
+func endpointPort(entry *yaml.Node) int {
+	for _, host := range []string{"127.0.0.1:", "0.0.0.0:", "[::1]:", "[::]:"} {
+		if port, ok := strings.CutPrefix(strAt(entry, "defaultEndpoint"), host); ok && checkPort(port) == nil {
+			return atoi(port)
 		}
 	}
-	return port
+	return 0
 }
 
-// capture edits a Sidecar so that the captured port goes to the sidecar and
+// captured returns the routes by the ports whose listeners are captured: those of the
+// application, or those that a Sidecar maps to them.
+func (w *workload) captured(ingress *yaml.Node) map[int]contract.InRoute {
+	captured := map[int]contract.InRoute{}
+	for _, r := range w.settings.routes {
+		port := r.App
+		if findListener(ingress, port) == nil {
+			for _, entry := range items(ingress) {
+				if leadsTo(entry, port) {
+					port = number(field(entry, "port", "number"))
+					break
+				}
+			}
+		}
+		captured[port] = r
+	}
+	return captured
+}
+
+// capture edits a Sidecar so that the captured ports go to the sidecar and
 // the collector's namespace is allowed. A Sidecar that lists no port gets all;
 // one that lists some keeps to those. The results name the Sidecar of the input.
 func (in *input) capture(e *editor, w *workload, from *Object) Results {
-	spec, endpoint := field(e.obj.Node, "spec"), w.sidecarEndpoint()
-	captured := w.capturedPort(field(spec, "ingress"))
+	spec := field(e.obj.Node, "spec")
+	captured := w.captured(field(spec, "ingress"))
 	listeners, results := in.inboundListeners(w, captured)
 	had, pooled := len(items(field(spec, "ingress"))) > 0, field(spec, "inboundConnectionPool") != nil
 	ingress, path := e.collection(spec, "spec", "ingress", yaml.SequenceNode)
@@ -342,20 +382,20 @@ func (in *input) capture(e *editor, w *workload, from *Object) Results {
 		entry := findListener(ingress, l.port)
 		at := pathItem(path, strconv.Itoa(l.port))
 		switch {
-		case entry == nil && (l.captured || !had):
+		case entry == nil && (l.endpoint != "" || !had):
 			if had || pooled {
 				l.pool = nil // what the Sidecar says of its ports holds
 			}
-			e.appendItem(ingress, path, l.node(w.settings.ProxyInPort))
-		case entry == nil || !l.captured:
+			e.appendItem(ingress, path, l.node())
+		case entry == nil || l.endpoint == "":
 		case strAt(entry, "defaultEndpoint") == "":
-			e.put(entry, at, "defaultEndpoint", endpoint)
-		case strAt(entry, "defaultEndpoint") == endpoint:
-		case leadsTo(entry, w.settings.ProxyPort):
-			e.replace(entry, at, "defaultEndpoint", endpoint)
+			e.put(entry, at, "defaultEndpoint", l.endpoint)
+		case strAt(entry, "defaultEndpoint") == l.endpoint:
+		case leadsTo(entry, captured[l.port].App):
+			e.replace(entry, at, "defaultEndpoint", l.endpoint)
 		default:
-			return Results{result(CodeSidecarConflict, from, "%s sends port %d to %s, but proxy-port %d says that the application listens elsewhere; allowed: an endpoint with that port",
-				from.Ref(), l.port, strAt(entry, "defaultEndpoint"), w.settings.ProxyPort).At(at+".defaultEndpoint", strAt(entry, "defaultEndpoint"), endpoint)}
+			return Results{result(CodeSidecarConflict, from, "%s sends port %d to %s, but %s: the application listens elsewhere; allowed: an endpoint with that port",
+				from.Ref(), l.port, strAt(entry, "defaultEndpoint"), w.settings.nameOf(captured[l.port].App)).At(at+".defaultEndpoint", strAt(entry, "defaultEndpoint"), l.endpoint)}
 		}
 	}
 	in.openEgress(e, spec, w.namespace())
@@ -368,12 +408,8 @@ func (in *input) checkEgress(w *workload) Results {
 	if in.cfg.ServiceEntry == "" && len(in.cfg.ServiceEntryHosts) == 0 {
 		return nil
 	}
-	holds := in.sidecarsSelecting(w)
-	if base, _ := in.namespaceSidecar(w); base != nil && len(holds) == 0 {
-		holds = append(holds, base)
-	}
 	var results Results
-	for _, o := range holds {
+	for _, o := range in.sidecarsHolding(w) {
 		if egress := items(field(o.Node, "spec", "egress")); len(egress) > 0 && !opens(egress, in.cfg.Namespace, w.namespace()) {
 			results = append(results, result(CodeEgressClosed, w.Object, "the egress of %s, which holds for %s, lacks %s/*, where the ServiceEntry is: its hosts are not reached", o.Ref(), w.id(), in.cfg.Namespace))
 		}

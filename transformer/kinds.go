@@ -33,6 +33,8 @@ type Kind struct {
 var (
 	boolKind      = Kind{Name: "boolean", Allowed: `"true" or "false"`, Enum: []string{"true", "false"}}
 	portKind      = Kind{Name: "port", Allowed: "a number from 1 to 65535", Pattern: `^[0-9]{1,5}$`, check: checkPort}
+	appPortKind   = Kind{Name: "port or name", Allowed: "a number from 1 to 65535, or the name of a container's port", Pattern: `^([0-9]{1,5}|[a-z0-9-]{1,15})$`, check: checkAppPort}
+	appPortsKind  = Kind{Name: "list", Allowed: "ports by number or by the names of container's ports, separated by commas", check: checkAppPorts}
 	hostKind      = Kind{Name: "host", Allowed: "a host name or an IP address, without a port", check: checkHost}
 	secretKind    = patternKind("secret name", "the name of a Secret in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
 	configMapKind = patternKind("ConfigMap name", "the name of a ConfigMap in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
@@ -130,6 +132,30 @@ func checkPort(v string) error {
 		return errors.New("not a number")
 	case n < 1 || n > 65535:
 		return errors.New("out of range")
+	}
+	return nil
+}
+
+// portName matches the name of a container's port, which has a letter:
+// https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#ports.
+var portName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+func checkAppPort(v string) error {
+	if len(v) <= 15 && portName.MatchString(v) && strings.ContainsAny(v, "abcdefghijklmnopqrstuvwxyz") {
+		return nil
+	}
+	return checkPort(v)
+}
+
+func checkAppPorts(v string) error {
+	ports := splitList(v)
+	if len(ports) == 0 {
+		return errors.New("no port")
+	}
+	for _, p := range ports {
+		if err := checkAppPort(p); err != nil {
+			return fmt.Errorf("%s: %w", p, err)
+		}
 	}
 	return nil
 }

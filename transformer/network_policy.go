@@ -5,19 +5,21 @@ import (
 	"strconv"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // followNetworkPolicy opens the sidecar's port where the application's is open:
 // to callers of the pods, and to pods that may call them. A NetworkPolicy sees
 // the port of the pod, after the Service.
 // Source: https://kubernetes.io/docs/concepts/services-networking/network-policies/.
-func followNetworkPolicy(in *input, w *workload, o *Object) Results {
+func followNetworkPolicy(in *input, w *workload, r contract.InRoute, o *Object) Results {
 	spec := field(o.Node, "spec")
-	from, to := w.settings.ProxyPort, w.settings.ProxyInPort
+	from, to := r.App, r.In
 	selects := func(w *workload) bool {
 		return o.namespace() == w.namespace() && labelSelects(field(spec, "podSelector"), w.podLabels())
 	}
-	follow := followed{in: in, w: w, o: o}
+	follow := followed{in: in, w: w, route: r, o: o}
 	if selects(w) {
 		for i, rule := range items(field(spec, "ingress")) {
 			path, ports := pathIndex("spec.ingress", i)+".ports", field(rule, "ports")
@@ -44,7 +46,7 @@ func followNetworkPolicy(in *input, w *workload, o *Object) Results {
 
 // ports adds the sidecar's port to a list that has the application's.
 func (f *followed) ports(list *yaml.Node, path string, concerns func(*workload) bool) {
-	f.add(list, path, mapping("protocol", "TCP", "port", f.w.settings.ProxyInPort), concerns,
+	f.add(list, path, mapping("protocol", "TCP", "port", f.route.In), concerns,
 		func(w *workload, port int) bool { return w.portAmong(list, port) })
 }
 

@@ -40,6 +40,7 @@ const (
 	CodeInterceptionNone Code = "interception-none"
 	CodeGateway          Code = "gateway"
 	CodeMeshItself       Code = "mesh-itself"
+	CodeNoInboundPort    Code = "no-inbound-port"
 	CodeProxyless        Code = "proxyless"
 	CodeUnsupported      Code = "unsupported-kind"
 	CodeOwned            Code = "owned"
@@ -52,6 +53,8 @@ const (
 	CodeReplay             Code = "replay-annotation"
 	CodeNoService          Code = "no-service"
 	CodePortNotServed      Code = "port-not-served"
+	CodeOutboundOnly       Code = "outbound-only"
+	CodePortsUnclear       Code = "ports-unclear"
 	CodePortsNotCaptured   Code = "ports-not-captured"
 	CodeEgress             Code = "egress-not-inherited"
 	CodeEgressClosed       Code = "egress-closed"
@@ -119,7 +122,7 @@ var reasons = map[Code]Reason{
 
 	CodeNoPods: {Info, false, "The object has annotations of a workload beside it, as commonAnnotations of a kustomization put them there, and has no pods.", ""},
 
-	CodeTransparent:      {Warning, true, "proxy-type transparent, which is also the default, redirects packets with iptables: that needs NET_ADMIN, and collides with Istio.", "Set sidecar.speedscale.com/proxy-type to dual, reverse or forward, or set it once in the configuration's defaults."},
+	CodeTransparent:      {Warning, true, "proxy-type transparent redirects packets with iptables: that needs NET_ADMIN, and collides with Istio.", "Remove sidecar.speedscale.com/proxy-type, or set it to dual, reverse or forward."},
 	CodeHostNetwork:      {Warning, true, "The pod uses the node's network: Istio does not inject it, and the sidecar's ports would be the node's.", "Remove hostNetwork, or leave the workload uncaptured."},
 	CodeWindows:          {Warning, true, "The pod runs on Windows, for which there is no sidecar.", "Leave the workload uncaptured."},
 	CodeLinkerd:          {Warning, true, "The pod is in a Linkerd mesh, whose proxy has the ports 4140 and 4143.", "Take the workload out of that mesh, or leave it uncaptured."},
@@ -131,6 +134,7 @@ var reasons = map[Code]Reason{
 	CodeInterceptionNone: {Warning, true, "The pod's sidecar.istio.io/interceptionMode is NONE: Envoy would bind the application's own port.", "Remove that annotation, or set the option inbound to service."},
 	CodeGateway:          {Warning, true, "The pod is a gateway of Istio's, which takes no notice of Sidecar resources and has no application.", "Capture the workloads behind it."},
 	CodeMeshItself:       {Warning, true, "The pod is a part of the mesh itself: ztunnel, Istio's CNI agent or its control plane. It carries or steers the traffic of others.", "Leave it uncaptured, and capture the workloads."},
+	CodeNoInboundPort:    {Warning, true, "Only inbound traffic is to be captured, and which port is not known: no Service in the input leads to one, and there is not exactly one containerPort.", "Render the Service together with the workload, or set sidecar.speedscale.com/proxy-port."},
 	CodeProxyless:        {Warning, true, "The pod gets Istio's agent for proxyless gRPC, and no Envoy.", "Set the option inbound to service, or proxy-type to forward."},
 
 	CodeUnsupported: {Warning, true, "An object of a kind that is not rendered has annotations that ask for something.", "Annotate a workload of one of the kinds that the result names, or remove the annotation."},
@@ -143,7 +147,9 @@ var reasons = map[Code]Reason{
 	CodeMemoryLimit:        {Warning, false, "The sidecar's memory limit is too small for any traffic.", "Raise sidecar.speedscale.com/memory-limit to 64Mi or more; 128Mi takes a few hundred busy connections with TLS."},
 	CodeReplay:             {Warning, false, "replay.speedscale.com annotations are not rendered.", "Remove them; they have no effect yet."},
 	CodeNoService:          {Warning, false, "No Service in the input selects the workload's pods.", "Render the Service together with the workload."},
-	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to proxy-port.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets."},
+	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to the port that is captured.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets, or remove it."},
+	CodeOutboundOnly:       {Info, false, "The workload has no port to capture, so only its outbound traffic is captured.", "If it serves a port, render its Service together with it, or set sidecar.speedscale.com/proxy-port."},
+	CodePortsUnclear:       {Warning, false, "The containers have several ports and no Service in the input leads to one, so only outbound traffic is captured.", "Render the Service together with the workload, or name the ports in tapedeck.dev/proxy-ports."},
 	CodePortsNotCaptured:   {Info, false, "The Services have further ports; they go to the application directly.", ""},
 	CodeEgress:             {Info, false, "The generated Istio Sidecar has no egress: Istio then allows every host, whatever the namespace's own Sidecar says.", "Render the namespace's Sidecar together with the workload, or set the option egress."},
 	CodeEgressClosed:       {Warning, false, "An Istio Sidecar that is left as it is allows no egress to the namespace of the ServiceEntry.", "Add NAMESPACE/* to its egress, with the namespace of the option namespace."},

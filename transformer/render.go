@@ -140,6 +140,7 @@ func (in *input) decide(w *workload) Results {
 	if !settings.Inject {
 		return append(results, result(CodeNotRequested, w.Object, "not captured: the workload has no annotation %sinject: \"true\"", contract.SidecarPrefix).At(w.settings.where("inject"), w.settings.explicit["inject"].value, "true"))
 	}
+	inferred := in.infer(w)
 	if skip, ok := skipReason(w, in); ok {
 		if in.cfg.Strict && skip.Severity != Info {
 			skip.Severity = Error
@@ -149,6 +150,7 @@ func (in *input) decide(w *workload) Results {
 	if w.podSpec() == nil {
 		return append(results, result(CodeMalformed, w.Object, "%s: found nothing, allowed: the spec of a pod", w.at("spec")).At(w.at("spec"), "", ""))
 	}
+	results = append(results, inferred...)
 	results = append(results, in.checkShape(w)...)
 	results = append(results, checkSettings(w, in.cfg)...)
 	results = append(results, in.checkCaptureConfig(w)...)

@@ -51,6 +51,27 @@ func (i *injected) value(name string) string { return strAt(i.env[name], "value"
 func (i *injected) port(name string) int     { return atoi(i.value(name)) }
 func (i *injected) inbound() bool            { return i.port(contract.EnvProxyInPort) != 0 }
 
+// routes returns the captured ports, as the sidecar's variables have them.
+func (i *injected) routes() []contract.InRoute {
+	if routes, err := contract.ParseInRoutes(i.value(contract.EnvInPorts)); err == nil {
+		return routes
+	}
+	if !i.inbound() {
+		return nil
+	}
+	return []contract.InRoute{{In: i.port(contract.EnvProxyInPort), App: i.port(contract.EnvReverseProxyPort)}}
+}
+
+// among returns those whose port of the application satisfies a condition.
+func among(routes []contract.InRoute, condition func(app int) bool) (out []contract.InRoute) {
+	for _, r := range routes {
+		if condition(r.App) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 // createdKind is one row of the table of objects that a render creates.
 type createdKind struct {
 	kind string

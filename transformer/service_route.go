@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // Where no Istio Sidecar can work, the Service leads to the sidecar itself, and
@@ -26,42 +28,47 @@ func (in *input) routeByService(w *workload) Results {
 	if len(services) == 0 {
 		return Results{result(CodeNoService, w.Object, "no Service in the input selects the pods of %s, so there is none to point at the sidecar: render the Service together with the workload%s", w.id(), in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", "")}
 	}
-	found, pointedAny := false, false
+	found := map[int]bool{}        // ports of the application that a Service leads to
+	var pointed []contract.InRoute // those whose calls come to the sidecar
 	for _, svc := range services {
 		for _, p := range svc.ports(w) {
-			pointed := in.servicePointed[p.node] == s.ProxyInPort
-			if p.target != s.ProxyPort && !pointed {
-				continue
+			r, done := s.routeIn(in.servicePointed[p.node]) // by another workload behind the same Service
+			if !done {
+				if r, done = s.routeTo(p.target); !done {
+					continue
+				}
+				done = false
 			}
-			found = true
+			found[r.App] = true
 			if svc.headless() {
-				results = append(results, result(CodeServiceHeadless, svc.Object, "%s is headless: its callers dial port %d of the pods themselves, and pass the sidecar by; allowed: a Service with an address, or the option inbound: sidecar", svc.Ref(), s.ProxyPort).At("spec.clusterIP", "None", ""))
+				results = append(results, result(CodeServiceHeadless, svc.Object, "%s is headless: its callers dial port %d of the pods themselves, and pass the sidecar by; allowed: a Service with an address, or the option inbound: sidecar", svc.Ref(), r.App).At("spec.clusterIP", "None", ""))
 				continue
 			}
-			pointedAny = true
-			if pointed {
-				continue // another workload behind the same Service did it
+			if !slices.Contains(pointed, r) {
+				pointed = append(pointed, r)
 			}
-			if conflict := in.sharedWith(svc, w); conflict != nil {
+			if done {
+				continue
+			}
+			if conflict := in.sharedWith(svc, w, r); conflict != nil {
 				if !w.serves() {
 					continue // the Service is the other's
 				}
 				results = append(results, result(CodeServiceShared, svc.Object, "%s also selects the pods of %s, which would have no proxy on port %d; inject that workload too, with the same ports, or use the option inbound: sidecar",
-					svc.Ref(), conflict.id(), s.ProxyInPort).At("spec.selector", "", ""))
+					svc.Ref(), conflict.id(), r.In).At("spec.selector", "", ""))
 				continue
 			}
-			in.pointService(svc, p, s.ProxyInPort)
-			results = append(results, result(CodeServicePatched, svc.Object, "port %d of %s leads to the sidecar's port %d instead of %d", p.number, svc.Ref(), s.ProxyInPort, s.ProxyPort))
+			in.pointService(svc, p, r.In)
+			results = append(results, result(CodeServicePatched, svc.Object, "port %d of %s leads to the sidecar's port %d instead of %d", p.number, svc.Ref(), r.In, r.App))
 		}
 	}
-	if !found {
-		results = append(results, result(CodePortNotServed, w.Object, "proxy-port is %d, but no port of %s leads there: inbound traffic will not be captured", s.ProxyPort, services[0].Ref()).
-			At(s.where("proxy-port"), strconv.Itoa(s.ProxyPort), ""))
+	for _, r := range s.routes {
+		if !found[r.App] {
+			results = append(results, result(CodePortNotServed, w.Object, "%s, but no port of %s leads there: inbound traffic will not be captured", s.nameOf(r.App), services[0].Ref()).
+				At(s.wherePorts(), strconv.Itoa(r.App), ""))
+		}
 	}
-	if pointedAny {
-		results = append(results, in.followPort(w)...)
-	}
-	return results
+	return append(results, in.followPorts(w, pointed)...)
 }
 
 func (s *service) headless() bool { return strAt(s.Node, "spec", "clusterIP") == "None" }
@@ -79,12 +86,12 @@ func (in *input) pointService(svc *service, p servicePort, to int) {
 
 // sharedWith returns a workload that serves behind the same Service and is not
 // injected with the same inbound port.
-func (in *input) sharedWith(svc *service, w *workload) *workload {
+func (in *input) sharedWith(svc *service, w *workload, r contract.InRoute) *workload {
 	for _, other := range in.workloads {
 		if other.Node == w.Node || !other.serves() || other.namespace() != w.namespace() || !selects(svc.selector, other.podLabels()) {
 			continue
 		}
-		if !other.injecting || !other.settings.inbound() || other.settings.ProxyInPort != w.settings.ProxyInPort || other.settings.ProxyPort != w.settings.ProxyPort {
+		if !other.injecting || !slices.Contains(other.settings.routes, r) {
 			return other
 		}
 	}
@@ -95,8 +102,8 @@ func (in *input) sharedWith(svc *service, w *workload) *workload {
 // holds for the application's port is to hold for the sidecar's.
 type portFollower struct {
 	group, kind string
-	// follow adds the port, and says what it did.
-	follow func(in *input, w *workload, o *Object) Results
+	// follow adds the port of a route, and says what it did.
+	follow func(in *input, w *workload, r contract.InRoute, o *Object) Results
 }
 
 var portFollowers = []portFollower{
@@ -106,11 +113,13 @@ var portFollowers = []portFollower{
 	{istioGroup, "Sidecar", followSidecar},
 }
 
-func (in *input) followPort(w *workload) Results {
-	results := in.followIntercepted(w)
+func (in *input) followPorts(w *workload, routes []contract.InRoute) Results {
+	results := in.followIntercepted(w, routes)
 	for _, f := range portFollowers {
 		for _, o := range in.byKind[f.group+"/"+f.kind] {
-			results = append(results, f.follow(in, w, o)...)
+			for _, r := range routes {
+				results = append(results, f.follow(in, w, r, o)...)
+			}
 		}
 	}
 	return results
@@ -120,6 +129,7 @@ func (in *input) followPort(w *workload) Results {
 type followed struct {
 	in      *input
 	w       *workload
+	route   contract.InRoute
 	o       *Object
 	done    bool
 	results Results
@@ -130,17 +140,18 @@ type followed struct {
 // too, and their sidecars may have the same port: then it has to have their
 // applications' as well, or it would come to say something else of those.
 func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns func(*workload) bool, has func(w *workload, port int) bool) {
-	s := &f.w.settings
-	if !has(f.w, s.ProxyPort) || has(f.w, s.ProxyInPort) {
+	r := f.route
+	if !has(f.w, r.App) || has(f.w, r.In) {
 		return
 	}
 	for _, other := range f.in.workloads {
-		if other.serves() && other.injecting && other.settings.inbound() && other.settings.ProxyInPort == s.ProxyInPort && concerns(other) && !has(other, other.settings.ProxyPort) {
+		theirs, same := other.settings.routeIn(r.In)
+		if other.serves() && other.injecting && same && concerns(other) && !has(other, theirs.App) {
 			if !f.w.serves() {
 				return // what the policy says is meant for the other
 			}
 			f.results = append(f.results, result(CodePolicyShared, f.o, "%s has port %d of %s, and holds for %s too, whose sidecar has the same port %d for its application's port %d: one would get what is meant for the other; allowed: another proxy-in-port for one of them",
-				f.o.Ref(), s.ProxyPort, f.w.id(), other.id(), s.ProxyInPort, other.settings.ProxyPort).At(path, strconv.Itoa(s.ProxyPort), ""))
+				f.o.Ref(), r.App, f.w.id(), other.id(), r.In, theirs.App).At(path, strconv.Itoa(r.App), ""))
 			return
 		}
 	}
@@ -151,13 +162,13 @@ func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns f
 // all returns the results, with one for what was added.
 func (f *followed) all() Results {
 	if f.done {
-		return append(Results{portFollowed(f.w, f.o)}, f.results...)
+		return append(Results{portFollowed(f.route, f.o)}, f.results...)
 	}
 	return f.results
 }
 
-func portFollowed(w *workload, o *Object) Result {
-	return result(CodePortFollowed, o, "what %s says of port %d it says of the sidecar's port %d too", o.Ref(), w.settings.ProxyPort, w.settings.ProxyInPort)
+func portFollowed(r contract.InRoute, o *Object) Result {
+	return result(CodePortFollowed, o, "what %s says of port %d it says of the sidecar's port %d too", o.Ref(), r.App, r.In)
 }
 
 // Annotations that list the inbound ports which Istio's injector leaves alone, and
@@ -169,19 +180,34 @@ const (
 
 // followIntercepted has Istio treat the port as it treats the application's:
 // what callers send past Envoy, without mutual TLS, would not be taken by it.
-func (in *input) followIntercepted(w *workload) Results {
+func (in *input) followIntercepted(w *workload, routes []contract.InRoute) Results {
 	var results Results
 	annotations, path := field(w.template, "metadata", "annotations"), w.at("metadata.annotations")
-	from, to := strconv.Itoa(w.settings.ProxyPort), strconv.Itoa(w.settings.ProxyInPort)
 	for _, key := range []string{excludeInboundPorts, includeInboundPorts} {
-		ports := splitList(strAt(annotations, key))
-		if slices.Contains(ports, from) && !slices.Contains(ports, to) {
-			value := strAt(annotations, key) + "," + to
-			in.editorOf(w.Object).replace(annotations, path, key, value)
-			results = append(results, result(CodePortFollowed, w.Object, "annotation %s says of the sidecar's port %s what it says of port %s", key, to, from).At(pathKey(path, key), "", value))
+		was := strAt(annotations, key)
+		value := interceptedToo(was, routes)
+		if value == was {
+			continue
+		}
+		in.editorOf(w.Object).replace(annotations, path, key, value)
+		for _, r := range routes {
+			if interceptedToo(was, []contract.InRoute{r}) != was {
+				results = append(results, result(CodePortFollowed, w.Object, "annotation %s says of the sidecar's port %d what it says of port %d", key, r.In, r.App).At(pathKey(path, key), "", value))
+			}
 		}
 	}
 	return results
+}
+
+// interceptedToo adds the sidecar's ports to a list of ports that has the application's.
+func interceptedToo(list string, routes []contract.InRoute) string {
+	ports := splitList(list)
+	for _, r := range routes {
+		if from, to := strconv.Itoa(r.App), strconv.Itoa(r.In); slices.Contains(ports, from) && !slices.Contains(ports, to) {
+			list += "," + to
+		}
+	}
+	return list
 }
 
 // istioPolicySelects tells whether a policy of security.istio.io holds for a
@@ -196,28 +222,28 @@ func istioPolicySelects(w *workload, o *Object) bool {
 		selects(strMap(field(spec, "selector", "matchLabels")), w.podLabels())
 }
 
-func followPeerAuthentication(in *input, w *workload, o *Object) Results {
+func followPeerAuthentication(in *input, w *workload, r contract.InRoute, o *Object) Results {
 	modes := field(o.Node, "spec", "portLevelMtls")
-	mode, to := field(modes, strconv.Itoa(w.settings.ProxyPort)), strconv.Itoa(w.settings.ProxyInPort)
+	mode, to := field(modes, strconv.Itoa(r.App)), strconv.Itoa(r.In)
 	if !istioPolicySelects(w, o) || mode == nil || field(modes, to) != nil {
 		return nil
 	}
 	in.editorOf(o).put(modes, "spec.portLevelMtls", to, yaml.CopyYNode(mode))
 	key := modes.Content[len(modes.Content)-2]
 	key.Tag, key.Style = yaml.NodeTagInt, 0 // the key is a number, as the other one is
-	return Results{portFollowed(w, o)}
+	return Results{portFollowed(r, o)}
 }
 
 // followAuthorizationPolicy adds the port to every list that has the other,
 // be it of ports that are meant or of ports that are not.
-func followAuthorizationPolicy(in *input, w *workload, o *Object) Results {
+func followAuthorizationPolicy(in *input, w *workload, r contract.InRoute, o *Object) Results {
 	if !istioPolicySelects(w, o) {
 		return nil
 	}
-	policy := followed{in: in, w: w, o: o}
+	policy := followed{in: in, w: w, route: r, o: o}
 	follow := func(holder *yaml.Node, path string, keys ...string) {
 		for _, key := range keys {
-			item, list := node(strconv.Itoa(w.settings.ProxyInPort)), field(holder, key)
+			item, list := node(strconv.Itoa(r.In)), field(holder, key)
 			item.Style = yaml.DoubleQuotedStyle
 			policy.add(list, pathKey(path, key), item, func(w *workload) bool { return istioPolicySelects(w, o) }, func(_ *workload, port int) bool {
 				return slices.ContainsFunc(items(list), func(n *yaml.Node) bool { return str(n) == strconv.Itoa(port) })
@@ -240,12 +266,12 @@ func followAuthorizationPolicy(in *input, w *workload, o *Object) Results {
 
 // followSidecar has a Sidecar of the user's listen on the port too: what a
 // Sidecar with ingress does not list passes as bytes.
-func followSidecar(in *input, w *workload, o *Object) Results {
+func followSidecar(in *input, w *workload, r contract.InRoute, o *Object) Results {
 	if o.namespace() != w.namespace() || !selects(strMap(field(o.Node, "spec", "workloadSelector", "labels")), w.podLabels()) {
 		return nil
 	}
 	ingress := field(o.Node, "spec", "ingress")
-	listener, to := findListener(ingress, w.settings.ProxyPort), w.settings.ProxyInPort
+	listener, to := findListener(ingress, r.App), r.In
 	if listener == nil || findListener(ingress, to) != nil {
 		return nil
 	}
@@ -257,5 +283,5 @@ func followSidecar(in *input, w *workload, o *Object) Results {
 		"port", mapping("number", to, "protocol", protocol, "name", fmt.Sprintf("%s-%d", strings.ToLower(strAt(listener, "port", "name")), to)),
 		"defaultEndpoint", fmt.Sprintf("127.0.0.1:%d", to),
 	))
-	return Results{portFollowed(w, o)}
+	return Results{portFollowed(r, o)}
 }

@@ -125,17 +125,19 @@ func unknownAnnotation(o *Object, cfg *Config, key string) Result {
 	return r
 }
 
+// protocols are those that go with a capture type.
+var protocols = map[string][]string{
+	typeReverse: {"tcp", "http", "socks"},
+	typeForward: {"http", "socks"},
+	typeDual:    {"tcp:http", "tcp:socks", "http", "socks"},
+}
+
 // checkSettings reports settings that exclude each other or mean nothing.
 func checkSettings(w *workload, cfg *Config) Results {
 	s := &w.settings
 	var results Results
 	bad := func(name, message string, args ...any) {
 		results = append(results, result(CodeBadCombination, w.Object, message, args...).At(s.where(name), s.explicit[name].value, ""))
-	}
-	protocols := map[string][]string{
-		typeReverse: {"tcp", "http", "socks"},
-		typeForward: {"http", "socks"},
-		typeDual:    {"tcp:http", "tcp:socks", "http", "socks"},
 	}
 	if allowed := protocols[s.ProxyType]; allowed != nil && !slices.Contains(allowed, s.ProxyProtocol) {
 		bad("proxy-protocol", "proxy-protocol: found %q with proxy-type %s, allowed with it: %s", s.ProxyProtocol, s.ProxyType, oneOf(allowed))

@@ -125,7 +125,13 @@ func securityContext(cfg *Config) *yaml.Node {
 func sidecarPorts(s *Settings) *yaml.Node {
 	var ports []*yaml.Node
 	if s.inbound() {
-		ports = append(ports, mapping("name", "proxy-in", "containerPort", s.ProxyInPort))
+		for i, r := range s.routes {
+			name := "proxy-in"
+			if i > 0 {
+				name = fmt.Sprintf("proxy-in-%d", r.In)
+			}
+			ports = append(ports, mapping("name", name, "containerPort", r.In))
+		}
 	}
 	if s.PrometheusPort != 0 {
 		ports = append(ports, mapping("name", "tapedeck-prom", "containerPort", s.PrometheusPort))
@@ -200,7 +206,10 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 	if s.inbound() {
 		values[contract.EnvProxyInPort] = strconv.Itoa(s.ProxyInPort)
 		values[contract.EnvReverseProxyHost] = s.ProxyHost
-		values[contract.EnvReverseProxyPort] = strconv.Itoa(s.ProxyPort)
+		values[contract.EnvReverseProxyPort] = strconv.Itoa(s.routes[0].App)
+		if len(s.routes) > 1 {
+			values[contract.EnvInPorts] = contract.FormatInRoutes(s.routes)
+		}
 		values[contract.EnvProxyInAddress] = "loopback"
 		if cfg.Inbound != inboundSidecar {
 			values[contract.EnvProxyInAddress] = "all"
@@ -435,7 +444,11 @@ func sidecarVolumes(w *workload, cfg *Config) []*yaml.Node {
 func (s *Settings) describe() string {
 	var parts []string
 	if s.inbound() {
-		parts = append(parts, fmt.Sprintf("inbound %s:%d through port %d", s.ProxyHost, s.ProxyPort, s.ProxyInPort))
+		var ways []string
+		for _, r := range s.routes {
+			ways = append(ways, fmt.Sprintf("%s:%d through port %d", s.ProxyHost, r.App, r.In))
+		}
+		parts = append(parts, "inbound "+strings.Join(ways, " and "))
 	}
 	if s.outbound() {
 		kind := "HTTP"
@@ -459,5 +472,9 @@ func (s *Settings) describe() string {
 	if s.CaptureConfig != "" {
 		parts = append(parts, "changed by ConfigMap "+s.CaptureConfig)
 	}
-	return strings.Join(parts, ", ")
+	text := strings.Join(parts, ", ")
+	if len(s.inferred) > 0 {
+		text += "; inferred: " + strings.Join(s.inferred, ", ")
+	}
+	return text
 }

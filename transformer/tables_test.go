@@ -33,11 +33,13 @@ func TestAnnotationsTable(t *testing.T) {
 }
 
 // TestAnnotationsAreTheEcosystems holds the names and defaults of
-// https://docs.speedscale.com/reference/kubernetes-annotations/.
+// https://docs.speedscale.com/reference/kubernetes-annotations/, but for those that are
+// inferred: there they are transparent, http and 80.
 func TestAnnotationsAreTheEcosystems(t *testing.T) {
+	const inferred = "inferred"
 	want := map[string]string{
-		"inject": "false", "insert-init-first": "false", "capture-mode": "proxy", "proxy-type": "transparent",
-		"proxy-protocol": "http", "proxy-host": "localhost", "proxy-port": "80", "proxy-in-port": "4143", "proxy-out-port": "4140",
+		"inject": "false", "insert-init-first": "false", "capture-mode": "proxy", "proxy-type": inferred,
+		"proxy-protocol": inferred, "proxy-host": "localhost", "proxy-port": inferred, "proxy-in-port": "4143", "proxy-out-port": "4140",
 		"capture-node-traffic": "false", "host-resolution": "smart", "tls-out": "false", "tls-java-tool-options": "false",
 		"tls-java-tool-options-value": "", "tls-in-secret": "", "tls-in-private": "tls.key", "tls-in-public": "tls.crt",
 		"tls-mutual-secret": "", "tls-mutual-private": "tls.key", "tls-mutual-public": "tls.crt", "mount-known-ca": "false",
@@ -51,6 +53,9 @@ func TestAnnotationsAreTheEcosystems(t *testing.T) {
 	for _, a := range Annotations() {
 		if !a.Own {
 			got[a.Name] = a.Default
+			if a.Inferred != "" {
+				got[a.Name] = inferred
+			}
 		}
 	}
 	for name, value := range want {

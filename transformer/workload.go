@@ -168,12 +168,35 @@ func (w *workload) takenPorts() map[int]string {
 	return taken
 }
 
-// portNumber resolves a named container port, 0 if no container has it.
-func (w *workload) portNumber(name string) int {
+// runningContainers returns the containers that run as long as the pod, in the order
+// in which Kubernetes looks for a named port: native sidecars come last.
+func (w *workload) runningContainers() []container {
+	var running, sidecars []container
 	for _, c := range w.allContainers() {
-		if p := named(field(c.Node, "ports"), name); p != nil {
-			return number(field(p, "containerPort"))
+		switch {
+		case strings.HasPrefix(c.path, w.at("spec.containers")):
+			running = append(running, c)
+		case strAt(c.Node, "restartPolicy") == "Always":
+			sidecars = append(sidecars, c)
+		}
+	}
+	return append(running, sidecars...)
+}
+
+// portNumber resolves a named TCP port of a container, 0 if no container has it.
+func (w *workload) portNumber(name string) int {
+	for _, c := range w.runningContainers() {
+		for _, p := range items(field(c.Node, "ports")) {
+			if strAt(p, "name") == name && isTCP(p) {
+				return number(field(p, "containerPort"))
+			}
 		}
 	}
 	return 0
+}
+
+// isTCP tells whether a port is one of TCP, which is what it is unless it says other.
+func isTCP(port *yaml.Node) bool {
+	protocol := strAt(port, "protocol")
+	return protocol == "" || protocol == "TCP"
 }

@@ -45,6 +45,9 @@ func explain(name string) string {
 			if a.Default != "" {
 				fmt.Fprintf(&b, "  Default: %s\n", a.Default)
 			}
+			if a.Inferred != "" {
+				fmt.Fprintf(&b, "  Inferred where it is not set: %s.\n", strings.ReplaceAll(a.Inferred, "`", ""))
+			}
 			if a.When != nil {
 				fmt.Fprintf(&b, "  Valid with %s.\n", a.When.Doc)
 			}

@@ -1,0 +1,377 @@
+package transformer
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// One annotation is enough: what the others leave open is inferred from the input.
+//
+//	proxy-type      dual, and forward where there is no port to capture
+//	proxy-protocol  tcp:http
+//	the ports       those that Services lead to, or else the only containerPort
+//
+// An explicit value always wins. Every captured port of the application gets its own
+// port on the sidecar, both in ascending order, so the result depends on nothing but
+// the set of ports:
+//
+//	8080 ◀── 4143, or proxy-in-port
+//	9090 ◀── the next port that nothing in the pod uses
+
+// podPort is a TCP port of a pod that may be captured.
+type podPort struct {
+	number int
+	// names are those of the Services' ports that lead here and of the container's.
+	names []string
+	// from says where the port was found.
+	from string
+}
+
+func (p podPort) String() string {
+	if len(p.names) == 0 {
+		return strconv.Itoa(p.number)
+	}
+	return fmt.Sprintf("%d (%s)", p.number, p.names[0])
+}
+
+// infer completes a workload's settings by what the input says. What it found out is
+// part of the workload's result.
+func (in *input) infer(w *workload) Results {
+	s := &w.settings
+	if s.ProxyType == "" {
+		s.ProxyType = typeDual
+		if s.set("proxy-protocol") && !slices.Contains(protocols[typeDual], s.ProxyProtocol) {
+			s.ProxyType = typeReverse // tcp is for that alone
+		}
+		s.inferred = append(s.inferred, "proxy-type "+s.ProxyType)
+		if s.ProxyProtocol == "" {
+			s.ProxyProtocol = "tcp:http"
+			s.inferred = append(s.inferred, "proxy-protocol "+s.ProxyProtocol)
+		}
+	}
+	s.ProxyProtocol = cmp.Or(s.ProxyProtocol, "http")
+	if !s.inbound() || !slices.Contains(protocols[s.ProxyType], s.ProxyProtocol) {
+		return nil // of a wrong protocol checkSettings says what is allowed
+	}
+	ports, results := in.portsToCapture(w)
+	if results.Failed() {
+		return results
+	}
+	if len(ports) == 0 {
+		return append(results, in.withoutInbound(w)...)
+	}
+	return append(results, in.allocate(w, ports)...)
+}
+
+// portsToCapture returns the ports that the annotations name, or else those that are
+// inferred, in ascending order.
+func (in *input) portsToCapture(w *workload) ([]int, Results) {
+	s := &w.settings
+	one, several := s.explicit["proxy-port"], s.explicit["proxy-ports"]
+	switch {
+	case !s.set("proxy-port") && !s.set("proxy-ports"):
+		return in.inferPorts(w)
+	case s.set("proxy-port") && s.set("proxy-ports") && (one.path == "") == (several.path == ""):
+		return nil, Results{result(CodeBadCombination, w.Object, "proxy-ports: found %q together with proxy-port %q; allowed: one of the two", several.value, one.value).At(s.where("proxy-ports"), several.value, "")}
+	case s.set("proxy-port") && (one.path != "" || several.path == ""): // a workload's own wins over a default
+		s.portsBy = "proxy-port"
+		ports, results := w.resolve(s.portsBy, []string{s.ProxyPort})
+		return ports, results
+	}
+	s.portsBy = "proxy-ports"
+	return w.resolve(s.portsBy, s.ProxyPorts)
+}
+
+// resolve turns ports, by number or by name, into numbers.
+func (w *workload) resolve(annotation string, ports []string) ([]int, Results) {
+	var out []int
+	for _, p := range ports {
+		n := atoi(p)
+		if n == 0 {
+			n = w.portNumber(p)
+		}
+		if n == 0 {
+			var names []string
+			for _, port := range w.containerPorts() {
+				names = append(names, port.names...)
+			}
+			allowed := "a number, since no container names a TCP port"
+			if len(names) > 0 {
+				allowed = "a number, or " + oneOf(names)
+			}
+			return nil, Results{result(CodeBadValue, w.Object, "%s: no container has a TCP port with the name %q; allowed: %s", annotation, p, allowed).At(w.settings.where(annotation), p, "")}
+		}
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// inferPorts returns the ports that Services lead to, or else the only one of the
+// containers. Those for metrics and health are left out where others remain, and
+// those that Istio is told not to intercept.
+func (in *input) inferPorts(w *workload) ([]int, Results) {
+	s := &w.settings
+	found := in.servedPorts(w)
+	served := len(found) > 0
+	if !served {
+		found = w.containerPorts()
+	}
+	found, left := leaveOut(found, podPort.watched)
+	if in.cfg.Inbound == inboundSidecar {
+		found, _ = leaveOut(found, func(p podPort) bool { path, _ := w.notIntercepted(p.number); return path != "" })
+	}
+	if !served && len(found) > 1 {
+		names := make([]string, len(found))
+		for i, p := range found {
+			names[i] = p.String()
+		}
+		s.unclear = strings.Join(names, ", ")
+		return nil, nil
+	}
+	if len(found) > 1 && contract.Since(contract.EnvInPorts) > in.cfg.ImageContract {
+		found = found[:1] // all that the image can take
+	}
+	var ports []int
+	byFrom := map[string][]int{}
+	for _, p := range found {
+		ports = append(ports, p.number)
+		byFrom[p.from] = append(byFrom[p.from], p.number)
+	}
+	for _, from := range sortedKeys(byFrom) {
+		s.inferred = append(s.inferred, joinPorts(byFrom[from])+" from "+from)
+	}
+	if host, secure := strings.CutPrefix(s.ProxyHost, "https://"); secure && len(ports) > 1 {
+		return nil, Results{result(CodeBadCombination, w.Object, "proxy-host: found https://%s, which says that the application speaks TLS on every captured port, and Services lead to several: %s; allowed: name those that speak TLS in proxy-port or proxy-ports", host, joinPorts(ports)).
+			At(s.where("proxy-host"), s.ProxyHost, "")}
+	}
+	for i, p := range left {
+		if i == 0 {
+			s.inferred = append(s.inferred, "left out by name "+p.String())
+			continue
+		}
+		s.inferred[len(s.inferred)-1] += ", " + p.String()
+	}
+	return ports, nil
+}
+
+// leaveOut parts the ports that a condition holds for from the others, unless it
+// holds for all.
+func leaveOut(ports []podPort, condition func(podPort) bool) (kept, left []podPort) {
+	for _, p := range ports {
+		if condition(p) {
+			left = append(left, p)
+		} else {
+			kept = append(kept, p)
+		}
+	}
+	if len(kept) == 0 {
+		return left, nil
+	}
+	return kept, left
+}
+
+// servedPorts returns the ports that Services lead to, in ascending order.
+func (in *input) servedPorts(w *workload) []podPort {
+	if !w.serves() {
+		return nil // a Service that selects its pods is another workload's
+	}
+	byNumber := map[int]*podPort{}
+	var ingress *yaml.Node
+	if holding := in.sidecarsHolding(w); len(holding) == 1 {
+		ingress = field(holding[0].Node, "spec", "ingress")
+	}
+	for _, svc := range in.servicesOf(w) {
+		for _, p := range svc.ports(w) {
+			if entry := findListener(ingress, p.target); strAt(entry, "defaultEndpoint") != "" {
+				p.target = endpointPort(entry) // Envoy takes calls of the one port to the other
+			}
+			if p.target < 1 || p.target > 65535 || reservedPorts[p.target] != "" {
+				continue // nobody listens, or the mesh
+			}
+			port := byNumber[p.target]
+			if port == nil {
+				port = &podPort{number: p.target, from: svc.Ref().String()}
+				byNumber[p.target] = port
+			}
+			if name := strAt(p.node, "name"); name != "" {
+				port.names = append(port.names, name)
+			}
+		}
+	}
+	declared := w.containerPorts()
+	var out []podPort
+	for _, number := range slices.Sorted(maps.Keys(byNumber)) {
+		port := byNumber[number]
+		for _, d := range declared {
+			if d.number == number {
+				port.names = append(port.names, d.names...)
+			}
+		}
+		out = append(out, *port)
+	}
+	return out
+}
+
+// containerPorts returns the TCP ports that the application's containers declare, in
+// ascending order.
+func (w *workload) containerPorts() []podPort {
+	byNumber := map[int]*podPort{}
+	for _, c := range w.runningContainers() {
+		for _, p := range items(field(c.Node, "ports")) {
+			n := number(field(p, "containerPort"))
+			if !isTCP(p) || n < 1 || n > 65535 || meshContainers[c.name()] {
+				continue
+			}
+			if byNumber[n] == nil {
+				byNumber[n] = &podPort{number: n, from: "container " + c.name()}
+			}
+			if name := strAt(p, "name"); name != "" {
+				byNumber[n].names = append(byNumber[n].names, name)
+			}
+		}
+	}
+	var out []podPort
+	for _, n := range slices.Sorted(maps.Keys(byNumber)) {
+		out = append(out, *byNumber[n])
+	}
+	return out
+}
+
+// The name of a port that serves only metrics or health is made of watchWords, and
+// plainWords may stand beside them: metrics, http-metrics, health-check. An admin port
+// is not among them, since it may serve anything.
+var (
+	watchWords = []string{"metric", "metrics", "prom", "prometheus", "monitoring", "exporter",
+		"health", "healthz", "healthcheck", "livez", "liveness", "readyz", "readiness", "probe", "probes"}
+	plainWords = []string{"http", "https", "http2", "h2c", "grpc", "tcp", "tls", "port", "check", "checks"}
+)
+
+// watched tells whether all names of a port say that it serves only metrics or health.
+func (p podPort) watched() bool {
+	return len(p.names) > 0 && !slices.ContainsFunc(p.names, func(name string) bool {
+		words := strings.Split(strings.ToLower(name), "-")
+		others := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return slices.Contains(plainWords, w) })
+		return len(others) == 0 || slices.ContainsFunc(others, func(w string) bool { return !slices.Contains(watchWords, w) })
+	})
+}
+
+// withoutInbound has a workload captured outbound only, and says so. One that is to
+// be captured inbound alone is skipped: see skipReason.
+func (in *input) withoutInbound(w *workload) Results {
+	s := &w.settings
+	if s.ProxyType == typeReverse {
+		s.noPort = true
+		return nil
+	}
+	s.ProxyType, s.ProxyProtocol = typeForward, strings.TrimPrefix(s.ProxyProtocol, "tcp:")
+	s.inferred = slices.DeleteFunc(s.inferred, func(what string) bool { return strings.HasPrefix(what, "proxy-") })
+	if s.unclear != "" {
+		return Results{result(CodePortsUnclear, w.Object, "only outbound traffic of %s is captured: its containers have several ports, %s, and no Service in the input leads to one. Render its Service together with it%s, or name the ports in %s",
+			w.id(), s.unclear, in.serviceElsewhere(w), contract.OwnPrefix+"proxy-ports").At(s.where("proxy-ports"), "", "")}
+	}
+	return Results{result(CodeOutboundOnly, w.Object, "only outbound traffic of %s is captured: its containers declare no TCP port, no Service in the input leads to one, and Istio sends nothing inbound to ports that it does not know. If it serves a port, render its Service together with it%s, or set proxy-port",
+		w.id(), in.serviceElsewhere(w)).At(s.where("proxy-port"), "", "")}
+}
+
+// firstUnprivileged is the first port that needs no privilege to listen on.
+const firstUnprivileged = 1024
+
+// allocate gives every captured port of the application a port of the sidecar.
+func (in *input) allocate(w *workload, ports []int) Results {
+	s := &w.settings
+	used := in.usedPorts(w, ports)
+	next := s.ProxyInPort
+	for i, app := range ports {
+		fixed := i == 0 && (s.set("proxy-in-port") || s.portsBy == "proxy-port") // what the user says, or what always was
+		for tries := 0; !fixed && used[next]; tries++ {
+			if next++; next > 65535 {
+				next = firstUnprivileged
+			}
+			if tries > 65535 {
+				return Results{result(CodePortClash, w.Object, "no port is free for the sidecar to take the connections of port %d; allowed: fewer ports in proxy-ports", app).At(s.where("proxy-ports"), "", "")}
+			}
+		}
+		s.routes = append(s.routes, contract.InRoute{In: next, App: app})
+		used[next] = true
+	}
+	s.ProxyInPort = s.routes[0].In
+	return nil
+}
+
+// usedPorts returns the ports that the sidecar must not choose for itself.
+func (in *input) usedPorts(w *workload, captured []int) map[int]bool {
+	s := &w.settings
+	used := map[int]bool{contract.AdminPort: true, s.ProxyOutPort: true, s.PrometheusPort: true,
+		atoi(w.podAnnotation(scrapePrefix + "port")): true}
+	for port := range reservedPorts {
+		used[port] = true
+	}
+	for port := range w.takenPorts() {
+		used[port] = true
+	}
+	for _, port := range captured {
+		used[port] = true
+	}
+	for _, svc := range in.servicesOf(w) {
+		for _, p := range svc.ports(w) {
+			used[p.target] = true
+		}
+	}
+	for _, c := range w.allContainers() {
+		for _, probe := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
+			for _, way := range []string{"httpGet", "tcpSocket", "grpc"} {
+				used[number(field(c.Node, probe, way, "port"))] = true
+			}
+		}
+	}
+	return used
+}
+
+// routeIn returns the route that begins at a port of the sidecar, and routeTo the one
+// that leads to a port of the application.
+func (s *Settings) routeIn(in int) (contract.InRoute, bool) {
+	return findRoute(s.routes, func(r contract.InRoute) bool { return r.In == in })
+}
+
+func (s *Settings) routeTo(app int) (contract.InRoute, bool) {
+	return findRoute(s.routes, func(r contract.InRoute) bool { return r.App == app })
+}
+
+func findRoute(routes []contract.InRoute, is func(contract.InRoute) bool) (contract.InRoute, bool) {
+	if i := slices.IndexFunc(routes, is); i >= 0 {
+		return routes[i], true
+	}
+	return contract.InRoute{}, false
+}
+
+// nameOf says in a result which setting a captured port comes from.
+func (s *Settings) nameOf(app int) string {
+	switch s.portsBy {
+	case "proxy-port":
+		return fmt.Sprintf("proxy-port is %d", app)
+	case "proxy-ports":
+		return fmt.Sprintf("proxy-ports has %d", app)
+	}
+	return fmt.Sprintf("the container's port is %d", app)
+}
+
+// wherePorts is the field path of the annotation that names the ports.
+func (s *Settings) wherePorts() string { return s.where(cmp.Or(s.portsBy, "proxy-port")) }
+
+// apps returns the captured ports of the application.
+func (s *Settings) apps() []int {
+	ports := make([]int, len(s.routes))
+	for i, r := range s.routes {
+		ports[i] = r.App
+	}
+	return ports
+}
