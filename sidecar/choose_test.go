@@ -327,7 +327,7 @@ func TestHTTP2IsCapturedAgainOnTheSameConnection(t *testing.T) {
 	t.Cleanup(app.Close)
 	files := newConfigMap(t)
 	cfg := config(t)
-	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.App.Port)
+	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.In[0].App.Port)
 	cfg.ChoiceDir = files.dir
 	s := run(t, cfg, recording.Dir(t.TempDir()))
 	tr := &http.Transport{Protocols: &protocols}
