@@ -75,6 +75,7 @@ func run(sources []Source, cfg transformer.Config, apply transform, undo bool) (
 	if hooksUnseen(docs) {
 		results = append(results, transformer.NewResult(transformer.CodeHelmHooks, transformer.File{}, "%s", transformer.Reasons()[transformer.CodeHelmHooks].Sentence))
 	}
+	results = results.Gather()
 	if results.Failed() {
 		return failed(docs, list, results)
 	}

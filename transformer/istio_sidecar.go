@@ -277,7 +277,11 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 		}
 		inherited = mapping("egress", egress, "outboundTrafficPolicy", policy)
 	default:
-		results = append(results, result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the options egress and outboundTrafficPolicy", w.id()))
+		lost := result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the options egress and outboundTrafficPolicy", w.id())
+		if in.cfg.Strict {
+			lost.Severity = Error
+		}
+		results = append(results, lost)
 	}
 	ingress := field(inherited, "ingress")
 	if ingress == nil {

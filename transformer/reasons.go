@@ -76,6 +76,7 @@ const (
 	CodeNoProxyWide        Code = "no-proxy-wide"
 	CodeProxyApart         Code = "proxy-apart"
 	CodeEnvFrom            Code = "env-from"
+	CodeSocks              Code = "socks-clients"
 	CodeEnvKept            Code = "env-kept"
 	CodeTrustKept          Code = "trust-kept"
 	CodeCASecret           Code = "ca-secret"
@@ -151,7 +152,7 @@ var reasons = map[Code]Reason{
 	CodeOutboundOnly:       {Info, false, "The workload has no port to capture, so only its outbound traffic is captured.", "If it serves a port, render its Service together with it, or set sidecar.speedscale.com/proxy-port."},
 	CodePortsUnclear:       {Warning, false, "The containers have several ports and no Service in the input leads to one, so only outbound traffic is captured.", "Render the Service together with the workload, or name the ports in tapedeck.dev/proxy-ports."},
 	CodePortsNotCaptured:   {Info, false, "The Services have further ports; they go to the application directly.", ""},
-	CodeEgress:             {Info, false, "The generated Istio Sidecar has no egress: Istio then allows every host, whatever the namespace's own Sidecar says.", "Render the namespace's Sidecar together with the workload, or set the option egress."},
+	CodeEgress:             {Warning, false, "The generated Istio Sidecar has no egress: Istio then allows every host, whatever the namespace's own Sidecar says; an outbound policy REGISTRY_ONLY of that Sidecar is lost.", "Render the namespace's Sidecar together with the workload, or set the option egress or outboundTrafficPolicy. It is an error under strict."},
 	CodeEgressClosed:       {Warning, false, "An Istio Sidecar that is left as it is allows no egress to the namespace of the ServiceEntry.", "Add NAMESPACE/* to its egress, with the namespace of the option namespace."},
 	CodeSidecarPatched:     {Warning, false, "An Istio Sidecar of the input selects the pods already, and was pointed at the sidecar; it selects the pods of the previous revision too, which have none.", "Apply it when no pod of the previous revision runs any more, or accept that calls of those fail until then."},
 	CodeVirtualServiceHost: {Warning, false, "The workload's Service is exposed by a VirtualService that does not list the Service's own host, or not the gateway mesh, so calls from inside the mesh are not routed by it.", "Do what the result advises: add the host and the gateway mesh (the option mendVirtualServices does), or write a second VirtualService where one can't hold for both."},
@@ -171,6 +172,7 @@ var reasons = map[Code]Reason{
 	CodeNoProxyWide:        {Warning, false, "NO_PROXY has hosts of the cluster as a whole: outbound calls of them go past the proxy and are not captured.", "Set the option captureNoProxy to true to have those calls captured; where several containers had a proxy, it takes the hosts that are on all their lists."},
 	CodeProxyApart:         {Warning, false, "The container has no proxy, another one of the pod has: the sidecar goes through that, so this one is not pointed at it.", "Give both the same proxy variables, or accept that this one's outbound calls are not captured."},
 	CodeEnvFrom:            {Warning, false, "The container takes variables from an object that is not in the input; where both set one, the rendered value wins.", "Render that object too if it holds proxy or trust variables."},
+	CodeSocks:              {Warning, false, "Proxy variables with socks5:// break common clients: urllib, wget and axios fail on them, requests does without PySocks, and httpx without socksio.", "Set sidecar.speedscale.com/proxy-protocol to tcp:http, or http with proxy-type forward: the same port takes SOCKS from clients that are told to speak it."},
 	CodeEnvKept:            {Warning, false, "The variable is set already and is left as it is.", "Remove one of the two."},
 	CodeTrustKept:          {Warning, false, "A trust variable is set already and is left as it is: that runtime will not trust the CA.", "Add the CA to the file that it names, or remove the variable."},
 	CodeCASecret:           {Info, false, "tls-out needs the CA's Secret in the workload's namespace; without it TLS passes through unread.", "Create it with `tapedeck ca`."},

@@ -261,6 +261,10 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	}
 	results = append(results, in.addSidecar(e, w, upstream)...)
 
+	if s := &w.settings; s.outbound() && s.socks() {
+		results = append(results, result(CodeSocks, w.Object, "%s %s", reasons[CodeSocks].Sentence, reasons[CodeSocks].Help).At(s.where("proxy-protocol"), s.ProxyProtocol, strings.Replace(s.ProxyProtocol, "socks", "http", 1)))
+	}
+
 	var created []*Object
 	if w.settings.inbound() {
 		filters := in.checkEnvoyFilters(w) // by the Sidecars as they were

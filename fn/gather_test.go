@@ -1,0 +1,72 @@
+package fn_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// What holds for many workloads is said once, with a count and the first names; in
+// a ResourceList, too.
+func TestWhatHoldsForManyIsSaidOnce(t *testing.T) {
+	var docs, items strings.Builder
+	for i := range 5 {
+		fmt.Fprintf(&docs, `---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: app-%d
+  namespace: shop
+  annotations:
+    sidecar.speedscale.com/inject: "true"
+    sidecar.speedscale.com/proxy-type: dual
+    sidecar.speedscale.com/proxy-protocol: tcp:socks
+    sidecar.speedscale.com/proxy-port: "8080"
+    sidecar.speedscale.com/tls-out: "true"
+spec:
+  template:
+    metadata:
+      labels: {app: app-%d}
+    spec:
+      containers:
+      - name: app
+        envFrom:
+        - secretRef: {name: one}
+        - secretRef: {name: two}
+`, i, i)
+	}
+	for _, doc := range strings.Split(docs.String(), "---\n")[1:] {
+		items.WriteString("- " + strings.ReplaceAll(strings.TrimSpace(doc), "\n", "\n  ") + "\n")
+	}
+	list := "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nitems:\n" + items.String()
+	for name, input := range map[string]string{"a stream": docs.String(), "a ResourceList": list} {
+		out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
+		if err != nil || results.Failed() {
+			t.Fatal(err, results)
+		}
+		said := map[transformer.Code][]transformer.Result{}
+		for _, r := range results {
+			said[r.Code()] = append(said[r.Code()], r)
+		}
+		if len(said[transformer.CodeInjected]) != 5 {
+			t.Errorf("%s: %d workloads have a result, want 5", name, len(said[transformer.CodeInjected]))
+		}
+		for code, want := range map[transformer.Code][2]string{
+			transformer.CodeCASecret: {"5", "shop/Deployment/app-0, shop/Deployment/app-1, shop/Deployment/app-2 and 2 more."},
+			transformer.CodeEgress:   {"5", "shop/Deployment/app-0, shop/Deployment/app-1, shop/Deployment/app-2 and 2 more."},
+			transformer.CodeSocks:    {"5", "shop/Deployment/app-0, shop/Deployment/app-1, shop/Deployment/app-2 and 2 more."},
+			transformer.CodeEnvFrom:  {"10", "shop/Deployment/app-0 from one, shop/Deployment/app-0 from two, shop/Deployment/app-1 from one and 7 more."},
+		} {
+			rs := said[code]
+			if len(rs) != 1 || rs[0].Tags["count"] != want[0] || !strings.HasSuffix(rs[0].Message, want[1]) {
+				t.Errorf("%s: %s: got %v; want one with a count of %s", name, code, rs, want[0])
+			}
+		}
+		if name == "a ResourceList" && strings.Count(string(out), "code: "+string(transformer.CodeCASecret)) != 1 {
+			t.Errorf("%s: it does not say it once:\n%s", name, out)
+		}
+	}
+}
