@@ -104,8 +104,9 @@ func TestContainers(t *testing.T) {
 	if sc := sidecar.SecurityContext; sc.AllowPrivilegeEscalation == nil || *sc.AllowPrivilegeEscalation || len(sc.Capabilities.Drop) != 1 {
 		t.Fatalf("the sidecar's security context is rendered as %+v", sc)
 	}
-	flags := append(s.flags(), "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", e.name)
-	proxy := e.start("sidecar", append(append(flags, sidecar.Image), s.Args...)...)
+	// The rendered command replaces the image's entrypoint, as in Kubernetes.
+	flags := append(s.flags(), "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", e.name, "--entrypoint", s.Args[0])
+	proxy := e.start("sidecar", append(append(flags, sidecar.Image), s.Args[1:]...)...)
 	e.start("prices", "--network", e.name, "--network-alias", "prices", e.image("./examples/shop/prices"))
 	eventually(t, "the startup probe", func() bool {
 		return exec.Command("docker", append([]string{"exec", proxy}, sidecar.StartupProbe.Exec.Command...)...).Run() == nil
