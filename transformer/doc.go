@@ -13,5 +13,6 @@
 //
 // It knows nothing of how objects arrive or leave (package fn), and imports
 // nothing of the runtime; what it must agree on with the sidecar is in package
-// contract.
+// contract. It alone imports istio.io/api: Istio's objects are built from its
+// types, and the input's are checked against them.
 package transformer

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -140,15 +141,15 @@ func (in *input) serviceEntry(w *workload) (*Object, Results) {
 		}
 		return nil, Results{result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).At("spec.hosts", "", strings.Join(missing, ", "))}
 	}
-	return in.create(w, "ServiceEntry", name, in.cfg.Namespace, externalService(sequence(hosts...))), nil
+	return in.create(w, "ServiceEntry", name, in.cfg.Namespace, externalService(hosts)), nil
 }
 
 // externalService builds the spec of a ServiceEntry that opens hosts.
-func externalService(hosts *yaml.Node) *yaml.Node {
-	return mapping(
-		"hosts", hosts,
-		"location", "MESH_EXTERNAL",
-		"ports", sequence(mapping("name", "https", "number", 443, "protocol", "TLS")),
-		"resolution", "NONE",
-	)
+func externalService(hosts []string) *yaml.Node {
+	return istioNode(&networking.ServiceEntry{
+		Hosts:      hosts,
+		Location:   networking.ServiceEntry_MESH_EXTERNAL,
+		Ports:      []*networking.ServicePort{{Name: "https", Number: 443, Protocol: "TLS"}},
+		Resolution: networking.ServiceEntry_NONE,
+	})
 }

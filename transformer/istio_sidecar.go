@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -34,18 +35,14 @@ func (l inboundListener) node() *yaml.Node {
 	if name == "" {
 		name = "port"
 	}
-	var protocol, endpoint any
-	if l.protocol != "" {
-		protocol = l.protocol
+	n := istioNode(&networking.IstioIngressListener{
+		Port:            &networking.SidecarPort{Number: uint32(l.port), Protocol: l.protocol, Name: fmt.Sprintf("%s-%d", name, l.port)},
+		DefaultEndpoint: l.endpoint,
+	})
+	if l.pool != nil { // as the user wrote it
+		n.Content = append(n.Content, node("connectionPool"), l.pool)
 	}
-	if l.endpoint != "" {
-		endpoint = l.endpoint
-	}
-	return mapping(
-		"port", mapping("number", l.port, "protocol", protocol, "name", fmt.Sprintf("%s-%d", name, l.port)),
-		"defaultEndpoint", endpoint,
-		"connectionPool", l.pool,
-	)
+	return n
 }
 
 // inboundListeners returns a listener for every port that a Service leads to,
@@ -262,20 +259,19 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 	if conflict := in.sameLabel(w); conflict != nil {
 		return nil, conflict
 	}
-	inherited := &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap}
+	own := &networking.Sidecar{WorkloadSelector: &networking.WorkloadSelector{Labels: map[string]string{contract.LabelWorkload: w.label()}}}
+	var inherited *yaml.Node
 	var results Results
 	switch {
 	case base != nil:
 		inherited = yaml.CopyYNode(field(base.Node, "spec"))
 	case len(in.cfg.Egress) > 0 || in.cfg.OutboundTrafficPolicy != "":
-		var egress, policy *yaml.Node
 		if len(in.cfg.Egress) > 0 {
-			egress = sequence(mapping("hosts", in.cfg.Egress))
+			own.Egress = []*networking.IstioEgressListener{{Hosts: in.cfg.Egress}}
 		}
-		if in.cfg.OutboundTrafficPolicy != "" {
-			policy = mapping("mode", in.cfg.OutboundTrafficPolicy)
+		if mode := in.cfg.OutboundTrafficPolicy; mode != "" {
+			own.OutboundTrafficPolicy = &networking.OutboundTrafficPolicy{Mode: networking.OutboundTrafficPolicy_Mode(networking.OutboundTrafficPolicy_Mode_value[mode])}
 		}
-		inherited = mapping("egress", egress, "outboundTrafficPolicy", policy)
 	default:
 		lost := result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the options egress and outboundTrafficPolicy", w.id())
 		if in.cfg.Strict {
@@ -287,7 +283,8 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 	if ingress == nil {
 		ingress = sequence[*yaml.Node]()
 	}
-	spec := mapping("workloadSelector", mapping("labels", mapping(contract.LabelWorkload, w.label())), "ingress", ingress)
+	spec := istioNode(own)
+	spec.Content = slices.Insert(spec.Content, 2, node("ingress"), ingress) // behind the selector
 	for i := 0; inherited != nil && i+1 < len(inherited.Content); i += 2 {
 		if key := inherited.Content[i].Value; key != "ingress" && key != "workloadSelector" {
 			spec.Content = append(spec.Content, inherited.Content[i], inherited.Content[i+1])
@@ -435,7 +432,7 @@ func (in *input) openEgress(e *editor, spec *yaml.Node, from string) {
 			return
 		}
 	}
-	e.appendItem(egress, "spec.egress", mapping("hosts", []string{open}))
+	e.appendItem(egress, "spec.egress", istioNode(&networking.IstioEgressListener{Hosts: []string{open}}))
 }
 
 func findListener(ingress *yaml.Node, port int) *yaml.Node {

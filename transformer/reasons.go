@@ -47,6 +47,7 @@ const (
 
 	CodeLegacyAnnotation   Code = "legacy-annotation"
 	CodeUnknownAnnotation  Code = "unknown-annotation"
+	CodeUnknownField       Code = "unknown-field"
 	CodeNoMeaning          Code = "no-meaning"
 	CodeNeedless           Code = "needless-annotation"
 	CodeMemoryLimit        Code = "memory-limit-small"
@@ -143,6 +144,7 @@ var reasons = map[Code]Reason{
 
 	CodeLegacyAnnotation:   {Warning, false, "The annotation's spelling is an old one.", "Use the spelling that the result gives."},
 	CodeUnknownAnnotation:  {Warning, false, "No annotation has that name.", "See docs/annotations.md for the names."},
+	CodeUnknownField:       {Warning, false, "An object of Istio's has a field that the version of its API which Tapedeck knows does not have; `strict` makes an error of it.", "Correct the field's name; if your Istio is newer and has the field, leave it."},
 	CodeNoMeaning:          {Warning, false, "The annotation can have no effect here.", "Remove it; the result says why."},
 	CodeNeedless:           {Warning, false, "The annotation has no effect together with the others.", "See its row in docs/annotations.md for where it is valid."},
 	CodeMemoryLimit:        {Warning, false, "The sidecar's memory limit is too small for any traffic.", "Raise sidecar.speedscale.com/memory-limit to 64Mi or more; 128Mi takes a few hundred busy connections with TLS."},

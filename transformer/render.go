@@ -50,6 +50,7 @@ func Render(objects []*Object, cfg Config) Output {
 	for _, w := range in.workloads {
 		out.Results = append(out.Results, in.decide(w)...)
 	}
+	out.Results = append(out.Results, in.checkFields()...)
 	in.labelWorkloads()
 	out.Results = append(out.Results, in.unsupported(kept)...)
 	var created []Created

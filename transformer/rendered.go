@@ -123,6 +123,9 @@ func ownSidecar(o *Object) bool {
 
 func ownServiceEntry(o *Object) bool {
 	spec := field(o.Node, "spec")
-	hosts := field(spec, "hosts")
-	return len(items(hosts)) > 0 && same(spec, externalService(hosts))
+	var hosts []string
+	for _, h := range items(field(spec, "hosts")) {
+		hosts = append(hosts, str(h))
+	}
+	return len(hosts) > 0 && same(spec, externalService(hosts))
 }

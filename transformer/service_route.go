@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -275,13 +276,11 @@ func followSidecar(in *input, w *workload, r contract.InRoute, o *Object) Result
 	if listener == nil || findListener(ingress, to) != nil {
 		return nil
 	}
-	var protocol any
-	if p := strAt(listener, "port", "protocol"); p != "" {
-		protocol = p
-	}
-	in.editorOf(o).appendItem(ingress, "spec.ingress", mapping(
-		"port", mapping("number", to, "protocol", protocol, "name", fmt.Sprintf("%s-%d", strings.ToLower(strAt(listener, "port", "name")), to)),
-		"defaultEndpoint", fmt.Sprintf("127.0.0.1:%d", to),
-	))
+	in.editorOf(o).appendItem(ingress, "spec.ingress", istioNode(&networking.IstioIngressListener{
+		Port: &networking.SidecarPort{
+			Number: uint32(to), Protocol: strAt(listener, "port", "protocol"), Name: fmt.Sprintf("%s-%d", strings.ToLower(strAt(listener, "port", "name")), to),
+		},
+		DefaultEndpoint: fmt.Sprintf("127.0.0.1:%d", to),
+	}))
 	return Results{portFollowed(r, o)}
 }
