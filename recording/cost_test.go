@@ -13,7 +13,7 @@ func TestCostOfHostileTexts(t *testing.T) {
 	for name, part := range map[string]string{
 		"blanks": " ", "commas": ",", "slashes": "/", "escapes": "%25", "nested escapes": "%", "names": "a=", "secrets": "token=a;", "secrets of a query": "token=a&",
 		"secret words": "token-", "keys": "key-1-", "quotes": `"=`, "half quotes": `'x=`, "JSON": `"token":`, "brackets": `"token":[`, "backslashes": `\"`, "tokens": "eyJ=", "tokens in paths": "/eyJ.",
-		"users": "//a@", "steps": "/token/new", "paths": "/token/a", "bots": "/bot1:", "glued": "apitoken", "digits": "a1", "cookies": "a=b;", "colons": "a: ", "dots": ".", "brackets of names": "[a]",
+		"users": "//a@", "steps": "/token/new", "paths": "/token/a", "bots": "/bot1:", "glued": "apitoken", "digits": "a1", "cookies": "a=b;", "colons": "a: ", "colons in a row": ":a", "escaped colons": "%3Aa", "logins": "a:b@", "dots": ".", "brackets of names": "[a]",
 	} {
 		cost := func(size int) time.Duration {
 			hostile := strings.Repeat(part, size/len(part))

@@ -71,8 +71,10 @@ func set(chars string) (t [256]bool) {
 	return t
 }
 
-// nameBefore finds the name that ends before a separator.
+// nameBefore finds the name that ends before a separator. Before a colon, a second
+// one ends it: that is the first character of the name then.
 func nameBefore(s string, i int) (name string, quoted bool) {
+	colon := s[i] == ':'
 	for i > 0 && isBlank(s[i-1]) {
 		i--
 	}
@@ -86,6 +88,9 @@ func nameBefore(s string, i int) (name string, quoted bool) {
 	start := i
 	for start > 0 && !begins[s[start-1]] {
 		start--
+		if colon && s[start] == ':' { // not a name; each of many colons would look at all before it
+			break
+		}
 	}
 	return s[start:i], false
 }
