@@ -287,9 +287,13 @@ type patient struct {
 	recorder
 	left    int
 	elapsed chan time.Time
+	late    bool // it was asked after its end
 }
 
-func (p *patient) Waits() bool { return p.left > 0 }
+func (p *patient) Waits() bool {
+	p.late = p.late || p.closed > 0
+	return p.left > 0
+}
 func (p *patient) Tick(now time.Time) {
 	p.left--
 	p.elapsed <- now
@@ -330,8 +334,8 @@ func TestNoTickAfterTheEnd(t *testing.T) {
 	s.Close(time.Now())
 	shutdown(t, tp)
 	tp.tick()
-	if p.left != 1 || p.closed != 1 {
-		t.Errorf("%d ticks, closed %d times", 1-p.left, p.closed)
+	if p.left != 1 || p.closed != 1 || p.late {
+		t.Errorf("%d ticks, closed %d times, asked after the end: %v", 1-p.left, p.closed, p.late)
 	}
 }
 

@@ -439,6 +439,7 @@ func (t *Tap) give(s *Stream, e *event) {
 		s.reader, s.opened = nil, false
 	default:
 		s.reader.Close(e.at)
+		s.reader = nil
 	}
 }
 
