@@ -147,20 +147,17 @@ func FromEnv(getenv func(string) string) (Config, error) {
 			errs = append(errs, fmt.Errorf("%s=%q: %w", s.env, v, err))
 		}
 	}
-	var err error
-	if c.TLSIn, err = keyFiles(value, contract.EnvTLSInPublicKey, contract.EnvTLSInPrivateKey); err != nil {
-		errs = append(errs, err)
-	}
-	if c.Mutual, err = keyFiles(value, contract.EnvTLSMutualPublicKey, contract.EnvTLSMutualPrivateKey); err != nil {
-		errs = append(errs, err)
-	}
 	var unwrap bool
+	var inErr, mutualErr error
+	c.TLSIn, inErr = keyFiles(value, contract.EnvTLSInPublicKey, contract.EnvTLSInPrivateKey)
+	c.Mutual, mutualErr = keyFiles(value, contract.EnvTLSMutualPublicKey, contract.EnvTLSMutualPrivateKey)
+	errs = append(errs, inErr, mutualErr)
 	switch on := value(contract.EnvTLSInUnwrap); {
 	case parseBool(on, &unwrap) != nil:
 		errs = append(errs, fmt.Errorf("%s=%q: want true or false", contract.EnvTLSInUnwrap, on))
 	case !unwrap:
 		c.TLSIn = nil
-	case c.TLSIn == nil && err == nil:
+	case c.TLSIn == nil && inErr == nil:
 		errs = append(errs, fmt.Errorf("%s=true needs %s and %s, the files to answer with", contract.EnvTLSInUnwrap, contract.EnvTLSInPublicKey, contract.EnvTLSInPrivateKey))
 	}
 	errs = append(errs, c.Check())

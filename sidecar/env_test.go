@@ -111,6 +111,25 @@ func TestWrongVariables(t *testing.T) {
 	}
 }
 
+// Each pair of files is judged by itself, and what is wrong with it is said once.
+func TestFilesThatComeInPairs(t *testing.T) {
+	const (
+		loneIn     = "TLS_IN_PUBLIC_KEY is set but TLS_IN_PRIVATE_KEY is not: want both or none"
+		loneMutual = "TLS_MUTUAL_PUBLIC_KEY is set but TLS_MUTUAL_PRIVATE_KEY is not: want both or none"
+		noneIn     = "TLS_IN_UNWRAP=true needs TLS_IN_PUBLIC_KEY and TLS_IN_PRIVATE_KEY, the files to answer with"
+	)
+	for set, want := range map[string]string{
+		"TLS_IN_PUBLIC_KEY=a":                         loneIn,
+		"TLS_MUTUAL_PUBLIC_KEY=a":                     loneMutual + "\n" + noneIn,
+		"TLS_IN_PUBLIC_KEY=a TLS_MUTUAL_PUBLIC_KEY=a": loneIn + "\n" + loneMutual,
+	} {
+		_, err := FromEnv(env(append(strings.Fields(set), "TLS_IN_UNWRAP=true")...))
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", set, err, want)
+		}
+	}
+}
+
 // All that is wrong is said at once.
 func TestAllErrorsAtOnce(t *testing.T) {
 	_, err := FromEnv(env("PROXY_IN_PORT=x", "LOG_LEVEL=y"))
