@@ -38,16 +38,17 @@ func newFileLimit(limit int) fileLimit {
 func (f fileLimit) last() int { return f.limit - f.reserve/2 }
 
 // scarce reports whether another connection of a direction would take a descriptor
-// that is reserved; open is how many of that direction there are, each of which may
-// still need its second one. It asks the kernel only where that may be so.
-func (f fileLimit) scarce(l net.Listener, d tap.Direction, open int) bool {
+// that is reserved. open is how many of that direction there are, each of which may
+// still need its second one, and all is how many there are of both. It asks the
+// kernel only where that may be so.
+func (f fileLimit) scarce(l net.Listener, d tap.Direction, open, all int) bool {
 	allowed := f.limit - f.reserve
 	if d == tap.In {
 		allowed -= f.reserve
 	}
 	taken := perConnection * open
 	switch {
-	case f.limit == 0 || taken < allowed/4: // the other direction, and look-ups, take some too
+	case f.limit == 0 || perConnection*all < allowed/4: // look-ups and segments take some too
 		return false
 	case taken >= allowed:
 		return true

@@ -73,7 +73,7 @@ func (p *Proxy) await(ctx context.Context, l net.Listener, d tap.Direction) {
 		p.held[d].Add(1)
 		p.hold(ctx, func() bool { return p.short(d, true) }, func() bool { return true })
 	}
-	scarce := func() bool { return p.files.scarce(l, d, p.conns.countOf(d)) }
+	scarce := func() bool { return p.files.scarce(l, d, p.conns.countOf(d), p.conns.count()) }
 	if !scarce() {
 		return
 	}
