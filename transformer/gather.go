@@ -7,16 +7,28 @@ import (
 	"strings"
 )
 
-// gathered are the codes of what is said once where it holds for several objects,
-// and how each of those is named. A report of 200 workloads would say it 200 times.
-var gathered = map[Code]func(Result) string{
-	CodeCASecret: namedByObject,
-	CodeEgress:   namedByObject,
-	CodeSocks:    namedByObject,
-	CodeNoPods:   namedByObject,
-	CodeEnvFrom: func(r Result) string { // for each Secret and ConfigMap
+// gathered are the codes of what is said once where it holds for several objects. A
+// report of 200 workloads would say it 200 times.
+var gathered = map[Code]gathering{
+	CodeCASecret: {name: namedByObject},
+	CodeEgress:   {name: namedByObject},
+	CodeSocks:    {name: namedByObject},
+	CodeNoPods:   {name: namedByObject},
+	CodeEnvFrom: {name: func(r Result) string { // for each Secret and ConfigMap
 		return namedByObject(r) + " from " + r.Field.CurrentValue
-	},
+	}},
+	CodeQuota:       {namedByObject, true},
+	CodeLimitRange:  {namedByObject, true},
+	CodeLimitsGiven: {namedByObject, true},
+	CodeQoS:         {namedByObject, true},
+}
+
+// gathering says how results of a code become one.
+type gathering struct {
+	name func(Result) string // of what a result holds for
+	// byMessage gathers those with the same message, which does not name the
+	// object, and keeps it.
+	byMessage bool
 }
 
 func namedByObject(r Result) string { return r.ResourceRef.String() }
@@ -30,9 +42,15 @@ func (rs Results) Gather() Results {
 	type group struct {
 		code     Code
 		severity Severity
+		message  string
 	}
 	key := func(r Result) (group, bool) {
-		return group{r.Code(), r.Severity}, gathered[r.Code()] != nil && r.ResourceRef != nil
+		k := group{r.Code(), r.Severity, ""}
+		g, ok := gathered[r.Code()]
+		if g.byMessage {
+			k.message = r.Message
+		}
+		return k, ok && r.ResourceRef != nil
 	}
 	members := map[group]Results{}
 	for _, r := range rs {
@@ -59,7 +77,7 @@ func (rs Results) one() Result {
 	code := rs[0].Code()
 	names := []string{}
 	for _, r := range rs {
-		if name := gathered[code](r); !slices.Contains(names, name) {
+		if name := gathered[code].name(r); !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
@@ -67,8 +85,11 @@ func (rs Results) one() Result {
 	if more := len(names) - shownNames; more > 0 {
 		shown += fmt.Sprintf(" and %d more", more)
 	}
-	reason := reasons[code]
-	r := result(code, nil, "%s This holds for %d objects: %s.", strings.TrimSpace(reason.Sentence+" "+reason.Help), len(names), shown)
+	message := strings.TrimSpace(reasons[code].Sentence + " " + reasons[code].Help)
+	if gathered[code].byMessage {
+		message = strings.TrimSuffix(rs[0].Message, ".") + "."
+	}
+	r := result(code, nil, "%s This holds for %d objects: %s.", message, len(names), shown)
 	r.Severity = rs[0].Severity
 	r.Tags["count"] = strconv.Itoa(len(names))
 	return r

@@ -78,6 +78,13 @@ const (
 	CodeProxyApart         Code = "proxy-apart"
 	CodeEnvFrom            Code = "env-from"
 	CodeSocks              Code = "socks-clients"
+	CodeQuota              Code = "quota"
+	CodeLimitRange         Code = "limit-range"
+	CodeLimitsGiven        Code = "limits-given"
+	CodeQoS                Code = "qos-class"
+	CodeAverage            Code = "autoscaler-average"
+	CodeMountNested        Code = "mount-nested"
+	CodeEgressPolicy       Code = "egress-policy"
 	CodeEnvKept            Code = "env-kept"
 	CodeTrustKept          Code = "trust-kept"
 	CodeCASecret           Code = "ca-secret"
@@ -175,6 +182,13 @@ var reasons = map[Code]Reason{
 	CodeProxyApart:         {Warning, false, "The container has no proxy, another one of the pod has: the sidecar goes through that, so this one is not pointed at it.", "Give both the same proxy variables, or accept that this one's outbound calls are not captured."},
 	CodeEnvFrom:            {Warning, false, "The container takes variables from an object that is not in the input; where both set one, the rendered value wins.", "Render that object too if it holds proxy or trust variables."},
 	CodeSocks:              {Warning, false, "Proxy variables with socks5:// break common clients: urllib, wget and axios fail on them, requests does without PySocks, and httpx without socksio.", "Set sidecar.speedscale.com/proxy-protocol to tcp:http, or http with proxy-type forward: the same port takes SOCKS from clients that are told to speak it."},
+	CodeQuota:              {Warning, false, "A ResourceQuota of the input will refuse the pod with the sidecar.", "Set the annotation that the result names, or raise the quota."},
+	CodeLimitRange:         {Warning, false, "A LimitRange of the input will refuse the pod with the sidecar.", "Set the annotation that the result names, or change the LimitRange."},
+	CodeLimitsGiven:        {Info, false, "A LimitRange of the input gives the sidecar limits that no annotation sets.", "Set sidecar.speedscale.com/cpu-limit and memory-limit if these are too small."},
+	CodeQoS:                {Warning, false, "The pod's QoS class is Guaranteed without the sidecar, and Burstable with it: under pressure it is evicted earlier, and it gets no CPUs of its own.", "Set sidecar.speedscale.com/cpu-request and cpu-limit to one value, such as 500m, and memory-request and memory-limit to one, such as 128Mi."},
+	CodeAverage:            {Warning, false, "An autoscaler of the input goes by the resources of whole pods, and the sidecar changes the average.", "Have it go by the application's container: type ContainerResource in a HorizontalPodAutoscaler, containerName in a trigger of KEDA."},
+	CodeMountNested:        {Warning, false, "A mount lies in a read-only volume of another one, where no container runtime can create it: the container will not start unless the volume has it.", "Mount one of the two elsewhere, or set mount-known-ca to false where it is the reason."},
+	CodeEgressPolicy:       {Warning, false, "NetworkPolicies of the input restrict egress of the pod and leave out what the sidecar needs.", "Allow what the result names."},
 	CodeEnvKept:            {Warning, false, "The variable is set already and is left as it is.", "Remove one of the two."},
 	CodeTrustKept:          {Warning, false, "A trust variable is set already and is left as it is: that runtime will not trust the CA.", "Add the CA to the file that it names, or remove the variable."},
 	CodeCASecret:           {Info, false, "tls-out needs the CA's Secret in the workload's namespace; without it TLS passes through unread.", "Create it with `tapedeck ca`."},

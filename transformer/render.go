@@ -261,6 +261,11 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 		results = append(results, result(CodeCASecret, w.Object, "TLS is intercepted with the CA of Secret %s, which is not in the input; without it TLS passes through unread. `tapedeck ca` makes one", in.cfg.CASecret))
 	}
 	results = append(results, in.addSidecar(e, w, upstream)...)
+	results = append(results, in.checkResources(w)...)
+	for _, c := range w.allContainers() {
+		results = append(results, in.checkMounts(w, c, items(field(c.Node, "volumeMounts")))...)
+	}
+	results = append(results, in.checkEgressPolicies(w, upstream)...)
 
 	if s := &w.settings; s.outbound() && s.socks() {
 		results = append(results, result(CodeSocks, w.Object, "%s %s", reasons[CodeSocks].Sentence, reasons[CodeSocks].Help).At(s.where("proxy-protocol"), s.ProxyProtocol, strings.Replace(s.ProxyProtocol, "socks", "http", 1)))

@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -105,17 +106,17 @@ func (a *appEnv) trustJava() {
 // system's own.
 func (a *appEnv) mountTrust() {
 	for _, m := range items(field(a.c.Node, "volumeMounts")) {
-		if at := strAt(m, "mountPath"); at == contract.TrustDir || slices.Contains(systemBundles, at) && a.w.settings.MountKnownCA {
+		if at := path.Clean(strAt(m, "mountPath")); at == contract.TrustDir || slices.Contains(systemBundles, at) && a.w.settings.MountKnownCA {
 			*a.results = append(*a.results, result(CodeNameClash, a.w.Object, "container %s mounts volume %s at %s, where the trust files go; mount it elsewhere", a.c.name(), strAt(m, "name"), at).
 				At(pathItem(a.c.path+".volumeMounts", at), strAt(m, "name"), ""))
 			return
 		}
 	}
-	mounts, path := a.collection(a.c.Node, a.c.path, "volumeMounts", yaml.SequenceNode)
-	a.appendItem(mounts, path, trustMount(true))
+	mounts, at := a.collection(a.c.Node, a.c.path, "volumeMounts", yaml.SequenceNode)
+	a.appendItem(mounts, at, trustMount(true))
 	if a.w.settings.MountKnownCA {
 		for _, bundle := range systemBundles {
-			a.appendItem(mounts, path, mapping("name", contract.TrustVolume, "mountPath", bundle,
+			a.appendItem(mounts, at, mapping("name", contract.TrustVolume, "mountPath", bundle,
 				"subPath", strings.TrimPrefix(contract.CABundle, contract.TrustDir+"/"), "readOnly", true))
 		}
 	}

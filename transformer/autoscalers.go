@@ -1,0 +1,58 @@
+package transformer
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// An autoscaler that goes by the resources of pods adds up all their containers, so
+// the sidecar's requests and use change the average. One that names the
+// application's container does not:
+// https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#container-resource-metrics.
+
+// checkAutoscalers reports autoscalers of a workload whose average changes.
+func (in *input) checkAutoscalers(w *workload) Results {
+	var results Results
+	concerns := func(o *Object) bool {
+		ref := field(o.Node, "spec", "scaleTargetRef")
+		return o.namespace() == w.namespace() && strAt(ref, "name") == w.name() && cmp.Or(strAt(ref, "kind"), "Deployment") == w.Object.kind()
+	}
+	changes := func(o *Object, path, metric, remedy string) {
+		results = append(results, result(CodeAverage, o, "%s scales %s by the pods' %s, and the sidecar's counts among them now; %s", o.Ref(), w.id(), metric, remedy).At(path, metric, ""))
+	}
+	app := "the application's container"
+	if apps := w.appContainers(); len(apps) == 1 || len(apps) == 2 && slices.ContainsFunc(apps, func(c container) bool { return c.name() == contract.Container }) {
+		for _, c := range apps {
+			if c.name() != contract.Container {
+				app = "container " + c.name()
+			}
+		}
+	}
+	for _, o := range in.byKind["autoscaling/HorizontalPodAutoscaler"] {
+		if !concerns(o) {
+			continue
+		}
+		if n := field(o.Node, "spec", "targetCPUUtilizationPercentage"); n != nil {
+			changes(o, "spec.targetCPUUtilizationPercentage", "cpu", "use autoscaling/v2 with a metric of type ContainerResource for "+app)
+		}
+		for i, m := range items(field(o.Node, "spec", "metrics")) {
+			if strAt(m, "type") == "Resource" {
+				changes(o, pathIndex("spec.metrics", i), strAt(m, "resource", "name"), "use type ContainerResource for "+app)
+			}
+		}
+	}
+	for _, o := range in.byKind["keda.sh/ScaledObject"] {
+		if !concerns(o) {
+			continue
+		}
+		for i, t := range items(field(o.Node, "spec", "triggers")) {
+			if kind := strAt(t, "type"); (kind == "cpu" || kind == "memory") && strAt(t, "metadata", "containerName") == "" {
+				changes(o, pathIndex("spec.triggers", i), kind, fmt.Sprintf("set the trigger's metadata.containerName to that of %s", app))
+			}
+		}
+	}
+	return results
+}

@@ -1,0 +1,71 @@
+package transformer
+
+import (
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// The application's calls leave from the same pod with the sidecar, so a policy that
+// allows them still does. The sidecar needs more than an application in two cases: it
+// looks names up itself, also for clients that were given addresses, and a
+// ServiceEntry opens hosts that only the mesh knew about.
+
+// checkEgressPolicies reports NetworkPolicies that isolate a workload's pods and keep
+// the sidecar from what it needs. Policies add up: what one of them allows is allowed.
+func (in *input) checkEgressPolicies(w *workload, upstream map[string]*yaml.Node) Results {
+	var isolating []string
+	var rules []*yaml.Node
+	for _, o := range in.byKind["networking.k8s.io/NetworkPolicy"] {
+		spec := field(o.Node, "spec")
+		if o.namespace() != w.namespace() || !labelSelects(field(spec, "podSelector"), w.podLabels()) {
+			continue
+		}
+		types := items(field(spec, "policyTypes"))
+		named := slices.ContainsFunc(types, func(n *yaml.Node) bool { return str(n) == "Egress" })
+		if named || len(types) == 0 && len(items(field(spec, "egress"))) > 0 {
+			isolating = append(isolating, o.Ref().String())
+			rules = append(rules, items(field(spec, "egress"))...)
+		}
+	}
+	if len(isolating) == 0 {
+		return nil
+	}
+	var results Results
+	lacks := func(what string) {
+		results = append(results, result(CodeEgressPolicy, w.Object, "%s %s egress of %s and %s not allow %s", strings.Join(isolating, " and "), verb(isolating, "restricts", "restrict"), w.id(), verb(isolating, "does", "do"), what))
+	}
+	// OpenShift's DNS has its pods listen on 5353, and a policy sees the pod's port.
+	if w.settings.outbound() && len(upstream) == 0 && !allowsPort(rules, true, 53, 5353) {
+		lacks("DNS: the sidecar looks up the names that the application calls; allow ports 53 of UDP and TCP to the cluster's DNS")
+	}
+	if (in.cfg.ServiceEntry != "" || len(in.cfg.ServiceEntryHosts) > 0) && !allowsPort(rules, false, 443) {
+		lacks("port 443, on which the ServiceEntry opens hosts")
+	}
+	return results
+}
+
+func verb(of []string, one, many string) string {
+	if len(of) == 1 {
+		return one
+	}
+	return many
+}
+
+// allowsPort tells whether a rule allows one of a few ports to anyone. Where the
+// port has a name, that of DNS is known.
+func allowsPort(rules []*yaml.Node, dns bool, wanted ...int) bool {
+	return slices.ContainsFunc(rules, func(rule *yaml.Node) bool {
+		ports := items(field(rule, "ports"))
+		return len(ports) == 0 || slices.ContainsFunc(ports, func(p *yaml.Node) bool {
+			if field(p, "port") == nil {
+				return true // all ports of the protocol
+			}
+			first := number(field(p, "port"))
+			last := max(first, number(field(p, "endPort")))
+			return dns && strings.HasPrefix(strAt(p, "port"), "dns") ||
+				slices.ContainsFunc(wanted, func(n int) bool { return first <= n && n <= last })
+		})
+	})
+}

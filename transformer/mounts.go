@@ -1,0 +1,92 @@
+package transformer
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// A container runtime makes the place of a mount before it mounts there. Where that
+// place lies in another mount's volume, and this is read-only, the container does not
+// start:
+//
+//	/etc/ssl/certs                        ConfigMap, read-only
+//	/etc/ssl/certs/ca-certificates.crt    the trust volume's: can't be made
+
+// checkMounts reports mounts of one container that clash with those of a render.
+func (in *input) checkMounts(w *workload, c container, mounts []*yaml.Node) Results {
+	var results Results
+	ours := func(m *yaml.Node) bool { return sidecarVolumeNames[strAt(m, "name")] != "" }
+	for _, inner := range mounts {
+		at := path.Clean(strAt(inner, "mountPath"))
+		var outer *yaml.Node // the nearest
+		for _, m := range mounts {
+			dir := path.Clean(strAt(m, "mountPath"))
+			if dir != at && under(at, strings.TrimSuffix(dir, "/")) && (outer == nil || len(dir) > len(path.Clean(strAt(outer, "mountPath")))) {
+				outer = m
+			}
+		}
+		if outer == nil || !ours(inner) && !ours(outer) || !in.readOnly(w, outer) || in.has(w, outer, at) {
+			continue
+		}
+		results = append(results, result(CodeMountNested, w.Object, "container %s mounts volume %s at %s, in volume %s at %s, which is read-only: unless the place is there, the container does not start; mount one of the two elsewhere%s",
+			c.name(), strAt(inner, "name"), at, strAt(outer, "name"), path.Clean(strAt(outer, "mountPath")), remedyOf(at)).At(pathItem(c.path+".volumeMounts", strAt(inner, "mountPath")), strAt(inner, "name"), ""))
+	}
+	return results
+}
+
+// remedyOf names the setting that a mount of a render is due to, where there is one
+// to do without.
+func remedyOf(at string) string {
+	if slices.Contains(systemBundles, at) {
+		return ", or do without mount-known-ca"
+	}
+	return ""
+}
+
+// readOnly tells whether nothing can be made in a mount: by itself, or by its volume.
+func (in *input) readOnly(w *workload, mount *yaml.Node) bool {
+	volume := named(field(w.podSpec(), "volumes"), strAt(mount, "name"))
+	for _, kind := range []string{"configMap", "secret", "projected", "downwardAPI", "image"} {
+		if field(volume, kind) != nil {
+			return true
+		}
+	}
+	return isTrue(field(mount, "readOnly")) || isTrue(field(volume, "persistentVolumeClaim", "readOnly")) || isTrue(field(volume, "csi", "readOnly"))
+}
+
+// has tells whether the input shows that a volume has a file: a ConfigMap or Secret
+// with that key.
+func (in *input) has(w *workload, mount *yaml.Node, file string) bool {
+	if field(mount, "subPath") != nil || field(mount, "subPathExpr") != nil {
+		return false
+	}
+	volume := named(field(w.podSpec(), "volumes"), strAt(mount, "name"))
+	file = strings.TrimPrefix(strings.TrimPrefix(file, path.Clean(strAt(mount, "mountPath"))), "/")
+	for kind, ref := range map[string][2]string{"ConfigMap": {"configMap", "name"}, "Secret": {"secret", "secretName"}} {
+		source := field(volume, ref[0])
+		if source == nil {
+			continue
+		}
+		key := file
+		if chosen := items(field(source, "items")); len(chosen) > 0 {
+			i := slices.IndexFunc(chosen, func(n *yaml.Node) bool { return strAt(n, "path") == file })
+			if i < 0 {
+				return false
+			}
+			key = strAt(chosen[i], "key")
+		}
+		o := in.find("", kind, w.namespace(), strAt(source, ref[1]))
+		if o == nil {
+			return false
+		}
+		for _, part := range []string{"data", "binaryData", "stringData"} {
+			if field(o.Node, part, key) != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
