@@ -17,7 +17,7 @@ import (
 // An undo spells them as aliases again.
 
 // isAlias tells that a value is spelled as an alias.
-func isAlias(token string) bool { return strings.HasPrefix(strings.TrimLeft(token, " \t"), "*") }
+func isAlias(token string) bool { return strings.HasPrefix(strings.TrimLeft(token, " \t\n"), "*") }
 
 // keepAliases records the aliases that edits have written out: those on or above
 // which something was edited, and those that name something that was, in

@@ -79,15 +79,17 @@ func (o *Object) spelling(n *yaml.Node) (string, bool) {
 	return o.Text.Token(n)
 }
 
-// token returns how a node is spelled: as the input spells it, or else as the
-// encoder does. The line break that ends a block scalar is not its own there,
+// token returns how a node is spelled: as the input spells it, if that can be read
+// by itself, or else as the encoder does. The line break that ends a block scalar is not its own there,
 // but of its value: it goes along where the value has it.
 func (o *Object) token(n *yaml.Node) string {
 	if s, ok := o.spelling(n); ok {
 		if n.Kind == yaml.ScalarNode && strings.HasSuffix(n.Value, "\n") {
 			s += "\n"
 		}
-		return s
+		if was, err := parseToken(s); isAlias(s) || err == nil && same(was, n) {
+			return s
+		}
 	}
 	return printed(&yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style, Content: n.Content})
 }

@@ -351,7 +351,7 @@ func (t *taking) spellAgain(path, token string) {
 }
 
 // alias matches how an alias is spelled.
-var alias = regexp.MustCompile(`^[ \t]*\*[-_.A-Za-z0-9]+[ \t]*$`)
+var alias = regexp.MustCompile(`^\s*\*[-_.A-Za-z0-9]+[ \t]*#?$`)
 
 // outlive notes that a collection which an earlier render made could not be
 // taken back, since others, such as Istio's injector, have filled it since.

@@ -63,7 +63,7 @@ func (w *walk) withComments(h *extent, i int) int {
 		if line == 0 {
 			break
 		}
-		above := skipBlanks(w.text, lineStart(w.text, line-1))
+		above := skipBlanks(w.text, lineAbove(w.text, line))
 		if above >= line || w.text[above] != '#' || column(w.text, above) != col {
 			break
 		}

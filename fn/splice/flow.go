@@ -49,7 +49,11 @@ func (w *walk) takeover(h *extent, p *plan, lay layout) {
 		switch {
 		case to.fate == gone && len(rest) > 0:
 			e := &h.entries[i]
-			w.cuts.replace(e.start, e.end(), w.successor(h, e, rest[0], lay))
+			end := e.end()
+			if _, glued := core(w.tokens[rest[0].key]); glued && commentFollows(w.text, end) {
+				end = skipBlanks(w.text, end)
+			}
+			w.cuts.replace(e.start, end, w.successor(h, e, rest[0], lay))
 			p.to[i].fate, rest, last = settled, rest[1:], i
 		case to.fate != gone:
 			if len(rest) > 0 {

@@ -69,6 +69,11 @@ func FuzzApply(f *testing.F) {
 			b, _ := yaml.Marshal(want)
 			t.Fatalf("%v\n%s%s", err, e.log, b)
 		}
+		// What became JSON stays JSON.
+		e.deleted = e.deleted || splice.IsJSON(out) && !splice.IsJSON(text)
+		if splice.IsJSON(text) && !splice.IsJSON(out) {
+			t.Fatalf("%smade of JSON\n%s", e.log, out)
+		}
 		after := parse(t, out)
 		if !splice.Equal(expand(t, after), want) {
 			t.Fatalf("%sgave\n%s", e.log, out)

@@ -53,6 +53,16 @@ func lineStart(text []byte, i int) int {
 	return i
 }
 
+// lineAbove is the offset at which the line above the one that begins at
+// text[start:] begins.
+func lineAbove(text []byte, start int) int {
+	i := max(start-1, 0)
+	for i > 0 && i-1+breakLen(text, i-1) == start {
+		i-- // to where its line break begins
+	}
+	return lineStart(text, i)
+}
+
 // lineEnd is the offset of the line break that ends the line of text[i:].
 func lineEnd(text []byte, i int) int {
 	for i < len(text) && breakLen(text, i) == 0 {

@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"regexp"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -10,7 +11,11 @@ import (
 func (w *walk) place(h *extent, want *yaml.Node, s slot, lay layout) {
 	switch {
 	case s.kind == flowSlot:
-		w.token(h, join(w.anchor(h, want), w.render.flow(want, lay)), s)
+		text, spelled := w.tokens[want]
+		if !spelled {
+			text = join(w.anchor(h, want), w.render.flow(want, lay))
+		}
+		w.token(h, text, s)
 	case !w.render.isBlock(want) && !w.fills(h, want):
 		lay.quoted = somethingFollows(w.text, h.end)
 		w.inline(h, join(w.anchor(h, want), w.render.inline(want, s, lay)), s, lay)
@@ -65,14 +70,55 @@ func (w *walk) token(h *extent, text string, s slot) {
 	case h.start < h.end && h.isBlock() && s.kind == itemSlot:
 		w.cuts.replace(s.head, h.end, " "+text)
 	case h.start < h.end:
-		w.cuts.replace(h.start, h.end, unaligned(text)+w.gap(h))
+		core, glued := core(text)
+		if glued {
+			w.cuts.replace(h.start, skipBlanks(w.text, h.end), core)
+		} else {
+			w.cuts.replace(h.start, h.end, core+w.gap(h))
+		}
 	case text != "":
-		w.cuts.insert(h.end, " "+text)
+		core, _ := core(text)
+		w.cuts.insert(h.end, " "+core)
 	}
 }
 
 // unaligned is a token without the blanks before it, for where those stand.
 func unaligned(token string) string { return strings.TrimLeft(token, " \t") }
+
+// below matches the first line of a token that stands below its indicator's line:
+// the value's properties, or nothing.
+var below = regexp.MustCompile(`^((?:[&!]\S*[ \t]*)*)\n`)
+
+// core is a token without what tells where it stands; glued tells that a comment
+// follows without a blank between.
+func core(token string) (core string, glued bool) {
+	m := below.FindStringSubmatchIndex(token)
+	if m == nil {
+		token, glued = unglued(token)
+		return unaligned(token), glued
+	}
+	value, blanks, commented := cutComment(unaligned(token[m[1]:]))
+	return join(strings.TrimRight(token[:m[3]], " \t"), value), commented && blanks == ""
+}
+
+// cutComment takes off a token's end what tells that a comment follows, and the
+// blanks before that.
+func cutComment(token string) (bare, blanks string, commented bool) {
+	end := len(token) - 1
+	if end < 1 || token[end] != '#' || strings.IndexByte(" \t\"'}]", token[end-1]) < 0 {
+		return token, "", false // a # is the plain scalar's own
+	}
+	bare = strings.TrimRight(token[:end], " \t")
+	return bare, token[len(bare):end], true
+}
+
+// unglued takes off what tells that a comment follows without a blank between.
+func unglued(token string) (string, bool) {
+	if bare, blanks, commented := cutComment(token); commented && blanks == "" {
+		return bare, true
+	}
+	return token, false
+}
 
 // gap is the space that a comment needs which followed a closing quote or
 // bracket without any.
@@ -87,13 +133,26 @@ func (w *walk) gap(h *extent) string {
 // text may have more lines: those of a block scalar.
 func (w *walk) inline(h *extent, text string, s slot, lay layout) {
 	if !w.isBelow(h, s) {
-		w.token(h, text, s)
+		if below.MatchString(text) && s.kind != rootSlot && !w.standsAlone(h, s) {
+			w.lower(h, text, s, lay)
+		} else {
+			w.token(h, text, s)
+		}
 		return
 	}
 	from, to := lineStart(w.text, h.body), nextLine(w.text, h.end)
 	if s.kind == rootSlot {
+		text, _ := core(text)
 		w.cuts.replace(w.rootStart(h), to, text+lay.eol)
 		return
+	}
+	if below.MatchString(text) {
+		w.lower(h, text, s, lay)
+		return
+	}
+	text, glued := unglued(text)
+	if at := w.headEnd(h, s); glued {
+		w.cuts.remove(at, skipBlanks(w.text, at))
 	}
 	line, rest, more := strings.Cut(text, lay.eol)
 	w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", line))
@@ -101,6 +160,38 @@ func (w *walk) inline(h *extent, text string, s slot, lay layout) {
 		rest += lay.eol
 	}
 	w.cuts.replace(from, to, rest)
+}
+
+// lower puts a token below its indicator's line, where h stands.
+func (w *walk) lower(h *extent, token string, s slot, lay layout) {
+	at := below.FindStringSubmatchIndex(token)
+	props := strings.TrimRight(token[:at[3]], " \t")
+	value, blanks, commented := cutComment(token[at[1]:])
+	if !w.isBelow(h, s) {
+		if h.start < h.end && beginsLine(w.text, h.body) && props == string(w.text[h.start:h.props]) {
+			w.cuts.replace(h.body, h.end, strings.TrimLeft(value, " \t"))
+			return
+		}
+		if commentFollows(w.text, h.end) && !commented { // it stays where it is
+			w.cuts.replace(s.head, h.end, prefixed(" ", props)+w.gap(h))
+			w.cuts.insert(nextLine(w.text, h.end), value+lay.eol)
+		} else {
+			w.cuts.replace(max(s.head, backBlanks(w.text, h.start)), h.end, prefixed(" ", props)+lay.eol+value)
+		}
+		return
+	}
+	from, to := lineStart(w.text, h.body), nextLine(w.text, h.end)
+	w.cuts.replace(s.head, w.headEnd(h, s), prefixed(" ", props))
+	if commented && from > 0 {
+		// The comment that stood behind the value has the line above.
+		above := lineAbove(w.text, from)
+		if hash := skipBlanks(w.text, above); hash < from && w.text[hash] == '#' {
+			w.cuts.replace(above, hash, value+blanks)
+			w.cuts.remove(from, to)
+			return
+		}
+	}
+	w.cuts.replace(from, to, value+lay.eol)
 }
 
 // rootStart is where a block collection at the root begins: with its
@@ -154,6 +245,13 @@ func (w *walk) below(h *extent, want *yaml.Node, s slot, lay layout) {
 	}
 	comment := commentFollows(w.text, h.end)
 	switch {
+	case s.kind != rootSlot && h.props > h.start && h.start < h.body && props == string(w.text[h.start:h.props]) && beginsLine(w.text, h.body) && hasBreak(w.text, h.props, h.body):
+		if comment {
+			w.cuts.remove(h.body, skipBlanks(w.text, h.end))
+		} else {
+			w.removeLines(h.body, h.end)
+		}
+		w.cuts.insert(nextLine(w.text, h.end), spaces(col)+w.render.block(want, col, lay)+lay.eol)
 	case props == "" && w.standsAlone(h, s):
 		// On a line of its own, below a comment that stays.
 		if comment {

@@ -37,7 +37,8 @@ func (r renderer) member(m member, col int, lay layout) string {
 		return m.lines
 	}
 	if token, ok := r.tokens[m.key]; ok {
-		return token
+		text, _ := core(token)
+		return text
 	}
 	if m.key == nil {
 		return "-" + r.behind(m.value, slot{kind: itemSlot, col: col}, lay)
@@ -57,7 +58,14 @@ const maxSimpleKey = 1000
 // behind writes what follows an indicator: a token on its line, or lines.
 func (r renderer) behind(n *yaml.Node, s slot, lay layout) string {
 	if !r.isBlock(n) {
-		return prefixed(" ", r.inline(n, s, lay))
+		token := r.inline(n, s, lay)
+		if m := below.FindStringSubmatchIndex(token); m != nil {
+			text, _ := core(token[m[1]:])
+			value := token[m[1]:]
+			return prefixed(" ", strings.TrimRight(token[:m[3]], " \t")) + lay.eol + value[:len(value)-len(strings.TrimLeft(value, " \t"))] + text
+		}
+		token, _ = unglued(token)
+		return prefixed(" ", token)
 	}
 	tag, col := r.tag(n), lay.childColumn(n, s)
 	text := r.block(n, col, lay)
@@ -105,7 +113,7 @@ func (r renderer) key(n *yaml.Node, lay layout) string {
 // inline writes what isn't a block collection.
 func (r renderer) inline(n *yaml.Node, s slot, lay layout) string {
 	if token, ok := r.tokens[n]; ok {
-		return token
+		return indentedBy(token, s.col)
 	}
 	if n.Kind != yaml.ScalarNode {
 		lay.spread = false
@@ -124,7 +132,8 @@ func (r renderer) inline(n *yaml.Node, s slot, lay layout) string {
 // flow writes a node inside brackets.
 func (r renderer) flow(n *yaml.Node, lay layout) string {
 	if token, ok := r.tokens[n]; ok {
-		return unaligned(token)
+		text, _ := core(token)
+		return text
 	}
 	lay.quoted = true
 	open, shut := "[", "]"
@@ -149,7 +158,8 @@ func (r renderer) flow(n *yaml.Node, lay layout) string {
 // flowMember writes a pair or an item of a flow collection.
 func (r renderer) flowMember(m member, lay layout) string {
 	if token, ok := r.tokens[m.key]; ok {
-		return token
+		text, _ := core(token)
+		return text
 	}
 	if m.key == nil {
 		return r.flow(m.value, lay)

@@ -71,9 +71,10 @@ const rounds = 3
 //   - what else the edit deleted comes back in the document's habitual layout,
 //     without its comments; so may items of a list that have no name or other
 //     identity, if the edit changed or added several;
-//   - a value below its indicator's line that gave way to a block may come back
-//     on that line; a document that was nothing but a value comes back on a line
-//     of its own, and may lose the comment on it;
+//   - a document that was nothing but a value comes back on a line of its own,
+//     and may lose the comment on it;
+//   - what an edit made JSON, such as `{"a": ~}`, is not given a spelling back that
+//     JSON lacks;
 //   - a key that stood without a colon, behind `?` or in brackets, keeps the
 //     one that it got with a value;
 //   - a comment that followed a value without a space keeps the one it got;

@@ -1,6 +1,9 @@
 package splice
 
 import (
+	"regexp"
+	"strings"
+
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -12,12 +15,23 @@ import (
 // the one that must; for a mapping's key those of the whole pair; and false for
 // a block collection or a node from elsewhere. To keep a token in an
 // undo record and hand it back as a [Spelling] restores it byte for byte.
+//
+// The lines of a block scalar that states its indentation stand in it as they would
+// at the left margin, so that it can be read alone.
+// The token of a value that stands below its indicator's line begins with its anchor
+// and tag, if those are above it, and a line feed. A `#` at a token's end stands for
+// a comment that follows: on the value's own line, or without a blank between.
 func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bool), error) {
 	type place struct {
 		line, column int
 		kind         yaml.Kind
 	}
-	type span struct{ start, end int }
+	type span struct {
+		before     string
+		start, end int
+		behind     string
+		col        int // of the block collection around it
+	}
 	at := map[place]span{}
 	if have = content(have); have != nil {
 		text = ended(text)
@@ -32,18 +46,31 @@ func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bo
 			}
 		}
 		root.each(func(x *extent) {
+			col := 0
 			if x.isBlock() {
-				add(x.node, span{-1, -1})
+				col = column(text, x.body)
+				add(x.node, span{start: -1})
 			} else {
-				add(x.node, span{x.start, x.end})
+				add(x.node, span{"", x.start, x.end, glued(text, x.end), 0})
 			}
 			for i := range x.entries {
 				e := &x.entries[i]
 				if e.key != nil {
-					add(e.key.node, span{e.start, e.end()})
+					add(e.key.node, span{"", e.start, e.end(), glued(text, e.end()), 0})
 				}
-				if v := e.value; x.isBlock() && e.head >= 0 && !v.isBlock() && v.start > e.head+1 && skipBlanks(text, e.head) == v.start {
-					add(v.node, span{e.head + 1, v.end})
+				v := e.value
+				if !x.isBlock() || e.head < 0 || v.isBlock() || v.start == v.end {
+					continue
+				}
+				switch {
+				case hasBreak(text, e.head, v.body) && beginsLine(text, v.body):
+					comment := ""
+					if commentFollows(text, v.end) {
+						comment = string(text[v.end:skipBlanks(text, v.end)]) + "#"
+					}
+					add(v.node, span{string(text[v.start:v.props]) + "\n", lineStart(text, v.body), v.end, comment, col})
+				case skipBlanks(text, e.head) == v.start:
+					add(v.node, span{"", min(e.head+1, v.start), v.end, glued(text, v.end), col})
 				}
 			}
 		})
@@ -54,11 +81,58 @@ func Tokens(text []byte, have *yaml.Node) (func(*yaml.Node) (token string, ok bo
 				if s.start < 0 {
 					return "", false
 				}
-				return string(text[s.start:s.end]), true
+				return s.before + outdented(string(text[s.start:s.end]), s.col) + s.behind, true
 			}
 		}
 		return "", false
 	}, nil
+}
+
+// stated matches a block scalar that states its indentation.
+var stated = regexp.MustCompile(`^\s*(?:[&!]\S*\s+)*[|>][-+]?[1-9].*\n`)
+
+// outdented moves the lines of a block scalar that states its indentation to the
+// left, as far as the collection around it is indented, if all of them can.
+func outdented(token string, col int) string {
+	first := stated.FindString(token)
+	if first == "" || col == 0 {
+		return token
+	}
+	lines := strings.SplitAfter(token[len(first):], "\n")
+	for i, line := range lines {
+		if strings.Trim(line, "\r\n") == "" {
+			continue
+		}
+		rest, ok := strings.CutPrefix(line, spaces(col))
+		if !ok {
+			return token
+		}
+		lines[i] = rest
+	}
+	return first + strings.Join(lines, "")
+}
+
+// indentedBy undoes outdented.
+func indentedBy(token string, col int) string {
+	first := stated.FindString(token)
+	if first == "" || col == 0 {
+		return token
+	}
+	lines := strings.SplitAfter(token[len(first):], "\n")
+	for i, line := range lines {
+		if strings.Trim(line, "\r\n") != "" {
+			lines[i] = spaces(col) + line
+		}
+	}
+	return first + strings.Join(lines, "")
+}
+
+// glued is a `#` where a comment stands right at text[i:].
+func glued(text []byte, i int) string {
+	if i > 0 && i < len(text) && text[i] == '#' {
+		return "#"
+	}
+	return ""
 }
 
 // each calls f with an extent and all those in it.

@@ -99,7 +99,7 @@ func (w *walk) becomes(alias *yaml.Node) *yaml.Node {
 // node makes the text of h mean want.
 func (w *walk) node(h *extent, want *yaml.Node, s slot, lay layout) {
 	if token, ok := w.tokens[want]; ok {
-		if !h.isBlock() && string(w.text[h.start:h.end]) == unaligned(token) {
+		if core, _ := core(indentedBy(token, s.col)); !h.isBlock() && string(w.text[h.start:h.end]) == core {
 			w.keepAll(h)
 		} else {
 			w.place(h, want, s, lay)
