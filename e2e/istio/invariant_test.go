@@ -44,9 +44,8 @@ func TestPoliciesHold(t *testing.T) {
 			}
 			sidecars := map[int]int{sidecar: application}
 			for _, p := range with.pods {
-				if ours := container(p.Pod, contract.Container); ours != nil && env(ours, contract.EnvReverseProxyPort) != "" {
-					app := number(t, env(ours, contract.EnvReverseProxyPort))
-					sidecars[sidecarPort(t, p, app)] = app
+				for _, r := range routes(t, p) {
+					sidecars[r.In] = r.App
 				}
 			}
 			var differences []string
@@ -92,32 +91,53 @@ func TestPoliciesHold(t *testing.T) {
 var older = []string{"sidecar-unseen"}
 
 // captured asserts of every pod with our container, and not of goldens alone,
-// that Envoy sends the captured port to it, and did not without us.
+// that Envoy sends the captured ports to it, and did not without us.
 func captured(t *testing.T, c *testCase, before, after *envoy) (differences []string) {
 	t.Helper()
 	ours := container(after.pod.Pod, contract.Container)
 	if ours == nil || c.cfg.Inbound != "sidecar" || slices.ContainsFunc(older, func(name string) bool { return strings.HasSuffix(t.Name(), "/"+name) }) {
 		return nil
 	}
-	name := "inbound|" + env(ours, contract.EnvReverseProxyPort) + "||"
-	if got := endpoints(after, name); !slices.Equal(got, []string{"127.0.0.1:4143"}) {
-		differences = append(differences, fmt.Sprintf("%s: %s leads to %v", after.pod.Name, name, got))
-	}
-	if got := endpoints(before, name); slices.Contains(got, "127.0.0.1:4143") {
-		differences = append(differences, fmt.Sprintf("%s: %s leads to %v without us", before.pod.Name, name, got))
+	for _, r := range routes(t, after.pod) {
+		name, sidecar := fmt.Sprintf("inbound|%d||", r.App), fmt.Sprintf("127.0.0.1:%d", r.In)
+		if got := endpoints(after, name); !slices.Equal(got, []string{sidecar}) {
+			differences = append(differences, fmt.Sprintf("%s: %s leads to %v, want %s", after.pod.Name, name, got, sidecar))
+		}
+		if got := endpoints(before, name); slices.Contains(got, sidecar) {
+			differences = append(differences, fmt.Sprintf("%s: %s leads to %v without us", before.pod.Name, name, got))
+		}
 	}
 	return differences
+}
+
+// routes returns the captured ports of a pod, each with the sidecar's for it.
+func routes(t *testing.T, p *pod) []contract.InRoute {
+	t.Helper()
+	ours := container(p.Pod, contract.Container)
+	if ours == nil || env(ours, contract.EnvReverseProxyPort) == "" {
+		return nil
+	}
+	first := contract.InRoute{In: number(t, env(ours, contract.EnvProxyInPort)), App: number(t, env(ours, contract.EnvReverseProxyPort))}
+	if env(ours, contract.EnvInPorts) == "" {
+		return []contract.InRoute{first}
+	}
+	all, err := contract.ParseInRoutes(env(ours, contract.EnvInPorts))
+	if err != nil || all[0] != first {
+		t.Fatalf("%s: %v %v, want %v first", p.Name, all, err, first)
+	}
+	return all
 }
 
 // sidecarPort returns the port of a pod's sidecar for a port of its
 // application, and that port itself where it is not captured.
 func sidecarPort(t *testing.T, p *pod, port int) int {
 	t.Helper()
-	ours := container(p.Pod, contract.Container)
-	if ours == nil || env(ours, contract.EnvReverseProxyPort) != fmt.Sprint(port) {
-		return port
+	for _, r := range routes(t, p) {
+		if r.App == port {
+			return r.In
+		}
 	}
-	return number(t, env(ours, contract.EnvProxyInPort))
+	return port
 }
 
 func number(t *testing.T, text string) int {

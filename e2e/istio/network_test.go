@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -171,7 +170,8 @@ func (n *network) callers() []peer {
 
 // listens returns the ports at which something listens in a pod, each with the
 // port at which the same was reached without us.
-func (n *network) listens(c *cluster, p *pod) map[int]int {
+func (n *network) listens(t *testing.T, c *cluster, p *pod) map[int]int {
+	t.Helper()
 	ports := map[int]int{}
 	for _, s := range c.services {
 		for _, sp := range s.Spec.Ports {
@@ -189,11 +189,10 @@ func (n *network) listens(c *cluster, p *pod) map[int]int {
 		for _, cp := range ours.Ports {
 			delete(ports, int(cp.ContainerPort))
 		}
-		if was, err := strconv.Atoi(env(ours, contract.EnvReverseProxyPort)); err == nil {
-			ports[was] = was
+		for _, r := range routes(t, p) {
+			ports[r.App] = r.App
 			if env(ours, contract.EnvProxyInAddress) == "all" {
-				in, _ := strconv.Atoi(env(ours, contract.EnvProxyInPort))
-				ports[in] = was
+				ports[r.In] = r.App
 			}
 		}
 	}
@@ -206,7 +205,7 @@ func changes(t *testing.T, before, after *cluster) (gained, lost []string) {
 	t.Helper()
 	was, is := newNetwork(before), newNetwork(after)
 	for _, to := range after.pods {
-		for port, former := range is.listens(after, to) {
+		for port, former := range is.listens(t, after, to) {
 			for _, from := range is.callers() {
 				then := from
 				if from.pod != nil {

@@ -311,11 +311,17 @@ type client struct {
 
 func (w *world) newClient() *client {
 	w.t.Helper()
+	return w.clientOf(w.port)
+}
+
+// clientOf is a caller of one port of the application.
+func (w *world) clientOf(port int) *client {
+	w.t.Helper()
 	cert, key := w.mesh.issue(w.t, w.dir, "client", clientIdentity, "mesh")
 	pair := loadPair(w.t, cert, key)
 	// The name of what is in mTLS is Istio's, by which the other Envoy knows it.
 	dial := func(ctx context.Context, protocol string) (net.Conn, error) {
-		c, err := w.network.client.dial(ctx, net.JoinHostPort(w.of(appService), strconv.Itoa(w.port)))
+		c, err := w.network.client.dial(ctx, net.JoinHostPort(w.of(appService), strconv.Itoa(port)))
 		if err != nil {
 			return nil, err
 		}
