@@ -1,7 +1,6 @@
 package transformer
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -21,13 +20,7 @@ type amounts struct{ requests, limits map[string]string }
 // resourcesOf returns what a container has once the LimitRanges of its namespace
 // have given it their defaults.
 func resourcesOf(c *yaml.Node, limits []limitRange) amounts {
-	a := amounts{maps.Clone(strMap(field(c, "resources", "requests"))), maps.Clone(strMap(field(c, "resources", "limits")))}
-	if a.requests == nil {
-		a.requests = map[string]string{}
-	}
-	if a.limits == nil {
-		a.limits = map[string]string{}
-	}
+	a := amounts{quantities(field(c, "resources", "requests")), quantities(field(c, "resources", "limits"))}
 	fill(a.requests, a.limits)
 	for _, l := range limits {
 		if l.kind == "Container" {
@@ -36,6 +29,18 @@ func resourcesOf(c *yaml.Node, limits []limitRange) amounts {
 		}
 	}
 	return a
+}
+
+// quantities reads quantities by resource. What is none is left out: the API server
+// refuses it, whatever a render adds.
+func quantities(n *yaml.Node) map[string]string {
+	out := map[string]string{}
+	for resource, value := range strMap(n) {
+		if quantityKind.Check(value) == nil {
+			out[resource] = value
+		}
+	}
+	return out
 }
 
 // fill adds what a map lacks.
@@ -65,13 +70,7 @@ func (in *input) limitRanges(w *workload) []limitRange {
 			continue
 		}
 		for _, entry := range items(field(o.Node, "spec", "limits")) {
-			part := func(key string) map[string]string {
-				m := maps.Clone(strMap(field(entry, key)))
-				if m == nil {
-					m = map[string]string{}
-				}
-				return m
-			}
+			part := func(key string) map[string]string { return quantities(field(entry, key)) }
 			l := limitRange{o, strAt(entry, "type"), part("min"), part("max"), part("maxLimitRequestRatio"), part("defaultRequest"), part("default")}
 			fill(l.defaultLimit, l.highest)
 			fill(l.defaultRequest, l.defaultLimit)
@@ -218,7 +217,7 @@ func (in *input) checkQuotas(w *workload, ours amounts, apps, all []*yaml.Node, 
 		if o.namespace() != w.namespace() || !counts(o, w) {
 			continue
 		}
-		hard := strMap(field(o.Node, "spec", "hard"))
+		hard := quantities(field(o.Node, "spec", "hard"))
 		for _, key := range sortedKeys(hard) {
 			q, known := quotaResources[key]
 			if !known {
