@@ -2,6 +2,7 @@ package fn_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/fn"
@@ -20,20 +21,7 @@ func TestKindsWithATemplateAreInjected(t *testing.T) {
 		"apps/v1beta2":           "DaemonSet",
 		"apps.openshift.io/v999": "DeploymentConfig",
 	} {
-		input := []byte("apiVersion: " + apiVersion + "\nkind: " + kind + `
-metadata:
-  name: app
-  annotations:
-    sidecar.speedscale.com/inject: "true"
-    sidecar.speedscale.com/proxy-type: forward
-spec:
-  template:
-    metadata:
-      labels: {app: app}
-    spec:
-      containers:
-      - name: app
-`)
+		input := []byte(strings.Replace(forwarding("", "image: registry.example/app:1", ""), "apiVersion: apps/v1\nkind: Deployment", "apiVersion: "+apiVersion+"\nkind: "+kind, 1))
 		cfg := transformer.DefaultConfig()
 		cfg.Strict = true
 		out, results, err := fn.Render([]fn.Source{{Text: input}}, cfg)

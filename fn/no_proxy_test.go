@@ -41,20 +41,7 @@ func TestNoProxyIsCapturedWhereItIsAboutAProxy(t *testing.T) {
 			if err := cfg.Set("captureNoProxy", test.option); err != nil {
 				t.Fatal(err)
 			}
-			input := []byte(`apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: app
-  annotations:
-    sidecar.speedscale.com/inject: "true"
-    sidecar.speedscale.com/proxy-type: forward
-spec:
-  template:
-    spec:
-      containers:
-      - name: app
-        env:
-` + env.String())
+			input := []byte(forwarding("", "env:\n"+env.String(), ""))
 			out, results, err := fn.Render([]fn.Source{{Text: input}}, cfg)
 			if err != nil || results.Failed() {
 				t.Fatal(err, results)

@@ -86,32 +86,7 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 		{"egress of other pods", "", "", strings.Replace(policy, "podSelector: {}", "podSelector: {matchLabels: {app: other}}", 1) + "policyTypes: [Egress]}", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var annotations strings.Builder
-			for _, a := range strings.Split(test.annotations, ", ") {
-				if name, value, ok := strings.Cut(a, ": "); ok {
-					fmt.Fprintf(&annotations, "    sidecar.speedscale.com/%s: %q\n", name, value)
-				}
-			}
-			input := `apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: app
-  namespace: shop
-  annotations:
-    sidecar.speedscale.com/inject: "true"
-    sidecar.speedscale.com/proxy-type: forward
-` + annotations.String() + `spec:
-  replicas: 4
-  template:
-    metadata:
-      labels: {app: app}
-    spec:
-      containers:
-      - name: app
-        ` + test.container + "\n"
-			if test.beside != "" {
-				input += "---\n" + test.beside + "\n"
-			}
+			input := forwarding(test.annotations, test.container, test.beside)
 			out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
 			if err != nil {
 				t.Fatal(err)
@@ -140,4 +115,37 @@ metadata:
 			}
 		})
 	}
+}
+
+// forwarding is a Deployment that asks for the forward half, with further annotations
+// as NAME: VALUE, NAME: VALUE, with fields of its container, and with objects beside it.
+func forwarding(annotations, container, beside string) string {
+	var b strings.Builder
+	b.WriteString(`apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: app
+  namespace: shop
+  annotations:
+    sidecar.speedscale.com/inject: "true"
+    sidecar.speedscale.com/proxy-type: forward
+`)
+	for _, a := range strings.Split(annotations, ", ") {
+		if name, value, ok := strings.Cut(a, ": "); ok {
+			fmt.Fprintf(&b, "    sidecar.speedscale.com/%s: %q\n", name, value)
+		}
+	}
+	b.WriteString(`spec:
+  replicas: 4
+  template:
+    metadata:
+      labels: {app: app}
+    spec:
+      containers:
+      - name: app
+        ` + container + "\n")
+	if beside != "" {
+		b.WriteString("---\n" + beside + "\n")
+	}
+	return b.String()
 }

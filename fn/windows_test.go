@@ -38,23 +38,7 @@ func TestWindowsPodsAreKnownHoweverTheySaySo(t *testing.T) {
 		"namespace":                     {"hostname: a", "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  annotations: {openshift.io/node-selector: \"kubernetes.io/os=windows\"}\n", "Namespace shop metadata.annotations[openshift.io/node-selector]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			input := `apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: app
-  namespace: shop
-  annotations:
-    sidecar.speedscale.com/inject: "true"
-    sidecar.speedscale.com/proxy-type: forward
-spec:
-  template:
-    spec:
-      containers:
-      - name: app
-      ` + test.spec + "\n"
-			if test.beside != "" {
-				input += "---\n" + test.beside
-			}
+			input := forwarding("", "image: registry.example/app:1\n      "+test.spec, test.beside)
 			for _, strict := range []bool{false, true} {
 				cfg := transformer.DefaultConfig()
 				cfg.Strict = strict
