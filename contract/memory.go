@@ -17,7 +17,7 @@ type Memory struct {
 }
 
 // MinMemoryLimit is the smallest limit under which a sidecar is of use: it idles
-// at 10 MiB of it and moves a few dozen connections in the rest.
+// at 13 MiB and moves a few dozen connections in the rest.
 const MinMemoryLimit = 32 << 20
 
 // DivideMemory divides a container's limit:

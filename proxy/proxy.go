@@ -15,8 +15,8 @@
 //
 // It knows nothing of the environment, of recordings or of decoders: package
 // sidecar joins them to it. The package imports contract, its own subpackages
-// except decode, Prometheus' client, x/net's netutil and the standard library. It logs to the
-// logger that it is given, and does not exit.
+// except decode, Prometheus' client, x/net's netutil, x/sys/unix and the standard
+// library. It logs to the logger that it is given, and does not exit.
 package proxy
 
 import (

@@ -133,10 +133,11 @@ func (r *Reader) readLine() ([]byte, error) {
 	}
 }
 
-// All reads the segment, or every segment below the directory, that root names in fsys, in the order of their
-// keys, which within one pod is the order of time. It yields an exchange or an
-// error, never both; the error says where it was met, and is followed by what
-// else can be read. A yielded exchange is the consumer's to keep.
+// All reads the segment that root names in fsys, or every segment below that
+// directory in the order of their keys, which within one pod is the order of time.
+// It yields an exchange or an error, never both; the error says where it was met,
+// and is followed by what else can be read. A yielded exchange is the consumer's to
+// keep.
 func All(fsys fs.FS, root string) iter.Seq2[*Exchange, error] {
 	return AllCounted(fsys, root, func(Counters) {})
 }

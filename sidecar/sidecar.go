@@ -4,8 +4,9 @@
 //	environment ─▶ Config ─▶ proxy ─▶ tap ─▶ decoders ─▶ redaction ─▶ queue ─▶ segments
 //
 // The proxy forwards whether or not capture works. Close writes what was
-// recorded. The package imports contract, proxy and its subpackages, recording
-// and Prometheus' client: no YAML, no cloud SDK and no CLI framework.
+// recorded. The package imports contract and its filter, proxy and its
+// subpackages, recording, Prometheus' client, x/sys/unix and the standard library:
+// no YAML, no cloud SDK and no CLI framework.
 package sidecar
 
 import (

@@ -3,8 +3,8 @@
 // workloads in a cloud get credentials.
 //
 // It promises to know them however they are written: as one number, in octal, in
-// IPv6, translated, in capitals, with a final dot. It looks no name up. The package imports only the
-// standard library.
+// IPv6, translated, in capitals, with a final dot. It looks no name up. The package
+// imports only the standard library.
 package address
 
 import (

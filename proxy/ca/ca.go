@@ -3,8 +3,8 @@
 //
 // It keeps one leaf per name at a time, in a bounded cache, and writes no key
 // anywhere. No leaf outlives the CA or a certificate of its chain, and there are
-// none while one of those is not valid. The sidecar uses it to intercept TLS, `tapedeck ca` to make the CA.
-// The package imports contract and the standard library.
+// none while one of those is not valid. The sidecar uses it to intercept TLS,
+// `tapedeck ca` to make the CA. The package imports contract and the standard library.
 package ca
 
 import (

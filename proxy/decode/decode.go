@@ -11,10 +11,11 @@
 // allow. What a decoder can't parse is counted and recorded as opaque, without
 // its content if it was a protocol with headers, for those may hold secrets
 // that only a parsed record is redacted of. HTTP/1 is decoded again where no
-// answer can be owed, HTTP/2 where it is certain where frames begin. A decoder that panics is counted,
-// and the panic left to the tap.
+// answer can be owed, HTTP/2 where it is certain where frames begin. A decoder that
+// panics is counted, and the panic left to the tap.
 //
-// The package imports contract/filter, tap, recording, and its own decoders.
+// The package imports contract/filter, tap, recording, its own decoders and the
+// standard library.
 package decode
 
 import (

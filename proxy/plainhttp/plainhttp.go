@@ -22,8 +22,8 @@
 // does it for less: a connection that lasts is given to it for as long as its
 // exchanges are ordinary ones, and comes back for anything else.
 //
-// The package imports contract, proxy/pump, proxy/tap, proxy/upstream, x/net's httpguts
-// and the standard library.
+// The package imports contract, proxy/address, proxy/pump, proxy/tap, proxy/upstream,
+// x/net's httpguts and the standard library.
 package plainhttp
 
 import (

@@ -9,8 +9,8 @@
 // bounded by one number, and what it could not hold is counted to the byte and
 // told to the Reader as a Gap, in its place. While the tap is paused it holds
 // nothing: a flow's Reader is closed, and a new one that begins with a Gap follows
-// once the tap goes on. Flows are read side by side, but what
-// an inbound one brought is always read before the outbound bytes that it caused.
+// once the tap goes on. Flows are read side by side, but what an inbound one brought
+// is always read before the outbound bytes that it caused.
 // A Reader that panics loses its own flow and nothing else.
 //
 // The package imports only the standard library.

@@ -12,7 +12,7 @@
 // names up, and loopback is its own.
 //
 // It imports contract, proxy/address, proxy/pump, x/net's httpproxy and proxy
-// packages, and the standard library.
+// packages, x/sys/unix and the standard library.
 package upstream
 
 import (
@@ -277,8 +277,8 @@ func (d *Dialer) DialProxy(ctx context.Context, proxy *url.URL) (*pump.Conn, err
 }
 
 // guard refuses addresses at which the proxy itself listens, and descriptors that
-// are for others, and bounds the buffers of the socket. It sees every address before the connection is made,
-// after names have been looked up.
+// are for others, and bounds the buffers of the socket. It sees every address
+// after names have been looked up, and before the connection is made.
 func (d *Dialer) guard(_ context.Context, _, address string, raw syscall.RawConn) error {
 	if ap, err := netip.ParseAddrPort(address); err == nil && d.own[int(ap.Port())] && isOwn(ap.Addr()) {
 		return fmt.Errorf("%s: %w", address, ErrSelf)

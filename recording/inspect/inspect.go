@@ -1,5 +1,6 @@
 // Package inspect shows recordings to people: which exchanges there are, and
-// what one of them holds. It imports recording and writes to what it is given.
+// what one of them holds. It writes to what it is given. It imports recording,
+// klauspost/compress and the standard library.
 package inspect
 
 import (

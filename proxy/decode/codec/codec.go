@@ -27,7 +27,7 @@ import (
 type Decoder interface {
 	// Data takes the next bytes of one side. p is valid during the call alone.
 	// An error means that the bytes aren't this protocol's, and ends the
-	// decoder: only Close is called after it.
+	// decoder: only Close is called after it, or what a [Resumer] has.
 	Data(side tap.Side, at time.Time, p []byte) error
 	// Gap stands in the place of n bytes that were lost, the last of them at that
 	// time. An error means that the decoder can't find its way behind them.
@@ -47,9 +47,8 @@ type Protocol struct {
 	// and is the decoder's from then on; nil at the beginning of a flow.
 	New func(env *Env, x *Exchange) Decoder
 	// Resume returns a decoder that follows one which gave up on what side said at
-	// that time:
-	// it gives the bytes to rest, which keeps none, until it finds a place to begin
-	// anew, and closes rest then. nil: there is no such place.
+	// that time: it gives the bytes to rest, which keeps none, until it finds a place
+	// to begin anew, and closes rest then. nil: there is no such place.
 	Resume func(env *Env, side tap.Side, at time.Time, rest Decoder) Decoder
 }
 

@@ -5,6 +5,8 @@
 //	client's bytes ─▶ half ─▶ requests: oldest … newest
 //	                            ▲ each answer belongs to the oldest
 //	server's bytes ─▶ half ─────┘
+//
+// The package imports codec, tap and recording.
 package http1
 
 import (

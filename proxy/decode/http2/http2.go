@@ -5,6 +5,8 @@
 //	                    └──▶ DATA ─▶ body, or gRPC messages ─┴─▶ stream ─▶ exchange
 //
 // Each side has its own half; what they share is the table of open streams.
+//
+// The package imports codec, tap, recording, and x/net's http2 and hpack.
 package http2
 
 import (

@@ -1,6 +1,8 @@
 // Package opaque records streams whose protocol nobody knows: when each side sent
 // how much. Such streams carry logins, as those of Redis, SMTP, FTP and PostgreSQL
 // do, so their bytes are kept only where [codec.Limits].Opaque asks for them.
+//
+// The package imports codec, tap and recording.
 package opaque
 
 import (

@@ -2,6 +2,8 @@
 // upgrade. Each frame becomes a message; payloads are unmasked and otherwise
 // kept as sent, so with permessage-deflate (RFC 7692) they are compressed and
 // marked.
+//
+// The package imports codec, tap and recording.
 package websocket
 
 import (
