@@ -83,14 +83,11 @@ type header struct {
 	head  []byte // as far as it was seen
 	skip  int    // bytes of version 2's header that are still to come, and say nothing of interest
 	early codec.Body
-	gone  bool
 }
 
 // Data implements [codec.Decoder].
 func (h *header) Data(side tap.Side, at time.Time, p []byte) error {
 	switch {
-	case h.gone:
-		return nil
 	case h.env.Proxied:
 		return errTwice
 	case side == tap.FromServer:
@@ -103,7 +100,7 @@ func (h *header) Data(side tap.Side, at time.Time, p []byte) error {
 	if err != nil || !done {
 		return err
 	}
-	h.gone, h.env.Proxied = true, true
+	h.env.Proxied = true
 	if source.IsValid() {
 		h.env.Tags.Set(recording.TagProxied, source.String())
 	}
