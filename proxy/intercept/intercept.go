@@ -260,9 +260,7 @@ func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *He
 		cfg.ClientSessionCache = nil // a resumed session would not ask again
 	}
 	c = tls.Client(server, cfg)
-	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
-	defer cancel()
-	err = c.HandshakeContext(ctx)
+	err = handshake(ctx, c)
 	agreed = true
 	return c, asked, err
 }
@@ -300,18 +298,8 @@ func Verify(state tls.ConnectionState, name string, roots *x509.CertPool) error 
 
 // downstream does the handshake with the client.
 func (i *Interceptor) downstream(ctx context.Context, client *pump.Conn, leaf *tls.Certificate, alpn string) (*tls.Conn, error) {
-	cfg := &tls.Config{
-		Certificates:           []tls.Certificate{*leaf},
-		MinVersion:             minVersion,
-		SessionTicketsDisabled: true, // would be good for one connection only
-	}
-	if alpn != "" {
-		cfg.NextProtos = []string{alpn}
-	}
-	c := tls.Server(client, cfg)
-	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
-	defer cancel()
-	err := c.HandshakeContext(ctx)
+	c := tls.Server(client, answering(leaf, alpn))
+	err := handshake(ctx, c)
 	var failed *net.OpError
 	if errors.As(err, &failed) && failed.Op == "local error" && failed.Err.Error() == badRecordMAC.Error() {
 		err = errPlainAlert

@@ -15,31 +15,6 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// Peer says how to speak TLS to a server that was configured.
-type Peer struct {
-	// Name is the name that is verified, and the SNI where no client gives one.
-	Name string
-	// Roots verify it; nil: the system's.
-	Roots *x509.CertPool
-	// Insecure: it is not verified.
-	Insecure bool
-	// Unsure: it is not known whether it speaks TLS.
-	Unsure bool
-}
-
-// Client does a handshake with a server.
-func Client(ctx context.Context, server *pump.Conn, alpn []string, peer *Peer) (*pump.Conn, error) {
-	c := tls.Client(server, &tls.Config{
-		ServerName: peer.Name, NextProtos: alpn, RootCAs: peer.Roots, InsecureSkipVerify: peer.Insecure,
-	})
-	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
-	defer cancel()
-	if err := c.HandshakeContext(ctx); err != nil {
-		return nil, err
-	}
-	return pump.NewConn(c, nil), nil
-}
-
 // Terminator ends inbound TLS with the application's own certificate:
 //
 //	client                     proxy                     application
@@ -111,7 +86,6 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 	switch {
 	case asked:
 		r.Outcome, r.Err = PassedMutual, errors.New("the application asks for a client certificate")
-		t.memory.mutual(hello.SNI)
 	case err != nil:
 		r.Outcome, r.Err = PassedUpstream, err
 		if errors.Is(err, context.DeadlineExceeded) { // another reason may be the client's, who shall not be able to blind us
@@ -182,8 +156,6 @@ func (t *Terminator) first(o Outcome) bool {
 // done it. asked says that the application asked for a client certificate. Should
 // it ask in the middle of the connection, later ones pass untouched.
 func (t *Terminator) application(ctx context.Context, server *pump.Conn, hello *Hello, app *Peer) (c *tls.Conn, asked bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
-	defer cancel()
 	cfg := hello.policy()
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
 		if err := hello.permits(state); err != nil || app.Insecure {
@@ -201,7 +173,7 @@ func (t *Terminator) application(ctx context.Context, server *pump.Conn, hello *
 		return &tls.Certificate{}, nil
 	}
 	c = tls.Client(server, cfg)
-	err = c.HandshakeContext(ctx)
+	err = handshake(ctx, c) // which sets asked
 	return c, asked, err
 }
 
@@ -224,14 +196,8 @@ func goodLeaf(leaf *x509.Certificate, name string) bool {
 
 // terminate does the handshake with the client, which is promised r.ALPN.
 func (r Result) terminate(ctx context.Context, cert *tls.Certificate) Result {
-	cfg := &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: minVersion, SessionTicketsDisabled: true}
-	if r.ALPN != "" {
-		cfg.NextProtos = []string{r.ALPN}
-	}
-	down := tls.Server(r.Client, cfg)
-	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
-	defer cancel()
-	if err := down.HandshakeContext(ctx); err != nil {
+	down := tls.Server(r.Client, answering(cert, r.ALPN))
+	if err := handshake(ctx, down); err != nil {
 		return r.end(Failed, fmt.Errorf("TLS from the client: %w", err))
 	}
 	r.Client, r.Outcome = pump.NewConn(down, nil), Intercepted
