@@ -45,6 +45,7 @@ func callers() []caller {
 	return []caller{
 		{name: "pipe", render: pipe, keepsText: true, keepsOrder: true, keepsResults: true},
 		{name: "kubectl kustomize pipe", need: needKubectl, render: kubectlPipe, keepsText: true, keepsOrder: true, keepsResults: true},
+		{name: "render -k", render: renderK, keepsText: true, keepsOrder: true, keepsResults: true},
 		{name: "kustomize exec", render: kustomize(execFunction)},
 		{name: "kustomize container", need: needDocker, render: kustomize(containerFunction)},
 		{name: "kpt render exec", need: needKpt, render: kptRender(execFunction), keepsResults: true},
@@ -99,6 +100,20 @@ func pipe(t *testing.T, from source) rendering {
 func kubectlPipe(t *testing.T, from source) rendering {
 	built := run(t, from.kustomization, nil, needPath(t, "kubectl"), "kustomize", ".").ok(t)
 	return pipe(t, source{manifests: built})
+}
+
+// renderK builds the kustomization in process. That is what a pipe from kustomize
+// gives.
+func renderK(t *testing.T, from source) rendering {
+	dir := t.TempDir()
+	copyDir(t, dir, from.kustomization)
+	config, report := writeConfig(t, t.TempDir()), filepath.Join(t.TempDir(), "report.json")
+	before := kustomizeBuild(t, dir).ok(t)
+	after := run(t, dir, nil, tapedeck, "render", "-k", ".", "--config", config, "--report", report).ok(t)
+	if piped := run(t, dir, before, tapedeck, "render", "--config", config).ok(t); !bytes.Equal(piped, after) {
+		t.Errorf("render -k gives other bytes than a pipe from kustomize:\n%s", firstDifference(piped, after))
+	}
+	return rendering{before, after, read(t, report)}
 }
 
 // kustomize names Tapedeck as a transformer of the kustomization.

@@ -51,8 +51,12 @@ func cut(src Source) []*document {
 	docs := make([]*document, len(texts))
 	line := 0
 	for i, text := range texts {
+		lines := bytes.Count(text, []byte("\n"))
+		if mark := separator.Find(text); len(mark) > 0 && splice.IsJSON(text[len(mark):]) {
+			text = append(mark[:len(mark):len(mark)], splice.JSONAsYAML(text[len(mark):])...)
+		}
 		d := &document{text: text, file: transformer.File{Path: src.Name, Index: i}, line: line, json: splice.IsJSON(text)}
-		line += bytes.Count(text, []byte("\n"))
+		line += lines
 		if src.Name == "" {
 			if m := helmSource.FindSubmatch(text[:min(len(text), 4096)]); m != nil {
 				d.file.Path = string(m[1])

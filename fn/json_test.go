@@ -90,7 +90,7 @@ func TestJSON(t *testing.T) {
 // TestJSONAmongYAML mixes the two. kubectl takes a stream that begins with a bracket
 // for JSON to its end, so a separator goes before that bracket.
 func TestJSONAmongYAML(t *testing.T) {
-	const note = `"rocket \ud83d\ude80 \ud83d \u2028"`
+	const note = `"\/rocket \ud83d\ude80 \ud83d \u2028"`
 	a, b, c := deployment("a", note), deployment("b", note), deployment("c", note)
 	tests := map[string]struct {
 		sources []string
@@ -105,6 +105,7 @@ func TestJSONAmongYAML(t *testing.T) {
 		"a byte order mark before JSON":      {[]string{annotated, "\xef\xbb\xbf" + indent(t, deployment("a", `"x"`), " ")}, 3},
 		"separators between objects":         {[]string{deployment("a", `"x"`) + "\n---\n" + deployment("b", `"x"`) + "\n"}, 4},
 		"a separator behind the last object": {[]string{deployment("a", `"x"`) + "\n" + deployment("b", `"x"`) + "\n---\n"}, 4},
+		"escapes behind a separator":         {[]string{"---\n" + a + "\n--- # c\n" + b + "\n"}, 4},
 		"line ends of Windows":               {[]string{deployment("a", `"x"`) + "\r\n---\r\n" + deployment("b", `"x"`) + "\r\n"}, 4},
 	}
 	for name, tt := range tests {

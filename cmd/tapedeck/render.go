@@ -31,23 +31,32 @@ type renderFlags struct {
 
 func newRenderCommand() *cobra.Command {
 	var flags renderFlags
+	var build kustomizeFlags
 	cmd := &cobra.Command{
 		Use:   "render [FILE|DIRECTORY...]",
 		Short: "Edit annotated manifests so that their workloads capture traffic",
 		Long: `Render reads Kubernetes manifests, edits the annotated ones and writes all of
 them. It reads standard input where no file is given, or "-". Lines that are not
-edited come out as they went in.
+edited come out as they went in. With -k it builds a kustomization first, as
+kustomize build does, and renders what comes out.
 
 The report goes to standard error, and with --report to a file as well: Helm 4
 does not show what a post-renderer writes to standard error.`,
 		Example: `  tapedeck render deployment.yaml service.yaml | kubectl apply -f -
-  kubectl kustomize . | tapedeck render --set image=registry.example/tapedeck:v1 | kubectl apply -f -
+  tapedeck render -k overlays/production --set image=registry.example/tapedeck:v1 | kubectl apply -f -
   helm template my-app ./chart --post-renderer tapedeck
   tapedeck render --diff manifests/
   tapedeck render --config tapedeck.yaml --strict --report report.json manifests/ > out.yaml`,
-		RunE: func(cmd *cobra.Command, args []string) error { return flags.run(cmd, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sources, err := build.sources()
+			if err != nil {
+				return err
+			}
+			return flags.run(cmd, sources, args)
+		},
 	}
 	flags.register(cmd)
+	build.register(cmd)
 	cmd.Flags().BoolVar(&flags.diff, "diff", false, "show what changes, as a unified diff, instead of writing the manifests")
 	cmd.Flags().StringVar(&flags.colour, "color", "auto", "colour the diff: `auto`, always or never")
 	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
@@ -66,7 +75,7 @@ when it is called without a command and standard input is not a terminal.`,
   kustomize build --enable-alpha-plugins --enable-exec .
   helm template my-app ./chart --post-renderer tapedeck --post-renderer-args fn`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd, nil) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd, nil, nil) },
 	}
 	flags.register(cmd)
 	return cmd
@@ -105,8 +114,9 @@ func completeOptions(_ *cobra.Command, _ []string, typed string) ([]string, cobr
 	return out, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
-// run renders the sources and writes the output, the report and the exit code.
-func (f *renderFlags) run(cmd *cobra.Command, args []string) error {
+// run renders the sources, and the files that the arguments name, and writes the
+// output, the report and the exit code.
+func (f *renderFlags) run(cmd *cobra.Command, sources []fn.Source, args []string) error {
 	if allowed := []string{"", "auto", "always", "never"}; !slices.Contains(allowed, f.colour) {
 		return fmt.Errorf("flag --color: found %q, allowed: auto, always or never", f.colour)
 	}
@@ -114,9 +124,12 @@ func (f *renderFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	sources, err := readSources(cmd.InOrStdin(), args)
-	if err != nil {
-		return err
+	if len(sources) == 0 || len(args) > 0 {
+		read, err := readSources(cmd.InOrStdin(), args)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, read...)
 	}
 	out, results, err := fn.Render(sources, cfg)
 	if err != nil {

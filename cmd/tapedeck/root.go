@@ -78,7 +78,7 @@ func newRoot() *cobra.Command {
 		Args:                       knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if piped(cmd) { // kustomize, kpt and Helm call without a command
-				return flags.run(cmd, nil)
+				return flags.run(cmd, nil, nil)
 			}
 			return cmd.Help()
 		},

@@ -102,8 +102,8 @@ func literalTag(v string) string {
 }
 
 // JSONAsYAML spells a JSON object so that a YAML parser reads it as what it is: the
-// characters of surrogate pairs stand for themselves, those that YAML folds or
-// forbids are escaped, and a colon follows its key on the same line. A text that
+// characters of surrogate pairs and slashes stand for themselves, those that YAML
+// folds or forbids are escaped, and a colon follows its key on the same line. A text that
 // has none of these comes back as it is.
 func JSONAsYAML(text []byte) []byte {
 	var out []byte
@@ -135,7 +135,9 @@ func JSONAsYAML(text []byte) []byte {
 				}
 				replace(i, i+size, string(char))
 			case c == '\\':
-				size = 2
+				if size = 2; text[i+1] == '/' { // of which YAML 1.1 does not know
+					replace(i, i+1, "")
+				}
 			case c >= 0x7f && (!printable(c) || breakLen(text, i) > 0):
 				replace(i, i+size, strings.Trim(doubleQuote(string(c)), `"`))
 			}
