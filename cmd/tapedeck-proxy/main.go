@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,24 +37,27 @@ func main() {
 
 // command is a subcommand; its flags are parsed before it runs.
 type command struct {
-	usage, does, example string
+	name, usage, does, example string
 	// prepare declares the flags and returns what runs once they are parsed.
 	prepare func(*flag.FlagSet) func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 }
 
-// names lists the subcommands in the order of the help; "" is a call without
-// one.
-func names() []string { return []string{"", "healthz", "inspect", "version"} }
+// called is how the command is called; words follow.
+func (c *command) called(words ...string) string {
+	return strings.Join(strings.Fields("tapedeck-proxy "+c.name+" "+strings.Join(words, " ")), " ")
+}
 
-func commands() map[string]command {
-	return map[string]command{
-		"": {"", "run the sidecar that the environment describes (docs/environment.md)",
+// commands lists the subcommands in the order of the help; the first is a call
+// without one.
+func commands() []command {
+	return []command{
+		{"", "", "run the sidecar that the environment describes (docs/environment.md)",
 			"REVERSE_PROXY_PORT=8080 TAPEDECK_SINK=file:///tmp/recordings tapedeck-proxy", prepareRun},
-		"healthz": {"[--wait DURATION]", "ask the sidecar in this pod whether it is ready, by exit code",
+		{"healthz", "[--wait DURATION]", "ask the sidecar in this pod whether it is ready, by exit code",
 			"tapedeck-proxy healthz --wait 60s", prepareHealthz},
-		"inspect": {"[flags] PATH...", "list recorded exchanges, or show one",
+		{"inspect", "[flags] PATH...", "list recorded exchanges, or show one",
 			"tapedeck-proxy inspect --direction out --status 5xx /var/lib/tapedeck/recordings", prepareInspect},
-		"version": {"", "print the version", "tapedeck-proxy version", prepareVersion},
+		{"version", "", "print the version", "tapedeck-proxy version", prepareVersion},
 	}
 }
 
@@ -63,10 +67,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, args = args[0], args[1:]
 	}
-	c, ok := commands()[name]
-	if !ok {
+	all := commands()
+	at := slices.IndexFunc(all, func(c command) bool { return c.name == name })
+	if at < 0 {
 		return fail(stderr, fmt.Errorf("unknown command %q; tapedeck-proxy --help lists the commands", name))
 	}
+	c := all[at]
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	do := c.prepare(flags)
@@ -76,10 +82,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		signals.AtOnce(ctx)
-		help(stdout, name, flags)
+		if name != "" {
+			all = all[at : at+1]
+		}
+		help(stdout, all, flags)
 		return 0
 	case err != nil:
-		return fail(stderr, fmt.Errorf("%w; tapedeck-proxy %s --help lists the flags", err, name))
+		return fail(stderr, fmt.Errorf("%w; %s lists the flags", err, c.called("--help")))
 	}
 	err := do(ctx, flags.Args(), stdout, stderr)
 	switch {
@@ -96,17 +105,10 @@ func fail(stderr io.Writer, err error) int {
 	return 1
 }
 
-// help prints the help of a subcommand, and with it, for a call without one, the
-// list of all.
-func help(w io.Writer, name string, flags *flag.FlagSet) {
-	listed := []string{name}
-	if name == "" {
-		listed = names()
-	}
-	for _, n := range listed {
-		c := commands()[n]
-		fmt.Fprintln(w, strings.Join(strings.Fields("tapedeck-proxy "+n+" "+c.usage), " "))
-		fmt.Fprintf(w, "    %s\n    Example: %s\n", c.does, c.example)
+// help prints the help of subcommands, and the flags of the one that was called.
+func help(w io.Writer, listed []command, flags *flag.FlagSet) {
+	for _, c := range listed {
+		fmt.Fprintf(w, "%s\n    %s\n    Example: %s\n", c.called(c.usage), c.does, c.example)
 	}
 	flags.SetOutput(w)
 	flags.PrintDefaults()
