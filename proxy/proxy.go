@@ -22,16 +22,12 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -49,9 +45,6 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/trust"
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
-
-// rootsRecheck is how often it is looked whether missing roots have come.
-const rootsRecheck = 10 * time.Second
 
 // Proxy is a sidecar that listens. Listen makes it, Serve runs it.
 type Proxy struct {
@@ -115,95 +108,6 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	metrics.MustRegister(&collector{p: p})
 	return p, nil
 }
-
-// prepareTLS loads what TLS needs and writes the trust files. What is missing is
-// no reason to stop the pod: TLS then passes untouched, or is spoken without it.
-func (p *Proxy) prepareTLS() {
-	if p.cfg.TLSOut {
-		var err error
-		p.ca, err = ca.Load(p.cfg.CADir)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			p.log.Warn("there is no CA: outbound TLS passes untouched and is not recorded in the clear",
-				"directory", p.cfg.CADir, "variable", contract.EnvCADir, "make one with", "tapedeck ca")
-		case err != nil:
-			p.log.Error("the CA is of no use: outbound TLS passes untouched", LogError, err)
-		}
-		p.watch = newCAWatch(p.log, p.ca, p.cfg.CADir)
-		p.watch.look(time.Now())
-	}
-	roots, err := trust.Load(p.cfg.UpstreamCA)
-	if p.rootless = err != nil; p.rootless {
-		p.log.Warn("upstreams are verified by the public and the system's roots alone, until the further ones can be read",
-			"variable", contract.EnvUpstreamCA, LogError, err)
-	}
-	p.use(roots)
-	p.upstream = intercept.Config{Authority: p.ca, Roots: p.pool}
-	p.upstream.Certificate = p.keyPair(p.cfg.Mutual, contract.EnvTLSMutualPublicKey, "upstreams are shown no client certificate until it can be read")
-	if p.ca != nil {
-		p.out = intercept.New(p.upstream)
-	}
-	certificate := p.keyPair(p.cfg.TLSIn, contract.EnvTLSInPublicKey, "inbound TLS passes untouched and is not recorded in the clear, until the certificate can be read")
-	for _, in := range p.cfg.In {
-		if !p.cfg.Reverse {
-			break
-		}
-		r := &reverse{Inbound: in, p: p}
-		if certificate != nil {
-			r.tls = &intercept.Terminator{Certificate: certificate}
-		}
-		p.reverse = append(p.reverse, r)
-	}
-}
-
-// keyPair returns what gives a certificate, nil when none is configured. without
-// is what it means that its files can't be read.
-func (p *Proxy) keyPair(k *KeyFiles, variable, without string) func() (*tls.Certificate, error) {
-	if k == nil {
-		return nil
-	}
-	get, err := intercept.KeyPair(k.Cert, k.Key)
-	if err != nil {
-		p.log.Warn(without, "variable", variable, LogError, err)
-	}
-	return get
-}
-
-// use verifies upstreams against roots from now on, and writes the trust files.
-func (p *Proxy) use(roots *trust.Roots) {
-	p.roots.Store(roots)
-	var ca *x509.Certificate
-	if p.ca != nil {
-		ca = p.ca.Certificate()
-	}
-	if err := roots.Write(p.cfg.TrustDir, ca); err != nil && (ca != nil || !errors.Is(err, fs.ErrNotExist)) {
-		p.log.Warn("the trust files are not written: applications that are pointed at them will trust nobody", LogError, err)
-	}
-}
-
-// awaitRoots waits for the configured roots to come.
-func (p *Proxy) awaitRoots(ctx context.Context) {
-	ticker := time.NewTicker(cmp.Or(p.cfg.rootsRecheck, rootsRecheck))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if _, err := os.Stat(p.cfg.UpstreamCA); err != nil {
-			continue
-		}
-		if roots, err := trust.Load(p.cfg.UpstreamCA); err == nil {
-			p.use(roots)
-			p.log.Info("upstreams are verified by the further roots, too", "variable", contract.EnvUpstreamCA)
-			return
-		}
-	}
-}
-
-// pool is what upstreams are verified against now.
-func (p *Proxy) pool() *x509.CertPool { return p.roots.Load().Pool() }
 
 func (p *Proxy) bind(ctx context.Context) error {
 	type binding struct {
@@ -286,7 +190,8 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	defer cancel()
 	var err error
 	if p.loops, err = pump.NewLoops(p.tap.Pool(), runtime.GOMAXPROCS(0)); err != nil {
-		return err
+		closeAll(p.listeners())
+		return fmt.Errorf("start the event loops: %w", err)
 	}
 	var running sync.WaitGroup
 	start := func(ls []net.Listener, dir tap.Direction, serve serveFunc) {

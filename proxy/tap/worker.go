@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -69,18 +68,6 @@ type Tap struct {
 	stop     bool
 	workers  sync.WaitGroup
 }
-
-// reason is why bytes were dropped, an index of reasons.
-type reason uint8
-
-const (
-	dropFull reason = iota
-	dropShed
-	dropPanic
-	dropShutdown
-)
-
-var reasons = [...]string{dropFull: ReasonFull, dropShed: ReasonMemory, dropPanic: ReasonPanic, dropShutdown: ReasonShutdown}
 
 // New starts a tap's workers; Shutdown ends them.
 func New(cfg Config) *Tap {
@@ -365,143 +352,4 @@ func (t *Tap) recycle(b *batch) {
 	clear(b.list)
 	b.list = b.list[:0]
 	t.batches.Put(b)
-}
-
-// deliver gives a batch to the stream's Reader and returns what it cost.
-func (t *Tap) deliver(s *Stream, events []event) {
-	at := 0
-	defer func() {
-		if v := recover(); v != nil {
-			s.reader = nil
-			s.setFate(panicked)
-			t.discard(events[at:], dropPanic)
-			if t.cfg.Panicked != nil {
-				t.cfg.Panicked(s.flow, v, debug.Stack())
-			}
-			if events[len(events)-1].kind == end {
-				t.ended()
-			}
-		}
-	}()
-	for ; at < len(events); at++ {
-		e := &events[at]
-		t.give(s, e)
-		t.finish(e)
-		if e.kind == end {
-			t.ended()
-		}
-	}
-	if r, ok := s.reader.(Timely); ok && !s.waits && r.Waits() {
-		s.waits = true
-		t.await(s)
-	}
-}
-
-// openReader opens the stream's Reader.
-func (t *Tap) openReader(s *Stream) {
-	s.opened = true
-	if t.cfg.Open != nil {
-		s.reader = t.cfg.Open(s.flow)
-	}
-	if s.reader == nil {
-		s.setFate(unwanted)
-	}
-}
-
-// give calls the Reader for one event.
-func (t *Tap) give(s *Stream, e *event) {
-	switch {
-	case e.kind == tick:
-		s.waits = false
-	case e.kind != end && e.kind != pause && !s.opened:
-		t.openReader(s)
-	}
-	switch {
-	case s.reader == nil:
-		if e.kind == data {
-			if s.gone() {
-				t.drop(dropPanic, e.n)
-			} else {
-				t.unwanted.Add(e.n)
-			}
-		}
-	case e.kind == data:
-		s.reader.Data(e.side, e.at, e.buf.B[e.off:int64(e.off)+e.n])
-		t.delivered.Add(e.n)
-	case e.kind == gap:
-		s.reader.Gap(e.side, e.at, e.n)
-	case e.kind == tick:
-		if r, ok := s.reader.(Timely); ok {
-			r.Tick(e.at)
-		}
-	case e.kind == pause:
-		s.reader.Close(e.at)
-		s.reader, s.opened = nil, false
-	default:
-		s.reader.Close(e.at)
-		s.reader = nil
-	}
-}
-
-// finish returns an event's buffer and cost.
-func (t *Tap) finish(e *event) {
-	if e.buf != nil {
-		e.buf.Release()
-	}
-	t.used.Add(-e.cost)
-}
-
-// discard finishes events that nobody will read, and counts them.
-func (t *Tap) discard(events []event, r reason) {
-	for i := range events {
-		if events[i].kind == data {
-			t.drop(r, events[i].n)
-		}
-		t.finish(&events[i])
-	}
-}
-
-// ended counts a stream's end.
-func (t *Tap) ended() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.open--
-	if t.open == 0 && t.drained != nil {
-		close(t.drained)
-	}
-}
-
-func (t *Tap) drop(r reason, n int64) {
-	t.dropped[r].Add(n)
-	t.gaps[r].Add(1)
-}
-
-// Stats are the tap's counters since its start. Written is always the sum of
-// Delivered, Unwanted, every Dropped and what waits.
-type Stats struct {
-	// Limit and Used are the budget in bytes and what of it is in use.
-	Limit, Used int64
-	// Flows is the number of flows that were opened.
-	Flows int64
-	// Written, Delivered and Unwanted count bytes of traffic: offered by the
-	// data path, read by a Reader, and of flows for which there is none.
-	Written, Delivered, Unwanted int64
-	// Dropped counts what was lost, by reason; every reason is present.
-	Dropped map[string]Loss
-}
-
-// Loss counts dropped chunks and their bytes.
-type Loss struct{ Chunks, Bytes int64 }
-
-// Stats returns the counters.
-func (t *Tap) Stats() Stats {
-	s := Stats{
-		Limit: t.cfg.Limit, Used: t.used.Load(), Flows: t.flows.Load(),
-		Written: t.written.Load(), Delivered: t.delivered.Load(), Unwanted: t.unwanted.Load(),
-		Dropped: make(map[string]Loss, len(reasons)),
-	}
-	for i, r := range reasons {
-		s.Dropped[r] = Loss{Chunks: t.gaps[i].Load(), Bytes: t.dropped[i].Load()}
-	}
-	return s
 }

@@ -1,0 +1,30 @@
+package plainhttp
+
+import "sync/atomic"
+
+// exchange is a request that waits for its answer.
+type exchange struct {
+	method  string
+	upgrade bool        // it may switch protocols
+	asked   atomic.Bool // that it does
+	// verdict tells the request side whether the server agreed to the upgrade.
+	verdict chan bool
+	// finished is closed when the client's side of an upgraded connection is
+	// over.
+	finished chan struct{}
+	// begun is what is still to come of an answer of which the client has got
+	// the beginning; nil: nothing was sent.
+	begun *body
+	// voided says that the request is refused, and sent to the server in part;
+	// claimed that the client is being sent the server's answer. It is one of them
+	// alone, under the server's lock.
+	voided, claimed bool
+}
+
+func newExchange(method string) *exchange { return &exchange{method: method} }
+
+func newUpgrade(method string) *exchange {
+	x := &exchange{method: method, upgrade: true, verdict: make(chan bool, 1), finished: make(chan struct{})}
+	x.asked.Store(true)
+	return x
+}

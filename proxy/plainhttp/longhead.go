@@ -1,0 +1,212 @@
+package plainhttp
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+const (
+	// maxName bounds a field's name in a long head, and maxHeld each of the fields
+	// that are held back there.
+	maxName = 4 << 10
+	maxHeld = 16 << 10
+	// manyHeld bounds how many are held back: the rules allow one of each.
+	manyHeld = 16
+)
+
+// longHead passes a head on that is longer than a buffer, or has more fields than
+// are kept, piece by piece:
+//
+//	X-A: …  X-B: …  Host: …  X-C: …  Content-Length: 3  <empty>
+//	  │       │        ╎       │             ╎              │
+//	  ▼       ▼        ╎       ▼             ╎              ▼
+//	X-A: …  X-B: …     ╎     X-C: …   then   Host: …  Content-Length: 3  <empty>
+//
+// The fields that decide on the message are held back to the end and judged
+// together, as those of a head in one piece are. Until then the receiver has no
+// whole head, so what is wrong may still be refused. It holds no more than the
+// constants say. The zero value is at the beginning of the first field.
+type longHead struct {
+	lenient bool                   // as parseResponse is, or else as parseRequest
+	fate    func(name []byte) fate // of a field
+
+	state headState
+	cr    bool // a CR came that may end the line
+	mode  fate // of the field that the line belongs to
+	name  []byte
+	value []byte // if it is held
+	held  []field
+}
+
+// fate is what becomes of a field.
+type fate uint8
+
+const (
+	passed fate = iota
+	dropped
+	heldBack
+)
+
+type headState uint8
+
+const (
+	firstLine headState = iota // no field yet
+	lineStart
+	inName
+	inFold // the white space at the beginning of a line
+	inValue
+	headOver
+)
+
+// take appends what can be passed on of the bytes that were read next, of which it
+// uses n. done says that the head has ended: then the held fields and the empty line
+// are still to be written.
+func (h *longHead) take(out, p []byte) (_ []byte, n int, done bool, err error) {
+	for n < len(p) && err == nil && h.state != headOver {
+		var m int
+		switch h.state {
+		case firstLine, lineStart:
+			out, m, err = h.begin(out, p[n])
+		case inName:
+			out, m, err = h.inName(out, p[n:])
+		case inFold:
+			if m = 1; p[n] != ' ' && p[n] != '\t' {
+				m, h.state = 0, inValue
+			}
+		case inValue:
+			out, m, err = h.inValue(out, p[n:])
+		}
+		n += m
+	}
+	return out, n, h.state == headOver, err
+}
+
+// begin takes the first byte of a line, if that says what the line is.
+func (h *longHead) begin(out []byte, c byte) (_ []byte, n int, err error) {
+	switch {
+	case c == '\n' && (h.cr || h.lenient):
+		out, err = h.finish(out)
+		h.state = headOver
+		return out, 1, err
+	case c == '\n':
+		return out, 0, bad("%v", errBareLF)
+	case h.cr:
+		return out, 0, bad("a field line that begins with CR")
+	case c == '\r':
+		h.cr = true
+		return out, 1, nil
+	case c != ' ' && c != '\t':
+		out, err = h.finish(out)
+		h.state = inName
+		return out, 0, err
+	case !h.lenient || h.state == firstLine:
+		return out, 0, bad("a field that is folded over lines")
+	}
+	h.state = inFold // RFC 9112 section 5.2: a space in its place
+	out, err = h.put(out, []byte{' '})
+	return out, 1, err
+}
+
+// inName takes a part of a line up to its colon.
+func (h *longHead) inName(out, p []byte) (_ []byte, n int, err error) {
+	n = len(p)
+	i := bytes.IndexAny(p, ":\n")
+	if i >= 0 {
+		n = i
+	}
+	if h.name = append(h.name, p[:n]...); len(h.name) > maxName {
+		return out, n, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("a field's name of more than %d bytes", maxName))
+	}
+	if i < 0 {
+		return out, n, nil
+	}
+	colon := p[i] == ':'
+	switch {
+	case !h.lenient && (!colon || !isToken(h.name)):
+		return out, n, bad("a malformed field line: want a name, a colon and a value")
+	case colon:
+		n++
+		h.name = bytes.TrimRight(h.name, " \t") // RFC 9112 section 5.1
+		h.mode = h.fate(h.name)
+		if h.state = inValue; h.mode == passed {
+			out = append(append(out, h.name...), ':')
+		}
+	default:
+		h.mode, h.state = passed, inValue
+		h.cr = bytes.HasSuffix(h.name, []byte("\r"))
+		out = append(out, bytes.TrimSuffix(h.name, []byte("\r"))...)
+	}
+	return out, n, nil
+}
+
+// inValue takes a part of a line behind its name.
+func (h *longHead) inValue(out, p []byte) (_ []byte, n int, err error) {
+	n = len(p)
+	end := bytes.IndexByte(p, '\n')
+	if end >= 0 {
+		n = end
+	}
+	part := p[:n]
+	if h.cr && n > 0 { // it did not end the line
+		if !h.lenient {
+			return out, 0, bad("a field with a control character in its value")
+		}
+		out, err = h.put(out, []byte{'\r'})
+	}
+	if n > 0 {
+		if h.cr = part[n-1] == '\r'; h.cr {
+			part = part[:n-1]
+		}
+	}
+	if !h.lenient && !httpguts.ValidHeaderFieldValue(string(part)) {
+		return out, n, bad("a field with a control character in its value")
+	}
+	if err == nil {
+		out, err = h.put(out, part)
+	}
+	if err != nil || end < 0 {
+		return out, n, err
+	}
+	if !h.cr && !h.lenient {
+		return out, n, bad("%v", errBareLF)
+	}
+	h.cr, h.state = false, lineStart
+	return out, n + 1, nil
+}
+
+// put does with a part of a value what becomes of its field.
+func (h *longHead) put(out, p []byte) ([]byte, error) {
+	switch h.mode {
+	case passed:
+		out = append(out, p...)
+	case heldBack:
+		if h.value = append(h.value, p...); len(h.value) > maxHeld {
+			return out, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("a field of more than %d bytes that decides on the message", maxHeld))
+		}
+	}
+	return out, nil
+}
+
+// finish ends the field that came last, now that no line continues it.
+func (h *longHead) finish(out []byte) ([]byte, error) {
+	if h.state == firstLine {
+		return out, nil
+	}
+	switch h.mode {
+	case passed:
+		out = append(out, "\r\n"...)
+	case heldBack:
+		if len(h.held) == manyHeld {
+			return out, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d fields that decide on the message", manyHeld))
+		}
+		line := slices.Concat(h.name, []byte(":"), h.value, []byte("\r\n"))
+		name := line[:len(h.name)]
+		h.held = append(h.held, field{name, bytes.Trim(line[len(name)+1:], " \t\r\n"), line})
+	}
+	h.name, h.value = h.name[:0], h.value[:0]
+	return out, nil
+}

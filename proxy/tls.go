@@ -1,0 +1,109 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy/ca"
+	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/trust"
+)
+
+// rootsRecheck is how often it is looked whether missing roots have come.
+const rootsRecheck = 10 * time.Second
+
+// prepareTLS loads what TLS needs and writes the trust files. What is missing is
+// no reason to stop the pod: TLS then passes untouched, or is spoken without it.
+func (p *Proxy) prepareTLS() {
+	if p.cfg.TLSOut {
+		var err error
+		p.ca, err = ca.Load(p.cfg.CADir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			p.log.Warn("there is no CA: outbound TLS passes untouched and is not recorded in the clear",
+				"directory", p.cfg.CADir, "variable", contract.EnvCADir, "remedy", "make one with `tapedeck ca` and restart the pod")
+		case err != nil:
+			p.log.Error("the CA is of no use: outbound TLS passes untouched", LogError, err)
+		}
+		p.watch = newCAWatch(p.log, p.ca, p.cfg.CADir)
+		p.watch.look(time.Now())
+	}
+	roots, err := trust.Load(p.cfg.UpstreamCA)
+	if p.rootless = err != nil; p.rootless {
+		p.log.Warn("upstreams are verified by the public and the system's roots alone, until the further ones can be read",
+			"variable", contract.EnvUpstreamCA, LogError, err)
+	}
+	p.use(roots)
+	p.upstream = intercept.Config{Authority: p.ca, Roots: p.pool}
+	p.upstream.Certificate = p.keyPair(p.cfg.Mutual, contract.EnvTLSMutualPublicKey, "upstreams are shown no client certificate until it can be read")
+	if p.ca != nil {
+		p.out = intercept.New(p.upstream)
+	}
+	certificate := p.keyPair(p.cfg.TLSIn, contract.EnvTLSInPublicKey, "inbound TLS passes untouched and is not recorded in the clear, until the certificate can be read")
+	for _, in := range p.cfg.In {
+		if !p.cfg.Reverse {
+			break
+		}
+		r := &reverse{Inbound: in, p: p}
+		if certificate != nil {
+			r.tls = &intercept.Terminator{Certificate: certificate}
+		}
+		p.reverse = append(p.reverse, r)
+	}
+}
+
+// keyPair returns what gives a certificate, nil when none is configured. without
+// is what it means that its files can't be read.
+func (p *Proxy) keyPair(k *KeyFiles, variable, without string) func() (*tls.Certificate, error) {
+	if k == nil {
+		return nil
+	}
+	get, err := intercept.KeyPair(k.Cert, k.Key)
+	if err != nil {
+		p.log.Warn(without, "variable", variable, LogError, err)
+	}
+	return get
+}
+
+// use verifies upstreams against roots from now on, and writes the trust files.
+func (p *Proxy) use(roots *trust.Roots) {
+	p.roots.Store(roots)
+	var ca *x509.Certificate
+	if p.ca != nil {
+		ca = p.ca.Certificate()
+	}
+	if err := roots.Write(p.cfg.TrustDir, ca); err != nil && (ca != nil || !errors.Is(err, fs.ErrNotExist)) {
+		p.log.Warn("the trust files are not written: applications that are pointed at them will trust nobody", LogError, err)
+	}
+}
+
+// awaitRoots waits for the configured roots to come.
+func (p *Proxy) awaitRoots(ctx context.Context) {
+	ticker := time.NewTicker(cmp.Or(p.cfg.rootsRecheck, rootsRecheck))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if _, err := os.Stat(p.cfg.UpstreamCA); err != nil {
+			continue
+		}
+		if roots, err := trust.Load(p.cfg.UpstreamCA); err == nil {
+			p.use(roots)
+			p.log.Info("upstreams are verified by the further roots, too", "variable", contract.EnvUpstreamCA)
+			return
+		}
+	}
+}
+
+// pool is what upstreams are verified against now.
+func (p *Proxy) pool() *x509.CertPool { return p.roots.Load().Pool() }
