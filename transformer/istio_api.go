@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -37,26 +38,47 @@ func fullName(m proto.Message) protoreflect.FullName {
 
 // istioNode turns a value of istio.io/api into nodes.
 func istioNode(v istioSpec) *yaml.Node {
-	var doc yaml.Node
 	text, err := v.MarshalJSON()
+	var n *yaml.Node
 	if err == nil {
-		err = yaml.Unmarshal(text, &doc)
+		tokens := json.NewDecoder(bytes.NewReader(text))
+		tokens.UseNumber()
+		n, err = jsonNode(tokens)
 	}
 	if err != nil { // no value of these types is known that JSON does not hold
 		panic(fmt.Sprintf("write %s as JSON: %v", fullName(v), err))
 	}
-	n := fresh(doc.Content[0])
 	arrange(n, v.ProtoReflect())
 	return n
 }
 
-// fresh copies a tree without its style and its place in a text.
-func fresh(n *yaml.Node) *yaml.Node {
-	out := &yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value}
-	for _, c := range n.Content {
-		out.Content = append(out.Content, fresh(c))
+// jsonNode reads one value, nil at the end of a list or an object.
+func jsonNode(tokens *json.Decoder) (*yaml.Node, error) {
+	token, err := tokens.Token()
+	if err != nil {
+		return nil, err
 	}
-	return out
+	n := sequence[*yaml.Node]()
+	switch token := token.(type) {
+	case json.Number:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagInt, Value: token.String()}, nil
+	case json.Delim:
+		if token == '}' || token == ']' {
+			return nil, nil
+		}
+		if token == '{' {
+			n = mapping()
+		}
+	default:
+		return node(token), nil
+	}
+	for {
+		item, err := jsonNode(tokens)
+		if err != nil || item == nil {
+			return n, err
+		}
+		n.Content = append(n.Content, item)
+	}
 }
 
 // arrange has the fields of a message, and of those in it, in the order of
