@@ -137,7 +137,6 @@ var meshParts = []struct {
 	{envoyContainer, "", [2]string{"app.kubernetes.io/name", "ztunnel"}},
 	{"install-cni", "", [2]string{"k8s-app", "istio-cni-node"}},
 	{"install-cni", "", [2]string{"app.kubernetes.io/name", "istio-cni"}},
-	{"discovery", "discovery", [2]string{}},
 	{"discovery", "", [2]string{"app", "istiod"}},
 }
 
