@@ -81,7 +81,11 @@ func (i *injected) configured(name, text string) (this, any bool) {
 	if any {
 		return this, any
 	}
-	s, _ := readSettings(i.w, &Config{})
+	if i.annotated == nil {
+		s, _ := readSettings(i.w, &Config{})
+		i.annotated = &s
+	}
+	s := i.annotated
 	for _, extra := range s.ExtraEnv {
 		if extra.Name == name {
 			this, any = this || extra.Value == text, true

@@ -18,6 +18,8 @@ type injected struct {
 	sidecar container
 	image   string
 	env     map[string]*yaml.Node
+	// annotated are the settings of its annotations alone, once they were read.
+	annotated *Settings
 }
 
 // injectedWorkloads returns the workloads that have the sidecar.
@@ -26,7 +28,7 @@ func (in *input) injectedWorkloads() []*injected {
 	for _, w := range in.workloads {
 		for _, c := range w.allContainers() {
 			if env := sidecarVariables(c.Node); c.name() == contract.Container && env != nil {
-				out = append(out, &injected{w, c, strAt(c.Node, "image"), env})
+				out = append(out, &injected{w: w, sidecar: c, image: strAt(c.Node, "image"), env: env})
 				break
 			}
 		}
