@@ -40,6 +40,9 @@ type document struct {
 type Source struct {
 	Name string // "" for standard input
 	Text []byte
+	// Found tells that nobody named it: it lies in a directory, among files that
+	// may be no manifests.
+	Found bool
 }
 
 // helmSource matches the comment by which Helm names a document's template.

@@ -40,15 +40,10 @@ func Uninject(sources []Source) ([]byte, transformer.Results, error) {
 type transform func([]*transformer.Object, transformer.Config) transformer.Output
 
 func run(sources []Source, cfg transformer.Config, apply transform, undo bool) ([]byte, transformer.Results, error) {
-	var docs []*document
-	var results transformer.Results
-	for _, src := range sources {
-		more, unread := read(src, undo)
-		docs, results = append(docs, more...), append(results, unread...)
-	}
+	docs, results := readAll(sources, undo)
 	list, mixed := resourceList(docs)
 	results = append(results, mixed...)
-	if list != nil && len(results) == 0 {
+	if list != nil && !results.Failed() {
 		var wrong []fieldError
 		cfg, wrong = withFunctionConfig(cfg, get(list.want, "functionConfig"))
 		for _, w := range wrong {

@@ -142,10 +142,7 @@ func (d *document) apply() (err error) {
 // Join puts sources together into one stream, as Render does with what it has
 // made of them.
 func Join(sources []Source) []byte {
-	var docs []*document
-	for _, src := range sources {
-		docs = append(docs, cut(src)...)
-	}
+	docs, _ := readAll(sources, false)
 	out, _ := assemble(docs, false) // only what is new can fail
 	return out
 }

@@ -94,6 +94,7 @@ const (
 	CodeUndoPath           Code = "undo-path"
 	CodeUndoChanged        Code = "undo-changed"
 	CodeConfigDocument     Code = "config-document"
+	CodeNotManifest        Code = "not-manifest"
 
 	CodeBadValue        Code = "bad-value"
 	CodeBadCombination  Code = "bad-combination"
@@ -198,6 +199,7 @@ var reasons = map[Code]Reason{
 	CodeUndoChanged:        {Warning, false, "A value is not as an earlier render left it, so it was left alone.", "Set the value yourself, or render from the original manifest."},
 	CodeReformatted:        {Warning, false, "The document could not be edited line by line and was printed anew; its content is the same.", ""},
 
+	CodeNotManifest:    {Info, false, "A file of a directory is no Kubernetes manifest, so it is left out. A file that was named is an error.", "Name manifests alone. Render a chart's templates with `helm template`, and a kustomization with `-k`."},
 	CodeConfigDocument: {Warning, false, "A configuration stands among the manifests, where it configures nothing.", "Give it with --config, and take it out of the manifests: no cluster knows its kind."},
 
 	CodeBadValue:        {Error, false, "A value is not one of those allowed.", "The result says what was found and what is allowed."},

@@ -232,12 +232,12 @@ func readSources(stdin io.Reader, args []string) ([]fn.Source, error) {
 		args = []string{"-"}
 	}
 	var sources []fn.Source
-	add := func(path string) error {
+	add := func(path string, found bool) error {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return fmt.Errorf("read manifest: %w", err)
 		}
-		sources = append(sources, fn.Source{Name: path, Text: text})
+		sources = append(sources, fn.Source{Name: path, Text: text, Found: found})
 		return nil
 	}
 	for _, arg := range args {
@@ -254,16 +254,16 @@ func readSources(stdin io.Reader, args []string) ([]fn.Source, error) {
 			return nil, fmt.Errorf("read manifest: %w", err)
 		}
 		if !info.IsDir() {
-			if err := add(arg); err != nil {
+			if err := add(arg, false); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		err = filepath.WalkDir(arg, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || !isManifest(path) {
+			if err != nil || entry.IsDir() || !mayBeManifest(path) {
 				return err
 			}
-			return add(path)
+			return add(path, true)
 		})
 		if err != nil {
 			return nil, err
@@ -275,13 +275,8 @@ func readSources(stdin io.Reader, args []string) ([]fn.Source, error) {
 	return sources, nil
 }
 
-// isManifest tells whether a file of a directory is read: YAML and JSON, but
-// not what only kustomize reads.
-func isManifest(path string) bool {
-	switch filepath.Base(path) {
-	case "kustomization.yaml", "kustomization.yml":
-		return false
-	}
+// mayBeManifest tells whether a file of a directory is read: YAML and JSON.
+func mayBeManifest(path string) bool {
 	switch filepath.Ext(path) {
 	case ".yaml", ".yml", ".json":
 		return true
