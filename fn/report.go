@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/tapedeck/tapedeck/transformer"
 )
@@ -30,13 +32,28 @@ func WriteBrief(w io.Writer, results transformer.Results) error {
 func writeTable(w io.Writer, rows, all transformer.Results) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, r := range rows {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", r.Severity, r.Code(), subject(r), message(r))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", r.Severity, r.Code(), printable(subject(r)), printable(message(r)))
 	}
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	_, err := fmt.Fprintln(w, summary(all))
 	return err
+}
+
+// printable escapes what would begin a row of its own or have a terminal change what
+// stands there already: names and annotations may hold anything.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRuneToASCII(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
 }
 
 // WriteJSON writes the results as a JSON array of KRM function results.
