@@ -37,11 +37,15 @@ func (t *taking) uninjected() Result {
 	return result(CodeUninjected, t.o, "what an earlier render had changed was taken back: %s", t.did())
 }
 
-// did says in a few words what was taken back. Values may be secrets.
+// did says in a few words what was taken back. Values may be secrets. What a render
+// adds to pods has names of its own, so a count does; of other objects each is named.
 func (t *taking) did() string {
-	removed := fmt.Sprintf("%d additions removed", t.removed)
-	if t.removed == 1 {
+	removed := fmt.Sprintf("%d additions removed", len(t.removed))
+	if len(t.removed) == 1 {
 		removed = "1 addition removed"
+	}
+	if t.own == nil && len(t.removed) > 0 {
+		removed = "removed " + strings.Join(t.removed, ", ")
 	}
 	if len(t.restored) == 0 {
 		return removed
@@ -149,12 +153,7 @@ func reuse(created []Created, former []*Object) (added []Created, reused, gone [
 		*old.Node = *c.Node
 		reused = append(reused, old)
 	}
-	for _, o := range former {
-		if byIdentity[identity(o)] == o {
-			gone = append(gone, o)
-		}
-	}
-	return added, reused, gone
+	return added, reused, without(former, reused) // one that stood twice goes, too
 }
 
 // keepForeign carries over the labels and annotations that others put on an

@@ -239,6 +239,9 @@ func (a *appEnv) mergeNoProxy() {
 		case v.from != nil:
 			a.say(CodeNoProxyKept, name, "", "variable %s comes from %s and is left as it is; localhost and 127.0.0.1 belong on it", name, fromWhere(v.from))
 			return
+		case !hostList.MatchString(v.value):
+			a.say(CodeNoProxyKept, name, "", "variable %s has an entry with @, which is no host, and is left as it is; localhost and 127.0.0.1 belong on it", name)
+			return
 		case slices.Contains(own, "*"):
 			a.say(CodeNoProxyKept, name, v.value, "variable %s is *: no outbound call will reach the proxy", name)
 			return

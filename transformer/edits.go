@@ -22,7 +22,7 @@ import (
 // place is one row of the table.
 type place struct {
 	// of is the group and kind of the object, podKinds for a path below a pod
-	// template, or anyKind.
+	// template, workloadItself for one of an object with pods, or anyKind.
 	of string
 	// path leads to the place; `*` stands for an item of a list.
 	path string
@@ -42,8 +42,9 @@ type place struct {
 // that others changed since the render, and an error for what no render does.
 
 const (
-	podKinds = "pods"
-	anyKind  = "*"
+	podKinds       = "pods"
+	workloadItself = "workload"
+	anyKind        = "*"
 )
 
 // places is the table of edits.
@@ -65,6 +66,7 @@ var places = []place{
 	{of: podKinds, path: "spec.initContainers", filled: true, added: addedSidecar},
 	{of: podKinds, path: "spec.volumes", filled: true, added: addedVolume},
 
+	{of: workloadItself, path: "metadata.annotations", added: addedIgnore},
 	{of: "batch/CronJob", path: "spec.jobTemplate.metadata.annotations", added: addedIgnore},
 
 	{of: "/Service", path: "spec.ports.*", added: addedTargetPort},
@@ -133,10 +135,10 @@ func addedPodAnnotation(t *taking, s site) (bool, error) {
 	return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(slices.Concat(defaultContainers, scrapeKeys)))
 }
 
-// addedIgnore inverts what the option operator has a render write, on workloads
-// with the sidecar alone: nobody else's wish to be ignored is taken away.
+// addedIgnore inverts what the option operator has a render write. The sidecar says
+// that it did: nobody else's wish to be ignored is taken away.
 func addedIgnore(t *taking, s site) (bool, error) {
-	if s.id != contract.AnnotationIgnore || t.own == nil {
+	if s.id != contract.AnnotationIgnore || t.own == nil || !t.own.hidden() {
 		return false, errNotWritten
 	}
 	return str(s.now) == "true", nil

@@ -26,7 +26,7 @@ import (
 // and options had the render add, and what the application had already under a name
 // that a render adds. The sidecar does not read it.
 //
-//	NAME:DIGEST       a text that was added to a variable
+//	NAME:DIGEST       a text that was added to a variable, or as an annotation
 //	CONTAINER/NAME    a variable of the application's own
 //	/KEY              an annotation of the pod's own
 func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
@@ -37,6 +37,9 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	}
 	if flags := s.TLSJavaToolOptionsTo; flags != "" && s.intercepts() {
 		out = append(out, javaToolOptions+":"+digest(flags))
+	}
+	if e.hides() {
+		out = append(out, contract.AnnotationIgnore+":"+digest("true"))
 	}
 	for _, c := range w.appContainers() {
 		for _, item := range items(field(c.Node, "env")) {
@@ -60,6 +63,21 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 // variable of a container, or an annotation of the pod.
 func (i *injected) had(container, name string) bool {
 	return slices.Contains(splitList(i.value(contract.EnvEdits)), container+"/"+name)
+}
+
+// hides tells whether the editor had the ecosystem's operator leave a workload alone.
+func (e *editor) hides() bool {
+	for _, added := range e.log.Add {
+		if slices.Contains(added, contract.AnnotationIgnore) {
+			return true
+		}
+	}
+	return false
+}
+
+// hidden tells whether a render had the ecosystem's operator leave the workload alone.
+func (i *injected) hidden() bool {
+	return slices.Contains(splitList(i.value(contract.EnvEdits)), contract.AnnotationIgnore+":"+digest("true"))
 }
 
 // digest tells texts apart. It keeps no secret: the text stands in the same pod.
@@ -141,7 +159,7 @@ func addedVariable(t *taking, s site) (bool, error) {
 	if !any {
 		return false, fmt.Errorf("%w; allowed: the variables of docs/rendering.md, docs/trust-variables.md and those of extra-container-env-vars", errNotWritten)
 	}
-	if t.own.had(s.step(-2), s.id) {
+	if t.own.had(strAt(s.trail[len(s.trail)-2], "name"), s.id) { // a path may count the container
 		return false, errOwn
 	}
 	return this && onlyKeys(s.now, "name", "value"), nil
@@ -190,8 +208,9 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 	return true, nil
 }
 
-// hostList matches a value of NO_PROXY.
-var hostList = regexp.MustCompile(`^[-._*:/$()\[\]A-Za-z0-9,\s]*$`)
+// hostList matches a value of NO_PROXY, however an application may spell it. What has
+// an @ may be a password.
+var hostList = regexp.MustCompile(`^[^@]*$`)
 
 // withoutFlags returns what JAVA_TOOL_OPTIONS was before flags were added to it,
 // false where the value doesn't end in those of a render.
@@ -237,11 +256,42 @@ func (e *editor) hold(at, value string) {
 	if token == nil || value == "" {
 		return
 	}
-	hidden := held
-	if strings.Count(*token, value) == 1 {
-		hidden = strings.Replace(*token, value, held, 1)
-	}
+	hidden := hideWords(*token, strings.Fields(value))
 	e.log.Was[at] = &hidden
+}
+
+// hideWords puts held in the place of every word in a spelling; where that does not
+// hide them all, in the place of the whole.
+func hideWords(token string, words []string) string {
+	var hidden strings.Builder
+	rest := token
+	for _, word := range words {
+		before, after, found := strings.Cut(rest, word)
+		if !found {
+			return held
+		}
+		hidden.WriteString(before + held)
+		rest = after
+	}
+	hidden.WriteString(rest)
+	shown := strings.ReplaceAll(hidden.String(), held, "\n")
+	if len(words) == 0 || slices.ContainsFunc(words, func(word string) bool { return strings.Contains(shown, word) }) {
+		return held
+	}
+	return hidden.String()
+}
+
+// showWords inverts hideWords.
+func showWords(token, value string) string {
+	words, around := strings.Fields(value), strings.Split(token, held)
+	if len(words) != len(around)-1 {
+		words = []string{value}
+	}
+	shown := around[0]
+	for i, text := range around[1:] {
+		shown += words[min(i, len(words)-1)] + text
+	}
+	return shown
 }
 
 // fill puts a value into a record that does not hold it. Where it doesn't fit how
@@ -262,11 +312,15 @@ func (t *taking) fill(s site, token string) (string, error) {
 	if value == "" && name != javaToolOptions {
 		return "", fmt.Errorf("the sidecar's variable %s, which holds the value, is not there", strings.ToUpper(name))
 	}
-	filled := strings.Replace(token, held, value, 1)
+	filled := showWords(token, value)
 	if n, err := parseToken(filled); err == nil && n.Kind == yaml.ScalarNode && n.Value == value && (value == "" || n.ShortTag() == yaml.NodeTagString) {
 		return filled, nil
 	}
-	return printed(node(value)), nil
+	anew := node(value)
+	if strings.ContainsAny(value, "\r\n") {
+		anew.Style = yaml.DoubleQuotedStyle // a block scalar's last line break is not part of a token
+	}
+	return printed(anew), nil
 }
 
 // hasCredentials tells whether a value may hold a password, other than by

@@ -18,8 +18,11 @@ func lostItem(n *yaml.Node, path string) string {
 		} else {
 			at = pathKey(at, step)
 		}
-		if n = walk(n, []string{step}); n == nil && item {
+		switch n = walk(n, []string{step}); {
+		case n == nil && item:
 			return at
+		case n == nil:
+			return ""
 		}
 	}
 	return ""

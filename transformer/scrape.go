@@ -1,7 +1,9 @@
 package transformer
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,7 +37,8 @@ type mergedScrape struct {
 // takeScrape takes back our annotations where Istio has merged them: out of the
 // agent's environment. The annotations that stand in their place are Istio's,
 // which writes them without ours too.
-func takeScrape(o *Object, own *injected, log *undo) {
+func (t *taking) takeScrape() {
+	o, own, log := t.o, t.own, &t.log
 	w, port := own.w, own.value(contract.EnvPrometheusPort)
 	path := w.at("metadata.annotations")
 	if port == "" || !slices.Contains(log.Add[path], scrapePrefix+"port") {
@@ -44,14 +47,21 @@ func takeScrape(o *Object, own *injected, log *undo) {
 	for _, c := range w.allContainers() {
 		env := field(c.Node, "env")
 		i := slices.IndexFunc(items(env), func(item *yaml.Node) bool { return strAt(item, "name") == scrapeVariable })
-		if c.name() != envoyContainer || i < 0 || !strings.Contains(strAt(env.Content[i], "value"), `"port":"`+port+`"`) {
+		if c.name() != envoyContainer || i < 0 || !mergedByIstio(strAt(env.Content[i], "value"), port) {
 			continue
 		}
 		o.merged = &mergedScrape{env, env.Content[i], i}
 		env.Content = slices.Delete(env.Content, i, i+1)
+		t.removed = append(t.removed, pathItem(c.path+".env", scrapeVariable))
 		log.Add[path] = slices.DeleteFunc(log.Add[path], func(key string) bool { return slices.Contains(scrapeKeys, key) })
 		return
 	}
+}
+
+// mergedByIstio tells whether a value is what Istio's injector made of our annotations.
+func mergedByIstio(value, port string) bool {
+	var noted map[string]string
+	return json.Unmarshal([]byte(value), &noted) == nil && maps.Equal(noted, map[string]string{"scrape": "true", "path": "/metrics", "port": port})
 }
 
 // annotateScrape has Prometheus scrape the sidecar, where that was asked for.

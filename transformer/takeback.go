@@ -23,8 +23,9 @@ type taking struct {
 	own *injected
 	log undo
 
-	removed  int
+	removed  []string // paths, as are the others
 	restored []string
+	missing  map[string]bool
 	results  Results
 	// later are checks that need the whole object to be taken back.
 	later []func()
@@ -92,7 +93,7 @@ func (t *taking) takeBack() {
 		}
 	}
 	if t.own != nil {
-		takeScrape(t.o, t.own, &t.log)
+		t.takeScrape()
 		t.keepImage()
 	}
 	for _, path := range sortedKeys(t.log.Add) {
@@ -138,11 +139,13 @@ func (t *taking) leave(path string) {
 }
 
 func (t *taking) lost(path string) {
-	for _, r := range t.results {
-		if r.Code() == CodeUndoPath && r.Field.Path == path {
-			return
-		}
+	if t.missing[path] {
+		return
 	}
+	if t.missing == nil {
+		t.missing = map[string]bool{}
+	}
+	t.missing[path] = true
 	t.results = append(t.results, result(CodeUndoPath, t.o, "an earlier render changed %s, which is not there any more; if it was renamed, what was added to it stays", path).At(path, "", ""))
 }
 
@@ -153,17 +156,22 @@ var undoPath = pathKey("metadata.annotations", contract.AnnotationUndo)
 // asked for. It refuses a path that has none.
 func (t *taking) place(path string, does func(*place) bool) *place {
 	steps := splitPath(path)
-	below := steps
+	below, inTemplate := steps, false
 	w := asWorkload(t.o)
 	if w != nil && len(steps) >= len(w.kind.template) && slices.Equal(steps[:len(w.kind.template)], w.kind.template) {
-		below = steps[len(w.kind.template):]
+		below, inTemplate = steps[len(w.kind.template):], true
 	}
 	for i := range places {
-		p, at := &places[i], steps
-		switch {
-		case p.of == podKinds && w != nil:
-			at = below
-		case p.of != anyKind && p.of != t.o.group()+"/"+t.o.kind():
+		p, at, here := &places[i], steps, false
+		switch p.of {
+		case podKinds:
+			at, here = below, inTemplate
+		case workloadItself:
+			here = w != nil
+		case anyKind, t.o.group() + "/" + t.o.kind():
+			here = true
+		}
+		if !here {
 			continue
 		}
 		if !does(p) || !slices.EqualFunc(splitPath(p.path), at, func(want, step string) bool { return want == "*" || want == step }) {
@@ -220,7 +228,7 @@ func (t *taking) remove(path string, ids []string) {
 		case s.holder.Kind == yaml.SequenceNode && len(s.holder.Content) == 1 && !(p.filled && filled):
 			t.refuse(pathItem(path, id), errors.New("it is the only item of a list that no render fills"))
 		default:
-			t.removed++
+			t.removed = append(t.removed, pathItem(path, id))
 			removeChild(s.holder, id)
 		}
 	}
