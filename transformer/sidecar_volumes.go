@@ -1,0 +1,126 @@
+package transformer
+
+import (
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// sidecarMounts builds the sidecar's mounts, the volumes of which
+// sidecarVolumes builds.
+func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
+	s := &w.settings
+	var mounts []*yaml.Node
+	var results Results
+	readOnly := func(volume, dir string) {
+		mounts = append(mounts, mapping("name", volume, "mountPath", dir, "readOnly", true))
+	}
+	sink := strings.TrimPrefix(cfg.Sink, "file://")
+	mounts = append(mounts, mapping("name", contract.RecordingVolume, "mountPath", sink))
+	if s.intercepts() {
+		mounts = append(mounts, trustMount(false))
+		readOnly(contract.CAVolume, contract.CADir)
+		if cfg.UpstreamCASecret != "" {
+			readOnly(contract.UpstreamCAVolume, contract.UpstreamCADir)
+		}
+	}
+	if s.CaptureConfig != "" {
+		readOnly(contract.CaptureVolume, contract.CaptureDir)
+	}
+	for _, t := range w.tlsFiles() {
+		if t.secret != "" {
+			readOnly(t.volume, t.dir)
+			continue
+		}
+		for _, file := range []string{t.public, t.private} {
+			m, found := w.mountOf(file), "no container of the pod mounts the file"
+			if s.intercepts() && under(file, contract.TrustDir) {
+				m, found = nil, "the trust files take the place of the file"
+			}
+			if m != nil && field(m, "subPathExpr") != nil { // it is made of variables that the sidecar lacks
+				m, found = nil, "a mount with subPathExpr has the file"
+			}
+			if m == nil {
+				results = append(results, result(CodeBadCombination, w.Object, "%s: %s %s; allowed: the path of a mounted file, or a Secret's name in %s",
+					t.annotation, found, file, strings.Replace(t.annotation, "public", "secret", 1)).At(s.where(t.annotation), file, ""))
+				continue
+			}
+			shared := mapping("name", strAt(m, "name"), "mountPath", strAt(m, "mountPath"), "subPath", field(m, "subPath"), "readOnly", true)
+			if !mounted(mounts, strAt(m, "mountPath")) {
+				mounts = append(mounts, shared)
+			}
+		}
+	}
+	for _, m := range mounts[1:] {
+		if at := strAt(m, "mountPath"); under(at, sink) || under(sink, at) {
+			results = append(results, result(CodeNameClash, w.Object, "the option sink is %s, and the sidecar mounts volume %s at %s; allowed: a directory that nothing else of the sidecar is in", cfg.Sink, strAt(m, "name"), at))
+		}
+	}
+	return sequence(mounts...), results
+}
+
+// tlsFiles returns the certificates that the sidecar of a workload is given.
+func (w *workload) tlsFiles() []tlsFiles {
+	var files []tlsFiles
+	if t := w.settings.tlsIn(); t.on() && w.settings.inbound() {
+		files = append(files, t)
+	}
+	if t := w.settings.tlsMutual(); t.on() && w.settings.intercepts() {
+		files = append(files, t)
+	}
+	return files
+}
+
+// mountOf returns the mount under which an application's container has a file:
+// of several, the nearest.
+func (w *workload) mountOf(file string) (nearest *yaml.Node) {
+	for _, c := range w.appContainers() {
+		for _, m := range items(field(c.Node, "volumeMounts")) {
+			at := strings.TrimSuffix(strAt(m, "mountPath"), "/")
+			if at != "" && under(file, at) && len(at) > len(strAt(nearest, "mountPath")) {
+				nearest = m
+			}
+		}
+	}
+	return nearest
+}
+
+// under tells whether a path is a directory or in it.
+func under(file, dir string) bool { return file == dir || strings.HasPrefix(file, dir+"/") }
+
+func mounted(mounts []*yaml.Node, at string) bool {
+	for _, m := range mounts {
+		if strAt(m, "mountPath") == at {
+			return true
+		}
+	}
+	return false
+}
+
+// sidecarVolumes builds the volumes that the sidecar brings. Secrets and the ConfigMap
+// are optional: a missing one leaves TLS unread, or filters unchanged, not the pod
+// unstarted.
+func sidecarVolumes(w *workload, cfg *Config) []*yaml.Node {
+	empty := func(name string) *yaml.Node { return mapping("name", name, "emptyDir", mapping()) }
+	secret := func(name, secret string) *yaml.Node {
+		return mapping("name", name, "secret", mapping("secretName", secret, "optional", true))
+	}
+	volumes := []*yaml.Node{empty(contract.RecordingVolume)}
+	if w.settings.intercepts() {
+		volumes = append(volumes, empty(contract.TrustVolume), secret(contract.CAVolume, cfg.CASecret))
+		if cfg.UpstreamCASecret != "" {
+			volumes = append(volumes, secret(contract.UpstreamCAVolume, cfg.UpstreamCASecret))
+		}
+	}
+	if name := w.settings.CaptureConfig; name != "" {
+		volumes = append(volumes, mapping("name", contract.CaptureVolume, "configMap", mapping("name", name, "optional", true)))
+	}
+	for _, t := range w.tlsFiles() {
+		if t.secret != "" {
+			volumes = append(volumes, secret(t.volume, t.secret))
+		}
+	}
+	return volumes
+}
