@@ -148,12 +148,12 @@ func live(t *testing.T, c *cluster, manifests string) map[string]bool {
 }
 
 // finding writes a finding down, without what it quotes of an object that a
-// render may add to: a VirtualService's hosts.
+// render may change: a VirtualService's hosts, and a Service's targetPort.
 func finding(level, code, origin, message string) string {
-	return fmt.Sprintf("%s [%s] %s: %s", level, code, origin, quotedHosts.ReplaceAllString(message, "host"))
+	return fmt.Sprintf("%s [%s] %s: %s", level, code, origin, quotedFields.ReplaceAllString(message, "…"))
 }
 
-var quotedHosts = regexp.MustCompile(`host \[[^\]]*\]`)
+var quotedFields = regexp.MustCompile(`host \[[^\]]*\]|targetPort: [^,)]*`)
 
 // quoted is what istioctl validate quotes, of which the same holds: the labels
 // of pods, and in which line something stands.
