@@ -232,7 +232,8 @@ func (s *search) between(side tap.Side) bool {
 	return !s.lost[side] || len(ch) == 0 || len(ch) == 1 && ch[0].skip == 0 && ch[0].have == 0
 }
 
-// hold keeps p, if there is room. What is held already makes place for it.
+// hold keeps p, if there is room. If there is none beside what is held, all of
+// that is passed first: a side's bytes are decoded in order.
 func (s *search) hold(side tap.Side, at time.Time, p []byte) bool {
 	last := len(s.held) - 1
 	joins := last >= 0 && s.held[last].side == side && s.held[last].at.Equal(at)
@@ -240,12 +241,12 @@ func (s *search) hold(side tap.Side, at time.Time, p []byte) bool {
 	if !joins {
 		cost += chunkCost
 	}
-	if s.size+cost > maxHeld {
+	if s.size+cost > maxHeld || !s.c.env.Hold(cost) {
 		s.drop()
 		joins, cost = false, len(p)+chunkCost
-	}
-	if cost > maxHeld || !s.c.env.Hold(cost) {
-		return false
+		if cost > maxHeld || !s.c.env.Hold(cost) {
+			return false
+		}
 	}
 	s.size += cost
 	s.seen[side] += len(p)
