@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -49,7 +48,6 @@ func TestAStalledReaderOfTheLog(t *testing.T) {
 	const requests = 6000 // a line each, as nothing is kept alive: more than the pipe and the queue hold
 	s.send(t, requests, 10, false)
 	eventually(t, "lines are dropped", func() bool { return droppedLines(t, q) > 0 })
-	began := time.Now()
 	s.stop()
 	if err := s.capture.Close(t.Context()); err != nil {
 		t.Error(err)
@@ -57,8 +55,8 @@ func TestAStalledReaderOfTheLog(t *testing.T) {
 	late, cancel := context.WithTimeout(t.Context(), logTime)
 	defer cancel()
 	q.close(late)
-	if took := time.Since(began); took > 5*time.Second || late.Err() == nil {
-		t.Errorf("it stopped after %v; the log was waited for: %v", took, late.Err())
+	if late.Err() == nil {
+		t.Error("the log came to an end although nobody read it")
 	}
 	dropped := droppedLines(t, q)
 
