@@ -69,6 +69,49 @@ func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
 	}
 }
 
+// When other flows have used the memory up, every decoder still comes to an end with
+// whatever it is given, however that is cut.
+func TestNoDecoderIsStuckWithoutMemory(t *testing.T) {
+	const ask, answer = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	f := newFramer()
+	type said struct{ client, server string }
+	for name, says := range map[string][]said{
+		"first line":    {{ask, answer}, {"GET / HT", ""}, {"TP/1.1\r\nHost: a\r\n\r\n", answer}},
+		"head":          {{ask, answer}, {"GET / HTTP/1.1\r\nHo", ""}, {"st: a\r\n\r\n", answer}},
+		"answer's head": {{ask, "HTTP/1.1 200 OK\r\nContent-"}, {"", "Length: 0\r\n\r\n"}},
+		"chunk's line":  {{"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1", ""}, {"0\r\n0123456789abcdef\r\n0\r\n\r\n", answer}},
+		"trailers":      {{"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: a", ""}, {"b\r\n\r\n", answer}},
+		"pipeline":      {{ask + ask + "GET /", ""}, {" HTTP/1.1\r\n\r\n", answer + answer + answer}},
+		"header block": {{string(f.frame(t, "PREFACE")), string(f.frame(t, "SETTINGS"))},
+			{string(f.frame(t, "HEADERS 1 :method=GET :path=/ end"))[:12], ""}, {"x", "y"}},
+		"PROXY header":  {{"PROXY TCP4 192.0.2.1 ", "220 early\r\n"}, {"192.0.2.2 5 6\r\n" + ask, answer}},
+		"nothing known": {{"\x00\x01", ""}, {"", "\x02"}, {"\x03", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := Config{Limits: codec.DefaultLimits()}
+			cfg.Limits.Memory = 1 << 20
+			d := New(cfg, recording.Discard{})
+			for other := codec.NewEnv(&d.shared, &tap.Flow{}); other.Hold(1); {
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				r := d.Open(&tap.Flow{Started: epoch})
+				for _, s := range says {
+					r.Data(tap.FromClient, epoch, []byte(s.client))
+					r.Data(tap.FromServer, epoch, []byte(s.server))
+				}
+				r.Close(epoch)
+			}()
+			select {
+			case <-done:
+			case <-time.After(20 * time.Second):
+				t.Fatal("it does not come to an end")
+			}
+		})
+	}
+}
+
 // heap is how many bytes are in use.
 func heap() int64 {
 	runtime.GC()

@@ -38,6 +38,9 @@ func (h *half) large(p []byte, limit int, end func(p []byte, from int) int) (who
 // that made it less than half as large.
 func (h *half) shrink() bool {
 	text := h.carry.Bytes()
+	if len(text) == 0 { // it is the memory that is used up, and not the limit
+		return false
+	}
 	kept := make([]byte, 0, 1<<10)
 	keeps, first := true, h.state == inHead
 	for rest := text; len(rest) > 0; {
