@@ -163,6 +163,9 @@ func (a *appEnv) set(name string, v variable, exists bool, value string) {
 	default:
 		a.put(v.entry, path, "value", value)
 	}
+	if slices.Contains(noProxyNames, name) {
+		a.log.Now[path+".value"] = digest(value)
+	}
 }
 
 // holdOwn takes a value of the application's out of the undo record where it may

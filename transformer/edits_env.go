@@ -162,7 +162,7 @@ func addedVariable(t *taking, s site) (bool, error) {
 	if t.own.had(strAt(s.trail[len(s.trail)-2], "name"), s.id) { // a path may count the container
 		return false, errOwn
 	}
-	return this && onlyKeys(s.now, "name", "value"), nil
+	return this && onlyKeys(s.now, "name", "value") && t.unchanged(pathItem(s.path, s.id)+".value", strAt(s.now, "value")), nil
 }
 
 func addedValue(t *taking, s site) (bool, error) {
@@ -170,7 +170,7 @@ func addedValue(t *taking, s site) (bool, error) {
 		return false, fmt.Errorf("%w; allowed: the value of a proxy variable, of NO_PROXY or of %s", errNotWritten, javaToolOptions)
 	}
 	this, _ := t.own.writes(s.last(), str(s.now))
-	return this, nil
+	return this && t.unchanged(s.path+".value", str(s.now)), nil
 }
 
 func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
@@ -187,7 +187,7 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 		}
 		return ok, nil
 	}
-	if this, _ := t.own.writes(name, now); !this {
+	if this, _ := t.own.writes(name, now); !this || !t.unchanged(s.path, now) {
 		return false, nil
 	}
 	if slices.Contains(noProxyNames, name) {
@@ -206,6 +206,13 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 		})
 	}
 	return true, nil
+}
+
+// unchanged tells whether a value is the one that the render wrote, where the record
+// says which that is.
+func (t *taking) unchanged(path, value string) bool {
+	was, known := t.log.Now[path]
+	return !known || was == digest(value)
 }
 
 // hostList matches a value of NO_PROXY, however an application may spell it. What has

@@ -28,6 +28,9 @@ type undo struct {
 	// otherwise to mean what they did: aliases. Earlier versions kept the
 	// first line of a block scalar that nothing followed as well.
 	Spelled map[string]string `json:"spelled,omitempty"`
+	// Now keeps, by path, a digest of what a render wrote where the value does not
+	// show whether others changed it since: a list of hosts.
+	Now map[string]string `json:"now,omitempty"`
 	// Image is the sidecar's image as the render wrote it.
 	Image string `json:"image,omitempty"`
 }
@@ -55,7 +58,7 @@ type editor struct {
 }
 
 func newEditor(o *Object) *editor {
-	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}, Spelled: map[string]string{}}}
+	return &editor{obj: o, log: undo{Add: map[string][]string{}, Was: map[string]*string{}, Pairs: map[string]string{}, Spelled: map[string]string{}, Now: map[string]string{}}}
 }
 
 // collection returns the mapping or sequence at a key of parent, and its path;
