@@ -72,6 +72,8 @@ func TestPorts(t *testing.T) {
 		{"proxy-ports and proxy-port", "tapedeck.dev/proxy-ports: grpc\nproxy-port: http", ports{http, grpc}, nil, "", "bad-combination", "one of the two"},
 		{"a workload's proxy-ports win over the default of proxy-port", "tapedeck.dev/proxy-ports: grpc", ports{http, grpc}, nil, "proxy-port=8080", "dual tcp:http 4143=9090", ""},
 		{"a workload's proxy-port wins over the default of proxy-ports", "proxy-port: grpc", ports{http, grpc}, nil, "proxy-ports=8080", "dual tcp:http 4143=9090", ""},
+		{"a default by a name that the workload lacks", "-", ports{grpc}, ports{serveGRPC}, "proxy-port=http", "dual tcp:http 4143=9090", "inferred: "},
+		{"a default of which the workload lacks a part", "-", ports{grpc, http}, nil, "proxy-ports=grpc,admin", "dual tcp:http 4143=9090", ""},
 		{"the mesh's own port by hand", `tapedeck.dev/proxy-ports: "8080,15021"`, ports{http}, nil, "", "port-reserved", "proxy-ports has 15021, which is reserved by Istio (health)"},
 		{"the sidecar's ports are free", `prometheus-port: "4144"`, ports{http, grpc, "{containerPort: 4145}"}, ports{serveHTTP, serveGRPC, "{port: 4146}"}, "",
 			"dual tcp:http 4143=4146,4147=8080,4148=9090", ""},
@@ -158,4 +160,51 @@ func captured(manifest string) string {
 		pairs = first
 	}
 	return strings.TrimSpace(value(contract.EnvProxyType) + " " + value(contract.EnvProxyProtocol) + " " + pairs)
+}
+
+// TestPortsAreTheSameInAnyOrder renders a workload behind several Services with the
+// documents in every order: the same ports get the same ports of the sidecar.
+func TestPortsAreTheSameInAnyOrder(t *testing.T) {
+	docs := []string{
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: app\n  annotations:\n    sidecar.speedscale.com/inject: \"true\"\nspec:\n  template:\n    metadata:\n      labels: {app: app}\n    spec:\n      containers:\n      - {name: app, image: app}\n",
+		"apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec:\n  selector: {app: app}\n  ports:\n  - {name: http, port: 8080}\n  - {name: y, port: 7000}\n",
+		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  selector: {app: app}\n  ports:\n  - {name: grpc, port: 9090}\n  - {name: http, port: 8080}\n",
+	}
+	var first string
+	for _, order := range [][3]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
+		input := docs[order[0]] + "---\n" + docs[order[1]] + "---\n" + docs[order[2]]
+		out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
+		if err != nil || results.Failed() {
+			t.Fatalf("%v %+v", err, results)
+		}
+		var said string
+		for _, r := range results {
+			if r.Code() == transformer.CodeInjected {
+				said = captured(string(out)) + "\n" + r.Message
+			}
+		}
+		if first == "" {
+			first = said
+		}
+		if said != first || !strings.HasPrefix(said, "dual tcp:http 4143=7000,4144=8080,4145=9090\n") {
+			t.Errorf("order %v: %s\nwant %s", order, said, first)
+		}
+		checkPromises(t, []byte(input), out, transformer.DefaultConfig())
+	}
+}
+
+// TestPortsByNameOfSeveralVersions: versions of an application may give a port's name to
+// different numbers, and the Service leads to the sidecars of both.
+func TestPortsByNameOfSeveralVersions(t *testing.T) {
+	version := func(name string, port int) string {
+		return fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: %s\n  annotations:\n    sidecar.speedscale.com/inject: \"true\"\nspec:\n  template:\n    metadata:\n      labels: {app: app}\n    spec:\n      containers:\n      - {name: app, image: app, ports: [{name: http, containerPort: %d}]}\n---\n", name, port)
+	}
+	input := version("v1", 8080) + version("v2", 9090) + "apiVersion: v1\nkind: Service\nmetadata: {name: app}\nspec:\n  selector: {app: app}\n  ports:\n  - {name: http, port: 80, targetPort: http}\n"
+	cfg := transformer.DefaultConfig()
+	cfg.Inbound = "service"
+	out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, cfg)
+	if err != nil || results.Failed() || !strings.Contains(string(out), "targetPort: 4143") {
+		t.Fatalf("%v %+v", err, results)
+	}
+	checkPromises(t, []byte(input), out, cfg)
 }

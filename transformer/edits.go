@@ -147,7 +147,7 @@ func addedIgnore(t *taking, s site) (bool, error) {
 // replacedPorts inverts the appending of the sidecar's ports to a list of ports.
 func replacedPorts(t *taking, s site, old *yaml.Node) (bool, error) {
 	listed := splitList(str(old))
-	routes := among(t.own.routes(), func(app int) bool { return slices.Contains(listed, strconv.Itoa(app)) })
+	routes := among(t.own.routes, func(app int) bool { return slices.Contains(listed, strconv.Itoa(app)) })
 	if old.Kind != yaml.ScalarNode || len(routes) == 0 {
 		return false, errors.New("it restores a list without the application's port")
 	}

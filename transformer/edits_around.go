@@ -61,7 +61,7 @@ func (t *taking) leadsBack(now *yaml.Node, application func(i *injected, app int
 			continue
 		}
 		known = true
-		for _, r := range i.routes() {
+		for _, r := range i.routes {
 			if number(now) != r.In {
 				continue
 			}
@@ -83,7 +83,7 @@ func (t *taking) leadsBack(now *yaml.Node, application func(i *injected, app int
 // a condition, as it does where the sidecar's port followed the application's.
 func (t *taking) follows(port int, condition func(i *injected, app int) bool) error {
 	for _, i := range t.all {
-		if i.inbound() && slices.ContainsFunc(i.routes(), func(r contract.InRoute) bool { return r.In == port && condition(i, r.App) }) {
+		if i.inbound() && slices.ContainsFunc(i.routes, func(r contract.InRoute) bool { return r.In == port && condition(i, r.App) }) {
 			return nil
 		}
 	}
@@ -133,7 +133,7 @@ func (t *taking) endpointOf(endpoint string) (*contract.InRoute, error) {
 		return nil, errNotRendered
 	}
 	for _, i := range listening {
-		for _, r := range i.routes() {
+		for _, r := range i.routes {
 			if endpoint == sidecarEndpoint(r) {
 				return &r, nil
 			}

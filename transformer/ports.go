@@ -81,13 +81,20 @@ func (in *input) portsToCapture(w *workload) ([]int, Results) {
 		return in.inferPorts(w)
 	case s.set("proxy-port") && s.set("proxy-ports") && (one.path == "") == (several.path == ""):
 		return nil, Results{result(CodeBadCombination, w.Object, "proxy-ports: found %q together with proxy-port %q; allowed: one of the two", several.value, one.value).At(s.where("proxy-ports"), several.value, "")}
-	case s.set("proxy-port") && (one.path != "" || several.path == ""): // a workload's own wins over a default
-		s.portsBy = "proxy-port"
-		ports, results := w.resolve(s.portsBy, []string{s.ProxyPort})
-		return ports, results
 	}
 	s.portsBy = "proxy-ports"
-	return w.resolve(s.portsBy, s.ProxyPorts)
+	named, source := s.ProxyPorts, several
+	if s.set("proxy-port") && (one.path != "" || !s.set("proxy-ports")) { // a workload's own wins over a default
+		s.portsBy, named, source = "proxy-port", []string{s.ProxyPort}, one
+	}
+	if source.path == "" { // a default is for every workload, and need not fit each
+		named = slices.DeleteFunc(slices.Clone(named), func(p string) bool { return atoi(p) == 0 && w.portNumber(p) == 0 })
+		if len(named) == 0 {
+			s.portsBy = ""
+			return in.inferPorts(w)
+		}
+	}
+	return w.resolve(s.portsBy, named)
 }
 
 // resolve turns ports, by number or by name, into numbers.

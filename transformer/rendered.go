@@ -20,6 +20,8 @@ type injected struct {
 	env     map[string]*yaml.Node
 	// annotated are the settings of its annotations alone, once they were read.
 	annotated *Settings
+	// routes are the captured ports.
+	routes []contract.InRoute
 }
 
 // injectedWorkloads returns the workloads that have the sidecar.
@@ -28,7 +30,7 @@ func (in *input) injectedWorkloads() []*injected {
 	for _, w := range in.workloads {
 		for _, c := range w.allContainers() {
 			if env := sidecarVariables(c.Node); c.name() == contract.Container && env != nil {
-				out = append(out, &injected{w: w, sidecar: c, image: strAt(c.Node, "image"), env: env})
+				out = append(out, &injected{w: w, sidecar: c, image: strAt(c.Node, "image"), env: env, routes: sidecarRoutes(env)})
 				break
 			}
 		}
@@ -49,20 +51,23 @@ func sidecarVariables(c *yaml.Node) map[string]*yaml.Node {
 	return env
 }
 
+// sidecarRoutes returns the captured ports as a sidecar's variables have them. Those of
+// several count only where all variables agree, as a render writes them.
+func sidecarRoutes(env map[string]*yaml.Node) []contract.InRoute {
+	port := func(name string) int { return atoi(strAt(env[name], "value")) }
+	first := contract.InRoute{In: port(contract.EnvProxyInPort), App: port(contract.EnvReverseProxyPort)}
+	if first.In == 0 {
+		return nil
+	}
+	if routes, err := contract.ParseInRoutes(strAt(env[contract.EnvInPorts], "value")); err == nil && routes[0] == first {
+		return routes
+	}
+	return []contract.InRoute{first}
+}
+
 func (i *injected) value(name string) string { return strAt(i.env[name], "value") }
 func (i *injected) port(name string) int     { return atoi(i.value(name)) }
 func (i *injected) inbound() bool            { return i.port(contract.EnvProxyInPort) != 0 }
-
-// routes returns the captured ports, as the sidecar's variables have them.
-func (i *injected) routes() []contract.InRoute {
-	if routes, err := contract.ParseInRoutes(i.value(contract.EnvInPorts)); err == nil {
-		return routes
-	}
-	if !i.inbound() {
-		return nil
-	}
-	return []contract.InRoute{{In: i.port(contract.EnvProxyInPort), App: i.port(contract.EnvReverseProxyPort)}}
-}
 
 // among returns those whose port of the application satisfies a condition.
 func among(routes []contract.InRoute, condition func(app int) bool) (out []contract.InRoute) {

@@ -51,7 +51,7 @@ func (in *input) routeByService(w *workload) Results {
 			if done {
 				continue
 			}
-			if conflict := in.sharedWith(svc, w, r); conflict != nil {
+			if conflict := in.sharedWith(svc, w, p, r); conflict != nil {
 				if !w.serves() {
 					continue // the Service is the other's
 				}
@@ -87,12 +87,14 @@ func (in *input) pointService(svc *service, p servicePort, to int) {
 
 // sharedWith returns a workload that serves behind the same Service and is not
 // injected with the same inbound port.
-func (in *input) sharedWith(svc *service, w *workload, r contract.InRoute) *workload {
+func (in *input) sharedWith(svc *service, w *workload, p servicePort, r contract.InRoute) *workload {
 	for _, other := range in.workloads {
 		if other.Node == w.Node || !other.serves() || other.namespace() != w.namespace() || !selects(svc.selector, other.podLabels()) {
 			continue
 		}
-		if !other.injecting || !slices.Contains(other.settings.routes, r) {
+		theirs, captured := other.settings.routeIn(r.In)
+		leads := func(q servicePort) bool { return q.node == p.node && q.target == theirs.App } // by name, perhaps elsewhere
+		if !other.injecting || !captured || !slices.ContainsFunc(svc.ports(other), leads) {
 			return other
 		}
 	}
