@@ -295,10 +295,15 @@ const firstUnprivileged = 1024
 // allocate gives every captured port of the application a port of the sidecar.
 func (in *input) allocate(w *workload, ports []int) Results {
 	s := &w.settings
+	fixedFirst := s.set("proxy-in-port") || s.portsBy == "proxy-port" // what the user says, or what always was
+	if fixedFirst && len(ports) == 1 {
+		s.routes = []contract.InRoute{{In: s.ProxyInPort, App: ports[0]}}
+		return nil
+	}
 	used := in.usedPorts(w, ports)
 	next := s.ProxyInPort
 	for i, app := range ports {
-		fixed := i == 0 && (s.set("proxy-in-port") || s.portsBy == "proxy-port") // what the user says, or what always was
+		fixed := fixedFirst && i == 0
 		for tries := 0; !fixed && used[next]; tries++ {
 			if next++; next > 65535 {
 				next = firstUnprivileged
