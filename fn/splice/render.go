@@ -59,6 +59,9 @@ const maxSimpleKey = 1000
 func (r renderer) behind(n *yaml.Node, s slot, lay layout) string {
 	if !r.isBlock(n) {
 		token := r.inline(n, s, lay)
+		if _, spelled := r.tokens[n]; !spelled {
+			return prefixed(" ", token)
+		}
 		if m := below.FindStringSubmatchIndex(token); m != nil {
 			text, _ := core(token[m[1]:])
 			value := token[m[1]:]

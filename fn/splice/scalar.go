@@ -40,8 +40,9 @@ func withTag(v string, style yaml.Style, flow bool) string {
 func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
 	lines := style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 || style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 && strings.Contains(v, "\n")
 	lines = lines && !flow && !lay.quoted
+	_, _, commented := cutComment(v)
 	switch {
-	case lay.json:
+	case lay.json, commented: // else it would look like a token that a comment follows
 		return doubleQuote(v)
 	case lines && style&yaml.FoldedStyle != 0 && canFold(v):
 		return ">" + chomp(v) + lay.eol + indented(strings.ReplaceAll(strings.TrimSuffix(v, "\n"), "\n", "\n\n"), body, lay.eol)
