@@ -44,7 +44,7 @@ const (
 
 // String names a shortage as the log does.
 func (s Shortage) String() string {
-	return [...]string{"enough", "capture is shed", "inbound connections wait", "all connections wait"}[s]
+	return [...]string{"nothing gives way", "capture gives way", "capture and inbound connections give way", "capture and all connections give way"}[s]
 }
 
 // shed tells the tap when to keep nothing; nil: never.

@@ -30,7 +30,7 @@ func (p *Proxy) prepareTLS() {
 			p.log.Warn("there is no CA: outbound TLS passes untouched and is not recorded in the clear",
 				"directory", p.cfg.CADir, "variable", contract.EnvCADir, "remedy", "make one with `tapedeck ca` and restart the pod")
 		case err != nil:
-			p.log.Error("the CA is of no use: outbound TLS passes untouched", LogError, err)
+			p.log.Error("the CA can't be used: outbound TLS passes untouched and is not recorded in the clear", LogError, err)
 		}
 		p.watch = newCAWatch(p.log, p.ca, p.cfg.CADir)
 		p.watch.look(time.Now())

@@ -30,7 +30,7 @@ const reread = 2 * time.Second
 //	ConfigMap ──▶ files ─────┴─▶ filter ─▶ decoders
 //	                             capture ─▶ tap (paused)
 //
-// Files that can't be understood change nothing: what held before holds on. A file
+// Files that can't be understood change nothing: the last valid settings stay in force. A file
 // that is gone leaves it to the environment again, and so does a directory.
 type chooser struct {
 	settings map[string]string
@@ -89,13 +89,13 @@ func (c *chooser) read() {
 		c.broken.Store(true)
 		if c.wrong != err.Error() {
 			c.wrong = err.Error()
-			c.log.Warn("what to capture can't be read; what held before holds on", proxy.LogError, err, "variable", contract.EnvCaptureDir, "directory", c.dir)
+			c.log.Warn("the files that choose what to capture are invalid: the last valid settings stay in force", proxy.LogError, err, "variable", contract.EnvCaptureDir, "directory", c.dir)
 		}
 		return
 	}
 	c.wrong = ""
 	c.broken.Store(false)
-	c.log.Info("what to capture has been read", "directory", c.dir, "capturing", !c.paused.Load(), "sample", files["sample"])
+	c.log.Info("the files that choose what to capture have been read", "directory", c.dir, "capturing", !c.paused.Load(), "sample", files["sample"])
 }
 
 // obey has the settings hold, with files in their place where there are any.

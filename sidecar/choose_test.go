@@ -218,7 +218,7 @@ func TestBrokenFilesChangeNothing(t *testing.T) {
 			if ok := s.metric(t, "tapedeck_capture_config_ok", ""); ok != 0 {
 				t.Errorf("capture_config_ok is %v", ok)
 			}
-			if log := s.logs.String(); strings.Count(log, "what held before holds on") != 1 || !strings.Contains(log, c.want) {
+			if log := s.logs.String(); strings.Count(log, "the last valid settings stay in force") != 1 || !strings.Contains(log, c.want) {
 				t.Errorf("want %s once: %s", c.want, log)
 			}
 			client := keptClient(t)
