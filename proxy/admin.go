@@ -16,6 +16,10 @@ import (
 // adminPatience bounds how long an answer of the admin server may take to be read.
 const adminPatience = 15 * time.Second
 
+// adminGrace is how long a connection to an admin server may last while others
+// wait: requests take a few milliseconds, and probes have a second.
+const adminGrace = 100 * time.Millisecond
+
 // adminServer serves /healthz, /metrics and /connections on loopback.
 func (p *Proxy) adminServer() *http.Server {
 	mux := http.NewServeMux()

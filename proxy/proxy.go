@@ -15,7 +15,7 @@
 //
 // It knows nothing of the environment, of recordings or of decoders: package
 // sidecar joins them to it. The package imports contract, its own subpackages
-// except decode, Prometheus' client, x/net's netutil, x/sys/unix and the standard
+// except decode, Prometheus' client, x/sys/unix and the standard
 // library. It logs to the logger that it is given, and does not exit.
 package proxy
 
@@ -35,7 +35,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/ca"
@@ -218,7 +217,7 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	admin, scrape := p.adminServer(), p.scrapeServer()
 	for srv, ls := range map[*http.Server][]net.Listener{admin: p.admin, scrape: p.scrape} {
 		for _, l := range ls {
-			servers.Go(func() { _ = srv.Serve(netutil.LimitListener(l, adminConnections)) }) // ends with Close
+			servers.Go(func() { _ = srv.Serve(newRoomListener(l, adminConnections, adminGrace)) }) // ends with Close
 		}
 	}
 	running.Go(func() { p.watchOutbound(ctx) })

@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// roomListener accepts a bounded number of connections at a time. Nobody keeps
+// the others out: when all places are taken, the connection that has been open
+// longest is closed, once it has had some time.
+type roomListener struct {
+	net.Listener
+	places int
+	grace  time.Duration // how long a connection may have before it is closed for another
+	freed  chan struct{} // has a place become free since somebody looked?
+
+	mu   sync.Mutex
+	open []*roomConn // oldest first
+}
+
+// roomConn is a connection that has one of the listener's places.
+type roomConn struct {
+	net.Conn
+	room  *roomListener
+	since time.Time
+}
+
+func newRoomListener(l net.Listener, places int, grace time.Duration) *roomListener {
+	return &roomListener{Listener: l, places: places, grace: grace, freed: make(chan struct{}, 1)}
+}
+
+// Accept implements [net.Listener].
+func (l *roomListener) Accept() (net.Conn, error) {
+	for wait := l.makeRoom(); wait > 0; wait = l.makeRoom() {
+		select {
+		case <-l.freed:
+		case <-time.After(wait):
+		}
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	accepted := &roomConn{Conn: c, room: l, since: time.Now()}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = append(l.open, accepted)
+	return accepted, nil
+}
+
+// makeRoom returns how long it takes until a connection has to give way; 0: there
+// is a place.
+func (l *roomListener) makeRoom() time.Duration {
+	l.mu.Lock()
+	if len(l.open) < l.places {
+		l.mu.Unlock()
+		return 0
+	}
+	oldest := l.open[0]
+	l.mu.Unlock()
+	if wait := l.grace - time.Since(oldest.since); wait > 0 {
+		return wait
+	}
+	_ = oldest.Close()
+	return 0
+}
+
+// Close implements [net.Conn].
+func (c *roomConn) Close() error {
+	l := c.room
+	l.mu.Lock()
+	if i := slices.Index(l.open, c); i >= 0 {
+		l.open = slices.Delete(l.open, i, i+1)
+	}
+	l.mu.Unlock()
+	select {
+	case l.freed <- struct{}{}:
+	default:
+	}
+	return c.Conn.Close()
+}
