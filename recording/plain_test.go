@@ -100,6 +100,14 @@ target: /api/tokens/17
 target: /api/keys/17
 target: /secrets/db
 target: /webhooks/stripe
+target: /sessions/17/notes/2f1c9a7e-aaaa-bbbb-cccc-0123456789ab
+target: /invitations/pending
+target: /reset/defaults
+target: /join/us
+target: /a?show_sign=1&design=x&account_sid=1
+X-Design: x
+X-Resign: x
+X-Inside: x
 target: /hooks/catch
 target: /bot/1
 target: /users/reset-password

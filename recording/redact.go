@@ -70,7 +70,7 @@ func (r *Redact) Write(e *Exchange) error {
 		}
 		h.Req.URL = url
 		r.fields(h.Req.Headers)
-		if strings.IndexByte(h.Req.Host, '@') >= 0 {
+		if strings.ContainsAny(h.Req.Host, "@/?#=") {
 			h.Req.Host = r.text(h.Req.Host, authority)
 		}
 		if r.fields(h.Res.Headers) && h.Res.ContentType != "" {

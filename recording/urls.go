@@ -61,10 +61,12 @@ var segmentEnds = set("/?#&;,\"<> \t")
 // segments finds those of a path that another one announces as secret:
 // /reset-password/…, and those that are well-known tokens.
 func (r *Redact) segments(found []span, s string, g grammar) []span {
-	hooked := false // segments behind one that names a webhook may be secrets
+	suspects := 0 // of the next segments, how many are secrets if they are random
 	for i := strings.IndexByte(s, '/'); i >= 0 && i < len(s); {
 		from, to := i+1, segmentEnd(s, i+1)
 		segment := s[from:to]
+		suspect := suspects > 0
+		suspects--
 		if from > 1 && s[i-1] == '/' { // an authority
 			if isWebhookHost(segment) && to < len(s) && s[to] == '/' {
 				g = webhook
@@ -76,10 +78,12 @@ func (r *Redact) segments(found []span, s string, g grammar) []span {
 			found = append(found, span{from: from, to: to})
 		} else if n := bot(segment); n > 0 {
 			found = append(found, span{from: from + n, to: to})
-		} else if hooked && isRandom(segment) {
+		} else if suspect && isRandom(segment) {
 			found = append(found, span{from: from, to: to})
-		} else if isHook(segment) || strings.HasPrefix(s[i:], "/services/T") && strings.Contains(s[i:min(len(s), i+40)], "/B") {
-			hooked = true
+		} else if n := suspected(segment); n > 0 {
+			suspects = n
+		} else if strings.HasPrefix(s[i:], "/services/T") && strings.Contains(s[i:min(len(s), i+40)], "/B") {
+			suspects = everything
 		} else if to < len(s) && s[to] == '/' && r.announces(segment) {
 			from, to = to+1, segmentEnd(s, to+1)
 			for to < len(s) && s[to] == '/' && isStep(s[from:to]) {
@@ -87,6 +91,7 @@ func (r *Redact) segments(found []span, s string, g grammar) []span {
 			}
 			if !isStep(s[from:to]) {
 				found = append(found, span{from: from, to: to})
+				suspects = 1 // /activate/user/token
 			}
 		}
 		next := strings.IndexByte(s[to:], '/')
@@ -153,13 +158,20 @@ func isWebhookHost(host string) bool {
 	return false
 }
 
-// isHook knows segments that name a webhook: /api/webhooks/…, /webhookb2/….
-func isHook(segment string) bool {
+// everything is more segments than a path has.
+const everything = 1 << 30
+
+// suspected tells how many segments behind one are secrets if they are random: all
+// behind a webhook's (/api/webhooks/…, /webhookb2/…), and two behind a collection of
+// secrets (/invites/token) or a step with a user in front of the token (/reset/user/token).
+func suspected(segment string) int {
 	switch strings.ToLower(segment) {
 	case "hook", "hooks", "webhook", "webhooks", "webhookb2", "incomingwebhook":
-		return true
+		return everything
+	case "invites", "invitations", "join", "magic", "reset", "sessions", "tokens":
+		return 2
 	}
-	return false
+	return 0
 }
 
 // isRandom tells whether a segment looks as if nobody had thought of it.

@@ -55,11 +55,13 @@ var words = []struct {
 		client-key encryption-key signing-key account-key auth-code authorization-code device-code user-code verification-code recovery-code
 		reset-code access-code backup-code login-code security-code invite-code sms-code mfa-code fa-code email-code one-time-code one-time-pass client-assertion connection-string connect-sid registry-config
 		oidc-data authentication-info magic-link seed-phrase recovery-phrase auth-ticket login-ticket service-ticket
-		signed-request app-check honeycomb-team card-number`},
+		signed-request app-check honeycomb-team card-number cc-number ccnumber activation-code phone-code security-answer secret-answer
+		pswd pword access-sign api-sign bapi-sign chkp-sid qnap-sid jfrog-art-api protection-bypass telegram-init-data`},
 	{whole, anyName, atEnd, `key auth oauth authentication authenticator session sess sig sas pass pw psw pin cookie cookies cred authn nonce mfa
 		authkey otp nonce-secret ticket-granting`},
 	{whole, inParameter, anywhere, `authorization`},
-	{whole, inParameter, alone, `code tk sid tgt pgtiou pgtid wresult`},
+	{whole, anyName, alone, `sid`},
+	{whole, inParameter, alone, `code tk tgt pgtiou pgtid wresult`},
 	{whole, anyName, alone, `ticket sign`},
 	{whole, inPath, atEnd, `token secret password passwd otp jwt api-key apikey access-key secret-key private-key session-id jsessionid
 		reset-password password-reset forgot-password set-password verify-email email-verify email-verification verify-account confirm-email
