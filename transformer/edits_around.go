@@ -79,15 +79,24 @@ func (t *taking) leadsBack(now *yaml.Node, application func(i *injected, app int
 	return false, errors.New("it restores a port that is not the application's")
 }
 
+var errAlone = errors.New("the application's port, beside which a render writes it, is not there; take the port away as well")
+
 // follows tells whether a port is that of a sidecar whose application's port satisfies
 // a condition, as it does where the sidecar's port followed the application's.
 func (t *taking) follows(port int, condition func(i *injected, app int) bool) error {
+	err := errNotRendered
 	for _, i := range t.all {
-		if i.inbound() && slices.ContainsFunc(i.routes, func(r contract.InRoute) bool { return r.In == port && condition(i, r.App) }) {
-			return nil
+		for _, r := range i.routes {
+			switch {
+			case !i.inbound() || r.In != port:
+			case condition(i, r.App):
+				return nil
+			default:
+				err = errAlone
+			}
 		}
 	}
-	return errNotRendered
+	return err
 }
 
 func addedPolicyPort(t *taking, s site) (bool, error) {

@@ -27,6 +27,7 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 	if in.cfg.Sidecar == sidecarNative {
 		list, at := e.collection(spec, path, "initContainers", yaml.SequenceNode)
 		e.insertItem(list, at, nativeIndex(list, w.settings.InsertInitFirst), sidecar)
+		e.wrote(at, sidecar)
 	} else {
 		app := w.appContainers()[0].name()
 		metadata := field(w.template, "metadata")
@@ -38,12 +39,14 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 		}
 		list, at := e.collection(spec, path, "containers", yaml.SequenceNode)
 		e.insertItem(list, at, classicIndex(list), sidecar)
+		e.wrote(at, sidecar)
 	}
 	volumes := sidecarVolumes(w, in.cfg)
 	if len(volumes) > 0 {
 		list, at := e.collection(spec, path, "volumes", yaml.SequenceNode)
 		for _, v := range volumes {
 			e.appendItem(list, at, v)
+			e.wrote(at, v)
 		}
 	}
 	return results

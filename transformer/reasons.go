@@ -93,6 +93,7 @@ const (
 	CodeReformatted        Code = "reformatted"
 	CodeUndoPath           Code = "undo-path"
 	CodeUndoChanged        Code = "undo-changed"
+	CodeUndoEdited         Code = "undo-edited"
 	CodeConfigDocument     Code = "config-document"
 	CodeNotManifest        Code = "not-manifest"
 
@@ -196,6 +197,7 @@ var reasons = map[Code]Reason{
 	CodeScrapeKept:         {Warning, false, "The pod has prometheus.io annotations of its own, which are left as they are.", "Scrape the sidecar's port with a PodMonitor."},
 	CodeHelmHooks:          {Info, false, "The input comes from Helm 3, which does not pass hooks to post-renderers: hook Jobs and Pods are not captured.", "Use Helm 4 to have hooks rendered too."},
 	CodeUndoPath:           {Warning, false, "What an earlier render changed is not there any more under the name that its record has, so it can't be taken back.", "Where it was renamed, take away what the render had added to it, or render from the original manifest."},
+	CodeUndoEdited:         {Warning, false, "The sidecar's container or a volume of its was edited since an earlier render, and the edit goes with it.", "Set by an annotation or an option what the edit set."},
 	CodeUndoChanged:        {Warning, false, "A value is not as an earlier render left it, so it was left alone.", "Set the value yourself, or render from the original manifest."},
 	CodeReformatted:        {Warning, false, "The document could not be edited line by line and was printed anew; its content is the same.", ""},
 

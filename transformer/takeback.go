@@ -207,6 +207,9 @@ func (t *taking) remove(path string, ids []string) {
 	p := t.place(path, func(p *place) bool { return p.added != nil })
 	s, ok := t.find(path)
 	if p == nil || !ok {
+		if p != nil && strings.Contains(path, "[#") { // what is counted may have moved
+			t.lost(path)
+		}
 		return
 	}
 	s.holder = s.now
@@ -214,8 +217,11 @@ func (t *taking) remove(path string, ids []string) {
 		s.id, s.now = id, walk(s.holder, []string{id})
 		if s.now == nil {
 			s.now = orNull(nil)
-			if _, err := p.added(t, s); err != nil && !errors.Is(err, errNotRendered) {
+			switch _, err := p.added(t, s); {
+			case err != nil && !errors.Is(err, errNotRendered):
 				t.refuse(pathItem(path, id), err)
+			case strings.Contains(path, "[#"): // as above
+				t.lost(pathItem(path, id))
 			}
 			continue
 		}
@@ -228,6 +234,9 @@ func (t *taking) remove(path string, ids []string) {
 		case s.holder.Kind == yaml.SequenceNode && len(s.holder.Content) == 1 && !(p.filled && filled):
 			t.refuse(pathItem(path, id), errors.New("it is the only item of a list that no render fills"))
 		default:
+			if at := pathItem(path, id); s.now.Kind == yaml.MappingNode && !t.unchanged(at, plain(s.now)) {
+				t.results = append(t.results, result(CodeUndoEdited, t.o, "%s was edited since the render, and the edit goes: a render writes it anew; set it by an annotation or an option", at).At(at, "", ""))
+			}
 			t.removed = append(t.removed, pathItem(path, id))
 			removeChild(s.holder, id)
 		}

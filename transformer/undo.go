@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -29,7 +30,8 @@ type undo struct {
 	// first line of a block scalar that nothing followed as well.
 	Spelled map[string]string `json:"spelled,omitempty"`
 	// Now keeps, by path, a digest of what a render wrote where the value does not
-	// show whether others changed it since: a list of hosts.
+	// show whether others changed it since: a list of hosts, the sidecar's container
+	// and its volumes.
 	Now map[string]string `json:"now,omitempty"`
 	// Image is the sidecar's image as the render wrote it.
 	Image string `json:"image,omitempty"`
@@ -122,6 +124,31 @@ func (e *editor) insertItem(seq *yaml.Node, path string, index int, item *yaml.N
 func (e *editor) put(m *yaml.Node, path, key string, value any) {
 	m.Content = append(m.Content, node(key), node(value))
 	e.log.Add[path] = append(e.log.Add[path], key)
+}
+
+// wrote records what an added item is, so that an undo can tell whether others edited
+// it since.
+func (e *editor) wrote(path string, item *yaml.Node) {
+	e.log.Now[pathItem(path, itemID(item))] = digest(plain(item))
+}
+
+// plain writes a value without its style and the order of its keys: kustomize changes
+// both. The image of a container is left out: whether that was changed is for keepImage
+// to say.
+func plain(n *yaml.Node) string {
+	parts := []string{strconv.Quote(n.Value)}
+	for i, c := range n.Content {
+		switch {
+		case n.Kind != yaml.MappingNode:
+			parts = append(parts, plain(c))
+		case i%2 == 0 && c.Value != "image" && i+1 < len(n.Content):
+			parts = append(parts, strconv.Quote(c.Value)+plain(n.Content[i+1]))
+		}
+	}
+	if n.Kind == yaml.MappingNode {
+		slices.Sort(parts)
+	}
+	return "(" + strings.Join(parts, " ") + ")"
 }
 
 // replace gives an existing key another scalar.
