@@ -68,7 +68,7 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taki
 	var takings []*taking
 	for _, o := range objects {
 		results = append(results, misplaced(o)...)
-		if o.annotation(contract.AnnotationFor) != "" {
+		if field(o.Node, "metadata", "annotations", contract.AnnotationFor) != nil {
 			if err := checkCreated(o); err != nil {
 				results = append(results, result(CodeNotCreated, o, "annotation %s: %v; remove the annotation, or render from the original manifest", contract.AnnotationFor, err).
 					At(pathKey("metadata.annotations", contract.AnnotationFor), o.annotation(contract.AnnotationFor), ""))
