@@ -120,7 +120,7 @@ func TestAWrongSinkIsNamed(t *testing.T) {
 		if c, err := Open(cfg, "", slog.New(slog.DiscardHandler)); err == nil {
 			c.Close(t.Context())
 			t.Errorf("%q was opened", sink)
-		} else if !strings.HasPrefix(err.Error(), "TAPEDECK_SINK: open recording ") || !strings.Contains(err.Error(), "want file:///directory") {
+		} else if !strings.HasPrefix(err.Error(), "TAPEDECK_SINK: open recording: ") || !strings.Contains(err.Error(), "want file:///directory") {
 			t.Errorf("%q: %v", sink, err)
 		}
 	}
