@@ -182,6 +182,9 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 		return false, errors.New("it restores what is no value of a variable")
 	case name == javaToolOptions:
 		own, ok := t.own.withoutFlags(now)
+		if strings.Contains(was, held) {
+			return false, nil
+		}
 		if ok && own != strings.TrimSpace(was) && own != was {
 			return false, errors.New("it restores flags that do not stand there")
 		}
@@ -316,7 +319,10 @@ func (t *taking) fill(s site, token string) (string, error) {
 	default:
 		value = t.own.value(strings.ToUpper(name))
 	}
-	if value == "" && name != javaToolOptions {
+	if value == "" && name == javaToolOptions {
+		return token, nil // the flags that were there have gone since
+	}
+	if value == "" {
 		return "", fmt.Errorf("the sidecar's variable %s, which holds the value, is not there", strings.ToUpper(name))
 	}
 	filled := showWords(token, value)
