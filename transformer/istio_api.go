@@ -1,8 +1,6 @@
 package transformer
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -12,21 +10,14 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// What a render writes of Istio's is built of istio.io/api's types, so that the
-// compiler knows the fields, and written by that package's JSON:
-//
-//	networking.Sidecar ──MarshalJSON──▶ JSON ──▶ nodes, in the order of istioFields
+// A render builds Istio's objects from istio.io/api's types, so that the compiler
+// knows the fields. Fields are written under their names in JSON, in the order of
+// the API or in that of istioFields.
 
-// istioSpec is a type of istio.io/api.
-type istioSpec interface {
-	proto.Message
-	json.Marshaler
-}
-
-// istioFields are messages whose fields are written in an order of their own, by
-// which manifests are read more easily than by the API's. Those among them that
-// are enums are written at their zero value too, which JSON leaves out.
-var istioFields = map[protoreflect.FullName][]string{
+// istioFields lists the messages whose fields a render writes in an order of its
+// own, which people read more easily than the API's. It writes the enums in a list
+// at their zero value too.
+var istioFields = map[protoreflect.FullName][]protoreflect.Name{
 	fullName(&networking.ServiceEntry{}):          {"hosts", "location", "ports", "resolution"},
 	fullName(&networking.ServicePort{}):           {"name", "number", "protocol"},
 	fullName(&networking.OutboundTrafficPolicy{}): {"mode"},
@@ -37,80 +28,59 @@ func fullName(m proto.Message) protoreflect.FullName {
 }
 
 // istioNode turns a value of istio.io/api into nodes.
-func istioNode(v istioSpec) *yaml.Node {
-	text, err := v.MarshalJSON()
-	var n *yaml.Node
-	if err == nil {
-		tokens := json.NewDecoder(bytes.NewReader(text))
-		tokens.UseNumber()
-		n, err = jsonNode(tokens)
+func istioNode(m proto.Message) *yaml.Node { return messageNode(m.ProtoReflect()) }
+
+func messageNode(m protoreflect.Message) *yaml.Node {
+	n, fields := mapping(), m.Descriptor().Fields()
+	first := istioFields[m.Descriptor().FullName()]
+	for _, name := range first {
+		if f := fields.ByName(name); m.Has(f) || f.Enum() != nil {
+			n.Content = append(n.Content, node(f.JSONName()), fieldNode(f, m.Get(f)))
+		}
 	}
-	if err != nil { // no value of these types is known that JSON does not hold
-		panic(fmt.Sprintf("write %s as JSON: %v", fullName(v), err))
+	for i := range fields.Len() {
+		if f := fields.Get(i); m.Has(f) && !slices.Contains(first, f.Name()) {
+			n.Content = append(n.Content, node(f.JSONName()), fieldNode(f, m.Get(f)))
+		}
 	}
-	arrange(n, v.ProtoReflect())
 	return n
 }
 
-// jsonNode reads one value, nil at the end of a list or an object.
-func jsonNode(tokens *json.Decoder) (*yaml.Node, error) {
-	token, err := tokens.Token()
-	if err != nil {
-		return nil, err
-	}
-	n := sequence[*yaml.Node]()
-	switch token := token.(type) {
-	case json.Number:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagInt, Value: token.String()}, nil
-	case json.Delim:
-		if token == '}' || token == ']' {
-			return nil, nil
+func fieldNode(f protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.Node {
+	switch {
+	case f.IsList():
+		n := sequence[*yaml.Node]()
+		for i := range v.List().Len() {
+			n.Content = append(n.Content, valueNode(f, v.List().Get(i)))
 		}
-		if token == '{' {
-			n = mapping()
+		return n
+	case f.IsMap():
+		values := map[string]*yaml.Node{}
+		v.Map().Range(func(key protoreflect.MapKey, v protoreflect.Value) bool {
+			values[key.String()] = valueNode(f.MapValue(), v)
+			return true
+		})
+		n := mapping()
+		for _, key := range sortedKeys(values) {
+			n.Content = append(n.Content, node(key), values[key])
 		}
-	default:
-		return node(token), nil
+		return n
 	}
-	for {
-		item, err := jsonNode(tokens)
-		if err != nil || item == nil {
-			return n, err
-		}
-		n.Content = append(n.Content, item)
-	}
+	return valueNode(f, v)
 }
 
-// arrange has the fields of a message, and of those in it, in the order of
-// istioFields.
-func arrange(n *yaml.Node, m protoreflect.Message) {
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		value := field(n, f.JSONName())
-		switch {
-		case f.Message() == nil || f.IsMap():
-		case f.IsList():
-			for i, item := range items(value) {
-				arrange(item, v.List().Get(i).Message())
-			}
-		default:
-			arrange(value, v.Message())
-		}
-		return true
-	})
-	order := istioFields[m.Descriptor().FullName()]
-	if order == nil {
-		return
+// valueNode turns a single value into a node. No render writes a kind of value that
+// it does not know.
+func valueNode(f protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.Node {
+	switch v := v.Interface().(type) {
+	case string, bool:
+		return node(v)
+	case uint32:
+		return node(int(v))
+	case protoreflect.EnumNumber:
+		return node(string(f.Enum().Values().ByNumber(v).Name()))
+	case protoreflect.Message:
+		return messageNode(v)
 	}
-	was := n.Content
-	n.Content = nil
-	for _, name := range order {
-		f := m.Descriptor().Fields().ByJSONName(name)
-		i := slices.IndexFunc(was, func(key *yaml.Node) bool { return key.Value == name })
-		switch {
-		case i >= 0:
-			n.Content = append(n.Content, was[i], was[i+1])
-		case f.Enum() != nil:
-			n.Content = append(n.Content, node(name), node(string(f.Enum().Values().ByNumber(m.Get(f).Enum()).Name())))
-		}
-	}
+	panic(fmt.Sprintf("write field %s: unknown kind %s", f.FullName(), f.Kind()))
 }
