@@ -3,7 +3,6 @@ package fn
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -45,8 +44,21 @@ type Source struct {
 	Found bool
 }
 
-// helmSource matches the comment by which Helm names a document's template.
-var helmSource = regexp.MustCompile(`(?m)^# Source: (\S.*?)\r?$`)
+// helmSource returns what Helm's comment at the beginning of a document names as
+// its template, "" without one.
+func helmSource(text []byte) string {
+	const mark = "# Source: "
+	text = text[:min(len(text), 4096)]
+	if !bytes.Contains(text, []byte(mark)) {
+		return ""
+	}
+	for line := range bytes.Lines(text) {
+		if name, ok := bytes.CutPrefix(bytes.TrimRight(line, "\r\n"), []byte(mark)); ok && len(name) > 0 && name[0] != ' ' {
+			return string(name)
+		}
+	}
+	return ""
+}
 
 // cut cuts a source into documents.
 func cut(src Source) []*document {
@@ -61,9 +73,7 @@ func cut(src Source) []*document {
 		d := &document{text: text, file: transformer.File{Path: src.Name, Index: i}, line: line, json: splice.IsJSON(text)}
 		line += lines
 		if src.Name == "" {
-			if m := helmSource.FindSubmatch(text[:min(len(text), 4096)]); m != nil {
-				d.file.Path = string(m[1])
-			}
+			d.file.Path = helmSource(text)
 		}
 		docs[i] = d
 	}

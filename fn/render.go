@@ -160,7 +160,7 @@ func removeItem(items, gone *yaml.Node) {
 func hooksUnseen(docs []*document) bool {
 	helm := false
 	for _, d := range docs {
-		helm = helm || helmSource.Match(d.text[:min(len(d.text), 4096)])
+		helm = helm || helmSource(d.text) != ""
 		for _, o := range d.objects {
 			if annotation(o.Node, helmFilename) != "" || annotation(o.Node, helmHook) != "" {
 				return false
