@@ -35,6 +35,11 @@ func write(docs []*document, marks bool) ([]byte, transformer.Results, error) {
 // assemble puts the texts of documents together.
 func assemble(docs []*document, marks bool) ([]byte, error) {
 	var out bytes.Buffer
+	size := 0
+	for _, d := range docs {
+		size += len(d.text)
+	}
+	out.Grow(size)
 	json := isJSON(docs)
 	begins := false // a source
 	for i, d := range docs {
