@@ -31,7 +31,8 @@ import (
 //	/KEY              an annotation of the pod's own
 func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	var out []string
-	s, own := &w.settings, &injected{w: w, env: sidecarVariables(sidecar)}
+	s := &w.settings
+	own := &injected{w: w, env: sidecarVariables(sidecar), annotated: s}
 	for _, extra := range s.ExtraEnv {
 		out = append(out, extra.Name+":"+digest(extra.Value))
 	}

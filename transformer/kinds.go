@@ -228,7 +228,7 @@ func parseEnvLines(v string) ([]EnvVar, error) {
 // splitList splits at commas and drops blanks.
 func splitList(v string) []string {
 	var out []string
-	for _, s := range strings.Split(v, ",") {
+	for s := range strings.SplitSeq(v, ",") {
 		if s = strings.TrimSpace(s); s != "" {
 			out = append(out, s)
 		}

@@ -18,7 +18,7 @@ type injected struct {
 	sidecar container
 	image   string
 	env     map[string]*yaml.Node
-	// annotated are the settings of its annotations alone, once they were read.
+	// annotated are the settings of its annotations, once they were read.
 	annotated *Settings
 	// routes are the captured ports.
 	routes []contract.InRoute
