@@ -90,7 +90,7 @@ func silence(err error) error {
 // dialHTTP connects to where a request in absolute-form goes: the host, or a
 // proxy that takes such requests itself.
 func (p *Proxy) dialHTTP(ctx context.Context, k *conn, host string, port int) (*pump.Conn, *url.URL, error) {
-	via, err := p.dial.Proxy(upstream.HTTP, host, port)
+	via, err := p.dial.Proxy(ctx, upstream.HTTP, host, port)
 	if err != nil {
 		return nil, nil, err
 	}

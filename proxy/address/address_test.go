@@ -63,6 +63,17 @@ func TestIsMetadata(t *testing.T) {
 	}
 }
 
+func TestMayBeMetadata(t *testing.T) {
+	for host, want := range map[string]bool{
+		"metadata": true, "Metadata.": true, "instance-data": true, "INSTANCE-DATA": true,
+		"metadata.example": false, "instance-data.ec2.internal": false, "data": false, "": false, "169.254.169.254": false,
+	} {
+		if got := MayBeMetadata(host); got != want {
+			t.Errorf("%q: %v", host, got)
+		}
+	}
+}
+
 func TestIsLocalhost(t *testing.T) {
 	for host, want := range map[string]bool{
 		"localhost": true, "LocalHost": true, "localhost.": true, "app.localhost": true, "a.b.LOCALHOST.": true,

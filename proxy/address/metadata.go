@@ -20,8 +20,7 @@ var metadataAddrs = prefixes(
 	"fe80::a9fe:a9fe/128",    // OpenStack
 )
 
-// metadataNames lead there. The bare names "metadata" and "instance-data" do so in
-// some clouds, but may as well be a Service's: the address that they lead to tells.
+// metadataNames lead there.
 var metadataNames = map[string]bool{
 	"metadata.google.internal":     true,
 	"metadata.goog":                true,
@@ -32,6 +31,14 @@ var metadataNames = map[string]bool{
 	"metadata.packet.net":          true,
 	"api.metadata.cloud.ibm.com":   true,
 }
+
+// bareNames lead there in some clouds, but may as well be a Service's: only the
+// address that they lead to tells.
+var bareNames = map[string]bool{"metadata": true, "instance-data": true}
+
+// MayBeMetadata reports whether a name may lead to a cloud's metadata server and has
+// to be looked up to know.
+func MayBeMetadata(name string) bool { return bareNames[Name(name)] }
 
 // IsMetadata reports whether a host, which is a name or an address, is a cloud's
 // metadata server.

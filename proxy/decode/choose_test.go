@@ -61,23 +61,39 @@ func TestAFilterLeavesExchangesOut(t *testing.T) {
 	}
 }
 
-// What a metadata server of a cloud is asked in a tunnel, where only Host names it,
-// is not recorded, whatever a filter says. Inbound, that Host is like any other.
+// What a metadata server of a cloud is asked in a tunnel, where only the request names
+// it, is not recorded, whatever a filter says. Inbound, that name is like any other.
 func TestMetadataServersAreLeftOut(t *testing.T) {
 	for _, direction := range []tap.Direction{tap.In, tap.Out} {
 		var sink memory
 		d := chosen(t, &sink, "include", "host=*")
 		r := d.Open(&tap.Flow{Direction: direction, Host: "192.0.2.1", Started: epoch})
-		for i, host := range []string{"a", "metadata.google.internal", "METADATA.google.internal.:80", "169.254.169.254", "[fd00:ec2::254]:80", "b"} {
-			r.Data(tap.FromClient, epoch, fmt.Appendf(nil, "GET /%d HTTP/1.1\r\nHost: %s\r\n\r\n", i, host))
+		for _, ask := range []string{
+			"GET / HTTP/1.1\r\nHost: a",
+			"GET /metadata.goog HTTP/1.1\r\nHost: a",
+			"GET /http://metadata.goog/ HTTP/1.1\r\nHost: a",
+			"GET http://a/?x=http://metadata.goog/ HTTP/1.1\r\nHost: a",
+			"GET * HTTP/1.1\r\nHost: a",
+			"GET / HTTP/1.1\r\nHost: metadata.google.internal",
+			"GET / HTTP/1.1\r\nHost: METADATA.google.internal.:80",
+			"GET / HTTP/1.1\r\nHost: 169.254.169.254",
+			"GET / HTTP/1.1\r\nHost: [fd00:ec2::254]:80",
+			"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nHost: metadata.goog",
+			"GET http://metadata.google.internal/x HTTP/1.1\r\nHost: a",
+			"GET HTTP://u@Metadata.Google.Internal.:80?x HTTP/1.1\r\nHost: a",
+			"GET http://[fd00:ec2::254] HTTP/1.0\r\nX: y",
+			"GET http://2852039166/ HTTP/1.1\r\nHost: a",
+			"GET / HTTP/1.1\r\nHost: b",
+		} {
+			r.Data(tap.FromClient, epoch, []byte(ask+"\r\n\r\n"))
 			r.Data(tap.FromServer, epoch, []byte("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nthe secret"))
 		}
 		r.Close(epoch)
-		want := 2
+		want := 6
 		if direction == tap.In {
-			want = 6
+			want = 15
 		}
-		if s := d.Stats(); len(sink.lines) != want || s.Private != uint64(6-want) || s.Held != 0 {
+		if s := d.Stats(); len(sink.lines) != want || s.Private != uint64(15-want) || s.Held != 0 {
 			t.Errorf("%s: %d records, want %d; %+v", direction, len(sink.lines), want, s)
 		}
 	}

@@ -85,11 +85,11 @@ func TestWhatIsNeverChained(t *testing.T) {
 			"localhost", "app.localhost", "LocalHost.", "127.0.0.1", "127.1", "2130706433", "::1", "::ffff:127.0.0.1",
 			"169.254.169.254", "2852039166", "metadata.google.internal", "METADATA.GOOG.", "fd00:ec2::254", "100.100.100.200",
 		} {
-			if via, err := d.Proxy(scheme, host, 80); via != nil || err != nil {
+			if via, err := d.Proxy(t.Context(), scheme, host, 80); via != nil || err != nil {
 				t.Errorf("%s to %s goes through %v, %v", scheme, host, via, err)
 			}
 		}
-		if via, err := d.Proxy(scheme, "far.example", 80); via == nil || err != nil {
+		if via, err := d.Proxy(t.Context(), scheme, "far.example", 80); via == nil || err != nil {
 			t.Errorf("%s to another host: %v, %v", scheme, via, err)
 		}
 	}

@@ -9,7 +9,8 @@
 //
 // It promises never to connect to the proxy that it works for, nor, for a name that
 // is not the pod's own, to loopback. Where a proxy is chained to, that proxy looks
-// names up, and loopback is its own.
+// names up, and loopback is its own. Only names that the hosts file or a cloud gives to
+// a metadata server are looked up first, because that proxy must not be asked for one.
 //
 // It imports contract, proxy/address, proxy/pump, x/net's httpproxy and proxy
 // packages, x/sys/unix and the standard library.
@@ -32,7 +33,6 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/proxy/address"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
@@ -95,6 +95,8 @@ type Dialer struct {
 	named  net.Dialer // connects to no loopback
 	local  net.Dialer // binds a source
 	names  names
+	files  resolver // the hosts file alone
+	all    resolver // DNS, too
 	own    map[int]bool
 	rules  map[Scheme]func(*url.URL) (*url.URL, error)
 }
@@ -109,7 +111,7 @@ type Unusable struct {
 // New returns a dialer that chains to p and refuses to connect to the given
 // ports on any address of this host. Of p it takes what can be chained to.
 func New(p Proxies, own ...int) (*Dialer, []Unusable) {
-	d := &Dialer{own: map[int]bool{}, names: ownNames(), rules: map[Scheme]func(*url.URL) (*url.URL, error){}}
+	d := &Dialer{own: map[int]bool{}, names: ownNames(), files: hostsOnly(), all: net.DefaultResolver, rules: map[Scheme]func(*url.URL) (*url.URL, error){}}
 	for _, port := range own {
 		d.own[port] = true
 	}
@@ -221,15 +223,20 @@ func connectTo(ctx context.Context, d *net.Dialer, host string, port int) (*pump
 }
 
 // Proxy returns the proxy that connections to host and port are chained to,
-// nil for none. A metadata server is never reached through a proxy: it would be the
+// nil for none. A metadata server is not asked for through a proxy: it would be the
 // proxy's own, and answer with the proxy's credentials.
-func (d *Dialer) Proxy(scheme Scheme, host string, port int) (*url.URL, error) {
-	if address.IsMetadata(host) {
-		return nil, nil
+func (d *Dialer) Proxy(ctx context.Context, scheme Scheme, host string, port int) (*url.URL, error) {
+	u, err := d.rule(scheme, spelled(host), port)
+	if u == nil || err != nil || d.isMetadata(ctx, host) {
+		return nil, err
 	}
-	host = spelled(host)
+	return u, nil
+}
+
+// rule returns the proxy that the variables name for host and port.
+func (d *Dialer) rule(scheme Scheme, host string, port int) (*url.URL, error) {
 	if scheme == Socks && port == 443 {
-		if u, err := d.Proxy(Tunnel, host, port); u != nil || err != nil {
+		if u, err := d.rule(Tunnel, host, port); u != nil || err != nil {
 			return u, err
 		}
 	}
@@ -243,7 +250,7 @@ func (d *Dialer) Proxy(scheme Scheme, host string, port int) (*url.URL, error) {
 // Dial connects to host and port, through the proxy if there is one. What is
 // written to the connection reaches the host unchanged.
 func (d *Dialer) Dial(ctx context.Context, scheme Scheme, host string, port int) (*pump.Conn, error) {
-	proxy, err := d.Proxy(scheme, host, port)
+	proxy, err := d.Proxy(ctx, scheme, host, port)
 	if err != nil {
 		return nil, fmt.Errorf("choose a proxy for %s: %w", host, err)
 	}

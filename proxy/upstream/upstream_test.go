@@ -241,7 +241,7 @@ func TestRules(t *testing.T) {
 		if len(unusable) > 0 {
 			t.Errorf("unusable: %v", unusable)
 		}
-		u, err := d.Proxy(c.scheme, c.host, c.port)
+		u, err := d.Proxy(t.Context(), c.scheme, c.host, c.port)
 		if err != nil {
 			t.Errorf("%s %s:%d: %v", c.scheme, c.host, c.port, err)
 			continue
@@ -281,7 +281,7 @@ func TestAProxyThatIsUnusableIsGoneWithout(t *testing.T) {
 				t.Errorf("%s=%q: %v, want %s", variable, value, unusable, want)
 			}
 			for _, s := range []Scheme{HTTP, Tunnel, Socks} {
-				if u, err := d.Proxy(s, "x.example", 443); u != nil || err != nil {
+				if u, err := d.Proxy(t.Context(), s, "x.example", 443); u != nil || err != nil {
 					t.Errorf("%s=%q: %s goes through %v, %v", variable, value, s, u, err)
 				}
 			}

@@ -33,7 +33,7 @@ func (x *Exchange) Choose() {
 
 func (x *Exchange) choose(f *filter.Filter) {
 	switch {
-	case x.env.metadata(x.http.Req.Host):
+	case x.isPrivate():
 		x.choice = private
 	case f.All():
 		x.choice = kept
@@ -46,14 +46,41 @@ func (x *Exchange) choose(f *filter.Filter) {
 	}
 }
 
-// metadata reports whether an outbound request's host is a cloud's metadata server,
+// isPrivate reports whether an outbound request is for a cloud's metadata server,
 // which answers with credentials. The proxy gives the tap nothing of flows to one that
-// it knows by itself; in a tunnel to another address, only Host names it. Most requests
-// on a flow have the same.
-func (env *Env) metadata(host string) bool {
-	if env.Flow.Direction == tap.In {
+// it knows by itself; in a tunnel to another address, only the request names it: in its
+// target, in HTTP/2's :authority, or in Host. Servers differ in which of them counts.
+func (x *Exchange) isPrivate() bool {
+	if x.env.Flow.Direction == tap.In {
 		return false
 	}
+	r := &x.http.Req
+	if x.env.metadata(r.Host) || r.URI != "" && r.URI[0] != '/' && address.IsMetadata(targetHost(r.URI)) {
+		return true
+	}
+	for i := range r.Headers {
+		if f := &r.Headers[i]; f.Name == "Host" && f.Value != r.Host && address.IsMetadata(address.HostOf(f.Value)) {
+			return true
+		}
+	}
+	return false
+}
+
+// targetHost is the host of a target in absolute-form (RFC 9112 section 3.2.2), or of
+// one that CONNECT has.
+func targetHost(target string) string {
+	_, authority, ok := strings.Cut(target, "://")
+	if !ok {
+		authority = target
+	}
+	if i := strings.IndexAny(authority, "/?#"); i >= 0 {
+		authority = authority[:i]
+	}
+	return address.HostOf(authority[strings.LastIndexByte(authority, '@')+1:])
+}
+
+// metadata is [address.IsMetadata] of a Host. Most requests on a flow have the same.
+func (env *Env) metadata(host string) bool {
 	if host != env.host {
 		env.host = strings.Clone(host) // it is a part of the head, which is not to be kept
 		env.private = address.IsMetadata(address.HostOf(host))
