@@ -96,6 +96,7 @@ var places = []place{
 
 var (
 	errNotWritten  = errors.New("no render writes that")
+	errNotAsked    = errors.New("the render that wrote this sidecar had no reason to add it")
 	errOwn         = errors.New("the application had that before the render")
 	errNotRendered = errors.New("no workload of the input has the sidecar that this edit would be for; take both back together")
 )
@@ -121,18 +122,21 @@ func addedPodAnnotation(t *taking, s site) (bool, error) {
 	switch value := str(s.now); {
 	case s.id == contract.AnnotationIgnore:
 		return addedIgnore(t, s)
+	case !slices.Contains(slices.Concat(defaultContainers, scrapeKeys), s.id):
+		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(slices.Concat(defaultContainers, scrapeKeys)))
 	case t.own.had("", s.id):
 		return false, errOwn
-	case slices.Contains(defaultContainers, s.id):
+	case slices.Contains(defaultContainers, s.id) && isClassic(t.own.sidecar.Node):
 		return slices.ContainsFunc(t.own.w.appContainers(), func(c container) bool { return c.name() == value }), nil
+	case !t.own.scraped():
+		return false, errNotAsked
 	case s.id == scrapePrefix+"scrape":
 		return value == "true", nil
 	case s.id == scrapePrefix+"path":
 		return value == "/metrics", nil
-	case s.id == scrapePrefix+"port":
-		return value != "" && value == t.own.value(contract.EnvPrometheusPort), nil
+	default: // the port
+		return value == t.own.value(contract.EnvPrometheusPort), nil
 	}
-	return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(slices.Concat(defaultContainers, scrapeKeys)))
 }
 
 // addedIgnore inverts what the option operator has a render write. The sidecar says

@@ -51,8 +51,18 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 			}
 		}
 	}
+	// Istio's injector adds annotations of the same names, so only those count that
+	// this render would have added.
+	var keys []string
+	if isClassic(sidecar) {
+		keys = append(keys, defaultContainers...)
+	}
+	if s.scraped() {
+		keys = append(keys, scrapeKeys...)
+		out = append(out, scrapeKeys[0]+":"+digest("true"))
+	}
 	at := w.at("metadata.annotations")
-	for _, key := range slices.Concat(defaultContainers, scrapeKeys) {
+	for _, key := range keys {
 		if field(w.template, "metadata", "annotations", key) != nil && !slices.Contains(e.log.Add[at], key) {
 			out = append(out, "/"+key)
 		}
@@ -75,6 +85,17 @@ func (e *editor) hides() bool {
 	}
 	return false
 }
+
+// scraped tells whether a render was asked for the annotations that have Prometheus
+// scrape the sidecar. An earlier version's sidecar does not say, so its port counts.
+func (i *injected) scraped() bool {
+	former := field(i.sidecar.Node, "command") == nil
+	return i.value(contract.EnvPrometheusPort) != "" &&
+		(former || slices.Contains(splitList(i.value(contract.EnvEdits)), scrapeKeys[0]+":"+digest("true")))
+}
+
+// isClassic tells whether a sidecar is an ordinary container.
+func isClassic(sidecar *yaml.Node) bool { return field(sidecar, "restartPolicy") == nil }
 
 // hidden tells whether a render had the ecosystem's operator leave the workload alone.
 func (i *injected) hidden() bool {
