@@ -80,10 +80,10 @@ func (in *input) findVariable(w *workload, c container, name string) (variable, 
 			continue
 		}
 		v := variable{entry: env[i], index: i, value: strAt(env[i], "value"), from: field(env[i], "valueFrom")}
-		for kind, ref := range map[string]*yaml.Node{"ConfigMap": field(v.from, "configMapKeyRef"), "Secret": field(v.from, "secretKeyRef")} {
-			if ref != nil {
-				v.held, _ = in.valueOf(w, kind, strAt(ref, "name"), strAt(ref, "key"))
-			}
+		if ref := field(v.from, "secretKeyRef"); ref != nil {
+			v.held, _ = in.valueOf(w, "Secret", strAt(ref, "name"), strAt(ref, "key"))
+		} else if ref := field(v.from, "configMapKeyRef"); ref != nil {
+			v.held, _ = in.valueOf(w, "ConfigMap", strAt(ref, "name"), strAt(ref, "key"))
 		}
 		return v, true
 	}
@@ -171,7 +171,7 @@ func (a *appEnv) set(name string, v variable, exists bool, value string) {
 // holdOwn takes a value of the application's out of the undo record where it may
 // be a secret, and where the pod has it elsewhere: see held.
 func (a *appEnv) holdOwn(at, name string, v variable) {
-	switch moved, _ := a.moved(v); {
+	switch moved := a.moved(v).value; {
 	case name == javaToolOptions:
 		a.hold(at, v.value)
 	case !isProxyVariable(name):
@@ -269,8 +269,7 @@ func (a *appEnv) mergeNoProxy() {
 func (a *appEnv) undelegated(v variable) []string {
 	return slices.DeleteFunc(contract.SplitHosts(v.value), func(entry string) bool {
 		v.value = entry // which may be a reference to several
-		value, _ := a.moved(v)
-		hosts := contract.SplitHosts(value)
+		hosts := contract.SplitHosts(a.moved(v).value)
 		return len(hosts) > 0 && len(without(hosts, a.delegated)) == 0
 	})
 }

@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -114,16 +115,16 @@ func (a *appEnv) proxies() map[string]*yaml.Node {
 // upstreamValue returns the value that a variable is to have in the sidecar to
 // be there what it is here.
 func (a *appEnv) upstreamValue(v variable) (string, error) {
-	value, unknown := a.moved(v)
-	if len(unknown) > 0 {
-		return "", fmt.Errorf("its reference %s has no value that is known at render time; allowed: a value, or a reference to a variable with one that is set before it", unknown[0])
+	moved := a.moved(v)
+	if moved.unknown != "" {
+		return "", fmt.Errorf("its reference %s has no value that is known at render time; allowed: a value, or a reference to a variable with one that is set before it", moved.unknown)
 	}
-	if !strings.Contains(value, "$(") { // Kubernetes knows those, and nobody else
-		if _, err := contract.ParseProxy(strings.ReplaceAll(value, "$$", "$")); err != nil {
+	if !strings.Contains(moved.value, "$(") { // Kubernetes knows those, and nobody else
+		if _, err := contract.ParseProxy(strings.ReplaceAll(moved.value, "$$", "$")); err != nil {
 			return "", err
 		}
 	}
-	return value, nil
+	return moved.value, nil
 }
 
 // directHosts returns the hosts that a container reaches without its proxy. The
@@ -131,8 +132,7 @@ func (a *appEnv) upstreamValue(v variable) (string, error) {
 func (a *appEnv) directHosts() (hosts []string) {
 	for _, name := range noProxyNames {
 		if v, exists := a.in.findVariable(a.w, a.c, name); exists && v.from == nil {
-			value, _ := a.moved(v)
-			hosts = append(hosts, without(contract.SplitHosts(value), hosts)...)
+			hosts = append(hosts, without(contract.SplitHosts(a.moved(v).value), hosts)...)
 		}
 	}
 	return hosts
@@ -185,34 +185,59 @@ var serviceVariable = regexp.MustCompile(`_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$`)
 
 // moved returns what a variable's value is written as in another container to
 // be the same there: with the $(NAME) in it resolved, as Kubernetes does, from
-// the variables set before it. It names those that have no literal value, which
-// it leaves as they are.
-func (a *appEnv) moved(v variable) (value string, unknown []string) {
+// the variables set before it. It leaves those that have no literal value as they
+// are.
+func (a *appEnv) moved(v variable) expansion {
 	if v.entry == nil { // Kubernetes resolves nothing in what comes through envFrom
-		return strings.ReplaceAll(v.value, "$", "$$"), nil
+		return expansion{strings.ReplaceAll(v.value, "$", "$$"), ""}
 	}
 	return expandReferences(v.value, items(field(a.c.Node, "env"))[:v.index])
 }
 
-func expandReferences(value string, before []*yaml.Node) (out string, unknown []string) {
-	out = reference.ReplaceAllStringFunc(value, func(ref string) string {
+// longestValue is the length of the longest variable that Linux passes to a program.
+const longestValue = 128 << 10
+
+// expansion is what a value becomes, and the first reference in it that has no
+// literal value, "" if all have one.
+type expansion struct{ value, unknown string }
+
+// expandReferences resolves the references in a value from the variables before it,
+// in their order. What would become too long for a variable stays a reference.
+func expandReferences(value string, before []*yaml.Node) expansion {
+	if !strings.Contains(value, "$(") {
+		return expansion{value, ""}
+	}
+	known := map[string]expansion{}
+	for _, item := range before {
+		name := strAt(item, "name")
+		if field(item, "valueFrom") != nil {
+			delete(known, name)
+			continue
+		}
+		known[name] = expand(strAt(item, "value"), known)
+	}
+	return expand(value, known)
+}
+
+func expand(value string, known map[string]expansion) expansion {
+	size, unknown := len(value), ""
+	value = reference.ReplaceAllStringFunc(value, func(ref string) string {
 		if ref == "$$" { // an escaped $, which the other container needs too
 			return ref
 		}
 		name := ref[2 : len(ref)-1]
-		for i := len(before) - 1; i >= 0; i-- {
-			if strAt(before[i], "name") == name && field(before[i], "valueFrom") == nil {
-				text, more := expandReferences(strAt(before[i], "value"), before[:i])
-				unknown = append(unknown, more...)
-				return text
-			}
-		}
-		if !serviceVariable.MatchString(name) {
-			unknown = append(unknown, ref)
+		e, found := known[name]
+		switch {
+		case found && size+len(e.value) <= longestValue:
+			size += len(e.value)
+			unknown = cmp.Or(unknown, e.unknown)
+			return e.value
+		case found, !serviceVariable.MatchString(name):
+			unknown = cmp.Or(unknown, ref)
 		}
 		return ref
 	})
-	return out, unknown
+	return expansion{value, unknown}
 }
 
 // same compares nodes by what they say: in mappings whatever their keys' order.

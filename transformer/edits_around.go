@@ -130,8 +130,7 @@ func addedPortText(t *taking, s site) (bool, error) {
 // listens returns the injected workloads whose pods an Istio Sidecar selects.
 func (t *taking) listens() []*injected {
 	return slices.DeleteFunc(slices.Clone(t.all), func(i *injected) bool {
-		labels := strMap(field(t.o.Node, "spec", "workloadSelector", "labels"))
-		return !i.inbound() || !hasSelector(t.o) || i.w.namespace() != t.o.namespace() || !selects(labels, i.w.podLabels())
+		return !i.inbound() || !sidecarSelects(t.o, i.w)
 	})
 }
 

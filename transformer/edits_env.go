@@ -225,7 +225,7 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 		t.later = append(t.later, func() { // when the variables that it refers to are restored
 			env := items(s.list())
 			i := slices.Index(env, s.holder)
-			if value, _ := expandReferences(was, env[:max(i, 0)]); value != t.own.value(strings.ToUpper(name)) {
+			if expandReferences(was, env[:max(i, 0)]).value != t.own.value(strings.ToUpper(name)) {
 				t.refuse(s.path, errors.New("it restores a proxy that the sidecar does not go through"))
 			}
 		})

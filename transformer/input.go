@@ -151,7 +151,18 @@ func (s *service) pair() servicePair {
 // selects tells whether a label selector matches labels.
 func selects(selector, labels map[string]string) bool {
 	for k, v := range selector {
-		if labels[k] != v {
+		if value, has := labels[k]; !has || value != v {
+			return false
+		}
+	}
+	return true
+}
+
+// selectsPods tells whether the labels of a selector match those of a workload's pods.
+func selectsPods(selector *yaml.Node, w *workload) bool {
+	labels := field(w.template, "metadata", "labels")
+	for i := 0; selector != nil && i+1 < len(selector.Content); i += 2 {
+		if value := field(labels, selector.Content[i].Value); value == nil || str(value) != str(selector.Content[i+1]) {
 			return false
 		}
 	}

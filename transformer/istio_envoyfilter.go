@@ -27,7 +27,7 @@ func (in *input) checkEnvoyFilters(w *workload) Results {
 	for _, o := range in.byKind[istioGroup+"/EnvoyFilter"] {
 		spec := field(o.Node, "spec")
 		if o.namespace() != w.namespace() && o.namespace() != rootNamespace || field(spec, "targetRefs") != nil ||
-			!selects(strMap(field(spec, "workloadSelector", "labels")), w.podLabels()) {
+			!selectsPods(field(spec, "workloadSelector", "labels"), w) {
 			continue
 		}
 		patches := items(field(spec, "configPatches"))

@@ -46,12 +46,17 @@ func hasSelector(o *Object) bool {
 func (in *input) sidecarsSelecting(w *workload) []*Object {
 	var out []*Object
 	for _, o := range in.byKind[istioGroup+"/Sidecar"] {
-		labels := strMap(field(o.Node, "spec", "workloadSelector", "labels"))
-		if o.namespace() == w.namespace() && hasSelector(o) && selects(labels, w.podLabels()) {
+		if sidecarSelects(o, w) {
 			out = append(out, o)
 		}
 	}
 	return out
+}
+
+// sidecarSelects tells whether a Sidecar has a selector that matches a workload's
+// pods.
+func sidecarSelects(o *Object, w *workload) bool {
+	return o.namespace() == w.namespace() && hasSelector(o) && selectsPods(field(o.Node, "spec", "workloadSelector", "labels"), w)
 }
 
 // sidecarsHolding returns the Sidecars that hold for a workload's pods: those that select
@@ -175,7 +180,7 @@ func opens(entries []*yaml.Node, namespace, from string) bool {
 // patchSidecar points the captured port of an existing Sidecar at ours.
 func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 	for _, other := range in.workloads {
-		if other.Node != w.Node && other.namespace() == w.namespace() && slices.Contains(in.sidecarsSelecting(other), sidecar) {
+		if other.Node != w.Node && sidecarSelects(sidecar, other) {
 			return Results{result(CodeSidecarConflict, w.Object, "the pods of %s are selected by %s, which also selects those of %s; Istio uses one Sidecar a pod, so changing it would change both; allowed: a Sidecar for this workload alone",
 				w.id(), sidecar.Ref(), other.id())}
 		}

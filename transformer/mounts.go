@@ -19,14 +19,16 @@ import (
 func (in *input) checkMounts(w *workload, c container, mounts []*yaml.Node) Results {
 	var results Results
 	ours := func(m *yaml.Node) bool { return sidecarVolumeNames[strAt(m, "name")] != "" }
+	byDir := map[string]*yaml.Node{}
+	for _, m := range mounts {
+		byDir[path.Clean(strAt(m, "mountPath"))] = m
+	}
 	for _, inner := range mounts {
 		at := path.Clean(strAt(inner, "mountPath"))
 		var outer *yaml.Node // the nearest
-		for _, m := range mounts {
-			dir := path.Clean(strAt(m, "mountPath"))
-			if dir != at && under(at, strings.TrimSuffix(dir, "/")) && (outer == nil || len(dir) > len(path.Clean(strAt(outer, "mountPath")))) {
-				outer = m
-			}
+		for dir := at; outer == nil && len(dir) > 1; {
+			dir = path.Dir(dir)
+			outer = byDir[dir]
 		}
 		if outer == nil || !ours(inner) && !ours(outer) || !in.readOnly(w, outer) || in.has(w, outer, at) {
 			continue
@@ -65,8 +67,8 @@ func (in *input) has(w *workload, mount *yaml.Node, file string) bool {
 	}
 	volume := named(field(w.podSpec(), "volumes"), strAt(mount, "name"))
 	file = strings.TrimPrefix(strings.TrimPrefix(file, path.Clean(strAt(mount, "mountPath"))), "/")
-	for kind, ref := range map[string][2]string{"ConfigMap": {"configMap", "name"}, "Secret": {"secret", "secretName"}} {
-		source := field(volume, ref[0])
+	for _, from := range []struct{ kind, source, name string }{{"ConfigMap", "configMap", "name"}, {"Secret", "secret", "secretName"}} {
+		source := field(volume, from.source)
 		if source == nil {
 			continue
 		}
@@ -78,7 +80,7 @@ func (in *input) has(w *workload, mount *yaml.Node, file string) bool {
 			}
 			key = strAt(chosen[i], "key")
 		}
-		o := in.find("", kind, w.namespace(), strAt(source, ref[1]))
+		o := in.find("", from.kind, w.namespace(), strAt(source, from.name))
 		if o == nil {
 			return false
 		}

@@ -222,7 +222,7 @@ func istioPolicySelects(w *workload, o *Object) bool {
 		return false
 	}
 	return (o.namespace() == w.namespace() || o.namespace() == rootNamespace) &&
-		selects(strMap(field(spec, "selector", "matchLabels")), w.podLabels())
+		selectsPods(field(spec, "selector", "matchLabels"), w)
 }
 
 func followPeerAuthentication(in *input, w *workload, r contract.InRoute, o *Object) Results {
@@ -270,7 +270,7 @@ func followAuthorizationPolicy(in *input, w *workload, r contract.InRoute, o *Ob
 // followSidecar has a Sidecar of the user's listen on the port too: what a
 // Sidecar with ingress does not list passes as bytes.
 func followSidecar(in *input, w *workload, r contract.InRoute, o *Object) Results {
-	if o.namespace() != w.namespace() || !selects(strMap(field(o.Node, "spec", "workloadSelector", "labels")), w.podLabels()) {
+	if o.namespace() != w.namespace() || !selectsPods(field(o.Node, "spec", "workloadSelector", "labels"), w) {
 		return nil
 	}
 	ingress := field(o.Node, "spec", "ingress")

@@ -3,6 +3,7 @@ package transformer
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 	"strconv"
@@ -252,7 +253,7 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 		values[contract.EnvPrometheusPort] = strconv.Itoa(s.PrometheusPort)
 	}
 	values[contract.EnvMemory] = within(s.MemoryLimit, contract.DivideMemory(s.memoryLimit()).Capture, contract.DefaultMemory)
-	values[contract.EnvSinkSize] = cmp.Or(cfg.SinkSize, within(s.EphemeralStorageLimit, int64(parseQuantity(s.EphemeralStorageLimit)*0.8), contract.DefaultSinkSize))
+	values[contract.EnvSinkSize] = cmp.Or(cfg.SinkSize, within(s.EphemeralStorageLimit, wholeBytes(parseQuantity(s.EphemeralStorageLimit)*0.8), contract.DefaultSinkSize))
 	values[contract.EnvDrain] = drainTime(field(w.podSpec(), "terminationGracePeriodSeconds"))
 	fields := map[string]string{
 		contract.EnvPodName:        "metadata.name",
@@ -277,7 +278,10 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 }
 
 // memoryLimit is the sidecar's memory limit in bytes; 0: it has none.
-func (s *Settings) memoryLimit() int64 { return int64(min(parseQuantity(s.MemoryLimit), 1<<62)) }
+func (s *Settings) memoryLimit() int64 { return wholeBytes(parseQuantity(s.MemoryLimit)) }
+
+// wholeBytes keeps a number of bytes in the range of an int64.
+func wholeBytes(n float64) int64 { return int64(min(n, 1<<62)) }
 
 // literal is how a value is written that Kubernetes is not to expand: $(NAME) would
 // become a variable's value, and $$ a single $.
@@ -304,12 +308,12 @@ func within(limit string, part, usual int64) string {
 func drainTime(grace *yaml.Node) string {
 	var seconds float64 // Kubernetes takes 60.0 too
 	switch {
-	case grace == nil || isNull(grace) || grace.Decode(&seconds) != nil || seconds == 30:
+	case grace == nil || isNull(grace) || grace.Decode(&seconds) != nil || seconds == 30 || math.IsNaN(seconds):
 		return ""
 	case seconds <= 5:
 		return "500ms"
 	}
-	return fmt.Sprintf("%ds", int(seconds)-5)
+	return fmt.Sprintf("%ds", int(min(seconds, 1<<31))-5) // a time.Duration holds more, but not all that an int64 does
 }
 
 // appLabel is the name under which the workload's exchanges are recorded.

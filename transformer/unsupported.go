@@ -65,10 +65,10 @@ func isAnnotations(key string, value *yaml.Node) bool {
 // and then no paths are made.
 func mayAsk(n *yaml.Node) bool {
 	for i, child := range n.Content {
-		if child.Kind == yaml.ScalarNode {
+		if key := n.Kind == yaml.MappingNode && i%2 == 0; key || child.Kind == yaml.ScalarNode {
 			continue
 		}
-		if n.Kind == yaml.MappingNode && i%2 == 1 && isAnnotations(n.Content[i-1].Value, child) {
+		if n.Kind == yaml.MappingNode && isAnnotations(n.Content[i-1].Value, child) {
 			for j := 0; j+1 < len(child.Content); j += 2 {
 				if asks(child.Content[j].Value) {
 					return true

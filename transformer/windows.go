@@ -144,8 +144,8 @@ func (in *input) windowsRuntime(class string) bool {
 			continue
 		}
 		selector := strMap(field(o.Node, "scheduling", "nodeSelector"))
-		for key, value := range selector {
-			if os := osOf(key, value); os != "" {
+		for _, key := range sortedKeys(selector) {
+			if os := osOf(key, selector[key]); os != "" {
 				return os == windowsOS
 			}
 		}
