@@ -1,17 +1,35 @@
 package contract
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
 
 // MaxHostName is how long the name of a host may be, in bytes: no DNS name is
 // longer (RFC 1035 section 2.3.4).
 const MaxHostName = 255
 
-// CheckHostName refuses a name that is too long to be a host's. Whoever keeps a
-// name that came from outside, or uses it as a key, checks it first: otherwise a
-// few thousand long names fill the memory. The error does not quote the name.
+var errHostName = errors.New("a host name with a character that none has: allowed are letters, digits, '-', '.' and '_', or an IP address without a zone")
+
+// CheckHostName refuses what can be no host's name, nor an IP address. Whoever keeps a
+// name that came from outside, uses it as a key or logs it, checks it first: otherwise a
+// few thousand long names fill the memory, and a URL's password that a client takes for
+// a part of the name is shown to everybody. Go's resolver looks no other names up. The
+// error does not quote the name. "" passes: it says that there is no name.
 func CheckHostName(name string) error {
 	if len(name) > MaxHostName {
 		return fmt.Errorf("a host name of %d bytes: a DNS name has at most %d", len(name), MaxHostName)
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c|0x20 && c|0x20 <= 'z', '0' <= c && c <= '9', c == '-', c == '.', c == '_':
+		default:
+			if a, err := netip.ParseAddr(name); err == nil && a.Zone() == "" {
+				return nil
+			}
+			return errHostName
+		}
 	}
 	return nil
 }

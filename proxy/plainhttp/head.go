@@ -292,7 +292,7 @@ func parseAuthority(s, port string) (t Target, err error) {
 	} else if bracketed && strings.HasSuffix(s, "]") {
 		host = s[1 : len(s)-1]
 	}
-	if host == "" || bracketed != strings.Contains(host, ":") || strings.ContainsAny(host, "[]/\\@?#%\"<> ") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
+	if host == "" || bracketed != strings.Contains(host, ":") {
 		return t, bad("a target that is not a host and port")
 	}
 	if err := contract.CheckHostName(host); err != nil {

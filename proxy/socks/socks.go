@@ -3,7 +3,7 @@
 // request and writes the reply; dialing and moving bytes are the caller's.
 //
 // Every length in the protocols is bounded by a byte or, for SOCKS4's strings,
-// by maxString. The package imports only the standard library.
+// by maxString. The package imports contract and the standard library.
 package socks
 
 import (
@@ -14,6 +14,8 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // Versions, which are also the first byte that a client sends.
@@ -194,9 +196,11 @@ func (q Request) checked(w io.Writer) (Request, error) {
 	if q.Port == 0 {
 		return q.refuse(w, GeneralFailure, "port 0")
 	}
-	// The name is not quoted: it may be a secret, and the log is told.
-	if q.Host == "" || strings.ContainsFunc(q.Host, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/\@?#%"<>[]`, r) }) {
-		return q.refuse(w, GeneralFailure, "not a host name")
+	if q.Host == "" {
+		return q.refuse(w, GeneralFailure, "no host name")
+	}
+	if err := contract.CheckHostName(q.Host); err != nil {
+		return q.refuse(w, GeneralFailure, "%v", err)
 	}
 	return q, nil
 }

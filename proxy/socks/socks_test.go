@@ -26,8 +26,11 @@ func TestAccept(t *testing.T) {
 		{"socks5 wants a password", "\x05\x01\x02", Request{}, "\x05\xff", "authentication methods [2]"},
 		{"socks5 udp is refused", "\x05\x01\x00\x05\x03\x00\x01\x0a\x00\x00\x01\x00\x50", Request{}, "\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00", "command 3"},
 		{"socks5 unknown address type", "\x05\x01\x00\x05\x01\x00\x09", Request{}, "\x05\x00\x05\x08\x00\x01\x00\x00\x00\x00\x00\x00", "address type 9"},
-		{"socks5 empty name", "\x05\x01\x00\x05\x01\x00\x03\x00\x15\x38", Request{}, "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00", `not a host name`},
-		{"socks5 name with a line break", "\x05\x01\x00\x05\x01\x00\x03\x03a\r\n\x15\x38", Request{}, "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00", "not a host name"},
+		{"socks5 empty name", "\x05\x01\x00\x05\x01\x00\x03\x00\x15\x38", Request{}, "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00", "no host name"},
+		{"socks5 name with a line break", "\x05\x01\x00\x05\x01\x00\x03\x03a\r\n\x15\x38", Request{}, "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00", "a character that none has"},
+		{"socks5 name with a password", "\x05\x01\x00\x05\x01\x00\x03\x0au:SECRET@h\x15\x38", Request{}, "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00", "a character that none has"},
+		{"socks4a name with a port", "\x04\x01\x01\xbb\x00\x00\x00\x01\x00h:443\x00", Request{}, "\x00\x5b\x00\x00\x00\x00\x00\x00", "a character that none has"},
+		{"socks5 IPv6 as a name", "\x05\x01\x00\x05\x01\x00\x03\x03::1\x15\x38", Request{5, "::1", 5432}, "\x05\x00", ""},
 		{"port 0", "\x05\x01\x00\x05\x01\x00\x01\x0a\x00\x00\x01\x00\x00", Request{}, "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00", "port 0"},
 		{"cut short", "\x05\x01\x00\x05\x01", Request{}, "\x05\x00", "unexpected EOF"},
 		{"another protocol", "GET / HTTP/1.1\r\n\r\n", Request{}, "", "version 71"},
@@ -37,6 +40,9 @@ func TestAccept(t *testing.T) {
 			q, err := Accept(bufio.NewReader(strings.NewReader(c.in)), &out)
 			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 				t.Fatalf("error %v, want %q", err, c.err)
+			}
+			if err != nil && strings.Contains(err.Error(), "SECRET") {
+				t.Errorf("the name is quoted: %v", err)
 			}
 			if err == nil && q != c.want {
 				t.Errorf("got %+v, want %+v", q, c.want)
