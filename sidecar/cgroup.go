@@ -22,8 +22,11 @@ type cgroup struct {
 	limit int64 // the lowest of the cgroup and those around it; 0: none
 }
 
+// errHidden says that there may be a limit, and that its files are not to be seen.
+var errHidden = errors.New("find the memory limit: the cgroup's files can't be read; another file system may be mounted over /sys")
+
 // openCgroup finds the cgroup that limits the process's memory; nil: nothing
-// does, as far as can be seen. root is the machine's root directory.
+// does. root is the machine's root directory.
 func openCgroup(root fs.FS) (*cgroup, error) {
 	own, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
@@ -33,6 +36,7 @@ func openCgroup(root fs.FS) (*cgroup, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the memory limit: %w", err)
 	}
+	seen := false
 	for _, v2 := range []bool{false, true} { // where both are mounted, v1 has the memory
 		top, dir, ok := locate(own, mounts, v2)
 		if !ok {
@@ -40,7 +44,7 @@ func openCgroup(root fs.FS) (*cgroup, error) {
 		}
 		c := &cgroup{root: root, dir: dir, v2: v2}
 		for at := dir; ; at = path.Dir(at) {
-			c.lower(at)
+			seen = c.lower(at) || seen
 			if at == top || at == "." {
 				break
 			}
@@ -48,6 +52,9 @@ func openCgroup(root fs.FS) (*cgroup, error) {
 		if c.limit > 0 {
 			return c, nil
 		}
+	}
+	if !seen {
+		return nil, errHidden
 	}
 	return nil, nil
 }
@@ -109,18 +116,25 @@ func hasWord(list, word string) bool {
 const unlimited = 1 << 60
 
 // lower lowers the limit to a directory's. Above memory.high the kernel slows the
-// process down so much that it may as well be killed.
-func (c *cgroup) lower(dir string) {
+// process down so much that it may as well be killed. It reports whether the directory
+// is a cgroup's: the root of version 2 has no limits, but it has processes.
+func (c *cgroup) lower(dir string) (seen bool) {
 	names := []string{"memory.limit_in_bytes"}
 	if c.v2 {
 		names = []string{"memory.max", "memory.high"}
 	}
 	for _, name := range names {
-		// The root of version 2 has no such file, and "max" is no number.
-		if n, err := c.number(path.Join(dir, name)); err == nil && 0 < n && n < unlimited && (c.limit == 0 || n < c.limit) {
+		n, err := c.number(path.Join(dir, name)) // "max" is no number
+		seen = seen || err == nil || errors.Is(err, strconv.ErrSyntax)
+		if err == nil && 0 < n && n < unlimited && (c.limit == 0 || n < c.limit) {
 			c.limit = n
 		}
 	}
+	if !seen {
+		_, err := fs.Stat(c.root, path.Join(dir, "cgroup.procs"))
+		seen = err == nil
+	}
+	return seen
 }
 
 func (c *cgroup) number(file string) (int64, error) {

@@ -1,6 +1,10 @@
 package sidecar
 
 import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/fstest"
 )
@@ -74,7 +78,12 @@ func TestTheLimitIsFound(t *testing.T) {
 			"proc/self/cgroup": "1:name=systemd:/x\n0::/x", "proc/self/mountinfo": mountHybrid,
 			"sys/fs/cgroup/unified/x/memory.max": "67108864",
 		}, 64 << 20, "sys/fs/cgroup/unified/x"},
-		{"nothing is mounted", map[string]string{"proc/self/cgroup": "0::/", "proc/self/mountinfo": "22 1 0:20 / /proc rw - proc proc rw"}, 0, ""},
+		{"version 2, the root of a machine", map[string]string{
+			"proc/self/cgroup": "0::/", "proc/self/mountinfo": mountV2, "sys/fs/cgroup/cgroup.procs": "1",
+		}, 0, ""},
+		{"version 2, the process's own directory is hidden", map[string]string{
+			"proc/self/cgroup": "0::/box", "proc/self/mountinfo": mountV2, "sys/fs/cgroup/memory.max": "67108864",
+		}, 64 << 20, "sys/fs/cgroup/box"},
 		{"nonsense", map[string]string{
 			"proc/self/cgroup": "::\n:\n0:memory\n4:memory:relative", "proc/self/mountinfo": "-\n - cgroup\n - cgroup cgroup memory\n" + mountV1,
 			"sys/fs/cgroup/memory/memory.limit_in_bytes": "-5",
@@ -92,8 +101,28 @@ func TestTheLimitIsFound(t *testing.T) {
 			}
 		})
 	}
-	if _, err := openCgroup(machine(nil)); err == nil {
-		t.Error("no error where there is no /proc")
+	for name, files := range map[string]map[string]string{
+		"there is no /proc":               nil,
+		"/sys is mounted over":            {"proc/self/cgroup": "0::/", "proc/self/mountinfo": mountV2 + "\n31 30 0:9 / /sys rw - tmpfs tmpfs rw"},
+		"/sys is mounted over, version 1": {"proc/self/cgroup": "4:memory:/box", "proc/self/mountinfo": mountV1},
+		"nothing is mounted":              {"proc/self/cgroup": "0::/", "proc/self/mountinfo": "22 1 0:20 / /proc rw - proc proc rw"},
+		"/proc/self/cgroup is empty":      {"proc/self/cgroup": "", "proc/self/mountinfo": mountV2, "sys/fs/cgroup/memory.max": "67108864"},
+	} {
+		if c, err := openCgroup(machine(files)); err == nil {
+			t.Errorf("no error where %s: %+v", name, c)
+		}
+	}
+}
+
+// Who hides the cgroup from the sidecar is told what to set, unless it is set.
+func TestAHiddenLimitIsRemarkedOn(t *testing.T) {
+	hidden := machine(map[string]string{"proc/self/cgroup": "0::/", "proc/self/mountinfo": mountV2})
+	for limit, want := range map[string]int{"": 1, "40MiB": 0} {
+		var log bytes.Buffer
+		g := confine(new(Config), hidden, func(string) string { return limit }, slog.New(slog.NewTextHandler(&log, nil)))
+		if got := strings.Count(log.String(), "level=WARN"); g != nil || got != want || want > 0 && !strings.Contains(log.String(), "set GOMEMLIMIT to five eighths") {
+			t.Errorf("GOMEMLIMIT=%s: %d warnings, want %d: %s", limit, got, want, log.String())
+		}
 	}
 }
 
@@ -134,7 +163,7 @@ func FuzzTheLimitIsFound(f *testing.F) {
 		c, err := openCgroup(machine(map[string]string{
 			"proc/self/cgroup": own, "proc/self/mountinfo": mounts, "sys/fs/cgroup/memory.max": limit, "sys/fs/cgroup/memory/memory.limit_in_bytes": limit,
 		}))
-		if err != nil || c != nil && c.limit <= 0 {
+		if err != nil && (c != nil || !errors.Is(err, errHidden)) || c != nil && c.limit <= 0 {
 			t.Fatalf("%+v, %v", c, err)
 		}
 	})

@@ -2,8 +2,8 @@ package sidecar
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -192,12 +192,15 @@ func (g *gauge) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// confine finds the container's limit, makes the process and its configuration
+// limitRemedy says what bounds the process where its limit can't be found out.
+const limitRemedy = "set GOMEMLIMIT to five eighths of the container's memory limit, such as 40MiB of 64Mi, or mount nothing over /sys/fs/cgroup"
+
+// confine finds the container's limit in the machine's root directory, makes the process and its configuration
 // fit it, and returns what watches that; nil: there is no limit.
-func confine(cfg *Config, getenv func(string) string, log *slog.Logger) *gauge {
-	c, err := openCgroup(os.DirFS("/"))
-	if err != nil {
-		log.Warn("the memory limit is not known: nothing but capture is bounded", proxy.LogError, err)
+func confine(cfg *Config, root fs.FS, getenv func(string) string, log *slog.Logger) *gauge {
+	c, err := openCgroup(root)
+	if err != nil && getenv("GOMEMLIMIT") == "" {
+		log.Warn("the memory limit is not known: nothing but capture is bounded", proxy.LogError, err, "remedy", limitRemedy)
 	}
 	if c == nil {
 		return nil

@@ -13,6 +13,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"runtime/debug"
 	"sync"
@@ -51,7 +52,7 @@ func Main(ctx context.Context, getenv func(string) string, version string, w io.
 	log := slog.New(slog.NewJSONHandler(lines, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	slog.SetDefault(log) // for libraries that log by themselves, such as net/http
 	further := []prometheus.Collector{lines}
-	if memory := confine(&cfg, getenv, log); memory != nil {
+	if memory := confine(&cfg, os.DirFS("/"), getenv, log); memory != nil {
 		further = append(further, memory)
 		defer memory.watch(ctx)()
 	}

@@ -75,7 +75,7 @@ func (q *request) readLong(in *reader, emit func(p []byte, last bool) error) err
 			return err
 		}
 		var n int
-		out, n, done, err = h.take(out[:0], p)
+		out, n, done, err = h.take(out[:0], p[:min(len(p), longStep)])
 		in.use(n)
 		if err != nil {
 			return err
@@ -171,7 +171,7 @@ func (u *server) longAnswer(line []byte, method string) (*response, error) {
 		}
 		var n int
 		var done bool
-		out, n, done, err = h.take(out[:0], p)
+		out, n, done, err = h.take(out[:0], p[:min(len(p), longStep)])
 		u.in.use(n)
 		if err != nil {
 			return nil, err

@@ -110,6 +110,8 @@ func TestLongHeadsAreRefused(t *testing.T) {
 			"a zero byte":                   {"X: \x00\r\n", 400},
 			"no colon":                      {"nothing\r\n", 400},
 			"a length that is endless":      {"Content-Length: " + strings.Repeat("0", 80<<10) + "5\r\n", 431},
+			"a length with many zeros":      {"Content-Length: " + strings.Repeat("0", 2<<10) + "5\r\n", 431},
+			"an upgrade that is long":       {strings.Repeat("Upgrade: "+strings.Repeat("x", 1000)+"\r\n", 3), 431},
 			"an endless name":               {strings.Repeat("x", 80<<10) + ": y\r\n", 431},
 			"many fields that decide":       {strings.Repeat("Upgrade: x\r\n", 100), 431},
 			"an empty line that begins odd": {"\rX: y\r\n", 400},

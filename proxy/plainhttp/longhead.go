@@ -10,12 +10,15 @@ import (
 )
 
 const (
-	// maxName bounds a field's name in a long head, and maxHeld each of the fields
-	// that are held back there.
+	// maxName bounds a field's name in a long head, and maxHeld the fields that are
+	// held back there, all together: a Host has 255 bytes, and a length a few. Nothing
+	// else bounds what all connections hold of them.
 	maxName = 4 << 10
-	maxHeld = 16 << 10
+	maxHeld = 2 << 10
 	// manyHeld bounds how many are held back: the rules allow one of each.
 	manyHeld = 16
+	// longStep is how much of a long head passes at a time.
+	longStep = 4 << 10
 )
 
 // longHead passes a head on that is longer than a buffer, or has more fields than
@@ -40,6 +43,7 @@ type longHead struct {
 	name  []byte
 	value []byte // if it is held
 	held  []field
+	size  int // of held
 }
 
 // fate is what becomes of a field.
@@ -184,9 +188,10 @@ func (h *longHead) put(out, p []byte) ([]byte, error) {
 	case passed:
 		out = append(out, p...)
 	case heldBack:
-		if h.value = append(h.value, p...); len(h.value) > maxHeld {
-			return out, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("a field of more than %d bytes that decides on the message", maxHeld))
+		if h.size+len(h.value)+len(p) > maxHeld {
+			return out, refuseWith(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("more than %d bytes of fields that decide on the message", maxHeld))
 		}
+		h.value = append(h.value, p...)
 	}
 	return out, nil
 }
@@ -205,6 +210,7 @@ func (h *longHead) finish(out []byte) ([]byte, error) {
 		}
 		line := slices.Concat(h.name, []byte(":"), h.value, []byte("\r\n"))
 		name := line[:len(h.name)]
+		h.size += len(line)
 		h.held = append(h.held, field{name, bytes.Trim(line[len(name)+1:], " \t\r\n"), line})
 	}
 	h.name, h.value = h.name[:0], h.value[:0]

@@ -214,8 +214,7 @@ func (s *session) head() ([]byte, error) {
 	if err := s.in.await(); err != nil {
 		return nil, err
 	}
-	for string(s.in.unread()) == "\r\n" { // behind a body; RFC 9112 section 2.2
-		s.in.use(len("\r\n"))
+	for s.in.skipEmptyLines(); len(s.in.unread()) == 0; s.in.skipEmptyLines() {
 		if err := s.in.await(); err != nil {
 			return nil, err
 		}

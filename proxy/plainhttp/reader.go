@@ -130,11 +130,22 @@ func (d *reader) some() ([]byte, error) {
 	return d.unread(), nil
 }
 
+// skipEmptyLines skips those before a request, which some clients send behind a body
+// (RFC 9112 section 2.2).
+func (d *reader) skipEmptyLines() {
+	for bytes.HasPrefix(d.unread(), []byte("\r\n")) {
+		d.use(len("\r\n"))
+	}
+}
+
 // head reads up to and with the empty line that ends a head. strict demands
-// CRLF at the end of every line. The bytes are unread until they are used, and
+// CRLF at the end of every line, as in a request, and skips empty lines before it. The bytes are unread until they are used, and
 // valid until the next read.
 func (d *reader) head(strict bool) ([]byte, error) {
 	for seen := 0; ; {
+		if strict && seen == 0 {
+			d.skipEmptyLines()
+		}
 		end, lines, err := headEnd(d.unread(), seen, strict)
 		if err != nil || end > 0 {
 			return d.unread()[:end], err

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -212,6 +213,64 @@ func TestAnEmptyLineBeginsNoRequest(t *testing.T) {
 			t.Errorf("%q, %v", answer, err)
 		}
 	})
+}
+
+// Empty lines before a request are ignored, however they come.
+func TestEmptyLinesBeforeARequestAreIgnored(t *testing.T) {
+	bothWays(t, func(t *testing.T, start starter) {
+		for name, parts := range map[string][]string{
+			"one":                {"\r\n" + askHost},
+			"two":                {"\r\n\r\n" + askHost},
+			"many":               {strings.Repeat("\r\n", 1000) + askHost},
+			"in parts":           {"\r\n\r\n", "\r\n", "\r\n\r\n\r\n" + askHost},
+			"cut within a line":  {"\r", "\n\r", "\n\r\n\r", "\n" + askHost},
+			"before each":        {"\r\n\r\n" + askHost + "\r\n\r\n" + askHost},
+			"before a long head": {"\r\n\r\n" + strings.TrimSuffix(askHost, "\r\n") + big + "\r\n"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				count := max(1, strings.Count(parts[0], "GET"))
+				told := toldHost
+				if strings.Contains(name, "long") {
+					told = strings.TrimSuffix(strings.Replace(toldHost, "Host: h\r\n", big+"Host: h\r\n", 1), "\r\n") + "\r\n"
+				}
+				addr, _ := answering(t, slices.Repeat([]string{told + " => " + ok}, count)...)
+				w := start(t, map[string]string{"h": addr}, nil)
+				go func() {
+					for _, part := range parts {
+						io.WriteString(w.client, part)
+					}
+					w.client.CloseWrite()
+				}()
+				if answer, err := io.ReadAll(w.client); string(answer) != strings.Repeat(ok, count) || err != nil {
+					t.Errorf("%q, %v", answer, err)
+				}
+			})
+		}
+	})
+}
+
+// A request in HTTP/1.1 has a Host (RFC 9112 section 3.2). Where it is empty, and in
+// HTTP/1.0, the target says what the server is told.
+func TestHostComesFromTheTarget(t *testing.T) {
+	for send, seen := range map[string]string{
+		"GET http://h:80/ HTTP/1.0\r\n\r\n":           "GET / HTTP/1.0\r\nHost: h:80\r\n\r\n",
+		"GET http://h/ HTTP/1.0\r\nHost:\r\n\r\n":     "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+		"GET http://h/ HTTP/1.1\r\nHost:\r\n\r\n":     "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+		"GET http://h/ HTTP/1.0\r\nHost: i:1\r\n\r\n": "GET / HTTP/1.0\r\nHost: i:1\r\n\r\n",
+		"GET http://h/ HTTP/1.1\r\n\r\n":              "",
+		"GET http://h/ HTTP/1.1\r\nX: y\r\n\r\n":      "",
+	} {
+		hosts, want := map[string]string{}, "HTTP/1.1 400 "
+		if seen != "" {
+			hosts["h"], _ = answering(t, seen+" => "+ok)
+			want = ok
+		}
+		w := start(t, &Handler{}, hosts, nil)
+		go func() { io.WriteString(w.client, send); w.client.CloseWrite() }()
+		if answer, err := io.ReadAll(w.client); !strings.HasPrefix(string(answer), want) || err != nil {
+			t.Errorf("%q: %q, %v", send, answer, err)
+		}
+	}
 }
 
 // What answers HEAD has no body, also when the proxy answers.
