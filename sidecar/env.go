@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -129,7 +130,7 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		defaults[e.Name] = e.Default
 	}
 	value := func(name string) string {
-		if v := getenv(name); v != "" {
+		if v := getenv(name); v != "" && !serviceLink(name, v) {
 			return v
 		}
 		return defaults[name]
@@ -162,6 +163,18 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	}
 	errs = append(errs, c.Check())
 	return c, errors.Join(errs...)
+}
+
+// serviceLink tells whether Kubernetes set a variable, and not a manifest: every
+// container gets NAME_PORT=tcp://ADDRESS:PORT for each Service NAME of its namespace,
+// so a Service prometheus sets PROMETHEUS_PORT. What a manifest sets wins over it.
+// https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
+func serviceLink(name, v string) bool {
+	if !strings.HasSuffix(name, "_PORT") {
+		return false
+	}
+	protocol, _, found := strings.Cut(v, "://")
+	return found && slices.Contains([]string{"tcp", "udp", "sctp"}, protocol)
 }
 
 func oneOf(v string, allowed ...string) error {

@@ -70,6 +70,20 @@ func TestFromEnv(t *testing.T) {
 	}
 }
 
+// Kubernetes sets NAME_PORT in every container for each Service of the namespace. A
+// Service called prometheus must not keep the sidecar, and so the pod, from starting.
+func TestServiceLinksAreNoSettings(t *testing.T) {
+	const address = "://10.96.0.1:9090"
+	want, err := FromEnv(env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := FromEnv(env("PROMETHEUS_PORT=tcp"+address, "PROXY_IN_PORT=tcp"+address, "PROXY_OUT_PORT=udp"+address, "REVERSE_PROXY_PORT=sctp"+address))
+	if err != nil || got.PrometheusPort != 0 || got.OutPort != want.OutPort || !slices.Equal(got.In, want.In) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestWrongVariables(t *testing.T) {
 	for env1, want := range map[string]string{
 		"TAPEDECK_IN_ADDRESS=10.0.0.1":          `TAPEDECK_IN_ADDRESS="10.0.0.1": want loopback, all`,
