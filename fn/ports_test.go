@@ -3,6 +3,7 @@ package fn_test
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -205,6 +206,26 @@ func TestPortsByNameOfSeveralVersions(t *testing.T) {
 	out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, cfg)
 	if err != nil || results.Failed() || !strings.Contains(string(out), "targetPort: 4143") {
 		t.Fatalf("%v %+v", err, results)
+	}
+	checkPromises(t, []byte(input), out, cfg)
+}
+
+// An image of the first contract takes one port. The result says which, and how to
+// have another one.
+func TestAnOldImageCapturesTheLowestPort(t *testing.T) {
+	cfg := transformer.DefaultConfig()
+	if err := cfg.Set("imageContract", "1"); err != nil {
+		t.Fatal(err)
+	}
+	service := "---\napiVersion: v1\nkind: Service\nmetadata: {name: app}\nspec: {selector: {app: app}, ports: [{name: a, port: 8080}, {name: b, port: 5432}]}\n"
+	input := strings.Replace(plainDeployment, "  template:\n", "  template:\n    metadata: {labels: {app: app}}\n", 1) + service
+	out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, cfg)
+	if err != nil || results.Failed() {
+		t.Fatal(err, results)
+	}
+	const want = "port 5432 from Service/app, only the lowest of 2, as images of contract 1 take one: set proxy-port for another"
+	if !slices.ContainsFunc(results, func(r transformer.Result) bool { return strings.Contains(r.Message, want) }) {
+		t.Errorf("no result has %q:\n%v", want, results)
 	}
 	checkPromises(t, []byte(input), out, cfg)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/fn"
 	"github.com/tapedeck/tapedeck/transformer"
 )
@@ -22,6 +23,11 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 		trusts     = "tls-out: true, mount-known-ca: true"
 		proxied    = "env: [{name: HTTP_PROXY, value: 'http://10.1.2.3:3128'}]"
 	)
+	pod := func(resources string) string { return "image: x\n      resources: " + resources }
+	const other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: other, namespace: shop}\nspec: {replicas: 4, template: {spec: {containers: [{name: other, resources: {requests: {memory: 100Mi}}}]}}}"
+	configMap := func(namespace, name string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: " + namespace + "}"
+	}
 	mounts := func(volume, mount string) string {
 		return "volumeMounts: [{name: v, " + mount + "}]\n      volumes: [{name: v, " + volume + "}]"
 	}
@@ -40,6 +46,17 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 		{"a quota without room", "", "resources: {requests: {memory: 100Mi}}", quota + "{hard: {requests.memory: 410Mi}}", []string{"quota no room"}},
 		{"a quota that was too small before", "", "resources: {requests: {memory: 300Mi}}", quota + "{hard: {requests.memory: 410Mi}}", nil},
 		{"a quota beside defaults", "", "", quota + "{hard: {limits.memory: 4Gi}}\n---\n" + limitRange + "{type: Container, default: {memory: 256Mi}}]}", []string{"limits-given memory 256Mi"}},
+
+		{"a quota of a pod with resources of its own", "", pod("{limits: {memory: 1Gi}, requests: {memory: 512Mi}}"), quota + "{hard: {limits.memory: 4Gi, limits.cpu: 4, requests.memory: 2Gi}}", nil},
+		{"a quota that two workloads fill", "", "resources: {requests: {memory: 100Mi}}", other + "\n---\n" + quota + "{hard: {requests.memory: 910Mi}}", []string{"quota no room for all pods of 2 workloads"}},
+		{"a quota with room for two workloads", "", "resources: {requests: {memory: 100Mi}}", other + "\n---\n" + quota + "{hard: {requests.memory: 928Mi}}", nil},
+		{"a quota that two workloads filled before", "", "resources: {requests: {memory: 100Mi}}", other + "\n---\n" + quota + "{hard: {requests.memory: 799Mi}}", nil},
+		{"a quota that a Job would fill", "", "resources: {requests: {memory: 100Mi}}", strings.Replace(strings.Replace(other, "apps/v1", "batch/v1", 1), "Deployment", "Job", 1) + "\n---\n" + quota + "{hard: {requests.memory: 910Mi}}", nil},
+
+		{"requests of the pod without room", "", "resources: {requests: {memory: 64Mi}}\n      resources: {requests: {memory: 64Mi, cpu: 1}}", "", []string{"pod-resources the containers request more memory with the sidecar than the 64Mi of the pod"}},
+		{"requests of the pod with room", "", "resources: {requests: {memory: 64Mi}}\n      resources: {requests: {memory: 96Mi, cpu: 1}}", "", nil},
+		{"requests of the pod that had no room before", "", "resources: {requests: {memory: 64Mi}}\n      resources: {requests: {memory: 63Mi}}", "", nil},
+		{"a limit of the pod", "memory-limit: 128Mi", pod("{limits: {memory: 100Mi}}"), "", []string{"pod-resources memory limit of 128Mi is more than the 100Mi of the pod"}},
 
 		{"a minimum", "", "", limitRange + "{type: Container, min: {cpu: 50m, memory: 64Mi}}]}", []string{"limit-range cpu request is 10m", "limit-range memory request is 32Mi"}},
 		{"a minimum that is kept", "cpu-request: 50m, memory-request: 64Mi", "", limitRange + "{type: Container, min: {cpu: 50m, memory: 64Mi}}]}", nil},
@@ -61,6 +78,9 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 		{"an average of something else", "", "", hpa + "metrics: [{type: Pods, pods: {}}]}", nil},
 		{"the average of another workload", "", "", strings.Replace(hpa, "name: app", "name: other", 1) + "metrics: [{type: Resource, resource: {name: cpu}}]}", nil},
 		{"an average in the old way", "", "", strings.Replace(hpa, "v2", "v1", 1) + "targetCPUUtilizationPercentage: 50}", []string{"autoscaler-average use autoscaling/v2"}},
+		{"an average by default", "", "", hpa + "maxReplicas: 3}", []string{"autoscaler-average cpu is the default"}},
+		{"an average by default, in the old way", "", "", strings.Replace(hpa, "v2", "v1", 1) + "maxReplicas: 3}", []string{"autoscaler-average cpu is the default"}},
+		{"metrics in an annotation", "", "", strings.Replace(strings.Replace(hpa, "v2", "v1", 1), "name: h,", "name: h, annotations: {autoscaling.alpha.kubernetes.io/metrics: '[]'},", 1) + "maxReplicas: 3}", nil},
 		{"an average by KEDA", "", "", "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: h, namespace: shop}\nspec: {scaleTargetRef: {name: app}, triggers: [{type: memory, metadata: {value: '80'}}, {type: cpu, metadata: {containerName: app}}, {type: kafka}]}", []string{"autoscaler-average memory"}},
 
 		{"a bundle in a ConfigMap", trusts, mounts("configMap: {name: c}", "mountPath: /etc/ssl/certs"), "", []string{"mount-nested without mount-known-ca"}},
@@ -73,6 +93,16 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 		{"a neighbour by name alone", "tls-out: true", mounts("configMap: {name: c}", "mountPath: /etc/ssl/speed"), "", nil},
 		{"the application's own nesting", "tls-out: true", "volumeMounts: [{name: v, mountPath: /a}, {name: v, mountPath: /a/b}]\n      volumes: [{name: v, configMap: {name: c}}]", "", nil},
 		{"a volume in the trust files' place", "tls-out: true", mounts("emptyDir: {}", "mountPath: /etc/ssl/speedscale/"), "", []string{"name-clash where the trust files go"}},
+
+		{"a ConfigMap with kustomize's hash", "capture-config: capture", "", configMap("shop", "pre-capture-6fmc9hffgt"), []string{"name-hashed annotation tapedeck.dev/capture-config to pre-capture"}},
+		{"a ConfigMap by its name", "capture-config: pre-capture", "", configMap("shop", "pre-capture"), nil},
+		{"a ConfigMap by its name beside one with a hash", "capture-config: capture", "", configMap("shop", "capture") + "\n---\n" + configMap("shop", "capture-6fmc9hffgt"), nil},
+		{"a ConfigMap with a hash by all of its name", "capture-config: capture-6fmc9hffgt", "", configMap("shop", "capture-6fmc9hffgt"), nil},
+		{"a ConfigMap with a hash in another namespace", "capture-config: capture", "", configMap("other", "capture-6fmc9hffgt"), nil},
+		{"a ConfigMap of another name with a hash", "capture-config: capture", "", configMap("shop", "recapture-6fmc9hffgt"), nil},
+		{"a ConfigMap whose last word is no hash", "capture-config: capture", "", configMap("shop", "capture-abcdefghij"), nil},
+		{"the CA with kustomize's hash", "tls-out: true", "", strings.Replace(configMap("shop", "speedscale-certs-v2-6fmc9hffgt"), "ConfigMap", "Secret", 1), []string{"name-hashed option caSecret to speedscale-certs-v2"}},
+		{"a client's certificate with kustomize's hash", "tls-out: true, tls-mutual-secret: mine", "", strings.Replace(configMap("shop", "mine-6fmc9hffgt"), "ConfigMap", "Secret", 1), []string{"name-hashed tls-mutual-secret to mine"}},
 
 		{"all egress denied", "", "", policy + "policyTypes: [Egress]}", []string{"egress-policy DNS"}},
 		{"egress without DNS", "", "", policy + "egress: [{ports: [{port: 443}]}]}", []string{"egress-policy DNS"}},
@@ -93,7 +123,7 @@ func TestWhatTheSurroundingsMakeOfAPod(t *testing.T) {
 			}
 			var left []string
 			for _, r := range results {
-				usual := []transformer.Code{transformer.CodeInjected, transformer.CodeCASecret, transformer.CodeProxyChained, transformer.CodeNotWritten, transformer.CodeServiceEntryKept}
+				usual := []transformer.Code{transformer.CodeInjected, transformer.CodeCASecret, transformer.CodeProxyChained, transformer.CodeNotWritten, transformer.CodeServiceEntryKept, transformer.CodeNotRequested}
 				if !slices.Contains(usual, r.Code()) {
 					left = append(left, string(r.Code())+" "+r.Message)
 				}
@@ -132,7 +162,11 @@ metadata:
 `)
 	for _, a := range strings.Split(annotations, ", ") {
 		if name, value, ok := strings.Cut(a, ": "); ok {
-			fmt.Fprintf(&b, "    sidecar.speedscale.com/%s: %q\n", name, value)
+			prefix := contract.SidecarPrefix
+			if name == "capture-config" {
+				prefix = contract.OwnPrefix
+			}
+			fmt.Fprintf(&b, "    %s%s: %q\n", prefix, name, value)
 		}
 	}
 	b.WriteString(`spec:

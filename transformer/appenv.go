@@ -246,7 +246,7 @@ func (a *appEnv) mergeNoProxy() {
 			a.say(CodeNoProxyKept, name, "", "variable %s has an entry with @, which is no host, and is left as it is; localhost and 127.0.0.1 belong on it", name)
 			return
 		case slices.Contains(own, "*"):
-			a.say(CodeNoProxyKept, name, v.value, "variable %s is *: no outbound call will reach the proxy", name)
+			a.say(CodeNoProxyKept, name, v.value, "variable %s is *: no outbound call will reach the proxy; remove it, or set the option captureNoProxy to true", name)
 			return
 		default:
 			have = append(have, without(own, have)...)

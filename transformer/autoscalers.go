@@ -35,10 +35,14 @@ func (in *input) checkAutoscalers(w *workload) Results {
 		if !concerns(o) {
 			continue
 		}
-		if n := field(o.Node, "spec", "targetCPUUtilizationPercentage"); n != nil {
+		metrics, inAnnotation := items(field(o.Node, "spec", "metrics")), field(o.Node, "metadata", "annotations", "autoscaling.alpha.kubernetes.io/metrics") != nil
+		switch {
+		case field(o.Node, "spec", "targetCPUUtilizationPercentage") != nil:
 			changes(o, "spec.targetCPUUtilizationPercentage", "cpu", "use autoscaling/v2 with a metric of type ContainerResource for "+app)
+		case len(metrics) == 0 && !inAnnotation: // Kubernetes goes by 80 % of the CPU then
+			changes(o, "spec.metrics", "cpu", "it names no metric, and cpu is the default; use autoscaling/v2 with a metric of type ContainerResource for "+app)
 		}
-		for i, m := range items(field(o.Node, "spec", "metrics")) {
+		for i, m := range metrics {
 			if strAt(m, "type") == "Resource" {
 				changes(o, pathIndex("spec.metrics", i), strAt(m, "resource", "name"), "use type ContainerResource for "+app)
 			}

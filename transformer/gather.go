@@ -17,10 +17,11 @@ var gathered = map[Code]gathering{
 	CodeEnvFrom: {name: func(r Result) string { // for each Secret and ConfigMap
 		return namedByObject(r) + " from " + r.Field.CurrentValue
 	}},
-	CodeQuota:       {namedByObject, true},
-	CodeLimitRange:  {namedByObject, true},
-	CodeLimitsGiven: {namedByObject, true},
-	CodeQoS:         {namedByObject, true},
+	CodePodResources: {namedByObject, true},
+	CodeQuota:        {namedByObject, true},
+	CodeLimitRange:   {namedByObject, true},
+	CodeLimitsGiven:  {namedByObject, true},
+	CodeQoS:          {namedByObject, true},
 }
 
 // gathering says how results of a code become one.

@@ -144,8 +144,10 @@ func (in *input) inferPorts(w *workload) ([]int, Results) {
 		s.unclear = strings.Join(names, ", ")
 		return nil, nil
 	}
+	only := ""
 	if len(found) > 1 && contract.Since(contract.EnvInPorts) > in.cfg.ImageContract {
-		found = found[:1] // all that the image can take
+		only = fmt.Sprintf("only the lowest of %d, as images of contract %d take one: set proxy-port for another", len(found), in.cfg.ImageContract)
+		found = found[:1]
 	}
 	var ports []int
 	byFrom := map[string][]int{}
@@ -155,6 +157,9 @@ func (in *input) inferPorts(w *workload) ([]int, Results) {
 	}
 	for _, from := range sortedKeys(byFrom) {
 		s.inferred = append(s.inferred, joinPorts(byFrom[from])+" from "+from)
+	}
+	if only != "" {
+		s.inferred = append(s.inferred, only)
 	}
 	if host, secure := strings.CutPrefix(s.ProxyHost, "https://"); secure && len(ports) > 1 {
 		return nil, Results{result(CodeBadCombination, w.Object, "proxy-host: found https://%s, which says that the application speaks TLS on every captured port, and Services lead to several: %s; allowed: name those that speak TLS in proxy-port or proxy-ports", host, joinPorts(ports)).

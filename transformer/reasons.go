@@ -78,6 +78,7 @@ const (
 	CodeProxyApart         Code = "proxy-apart"
 	CodeEnvFrom            Code = "env-from"
 	CodeSocks              Code = "socks-clients"
+	CodePodResources       Code = "pod-resources"
 	CodeQuota              Code = "quota"
 	CodeLimitRange         Code = "limit-range"
 	CodeLimitsGiven        Code = "limits-given"
@@ -88,6 +89,7 @@ const (
 	CodeEnvKept            Code = "env-kept"
 	CodeTrustKept          Code = "trust-kept"
 	CodeCASecret           Code = "ca-secret"
+	CodeNameHashed         Code = "name-hashed"
 	CodeScrapeKept         Code = "scrape-annotations-kept"
 	CodeHelmHooks          Code = "helm-hooks-unseen"
 	CodeReformatted        Code = "reformatted"
@@ -156,7 +158,7 @@ var reasons = map[Code]Reason{
 	CodeUnknownField:       {Warning, false, "An object of Istio's has a field that the version of its API which Tapedeck knows does not have; `strict` makes an error of it.", "Correct the field's name; if your Istio is newer and has the field, leave it."},
 	CodeNoMeaning:          {Warning, false, "The annotation can have no effect here.", "Remove it; the result says why."},
 	CodeNeedless:           {Warning, false, "The annotation has no effect together with the others.", "See its row in docs/annotations.md for where it is valid."},
-	CodeMemoryLimit:        {Warning, false, "The sidecar's memory limit is too small for any traffic.", "Raise sidecar.speedscale.com/memory-limit to 64Mi or more; 128Mi takes a few hundred busy connections with TLS."},
+	CodeMemoryLimit:        {Warning, false, "The sidecar's memory limit is too small for any traffic.", "Raise sidecar.speedscale.com/memory-limit to 32Mi or more; 128Mi takes a few hundred busy connections with TLS."},
 	CodeReplay:             {Warning, false, "replay.speedscale.com annotations are not rendered.", "Remove them; they have no effect yet."},
 	CodeNoService:          {Warning, false, "No Service in the input selects the workload's pods.", "Render the Service together with the workload."},
 	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to the port that is captured.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets, or remove it."},
@@ -179,12 +181,13 @@ var reasons = map[Code]Reason{
 	CodeEnvoyFilter:        {Warning, false, "An EnvoyFilter changes where Envoy sends the captured port, or goes by a name or a number that is another one now.", "The result says which; change the EnvoyFilter."},
 	CodeServicePatched:     {Info, false, "The Service's targetPort was pointed at the sidecar.", ""},
 	CodeProxyChained:       {Info, false, "The application had a proxy; the sidecar goes through it now.", ""},
-	CodeNoProxyKept:        {Warning, false, "NO_PROXY comes from elsewhere and cannot be merged; it is left as it is.", "Add localhost,127.0.0.1 to it where it is defined."},
+	CodeNoProxyKept:        {Warning, false, "NO_PROXY cannot be merged and is left as it is: it comes from elsewhere, has an entry that is no host, or is *, which no proxy is used for.", "Add localhost,127.0.0.1 to it where it is defined. Where it is *, remove it, or set the option captureNoProxy to true."},
 	CodeNoProxyWide:        {Warning, false, "NO_PROXY has hosts of the cluster as a whole: outbound calls of them go past the proxy and are not captured.", "Set the option captureNoProxy to true to have those calls captured; where several containers had a proxy, it takes the hosts that are on all their lists."},
 	CodeProxyApart:         {Warning, false, "The container has no proxy, another one of the pod has: the sidecar goes through that, so this one is not pointed at it.", "Give both the same proxy variables, or accept that this one's outbound calls are not captured."},
 	CodeEnvFrom:            {Warning, false, "The container takes variables from an object that is not in the input; where both set one, the rendered value wins.", "Render that object too if it holds proxy or trust variables."},
 	CodeSocks:              {Warning, false, "Proxy variables with socks5:// break common clients: urllib, wget and axios fail on them, requests does without PySocks, and httpx without socksio.", "Set sidecar.speedscale.com/proxy-protocol to tcp:http, or http with proxy-type forward: the same port takes SOCKS from clients that are told to speak it."},
 	CodeQuota:              {Warning, false, "A ResourceQuota of the input will refuse the pod with the sidecar.", "Set the annotation that the result names, or raise the quota."},
+	CodePodResources:       {Warning, false, "The pod states resources as a whole, and they have no room for the sidecar: Kubernetes will refuse it.", "Set the annotation that the result names, or raise the pod's."},
 	CodeLimitRange:         {Warning, false, "A LimitRange of the input will refuse the pod with the sidecar.", "Set the annotation that the result names, or change the LimitRange."},
 	CodeLimitsGiven:        {Info, false, "A LimitRange of the input gives the sidecar limits that no annotation sets.", "Set sidecar.speedscale.com/cpu-limit and memory-limit if these are too small."},
 	CodeQoS:                {Warning, false, "The pod's QoS class is Guaranteed without the sidecar, and Burstable with it: under pressure it is evicted earlier, and it gets no CPUs of its own.", "Set sidecar.speedscale.com/cpu-request and cpu-limit to one value, such as 500m, and memory-request and memory-limit to one, such as 128Mi."},
@@ -194,6 +197,7 @@ var reasons = map[Code]Reason{
 	CodeEnvKept:            {Warning, false, "The variable is set already and is left as it is.", "Remove one of the two."},
 	CodeTrustKept:          {Warning, false, "A trust variable is set already and is left as it is: that runtime will not trust the CA.", "Add the CA to the file that it names, or remove the variable."},
 	CodeCASecret:           {Info, false, "tls-out needs the CA's Secret in the workload's namespace; without it TLS passes through unread.", "Create it with `tapedeck ca`."},
+	CodeNameHashed:         {Warning, false, "The sidecar mounts a ConfigMap or a Secret whose name has got a hash from kustomize, which does not change names in annotations and options.", "Set options: {disableNameSuffixHash: true} in its generator, and give the name with its prefix and suffix. Or run Tapedeck as a transformer of the kustomization: kustomize changes the names that it writes."},
 	CodeScrapeKept:         {Warning, false, "The pod has prometheus.io annotations of its own, which are left as they are.", "Scrape the sidecar's port with a PodMonitor."},
 	CodeHelmHooks:          {Info, false, "The input comes from Helm 3, which does not pass hooks to post-renderers: hook Jobs and Pods are not captured.", "Use Helm 4 to have hooks rendered too."},
 	CodeUndoPath:           {Warning, false, "What an earlier render changed is not there any more under the name that its record has, so it can't be taken back.", "Where it was renamed, take away what the render had added to it, or render from the original manifest."},

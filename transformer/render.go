@@ -65,6 +65,7 @@ func Render(objects []*Object, cfg Config) Output {
 	for _, w := range in.workloads {
 		out.Results = append(out.Results, injected[w]...)
 	}
+	out.Results = append(out.Results, in.checkQuotaSums()...)
 	in.keepAliases(kept)
 	for _, o := range kept {
 		e := in.editors[o]
@@ -257,6 +258,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 			app.trust()
 		}
 	}
+	results = append(results, in.checkMountedNames(w)...)
 	if w.settings.intercepts() && in.find("", "Secret", w.namespace(), in.cfg.CASecret) == nil {
 		results = append(results, result(CodeCASecret, w.Object, "TLS is intercepted with the CA of Secret %s, which is not in the input; without it TLS passes through unread. `tapedeck ca` makes one", in.cfg.CASecret))
 	}

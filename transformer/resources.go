@@ -85,20 +85,17 @@ func (in *input) limitRanges(w *workload) []limitRange {
 func (in *input) checkResources(w *workload) Results {
 	limits := in.limitRanges(w)
 	var ours amounts
-	var apps, all []*yaml.Node  // those that run at the same time
 	before, after := true, true // whether each has what the QoS class Guaranteed asks for
 	for _, c := range w.allContainers() {
 		has := resourcesOf(c.Node, limits)
 		after = after && has.guaranteed()
 		if c.name() == contract.Container {
-			ours, all = has, append(all, c.Node)
+			ours = has
 			continue
 		}
 		before = before && has.guaranteed()
-		if strings.HasPrefix(c.path, w.at("spec.containers")) || strAt(c.Node, "restartPolicy") == "Always" {
-			apps, all = append(apps, c.Node), append(all, c.Node)
-		}
 	}
+	apps, all := w.running()
 	results := checkLimitRanges(w, ours, limits)
 	for _, l := range limits {
 		if l.kind != "Pod" {
@@ -117,11 +114,54 @@ func (in *input) checkResources(w *workload) Results {
 			}
 		}
 	}
-	results = append(results, in.checkQuotas(w, ours, apps, all, limits)...)
+	results = append(results, checkPodResources(w, ours, apps, all, limits)...)
+	results = append(results, in.checkQuotas(w, ours, limits)...)
 	if field(w.podSpec(), "resources") == nil && before && !after {
 		results = append(results, result(CodeQoS, w.Object, "%s %s", reasons[CodeQoS].Sentence, reasons[CodeQoS].Help).At(w.settings.where("memory-limit"), w.settings.MemoryLimit, ""))
 	}
 	return append(results, in.checkAutoscalers(w)...)
+}
+
+// running returns the containers that run at the same time: the application's, and
+// those with the sidecar.
+func (w *workload) running() (apps, all []*yaml.Node) {
+	for _, c := range w.runningContainers() {
+		all = append(all, c.Node)
+		if c.name() != contract.Container {
+			apps = append(apps, c.Node)
+		}
+	}
+	return apps, all
+}
+
+// podResources are those that a pod states as a whole:
+// https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/.
+func (w *workload) podResources() amounts {
+	r := field(w.podSpec(), "resources")
+	return amounts{quantities(field(r, "requests")), quantities(field(r, "limits"))}
+}
+
+// checkPodResources reports a pod whose own resources have no room for the sidecar:
+// what its containers request may not be more than the pod does, and no container
+// may have a higher limit.
+func checkPodResources(w *workload, ours amounts, apps, all []*yaml.Node, limits []limitRange) Results {
+	var results Results
+	refused := func(resource, setting, message string, args ...any) {
+		results = append(results, result(CodePodResources, w.Object, message+"; raise that, or set %s%s-%s", append(args, contract.SidecarPrefix, resource, setting)...).At(w.settings.where(resource+"-"+setting), "", ""))
+	}
+	pod := w.podResources()
+	for _, resource := range sortedKeys(pod.requests) {
+		most := parseQuantity(pod.requests[resource])
+		if total(apps, limits, resource, requestsOf) <= most && total(all, limits, resource, requestsOf) > most {
+			refused(resource, "request", "the containers request more %s with the sidecar than the %s of the pod, so Kubernetes refuses it", resource, pod.requests[resource])
+		}
+	}
+	for _, resource := range sortedKeys(pod.limits) {
+		if limit := ours.limits[resource]; parseQuantity(limit) > parseQuantity(pod.limits[resource]) {
+			refused(resource, "limit", "the sidecar's %s limit of %s is more than the %s of the pod, so Kubernetes refuses it", resource, limit, pod.limits[resource])
+		}
+	}
+	return results
 }
 
 func limitsOf(a amounts) map[string]string   { return a.limits }
@@ -193,89 +233,6 @@ func orNone(quantity string) string {
 		return "none"
 	}
 	return quantity
-}
-
-// quotaResources are those that every container must have where a quota counts
-// them: https://kubernetes.io/docs/concepts/policy/resource-quotas/.
-var quotaResources = map[string]struct {
-	resource string
-	of       func(amounts) map[string]string
-	setting  string
-}{
-	"cpu":             {"cpu", requestsOf, "cpu-request"},
-	"requests.cpu":    {"cpu", requestsOf, "cpu-request"},
-	"limits.cpu":      {"cpu", limitsOf, "cpu-limit"},
-	"memory":          {"memory", requestsOf, "memory-request"},
-	"requests.memory": {"memory", requestsOf, "memory-request"},
-	"limits.memory":   {"memory", limitsOf, "memory-limit"},
-}
-
-// checkQuotas reports ResourceQuotas that will refuse the pods with the sidecar.
-func (in *input) checkQuotas(w *workload, ours amounts, apps, all []*yaml.Node, limits []limitRange) Results {
-	var results Results
-	for _, o := range in.byKind["/ResourceQuota"] {
-		if o.namespace() != w.namespace() || !counts(o, w) {
-			continue
-		}
-		hard := quantities(field(o.Node, "spec", "hard"))
-		for _, key := range sortedKeys(hard) {
-			q, known := quotaResources[key]
-			if !known {
-				continue
-			}
-			if _, has := q.of(ours)[q.resource]; !has {
-				results = append(results, result(CodeQuota, w.Object, "%s refuses the pod: it counts %s, which every container must have then, and the sidecar has none; set %s%s", o.Ref(), key, contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
-				continue
-			}
-			n, most := w.replicas(), parseQuantity(hard[key])
-			if before, after := n*total(apps, limits, q.resource, q.of), n*total(all, limits, q.resource, q.of); before <= most && after > most {
-				results = append(results, result(CodeQuota, w.Object, "%s has no room for all pods: with the sidecars' their %s is more than %s; raise that, or set %s%s", o.Ref(), key, hard[key], contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
-			}
-		}
-	}
-	return results
-}
-
-// replicas returns how many pods a workload has at once, as far as it says.
-func (w *workload) replicas() float64 {
-	for _, key := range []string{"replicas", "parallelism"} {
-		if n := field(w.Node, "spec", key); n != nil && str(n) != "" {
-			return float64(number(n))
-		}
-	}
-	return 1
-}
-
-// counts tells whether a quota with scopes counts a workload's pods.
-func counts(o *Object, w *workload) bool {
-	spec := w.podSpec()
-	deadline := field(spec, "activeDeadlineSeconds") != nil
-	in := func(scope, operator string, values []*yaml.Node) bool {
-		class := strAt(spec, "priorityClassName")
-		among := slices.ContainsFunc(values, func(v *yaml.Node) bool { return str(v) == class })
-		switch {
-		case scope == "BestEffort": // the sidecar has requests
-			return false
-		case scope == "Terminating":
-			return deadline
-		case scope == "NotTerminating":
-			return !deadline
-		case scope != "PriorityClass":
-			return scope == "NotBestEffort"
-		}
-		return operator == "In" && among || operator == "NotIn" && !among || operator == "Exists" && class != "" || operator == "DoesNotExist" && class == ""
-	}
-	for _, s := range items(field(o.Node, "spec", "scopes")) {
-		if !in(str(s), "Exists", nil) {
-			return false
-		}
-	}
-	for _, e := range items(field(o.Node, "spec", "scopeSelector", "matchExpressions")) {
-		if !in(strAt(e, "scopeName"), strAt(e, "operator"), items(field(e, "values"))) {
-			return false
-		}
-	}
-	return true
 }
 
 // total returns what the containers of a pod have together of a resource, native

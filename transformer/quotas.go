@@ -1,0 +1,138 @@
+package transformer
+
+import (
+	"slices"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// quotaResource is what a quota counts, and the setting by which the sidecar has it.
+type quotaResource struct {
+	resource string
+	of       func(amounts) map[string]string
+	setting  string
+}
+
+// quotaResources are those that every container must have where a quota counts
+// them: https://kubernetes.io/docs/concepts/policy/resource-quotas/.
+var quotaResources = map[string]quotaResource{
+	"cpu":             {"cpu", requestsOf, "cpu-request"},
+	"requests.cpu":    {"cpu", requestsOf, "cpu-request"},
+	"limits.cpu":      {"cpu", limitsOf, "cpu-limit"},
+	"memory":          {"memory", requestsOf, "memory-request"},
+	"requests.memory": {"memory", requestsOf, "memory-request"},
+	"limits.memory":   {"memory", limitsOf, "memory-limit"},
+}
+
+// checkQuotas reports ResourceQuotas that will refuse the pods with the sidecar.
+func (in *input) checkQuotas(w *workload, ours amounts, limits []limitRange) Results {
+	var results Results
+	pod := w.podResources()
+	for _, o := range in.byKind["/ResourceQuota"] {
+		if o.namespace() != w.namespace() || !counts(o, w) {
+			continue
+		}
+		hard := quantities(field(o.Node, "spec", "hard"))
+		for _, key := range sortedKeys(hard) {
+			q, known := quotaResources[key]
+			if !known {
+				continue
+			}
+			if _, has := q.of(ours)[q.resource]; !has {
+				if len(pod.requests)+len(pod.limits) > 0 {
+					continue // then containers need none of their own
+				}
+				results = append(results, result(CodeQuota, w.Object, "%s refuses the pod: it counts %s, which every container must have then, and the sidecar has none; set %s%s", o.Ref(), key, contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
+				continue
+			}
+			if before, after := in.usage(w, q); before <= parseQuantity(hard[key]) && after > parseQuantity(hard[key]) {
+				results = append(results, result(CodeQuota, w.Object, "%s has no room for all pods: with the sidecars' their %s is more than %s; raise that, or set %s%s", o.Ref(), key, hard[key], contract.SidecarPrefix, q.setting).At(w.settings.where(q.setting), "", ""))
+			}
+		}
+	}
+	return results
+}
+
+// usage returns what a quota counts of a workload's pods without the sidecar and with
+// it.
+func (in *input) usage(w *workload, q quotaResource) (before, after float64) {
+	n, limits := w.replicas(), in.limitRanges(w)
+	if most, has := q.of(w.podResources())[q.resource]; has {
+		return n * parseQuantity(most), n * parseQuantity(most)
+	}
+	apps, all := w.running()
+	return n * total(apps, limits, q.resource, q.of), n * total(all, limits, q.resource, q.of)
+}
+
+// checkQuotaSums reports ResourceQuotas that have room for each workload with its
+// sidecar, and not for all of the input. Jobs and hooks are left out, which seldom
+// run at once, and pods that others of the input own.
+func (in *input) checkQuotaSums() Results {
+	var results Results
+	for _, o := range in.byKind["/ResourceQuota"] {
+		hard := quantities(field(o.Node, "spec", "hard"))
+		for _, key := range sortedKeys(hard) {
+			q, known := quotaResources[key]
+			if !known {
+				continue
+			}
+			most, alone, before, after, n := parseQuantity(hard[key]), false, 0.0, 0.0, 0
+			for _, w := range in.workloads {
+				if _, owner := w.owner(); owner != "" || w.namespace() != o.namespace() || !w.serves() || !counts(o, w) {
+					continue
+				}
+				b, a := in.usage(w, q)
+				alone = alone || a > most
+				before, after, n = before+b, after+a, n+1
+			}
+			if before <= most && after > most && n > 1 && !alone {
+				results = append(results, result(CodeQuota, o, "%s has no room for all pods of %d workloads: with the sidecars' their %s is more than %s; raise that, or set %s%s", o.Ref(), n, key, hard[key], contract.SidecarPrefix, q.setting).At(pathKey("spec.hard", key), hard[key], ""))
+			}
+		}
+	}
+	return results
+}
+
+// replicas returns how many pods a workload has at once, as far as it says.
+func (w *workload) replicas() float64 {
+	for _, key := range []string{"replicas", "parallelism"} {
+		if n := field(w.Node, "spec", key); n != nil && str(n) != "" {
+			return float64(number(n))
+		}
+	}
+	return 1
+}
+
+// counts tells whether a quota with scopes counts a workload's pods.
+func counts(o *Object, w *workload) bool {
+	spec := w.podSpec()
+	deadline := field(spec, "activeDeadlineSeconds") != nil
+	in := func(scope, operator string, values []*yaml.Node) bool {
+		class := strAt(spec, "priorityClassName")
+		among := slices.ContainsFunc(values, func(v *yaml.Node) bool { return str(v) == class })
+		switch {
+		case scope == "BestEffort": // the sidecar has requests
+			return false
+		case scope == "Terminating":
+			return deadline
+		case scope == "NotTerminating":
+			return !deadline
+		case scope != "PriorityClass":
+			return scope == "NotBestEffort"
+		}
+		return operator == "In" && among || operator == "NotIn" && !among || operator == "Exists" && class != "" || operator == "DoesNotExist" && class == ""
+	}
+	for _, s := range items(field(o.Node, "spec", "scopes")) {
+		if !in(str(s), "Exists", nil) {
+			return false
+		}
+	}
+	for _, e := range items(field(o.Node, "spec", "scopeSelector", "matchExpressions")) {
+		if !in(strAt(e, "scopeName"), strAt(e, "operator"), items(field(e, "values"))) {
+			return false
+		}
+	}
+	return true
+}
