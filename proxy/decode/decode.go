@@ -86,7 +86,7 @@ type Failure struct {
 const (
 	Malformed = codec.Malformed
 	Lost      = codec.Lost
-	NoRoom    = "no_memory"
+	NoRoom    = codec.NoMemory
 	Panic     = "panic"
 )
 

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
 
@@ -205,7 +206,11 @@ func (f *flow) resume(protocol string, d codec.Decoder) {
 func (f *flow) give(side tap.Side, at time.Time, p []byte) {
 	f.env.Sent[side] += int64(len(p))
 	if err := f.decoder.Data(side, at, p); err != nil {
-		f.giveUp(side, err, Malformed, len(p))
+		reason := Malformed
+		if errors.Is(err, codec.ErrMemory) {
+			reason = NoRoom
+		}
+		f.giveUp(side, err, reason, len(p))
 	}
 }
 

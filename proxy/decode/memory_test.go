@@ -94,6 +94,13 @@ func TestNoDecoderIsStuckWithoutMemory(t *testing.T) {
 			for other := codec.NewEnv(&d.shared, &tap.Flow{}); other.Hold(1); {
 			}
 			done := make(chan struct{})
+			defer func() {
+				for failure := range d.Stats().Failed {
+					if failure.Reason != NoRoom {
+						t.Errorf("it gives up for another reason: %+v", failure)
+					}
+				}
+			}()
 			go func() {
 				defer close(done)
 				r := d.Open(&tap.Flow{Started: epoch})

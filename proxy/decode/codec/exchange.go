@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +52,13 @@ const (
 	Unknown = "headers_lost"
 	// Malformed: bytes that followed could not be parsed.
 	Malformed = "malformed"
+	// NoMemory: what followed could not be put together for want of memory.
+	NoMemory = "no_memory"
 )
+
+// ErrMemory is wrapped by the error of a decoder that gives up because other flows
+// have used up the memory.
+var ErrMemory = errors.New("no memory is left for it")
 
 // UseHTTP returns the record's HTTP part, adding it.
 func (x *Exchange) UseHTTP() *recording.HTTP {

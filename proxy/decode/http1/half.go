@@ -126,8 +126,11 @@ func (h *half) until(p []byte, limit int, end func(p []byte, from int) int) (who
 	if old+len(p) > limit {
 		p = p[:limit-old]
 	}
-	if len(p) == 0 || !h.carry.Append(h.env, p) {
+	if len(p) == 0 {
 		return nil, 0, errHead
+	}
+	if !h.carry.Append(h.env, p) {
+		return nil, 0, codec.ErrMemory
 	}
 	if i := end(h.carry.Bytes(), max(0, old-3)); i >= 0 {
 		return h.carry.Bytes()[:i], i - old, nil

@@ -183,7 +183,10 @@ func (c *conn) awaited() bool {
 // it may, so that it makes no difference how they came.
 func (c *conn) hold(b *codec.Body, p []byte) error {
 	room := c.env.Limits.Head - len(b.Bytes())
-	if !b.Append(c.env, p[:min(room, len(p))]) || len(p) > room {
+	switch {
+	case !b.Append(c.env, p[:min(room, len(p))]):
+		return codec.ErrMemory
+	case len(p) > room:
 		return errPatience
 	}
 	return nil
@@ -297,7 +300,10 @@ func (c *conn) Close(at time.Time) {
 // begin starts the exchange of the next request.
 func (c *conn) begin(at time.Time) (*codec.Exchange, error) {
 	x := c.env.Begin(at)
-	if x == nil {
+	switch {
+	case x == nil && len(c.waiting) < c.env.Limits.Streams:
+		return nil, codec.ErrMemory
+	case x == nil:
 		return nil, errMany
 	}
 	if n := len(c.waiting); n > 0 && c.waiting[n-1].Asked.Equal(at) { // in one go

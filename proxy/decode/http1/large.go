@@ -28,18 +28,19 @@ func (h *half) large(p []byte, limit int, end func(p []byte, from int) int) (who
 		}
 	}
 	whole, n, err = h.until(p, limit, end)
-	if err == errHead && h.shrink() {
-		return nil, 0, nil
+	if err != nil {
+		return nil, 0, h.shrink(err)
 	}
-	return whole, n, err
+	return whole, n, nil
 }
 
-// shrink takes the fields out of a head that decide nothing, and tells whether
-// that made it less than half as large.
-func (h *half) shrink() bool {
+// shrink takes the fields out of a head that decide nothing, because of an error that
+// says that it is too large. It returns an error if that does not make it less than
+// half as large, or there is no memory even for what is left.
+func (h *half) shrink(err error) error {
 	text := h.carry.Bytes()
 	if len(text) == 0 { // it is the memory that is used up, and not the limit
-		return false
+		return err
 	}
 	kept := make([]byte, 0, 1<<10)
 	keeps, first := true, h.state == inHead
@@ -49,17 +50,17 @@ func (h *half) shrink() bool {
 		case first:
 			first = false
 			if !ended { // a first line can't be cut
-				return false
+				return err
 			}
 		case len(line) > 0 && isSpace(line[0]): // it belongs to the line before it
 			if !ended && len(line) > maxKept && keeps {
-				return false
+				return err
 			}
 		default:
 			name, _, named := bytes.Cut(line, []byte(":"))
 			keeps = named && decides(codec.CanonicalName(string(name)))
 			if !ended && len(line) > maxKept && keeps {
-				return false
+				return err
 			}
 		}
 		switch {
@@ -75,10 +76,13 @@ func (h *half) shrink() bool {
 		}
 		if rest = after; len(kept) > len(text)/2 {
 			h.cutting = false
-			return false
+			return err
 		}
 	}
 	h.bare = true
 	h.carry.Free(h.env)
-	return h.carry.Append(h.env, kept)
+	if !h.carry.Append(h.env, kept) {
+		return codec.ErrMemory
+	}
+	return nil
 }

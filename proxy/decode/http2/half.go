@@ -150,8 +150,11 @@ func (h *half) collect(p []byte) error {
 			h.forgo()
 		}
 	case http2.FrameSettings, http2.FrameRSTStream, http2.FrameGoAway:
-		if !fits || !h.payload.Append(h.env, p) {
+		if !fits {
 			return errLarge
+		}
+		if !h.payload.Append(h.env, p) {
+			return codec.ErrMemory
 		}
 	}
 	if h.left > 0 {

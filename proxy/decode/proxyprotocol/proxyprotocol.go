@@ -91,8 +91,11 @@ func (h *header) Data(side tap.Side, at time.Time, p []byte) error {
 	case h.env.Proxied:
 		return errTwice
 	case side == tap.FromServer:
-		if len(h.early.Bytes())+len(p) > maxAnswer || !h.early.Append(h.env, p) {
+		if len(h.early.Bytes())+len(p) > maxAnswer {
 			return errEarly
+		}
+		if !h.early.Append(h.env, p) {
+			return codec.ErrMemory
 		}
 		return nil
 	}
