@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -114,6 +115,26 @@ func TestADrainHangsUpOnWhatIsIdleAlone(t *testing.T) {
 	}
 	connecting.Close()
 	<-stopped
+}
+
+// Hanging up on a client that waits for nothing is no failure of its connection.
+func TestADrainThatHangsUpIsNoWarning(t *testing.T) {
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	server := serveTCP(t, func(c *net.TCPConn) {
+		c.Read(make([]byte, 1<<10))
+		io.WriteString(c, answer)
+		io.Copy(io.Discard, c)
+	})
+	s := run(t, server, nil)
+	client := dial(t, s.OutAddr())
+	fmt.Fprintf(client, "GET http://%s/ HTTP/1.1\r\nHost: %[1]s\r\n\r\n", server)
+	if got := make([]byte, len(answer)); !readFull(client, got, answer) {
+		t.Fatalf("%q, want %q", got, answer)
+	}
+	s.stop()
+	if log := s.logs.String(); strings.Contains(log, "level=WARN") || !strings.Contains(log, "via=http") {
+		t.Errorf("the log has a warning, or does not have the connection:\n%s", log)
+	}
 }
 
 // A classic sidecar is told to stop when the application is. Until there is a

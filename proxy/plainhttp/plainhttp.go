@@ -33,6 +33,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -187,7 +188,7 @@ func (s *session) next() (*request, error) {
 			return s.in.long()
 		case errors.Is(err, errBareLF):
 			return nil, bad("%v", err)
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed) && len(s.in.unread()) == 0: // a drain closes idle connections
 			return nil, nil
 		case err != nil:
 			return nil, fmt.Errorf("read from the client: %w", err)
