@@ -51,19 +51,14 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 			}
 		}
 	}
-	// Istio's injector adds annotations of the same names, so only those count that
-	// this render would have added.
-	var keys []string
-	if isClassic(sidecar) {
-		keys = append(keys, defaultContainers...)
-	}
-	if s.scraped() {
-		keys = append(keys, scrapeKeys...)
+	at := w.at("metadata.annotations")
+	if slices.Contains(e.log.Add[at], scrapeKeys[0]) {
 		out = append(out, scrapeKeys[0]+":"+digest("true"))
 	}
-	at := w.at("metadata.annotations")
-	for _, key := range keys {
-		if field(w.template, "metadata", "annotations", key) != nil && !slices.Contains(e.log.Add[at], key) {
+	// Istio's injector adds annotations of the same names, so they count only where
+	// this render would have added them.
+	for _, key := range defaultContainers {
+		if isClassic(sidecar) && field(w.template, "metadata", "annotations", key) != nil {
 			out = append(out, "/"+key)
 		}
 	}
@@ -86,8 +81,8 @@ func (e *editor) hides() bool {
 	return false
 }
 
-// scraped tells whether a render was asked for the annotations that have Prometheus
-// scrape the sidecar. An earlier version's sidecar does not say, so its port counts.
+// scraped tells whether a render added the annotations that have Prometheus scrape
+// the sidecar. An earlier version's sidecar does not say, so its port counts.
 func (i *injected) scraped() bool {
 	former := field(i.sidecar.Node, "command") == nil
 	return i.value(contract.EnvPrometheusPort) != "" &&

@@ -64,12 +64,9 @@ func mergedByIstio(value, port string) bool {
 	return json.Unmarshal([]byte(value), &noted) == nil && maps.Equal(noted, map[string]string{"scrape": "true", "path": "/metrics", "port": port})
 }
 
-// scraped tells whether Prometheus is to be told of the sidecar's metrics.
-func (s *Settings) scraped() bool { return s.PrometheusPort != 0 && s.PrometheusAnnotation }
-
 // annotateScrape has Prometheus scrape the sidecar, where that was asked for.
 func annotateScrape(e *editor, w *workload) Results {
-	if !w.settings.scraped() {
+	if w.settings.PrometheusPort == 0 || !w.settings.PrometheusAnnotation {
 		return nil
 	}
 	metadata, path := field(w.template, "metadata"), w.at("metadata")

