@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -277,46 +278,98 @@ func orNull(n *yaml.Node) *yaml.Node {
 // be a secret, and the pod has it elsewhere.
 const held = "${held-by-the-pod}"
 
-// hold takes a value out of the record of its replacement.
+// hold takes a value out of the record of its replacement. A spelling whose words
+// cannot be found, such as one with \u0041, gives way to the usual one in the same
+// quotes, so that the next render records what an undo of this one writes.
 func (e *editor) hold(at, value string) {
 	token := e.log.Was[at]
 	if token == nil || value == "" {
 		return
 	}
-	hidden := hideWords(*token, strings.Fields(value))
+	hidden, ok := hideWords(*token, value)
+	if style := quotes(*token); !ok && style != 0 {
+		hidden, ok = hideWords(quote(value, style), value)
+	}
+	if !ok {
+		hidden = held
+	}
 	e.log.Was[at] = &hidden
 }
 
-// hideWords puts held in the place of every word in a spelling; where that does not
-// hide them all, in the place of the whole.
-func hideWords(token string, words []string) string {
+// quotes tells in which quotes a spelling is, 0 for none.
+func quotes(token string) yaml.Style {
+	n, err := parseToken(token)
+	if err != nil {
+		return 0
+	}
+	return n.Style & (yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle)
+}
+
+// quote spells a value in quotes as most writers do.
+func quote(value string, style yaml.Style) string {
+	if style == yaml.SingleQuotedStyle && !strings.ContainsAny(value, "\r\n") {
+		return "'" + escape(value, style) + "'"
+	}
+	return `"` + escape(value, yaml.DoubleQuotedStyle) + `"`
+}
+
+// escape spells a text as it stands between quotes.
+func escape(text string, style yaml.Style) string {
+	switch style {
+	case yaml.SingleQuotedStyle:
+		return strings.ReplaceAll(text, "'", "''")
+	case yaml.DoubleQuotedStyle:
+		var out strings.Builder
+		enc := json.NewEncoder(&out) // what JSON escapes, YAML reads
+		enc.SetEscapeHTML(false)
+		if enc.Encode(text) == nil {
+			return strings.Trim(out.String(), "\n")[1 : out.Len()-2]
+		}
+	}
+	return text
+}
+
+// words are those of a value, as a spelling in these quotes has them.
+func words(value string, style yaml.Style) []string {
+	fields := strings.Fields(value)
+	for i := range fields {
+		fields[i] = escape(fields[i], style)
+	}
+	return fields
+}
+
+// hideWords puts held in the place of every word of a value in its spelling, false
+// where that does not hide them all.
+func hideWords(token, value string) (string, bool) {
 	var hidden strings.Builder
-	rest := token
-	for _, word := range words {
+	rest, spelled := token, words(value, quotes(token))
+	for _, word := range spelled {
 		before, after, found := strings.Cut(rest, word)
 		if !found {
-			return held
+			return "", false
 		}
 		hidden.WriteString(before + held)
 		rest = after
 	}
 	hidden.WriteString(rest)
 	shown := strings.ReplaceAll(hidden.String(), held, "\n")
-	if len(words) == 0 || slices.ContainsFunc(words, func(word string) bool { return strings.Contains(shown, word) }) {
-		return held
+	leaks := func(word string) bool { return strings.Contains(shown, word) }
+	if len(spelled) == 0 || slices.ContainsFunc(spelled, leaks) || slices.ContainsFunc(strings.Fields(value), leaks) {
+		return "", false
 	}
-	return hidden.String()
+	return hidden.String(), true
 }
 
 // showWords inverts hideWords.
 func showWords(token, value string) string {
-	words, around := strings.Fields(value), strings.Split(token, held)
-	if len(words) != len(around)-1 {
-		words = []string{value}
+	style := quotes(token)
+	spelled, around := words(value, style), strings.Split(token, held)
+	if len(spelled) != len(around)-1 {
+		spelled = []string{escape(value, style)}
 	}
 	shown := around[0]
 	for i, text := range around[1:] {
-		shown += words[min(i, len(words)-1)] + text
+		shown += spelled[min(i, len(spelled)-1)] + text
 	}
 	return shown
 }
