@@ -3,6 +3,7 @@ package fn
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -164,9 +165,14 @@ func (d *document) find() {
 		return
 	}
 	d.items = items
+	kind := strings.TrimSuffix(scalar(d.want, "kind"), "List")
 	for _, n := range items.Content {
-		if holdsObjects(n) {
+		switch {
+		case holdsObjects(n):
 			add(n)
+		case kind != "" && n.Kind == yaml.MappingNode && get(n, "kind") == nil && get(n, "apiVersion") == nil: // kubectl fills it in, too
+			add(n)
+			d.objects[len(d.objects)-1].ItemOf = transformer.Type{APIVersion: scalar(d.want, "apiVersion"), Kind: kind}
 		}
 	}
 }
@@ -220,11 +226,24 @@ func (s *spelling) Anchor(n *yaml.Node) string {
 	return s.anchors[position{n.Line, n.Column, n.Kind}]
 }
 
-// duplicates reports keys that stand twice in a document that is edited: which
-// of the two counts is not ours to choose.
+// asks matches the paths of keys that decide whether an object asks for something: one
+// that stands twice may hide an annotation from us or from Kubernetes.
+var asks = regexp.MustCompile(`(^|[.\]])(kind|apiVersion|metadata|annotations|spec|template|jobTemplate|[a-z]+\.speedscale\.com/[^.\[]*|tapedeck\.dev/[^.\[]*)$`)
+
+// ours matches the annotations that ask for something.
+var ours = regexp.MustCompile(`(speedscale\.com|tapedeck\.dev)(/|\\/)`)
+
+// duplicates reports keys that stand twice: which of the two counts is not ours to
+// choose. In a document that is not edited only those matter that may be why.
 func (d *document) duplicates() transformer.Results {
+	if d.want == nil || !d.edited && !ours.Match(d.text) {
+		return nil
+	}
 	var results transformer.Results
 	for _, dup := range splice.Duplicates(d.have) {
+		if !d.edited && !asks.MatchString(dup.Path) {
+			continue
+		}
 		r := transformer.NewResult(transformer.CodeDuplicateKey, d.file, "line %d: key %s stands twice; which one counts is not certain, so remove one", dup.Line+d.line, dup.Path)
 		if d.items == nil {
 			ref := d.objects[0].Ref()

@@ -68,6 +68,7 @@ func TestForeignInput(t *testing.T) {
 		"a byte order mark behind a separator":       {annotated + "---\n\xef\xbb\xbf" + annotated, transformer.CodeInvalidYAML, "line 18: a byte order mark"},
 		"a byte order mark before a separator":       {annotated + "\xef\xbb\xbf---\n" + annotated, transformer.CodeInvalidYAML, "line 17: a byte order mark"},
 		"a byte order mark behind the first line":    {"---\n\xef\xbb\xbf" + annotated, transformer.CodeInvalidYAML, "line 2: a byte order mark"},
+		"a byte order mark before JSON in a row":     {"\xef\xbb\xbf{\"a\":1}\n{\"b\":2}\n", transformer.CodeInvalidYAML, "line 1: a byte order mark before JSON objects"},
 		"a byte order mark before a directive":       {"\xef\xbb\xbf%YAML 1.2\n---\n" + annotated, "", ""},
 		"a NUL byte":                                 {annotated + "---\na: \x00\n", transformer.CodeInvalidYAML, "line 18: control character 0x00"},
 		"Windows-1252":                               {annotated + "---\na: caf\xe9\n", transformer.CodeInvalidYAML, "line 18: byte 0xe9 is not UTF-8"},

@@ -139,7 +139,7 @@ func mark(docs []*document, out transformer.Output) transformer.Results {
 	}
 	var results transformer.Results
 	for _, d := range docs {
-		if d.edited && !d.deleted {
+		if !d.deleted {
 			results = append(results, d.duplicates()...)
 		}
 	}

@@ -86,6 +86,9 @@ func explain(text []byte, err error) error {
 			return behindValue(line)
 		}
 	}
+	if rest, marked := bytes.CutPrefix(text, byteOrderMark); marked && len(splitJSON(rest)) > 1 {
+		return errors.New("line 1: a byte order mark before JSON objects that follow each other, which kubectl does not read either; remove it")
+	}
 	if rest := bytes.TrimLeft(text, " \t\r\n"); beginsObject(text) && bytes.HasPrefix(bytes.TrimLeft(rest[1:], " \t\r\n"), []byte(`"`)) {
 		if jsonErr := explainJSON(text); jsonErr != nil {
 			return jsonErr

@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"cmp"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -18,6 +19,9 @@ type Text interface {
 	Anchor(*yaml.Node) string
 }
 
+// Type is an object's type.
+type Type struct{ APIVersion, Kind string }
+
 // Object is one Kubernetes object of the input, and where it stands there.
 type Object struct {
 	// Node is the object's mapping, without aliases or merge keys. Render
@@ -27,6 +31,8 @@ type Object struct {
 	File File
 	// Text is the document that the object stands in; it may be nil.
 	Text Text
+	// ItemOf is the type of an item of a list of one kind, which need not say it itself.
+	ItemOf Type
 	// Spelled holds, after a render, the spelling of values that an undo
 	// restored.
 	Spelled map[*yaml.Node]string
@@ -41,8 +47,8 @@ type Object struct {
 	merged *mergedScrape
 }
 
-func (o *Object) apiVersion() string { return strAt(o.Node, "apiVersion") }
-func (o *Object) kind() string       { return strAt(o.Node, "kind") }
+func (o *Object) apiVersion() string { return cmp.Or(strAt(o.Node, "apiVersion"), o.ItemOf.APIVersion) }
+func (o *Object) kind() string       { return cmp.Or(strAt(o.Node, "kind"), o.ItemOf.Kind) }
 func (o *Object) name() string {
 	if name := strAt(o.Node, "metadata", "name"); name != "" {
 		return name
