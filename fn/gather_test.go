@@ -70,3 +70,49 @@ spec:
 		}
 	}
 }
+
+// What the surroundings do to many workloads is said once, too, and so is what many
+// lack.
+func TestSurroundingsOfManyAreSaidOnce(t *testing.T) {
+	input := `apiVersion: v1
+kind: LimitRange
+metadata: {name: range}
+spec: {limits: [{type: Container, default: {memory: 16Mi}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny}
+spec: {podSelector: {}, policyTypes: [Egress]}
+`
+	for name, ports := range map[string]string{
+		"one-a": "{containerPort: 8080}", "one-b": "{containerPort: 9090}",
+		"no-a": "", "no-b": "",
+		"two-a": "{containerPort: 1}, {containerPort: 2}", "two-b": "{containerPort: 1}, {containerPort: 2}",
+	} {
+		input += fmt.Sprintf(`---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %s, annotations: {sidecar.speedscale.com/inject: "true"}}
+spec: {template: {metadata: {labels: {app: %s}}, spec: {containers: [{name: app, ports: [%s]}]}}}
+`, name, name, ports)
+	}
+	_, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
+	if err != nil || results.Failed() {
+		t.Fatal(err, results)
+	}
+	counts := map[transformer.Code][]string{}
+	for _, r := range results {
+		counts[r.Code()] = append(counts[r.Code()], r.Tags["count"])
+	}
+	for code, want := range map[transformer.Code]string{
+		transformer.CodeNoService:    "2",
+		transformer.CodeOutboundOnly: "2",
+		transformer.CodePortsUnclear: "2",
+		transformer.CodeEgressPolicy: "6",
+		transformer.CodeMemoryLimit:  "6",
+	} {
+		if got := counts[code]; len(got) != 1 || got[0] != want {
+			t.Errorf("%s: results with the counts %q, want one with %s", code, got, want)
+		}
+	}
+}

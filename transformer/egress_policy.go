@@ -34,7 +34,7 @@ func (in *input) checkEgressPolicies(w *workload, upstream map[string]*yaml.Node
 	}
 	var results Results
 	lacks := func(what string) {
-		results = append(results, result(CodeEgressPolicy, w.Object, "%s %s egress of %s and %s not allow %s", strings.Join(isolating, " and "), verb(isolating, "restricts", "restrict"), w.id(), verb(isolating, "does", "do"), what))
+		results = append(results, result(CodeEgressPolicy, w.Object, "%s %s egress of the pod and %s not allow %s", strings.Join(isolating, " and "), verb(isolating, "restricts", "restrict"), verb(isolating, "does", "do"), what))
 	}
 	// OpenShift's DNS has its pods listen on 5353, and a policy sees the pod's port.
 	if w.settings.outbound() && len(upstream) == 0 && !allowsPort(rules, true, 53, 5353) {

@@ -22,6 +22,11 @@ var gathered = map[Code]gathering{
 	CodeLimitRange:   {namedByObject, true},
 	CodeLimitsGiven:  {namedByObject, true},
 	CodeQoS:          {namedByObject, true},
+	CodeMemoryLimit:  {namedByObject, true},
+	CodeEgressPolicy: {namedByObject, true},
+	CodeNoService:    {namedByObject, true},
+	CodePortsUnclear: {namedByObject, true},
+	CodeOutboundOnly: {namedByObject, true},
 }
 
 // gathering says how results of a code become one.

@@ -93,7 +93,7 @@ func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute
 	}
 	switch {
 	case len(services) == 0:
-		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods of %s. Istio sends nothing inbound to ports that it does not know: only %s, with a protocol that Istio finds out by looking. Render the Service together with the workload%s", w.id(), arePorts(missing, "is captured", "are captured"), in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", ""))
+		results = append(results, result(CodeNoService, w.Object, "no Service in the input selects the pods. Istio sends nothing inbound to ports that it does not know: only to the captured ones, whose protocols it finds out by looking. Render the Service together with the workload%s", in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", ""))
 	case len(served) > 0 && len(others) > 0:
 		results = append(results, result(CodePortsNotCaptured, w.Object, "inbound %s; %s to the application directly", arePorts(served, "is captured", "are captured"), arePorts(others, "goes", "go")).At(where, strconv.Itoa(served[0]), ""))
 	}

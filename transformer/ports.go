@@ -287,11 +287,11 @@ func (in *input) withoutInbound(w *workload) Results {
 	s.ProxyType, s.ProxyProtocol = typeForward, strings.TrimPrefix(s.ProxyProtocol, "tcp:")
 	s.inferred = slices.DeleteFunc(s.inferred, func(what string) bool { return strings.HasPrefix(what, "proxy-") })
 	if s.unclear != "" {
-		return Results{result(CodePortsUnclear, w.Object, "only outbound traffic of %s is captured: its containers have several ports, %s, and no Service in the input leads to one. Render its Service together with it%s, or name the ports in %s",
-			w.id(), s.unclear, in.serviceElsewhere(w), contract.OwnPrefix+"proxy-ports").At(s.where("proxy-ports"), "", "")}
+		return Results{result(CodePortsUnclear, w.Object, "only outbound traffic is captured: the containers have several ports, %s, and no Service in the input leads to one. Render the Service together with the workload%s, or name the ports in %s",
+			s.unclear, in.serviceElsewhere(w), contract.OwnPrefix+"proxy-ports").At(s.where("proxy-ports"), "", "")}
 	}
-	return Results{result(CodeOutboundOnly, w.Object, "only outbound traffic of %s is captured: its containers declare no TCP port, no Service in the input leads to one, and Istio sends nothing inbound to ports that it does not know. If it serves a port, render its Service together with it%s, or set proxy-port",
-		w.id(), in.serviceElsewhere(w)).At(s.where("proxy-port"), "", "")}
+	return Results{result(CodeOutboundOnly, w.Object, "only outbound traffic is captured: the containers declare no TCP port, no Service in the input leads to one, and Istio sends nothing inbound to ports that it does not know. If the workload serves a port, render its Service together with it%s, or set proxy-port",
+		in.serviceElsewhere(w)).At(s.where("proxy-port"), "", "")}
 }
 
 // firstUnprivileged is the first port that needs no privilege to listen on.

@@ -27,7 +27,7 @@ func (in *input) routeByService(w *workload) Results {
 	s := &w.settings
 	services := in.servicesOf(w)
 	if len(services) == 0 {
-		return Results{result(CodeNoService, w.Object, "no Service in the input selects the pods of %s, so there is none to point at the sidecar: render the Service together with the workload%s", w.id(), in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", "")}
+		return Results{result(CodeNoService, w.Object, "no Service in the input selects the pods, so there is none to point at the sidecar: render the Service together with the workload%s", in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", "")}
 	}
 	found := map[int]bool{}        // ports of the application that a Service leads to
 	var pointed []contract.InRoute // those whose calls come to the sidecar
