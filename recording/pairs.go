@@ -6,6 +6,7 @@ import "strings"
 // name: value.
 func (r *Redact) pairs(found []span, s string, g grammar, colons bool) []span {
 	path := -1 // how far it goes; -1: nobody has asked
+	user := -1 // whether one is named, 1 or 0; -1: nobody has asked
 	for i := 0; i < len(s); i++ {
 		if colons {
 			if s[i] != '=' && s[i] != ':' {
@@ -24,7 +25,7 @@ func (r *Redact) pairs(found []span, s string, g grammar, colons bool) []span {
 			continue // a URN, or the like
 		}
 		from := i + 1
-		if name == "" || r.verdict(name).of(inParameter) == plain {
+		if (name == "" || r.verdict(name).of(inParameter) == plain) && !(s[i] == '=' && secretBeside(name, s, from, &user)) {
 			for from < len(s) && (isBlank(s[from]) || s[from] == '"') {
 				from++
 			}
@@ -46,6 +47,45 @@ func (r *Redact) pairs(found []span, s string, g grammar, colons bool) []span {
 		}
 	}
 	return found
+}
+
+// secretBeside tells whether the value at a place is secret, though its name says
+// nothing: that of `p` beside a user, and a random one of `appid`.
+func secretBeside(name, s string, from int, user *int) bool {
+	switch {
+	case len(name) == 1 && name[0]|0x20 == 'p':
+		if *user < 0 {
+			*user = 0
+			if namesUser(s) {
+				*user = 1
+			}
+		}
+		value := s[from : from+valueEnd(s[from:], "&;#")]
+		return *user > 0 && (len(value) > 3 || strings.Trim(value, "0123456789") != "") // else a page's number
+	case len(name) == len("appid") && strings.EqualFold(name, "appid"):
+		return isRandom(s[from : from+valueEnd(s[from:], "&;#")])
+	}
+	return false
+}
+
+// namesUser tells whether a query has a parameter for a user.
+func namesUser(s string) bool {
+	for i := 0; i < len(s); {
+		next := strings.IndexAny(s[i:], "?&;")
+		if next < 0 {
+			return false
+		}
+		i += next + 1
+		name, _, ok := strings.Cut(s[i:min(len(s), i+len("username="))], "=")
+		if !ok {
+			continue
+		}
+		switch strings.ToLower(name) {
+		case "u", "usr", "user", "username", "login":
+			return true
+		}
+	}
+	return false
 }
 
 // mayDivide tells whether a colon can divide a name from its value: that of a URL

@@ -112,6 +112,17 @@ target: /hooks/catch
 target: /bot/1
 target: /users/reset-password
 target: http://shop.example:8080/a?b=c
+target: /items?p=2
+target: /items?p=shoes&q=red
+target: /items?user=joe&p=12
+target: /items?u=joe&page=1200&sp=blue
+target: /items?appid=730&app_id=a1b2c3d4e5f6a7b8&appId=com.example.shop
+target: https://status.pagerduty.com/incidents/a1b2c3d4e5f6
+target: https://shop.example/integration/a/enqueue
+target: https://notinfura.io/v3/projects
+target: https://infura.io.example/v3/projects
+target: /v3/projects
+target: /inputs/1
 target: shop.example:443
 `), "\n") {
 		name, value, _ := strings.Cut(field, ": ")

@@ -54,9 +54,11 @@ func (r *Redact) announcedBy(word string) {
 // Write implements [Sink].
 func (r *Redact) Write(e *Exchange) error {
 	if h := e.HTTP; h != nil {
-		g := authority
-		if isWebhookHost(h.Req.Host) {
+		g, host := authority, hostOf(&h.Req)
+		if isWebhookHost(host) {
 			g = webhook
+		} else if n := keyedHost(host); n >= 0 {
+			g = keyed + grammar(n)
 		}
 		uri, url := r.text(h.Req.URI, g), h.Req.URL
 		if uri != h.Req.URI || !strings.HasPrefix(uri, url) { // else it is the beginning of what has no secret
@@ -80,6 +82,18 @@ func (r *Redact) Write(e *Exchange) error {
 		r.tags(e.Tags)
 	}
 	return r.next.Write(e)
+}
+
+// hostOf is the host that a request is for: its target's, if that has one.
+func hostOf(r *HTTPRequest) string {
+	if r.URI == "" || r.URI[0] == '/' {
+		return r.Host
+	}
+	_, rest, ok := strings.Cut(r.URI, "://")
+	if !ok {
+		return r.Host
+	}
+	return rest[strings.LastIndexByte(rest[:valueEnd(rest, "/?#")], '@')+1 : valueEnd(rest, "/?#")]
 }
 
 // tags redacts the one that is taken from a header.

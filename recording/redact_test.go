@@ -125,6 +125,34 @@ func TestPathsOfWebhooksBecomeTokens(t *testing.T) {
 	}
 }
 
+// A host that is known to have a key in its paths has it behind what is known, too.
+func TestKeysInPathsOfKnownHostsBecomeTokens(t *testing.T) {
+	for _, c := range []struct{ host, path, want string }{
+		{"events.pagerduty.com", "/integration/hush/enqueue", "/integration/R/enqueue"},
+		{"Events.PagerDuty.com.:443", "/Integration/hush/enqueue", "/Integration/R/enqueue"},
+		{"logs-01.loggly.com", "/inputs/hush/tag/http/", "/inputs/R/tag/http/"},
+		{"collectors.sumologic.com", "/receiver/v1/http/hush==", "/receiver/v1/http/R"},
+		{"http-intake.logs.datadoghq.com", "/v1/input/hush", "/v1/input/R"},
+		{"mainnet.infura.io", "/v3/%68ush", "/v3/R"},
+		{"maker.ifttt.com", "/trigger/door/with/key/hush", "/trigger/door/with/key/R"},
+		{"hc-ping.com", "/hush/fail", "/R/fail"},
+		{"maker.ifttt.com", "/use", "/use"},
+		{"maker.ifttt.com", "/with/key/", "/with/key/"},
+		{"infura.io.example", "/v3/plain", "/v3/plain"},
+		{"notinfura.io", "/v3/plain", "/v3/plain"},
+		{"io", "/v3/plain", "/v3/plain"},
+		{".io", "/v3/plain", "/v3/plain"},
+	} {
+		e := &Exchange{Location: c.path, HTTP: &HTTP{Req: HTTPRequest{Host: c.host, URI: c.path + "?x=/v3/1", URL: c.path}}}
+		NewRedact(Discard{}).Write(e)
+		for _, got := range []string{e.HTTP.Req.URL, e.Location, strings.TrimSuffix(e.HTTP.Req.URI, "?x=/v3/1")} {
+			if got = tokens.ReplaceAllString(got, "R"); got != c.want {
+				t.Errorf("%s: %s, want %s", c.host, got, c.want)
+			}
+		}
+	}
+}
+
 // A configured name is one of headers and parameters, and no segment of a path.
 func TestConfiguredNamesLeavePathsAlone(t *testing.T) {
 	r := NewRedact(Discard{}, "user", "x-tenant")

@@ -15,6 +15,7 @@ const (
 	target                   // a URL, or a part of one
 	authority                // the same, which may begin with user information
 	webhook                  // the path of a host whose paths are secrets
+	keyed                    // from here on, the path of a host of keyedHosts
 )
 
 // span is a secret in a text, as the text spells it or as it was before it was escaped.

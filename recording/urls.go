@@ -61,6 +61,9 @@ var segmentEnds = set("/?#&;,\"<> \t")
 // segments finds those of a path that another one announces as secret:
 // /reset-password/…, and those that are well-known tokens.
 func (r *Redact) segments(found []span, s string, g grammar) []span {
+	if g >= keyed {
+		found = keys(found, s, 0, int(g-keyed))
+	}
 	suspects := 0 // of the next segments, how many are secrets if they are random
 	for i := strings.IndexByte(s, '/'); i >= 0 && i < len(s); {
 		from, to := i+1, segmentEnd(s, i+1)
@@ -71,6 +74,8 @@ func (r *Redact) segments(found []span, s string, g grammar) []span {
 			if isWebhookHost(segment) && to < len(s) && s[to] == '/' {
 				g = webhook
 				to = segmentEnd(s, to+1) // what is behind it says what it is for
+			} else if n := keyedHost(segment); n >= 0 {
+				found = keys(found, s, to, n)
 			}
 		} else if n := known(segment); n > 0 {
 			found = append(found, span{from: from, to: to})
@@ -156,6 +161,59 @@ func isWebhookHost(host string) bool {
 		}
 	}
 	return false
+}
+
+// keyedHosts have a key in their paths, behind one of these. Their subdomains do, too.
+var keyedHosts = []struct {
+	domain string // two labels
+	behind []string
+}{
+	{"alchemy.com", []string{"/v2/"}},
+	{"datadoghq.com", []string{"/v1/input/"}},
+	{"datadoghq.eu", []string{"/v1/input/"}},
+	{"hc-ping.com", []string{"/"}},
+	{"ifttt.com", []string{"/with/key/"}},
+	{"infura.io", []string{"/v3/"}},
+	{"loggly.com", []string{"/inputs/", "/bulk/"}},
+	{"pagerduty.com", []string{"/integration/"}},
+	{"quiknode.pro", []string{"/"}},
+	{"sumologic.com", []string{"/receiver/v1/http/"}},
+	{"victorops.com", []string{"/alert/"}},
+}
+
+// keyedHost returns the place of a host in keyedHosts, -1 if it has none.
+func keyedHost(host string) int {
+	if i := strings.IndexByte(host, ':'); i >= 0 {
+		host = host[:i]
+	}
+	host = strings.TrimSuffix(host, ".")
+	last := strings.LastIndexByte(host, '.')
+	if last <= 0 {
+		return -1
+	}
+	domain := host[strings.LastIndexByte(host[:last], '.')+1:]
+	for i := range keyedHosts {
+		if d := keyedHosts[i].domain; len(d) == len(domain) && strings.EqualFold(d, domain) {
+			return i
+		}
+	}
+	return -1
+}
+
+// keys finds the key in the path of a host of keyedHosts, which begins at from.
+func keys(found []span, s string, from, host int) []span {
+	path := s[:from+valueEnd(s[from:], "?#&\"<> ")]
+	for _, behind := range keyedHosts[host].behind {
+		i := strings.Index(strings.ToLower(path[from:]), behind)
+		if i < 0 {
+			continue
+		}
+		key := from + i + len(behind)
+		if end := segmentEnd(path, key); end > key {
+			found = append(found, span{from: key, to: end})
+		}
+	}
+	return found
 }
 
 // everything is more segments than a path has.

@@ -50,7 +50,8 @@ var words = []struct {
 	{whole, anyName, anywhere, `token secret secrets password passwords passwd pwd passphrase passcode credential credentials creds
 		signature hmac jwt jws jwe saml samlresponse samlrequest samlart assertion bearer csrf xsrf otp totp crumb wsse dpop verifier
 		apikey sessid jsessionid phpsessid mnemonic cvv cvc hdnts hdnea hdntl dsn macaroon webauthn captcha recaptcha hcaptcha appcheck wpnonce psk ssn
-		passwort kennwort contrasena senha wachtwoord motdepasse mot-de-passe
+		passwort kennwort contrasena contraseña contrasenya senha palavra-passe wachtwoord motdepasse mot-de-passe haslo hasło heslo пароль парола
+		parola sifre şifre salasana losenord lösenord passord adgangskode jelszo jelszó lozinka geslo パスワード 密码 密碼 비밀번호 wskey
 		api-key access-key secret-key private-key session-id session-key session-token access-token auth-token api-token id-token refresh-token
 		client-key encryption-key signing-key account-key auth-code authorization-code device-code user-code verification-code recovery-code
 		reset-code access-code backup-code login-code security-code invite-code sms-code mfa-code fa-code email-code one-time-code one-time-pass client-assertion connection-string connect-sid registry-config
@@ -62,7 +63,7 @@ var words = []struct {
 	{whole, inParameter, anywhere, `authorization`},
 	{whole, anyName, alone, `sid`},
 	{whole, inParameter, alone, `code tk tgt pgtiou pgtid wresult`},
-	{whole, anyName, alone, `ticket sign`},
+	{whole, anyName, alone, `ticket sign clave mdp`},
 	{whole, inPath, atEnd, `token secret password passwd otp jwt api-key apikey access-key secret-key private-key session-id jsessionid
 		reset-password password-reset forgot-password set-password verify-email email-verify email-verification verify-account confirm-email
 		email-confirm email-confirmation magic-link magic-login one-time-login unsubscribe activate activation invite invitation confirm confirmation verify session`},

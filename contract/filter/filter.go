@@ -120,6 +120,9 @@ func short(s string) string {
 	return s
 }
 
+// byteOrderMark begins a file that some editors wrote, from which a ConfigMap was made.
+const byteOrderMark = "\ufeff"
+
 // Parse reads settings by key. Those that are missing have their defaults; a key
 // that is none is an error, for a typing error would never be seen.
 func Parse(values map[string]string) (*Filter, error) {
@@ -127,7 +130,7 @@ func Parse(values map[string]string) (*Filter, error) {
 	var errs []error
 	for _, k := range keys {
 		v, ok := values[k.Name]
-		if v = strings.TrimSpace(v); !ok || v == "" {
+		if v = strings.TrimSpace(strings.TrimPrefix(v, byteOrderMark)); !ok || v == "" {
 			v = k.Default
 		}
 		err := error(nil)

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -279,4 +280,24 @@ func FuzzParse(f *testing.F) {
 		}
 		filter.Keeps(&Exchange{Path: path, Host: value, Header: headers("x", value)})
 	})
+}
+
+// Some editors begin a file with a byte order mark, from which a ConfigMap is made.
+func TestAByteOrderMarkIsIgnored(t *testing.T) {
+	for key, value := range map[string]string{"include": "host=a", "exclude": "path=/healthz", "sample": "10%", "capture": "off"} {
+		plain, err := Parse(map[string]string{key: value})
+		if err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		marked, err := Parse(map[string]string{key: "\ufeff" + value + "\r\n"})
+		if err != nil || !reflect.DeepEqual(plain, marked) {
+			t.Errorf("%s: %+v, %v, want %+v", key, marked, err, plain)
+		}
+		if _, err := Parse(map[string]string{key: "\ufeff"}); err != nil {
+			t.Errorf("%s with the mark alone: %v", key, err)
+		}
+	}
+	if _, err := Parse(map[string]string{"sample": "1\ufeff0%"}); err == nil {
+		t.Error("a mark within a value passes")
+	}
 }
