@@ -126,7 +126,10 @@ func (c *undoCase) checkFacts(t *testing.T, out []byte, what string, again bool)
 	after := facts(t, out)
 	for id, lines := range after {
 		for _, line := range lines {
-			if !free(line) && !(again && strings.Contains(line, ".env[")) && !slices.Contains(c.facts[0][id], line) && !slices.Contains(c.facts[1][id], line) {
+			says := func(known string) bool {
+				return known == line || again && ownPort.ReplaceAllString(known, "PORT") == ownPort.ReplaceAllString(line, "PORT")
+			}
+			if !free(line) && !(again && strings.Contains(line, ".env[")) && !slices.ContainsFunc(c.facts[0][id], says) && !slices.ContainsFunc(c.facts[1][id], says) {
 				t.Errorf("%s: %s\n%s has come to say %s", c.name, what, id, line)
 			}
 		}
@@ -139,6 +142,10 @@ func (c *undoCase) checkFacts(t *testing.T, out []byte, what string, again bool)
 		}
 	}
 }
+
+// ownPort is a port of the sidecar's for what comes in. A record that leaves a
+// listener out keeps the next render from using its port again.
+var ownPort = regexp.MustCompile(`\b41(4[3-9]|[5-9][0-9])\b`)
 
 // record is a tapedeck.dev/undo annotation.
 type record struct {
