@@ -32,3 +32,28 @@ func TestKindsWithATemplateAreInjected(t *testing.T) {
 		checkPromises(t, input, out, cfg)
 	}
 }
+
+// A workload's kind in another group is a slip, or a kind of somebody else's. It is
+// not taken for an object that a kustomization's commonAnnotations annotated.
+func TestKindsInOtherGroupsAreReported(t *testing.T) {
+	beside := forwarding("", "image: registry.example/app:1", "")
+	for object, want := range map[string]string{
+		"apiVersion: v1\nkind: Deployment":           "apiVersion v1: the kind is rendered in the group apps or extensions alone",
+		"apiVersion: app/v1\nkind: StatefulSet":      "apiVersion app/v1: the kind is rendered in the group apps alone",
+		"apiVersion: v1\nkind: DeploymentConfig":     "apiVersion v1: the kind is rendered in the group apps.openshift.io alone",
+		"apiVersion: kafka.strimzi.io/v1\nkind: Pod": "apiVersion kafka.strimzi.io/v1: the kind is rendered in the group core (v1) alone",
+	} {
+		input := beside + "---\n" + object + "\nmetadata:\n  name: slip\n  annotations:\n    sidecar.speedscale.com/inject: \"true\"\nspec: {replicas: 1}\n"
+		_, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
+		if err != nil || results.Failed() {
+			t.Fatal(err, results)
+		}
+		found := false
+		for _, r := range results {
+			found = found || r.Code() == transformer.CodeUnsupported && strings.Contains(r.Message, want)
+		}
+		if !found {
+			t.Errorf("%q: no result says %q: %v", object, want, results)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package transformer
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -112,11 +114,15 @@ func (in *input) unsupported(objects []*Object) Results {
 		common := !slices.ContainsFunc(found, func(r request) bool {
 			return !strings.HasPrefix(r.path, "metadata.annotations") || !onWorkloads[request{"", r.key, r.value}]
 		})
-		if common && !hasPods(o.Node) {
+		groups := groupsOf(o.kind())
+		if common && len(groups) == 0 && !hasPods(o.Node) {
 			results = append(results, result(CodeNoPods, o, "annotation %s has no effect on a %s, which has no pods", first.key, o.kind()).At(first.path, first.value, ""))
 			continue
 		}
 		reason := "a render does not know where its pods are"
+		if len(groups) > 0 {
+			reason = fmt.Sprintf("the kind is rendered in the group %s alone", strings.Join(groups, " or "))
+		}
 		for _, k := range unsupportedKinds {
 			if k.group == o.group() && (k.kind == "" || k.kind == o.kind()) {
 				reason = k.reason
@@ -165,6 +171,18 @@ var unsupportedKinds = []struct{ group, kind, reason string }{
 	{"", "Service", "a Service has no pods; the workload behind it is annotated"},
 	{"", "PodTemplate", "no controller of Kubernetes makes pods of it"},
 	{"argoproj.io", "", "its steps are pods of their own; of Argo's kinds the Rollout is rendered"},
+}
+
+// groupsOf returns the API groups in which a kind is rendered: in another one, its
+// apiVersion may be a slip.
+func groupsOf(kind string) []string {
+	var groups []string
+	for _, k := range workloadKinds {
+		if k.kind == kind {
+			groups = append(groups, cmp.Or(k.group, "core (v1)"))
+		}
+	}
+	return groups
 }
 
 // supportedKinds lists the kinds that are rendered.
