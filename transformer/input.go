@@ -101,12 +101,14 @@ func (in *input) editorOf(o *Object) *editor {
 
 // find returns an object by its identity, or nil.
 func (in *input) find(group, kind, namespace, name string) *Object {
-	for _, o := range in.byKind[group+"/"+kind] {
-		if o.name() == name && o.namespace() == namespace {
-			return o
-		}
+	list := in.byKind[group+"/"+kind]
+	i, found := slices.BinarySearchFunc(list, [2]string{namespace, name}, func(o *Object, want [2]string) int {
+		return cmp.Or(strings.Compare(o.namespace(), want[0]), strings.Compare(o.name(), want[1]))
+	})
+	if !found {
+		return nil
 	}
-	return nil
+	return list[i]
 }
 
 func (in *input) namespaceOf(o *Object) *Object {

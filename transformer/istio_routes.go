@@ -193,6 +193,9 @@ func vsBackends(in *input, o *Object) []string {
 // delegate returns the VirtualService that a route leaves its routing to, or
 // nil. One that has hosts is none, and a delegate has no delegates itself.
 func (in *input) delegate(o *Object, rule *yaml.Node) *Object {
+	if field(rule, "delegate") == nil {
+		return nil
+	}
 	namespace := strAt(rule, "delegate", "namespace")
 	if namespace == "" {
 		namespace = o.namespace()

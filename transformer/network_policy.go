@@ -32,10 +32,9 @@ func followNetworkPolicy(in *input, w *workload, r contract.InRoute, o *Object) 
 	}
 	for i, rule := range items(field(spec, "egress")) {
 		path, ports := pathIndex("spec.egress", i)+".ports", field(rule, "ports")
-		reaches := func(w *workload) bool { sure, _ := in.reaches(o, rule, w); return sure }
-		switch _, perhaps := in.reaches(o, rule, w); {
-		case reaches(w):
-			follow.ports(ports, path, reaches)
+		switch sure, perhaps := in.reaches(o, rule, w); {
+		case sure:
+			follow.ports(ports, path, func(w *workload) bool { sure, _ := in.reaches(o, rule, w); return sure })
 		case perhaps && w.portAmong(ports, from) && !w.portAmong(ports, to):
 			follow.results = append(follow.results, result(CodePortNotFollowed, o, "%s allows port %d of addresses, or of a namespace that the input does not have; if the pods of %s are among them, their callers need port %d too",
 				o.Ref(), from, w.id(), to).At(path, strconv.Itoa(from), strconv.Itoa(to)))

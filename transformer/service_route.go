@@ -89,7 +89,7 @@ func (in *input) pointService(svc *service, p servicePort, to int) {
 // injected with the same inbound port.
 func (in *input) sharedWith(svc *service, w *workload, p servicePort, r contract.InRoute) *workload {
 	for _, other := range in.workloads {
-		if other.Node == w.Node || !other.serves() || other.namespace() != w.namespace() || !selects(svc.selector, other.podLabels()) {
+		if other.Node == w.Node || other.namespace() != w.namespace() || !other.serves() || !selects(svc.selector, other.podLabels()) {
 			continue
 		}
 		theirs, captured := other.settings.routeIn(r.In)
