@@ -91,11 +91,11 @@ const (
 	RecordingDir = "/var/lib/tapedeck/recordings"
 )
 
-// What capture may take unless configured otherwise, in bytes.
+// The limits of capture unless configured otherwise, in bytes.
 const (
-	// DefaultMemory is what it holds in memory.
+	// DefaultMemory limits the memory that capture holds.
 	DefaultMemory = 64 << 20
-	// DefaultSinkSize is what it keeps in the sink's directory.
+	// DefaultSinkSize limits the recordings in the sink's directory.
 	DefaultSinkSize = 1 << 30
 )
 

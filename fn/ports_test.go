@@ -85,7 +85,7 @@ func TestPorts(t *testing.T) {
 		{"a TLS application with one port", "proxy-host: https://localhost", ports{http}, ports{serveHTTP}, "", "dual tcp:http 4143=8080", ""},
 		{"a port that Istio does not intercept", `-excludeInboundPorts: "9090"`, ports{http, grpc}, ports{serveHTTP, serveGRPC}, "", "dual tcp:http 4143=8080", "port 9090 goes to the application directly"},
 		{"one that Istio does not intercept, by hand", "tapedeck.dev/proxy-ports: \"8080,9090\"\n-excludeInboundPorts: \"9090\"", ports{http, grpc}, ports{serveHTTP, serveGRPC}, "", "port-excluded", ""},
-		{"one that Istio does not intercept, through the Service", `-excludeInboundPorts: "9090"`, ports{http, grpc}, ports{serveHTTP, serveGRPC}, "inbound=service", "dual tcp:http 4143=8080,4144=9090", "says of the sidecar's port 4144 what it says of port 9090"},
+		{"one that Istio does not intercept, through the Service", `-excludeInboundPorts: "9090"`, ports{http, grpc}, ports{serveHTTP, serveGRPC}, "inbound=service", "dual tcp:http 4143=8080,4144=9090", "names port 9090, so it was given the sidecar's port 4144 as well"},
 		{"through the Service", "-", ports{http, grpc}, ports{serveHTTP, serveGRPC}, "inbound=service", "dual tcp:http 4143=8080,4144=9090", "port 9090 of Service/app leads to the sidecar's port 4144 instead of 9090"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -34,7 +34,7 @@ func Uninject(objects []*Object) Output {
 }
 
 func (t *taking) uninjected() Result {
-	return result(CodeUninjected, t.o, "what an earlier render had changed was taken back: %s", t.did())
+	return result(CodeUninjected, t.o, "the changes of an earlier render were taken back: %s", t.did())
 }
 
 // did says in a few words what was taken back. Values may be secrets. What a render

@@ -26,8 +26,8 @@ import (
 //	true    the sidecar reaches the hosts     the sidecar does
 //	false   the application does              the application does
 //
-// Where the sidecar reaches them, it captures the calls, and its own NO_PROXY
-// has the hosts.
+// The sidecar captures the calls of the hosts that it reaches, and has them in its
+// own NO_PROXY.
 
 // chain returns the variables by which the sidecar goes through the proxy that
 // the application had. It has one for all that it is sent, so containers that

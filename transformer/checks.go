@@ -21,8 +21,8 @@ var reservedPorts = map[int]string{
 }
 
 // skipReason says why a workload that asks for the sidecar is left alone.
-// What can't be decided for one half alone is decided for the workload: half
-// a capture is worse than none, since nobody looks for the other half.
+// It skips the whole workload even if the reason concerns one direction: half a
+// capture is worse than none, since nobody looks for the other half.
 func skipReason(w *workload, in *input) (Result, bool) {
 	spec := w.podSpec()
 	skip := func(code Code, path, found string) (Result, bool) {

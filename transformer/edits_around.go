@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// What stands around a workload is taken back by what the workload's sidecar says:
-// its own port and the application's.
+// The objects around a workload are taken back by its sidecar's variables, which
+// tell the sidecar's port and the application's.
 
 // addedTargetPort inverts the addition of a targetPort: without one, a port leads
 // to the pod's port of the same number.

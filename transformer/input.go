@@ -20,8 +20,8 @@ type input struct {
 	services  map[servicePair][]*service
 	version   string // of networking.istio.io, to be written
 
-	// What a render does, so that objects which several workloads concern are
-	// edited by one editor, created under one name, and pointed once.
+	// A render notes here what it did to objects that concern several workloads:
+	// one editor edits them, they are created under one name, and pointed once.
 	editors          map[*Object]*editor
 	createdNames     map[string]bool
 	labelled         map[podLabel][]*workload

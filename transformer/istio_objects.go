@@ -56,7 +56,8 @@ func (w *workload) label() string {
 // generateName's dash, as a rule.
 func trimName(name string) string { return strings.TrimRight(name, "-._") }
 
-// What the objects that a render creates are known by, besides their annotation.
+// The label and the names of created objects, by which they are known besides their
+// annotation.
 const (
 	managedBy   = "app.kubernetes.io/managed-by"
 	managedByUs = "tapedeck"

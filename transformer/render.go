@@ -79,7 +79,7 @@ func Render(objects []*Object, cfg Config) Output {
 		switch {
 		case t == nil:
 		case e != nil && len(e.log.paths()) > 0:
-			out.Results = append(out.Results, result(CodeUndone, o, "what an earlier render had changed was taken back before this one: %s", t.did()))
+			out.Results = append(out.Results, result(CodeUndone, o, "the changes of an earlier render were taken back before this one: %s", t.did()))
 		default:
 			out.Results = append(out.Results, t.uninjected())
 		}

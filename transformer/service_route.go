@@ -149,7 +149,7 @@ func (f *followed) add(list *yaml.Node, path string, item *yaml.Node, concerns f
 	}
 	for _, other := range f.in.workloads {
 		theirs, same := other.settings.routeIn(r.In)
-		if other.serves() && other.injecting && same && concerns(other) && !has(other, theirs.App) {
+		if other.injecting && same && concerns(other) && other.serves() && !has(other, theirs.App) {
 			if !f.w.serves() {
 				return // what the policy says is meant for the other
 			}
@@ -171,7 +171,7 @@ func (f *followed) all() Results {
 }
 
 func portFollowed(r contract.InRoute, o *Object) Result {
-	return result(CodePortFollowed, o, "what %s says of port %d it says of the sidecar's port %d too", o.Ref(), r.App, r.In)
+	return result(CodePortFollowed, o, "%s names port %d, so it was given the sidecar's port %d as well", o.Ref(), r.App, r.In)
 }
 
 // Annotations that list the inbound ports which Istio's injector leaves alone, and
@@ -195,7 +195,7 @@ func (in *input) followIntercepted(w *workload, routes []contract.InRoute) Resul
 		in.editorOf(w.Object).replace(annotations, path, key, value)
 		for _, r := range routes {
 			if interceptedToo(was, []contract.InRoute{r}) != was {
-				results = append(results, result(CodePortFollowed, w.Object, "annotation %s says of the sidecar's port %d what it says of port %d", key, r.In, r.App).At(pathKey(path, key), "", value))
+				results = append(results, result(CodePortFollowed, w.Object, "annotation %s names port %d, so it was given the sidecar's port %d as well", key, r.App, r.In).At(pathKey(path, key), "", value))
 			}
 		}
 	}

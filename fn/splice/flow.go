@@ -93,7 +93,7 @@ func (e *entry) outerEnd() int {
 func (w *walk) removeOwn(h *extent, i, last int) {
 	w.removeLines(h.entries[i].start, h.entries[i].outerEnd())
 	if i == last+1 && h.entries[len(h.entries)-1].comma < 0 {
-		// What is last now had a comma, and the last one had none.
+		// The entry that is the last now loses its comma: the former last one had none.
 		w.cuts.remove(h.entries[last].comma, h.entries[last].comma+1)
 	}
 }
