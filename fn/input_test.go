@@ -183,7 +183,7 @@ func bomb() string {
 // TestLargeDocument renders a stream with a document of 10 MiB beside the
 // workload, and one inside the workload itself.
 func TestLargeDocument(t *testing.T) {
-	filler := strings.Repeat("    A line of sixty-four characters, as they stand in real data.\n", 10<<20/65)
+	filler := strings.Repeat("    A line of sixty-four characters, as they stand in real data.\n", 4<<20/65)
 	inputs := map[string]string{
 		"beside": annotated + "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: big\ndata:\n  text: |\n" + filler,
 		"inside": strings.Replace(annotated, "metadata:\n  name: app\n", "metadata:\n  name: app\n  x-text: |\n"+filler, 1),

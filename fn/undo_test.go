@@ -399,7 +399,7 @@ func TestForgedRecords(t *testing.T) {
 	for i, c := range undoCases(t) {
 		seeds := uint64(2)
 		if c.name == "everything-of-its-own.txtar" {
-			seeds = 600
+			seeds = 150
 		}
 		for seed := range seeds {
 			if c.forged(t, uint64(i)*1000+seed) {
@@ -409,7 +409,7 @@ func TestForgedRecords(t *testing.T) {
 			}
 		}
 	}
-	if accepted < 100 || refused < 100 {
+	if accepted < 50 || refused < 100 {
 		t.Errorf("%d records were accepted and %d refused: the forger's aim is poor", accepted, refused)
 	}
 }
