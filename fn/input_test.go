@@ -180,7 +180,7 @@ func bomb() string {
 	return b.String()
 }
 
-// TestLargeDocument renders a stream with a document of 10 MiB beside the
+// TestLargeDocument renders a stream with a document of 4 MiB beside the
 // workload, and one inside the workload itself.
 func TestLargeDocument(t *testing.T) {
 	filler := strings.Repeat("    A line of sixty-four characters, as they stand in real data.\n", 4<<20/65)
