@@ -110,7 +110,7 @@ func Envs() []Env {
 		{EnvSink, DefaultSink, "Where recordings go, as a URL: `file:///directory`."},
 		{EnvSinkSize, strconv.Itoa(DefaultSinkSize>>30) + "Gi", "Bound on the size of the sink's directory, in bytes or with Ki, Mi, Gi: the oldest segments in it, whoever wrote them, make room for new ones. 0: none."},
 		{EnvMemory, strconv.Itoa(DefaultMemory>>20) + "Mi", "Bound on the memory for capture, in bytes or with Ki, Mi, Gi: copied traffic that waits, bodies that are put together, records that wait for the sink. What does not fit is dropped from the recording and counted. Under a memory limit it is three sixteenths of that at most, and a body at most a twenty-fourth of what it is."},
-		{EnvSidecar, "native", "When SIGTERM comes: `native`, when the application has ended, so nothing more is accepted; `classic`, when the application is to end, so both halves go on until it is silent."},
+		{EnvSidecar, "native", "When SIGTERM comes. `native`: after the application has ended, so the inbound half closes at once, and the outbound half when the last inbound connection has ended. `classic`: together with the application, so both halves go on until it is silent."},
 		{EnvDrain, "25s", "How long in-flight connections may take to finish after SIGTERM. Writing what was recorded takes up to 5 s more, so at least as much less than the pod's terminationGracePeriodSeconds."},
 		{EnvBodyLimit, "1Mi", "How much of a body, or of a message, is recorded; the rest is counted. With 0 nothing is kept of bodies, messages and streams."},
 		{EnvOpaqueBytes, "false", "Record the bytes of streams in protocols that no decoder knows. Such streams carry logins, which cannot be redacted; unset, only their sizes and times are recorded."},
