@@ -37,7 +37,7 @@ func assemble(docs []*document, marks bool) ([]byte, error) {
 	var out bytes.Buffer
 	size := 0
 	for _, d := range docs {
-		size += len(d.text)
+		size += len(d.text) + len(d.after)<<10 // a created object has less than 1 KiB as a rule
 	}
 	out.Grow(size)
 	json := isJSON(docs)

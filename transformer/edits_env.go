@@ -157,7 +157,9 @@ func (i *injected) writes(name, value string) (this, any bool) {
 }
 
 func isProxyVariable(name string) bool {
-	return slices.ContainsFunc(proxyVariables, func(row proxyVariable) bool { return slices.Contains(spellings(row.upper), name) })
+	return slices.ContainsFunc(proxyVariables, func(row proxyVariable) bool {
+		return row.upper == name || strings.EqualFold(row.upper, name) && strings.ToLower(name) == name
+	})
 }
 
 // replacedNames lists the variables to which a render gives another value where the

@@ -135,20 +135,28 @@ func (e *editor) wrote(path string, item *yaml.Node) {
 // plain writes a value without its style and the order of its keys: kustomize changes
 // both. The image of a container is left out: whether that was changed is for keepImage
 // to say.
-func plain(n *yaml.Node) string {
-	parts := []string{strconv.Quote(n.Value)}
-	for i, c := range n.Content {
-		switch {
-		case n.Kind != yaml.MappingNode:
-			parts = append(parts, plain(c))
-		case i%2 == 0 && c.Value != "image" && i+1 < len(n.Content):
-			parts = append(parts, strconv.Quote(c.Value)+plain(n.Content[i+1]))
+func plain(n *yaml.Node) string { return string(appendPlain(nil, n)) }
+
+func appendPlain(out []byte, n *yaml.Node) []byte {
+	out = strconv.AppendQuote(append(out, '('), n.Value)
+	if n.Kind != yaml.MappingNode {
+		for _, c := range n.Content {
+			out = appendPlain(append(out, ' '), c)
+		}
+		return append(out, ')')
+	}
+	keys := make([]int, 0, 16)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value != "image" {
+			keys = append(keys, i)
 		}
 	}
-	if n.Kind == yaml.MappingNode {
-		slices.Sort(parts)
+	slices.SortStableFunc(keys, func(a, b int) int { return strings.Compare(n.Content[a].Value, n.Content[b].Value) })
+	for _, i := range keys {
+		out = strconv.AppendQuote(append(out, ' '), n.Content[i].Value)
+		out = appendPlain(out, n.Content[i+1])
 	}
-	return "(" + strings.Join(parts, " ") + ")"
+	return append(out, ')')
 }
 
 // replace gives an existing key another scalar.
