@@ -195,7 +195,7 @@ func TestWithoutSettingsAllIsKept(t *testing.T) {
 	}
 }
 
-// What a lower rate keeps a higher one keeps as well, and each keeps its part.
+// A higher rate keeps every trace that a lower one keeps.
 func TestRates(t *testing.T) {
 	const traces = 100_000
 	r := rand.New(rand.NewPCG(1, 2))

@@ -8,7 +8,7 @@
 //	SIGINT           drains       ends                  end
 //
 // A second SIGTERM does not cut a drain short, because a kubelet that restarts
-// sends one. Who presses Ctrl-C twice does not want to wait.
+// sends one. A person who presses Ctrl-C twice does not want to wait.
 //
 // A command ends by the signal itself, so that a shell sees 130 or 143 and knows
 // that its own loop was interrupted, too. Where the signal does not end it, as in
