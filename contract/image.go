@@ -10,7 +10,7 @@ package contract
 const Version = 2
 
 // Since returns the version of the contract from which on images understand a
-// variable of the sidecar. Whoever adds a variable adds it here, too.
+// variable of the sidecar. A new variable needs an entry here.
 func Since(variable string) int {
 	switch variable {
 	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes, EnvInPorts:

@@ -12,8 +12,8 @@ const MaxHostName = 255
 
 var errHostName = errors.New("a host name with a character that none has: allowed are letters, digits, '-', '.' and '_', or an IP address without a zone")
 
-// CheckHostName refuses what can be no host's name, nor an IP address. Whoever keeps a
-// name that came from outside, uses it as a key or logs it, checks it first: otherwise a
+// CheckHostName refuses a text that is neither a host name nor an IP address. Code that
+// keeps or logs a name from outside, or uses it as a key, checks it first: otherwise a
 // few thousand long names fill the memory, and a URL's password that a client takes for
 // a part of the name is shown to everybody. Go's resolver looks no other names up. The
 // error does not quote the name. "" passes: it says that there is no name.

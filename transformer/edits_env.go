@@ -35,13 +35,13 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	s := &w.settings
 	own := &injected{w: w, env: sidecarVariables(sidecar), annotated: s}
 	for _, extra := range s.ExtraEnv {
-		out = append(out, extra.Name+":"+digest(extra.Value))
+		out = append(out, addition(extra.Name, extra.Value))
 	}
 	if flags := s.TLSJavaToolOptionsTo; flags != "" && s.intercepts() {
-		out = append(out, javaToolOptions+":"+digest(flags))
+		out = append(out, addition(javaToolOptions, flags))
 	}
 	if e.hides() {
-		out = append(out, contract.AnnotationIgnore+":"+digest("true"))
+		out = append(out, addition(contract.AnnotationIgnore, "true"))
 	}
 	for _, c := range w.appContainers() {
 		for _, item := range items(field(c.Node, "env")) {
@@ -54,7 +54,7 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	}
 	at := w.at("metadata.annotations")
 	if slices.Contains(e.log.Add[at], scrapeKeys[0]) {
-		out = append(out, scrapeKeys[0]+":"+digest("true"))
+		out = append(out, addition(scrapeKeys[0], "true"))
 	}
 	// Istio's injector adds annotations of the same names, so they count only where
 	// this render would have added them.
@@ -66,10 +66,18 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	return strings.Join(out, ",")
 }
 
+// addition is the entry for a text that was added under a name.
+func addition(name, text string) string { return name + ":" + digest(text) }
+
+// notes tells whether the sidecar has an entry.
+func (i *injected) notes(entry string) bool {
+	return slices.Contains(splitList(i.value(contract.EnvEdits)), entry)
+}
+
 // had tells whether the application had something already before the render: a
 // variable of a container, or an annotation of the pod.
 func (i *injected) had(container, name string) bool {
-	return slices.Contains(splitList(i.value(contract.EnvEdits)), container+"/"+name)
+	return i.notes(container + "/" + name)
 }
 
 // hides tells whether the editor had the ecosystem's operator leave a workload alone.
@@ -87,7 +95,7 @@ func (e *editor) hides() bool {
 func (i *injected) scraped() bool {
 	former := field(i.sidecar.Node, "command") == nil
 	return i.value(contract.EnvPrometheusPort) != "" &&
-		(former || slices.Contains(splitList(i.value(contract.EnvEdits)), scrapeKeys[0]+":"+digest("true")))
+		(former || i.notes(addition(scrapeKeys[0], "true")))
 }
 
 // isClassic tells whether a sidecar is an ordinary container.
@@ -95,7 +103,7 @@ func isClassic(sidecar *yaml.Node) bool { return field(sidecar, "restartPolicy")
 
 // hidden tells whether a render had the ecosystem's operator leave the workload alone.
 func (i *injected) hidden() bool {
-	return slices.Contains(splitList(i.value(contract.EnvEdits)), contract.AnnotationIgnore+":"+digest("true"))
+	return i.notes(addition(contract.AnnotationIgnore, "true"))
 }
 
 // digest tells texts apart. It keeps no secret: the text stands in the same pod.
