@@ -9,9 +9,6 @@ import (
 // CountersType is the msgType of the line that ends a segment.
 const CountersType = "counters"
 
-// countersRoom is what a line of counters takes at most.
-const countersRoom = 1 << 10
-
 // Counters say what one process has recorded and left out from its start until
 // the segment ended. Of one process, the last segment's are the ones that count;
 // those of several processes add up.
@@ -46,31 +43,28 @@ func (c *Counters) LeftOut() uint64 { return c.Dropped + c.Filtered + c.SampledO
 type countersLine struct {
 	MsgType   string    `json:"msgType"`
 	TS        time.Time `json:"ts"`
+	Cluster   string    `json:"cluster"`
 	Namespace string    `json:"namespace"`
 	Service   string    `json:"service"`
 	Counters  *Counters `json:"counters"`
 }
 
-// countersLine returns the line that ends a segment of records of this process so
-// far.
-func (s *Segments) countersLine(recorded uint64, seq int) []byte {
-	var c Counters
-	if s.opts.Counters != nil {
-		c = s.opts.Counters()
-	}
-	c.Pod, c.Process, c.Started, c.Segment = cmp.Or(s.opts.Pod, Undefined), s.process, s.started, seq
-	c.Recorded = recorded
+// AppendLine appends the line that ends a segment, with its newline: the counters,
+// and what an exchange says of where it was captured.
+func (c Counters) AppendLine(dst []byte, cluster, namespace, workload string) []byte {
+	c.Pod = cmp.Or(c.Pod, Undefined)
 	line, err := json.Marshal(countersLine{
 		MsgType:   CountersType,
 		TS:        time.Now().UTC(),
-		Namespace: cmp.Or(s.opts.Namespace, Undefined),
-		Service:   cmp.Or(s.opts.Workload, Undefined),
+		Cluster:   cmp.Or(cluster, Undefined),
+		Namespace: cmp.Or(namespace, Undefined),
+		Service:   cmp.Or(workload, Undefined),
 		Counters:  &c,
 	})
 	if err != nil { // strings, numbers and times of our own have JSON
-		return nil
+		return dst
 	}
-	return append(line, '\n')
+	return append(append(dst, line...), '\n')
 }
 
 // isCounters tells whether a line is one of counters, and reads them.

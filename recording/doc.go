@@ -1,22 +1,18 @@
-// Package recording keeps exchanges: one request with its answer, one
-// WebSocket or gRPC conversation, one stretch of a TCP stream. It holds their
-// format, redaction, the way to disk, and the readers.
+// Package recording defines the exchange: one request with its answer, one
+// WebSocket or gRPC conversation, one stretch of a TCP stream. It holds the format
+// of exchanges on disk. Its folders do the rest:
 //
-//	decoder ──*Exchange──▶ Redact ──▶ Queue ──lines──▶ Segments ──▶ Store
-//	           borrowed    secrets     JSON, bounded,   zstd, size   directory,
-//	           for the     become      never waits,     and age      later object
-//	           call        tokens      counts drops     limits       stores
+//	decoder ──*Exchange──▶ redact ──▶ spool ─────────────────────▶ directory
+//	           borrowed    secrets    queue: bounded, never waits   cluster=…/namespace=…/
+//	           for the     become     segments: zstd, size and      workload=…/date=…/hour=…
+//	           call        tokens     age limits
 //
 // What it promises:
 //
 //   - The format is RRPair JSON lines, described field by field in
 //     docs/recording-format.md. Any JSON tool reads it.
-//   - Writing never waits for the disk, and never fails the caller. What can't
-//     be kept is dropped and counted, by reason, exactly.
-//   - Secrets are replaced before an exchange is encoded, so they reach neither
-//     the queue's memory nor the disk.
-//   - A process killed at any instant loses the open segment's tail, no more.
-//     Readers skip a torn tail.
+//   - Encoding equals what encoding/json makes of an exchange, and allocates nothing.
+//   - Readers skip a torn tail.
 //
 // It imports the standard library and klauspost/compress, and nothing of this
 // module.

@@ -8,7 +8,6 @@ import (
 	"go/token"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -27,7 +26,7 @@ func TestFormatPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := string(text)
-	for name, table := range map[string]string{"fields": fieldTables(t, "exchange.go"), "counters": fieldTables(t, "counters.go"), "tags": tagTable(), "redacted": redactTable()} {
+	for name, table := range map[string]string{"fields": fieldTables(t, "exchange.go"), "counters": fieldTables(t, "counters.go"), "tags": tagTable()} {
 		before, rest, ok := strings.Cut(want, "<!-- "+name+" -->\n")
 		_, after, ok2 := strings.Cut(rest, "<!-- /"+name+" -->")
 		if !ok || !ok2 {
@@ -123,30 +122,6 @@ func tagTable() string {
 	out.WriteString("| tag | meaning |\n|---|---|\n")
 	for _, tag := range TagDocs() {
 		fmt.Fprintf(&out, "| `%s` | %s |\n", tag.Name, tag.Doc)
-	}
-	return out.String()
-}
-
-func redactTable() string {
-	what := map[form]string{
-		plain:     "exception: none of it is secret for this name",
-		whole:     "the value",
-		scheme:    "what follows a known authentication scheme; all, if there is none",
-		challenge: "what follows the scheme, if that is no list of parameters",
-		cookies:   "the value of each cookie",
-		setCookie: "the cookie's value, not its attributes",
-		protocols: "what follows `" + bearerProtocol + "` or an announcement such as `access_token`, and what is too long for a name",
-		link:      "user information, and what is secret in a URL",
-	}
-	where := map[place]string{inHeader: "header", inParameter: "parameter", anyName: "header, parameter", inPath: "segment of a path (what follows it)"}
-	at := map[position]string{anywhere: "contains", atEnd: "ends in", alone: "is"}
-	var out strings.Builder
-	for _, row := range words {
-		var names []string
-		for _, name := range slices.Sorted(slices.Values(strings.Fields(row.list))) {
-			names = append(names, "`"+name+"`")
-		}
-		fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", where[row.in], at[row.at], strings.Join(names, ", "), what[row.form])
 	}
 	return out.String()
 }

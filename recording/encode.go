@@ -12,17 +12,19 @@ import (
 // AppendJSON appends the exchange's JSON, without a newline, and returns the
 // extended buffer. It equals what encoding/json makes of e with HTML escaping
 // off, and allocates nothing when dst has room.
-func (e *Exchange) AppendJSON(dst []byte) []byte { return (*encoder)(nil).append(dst, e) }
+func (e *Exchange) AppendJSON(dst []byte) []byte { return (*Encoder)(nil).Append(dst, e) }
 
-// encoder writes exchanges and remembers the tags of one, for most of the next
-// one's are the same. A nil encoder remembers nothing.
-type encoder struct {
+// Encoder writes exchanges and remembers the tags of one, for most of the next
+// one's are the same. A nil Encoder remembers nothing. It isn't safe for concurrent
+// use.
+type Encoder struct {
 	tags Tags
 	text []byte // of all tags, as an object that isn't closed
 	ends []int  // of each, in text
 }
 
-func (m *encoder) append(dst []byte, e *Exchange) []byte {
+// Append is [Exchange.AppendJSON].
+func (m *Encoder) Append(dst []byte, e *Exchange) []byte {
 	o := object{append(dst, '{')}
 	o.mustString("msgType", e.MsgType)
 	o.string("resource", e.Resource)
@@ -237,7 +239,7 @@ func appendBase64(dst, v []byte) []byte {
 
 func appendUUID(dst []byte, u UUID) []byte { return appendBase64(dst, u[:]) }
 
-func (m *encoder) appendTags(dst []byte, tags Tags) []byte {
+func (m *Encoder) appendTags(dst []byte, tags Tags) []byte {
 	known := 0
 	for m != nil && known < min(len(m.tags), len(tags)) && tags[known] == m.tags[known] {
 		known++
@@ -256,7 +258,7 @@ func (m *encoder) appendTags(dst []byte, tags Tags) []byte {
 	return append(dst, '}')
 }
 
-func (m *encoder) remember(tags Tags) {
+func (m *Encoder) remember(tags Tags) {
 	m.tags, m.text, m.ends = m.tags[:0], append(m.text[:0], '{'), m.ends[:0]
 	for _, t := range tags {
 		if len(m.text)+len(t.Name)+len(t.Value) > maxRemembered {

@@ -64,10 +64,10 @@ func TestAppendJSONEqualsEncodingJSON(t *testing.T) {
 	}
 }
 
-// What an encoder remembers of one exchange makes no difference to the next.
+// What an Encoder remembers of one exchange makes no difference to the next.
 func TestAnEncoderWritesAsIfItRememberedNothing(t *testing.T) {
 	long := strings.Repeat("x", maxRemembered)
-	var m encoder
+	var m Encoder
 	for i, tags := range []Tags{
 		{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "4"}},
 		{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "other"}},
@@ -84,7 +84,7 @@ func TestAnEncoderWritesAsIfItRememberedNothing(t *testing.T) {
 		{{"\"", "{"}, {"{", "other"}},
 	} {
 		e := &Exchange{Tags: tags}
-		if got, want := string(m.append(nil, e)), marshal(t, e); got != want {
+		if got, want := string(m.Append(nil, e)), marshal(t, e); got != want {
 			t.Errorf("exchange %d is written as\n%s, want\n%s", i, got, want)
 		}
 	}
@@ -145,9 +145,9 @@ func FuzzAppendString(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		e := &Exchange{Location: s, Tags: Tags{{s, s}}}
 		want := marshal(t, e)
-		var m encoder
+		var m Encoder
 		for range 2 { // the second time from memory
-			if got := string(m.append(nil, e)); got != want {
+			if got := string(m.Append(nil, e)); got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
 		}

@@ -172,7 +172,7 @@ func AllCounted(fsys fs.FS, root string, count func(Counters)) iter.Seq2[*Exchan
 func segment(fsys fs.FS, name string, count func(Counters)) iter.Seq2[*Exchange, error] {
 	return func(yield func(*Exchange, error) bool) {
 		f, err := fsys.Open(name)
-		if whole, part := strings.CutSuffix(name, partSuffix); part && errors.Is(err, fs.ErrNotExist) {
+		if whole, part := strings.CutSuffix(name, PartSuffix); part && errors.Is(err, fs.ErrNotExist) {
 			f, err = fsys.Open(whole) // it was completed since it was listed
 		}
 		if err != nil {
@@ -210,6 +210,6 @@ func segment(fsys fs.FS, name string, count func(Counters)) iter.Seq2[*Exchange,
 
 // isSegment tells segments from other files by their names.
 func isSegment(name string) bool {
-	name = strings.TrimSuffix(name, partSuffix)
-	return strings.HasSuffix(name, ".jsonl") || strings.HasSuffix(name, ".jsonl.zst")
+	name = strings.TrimSuffix(name, PartSuffix)
+	return strings.HasSuffix(name, ".jsonl") || strings.HasSuffix(name, SegmentSuffix)
 }

@@ -4,7 +4,7 @@ import "context"
 
 // Sink takes exchanges. Its methods may be called from any goroutine.
 type Sink interface {
-	// Write keeps the exchange, or returns the [Reason] why it doesn't. It
+	// Write keeps the exchange, or returns the reason why it doesn't. It
 	// never waits. The exchange is lent: Write may change it, and may not
 	// hold on to it or to any of its slices after it returned.
 	Write(e *Exchange) error
@@ -15,57 +15,14 @@ type Sink interface {
 	Close(ctx context.Context) error
 }
 
-// Reason says why an exchange was dropped. It is also the error that
-// [Sink.Write] returns.
-type Reason uint8
+// Discard is a [Sink] that keeps nothing.
+type Discard struct{}
 
-// Reasons, each counted on its own.
-const (
-	// QueueFull: the disk, or what else is behind the queue, is too slow.
-	QueueFull Reason = iota
-	// TooLarge: the exchange alone is larger than the queue.
-	TooLarge
-	// StoreFailed: the disk is full, the directory is gone, and the like.
-	StoreFailed
-	// Closed: the sink was closed already.
-	Closed
-	reasons
-)
+// Write implements [Sink].
+func (Discard) Write(*Exchange) error { return nil }
 
-// Reasons lists every reason, in order.
-func Reasons() []Reason { return []Reason{QueueFull, TooLarge, StoreFailed, Closed} }
+// Flush implements [Sink].
+func (Discard) Flush(context.Context) error { return nil }
 
-// String gives the reason as a metric's label has it.
-func (r Reason) String() string {
-	return [reasons]string{"queue_full", "too_large", "store_failed", "closed"}[r]
-}
-
-// Error implements error.
-func (r Reason) Error() string { return "exchange dropped: " + r.String() }
-
-// Stats counts exchanges. Accepted = Stored + Pending + Dropped[StoreFailed].
-type Stats struct {
-	// Accepted were taken into the queue.
-	Accepted uint64
-	// Pending are in the queue, or in a segment that is not complete.
-	Pending uint64
-	// Stored are in complete segments. What is stored once, stays counted.
-	Stored uint64
-	// QueueBytes is what of the pending ones is in the queue, encoded.
-	QueueBytes int
-	// Dropped is indexed by [Reason].
-	Dropped [reasons]uint64
-	// RemovedSegments made room for others, by Options.MaxBytesKept; RemovedBytes
-	// is their size. Their records stay counted as stored.
-	RemovedSegments, RemovedBytes uint64
-	// Err is what is wrong with the store; nil if it works.
-	Err error
-}
-
-// Total is the number of dropped exchanges, whatever the reason.
-func (s *Stats) Total() (n uint64) {
-	for _, d := range s.Dropped {
-		n += d
-	}
-	return n
-}
+// Close implements [Sink].
+func (Discard) Close(context.Context) error { return nil }

@@ -82,7 +82,7 @@ func (t *Tags) Set(name, value string) {
 }
 
 // MarshalJSON implements [json.Marshaler]: an object of strings.
-func (t Tags) MarshalJSON() ([]byte, error) { return (*encoder)(nil).appendTags(nil, t), nil }
+func (t Tags) MarshalJSON() ([]byte, error) { return (*Encoder)(nil).appendTags(nil, t), nil }
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (t *Tags) UnmarshalJSON(b []byte) error {

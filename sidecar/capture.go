@@ -16,6 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/metric"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // Capture records what a proxy's tap gives it. It implements
@@ -23,7 +24,7 @@ import (
 type Capture struct {
 	metric.Unchecked
 	decoders *decode.Decoders
-	recorder *recording.Recorder
+	recorder *spool.Recorder
 	chooser  *chooser
 }
 
@@ -36,8 +37,8 @@ const tapPart = 4
 // put together the rest.
 // What the sink comes to is logged when it changes.
 func Open(cfg Config, version string, log *slog.Logger) (*Capture, error) {
-	return open(cfg, version, log, func(o recording.Options) (*recording.Recorder, error) {
-		r, err := recording.Open(cfg.Sink, o)
+	return open(cfg, version, log, func(o spool.Options) (*spool.Recorder, error) {
+		r, err := spool.Open(cfg.Sink, o)
 		if err != nil {
 			err = fmt.Errorf("%s: %w", contract.EnvSink, err)
 		}
@@ -46,7 +47,7 @@ func Open(cfg Config, version string, log *slog.Logger) (*Capture, error) {
 }
 
 // open captures into a recorder, whatever is behind it.
-func open(cfg Config, version string, log *slog.Logger, recorder func(recording.Options) (*recording.Recorder, error)) (*Capture, error) {
+func open(cfg Config, version string, log *slog.Logger, recorder func(spool.Options) (*spool.Recorder, error)) (*Capture, error) {
 	c := new(Capture)
 	o := options(cfg, log)
 	o.Counters = func() recording.Counters { return leftOut(c.decoders.Stats()) }
@@ -84,10 +85,10 @@ func leftOut(d decode.Stats) recording.Counters {
 	}
 }
 
-func options(cfg Config, log *slog.Logger) recording.Options {
+func options(cfg Config, log *slog.Logger) spool.Options {
 	id := cfg.Identity
-	return recording.Options{
-		SegmentOptions: recording.SegmentOptions{Namespace: id.Namespace, Workload: id.App, Pod: id.Pod},
+	return spool.Options{
+		SegmentOptions: spool.SegmentOptions{Cluster: id.Cluster, Namespace: id.Namespace, Workload: id.App, Pod: id.Pod},
 		QueueBytes:     queueBytes(cfg.Memory),
 		MaxBytesKept:   cfg.SinkSize,
 		Full: func() {
@@ -207,7 +208,7 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	metric.Counter(ch, descStored, r.Stored)
 	metric.Gauge(ch, descPending, r.Pending)
 	metric.Gauge(ch, descQueued, r.QueueBytes)
-	for _, reason := range recording.Reasons() {
+	for _, reason := range spool.Reasons() {
 		metric.Counter(ch, descDropped, r.Dropped[reason], reason.String())
 	}
 	metric.Counter(ch, descRemoved, r.RemovedSegments, "size")

@@ -24,6 +24,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // noise is text that compresses badly, another for every seed.
@@ -75,7 +76,7 @@ func TestALimitOfZeroKeepsNoPayload(t *testing.T) {
 	dir := t.TempDir()
 	cfg := config(t)
 	cfg.BodyLimit = 0
-	s := run(t, cfg, recording.Dir(dir))
+	s := run(t, cfg, spool.Dir(dir))
 	s.send(t, 1, 100, false)
 	stream, err := net.Dial("tcp", s.InAddr().String())
 	if err != nil {
@@ -128,28 +129,28 @@ func TestAWrongSinkIsNamed(t *testing.T) {
 
 // full is a disk that takes some bytes, and no more.
 type full struct {
-	recording.Store
+	spool.Files
 	room *int
 }
 
-func (f full) Create(key string) (recording.Segment, error) {
+func (f full) Create(key string) (spool.File, error) {
 	if *f.room <= 0 {
 		return nil, syscall.ENOSPC
 	}
-	s, err := f.Store.Create(key)
+	s, err := f.Files.Create(key)
 	return filling{s, f.room}, err
 }
 
 type filling struct {
-	recording.Segment
+	spool.File
 	room *int
 }
 
 func (f filling) Write(p []byte) (int, error) {
 	if len(p) < 8 { // the end of a frame goes where the cut-off bytes were
-		return f.Segment.Write(p)
+		return f.File.Write(p)
 	}
-	n, err := f.Segment.Write(p[:min(len(p), *f.room)])
+	n, err := f.File.Write(p[:min(len(p), *f.room)])
 	if *f.room -= n; n < len(p) && err == nil {
 		err = syscall.ENOSPC
 	}
@@ -159,17 +160,17 @@ func (f filling) Write(p []byte) (int, error) {
 // Whatever becomes of the place that recordings go to, requests are answered,
 // and those that are not recorded are counted, each one.
 func TestABrokenSinkIsNotInTheWay(t *testing.T) {
-	for name, open := range map[string]func(t *testing.T, dir string) recording.Store{
-		"full from the beginning": func(_ *testing.T, dir string) recording.Store { return full{recording.Dir(dir), new(int)} },
-		"full on the way": func(_ *testing.T, dir string) recording.Store {
+	for name, open := range map[string]func(t *testing.T, dir string) spool.Files{
+		"full from the beginning": func(_ *testing.T, dir string) spool.Files { return full{spool.Dir(dir), new(int)} },
+		"full on the way": func(_ *testing.T, dir string) spool.Files {
 			room := 100 << 10
-			return full{recording.Dir(dir), &room}
+			return full{spool.Dir(dir), &room}
 		},
-		"a file system that is full": func(t *testing.T, dir string) recording.Store {
+		"a file system that is full": func(t *testing.T, dir string) spool.Files {
 			mountSmall(t, dir)
-			return recording.Dir(dir)
+			return spool.Dir(dir)
 		},
-		"a directory that can't be made": func(*testing.T, string) recording.Store { return recording.Dir("/dev/null/recordings") },
+		"a directory that can't be made": func(*testing.T, string) spool.Files { return spool.Dir("/dev/null/recordings") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -237,7 +238,7 @@ func TestASinkStaysWithinItsSize(t *testing.T) {
 // A sink that can't be written to is known before there is something to lose,
 // and is no reason not to start.
 func TestASinkIsTriedAtTheStart(t *testing.T) {
-	s := run(t, config(t), recording.Dir("/dev/null/recordings"))
+	s := run(t, config(t), spool.Dir("/dev/null/recordings"))
 	eventually(t, "it is known to be down", func() bool { return s.ledger(t).up == 0 })
 	eventually(t, "the log says so", func() bool {
 		return strings.Contains(s.logs.String(), "not a directory") && strings.Contains(s.logs.String(), "TAPEDECK_SINK")
@@ -250,7 +251,7 @@ func TestASinkIsTriedAtTheStart(t *testing.T) {
 // recording goes on.
 func TestARemovedSinkIsNotInTheWay(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "recordings")
-	s := run(t, config(t), recording.Dir(dir))
+	s := run(t, config(t), spool.Dir(dir))
 	s.send(t, requests, 100, true)
 	eventually(t, "all is captured", func() bool { return s.ledger(t).pending == requests })
 	if err := s.capture.recorder.Flush(t.Context()); err != nil {
@@ -287,7 +288,7 @@ type stuck struct{ free chan struct{} }
 
 func (s stuck) Try() error { return nil }
 
-func (s stuck) Create(string) (recording.Segment, error) {
+func (s stuck) Create(string) (spool.File, error) {
 	<-s.free
 	return nil, errors.New("gone")
 }
@@ -327,7 +328,7 @@ func runWithBug(t *testing.T, dir string) *sidecar {
 	t.Helper()
 	cfg := config(t)
 	logs := &logs{}
-	c := into(t, recording.Dir(dir), cfg, logs)
+	c := into(t, spool.Dir(dir), cfg, logs)
 	c.decoders = decode.New(decode.Config{Limits: codec.Limits{}}, bug{c.recorder})
 	return serve(t, cfg, c, logs)
 }
@@ -405,7 +406,7 @@ func TestExhaustedMemoryIsNotInTheWay(t *testing.T) {
 	for _, memory := range []int64{0, 64 << 10, 1 << 20} {
 		cfg := config(t)
 		cfg.Memory = memory
-		s := run(t, cfg, recording.Dir(t.TempDir()))
+		s := run(t, cfg, spool.Dir(t.TempDir()))
 		s.send(t, 40, 256<<10, true)
 		s.stop()
 		if err := s.capture.Close(t.Context()); err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // configMap is a directory as the kubelet mounts one: the files are links into
@@ -116,7 +117,7 @@ func TestAConfigMapChangesWhatIsCaptured(t *testing.T) {
 	cfg := config(t)
 	cfg.Choice = map[string]string{"exclude": "path=/healthz"}
 	cfg.ChoiceDir = files.dir
-	s := run(t, cfg, recording.Dir(dir))
+	s := run(t, cfg, spool.Dir(dir))
 	client := keptClient(t)
 	handed := func(n float64) {
 		t.Helper()
@@ -210,7 +211,7 @@ func TestBrokenFilesChangeNothing(t *testing.T) {
 			dir := t.TempDir()
 			cfg := config(t)
 			cfg.ChoiceDir = files.dir
-			s := run(t, cfg, recording.Dir(dir))
+			s := run(t, cfg, spool.Dir(dir))
 			c.spoil(t, files)
 			for range 3 {
 				s.capture.chooser.read()
@@ -253,7 +254,7 @@ func TestBrokenFilesAtTheStartLeaveItToTheEnvironment(t *testing.T) {
 	cfg := config(t)
 	cfg.Choice = map[string]string{"capture": "off"}
 	cfg.ChoiceDir = files.dir
-	s := run(t, cfg, recording.Dir(t.TempDir()))
+	s := run(t, cfg, spool.Dir(t.TempDir()))
 	if on, ok := s.metric(t, "tapedeck_capture_on", ""), s.metric(t, "tapedeck_capture_config_ok", ""); on != 0 || ok != 0 {
 		t.Errorf("capture_on is %v, capture_config_ok %v", on, ok)
 	}
@@ -268,7 +269,7 @@ func TestFilesThatAreGoneLeaveItToTheEnvironment(t *testing.T) {
 	cfg := config(t)
 	cfg.Choice = map[string]string{"sample": "0.25"}
 	cfg.ChoiceDir = files.dir
-	s := run(t, cfg, recording.Dir(t.TempDir()))
+	s := run(t, cfg, spool.Dir(t.TempDir()))
 	for _, step := range []struct {
 		change func()
 		on     float64
@@ -298,7 +299,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 	files := newConfigMap(t)
 	cfg := config(t)
 	cfg.ChoiceDir = files.dir
-	s := run(t, cfg, recording.Dir(t.TempDir()))
+	s := run(t, cfg, spool.Dir(t.TempDir()))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -329,7 +330,7 @@ func TestHTTP2IsCapturedAgainOnTheSameConnection(t *testing.T) {
 	cfg := config(t)
 	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.In[0].App.Port)
 	cfg.ChoiceDir = files.dir
-	s := run(t, cfg, recording.Dir(t.TempDir()))
+	s := run(t, cfg, spool.Dir(t.TempDir()))
 	tr := &http.Transport{Protocols: &protocols}
 	t.Cleanup(tr.CloseIdleConnections)
 	client := &http.Client{Transport: tr, Timeout: 20 * time.Second}

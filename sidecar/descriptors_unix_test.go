@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // fewFiles, when set, makes the test binary a sidecar that may open few files, in
@@ -36,7 +36,7 @@ func serveWithFewFiles(t *testing.T) {
 	}
 	cfg := config(t)
 	fmt.Sscan(os.Getenv(fewFiles), &cfg.In[0].App.Port)
-	s := run(t, cfg, recording.Dir(os.Getenv(fewDir)))
+	s := run(t, cfg, spool.Dir(os.Getenv(fewDir)))
 	fmt.Println(s.InAddr())
 	fmt.Println(s.AdminAddr())
 	io.Copy(io.Discard, os.Stdin)

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy"
-	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // draining is a sidecar in front of an application, to be stopped in the midst
@@ -24,7 +24,7 @@ func draining(t *testing.T, app net.Addr) *sidecar {
 	cfg := config(t)
 	cfg.Type, cfg.Protocols, cfg.Forward = "dual", "tcp:http", true
 	cfg.In = []proxy.Inbound{{App: proxy.App{Host: "127.0.0.1", Port: app.(*net.TCPAddr).Port}}}
-	s := run(t, cfg, recording.Dir(t.TempDir()))
+	s := run(t, cfg, spool.Dir(t.TempDir()))
 	t.Cleanup(func() {
 		s.stop()
 		if err := s.capture.Close(context.WithoutCancel(t.Context())); err != nil {

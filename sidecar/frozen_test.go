@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy"
-	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // A disk that is frozen answers nothing, not even with an error. Requests are
@@ -16,7 +16,7 @@ import (
 func TestAFrozenDisk(t *testing.T) {
 	dir := t.TempDir()
 	freeze, thaw := mountFreezable(t, dir)
-	s := run(t, config(t), recording.Dir(dir))
+	s := run(t, config(t), spool.Dir(dir))
 	s.send(t, requests, 100, true)
 	eventually(t, "all is captured", func() bool { return s.ledger(t).pending == requests })
 	if s.ledger(t).up != 1 {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -77,16 +78,16 @@ func config(t testing.TB) Config {
 }
 
 // run starts a sidecar that keeps what it captures in store.
-func run(t testing.TB, cfg Config, store recording.Store) *sidecar {
+func run(t testing.TB, cfg Config, store spool.Files) *sidecar {
 	t.Helper()
 	logs := &logs{}
 	return serve(t, cfg, into(t, store, cfg, logs), logs)
 }
 
 // into captures into a store.
-func into(t testing.TB, store recording.Store, cfg Config, logs *logs) *Capture {
+func into(t testing.TB, store spool.Files, cfg Config, logs *logs) *Capture {
 	t.Helper()
-	c, err := open(cfg, "test", logs.logger(), func(o recording.Options) (*recording.Recorder, error) { return recording.OpenStore(store, o) })
+	c, err := open(cfg, "test", logs.logger(), func(o spool.Options) (*spool.Recorder, error) { return spool.OpenFiles(store, o) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // Where several ports are captured, each record names the one that was called.
@@ -21,7 +22,7 @@ func TestRecordsNameTheirPort(t *testing.T) {
 	defer second.Close()
 	cfg.In = append(cfg.In, proxy.Inbound{App: proxy.App{Host: "127.0.0.1", Port: second.Listener.Addr().(*net.TCPAddr).Port}})
 	dir := t.TempDir()
-	s := run(t, cfg, recording.Dir(dir))
+	s := run(t, cfg, spool.Dir(dir))
 	for i, addr := range s.InAddrs() {
 		resp, err := http.Get(fmt.Sprintf("http://%s/%d", addr, i))
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // killDir, when set, makes the test binary the sidecar that is to be killed.
@@ -83,8 +84,8 @@ func TestAKilledSidecarLosesTheTailAlone(t *testing.T) {
 // exchanges it has flushed.
 func serveForEver(t *testing.T, dir string) {
 	cfg := config(t)
-	c, err := open(cfg, "test", slog.New(slog.DiscardHandler), func(recording.Options) (*recording.Recorder, error) {
-		return recording.Open(dir, recording.Options{SegmentOptions: recording.SegmentOptions{MaxBytes: 64 << 10}})
+	c, err := open(cfg, "test", slog.New(slog.DiscardHandler), func(spool.Options) (*spool.Recorder, error) {
+		return spool.Open(dir, spool.Options{SegmentOptions: spool.SegmentOptions{MaxBytes: 64 << 10}})
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // droppedLines is what the metrics say.
@@ -42,7 +42,7 @@ func TestAStalledReaderOfTheLog(t *testing.T) {
 	defer write.Close()
 	q := newLogQueue(write)
 	cfg := config(t)
-	dir := recording.Dir(t.TempDir())
+	dir := spool.Dir(t.TempDir())
 	logs := &logs{to: q}
 	s := serve(t, cfg, into(t, dir, cfg, logs), logs)
 	const requests = 6000 // a line each, as nothing is kept alive: more than the pipe and the queue hold

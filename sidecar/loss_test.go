@@ -13,6 +13,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // A connection that lost bytes in a burst is recorded again, as soon as it is calm.
@@ -36,9 +37,9 @@ func TestABurstDoesNotBlindAConnection(t *testing.T) {
 			dir, logs := t.TempDir(), &logs{}
 			queue := queueBytes(cfg.Memory)
 			cfg.Memory = 256 << 10
-			c, err := open(cfg, "test", logs.logger(), func(o recording.Options) (*recording.Recorder, error) {
+			c, err := open(cfg, "test", logs.logger(), func(o spool.Options) (*spool.Recorder, error) {
 				o.QueueBytes = queue // it loses nothing
-				return recording.OpenStore(recording.Dir(dir), o)
+				return spool.OpenFiles(spool.Dir(dir), o)
 			})
 			if err != nil {
 				t.Fatal(err)

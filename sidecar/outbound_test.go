@@ -19,6 +19,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // An application is called, and calls another to answer. Both calls are
@@ -80,7 +81,7 @@ func TestACallAndWhatItCaused(t *testing.T) {
 			cfg.TLSOut, cfg.CADir, cfg.UpstreamCA = true, dir, filepath.Join(dir, "upstream.pem")
 			fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.In[0].App.Port)
 			kept := t.TempDir()
-			s := run(t, cfg, recording.Dir(kept))
+			s := run(t, cfg, spool.Dir(kept))
 			out = &url.URL{Scheme: c.proxy, Host: s.OutAddr().String()}
 
 			q, _ := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s/cart", s.InAddr()), nil)
@@ -165,7 +166,7 @@ func TestEveryCallOfABusySidecarNamesItsCause(t *testing.T) {
 	cfg.Type, cfg.Protocols, cfg.Forward = "dual", "tcp:http", true
 	fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.In[0].App.Port)
 	dir := t.TempDir()
-	s := run(t, cfg, recording.Dir(dir))
+	s := run(t, cfg, spool.Dir(dir))
 	out = &url.URL{Scheme: "http", Host: s.OutAddr().String()}
 
 	var wg sync.WaitGroup

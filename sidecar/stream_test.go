@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy"
-	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // streamMiB is how long the streams are, 256 MiB unless the variable says so:
@@ -82,7 +82,7 @@ func TestAStreamInConstantMemory(t *testing.T) {
 
 			cfg := config(t)
 			cfg.In = []proxy.Inbound{{App: proxy.App{Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port}}}
-			s := run(t, cfg, recording.Dir(t.TempDir()))
+			s := run(t, cfg, spool.Dir(t.TempDir()))
 			c, err := net.Dial("tcp", s.InAddr().String())
 			if err != nil {
 				t.Fatal(err)

@@ -8,11 +8,12 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 func TestInspect(t *testing.T) {
 	dir := t.TempDir()
-	r, err := recording.Open(dir, recording.Options{})
+	r, err := spool.Open(dir, spool.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +27,7 @@ func TestInspect(t *testing.T) {
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	segments, _ := filepath.Glob(filepath.Join(dir, "*", "*", "*", "*", "*.zst"))
+	segments, _ := filepath.Glob(filepath.Join(dir, "*", "*", "*", "*", "*", "*.zst"))
 	torn := filepath.Join(t.TempDir(), "torn.jsonl")
 	os.WriteFile(torn, []byte(`{"location":"/whole"}`+"\n"+`{"loc`), 0o600)
 	bad := filepath.Join(t.TempDir(), "bad.jsonl")

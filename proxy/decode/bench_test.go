@@ -15,6 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // typical is an exchange as meshes carry them: Envoy's headers in lower case,
@@ -69,7 +70,7 @@ func BenchmarkHTTP1(b *testing.B) {
 		b.Run(to, func(b *testing.B) {
 			var sink recording.Sink = recording.Discard{}
 			if to == "directory" {
-				r, err := recording.Open(b.TempDir(), recording.Options{})
+				r, err := spool.Open(b.TempDir(), spool.Options{})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
-	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // secretPlaces reads the table of places where secrets stand.
@@ -55,7 +55,7 @@ func TestNoSecretIsWritten(t *testing.T) {
 			canary := fmt.Sprintf("Kanari%04dVogel", n)
 			conversations := speak(t, place[0], strings.ReplaceAll(place[1], "CANARY", canary))
 			dir := t.TempDir()
-			r, err := recording.Open(dir, recording.Options{})
+			r, err := spool.Open(dir, spool.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +158,7 @@ func overHTTP2(request, answer, trailers []string) []said {
 // readAll returns all lines of a recording.
 func readAll(t *testing.T, dir string) []byte {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, "namespace=*/workload=*/date=*/hour=*/*"))
+	names, err := filepath.Glob(filepath.Join(dir, "cluster=*/namespace=*/workload=*/date=*/hour=*/*"))
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no segments in %s: %v", dir, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // Who looks at a recording learns how much of the traffic isn't in it: of each
@@ -15,7 +16,7 @@ func TestWhatWasLeftOutIsNoted(t *testing.T) {
 	dir := t.TempDir()
 	for _, pod := range []string{"cart-0", "cart-1"} {
 		filtered := uint64(0)
-		r, err := recording.Open(filepath.Join(dir, pod), recording.Options{SegmentOptions: recording.SegmentOptions{
+		r, err := spool.Open(filepath.Join(dir, pod), spool.Options{SegmentOptions: spool.SegmentOptions{
 			Pod: pod, MaxBytes: 1, Counters: func() recording.Counters {
 				filtered += 10
 				return recording.Counters{Filtered: filtered, SampledOut: 3}

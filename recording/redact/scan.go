@@ -1,4 +1,4 @@
-package recording
+package redact
 
 import (
 	"cmp"
@@ -55,7 +55,7 @@ const maxEscapes = 6
 //
 //	/cb?to=https%3A%2F%2Fa%2F%3Fkey%3Dhush      as it stands
 //	/cb?to=https://a/?key=hush                  unescaped: `hush` goes, where its escaped form stands
-func (r *Redact) text(s string, g grammar) string {
+func (r *Sink) text(s string, g grammar) string {
 	m := marksOf(s)
 	if m == 0 && g != authority && !mayBeKnown(s) {
 		return s
@@ -72,7 +72,7 @@ func (r *Redact) text(s string, g grammar) string {
 }
 
 // findEscaped finds secrets in what a text is when it is unescaped.
-func (r *Redact) findEscaped(found []span, s string, g grammar) []span {
+func (r *Sink) findEscaped(found []span, s string, g grammar) []span {
 	t, places, changed := unescape(s, nil)
 	for n := 0; changed; n++ {
 		if n == maxEscapes {
@@ -126,7 +126,7 @@ func unescaped(s string) string {
 }
 
 // replace puts tokens in the places of the secrets. Those that overlap are one.
-func (r *Redact) replace(s string, found []span) string {
+func (r *Sink) replace(s string, found []span) string {
 	slices.SortStableFunc(found, func(a, b span) int {
 		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to))
 	})
@@ -146,7 +146,7 @@ func (r *Redact) replace(s string, found []span) string {
 }
 
 // find appends the secrets of a text as it stands.
-func (r *Redact) find(found []span, s string, g grammar, m mark) []span {
+func (r *Sink) find(found []span, s string, g grammar, m mark) []span {
 	if m&(equals|colon) != 0 {
 		found = r.pairs(found, s, g, m&colon != 0)
 	}

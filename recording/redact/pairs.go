@@ -1,10 +1,10 @@
-package recording
+package redact
 
 import "strings"
 
 // pairs finds the values of secret names: name=value, "name":"value" and
 // name: value.
-func (r *Redact) pairs(found []span, s string, g grammar, colons bool) []span {
+func (r *Sink) pairs(found []span, s string, g grammar, colons bool) []span {
 	path := -1 // how far it goes; -1: nobody has asked
 	user := -1 // whether one is named, 1 or 0; -1: nobody has asked
 	for i := 0; i < len(s); i++ {

@@ -1,4 +1,4 @@
-package recording_test
+package spool_test
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // A recorder keeps exchanges in a directory; All reads them back.
@@ -18,8 +19,8 @@ func ExampleOpen() {
 	}
 	defer os.RemoveAll(dir)
 
-	r, err := recording.Open("file://"+dir, recording.Options{
-		SegmentOptions: recording.SegmentOptions{Namespace: "shop", Workload: "cart", Pod: "cart-0"},
+	r, err := spool.Open("file://"+dir, spool.Options{
+		SegmentOptions: spool.SegmentOptions{Namespace: "shop", Workload: "cart", Pod: "cart-0"},
 	})
 	if err != nil {
 		fmt.Println(err)

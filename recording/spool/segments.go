@@ -1,28 +1,46 @@
-package recording
+// Package spool writes exchanges into a directory: through a queue that never
+// makes its caller wait, into segments that are compressed and end by size and age.
+//
+//	Sink.Write ──▶ redact ──▶ Queue ──lines──▶ Segments ──▶ Dir
+//	                          bounded,         zstd         x.jsonl.zst.part,
+//	                          counts drops                  x.jsonl.zst once complete
+//
+// What it promises:
+//
+//   - Writing never waits for the disk, and never fails the caller. An exchange that
+//     can't be written is dropped and counted, by reason, exactly.
+//   - Secrets are replaced before an exchange is encoded, so they reach neither the
+//     queue's memory nor the disk.
+//   - A process killed at any instant loses the open segment's tail, no more.
+//   - A complete segment never replaces another file.
+//
+// It imports recording, recording/redact and klauspost/compress, and nothing else of
+// this module but them.
+package spool
 
 import (
 	"bufio"
-	"cmp"
 	"crypto/rand"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Store keeps segments by key, as a directory or a bucket does.
-type Store interface {
+// Files keeps segments while they are written, as a [Dir] does.
+type Files interface {
 	// Try tells whether a segment could be begun.
 	Try() error
 	// Create begins a segment under a key that isn't in use, else the error
 	// wraps [fs.ErrExist].
-	Create(key string) (Segment, error)
+	Create(key string) (File, error)
 }
 
-// Segment is a file in the making.
-type Segment interface {
+// File is a segment in the making.
+type File interface {
 	io.Writer
 	// Truncate discards all but the first n bytes.
 	Truncate(n int64) error
@@ -40,6 +58,9 @@ const (
 	DefaultSegmentAge   = 5 * time.Minute
 )
 
+// countersRoom is what a line of counters takes at most.
+const countersRoom = 1 << 10
+
 // retryAfter is how long a failed store is left alone.
 const retryAfter = time.Second
 
@@ -54,33 +75,33 @@ const writeBytes = 64 << 10
 // SegmentOptions say when a segment ends and how it is named. Zero values mean
 // the defaults.
 type SegmentOptions struct {
-	// Namespace, Workload and Pod are parts of the key; unknown ones become
+	// Cluster, Namespace, Workload and Pod are parts of the key; unknown ones become
 	// `undefined`.
-	Namespace, Workload, Pod string
+	Cluster, Namespace, Workload, Pod string
 	// MaxBytes is the uncompressed size at which a segment ends.
 	MaxBytes int64
 	// MaxAge is the age at which it ends. It ends with the hour, too.
 	MaxAge time.Duration
 	// Counters, if not nil, returns what was left out until now. Where a segment
 	// ends, the rest is filled in. It must not wait for the one who writes.
-	Counters func() Counters
+	Counters func() recording.Counters
 }
 
-// Segments is [Lines] that compresses into a [Store], segment after segment:
+// Segments is [Lines] that compresses into [Files], segment after segment:
 //
-//	namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.jsonl.zst
+//	cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.jsonl.zst
 //
 // Each ends with a line of [Counters]. What can't be written is given up, not tried
 // again: the segment is cut back to where it was whole, and the next one begins
 // when the store works again.
 type Segments struct {
-	store Store
+	files Files
 	opts  SegmentOptions
 	enc   *zstd.Encoder
 	out   *bufio.Writer // between enc and the open segment
 	seq   int
 
-	process  UUID // of this writer
+	process  recording.UUID // of this writer
 	started  time.Time
 	recorded uint64 // records in segments that have ended
 
@@ -90,7 +111,7 @@ type Segments struct {
 }
 
 type openSegment struct {
-	Segment
+	File
 	seq     int
 	born    time.Time
 	raw     int64 // bytes before compression
@@ -101,13 +122,13 @@ type openSegment struct {
 }
 
 func (s *openSegment) Write(p []byte) (int, error) {
-	n, err := s.Segment.Write(p)
+	n, err := s.File.Write(p)
 	s.written += int64(n)
 	return n, err
 }
 
 // NewSegments returns [Lines] for the store.
-func NewSegments(store Store, opts SegmentOptions) (*Segments, error) {
+func NewSegments(files Files, opts SegmentOptions) (*Segments, error) {
 	if opts.MaxBytes <= 0 {
 		opts.MaxBytes = DefaultSegmentBytes
 	}
@@ -123,14 +144,14 @@ func NewSegments(store Store, opts SegmentOptions) (*Segments, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start zstd: %w", err)
 	}
-	s := &Segments{store: store, opts: opts, enc: enc, out: bufio.NewWriterSize(nil, writeBytes), started: time.Now().UTC()}
+	s := &Segments{files: files, opts: opts, enc: enc, out: bufio.NewWriterSize(nil, writeBytes), started: time.Now().UTC()}
 	rand.Read(s.process[:])
 	return s, nil
 }
 
 // Try implements [Lines].
 func (s *Segments) Try() error {
-	if err := s.store.Try(); err != nil {
+	if err := s.files.Try(); err != nil {
 		s.err = fmt.Errorf("try the store: %w", err)
 	}
 	return s.err
@@ -208,12 +229,12 @@ func (s *Segments) begin() error {
 		return s.err
 	}
 	seq := s.seq
-	seg, err := s.store.Create(s.key(now))
+	seg, err := s.files.Create(s.key(now))
 	s.seq++
 	if err != nil {
 		return s.pause(fmt.Errorf("begin segment: %w", err))
 	}
-	s.open = &openSegment{Segment: seg, seq: seq, born: now}
+	s.open = &openSegment{File: seg, seq: seq, born: now}
 	s.out.Reset(s.open)
 	s.enc.Reset(s.out)
 	return nil
@@ -287,20 +308,17 @@ func (s *Segments) pause(err error) error {
 
 func (s *Segments) key(now time.Time) string {
 	now = now.UTC()
-	return fmt.Sprintf("namespace=%s/workload=%s/date=%s/hour=%s/%s-%s-%d.jsonl.zst",
-		keyPart(s.opts.Namespace), keyPart(s.opts.Workload), now.Format("2006-01-02"), now.Format("15"),
-		now.Format("20060102T150405.000Z"), keyPart(s.opts.Pod), s.seq)
+	p := recording.Partition{Cluster: s.opts.Cluster, Namespace: s.opts.Namespace, Workload: s.opts.Workload, Hour: now}
+	return fmt.Sprintf("%s/%s-%s-%d%s", p, now.Format("20060102T150405.000Z"), recording.KeyPart(s.opts.Pod), s.seq, recording.SegmentSuffix)
 }
 
-// keyPart makes a name fit to be part of a path: what isn't a letter, a digit,
-// or one of -_. becomes a dash, and dots don't begin it.
-func keyPart(name string) string {
-	name = strings.TrimLeft(strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_', r == '.':
-			return r
-		}
-		return '-'
-	}, name), ".")
-	return cmp.Or(name, Undefined)
+// countersLine returns the line that ends a segment of records of this process so
+// far.
+func (s *Segments) countersLine(recorded uint64, seq int) []byte {
+	var c recording.Counters
+	if s.opts.Counters != nil {
+		c = s.opts.Counters()
+	}
+	c.Pod, c.Process, c.Started, c.Segment, c.Recorded = s.opts.Pod, s.process, s.started, seq, recorded
+	return c.AppendLine(nil, s.opts.Cluster, s.opts.Namespace, s.opts.Workload)
 }

@@ -1,4 +1,4 @@
-package recording
+package spool
 
 import (
 	"errors"
@@ -11,13 +11,15 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // abandonedAfter is when a segment that is not complete has no writer any more:
 // one that has is written to, or ended, before.
 const abandonedAfter = 2 * DefaultSegmentAge
 
-// bounded is a [Store] in a directory that stays within a size: before a segment
+// bounded is [Files] in a directory that stays within a size: before a segment
 // begins, the oldest ones make room for it. It touches nothing but segments.
 type bounded struct {
 	Dir
@@ -28,8 +30,8 @@ type bounded struct {
 	segments, bytes atomic.Uint64 // removed
 }
 
-// Create implements [Store].
-func (b *bounded) Create(key string) (Segment, error) {
+// Create implements [Files].
+func (b *bounded) Create(key string) (File, error) {
 	if err := b.makeRoom(time.Now()); err != nil {
 		return nil, fmt.Errorf("stay within %d bytes: %w", b.max, err)
 	}
@@ -47,7 +49,7 @@ func (b *bounded) makeRoom(now time.Time) error {
 	}
 	var failed error
 	for _, s := range found {
-		if strings.HasSuffix(s.name, partSuffix) && now.Sub(s.ModTime()) < abandonedAfter {
+		if strings.HasSuffix(s.name, recording.PartSuffix) && now.Sub(s.ModTime()) < abandonedAfter {
 			continue
 		}
 		if err := os.Remove(filepath.Join(string(b.Dir), s.name)); err != nil {
@@ -81,8 +83,8 @@ type segmentFile struct {
 // list returns all segments, the oldest first, and their size.
 func (b *bounded) list() (found []segmentFile, total int64, err error) {
 	fsys := os.DirFS(string(b.Dir))
-	for _, suffix := range []string{"", partSuffix} {
-		names, err := fs.Glob(fsys, "namespace=*/workload=*/date=*/hour=*/*.jsonl.zst"+suffix)
+	for _, suffix := range []string{"", recording.PartSuffix} {
+		names, err := fs.Glob(fsys, "cluster=*/namespace=*/workload=*/date=*/hour=*/*"+recording.SegmentSuffix+suffix)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -1,20 +1,23 @@
-package recording
+package redact
 
 import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // last is a sink that keeps a copy of the last exchange's JSON.
 type last struct {
-	Discard
+	recording.Discard
 	json string
 }
 
-func (l *last) Write(e *Exchange) error { l.json = string(e.AppendJSON(nil)); return nil }
+func (l *last) Write(e *recording.Exchange) error { l.json = string(e.AppendJSON(nil)); return nil }
 
-var tokens = regexp.MustCompile(RedactedPrefix + `[0-9a-f]{16}`)
+var tokens = regexp.MustCompile(Prefix + `[0-9a-f]{16}`)
 
 func TestSecretsBecomeTokens(t *testing.T) {
 	for _, c := range []struct{ header, value, want string }{
@@ -47,10 +50,10 @@ func TestSecretsBecomeTokens(t *testing.T) {
 		{"Accept", "*/*", "*/*"},
 	} {
 		var got last
-		r := NewRedact(&got, "x-custom", "X.Dotted", "x-original-url")
+		r := New(&got, Options{Names: []string{"x-custom", "X.Dotted", "x-original-url"}})
 		for _, side := range []string{"request", "answer"} {
-			e := &Exchange{HTTP: &HTTP{}}
-			fields := Headers{{c.header, c.value}}
+			e := &recording.Exchange{HTTP: &recording.HTTP{}}
+			fields := recording.Headers{{Name: c.header, Value: c.value}}
 			if side == "request" {
 				e.HTTP.Req.Headers = fields
 			} else {
@@ -93,8 +96,8 @@ func TestSecretsInTheRequestTargetBecomeTokens(t *testing.T) {
 		"/%zz=?%=1&[]=2&.=3":               "/%zz=?%=1&[]=2&.=3",
 	} {
 		var got last
-		e := &Exchange{Location: target, HTTP: &HTTP{Req: HTTPRequest{URI: target, URL: target}}}
-		NewRedact(&got).Write(e)
+		e := &recording.Exchange{Location: target, HTTP: &recording.HTTP{Req: recording.HTTPRequest{URI: target, URL: target}}}
+		New(&got, Options{}).Write(e)
 		if uri := tokens.ReplaceAllString(e.HTTP.Req.URI, "R"); uri != want {
 			t.Errorf("%s became %s, want %s", target, uri, want)
 		}
@@ -114,8 +117,8 @@ func TestPathsOfWebhooksBecomeTokens(t *testing.T) {
 		"books.example":               "/services/T1/B2/hush?x=1",
 		"shop.hooks-of-mine.internal": "/services/T1/B2/hush?x=1",
 	} {
-		e := &Exchange{HTTP: &HTTP{Req: HTTPRequest{Host: host, URI: "/services/T1/B2/hush?x=1", URL: "/services/T1/B2/hush"}}}
-		NewRedact(Discard{}).Write(e)
+		e := &recording.Exchange{HTTP: &recording.HTTP{Req: recording.HTTPRequest{Host: host, URI: "/services/T1/B2/hush?x=1", URL: "/services/T1/B2/hush"}}}
+		New(recording.Discard{}, Options{}).Write(e)
 		if got := tokens.ReplaceAllString(e.HTTP.Req.URI, "R"); got != want {
 			t.Errorf("%s: %s, want %s", host, got, want)
 		}
@@ -143,8 +146,8 @@ func TestKeysInPathsOfKnownHostsBecomeTokens(t *testing.T) {
 		{"io", "/v3/plain", "/v3/plain"},
 		{".io", "/v3/plain", "/v3/plain"},
 	} {
-		e := &Exchange{Location: c.path, HTTP: &HTTP{Req: HTTPRequest{Host: c.host, URI: c.path + "?x=/v3/1", URL: c.path}}}
-		NewRedact(Discard{}).Write(e)
+		e := &recording.Exchange{Location: c.path, HTTP: &recording.HTTP{Req: recording.HTTPRequest{Host: c.host, URI: c.path + "?x=/v3/1", URL: c.path}}}
+		New(recording.Discard{}, Options{}).Write(e)
 		for _, got := range []string{e.HTTP.Req.URL, e.Location, strings.TrimSuffix(e.HTTP.Req.URI, "?x=/v3/1")} {
 			if got = tokens.ReplaceAllString(got, "R"); got != c.want {
 				t.Errorf("%s: %s, want %s", c.host, got, c.want)
@@ -155,7 +158,7 @@ func TestKeysInPathsOfKnownHostsBecomeTokens(t *testing.T) {
 
 // A configured name is one of headers and parameters, and no segment of a path.
 func TestConfiguredNamesLeavePathsAlone(t *testing.T) {
-	r := NewRedact(Discard{}, "user", "x-tenant")
+	r := New(recording.Discard{}, Options{Names: []string{"user", "x-tenant"}})
 	got := tokens.ReplaceAllString(r.text("/user/4711/tenant/a?user=4711&tenant=a&filter[user]=4711&username=joe", target), "R")
 	if want := "/user/4711/tenant/a?user=R&tenant=R&filter[user]=R&username=joe"; got != want {
 		t.Errorf("%s, want %s", got, want)
@@ -163,7 +166,7 @@ func TestConfiguredNamesLeavePathsAlone(t *testing.T) {
 }
 
 func TestTokensAreEqualWithinAProcessAndDifferBetween(t *testing.T) {
-	a, b := NewRedact(Discard{}), NewRedact(Discard{})
+	a, b := New(recording.Discard{}, Options{}), New(recording.Discard{}, Options{})
 	if a.token("one") != a.token("one") || a.token("one") == a.token("two") {
 		t.Error("tokens don't follow the secrets")
 	}
@@ -175,23 +178,36 @@ func TestTokensAreEqualWithinAProcessAndDifferBetween(t *testing.T) {
 	}
 }
 
+// plainExchange is one without a secret.
+func plainExchange() *recording.Exchange {
+	return &recording.Exchange{
+		MsgType: recording.MsgType, TS: time.Date(2026, 11, 22, 20, 15, 0, 123456789, time.UTC), L7Protocol: recording.HTTP1, Direction: recording.In,
+		Command: "POST", Location: "/a", Status: "200",
+		HTTP: &recording.HTTP{
+			Req: recording.HTTPRequest{URL: "/a", URI: "/a?b=<c>&d", Version: "1.1", Method: "POST", Host: "h",
+				Headers: recording.Headers{{Name: "Accept", Value: "*/*"}, {Name: "X-A", Value: "1"}, {Name: "Via", Value: ""}, {Name: "X-A", Value: "2"}}, Body: []byte("{}")},
+			Res: recording.HTTPResponse{ContentType: "application/json", StatusCode: 200, StatusMessage: "200 OK"},
+		},
+	}
+}
+
 // Most exchanges hold no secrets, and pay nothing.
 func TestRedactAllocatesNothingWithoutSecrets(t *testing.T) {
-	e := full()
-	e.HTTP.Res.Headers = Headers{{"Content-Type", "text/plain"}, {"Location", "/elsewhere"}}
-	r := NewRedact(Discard{})
+	e := plainExchange()
+	e.HTTP.Res.Headers = recording.Headers{{Name: "Content-Type", Value: "text/plain"}, {Name: "Location", Value: "/elsewhere"}}
+	r := New(recording.Discard{}, Options{})
 	if n := testing.AllocsPerRun(100, func() { r.Write(e) }); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}
 }
 
 func BenchmarkRedact(b *testing.B) {
-	e := full()
+	e := plainExchange()
 	e.HTTP.Req.URI = "/cart/items?page=2&sort=price"
-	e.HTTP.Req.Headers = Headers{{"Host", "cart"}, {"User-Agent", "curl"}, {"Accept", "*/*"}, {"Accept-Encoding", "gzip"}, {"Traceparent", "00-a"},
-		{"X-Request-Id", "1"}, {"X-Forwarded-For", "10.0.0.1"}, {"X-Forwarded-Proto", "https"}, {"Content-Type", "text/plain"}, {"Content-Length", "10"}}
-	e.HTTP.Res.Headers = Headers{{"Date", "now"}, {"Server", "envoy"}, {"Content-Type", "text/plain"}, {"Content-Length", "10"}, {"Vary", "Origin"}, {"Cache-Control", "none"}}
-	r := NewRedact(Discard{})
+	e.HTTP.Req.Headers = recording.Headers{{Name: "Host", Value: "cart"}, {Name: "User-Agent", Value: "curl"}, {Name: "Accept", Value: "*/*"}, {Name: "Accept-Encoding", Value: "gzip"}, {Name: "Traceparent", Value: "00-a"},
+		{Name: "X-Request-Id", Value: "1"}, {Name: "X-Forwarded-For", Value: "10.0.0.1"}, {Name: "X-Forwarded-Proto", Value: "https"}, {Name: "Content-Type", Value: "text/plain"}, {Name: "Content-Length", Value: "10"}}
+	e.HTTP.Res.Headers = recording.Headers{{Name: "Date", Value: "now"}, {Name: "Server", Value: "envoy"}, {Name: "Content-Type", Value: "text/plain"}, {Name: "Content-Length", Value: "10"}, {Name: "Vary", Value: "Origin"}, {Name: "Cache-Control", Value: "none"}}
+	r := New(recording.Discard{}, Options{})
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Write(e)
@@ -200,9 +216,9 @@ func BenchmarkRedact(b *testing.B) {
 
 func FuzzRedactLink(f *testing.F) {
 	f.Add("https://u:p@h/a?token=x&y#z", "x")
-	r := NewRedact(Discard{})
+	r := New(recording.Discard{}, Options{})
 	f.Fuzz(func(t *testing.T, before, secret string) {
-		if secret == "" || strings.ContainsAny(secret, "&;#=?") || strings.HasPrefix(secret, RedactedPrefix) || strings.HasPrefix(RedactedPrefix, secret) {
+		if secret == "" || strings.ContainsAny(secret, "&;#=?") || strings.HasPrefix(secret, Prefix) || strings.HasPrefix(Prefix, secret) {
 			return
 		}
 		got := r.text("/"+strings.ReplaceAll(before, "://", "")+"?password="+secret, target)
@@ -220,7 +236,7 @@ func FuzzVerdict(f *testing.F) {
 	for _, name := range []string{"accessToken", "user[password]", "X-Api-Key", "%74oken", "x--x", "tokens", "S3KeyID", "key1", "ſecret", strings.Repeat("token", 20)} {
 		f.Add(name)
 	}
-	r := NewRedact(Discard{})
+	r := New(recording.Discard{}, Options{})
 	f.Fuzz(func(t *testing.T, name string) {
 		if got, want := r.verdict(name), r.look(name); got != want {
 			t.Errorf("%q: %v, want %v", name, got, want)

@@ -1,4 +1,4 @@
-package recording
+package spool
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // segmentOf gives the bytes of a compressed segment of n records that was
@@ -42,7 +44,7 @@ func TestReaderSkipsATornTail(t *testing.T) {
 	check := func(name string, whole []byte, atLeast func(cut int) int) {
 		for cut := range len(whole) + 1 {
 			n, err := readAll(whole[:cut])
-			if err != nil && err != ErrTorn {
+			if err != nil && err != recording.ErrTorn {
 				t.Fatalf("%s cut at %d: %v", name, cut, err)
 			}
 			if n < atLeast(cut) {
@@ -63,13 +65,13 @@ func TestReaderSkipsATornTail(t *testing.T) {
 }
 
 func readAll(data []byte) (n int, err error) {
-	r, err := NewReader(bytes.NewReader(data))
+	r, err := recording.NewReader(bytes.NewReader(data))
 	if err != nil {
 		return 0, err
 	}
 	defer r.Close()
 	for {
-		var e Exchange
+		var e recording.Exchange
 		if err := r.Next(&e); err == io.EOF {
 			return n, nil
 		} else if err != nil {
@@ -87,10 +89,10 @@ not json
 {"location":"/2"}
 {"loc`
 	var got []string
-	for e, err := range All(fstest.MapFS{"a/b.jsonl": {Data: []byte(in)}, "a/notes.txt": {Data: []byte("no segment")}}, ".") {
+	for e, err := range recording.All(fstest.MapFS{"a/b.jsonl": {Data: []byte(in)}, "a/notes.txt": {Data: []byte("no segment")}}, ".") {
 		if err != nil {
 			got = append(got, err.Error())
-			if strings.Contains(err.Error(), "torn") != errors.Is(err, ErrTorn) {
+			if strings.Contains(err.Error(), "torn") != errors.Is(err, recording.ErrTorn) {
 				t.Errorf("%v isn't ErrTorn", err)
 			}
 			continue
@@ -119,10 +121,10 @@ func TestReaderReadsSegmentsStillBeingWritten(t *testing.T) {
 	r.Write(numbered(1))
 	r.Flush(t.Context())
 	found, errs := locations(t, dir)
-	if len(found) != 1 || len(errs) != 1 || !errors.Is(errs[0], ErrTorn) {
+	if len(found) != 1 || len(errs) != 1 || !errors.Is(errs[0], recording.ErrTorn) {
 		t.Errorf("found %v, errors %v", found, errs)
 	}
-	if names := files(t, dir); len(names) != 1 || filepath.Ext(names[0]) != partSuffix {
+	if names := files(t, dir); len(names) != 1 || filepath.Ext(names[0]) != recording.PartSuffix {
 		t.Errorf("files %v", names)
 	}
 }
@@ -135,7 +137,7 @@ type completing struct {
 }
 
 func (c completing) Open(name string) (fs.File, error) {
-	if whole, part := strings.CutSuffix(name, partSuffix); part {
+	if whole, part := strings.CutSuffix(name, recording.PartSuffix); part {
 		if err := os.Rename(filepath.Join(c.dir, name), filepath.Join(c.dir, whole)); err != nil {
 			return nil, err
 		}
@@ -147,11 +149,11 @@ func (c completing) Open(name string) (fs.File, error) {
 func TestReaderReadsSegmentsThatAreCompletedMeanwhile(t *testing.T) {
 	dir := t.TempDir()
 	data, _ := segmentOf(t, 3)
-	if err := os.WriteFile(filepath.Join(dir, "a.jsonl.zst"+partSuffix), data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "a.jsonl.zst"+recording.PartSuffix), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
-	for _, err := range All(completing{os.DirFS(dir), dir}, ".") {
+	for _, err := range recording.All(completing{os.DirFS(dir), dir}, ".") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,11 +171,11 @@ func TestForeignRecordIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := NewReader(bytes.NewReader(line))
+	r, err := recording.NewReader(bytes.NewReader(line))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var e Exchange
+	var e recording.Exchange
 	if err := r.Next(&e); err != nil {
 		t.Fatal(err)
 	}
@@ -188,15 +190,15 @@ func FuzzReader(f *testing.F) {
 	f.Add(data[:len(data)/2])
 	f.Add([]byte(`{"tags":{"a":"b"},"http":{"req":{"headers":{"A":["b"]}}}}` + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := NewReader(bytes.NewReader(data))
+		r, err := recording.NewReader(bytes.NewReader(data))
 		if err != nil {
 			return
 		}
 		defer r.Close()
 		for {
-			var e Exchange
+			var e recording.Exchange
 			err := r.Next(&e)
-			var bad *LineError
+			var bad *recording.LineError
 			switch {
 			case errors.As(err, &bad):
 			case err != nil:
@@ -204,11 +206,11 @@ func FuzzReader(f *testing.F) {
 			default:
 				// What was read can be written, and means the same when read again.
 				once := e.AppendJSON(nil)
-				again, err := NewReader(bytes.NewReader(append(once, '\n')))
+				again, err := recording.NewReader(bytes.NewReader(append(once, '\n')))
 				if err != nil {
 					t.Fatal(err)
 				}
-				var e2 Exchange
+				var e2 recording.Exchange
 				if err := again.Next(&e2); err != nil {
 					t.Fatalf("%s: %v", once, err)
 				}

@@ -1,4 +1,4 @@
-package recording
+package spool
 
 import (
 	"bytes"
@@ -18,20 +18,22 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // numbered is an exchange that can be told from others.
-func numbered(n int) *Exchange {
-	return &Exchange{MsgType: MsgType, Direction: In, Location: fmt.Sprintf("/%d", n),
-		HTTP: &HTTP{Req: HTTPRequest{Body: bytes.Repeat([]byte{byte(n)}, 100)}}}
+func numbered(n int) *recording.Exchange {
+	return &recording.Exchange{MsgType: recording.MsgType, Direction: recording.In, Location: fmt.Sprintf("/%d", n),
+		HTTP: &recording.HTTP{Req: recording.HTTPRequest{Body: bytes.Repeat([]byte{byte(n)}, 100)}}}
 }
 
 // locations reads back a directory: the locations found, and errors.
 func locations(t *testing.T, dir string) (found []string, errs []error) {
 	t.Helper()
-	for e, err := range All(os.DirFS(dir), ".") {
+	for e, err := range recording.All(os.DirFS(dir), ".") {
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -84,7 +86,7 @@ func TestRecordedExchangesAreReadBackInOrder(t *testing.T) {
 		t.Errorf("%d segments, want several: %v", len(names), names)
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, "namespace=shop/workload=cart/date=") || !strings.HasSuffix(name, ".jsonl.zst") {
+		if !strings.HasPrefix(name, "cluster=undefined/namespace=shop/workload=cart/date=") || !strings.HasSuffix(name, ".jsonl.zst") {
 			t.Errorf("segment is named %s", name)
 		}
 	}
@@ -125,7 +127,7 @@ func TestWriteNeverWaitsForTheStore(t *testing.T) {
 			})
 		}
 		wg.Wait() // with the store shut
-		if err := q.Write(&Exchange{Location: strings.Repeat("x", 20<<10)}); err != TooLarge {
+		if err := q.Write(&recording.Exchange{Location: strings.Repeat("x", 20<<10)}); err != TooLarge {
 			t.Errorf("huge exchange: %v, want %v", err, TooLarge)
 		}
 		s := q.Stats()
@@ -157,7 +159,7 @@ func TestCloseGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
-// flaky is a Store in memory that fails when told to.
+// flaky is a Files in memory that fails when told to.
 type flaky struct {
 	fail     error
 	after    int // bytes that are still taken before fail strikes
@@ -177,7 +179,7 @@ func (f *flaky) Try() error {
 	return nil
 }
 
-func (f *flaky) Create(string) (Segment, error) {
+func (f *flaky) Create(string) (File, error) {
 	if f.fail != nil && f.after <= 0 {
 		return nil, f.fail
 	}
@@ -210,12 +212,12 @@ func (f *flaky) count(t *testing.T) (n int) {
 		if !m.committed {
 			t.Error("a segment was left open")
 		}
-		r, err := NewReader(bytes.NewReader(m.data))
+		r, err := recording.NewReader(bytes.NewReader(m.data))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for err = nil; err == nil; {
-			if err = r.Next(new(Exchange)); err == nil {
+			if err = r.Next(new(recording.Exchange)); err == nil {
 				n++
 			}
 		}
@@ -233,7 +235,7 @@ func TestFullDiskLosesExactlyWhatIsCounted(t *testing.T) {
 	for room := 0; room < 350; room += 6 { // twenty records take more
 		synctest.Test(t, func(t *testing.T) {
 			store := &flaky{fail: syscall.ENOSPC, after: room}
-			r, err := OpenStore(store, Options{})
+			r, err := OpenFiles(store, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -268,7 +270,7 @@ func TestFullDiskLosesExactlyWhatIsCounted(t *testing.T) {
 // fullDisk still lets a segment begin, as a disk that is full does.
 type fullDisk struct{ *flaky }
 
-func (f fullDisk) Create(string) (Segment, error) {
+func (f fullDisk) Create(string) (File, error) {
 	m := &memory{store: f.flaky}
 	f.segments = append(f.segments, m)
 	return m, nil
@@ -277,15 +279,15 @@ func (f fullDisk) Create(string) (Segment, error) {
 // Who watches is told once that the store fails, and once that it works again,
 // with how much was lost in between.
 func TestAChangeOfTheStoreIsTold(t *testing.T) {
-	for name, full := range map[string]func(*flaky) Store{
-		"that can't begin a segment": func(f *flaky) Store { return f },
-		"that can't write to it":     func(f *flaky) Store { return fullDisk{f} },
+	for name, full := range map[string]func(*flaky) Files{
+		"that can't begin a segment": func(f *flaky) Files { return f },
+		"that can't write to it":     func(f *flaky) Files { return fullDisk{f} },
 	} {
 		t.Run("a store "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := &flaky{fail: syscall.ENOSPC}
 				var told []string
-				r, err := OpenStore(full(store), Options{Changed: func(err error, lost uint64) {
+				r, err := OpenFiles(full(store), Options{Changed: func(err error, lost uint64) {
 					told = append(told, fmt.Sprintf("%t %d", errors.Is(err, syscall.ENOSPC), lost))
 				}})
 				if err != nil {
@@ -380,10 +382,10 @@ func TestSegmentsEndWithAgeAndHour(t *testing.T) {
 // The names of a pod come from elsewhere, and are parts of a path here.
 func TestNamesAreFitForAPath(t *testing.T) {
 	for name, want := range map[string]string{
-		"cart-7d4b9": "cart-7d4b9", "": Undefined, ".": Undefined, "..": Undefined, "../../etc": "-..-etc", ".hidden": "hidden",
+		"cart-7d4b9": "cart-7d4b9", "": recording.Undefined, ".": recording.Undefined, "..": recording.Undefined, "../../etc": "-..-etc", ".hidden": "hidden",
 		"a/b": "a-b", "a\x00b": "a-b", "käse": "k-se", "v1.2_x": "v1.2_x",
 	} {
-		if got := keyPart(name); got != want {
+		if got := recording.KeyPart(name); got != want {
 			t.Errorf("%q became %q, want %q", name, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package recording
+package spool
 
 import (
 	"bytes"
@@ -9,10 +9,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // bulky is an exchange that hardly compresses.
-func bulky(n int) *Exchange {
+func bulky(n int) *recording.Exchange {
 	e := numbered(n)
 	e.HTTP.Req.Body = make([]byte, 4<<10)
 	rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)}).Read(e.HTTP.Req.Body)
@@ -84,7 +86,7 @@ func TestABoundTouchesNothingButOldSegments(t *testing.T) {
 		}
 		return name
 	}
-	const at = "namespace=a/workload=b/date=2026-11-22/hour=2"
+	const at = "cluster=c/namespace=a/workload=b/date=2026-11-22/hour=2"
 	stays := []string{
 		put("notes.txt", bound, time.Hour),
 		put("mine.jsonl.zst", bound, time.Hour),
@@ -124,7 +126,7 @@ func TestABoundTouchesNothingButOldSegments(t *testing.T) {
 // Where there is no way to stay within the bound, nothing is recorded.
 func TestABoundThatCantBeKeptIsAFailure(t *testing.T) {
 	dir := t.TempDir()
-	part := filepath.Join(dir, "namespace=a/workload=b/date=2026-11-22/hour=20/x.jsonl.zst.part")
+	part := filepath.Join(dir, "cluster=c/namespace=a/workload=b/date=2026-11-22/hour=20/x.jsonl.zst.part")
 	if err := os.MkdirAll(filepath.Dir(part), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,15 @@
-package recording
+// Package redact replaces secrets in exchanges by tokens, before anything else sees
+// them. One table of words (words.go) says which names announce a secret, and where;
+// further tables hold what well-known secrets look like.
+//
+// What it promises:
+//
+//   - Equal secrets get equal tokens under one key, and nobody who lacks the key can
+//     turn a token back or test a guess.
+//   - Its cost is bounded for hostile texts.
+//
+// It imports recording and the standard library.
+package redact
 
 import (
 	"context"
@@ -6,12 +17,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
-// RedactedPrefix begins the token that stands for a secret.
-const RedactedPrefix = "REDACTED-"
+// Prefix begins the token that stands for a secret.
+const Prefix = "REDACTED-"
 
-// Redact is a [Sink] that replaces secrets by tokens and passes the exchange
+// Sink is a [recording.Sink] that replaces secrets by tokens and passes the exchange
 // on. Equal secrets get equal tokens while the process lives, so a session can
 // be followed through a recording; the key is random and never leaves memory,
 // so a token can't be turned back or guessed at.
@@ -19,19 +32,30 @@ const RedactedPrefix = "REDACTED-"
 // It covers headers, trailers, gRPC metadata, cookies, parameters and paths of
 // URLs and their user information, URLs within any of these, and tokens of
 // well-known issuers. It doesn't look into bodies, messages and streams.
-type Redact struct {
-	next Sink
+type Sink struct {
+	next recording.Sink
 	verdicts
 	last [32]uint32 // bit n of last[m]: a segment that announces a secret may end in the m-th and the n-th letter
 	key  [32]byte
 }
 
-// NewRedact returns a sink in front of next that redacts what the table of words
-// calls secret, and all headers and parameters named in more.
-func NewRedact(next Sink, more ...string) *Redact {
-	r := &Redact{next: next}
-	r.dictionary = newDictionary(more)
-	rand.Read(r.key[:])
+// Options of [New]. Zero values mean the defaults.
+type Options struct {
+	// Names are headers and parameters that are redacted besides those of the table.
+	Names []string
+	// Key makes equal secrets equal tokens wherever it is used. Empty: a random
+	// key, which never leaves memory.
+	Key []byte
+}
+
+// New returns a sink in front of next that redacts what the table of words
+// calls secret.
+func New(next recording.Sink, o Options) *Sink {
+	r := &Sink{next: next}
+	r.dictionary = newDictionary(o.Names)
+	if rand.Read(r.key[:]); len(o.Key) > 0 {
+		r.key = sha256.Sum256(o.Key)
+	}
 	for _, runs := range r.runs {
 		for _, run := range runs {
 			if run.in&inPath != 0 {
@@ -43,7 +67,7 @@ func NewRedact(next Sink, more ...string) *Redact {
 }
 
 // announcedBy lets names that end in this word be looked up.
-func (r *Redact) announcedBy(word string) {
+func (r *Sink) announcedBy(word string) {
 	for _, w := range []string{word, word + "s"} {
 		if n := len(w); n >= 2 {
 			r.last[w[n-2]&31] |= 1 << (w[n-1] & 31) // of either case
@@ -51,8 +75,8 @@ func (r *Redact) announcedBy(word string) {
 	}
 }
 
-// Write implements [Sink].
-func (r *Redact) Write(e *Exchange) error {
+// Write implements [recording.Sink].
+func (r *Sink) Write(e *recording.Exchange) error {
 	if h := e.HTTP; h != nil {
 		g, host := authority, hostOf(&h.Req)
 		if isWebhookHost(host) {
@@ -85,7 +109,7 @@ func (r *Redact) Write(e *Exchange) error {
 }
 
 // hostOf is the host that a request is for: its target's, if that has one.
-func hostOf(r *HTTPRequest) string {
+func hostOf(r *recording.HTTPRequest) string {
 	if r.URI == "" || r.URI[0] == '/' {
 		return r.Host
 	}
@@ -97,22 +121,22 @@ func hostOf(r *HTTPRequest) string {
 }
 
 // tags redacts the one that is taken from a header.
-func (r *Redact) tags(t Tags) {
+func (r *Sink) tags(t recording.Tags) {
 	for i := range t {
-		if t[i].Name == TagPeer {
-			t[i].Value = r.once(r.remembered(TagPeer), t[i].Value)
+		if t[i].Name == recording.TagPeer {
+			t[i].Value = r.once(r.remembered(recording.TagPeer), t[i].Value)
 		}
 	}
 }
 
-// Flush implements [Sink].
-func (r *Redact) Flush(ctx context.Context) error { return r.next.Flush(ctx) }
+// Flush implements [recording.Sink].
+func (r *Sink) Flush(ctx context.Context) error { return r.next.Flush(ctx) }
 
-// Close implements [Sink].
-func (r *Redact) Close(ctx context.Context) error { return r.next.Close(ctx) }
+// Close implements [recording.Sink].
+func (r *Sink) Close(ctx context.Context) error { return r.next.Close(ctx) }
 
 // fields tells whether it changed any.
-func (r *Redact) fields(h Headers) (changed bool) {
+func (r *Sink) fields(h recording.Headers) (changed bool) {
 	for i := range h {
 		f := &h[i]
 		if len(f.Name) > maxName {
@@ -129,7 +153,7 @@ func (r *Redact) fields(h Headers) (changed bool) {
 }
 
 // once redacts the value of a header, unless it is the one that is known to be clean.
-func (r *Redact) once(m *remembered, old string) string {
+func (r *Sink) once(m *remembered, old string) string {
 	if m.isClean(old) {
 		return old
 	}
@@ -140,7 +164,7 @@ func (r *Redact) once(m *remembered, old string) string {
 	return value
 }
 
-func (r *Redact) value(f form, v string) string {
+func (r *Sink) value(f form, v string) string {
 	switch f {
 	case plain:
 		return r.text(v, prose)
@@ -199,7 +223,7 @@ func isAttribute(p string) bool {
 }
 
 // pair redacts the value of name=value; without a name, all is secret.
-func (r *Redact) pair(p string) string {
+func (r *Sink) pair(p string) string {
 	name, value, ok := strings.Cut(p, "=")
 	if !ok {
 		if strings.TrimSpace(p) == "" {
@@ -220,7 +244,7 @@ const (
 
 // protocols redacts in a list of WebSocket protocols what is no name: browsers
 // have no other header to put a token into.
-func (r *Redact) protocols(v string) string {
+func (r *Sink) protocols(v string) string {
 	all := strings.Split(v, ",")
 	announced := false // by the name of what follows, as access_token
 	for i, p := range all {
@@ -244,22 +268,22 @@ func (r *Redact) protocols(v string) string {
 
 // token stands for the secret. Half of the hash is cut off, so a keyed prefix
 // is as good as HMAC: there is no full state to extend.
-func (r *Redact) token(secret string) string {
+func (r *Sink) token(secret string) string {
 	if secret == "" || isToken(secret) {
 		return secret
 	}
 	var room [512]byte
 	sum := sha256.Sum256(append(append(room[:0], r.key[:]...), secret...))
 	var text [tokenLen]byte
-	copy(text[:], RedactedPrefix)
-	hex.Encode(text[len(RedactedPrefix):], sum[:8])
+	copy(text[:], Prefix)
+	hex.Encode(text[len(Prefix):], sum[:8])
 	return string(text[:])
 }
 
-const tokenLen = len(RedactedPrefix) + 16
+const tokenLen = len(Prefix) + 16
 
 // isToken tells whether the text is a token and nothing more.
 func isToken(s string) bool {
-	digits, ok := strings.CutPrefix(s, RedactedPrefix)
+	digits, ok := strings.CutPrefix(s, Prefix)
 	return ok && len(s) == tokenLen && strings.Trim(digits, "0123456789abcdef") == ""
 }

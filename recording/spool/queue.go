@@ -1,10 +1,12 @@
-package recording
+package spool
 
 import (
 	"context"
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // Lines stores encoded exchanges. One goroutine calls it, and it may take its
@@ -100,9 +102,9 @@ func NewQueue(lines Lines, maxBytes int, flushEvery time.Duration, changed func(
 }
 
 // Write implements [Sink].
-func (q *Queue) Write(e *Exchange) error {
+func (q *Queue) Write(e *recording.Exchange) error {
 	s := q.scratch.Get().(*scratch)
-	line := append(s.append(s.line[:0], e), '\n')
+	line := append(s.Append(s.line[:0], e), '\n')
 	err := q.put(line)
 	if cap(line) <= wakeBytes { // one huge exchange shall not stay for good
 		s.line = line
@@ -113,7 +115,7 @@ func (q *Queue) Write(e *Exchange) error {
 
 // scratch is what it takes to encode.
 type scratch struct {
-	encoder
+	recording.Encoder
 	line []byte
 }
 

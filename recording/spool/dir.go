@@ -1,4 +1,4 @@
-package recording
+package spool
 
 import (
 	"errors"
@@ -6,18 +6,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
-// partSuffix marks a segment that is still being written, or whose writer was
-// killed. Readers read it all the same.
-const partSuffix = ".part"
-
-// Dir is a [Store] in a directory, which it makes when it needs it. A segment
+// Dir is [Files] in a directory, which it makes when it needs it. A segment
 // appears under its own name only once it is on the disk. Nobody but the writer's
 // user may read it: bodies are kept as they are.
 type Dir string
 
-// Try implements [Store], with a file that it removes.
+// Try implements [Files], with a file that it removes.
 func (d Dir) Try() error {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return err
@@ -29,8 +27,8 @@ func (d Dir) Try() error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// Create implements [Store].
-func (d Dir) Create(key string) (Segment, error) {
+// Create implements [Files].
+func (d Dir) Create(key string) (File, error) {
 	name := filepath.Join(string(d), filepath.FromSlash(key))
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return nil, err
@@ -38,7 +36,7 @@ func (d Dir) Create(key string) (Segment, error) {
 	if _, err := os.Lstat(name); err == nil {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
-	f, err := os.OpenFile(name+partSuffix, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(name+recording.PartSuffix, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +48,7 @@ type file struct {
 	name string
 }
 
-// Truncate implements [Segment].
+// Truncate implements [File].
 func (f *file) Truncate(n int64) error {
 	if err := f.File.Truncate(n); err != nil {
 		return err
@@ -59,7 +57,7 @@ func (f *file) Truncate(n int64) error {
 	return err
 }
 
-// Check implements [Segment]: a file that was removed, or moved away, takes
+// Check implements [File]: a file that was removed, or moved away, takes
 // writes without complaint and loses them.
 func (f *file) Check() error {
 	have, err := os.Lstat(f.Name())
@@ -76,7 +74,7 @@ func (f *file) Check() error {
 	return nil
 }
 
-// Commit implements [Segment].
+// Commit implements [File].
 func (f *file) Commit() error {
 	err := f.Sync()
 	if e := f.Close(); err == nil {
@@ -85,13 +83,30 @@ func (f *file) Commit() error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), f.name); err != nil {
+	if err := publish(f.Name(), f.name); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(f.name))
 }
 
-// Discard implements [Segment].
+// publish gives a file its final name, which must not be in use. A link fails where
+// the name is taken; a rename would replace the other file. File systems without
+// links get the rename.
+func publish(part, name string) error {
+	err := os.Link(part, name)
+	switch {
+	case err == nil:
+		return os.Remove(part)
+	case errors.Is(err, fs.ErrExist):
+		return err
+	}
+	if _, err := os.Lstat(name); err == nil {
+		return &fs.PathError{Op: "rename", Path: name, Err: fs.ErrExist}
+	}
+	return os.Rename(part, name)
+}
+
+// Discard implements [File].
 func (f *file) Discard() error {
 	f.Close()
 	return os.Remove(f.Name())

@@ -1,4 +1,4 @@
-package recording
+package spool
 
 import (
 	"bufio"
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // killDir, when set, makes the test binary the writer that is to be killed.
@@ -51,7 +53,7 @@ func TestKilledWriterLosesTheTailAlone(t *testing.T) {
 			t.Errorf("%d records found, and %d had been flushed", len(found), flushed)
 		}
 		for _, err := range errs {
-			if !strings.Contains(err.Error(), ErrTorn.Error()) {
+			if !strings.Contains(err.Error(), recording.ErrTorn.Error()) {
 				t.Error(err)
 			}
 		}

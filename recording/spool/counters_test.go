@@ -1,4 +1,4 @@
-package recording
+package spool
 
 import (
 	"bytes"
@@ -14,18 +14,20 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // tail reads a segment, and returns how many exchanges it has, and its counters.
-func tail(t *testing.T, segment []byte) (exchanges int, c *Counters) {
+func tail(t *testing.T, segment []byte) (exchanges int, c *recording.Counters) {
 	t.Helper()
-	r, err := NewReader(bytes.NewReader(segment))
+	r, err := recording.NewReader(bytes.NewReader(segment))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
 	for {
-		switch err := r.Next(new(Exchange)); {
+		switch err := r.Next(new(recording.Exchange)); {
 		case err == io.EOF:
 			return exchanges, r.Counters()
 		case err != nil:
@@ -39,10 +41,12 @@ func tail(t *testing.T, segment []byte) (exchanges int, c *Counters) {
 func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 	store := new(flaky)
 	dropped := uint64(7)
-	r, err := OpenStore(store, Options{
+	r, err := OpenFiles(store, Options{
 		QueueBytes: 2 << 10,
 		SegmentOptions: SegmentOptions{Namespace: "shop", Workload: "cart", Pod: "cart-0", MaxBytes: 1 << 10,
-			Counters: func() Counters { return Counters{Dropped: dropped, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2} }},
+			Counters: func() recording.Counters {
+				return recording.Counters{Dropped: dropped, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2}
+			}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +59,7 @@ func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if r.Write(&Exchange{Location: strings.Repeat("x", 4<<10)}) != TooLarge {
+	if r.Write(&recording.Exchange{Location: strings.Repeat("x", 4<<10)}) != TooLarge {
 		t.Error("an exchange that is larger than the queue was taken")
 	}
 	r.Write(numbered(40))
@@ -65,7 +69,7 @@ func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 	if len(store.segments) < 3 {
 		t.Fatalf("%d segments", len(store.segments))
 	}
-	sum, first := 0, (*Counters)(nil)
+	sum, first := 0, (*recording.Counters)(nil)
 	for i, s := range store.segments {
 		n, c := tail(t, s.data)
 		sum += n
@@ -75,12 +79,12 @@ func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 		if first == nil {
 			first = c
 		}
-		want := Counters{Pod: "cart-0", Process: first.Process, Started: first.Started, Segment: i, Recorded: uint64(sum),
+		want := recording.Counters{Pod: "cart-0", Process: first.Process, Started: first.Started, Segment: i, Recorded: uint64(sum),
 			Dropped: 7, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2}
 		if i == len(store.segments)-1 {
 			want.Dropped++ // the one that was too large
 		}
-		if *c != want || c.Process == (UUID{}) || time.Since(c.Started) > time.Hour {
+		if *c != want || c.Process == (recording.UUID{}) || time.Since(c.Started) > time.Hour {
 			t.Errorf("segment %d: %+v, want %+v", i, *c, want)
 		}
 	}
@@ -93,7 +97,7 @@ func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 func TestASegmentThatIsCutBackCountsWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(flaky)
-		r, err := OpenStore(store, Options{})
+		r, err := OpenFiles(store, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,8 +163,8 @@ func TestCountersAreNoExchangeToAnybody(t *testing.T) {
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	exchanges, counted := 0, []Counters{}
-	for _, err := range AllCounted(os.DirFS(dir), ".", func(c Counters) { counted = append(counted, c) }) {
+	exchanges, counted := 0, []recording.Counters{}
+	for _, err := range recording.AllCounted(os.DirFS(dir), ".", func(c recording.Counters) { counted = append(counted, c) }) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -184,27 +188,27 @@ func TestCountersAreNoExchangeToAnybody(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-		var e Exchange
-		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &e); err != nil || e.MsgType != CountersType || e.Direction != "" || e.Service != Undefined || e.TS.IsZero() {
+		var e recording.Exchange
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &e); err != nil || e.MsgType != recording.CountersType || e.Direction != "" || e.Service != recording.Undefined || e.TS.IsZero() {
 			t.Errorf("%s: %v", lines[len(lines)-1], err)
 		}
 	}
 }
 
 func TestCountersThatCannotBeReadAreNamed(t *testing.T) {
-	r, err := NewReader(strings.NewReader(`{"msgType":"counters","counters":{"recorded":-1}}` + "\n" + `{"msgType":"counters"}` + "\n" + `{"msgType":"rrpair","direction":"IN"}` + "\n"))
+	r, err := recording.NewReader(strings.NewReader(`{"msgType":"counters","counters":{"recorded":-1}}` + "\n" + `{"msgType":"counters"}` + "\n" + `{"msgType":"rrpair","direction":"IN"}` + "\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	var e Exchange
+	var e recording.Exchange
 	for line := 1; line <= 2; line++ {
-		var bad *LineError
+		var bad *recording.LineError
 		if err := r.Next(&e); !errors.As(err, &bad) || bad.Line != line {
 			t.Errorf("line %d: %v", line, err)
 		}
 	}
-	if err := r.Next(&e); err != nil || e.Direction != In || r.Counters() != nil {
+	if err := r.Next(&e); err != nil || e.Direction != recording.In || r.Counters() != nil {
 		t.Errorf("%+v, %v", e, err)
 	}
 }

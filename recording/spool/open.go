@@ -1,12 +1,14 @@
-package recording
+package spool
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/redact"
 )
 
 // Options of [Open]. Zero values mean the defaults.
@@ -24,6 +26,8 @@ type Options struct {
 	Full func()
 	// RedactHeaders are redacted besides the usual ones.
 	RedactHeaders []string
+	// RedactKey is [redact.Options.Key].
+	RedactKey []byte
 	// Changed, if not nil, is called when the store begins to fail, with what is
 	// wrong, and when it works again, with nil; lost is how many records were
 	// lost since it began to fail. What records wait for waits for it.
@@ -33,7 +37,7 @@ type Options struct {
 // Recorder is a [Sink] that keeps exchanges in a store. It owns one goroutine,
 // which Close ends.
 type Recorder struct {
-	Sink
+	recording.Sink
 	queue *Queue
 	bound *bounded // nil: it isn't
 }
@@ -57,14 +61,14 @@ func Open(place string, o Options) (*Recorder, error) {
 		return nil, fmt.Errorf("open recording: %w", err)
 	}
 	if o.MaxBytesKept <= 0 {
-		return OpenStore(Dir(dir), o)
+		return OpenFiles(Dir(dir), o)
 	}
 	// A segment ends with the batch that fills it; neither may take all there is.
 	share := max(1, o.MaxBytesKept/4)
 	o.MaxBytes = min(cmp.Or(o.MaxBytes, DefaultSegmentBytes), share)
 	o.QueueBytes = int(min(int64(cmp.Or(o.QueueBytes, DefaultQueueBytes)), share))
 	bound := &bounded{Dir: Dir(dir), max: o.MaxBytesKept, reserve: o.MaxBytes + int64(o.QueueBytes) + countersRoom, full: o.Full}
-	r, err := OpenStore(bound, o)
+	r, err := OpenFiles(bound, o)
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +90,11 @@ func Directory(place string) (string, error) {
 	return "", fmt.Errorf("%q: want file:///directory or the path of a directory", place)
 }
 
-// OpenStore is Open for any store.
-func OpenStore(store Store, o Options) (*Recorder, error) {
+// OpenFiles is Open for any files.
+func OpenFiles(files Files, o Options) (*Recorder, error) {
 	var q *Queue
 	leftOut := o.Counters
-	o.Counters = func() (c Counters) {
+	o.Counters = func() (c recording.Counters) {
 		if leftOut != nil {
 			c = leftOut()
 		}
@@ -98,22 +102,10 @@ func OpenStore(store Store, o Options) (*Recorder, error) {
 		c.Dropped += s.Total()
 		return c
 	}
-	segments, err := NewSegments(store, o.SegmentOptions)
+	segments, err := NewSegments(files, o.SegmentOptions)
 	if err != nil {
 		return nil, err
 	}
 	q = NewQueue(segments, o.QueueBytes, o.FlushEvery, o.Changed)
-	return &Recorder{Sink: NewRedact(q, o.RedactHeaders...), queue: q}, nil
+	return &Recorder{Sink: redact.New(q, redact.Options{Names: o.RedactHeaders, Key: o.RedactKey}), queue: q}, nil
 }
-
-// Discard is a [Sink] that keeps nothing.
-type Discard struct{}
-
-// Write implements [Sink].
-func (Discard) Write(*Exchange) error { return nil }
-
-// Flush implements [Sink].
-func (Discard) Flush(context.Context) error { return nil }
-
-// Close implements [Sink].
-func (Discard) Close(context.Context) error { return nil }

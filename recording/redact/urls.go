@@ -1,4 +1,4 @@
-package recording
+package redact
 
 import "strings"
 
@@ -60,7 +60,7 @@ var segmentEnds = set("/?#&;,\"<> \t")
 
 // segments finds those of a path that another one announces as secret:
 // /reset-password/…, and those that are well-known tokens.
-func (r *Redact) segments(found []span, s string, g grammar) []span {
+func (r *Sink) segments(found []span, s string, g grammar) []span {
 	if g >= keyed {
 		found = keys(found, s, 0, int(g-keyed))
 	}
@@ -120,7 +120,7 @@ func segmentEnd(s string, from int) int {
 
 // announces tells whether a segment says that the next one is a secret. Few end
 // with letters that make it worth to be looked up.
-func (r *Redact) announces(segment string) bool {
+func (r *Sink) announces(segment string) bool {
 	n := len(segment)
 	if n < 3 || n > maxGlued || r.last[segment[n-2]&31]>>(segment[n-1]&31)&1 == 0 {
 		return false

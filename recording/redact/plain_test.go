@@ -1,4 +1,4 @@
-package recording
+package redact
 
 import (
 	"encoding/json"
@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // TestPlainNamesStay has headers, and parameters of a target, that sound like
@@ -126,15 +128,15 @@ target: /inputs/1
 target: shop.example:443
 `), "\n") {
 		name, value, _ := strings.Cut(field, ": ")
-		e := &Exchange{HTTP: &HTTP{}}
+		e := &recording.Exchange{HTTP: &recording.HTTP{}}
 		got := &e.HTTP.Req.URI
 		if name == "target" {
 			*got = value
 		} else {
-			e.HTTP.Req.Headers = Headers{{name, value}}
+			e.HTTP.Req.Headers = recording.Headers{{Name: name, Value: value}}
 			got = &e.HTTP.Req.Headers[0].Value
 		}
-		NewRedact(Discard{}).Write(e)
+		New(recording.Discard{}, Options{}).Write(e)
 		if *got != value {
 			t.Errorf("%s: %s became %s", name, value, *got)
 		}
@@ -150,10 +152,10 @@ func TestCorpusKeepsPlainNames(t *testing.T) {
 	}
 	secret := strings.Fields("authorization cookie set-cookie x-goog-api-key ?api_key ?session ?session_id")
 	headers, targets := corpusFields(t, corpus)
-	r := NewRedact(Discard{})
+	r := New(recording.Discard{}, Options{})
 	redacted := map[string]int{}
 	for _, h := range headers {
-		e := &Exchange{HTTP: &HTTP{Req: HTTPRequest{Headers: Headers{h}}}}
+		e := &recording.Exchange{HTTP: &recording.HTTP{Req: recording.HTTPRequest{Headers: recording.Headers{h}}}}
 		r.Write(e)
 		if e.HTTP.Req.Headers[0].Value != h.Value {
 			redacted[strings.ToLower(h.Name)]++
@@ -184,7 +186,7 @@ var parameterOfToken = regexp.MustCompile(`([^?&;=]+)=REDACTED`)
 var inner = regexp.MustCompile(`(?m)^json: (\{.*\})$`)
 
 // corpusFields collects headers and targets of RRPairs, HARs and their like.
-func corpusFields(t *testing.T, dir string) (headers Headers, targets []string) {
+func corpusFields(t *testing.T, dir string) (headers recording.Headers, targets []string) {
 	t.Helper()
 	var walk func(v any)
 	walk = func(v any) {
@@ -198,11 +200,11 @@ func corpusFields(t *testing.T, dir string) (headers Headers, targets []string) 
 							if list, ok := values.([]any); ok {
 								for _, value := range list {
 									if s, ok := value.(string); ok {
-										headers = append(headers, Header{h, s})
+										headers = append(headers, recording.Header{Name: h, Value: s})
 									}
 								}
 							} else if s, ok := values.(string); ok {
-								headers = append(headers, Header{h, s})
+								headers = append(headers, recording.Header{Name: h, Value: s})
 							}
 						}
 					}
@@ -213,7 +215,7 @@ func corpusFields(t *testing.T, dir string) (headers Headers, targets []string) 
 							n, _ := f["name"].(string)
 							value, _ := f["value"].(string)
 							if n != "" && name == "headers" && n[0] != ':' {
-								headers = append(headers, Header{n, value})
+								headers = append(headers, recording.Header{Name: n, Value: value})
 							}
 						}
 					}

@@ -1,15 +1,17 @@
-package recording
+package redact
 
 import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // Whatever a peer sends, the cost of a text grows with its length and no faster.
 func TestCostOfHostileTexts(t *testing.T) {
 	const size, times = 1 << 10, 16
-	r := NewRedact(Discard{})
+	r := New(recording.Discard{}, Options{})
 	for name, part := range map[string]string{
 		"blanks": " ", "commas": ",", "slashes": "/", "escapes": "%25", "nested escapes": "%", "names": "a=", "secrets": "token=a;", "secrets of a query": "token=a&",
 		"secret words": "token-", "keys": "key-1-", "quotes": `"=`, "half quotes": `'x=`, "JSON": `"token":`, "brackets": `"token":[`, "backslashes": `\"`, "tokens": "eyJ=", "tokens in paths": "/eyJ.",
@@ -24,8 +26,8 @@ func TestCostOfHostileTexts(t *testing.T) {
 			for range 5 {
 				begun := time.Now()
 				for _, text := range []string{hostile, "password=" + hostile, hostile + "=x", "?" + hostile} {
-					e := &Exchange{HTTP: &HTTP{Req: HTTPRequest{URI: text, URL: text, Host: text, Headers: Headers{{text, "x"}, {"X-Any", text}, {"Location", text},
-						{"Cookie", text}, {"Set-Cookie", text}, {"Sec-Websocket-Protocol", text}, {"Www-Authenticate", text}}}}}
+					e := &recording.Exchange{HTTP: &recording.HTTP{Req: recording.HTTPRequest{URI: text, URL: text, Host: text, Headers: recording.Headers{{Name: text, Value: "x"}, {Name: "X-Any", Value: text}, {Name: "Location", Value: text},
+						{Name: "Cookie", Value: text}, {Name: "Set-Cookie", Value: text}, {Name: "Sec-Websocket-Protocol", Value: text}, {Name: "Www-Authenticate", Value: text}}}}}
 					r.Write(e)
 				}
 				least = min(least, time.Since(begun))
