@@ -14,6 +14,6 @@
 //   - Encoding equals what encoding/json makes of an exchange, and allocates nothing.
 //   - Readers skip a torn tail.
 //
-// It imports the standard library and klauspost/compress, and nothing of this
-// module.
+// It imports the standard library, klauspost/compress and recording/coding, and
+// nothing else of this module.
 package recording

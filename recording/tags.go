@@ -16,6 +16,7 @@ const (
 	TagReverseProxyPort = "reverseProxyPort"
 	TagSequence         = "sequence"
 	TagSource           = "source"
+	TagDecoded          = "decoded"
 
 	TagVia              = "via"
 	TagRequestEnd       = "requestEndUs"
@@ -58,13 +59,14 @@ func TagDocs() []TagDoc {
 		{TagReverseProxyPort, "Port of the application. Where several are captured, inbound: the one that was called."},
 		{TagSequence, "Number of the record in its process, from 1. A missing one was dropped."},
 		{TagSource, "Name of the recorder: `tapedeck`."},
+		{TagDecoded, "Which bodies are stored without the codings that their Content-Encoding names: `request`, `response`, or `true` for both. The header stays as it was sent, and so does Content-Length."},
 		{TagVia, "How the client reached the proxy: `tcp`, `http`, `connect`, `socks4` or `socks5`."},
 		{TagRequestEnd, "Microseconds from `ts` to the request's last byte."},
 		{TagResponseStart, "Microseconds from `ts` to the answer's first byte."},
 		{TagRequestBodySize, "Bytes that the request's body had, if it was cut."},
 		{TagResponseBodySize, "Bytes that the answer's body had, if it was cut."},
 		{TagTruncated, "`true` if a body or message was cut, or content left out, by a limit."},
-		{TagIncomplete, "What is missing: `no_answer`, `cut` (the connection ended within a message, or capture was turned off), `reset` (one side gave the stream up), `bytes_lost` (the tap was full), `headers_lost` (names of headers were in bytes that were lost before; such headers are called `:unknown`) or `malformed` (what followed could not be parsed)."},
+		{TagIncomplete, "What is missing: `no_answer`, `cut` (the connection ended within a message, or capture was turned off), `reset` (one side gave the stream up), `bytes_lost` (the tap was full), `headers_lost` (names of headers were in bytes that were lost before; such headers are called `:unknown`), `malformed` (what followed could not be parsed), `no_memory` (what followed could not be put together) or, in what a reader put together, `parts_missing` (parts of the conversation are not in the recording)."},
 		{TagUndecoded, "Decoder that gave the connection up, and why. Its further bytes, up to a place from which HTTP/1 or HTTP/2 can be decoded again, are counted in a record of their own, and not kept: they may hold secrets."},
 		{TagParent, "Outbound: `uuid` of the inbound exchange that caused this one, in canonical form; `unknown`; or `ambiguous`, if several might have."},
 		{TagParentBy, "Header by which the parent was found: `traceparent`, `b3`, `x-b3-traceid` or `x-request-id`."},

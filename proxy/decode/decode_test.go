@@ -383,8 +383,8 @@ func TestTagsAreDocumented(t *testing.T) {
 		}
 	}
 	for _, byProxy := range []string{recording.TagCaptureMode, recording.TagAppLabel, recording.TagPodName, recording.TagPodNamespace, recording.TagClusterName, recording.TagProxyProtocol,
-		recording.TagProxyType, recording.TagProxyVersion, recording.TagReverseProxyHost, recording.TagReverseProxyPort, recording.TagParentBy} {
-		seen[byProxy] = true // the proxy's configuration says them; parentBy takes two flows
+		recording.TagProxyType, recording.TagProxyVersion, recording.TagReverseProxyHost, recording.TagReverseProxyPort, recording.TagParentBy, recording.TagDecoded} {
+		seen[byProxy] = true // the proxy's configuration says them; parentBy takes two flows, and redaction decodes
 	}
 	for name := range documented {
 		if !seen[name] {

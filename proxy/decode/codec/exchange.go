@@ -41,19 +41,19 @@ type Exchange struct {
 // Codes for [Exchange.Incomplete].
 const (
 	// NoAnswer: the connection ended without an answer.
-	NoAnswer = "no_answer"
+	NoAnswer = recording.NoAnswer
 	// Cut: the connection ended in the middle of the request or of the answer.
-	Cut = "cut"
+	Cut = recording.CutOff
 	// Reset: one side gave the stream up.
-	Reset = "reset"
+	Reset = recording.Reset
 	// Lost: the tap dropped bytes.
-	Lost = "bytes_lost"
+	Lost = recording.BytesLost
 	// Unknown: names of fields were in a header block that was lost.
-	Unknown = "headers_lost"
+	Unknown = recording.HeadersLost
 	// Malformed: bytes that followed could not be parsed.
-	Malformed = "malformed"
+	Malformed = recording.Malformed
 	// NoMemory: what followed could not be put together for want of memory.
-	NoMemory = "no_memory"
+	NoMemory = recording.NoMemory
 )
 
 // ErrMemory is wrapped by the error of a decoder that gives up because other flows

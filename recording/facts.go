@@ -1,0 +1,165 @@
+package recording
+
+import (
+	"net"
+	"strconv"
+	"time"
+)
+
+// RequestEnd returns the time from TS to the request's last byte, and whether it is
+// known.
+func (e *Exchange) RequestEnd() (time.Duration, bool) { return e.micros(TagRequestEnd) }
+
+// ResponseStart returns the time from TS to the answer's first byte, and whether it
+// is known.
+func (e *Exchange) ResponseStart() (time.Duration, bool) { return e.micros(TagResponseStart) }
+
+// End returns the time from TS to the last byte, in whole milliseconds.
+func (e *Exchange) End() time.Duration { return time.Duration(e.Duration) * time.Millisecond }
+
+// Ended returns when the last byte was seen.
+func (e *Exchange) Ended() time.Time { return e.TS.Add(e.End()) }
+
+func (e *Exchange) micros(tag string) (time.Duration, bool) {
+	n, err := strconv.ParseInt(e.Tags.Get(tag), 10, 64)
+	if err != nil || n < 0 {
+		return 0, false
+	}
+	return time.Duration(n) * time.Microsecond, true
+}
+
+// Reasons for which an exchange is incomplete.
+const (
+	// NoAnswer: the connection ended without an answer.
+	NoAnswer = "no_answer"
+	// CutOff: the connection ended in the middle of the request or of the answer.
+	CutOff = "cut"
+	// Reset: one side gave the stream up.
+	Reset = "reset"
+	// BytesLost: the tap dropped bytes.
+	BytesLost = "bytes_lost"
+	// HeadersLost: names of fields were in a header block that was lost.
+	HeadersLost = "headers_lost"
+	// Malformed: bytes that followed could not be parsed.
+	Malformed = "malformed"
+	// NoMemory: what followed could not be put together for want of memory.
+	NoMemory = "no_memory"
+	// PartsMissing: parts of the conversation are not in the recording, or were read
+	// too late to be put together.
+	PartsMissing = "parts_missing"
+)
+
+// Incomplete returns why a part of the exchange is missing, "" if none is. What a
+// limit cut off is not missing in this sense: see [Exchange.Truncated].
+func (e *Exchange) Incomplete() string { return e.Tags.Get(TagIncomplete) }
+
+// Truncated tells whether a limit cut a body or a message, or left content out.
+func (e *Exchange) Truncated() bool { return e.Tags.Get(TagTruncated) != "" }
+
+// Complete tells whether the recording holds all of the exchange: nothing is missing,
+// nothing was cut, all of it was decoded, and the conversation, if it is one, is whole.
+func (e *Exchange) Complete() bool {
+	if e.Incomplete() != "" || e.Truncated() || e.Tags.Get(TagUndecoded) != "" {
+		return false
+	}
+	c := e.Conversation()
+	return c == nil || c.Part == 1 && c.Last
+}
+
+// Conversation returns the messages, whatever the protocol; nil if there are none to
+// be had, as of plain HTTP.
+func (e *Exchange) Conversation() *Conversation {
+	for _, c := range [...]*Conversation{e.GRPC, e.WebSocket, e.TCP} {
+		if c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// ConversationID returns the UUID of part 1 of the conversation, and whether this is
+// one of several parts.
+func (e *Exchange) ConversationID() (UUID, bool) { return e.uuid(TagConversation) }
+
+// Tunnel returns the UUID of the CONNECT that opened the tunnel in which this was said,
+// and whether there is one.
+func (e *Exchange) Tunnel() (UUID, bool) { return e.uuid(TagTunnel) }
+
+func (e *Exchange) uuid(tag string) (UUID, bool) {
+	text := e.Tags.Get(tag)
+	if text == "" {
+		return UUID{}, false
+	}
+	u, err := ParseUUID(text)
+	return u, err == nil
+}
+
+// ParentKind tells how much is known of what caused an exchange.
+type ParentKind string
+
+// Kinds of parents.
+const (
+	// ParentNone: nothing was looked for, as of an inbound exchange.
+	ParentNone ParentKind = ""
+	// ParentKnown: one inbound exchange.
+	ParentKnown ParentKind = "known"
+	// ParentUnknown: none was found.
+	ParentUnknown ParentKind = "unknown"
+	// ParentAmbiguous: several inbound exchanges may have.
+	ParentAmbiguous ParentKind = "ambiguous"
+)
+
+// Parent is the inbound exchange that caused an outbound one.
+type Parent struct {
+	Kind ParentKind
+	// UUID is the exchange's, and By the header by which it was found, if it is known.
+	UUID UUID
+	By   string
+}
+
+// Parent returns what caused the exchange.
+func (e *Exchange) Parent() Parent {
+	text, by := e.Tags.Get(TagParent), e.Tags.Get(TagParentBy)
+	switch {
+	case text == "":
+		return Parent{}
+	case by == "" && text == string(ParentAmbiguous):
+		return Parent{Kind: ParentAmbiguous}
+	}
+	if u, err := ParseUUID(text); err == nil {
+		return Parent{ParentKnown, u, by}
+	}
+	return Parent{Kind: ParentUnknown}
+}
+
+// Peer returns who asked, and how that is known; both are "" for an outbound exchange.
+func (e *Exchange) Peer() (who, by string) { return e.Tags.Get(TagPeer), e.Tags.Get(TagPeerBy) }
+
+// Pod returns the name of the pod, "" if it is unknown.
+func (e *Exchange) Pod() string { return e.Tags.Get(TagPodName) }
+
+// Sequence returns the record's number in its process, from 1, and whether it has one.
+func (e *Exchange) Sequence() (uint64, bool) {
+	n, err := strconv.ParseUint(e.Tags.Get(TagSequence), 10, 64)
+	return n, err == nil
+}
+
+// Host returns whom the client asked: HTTP's host, else the host and port, else the
+// port alone.
+func (e *Exchange) Host() string {
+	if e.HTTP != nil && e.HTTP.Req.Host != "" {
+		return e.HTTP.Req.Host
+	}
+	if host, port, err := net.SplitHostPort(e.NetworkAddress); err == nil && host == "" {
+		return port
+	}
+	return e.NetworkAddress
+}
+
+// Sizes returns how many bytes of payload each side sent, kept or not.
+func (e *Exchange) Sizes() (client, server int64) {
+	if c := e.Conversation(); c != nil {
+		return c.ClientBytes, c.ServerBytes
+	}
+	return e.Request().Size(), e.Response().Size()
+}
