@@ -3,6 +3,8 @@ package recording
 import (
 	"cmp"
 	"fmt"
+	"path"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -30,6 +32,79 @@ func (p Partition) String() string {
 	hour := p.Hour.UTC()
 	return fmt.Sprintf("cluster=%s/namespace=%s/workload=%s/date=%s/hour=%s",
 		KeyPart(p.Cluster), KeyPart(p.Namespace), KeyPart(p.Workload), hour.Format("2006-01-02"), hour.Format("15"))
+}
+
+// SegmentKey is the key of a segment that capture wrote.
+type SegmentKey struct {
+	// Partition is where the segment lies. Its Hour is that of Began.
+	Partition
+	// Began is when the segment was begun, in UTC, to the millisecond.
+	Began time.Time
+	// Pod is the name of the pod; [Undefined] if unknown.
+	Pod string
+	// Number counts the segments of one process, from 0.
+	Number int
+	// Part tells that the segment is still being written, or that its writer was killed.
+	Part bool
+}
+
+const beganLayout = "20060102T150405.000Z"
+
+// String gives the key:
+//
+//	cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.jsonl.zst
+func (k SegmentKey) String() string {
+	k.Hour = k.Began
+	suffix := SegmentSuffix
+	if k.Part {
+		suffix += PartSuffix
+	}
+	return fmt.Sprintf("%s/%s-%s-%d%s", k.Partition, k.Began.UTC().Format(beganLayout), KeyPart(k.Pod), k.Number, suffix)
+}
+
+// ParseSegmentKey reads a key as String writes it, and refuses every other text: it
+// leads out of no directory.
+func ParseSegmentKey(key string) (k SegmentKey, err error) {
+	bad := func(what string) (SegmentKey, error) {
+		return SegmentKey{}, fmt.Errorf("no key of a segment: %s; want one such as %s", what, SegmentKey{
+			Partition: Partition{"CLUSTER", "NAMESPACE", "WORKLOAD", time.Time{}}, Began: time.Date(2026, 11, 22, 20, 15, 0, 0, time.UTC), Pod: "POD"})
+	}
+	folders, name := path.Split(key)
+	values := strings.Split(strings.TrimSuffix(folders, "/"), "/")
+	names := []string{"cluster=", "namespace=", "workload=", "date=", "hour="}
+	if len(values) != len(names) {
+		return bad(fmt.Sprintf("%d folders", len(values)))
+	}
+	for i, name := range names {
+		value, ok := strings.CutPrefix(values[i], name)
+		if !ok {
+			return bad("no " + name + " where it belongs")
+		}
+		values[i] = value
+	}
+	k.Cluster, k.Namespace, k.Workload = values[0], values[1], values[2]
+	name, k.Part = strings.CutSuffix(name, PartSuffix)
+	name, ok := strings.CutSuffix(name, SegmentSuffix)
+	if !ok {
+		return bad("no " + SegmentSuffix + " at the end")
+	}
+	began, name, _ := strings.Cut(name, "-")
+	if k.Began, err = time.Parse(beganLayout, began); err != nil {
+		return bad("no time at the start")
+	}
+	k.Hour = k.Began.Truncate(time.Hour)
+	last := strings.LastIndexByte(name, '-')
+	if last < 0 {
+		return bad("no number at the end")
+	}
+	if k.Number, err = strconv.Atoi(name[last+1:]); err != nil {
+		return bad("no number at the end")
+	}
+	k.Pod = name[:last]
+	if k.String() != key {
+		return bad("not as it would be written")
+	}
+	return k, nil
 }
 
 // KeyPart makes a name fit to be part of a key: what isn't a letter, a digit,

@@ -4,10 +4,12 @@
 //	tapedeck-proxy                      run the sidecar; its environment configures it
 //	tapedeck-proxy healthz [--wait 60s] ask the sidecar in this pod for its health
 //	tapedeck-proxy inspect PATH...      list recorded exchanges, or show one
+//	tapedeck-proxy export [DIR]         write the recordings to standard output, for tapedeck pull
 //	tapedeck-proxy version              print the version
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -21,7 +23,9 @@ import (
 
 	"github.com/tapedeck/tapedeck/cmd/internal/signals"
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording/archive"
 	"github.com/tapedeck/tapedeck/recording/inspect"
+	"github.com/tapedeck/tapedeck/recording/spool"
 	"github.com/tapedeck/tapedeck/sidecar"
 )
 
@@ -57,6 +61,8 @@ func commands() []command {
 			"tapedeck-proxy healthz --wait 60s", prepareHealthz},
 		{"inspect", "[flags] PATH...", "list recorded exchanges, or show one",
 			"tapedeck-proxy inspect --direction out --status 5xx /var/lib/tapedeck/recordings", prepareInspect},
+		{"export", "[DIR]", "write the recordings to standard output as a tar archive, for tapedeck pull; DIR is " + contract.EnvSink + " unless it is given",
+			"kubectl exec POD -c " + contract.Container + " -- " + contract.ProxyBinary + " export | tapedeck pull - recordings", prepareExport},
 		{"version", "", "print the version", "tapedeck-proxy version", prepareVersion},
 	}
 }
@@ -155,6 +161,52 @@ func prepareInspect(flags *flag.FlagSet) func(context.Context, []string, io.Writ
 		}
 		return inspect.Run(stdout, stderr, "tapedeck-proxy:", args, o)
 	}
+}
+
+func prepareExport(*flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
+	return func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+		place := cmp.Or(os.Getenv(contract.EnvSink), contract.DefaultSink)
+		switch len(args) {
+		case 0:
+		case 1:
+			place = args[0]
+		default:
+			return fmt.Errorf("unexpected argument %q: want one directory, or none", args[1])
+		}
+		if isTerminal(stdout) {
+			return errors.New("standard output is a terminal, and this writes a tar archive: send it to a file, or to tapedeck pull - DIR")
+		}
+		dir, err := spool.Directory(place)
+		if err != nil {
+			return err
+		}
+		m, err := archive.Write(ctx, stdout, dir, contract.BuildVersion(version))
+		if err != nil {
+			return err
+		}
+		for _, note := range []struct {
+			n    int
+			what string
+		}{
+			{m.Removed, "segments that made room for new ones before they could be sent"},
+			{m.Skipped, "files that are no segments"},
+		} {
+			if note.n > 0 {
+				fmt.Fprintf(stderr, "note: not sent: %s: %d\n", note.what, note.n)
+			}
+		}
+		return nil
+	}
+}
+
+// isTerminal tells whether a stream is a terminal.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func prepareVersion(*flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {

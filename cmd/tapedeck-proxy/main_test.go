@@ -2,10 +2,17 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/archive"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 func call(t *testing.T, args ...string) (stdout, stderr string, code int) {
@@ -39,6 +46,8 @@ func TestWrongUse(t *testing.T) {
 		"inspect":             "name at least one directory or segment, such as /var/lib/tapedeck/recordings",
 		"inspect -o xml .":    `output "xml": want table or json`,
 		"version 1":           `unexpected argument "1": want none`,
+		"export a b":          `unexpected argument "b": want one directory, or none`,
+		"export s3://a":       `"s3://a": want file:///directory or the path of a directory`,
 	} {
 		_, got, code := call(t, strings.Fields(args)...)
 		if code != 1 || got != "tapedeck-proxy: "+want+"\n" {
@@ -50,6 +59,38 @@ func TestWrongUse(t *testing.T) {
 func TestVersion(t *testing.T) {
 	if out, _, code := call(t, "version"); code != 0 || !strings.HasPrefix(out, "tapedeck-proxy dev ") {
 		t.Errorf("exit code %d, %q", code, out)
+	}
+}
+
+// The program exports the directory that the sidecar beside it writes to.
+func TestExportWritesTheSinkOfTheEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	r, err := spool.Open(dir, spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Write(&recording.Exchange{MsgType: recording.MsgType})
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(contract.EnvSink, "file://"+dir)
+	for _, args := range [][]string{{"export"}, {"export", dir}} {
+		out, notes, code := call(t, args...)
+		segments := 0
+		m, err := archive.Read(t.Context(), strings.NewReader(out), archive.DefaultLimits(), func(recording.SegmentKey, int64, io.Reader) error {
+			segments++
+			return nil
+		})
+		if code != 0 || err != nil || segments != 1 || m.Version != contract.BuildVersion("") || notes != "note: not sent: files that are no segments: 1\n" {
+			t.Errorf("%v: exit code %d, %d segments, %+v, %v; %s", args, code, segments, m, err, notes)
+		}
+	}
+	t.Setenv(contract.EnvSink, filepath.Join(dir, "nowhere"))
+	if _, notes, code := call(t, "export"); code != 1 || !strings.Contains(notes, "nowhere") {
+		t.Errorf("exit code %d: %s", code, notes)
 	}
 }
 

@@ -307,9 +307,10 @@ func (s *Segments) pause(err error) error {
 }
 
 func (s *Segments) key(now time.Time) string {
-	now = now.UTC()
-	p := recording.Partition{Cluster: s.opts.Cluster, Namespace: s.opts.Namespace, Workload: s.opts.Workload, Hour: now}
-	return fmt.Sprintf("%s/%s-%s-%d%s", p, now.Format("20060102T150405.000Z"), recording.KeyPart(s.opts.Pod), s.seq, recording.SegmentSuffix)
+	return recording.SegmentKey{
+		Partition: recording.Partition{Cluster: s.opts.Cluster, Namespace: s.opts.Namespace, Workload: s.opts.Workload},
+		Began:     now, Pod: s.opts.Pod, Number: s.seq,
+	}.String()
 }
 
 // countersLine returns the line that ends a segment of records of this process so
