@@ -31,11 +31,13 @@ test: ## Run every test of the module; needs Go alone.
 
 # With -trimpath the tests share the packages that istioctl was built from.
 # Istio's control plane logs every push: its tests speak when they fail.
-e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl, and real traffic through it.
+# DuckDB is C++: its tests are linked by a compiler for that.
+e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl, real traffic through it, and DuckDB on what it records.
 	go -C e2e run ./cmd/tools
 	for module in $(nested); do \
-	  case $$module in e2e/istio) v=;; *) v=-v;; esac; \
-	  go -C $$module test -trimpath -vet=off $$v -count=1 -timeout 60m ./... || exit; \
+	  v=-v cgo=0; \
+	  case $$module in e2e/istio) v=;; e2e/duckdb) cgo=1;; esac; \
+	  CGO_ENABLED=$$cgo go -C $$module test -trimpath -vet=off $$v -count=1 -timeout 60m ./... || exit; \
 	done
 
 bench: build ## Measure rendering and the sidecar beside other programs, as ratios.
@@ -74,11 +76,12 @@ plugin: build ## Put the binary into plugin/, ready for `helm plugin install ./p
 fmt: ## Format the Go code.
 	gofmt -w $$(git ls-files '*.go')
 
-# Vetting e2e/istio and e2e/pod would analyse the 1,800 packages of Istio's control plane.
+# Vetting e2e/istio and e2e/pod would analyse the 1,800 packages of Istio's control plane,
+# and e2e/duckdb takes a C compiler.
 # The renderer, and every test, also runs on the machines that engineers have.
 lint: ## Vet the Go code, for Linux and macOS, and fail on what gofmt would change.
 	GOOS=darwin go vet ./...
-	for module in . $(filter-out e2e/istio e2e/pod,$(nested)); do go -C $$module vet ./... || exit; done
+	for module in . $(filter-out e2e/duckdb e2e/istio e2e/pod,$(nested)); do go -C $$module vet ./... || exit; done
 	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
 
 clean: ## Remove what the targets built.

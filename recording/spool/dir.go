@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/columns"
 )
 
 // Dir is [Files] in a directory, which it makes when it needs it. A segment
 // appears under its own name only once it is on the disk. Nobody but the writer's
-// user may read it: bodies are kept as they are.
+// user may read it: bodies are kept as they are. The first segment brings the file
+// [columns.Name] to the root.
 type Dir string
 
 // Try implements [Files], with a file that it removes.
@@ -40,7 +42,25 @@ func (d Dir) Create(key string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.putColumns()
 	return &file{File: f, name: name}, nil
+}
+
+// putColumns puts the columns file at the root, unless one is there. Segments are
+// written without it, too: the next one tries again.
+func (d Dir) putColumns() {
+	name := filepath.Join(string(d), columns.Name)
+	if _, err := os.Lstat(name); err == nil {
+		return
+	}
+	f, err := os.CreateTemp(string(d), ".columns-*")
+	if err != nil {
+		return
+	}
+	_, err = f.Write(columns.File())
+	if errors.Join(err, f.Close()) != nil || publish(f.Name(), name) != nil {
+		os.Remove(f.Name())
+	}
 }
 
 type file struct {

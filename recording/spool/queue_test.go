@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/columns"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,11 +44,11 @@ func locations(t *testing.T, dir string) (found []string, errs []error) {
 	return found, errs
 }
 
+// files lists what is in the directory, but for the columns file.
 func files(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			rel, _ := filepath.Rel(dir, name)
+		if rel, _ := filepath.Rel(dir, name); err == nil && !d.IsDir() && rel != columns.Name {
 			names = append(names, rel)
 		}
 		return err
@@ -411,6 +412,49 @@ func TestRecordingsAreTheWritersAlone(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestFirstSegmentBringsTheColumns(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "recordings")
+	name := filepath.Join(dir, columns.Name)
+	record := func(n int) {
+		t.Helper()
+		r, err := Open(dir, Options{MaxBytesKept: 64 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Write(numbered(n))
+		if err := r.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if found, errs := locations(t, dir); len(found) == 0 || len(errs) > 0 {
+			t.Errorf("found %v, errors %v", found, errs)
+		}
+	}
+	want := func(content string) {
+		t.Helper()
+		if have, err := os.ReadFile(name); err != nil || string(have) != content {
+			t.Errorf("the columns are %q, %v", have, err)
+		}
+	}
+	record(1)
+	want(string(columns.File()))
+
+	// One that is there stays, as it may be of another version.
+	if err := os.WriteFile(name, []byte("-- mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	record(2)
+	want("-- mine")
+
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	record(3)
+	want(string(columns.File()))
+	if rest, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || len(rest) > 0 {
+		t.Errorf("left behind: %v, %v", rest, err)
+	}
 }
 
 func TestOpenRefusesWhatItCantKeep(t *testing.T) {
