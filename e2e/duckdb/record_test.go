@@ -118,7 +118,7 @@ func (all *written) start(t *testing.T, dir, cluster, namespace, workload, pod s
 				return recording.Counters{Filtered: p.left.filtered, SampledOut: p.left.sampledOut}
 			},
 		},
-		QueueBytes: 24 << 20,
+		QueueBytes: 40 << 20,
 		FlushEvery: 10 * time.Second,
 	})
 	if err != nil {
@@ -325,9 +325,9 @@ func (p *process) get(kind int) {
 	if kind == 1 {
 		e.HTTP.Res.Body = []byte{0xff, 0x00, 0x80}
 	}
-	if n := len(p.all.rows); n > 10_000*(1+p.all.long) && p.all.long < 2 { // longer than a line that DuckDB takes by default
+	if n := len(p.all.rows); n > 10_000*(1+p.all.long) && p.all.long < 2 { // a line of 36 MiB; DuckDB takes 32 MiB by default
 		p.all.long++
-		e.HTTP.Res.Body = bytes.Repeat([]byte("0123456789abcdef"), 14<<16)
+		e.HTTP.Res.Body = bytes.Repeat([]byte("0123456789abcdef"), 27<<16)
 	}
 	p.write(e)
 }
@@ -404,7 +404,7 @@ func (p *process) drop() {
 	before := p.sequence
 	e := p.begin(recording.In, recording.HTTP1)
 	p.http(e, "POST", "/upload", "", 200)
-	e.HTTP.Req.Body = make([]byte, 20<<20)
+	e.HTTP.Req.Body = make([]byte, 31<<20)
 	if err := p.Write(e); err != spool.TooLarge {
 		panic(err)
 	}
