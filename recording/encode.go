@@ -11,7 +11,7 @@ import (
 
 // AppendJSON appends the exchange's JSON, without a newline, and returns the
 // extended buffer. It equals what encoding/json makes of e with HTML escaping
-// off, and allocates nothing when dst has room.
+// off and times in UTC, and allocates nothing when dst has room.
 func (e *Exchange) AppendJSON(dst []byte) []byte { return (*Encoder)(nil).Append(dst, e) }
 
 // Encoder writes exchanges and remembers the tags of one, for most of the next
@@ -196,7 +196,7 @@ func (o *object) bool(name string, v bool) {
 }
 
 func (o *object) time(name string, t time.Time) {
-	o.dst = append(t.AppendFormat(append(o.key(name), '"'), time.RFC3339Nano), '"')
+	o.dst = append(t.UTC().AppendFormat(append(o.key(name), '"'), time.RFC3339Nano), '"')
 }
 
 func (o *object) base64(name string, v []byte) {

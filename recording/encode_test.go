@@ -105,6 +105,14 @@ func TestAPreparedConnectionIsWrittenAsBefore(t *testing.T) {
 	}
 }
 
+// DuckDB's TIMESTAMP ignores the zone.
+func TestTimesAreWrittenInUTC(t *testing.T) {
+	e := &Exchange{TS: time.Date(2026, 11, 22, 21, 15, 0, 5, time.FixedZone("", 3600))}
+	if got, want := string(e.AppendJSON(nil)), `"ts":"2026-11-22T20:15:00.000000005Z"`; !strings.Contains(got, want) {
+		t.Errorf("%s lacks %s", got, want)
+	}
+}
+
 func TestJSONRoundTrip(t *testing.T) {
 	want := full()
 	want.Tags[1].Value = "\x00\x1f\x7f</script>&\u2028\u2029é\ufffd" // not UTF-8: the one thing that is lost

@@ -303,7 +303,7 @@ func (t *turn) abort() error {
 // compressed segments.
 func countLines(place string) (lines int, err error) {
 	err = filepath.WalkDir(place, func(file string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || file != place && filepath.Ext(file) != ".zst" {
 			return err
 		}
 		f, err := os.Open(file)
