@@ -7,6 +7,7 @@ replace github.com/tapedeck/tapedeck => ../..
 require github.com/tapedeck/tapedeck v0.0.0-00010101000000-000000000000
 
 require (
+	github.com/andybalholm/brotli v1.3.0 // indirect
 	github.com/apache/arrow-go/v18 v18.5.1 // indirect
 	github.com/duckdb/duckdb-go-bindings v0.10506.0 // indirect
 	github.com/duckdb/duckdb-go-bindings/lib/darwin-amd64 v0.10506.0 // indirect
