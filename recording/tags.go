@@ -30,6 +30,7 @@ const (
 	TagParentBy         = "parentBy"
 	TagPeer             = "peer"
 	TagPeerBy           = "peerBy"
+	TagReplay           = "replay"
 	TagConversation     = "conversation"
 	TagTunnel           = "tunnel"
 	TagInterim          = "interim"
@@ -72,6 +73,7 @@ func TagDocs() []TagDoc {
 		{TagParentBy, "Header by which the parent was found: `traceparent`, `b3`, `x-b3-traceid` or `x-request-id`."},
 		{TagPeer, "Inbound: who asked, a SPIFFE identity or an address; or `unknown`."},
 		{TagPeerBy, "How the peer is known: `x-forwarded-client-cert`, `x-forwarded-for`, `address` or `unknown`."},
+		{TagReplay, "ID of the replay's run that sent the request, or, outbound, the request that caused this one: the value of the header `Tapedeck-Replay`."},
 		{TagConversation, "`uuid` of part 1, in canonical form, on each part of a conversation that has several."},
 		{TagTunnel, "`uuid` of the CONNECT that opened the tunnel in which this was said, in canonical form."},
 		{TagInterim, "Status of the last interim answer, as `100` or `103`."},

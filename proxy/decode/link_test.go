@@ -3,8 +3,11 @@ package decode
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -136,6 +139,86 @@ func TestOverlappingInboundIsAmbiguous(t *testing.T) {
 				t.Errorf("the parent is %s, want %s", got, c.parent)
 			}
 		})
+	}
+}
+
+// What a replay sends, and what that causes, is tagged with the ID of its run.
+func TestReplaysAreTagged(t *testing.T) {
+	replay := func(id string) string { return "Tapedeck-Replay: " + id + "\r\n" }
+	long := strings.Repeat("x", contract.MaxReplayID+1)
+	for _, c := range []struct {
+		name   string
+		in     []string // requests on connections of their own that are not answered yet
+		out    string
+		wantIn []string
+		want   string
+	}{
+		{"a request", []string{replay("run-1")}, "", []string{"run-1"}, ""},
+		{"by the name in lower case", []string{"tapedeck-replay:run-1\r\n"}, "", []string{"run-1"}, ""},
+		{"a call that it causes", []string{replay("run-1") + request}, request, []string{"run-1"}, "run-1"},
+		{"a call that something else causes", []string{replay("run-1") + request, fmt.Sprintf(trace, 1)}, fmt.Sprintf(trace, 2), []string{"run-1", ""}, ""},
+		{"a call that carries the header itself", []string{request}, replay("run-2"), []string{""}, "run-2"},
+		{"a call with the header of another run than its cause", []string{replay("run-1") + request}, replay("run-2") + request, []string{"run-1"}, "run-2"},
+		{"a call that several requests of a run may cause", []string{replay("run-1") + request, replay("run-1") + request}, request, []string{"run-1", "run-1"}, "run-1"},
+		{"a call that requests of two runs may cause", []string{replay("run-1") + request, replay("run-2") + request}, request, []string{"run-1", "run-2"}, ""},
+		{"a call that a user's request may cause, too", []string{replay("run-1") + request, request}, request, []string{"run-1", ""}, ""},
+		{"a call that a user's request may cause, which came first", []string{request, replay("run-1") + request}, request, []string{"", "run-1"}, ""},
+		{"a call that several of three may cause, of which two agree", []string{replay("run-1") + request, request, replay("run-1") + request}, request, []string{"run-1", "", "run-1"}, ""},
+		{"a call whose cause a surer header does not tell", []string{replay("run-1") + fmt.Sprintf(trace, 1), replay("run-1") + fmt.Sprintf(trace, 1), request},
+			fmt.Sprintf(trace, 2) + request, []string{"run-1", "run-1", ""}, ""},
+		{"not a value that is no ID", []string{replay("Run 1"), replay("a,b"), replay(""), replay(long)}, "", []string{"", "", "", ""}, ""},
+		{"not a call with a value that is no ID", nil, replay("Run 1"), nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var sink memory
+			d := New(Config{}, &sink)
+			var open []tap.Reader
+			for _, h := range c.in {
+				r := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+				r.Data(tap.FromClient, epoch, asks(h))
+				open = append(open, r)
+			}
+			out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
+			out.Data(tap.FromClient, epoch, asks(c.out))
+			out.Data(tap.FromServer, epoch, answer)
+			for _, r := range open {
+				r.Data(tap.FromServer, epoch, answer)
+			}
+			for i, e := range sink.decode(t) {
+				want := c.want
+				if i > 0 {
+					want = c.wantIn[i-1]
+				}
+				got := e.Tags.Get(recording.TagReplay)
+				if has := slices.ContainsFunc(e.Tags, func(tag recording.Tag) bool { return tag.Name == recording.TagReplay }); got != want || has != (want != "") {
+					t.Errorf("record %d (%s): tags %v, want replay=%q", i, e.Direction, e.Tags, want)
+				}
+			}
+		})
+	}
+}
+
+// A connection serves users and replays in turn, and a replay that is over is forgotten.
+func TestReplaysAreTaggedRequestByRequest(t *testing.T) {
+	var sink memory
+	d := New(Config{}, &sink)
+	in := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+	want := []string{"run-1", "", "run-1", "run-2", "", "run-2"}
+	for _, run := range want {
+		headers := request
+		if run != "" {
+			headers += "Tapedeck-Replay: " + run + "\r\n"
+		}
+		in.Data(tap.FromClient, epoch, asks(headers))
+		out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
+		out.Data(tap.FromClient, epoch, asks(request))
+		out.Data(tap.FromServer, epoch, answer)
+		in.Data(tap.FromServer, epoch, answer)
+	}
+	for i, e := range sink.decode(t) {
+		if got := e.Tags.Get(recording.TagReplay); got != want[i/2] {
+			t.Errorf("record %d (%s): replay=%q, want %q", i, e.Direction, got, want[i/2])
+		}
 	}
 }
 

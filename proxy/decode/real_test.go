@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -159,6 +160,7 @@ func TestRealTraffic(t *testing.T) {
 					string(message("ONE")) + string(message("")) + string(message("THREE"))})
 			}
 			const rounds = 8
+			run := func(round int) string { return fmt.Sprintf("run-%d", round%2) }
 			var wg sync.WaitGroup
 			for round := range rounds {
 				wg.Go(func() {
@@ -172,6 +174,9 @@ func TestRealTraffic(t *testing.T) {
 						}
 						req, _ := http.NewRequestWithContext(t.Context(), c.method, "http://"+inner.Addr().String()+c.path, body)
 						req.Header.Set("X-Call", fmt.Sprintf("%d-%d", round, i))
+						if round%4 < 2 { // of the requests of each connection some
+							req.Header.Set(contract.HeaderReplay, run(round))
+						}
 						if c.path == "/grpc" {
 							req.Header.Set("Content-Type", "application/grpc")
 						}
@@ -227,6 +232,13 @@ func TestRealTraffic(t *testing.T) {
 					}
 					if asked != c.body || answered != c.want || e.Command != c.method || e.Location != c.path || e.HTTP.Req.Version != version {
 						t.Errorf("%s %s was recorded as %s %s HTTP/%s, %.40q answered by %.40q", c.method, c.path, e.Command, e.Location, e.HTTP.Req.Version, asked, answered)
+					}
+					want := ""
+					if round%4 < 2 {
+						want = run(round)
+					}
+					if got := e.Tags.Get(recording.TagReplay); got != want {
+						t.Errorf("%s %s of round %d: replay %q, want %q", c.method, c.path, round, got, want)
 					}
 					if c.path == "/trailer" && e.HTTP.Res.Headers.Get("X-Sum") != "4" {
 						t.Error("the trailer isn't recorded")

@@ -14,7 +14,7 @@
 // What a filter leaves out is parsed, and nothing of it is kept from the moment
 // that the request's head is known.
 //
-// The package imports contract/filter, proxy/address, tap and recording.
+// The package imports contract and its filter, proxy/address, tap and recording.
 package codec
 
 import (

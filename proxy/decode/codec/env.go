@@ -104,6 +104,7 @@ type Env struct {
 	location string
 	address  string
 	peer     knownPeer
+	replay   string // the last request's
 }
 
 // NewEnv returns the view of a flow.

@@ -40,7 +40,7 @@ var common = func() map[string]string {
 		Proxy-Authenticate Proxy-Authorization Range Referer Referrer-Policy Retry-After
 		Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-Websocket-Accept Sec-Websocket-Extensions
 		Sec-Websocket-Key Sec-Websocket-Protocol Sec-Websocket-Version Server Server-Timing Set-Cookie
-		Strict-Transport-Security Te Traceparent Tracestate Trailer Transfer-Encoding Upgrade
+		Strict-Transport-Security Tapedeck-Replay Te Traceparent Tracestate Trailer Transfer-Encoding Upgrade
 		Upgrade-Insecure-Requests User-Agent Vary Via Www-Authenticate
 		X-Amzn-Trace-Id X-Api-Key X-B3-Flags X-B3-Parentspanid X-B3-Sampled X-B3-Spanid X-B3-Traceid
 		X-Cloud-Trace-Context X-Content-Type-Options X-Correlation-Id X-Datadog-Parent-Id

@@ -1,11 +1,13 @@
 package codec
 
 import (
+	"cmp"
 	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -18,27 +20,54 @@ const maxLinks = 16 << 10
 // request it serves to the requests it makes, surest first. trace is what of an ID
 // all who see the trace agree on.
 var carriers = [...]struct {
-	header, name string
-	id           func(value string) string
-	trace        func(id string) string
+	name  string
+	id    func(value string) string
+	trace func(id string) string
 }{
 	// W3C Trace Context, section 3.2.2: version-traceid-parentid-flags.
-	{"Traceparent", "traceparent", func(v string) string {
+	byTraceparent: {"traceparent", func(v string) string {
 		if len(v) < 55 || v[2] != '-' || v[35] != '-' {
 			return ""
 		}
 		return v[3:35]
 	}, lastHalf},
 	// B3 single header: traceid-spanid-sampled-parent; or the sampling decision alone.
-	{"B3", "b3", func(v string) string {
+	byB3: {"b3", func(v string) string {
 		id, _, ok := strings.Cut(v, "-")
 		if !ok {
 			return ""
 		}
 		return id
 	}, lastHalf},
-	{"X-B3-Traceid", "x-b3-traceid", func(v string) string { return v }, lastHalf},
-	{"X-Request-Id", "x-request-id", func(v string) string { return v }, withoutReason},
+	byB3TraceID: {"x-b3-traceid", func(v string) string { return v }, lastHalf},
+	byRequestID: {"x-request-id", func(v string) string { return v }, withoutReason},
+}
+
+const (
+	byTraceparent = iota
+	byB3
+	byB3TraceID
+	byRequestID
+	byReplay  // the header of a replay, which carries no ID of a trace
+	byNothing // any other header
+)
+
+// carrierOf tells which carrier a header is. It is asked for every header, and a switch
+// is the fastest answer.
+func carrierOf(header string) int {
+	switch header {
+	case "Traceparent":
+		return byTraceparent
+	case "B3":
+		return byB3
+	case "X-B3-Traceid":
+		return byB3TraceID
+	case "X-Request-Id":
+		return byRequestID
+	case contract.HeaderReplay:
+		return byReplay
+	}
+	return byNothing
 }
 
 // link is what one exchange knows of others.
@@ -52,6 +81,7 @@ type link struct {
 	peer   string // inbound: who asked
 	peerBy string
 	trace  trace
+	replay string // ID of the replay's run that caused it, "" for none
 }
 
 // links finds the inbound exchange that caused an outbound one.
@@ -61,6 +91,9 @@ type links struct {
 	byKey map[uint64]cause
 	ring  []uint64 // keys in the order they came, up to maxLinks
 	next  int      // then: the oldest of them
+	// replays are, for keys in byKey, the IDs of the runs that sent the exchanges, where
+	// all that are open agree; nil before the first one.
+	replays map[uint64]string
 }
 
 type cause struct {
@@ -86,6 +119,16 @@ func (l *links) open(x *Exchange, sampling bool) {
 	in := x.env.Flow.Direction == tap.In
 	x.link.opened, x.link.id = true, x.UUID
 	x.link.why = "unknown"
+	var values [len(carriers)]string
+	for i := range headers {
+		switch n := carrierOf(headers[i].Name); {
+		case n == byNothing:
+		case n == byReplay:
+			x.link.replay = x.env.replayOf(headers[i].Value)
+		case values[n] == "":
+			values[n] = headers[i].Value
+		}
+	}
 	if in {
 		x.link.peer, x.link.peerBy = x.env.peerOf(headers)
 	}
@@ -94,8 +137,7 @@ func (l *links) open(x *Exchange, sampling bool) {
 	if l.byKey == nil {
 		l.seed, l.byKey = maphash.MakeSeed(), make(map[uint64]cause)
 	}
-	for i := range carriers {
-		value := headers.Get(carriers[i].header)
+	for i, value := range values {
 		if value == "" {
 			continue
 		}
@@ -109,6 +151,9 @@ func (l *links) open(x *Exchange, sampling bool) {
 			x.link.trace = traceOf(carriers[i].trace(id))
 		}
 		if in {
+			if x.link.replay != "" || l.replays != nil {
+				l.replayed(key, x.link.replay)
+			}
 			l.put(key, x.UUID, x.link.trace)
 		}
 	}
@@ -119,14 +164,17 @@ func (l *links) open(x *Exchange, sampling bool) {
 
 // find looks for the cause of an outbound exchange.
 func (l *links) find(k *link) {
+	own := k.replay
 	for i, key := range k.keys {
 		c, ok := l.byKey[key]
 		switch {
 		case key == 0 || !ok:
 		case c.many:
 			k.why = "ambiguous"
+			k.replay = cmp.Or(own, l.replays[key])
 		default:
 			k.parent, k.by = c.id, carriers[i].name
+			k.replay = cmp.Or(own, l.replays[key])
 			if c.trace.known {
 				k.trace = c.trace
 			}
@@ -142,11 +190,27 @@ func (l *links) put(key uint64, id recording.UUID, t trace) {
 			l.ring = append(l.ring, key)
 		} else {
 			delete(l.byKey, l.ring[l.next])
+			delete(l.replays, l.ring[l.next])
 			l.ring[l.next] = key
 			l.next = (l.next + 1) % maxLinks
 		}
 	}
 	l.byKey[key] = cause{id: id, open: c.open + 1, many: c.open > 0, trace: t}
+}
+
+// replayed notes which run, "" for none, sent an inbound exchange that is put next.
+func (l *links) replayed(key uint64, run string) {
+	if l.byKey[key].open > 0 && l.replays[key] != run {
+		run = ""
+	}
+	switch {
+	case run == "":
+		delete(l.replays, key)
+	case l.replays == nil:
+		l.replays = map[uint64]string{key: run}
+	default:
+		l.replays[key] = run
+	}
 }
 
 // close tells that an inbound exchange ended. It can still be found: work may
@@ -167,6 +231,9 @@ func (l *links) close(x *Exchange) {
 
 // tags says what is known of the exchange's relations.
 func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
+	if k.replay != "" {
+		t = append(t, recording.Tag{Name: recording.TagReplay, Value: k.replay})
+	}
 	switch {
 	case !k.opened:
 	case env.Flow.Direction == tap.In:
@@ -179,6 +246,18 @@ func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
 		t = append(t, recording.Tag{Name: recording.TagParent, Value: k.why})
 	}
 	return t
+}
+
+// replayOf is the ID of the run of the replay that sent a request with that value of the
+// header, "" for none. A connection brings the same with every request.
+func (env *Env) replayOf(id string) string {
+	if id == "" || id != env.replay && !contract.IsReplayID(id) {
+		return ""
+	}
+	if id != env.replay {
+		env.replay = strings.Clone(id) // lest a head stay in memory as long as the connection
+	}
+	return env.replay
 }
 
 // knownPeer remembers what a header said, since a connection of a mesh says the
