@@ -58,6 +58,9 @@ const (
 	// CaptureVolume brings the ConfigMap of the annotation capture-config, to the
 	// sidecar alone.
 	CaptureVolume = "tapedeck-capture"
+	// RedactKeyVolume brings the Secret of the option redactKeySecret, to the sidecar
+	// alone.
+	RedactKeyVolume = "tapedeck-redact-key"
 	// RecordingVolume keeps recordings when the sink is a directory.
 	RecordingVolume = "tapedeck-recordings"
 )
@@ -87,6 +90,10 @@ const (
 	UpstreamCADir = "/etc/tapedeck/upstream-ca"
 	// CaptureDir holds what CaptureVolume brings: a file for each key.
 	CaptureDir = "/etc/tapedeck/capture"
+	// RedactKeyDir holds what RedactKeyVolume brings; the key is in RedactKeyName.
+	RedactKeyDir = "/etc/tapedeck/redact-key"
+	// RedactKeyName is the key of the Secret under which the key for redaction is.
+	RedactKeyName = "key"
 	// RecordingDir is where RecordingVolume is mounted.
 	RecordingDir = "/var/lib/tapedeck/recordings"
 )

@@ -6,14 +6,14 @@ package contract
 //
 //	1   the image has /tapedeck alone; pods run `/tapedeck proxy`
 //	2   /tapedeck-proxy; filters, bytes of streams that no decoder knows, and several
-//	    inbound ports
+//	    inbound ports; a key for redaction
 const Version = 2
 
 // Since returns the version of the contract from which on images understand a
 // variable of the sidecar. A new variable needs an entry here.
 func Since(variable string) int {
 	switch variable {
-	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes, EnvInPorts:
+	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes, EnvInPorts, EnvRedactKeyFile:
 		return 2
 	}
 	return 1

@@ -132,6 +132,10 @@ func (e *Exchange) Parent() Parent {
 	return Parent{Kind: ParentUnknown}
 }
 
+// Replay returns the ID of the run of a replay that sent the request, or the one that
+// caused it; "" for traffic of others.
+func (e *Exchange) Replay() string { return e.Tags.Get(TagReplay) }
+
 // Peer returns who asked, and how that is known; both are "" for an outbound exchange.
 func (e *Exchange) Peer() (who, by string) { return e.Tags.Get(TagPeer), e.Tags.Get(TagPeerBy) }
 

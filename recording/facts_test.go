@@ -62,7 +62,7 @@ func TestRelations(t *testing.T) {
 			t.Errorf("%v: %+v, want %+v", c.tags, got, c.want)
 		}
 	}
-	e := &Exchange{Tags: Tags{{TagTunnel, id.String()}, {TagConversation, "no uuid"}, {TagSequence, "7"}, {TagPodName, "cart-0"}, {TagPeer, "10.0.0.1"}, {TagPeerBy, "address"}}}
+	e := &Exchange{Tags: Tags{{TagTunnel, id.String()}, {TagConversation, "no uuid"}, {TagSequence, "7"}, {TagPodName, "cart-0"}, {TagPeer, "10.0.0.1"}, {TagPeerBy, "address"}, {TagReplay, "run-1"}}}
 	if got, ok := e.Tunnel(); got != id || !ok {
 		t.Error(got, ok)
 	}
@@ -71,6 +71,9 @@ func TestRelations(t *testing.T) {
 	}
 	if n, ok := e.Sequence(); n != 7 || !ok || e.Pod() != "cart-0" {
 		t.Error(n, ok, e.Pod())
+	}
+	if got := e.Replay(); got != "run-1" {
+		t.Error(got)
 	}
 	if who, by := e.Peer(); who != "10.0.0.1" || by != "address" {
 		t.Error(who, by)

@@ -95,6 +95,7 @@ func options(cfg Config, log *slog.Logger) spool.Options {
 			log.Warn("the recordings have reached their bound: from now on the oldest make room for new ones", "variable", contract.EnvSinkSize, "bytes", cfg.SinkSize)
 		},
 		RedactHeaders: cfg.RedactHeaders,
+		RedactKey:     redactKey(cfg.RedactKeyFile, log),
 		Changed: func(err error, lost uint64) {
 			if err != nil {
 				log.Warn("the sink fails: what is captured is lost until it works again", proxy.LogError, err, "variable", contract.EnvSink)

@@ -168,7 +168,7 @@ func readFile(name string) (string, error) {
 	if info, err := os.Stat(name); err != nil {
 		return "", err
 	} else if !info.Mode().IsRegular() { // to open a pipe would wait
-		return "", fmt.Errorf("read %s: found no regular file, allowed: files named after the settings", name)
+		return "", fmt.Errorf("read %s: found no regular file, allowed: one of at most %d bytes", name, maxFile)
 	}
 	f, err := os.Open(name)
 	if err != nil {

@@ -41,6 +41,8 @@ type Config struct {
 	OpaqueBytes bool
 	// RedactHeaders are redacted besides the usual ones.
 	RedactHeaders []string
+	// RedactKeyFile has the key for redaction; "" for a random one.
+	RedactKeyFile string
 	// LogLevel is the lowest level that is logged.
 	LogLevel slog.Level
 	// Memory bounds the memory of capture, in bytes.
@@ -97,6 +99,7 @@ var settings = []struct {
 		c.RedactHeaders = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
 		return nil
 	}},
+	{contract.EnvRedactKeyFile, text(func(c *Config) *string { return &c.RedactKeyFile })},
 	{contract.EnvSidecar, func(c *Config, v string) error {
 		c.Classic = v == "classic"
 		return oneOf(v, "native", "classic")

@@ -156,7 +156,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 // name, the value, and what it may be.
 func TestEveryVariableIsChecked(t *testing.T) {
 	free := strings.Fields(`APP_LABEL APP_POD_NAME APP_POD_NAMESPACE SPEC_NODENAME SPEC_SERVICEACCOUNTNAME STATUS_HOST_IP STATUS_POD_IP
-		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA TAPEDECK_REDACT_HEADERS HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY TAPEDECK_SINK TAPEDECK_CAPTURE_DIR`) // what they lead to is checked when it is used
+		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA TAPEDECK_REDACT_HEADERS TAPEDECK_REDACT_KEY_FILE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY TAPEDECK_SINK TAPEDECK_CAPTURE_DIR`) // what they lead to is checked when it is used
 	for _, e := range contract.Envs() {
 		const value = "no/such thing"
 		_, err := FromEnv(env(e.Name + "=" + value))

@@ -292,7 +292,7 @@ func checkPod(w *workload, cfg *Config) Results {
 			results = append(results, result(CodeNameClash, w.Object, "the pod has a container %s that no render of this manifest wrote; remove it, or render from the original manifest", contract.Container).At(c.path, contract.Container, ""))
 		}
 	}
-	for _, v := range []string{contract.TrustVolume, contract.CAVolume, contract.TLSInVolume, contract.TLSMutualVolume, contract.UpstreamCAVolume, contract.CaptureVolume, contract.RecordingVolume} {
+	for _, v := range []string{contract.TrustVolume, contract.CAVolume, contract.TLSInVolume, contract.TLSMutualVolume, contract.UpstreamCAVolume, contract.CaptureVolume, contract.RedactKeyVolume, contract.RecordingVolume} {
 		if named(field(w.podSpec(), "volumes"), v) != nil {
 			results = append(results, result(CodeNameClash, w.Object, "the pod has a volume %s, a name that the sidecar needs; rename it", v).At(pathItem(w.at("spec.volumes"), v), v, ""))
 		}

@@ -178,6 +178,7 @@ var sidecarVolumeNames = map[string]string{
 	contract.TLSInVolume:      "secret",
 	contract.TLSMutualVolume:  "secret",
 	contract.CaptureVolume:    "configMap",
+	contract.RedactKeyVolume:  "secret",
 }
 
 func addedVolume(_ *taking, s site) (bool, error) {

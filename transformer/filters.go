@@ -15,13 +15,10 @@ import (
 // if it is in the input, as the sidecar will. Each is checked once.
 func (in *input) checkCaptureConfig(w *workload) Results {
 	o := in.find("", "ConfigMap", w.namespace(), w.settings.CaptureConfig)
-	if o == nil || in.captureConfigs[o] {
+	if o == nil || in.mountedChecked[o] {
 		return nil
 	}
-	if in.captureConfigs == nil {
-		in.captureConfigs = map[*Object]bool{}
-	}
-	in.captureConfigs[o] = true
+	in.mountedChecked[o] = true
 	var results Results
 	data := field(o.Node, "data")
 	for i := 0; data != nil && data.Kind == yaml.MappingNode && i+1 < len(data.Content); i += 2 {

@@ -28,15 +28,14 @@ type input struct {
 	servicePointed   map[*yaml.Node]int
 	routesChecked    map[*Object]bool
 	serviceEntryDone bool
-	// captureConfigs are the ConfigMaps that were checked.
-	captureConfigs map[*Object]bool
+	mountedChecked   map[*Object]bool // ConfigMaps and Secrets
 }
 
 const istioGroup = "networking.istio.io"
 
 func newInput(objects []*Object, cfg *Config) *input {
 	in := &input{cfg: cfg, objects: objects, byKind: map[string][]*Object{}, services: map[servicePair][]*service{},
-		editors: map[*Object]*editor{}, createdNames: map[string]bool{}, servicePointed: map[*yaml.Node]int{}, routesChecked: map[*Object]bool{}}
+		editors: map[*Object]*editor{}, createdNames: map[string]bool{}, servicePointed: map[*yaml.Node]int{}, routesChecked: map[*Object]bool{}, mountedChecked: map[*Object]bool{}}
 	for _, o := range objects {
 		key := o.group() + "/" + o.kind()
 		in.byKind[key] = append(in.byKind[key], o)

@@ -33,6 +33,9 @@ func (in *input) mountedObjects(w *workload) []mountedObject {
 	if t := s.tlsMutual(); t.secret != "" && s.intercepts() {
 		annotated("Secret", t.secret, "tls-mutual-secret")
 	}
+	if name := in.cfg.RedactKeySecret; name != "" {
+		out = append(out, mountedObject{"Secret", name, "option redactKeySecret", ""})
+	}
 	if s.intercepts() {
 		out = append(out, mountedObject{"Secret", in.cfg.CASecret, "option caSecret", ""})
 		if name := in.cfg.UpstreamCASecret; name != "" {

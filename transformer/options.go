@@ -29,12 +29,14 @@ type Config struct {
 	BodyLimit        string
 	OpaqueBytes      bool
 	RedactHeaders    []string
-	LogLevel         string
-	Cluster          string
-	RunAsUser        int
-	RunAsGroup       int
-	NoProxy          []string
-	CaptureNoProxy   string
+	// RedactKeySecret is "" where each process makes a key of its own.
+	RedactKeySecret string
+	LogLevel        string
+	Cluster         string
+	RunAsUser       int
+	RunAsGroup      int
+	NoProxy         []string
+	CaptureNoProxy  string
 
 	Namespace             string
 	ServiceEntry          string
@@ -104,6 +106,7 @@ var options = []Option{
 	{"bodyLimit", sizeKind, "", "How much of a body, or of a message, the sidecar records; 1Mi unless set, and with 0 nothing.", func(c *Config) any { return &c.BodyLimit }},
 	{"opaqueBytes", boolKind, "false", "Record the bytes of streams in protocols that no decoder knows. They carry logins, which cannot be redacted; otherwise only their sizes and times are recorded.", func(c *Config) any { return &c.OpaqueBytes }},
 	{"redactHeaders", listKind, "", "Headers, and parameters of URLs, that the sidecar redacts besides the usual ones.", func(c *Config) any { return &c.RedactHeaders }},
+	{"redactKeySecret", secretKind, "", "Secret whose `key` holds 16 bytes or more, in the workload's namespace. Sidecars with the same key give equal secrets equal tokens; unless it is set, and where the Secret is missing, each process makes a [key](recording-format.md#keys) of its own.", func(c *Config) any { return &c.RedactKeySecret }},
 	{"logLevel", enumKind("debug", "info", "warn", "error"), "info", "Log level of the sidecar.", func(c *Config) any { return &c.LogLevel }},
 	{"cluster", textKind, "", "Name of the cluster, written into every record.", func(c *Config) any { return &c.Cluster }},
 	{"runAsUser", numberKind, "2102", "User ID of the sidecar; 0 leaves it to the platform, as OpenShift wants. Never 1337.", func(c *Config) any { return &c.RunAsUser }},

@@ -90,6 +90,7 @@ const (
 	CodeTrustKept          Code = "trust-kept"
 	CodeCASecret           Code = "ca-secret"
 	CodeNameHashed         Code = "name-hashed"
+	CodeRedactKey          Code = "redact-key"
 	CodeScrapeKept         Code = "scrape-annotations-kept"
 	CodeHelmHooks          Code = "helm-hooks-unseen"
 	CodeReformatted        Code = "reformatted"
@@ -198,6 +199,7 @@ var reasons = map[Code]Reason{
 	CodeTrustKept:          {Warning, false, "A trust variable is set already and is left as it is: that runtime will not trust the CA.", "Add the CA to the file that it names, or remove the variable."},
 	CodeCASecret:           {Info, false, "tls-out needs the CA's Secret in the workload's namespace; without it TLS passes through unread.", "Create it with `tapedeck ca`."},
 	CodeNameHashed:         {Warning, false, "The sidecar mounts a ConfigMap or a Secret whose name has got a hash from kustomize, which does not change names in annotations and options.", "Set options: {disableNameSuffixHash: true} in its generator, and give the name with its prefix and suffix. Or run Tapedeck as a transformer of the kustomization: kustomize changes the names that it writes."},
+	CodeRedactKey:          {Warning, false, "The Secret of the option redactKeySecret has no key that the sidecar can use: each process makes a random one, and equal secrets get different tokens.", "Put 16 random bytes or more under `key`. If something else does that in the cluster, there is nothing to do."},
 	CodeScrapeKept:         {Warning, false, "The pod has prometheus.io annotations of its own, which are left as they are.", "Scrape the sidecar's port with a PodMonitor."},
 	CodeHelmHooks:          {Info, false, "The input comes from Helm 3, which does not pass hooks to post-renderers: hook Jobs and Pods are not captured.", "Use Helm 4 to have hooks rendered too."},
 	CodeUndoPath:           {Warning, false, "The record of an earlier render names something that is not there any more, so its changes can't be taken back.", "If it was renamed, remove the render's additions from it, or render from the original manifest."},

@@ -156,6 +156,7 @@ func (in *input) decide(w *workload) Results {
 	results = append(results, in.checkShape(w)...)
 	results = append(results, checkSettings(w, in.cfg)...)
 	results = append(results, in.checkCaptureConfig(w)...)
+	results = append(results, in.checkRedactKey(w)...)
 	results = append(results, checkPorts(w)...)
 	results = append(results, checkPod(w, in.cfg)...)
 	w.injecting = !results.Failed()

@@ -198,6 +198,9 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 		contract.EnvBodyLimit:     cfg.BodyLimit,
 		contract.EnvRedactHeaders: strings.Join(cfg.RedactHeaders, ","),
 	}
+	if cfg.RedactKeySecret != "" {
+		values[contract.EnvRedactKeyFile] = path.Join(contract.RedactKeyDir, contract.RedactKeyName)
+	}
 	if cfg.OpaqueBytes {
 		values[contract.EnvOpaqueBytes] = "true"
 	}

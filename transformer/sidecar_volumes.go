@@ -19,6 +19,9 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 	}
 	sink := strings.TrimPrefix(cfg.Sink, "file://")
 	mounts = append(mounts, mapping("name", contract.RecordingVolume, "mountPath", sink))
+	if cfg.RedactKeySecret != "" {
+		readOnly(contract.RedactKeyVolume, contract.RedactKeyDir)
+	}
 	if s.intercepts() {
 		mounts = append(mounts, trustMount(false))
 		readOnly(contract.CAVolume, contract.CADir)
@@ -100,14 +103,19 @@ func mounted(mounts []*yaml.Node, at string) bool {
 }
 
 // sidecarVolumes builds the volumes that the sidecar brings. Secrets and the ConfigMap
-// are optional: a missing one leaves TLS unread, or filters unchanged, not the pod
-// unstarted.
+// are optional: a missing one leaves TLS unread, filters unchanged or tokens under a
+// random key, not the pod unstarted. Their files have the default mode, 0644: the
+// sidecar's user is not root, which owns them, and may be in no fsGroup. Nothing else of
+// the pod mounts the volumes.
 func sidecarVolumes(w *workload, cfg *Config) []*yaml.Node {
 	empty := func(name string) *yaml.Node { return mapping("name", name, "emptyDir", mapping()) }
 	secret := func(name, secret string) *yaml.Node {
 		return mapping("name", name, "secret", mapping("secretName", secret, "optional", true))
 	}
 	volumes := []*yaml.Node{empty(contract.RecordingVolume)}
+	if cfg.RedactKeySecret != "" {
+		volumes = append(volumes, secret(contract.RedactKeyVolume, cfg.RedactKeySecret))
+	}
 	if w.settings.intercepts() {
 		volumes = append(volumes, empty(contract.TrustVolume), secret(contract.CAVolume, cfg.CASecret))
 		if cfg.UpstreamCASecret != "" {

@@ -8,7 +8,7 @@
 //     turn a token back or test a guess.
 //   - Its cost is bounded for hostile texts.
 //
-// It imports recording and the standard library.
+// It imports contract, recording and the standard library.
 package redact
 
 import (
@@ -18,6 +18,7 @@ import (
 	"encoding/hex"
 	"strings"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -120,11 +121,14 @@ func hostOf(r *recording.HTTPRequest) string {
 	return rest[strings.LastIndexByte(rest[:valueEnd(rest, "/?#")], '@')+1 : valueEnd(rest, "/?#")]
 }
 
-// tags redacts the one that is taken from a header.
+// tags redacts those that are taken from headers.
 func (r *Sink) tags(t recording.Tags) {
 	for i := range t {
-		if t[i].Name == recording.TagPeer {
+		switch t[i].Name {
+		case recording.TagPeer:
 			t[i].Value = r.once(r.remembered(recording.TagPeer), t[i].Value)
+		case recording.TagReplay:
+			t[i].Value = r.once(r.remembered(contract.HeaderReplay), t[i].Value)
 		}
 	}
 }

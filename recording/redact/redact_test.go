@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -65,6 +66,20 @@ func TestSecretsBecomeTokens(t *testing.T) {
 			}
 			if strings.Contains(got.json, "hush") {
 				t.Errorf("%s of the %s reaches the sink: %s", c.header, side, got.json)
+			}
+		}
+	}
+}
+
+// Tags with the value of a header are as the header is.
+func TestTagsOfHeadersAreRedactedAsTheHeaders(t *testing.T) {
+	for tag, header := range map[string]string{recording.TagPeer: "X-Forwarded-For", recording.TagReplay: contract.HeaderReplay} {
+		for _, value := range []string{"run-1", "10.0.0.1", "xoxb-0123456789-0123456789-abcdefghijklmnop"} {
+			e := &recording.Exchange{Tags: recording.Tags{{Name: tag, Value: value}}, HTTP: &recording.HTTP{Req: recording.HTTPRequest{Headers: recording.Headers{{Name: header, Value: value}}}}}
+			New(recording.Discard{}, Options{}).Write(e)
+			got, want := e.Tags.Get(tag), e.HTTP.Req.Headers.Get(header)
+			if secret := strings.HasPrefix(value, "xoxb"); got != want || (got == value) == secret {
+				t.Errorf("tag %s has %s, header %s has %s", tag, got, header, want)
 			}
 		}
 	}

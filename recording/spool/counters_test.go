@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -41,8 +42,10 @@ func tail(t *testing.T, segment []byte) (exchanges int, c *recording.Counters) {
 func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 	store := new(flaky)
 	dropped := uint64(7)
+	key := []byte("0123456789abcdef")
 	r, err := OpenFiles(store, Options{
 		QueueBytes: 2 << 10,
+		RedactKey:  key,
 		SegmentOptions: SegmentOptions{Namespace: "shop", Workload: "cart", Pod: "cart-0", MaxBytes: 1 << 10,
 			Counters: func() recording.Counters {
 				return recording.Counters{Dropped: dropped, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2}
@@ -80,7 +83,7 @@ func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 			first = c
 		}
 		want := recording.Counters{Pod: "cart-0", Process: first.Process, Started: first.Started, Segment: i, Recorded: uint64(sum),
-			Dropped: 7, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2}
+			Dropped: 7, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2, RedactKey: contract.RedactKeyID(key)}
 		if i == len(store.segments)-1 {
 			want.Dropped++ // the one that was too large
 		}

@@ -2,11 +2,13 @@ package spool
 
 import (
 	"cmp"
+	"crypto/rand"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"time"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/redact"
 )
@@ -26,7 +28,7 @@ type Options struct {
 	Full func()
 	// RedactHeaders are redacted besides the usual ones.
 	RedactHeaders []string
-	// RedactKey is [redact.Options.Key].
+	// RedactKey is the key of the tokens; empty: a random one. Segments have its ID.
 	RedactKey []byte
 	// Changed, if not nil, is called when the store begins to fail, with what is
 	// wrong, and when it works again, with nil; lost is how many records were
@@ -92,6 +94,11 @@ func Directory(place string) (string, error) {
 
 // OpenFiles is Open for any files.
 func OpenFiles(files Files, o Options) (*Recorder, error) {
+	if len(o.RedactKey) == 0 {
+		o.RedactKey = make([]byte, 32)
+		rand.Read(o.RedactKey)
+	}
+	key := contract.RedactKeyID(o.RedactKey)
 	var q *Queue
 	leftOut := o.Counters
 	o.Counters = func() (c recording.Counters) {
@@ -100,6 +107,7 @@ func OpenFiles(files Files, o Options) (*Recorder, error) {
 		}
 		s := q.Stats()
 		c.Dropped += s.Total()
+		c.RedactKey = key
 		return c
 	}
 	segments, err := NewSegments(files, o.SegmentOptions)

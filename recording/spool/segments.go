@@ -14,8 +14,8 @@
 //   - A process killed at any instant loses the open segment's tail, no more.
 //   - A complete segment never replaces another file.
 //
-// It imports recording, recording/columns, recording/redact and klauspost/compress, and
-// nothing else of this module.
+// It imports contract, recording, recording/columns, recording/redact and
+// klauspost/compress, and nothing else of this module.
 package spool
 
 import (

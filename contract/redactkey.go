@@ -1,0 +1,42 @@
+package contract
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+)
+
+// Bounds on a key for redaction, in bytes. The lower one keeps a key from being found by
+// trial if its bytes are random.
+const (
+	MinRedactKey = 16
+	MaxRedactKey = 4 << 10
+)
+
+// ParseRedactKey returns the key that a file, or a value of a Secret, holds: all of its
+// bytes, without one newline (LF or CRLF) at the end. The key is a part of text. The
+// error does not quote it.
+func ParseRedactKey(text []byte) ([]byte, error) {
+	key := text
+	if line, ok := bytes.CutSuffix(text, []byte("\n")); ok {
+		key = bytes.TrimSuffix(line, []byte("\r"))
+	}
+	if n := len(key); n < MinRedactKey || n > MaxRedactKey {
+		return nil, fmt.Errorf("found a key of %d bytes, allowed: %d to %d", n, MinRedactKey, MaxRedactKey)
+	}
+	return key, nil
+}
+
+// RedactKeyID returns the ID under which recordings name a key: the first 8 bytes of
+// SHA-256 over a label, a zero byte and the key, in hexadecimal. Who has an ID can check
+// a guess at the key, as who has a token and its secret can; a key of 16 random bytes
+// can't be guessed. In a shell:
+//
+//	{ printf 'tapedeck redaction key id\0'; printf %s "$(cat key)"; } | sha256sum | cut -c1-16
+func RedactKeyID(key []byte) string {
+	h := sha256.New()
+	h.Write([]byte("tapedeck redaction key id\x00"))
+	h.Write(key)
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
