@@ -75,7 +75,7 @@ func fieldTables(t *testing.T, source string) string {
 		}
 		out.WriteString("| field | type | meaning |\n|---|---|---|\n")
 		for _, f := range spec.Type.(*ast.StructType).Fields.List {
-			if f.Tag == nil { // not in JSON
+			if f.Tag == nil || strings.Contains(f.Tag.Value, `"-"`) { // not in JSON
 				continue
 			}
 			tag := reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("json")

@@ -59,6 +59,7 @@ func (m *Encoder) Append(dst []byte, e *Exchange) []byte {
 	if n := e.NetInfo; n != nil {
 		o.dst = n.append(o.key("netinfo"))
 	}
+	o.extra(e.Extra)
 	return o.end()
 }
 
@@ -71,6 +72,7 @@ func (r *HTTPRequest) append(dst []byte) []byte {
 	o.string("host", r.Host)
 	o.headers("headers", r.Headers)
 	o.base64("bodyBase64", r.Body)
+	o.extra(r.Extra)
 	return o.end()
 }
 
@@ -81,6 +83,7 @@ func (r *HTTPResponse) append(dst []byte) []byte {
 	o.string("statusMessage", r.StatusMessage)
 	o.headers("headers", r.Headers)
 	o.base64("bodyBase64", r.Body)
+	o.extra(r.Extra)
 	return o.end()
 }
 
@@ -208,6 +211,13 @@ func (o *object) base64(name string, v []byte) {
 func (o *object) headers(name string, h Headers) {
 	if len(h) > 0 {
 		o.dst = appendHeaders(o.key(name), h)
+	}
+}
+
+func (o *object) extra(all []Member) {
+	for _, m := range all {
+		o.dst = append(appendString(separate(o.dst), m.Name), ':')
+		o.dst = append(o.dst, m.Value...)
 	}
 }
 

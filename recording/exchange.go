@@ -84,6 +84,8 @@ type Exchange struct {
 	Signature map[string][]byte `json:"signature,omitempty"`
 	// The connection.
 	NetInfo *NetInfo `json:"netinfo,omitempty"`
+	// What other tools wrote and Exchange has no field for. It is kept, behind the rest.
+	Extra []Member `json:"-"`
 }
 
 // HTTP is a request and its answer.
@@ -110,6 +112,10 @@ type HTTPRequest struct {
 	Headers Headers `json:"headers,omitempty"`
 	// Body without its framing, still compressed if it was sent so.
 	Body []byte `json:"bodyBase64,omitempty"`
+	// As of the exchange.
+	Extra []Member `json:"-"`
+	// How large the body is that [Decoder.Light] left out.
+	BodyLeft int64 `json:"-"`
 }
 
 // UnknownName is the name of a header whose own was in an HTTP/2 header block that
@@ -128,6 +134,10 @@ type HTTPResponse struct {
 	Headers Headers `json:"headers,omitempty"`
 	// As in the request.
 	Body []byte `json:"bodyBase64,omitempty"`
+	// As of the exchange.
+	Extra []Member `json:"-"`
+	// As in the request.
+	BodyLeft int64 `json:"-"`
 }
 
 // Conversation is a sequence of messages on one connection or stream. A long

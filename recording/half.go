@@ -18,6 +18,7 @@ type Half struct {
 
 	e      *Exchange
 	answer bool
+	left   int64 // out, in light reading
 }
 
 // Request returns the request's half.
@@ -25,7 +26,7 @@ func (e *Exchange) Request() Half {
 	if e.HTTP == nil {
 		return Half{e: e}
 	}
-	return Half{e.HTTP.Req.Headers, e.HTTP.Req.Body, e, false}
+	return Half{e.HTTP.Req.Headers, e.HTTP.Req.Body, e, false, e.HTTP.Req.BodyLeft}
 }
 
 // Response returns the answer's half, which is empty if there was no answer.
@@ -33,22 +34,17 @@ func (e *Exchange) Response() Half {
 	if e.HTTP == nil {
 		return Half{e: e, answer: true}
 	}
-	return Half{e.HTTP.Res.Headers, e.HTTP.Res.Body, e, true}
+	return Half{e.HTTP.Res.Headers, e.HTTP.Res.Body, e, true, e.HTTP.Res.BodyLeft}
 }
 
-// Size returns how many bytes the body had on the wire, without framing. For a
-// body that was not cut, and is stored decoded, that is what Content-Length says,
-// else the stored size.
+// Size returns how many bytes the body had before a limit cut it, else how many are
+// stored. It has none of the framing. Of a body that is stored decoded, Content-Length
+// may tell how many were sent.
 func (h Half) Size() int64 {
 	if n, cut := h.sent(); cut {
 		return n
 	}
-	if h.Decoded() {
-		if n, ok := h.contentLength(); ok {
-			return n
-		}
-	}
-	return int64(len(h.Body))
+	return int64(len(h.Body)) + h.left
 }
 
 // Cut tells whether a part of the body is missing because of a limit.

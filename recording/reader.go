@@ -3,6 +3,7 @@ package recording
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,33 +17,66 @@ import (
 
 // Limits on what a reader believes.
 const (
-	maxLine   = 64 << 20
-	maxWindow = 32 << 20
+	// MaxLine is how long the JSON of a record may be.
+	MaxLine = 64 << 20
+	// MaxSegment is how large a segment may be when decompressed: the recorder ends it
+	// at 64 MiB, and what puts segments together makes larger ones.
+	MaxSegment = 16 << 30
+	// maxWindow is how far back zstd may look: all that decoders must support (RFC 8878,
+	// section 3.1.1.1.2), and 64 times what the recorder uses.
+	maxWindow = 8 << 20
+	// maxDepth is how deep the JSON of a record may be nested.
+	maxDepth = 500
+	// readBytes is how much is read at once.
+	readBytes = 64 << 10
 )
 
-// ErrTorn tells that a segment ends in the middle of a record: its writer was
-// killed, or hasn't finished. All records before are good.
-var ErrTorn = errors.New("torn tail")
+var (
+	// ErrTorn tells that a segment ends in the middle of a record: its writer was
+	// killed, or hasn't finished. All records before are good.
+	ErrTorn = errors.New("torn tail")
+	// ErrNoExchange tells that JSON is well-formed and no exchange. It comes in a
+	// [LineError].
+	ErrNoExchange = errors.New("no exchange")
+)
 
-// Reader reads exchanges from one segment: RRPair JSON lines, plain or
-// compressed with zstd. It isn't safe for concurrent use.
+// Reader reads exchanges from one segment: RRPair JSON, plain or compressed with zstd.
+// Each record may stand on a line of its own, on several, or together with others; an
+// array of them is read too. It isn't safe for concurrent use.
 type Reader struct {
+	// Decoder decodes the records; if it isn't set before the first Next, a new one does.
+	// Readers of which one is used at a time may share it: it holds their memory.
+	Decoder *Decoder
+	// MaxBytes is [MaxSegment] unless it is set.
+	MaxBytes int64
+
 	in   *bufio.Reader
 	zstd *zstd.Decoder // nil if plain
-	buf  []byte
-	line int
+
+	chunk []byte // of a line, not used yet
+	whole bool   // chunk is all of its line
+	ended bool   // it is the last of its line
+	line  int    // of chunk, from 1
+	read  int64  // bytes up to the end of chunk
+	cut   bool   // the compressor's input ended too early
+
+	text  []byte // of the last record
+	start int64  // of text
 
 	counters *Counters // the last that were read
 }
 
 // NewReader returns a reader of one segment. Close releases it.
 func NewReader(r io.Reader) (*Reader, error) {
-	in := bufio.NewReaderSize(r, 64<<10)
+	in := bufio.NewReaderSize(r, readBytes)
 	magic, err := in.Peek(4)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	if !bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+	switch zstdMagic := []byte{0x28, 0xb5, 0x2f, 0xfd}; {
+	case len(magic) > 0 && len(magic) < 4 && bytes.HasPrefix(zstdMagic, magic):
+		return &Reader{in: bufio.NewReader(bytes.NewReader(nil)), cut: true}, nil
+	case !bytes.Equal(magic, zstdMagic):
 		return &Reader{in: in}, nil
 	}
 	z, err := zstd.NewReader(in,
@@ -52,43 +86,182 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start zstd: %w", err)
 	}
-	return &Reader{in: bufio.NewReaderSize(z, 64<<10), zstd: z}, nil
+	return &Reader{in: bufio.NewReaderSize(z, readBytes), zstd: z}, nil
 }
 
 // Next reads the next exchange into e, overwriting all of it. At the end it returns
 // [io.EOF], or [ErrTorn]. After a [LineError] reading can go on. Lines of counters
 // are no exchanges: see [Reader.Counters].
 func (r *Reader) Next(e *Exchange) error {
+	if r.Decoder == nil {
+		r.Decoder = new(Decoder)
+	}
 	for {
-		line, err := r.readLine()
-		switch {
-		case errors.Is(err, errLineTooLong):
-			return &LineError{r.line, err}
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			if len(line) > 0 || !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return ErrTorn
-			}
-			return io.EOF
-		case err != nil:
+		err := r.record(e)
+		if err != nil {
 			return err
 		}
-		if line = bytes.TrimSpace(line); len(line) == 0 {
-			continue
-		}
-		*e = Exchange{}
-		if err := json.Unmarshal(line, e); err != nil {
-			return &LineError{r.line, err}
-		}
-		if c, ok := isCounters(e.MsgType, line); ok {
+		if c, ok := isCounters(e.MsgType, r.text); ok {
 			if c == nil {
 				return &LineError{r.line, errors.New("counters that can't be read")}
 			}
 			r.counters = c
 			continue
 		}
+		if e.MsgType != MsgType && (e.MsgType != "" || e.isEmpty()) {
+			return &LineError{r.line, fmt.Errorf("%w: msgType is %.40q, want %q", ErrNoExchange, e.MsgType, MsgType)}
+		}
 		return nil
 	}
 }
+
+// isEmpty tells whether nothing is known of the exchange that other JSON wouldn't have.
+func (e *Exchange) isEmpty() bool {
+	return e.TS.IsZero() && e.Direction == "" && e.Location == "" && e.L7Protocol == "" && e.HTTP == nil && e.Conversation() == nil
+}
+
+// record reads the next JSON object.
+func (r *Reader) record(e *Exchange) error {
+	for {
+		if err := r.fill(); err != nil {
+			return err
+		}
+		if r.line == 1 {
+			r.chunk = bytes.TrimPrefix(r.chunk, []byte("\ufeff"))
+		}
+		// Around records there may be white space, and the marks of an array.
+		if r.chunk = bytes.TrimLeft(r.chunk, " \t\r\n[],"); len(r.chunk) > 0 {
+			break
+		}
+	}
+	d, line := r.Decoder, r.line
+	d.losses = d.losses[:0]
+	r.start = r.read - int64(len(r.chunk))
+	if r.whole { // most often it is a record
+		r.text = bytes.TrimRight(r.chunk, " \t\r\n")
+		if d.own.exchange(r.text, e, d.Light) {
+			r.chunk = nil
+			return nil
+		}
+	}
+	err := r.object()
+	if err == nil {
+		err = d.Decode(r.text, e)
+	} else if _, ok := err.(badJSON); !ok {
+		return err
+	}
+	if err != nil {
+		return &LineError{line, err}
+	}
+	return nil
+}
+
+// badJSON is an error of JSON's syntax, behind which reading can go on.
+type badJSON struct{ error }
+
+func (e badJSON) Unwrap() error { return e.error }
+
+// object puts the JSON object that comes next into text.
+func (r *Reader) object() error {
+	var s splitter
+	d, line, long := r.Decoder, r.line, false
+	if d.long = d.long[:0]; cap(d.long) > 1<<20 {
+		d.long = nil
+	}
+	for {
+		n, state := s.scan(r.chunk)
+		if state == jsonBad {
+			return r.leave(line, n, &s)
+		}
+		if state == jsonEnds && len(d.long) == 0 && !long {
+			r.text, r.chunk = r.chunk[:n], r.chunk[n:]
+			return nil
+		}
+		if long = long || len(d.long)+n > MaxLine; long {
+			d.long = nil
+		} else {
+			d.long = append(d.long, r.chunk[:n]...)
+		}
+		r.chunk = r.chunk[n:]
+		if state == jsonEnds {
+			if r.text = d.long; long {
+				return badJSON{errLong}
+			}
+			return nil
+		}
+		if err := r.fill(); err == io.EOF {
+			return ErrTorn
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// leave goes on behind a record on line, of which the chunk's n-th byte is wrong: with
+// the next line, or with this one if the record began before, and has no end.
+func (r *Reader) leave(line, n int, s *splitter) error {
+	if r.line > line && r.whole && r.chunk[n] != '\n' {
+		return badJSON{fmt.Errorf("%s on line %d, within an object", s.wrong(r.chunk[n]), r.line)}
+	}
+	bad := badJSON{errors.New(s.wrong(r.chunk[n]))}
+	if r.line == line && r.whole { // encoding/json has better words
+		if err := json.Unmarshal(r.chunk, new(json.RawMessage)); err != nil {
+			bad = badJSON{err}
+		}
+	}
+	for !r.ended {
+		r.chunk = nil
+		if err := r.fill(); err != nil {
+			break // and the next one says so
+		}
+	}
+	r.chunk = nil
+	return bad
+}
+
+// fill sees to it that there is a chunk: a line, or a part of a long one.
+func (r *Reader) fill() error {
+	if len(r.chunk) > 0 {
+		return nil
+	}
+	if r.ended || r.line == 0 {
+		r.line++
+		r.whole = true
+	} else {
+		r.whole = false
+	}
+	var err error
+	r.chunk, err = r.in.ReadSlice('\n')
+	r.read += int64(len(r.chunk))
+	r.ended = err == nil
+	r.whole = r.whole && err != bufio.ErrBufferFull
+	if most := cmp.Or(r.MaxBytes, MaxSegment); r.read > most {
+		r.chunk = nil
+		return fmt.Errorf("more than %d bytes when decompressed", most)
+	}
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		r.cut = true
+	case err != nil && err != io.EOF && err != bufio.ErrBufferFull:
+		r.chunk = nil
+		return err
+	}
+	switch {
+	case len(r.chunk) > 0:
+		return nil
+	case r.cut:
+		return ErrTorn
+	}
+	return io.EOF
+}
+
+// Text returns the JSON of the exchange that Next returned last. It is valid until a
+// reader with the same Decoder goes on.
+func (r *Reader) Text() []byte { return r.text }
+
+// Offset returns where that JSON begins: how many bytes stand before it when
+// decompressed.
+func (r *Reader) Offset() int64 { return r.start }
 
 // Counters returns the counters that end the segment, once they were read; nil if
 // they weren't, as in one whose writer was killed.
@@ -101,37 +274,16 @@ func (r *Reader) Close() {
 	}
 }
 
-// LineError is a line that isn't an exchange.
+// LineError is a record that can't be read.
 type LineError struct {
-	Line int // from 1
+	Line int // from 1: where the record begins
 	Err  error
 }
 
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
 func (e *LineError) Unwrap() error { return e.Err }
 
-var errLineTooLong = fmt.Errorf("longer than %d MiB", maxLine>>20)
-
-// readLine returns the next line. At the end of the input it returns the error
-// together with what there was of a line.
-func (r *Reader) readLine() ([]byte, error) {
-	r.line++
-	r.buf = r.buf[:0]
-	long := false
-	for {
-		part, err := r.in.ReadSlice('\n')
-		if long = long || len(r.buf)+len(part) > maxLine; !long {
-			r.buf = append(r.buf, part...)
-		}
-		switch {
-		case err == bufio.ErrBufferFull:
-		case err == nil && long:
-			return nil, errLineTooLong
-		default:
-			return r.buf, err
-		}
-	}
-}
+var errLong = fmt.Errorf("longer than %d MiB", MaxLine>>20)
 
 // All reads the segment that root names in fsys, or every segment below that
 // directory in the order of their keys, which within one pod is the order of time.

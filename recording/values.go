@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strings"
 )
@@ -92,7 +94,9 @@ func (t *Tags) UnmarshalJSON(b []byte) error {
 		if err := d.Decode(&v); err != nil {
 			return err
 		}
-		t.Set(name, v)
+		if t.Set(name, v); len(*t) > MaxTags {
+			return fmt.Errorf("more than %d tags", MaxTags)
+		}
 		return nil
 	})
 }
@@ -149,16 +153,24 @@ func (h *Headers) UnmarshalJSON(b []byte) error {
 		for _, v := range vs {
 			*h = append(*h, Header{name, v})
 		}
+		if len(*h) > MaxHeaders {
+			return fmt.Errorf("more than %d fields", MaxHeaders)
+		}
 		return nil
 	})
 }
 
 // eachMember walks the members of a JSON object in order; f decodes the value.
-func eachMember(b []byte, f func(name string, d *json.Decoder) error) error {
+func eachMember(b []byte, f func(name string, d *json.Decoder) error) (err error) {
 	if bytes.Equal(b, []byte("null")) {
 		return nil
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
+	defer func() {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+	}()
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return fmt.Errorf("found %.20q, want a JSON object", b)
 	}
@@ -170,6 +182,12 @@ func eachMember(b []byte, f func(name string, d *json.Decoder) error) error {
 		if err := f(t.(string), d); err != nil {
 			return err
 		}
+	}
+	if _, err := d.Token(); err != nil { // the brace, unless something else is there
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more than one JSON object")
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func TestNothingInvisibleReachesTheTerminal(t *testing.T) {
 			body := []byte(text + strings.Repeat("and so on, ", 20*len(text)) + text) // enough of it to be text
 			c := &recording.Conversation{Part: 1, Messages: []recording.Message{{From: text, Type: text, Data: body}, {From: recording.Client, Data: body}}}
 			e := &recording.Exchange{
-				MsgType: text, Resource: text, Service: text, Cluster: text, Namespace: text, Direction: text, Tech: text, L7Protocol: text,
+				MsgType: recording.MsgType, Resource: text, Service: text, Cluster: text, Namespace: text, Direction: text, Tech: text, L7Protocol: text,
 				Command: text, Location: text, Status: text, NetworkAddress: text, UUID: recording.UUID{1},
 				Tags: recording.Tags{{Name: text, Value: text}, {Name: recording.TagIncomplete, Value: text}, {Name: recording.TagParent, Value: text}, {Name: recording.TagConversation, Value: text}},
 				HTTP: &recording.HTTP{

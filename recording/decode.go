@@ -1,0 +1,672 @@
+package recording
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"math"
+	"math/bits"
+	"strings"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Decoder reads exchanges from their JSON. It remembers strings of the last ones, for
+// most of the next one's are the same. The zero value is ready. It isn't safe for
+// concurrent use.
+type Decoder struct {
+	// Light leaves out what lists and filters don't need: fields of headers, bodies,
+	// messages, Signature, NetInfo and Extra. BodyLeft then has the sizes of bodies.
+	Light bool
+
+	own    canonical
+	losses []string
+	long   []byte // a record of several lines, or a long one
+}
+
+// Decode reads one JSON object into e, overwriting all of it. Nothing in e refers to
+// the text. Members that Exchange has no field for are in Extra, or in [Decoder.Losses].
+//
+// What [Exchange.AppendJSON] wrote is read without encoding/json, which takes ten times
+// as long; the result is the same.
+func (d *Decoder) Decode(text []byte, e *Exchange) error {
+	d.losses = d.losses[:0]
+	if d.own.exchange(text, e, d.Light) {
+		return nil
+	}
+	return d.foreign(text, e)
+}
+
+// Losses names what the last Decode could not keep, as `netinfo.color: not kept`. The
+// slice is overwritten by the next Decode.
+func (d *Decoder) Losses() []string { return d.losses }
+
+// canonical reads what Encoder writes, and only that: members in their order, without
+// white space. Each method returns false for anything else, of which encoding/json may
+// make something.
+type canonical struct {
+	b []byte
+	i int
+
+	// What the last exchanges had.
+	last     Exchange
+	lastHTTP HTTP
+	lastNet  NetInfo
+	tags     Tags
+	names    map[string]string // of headers and tags
+
+	spans []span
+}
+
+// Bounds of what is remembered.
+const (
+	maxRememberedText  = 256
+	maxRememberedNames = 1024
+)
+
+func (p *canonical) exchange(b []byte, e *Exchange, light bool) bool {
+	p.b, p.i = b, 0
+	*e = Exchange{}
+	if !p.lit(`{"msgType":"rrpair"`) {
+		return false
+	}
+	e.MsgType = MsgType
+	l := &p.last
+	ok := p.text(`,"resource":`, &e.Resource, &l.Resource) &&
+		p.time(`,"ts":`, &e.TS) &&
+		p.flag(`,"isTls":`, &e.IsTLS) &&
+		p.text(`,"l7protocol":`, &e.L7Protocol, &l.L7Protocol) &&
+		p.lit(`,"duration":`) && p.integer(&e.Duration) &&
+		p.text(`,"alpn":`, &e.ALPN, &l.ALPN) &&
+		(!p.lit(`,"tags":`) || p.tagged(&e.Tags)) &&
+		p.lit(`,"uuid":`) && p.uuid(&e.UUID) &&
+		p.lit(`,"direction":`) && p.string(&e.Direction, &l.Direction) &&
+		p.text(`,"cluster":`, &e.Cluster, &l.Cluster) &&
+		p.text(`,"namespace":`, &e.Namespace, &l.Namespace) &&
+		p.text(`,"service":`, &e.Service, &l.Service) &&
+		p.text(`,"tech":`, &e.Tech, &l.Tech) &&
+		p.text(`,"network_address":`, &e.NetworkAddress, &l.NetworkAddress) &&
+		p.text(`,"command":`, &e.Command, &l.Command) &&
+		p.text(`,"location":`, &e.Location, &l.Location) &&
+		p.text(`,"status":`, &e.Status, &l.Status) &&
+		p.http(&e.HTTP, light) &&
+		p.conversation(`,"grpc":`, &e.GRPC, light) &&
+		p.conversation(`,"websocket":`, &e.WebSocket, light) &&
+		p.conversation(`,"tcp":`, &e.TCP, light) &&
+		p.signature(&e.Signature, light) &&
+		p.netInfo(&e.NetInfo, light)
+	return ok && p.lit(`}`) && p.i == len(p.b)
+}
+
+func (p *canonical) http(to **HTTP, light bool) bool {
+	if !p.lit(`,"http":{"req":{`) {
+		return true
+	}
+	h := new(HTTP)
+	*to = h
+	l, req, res := &p.lastHTTP, &h.Req, &h.Res
+	return p.text(`,"url":`, &req.URL, &l.Req.URL) &&
+		p.text(`,"uri":`, &req.URI, &l.Req.URI) &&
+		p.text(`,"version":`, &req.Version, &l.Req.Version) &&
+		p.text(`,"method":`, &req.Method, &l.Req.Method) &&
+		p.text(`,"host":`, &req.Host, &l.Req.Host) &&
+		p.headers(&req.Headers, light) &&
+		p.body(`,"bodyBase64":`, &req.Body, &req.BodyLeft, light) &&
+		p.lit(`},"res":{`) &&
+		p.text(`,"contentType":`, &res.ContentType, &l.Res.ContentType) &&
+		p.small(`,"statusCode":`, &res.StatusCode) &&
+		p.text(`,"statusMessage":`, &res.StatusMessage, &l.Res.StatusMessage) &&
+		p.headers(&res.Headers, light) &&
+		p.body(`,"bodyBase64":`, &res.Body, &res.BodyLeft, light) &&
+		p.lit(`}}`)
+}
+
+func (p *canonical) conversation(name string, to **Conversation, light bool) bool {
+	if !p.lit(name) {
+		return true
+	}
+	c := new(Conversation)
+	*to = c
+	var part int64
+	if !(p.lit(`{"part":`) && p.integer(&part) && p.flag(`,"last":`, &c.Last) &&
+		p.count(`,"clientBytes":`, &c.ClientBytes) && p.count(`,"serverBytes":`, &c.ServerBytes)) {
+		return false
+	}
+	c.Part = int(part)
+	if p.lit(`,"messages":[`) {
+		for {
+			var m Message
+			if !p.message(&m, light) {
+				return false
+			}
+			if !light {
+				c.Messages = append(c.Messages, m)
+			}
+			if !p.lit(`,`) {
+				break
+			}
+		}
+		if !p.lit(`]`) {
+			return false
+		}
+	}
+	return p.lit(`}`)
+}
+
+func (p *canonical) message(m *Message, light bool) bool {
+	var left int64
+	return p.lit(`{"from":`) && p.name(&m.From) &&
+		p.lit(`,"at":`) && p.integer(&m.At) &&
+		(!p.lit(`,"type":`) || p.name(&m.Type)) &&
+		p.flag(`,"more":`, &m.More) &&
+		p.flag(`,"compressed":`, &m.Compressed) &&
+		(!p.lit(`,"size":`) || p.integer(&m.Size)) &&
+		p.body(`,"dataBase64":`, &m.Data, &left, light) && p.lit(`}`)
+}
+
+func (p *canonical) signature(to *map[string][]byte, light bool) bool {
+	if !p.lit(`,"signature":{`) {
+		return true
+	}
+	sig := map[string][]byte{}
+	for {
+		var name, last string
+		var value []byte
+		var left int64
+		if !p.string(&name, &last) || !p.lit(`:`) {
+			return false
+		}
+		if !p.lit(`null`) && !p.base64(&value, &left, false) {
+			return false
+		}
+		sig[name] = value
+		if !p.lit(`,`) {
+			break
+		}
+	}
+	if !light {
+		*to = sig
+	}
+	return p.lit(`}`)
+}
+
+func (p *canonical) netInfo(to **NetInfo, light bool) bool {
+	if !p.lit(`,"netinfo":{`) {
+		return true
+	}
+	var n NetInfo
+	ok := p.text(`,"id":`, &n.ID, &p.lastNet.ID) &&
+		p.time(`,"startTime":`, &n.StartTime) &&
+		p.lit(`,"downstream":{`) && p.endpoint(&n.Downstream, &p.lastNet.Downstream) &&
+		p.lit(`,"upstream":{`) && p.endpoint(&n.Upstream, &p.lastNet.Upstream)
+	if !light {
+		*to = &n
+	}
+	return ok && p.lit(`}`)
+}
+
+func (p *canonical) endpoint(to, last *Endpoint) bool {
+	return (p.ahead(`,"established":`) == 0 || p.time(`,"established":`, &to.Established)) &&
+		p.text(`,"ipAddress":`, &to.IPAddress, &last.IPAddress) &&
+		p.small(`,"port":`, &to.Port) &&
+		p.text(`,"hostname":`, &to.Hostname, &last.Hostname) &&
+		p.count(`,"bytesSent":`, &to.BytesSent) &&
+		p.lit(`}`)
+}
+
+// lit reads the literal, if it comes next. A comma that begins it is left out behind
+// the brace that opens an object.
+func (p *canonical) lit(s string) bool {
+	n := p.ahead(s)
+	p.i += n
+	return n > 0
+}
+
+// ahead is lit that doesn't move, and returns how long the literal is, 0 if it is
+// another.
+func (p *canonical) ahead(s string) int {
+	if s[0] == ',' && p.i > 0 && p.b[p.i-1] == '{' {
+		s = s[1:]
+	}
+	if len(p.b)-p.i < len(s) || string(p.b[p.i:p.i+len(s)]) != s {
+		return 0
+	}
+	return len(s)
+}
+
+// text reads a member that may be missing.
+func (p *canonical) text(name string, to, last *string) bool {
+	return !p.lit(name) || p.string(to, last)
+}
+
+func (p *canonical) flag(name string, to *bool) bool {
+	if p.lit(name) {
+		*to = true
+		return p.lit(`true`)
+	}
+	return true
+}
+
+// small reads a number that may be missing.
+func (p *canonical) small(name string, to *int) bool {
+	var n int64
+	if !p.lit(name) {
+		return true
+	}
+	ok := p.integer(&n) && int64(int(n)) == n
+	*to = int(n)
+	return ok
+}
+
+// count reads a number in quotes that may be missing.
+func (p *canonical) count(name string, to *int64) bool {
+	return !p.lit(name) || p.lit(`"`) && p.integer(to) && p.lit(`"`)
+}
+
+func (p *canonical) integer(to *int64) bool {
+	negative := p.lit(`-`)
+	start, n := p.i, uint64(0)
+	for ; p.i < len(p.b) && '0' <= p.b[p.i] && p.b[p.i] <= '9'; p.i++ {
+		if p.i-start == 19 { // digits, which a uint64 holds
+			return false
+		}
+		n = n*10 + uint64(p.b[p.i]-'0')
+	}
+	if *to = int64(n); negative {
+		*to = -*to
+	}
+	return n <= math.MaxInt64 && p.i > start && (p.b[start] != '0' || p.i == start+1)
+}
+
+func (p *canonical) uuid(to *UUID) bool {
+	const digits = 22 // and two for the padding
+	if len(p.b)-p.i < digits+4 || p.b[p.i] != '"' || string(p.b[p.i+1+digits:p.i+4+digits]) != `=="` {
+		return false
+	}
+	var out [18]byte
+	n, err := base64.StdEncoding.Decode(out[:], p.b[p.i+1:p.i+3+digits])
+	if err != nil || n != len(to) {
+		return false
+	}
+	copy(to[:], out[:])
+	p.i += digits + 4
+	return true
+}
+
+// time reads a time in UTC, as `"2026-11-22T20:15:00.123456789Z"`.
+func (p *canonical) time(name string, to *time.Time) bool {
+	if !p.lit(name) || len(p.b)-p.i < len(`"2026-11-22T20:15:00Z"`) {
+		return false
+	}
+	b := p.b[p.i:]
+	if b[0] != '"' || b[5] != '-' || b[8] != '-' || b[11] != 'T' || b[14] != ':' || b[17] != ':' {
+		return false
+	}
+	year, month, day := digits(b[1:5]), digits(b[6:8]), digits(b[9:11])
+	hour, minute, second := digits(b[12:14]), digits(b[15:17]), digits(b[18:20])
+	if min(year, month, day, hour, minute, second) < 0 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59 {
+		return false
+	}
+	i, nanos := 20, 0
+	if b[i] == '.' {
+		unit := 100_000_000
+		for i++; i < len(b) && '0' <= b[i] && b[i] <= '9' && unit > 0; i++ {
+			nanos += int(b[i]-'0') * unit
+			unit /= 10
+		}
+		if i == 21 {
+			return false
+		}
+	}
+	if len(b) < i+2 || b[i] != 'Z' || b[i+1] != '"' {
+		return false
+	}
+	t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
+	if t.Day() != day { // as of February 30
+		return false
+	}
+	*to = t
+	p.i += i + 2
+	return true
+}
+
+// digits returns the number, -1 if it is none.
+func digits(b []byte) (n int) {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n
+}
+
+// How much a string's text differs from the string.
+const (
+	isEscaped = 1 << iota
+	isUnicode
+)
+
+// quoted finds the end of a string: raw is what is between the quotes.
+func (p *canonical) quoted() (raw []byte, differs int, ok bool) {
+	b := p.b
+	if p.i >= len(b) || b[p.i] != '"' {
+		return nil, 0, false
+	}
+	start := p.i + 1
+	for i := start; i < len(b); {
+		if len(b)-i >= 8 {
+			odd := oddBytes(binary.LittleEndian.Uint64(b[i:])) & tops
+			i += bits.TrailingZeros64(odd) / 8 // 8 if none is
+			if odd == 0 {
+				continue
+			}
+		}
+		switch c := b[i]; {
+		case c == '"':
+			p.i = i + 1
+			return b[start:i], differs, true
+		case c == '\\':
+			differs |= isEscaped
+			i++ // a quote that follows doesn't end it
+		case c >= utf8.RuneSelf:
+			differs |= isUnicode
+		case c < ' ':
+			return nil, 0, false
+		}
+		i++
+	}
+	return nil, 0, false
+}
+
+// string reads a string, and returns last if it is the same.
+func (p *canonical) string(to, last *string) bool {
+	raw, differs, ok := p.quoted()
+	if !ok {
+		return false
+	}
+	if differs == 0 && string(raw) == *last {
+		*to = *last
+		return true
+	}
+	if *to, ok = text(raw, differs); ok && len(*to) <= maxRememberedText {
+		*last = *to
+	}
+	return ok
+}
+
+// name is string for names, of which there are few.
+func (p *canonical) name(to *string) bool {
+	raw, differs, ok := p.quoted()
+	if !ok {
+		return false
+	}
+	if differs == 0 {
+		if known, ok := p.names[string(raw)]; ok {
+			*to = known
+			return true
+		}
+	}
+	if *to, ok = text(raw, differs); ok && len(*to) <= maxRememberedText {
+		if p.names == nil || len(p.names) >= maxRememberedNames {
+			p.names = map[string]string{}
+		}
+		p.names[*to] = *to
+	}
+	return ok
+}
+
+// text is the string that has the raw text.
+func text(raw []byte, differs int) (string, bool) {
+	if differs&isUnicode != 0 && !utf8.Valid(raw) {
+		return "", false
+	}
+	if differs&isEscaped == 0 {
+		return string(raw), true
+	}
+	return unescape(raw)
+}
+
+func unescape(raw []byte) (string, bool) {
+	var out strings.Builder
+	out.Grow(len(raw))
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			out.WriteByte(raw[i])
+			continue
+		}
+		i++ // quoted has seen to it that one follows
+		switch c := raw[i]; c {
+		case '"', '\\', '/':
+			out.WriteByte(c)
+		case 'b':
+			out.WriteByte('\b')
+		case 'f':
+			out.WriteByte('\f')
+		case 'n':
+			out.WriteByte('\n')
+		case 'r':
+			out.WriteByte('\r')
+		case 't':
+			out.WriteByte('\t')
+		case 'u':
+			r := hex4(raw[i+1:])
+			if r < 0 {
+				return "", false
+			}
+			i += 4
+			if utf16.IsSurrogate(r) {
+				low := rune(-1)
+				if len(raw)-i > 2 && raw[i+1] == '\\' && raw[i+2] == 'u' {
+					low = hex4(raw[i+3:])
+				}
+				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
+					i += 6
+				}
+			}
+			out.WriteRune(r)
+		default:
+			return "", false
+		}
+	}
+	return out.String(), true
+}
+
+// hex4 returns the number of four hexadecimal digits, -1 if there are none.
+func hex4(b []byte) (r rune) {
+	if len(b) < 4 {
+		return -1
+	}
+	for _, c := range b[:4] {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return -1
+		}
+		r = r<<4 | rune(c)
+	}
+	return r
+}
+
+// skip reads a string that isn't needed.
+func (p *canonical) skip() bool {
+	raw, differs, ok := p.quoted()
+	if ok && differs&isEscaped != 0 {
+		_, ok = unescape(raw)
+	}
+	return ok
+}
+
+func (p *canonical) tagged(to *Tags) bool {
+	if !p.lit(`{`) {
+		return false
+	}
+	tags := make(Tags, 0, max(len(p.tags)+2, 8))
+	known, same := 0, true // same: names until now are those of the last tags, so none stands twice
+	for {
+		var t Tag
+		if !p.name(&t.Name) || !p.lit(`:`) {
+			return false
+		}
+		at := known
+		for at < len(p.tags) && p.tags[at].Name != t.Name {
+			at++
+		}
+		same = same && at == len(tags) && at < len(p.tags)
+		if !same {
+			for i := range tags {
+				if tags[i].Name == t.Name {
+					return false
+				}
+			}
+		}
+		last := ""
+		if at < len(p.tags) {
+			last, known = p.tags[at].Value, at+1
+		}
+		if !p.string(&t.Value, &last) {
+			return false
+		}
+		if tags = append(tags, t); len(tags) > MaxTags {
+			return false
+		}
+		if !p.lit(`,`) {
+			break
+		}
+	}
+	*to = tags
+	p.tags = p.tags[:0]
+	for _, t := range tags {
+		if len(t.Value) > maxRememberedText {
+			t.Value = ""
+		}
+		p.tags = append(p.tags, t)
+	}
+	return p.lit(`}`)
+}
+
+// span is a value of a header in the text.
+type span struct {
+	name       string
+	start, end int
+	differs    int
+}
+
+func (p *canonical) headers(to *Headers, light bool) bool {
+	if !p.lit(`,"headers":{`) {
+		return true
+	}
+	start := p.i
+	p.spans = p.spans[:0]
+	for {
+		var s span
+		if light && !p.skip() || !light && !p.name(&s.name) || !p.lit(`:[`) {
+			return false
+		}
+		for {
+			if light {
+				if !p.skip() {
+					return false
+				}
+			} else {
+				raw, differs, ok := p.quoted()
+				if !ok {
+					return false
+				}
+				s.end, s.differs = p.i-1, differs
+				s.start = s.end - len(raw)
+			}
+			if p.spans = append(p.spans, s); len(p.spans) > MaxHeaders {
+				return false
+			}
+			if !p.lit(`,`) {
+				break
+			}
+		}
+		if !p.lit(`]`) {
+			return false
+		}
+		if !p.lit(`,`) {
+			break
+		}
+	}
+	if light {
+		return p.lit(`}`)
+	}
+	all := string(p.b[start:p.i]) // one allocation for all values
+	h := make(Headers, len(p.spans))
+	for i, s := range p.spans {
+		h[i].Name = s.name
+		if s.differs == 0 {
+			h[i].Value = all[s.start-start : s.end-start]
+			continue
+		}
+		var ok bool
+		if h[i].Value, ok = text(p.b[s.start:s.end], s.differs); !ok {
+			return false
+		}
+	}
+	*to = h
+	return p.lit(`}`)
+}
+
+// body reads base64 that may be missing.
+func (p *canonical) body(name string, to *[]byte, left *int64, light bool) bool {
+	return !p.lit(name) || p.base64(to, left, light)
+}
+
+func (p *canonical) base64(to *[]byte, left *int64, light bool) bool {
+	if p.i >= len(p.b) || p.b[p.i] != '"' {
+		return false
+	}
+	raw := p.b[p.i+1:]
+	end := bytes.IndexByte(raw, '"')
+	if end < 0 || end%4 != 0 {
+		return false
+	}
+	raw = raw[:end]
+	p.i += end + 2
+	n := len(raw) / 4 * 3
+	for i := 1; i <= 2 && i <= len(raw) && raw[len(raw)-i] == '='; i++ {
+		n--
+	}
+	if light {
+		*left = int64(n)
+		return isBase64(raw[:(n*4+2)/3])
+	}
+	out := make([]byte, len(raw)/4*3)
+	got, err := base64.StdEncoding.Decode(out, raw)
+	*to = out[:n]
+	return err == nil && got == n
+}
+
+// isBase64 tells whether all of b are digits of base64.
+func isBase64(b []byte) bool {
+	var odd byte
+	for ; len(b) >= 8; b = b[8:] {
+		w := binary.LittleEndian.Uint64(b)
+		odd |= base64Odd[byte(w)] | base64Odd[byte(w>>8)] | base64Odd[byte(w>>16)] | base64Odd[byte(w>>24)] |
+			base64Odd[byte(w>>32)] | base64Odd[byte(w>>40)] | base64Odd[byte(w>>48)] | base64Odd[byte(w>>56)]
+	}
+	for _, c := range b {
+		odd |= base64Odd[c]
+	}
+	return odd == 0
+}
+
+// base64Odd has 1 for what is no digit of base64.
+var base64Odd = func() (table [256]byte) {
+	for i := range table {
+		table[i] = 1
+	}
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		table[c] = 0
+	}
+	return table
+}()

@@ -1,0 +1,269 @@
+package recording
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var ignorePrepared = cmpopts.IgnoreUnexported(NetInfo{})
+
+// fill gives every field of a struct a value other than zero.
+func fill(v reflect.Value) {
+	switch to := v.Addr().Interface().(type) {
+	case *time.Time:
+		*to = time.Date(2026, 2, 28, 23, 59, 58, 123456700, time.UTC)
+		return
+	case *UUID:
+		*to = UUID{1, 2, 3}
+		return
+	case *Tags:
+		*to = Tags{{"a", "1"}, {"b", "\u00e9\n"}}
+		return
+	case *Headers:
+		*to = Headers{{"A", "1"}, {"A", `2"`}, {"B", "\u65e5"}}
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("text\twith \"marks\"")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(-4711)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() && f.Tag.Get("json") != "-" {
+				fill(v.Field(i))
+			}
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		fill(v.Index(0))
+		fill(v.Index(1))
+	case reflect.Uint8:
+		v.SetUint(200)
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string][]byte{"x": {1}, "y": nil}))
+	}
+}
+
+// A field that Exchange gains, and canonical doesn't know, makes reading ten times
+// slower: canonical needs a line for it, where Encoder has one.
+func TestDecodeKnowsEveryField(t *testing.T) {
+	var e Exchange
+	fill(reflect.ValueOf(&e).Elem())
+	e.MsgType = MsgType
+	for name, e := range map[string]*Exchange{"full": full(), "every field": &e, "least": {MsgType: MsgType}, "empty objects": {MsgType: MsgType, HTTP: &HTTP{}, TCP: &Conversation{}, NetInfo: &NetInfo{}}} {
+		for range 2 { // the second time from memory
+			sameDecoded(t, name, e.AppendJSON(nil), true)
+		}
+	}
+}
+
+var shared Decoder // with the memory of all that was decoded
+
+// sameDecoded tests that all ways to decode agree.
+func sameDecoded(t *testing.T, name string, text []byte, must bool) {
+	t.Helper()
+	var want Exchange
+	var slow Decoder
+	wantErr := slow.foreign(text, &want)
+	for _, light := range []bool{false, true} {
+		if light {
+			want.lighten()
+		}
+		for memory, p := range map[string]*canonical{"none": {}, "much": &shared.own} {
+			var got Exchange
+			if !p.exchange(text, &got, light) {
+				if must {
+					t.Errorf("%s: light %v, memory %s: not read as what Encoder wrote, from %q on", name, light, memory, text[p.i:])
+				}
+				continue
+			}
+			if wantErr != nil {
+				t.Errorf("%s: light %v, memory %s: read, though %v: %q", name, light, memory, wantErr, text)
+				continue
+			}
+			if diff := cmp.Diff(&want, &got, ignorePrepared); diff != "" {
+				t.Errorf("%s: light %v, memory %s: with encoding/json (-) without (+):\n%s\n%q", name, light, memory, diff, text)
+			}
+			if !light {
+				var plain Exchange
+				if err := json.Unmarshal(text, &plain); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				if diff := cmp.Diff(&plain, &got, ignorePrepared); diff != "" {
+					t.Errorf("%s: json.Unmarshal (-) Decoder (+):\n%s\n%q", name, diff, text)
+				}
+			}
+		}
+	}
+}
+
+// variants are texts near to what Encoder writes.
+func variants() []string {
+	line := string(full().AppendJSON(nil))
+	all := []string{line, line[:len(line)/2], line + "x", " " + line, line + " ", strings.Replace(line, `":`, `": `, 1)}
+	for _, change := range [][2]string{
+		{`"duration":12`, `"duration":012`}, {`"duration":12`, `"duration":-0`}, {`"duration":12`, `"duration":1e3`}, {`"duration":12`, `"duration":9223372036854775807`}, {`"duration":12`, `"duration":99999999999999999999`},
+		{`Z","isTls"`, `+01:00","isTls"`}, {`2026-11-22T`, `2026-11-31T`}, {`2026-11-22T`, `2026-13-01T`}, {`2026-11-22T`, `2028-02-29T`}, {`2026-11-22T`, `2026-02-29T`},
+		{`20:15:`, `24:15:`}, {`20:15:`, `20:60:`}, {`:00.123456789Z`, `:60.123456789Z`}, {`:00.123456789Z`, `:00.1234567891Z`}, {`:00.123456789Z`, `:00.Z`}, {`:00.123456789Z`, `:00.10Z`}, {`:00.123456789Z`, `:00Z`},
+		{`"isTls":true`, `"isTls":false`}, {`"isTls":true`, `"isTls":null`}, {`"location":"`, `"location":"\ud83d\ude00\ud83d\u0041\udc00\`}, {`"location":"`, `"location":"\u00e9\/\b\x`}, {`"location":"`, "\"location\":\"\xff"}, {`"location":"`, "\"location\":\"\x01"},
+		{`"location":"`, `"location":"\u12`}, {`"location":"`, `"location":"\"`}, {`"tags":{`, `"tags":{"a":"1","a":"2",`}, {`"tags":{`, `"tags":{"a":null,`}, {`"headers":{`, `"headers":{"A":[],`}, {`"headers":{`, `"headers":{"A":null,`}, {`"headers":{`, `"headers":{"A":["1"],"A":["2"],`},
+		{`"bodyBase64":"`, `"bodyBase64":"=`}, {`"bodyBase64":"`, `"bodyBase64":"AA==`}, {`"bodyBase64":"`, `"bodyBase64":"\n\n\n\n`}, {`"bodyBase64":"`, `"bodyBase64":"----`}, {`"direction":`, `"Direction":`}, {`"part":1`, `"part":1.5`}, {`"part":1`, `"part":"1"`},
+		{`"netinfo":{`, `"netinfo":{"more":{"a":[1]},`}, {`"msgType":"rrpair"`, `"msgType":"other"`}, {`"msgType":"rrpair",`, ``}, {`"http":{`, `"http":{"more":1,`}, {`"http":{`, `"http":[{`}, {`"uuid":"`, `"uuid":"A`},
+	} {
+		all = append(all, strings.Replace(line, change[0], change[1], 1))
+	}
+	return all
+}
+
+// What is not exactly what Encoder writes is left to encoding/json, or read the same.
+func TestDecodeIsThatOfEncodingJSON(t *testing.T) {
+	for _, text := range variants() {
+		sameDecoded(t, "variant", []byte(text), false)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, text := range variants() {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) { sameDecoded(t, "text", text, false) })
+}
+
+// What was decoded doesn't change when its text, or what was decoded before, does.
+func TestDecodedExchangesAreIndependent(t *testing.T) {
+	var d Decoder
+	text := full().AppendJSON(nil)
+	var first, second Exchange
+	for _, e := range []*Exchange{&first, &second} {
+		if err := d.Decode(text, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want Exchange
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	clear(text)
+	second.Tags.Set(second.Tags[0].Name, "other")
+	second.HTTP.Req.Headers[0].Value = "other"
+	second.HTTP.Res.Body[0]++
+	if diff := cmp.Diff(&want, &first, ignorePrepared); diff != "" {
+		t.Error(diff)
+	}
+	third := Exchange{}
+	if err := d.Decode(full().AppendJSON(nil), &third); err != nil || third.Tags[0].Value == "other" {
+		t.Errorf("%v, %v", third.Tags, err)
+	}
+}
+
+// What other tools write and Exchange has no field for is kept, or its loss is named.
+func TestForeignMembers(t *testing.T) {
+	const text = `{"postgres":{ "request" : {"ssl":{}}, "n":[1, 2] },"msgType":"rrpair","ts":"2025-12-15T21:09:50+01:00","duration":null,
+		"dlpModified":false,"http":{"req":{"queryParams":{"a":["1"]},"body":"hello","bodyBase64":"aGVsbG8=","url":"/"},"res":{"body":"text \u00e9"},"more":1},
+		"netinfo":{"downstream":{"color":"red"},"startTime":"2025-12-15T21:09:50Z"},"grpc":{"messages":[{"from":"client","x":1},{"x":2}]},
+		"location":"/1","location":"/2","streamSeqNum":"3","streamSeqNum":"4"}`
+	var d Decoder
+	var e Exchange
+	if err := d.Decode([]byte(text), &e); err != nil {
+		t.Fatal(err)
+	}
+	got := string(e.AppendJSON(nil))
+	for _, want := range []string{`"postgres":{"request":{"ssl":{}},"n":[1,2]}`, `"dlpModified":false`, `"streamSeqNum":"4"`, `"queryParams":{"a":["1"]}`, `"bodyBase64":"aGVsbG8="`, `"location":"/2"`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in %s", want, got)
+		}
+	}
+	if strings.Contains(got, `"body":`) || string(e.HTTP.Res.Body) != "text é" || string(e.HTTP.Req.Body) != "hello" {
+		t.Errorf("bodies: %s", got)
+	}
+	want := []string{"http.more: not kept", "netinfo.downstream.color: not kept", "grpc.messages[].x: not kept",
+		"location: stands more than once; the last one is kept", "streamSeqNum: stands more than once; the last one is kept"}
+	if diff := cmp.Diff(want, d.Losses()); diff != "" {
+		t.Error(diff)
+	}
+	var again Exchange
+	if err := d.Decode([]byte(got), &again); err != nil || len(d.Losses()) > 0 {
+		t.Errorf("%v, %v", err, d.Losses())
+	}
+	if diff := cmp.Diff(&e, &again, ignorePrepared, cmp.Comparer(time.Time.Equal)); diff != "" {
+		t.Errorf("read (-) written and read (+):\n%s", diff)
+	}
+}
+
+// A body that somebody changed as text beside its bytes is kept both ways.
+func TestForeignBodyThatDiffers(t *testing.T) {
+	var d Decoder
+	var e Exchange
+	const text = `{"http":{"req":{"bodyBase64":"aGVsbG8=","body":"other"},"res":{"body":17}}}`
+	if err := d.Decode([]byte(text), &e); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(e.AppendJSON(nil)); !strings.Contains(got, `"bodyBase64":"aGVsbG8=","body":"other"`) || !strings.Contains(got, `"res":{"body":17}`) {
+		t.Error(got)
+	}
+}
+
+func TestDecodeErrorsNameTheMember(t *testing.T) {
+	many := func(n int, s string) string { return strings.TrimSuffix(strings.Repeat(s+",", n), ",") }
+	for _, c := range []struct{ text, want string }{
+		{`{"duration":"1"}`, "duration: json: cannot unmarshal string"},
+		{`{"http":{"req":{"headers":7}}}`, "http.req.headers: found "},
+		{`{"netinfo":{"upstream":{"bytesSent":7}}}`, "netinfo.upstream.bytesSent: json: cannot unmarshal number"},
+		{`{"netinfo":[]}`, "netinfo: found "},
+		{`{"uuid":"short"}`, `uuid "short": not 32 hexadecimal digits`},
+		{`{"grpc":{"messages":[{"at":"x"}]}}`, "grpc.messages[].at: json: cannot unmarshal string"},
+		{`{"location":"/"`, "unexpected EOF"},
+		{`{"location":"/"} {}`, "more than one JSON object"},
+		{`[]`, "want a JSON object"},
+		{`{"a":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, "exceeded max depth"},
+		{`{"http":{"req":{"headers":{` + many(MaxHeaders+1, `"A":["1"]`) + `}}}}`, "more than 4000 fields"},
+		{`{"http":{"req":{"headers":{"A":[` + many(MaxHeaders+1, `"1"`) + `]}}}}`, "more than 4000 fields"},
+	} {
+		var d Decoder
+		if err := d.Decode([]byte(c.text), new(Exchange)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.60s: %v, want %s", c.text, err, c.want)
+		}
+	}
+	tags := make(Tags, MaxTags+1)
+	for i := range tags {
+		tags[i] = Tag{strings.Repeat("a", i), "1"}
+	}
+	var d Decoder
+	if err := d.Decode((&Exchange{MsgType: MsgType, Tags: tags}).AppendJSON(nil), new(Exchange)); err == nil || !strings.Contains(err.Error(), "more than 1000 tags") {
+		t.Error(err)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	e := full()
+	e.Signature, e.GRPC, e.WebSocket, e.TCP = nil, nil, nil, nil
+	e.HTTP.Res.Body = []byte(strings.Repeat(`{"a":1},`, 128))
+	text := e.AppendJSON(nil)
+	for name, decode := range map[string]func([]byte, *Exchange) error{
+		"whole": new(Decoder).Decode,
+		"light": (&Decoder{Light: true}).Decode,
+		"json":  func(text []byte, e *Exchange) error { return json.Unmarshal(text, e) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := decode(text, e); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,193 @@
+package recording
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Bounds of a record that is read.
+const (
+	// MaxTags is how many tags it may have.
+	MaxTags = 1000
+	// MaxHeaders is how many fields each of its messages may have, trailers included.
+	MaxHeaders = 4000
+)
+
+// Member is a member of a record that Exchange has no field for, as of a protocol that
+// only other tools decode.
+type Member struct {
+	Name string
+	// Value is JSON without white space.
+	Value json.RawMessage
+}
+
+// foreign reads what others wrote.
+func (d *Decoder) foreign(text []byte, e *Exchange) error {
+	*e = Exchange{}
+	if err := d.object(text, reflect.ValueOf(e).Elem(), ""); err != nil {
+		return err
+	}
+	if h := e.HTTP; h != nil {
+		useText(&h.Req.Body, &h.Req.Extra)
+		useText(&h.Res.Body, &h.Res.Extra)
+	}
+	if d.Light {
+		e.lighten()
+	}
+	return nil
+}
+
+// useText takes the member body, a body as text, where bodyBase64 is missing, and drops
+// it where it says the same.
+func useText(body *[]byte, extra *[]Member) {
+	at := slices.IndexFunc(*extra, func(m Member) bool { return m.Name == "body" })
+	if at < 0 {
+		return
+	}
+	var text string
+	if json.Unmarshal((*extra)[at].Value, &text) != nil {
+		return
+	}
+	if *body == nil {
+		*body = []byte(text)
+	}
+	if string(*body) == text {
+		*extra = slices.Delete(*extra, at, at+1)
+		if len(*extra) == 0 {
+			*extra = nil
+		}
+	}
+}
+
+// lighten leaves out what Light leaves out.
+func (e *Exchange) lighten() {
+	if h := e.HTTP; h != nil {
+		h.Req = HTTPRequest{URL: h.Req.URL, URI: h.Req.URI, Version: h.Req.Version, Method: h.Req.Method, Host: h.Req.Host, BodyLeft: int64(len(h.Req.Body))}
+		h.Res = HTTPResponse{ContentType: h.Res.ContentType, StatusCode: h.Res.StatusCode, StatusMessage: h.Res.StatusMessage, BodyLeft: int64(len(h.Res.Body))}
+	}
+	for _, c := range []*Conversation{e.GRPC, e.WebSocket, e.TCP} {
+		if c != nil {
+			c.Messages = nil
+		}
+	}
+	e.Signature, e.NetInfo, e.Extra = nil, nil, nil
+}
+
+// object reads the members of an object into the fields of a struct that have their
+// names. The others go into its field Extra, or, if it has none, into the losses.
+func (d *Decoder) object(text []byte, to reflect.Value, path string) error {
+	seen := map[string]bool{}
+	return eachMember(text, func(name string, in *json.Decoder) error {
+		path := path + name
+		var raw json.RawMessage
+		if err := in.Decode(&raw); err != nil {
+			return err
+		}
+		if seen[name] {
+			d.lose(path, "stands more than once; the last one is kept")
+		}
+		seen[name] = true
+		field, quoted, ok := fieldOf(to, name)
+		if !ok {
+			d.extra(to, name, raw, path)
+			return nil
+		}
+		field.SetZero()
+		if bytes.Equal(raw, []byte("null")) {
+			return nil
+		}
+		err := d.value(raw, field, quoted, path)
+		if err != nil && !strings.HasPrefix(err.Error(), path) {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+		return err
+	})
+}
+
+// value reads one member's value.
+func (d *Decoder) value(raw []byte, to reflect.Value, quoted bool, path string) error {
+	switch v := to.Addr().Interface().(type) {
+	case **HTTP:
+		*v = new(HTTP)
+		return d.object(raw, to.Elem(), path+".")
+	case **Conversation:
+		*v = new(Conversation)
+		return d.object(raw, to.Elem(), path+".")
+	case **NetInfo:
+		*v = new(NetInfo)
+		return d.object(raw, to.Elem(), path+".")
+	case *HTTPRequest, *HTTPResponse, *Endpoint:
+		return d.object(raw, to, path+".")
+	case *[]Message:
+		var all []json.RawMessage
+		if err := json.Unmarshal(raw, &all); err != nil {
+			return err
+		}
+		*v = make([]Message, len(all))
+		for i := range all {
+			if err := d.object(all[i], to.Index(i), path+"[]."); err != nil {
+				return err
+			}
+		}
+		return nil
+	case *int64:
+		if quoted {
+			var text string
+			err := json.Unmarshal(raw, &text)
+			if err == nil {
+				*v, err = strconv.ParseInt(text, 10, 64)
+			}
+			return err
+		}
+	}
+	return json.Unmarshal(raw, to.Addr().Interface())
+}
+
+// fieldOf finds the field that has the name in JSON, and whether its number is quoted.
+func fieldOf(of reflect.Value, name string) (field reflect.Value, quoted, ok bool) {
+	for i := range of.NumField() {
+		f := of.Type().Field(i)
+		have, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if have == name && have != "-" && have != "" {
+			return of.Field(i), strings.Contains(options, "string"), true
+		}
+	}
+	return reflect.Value{}, false, false
+}
+
+func (d *Decoder) extra(of reflect.Value, name string, raw []byte, path string) {
+	field := of.FieldByName("Extra")
+	if !field.IsValid() {
+		d.lose(path, "not kept")
+		return
+	}
+	var compact bytes.Buffer
+	_ = json.Compact(&compact, raw) // it was read as JSON
+	value := compact.Bytes()
+	if !utf8.Valid(value) {
+		value = bytes.ToValidUTF8(value, []byte("\ufffd"))
+	}
+	all := field.Addr().Interface().(*[]Member)
+	for i := range *all {
+		if (*all)[i].Name == name {
+			(*all)[i].Value = value
+			return
+		}
+	}
+	*all = append(*all, Member{name, value})
+}
+
+// maxLosses is how many losses of one record are named.
+const maxLosses = 100
+
+func (d *Decoder) lose(path, what string) {
+	if loss := path + ": " + what; len(d.losses) < maxLosses && !slices.Contains(d.losses, loss) {
+		d.losses = append(d.losses, loss)
+	}
+}
