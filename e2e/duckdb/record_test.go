@@ -204,7 +204,7 @@ func (p *process) exchange(n int) {
 	switch kind := n % 50; {
 	case len(p.all.rows) == 7: // the one that the page asks for
 		p.order()
-	case n%5000 == 49:
+	case n%10_000 == 49:
 		p.drop()
 	case kind >= 46:
 		p.stream()
@@ -325,7 +325,7 @@ func (p *process) get(kind int) {
 	if kind == 1 {
 		e.HTTP.Res.Body = []byte{0xff, 0x00, 0x80}
 	}
-	if n := len(p.all.rows); n > 10_000*(1+p.all.long) && p.all.long < 2 { // a line of 36 MiB; DuckDB takes 32 MiB by default
+	if n := len(p.all.rows); n > 10_000*(1+p.all.long) && p.all.long < 1 { // a line of 36 MiB; DuckDB takes 32 MiB by default
 		p.all.long++
 		e.HTTP.Res.Body = bytes.Repeat([]byte("0123456789abcdef"), 27<<16)
 	}
