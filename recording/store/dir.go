@@ -1,0 +1,345 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Dir is a [Store] in a directory, which Put makes if it is missing. A key is a path
+// below it. Nobody but the writer's user may read what Put makes: bodies may be private.
+//
+// Put writes a hidden file, syncs it, and gives it its name with link(2), which fails if
+// the name is in use: so it holds between processes, and on NFS. A volume without hard
+// links is an error that says so. A process that is killed leaves a hidden file
+// .tmp-… behind.
+//
+// No key and no link leads out of the directory. A link to a file inside it is listed
+// and read; any other is an error of List. A directory cannot have both of the keys a and
+// a/b, as a bucket can.
+type Dir string
+
+// tmpPrefix begins the names of files that are being written. CheckKey allows no such
+// key.
+const tmpPrefix = ".tmp-"
+
+// Put implements [Store].
+func (d Dir) Put(ctx context.Context, key string, body io.ReadSeeker) error {
+	return d.put(ctx, key, body, (*os.Root).Link)
+}
+
+func (d Dir) put(ctx context.Context, key string, body io.ReadSeeker, link func(r *os.Root, from, to string) error) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	if _, err := Size(body); err != nil {
+		return d.failed("put", key, err)
+	}
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return d.failed("put", key, err)
+	}
+	root, err := os.OpenRoot(string(d))
+	if err != nil {
+		return d.failed("put", key, err)
+	}
+	defer root.Close()
+	// Whoever deletes the last object of a folder removes the folder, perhaps while
+	// this is about to write into it.
+	for range 100 {
+		err = put(ctx, root, key, body, link)
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return d.failed("put", key, err)
+}
+
+func put(ctx context.Context, root *os.Root, key string, body io.ReadSeeker, link func(r *os.Root, from, to string) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := root.Lstat(key); err == nil {
+		return fs.ErrExist // do not write it all for nothing
+	}
+	folder := path.Dir(key)
+	if err := makeFolder(root, folder); err != nil {
+		return err
+	}
+	tmp := path.Join(folder, tmpPrefix+rand.Text())
+	f, err := root.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		f.Close()
+		if removed := root.Remove(tmp); err == nil {
+			err = removed
+		}
+	}()
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, contextReader{ctx, body}); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := link(root, tmp, key); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fs.ErrExist
+		}
+		if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM) {
+			return fmt.Errorf("the volume has no hard links, without which two writers could overwrite each other: keep recordings on a local disk, an NFS volume or in a bucket (%w)", err)
+		}
+		return err
+	}
+	return syncFolder(root, folder)
+}
+
+// makeFolder makes the folder and those above it, durably.
+func makeFolder(root *os.Root, folder string) error {
+	if folder == "." {
+		return nil
+	}
+	if info, err := root.Stat(folder); err == nil && info.IsDir() {
+		return nil
+	}
+	above := path.Dir(folder)
+	if err := makeFolder(root, above); err != nil {
+		return err
+	}
+	err := root.Mkdir(folder, 0o700)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if info, err := root.Stat(folder); err == nil && !info.IsDir() {
+		return fmt.Errorf("%s is a file already, and a directory cannot have keys below it", folder)
+	}
+	return syncFolder(root, above)
+}
+
+// syncFolder makes new names in the folder durable.
+func syncFolder(root *os.Root, folder string) error {
+	f, err := root.Open(folder)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// Get implements [Store].
+func (d Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	if err := CheckKey(key); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, d.failed("get", key, err)
+	}
+	root, err := os.OpenRoot(string(d))
+	if err != nil {
+		return nil, d.failed("get", key, err)
+	}
+	defer root.Close()
+	// A pipe must not make this wait for its writer.
+	f, err := root.OpenFile(key, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, d.failed("get", key, err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("no file but %s: %w", info.Mode().Type(), fs.ErrNotExist)
+	}
+	if err != nil {
+		f.Close()
+		return nil, d.failed("get", key, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{contextReader{ctx, f}, f}, nil
+}
+
+// Delete implements [Store]. It removes the folders that become empty.
+func (d Dir) Delete(ctx context.Context, key string) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return d.failed("delete", key, err)
+	}
+	root, err := os.OpenRoot(string(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return d.failed("delete", key, err)
+	}
+	defer root.Close()
+	info, err := root.Lstat(key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		err = root.Remove(key)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return d.failed("delete", key, err)
+	}
+	for folder := path.Dir(key); folder != "." && root.Remove(folder) == nil; {
+		folder = path.Dir(folder)
+	}
+	return nil
+}
+
+// List implements [Store].
+func (d Dir) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		d.walk(ctx, prefix, yield, func(w *walk, name string) bool { return w.folder(name, "") })
+	}
+}
+
+// Folders implements [Store].
+func (d Dir) Folders(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		folder := func(w *walk, name string) bool { return yield(name+"/", nil) }
+		d.walk(ctx, prefix, func(o Object, err error) bool { return err == nil || yield("", err) }, folder)
+	}
+}
+
+// walk reads the folder that the prefix leads to. Yield gets its files, and down its
+// folders.
+func (d Dir) walk(ctx context.Context, prefix string, yield func(Object, error) bool, down func(w *walk, name string) bool) {
+	if err := CheckPrefix(prefix); err != nil {
+		yield(Object{}, err)
+		return
+	}
+	root, err := os.OpenRoot(string(d))
+	if err != nil {
+		yield(Object{}, d.failed("list", "", err))
+		return
+	}
+	defer root.Close()
+	w := &walk{ctx: ctx, dir: d, root: root, yield: yield, down: down}
+	i := strings.LastIndexByte(prefix, '/')
+	w.folder(path.Clean(prefix[:max(i, 0)]), prefix[i+1:])
+}
+
+type walk struct {
+	ctx   context.Context
+	dir   Dir
+	root  *os.Root
+	yield func(Object, error) bool
+	down  func(w *walk, name string) bool
+}
+
+// folder walks what in the folder begins with the prefix. It returns false if the caller
+// wants no more.
+func (w *walk) folder(folder, prefix string) bool {
+	if err := w.ctx.Err(); err != nil {
+		w.yield(Object{}, w.dir.failed("list", folder, err))
+		return false
+	}
+	if len(folder) > contract.MaxObjectKey {
+		return w.yield(Object{}, w.dir.failed("list", folder, errors.New("deeper than any key may be")))
+	}
+	f, err := w.root.Open(folder)
+	var entries []fs.DirEntry
+	if err == nil {
+		entries, err = f.ReadDir(-1)
+		f.Close()
+	}
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			return true // no such keys, or they were deleted just now
+		}
+		return w.yield(Object{}, w.dir.failed("list", folder, err))
+	}
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		return strings.HasPrefix(e.Name(), ".") || !strings.HasPrefix(e.Name(), prefix)
+	})
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(keyOf(a), keyOf(b)) })
+	for _, e := range entries {
+		if !w.entry(path.Join(folder, e.Name()), e) {
+			return false
+		}
+	}
+	return true
+}
+
+// keyOf gives the text by which an entry is sorted, so that keys come in order: a-b
+// before a/b before a0b.
+func keyOf(e fs.DirEntry) string {
+	if e.IsDir() {
+		return e.Name() + "/"
+	}
+	return e.Name()
+}
+
+func (w *walk) entry(key string, e fs.DirEntry) bool {
+	if e.IsDir() {
+		return w.down(w, key)
+	}
+	if err := w.ctx.Err(); err != nil {
+		w.yield(Object{}, w.dir.failed("list", key, err))
+		return false
+	}
+	info, err := w.root.Stat(key) // follows links, but not out of the directory
+	link := e.Type()&fs.ModeSymlink != 0
+	switch {
+	case err != nil && !link && errors.Is(err, fs.ErrNotExist):
+		return true // deleted just now
+	case err == nil && link && info.IsDir():
+		err = errors.New("a link to a directory, which is not followed")
+	case err == nil && !info.Mode().IsRegular():
+		return true // a socket or the like
+	}
+	if err != nil {
+		return w.yield(Object{Key: key}, w.dir.failed("list", key, err))
+	}
+	return w.yield(Object{Key: key, Size: info.Size(), Modified: info.ModTime()}, nil)
+}
+
+// failed adds to the error what was to be done with which file.
+func (d Dir) failed(op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	// The operating system's words, without the names that os.Root was given.
+	if p, ok := errors.AsType[*fs.PathError](err); ok && p == err {
+		err = p.Err
+	}
+	return fmt.Errorf("%s %s: %w", op, filepath.Join(string(d), filepath.FromSlash(key)), err)
+}
+
+// contextReader ends with the context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

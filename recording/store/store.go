@@ -1,0 +1,151 @@
+// Package store keeps bytes under keys, as a directory or a bucket does. Segments of
+// recordings and snapshots are such objects.
+//
+//	Store ◀── Dir            a directory, here
+//	      ◀── place.Open     S3, Google Cloud Storage, Azure: cloud SDKs
+//
+// What it promises, for every store ([storetest] holds each of them to it):
+//
+//   - An object is whole or absent: nobody sees half of one.
+//   - A key is taken once. Of several writers, in whatever process, one wins and the
+//     others are told. Nothing is overwritten.
+//   - Keys are listed in the order of their bytes, page by page.
+//
+// The package imports the standard library and contract alone, so that the sidecar may
+// use it.
+//
+// [storetest]: https://pkg.go.dev/github.com/tapedeck/tapedeck/recording/store/storetest
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Store keeps objects by key. Keys are those that [CheckKey] allows; the methods return
+// its error for others. Any number of goroutines may call the methods.
+//
+// Errors name the place and the key, and wrap [fs.ErrExist], [fs.ErrNotExist] and
+// [fs.ErrPermission] where one applies.
+type Store interface {
+	// Put stores the body, from its start to its end, under a key that is not in use.
+	// If it is, the error wraps [fs.ErrExist]; so it may after a connection broke and
+	// the first attempt arrived nevertheless ([PutOnce] can tell). The object is durable
+	// once Put returns nil. Put may read the body several times.
+	Put(ctx context.Context, key string, body io.ReadSeeker) error
+	// Get returns the object. If there is none, the error wraps [fs.ErrNotExist].
+	// The context holds until the reader is closed.
+	Get(ctx context.Context, key string) (io.ReadCloser, error)
+	// List returns the objects whose keys begin with the prefix, in the order of the
+	// keys' bytes. It asks the store for a page at a time. After an error the caller may
+	// go on, and gets what else there is, if anything. A key that another program made
+	// may be one that CheckKey refuses; hidden files are left out.
+	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
+	// Folders returns what the keys that begin with the prefix have in common up to and
+	// with the next slash, in order, each once. Of a/b, x/y/1 and x/z/2 it returns a/
+	// and x/ for the prefix "", and x/y/ and x/z/ for x/. It costs what the folders are
+	// worth, not what is in them.
+	Folders(ctx context.Context, prefix string) iter.Seq2[string, error]
+	// Delete removes the object. It is no error if there is none.
+	Delete(ctx context.Context, key string) error
+}
+
+// Object describes what is stored under a key.
+type Object struct {
+	// Key is below the store's place.
+	Key string
+	// Size is in bytes.
+	Size int64
+	// Modified is when the object was stored, by the store's clock.
+	Modified time.Time
+}
+
+// MaxBytes is how large an object may be: Azure takes no more in one request.
+const MaxBytes = 5000 << 20
+
+// CheckKey refuses a key that some store does not keep as it is:
+// [contract.CheckObjectKey] has the rules.
+func CheckKey(key string) error { return contract.CheckObjectKey(key) }
+
+// CheckPrefix refuses a prefix that no allowed key begins with.
+func CheckPrefix(prefix string) error {
+	if prefix == "" || CheckKey(prefix) == nil {
+		return nil
+	}
+	if err := CheckKey(prefix + "x"); err != nil {
+		return fmt.Errorf("prefix of a key such as this: %w", err)
+	}
+	return nil
+}
+
+// Size returns the length of a body, and rewinds it. It refuses more than [MaxBytes].
+func Size(body io.Seeker) (int64, error) {
+	n, err := body.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = body.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("seek in the body: %w", err)
+	}
+	if n > MaxBytes {
+		return 0, fmt.Errorf("a body of %d bytes; at most %d are allowed", n, int64(MaxBytes))
+	}
+	return n, nil
+}
+
+// PutOnce stores the body under the key, or finds that the key has exactly these bytes
+// already: from an attempt before, perhaps by another process, whose answer was lost. If
+// the key has other bytes, the error wraps [fs.ErrExist].
+//
+// A writer that chooses the key before its first attempt, and repeats PutOnce until it
+// returns nil, stores its object exactly once. It needs the right to read the key.
+func PutOnce(ctx context.Context, s Store, key string, body io.ReadSeeker) error {
+	err := s.Put(ctx, key, body)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	same, compared := equal(ctx, s, key, body)
+	if compared != nil {
+		return fmt.Errorf("%w; to find out whether it has the same bytes: %w", err, compared)
+	}
+	if !same {
+		return fmt.Errorf("%w, with other bytes", err)
+	}
+	return nil
+}
+
+// equal tells whether the key has the bytes of the body.
+func equal(ctx context.Context, s Store, key string, body io.ReadSeeker) (bool, error) {
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return false, fmt.Errorf("seek in the body: %w", err)
+	}
+	stored, err := s.Get(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	defer stored.Close()
+	a, b := make([]byte, 32<<10), make([]byte, 32<<10)
+	for {
+		n, aErr := io.ReadFull(stored, a)
+		m, bErr := io.ReadFull(body, b)
+		for _, err := range []error{aErr, bErr} {
+			if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+				return false, err
+			}
+		}
+		if !bytes.Equal(a[:n], b[:m]) {
+			return false, nil
+		}
+		if aErr != nil || bErr != nil {
+			return aErr != nil && bErr != nil, nil
+		}
+	}
+}
