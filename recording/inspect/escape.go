@@ -29,6 +29,9 @@ func plain[T string | []byte](s T) bool {
 	return true
 }
 
+// Clean escapes in a text from outside what a terminal would obey, or not show.
+func Clean(s string) string { return clean(s) }
+
 // clean escapes what is not visible as Go does: \n, \x1b, \u202e. Bytes that are
 // no UTF-8 become \xff.
 func clean(s string) string {
@@ -64,6 +67,9 @@ func printf(w io.Writer, format string, args ...any) error {
 	_, err := fmt.Fprintf(w, format, args...)
 	return err
 }
+
+// CleanJSON is Clean for a line of JSON, which stays JSON of the same meaning.
+func CleanJSON(p []byte) []byte { return cleanJSON(p) }
 
 // cleanJSON escapes in JSON what is not visible. JSON itself asks for that below
 // U+0020 alone.

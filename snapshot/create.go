@@ -1,0 +1,393 @@
+package snapshot
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/columns"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+// Defaults of [Options].
+const (
+	// DefaultFileBytes is small, since whoever reads a file holds it in memory to check it.
+	DefaultFileBytes = 16 << 20
+	// maxOpen is how many files are written at the same time: one for each workload.
+	maxOpen = 500
+	// firstNumber begins the names of files, so that they sort by their numbers.
+	firstNumber = 1_000_000
+	// cleanTime is how long the removal of an unfinished snapshot may take.
+	cleanTime = 30 * time.Second
+)
+
+// Input is what a snapshot is made of.
+type Input struct {
+	// From says where it came from. Create counts what it reads.
+	From From
+	// Exchanges come in the order of their start, each whole: a conversation that was
+	// recorded in parts is put together. An error ends the snapshot.
+	Exchanges iter.Seq2[*recording.Exchange, error]
+	// Facts is called when Exchanges has ended: for what is known only then.
+	Facts func() Facts
+}
+
+// Facts are what a reader knows of its input when it has read all of it.
+type Facts struct {
+	// Capture is what the processes that recorded it did.
+	Capture Capture
+	// RedactKeys are the ids of their keys, in any order.
+	RedactKeys []string
+	// Damaged is how many lines could not be read.
+	Damaged int64
+}
+
+// Options of [Create]. Zero values mean the defaults.
+type Options struct {
+	// Version is that of the program.
+	Version string
+	// Keep names rules that are not to leave anything out.
+	Keep []string
+	// FileBytes is the size at which a file ends, before compression.
+	FileBytes int64
+	// Progress is called after each exchange, with how many were read and taken.
+	Progress func(read, taken int64)
+}
+
+// ErrNothing tells that no exchange is left to make a snapshot of.
+var ErrNothing = errors.New("no exchanges")
+
+// Create makes a snapshot in the store, below contract.SnapshotsDir, and returns its
+// reference, pinned and without a place. If it fails it removes what it stored, and an
+// error says so if that fails, too.
+func Create(ctx context.Context, dest store.Store, in Input, o Options) (contract.SnapshotRef, *Manifest, error) {
+	c, err := newCreator(dest, in, o)
+	if err != nil {
+		return contract.SnapshotRef{}, nil, err
+	}
+	ref := contract.SnapshotRef{ID: c.ID}
+	if ref.Digest, err = c.create(ctx, in); err != nil {
+		return contract.SnapshotRef{}, nil, errors.Join(fmt.Errorf("make snapshot: %w", err), c.undo(ctx))
+	}
+	return ref, &c.Manifest, nil
+}
+
+type creator struct {
+	Manifest
+	dest  store.Store
+	opts  Options
+	rules *ruleSet
+	enc   recording.Encoder
+	zstd  *zstd.Encoder
+	line  []byte
+	open  map[recording.Partition]*file
+	next  int      // number of the next file
+	put   []string // keys, in the order in which they were stored
+
+	directions, protocols, workloads, hosts tally
+}
+
+func newCreator(dest store.Store, in Input, o Options) (*creator, error) {
+	rules, err := newRuleSet(o.Keep)
+	if err != nil {
+		return nil, err
+	}
+	o.FileBytes = cmp.Or(o.FileBytes, DefaultFileBytes)
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("start zstd: %w", err)
+	}
+	return &creator{
+		Manifest: Manifest{Format: Format, Version: o.Version, ID: newID().String(), Created: time.Now().UTC(), From: in.From},
+		dest:     dest, opts: o, rules: rules, zstd: enc, open: map[recording.Partition]*file{}, next: firstNumber,
+	}, nil
+}
+
+// newID returns a random UUID (RFC 9562 section 5.4).
+func newID() (u recording.UUID) {
+	rand.Read(u[:])
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	return u
+}
+
+func (c *creator) create(ctx context.Context, in Input) (digest string, err error) {
+	defer func() {
+		for _, f := range c.open {
+			discard(f.lines)
+		}
+	}()
+	for e, err := range in.Exchanges {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = c.add(ctx, e)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	if err := c.finish(ctx, c.byKey()...); err != nil {
+		return "", err
+	}
+	if c.Exchanges == 0 {
+		return "", c.nothing()
+	}
+	return c.commit(ctx, in)
+}
+
+// add takes an exchange, unless a rule leaves it out.
+func (c *creator) add(ctx context.Context, e *recording.Exchange) error {
+	c.From.Read++
+	if !c.rules.leavesOut(e) {
+		if err := c.take(ctx, e); err != nil {
+			return err
+		}
+	}
+	if c.opts.Progress != nil {
+		c.opts.Progress(c.From.Read, c.Exchanges)
+	}
+	return nil
+}
+
+func (c *creator) take(ctx context.Context, e *recording.Exchange) error {
+	ts := e.TS.UTC()
+	switch {
+	case c.Exchanges == 0:
+		c.First = ts
+	case ts.Before(c.Last):
+		return fmt.Errorf("exchange %s is out of order", e.UUID)
+	}
+	c.Last = ts
+	c.Exchanges++
+	if e.Truncated() {
+		c.Cut++
+	}
+	part := recording.Partition{Cluster: e.Cluster, Namespace: e.Namespace, Workload: e.Service, Hour: ts.Truncate(time.Hour)}
+	c.count(e, part)
+	f, err := c.fileOf(ctx, part)
+	if err != nil {
+		return err
+	}
+	c.line = append(c.enc.Append(c.line[:0], e), '\n')
+	if err := f.write(c.line); err != nil {
+		return fmt.Errorf("write a temporary file: %w", err)
+	}
+	if f.size >= c.opts.FileBytes {
+		return c.finish(ctx, f)
+	}
+	return nil
+}
+
+func (c *creator) count(e *recording.Exchange, p recording.Partition) {
+	c.directions.add(e.Direction)
+	c.protocols.add(e.L7Protocol)
+	c.workloads.add(recording.KeyPart(p.Cluster) + "/" + recording.KeyPart(p.Namespace) + "/" + recording.KeyPart(p.Workload))
+	c.hosts.add(e.Host())
+}
+
+// fileOf returns the file that the next exchange of a partition goes to.
+func (c *creator) fileOf(ctx context.Context, p recording.Partition) (*file, error) {
+	if f := c.open[p]; f != nil {
+		return f, nil
+	}
+	// Exchanges come in order, so nothing follows in the hours before.
+	var past []*file
+	for _, f := range c.byKey() {
+		if f.part.Hour.Before(p.Hour) {
+			past = append(past, f)
+		}
+	}
+	if len(past) == 0 && len(c.open) == maxOpen {
+		past = []*file{slices.MaxFunc(c.byKey(), func(a, b *file) int { return cmp.Compare(a.size, b.size) })}
+	}
+	if err := c.finish(ctx, past...); err != nil {
+		return nil, err
+	}
+	f, err := newFile(p, recording.SegmentKey{Partition: p, Began: c.Last, Pod: "snapshot", Number: c.next}.String())
+	if err != nil {
+		return nil, fmt.Errorf("begin a temporary file: %w", err)
+	}
+	c.next++
+	c.open[p] = f
+	return f, nil
+}
+
+func (c *creator) byKey() []*file {
+	var all []*file
+	for _, f := range c.open {
+		all = append(all, f)
+	}
+	slices.SortFunc(all, func(a, b *file) int { return strings.Compare(a.Key, b.Key) })
+	return all
+}
+
+// finish ends files and stores them.
+func (c *creator) finish(ctx context.Context, files ...*file) error {
+	for _, f := range files {
+		packed, err := f.compress(c.zstd)
+		if err != nil {
+			return fmt.Errorf("write a temporary file: %w", err)
+		}
+		err = c.store(ctx, f.Key, packed)
+		discard(packed)
+		if err != nil {
+			return err
+		}
+		c.Files = append(c.Files, f.File)
+		discard(f.lines)
+		delete(c.open, f.part)
+	}
+	return nil
+}
+
+func (c *creator) store(ctx context.Context, name string, body io.ReadSeeker) error {
+	key := keyOf(c.ID, name)
+	c.put = append(c.put, key) // before, since an attempt that fails may have arrived
+	// The key has a random part, so bytes that are there already are from an attempt
+	// whose answer was lost.
+	return store.PutOnce(ctx, c.dest, key, body)
+}
+
+// commit describes the snapshot, and thereby makes it one.
+func (c *creator) commit(ctx context.Context, in Input) (digest string, err error) {
+	text := columns.File()
+	if err := c.store(ctx, columns.Name, bytes.NewReader(text)); err != nil {
+		return "", err
+	}
+	c.Files = append(c.Files, File{Key: columns.Name, Bytes: int64(len(text)), SHA256: digestOf(text)})
+	slices.SortFunc(c.Files, func(a, b File) int { return strings.Compare(a.Key, b.Key) })
+	facts := Facts{}
+	if in.Facts != nil {
+		facts = in.Facts()
+	}
+	c.Capture, c.From.Damaged = facts.Capture, facts.Damaged
+	c.RedactKeys = slices.Compact(slices.Sorted(slices.Values(facts.RedactKeys)))
+	c.LeftOut = c.rules.counts
+	c.Counts.Directions, _ = c.directions.most()
+	c.Counts.Protocols, _ = c.protocols.most()
+	c.Counts.Workloads, c.Counts.Rest.Workloads = c.workloads.most()
+	c.Counts.Hosts, c.Counts.Rest.Hosts = c.hosts.most()
+	manifest, digest, err := c.encode()
+	if err != nil {
+		return "", err
+	}
+	if _, err := ParseManifest(manifest); err != nil { // it would never be opened
+		return "", fmt.Errorf("%s: %w", ManifestName, err)
+	}
+	return digest, c.store(ctx, ManifestName, bytes.NewReader(manifest))
+}
+
+// nothing says why no exchange is left.
+func (c *creator) nothing() error {
+	if c.From.Read == 0 {
+		return fmt.Errorf("%w match the query", ErrNothing)
+	}
+	var by []string
+	for _, r := range c.rules.counts {
+		if r.Exchanges > 0 {
+			by = append(by, fmt.Sprintf("%s (%d)", r.Rule, r.Exchanges))
+		}
+	}
+	return fmt.Errorf("%w are left: %d match the query, and rules leave them out: %s; --keep RULE takes them", ErrNothing, c.From.Read, strings.Join(by, ", "))
+}
+
+// undo removes what was stored.
+func (c *creator) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	for _, key := range slices.Backward(c.put) { // the manifest first, if it arrived
+		if err := c.dest.Delete(ctx, key); err != nil {
+			return fmt.Errorf("remove the unfinished snapshot %s: %w; what is left of it is no snapshot, and tapedeck snapshot delete removes it", c.ID, err)
+		}
+	}
+	return nil
+}
+
+// keyOf is the key of a snapshot's file in its place.
+func keyOf(id, key string) string { return contract.SnapshotsDir + "/" + id + "/" + key }
+
+// file is one in the making: lines in a temporary file. They are compressed when the file
+// ends, so that any number of files takes the memory of one compressor.
+type file struct {
+	File
+	part  recording.Partition
+	lines *os.File
+	out   *bufio.Writer
+	size  int64
+}
+
+func newFile(p recording.Partition, key string) (*file, error) {
+	lines, err := temporary()
+	if err != nil {
+		return nil, err
+	}
+	return &file{File: File{Key: key}, part: p, lines: lines, out: bufio.NewWriterSize(lines, 16<<10)}, nil
+}
+
+// temporary returns a file that discard removes, or else the end of the process.
+func temporary() (*os.File, error) {
+	f, err := os.CreateTemp("", "tapedeck-snapshot-*")
+	if err == nil {
+		_ = os.Remove(f.Name()) // Windows refuses; discard does it there
+	}
+	return f, err
+}
+
+func discard(f *os.File) {
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+}
+
+func (f *file) write(line []byte) error {
+	f.Exchanges++
+	f.size += int64(len(line))
+	_, err := f.out.Write(line)
+	return err
+}
+
+// compress returns the file's content, and describes it.
+func (f *file) compress(enc *zstd.Encoder) (*os.File, error) {
+	if err := f.out.Flush(); err != nil {
+		return nil, err
+	}
+	if _, err := f.lines.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	packed, err := temporary()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	enc.Reset(io.MultiWriter(packed, sum))
+	_, err = io.Copy(enc, f.lines)
+	if err == nil {
+		err = enc.Close()
+	}
+	if err == nil {
+		f.Bytes, err = packed.Seek(0, io.SeekCurrent)
+	}
+	if err != nil {
+		discard(packed)
+		return nil, err
+	}
+	f.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	return packed, nil
+}

@@ -1,0 +1,55 @@
+package snapshot
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// maxTally is how many names a tally tells apart. A recording is foreign: each exchange
+// may have a host of its own.
+const maxTally = 10_000
+
+// tally counts by name.
+type tally struct {
+	counts map[string]int64
+	rest   int64 // of names that came when there was no room
+}
+
+func (t *tally) add(name string) {
+	if t.counts == nil {
+		t.counts = map[string]int64{}
+	}
+	name = shorten(name)
+	if _, known := t.counts[name]; !known && len(t.counts) == maxTally {
+		t.rest++
+		return
+	}
+	t.counts[strings.Clone(name)]++
+}
+
+// shorten keeps a name that no host can have from filling the manifest.
+func shorten(name string) string {
+	if len(name) <= contract.MaxHostName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:contract.MaxHostName], "") + "…"
+}
+
+// most returns the most frequent names, and the sum of the others.
+func (t *tally) most() (list []Count, rest int64) {
+	list = []Count{}
+	for name, n := range t.counts {
+		list = append(list, Count{name, n})
+	}
+	slices.SortFunc(list, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(b.Exchanges, a.Exchanges), strings.Compare(a.Name, b.Name))
+	})
+	rest = t.rest
+	for _, c := range list[min(len(list), maxNames):] {
+		rest += c.Exchanges
+	}
+	return list[:min(len(list), maxNames)], rest
+}
