@@ -27,10 +27,18 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	if cmd, _, _ := root.Find(args); cmd == nil || cmd.Annotations[onSignal] != drains {
+	var does string
+	if cmd, _, _ := root.Find(args); cmd != nil {
+		does = cmd.Annotations[onSignal]
+	}
+	signalled := ctx
+	if does == "" {
 		ctx = signals.AtOnce(ctx)
 	}
 	err := root.ExecuteContext(ctx)
+	if does == cleansUp {
+		signals.Follow(signalled)
+	}
 	var exit exitError
 	switch {
 	case err == nil:
@@ -56,10 +64,11 @@ func knownCommand(root *cobra.Command, args []string) error {
 }
 
 // onSignal is the annotation of a command that says what a signal does to it. One
-// that drains has its context ended; every other ends at once.
+// that drains or cleans up has its context ended; every other ends at once.
 const (
 	onSignal = "on-signal"
 	drains   = "drains"
+	cleansUp = "cleans-up"
 )
 
 // newRoot assembles the subcommands; each has its own file.
@@ -91,6 +100,7 @@ func newRoot() *cobra.Command {
 		newExplainCommand(),
 		newSchemaCommand(),
 		newInspectCommand(),
+		newPullCommand(),
 		newProxyCommand(),
 		newHealthzCommand(),
 		newCACommand(),

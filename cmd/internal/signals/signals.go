@@ -1,11 +1,11 @@
 // Package signals says how the commands end, and what SIGINT and SIGTERM do to
-// them. The sidecar drains; every other command ends at once, whatever it is
-// waiting for: a pipe that nobody writes to, a terminal, a reader that does not
-// read.
+// them. The sidecar drains; commands that write to a place clean up first; every other
+// command ends at once, whatever it is waiting for: a pipe that nobody writes to, a
+// terminal, a reader that does not read.
 //
-//	                 sidecar      sidecar that drains   other commands
-//	SIGTERM          drains       drains on             end
-//	SIGINT           drains       ends                  end
+//	                 sidecar   sidecar that drains   writer      writer that cleans up   other commands
+//	SIGTERM          drains    drains on             cleans up   cleans on               end
+//	SIGINT           drains    ends                  cleans up   ends                    end
 //
 // A second SIGTERM does not cut a drain short, because a kubelet that restarts
 // sends one. A person who presses Ctrl-C twice does not want to wait.
@@ -66,13 +66,17 @@ func Notify(parent context.Context) (ctx context.Context, release func()) {
 // returns the context for what runs until then, which does not end with ctx: a
 // command that saw it end would report that instead.
 func AtOnce(ctx context.Context) context.Context {
-	context.AfterFunc(ctx, func() {
-		var r received
-		if errors.As(context.Cause(ctx), &r) {
-			endBy(r.Signal)
-		}
-	})
+	context.AfterFunc(ctx, func() { Follow(ctx) })
 	return context.WithoutCancel(ctx)
+}
+
+// Follow ends the process with the signal that ended ctx, which Notify made. It returns
+// if none did. Commands call it that cleaned up first.
+func Follow(ctx context.Context) {
+	var r received
+	if errors.As(context.Cause(ctx), &r) {
+		endBy(r.Signal)
+	}
 }
 
 // LastWords writes why a command failed, for a second at most: nobody may read it,
