@@ -16,6 +16,10 @@ func IsConnect(head []byte) bool {
 	return len(head) > 0 && bytes.HasPrefix(head, []byte(method)[:min(len(head), len(method))])
 }
 
+// ParseConnect parses the target of a CONNECT request. Where it names no port, that is
+// 443. The error says what is wrong with it, and wraps nothing.
+func ParseConnect(target string) (Target, error) { return parseAuthority(target, connectPort) }
+
 // ReadConnect reads a CONNECT request and no more. A request that is refused is
 // answered.
 func ReadConnect(client *pump.Conn) (Target, error) {
@@ -31,7 +35,7 @@ func ReadConnect(client *pump.Conn) (Target, error) {
 	}
 	var t Target
 	if err == nil {
-		t, err = parseAuthority(q.target, connectPort)
+		t, err = ParseConnect(q.target)
 	}
 	var refused *badRequest
 	if errors.As(err, &refused) {

@@ -158,7 +158,7 @@ func (s *session) serve(ctx context.Context) (*Target, error) {
 					return nil, about(q.method, err)
 				}
 			}
-			t, err := parseAuthority(q.target, connectPort)
+			t, err := ParseConnect(q.target)
 			return &t, err
 		}
 		done, err := s.exchange(ctx, q)

@@ -1,0 +1,312 @@
+package front
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck/tapedeck/proxy/ca"
+	"github.com/tapedeck/tapedeck/proxy/pump"
+)
+
+const (
+	// firstByteTime is how long a client may be silent after it has connected: some
+	// connect ahead of need.
+	firstByteTime = 5 * time.Minute
+	// handshakeTime bounds a SOCKS or TLS handshake from its first byte on.
+	handshakeTime = 10 * time.Second
+	// headTime bounds how long a client may take for a head that it has begun.
+	headTime = 30 * time.Second
+	// patience is how long a client may take to speak where a server might speak first,
+	// or not.
+	patience = 300 * time.Millisecond
+	// maxDepth bounds tunnels within tunnels.
+	maxDepth = 4
+	// maxHead is how large a head may be, maxFirst how much of a connection's first
+	// bytes is looked at.
+	maxHead  = 1 << 20
+	maxFirst = 4 << 10
+)
+
+// Expectation is what a connection is likely to speak, by its origin.
+type Expectation struct {
+	// Speaks is what it speaks for certain.
+	Speaks Protocol
+	// ServerFirst: it may be a protocol in which the server speaks first.
+	ServerFirst bool
+	// ALPN are the protocols to agree to within TLS, best first; nil: h2 and http/1.1.
+	ALPN []string
+}
+
+// Config is what a Front does. HTTP and Stream must be set.
+type Config struct {
+	// Listen are the addresses of the port for all; see ParseListen.
+	Listen []string
+	// Maps are further ports.
+	Maps []Map
+	// Authority makes the certificates that TLS is ended with.
+	Authority *ca.Authority
+	// HTTP answers requests. ConnOf tells on which connection one came.
+	HTTP http.Handler
+	// Stream serves a connection that is not HTTP, and closes it. ctx ends with Serve.
+	Stream func(ctx context.Context, c *Conn)
+	// Expect tells what is likely to be spoken; nil: nothing is known.
+	Expect func(Origin) Expectation
+	// Admit refuses a connection to a host by an error, before the client is told that
+	// its tunnel is open, or has said anything on a mapped port. nil: it does not.
+	Admit func(Origin) error
+	// Distrusted is told when a client ends TLS because of the certificate; nil: nobody
+	// is.
+	Distrusted func(name string, err error)
+	// Log takes what net/http reports.
+	Log *slog.Logger
+}
+
+// Front listens. Listen makes it, Serve runs it.
+type Front struct {
+	cfg    Config
+	port   []net.Listener
+	maps   [][]net.Listener // of each of Config.Maps
+	server *http.Server
+	ready  handoff  // connections for server
+	ticket [32]byte // key of TLS sessions, which clients may resume
+
+	ids    atomic.Uint64
+	mu     sync.Mutex
+	open   map[*pump.Conn]struct{} // as they were accepted
+	closed bool
+	served sync.WaitGroup
+}
+
+// Listen listens. The caller must call Serve, or Close.
+func Listen(ctx context.Context, cfg Config) (*Front, error) {
+	f := &Front{cfg: cfg, open: map[*pump.Conn]struct{}{}, ready: newHandoff()}
+	_, _ = rand.Read(f.ticket[:]) // never fails
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // in TLS, too, which has ended before
+	f.server = &http.Server{
+		Handler:           http.HandlerFunc(f.serveHTTP),
+		Protocols:         protocols,
+		ReadHeaderTimeout: headTime,
+		IdleTimeout:       firstByteTime,
+		MaxHeaderBytes:    maxHead,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return withConn(ctx, c.(*Conn))
+		},
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
+	for _, address := range cfg.Listen {
+		ls, err := listen(ctx, address)
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		f.port = append(f.port, ls...)
+	}
+	for _, m := range cfg.Maps {
+		ls, err := listen(ctx, m.Listen)
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("map to %s: %w", m.Host, err)
+		}
+		f.maps = append(f.maps, ls)
+	}
+	return f, nil
+}
+
+// listen listens on an address; on both loopbacks where that is localhost. Where one
+// of them does not exist, the other will do.
+func listen(ctx context.Context, address string) ([]net.Listener, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", address, err)
+	}
+	hosts := []string{host}
+	if host == loopback {
+		hosts = []string{"127.0.0.1", "::1"}
+	}
+	var got []net.Listener
+	var errs []error
+	for _, host := range hosts {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, port))
+		switch {
+		case err == nil:
+			got = append(got, l)
+			_, port, _ = net.SplitHostPort(l.Addr().String())
+		case len(hosts) > 1 && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)):
+		default:
+			errs = append(errs, err)
+		}
+	}
+	if len(got) == 0 || len(errs) > 0 {
+		for _, l := range got {
+			_ = l.Close()
+		}
+		return nil, errors.Join(append(errs, fmt.Errorf("listen on %s", address))...)
+	}
+	return got, nil
+}
+
+// Addr returns where the port for all listens on the first of its addresses, nil if
+// there is none.
+func (f *Front) Addr() *net.TCPAddr { return firstAddr(f.port) }
+
+// MapAddr returns where the map with this index listens.
+func (f *Front) MapAddr(i int) *net.TCPAddr { return firstAddr(f.maps[i]) }
+
+func firstAddr(ls []net.Listener) *net.TCPAddr {
+	if len(ls) == 0 {
+		return nil
+	}
+	return ls[0].Addr().(*net.TCPAddr)
+}
+
+// Serve serves until ctx ends. Requests that are under way then have grace to finish;
+// what is open after that is reset.
+func (f *Front) Serve(ctx context.Context, grace time.Duration) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var accepting sync.WaitGroup
+	start := func(ls []net.Listener, o Origin, speaks Protocol) {
+		for _, l := range ls {
+			accepting.Go(func() { f.accept(work, l, o, speaks) })
+		}
+	}
+	start(f.port, Origin{Via: Direct}, Any)
+	for i, m := range f.cfg.Maps {
+		start(f.maps[i], Origin{Via: Mapped, Host: m.Host, Port: m.Port}, m.Speaks)
+	}
+	f.served.Go(func() { _ = f.server.Serve(f.ready) }) // ends with Shutdown
+	<-ctx.Done()
+	f.closeListeners()
+	accepting.Wait()
+	end, stop := context.WithTimeout(work, grace)
+	defer stop()
+	if grace > 0 {
+		_ = f.server.Shutdown(end) // an error says that some are still open
+	}
+	cancel()
+	_ = f.server.Close()
+	f.abortAll()
+	f.served.Wait()
+}
+
+// Close ends a Front that is not served.
+func (f *Front) Close() {
+	f.closeListeners()
+	_ = f.server.Close()
+}
+
+func (f *Front) closeListeners() {
+	for _, ls := range append(f.maps, f.port) {
+		for _, l := range ls {
+			_ = l.Close()
+		}
+	}
+}
+
+func (f *Front) accept(ctx context.Context, l net.Listener, o Origin, speaks Protocol) {
+	for wait := time.Duration(0); ; {
+		nc, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // out of descriptors or the like: it passes
+			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		wait = 0
+		o := o
+		o.ID, o.Accepted = f.ids.Add(1), time.Now()
+		if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+			o.Client = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
+		}
+		c := &Conn{Conn: pump.NewConn(nc, nil), Origin: o, front: f}
+		c.accepted = c.Conn
+		if !f.add(c.Conn) {
+			c.Abort()
+			continue
+		}
+		f.served.Go(func() { f.begin(ctx, c, speaks) })
+	}
+}
+
+// add keeps an accepted connection until it is closed; false: the Front is.
+func (f *Front) add(c *pump.Conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return false
+	}
+	f.open[c] = struct{}{}
+	return true
+}
+
+func (f *Front) drop(c *pump.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.open, c)
+}
+
+func (f *Front) abortAll() {
+	f.mu.Lock()
+	f.closed = true
+	open := f.open
+	f.open = nil
+	f.mu.Unlock()
+	for c := range open {
+		c.Abort()
+	}
+}
+
+// handoff is the listener that gives net/http's server the connections that turned out
+// to speak HTTP.
+type handoff struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  *sync.Once
+}
+
+func newHandoff() handoff {
+	return handoff{make(chan net.Conn), make(chan struct{}), new(sync.Once)}
+}
+
+// give hands c on; false: nobody takes any more.
+func (h handoff) give(c net.Conn) bool {
+	select {
+	case h.conns <- c:
+		return true
+	case <-h.done:
+		return false
+	}
+}
+
+func (h handoff) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h handoff) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+func (h handoff) Addr() net.Addr { return &net.TCPAddr{} }
