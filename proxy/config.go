@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
@@ -55,9 +56,11 @@ type Config struct {
 	OutPort, AdminPort int
 	// InAll: the reverse half listens on every address instead of loopback.
 	InAll bool
-	// TLSOut intercepts outbound TLS, with the CA from CADir.
-	TLSOut bool
-	CADir  string
+	// TLSOut intercepts outbound TLS, with Authority if it is set, else with the CA
+	// from CADir.
+	TLSOut    bool
+	CADir     string
+	Authority *ca.Authority
 	// TLSIn terminates inbound TLS; nil: it does not.
 	TLSIn *KeyFiles
 	// Mutual is the client certificate shown to upstreams; nil: none.

@@ -22,7 +22,11 @@ const rootsRecheck = 10 * time.Second
 // prepareTLS loads what TLS needs and writes the trust files. What is missing is
 // no reason to stop the pod: TLS then passes untouched, or is spoken without it.
 func (p *Proxy) prepareTLS() {
-	if p.cfg.TLSOut {
+	switch {
+	case !p.cfg.TLSOut:
+	case p.cfg.Authority != nil:
+		p.ca = p.cfg.Authority
+	default:
 		var err error
 		p.ca, err = ca.Load(p.cfg.CADir)
 		switch {

@@ -13,6 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/proxy"
+	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // Identity is the pod's name and place, as recordings state them.
@@ -49,6 +50,10 @@ type Config struct {
 	Memory int64
 	// Identity is the pod's.
 	Identity Identity
+	// Listening, unless it is nil, is called once when the proxy listens; Recorded when
+	// all is written, with what became of the records.
+	Listening func(*proxy.Proxy)
+	Recorded  func(spool.Stats)
 }
 
 // settings are parsed in this order: the type before the protocols, whose

@@ -72,6 +72,9 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 		if err := taken.Close(ctx); err != nil { // no failure of the pod's
 			log.Error("the end of the recording is lost", proxy.LogError, err)
 		}
+		if cfg.Recorded != nil {
+			cfg.Recorded(taken.recorder.Stats())
+		}
 	}()
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(further...)
@@ -85,6 +88,9 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 	p, err := proxy.Listen(ctx, taken.forwarding(cfg), log, taken.Open, metrics)
 	if err != nil {
 		return err
+	}
+	if cfg.Listening != nil {
+		cfg.Listening(p)
 	}
 	debug.FreeOSMemory() // what the start took, such as parsed roots
 	return p.Serve(ctx)

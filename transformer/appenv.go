@@ -48,6 +48,37 @@ func webScheme(s *Settings) string {
 // (https://nodejs.org/api/cli.html#node_use_env_proxy1).
 const nodeUseEnvProxy = "NODE_USE_ENV_PROXY"
 
+// LocalVariables returns the variables, as NAME=VALUE, that send what a program on this
+// machine calls through a proxy on a port of loopback, and make it trust the CA whose
+// files are in trustDir: those of the tables that rendering uses, and Java's own, which
+// reads no others. What getenv has for the latter is kept.
+func LocalVariables(port int, trustDir string, getenv func(string) string) (all []string) {
+	s := new(Settings)
+	for _, row := range proxyVariables {
+		if scheme := row.scheme(s); scheme != "" {
+			for _, name := range spellings(row.upper) {
+				all = append(all, fmt.Sprintf("%s=%s://127.0.0.1:%d", name, scheme, port))
+			}
+		}
+	}
+	all = append(all, nodeUseEnvProxy+"=1")
+	for _, name := range noProxyNames {
+		all = append(all, name+"="+strings.Join(localHosts, ","))
+	}
+	in := func(text string) string { return strings.ReplaceAll(text, contract.TrustDir, trustDir) }
+	for _, row := range trustVariables {
+		all = append(all, row.Name+"="+in(row.Value))
+	}
+	java := in(javaTruststore)
+	for _, scheme := range []string{"http", "https"} {
+		java += fmt.Sprintf(" -D%[1]s.proxyHost=127.0.0.1 -D%[1]s.proxyPort=%[2]d", scheme, port)
+	}
+	return append(all, javaOptions+"="+java, javaToolOptions+"="+strings.TrimSpace(getenv(javaToolOptions)+" "+java))
+}
+
+// localHosts are reached without a proxy on this machine: what a program says to itself.
+var localHosts = []string{"localhost", "127.0.0.1"}
+
 // directHosts are reached without the proxy: the pod itself, the cloud's
 // metadata server, and the Kubernetes API. ::1 is not among them, because httpx
 // 0.24.0 fails on it; the sidecar relays what is sent to it for ::1 within the pod.

@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 		"slowapp":  slowApp,
 		"record":   record,
 		"kubectl":  kubectl,
+		"greeter":  greeter,
+		"fetch":    fetch,
+		"waiter":   waiter,
 	})
 }
 

@@ -40,11 +40,15 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		signals.Follow(signalled)
 	}
 	var exit exitError
+	var coded *codedError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &exit):
 		return int(exit)
+	case errors.As(err, &coded):
+		signals.LastWords(stderr, "tapedeck", err)
+		return coded.code
 	default:
 		signals.LastWords(stderr, "tapedeck", err)
 		return 1
@@ -101,6 +105,7 @@ func newRoot() *cobra.Command {
 		newSchemaCommand(),
 		newInspectCommand(),
 		newPullCommand(),
+		newRecordCommand(),
 		newProxyCommand(),
 		newHealthzCommand(),
 		newCACommand(),

@@ -62,6 +62,13 @@ func Notify(parent context.Context) (ctx context.Context, release func()) {
 	}
 }
 
+// Received returns the signal that ended ctx, which Notify made; ok is false if none did.
+func Received(ctx context.Context) (s syscall.Signal, ok bool) {
+	var r received
+	ok = errors.As(context.Cause(ctx), &r)
+	return r.Signal, ok
+}
+
 // AtOnce ends the process with the signal that ends ctx, which Notify made. It
 // returns the context for what runs until then, which does not end with ctx: a
 // command that saw it end would report that instead.

@@ -1,0 +1,190 @@
+// Package wrap runs a command on this machine with its outbound traffic sent through a
+// proxy of ours, as a rendered pod's is.
+//
+//	environment ─▶ proxy variables, trust variables ─▶ command
+//	signals     ─▶ the same signals                 ─▶ command
+//	              its status                        ◀─ command
+//
+// The certificate of a CA that lives as long as the run is written to a private directory,
+// which is removed afterwards; the key of the CA is written nowhere. The package imports
+// transformer for the table of variables, cmd/internal/signals, proxy/ca, proxy/trust and
+// the standard library.
+package wrap
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck/tapedeck/cmd/internal/signals"
+	"github.com/tapedeck/tapedeck/proxy/ca"
+	"github.com/tapedeck/tapedeck/proxy/trust"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// caLife is how long the CA of a run is valid: longer than any run.
+const caLife = 30 * 24 * time.Hour
+
+// CA is the CA of one run.
+type CA struct {
+	Authority *ca.Authority
+	// Dir holds the trust files.
+	Dir string
+}
+
+// NewCA makes a CA and writes its trust files. Remove removes them.
+func NewCA() (*CA, error) {
+	cert, key, err := ca.Generate("Tapedeck, for one run", time.Now(), caLife)
+	if err != nil {
+		return nil, fmt.Errorf("make a CA: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("make a CA: %w", err)
+	}
+	authority, err := ca.New(pair)
+	if err != nil {
+		return nil, fmt.Errorf("make a CA: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "tapedeck-trust-") // 0700: nobody else may put a certificate there
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the trust files: %w", err)
+	}
+	c := &CA{authority, dir}
+	roots, err := trust.Load("")
+	if err == nil {
+		err = roots.Write(dir, authority.Certificate())
+	}
+	if err != nil {
+		c.Remove()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Remove removes the trust files.
+func (c *CA) Remove() { _ = os.RemoveAll(c.Dir) }
+
+// Command is a command to run.
+type Command struct {
+	Args           []string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Env is its environment without what points it at the proxy; see [Environment].
+	Env []string
+}
+
+// Environment returns the process's environment with the variables that send a program
+// through a proxy on a port of loopback and make it trust the CA. Variables of the same
+// names are replaced, NO_PROXY too, and those that name other proxies are removed: what
+// goes past the proxy is neither recorded nor kept from the network.
+func Environment(port int, c *CA) []string {
+	set := transformer.LocalVariables(port, c.Dir, os.Getenv)
+	gone := map[string]bool{}
+	for _, v := range set {
+		name, _, _ := strings.Cut(v, "=")
+		gone[name] = true
+	}
+	var env []string
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		if !gone[name] && !slices.Contains(otherProxies, strings.ToLower(name)) {
+			env = append(env, v)
+		}
+	}
+	return append(env, set...)
+}
+
+// otherProxies are further variables, in lower case, by which programs are sent through a
+// proxy, or past one.
+var otherProxies = []string{"all_proxy", "ftp_proxy", "grpc_proxy", "no_grpc_proxy", "ws_proxy", "wss_proxy", "socks_proxy", "rsync_proxy",
+	"npm_config_proxy", "npm_config_https_proxy", "npm_config_http_proxy", "npm_config_noproxy", "global_agent_http_proxy", "global_agent_no_proxy"}
+
+// Status is how a command ended.
+type Status struct {
+	// Code is its exit code, or 128 and the number of the signal that ended it, as a shell
+	// has it.
+	Code int
+	// Signal is that signal's name, "" if there was none.
+	Signal string
+}
+
+// String says it for people.
+func (s Status) String() string {
+	if s.Signal != "" {
+		return fmt.Sprintf("was ended by a signal: %s", s.Signal)
+	}
+	return fmt.Sprintf("exit code %d", s.Code)
+}
+
+// forwarded are the signals that are passed on. A terminal sends those of its keys to the
+// command itself.
+var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
+
+// Run runs the command until it ends, passing on the signals that this process gets. The
+// error says that it could not be run. When ctx ends by something else than a signal, the
+// command gets SIGTERM; after grace it is killed.
+func Run(ctx context.Context, c Command, grace time.Duration) (Status, error) {
+	got := make(chan os.Signal, 16)
+	signal.Notify(got, forwarded...)
+	defer signal.Stop(got)
+	cmd := exec.Command(c.Args[0], c.Args[1:]...)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Env, c.Stdin, c.Stdout, c.Stderr
+	if err := cmd.Start(); err != nil {
+		return Status{}, fmt.Errorf("run %s: %w", c.Args[0], err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	atTerminal := isTerminal(c.Stdin)
+	over := ctx.Done()
+	var kill <-chan time.Time
+	for {
+		select {
+		case s := <-got:
+			if atTerminal && (s == syscall.SIGINT || s == syscall.SIGQUIT) {
+				break
+			}
+			_ = cmd.Process.Signal(s) // an error says that it has ended
+		case <-over:
+			over = nil
+			if _, ok := signals.Received(ctx); ok { // it comes here, too
+				break
+			}
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			kill = time.After(grace)
+		case <-kill:
+			_ = cmd.Process.Kill()
+		case err := <-ended:
+			var exit *exec.ExitError
+			if err != nil && !errors.As(err, &exit) {
+				return Status{}, fmt.Errorf("run %s: %w", c.Args[0], err)
+			}
+			return status(cmd.ProcessState), nil
+		}
+	}
+}
+
+func status(state *os.ProcessState) Status {
+	if w, ok := state.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return Status{128 + int(w.Signal()), w.Signal().String()}
+	}
+	return Status{Code: state.ExitCode()}
+}
+
+func isTerminal(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// greeter serves HTTP on an address until its standard input ends. It writes the
+// address, on any free port, into a file, under a name of its own.
+func greeter() {
+	l, err := net.Listen("tcp", os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	if err := os.WriteFile(os.Args[2]+".new", []byte(l.Addr().String()), 0o666); err != nil {
+		panic(err)
+	}
+	if err := os.Rename(os.Args[2]+".new", os.Args[2]); err != nil {
+		panic(err)
+	}
+	var count int
+	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		count++
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %s: answer %d\n", r.Method, r.URL, body, count)
+	}))
+}
+
+// fetch gets URLs through HTTP_PROXY, those of loopback too, which Go's own rules leave
+// out.
+func fetch() {
+	proxy, err := url.Parse(os.Getenv("HTTP_PROXY"))
+	if err != nil {
+		panic(err)
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}}
+	for _, url := range os.Args[1:] {
+		res, err := client.Get(url)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(res.Status)
+		io.Copy(os.Stdout, res.Body)
+		res.Body.Close()
+	}
+}
+
+// waiter says that it runs, and which signal ends it.
+func waiter() {
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, syscall.SIGTERM, syscall.SIGHUP)
+	if err := os.WriteFile(os.Args[1], nil, 0o666); err != nil {
+		panic(err)
+	}
+	fmt.Println("ended by", <-got)
+	os.Exit(7)
+}
