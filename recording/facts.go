@@ -3,6 +3,7 @@ package recording
 import (
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,37 @@ func (e *Exchange) ResponseStart() (time.Duration, bool) { return e.micros(TagRe
 
 // End returns the time from TS to the last byte, in whole milliseconds.
 func (e *Exchange) End() time.Duration { return time.Duration(e.Duration) * time.Millisecond }
+
+// Moment is when a body went on after a pause.
+type Moment struct {
+	// Offset is how many bytes of the body had come before.
+	Offset int64
+	// At is the time from TS.
+	At time.Duration
+}
+
+// Pace returns when the answer's body went on after pauses, in order. It is nil if
+// there were none, or if they are not known.
+func (e *Exchange) Pace() (all []Moment) {
+	text := e.Tags.Get(TagPace)
+	for len(text) > 0 {
+		var mark string
+		mark, text, _ = strings.Cut(text, ",")
+		offset, at, _ := strings.Cut(mark, ":")
+		n, err := strconv.ParseInt(offset, 10, 64)
+		us, err2 := strconv.ParseInt(at, 10, 64)
+		m := Moment{n, time.Duration(us) * time.Microsecond}
+		if last := len(all) - 1; err != nil || err2 != nil || n < 0 || us < 0 || us > int64(maxPace/time.Microsecond) ||
+			last >= 0 && (m.Offset < all[last].Offset || m.At < all[last].At) {
+			return nil
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// maxPace bounds what Pace believes.
+const maxPace = 24 * time.Hour
 
 // Ended returns when the last byte was seen.
 func (e *Exchange) Ended() time.Time { return e.TS.Add(e.End()) }

@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -104,5 +105,42 @@ func TestHostAndSizes(t *testing.T) {
 	e.GRPC = &Conversation{ClientBytes: 5, ServerBytes: 6}
 	if client, server := e.Sizes(); client != 5 || server != 6 {
 		t.Error(client, server)
+	}
+}
+
+func TestPace(t *testing.T) {
+	for text, want := range map[string][]Moment{
+		"":                      nil,
+		"0:1800":                {{0, 1800 * time.Microsecond}},
+		"0:1800,64:1002000":     {{0, 1800 * time.Microsecond}, {64, 1002 * time.Millisecond}},
+		"0:1,0:1":               {{0, time.Microsecond}, {0, time.Microsecond}},
+		"64:1,0:2":              nil, // bytes come in order
+		"0:2,1:1":               nil,
+		"0":                     nil,
+		"0:":                    nil,
+		"-1:1":                  nil,
+		"0:-1":                  nil,
+		"0:1,":                  {{0, time.Microsecond}},
+		"0:999999999999999":     nil,
+		"0:1;DROP":              nil,
+		"9223372036854775808:1": nil,
+	} {
+		e := Exchange{Tags: Tags{{TagPace, text}}}
+		if got := e.Pace(); !slices.Equal(got, want) {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+func TestTrailersThatATagNames(t *testing.T) {
+	e := &Exchange{
+		Tags: Tags{{TagResponseTrailers, "X-Cost,X-Absent"}, {TagRequestTrailers, "X-Sum"}},
+		HTTP: &HTTP{Req: HTTPRequest{Headers: Headers{{"X-Sum", "1"}, {"X-Cost", "2"}}}, Res: HTTPResponse{Headers: Headers{{"Server", "a"}, {"Trailer", "X-Time"}, {"X-Cost", "7"}, {"X-Time", "8"}}}},
+	}
+	if got := e.Response().Trailers(); !slices.Equal(got, []string{"X-Cost", "X-Time"}) {
+		t.Error(got)
+	}
+	if got := e.Request().Trailers(); !slices.Equal(got, []string{"X-Sum"}) {
+		t.Error(got)
 	}
 }

@@ -165,7 +165,8 @@ func (h Half) contentLength() (int64, bool) {
 var grpcTrailers = [...]string{"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"}
 
 // Trailers returns the names of those fields that came behind the body, as far as it
-// is known: those that the field Trailer announces, and gRPC's own.
+// is known: those that the field Trailer announces, those that a tag names, and gRPC's
+// own.
 func (h Half) Trailers() []string {
 	var names []string
 	add := func(name string) {
@@ -174,6 +175,13 @@ func (h Half) Trailers() []string {
 				names = append(names, have)
 			}
 		}
+	}
+	tag := TagRequestTrailers
+	if h.answer {
+		tag = TagResponseTrailers
+	}
+	for name := range strings.SplitSeq(h.e.Tags.Get(tag), ",") {
+		add(name)
 	}
 	for list := range h.Headers.Values("Trailer") {
 		for name := range strings.SplitSeq(list, ",") {

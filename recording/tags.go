@@ -39,6 +39,9 @@ const (
 	TagUpgrade          = "upgrade"
 	TagProxied          = "proxied"
 	TagFraming          = "framing"
+	TagRequestTrailers  = "requestTrailers"
+	TagResponseTrailers = "responseTrailers"
+	TagPace             = "responsePace"
 )
 
 // TagDoc describes one tag.
@@ -66,6 +69,9 @@ func TagDocs() []TagDoc {
 		{TagResponseStart, "Microseconds from `ts` to the answer's first byte."},
 		{TagRequestBodySize, "Bytes that the request's body had, if it was cut."},
 		{TagResponseBodySize, "Bytes that the answer's body had, if it was cut."},
+		{TagPace, "When the answer's body went on after a pause of 5 ms or more: pairs of the bytes that came before and the microseconds from `ts`, as `0:1800,64:1002000`. At most 512."},
+		{TagRequestTrailers, "Names of the request's trailers that no field `Trailer` announces, separated by commas."},
+		{TagResponseTrailers, "The same of the answer. gRPC's own are not listed."},
 		{TagTruncated, "`true` if a body or message was cut, or content left out, by a limit."},
 		{TagIncomplete, "What is missing: `no_answer`, `cut` (the connection ended within a message, or capture was turned off), `reset` (one side gave the stream up), `bytes_lost` (the tap was full), `headers_lost` (names of headers were in bytes that were lost before; such headers are called `:unknown`), `malformed` (what followed could not be parsed), `no_memory` (what followed could not be put together) or, in what a reader put together, `parts_missing` (parts of the conversation are not in the recording)."},
 		{TagUndecoded, "Decoder that gave the connection up, and why. Its further bytes, up to a place from which HTTP/1 or HTTP/2 can be decoded again, are counted in a record of their own, and not kept: they may hold secrets."},

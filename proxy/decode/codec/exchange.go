@@ -36,6 +36,7 @@ type Exchange struct {
 	link      link
 	truncated bool
 	own       recording.Tags // set by the decoder
+	pace      pace
 }
 
 // Codes for [Exchange.Incomplete].
@@ -137,6 +138,62 @@ func (x *Exchange) Forget(side tap.Side, first int) {
 // SetTag adds a tag of the exchange's own.
 func (x *Exchange) SetTag(name, value string) { x.own.Set(name, value) }
 
+// pace is when the answer's body went on after pauses, as the tag has it.
+type pace struct {
+	text  []byte
+	marks int
+	last  time.Time // when some of it came; zero: none has
+}
+
+const (
+	// pause is how long nothing must have come for a mark.
+	pause    = 5 * time.Millisecond
+	maxMarks = 512
+)
+
+// Flows tells when some of the answer's body comes, before it is kept.
+func (x *Exchange) Flows(at time.Time) {
+	p := &x.pace
+	last := p.last
+	if last.IsZero() {
+		last = x.Answered
+	}
+	p.last = at
+	if at.Sub(last) < pause || p.marks == maxMarks || x.left() {
+		return
+	}
+	if p.marks++; p.marks > 1 {
+		p.text = append(p.text, ',')
+	}
+	p.text = append(strconv.AppendInt(p.text, x.Response.size, 10), ':')
+	p.text = strconv.AppendInt(p.text, micros(at, x.Start), 10)
+}
+
+// Trailers names fields that came behind the body: those of the side's message from
+// number first on. Those that are expected there anyway are not named.
+func (x *Exchange) Trailers(side tap.Side, first int) {
+	fields := *x.Fields(side)
+	var names []byte
+	for i := first; i < len(fields); i++ {
+		switch name := fields[i].Name; {
+		case name == "Grpc-Status", name == "Grpc-Message", name == "Grpc-Status-Details-Bin", name == recording.UnknownName:
+		case AnyHasToken(fields[:first], "Trailer", name):
+		default:
+			if len(names) > 0 {
+				names = append(names, ',')
+			}
+			names = append(names, name...)
+		}
+	}
+	switch {
+	case len(names) == 0:
+	case side == tap.FromServer:
+		x.SetTag(recording.TagResponseTrailers, string(names))
+	default:
+		x.SetTag(recording.TagRequestTrailers, string(names))
+	}
+}
+
 // Keep adds to a body what the limits allow.
 func (x *Exchange) Keep(b *Body, p []byte) {
 	if b.cut() || x.left() {
@@ -198,7 +255,9 @@ func (x *Exchange) Release() {
 	asked, answered := x.http.Req.Headers[:0], x.http.Res.Headers[:0]
 	request, response, arena := x.Request.buf, x.Response.buf, x.talk.arena.buf
 	messages, ends := x.talk.Messages[:0], x.talk.ends[:0]
+	marks := x.pace.text[:0]
 	*x = Exchange{}
+	x.pace.text = marks
 	x.Tags, x.own = tags, own
 	x.http.Req.Headers, x.http.Res.Headers = asked, answered
 	x.Request.buf, x.Response.buf, x.talk.arena.buf = request, response, arena
@@ -300,6 +359,9 @@ func (x *Exchange) tag(env *Env) {
 			t = append(t, recording.Tag{Name: names[i], Value: numbers[start:end]})
 		}
 		start = end
+	}
+	if x.pace.marks > 0 && (x.talk.kind == nil || x.Plain) {
+		t = append(t, recording.Tag{Name: recording.TagPace, Value: string(x.pace.text)})
 	}
 	if x.truncated || x.bare || values[3] >= 0 || values[4] >= 0 {
 		t = append(t, recording.Tag{Name: recording.TagTruncated, Value: "true"})

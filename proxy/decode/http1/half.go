@@ -43,6 +43,9 @@ const maxChunkLine = 4 << 10
 // read takes some of p, at least a byte, and returns how much.
 func (h *half) read(at time.Time, p []byte) (n int, err error) {
 	h.now = at
+	if h.response && (h.state == inBody || h.state == inChunk || h.state == inRest) {
+		h.x.Flows(at)
+	}
 	switch h.state {
 	case inHead:
 		return h.readHead(at, p)
@@ -186,6 +189,7 @@ func (h *half) readTrailers(p []byte) (n int, err error) {
 	over, err := parseFields(text, fields, h.env.Limits.Headers)
 	h.weigh(first, text)
 	h.leave(over, first)
+	h.x.Trailers(h.side(), first)
 	h.carry.Free(h.env)
 	if err == nil {
 		h.end()

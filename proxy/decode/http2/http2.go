@@ -211,8 +211,10 @@ func (c *conn) fields(side tap.Side, id uint32, from *half, bare bool, at time.T
 	if from.lost > 0 && s.x.Incomplete == "" {
 		s.x.Incomplete = codec.Unknown
 	}
+	trailers := false
 	switch {
-	case part.opened && (pseudo.status == "" || side == tap.FromClient): // trailers
+	case part.opened && (pseudo.status == "" || side == tap.FromClient):
+		trailers = true
 	case side == tap.FromClient:
 		part.opened = true
 		h.Req.Method, h.Req.URI, h.Req.Host = pseudo.method, pseudo.path, pseudo.authority
@@ -245,6 +247,9 @@ func (c *conn) fields(side tap.Side, id uint32, from *half, bare bool, at time.T
 		s.x.Forget(side, first)
 	} else {
 		s.x.Weigh(side, first, weight)
+		if trailers {
+			s.x.Trailers(side, first)
+		}
 	}
 	if from.ends {
 		c.endSide(side, id, s, at)
@@ -276,6 +281,9 @@ func (c *conn) data(side tap.Side, id uint32, p []byte, at time.Time) {
 	case s.sides[side].grpc:
 		s.sides[side].read(s.x, side, at, p)
 	default:
+		if side == tap.FromServer {
+			s.x.Flows(at)
+		}
 		s.x.Keep(body(s.x, side), p)
 	}
 }
