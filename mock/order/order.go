@@ -1,0 +1,429 @@
+// Package order chooses which of several recorded answers to the same request is given
+// next.
+//
+//	live request ─▶ Identity: trace, cookie, token, connection
+//	                   │ stands for a recorded one once one of its requests was answered
+//	                   ▼
+//	answers of the same recorded session, in recorded order
+//	else the first answers of a session that nobody stands for yet
+//	else recorded order
+//	else, when all have been given, the [Policy]
+//
+// So in parallel sessions each reads its own writes, although their requests look the
+// same. What is chosen depends on the recording and on the requests so far, and on
+// nothing else. A choice takes the same time however many answers there are.
+//
+// The package imports recording and the standard library.
+package order
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Policy says what is given when all answers to a request have been.
+type Policy string
+
+// The policies.
+const (
+	Last  Policy = "last"  // the last one again: the state in which things ended
+	Cycle Policy = "cycle" // all again, from the first one on
+	Miss  Policy = "miss"  // none
+)
+
+// Policies lists them.
+func Policies() []Policy { return []Policy{Last, Cycle, Miss} }
+
+// ParsePolicy reads one.
+func ParsePolicy(text string) (Policy, error) {
+	if p := Policy(text); slices.Contains(Policies(), p) {
+		return p, nil
+	}
+	return "", fmt.Errorf("%q is no policy for repeated requests: want last, cycle or miss", text)
+}
+
+// Recorded is what is known of a recorded exchange.
+type Recorded struct {
+	Identity
+	Start, End time.Time
+}
+
+// Chooser chooses. It is safe for concurrent use.
+type Chooser struct {
+	policy   Policy
+	recorded func(entry uint32) Recorded
+	served   []atomic.Uint32 // by entry
+
+	mu        sync.Mutex
+	sequences map[uint64]*sequence
+	stands    generations[named] // live identities for recorded ones
+	claims    map[named]uint32   // of recorded ones: how many live ones stand for them
+}
+
+// New makes a chooser for the entries 0 to n-1, of which recorded tells.
+func New(policy Policy, n int, recorded func(entry uint32) Recorded) *Chooser {
+	return &Chooser{policy: policy, recorded: recorded, served: make([]atomic.Uint32, n), sequences: map[uint64]*sequence{}, claims: map[named]uint32{}}
+}
+
+// Served is how often an entry was chosen.
+func (c *Chooser) Served(entry uint32) int { return int(c.served[entry].Load()) }
+
+// Unserved counts the entries that never were.
+func (c *Chooser) Unserved() (n int) {
+	for i := range c.served {
+		if c.served[i].Load() == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Choose chooses among entries that answer a request of the caller, in recorded order.
+// sequence identifies them: the same number comes with the same entries. It is false when
+// the policy is Miss and all have been chosen.
+func Choose[E ~uint32](c *Chooser, sequence uint64, entries []E, caller Identity) (chosen E, ok bool) {
+	if len(entries) == 1 && c.policy != Miss && caller == (Identity{}) {
+		c.served[entries[0]].Add(1)
+		return entries[0], true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.sequences[sequence]
+	if s == nil {
+		s = newSequence(c, entries)
+		if len(entries) > 1 {
+			c.sequences[sequence] = s
+		}
+	}
+	position := s.choose(caller)
+	if position < 0 {
+		return 0, false
+	}
+	entry := s.entries[position]
+	c.served[entry].Add(1)
+	c.meet(caller, c.recorded(entry).Identity)
+	return E(entry), true
+}
+
+// named is an identity of one kind.
+type named struct {
+	kind  kind
+	value uint64
+}
+
+// standsFor returns whom a live identity stands for.
+func (c *Chooser) standsFor(k kind, live uint64) (recorded uint64, ok bool) {
+	to, ok := c.stands.get(named{k, live})
+	return to, ok
+}
+
+// meet notes that the caller's identities stand for recorded ones from now on, unless
+// they do for others.
+func (c *Chooser) meet(caller, recorded Identity) {
+	for k := range kinds {
+		if caller[k] == 0 || recorded[k] == 0 {
+			continue
+		}
+		if k == connection {
+			c.stands.set(named{k, caller[k]}, recorded[k]) // a connection may serve one after the other
+			continue
+		}
+		if _, ok := c.standsFor(k, caller[k]); !ok {
+			c.stands.set(named{k, caller[k]}, recorded[k])
+			if len(c.claims) >= maxKnown { // what was long ago is over
+				clear(c.claims)
+			}
+			c.claims[named{k, recorded[k]}]++
+		}
+	}
+}
+
+// sequence are the answers to one request.
+type sequence struct {
+	*Chooser
+	entries []uint32
+	runs    [kinds]*runs // by session; nil where no answer has an identity of the kind
+	all     run
+	lap     uint32 // how often all have been given
+	// scoped: those of different connections are different sessions.
+	scoped bool
+}
+
+// run are some of the answers, in recorded order.
+type run struct {
+	next int // before this one all have been given in this lap
+	over int // how many have been given since all have been
+}
+
+// runs sorts the answers by an identity.
+type runs struct {
+	sorted []member
+	heads  []uint32 // of each session, in sorted, by the order of their first answers
+	next   int      // in heads: before this one all are claimed in this lap
+}
+
+type member struct {
+	value    uint64
+	position uint32
+	next     uint32 // of the first member of a session: as in run, relative to it
+}
+
+func newSequence[E ~uint32](c *Chooser, entries []E) *sequence {
+	s := &sequence{Chooser: c, entries: make([]uint32, len(entries))}
+	for i, e := range entries {
+		s.entries[i] = uint32(e)
+	}
+	if len(entries) == 1 {
+		return s
+	}
+	for k := range kinds {
+		s.runs[k] = s.sort(k)
+	}
+	s.scoped = s.runs[connection] != nil && s.concurrent()
+	return s
+}
+
+// sort sorts the answers by an identity.
+func (s *sequence) sort(k kind) *runs {
+	r := &runs{sorted: make([]member, len(s.entries))}
+	found := false
+	for i, e := range s.entries {
+		r.sorted[i] = member{value: s.recorded(e).Identity[k], position: uint32(i)}
+		found = found || r.sorted[i].value != 0
+	}
+	if !found {
+		return nil
+	}
+	slices.SortFunc(r.sorted, func(a, b member) int {
+		return cmp.Or(cmp.Compare(a.value, b.value), cmp.Compare(a.position, b.position))
+	})
+	for i := range r.sorted {
+		if i == 0 || r.sorted[i].value != r.sorted[i-1].value {
+			r.heads = append(r.heads, uint32(i))
+		}
+	}
+	slices.SortFunc(r.heads, func(a, b uint32) int { return cmp.Compare(r.sorted[a].position, r.sorted[b].position) })
+	return r
+}
+
+// concurrent tells whether connections are sessions: whether they took turns at most, or
+// were used at the same time. A pool that one caller uses in no particular order is
+// neither.
+func (s *sequence) concurrent() bool {
+	seen := map[uint64]bool{}
+	var last uint64
+	var until time.Time
+	turns, overlap := true, false
+	for _, e := range s.entries {
+		r := s.recorded(e)
+		id := r.Identity[connection]
+		if id != last {
+			overlap = overlap || last != 0 && r.Start.Before(until)
+			turns = turns && !seen[id]
+			seen[id], last = true, id
+		}
+		if r.End.After(until) {
+			until = r.End
+		}
+	}
+	return turns || overlap
+}
+
+// of returns the members of a session.
+func (r *runs) of(value uint64) (from, to int) {
+	from, ok := slices.BinarySearchFunc(r.sorted, value, func(m member, v uint64) int { return cmp.Compare(m.value, v) })
+	if !ok {
+		return 0, 0
+	}
+	to, _ = slices.BinarySearchFunc(r.sorted[from:], value, func(m member, v uint64) int {
+		if m.value <= v {
+			return -1
+		}
+		return 1
+	})
+	return from, from + to
+}
+
+// available tells whether the answer at a position has not been given in this lap.
+func (s *sequence) available(position int) bool {
+	return s.served[s.entries[position]].Load() <= s.lap
+}
+
+// choose returns the position of the answer to give, -1 if there is none.
+func (s *sequence) choose(caller Identity) int {
+	if position, ok := s.ofSession(caller); ok {
+		return position
+	}
+	strange := false
+	for _, k := range [...]kind{cookie, token, trace} {
+		r := s.runs[k]
+		if caller[k] == 0 || r == nil {
+			continue
+		}
+		if _, ok := s.standsFor(k, caller[k]); ok {
+			continue
+		}
+		if position := s.unclaimed(k, r); position >= 0 {
+			return position
+		}
+		strange = true // what is left is others'
+	}
+	if s.scoped && caller[connection] != 0 {
+		if position := s.ofConnection(caller[connection]); position >= 0 {
+			return position
+		}
+	}
+	if !strange || s.policy == Cycle {
+		if position := s.inOrder(); position >= 0 {
+			return position
+		}
+	}
+	if s.policy == Cycle {
+		s.begin()
+		if position := s.inOrder(); position >= 0 {
+			return position
+		}
+	}
+	return s.spent(len(s.entries), &s.all.over, func(i int) int { return i })
+}
+
+// begin begins the next lap.
+func (s *sequence) begin() {
+	least := s.served[s.entries[0]].Load()
+	for _, e := range s.entries {
+		least = min(least, s.served[e].Load())
+	}
+	s.lap, s.all.next = least, 0
+	for _, r := range s.runs {
+		if r != nil {
+			r.next = 0
+			for i := range r.sorted {
+				r.sorted[i].next = 0
+			}
+		}
+	}
+}
+
+// inOrder returns the first answer that has not been given, -1 if there is none.
+func (s *sequence) inOrder() int {
+	for ; s.all.next < len(s.entries); s.all.next++ {
+		if s.available(s.all.next) {
+			return s.all.next
+		}
+	}
+	return -1
+}
+
+// spent returns what is given of n answers that have all been given.
+func (s *sequence) spent(n int, over *int, position func(i int) int) int {
+	switch s.policy {
+	case Last:
+		return position(n - 1)
+	case Cycle:
+		*over++
+		return position((*over - 1) % n)
+	}
+	return -1
+}
+
+// ofSession returns an answer of the session that the caller's identities stand for, the
+// narrowest first; ok is false if they stand for none that has asked this.
+func (s *sequence) ofSession(caller Identity) (position int, ok bool) {
+	for _, k := range [...]kind{trace, cookie, token} {
+		r := s.runs[k]
+		if caller[k] == 0 || r == nil {
+			continue
+		}
+		to, met := s.standsFor(k, caller[k])
+		if !met {
+			to = caller[k] // it may be the same as was recorded
+		}
+		from, end := r.of(to)
+		if from == end {
+			continue
+		}
+		if position := s.next(k, r, from, end, caller); position >= 0 {
+			return position, true
+		}
+		over := int(r.sorted[from].next) - (end - from)
+		position := s.spent(end-from, &over, func(i int) int { return int(r.sorted[from+i].position) })
+		r.sorted[from].next = uint32(end - from + over)
+		return position, true
+	}
+	return 0, false
+}
+
+// window bounds how many answers of one session are looked at for one of a trace that
+// nobody stands for.
+const window = 64
+
+// next returns the next answer of a session, -1 if all have been given.
+func (s *sequence) next(k kind, r *runs, from, end int, caller Identity) int {
+	head := &r.sorted[from]
+	for int(head.next) < end-from && !s.available(int(r.sorted[from+int(head.next)].position)) {
+		head.next++
+	}
+	first := from + int(head.next)
+	if first >= end {
+		return -1
+	}
+	if _, met := s.standsFor(trace, caller[trace]); k != trace && caller[trace] != 0 && !met && s.runs[trace] != nil {
+		for i := first; i < min(end, first+window); i++ {
+			position := int(r.sorted[i].position)
+			if s.available(position) && !s.claimed(trace, s.recorded(s.entries[position]).Identity[trace]) {
+				return position
+			}
+		}
+	}
+	return int(r.sorted[first].position)
+}
+
+// claimed tells whether somebody stands for a recorded identity in this lap.
+func (s *sequence) claimed(k kind, recorded uint64) bool {
+	return recorded != 0 && s.claims[named{k, recorded}] > s.lap
+}
+
+// unclaimed returns the first answer of the first session that nobody stands for, -1 if
+// there is none.
+func (s *sequence) unclaimed(k kind, r *runs) int {
+	for ; r.next < len(r.heads); r.next++ {
+		from := int(r.heads[r.next])
+		value := r.sorted[from].value
+		if s.claimed(k, value) {
+			continue
+		}
+		_, end := r.of(value)
+		head := &r.sorted[from]
+		for int(head.next) < end-from && !s.available(int(r.sorted[from+int(head.next)].position)) {
+			head.next++
+		}
+		if i := from + int(head.next); i < end {
+			return int(r.sorted[i].position)
+		}
+	}
+	return -1
+}
+
+// ofConnection returns an answer of the connection that the caller's stands for, or of one
+// that nobody has been given an answer of; -1 if there is none.
+func (s *sequence) ofConnection(live uint64) int {
+	r := s.runs[connection]
+	if to, ok := s.standsFor(connection, live); ok {
+		if from, end := r.of(to); from < end {
+			if position := s.next(connection, r, from, end, Identity{}); position >= 0 {
+				return position
+			}
+		}
+	}
+	for ; r.next < len(r.heads); r.next++ {
+		from := int(r.heads[r.next])
+		if position := int(r.sorted[from].position); s.available(position) {
+			return position
+		}
+	}
+	return -1
+}

@@ -1,0 +1,342 @@
+package tape
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Kind is what an answer is.
+type Kind uint8
+
+// The kinds.
+const (
+	HTTP Kind = iota
+	GRPC
+	WebSocket
+	TCP
+)
+
+// Answer is what a server said, once what described its connection is taken away.
+type Answer struct {
+	Kind Kind
+	// Status is HTTP's; 0: there was no answer.
+	Status int
+	// Interim is the status of an interim answer that came before, 0 if none did.
+	Interim int
+	// Header and Trailer are the fields before and behind the body.
+	Header, Trailer recording.Headers
+	// Framing is how the body was framed.
+	Framing recording.Framing
+	// Length is what Content-Length said where there was no body to measure, as for
+	// HEAD; -1: nothing.
+	Length int64
+	// Codings are those that the body has, outermost last.
+	Codings []string
+	// Negotiated: the client had said that it takes these codings.
+	Negotiated bool
+	// Wait is the time from the request's end to the answer's beginning, Took the time
+	// from there to its end. Pace says when the body went on after pauses, counted from
+	// there, too.
+	Wait, Took time.Duration
+	Pace       []recording.Moment
+	// Lacks says why the answer is not whole, "" if it is.
+	Lacks string
+	// Echoes are fields of the request whose values stand in the answer, too.
+	Echoes recording.Headers
+	// TS is when the request came.
+	TS time.Time
+	// UUID is the exchange's.
+	UUID recording.UUID
+	// Size is how many bytes Body, or Reader, has; of a conversation it is of no use.
+	Size int64
+	// Body is nil where it is on disk; see Reader.
+	Body []byte
+	// Messages are those of a conversation, in order. In an answer that was read they
+	// are decoded by [Answer.Conversation].
+	Messages []recording.Message
+
+	onDisk *io.SectionReader
+}
+
+// Reader returns the body, from its beginning.
+func (a *Answer) Reader() io.Reader {
+	if a.onDisk != nil {
+		return io.NewSectionReader(a.onDisk, 0, a.Size)
+	}
+	return bytes.NewReader(a.Body)
+}
+
+// All returns the body.
+func (a *Answer) All() ([]byte, error) {
+	if a.onDisk == nil {
+		return a.Body, nil
+	}
+	p := make([]byte, a.Size)
+	if _, err := a.onDisk.ReadAt(p, 0); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("read a recorded body: %w", err)
+	}
+	return p, nil
+}
+
+// unsaid are fields that describe the recorded connection, or lead past the mock:
+// Alt-Svc has a client try HTTP/3 with the real server.
+var unsaid = map[string]bool{
+	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Transfer-Encoding": true, "Content-Length": true, "Trailer": true,
+	"Upgrade": true, "Alt-Svc": true, "Sec-Websocket-Accept": true, "Sec-Websocket-Extensions": true, recording.UnknownName: true,
+}
+
+// Of makes an answer of a recorded exchange. The answer shares the exchange's memory.
+func Of(e *recording.Exchange) *Answer {
+	a := &Answer{Length: -1, TS: e.TS, UUID: e.UUID, Lacks: lacks(e)}
+	switch {
+	case e.GRPC != nil:
+		a.Kind, a.Messages = GRPC, e.GRPC.Messages
+	case e.WebSocket != nil:
+		a.Kind, a.Messages = WebSocket, e.WebSocket.Messages
+	case e.TCP != nil:
+		a.Kind, a.Messages = TCP, e.TCP.Messages
+	}
+	a.times(e)
+	if e.HTTP == nil {
+		return a
+	}
+	half := e.Response()
+	a.Status, a.Framing, a.Body = e.HTTP.Res.StatusCode, half.Framing(), half.Body
+	a.Interim, _ = strconv.Atoi(e.Tags.Get(recording.TagInterim))
+	decoded := half.Decoded()
+	if len(half.Body) > 0 && !decoded {
+		a.Codings = half.Codings()
+		accepted := strings.ToLower(strings.Join(slices.Collect(e.HTTP.Req.Headers.Values("Accept-Encoding")), ","))
+		a.Negotiated = len(a.Codings) > 0 && strings.Contains(accepted, a.Codings[0])
+	}
+	if n, err := strconv.ParseInt(half.Headers.Get("Content-Length"), 10, 64); err == nil && half.Framing() == recording.FramingNone && n >= 0 && e.HTTP.Res.StatusCode != 204 {
+		a.Length = n
+	}
+	trailers := half.Trailers()
+	onlyTrailers := a.Kind == GRPC && !slices.ContainsFunc(a.Messages, fromServer) && half.Headers.Get("Grpc-Status") != ""
+	for _, h := range half.Headers {
+		switch {
+		case unsaid[h.Name]:
+		case decoded && h.Name == "Content-Encoding":
+		case slices.Contains(trailers, h.Name), onlyTrailers && h.Name != "Content-Type":
+			a.Trailer = append(a.Trailer, h)
+		default:
+			a.Header = append(a.Header, h)
+		}
+	}
+	a.echoes(e)
+	return a
+}
+
+func fromServer(m recording.Message) bool { return m.From == recording.Server }
+
+// times takes the exchange's times over.
+func (a *Answer) times(e *recording.Exchange) {
+	asked, ok := e.RequestEnd()
+	begun, ok2 := e.ResponseStart()
+	if ok && ok2 {
+		a.Wait = max(0, begun-asked) // an answer may begin early
+	}
+	if ok2 {
+		a.Took = max(0, e.End()-begun)
+		for _, m := range e.Pace() {
+			a.Pace = append(a.Pace, recording.Moment{Offset: m.Offset, At: max(0, m.At-begun)})
+		}
+	}
+}
+
+// lacks says why an answer is not whole.
+func lacks(e *recording.Exchange) string {
+	switch why := e.Incomplete(); {
+	case e.HTTP != nil && e.HTTP.Res.StatusCode == 0:
+		return "no answer was recorded"
+	case why != "":
+		return "the recording of it is incomplete: " + why
+	case e.Tags.Get(recording.TagUndecoded) != "":
+		return "it was not decoded: " + e.Tags.Get(recording.TagUndecoded)
+	case e.Response().Cut():
+		return fmt.Sprintf("the recorded body was cut: %d of %d bytes were kept", len(e.Response().Body), e.Response().Size())
+	}
+	c := e.Conversation()
+	if c == nil {
+		return ""
+	}
+	var kept int64
+	for i := range c.Messages {
+		if m := &c.Messages[i]; m.From == recording.Server {
+			if kept += int64(len(m.Data)); m.Size > int64(len(m.Data)) {
+				if e.TCP != nil && len(m.Data) == 0 {
+					return "the recording has sizes and no bytes of this stream: record with TAPEDECK_OPAQUE_BYTES=true"
+				}
+				return fmt.Sprintf("a recorded message was cut: %d of %d bytes were kept", len(m.Data), m.Size)
+			}
+		}
+	}
+	switch {
+	case c.Part != 1 || !c.Last:
+		return "the recording has not all parts of this conversation"
+	case e.WebSocket == nil && kept < c.ServerBytes && e.GRPC == nil:
+		return fmt.Sprintf("the recorded conversation was cut: %d of %d bytes were kept", kept, c.ServerBytes)
+	}
+	return ""
+}
+
+const (
+	// minEcho is how long a value must be to be taken for an echo: shorter ones stand
+	// anywhere.
+	minEcho   = 8
+	maxEchoes = 16
+)
+
+// plain are fields of a request that say nothing that a server would repeat, or that
+// many requests have in common.
+var plain = map[string]bool{
+	"Host": true, "Accept": true, "Accept-Encoding": true, "Accept-Language": true, "Content-Type": true, "Content-Length": true, "Content-Encoding": true,
+	"Connection": true, "Te": true, "Transfer-Encoding": true, "Cache-Control": true, "Pragma": true, "Upgrade": true, "Sec-Websocket-Version": true,
+	"Grpc-Accept-Encoding": true, "Grpc-Timeout": true, "Date": true, "Proxy-Connection": true,
+}
+
+// echoes finds fields of the request whose values stand in the answer.
+func (a *Answer) echoes(e *recording.Exchange) {
+	for _, h := range e.HTTP.Req.Headers {
+		if len(h.Value) < minEcho || plain[h.Name] || len(a.Echoes) == maxEchoes {
+			continue
+		}
+		in := func(f recording.Header) bool { return strings.Contains(f.Value, h.Value) }
+		if slices.ContainsFunc(a.Header, in) || slices.ContainsFunc(a.Trailer, in) || len(a.Codings) == 0 && bytes.Contains(a.Body, []byte(h.Value)) {
+			a.Echoes = append(a.Echoes, h)
+		}
+	}
+}
+
+// framings are the framings by their number in the file.
+var framings = [...]recording.Framing{recording.FramingNone, recording.FramingStream, recording.FramingChunked, recording.FramingLength, recording.FramingClose}
+
+func (a *Answer) appendHead(dst []byte) []byte {
+	negotiated := byte(0)
+	if a.Negotiated {
+		negotiated = 1
+	}
+	dst = append(dst, byte(a.Kind), byte(slices.Index(framings[:], a.Framing)), negotiated)
+	dst = append(dst, a.UUID[:]...)
+	for _, v := range []int64{int64(a.Status), int64(a.Interim), a.Length + 1, int64(a.Wait), int64(a.Took), a.TS.UnixNano(), int64(len(a.Pace))} {
+		dst = binary.AppendUvarint(dst, uint64(v))
+	}
+	for _, m := range a.Pace {
+		dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(m.Offset)), uint64(m.At))
+	}
+	dst = appendText(appendText(dst, a.Lacks), strings.Join(a.Codings, ","))
+	for _, h := range []recording.Headers{a.Header, a.Trailer, a.Echoes} {
+		dst = appendHeaders(dst, h)
+	}
+	return dst
+}
+
+var errHead = errors.New("it is damaged")
+
+// decodeHead reads what appendHead has written, into an answer that may have been used
+// before.
+func (a *Answer) decodeHead(p []byte) error {
+	const fixed = 3 + len(a.UUID)
+	if len(p) < fixed || int(p[1]) >= len(framings) {
+		return errHead
+	}
+	d := decoder{text: string(p[fixed:])} // the one copy that fields are parts of
+	*a = Answer{
+		Kind: Kind(p[0]), Framing: framings[p[1]], Negotiated: p[2] == 1, UUID: recording.UUID(p[3:fixed]),
+		Header: a.Header[:0], Trailer: a.Trailer[:0], Echoes: a.Echoes[:0], Pace: a.Pace[:0],
+	}
+	a.Status, a.Interim, a.Length = int(d.uint()), int(d.uint()), int64(d.uint())-1
+	a.Wait, a.Took = time.Duration(d.uint()), time.Duration(d.uint())
+	a.TS = time.Unix(0, int64(d.uint())).UTC()
+	for range d.count() {
+		a.Pace = append(a.Pace, recording.Moment{Offset: int64(d.uint()), At: time.Duration(d.uint())})
+	}
+	a.Lacks = d.string()
+	if codings := d.string(); codings != "" {
+		a.Codings = strings.Split(codings, ",")
+	}
+	a.Header, a.Trailer, a.Echoes = d.headers(a.Header), d.headers(a.Trailer), d.headers(a.Echoes)
+	if d.bad {
+		return errHead
+	}
+	return nil
+}
+
+func (a *Answer) appendBody(dst []byte) []byte {
+	if a.Kind == HTTP {
+		return append(dst, a.Body...)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(a.Body)))
+	dst = append(dst, a.Body...)
+	for i := range a.Messages {
+		m := &a.Messages[i]
+		var flags byte
+		for bit, on := range []bool{m.From == recording.Server, m.More, m.Compressed} {
+			if on {
+				flags |= 1 << bit
+			}
+		}
+		dst = append(dst, flags)
+		dst = appendText(dst, m.Type)
+		for _, v := range []int64{m.At, m.Size, int64(len(m.Data))} {
+			dst = binary.AppendUvarint(dst, uint64(v))
+		}
+		dst = append(dst, m.Data...)
+	}
+	return dst
+}
+
+// Conversation decodes the messages of a conversation into Messages, and its Body. They
+// are valid as long as the answer is.
+func (a *Answer) Conversation() error {
+	p, err := a.All()
+	if err != nil {
+		return err
+	}
+	take := func() (v uint64) {
+		v, n := binary.Uvarint(p)
+		if n <= 0 {
+			err, p = errHead, nil
+			return 0
+		}
+		p = p[n:]
+		return v
+	}
+	data := func(n uint64) (d []byte) {
+		if n > uint64(len(p)) {
+			err, p = errHead, nil
+			return nil
+		}
+		d, p = p[:n:n], p[n:]
+		return d
+	}
+	a.Messages = nil
+	body := data(take())
+	for len(p) > 0 {
+		flags := p[0]
+		p = p[1:]
+		m := recording.Message{From: recording.Client, More: flags&2 != 0, Compressed: flags&4 != 0}
+		if flags&1 != 0 {
+			m.From = recording.Server
+		}
+		m.Type = string(data(take()))
+		m.At, m.Size = int64(take()), int64(take())
+		m.Data = data(take())
+		a.Messages = append(a.Messages, m)
+	}
+	if err != nil {
+		return fmt.Errorf("read a recorded conversation: %w", err)
+	}
+	a.Body, a.Size, a.onDisk = body, int64(len(body)), nil
+	return nil
+}

@@ -1,0 +1,291 @@
+// Package tape keeps recorded answers on disk, in one file, ready to be served.
+//
+//	exchange ─▶ Of ─▶ Answer ─▶ Writer.Add ─▶ file: sizes, head, body, request
+//	                                            │ one read for a small answer
+//	          Tape.Read(offset) ─▶ Answer ◀─────┘
+//
+// What an answer takes in memory is the offset that the caller keeps. The file has no
+// name, so it goes with the process; it is bounded, because a disk that fills up hurts
+// more than a mock that does not start. It holds what the recording holds, and is
+// readable by its owner alone.
+//
+// [Of] decides what of a recorded answer may be said again: nothing that describes the
+// recorded connection (framing, keep-alive, other protocols on offer), and no
+// Content-Encoding that the stored body does not have.
+//
+// The package imports recording and the standard library.
+package tape
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// sizes stand in front of each answer: of its head, its body and its request.
+const sizes = 4 + 8 + 4
+
+// chunk is how much is written at once.
+const chunk = 1 << 20
+
+// ErrFull is wrapped by the error of a tape that has reached its bound.
+var ErrFull = errors.New("the tape is full")
+
+// Tape is the file, once all answers are in it. It is safe for concurrent use.
+type Tape struct {
+	file *os.File
+	size int64
+}
+
+// Writer makes a tape. It is safe for concurrent use; what is added is in the file
+// after Finish.
+type Writer struct {
+	limit int64
+
+	mu   sync.Mutex
+	file *os.File
+	buf  []byte
+	at   int64 // where buf begins
+	err  error
+}
+
+// Create makes a file in dir, or in the system's directory for such files if that is
+// "". It takes up to limit bytes; 0: any number.
+func Create(dir string, limit int64) (*Writer, error) {
+	file, err := os.CreateTemp(dir, "tapedeck-tape-*")
+	if err != nil {
+		return nil, fmt.Errorf("make a file for recorded answers: %w", err)
+	}
+	_ = os.Remove(file.Name()) // where a file in use can't be removed it stays
+	return &Writer{file: file, limit: limit}, nil
+}
+
+// Add adds an answer, and the request that it was given to, and returns the offset by
+// which the answer is found. The request is in its encoded form.
+func (w *Writer) Add(a *Answer, request []byte) (offset int64, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return 0, w.err
+	}
+	offset = w.at + int64(len(w.buf))
+	begin := len(w.buf)
+	w.buf = a.appendHead(append(w.buf, make([]byte, sizes)...))
+	head := len(w.buf) - begin - sizes
+	w.buf = a.appendBody(w.buf)
+	body := len(w.buf) - begin - sizes - head
+	w.buf = append(w.buf, request...)
+	binary.LittleEndian.PutUint32(w.buf[begin:], uint32(head))
+	binary.LittleEndian.PutUint64(w.buf[begin+4:], uint64(body))
+	binary.LittleEndian.PutUint32(w.buf[begin+12:], uint32(len(request)))
+	if w.limit > 0 && w.at+int64(len(w.buf)) > w.limit {
+		w.err = fmt.Errorf("keep recorded answers on disk: %w: it may have %d bytes", ErrFull, w.limit)
+		return 0, w.err
+	}
+	if len(w.buf) >= chunk {
+		w.flush()
+	}
+	return offset, w.err
+}
+
+func (w *Writer) flush() {
+	n, err := w.file.WriteAt(w.buf, w.at)
+	if w.at += int64(n); err != nil {
+		w.err = fmt.Errorf("keep recorded answers on disk: %w", err)
+	}
+	w.buf = w.buf[:0]
+}
+
+// Finish returns the tape.
+func (w *Writer) Finish() (*Tape, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.flush()
+	}
+	if w.err != nil {
+		_ = w.file.Close()
+		return nil, w.err
+	}
+	w.buf = nil
+	return &Tape{w.file, w.at}, nil
+}
+
+// Abandon gives the tape up.
+func (w *Writer) Abandon() { _ = w.file.Close() }
+
+// Size is how many bytes the tape has on disk.
+func (t *Tape) Size() int64 { return t.size }
+
+// Close removes the tape.
+func (t *Tape) Close() error { return t.file.Close() }
+
+// small is how much is read at once: most answers, with their heads, are smaller.
+const small = 4 << 10
+
+// Buffer is memory that reads use, again and again. It is not safe for concurrent use.
+type Buffer struct {
+	p []byte
+	a Answer
+}
+
+// maxKept is the largest memory that a Buffer keeps.
+const maxKept = 256 << 10
+
+// inMemory is how large a body may be that is read into memory as a whole.
+const inMemory = 64 << 10
+
+// Read reads the answer at an offset. It is valid until b is used again. A body that is
+// larger than a few pages is not read but left to [Answer.Reader].
+func (t *Tape) Read(offset int64, b *Buffer) (*Answer, error) {
+	if cap(b.p) > maxKept {
+		b.p = nil
+	}
+	p, err := t.read(b.p[:0], offset, small)
+	if b.p = p; err != nil {
+		return nil, fmt.Errorf("read a recorded answer: %w", err)
+	}
+	head, body, _, err := t.layout(p, offset)
+	if err != nil {
+		return nil, fmt.Errorf("read a recorded answer: %w", err)
+	}
+	want := sizes + head
+	if body <= inMemory {
+		want += int(body)
+	}
+	if p, err = t.read(p, offset, want); err != nil {
+		return nil, fmt.Errorf("read a recorded answer: %w", err)
+	}
+	b.p = p
+	if err := b.a.decodeHead(p[sizes : sizes+head]); err != nil {
+		return nil, fmt.Errorf("read a recorded answer: %w", err)
+	}
+	a := &b.a
+	a.Size, a.Body, a.onDisk = body, nil, nil
+	switch {
+	case body <= inMemory:
+		a.Body = p[sizes+head : want]
+	default:
+		a.onDisk = io.NewSectionReader(t.file, offset+int64(sizes+head), body)
+	}
+	return a, nil
+}
+
+// Request reads the request of the answer at an offset, in the form in which it was
+// added.
+func (t *Tape) Request(offset int64) ([]byte, error) {
+	p, err := t.read(nil, offset, sizes)
+	if err != nil {
+		return nil, fmt.Errorf("read a recorded request: %w", err)
+	}
+	head, body, request, err := t.layout(p, offset)
+	if err != nil {
+		return nil, fmt.Errorf("read a recorded request: %w", err)
+	}
+	text, err := t.read(nil, offset+int64(sizes+head)+body, request)
+	if err != nil || len(text) < request {
+		return nil, fmt.Errorf("read a recorded request: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	return text[:request], nil
+}
+
+// read reads until there are n bytes in p, which has some already. At the end of the file
+// there may be fewer.
+func (t *Tape) read(p []byte, offset int64, n int) ([]byte, error) {
+	have := len(p)
+	if have >= n {
+		return p, nil
+	}
+	if cap(p) < n {
+		grown := make([]byte, have, n)
+		copy(grown, p)
+		p = grown
+	}
+	read, err := t.file.ReadAt(p[have:n], offset+int64(have))
+	if err == io.EOF {
+		err = nil
+	}
+	return p[:have+read], err
+}
+
+var errOffset = errors.New("there is none at this offset")
+
+// layout returns the sizes of what is at an offset.
+func (t *Tape) layout(p []byte, offset int64) (head int, body int64, request int, err error) {
+	if len(p) < sizes {
+		return 0, 0, 0, errOffset
+	}
+	head, request = int(binary.LittleEndian.Uint32(p)), int(binary.LittleEndian.Uint32(p[12:]))
+	body = int64(binary.LittleEndian.Uint64(p[4:]))
+	if rest := t.size - offset - sizes; body < 0 || int64(head) > rest || body > rest-int64(head) || int64(request) > rest-int64(head)-body {
+		return 0, 0, 0, errOffset
+	}
+	return head, body, request, nil
+}
+
+// appendHeaders and the like are the file's own encoding, which nothing else reads.
+func appendHeaders(dst []byte, h recording.Headers) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(h)))
+	for i := range h {
+		dst = appendText(appendText(dst, h[i].Name), h[i].Value)
+	}
+	return dst
+}
+
+func appendText(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// decoder reads what was appended. Once something is missing, everything is zero.
+type decoder struct {
+	text string
+	bad  bool
+}
+
+func (d *decoder) uint() uint64 {
+	var v uint64
+	for i := 0; i < len(d.text) && i < binary.MaxVarintLen64; i++ {
+		c := d.text[i]
+		v |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			d.text = d.text[i+1:]
+			return v
+		}
+	}
+	d.text, d.bad = "", true
+	return 0
+}
+
+func (d *decoder) string() string {
+	n := d.uint()
+	if n > uint64(len(d.text)) {
+		d.text, d.bad = "", true
+		return ""
+	}
+	s := d.text[:n]
+	d.text = d.text[n:]
+	return s
+}
+
+// count is how many things follow, each of which takes a byte at least.
+func (d *decoder) count() int {
+	n := d.uint()
+	if n > uint64(len(d.text)) {
+		d.text, d.bad = "", true
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) headers(h recording.Headers) recording.Headers {
+	for range d.count() {
+		name := d.string()
+		h = append(h, recording.Header{Name: name, Value: d.string()})
+	}
+	return h
+}
