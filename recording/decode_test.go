@@ -79,7 +79,7 @@ func sameDecoded(t *testing.T, name string, text []byte, must bool) {
 	wantErr := slow.foreign(text, &want)
 	for _, light := range []bool{false, true} {
 		if light {
-			want.lighten()
+			want.Lighten()
 		}
 		for memory, p := range map[string]*canonical{"none": {}, "much": &shared.own} {
 			var got Exchange

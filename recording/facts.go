@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -15,8 +16,11 @@ func (e *Exchange) RequestEnd() (time.Duration, bool) { return e.micros(TagReque
 // is known.
 func (e *Exchange) ResponseStart() (time.Duration, bool) { return e.micros(TagResponseStart) }
 
-// End returns the time from TS to the last byte, in whole milliseconds.
-func (e *Exchange) End() time.Duration { return time.Duration(e.Duration) * time.Millisecond }
+// End returns the time from TS to the last byte, in whole milliseconds: not less than 0,
+// and not more than a Duration holds.
+func (e *Exchange) End() time.Duration {
+	return time.Duration(min(max(e.Duration, 0), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+}
 
 // Moment is when a body went on after a pause.
 type Moment struct {

@@ -38,7 +38,7 @@ func (d *Decoder) foreign(text []byte, e *Exchange) error {
 		useText(&h.Res.Body, &h.Res.Extra)
 	}
 	if d.Light {
-		e.lighten()
+		e.Lighten()
 	}
 	return nil
 }
@@ -65,15 +65,20 @@ func useText(body *[]byte, extra *[]Member) {
 	}
 }
 
-// lighten leaves out what Light leaves out.
-func (e *Exchange) lighten() {
+// Lighten leaves out what [Decoder.Light] leaves out. What e shares with other exchanges
+// it replaces.
+func (e *Exchange) Lighten() {
 	if h := e.HTTP; h != nil {
-		h.Req = HTTPRequest{URL: h.Req.URL, URI: h.Req.URI, Version: h.Req.Version, Method: h.Req.Method, Host: h.Req.Host, BodyLeft: int64(len(h.Req.Body))}
-		h.Res = HTTPResponse{ContentType: h.Res.ContentType, StatusCode: h.Res.StatusCode, StatusMessage: h.Res.StatusMessage, BodyLeft: int64(len(h.Res.Body))}
+		e.HTTP = &HTTP{
+			HTTPRequest{URL: h.Req.URL, URI: h.Req.URI, Version: h.Req.Version, Method: h.Req.Method, Host: h.Req.Host, BodyLeft: int64(len(h.Req.Body))},
+			HTTPResponse{ContentType: h.Res.ContentType, StatusCode: h.Res.StatusCode, StatusMessage: h.Res.StatusMessage, BodyLeft: int64(len(h.Res.Body))},
+		}
 	}
-	for _, c := range []*Conversation{e.GRPC, e.WebSocket, e.TCP} {
-		if c != nil {
-			c.Messages = nil
+	for _, c := range []**Conversation{&e.GRPC, &e.WebSocket, &e.TCP} {
+		if *c != nil {
+			light := **c
+			light.Messages = nil
+			*c = &light
 		}
 	}
 	e.Signature, e.NetInfo, e.Extra = nil, nil, nil

@@ -49,6 +49,8 @@ type Reader struct {
 	Decoder *Decoder
 	// MaxBytes is [MaxSegment] unless it is set.
 	MaxBytes int64
+	// Counted, unless it is nil, is called with all counters that are met.
+	Counted func(Counters)
 
 	in   *bufio.Reader
 	zstd *zstd.Decoder // nil if plain
@@ -105,7 +107,9 @@ func (r *Reader) Next(e *Exchange) error {
 			if c == nil {
 				return &LineError{r.line, errors.New("counters that can't be read")}
 			}
-			r.counters = c
+			if r.counters = c; r.Counted != nil {
+				r.Counted(*c)
+			}
 			continue
 		}
 		if e.MsgType != MsgType && (e.MsgType != "" || e.isEmpty()) {
@@ -262,6 +266,17 @@ func (r *Reader) Text() []byte { return r.text }
 // Offset returns where that JSON begins: how many bytes stand before it when
 // decompressed.
 func (r *Reader) Offset() int64 { return r.start }
+
+// Skip goes to an offset, as Offset returned it for another reader of the segment. It
+// comes before the first Next.
+func (r *Reader) Skip(offset int64) error {
+	n, err := io.CopyN(io.Discard, r.in, offset)
+	r.read += n
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
 
 // Counters returns the counters that end the segment, once they were read; nil if
 // they weren't, as in one whose writer was killed.

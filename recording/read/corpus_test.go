@@ -1,0 +1,113 @@
+package read
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Every file that other tools recorded loads, and nothing of it is lost.
+func TestFilesOfOtherToolsLoad(t *testing.T) {
+	root := "../../../shared/corpus/traffic/rrpair"
+	if _, err := os.Stat(root); err != nil {
+		t.Skipf("there are no files of other tools: %v", err)
+	}
+	from, err := Path(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, report := readAll(t, Query{}, Options{}, from)
+	names, _ := filepath.Glob(filepath.Join(root, "*", "[^.]*.*"))
+	if len(got) != len(names) || len(got) < 100 || report.Err() != nil || len(report.Findings()) > 0 {
+		t.Fatalf("%d exchanges of %d files; %s", len(got), len(names), findings(report))
+	}
+	for i, rec := range got {
+		if i > 0 && rec.TS.Before(got[i-1].TS) {
+			t.Errorf("%s comes behind a later one", rec.Key)
+		}
+		text, err := os.ReadFile(filepath.Join(root, rec.Key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if md := regexp.MustCompile(`(?m)^json: (.*)$`).FindSubmatch(text); md != nil {
+			text = md[1]
+		}
+		for _, lost := range missing(t, text, rec.Exchange.AppendJSON(nil)) {
+			t.Errorf("%s: %s is lost", rec.Key, lost)
+		}
+		var again recording.Exchange
+		var d recording.Decoder
+		if err := d.Decode(rec.Exchange.AppendJSON(nil), &again); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(rec.Exchange, &again, cmp.AllowUnexported(recording.NetInfo{})); diff != "" {
+			t.Errorf("%s: read (-), written and read (+):\n%s", rec.Key, diff)
+		}
+		if rec.UUID == (recording.UUID{}) || rec.TS.IsZero() || rec.Direction == "" {
+			t.Errorf("%s: %s %s %s", rec.Key, rec.UUID, rec.TS, rec.Direction)
+		}
+		for _, h := range []recording.Half{rec.Request(), rec.Response()} {
+			if _, err := h.Decode(nil, nil, 1<<20); err != nil {
+				t.Errorf("%s: %v", rec.Key, err)
+			}
+		}
+	}
+}
+
+// missing names the members of one JSON that another doesn't have, or has otherwise. A
+// body as text beside the same as base64 may be missing, and so may nothing.
+func missing(t *testing.T, of, in []byte) []string {
+	t.Helper()
+	var a, b any
+	for text, to := range map[*any][]byte{&a: of, &b: in} {
+		d := json.NewDecoder(bytes.NewReader(to))
+		d.UseNumber()
+		if err := d.Decode(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var lost []string
+	var walk func(path string, a, b any)
+	walk = func(path string, a, b any) {
+		switch v := a.(type) {
+		case map[string]any:
+			other, _ := b.(map[string]any)
+			for name, value := range v {
+				if name == "body" && other["bodyBase64"] == v["bodyBase64"] && other["bodyBase64"] != nil {
+					continue
+				}
+				walk(path+"."+name, value, other[name])
+			}
+		case []any:
+			other, _ := b.([]any)
+			if len(v) != len(other) {
+				lost = append(lost, path)
+				return
+			}
+			for i := range v {
+				walk(path+"[]", v[i], other[i])
+			}
+		default:
+			if a != b && a != nil && !sameTime(a, b) {
+				lost = append(lost, path)
+			}
+		}
+	}
+	walk("", a, b)
+	return lost
+}
+
+func sameTime(a, b any) bool {
+	x, _ := a.(string)
+	y, _ := b.(string)
+	trim := func(s string) string { return strings.TrimRight(strings.TrimSuffix(s, "Z"), "0") }
+	return strings.Contains(x, "T") && strings.HasSuffix(x, "Z") && trim(x) == trim(y)
+}

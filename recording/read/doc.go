@@ -1,0 +1,25 @@
+// Package read is the reader of recordings: it finds the segments that a query asks for,
+// merges the exchanges of many pods in the order of their start, and puts conversations
+// together that were written in parts.
+//
+//	Store ──▶ segments ──▶ merge or sort ──▶ join ──▶ Record, Record, …
+//	          those that    by start,         parts     and a Report of what
+//	          the query     within bounds     become    could not be read, and
+//	          needs         of memory         one       of what is missing
+//
+// What it promises:
+//
+//   - Memory is bounded by Options, and a hundred bytes for each segment, however large the
+//     recording is, and whoever wrote it. At most Options.MaxOpen segments are open.
+//   - In the order [Sorted], every exchange comes in the order of its start. What doesn't
+//     fit into memory is sorted in a temporary file.
+//   - In the order [Streamed], the first exchange comes at once, and nothing is written
+//     anywhere. Exchanges come in order if they took no longer than Options.Window, and
+//     if no more than Options.MaxOpen pods wrote at a time. The others come late: each is
+//     marked, and counted.
+//   - Whatever could not be read is in the Report, by kind, counted, with examples. Reading
+//     goes on behind it.
+//
+// It imports recording and its folders markdown and store, klauspost/compress and the
+// standard library: no cloud SDK, so that the sidecar can use it.
+package read

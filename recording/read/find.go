@@ -1,0 +1,238 @@
+package read
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+// Store is what reading needs of a [store.Store].
+type Store interface {
+	Get(ctx context.Context, key string) (io.ReadCloser, error)
+	List(ctx context.Context, prefix string) iter.Seq2[store.Object, error]
+	Folders(ctx context.Context, prefix string) iter.Seq2[string, error]
+}
+
+// Reserved are the folders of a place that hold something other than its recording.
+func Reserved() []string { return []string{"snapshots/", "runs/"} }
+
+// segment is a file that may have exchanges.
+type segment struct {
+	store  int
+	key    string
+	began  time.Time // zero if its name doesn't say
+	number int       // in its process, if began is set
+	size   int64
+}
+
+func (s *segment) part() bool { return strings.HasSuffix(s.key, recording.PartSuffix) }
+
+// finder lists the segments that a query needs.
+type finder struct {
+	ctx    context.Context
+	query  *Query
+	report *Report
+	stores []Store
+	store  int // that is being listed
+
+	listed bool    // something is in it
+	failed []error // of the store
+	found  []segment
+}
+
+// find lists the segments in the stores, those with a known time in its order.
+//
+// A store with partitions is a recording: only what is in partitions belongs to it. In
+// any other, every file with a name that recordings have does, wherever it lies, but for
+// what is [Reserved].
+func find(ctx context.Context, stores []Store, q *Query, r *Report) ([]segment, error) {
+	f := &finder{ctx: ctx, query: q, report: r, stores: stores}
+	for f.store = range stores {
+		if err := f.look(); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(f.found, func(a, b segment) int {
+		return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.store, b.store), strings.Compare(a.key, b.key))
+	})
+	return f.found, nil
+}
+
+// look lists one store. It fails if the store can't be listed at all.
+func (f *finder) look() error {
+	f.failed, f.listed = nil, false
+	if err := f.partitions(""); err != nil {
+		return err
+	}
+	if !f.listed { // what failed, fails again
+		f.failed = nil
+		if err := f.loose(); err != nil {
+			return err
+		}
+	}
+	if !f.listed && len(f.failed) > 0 {
+		return f.failed[0]
+	}
+	for _, err := range f.failed {
+		f.report.add(Unreadable, err.Error())
+	}
+	return nil
+}
+
+// partitions lists what is in the folders below the prefix that are partitions. It sets
+// listed if there are any.
+func (f *finder) partitions(prefix string) error {
+	leaf := true
+	for folder, err := range f.stores[f.store].Folders(f.ctx, prefix) {
+		if f.ctx.Err() != nil {
+			return f.ctx.Err()
+		}
+		if err != nil {
+			f.failed = append(f.failed, err)
+			continue
+		}
+		name := strings.TrimSuffix(strings.TrimPrefix(folder, prefix), "/")
+		if key, _, ok := strings.Cut(name, "="); !ok || !isPartition(key) {
+			continue
+		}
+		leaf, f.listed = false, true
+		if f.query.folder(name) {
+			if err := f.partitions(folder); err != nil {
+				return err
+			}
+		}
+	}
+	if leaf && prefix != "" {
+		return f.files(prefix, isSegment)
+	}
+	return nil
+}
+
+func isPartition(key string) bool {
+	switch key {
+	case "cluster", "namespace", "workload", "date", "hour":
+		return true
+	}
+	return false
+}
+
+// loose lists the files of a store without partitions.
+func (f *finder) loose() error {
+	if _, ok := f.stores[f.store].(file); ok {
+		return f.files("", func(string) bool { return true })
+	}
+	return f.files("", func(key string) bool {
+		return isLoose(key) && !slices.ContainsFunc(Reserved(), func(folder string) bool { return strings.HasPrefix(key, folder) })
+	})
+}
+
+func (f *finder) files(prefix string, wanted func(key string) bool) error {
+	last := ""
+	for o, err := range f.stores[f.store].List(f.ctx, prefix) {
+		if f.ctx.Err() != nil {
+			return f.ctx.Err()
+		}
+		if err != nil {
+			f.failed = append(f.failed, err)
+			continue
+		}
+		f.listed = true
+		if !wanted(o.Key) || o.Key == last+recording.PartSuffix { // it is just being completed, and has both names
+			continue
+		}
+		last = o.Key
+		s := segment{store: f.store, key: o.Key, size: o.Size}
+		s.began, s.number = parseName(path.Base(o.Key))
+		if s.began.IsZero() || f.query.spans(s.began, time.Hour) {
+			f.found = append(f.found, s)
+		}
+	}
+	return nil
+}
+
+// isSegment tells segments from other files by their names.
+func isSegment(key string) bool {
+	key = strings.TrimSuffix(key, recording.PartSuffix)
+	return strings.HasSuffix(key, ".jsonl") || strings.HasSuffix(key, recording.SegmentSuffix)
+}
+
+// isLoose is isSegment for files outside of partitions, where other tools' files are read,
+// too.
+func isLoose(key string) bool {
+	return isSegment(key) || strings.HasSuffix(key, ".json") || strings.HasSuffix(key, ".md")
+}
+
+// parseName reads when a segment was begun, and its number, from its name; began is zero
+// if it isn't there.
+func parseName(name string) (began time.Time, number int) {
+	name = strings.TrimSuffix(strings.TrimSuffix(name, recording.PartSuffix), recording.SegmentSuffix)
+	text, rest, ok := strings.Cut(name, "-")
+	if !ok {
+		return time.Time{}, 0
+	}
+	began, err := time.Parse("20060102T150405.000Z", text)
+	if err != nil {
+		return time.Time{}, 0
+	}
+	number, err = strconv.Atoi(rest[strings.LastIndexByte(rest, '-')+1:])
+	if err != nil {
+		return time.Time{}, 0
+	}
+	return began, number
+}
+
+// Path returns the store for a path of the file system, a directory or a single file of
+// any name. It fails if there is none.
+func Path(name string) (Store, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return store.Dir(name), nil
+	}
+	return file(name), nil
+}
+
+// file is a store of one file.
+type file string
+
+func (f file) Get(context.Context, string) (io.ReadCloser, error) {
+	in, err := os.Open(string(f))
+	if whole, part := strings.CutSuffix(string(f), recording.PartSuffix); part && errors.Is(err, fs.ErrNotExist) {
+		in, err = os.Open(whole)
+	}
+	return in, err
+}
+
+func (f file) List(context.Context, string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
+		info, err := os.Stat(string(f))
+		if err != nil {
+			yield(store.Object{}, err)
+			return
+		}
+		if info.IsDir() {
+			err = fmt.Errorf("%s is a directory", string(f))
+		}
+		yield(store.Object{Key: filepath.Base(string(f)), Size: info.Size(), Modified: info.ModTime()}, err)
+	}
+}
+
+func (f file) Folders(context.Context, string) iter.Seq2[string, error] {
+	return func(func(string, error) bool) {}
+}

@@ -1,0 +1,145 @@
+package read
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// joiner takes records in their order, puts conversations together, drops duplicates,
+// and hands the rest on.
+type joiner struct {
+	r     *Reader
+	yield func(*Record, error) bool
+
+	last  key       // of the record before
+	parts []*Record // of one conversation, to be put together
+	size  int64     // of parts
+
+	newest key // of what was handed on
+	// pieces are conversations of which a piece was handed on, without the end: the
+	// number of the next part, by the UUID of the first.
+	pieces map[recording.UUID]int
+}
+
+// maxPieces bounds how many conversations in pieces are remembered.
+const maxPieces = 10_000
+
+// add takes the next record.
+func (j *joiner) add(k key, rec *Record) error {
+	if k.compare(j.last) == 0 && k.uuid != (recording.UUID{}) {
+		j.r.report.add(Duplicate, fmt.Sprintf("%s in %s", k.uuid, rec.Key))
+		return nil
+	}
+	joins := len(j.parts) > 0 && k.group == j.last.group && k.ts.Equal(j.last.ts) && j.size+rec.Size <= maxConversation
+	j.last = k
+	if !joins {
+		if err := j.flush(); err != nil {
+			return err
+		}
+	}
+	_, part := rec.ConversationID()
+	if !part && rec.Conversation() == nil || j.r.opts.Parts {
+		return j.hand(rec)
+	}
+	j.parts = append(j.parts, rec)
+	j.size += rec.Size
+	return nil
+}
+
+// flush hands the conversation on.
+func (j *joiner) flush() error {
+	if len(j.parts) == 0 {
+		return nil
+	}
+	group := keyOf(j.parts[0].Exchange).group
+	want := max(1, j.pieces[group])
+	rec, missing := join(j.parts, want)
+	last := j.parts[len(j.parts)-1].Conversation()
+	j.parts, j.size = nil, 0
+	if missing > 0 {
+		j.r.report.add(MissingPart, fmt.Sprintf("%s in %s: %d parts", group, rec.Key, missing))
+	}
+	if want > 1 {
+		j.r.report.add(Divided, group.String())
+	}
+	switch {
+	case last.Last:
+		delete(j.pieces, group)
+	case len(j.pieces) < maxPieces:
+		if j.pieces == nil {
+			j.pieces = map[recording.UUID]int{}
+		}
+		j.pieces[group] = last.Part + 1
+	}
+	return j.hand(rec)
+}
+
+// hand hands a record on.
+func (j *joiner) hand(rec *Record) error {
+	if rec.TS.Before(j.newest.ts) {
+		rec.Late = true
+		j.r.report.add(Late, fmt.Sprintf("%s in %s", rec.UUID, rec.Key))
+	} else {
+		j.newest.ts = rec.TS
+	}
+	j.r.report.Records++
+	if !j.yield(rec, nil) {
+		return errEnough
+	}
+	return nil
+}
+
+// join puts parts of a conversation together, which are in order; want is the number that
+// the first should have. It returns how many are known to be missing.
+//
+// The headers stand in every part, and what the server said in the end, in the last one.
+func join(parts []*Record, want int) (rec *Record, missing int) {
+	for _, p := range parts {
+		part := p.Conversation().Part
+		missing += max(0, part-want)
+		want = part + 1
+	}
+	first, last := parts[0], parts[len(parts)-1]
+	if len(parts) == 1 && missing == 0 {
+		return first, 0
+	}
+	rec = &Record{Exchange: new(recording.Exchange), Store: first.Store, Key: first.Key, Offset: first.Offset, Size: first.Size, Parts: len(parts), Losses: first.Losses}
+	*rec.Exchange = *last.Exchange
+	e := rec.Exchange
+	e.UUID, e.Tags = first.UUID, slices.Clone(last.Tags)
+
+	c := *last.Conversation()
+	c.Part, c.Messages = first.Conversation().Part, nil
+	for i, p := range parts {
+		c.Messages = append(c.Messages, p.Conversation().Messages...)
+		for _, tag := range []string{recording.TagTruncated, recording.TagIncomplete} {
+			if v := p.Tags.Get(tag); v != "" {
+				e.Tags.Set(tag, v)
+			}
+		}
+		if i > 0 {
+			rec.Losses = append(rec.Losses, p.Losses...)
+		}
+	}
+	switch {
+	case e.GRPC != nil:
+		e.GRPC = &c
+	case e.WebSocket != nil:
+		e.WebSocket = &c
+	default:
+		e.TCP = &c
+	}
+	if number, ok := first.Sequence(); ok {
+		e.Tags.Set(recording.TagSequence, strconv.FormatUint(number, 10))
+	}
+	switch {
+	case missing > 0 && e.Incomplete() == "":
+		e.Tags.Set(recording.TagIncomplete, recording.PartsMissing)
+	case missing == 0 && c.Part == 1 && c.Last:
+		e.Tags = slices.DeleteFunc(e.Tags, func(t recording.Tag) bool { return t.Name == recording.TagConversation })
+	}
+	return rec, missing
+}

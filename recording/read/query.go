@@ -1,0 +1,94 @@
+package read
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Query selects exchanges. The zero value selects all.
+type Query struct {
+	// Clusters, Namespaces and Workloads are names, of which the exchange's must be one;
+	// empty: any is. [recording.Undefined] stands for an unknown one.
+	Clusters, Namespaces, Workloads []string
+	// From and To are when the exchange began: not before From, and before To. Zero: at
+	// any time.
+	From, To time.Time
+	// Longest is how long an exchange takes at most; DefaultLongest. A segment is read if
+	// it may hold an exchange that began before To and took no longer. Negative: all
+	// segments since From are read.
+	Longest time.Duration
+	// Direction is [recording.In], [recording.Out], or "" for both.
+	Direction string
+	// Match, unless it is nil, selects among those that the rest selects. It sees the
+	// exchange as [recording.Decoder.Light] decodes it, and may not keep it.
+	Match func(*recording.Exchange) bool
+}
+
+// DefaultLongest is how long an exchange takes at most, unless the query says otherwise.
+const DefaultLongest = time.Hour
+
+// slack is how much later than an exchange ended its segment may have been begun, and
+// how much earlier: it waited in the queue, or the clock was set.
+const slack = time.Minute
+
+// Check tells what is wrong with the query, if anything is.
+func (q *Query) Check() error {
+	switch {
+	case q.Direction != "" && q.Direction != recording.In && q.Direction != recording.Out:
+		return fmt.Errorf("direction %q: want %s or %s", q.Direction, recording.In, recording.Out)
+	case !q.From.IsZero() && !q.To.IsZero() && !q.From.Before(q.To):
+		return fmt.Errorf("from %s to %s: the end must be after the start", q.From.Format(time.RFC3339), q.To.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// matches tells whether a light exchange is selected.
+func (q *Query) matches(e *recording.Exchange) bool {
+	return (q.Direction == "" || q.Direction == e.Direction) &&
+		(q.From.IsZero() || !e.TS.Before(q.From)) &&
+		(q.To.IsZero() || e.TS.Before(q.To)) &&
+		oneOf(q.Clusters, e.Cluster) && oneOf(q.Namespaces, e.Namespace) && oneOf(q.Workloads, e.Service) &&
+		(q.Match == nil || q.Match(e))
+}
+
+func oneOf(names []string, name string) bool {
+	return len(names) == 0 || slices.Contains(names, name) || name == "" && slices.Contains(names, recording.Undefined)
+}
+
+// folder tells whether a partition, as `namespace=shop`, may hold what is selected.
+func (q *Query) folder(partition string) bool {
+	key, value, _ := strings.Cut(partition, "=")
+	part := func(names []string) bool {
+		return len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { return recording.KeyPart(name) == value })
+	}
+	switch key {
+	case "cluster":
+		return part(q.Clusters)
+	case "namespace":
+		return part(q.Namespaces)
+	case "workload":
+		return part(q.Workloads)
+	case "date":
+		day, err := time.Parse("2006-01-02", value)
+		return err != nil || q.spans(day, 24*time.Hour)
+	}
+	return true
+}
+
+// spans tells whether a segment that was begun within the time may hold what is selected.
+// It ends with its hour at the latest.
+func (q *Query) spans(begin time.Time, length time.Duration) bool {
+	end := begin.Truncate(time.Hour).Add(max(length, time.Hour))
+	if !q.From.IsZero() && end.Add(slack).Before(q.From) {
+		return false
+	}
+	longest := q.Longest
+	if longest == 0 {
+		longest = DefaultLongest
+	}
+	return q.To.IsZero() || longest < 0 || begin.Add(-slack-longest).Before(q.To)
+}

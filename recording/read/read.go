@@ -1,0 +1,443 @@
+package read
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/markdown"
+)
+
+// Order is the order in which exchanges come.
+type Order int
+
+const (
+	// Streamed comes in order within bounds: see the package's promises.
+	Streamed Order = iota
+	// Sorted comes in order. Nothing comes before everything was read.
+	Sorted
+)
+
+// Options say how to read. The zero value is ready to use.
+type Options struct {
+	Order Order
+	// Light has exchanges come as [recording.Decoder.Light] decodes them, which is fast
+	// and takes little memory.
+	Light bool
+	// Parts has parts of conversations come one by one, as they were written.
+	Parts bool
+	// Window is how long an exchange may take to come in order when Streamed;
+	// DefaultWindow.
+	Window time.Duration
+	// MaxHeld bounds the JSON of the exchanges that are held in memory until it is their
+	// turn; DefaultHeld. As exchanges they take two to three times as much.
+	MaxHeld int64
+	// MaxOpen bounds how many segments are open at a time when Streamed; DefaultOpen. Each
+	// takes half a megabyte, and up to 9 MB if it was compressed with a large window.
+	MaxOpen int
+	// TempDir is where Sorted puts what doesn't fit into MaxHeld; "" is the system's
+	// directory. It takes about as much as the segments do, and nothing is left behind.
+	TempDir string
+	// Progress, unless it is nil, is called after each segment.
+	Progress func(done, all int)
+}
+
+// Defaults of [Options].
+const (
+	DefaultWindow = 30 * time.Second
+	DefaultHeld   = 32 << 20
+	DefaultOpen   = 64
+)
+
+// maxConversation bounds the JSON of the parts that are put together: twice what the
+// recorder keeps of both sides, as base64.
+const maxConversation = 48 << 20
+
+// Record is an exchange, and where it was found.
+type Record struct {
+	*recording.Exchange
+	// Store is the place's number among those that were given to Open, and Key the
+	// segment's.
+	Store int
+	Key   string
+	// Offset is where its JSON begins in the segment when decompressed, and Size how long
+	// it is; of a conversation that was put together, that of its first part. [At] reads it
+	// again.
+	Offset, Size int64
+	// Parts is of how many parts the exchange was put together; 1 of any other.
+	Parts int
+	// Losses names what could not be kept of what another tool wrote.
+	Losses []string
+	// Late tells that an exchange which began later came before.
+	Late bool
+}
+
+// Reader reads a recording once. It isn't safe for concurrent use.
+type Reader struct {
+	ctx      context.Context
+	stores   []Store
+	query    Query
+	opts     Options
+	segments []segment
+	report   Report
+	started  bool
+
+	decoder   recording.Decoder
+	processes map[recording.UUID]*numbers
+	uncounted map[string][]int // numbers of segments without counters, by pod
+	done      int              // segments
+}
+
+// Open lists what is in the stores, and returns a reader of the exchanges that the query
+// selects. It fails if a store can't be listed.
+func Open(ctx context.Context, q Query, o Options, stores ...Store) (*Reader, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	o.Window = def(o.Window, DefaultWindow)
+	o.MaxHeld = def(o.MaxHeld, DefaultHeld)
+	o.MaxOpen = def(o.MaxOpen, DefaultOpen)
+	r := &Reader{ctx: ctx, stores: stores, query: q, opts: o, processes: map[recording.UUID]*numbers{}, uncounted: map[string][]int{}}
+	var err error
+	if r.segments, err = find(ctx, stores, &r.query, &r.report); err != nil {
+		return nil, err
+	}
+	r.report.Segments = len(r.segments)
+	return r, nil
+}
+
+func def[T int | int64 | time.Duration](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+// Report tells what was read and found until now. It is the reader's: it changes while
+// records are read.
+func (r *Reader) Report() *Report { return &r.report }
+
+// Records returns the exchanges, once. An error ends it: the context's, or one of the
+// temporary file. What is wrong with the recording is in the Report. A record is the
+// caller's to keep.
+func (r *Reader) Records() iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		if r.started {
+			yield(nil, errors.New("the recording was read already: open it again"))
+			return
+		}
+		r.started = true
+		out := &joiner{r: r, yield: yield}
+		var err error
+		if r.opts.Order == Sorted || r.scattered() {
+			err = r.sorted(out)
+		} else {
+			err = r.streamed(out)
+		}
+		if err == nil {
+			err = out.flush()
+		}
+		r.conclude()
+		if err != nil && err != errEnough {
+			yield(nil, err)
+		}
+	}
+}
+
+// errEnough tells that the caller wants no more.
+var errEnough = errors.New("enough")
+
+// scattered tells whether there are files of which it isn't known when they begin: then
+// each must be read before anything comes.
+func (r *Reader) scattered() bool {
+	return len(r.segments) > 1 && r.segments[0].began.IsZero()
+}
+
+// conclude adds to the report what is known in the end.
+func (r *Reader) conclude() {
+	for _, n := range r.processes {
+		first, last := n.ranges[0][0], n.ranges[len(n.ranges)-1][1]
+		for _, number := range r.uncounted[recording.KeyPart(n.pod)] {
+			if first < number && number < last {
+				n.add(number)
+			}
+		}
+		if count, missing := n.missing(); count > 0 {
+			r.report.add(MissingSegment, fmt.Sprintf("pod %s: %d of its segments %d to %d, such as number %d", n.pod, count, first, last, missing))
+			r.report.found[MissingSegment].Count += uint64(count - 1)
+		}
+	}
+}
+
+// source is an open segment.
+type source struct {
+	*segment
+	r    *Reader
+	file io.Closer
+	json *recording.Reader
+	text *recording.Exchange // of markdown
+	gone bool                // text was read
+
+	pos  time.Time // exchanges that come ended then, or later
+	last time.Time // pos goes no further
+
+	losses  []string
+	counted bool
+}
+
+// open opens a segment. It returns nil, and reports why, if there is nothing to be read.
+func (r *Reader) open(s *segment) *source {
+	f, err := r.stores[s.store].Get(r.ctx, s.key)
+	if whole, part := strings.CutSuffix(s.key, recording.PartSuffix); part && errors.Is(err, fs.ErrNotExist) {
+		f, err = r.stores[s.store].Get(r.ctx, whole) // it was completed since it was listed
+	}
+	if err != nil {
+		r.unreadable(s, err)
+		r.ended()
+		return nil
+	}
+	src := &source{segment: s, r: r, file: f, pos: s.began, last: s.began.Truncate(time.Hour).Add(2 * time.Hour)}
+	in := bufio.NewReaderSize(f, 4<<10)
+	head, err := in.Peek(512)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("read: %w", err)
+	} else if err = nil; markdown.Is(head) {
+		src.text, src.losses, err = markdown.Parse(in)
+		if errors.As(err, new(*markdown.Error)) {
+			r.report.add(Malformed, s.key+": "+err.Error())
+			err = io.EOF
+		}
+	} else if isText(s.key, head) {
+		r.report.add(NoExchange, s.key)
+		err = io.EOF
+	} else if src.json, err = recording.NewReader(in); err == nil {
+		src.json.Decoder = &r.decoder
+		src.json.Counted = src.count
+	}
+	if err != nil {
+		if err != io.EOF {
+			r.unreadable(s, err)
+		}
+		src.close()
+		return nil
+	}
+	return src
+}
+
+// isText tells whether a file is text for people, by its name and its beginning: as
+// README.md, in a directory of other tools' recordings.
+func isText(key string, head []byte) bool {
+	return path.Ext(key) == ".md" && !slices.Contains([]byte("{["), first(head))
+}
+
+func first(p []byte) byte {
+	for _, c := range p {
+		if c > ' ' {
+			return c
+		}
+	}
+	return 0
+}
+
+func (r *Reader) unreadable(s *segment, err error) {
+	r.report.add(Unreadable, s.key+": "+err.Error())
+}
+
+// count takes the counters of a process.
+func (s *source) count(c recording.Counters) {
+	s.counted = true
+	s.r.report.Tally.Add(c)
+	n := s.r.processes[c.Process]
+	if n == nil {
+		n = &numbers{pod: c.Pod}
+		s.r.processes[c.Process] = n
+	}
+	n.add(c.Segment)
+}
+
+// next reads the next exchange that the query selects, as light as it can be. It returns
+// false at the end, having closed the source.
+func (s *source) next(e *recording.Exchange) bool {
+	for {
+		if !s.read(e) {
+			s.close()
+			return false
+		}
+		s.r.report.Read++
+		if end := e.Ended(); end.After(s.pos) && (s.began.IsZero() || end.Before(s.last)) {
+			s.pos = end
+		}
+		if s.r.query.matches(e) {
+			s.r.report.Selected++
+			return true
+		}
+	}
+}
+
+// read reads the next exchange of the file.
+func (s *source) read(e *recording.Exchange) bool {
+	if s.json == nil {
+		if s.gone {
+			return false
+		}
+		s.gone = true
+		*e = *s.text
+		e.Lighten()
+		return true
+	}
+	s.r.decoder.Light = true
+	for {
+		err := s.json.Next(e)
+		var bad *recording.LineError
+		switch {
+		case err == nil:
+			s.losses = slices.Clone(s.r.decoder.Losses())
+			return true
+		case err == io.EOF:
+			s.finish()
+			return false
+		case errors.Is(err, recording.ErrNoExchange):
+			s.r.report.add(NoExchange, s.key+": "+err.Error())
+		case errors.As(err, &bad):
+			s.r.report.add(Malformed, s.key+": "+err.Error())
+		case errors.Is(err, recording.ErrTorn) && s.part():
+			s.r.report.add(TornPart, s.key)
+			s.finish()
+			return false
+		case errors.Is(err, recording.ErrTorn):
+			s.r.report.add(Torn, s.key)
+			s.finish()
+			return false
+		default:
+			s.r.unreadable(s.segment, err)
+			s.finish()
+			return false
+		}
+	}
+}
+
+// finish notes whether the segment had counters.
+func (s *source) finish() {
+	if s.counted || s.began.IsZero() {
+		return
+	}
+	pod := podOf(s.key)
+	s.r.uncounted[pod] = append(s.r.uncounted[pod], s.number)
+	if !s.part() {
+		s.r.report.add(NoCounters, s.key)
+	}
+}
+
+// podOf returns the name of the pod in a segment's key.
+func podOf(key string) string {
+	_, name, _ := strings.Cut(path.Base(key), "-")
+	return name[:max(0, strings.LastIndexByte(name, '-'))]
+}
+
+// whole reads the last exchange again, with everything that the options ask for.
+func (s *source) whole(light *recording.Exchange) (*recording.Exchange, error) {
+	e := new(recording.Exchange)
+	switch {
+	case s.r.opts.Light:
+		*e = *light
+		return e, nil
+	case s.json == nil:
+		return s.text, nil
+	}
+	s.r.decoder.Light = false
+	return e, s.r.decoder.Decode(s.json.Text(), e)
+}
+
+// exchange returns the JSON of the last exchange. It is valid until the next one.
+func (s *source) exchange() []byte {
+	if s.json == nil {
+		return s.text.AppendJSON(nil)
+	}
+	return s.json.Text()
+}
+
+// size is how long the last exchange's JSON is, and offset where it begins.
+func (s *source) size() int64 {
+	if s.json == nil {
+		return s.segment.size
+	}
+	return int64(len(s.json.Text()))
+}
+
+func (s *source) offset() int64 {
+	if s.json == nil {
+		return 0
+	}
+	return s.json.Offset()
+}
+
+func (s *source) close() {
+	if s.json != nil {
+		s.json.Close()
+	}
+	s.file.Close()
+	s.r.ended()
+}
+
+// ended counts a segment that was read, or can't be.
+func (r *Reader) ended() {
+	r.done++
+	if r.opts.Progress != nil {
+		r.opts.Progress(r.done, len(r.segments))
+	}
+}
+
+// record makes a record of the last exchange, which is in light.
+func (s *source) record(light *recording.Exchange) (*Record, error) {
+	size, offset := s.size(), s.offset()
+	e, err := s.whole(light)
+	if err != nil { // it was decoded before
+		return nil, err
+	}
+	if len(s.losses) > 0 {
+		s.r.report.add(Lossy, fmt.Sprintf("%s: %s", s.key, strings.Join(s.losses, ", ")))
+	}
+	return &Record{Exchange: e, Store: s.store, Key: s.key, Offset: offset, Size: size, Parts: 1, Losses: s.losses}, nil
+}
+
+// At reads one exchange again, by the Key and the Offset of its [Record]. It decompresses
+// the segment up to there.
+func At(ctx context.Context, from Store, key string, offset int64) (*recording.Exchange, error) {
+	e, err := again(ctx, from, key, offset)
+	if err != nil {
+		return nil, fmt.Errorf("read %s at %d: %w", key, offset, err)
+	}
+	return e, nil
+}
+
+func again(ctx context.Context, from Store, key string, offset int64) (*recording.Exchange, error) {
+	f, err := from.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	in := bufio.NewReaderSize(f, 4<<10)
+	if head, _ := in.Peek(512); markdown.Is(head) && offset == 0 {
+		e, _, err := markdown.Parse(in)
+		return e, err
+	}
+	r, err := recording.NewReader(in)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if err := r.Skip(offset); err != nil {
+		return nil, err
+	}
+	e := new(recording.Exchange)
+	return e, r.Next(e)
+}

@@ -1,0 +1,205 @@
+package read
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Kind is a kind of finding.
+type Kind int
+
+// Kinds of findings. [Kinds] has the table.
+const (
+	Malformed Kind = iota
+	Torn
+	Unreadable
+	MissingSegment
+	TornPart
+	NoCounters
+	MissingPart
+	Divided
+	Late
+	Duplicate
+	NoExchange
+	Lossy
+	kinds
+)
+
+// Severity is what a finding means for who relies on the recording.
+type Severity int
+
+// Severities.
+const (
+	// Normal: nothing is missing that was recorded.
+	Normal Severity = iota
+	// Gap: something that was recorded is not there.
+	Gap
+	// Damage: something is there, and can't be read.
+	Damage
+)
+
+// KindDoc describes a kind.
+type KindDoc struct {
+	// Name is for programs, One and Many are for people.
+	Name, One, Many string
+	Severity        Severity
+	Doc             string
+}
+
+// Kinds describes each kind of finding; the kind is the index.
+func Kinds() [kinds]KindDoc {
+	return [kinds]KindDoc{
+		Malformed:      {"malformed", "malformed record", "malformed records", Damage, "JSON or markdown that can't be parsed, or is beyond a limit."},
+		Torn:           {"torn", "torn segment", "torn segments", Damage, "A segment that is complete by its name, and ends in the middle of a record."},
+		Unreadable:     {"unreadable", "unreadable file", "unreadable files", Damage, "A file or a folder that the store doesn't give, or whose compression is damaged or beyond a limit."},
+		MissingSegment: {"missing_segment", "missing segment", "missing segments", Gap, "A number between those of a process's segments that no segment has: it was removed, or could not be written."},
+		TornPart:       {"torn_part", "open segment", "open segments", Normal, "A segment that is still being written, or whose writer was killed: the last record is torn."},
+		NoCounters:     {"no_counters", "segment without counters", "segments without counters", Normal, "A complete segment of the recorder that doesn't say what was left out."},
+		MissingPart:    {"missing_part", "conversation with missing parts", "conversations with missing parts", Gap, "Parts of a conversation are not in what was read."},
+		Divided:        {"divided", "conversation in pieces", "conversations in pieces", Normal, "A conversation that is longer than the window or than the memory allows: it comes in several records."},
+		Late:           {"late", "exchange out of order", "exchanges out of order", Normal, "An exchange that came behind a later one."},
+		Duplicate:      {"duplicate", "duplicate", "duplicates", Normal, "A record that was there twice, with the same UUID and time: it comes once."},
+		NoExchange:     {"no_exchange", "record of another kind", "records of another kind", Normal, "JSON or text that is no exchange, in a file that has the name of a recording's."},
+		Lossy:          {"lossy", "exchange read with a loss", "exchanges read with a loss", Normal, "An exchange of another tool that has something which can't be kept. The record names it."},
+	}
+}
+
+// maxExamples is how many findings of a kind are told in full.
+const maxExamples = 5
+
+// Finding is what was found of one kind.
+type Finding struct {
+	Kind  Kind
+	Count uint64
+	// Examples are the first few, in words.
+	Examples []string
+}
+
+func (f Finding) String() string {
+	doc := Kinds()[f.Kind]
+	name := doc.Many
+	if f.Count == 1 {
+		name = doc.One
+	}
+	text := fmt.Sprintf("%d %s", f.Count, name)
+	if len(f.Examples) > 0 {
+		text += ": " + strings.Join(f.Examples, "; ")
+		if f.Count > uint64(len(f.Examples)) {
+			text += "; …"
+		}
+	}
+	return text
+}
+
+// Report says what was read, and what was found beside it. The one that a [Reader]
+// returns is final once all records were read.
+type Report struct {
+	// Segments is how many files the query needed.
+	Segments int
+	// Read is how many exchanges, or parts of conversations, they hold as far as they can
+	// be read; Selected, how many of these the query selects; Records, how many came of
+	// them, put together and without duplicates.
+	Read, Selected, Records uint64
+	// Tally has the counters of the processes that wrote what was read.
+	Tally recording.Tally
+
+	found [kinds]Finding
+}
+
+func (r *Report) add(kind Kind, example string) {
+	f := &r.found[kind]
+	f.Count++
+	if len(f.Examples) < maxExamples && example != "" {
+		f.Examples = append(f.Examples, example)
+	}
+}
+
+// Count returns how many findings of the kind there are.
+func (r *Report) Count(kind Kind) uint64 { return r.found[kind].Count }
+
+// Findings returns what was found, the worst first.
+func (r *Report) Findings() []Finding {
+	docs := Kinds()
+	var all []Finding
+	for kind, f := range r.found {
+		if f.Kind = Kind(kind); f.Count > 0 {
+			all = append(all, f)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Finding) int { return int(docs[b.Kind].Severity - docs[a.Kind].Severity) })
+	return all
+}
+
+// ErrIncomplete is wrapped by the error of [Report.Err].
+var ErrIncomplete = errors.New("the recording is not complete")
+
+// Err returns an error if there is a gap or damage. Who reaches a verdict by the
+// recording fails with it, unless told that a kind is allowed.
+func (r *Report) Err(allowed ...Kind) error { return r.atLeast(Gap, allowed) }
+
+// Damaged returns an error if there is something that can't be read.
+func (r *Report) Damaged() error { return r.atLeast(Damage, nil) }
+
+func (r *Report) atLeast(severity Severity, allowed []Kind) error {
+	docs := Kinds()
+	var texts []string
+	for _, f := range r.Findings() {
+		if docs[f.Kind].Severity >= severity && !slices.Contains(allowed, f.Kind) {
+			texts = append(texts, f.String())
+		}
+	}
+	if texts == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrIncomplete, strings.Join(texts, ". "))
+}
+
+// numbers tells which numbers between the first and the last of a process's segments
+// are missing. Segments come in any order.
+type numbers struct {
+	pod    string
+	ranges [][2]int // sorted, apart from each other
+}
+
+func (n *numbers) add(number int) {
+	at, found := slices.BinarySearchFunc(n.ranges, number, func(r [2]int, number int) int {
+		switch {
+		case r[1] < number:
+			return -1
+		case r[0] > number:
+			return 1
+		}
+		return 0
+	})
+	if found {
+		return
+	}
+	joinsLeft := at > 0 && n.ranges[at-1][1] == number-1
+	joinsRight := at < len(n.ranges) && n.ranges[at][0] == number+1
+	switch {
+	case joinsLeft && joinsRight:
+		n.ranges[at-1][1] = n.ranges[at][1]
+		n.ranges = slices.Delete(n.ranges, at, at+1)
+	case joinsLeft:
+		n.ranges[at-1][1] = number
+	case joinsRight:
+		n.ranges[at][0] = number
+	default:
+		n.ranges = slices.Insert(n.ranges, at, [2]int{number, number})
+	}
+}
+
+// missing counts the numbers between the first and the last.
+func (n *numbers) missing() (count int, first int) {
+	for i := 1; i < len(n.ranges); i++ {
+		if count == 0 {
+			first = n.ranges[i-1][1] + 1
+		}
+		count += n.ranges[i][0] - n.ranges[i-1][1] - 1
+	}
+	return count, first
+}

@@ -1,0 +1,374 @@
+package read
+
+import (
+	"bufio"
+	"container/heap"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// sorted reads one segment after the other, sorts what fits into memory, writes that into
+// a temporary file as a run, and merges the runs.
+func (r *Reader) sorted(out *joiner) error {
+	s := sorter{r: r}
+	defer s.close()
+	var light recording.Exchange
+	for i := range r.segments {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		if src := r.open(&r.segments[i]); src != nil {
+			if err := s.take(src, int32(i), &light); err != nil {
+				return err
+			}
+		}
+	}
+	return s.merge(out)
+}
+
+// item is an exchange that is being sorted.
+type item struct {
+	key
+	segment int32
+	offset  int64
+	losses  string // a line each
+	text    []byte // JSON
+	// Where that is in sorter.text, until it is sorted.
+	start, end int
+}
+
+// sorter sorts exchanges.
+type sorter struct {
+	r     *Reader
+	text  []byte // of all items, one behind the other
+	items []item
+	runs  [][]*run // by level: of maxRuns, one of the next level is made
+	enc   *zstd.Encoder
+}
+
+// maxRuns is how many runs of a level there may be: each that is read takes half a
+// megabyte.
+const maxRuns = 32
+
+// take takes what the query selects of a segment, and closes it.
+func (s *sorter) take(src *source, index int32, light *recording.Exchange) error {
+	for n := 0; src.next(light); n++ {
+		if n%256 == 0 && s.r.ctx.Err() != nil {
+			src.close()
+			return s.r.ctx.Err()
+		}
+		text := src.exchange()
+		if int64(len(s.text)+len(text)+len(s.items)*100) > s.r.opts.MaxHeld && len(s.items) > 0 {
+			if err := s.spill(); err != nil {
+				src.close()
+				return err
+			}
+		}
+		start := len(s.text)
+		s.text = append(s.text, text...)
+		s.items = append(s.items, item{key: keyOf(light), segment: index, offset: src.offset(), losses: strings.Join(src.losses, "\n"), start: start, end: len(s.text)})
+	}
+	return nil
+}
+
+func (s *sorter) close() {
+	for _, level := range s.runs {
+		for _, r := range level {
+			r.close()
+		}
+	}
+	s.runs = nil
+}
+
+// sort brings the items in memory into order. Those that are alike stay as they were
+// read.
+func (s *sorter) sort() {
+	slices.SortStableFunc(s.items, func(a, b item) int { return a.compare(b.key) })
+	for i := range s.items {
+		it := &s.items[i]
+		it.text = s.text[it.start:it.end]
+	}
+}
+
+// spill writes the items in memory as a run.
+func (s *sorter) spill() error {
+	s.sort()
+	i := 0
+	err := s.write(0, func(to *item) error {
+		if i == len(s.items) {
+			return io.EOF
+		}
+		*to = s.items[i]
+		i++
+		return nil
+	})
+	s.items, s.text = s.items[:0], s.text[:0]
+	return err
+}
+
+// write writes a run of what next returns, and merges the runs of the level if it is full.
+func (s *sorter) write(level int, next func(*item) error) error {
+	for len(s.runs) <= level {
+		s.runs = append(s.runs, nil)
+	}
+	r, err := s.newRun(next)
+	if err != nil {
+		return fmt.Errorf("sort exchanges in a temporary file: %w", err)
+	}
+	s.runs[level] = append(s.runs[level], r)
+	if len(s.runs[level]) < maxRuns {
+		return nil
+	}
+	full := s.runs[level]
+	s.runs[level] = nil
+	defer func() {
+		for _, r := range full {
+			r.close()
+		}
+	}()
+	m, err := newMerger(full)
+	if err != nil {
+		return err
+	}
+	return s.write(level+1, m.next)
+}
+
+// merge hands all items on, in order.
+func (s *sorter) merge(out *joiner) error {
+	s.sort()
+	m, err := newMerger(slices.Concat(s.runs...))
+	if err != nil {
+		return err
+	}
+	if len(s.items) > 0 {
+		m.add(&run{items: s.items})
+	}
+	for n := 0; ; n++ {
+		if n%256 == 0 && s.r.ctx.Err() != nil {
+			return s.r.ctx.Err()
+		}
+		var it item
+		err := m.next(&it)
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = s.hand(out, &it)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// hand hands an item on as a record.
+func (s *sorter) hand(out *joiner, it *item) error {
+	seg := &s.r.segments[it.segment]
+	rec := &Record{Exchange: new(recording.Exchange), Store: seg.store, Key: seg.key, Offset: it.offset, Size: int64(len(it.text)), Parts: 1}
+	s.r.decoder.Light = s.r.opts.Light
+	if err := s.r.decoder.Decode(it.text, rec.Exchange); err != nil { // it was decoded before
+		return fmt.Errorf("read %s at %d: %w", rec.Key, rec.Offset, err)
+	}
+	if it.losses != "" {
+		rec.Losses = strings.Split(it.losses, "\n")
+		s.r.report.add(Lossy, fmt.Sprintf("%s: %s", rec.Key, strings.Join(rec.Losses, ", ")))
+	}
+	return out.add(it.key, rec)
+}
+
+// run is a sorted sequence of items: in a file, or, if it is the last one, in memory.
+type run struct {
+	items []item
+	file  *os.File
+	in    *bufio.Reader
+	zstd  *zstd.Decoder
+	text  []byte
+
+	item item // that comes next
+}
+
+// newRun writes what next returns into a temporary file, which has no name any more once
+// it is there: nothing is left behind, however the process ends.
+func (s *sorter) newRun(next func(*item) error) (r *run, err error) {
+	f, err := os.CreateTemp(s.r.opts.TempDir, "tapedeck-sort-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, err
+	}
+	if s.enc == nil {
+		if s.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(128<<10), zstd.WithLowerEncoderMem(true)); err != nil {
+			return nil, err
+		}
+	}
+	s.enc.Reset(f)
+	var head []byte
+	for {
+		var it item
+		err := next(&it)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		head = it.appendHead(head[:0])
+		if _, err := s.enc.Write(head); err != nil {
+			return nil, err
+		}
+		if _, err := s.enc.Write(it.text); err != nil {
+			return nil, err
+		}
+	}
+	return &run{file: f}, s.enc.Close()
+}
+
+// appendHead writes what comes before the text: its own length, then what an item has.
+func (it *item) appendHead(dst []byte) []byte {
+	b := binary.AppendVarint(dst, it.ts.Unix())
+	b = binary.AppendUvarint(b, uint64(it.ts.Nanosecond()))
+	b = append(b, it.group[:]...)
+	b = append(b, it.uuid[:]...)
+	b = binary.AppendVarint(b, int64(it.part))
+	b = binary.AppendUvarint(b, uint64(it.segment))
+	b = binary.AppendUvarint(b, uint64(it.offset))
+	b = binary.AppendUvarint(b, uint64(len(it.losses)))
+	b = append(b, it.losses...)
+	return binary.AppendUvarint(b, uint64(len(it.text)))
+}
+
+// next reads the next item.
+func (r *run) next() error {
+	if r.file == nil {
+		if len(r.items) == 0 {
+			return io.EOF
+		}
+		r.item, r.items = r.items[0], r.items[1:]
+		return nil
+	}
+	if r.in == nil {
+		if _, err := r.file.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		z, err := zstd.NewReader(r.file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(1<<20))
+		if err != nil {
+			return err
+		}
+		r.zstd, r.in = z, bufio.NewReaderSize(z, 64<<10)
+	}
+	seconds, err := binary.ReadVarint(r.in)
+	if err != nil {
+		return err // the end
+	}
+	var failed error
+	uvarint := func() uint64 {
+		n, err := binary.ReadUvarint(r.in)
+		failed = errors.Join(failed, err)
+		return n
+	}
+	full := func(p []byte) {
+		_, err := io.ReadFull(r.in, p)
+		failed = errors.Join(failed, err)
+	}
+	it := &r.item
+	it.ts = time.Unix(seconds, int64(uvarint())).UTC()
+	full(it.group[:])
+	full(it.uuid[:])
+	part, err := binary.ReadVarint(r.in)
+	failed = errors.Join(failed, err)
+	it.part, it.segment, it.offset = int(part), int32(uvarint()), int64(uvarint())
+	losses := make([]byte, uvarint())
+	full(losses)
+	it.losses = string(losses)
+	if n := int(uvarint()); cap(r.text) < n || cap(r.text) > 1<<20 {
+		r.text = make([]byte, n)
+	} else {
+		r.text = r.text[:n]
+	}
+	full(r.text)
+	it.text = r.text
+	if failed != nil {
+		return fmt.Errorf("read a temporary file again: %w", failed)
+	}
+	return nil
+}
+
+func (r *run) close() {
+	if r.zstd != nil {
+		r.zstd.Close()
+	}
+	if r.file != nil {
+		r.file.Close()
+	}
+}
+
+// merger merges runs. The text of an item is valid until the next one.
+type merger struct {
+	runs heads
+	used bool // the first run's item was returned
+}
+
+func newMerger(runs []*run) (*merger, error) {
+	m := &merger{}
+	for _, r := range runs {
+		if err := m.add(r); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *merger) add(r *run) error {
+	err := r.next()
+	if err == io.EOF {
+		return nil
+	}
+	if err == nil {
+		heap.Push(&m.runs, r)
+	}
+	return err
+}
+
+func (m *merger) next(to *item) error {
+	if m.used {
+		switch err := m.runs[0].next(); {
+		case err == io.EOF:
+			heap.Pop(&m.runs)
+		case err != nil:
+			return err
+		default:
+			heap.Fix(&m.runs, 0)
+		}
+	}
+	m.used = len(m.runs) > 0
+	if !m.used {
+		return io.EOF
+	}
+	*to = m.runs[0].item
+	return nil
+}
+
+// heads is a heap of runs, by their next items.
+type heads []*run
+
+func (h heads) Len() int           { return len(h) }
+func (h heads) Less(i, j int) bool { return h[i].item.compare(h[j].item.key) < 0 }
+func (h heads) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *heads) Push(x any)        { *h = append(*h, x.(*run)) }
+func (h *heads) Pop() any          { return pop((*[]*run)(h)) }

@@ -1,0 +1,184 @@
+package read
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"go.uber.org/goleak"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memory is a store in memory, that tells how it was used.
+type memory struct {
+	mu      sync.Mutex
+	objects map[string][]byte
+	opened  []string // keys, in order
+	open    int
+	most    int // open at a time
+}
+
+func (m *memory) put(key string, body []byte) *memory {
+	if m.objects == nil {
+		m.objects = map[string][]byte{}
+	}
+	m.objects[key] = body
+	return m
+}
+
+func (m *memory) Get(_ context.Context, key string) (io.ReadCloser, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	body, ok := m.objects[key]
+	if !ok {
+		return nil, fmt.Errorf("get %s: %w", key, fs.ErrNotExist)
+	}
+	m.opened = append(m.opened, key)
+	m.open++
+	m.most = max(m.most, m.open)
+	return &object{bytes.NewReader(body), m}, nil
+}
+
+type object struct {
+	io.Reader
+	m *memory
+}
+
+func (o *object) Close() error {
+	o.m.mu.Lock()
+	defer o.m.mu.Unlock()
+	o.m.open--
+	return nil
+}
+
+func (m *memory) List(_ context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
+		for _, key := range slices.Sorted(maps.Keys(m.objects)) {
+			if strings.HasPrefix(key, prefix) && !yield(store.Object{Key: key, Size: int64(len(m.objects[key]))}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memory) Folders(_ context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		last := ""
+		for _, key := range slices.Sorted(maps.Keys(m.objects)) {
+			rest, ok := strings.CutPrefix(key, prefix)
+			if folder, _, below := strings.Cut(rest, "/"); ok && below && folder != last {
+				last = folder
+				if !yield(prefix+folder+"/", nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// begin is when all test recordings begin.
+var begin = time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
+
+// at is a time after begin.
+func at(d time.Duration) time.Time { return begin.Add(d) }
+
+// exchange makes an exchange of HTTP with a UUID of its number.
+func exchange(number int, ts time.Time, took time.Duration) *recording.Exchange {
+	e := &recording.Exchange{MsgType: recording.MsgType, TS: ts, Duration: took.Milliseconds(), Direction: recording.In, L7Protocol: recording.HTTP1,
+		Cluster: "c1", Namespace: "shop", Service: "cart", Location: fmt.Sprintf("/%d", number), Status: "200",
+		Tags: recording.Tags{{Name: recording.TagSequence, Value: fmt.Sprint(number)}},
+		HTTP: &recording.HTTP{Req: recording.HTTPRequest{Method: "GET", Host: "cart"}, Res: recording.HTTPResponse{StatusCode: 200, Body: []byte("hello")}}}
+	e.UUID[12], e.UUID[13], e.UUID[14], e.UUID[15] = byte(number>>24), byte(number>>16), byte(number>>8), byte(number)
+	return e
+}
+
+// pod writes segments as a process does.
+type pod struct {
+	partition recording.Partition
+	name      string
+	process   recording.UUID
+	number    int
+	recorded  int
+}
+
+func newPod(name string) *pod {
+	p := &pod{partition: recording.Partition{Cluster: "c1", Namespace: "shop", Workload: "cart"}, name: name}
+	copy(p.process[:], name)
+	return p
+}
+
+// segment puts a segment into the store and returns its key.
+func (p *pod) segment(m *memory, began time.Time, exchanges ...*recording.Exchange) string {
+	key := recording.SegmentKey{Partition: p.partition, Began: began, Pod: p.name, Number: p.number}.String()
+	p.recorded += len(exchanges)
+	c := recording.Counters{Pod: p.name, Process: p.process, Segment: p.number, Recorded: uint64(p.recorded)}
+	p.number++
+	m.put(key, zip(c.AppendLine(lines(exchanges...), "c1", "shop", "cart")))
+	return key
+}
+
+// lines are exchanges as JSON lines.
+func lines(exchanges ...*recording.Exchange) (text []byte) {
+	for _, e := range exchanges {
+		text = append(e.AppendJSON(text), '\n')
+	}
+	return text
+}
+
+func zip(text []byte) []byte {
+	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		panic(err)
+	}
+	defer w.Close()
+	return w.EncodeAll(text, nil)
+}
+
+// readAll reads everything.
+func readAll(t testing.TB, q Query, o Options, stores ...Store) ([]*Record, *Report) {
+	t.Helper()
+	r, err := Open(t.Context(), q, o, stores...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*Record
+	for rec, err := range r.Records() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, rec)
+	}
+	return all, r.Report()
+}
+
+// locations are those of records, which tell them apart.
+func locations(all []*Record) string {
+	var names []string
+	for _, r := range all {
+		names = append(names, r.Location)
+	}
+	return strings.Join(names, " ")
+}
+
+// findings is what a report has found, by kind, with examples if told so.
+func findings(r *Report) string {
+	var texts []string
+	for _, f := range r.Findings() {
+		texts = append(texts, f.String())
+	}
+	return strings.Join(texts, "\n")
+}
