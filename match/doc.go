@@ -23,27 +23,3 @@
 // of them in recorded order, and [Index.Groups] says how they differ: the caller
 // chooses by session and order.
 package match
-
-// What callers use; the functions follow the types.
-//
-//	func New(Options) (*Matcher, error)
-//	func (m *Matcher) Request(e *recording.Exchange) *Request     // keeps no part of e but what Explain shows; redacts e in place
-//	func (m *Matcher) NewBuilder() *Builder
-//	func (b *Builder) Add(e *recording.Exchange, ref Ref)         // from any number of goroutines, in any order: TS and ref decide
-//	func (b *Builder) Build(ctx) (*Index, error)
-//	func (x *Index) Lookup(r *Request, b Bindings) Result         // b may be nil; from any number of goroutines
-//	func (x *Index) Len() int
-//	func (x *Index) Ref(e Entry) Ref
-//	func (x *Index) Groups(r Result) []Group
-//	func (x *Index) Explain(r *Request, res Result, load func(Ref) (*recording.Exchange, error)) *Explanation
-//	func (m *Matcher) Bind(recorded, live *Request) []Binding      // pairs of values at masked places
-//	func (m *Matcher) Diff(recorded, live *recording.Exchange) Differences
-//	func (m *Matcher) Rules() *rules.Set                           // with a counter per rule
-//
-// Conversations. What identifies one is its opening: for gRPC the call's head and the
-// client's first message, unless the server spoke first; for a WebSocket the
-// handshake; for TCP the client's bytes before the server's first. A server looks the
-// opening up and then follows:
-//
-//	func (x *Index) Openings(head *Request) Openings               // what to wait for before Lookup: nothing, a message, n bytes
-//	func (m *Matcher) Message(protocol string, recorded, live []byte) (How, []Mask)

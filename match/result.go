@@ -64,9 +64,6 @@ const (
 type Group struct {
 	// Entries of equal requests, in recorded order.
 	Entries []Entry
-	// Differs are the masked places at which the group's requests differ from
-	// those of the other groups.
-	Differs []Mask
 }
 
 // Bindings maps live values back to recorded ones, in one session: a caller that

@@ -249,8 +249,11 @@ func ofDigits(s []byte, at time.Time) Value {
 	case 19:
 		v = moment(EpochNanos, time.Unix(0, n), at)
 	}
-	if v.Near {
+	switch {
+	case v.Near:
 		return v
+	case isNumber(s):
+		return Value{Class: Token}
 	}
 	if len(s) >= 17 {
 		for _, epoch := range []int64{1288834974657, 1420070400000} {
@@ -283,8 +286,15 @@ func ofDecimal(s []byte, at time.Time) Value {
 	return Value{}
 }
 
-// ofTimestamp gives the class of protobuf's Timestamp: seconds, a dot and nine digits.
-func ofTimestamp(t, at time.Time) Value { return moment(DateTime, t, at) }
+// OfTimestamp tells the class of protobuf's Timestamp: seconds, a dot and nine digits.
+func OfTimestamp(s []byte, at time.Time) Value {
+	seconds, _, _ := bytes.Cut(s, []byte("."))
+	n, err := strconv.ParseInt(string(seconds), 10, 64)
+	if err != nil {
+		return Value{}
+	}
+	return moment(DateTime, time.Unix(n, 0), at)
+}
 
 func moment(c Class, t, at time.Time) Value {
 	d := t.Sub(at)

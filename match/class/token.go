@@ -7,9 +7,16 @@ const Prefix = "REDACTED-"
 
 const tokenLen = len(Prefix) + 16
 
-// IsToken tells whether a text is a token and nothing more.
+// NumberPrefix begins the numbers that redaction writes; 12 digits follow.
+const NumberPrefix = "8000"
+
+// IsToken tells whether a text, or a number, is a token and nothing more.
 func IsToken(s []byte) bool {
-	return len(s) == tokenLen && startsToken(s)
+	return len(s) == tokenLen && startsToken(s) || isNumber(s)
+}
+
+func isNumber(s []byte) bool {
+	return len(s) == len(NumberPrefix)+12 && bytes.HasPrefix(s, []byte(NumberPrefix)) && countDigits(s) == len(s)
 }
 
 func startsToken(s []byte) bool {
