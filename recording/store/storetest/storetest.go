@@ -40,6 +40,8 @@ type Suite struct {
 	Place func(t *testing.T) string
 	// BigBytes is the size of a large object; 0: 64 MiB.
 	BigBytes int64
+	// Skip says why a test is left out, by its name.
+	Skip map[string]string
 }
 
 // childEnv makes [Main] put an object instead of running tests.
@@ -91,6 +93,9 @@ func Run(t *testing.T, suite Suite) {
 		"a body that fails leaves nothing":             brokenBody,
 	} {
 		t.Run(name, func(t *testing.T) {
+			if why := suite.Skip[name]; why != "" {
+				t.Skip(why)
+			}
 			s, err := suite.Open(t.Context(), suite.Place(t))
 			if err != nil {
 				t.Fatal(err)
@@ -352,13 +357,13 @@ func order(t *testing.T, s store.Store, _ Suite) {
 	}
 }
 
-// many stores n objects, some in folders.
-func many(t *testing.T, s store.Store, n int) (all []string) {
-	t.Helper()
-	for i := range n {
-		all = append(all, fmt.Sprintf("hour=%02d/%06d", i%3, i), fmt.Sprintf("f%06d/x", i))
+// pages lists more keys, and more folders, than the 1000 that stores return at once.
+func pages(t *testing.T, s store.Store, _ Suite) {
+	var all []string
+	for i := range 1010 {
+		all = append(all, fmt.Sprintf("a/%04d/x", i))
 	}
-	slices.Sort(all)
+	all = append(all, "b/1", "b/2")
 	var wg sync.WaitGroup
 	for worker := range 16 {
 		wg.Go(func() {
@@ -371,19 +376,14 @@ func many(t *testing.T, s store.Store, n int) (all []string) {
 		})
 	}
 	wg.Wait()
-	return all
-}
-
-func pages(t *testing.T, s store.Store, _ Suite) {
-	all := many(t, s, 1100)
 	if got := keys(t, s, ""); !slices.Equal(got, all) {
 		t.Errorf("%d keys are listed of %d, or in another order", len(got), len(all))
 	}
-	if got := folders(t, s, ""); len(got) != 1103 || !slices.IsSorted(got) {
-		t.Errorf("%d folders are listed of 1103, or in another order", len(got))
+	if got := folders(t, s, "a/"); len(got) != 1010 || !slices.IsSorted(got) {
+		t.Errorf("%d folders are listed of 1010, or in another order", len(got))
 	}
-	if got := keys(t, s, "hour=01/"); len(got) != 367 {
-		t.Errorf("%d keys are listed of 367", len(got))
+	if got := keys(t, s, "a/01"); len(got) != 100 {
+		t.Errorf("%d keys are listed of 100", len(got))
 	}
 }
 

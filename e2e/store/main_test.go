@@ -1,0 +1,179 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording/place"
+	"github.com/tapedeck/tapedeck/recording/store"
+	"github.com/tapedeck/tapedeck/recording/store/storetest"
+)
+
+// gateway is the program versitygw.
+var gateway string
+
+// Credentials of versitygw's administrator, and of Azure's account.
+const (
+	accessKey    = "storetestadmin"
+	secretKey    = "wJalrXUtnFEMIK7MDENG"
+	azureAccount = "storetest"
+	azureKey     = "a2V5LW9mLXRoZS1hY2NvdW50LWluLWJhc2U2NC1ub3QtZm9yLXVzZQ=="
+)
+
+func TestMain(m *testing.M) {
+	// What the machine has is none of the tests' business. Processes that race for a key
+	// inherit these.
+	for name, value := range map[string]string{
+		"HOME": "/nonexistent", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey,
+		"AZURE_STORAGE_ACCOUNT": azureAccount, "AZURE_STORAGE_KEY": azureKey,
+		"HTTP_PROXY": "", "HTTPS_PROXY": "", "http_proxy": "", "https_proxy": "",
+	} {
+		os.Setenv(name, value)
+	}
+	if os.Getenv(envGateway) == "" {
+		os.Exit(build())
+	}
+	gateway = os.Getenv(envGateway)
+	storetest.Main(m, func(ctx context.Context, text string) (store.Store, error) { return place.Parse(ctx, text) })
+}
+
+// envGateway tells this program that versitygw is built, and where.
+const envGateway = "STORETEST_GATEWAY"
+
+// build builds versitygw and runs this program again.
+func build() int {
+	dir, err := os.MkdirTemp("", "tapedeck-store-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "store:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "github.com/versity/versitygw/cmd/versitygw")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "HOME="+os.Getenv("STORETEST_HOME"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "store: build versitygw: %v\n%s", err, out)
+		return 1
+	}
+	self := exec.Command(os.Args[0], os.Args[1:]...)
+	self.Stdout, self.Stderr = os.Stdout, os.Stderr
+	self.Env = append(os.Environ(), envGateway+"="+filepath.Join(dir, "versitygw"))
+	if err := self.Run(); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// open opens a place.
+func open(t *testing.T, text string) store.Store {
+	t.Helper()
+	s, err := place.Parse(t.Context(), text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// startGateway runs versitygw with its directory of buckets, and returns its address and
+// that directory.
+func startGateway(t *testing.T, options ...string) (endpoint, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	var log lockedBuffer
+	args := []string{"--port", address, "--access", accessKey, "--secret", secretKey, "--quiet", "--keep-alive", "--iam-dir", t.TempDir(), "posix"}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), gateway, append(append(args, options...), dir)...)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-ended
+		if t.Failed() {
+			t.Logf("versitygw:\n%s", log.String())
+		}
+	})
+	for {
+		if c, err := net.Dial("tcp", address); err == nil {
+			c.Close()
+			return "http://" + address, dir
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("versitygw ended: %v\n%s", err, log.String())
+		case <-time.After(10 * time.Millisecond): // until it listens
+		}
+	}
+}
+
+// lockedBuffer is a buffer that a program writes while the test reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// bucketMaker returns a function that makes places of their own: prefixes in one bucket,
+// and now and then a whole bucket.
+func makePlace(form string, n *int) string {
+	*n++
+	return fmt.Sprintf(form, fmt.Sprintf("tests/no %d", *n))
+}
+
+func readAll(t *testing.T, s store.Store, key string) string {
+	t.Helper()
+	r, err := s.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	body, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// frontDoor is an HTTP server in front of a store that may change what it sees.
+func frontDoor(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	return "http://" + strings.TrimPrefix(l.Addr().String(), "http://")
+}

@@ -1,0 +1,310 @@
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"sync"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+// driver speaks to one vendor's store. Keys are whole: they begin with the place's path.
+// The methods try again by themselves where that makes sense.
+type driver interface {
+	// put stores the body under a key that is not in use.
+	put(ctx context.Context, key string, body io.ReadSeeker, size int64) error
+	// get returns the object from the offset on, and what tells this version from
+	// others. If version is not empty, it wants that version alone.
+	get(ctx context.Context, key string, offset int64, version string) (io.ReadCloser, string, error)
+	// list returns one page of keys and folders below the prefix. Without a delimiter
+	// there are no folders.
+	list(ctx context.Context, prefix, delimiter, token string) (page, error)
+	delete(ctx context.Context, key string) error
+	// diagnose says what an error of the operation means.
+	diagnose(op string, err error) diagnosis
+}
+
+// page is a part of a listing.
+type page struct {
+	objects []store.Object // keys are whole
+	folders []string
+	next    string // token of the next page; "" if there is none
+}
+
+// bucket is a [store.Store] on a driver.
+type bucket struct {
+	place  contract.Place
+	driver driver
+
+	// trusted tells whether the store is known to keep to put-if-absent. If not,
+	// the first object that is put finds it out.
+	trust   sync.Mutex
+	trusted bool
+	broken  bool
+}
+
+// newBucket returns a store. S3 has many implementations, some of which ignore
+// If-None-Match.
+func newBucket(p contract.Place, d driver) *bucket {
+	s, foreign := d.(*s3Driver)
+	return &bucket{place: p, driver: d, trusted: !foreign || !s.foreign}
+}
+
+// key returns the whole key.
+func (b *bucket) key(key string) (string, error) {
+	if err := store.CheckKey(key); err != nil {
+		return "", err
+	}
+	whole := b.prefix(key)
+	return whole, store.CheckKey(whole) // it may be too long
+}
+
+func (b *bucket) prefix(key string) string {
+	if b.place.Path == "" {
+		return key
+	}
+	return b.place.Path + "/" + key
+}
+
+// Put implements [store.Store].
+func (b *bucket) Put(ctx context.Context, key string, body io.ReadSeeker) error {
+	whole, err := b.key(key)
+	if err != nil {
+		return err
+	}
+	size, err := store.Size(body)
+	if err != nil {
+		return b.failed(ctx, "put", key, err)
+	}
+	return b.failed(ctx, "put", key, b.put(ctx, whole, body, size))
+}
+
+func (b *bucket) put(ctx context.Context, whole string, body io.ReadSeeker, size int64) error {
+	b.trust.Lock()
+	trusted, broken := b.trusted, b.broken
+	b.trust.Unlock()
+	if broken {
+		return errOverwrites
+	}
+	err := putBody(ctx, b.driver, whole, body, size)
+	if trusted || err != nil && !b.isInUse(err) {
+		return err
+	}
+
+	b.trust.Lock()
+	defer b.trust.Unlock()
+	if err != nil || b.trusted {
+		b.trusted = true
+		return err
+	}
+	// The key is in use now. A store that takes the same bytes again would take others.
+	again := putBody(ctx, b.driver, whole, body, size)
+	if again == nil {
+		b.broken = true
+		return errOverwrites
+	}
+	b.trusted = b.isInUse(again) // if it is another error, the next Put asks again
+	return nil
+}
+
+func (b *bucket) isInUse(err error) bool { return b.driver.diagnose("put", err).problem == inUse }
+
+// errOverwrites is what a store is told that takes a key twice.
+var errOverwrites = errors.New("the store overwrites objects although it is told not to (If-None-Match), so two writers could destroy each other's recordings: use one that honours conditional writes; versitygw does without --nometa, and Google's store under gs://")
+
+// putBody lends the body to the driver. HTTP clients may go on reading a body after they
+// returned an answer; this one may not. And a body that cannot be read is no reason to
+// try again.
+func putBody(ctx context.Context, d driver, key string, body io.ReadSeeker, size int64) error {
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("seek in the body: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	lent := &loan{body: body, failed: cancel}
+	err := d.put(ctx, key, lent, size)
+	if failed := lent.end(); err != nil && failed != nil {
+		return fmt.Errorf("read the body: %w", failed)
+	}
+	return err
+}
+
+// loan is a body that can be taken back.
+type loan struct {
+	mu     sync.Mutex
+	body   io.ReadSeeker
+	failed func(error)
+	err    error
+	ended  bool
+}
+
+var errEnded = errors.New("the call that used this body has ended")
+
+func (l *loan) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return 0, errEnded
+	}
+	n, err := l.body.Read(p)
+	if err != nil && err != io.EOF && l.err == nil {
+		l.err = err
+		l.failed(err)
+	}
+	return n, err
+}
+
+func (l *loan) Seek(offset int64, whence int) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return 0, errEnded
+	}
+	return l.body.Seek(offset, whence)
+}
+
+// end takes the body back, and returns the error that it gave.
+func (l *loan) end() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	return l.err
+}
+
+// Get implements [store.Store]. A connection that breaks is made again, from where it
+// broke.
+func (b *bucket) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	whole, err := b.key(key)
+	if err != nil {
+		return nil, err
+	}
+	body, version, err := b.driver.get(ctx, whole, 0, "")
+	if err != nil {
+		return nil, b.failed(ctx, "get", key, err)
+	}
+	return &reader{ctx: ctx, b: b, key: key, body: body, version: version}, nil
+}
+
+type reader struct {
+	ctx      context.Context
+	b        *bucket
+	key      string
+	body     io.ReadCloser
+	version  string
+	at       int64
+	failures int
+}
+
+// maxResumes is how often a read is taken up again without a byte in between.
+const maxResumes = 3
+
+func (r *reader) Read(p []byte) (int, error) {
+	for {
+		n, err := r.body.Read(p)
+		r.at += int64(n)
+		if n > 0 {
+			r.failures = 0
+		}
+		if err == nil || err == io.EOF {
+			return n, err
+		}
+		if r.failures++; r.failures > maxResumes || r.version == "" || r.ctx.Err() != nil {
+			return n, r.b.failed(r.ctx, "get", r.key, err)
+		}
+		body, _, err := r.b.driver.get(r.ctx, r.b.prefix(r.key), r.at, r.version)
+		if err != nil {
+			return n, r.b.failed(r.ctx, "get", r.key, err)
+		}
+		r.body.Close()
+		r.body = body
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+func (r *reader) Close() error { return r.body.Close() }
+
+// List implements [store.Store].
+func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
+		err := b.pages(ctx, prefix, "", func(p page) bool {
+			for _, o := range p.objects {
+				o.Key = b.below(o.Key)
+				// Consoles make objects named like folders.
+				if isHidden(o.Key) || strings.HasSuffix(o.Key, "/") {
+					continue
+				}
+				if !yield(o, nil) {
+					return false
+				}
+			}
+			return true
+		})
+		if err != nil {
+			yield(store.Object{}, err)
+		}
+	}
+}
+
+// Folders implements [store.Store].
+func (b *bucket) Folders(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		err := b.pages(ctx, prefix, "/", func(p page) bool {
+			for _, f := range p.folders {
+				if f = b.below(f); !isHidden(f) && f != "/" && !yield(f, nil) {
+					return false
+				}
+			}
+			return true
+		})
+		if err != nil {
+			yield("", err)
+		}
+	}
+}
+
+// pages asks for page after page until there is none, or the caller wants no more.
+func (b *bucket) pages(ctx context.Context, prefix, delimiter string, use func(page) bool) error {
+	if err := store.CheckPrefix(prefix); err != nil {
+		return err
+	}
+	for token := ""; ; {
+		p, err := b.driver.list(ctx, b.prefix(prefix), delimiter, token)
+		switch {
+		case err != nil:
+			return b.failed(ctx, "list", prefix, err)
+		case !use(p) || p.next == "":
+			return nil
+		case p.next == token:
+			return b.failed(ctx, "list", prefix, errors.New("the store returns the same page again and again"))
+		}
+		token = p.next
+	}
+}
+
+// below returns what follows the place's path in a key.
+func (b *bucket) below(key string) string { return strings.TrimPrefix(key, b.prefix("")) }
+
+// isHidden tells whether an element of the key begins with a dot.
+func isHidden(key string) bool {
+	return key == "" || key[0] == '.' || strings.Contains(key, "/.")
+}
+
+// Delete implements [store.Store].
+func (b *bucket) Delete(ctx context.Context, key string) error {
+	whole, err := b.key(key)
+	if err != nil {
+		return err
+	}
+	err = b.driver.delete(ctx, whole)
+	if err != nil && b.driver.diagnose("delete", err).problem == absent {
+		return nil
+	}
+	return b.failed(ctx, "delete", key, err)
+}

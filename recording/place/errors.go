@@ -1,0 +1,181 @@
+package place
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// problem is what an error of a store comes down to.
+type problem int
+
+const (
+	other problem = iota
+	inUse
+	absent
+	noBucket
+	denied
+	noCredentials
+	badCredentials
+	wrongRegion
+	unreachable
+)
+
+// diagnosis is a problem, and how the store puts it.
+type diagnosis struct {
+	problem problem
+	// words are the store's, without secrets; "" for those of the error.
+	words string
+	// region is where the bucket really is, if the store says so.
+	region string
+}
+
+// rights are what an operation needs, by scheme. "get" is also what [store.PutOnce]
+// needs to compare.
+var rights = map[string]map[string]string{
+	"s3": {"put": "s3:PutObject", "get": "s3:GetObject (without s3:ListBucket, S3 gives this answer for a missing object, too)",
+		"list": "s3:ListBucket", "delete": "s3:DeleteObject"},
+	"gs": {"put": "storage.objects.create", "get": "storage.objects.get", "list": "storage.objects.list", "delete": "storage.objects.delete"},
+	"azblob": {"put": "blobs/write (role Storage Blob Data Contributor)", "get": "blobs/read (role Storage Blob Data Reader)",
+		"list": "blobs/read (role Storage Blob Data Reader)", "delete": "blobs/delete (role Storage Blob Data Contributor)"},
+}
+
+// advice says what went wrong and what to do.
+func (b *bucket) advice(op string, d diagnosis) string {
+	switch d.problem {
+	case inUse:
+		return "the key is in use"
+	case absent:
+		return "there is no such object"
+	case noBucket:
+		return fmt.Sprintf("there is no %s: create it, or correct the name or the settings of the place", b.place.Host)
+	case denied:
+		return "access denied: grant the right " + rights[b.place.Scheme][op]
+	case noCredentials:
+		return "no credentials: a place has none; they come from " + b.credentials()
+	case badCredentials:
+		return "the store does not accept the credentials: they may be wrong or expired, or the clock may be; they come from " + b.credentials()
+	case wrongRegion:
+		if d.region != "" {
+			return fmt.Sprintf("the bucket is in another region: set region=%s in the place", d.region)
+		}
+		return "the bucket is in another region: set region in the place"
+	case unreachable:
+		return "the store cannot be reached: check the names and the endpoint in the place, the network, and the proxy if there is one"
+	}
+	return ""
+}
+
+func (b *bucket) credentials() string {
+	for _, s := range contract.PlaceSchemes() {
+		if s.Name == b.place.Scheme {
+			return s.Credentials
+		}
+	}
+	return ""
+}
+
+// kinds are the errors of the standard library that a problem is.
+var kinds = map[problem]error{
+	inUse: fs.ErrExist, absent: fs.ErrNotExist,
+	denied: fs.ErrPermission, noCredentials: fs.ErrPermission, badCredentials: fs.ErrPermission,
+}
+
+// failure is an error with a text of its own: those of the libraries are long, and may
+// have signed URLs in them.
+type failure struct {
+	text   string
+	causes []error
+}
+
+func (f *failure) Error() string   { return f.text }
+func (f *failure) Unwrap() []error { return f.causes }
+
+// failed says what was to be done with which key, what went wrong, and what to do. Where
+// it returns an error, that wraps err.
+func (b *bucket) failed(ctx context.Context, op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	at := b.place
+	if key != "" {
+		at = at.Join(key)
+	}
+	f := &failure{text: op + " " + at.String() + ": ", causes: []error{err}}
+	if ended := ctx.Err(); ended != nil {
+		f.text += ended.Error()
+		f.causes = append(f.causes, ended)
+		return f
+	}
+	d := b.diagnose(op, err)
+	if kind := kinds[d.problem]; kind != nil {
+		f.causes = append(f.causes, kind)
+	}
+	words := bounded(d.words)
+	if words == "" {
+		words = plain(err)
+	}
+	if advice := b.advice(op, d); advice != "" {
+		words = advice + " (" + words + ")"
+	}
+	f.text += words
+	return f
+}
+
+func (b *bucket) diagnose(op string, err error) diagnosis {
+	if _, ok := errors.AsType[*credentialsError](err); ok {
+		return diagnosis{problem: noCredentials}
+	}
+	if b.driver != nil {
+		if d := b.driver.diagnose(op, err); d.problem != other || d.words != "" {
+			return d
+		}
+	}
+	if isNetwork(err) {
+		return diagnosis{problem: unreachable}
+	}
+	return diagnosis{}
+}
+
+// isNetwork tells whether no connection came about, or it broke.
+func isNetwork(err error) bool {
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
+}
+
+// urls in an error may be signed.
+var urls = regexp.MustCompile(`(https?://)([^\s"'?@]*@)?([^\s"'?]*)(\?[^\s"']*)?`)
+
+// plain returns an error's text without what may be secret in the URLs in it.
+func plain(err error) string {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err // the rest repeats the request
+	}
+	return bounded(urls.ReplaceAllString(err.Error(), "$1$3"))
+}
+
+// maxWords bounds the words of a store in an error, in bytes.
+const maxWords = 500
+
+// bounded makes one line of limited length of a text.
+func bounded(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > maxWords {
+		text = strings.ToValidUTF8(text[:maxWords], "") + "…"
+	}
+	return text
+}
