@@ -19,6 +19,9 @@ type Difference struct {
 	// Recorded is empty if the recorded side has no such place; Live likewise.
 	Recorded string `json:"recorded,omitempty"`
 	Live     string `json:"live,omitempty"`
+	// RecordedType and LiveType are set if the type changed, as `number` and `string`.
+	RecordedType string `json:"recordedType,omitempty"`
+	LiveType     string `json:"liveType,omitempty"`
 	// Class of both values, if they are of one, as `uuid` or `datetime`.
 	Class string `json:"class,omitempty"`
 }

@@ -150,7 +150,7 @@ func wireTimestamp(b []byte) (seconds uint64, nanos uint64, ok bool) {
 		return seconds, 0, true
 	}
 	nanos, n = protowire.ConsumeVarint(b[1:])
-	if b[0] != 2<<3 || n < 0 || n != len(b)-1 || nanos == 0 || nanos >= 1e9 || n != protowire.SizeVarint(nanos) {
+	if b[0] != 2<<3 || n < 0 || n != len(b)-1 || nanos >= 1e9 || n != protowire.SizeVarint(nanos) {
 		return 0, 0, false
 	}
 	return seconds, nanos, true

@@ -26,8 +26,12 @@ func UsedOnce(name []byte) bool {
 }
 
 // IsReference tells whether a name says that its value refers to something, as userId
-// does, and requestId does not.
+// does, and requestId does not. A number, as the wire format of protobuf has it instead
+// of a name, may say so.
 func IsReference(name []byte) bool {
+	if len(name) > 0 && countDigits(name) == len(name) {
+		return true
+	}
 	refers := false
 	for w := range words(name) {
 		refers = slices.Contains(references, string(w))
