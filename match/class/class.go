@@ -65,6 +65,11 @@ const (
 	Redacted
 )
 
+// String says what it is.
+func (r Role) String() string {
+	return [...]string{"", "a point in time", "an identifier, with its time", "an identifier, or a number used once", "a credential", "unknown", "a redacted secret"}[r]
+}
+
 // Doc is a class's row in the table.
 type Doc struct {
 	Name    string
