@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// Place says where recordings and snapshots are kept. One grammar holds for every
-// flag, annotation and variable that takes a place ([PlaceSchemes]):
+// Place says where recordings and snapshots are kept. One grammar holds wherever a
+// place is named ([PlaceSchemes]):
 //
 //	recordings/shop                              a directory
 //	file:///var/lib/tapedeck                     the same, as a URL
@@ -106,8 +106,8 @@ func PlaceSchemes() []PlaceScheme {
 				{Name: "storage_account", Allowed: "3 to 24 small letters and digits", Doc: "Account that the container belongs to. Default: AZURE_STORAGE_ACCOUNT.", check: isStorageAccount},
 				endpoint("Address of the account's blobs, for other clouds, a private endpoint or an emulator. Default: `https://ACCOUNT.blob.core.windows.net`."),
 			}},
-		{Name: "http", Form: "http://collector:port", kind: collector, Doc: "A collector, without TLS, such as one behind `kubectl port-forward`.", Credentials: "none"},
-		{Name: "https", Form: "https://collector:port", kind: collector, Doc: "A collector.", Credentials: "none"},
+		{Name: "http", Form: "http://collector:port", kind: collector, Doc: "A collector, without TLS, such as one behind `kubectl port-forward`. This version opens none yet.", Credentials: "none"},
+		{Name: "https", Form: "https://collector:port", kind: collector, Doc: "A collector. This version opens none yet.", Credentials: "none"},
 	}
 }
 
@@ -252,8 +252,8 @@ func (p Place) Join(elements ...string) Place {
 }
 
 // Contains tells whether q is the same place as p or one inside it. Of the settings,
-// only those count that lead to another store. It compares names: of directories it
-// follows no links.
+// only those count that lead to another store. Links in the paths of
+// directories are followed.
 func (p Place) Contains(q Place) bool {
 	if p.Scheme != q.Scheme || p.Host != q.Host ||
 		p.Setting("endpoint") != q.Setting("endpoint") || p.Setting("storage_account") != q.Setting("storage_account") {
@@ -261,15 +261,26 @@ func (p Place) Contains(q Place) bool {
 	}
 	outer, inner := p.Path, q.Path
 	if p.IsDir() {
-		if a, err := filepath.Abs(outer); err == nil {
-			outer = a
-		}
-		if a, err := filepath.Abs(inner); err == nil {
-			inner = a
-		}
+		outer, inner = realPath(outer), realPath(inner)
 	}
 	outer = strings.TrimSuffix(outer, "/")
 	return outer == "" || inner == outer || strings.HasPrefix(inner, outer+"/")
+}
+
+// realPath makes a path absolute and follows its links, as far as it exists.
+func realPath(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return real
+	}
+	above := filepath.Dir(path)
+	if above == path {
+		return path
+	}
+	return filepath.Join(realPath(above), filepath.Base(path))
 }
 
 // MaxObjectKey is how long a key may be, in bytes: S3 and Google Cloud Storage take no

@@ -2,6 +2,8 @@ package contract
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -153,6 +155,31 @@ func TestOnePlaceInsideAnother(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if got := outer.Contains(inner); got != c.want {
+			t.Errorf("%s contains %s: %v", outer, inner, got)
+		}
+	}
+}
+
+func TestOnePlaceInsideAnotherThroughALink(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		outer, inner string
+		want         bool
+	}{
+		{dir, link, true},
+		{link, dir, true},
+		{dir, link + "/not/yet/made", true},
+		{link + "/a", dir + "/a/b", true},
+		{link, "a", true},
+		{filepath.Dir(link), dir, false},
+	} {
+		outer, inner := Place{Scheme: "file", Path: c.outer}, Place{Scheme: "file", Path: c.inner}
 		if got := outer.Contains(inner); got != c.want {
 			t.Errorf("%s contains %s: %v", outer, inner, got)
 		}

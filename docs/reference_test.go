@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net/textproto"
 	"os"
 	"sort"
 	"strings"
@@ -18,10 +17,6 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/fn"
-	"github.com/tapedeck/tapedeck/match"
-	"github.com/tapedeck/tapedeck/match/canon"
-	"github.com/tapedeck/tapedeck/match/class"
-	"github.com/tapedeck/tapedeck/match/rules"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -34,11 +29,9 @@ func TestReferencePages(t *testing.T) {
 		"reason-codes.md":      reasonCodes,
 		"environment.md":       environment,
 		"filters.md":           filters,
-		"matching.md":          matching,
+		"places.md":            places,
 		"trust-variables.md":   trust,
-		"tapedeck.schema.json": func() string { return schema(fn.Schema()) },
-
-		"match-rules.schema.json": func() string { return schema(rules.Schema()) },
+		"tapedeck.schema.json": schema,
 	}
 	for name, page := range pages {
 		t.Run(name, func(t *testing.T) {
@@ -211,89 +204,49 @@ func filters() string {
 			}
 		},
 	}
-	return fill("filters.md", tables)
+	return filled("filters.md", tables)
 }
 
-// fill writes tables between their marks into a page that is otherwise written by hand.
-func fill(name string, tables map[string]func(*strings.Builder)) string {
+// places fills the tables of a page that is otherwise written by hand.
+func places() string {
+	schemes := contract.PlaceSchemes()
+	return filled("places.md", map[string]func(*strings.Builder){
+		"schemes": func(b *strings.Builder) {
+			b.WriteString("| place | what it is | credentials |\n|---|---|---|\n")
+			for _, s := range schemes {
+				fmt.Fprintf(b, "| `%s` | %s | %s |\n", s.Form, cell(s.Doc), cell(s.Credentials))
+			}
+		},
+		"settings": func(b *strings.Builder) {
+			b.WriteString("| scheme | setting | allowed | what it does |\n|---|---|---|---|\n")
+			for _, s := range schemes {
+				for _, setting := range s.Settings {
+					fmt.Fprintf(b, "| `%s` | `%s` | %s | %s |\n", s.Name, setting.Name, cell(setting.Allowed), cell(setting.Doc))
+				}
+			}
+		},
+	})
+}
+
+// filled returns the page with what the tables write between their marks.
+func filled(name string, tables map[string]func(*strings.Builder)) string {
 	page, err := os.ReadFile(name)
 	if err != nil {
 		panic(err)
 	}
 	text := string(page)
-	for mark, table := range tables {
-		begin, end := "<!-- "+mark+" -->\n", "<!-- /"+mark+" -->"
+	for table, write := range tables {
+		begin, end := "<!-- "+table+" -->\n", "<!-- /"+table+" -->"
 		before, rest, ok := strings.Cut(text, begin)
 		_, after, ok2 := strings.Cut(rest, end)
 		if !ok || !ok2 {
-			panic(name + " lacks the marks of " + mark)
+			panic(name + " lacks the marks of " + table)
 		}
 		var b strings.Builder
-		table(&b)
+		write(&b)
 		text = before + begin + b.String() + end + after
 	}
 	return text
-}
-
-// matching fills the tables of a page that is otherwise written by hand.
-func matching() string {
-	names := func(all []string) func(*strings.Builder) {
-		return func(b *strings.Builder) {
-			for i, name := range all {
-				all[i] = code(textproto.CanonicalMIMEHeaderKey(name))
-			}
-			b.WriteString(strings.Join(all, ", ") + ".\n")
-		}
-	}
-	return fill("matching.md", map[string]func(*strings.Builder){
-		"selecting": names(match.Selecting()),
-		"unheard":   names(match.Unheard()),
-		"formats": func(b *strings.Builder) {
-			b.WriteString("| format | media types | what makes no difference |\n|---|---|---|\n")
-			for _, f := range canon.Formats() {
-				types := make([]string, len(f.Types))
-				for i, t := range f.Types {
-					types[i] = code(t)
-				}
-				fmt.Fprintf(b, "| %s | %s | %s |\n", f.Name, strings.Join(types, ", "), cell(f.Doc))
-			}
-		},
-		"verdicts": func(b *strings.Builder) {
-			b.WriteString("| a value | is masked | by |\n|---|---|---|\n")
-			for _, v := range match.Verdicts() {
-				masked := "no"
-				if v.Mask {
-					masked = "yes"
-				}
-				fmt.Fprintf(b, "| %s | %s | %s |\n", cell(v.Doc), masked, cell(string(v.Why)))
-			}
-		},
-		"classes": func(b *strings.Builder) {
-			b.WriteString("| class | what it is for | what it looks like | example |\n|---|---|---|---|\n")
-			for _, c := range class.Docs() {
-				fmt.Fprintf(b, "| `%s` | %s | %s | `%s` |\n", c.Name, c.Role, cell(c.Looks), c.Example)
-			}
-		},
-		"keys": func(b *strings.Builder) {
-			b.WriteString("| key | what it says | example |\n|---|---|---|\n")
-			for _, k := range rules.Keys() {
-				fmt.Fprintf(b, "| `%s` | %s | `%s` |\n", k.Name, cell(k.Doc), k.Example)
-			}
-		},
-		"places": func(b *strings.Builder) {
-			b.WriteString("| place | of | what it is | example |\n|---|---|---|---|\n")
-			for _, p := range rules.Places() {
-				of := "request"
-				if p.Response {
-					of = "request, response"
-				}
-				if !p.Request {
-					of = "response"
-				}
-				fmt.Fprintf(b, "| `%s` | %s | %s | `%s` |\n", p.Name, of, cell(p.Doc), p.Example)
-			}
-		},
-	})
 }
 
 func trust() string {
@@ -310,11 +263,11 @@ func trust() string {
 	return b.String()
 }
 
-func schema(of any) string {
+func schema() string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(of); err != nil {
+	if err := enc.Encode(fn.Schema()); err != nil {
 		panic(err)
 	}
 	return b.String()

@@ -58,11 +58,7 @@ func (h Half) sent() (n int64, cut bool) {
 	if h.answer {
 		tag = TagResponseBodySize
 	}
-	text := h.e.Tags.Get(tag)
-	if text == "" { // as of nearly all
-		return 0, false
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
+	n, err := strconv.ParseInt(h.e.Tags.Get(tag), 10, 64)
 	return n, err == nil && n >= 0
 }
 

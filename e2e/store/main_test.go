@@ -3,14 +3,15 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,28 +33,19 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	// What the machine has is none of the tests' business. Processes that race for a key
-	// inherit these.
-	for name, value := range map[string]string{
-		"HOME": "/nonexistent", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-		"AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey,
-		"AZURE_STORAGE_ACCOUNT": azureAccount, "AZURE_STORAGE_KEY": azureKey,
-		"HTTP_PROXY": "", "HTTPS_PROXY": "", "http_proxy": "", "https_proxy": "",
-	} {
-		os.Setenv(name, value)
-	}
-	if os.Getenv(envGateway) == "" {
-		os.Exit(build())
-	}
 	gateway = os.Getenv(envGateway)
-	storetest.Main(m, func(ctx context.Context, text string) (store.Store, error) { return place.Parse(ctx, text) })
+	if gateway == "" {
+		os.Exit(enclosed())
+	}
+	storetest.Main(m, place.Parse)
 }
 
 // envGateway tells this program that versitygw is built, and where.
 const envGateway = "STORETEST_GATEWAY"
 
-// build builds versitygw and runs this program again.
-func build() int {
+// enclosed builds versitygw, and runs this program again with an environment that has
+// nothing of the machine's. The processes that race for a key inherit it.
+func enclosed() int {
 	dir, err := os.MkdirTemp("", "tapedeck-store-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "store:", err)
@@ -61,24 +53,39 @@ func build() int {
 	}
 	defer os.RemoveAll(dir)
 	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "github.com/versity/versitygw/cmd/versitygw")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "HOME="+os.Getenv("STORETEST_HOME"))
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "store: build versitygw: %v\n%s", err, out)
 		return 1
 	}
+	// The certificate of httptest's servers, for those libraries that insist on TLS.
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	server.Close()
+	roots := filepath.Join(dir, "roots.pem")
+	if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, "store:", err)
+		return 1
+	}
 	self := exec.Command(os.Args[0], os.Args[1:]...)
 	self.Stdout, self.Stderr = os.Stdout, os.Stderr
-	self.Env = append(os.Environ(), envGateway+"="+filepath.Join(dir, "versitygw"))
+	self.Env = []string{
+		envGateway + "=" + filepath.Join(dir, "versitygw"), "TMPDIR=" + dir, "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "SSL_CERT_FILE=" + roots,
+		"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_EC2_METADATA_DISABLED=true",
+		"AZURE_STORAGE_ACCOUNT=" + azureAccount, "AZURE_STORAGE_KEY=" + azureKey,
+		"GCE_METADATA_HOST=127.0.0.1:1",
+	}
 	if err := self.Run(); err != nil {
 		return 1
 	}
 	return 0
 }
 
+func openText(t *testing.T, text string) (store.Store, error) { return place.Parse(t.Context(), text) }
+
 // open opens a place.
 func open(t *testing.T, text string) store.Store {
 	t.Helper()
-	s, err := place.Parse(t.Context(), text)
+	s, err := openText(t, text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,8 +151,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// bucketMaker returns a function that makes places of their own: prefixes in one bucket,
-// and now and then a whole bucket.
+// makePlace returns the place of another prefix each time, with a blank in it.
 func makePlace(form string, n *int) string {
 	*n++
 	return fmt.Sprintf(form, fmt.Sprintf("tests/no %d", *n))
@@ -168,12 +174,7 @@ func readAll(t *testing.T, s store.Store, key string) string {
 // frontDoor is an HTTP server in front of a store that may change what it sees.
 func frontDoor(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: h}
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-	return "http://" + strings.TrimPrefix(l.Addr().String(), "http://")
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
 }

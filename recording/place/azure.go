@@ -36,9 +36,14 @@ func openAzure(_ context.Context, p contract.Place) (driver, error) {
 		endpoint = "https://" + account + ".blob.core.windows.net"
 	}
 	target := strings.TrimSuffix(endpoint, "/") + "/" + p.Host
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableCompression = true // bytes as they are stored
-	options := &container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: &http.Client{Transport: transport}}}
+	transport, err := newTransport()
+	if err != nil {
+		return nil, err
+	}
+	options := &container.ClientOptions{ClientOptions: policy.ClientOptions{
+		Transport: &http.Client{Transport: transport},
+		Retry:     policy.RetryOptions{MaxRetries: maxTries - 1, RetryDelay: firstWait, MaxRetryDelay: longestWait},
+	}}
 
 	client, err := openContainer(target, account, options)
 	if err != nil {
@@ -61,7 +66,7 @@ func openContainer(target, account string, options *container.ClientOptions) (*c
 	if sas := os.Getenv("AZURE_STORAGE_SAS_TOKEN"); sas != "" {
 		return container.NewClientWithNoCredential(target+"?"+strings.TrimPrefix(sas, "?"), options)
 	}
-	chain, err := azidentity.NewDefaultAzureCredential(nil)
+	chain, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: azcore.ClientOptions{Transport: options.Transport}})
 	if err != nil {
 		return nil, asCredentialsError(err)
 	}

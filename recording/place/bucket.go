@@ -8,6 +8,7 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording/store"
@@ -28,6 +29,14 @@ type driver interface {
 	// diagnose says what an error of the operation means.
 	diagnose(op string, err error) diagnosis
 }
+
+// How often a request is made, and how long the driver waits in between: each time twice
+// as long. AWS's library is left to its configuration.
+const (
+	maxTries    = 4
+	firstWait   = 200 * time.Millisecond
+	longestWait = 10 * time.Second
+)
 
 // page is a part of a listing.
 type page struct {

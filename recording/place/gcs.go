@@ -37,14 +37,17 @@ func openGCS(ctx context.Context, p contract.Place) (driver, error) {
 	if !strings.Contains(endpoint, "://") {
 		endpoint = "http://" + endpoint
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableCompression = true // bytes as they are stored
+	transport, err := newTransport()
+	if err != nil {
+		return nil, err
+	}
 	d := &gcsDriver{client: &http.Client{Transport: transport}, endpoint: strings.TrimSuffix(endpoint, "/"), bucket: p.Host}
 	if !strings.HasPrefix(endpoint, "https://") {
 		return d, nil // an emulator: a token would be readable on the way
 	}
 	// Tokens are fetched later, too.
-	found, err := google.FindDefaultCredentials(context.WithoutCancel(ctx), gcsScope)
+	ctx = context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Transport: transport})
+	found, err := google.FindDefaultCredentials(ctx, gcsScope)
 	if err != nil {
 		return nil, asCredentialsError(err)
 	}
@@ -69,16 +72,13 @@ func (e *gcsError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s: %s", e.status, cmp.Or(e.reason, http.StatusText(e.status)), e.message))
 }
 
-// gcsTries is how often a request is made.
-const gcsTries = 5
-
 // do makes a request, several times if need be, and returns a successful answer. All of
 // the requests may be repeated: put is conditional. Body returns the request's body from
 // its start; nil if there is none.
 func (d *gcsDriver) do(ctx context.Context, method, path string, query url.Values, header http.Header, body func() io.Reader, size int64) (*http.Response, error) {
 	target := d.endpoint + path + "?" + query.Encode()
 	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 200*time.Millisecond, 10*time.Second
+	wait.InitialInterval, wait.MaxInterval = firstWait, longestWait
 	return backoff.Retry(ctx, func() (*http.Response, error) {
 		req, err := http.NewRequestWithContext(ctx, method, target, nil)
 		if err != nil {
@@ -105,7 +105,7 @@ func (d *gcsDriver) do(ctx context.Context, method, path string, query url.Value
 			return nil, failed
 		}
 		return nil, backoff.Permanent(failed)
-	}, backoff.WithBackOff(wait), backoff.WithMaxTries(gcsTries), backoff.WithMaxElapsedTime(0))
+	}, backoff.WithBackOff(wait), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(0))
 }
 
 func readGCSError(resp *http.Response) error {

@@ -27,10 +27,12 @@ package place
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
-	"path/filepath"
+	"net/http"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy/trust"
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
@@ -61,45 +63,17 @@ func Parse(ctx context.Context, text string) (store.Store, error) {
 	return Open(ctx, p)
 }
 
-// CheckApart refuses two places one of which is inside the other, as a source and a
-// destination must not be. It follows links to directories.
-func CheckApart(from, to contract.Place) error {
-	for _, p := range []*contract.Place{&from, &to} {
-		if p.IsDir() {
-			real, err := resolve(p.Path)
-			if err != nil {
-				return fmt.Errorf("place %s: %w", p, err)
-			}
-			p.Path = real
-		}
-	}
-	switch {
-	case from == to || from.Contains(to) && to.Contains(from):
-		return fmt.Errorf("%s is both the source and the destination; want two places", from)
-	case from.Contains(to):
-		return fmt.Errorf("the destination %s is inside the source %s, which would then contain its own copy; want one beside it", to, from)
-	case to.Contains(from):
-		return fmt.Errorf("the source %s is inside the destination %s, which would then contain both; want one beside it", from, to)
-	}
-	return nil
-}
-
-// resolve follows the links of a path as far as it exists.
-func resolve(path string) (string, error) {
-	path, err := filepath.Abs(path)
+// newTransport returns what requests go through. The image has no roots of its own, so
+// Mozilla's are added to the system's.
+func newTransport() (*http.Transport, error) {
+	roots, err := trust.Load("")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	real, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		return real, nil
-	}
-	above := filepath.Dir(path)
-	if above == path {
-		return path, nil
-	}
-	real, err = resolve(above)
-	return filepath.Join(real, filepath.Base(path)), err
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{RootCAs: roots.Pool()}
+	t.DisableCompression = true // bytes as they are stored
+	return t, nil
 }
 
 // credentialsError is a failure to get credentials, as opposed to what a store says to

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -31,7 +32,13 @@ type s3Driver struct {
 }
 
 func openS3(ctx context.Context, p contract.Place) (driver, error) {
-	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})}
+	transport, err := newTransport()
+	if err != nil {
+		return nil, err
+	}
+	// Of the library's own kind, since AWS_CA_BUNDLE adds to it.
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.TLSClientConfig.RootCAs = transport.TLSClientConfig.RootCAs })
+	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{}), config.WithHTTPClient(client)}
 	if region := p.Setting("region"); region != "" {
 		options = append(options, config.WithRegion(region))
 	}
