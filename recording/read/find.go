@@ -164,8 +164,11 @@ func (f *finder) files(prefix string, wanted func(key string) bool) error {
 	return nil
 }
 
-// isSegment tells segments from other files by their names.
+// isSegment tells segments from other files by their names. What is hidden is none.
 func isSegment(key string) bool {
+	if strings.HasPrefix(path.Base(key), ".") {
+		return false
+	}
 	key = strings.TrimSuffix(key, recording.PartSuffix)
 	return strings.HasSuffix(key, ".jsonl") || strings.HasSuffix(key, recording.SegmentSuffix)
 }
@@ -173,7 +176,8 @@ func isSegment(key string) bool {
 // isLoose is isSegment for files outside of partitions, where other tools' files are read,
 // too.
 func isLoose(key string) bool {
-	return isSegment(key) || strings.HasSuffix(key, ".json") || strings.HasSuffix(key, ".md")
+	other := strings.HasSuffix(key, ".json") || strings.HasSuffix(key, ".md")
+	return isSegment(key) || other && !strings.HasPrefix(path.Base(key), ".")
 }
 
 // parseName reads when a segment was begun, and its number, from its name; began is zero

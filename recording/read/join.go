@@ -19,9 +19,15 @@ type joiner struct {
 	size  int64     // of parts
 
 	newest key // of what was handed on
-	// pieces are conversations of which a piece was handed on, without the end: the
-	// number of the next part, by the UUID of the first.
-	pieces map[recording.UUID]int
+	// pieces are conversations of which a piece was handed on, without the end, by the
+	// UUID of the first part.
+	pieces map[recording.UUID]piece
+}
+
+// piece is what is known of a conversation in pieces.
+type piece struct {
+	next    int // number of the part that comes next
+	counted bool
 }
 
 // maxPieces bounds how many conversations in pieces are remembered.
@@ -55,14 +61,14 @@ func (j *joiner) flush() error {
 		return nil
 	}
 	group := keyOf(j.parts[0].Exchange).group
-	want := max(1, j.pieces[group])
-	rec, missing := join(j.parts, want)
+	before, goesOn := j.pieces[group]
+	rec, missing := join(j.parts, max(1, before.next))
 	last := j.parts[len(j.parts)-1].Conversation()
 	j.parts, j.size = nil, 0
 	if missing > 0 {
 		j.r.report.add(MissingPart, fmt.Sprintf("%s in %s: %d parts", group, rec.Key, missing))
 	}
-	if want > 1 {
+	if goesOn && !before.counted {
 		j.r.report.add(Divided, group.String())
 	}
 	switch {
@@ -70,9 +76,9 @@ func (j *joiner) flush() error {
 		delete(j.pieces, group)
 	case len(j.pieces) < maxPieces:
 		if j.pieces == nil {
-			j.pieces = map[recording.UUID]int{}
+			j.pieces = map[recording.UUID]piece{}
 		}
-		j.pieces[group] = last.Part + 1
+		j.pieces[group] = piece{last.Part + 1, goesOn}
 	}
 	return j.hand(rec)
 }

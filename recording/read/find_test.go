@@ -1,0 +1,132 @@
+package read
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+func TestQueries(t *testing.T) {
+	m := &memory{}
+	for n, partition := range []recording.Partition{{Cluster: "c1", Namespace: "shop", Workload: "cart"}, {Cluster: "c1", Namespace: "shop", Workload: "rates"}, {Cluster: "c2", Namespace: "shop", Workload: "cart"}, {}} {
+		p := newPod("pod")
+		p.process[15] = byte(n)
+		p.partition = partition
+		for hour := range 3 {
+			began := at(time.Duration(hour) * time.Hour)
+			e := exchange(100*n+hour, began.Add(time.Minute), time.Second)
+			e.Cluster, e.Namespace, e.Service = partition.Cluster, partition.Namespace, partition.Workload
+			if n == 3 && hour == 1 {
+				e.Direction = recording.Out
+			}
+			p.segment(m, began, e)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		q    Query
+		want string
+		read int // segments
+	}{
+		{"all", Query{}, "/0 /100 /200 /300 /1 /101 /201 /301 /2 /102 /202 /302", 12},
+		{"a cluster", Query{Clusters: []string{"c2"}}, "/200 /201 /202", 3},
+		{"two clusters", Query{Clusters: []string{"c2", "c1"}, Workloads: []string{"cart"}}, "/0 /200 /1 /201 /2 /202", 6},
+		{"one that there isn't", Query{Clusters: []string{"c3"}}, "", 0},
+		{"a workload", Query{Namespaces: []string{"shop"}, Workloads: []string{"rates"}}, "/100 /101 /102", 3},
+		{"an unknown name", Query{Namespaces: []string{recording.Undefined}}, "/300 /301 /302", 3},
+		{"from", Query{From: at(2 * time.Hour)}, "/2 /102 /202 /302", 8}, // the hour before may reach into it
+		{"from later", Query{From: at(2*time.Hour + 2*time.Minute)}, "", 4},
+		{"up to a time", Query{To: at(time.Hour), Longest: time.Minute}, "/0 /100 /200 /300", 8}, // the hour after may have begun with what ended then
+		{"a time", Query{From: at(time.Hour), To: at(2 * time.Hour), Workloads: []string{"rates"}}, "/101", 3},
+		{"a time with the longest of exchanges", Query{To: at(time.Minute), Longest: -1, Workloads: []string{"rates"}}, "", 3},
+		{"a direction", Query{Direction: recording.Out}, "/301", 12},
+		{"what matches", Query{Match: func(e *recording.Exchange) bool { return strings.HasSuffix(e.Location, "02") }}, "/102 /202 /302", 12},
+	} {
+		m.opened = nil
+		got, report := readAll(t, c.q, Options{}, m)
+		if locations(got) != c.want || report.Segments != c.read || len(m.opened) != c.read || report.Selected != uint64(len(got)) || report.Err() != nil {
+			t.Errorf("%s: %s of %d segments; want %s of %d; %s", c.name, locations(got), len(m.opened), c.want, c.read, findings(report))
+		}
+	}
+	for _, q := range []Query{{Direction: "in"}, {From: at(1), To: at(1)}} {
+		if _, err := Open(t.Context(), q, Options{}, m); err == nil {
+			t.Errorf("%+v is taken", q)
+		}
+	}
+}
+
+// What belongs to a recording, in a place with partitions and in any other.
+func TestWhatBelongsToARecording(t *testing.T) {
+	line := func(location string) []byte {
+		return []byte(`{"msgType":"rrpair","ts":"2026-11-22T20:15:00Z","location":"` + location + `"}` + "\n")
+	}
+	const name = "20261122T201500.123Z-cart-7d4b9-x2x-0.jsonl.zst"
+	md := []byte("### REQUEST ###\n```\nGET http://a/md HTTP/1.1\n```\n")
+	for _, c := range []struct {
+		name string
+		keys map[string][]byte
+		want string
+	}{
+		{"partitions", map[string][]byte{
+			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/" + name: zip(line("/1")),
+			"namespace=n/workload=w/date=2026-11-22/hour=20/" + name:           zip(line("/old")),
+			"snapshots/1/segments/0.jsonl.zst":                                 zip(line("/snapshot")),
+			"runs/1/cluster=c/" + name:                                         zip(line("/run")),
+			"mine.jsonl":                                                       line("/mine"),
+			"_duckdb.sql":                                                      []byte("SELECT"),
+		}, "/1 /old"},
+		{"a folder of partitions", map[string][]byte{"workload=w/date=2026-11-22/hour=20/" + name: zip(line("/1"))}, "/1"},
+		{"an hour", map[string][]byte{name: zip(line("/1")), name + recording.PartSuffix: zip(line("/2"))}, "/1"},
+		{"in an hour, what is being written", map[string][]byte{
+			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/" + name + ".part":                                           zip(line("/1")),
+			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/" + strings.Replace(name, "-0.", "-1.", 1):                   zip(line("/2")),
+			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/" + strings.Replace(name, "-0.", "-1.", 1) + ".part":         zip(line("/3")),
+			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/.tmp-x.jsonl.zst":                                            zip(line("/4")),
+			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/notes.json":                                                  line("/5"),
+			"cluster=c/namespace=n/workload=w/date=2026-11-22/" + strings.Replace(name, "-0.", "-9.", 1):                           zip(line("/6")),
+			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/" + strings.Replace(name, "-0.", "-2.", 1) + ".part.part.gz": line("/7"),
+		}, "/1 /2"},
+		{"files of any tool", map[string][]byte{
+			"a/b/1.json": []byte("{\n  \"msgType\": \"rrpair\",\n  \"location\": \"/json\"\n}"), "a/2.jsonl": append(line("/1"), line("/2")...), "3.md": md, "4.jsonl.zst": zip(line("/zst")),
+			"README.md": []byte("# Read me\n"), "package.json": []byte(`{"name":"x"}`), "notes.txt": line("/no"), "5.jsonl.part": line("/part"),
+			"snapshots/1/x.jsonl": line("/snapshot"), "runs/x.jsonl": line("/run"),
+		}, "/json /md /1 /2 /part /zst"},
+		{"nothing", map[string][]byte{"notes.txt": nil}, ""},
+	} {
+		m := &memory{objects: c.keys}
+		got, report := readAll(t, Query{}, Options{}, m)
+		names := strings.Fields(locations(got))
+		slices.Sort(names)
+		want := strings.Fields(c.want)
+		slices.Sort(want)
+		if !slices.Equal(names, want) || report.Err() != nil {
+			t.Errorf("%s: %s, want %s; %s", c.name, names, want, findings(report))
+		}
+	}
+}
+
+func TestPath(t *testing.T) {
+	dir := t.TempDir()
+	odd := filepath.Join(dir, "what is this?")
+	if err := os.WriteFile(odd, []byte(`{"location":"/1"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{odd, dir} {
+		from, err := Path(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := readAll(t, Query{}, Options{}, from)
+		if want := map[bool]string{true: "/1"}[name == odd]; locations(got) != want {
+			t.Errorf("%s: %s", name, locations(got))
+		}
+	}
+	if _, err := Path(filepath.Join(dir, "nowhere")); !os.IsNotExist(err) {
+		t.Error(err)
+	}
+}
