@@ -70,8 +70,8 @@ func useText(body *[]byte, extra *[]Member) {
 func (e *Exchange) Lighten() {
 	if h := e.HTTP; h != nil {
 		e.HTTP = &HTTP{
-			HTTPRequest{URL: h.Req.URL, URI: h.Req.URI, Version: h.Req.Version, Method: h.Req.Method, Host: h.Req.Host, BodyLeft: int64(len(h.Req.Body))},
-			HTTPResponse{ContentType: h.Res.ContentType, StatusCode: h.Res.StatusCode, StatusMessage: h.Res.StatusMessage, BodyLeft: int64(len(h.Res.Body))},
+			HTTPRequest{URL: h.Req.URL, URI: h.Req.URI, Version: h.Req.Version, Method: h.Req.Method, Host: h.Req.Host, BodyLeft: h.Req.BodyLeft + int64(len(h.Req.Body))},
+			HTTPResponse{ContentType: h.Res.ContentType, StatusCode: h.Res.StatusCode, StatusMessage: h.Res.StatusMessage, BodyLeft: h.Res.BodyLeft + int64(len(h.Res.Body))},
 		}
 	}
 	for _, c := range []**Conversation{&e.GRPC, &e.WebSocket, &e.TCP} {

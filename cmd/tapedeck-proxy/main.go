@@ -149,17 +149,22 @@ func prepareHealthz(flags *flag.FlagSet) func(context.Context, []string, io.Writ
 
 func prepareInspect(flags *flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
 	var o inspect.Options
+	o.MaxHeld, o.MaxOpen = 4<<20, 8 // it runs where the sidecar's memory is limited
 	for _, f := range o.Flags() {
+		if f.Switch != nil {
+			flags.BoolVar(f.Switch, f.Name, false, f.Usage)
+			continue
+		}
 		flags.StringVar(f.Value, f.Name, f.Default, f.Usage)
 		if f.Short != "" {
 			flags.StringVar(f.Value, f.Short, f.Default, "short for --"+f.Name)
 		}
 	}
-	return func(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	return func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if len(args) == 0 {
 			return errors.New("name at least one directory or segment, such as " + contract.RecordingDir)
 		}
-		return inspect.Run(stdout, stderr, "tapedeck-proxy:", args, o)
+		return inspect.Run(ctx, stdout, stderr, "tapedeck-proxy:", args, inspect.Path, o)
 	}
 }
 

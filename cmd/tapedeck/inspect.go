@@ -1,28 +1,37 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording/inspect"
+	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/snapshot"
 )
 
 // newInspectCommand lists recorded exchanges, and shows one.
 func newInspectCommand() *cobra.Command {
 	var o inspect.Options
 	cmd := &cobra.Command{
-		Use:   "inspect PATH...",
+		Use:   "inspect PLACE...",
 		Short: "List recorded exchanges, or show one",
-		Long: "Lists the exchanges in directories of recordings, or in single segments (.jsonl, .jsonl.zst).\n" +
-			"Segments that are still being written, and those of a process that was killed, are read as far as they go.",
+		Long: `Lists the exchanges in recordings, snapshots and single files, in the order of their start.
+
+PLACE is a directory, a file, the URL of a bucket, or PLACE/snapshots/ID. Files may be segments (.jsonl, .jsonl.zst), also
+those that are still being written or whose writer was killed, and RRPair files of other tools (.json, .md).
+What can't be read is named on standard error, and the exit code is 1.`,
 		Example: `  tapedeck inspect /var/lib/tapedeck/recordings
-  tapedeck inspect --direction out --status 5xx recordings
+  tapedeck inspect --direction out --status 5xx --since 1h s3://recordings/prod
   tapedeck inspect --show 5b1c0a6e recordings
   tapedeck inspect -o json recordings | jq .http.req.uri`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := inspect.Run(cmd.OutOrStdout(), cmd.ErrOrStderr(), "tapedeck:", args, o)
+			err := inspect.Run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), "tapedeck:", args, openToRead, o)
 			if errors.Is(err, inspect.ErrUnreadable) {
 				return exitError(1)
 			}
@@ -30,10 +39,27 @@ func newInspectCommand() *cobra.Command {
 		},
 	}
 	for _, f := range o.Flags() {
+		if f.Switch != nil {
+			cmd.Flags().BoolVar(f.Switch, f.Name, false, f.Usage)
+			continue
+		}
 		cmd.Flags().StringVarP(f.Value, f.Name, f.Short, f.Default, f.Usage)
 		if len(f.Allowed) > 0 {
 			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(f.Allowed, cobra.ShellCompDirectiveNoFileComp))
 		}
 	}
 	return cmd
+}
+
+// openToRead opens a place, a snapshot, which is verified, or a single file.
+func openToRead(ctx context.Context, name string) (read.Store, error) {
+	if info, err := os.Stat(name); err == nil && !info.IsDir() || err != nil && !strings.Contains(name, "://") && !strings.Contains(name, "@") {
+		return read.Path(name)
+	}
+	place, err := contract.ParsePlace(name)
+	if err != nil {
+		return nil, err
+	}
+	s, _, err := snapshot.Source(ctx, place, openPlace)
+	return s, err
 }

@@ -30,6 +30,10 @@ func TestInspect(t *testing.T) {
 	segments, _ := filepath.Glob(filepath.Join(dir, "*", "*", "*", "*", "*", "*.zst"))
 	torn := filepath.Join(t.TempDir(), "torn.jsonl")
 	os.WriteFile(torn, []byte(`{"location":"/whole"}`+"\n"+`{"loc`), 0o600)
+	open := filepath.Join(t.TempDir(), "open.jsonl.part")
+	os.WriteFile(open, []byte(`{"location":"/whole"}`+"\n"+`{"loc`), 0o600)
+	md := filepath.Join(t.TempDir(), "pair.md")
+	os.WriteFile(md, []byte("### REQUEST ###\n```\nGET http://shop/quote HTTP/1.1\n```\n"), 0o600)
 	bad := filepath.Join(t.TempDir(), "bad.jsonl")
 	os.WriteFile(bad, []byte("oops\n"+`{"location":"/behind"}`+"\n"), 0o600)
 
@@ -47,8 +51,18 @@ func TestInspect(t *testing.T) {
 		{"writes JSON lines", []string{"-o", "json", dir}, 0, []string{`"location":"/cart"`}, "UUID", ""},
 		{"shows one", []string{"--show", "02", dir}, 0, []string{"IN http 02000000-"}, "IN http 01", ""},
 		{"shows none", []string{"--show", "ff", dir}, 1, nil, "", "no exchange has a UUID that begins so"},
-		{"reads up to a torn tail", []string{torn}, 0, []string{"/whole"}, "", "note: read segment torn.jsonl: torn tail"},
-		{"reads on behind a bad line", []string{bad}, 1, []string{"/behind"}, "", "read segment bad.jsonl: line 1: "},
+		{"reads up to a torn tail of what is being written", []string{open}, 0, []string{"/whole"}, "", "note: 1 open segment: open.jsonl.part"},
+		{"reads up to a torn tail", []string{torn}, 1, []string{"/whole"}, "", "tapedeck: 1 torn segment: torn.jsonl"},
+		{"reads on behind a bad line", []string{bad}, 1, []string{"/behind"}, "", "tapedeck: 1 malformed record: bad.jsonl: line 1: "},
+		{"reads a file of another tool", []string{md}, 0, []string{"/quote"}, "", ""},
+		{"reads several places", []string{md, dir, bad}, 1, []string{"/quote", "/cart", "/behind"}, "", "bad.jsonl: line 1: "},
+		{"reads a URL", []string{"file://" + dir}, 0, []string{"/cart"}, "", ""},
+		{"selects by workload", []string{"--workload", "undefined", "--namespace", "shop,undefined", dir}, 0, []string{"/cart"}, "", ""},
+		{"selects by another", []string{"--cluster", "c1", dir}, 0, []string{"UUID"}, "/cart", ""},
+		{"selects by time", []string{"--since", "1h", dir}, 0, []string{"UUID"}, "/cart", ""}, // they have none
+		{"refuses two starts", []string{"--since", "1h", "--from", "2026-11-22", dir}, 1, nil, "", "since and from: want one of them"},
+		{"refuses an unknown time", []string{"--to", "tomorrow", dir}, 1, nil, "", `to: time "tomorrow": want one such as`},
+		{"refuses an unknown scheme", []string{"ftp://host/dir"}, 1, nil, "", "ftp"},
 		{"says what is missing", []string{filepath.Join(dir, "nowhere")}, 1, nil, "", "nowhere"},
 		{"refuses an unknown output", []string{"-o", "xml", dir}, 1, nil, "", `output "xml": want table or json`},
 		{"refuses an unknown direction", []string{"--direction", "up", dir}, 1, nil, "", "want in, out"},

@@ -85,7 +85,7 @@ func TestNothingInvisibleReachesTheTerminal(t *testing.T) {
 			missing := filepath.Join(dir, "missing")
 			for _, o := range []Options{{Output: "table"}, {Output: "json"}, {Output: "table", Show: "01"}, {Output: "json", Show: "01"}} {
 				var out, notes bytes.Buffer
-				if err := Run(&out, &notes, "tapedeck:", []string{dir, missing}, o); !errors.Is(err, ErrUnreadable) {
+				if err := Run(t.Context(), &out, &notes, "tapedeck:", []string{dir, missing}, Path, o); !errors.Is(err, ErrUnreadable) {
 					t.Errorf("%+v: %v", o, err)
 				}
 				if odd := unseen(out.String()) + unseen(notes.String()); odd != "" || out.Len() == 0 || notes.Len() == 0 {
@@ -135,7 +135,7 @@ func FuzzNothingInvisibleReachesTheTerminal(f *testing.F) {
 		}
 		for _, o := range []Options{{Output: "table"}, {Output: "json"}, {Output: "table", Show: "0"}} {
 			var out bytes.Buffer
-			_ = Run(&out, &out, "tapedeck:", []string{name}, o)
+			_ = Run(t.Context(), &out, &out, "tapedeck:", []string{name}, Path, o)
 			if odd := unseen(out.String()); odd != "" {
 				t.Errorf("%+v: %s", o, odd)
 			}

@@ -1,24 +1,28 @@
 // Package inspect shows recordings to people: which exchanges there are, and
-// what one of them holds. It writes to what it is given. It imports recording,
-// klauspost/compress and the standard library.
+// what one of them holds. It writes to what it is given. It imports recording, its
+// folders read and coding, and the standard library.
 package inspect
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 )
 
 // Filter selects exchanges. The zero value selects all.
 type Filter struct {
+	// Clusters, Namespaces and Workloads are names, with commas between them.
+	Clusters, Namespaces, Workloads string
+	// From and To are times, as [read.ParseTime] reads them.
+	From, To string
 	// Direction is `in` or `out`, in any case.
 	Direction string
 	// Host is a part of the host that was asked.
@@ -61,10 +65,43 @@ func (f Filter) Check() error {
 	return nil
 }
 
-// Match tells whether the exchange is selected.
-func (f Filter) Match(e *recording.Exchange) bool {
-	return (f.Direction == "" || strings.EqualFold(f.Direction, e.Direction)) &&
-		strings.Contains(host(e), f.Host) &&
+// Query returns the filter as a query; now is when it is asked.
+func (f Filter) Query(now time.Time) (read.Query, error) {
+	if err := f.Check(); err != nil {
+		return read.Query{}, err
+	}
+	q := read.Query{Clusters: names(f.Clusters), Namespaces: names(f.Namespaces), Workloads: names(f.Workloads), Direction: strings.ToUpper(f.Direction)}
+	for _, t := range []struct {
+		name, text string
+		to         *time.Time
+	}{{"from", f.From, &q.From}, {"to", f.To, &q.To}} {
+		if t.text == "" {
+			continue
+		}
+		var err error
+		if *t.to, err = read.ParseTime(t.text, now); err != nil {
+			return read.Query{}, fmt.Errorf("%s: %w", t.name, err)
+		}
+	}
+	if f.Host != "" || f.Path != "" || f.Protocol != "" || f.Status != "" {
+		q.Match = f.match
+	}
+	return q, nil
+}
+
+// names are those of a list.
+func names(list string) (all []string) {
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// match tells whether the exchange has the host, path, protocol and status.
+func (f Filter) match(e *recording.Exchange) bool {
+	return strings.Contains(e.Host(), f.Host) &&
 		strings.Contains(e.Location, f.Path) &&
 		(f.Protocol == "" || strings.EqualFold(f.Protocol, e.L7Protocol)) &&
 		matchStatus(f.Status, e.Status)
@@ -77,17 +114,6 @@ func matchStatus(want, status string) bool {
 	return want == "" || want == status
 }
 
-// host is whom the client asked.
-func host(e *recording.Exchange) string {
-	if e.HTTP != nil && e.HTTP.Req.Host != "" {
-		return e.HTTP.Req.Host
-	}
-	if host, port, err := net.SplitHostPort(e.NetworkAddress); err == nil && host == "" {
-		return port
-	}
-	return e.NetworkAddress
-}
-
 // lookAhead is how many lines the width of the columns is taken from, and held
 // in memory for that: a recording may be larger than the memory of the sidecar,
 // in whose container it is looked at.
@@ -95,26 +121,30 @@ const lookAhead = 1000
 
 // Table writes one line an exchange.
 type Table struct {
-	w      *bufio.Writer
+	w      io.Writer
 	rows   []row // wait for widths
 	widths *[columns]int
+	text   []byte // that waits to be written
 }
 
 const columns = 13
+
+// writeBytes is how much of the table is written at once.
+const writeBytes = 32 << 10
 
 type row [columns]string
 
 // NewTable begins with the table's head. Close writes what is left of it.
 func NewTable(w io.Writer) *Table {
-	return &Table{w: bufio.NewWriter(w), rows: []row{
+	return &Table{w: w, rows: []row{
 		{"TIME", "DIR", "PROTOCOL", "METHOD", "HOST", "PATH", "STATUS", "MS", "REQUEST", "ANSWER", "UUID", "CAUSE", "NOTE"}}}
 }
 
-// Add adds an exchange's line.
+// Add adds an exchange's line. A light exchange is enough.
 func (t *Table) Add(e *recording.Exchange) error {
-	asked, answered := sizes(e)
+	asked, answered := e.Sizes()
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	line := row{e.TS.Format("2006-01-02T15:04:05.000Z"), e.Direction, e.L7Protocol, dash(e.Command), dash(host(e)), dash(e.Location),
+	line := row{e.TS.Format("2006-01-02T15:04:05.000Z"), e.Direction, e.L7Protocol, dash(e.Command), dash(e.Host()), dash(e.Location),
 		dash(e.Status), number(e.Duration), number(asked), number(answered), e.UUID.String()[:8], cause(e), note(e)}
 	for i := range line {
 		line[i] = clean(line[i])
@@ -129,7 +159,7 @@ func (t *Table) Add(e *recording.Exchange) error {
 }
 
 // Close writes what is left.
-func (t *Table) Close() error { return errors.Join(t.align(), t.w.Flush()) }
+func (t *Table) Close() error { return errors.Join(t.align(), t.flush()) }
 
 // align finds the widths of the columns, and writes the lines that waited.
 func (t *Table) align() error {
@@ -151,58 +181,62 @@ func (t *Table) align() error {
 }
 
 // write writes a line: two spaces between columns, none behind the last.
-func (t *Table) write(line *row) (err error) {
-	for i, cell := range line[:columns-1] {
-		_, err = fmt.Fprintf(t.w, "%-*s  ", t.widths[i], cell)
+func (t *Table) write(line *row) error {
+	for i, cell := range line {
+		t.text = append(t.text, cell...)
+		if i == columns-1 {
+			break
+		}
+		for n := t.widths[i] + 2 - utf8.RuneCountInString(cell); n > 0; n -= len(spaces) {
+			t.text = append(t.text, spaces[:min(n, len(spaces))]...)
+		}
+		if utf8.RuneCountInString(cell) > t.widths[i] {
+			t.text = append(t.text, spaces[:2]...)
+		}
 	}
-	if err == nil {
-		_, err = fmt.Fprintln(t.w, line[columns-1])
+	if t.text = append(t.text, '\n'); len(t.text) < writeBytes {
+		return nil
 	}
-	return err
+	return t.flush()
 }
 
-// sizes are the bytes of payload that each side sent.
-func sizes(e *recording.Exchange) (asked, answered int64) {
-	for _, c := range []*recording.Conversation{e.GRPC, e.WebSocket, e.TCP} {
-		if c != nil {
-			return c.ClientBytes, c.ServerBytes
-		}
-	}
-	if e.HTTP == nil {
-		return 0, 0
-	}
-	size := func(kept []byte, tag string) int64 {
-		if n, err := strconv.ParseInt(e.Tags.Get(tag), 10, 64); err == nil {
-			return n
-		}
-		return int64(len(kept))
-	}
-	return size(e.HTTP.Req.Body, recording.TagRequestBodySize), size(e.HTTP.Res.Body, recording.TagResponseBodySize)
+const spaces = "                                "
+
+func (t *Table) flush() error {
+	_, err := t.w.Write(t.text)
+	t.text = t.text[:0]
+	return err
 }
 
 // cause is the inbound exchange that an outbound one was made for, or why it
 // is not known.
 func cause(e *recording.Exchange) string {
-	parent := e.Tags.Get(recording.TagParent)
-	if e.Tags.Get(recording.TagParentBy) != "" {
-		parent = parent[:min(8, len(parent))]
+	switch p := e.Parent(); p.Kind {
+	case recording.ParentNone:
+		return "-"
+	case recording.ParentKnown:
+		return p.UUID.String()[:8]
+	default:
+		return string(p.Kind)
 	}
-	return dash(parent)
 }
 
 // note gathers what is out of the ordinary.
 func note(e *recording.Exchange) string {
-	var notes []string
-	if v := e.Tags.Get(recording.TagIncomplete); v != "" {
-		notes = append(notes, v)
+	text := e.Incomplete()
+	add := func(more string) {
+		if text != "" {
+			text += ", "
+		}
+		text += more
 	}
-	if e.Tags.Get(recording.TagTruncated) != "" {
-		notes = append(notes, "truncated")
+	if e.Truncated() {
+		add("truncated")
 	}
-	if c := e.Tags.Get(recording.TagConversation); c != "" {
-		notes = append(notes, "of "+c[:min(8, len(c))])
+	if id, ok := e.ConversationID(); ok {
+		add("of " + id.String()[:8])
 	}
-	return strings.Join(notes, ", ")
+	return text
 }
 
 func dash(s string) string {

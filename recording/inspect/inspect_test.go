@@ -5,14 +5,15 @@ import (
 	"compress/gzip"
 	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 )
 
 var update = flag.Bool("update", false, "rewrite the wanted text in testdata")
@@ -36,7 +37,7 @@ func sample() []*recording.Exchange {
 				Req: recording.HTTPRequest{Method: "POST", URI: "/cart?a=\x1b[31m", Version: "1.1", Host: "shop.example", Headers: recording.Headers{{Name: "Content-Type", Value: "application/json"}}, Body: []byte(`{"a":[1,2]}`)},
 				Res: recording.HTTPResponse{StatusCode: 200, StatusMessage: "200 OK", Headers: recording.Headers{{Name: "Content-Encoding", Value: "gzip"}}, Body: zip("<html>\r\n\x1b[2J</html>")[:30]},
 			}},
-		{TS: ts.Add(time.Second), UUID: recording.UUID{0xab}, Direction: recording.Out, L7Protocol: recording.GRPC, Command: "POST",
+		{TS: ts.Add(time.Second), UUID: recording.UUID{0xab}, Cluster: "c1", Namespace: "shop", Service: "cart", Direction: recording.Out, L7Protocol: recording.GRPC, Command: "POST",
 			Location: "/shop.Cart/Watch", Status: "0", HTTP: &recording.HTTP{Req: recording.HTTPRequest{Method: "POST", URI: "/shop.Cart/Watch", Version: "2.0", Host: "cart:50051"}, Res: recording.HTTPResponse{StatusMessage: "200 OK"}},
 			GRPC: &recording.Conversation{Part: 1, Last: true, ClientBytes: 2, ServerBytes: 900, Messages: []recording.Message{
 				{From: recording.Client, Data: []byte{8, 1}},
@@ -45,8 +46,15 @@ func sample() []*recording.Exchange {
 		{TS: ts.Add(2 * time.Second), UUID: recording.UUID{0xbb}, Direction: recording.In, L7Protocol: recording.WebSocket, Command: "GET", Location: "/chat",
 			Status: "101", Tags: recording.Tags{{Name: "conversation", Value: "bb000000-0000-0000-0000-000000000000"}, {Name: "incomplete", Value: "cut"}},
 			WebSocket: &recording.Conversation{Part: 2, Messages: []recording.Message{{From: recording.Server, Type: "text", More: true, Data: []byte("hello")}}}},
-		{TS: ts.Add(3 * time.Second), UUID: recording.UUID{0xbc}, Direction: recording.Out, L7Protocol: recording.TCP, NetworkAddress: "db:3306", TCP: &recording.Conversation{Part: 1, Last: true}},
+		{TS: ts.Add(3 * time.Second), UUID: recording.UUID{0xbc}, Cluster: "c2", Direction: recording.Out, L7Protocol: recording.TCP, NetworkAddress: "db:3306", TCP: &recording.Conversation{Part: 1, Last: true}},
 	}
+}
+
+func lines(all ...*recording.Exchange) (text []byte) {
+	for _, e := range all {
+		text = append(e.AppendJSON(text), '\n')
+	}
+	return text
 }
 
 func golden(t *testing.T, name, got string) {
@@ -97,6 +105,11 @@ func TestFilter(t *testing.T) {
 	}{
 		{Filter{}, "aa ab bb bc"},
 		{Filter{Direction: "out"}, "ab bc"},
+		{Filter{Clusters: "c1, c2"}, "ab bc"},
+		{Filter{Namespaces: "shop", Workloads: "cart"}, "ab"},
+		{Filter{Workloads: "undefined"}, "aa bb bc"},
+		{Filter{From: "2026-11-22T20:15:01.2Z"}, "bb bc"},
+		{Filter{To: "2026-11-22T20:15:01", From: "2026-11-22"}, "aa"},
 		{Filter{Host: "cart"}, "ab"},
 		{Filter{Host: "3306"}, "bc"},
 		{Filter{Status: "2xx"}, "aa"},
@@ -107,10 +120,27 @@ func TestFilter(t *testing.T) {
 		{Filter{Path: "/ca", Direction: "Out"}, ""},
 	} {
 		var got []string
-		for _, e := range sample() {
-			if c.filter.Match(e) {
-				got = append(got, e.UUID.String()[:2])
+		file := filepath.Join(t.TempDir(), "s.jsonl")
+		if err := os.WriteFile(file, lines(sample()...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		from, err := read.Path(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := c.filter.Query(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := read.Open(t.Context(), q, read.Options{}, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for e, err := range r.Records() {
+			if err != nil {
+				t.Fatal(err)
 			}
+			got = append(got, e.UUID.String()[:2])
 		}
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%+v: %v, want %s", c.filter, got, c.want)
@@ -129,6 +159,8 @@ func TestCheck(t *testing.T) {
 		{Filter{Direction: "In", Status: "5XX", Protocol: "gRPC"}, ""},
 		{Filter{Status: "0"}, ""},
 		{Filter{Status: "404", Host: "anything", Path: "anything"}, ""},
+		{Filter{From: "yesterday"}, `from: time "yesterday": want one such as 2026-11-22T20:15:00Z, 2026-11-22T20:15 or 2026-11-22, which are UTC, or how long ago, as 90m`},
+		{Filter{To: "-1h"}, `to: time "-1h": want one such as 2026-11-22T20:15:00Z, 2026-11-22T20:15 or 2026-11-22, which are UTC, or how long ago, as 90m`},
 		{Filter{Direction: "sideways"}, `direction "sideways": want in, out`},
 		{Filter{Status: "5x"}, `status "5x": want a code, or 1xx, 2xx, 3xx, 4xx, 5xx`},
 		{Filter{Status: "9xx"}, `status "9xx": want a code, or 1xx, 2xx, 3xx, 4xx, 5xx`},
@@ -136,7 +168,7 @@ func TestCheck(t *testing.T) {
 		{Filter{Protocol: "htp"}, `protocol "htp": want http, https, grpc, websocket, tcp`},
 	} {
 		got := ""
-		if err := c.filter.Check(); err != nil {
+		if _, err := c.filter.Query(time.Now()); err != nil {
 			got = err.Error()
 		}
 		if got != c.want {
@@ -168,20 +200,27 @@ func TestATableIsNotHeldInMemory(t *testing.T) {
 	}
 }
 
-func TestDecompressBoundsWhatItTakes(t *testing.T) {
-	bomb := zip(strings.Repeat("\x00", 4<<20))
-	plain, err := decompress("gzip", bomb)
-	if len(plain) != maxShown || err == nil {
-		t.Errorf("%d bytes, %v", len(plain), err)
+func TestShownBodiesAreBounded(t *testing.T) {
+	half := func(coding string, body []byte) recording.Half {
+		e := &recording.Exchange{HTTP: &recording.HTTP{Res: recording.HTTPResponse{StatusCode: 200, Headers: recording.Headers{{Name: "Content-Encoding", Value: coding}}, Body: body}}}
+		return e.Response()
 	}
-	w, _ := zstd.NewWriter(nil)
-	defer w.Close()
-	if plain, err := decompress("zstd", w.EncodeAll([]byte("hello"), nil)); string(plain) != "hello" || err != nil {
-		t.Errorf("zstd: %q, %v", plain, err)
-	}
-	for _, coding := range []string{"br", "gzip"} {
-		if plain, err := decompress(coding, []byte("raw")); string(plain) != "raw" || err == nil {
-			t.Errorf("%s: %q, %v", coding, plain, err)
+	for _, c := range []struct {
+		name, coding string
+		body         []byte
+		size         int
+		err          string
+	}{
+		{"a bomb", "gzip", zip(strings.Repeat("\x00", 4<<20)), maxShown, "the first 1 MiB of what is more"},
+		{"large", "", make([]byte, 2*maxShown), maxShown, "the first 1 MiB of what is more"},
+		{"large, in an unknown coding", "compress", make([]byte, 2*maxShown), maxShown, "decode compress: content coding"},
+		{"cut", "gzip", zip("hello")[:20], 5, "decode gzip: unexpected EOF"},
+		{"no gzip", "gzip", []byte("\x1f\x8b\x00"), 3, "decode gzip: "},
+		{"decoded already", "gzip", []byte("hello"), 5, ""},
+	} {
+		plain, err := decoded(half(c.coding, c.body))
+		if len(plain) != c.size || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: %d bytes, %v", c.name, len(plain), err)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 // process, what its last segment says, and of all together the sum.
 func TestWhatWasLeftOutIsNoted(t *testing.T) {
 	dir := t.TempDir()
+	written := byte(0)
 	for _, pod := range []string{"cart-0", "cart-1"} {
 		filtered := uint64(0)
 		r, err := spool.Open(filepath.Join(dir, pod), spool.Options{SegmentOptions: spool.SegmentOptions{
@@ -25,7 +26,10 @@ func TestWhatWasLeftOutIsNoted(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // two segments
-			if err := r.Write(sample()[0]); err != nil {
+			e := sample()[0]
+			written++
+			e.UUID[15] = written
+			if err := r.Write(e); err != nil {
 				t.Fatal(err)
 			}
 			if err := r.Flush(t.Context()); err != nil {
@@ -38,7 +42,7 @@ func TestWhatWasLeftOutIsNoted(t *testing.T) {
 	}
 	for _, output := range Outputs() {
 		var out, notes bytes.Buffer
-		if err := Run(&out, &notes, "test:", []string{dir}, Options{Output: output}); err != nil {
+		if err := Run(t.Context(), &out, &notes, "test:", []string{dir}, Path, Options{Output: output}); err != nil {
 			t.Fatal(err)
 		}
 		if want := "note: not in the recording: 0 dropped, 40 filtered, 6 sampled out; 4 recorded by 2 processes, by the last complete segment of each\n"; notes.String() != want {

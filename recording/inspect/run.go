@@ -2,26 +2,34 @@ package inspect
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 )
 
 // Options say what Run shows, and how.
 type Options struct {
 	// Filter picks exchanges.
 	Filter Filter
+	// Since is Filter.From by another name: one of them may be set.
+	Since string
 	// Output is how they are listed: one of Outputs.
 	Output string
 	// Show, unless "", picks the exchange whose UUID begins so, and shows all of
 	// it.
 	Show string
+	// Parts lists parts of conversations one by one.
+	Parts bool
+	// MaxHeld and MaxOpen are those of [read.Options].
+	MaxHeld int64
+	MaxOpen int
 }
 
 // Outputs are the ways to list exchanges; the first is the default.
@@ -31,9 +39,11 @@ func Outputs() []string { return []string{"table", "json"} }
 type Flag struct {
 	// Name is the long name, Short the letter, "" where there is none.
 	Name, Short string
-	// Value is the field, Default its value unless the flag is given.
+	// Value is the field, Default its value unless the flag is given. A flag that takes no
+	// value has Switch instead.
 	Value   *string
 	Default string
+	Switch  *bool
 	// Usage says what the flag does, Allowed what may be completed.
 	Usage   string
 	Allowed []string
@@ -41,14 +51,22 @@ type Flag struct {
 
 // Flags is the table from which the commands that inspect make their flags.
 func (o *Options) Flags() []Flag {
+	f := &o.Filter
 	return []Flag{
-		{"output", "o", &o.Output, Outputs()[0], "how to list: " + strings.Join(Outputs(), " or "), Outputs()},
-		{"show", "", &o.Show, "", "show all of the exchange with this UUID, or with one that begins so", nil},
-		{"direction", "", &o.Filter.Direction, "", "only exchanges of this direction: in or out", Directions()},
-		{"host", "", &o.Filter.Host, "", "only exchanges with a host that contains this", nil},
-		{"path", "", &o.Filter.Path, "", "only exchanges with a path that contains this", nil},
-		{"status", "", &o.Filter.Status, "", "only exchanges of this status: a code, or a class as 5xx", Classes()},
-		{"protocol", "", &o.Filter.Protocol, "", "only exchanges of this protocol: " + strings.Join(Protocols(), ", "), Protocols()},
+		{Name: "output", Short: "o", Value: &o.Output, Default: Outputs()[0], Usage: "how to list: " + strings.Join(Outputs(), " or "), Allowed: Outputs()},
+		{Name: "show", Value: &o.Show, Usage: "show all of the exchange with this UUID, or with one that begins so"},
+		{Name: "parts", Switch: &o.Parts, Usage: "list conversations as they were written, part by part"},
+		{Name: "cluster", Value: &f.Clusters, Usage: "only exchanges in these clusters, with commas between them"},
+		{Name: "namespace", Value: &f.Namespaces, Usage: "only exchanges in these namespaces"},
+		{Name: "workload", Value: &f.Workloads, Usage: "only exchanges of these workloads"},
+		{Name: "since", Value: &o.Since, Usage: "only exchanges that began at most this long ago, as 90m"},
+		{Name: "from", Value: &f.From, Usage: "only exchanges that began at this time or later, as 2026-11-22T20:15 (UTC)"},
+		{Name: "to", Value: &f.To, Usage: "only exchanges that began before this time"},
+		{Name: "direction", Value: &f.Direction, Usage: "only exchanges of this direction: in or out", Allowed: Directions()},
+		{Name: "host", Value: &f.Host, Usage: "only exchanges with a host that contains this"},
+		{Name: "path", Value: &f.Path, Usage: "only exchanges with a path that contains this"},
+		{Name: "status", Value: &f.Status, Usage: "only exchanges of this status: a code, or a class as 5xx", Allowed: Classes()},
+		{Name: "protocol", Value: &f.Protocol, Usage: "only exchanges of this protocol: " + strings.Join(Protocols(), ", "), Allowed: Protocols()},
 	}
 }
 
@@ -56,13 +74,18 @@ func (o *Options) Flags() []Flag {
 // went to the notes already.
 var ErrUnreadable = errors.New("some of the recording can't be read")
 
-// Run writes the exchanges in paths, which are directories of recordings or
-// single segments, to w. Input that can't be read is named in notes, a line
-// each that starts with prefix; the rest is shown, and the error is
-// ErrUnreadable. A torn end of a segment is normal: it is noted, and no error. So
-// is what the processes that recorded left out.
-func Run(w, notes io.Writer, prefix string, paths []string, o Options) error {
-	if err := o.Filter.Check(); err != nil {
+// Opener opens what the command line names.
+type Opener func(ctx context.Context, name string) (read.Store, error)
+
+// Path is the [Opener] of paths in the file system.
+func Path(_ context.Context, name string) (read.Store, error) { return read.Path(name) }
+
+// Run writes the exchanges in places to w, in the order of their start. What can't be read
+// is named in notes, a line for each kind that starts with prefix; the rest is shown, and
+// the error is ErrUnreadable. What is missing is noted, and no error.
+func Run(ctx context.Context, w, notes io.Writer, prefix string, places []string, open Opener, o Options) error {
+	query, err := o.query()
+	if err != nil {
 		return err
 	}
 	add, end, err := view(w, o)
@@ -70,48 +93,84 @@ func Run(w, notes io.Writer, prefix string, paths []string, o Options) error {
 		return err
 	}
 	unreadable := false
-	var tally recording.Tally
-	for e, err := range exchanges(paths, tally.Add) {
-		switch {
-		case errors.Is(err, recording.ErrTorn):
-			_ = printf(notes, "note: %s\n", err)
-		case err != nil:
+	var stores []read.Store
+	for _, place := range places {
+		s, err := open(ctx, place)
+		if err != nil {
 			unreadable = true
 			_ = printf(notes, "%s %s\n", prefix, err)
-		case o.Filter.Match(e):
-			if err := add(e); err != nil {
-				return err
-			}
+			continue
+		}
+		stores = append(stores, s)
+	}
+	r, err := read.Open(ctx, query, read.Options{Light: o.Show == "" && o.Output == "table", Parts: o.Parts, MaxHeld: o.MaxHeld, MaxOpen: o.MaxOpen}, stores...)
+	if err != nil {
+		return err
+	}
+	for rec, err := range r.Records() {
+		if err == nil {
+			err = add(rec.Exchange)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if err := end(); err != nil {
 		return err
 	}
-	if sum, processes := tally.Sum(); sum.LeftOut() > 0 {
+	report := r.Report()
+	docs := read.Kinds()
+	for _, f := range report.Findings() {
+		before := "note:"
+		if docs[f.Kind].Severity == read.Damage {
+			before = prefix
+		}
+		_ = printf(notes, "%s %s\n", before, f)
+	}
+	if sum, processes := report.Tally.Sum(); sum.LeftOut() > 0 {
 		_ = printf(notes, "note: not in the recording: %d dropped, %d filtered, %d sampled out; %d recorded by %d processes, by the last complete segment of each\n",
 			sum.Dropped, sum.Filtered, sum.SampledOut, sum.Recorded, processes)
 	}
-	if unreadable {
+	if unreadable || report.Damaged() != nil {
 		return ErrUnreadable
 	}
 	return nil
 }
 
+// query is what is asked of the reader.
+func (o *Options) query() (read.Query, error) {
+	f := o.Filter
+	if f.From != "" && o.Since != "" {
+		return read.Query{}, errors.New("since and from: want one of them")
+	}
+	f.From = cmp.Or(f.From, o.Since)
+	q, err := f.Query(time.Now())
+	if o.Show == "" {
+		return q, err
+	}
+	begins := strings.ToLower(o.Show)
+	match := q.Match
+	q.Match = func(e *recording.Exchange) bool {
+		return strings.HasPrefix(e.UUID.String(), begins) && (match == nil || match(e))
+	}
+	return q, err
+}
+
 // view returns what to do with each exchange, and at the end.
 func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func() error, err error) {
+	var text []byte
 	asJSON := func(e *recording.Exchange) error {
-		_, err := w.Write(append(cleanJSON(e.AppendJSON(nil)), '\n'))
+		text = e.AppendJSON(text[:0])
+		_, err := w.Write(append(cleanJSON(text), '\n'))
 		return err
 	}
+	nothing := func() error { return nil }
 	switch {
-	case o.Output != "table" && o.Output != "json":
+	case !slices.Contains(Outputs(), o.Output):
 		return nil, nil, fmt.Errorf("output %q: want %s", o.Output, strings.Join(Outputs(), " or "))
 	case o.Show != "":
 		found := false
 		add = func(e *recording.Exchange) error {
-			if !strings.HasPrefix(e.UUID.String(), strings.ToLower(o.Show)) {
-				return nil
-			}
 			found = true
 			if o.Output == "json" {
 				return asJSON(e)
@@ -120,38 +179,13 @@ func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func
 		}
 		return add, func() error {
 			if !found {
-				return fmt.Errorf("show %q: no exchange has a UUID that begins so", o.Show)
+				return fmt.Errorf("show %q: no exchange has a UUID that begins so; --parts looks among parts of conversations, too", o.Show)
 			}
 			return nil
 		}, nil
 	case o.Output == "json":
-		return asJSON, func() error { return nil }, nil
+		return asJSON, nothing, nil
 	}
 	table := NewTable(w)
 	return table.Add, table.Close, nil
-}
-
-// exchanges reads what the paths name, directories or files, and gives count the
-// counters that it meets.
-func exchanges(paths []string, count func(recording.Counters)) iter.Seq2[*recording.Exchange, error] {
-	return func(yield func(*recording.Exchange, error) bool) {
-		for _, path := range paths {
-			dir, name := path, "."
-			info, err := os.Stat(path)
-			if err != nil {
-				if !yield(nil, err) {
-					return
-				}
-				continue
-			}
-			if !info.IsDir() {
-				dir, name = filepath.Split(path)
-			}
-			for e, err := range recording.AllCounted(os.DirFS(cmp.Or(dir, ".")), name, count) {
-				if !yield(e, err) {
-					return
-				}
-			}
-		}
-	}
 }

@@ -2,20 +2,17 @@ package inspect
 
 import (
 	"bytes"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
 // maxShown is how much of a body is decompressed and shown.
@@ -32,32 +29,50 @@ func Show(w io.Writer, e *recording.Exchange) error {
 	}
 	if h := e.HTTP; h != nil {
 		printf(&b, "\n> %s %s HTTP/%s\n", h.Req.Method, h.Req.URI, h.Req.Version)
-		message(&b, "> ", h.Req.Headers, h.Req.Body)
+		message(&b, "> ", e.Request())
 		printf(&b, "\n< HTTP/%s %s\n", h.Req.Version, h.Res.StatusMessage)
-		message(&b, "< ", h.Res.Headers, h.Res.Body)
+		message(&b, "< ", e.Response())
 	}
-	for _, c := range []*recording.Conversation{e.GRPC, e.WebSocket, e.TCP} {
-		if c != nil {
-			conversation(&b, c)
-		}
+	if c := e.Conversation(); c != nil {
+		conversation(&b, c)
+	}
+	for _, m := range e.Extra {
+		printf(&b, "\n%s:\n", m.Name)
+		content(&b, m.Value)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-func message(b *bytes.Buffer, mark string, headers recording.Headers, body []byte) {
-	for _, h := range headers {
-		printf(b, "%s%s: %s\n", mark, h.Name, h.Value)
+func message(b *bytes.Buffer, mark string, h recording.Half) {
+	for _, f := range h.Headers {
+		printf(b, "%s%s: %s\n", mark, f.Name, f.Value)
 	}
-	if len(body) == 0 {
+	if len(h.Body) == 0 {
 		return
 	}
-	plain, err := decompress(headers.Get("Content-Encoding"), body)
+	plain, err := decoded(h)
 	if err != nil {
 		printf(b, "\n(%v)\n", err)
 	}
 	b.WriteByte('\n')
 	content(b, plain)
+}
+
+// decoded returns the body without its codings, or, if it can't be decoded, as it is,
+// with an error.
+func decoded(h recording.Half) ([]byte, error) {
+	plain, err := h.Decode(nil, nil, maxShown)
+	switch {
+	case errors.Is(err, coding.ErrTooLarge):
+		return plain, fmt.Errorf("the first %d MiB of what is more", maxShown>>20)
+	case err != nil && len(plain) == 0: // else it is a body that was cut
+		plain = h.Body[:min(len(h.Body), maxShown)]
+	}
+	if err != nil {
+		err = fmt.Errorf("decode %s: %w", strings.Join(h.Codings(), ", "), err)
+	}
+	return plain, err
 }
 
 func conversation(b *bytes.Buffer, c *recording.Conversation) {
@@ -81,44 +96,6 @@ func conversation(b *bytes.Buffer, c *recording.Conversation) {
 		}
 		content(b, m.Data)
 	}
-}
-
-// decompress undoes a content coding. What can't be undone is returned as it is, with an error.
-func decompress(coding string, body []byte) ([]byte, error) {
-	var r io.Reader
-	var err error
-	in := bytes.NewReader(body)
-	switch strings.ToLower(strings.TrimSpace(coding)) {
-	case "", "identity":
-		return body, nil
-	case "gzip", "x-gzip":
-		r, err = gzip.NewReader(in)
-	case "deflate": // RFC 9110 means zlib; some send raw deflate
-		if r, err = zlib.NewReader(in); err != nil {
-			r, err = flate.NewReader(bytes.NewReader(body)), nil
-		}
-	case "zstd":
-		var z *zstd.Decoder
-		if z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20)); err == nil {
-			defer z.Close()
-			r = z
-		}
-	default:
-		return body, fmt.Errorf("content coding %q isn't decoded", coding)
-	}
-	if err != nil {
-		return body, fmt.Errorf("decode %s: %w", coding, err)
-	}
-	plain, err := io.ReadAll(io.LimitReader(r, maxShown+1))
-	switch {
-	case len(plain) > maxShown:
-		return plain[:maxShown], fmt.Errorf("the first %d MiB of what is more", maxShown>>20)
-	case err != nil && len(plain) == 0:
-		return body, fmt.Errorf("decode %s: %w", coding, err)
-	case err != nil: // a body that was cut
-		return plain, fmt.Errorf("decode %s: %w", coding, err)
-	}
-	return plain, nil
 }
 
 // content writes text as text and anything else as a dump.

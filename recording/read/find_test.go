@@ -49,7 +49,7 @@ func TestQueries(t *testing.T) {
 	} {
 		m.opened = nil
 		got, report := readAll(t, c.q, Options{}, m)
-		if locations(got) != c.want || report.Segments != c.read || len(m.opened) != c.read || report.Selected != uint64(len(got)) || report.Err() != nil {
+		if locations(got) != c.want || report.Segments != c.read || len(m.opened) != c.read || report.Records != uint64(len(got)) || report.Err() != nil {
 			t.Errorf("%s: %s of %d segments; want %s of %d; %s", c.name, locations(got), len(m.opened), c.want, c.read, findings(report))
 		}
 	}
@@ -106,6 +106,19 @@ func TestWhatBelongsToARecording(t *testing.T) {
 		slices.Sort(want)
 		if !slices.Equal(names, want) || report.Err() != nil {
 			t.Errorf("%s: %s, want %s; %s", c.name, names, want, findings(report))
+		}
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	for text, want := range map[string]string{
+		"2026-11-22T20:15:00Z": "2026-11-22T20:15:00Z", "2026-11-22T20:15:00.5+01:00": "2026-11-22T19:15:00.5Z", "2026-11-22T20:15:30": "2026-11-22T20:15:30Z",
+		"2026-11-22T20:15": "2026-11-22T20:15:00Z", "2026-11-22": "2026-11-22T00:00:00Z", "90m": "2026-11-22T18:30:00Z", "0s": "2026-11-22T20:00:00Z",
+		"": "", "yesterday": "", "-1h": "", "20:15": "", "2026-13-01": "", "1h30": "",
+	} {
+		got, err := ParseTime(text, begin)
+		if (err != nil) != (want == "") || err == nil && got.UTC().Format(time.RFC3339Nano) != want {
+			t.Errorf("%q: %s, %v; want %s", text, got, err, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -14,11 +15,13 @@ type joiner struct {
 	r     *Reader
 	yield func(*Record, error) bool
 
-	last  key       // of the record before
-	parts []*Record // of one conversation, to be put together
-	size  int64     // of parts
+	seen  map[recording.UUID]bool // records with the start of the last one
+	last  time.Time               // that start
+	parts []*Record               // of one conversation, to be put together
+	group recording.UUID          // of parts
+	size  int64                   // of parts
 
-	newest key // of what was handed on
+	newest time.Time // start of what was handed on
 	// pieces are conversations of which a piece was handed on, without the end, by the
 	// UUID of the first part.
 	pieces map[recording.UUID]piece
@@ -30,29 +33,49 @@ type piece struct {
 	counted bool
 }
 
-// maxPieces bounds how many conversations in pieces are remembered.
-const maxPieces = 10_000
+// maxRemembered bounds how many conversations in pieces are remembered, and how many
+// records with the same start.
+const maxRemembered = 10_000
 
 // add takes the next record.
-func (j *joiner) add(k key, rec *Record) error {
-	if k.compare(j.last) == 0 && k.uuid != (recording.UUID{}) {
-		j.r.report.add(Duplicate, fmt.Sprintf("%s in %s", k.uuid, rec.Key))
-		return nil
+func (j *joiner) add(rec *Record) error {
+	again := rec.TS.Equal(j.last)
+	if !again {
+		clear(j.seen)
 	}
-	joins := len(j.parts) > 0 && k.group == j.last.group && k.ts.Equal(j.last.ts) && j.size+rec.Size <= maxConversation
-	j.last = k
-	if !joins {
+	if rec.UUID != (recording.UUID{}) {
+		if j.seen[rec.UUID] {
+			j.r.report.add(Duplicate, fmt.Sprintf("%s in %s", rec.UUID, rec.Key))
+			return nil
+		}
+		if j.seen == nil {
+			j.seen = map[recording.UUID]bool{}
+		}
+		if len(j.seen) < maxRemembered {
+			j.seen[rec.UUID] = true
+		}
+	}
+	j.last = rec.TS
+	group := groupOf(rec)
+	if !(len(j.parts) > 0 && again && group == j.group && j.size+rec.Size <= maxConversation) {
 		if err := j.flush(); err != nil {
 			return err
 		}
 	}
-	_, part := rec.ConversationID()
-	if !part && rec.Conversation() == nil || j.r.opts.Parts {
+	if !j.r.joins(rec.Exchange) {
 		return j.hand(rec)
 	}
-	j.parts = append(j.parts, rec)
+	j.parts, j.group = append(j.parts, rec), group
 	j.size += rec.Size
 	return nil
+}
+
+// groupOf returns the UUID of the first part of the record's conversation.
+func groupOf(rec *Record) recording.UUID {
+	if id, ok := rec.ConversationID(); ok {
+		return id
+	}
+	return rec.UUID
 }
 
 // flush hands the conversation on.
@@ -60,36 +83,40 @@ func (j *joiner) flush() error {
 	if len(j.parts) == 0 {
 		return nil
 	}
-	group := keyOf(j.parts[0].Exchange).group
+	group := j.group
 	before, goesOn := j.pieces[group]
 	rec, missing := join(j.parts, max(1, before.next))
 	last := j.parts[len(j.parts)-1].Conversation()
 	j.parts, j.size = nil, 0
+	switch {
+	case last.Last:
+		delete(j.pieces, group)
+	case len(j.pieces) < maxRemembered:
+		if j.pieces == nil {
+			j.pieces = map[recording.UUID]piece{}
+		}
+		j.pieces[group] = piece{last.Part + 1, goesOn}
+	}
+	light := *rec.Exchange
+	if light.Lighten(); !j.r.fits(&light) {
+		return nil
+	}
 	if missing > 0 {
 		j.r.report.add(MissingPart, fmt.Sprintf("%s in %s: %d parts", group, rec.Key, missing))
 	}
 	if goesOn && !before.counted {
 		j.r.report.add(Divided, group.String())
 	}
-	switch {
-	case last.Last:
-		delete(j.pieces, group)
-	case len(j.pieces) < maxPieces:
-		if j.pieces == nil {
-			j.pieces = map[recording.UUID]piece{}
-		}
-		j.pieces[group] = piece{last.Part + 1, goesOn}
-	}
 	return j.hand(rec)
 }
 
 // hand hands a record on.
 func (j *joiner) hand(rec *Record) error {
-	if rec.TS.Before(j.newest.ts) {
+	if rec.TS.Before(j.newest) {
 		rec.Late = true
 		j.r.report.add(Late, fmt.Sprintf("%s in %s", rec.UUID, rec.Key))
 	} else {
-		j.newest.ts = rec.TS
+		j.newest = rec.TS
 	}
 	j.r.report.Records++
 	if !j.yield(rec, nil) {

@@ -114,6 +114,24 @@ func TestPartsThatAreMissing(t *testing.T) {
 	}
 }
 
+// What is selected by what only the last part says is selected as a whole, and what isn't
+// is not missed.
+func TestMatchSeesConversationsAsAWhole(t *testing.T) {
+	m := &memory{}
+	a, b := parts(1, 3, begin), parts(2, 3, begin)
+	a[0].Status, a[1].Status, a[2].Status = "", "", "7"
+	newPod("cart-0").segment(m, begin, a...)
+	newPod("cart-1").segment(m, begin, b[1:]...)
+	status := func(e *recording.Exchange) bool { return e.Status == "7" && e.Request().Headers == nil }
+	got, report := readAll(t, Query{Match: status}, Options{}, m)
+	if len(got) != 1 || said(got[0]) != "1.0 1.1 2.0 2.1 3.0 3.1" || len(report.Findings()) > 0 {
+		t.Errorf("%s; %s", locations(got), findings(report))
+	}
+	if got, _ := readAll(t, Query{Match: status}, Options{Parts: true}, m); len(got) != 1 || got[0].WebSocket.Part != 3 {
+		t.Errorf("parts: %s", locations(got))
+	}
+}
+
 // A conversation that lasts longer than the window comes in pieces; sorted, it doesn't.
 func TestALongConversationComesInPieces(t *testing.T) {
 	m := &memory{}
@@ -165,7 +183,7 @@ func TestConversationsStayApart(t *testing.T) {
 		newPod("cart-0").segment(m, begin, a[0], c[0], a[1], a[2])
 		newPod("cart-1").segment(m, begin, b[0], b[1], b[2])
 		got, report := readAll(t, Query{}, Options{Order: order}, m)
-		if locations(got) != "/talk1 /talk2 /talk3" || said(got[0]) != said(got[1]) || said(got[2]) != "1.0 1.1" || len(report.Findings()) > 0 {
+		if locations(got) != "/talk3 /talk1 /talk2" || said(got[1]) != said(got[2]) || said(got[0]) != "1.0 1.1" || len(report.Findings()) > 0 {
 			t.Errorf("%s; %s", locations(got), findings(report))
 		}
 	}

@@ -35,7 +35,7 @@ func pods(rnd *rand.Rand, m *memory, count int, longest time.Duration) (all []*r
 			own = own[end:]
 		}
 	}
-	slices.SortFunc(all, func(a, b *recording.Exchange) int { return keyOf(a).compare(keyOf(b)) })
+	slices.SortFunc(all, func(a, b *recording.Exchange) int { return a.TS.Compare(b.TS) })
 	return all
 }
 
@@ -78,6 +78,21 @@ func TestSortedComesInOrderWhateverTheExchangesTook(t *testing.T) {
 		}
 		if left, _ := os.ReadDir(dir); len(left) > 0 {
 			t.Errorf("%v is left", left)
+		}
+	}
+}
+
+// Of those that began at the same time, the order in which they were read holds.
+func TestEqualStartsComeAsTheyWereRead(t *testing.T) {
+	m := &memory{}
+	a, b := newPod("cart-0"), newPod("cart-1")
+	a.segment(m, begin, exchange(5, begin, 0), exchange(3, begin, 0), exchange(4, begin, 0))
+	a.segment(m, at(time.Minute), exchange(1, begin, time.Second), exchange(9, at(time.Minute), 0))
+	b.segment(m, at(time.Second), exchange(2, begin, time.Second), exchange(5, begin, 0))
+	for _, o := range []Options{{}, {Order: Sorted}, {Order: Sorted, MaxHeld: 1, TempDir: t.TempDir()}} {
+		got, report := readAll(t, Query{}, o, m)
+		if text := locations(got); text != "/5 /3 /4 /2 /1 /9" || report.Count(Duplicate) != 1 {
+			t.Errorf("%+v: %s; %s", o, text, findings(report))
 		}
 	}
 }

@@ -24,7 +24,8 @@ type Query struct {
 	// Direction is [recording.In], [recording.Out], or "" for both.
 	Direction string
 	// Match, unless it is nil, selects among those that the rest selects. It sees the
-	// exchange as [recording.Decoder.Light] decodes it, and may not keep it.
+	// exchange as [recording.Decoder.Light] decodes it, of a conversation when its parts
+	// are put together, and may not keep it.
 	Match func(*recording.Exchange) bool
 }
 
@@ -46,13 +47,26 @@ func (q *Query) Check() error {
 	return nil
 }
 
+// ParseTime reads a point in time: RFC 3339, or without the zone, which is UTC then,
+// without seconds or without the time; or how long before now it is, as 90m.
+func ParseTime(text string, now time.Time) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	return time.Time{}, fmt.Errorf("time %q: want one such as 2026-11-22T20:15:00Z, 2026-11-22T20:15 or 2026-11-22, which are UTC, or how long ago, as 90m", text)
+}
+
 // matches tells whether a light exchange is selected.
 func (q *Query) matches(e *recording.Exchange) bool {
 	return (q.Direction == "" || q.Direction == e.Direction) &&
 		(q.From.IsZero() || !e.TS.Before(q.From)) &&
 		(q.To.IsZero() || e.TS.Before(q.To)) &&
-		oneOf(q.Clusters, e.Cluster) && oneOf(q.Namespaces, e.Namespace) && oneOf(q.Workloads, e.Service) &&
-		(q.Match == nil || q.Match(e))
+		oneOf(q.Clusters, e.Cluster) && oneOf(q.Namespaces, e.Namespace) && oneOf(q.Workloads, e.Service)
 }
 
 func oneOf(names []string, name string) bool {

@@ -92,6 +92,7 @@ type Reader struct {
 	started  bool
 
 	decoder   recording.Decoder
+	order     uint64 // of the last exchange that was read
 	processes map[recording.UUID]*numbers
 	uncounted map[string][]int // numbers of segments without counters, by pod
 	done      int              // segments
@@ -276,11 +277,20 @@ func (s *source) next(e *recording.Exchange) bool {
 		if end := e.Ended(); end.After(s.pos) && (s.began.IsZero() || end.Before(s.last)) {
 			s.pos = end
 		}
-		if s.r.query.matches(e) {
-			s.r.report.Selected++
+		if s.r.query.matches(e) && (s.r.joins(e) || s.r.fits(e)) {
 			return true
 		}
 	}
+}
+
+// joins tells whether the exchange may be one of several parts.
+func (r *Reader) joins(e *recording.Exchange) bool {
+	return !r.opts.Parts && e.Conversation() != nil
+}
+
+// fits tells whether a light exchange is what the query's Match wants.
+func (r *Reader) fits(e *recording.Exchange) bool {
+	return r.query.Match == nil || r.query.Match(e)
 }
 
 // read reads the next exchange of the file.

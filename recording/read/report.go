@@ -101,9 +101,9 @@ type Report struct {
 	// Segments is how many files the query needed.
 	Segments int
 	// Read is how many exchanges, or parts of conversations, they hold as far as they can
-	// be read; Selected, how many of these the query selects; Records, how many came of
-	// them, put together and without duplicates.
-	Read, Selected, Records uint64
+	// be read; Records, how many came of those that the query selects, put together and
+	// without duplicates.
+	Read, Records uint64
 	// Tally has the counters of the processes that wrote what was read.
 	Tally recording.Tally
 

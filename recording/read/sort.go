@@ -76,7 +76,7 @@ func (s *sorter) take(src *source, index int32, light *recording.Exchange) error
 		}
 		start := len(s.text)
 		s.text = append(s.text, text...)
-		s.items = append(s.items, item{key: keyOf(light), segment: index, offset: src.offset(), losses: strings.Join(src.losses, "\n"), start: start, end: len(s.text)})
+		s.items = append(s.items, item{key: s.r.key(light), segment: index, offset: src.offset(), losses: strings.Join(src.losses, "\n"), start: start, end: len(s.text)})
 	}
 	return nil
 }
@@ -90,10 +90,9 @@ func (s *sorter) close() {
 	s.runs = nil
 }
 
-// sort brings the items in memory into order. Those that are alike stay as they were
-// read.
+// sort brings the items in memory into order.
 func (s *sorter) sort() {
-	slices.SortStableFunc(s.items, func(a, b item) int { return a.compare(b.key) })
+	slices.SortFunc(s.items, func(a, b item) int { return a.compare(b.key) })
 	for i := range s.items {
 		it := &s.items[i]
 		it.text = s.text[it.start:it.end]
@@ -183,7 +182,7 @@ func (s *sorter) hand(out *joiner, it *item) error {
 		rec.Losses = strings.Split(it.losses, "\n")
 		s.r.report.add(Lossy, fmt.Sprintf("%s: %s", rec.Key, strings.Join(rec.Losses, ", ")))
 	}
-	return out.add(it.key, rec)
+	return out.add(rec)
 }
 
 // run is a sorted sequence of items: in a file, or, if it is the last one, in memory.
@@ -244,8 +243,8 @@ func (it *item) appendHead(dst []byte) []byte {
 	b := binary.AppendVarint(dst, it.ts.Unix())
 	b = binary.AppendUvarint(b, uint64(it.ts.Nanosecond()))
 	b = append(b, it.group[:]...)
-	b = append(b, it.uuid[:]...)
 	b = binary.AppendVarint(b, int64(it.part))
+	b = binary.AppendUvarint(b, it.order)
 	b = binary.AppendUvarint(b, uint64(it.segment))
 	b = binary.AppendUvarint(b, uint64(it.offset))
 	b = binary.AppendUvarint(b, uint64(len(it.losses)))
@@ -289,10 +288,9 @@ func (r *run) next() error {
 	it := &r.item
 	it.ts = time.Unix(seconds, int64(uvarint())).UTC()
 	full(it.group[:])
-	full(it.uuid[:])
 	part, err := binary.ReadVarint(r.in)
 	failed = errors.Join(failed, err)
-	it.part, it.segment, it.offset = int(part), int32(uvarint()), int64(uvarint())
+	it.part, it.order, it.segment, it.offset = int(part), uvarint(), int32(uvarint()), int64(uvarint())
 	losses := make([]byte, uvarint())
 	full(losses)
 	it.losses = string(losses)

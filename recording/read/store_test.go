@@ -139,14 +139,15 @@ func lines(exchanges ...*recording.Exchange) (text []byte) {
 	return text
 }
 
-func zip(text []byte) []byte {
-	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+func zip(text []byte) []byte { return encoder().EncodeAll(text, nil) }
+
+var encoder = sync.OnceValue(func() *zstd.Encoder {
+	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(64<<10))
 	if err != nil {
 		panic(err)
 	}
-	defer w.Close()
-	return w.EncodeAll(text, nil)
-}
+	return w
+})
 
 // readAll reads everything.
 func readAll(t testing.TB, q Query, o Options, stores ...Store) ([]*Record, *Report) {

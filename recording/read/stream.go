@@ -4,33 +4,34 @@ import (
 	"bytes"
 	"cmp"
 	"container/heap"
+	"strings"
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// key is what exchanges are ordered by: their start, then what keeps parts of a
-// conversation, and duplicates, together.
+// key is what exchanges are ordered by: their start, and, of those that began at the same
+// time, the order in which they were read. Parts of one conversation stay together.
 type key struct {
 	ts    time.Time
-	group recording.UUID // of the conversation, or the exchange's own
+	group recording.UUID // of the conversation that it is a part of; zero if it is none
 	part  int
-	uuid  recording.UUID
+	order uint64
 }
 
-func keyOf(e *recording.Exchange) key {
-	k := key{ts: e.TS, group: e.UUID, uuid: e.UUID}
-	if c := e.Conversation(); c != nil {
-		k.part = c.Part
-		if id, ok := e.ConversationID(); ok {
-			k.group = id
+func (r *Reader) key(e *recording.Exchange) key {
+	r.order++
+	k := key{ts: e.TS, order: r.order}
+	if id, ok := e.ConversationID(); ok {
+		if c := e.Conversation(); c != nil {
+			k.group, k.part = id, c.Part
 		}
 	}
 	return k
 }
 
 func (k key) compare(o key) int {
-	return cmp.Or(k.ts.Compare(o.ts), bytes.Compare(k.group[:], o.group[:]), cmp.Compare(k.part, o.part), bytes.Compare(k.uuid[:], o.uuid[:]))
+	return cmp.Or(k.ts.Compare(o.ts), bytes.Compare(k.group[:], o.group[:]), cmp.Compare(k.part, o.part), cmp.Compare(k.order, o.order))
 }
 
 // streamed merges the segments. Exchanges stand in a segment in the order in which they
@@ -70,7 +71,7 @@ func (r *Reader) streamed(out *joiner) error {
 			if err != nil {
 				return err
 			}
-			heap.Push(&held, waiter{keyOf(rec.Exchange), rec})
+			heap.Push(&held, waiter{r.key(rec.Exchange), rec})
 			size += r.cost(rec)
 			heap.Fix(&open, 0)
 		}
@@ -85,14 +86,14 @@ func (r *Reader) streamed(out *joiner) error {
 		for len(held) > 0 && (size > r.opts.MaxHeld || held[0].ts.Before(safe)) {
 			w := heap.Pop(&held).(waiter)
 			size -= r.cost(w.Record)
-			if err := out.add(w.key, w.Record); err != nil {
+			if err := out.add(w.Record); err != nil {
 				return err
 			}
 		}
 	}
 	for len(held) > 0 {
 		w := heap.Pop(&held).(waiter)
-		if err := out.add(w.key, w.Record); err != nil {
+		if err := out.add(w.Record); err != nil {
 			return err
 		}
 	}
@@ -112,7 +113,9 @@ func (r *Reader) cost(rec *Record) int64 {
 type sources []*source
 
 func (h sources) Len() int           { return len(h) }
-func (h sources) Less(i, j int) bool { return h[i].pos.Before(h[j].pos) }
+func (h sources) Less(i, j int) bool {
+	return cmp.Or(h[i].pos.Compare(h[j].pos), h[i].began.Compare(h[j].began), cmp.Compare(h[i].store, h[j].store), strings.Compare(h[i].segment.key, h[j].segment.key)) < 0
+}
 func (h sources) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *sources) Push(x any)        { *h = append(*h, x.(*source)) }
 func (h *sources) Pop() any          { return pop((*[]*source)(h)) }
