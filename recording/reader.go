@@ -8,9 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"iter"
-	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -299,84 +296,3 @@ func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e
 func (e *LineError) Unwrap() error { return e.Err }
 
 var errLong = fmt.Errorf("longer than %d MiB", MaxLine>>20)
-
-// All reads the segment that root names in fsys, or every segment below that
-// directory in the order of their keys, which within one pod is the order of time.
-// It yields an exchange or an error, never both; the error says where it was met,
-// and is followed by what else can be read. A yielded exchange is the consumer's to
-// keep.
-func All(fsys fs.FS, root string) iter.Seq2[*Exchange, error] {
-	return AllCounted(fsys, root, func(Counters) {})
-}
-
-// AllCounted is All that gives the counters which end a segment to count.
-func AllCounted(fsys fs.FS, root string, count func(Counters)) iter.Seq2[*Exchange, error] {
-	return func(yield func(*Exchange, error) bool) {
-		fs.WalkDir(fsys, root, func(name string, d fs.DirEntry, err error) error {
-			if err == nil && (d.IsDir() || name != root && !isSegment(name)) {
-				return nil
-			}
-			if err != nil {
-				err = fmt.Errorf("read %s: %w", name, err)
-				if !yield(nil, err) {
-					return fs.SkipAll
-				}
-				return nil
-			}
-			for e, err := range segment(fsys, name, count) {
-				if err != nil {
-					e, err = nil, fmt.Errorf("read segment %s: %w", name, err)
-				}
-				if !yield(e, err) {
-					return fs.SkipAll
-				}
-			}
-			return nil
-		})
-	}
-}
-
-func segment(fsys fs.FS, name string, count func(Counters)) iter.Seq2[*Exchange, error] {
-	return func(yield func(*Exchange, error) bool) {
-		f, err := fsys.Open(name)
-		if whole, part := strings.CutSuffix(name, PartSuffix); part && errors.Is(err, fs.ErrNotExist) {
-			f, err = fsys.Open(whole) // it was completed since it was listed
-		}
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer f.Close()
-		r, err := NewReader(f)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer r.Close()
-		for {
-			e := new(Exchange)
-			err := r.Next(e)
-			var bad *LineError
-			switch {
-			case err == io.EOF:
-				if c := r.Counters(); c != nil {
-					count(*c)
-				}
-				return
-			case err == nil || errors.As(err, &bad):
-				if !yield(e, err) {
-					return
-				}
-			default:
-				yield(nil, err)
-				return
-			}
-		}
-	}
-}
-
-// isSegment tells segments from other files by their names.
-func isSegment(name string) bool {
-	name = strings.TrimSuffix(name, PartSuffix)
-	return strings.HasSuffix(name, ".jsonl") || strings.HasSuffix(name, SegmentSuffix)
-}

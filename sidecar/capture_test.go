@@ -24,7 +24,9 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/spool"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 // noise is text that compresses badly, another for every seed.
@@ -55,7 +57,7 @@ func TestRequestsAreRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
-	for e, err := range recording.All(os.DirFS(dir), ".") {
+	for e, err := range read.All(t.Context(), read.Options{}, store.Dir(dir)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +92,7 @@ func TestALimitOfZeroKeepsNoPayload(t *testing.T) {
 		t.Fatal(err)
 	}
 	var kinds []string
-	for e, err := range recording.All(os.DirFS(dir), ".") {
+	for e, err := range read.All(t.Context(), read.Options{}, store.Dir(dir)) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -98,10 +98,8 @@ func (s *sidecar) metric(t *testing.T, name, label string) float64 {
 // paths of the exchanges in a recording.
 func paths(t *testing.T, dir string) (all []string, last recording.Counters) {
 	t.Helper()
-	for e, err := range recording.AllCounted(os.DirFS(dir), ".", func(c recording.Counters) { last = c }) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	exchanges, last := counted(t, dir)
+	for _, e := range exchanges {
 		if e.HTTP != nil {
 			all = append(all, e.Location)
 		}

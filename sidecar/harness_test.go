@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +18,9 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/spool"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -187,10 +188,32 @@ func (l ledger) sum() float64 {
 	return sum
 }
 
+// counted reads a directory, and returns its exchanges and the counters of the process
+// that began last.
+func counted(t testing.TB, dir string) (all []*recording.Exchange, last recording.Counters) {
+	t.Helper()
+	r, err := read.Open(t.Context(), read.Query{}, read.Options{}, store.Dir(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rec, err := range r.Records() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, rec.Exchange)
+	}
+	if err := r.Report().Damaged(); err != nil {
+		t.Fatal(err)
+	}
+	for _, last = range r.Report().Tally.Last() {
+	}
+	return all, last
+}
+
 // recorded counts the exchanges that a reader finds in a directory.
 func recorded(t testing.TB, dir string) (n int) {
 	t.Helper()
-	for _, err := range recording.All(os.DirFS(dir), ".") {
+	for _, err := range read.All(t.Context(), read.Options{}, store.Dir(dir)) {
 		if err != nil {
 			t.Errorf("read back: %v", err)
 			continue

@@ -6,13 +6,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strconv"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/spool"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 // Where several ports are captured, each record names the one that was called.
@@ -37,7 +38,7 @@ func TestRecordsNameTheirPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := 0
-	for e, err := range recording.All(os.DirFS(dir), ".") {
+	for e, err := range read.All(t.Context(), read.Options{}, store.Dir(dir)) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +12,9 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/spool"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 // A connection that lost bytes in a burst is recorded again, as soon as it is calm.
@@ -89,7 +90,7 @@ func TestABurstDoesNotBlindAConnection(t *testing.T) {
 			}
 
 			found, unknown := map[string]bool{}, 0
-			for e, err := range recording.All(os.DirFS(dir), ".") {
+			for e, err := range read.All(t.Context(), read.Options{}, store.Dir(dir)) {
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -19,7 +19,9 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/spool"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 // An application is called, and calls another to answer. Both calls are
@@ -104,7 +106,7 @@ func TestACallAndWhatItCaused(t *testing.T) {
 			}
 
 			byDirection := map[string]*recording.Exchange{}
-			for e, err := range recording.All(os.DirFS(kept), ".") {
+			for e, err := range read.All(t.Context(), read.Options{}, store.Dir(kept)) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -192,7 +194,7 @@ func TestEveryCallOfABusySidecarNamesItsCause(t *testing.T) {
 
 	causes := map[string]string{} // by trace: the uuid of what came in
 	var outbound []*recording.Exchange
-	for e, err := range recording.All(os.DirFS(dir), ".") {
+	for e, err := range read.All(t.Context(), read.Options{}, store.Dir(dir)) {
 		switch {
 		case err != nil:
 			t.Fatal(err)

@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/recording"
 )
 
 // loginDir, when set, makes the test binary a sidecar that records one login there.
@@ -115,10 +114,9 @@ func login(t *testing.T, keyFile string) (token, id, log string) {
 	if err != nil {
 		t.Fatalf("the sidecar failed: %v\n%s", err, out)
 	}
-	for e, err := range recording.AllCounted(os.DirFS(dir), ".", func(c recording.Counters) { id = c.RedactKey }) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	all, last := counted(t, dir)
+	id = last.RedactKey
+	for _, e := range all {
 		token = strings.TrimPrefix(e.HTTP.Req.Headers.Get("Authorization"), "Bearer ")
 	}
 	return token, id, string(out)

@@ -26,6 +26,8 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/e2e/istio"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 // Identities in the mesh.
@@ -285,15 +287,12 @@ func (p *pod) stop() {
 // recorded returns what the sidecar recorded.
 func (p *pod) recorded() []recording.Exchange { return slices.Collect(p.exchanges()) }
 
-// exchanges reads what the sidecar recorded, one by one. A sidecar that was
-// killed may leave a torn tail.
+// exchanges reads what the sidecar recorded, one by one, parts of conversations too.
 func (p *pod) exchanges() iter.Seq[recording.Exchange] {
 	return func(yield func(recording.Exchange) bool) {
-		for e, err := range recording.All(os.DirFS(p.volumes[contract.RecordingVolume]), ".") {
+		for e, err := range read.All(context.Background(), read.Options{Parts: true}, store.Dir(p.volumes[contract.RecordingVolume])) {
 			if err != nil {
-				if !strings.Contains(err.Error(), recording.ErrTorn.Error()) {
-					p.t.Error(err)
-				}
+				p.t.Error(err)
 				continue
 			}
 			if !yield(*e) {

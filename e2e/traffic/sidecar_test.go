@@ -18,6 +18,8 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 // Where the sidecar listens, and what stands in front of its forward half.
@@ -166,7 +168,7 @@ func (s *sidecar) stop() []*recording.Exchange {
 		sameBytes(t, out, beyond, 512)
 	}
 	var exchanges []*recording.Exchange
-	for e, err := range recording.All(os.DirFS(filepath.Join(s.dir, "recordings")), ".") {
+	for e, err := range read.All(t.Context(), read.Options{Parts: true, Order: read.Sorted}, store.Dir(filepath.Join(s.dir, "recordings"))) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tapedeck/tapedeck/recording"
+	recordingread "github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/spool"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 const (
@@ -211,10 +213,7 @@ func TestAnArchiveOfASidecarThatIsRecording(t *testing.T) {
 	out := t.TempDir()
 	put(t, out, got)
 	n := 0
-	for e, err := range recording.All(os.DirFS(out), ".") {
-		if errors.Is(err, recording.ErrTorn) {
-			continue
-		}
+	for e, err := range recordingread.All(t.Context(), recordingread.Options{}, store.Dir(out)) {
 		if err != nil || e.Location != fmt.Sprintf("/%d", n) {
 			t.Errorf("%d: %v, %v", n, e, err)
 		}

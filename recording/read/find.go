@@ -67,7 +67,7 @@ func find(ctx context.Context, stores []Store, q *Query, r *Report) ([]segment, 
 		}
 	}
 	slices.SortFunc(f.found, func(a, b segment) int {
-		return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.store, b.store), strings.Compare(a.key, b.key))
+		return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.store, b.store), cmp.Compare(a.number, b.number), strings.Compare(a.key, b.key))
 	})
 	return f.found, nil
 }

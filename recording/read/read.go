@@ -123,6 +123,30 @@ func def[T int | int64 | time.Duration](v, otherwise T) T {
 	return v
 }
 
+// All reads everything in the stores. Behind the last exchange comes an error if there is
+// damage.
+func All(ctx context.Context, o Options, stores ...Store) iter.Seq2[*recording.Exchange, error] {
+	return func(yield func(*recording.Exchange, error) bool) {
+		r, err := Open(ctx, Query{}, o, stores...)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for rec, err := range r.Records() {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(rec.Exchange, nil) {
+				return
+			}
+		}
+		if err := r.Report().Damaged(); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
 // Report tells what was read and found until now. It is the reader's: it changes while
 // records are read.
 func (r *Reader) Report() *Report { return &r.report }

@@ -191,6 +191,31 @@ func TestAStoreThatFails(t *testing.T) {
 	}
 }
 
+// A segment that is completed between its listing and its reading is read, once.
+func TestASegmentThatIsCompletedMeanwhile(t *testing.T) {
+	m := &memory{}
+	p := newPod("cart-0")
+	key := p.segment(m, begin, exchange(1, begin, 0), exchange(2, begin, 0))
+	m.put(key+recording.PartSuffix, m.objects[key])
+	delete(m.objects, key)
+	r, err := Open(t.Context(), Query{}, Options{}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.put(key, m.objects[key+recording.PartSuffix])
+	delete(m.objects, key+recording.PartSuffix)
+	n := 0
+	for _, err := range r.Records() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 2 || len(r.Report().Findings()) > 0 {
+		t.Errorf("%d records; %s", n, findings(r.Report()))
+	}
+}
+
 // Who stops, or whose context ends, leaves nothing open.
 func TestReadingStops(t *testing.T) {
 	m := &memory{}

@@ -112,13 +112,13 @@ func (r *Reader) cost(rec *Record) int64 {
 // sources is a heap of open segments, by the place up to which they were read.
 type sources []*source
 
-func (h sources) Len() int           { return len(h) }
+func (h sources) Len() int { return len(h) }
 func (h sources) Less(i, j int) bool {
-	return cmp.Or(h[i].pos.Compare(h[j].pos), h[i].began.Compare(h[j].began), cmp.Compare(h[i].store, h[j].store), strings.Compare(h[i].segment.key, h[j].segment.key)) < 0
+	return cmp.Or(h[i].pos.Compare(h[j].pos), h[i].began.Compare(h[j].began), cmp.Compare(h[i].store, h[j].store), cmp.Compare(h[i].number, h[j].number), strings.Compare(h[i].segment.key, h[j].segment.key)) < 0
 }
-func (h sources) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *sources) Push(x any)        { *h = append(*h, x.(*source)) }
-func (h *sources) Pop() any          { return pop((*[]*source)(h)) }
+func (h sources) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *sources) Push(x any)   { *h = append(*h, x.(*source)) }
+func (h *sources) Pop() any     { return pop((*[]*source)(h)) }
 
 // waiting is a heap of records whose turn has not come.
 type waiting []waiter

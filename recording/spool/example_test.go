@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/spool"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// A recorder keeps exchanges in a directory; All reads them back.
+// A recorder keeps exchanges in a directory; read.All reads them back.
 func ExampleOpen() {
 	dir, err := os.MkdirTemp("", "recordings")
 	if err != nil {
@@ -35,7 +37,7 @@ func ExampleOpen() {
 		return
 	}
 
-	for e, err := range recording.All(os.DirFS(dir), ".") {
+	for e, err := range read.All(context.Background(), read.Options{}, store.Dir(dir)) {
 		if err != nil {
 			fmt.Println(err)
 			continue

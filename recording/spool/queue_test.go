@@ -21,6 +21,8 @@ import (
 
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/columns"
+	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,17 +33,25 @@ func numbered(n int) *recording.Exchange {
 		HTTP: &recording.HTTP{Req: recording.HTTPRequest{Body: bytes.Repeat([]byte{byte(n)}, 100)}}}
 }
 
-// locations reads back a directory: the locations found, and errors.
-func locations(t *testing.T, dir string) (found []string, errs []error) {
+// locations reads back a directory: the locations found, and what could not be read.
+func locations(t *testing.T, dir string) (found []string, odd []read.Finding) {
 	t.Helper()
-	for e, err := range recording.All(os.DirFS(dir), ".") {
+	r, err := read.Open(t.Context(), read.Query{}, read.Options{}, store.Dir(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range r.Records() {
 		if err != nil {
-			errs = append(errs, err)
-			continue
+			t.Fatal(err)
 		}
 		found = append(found, e.Location)
 	}
-	return found, errs
+	for _, f := range r.Report().Findings() {
+		if f.Kind == read.TornPart || read.Kinds()[f.Kind].Severity == read.Damage {
+			odd = append(odd, f)
+		}
+	}
+	return found, odd
 }
 
 // files lists what is in the directory, but for the columns file.

@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 )
 
 // segmentOf gives the bytes of a compressed segment of n records that was
@@ -81,36 +80,6 @@ func readAll(data []byte) (n int, err error) {
 	}
 }
 
-func TestReaderGoesOnAfterABadLine(t *testing.T) {
-	in := `{"location":"/1"}
-not json
-{"uuid":"short"}
-
-{"location":"/2"}
-{"loc`
-	var got []string
-	for e, err := range recording.All(fstest.MapFS{"a/b.jsonl": {Data: []byte(in)}, "a/notes.txt": {Data: []byte("no segment")}}, ".") {
-		if err != nil {
-			got = append(got, err.Error())
-			if strings.Contains(err.Error(), "torn") != errors.Is(err, recording.ErrTorn) {
-				t.Errorf("%v isn't ErrTorn", err)
-			}
-			continue
-		}
-		got = append(got, e.Location)
-	}
-	want := []string{
-		"/1",
-		"read segment a/b.jsonl: line 2: invalid character 'o' in literal null (expecting 'u')",
-		`read segment a/b.jsonl: line 3: uuid "short": not 32 hexadecimal digits, nor base64 of 16 bytes`,
-		"/2",
-		"read segment a/b.jsonl: torn tail",
-	}
-	if strings.Join(got, "\n") != strings.Join(want, "\n") {
-		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
-
 func TestReaderReadsSegmentsStillBeingWritten(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Open(dir, Options{FlushEvery: time.Hour})
@@ -120,47 +89,12 @@ func TestReaderReadsSegmentsStillBeingWritten(t *testing.T) {
 	defer r.Close(t.Context())
 	r.Write(numbered(1))
 	r.Flush(t.Context())
-	found, errs := locations(t, dir)
-	if len(found) != 1 || len(errs) != 1 || !errors.Is(errs[0], recording.ErrTorn) {
-		t.Errorf("found %v, errors %v", found, errs)
+	found, odd := locations(t, dir)
+	if len(found) != 1 || len(odd) != 1 || odd[0].Kind != read.TornPart {
+		t.Errorf("found %v, odd: %v", found, odd)
 	}
 	if names := files(t, dir); len(names) != 1 || filepath.Ext(names[0]) != recording.PartSuffix {
 		t.Errorf("files %v", names)
-	}
-}
-
-// completing is a directory in which segments are completed just before they
-// are opened.
-type completing struct {
-	fs.FS
-	dir string
-}
-
-func (c completing) Open(name string) (fs.File, error) {
-	if whole, part := strings.CutSuffix(name, recording.PartSuffix); part {
-		if err := os.Rename(filepath.Join(c.dir, name), filepath.Join(c.dir, whole)); err != nil {
-			return nil, err
-		}
-	}
-	return c.FS.Open(name)
-}
-
-// A segment that is completed while the directory is read is read, once.
-func TestReaderReadsSegmentsThatAreCompletedMeanwhile(t *testing.T) {
-	dir := t.TempDir()
-	data, _ := segmentOf(t, 3)
-	if err := os.WriteFile(filepath.Join(dir, "a.jsonl.zst"+recording.PartSuffix), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, err := range recording.All(completing{os.DirFS(dir), dir}, ".") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		n++
-	}
-	if n != 3 {
-		t.Errorf("%d records, want 3", n)
 	}
 }
 
