@@ -136,8 +136,8 @@ func (p *process) stop(t *testing.T) error {
 // volumes are a pod's: a folder for each.
 type volumes map[string]string
 
-// newVolumes makes the folders: an emptyDir is open to every user, and the CA's
-// Secret holds what `tapedeck ca` made.
+// newVolumes makes the folders: an emptyDir is open to every user, and each Secret
+// holds what newSecret made.
 func newVolumes(t *testing.T, r *rendered, secret map[string]string) volumes {
 	t.Helper()
 	root := openDir(t)

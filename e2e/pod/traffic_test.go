@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/redact"
 )
 
 // shop is the application whose pod runs.
@@ -38,7 +40,7 @@ func TestTraffic(t *testing.T) {
 	c := w.newClient()
 
 	// Inbound, each protocol on the same port.
-	if got := mustGet(t, c.http1, "/hello?by=http1", trace(1)...); !strings.Contains(got, "URI="+clientIdentity+" over HTTP/1.1") {
+	if got := mustGet(t, c.http1, "/hello?by=http1", append(trace(1), "Authorization", "Bearer hush", contract.HeaderReplay, "run-1")...); !strings.Contains(got, "URI="+clientIdentity+" over HTTP/1.1") {
 		t.Errorf("HTTP/1.1: the application saw %q", got)
 	}
 	if got := mustGet(t, c.http2, "/hello?by=http2", trace(2)...); !strings.Contains(got, "URI="+clientIdentity+" over HTTP/2.0") {
@@ -49,7 +51,7 @@ func TestTraffic(t *testing.T) {
 	}
 
 	// Outbound, each caused by an inbound call of its own.
-	if got := mustGet(t, c.http1, fetch("http://dependency:8081/hello?by=plain"), trace(3)...); !strings.Contains(got, "URI="+appIdentity) {
+	if got := mustGet(t, c.http1, fetch("http://dependency:8081/hello?by=plain"), append(trace(3), contract.HeaderReplay, "run-1")...); !strings.Contains(got, "URI="+appIdentity) {
 		t.Errorf("plain HTTP did not reach the dependency through the mesh: it saw %q", got)
 	}
 	if got := mustGet(t, c.http1, fetch("https://external.test/hello?by=tls"), trace(4)...); !strings.HasPrefix(got, "external.test") {
@@ -117,6 +119,25 @@ func TestTraffic(t *testing.T) {
 		if e.Tags.Get(recording.TagParent) != parent {
 			t.Errorf("%s: caused by %q, want %q", want.uri, e.Tags.Get(recording.TagParent), parent)
 		}
+	}
+	for _, e := range got {
+		replay := ""
+		if cause, _ := url.QueryUnescape(uri(e)); strings.HasSuffix(cause, "by=http1") || strings.HasSuffix(cause, "by=plain") {
+			replay = "run-1"
+		}
+		if e.Replay() != replay {
+			t.Errorf("%s %s: tagged with replay %q, want %q", e.Direction, uri(e), e.Replay(), replay)
+		}
+	}
+	// Whoever has the key can compute the token of a secret.
+	login := recording.Exchange{HTTP: &recording.HTTP{Req: recording.HTTPRequest{Headers: recording.Headers{{Name: "Authorization", Value: "Bearer hush"}}}}}
+	redact.New(recording.Discard{}, redact.Options{Key: []byte(redactKey)}).Write(&login)
+	e := inbound["1"]
+	if got, want := e.HTTP.Req.Headers.Get("Authorization"), login.HTTP.Req.Headers.Get("Authorization"); got != want {
+		t.Errorf("the secret is recorded as %s, want %s", got, want)
+	}
+	if got, want := p.redactKeys(), []string{contract.RedactKeyID([]byte(redactKey))}; !slices.Equal(got, want) {
+		t.Errorf("the segments name the keys %q, want %q", got, want)
 	}
 	if len(got) != 11 {
 		for _, e := range got {

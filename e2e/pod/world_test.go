@@ -160,7 +160,10 @@ func (w *world) envoy(n namespace, pod, identity string) *process {
 	return p
 }
 
-// newSecret makes the Secret of the CA, as docs say to.
+// redactKey is what the Secret of the option redactKeySecret holds.
+const redactKey = "c2l4dGVlbiBieXRlcyBhdCBsZWFzdA=="
+
+// newSecret makes the Secret of the CA, as docs say to, with the key for redaction.
 func newSecret(t *testing.T) map[string]string {
 	t.Helper()
 	var secret struct {
@@ -168,7 +171,7 @@ func newSecret(t *testing.T) map[string]string {
 		StringData map[string]string `json:"stringData"`
 	}
 	decode(t, run(t, filepath.Join(bin, "image", "tapedeck"), "ca", "--output", "-"), &secret)
-	out := map[string]string{}
+	out := map[string]string{contract.RedactKeyName: redactKey + "\n"}
 	for name, value := range secret.StringData {
 		out[name] = value
 	}
@@ -300,6 +303,14 @@ func (p *pod) exchanges() iter.Seq[recording.Exchange] {
 			}
 		}
 	}
+}
+
+// redactKeys returns the IDs of the keys for redaction that the segments name.
+func (p *pod) redactKeys() (ids []string) {
+	for range recording.AllCounted(os.DirFS(p.volumes[contract.RecordingVolume]), ".", func(c recording.Counters) { ids = append(ids, c.RedactKey) }) {
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // client is a caller in the mesh: what it sends, its Envoy puts into mTLS.
