@@ -2,7 +2,7 @@ package transformer
 
 import (
 	"encoding/base64"
-	"errors"
+	"fmt"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
@@ -40,10 +40,10 @@ func secretValue(secret *yaml.Node, key string) (at string, value []byte, err er
 	at = pathKey("data", key)
 	n := field(secret, "data", key)
 	if n == nil {
-		return at, nil, errors.New("found nothing")
+		return at, nil, fmt.Errorf("found nothing, allowed: %d to %d bytes in base64", contract.MinRedactKey, contract.MaxRedactKey)
 	}
 	if value, err = base64.StdEncoding.DecodeString(str(n)); err != nil {
-		return at, nil, errors.New("found a text that is not base64")
+		return at, nil, fmt.Errorf("found a text that is not base64, allowed: %d to %d bytes in base64", contract.MinRedactKey, contract.MaxRedactKey)
 	}
 	return at, value, nil
 }
