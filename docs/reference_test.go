@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/textproto"
 	"os"
 	"sort"
 	"strings"
@@ -17,6 +18,10 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/match/canon"
+	"github.com/tapedeck/tapedeck/match/class"
+	"github.com/tapedeck/tapedeck/match/rules"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -29,9 +34,12 @@ func TestReferencePages(t *testing.T) {
 		"reason-codes.md":      reasonCodes,
 		"environment.md":       environment,
 		"filters.md":           filters,
+		"matching.md":          matching,
 		"places.md":            places,
 		"trust-variables.md":   trust,
-		"tapedeck.schema.json": schema,
+		"tapedeck.schema.json": func() string { return schema(fn.Schema()) },
+
+		"match-rules.schema.json": func() string { return schema(rules.Schema()) },
 	}
 	for name, page := range pages {
 		t.Run(name, func(t *testing.T) {
@@ -249,6 +257,67 @@ func filled(name string, tables map[string]func(*strings.Builder)) string {
 	return text
 }
 
+// matching fills the tables of a page that is otherwise written by hand.
+func matching() string {
+	names := func(all []string) func(*strings.Builder) {
+		return func(b *strings.Builder) {
+			for i, name := range all {
+				all[i] = code(textproto.CanonicalMIMEHeaderKey(name))
+			}
+			b.WriteString(strings.Join(all, ", ") + ".\n")
+		}
+	}
+	return filled("matching.md", map[string]func(*strings.Builder){
+		"selecting": names(match.Selecting()),
+		"unheard":   names(match.Unheard()),
+		"formats": func(b *strings.Builder) {
+			b.WriteString("| format | media types | what makes no difference |\n|---|---|---|\n")
+			for _, f := range canon.Formats() {
+				types := make([]string, len(f.Types))
+				for i, t := range f.Types {
+					types[i] = code(t)
+				}
+				fmt.Fprintf(b, "| %s | %s | %s |\n", f.Name, strings.Join(types, ", "), cell(f.Doc))
+			}
+		},
+		"verdicts": func(b *strings.Builder) {
+			b.WriteString("| a value | is masked | by |\n|---|---|---|\n")
+			for _, v := range match.Verdicts() {
+				masked := "no"
+				if v.Mask {
+					masked = "yes"
+				}
+				fmt.Fprintf(b, "| %s | %s | %s |\n", cell(v.Doc), masked, cell(string(v.Why)))
+			}
+		},
+		"classes": func(b *strings.Builder) {
+			b.WriteString("| class | what it is for | what it looks like | example |\n|---|---|---|---|\n")
+			for _, c := range class.Docs() {
+				fmt.Fprintf(b, "| `%s` | %s | %s | `%s` |\n", c.Name, c.Role, cell(c.Looks), c.Example)
+			}
+		},
+		"keys": func(b *strings.Builder) {
+			b.WriteString("| key | what it says | example |\n|---|---|---|\n")
+			for _, k := range rules.Keys() {
+				fmt.Fprintf(b, "| `%s` | %s | `%s` |\n", k.Name, cell(k.Doc), k.Example)
+			}
+		},
+		"places": func(b *strings.Builder) {
+			b.WriteString("| place | of | what it is | example |\n|---|---|---|---|\n")
+			for _, p := range rules.Places() {
+				of := "request"
+				if p.Response {
+					of = "request, response"
+				}
+				if !p.Request {
+					of = "response"
+				}
+				fmt.Fprintf(b, "| `%s` | %s | %s | `%s` |\n", p.Name, of, cell(p.Doc), p.Example)
+			}
+		},
+	})
+}
+
 func trust() string {
 	var b strings.Builder
 	b.WriteString(generated + "# Trust variables\n\nWith `tls-out` the application's containers get these, unless they set them already. A variable that replaces the runtime's\nroots names a bundle that holds the public roots too, so connections past the proxy verify as before.\n\n| variable | value | read by | effect |\n|---|---|---|---|\n")
@@ -263,11 +332,11 @@ func trust() string {
 	return b.String()
 }
 
-func schema() string {
+func schema(of any) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(fn.Schema()); err != nil {
+	if err := enc.Encode(of); err != nil {
 		panic(err)
 	}
 	return b.String()

@@ -58,7 +58,11 @@ func (h Half) sent() (n int64, cut bool) {
 	if h.answer {
 		tag = TagResponseBodySize
 	}
-	n, err := strconv.ParseInt(h.e.Tags.Get(tag), 10, 64)
+	text := h.e.Tags.Get(tag)
+	if text == "" { // as of nearly all
+		return 0, false
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
 	return n, err == nil && n >= 0
 }
 

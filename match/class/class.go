@@ -1,0 +1,551 @@
+// Package class tells what kind of value a text is: a UUID, a time, a token. Values of
+// some classes are made anew for each request, so two requests that differ in nothing
+// else can be the same.
+//
+// A class is told by the text alone, and by the time of the exchange that it stands in.
+// Whether a value of a class is volatile where it stands is decided by match, which knows
+// the rest of the recording.
+//
+// It imports nothing but the standard library.
+package class
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"math/big"
+	"strconv"
+	"time"
+)
+
+// Class is a class of values.
+type Class uint8
+
+const (
+	None Class = iota
+	DateTime
+	HTTPDate
+	Date
+	EpochSeconds
+	EpochMillis
+	EpochMicros
+	EpochNanos
+	UUID
+	UUIDv7
+	UUIDv1
+	ULID
+	KSUID
+	XID
+	ObjectID
+	Snowflake
+	TraceParent
+	Hex
+	JWT
+	Opaque
+	Token
+	numClasses
+)
+
+// Role says what values of a class are for.
+type Role uint8
+
+const (
+	// Moment is a point in time. It is volatile if it follows the clock.
+	Moment Role = iota + 1
+	// Minted is an identifier with the time in it at which it was made.
+	Minted
+	// Random is an identifier, or a number used once, without a time in it.
+	Random
+	// Credential is a secret that is issued anew.
+	Credential
+	// Unexplained is a text that looks random. It may tell one thing from another.
+	Unexplained
+	// Redacted stands for a secret.
+	Redacted
+)
+
+// String says what it is.
+func (r Role) String() string {
+	return [...]string{"", "a point in time", "an identifier, with its time", "an identifier, or a number used once", "a credential", "unknown", "a redacted secret"}[r]
+}
+
+// Doc is a class's row in the table.
+type Doc struct {
+	Name    string
+	Role    Role
+	Looks   string
+	Example string
+}
+
+var docs = [numClasses]Doc{
+	None:         {},
+	DateTime:     {"datetime", Moment, "RFC 3339, with or without zone, or basic as in `20260612T150405Z`", "2026-06-12T15:04:05.123Z"},
+	HTTPDate:     {"http-date", Moment, "RFC 9110 and RFC 5322", "Fri, 12 Jun 2026 15:04:05 GMT"},
+	Date:         {"date", Moment, "Year, month and day", "2026-06-12"},
+	EpochSeconds: {"epoch-s", Moment, "10 digits, or with a fraction", "1781276645"},
+	EpochMillis:  {"epoch-ms", Moment, "13 digits", "1781276645123"},
+	EpochMicros:  {"epoch-us", Moment, "16 digits", "1781276645123456"},
+	EpochNanos:   {"epoch-ns", Moment, "19 digits", "1781276645123456789"},
+	UUID:         {"uuid", Random, "RFC 9562, of a version without time", "6f1f7e5a-1c9d-4b49-b5ab-7ac4db2f4a0e"},
+	UUIDv7:       {"uuidv7", Minted, "RFC 9562, version 7", "019ebc5c-9703-7c2b-8a51-0f6d3c9e7b14"},
+	UUIDv1:       {"uuidv1", Minted, "RFC 9562, versions 1 and 6", "c232ab00-9414-11ec-b3c8-9f6bdeced846"},
+	ULID:         {"ulid", Minted, "26 digits of Crockford's base 32", "01KTY5S5R3F3Z9X7Q2M4V8R6T1"},
+	KSUID:        {"ksuid", Minted, "27 digits of base 62", "0ujtsYcgvSTl8PAuAdqWYSMnLOv"},
+	XID:          {"xid", Minted, "20 digits of base 32, `0` to `v`", "9m4e2mr0ui3e8a215n4g"},
+	ObjectID:     {"objectid", Minted, "24 hexadecimal digits", "507f1f77bcf86cd799439011"},
+	Snowflake:    {"snowflake", Minted, "17 to 19 digits, in the epoch of Twitter or Discord", "1541815603606036480"},
+	TraceParent:  {"traceparent", Random, "W3C Trace Context", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+	Hex:          {"trace-id", Random, "16 or 32 hexadecimal digits under a name for traces, or for what is used once", "4bf92f3577b34da6a3ce929d0e0e4736"},
+	JWT:          {"jwt", Credential, "RFC 7519: the first part is JSON with `alg`", "eyJhbGciOiJub25lIn0.e30."},
+	Opaque:       {"opaque", Unexplained, "16 characters or more that look random", "q8ZkT0vXw2LrB5nD"},
+	Token:        {"redacted", Redacted, "A token of Tapedeck's redaction", "REDACTED-0123456789abcdef"},
+}
+
+// Docs returns the table, without None.
+func Docs() []Doc { return docs[1:] }
+
+// String gives the class's name; None has none.
+func (c Class) String() string { return docs[c].Name }
+
+// Role gives what the class is for.
+func (c Class) Role() Role { return docs[c].Role }
+
+// Value is what a text was found to be.
+type Value struct {
+	Class Class
+	// Near tells of a moment that it is less than a month away from the exchange's
+	// time, and of an identifier that it was made when the exchange began.
+	Near bool
+	// Offset says how far a near moment is from the exchange's time, in steps: none
+	// within half an hour, then hours, then days. Values of one class and offset mean
+	// the same at different times.
+	Offset int16
+}
+
+const (
+	// minted is how long before an exchange an identifier may have been made for it,
+	// and how far clocks may be apart.
+	minted = 10 * time.Minute
+	// now is how far a moment may be from the exchange's time and still be that.
+	now = 30 * time.Minute
+	// hours is up to where an offset is told in hours, days up to where it is told in days.
+	hours = 36 * time.Hour
+	days  = 31 * 24 * time.Hour
+	// maxLen is how long a value may be that is looked at.
+	maxLen = 8 << 10
+)
+
+// Find tells the class of a text in an exchange of the given time, or of a part of it:
+// s[from:to]. The name is that of the place where it stands; it may be empty. A part is
+// found if it is a UUID and the only one, as in urn:uuid:…, or follows the last `_` or `:`
+// and has a time in it, as in req_01KTY5S5R3….
+func Find(s, name []byte, at time.Time) (v Value, from, to int) {
+	if v = Of(s, name, at); v.Class != None && v.Class != Opaque || len(s) > maxLen {
+		return v, 0, len(s)
+	}
+	if i := onlyUUID(s); i >= 0 {
+		return ofUUID(s[i:i+uuidLen], at), i, i + uuidLen
+	}
+	if i := bytes.LastIndexAny(s, "_:"); i > 0 && i < len(s)-1 {
+		if part := Of(s[i+1:], name, at); part.Near {
+			return part, i + 1, len(s)
+		}
+	}
+	return v, 0, len(s)
+}
+
+const uuidLen = 36
+
+// onlyUUID finds the one UUID in a longer text; -1 if there is none, or several.
+func onlyUUID(s []byte) int {
+	found := -1
+	for i := 8; i+uuidLen-8 <= len(s); {
+		n := bytes.IndexByte(s[i:], '-')
+		if n < 0 {
+			break
+		}
+		if i += n; i+uuidLen-8 <= len(s) && isUUID(s[i-8:i-8+uuidLen]) {
+			if found >= 0 {
+				return -1
+			}
+			found = i - 8
+			i += uuidLen - 8
+		}
+		i++
+	}
+	return found
+}
+
+// Of tells the class of a whole text.
+func Of(s, name []byte, at time.Time) Value {
+	if len(s) < 10 || len(s) > maxLen {
+		return Value{}
+	}
+	switch digits := countDigits(s); {
+	case digits == len(s):
+		return ofDigits(s, at)
+	case digits == len(s)-1 && s[0] != '-':
+		if v := ofDecimal(s, at); v.Class != None {
+			return v
+		}
+	case digits == 0 && len(s) < 20:
+		return Value{}
+	}
+	if s[0] <= '9' && len(s) <= 40 {
+		if t, ok := dateTime(s); ok {
+			return moment(DateTime, t, at)
+		}
+		if len(s) == 10 {
+			if t, err := time.Parse(time.DateOnly, string(s)); err == nil {
+				return day(t, at)
+			}
+		}
+	}
+	switch len(s) {
+	case 16:
+		if isHex(s) && UsedOnce(name) {
+			return Value{Class: Hex}
+		}
+	case 20:
+		if t, ok := xidTime(s); ok && isNear(t, at, minted) {
+			return Value{Class: XID, Near: true}
+		}
+	case 24:
+		if isHex(s) {
+			if t := hexTime(s[:8]); isNear(t, at, minted) {
+				return Value{Class: ObjectID, Near: true}
+			}
+		}
+	case len(Prefix) + 16:
+		if IsToken(s) {
+			return Value{Class: Token}
+		}
+		if t, err := time.Parse(time.RFC1123, string(s)); err == nil { // Fri, 2 Jan …
+			return moment(HTTPDate, t, at)
+		}
+	case 26:
+		if t, ok := ulidTime(s); ok && isNear(t, at, minted) {
+			return Value{Class: ULID, Near: true}
+		}
+	case 27:
+		if t, ok := ksuidTime(s); ok && isNear(t, at, minted) {
+			return Value{Class: KSUID, Near: true}
+		}
+	case 28, 29, 30, 31:
+		for _, layout := range []string{time.RFC1123, time.RFC1123Z, "Mon, 2 Jan 2006 15:04:05 MST", "Mon, 2 Jan 2006 15:04:05 -0700"} {
+			if t, err := time.Parse(layout, string(s)); err == nil {
+				return moment(HTTPDate, t, at)
+			}
+		}
+	case 32:
+		if isHex(s) {
+			if UsedOnce(name) {
+				return Value{Class: Hex}
+			}
+			return Value{Class: Opaque}
+		}
+	case 36:
+		if isUUID(s) {
+			return ofUUID(s, at)
+		}
+	case 55:
+		if s[2] == '-' && s[35] == '-' && s[52] == '-' && isHex(s[:2]) && isHex(s[3:35]) && isHex(s[36:52]) && isHex(s[53:]) {
+			return Value{Class: TraceParent}
+		}
+	}
+	if isJWT(s) {
+		return Value{Class: JWT}
+	}
+	if bytes.Contains(s, []byte(Prefix)) && hasToken(s) {
+		return Value{Class: Token}
+	}
+	if looksRandom(s) {
+		return Value{Class: Opaque}
+	}
+	return Value{}
+}
+
+func countDigits(s []byte) (n int) {
+	for _, c := range s {
+		if '0' <= c && c <= '9' {
+			n++
+		}
+	}
+	return n
+}
+
+func ofDigits(s []byte, at time.Time) Value {
+	if len(s) > 19 {
+		return Value{Class: Opaque}
+	}
+	n, err := strconv.ParseInt(string(s), 10, 64)
+	if err != nil || s[0] == '0' {
+		return Value{}
+	}
+	v := Value{}
+	switch len(s) {
+	case 10:
+		v = moment(EpochSeconds, time.Unix(n, 0), at)
+	case 13:
+		v = moment(EpochMillis, time.UnixMilli(n), at)
+	case 16:
+		v = moment(EpochMicros, time.UnixMicro(n), at)
+	case 19:
+		v = moment(EpochNanos, time.Unix(0, n), at)
+	}
+	switch {
+	case v.Near:
+		return v
+	case isNumber(s):
+		return Value{Class: Token}
+	}
+	if len(s) >= 17 {
+		for _, epoch := range []int64{1288834974657, 1420070400000} {
+			if isNear(time.UnixMilli(n>>22+epoch), at, minted) {
+				return Value{Class: Snowflake, Near: true}
+			}
+		}
+	}
+	if len(s) >= 12 {
+		return Value{Class: Opaque}
+	}
+	return Value{}
+}
+
+// ofDecimal knows seconds with a fraction, and random numbers below one.
+func ofDecimal(s []byte, at time.Time) Value {
+	whole, fraction, ok := bytes.Cut(s, []byte("."))
+	if !ok || len(fraction) == 0 {
+		return Value{}
+	}
+	if len(whole) == 10 {
+		n, _ := strconv.ParseInt(string(whole), 10, 64)
+		if v := moment(EpochSeconds, time.Unix(n, 0), at); v.Near {
+			return v
+		}
+	}
+	if len(whole) == 1 && whole[0] == '0' && len(fraction) >= 10 {
+		return Value{Class: Opaque}
+	}
+	return Value{}
+}
+
+// OfTimestamp tells the class of protobuf's Timestamp: seconds, a dot and nine digits.
+func OfTimestamp(s []byte, at time.Time) Value {
+	seconds, _, _ := bytes.Cut(s, []byte("."))
+	n, err := strconv.ParseInt(string(seconds), 10, 64)
+	if err != nil {
+		return Value{}
+	}
+	return moment(DateTime, time.Unix(n, 0), at)
+}
+
+func moment(c Class, t, at time.Time) Value {
+	d := t.Sub(at)
+	switch size := d.Abs(); {
+	case at.IsZero() || size > days:
+		return Value{Class: c}
+	case size <= now:
+		return Value{Class: c, Near: true}
+	case size <= hours:
+		return Value{c, true, int16(d.Round(time.Hour) / time.Hour)}
+	}
+	n := int16(d.Round(24*time.Hour) / (24 * time.Hour))
+	if n > 0 {
+		return Value{c, true, 100 + n}
+	}
+	return Value{c, true, n - 100}
+}
+
+// day is a moment's offset in calendar days.
+func day(t, at time.Time) Value {
+	if at.IsZero() {
+		return Value{Class: Date}
+	}
+	n := int64(t.Sub(at.UTC().Truncate(24*time.Hour)) / (24 * time.Hour))
+	if n < -31 || n > 31 {
+		return Value{Class: Date}
+	}
+	return Value{Date, true, int16(n)}
+}
+
+// isNear tells whether an identifier was made at the exchange's time.
+func isNear(t, at time.Time, within time.Duration) bool {
+	return !at.IsZero() && t.Sub(at).Abs() <= within
+}
+
+var layouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04:05.999999999Z0700",
+	"2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "20060102T150405Z0700"}
+
+func dateTime(s []byte) (time.Time, bool) {
+	basic := len(s) >= 16 && s[8] == 'T'
+	if !basic && (len(s) < 16 || s[4] != '-' || s[7] != '-' || s[10] != 'T' && s[10] != ' ' || s[13] != ':') {
+		return time.Time{}, false
+	}
+	for _, layout := range layouts {
+		if t, err := time.Parse(layout, string(s)); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+func isHex(s []byte) bool {
+	for _, c := range s {
+		if hexValue[c] < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+var hexValue = digitsOf("0123456789abcdef", "0123456789ABCDEF")
+
+func digitsOf(alphabets ...string) (t [256]int8) {
+	for i := range t {
+		t[i] = -1
+	}
+	for _, a := range alphabets {
+		for i := range len(a) {
+			t[a[i]] = int8(i)
+		}
+	}
+	return t
+}
+
+func isUUID(s []byte) bool {
+	for i, c := range s {
+		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (c == '-') || !dash && hexValue[c] < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func ofUUID(s []byte, at time.Time) Value {
+	var b [16]byte
+	digits := bytes.ReplaceAll(s, []byte("-"), nil)
+	if _, err := hex.Decode(b[:], digits); err != nil {
+		return Value{}
+	}
+	switch b[6] >> 4 {
+	case 7:
+		ms := int64(binary.BigEndian.Uint64(b[:8]) >> 16)
+		return Value{Class: UUIDv7, Near: isNear(time.UnixMilli(ms), at, minted)}
+	case 1:
+		ticks := int64(binary.BigEndian.Uint16(b[6:8])&0x0fff)<<48 | int64(binary.BigEndian.Uint16(b[4:6]))<<32 | int64(binary.BigEndian.Uint32(b[:4]))
+		return Value{Class: UUIDv1, Near: isNear(gregorian(ticks), at, minted)}
+	case 6:
+		ticks := int64(binary.BigEndian.Uint32(b[:4]))<<28 | int64(binary.BigEndian.Uint16(b[4:6]))<<12 | int64(binary.BigEndian.Uint16(b[6:8])&0x0fff)
+		return Value{Class: UUIDv1, Near: isNear(gregorian(ticks), at, minted)}
+	}
+	return Value{Class: UUID}
+}
+
+// gregorian is a time in ticks of 100 ns since the calendar's beginning.
+func gregorian(ticks int64) time.Time {
+	const unix = 122_192_928_000_000_000
+	ticks -= unix
+	return time.Unix(ticks/1e7, ticks%1e7*100)
+}
+
+func hexTime(s []byte) time.Time {
+	n, _ := strconv.ParseUint(string(s), 16, 32)
+	return time.Unix(int64(n), 0)
+}
+
+var crockford = digitsOf("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789abcdefghjkmnpqrstvwxyz")
+
+func ulidTime(s []byte) (time.Time, bool) {
+	var ms int64
+	for i, c := range s {
+		d := crockford[c]
+		if d < 0 {
+			return time.Time{}, false
+		}
+		if i < 10 {
+			ms = ms<<5 | int64(d)
+		}
+	}
+	return time.UnixMilli(ms), s[0] <= '7'
+}
+
+var base62 = digitsOf("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+func ksuidTime(s []byte) (time.Time, bool) {
+	n, base := new(big.Int), big.NewInt(62)
+	for _, c := range s {
+		d := base62[c]
+		if d < 0 {
+			return time.Time{}, false
+		}
+		n.Add(n.Mul(n, base), big.NewInt(int64(d)))
+	}
+	return time.Unix(n.Rsh(n, 128).Int64()+1_400_000_000, 0), true
+}
+
+var base32hex = digitsOf("0123456789abcdefghijklmnopqrstuv")
+
+func xidTime(s []byte) (time.Time, bool) {
+	var n uint64
+	for i, c := range s {
+		d := base32hex[c]
+		if d < 0 {
+			return time.Time{}, false
+		}
+		if i < 7 {
+			n = n<<5 | uint64(d)
+		}
+	}
+	return time.Unix(int64(n>>3), 0), true
+}
+
+// isJWT tells whether a text is a JSON Web Token: api.nasa.gov has three parts too.
+func isJWT(s []byte) bool {
+	if !bytes.HasPrefix(s, []byte("ey")) || bytes.Count(s, []byte(".")) < 2 {
+		return false
+	}
+	head, _, _ := bytes.Cut(s, []byte("."))
+	b := make([]byte, base64.RawURLEncoding.DecodedLen(len(head)))
+	n, err := base64.RawURLEncoding.Decode(b, head)
+	return err == nil && bytes.HasPrefix(b[:n], []byte("{")) && bytes.Contains(b[:n], []byte(`"alg"`))
+}
+
+// looksRandom tells whether a text looks as if nobody had thought of it: long, of the
+// characters of encodings, and with digits among letters more than once.
+func looksRandom(s []byte) bool {
+	if len(s) < 16 {
+		return false
+	}
+	changes, last := 0, byte(0)
+	for _, c := range s {
+		kind := kinds[c]
+		if kind == 0 {
+			return false
+		}
+		if kind != last && kind != '-' {
+			if last != 0 && (kind == 'd') != (last == 'd') {
+				changes++
+			}
+			last = kind
+		}
+	}
+	return changes >= 4
+}
+
+// kinds are digits, letters, and other characters of base64, URLs and file names.
+var kinds = func() (t [256]byte) {
+	for c := range 256 {
+		switch {
+		case '0' <= c && c <= '9':
+			t[c] = 'd'
+		case 'a' <= c|0x20 && c|0x20 <= 'z' && c < 0x80:
+			t[c] = 'l'
+		}
+	}
+	for _, c := range []byte("-_+/=~.") {
+		t[c] = '-'
+	}
+	return t
+}()

@@ -1,0 +1,81 @@
+package class
+
+import (
+	"slices"
+)
+
+// usedOnce are words in the names of values that are made for one request: to find it
+// again, to tell it from another, or to sign it.
+var usedOnce = []string{"trace", "traceid", "traceparent", "span", "spanid", "b3", "correlation", "correlationid", "request", "requestid", "req", "reqid",
+	"nonce", "cnonce", "idempotency", "idempotence", "dedup", "deduplication", "attempt", "invocation", "rpc",
+	"random", "rand", "rnd", "cachebuster", "cachebust", "cb", "bust", "state", "signature", "sig", "hmac", "mac"}
+
+// references end the names of values that say what a request is about.
+var references = []string{"id", "ids", "uuid", "uuids", "guid", "guids", "uid", "uids", "ref", "refs", "reference", "key", "keys", "slug", "hash", "digest", "checksum", "sha", "sha1", "sha256", "md5", "etag", "version", "cursor", "token"}
+
+// UsedOnce tells whether a name says that its value is made for one request, as
+// requestId does.
+func UsedOnce(name []byte) bool {
+	for w := range words(name) {
+		if slices.Contains(usedOnce, string(w)) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsReference tells whether a name says that its value refers to something, as userId
+// does, and requestId does not. A number, as the wire format of protobuf has it instead
+// of a name, may say so.
+func IsReference(name []byte) bool {
+	if len(name) > 0 && countDigits(name) == len(name) {
+		return true
+	}
+	refers := false
+	for w := range words(name) {
+		refers = slices.Contains(references, string(w))
+	}
+	return refers && !UsedOnce(name)
+}
+
+// words splits a name where a capital begins a word and at whatever is no letter or
+// digit, and gives each word in lower case.
+func words(name []byte) func(func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		var room [32]byte
+		word := room[:0]
+		for i, c := range name {
+			letter := 'a' <= c|0x20 && c|0x20 <= 'z' && c < 0x80
+			digit := '0' <= c && c <= '9'
+			upper := 'A' <= c && c <= 'Z'
+			if !letter && !digit || upper && i > 0 && isLower(name[i-1]) {
+				if len(word) > 0 && !yield(word) {
+					return
+				}
+				word = word[:0]
+			}
+			if letter || digit {
+				word = append(word, c|0x20) // digits stay what they are
+			}
+		}
+		if len(word) > 0 {
+			yield(word)
+		}
+	}
+}
+
+func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
+
+// readingVerbs begin the names of gRPC methods that read (AIP-130 and common usage).
+var readingVerbs = []string{"get", "list", "search", "find", "read", "fetch", "lookup", "look", "query", "check", "count", "describe", "watch", "exists", "is", "has", "resolve", "validate", "estimate", "preview"}
+
+// Reads tells whether the name of an operation says that it changes nothing, as
+// ListOrders and BatchGetOrders do.
+func Reads(operation []byte) bool {
+	for w := range words(operation) {
+		if string(w) != "batch" {
+			return slices.Contains(readingVerbs, string(w))
+		}
+	}
+	return false
+}

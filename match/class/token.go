@@ -1,0 +1,55 @@
+package class
+
+import "bytes"
+
+// Prefix begins the tokens that redaction writes; 16 hexadecimal digits follow.
+const Prefix = "REDACTED-"
+
+const tokenLen = len(Prefix) + 16
+
+// NumberPrefix begins the numbers that redaction writes; 12 digits follow.
+const NumberPrefix = "8000"
+
+// IsToken tells whether a text, or a number, is a token and nothing more.
+func IsToken(s []byte) bool {
+	return len(s) == tokenLen && startsToken(s) || isNumber(s)
+}
+
+func isNumber(s []byte) bool {
+	return len(s) == len(NumberPrefix)+12 && bytes.HasPrefix(s, []byte(NumberPrefix)) && countDigits(s) == len(s)
+}
+
+func startsToken(s []byte) bool {
+	return len(s) >= tokenLen && bytes.HasPrefix(s, []byte(Prefix)) && isHex(s[len(Prefix):tokenLen])
+}
+
+func hasToken(s []byte) bool {
+	_, _, ok := nextToken(s)
+	return ok
+}
+
+// nextToken finds the first token in a text.
+func nextToken(s []byte) (from, to int, ok bool) {
+	for i := 0; ; {
+		n := bytes.Index(s[i:], []byte(Prefix))
+		if n < 0 {
+			return 0, 0, false
+		}
+		if i += n; startsToken(s[i:]) {
+			return i, i + tokenLen, true
+		}
+		i += len(Prefix)
+	}
+}
+
+// AppendPattern appends a text with each token in it made the same.
+func AppendPattern(dst, s []byte) []byte {
+	for {
+		from, to, ok := nextToken(s)
+		if !ok {
+			return append(dst, s...)
+		}
+		dst = append(append(dst, s[:from]...), Prefix+"*"...)
+		s = s[to:]
+	}
+}

@@ -1,0 +1,93 @@
+package match_test
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
+)
+
+// corpus reads the files that other tools recorded.
+func corpus(t *testing.T) (all []*recording.Exchange) {
+	root := "../../shared/corpus/traffic/rrpair"
+	if _, err := os.Stat(root); err != nil {
+		t.Skipf("there are no files of other tools: %v", err)
+	}
+	from, err := read.Path(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := read.Open(context.Background(), read.Query{}, read.Options{}, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rec, err := range r.Records() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, rec.Exchange)
+	}
+	return all
+}
+
+// TestFilesOfOtherToolsFindThemselves looks up each recorded request, at another time.
+func TestFilesOfOtherToolsFindThemselves(t *testing.T) {
+	recorded, live := corpus(t), corpus(t)
+	m, x := indexOf(t, match.Options{}, recorded...)
+	http, alone := 0, 0
+	for i, e := range live {
+		e.TS = replayed
+		res := x.Lookup(m.Request(e), nil)
+		if res.How != match.Exact || !slices.Contains(refs(x, res), match.Ref(i)) {
+			t.Errorf("%s %s %s: %v %v", e.L7Protocol, e.Command, e.Location, res.How, refs(x, res))
+		}
+		if e.HTTP != nil {
+			http++
+			if len(res.Entries) == 1 {
+				alone++
+			}
+		}
+	}
+	if http < 50 || alone == 0 {
+		t.Errorf("%d exchanges of HTTP, %d alone with their request", http, alone)
+	}
+}
+
+// TestSignaturesOfOtherTools compares the keys that other tools wrote with ours.
+func TestSignaturesOfOtherTools(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, e := range corpus(t) {
+		if e.HTTP == nil || len(e.Signature) == 0 {
+			continue
+		}
+		for _, p := range m.Request(e).Signature() {
+			want, ok := e.Signature[p.Name]
+			if !ok || p.Name == "http:requestBodyHash" {
+				continue
+			}
+			compared++
+			got := p.Value
+			if p.Name == "http:queryparams" {
+				got, _ = url.QueryUnescape(got)
+			}
+			if p.Name == "http:host" && string(want) == "localhost" || p.Name == "http:requestBodyJSON" {
+				continue // the address of the tool's own proxy; and JSON is not in a canonical form
+			}
+			if string(want) != got {
+				t.Errorf("%s of %s %s: %q, want %q", p.Name, e.Command, e.Location, got, want)
+			}
+		}
+	}
+	if compared < 200 {
+		t.Errorf("%d keys", compared)
+	}
+}

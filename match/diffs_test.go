@@ -1,0 +1,97 @@
+package match_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/match/rules"
+)
+
+// TestDiffs runs testdata/diffs: pairs of a recorded and a live exchange in the notation
+// of the cases, and the differences of their responses.
+//
+//	-- recorded NAME --
+//	-- live NAME --
+//	-- want NAME --
+func TestDiffs(t *testing.T) {
+	files, err := filepath.Glob("testdata/diffs/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d cases, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var o match.Options
+			sides := map[string][]byte{}
+			for _, f := range a.Files {
+				sides[f.Name] = f.Data
+			}
+			if text, ok := sides["rules.yaml"]; ok {
+				if o.Rules, err = rules.Parse("rules.yaml", text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m, err := match.New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range a.Files {
+				f := &a.Files[i]
+				name, ok := strings.CutPrefix(f.Name, "want ")
+				if !ok {
+					continue
+				}
+				recorded, _ := parseExchange(t, sides["recorded "+name], captured)
+				live, _ := parseExchange(t, sides["live "+name], replayed)
+				got := ""
+				d := m.Diff(recorded, live)
+				for _, one := range d.List {
+					got += string(one.Kind) + " " + one.String() + "\n"
+				}
+				if *update {
+					f.Data = []byte(got)
+				}
+				if diff := cmp.Diff(string(f.Data), got); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", name, diff)
+				}
+			}
+			for _, r := range o.Rules.Unfired() {
+				t.Errorf("the rule %q never fired", r.Name)
+			}
+			if *update {
+				if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// TestDifferencesAreBounded compares responses that differ in a thousand places.
+func TestDifferencesAreBounded(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := func(n string) string {
+		return "GET http://a.example/\n=> 200\nContent-Type: application/json\n\n[" + strings.Repeat(n+",", 999) + n + "]"
+	}
+	recorded, _ := parseExchange(t, []byte(body("1")), captured)
+	live, _ := parseExchange(t, []byte(body(`"`+strings.Repeat("x", 1000)+`"`)), replayed)
+	d := m.Diff(recorded, live)
+	if len(d.List) != match.MaxDifferences || d.More != 1000-match.MaxDifferences {
+		t.Errorf("%d differences and %d more", len(d.List), d.More)
+	}
+	if n := len(d.List[0].Live); n > match.MaxValue {
+		t.Errorf("a value of %d bytes", n)
+	}
+}

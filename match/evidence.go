@@ -1,0 +1,130 @@
+package match
+
+import (
+	"sync"
+
+	"github.com/tapedeck/tapedeck/match/class"
+)
+
+// Repeats are requests of one endpoint that differ in nothing but values of the same
+// classes. They are evidence about a place only if minRepeats of them have different
+// values there.
+const minRepeats = 3
+
+// profile is what the recording shows about one place of one endpoint.
+type profile struct {
+	name string // of the place
+
+	values  int32 // how often it had a value of a class
+	earlier int32 // of those, how often the value had been seen before
+	agree   int32 // groups of repeats in which responses were equal
+	follow  int32 // groups of repeats in which responses followed the value
+	differ  int32 // groups of repeats in which responses differed, whatever the reason
+	foreign int32 // how often it had a token of another key
+
+	inPath, once, reference, reads, protocol bool
+}
+
+// Verdict is a row of the table that says whether a place is masked.
+type Verdict struct {
+	Doc  string
+	Mask bool
+	Why  Reason
+
+	holds func(p *profile, v class.Value) bool
+}
+
+// verdicts is that table. The first row that holds decides.
+var verdicts = []Verdict{
+	{"The protocol has a fresh value there: the `id` of a JSON-RPC 2.0 call.", true, ByProtocol,
+		func(p *profile, v class.Value) bool { return p.protocol }},
+	{"The recording has a token there, made under a key that nobody here has.", true, ByRedaction,
+		func(p *profile, v class.Value) bool { return p.foreign > 0 }},
+	{"The responses follow the value: among repeats with the same value they are equal, among others they are not.", false, "",
+		func(p *profile, v class.Value) bool { return p.follow > 0 }},
+	{"Three or more repeats with different values there were all answered in the same way, and without an error.", true, ByRepeats,
+		func(p *profile, v class.Value) bool { return p.agree > 0 && p.differ == 0 }},
+	{"A JSON Web Token.", true, ByClass,
+		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Credential }},
+	{"A time less than a month from the exchange's own. Live and recorded time must be equally far from that, to half an hour, an hour or a day.", true, ByClass,
+		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Moment && v.Near }},
+	{"A value under a name that says that it is made for one request, or signs it: `nonce`, `requestId`, `signature`. It may be redacted under a known key.", true, ByClass,
+		func(p *profile, v class.Value) bool { return p.once && !p.inPath && 2*p.earlier <= p.values }},
+	{"An identifier of which more than half of the values had been seen before, in an earlier request or response: it refers to something.", false, "",
+		func(p *profile, v class.Value) bool { return 2*p.earlier > p.values }},
+	{"An identifier in the path.", false, "",
+		func(p *profile, v class.Value) bool { return p.inPath }},
+	{"An identifier that has its time in it and was made less than ten minutes before or after.", true, ByClass,
+		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Minted && v.Near }},
+	{"An identifier that has its time in it and was made at another time.", false, "",
+		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Minted }},
+	{"A random identifier in a request that only reads, under a name that says what to read, such as `userId`, or under a number; or if responses differed.", false, "",
+		func(p *profile, v class.Value) bool {
+			return v.Class.Role() == class.Random && p.reads && (p.reference || p.differ > 0)
+		}},
+	{"Any other random identifier.", true, ByClass,
+		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Random }},
+	{"Everything else: words, short numbers, times long ago, secrets, texts that look random and may tell one thing from another.", false, "",
+		func(p *profile, v class.Value) bool { return true }},
+}
+
+// Verdicts returns the table.
+func Verdicts() []Verdict { return verdicts }
+
+func (p *profile) verdict(v class.Value) *Verdict {
+	for i := range verdicts {
+		if verdicts[i].holds(p, v) {
+			return &verdicts[i]
+		}
+	}
+	return nil
+}
+
+// sightings remember when identifiers were seen first, to know which ones a client had
+// from elsewhere. It holds maxSightings of them: if there are more, it goes on with every
+// second one, then with every fourth. Which ones these are depends on the value alone.
+type sightings struct {
+	shards [64]sightingShard
+}
+
+type sightingShard struct {
+	mu   sync.Mutex
+	skip uint64 // mask of those that are left out
+	seen map[uint64]int64
+}
+
+const maxSightings = 1 << 21
+
+// add notes that a value was there at a time.
+func (s *sightings) add(value uint64, at int64) {
+	shard := &s.shards[value>>58]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if value&shard.skip != 0 {
+		return
+	}
+	if shard.seen == nil {
+		shard.seen = make(map[uint64]int64)
+	}
+	if first, ok := shard.seen[value]; !ok || at < first {
+		shard.seen[value] = at
+	}
+	for len(shard.seen) > maxSightings/64 {
+		shard.skip = shard.skip<<1 | 1
+		for v := range shard.seen {
+			if v&shard.skip != 0 {
+				delete(shard.seen, v)
+			}
+		}
+	}
+}
+
+// before tells whether a value had been seen before a time, and whether that is known.
+func (s *sightings) before(value uint64, at int64) (seen, known bool) {
+	shard := &s.shards[value>>58]
+	if value&shard.skip != 0 {
+		return false, false
+	}
+	first, ok := shard.seen[value]
+	return ok && first < at, true
+}

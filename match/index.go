@@ -1,0 +1,253 @@
+package match
+
+import (
+	"slices"
+
+	"github.com/tapedeck/tapedeck/match/class"
+)
+
+// Index finds recorded exchanges by request. It never changes, and is safe for
+// concurrent use. The time of a lookup does not depend on how many exchanges there are.
+type Index struct {
+	m      *Matcher
+	refs   []Ref
+	exact  *table
+	masked *table   // of those with masked values, by the key with these masked
+	known  *table   // identifiers that are masked, by place and value
+	groups []uint32 // by entry: which of the exact keys it has
+
+	endpoints map[key]uint32 // in points
+	points    []endpoint
+	hosts     map[string]*host
+	places    map[uint64]uint32 // in profiles
+	profiles  []profile
+	cuts      []int
+	near      *near
+}
+
+type endpoint struct {
+	from, to uint32    // in near.entries
+	ports    bool      // the host has several: they are compared
+	openings *Openings // nil for those that are no conversations
+}
+
+type host struct {
+	ports bool     // several: they are compared
+	names []string // of endpoints, in order
+	more  int      // endpoints whose names were not kept
+}
+
+// point finds a request's endpoint, nil if the recording has none such.
+func (x *Index) point(r *Request) *endpoint {
+	if i, ok := x.endpoints[r.endpoint]; ok {
+		return &x.points[i]
+	}
+	return nil
+}
+
+// profile finds what is known of a place, nil if nothing is.
+func (x *Index) profile(place uint64) *profile {
+	if i, ok := x.places[place]; ok {
+		return &x.profiles[i]
+	}
+	return nil
+}
+
+// Len is the number of exchanges.
+func (x *Index) Len() int { return len(x.refs) }
+
+// Ref returns the caller's reference to an exchange.
+func (x *Index) Ref(e Entry) Ref { return x.refs[e] }
+
+// Lookup finds the recorded requests that are the same as a live one. Bindings may be
+// nil.
+func (x *Index) Lookup(r *Request, b Bindings) Result {
+	for _, p := range r.k.fired {
+		p.Rule.Fire()
+	}
+	if x.point(r) == nil {
+		return Result{}
+	}
+	k := x.key(r)
+	if found := x.exactly(r, k); found != nil {
+		return newResult(Exact, found, 0)
+	}
+	bound := x.bind(r, b)
+	for i, l := range bound {
+		k = k.minus(r.k.leaves[i].exact).plus(l.exact)
+	}
+	if bound != nil {
+		if found := x.exactly(r, k); found != nil {
+			return newResult(Bound, found, 0)
+		}
+	}
+	return x.maskedly(r, k, bound)
+}
+
+// newResult makes a result of one table's entries.
+func newResult(how How, found []Entry, table uint64) Result {
+	return Result{How: how, Entries: found, Sequence: uint64(found[0])<<32 | uint64(len(found))<<1 | table}
+}
+
+// key is the request's key among the index's: with the port where a host has several.
+func (x *Index) key(r *Request) key {
+	if h := x.hosts[r.Host]; h != nil && h.ports {
+		return r.exact.plus(r.port)
+	}
+	return r.exact
+}
+
+// exactly finds entries by a key without masks.
+func (x *Index) exactly(r *Request, k key) []Entry {
+	if r.validator != (key{}) {
+		if found := x.exact.find(k.plus(r.validator)); found != nil {
+			return found
+		}
+	}
+	if found := x.exact.find(k); found != nil {
+		return found
+	}
+	for _, n := range x.cuts {
+		if !r.cut && n < len(r.body) {
+			beginning := cutKey(x.m.secret, r.body[:n], int64(len(r.body)))
+			if found := x.exact.find(k.minus(r.whole).plus(beginning)); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+// boundLeaf is a value of a live request as the recording has it.
+type boundLeaf struct {
+	exact key
+	value uint64
+}
+
+// bind finds the values of the request that stand for recorded ones.
+func (x *Index) bind(r *Request, b Bindings) map[int]boundLeaf {
+	if b == nil {
+		return nil
+	}
+	var bound map[int]boundLeaf
+	for i := range r.k.leaves {
+		l := &r.k.leaves[i]
+		if l.text == (span{}) {
+			continue
+		}
+		recorded, ok := b.Recorded(r.k.string(l.text))
+		if !ok {
+			continue
+		}
+		if bound == nil {
+			bound = map[int]boundLeaf{}
+		}
+		before, after := r.k.text[l.all.from:l.text.from], r.k.text[l.text.to:l.all.to]
+		bound[i] = boundLeaf{x.m.secret.leaf(l.path, l.kind, before, []byte(recorded), after), x.m.secret.short([]byte(recorded))}
+	}
+	return bound
+}
+
+// maskedly finds entries by the key with all that is volatile masked.
+func (x *Index) maskedly(r *Request, k key, bound map[int]boundLeaf) Result {
+	var masks []Mask
+	var known [][]Entry // entries with an identifier that the live request has
+	for i := range r.k.leaves {
+		l := &r.k.leaves[i]
+		mask, masked, identifies := x.mask(r, l)
+		if mask.Why == "" {
+			continue
+		}
+		b, isBound := bound[i]
+		if !isBound {
+			b = boundLeaf{l.exact, l.value}
+		}
+		k = k.minus(b.exact).plus(masked)
+		masks = append(masks, mask)
+		if !identifies {
+			continue
+		}
+		if have := x.known.find(key{r.placeID(l), b.value}); have != nil {
+			known = append(known, have)
+		}
+	}
+	if masks == nil {
+		return Result{}
+	}
+	found := x.masked.find(k)
+	for _, have := range known {
+		found = intersection(found, have)
+	}
+	if len(found) == 0 {
+		return Result{}
+	}
+	res := newResult(Masked, found, 1)
+	res.Masks = masks
+	return res
+}
+
+// mask tells whether a value is masked, and what its key is then. Identifies tells that
+// the value counts if the recording has it.
+func (x *Index) mask(r *Request, l *leaf) (m Mask, masked key, identifies bool) {
+	m = Mask{Place: "", Class: l.Class.String()}
+	var v *Verdict
+	switch p := x.profile(r.placeID(l)); {
+	case l.rule != nil:
+		m.Why, m.Rule = ByRule, l.rule.Rule.Name
+	case p == nil:
+		return Mask{}, key{}, false
+	case p.foreign > 0:
+		m.Why, m.Class, masked = ByRedaction, "", l.mask
+		if l.Class != class.Token || l.whole {
+			masked = x.m.secret.any(l.path)
+		}
+		m.Place = p.name
+		return m, masked, false
+	case l.Class == class.None && !l.protocol:
+		return Mask{}, key{}, false
+	default:
+		if v = p.verdict(l.Value); !v.Mask {
+			return Mask{}, key{}, false
+		}
+		m.Why, identifies = v.Why, isIdentifier(v, l.Value)
+	}
+	m.Place = r.k.string(l.name)
+	return m, l.mask, identifies
+}
+
+// intersection of two lists that are in order; the shorter one's entries are looked for
+// in the longer one.
+func intersection(a, b []Entry) []Entry {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	var both []Entry
+	for _, e := range a {
+		if _, ok := slices.BinarySearch(b, e); ok {
+			both = append(both, e)
+		}
+	}
+	return both
+}
+
+// Groups divides a result's entries into those with equal requests, in recorded order of
+// their first entries. There is more than one group only if values were masked. At most
+// MaxNearest groups are returned.
+func (x *Index) Groups(r Result) []Group {
+	var groups []Group
+	at := map[uint32]int{}
+	for _, e := range r.Entries {
+		same := x.groups[e]
+		i, ok := at[same]
+		if !ok {
+			if len(groups) == MaxNearest {
+				continue
+			}
+			i = len(groups)
+			at[same] = i
+			groups = append(groups, Group{})
+		}
+		groups[i].Entries = append(groups[i].Entries, e)
+	}
+	return groups
+}

@@ -1,0 +1,414 @@
+package match
+
+import (
+	"encoding/binary"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/match/canon"
+	"github.com/tapedeck/tapedeck/match/class"
+	"github.com/tapedeck/tapedeck/match/rules"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
+)
+
+// Request is what is compared of a request: one view, whatever the protocol, of a
+// recorded exchange or of a live one. It is made by [Matcher.Request], and is not to be
+// changed.
+type Request struct {
+	// TS is the exchange's time: that of the recording, or now.
+	TS time.Time
+	// Protocol is http, grpc, websocket or tcp.
+	Protocol string
+	// Method is HTTP's, as it was sent. Host has neither port nor capitals. Port is empty
+	// where it is 80 or 443, or unknown. Path is unescaped, by segment.
+	Method, Host string
+	Port         string
+	Path         []string
+
+	e        *recording.Exchange
+	body     []byte       // decoded
+	format   canon.Format // of the body
+	params   canon.Params
+	cut      bool
+	reads    bool   // the operation changes nothing
+	variant  uint64 // of the operation, where several share an endpoint
+	endpoint key
+	exact    key // of all but the port
+	port     key // of the port
+	// validator is the key of a condition such as If-None-Match; zero: there is none.
+	validator key
+	// whole is the body's own part of the key.
+	whole key
+	k     keyer
+	scope rules.Scope
+}
+
+const (
+	// maxBody is how large a body may be once its codings are undone. A larger one is
+	// compared as it was sent.
+	maxBody = 16 << 20
+	// maxSegments is how many segments of a path are told apart.
+	maxSegments = 256
+)
+
+// selecting are headers that say what is asked for as much as the path does, so they are
+// compared without a rule.
+var selecting = []struct{ name, lower string }{
+	{"Range", "range"}, {"X-Amz-Target", "x-amz-target"}, {"Soapaction", "soapaction"}, {"X-Http-Method-Override", "x-http-method-override"},
+}
+
+// Selecting returns the names of the headers that are compared without a rule.
+func Selecting() (names []string) {
+	for _, s := range selecting {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// Request makes the view of an exchange. It redacts the exchange in place, and keeps it.
+func (m *Matcher) Request(e *recording.Exchange) *Request {
+	r := m.requests.Get().(*Request)
+	m.read(r, e)
+	return r
+}
+
+// Release lets the matcher use the view's memory for another one. Nothing needs it to be
+// called; after it, the view is not to be used.
+func (m *Matcher) Release(r *Request) {
+	if cap(r.body) <= maxKept && cap(r.k.leaves) <= maxLeaves/8 {
+		r.e = nil
+		m.requests.Put(r)
+	}
+}
+
+// maxKept is how large a body's buffer may be that is used again.
+const maxKept = 1 << 20
+
+// read makes r the view of an exchange. What r held before is used again.
+func (m *Matcher) read(r *Request, e *recording.Exchange) {
+	if m.redact != nil {
+		m.redact(e)
+	}
+	*r = Request{TS: e.TS, e: e, k: r.k, scope: r.scope, Path: r.Path[:0], body: r.body[:0]}
+	k := &r.k
+	k.secret = m.secret
+	k.reset(e.TS)
+	r.head(e)
+	r.scope.Reset(m.rules, r.Method, r.Host, "/"+strings.Join(r.Path, "/"), false)
+	if p := r.scope.First(rules.Host); p != nil && p.Action != rules.Require {
+		k.fired = append(k.fired, p)
+		r.Host = ""
+	}
+	r.port = k.part("port", r.Port)
+	if p := r.scope.First(rules.Port); p != nil && p.Action != rules.Require {
+		k.fired = append(k.fired, p)
+		r.port = key{}
+	}
+	k.sum = k.part("head", r.Protocol, r.Method, r.Host, r.fixedPort())
+	r.path()
+	r.headers(e)
+	if r.Protocol != recording.TCP {
+		r.query(e)
+	}
+	before := k.sum
+	r.content(m, e)
+	r.whole = k.sum.minus(before)
+	r.exact = k.sum
+	r.operation()
+}
+
+// head finds out whom the request asks for what.
+func (r *Request) head(e *recording.Exchange) {
+	r.Protocol = "http"
+	switch {
+	case e.TCP != nil || e.HTTP == nil:
+		r.Protocol = recording.TCP
+		r.Method = e.L7Protocol
+		r.Host, r.Port = splitHost(e.NetworkAddress)
+		return
+	case e.GRPC != nil || isGRPC(e.HTTP.Req.Headers):
+		r.Protocol = recording.GRPC
+	case e.WebSocket != nil || isUpgrade(e.HTTP.Req.Headers):
+		r.Protocol = recording.WebSocket
+	}
+	req := &e.HTTP.Req
+	r.Method = req.Method
+	host, path := req.Host, req.URL
+	if host == "" {
+		host = e.NetworkAddress
+	}
+	if _, rest, ok := strings.Cut(req.URI, "://"); ok { // absolute form
+		if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+			rest = rest[:i]
+		}
+		if host == "" {
+			host = rest
+		}
+	}
+	if path == "" {
+		path, _, _ = strings.Cut(req.URI, "?")
+	}
+	if _, rest, ok := strings.Cut(path, "://"); ok {
+		_, path, _ = strings.Cut(rest, "/")
+	}
+	r.Host, r.Port = splitHost(host)
+	for s := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		if len(r.Path) == maxSegments {
+			r.Path[maxSegments-1] += "/" + s
+			continue
+		}
+		if strings.IndexByte(s, '%') >= 0 {
+			if u, err := url.PathUnescape(s); err == nil {
+				s = u
+			}
+		}
+		r.Path = append(r.Path, s)
+	}
+}
+
+// joinPath writes a path's segments as a URL has them.
+func joinPath(segments []string) string {
+	var b strings.Builder
+	for _, s := range segments {
+		b.WriteByte('/')
+		if strings.ContainsAny(s, "/?#% ") {
+			s = url.PathEscape(s)
+		}
+		b.WriteString(s)
+	}
+	return b.String()
+}
+
+// splitHost takes a host apart. Ports that the schemes have anyway are none.
+func splitHost(address string) (host, port string) {
+	host = address
+	if i := strings.LastIndexByte(address, ':'); i >= 0 && (strings.IndexByte(address, ':') == i || strings.HasPrefix(address, "[") && address[i-1] == ']') {
+		host, port = address[:i], address[i+1:]
+	}
+	if port == "80" || port == "443" {
+		port = ""
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), ".")), port
+}
+
+func isGRPC(h recording.Headers) bool {
+	return strings.HasPrefix(h.Get("Content-Type"), "application/grpc") && !strings.HasPrefix(h.Get("Content-Type"), "application/grpc-web")
+}
+
+func isUpgrade(h recording.Headers) bool {
+	return strings.EqualFold(h.Get("Upgrade"), "websocket")
+}
+
+// path adds the path's segments, and finds the endpoint: the path with a gap in place of
+// each segment that looks like a value.
+func (r *Request) path() {
+	k := &r.k
+	decides := make([]*rules.Place, 0, 32)
+	decides = append(decides, make([]*rules.Place, len(r.Path))...)
+	if len(r.scope.Of(rules.Path)) > 0 {
+		r.scope.Segments(r.Path, decides)
+	}
+	template := append(make([]byte, 0, 256), "endpoint"...)
+	for _, s := range []string{r.Protocol, r.Method, r.Host, r.fixedPort()} {
+		template = append(append(template, 0), s...)
+	}
+	k.begin("path", "path")
+	k.tracker.Reset(&r.scope)
+	root := k.levels[0]
+	k.inPath = true
+	name := ""
+	for i, s := range r.Path {
+		level := root
+		b := append(k.buf[:0], "segment"...)
+		b = append(b, byte(i))
+		level.path, level.wild, level.band = k.secret.of(b), k.secret.short(b), uint32(i)
+		k.buf = b[:0]
+		k.names = append(k.names[:0], name...)
+		level.name = span{0, len(name)}
+		if l := k.leaf(&level, canon.Text, []byte(s), decides[i]); l != nil {
+			l.name = k.keep([]byte("path:" + r.template(i)))
+		}
+		template = append(template, '/')
+		if decides[i] != nil && decides[i].Action != rules.Require || isVariable(s) {
+			template = append(template, 0)
+		} else {
+			template = append(template, s...)
+			name = s
+		}
+	}
+	k.inPath = false
+	r.endpoint = k.secret.of(template)
+}
+
+// fixedPort is a port that says which service is meant: there is no more to tell it by.
+func (r *Request) fixedPort() string {
+	if r.Protocol == recording.TCP {
+		return r.Port
+	}
+	return ""
+}
+
+// template is the path with a star in place of segment i, as a rule has it.
+func (r *Request) template(i int) string {
+	var b strings.Builder
+	for j, s := range r.Path {
+		if j == i {
+			s = "*"
+		}
+		b.WriteString(joinPath([]string{s}))
+		if b.Len() > maxPlace {
+			break
+		}
+	}
+	return b.String()
+}
+
+// isVariable tells whether a segment of a path looks like a value and not like a name. It
+// depends on nothing but the text.
+func isVariable(s string) bool {
+	if s == "" {
+		return false
+	}
+	digits, hex := 0, true
+	for i := range len(s) {
+		c := s[i]
+		if '0' <= c && c <= '9' {
+			digits++
+		} else if c|0x20 < 'a' || c|0x20 > 'f' {
+			hex = false
+		}
+	}
+	switch {
+	case digits == len(s), hex && digits > 0 && len(s) >= 8, strings.IndexByte(s, '@') > 0:
+		return true
+	}
+	v, _, _ := class.Find([]byte(s), nil, time.Time{})
+	return digits > 0 && v.Class != class.None
+}
+
+// headers adds those that select what is asked for, and those that rules require.
+func (r *Request) headers(e *recording.Exchange) {
+	if e.HTTP == nil {
+		return
+	}
+	k, h := &r.k, e.HTTP.Req.Headers
+	for _, s := range selecting {
+		v := h.Get(s.name)
+		if v == "" {
+			continue
+		}
+		if p := r.scope.Header(s.lower); p != nil && p.Action == rules.Ignore {
+			k.fired = append(k.fired, p)
+			continue
+		}
+		k.sum = k.sum.plus(k.part("header", s.lower, strings.Trim(v, `"`)))
+	}
+	for _, p := range r.scope.Of(rules.Header) {
+		if p.Action != rules.Require {
+			continue
+		}
+		k.fired = append(k.fired, p)
+		for v := range h.Values(p.HeaderName()) {
+			k.sum = k.sum.plus(k.part("header", p.HeaderName(), v))
+		}
+	}
+	for _, name := range [...]string{"If-None-Match", "If-Modified-Since"} {
+		if v := h.Get(name); v != "" {
+			if name == "If-Modified-Since" {
+				v = ""
+			}
+			r.validator = k.part("condition", name, v)
+			break
+		}
+	}
+}
+
+func (r *Request) query(e *recording.Exchange) {
+	query := rawQuery(e)
+	if query == "" {
+		return
+	}
+	r.k.begin("query", "query:")
+	r.k.tracker.Reset(&r.scope, rules.Query)
+	canon.WalkQuery(query, &r.k)
+}
+
+func rawQuery(e *recording.Exchange) string {
+	uri := e.HTTP.Req.URI
+	if uri == "" {
+		uri = e.HTTP.Req.URL
+	}
+	_, query, _ := strings.Cut(uri, "?")
+	query, _, _ = strings.Cut(query, "#")
+	return query
+}
+
+// content adds the body, or what opens a conversation.
+func (r *Request) content(m *Matcher, e *recording.Exchange) {
+	switch {
+	case r.Protocol == recording.WebSocket:
+		return // the handshake is the opening
+	case r.Protocol == recording.TCP:
+		r.body = appendOpening(r.body, e.TCP)
+		r.format = canon.Raw
+	case e.GRPC != nil:
+		first, ok := firstMessage(e.GRPC)
+		if !ok {
+			r.k.sum = r.k.sum.plus(r.k.part("opening", "none"))
+			return
+		}
+		r.body, r.format, r.params = m.message(r.body, e, first)
+		if len(r.body) == 0 {
+			r.k.sum = r.k.sum.plus(r.k.part("opening", "empty"))
+			return
+		}
+	default:
+		half := e.Request()
+		if half.Cut() {
+			r.cut = true
+			r.body = append(r.body, half.Body...)
+			r.k.sum = r.k.sum.plus(cutKey(m.secret, r.body, half.Size()))
+			return
+		}
+		if len(half.Body) == 0 {
+			return
+		}
+		decoder := m.decoders.Get().(*coding.Decoder)
+		body, err := half.Decode(decoder, r.body, maxBody)
+		m.decoders.Put(decoder)
+		contentType := half.Headers.Get("Content-Type")
+		if err != nil {
+			body, contentType = append(body[:0], half.Body...), "application/x-undecoded"
+		}
+		r.body = body
+		r.format, r.params = canon.Detect(contentType, body)
+	}
+	r.walk()
+}
+
+// cutKey is the key of a body of which only the beginning is known.
+func cutKey(s secret, beginning []byte, size int64) key {
+	b := binary.LittleEndian.AppendUint64([]byte("cut"), uint64(size))
+	return s.of(append(b, beginning...))
+}
+
+// walk reads the body, as bytes if it isn't what it is said to be.
+func (r *Request) walk() {
+	k := &r.k
+	if len(r.body) == 0 {
+		return
+	}
+	before := k.mark()
+	k.begin(r.format.String(), rootPlace(r.format))
+	k.tracker.Reset(&r.scope, rules.Body, rules.Form)
+	if r.format.Walk(r.body, r.params, k) == nil {
+		return
+	}
+	k.rewind(before)
+	r.format = canon.Raw
+	k.begin(r.format.String(), rootPlace(r.format))
+	k.tracker.Reset(&r.scope, rules.Body)
+	r.format.Walk(r.body, r.params, k)
+}

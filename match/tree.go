@@ -1,0 +1,388 @@
+package match
+
+import (
+	"bytes"
+	"fmt"
+	"hash/maphash"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aymanbagabas/go-udiff"
+
+	"github.com/tapedeck/tapedeck/match/canon"
+	"github.com/tapedeck/tapedeck/match/class"
+	"github.com/tapedeck/tapedeck/match/rules"
+)
+
+// node is a value of a message, with what is below it.
+type node struct {
+	step     canon.Step
+	kind     canon.Kind
+	value    []byte
+	children []*node
+	hash     uint64 // of all that is here and below
+	masked   bool   // by a rule
+}
+
+// treeBuilder is the visitor that keeps a message's values, without those that a rule
+// ignores.
+type treeBuilder struct {
+	seed    maphash.Seed
+	tracker rules.Tracker
+	root    *node
+	open    []*node // nil where values are ignored
+	fired   []*rules.Place
+}
+
+func (t *treeBuilder) reset(seed maphash.Seed, scope *rules.Scope, kinds ...rules.PlaceKind) {
+	t.seed, t.root, t.open = seed, &node{}, t.open[:0]
+	t.tracker.Reset(scope, kinds...)
+	t.open = append(t.open, t.root)
+	if p := t.tracker.Decides(); p != nil {
+		t.decide(p, t.root)
+	}
+}
+
+func (t *treeBuilder) decide(p *rules.Place, n *node) (ignored bool) {
+	t.fired = append(t.fired, p)
+	n.masked = p.Action == rules.Mask
+	return p.Action == rules.Ignore
+}
+
+func (t *treeBuilder) Enter(s canon.Step) {
+	t.tracker.Enter(s)
+	top := t.open[len(t.open)-1]
+	s.Name = bytes.Clone(s.Name)
+	n := &node{step: s}
+	if p := t.tracker.Decides(); top == nil || p != nil && t.decide(p, n) {
+		t.open = append(t.open, nil)
+		return
+	}
+	top.children = append(top.children, n)
+	t.open = append(t.open, n)
+}
+
+func (t *treeBuilder) Leaf(k canon.Kind, value []byte) {
+	if n := t.open[len(t.open)-1]; n != nil {
+		n.kind, n.value = k, bytes.Clone(value)
+	}
+}
+
+func (t *treeBuilder) Leave() {
+	t.tracker.Leave()
+	last := len(t.open) - 1
+	if n := t.open[last]; n != nil {
+		n.sum(t.seed)
+	}
+	t.open = t.open[:last]
+}
+
+// sum makes the node's hash: children that have names count whatever their order.
+func (n *node) sum(seed maphash.Seed) {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	h.WriteByte(byte(n.kind))
+	if !n.masked {
+		h.Write(n.value)
+	}
+	sum := h.Sum64()
+	for i, c := range n.children {
+		var h maphash.Hash
+		h.SetSeed(seed)
+		h.WriteByte(byte(c.step.Axis))
+		at := c.step.N
+		if c.step.Axis == canon.Item {
+			at = i
+		}
+		h.WriteString(strconv.Itoa(at))
+		h.WriteByte(0)
+		h.Write(c.step.Name)
+		sum += mix(h.Sum64(), c.hash)
+	}
+	n.hash = sum
+}
+
+// comparison gathers the differences of two messages.
+type comparison struct {
+	recordedAt, liveAt time.Time
+	// same tells of a place whether its values are masked on both sides.
+	same func(place string) bool
+
+	place []byte
+	names []byte // the name of the place's last step that has one
+	found Differences
+}
+
+func (c *comparison) add(kind Kind, recorded, live *node) {
+	if c.same != nil && c.same(string(c.place)) {
+		return
+	}
+	if len(c.found.List) == MaxDifferences {
+		c.found.More++
+		return
+	}
+	d := Difference{Place: string(c.place[:min(len(c.place), maxPlace)]), Kind: kind}
+	var of class.Value
+	if recorded != nil {
+		d.Recorded = show(recorded)
+		of = class.Of(recorded.value, c.names, c.recordedAt)
+		if recorded.kind == canon.Time {
+			of = class.OfTimestamp(recorded.value, c.recordedAt)
+		}
+	}
+	if live != nil {
+		d.Live = show(live)
+		if kind == TypeChanged {
+			d.RecordedType, d.LiveType = recorded.typeName(), live.typeName()
+		}
+		if recorded != nil {
+			if now := class.Of(live.value, c.names, c.liveAt); now == of || live.kind == canon.Time && class.OfTimestamp(live.value, c.liveAt) == of {
+				d.Class = of.Class.String()
+			}
+		}
+	}
+	c.found.List = append(c.found.List, d)
+}
+
+// text adds a difference of two texts, if there is one. A missing side is nil.
+func (c *comparison) text(place string, recorded, live []byte) {
+	c.place = append(c.place[:0], place...)
+	side := func(b []byte) *node {
+		if b == nil {
+			return nil
+		}
+		return &node{kind: canon.Text, value: b}
+	}
+	c.leaf(side(recorded), side(live))
+}
+
+func (c *comparison) leaf(recorded, live *node) {
+	switch {
+	case recorded == nil && live == nil:
+	case recorded == nil:
+		c.add(FieldAdded, nil, live)
+	case live == nil:
+		c.add(FieldRemoved, recorded, nil)
+	case recorded.kind != live.kind || (len(recorded.children) > 0) != (len(live.children) > 0):
+		c.add(TypeChanged, recorded, live)
+	case !bytes.Equal(recorded.value, live.value):
+		c.add(ValueChanged, recorded, live)
+	}
+}
+
+// trees adds the differences of two trees, whose roots are at the place.
+func (c *comparison) trees(place string, recorded, live *node) {
+	c.place = append(c.place[:0], place...)
+	c.nodes(0, recorded, live)
+}
+
+func (c *comparison) nodes(axis canon.Axis, recorded, live *node) {
+	if recorded.hash == live.hash || recorded.masked && live.masked {
+		return
+	}
+	items := func(n *node) bool { return len(n.children) > 0 && n.children[0].step.Axis == canon.Item }
+	switch {
+	case len(recorded.children) == 0 && len(live.children) == 0:
+		c.leaf(recorded, live)
+	case isEmpty(recorded) && len(live.children) > 0, len(recorded.children) > 0 && isEmpty(live):
+		// One side has members and the other one is an empty object: each is added or removed.
+		if items(recorded) || items(live) {
+			c.items(axis, recorded, live)
+		} else {
+			c.members(axis, recorded, live)
+		}
+	case len(recorded.children) == 0 || len(live.children) == 0 || items(recorded) != items(live):
+		c.leaf(recorded, live)
+	case items(recorded):
+		c.items(axis, recorded, live)
+	default:
+		c.members(axis, recorded, live)
+	}
+}
+
+func isEmpty(n *node) bool {
+	return len(n.children) == 0 && (n.kind == canon.Object || n.kind == canon.Array || n.kind == 0)
+}
+
+// at looks at a place below this one.
+func (c *comparison) at(parent canon.Axis, s canon.Step, f func()) {
+	n, names := len(c.place), c.names
+	c.place = appendStep(c.place, parent, s)
+	if s.Axis != canon.Item {
+		c.names = s.Name
+	}
+	f()
+	c.place, c.names = c.place[:n], names
+}
+
+type stepKey struct {
+	axis canon.Axis
+	name string
+	n    int
+}
+
+// members compares children that have names.
+func (c *comparison) members(axis canon.Axis, recorded, live *node) {
+	if len(recorded.value) > 0 || len(live.value) > 0 { // an XML element's text beside attributes
+		if !bytes.Equal(recorded.value, live.value) {
+			c.add(ValueChanged, &node{kind: recorded.kind, value: recorded.value}, &node{kind: live.kind, value: live.value})
+		}
+	}
+	by := make(map[stepKey]*node, len(live.children))
+	for _, n := range live.children {
+		by[stepKey{n.step.Axis, string(n.step.Name), n.step.N}] = n
+	}
+	elements := true // the same ones on both sides
+	for _, r := range recorded.children {
+		k := stepKey{r.step.Axis, string(r.step.Name), r.step.N}
+		l := by[k]
+		if delete(by, k); l == nil {
+			elements = elements && r.step.Axis != canon.Element
+		}
+		if r.step.Axis == canon.Children {
+			continue
+		}
+		c.at(axis, r.step, func() {
+			if l == nil {
+				c.leaf(r, nil)
+			} else {
+				c.nodes(r.step.Axis, r, l)
+			}
+		})
+	}
+	for _, l := range live.children { // in order
+		if by[stepKey{l.step.Axis, string(l.step.Name), l.step.N}] != nil && l.step.Axis != canon.Children {
+			elements = elements && l.step.Axis != canon.Element
+			c.at(axis, l.step, func() { c.leaf(nil, l) })
+		}
+	}
+	if elements { // else the order differs by what was added or removed
+		c.order(axis, recorded, live)
+	}
+}
+
+// order compares the order of XML elements.
+func (c *comparison) order(axis canon.Axis, recorded, live *node) {
+	find := func(n *node) *node {
+		for _, child := range n.children {
+			if child.step.Axis == canon.Children {
+				return child
+			}
+		}
+		return nil
+	}
+	if r, l := find(recorded), find(live); r != nil && l != nil {
+		c.at(axis, r.step, func() { c.leaf(r, l) })
+	}
+}
+
+// maxAligned is how many items are aligned. Longer lists are compared item by item.
+const maxAligned = 5000
+
+// items compares children that have numbers: what was put in or taken out in between is
+// told from what was changed.
+func (c *comparison) items(axis canon.Axis, recorded, live *node) {
+	a, b := recorded.children, live.children
+	pair := func(i, j int) {
+		switch {
+		case i >= 0 && j >= 0:
+			c.at(axis, a[i].step, func() { c.nodes(canon.Item, a[i], b[j]) })
+		case i >= 0:
+			c.at(axis, a[i].step, func() { c.leaf(a[i], nil) })
+		default:
+			c.at(axis, b[j].step, func() { c.leaf(nil, b[j]) })
+		}
+	}
+	align(len(a), len(b), func(i int) uint64 { return a[i].hash }, func(j int) uint64 { return b[j].hash }, pair)
+}
+
+// align pairs the items of two lists that are not equal. What is only in one list has
+// -1 for the other one.
+func align(n, m int, a, b func(int) uint64, pair func(i, j int)) {
+	from := 0
+	for from < n && from < m && a(from) == b(from) {
+		from++
+	}
+	end := 0
+	for end < n-from && end < m-from && a(n-1-end) == b(m-1-end) {
+		end++
+	}
+	between := func(i, toI, j, toJ int) {
+		for ; i < toI && j < toJ; i, j = i+1, j+1 {
+			pair(i, j)
+		}
+		for ; i < toI; i++ {
+			pair(i, -1)
+		}
+		for ; j < toJ; j++ {
+			pair(-1, j)
+		}
+	}
+	if n-from-end > maxAligned || m-from-end > maxAligned {
+		between(from, n-end, from, m-end)
+		return
+	}
+	const width = 17 // of a line
+	lines := func(from, to int, of func(int) uint64) string {
+		var b []byte
+		for i := from; i < to; i++ {
+			b = fmt.Appendf(b, "%016x\n", of(i))
+		}
+		return string(b)
+	}
+	i, j := from, from
+	for _, e := range udiff.Lines(lines(from, n-end, a), lines(from, m-end, b)) {
+		start, stop := from+e.Start/width, from+e.End/width
+		j += start - i
+		added := len(e.New) / width
+		between(start, stop, j, j+added)
+		i, j = stop, j+added
+	}
+}
+
+// typeName is the type of a value, as differences show it.
+func (n *node) typeName() string {
+	switch {
+	case len(n.children) == 0:
+		return n.kind.String()
+	case n.children[0].step.Axis == canon.Item:
+		return canon.Array.String()
+	}
+	return canon.Object.String()
+}
+
+// show writes a value as a difference shows it.
+func show(n *node) string {
+	var text string
+	switch {
+	case len(n.children) > 0 && (n.children[0].step.Axis == canon.Item || n.children[0].step.Axis == canon.Member):
+		return n.typeName() + " of " + strconv.Itoa(len(n.children))
+	case len(n.children) > 0:
+		text = string(n.value)
+	case n.kind == canon.Object:
+		return "{}"
+	case n.kind == canon.Array:
+		return "[]"
+	case n.kind == canon.Bytes && !utf8.Valid(n.value):
+		return hashOf(n.value)
+	default:
+		text = string(n.value)
+	}
+	return cut(text)
+}
+
+// cut shortens a text to what a difference shows.
+func cut(s string) string {
+	if len(s) <= MaxValue {
+		return s
+	}
+	s = s[:MaxValue-len("…")]
+	for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	if r, _ := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && len(s) > 0 {
+		s = s[:len(s)-1]
+	}
+	return s + "…"
+}
