@@ -54,6 +54,6 @@ func Example() {
 	//   differs  http:queryparams:page "2", recorded "1"
 	//   masked   http:queryparams:ts "1795167000", recorded "1781276645"
 	// values of a class:
-	//   masked   query:ts (epoch-s): A time less than a month from the exchange's own. Live and recorded time must be equally far from that, to half an hour, an hour or a day.
+	//   masked   query:ts (epoch-s): A time less than a month from the exchange's own.
 	// If the response does not depend on it, a rule makes them the same: {mask: ["query:page"]}
 }

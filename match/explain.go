@@ -138,13 +138,13 @@ func (x *Index) placeVerdicts(r *Request) []PlaceVerdict {
 		case mask.Why == ByRule:
 			v.Why = fmt.Sprintf("The rule %q masks it.", mask.Rule)
 		case mask.Why == ByRedaction:
-			v.Why = verdictOf(ByRedaction).Doc
+			v.Why = verdictOf(ByRedaction).brief()
 		case l.Class == class.None && !l.protocol:
 			continue
 		case p == nil:
 			v.Place, v.Why = r.k.string(l.name), "The recording has no value of a class there."
 		default:
-			v.Place, v.Why = r.k.string(l.name), p.verdict(l.Value).Doc
+			v.Place, v.Why = r.k.string(l.name), p.verdict(l.Value).brief()
 		}
 		if len(all) == MaxDifferences {
 			break
@@ -152,6 +152,12 @@ func (x *Index) placeVerdicts(r *Request) []PlaceVerdict {
 		all = append(all, v)
 	}
 	return all
+}
+
+// brief is the first sentence of what the verdict is given for.
+func (v *Verdict) brief() string {
+	first, _, _ := strings.Cut(v.Doc, ". ")
+	return strings.TrimSuffix(first, ".") + "."
 }
 
 func verdictOf(why Reason) *Verdict {

@@ -23,6 +23,9 @@ func (r *Request) operation() {
 		if !custom {
 			verb = last
 		}
+		if name := r.named(); name != "" {
+			verb = name
+		}
 		r.reads = class.Reads([]byte(strings.TrimLeft(verb, "_")))
 	}
 	switch r.format {
@@ -38,6 +41,19 @@ func (r *Request) operation() {
 			r.jsonRPC()
 		}
 	}
+}
+
+// named is the operation that a header names, as DynamoDB_20120810.GetItem does.
+func (r *Request) named() string {
+	if r.e.HTTP == nil {
+		return ""
+	}
+	for _, header := range [...]string{"X-Amz-Target", "Soapaction"} {
+		if v := strings.Trim(r.e.HTTP.Req.Headers.Get(header), `"`); v != "" {
+			return v[strings.LastIndexAny(v, "./#:")+1:]
+		}
+	}
+	return ""
 }
 
 func isMutation(document []byte) bool {

@@ -118,8 +118,9 @@ type Value struct {
 	// time, and of an identifier that it was made when the exchange began.
 	Near bool
 	// Offset says how far a near moment is from the exchange's time, in steps: none
-	// within half an hour, then hours, then days. Values of one class and offset mean
-	// the same at different times.
+	// within an hour or so, then hours, then days; the beginning and the end of a day
+	// are told by the day. Values of one class and offset mean the same at different
+	// times.
 	Offset int16
 }
 
@@ -127,8 +128,9 @@ const (
 	// minted is how long before an exchange an identifier may have been made for it,
 	// and how far clocks may be apart.
 	minted = 10 * time.Minute
-	// now is how far a moment may be from the exchange's time and still be that.
-	now = 30 * time.Minute
+	// now is how far a moment may be from the exchange's time and still be that: as far
+	// as the beginning of the hour is.
+	now = 65 * time.Minute
 	// hours is up to where an offset is told in hours, days up to where it is told in days.
 	hours = 36 * time.Hour
 	days  = 31 * 24 * time.Hour
@@ -286,13 +288,13 @@ func ofDigits(s []byte, at time.Time) Value {
 	v := Value{}
 	switch len(s) {
 	case 10:
-		v = moment(EpochSeconds, time.Unix(n, 0), at)
+		v = moment(EpochSeconds, time.Unix(n, 0).UTC(), at)
 	case 13:
-		v = moment(EpochMillis, time.UnixMilli(n), at)
+		v = moment(EpochMillis, time.UnixMilli(n).UTC(), at)
 	case 16:
-		v = moment(EpochMicros, time.UnixMicro(n), at)
+		v = moment(EpochMicros, time.UnixMicro(n).UTC(), at)
 	case 19:
-		v = moment(EpochNanos, time.Unix(0, n), at)
+		v = moment(EpochNanos, time.Unix(0, n).UTC(), at)
 	}
 	switch {
 	case v.Near:
@@ -321,7 +323,7 @@ func ofDecimal(s []byte, at time.Time) Value {
 	}
 	if len(whole) == 10 {
 		n, _ := strconv.ParseInt(string(whole), 10, 64)
-		if v := moment(EpochSeconds, time.Unix(n, 0), at); v.Near {
+		if v := moment(EpochSeconds, time.Unix(n, 0).UTC(), at); v.Near {
 			return v
 		}
 	}
@@ -338,7 +340,7 @@ func OfTimestamp(s []byte, at time.Time) Value {
 	if err != nil {
 		return Value{}
 	}
-	return moment(DateTime, time.Unix(n, 0), at)
+	return moment(DateTime, time.Unix(n, 0).UTC(), at)
 }
 
 func moment(c Class, t, at time.Time) Value {
@@ -346,6 +348,10 @@ func moment(c Class, t, at time.Time) Value {
 	switch size := d.Abs(); {
 	case at.IsZero() || size > days:
 		return Value{Class: c}
+	case t.Hour() == 0 && t.Minute() == 0 && t.Second() == 0:
+		return Value{c, true, 200 + daysBetween(t, at)}
+	case t.Hour() == 23 && t.Minute() == 59 && t.Second() == 59:
+		return Value{c, true, 300 + daysBetween(t, at)}
 	case size <= now:
 		return Value{Class: c, Near: true}
 	case size <= hours:
@@ -358,16 +364,22 @@ func moment(c Class, t, at time.Time) Value {
 	return Value{c, true, n - 100}
 }
 
+// daysBetween is how many calendar days t is behind at, where t is.
+func daysBetween(t, at time.Time) int16 {
+	at = at.In(t.Location())
+	date := func(t time.Time) time.Time { return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC) }
+	return int16(date(t).Sub(date(at)) / (24 * time.Hour))
+}
+
 // day is a moment's offset in calendar days.
 func day(t, at time.Time) Value {
 	if at.IsZero() {
 		return Value{Class: Date}
 	}
-	n := int64(t.Sub(at.UTC().Truncate(24*time.Hour)) / (24 * time.Hour))
-	if n < -31 || n > 31 {
+	if t.Sub(at).Abs() > days {
 		return Value{Class: Date}
 	}
-	return Value{Date, true, int16(n)}
+	return Value{Date, true, daysBetween(t, at)}
 }
 
 // isNear tells whether an identifier was made at the exchange's time.

@@ -18,7 +18,12 @@ func TestClasses(t *testing.T) {
 		{"2026-06-12 14:00", "", Value{}}, // as short as a date with anything behind
 		{"2026-06-12 15:04:05", "", Value{DateTime, true, 0}},
 		{"20260612T150405Z", "", Value{DateTime, true, 0}},
-		{"2026-06-12T16:04:05Z", "", Value{DateTime, true, 1}},
+		{"2026-06-12T15:00:00Z", "", Value{DateTime, true, 0}}, // the hour's beginning
+		{"2026-06-12T17:04:05Z", "", Value{DateTime, true, 2}},
+		{"2026-06-12T00:00:00Z", "", Value{DateTime, true, 200}}, // the day's beginning
+		{"2026-06-12T00:00:00+14:00", "", Value{DateTime, true, 199}},
+		{"2026-06-11T00:00:00Z", "", Value{DateTime, true, 199}},
+		{"2026-06-12T23:59:59.999Z", "", Value{DateTime, true, 300}},
 		{"2026-06-11T15:00:00Z", "", Value{DateTime, true, -24}},
 		{"2026-06-19T15:00:00Z", "", Value{DateTime, true, 107}},
 		{"1999-12-31T23:59:59Z", "", Value{DateTime, false, 0}},
@@ -28,6 +33,7 @@ func TestClasses(t *testing.T) {
 		{"2026-13-01", "", Value{}},
 		{"Fri, 12 Jun 2026 15:04:05 GMT", "", Value{HTTPDate, true, 0}},
 		{"1781276645", "", Value{EpochSeconds, true, 0}},
+		{"1781222400", "", Value{EpochSeconds, true, 200}},
 		{"1781276645.123", "", Value{EpochSeconds, true, 0}},
 		{"1781276645123", "", Value{EpochMillis, true, 0}},
 		{"1781276645123456", "", Value{EpochMicros, true, 0}},
