@@ -15,6 +15,9 @@ const (
 	// PartSuffix follows it while the segment is being written, and stays if its
 	// writer was killed. Readers read such a segment all the same.
 	PartSuffix = ".part"
+	// MergedPod stands for the pod in the keys of segments that were put together of those
+	// of many pods. They have no counters.
+	MergedPod = "merged"
 )
 
 // Partition is the part of a segment's key that query engines and readers select

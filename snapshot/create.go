@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"slices"
@@ -46,6 +47,8 @@ type Input struct {
 	Exchanges iter.Seq2[*recording.Exchange, error]
 	// Facts is called when Exchanges has ended: for what is known only then.
 	Facts func() Facts
+	// Nothing, if not nil, says what was read where no exchanges came.
+	Nothing func() string
 }
 
 // Facts are what a reader knows of its input when it has read all of it.
@@ -54,8 +57,17 @@ type Facts struct {
 	Capture Capture
 	// RedactKeys are the ids of their keys, in any order.
 	RedactKeys []string
-	// Damaged is how many lines could not be read.
-	Damaged int64
+	// Findings are [From.Findings].
+	Findings map[string]uint64
+	// Processes are those that recorded it, for a recording.
+	Processes []Process
+}
+
+// Process is what a process that recorded says of itself.
+type Process struct {
+	// Partition is the process's; its hour doesn't count.
+	recording.Partition
+	recording.Counters
 }
 
 // Options of [Create]. Zero values mean the defaults.
@@ -64,11 +76,24 @@ type Options struct {
 	Version string
 	// Keep names rules that are not to leave anything out.
 	Keep []string
+	// Everything has no rule leave anything out, nor counts what it would have.
+	Everything bool
+	// Recording makes a recording at the root of the place, which must have none yet,
+	// instead of a snapshot. Its manifest is called RecordingManifest, and counters say
+	// what Facts.Processes do.
+	Recording bool
 	// FileBytes is the size at which a file ends, before compression.
 	FileBytes int64
-	// Progress is called after each exchange, with how many were read and taken.
-	Progress func(read, taken int64)
+	// Progress is called after each exchange, with how many came and how many were taken.
+	Progress func(came, taken int64)
 }
+
+// RecordingManifest is the name of the file that describes a recording which Create made,
+// and that was written last. Readers and query engines pass over it.
+const RecordingManifest = "_redacted.json"
+
+// layout is where the files of a snapshot, or of a recording, are, and what they are called.
+type layout struct{ prefix, manifest string }
 
 // ErrNothing tells that no exchange is left to make a snapshot of.
 var ErrNothing = errors.New("no exchanges")
@@ -81,16 +106,26 @@ func Create(ctx context.Context, dest store.Store, in Input, o Options) (contrac
 	if err != nil {
 		return contract.SnapshotRef{}, nil, err
 	}
+	if o.Recording {
+		if err := c.checkEmpty(ctx); err != nil {
+			return contract.SnapshotRef{}, nil, err
+		}
+	}
 	ref := contract.SnapshotRef{ID: c.ID}
 	if ref.Digest, err = c.create(ctx, in); err != nil {
-		return contract.SnapshotRef{}, nil, errors.Join(fmt.Errorf("make snapshot: %w", err), c.undo(ctx))
+		what := "snapshot"
+		if o.Recording {
+			what = "recording"
+		}
+		return contract.SnapshotRef{}, nil, errors.Join(fmt.Errorf("make %s: %w", what, err), c.undo(ctx))
 	}
 	return ref, &c.Manifest, nil
 }
 
 type creator struct {
 	Manifest
-	dest  store.Store
+	dest store.Store
+	layout
 	opts  Options
 	rules *ruleSet
 	enc   recording.Encoder
@@ -113,14 +148,19 @@ func newCreator(dest store.Store, in Input, o Options) (*creator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start zstd: %w", err)
 	}
+	id := NewID().String()
+	l := layout{keyOf(id, ""), ManifestName}
+	if o.Recording {
+		l = layout{"", RecordingManifest}
+	}
 	return &creator{
-		Manifest: Manifest{Format: Format, Version: o.Version, ID: newID().String(), Created: time.Now().UTC(), From: in.From},
-		dest:     dest, opts: o, rules: rules, zstd: enc, open: map[recording.Partition]*file{}, next: firstNumber,
+		Manifest: Manifest{Format: Format, Version: o.Version, ID: id, Created: time.Now().UTC(), From: in.From}, layout: l,
+		dest: dest, opts: o, rules: rules, zstd: enc, open: map[recording.Partition]*file{}, next: firstNumber,
 	}, nil
 }
 
-// newID returns a random UUID (RFC 9562 section 5.4).
-func newID() (u recording.UUID) {
+// NewID returns a random UUID (RFC 9562 section 5.4).
+func NewID() (u recording.UUID) {
 	rand.Read(u[:])
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
@@ -138,7 +178,7 @@ func (c *creator) create(ctx context.Context, in Input) (digest string, err erro
 			err = ctx.Err()
 		}
 		if err == nil {
-			err = c.add(ctx, e)
+			err = c.see(ctx, e)
 		}
 		if err != nil {
 			return "", err
@@ -148,21 +188,21 @@ func (c *creator) create(ctx context.Context, in Input) (digest string, err erro
 		return "", err
 	}
 	if c.Exchanges == 0 {
-		return "", c.nothing()
+		return "", c.nothing(in)
 	}
 	return c.commit(ctx, in)
 }
 
-// add takes an exchange, unless a rule leaves it out.
-func (c *creator) add(ctx context.Context, e *recording.Exchange) error {
-	c.From.Read++
-	if !c.rules.leavesOut(e) {
+// see takes an exchange, unless a rule leaves it out.
+func (c *creator) see(ctx context.Context, e *recording.Exchange) error {
+	c.From.Selected++
+	if c.opts.Everything || !c.rules.leavesOut(e) {
 		if err := c.take(ctx, e); err != nil {
 			return err
 		}
 	}
 	if c.opts.Progress != nil {
-		c.opts.Progress(c.From.Read, c.Exchanges)
+		c.opts.Progress(c.From.Selected, c.Exchanges)
 	}
 	return nil
 }
@@ -221,13 +261,17 @@ func (c *creator) fileOf(ctx context.Context, p recording.Partition) (*file, err
 	if err := c.finish(ctx, past...); err != nil {
 		return nil, err
 	}
-	f, err := newFile(p, recording.SegmentKey{Partition: p, Began: c.Last, Pod: "snapshot", Number: c.next}.String())
+	f, err := newFile(p, c.nextKey(p, recording.MergedPod))
 	if err != nil {
 		return nil, fmt.Errorf("begin a temporary file: %w", err)
 	}
-	c.next++
 	c.open[p] = f
 	return f, nil
+}
+
+func (c *creator) nextKey(p recording.Partition, pod string) string {
+	c.next++
+	return recording.SegmentKey{Partition: p, Began: c.Last, Pod: pod, Number: c.next - 1}.String()
 }
 
 func (c *creator) byKey() []*file {
@@ -259,28 +303,37 @@ func (c *creator) finish(ctx context.Context, files ...*file) error {
 }
 
 func (c *creator) store(ctx context.Context, name string, body io.ReadSeeker) error {
-	key := keyOf(c.ID, name)
-	c.put = append(c.put, key) // before, since an attempt that fails may have arrived
-	// The key has a random part, so bytes that are there already are from an attempt
-	// whose answer was lost.
-	return store.PutOnce(ctx, c.dest, key, body)
+	key := c.prefix + name
+	// Bytes that are there already are from an attempt whose answer was lost.
+	err := store.PutOnce(ctx, c.dest, key, body)
+	if !errors.Is(err, fs.ErrExist) { // what failed otherwise may have arrived
+		c.put = append(c.put, key)
+	}
+	return err
 }
 
 // commit describes the snapshot, and thereby makes it one.
 func (c *creator) commit(ctx context.Context, in Input) (digest string, err error) {
-	text := columns.File()
-	if err := c.store(ctx, columns.Name, bytes.NewReader(text)); err != nil {
-		return "", err
-	}
-	c.Files = append(c.Files, File{Key: columns.Name, Bytes: int64(len(text)), SHA256: digestOf(text)})
-	slices.SortFunc(c.Files, func(a, b File) int { return strings.Compare(a.Key, b.Key) })
 	facts := Facts{}
 	if in.Facts != nil {
 		facts = in.Facts()
 	}
-	c.Capture, c.From.Damaged = facts.Capture, facts.Damaged
+	err = c.add(ctx, columns.Name, columns.File())
+	if c.opts.Recording {
+		if errors.Is(err, fs.ErrExist) { // of another version
+			err = nil
+		}
+		err = errors.Join(err, c.processes(ctx, facts.Processes))
+	}
+	if err != nil {
+		return "", err
+	}
+	slices.SortFunc(c.Files, func(a, b File) int { return strings.Compare(a.Key, b.Key) })
+	c.Capture, c.From.Findings = facts.Capture, facts.Findings
 	c.RedactKeys = slices.Compact(slices.Sorted(slices.Values(facts.RedactKeys)))
-	c.LeftOut = c.rules.counts
+	if c.LeftOut = c.rules.counts; c.opts.Everything {
+		c.LeftOut = []RuleCount{}
+	}
 	c.Counts.Directions, _ = c.directions.most()
 	c.Counts.Protocols, _ = c.protocols.most()
 	c.Counts.Workloads, c.Counts.Rest.Workloads = c.workloads.most()
@@ -290,15 +343,55 @@ func (c *creator) commit(ctx context.Context, in Input) (digest string, err erro
 		return "", err
 	}
 	if _, err := ParseManifest(manifest); err != nil { // it would never be opened
-		return "", fmt.Errorf("%s: %w", ManifestName, err)
+		return "", fmt.Errorf("%s: %w", c.manifest, err)
 	}
-	return digest, c.store(ctx, ManifestName, bytes.NewReader(manifest))
+	return digest, c.store(ctx, c.manifest, bytes.NewReader(manifest))
+}
+
+// add stores a file that is no selection of exchanges.
+func (c *creator) add(ctx context.Context, name string, text []byte) error {
+	if err := c.store(ctx, name, bytes.NewReader(text)); err != nil {
+		return err
+	}
+	c.Files = append(c.Files, File{Key: name, Bytes: int64(len(text)), SHA256: digestOf(text)})
+	return nil
+}
+
+// processes stores what the processes that recorded say of themselves, a segment each.
+func (c *creator) processes(ctx context.Context, all []Process) error {
+	for _, p := range all {
+		p.Hour = c.Last
+		line := p.AppendLine(nil, p.Cluster, p.Namespace, p.Workload)
+		if err := c.add(ctx, c.nextKey(p.Partition, p.Pod), c.zstd.EncodeAll(line, nil)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkEmpty refuses a place that has a recording.
+func (c *creator) checkEmpty(ctx context.Context) error {
+	for folder, err := range c.dest.Folders(ctx, "") {
+		if errors.Is(err, fs.ErrNotExist) { // a directory that is made with its first file
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(folder, "cluster=") {
+			return fmt.Errorf("the place has a recording already, in %s: want a place without one", folder)
+		}
+	}
+	return nil
 }
 
 // nothing says why no exchange is left.
-func (c *creator) nothing() error {
-	if c.From.Read == 0 {
-		return fmt.Errorf("%w match the query", ErrNothing)
+func (c *creator) nothing(in Input) error {
+	if c.From.Selected == 0 {
+		if in.Nothing == nil {
+			return fmt.Errorf("%w came", ErrNothing)
+		}
+		return fmt.Errorf("%w are left: %s", ErrNothing, in.Nothing())
 	}
 	var by []string
 	for _, r := range c.rules.counts {
@@ -306,7 +399,7 @@ func (c *creator) nothing() error {
 			by = append(by, fmt.Sprintf("%s (%d)", r.Rule, r.Exchanges))
 		}
 	}
-	return fmt.Errorf("%w are left: %d match the query, and rules leave them out: %s; --keep RULE takes them", ErrNothing, c.From.Read, strings.Join(by, ", "))
+	return fmt.Errorf("%w are left: %d were selected, and rules leave them out: %s; --keep RULE takes them", ErrNothing, c.From.Selected, strings.Join(by, ", "))
 }
 
 // undo removes what was stored.
@@ -315,6 +408,9 @@ func (c *creator) undo(ctx context.Context) error {
 	defer cancel()
 	for _, key := range slices.Backward(c.put) { // the manifest first, if it arrived
 		if err := c.dest.Delete(ctx, key); err != nil {
+			if c.opts.Recording {
+				return fmt.Errorf("remove the unfinished recording: %w; what is left of it has no %s", err, c.manifest)
+			}
 			return fmt.Errorf("remove the unfinished snapshot %s: %w; what is left of it is no snapshot, and tapedeck snapshot delete removes it", c.ID, err)
 		}
 	}

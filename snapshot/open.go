@@ -12,6 +12,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -26,6 +27,16 @@ type Snapshot struct {
 
 	text  []byte // of snapshot.json
 	store store.Store
+	wrong atomic.Pointer[changedError] // the first file that was
+}
+
+// Err tells whether a file was found to be changed since the snapshot was opened: for
+// those who read on behind an error of its store.
+func (o *Snapshot) Err() error {
+	if err := o.wrong.Load(); err != nil {
+		return err
+	}
+	return nil
 }
 
 // ErrTampered tells that a snapshot is not what its manifest or its pin says.
@@ -166,7 +177,9 @@ func (o *Snapshot) read(ctx context.Context, f File) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", keyOf(o.ID, f.Key), err)
 	}
 	if n != f.Bytes || hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
-		return nil, &changedError{keyOf(o.ID, f.Key)}
+		err := &changedError{keyOf(o.ID, f.Key)}
+		o.wrong.CompareAndSwap(nil, err)
+		return nil, err
 	}
 	return b.Bytes(), nil
 }

@@ -16,8 +16,10 @@ type Rule struct {
 	Name string
 	// Doc says which exchanges it leaves out, and why.
 	Doc string
+	// Mark says how the exchange itself is marked; "" where Filter tells.
+	Mark string
 	// Filter has the rules in the grammar of package filter; an exchange that one of them
-	// matches is left out. "" where the exchange itself is marked.
+	// matches is left out.
 	Filter string
 
 	marked func(*recording.Exchange) bool
@@ -27,11 +29,13 @@ type Rule struct {
 func Rules() []Rule {
 	return []Rule{
 		{Name: "incomplete", Doc: "Exchanges that lack a part: no answer, a connection that broke, bytes or parts that were lost, streams that could not be decoded. They can be neither repeated nor compared.",
+			Mark: "tags `incomplete` and `undecoded`; a conversation without its first or its last part",
 			marked: func(e *recording.Exchange) bool {
 				return e.Incomplete() != "" || e.Tags.Get(recording.TagUndecoded) != "" || partial(e.Conversation())
 			}},
 		{Name: "replay", Doc: "Traffic that a replay sent, and what it caused. A snapshot of it would be a copy of a copy.",
-			marked: func(e *recording.Exchange) bool { return e.Tags.Get(tagReplay) != "" }},
+			Mark:   "tag `replay`",
+			marked: func(e *recording.Exchange) bool { return e.Tags.Get(recording.TagReplay) != "" }},
 		{Name: "probes", Doc: "Health checks of Kubernetes, of Envoy, of load balancers and of gRPC. Their number depends on the cluster, not on the clients.",
 			Filter: `header.user-agent=kube-probe/*,Envoy/HC,GoogleHC/*,ELB-HealthChecker/*,"Consul Health Check"
 path=/grpc.health.v1.Health/*`},
@@ -49,9 +53,6 @@ out header.datadog-meta-lang=*
 out method=POST path=/api/*/envelope/`},
 	}
 }
-
-// tagReplay marks traffic of a replay; its value is the replay's id.
-const tagReplay = "replay"
 
 // ruleSet counts what each rule matches.
 type ruleSet struct {
@@ -83,7 +84,7 @@ func newRuleSet(keep []string) (*ruleSet, error) {
 
 // leavesOut tells whether a rule leaves the exchange out, and counts.
 func (s *ruleSet) leavesOut(e *recording.Exchange) bool {
-	x := asked(e)
+	x := Asked(e)
 	for i, r := range s.rules {
 		if r.marked != nil && r.marked(e) || r.Filter != "" && !s.filters[i].Keeps(x) {
 			s.counts[i].Exchanges++
@@ -93,8 +94,8 @@ func (s *ruleSet) leavesOut(e *recording.Exchange) bool {
 	return false
 }
 
-// asked is the exchange as a filter sees it.
-func asked(e *recording.Exchange) *filter.Exchange {
+// Asked is the exchange as a filter sees it.
+func Asked(e *recording.Exchange) *filter.Exchange {
 	x := &filter.Exchange{In: e.Direction == recording.In, Host: e.Host(), Path: e.Location, Method: e.Command}
 	if e.HTTP != nil {
 		x.Header = e.HTTP.Req.Headers.Values

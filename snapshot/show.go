@@ -12,6 +12,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording/inspect"
+	"github.com/tapedeck/tapedeck/recording/read"
 )
 
 // Warnings say what whoever uses the snapshot has to know, a sentence each.
@@ -19,8 +20,14 @@ func (m *Manifest) Warnings() (all []string) {
 	if n := len(m.RedactKeys); n > 1 {
 		all = append(all, fmt.Sprintf("secrets were redacted under %d keys: one secret has several tokens, so sessions and logins can't be followed from one pod to another", n))
 	}
-	if m.From.Damaged > 0 {
-		all = append(all, fmt.Sprintf("%d lines of the recording could not be read and are missing", m.From.Damaged))
+	for _, k := range read.Kinds() {
+		if n := m.From.Findings[k.Name]; n > 0 && k.Severity > read.Normal {
+			name := k.Many
+			if n == 1 {
+				name = k.One
+			}
+			all = append(all, fmt.Sprintf("the recording had %d %s", n, name))
+		}
 	}
 	if m.Capture.Dropped > 0 {
 		all = append(all, fmt.Sprintf("the processes that recorded it dropped %d exchanges, so some may be missing", m.Capture.Dropped))

@@ -18,7 +18,8 @@
 //   - A snapshot is a place: its files lie under the same partitions as a recording's.
 //   - What a selection leaves out by itself is a table of rules ([Rules]), and is counted.
 //
-// It imports contract, recording, klauspost/compress and the standard library.
+// It imports contract, recording with its readers, stores and columns, klauspost/compress
+// and the standard library: no cloud SDK.
 package snapshot
 
 import (
@@ -92,10 +93,10 @@ type From struct {
 	Parent string `json:"parent,omitempty"`
 	// What was asked for, by the name of the flag; `from-time` and `to-time` are absolute.
 	Query map[string]string `json:"query,omitempty"`
-	// Number of exchanges that were read.
-	Read int64 `json:"read"`
-	// Number of lines that could not be read and are missing, of input that was taken in spite of its damage.
-	Damaged int64 `json:"damaged,omitempty"`
+	// Number of exchanges that the query selected.
+	Selected int64 `json:"selected"`
+	// What was wrong with the recording, by the kind of finding: gaps, damage that was accepted, segments that were still being written.
+	Findings map[string]uint64 `json:"findings,omitempty"`
 }
 
 // Counts are exchanges by what they have in common. Each list begins with the largest

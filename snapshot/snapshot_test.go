@@ -77,8 +77,8 @@ func create(t testing.TB, s store.Store, all []*recording.Exchange, o Options) (
 	return ref, m
 }
 
-// read returns the paths of a store's exchanges in the order of the keys.
-func read(t testing.TB, s store.Store) (found []string) {
+// locations returns the paths of a store's exchanges in the order of the keys.
+func locations(t testing.TB, s store.Store) (found []string) {
 	t.Helper()
 	for o, err := range s.List(t.Context(), "cluster=") {
 		if err != nil {
@@ -124,12 +124,12 @@ func TestASnapshotHasWhatItWasMadeOf(t *testing.T) {
 		"cluster=c1/namespace=shop/workload=cart/2", "cluster=c1/namespace=shop/workload=cart/4",
 		"cluster=c1/namespace=shop/workload=checkout/1", "cluster=c1/namespace=shop/workload=checkout/3",
 	}
-	if diff := cmp.Diff(want, read(t, o.Store())); diff != "" {
+	if diff := cmp.Diff(want, locations(t, o.Store())); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	wanted := Manifest{
 		Format: 1, Version: "v9", ID: ref.ID, Created: m.Created,
-		From:  From{Place: "s3://prod", Query: map[string]string{"namespace": "shop"}, Read: 5},
+		From:  From{Place: "s3://prod", Query: map[string]string{"namespace": "shop"}, Selected: 5},
 		First: began, Last: began.Add(4 * time.Second), Exchanges: 5,
 		Counts: Counts{
 			Directions: []Count{{"IN", 3}, {"OUT", 2}}, Protocols: []Count{{"http", 5}},
@@ -198,7 +198,7 @@ func TestFilesEndBySizeAndAreFew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := read(t, o.Store())
+	found := locations(t, o.Store())
 	last := map[string]int{}
 	for _, f := range found {
 		workload, number, _ := strings.Cut(strings.TrimPrefix(f, "cluster=c1/namespace=shop/workload="), "/")
@@ -260,7 +260,7 @@ func TestRulesLeaveOutWhatNobodyReplays(t *testing.T) {
 		"the end of a conversation alone": {"incomplete", exchange(in, talk(2, true))},
 		"a conversation without its end":  {"incomplete", exchange(in, talk(1, false))},
 		"a conversation":                  {"", exchange(in, talk(1, true))},
-		"a replay's request":              {"replay", exchange(in, tag(tagReplay, "run-1"))},
+		"a replay's request":              {"replay", exchange(in, tag(recording.TagReplay, "run-1"))},
 		"kubelet":                         {"probes", exchange(in, header("User-Agent", "kube-probe/1.34"))},
 		"Envoy":                           {"probes", exchange(in, header("User-Agent", "Envoy/HC"))},
 		"load balancer of Google":         {"probes", exchange(in, header("User-Agent", "GoogleHC/1.0"))},
@@ -294,8 +294,8 @@ func TestRulesLeaveOutWhatNobodyReplays(t *testing.T) {
 				if c.rule == "" || keep != nil {
 					taken++
 				}
-				if m.Exchanges != taken || m.From.Read != 2 {
-					t.Errorf("keep %v: %d of %d are taken, want %d", keep, m.Exchanges, m.From.Read, taken)
+				if m.Exchanges != taken || m.From.Selected != 2 {
+					t.Errorf("keep %v: %d of %d are taken, want %d", keep, m.Exchanges, m.From.Selected, taken)
 				}
 				for _, r := range m.LeftOut {
 					want := RuleCount{Rule: r.Rule, Kept: keep != nil && r.Rule == c.rule}
@@ -317,8 +317,8 @@ func TestRulesLeaveOutWhatNobodyReplays(t *testing.T) {
 func TestNoExchangesAreAnErrorThatSaysWhy(t *testing.T) {
 	probes := []*recording.Exchange{exchange(0, header("User-Agent", "kube-probe/1")), exchange(2, tag(recording.TagIncomplete, "cut"))}
 	for want, all := range map[string][]*recording.Exchange{
-		"make snapshot: no exchanges match the query": nil,
-		"make snapshot: no exchanges are left: 2 match the query, and rules leave them out: incomplete (1), probes (1); --keep RULE takes them": probes,
+		"make snapshot: no exchanges came": nil,
+		"make snapshot: no exchanges are left: 2 were selected, and rules leave them out: incomplete (1), probes (1); --keep RULE takes them": probes,
 	} {
 		dir := t.TempDir()
 		_, _, err := Create(t.Context(), store.Dir(dir), input(all, nil), Options{})

@@ -35,7 +35,7 @@ func TestASourceIsAPlaceOrASnapshot(t *testing.T) {
 	}
 	for _, text := range []string{ref.String(), ref.Dir().String()} {
 		s, snap, err = Source(t.Context(), place(t, text), openDir)
-		if err != nil || snap == nil || snap.Digest != ref.Digest || len(read(t, s)) != 2 {
+		if err != nil || snap == nil || snap.Digest != ref.Digest || len(locations(t, s)) != 2 {
 			t.Errorf("%s: %v, %v", text, snap, err)
 		}
 	}

@@ -104,6 +104,7 @@ func newRoot() *cobra.Command {
 		newExplainCommand(),
 		newSchemaCommand(),
 		newInspectCommand(),
+		newSnapshotCommand(),
 		newPullCommand(),
 		newRecordCommand(),
 		newProxyCommand(),

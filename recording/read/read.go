@@ -361,10 +361,10 @@ func (s *source) read(e *recording.Exchange) bool {
 
 // finish notes whether the segment had counters.
 func (s *source) finish() {
-	if s.counted || s.began.IsZero() {
+	pod := podOf(s.key)
+	if s.counted || s.began.IsZero() || pod == recording.MergedPod {
 		return
 	}
-	pod := podOf(s.key)
 	s.r.uncounted[pod] = append(s.r.uncounted[pod], s.number)
 	if !s.part() {
 		s.r.report.add(NoCounters, s.key)

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/contract/filter"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/inspect"
+	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/snapshot"
+)
+
+// selection is what flags select of a recording: by the filters of inspect, and by the
+// rules of contract's filter.
+type selection struct {
+	cmd              *cobra.Command
+	inspect          inspect.Options
+	longest          time.Duration
+	include, exclude string
+	allowDamaged     bool
+	names            []string // of the flags
+}
+
+// flagNames gives flags of inspect other names, where from and to are places; those that
+// are called "" show, and select nothing.
+var flagNames = map[string]string{"from": "from-time", "to": "to-time", "output": "", "show": "", "parts": ""}
+
+func (s *selection) register(cmd *cobra.Command) {
+	s.cmd = cmd
+	flags := cmd.Flags()
+	for _, f := range s.inspect.Flags() {
+		name, renamed := flagNames[f.Name]
+		if !renamed {
+			name = f.Name
+		}
+		if name == "" {
+			continue
+		}
+		s.names = append(s.names, name)
+		flags.StringVarP(f.Value, name, f.Short, f.Default, f.Usage)
+		if len(f.Allowed) > 0 {
+			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(f.Allowed, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+	flags.StringVar(&s.include, "include", "", `only exchanges that one of these rules matches, as "in path=/cart*; out host=*.internal"`)
+	flags.StringVar(&s.exclude, "exclude", "", "no exchanges that one of these rules matches")
+	flags.DurationVar(&s.longest, "longest", read.DefaultLongest, "how long an exchange may have taken that began before to-time; longer ones may be missed")
+	flags.BoolVar(&s.allowDamaged, "allow-damaged", false, "take what can be read of a recording that is damaged")
+	s.names = append(s.names, "include", "exclude", "longest", "allow-damaged")
+}
+
+// parse returns the selection, with times as of now.
+func (s *selection) parse(now time.Time) (sel snapshot.Selection, err error) {
+	f := s.inspect.Filter
+	if f.From != "" && s.inspect.Since != "" {
+		return sel, errors.New("since and from-time: want one of them")
+	}
+	f.From = cmp.Or(f.From, s.inspect.Since)
+	q, err := f.Query(now)
+	if err != nil {
+		return sel, err
+	}
+	q.Longest = s.longest
+	sel = snapshot.Selection{Query: q, Asked: map[string]string{}, AllowDamaged: s.allowDamaged}
+	for _, name := range s.names {
+		if f := s.cmd.Flags().Lookup(name); f.Changed {
+			sel.Asked[name] = f.Value.String()
+		}
+	}
+	delete(sel.Asked, "since") // it is said as of when
+	for name, t := range map[string]time.Time{"from-time": q.From, "to-time": q.To} {
+		if !t.IsZero() {
+			sel.Asked[name] = t.UTC().Format(time.RFC3339Nano)
+		}
+	}
+	if s.include+s.exclude != "" {
+		rules, err := filter.Parse(map[string]string{"include": s.include, "exclude": s.exclude})
+		if err != nil {
+			return sel, err
+		}
+		sel.Match = func(e *recording.Exchange) bool { return rules.Keeps(snapshot.Asked(e)) }
+	}
+	return sel, q.Check()
+}
