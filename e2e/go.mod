@@ -2,6 +2,8 @@ module github.com/tapedeck/tapedeck/e2e
 
 go 1.26.0
 
+replace github.com/tapedeck/tapedeck => ..
+
 require (
 	github.com/google/go-containerregistry v0.22.1
 	github.com/klauspost/compress v1.20.3
@@ -38,7 +40,9 @@ require (
 )
 
 require (
+	github.com/andybalholm/brotli v1.3.0 // indirect
 	github.com/elazarl/goproxy v1.9.2
-	golang.org/x/net v0.50.0 // indirect
-	golang.org/x/text v0.34.0 // indirect
+	github.com/tapedeck/tapedeck v0.0.0-00010101000000-000000000000
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
 )
