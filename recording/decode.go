@@ -54,7 +54,11 @@ type canonical struct {
 	lastHTTP HTTP
 	lastNet  NetInfo
 	tags     Tags
+	opening  []byte            // text of the first ones, which the tags before them had, too
+	opened   int               // how many that are
 	names    map[string]string // of headers and tags
+	minute   [len(minute)]byte // text of a time, up to the seconds
+	began    time.Time         // that minute
 
 	spans []span
 }
@@ -63,6 +67,7 @@ type canonical struct {
 const (
 	maxRememberedText  = 256
 	maxRememberedNames = 1024
+	maxOpening         = 4 << 10
 )
 
 func (p *canonical) exchange(b []byte, e *Exchange, light bool) bool {
@@ -96,7 +101,7 @@ func (p *canonical) exchange(b []byte, e *Exchange, light bool) bool {
 		p.conversation(`,"tcp":`, &e.TCP, light) &&
 		p.signature(&e.Signature, light) &&
 		p.netInfo(&e.NetInfo, light)
-	return ok && p.lit(`}`) && p.i == len(p.b)
+	return ok && p.is('}') && p.i == len(p.b)
 }
 
 func (p *canonical) http(to **HTTP, light bool) bool {
@@ -143,15 +148,15 @@ func (p *canonical) conversation(name string, to **Conversation, light bool) boo
 			if !light {
 				c.Messages = append(c.Messages, m)
 			}
-			if !p.lit(`,`) {
+			if !p.is(',') {
 				break
 			}
 		}
-		if !p.lit(`]`) {
+		if !p.is(']') {
 			return false
 		}
 	}
-	return p.lit(`}`)
+	return p.is('}')
 }
 
 func (p *canonical) message(m *Message, light bool) bool {
@@ -162,7 +167,7 @@ func (p *canonical) message(m *Message, light bool) bool {
 		p.flag(`,"more":`, &m.More) &&
 		p.flag(`,"compressed":`, &m.Compressed) &&
 		(!p.lit(`,"size":`) || p.integer(&m.Size)) &&
-		p.body(`,"dataBase64":`, &m.Data, &left, light) && p.lit(`}`)
+		p.body(`,"dataBase64":`, &m.Data, &left, light) && p.is('}')
 }
 
 func (p *canonical) signature(to *map[string][]byte, light bool) bool {
@@ -174,21 +179,21 @@ func (p *canonical) signature(to *map[string][]byte, light bool) bool {
 		var name, last string
 		var value []byte
 		var left int64
-		if !p.string(&name, &last) || !p.lit(`:`) {
+		if !p.string(&name, &last) || !p.is(':') {
 			return false
 		}
 		if !p.lit(`null`) && !p.base64(&value, &left, false) {
 			return false
 		}
 		sig[name] = value
-		if !p.lit(`,`) {
+		if !p.is(',') {
 			break
 		}
 	}
 	if !light {
 		*to = sig
 	}
-	return p.lit(`}`)
+	return p.is('}')
 }
 
 func (p *canonical) netInfo(to **NetInfo, light bool) bool {
@@ -203,7 +208,7 @@ func (p *canonical) netInfo(to **NetInfo, light bool) bool {
 	if !light {
 		*to = &n
 	}
-	return ok && p.lit(`}`)
+	return ok && p.is('}')
 }
 
 func (p *canonical) endpoint(to, last *Endpoint) bool {
@@ -212,7 +217,7 @@ func (p *canonical) endpoint(to, last *Endpoint) bool {
 		p.small(`,"port":`, &to.Port) &&
 		p.text(`,"hostname":`, &to.Hostname, &last.Hostname) &&
 		p.count(`,"bytesSent":`, &to.BytesSent) &&
-		p.lit(`}`)
+		p.is('}')
 }
 
 // lit reads the literal, if it comes next. A comma that begins it is left out behind
@@ -221,6 +226,15 @@ func (p *canonical) lit(s string) bool {
 	n := p.ahead(s)
 	p.i += n
 	return n > 0
+}
+
+// is reads the byte, if it comes next.
+func (p *canonical) is(c byte) bool {
+	if p.i < len(p.b) && p.b[p.i] == c {
+		p.i++
+		return true
+	}
+	return false
 }
 
 // ahead is lit that doesn't move, and returns how long the literal is, 0 if it is
@@ -261,11 +275,11 @@ func (p *canonical) small(name string, to *int) bool {
 
 // count reads a number in quotes that may be missing.
 func (p *canonical) count(name string, to *int64) bool {
-	return !p.lit(name) || p.lit(`"`) && p.integer(to) && p.lit(`"`)
+	return !p.lit(name) || p.is('"') && p.integer(to) && p.is('"')
 }
 
 func (p *canonical) integer(to *int64) bool {
-	negative := p.lit(`-`)
+	negative := p.is('-')
 	start, n := p.i, uint64(0)
 	for ; p.i < len(p.b) && '0' <= p.b[p.i] && p.b[p.i] <= '9'; p.i++ {
 		if p.i-start == 19 { // digits, which a uint64 holds
@@ -296,16 +310,15 @@ func (p *canonical) uuid(to *UUID) bool {
 
 // time reads a time in UTC, as `"2026-11-22T20:15:00.123456789Z"`.
 func (p *canonical) time(name string, to *time.Time) bool {
-	if !p.lit(name) || len(p.b)-p.i < len(`"2026-11-22T20:15:00Z"`) {
+	if !p.lit(name) || len(p.b)-p.i < len(minute)+len(`00Z"`) {
 		return false
 	}
 	b := p.b[p.i:]
-	if b[0] != '"' || b[5] != '-' || b[8] != '-' || b[11] != 'T' || b[14] != ':' || b[17] != ':' {
+	if string(b[:len(minute)]) != string(p.minute[:]) && !p.newMinute([len(minute)]byte(b)) {
 		return false
 	}
-	year, month, day := digits(b[1:5]), digits(b[6:8]), digits(b[9:11])
-	hour, minute, second := digits(b[12:14]), digits(b[15:17]), digits(b[18:20])
-	if min(year, month, day, hour, minute, second) < 0 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59 {
+	second := digits(b[18:20])
+	if second < 0 || second > 59 {
 		return false
 	}
 	i, nanos := 20, 0
@@ -322,12 +335,27 @@ func (p *canonical) time(name string, to *time.Time) bool {
 	if len(b) < i+2 || b[i] != 'Z' || b[i+1] != '"' {
 		return false
 	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
+	*to = p.began.Add(time.Duration(second)*time.Second + time.Duration(nanos))
+	p.i += i + 2
+	return true
+}
+
+const minute = `"2026-11-22T20:15:`
+
+// newMinute remembers another minute.
+func (p *canonical) newMinute(b [len(minute)]byte) bool {
+	if b[0] != '"' || b[5] != '-' || b[8] != '-' || b[11] != 'T' || b[14] != ':' || b[17] != ':' {
+		return false
+	}
+	year, month, day, hour, min := digits(b[1:5]), digits(b[6:8]), digits(b[9:11]), digits(b[12:14]), digits(b[15:17])
+	if year < 0 || month < 1 || month > 12 || day < 1 || hour < 0 || hour > 23 || min < 0 || min > 59 {
+		return false
+	}
+	t := time.Date(year, time.Month(month), day, hour, min, 0, 0, time.UTC)
 	if t.Day() != day { // as of February 30
 		return false
 	}
-	*to = t
-	p.i += i + 2
+	p.minute, p.began = b, t
 	return true
 }
 
@@ -350,23 +378,25 @@ const (
 
 // quoted finds the end of a string: raw is what is between the quotes.
 func (p *canonical) quoted() (raw []byte, differs int, ok bool) {
-	b := p.b
-	if p.i >= len(b) || b[p.i] != '"' {
+	if !p.is('"') {
 		return nil, 0, false
 	}
-	start := p.i + 1
-	for i := start; i < len(b); {
-		if len(b)-i >= 8 {
+	b := p.b[p.i:]
+	for i := 0; ; i++ {
+		for i <= len(b)-8 {
 			odd := oddBytes(binary.LittleEndian.Uint64(b[i:])) & tops
 			i += bits.TrailingZeros64(odd) / 8 // 8 if none is
-			if odd == 0 {
-				continue
+			if odd != 0 {
+				break
 			}
+		}
+		if i >= len(b) {
+			return nil, 0, false
 		}
 		switch c := b[i]; {
 		case c == '"':
-			p.i = i + 1
-			return b[start:i], differs, true
+			p.i += i + 1
+			return b[:i], differs, true
 		case c == '\\':
 			differs |= isEscaped
 			i++ // a quote that follows doesn't end it
@@ -375,9 +405,7 @@ func (p *canonical) quoted() (raw []byte, differs int, ok bool) {
 		case c < ' ':
 			return nil, 0, false
 		}
-		i++
 	}
-	return nil, 0, false
 }
 
 // string reads a string, and returns last if it is the same.
@@ -504,14 +532,20 @@ func (p *canonical) skip() bool {
 }
 
 func (p *canonical) tagged(to *Tags) bool {
-	if !p.lit(`{`) {
+	start, tags := p.i, make(Tags, 0, max(len(p.tags)+2, 8))
+	if n := p.opened; n > 0 && bytes.HasPrefix(p.b[p.i:], p.opening) {
+		tags = append(tags, p.tags[:n]...)
+		p.i += len(p.opening)
+	} else if !p.is('{') {
 		return false
 	}
-	tags := make(Tags, 0, max(len(p.tags)+2, 8))
-	known, same := 0, true // same: names until now are those of the last tags, so none stands twice
+	// known is how many of the last tags were met, and same tells whether they are all
+	// names until now, so that none stands twice. The values of the first ones are as last
+	// time, too, up to end.
+	known, same, first, end := len(tags), true, len(tags), p.i
 	for {
 		var t Tag
-		if !p.name(&t.Name) || !p.lit(`:`) {
+		if !p.name(&t.Name) || !p.is(':') {
 			return false
 		}
 		at := known
@@ -536,9 +570,15 @@ func (p *canonical) tagged(to *Tags) bool {
 		if tags = append(tags, t); len(tags) > MaxTags {
 			return false
 		}
-		if !p.lit(`,`) {
+		if !p.is(',') {
 			break
 		}
+		if first == len(tags)-1 && first < len(p.tags) && t == p.tags[first] && p.i-start <= maxOpening {
+			first, end = len(tags), p.i
+		}
+	}
+	if first != p.opened {
+		p.opened, p.opening = first, append(p.opening[:0], p.b[start:end]...)
 	}
 	*to = tags
 	p.tags = p.tags[:0]
@@ -548,7 +588,7 @@ func (p *canonical) tagged(to *Tags) bool {
 		}
 		p.tags = append(p.tags, t)
 	}
-	return p.lit(`}`)
+	return p.is('}')
 }
 
 // span is a value of a header in the text.
@@ -566,7 +606,7 @@ func (p *canonical) headers(to *Headers, light bool) bool {
 	p.spans = p.spans[:0]
 	for {
 		var s span
-		if light && !p.skip() || !light && !p.name(&s.name) || !p.lit(`:[`) {
+		if light && !p.skip() || !light && !p.name(&s.name) || !p.is(':') || !p.is('[') {
 			return false
 		}
 		for {
@@ -585,19 +625,19 @@ func (p *canonical) headers(to *Headers, light bool) bool {
 			if p.spans = append(p.spans, s); len(p.spans) > MaxHeaders {
 				return false
 			}
-			if !p.lit(`,`) {
+			if !p.is(',') {
 				break
 			}
 		}
-		if !p.lit(`]`) {
+		if !p.is(']') {
 			return false
 		}
-		if !p.lit(`,`) {
+		if !p.is(',') {
 			break
 		}
 	}
 	if light {
-		return p.lit(`}`)
+		return p.is('}')
 	}
 	all := string(p.b[start:p.i]) // one allocation for all values
 	h := make(Headers, len(p.spans))
@@ -613,7 +653,7 @@ func (p *canonical) headers(to *Headers, light bool) bool {
 		}
 	}
 	*to = h
-	return p.lit(`}`)
+	return p.is('}')
 }
 
 // body reads base64 that may be missing.
@@ -648,25 +688,25 @@ func (p *canonical) base64(to *[]byte, left *int64, light bool) bool {
 
 // isBase64 tells whether all of b are digits of base64.
 func isBase64(b []byte) bool {
-	var odd byte
-	for ; len(b) >= 8; b = b[8:] {
-		w := binary.LittleEndian.Uint64(b)
-		odd |= base64Odd[byte(w)] | base64Odd[byte(w>>8)] | base64Odd[byte(w>>16)] | base64Odd[byte(w>>24)] |
-			base64Odd[byte(w>>32)] | base64Odd[byte(w>>40)] | base64Odd[byte(w>>48)] | base64Odd[byte(w>>56)]
+	if len(b) < 8 {
+		few := [8]byte([]byte("AAAAAAAA"))
+		copy(few[:], b)
+		b = few[:]
 	}
-	for _, c := range b {
-		odd |= base64Odd[c]
+	odd := notBase64(binary.LittleEndian.Uint64(b[len(b)-8:]))
+	for i := 0; i <= len(b)-8; i += 8 {
+		odd |= notBase64(binary.LittleEndian.Uint64(b[i:]))
 	}
-	return odd == 0
+	return odd&tops == 0
 }
 
-// base64Odd has 1 for what is no digit of base64.
-var base64Odd = func() (table [256]byte) {
-	for i := range table {
-		table[i] = 1
-	}
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
-		table[c] = 0
-	}
-	return table
-}()
+// notBase64 sets the top bit of each byte that isn't a digit of base64. Of the sums below,
+// the top bits tell whether a byte is at least that, so two of them differ between both.
+func notBase64(w uint64) uint64 {
+	low := w &^ tops
+	letter := low | ' '*ones // in lower case
+	in := (letter + (0x80-'a')*ones) ^ (letter + (0x80-('z'+1))*ones) ^
+		(low + (0x80-'/')*ones) ^ (low + (0x80-('9'+1))*ones)
+	plus := (low ^ '+'*ones) + 0x7f*ones // 0 if it is
+	return plus&^in | w
+}
