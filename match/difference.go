@@ -1,5 +1,10 @@
 package match
 
+import (
+	"strconv"
+	"strings"
+)
+
 // Kind says how a value differs. The first four names are the ecosystem's.
 type Kind string
 
@@ -41,3 +46,42 @@ const (
 	// MaxNearest is how many recorded requests are looked at to explain a miss.
 	MaxNearest = 50
 )
+
+// Pattern is the place as a rule has it, without numbers: body:$.items[3].id is
+// body:$.items[*].id. Differences of many exchanges are grouped by it.
+func (d Difference) Pattern() string {
+	var b strings.Builder
+	xml := strings.HasPrefix(d.Place, "body:/")
+	path := strings.Index(d.Place, ":$") // into JSON; a field's name may have brackets too
+	for i := 0; i < len(d.Place); {
+		rest := d.Place[i:]
+		if strings.HasPrefix(rest, `["`) {
+			if quoted, err := strconv.QuotedPrefix(rest[1:]); err == nil {
+				b.WriteString(rest[:1+len(quoted)])
+				i += 1 + len(quoted)
+				continue
+			}
+		}
+		if rest[0] != '[' && rest[0] != '#' {
+			b.WriteByte(rest[0])
+			i++
+			continue
+		}
+		n := 1
+		for n < len(rest) && '0' <= rest[n] && rest[n] <= '9' {
+			n++
+		}
+		switch {
+		case n == 1 || rest[0] == '[' && (n == len(rest) || rest[n] != ']' || !xml && (path < 0 || i < path)):
+			b.WriteByte(rest[0])
+			n = 1
+		case rest[0] == '[':
+			n++
+			if !xml {
+				b.WriteString("[*]")
+			}
+		}
+		i += n
+	}
+	return b.String()
+}

@@ -95,3 +95,41 @@ func TestDifferencesAreBounded(t *testing.T) {
 		t.Errorf("a value of %d bytes", n)
 	}
 }
+
+func TestPattern(t *testing.T) {
+	for place, want := range map[string]string{
+		"body:$.items[3].id":     "body:$.items[*].id",
+		"body:$[0][1]":           "body:$[*][*]",
+		"body:$.a#1":             "body:$.a",
+		`body:$["a[0]"].b[1]`:    `body:$["a[0]"].b[*]`,
+		"body:/order/line[2]/@n": "body:/order/line/@n",
+		"query:id[1]":            "query:id",
+		"query:filter:$.ids[0]":  "query:filter:$.ids[*]",
+		"header:etag":            "header:etag",
+		"status":                 "status",
+		"body:$.a[":              "body:$.a[",
+	} {
+		if got := (match.Difference{Place: place}).Pattern(); got != want {
+			t.Errorf("%s: %s, want %s", place, got, want)
+		}
+		if _, err := rules.ParsePlace(want); err != nil && !strings.HasSuffix(want, "[") && !strings.HasPrefix(want, "status") {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"/": "/", "/users": "/users", "/users/17": "/users/*", "/users/17/orders/6f1f7e5a-1c9d-4b49-b5ab-7ac4db2f4a0e": "/users/*/orders/*",
+		"/v2/items": "/v2/items", "/users/alice": "/users/alice", "/files/507f1f77bcf86cd799439011": "/files/*", "/mail/a@b.example": "/mail/*",
+		"/2026-06-12/report": "/*/report", "/urn:uuid:6f1f7e5a-1c9d-4b49-b5ab-7ac4db2f4a0e": "/*", "/oauth2/token": "/oauth2/token", "/sha256": "/sha256",
+	} {
+		if got := m.Request(get(path+"?x=1", captured, "")).Endpoint(); got != "GET a.example"+want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}

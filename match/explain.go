@@ -383,9 +383,9 @@ func hints(n *Nearest) []string {
 		case strings.HasPrefix(d.Place, "header:"), d.Place == "method", strings.HasPrefix(d.Place, "path:") && d.Kind != ValueChanged:
 			return nil
 		case d.Kind == ValueChanged && d.Place != "host" && d.Place != "port":
-			mask = append(mask, strconv.Quote(d.Place))
+			mask = append(mask, strconv.Quote(d.Pattern()))
 		default:
-			ignore = append(ignore, strconv.Quote(d.Place))
+			ignore = append(ignore, strconv.Quote(d.Pattern()))
 		}
 	}
 	var rule []string

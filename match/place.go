@@ -40,7 +40,7 @@ func appendStep(dst []byte, parent canon.Axis, s canon.Step) []byte {
 	}
 	dst = append(dst, s.Name...)
 	if s.N > 0 {
-		dst = append(strconv.AppendInt(append(dst, '['), int64(s.N), 10), ']')
+		dst = strconv.AppendInt(append(dst, '#'), int64(s.N), 10)
 	}
 	return dst
 }

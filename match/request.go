@@ -2,6 +2,7 @@ package match
 
 import (
 	"encoding/binary"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -248,6 +249,19 @@ func (r *Request) fixedPort() string {
 		return r.Port
 	}
 	return ""
+}
+
+// Endpoint names the request's endpoint: the method, the host and the path with a star in
+// place of each segment that looks like a value. Requests are grouped by it.
+func (r *Request) Endpoint() string {
+	t := r.endpointText()
+	switch {
+	case r.Protocol == recording.TCP:
+		return "tcp " + net.JoinHostPort(r.Host, r.Port)
+	case r.Protocol == "http":
+		return t.method + " " + t.host + t.path
+	}
+	return t.protocol + " " + t.host + t.path
 }
 
 // template is the path with a star in place of segment i, as a rule has it.
