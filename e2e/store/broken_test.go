@@ -197,3 +197,61 @@ func TestAStoreThatIsBusyIsAskedAgain(t *testing.T) {
 		})
 	}
 }
+
+// Readers merge listings, so a wrong order must not pass.
+func TestAListingInAnotherOrder(t *testing.T) {
+	door := frontDoor(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `<ListBucketResult><Contents><Key>p/a/b</Key></Contents><Contents><Key>p/a-b</Key></Contents>
+			<CommonPrefixes><Prefix>p/a/</Prefix></CommonPrefixes><CommonPrefixes><Prefix>p/a-b/</Prefix></CommonPrefixes></ListBucketResult>`)
+	})
+	s := open(t, "s3://recordings/p?endpoint="+door)
+	var got []string
+	for o, err := range s.List(t.Context(), "") {
+		got = append(got, o.Key+message(err))
+	}
+	for f, err := range s.Folders(t.Context(), "") {
+		got = append(got, f+message(err))
+	}
+	if len(got) != 4 || got[0] != "a/b" || !strings.Contains(got[1], `the store lists "a-b" behind "a/b"`) || got[2] != "a/" || !strings.Contains(got[3], `the store lists "a-b/" behind "a/"`) {
+		t.Errorf("listed %q", got)
+	}
+}
+
+func message(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// Or else the first part of the object would be in the place of its rest.
+func TestAStoreThatIgnoresRanges(t *testing.T) {
+	for name, server := range servers {
+		t.Run(name, func(t *testing.T) {
+			upstream := behind(t, server.start(t))
+			var mu sync.Mutex
+			reads := 0
+			door := frontDoor(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodGet {
+					upstream.ServeHTTP(w, r)
+					return
+				}
+				mu.Lock()
+				reads++
+				mu.Unlock()
+				w.Header().Set("ETag", `"1"`)
+				w.Header().Set("X-Goog-Generation", "1")
+				w.Header().Set("Content-Length", "2000")
+				(&cutter{w, 1000}).Write(make([]byte, 2000))
+			})
+			r, err := open(t, server.place+door).Get(t.Context(), "key")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if body, err := io.ReadAll(r); err == nil || len(body) != 1000 || !strings.Contains(err.Error(), "the store ignores the range of a request") || reads != 2 {
+				t.Errorf("read %d bytes in %d requests, %v", len(body), reads, err)
+			}
+		})
+	}
+}

@@ -96,10 +96,11 @@ func (d *azureDriver) get(ctx context.Context, key string, offset int64, version
 	if err != nil {
 		return nil, "", err
 	}
-	if out.ETag == nil {
-		return out.Body, "", nil
+	if offset > 0 && out.ContentRange == nil {
+		out.Body.Close()
+		return nil, "", errNoRange
 	}
-	return out.Body, string(*out.ETag), nil
+	return out.Body, string(value(out.ETag)), nil
 }
 
 func (d *azureDriver) list(ctx context.Context, prefix, delimiter, token string) (p page, err error) {

@@ -20,7 +20,8 @@ type driver interface {
 	// put stores the body under a key that is not in use.
 	put(ctx context.Context, key string, body io.ReadSeeker, size int64) error
 	// get returns the object from the offset on, and what tells this version from
-	// others. If version is not empty, it wants that version alone.
+	// others. If version is not empty, it wants that version alone. It fails if the
+	// store sends more than the rest.
 	get(ctx context.Context, key string, offset int64, version string) (io.ReadCloser, string, error)
 	// list returns one page of keys and folders below the prefix. Without a delimiter
 	// there are no folders.
@@ -242,21 +243,26 @@ func (r *reader) Close() error { return r.body.Close() }
 // List implements [store.Store].
 func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
 	return func(yield func(store.Object, error) bool) {
-		err := b.pages(ctx, prefix, "", func(p page) bool {
+		last := ""
+		for p, err := range b.pages(ctx, prefix, "") {
 			for _, o := range p.objects {
 				o.Key = b.below(o.Key)
 				// Consoles make objects named like folders.
 				if isHidden(o.Key) || strings.HasSuffix(o.Key, "/") {
 					continue
 				}
+				if o.Key <= last {
+					yield(store.Object{}, b.failed(ctx, "list", prefix, unordered(last, o.Key)))
+					return
+				}
+				last = o.Key
 				if !yield(o, nil) {
-					return false
+					return
 				}
 			}
-			return true
-		})
-		if err != nil {
-			yield(store.Object{}, err)
+			if err != nil {
+				yield(store.Object{}, err)
+			}
 		}
 	}
 }
@@ -264,41 +270,63 @@ func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[store.Object
 // Folders implements [store.Store].
 func (b *bucket) Folders(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		err := b.pages(ctx, prefix, "/", func(p page) bool {
+		last := ""
+		for p, err := range b.pages(ctx, prefix, "/") {
 			for _, f := range p.folders {
-				if f = b.below(f); !isHidden(f) && f != "/" && !yield(f, nil) {
-					return false
+				if f = b.below(f); isHidden(f) || f == "/" {
+					continue
+				}
+				if f <= last {
+					yield("", b.failed(ctx, "list", prefix, unordered(last, f)))
+					return
+				}
+				last = f
+				if !yield(f, nil) {
+					return
 				}
 			}
-			return true
-		})
-		if err != nil {
-			yield("", err)
+			if err != nil {
+				yield("", err)
+			}
 		}
 	}
 }
 
-// pages asks for page after page until there is none, or the caller wants no more.
-func (b *bucket) pages(ctx context.Context, prefix, delimiter string, use func(page) bool) error {
-	if err := store.CheckPrefix(prefix); err != nil {
-		return err
-	}
-	for token := ""; ; {
-		p, err := b.driver.list(ctx, b.prefix(prefix), delimiter, token)
-		switch {
-		case err != nil:
-			return b.failed(ctx, "list", prefix, err)
-		case !use(p) || p.next == "":
-			return nil
-		case p.next == token:
-			return b.failed(ctx, "list", prefix, errors.New("the store returns the same page again and again"))
+// unordered is what a listing ends with that is in another order: readers merge
+// listings.
+func unordered(before, after string) error {
+	return fmt.Errorf("the store lists %q behind %q, which is not the order of their bytes; S3's directory buckets and Azure's hierarchical namespaces do so: use a bucket or an account of the common kind", after, before)
+}
+
+// pages asks for page after page until there is none. An error is the end, and comes
+// without a page.
+func (b *bucket) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[page, error] {
+	return func(yield func(page, error) bool) {
+		if err := store.CheckPrefix(prefix); err != nil {
+			yield(page{}, err)
+			return
 		}
-		token = p.next
+		for token := ""; ; {
+			p, err := b.driver.list(ctx, b.prefix(prefix), delimiter, token)
+			if err == nil && p.next != "" && p.next == token {
+				err = errors.New("the store returns the same page again and again")
+			}
+			if err != nil {
+				yield(page{}, b.failed(ctx, "list", prefix, err))
+				return
+			}
+			if !yield(p, nil) || p.next == "" {
+				return
+			}
+			token = p.next
+		}
 	}
 }
 
 // below returns what follows the place's path in a key.
 func (b *bucket) below(key string) string { return strings.TrimPrefix(key, b.prefix("")) }
+
+var errNoRange = errors.New("the store ignores the range of a request")
 
 // isHidden tells whether an element of the key begins with a dot.
 func isHidden(key string) bool {

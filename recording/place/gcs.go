@@ -170,7 +170,7 @@ func (d *gcsDriver) get(ctx context.Context, key string, offset int64, version s
 	}
 	if offset > 0 && resp.StatusCode != http.StatusPartialContent {
 		resp.Body.Close()
-		return nil, "", errors.New("the store ignores the range of a request")
+		return nil, "", errNoRange
 	}
 	return resp.Body, resp.Header.Get("X-Goog-Generation"), nil
 }

@@ -30,6 +30,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/trust"
@@ -63,6 +64,10 @@ func Parse(ctx context.Context, text string) (store.Store, error) {
 	return Open(ctx, p)
 }
 
+// answerWithin is how long a store may take to begin an answer, after it has all of the
+// request.
+const answerWithin = time.Minute
+
 // newTransport returns what requests go through. The image has no roots of its own, so
 // Mozilla's are added to the system's.
 func newTransport() (*http.Transport, error) {
@@ -73,6 +78,7 @@ func newTransport() (*http.Transport, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.TLSClientConfig = &tls.Config{RootCAs: roots.Pool()}
 	t.DisableCompression = true // bytes as they are stored
+	t.ResponseHeaderTimeout = answerWithin
 	return t, nil
 }
 

@@ -37,7 +37,9 @@ func openS3(ctx context.Context, p contract.Place) (driver, error) {
 		return nil, err
 	}
 	// Of the library's own kind, since AWS_CA_BUNDLE adds to it.
-	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.TLSClientConfig.RootCAs = transport.TLSClientConfig.RootCAs })
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.TLSClientConfig.RootCAs, t.ResponseHeaderTimeout = transport.TLSClientConfig.RootCAs, transport.ResponseHeaderTimeout
+	})
 	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{}), config.WithHTTPClient(client)}
 	if region := p.Setting("region"); region != "" {
 		options = append(options, config.WithRegion(region))
@@ -110,6 +112,10 @@ func (d *s3Driver) get(ctx context.Context, key string, offset int64, version st
 	out, err := d.client.GetObject(ctx, in)
 	if err != nil {
 		return nil, "", err
+	}
+	if offset > 0 && out.ContentRange == nil {
+		out.Body.Close()
+		return nil, "", errNoRange
 	}
 	return out.Body, aws.ToString(out.ETag), nil
 }
