@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -26,26 +25,7 @@ func (p *Proxy) adminServer() *http.Server {
 	mux.HandleFunc("GET /healthz", p.healthz)
 	mux.HandleFunc("GET /connections", p.connections)
 	mux.Handle("GET /metrics", p.metricsHandler())
-	return p.server(forLoopback(mux))
-}
-
-// forLoopback serves requests for loopback alone, which is what probes, curl and
-// kubectl port-forward ask for. A web page that has its own name lead to loopback
-// would otherwise read what the port shows (DNS rebinding).
-func forLoopback(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := address.HostOf(r.Host)
-		addr, err := netip.ParseAddr(host)
-		switch {
-		case r.Host == "": // HTTP/1.0; no browser's
-		case address.IsLocalhost(host):
-		case err == nil && addr.Unmap().IsLoopback():
-		default:
-			http.Error(w, "the admin port answers requests for localhost, 127.0.0.1 and [::1] alone: the Host of this one is another", http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	return p.server(address.OnLoopback(mux))
 }
 
 // scrapeServer serves /metrics alone, for who comes from outside the pod.

@@ -44,6 +44,24 @@ const (
 	TagPace             = "responsePace"
 )
 
+// Tags that a mock adds to what it records. The first two are the ecosystem's.
+const (
+	TagMatch   = "match"
+	TagRefUUID = "refUuid"
+	TagReason  = "reason"
+	TagFault   = "fault"
+)
+
+// MockTagDocs lists the tags that a mock adds.
+func MockTagDocs() []TagDoc {
+	return []TagDoc{
+		{TagMatch, "Verdict: `HIT`, `MISS` or `PASSTHROUGH`."},
+		{TagRefUUID, "Of a hit: `uuid` of the recorded exchange that was served, in canonical form."},
+		{TagReason, "Why there was no recorded answer, or none was given."},
+		{TagFault, "Rules for faults that had a part in the answer."},
+	}
+}
+
 // TagDoc describes one tag.
 type TagDoc struct{ Name, Doc string }
 

@@ -405,13 +405,3 @@ func (s *Set) Counts() (all []Count) {
 	}
 	return all
 }
-
-// Unfired returns the rules that never fired.
-func (s *Set) Unfired() (rules []string) {
-	for _, c := range s.Counts() {
-		if c.Fired == 0 {
-			rules = append(rules, c.Rule)
-		}
-	}
-	return rules
-}

@@ -83,6 +83,7 @@ type Front struct {
 	ids    atomic.Uint64
 	mu     sync.Mutex
 	open   map[*pump.Conn]struct{} // as they were accepted
+	empty  chan struct{}           // closed when open is; nil unless somebody waits for that
 	closed bool
 	served sync.WaitGroup
 }
@@ -171,8 +172,8 @@ func firstAddr(ls []net.Listener) *net.TCPAddr {
 	return ls[0].Addr().(*net.TCPAddr)
 }
 
-// Serve serves until ctx ends. Requests that are under way then have grace to finish;
-// what is open after that is reset.
+// Serve serves until ctx ends. Idle connections of HTTP are closed then. Requests that are
+// under way, and conversations, have grace to finish; what is open after that is reset.
 func (f *Front) Serve(ctx context.Context, grace time.Duration) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -194,6 +195,7 @@ func (f *Front) Serve(ctx context.Context, grace time.Duration) {
 	defer stop()
 	if grace > 0 {
 		_ = f.server.Shutdown(end) // an error says that some are still open
+		f.drained(end)
 	}
 	cancel()
 	_ = f.server.Close()
@@ -260,6 +262,26 @@ func (f *Front) drop(c *pump.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.open, c)
+	if len(f.open) == 0 && f.empty != nil {
+		close(f.empty)
+		f.empty = nil
+	}
+}
+
+// drained waits until no connection is open, or until ctx ends.
+func (f *Front) drained(ctx context.Context) {
+	empty := make(chan struct{})
+	f.mu.Lock()
+	if len(f.open) == 0 {
+		close(empty)
+	} else {
+		f.empty = empty
+	}
+	f.mu.Unlock()
+	select {
+	case <-empty:
+	case <-ctx.Done():
+	}
 }
 
 func (f *Front) abortAll() {

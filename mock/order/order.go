@@ -109,6 +109,19 @@ func Choose[E ~uint32](c *Chooser, sequence uint64, entries []E, caller Identity
 	return E(entry), true
 }
 
+// Return takes a choice back: the entry was not given after all.
+func (c *Chooser) Return(sequence uint64, entry uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.served[entry].Load() == 0 {
+		return
+	}
+	c.served[entry].Add(^uint32(0))
+	if s := c.sequences[sequence]; s != nil {
+		s.rewind()
+	}
+}
+
 // named is an identity of one kind.
 type named struct {
 	kind  kind
@@ -297,7 +310,13 @@ func (s *sequence) begin() {
 	for _, e := range s.entries {
 		least = min(least, s.served[e].Load())
 	}
-	s.lap, s.all.next = least, 0
+	s.lap = least
+	s.rewind()
+}
+
+// rewind looks for answers from the beginning on.
+func (s *sequence) rewind() {
+	s.all.next = 0
 	for _, r := range s.runs {
 		if r != nil {
 			r.next = 0

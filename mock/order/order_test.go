@@ -286,6 +286,22 @@ func TestCycleServesNewSessionsAgain(t *testing.T) {
 	}
 }
 
+func TestReturnedAnswersAreGivenAgain(t *testing.T) {
+	var rec tape
+	for i := range 3 {
+		rec.add("/a", fmt.Sprint(i), "", "Cookie", "sid=1")
+	}
+	m := rec.mock(Miss)
+	for i, want := range []string{"0", "1", "1", "2", "miss"} {
+		if got := m.ask("/a", "", "Cookie", "sid=live"); got != want {
+			t.Errorf("answer %d: %s, want %s", i, got, want)
+		}
+		if i == 1 {
+			m.Return(hashed("/a"), 1)
+		}
+	}
+}
+
 func TestIdentities(t *testing.T) {
 	same := func(a, b []string) bool { return Identify(fields(a...), "") == Identify(fields(b...), "") }
 	for _, c := range []struct {

@@ -41,6 +41,8 @@ type Answer struct {
 	Length int64
 	// Codings are those that the body has, outermost last.
 	Codings []string
+	// Asked is the coding of a call's messages of the client, "" if they have none.
+	Asked string
 	// Negotiated: the client had said that it takes these codings.
 	Negotiated bool
 	// Wait is the time from the request's end to the answer's beginning, Took the time
@@ -48,6 +50,8 @@ type Answer struct {
 	// there, too.
 	Wait, Took time.Duration
 	Pace       []recording.Moment
+	// Lasted is the time of the whole exchange.
+	Lasted time.Duration
 	// Lacks says why the answer is not whole, "" if it is.
 	Lacks string
 	// Echoes are fields of the request whose values stand in the answer, too.
@@ -91,7 +95,7 @@ func (a *Answer) All() ([]byte, error) {
 // Alt-Svc has a client try HTTP/3 with the real server.
 var unsaid = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Transfer-Encoding": true, "Content-Length": true, "Trailer": true,
-	"Upgrade": true, "Alt-Svc": true, "Sec-Websocket-Accept": true, "Sec-Websocket-Extensions": true, recording.UnknownName: true,
+	"Upgrade": true, "Alt-Svc": true, "Sec-Websocket-Accept": true, recording.UnknownName: true,
 }
 
 // Of makes an answer of a recorded exchange. The answer shares the exchange's memory.
@@ -100,6 +104,9 @@ func Of(e *recording.Exchange) *Answer {
 	switch {
 	case e.GRPC != nil:
 		a.Kind, a.Messages = GRPC, e.GRPC.Messages
+		if e.HTTP != nil {
+			a.Asked = e.HTTP.Req.Headers.Get("Grpc-Encoding")
+		}
 	case e.WebSocket != nil:
 		a.Kind, a.Messages = WebSocket, e.WebSocket.Messages
 	case e.TCP != nil:
@@ -112,6 +119,9 @@ func Of(e *recording.Exchange) *Answer {
 	half := e.Response()
 	a.Status, a.Framing, a.Body = e.HTTP.Res.StatusCode, half.Framing(), half.Body
 	a.Interim, _ = strconv.Atoi(e.Tags.Get(recording.TagInterim))
+	if a.Framing == recording.FramingStream && half.Headers.Get("Content-Length") != "" {
+		a.Framing = recording.FramingLength
+	}
 	decoded := half.Decoded()
 	if len(half.Body) > 0 && !decoded {
 		a.Codings = half.Codings()
@@ -141,6 +151,7 @@ func fromServer(m recording.Message) bool { return m.From == recording.Server }
 
 // times takes the exchange's times over.
 func (a *Answer) times(e *recording.Exchange) {
+	a.Lasted = e.End()
 	asked, ok := e.RequestEnd()
 	begun, ok2 := e.ResponseStart()
 	if ok && ok2 {
@@ -228,13 +239,13 @@ func (a *Answer) appendHead(dst []byte) []byte {
 	}
 	dst = append(dst, byte(a.Kind), byte(slices.Index(framings[:], a.Framing)), negotiated)
 	dst = append(dst, a.UUID[:]...)
-	for _, v := range []int64{int64(a.Status), int64(a.Interim), a.Length + 1, int64(a.Wait), int64(a.Took), a.TS.UnixNano(), int64(len(a.Pace))} {
+	for _, v := range []int64{int64(a.Status), int64(a.Interim), a.Length + 1, int64(a.Wait), int64(a.Took), int64(a.Lasted), a.TS.UnixNano(), int64(len(a.Pace))} {
 		dst = binary.AppendUvarint(dst, uint64(v))
 	}
 	for _, m := range a.Pace {
 		dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(m.Offset)), uint64(m.At))
 	}
-	dst = appendText(appendText(dst, a.Lacks), strings.Join(a.Codings, ","))
+	dst = appendText(appendText(appendText(dst, a.Lacks), strings.Join(a.Codings, ",")), a.Asked)
 	for _, h := range []recording.Headers{a.Header, a.Trailer, a.Echoes} {
 		dst = appendHeaders(dst, h)
 	}
@@ -256,7 +267,7 @@ func (a *Answer) decodeHead(p []byte) error {
 		Header: a.Header[:0], Trailer: a.Trailer[:0], Echoes: a.Echoes[:0], Pace: a.Pace[:0],
 	}
 	a.Status, a.Interim, a.Length = int(d.uint()), int(d.uint()), int64(d.uint())-1
-	a.Wait, a.Took = time.Duration(d.uint()), time.Duration(d.uint())
+	a.Wait, a.Took, a.Lasted = time.Duration(d.uint()), time.Duration(d.uint()), time.Duration(d.uint())
 	a.TS = time.Unix(0, int64(d.uint())).UTC()
 	for range d.count() {
 		a.Pace = append(a.Pace, recording.Moment{Offset: int64(d.uint()), At: time.Duration(d.uint())})
@@ -265,6 +276,7 @@ func (a *Answer) decodeHead(p []byte) error {
 	if codings := d.string(); codings != "" {
 		a.Codings = strings.Split(codings, ",")
 	}
+	a.Asked = d.string()
 	a.Header, a.Trailer, a.Echoes = d.headers(a.Header), d.headers(a.Trailer), d.headers(a.Echoes)
 	if d.bad {
 		return errHead

@@ -1,8 +1,8 @@
 // Package tape keeps recorded answers on disk, in one file, ready to be served.
 //
-//	exchange ─▶ Of ─▶ Answer ─▶ Writer.Add ─▶ file: sizes, head, body, request
-//	                                            │ one read for a small answer
-//	          Tape.Read(offset) ─▶ Answer ◀─────┘
+//	exchange ─▶ Of ─▶ Answer ─▶ Record ─▶ Writer.Add ─▶ file: sizes, head, body, request
+//	                                                        │ one read for a small answer
+//	                    Tape.Read(offset) ─▶ Answer ◀───────┘
 //
 // What an answer takes in memory is the offset that the caller keeps. The file has no
 // name, so it goes with the process; it is bounded, because a disk that fills up hurts
@@ -65,29 +65,43 @@ func Create(dir string, limit int64) (*Writer, error) {
 	return &Writer{file: file, limit: limit}, nil
 }
 
-// Add adds an answer, and the request that it was given to, and returns the offset by
-// which the answer is found. The request is in its encoded form.
-func (w *Writer) Add(a *Answer, request []byte) (offset int64, err error) {
+// Record is an answer, and the request that it was given to, in the form of the file. It
+// is put together in two steps, for what is compared of a request may be changed for that,
+// and used again. The zero value is empty.
+type Record struct {
+	buf        []byte
+	head, body int
+}
+
+// SetAnswer begins the record.
+func (r *Record) SetAnswer(a *Answer) {
+	r.buf = a.appendHead(append(r.buf[:0], make([]byte, sizes)...))
+	r.head = len(r.buf) - sizes
+	r.buf = a.appendBody(r.buf)
+	r.body = len(r.buf) - sizes - r.head
+}
+
+// SetRequest ends it. append appends the request.
+func (r *Record) SetRequest(append func(dst []byte) []byte) {
+	r.buf = append(r.buf)
+	binary.LittleEndian.PutUint32(r.buf, uint32(r.head))
+	binary.LittleEndian.PutUint64(r.buf[4:], uint64(r.body))
+	binary.LittleEndian.PutUint32(r.buf[12:], uint32(len(r.buf)-sizes-r.head-r.body))
+}
+
+// Add adds a record and returns the offset by which its answer is found.
+func (w *Writer) Add(r *Record) (offset int64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
 		return 0, w.err
 	}
 	offset = w.at + int64(len(w.buf))
-	begin := len(w.buf)
-	w.buf = a.appendHead(append(w.buf, make([]byte, sizes)...))
-	head := len(w.buf) - begin - sizes
-	w.buf = a.appendBody(w.buf)
-	body := len(w.buf) - begin - sizes - head
-	w.buf = append(w.buf, request...)
-	binary.LittleEndian.PutUint32(w.buf[begin:], uint32(head))
-	binary.LittleEndian.PutUint64(w.buf[begin+4:], uint64(body))
-	binary.LittleEndian.PutUint32(w.buf[begin+12:], uint32(len(request)))
-	if w.limit > 0 && w.at+int64(len(w.buf)) > w.limit {
+	if w.limit > 0 && offset+int64(len(r.buf)) > w.limit {
 		w.err = fmt.Errorf("keep recorded answers on disk: %w: it may have %d bytes", ErrFull, w.limit)
 		return 0, w.err
 	}
-	if len(w.buf) >= chunk {
+	if w.buf = append(w.buf, r.buf...); len(w.buf) >= chunk {
 		w.flush()
 	}
 	return offset, w.err

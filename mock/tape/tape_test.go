@@ -47,7 +47,10 @@ func onTape(t *testing.T, answers ...*Answer) (*Tape, []int64) {
 	}
 	var offsets []int64
 	for _, a := range answers {
-		offset, err := w.Add(a, []byte("the request"))
+		var r Record
+		r.SetAnswer(a)
+		r.SetRequest(func(dst []byte) []byte { return append(dst, "the request"...) })
+		offset, err := w.Add(&r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,8 +132,10 @@ func TestTapeIsBoundedAndLeavesNothing(t *testing.T) {
 	if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) > 0 {
 		t.Errorf("it has a name: %v", names)
 	}
+	var r Record
+	r.SetAnswer(&Answer{Body: make([]byte, 400)})
 	for range 3 {
-		_, err = w.Add(&Answer{Body: make([]byte, 400)}, nil)
+		_, err = w.Add(&r)
 	}
 	if !errors.Is(err, ErrFull) {
 		t.Errorf("got %v", err)
@@ -274,7 +279,10 @@ func BenchmarkRead(b *testing.B) {
 	for _, name := range []string{"Content-Type", "Date", "Server", "X-Request-Id", "Cache-Control", "Vary"} {
 		h = append(h, recording.Header{Name: name, Value: "a value of some length"})
 	}
-	w.Add(&Answer{Status: 200, Header: h, Body: make([]byte, 1024)}, make([]byte, 500))
+	var r Record
+	r.SetAnswer(&Answer{Status: 200, Header: h, Body: make([]byte, 1024)})
+	r.SetRequest(func(dst []byte) []byte { return append(dst, make([]byte, 500)...) })
+	w.Add(&r)
 	tape, err := w.Finish()
 	if err != nil {
 		b.Fatal(err)

@@ -1,0 +1,480 @@
+package mock
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/mock/order"
+	"github.com/tapedeck/tapedeck/mock/tape"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// A conversation is followed message by message. Which recorded one it is may show only
+// later: as long as all that agree with what the client has said go on alike, none is
+// chosen. When the client says something that the chosen one does not have, another one
+// takes its place if it has all that the client said: the client's words decide.
+
+// line is a message of a conversation, as applications see it.
+type line struct {
+	kind string // WebSocket's: text, binary or close
+	data []byte
+	at   time.Duration // since the conversation began
+}
+
+// client is the other side of a conversation.
+type client interface {
+	// hear returns the client's next message; io.EOF says that there are no more. expected
+	// is what it may be, for protocols that do not tell one message from the next.
+	hear(ctx context.Context, expected []line) (line, error)
+	// say says a recorded message.
+	say(l line) error
+	// script returns what was said in a recorded conversation, in order, and who said it.
+	script(a *tape.Answer) (lines []line, servers []bool, err error)
+	// same tells whether what the client says is what was recorded, if that does not take
+	// a matcher to decide.
+	same(recorded, live line) (same, decided bool)
+	// halfCloses tells whether a client says that it has said all, and still listens.
+	halfCloses() bool
+}
+
+// script is a recorded conversation.
+type script struct {
+	entry match.Entry
+	asks  []line   // of the client
+	says  [][]line // of the server: before the first of these, behind it, …
+	took  time.Duration
+	meta  tape.Answer // without its body
+
+	request *recording.Exchange // read when it is needed
+}
+
+func (s *script) ended(heard int) bool { return heard >= len(s.asks) }
+
+// dialogue is a conversation with a client.
+type dialogue struct {
+	*ask
+	client client
+
+	all      []*script // that begin alike
+	agree    []*script // and have what the client has said
+	chosen   *script   // nil: all of agree go on alike up to now
+	sequence uint64    // of all
+	of       uint64    // that chosen was chosen of
+
+	heard []line // of the client
+	count int    // how many of them have been compared
+	said  int    // of what the server says behind them
+	total int    // of all that it said
+	ended bool   // the client says no more
+	last  time.Time
+	at    time.Duration // in the recording, when that was
+}
+
+const (
+	// maxScripts bounds how many conversations with the same opening are compared.
+	maxScripts = 256
+	// endPatience is how long a client may take to say that it has said all, where the
+	// server was recorded to speak only then: some wait for the answer first.
+	endPatience = 100 * time.Millisecond
+)
+
+// errUnlike says that the client says something that was not recorded.
+type errUnlike struct{ text string }
+
+func (e *errUnlike) Error() string { return e.text }
+
+// errGone says that the client is gone.
+var errGone = errors.New("the client is gone")
+
+// read reads the conversation of an entry.
+func (d *dialogue) read(entry match.Entry) (*script, reason) {
+	var buf tape.Buffer // what is read stays in use
+	a, err := d.lib.tape.Read(d.lib.entries[d.lib.index.Ref(entry)].offset, &buf)
+	if err == nil && a.Lacks != "" && !d.AllowCut {
+		return nil, reason{"not_whole", a.Lacks}
+	}
+	if err == nil {
+		err = a.Conversation()
+	}
+	var lines []line
+	var servers []bool
+	if err == nil {
+		lines, servers, err = d.client.script(a)
+	}
+	if err != nil {
+		return nil, reason{"damaged", err.Error()}
+	}
+	s := &script{entry: entry, took: a.Wait + a.Took, says: make([][]line, 1)}
+	if a.Kind == tape.TCP {
+		s.took = a.Lasted
+	}
+	for i, l := range lines {
+		if !servers[i] {
+			s.asks, s.says = append(s.asks, l), append(s.says, nil)
+			continue
+		}
+		s.says[len(s.asks)] = append(s.says[len(s.asks)], l)
+	}
+	s.meta = *a
+	s.meta.Body, s.meta.Messages = nil, nil
+	return s, reason{}
+}
+
+// begin reads the conversations that were found.
+func (d *dialogue) begin(found match.Result, kind tape.Kind) reason {
+	if found.How == match.None {
+		return reason{"no_match", "no recorded conversation begins like this"}
+	}
+	d.out.masked, d.sequence = found.How == match.Masked, found.Sequence
+	entries := found.Entries
+	if len(entries) > 1 && d.alike(found) {
+		entry, why := d.next(found.Sequence, entries)
+		if why.code != "" {
+			return why
+		}
+		entries, d.of = []match.Entry{entry}, found.Sequence
+		defer func() {
+			if len(d.all) == 1 {
+				d.chosen = d.all[0]
+			}
+		}()
+	}
+	var why reason
+	for _, e := range d.window(entries) {
+		s, lacks := d.read(e)
+		switch {
+		case s == nil:
+			why = lacks
+		case s.meta.Kind != kind:
+			why = reason{"other_protocol", "the recorded exchange is of another protocol"}
+		default:
+			d.all = append(d.all, s)
+		}
+	}
+	d.agree = d.all
+	if len(d.all) == 0 {
+		return why
+	}
+	return reason{}
+}
+
+// window returns the entries that are compared: those that have not been given, and, if
+// they are few, those that have.
+func (d *dialogue) window(entries []match.Entry) []match.Entry {
+	if len(entries) <= maxScripts {
+		return entries
+	}
+	var fresh, used []match.Entry
+	for _, e := range entries {
+		switch {
+		case d.chooser.Served(uint32(e)) == 0:
+			fresh = append(fresh, e)
+		case len(used) < maxScripts:
+			used = append(used, e)
+		}
+		if len(fresh) == maxScripts {
+			return fresh
+		}
+	}
+	all := append(fresh, used...)
+	slices.Sort(all)
+	return all[:min(len(all), maxScripts)]
+}
+
+// next chooses among entries.
+func (d *dialogue) next(sequence uint64, entries []match.Entry) (match.Entry, reason) {
+	entry, ok := order.Choose(d.chooser, sequence, entries, d.id)
+	if !ok {
+		return 0, reason{"exhausted", fmt.Sprintf("all %d recorded conversations that go like this have been given, and the policy for repeated ones is %s", len(entries), order.Miss)}
+	}
+	return entry, reason{}
+}
+
+// alike tells whether clients said nothing but one message in all recorded conversations,
+// so that the opening is all there is to compare.
+func (d *dialogue) alike(found match.Result) bool {
+	if v, ok := d.lib.shapes.Load(found.Sequence); ok {
+		return v.(bool)
+	}
+	alike := true
+	for _, e := range found.Entries {
+		if x := d.lib.entries[d.lib.index.Ref(e)]; x.asks != 1 || x.talks {
+			alike = false
+			break
+		}
+	}
+	d.lib.shapes.Store(found.Sequence, alike)
+	return alike
+}
+
+// choose chooses one of the conversations that agree.
+func (d *dialogue) choose() reason {
+	if d.chosen != nil {
+		return reason{}
+	}
+	h := fnv.New64a()
+	b := binary.LittleEndian.AppendUint64(nil, d.sequence)
+	entries := make([]match.Entry, len(d.agree))
+	for i, s := range d.agree {
+		entries[i] = s.entry
+		b = binary.LittleEndian.AppendUint32(b, uint32(s.entry))
+	}
+	_, _ = h.Write(b)
+	d.of = h.Sum64()
+	entry, why := d.next(d.of, entries)
+	if why.code != "" {
+		return why
+	}
+	d.chosen = d.agree[slices.Index(entries, entry)]
+	return reason{}
+}
+
+// lead is the conversation that is followed.
+func (d *dialogue) lead() *script {
+	if d.chosen != nil {
+		return d.chosen
+	}
+	return d.agree[0]
+}
+
+// run goes through the conversation, up to the end of the recorded one. done is called
+// when that is reached and the client has not ended: it returns what the client says
+// then, or an error that ends it. errUnlike says that the client says something else.
+func (d *dialogue) run(ctx context.Context, done func(ctx context.Context) (line, error)) error {
+	d.last = time.Now()
+	for {
+		if d.count < len(d.heard) { // that was heard before
+			if err := d.compare(); err != nil {
+				return err
+			}
+			continue
+		}
+		s := d.lead()
+		switch says := s.says[d.count]; {
+		case d.said < len(says):
+			if d.client.halfCloses() && !d.ended && d.said == 0 && d.count > 0 && s.ended(d.count) {
+				if more, err := d.awaitEnd(ctx); more || err != nil {
+					if err != nil {
+						return err
+					}
+					continue
+				}
+			}
+			if err := d.speak(ctx); err != nil {
+				return err
+			}
+		case !s.ended(d.count):
+			l, err := d.client.hear(ctx, d.expected())
+			if err := d.take(ctx, l, err); err != nil {
+				return err
+			}
+		case d.ended || d.client.halfCloses() && !slices.ContainsFunc(d.agree, func(s *script) bool { return !d.over(s) }):
+			return d.finally()
+		default:
+			l, err := done(ctx)
+			if errors.Is(err, errDone) {
+				if d.chosen == nil {
+					d.agree = slices.DeleteFunc(slices.Clone(d.agree), func(s *script) bool { return !d.over(s) })
+				}
+				return d.finally()
+			}
+			if err := d.take(ctx, l, err); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// errDone says that a conversation ends as it was recorded to.
+var errDone = errors.New("done")
+
+// finally makes sure that one conversation is chosen.
+func (d *dialogue) finally() error {
+	if why := d.choose(); why.code != "" {
+		return &errUnlike{why.text}
+	}
+	return nil
+}
+
+// over tells whether a conversation that agrees has nothing more.
+func (d *dialogue) over(s *script) bool { return s.ended(d.count) && len(s.says[d.count]) == d.said }
+
+// expected is what the client may say next.
+func (d *dialogue) expected() (all []line) {
+	for _, s := range d.agree {
+		if !s.ended(d.count) {
+			all = append(all, s.asks[d.count])
+		}
+	}
+	return all
+}
+
+// take takes what the client said.
+func (d *dialogue) take(ctx context.Context, l line, err error) error {
+	switch {
+	case err == nil:
+		d.heard = append(d.heard, l)
+		return nil
+	case errors.Is(err, io.EOF):
+		d.ended = true
+		return d.narrow(func(s *script) bool { return s.ended(d.count) }, fmt.Sprintf("the client ends behind its message %d, and no recorded one does that", d.count))
+	}
+	return fmt.Errorf("%w: %w", errGone, err)
+}
+
+// compare compares the next message of the client.
+func (d *dialogue) compare() error {
+	got := d.heard[d.count]
+	agrees := func(s *script) bool {
+		for i := range d.count + 1 {
+			if s.ended(i) || !d.same(s, i) {
+				return false
+			}
+		}
+		return true
+	}
+	text := fmt.Sprintf("the client says more than the %d messages that were recorded", d.count)
+	if s := d.lead(); !s.ended(d.count) {
+		text = fmt.Sprintf("the client's message %d differs from the recorded one%s", d.count+1, differs(s.asks[d.count].data, got.data))
+	}
+	if err := d.narrow(agrees, text); err != nil {
+		return err
+	}
+	if s := d.lead(); !s.ended(d.count) {
+		d.at = s.asks[d.count].at
+	}
+	d.count, d.said, d.last = d.count+1, 0, time.Now()
+	return nil
+}
+
+// same tells whether the client's message with a number is that of a conversation.
+func (d *dialogue) same(s *script, i int) bool {
+	recorded, live := s.asks[i], d.heard[i]
+	same, decided := d.client.same(recorded, live)
+	if decided {
+		return same
+	}
+	if s.request == nil {
+		if s.request, _ = d.lib.request(d.lib.index.Ref(s.entry)); s.request == nil {
+			return false
+		}
+	}
+	a := recording.Message{From: recording.Client, Type: recorded.kind, At: recorded.at.Microseconds(), Data: recorded.data}
+	b := recording.Message{From: recording.Client, Type: live.kind, Data: live.data}
+	e := d.exchange
+	e.GRPC, e.WebSocket = nil, nil
+	if s.request.GRPC != nil {
+		a.Type, b.Type = "", ""
+		e.GRPC = conversation([]recording.Message{b})
+	} else {
+		e.WebSocket = conversation([]recording.Message{b})
+	}
+	if d.lib.redact != nil {
+		d.lib.redact(&e)
+	}
+	b = e.Conversation().Messages[0]
+	how := d.lib.matcher.SameMessage(
+		match.Side{Exchange: s.request, Message: &a, Foreign: d.lib.entries[d.lib.index.Ref(s.entry)].foreign},
+		match.Side{Exchange: &e, Message: &b})
+	d.out.masked = d.out.masked || how == match.Masked
+	return how != match.None
+}
+
+// narrow leaves those conversations that agree. If the chosen one does not, others may
+// take its place that begin alike.
+func (d *dialogue) narrow(agrees func(*script) bool, otherwise string) error {
+	if d.chosen != nil && agrees(d.chosen) {
+		return nil
+	}
+	from := d.agree
+	if d.chosen != nil {
+		from = d.all
+		d.chooser.Return(d.of, uint32(d.chosen.entry))
+		d.chosen = nil
+	}
+	var left []*script
+	for _, s := range from {
+		if agrees(s) {
+			left = append(left, s)
+		}
+	}
+	if len(left) == 0 {
+		return &errUnlike{otherwise}
+	}
+	d.agree = left
+	return nil
+}
+
+// awaitEnd waits for a moment for a client that has said all to say so. more tells that
+// it has not.
+func (d *dialogue) awaitEnd(ctx context.Context) (more bool, err error) {
+	wait, cancel := context.WithTimeout(ctx, endPatience)
+	defer cancel()
+	l, err := d.client.hear(wait, d.expected())
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return false, nil
+	}
+	if err := d.take(ctx, l, err); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// speak says the next line of the server.
+func (d *dialogue) speak(ctx context.Context) error {
+	if d.chosen == nil && !d.goOnAlike() {
+		if why := d.choose(); why.code != "" {
+			return &errUnlike{why.text}
+		}
+	}
+	s := d.lead()
+	l := s.says[d.count][d.said]
+	factor := d.Latency.Streams
+	if d.said == 0 && d.count > 0 {
+		factor = d.Latency.Answers
+	}
+	if !wait(ctx, d.last.Add(scaled(max(0, l.at-d.at), factor))) {
+		return errGone
+	}
+	if err := d.client.say(l); err != nil {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	d.said, d.total = d.said+1, d.total+1
+	d.at, d.last = l.at, time.Now()
+	return nil
+}
+
+// goOnAlike tells whether the server says the same next in all conversations that agree.
+func (d *dialogue) goOnAlike() bool {
+	first := d.agree[0].says[d.count][d.said]
+	return !slices.ContainsFunc(d.agree[1:], func(s *script) bool {
+		says := s.says[d.count]
+		return d.said >= len(says) || says[d.said].kind != first.kind || !bytes.Equal(says[d.said].data, first.data)
+	})
+}
+
+// differs says where bytes differ first.
+func differs(recorded, live []byte) string {
+	for i := range min(len(recorded), len(live)) {
+		if recorded[i] != live[i] {
+			return fmt.Sprintf(" at byte %d", i)
+		}
+	}
+	if len(recorded) == len(live) {
+		return ""
+	}
+	return fmt.Sprintf(": it has %d bytes, and %d were recorded", len(live), len(recorded))
+}
+
+// conversation is what was said, for the record.
+func conversation(said []recording.Message) *recording.Conversation {
+	return &recording.Conversation{Part: 1, Last: true, Messages: said}
+}

@@ -1,0 +1,362 @@
+package mock
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/mock/front"
+	"github.com/tapedeck/tapedeck/mock/order"
+	"github.com/tapedeck/tapedeck/mock/tape"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Library is a recording, ready to answer: an index in memory, answers on disk. It is
+// safe for concurrent use.
+type Library struct {
+	matcher *match.Matcher
+	redact  func(*recording.Exchange)
+	index   *match.Index
+	tape    *tape.Tape
+	entries []entry // by match.Ref
+	peers   map[address]*peer
+	shapes  sync.Map // of sequences, by match.Result.Sequence
+}
+
+// entry is what is kept in memory of an answer, beside the index.
+type entry struct {
+	offset int64 // on the tape
+	id     order.Identity
+	began  int64 // in nanoseconds
+	took   int32 // in milliseconds
+	asks   uint8 // messages of the client in a conversation, at most maxAsks
+	talks  bool  // the server speaks before the client has said all
+	// foreign: tokens in it were made under a key that is not known here.
+	foreign bool
+}
+
+const maxAsks = 255
+
+// address is a host in lower case, and a port.
+type address struct {
+	host string
+	port string
+}
+
+// peer is what is known of a server.
+type peer struct {
+	http, stream, serverFirst bool
+	alpn                      []string // as it was agreed to, most recent first
+}
+
+// LoadOptions say how a recording is loaded.
+type LoadOptions struct {
+	// Matcher compares requests. Redact is what it redacts exchanges with; nil: it does
+	// not.
+	Matcher *match.Matcher
+	Redact  func(*recording.Exchange)
+	// Dir is where the tape goes; "": the system's directory for temporary files.
+	// Limit bounds it, in bytes; 0: it does not.
+	Dir   string
+	Limit int64
+	// Foreign tells whether the tokens of an exchange were made under a key that the
+	// matcher does not have; nil: none were.
+	Foreign func(*recording.Exchange) bool
+	// Progress is called now and then with how many exchanges are loaded; nil: it is
+	// not.
+	Progress func(n int)
+}
+
+// ErrEmpty says that a recording has nothing to answer with.
+var ErrEmpty = errors.New("there is nothing to answer with: the recording has no outbound exchanges")
+
+// batch is how many exchanges are given to a goroutine at once.
+const batch = 64
+
+// Load loads the exchanges, which are the caller's to give away. Outbound ones are
+// answered from; inbound ones show which values are the workload's callers'. An error
+// that comes with one ends it.
+func Load(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error], o LoadOptions) (*Library, error) {
+	w, err := tape.Create(o.Dir, o.Limit)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{LoadOptions: o, builder: o.Matcher.NewBuilder(), tape: w, peers: map[address]*peer{}}
+	if err := l.load(ctx, exchanges); err != nil {
+		w.Abandon()
+		return nil, err
+	}
+	index, err := l.builder.Build(ctx)
+	if err != nil {
+		w.Abandon()
+		return nil, fmt.Errorf("index the recording: %w", err)
+	}
+	t, err := w.Finish()
+	if err != nil {
+		return nil, err
+	}
+	return &Library{matcher: o.Matcher, redact: o.Redact, index: index, tape: t, entries: slices.Concat(l.entries...), peers: l.peers}, nil
+}
+
+// Len is the number of answers.
+func (l *Library) Len() int { return len(l.entries) }
+
+// Close removes the tape.
+func (l *Library) Close() error { return l.tape.Close() }
+
+// loader fills a library from several goroutines.
+type loader struct {
+	LoadOptions
+	builder *match.Builder
+	tape    *tape.Writer
+	entries [][]entry // by batch
+
+	mu    sync.Mutex
+	peers map[address]*peer
+}
+
+func (l *loader) load(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error]) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	type job struct {
+		exchanges []*recording.Exchange
+		first     match.Ref
+		to        []entry
+	}
+	jobs := make(chan job, runtime.GOMAXPROCS(0))
+	var working sync.WaitGroup
+	var done atomic.Int64
+	for range runtime.GOMAXPROCS(0) {
+		working.Go(func() {
+			var r tape.Record
+			for j := range jobs {
+				for i, e := range j.exchanges {
+					if ctx.Err() != nil {
+						break
+					}
+					if err := l.add(e, j.first+match.Ref(i), &j.to[i], &r); err != nil {
+						cancel(err)
+					}
+				}
+				if n := done.Add(int64(len(j.exchanges))); l.Progress != nil {
+					l.Progress(int(n))
+				}
+			}
+		})
+	}
+	var next []*recording.Exchange
+	n := 0
+	send := func() {
+		if len(next) == 0 {
+			return
+		}
+		to := make([]entry, len(next))
+		l.entries = append(l.entries, to)
+		select {
+		case jobs <- job{next, match.Ref(n), to}:
+		case <-ctx.Done():
+		}
+		n += len(next)
+		next = make([]*recording.Exchange, 0, batch)
+	}
+	for e, err := range exchanges {
+		if err != nil {
+			cancel(err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if e.Direction == recording.In {
+			l.builder.Witness(e)
+			continue
+		}
+		if e.HTTP != nil && e.HTTP.Req.Method == http.MethodConnect && e.Conversation() == nil {
+			continue // a tunnel, whose content is in exchanges of its own
+		}
+		if next = append(next, e); len(next) == batch {
+			send()
+		}
+	}
+	send()
+	close(jobs)
+	working.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if n == 0 {
+		return ErrEmpty
+	}
+	return nil
+}
+
+// add adds an exchange.
+func (l *loader) add(e *recording.Exchange, ref match.Ref, to *entry, r *tape.Record) error {
+	l.meet(e)
+	foreign := l.Foreign != nil && l.Foreign(e)
+	r.SetAnswer(tape.Of(e))
+	*to = entry{began: e.TS.UnixNano(), took: int32(min(e.Duration, 1<<31-1)), foreign: foreign}
+	if c := e.Conversation(); c != nil {
+		to.asks, to.talks = opening(c)
+	}
+	l.builder.Add(match.Recorded{Exchange: e, Ref: ref, ForeignTokens: foreign})
+	if e.HTTP != nil { // as it is compared, with tokens for secrets
+		to.id = order.Identify(e.HTTP.Req.Headers, connection(e))
+	}
+	r.SetRequest(func(dst []byte) []byte { return appendRequest(dst, e) })
+	var err error
+	to.offset, err = l.tape.Add(r)
+	return err
+}
+
+// opening counts the messages of the client, and tells whether the server speaks before
+// the last of them.
+func opening(c *recording.Conversation) (asks uint8, talks bool) {
+	spoke := false
+	for i := range c.Messages {
+		if c.Messages[i].From == recording.Server {
+			spoke = true
+			continue
+		}
+		talks = talks || spoke
+		if asks < maxAsks {
+			asks++
+		}
+	}
+	return asks, talks
+}
+
+// connection names the connection of an exchange, "" if requests share it at the same
+// time.
+func connection(e *recording.Exchange) string {
+	if e.NetInfo == nil || e.NetInfo.ID == "" || e.HTTP == nil || strings.HasPrefix(e.HTTP.Req.Version, "2") {
+		return ""
+	}
+	return e.Pod() + " " + e.NetInfo.ID + " " + e.NetInfo.StartTime.Format(time.RFC3339Nano)
+}
+
+// maxKeptRequest is how much of a request's body is kept to explain misses by.
+const maxKeptRequest = 1 << 20
+
+// appendRequest appends the request's part of an exchange.
+func appendRequest(dst []byte, e *recording.Exchange) []byte {
+	request := *e
+	request.NetInfo, request.Signature = nil, nil
+	if e.HTTP != nil {
+		h := *e.HTTP
+		h.Res = recording.HTTPResponse{StatusCode: h.Res.StatusCode}
+		if len(h.Req.Body) > maxKeptRequest {
+			h.Req.Body = h.Req.Body[:maxKeptRequest]
+			request.Tags = append(slices.Clone(request.Tags), recording.Tag{Name: recording.TagRequestBodySize, Value: fmt.Sprint(len(e.HTTP.Req.Body))})
+		}
+		request.HTTP = &h
+	}
+	for _, c := range [...]**recording.Conversation{&request.GRPC, &request.WebSocket, &request.TCP} {
+		if *c == nil {
+			continue
+		}
+		asked := **c
+		asked.Messages = nil
+		for i, m := range (*c).Messages {
+			if m.From == recording.Server || i > 0 && len(asked.Messages) == maxAsks {
+				break // what identifies it comes before the server's first word
+			}
+			asked.Messages = append(asked.Messages, m)
+		}
+		*c = &asked
+	}
+	return request.AppendJSON(dst)
+}
+
+// request returns the request's part of an exchange again.
+func (l *Library) request(ref match.Ref) (*recording.Exchange, error) {
+	text, err := l.tape.Request(l.entries[ref].offset)
+	if err != nil {
+		return nil, err
+	}
+	var d recording.Decoder
+	e := new(recording.Exchange)
+	if err := d.Decode(text, e); err != nil {
+		return nil, fmt.Errorf("read a recorded request: %w", err)
+	}
+	return e, nil
+}
+
+// recorded is what the choice among answers needs to know of one.
+func (l *Library) recorded(n uint32) order.Recorded {
+	e := &l.entries[l.index.Ref(match.Entry(n))]
+	began := time.Unix(0, e.began)
+	return order.Recorded{Identity: e.id, Start: began, End: began.Add(time.Duration(e.took) * time.Millisecond)}
+}
+
+// meet learns what a server speaks.
+func (l *loader) meet(e *recording.Exchange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range addresses(e) {
+		p := l.peers[a]
+		if p == nil {
+			p = new(peer)
+			l.peers[a] = p
+		}
+		p.http = p.http || e.TCP == nil
+		if e.ALPN != "" && !slices.Contains(p.alpn, e.ALPN) && len(p.alpn) < 8 {
+			p.alpn = append(p.alpn, e.ALPN)
+		}
+		if e.TCP == nil {
+			continue
+		}
+		p.stream = true
+		p.serverFirst = p.serverFirst || len(e.TCP.Messages) > 0 && e.TCP.Messages[0].From == recording.Server
+	}
+}
+
+// addresses are those under which a client may ask for the server of an exchange.
+func addresses(e *recording.Exchange) (all []address) {
+	add := func(hostport string) {
+		if a := addressOf(hostport); a.host != "" && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	add(e.NetworkAddress)
+	if e.HTTP != nil {
+		add(e.HTTP.Req.Host)
+	}
+	return all
+}
+
+// addressOf takes a host and a port apart; the port is "" if there is none.
+func addressOf(hostport string) address {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host, port = strings.Trim(hostport, "[]"), ""
+	}
+	return address{strings.ToLower(strings.TrimSuffix(host, ".")), port}
+}
+
+// expect tells what a connection is likely to speak.
+func (l *Library) expect(o front.Origin) front.Expectation {
+	host := address{strings.ToLower(strings.TrimSuffix(cmp.Or(o.Host, o.SNI), ".")), fmt.Sprint(o.Port)}
+	p := l.peers[host]
+	if p == nil {
+		p = l.peers[address{host.host, ""}]
+	}
+	if p == nil {
+		return front.Expectation{}
+	}
+	e := front.Expectation{ServerFirst: p.serverFirst, ALPN: p.alpn}
+	if p.stream && !p.http {
+		e.Speaks = front.TCP
+	}
+	return e
+}

@@ -1,0 +1,161 @@
+package mock
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tapedeck/tapedeck/match"
+)
+
+// noResult is that of a request that was not looked up.
+var noResult match.Result
+
+// Miss explains why a request got no recorded answer.
+type Miss struct {
+	Verdict Verdict   `json:"verdict"`
+	At      time.Time `json:"at"`
+	Method  string    `json:"method,omitempty"`
+	Host    string    `json:"host"`
+	Path    string    `json:"path,omitempty"`
+	// Code is one of a few words, Reason a sentence.
+	Code   string `json:"code"`
+	Reason string `json:"reason"`
+	// Explanation says how the request was judged: what the recording has that comes
+	// closest, and where it differs.
+	Explanation *match.Explanation `json:"explanation,omitempty"`
+	// Hint says what to do.
+	Hint string `json:"hint,omitempty"`
+}
+
+// hints are what to do about a miss, by its code.
+var hints = map[string]string{
+	"no_match":       "if the difference does not matter, ignore or mask the place by a rule; if the request is new, record it",
+	"no_endpoint":    "record the request, or list the host with --passthrough",
+	"no_host":        "record the host, or list it with --passthrough",
+	"exhausted":      "choose another policy for repeated requests: --repeat last or --repeat cycle",
+	"not_whole":      "record with a larger TAPEDECK_BODY_LIMIT, or serve what there is with --allow-cut",
+	"damaged":        "start again: the file with the recorded answers can't be read",
+	"other_protocol": "record what the client speaks now",
+}
+
+// misses keeps the first ones for the receipt.
+type misses struct {
+	mu   sync.Mutex
+	kept []Miss
+	seen map[string]bool
+}
+
+// maxMisses bounds how many are kept; of each endpoint and reason it is one.
+const maxMisses = 100
+
+// keep keeps a miss, and tells whether it is the first of its endpoint for its reason.
+func (m *misses) keep(miss Miss) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := miss.Method + " " + miss.Host + shape(miss.Path) + " " + miss.Code
+	if m.seen[key] || len(m.kept) >= maxMisses {
+		return false
+	}
+	if m.seen == nil {
+		m.seen = map[string]bool{}
+	}
+	m.seen[key] = true
+	m.kept = append(m.kept, miss)
+	return true
+}
+
+func (m *misses) all() []Miss {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]Miss(nil), m.kept...)
+}
+
+// explain explains a miss, notes it, and says it the first time.
+func (q *ask) explain(why reason, live *match.Request, found match.Result) Miss {
+	miss := Miss{Verdict: Missed, At: q.began.UTC(), Method: q.exchange.Command, Host: q.host, Path: q.exchange.Location, Code: why.code, Reason: why.text}
+	if miss.Host == "" {
+		miss.Host = q.exchange.NetworkAddress
+	}
+	if live != nil {
+		miss.Explanation = q.lib.index.Explain(live, found, q.lib.request)
+	}
+	if k := miss.Explanation; why.code == "no_match" && k != nil && k.Known != nil {
+		miss.Code, miss.Reason = "no_endpoint", "the recording has nothing of this endpoint"
+		if !k.Known.Host {
+			miss.Code, miss.Reason = "no_host", "the recording has nothing of this host"
+		}
+	}
+	miss.Hint = hints[miss.Code]
+	if q.misses.keep(miss) {
+		q.Log.Warn("miss", "method", miss.Method, "host", miss.Host, "path", miss.Path, "reason", miss.Reason, "nearest", nearest(miss.Explanation))
+	}
+	return miss
+}
+
+// missStatus is the status of a miss: no client takes it for a success, and few try again.
+const missStatus = http.StatusNotImplemented
+
+// miss answers a request that has no recorded answer.
+func (q *ask) miss(why reason, live *match.Request, found match.Result) {
+	miss := q.explain(why, live, found)
+	h := q.w.Header()
+	clear(h)
+	h.Set("Cache-Control", "no-store") // a 501 may be cached otherwise (RFC 9110 section 15.1)
+	h.Set("X-Tapedeck-Match", string(Missed))
+	text := miss.text()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	if q.wantsJSON() {
+		h.Set("Content-Type", "application/json")
+		b, err := json.MarshalIndent(miss, "", "  ")
+		if err != nil {
+			b = []byte(fmt.Sprintf("{%q: %q}", "verdict", Missed))
+		}
+		text = string(b) + "\n"
+	}
+	q.w.WriteHeader(missStatus)
+	if q.r.Method != http.MethodHead {
+		_, _ = q.w.Write([]byte(text)) // an error says that the client is gone
+	}
+	q.out = outcome{status: missStatus, header: h, body: []byte(text), size: int64(len(text)), begun: q.began, why: miss.Reason}
+	q.finish(Missed)
+}
+
+// wantsJSON tells whether the client reads JSON rather than text.
+func (q *ask) wantsJSON() bool {
+	accept := strings.Join(q.r.Header["Accept"], ",")
+	return strings.Contains(accept, "json") || strings.Contains(q.r.Header.Get("Content-Type"), "json") && !strings.Contains(accept, "text/")
+}
+
+// text is the explanation for people.
+func (m *Miss) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "tapedeck: MISS: %s %s%s: %s\n", m.Method, m.Host, m.Path, m.Reason)
+	if m.Explanation != nil {
+		_ = m.Explanation.Text(&b) // a Builder takes all
+	}
+	if m.Hint != "" {
+		fmt.Fprintf(&b, "what to do: %s\n", m.Hint)
+	}
+	return b.String()
+}
+
+// nearest says in a line where the nearest recorded request differs.
+func nearest(e *match.Explanation) string {
+	if e == nil || e.Nearest == nil {
+		return ""
+	}
+	const most = 3
+	var all []string
+	for i, d := range e.Nearest.List {
+		if i == most {
+			all = append(all, fmt.Sprintf("and %d more", len(e.Nearest.List)-most+e.Nearest.More))
+			break
+		}
+		all = append(all, d.String())
+	}
+	return strings.Join(all, "; ")
+}

@@ -1,0 +1,478 @@
+package mock
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/mock/fault"
+	"github.com/tapedeck/tapedeck/mock/front"
+	"github.com/tapedeck/tapedeck/mock/order"
+	"github.com/tapedeck/tapedeck/mock/passthrough"
+	"github.com/tapedeck/tapedeck/mock/tape"
+	"github.com/tapedeck/tapedeck/proxy/ca"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Options say how a Mock answers. Policy, Authority and Log must be set.
+type Options struct {
+	// Listen are addresses of the port for all clients, Maps further ports; see package
+	// front.
+	Listen []string
+	Maps   []front.Map
+	// Authority makes the certificates that TLS is ended with.
+	Authority *ca.Authority
+	// Policy is what repeated requests get when all answers have been given.
+	Policy order.Policy
+	// AllowCut serves answers that are not whole. Without it they are misses.
+	AllowCut bool
+	// RefreshDates moves Date, Expires, Last-Modified and the times of cookies by the
+	// time that has passed since the answer was recorded.
+	RefreshDates bool
+	// Latency says how much of the recorded time passes again.
+	Latency Latency
+	// Faults say which answers fail, until [Mock.SetFaults]; nil: none do.
+	Faults *fault.Set
+	// Passthrough serves hosts that were listed where the recording has no answer; nil:
+	// there are none.
+	Passthrough *passthrough.Passthrough
+	// Sink takes an exchange for each request, tagged with the verdict; nil: none does.
+	Sink recording.Sink
+	// Explain is written how each request was judged; nil: nothing is.
+	Explain io.Writer
+	// Grace is how long requests that are under way may take when the Mock ends.
+	Grace time.Duration
+	// Log takes misses and faults as they happen.
+	Log *slog.Logger
+}
+
+// Mock answers clients. New makes it, Serve runs it.
+type Mock struct {
+	Options
+	lib     *Library
+	chooser *order.Chooser
+	front   *front.Front
+
+	tally      tally
+	bindings   bindings
+	misses     misses
+	faults     faultSets
+	distrusted atomic.Int64
+	unfinished atomic.Int64 // requests that their clients gave up
+	asks       sync.Pool
+	explaining sync.Mutex
+	active     sync.WaitGroup
+	end        context.Context // ends with Serve
+	ended      func()
+}
+
+// New makes a mock and binds its ports. The caller must call Serve.
+func New(ctx context.Context, lib *Library, o Options) (*Mock, error) {
+	m := &Mock{Options: o, lib: lib}
+	m.SetFaults(o.Faults)
+	m.end, m.ended = context.WithCancel(context.WithoutCancel(ctx))
+	m.chooser = order.New(o.Policy, lib.Len(), lib.recorded)
+	m.asks.New = func() any { return new(ask) }
+	var err error
+	m.front, err = front.Listen(ctx, front.Config{
+		Listen: o.Listen, Maps: o.Maps, Authority: o.Authority, Log: o.Log,
+		HTTP: http.HandlerFunc(m.serveHTTP), Stream: m.serveStream, Expect: lib.expect, Admit: m.admit,
+		Distrusted: func(name string, err error) {
+			m.distrusted.Add(1)
+			o.Log.Warn("a client ended TLS: most likely it does not trust the CA of this run", "host", name, "error", err)
+		},
+	})
+	if err != nil {
+		m.ended()
+		return nil, err
+	}
+	return m, nil
+}
+
+// Addr is where the port for all listens, nil if there is none.
+func (m *Mock) Addr() *net.TCPAddr { return m.front.Addr() }
+
+// MapAddr is where the map with this index listens.
+func (m *Mock) MapAddr(i int) *net.TCPAddr { return m.front.MapAddr(i) }
+
+// Serve serves until ctx ends. What is under way then has Options.Grace to finish. The
+// receipt is complete when Serve returns.
+func (m *Mock) Serve(ctx context.Context) {
+	m.front.Serve(ctx, m.Grace)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.active.Wait()
+	}()
+	select {
+	case <-done: // what has come to its end says so
+	case <-time.After(m.Grace):
+	}
+	m.ended()
+	<-done
+	m.Passthrough.Close()
+}
+
+// admit refuses connections by rules for faults.
+func (m *Mock) admit(o front.Origin) error {
+	e := m.faults.current().Refuses(tunnelTarget(o))
+	if !e.Injects() {
+		return nil
+	}
+	m.inject(e, tunnelTarget(o), recording.UUID{})
+	return errors.New("refused by a rule for faults")
+}
+
+// tunnelTarget is what rules are asked about a connection, "" if it is to no host.
+func tunnelTarget(o front.Origin) string {
+	if o.Host == "" {
+		return ""
+	}
+	return "CONNECT " + net.JoinHostPort(o.Host, fmt.Sprint(o.Port))
+}
+
+// ask is one request of a client.
+type ask struct {
+	*Mock
+	w    http.ResponseWriter
+	r    *http.Request
+	conn *front.Conn
+
+	scheme, host string // host with its port, if one was named
+	path         string
+	id           order.Identity
+	began        time.Time
+
+	exchange recording.Exchange
+	http     recording.HTTP
+	body     []byte
+	buf      tape.Buffer
+	answer   *tape.Answer
+	effect   fault.Effect
+	out      outcome
+}
+
+// outcome is what a request got, for the record.
+type outcome struct {
+	verdict Verdict
+	entry   match.Entry // of a hit
+	masked  bool
+	status  int
+	header  http.Header
+	body    []byte // at most maxKept
+	size    int64
+	begun   time.Time
+	said    *recording.Conversation
+	why     string
+}
+
+func (m *Mock) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	m.active.Add(1)
+	defer m.active.Done()
+	q := m.asks.Get().(*ask)
+	defer q.release()
+	q.begin(m, w, r)
+	switch {
+	case r.ProtoMajor == 1 && strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		q.socket()
+	case isGRPC(r.Header.Get("Content-Type")):
+		q.call()
+	default:
+		q.serve()
+	}
+}
+
+func isGRPC(contentType string) bool {
+	rest, ok := strings.CutPrefix(contentType, "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
+
+// begin takes the request over into the form in which it is compared.
+func (q *ask) begin(m *Mock, w http.ResponseWriter, r *http.Request) {
+	q.Mock, q.w, q.r, q.conn, q.began = m, w, r, front.ConnOf(r.Context()), time.Now()
+	q.scheme, q.host, q.path = "http", r.Host, r.URL.Path
+	if r.URL.IsAbs() {
+		q.scheme, q.host = r.URL.Scheme, r.URL.Host
+	} else if q.conn.TLS {
+		q.scheme = "https"
+	}
+	if q.host == "" {
+		q.host = q.conn.Host
+	}
+	e := &q.exchange
+	headers := q.http.Req.Headers[:0]
+	for name, values := range r.Header {
+		for _, v := range values {
+			headers = append(headers, recording.Header{Name: name, Value: v})
+		}
+	}
+	uri, path := r.RequestURI, r.URL.EscapedPath()
+	if r.URL.IsAbs() {
+		if uri = path; r.URL.RawQuery != "" || r.URL.ForceQuery {
+			uri += "?" + r.URL.RawQuery
+		}
+	}
+	q.http = recording.HTTP{Req: recording.HTTPRequest{URL: path, URI: uri, Version: versions[min(r.ProtoMajor, 2)], Method: r.Method, Host: q.host, Headers: headers}}
+	if r.ProtoMajor == 1 && r.ProtoMinor == 0 {
+		q.http.Req.Version = "1.0"
+	}
+	*e = recording.Exchange{
+		MsgType: recording.MsgType, TS: q.began, Direction: recording.Out, L7Protocol: q.scheme, IsTLS: q.conn.TLS, ALPN: q.conn.ALPN,
+		NetworkAddress: q.address(), Command: r.Method, Location: path, HTTP: &q.http, Tags: e.Tags[:0],
+	}
+	live := ""
+	if r.ProtoMajor == 1 {
+		live = fmt.Sprint(q.conn.ID)
+	}
+	q.id = order.Identify(headers, live)
+}
+
+var versions = [...]string{"", "1.1", "2.0"}
+
+// address is the server that the client asked for.
+func (q *ask) address() string {
+	if q.conn.Host != "" {
+		return net.JoinHostPort(q.conn.Host, fmt.Sprint(q.conn.Port))
+	}
+	if _, _, err := net.SplitHostPort(q.host); err == nil {
+		return q.host
+	}
+	port := "80"
+	if q.scheme == "https" {
+		port = "443"
+	}
+	return net.JoinHostPort(strings.Trim(q.host, "[]"), port)
+}
+
+// release gives the ask back.
+func (q *ask) release() {
+	headers, tags, body, buf := q.http.Req.Headers[:0], q.exchange.Tags[:0], q.body[:0], q.buf
+	clear(headers[:cap(headers)])
+	if cap(body) > maxBuffer {
+		body = nil
+	}
+	m := q.Mock
+	*q = ask{body: body, buf: buf}
+	q.http.Req.Headers, q.exchange.Tags = headers, tags
+	m.asks.Put(q)
+}
+
+const (
+	// maxBuffer is the largest buffer for a body that is kept.
+	maxBuffer = 256 << 10
+	// maxRequest bounds a request's body: a larger one was not recorded.
+	maxRequest = 64 << 20
+	// maxKept bounds what is kept of a body for the record.
+	maxKept = 1 << 20
+)
+
+var errLarge = fmt.Errorf("the request's body is larger than %d bytes, which no recording has", maxRequest)
+
+// readBody reads the request's body.
+func (q *ask) readBody() error {
+	b := q.body[:0]
+	if n := q.r.ContentLength; n > int64(cap(b)) && n <= maxRequest {
+		b = make([]byte, 0, n+1)
+	}
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := q.r.Body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case len(b) > maxRequest:
+			return errLarge
+		case err == io.EOF:
+			q.body = b
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// serve answers a request of HTTP.
+func (q *ask) serve() {
+	if q.r.Body != nil && q.r.Body != http.NoBody {
+		switch err := q.readBody(); {
+		case errors.Is(err, errLarge):
+			q.miss(reason{code: "too_large", text: err.Error()}, nil, match.Result{})
+			return
+		case err != nil: // the client went away
+			q.unfinished.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+		if q.http.Req.Body = q.body; q.Passthrough != nil { // which needs it as it came
+			q.http.Req.Body = bytes.Clone(q.body)
+		}
+	}
+	for name, values := range q.r.Trailer {
+		for _, v := range values {
+			q.http.Req.Headers = append(q.http.Req.Headers, recording.Header{Name: name, Value: v})
+		}
+	}
+	live := q.lib.matcher.Request(&q.exchange)
+	defer q.lib.matcher.Release(live)
+	found := q.lookup(live)
+	why := q.choose(found)
+	if why.code == "" {
+		why = q.load(tape.HTTP)
+	}
+	if why.code != "" {
+		q.otherwise(why, live, found)
+		return
+	}
+	q.decide()
+	q.say(q.stands(live, found))
+}
+
+// lookup looks a request up, and explains how it was judged if that is wanted.
+func (q *ask) lookup(live *match.Request) match.Result {
+	found := q.lib.index.Lookup(live, &q.bindings)
+	if q.Explain != nil {
+		var b bytes.Buffer
+		_ = q.lib.index.Explain(live, found, q.lib.request).Text(&b) // a Buffer takes all
+		b.WriteByte('\n')
+		q.explaining.Lock()
+		defer q.explaining.Unlock()
+		_, _ = q.Explain.Write(b.Bytes())
+	}
+	return found
+}
+
+// reason says why there is no answer.
+type reason struct{ code, text string }
+
+// choose chooses one of the answers that were found.
+func (q *ask) choose(found match.Result) reason {
+	if found.How == match.None {
+		return reason{"no_match", "no recorded request is the same"}
+	}
+	entry, ok := order.Choose(q.chooser, found.Sequence, found.Entries, q.id)
+	if !ok {
+		return reason{"exhausted", fmt.Sprintf("all %d recorded answers to this request have been given, and the policy for repeated ones is %s", len(found.Entries), order.Miss)}
+	}
+	q.out.entry, q.out.masked = entry, found.How == match.Masked
+	return reason{}
+}
+
+// load reads the answer that was chosen, which must be of a kind.
+func (q *ask) load(kind tape.Kind) reason {
+	a, err := q.lib.tape.Read(q.lib.entries[q.lib.index.Ref(q.out.entry)].offset, &q.buf)
+	switch {
+	case err != nil:
+		return reason{"damaged", err.Error()}
+	case a.Lacks != "" && (!q.AllowCut || a.Status == 0 && a.Kind != tape.TCP):
+		return reason{"not_whole", a.Lacks}
+	case a.Kind != kind:
+		return reason{"other_protocol", "the recorded exchange is of another protocol"}
+	}
+	q.answer = a
+	return reason{}
+}
+
+// decide asks the rules for faults about the answer.
+func (q *ask) decide() {
+	set := q.faults.current()
+	if set == nil {
+		return
+	}
+	q.effect = set.Next(q.target(), tunnelTarget(q.conn.Origin))
+	if q.effect.Injects() {
+		q.inject(q.effect, q.target(), q.answer.UUID)
+	}
+}
+
+// target is what rules for faults are asked about.
+func (q *ask) target() string {
+	if q.exchange.HTTP == nil {
+		return "STREAM tcp://" + q.exchange.NetworkAddress
+	}
+	return q.exchange.Command + " " + q.scheme + "://" + q.host + q.path
+}
+
+// otherwise does what is done without a recorded answer: a host that is listed gets the
+// request, any other is a miss.
+func (q *ask) otherwise(why reason, live *match.Request, found match.Result) {
+	if q.Passthrough.Lists(q.address()) {
+		q.pass(why)
+		return
+	}
+	q.miss(why, live, found)
+}
+
+// stands returns the pairs of values of which the live ones stand for recorded ones in
+// this request.
+func (q *ask) stands(live *match.Request, found match.Result) replacer {
+	var pairs []pair
+	for _, h := range q.answer.Echoes {
+		if v := q.r.Header.Get(h.Name); v != "" && v != h.Value {
+			pairs = append(pairs, pair{h.Value, v})
+		}
+	}
+	if found.How == match.Bound || found.How == match.Masked {
+		if recorded, err := q.lib.request(q.lib.index.Ref(q.out.entry)); err == nil {
+			view := q.lib.matcher.Request(recorded)
+			for _, b := range q.lib.matcher.Bind(view, live) {
+				pairs = append(pairs, pair{b.Recorded, b.Live})
+				q.bindings.set(b.Live, b.Recorded)
+			}
+			q.lib.matcher.Release(view)
+		}
+	}
+	return newReplacer(pairs)
+}
+
+// finish notes what became of the request.
+func (q *ask) finish(v Verdict) {
+	q.out.verdict = v
+	q.tally.add(cmp.Or(q.host, q.exchange.NetworkAddress), q.path, v, q.out.masked)
+	if q.Sink != nil {
+		q.record()
+	}
+}
+
+// bindings are live values that stand for recorded ones, of all callers: what they stand
+// for is as unlikely to be another caller's as the values are to be.
+type bindings struct {
+	mu         sync.RWMutex
+	young, old map[string]string
+}
+
+// maxBindings bounds each of two generations.
+const maxBindings = 100_000
+
+// Recorded implements match.Bindings.
+func (b *bindings) Recorded(live string) (string, bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if v, ok := b.young[live]; ok {
+		return v, true
+	}
+	v, ok := b.old[live]
+	return v, ok
+}
+
+func (b *bindings) set(live, recorded string) {
+	if live == recorded || len(live) < minReplaced {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.young == nil || len(b.young) >= maxBindings {
+		b.old, b.young = b.young, map[string]string{}
+	}
+	b.young[strings.Clone(live)] = strings.Clone(recorded)
+}

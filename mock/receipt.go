@@ -1,0 +1,150 @@
+package mock
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/match/rules"
+	"github.com/tapedeck/tapedeck/mock/fault"
+)
+
+// Receipt says what a run did: what it had, what it answered, and that nothing escaped.
+type Receipt struct {
+	Version string    `json:"version,omitempty"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	// Recording is what was answered from.
+	Recording Source `json:"recording"`
+	// Loaded counts the recorded exchanges.
+	Loaded int `json:"loaded"`
+	// Served counts requests that got a recorded answer, Masked those of them for which a
+	// volatile value was masked, Missed those that got none, and Passthrough those that went
+	// to a listed host.
+	Served      int64 `json:"served"`
+	Masked      int64 `json:"masked"`
+	Missed      int64 `json:"missed"`
+	Passthrough int64 `json:"passthrough"`
+	// Escaped counts connections to hosts that are not listed for passthrough. They are
+	// refused where connections are made, so that it is 0.
+	Escaped int64 `json:"escaped"`
+	// NeverUsed counts recorded exchanges that were not served.
+	NeverUsed int `json:"neverUsed"`
+	// Distrusted counts connections that clients ended because of the certificate,
+	// Unfinished requests that their clients gave up.
+	Distrusted int64 `json:"distrusted,omitempty"`
+	Unfinished int64 `json:"unfinished,omitempty"`
+	// Endpoints are the verdicts by host and path, Misses the first miss of each endpoint.
+	Endpoints []Count `json:"endpoints,omitempty"`
+	Misses    []Miss  `json:"misses,omitempty"`
+	// Faults are the rules for faults, with how often each fired; Injected the first
+	// thousand faults.
+	Faults   []fault.Count `json:"faults,omitempty"`
+	Injected []Injection   `json:"injected,omitempty"`
+	// UnusedRules are rules for what is compared that never had an effect.
+	UnusedRules []string `json:"unusedRules,omitempty"`
+	// Command is how the command ended that was run, if one was.
+	Command *Command `json:"command,omitempty"`
+	// ExitCode is that of the run.
+	ExitCode int `json:"exitCode"`
+}
+
+// Source is what answers come from.
+type Source struct {
+	// Place is where the recording is; of a snapshot, pinned.
+	Place string `json:"place"`
+	// SHA256 is the hash of the recording: of a snapshot its pin, of a place one of the
+	// files that were read.
+	SHA256 string `json:"sha256"`
+	// Findings are what could not be read, or is missing.
+	Findings []string `json:"findings,omitempty"`
+}
+
+// Command is how a command ended.
+type Command struct {
+	Args   []string `json:"args"`
+	Status int      `json:"status"`
+	Signal string   `json:"signal,omitempty"`
+}
+
+// Receipt returns the receipt as of now. The caller fills in what it knows.
+func (m *Mock) Receipt() Receipt {
+	all, sum := m.tally.counts()
+	r := Receipt{
+		Ended: time.Now().UTC(), Loaded: m.lib.Len(),
+		Served: sum.Hit, Masked: sum.Masked, Missed: sum.Missed, Passthrough: sum.Passthrough,
+		Escaped: m.Passthrough.Escaped(), NeverUsed: m.chooser.Unserved(),
+		Distrusted: m.distrusted.Load(), Unfinished: m.unfinished.Load(),
+		Endpoints: all, Misses: m.misses.all(), Faults: m.faults.counts(), Injected: m.faults.list(),
+	}
+	for _, rule := range m.lib.matcher.Rules().Unfired() {
+		r.UnusedRules = append(r.UnusedRules, ruleText(rule))
+	}
+	return r
+}
+
+// ruleText names a rule for what is compared.
+func ruleText(r *rules.Rule) string {
+	if r.Name != "" {
+		return fmt.Sprintf("%s, in line %d", r.Name, r.Line)
+	}
+	return fmt.Sprintf("the rule in line %d", r.Line)
+}
+
+// UnfiredFaults are the rules for faults that never fired.
+func (r *Receipt) UnfiredFaults() (rules []string) {
+	for _, f := range r.Faults {
+		if f.Fired == 0 {
+			rules = append(rules, f.Rule)
+		}
+	}
+	return rules
+}
+
+// String sums the receipt up for people.
+func (r *Receipt) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "mock: %d served, %d missed, %d escaped", r.Served, r.Missed, r.Escaped)
+	if r.Passthrough > 0 {
+		fmt.Fprintf(&b, ", %d passed through", r.Passthrough)
+	}
+	fmt.Fprintf(&b, "; of %d recorded exchanges %d were never used", r.Loaded, r.NeverUsed)
+	if r.Masked > 0 {
+		fmt.Fprintf(&b, "; %d matched with values masked", r.Masked)
+	}
+	b.WriteByte('\n')
+	if r.Recording.SHA256 != "" {
+		fmt.Fprintf(&b, "recording: %s sha256:%s\n", r.Recording.Place, r.Recording.SHA256)
+	}
+	for _, f := range r.Recording.Findings {
+		fmt.Fprintf(&b, "recording: %s\n", f)
+	}
+	if r.Served+r.Missed+r.Passthrough == 0 {
+		b.WriteString("nobody asked for anything: does the application use the proxy variables, or an address of the mock?\n")
+	}
+	if r.Distrusted > 0 {
+		fmt.Fprintf(&b, "%d connections were ended by clients that do not trust the CA of this run\n", r.Distrusted)
+	}
+	for _, f := range r.Faults {
+		fmt.Fprintf(&b, "fault: fired %d of %d: %s\n", f.Fired, f.Matched, f.Rule)
+	}
+	for _, rule := range r.UnusedRules {
+		fmt.Fprintf(&b, "rule never used: %s\n", rule)
+	}
+	const most = 10
+	for i, miss := range r.Misses {
+		if i == most {
+			fmt.Fprintf(&b, "…and misses of %d further endpoints\n", len(r.Misses)-most)
+			break
+		}
+		fmt.Fprintf(&b, "MISS %s %s%s: %s\n", miss.Method, miss.Host, miss.Path, miss.Reason)
+	}
+	if c := r.Command; c != nil {
+		how := fmt.Sprintf("exit code %d", c.Status)
+		if c.Signal != "" {
+			how = "was ended by a signal: " + c.Signal
+		}
+		fmt.Fprintf(&b, "the command: %s\n", how)
+	}
+	return b.String()
+}

@@ -1,0 +1,399 @@
+package mock
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/mock/fault"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
+)
+
+// say gives the recorded answer.
+func (q *ask) say(live replacer) {
+	a, h := q.answer, q.w.Header()
+	q.pause(scaled(a.Wait, q.Latency.Answers) + q.effect.Delay)
+	if q.effect.End != fault.Normal && q.effect.End != fault.Drop {
+		q.breakOff()
+		return
+	}
+	if a.Interim > 101 && a.Interim < 200 { // 100 is net/http's own
+		q.w.WriteHeader(a.Interim)
+	}
+	q.out.begun = time.Now()
+	body, size, err := q.content(live)
+	if err != nil {
+		q.Log.Error("a recorded answer can't be read", "error", err)
+		q.miss(reason{"damaged", err.Error()}, nil, noResult)
+		return
+	}
+	q.fields(h, live)
+	status := a.Status
+	if status < 200 || status > 999 {
+		status = http.StatusBadGateway // what no server should have said
+	}
+	if q.effect.Status != 0 || q.effect.GRPC != "" {
+		if status, body, size = q.effect.Status, http.NoBody, 0; status == 0 {
+			status = http.StatusBadGateway // a status of gRPC, for what is none
+		}
+		h.Del("Content-Encoding")
+	}
+	for _, set := range q.effect.Header {
+		h.Set(set[0], set[1])
+	}
+	q.frame(h, status, size)
+	q.w.WriteHeader(status)
+	q.out.status, q.out.header = status, h
+	if bodyless(status) || q.r.Method == http.MethodHead {
+		q.finish(Hit)
+		return
+	}
+	if q.r.ProtoMajor > 1 && h["Content-Length"] == nil {
+		_ = http.NewResponseController(q.w).Flush() // or net/http would add it
+	}
+	sent, err := q.send(body, size)
+	if err == nil && len(a.Trailer) > 0 {
+		for _, t := range a.Trailer {
+			h.Add(http.TrailerPrefix+t.Name, live.text(t.Value))
+		}
+	}
+	q.out.size = sent
+	q.finish(Hit)
+	if q.effect.End == fault.Drop {
+		_ = http.NewResponseController(q.w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// pause waits. If the client goes away meanwhile, that is the end of the request.
+func (q *ask) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	ctx, stop := q.context()
+	defer stop()
+	if !wait(ctx, time.Now().Add(d)) {
+		q.gone()
+	}
+}
+
+// context ends with the request and with the Mock.
+func (q *ask) context() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(q.r.Context())
+	stop := context.AfterFunc(q.end, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// breakOff does to the connection what a rule for faults wants instead of an answer.
+func (q *ask) breakOff() {
+	q.out.why = "fault"
+	q.finish(Hit)
+	if q.effect.End == fault.Stall {
+		ctx, stop := q.context()
+		defer stop()
+		<-ctx.Done()
+		panic(http.ErrAbortHandler)
+	}
+	if q.r.ProtoMajor == 1 {
+		q.conn.Abort()
+	}
+	panic(http.ErrAbortHandler) // which resets a stream of HTTP/2
+}
+
+// maxDecoded bounds a body whose codings are undone.
+const maxDecoded = 64 << 20
+
+// content returns the body as the client is to have it, and its size.
+func (q *ask) content(live replacer) (io.Reader, int64, error) {
+	a := q.answer
+	coded := len(a.Codings) > 0
+	undo := coded && (!live.empty() || a.Negotiated && !q.accepts(a.Codings))
+	if !undo && live.empty() && !q.effect.Truncate.On && q.effect.Corrupt == 0 && q.effect.End != fault.Drop {
+		return a.Reader(), a.Size, nil
+	}
+	p, err := a.All()
+	if err != nil {
+		return nil, 0, err
+	}
+	if undo {
+		var d coding.Decoder
+		defer d.Close()
+		plain, err := d.Decode(nil, a.Codings, p, maxDecoded)
+		if undo = err == nil; undo { // what can't be decoded is sent as it is
+			p, a.Codings = plain, nil
+		}
+	}
+	if !live.empty() && len(a.Codings) == 0 && isText(p) {
+		p = []byte(live.text(string(p)))
+	}
+	p = p[:q.effect.Truncate.Of(int64(len(p)))]
+	if q.effect.Corrupt != 0 {
+		p = corrupted(p, q.effect.Corrupt)
+	}
+	return bytes.NewReader(p), int64(len(p)), nil
+}
+
+// isText tells whether a body is text, in which values can be looked for.
+func isText(p []byte) bool { return bytes.IndexByte(p[:min(len(p), 8<<10)], 0) < 0 }
+
+// corrupted changes bytes of a body: one of each 64, and one at least.
+func corrupted(p []byte, seed uint64) []byte {
+	p = bytes.Clone(p)
+	draw := rand.New(rand.NewPCG(seed, 0))
+	for range min(len(p), len(p)/64+1) {
+		p[draw.IntN(len(p))] ^= byte(1 + draw.IntN(255))
+	}
+	return p
+}
+
+// accepts tells whether the client takes a body with these codings.
+func (q *ask) accepts(codings []string) bool {
+	for _, c := range codings {
+		if !acceptsOne(q.r.Header["Accept-Encoding"], c) {
+			return false
+		}
+	}
+	return true
+}
+
+func acceptsOne(fields []string, c string) bool {
+	any := false
+	for _, f := range fields {
+		for item := range strings.SplitSeq(f, ",") {
+			name, params, _ := strings.Cut(item, ";")
+			name = strings.ToLower(strings.TrimSpace(name))
+			if name != c && name != "x-"+c && name != "*" {
+				continue
+			}
+			q := strings.TrimPrefix(strings.ReplaceAll(params, " ", ""), "q=")
+			weight, err := strconv.ParseFloat(q, 64)
+			takes := err != nil || weight > 0
+			if name != "*" {
+				return takes
+			}
+			any = takes
+		}
+	}
+	return any
+}
+
+// fields sets the recorded fields.
+func (q *ask) fields(h http.Header, live replacer) {
+	a := q.answer
+	shift := time.Duration(0)
+	if q.RefreshDates {
+		shift = q.began.Sub(a.TS)
+	}
+	for i := range a.Header {
+		f := &a.Header[i]
+		if f.Name == "Content-Encoding" && len(a.Codings) == 0 && a.Size > 0 {
+			continue // undone
+		}
+		v := live.text(f.Value)
+		if shift > 0 {
+			v = refreshed(f.Name, v, shift)
+		}
+		h[f.Name] = append(h[f.Name], v)
+	}
+	for _, name := range [...]string{"Date", "Content-Type"} { // net/http would add them
+		if _, ok := h[name]; !ok {
+			h[name] = nil
+		}
+	}
+}
+
+// refreshed moves the times in a field.
+func refreshed(name, value string, shift time.Duration) string {
+	move := func(text string) string {
+		for _, layout := range [...]string{http.TimeFormat, "Mon, 02-Jan-2006 15:04:05 MST", time.RFC850, time.ANSIC} {
+			if t, err := time.Parse(layout, text); err == nil && t.Year() > 1971 { // before that it says that something is over
+				return t.Add(shift).UTC().Format(strings.Replace(layout, "MST", "GMT", 1))
+			}
+		}
+		return text
+	}
+	switch name {
+	case "Date", "Expires", "Last-Modified":
+		return move(value)
+	case "Set-Cookie":
+		parts := strings.Split(value, ";")
+		for i, p := range parts[1:] {
+			attribute, date, ok := strings.Cut(p, "=")
+			if ok && strings.EqualFold(strings.TrimSpace(attribute), "expires") {
+				parts[i+1] = attribute + "=" + move(strings.TrimSpace(date))
+			}
+		}
+		return strings.Join(parts, ";")
+	}
+	return value
+}
+
+// frame sets the fields by which the body is framed, as it was recorded.
+func (q *ask) frame(h http.Header, status int, size int64) {
+	a := q.answer
+	switch {
+	case bodyless(status), q.r.Method == http.MethodHead:
+		if a.Length >= 0 {
+			h["Content-Length"] = []string{strconv.FormatInt(a.Length, 10)}
+		}
+	case a.Framing == recording.FramingLength && (len(a.Trailer) == 0 || q.r.ProtoMajor > 1):
+		h["Content-Length"] = []string{strconv.FormatInt(size, 10)}
+	case q.r.ProtoMajor > 1: // frames need nothing
+	case a.Framing == recording.FramingClose:
+		h["Transfer-Encoding"] = []string{"identity"} // up to the end of the connection
+	case q.r.ProtoMinor >= 1:
+		h["Transfer-Encoding"] = []string{"chunked"}
+	}
+	var announced []string
+	for _, t := range a.Trailer {
+		if !slices.Contains(announced, t.Name) {
+			announced = append(announced, t.Name)
+		}
+	}
+	if len(announced) > 0 && q.r.ProtoMajor == 1 {
+		h["Trailer"] = []string{strings.Join(announced, ", ")}
+	}
+}
+
+func bodyless(status int) bool { return status < 200 || status == 204 || status == 304 }
+
+// send sends the body, at its pace.
+func (q *ask) send(body io.Reader, size int64) (sent int64, err error) {
+	to := io.Writer(q.w)
+	if q.Sink != nil {
+		to = io.MultiWriter(q.w, &keeper{q: q})
+	}
+	if q.effect.Throttle > 0 {
+		to = &throttled{q: q, to: to, rate: q.effect.Throttle, since: time.Now()}
+	}
+	if q.effect.End == fault.Drop {
+		size /= 2
+		body = io.LimitReader(body, size)
+	}
+	for _, m := range q.moments(size) {
+		n, err := io.CopyN(to, body, max(0, m.offset-sent))
+		if sent += n; err != nil {
+			return sent, ignoreEOF(err)
+		}
+		if err := http.NewResponseController(q.w).Flush(); err != nil {
+			return sent, err
+		}
+		ctx, stop := q.context()
+		there := wait(ctx, m.at)
+		stop()
+		if !there {
+			q.unfinished.Add(1)
+			return sent, context.Canceled
+		}
+	}
+	n, err := io.Copy(to, body)
+	return sent + n, err
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// moment is when a body goes on.
+type moment struct {
+	offset int64
+	at     time.Time
+}
+
+// streamTypes are media types of bodies that are streams of events.
+var streamTypes = []string{"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl", "multipart/x-mixed-replace"}
+
+// moments are those of the body. Where it is a stream of events, it pauses between two of
+// them: what redaction has changed may have moved what was recorded.
+func (q *ask) moments(size int64) (all []moment) {
+	a := q.answer
+	kind, _, _ := mime.ParseMediaType(a.Header.Get("Content-Type"))
+	stream := slices.Contains(streamTypes, kind)
+	factor := q.Latency.Streams
+	if !stream && q.Latency.Answers == 0 {
+		factor = 0 // a download, most likely
+	}
+	if factor == 0 || len(a.Pace) == 0 {
+		return nil
+	}
+	var ends []int64
+	if body := a.Body; stream && len(a.Codings) == 0 {
+		ends = eventEnds(body)
+	}
+	for _, m := range a.Pace {
+		offset := min(m.Offset, size)
+		if i, found := slices.BinarySearch(ends, offset); !found && len(ends) > 0 {
+			offset = ends[min(i, len(ends)-1)]
+			if i > 0 && m.Offset-ends[i-1] < offset-m.Offset {
+				offset = ends[i-1]
+			}
+		}
+		all = append(all, moment{offset, q.out.begun.Add(scaled(m.At, factor))})
+	}
+	return all
+}
+
+// eventEnds are the places behind the events of a body, and its beginning.
+func eventEnds(body []byte) []int64 {
+	ends := []int64{0}
+	for i := 1; i < len(body); i++ {
+		if body[i] == '\n' && (body[i-1] == '\n' || i > 2 && string(body[i-3:i]) == "\r\n\r") {
+			ends = append(ends, int64(i+1))
+		}
+	}
+	return ends
+}
+
+// keeper keeps the beginning of a body for the record.
+type keeper struct{ q *ask }
+
+func (k *keeper) Write(p []byte) (int, error) {
+	out := &k.q.out
+	out.body = append(out.body, p[:min(len(p), max(0, maxKept-len(out.body)))]...)
+	return len(p), nil
+}
+
+// throttled writes no more than rate bytes in a second.
+type throttled struct {
+	q     *ask
+	to    io.Writer
+	rate  int64
+	since time.Time
+	sent  int64
+}
+
+func (t *throttled) Write(p []byte) (n int, err error) {
+	for len(p) > 0 {
+		part := int(min(int64(len(p)), max(1, t.rate/20)))
+		written, err := t.to.Write(p[:part])
+		n += written
+		if err == nil {
+			err = http.NewResponseController(t.q.w).Flush()
+		}
+		if err != nil {
+			return n, err
+		}
+		p = p[part:]
+		t.sent += int64(part)
+		ctx, stop := t.q.context()
+		there := wait(ctx, t.since.Add(time.Duration(float64(t.sent)/float64(t.rate)*float64(time.Second))))
+		stop()
+		if !there {
+			return n, fmt.Errorf("the client is gone: %w", context.Canceled)
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,285 @@
+package mock
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/mock/fault"
+	"github.com/tapedeck/tapedeck/mock/tape"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// socketClient is the client of a WebSocket.
+type socketClient struct {
+	q    *ask
+	conn *websocket.Conn
+	in   chan heard
+	over bool // closed from here
+	said []recording.Message
+}
+
+// socket answers a handshake of WebSocket, and what follows it.
+func (q *ask) socket() {
+	live := q.lib.matcher.Request(&q.exchange)
+	defer q.lib.matcher.Release(live)
+	found := q.lookup(live)
+	ctx, stop := context.WithCancel(q.end)
+	defer stop()
+	p := &socketClient{q: q, in: make(chan heard)}
+	d := &dialogue{ask: q, client: p}
+	if why := d.begin(found, tape.WebSocket); why.code != "" {
+		q.otherwise(why, live, found)
+		return
+	}
+	// The handshake is answered alike in all conversations that begin with it.
+	q.answer, q.out.entry = &d.lead().meta, d.lead().entry
+	q.decide()
+	q.pause(q.effect.Delay + scaled(q.answer.Wait, q.Latency.Answers))
+	switch {
+	case q.effect.End != fault.Normal && q.effect.End != fault.Drop:
+		q.breakOff()
+		return
+	case q.effect.Status != 0:
+		q.out.status = q.effect.Status
+		q.w.WriteHeader(q.effect.Status)
+		q.finish(Hit)
+		return
+	}
+	if err := p.accept(q.stands(live, found)); err != nil {
+		q.unfinished.Add(1)
+		return
+	}
+	defer p.conn.CloseNow()
+	go p.listen(ctx)
+	// Behind what was recorded the client ends it, or says what was not.
+	err := d.run(ctx, func(ctx context.Context) (line, error) {
+		if q.effect.End == fault.Drop {
+			return line{}, errDone
+		}
+		l, err := p.hear(ctx, nil)
+		if err == nil && l.kind == closing {
+			err = io.EOF
+		}
+		return l, err
+	})
+	q.out.said = conversation(p.said)
+	if d.chosen != nil {
+		q.answer, q.out.entry = &d.chosen.meta, d.chosen.entry
+	}
+	var unlike *errUnlike
+	switch {
+	case errors.As(err, &unlike):
+		p.miss(reason{"no_match", unlike.text}, live, found)
+		return
+	case err != nil:
+		if ctx.Err() != nil {
+			_ = p.conn.Close(websocket.StatusGoingAway, "")
+		}
+		q.unfinished.Add(1)
+	case q.effect.End == fault.Drop:
+		q.conn.Abort()
+	}
+	q.finish(Hit)
+}
+
+// accept answers the handshake. Compression is agreed to only if it was in the recording
+// and the client offers it, and is what is then spoken.
+func (p *socketClient) accept(live replacer) error {
+	q := p.q
+	h := q.w.Header()
+	o := &websocket.AcceptOptions{InsecureSkipVerify: true} // the recording says who is answered
+	for _, f := range q.answer.Header {
+		switch f.Name {
+		case "Sec-Websocket-Protocol":
+			o.Subprotocols = append(o.Subprotocols, f.Value)
+		case "Sec-Websocket-Extensions":
+			if strings.Contains(f.Value, "permessage-deflate") {
+				o.CompressionMode = websocket.CompressionContextTakeover
+			}
+		default:
+			h.Add(f.Name, live.text(f.Value))
+		}
+	}
+	for _, set := range q.effect.Header {
+		h.Set(set[0], set[1])
+	}
+	q.out.begun, q.out.status, q.out.header = time.Now(), http.StatusSwitchingProtocols, h
+	var err error
+	p.conn, err = websocket.Accept(q.w, q.r, o)
+	if err != nil {
+		return fmt.Errorf("answer the handshake: %w", err)
+	}
+	p.conn.SetReadLimit(maxMessage)
+	return nil
+}
+
+// listen reads the client's messages. Pings are answered on the way.
+func (p *socketClient) listen(ctx context.Context) {
+	for {
+		kind, data, err := p.conn.Read(ctx)
+		h := heard{line: line{kind: kinds[kind], data: data}}
+		var closed websocket.CloseError
+		switch {
+		case errors.As(err, &closed):
+			h.line = closeLine(int(closed.Code), closed.Reason)
+		case err != nil:
+			h.err = err
+		}
+		select {
+		case p.in <- h:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			close(p.in)
+			return
+		}
+	}
+}
+
+// closing is the kind of the line that ends a conversation.
+const closing = "close"
+
+var kinds = map[websocket.MessageType]string{websocket.MessageText: "text", websocket.MessageBinary: "binary"}
+
+// closeLine is the line of a close frame. 1005 says that it has no code.
+func closeLine(code int, text string) line {
+	if code == int(websocket.StatusNoStatusRcvd) {
+		return line{kind: closing}
+	}
+	return line{kind: closing, data: append(binary.BigEndian.AppendUint16(nil, uint16(code)), text...)}
+}
+
+func (p *socketClient) halfCloses() bool { return false }
+
+func (p *socketClient) hear(ctx context.Context, _ []line) (line, error) {
+	select {
+	case h, ok := <-p.in:
+		if !ok || p.over {
+			return line{}, io.EOF
+		}
+		return h.line, h.err
+	case <-ctx.Done():
+		return line{}, ctx.Err()
+	}
+}
+
+func (p *socketClient) say(l line) error {
+	ctx, cancel := context.WithTimeout(p.q.end, writeTime)
+	defer cancel()
+	if p.q.Sink != nil {
+		p.said = append(p.said, recording.Message{From: recording.Server, Type: l.kind, At: time.Since(p.q.began).Microseconds(), Data: l.data})
+	}
+	switch l.kind {
+	case closing:
+		code, text := websocket.StatusNormalClosure, ""
+		if len(l.data) >= 2 {
+			code, text = websocket.StatusCode(binary.BigEndian.Uint16(l.data)), string(l.data[2:])
+		}
+		p.over = true
+		_ = p.conn.Close(code, text) // which waits for the client's; an error says that it did not come
+		return nil
+	case "binary":
+		return p.conn.Write(ctx, websocket.MessageBinary, l.data)
+	}
+	return p.conn.Write(ctx, websocket.MessageText, l.data)
+}
+
+// writeTime bounds how long a client may take to read a message.
+const writeTime = time.Minute
+
+// same compares messages. Whatever code a client closes with, it says the same.
+func (p *socketClient) same(recorded, live line) (same, decided bool) {
+	if recorded.kind == closing || recorded.kind != live.kind {
+		return recorded.kind == live.kind, true
+	}
+	same = bytes.Equal(recorded.data, live.data)
+	return same, same
+}
+
+// script puts frames together to messages, and undoes their compression. Pings and pongs
+// are the protocol's own matter.
+func (p *socketClient) script(a *tape.Answer) (lines []line, servers []bool, err error) {
+	var sides [2]struct {
+		inflater
+		open, squeezed bool
+		line           line
+	}
+	for i, m := range a.Messages {
+		server := m.From == recording.Server
+		side := &sides[0]
+		if server {
+			side = &sides[1]
+		}
+		at := time.Duration(m.At) * time.Microsecond
+		switch m.Type {
+		case "ping", "pong":
+			continue
+		case closing: // the other side's answer to it comes by itself
+			return append(lines, line{kind: closing, data: m.Data, at: at}), append(servers, server), nil
+		case "continuation":
+		default:
+			side.line = line{kind: m.Type, at: at}
+			side.open, side.squeezed = true, m.Compressed
+		}
+		if !side.open {
+			return nil, nil, fmt.Errorf("frame %d goes on with a message that has not begun", i+1)
+		}
+		side.line.data = append(side.line.data, m.Data...)
+		if m.More {
+			continue
+		}
+		side.open = false
+		if side.squeezed {
+			if side.line.data, err = side.message(side.line.data); err != nil {
+				return nil, nil, fmt.Errorf("frame %d: %w", i+1, err)
+			}
+		}
+		lines, servers = append(lines, side.line), append(servers, server)
+	}
+	return lines, servers, nil
+}
+
+// inflater undoes permessage-deflate (RFC 7692), whose messages may refer to those before.
+type inflater struct{ window []byte }
+
+const windowSize = 32 << 10
+
+func (f *inflater) message(p []byte) ([]byte, error) {
+	// The tail that senders leave out, and an end that tells the reader to stop.
+	in := io.MultiReader(bytes.NewReader(p), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))
+	r := flate.NewReaderDict(in, f.window)
+	defer r.Close()
+	plain, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
+	if err != nil {
+		return nil, fmt.Errorf("inflate: %w", err)
+	}
+	if len(plain) > maxMessage {
+		return nil, fmt.Errorf("inflate: %w", errMessageSize)
+	}
+	f.window = append(f.window, plain...)
+	f.window = bytes.Clone(f.window[max(0, len(f.window)-windowSize):])
+	return plain, nil
+}
+
+var errMessageSize = fmt.Errorf("the message has more than %d bytes", maxMessage)
+
+// miss ends a WebSocket whose client says what was not recorded.
+func (p *socketClient) miss(why reason, live *match.Request, found match.Result) {
+	miss := p.q.explain(why, live, found)
+	text := "tapedeck: MISS: " + miss.Reason
+	_ = p.conn.Close(websocket.StatusInternalError, text[:min(len(text), 120)])
+	p.q.out.why = miss.Reason
+	p.q.finish(Missed)
+}

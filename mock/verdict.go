@@ -1,0 +1,131 @@
+package mock
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Verdict says what became of a request, in the ecosystem's words.
+type Verdict string
+
+// The verdicts.
+const (
+	Hit    Verdict = "HIT"
+	Missed Verdict = "MISS"
+	Passed Verdict = "PASSTHROUGH"
+)
+
+// Count is how often what was asked of a path of a host.
+type Count struct {
+	Host string `json:"host"`
+	Path string `json:"path"`
+	// Hit counts requests that were answered; Masked those of them for which a volatile
+	// value was masked.
+	Hit         int64 `json:"hit,omitempty"`
+	Masked      int64 `json:"masked,omitempty"`
+	Missed      int64 `json:"missed,omitempty"`
+	Passthrough int64 `json:"passthrough,omitempty"`
+}
+
+// tally counts verdicts by host and path.
+type tally struct {
+	mu sync.RWMutex
+	by map[endpoint]*counter
+}
+
+type endpoint struct{ host, path string }
+
+type counter struct{ hit, masked, missed, passed atomic.Int64 }
+
+// maxEndpoints bounds how many paths are told apart.
+const maxEndpoints = 2000
+
+// others is what further ones are counted as.
+var others = endpoint{"(others)", ""}
+
+// add counts a verdict.
+func (t *tally) add(host, path string, v Verdict, masked bool) {
+	if len(host) > maxHost {
+		host = "(no host)"
+	}
+	c := t.of(endpoint{host, shape(path)})
+	switch v {
+	case Hit:
+		if c.hit.Add(1); masked {
+			c.masked.Add(1)
+		}
+	case Missed:
+		c.missed.Add(1)
+	case Passed:
+		c.passed.Add(1)
+	}
+}
+
+func (t *tally) of(e endpoint) *counter {
+	t.mu.RLock()
+	c := t.by[e]
+	t.mu.RUnlock()
+	if c != nil {
+		return c
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.by) >= maxEndpoints {
+		e = others
+	}
+	if c = t.by[e]; c == nil {
+		c = new(counter)
+		if t.by == nil {
+			t.by = map[endpoint]*counter{}
+		}
+		t.by[endpoint{strings.Clone(e.host), strings.Clone(e.path)}] = c
+	}
+	return c
+}
+
+// counts returns all, by host and path, and the sum.
+func (t *tally) counts() (all []Count, sum Count) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for e, c := range t.by {
+		n := Count{e.host, e.path, c.hit.Load(), c.masked.Load(), c.missed.Load(), c.passed.Load()}
+		all = append(all, n)
+		sum.Hit, sum.Masked, sum.Missed, sum.Passthrough = sum.Hit+n.Hit, sum.Masked+n.Masked, sum.Missed+n.Missed, sum.Passthrough+n.Passthrough
+	}
+	slices.SortFunc(all, func(a, b Count) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Path, b.Path)) })
+	return all, sum
+}
+
+// shape is a path in which segments that look like values are stars: the paths of a
+// resource are counted as one.
+func shape(path string) string {
+	if !strings.ContainsAny(path, "0123456789@") && len(path) <= maxSegment {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if strings.ContainsAny(s, "0123456789@") && !isVersion(s) || len(s) > maxSegment {
+			segments[i] = "*"
+		}
+	}
+	if len(segments) > maxSegments {
+		segments = append(segments[:maxSegments], "…")
+	}
+	return strings.Join(segments, "/")
+}
+
+const (
+	maxHost     = contract.MaxHostName + len(":65535")
+	maxSegment  = 64
+	maxSegments = 12
+)
+
+// isVersion tells v1 and v2beta1 from values.
+func isVersion(s string) bool {
+	return len(s) >= 2 && len(s) <= 8 && s[0] == 'v' && '0' <= s[1] && s[1] <= '9'
+}
