@@ -42,13 +42,14 @@ var (
 // array of them is read too. It isn't safe for concurrent use.
 type Reader struct {
 	// Decoder decodes the records; if it isn't set before the first Next, a new one does.
-	// Readers of which one is used at a time may share it: it holds their memory.
+	// Readers of which one is used at a time may share it: it holds what long records take.
 	Decoder *Decoder
 	// MaxBytes is [MaxSegment] unless it is set.
 	MaxBytes int64
 	// Counted, unless it is nil, is called with all counters that are met.
 	Counted func(Counters)
 
+	own  canonical // remembers what this segment's records have in common
 	in   *bufio.Reader
 	zstd *zstd.Decoder // nil if plain
 
@@ -140,7 +141,7 @@ func (r *Reader) record(e *Exchange) error {
 	r.start = r.read - int64(len(r.chunk))
 	if r.whole { // most often it is a record
 		r.text = bytes.TrimRight(r.chunk, " \t\r\n")
-		if d.own.exchange(r.text, e, d.Light) {
+		if r.own.exchange(r.text, e, d.Light) {
 			r.chunk = nil
 			return nil
 		}
@@ -259,6 +260,18 @@ func (r *Reader) fill() error {
 // Text returns the JSON of the exchange that Next returned last. It is valid until a
 // reader with the same Decoder goes on.
 func (r *Reader) Text() []byte { return r.text }
+
+// Whole reads that exchange again, with what [Decoder.Light] left out.
+func (r *Reader) Whole(e *Exchange) error {
+	if r.own.exchange(r.text, e, false) {
+		return nil
+	}
+	d := r.Decoder
+	light := d.Light
+	defer func() { d.Light = light }()
+	d.Light = false
+	return d.Decode(r.text, e)
+}
 
 // Offset returns where that JSON begins: how many bytes stand before it when
 // decompressed.

@@ -15,8 +15,9 @@ type joiner struct {
 	r     *Reader
 	yield func(*Record, error) bool
 
-	seen  map[recording.UUID]bool // records with the start of the last one
-	last  time.Time               // that start
+	last  time.Time               // start of the last record
+	uuid  recording.UUID          // of the first one with that start
+	seen  map[recording.UUID]bool // of the others
 	parts []*Record               // of one conversation, to be put together
 	group recording.UUID          // of parts
 	size  int64                   // of parts
@@ -40,24 +41,21 @@ const maxRemembered = 10_000
 // add takes the next record.
 func (j *joiner) add(rec *Record) error {
 	again := rec.TS.Equal(j.last)
-	if !again {
+	switch {
+	case !again:
 		clear(j.seen)
-	}
-	if rec.UUID != (recording.UUID{}) {
-		if j.seen[rec.UUID] {
-			j.r.report.add(Duplicate, fmt.Sprintf("%s in %s", rec.UUID, rec.Key))
-			return nil
-		}
+		j.last, j.uuid = rec.TS, rec.UUID
+	case rec.UUID == (recording.UUID{}):
+	case rec.UUID == j.uuid || j.seen[rec.UUID]:
+		j.r.report.add(Duplicate, fmt.Sprintf("%s in %s", rec.UUID, rec.Key))
+		return nil
+	case len(j.seen) < maxRemembered:
 		if j.seen == nil {
 			j.seen = map[recording.UUID]bool{}
 		}
-		if len(j.seen) < maxRemembered {
-			j.seen[rec.UUID] = true
-		}
+		j.seen[rec.UUID] = true
 	}
-	j.last = rec.TS
-	group := groupOf(rec)
-	if !(len(j.parts) > 0 && again && group == j.group && j.size+rec.Size <= maxConversation) {
+	if len(j.parts) > 0 && !(again && groupOf(rec) == j.group && j.size+rec.Size <= maxConversation) {
 		if err := j.flush(); err != nil {
 			return err
 		}
@@ -65,7 +63,7 @@ func (j *joiner) add(rec *Record) error {
 	if !j.r.joins(rec.Exchange) {
 		return j.hand(rec)
 	}
-	j.parts, j.group = append(j.parts, rec), group
+	j.parts, j.group = append(j.parts, rec), groupOf(rec)
 	j.size += rec.Size
 	return nil
 }

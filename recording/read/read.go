@@ -91,7 +91,7 @@ type Reader struct {
 	report   Report
 	started  bool
 
-	decoder   recording.Decoder
+	light     recording.Decoder
 	order     uint64 // of the last exchange that was read
 	processes map[recording.UUID]*numbers
 	uncounted map[string][]int // numbers of segments without counters, by pod
@@ -107,7 +107,7 @@ func Open(ctx context.Context, q Query, o Options, stores ...Store) (*Reader, er
 	o.Window = def(o.Window, DefaultWindow)
 	o.MaxHeld = def(o.MaxHeld, DefaultHeld)
 	o.MaxOpen = def(o.MaxOpen, DefaultOpen)
-	r := &Reader{ctx: ctx, stores: stores, query: q, opts: o, processes: map[recording.UUID]*numbers{}, uncounted: map[string][]int{}}
+	r := &Reader{ctx: ctx, stores: stores, query: q, opts: o, light: recording.Decoder{Light: true}, processes: map[recording.UUID]*numbers{}, uncounted: map[string][]int{}}
 	var err error
 	if r.segments, err = find(ctx, stores, &r.query, &r.report); err != nil {
 		return nil, err
@@ -245,7 +245,7 @@ func (r *Reader) open(s *segment) *source {
 		r.report.add(NoExchange, s.key)
 		err = io.EOF
 	} else if src.json, err = recording.NewReader(in); err == nil {
-		src.json.Decoder = &r.decoder
+		src.json.Decoder = &r.light
 		src.json.Counted = src.count
 	}
 	if err != nil {
@@ -328,13 +328,12 @@ func (s *source) read(e *recording.Exchange) bool {
 		e.Lighten()
 		return true
 	}
-	s.r.decoder.Light = true
 	for {
 		err := s.json.Next(e)
 		var bad *recording.LineError
 		switch {
 		case err == nil:
-			s.losses = slices.Clone(s.r.decoder.Losses())
+			s.losses = slices.Clone(s.r.light.Losses())
 			return true
 		case err == io.EOF:
 			s.finish()
@@ -377,18 +376,17 @@ func podOf(key string) string {
 	return name[:max(0, strings.LastIndexByte(name, '-'))]
 }
 
-// whole reads the last exchange again, with everything that the options ask for.
-func (s *source) whole(light *recording.Exchange) (*recording.Exchange, error) {
-	e := new(recording.Exchange)
+// whole reads the last exchange again into e, with everything that the options ask for.
+func (s *source) whole(e, light *recording.Exchange) error {
 	switch {
 	case s.r.opts.Light:
 		*e = *light
-		return e, nil
+		return nil
 	case s.json == nil:
-		return s.text, nil
+		*e = *s.text
+		return nil
 	}
-	s.r.decoder.Light = false
-	return e, s.r.decoder.Decode(s.json.Text(), e)
+	return s.json.Whole(e)
 }
 
 // exchange returns the JSON of the last exchange. It is valid until the next one.
@@ -432,15 +430,19 @@ func (r *Reader) ended() {
 
 // record makes a record of the last exchange, which is in light.
 func (s *source) record(light *recording.Exchange) (*Record, error) {
+	both := new(struct {
+		Record
+		exchange recording.Exchange
+	})
 	size, offset := s.size(), s.offset()
-	e, err := s.whole(light)
-	if err != nil { // it was decoded before
+	if err := s.whole(&both.exchange, light); err != nil { // it was decoded before
 		return nil, err
 	}
 	if len(s.losses) > 0 {
 		s.r.report.add(Lossy, fmt.Sprintf("%s: %s", s.key, strings.Join(s.losses, ", ")))
 	}
-	return &Record{Exchange: e, Store: s.store, Key: s.key, Offset: offset, Size: size, Parts: 1, Losses: s.losses}, nil
+	both.Record = Record{Exchange: &both.exchange, Store: s.store, Key: s.key, Offset: offset, Size: size, Parts: 1, Losses: s.losses}
+	return &both.Record, nil
 }
 
 // At reads one exchange again, by the Key and the Offset of its [Record]. It decompresses

@@ -54,6 +54,8 @@ type sorter struct {
 	items []item
 	runs  [][]*run // by level: of maxRuns, one of the next level is made
 	enc   *zstd.Encoder
+
+	decoder recording.Decoder
 }
 
 // maxRuns is how many runs of a level there may be: each that is read takes half a
@@ -174,8 +176,8 @@ func (s *sorter) merge(out *joiner) error {
 func (s *sorter) hand(out *joiner, it *item) error {
 	seg := &s.r.segments[it.segment]
 	rec := &Record{Exchange: new(recording.Exchange), Store: seg.store, Key: seg.key, Offset: it.offset, Size: int64(len(it.text)), Parts: 1}
-	s.r.decoder.Light = s.r.opts.Light
-	if err := s.r.decoder.Decode(it.text, rec.Exchange); err != nil { // it was decoded before
+	s.decoder.Light = s.r.opts.Light
+	if err := s.decoder.Decode(it.text, rec.Exchange); err != nil { // it was decoded before
 		return fmt.Errorf("read %s at %d: %w", rec.Key, rec.Offset, err)
 	}
 	if it.losses != "" {

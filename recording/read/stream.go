@@ -22,8 +22,8 @@ type key struct {
 func (r *Reader) key(e *recording.Exchange) key {
 	r.order++
 	k := key{ts: e.TS, order: r.order}
-	if id, ok := e.ConversationID(); ok {
-		if c := e.Conversation(); c != nil {
+	if c := e.Conversation(); c != nil {
+		if id, ok := e.ConversationID(); ok {
 			k.group, k.part = id, c.Part
 		}
 	}
@@ -71,7 +71,7 @@ func (r *Reader) streamed(out *joiner) error {
 			if err != nil {
 				return err
 			}
-			heap.Push(&held, waiter{r.key(rec.Exchange), rec})
+			held.push(waiter{r.key(rec.Exchange), rec})
 			size += r.cost(rec)
 			heap.Fix(&open, 0)
 		}
@@ -83,17 +83,16 @@ func (r *Reader) streamed(out *joiner) error {
 		default:
 			safe = open[0].pos.Add(-r.opts.Window)
 		}
-		for len(held) > 0 && (size > r.opts.MaxHeld || held[0].ts.Before(safe)) {
-			w := heap.Pop(&held).(waiter)
-			size -= r.cost(w.Record)
-			if err := out.add(w.Record); err != nil {
+		for held.len() > 0 && (size > r.opts.MaxHeld || held.first().Before(safe)) {
+			rec := held.pop()
+			size -= r.cost(rec)
+			if err := out.add(rec); err != nil {
 				return err
 			}
 		}
 	}
-	for len(held) > 0 {
-		w := heap.Pop(&held).(waiter)
-		if err := out.add(w.Record); err != nil {
+	for held.len() > 0 {
+		if err := out.add(held.pop()); err != nil {
 			return err
 		}
 	}
@@ -120,19 +119,78 @@ func (h sources) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *sources) Push(x any)   { *h = append(*h, x.(*source)) }
 func (h *sources) Pop() any     { return pop((*[]*source)(h)) }
 
-// waiting is a heap of records whose turn has not come.
-type waiting []waiter
+// waiting is a heap of records whose turn has not come. There are so many that what is
+// moved around are their places, which the garbage collector needn't look at.
+type waiting struct {
+	heap []place
+	all  []waiter
+	free []int32 // in all
+}
 
 type waiter struct {
 	key
 	*Record
 }
 
-func (h waiting) Len() int           { return len(h) }
-func (h waiting) Less(i, j int) bool { return h[i].compare(h[j].key) < 0 }
-func (h waiting) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *waiting) Push(x any)        { *h = append(*h, x.(waiter)) }
-func (h *waiting) Pop() any          { return pop((*[]waiter)(h)) }
+// place is where a record is in all, and when it began.
+type place struct {
+	seconds int64
+	nanos   int32
+	at      int32
+}
+
+func (w *waiting) len() int { return len(w.heap) }
+
+// first returns the start of the record that is next.
+func (w *waiting) first() time.Time { return w.all[w.heap[0].at].ts }
+
+func (w *waiting) push(r waiter) {
+	at := int32(len(w.all))
+	if n := len(w.free); n > 0 {
+		at, w.free = w.free[n-1], w.free[:n-1]
+		w.all[at] = r
+	} else {
+		w.all = append(w.all, r)
+	}
+	w.heap = append(w.heap, place{r.ts.Unix(), int32(r.ts.Nanosecond()), at})
+	for i := len(w.heap) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !w.less(i, up) {
+			break
+		}
+		w.heap[i], w.heap[up] = w.heap[up], w.heap[i]
+		i = up
+	}
+}
+
+// pop takes the next record out.
+func (w *waiting) pop() *Record {
+	at, n := w.heap[0].at, len(w.heap)-1
+	w.heap[0] = w.heap[n]
+	w.heap = w.heap[:n]
+	for i := 0; ; {
+		down := 2*i + 1
+		if down+1 < n && w.less(down+1, down) {
+			down++
+		}
+		if down >= n || !w.less(down, i) {
+			break
+		}
+		w.heap[i], w.heap[down] = w.heap[down], w.heap[i]
+		i = down
+	}
+	r := w.all[at].Record
+	w.all[at], w.free = waiter{}, append(w.free, at)
+	return r
+}
+
+func (w *waiting) less(i, j int) bool {
+	a, b := w.heap[i], w.heap[j]
+	if a.seconds != b.seconds || a.nanos != b.nanos {
+		return a.seconds < b.seconds || a.seconds == b.seconds && a.nanos < b.nanos
+	}
+	return w.all[a.at].compare(w.all[b.at].key) < 0
+}
 
 func pop[T any](all *[]T) T {
 	n := len(*all) - 1
