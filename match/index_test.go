@@ -186,6 +186,19 @@ func TestBodiesThatWereCut(t *testing.T) {
 	}
 }
 
+func TestMessagesThatWereCut(t *testing.T) {
+	long := fields(1, strings.Repeat("a", 500))
+	cut := client(long[:100])
+	cut.Size = int64(len(long))
+	m, x := indexOf(t, match.Options{}, call("/s/M", captured, cut))
+	if res := x.Lookup(m.Request(call("/s/M", replayed, client(long))), nil); res.How != match.Exact {
+		t.Errorf("the whole message: %v", res.How)
+	}
+	if res := x.Lookup(m.Request(call("/s/M", replayed, client(fields(1, strings.Repeat("a", 501))))), nil); res.How != match.None {
+		t.Errorf("another message: %v", res.How)
+	}
+}
+
 // TestLookupsAreConcurrent runs under the race detector.
 func TestLookupsAreConcurrent(t *testing.T) {
 	var recorded []*recording.Exchange

@@ -373,6 +373,12 @@ func (r *Request) content(m *Matcher, e *recording.Exchange) {
 			r.k.sum = r.k.sum.plus(r.k.part("opening", "none"))
 			return
 		}
+		if first.Size > int64(len(first.Data)) {
+			r.cut = true
+			r.body = append(r.body, first.Data...)
+			r.k.sum = r.k.sum.plus(cutKey(m.secret, r.body, first.Size))
+			return
+		}
 		r.body, r.format, r.params = m.message(r.body, e, first)
 		if len(r.body) == 0 {
 			r.k.sum = r.k.sum.plus(r.k.part("opening", "empty"))

@@ -185,6 +185,8 @@ func Of(s, name []byte, at time.Time) Value {
 		return Value{}
 	}
 	switch digits := countDigits(s); {
+	case s[0] == Prefix[0] && IsToken(s):
+		return Value{Class: Token}
 	case digits == len(s):
 		return ofDigits(s, at)
 	case digits == len(s)-1 && s[0] != '-':
@@ -219,10 +221,7 @@ func Of(s, name []byte, at time.Time) Value {
 				return Value{Class: ObjectID, Near: true}
 			}
 		}
-	case len(Prefix) + 16:
-		if IsToken(s) {
-			return Value{Class: Token}
-		}
+	case 25:
 		if t, err := time.Parse(time.RFC1123, string(s)); err == nil { // Fri, 2 Jan …
 			return moment(HTTPDate, t, at)
 		}

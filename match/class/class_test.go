@@ -55,6 +55,9 @@ func TestClasses(t *testing.T) {
 		{"api.nasa.gov", "", Value{}},
 		{"eyJ4IjoxfQ.e30.x", "", Value{Class: Opaque}}, // JSON without alg
 		{"REDACTED-0123456789abcdef", "", Value{Class: Token}},
+		{"REDACTED-0123456789abcdef----", "", Value{Class: Token}},
+		{"REDACTED-012", "", Value{Class: Token}},
+		{"REDACTED-no", "", Value{}},
 		{"Bearer REDACTED-0123456789abcdef", "", Value{Class: Token}},
 		{"REDACTED-0123456789abcdeg", "", Value{}},
 		{"q8ZkT0vXw2LrB5nD", "", Value{Class: Opaque}},

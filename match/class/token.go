@@ -10,9 +10,18 @@ const tokenLen = len(Prefix) + 16
 // NumberPrefix begins the numbers that redaction writes; 12 digits follow.
 const NumberPrefix = "8000"
 
-// IsToken tells whether a text, or a number, is a token and nothing more.
+// IsToken tells whether a text, or a number, is a token and nothing more. In a binary
+// message, where sizes must not change, a token is cut, or filled up with dashes.
 func IsToken(s []byte) bool {
-	return len(s) == tokenLen && startsToken(s) || isNumber(s)
+	if isNumber(s) {
+		return true
+	}
+	digits, ok := bytes.CutPrefix(s, []byte(Prefix))
+	if len(digits) >= tokenLen-len(Prefix) {
+		digits = bytes.TrimRight(digits, "-")
+		return ok && len(digits) == tokenLen-len(Prefix) && isHex(digits)
+	}
+	return ok && len(digits) > 0 && isHex(digits)
 }
 
 func isNumber(s []byte) bool {
