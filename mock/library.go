@@ -66,6 +66,8 @@ type LoadOptions struct {
 	// not.
 	Matcher *match.Matcher
 	Redact  func(*recording.Exchange)
+	// Inbound answers from inbound exchanges instead: as the workload did.
+	Inbound bool
 	// Dir is where the tape goes; "": the system's directory for temporary files.
 	// Limit bounds it, in bytes; 0: it does not.
 	Dir   string
@@ -79,14 +81,14 @@ type LoadOptions struct {
 }
 
 // ErrEmpty says that a recording has nothing to answer with.
-var ErrEmpty = errors.New("there is nothing to answer with: the recording has no outbound exchanges")
+var ErrEmpty = errors.New("there is nothing to answer with: no exchange of this direction was found")
 
 // batch is how many exchanges are given to a goroutine at once.
 const batch = 64
 
 // Load loads the exchanges, which are the caller's to give away. Outbound ones are
-// answered from; inbound ones show which values are the workload's callers'. An error
-// that comes with one ends it.
+// answered from; inbound ones show which values the workload had from its callers. An
+// error that comes with one ends it.
 func Load(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error], o LoadOptions) (*Library, error) {
 	w, err := tape.Create(o.Dir, o.Limit)
 	if err != nil {
@@ -177,7 +179,7 @@ func (l *loader) load(ctx context.Context, exchanges iter.Seq2[*recording.Exchan
 		if ctx.Err() != nil {
 			break
 		}
-		if e.Direction == recording.In {
+		if (e.Direction == recording.In) != l.Inbound {
 			l.builder.Witness(e)
 			continue
 		}

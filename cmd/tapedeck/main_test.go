@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 		"kubectl":  kubectl,
 		"greeter":  greeter,
 		"fetch":    fetch,
+		"put":      put,
 		"waiter":   waiter,
 	})
 }

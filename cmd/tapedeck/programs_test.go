@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -35,11 +36,12 @@ func greeter() {
 // fetch gets URLs through HTTP_PROXY, those of loopback too, which Go's own rules leave
 // out.
 func fetch() {
-	proxy, err := url.Parse(os.Getenv("HTTP_PROXY"))
-	if err != nil {
+	client := new(http.Client)
+	if proxy, err := url.Parse(os.Getenv("HTTP_PROXY")); err != nil {
 		panic(err)
+	} else if proxy.Host != "" {
+		client.Transport = &http.Transport{Proxy: http.ProxyURL(proxy)}
 	}
-	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}}
 	for _, url := range os.Args[1:] {
 		res, err := client.Get(url)
 		if err != nil {
@@ -50,6 +52,20 @@ func fetch() {
 		io.Copy(os.Stdout, res.Body)
 		res.Body.Close()
 	}
+}
+
+// put puts a text to a URL.
+func put() {
+	r, err := http.NewRequest(http.MethodPut, os.Args[1], strings.NewReader(os.Args[2]))
+	if err != nil {
+		panic(err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(res.StatusCode)
+	io.Copy(os.Stdout, res.Body)
 }
 
 // waiter says that it runs, and which signal ends it.

@@ -107,6 +107,7 @@ func newRoot() *cobra.Command {
 		newSnapshotCommand(),
 		newPullCommand(),
 		newRecordCommand(),
+		newMockCommand(),
 		newProxyCommand(),
 		newHealthzCommand(),
 		newCACommand(),

@@ -55,6 +55,11 @@ func NewCA() (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}
+	return Trust(authority)
+}
+
+// Trust writes the trust files of a CA. Remove removes them.
+func Trust(authority *ca.Authority) (*CA, error) {
 	dir, err := os.MkdirTemp("", "tapedeck-trust-") // 0700: nobody else may put a certificate there
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the trust files: %w", err)

@@ -1,0 +1,554 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/cmd/internal/wrap"
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/match/rules"
+	"github.com/tapedeck/tapedeck/mock"
+	"github.com/tapedeck/tapedeck/mock/fault"
+	"github.com/tapedeck/tapedeck/mock/front"
+	"github.com/tapedeck/tapedeck/mock/order"
+	"github.com/tapedeck/tapedeck/mock/passthrough"
+	"github.com/tapedeck/tapedeck/proxy/address"
+	"github.com/tapedeck/tapedeck/proxy/ca"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/redact"
+	"github.com/tapedeck/tapedeck/recording/spool"
+)
+
+// newMockCommand stands in for dependencies.
+func newMockCommand() *cobra.Command {
+	var f mockFlags
+	cmd := &cobra.Command{
+		Use:   "mock PLACE [-- COMMAND [ARGUMENT...]]",
+		Short: "Stand in for recorded dependencies, and run a command against them",
+		Long: `Answers an application's outbound requests as they were recorded, and connects to
+nobody. PLACE is a recording, a snapshot (PLACE/snapshots/ID[@sha256:…]) or a
+file. With a command, it runs the command with its traffic sent to the mock;
+without one, it serves until it is interrupted.
+
+One port is a forward proxy (HTTP, CONNECT, SOCKS4, SOCKS5), looks into TLS with a
+CA that lives as long as the run, and answers direct requests by their Host. Ports
+of their own stand in for servers of clients that know no proxy: --map.
+
+A request that is not in the recording is a miss. It gets HTTP 501 with an
+explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
+
+` + mockExitCodes,
+		Example: `  tapedeck mock recordings -- ./checkout
+  tapedeck mock recordings --fail-on-miss -- go test ./...
+  tapedeck mock recordings --map 5432=postgres://db:5432 --passthrough auth.example.com -- npm test
+  tapedeck mock recordings --fault 'api.stripe.com/v1:rate=1/10,status=503' --latency recorded
+  tapedeck mock s3://recordings/prod/snapshots/0198a3f2-9f0e-4a65-8d0b-1f4c6d0a6b1e --listen :8080`,
+		Annotations: map[string]string{onSignal: drains},
+		Args:        placeAndPerhapsCommand,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.chosen = cmd.Flags().Changed
+			return coded(f.run(cmd, args[0], args[1:]))
+		},
+	}
+	cmd.SetFlagErrorFunc(flagError)
+	fs := cmd.Flags()
+	fs.StringArrayVar(&f.listen, "listen", []string{"localhost:4140"}, "`address` to listen on, as PORT or HOST:PORT; with a command, any free port")
+	fs.StringVar(&f.admin, "admin", "localhost:4141", "`address` for /healthz, /metrics, /receipt and /faults; with a command, any free port")
+	fs.StringArrayVar(&f.maps, "map", nil, "a further port that stands for a server, as `LISTEN=[PROTOCOL://]HOST[:PORT]`")
+	fs.StringVar(&f.repeat, "repeat", string(order.Last), "what a request gets when all its recorded answers were given: `last`, cycle or miss")
+	fs.StringVar(&f.latency, "latency", "streams", "recorded time that passes again: `none`, streams (between events and messages), recorded (also before answers), or a factor as 0.5x")
+	fs.StringArrayVar(&f.faults, "fault", nil, "answers that fail, as `PATTERN:NAME=VALUE[,…]`; see docs/mock.md")
+	fs.Uint64Var(&f.seed, "seed", 1, "draws which answers fail")
+	fs.StringArrayVar(&f.passthrough, "passthrough", nil, "`host` that is reached where the recording has no answer, as HOST, HOST:PORT or *.HOST")
+	fs.StringVar(&f.record, "record", "", "directory for the requests and what they got, tagged with the verdict")
+	fs.StringVar(&f.rules, "rules", "", "`file` of rules for what is compared; see docs/matching.md")
+	fs.StringVar(&f.descriptors, "descriptors", "", "`file` with a FileDescriptorSet, to compare messages of gRPC by")
+	fs.StringVar(&f.redactKey, "redact-key", "", "`file` with the key that the recording was redacted under; without it, what is redacted is not compared")
+	fs.BoolVar(&f.refreshDates, "refresh-dates", false, "move Date, Expires, Last-Modified and the times of cookies to now")
+	fs.BoolVar(&f.allowCut, "allow-cut", false, "serve answers that were not recorded as a whole")
+	fs.BoolVar(&f.allowIncomplete, "allow-incomplete", false, "serve a recording that is damaged, or lacks something that was recorded")
+	fs.BoolVar(&f.failOnMiss, "fail-on-miss", false, "exit with 4 if a request was a miss")
+	fs.StringVar(&f.receipt, "receipt", "", "`file` for the receipt, as JSON")
+	fs.BoolVar(&f.explain, "explain", false, "say on standard error how each request was judged")
+	fs.StringVar(&f.direction, "direction", "out", "answer from `out`bound exchanges, as dependencies do, or from inbound ones, as the workload does")
+	fs.StringSliceVarP(&f.query.Namespaces, "namespace", "n", nil, "load only what was recorded in these `namespaces`")
+	fs.StringSliceVarP(&f.query.Workloads, "workload", "w", nil, "load only what these `workloads` recorded")
+	fs.StringSliceVar(&f.query.Clusters, "cluster", nil, "load only what was recorded in these `clusters`")
+	fs.StringVar(&f.ca, "ca", "", "`directory` with the CA's tls.crt and tls.key; by default each run makes its own, which is never stored")
+	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for the file with recorded answers; the system's by default")
+	fs.StringVar(&f.tempSize, "temp-size", "64Gi", "bound on that file's `size`")
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "log faults, too")
+	return cmd
+}
+
+// mockExitCodes describes them.
+const mockExitCodes = `Exit codes: 0 if all is well, 1 if a rule for faults never fired, 2 if it could
+not run, 4 if a request was a miss and --fail-on-miss is given, 6 if the recording
+is damaged or incomplete, 100 if only the command failed; its own status is
+printed.`
+
+// placeAndPerhapsCommand wants PLACE, or PLACE -- COMMAND.
+func placeAndPerhapsCommand(cmd *cobra.Command, args []string) error {
+	if dash := cmd.ArgsLenAtDash(); dash == 1 && len(args) > 1 || dash < 0 && len(args) == 1 {
+		return nil
+	}
+	return coded(fmt.Errorf("want %s; see tapedeck %s --help", cmd.Use, cmd.Name()))
+}
+
+type mockFlags struct {
+	listen, maps, faults, passthrough          []string
+	admin, repeat, latency, record, rules      string
+	descriptors, redactKey, receipt, direction string
+	ca, temp, tempSize                         string
+	seed                                       uint64
+	refreshDates, allowCut, allowIncomplete    bool
+	failOnMiss, explain, verbose               bool
+	query                                      read.Query
+	chosen                                     func(flag string) bool
+}
+
+// mockGrace is how long requests may take that are under way when the mock ends.
+const mockGrace = time.Second
+
+func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err error) {
+	started := time.Now().UTC()
+	log := f.logger(cmd.ErrOrStderr())
+	o, err := f.options(log, len(command) > 0)
+	if err != nil {
+		return err
+	}
+	trust, err := f.authority(&o)
+	if err != nil {
+		return err
+	}
+	defer trust.Remove()
+	key, err := f.key()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	lib, source, err := f.load(cmd, place, key)
+	if err != nil {
+		return err
+	}
+	defer lib.Close()
+	debug.FreeOSMemory() // what loading took
+	if f.explain {
+		o.Explain = cmd.ErrOrStderr()
+	}
+	sink, err := f.sink(&o, key)
+	if err != nil {
+		return err
+	}
+	m, err := mock.New(ctx, lib, o)
+	if err != nil {
+		return err
+	}
+	receipt := func() mock.Receipt {
+		r := m.Receipt()
+		r.Version, r.Started, r.Recording = buildVersion(), started, source
+		return r
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		m.Serve(serving)
+	}()
+	end := func() {
+		stop()
+		<-served
+	}
+	closeAdmin, admin, err := f.serveAdmin(ctx, m, receipt, log)
+	if err != nil {
+		end()
+		return err
+	}
+	defer closeAdmin()
+	f.announce(cmd.ErrOrStderr(), m, lib, trust, admin)
+	var ran *mock.Command
+	if len(command) == 0 {
+		<-ctx.Done()
+	} else {
+		status, err := wrap.Run(ctx, wrap.Command{
+			Args: command, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
+			Env: wrap.Environment(m.Addr().Port, trust),
+		}, drainTime)
+		if err != nil {
+			end()
+			return err
+		}
+		ran = &mock.Command{Args: command, Status: status.Code, Signal: status.Signal}
+	}
+	end()
+	if sink != nil {
+		if err := closeSink(sink); err != nil {
+			return &codedError{codeIncomplete, fmt.Errorf("--record %s: %w", f.record, err)}
+		}
+	}
+	return f.sumUp(cmd, receipt(), ran)
+}
+
+func (f *mockFlags) logger(w io.Writer) *slog.Logger {
+	level := slog.LevelWarn
+	if f.verbose {
+		level = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// options reads the flags that say how it answers.
+func (f *mockFlags) options(log *slog.Logger, wraps bool) (o mock.Options, err error) {
+	o = mock.Options{AllowCut: f.allowCut, RefreshDates: f.refreshDates, Grace: mockGrace, Log: log}
+	if wraps { // nobody needs to know the ports
+		if !f.chosen("listen") {
+			f.listen = []string{"127.0.0.1:0"}
+		}
+		if !f.chosen("admin") {
+			f.admin = "127.0.0.1:0"
+		}
+	}
+	for _, text := range f.listen {
+		address, err := front.ParseListen(text)
+		if err != nil {
+			return o, fmt.Errorf("--listen: %w", err)
+		}
+		o.Listen = append(o.Listen, address)
+	}
+	for _, text := range f.maps {
+		m, err := front.ParseMap(text)
+		if err != nil {
+			return o, fmt.Errorf("--map: %w", err)
+		}
+		o.Maps = append(o.Maps, m)
+	}
+	if o.Policy, err = order.ParsePolicy(f.repeat); err != nil {
+		return o, fmt.Errorf("--repeat: %w", err)
+	}
+	if o.Latency, err = mock.ParseLatency(f.latency); err != nil {
+		return o, fmt.Errorf("--latency: %w", err)
+	}
+	if len(f.faults) > 0 {
+		if o.Faults, err = fault.New(f.seed, f.faults); err != nil {
+			return o, fmt.Errorf("--fault: %w", err)
+		}
+	}
+	if len(f.passthrough) > 0 {
+		if o.Passthrough, err = passthrough.New(f.passthrough, nil, log); err != nil {
+			return o, fmt.Errorf("--passthrough: %w", err)
+		}
+	}
+	switch strings.ToLower(f.direction) {
+	case "out", "in":
+	default:
+		return o, fmt.Errorf("--direction %q: want out or in", f.direction)
+	}
+	return o, nil
+}
+
+// authority loads the CA, or makes one for the run, and writes the trust files.
+func (f *mockFlags) authority(o *mock.Options) (*wrap.CA, error) {
+	if f.ca == "" {
+		trust, err := wrap.NewCA()
+		if err == nil {
+			o.Authority = trust.Authority
+		}
+		return trust, err
+	}
+	authority, err := ca.Load(f.ca)
+	if err != nil {
+		return nil, fmt.Errorf("--ca: %w", err)
+	}
+	o.Authority = authority
+	return wrap.Trust(authority)
+}
+
+// key reads the key for redaction; without one it is random, and own is false.
+func (f *mockFlags) key() (k redactKey, err error) {
+	if f.redactKey == "" {
+		k.bytes = make([]byte, 32)
+		_, _ = rand.Read(k.bytes) // never fails
+		return k, nil
+	}
+	text, err := os.ReadFile(f.redactKey)
+	if err != nil {
+		return k, fmt.Errorf("--redact-key: %w", err)
+	}
+	if k.bytes, err = contract.ParseRedactKey(text); err != nil {
+		return k, fmt.Errorf("--redact-key %s: %w", f.redactKey, err)
+	}
+	k.given = true
+	return k, nil
+}
+
+type redactKey struct {
+	bytes []byte
+	given bool
+}
+
+// load loads the recording.
+func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock.Library, mock.Source, error) {
+	ctx := cmd.Context()
+	from, source, err := sourceOf(ctx, place)
+	if err != nil {
+		return nil, source, err
+	}
+	mo := match.Options{}
+	redacts := redact.New(recording.Discard{}, redact.Options{Key: key.bytes})
+	mo.Redact = func(e *recording.Exchange) { _ = redacts.Write(e) } // which discards it
+	if f.rules != "" {
+		text, err := os.ReadFile(f.rules)
+		if err != nil {
+			return nil, source, fmt.Errorf("--rules: %w", err)
+		}
+		if mo.Rules, err = rules.Parse(f.rules, text); err != nil {
+			return nil, source, fmt.Errorf("--rules: %w", err)
+		}
+	}
+	if f.descriptors != "" {
+		if mo.Descriptors, err = os.ReadFile(f.descriptors); err != nil {
+			return nil, source, fmt.Errorf("--descriptors: %w", err)
+		}
+	}
+	matcher, err := match.New(mo)
+	if err != nil {
+		return nil, source, fmt.Errorf("--descriptors: %w", err)
+	}
+	size, err := contract.ParseSize(f.tempSize)
+	if err != nil {
+		return nil, source, fmt.Errorf("--temp-size: %w", err)
+	}
+	hashed := mock.NewHashed(from)
+	r, err := read.Open(ctx, f.query, read.Options{Order: read.Sorted, TempDir: f.temp}, hashed)
+	if err != nil {
+		return nil, source, err
+	}
+	p := newProgress(cmd.ErrOrStderr())
+	lo := mock.LoadOptions{Matcher: matcher, Redact: mo.Redact, Dir: f.temp, Limit: size, Progress: func(n int) { p.show("loading: %d exchanges", n) }}
+	lo.Inbound = strings.EqualFold(f.direction, recording.In)
+	if !key.given {
+		lo.Foreign = func(*recording.Exchange) bool { return true }
+	}
+	lib, err := mock.Load(ctx, mock.Exchanges(r), lo)
+	p.clear()
+	if errors.Is(err, mock.ErrEmpty) {
+		err = fmt.Errorf("%s: %w", place, err)
+	}
+	if err != nil {
+		return nil, source, err
+	}
+	for _, found := range r.Report().Findings() {
+		if read.Kinds()[found.Kind].Severity > read.Normal {
+			source.Findings = append(source.Findings, found.String())
+		}
+	}
+	if err := r.Report().Err(); err != nil && !f.allowIncomplete {
+		lib.Close()
+		return nil, source, &codedError{codeIncomplete, fmt.Errorf("%s: %w; --allow-incomplete serves what there is", place, err)}
+	}
+	if source.SHA256 == "" {
+		source.SHA256 = hashed.Sum()
+	}
+	if err := checkKeys(r.Report(), key); err != nil {
+		lib.Close()
+		return nil, source, err
+	}
+	return lib, source, nil
+}
+
+// checkKeys makes sure that a key that was given is the recording's: with another one,
+// nothing redacted would match.
+func checkKeys(r *read.Report, key redactKey) error {
+	if !key.given {
+		return nil
+	}
+	id := contract.RedactKeyID(key.bytes)
+	for _, c := range r.Tally.Last() {
+		if c.RedactKey != "" && c.RedactKey != id {
+			return fmt.Errorf("--redact-key has the id %s, and the recording was redacted under the key %s: give that one, or none", id, c.RedactKey)
+		}
+	}
+	return nil
+}
+
+// sourceOf opens a place, a snapshot or a file.
+func sourceOf(ctx context.Context, name string) (read.Store, mock.Source, error) {
+	source := mock.Source{Place: name}
+	if place, err := contract.ParsePlace(name); err == nil {
+		if ref, is, err := place.Snapshot(); err == nil && is {
+			s, snap, err := openSource(ctx, place)
+			if err != nil {
+				return nil, source, err
+			}
+			ref.Digest = snap.Digest
+			source.Place, source.SHA256 = ref.String(), ref.Digest
+			return s, source, nil
+		}
+	}
+	s, err := openToRead(ctx, name)
+	return s, source, err
+}
+
+// sink opens the place for what is recorded; nil if nothing is.
+func (f *mockFlags) sink(o *mock.Options, key redactKey) (*spool.Recorder, error) {
+	if f.record == "" {
+		return nil, nil
+	}
+	dir, err := spool.Directory(f.record)
+	if err != nil {
+		return nil, fmt.Errorf("--record: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("--record: %w", err)
+	}
+	so := spool.Options{RedactKey: key.bytes}
+	so.Cluster, so.Namespace, so.Workload, so.Pod = recording.Undefined, "local", "mock", fmt.Sprintf("local-%d", os.Getpid())
+	r, err := spool.Open(f.record, so)
+	if err != nil {
+		return nil, fmt.Errorf("--record: %w", err)
+	}
+	o.Sink = r
+	return r, nil
+}
+
+// closeSink writes what is still to be written.
+func closeSink(r *spool.Recorder) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := r.Close(ctx); err != nil {
+		return err
+	}
+	s := r.Stats()
+	if n := s.Total(); n > 0 {
+		return fmt.Errorf("%d exchanges were dropped", n)
+	}
+	return nil
+}
+
+// serveAdmin serves what is said about the mock.
+func (f *mockFlags) serveAdmin(ctx context.Context, m *mock.Mock, receipt func() mock.Receipt, log *slog.Logger) (stop func(), at net.Addr, err error) {
+	listen, err := front.ParseListen(f.admin)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--admin: %w", err)
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(m.Collector(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /receipt", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = writeJSON(w, receipt())
+	})
+	mux.HandleFunc("PUT /faults", func(w http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		var set *fault.Set
+		if lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' }); err == nil && len(lines) > 0 {
+			set, err = fault.New(f.seed, lines)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		m.SetFaults(set)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--admin: %w", err)
+	}
+	var handler http.Handler = mux
+	if a := l.Addr().(*net.TCPAddr); a.IP.IsLoopback() {
+		handler = address.OnLoopback(mux)
+	}
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(l) // ends with Close
+	}()
+	return func() {
+		_ = srv.Close()
+		<-done
+	}, l.Addr(), nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// announce says where it is, to whoever has to know.
+func (f *mockFlags) announce(w io.Writer, m *mock.Mock, lib *mock.Library, trust *wrap.CA, admin net.Addr) {
+	fmt.Fprintf(w, "tapedeck: %d recorded exchanges; proxy http://%s (also SOCKS), CA %s, metrics http://%s/metrics\n",
+		lib.Len(), m.Addr(), filepath.Join(trust.Dir, filepath.Base(contract.CACert)), admin)
+	for i, text := range f.maps {
+		fmt.Fprintf(w, "tapedeck: %s listens on %s\n", text, m.MapAddr(i))
+	}
+}
+
+// sumUp writes the receipt, and returns the exit code.
+func (f *mockFlags) sumUp(cmd *cobra.Command, r mock.Receipt, ran *mock.Command) error {
+	r.Command = ran
+	unfired := r.UnfiredFaults()
+	switch {
+	case r.Missed > 0 && f.failOnMiss:
+		r.ExitCode = codeMissed
+	case len(unfired) > 0:
+		r.ExitCode = codeUnfired
+	case ran != nil && ran.Status != 0:
+		r.ExitCode = codeCommandFailed
+	}
+	fmt.Fprint(cmd.ErrOrStderr(), r.String())
+	for _, rule := range unfired {
+		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: a rule for faults never fired, so nothing was tested by it: %s\n", rule)
+	}
+	if f.receipt != "" {
+		if err := writeReceipt(f.receipt, r); err != nil {
+			return err
+		}
+	}
+	if r.ExitCode != 0 {
+		return exitError(r.ExitCode)
+	}
+	return nil
+}
+
+// writeReceipt writes the receipt at once: a reader sees all of it or nothing.
+func writeReceipt(name string, r mock.Receipt) error {
+	tmp, err := os.CreateTemp(filepath.Dir(name), ".tapedeck-receipt-*")
+	if err != nil {
+		return fmt.Errorf("--receipt: %w", err)
+	}
+	err = errors.Join(writeJSON(tmp, r), tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+		return fmt.Errorf("--receipt: %w", err)
+	}
+	return nil
+}
