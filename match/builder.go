@@ -67,6 +67,7 @@ const (
 	isInPath
 	isOnce
 	isReference
+	isUnnamed
 	isProtocol
 )
 
@@ -141,7 +142,7 @@ func (s *shard) add(b *Builder, e Recorded) {
 		}
 		c := candidate{place: r.placeID(l), value: l.value, change: l.mask.minus(l.exact), Value: l.Value}
 		c.flags = isForeign.when(foreign) | isRule.when(l.rule != nil) | isInPath.when(l.inPath) |
-			isOnce.when(l.once) | isReference.when(l.reference) | isProtocol.when(l.protocol)
+			isOnce.when(l.once) | isReference.when(l.reference) | isUnnamed.when(l.unnamed) | isProtocol.when(l.protocol)
 		s.values = append(s.values, c)
 		if _, ok := s.names[c.place]; !ok && len(s.names) < maxPlaces {
 			s.names[c.place] = r.k.string(l.name)
@@ -450,6 +451,7 @@ func (b *Builder) profiles(x *Index, all []ordered) {
 				x.places[c.place] = uint32(len(x.profiles))
 				x.profiles = append(x.profiles, profile{
 					inPath: c.flags&isInPath != 0, once: c.flags&isOnce != 0, reference: c.flags&isReference != 0,
+					unnamed:  c.flags&isUnnamed != 0,
 					protocol: c.flags&isProtocol != 0, reads: all[i].reads,
 				})
 				p = &x.profiles[len(x.profiles)-1]

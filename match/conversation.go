@@ -175,7 +175,7 @@ func (m *Matcher) SameMessage(recorded, live Side) How {
 			case redacted[l.path]:
 				sum = sum.minus(l.exact).plus(m.secret.any(l.path))
 			case l.rule != nil, l.Class == class.Token && recorded.Foreign,
-				l.Class != class.None && l.Class != class.Token && (&profile{values: 1}).verdict(l.Value).Mask:
+				l.Class != class.None && l.Class != class.Token && (&profile{values: 1, once: l.once}).verdict(l.Value).Mask:
 				sum = sum.minus(l.exact).plus(l.mask)
 			}
 		}

@@ -22,7 +22,7 @@ type profile struct {
 	differ  int32 // groups of repeats in which responses differed, whatever the reason
 	foreign int32 // how often it had a token of another key
 
-	inPath, once, reference, reads, protocol bool
+	inPath, once, reference, unnamed, reads, protocol bool
 }
 
 // Verdict is a row of the table that says whether a place is masked.
@@ -62,7 +62,7 @@ var verdicts = []Verdict{
 		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Minted }},
 	{"A random identifier in a request that only reads, under a name that says what to read, such as `userId`, or under a number; or if responses differed.", false, "",
 		func(p *profile, v class.Value) bool {
-			return v.Class.Role() == class.Random && p.reads && (p.reference || p.differ > 0)
+			return v.Class.Role() == class.Random && p.reads && (p.reference || p.unnamed || p.differ > 0)
 		}},
 	{"Any other random identifier.", true, ByClass,
 		func(p *profile, v class.Value) bool { return v.Class.Role() == class.Random }},

@@ -30,6 +30,7 @@ type leaf struct {
 	class.Value
 	once      bool // its name says that the value is made for one request
 	reference bool // its name says that the value refers to something
+	unnamed   bool // its name is a number
 	inPath    bool // a segment of a URL's path
 	whole     bool // a token, and nothing else
 	protocol  bool // the protocol has a fresh value here
@@ -193,7 +194,7 @@ func (k *keyer) leaf(level *keyLevel, kind canon.Kind, value []byte, rule *rules
 			l.mask, k.buf = k.secret.of(b), b[:0]
 		}
 		if l.Class != class.None {
-			l.once, l.reference = class.UsedOnce(name), class.IsReference(name)
+			l.once, l.reference, l.unnamed = class.UsedOnce(name), class.IsReference(name), class.IsNumber(name)
 		}
 	}
 	masked := l.mask

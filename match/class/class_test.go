@@ -109,7 +109,7 @@ func TestNames(t *testing.T) {
 	}{
 		{"requestId", true, false}, {"X-Request-ID", true, false}, {"traceparent", true, false}, {"nonce", true, false},
 		{"client_request_id", true, false}, {"correlationId", true, false}, {"_", false, false},
-		{"id", false, true}, {"userId", false, true}, {"user_uuid", false, true}, {"orderID", false, true}, {"cursor", false, true}, {"3", false, true},
+		{"id", false, true}, {"userId", false, true}, {"user_uuid", false, true}, {"orderID", false, true}, {"cursor", false, true},
 		{"ts", false, false}, {"name", false, false}, {"valid", false, false}, {"requested", false, false},
 	} {
 		if once, reference := UsedOnce([]byte(c.name)), IsReference([]byte(c.name)); once != c.once || reference != c.reference {

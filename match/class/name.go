@@ -25,18 +25,17 @@ func UsedOnce(name []byte) bool {
 }
 
 // IsReference tells whether a name says that its value refers to something, as userId
-// does, and requestId does not. A number, as the wire format of protobuf has it instead
-// of a name, may say so.
+// does, and requestId does not.
 func IsReference(name []byte) bool {
-	if len(name) > 0 && countDigits(name) == len(name) {
-		return true
-	}
 	refers := false
 	for w := range words(name) {
 		refers = slices.Contains(references, string(w))
 	}
 	return refers && !UsedOnce(name)
 }
+
+// IsNumber tells whether a name is none: the wire format of protobuf has numbers.
+func IsNumber(name []byte) bool { return len(name) > 0 && countDigits(name) == len(name) }
 
 // words splits a name where a capital begins a word and at whatever is no letter or
 // digit, and gives each word in lower case.
