@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"unicode"
+	"unicode/utf8"
 )
 
 // walkXML reads an XML document.
@@ -103,6 +105,9 @@ func (w *xmlWalker) start(t xml.StartElement) error {
 		w.flush(top)
 		top.children = true
 	}
+	if !isName(t.Name.Local) {
+		return errXMLName
+	}
 	name := w.appendName(t.Name)
 	if len(w.open) > 0 {
 		w.open[len(w.open)-1].child(string(name))
@@ -112,6 +117,9 @@ func (w *xmlWalker) start(t xml.StartElement) error {
 	for _, a := range t.Attr {
 		if a.Name.Space == "xmlns" || a.Name.Space == "" && a.Name.Local == "xmlns" {
 			continue
+		}
+		if !isName(a.Name.Local) {
+			return errXMLName
 		}
 		if a.Name.Local == "space" && isXML(a.Name.Space) {
 			preserve = a.Value == "preserve"
@@ -164,6 +172,14 @@ func (w *xmlWalker) end() {
 	w.v.Leave()
 	w.names.close()
 	w.open = w.open[:len(w.open)-1]
+}
+
+var errXMLName = errors.New("XML: want a name behind the prefix")
+
+// isName tells whether a text can stand without its prefix: the decoder reads a:1, too.
+func isName(local string) bool {
+	r, _ := utf8.DecodeRuneInString(local)
+	return r == '_' || unicode.IsLetter(r)
 }
 
 // appendName gives a name with its namespace: {urn:a}order.
