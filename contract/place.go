@@ -48,11 +48,17 @@ type PlaceScheme struct {
 	Doc string
 	// Credentials says where they come from, since a place has none.
 	Credentials string
+	// Rights are what a client of the store must be granted to put, get, list and
+	// delete objects; nil if that is no matter of names.
+	Rights *PlaceRights
 	// Settings may follow the path as a query, each once.
 	Settings []PlaceSetting
 
 	kind placeKind
 }
+
+// PlaceRights names rights, as the vendor does.
+type PlaceRights struct{ Put, Get, List, Delete string }
 
 // PlaceSetting is a parameter in the query of a place.
 type PlaceSetting struct {
@@ -85,6 +91,7 @@ func PlaceSchemes() []PlaceScheme {
 		{Name: "s3", Form: "s3://bucket/prefix", kind: bucket,
 			Doc:         "Amazon S3, or another store that speaks its protocol.",
 			Credentials: "the AWS SDK's own: environment, ~/.aws with SSO, EKS (IRSA, pod identity), ECS, EC2",
+			Rights:      &PlaceRights{Put: "s3:PutObject", Get: "s3:GetObject", List: "s3:ListBucket", Delete: "s3:DeleteObject"},
 			Settings: []PlaceSetting{
 				{Name: "region", Allowed: "a region, such as `eu-central-1`", Doc: "Region of the bucket. Default: AWS's own configuration; `us-east-1` with `endpoint`.", check: isName},
 				{Name: "profile", Allowed: "a profile's name", Doc: "Profile in ~/.aws. Default: AWS_PROFILE, else `default`.", check: isName},
@@ -96,12 +103,14 @@ func PlaceSchemes() []PlaceScheme {
 		{Name: "gs", Form: "gs://bucket/prefix", kind: bucket,
 			Doc:         "Google Cloud Storage.",
 			Credentials: "Google's application default credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud, workload identity (GKE or federated), metadata server",
+			Rights:      &PlaceRights{Put: "storage.objects.create", Get: "storage.objects.get", List: "storage.objects.list", Delete: "storage.objects.delete"},
 			Settings: []PlaceSetting{
 				endpoint("Address of the service, for Private Service Connect or an emulator. No credentials are sent over `http://`. Default: STORAGE_EMULATOR_HOST, else Google's."),
 			}},
 		{Name: "azblob", Form: "azblob://container/prefix", kind: bucket,
 			Doc:         "Azure Blob Storage.",
 			Credentials: "AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, else Azure's default chain: environment, workload identity, managed identity, az and azd",
+			Rights:      &PlaceRights{Put: "Storage Blob Data Contributor", Get: "Storage Blob Data Reader", List: "Storage Blob Data Reader", Delete: "Storage Blob Data Contributor"},
 			Settings: []PlaceSetting{
 				{Name: "storage_account", Allowed: "3 to 24 small letters and digits", Doc: "Account that the container belongs to. Default: AZURE_STORAGE_ACCOUNT.", check: isStorageAccount},
 				endpoint("Address of the account's blobs, for other clouds, a private endpoint or an emulator. Default: `https://ACCOUNT.blob.core.windows.net`."),
@@ -210,9 +219,12 @@ func (s PlaceScheme) parseSettings(query string) (string, error) {
 			return "", fmt.Errorf("setting %q stands there %d times; want it once", name, len(v))
 		case !s.Settings[i].check(v[0]):
 			return "", fmt.Errorf("wrong value of the setting %q; allowed: %s", name, s.Settings[i].Allowed)
+		case name == "endpoint": // the same endpoint is the same text
+			values.Set(name, strings.TrimSuffix(v[0], "/"))
 		}
 	}
-	return values.Encode(), nil
+	// A query may have these as they are (RFC 3986 section 3.4), and endpoints do.
+	return strings.NewReplacer("%3A", ":", "%2F", "/").Replace(values.Encode()), nil
 }
 
 // String returns the place in canonical form: [ParsePlace] reads it as the same
@@ -235,6 +247,12 @@ func (p Place) String() string {
 func (p Place) Setting(name string) string {
 	values, _ := url.ParseQuery(p.settings) // ParsePlace encoded it
 	return values.Get(name)
+}
+
+// Kind returns the place's row of [PlaceSchemes].
+func (p Place) Kind() PlaceScheme {
+	s, _ := findScheme(p.Scheme)
+	return s
 }
 
 // IsDir tells whether the place is a directory.

@@ -225,6 +225,14 @@ func places() string {
 				fmt.Fprintf(b, "| `%s` | %s | %s |\n", s.Form, cell(s.Doc), cell(s.Credentials))
 			}
 		},
+		"rights": func(b *strings.Builder) {
+			b.WriteString("| scheme | put | get | list | delete |\n|---|---|---|---|---|\n")
+			for _, s := range schemes {
+				if r := s.Rights; r != nil {
+					fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", s.Name, r.Put, r.Get, r.List, r.Delete)
+				}
+			}
+		},
 		"settings": func(b *strings.Builder) {
 			b.WriteString("| scheme | setting | allowed | what it does |\n|---|---|---|---|\n")
 			for _, s := range schemes {

@@ -83,7 +83,11 @@ func TestMissingBucket(t *testing.T) {
 	for name, server := range servers {
 		t.Run(name, func(t *testing.T) {
 			missing := strings.Replace(server.place, "//recordings", "//missing", 1) + server.start(t)
-			want := "there is no missing: create it, or correct the name or the settings of the place"
+			kind := "bucket"
+			if name == "azblob" {
+				kind = "container"
+			}
+			want := "there is no " + kind + " missing: create it, or correct the name or the settings of the place"
 			expect(t, missing, nil, map[string]string{"put": want, "list": want})
 		})
 	}
@@ -114,8 +118,8 @@ func TestS3AccessIsRefused(t *testing.T) {
 		t.Setenv("AWS_SECRET_ACCESS_KEY", writerSecret)
 		expect(t, text, fs.ErrPermission, map[string]string{
 			"put":  "",
-			"list": "access denied: grant the right s3:ListBucket (AccessDenied",
-			"get":  "access denied: grant the right s3:GetObject (without s3:ListBucket, S3 gives this answer for a missing object, too) (AccessDenied",
+			"list": "access denied: grant s3:ListBucket (AccessDenied",
+			"get":  "access denied: grant s3:GetObject; without s3:ListBucket, S3 gives this answer for a missing object, too (AccessDenied",
 		})
 		// It is told when the key is in use, but cannot compare.
 		s := open(t, text)
@@ -128,7 +132,7 @@ func TestS3AccessIsRefused(t *testing.T) {
 	t.Run("who may nothing", func(t *testing.T) {
 		t.Setenv("AWS_ACCESS_KEY_ID", "nobody")
 		t.Setenv("AWS_SECRET_ACCESS_KEY", writerSecret)
-		expect(t, text, fs.ErrPermission, map[string]string{"put": "access denied: grant the right s3:PutObject (AccessDenied", "delete": "access denied: grant the right s3:DeleteObject"})
+		expect(t, text, fs.ErrPermission, map[string]string{"put": "access denied: grant s3:PutObject (AccessDenied", "delete": "access denied: grant s3:DeleteObject"})
 	})
 	t.Run("a wrong secret", func(t *testing.T) {
 		t.Setenv("AWS_SECRET_ACCESS_KEY", writerSecret)
@@ -151,7 +155,7 @@ func TestS3AccessIsRefused(t *testing.T) {
 
 func TestGCSAccessIsRefused(t *testing.T) {
 	for status, want := range map[int]string{
-		http.StatusForbidden:    `access denied: grant the right storage.objects.list (403 forbidden: robot@example does not have storage.objects.list access)`,
+		http.StatusForbidden:    `access denied: grant storage.objects.list (403 forbidden: robot@example does not have storage.objects.list access)`,
 		http.StatusUnauthorized: "the store does not accept the credentials: they may be wrong or expired",
 	} {
 		door := frontDoor(t, func(w http.ResponseWriter, r *http.Request) {
@@ -174,7 +178,7 @@ func TestAzureAccessIsRefused(t *testing.T) {
 			return http.StatusForbidden, "AuthorizationPermissionMismatch"
 		}
 		expect(t, text, fs.ErrPermission, map[string]string{
-			"put": "", "list": "access denied: grant the right blobs/read (role Storage Blob Data Reader) (Forbidden AuthorizationPermissionMismatch)"})
+			"put": "", "list": "access denied: grant Storage Blob Data Reader (Forbidden AuthorizationPermissionMismatch)"})
 	})
 	t.Run("a shared access signature that has expired", func(t *testing.T) {
 		t.Setenv("AZURE_STORAGE_KEY", "")

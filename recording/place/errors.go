@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-
-	"github.com/tapedeck/tapedeck/contract"
 )
 
 // problem is what an error of a store comes down to.
@@ -38,16 +36,6 @@ type diagnosis struct {
 	region string
 }
 
-// rights are what an operation needs, by scheme. "get" is also what [store.PutOnce]
-// needs to compare.
-var rights = map[string]map[string]string{
-	"s3": {"put": "s3:PutObject", "get": "s3:GetObject (without s3:ListBucket, S3 gives this answer for a missing object, too)",
-		"list": "s3:ListBucket", "delete": "s3:DeleteObject"},
-	"gs": {"put": "storage.objects.create", "get": "storage.objects.get", "list": "storage.objects.list", "delete": "storage.objects.delete"},
-	"azblob": {"put": "blobs/write (role Storage Blob Data Contributor)", "get": "blobs/read (role Storage Blob Data Reader)",
-		"list": "blobs/read (role Storage Blob Data Reader)", "delete": "blobs/delete (role Storage Blob Data Contributor)"},
-}
-
 // advice says what went wrong and what to do.
 func (b *bucket) advice(op string, d diagnosis) string {
 	switch d.problem {
@@ -56,13 +44,22 @@ func (b *bucket) advice(op string, d diagnosis) string {
 	case absent:
 		return "there is no such object"
 	case noBucket:
-		return fmt.Sprintf("there is no %s: create it, or correct the name or the settings of the place", b.place.Host)
+		kind := "bucket"
+		if b.place.Scheme == "azblob" {
+			kind = "container"
+		}
+		return fmt.Sprintf("there is no %s %s: create it, or correct the name or the settings of the place", kind, b.place.Host)
 	case denied:
-		return "access denied: grant the right " + rights[b.place.Scheme][op]
+		r := b.place.Kind().Rights
+		advice := "access denied: grant " + map[string]string{"put": r.Put, "get": r.Get, "list": r.List, "delete": r.Delete}[op]
+		if b.place.Scheme == "s3" && op == "get" {
+			advice += "; without s3:ListBucket, S3 gives this answer for a missing object, too"
+		}
+		return advice
 	case noCredentials:
-		return "no credentials: a place has none; they come from " + b.credentials()
+		return "no credentials: a place has none; they come from " + b.place.Kind().Credentials
 	case badCredentials:
-		return "the store does not accept the credentials: they may be wrong or expired, or the clock may be; they come from " + b.credentials()
+		return "the store does not accept the credentials: they may be wrong or expired, or the clock may be; they come from " + b.place.Kind().Credentials
 	case wrongRegion:
 		if d.region != "" {
 			return fmt.Sprintf("the bucket is in another region: set region=%s in the place", d.region)
@@ -70,15 +67,6 @@ func (b *bucket) advice(op string, d diagnosis) string {
 		return "the bucket is in another region: set region in the place"
 	case unreachable:
 		return "the store cannot be reached: check the names and the endpoint in the place, the network, and the proxy if there is one"
-	}
-	return ""
-}
-
-func (b *bucket) credentials() string {
-	for _, s := range contract.PlaceSchemes() {
-		if s.Name == b.place.Scheme {
-			return s.Credentials
-		}
 	}
 	return ""
 }

@@ -331,7 +331,8 @@ func absent(t *testing.T, s store.Store, _ Suite) {
 }
 
 func order(t *testing.T, s store.Store, _ Suite) {
-	all := []string{"A", "Z/1", "a!b", "a-b", "a.b/1", "a.c", "a/b", "a/b-c/1", "a/b.c", "a/c/1", "a/c0", "a0", "a=b/1", "ab", "é", "日本"}
+	// None differs from another by its case alone: to some file systems, they are the same.
+	all := []string{"B", "Z/1", "a!b", "a-b", "a.b/1", "a.c", "a/b", "a/b-c/1", "a/b.c", "a/c/1", "a/c0", "a0", "a=b/1", "ab", "é", "日本"}
 	if !slices.IsSorted(all) {
 		t.Fatal("the test's own keys are not in order")
 	}
@@ -417,7 +418,7 @@ func early(t *testing.T, s store.Store, _ Suite) {
 func oddKeys(t *testing.T, s store.Store, _ Suite) {
 	all := []string{
 		"cluster=arn%3Aaws%3Aeks/namespace=a b/x.jsonl.zst", "100%", "%2F", "%", "a%2Fb/c", "a+b", "a b", " a", "a ", "a&b=c;d?e#f", `"'<>|*^{}[]` + "`", "a:b/c", "~a", "$a", "-", "--flag", "@", "a@sha256:b",
-		"Ä", "A\u0308", "日本語/😀", "a..b", "a.b.c", strings.Repeat("k", 255), strings.Repeat("long/", 150) + "x",
+		"Ä", "日本語/😀", "a..b", "a.b.c", strings.Repeat("k", 255), strings.Repeat("long/", 150) + "x",
 	}
 	for i, key := range all {
 		put(t, s, key, fmt.Sprint(i))
