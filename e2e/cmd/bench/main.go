@@ -22,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tapedeck/tapedeck/e2e/internal/machine"
 	"sigs.k8s.io/kustomize/kyaml/kio"
 )
 
@@ -67,6 +68,7 @@ func bench(ctx context.Context, tapedeck string) error {
 	if err != nil {
 		return err
 	}
+	fmt.Printf("%s\n\n", machine.Describe())
 	return errors.Join(
 		benchTime(ctx, dir, []program{
 			{"kyaml, reading and writing", []string{self, roundTripArg}},

@@ -7,10 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"github.com/tapedeck/tapedeck/e2e/internal/machine"
 )
 
 // Names of the contenders.
@@ -156,8 +157,8 @@ func moduleVersion(path string) string {
 
 // describe prints what the numbers depend on.
 func (f *lineup) describe(c cores) {
-	fmt.Printf("%s; %s; each proxy one worker (GOMAXPROCS=1, worker_processes 1, nbthread 1) on core %d, client and server on core %d\n",
-		c.model, runtime.Version(), c.proxy, c.load)
+	fmt.Printf("%s\neach proxy one worker (GOMAXPROCS=1, worker_processes 1, nbthread 1) on core %d, client and server on core %d\n",
+		machine.Describe(), c.proxy, c.load)
 	for _, k := range f.contenders {
 		if k.version != "" {
 			fmt.Println("  " + k.version)

@@ -22,7 +22,6 @@ import (
 // cores is who runs where.
 type cores struct {
 	proxy, load int
-	model       string
 }
 
 // pin keeps this process to one core and leaves another to the proxies.
@@ -40,7 +39,7 @@ func pin() (cores, error) {
 	if len(ids) < 2 {
 		return cores{}, errors.New("one core is too few: the load needs another than the proxies")
 	}
-	c := cores{proxy: ids[0], load: ids[1], model: "unknown"}
+	c := cores{proxy: ids[0], load: ids[1]}
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return c, err
@@ -54,16 +53,6 @@ func pin() (cores, error) {
 		}
 	}
 	runtime.GOMAXPROCS(2) // one waits for the clock in a system call
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return c, err
-	}
-	for line := range strings.Lines(string(info)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			c.model = strings.TrimSpace(value)
-			break
-		}
-	}
 	return c, nil
 }
 

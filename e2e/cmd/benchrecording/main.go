@@ -22,7 +22,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -30,10 +29,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/tapedeck/tapedeck/e2e/internal/machine"
 )
 
 func main() {
@@ -111,7 +111,7 @@ func bench(ctx context.Context, o options) error {
 		return err
 	}
 	b := &bencher{o, self, dir}
-	fmt.Printf("%s, %d processors; %s\n\n", model(), runtime.NumCPU(), runtime.Version())
+	fmt.Printf("%s\n\n", machine.Describe())
 	for _, t := range tables {
 		if o.only == "" || o.only == t.name {
 			if err := t.run(b, ctx); err != nil {
@@ -120,14 +120,6 @@ func bench(ctx context.Context, o options) error {
 		}
 	}
 	return nil
-}
-
-// model is the processor's.
-func model() string {
-	info, _ := os.ReadFile("/proc/cpuinfo")
-	_, rest, _ := strings.Cut(string(info), "model name")
-	line, _, _ := strings.Cut(rest, "\n")
-	return cmp.Or(strings.Trim(line, "\t :"), "unknown processor")
 }
 
 // terminal is the file if it is one, else nothing: what it shows goes away.
