@@ -1,7 +1,6 @@
 package recording
 
 import (
-	"encoding/base64"
 	"slices"
 	"strconv"
 	"strings"
@@ -241,10 +240,6 @@ func (o *object) conversation(name string, c *Conversation) {
 		in.dst = append(in.dst, ']')
 	}
 	o.dst = in.end()
-}
-
-func appendBase64(dst, v []byte) []byte {
-	return append(base64.StdEncoding.AppendEncode(append(dst, '"'), v), '"')
 }
 
 func appendUUID(dst []byte, u UUID) []byte { return appendBase64(dst, u[:]) }
