@@ -24,6 +24,9 @@ const (
 	TagRequestBodySize  = "requestBodySize"
 	TagResponseBodySize = "responseBodySize"
 	TagTruncated        = "truncated"
+	TagRedacted         = "redacted"
+	TagRequestSentSize  = "requestSentSize"
+	TagResponseSentSize = "responseSentSize"
 	TagIncomplete       = "incomplete"
 	TagUndecoded        = "undecoded"
 	TagParent           = "parent"
@@ -91,6 +94,9 @@ func TagDocs() []TagDoc {
 		{TagRequestTrailers, "Names of the request's trailers that no field `Trailer` announces, separated by commas."},
 		{TagResponseTrailers, "The same of the answer. gRPC's own are not listed."},
 		{TagTruncated, "`true` if a body or message was cut, or content left out, by a limit."},
+		{TagRequestSentSize, "Bytes that the request's body had, if redaction changed its size and it was not cut."},
+		{TagResponseSentSize, "Bytes that the answer's body had, if redaction changed its size and it was not cut."},
+		{TagRedacted, "Where secrets were replaced, as a list of [places](#places)."},
 		{TagIncomplete, "What is missing: `no_answer`, `cut` (the connection ended within a message, or capture was turned off), `reset` (one side gave the stream up), `bytes_lost` (the tap was full), `headers_lost` (names of headers were in bytes that were lost before; such headers are called `:unknown`), `malformed` (what followed could not be parsed), `no_memory` (what followed could not be put together) or, in what a reader put together, `parts_missing` (parts of the conversation are not in the recording)."},
 		{TagUndecoded, "Decoder that gave the connection up, and why. Its further bytes, up to a place from which HTTP/1 or HTTP/2 can be decoded again, are counted in a record of their own, and not kept: they may hold secrets."},
 		{TagParent, "Outbound: `uuid` of the inbound exchange that caused this one, in canonical form; `unknown`; or `ambiguous`, if several might have."},

@@ -8,35 +8,74 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
+// hostile are parts of texts that are made to cost much.
+var hostile = map[string]string{
+	"blanks": " ", "commas": ",", "slashes": "/", "escapes": "%25", "nested escapes": "%", "names": "a=", "secrets": "token=a;", "secrets of a query": "token=a&",
+	"secret words": "token-", "keys": "key-1-", "quotes": `"=`, "half quotes": `'x=`, "JSON": `"token":`, "brackets": `"token":[`, "backslashes": `\"`, "tokens": "eyJ=", "tokens in paths": "/eyJ.",
+	"users": "//a@", "steps": "/token/new", "paths": "/token/a", "bots": "/bot1:", "glued": "apitoken", "digits": "a1", "cookies": "a=b;", "colons": "a: ", "colons in a row": ":a", "escaped colons": "%3Aa", "logins": "a:b@", "dots": ".", "brackets of names": "[a]",
+	"quoted quotes": `"`, "members": `{"a":1,`, "values": `{"value":"a","b":"c",`, "named": `{"name":"a","value":"b"},`, "arrays": "[", "closed": "}", "objects": `{"a":`, "strings": `"a",`, "escaped strings": `"a\\",`, "slashed quotes": `\\"`,
+	"tags": "<a>", "attributes": "<a b=c ", "closing tags": "</a>", "comments": "<!--", "CDATA": "<![CDATA[", "entities": "&amp;", "brackets of tags": "<", "scripts": "<script>", "inputs": "<input name=a value=b>",
+	"events": "data: a\n", "events of JSON": "data: {\"a\":1}\n\n", "lines": "a: b\n", "boundaries": "--x\r\n\r\n", "parts": "--x\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n",
+	"keys in PEM": "-----BEGIN PRIVATE KEY-----", "headers of PEM": "-----BEGIN ", "cards": "4111111111111111 ", "digits and blanks": "1 ", "digits and dashes": "1-", "headers of tokens": "eyJhbGciOiJIUzI1NiJ9.",
+	"words of GraphQL": "mutation{a(b:\"c\")", "percents": "%", "plus": "+", "basic": "Basic ", "bearer": "Bearer ", "prefixes": "ghp_", "numbers": "1,", "zeros": "\x00", "high": "\xff",
+}
+
+func repeated(name, part string, size int) string {
+	if name == "nested escapes" {
+		return "%" + strings.Repeat("25", size/2)
+	}
+	return strings.Repeat(part, size/len(part))
+}
+
+// isLinear measures a cost for short and for long texts.
+func isLinear(t *testing.T, name string, size, times int, f func(text string)) {
+	t.Helper()
+	cost := func(size int) time.Duration {
+		text := repeated(name, hostile[name], size)
+		least := time.Hour
+		for range 5 {
+			begun := time.Now()
+			f(text)
+			least = min(least, time.Since(begun))
+		}
+		return least
+	}
+	// 16 times as much takes 16 times as long, or 256 times if it grew with the square.
+	if short, long := cost(size), cost(times*size); long > time.Duration(times*times/2)*short {
+		t.Errorf("%s: %v for %d bytes, %v for %d", name, short, size, long, times*size)
+	}
+}
+
 // Whatever a peer sends, the cost of a text grows with its length and no faster.
 func TestCostOfHostileTexts(t *testing.T) {
-	const size, times = 1 << 10, 16
 	r := New(recording.Discard{}, Options{})
-	for name, part := range map[string]string{
-		"blanks": " ", "commas": ",", "slashes": "/", "escapes": "%25", "nested escapes": "%", "names": "a=", "secrets": "token=a;", "secrets of a query": "token=a&",
-		"secret words": "token-", "keys": "key-1-", "quotes": `"=`, "half quotes": `'x=`, "JSON": `"token":`, "brackets": `"token":[`, "backslashes": `\"`, "tokens": "eyJ=", "tokens in paths": "/eyJ.",
-		"users": "//a@", "steps": "/token/new", "paths": "/token/a", "bots": "/bot1:", "glued": "apitoken", "digits": "a1", "cookies": "a=b;", "colons": "a: ", "colons in a row": ":a", "escaped colons": "%3Aa", "logins": "a:b@", "dots": ".", "brackets of names": "[a]",
-	} {
-		cost := func(size int) time.Duration {
-			hostile := strings.Repeat(part, size/len(part))
-			if name == "nested escapes" {
-				hostile = "%" + strings.Repeat("25", size/2)
+	for name := range hostile {
+		isLinear(t, name, 1<<10, 16, func(hostile string) {
+			for _, text := range []string{hostile, "password=" + hostile, hostile + "=x", "?" + hostile} {
+				e := &recording.Exchange{HTTP: &recording.HTTP{Req: recording.HTTPRequest{URI: text, URL: text, Host: text, Headers: recording.Headers{{Name: text, Value: "x"}, {Name: "X-Any", Value: text}, {Name: "Location", Value: text},
+					{Name: "Cookie", Value: text}, {Name: "Set-Cookie", Value: text}, {Name: "Sec-Websocket-Protocol", Value: text}, {Name: "Www-Authenticate", Value: text}}}}}
+				r.Write(e)
 			}
-			least := time.Hour
-			for range 5 {
-				begun := time.Now()
-				for _, text := range []string{hostile, "password=" + hostile, hostile + "=x", "?" + hostile} {
-					e := &recording.Exchange{HTTP: &recording.HTTP{Req: recording.HTTPRequest{URI: text, URL: text, Host: text, Headers: recording.Headers{{Name: text, Value: "x"}, {Name: "X-Any", Value: text}, {Name: "Location", Value: text},
-						{Name: "Cookie", Value: text}, {Name: "Set-Cookie", Value: text}, {Name: "Sec-Websocket-Protocol", Value: text}, {Name: "Www-Authenticate", Value: text}}}}}
-					r.Write(e)
+		})
+	}
+}
+
+// mediaTypes are of the documents that are searched in different ways.
+var mediaTypes = []string{"", "application/json", "application/xml", "text/html", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/graphql",
+	"text/event-stream", "text/plain", "application/yaml", "text/javascript", "application/octet-stream"}
+
+// The same goes for bodies of every kind.
+func TestCostOfHostileBodies(t *testing.T) {
+	r := New(recording.Discard{}, Options{})
+	for name := range hostile {
+		for _, mediaType := range mediaTypes {
+			isLinear(t, name, 2<<10, 16, func(hostile string) {
+				for _, text := range []string{hostile, `{"password":"` + hostile, `{"a":"` + hostile + `"}`, `{"credentials":{"a":` + hostile, "<a>" + hostile, "a=" + hostile, "data: " + hostile} {
+					var found places
+					q := search{r: r, places: &found, at: "req.body", request: true, max: DefaultMaxBody}
+					q.document(text, mediaType)
 				}
-				least = min(least, time.Since(begun))
-			}
-			return least
-		}
-		// 16 times as much takes 16 times as long, or 256 times if it grew with the square.
-		if short, long := cost(size), cost(times*size); long > times*times/2*short {
-			t.Errorf("%s: %v for %d bytes, %v for %d", name, short, size, long, times*size)
+			})
 		}
 	}
 }

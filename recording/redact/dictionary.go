@@ -5,37 +5,59 @@ import (
 	"strings"
 )
 
-// verdict is what a name says of its value, in each of the places.
-type verdict [places]form
+// verdict is what a name says of its value.
+type verdict struct {
+	forms   [allPlaces]form // in each of the places
+	numbers numbers         // of the form in a body
+	says    says            // in a body, besides
+}
+
+// says is a set of what a name says in a body besides.
+type says uint16
+
+const (
+	isAttribute     says = 1 << iota // of a secret, and no part of it
+	isBodyAttribute                  // the same, in a body
+	isNaming                         // its value is a name
+	isValued                         // its value belongs to the name beside it
+	isProse                          // what people read is below it
+	isIdentifying                    // its number is no card's
+	isPhrase                         // its secret consists of words
+	isSecret                         // the name itself is a secret
+	isTelling                        // so it is, or the form of its value isn't plain
+)
 
 func (v verdict) of(in place) form {
 	switch in {
 	case inHeader:
-		return v[0]
+		return v.forms[0]
 	case inParameter:
-		return v[1]
+		return v.forms[1]
+	case inBody:
+		return v.forms[2]
 	}
-	return v[2]
+	return v.forms[3]
 }
 
 // dictionary is the table, ready to be looked into.
 type dictionary struct {
 	runs       map[string][]rule // by their first word
 	vocabulary map[string]bool
-	attributes map[string]bool
+	says       map[string]says // of a name's last word
 	own        map[string]bool // further names, joined
 	longest    int             // of the vocabulary
 }
 
 type rule struct {
-	words []string
-	form  form
-	in    place
-	at    position
+	words   []string
+	form    form
+	in      place
+	at      position
+	numbers numbers
 }
 
 func newDictionary(more []string) *dictionary {
-	d := &dictionary{runs: make(map[string][]rule), vocabulary: make(map[string]bool), attributes: make(map[string]bool), own: make(map[string]bool)}
+	d := &dictionary{runs: make(map[string][]rule), vocabulary: make(map[string]bool), says: make(map[string]says), own: make(map[string]bool)}
 	learn := func(word string) {
 		d.vocabulary[word] = true
 		d.longest = max(d.longest, len(word))
@@ -43,18 +65,19 @@ func newDictionary(more []string) *dictionary {
 	for _, row := range words {
 		for _, run := range strings.Fields(row.list) {
 			parts := strings.Split(run, "-")
-			d.runs[parts[0]] = append(d.runs[parts[0]], rule{parts, row.form, row.in, row.at})
+			d.runs[parts[0]] = append(d.runs[parts[0]], rule{parts, row.form, row.in, row.at, row.numbers})
 			for _, w := range parts {
 				learn(w)
 			}
 		}
 	}
-	for _, w := range strings.Fields(attributes) {
-		d.attributes[w] = true
+	for _, w := range strings.Fields(attributes + " " + bodyAttributes + " " + qualifiers) {
 		learn(w)
 	}
-	for _, w := range strings.Fields(qualifiers) {
-		learn(w)
+	for list, what := range map[string]says{attributes: isAttribute | isBodyAttribute, bodyAttributes: isBodyAttribute, naming: isNaming, valued: isValued, proseNames: isProse, identifying: isIdentifying, phrases: isPhrase} {
+		for _, w := range strings.Fields(list) {
+			d.says[w] |= what
+		}
 	}
 	for _, name := range more {
 		d.own[joined(name)] = true
@@ -67,24 +90,28 @@ func newDictionary(more []string) *dictionary {
 func (d *dictionary) look(name string) (v verdict) {
 	if len(name) > 2*maxLooked { // what is in the middle of such a name costs more than it says
 		first, last := d.look(name[:maxLooked]), d.look(name[len(name)-maxLooked:])
-		for i := range v {
-			if v[i] = last[i]; v[i] == plain {
-				v[i] = first[i]
+		for i := range last.forms {
+			if last.forms[i] == plain {
+				last.forms[i] = first.forms[i]
 			}
 		}
-		return v
+		last.numbers = first.numbers || last.numbers
+		last.says |= first.says & (isSecret | isTelling)
+		return last
 	}
 	name = unescaped(name)
 	if d.isOwn(name) {
-		v[0], v[1] = whole, whole
+		v.forms[0], v.forms[1], v.forms[2], v.numbers = whole, whole, whole, alsoNumbers
 	}
 	if strings.HasSuffix(strings.ToLower(name), "-bin") && !readableMetadata[strings.ToLower(name)] {
-		v[0] = whole
+		v.forms[0] = whole
 	}
-	for i, in := range [places]place{inHeader, inParameter, inPath} {
-		if v[i] == plain {
-			v[i] = d.form(name, in)
-		}
+	if len(name) >= minKnown && hasKnown(name) {
+		v.says |= isSecret
+	}
+	d.words(name, &v)
+	if v.of(inBody) != plain || v.says&isSecret != 0 {
+		v.says |= isTelling
 	}
 	return v
 }
@@ -96,10 +123,11 @@ const maxLooked = 128
 // binary no word can be read, so all of it is taken for secret.
 var readableMetadata = map[string]bool{"grpc-status-details-bin": true, "grpc-trace-bin": true, "grpc-tags-bin": true, "grpc-server-stats-bin": true}
 
-// form judges each way in which the name can be split.
-func (d *dictionary) form(name string, in place) form {
+// words judges each way in which the name can be split into words, for each place for
+// which nothing is known yet.
+func (d *dictionary) words(name string, v *verdict) {
 	parts := strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune(partEnds, r) })
-	for _, split := range []func(string) []string{camel, flat, d.one} {
+	for n, split := range []func(string) []string{camel, flat, d.one} {
 		var all []string
 		var ends []int // of the parts, in all
 		for _, part := range parts {
@@ -108,44 +136,62 @@ func (d *dictionary) form(name string, in place) form {
 			}
 			ends = append(ends, len(all))
 		}
-		if f := d.judge(all, ends, in); f != plain {
-			return f
+		if len(all) == 0 {
+			continue
+		}
+		if n == 0 {
+			v.says |= d.says[all[lastWord(all, len(all))]]
+		}
+		for i, in := range [allPlaces]place{inHeader, inParameter, inBody, inPath} {
+			if v.forms[i] == plain && (in != inBody || name[0] != '/') { // a path is no name
+				if r := d.judge(all, ends, in); r != nil {
+					v.forms[i] = r.form
+					if in == inBody {
+						v.numbers = r.numbers
+					}
+				}
+			}
 		}
 	}
-	return plain
 }
 
 // partEnds end a part of a name such as `user[password]` and `user.password`.
 const partEnds = "[]."
 
-// judge finds the first row that applies to the words.
-func (d *dictionary) judge(all []string, ends []int, in place) form {
-	excepted := make([]bool, len(all))
-	found := plain
-	d.each(all, ends, in, func(r rule, at int) {
+// judge finds the first row that applies to the words, nil if none does.
+func (d *dictionary) judge(all []string, ends []int, in place) (found *rule) {
+	attribute := isAttribute
+	if in == inBody {
+		attribute = isBodyAttribute
+	}
+	var excepted []bool
+	d.each(all, ends, in, func(r *rule, at int) {
 		if r.form == plain {
+			if excepted == nil {
+				excepted = make([]bool, len(all))
+			}
 			for i := range r.words {
 				excepted[at+i] = true
 			}
 		}
 	})
-	d.each(all, ends, in, func(r rule, at int) {
+	d.each(all, ends, in, func(r *rule, at int) {
 		last := at + len(r.words) - 1
-		if r.form == plain || excepted[last] {
+		if r.form == plain || excepted != nil && excepted[last] {
 			return
 		}
-		if end := lastWord(all, len(all)); end > last && d.attributes[all[end]] {
+		if end := lastWord(all, len(all)); end > last && d.says[all[end]]&attribute != 0 {
 			return
 		}
-		if found == plain || r.at == alone {
-			found = r.form
+		if found == nil || r.at == alone {
+			found = r
 		}
 	})
 	return found
 }
 
 // each calls f for every row's run that stands in the words.
-func (d *dictionary) each(all []string, ends []int, in place, f func(r rule, at int)) {
+func (d *dictionary) each(all []string, ends []int, in place, f func(r *rule, at int)) {
 	start, part := 0, 0
 	for at := range all {
 		for at >= ends[part] {
@@ -153,7 +199,9 @@ func (d *dictionary) each(all []string, ends []int, in place, f func(r rule, at 
 			part++
 		}
 		for _, word := range []string{all[at], singular(all[at])} {
-			for _, r := range d.runs[word] {
+			runs := d.runs[word]
+			for i := range runs {
+				r := &runs[i]
 				end := at + len(r.words)
 				switch {
 				case word != all[at] && len(r.words) == 1, r.in&in == 0, end > len(all):

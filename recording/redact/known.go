@@ -1,6 +1,9 @@
 package redact
 
-import "strings"
+import (
+	"encoding/base64"
+	"strings"
+)
 
 // knownTokens are what well-known secrets begin with, and how much follows at least.
 // Their issuers chose these beginnings so that they can be found anywhere.
@@ -9,62 +12,85 @@ var knownTokens = []struct {
 	more   int
 }{
 	{"ghp_", 16}, {"gho_", 16}, {"ghu_", 16}, {"ghs_", 16}, {"ghr_", 16}, {"github_pat_", 16}, // GitHub
-	{"glpat-", 12}, {"glptt-", 12}, {"gldt-", 12}, {"glrt-", 12}, // GitLab
-	{"xoxa-", 8}, {"xoxb-", 8}, {"xoxe-", 8}, {"xoxe.", 8}, {"xoxp-", 8}, {"xoxr-", 8}, {"xoxs-", 8}, {"xapp-", 8}, // Slack
+	{"glpat-", 12}, {"glptt-", 12}, {"gldt-", 12}, {"glrt-", 12}, {"glsa_", 16}, // GitLab, Grafana
+	{"xoxa-", 8}, {"xoxb-", 8}, {"xoxc-", 8}, {"xoxd-", 8}, {"xoxe-", 8}, {"xoxe.", 8}, {"xoxp-", 8}, {"xoxr-", 8}, {"xoxs-", 8}, {"xapp-", 8}, // Slack
 	{"AKIA", 16}, {"ASIA", 16}, // AWS
 	{"AIza", 30}, {"ya29.", 16}, {"GOCSPX-", 16}, // Google
 	{"sk_live_", 8}, {"sk_test_", 8}, {"rk_live_", 8}, {"rk_test_", 8}, {"whsec_", 8}, // Stripe
-	{"sk-", 20}, {"hf_", 20}, // OpenAI, Anthropic, Hugging Face
+	{"sk-", 20}, {"hf_", 20}, {"gsk_", 20}, {"xai-", 20}, {"nvapi-", 20}, {"pplx-", 20}, // OpenAI, Anthropic, Hugging Face, Groq, xAI, NVIDIA, Perplexity
 	{"SG.", 20}, {"shpat_", 16}, {"shpss_", 16}, {"shpca_", 16}, {"shppa_", 16}, // SendGrid, Shopify
 	{"npm_", 20}, {"pypi-", 16}, {"dckr_pat_", 16}, {"rubygems_", 16}, // registries
-	{"hvs.", 16}, {"hvb.", 16}, {"dop_v1_", 16}, {"doo_v1_", 16}, {"lin_api_", 16}, {"sq0atp-", 12}, {"sq0csp-", 12},
-	{"AGE-SECRET-KEY-1", 16}, {"-----BEGIN ", 8},
+	{"hvs.", 16}, {"hvb.", 16}, {"dop_v1_", 16}, {"doo_v1_", 16}, {"dor_v1_", 16}, {"lin_api_", 16}, {"sq0atp-", 12}, {"sq0csp-", 12}, // Vault, DigitalOcean, Linear, Square
+	{"PMAK-", 16}, {"ATATT3", 16}, {"figd_", 16}, {"ntn_", 20}, {"tskey-", 16}, {"NRAK-", 16}, {"sntrys_", 16}, {"sntryu_", 16}, // Postman, Atlassian, Figma, Notion, Tailscale, New Relic, Sentry
+	{"AGE-SECRET-KEY-", 16}, {"-----BEGIN ", 8},
 }
 
-// byFirst has the numbers of those that begin with a byte; it is not nil for
-// JSON Web Tokens and for Bearer, too.
-var byFirst = func() (t [256][]int) {
-	t['e'], t['b'], t['B'] = []int{}, []int{}, []int{}
+// minKnown is how long the shortest of them is.
+const minKnown = 12
+
+// byFirst has the numbers of those that begin with a byte, and byLast of those whose
+// prefix ends in one; byFirst is not nil for what is no row of the table, too.
+var byFirst, byLast = func() (first, last [256][]int) {
+	first['e'], first['b'], first['B'] = []int{}, []int{}, []int{} // JSON Web Tokens, schemes
 	for i := range knownTokens {
-		c := knownTokens[i].prefix[0]
-		t[c] = append(t[c], i)
+		p := knownTokens[i].prefix
+		first[p[0]] = append(first[p[0]], i)
+		last[p[len(p)-1]] = append(last[p[len(p)-1]], i)
 	}
-	return t
+	return first, last
 }()
 
-// mayBeKnown tells whether a text without any mark may have a known token.
-func mayBeKnown(s string) bool {
-	return len(s) > 12 && (byFirst[s[0]] != nil || strings.IndexByte(s, ' ') > 0)
-}
-
-// known is the length of the well-known token that a text begins with, 0 if it
+// known is the length of the well-known secret that a text begins with, 0 if it
 // begins with none.
 func known(s string) int {
-	if len(s) < 12 || byFirst[s[0]] == nil {
+	if len(s) < minKnown || byFirst[s[0]] == nil {
 		return 0
 	}
 	switch s[0] {
 	case 'e':
 		return jwt(s)
 	case 'b', 'B':
-		return bearer(s)
+		return max(bearer(s), basic(s))
 	}
 	for _, i := range byFirst[s[0]] {
-		t := &knownTokens[i]
-		rest, ok := strings.CutPrefix(s, t.prefix)
-		switch {
-		case !ok:
-		case t.prefix[0] == '-': // PEM
-			if header, _, _ := strings.Cut(rest, "-----"); strings.Contains(header, "PRIVATE KEY") {
-				return len(s)
-			}
-		default:
-			if n := tokenChars(rest); n >= t.more {
-				return len(t.prefix) + n
-			}
+		if n := knownToken(i, s); n > 0 {
+			return n
 		}
 	}
 	return 0
+}
+
+// knownToken is the length of the i-th of knownTokens at the beginning of a text.
+func knownToken(i int, s string) int {
+	t := &knownTokens[i]
+	rest, ok := strings.CutPrefix(s, t.prefix)
+	switch {
+	case !ok:
+	case t.prefix[0] == '-':
+		return pem(s)
+	default:
+		if n := tokenChars(rest); n >= t.more && (t.prefix != "sk-" || strings.ContainsAny(rest[:n], "0123456789")) { // sk-button-primary
+			return len(t.prefix) + n
+		}
+	}
+	return 0
+}
+
+// pem is the length of the private key that a text begins with, up to the text's end
+// if the key's end is missing.
+func pem(s string) int {
+	label, _, ok := strings.Cut(s[len("-----BEGIN "):min(len(s), 64)], "-----")
+	if !strings.Contains(label, "PRIVATE KEY") {
+		return 0
+	}
+	if !ok {
+		return len(s)
+	}
+	end := "-----END " + label + "-----"
+	if i := strings.Index(s, end); i >= 0 {
+		return i + len(end)
+	}
+	return len(s)
 }
 
 // bearer is the length of a scheme with its token, outside of an Authorization.
@@ -76,33 +102,183 @@ func bearer(s string) int {
 	n := tokenChars(s[len(name):])
 	secret := s[len(name) : len(name)+n]
 	parameter, _, ok := strings.Cut(secret, "=")
-	if n < 8 || ok && strings.Trim(parameter, "abcdefghijklmnopqrstuvwxyz_") == "" { // realm="…"
+	if n < 8 || ok && strings.Trim(parameter, "abcdefghijklmnopqrstuvwxyz_") == "" || // realm="…"
+		n < 20 && strings.Trim(secret, "abcdefghijklmnopqrstuvwxyz.") == "" { // authentication
 		return 0
 	}
 	return len(name) + n
 }
 
-// jwt is the length of a JSON Web Token: base64 of `{"`, and two or four dots.
-func jwt(s string) int {
-	if !strings.HasPrefix(s, "eyJ") {
+// basic is the length of a scheme with a user and a password in base64.
+func basic(s string) int {
+	const name = "basic "
+	if !strings.EqualFold(s[:len(name)], name) {
 		return 0
 	}
-	n := 0
-	for n < len(s) && s[n] != '=' && s[n] != '/' && s[n] != '+' && tokenChars(s[n:n+1]) == 1 {
+	n := tokenChars(s[len(name):])
+	if !isLogin(s[len(name) : len(name)+n]) {
+		return 0
+	}
+	return len(name) + n
+}
+
+// isLogin tells whether a text is base64 of a user, a colon and a password.
+func isLogin(s string) bool {
+	if len(s) < 8 || len(s)%4 != 0 || len(s) > 1<<10 {
+		return false
+	}
+	login, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return false
+	}
+	colon := false
+	for _, c := range login {
+		if c < ' ' || c == 0x7f {
+			return false
+		}
+		colon = colon || c == ':'
+	}
+	return colon
+}
+
+// jwt is the length of a JSON Web Token: two or four dots, and before the first of
+// them base64 of an object with `alg`. Of a token that the text's end cuts, one dot is enough.
+func jwt(s string) int {
+	if !strings.HasPrefix(s, "ey") {
+		return 0
+	}
+	n, dots, header := 0, 0, 0
+	for n < len(s) && jwtChars[s[n]] {
+		if s[n] == '.' {
+			if dots++; dots == 1 {
+				header = n
+			}
+		}
 		n++
 	}
-	if strings.Count(s[:n], ".") < 2 {
+	if dots == 0 || dots == 1 && n < len(s) || !isHeader(s[:header]) {
 		return 0
+	}
+	return len(strings.TrimRight(s[:n], "."))
+}
+
+var jwtChars = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
+
+// minHeader is shorter than base64 of a header: {"alg":""}.
+const minHeader = 14
+
+// isHeader tells whether a text is base64 of the header of a JSON Web Token.
+func isHeader(s string) bool {
+	var room [192]byte // alg stands near the beginning
+	n, _ := base64.RawURLEncoding.Decode(room[:], []byte(s[:min(len(s)/4*4+len(s)%4/2*2, 256)]))
+	head := string(room[:n])
+	return strings.HasPrefix(head, "{") && strings.Contains(head, `"alg"`)
+}
+
+var tokenChar = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.+/=~")
+
+func tokenChars(s string) (n int) {
+	for n < len(s) && tokenChar[s[n]] {
+		n++
 	}
 	return n
 }
 
-func tokenChars(s string) (n int) {
-	for n < len(s) {
-		if c := s[n]; !isUpper(c) && !isLower(c) && !isDigit(c) && strings.IndexByte("-_.+/=~", c) < 0 {
-			break
-		}
-		n++
+// mayBeKnownAt tells whether the character at a place, which is a hook, may be the one
+// by which a well-known secret is found: the last one of a prefix, the dot behind the
+// header of a JSON Web Token, or a capital. It says no to nearly all.
+func mayBeKnownAt(s string, i int) bool {
+	switch s[i] {
+	case 'A':
+		return i+minKnown < len(s) && (s[i+1] == 'K' || s[i+1] == 'S' || s[i+1] == 'I' || s[i+1] == 'T')
+	case 'B':
+		return i+minKnown < len(s) && (s[i+5] == ' ' || s[i+6] == ' ')
 	}
-	return n
+	if i < 2 || i+1 == len(s) || beforeHook[s[i]&3][s[i-1]]>>(s[i-2]&31)&1 == 0 {
+		return false
+	}
+	if c := s[i-1]; s[i] == '.' && (c == '9' || c == '0' || c == 'Q') { // base64 of what ends in a brace ends so
+		return i >= minHeader && tokenChars(s[i-minHeader:i]) == minHeader && strings.IndexByte(s[i-minHeader:i], '.') < 0
+	}
+	return tokenChar[s[i+1]] || s[i+1] == 'B'
+}
+
+// beforeHook has the two characters that are before a hook, which tells the first index:
+// of the second one, bit n for a first one whose last five bits are n.
+var beforeHook = func() (t [4][256]uint32) {
+	for i := range knownTokens {
+		p := knownTokens[i].prefix
+		n := len(p) - 1
+		t[p[n]&3][p[n-1]] |= 1 << (p[n-2] & 31)
+	}
+	t['-'&3]['-'] |= 1 << ('-' & 31) // -----BEGIN
+	for _, c := range "90Q" {
+		t['.'&3][c] = 1<<32 - 1
+	}
+	return t
+}()
+
+// knownAt is where the well-known secret begins and ends for which mayBeKnownAt said
+// yes; 0, 0 if there is none.
+func knownAt(s string, i int) (from, to int) {
+	begins := func(from int) bool {
+		if from < 0 || from > 0 && isWord[s[from-1]] {
+			return false
+		}
+		to = from + known(s[from:])
+		return to > from
+	}
+	switch s[i] {
+	case 'A', 'B':
+		if begins(i) {
+			return i, to
+		}
+		return 0, 0
+	case '-':
+		if from = i - 4; from >= 0 && strings.HasPrefix(s[from:], "-----BEGIN ") {
+			if n := pem(s[from:]); n > 0 {
+				return from, from + n
+			}
+		}
+	case '.':
+		for from = i; from > 0 && s[from-1] != '.' && jwtChars[s[from-1]]; from-- {
+		}
+		if n := jwt(s[from:]); n > 0 {
+			return from, from + n
+		}
+	}
+	for _, n := range byLast[s[i]] {
+		p := knownTokens[n].prefix
+		if from = i + 1 - len(p); from >= 0 && s[from:i+1] == p && begins(from) {
+			return from, to
+		}
+	}
+	return 0, 0
+}
+
+// isWord marks what a well-known secret doesn't begin behind.
+var isWord = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+
+// knownIn finds well-known secrets.
+func knownIn(found []span, s string) []span {
+	if s != "" && s[0] == 'b' {
+		if n := known(s); n > 0 {
+			found = append(found, span{0, n})
+		}
+	}
+	for i := 0; i < len(s); i++ {
+		if marks[s[i]] == hook && mayBeKnownAt(s, i) {
+			if from, to := knownAt(s, i); to > 0 {
+				found = append(found, span{from, to})
+				i = to - 1
+			}
+		}
+	}
+	return found
+}
+
+// hasKnown tells whether there is a secret in a text that is found under any name.
+func hasKnown(s string) bool {
+	var room [1]span
+	return len(cards(knownIn(room[:0], s), s)) > 0
 }

@@ -25,12 +25,12 @@ func (r *Sink) pairs(found []span, s string, g grammar, colons bool) []span {
 			continue // a URN, or the like
 		}
 		from := i + 1
-		if (name == "" || r.verdict(name).of(inParameter) == plain) && !(s[i] == '=' && secretBeside(name, s, from, &user)) {
+		if !r.isPair(name, s, i, g, quoted, &user) {
 			for from < len(s) && (isBlank(s[from]) || s[from] == '"') {
 				from++
 			}
 			if n := known(s[from:]); n > 0 {
-				found = append(found, span{from: from, to: from + n})
+				found = append(found, span{from, from + n})
 				i = from + n - 1
 			}
 			continue
@@ -41,12 +41,60 @@ func (r *Sink) pairs(found []span, s string, g grammar, colons bool) []span {
 			}
 		}
 		from, to := valueFrom(s, from, g, s[i] == '=', from <= path)
+		if g == content && isParameter(s, i, name) {
+			to = from + valueEnd(s[from:to], " \t")
+		}
 		if to > from {
-			found = append(found, span{from: from, to: to})
+			found = append(found, span{from, to})
 			i = to - 1
 		}
 	}
 	return found
+}
+
+// isParameter tells whether the name before a separator is that of a parameter of a URL.
+func isParameter(s string, i int, name string) bool {
+	begin := i - len(name) - 1
+	return begin >= 0 && (s[begin] == '?' || s[begin] == '&')
+}
+
+// maxSpoken is how much of a value is looked at to tell whether it is one.
+const maxSpoken = 256
+
+// isPair tells whether the value behind the separator at i is secret, by its name.
+func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) bool {
+	if name == "" {
+		return false
+	}
+	if g == code && s[i] == '=' { // not an assignment: x?token=a:b
+		if !isParameter(s, i, name) || r.verdict(name).of(inParameter) == plain {
+			return false
+		}
+		value := s[i+1 : min(len(s), i+1+maxSpoken)]
+		return isRandom(value[:segmentEnd(value, 0)])
+	}
+	if g == content && s[i] == '=' && i+1 < len(s) && s[i+1] == '"' { // label="value"
+		from, to := valueFrom(s, i+1, g, true, false)
+		v := r.verdict(name)
+		return isSecretText(v, v.of(inBody), s[from:to], false)
+	}
+	if g == prose || g.isURL() || s[i] == '=' {
+		return r.verdict(name).of(inParameter) != plain || s[i] == '=' && secretBeside(name, s, i+1, user)
+	}
+	v := r.verdict(name)
+	if v.of(inBody) == plain {
+		return false
+	}
+	from, to := valueFrom(s, i+1, g, false, false)
+	if value := s[from:to]; (quoted || g != code) && from > i+1 && (s[from-1] == '"' || s[from-1] == '\'') || v.of(inHeader) == scheme {
+		return isSecretText(v, v.of(inBody), value, false)
+	} else if g == code {
+		return false
+	} else if quoted {
+		return value != "" && (value[0] == '{' || value[0] == '[' || bool(v.numbers) && isDigit(value[0]) && len(value) >= minNumber)
+	} else {
+		return len(value) >= 6 && strings.ContainsAny(value, "0123456789") && strings.IndexByte(value, ' ') < 0 // password: hunter2
+	}
 }
 
 // secretBeside tells whether the value at a place is secret, though its name says
@@ -92,6 +140,9 @@ func namesUser(s string) bool {
 // and of a port can't.
 func mayDivide(s string, i int) bool {
 	if i == 0 || i+1 == len(s) || s[i+1] == '/' && i+2 < len(s) && s[i+2] == '/' {
+		return false
+	}
+	if isDigit(s[i-1]) && isDigit(s[i+1]) { // of a time
 		return false
 	}
 	n := i + 1
@@ -140,7 +191,7 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 // valueFrom finds where a value begins and ends. In a URL's path, a slash and the
 // query end it, too.
 func valueFrom(s string, from int, g grammar, parameter, inPath bool) (start, end int) {
-	if parameter && g != prose { // a URL has no quotes
+	if parameter && g.isURL() { // a URL has no quotes
 		if inPath {
 			return from, from + valueEnd(s[from:], "&;#/?")
 		}
@@ -188,9 +239,9 @@ func valueFrom(s string, from int, g grammar, parameter, inPath bool) (start, en
 			}
 		}
 		return from, len(s)
-	case !parameter && g != prose && inPath:
+	case !parameter && g.isURL() && inPath:
 		return from, from + valueEnd(rest, "&;#/?\"")
-	case !parameter && g != prose:
+	case !parameter && g.isURL():
 		return from, from + valueEnd(rest, ",}]&;#\r\n")
 	case !parameter:
 		return from, from + valueEnd(rest, ",}]\r\n")

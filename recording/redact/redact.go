@@ -12,18 +12,15 @@
 package redact
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
+	"hash/maphash"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
-
-// Prefix begins the token that stands for a secret.
-const Prefix = "REDACTED-"
 
 // Sink is a [recording.Sink] that replaces secrets by tokens and passes the exchange
 // on. Equal secrets get equal tokens while the process lives, so a session can
@@ -34,10 +31,14 @@ const Prefix = "REDACTED-"
 // URLs and their user information, URLs within any of these, and tokens of
 // well-known issuers. It doesn't look into bodies, messages and streams.
 type Sink struct {
-	next recording.Sink
-	verdicts
-	last [32]uint32 // bit n of last[m]: a segment that announces a secret may end in the m-th and the n-th letter
-	key  [32]byte
+	next       recording.Sink
+	verdicts                              // of headers and parameters
+	names      verdicts                   // of bodies
+	plainHosts [16]atomic.Pointer[string] // hosts that say nothing of their paths, by their lengths
+	last       [32]uint32                 // bit n of last[m]: a segment that announces a secret may end in the m-th and the n-th letter
+	tokens     *Tokens
+	maxBody    int
+	plain      plainBodies
 }
 
 // Options of [New]. Zero values mean the defaults.
@@ -47,15 +48,21 @@ type Options struct {
 	// Key makes equal secrets equal tokens wherever it is used. Empty: a random
 	// key, which never leaves memory.
 	Key []byte
+	// MaxBody bounds what a body may have in a record once it is redacted, or decoded
+	// for that; DefaultMaxBody.
+	MaxBody int
 }
 
 // New returns a sink in front of next that redacts what the table of words
 // calls secret.
 func New(next recording.Sink, o Options) *Sink {
-	r := &Sink{next: next}
+	r := &Sink{next: next, tokens: NewTokens(o.Key), maxBody: cmp.Or(o.MaxBody, DefaultMaxBody)}
+	r.plain.seed = maphash.MakeSeed()
 	r.dictionary = newDictionary(o.Names)
-	if rand.Read(r.key[:]); len(o.Key) > 0 {
-		r.key = sha256.Sum256(o.Key)
+	r.names.dictionary = r.dictionary
+	r.announcedBy("service") // Slack's
+	for segment := range suspects {
+		r.announcedBy(segment)
 	}
 	for _, runs := range r.runs {
 		for _, run := range runs {
@@ -105,6 +112,14 @@ func (r *Sink) Write(e *recording.Exchange) error {
 		}
 		h.Res.StatusMessage = r.text(h.Res.StatusMessage, prose)
 		r.tags(e.Tags)
+		w := works.Get().(*work)
+		r.bodies(e, &w.places)
+		if len(w.paths) > 0 {
+			e.Tags.Set(recording.TagRedacted, w.list())
+			clear(w.paths)
+			w.paths = w.paths[:0]
+		}
+		works.Put(w)
 	}
 	return r.next.Write(e)
 }
@@ -145,7 +160,7 @@ func (r *Sink) fields(h recording.Headers) (changed bool) {
 		f := &h[i]
 		if len(f.Name) > maxName {
 			old := f.Value
-			f.Value = r.value(r.look(f.Name).of(inHeader), old)
+			f.Value = r.fieldValue(r.look(f.Name).of(inHeader), old)
 			changed = changed || f.Value != old
 			continue
 		}
@@ -161,25 +176,25 @@ func (r *Sink) once(m *remembered, old string) string {
 	if m.isClean(old) {
 		return old
 	}
-	value := r.value(m.of(inHeader), old)
+	value := r.fieldValue(m.of(inHeader), old)
 	if value == old {
 		m.cleanIs(old)
 	}
 	return value
 }
 
-func (r *Sink) value(f form, v string) string {
+func (r *Sink) fieldValue(f form, v string) string {
 	switch f {
 	case plain:
 		return r.text(v, prose)
 	case scheme:
 		if name, secret, ok := strings.Cut(v, " "); ok && schemes[strings.ToLower(name)] {
-			return name + " " + r.token(secret)
+			return name + " " + r.tokens.Of(secret)
 		}
 	case challenge:
 		name, rest, ok := strings.Cut(v, " ")
 		if ok && !strings.ContainsAny(strings.TrimRight(rest, "="), "=,\" ") {
-			return name + " " + r.token(rest)
+			return name + " " + r.tokens.Of(rest)
 		}
 		return r.text(v, prose)
 	case cookies:
@@ -191,7 +206,7 @@ func (r *Sink) value(f form, v string) string {
 	case setCookie:
 		pairs := strings.Split(v, ";")
 		for i, p := range pairs {
-			if i == 0 || !isAttribute(p) {
+			if i == 0 || !isCookieAttribute(p) {
 				pairs[i] = r.pair(p)
 			}
 		}
@@ -201,7 +216,7 @@ func (r *Sink) value(f form, v string) string {
 	case link:
 		return r.text(v, authority)
 	}
-	return r.token(v)
+	return r.tokens.Of(v)
 }
 
 // schemes are those of HTTP Authentication, and others in use. Behind anything else
@@ -216,8 +231,8 @@ var schemes = func() map[string]bool {
 	return m
 }()
 
-// isAttribute tells whether this is one of a Set-Cookie, and nothing more.
-func isAttribute(p string) bool {
+// isCookieAttribute tells whether this is one of a Set-Cookie, and nothing more.
+func isCookieAttribute(p string) bool {
 	name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
 	switch strings.ToLower(name) {
 	case "", "domain", "expires", "httponly", "max-age", "partitioned", "path", "priority", "samesite", "secure", "version":
@@ -233,9 +248,9 @@ func (r *Sink) pair(p string) string {
 		if strings.TrimSpace(p) == "" {
 			return p
 		}
-		return r.token(p)
+		return r.tokens.Of(p)
 	}
-	return name + "=" + r.token(value)
+	return name + "=" + r.tokens.Of(value)
 }
 
 const (
@@ -256,38 +271,16 @@ func (r *Sink) protocols(v string) string {
 		space := p[:len(p)-len(strings.TrimLeft(p, " \t"))]
 		switch {
 		case strings.HasPrefix(name, bearerProtocol):
-			all[i] = space + bearerProtocol + r.token(name[len(bearerProtocol):])
+			all[i] = space + bearerProtocol + r.tokens.Of(name[len(bearerProtocol):])
 		case announced || len(name) > maxProtocol:
-			all[i] = space + r.token(name)
+			all[i] = space + r.tokens.Of(name)
 		default:
 			if n := strings.IndexAny(name, ".:-="); n > 0 && r.verdict(name[:n]).of(inParameter) != plain { // token.…
-				all[i] = space + name[:n+1] + r.token(name[n+1:])
+				all[i] = space + name[:n+1] + r.tokens.Of(name[n+1:])
 				name = ""
 			}
 		}
 		announced = !announced && len(name) <= maxProtocol && r.verdict(name).of(inParameter) != plain
 	}
 	return strings.Join(all, ",")
-}
-
-// token stands for the secret. Half of the hash is cut off, so a keyed prefix
-// is as good as HMAC: there is no full state to extend.
-func (r *Sink) token(secret string) string {
-	if secret == "" || isToken(secret) {
-		return secret
-	}
-	var room [512]byte
-	sum := sha256.Sum256(append(append(room[:0], r.key[:]...), secret...))
-	var text [tokenLen]byte
-	copy(text[:], Prefix)
-	hex.Encode(text[len(Prefix):], sum[:8])
-	return string(text[:])
-}
-
-const tokenLen = len(Prefix) + 16
-
-// isToken tells whether the text is a token and nothing more.
-func isToken(s string) bool {
-	digits, ok := strings.CutPrefix(s, Prefix)
-	return ok && len(s) == tokenLen && strings.Trim(digits, "0123456789abcdef") == ""
 }

@@ -2,8 +2,8 @@ package redact
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -12,19 +12,21 @@ type grammar uint8
 
 const (
 	prose     grammar = iota // a header's value: parameters, URLs and quoted text in it
+	content                  // a value in a body: the same, but there are colons in what people write
+	code                     // a program: only what is in quotes, or in a URL, is a value
 	target                   // a URL, or a part of one
 	authority                // the same, which may begin with user information
 	webhook                  // the path of a host whose paths are secrets
 	keyed                    // from here on, the path of a host of keyedHosts
 )
 
-// span is a secret in a text, as the text spells it or as it was before it was escaped.
-type span struct {
-	from, to int
-	secret   string
-}
+// isURL tells whether a text of this grammar is a URL as a whole.
+func (g grammar) isURL() bool { return g >= target }
 
-// mark says which characters a text has that secrets are found by.
+// span is a secret in a text.
+type span struct{ from, to int }
+
+// mark says what a character may be a part of.
 type mark uint8
 
 const (
@@ -32,11 +34,17 @@ const (
 	escape
 	slash
 	at
-	quote
 	colon
+	hook // by which well-known secrets are found
 )
 
-var marks = [256]mark{'=': equals, '%': escape, '/': slash, '@': at, '"': quote, '\'': quote, ':': colon}
+var marks = func() (t [256]mark) {
+	t['='], t['%'], t['\\'], t['/'], t['@'], t[':'] = equals, escape, escape, slash, at, colon
+	for _, c := range "-_.AB" {
+		t[c] = hook
+	}
+	return t
+}()
 
 func marksOf(s string) (m mark) {
 	for i := range len(s) {
@@ -45,21 +53,143 @@ func marksOf(s string) (m mark) {
 	return m
 }
 
+// suspicious tells whether a text must be looked at closely. Most need not be: what they
+// have of these characters is of times, of hosts and paths, and of hyphenated words.
+func (r *Sink) suspicious(s string) bool {
+	divided := false // a colon or a slash came
+	if len(s) < 8 {
+		return markedOf(s) != 0
+	}
+	for i, done := 0, 0; done < len(s); i += 8 {
+		var found uint64
+		if i <= len(s)-8 {
+			found = marked(load(s[i : i+8]))
+		} else {
+			i = len(s) - 8
+			found = marked(load(s[i:])) >> (8 * (done - i)) << (8 * (done - i))
+		}
+		done = i + 8
+		for ; found != 0; found &= found - 1 {
+			k := i + bits.TrailingZeros64(found)>>3
+			switch c := s[k]; marks[c] {
+			case 0:
+			case hook:
+				if k > 1 && beforeHook[c&3][s[k-1]]>>(s[k-2]&31)&1 != 0 || c <= 'B' && c >= 'A' {
+					if mayBeKnownAt(s, k) {
+						return true
+					}
+				}
+			case at: // a mail address has nothing before it
+				if divided {
+					return true
+				}
+			case slash:
+				divided = true
+				if k > 1 && (r.last[s[k-2]&31]>>(s[k-1]&31)&1 != 0 && r.saysMore(segmentBefore(s, k)) || s[k-1] == '/' && r.isHost(s[k+1:])) {
+					return true
+				}
+			case colon:
+				divided = true
+				if mayDivide(s, k) {
+					return true
+				}
+			default:
+				return true
+			}
+		}
+	}
+	return len(s) >= minCard && mayHaveCard(s) || len(s) >= minKnown && s[0] == 'b' && known(s) > 0
+}
+
+// saysMore tells whether a segment of a path says something of those behind it.
+func (r *Sink) saysMore(segment string) bool {
+	return r.announces(segment) || r.suspected(segment) > 0 || segment == "services"
+}
+
+// segmentBefore is the segment of a path that a slash ends.
+func segmentBefore(s string, slash int) string {
+	from := slash
+	for from > 0 && slash-from <= maxGlued && !segmentEnds[s[from-1]] {
+		from--
+	}
+	return s[from:slash]
+}
+
+// isHost tells whether a URL goes on with a host that says what is secret of the path.
+func (r *Sink) isHost(s string) bool {
+	host := s[:segmentEnd(s, 0)]
+	if len(host) == len(s) || len(host) > maxName {
+		return len(host) > maxName
+	}
+	plain := &r.plainHosts[len(host)%len(r.plainHosts)]
+	if p := plain.Load(); p != nil && *p == host {
+		return false
+	}
+	if isWebhookHost(host) || keyedHost(host) >= 0 {
+		return true
+	}
+	host = strings.Clone(host)
+	plain.Store(&host)
+	return false
+}
+
+// marked has the high bit of each of eight characters that may have a mark.
+func marked(word uint64) uint64 {
+	// The high bit of a byte of low+ones*(0x80-c) says whether the byte is at least c. Bytes
+	// that are at least an odd number of these bounds are in one of these ranges, and have
+	// no mark, nor have those that aren't of ASCII:
+	// [ -$] [&-,] [0-9] [C-[] []-^] [`-]
+	low := word & lows
+	in := (low + ones*(0x80-' ')) ^ (low + ones*(0x80-'%')) ^
+		(low + ones*(0x80-'&')) ^ (low + ones*(0x80-'-')) ^
+		(low + ones*(0x80-'0')) ^ (low + ones*(0x80-':')) ^
+		(low + ones*(0x80-'C')) ^ (low + ones*(0x80-'\\')) ^
+		(low + ones*(0x80-']')) ^ (low + ones*(0x80-'_')) ^
+		(low + ones*(0x80-'`'))
+	return ^(in | word) & highs
+}
+
+// markedOf is marked for less than eight characters.
+func markedOf(s string) (found uint64) {
+	for i := range len(s) {
+		if marks[s[i]] != 0 {
+			found |= 0x80 << (8 * i)
+		}
+	}
+	return found
+}
+
+// hasMark tells whether a text has a character with a mark. It may say yes where none has.
+func hasMark(s string) bool {
+	i := 0
+	for ; i <= len(s)-8; i += 8 {
+		if marked(load(s[i:i+8])) != 0 {
+			return true
+		}
+	}
+	for ; i < len(s); i++ {
+		if marks[s[i]] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // maxEscapes is how often a text may have been escaped. No program does it more
 // often, so what is left then is secret for all that is known.
 const maxEscapes = 6
 
 // text redacts secrets that are written in a text: values of parameters with
-// secret names, user information, segments of paths, and well-known tokens. A text
-// is read as it stands, and again each time it can be unescaped.
+// secret names, user information, segments of paths, card numbers and well-known
+// secrets. A text is read as it stands, and again each time it can be unescaped.
 //
 //	/cb?to=https%3A%2F%2Fa%2F%3Fkey%3Dhush      as it stands
 //	/cb?to=https://a/?key=hush                  unescaped: `hush` goes, where its escaped form stands
 func (r *Sink) text(s string, g grammar) string {
-	m := marksOf(s)
-	if m == 0 && g != authority && !mayBeKnown(s) {
+	if g != authority && g < webhook && !r.suspicious(s) {
 		return s
 	}
+	m := marksOf(s)
 	var room [4]span
 	found := r.find(room[:0], s, g, m)
 	if m&escape != 0 {
@@ -76,14 +206,13 @@ func (r *Sink) findEscaped(found []span, s string, g grammar) []span {
 	t, places, changed := unescape(s, nil)
 	for n := 0; changed; n++ {
 		if n == maxEscapes {
-			return append(found, span{from: strings.IndexByte(s, '%'), to: len(s)})
+			return append(found, span{strings.IndexByte(s, '%'), len(s)})
 		}
 		before := len(found)
 		found = r.find(found, t, g, marksOf(t))
 		for i := before; i < len(found); i++ {
 			f := &found[i]
-			f.secret = t[f.from:f.to]
-			f.from, f.to = places[f.from], places[f.to]
+			f.from, f.to = int(places[f.from]), int(places[f.to])
 		}
 		t, places, changed = unescape(t, places)
 	}
@@ -92,34 +221,55 @@ func (r *Sink) findEscaped(found []span, s string, g grammar) []span {
 
 // unescape undoes one level of percent-encoding, and returns where each byte, and
 // the end, stands in the original.
-func unescape(s string, places []int) (t string, moved []int, changed bool) {
-	if strings.IndexByte(s, '%') < 0 {
+func unescape(s string, places []int32) (t string, moved []int32, changed bool) {
+	first := strings.IndexByte(s, '%')
+	for first >= 0 && !isEscape(s[first:]) {
+		next := strings.IndexByte(s[first+1:], '%')
+		if next < 0 {
+			first = -1
+		} else {
+			first += 1 + next
+		}
+	}
+	if first < 0 {
 		return s, places, false
 	}
 	b := make([]byte, 0, len(s))
-	moved = make([]int, 0, len(s)+1)
-	origin := func(i int) int {
+	moved = make([]int32, 0, len(s)+1)
+	origin := func(i int) int32 {
 		if places == nil {
-			return i
+			return int32(i)
 		}
 		return places[i]
 	}
 	for i := 0; i < len(s); i++ {
 		c, at := s[i], i
-		if c == '%' && i+2 < len(s) {
-			if v, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				c, changed = byte(v), true
-				i += 2
-			}
+		if c == '%' && isEscape(s[i:]) {
+			c = unhex(s[i+1])<<4 | unhex(s[i+2])
+			i += 2
 		}
 		b, moved = append(b, c), append(moved, origin(at))
 	}
-	return string(b), append(moved, origin(len(s))), changed
+	return string(b), append(moved, origin(len(s))), true
+}
+
+// isEscape tells whether a text that begins with a percent sign begins with an escape.
+func isEscape(s string) bool { return len(s) > 2 && unhex(s[1]) < 16 && unhex(s[2]) < 16 }
+
+// unhex is the value of a hexadecimal digit; more than 15 for other characters.
+func unhex(c byte) byte {
+	switch lower := c | 0x20; {
+	case isDigit(c):
+		return c - '0'
+	case 'a' <= lower && lower <= 'f':
+		return lower - 'a' + 10
+	}
+	return 0xff
 }
 
 // unescaped undoes percent-encoding as often as a text is read.
 func unescaped(s string) string {
-	for changed := true; changed; {
+	for n, changed := 0, true; changed && n < maxEscapes; n++ {
 		s, _, changed = unescape(s, nil)
 	}
 	return s
@@ -134,12 +284,10 @@ func (r *Sink) replace(s string, found []span) string {
 	for i := 0; i < len(found); {
 		one := found[i]
 		for i++; i < len(found) && found[i].from < one.to; i++ {
-			if found[i].to > one.to {
-				one.to, one.secret = found[i].to, ""
-			}
+			one.to = max(one.to, found[i].to)
 		}
 		out = append(out, s[done:one.from]...)
-		out = append(out, r.token(cmp.Or(one.secret, s[one.from:one.to]))...)
+		out = append(out, r.tokens.Of(s[one.from:one.to])...)
 		done = one.to
 	}
 	return string(append(out, s[done:]...))
@@ -150,8 +298,10 @@ func (r *Sink) find(found []span, s string, g grammar, m mark) []span {
 	if m&(equals|colon) != 0 {
 		found = r.pairs(found, s, g, m&colon != 0)
 	}
-	if m&at != 0 {
+	if m&at != 0 || m&(colon|slash) == colon|slash {
 		found = users(found, s, g)
+	}
+	if m&at != 0 {
 		if m&colon != 0 {
 			found = logins(found, s)
 		}
@@ -159,12 +309,11 @@ func (r *Sink) find(found []span, s string, g grammar, m mark) []span {
 	if m&slash != 0 {
 		found = r.segments(found, s, g)
 	}
-	if n := known(s); n > 0 {
-		found = append(found, span{from: 0, to: n})
-	} else if i := strings.IndexByte(s, ' '); i > 0 {
-		if n := known(s[i+1:]); n > 0 {
-			found = append(found, span{from: i + 1, to: i + 1 + n})
-		}
+	if len(s) >= minKnown {
+		found = knownIn(found, s)
+	}
+	if len(s) >= minCard {
+		found = cards(found, s)
 	}
 	return found
 }

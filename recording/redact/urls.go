@@ -20,7 +20,9 @@ func users(found []span, s string, g grammar) []span {
 			end = len(s) - i
 		}
 		if at := strings.LastIndexByte(s[i:i+end], '@'); at > 0 {
-			found = append(found, span{from: i, to: i + at})
+			found = append(found, span{i, i + at})
+		} else if login := s[i : i+end]; at < 0 && i+end == len(s) && g != authority && isCutLogin(login) {
+			found = append(found, span{i, i + end})
 		}
 		if g == authority {
 			g = target
@@ -28,6 +30,13 @@ func users(found []span, s string, g grammar) []span {
 			i += end
 		}
 	}
+}
+
+// isCutLogin tells whether a text that ends in what may be an authority ends in user
+// information: what is behind its colon is no port.
+func isCutLogin(s string) bool {
+	user, password, ok := strings.Cut(s, ":")
+	return ok && user != "" && user[0] != '[' && strings.Trim(password, "0123456789") != ""
 }
 
 // logins finds user:password@host without a URL around it, as proxies and
@@ -44,7 +53,7 @@ func logins(found []span, s string) []span {
 			ok = false
 		}
 		if ok {
-			found = append(found, span{from: start, to: end})
+			found = append(found, span{start, end})
 		}
 		next := strings.IndexByte(s[end+1:], '@')
 		if next < 0 {
@@ -64,12 +73,12 @@ func (r *Sink) segments(found []span, s string, g grammar) []span {
 	if g >= keyed {
 		found = keys(found, s, 0, int(g-keyed))
 	}
-	suspects := 0 // of the next segments, how many are secrets if they are random
+	left := 0 // of the next segments, how many are secrets if they are random
 	for i := strings.IndexByte(s, '/'); i >= 0 && i < len(s); {
 		from, to := i+1, segmentEnd(s, i+1)
 		segment := s[from:to]
-		suspect := suspects > 0
-		suspects--
+		suspect := left > 0
+		left--
 		if from > 1 && s[i-1] == '/' { // an authority
 			if isWebhookHost(segment) && to < len(s) && s[to] == '/' {
 				g = webhook
@@ -78,25 +87,25 @@ func (r *Sink) segments(found []span, s string, g grammar) []span {
 				found = keys(found, s, to, n)
 			}
 		} else if n := known(segment); n > 0 {
-			found = append(found, span{from: from, to: to})
+			found = append(found, span{from, to})
 		} else if g == webhook && from > 1 && segment != "" {
-			found = append(found, span{from: from, to: to})
+			found = append(found, span{from, to})
 		} else if n := bot(segment); n > 0 {
-			found = append(found, span{from: from + n, to: to})
+			found = append(found, span{from + n, to})
 		} else if suspect && isRandom(segment) {
-			found = append(found, span{from: from, to: to})
-		} else if n := suspected(segment); n > 0 {
-			suspects = n
+			found = append(found, span{from, to})
+		} else if n := r.suspected(segment); n > 0 {
+			left = n
 		} else if strings.HasPrefix(s[i:], "/services/T") && strings.Contains(s[i:min(len(s), i+40)], "/B") {
-			suspects = everything
+			left = everything
 		} else if to < len(s) && s[to] == '/' && r.announces(segment) {
 			from, to = to+1, segmentEnd(s, to+1)
 			for to < len(s) && s[to] == '/' && isStep(s[from:to]) {
 				from, to = to+1, segmentEnd(s, to+1)
 			}
 			if !isStep(s[from:to]) {
-				found = append(found, span{from: from, to: to})
-				suspects = 1 // /activate/user/token
+				found = append(found, span{from, to})
+				left = 1 // /activate/user/token
 			}
 		}
 		next := strings.IndexByte(s[to:], '/')
@@ -121,11 +130,20 @@ func segmentEnd(s string, from int) int {
 // announces tells whether a segment says that the next one is a secret. Few end
 // with letters that make it worth to be looked up.
 func (r *Sink) announces(segment string) bool {
+	return r.mayAnnounce(segment) && r.verdict(segment).of(inPath) != plain
+}
+
+func (r *Sink) mayAnnounce(segment string) bool {
 	n := len(segment)
-	if n < 3 || n > maxGlued || r.last[segment[n-2]&31]>>(segment[n-1]&31)&1 == 0 {
-		return false
+	return n >= 3 && n <= maxGlued && r.last[segment[n-2]&31]>>(segment[n-1]&31)&1 != 0
+}
+
+// suspected is what suspects says of a segment.
+func (r *Sink) suspected(segment string) int {
+	if !r.mayAnnounce(segment) {
+		return 0
 	}
-	return r.verdict(segment).of(inPath) != plain
+	return suspects[strings.ToLower(segment)]
 }
 
 // steps are what may follow such a segment and is no secret: an operation on it.
@@ -210,7 +228,7 @@ func keys(found []span, s string, from, host int) []span {
 		}
 		key := from + i + len(behind)
 		if end := segmentEnd(path, key); end > key {
-			found = append(found, span{from: key, to: end})
+			found = append(found, span{key, end})
 		}
 	}
 	return found
@@ -219,18 +237,11 @@ func keys(found []span, s string, from, host int) []span {
 // everything is more segments than a path has.
 const everything = 1 << 30
 
-// suspected tells how many segments behind one are secrets if they are random: all
+// suspects tells how many segments behind one are secrets if they are random: all
 // behind a webhook's (/api/webhooks/…, /webhookb2/…), and two behind a collection of
 // secrets (/invites/token) or a step with a user in front of the token (/reset/user/token).
-func suspected(segment string) int {
-	switch strings.ToLower(segment) {
-	case "hook", "hooks", "webhook", "webhooks", "webhookb2", "incomingwebhook":
-		return everything
-	case "invites", "invitations", "join", "magic", "reset", "sessions", "tokens":
-		return 2
-	}
-	return 0
-}
+var suspects = map[string]int{"hook": everything, "hooks": everything, "webhook": everything, "webhooks": everything, "webhookb2": everything, "incomingwebhook": everything,
+	"invites": 2, "invitations": 2, "join": 2, "magic": 2, "reset": 2, "sessions": 2, "tokens": 2}
 
 // isRandom tells whether a segment looks as if nobody had thought of it.
 func isRandom(segment string) bool {

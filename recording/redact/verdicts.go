@@ -1,20 +1,21 @@
 package redact
 
 import (
+	"math/bits"
 	"strings"
 	"sync/atomic"
 )
 
 // verdicts remembers what names say, since the same ones come with every
 // exchange, and the last value of each that had no secret in it. It is as large
-// as it is, whatever names come: each has one place, and the last one in it stays.
+// as it is, whatever names come: each has two places, and the last ones in them stay.
 type verdicts struct {
 	*dictionary
 	places [1 << verdictBits]atomic.Pointer[remembered]
 }
 
 const (
-	verdictBits = 9
+	verdictBits = 10
 	// maxName is how long a name, or a value, may be that is remembered.
 	maxName  = 64
 	maxClean = 1 << 10
@@ -25,6 +26,15 @@ const (
 type remembered struct {
 	name string
 	verdict
+	key key
+	// JSON has the name between quotes and in front of a colon. tail is that, or the last eight
+	// bytes of it, and what is before them is head, both as the high bytes of words
+	// once these are shifted; size is that of all. A name that can't be compared so has another tail than any.
+	tail, head    uint64
+	shift, shift2 uint8
+	size          int
+	next          atomic.Pointer[remembered] // the name that came next, the last time
+
 	clean  atomic.Pointer[string]
 	others atomic.Uint32 // values that came since
 }
@@ -37,29 +47,100 @@ func (v *verdicts) verdict(name string) verdict {
 	return v.remembered(name).verdict
 }
 
-// remembered finds the place of a name that isn't too long.
-func (v *verdicts) remembered(name string) *remembered {
-	place := &v.places[hash(name)]
-	m := place.Load()
-	if m == nil || m.name != name {
-		m = &remembered{name: strings.Clone(name), verdict: v.look(name)}
-		place.Store(m)
+// lookUp is remembered for names of any length.
+func (v *verdicts) lookUp(name string) *remembered {
+	if len(name) > maxName {
+		return v.learn(name)
+	}
+	return v.remembered(name)
+}
+
+func (v *verdicts) learn(name string) *remembered {
+	m := &remembered{name: strings.Clone(name), verdict: v.look(name), key: keyOf(name)}
+	if text := `"` + m.name + `":`; len(text) <= 15 && strings.IndexByte(name, '\\') < 0 {
+		n := min(len(text), 8)
+		m.tail, m.shift = word(text[len(text)-n:]), uint8(64-8*n)
+		m.head, m.shift2 = word(text[:len(text)-n]), uint8(64-8*(len(text)-n))
+		m.size = len(text) - 1
 	}
 	return m
 }
 
-// hash mixes a name's first and last eight bytes and its length.
-func hash(s string) uint64 {
-	n := len(s)
-	var a, b uint64
-	if n >= 8 {
-		a, b = load(s), load(s[n-8:])
-	} else {
-		for i := range n {
-			a = a<<8 | uint64(s[i])
-		}
+// remembered finds what is known of a name that isn't too long. A new one takes the
+// place that is its own, and what was there takes the one beside it.
+func (v *verdicts) remembered(name string) *remembered {
+	k := keyOf(name)
+	n := k.slot()
+	own, other := &v.places[n], &v.places[n^1]
+	m := own.Load()
+	if m != nil && m.key == k && (k.size <= 16 || m.name == name) {
+		return m
 	}
-	return ((a*31+b)*0x9e3779b97f4a7c15 + uint64(n)*0xff51afd7ed558ccd) * 0x9e3779b97f4a7c15 >> (64 - verdictBits)
+	if o := other.Load(); o != nil && o.name == name {
+		return o
+	}
+	if m != nil {
+		other.Store(m)
+	}
+	m = v.learn(name)
+	own.Store(m)
+	return m
+}
+
+// key is the first and the last eight bytes of a name, and how many it has: it tells
+// names of up to 16 bytes from each other.
+type key struct {
+	first, last uint64
+	size        int
+}
+
+func keyOf(name string) key {
+	if n := len(name); n >= 8 {
+		return key{load(name), load(name[n-8:]), n}
+	}
+	w := word(name)
+	return key{w, w, len(name)}
+}
+
+// memberAt finds what is known of the name of a JSON member before its colon; nil if it
+// isn't known, or not so short and simple that it can be found with few instructions.
+func (v *verdicts) memberAt(s string, colon int) *remembered {
+	end := colon - 1
+	if end < 18 || s[end] != '"' || s[end-1] == '\\' {
+		return nil
+	}
+	var k key
+	k.last = load(s[end-8 : end])
+	if k.size = behindQuote(k.last); k.size < 8 {
+		k.last = k.last >> 8 >> ((7 - k.size) * 8 & 63)
+		k.first = k.last
+	} else if k.size += behindQuote(load(s[end-16 : end-8])); k.size < 16 {
+		k.first = load(s[end-k.size : end-k.size+8])
+	}
+	m := v.places[k.slot()].Load()
+	if m == nil || m.key != k || m.tail == 0 || s[end-k.size-2] == '\\' {
+		return nil
+	}
+	return m
+}
+
+// behindQuote is how many bytes of eight follow the last quote.
+func behindQuote(word uint64) int {
+	x := word ^ ones*'"'
+	return bits.LeadingZeros64(^((x&lows + lows) | x | lows)) >> 3
+}
+
+// slot is the place of a name.
+func (k key) slot() uint64 {
+	return ((k.first*31+k.last)*0x9e3779b97f4a7c15 + uint64(k.size)*0xff51afd7ed558ccd) * 0x9e3779b97f4a7c15 >> (64 - verdictBits)
+}
+
+// word is a text of up to eight bytes as a number.
+func word(s string) (w uint64) {
+	for i := range len(s) {
+		w |= uint64(s[i]) << (8 * i)
+	}
+	return w
 }
 
 func load(s string) uint64 {

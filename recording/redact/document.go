@@ -1,0 +1,144 @@
+package redact
+
+import (
+	"mime"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// document redacts a body, or a part of one, by what it is: its first characters say
+// more than its media type, which is often wrong. It returns nil if there is nothing to redact.
+func (q *search) document(s string, mediaType string) []byte {
+	if len(s) > 1 && (s[0] == '{' || s[0] == '[') && s[1] != 0 { // most of all
+		return q.json(s)
+	}
+	if order := utf16Order(s); order != 0 {
+		return q.utf16(s, order)
+	}
+	kind, parameters, _ := strings.Cut(strings.ToLower(mediaType), ";")
+	kind = strings.TrimSpace(kind)
+	start := strings.TrimLeft(s[:min(len(s), 256)], "\ufeff \t\r\n\x1e")
+	if start == "" {
+		return nil
+	}
+	switch c := start[0]; {
+	case c == '{' || c == '[', strings.Contains(kind, "json") && isText(s):
+		return q.json(s)
+	case c == '<':
+		return q.markup(s)
+	case strings.HasPrefix(kind, "multipart/"):
+		if _, p, err := mime.ParseMediaType(mediaType); err == nil && p["boundary"] != "" {
+			return q.multipart(s, p["boundary"])
+		}
+		return q.multipart(s, boundaryOf(start))
+	case kind == "application/x-www-form-urlencoded":
+		return q.form(s)
+	case strings.Contains(kind, "graphql"), isGraphQL(start):
+		return q.graphql(s)
+	case kind == "text/event-stream", strings.HasPrefix(start, "data:"), strings.HasPrefix(start, "event:"):
+		return q.events(s)
+	case !isText(s):
+		return q.binary(s)
+	case strings.HasPrefix(start, "--") && strings.Contains(start, "\n") && strings.Contains(strings.ToLower(start), "content-disposition:"):
+		return q.multipart(s, boundaryOf(start))
+	case strings.Contains(kind, "javascript"), strings.HasSuffix(kind, "/css"):
+		return q.script(s)
+	case holdsJSON(start):
+		return q.json(s)
+	case isForm(start):
+		return q.form(s)
+	}
+	return q.lines(s, strings.Contains(kind, "yaml") || strings.Contains(parameters, "yaml"))
+}
+
+// holdsJSON tells whether JSON follows the beginning of a text that isn't, as in JSONP and
+// in messages of Socket.IO: `callback({"a":`, `)]}',\n{"a":`, `42["a",`.
+func holdsJSON(start string) bool {
+	i := strings.IndexAny(start, "{[")
+	if i < 0 || i > 64 || i+1 == len(start) || strings.IndexByte(start[:i], '"') >= 0 {
+		return false
+	}
+	switch next := strings.TrimLeft(start[i+1:], " \t\r\n"); {
+	case next == "":
+		return false
+	default:
+		return next[0] == '"' || next[0] == '{' || next[0] == '['
+	}
+}
+
+// isForm tells whether a text begins as a form does: a name, an equals sign, and neither
+// spaces nor line breaks up to the next pair.
+func isForm(start string) bool {
+	name, value, ok := strings.Cut(start, "=")
+	return ok && name != "" && strings.IndexAny(name, " \t\r\n:;\"'(){}<>,/?") < 0 && strings.IndexAny(value, " \t\r\n\"<>{}") < 0
+}
+
+// isText tells whether bytes are text: UTF-8, or at least no control characters, as far as
+// the beginning tells.
+func isText(s string) bool {
+	s = s[:min(len(s), 512)]
+	odd := 0
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r' && r != '\f' && r != 0x1b, r == 0x7f:
+			return false
+		case r == utf8.RuneError && n == 1 && utf8.FullRuneInString(s[i:]):
+			odd++
+		}
+		i += n
+	}
+	return odd*8 <= len(s)
+}
+
+// utf16Order tells which byte of a character of UTF-16 comes first: 'l' for the low one,
+// 'b' for the high one, 0 if it isn't UTF-16. A mark says so, or that every second of the first
+// bytes is zero.
+func utf16Order(b string) byte {
+	switch {
+	case len(b) < 4 || b[0] != 0 && b[1] != 0 && b[0] < 0xfe:
+		return 0
+	case b[0] == 0xff && b[1] == 0xfe, b[0] != 0 && b[1] == 0 && b[2] != 0 && b[3] == 0:
+		return 'l'
+	case b[0] == 0xfe && b[1] == 0xff, b[0] == 0 && b[1] != 0 && b[2] == 0 && b[3] != 0:
+		return 'b'
+	}
+	return 0
+}
+
+// utf16 redacts a document in UTF-16.
+func (q *search) utf16(b string, order byte) []byte {
+	low, high := 0, 1
+	if order == 'b' {
+		low, high = 1, 0
+	}
+	units := make([]uint16, len(b)/2)
+	for i := range units {
+		units[i] = uint16(b[2*i+low]) | uint16(b[2*i+high])<<8
+	}
+	out := q.document(string(utf16.Decode(units)), "")
+	if out == nil {
+		return nil
+	}
+	units = utf16.Encode([]rune(string(out)))
+	wide := make([]byte, 2*len(units))
+	for i, u := range units {
+		wide[2*i+low], wide[2*i+high] = byte(u), byte(u>>8)
+	}
+	return append(wide, b[len(b)/2*2:]...)
+}
+
+// binary searches what isn't text for secrets that are found under any name. What stands
+// for them has their size, for such formats have lengths of their parts.
+func (q *search) binary(s string) []byte {
+	var out []byte
+	for _, f := range cards(knownIn(nil, s), s) {
+		if out == nil {
+			out = []byte(s)
+		}
+		copy(out[f.from:f.to], q.r.tokens.Sized(s[f.from:f.to]))
+		q.found("")
+	}
+	return out
+}

@@ -1,0 +1,150 @@
+package redact
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+const canary = "Kanari0815Vogel"
+
+// samples have the canary in all places in which a body of their kind may have a secret.
+var samples = []struct{ mediaType, body string }{
+	{"application/json", `{"user":{"name":"joe","password":"` + canary + `"},"list":[{"token":["` + canary + `",{"a":"` + canary + `"}]}],"p\u0061sswd":"` + canary + `","inner":"{\"token\":\"` + canary + `\"}","url":"https://u:` + canary + `@h/?api_key=` + canary + `&a=b","kv":[{"name":"DB_PASSWORD","value":"` + canary + `"}],"auth":"Bearer ` + canary + `"}`},
+	{"application/x-www-form-urlencoded", "user=joe&password=" + canary + "&payload=%7B%22token%22%3A%22" + canary + "%22%7D&x=1&u%73er%5Bsecret%5D=" + canary},
+	{"multipart/form-data; boundary=x", strings.ReplaceAll(multipartBody, "hush", canary)},
+	{"text/xml", `<a xmlns="b"><password>` + canary + `</password><c token="` + canary + `"/><d><![CDATA[api_key=` + canary + `]]></d><property name="secret" value="` + canary + `"/><key>password</key><string>` + canary + `</string></a>`},
+	{"application/graphql", `mutation($a: String = "b") { login(user: "joe", password: "` + canary + `", tokens: ["` + canary + `"], secret: """` + canary + `""") { id } }`},
+	{"text/event-stream", "event: a\ndata: {\"token\":\"" + canary + "\"}\n\ndata: {\"b\":1,\ndata: \"password\":\"" + canary + "\"}\n\n"},
+	{"application/yaml", "a: b\npassword: " + canary + "\ntoken: |\n  " + canary + "\nexport SECRET_KEY=" + canary + "\n"},
+	{"text/plain", "the key\n-----BEGIN PRIVATE KEY-----\n" + canary + "\n-----END PRIVATE KEY-----\nghp_" + canary + canary + " https://h/?token=" + canary + "\n"},
+	{"text/javascript", `x={"password":"` + canary + `"};y="https://u:` + canary + `@h/a"`},
+}
+
+// document redacts a text.
+func document(r *Sink, text, mediaType string) string {
+	var found places
+	q := search{r: r, places: &found, at: "req.body", request: true, max: DefaultMaxBody}
+	if out := q.document(text, mediaType); out != nil {
+		return string(out)
+	}
+	return text
+}
+
+func TestSamplesLoseTheirCanaries(t *testing.T) {
+	r := New(recording.Discard{}, Options{})
+	for _, s := range samples {
+		if got := document(r, s.body, s.mediaType); strings.Contains(got, canary) {
+			t.Errorf("%s: %s", s.mediaType, got)
+		}
+	}
+}
+
+// A body that is cut, or that the reader begins to see as another kind, keeps no more of a
+// secret than too little to be one.
+func TestCutBodiesKeepNoSecrets(t *testing.T) {
+	const most = 5
+	r := New(recording.Discard{}, Options{})
+	for _, s := range samples {
+		for _, mediaType := range []string{s.mediaType, ""} {
+			for cut := range len(s.body) {
+				if got := document(r, s.body[:cut], mediaType); strings.Contains(got, canary[:most+1]) && !ghp(got) {
+					t.Fatalf("%q, cut at %d:\n%s\nbecame %s", mediaType, cut, s.body[:cut], got)
+				}
+			}
+		}
+	}
+}
+
+// ghp tells whether all that is left of the canary is in a token that is too short to be
+// recognized by its prefix.
+func ghp(s string) bool {
+	_, rest, ok := strings.Cut(s, "ghp_")
+	return ok && strings.Count(s, canary[:6]) == 1 && len(rest) < 16
+}
+
+func FuzzDocument(f *testing.F) {
+	for _, s := range samples {
+		f.Add(s.mediaType, s.body)
+	}
+	for name := range hostile {
+		f.Add("", repeated(name, hostile[name], 200))
+	}
+	r := New(recording.Discard{}, Options{Key: []byte("a key for tests")})
+	f.Fuzz(func(t *testing.T, mediaType, body string) {
+		got := document(r, body, mediaType)
+		if json.Valid([]byte(body)) && (mediaType == "application/json" || strings.HasPrefix(body, "{")) && !json.Valid([]byte(got)) {
+			t.Errorf("JSON %q\nbecame %q", body, got)
+		}
+	})
+}
+
+// A password doesn't survive, wherever in JSON it stands and whatever stands beside it.
+func FuzzJSON(f *testing.F) {
+	f.Add("a", "b", `[1,2]`, true)
+	f.Add(`\u0041`, `{"a":`, `"x"`, false)
+	r := New(recording.Discard{}, Options{})
+	f.Fuzz(func(t *testing.T, name, text, value string, last bool) {
+		if strings.Contains(name+text+value, canary[:4]) {
+			return
+		}
+		quoted, _ := json.Marshal(name)
+		spoken, _ := json.Marshal(text)
+		if !json.Valid([]byte(value)) {
+			value = "null"
+		}
+		members := []string{string(quoted) + ":" + value, `"text":` + string(spoken), `"password":"` + canary + `"`}
+		if last {
+			members[0], members[2] = members[2], members[0]
+		}
+		body := `{"x":[{` + strings.Join(members, ",") + "}]}"
+		got := document(r, body, "application/json")
+		if strings.Contains(got, canary) || !json.Valid([]byte(got)) {
+			t.Errorf("%s\nbecame %s", body, got)
+		}
+	})
+}
+
+// What the fast look takes for plain, the close one does, too.
+func FuzzIsPlain(f *testing.F) {
+	for _, s := range samples {
+		f.Add(s.body)
+	}
+	f.Add(benchOrder)
+	f.Add(benchOrdered)
+	f.Add(`{"name":"password","a":{"name":"x"},"value":"hush"}`)
+	r := New(recording.Discard{}, Options{})
+	f.Fuzz(func(t *testing.T, body string) {
+		var found places
+		q := search{r: r, places: &found, at: "req.body", request: true, max: DefaultMaxBody}
+		j := jsonScan{search: q, s: body}
+		if !j.isPlain() {
+			return
+		}
+		j = jsonScan{search: q, draft: draft{src: body, max: q.max}, s: body}
+		if j.scan(); j.changed() {
+			t.Errorf("%q is said to be plain, and becomes %q", body, j.bytes())
+		}
+	})
+}
+
+// Cards and well-known secrets are found behind each other, and none is found twice.
+func FuzzKnown(f *testing.F) {
+	f.Add("a 4111 1111 1111 1111, ghp_0123456789abcdefABCDEF Bearer abcdefgh1")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, found := range [][]span{knownIn(nil, s), cards(nil, s)} {
+			end := 0
+			for _, f := range found {
+				if f.from < end || f.to <= f.from || f.to > len(s) {
+					t.Fatalf("%q: %v", s, found)
+				}
+				end = f.to
+			}
+		}
+		if len(s) >= minKnown && (len(knownIn(nil, s)) > 0 || len(cards(nil, s)) > 0) && !New(recording.Discard{}, Options{}).suspicious(s) {
+			t.Errorf("%q is not suspicious", s)
+		}
+	})
+}

@@ -1,0 +1,112 @@
+package redact
+
+import "strings"
+
+// graphql redacts literals in a document of GraphQL whose arguments, fields of input
+// objects or variables have secret names: `login(password: "hush")`.
+func (q *search) graphql(s string) []byte {
+	d := draft{src: s, max: q.max}
+	var name string  // that a value may follow
+	var open []form  // of the brackets that are open: what the name before them says
+	var inside form  // of all of them, the strongest
+	var told verdict // of name
+	valueOf := func() (form, verdict) {
+		f := told.of(inBody)
+		return max(f, inside), told
+	}
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == '#':
+			i += valueEnd(s[i:], "\n")
+		case c == '"':
+			from, to, next := graphqlString(s, i)
+			f, v := valueOf()
+			text := string(appendUnescaped(nil, s[from:to]))
+			var out string
+			if f != plain && isSecretText(v, f, text, q.request) {
+				out = q.r.secret(f, text)
+			} else {
+				out = q.value(text)
+			}
+			if out != text {
+				q.found(name)
+				d.replace(from, to, string(appendEscaped(nil, out)))
+			}
+			i, name, told = next, "", verdict{}
+		case isDigit(c) || c == '-':
+			to := i + 1
+			for to < len(s) && (isNameChar[s[to]] || s[to] == '.' || s[to] == '+') {
+				to++
+			}
+			f, v := valueOf()
+			if number := s[i:to]; f != plain && bool(v.numbers) && len(number) >= minNumber || card(number) == len(number) && len(number) >= minCard {
+				q.found(name)
+				d.replace(i, to, q.r.tokens.OfNumber(number))
+			}
+			i, name, told = to, "", verdict{}
+		case isNameChar[c]:
+			to := i + 1
+			for to < len(s) && isNameChar[s[to]] {
+				to++
+			}
+			// A name before a colon is that of an argument, a field or an alias; one before an
+			// equals sign is a type, whose variable has the name.
+			next := strings.TrimLeft(s[to:min(len(s), to+64)], " \t\r\n,!]")
+			switch {
+			case next != "" && next[0] == ':':
+				name = strings.TrimPrefix(s[i:to], "$")
+				told = q.r.names.lookUp(name).verdict
+			case next == "" || next[0] != '=':
+				name, told = "", verdict{}
+			}
+			i = to
+		case c == '[' || c == '{':
+			f := told.of(inBody)
+			if f > random {
+				f = whole
+			}
+			open = append(open, inside)
+			inside = max(inside, f)
+			i++
+			if c == '{' {
+				name, told = "", verdict{}
+			}
+		case (c == ']' || c == '}') && len(open) > 0:
+			inside = open[len(open)-1]
+			open = open[:len(open)-1]
+			i, name, told = i+1, "", verdict{}
+		default:
+			i++
+		}
+		if len(open) > maxLevels {
+			open = open[:copy(open, open[len(open)/2:])]
+		}
+	}
+	q.cut = q.cut || d.cut
+	return d.bytes()
+}
+
+// isGraphQL tells whether a text begins as an operation does.
+func isGraphQL(text string) bool {
+	for _, word := range [...]string{"query", "mutation", "subscription"} {
+		if rest, ok := strings.CutPrefix(text, word); ok && rest != "" && (isSpace(rest[0]) || rest[0] == '{' || rest[0] == '(') && strings.IndexByte(rest, '{') >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// graphqlString finds the text of a string, or of a block string, and where what follows it
+// begins.
+func graphqlString(s string, i int) (from, to, next int) {
+	const quotes = `"""`
+	if strings.HasPrefix(s[i:], quotes) {
+		from = i + len(quotes)
+		if n := strings.Index(s[from:], quotes); n >= 0 {
+			return from, from + n, from + n + len(quotes)
+		}
+		return from, len(s), len(s)
+	}
+	to = stringEnd(s, i+1)
+	return i + 1, to, min(to+1, len(s))
+}

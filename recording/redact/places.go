@@ -1,0 +1,56 @@
+package redact
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/recording/fieldpath"
+)
+
+const (
+	// maxPlaces is how many places of secrets an exchange lists.
+	maxPlaces = 32
+	// maxSteps is how deep a place is named.
+	maxSteps = 32
+	// maxStep is how long a name in a place is. What is longer, and what looks random, is no
+	// name of a field: it may be a secret itself.
+	maxStep = 64
+)
+
+// places are where secrets were, as paths of package fieldpath, each once.
+type places struct{ paths []string }
+
+// add adds a path.
+func (p *places) add(path []byte) {
+	if len(p.paths) > maxPlaces {
+		return
+	}
+	for _, have := range p.paths {
+		if have == string(path) {
+			return
+		}
+	}
+	if len(p.paths) == maxPlaces {
+		path = []byte("**")
+	}
+	p.paths = append(p.paths, string(path))
+}
+
+// list is the value of the tag, "" without places.
+func (p *places) list() string {
+	slices.Sort(p.paths)
+	return strings.Join(p.paths, ",")
+}
+
+// appendStep appends the name of a member to a path.
+func appendStep(path []byte, name string) []byte {
+	if len(name) > maxStep || isLong(name) || looksRandom(name) || hasKnown(name) {
+		return append(path, ".*"...)
+	}
+	return fieldpath.AppendName(path, name)
+}
+
+// isLong tells whether a name is a long number, such as an id.
+func isLong(name string) bool {
+	return len(name) >= minRandom/2 && strings.Trim(name, "0123456789-") == ""
+}

@@ -1,0 +1,66 @@
+package redact
+
+import "strings"
+
+// looksRandom tells whether nobody seems to have thought of a value: a random string in
+// hexadecimal, base64 or the like, a UUID, a JSON Web Token, or base64 of a login.
+func looksRandom(s string) bool {
+	return isUUID(s) || looksScrambled(s)
+}
+
+// looksScrambled is looksRandom for values that aren't UUIDs.
+func looksScrambled(s string) bool {
+	if len(s) < minRandom {
+		return isLogin(s)
+	}
+	if strings.IndexByte(s, '.') >= 0 { // a name, unless one of its parts is random
+		for part := range strings.SplitSeq(s, ".") {
+			if len(part) >= minRandom && looksScrambled(part) {
+				return true
+			}
+		}
+		return false
+	}
+	changes, digits := 0, 0
+	for i := range len(s) {
+		c := s[i]
+		if !tokenChar[c] {
+			return false
+		}
+		if isDigit(c) {
+			digits++
+		}
+		if i == 0 {
+			continue
+		}
+		switch before := s[i-1]; {
+		case isDigit(c) != isDigit(before), isUpper(c) && isLower(before):
+			changes++
+		}
+	}
+	if digits == len(s) || isUUID(s) || strings.Count(s, "/") > len(s)/16 { // a path
+		return false
+	}
+	// Of random hexadecimal and base64 nearly one character in two begins another kind of
+	// them; of aWordsInCamelCase one in six.
+	return changes*5 >= len(s) && (digits > 0 || changes*4 >= len(s)) || isLogin(s)
+}
+
+// minRandom is how long a random value is at least.
+const minRandom = 16
+
+// isUUID tells whether a text is a UUID and nothing more.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (c == '-') {
+			return false
+		} else if !dash && !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'f') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,71 @@
+package redact
+
+import "strings"
+
+// minNumber is how many digits a number has that is secret by its name: `"cvv": 123`.
+const minNumber = 3
+
+// isSecretText tells whether the text of a value is secret, by the form that holds for
+// it and what else its name says; request says whether a client sent it.
+func isSecretText(v verdict, f form, text string, request bool) bool {
+	switch strings.ToLower(text) {
+	case "", "true", "false", "null", "none", "undefined":
+		return false
+	}
+	switch f {
+	case plain:
+		return false
+	case scrambled:
+		return looksScrambled(text)
+	case random:
+		return looksRandom(text) || schemeOf(text) > 0
+	case oneTime:
+		return looksScrambled(text) || request && len(text) == 6 && strings.Trim(text, "0123456789") == ""
+	}
+	return request || v.says&isPhrase != 0 || !isLabel(text)
+}
+
+// schemeOf is the length of the authentication scheme that a text begins with, and of the
+// space behind it, if nothing but one word follows.
+func schemeOf(text string) int {
+	name, secret, ok := strings.Cut(text, " ")
+	if !ok || secret == "" || strings.IndexByte(secret, ' ') >= 0 {
+		return 0
+	}
+	switch strings.ToLower(name) {
+	case "bearer", "basic", "token", "dpop", "apikey":
+		return len(name) + 1
+	}
+	return 0
+}
+
+// isLabel tells whether a text says what a secret is, as those do that a page shows beside
+// a field: `Password`, `Forgot your password?`. It is one word or several of which
+// one is a word for a secret; those of a secret hardly are.
+func isLabel(text string) bool {
+	if len(text) > 1<<10 {
+		return false
+	}
+	for word := range strings.FieldsSeq(text) {
+		if secretWords[strings.ToLower(strings.Trim(word, ".,:;!?()\"'*-…¿¡"))] {
+			return true
+		}
+	}
+	return strings.EqualFold(text, "mot de passe") || strings.HasPrefix(strings.ToLower(text), "mot de passe ")
+}
+
+// secretWords are the words of the table that make a name secret on their own.
+var secretWords = func() map[string]bool {
+	m := map[string]bool{}
+	for _, row := range words {
+		if row.form == plain || row.in&inBody == 0 {
+			continue
+		}
+		for _, run := range strings.Fields(row.list) {
+			if strings.IndexByte(run, '-') < 0 {
+				m[run], m[run+"s"] = true, true
+			}
+		}
+	}
+	return m
+}()

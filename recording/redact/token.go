@@ -1,0 +1,123 @@
+package redact
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"hash"
+	"strings"
+	"sync"
+)
+
+const (
+	// Prefix begins the token that stands for a secret.
+	Prefix = "REDACTED-"
+	// NumberPrefix begins the number that stands for a secret that is one.
+	NumberPrefix = "8000"
+
+	tokenLen     = len(Prefix) + 16
+	numberDigits = 12
+	numberLen    = len(NumberPrefix) + numberDigits
+)
+
+// Tokens makes tokens of secrets under one key. It is safe for concurrent use.
+//
+// A token is a function of the key and of the secret's text alone:
+//
+//	mac    = HMAC-SHA256(key, text)
+//	token  = "REDACTED-", then the first 8 bytes of mac in hexadecimal
+//	number = "8000", then the next 8 bytes, as a big-endian number modulo 10^12, in 12 digits
+//
+// The text is what is left when the escapes of JSON, XML and the like are undone,
+// and percent-encoding up to six times; `+` is a space, as in forms, and a card
+// number has neither spaces nor dashes. So a secret gets one token, whether it stands in
+// a header, in a URL or in a body.
+type Tokens struct{ macs sync.Pool }
+
+// NewTokens returns the tokens of a key. Without a key it makes a random one, which
+// never leaves memory.
+func NewTokens(key []byte) *Tokens {
+	if len(key) == 0 {
+		key = make([]byte, sha256.Size)
+		rand.Read(key)
+	}
+	key = bytes.Clone(key)
+	return &Tokens{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+}
+
+// Of returns the token of a secret. Nothing stands for an empty secret, and a token
+// for itself.
+func (t *Tokens) Of(secret string) string {
+	if secret == "" || IsToken(secret) {
+		return secret
+	}
+	sum := t.mac(secret)
+	var text [tokenLen]byte
+	copy(text[:], Prefix)
+	hex.Encode(text[len(Prefix):], sum[:8])
+	return string(text[:])
+}
+
+// OfNumber returns the number that stands for a JSON number, which is given as it is
+// written. Such a number stands for itself.
+func (t *Tokens) OfNumber(literal string) string {
+	if literal == "" || IsNumber(literal) {
+		return literal
+	}
+	sum := t.mac(literal)
+	n := binary.BigEndian.Uint64(sum[8:16])
+	text := []byte(NumberPrefix + "000000000000")
+	for i := len(text) - 1; i >= len(NumberPrefix); i-- {
+		text[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return string(text)
+}
+
+// Sized returns what stands for a secret where its size must not change, as in a
+// binary message that has lengths of its parts: the token, cut or filled up with dashes.
+func (t *Tokens) Sized(secret string) string {
+	token := t.Of(secret)
+	if n := len(secret); len(token) > n {
+		return token[:n]
+	}
+	return token + strings.Repeat("-", len(secret)-len(token))
+}
+
+func (t *Tokens) mac(secret string) (sum [sha256.Size]byte) {
+	mac := t.macs.Get().(hash.Hash)
+	mac.Reset()
+	mac.Write([]byte(canonical(secret)))
+	mac.Sum(sum[:0])
+	t.macs.Put(mac)
+	return sum
+}
+
+// canonical is the text that all ways to write a secret have in common.
+func canonical(secret string) string {
+	if strings.IndexByte(secret, '%') >= 0 {
+		secret = unescaped(secret)
+	}
+	if strings.IndexByte(secret, '+') >= 0 {
+		secret = strings.ReplaceAll(secret, "+", " ")
+	}
+	if n := card(secret); n > 0 && n == len(secret) {
+		secret = strings.NewReplacer(" ", "", "-", "").Replace(secret)
+	}
+	return secret
+}
+
+// IsToken tells whether the text is a token and nothing more.
+func IsToken(s string) bool {
+	digits, ok := strings.CutPrefix(s, Prefix)
+	return ok && len(s) == tokenLen && strings.Trim(digits, "0123456789abcdef") == ""
+}
+
+// IsNumber tells whether the text is a number that stands for a secret.
+func IsNumber(s string) bool {
+	digits, ok := strings.CutPrefix(s, NumberPrefix)
+	return ok && len(s) == numberLen && strings.Trim(digits, "0123456789") == ""
+}
