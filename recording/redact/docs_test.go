@@ -41,6 +41,9 @@ func TestRedactedTable(t *testing.T) {
 func redactTable() string {
 	what := map[form]string{
 		plain:     "exception: none of it is secret for this name",
+		scrambled: "the value, if it looks random and is no UUID",
+		random:    "the value, if it looks random or begins with `Bearer` or the like",
+		oneTime:   "the value, if it looks random, or has six digits and stands in a request",
 		whole:     "the value",
 		scheme:    "what follows a known authentication scheme; all, if there is none",
 		challenge: "what follows the scheme, if that is no list of parameters",
@@ -49,7 +52,7 @@ func redactTable() string {
 		protocols: "what follows `" + bearerProtocol + "` or an announcement such as `access_token`, and what is too long for a name",
 		link:      "user information, and what is secret in a URL",
 	}
-	where := map[place]string{inHeader: "header", inParameter: "parameter", anyName: "header, parameter", inPath: "segment of a path (what follows it)"}
+	where := map[place]string{inHeader: "header", inParameter: "parameter", inBody: "body", anyField: "header, parameter", inHeader | inBody: "header, body", anyName: "header, parameter, body", inPath: "segment of a path (what follows it)"}
 	at := map[position]string{anywhere: "contains", atEnd: "ends in", alone: "is"}
 	var out strings.Builder
 	for _, row := range words {
@@ -57,7 +60,11 @@ func redactTable() string {
 		for _, name := range slices.Sorted(slices.Values(strings.Fields(row.list))) {
 			names = append(names, "`"+name+"`")
 		}
-		fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", where[row.in], at[row.at], strings.Join(names, ", "), what[row.form])
+		secret := what[row.form]
+		if row.numbers {
+			secret += ", numbers of three digits or more included"
+		}
+		fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", where[row.in], at[row.at], strings.Join(names, ", "), secret)
 	}
 	return out.String()
 }
