@@ -383,8 +383,9 @@ func TestTagsAreDocumented(t *testing.T) {
 		}
 	}
 	for _, byProxy := range []string{recording.TagCaptureMode, recording.TagAppLabel, recording.TagPodName, recording.TagPodNamespace, recording.TagClusterName, recording.TagProxyProtocol,
-		recording.TagProxyType, recording.TagProxyVersion, recording.TagReverseProxyHost, recording.TagReverseProxyPort, recording.TagParentBy, recording.TagDecoded} {
-		seen[byProxy] = true // the proxy's configuration says them; parentBy takes two flows, and redaction decodes
+		recording.TagProxyType, recording.TagProxyVersion, recording.TagReverseProxyHost, recording.TagReverseProxyPort, recording.TagParentBy,
+		recording.TagDecoded, recording.TagRedacted, recording.TagRequestSentSize, recording.TagResponseSentSize} {
+		seen[byProxy] = true // the proxy's configuration says them; parentBy takes two flows, and redaction comes behind the decoders
 	}
 	for name := range documented {
 		if !seen[name] {

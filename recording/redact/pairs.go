@@ -74,7 +74,7 @@ func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) 
 		return isRandom(value[:segmentEnd(value, 0)])
 	}
 	if g == content && s[i] == '=' && i+1 < len(s) && s[i+1] == '"' { // label="value"
-		from, to := valueFrom(s, i+1, g, true, false)
+		from, to := valueFrom(s[:min(len(s), i+1+maxSpoken)], i+1, g, true, false)
 		v := r.verdict(name)
 		return isSecretText(v, v.of(inBody), s[from:to], false)
 	}
@@ -85,6 +85,7 @@ func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) 
 	if v.of(inBody) == plain {
 		return false
 	}
+	s = s[:min(len(s), i+1+maxSpoken)]
 	from, to := valueFrom(s, i+1, g, false, false)
 	if value := s[from:to]; (quoted || g != code) && from > i+1 && (s[from-1] == '"' || s[from-1] == '\'') || v.of(inHeader) == scheme {
 		return isSecretText(v, v.of(inBody), value, false)
