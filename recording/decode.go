@@ -19,6 +19,14 @@ type Decoder struct {
 	// Light leaves out what lists and filters don't need: fields of headers, bodies,
 	// messages, Signature, NetInfo and Extra. BodyLeft then has the sizes of bodies.
 	Light bool
+	// Reuse has Decode write into the Tags and HTTP that the exchange has, rather than make
+	// new ones.
+	Reuse bool
+	// Glance, unless it is nil, has a [Reader] leave out records of plain HTTP early, which
+	// is fast: it sees the exchange up to the request's Host and tells whether the rest is
+	// needed. What is behind that in a record that it leaves out is not looked at. It is not
+	// asked about records whose members stand in another order than Encoder writes them in.
+	Glance func(*Exchange) bool
 
 	own    canonical
 	losses []string
@@ -32,7 +40,7 @@ type Decoder struct {
 // as long; the result is the same.
 func (d *Decoder) Decode(text []byte, e *Exchange) error {
 	d.losses = d.losses[:0]
-	if d.own.exchange(text, e, d.Light) {
+	if d.own.exchange(text, e, d.Light, d.Reuse) {
 		return nil
 	}
 	return d.foreign(text, e)
@@ -54,74 +62,99 @@ type canonical struct {
 	lastHTTP HTTP
 	lastNet  NetInfo
 	tags     Tags
-	opening  []byte            // text of the first ones, which the tags before them had, too
-	opened   int               // how many that are
+	tagText  []byte            // of tags, up to the last value
+	tagEnds  []int             // of each of tags, in tagText
 	names    map[string]string // of headers and tags
 	minute   [len(minute)]byte // text of a time, up to the seconds
 	began    time.Time         // that minute
 
-	spans []span
+	chunk  strings.Builder // of which short strings are parts
+	glance func(*Exchange) bool
+	left   bool // out: glance said so
+
+	spans    []span
+	freeTags Tags // to be used again
+	freeHTTP *HTTP
 }
 
 // Bounds of what is remembered.
 const (
 	maxRememberedText  = 256
+	maxRememberedTags  = 16 << 10
 	maxRememberedNames = 1024
-	maxOpening         = 4 << 10
 )
 
-func (p *canonical) exchange(b []byte, e *Exchange, light bool) bool {
+func (p *canonical) exchange(b []byte, e *Exchange, light, reuse bool) bool {
 	p.b, p.i = b, 0
+	p.freeTags, p.freeHTTP = nil, nil
+	if reuse {
+		p.freeTags, p.freeHTTP = e.Tags[:0], e.HTTP
+	}
 	*e = Exchange{}
 	if !p.lit(`{"msgType":"rrpair"`) {
 		return false
 	}
 	e.MsgType = MsgType
 	l := &p.last
-	ok := p.text(`,"resource":`, &e.Resource, &l.Resource) &&
+	ok := p.member(`,"resource":`, &e.Resource, &l.Resource) &&
 		p.time(`,"ts":`, &e.TS) &&
 		p.flag(`,"isTls":`, &e.IsTLS) &&
-		p.text(`,"l7protocol":`, &e.L7Protocol, &l.L7Protocol) &&
+		p.member(`,"l7protocol":`, &e.L7Protocol, &l.L7Protocol) &&
 		p.lit(`,"duration":`) && p.integer(&e.Duration) &&
-		p.text(`,"alpn":`, &e.ALPN, &l.ALPN) &&
+		p.member(`,"alpn":`, &e.ALPN, &l.ALPN) &&
 		(!p.lit(`,"tags":`) || p.tagged(&e.Tags)) &&
 		p.lit(`,"uuid":`) && p.uuid(&e.UUID) &&
 		p.lit(`,"direction":`) && p.string(&e.Direction, &l.Direction) &&
-		p.text(`,"cluster":`, &e.Cluster, &l.Cluster) &&
-		p.text(`,"namespace":`, &e.Namespace, &l.Namespace) &&
-		p.text(`,"service":`, &e.Service, &l.Service) &&
-		p.text(`,"tech":`, &e.Tech, &l.Tech) &&
-		p.text(`,"network_address":`, &e.NetworkAddress, &l.NetworkAddress) &&
-		p.text(`,"command":`, &e.Command, &l.Command) &&
-		p.text(`,"location":`, &e.Location, &l.Location) &&
-		p.text(`,"status":`, &e.Status, &l.Status) &&
-		p.http(&e.HTTP, light) &&
+		p.member(`,"cluster":`, &e.Cluster, &l.Cluster) &&
+		p.member(`,"namespace":`, &e.Namespace, &l.Namespace) &&
+		p.member(`,"service":`, &e.Service, &l.Service) &&
+		p.member(`,"tech":`, &e.Tech, &l.Tech) &&
+		p.member(`,"network_address":`, &e.NetworkAddress, &l.NetworkAddress) &&
+		p.member(`,"command":`, &e.Command, &l.Command) &&
+		p.member(`,"location":`, &e.Location, &l.Location) &&
+		p.member(`,"status":`, &e.Status, &l.Status) &&
+		p.http(e, light) &&
 		p.conversation(`,"grpc":`, &e.GRPC, light) &&
 		p.conversation(`,"websocket":`, &e.WebSocket, light) &&
 		p.conversation(`,"tcp":`, &e.TCP, light) &&
-		p.signature(&e.Signature, light) &&
-		p.netInfo(&e.NetInfo, light)
-	return ok && p.is('}') && p.i == len(p.b)
+		p.signature(&e.Signature, light)
+	if ok && light && e.HTTP != nil && p.ahead(`,"netinfo":{`) > 0 && bytes.HasSuffix(b, []byte(ending)) {
+		return true // the rest is left out
+	}
+	return ok && p.netInfo(&e.NetInfo, light) && p.is('}') && p.i == len(b)
 }
 
-func (p *canonical) http(to **HTTP, light bool) bool {
+// ending is what a record of HTTP ends with, with NetInfo or without. One that goes on with
+// a member which belongs in front of that ends otherwise.
+const ending = "}}}"
+
+func (p *canonical) http(e *Exchange, light bool) bool {
 	if !p.lit(`,"http":{"req":{`) {
 		return true
 	}
-	h := new(HTTP)
-	*to = h
+	h := p.freeHTTP
+	if h == nil {
+		h = new(HTTP)
+	} else {
+		*h = HTTP{}
+	}
+	e.HTTP = h
 	l, req, res := &p.lastHTTP, &h.Req, &h.Res
-	return p.text(`,"url":`, &req.URL, &l.Req.URL) &&
-		p.text(`,"uri":`, &req.URI, &l.Req.URI) &&
-		p.text(`,"version":`, &req.Version, &l.Req.Version) &&
-		p.text(`,"method":`, &req.Method, &l.Req.Method) &&
-		p.text(`,"host":`, &req.Host, &l.Req.Host) &&
-		p.headers(&req.Headers, light) &&
+	ok := p.member(`,"url":`, &req.URL, &l.Req.URL) &&
+		p.member(`,"uri":`, &req.URI, &l.Req.URI) &&
+		p.member(`,"version":`, &req.Version, &l.Req.Version) &&
+		p.member(`,"method":`, &req.Method, &l.Req.Method) &&
+		p.member(`,"host":`, &req.Host, &l.Req.Host)
+	if ok && p.glance != nil && (e.L7Protocol == HTTP1 || e.L7Protocol == HTTPS) && bytes.HasSuffix(p.b, []byte(ending)) && !p.glance(e) {
+		p.left = true
+		return false
+	}
+	return ok && p.headers(&req.Headers, light) &&
 		p.body(`,"bodyBase64":`, &req.Body, &req.BodyLeft, light) &&
 		p.lit(`},"res":{`) &&
-		p.text(`,"contentType":`, &res.ContentType, &l.Res.ContentType) &&
+		p.member(`,"contentType":`, &res.ContentType, &l.Res.ContentType) &&
 		p.small(`,"statusCode":`, &res.StatusCode) &&
-		p.text(`,"statusMessage":`, &res.StatusMessage, &l.Res.StatusMessage) &&
+		p.member(`,"statusMessage":`, &res.StatusMessage, &l.Res.StatusMessage) &&
 		p.headers(&res.Headers, light) &&
 		p.body(`,"bodyBase64":`, &res.Body, &res.BodyLeft, light) &&
 		p.lit(`}}`)
@@ -201,7 +234,7 @@ func (p *canonical) netInfo(to **NetInfo, light bool) bool {
 		return true
 	}
 	var n NetInfo
-	ok := p.text(`,"id":`, &n.ID, &p.lastNet.ID) &&
+	ok := p.member(`,"id":`, &n.ID, &p.lastNet.ID) &&
 		p.time(`,"startTime":`, &n.StartTime) &&
 		p.lit(`,"downstream":{`) && p.endpoint(&n.Downstream, &p.lastNet.Downstream) &&
 		p.lit(`,"upstream":{`) && p.endpoint(&n.Upstream, &p.lastNet.Upstream)
@@ -213,9 +246,9 @@ func (p *canonical) netInfo(to **NetInfo, light bool) bool {
 
 func (p *canonical) endpoint(to, last *Endpoint) bool {
 	return (p.ahead(`,"established":`) == 0 || p.time(`,"established":`, &to.Established)) &&
-		p.text(`,"ipAddress":`, &to.IPAddress, &last.IPAddress) &&
+		p.member(`,"ipAddress":`, &to.IPAddress, &last.IPAddress) &&
 		p.small(`,"port":`, &to.Port) &&
-		p.text(`,"hostname":`, &to.Hostname, &last.Hostname) &&
+		p.member(`,"hostname":`, &to.Hostname, &last.Hostname) &&
 		p.count(`,"bytesSent":`, &to.BytesSent) &&
 		p.is('}')
 }
@@ -243,14 +276,15 @@ func (p *canonical) ahead(s string) int {
 	if s[0] == ',' && p.i > 0 && p.b[p.i-1] == '{' {
 		s = s[1:]
 	}
-	if len(p.b)-p.i < len(s) || string(p.b[p.i:p.i+len(s)]) != s {
+	n := len(s)
+	if len(p.b)-p.i < n || n > 2 && p.b[p.i+2] != s[2] || string(p.b[p.i:p.i+n]) != s {
 		return 0
 	}
-	return len(s)
+	return n
 }
 
-// text reads a member that may be missing.
-func (p *canonical) text(name string, to, last *string) bool {
+// member reads a string that may be missing.
+func (p *canonical) member(name string, to, last *string) bool {
 	return !p.lit(name) || p.string(to, last)
 }
 
@@ -408,20 +442,40 @@ func (p *canonical) quoted() (raw []byte, differs int, ok bool) {
 	}
 }
 
-// string reads a string, and returns last if it is the same.
+// string reads a string, and returns last if it is the same. What is remembered has no
+// escapes, so its text is the string.
 func (p *canonical) string(to, last *string) bool {
+	if n := p.i + 1 + len(*last); n < len(p.b) && p.b[p.i] == '"' && p.b[n] == '"' && string(p.b[p.i+1:n]) == *last {
+		*to = *last
+		p.i = n + 1
+		return true
+	}
 	raw, differs, ok := p.quoted()
 	if !ok {
 		return false
 	}
-	if differs == 0 && string(raw) == *last {
-		*to = *last
-		return true
-	}
-	if *to, ok = text(raw, differs); ok && len(*to) <= maxRememberedText {
+	if *to, ok = p.text(raw, differs); ok && differs&isEscaped == 0 && len(*to) <= maxRememberedText {
 		*last = *to
 	}
 	return ok
+}
+
+// chunkBytes is how much memory short strings share, and what one of them that is kept
+// may keep with it.
+const chunkBytes = 2 << 10
+
+// text is the string that has the raw text.
+func (p *canonical) text(raw []byte, differs int) (string, bool) {
+	if differs != 0 || len(raw) > chunkBytes/16 {
+		return text(raw, differs)
+	}
+	if p.chunk.Cap()-p.chunk.Len() < len(raw) {
+		p.chunk = strings.Builder{}
+		p.chunk.Grow(chunkBytes)
+	}
+	start := p.chunk.Len()
+	p.chunk.Write(raw)
+	return p.chunk.String()[start:], true
 }
 
 // name is string for names, of which there are few.
@@ -531,64 +585,77 @@ func (p *canonical) skip() bool {
 	return ok
 }
 
+// tagged reads tags. Those that stand at the beginning of the last ones, in the same text,
+// are the same; of the others, the name and the value often are.
 func (p *canonical) tagged(to *Tags) bool {
-	start, tags := p.i, make(Tags, 0, max(len(p.tags)+2, 8))
-	if n := p.opened; n > 0 && bytes.HasPrefix(p.b[p.i:], p.opening) {
-		tags = append(tags, p.tags[:n]...)
-		p.i += len(p.opening)
-	} else if !p.is('{') {
-		return false
+	start, last := p.i, p.tags
+	same := commonPrefix(p.b[start:], p.tagText)
+	known := 0
+	for known < len(p.tagEnds) && p.tagEnds[known] <= same {
+		known++
 	}
-	// known is how many of the last tags were met, and same tells whether they are all
-	// names until now, so that none stands twice. The values of the first ones are as last
-	// time, too, up to end.
-	known, same, first, end := len(tags), true, len(tags), p.i
-	for {
-		var t Tag
-		if !p.name(&t.Name) || !p.is(':') {
+	tags := p.freeTags
+	if cap(tags) < len(last) || tags == nil {
+		tags = make(Tags, 0, max(len(last)+2, 8))
+	}
+	tags = append(tags, last[:known]...)
+	// Should the rest be no tags, this much can still be relied upon.
+	p.tags, p.tagEnds = last[:known], p.tagEnds[:known]
+	more := known == 0
+	if more && !p.is('{') {
+		return false
+	} else if !more {
+		p.i += p.tagEnds[known-1]
+	}
+	ends, sameNames := p.tagEnds, true
+	for more || p.is(',') {
+		more = false
+		var t, like Tag
+		if at := len(tags); at < len(last) {
+			like = last[at]
+		}
+		if !p.string(&t.Name, &like.Name) || !p.is(':') || !p.string(&t.Value, &like.Value) {
 			return false
 		}
-		at := known
-		for at < len(p.tags) && p.tags[at].Name != t.Name {
-			at++
-		}
-		same = same && at == len(tags) && at < len(p.tags)
-		if !same {
+		if sameNames = sameNames && len(tags) < len(last) && t.Name == last[len(tags)].Name; !sameNames { // else none stands twice, as in last
 			for i := range tags {
 				if tags[i].Name == t.Name {
 					return false
 				}
 			}
 		}
-		last := ""
-		if at < len(p.tags) {
-			last, known = p.tags[at].Value, at+1
-		}
-		if !p.string(&t.Value, &last) {
-			return false
-		}
 		if tags = append(tags, t); len(tags) > MaxTags {
 			return false
 		}
-		if !p.is(',') {
-			break
-		}
-		if first == len(tags)-1 && first < len(p.tags) && t == p.tags[first] && p.i-start <= maxOpening {
-			first, end = len(tags), p.i
-		}
-	}
-	if first != p.opened {
-		p.opened, p.opening = first, append(p.opening[:0], p.b[start:end]...)
+		ends = append(ends, p.i-start)
 	}
 	*to = tags
-	p.tags = p.tags[:0]
-	for _, t := range tags {
-		if len(t.Value) > maxRememberedText {
-			t.Value = ""
-		}
-		p.tags = append(p.tags, t)
+	if p.i-start > maxRememberedTags {
+		p.tags, p.tagEnds, p.tagText = nil, nil, nil
+		return p.is('}')
 	}
+	from := 0
+	if known > 0 {
+		from = ends[known-1]
+	}
+	p.tags, p.tagEnds = append(p.tags, tags[known:]...), ends
+	p.tagText = append(p.tagText[:from], p.b[start+from:p.i]...)
 	return p.is('}')
+}
+
+// commonPrefix returns how many bytes two texts have in common at their beginning.
+func commonPrefix(a, b []byte) int {
+	n := min(len(a), len(b))
+	i := 0
+	for ; n-i >= 8; i += 8 {
+		if differ := binary.LittleEndian.Uint64(a[i:]) ^ binary.LittleEndian.Uint64(b[i:]); differ != 0 {
+			return i + bits.TrailingZeros64(differ)/8
+		}
+	}
+	for i < n && a[i] == b[i] {
+		i++
+	}
+	return i
 }
 
 // span is a value of a header in the text.

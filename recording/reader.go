@@ -98,6 +98,9 @@ func (r *Reader) Next(e *Exchange) error {
 	}
 	for {
 		err := r.record(e)
+		if err == errLeftOut {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -122,6 +125,9 @@ func (e *Exchange) isEmpty() bool {
 	return e.TS.IsZero() && e.Direction == "" && e.Location == "" && e.L7Protocol == "" && e.HTTP == nil && e.Conversation() == nil
 }
 
+// errLeftOut tells that the Decoder's Glance leaves the record out.
+var errLeftOut = errors.New("left out")
+
 // record reads the next JSON object.
 func (r *Reader) record(e *Exchange) error {
 	for {
@@ -141,9 +147,14 @@ func (r *Reader) record(e *Exchange) error {
 	r.start = r.read - int64(len(r.chunk))
 	if r.whole { // most often it is a record
 		r.text = bytes.TrimRight(r.chunk, " \t\r\n")
-		if r.own.exchange(r.text, e, d.Light) {
+		r.own.glance, r.own.left = d.Glance, false
+		if r.own.exchange(r.text, e, d.Light, d.Reuse) {
 			r.chunk = nil
 			return nil
+		}
+		if r.own.left {
+			r.chunk = nil
+			return errLeftOut
 		}
 	}
 	err := r.object()
@@ -263,7 +274,8 @@ func (r *Reader) Text() []byte { return r.text }
 
 // Whole reads that exchange again, with what [Decoder.Light] left out.
 func (r *Reader) Whole(e *Exchange) error {
-	if r.own.exchange(r.text, e, false) {
+	r.own.glance = nil
+	if r.own.exchange(r.text, e, false, r.Decoder.Reuse) {
 		return nil
 	}
 	d := r.Decoder

@@ -4,6 +4,7 @@
 package inspect
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -84,7 +85,7 @@ func (f Filter) Query(now time.Time) (read.Query, error) {
 		}
 	}
 	if f.Host != "" || f.Path != "" || f.Protocol != "" || f.Status != "" {
-		q.Match = f.match
+		q.Glance, q.Match = f.match, f.match
 	}
 	return q, nil
 }
@@ -122,8 +123,9 @@ const lookAhead = 1000
 // Table writes one line an exchange.
 type Table struct {
 	w      io.Writer
-	rows   []row // wait for widths
+	rows   []*row // wait for widths
 	widths *[columns]int
+	line   row
 	text   []byte // that waits to be written
 }
 
@@ -132,27 +134,95 @@ const columns = 13
 // writeBytes is how much of the table is written at once.
 const writeBytes = 32 << 10
 
-type row [columns]string
+// row is a line: its cells, one behind the other.
+type row struct {
+	text   []byte
+	ends   [columns]int
+	widths [columns]int
+	cells  int
+}
+
+// cell ends a cell, of what was appended to text.
+func (r *row) cell() {
+	start := 0
+	if r.cells > 0 {
+		start = r.ends[r.cells-1]
+	}
+	r.ends[r.cells] = len(r.text)
+	r.widths[r.cells] = utf8.RuneCount(r.text[start:])
+	r.cells++
+}
+
+// add adds a cell with a text of the recording; a dash, if it is empty and must not be.
+func (r *row) add(text, otherwise string) {
+	if text == "" {
+		text = otherwise
+	}
+	r.text = append(r.text, clean(text)...)
+	r.cell()
+}
+
+func (r *row) number(n int64) {
+	r.text = strconv.AppendInt(r.text, n, 10)
+	r.cell()
+}
+
+// time adds a time in UTC, to the millisecond.
+func (r *row) time(t time.Time) {
+	t = t.UTC()
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		r.add(t.Format("2006-01-02T15:04:05.000Z"), "")
+		return
+	}
+	hour, minute, second := t.Clock()
+	two := func(n int, before byte) { r.text = append(r.text, before, byte('0'+n/10), byte('0'+n%10)) }
+	r.text = append(r.text, byte('0'+year/1000), byte('0'+year/100%10), byte('0'+year/10%10), byte('0'+year%10))
+	two(int(month), '-')
+	two(day, '-')
+	two(hour, 'T')
+	two(minute, ':')
+	two(second, ':')
+	ms := t.Nanosecond() / 1e6
+	r.text = append(r.text, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z')
+	r.cell()
+}
 
 // NewTable begins with the table's head. Close writes what is left of it.
 func NewTable(w io.Writer) *Table {
-	return &Table{w: w, rows: []row{
-		{"TIME", "DIR", "PROTOCOL", "METHOD", "HOST", "PATH", "STATUS", "MS", "REQUEST", "ANSWER", "UUID", "CAUSE", "NOTE"}}}
+	t := &Table{w: w, rows: []*row{{}}}
+	for _, name := range [columns]string{"TIME", "DIR", "PROTOCOL", "METHOD", "HOST", "PATH", "STATUS", "MS", "REQUEST", "ANSWER", "UUID", "CAUSE", "NOTE"} {
+		t.rows[0].add(name, "")
+	}
+	return t
 }
 
 // Add adds an exchange's line. A light exchange is enough.
 func (t *Table) Add(e *recording.Exchange) error {
+	r := &t.line
+	if t.widths == nil { // it has to wait
+		r = new(row)
+	}
 	asked, answered := e.Sizes()
-	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	line := row{e.TS.Format("2006-01-02T15:04:05.000Z"), e.Direction, e.L7Protocol, dash(e.Command), dash(e.Host()), dash(e.Location),
-		dash(e.Status), number(e.Duration), number(asked), number(answered), e.UUID.String()[:8], cause(e), note(e)}
-	for i := range line {
-		line[i] = clean(line[i])
-	}
+	r.text, r.cells = r.text[:0], 0
+	r.time(e.TS)
+	r.add(e.Direction, "")
+	r.add(e.L7Protocol, "")
+	r.add(e.Command, "-")
+	r.add(e.Host(), "-")
+	r.add(e.Location, "-")
+	r.add(e.Status, "-")
+	r.number(e.Duration)
+	r.number(asked)
+	r.number(answered)
+	r.text = hex.AppendEncode(r.text, e.UUID[:4])
+	r.cell()
+	r.add(cause(e), "-")
+	r.add(note(e), "")
 	if t.widths != nil {
-		return t.write(&line)
+		return t.write(r)
 	}
-	if t.rows = append(t.rows, line); len(t.rows) < lookAhead {
+	if t.rows = append(t.rows, r); len(t.rows) < lookAhead {
 		return nil
 	}
 	return t.align()
@@ -166,13 +236,13 @@ func (t *Table) align() error {
 	if t.widths == nil {
 		t.widths = new([columns]int)
 	}
-	for _, line := range t.rows {
-		for i, cell := range line {
-			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell))
+	for _, r := range t.rows {
+		for i, width := range r.widths {
+			t.widths[i] = max(t.widths[i], width)
 		}
 	}
-	for i := range t.rows {
-		if err := t.write(&t.rows[i]); err != nil {
+	for _, r := range t.rows {
+		if err := t.write(r); err != nil {
 			return err
 		}
 	}
@@ -181,17 +251,16 @@ func (t *Table) align() error {
 }
 
 // write writes a line: two spaces between columns, none behind the last.
-func (t *Table) write(line *row) error {
-	for i, cell := range line {
-		t.text = append(t.text, cell...)
+func (t *Table) write(r *row) error {
+	start := 0
+	for i, end := range r.ends {
+		t.text = append(t.text, r.text[start:end]...)
+		start = end
 		if i == columns-1 {
 			break
 		}
-		for n := t.widths[i] + 2 - utf8.RuneCountInString(cell); n > 0; n -= len(spaces) {
+		for n := max(t.widths[i]-r.widths[i], 0) + 2; n > 0; n -= len(spaces) {
 			t.text = append(t.text, spaces[:min(n, len(spaces))]...)
-		}
-		if utf8.RuneCountInString(cell) > t.widths[i] {
-			t.text = append(t.text, spaces[:2]...)
 		}
 	}
 	if t.text = append(t.text, '\n'); len(t.text) < writeBytes {
@@ -213,7 +282,7 @@ func (t *Table) flush() error {
 func cause(e *recording.Exchange) string {
 	switch p := e.Parent(); p.Kind {
 	case recording.ParentNone:
-		return "-"
+		return ""
 	case recording.ParentKnown:
 		return p.UUID.String()[:8]
 	default:

@@ -103,7 +103,7 @@ func Run(ctx context.Context, w, notes io.Writer, prefix string, places []string
 		}
 		stores = append(stores, s)
 	}
-	r, err := read.Open(ctx, query, read.Options{Light: o.Show == "" && o.Output == "table", Parts: o.Parts, MaxHeld: o.MaxHeld, MaxOpen: o.MaxOpen}, stores...)
+	r, err := read.Open(ctx, query, read.Options{Light: o.Show == "" && o.Output == "table", Recycle: true, Parts: o.Parts, MaxHeld: o.MaxHeld, MaxOpen: o.MaxOpen}, stores...)
 	if err != nil {
 		return err
 	}
@@ -153,6 +153,7 @@ func (o *Options) query() (read.Query, error) {
 	q.Match = func(e *recording.Exchange) bool {
 		return strings.HasPrefix(e.UUID.String(), begins) && (match == nil || match(e))
 	}
+	q.Glance = q.Match
 	return q, err
 }
 

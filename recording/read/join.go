@@ -120,6 +120,9 @@ func (j *joiner) hand(rec *Record) error {
 	if !j.yield(rec, nil) {
 		return errEnough
 	}
+	if rec.Parts == 1 { // else it shares with its parts
+		j.r.recycle(rec)
+	}
 	return nil
 }
 

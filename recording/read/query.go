@@ -23,6 +23,10 @@ type Query struct {
 	Longest time.Duration
 	// Direction is [recording.In], [recording.Out], or "" for both.
 	Direction string
+	// Glance, unless it is nil, is asked first whether Match may want the exchange, which it
+	// sees as [recording.Decoder.Glance] does. A filter by path, host or status is much
+	// faster with it.
+	Glance func(*recording.Exchange) bool
 	// Match, unless it is nil, selects among those that the rest selects. It sees the
 	// exchange as [recording.Decoder.Light] decodes it, of a conversation when its parts
 	// are put together, and may not keep it.

@@ -35,6 +35,9 @@ type Options struct {
 	Light bool
 	// Parts has parts of conversations come one by one, as they were written.
 	Parts bool
+	// Recycle has a record, and what it holds, be overwritten once the next one comes. It
+	// saves most of the garbage where each is looked at and forgotten.
+	Recycle bool
 	// Window is how long an exchange may take to come in order when Streamed;
 	// DefaultWindow.
 	Window time.Duration
@@ -92,7 +95,8 @@ type Reader struct {
 	started  bool
 
 	light     recording.Decoder
-	order     uint64 // of the last exchange that was read
+	free      []*Record // to be used again
+	order     uint64    // of the last exchange that was read
 	processes map[recording.UUID]*numbers
 	uncounted map[string][]int // numbers of segments without counters, by pod
 	done      int              // segments
@@ -107,7 +111,7 @@ func Open(ctx context.Context, q Query, o Options, stores ...Store) (*Reader, er
 	o.Window = def(o.Window, DefaultWindow)
 	o.MaxHeld = def(o.MaxHeld, DefaultHeld)
 	o.MaxOpen = def(o.MaxOpen, DefaultOpen)
-	r := &Reader{ctx: ctx, stores: stores, query: q, opts: o, light: recording.Decoder{Light: true}, processes: map[recording.UUID]*numbers{}, uncounted: map[string][]int{}}
+	r := &Reader{ctx: ctx, stores: stores, query: q, opts: o, light: recording.Decoder{Light: true, Reuse: true}, processes: map[recording.UUID]*numbers{}, uncounted: map[string][]int{}}
 	var err error
 	if r.segments, err = find(ctx, stores, &r.query, &r.report); err != nil {
 		return nil, err
@@ -153,7 +157,7 @@ func (r *Reader) Report() *Report { return &r.report }
 
 // Records returns the exchanges, once. An error ends it: the context's, or one of the
 // temporary file. What is wrong with the recording is in the Report. A record is the
-// caller's to keep.
+// caller's to keep, unless Options.Recycle is set.
 func (r *Reader) Records() iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		if r.started {
@@ -215,6 +219,7 @@ type source struct {
 	pos  time.Time // exchanges that come ended then, or later
 	last time.Time // pos goes no further
 
+	glance  func(*recording.Exchange) bool
 	losses  []string
 	counted bool
 }
@@ -246,6 +251,7 @@ func (r *Reader) open(s *segment) *source {
 		err = io.EOF
 	} else if src.json, err = recording.NewReader(in); err == nil {
 		src.json.Decoder = &r.light
+		src.glance = src.mayFit
 		src.json.Counted = src.count
 	}
 	if err != nil {
@@ -298,13 +304,30 @@ func (s *source) next(e *recording.Exchange) bool {
 			return false
 		}
 		s.r.report.Read++
-		if end := e.Ended(); end.After(s.pos) && (s.began.IsZero() || end.Before(s.last)) {
-			s.pos = end
-		}
+		s.passed(e)
 		if s.r.query.matches(e) && (s.r.joins(e) || s.r.fits(e)) {
 			return true
 		}
 	}
+}
+
+// passed notes when the exchange ended.
+func (s *source) passed(e *recording.Exchange) {
+	if end := e.Ended(); end.After(s.pos) && (s.began.IsZero() || end.Before(s.last)) {
+		s.pos = end
+	}
+}
+
+// mayFit is asked by the decoder: a record that it leaves out is read as far as it ever
+// will be.
+func (s *source) mayFit(e *recording.Exchange) bool {
+	q := &s.r.query
+	if q.matches(e) && (q.Glance == nil || q.Glance(e)) {
+		return true
+	}
+	s.r.report.Read++
+	s.passed(e)
+	return false
 }
 
 // joins tells whether the exchange may be one of several parts.
@@ -328,6 +351,7 @@ func (s *source) read(e *recording.Exchange) bool {
 		e.Lighten()
 		return true
 	}
+	s.r.light.Glance = s.glance
 	for {
 		err := s.json.Next(e)
 		var bad *recording.LineError
@@ -376,11 +400,12 @@ func podOf(key string) string {
 	return name[:max(0, strings.LastIndexByte(name, '-'))]
 }
 
-// whole reads the last exchange again into e, with everything that the options ask for.
+// whole makes e the last exchange, which is in light, with everything that the options
+// ask for.
 func (s *source) whole(e, light *recording.Exchange) error {
 	switch {
-	case s.r.opts.Light:
-		*e = *light
+	case s.r.opts.Light: // the next one overwrites what e holds
+		*e, *light = *light, *e
 		return nil
 	case s.json == nil:
 		*e = *s.text
@@ -430,19 +455,42 @@ func (r *Reader) ended() {
 
 // record makes a record of the last exchange, which is in light.
 func (s *source) record(light *recording.Exchange) (*Record, error) {
-	both := new(struct {
-		Record
-		exchange recording.Exchange
-	})
 	size, offset := s.size(), s.offset()
-	if err := s.whole(&both.exchange, light); err != nil { // it was decoded before
+	rec := s.r.newRecord()
+	e := rec.Exchange
+	if err := s.whole(e, light); err != nil { // it was decoded before
 		return nil, err
 	}
 	if len(s.losses) > 0 {
 		s.r.report.add(Lossy, fmt.Sprintf("%s: %s", s.key, strings.Join(s.losses, ", ")))
 	}
-	both.Record = Record{Exchange: &both.exchange, Store: s.store, Key: s.key, Offset: offset, Size: size, Parts: 1, Losses: s.losses}
-	return &both.Record, nil
+	*rec = Record{Exchange: e, Store: s.store, Key: s.key, Offset: offset, Size: size, Parts: 1, Losses: s.losses}
+	return rec, nil
+}
+
+// newRecord returns one with an exchange, whose content is to be overwritten.
+func (r *Reader) newRecord() *Record {
+	if n := len(r.free); n > 0 {
+		rec := r.free[n-1]
+		r.free = r.free[:n-1]
+		return rec
+	}
+	both := new(struct {
+		Record
+		exchange recording.Exchange
+	})
+	both.Exchange = &both.exchange
+	return &both.Record
+}
+
+// maxFree is how many records are kept to be used again.
+const maxFree = 100
+
+// recycle takes a record that the caller has forgotten.
+func (r *Reader) recycle(rec *Record) {
+	if r.opts.Recycle && len(r.free) < maxFree {
+		r.free = append(r.free, rec)
+	}
 }
 
 // At reads one exchange again, by the Key and the Offset of its [Record]. It decompresses

@@ -175,8 +175,9 @@ func (s *sorter) merge(out *joiner) error {
 // hand hands an item on as a record.
 func (s *sorter) hand(out *joiner, it *item) error {
 	seg := &s.r.segments[it.segment]
-	rec := &Record{Exchange: new(recording.Exchange), Store: seg.store, Key: seg.key, Offset: it.offset, Size: int64(len(it.text)), Parts: 1}
-	s.decoder.Light = s.r.opts.Light
+	rec := s.r.newRecord()
+	*rec = Record{Exchange: rec.Exchange, Store: seg.store, Key: seg.key, Offset: it.offset, Size: int64(len(it.text)), Parts: 1}
+	s.decoder.Light, s.decoder.Reuse = s.r.opts.Light, true
 	if err := s.decoder.Decode(it.text, rec.Exchange); err != nil { // it was decoded before
 		return fmt.Errorf("read %s at %d: %w", rec.Key, rec.Offset, err)
 	}
