@@ -2,8 +2,12 @@ package decode
 
 import (
 	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -12,12 +16,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/tapedeck/tapedeck/proxy/decode/codec"
 	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording/coding"
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
@@ -126,8 +132,147 @@ func speak(t *testing.T, where, what string) [][]said {
 		}
 		return [][]said{whole, single}
 	}
+	var all [][]said
+	if mediaType, ok := strings.CutPrefix(where, "body "); ok {
+		for coding, packed := range coded(t, unquoted(t, what)) {
+			head := "Content-Type: " + mediaType + "\r\nContent-Length: " + strconv.Itoa(len(packed)) + "\r\n"
+			if coding != "" {
+				head += "Content-Encoding: " + coding + "\r\n"
+			}
+			all = append(all, exchange("POST / HTTP/1.1\r\nHost: h\r\n"+head+"\r\n"+packed, "HTTP/1.1 200 OK\r\n"+head+"\r\n"+packed))
+		}
+		return all
+	}
+	switch where {
+	case "websocket":
+		return overWebSocket(t, unquoted(t, what))
+	case "grpc":
+		message := unquoted(t, what)
+		for coding, packed := range coded(t, message) {
+			if !strings.Contains(coding, ",") {
+				all = append(all, overGRPC(coding, packed))
+			}
+		}
+		return all
+	}
 	t.Fatalf("testdata/secrets.txt: place %q?", where)
 	return nil
+}
+
+// unquoted is the text that a place has as a Go string without its quotes. In JSON and the
+// like, only the escapes of line breaks and of bytes are the table's.
+func unquoted(t *testing.T, what string) string {
+	t.Helper()
+	return escapes.ReplaceAllStringFunc(what, func(escape string) string {
+		text, err := strconv.Unquote(`"` + escape + `"`)
+		if err != nil {
+			t.Fatalf("testdata/secrets.txt: %s: %v", escape, err)
+		}
+		return text
+	})
+}
+
+var escapes = regexp.MustCompile(`\\r\\n|\\x[0-9a-f]{2}`)
+
+// coded returns a text with each coding, and with two, one upon the other.
+func coded(t *testing.T, text string) map[string]string {
+	t.Helper()
+	pack := func(text string, w func(io.Writer) io.WriteCloser) string {
+		var b bytes.Buffer
+		out := w(&b)
+		io.WriteString(out, text)
+		if err := out.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	zip := func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }
+	br := func(w io.Writer) io.WriteCloser { return brotli.NewWriter(w) }
+	return map[string]string{
+		"":         text,
+		"gzip":     pack(text, zip),
+		"deflate":  pack(text, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }),
+		"br":       pack(text, br),
+		"gzip, br": pack(pack(text, zip), br),
+		"zstd": pack(text, func(w io.Writer) io.WriteCloser {
+			z, err := zstd.NewWriter(w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return z
+		}),
+	}
+}
+
+// overWebSocket says a text on either side: in one frame, in three, and compressed, where
+// the second message repeats the first.
+func overWebSocket(t *testing.T, text string) (conversations [][]said) {
+	t.Helper()
+	frame := func(first byte, payload string) []byte {
+		head := []byte{first, 126, byte(len(payload) >> 8), byte(len(payload))}
+		return append(head, payload...)
+	}
+	var packed bytes.Buffer
+	w, err := flate.NewWriter(&packed, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deflated []string
+	for range 2 {
+		io.WriteString(w, text)
+		w.Flush()
+		deflated = append(deflated, strings.TrimSuffix(packed.String(), "\x00\x00\xff\xff"))
+		packed.Reset()
+	}
+	third := len(text) / 3
+	for _, frames := range [][][]byte{
+		{frame(0x81, text)},
+		{frame(0x01, text[:third]), frame(0x89, "ping"), frame(0x00, text[third:2*third]), frame(0x80, text[2*third:])},
+		{frame(0xc1, deflated[0]), frame(0xc1, deflated[1])},
+		{frame(0x41, deflated[0][:2]), frame(0x80, deflated[0][2:]), frame(0xc1, deflated[1])},
+	} {
+		for _, side := range []tap.Side{tap.FromClient, tap.FromServer} {
+			c := []said{{tap.FromClient, []byte("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")},
+				{tap.FromServer, []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")}}
+			for _, f := range frames {
+				c = append(c, said{side, f})
+			}
+			conversations = append(conversations, c)
+		}
+	}
+	return conversations
+}
+
+// overGRPC says a message on both sides of a call.
+func overGRPC(coding, message string) []said {
+	fields := []string{":path", "/pkg.Service/Call", "content-type", "application/grpc"}
+	compressed := byte(0)
+	if coding != "" {
+		fields, compressed = append(fields, "grpc-encoding", coding), 1
+	}
+	data := append([]byte{compressed, 0, 0, byte(len(message) >> 8), byte(len(message))}, message...)
+	all := overHTTP2(fields, fields[2:], []string{"grpc-status", "0"})
+	var conn []said
+	for i, s := range all {
+		var out bytes.Buffer
+		switch i {
+		case 1, 2: // headers of a request, and of an answer
+			s.data = openStream(s.data)
+			http2.NewFramer(&out, nil).WriteData(1, i == 1, data)
+		}
+		conn = append(conn, s)
+		if out.Len() > 0 {
+			conn = append(conn, said{s.side, out.Bytes()})
+		}
+	}
+	return conn
+}
+
+// openStream takes the flag off a frame that says that its stream ends.
+func openStream(frame []byte) []byte {
+	frame = bytes.Clone(frame)
+	frame[4] &^= byte(http2.FlagHeadersEndStream)
+	return frame
 }
 
 // overHTTP2 speaks one exchange, with fields as names and values.
@@ -196,9 +341,19 @@ func leak(written []byte, secret string) string {
 		text, _ = url.PathUnescape(percent.ReplaceAllString(text, "%25"))
 	}
 	for _, packed := range base64Text.FindAll(written, -1) {
-		if plain, err := base64.StdEncoding.DecodeString(string(packed)); err == nil && bytes.Contains(plain, []byte(secret)) {
+		plain, err := base64.StdEncoding.DecodeString(string(packed))
+		if err == nil && bytes.Contains(bytes.ToLower(plain), bytes.ToLower([]byte(secret))) {
 			return "in base64"
 		}
+		var d coding.Decoder
+		for _, name := range []string{"gzip", "deflate", "br", "zstd"} {
+			once, _ := d.Decode(nil, []string{name}, plain, 1<<20)
+			twice, _ := d.Decode(nil, []string{"gzip"}, once, 1<<20)
+			if bytes.Contains(once, []byte(secret)) || bytes.Contains(twice, []byte(secret)) {
+				return "in base64 of " + name
+			}
+		}
+		d.Close()
 	}
 	return ""
 }

@@ -36,6 +36,27 @@ func (p *places) add(path []byte) {
 	p.paths = append(p.paths, string(path))
 }
 
+// target adds the places in a request's target that have tokens.
+func (p *places) target(uri string) {
+	rest, fragment, _ := strings.Cut(uri, "#")
+	rest, query, _ := strings.Cut(rest, "?")
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 && strings.Contains(rest[:i], Prefix) {
+		p.add([]byte("req.userinfo"))
+		rest = rest[i:]
+	}
+	if strings.Contains(rest, Prefix) {
+		p.add([]byte("req.path"))
+	}
+	if strings.Contains(fragment, Prefix) {
+		p.add([]byte("req.fragment"))
+	}
+	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+		if name, value, _ := strings.Cut(pair, "="); strings.Contains(value, Prefix) {
+			p.add(appendStep([]byte("req.query"), formText(name)))
+		}
+	}
+}
+
 // list is the value of the tag, "" without places.
 func (p *places) list() string {
 	slices.Sort(p.paths)

@@ -23,13 +23,13 @@ import (
 )
 
 // Sink is a [recording.Sink] that replaces secrets by tokens and passes the exchange
-// on. Equal secrets get equal tokens while the process lives, so a session can
-// be followed through a recording; the key is random and never leaves memory,
-// so a token can't be turned back or guessed at.
+// on. Equal secrets get equal tokens under one key, so a session can
+// be followed through a recording; without the key, a token can't be turned back or
+// guessed at.
 //
 // It covers headers, trailers, gRPC metadata, cookies, parameters and paths of
-// URLs and their user information, URLs within any of these, and tokens of
-// well-known issuers. It doesn't look into bodies, messages and streams.
+// URLs and their user information, bodies and messages, texts and URLs within any of
+// these, and what is a secret under any name.
 type Sink struct {
 	next       recording.Sink
 	verdicts                              // of headers and parameters
@@ -39,6 +39,8 @@ type Sink struct {
 	tokens     *Tokens
 	maxBody    int
 	plain      plainBodies
+	windows    windows
+	dropGRPC   bool
 }
 
 // Options of [New]. Zero values mean the defaults.
@@ -51,12 +53,14 @@ type Options struct {
 	// MaxBody bounds what a body may have in a record once it is redacted, or decoded
 	// for that; DefaultMaxBody.
 	MaxBody int
+	// DropGRPC leaves the bytes of gRPC messages out. Their sizes stay.
+	DropGRPC bool
 }
 
 // New returns a sink in front of next that redacts what the table of words
 // calls secret.
 func New(next recording.Sink, o Options) *Sink {
-	r := &Sink{next: next, tokens: NewTokens(o.Key), maxBody: cmp.Or(o.MaxBody, DefaultMaxBody)}
+	r := &Sink{next: next, tokens: NewTokens(o.Key), maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), dropGRPC: o.DropGRPC}
 	r.plain.seed = maphash.MakeSeed()
 	r.dictionary = newDictionary(o.Names)
 	r.names.dictionary = r.dictionary
@@ -85,43 +89,59 @@ func (r *Sink) announcedBy(word string) {
 
 // Write implements [recording.Sink].
 func (r *Sink) Write(e *recording.Exchange) error {
-	if h := e.HTTP; h != nil {
-		g, host := authority, hostOf(&h.Req)
-		if isWebhookHost(host) {
-			g = webhook
-		} else if n := keyedHost(host); n >= 0 {
-			g = keyed + grammar(n)
-		}
-		uri, url := r.text(h.Req.URI, g), h.Req.URL
-		if uri != h.Req.URI || !strings.HasPrefix(uri, url) { // else it is the beginning of what has no secret
-			url = r.text(url, g)
-		}
-		h.Req.URI = uri
-		if e.Location == h.Req.URL { // of all that were captured
-			e.Location = url
-		} else {
-			e.Location = r.text(e.Location, g)
-		}
-		h.Req.URL = url
-		r.fields(h.Req.Headers)
-		if strings.ContainsAny(h.Req.Host, "@/?#=") {
-			h.Req.Host = r.text(h.Req.Host, authority)
-		}
-		if r.fields(h.Res.Headers) && h.Res.ContentType != "" {
-			h.Res.ContentType = h.Res.Headers.Get("Content-Type")
-		}
-		h.Res.StatusMessage = r.text(h.Res.StatusMessage, prose)
+	w := works.Get().(*work)
+	if e.HTTP != nil {
+		r.head(e, &w.places)
 		r.tags(e.Tags)
-		w := works.Get().(*work)
 		r.bodies(e, &w.places)
-		if len(w.paths) > 0 {
-			e.Tags.Set(recording.TagRedacted, w.list())
-			clear(w.paths)
-			w.paths = w.paths[:0]
-		}
-		works.Put(w)
 	}
+	if e.GRPC != nil || e.WebSocket != nil || e.TCP != nil {
+		r.messages(e, &w.places)
+	}
+	if len(w.paths) > 0 {
+		e.Tags.Set(recording.TagRedacted, w.list())
+		clear(w.paths)
+		w.paths = w.paths[:0]
+	}
+	works.Put(w)
 	return r.next.Write(e)
+}
+
+// head redacts the heads of a request and of its answer.
+func (r *Sink) head(e *recording.Exchange, found *places) {
+	h := e.HTTP
+	g, host := authority, hostOf(&h.Req)
+	if isWebhookHost(host) {
+		g = webhook
+	} else if n := keyedHost(host); n >= 0 {
+		g = keyed + grammar(n)
+	}
+	uri, url := r.text(h.Req.URI, g), h.Req.URL
+	if uri != h.Req.URI || !strings.HasPrefix(uri, url) { // else it is the beginning of what has no secret
+		url = r.text(url, g)
+		found.target(uri)
+	}
+	h.Req.URI = uri
+	if e.Location == h.Req.URL { // of all that were captured
+		e.Location = url
+	} else {
+		e.Location = r.text(e.Location, g)
+	}
+	h.Req.URL = url
+	r.fields(h.Req.Headers, "req.header", found)
+	if strings.ContainsAny(h.Req.Host, "@/?#=") {
+		if host := r.text(h.Req.Host, authority); host != h.Req.Host {
+			h.Req.Host = host
+			found.add([]byte("req.host"))
+		}
+	}
+	if r.fields(h.Res.Headers, "res.header", found) && h.Res.ContentType != "" {
+		h.Res.ContentType = h.Res.Headers.Get("Content-Type")
+	}
+	if message := r.text(h.Res.StatusMessage, prose); message != h.Res.StatusMessage {
+		h.Res.StatusMessage = message
+		found.add([]byte("res.status"))
+	}
 }
 
 // hostOf is the host that a request is for: its target's, if that has one.
@@ -155,17 +175,18 @@ func (r *Sink) Flush(ctx context.Context) error { return r.next.Flush(ctx) }
 func (r *Sink) Close(ctx context.Context) error { return r.next.Close(ctx) }
 
 // fields tells whether it changed any.
-func (r *Sink) fields(h recording.Headers) (changed bool) {
+func (r *Sink) fields(h recording.Headers, at string, found *places) (changed bool) {
 	for i := range h {
 		f := &h[i]
+		var value string
 		if len(f.Name) > maxName {
-			old := f.Value
-			f.Value = r.fieldValue(r.look(f.Name).of(inHeader), old)
-			changed = changed || f.Value != old
-			continue
+			value = r.fieldValue(r.look(f.Name).of(inHeader), f.Value)
+		} else {
+			value = r.once(r.remembered(f.Name), f.Value)
 		}
-		if value := r.once(r.remembered(f.Name), f.Value); value != f.Value {
+		if value != f.Value {
 			f.Value, changed = value, true
+			found.add(appendStep([]byte(at), f.Name))
 		}
 	}
 	return changed

@@ -85,6 +85,9 @@ func (r *Sink) suspicious(s string) bool {
 				}
 			case slash:
 				divided = true
+				if k > 0 && s[k-1] == '<' { // a tag's
+					return true
+				}
 				if k > 1 && (r.last[s[k-2]&31]>>(s[k-1]&31)&1 != 0 && r.saysMore(segmentBefore(s, k)) || s[k-1] == '/' && r.isHost(s[k+1:])) {
 					return true
 				}
@@ -98,7 +101,7 @@ func (r *Sink) suspicious(s string) bool {
 			}
 		}
 	}
-	return len(s) >= minCard && mayHaveCard(s) || len(s) >= minKnown && s[0] == 'b' && known(s) > 0
+	return s[0] == '<' || len(s) >= minCard && mayHaveCard(s) || len(s) >= minKnown && s[0] == 'b' && known(s) > 0
 }
 
 // saysMore tells whether a segment of a path says something of those behind it.

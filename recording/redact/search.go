@@ -56,10 +56,14 @@ func (q *search) value(text string) string {
 // embedded redacts a text if it is a document of a kind that is found in values; nil if
 // it isn't, or has no secrets.
 func (q *search) embedded(text string) []byte {
-	switch c := text[0]; {
+	start := strings.TrimLeft(text[:min(len(text), 64)], " \t\r\n")
+	if start == "" {
+		return nil
+	}
+	switch c := start[0]; {
 	case (c == '{' || c == '[') && strings.IndexByte(text, '"') > 0:
 		return q.json(text)
-	case isGraphQL(text):
+	case isGraphQL(start):
 		return q.graphql(text)
 	case c == '<' && strings.IndexByte(text, '>') > 0:
 		return q.markup(text)

@@ -1,0 +1,251 @@
+package redact
+
+import (
+	"bytes"
+	"compress/flate"
+	"io"
+	"sync"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
+)
+
+// messageSearch is the search in a message.
+func (r *Sink) messageSearch(from string, found *places) search {
+	return search{r: r, places: found, at: from + ".message", request: from == recording.Client, max: r.maxBody}
+}
+
+// messages redacts the messages of a conversation.
+func (r *Sink) messages(e *recording.Exchange, found *places) {
+	cut := false
+	switch {
+	case e.GRPC != nil:
+		cut = r.calls(e, found)
+	case e.WebSocket != nil:
+		cut = r.frames(e, found)
+	case e.TCP != nil:
+		for i := range e.TCP.Messages {
+			m := &e.TCP.Messages[i]
+			q := r.messageSearch(m.From, found)
+			if out := q.document(view(m.Data), ""); out != nil {
+				m.Data = out
+			}
+		}
+	}
+	if cut && e.Tags.Get(recording.TagTruncated) == "" {
+		e.Tags.Set(recording.TagTruncated, "true")
+	}
+}
+
+// leave leaves the data of a message out, and keeps its size.
+func leave(m *recording.Message) {
+	m.Size = max(m.Size, int64(len(m.Data)))
+	m.Data = nil
+}
+
+// calls redacts messages of gRPC. They are of a protocol that has no names of fields, so
+// what is secret under any name is searched in them. It tells whether it left any out.
+func (r *Sink) calls(e *recording.Exchange, found *places) (left bool) {
+	for i := range e.GRPC.Messages {
+		m := &e.GRPC.Messages[i]
+		if r.dropGRPC {
+			leave(m)
+			left = true
+			continue
+		}
+		q := r.messageSearch(m.From, found)
+		if !m.Compressed {
+			if out := q.document(view(m.Data), ""); out != nil {
+				m.Data = out
+			}
+			continue
+		}
+		headers := e.HTTP.Req.Headers
+		if m.From == recording.Server {
+			headers = e.HTTP.Res.Headers
+		}
+		name := headers.Get("Grpc-Encoding")
+		if len(m.Data) > 0 && !coding.Known(name) {
+			leave(m)
+			left = true
+			continue
+		}
+		out := q.coded(m.Data, []string{name}, "")
+		if out == nil {
+			continue
+		}
+		m.Size = max(m.Size, int64(len(m.Data)))
+		m.Data, m.Compressed = out, false
+		left = left || q.cut
+	}
+	return left
+}
+
+// frames redacts messages of a WebSocket, each of which may have several frames. It tells
+// whether it left any out.
+func (r *Sink) frames(e *recording.Exchange, found *places) (left bool) {
+	id := e.UUID
+	if first, ok := e.ConversationID(); ok {
+		id = first
+	}
+	all := e.WebSocket.Messages
+	var open [2][]*recording.Message // frames of the message that each side is sending
+	for i := range all {
+		m := &all[i]
+		side := 0
+		if m.From == recording.Server {
+			side = 1
+		}
+		if m.Type == "close" || m.Type == "ping" || m.Type == "pong" {
+			q := r.messageSearch(m.From, found)
+			if out := q.document(view(m.Data), ""); out != nil {
+				m.Data = out
+			}
+			continue
+		}
+		if m.Type == "continuation" && open[side] == nil { // it began in another part: nobody knows in the middle of what it is
+			leave(m)
+			left = true
+			if m.Compressed {
+				r.windows.lose(id, side)
+			}
+			continue
+		}
+		open[side] = append(open[side], m)
+		if !m.More {
+			left = r.message(open[side], id, side, found) || left
+			open[side] = nil
+		}
+	}
+	for side, frames := range open {
+		if frames != nil {
+			left = r.message(frames, id, side, found) || left
+		}
+	}
+	if e.WebSocket.Last {
+		r.windows.forget(id)
+	}
+	return left
+}
+
+// message redacts a message of a WebSocket, or what there is of it: as a whole, for a
+// secret may begin in one frame and end in another. What is changed then stands in its first frame.
+func (r *Sink) message(frames []*recording.Message, id recording.UUID, side int, found *places) (left bool) {
+	first := frames[0]
+	data, cut := first.Data, false
+	if len(frames) > 1 {
+		data = nil
+		for _, m := range frames {
+			data = append(data, m.Data...)
+		}
+	}
+	for _, m := range frames {
+		cut = cut || m.Size > int64(len(m.Data))
+	}
+	changed := false
+	if first.Compressed {
+		plain, ok := r.windows.inflate(id, side, data, r.maxBody, cut || frames[len(frames)-1].More)
+		if !ok {
+			for _, m := range frames {
+				leave(m)
+			}
+			return true
+		}
+		data, changed = plain, true
+	}
+	q := r.messageSearch(first.From, found)
+	if out := q.document(view(data), ""); out != nil {
+		data, changed = out, true
+	}
+	if !changed {
+		return false
+	}
+	for _, m := range frames {
+		if cut {
+			m.Size = max(m.Size, int64(len(m.Data)))
+		}
+		m.Data, m.Compressed = nil, false
+	}
+	first.Data = data
+	return q.cut
+}
+
+// windows are what both sides of WebSocket conversations with permessage-deflate said
+// last: a message may repeat what an earlier one had (RFC 7692, section 7.1.1). There are
+// few of them; a conversation whose windows are gone has no messages any more.
+type windows struct {
+	mu    sync.Mutex
+	of    map[recording.UUID]*[2]window
+	order []recording.UUID
+}
+
+type window struct {
+	text []byte
+	lost bool
+}
+
+const (
+	maxWindows = 64
+	windowSize = 32 << 10
+)
+
+// get returns the windows of a conversation, for which those of the oldest one make room.
+// It is called with the lock.
+func (w *windows) get(id recording.UUID) *[2]window {
+	if have := w.of[id]; have != nil {
+		return have
+	}
+	if w.of == nil {
+		w.of = map[recording.UUID]*[2]window{}
+	}
+	if len(w.order) == maxWindows { // the oldest one loses its window, and is remembered to have
+		if old := w.of[w.order[0]]; old != nil {
+			*old = [2]window{{lost: true}, {lost: true}}
+		}
+		w.order = append(w.order[:0], w.order[1:]...)
+	}
+	w.of[id] = new([2]window)
+	w.order = append(w.order, id)
+	return w.of[id]
+}
+
+func (w *windows) lose(id recording.UUID, side int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.get(id)[side] = window{lost: true}
+}
+
+func (w *windows) forget(id recording.UUID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.of, id)
+	for i, have := range w.order {
+		if have == id {
+			w.order = append(w.order[:i], w.order[i+1:]...)
+			break
+		}
+	}
+}
+
+// inflate decompresses a message; cut says that its end is missing, after which nothing
+// that the side says can be decompressed.
+func (w *windows) inflate(id recording.UUID, side int, data []byte, most int, cut bool) (plain []byte, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	have := &w.get(id)[side]
+	if have.lost {
+		return nil, false
+	}
+	const tail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff" // what the sender left out, and an empty last block
+	r := flate.NewReaderDict(io.MultiReader(bytes.NewReader(data), bytes.NewReader([]byte(tail))), have.text)
+	plain, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
+	if err != nil || len(plain) > most || cut {
+		*have = window{lost: true}
+		return nil, false
+	}
+	have.text = append(have.text, plain...)
+	if n := len(have.text) - windowSize; n > 0 {
+		have.text = append(have.text[:0], have.text[n:]...)
+	}
+	return plain, true
+}
