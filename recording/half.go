@@ -37,11 +37,14 @@ func (e *Exchange) Response() Half {
 	return Half{e.HTTP.Res.Headers, e.HTTP.Res.Body, e, true, e.HTTP.Res.BodyLeft}
 }
 
-// Size returns how many bytes the body had before a limit cut it, else how many are
-// stored. It has none of the framing. Of a body that is stored decoded, Content-Length
-// may tell how many were sent.
+// Size returns how many bytes the body had before a limit cut it, or redaction changed
+// its size, else how many are stored. It has none of the framing. Of a body that is
+// stored decoded, Content-Length may tell how many were sent.
 func (h Half) Size() int64 {
 	if n, cut := h.sent(); cut {
+		return n
+	}
+	if n, changed := h.number(TagRequestSentSize, TagResponseSentSize); changed {
 		return n
 	}
 	return int64(len(h.Body)) + h.left
@@ -53,10 +56,13 @@ func (h Half) Cut() bool {
 	return cut
 }
 
-func (h Half) sent() (n int64, cut bool) {
-	tag := TagRequestBodySize
+func (h Half) sent() (n int64, cut bool) { return h.number(TagRequestBodySize, TagResponseBodySize) }
+
+// number reads the tag of the request, or of the answer.
+func (h Half) number(request, response string) (n int64, ok bool) {
+	tag := request
 	if h.answer {
-		tag = TagResponseBodySize
+		tag = response
 	}
 	text := h.e.Tags.Get(tag)
 	if text == "" { // as of nearly all

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // maxTally is how many names a tally tells apart. A recording is foreign: each exchange
@@ -22,7 +23,7 @@ func (t *tally) add(name string) {
 	if t.counts == nil {
 		t.counts = map[string]int64{}
 	}
-	name = shorten(name)
+	name = shorten(cmp.Or(name, recording.Undefined))
 	if _, known := t.counts[name]; !known && len(t.counts) == maxTally {
 		t.rest++
 		return

@@ -106,6 +106,7 @@ func newRoot() *cobra.Command {
 		newInspectCommand(),
 		newSnapshotCommand(),
 		newPullCommand(),
+		newRedactCommand(),
 		newRecordCommand(),
 		newMockCommand(),
 		newProxyCommand(),

@@ -1,0 +1,404 @@
+package rewrite
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
+	"github.com/tapedeck/tapedeck/recording/fieldpath"
+)
+
+// maxBody bounds a body without its codings.
+const maxBody = 256 << 20
+
+// body is that of a request or a response, without its codings.
+type body struct {
+	half    recording.Half
+	bytes   *[]byte // where it is stored
+	place   fieldpath.Path
+	text    string
+	cut     bool // there is more that can't be read
+	changed bool
+}
+
+// body returns the body of the request, 0, or of the response, 1.
+func (d *draft) body(i int) *body {
+	if d.bodies[i] != nil {
+		return d.bodies[i]
+	}
+	b := &body{half: d.e.Request(), place: fieldpath.Of("req", "body")}
+	if i == 1 {
+		b = &body{half: d.e.Response(), place: fieldpath.Of("res", "body")}
+	}
+	if h := d.e.HTTP; h != nil {
+		b.bytes = &h.Req.Body
+		if i == 1 {
+			b.bytes = &h.Res.Body
+		}
+	}
+	d.bodies[i] = b
+	if len(b.half.Body) == 0 {
+		return b
+	}
+	text, err := b.half.Decode(&d.w.decoder, nil, maxBody)
+	switch {
+	case err == nil:
+	case errors.Is(err, io.ErrUnexpectedEOF): // a limit cut it at capture
+		b.cut = true
+	case len(text) == 0:
+		if unknown := new(coding.UnknownError); !errors.As(err, &unknown) || unknown.Coding != "aws-chunked" { // which frames clear text
+			d.w.report.Unreadable++
+		}
+		text = b.half.Body
+	default:
+		d.w.report.Unreadable++
+		b.cut = true
+	}
+	b.text = string(text)
+	return b
+}
+
+// set changes the text.
+func (b *body) set(d *draft, text string) {
+	b.text, b.changed, d.changed = text, true, true
+}
+
+// sides are the tags of a request's body and of a response's.
+var sides = map[string]struct{ name, cut, sent string }{
+	"req": {"request", recording.TagRequestBodySize, recording.TagRequestSentSize},
+	"res": {"response", recording.TagResponseBodySize, recording.TagResponseSentSize},
+}
+
+// finish stores the body, if it was changed: without its codings, as the tag `decoded` says.
+func (b *body) finish(d *draft) {
+	if !b.changed {
+		return
+	}
+	tags, side := &d.e.Tags, sides[b.place[0].Name]
+	if sent := len(b.half.Body); tags.Get(side.cut) == "" && tags.Get(side.sent) == "" && sent != len(b.text) {
+		tags.Set(side.sent, strconv.Itoa(sent))
+	}
+	*b.bytes = []byte(b.text)
+	if b.text == "" {
+		*b.bytes = nil
+		return
+	}
+	if len(b.half.Codings()) > 0 {
+		value := side.name
+		if was := tags.Get(recording.TagDecoded); was != "" && was != value {
+			value = "true"
+		}
+		tags.Set(recording.TagDecoded, value)
+	}
+}
+
+// at changes what is at a place in the body.
+func (b *body) at(d *draft, p fieldpath.Path) {
+	if b.text == "" {
+		return
+	}
+	if p.Covers(b.place) && d.rule.Do == "drop" {
+		b.set(d, "")
+		d.did(b.place, p.String())
+		return
+	}
+	if text, ok := d.document(b.text, b.half.Headers.Get("Content-Type"), b.place, p); ok {
+		if text != b.text {
+			b.set(d, text)
+		}
+		return
+	}
+	if p.Covers(b.place) { // no document that has places of its own
+		b.set(d, d.stead(b.text))
+		d.did(b.place, p.String())
+	}
+}
+
+// mask changes the values that a rule looks for.
+func (b *body) mask(d *draft, f *finder) {
+	if b.text == "" || !f.in(b.text) {
+		return
+	}
+	text, ok := d.maskDocument(b.text, b.half.Headers.Get("Content-Type"), b.place, f)
+	if ok && f.in(text) { // as where it goes over several values
+		ok = false
+	}
+	if !ok {
+		text = d.maskText(b.text, b.place, f)
+	}
+	b.set(d, text)
+}
+
+// maskText changes values in a text, or in bytes, without any structure.
+func (d *draft) maskText(text string, place fieldpath.Path, f *finder) string {
+	d.did(place, kindOf(place))
+	if utf8.ValidString(text) {
+		return f.mask(text, d.stead)
+	}
+	// A binary message has lengths of its parts, so it must stay as long as it is.
+	return f.mask(text, d.steadSized)
+}
+
+// document changes what is at a place in a text that has places. It returns false if the
+// text is none.
+func (d *draft) document(text, contentType string, at, p fieldpath.Path) (string, bool) {
+	if covers := p.Covers; looksLikeJSON(text) {
+		j := jsonEdit{
+			leaf: func(q fieldpath.Path, text string, isString bool) string {
+				if !covers(q) {
+					return text
+				}
+				with := d.leaf(text, isString)
+				if with != text {
+					d.did(q, p.String())
+				}
+				return with
+			},
+		}
+		if d.rule.Do == "drop" {
+			j.leaf = func(_ fieldpath.Path, text string, _ bool) string { return text }
+			j.drop = func(q fieldpath.Path) bool {
+				if !covers(q) {
+					return false
+				}
+				d.did(q, p.String())
+				return true
+			}
+		}
+		return j.edit(text, at)
+	}
+	if isXML(text, contentType) {
+		drops := d.rule.Do == "drop"
+		x := xmlEdit{
+			leaf: func(q fieldpath.Path, text string) string {
+				if drops || !p.Covers(q) || strings.TrimSpace(text) == "" {
+					return text
+				}
+				d.did(q, p.String())
+				return d.stead(text)
+			},
+			drop: func(q fieldpath.Path) bool {
+				if !drops || !p.Covers(q) {
+					return false
+				}
+				d.did(q, p.String())
+				return true
+			},
+		}
+		text = x.edit(text, at)
+		if x.cut {
+			d.did(at, p.String())
+		}
+		return text, true
+	}
+	kind, params, _ := mime.ParseMediaType(contentType)
+	switch kind {
+	case "text/event-stream":
+		return d.events(text, at, p), true
+	case "application/x-www-form-urlencoded":
+		return d.form(p, at, text), true
+	case "multipart/form-data":
+		return d.multipart(text, params["boundary"], func(name, content string) (string, bool) {
+			place := append(at[:len(at):len(at)], fieldpath.Step{Name: name})
+			if looksLikeJSON(content) {
+				return d.document(content, "", place, p)
+			}
+			if !p.Covers(place) || content == "" {
+				return content, true
+			}
+			d.did(place, p.String())
+			if d.rule.Do == "drop" {
+				return "", false
+			}
+			return d.stead(content), true
+		})
+	}
+	return text, false
+}
+
+// events changes what is at a place in the data of server-sent events, each of which is a
+// document.
+func (d *draft) events(text string, at, p fieldpath.Path) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		data, ok := strings.CutPrefix(line, "data:")
+		if !ok {
+			out.WriteString(line)
+			continue
+		}
+		content := strings.TrimRight(data, "\r\n")
+		with, ok := d.document(content, "", at, p)
+		if !ok && p.Covers(at) && strings.TrimSpace(content) != "" {
+			d.did(at, p.String())
+			if with = ""; d.rule.Do != "drop" {
+				with = " " + d.stead(strings.TrimSpace(content))
+			}
+		}
+		out.WriteString("data:" + with + data[len(content):])
+	}
+	return out.String()
+}
+
+// leaf is what a value of JSON becomes. A number stays a number, and what is true or
+// false, which a token would give away, becomes null.
+func (d *draft) leaf(text string, isString bool) string {
+	switch {
+	case isString && text == "", text == "null":
+		return text
+	case isString:
+		return d.stead(text)
+	case d.rule.Do == "redact" && !isNumber(text):
+		return "null"
+	}
+	return d.steadNumber(text)
+}
+
+// maskDocument changes the values that a rule looks for in a text that has places.
+func (d *draft) maskDocument(text, contentType string, at fieldpath.Path, f *finder) (string, bool) {
+	if looksLikeJSON(text) {
+		j := jsonEdit{
+			leaf: func(q fieldpath.Path, text string, isString bool) string {
+				if !f.in(text) {
+					return text
+				}
+				d.did(safe(q, f), kindOf(q))
+				if isString {
+					return f.mask(text, d.stead)
+				}
+				return d.steadNumber(text)
+			},
+			name: func(q fieldpath.Path, text string) string {
+				if !f.in(text) {
+					return text
+				}
+				d.did(append(safe(q, f), fieldpath.Step{Kind: fieldpath.AnyMember}), kindOf(q))
+				return f.mask(text, d.stead)
+			},
+		}
+		return j.edit(text, at)
+	}
+	kind, params, _ := mime.ParseMediaType(contentType)
+	switch kind {
+	case "application/x-www-form-urlencoded":
+		return d.maskForm(text, at, f), true
+	case "multipart/form-data":
+		return d.multipart(text, params["boundary"], func(name, content string) (string, bool) {
+			if !f.in(content) {
+				return content, true
+			}
+			place := safe(append(at[:len(at):len(at)], fieldpath.Step{Name: name}), f)
+			if with, ok := d.maskDocument(content, "", place, f); ok {
+				return with, true
+			}
+			return d.maskText(content, place, f), true
+		})
+	}
+	return text, false
+}
+
+// maskURI changes values in a path, segment by segment, and in the query behind it.
+func (d *draft) maskURI(uri string, f *finder) string {
+	path, query, hasQuery := strings.Cut(uri, "?")
+	if f.in(path) {
+		segments := strings.Split(path, "/")
+		for i, s := range segments {
+			if f.in(s) {
+				segments[i] = f.mask(s, d.stead)
+			}
+		}
+		if path = strings.Join(segments, "/"); f.in(path) { // it goes over several segments
+			path = f.mask(path, d.stead)
+		}
+		d.did(inPath, kindOf(inPath))
+	}
+	if hasQuery {
+		path += "?" + d.maskForm(query, fieldpath.Of("req", "query"), f)
+	}
+	if f.in(path) { // it goes over both
+		return f.mask(path, d.stead)
+	}
+	return path
+}
+
+// maskForm changes values, and names, of parameters.
+func (d *draft) maskForm(text string, at fieldpath.Path, f *finder) string {
+	pairs := strings.Split(text, "&")
+	for i, pair := range pairs {
+		if !f.in(pair) {
+			continue
+		}
+		name, value, hasValue := strings.Cut(pair, "=")
+		pairs[i] = f.mask(name, d.stead)
+		d.did(safe(append(at[:len(at):len(at)], fieldpath.Step{Name: formText(name)}), f), kindOf(at))
+		if hasValue {
+			pairs[i] += "=" + f.mask(value, d.stead)
+		}
+	}
+	return strings.Join(pairs, "&")
+}
+
+// safe is a place without names that have a value themselves.
+func safe(p fieldpath.Path, f *finder) fieldpath.Path {
+	out := slices.Clone(p)
+	for i, s := range out {
+		if s.Kind == fieldpath.Member && f.in(s.Name) {
+			out[i] = fieldpath.Step{Kind: fieldpath.AnyMember}
+		}
+	}
+	return out
+}
+
+// multipart gives each part of a form to change, which returns false for one that is to be
+// left out. Nothing but their contents changes. It returns false if the text is no such
+// form.
+func (d *draft) multipart(text, boundary string, change func(name, content string) (string, bool)) (string, bool) {
+	if boundary == "" {
+		return text, false
+	}
+	delimiter := "--" + boundary
+	if !strings.HasPrefix(text, delimiter) && !strings.Contains(text, "\r\n"+delimiter) {
+		return text, false
+	}
+	parts := strings.Split("\r\n"+text, "\r\n"+delimiter) // as RFC 2046 section 5.1.1 has it
+	out := parts[:1]
+	for _, part := range parts[1:] {
+		head, content, ok := strings.Cut(part, "\r\n\r\n")
+		if !ok || strings.HasPrefix(part, "--") {
+			out = append(out, part)
+			continue
+		}
+		with, keep := change(partName(head), content)
+		if !keep {
+			continue
+		}
+		out = append(out, head+"\r\n\r\n"+with)
+	}
+	return strings.TrimPrefix(strings.Join(out, "\r\n"+delimiter), "\r\n"), true
+}
+
+// partName is the name of a part of a form.
+func partName(head string) string {
+	for line := range strings.SplitSeq(head, "\r\n") {
+		name, value, _ := strings.Cut(line, ":")
+		if !strings.EqualFold(strings.TrimSpace(name), "Content-Disposition") {
+			continue
+		}
+		if _, params, err := mime.ParseMediaType(strings.TrimSpace(value)); err == nil {
+			return params["name"]
+		}
+		if _, rest, ok := strings.Cut(value, `name="`); ok {
+			name, _, _ := strings.Cut(rest, `"`)
+			if text, err := strconv.Unquote(`"` + name + `"`); err == nil {
+				return text
+			}
+			return name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,304 @@
+package rewrite
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"html"
+	"iter"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/recording/coding"
+)
+
+const (
+	// minValue is the length of the shortest value that is looked for: a shorter one is
+	// in everything.
+	minValue = 4
+	// maxViews is how often a text is read anew, as base64 in a URL in a JSON string.
+	maxViews = 5
+	// minPacked is how much base64 the shortest compressed text takes.
+	minPacked = 16
+	// maxUnpacked bounds what a text may become in all its views.
+	maxUnpacked = 16 << 20
+)
+
+// finder finds values in texts, however they are written: in any case, escaped as in
+// URLs, JSON, XML and HTML, in base64 and in hexadecimal digits, packed by gzip or zlib,
+// and several of these one within the other.
+type finder struct {
+	values []string // in lower case
+	raw    *regexp.Regexp
+	hashes map[[sha256.Size]byte]bool
+	// base64 and hex are how long those are that may hold a value.
+	base64, hex int
+}
+
+// newFinder returns nil if there is nothing to look for.
+func newFinder(values []string, hashes [][sha256.Size]byte) *finder {
+	if len(values)+len(hashes) == 0 {
+		return nil
+	}
+	f := &finder{hashes: map[[sha256.Size]byte]bool{}}
+	shortest := minValue // of what a hash is of
+	if len(hashes) == 0 {
+		shortest = len(slices.MinFunc(values, func(a, b string) int { return len(a) - len(b) }))
+	}
+	f.base64, f.hex = min(minPacked, (4*shortest+2)/3), 2*shortest
+	for _, h := range hashes {
+		f.hashes[h] = true
+	}
+	var patterns []string
+	for _, v := range values {
+		f.values = append(f.values, strings.ToLower(v))
+		for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v), html.EscapeString(v)} {
+			patterns = append(patterns, regexp.QuoteMeta(form))
+		}
+	}
+	if patterns != nil {
+		slices.SortFunc(patterns, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }) // the longest first
+		f.raw = regexp.MustCompile("(?i:" + strings.Join(slices.Compact(patterns), "|") + ")")
+	}
+	return f
+}
+
+// in tells whether a value is in the text. One that becomes more than maxUnpacked, or 64
+// times as long, can't be searched, so it counts as having one.
+func (f *finder) in(text string) bool {
+	room := max(maxUnpacked, 64*len(text))
+	return f.within(text, maxViews, &room)
+}
+
+func (f *finder) within(text string, depth int, room *int) bool {
+	if *room -= len(text); *room < 0 || f.plainly(text) {
+		return true
+	}
+	if depth == 0 {
+		return false
+	}
+	for view := range f.views(text) {
+		if f.within(view, depth-1, room) {
+			return true
+		}
+	}
+	return false
+}
+
+// plainly tells whether a value is in the text as it stands.
+func (f *finder) plainly(text string) bool {
+	if len(f.values) > 0 {
+		lower := strings.ToLower(text)
+		for _, v := range f.values {
+			if strings.Contains(lower, v) {
+				return true
+			}
+		}
+	}
+	return f.word(text) != ""
+}
+
+// word returns the first word of a text, or the whole, that has one of the hashes.
+func (f *finder) word(text string) string {
+	if len(f.hashes) == 0 {
+		return ""
+	}
+	for whole := range strings.SplitSeq(text, "\x00") {
+		if f.hashed(whole) {
+			return whole
+		}
+	}
+	for w := range strings.FieldsFuncSeq(text, divides) {
+		if f.hashed(w) {
+			return w
+		}
+	}
+	return ""
+}
+
+func (f *finder) hashed(word string) bool {
+	word = strings.TrimSpace(word)
+	return f.hashes[sha256.Sum256([]byte(word))] || f.hashes[sha256.Sum256([]byte(strings.ToLower(word)))]
+}
+
+// divides tells whether a character stands between words.
+func divides(r rune) bool { return r <= ' ' || strings.ContainsRune("\"'`<>()[]{},;:=&?/\\|", r) }
+
+// mask replaces the values in a text. If one is in it in a form that can't be cut out,
+// or would be there still, all of the text is replaced.
+func (f *finder) mask(text string, by func(value string) string) string {
+	out := text
+	if f.raw != nil {
+		out = f.raw.ReplaceAllStringFunc(out, by)
+	}
+	for w := f.word(out); w != ""; w = f.word(out) {
+		with := by(w)
+		if w == out || strings.Contains(with, w) {
+			return by(text)
+		}
+		out = strings.ReplaceAll(out, w, with)
+	}
+	if f.in(out) {
+		return by(text)
+	}
+	return out
+}
+
+// views reads a text in other ways: without its escapes, and what is encoded in it. None
+// is the text itself.
+func (f *finder) views(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, view := range []func(string) string{unescapedURL, unescapedForm, unescapedJSON, unescapedHTML, unpacked} {
+			if v := view(text); v != text && v != "" && !yield(v) {
+				return
+			}
+		}
+		// What is encoded may begin within a longer run, so each offset is a view of its own.
+		for offset := range 4 {
+			if v := decoded(text, offset, f.base64, isBase64, debase64); v != "" && !yield(v) {
+				return
+			}
+		}
+		for offset := range 2 {
+			if v := decoded(text, offset, f.hex, isHexDigit, dehex); v != "" && !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// unescapedURL undoes percent-encoding once, wherever it can be undone.
+func unescapedURL(s string) string {
+	if strings.IndexByte(s, '%') < 0 {
+		return s
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) && isHexDigit[s[i+1]] && isHexDigit[s[i+2]] {
+			c, _ := hex.DecodeString(s[i+1 : i+3])
+			out = append(out, c...)
+			i += 2
+			continue
+		}
+		out = append(out, s[i])
+	}
+	return string(out)
+}
+
+// unescapedForm also takes `+` for a space.
+func unescapedForm(s string) string {
+	if strings.IndexByte(s, '+') < 0 {
+		return s
+	}
+	return unescapedURL(strings.ReplaceAll(s, "+", " "))
+}
+
+// unescapedJSON undoes the escapes of JSON strings, wherever they stand.
+func unescapedJSON(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			b.WriteByte(s[i])
+			continue
+		}
+		end := i + 2
+		if s[i+1] == 'u' {
+			end = i + 6
+			if end+6 <= len(s) && s[end:end+2] == `\u` { // perhaps the second half of a character
+				end += 6
+			}
+		}
+		var text string
+		if end <= len(s) && json.Unmarshal([]byte(`"`+s[i:end]+`"`), &text) == nil {
+			b.WriteString(text)
+			i = end - 1
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// unescapedHTML undoes the escapes of HTML and XML.
+func unescapedHTML(s string) string {
+	if strings.IndexByte(s, '&') < 0 {
+		return s
+	}
+	return html.UnescapeString(s)
+}
+
+// unpacked is what a text is that gzip or zlib packed, and any other text itself.
+func unpacked(s string) string {
+	name := ""
+	switch {
+	case strings.HasPrefix(s, "\x1f\x8b"):
+		name = "gzip"
+	case len(s) > 2 && s[0]&0x0f == 8 && s[0]>>4 < 8 && (uint(s[0])<<8|uint(s[1]))%31 == 0:
+		name = "deflate"
+	default:
+		return s
+	}
+	var d coding.Decoder
+	defer d.Close()
+	text, _ := d.Decode(nil, []string{name}, []byte(s), maxUnpacked+1) // as far as it goes
+	return string(text)
+}
+
+// decoded decodes the runs of characters of a kind, each from the offset on, unpacks what
+// is packed, and puts a null byte behind each.
+func decoded(s string, offset, shortest int, of *[256]bool, decode func(string) string) string {
+	var b strings.Builder
+	for from := 0; from < len(s) && b.Len() <= maxUnpacked; from++ {
+		to := from
+		for to < len(s) && of[s[to]] {
+			to++
+		}
+		if to-from-offset >= shortest {
+			text := decode(s[from+offset : to])
+			b.WriteString(text)
+			b.WriteByte(0)
+			if u := unpacked(text); u != text {
+				b.WriteString(u)
+				b.WriteByte(0)
+			}
+		}
+		from = to
+	}
+	return b.String()
+}
+
+var (
+	isBase64   = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
+	isHexDigit = set("0123456789ABCDEFabcdef")
+)
+
+func set(chars string) *[256]bool {
+	var t [256]bool
+	for i := range len(chars) {
+		t[chars[i]] = true
+	}
+	return &t
+}
+
+var toStandard = strings.NewReplacer("-", "+", "_", "/")
+
+// debase64 decodes base64 of either alphabet, without padding.
+func debase64(run string) string {
+	if len(run)%4 == 1 {
+		run = run[:len(run)-1]
+	}
+	text, _ := base64.RawStdEncoding.DecodeString(toStandard.Replace(run)) // as far as it goes
+	return string(text)
+}
+
+func dehex(run string) string {
+	text, _ := hex.DecodeString(run[:len(run)&^1])
+	return string(text)
+}

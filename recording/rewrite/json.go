@@ -1,0 +1,240 @@
+package rewrite
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/recording/fieldpath"
+)
+
+// maxDepth is how deep JSON may be. What is deeper is no JSON to this package.
+const maxDepth = 500
+
+// jsonEdit goes over JSON texts, one or several behind each other, and copies what it is
+// not told to change. It goes as far as a text that was cut.
+type jsonEdit struct {
+	// leaf returns what a string, or a number or literal as it is written, becomes. A
+	// string comes and goes without its escapes; of anything else the result is JSON.
+	leaf func(p fieldpath.Path, text string, isString bool) string
+	// name returns what the name of a member of an object becomes; nil: it stays.
+	name func(object fieldpath.Path, text string) string
+	// drop tells whether the value at a place is to be left out; nil: none is.
+	drop func(p fieldpath.Path) bool
+
+	s       string
+	out     []byte
+	path    fieldpath.Path
+	deep    bool // deeper than maxDepth
+	changed bool
+}
+
+// edit returns the new text. It returns false if the text is no JSON.
+func (j *jsonEdit) edit(s string, at fieldpath.Path) (string, bool) {
+	if !looksLikeJSON(s) {
+		return s, false
+	}
+	j.s, j.out, j.path = s, make([]byte, 0, len(s)+64), append(fieldpath.Path(nil), at...)
+	for i := 0; i < len(s); {
+		next := j.value(j.space(i, true), 0, true)
+		if j.deep {
+			return s, false
+		}
+		if next <= i { // a bracket or a comma too much
+			j.out = append(j.out, s[i])
+			next = i + 1
+		}
+		i = next
+	}
+	if !j.changed { // what is no JSON may have become something else
+		return s, true
+	}
+	return string(j.out), true
+}
+
+// looksLikeJSON tells by the first character that is no space whether a text is JSON: an
+// object, an array, or a string.
+func looksLikeJSON(s string) bool {
+	s = strings.TrimLeft(s, " \t\r\n")
+	return s != "" && strings.IndexByte(`{["`, s[0]) >= 0
+}
+
+// space copies spaces, if it is told to, and returns where they end.
+func (j *jsonEdit) space(i int, copied bool) int {
+	from := i
+	for i < len(j.s) && strings.IndexByte(" \t\r\n", j.s[i]) >= 0 {
+		i++
+	}
+	if copied {
+		j.out = append(j.out, j.s[from:i]...)
+	}
+	return i
+}
+
+// value goes over a value, and copies it if it is told to.
+func (j *jsonEdit) value(i, depth int, copied bool) int {
+	if depth > maxDepth {
+		j.deep = true
+	}
+	if i >= len(j.s) || j.deep {
+		return len(j.s)
+	}
+	keep := len(j.out)
+	switch c := j.s[i]; c {
+	case '{', '[':
+		i = j.inside(i, depth, c == '{')
+	case '"':
+		end := stringEnd(j.s, i+1)
+		i = j.text(i, end)
+	default:
+		end := i
+		for end < len(j.s) && strings.IndexByte(" \t\r\n,:]}", j.s[end]) < 0 {
+			end++
+		}
+		if end > i {
+			with := j.leaf(j.path, j.s[i:end], false)
+			j.changed = j.changed || with != j.s[i:end]
+			j.out = append(j.out, with...)
+		}
+		i = end
+	}
+	if !copied {
+		j.out = j.out[:keep]
+	}
+	return i
+}
+
+// text goes over a string that is a value, quotes and all.
+func (j *jsonEdit) text(from, end int) int {
+	raw := j.s[from+1 : end]
+	plain := unquoted(raw)
+	if with := j.leaf(j.path, plain, true); with != plain {
+		j.changed = true
+		j.out = append(j.out, quoted(with)...)
+		if end == len(j.s) { // it was cut
+			j.out = j.out[:len(j.out)-1]
+		}
+	} else {
+		j.out = append(j.out, j.s[from:min(end+1, len(j.s))]...)
+	}
+	return min(end+1, len(j.s))
+}
+
+// inside goes over an object or an array.
+func (j *jsonEdit) inside(i, depth int, object bool) int {
+	closing := byte(']')
+	if object {
+		closing = '}'
+	}
+	j.out = append(j.out, j.s[i])
+	i++
+	first := true
+	for i < len(j.s) && !j.deep {
+		from := i
+		i = j.space(i, false)
+		if i == len(j.s) || j.s[i] == closing {
+			j.out = append(j.out, j.s[from:min(i+1, len(j.s))]...)
+			return min(i+1, len(j.s))
+		}
+		if j.s[i] == ',' {
+			i++
+			continue
+		}
+		begin := i
+		length := len(j.out)
+		if !first {
+			j.out = append(j.out, ',')
+		}
+		j.out = append(j.out, j.s[from:i]...)
+		dropped := false
+		if object && j.s[i] == '"' {
+			i, dropped = j.member(i, depth)
+		} else {
+			i, dropped = j.element(i, depth, object)
+		}
+		if dropped {
+			j.out, j.changed = j.out[:length], true
+		} else {
+			first = false
+		}
+		if i <= begin { // what belongs nowhere
+			j.out = append(j.out[:length], j.s[from:begin+1]...)
+			i = begin + 1
+		}
+	}
+	return i
+}
+
+// member goes over a member of an object, which begins with the quote of its name.
+func (j *jsonEdit) member(i, depth int) (next int, dropped bool) {
+	end := stringEnd(j.s, i+1)
+	plain := unquoted(j.s[i+1 : end])
+	name := j.s[i:min(end+1, len(j.s))]
+	step := plain
+	if j.name != nil {
+		if with := j.name(j.path, plain); with != plain {
+			name, step, j.changed = quoted(with), with, true
+		}
+	}
+	j.out = append(j.out, name...)
+	i = j.space(min(end+1, len(j.s)), true)
+	if i == len(j.s) || j.s[i] != ':' {
+		return i, false
+	}
+	j.out = append(j.out, ':')
+	i = j.space(i+1, true)
+	j.path = append(j.path, fieldpath.Step{Name: step})
+	dropped = j.drop != nil && j.drop(j.path)
+	i = j.value(i, depth+1, !dropped)
+	j.path = j.path[:len(j.path)-1]
+	return i, dropped
+}
+
+// element goes over an element of an array.
+func (j *jsonEdit) element(i, depth int, object bool) (next int, dropped bool) {
+	if !object {
+		j.path = append(j.path, fieldpath.Step{Kind: fieldpath.Element})
+		defer func() { j.path = j.path[:len(j.path)-1] }()
+		dropped = j.drop != nil && j.drop(j.path)
+	}
+	return j.value(i, depth+1, !dropped), dropped
+}
+
+// stringEnd finds the quote that ends a string, or the text's end.
+func stringEnd(s string, i int) int {
+	for i < len(s) && s[i] != '"' {
+		if s[i] == '\\' {
+			i++
+		}
+		i++
+	}
+	return min(i, len(s))
+}
+
+// unquoted is the text of a JSON string without its quotes, as far as it is valid.
+func unquoted(raw string) string {
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw
+	}
+	var text string
+	if json.Unmarshal([]byte(`"`+raw+`"`), &text) == nil {
+		return text
+	}
+	return unescapedJSON(raw)
+}
+
+// quoted is a text as a JSON string.
+func quoted(text string) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(text) // a string can be encoded
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// isNumber tells whether a text is a number of JSON.
+func isNumber(text string) bool {
+	_, err := strconv.ParseFloat(text, 64)
+	return err == nil && json.Valid([]byte(text))
+}

@@ -1,0 +1,212 @@
+package rewrite
+
+import (
+	"bytes"
+	"compress/flate"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
+	"github.com/tapedeck/tapedeck/recording/fieldpath"
+)
+
+// side is what one side of a conversation said.
+type side struct {
+	talk     *recording.Conversation // nil: there is none
+	from     string
+	place    fieldpath.Path
+	stream   bool // one text, which is divided as it came
+	messages []message
+	changed  bool
+}
+
+// message is one, without its compression: in several frames, perhaps.
+type message struct {
+	text   string
+	parts  []int // in the conversation
+	opaque bool  // it could not be decompressed
+}
+
+// side returns what the client said, 0, or the server, 1.
+func (d *draft) side(i int) *side {
+	if d.sides[i] != nil {
+		return d.sides[i]
+	}
+	s := &side{talk: d.e.Conversation(), from: recording.Client, place: fieldpath.Of("client", "message"), stream: d.e.TCP != nil}
+	headers := d.e.Request().Headers
+	if i == 1 {
+		s.from, s.place, headers = recording.Server, fieldpath.Of("server", "message"), d.e.Response().Headers
+	}
+	d.sides[i] = s
+	if s.talk == nil {
+		return s
+	}
+	open := -1 // the message that has further frames
+	for n, m := range s.talk.Messages {
+		if m.From != s.from {
+			continue
+		}
+		if open >= 0 && (s.stream || m.Type == "continuation") {
+			last := &s.messages[open]
+			last.text += string(m.Data)
+			last.parts = append(last.parts, n)
+		} else {
+			s.messages = append(s.messages, message{text: string(m.Data), parts: []int{n}})
+		}
+		switch {
+		case m.Type == "ping", m.Type == "pong", m.Type == "close": // may stand between frames (RFC 6455 section 5.4)
+		case !m.More && !s.stream:
+			open = -1
+		case open < 0:
+			open = len(s.messages) - 1
+		}
+	}
+	s.decompress(d, headers)
+	return s
+}
+
+// decompress undoes the compression of messages.
+func (s *side) decompress(d *draft, headers recording.Headers) {
+	var window inflater
+	for i := range s.messages {
+		m := &s.messages[i]
+		if !s.talk.Messages[m.parts[0]].Compressed {
+			continue
+		}
+		var text string
+		var ok bool
+		if d.e.WebSocket != nil {
+			text, ok = window.message(m.text)
+		} else {
+			codings := coding.Split(headers.Get("Grpc-Encoding"))
+			plain, err := d.w.decoder.Decode(nil, codings, []byte(m.text), maxBody)
+			text, ok = string(plain), err == nil && len(codings) > 0
+		}
+		if !ok {
+			d.w.report.Unreadable++
+			m.opaque = true
+			continue
+		}
+		m.text = text
+	}
+}
+
+// texts are those of the messages.
+func (s *side) texts() (all []string) {
+	for _, m := range s.messages {
+		all = append(all, m.text)
+	}
+	return all
+}
+
+// at changes what is at a place in each message.
+func (s *side) at(d *draft, p fieldpath.Path) {
+	for i := range s.messages {
+		m := &s.messages[i]
+		if m.text == "" {
+			continue
+		}
+		text, ok := m.text, false
+		if p.Covers(s.place) && d.rule.Do == "drop" {
+			text, ok = "", true
+			d.did(s.place, p.String())
+		} else if text, ok = d.document(m.text, "", s.place, p); !ok && p.Covers(s.place) {
+			text = s.stead(d, m)(m.text)
+			d.did(s.place, p.String())
+		}
+		s.set(d, m, text)
+	}
+}
+
+// mask changes the values that a rule looks for.
+func (s *side) mask(d *draft, f *finder) {
+	for i := range s.messages {
+		m := &s.messages[i]
+		if m.text == "" || !f.in(m.text) {
+			continue
+		}
+		text, ok := m.text, false
+		if !s.stream {
+			text, ok = d.maskDocument(m.text, "", s.place, f)
+		}
+		if !ok || f.in(text) {
+			d.did(s.place, kindOf(s.place))
+			text = f.mask(m.text, s.stead(d, m))
+		}
+		s.set(d, m, text)
+	}
+}
+
+// stead returns what makes a value's stand-in: of its size in a stream and in a binary
+// message, which has lengths of its parts.
+func (s *side) stead(d *draft, m *message) func(string) string {
+	if d.e.WebSocket != nil && utf8.ValidString(m.text) {
+		return d.stead
+	}
+	return d.steadSized
+}
+
+func (s *side) set(d *draft, m *message, text string) {
+	if text != m.text {
+		m.text, m.opaque, s.changed, d.changed = text, false, true, true
+	}
+}
+
+// finish stores the messages, if one was changed: none of them compressed, since each may
+// refer to those before.
+func (s *side) finish() {
+	if !s.changed {
+		return
+	}
+	for _, m := range s.messages {
+		if m.opaque {
+			continue
+		}
+		total := 0
+		for _, n := range m.parts {
+			total += len(s.talk.Messages[n].Data)
+		}
+		rest := m.text
+		for _, n := range m.parts {
+			to := &s.talk.Messages[n]
+			size := len(rest) // all of it to the first frame, unless it has the frames' size
+			if total == len(m.text) {
+				size = len(to.Data)
+			}
+			if m.text == "" && to.Size == 0 {
+				to.Size = int64(len(to.Data)) // what was said is left out
+			}
+			to.Data, rest = []byte(rest[:size]), rest[size:]
+			if size == 0 {
+				to.Data = nil
+			}
+			to.Compressed = false
+		}
+	}
+}
+
+// inflater undoes permessage-deflate (RFC 7692) of messages that refer to those before.
+type inflater struct {
+	window []byte
+	lost   bool
+}
+
+const maxWindow = 32 << 10
+
+func (f *inflater) message(text string) (string, bool) {
+	if f.lost {
+		return "", false
+	}
+	r := flate.NewReaderDict(io.MultiReader(strings.NewReader(text), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff")), f.window)
+	var b bytes.Buffer
+	n, err := io.Copy(&b, io.LimitReader(r, maxBody+1))
+	if err != nil || n > maxBody {
+		f.lost = true
+		return "", false
+	}
+	f.window = append(f.window, b.Bytes()...)
+	f.window = f.window[max(0, len(f.window)-maxWindow):]
+	return b.String(), true
+}

@@ -1,0 +1,216 @@
+package rewrite
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/fieldpath"
+)
+
+// parsePlace reads a place that a rule names.
+func parsePlace(text string) (fieldpath.Path, error) {
+	p, err := fieldpath.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if len(p) < 2 {
+		return nil, fmt.Errorf("%q, which is no place by itself", text)
+	}
+	for _, s := range p[:2] {
+		if s.Kind != fieldpath.Member {
+			return nil, fmt.Errorf("%q, which does not begin as a place does", text)
+		}
+	}
+	switch begin := p[0].Name + "." + p[1].Name; begin {
+	case "req.header", "res.header":
+		if len(p) != 3 {
+			return nil, fmt.Errorf("%q, want one name behind %s", text, begin)
+		}
+		p[2].Name = textproto.CanonicalMIMEHeaderKey(p[2].Name)
+	case "req.query":
+		if len(p) != 3 {
+			return nil, fmt.Errorf("%q, want one name behind %s", text, begin)
+		}
+	case "req.body", "res.body", "client.message", "server.message":
+	default:
+		return nil, fmt.Errorf("%q, want one that begins with req.header, req.query, req.body, res.header, res.body, client.message or server.message", text)
+	}
+	return p, nil
+}
+
+// Places of texts that are neither in a body nor in a message.
+var (
+	inPath   = fieldpath.Of("req", "path")
+	inHost   = fieldpath.Of("req", "host")
+	inStatus = fieldpath.Of("res", "status")
+	// inRecord is no place in the exchange, but what the recorder says of it.
+	inRecord fieldpath.Path
+)
+
+// texts gives each text of the record that is neither in a body nor in a message, with
+// its place, to be changed. Names of headers and tags are texts, too.
+func (d *draft) texts(see func(fieldpath.Path, *string)) {
+	e := d.e
+	see(inPath, &e.Location)
+	see(inHost, &e.NetworkAddress)
+	see(inStatus, &e.Status)
+	for _, s := range []*string{&e.Resource, &e.L7Protocol, &e.ALPN, &e.Cluster, &e.Namespace, &e.Service, &e.Tech, &e.Command} {
+		see(inRecord, s)
+	}
+	for i := range e.Tags {
+		t := &e.Tags[i]
+		see(inRecord, &t.Name)
+		if t.Name != recording.TagRedacted {
+			see(inRecord, &t.Value)
+		}
+	}
+	if n := e.NetInfo; n != nil {
+		for _, s := range []*string{&n.ID, &n.Downstream.IPAddress, &n.Downstream.Hostname, &n.Upstream.IPAddress, &n.Upstream.Hostname} {
+			see(inRecord, s)
+		}
+	}
+	for name, value := range e.Signature {
+		s := string(value)
+		if see(inRecord, &s); s != string(value) {
+			e.Signature[name] = []byte(s)
+		}
+	}
+	members(e.Extra, see)
+	if e.HTTP == nil {
+		return
+	}
+	q, a := &e.HTTP.Req, &e.HTTP.Res
+	see(inPath, &q.URL)
+	see(inPath, &q.URI)
+	see(inRecord, &q.Method)
+	see(inHost, &q.Host)
+	see(inStatus, &a.StatusMessage)
+	see(fieldpath.Of("res", "header", "Content-Type"), &a.ContentType)
+	members(q.Extra, see)
+	members(a.Extra, see)
+	for side, headers := range map[string]recording.Headers{"req": q.Headers, "res": a.Headers} {
+		for i := range headers {
+			name := headers[i].Name
+			see(fieldpath.Path{{Name: side}, {Name: "header"}, {Kind: fieldpath.AnyMember}}, &headers[i].Name)
+			if name != headers[i].Name {
+				name = "*"
+			}
+			place := fieldpath.Of(side, "header", name)
+			if name == "*" {
+				place[2] = fieldpath.Step{Kind: fieldpath.AnyMember}
+			}
+			see(place, &headers[i].Value)
+		}
+	}
+}
+
+// members gives the members that only other tools know, each as a text of JSON. What is
+// no JSON any more when it was changed becomes a string.
+func members(all []recording.Member, see func(fieldpath.Path, *string)) {
+	for i := range all {
+		m := &all[i]
+		see(inRecord, &m.Name)
+		s := string(m.Value)
+		if see(inRecord, &s); s != string(m.Value) {
+			if m.Value = json.RawMessage(s); !json.Valid(m.Value) {
+				m.Value = json.RawMessage(quoted(s))
+			}
+		}
+	}
+}
+
+// places changes what is at the places of the rule.
+func (d *draft) places() {
+	for _, p := range d.rule.At {
+		switch p[0].Name + "." + p[1].Name {
+		case "req.header":
+			if d.e.HTTP != nil {
+				d.headers(p, &d.e.HTTP.Req.Headers)
+			}
+		case "res.header":
+			if d.e.HTTP != nil {
+				d.headers(p, &d.e.HTTP.Res.Headers)
+			}
+		case "req.query":
+			if d.e.HTTP != nil {
+				d.e.HTTP.Req.URI = d.query(p, d.e.HTTP.Req.URI)
+			}
+		case "req.body":
+			d.body(0).at(d, p)
+		case "res.body":
+			d.body(1).at(d, p)
+		case "client.message":
+			d.side(0).at(d, p)
+		case "server.message":
+			d.side(1).at(d, p)
+		}
+	}
+}
+
+func (d *draft) headers(p fieldpath.Path, headers *recording.Headers) {
+	kept := (*headers)[:0:0]
+	for _, h := range *headers {
+		place := fieldpath.Of(p[0].Name, p[1].Name, textproto.CanonicalMIMEHeaderKey(h.Name))
+		if p.Covers(place) {
+			if d.rule.Do == "drop" {
+				d.did(place, p.String())
+				continue
+			}
+			if with := d.stead(h.Value); with != h.Value {
+				h.Value = with
+				d.did(place, p.String())
+			}
+		}
+		kept = append(kept, h)
+	}
+	*headers = kept
+}
+
+// query changes parameters of a URI.
+func (d *draft) query(p fieldpath.Path, uri string) string {
+	before, query, ok := strings.Cut(uri, "?")
+	if !ok {
+		return uri
+	}
+	query, fragment, hasFragment := strings.Cut(query, "#")
+	changed := d.form(p, fieldpath.Of("req", "query"), query)
+	if changed == query {
+		return uri
+	}
+	if changed != "" {
+		before += "?" + changed
+	}
+	if hasFragment {
+		before += "#" + fragment
+	}
+	return before
+}
+
+// form changes parameters of a query or of a form; prefix is its place.
+func (d *draft) form(p, prefix fieldpath.Path, text string) string {
+	var pairs []string
+	for pair := range strings.SplitSeq(text, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		place := append(prefix[:len(prefix):len(prefix)], fieldpath.Step{Name: formText(name)})
+		if p.Covers(place) {
+			if d.rule.Do == "drop" {
+				d.did(place, p.String())
+				continue
+			}
+			plain := formText(value)
+			if with := d.stead(plain); with != plain {
+				pair = name + "=" + url.QueryEscape(with)
+				d.did(place, p.String())
+			}
+		}
+		pairs = append(pairs, pair)
+	}
+	return strings.Join(pairs, "&")
+}
+
+// formText is the text of a name or a value of a form.
+func formText(s string) string { return unescapedURL(strings.ReplaceAll(s, "+", " ")) }
