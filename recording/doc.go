@@ -7,12 +7,18 @@
 //	           for the     become     segments: zstd, size and      workload=…/date=…/hour=…
 //	           call        tokens     age limits
 //
+//	directory, bucket, files of other tools ──▶ read ──▶ inspect and every other command
+//	                                            by query, in order, conversations
+//	                                            put together, with a report
+//
 // What it promises:
 //
 //   - The format is RRPair JSON lines, described field by field in
 //     docs/recording-format.md. Any JSON tool reads it.
 //   - Encoding equals what encoding/json makes of an exchange, and allocates nothing.
-//   - Readers skip a torn tail.
+//   - Decoding what was encoded equals what encoding/json makes of it, and takes a tenth of
+//     the time. Members that others wrote are kept, or their loss is named.
+//   - A [Reader] reads one segment up to a torn tail, in bounds of memory, whoever wrote it.
 //
 // It imports the standard library, klauspost/compress and recording/coding, and
 // nothing else of this module.
