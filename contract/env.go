@@ -49,6 +49,7 @@ const (
 	EnvBodyLimit      = "TAPEDECK_BODY_LIMIT"
 	EnvOpaqueBytes    = "TAPEDECK_OPAQUE_BYTES"
 	EnvRedactHeaders  = "TAPEDECK_REDACT_HEADERS"
+	EnvRedact         = "TAPEDECK_REDACT"
 	EnvRedactKeyFile  = "TAPEDECK_REDACT_KEY_FILE"
 	EnvLogLevel       = "LOG_LEVEL"
 	EnvPrometheusPort = "PROMETHEUS_PORT"
@@ -116,6 +117,7 @@ func Envs() []Env {
 		{EnvBodyLimit, "1Mi", "How much of a body, or of a message, is recorded; the rest is counted. With 0 nothing is kept of bodies, messages and streams."},
 		{EnvOpaqueBytes, "false", "Record the bytes of streams in protocols that no decoder knows. Such streams carry logins, which cannot be redacted; unset, only their sizes and times are recorded."},
 		{EnvRedactHeaders, "", "Headers, and parameters of URLs by the same names, to redact besides the usual ones, as a whole; separated by commas."},
+		{EnvRedact, "", "What to redact besides secrets, separated by commas: `email`, `phone` (numbers that begin with `+`), and `grpc`, which leaves out the bytes of gRPC messages and keeps their sizes."},
 		{EnvRedactKeyFile, "", "File with the key under which equal secrets get equal tokens, in every process that has the same key: 16 bytes or more, read once at the start. Without it, or if it can't be used, each process makes a random key of its own."},
 		{EnvLogLevel, "info", "Log level: `debug`, `info`, `warn` or `error`."},
 		{EnvPrometheusPort, "", "Port that serves `/metrics` on the pod's address, for scraping; unset: on the loopback admin port only."},

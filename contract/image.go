@@ -13,7 +13,7 @@ const Version = 2
 // variable of the sidecar. A new variable needs an entry here.
 func Since(variable string) int {
 	switch variable {
-	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes, EnvInPorts, EnvRedactKeyFile:
+	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes, EnvInPorts, EnvRedact, EnvRedactKeyFile:
 		return 2
 	}
 	return 1

@@ -16,6 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/metric"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/redact"
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
@@ -95,6 +96,7 @@ func options(cfg Config, log *slog.Logger) spool.Options {
 			log.Warn("the recordings have reached their bound: from now on the oldest make room for new ones", "variable", contract.EnvSinkSize, "bytes", cfg.SinkSize)
 		},
 		RedactHeaders: cfg.RedactHeaders,
+		Redact:        redact.Options{MaxBody: int(cfg.BodyLimit), Emails: cfg.Redact.Emails, Phones: cfg.Redact.Phones, DropGRPC: cfg.Redact.GRPC},
 		RedactKey:     redactKey(cfg.RedactKeyFile, log),
 		Changed: func(err error, lost uint64) {
 			if err != nil {

@@ -42,6 +42,9 @@ type Config struct {
 	OpaqueBytes bool
 	// RedactHeaders are redacted besides the usual ones.
 	RedactHeaders []string
+	// Redact says what else is redacted: mail addresses, phone numbers, and all bytes of
+	// gRPC messages.
+	Redact struct{ Emails, Phones, GRPC bool }
 	// RedactKeyFile has the key for redaction; "" for a random one.
 	RedactKeyFile string
 	// LogLevel is the lowest level that is logged.
@@ -102,6 +105,21 @@ var settings = []struct {
 	{contract.EnvOpaqueBytes, boolean(func(c *Config) *bool { return &c.OpaqueBytes })},
 	{contract.EnvRedactHeaders, func(c *Config, v string) error {
 		c.RedactHeaders = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+		return nil
+	}},
+	{contract.EnvRedact, func(c *Config, v string) error {
+		for _, what := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' }) {
+			switch what {
+			case "email":
+				c.Redact.Emails = true
+			case "phone":
+				c.Redact.Phones = true
+			case "grpc":
+				c.Redact.GRPC = true
+			default:
+				return oneOf(what, "email", "phone", "grpc")
+			}
+		}
 		return nil
 	}},
 	{contract.EnvRedactKeyFile, text(func(c *Config) *string { return &c.RedactKeyFile })},

@@ -146,7 +146,7 @@ target: shop.example:443
 // TestCorpusKeepsPlainNames redacts what other tools recorded. Names that are
 // redacted there are secrets, or they are listed as mistakes that we know of.
 func TestCorpusKeepsPlainNames(t *testing.T) {
-	const corpus = "../../shared/corpus/traffic"
+	const corpus = "../../../shared/corpus/traffic"
 	if _, err := os.Stat(corpus); err != nil {
 		t.Skipf("no corpus of traffic: %v", err)
 	}

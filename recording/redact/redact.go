@@ -1,14 +1,25 @@
 // Package redact replaces secrets in exchanges by tokens, before anything else sees
-// them. One table of words (words.go) says which names announce a secret, and where;
-// further tables hold what well-known secrets look like.
+// them.
+//
+//	Write ──▶ heads: fields, targets ──────────────────────┐
+//	      └─▶ bodies, messages ──decode──▶ document ──▶ JSON, form, multipart, markup,
+//	                                                    GraphQL, events, lines, binary
+//	            values of secret names ◀── verdicts ◀── words     │
+//	            all other texts ──▶ text: pairs, URLs, known tokens, cards ──▶ token
+//
+// One table of words (words.go) says which names announce a secret, and where; further
+// tables hold what well-known secrets look like.
 //
 // What it promises:
 //
 //   - Equal secrets get equal tokens under one key, and nobody who lacks the key can
 //     turn a token back or test a guess.
-//   - Its cost is bounded for hostile texts.
+//   - A text without secrets stays as it is, byte for byte; JSON stays JSON.
+//   - A body that was cut has no secret up to the cut, and one that can't be read is
+//     left out.
+//   - Its cost grows with a text and no faster, whatever the text is.
 //
-// It imports contract, recording and the standard library.
+// It imports contract, recording with its coding and fieldpath, and the standard library.
 package redact
 
 import (
@@ -41,6 +52,8 @@ type Sink struct {
 	plain      plainBodies
 	windows    windows
 	dropGRPC   bool
+	emails     bool
+	phones     bool
 }
 
 // Options of [New]. Zero values mean the defaults.
@@ -55,12 +68,15 @@ type Options struct {
 	MaxBody int
 	// DropGRPC leaves the bytes of gRPC messages out. Their sizes stay.
 	DropGRPC bool
+	// Emails and Phones redact mail addresses, and phone numbers that begin with a plus
+	// sign, under any name.
+	Emails, Phones bool
 }
 
 // New returns a sink in front of next that redacts what the table of words
 // calls secret.
 func New(next recording.Sink, o Options) *Sink {
-	r := &Sink{next: next, tokens: NewTokens(o.Key), maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), dropGRPC: o.DropGRPC}
+	r := &Sink{next: next, tokens: NewTokens(o.Key), maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), dropGRPC: o.DropGRPC, emails: o.Emails, phones: o.Phones}
 	r.plain.seed = maphash.MakeSeed()
 	r.dictionary = newDictionary(o.Names)
 	r.names.dictionary = r.dictionary

@@ -117,7 +117,7 @@ const attributes = `type types method methods version algorithm alg length count
 
 // bodyAttributes are attributes in bodies, which say more of things than headers do.
 const bodyAttributes = `path file filename ref description title label hint placeholder tooltip caption prompt strategy scheme kind class
-	address symbol decimals balance price created updated changed issued rotated date timestamp`
+	address symbol decimals balance price created updated changed issued rotated date timestamp check checks`
 
 // qualifiers are further words that names without any separator are made of.
 const qualifiers = `access account acme admin amz api app application aws azure basic bot card callback client cloud confirm confirmation consumer

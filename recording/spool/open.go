@@ -28,6 +28,8 @@ type Options struct {
 	Full func()
 	// RedactHeaders are redacted besides the usual ones.
 	RedactHeaders []string
+	// Redact has further options of redaction; RedactHeaders and RedactKey stand in for its own.
+	Redact redact.Options
 	// RedactKey is the key of the tokens; empty: a random one. Segments have its ID.
 	RedactKey []byte
 	// Changed, if not nil, is called when the store begins to fail, with what is
@@ -115,5 +117,6 @@ func OpenFiles(files Files, o Options) (*Recorder, error) {
 		return nil, err
 	}
 	q = NewQueue(segments, o.QueueBytes, o.FlushEvery, o.Changed)
-	return &Recorder{Sink: redact.New(q, redact.Options{Names: o.RedactHeaders, Key: o.RedactKey}), queue: q}, nil
+	o.Redact.Names, o.Redact.Key = o.RedactHeaders, o.RedactKey
+	return &Recorder{Sink: redact.New(q, o.Redact), queue: q}, nil
 }
