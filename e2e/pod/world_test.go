@@ -307,7 +307,17 @@ func (p *pod) exchanges() iter.Seq[recording.Exchange] {
 
 // redactKeys returns the IDs of the keys for redaction that the segments name.
 func (p *pod) redactKeys() (ids []string) {
-	for range recording.AllCounted(os.DirFS(p.volumes[contract.RecordingVolume]), ".", func(c recording.Counters) { ids = append(ids, c.RedactKey) }) {
+	r, err := read.Open(context.Background(), read.Query{}, read.Options{Light: true, Recycle: true}, store.Dir(p.volumes[contract.RecordingVolume]))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, err := range r.Records() {
+		if err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	for _, c := range r.Report().Tally.Last() {
+		ids = append(ids, c.RedactKey)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
