@@ -38,7 +38,7 @@ func (q *search) document(s string, mediaType string) []byte {
 		return q.graphql(s)
 	case kind == "text/event-stream", strings.HasPrefix(start, "data:"), strings.HasPrefix(start, "event:"):
 		return q.events(s)
-	case !isText(s):
+	case strings.Contains(kind, "protobuf"), strings.Contains(kind, "grpc"), !isText(s):
 		return q.binary(s)
 	case strings.HasPrefix(start, "--") && strings.Contains(start, "\n") && strings.Contains(strings.ToLower(start), "content-disposition:"):
 		return q.multipart(s, boundaryOf(start))
@@ -133,7 +133,7 @@ func (q *search) utf16(b string, order byte) []byte {
 // for them has their size, for such formats have lengths of their parts.
 func (q *search) binary(s string) []byte {
 	var out []byte
-	for _, f := range cards(knownIn(nil, s), s) {
+	for _, f := range cards(knownIn(nil, s, true), s) {
 		if out == nil {
 			out = []byte(s)
 		}

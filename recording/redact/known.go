@@ -219,10 +219,11 @@ var beforeHook = func() (t [4][256]uint32) {
 }()
 
 // knownAt is where the well-known secret begins and ends for which mayBeKnownAt said
-// yes; 0, 0 if there is none.
-func knownAt(s string, i int) (from, to int) {
+// yes; 0, 0 if there is none. In binary content, its length may stand before it, which may
+// look like a letter; elsewhere it isn't a part of a word.
+func knownAt(s string, i int, binary bool) (from, to int) {
 	begins := func(from int) bool {
-		if from < 0 || from > 0 && isWord[s[from-1]] {
+		if from < 0 || from > 0 && isWord[s[from-1]] && !binary {
 			return false
 		}
 		to = from + known(s[from:])
@@ -243,8 +244,10 @@ func knownAt(s string, i int) (from, to int) {
 	case '.':
 		for from = i; from > 0 && s[from-1] != '.' && jwtChars[s[from-1]]; from-- {
 		}
-		if n := jwt(s[from:]); n > 0 {
-			return from, from + n
+		for k := 0; k < 2; k++ { // behind its length
+			if n := jwt(s[from+k:]); n > 0 {
+				return from + k, from + k + n
+			}
 		}
 	}
 	for _, n := range byLast[s[i]] {
@@ -260,7 +263,7 @@ func knownAt(s string, i int) (from, to int) {
 var isWord = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 
 // knownIn finds well-known secrets.
-func knownIn(found []span, s string) []span {
+func knownIn(found []span, s string, binary bool) []span {
 	if s != "" && s[0] == 'b' {
 		if n := known(s); n > 0 {
 			found = append(found, span{0, n})
@@ -268,7 +271,7 @@ func knownIn(found []span, s string) []span {
 	}
 	for i := 0; i < len(s); i++ {
 		if marks[s[i]] == hook && mayBeKnownAt(s, i) {
-			if from, to := knownAt(s, i); to > 0 {
+			if from, to := knownAt(s, i, binary); to > 0 {
 				found = append(found, span{from, to})
 				i = to - 1
 			}
@@ -280,5 +283,5 @@ func knownIn(found []span, s string) []span {
 // hasKnown tells whether there is a secret in a text that is found under any name.
 func hasKnown(s string) bool {
 	var room [1]span
-	return len(cards(knownIn(room[:0], s), s)) > 0
+	return len(cards(knownIn(room[:0], s, false), s)) > 0
 }

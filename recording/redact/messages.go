@@ -37,6 +37,9 @@ func (r *Sink) messages(e *recording.Exchange, found *places) {
 	}
 }
 
+// protobuf is the media type of most messages of gRPC.
+const protobuf = "application/protobuf"
+
 // leave leaves the data of a message out, and keeps its size.
 func leave(m *recording.Message) {
 	m.Size = max(m.Size, int64(len(m.Data)))
@@ -55,7 +58,7 @@ func (r *Sink) calls(e *recording.Exchange, found *places) (left bool) {
 		}
 		q := r.messageSearch(m.From, found)
 		if !m.Compressed {
-			if out := q.document(view(m.Data), ""); out != nil {
+			if out := q.document(view(m.Data), protobuf); out != nil {
 				m.Data = out
 			}
 			continue
@@ -70,7 +73,7 @@ func (r *Sink) calls(e *recording.Exchange, found *places) (left bool) {
 			left = true
 			continue
 		}
-		out := q.coded(m.Data, []string{name}, "")
+		out := q.coded(m.Data, []string{name}, protobuf)
 		if out == nil {
 			continue
 		}
@@ -89,7 +92,7 @@ func (r *Sink) frames(e *recording.Exchange, found *places) (left bool) {
 		id = first
 	}
 	all := e.WebSocket.Messages
-	var open [2][]*recording.Message // frames of the message that each side is sending
+	var open [2]pending // what each side is sending
 	for i := range all {
 		m := &all[i]
 		side := 0
@@ -103,23 +106,26 @@ func (r *Sink) frames(e *recording.Exchange, found *places) (left bool) {
 			}
 			continue
 		}
-		if m.Type == "continuation" && open[side] == nil { // it began in another part: nobody knows in the middle of what it is
-			leave(m)
-			left = true
-			if m.Compressed {
-				r.windows.lose(id, side)
+		p := &open[side]
+		if p.frames == nil && m.Type == "continuation" { // it began in an earlier part
+			var ok bool
+			if p.begun, ok = r.windows.resume(id, side); !ok { // nobody knows in the middle of what it is
+				leave(m)
+				left = true
+				continue
 			}
-			continue
+		} else if p.frames == nil {
+			p.begun = begun{compressed: m.Compressed}
 		}
-		open[side] = append(open[side], m)
+		p.frames = append(p.frames, m)
 		if !m.More {
-			left = r.message(open[side], id, side, found) || left
-			open[side] = nil
+			left = r.message(p, id, side, found) || left
+			*p = pending{}
 		}
 	}
-	for side, frames := range open {
-		if frames != nil {
-			left = r.message(frames, id, side, found) || left
+	for side := range open {
+		if p := &open[side]; p.frames != nil {
+			left = r.unfinished(p, id, side, found) || left
 		}
 	}
 	if e.WebSocket.Last {
@@ -128,25 +134,57 @@ func (r *Sink) frames(e *recording.Exchange, found *places) (left bool) {
 	return left
 }
 
-// message redacts a message of a WebSocket, or what there is of it: as a whole, for a
-// secret may begin in one frame and end in another. What is changed then stands in its first frame.
-func (r *Sink) message(frames []*recording.Message, id recording.UUID, side int, found *places) (left bool) {
-	first := frames[0]
-	data, cut := first.Data, false
-	if len(frames) > 1 {
-		data = nil
-		for _, m := range frames {
-			data = append(data, m.Data...)
-		}
-	}
-	for _, m := range frames {
+// pending is a message of which there are frames.
+type pending struct {
+	begun
+	frames []*recording.Message // of this part
+}
+
+// begun is what earlier parts had of a message.
+type begun struct {
+	data       []byte
+	compressed bool
+}
+
+// whole puts together what there is of a message, and tells whether something is missing.
+func (p *pending) whole() (data []byte, cut bool) {
+	for _, m := range p.frames {
 		cut = cut || m.Size > int64(len(m.Data))
 	}
-	changed := false
-	if first.Compressed {
-		plain, ok := r.windows.inflate(id, side, data, r.maxBody, cut || frames[len(frames)-1].More)
+	if p.data == nil && len(p.frames) == 1 {
+		return p.frames[0].Data, cut
+	}
+	data = p.data
+	for _, m := range p.frames {
+		data = append(data, m.Data...)
+	}
+	return data, cut
+}
+
+// unfinished keeps a message that goes on in a later part: it will stand there as a whole.
+// If there is no room, or the conversation has ended, what there is of it is redacted.
+func (r *Sink) unfinished(p *pending, id recording.UUID, side int, found *places) (left bool) {
+	data, cut := p.whole()
+	if !cut && r.windows.keep(id, side, begun{bytes.Clone(data), p.compressed}, 4*r.maxBody) {
+		for _, m := range p.frames {
+			leave(m)
+			m.Compressed = false // as it will be there
+		}
+		return false
+	}
+	return r.message(p, id, side, found)
+}
+
+// message redacts a message of a WebSocket, or what there is of it: as a whole, for a
+// secret may begin in one frame and end in another. What is changed then stands in its first frame.
+func (r *Sink) message(p *pending, id recording.UUID, side int, found *places) (left bool) {
+	first := p.frames[0]
+	data, cut := p.whole()
+	changed := p.data != nil
+	if p.compressed {
+		plain, ok := r.windows.inflate(id, side, data, r.maxBody, cut || p.frames[len(p.frames)-1].More)
 		if !ok {
-			for _, m := range frames {
+			for _, m := range p.frames {
 				leave(m)
 			}
 			return true
@@ -160,7 +198,7 @@ func (r *Sink) message(frames []*recording.Message, id recording.UUID, side int,
 	if !changed {
 		return false
 	}
-	for _, m := range frames {
+	for _, m := range p.frames {
 		if cut {
 			m.Size = max(m.Size, int64(len(m.Data)))
 		}
@@ -170,18 +208,21 @@ func (r *Sink) message(frames []*recording.Message, id recording.UUID, side int,
 	return q.cut
 }
 
-// windows are what both sides of WebSocket conversations with permessage-deflate said
-// last: a message may repeat what an earlier one had (RFC 7692, section 7.1.1). There are
-// few of them; a conversation whose windows are gone has no messages any more.
+// windows are what both sides of WebSocket conversations said last: with
+// permessage-deflate, a message may repeat what an earlier one had (RFC 7692, section
+// 7.1.1), and one may go on in a later part. There are few of them; compressed messages
+// of a conversation whose windows are gone can't be read any more.
 type windows struct {
 	mu    sync.Mutex
 	of    map[recording.UUID]*[2]window
 	order []recording.UUID
+	kept  int // bytes of messages that go on
 }
 
 type window struct {
-	text []byte
-	lost bool
+	text  []byte
+	lost  bool
+	begun *begun
 }
 
 const (
@@ -198,10 +239,8 @@ func (w *windows) get(id recording.UUID) *[2]window {
 	if w.of == nil {
 		w.of = map[recording.UUID]*[2]window{}
 	}
-	if len(w.order) == maxWindows { // the oldest one loses its window, and is remembered to have
-		if old := w.of[w.order[0]]; old != nil {
-			*old = [2]window{{lost: true}, {lost: true}}
-		}
+	if len(w.order) == maxWindows {
+		w.drop(w.order[0])
 		w.order = append(w.order[:0], w.order[1:]...)
 	}
 	w.of[id] = new([2]window)
@@ -209,16 +248,49 @@ func (w *windows) get(id recording.UUID) *[2]window {
 	return w.of[id]
 }
 
-func (w *windows) lose(id recording.UUID, side int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.get(id)[side] = window{lost: true}
+// drop forgets the windows of a conversation.
+func (w *windows) drop(id recording.UUID) {
+	if have := w.of[id]; have != nil {
+		for _, side := range have {
+			if side.begun != nil {
+				w.kept -= len(side.begun.data)
+			}
+		}
+		delete(w.of, id)
+	}
 }
 
+// keep keeps a message that goes on, if there is room for it.
+func (w *windows) keep(id recording.UUID, side int, b begun, most int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.kept+len(b.data) > most {
+		return false
+	}
+	w.kept += len(b.data)
+	w.get(id)[side].begun = &b
+	return true
+}
+
+// resume returns a message that was kept.
+func (w *windows) resume(id recording.UUID, side int) (begun, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	have := w.of[id]
+	if have == nil || have[side].begun == nil {
+		return begun{}, false
+	}
+	b := *have[side].begun
+	have[side].begun = nil
+	w.kept -= len(b.data)
+	return b, true
+}
+
+// forget ends a conversation.
 func (w *windows) forget(id recording.UUID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.of, id)
+	w.drop(id)
 	for i, have := range w.order {
 		if have == id {
 			w.order = append(w.order[:i], w.order[i+1:]...)

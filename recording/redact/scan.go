@@ -313,7 +313,7 @@ func (r *Sink) find(found []span, s string, g grammar, m mark) []span {
 		found = r.segments(found, s, g)
 	}
 	if len(s) >= minKnown {
-		found = knownIn(found, s)
+		found = knownIn(found, s, false)
 	}
 	if len(s) >= minCard {
 		found = cards(found, s)
