@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,6 +45,7 @@ type entry struct {
 	talks  bool  // the server speaks before the client has said all
 	// foreign: tokens in it were made under a key that is not known here.
 	foreign bool
+	shared  order.Shared
 }
 
 const maxAsks = 255
@@ -108,7 +110,9 @@ func Load(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error], 
 	if err != nil {
 		return nil, err
 	}
-	return &Library{matcher: o.Matcher, redact: o.Redact, index: index, tape: t, entries: slices.Concat(l.entries...), peers: l.peers}, nil
+	entries := slices.Concat(l.entries...)
+	order.Share(len(entries), func(i int) *order.Identity { return &entries[i].id }, func(i int, s order.Shared) { entries[i].shared = s })
+	return &Library{matcher: o.Matcher, redact: o.Redact, index: index, tape: t, entries: entries, peers: l.peers}, nil
 }
 
 // Len is the number of answers.
@@ -238,13 +242,13 @@ func opening(c *recording.Conversation) (asks uint8, talks bool) {
 	return asks, talks
 }
 
-// connection names the connection of an exchange, "" if requests share it at the same
+// connection stands for the connection of an exchange; 0 if requests share it at the same
 // time.
-func connection(e *recording.Exchange) string {
+func connection(e *recording.Exchange) uint64 {
 	if e.NetInfo == nil || e.NetInfo.ID == "" || e.HTTP == nil || strings.HasPrefix(e.HTTP.Req.Version, "2") {
-		return ""
+		return 0
 	}
-	return e.Pod() + " " + e.NetInfo.ID + " " + e.NetInfo.StartTime.Format(time.RFC3339Nano)
+	return order.Hash(e.Pod(), e.NetInfo.ID, strconv.FormatInt(e.NetInfo.StartTime.UnixNano(), 36))
 }
 
 // maxKeptRequest is how much of a request's body is kept to explain misses by.
@@ -298,7 +302,7 @@ func (l *Library) request(ref match.Ref) (*recording.Exchange, error) {
 func (l *Library) recorded(n uint32) order.Recorded {
 	e := &l.entries[l.index.Ref(match.Entry(n))]
 	began := time.Unix(0, e.began)
-	return order.Recorded{Identity: e.id, Start: began, End: began.Add(time.Duration(e.took) * time.Millisecond)}
+	return order.Recorded{Identity: e.id, Shared: e.shared, Start: began, End: began.Add(time.Duration(e.took) * time.Millisecond)}
 }
 
 // meet learns what a server speaks.

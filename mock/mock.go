@@ -139,7 +139,7 @@ func tunnelTarget(o front.Origin) string {
 	if o.Host == "" {
 		return ""
 	}
-	return "CONNECT " + net.JoinHostPort(o.Host, fmt.Sprint(o.Port))
+	return "CONNECT " + o.Address()
 }
 
 // ask is one request of a client.
@@ -160,6 +160,7 @@ type ask struct {
 	buf      tape.Buffer
 	answer   *tape.Answer
 	effect   fault.Effect
+	plain    bool // the body is sent as it is on the tape
 	out      outcome
 }
 
@@ -231,11 +232,11 @@ func (q *ask) begin(m *Mock, w http.ResponseWriter, r *http.Request) {
 		MsgType: recording.MsgType, TS: q.began, Direction: recording.Out, L7Protocol: q.scheme, IsTLS: q.conn.TLS, ALPN: q.conn.ALPN,
 		NetworkAddress: q.address(), Command: r.Method, Location: path, HTTP: &q.http, Tags: e.Tags[:0],
 	}
-	live := ""
+	var conn uint64
 	if r.ProtoMajor == 1 {
-		live = fmt.Sprint(q.conn.ID)
+		conn = q.conn.ID
 	}
-	q.id = order.Identify(headers, live)
+	q.id = order.Identify(headers, conn)
 }
 
 var versions = [...]string{"", "1.1", "2.0"}
@@ -243,7 +244,7 @@ var versions = [...]string{"", "1.1", "2.0"}
 // address is the server that the client asked for.
 func (q *ask) address() string {
 	if q.conn.Host != "" {
-		return net.JoinHostPort(q.conn.Host, fmt.Sprint(q.conn.Port))
+		return q.conn.Address()
 	}
 	if _, _, err := net.SplitHostPort(q.host); err == nil {
 		return q.host

@@ -119,6 +119,7 @@ func (q *ask) content(live replacer) (io.Reader, int64, error) {
 	coded := len(a.Codings) > 0
 	undo := coded && (!live.empty() || a.Negotiated && !q.accepts(a.Codings))
 	if !undo && live.empty() && !q.effect.Truncate.On && q.effect.Corrupt == 0 && q.effect.End != fault.Drop {
+		q.plain = a.Body != nil && q.effect.Throttle == 0
 		return a.Reader(), a.Size, nil
 	}
 	p, err := a.All()
@@ -194,6 +195,7 @@ func (q *ask) fields(h http.Header, live replacer) {
 	if q.RefreshDates {
 		shift = q.began.Sub(a.TS)
 	}
+	values := make([]string, 0, len(a.Header))
 	for i := range a.Header {
 		f := &a.Header[i]
 		if f.Name == "Content-Encoding" && len(a.Codings) == 0 && a.Size > 0 {
@@ -203,7 +205,13 @@ func (q *ask) fields(h http.Header, live replacer) {
 		if shift > 0 {
 			v = refreshed(f.Name, v, shift)
 		}
-		h[f.Name] = append(h[f.Name], v)
+		if have := h[f.Name]; have != nil {
+			h[f.Name] = append(have, v)
+			continue
+		}
+		values = append(values, v) // one allocation for all
+		n := len(values)
+		h[f.Name] = values[n-1 : n : n]
 	}
 	for _, name := range [...]string{"Date", "Content-Type"} { // net/http would add them
 		if _, ok := h[name]; !ok {
@@ -269,6 +277,10 @@ func bodyless(status int) bool { return status < 200 || status == 204 || status 
 
 // send sends the body, at its pace.
 func (q *ask) send(body io.Reader, size int64) (sent int64, err error) {
+	if p := q.answer.Body; q.plain && q.Sink == nil && int64(len(p)) == size && len(q.answer.Pace) == 0 {
+		n, err := q.w.Write(p)
+		return int64(n), err
+	}
 	to := io.Writer(q.w)
 	if q.Sink != nil {
 		to = io.MultiWriter(q.w, &keeper{q: q})
@@ -320,13 +332,16 @@ var streamTypes = []string{"text/event-stream", "application/x-ndjson", "applica
 // them: what redaction has changed may have moved what was recorded.
 func (q *ask) moments(size int64) (all []moment) {
 	a := q.answer
+	if len(a.Pace) == 0 || q.Latency == (Latency{}) {
+		return nil
+	}
 	kind, _, _ := mime.ParseMediaType(a.Header.Get("Content-Type"))
 	stream := slices.Contains(streamTypes, kind)
 	factor := q.Latency.Streams
 	if !stream && q.Latency.Answers == 0 {
 		factor = 0 // a download, most likely
 	}
-	if factor == 0 || len(a.Pace) == 0 {
+	if factor == 0 {
 		return nil
 	}
 	var ends []int64

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"time"
@@ -35,11 +33,8 @@ func (m *Mock) serveStream(ctx context.Context, c *front.Conn) {
 	m.active.Add(1)
 	defer m.active.Done()
 	q := &ask{Mock: m, conn: c, host: c.Host, began: time.Now(), scheme: "tcp"}
-	address := ""
-	if c.Host != "" {
-		address = net.JoinHostPort(c.Host, fmt.Sprint(c.Port))
-		q.host = address
-	}
+	address := c.Address()
+	q.host = address
 	q.exchange = recording.Exchange{MsgType: recording.MsgType, TS: q.began, Direction: recording.Out, L7Protocol: recording.TCP, IsTLS: c.TLS, ALPN: c.ALPN, NetworkAddress: address, TCP: &recording.Conversation{Part: 1}}
 	q.id = order.Identity{}
 	p := &streamClient{conn: c, sink: m.Sink != nil, from: q.began}

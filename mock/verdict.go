@@ -35,10 +35,8 @@ type Count struct {
 // tally counts verdicts by host and path.
 type tally struct {
 	mu sync.RWMutex
-	by map[endpoint]*counter
+	by map[string]*counter // by host, a zero byte, and path
 }
-
-type endpoint struct{ host, path string }
 
 type counter struct{ hit, masked, missed, passed atomic.Int64 }
 
@@ -46,14 +44,15 @@ type counter struct{ hit, masked, missed, passed atomic.Int64 }
 const maxEndpoints = 2000
 
 // others is what further ones are counted as.
-var others = endpoint{"(others)", ""}
+const others = "(others)\x00"
 
 // add counts a verdict.
 func (t *tally) add(host, path string, v Verdict, masked bool) {
 	if len(host) > maxHost {
 		host = "(no host)"
 	}
-	c := t.of(endpoint{host, shape(path)})
+	var room [256]byte
+	c := t.of(appendShape(append(append(room[:0], host...), 0), path))
 	switch v {
 	case Hit:
 		if c.hit.Add(1); masked {
@@ -66,24 +65,25 @@ func (t *tally) add(host, path string, v Verdict, masked bool) {
 	}
 }
 
-func (t *tally) of(e endpoint) *counter {
+func (t *tally) of(endpoint []byte) *counter {
 	t.mu.RLock()
-	c := t.by[e]
+	c := t.by[string(endpoint)]
 	t.mu.RUnlock()
 	if c != nil {
 		return c
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	name := string(endpoint)
 	if len(t.by) >= maxEndpoints {
-		e = others
+		name = others
 	}
-	if c = t.by[e]; c == nil {
+	if c = t.by[name]; c == nil {
 		c = new(counter)
 		if t.by == nil {
-			t.by = map[endpoint]*counter{}
+			t.by = map[string]*counter{}
 		}
-		t.by[endpoint{strings.Clone(e.host), strings.Clone(e.path)}] = c
+		t.by[name] = c
 	}
 	return c
 }
@@ -92,8 +92,9 @@ func (t *tally) of(e endpoint) *counter {
 func (t *tally) counts() (all []Count, sum Count) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for e, c := range t.by {
-		n := Count{e.host, e.path, c.hit.Load(), c.masked.Load(), c.missed.Load(), c.passed.Load()}
+	for name, c := range t.by {
+		host, path, _ := strings.Cut(name, "\x00")
+		n := Count{host, path, c.hit.Load(), c.masked.Load(), c.missed.Load(), c.passed.Load()}
 		all = append(all, n)
 		sum.Hit, sum.Masked, sum.Missed, sum.Passthrough = sum.Hit+n.Hit, sum.Masked+n.Masked, sum.Missed+n.Missed, sum.Passthrough+n.Passthrough
 	}
@@ -103,20 +104,34 @@ func (t *tally) counts() (all []Count, sum Count) {
 
 // shape is a path in which segments that look like values are stars: the paths of a
 // resource are counted as one.
-func shape(path string) string {
-	if !strings.ContainsAny(path, "0123456789@") && len(path) <= maxSegment {
-		return path
+func shape(path string) string { return string(appendShape(nil, path)) }
+
+func appendShape(dst []byte, path string) []byte {
+	for n := 0; ; n++ {
+		segment, rest, more := strings.Cut(path, "/")
+		switch {
+		case n == maxSegments:
+			return append(dst, "…"...)
+		case len(segment) > maxSegment, isValue(segment):
+			dst = append(dst, '*')
+		default:
+			dst = append(dst, segment...)
+		}
+		if !more {
+			return dst
+		}
+		dst, path = append(dst, '/'), rest
 	}
-	segments := strings.Split(path, "/")
-	for i, s := range segments {
-		if strings.ContainsAny(s, "0123456789@") && !isVersion(s) || len(s) > maxSegment {
-			segments[i] = "*"
+}
+
+// isValue tells values from names: they have a digit or an @, and are no versions.
+func isValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; '0' <= c && c <= '9' || c == '@' {
+			return !isVersion(s)
 		}
 	}
-	if len(segments) > maxSegments {
-		segments = append(segments[:maxSegments], "…")
-	}
-	return strings.Join(segments, "/")
+	return false
 }
 
 const (

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -151,7 +152,7 @@ func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err
 		return err
 	}
 	defer lib.Close()
-	debug.FreeOSMemory() // what loading took
+	settle()
 	if f.explain {
 		o.Explain = cmd.ErrOrStderr()
 	}
@@ -207,6 +208,22 @@ func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err
 		}
 	}
 	return f.sumUp(cmd, receipt(), ran)
+}
+
+// garbage is how much memory beside a large recording's index may wait for being
+// collected. Go's default is as much as the index itself.
+const garbage = 64 << 20
+
+// settle gives back what loading took, and bounds what serving takes, unless GOGC says
+// otherwise.
+func settle() {
+	debug.FreeOSMemory()
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	debug.SetGCPercent(int(max(10, min(100, 100*garbage/max(1, m.HeapAlloc)))))
 }
 
 func (f *mockFlags) logger(w io.Writer) *slog.Logger {
@@ -338,18 +355,25 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 	if err != nil {
 		return nil, source, fmt.Errorf("--temp-size: %w", err)
 	}
-	hashed := mock.NewHashed(from)
-	r, err := read.Open(ctx, f.query, read.Options{Order: read.Sorted, TempDir: f.temp}, hashed)
-	if err != nil {
-		return nil, source, err
-	}
 	p := newProgress(cmd.ErrOrStderr())
 	lo := mock.LoadOptions{Matcher: matcher, Redact: mo.Redact, Dir: f.temp, Limit: size, Progress: func(n int) { p.show("loading: %d exchanges", n) }}
 	lo.Inbound = strings.EqualFold(f.direction, recording.In)
 	if !key.given {
 		lo.Foreign = func(*recording.Exchange) bool { return true }
 	}
-	lib, err := mock.Load(ctx, mock.Exchanges(r), lo)
+	var lib *mock.Library
+	var r *read.Reader
+	var hashed *mock.Hashed
+	for _, order := range []read.Order{read.Streamed, read.Sorted} {
+		hashed = mock.NewHashed(from)
+		if r, err = read.Open(ctx, f.query, read.Options{Order: order, TempDir: f.temp}, hashed); err != nil {
+			return nil, source, err
+		}
+		if lib, err = mock.Load(ctx, mock.Exchanges(r), lo); err != nil || r.Report().Count(read.Divided) == 0 {
+			break
+		}
+		lib.Close() // conversations came in pieces: sorted, which takes longer, they come whole
+	}
 	p.clear()
 	if errors.Is(err, mock.ErrEmpty) {
 		err = fmt.Errorf("%s: %w", place, err)

@@ -2,7 +2,9 @@ package front
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/pump"
@@ -36,6 +38,14 @@ type Origin struct {
 	ID     uint64
 	// Accepted is when the connection was accepted.
 	Accepted time.Time
+}
+
+// Address is the host and the port that the client asked for, "" if it asked for none.
+func (o *Origin) Address() string {
+	if o.Host == "" {
+		return ""
+	}
+	return net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
 }
 
 // Conn is a client's connection, in the clear.

@@ -24,8 +24,6 @@ const (
 	firstByteTime = 5 * time.Minute
 	// handshakeTime bounds a SOCKS or TLS handshake from its first byte on.
 	handshakeTime = 10 * time.Second
-	// headTime bounds how long a client may take for a head that it has begun.
-	headTime = 30 * time.Second
 	// patience is how long a client may take to speak where a server might speak first,
 	// or not.
 	patience = 300 * time.Millisecond
@@ -96,11 +94,9 @@ func Listen(ctx context.Context, cfg Config) (*Front, error) {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // in TLS, too, which has ended before
 	f.server = &http.Server{
-		Handler:           http.HandlerFunc(f.serveHTTP),
-		Protocols:         protocols,
-		ReadHeaderTimeout: headTime,
-		IdleTimeout:       firstByteTime,
-		MaxHeaderBytes:    maxHead,
+		Handler:        http.HandlerFunc(f.serveHTTP),
+		Protocols:      protocols,
+		MaxHeaderBytes: maxHead, // no timeouts: each would cost a timer per request, and clients are the user's own
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return withConn(ctx, c.(*Conn))
 		},

@@ -2,6 +2,7 @@ package order
 
 import (
 	"hash/maphash"
+	"slices"
 	"strings"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -21,8 +22,8 @@ const (
 // Identity says who a caller is, by hashes of what requests carry; 0: nothing.
 type Identity [kinds]uint64
 
-// hashed hashes a text for this process; never to 0.
-func hashed(parts ...string) uint64 {
+// Hash hashes a name for this process; never to 0.
+func Hash(parts ...string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
 	for _, p := range parts {
@@ -34,26 +35,24 @@ func hashed(parts ...string) uint64 {
 
 var seed = maphash.MakeSeed()
 
-// Identify finds out who sent a request, by its fields. conn names its connection, "" if
-// requests of different callers share it.
-func Identify(h recording.Headers, conn string) (id Identity) {
-	if conn != "" {
-		id[connection] = hashed(conn)
-	}
+// Identify finds out who sent a request, by its fields. conn stands for its connection; 0
+// if requests of different callers share it.
+func Identify(h recording.Headers, conn uint64) (id Identity) {
+	id[connection] = conn
 	var traceRank, tokenRank int
 	for i := range h {
 		f := &h[i]
 		if f.Value == "" {
 			continue
 		}
-		if rank := traces[f.Name]; rank > traceRank {
+		if rank := traceField(f.Name); rank > traceRank {
 			if v := traceOf(f.Name, f.Value); v != "" {
-				id[trace], traceRank = hashed(v), rank
+				id[trace], traceRank = maphash.String(seed, v)|1, rank
 			}
 			continue
 		}
-		if rank := tokens[f.Name]; rank > tokenRank {
-			id[token], tokenRank = hashed(f.Name, f.Value), rank
+		if rank := tokenField(f.Name); rank > tokenRank {
+			id[token], tokenRank = Hash(f.Name, f.Value), rank
 			continue
 		}
 		if f.Name == "Cookie" {
@@ -63,9 +62,46 @@ func Identify(h recording.Headers, conn string) (id Identity) {
 	return id
 }
 
-// traces are the fields that name a trace, the best with the highest rank. They are those
-// by which capture finds the cause of an outbound request.
-var traces = map[string]int{"Traceparent": 4, "B3": 3, "X-B3-Traceid": 2, "X-Request-Id": 1}
+// traceField ranks the fields that name a trace, the best one highest; 0: it is none. They
+// are those by which capture finds the cause of an outbound request.
+func traceField(name string) int {
+	switch name {
+	case "Traceparent":
+		return 4
+	case "B3":
+		return 3
+	case "X-B3-Traceid":
+		return 2
+	case "X-Request-Id":
+		return 1
+	}
+	return 0
+}
+
+// tokenField ranks the fields that name a caller; 0: it is none.
+func tokenField(name string) int {
+	switch name {
+	case "Authorization":
+		return 9
+	case "X-Session-Token":
+		return 8
+	case "X-Session-Id":
+		return 7
+	case "X-Auth-Token":
+		return 6
+	case "X-Access-Token":
+		return 5
+	case "X-User-Id":
+		return 4
+	case "X-Api-Token":
+		return 3
+	case "X-Api-Key":
+		return 2
+	case "Api-Key":
+		return 1
+	}
+	return 0
+}
 
 // traceOf returns the trace's id.
 func traceOf(name, value string) string {
@@ -85,11 +121,6 @@ func traceOf(name, value string) string {
 	return value
 }
 
-// tokens are the fields that name a caller.
-var tokens = map[string]int{
-	"Authorization": 9, "X-Session-Token": 8, "X-Session-Id": 7, "X-Auth-Token": 6, "X-Access-Token": 5, "X-User-Id": 4, "X-Api-Token": 3, "X-Api-Key": 2, "Api-Key": 1,
-}
-
 // cookies adds the cookies of a field that look like a session's; all of them, if none
 // does.
 func cookies(value string, before uint64) uint64 {
@@ -107,7 +138,7 @@ func cookies(value string, before uint64) uint64 {
 	if len(session) == 0 {
 		session = append(session, value)
 	}
-	return hashed(session...) ^ before&^1
+	return Hash(session...) ^ before&^1
 }
 
 // maxKnown bounds how many live identities are remembered, and half of it at least are.
@@ -133,4 +164,35 @@ func (g *generations[K]) set(k K, v uint64) {
 		g.old, g.young = g.young, map[K]uint64{}
 	}
 	g.young[k] = v
+}
+
+// Shared is a set of kinds of identities.
+type Shared uint8
+
+// Share tells of each of n recorded identities which of its kinds other exchanges have,
+// too. What is one exchange's alone tells nothing about another one.
+func Share(n int, identity func(i int) *Identity, set func(i int, s Shared)) {
+	shared := make([]Shared, n)
+	values := make([]uint64, 0, n)
+	for k := range kinds {
+		values = values[:0]
+		for i := range n {
+			if v := identity(i)[k]; v != 0 {
+				values = append(values, v)
+			}
+		}
+		slices.Sort(values)
+		for i := range n {
+			v := identity(i)[k]
+			if v == 0 {
+				continue
+			}
+			if at, _ := slices.BinarySearch(values, v); at+1 < len(values) && values[at+1] == v {
+				shared[i] |= 1 << k
+			}
+		}
+	}
+	for i, s := range shared {
+		set(i, s)
+	}
 }

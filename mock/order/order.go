@@ -49,6 +49,8 @@ func ParsePolicy(text string) (Policy, error) {
 // Recorded is what is known of a recorded exchange.
 type Recorded struct {
 	Identity
+	// Shared says which kinds of it other exchanges have, too: see [Share].
+	Shared     Shared
 	Start, End time.Time
 }
 
@@ -86,8 +88,13 @@ func (c *Chooser) Unserved() (n int) {
 // sequence identifies them: the same number comes with the same entries. It is false when
 // the policy is Miss and all have been chosen.
 func Choose[E ~uint32](c *Chooser, sequence uint64, entries []E, caller Identity) (chosen E, ok bool) {
-	if len(entries) == 1 && c.policy != Miss && caller == (Identity{}) {
+	if len(entries) == 1 && c.policy != Miss {
 		c.served[entries[0]].Add(1)
+		if r := c.recorded(uint32(entries[0])); r.Shared != 0 && caller != (Identity{}) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.meet(caller, r)
+		}
 		return entries[0], true
 	}
 	c.mu.Lock()
@@ -105,7 +112,7 @@ func Choose[E ~uint32](c *Chooser, sequence uint64, entries []E, caller Identity
 	}
 	entry := s.entries[position]
 	c.served[entry].Add(1)
-	c.meet(caller, c.recorded(entry).Identity)
+	c.meet(caller, c.recorded(entry))
 	return E(entry), true
 }
 
@@ -136,13 +143,16 @@ func (c *Chooser) standsFor(k kind, live uint64) (recorded uint64, ok bool) {
 
 // meet notes that the caller's identities stand for recorded ones from now on, unless
 // they do for others.
-func (c *Chooser) meet(caller, recorded Identity) {
+func (c *Chooser) meet(caller Identity, r Recorded) {
+	recorded := r.Identity
 	for k := range kinds {
 		if caller[k] == 0 || recorded[k] == 0 {
 			continue
 		}
 		if k == connection {
-			c.stands.set(named{k, caller[k]}, recorded[k]) // a connection may serve one after the other
+			if to, ok := c.standsFor(k, caller[k]); !ok || to != recorded[k] {
+				c.stands.set(named{k, caller[k]}, recorded[k]) // a connection may serve one after the other
+			}
 			continue
 		}
 		if _, ok := c.standsFor(k, caller[k]); !ok {

@@ -26,9 +26,16 @@ func (t *tape) add(endpoint, answer, conn string, headers ...string) {
 	}
 	n := len(t.recorded)
 	at := start.Add(time.Duration(n) * time.Millisecond)
-	t.recorded = append(t.recorded, Recorded{Identify(fields(headers...), conn), at, at.Add(time.Microsecond)})
+	t.recorded = append(t.recorded, Recorded{Identify(fields(headers...), connected(conn)), 0, at, at.Add(time.Microsecond)})
 	t.answers = append(t.answers, answer)
 	t.by[endpoint] = append(t.by[endpoint], uint32(n))
+}
+
+func connected(name string) uint64 {
+	if name == "" {
+		return 0
+	}
+	return Hash(name)
 }
 
 func fields(headers ...string) (h recording.Headers) {
@@ -45,12 +52,13 @@ type mock struct {
 }
 
 func (t *tape) mock(p Policy) mock {
+	Share(len(t.recorded), func(i int) *Identity { return &t.recorded[i].Identity }, func(i int, s Shared) { t.recorded[i].Shared = s })
 	return mock{New(p, len(t.recorded), func(e uint32) Recorded { return t.recorded[e] }), t}
 }
 
 func (m mock) ask(endpoint, conn string, headers ...string) string {
 	entries := m.by[endpoint]
-	e, ok := Choose(m.Chooser, hashed(endpoint), entries, Identify(fields(headers...), conn))
+	e, ok := Choose(m.Chooser, Hash(endpoint), entries, Identify(fields(headers...), connected(conn)))
 	if !ok {
 		return "miss"
 	}
@@ -297,13 +305,13 @@ func TestReturnedAnswersAreGivenAgain(t *testing.T) {
 			t.Errorf("answer %d: %s, want %s", i, got, want)
 		}
 		if i == 1 {
-			m.Return(hashed("/a"), 1)
+			m.Return(Hash("/a"), 1)
 		}
 	}
 }
 
 func TestIdentities(t *testing.T) {
-	same := func(a, b []string) bool { return Identify(fields(a...), "") == Identify(fields(b...), "") }
+	same := func(a, b []string) bool { return Identify(fields(a...), 0) == Identify(fields(b...), 0) }
 	for _, c := range []struct {
 		a, b []string
 		want bool
@@ -337,7 +345,7 @@ func BenchmarkChoose(b *testing.B) {
 			m := rec.mock(Cycle)
 			ids := make([]Identity, n)
 			for i := range ids {
-				ids[i] = Identify(fields("Cookie", fmt.Sprint("sid=live", i/10), "X-Request-Id", fmt.Sprint("live", i)), "x")
+				ids[i] = Identify(fields("Cookie", fmt.Sprint("sid=live", i/10), "X-Request-Id", fmt.Sprint("live", i)), 1)
 			}
 			Choose(m.Chooser, 1, m.by["/a"], ids[0])
 			for i := 0; b.Loop(); i++ {

@@ -2,6 +2,7 @@ package tape
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/redact"
 )
 
 // Kind is what an answer is.
@@ -134,9 +136,14 @@ func Of(e *recording.Exchange) *Answer {
 	trailers := half.Trailers()
 	onlyTrailers := a.Kind == GRPC && !slices.ContainsFunc(a.Messages, fromServer) && half.Headers.Get("Grpc-Status") != ""
 	for _, h := range half.Headers {
+		if a.Kind == GRPC && strings.HasSuffix(h.Name, "-Bin") && strings.HasPrefix(h.Value, redact.Prefix) {
+			h.Value = base64.RawStdEncoding.EncodeToString([]byte(h.Value)) // a token, where clients decode what they get
+		}
 		switch {
 		case unsaid[h.Name]:
+			continue
 		case decoded && h.Name == "Content-Encoding":
+			continue
 		case slices.Contains(trailers, h.Name), onlyTrailers && h.Name != "Content-Type":
 			a.Trailer = append(a.Trailer, h)
 		default:

@@ -13,7 +13,7 @@
 // recorded connection (framing, keep-alive, other protocols on offer), and no
 // Content-Encoding that the stored body does not have.
 //
-// The package imports recording and the standard library.
+// The package imports recording and its folder redact, and the standard library.
 package tape
 
 import (

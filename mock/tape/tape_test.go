@@ -264,6 +264,16 @@ func TestTrailersOfGRPC(t *testing.T) {
 	}
 }
 
+// Binary metadata is redacted as a whole. Clients decode it, so the token is encoded.
+func TestRedactedBinaryMetadata(t *testing.T) {
+	e := exchange(200, "", "Content-Type", "application/grpc", "X-Raw-Bin", "REDACTED-0123456789abcdef", "X-Other-Bin", "AP8", "Grpc-Status", "0")
+	e.GRPC = &recording.Conversation{Part: 1, Last: true, Messages: []recording.Message{{From: recording.Server}}}
+	a := Of(e)
+	if got := a.Header.Get("X-Raw-Bin"); got != "UkVEQUNURUQtMDEyMzQ1Njc4OWFiY2RlZg" || a.Header.Get("X-Other-Bin") != "AP8" {
+		t.Errorf("%q, %v", got, a.Header)
+	}
+}
+
 func TestTimes(t *testing.T) {
 	e := exchange(200, "ab")
 	e.Tags = recording.Tags{{Name: recording.TagRequestEnd, Value: "1000"}, {Name: recording.TagResponseStart, Value: "101000"}, {Name: recording.TagPace, Value: "1:601000"}}
