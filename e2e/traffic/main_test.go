@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(envEcho) != "":
 		serveEcho()
+	case os.Getenv(envCalls) != "":
+		makeCalls()
 	case os.Getenv(envPrograms) != "":
 		if err := linkUp(); err != nil {
 			fmt.Fprintln(os.Stderr, "traffic:", err)
@@ -42,7 +44,7 @@ func enclosed() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	for pkg, in := range map[string]string{"./cmd/tapedeck-proxy": "../..", "github.com/summerwind/h2spec/cmd/h2spec": "."} {
+	for pkg, in := range map[string]string{"./cmd/tapedeck-proxy": "../..", "./cmd/tapedeck": "../..", "github.com/summerwind/h2spec/cmd/h2spec": "."} {
 		build := exec.Command("go", "build", "-trimpath", fmt.Sprintf("-race=%v", raceEnabled), "-o", dir+"/", pkg)
 		build.Dir = in
 		if !raceEnabled { // the race detector is C; the image's programs are not
