@@ -30,24 +30,26 @@ const (
 )
 
 // capture has exchanges with JSON bodies in both directions captured, from the bytes of
-// their connections to the disk. captureHeaders has their bodies left as they are.
-func capture(ctx context.Context, _ *watch, in input) (int, error) {
-	return in.n, captureAll(ctx, in, func(s recording.Sink) recording.Sink { return redact.New(s, redact.Options{}) })
+// their connections to the disk.
+func capture(m mix, front func(recording.Sink) recording.Sink) work {
+	return func(ctx context.Context, _ *watch, in input) (int, error) { return in.n, captureAll(ctx, in, m, front) }
 }
 
-func captureHeaders(ctx context.Context, _ *watch, in input) (int, error) {
-	return in.n, captureAll(ctx, in, func(s recording.Sink) recording.Sink {
-		hidden := new(bodies)
-		return &hide{redact.New(&show{s, hidden}, redact.Options{}), hidden}
-	})
+// redacted is what the recorder puts in front of its queue, and redactedHeaders leaves
+// bodies as they are.
+func redacted(s recording.Sink) recording.Sink { return redact.New(s, redact.Options{}) }
+
+func redactedHeaders(s recording.Sink) recording.Sink {
+	hidden := new(bodies)
+	return &hide{redacted(&show{s, hidden}), hidden}
 }
 
-func captureAll(ctx context.Context, in input, front func(recording.Sink) recording.Sink) error {
+func captureAll(ctx context.Context, in input, m mix, front func(recording.Sink) recording.Sink) error {
 	r, err := newRecorder(in.dir, "orders", "orders-7d4b9-x2x", front)
 	if err != nil {
 		return err
 	}
-	all, start := talks(allPosts), time.Now()
+	all, start := talks(m), time.Now()
 	p := newPod("orders", "orders-7d4b9-x2x", start, r)
 	for i := range in.n {
 		r.one()

@@ -16,7 +16,8 @@
 // The recording is written once, by the recorder, into the system's temporary directory,
 // and removed in the end.
 //
-// Every fifth exchange has a JSON body of 1 KiB in its request, and all have one in the answer.
+// Every fifth exchange has a JSON body of 1 KiB in its request, all have one in the answer,
+// and every tenth has a secret in each body.
 //
 //	usage: benchrecording [-turns n] [-exchanges n] [-only table] [-recordings directory] TAPEDECK
 package main

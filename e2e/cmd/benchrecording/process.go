@@ -46,7 +46,7 @@ var works = map[string]work{
 		w.begin()
 		return in.n, record(ctx, in.dir, in.n, terminal(os.Stderr))
 	},
-	"capture": capture, "capture-headers": captureHeaders,
+	"capture-headers": capture(clean, redactedHeaders), "capture-clean": capture(clean, redacted), "capture-secret": capture(secret, redacted),
 }
 
 // taken is what a work took.

@@ -75,11 +75,12 @@ func scan(ctx context.Context, w *watch, dir, text string) (count int, err error
 // list reads the exchanges of a recording as a list needs them, and filter those of one
 // status.
 func list(ctx context.Context, w *watch, in input) (int, error) {
-	return readAll(ctx, w, in, read.Query{}, read.Options{Light: true})
+	return readAll(ctx, w, in, read.Query{}, read.Options{Light: true, Recycle: true})
 }
 
 func filter(ctx context.Context, w *watch, in input) (int, error) {
-	return readAll(ctx, w, in, read.Query{Match: func(e *recording.Exchange) bool { return e.Status == wanted }}, read.Options{Light: true})
+	match := func(e *recording.Exchange) bool { return e.Status == wanted }
+	return readAll(ctx, w, in, read.Query{Glance: match, Match: match}, read.Options{Light: true, Recycle: true})
 }
 
 // whole reads all of each exchange, and sorted reads them in order, whatever they took.

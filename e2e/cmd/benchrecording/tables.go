@@ -67,7 +67,7 @@ func (b *bencher) writing(ctx context.Context) error {
 }
 
 func (b *bencher) reading(ctx context.Context) error {
-	dir, err := b.recorded(ctx, b.exchanges)
+	dir, err := b.recording(ctx, b.exchanges)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (b *bencher) memory(ctx context.Context) error {
 	} {
 		var peaks [2]int64
 		for i, n := range []int{few, many} {
-			dir, err := b.recorded(ctx, n)
+			dir, err := b.recording(ctx, n)
 			if err != nil {
 				return err
 			}
@@ -158,9 +158,10 @@ func (b *bencher) count(ctx context.Context) error {
 	}{
 		{"capture an exchange with JSON bodies of 1 KiB in the request and in the answer, from its bytes to the disk", func(int) (string, error) { return os.MkdirTemp(b.dir, "written-") }, []contender{
 			{"without redaction of bodies", "capture-headers"},
-			{"with it", "capture"},
+			{"with it, bodies without secrets", "capture-clean"},
+			{"with it, one secret in each", "capture-secret"},
 		}},
-		{"read an exchange", func(n int) (string, error) { return b.recorded(ctx, n) }, []contender{
+		{"read an exchange", func(n int) (string, error) { return b.recording(ctx, n) }, []contender{
 			{"zstd, and count lines", "scan-lines"},
 			{"zstd, and search a text", "scan-text"},
 			{"filter by status", "filter"},
@@ -182,9 +183,9 @@ func (b *bencher) count(ctx context.Context) error {
 	return nil
 }
 
-// recorded returns the directory of a recording with n exchanges, and writes it if it
+// recording returns the directory of a recording with n exchanges, and writes it if it
 // isn't there.
-func (b *bencher) recorded(ctx context.Context, n int) (string, error) {
+func (b *bencher) recording(ctx context.Context, n int) (string, error) {
 	dir := filepath.Join(cmp.Or(b.recordings, b.dir), strconv.Itoa(n))
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil

@@ -30,15 +30,31 @@ type talk struct {
 	took            time.Duration
 }
 
-// talks makes the distinct exchanges, the same ones in each process. One in posts has a
-// JSON body in the request; all have one in the answer.
-func talks(posts int) []talk {
+// mix says what exchanges are like. All have a JSON body in the answer.
+type mix struct {
+	posts   int // one in so many has a JSON body in the request, too
+	secrets int // one in so many has a secret in its bodies; 0: none has
+}
+
+// recorded is what recordings are made of, and the others are counted.
+var (
+	recorded = mix{posts: 5, secrets: 10}
+	clean    = mix{posts: 1}
+	secret   = mix{posts: 1, secrets: 1}
+)
+
+// talks makes the distinct exchanges, the same ones in each process.
+func talks(m mix) []talk {
 	r := &random{rand.New(rand.NewPCG(1, 2))}
 	all := make([]talk, distinct)
 	for i := range all {
+		name := "nickname"
+		if m.secrets > 0 && i%m.secrets == 0 {
+			name = "token"
+		}
 		method, body := "GET", []byte(nil)
-		if i%posts == 0 {
-			method, body = "POST", r.order()
+		if i%m.posts == 0 {
+			method, body = "POST", r.order(name)
 		}
 		status := "200 OK"
 		if r.IntN(100) == 0 {
@@ -55,7 +71,7 @@ func talks(posts int) []talk {
 			t.request = fmt.Appendf(t.request, "content-type: application/json\r\ncontent-length: %d\r\n", len(body))
 		}
 		t.request = append(append(t.request, "\r\n"...), body...)
-		body = r.order()
+		body = r.order(name)
 		t.answer = fmt.Appendf(nil, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nDate: Sun, 22 Nov 2026 20:15:%02d GMT\r\nServer: envoy\r\nX-Envoy-Upstream-Service-Time: %d\r\nContent-Length: %d\r\n\r\n",
 			status, i%60, t.took.Milliseconds(), len(body))
 		t.answer = append(t.answer, body...)
@@ -81,12 +97,12 @@ func (r *random) uuid() string {
 	return r.hex(8) + "-" + r.hex(4) + "-4" + r.hex(3) + "-a" + r.hex(3) + "-" + r.hex(12)
 }
 
-// order is a JSON document as an API of a shop has it.
-func (r *random) order() []byte {
-	b := fmt.Appendf(nil, `{"id":"%s","status":"%s","createdAt":"2026-11-%02dT%02d:%02d:%02d.%03dZ","customer":{"id":%d,"name":"%s %s","email":"%s@shop.example","token":"%s",`+
+// order is a JSON document as an API of a shop has it; name is that of a member.
+func (r *random) order(name string) []byte {
+	b := fmt.Appendf(nil, `{"id":"%s","status":"%s","createdAt":"2026-11-%02dT%02d:%02d:%02d.%03dZ","customer":{"id":%d,"name":"%s %s","email":"%s@shop.example","%s":"%s",`+
 		`"address":{"street":"%s Street %d","city":"%s","zip":"%05d","country":"%s"}},"currency":"EUR","express":%t,"coupon":null,"items":[`,
 		r.uuid(), r.of("accepted", "paid", "packed", "shipped"), 1+r.IntN(28), r.IntN(24), r.IntN(60), r.IntN(60), r.IntN(1000), r.IntN(50_000),
-		r.of("Jane", "John", "Ada", "Alan", "Grace", "Linus"), r.of("Doe", "Miller", "Smith", "Jones", "Brown"), r.hex(8), r.hex(32),
+		r.of("Jane", "John", "Ada", "Alan", "Grace", "Linus"), r.of("Doe", "Miller", "Smith", "Jones", "Brown"), r.hex(8), name, r.hex(32),
 		r.of("Main", "High", "Church", "Park"), r.IntN(300), r.of("Springfield", "Riverside", "Greenville", "Fairview"), r.IntN(100_000), r.of("US", "DE", "FR", "GB"), r.IntN(2) == 0)
 	for n := 0; len(b) < bodyBytes-60; n++ {
 		if n > 0 {
@@ -128,7 +144,7 @@ func (p *pod) play(n int, t *talk, end time.Time) {
 // captured returns n exchanges as they were captured, and the JSON lines of them.
 func captured(n int) ([]recording.Exchange, []byte, error) {
 	var lines lineSink
-	all, start := talks(mixedPosts), time.Now()
+	all, start := talks(recorded), time.Now()
 	p := newPod("orders", "orders-7d4b9-x2x", start, &lines)
 	for i := range n {
 		p.play(i, &all[i%len(all)], start.Add(time.Duration(i)*time.Millisecond))

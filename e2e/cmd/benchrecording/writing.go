@@ -20,9 +20,6 @@ import (
 const (
 	// written is how many exchanges a turn of writing takes.
 	written = 100_000
-	// mixedPosts and allPosts say which exchanges have a JSON body in the request, too:
-	// every fifth, as in a recording, or all.
-	mixedPosts, allPosts = 5, 1
 
 	// What the recorder does, done by zstd alone: its level, window and batches.
 	window     = 128 << 10
@@ -68,7 +65,7 @@ func writeEncoded(ctx context.Context, w *watch, in input) (int, error) {
 }
 
 func writeRedacted(ctx context.Context, w *watch, in input) (int, error) {
-	return write(ctx, w, in, func(s recording.Sink) recording.Sink { return redact.New(s, redact.Options{}) })
+	return write(ctx, w, in, redacted)
 }
 
 func write(ctx context.Context, w *watch, in input, front func(recording.Sink) recording.Sink) (int, error) {
@@ -169,7 +166,7 @@ func (l *slowLines) WriteLines(p []byte, n int) (spool.Fate, error) {
 // record writes a recording of n exchanges of several pods, as sidecars do, and prints
 // how far it is.
 func record(ctx context.Context, dir string, n int, progress io.Writer) error {
-	all, start := talks(mixedPosts), time.Now()
+	all, start := talks(recorded), time.Now()
 	var pods []*pod
 	var recorders []*recorder
 	for _, workload := range []string{"orders", "cart", "payment", "stock"} {
