@@ -18,6 +18,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/internal/docpage"
 	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/match/canon"
 	"github.com/tapedeck/tapedeck/match/class"
@@ -246,21 +247,15 @@ func places() string {
 
 // filled returns the page with what the tables write between their marks.
 func filled(name string, tables map[string]func(*strings.Builder)) string {
-	page, err := os.ReadFile(name)
-	if err != nil {
-		panic(err)
-	}
-	text := string(page)
+	texts := map[string]string{}
 	for table, write := range tables {
-		begin, end := "<!-- "+table+" -->\n", "<!-- /"+table+" -->"
-		before, rest, ok := strings.Cut(text, begin)
-		_, after, ok2 := strings.Cut(rest, end)
-		if !ok || !ok2 {
-			panic(name + " lacks the marks of " + table)
-		}
 		var b strings.Builder
 		write(&b)
-		text = before + begin + b.String() + end + after
+		texts[table] = b.String()
+	}
+	text, err := docpage.Fill(name, texts)
+	if err != nil {
+		panic(err)
 	}
 	return text
 }

@@ -9,8 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/tapedeck/tapedeck/internal/docpage"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -42,15 +41,7 @@ func TestColumns(t *testing.T) {
 				t.Fatalf("%s has nothing between %q and %q", list.file, list.begin, list.end)
 			}
 			want := before + list.begin + list.in.columns(columns) + list.end + after
-			if *update {
-				if err := os.WriteFile(list.file, []byte(want), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(want, string(text)); diff != "" {
-				t.Errorf("%s is out of date; go test ./recording/columns -update rewrites it\nstructs (-) file (+):\n%s", list.file, diff)
-			}
+			docpage.Is(t, list.file, *update, want)
 		})
 	}
 }

@@ -3,12 +3,11 @@ package redact
 import (
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/tapedeck/tapedeck/internal/docpage"
 )
 
 var update = flag.Bool("update", false, "rewrite the table in docs")
@@ -17,25 +16,7 @@ const page = "../../docs/recording-format.md"
 
 // TestRedactedTable checks the page's table of words against the one in the code.
 func TestRedactedTable(t *testing.T) {
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(text), "<!-- redacted -->\n")
-	_, after, ok2 := strings.Cut(rest, "<!-- /redacted -->")
-	if !ok || !ok2 {
-		t.Fatalf("%s lacks the marks of the table", page)
-	}
-	want := before + "<!-- redacted -->\n" + redactTable() + "<!-- /redacted -->" + after
-	if *update {
-		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want, string(text)); diff != "" {
-		t.Errorf("%s is out of date; go test ./recording/redact -update rewrites it\ncode (-) page (+):\n%s", page, diff)
-	}
+	docpage.Tables(t, page, *update, map[string]string{"redacted": redactTable()})
 }
 
 func redactTable() string {

@@ -1,0 +1,156 @@
+// Package docpage keeps tables of hand-written pages equal to the tables in the code.
+// It is for tests alone. A table stands between two marks:
+//
+//	<!-- NAME -->
+//	| … |
+//	<!-- /NAME -->
+//
+// It imports the standard library and go-cmp, and nothing of this module.
+package docpage
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Fill returns the page with each table between the marks of its name.
+func Fill(page string, tables map[string]string) (string, error) {
+	file, err := os.ReadFile(page)
+	if err != nil {
+		return "", err
+	}
+	text := string(file)
+	for name, table := range tables {
+		begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
+		before, rest, ok := strings.Cut(text, begin)
+		_, after, ok2 := strings.Cut(rest, end)
+		if !ok || !ok2 {
+			return "", fmt.Errorf("%s lacks the marks of %s", page, name)
+		}
+		text = before + begin + table + end + after
+	}
+	return text, nil
+}
+
+// Tables fails the test if a table of the page is not what it is to be, or writes the page
+// if update is set.
+func Tables(t *testing.T, page string, update bool, tables map[string]string) {
+	t.Helper()
+	want, err := Fill(page, tables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	Is(t, page, update, want)
+}
+
+// Is fails the test if the file is not what it is to be, or writes it if update is set.
+func Is(t *testing.T, name string, update bool, want string) {
+	t.Helper()
+	if update {
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(text)); diff != "" {
+		t.Errorf("%s is out of date; go test -update of this package rewrites it\ncode (-) page (+):\n%s", name, diff)
+	}
+}
+
+// Structs writes a table for each exported struct of a source file, from the comments and
+// the JSON tags of its fields, under the title that titles has. Each needs a title, which
+// may be "", and each field a comment.
+func Structs(t *testing.T, source string, titles map[string]string) string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		if !spec.Name.IsExported() {
+			return false
+		}
+		title, ok := titles[spec.Name.Name]
+		if !ok {
+			t.Errorf("struct %s has no title", spec.Name.Name)
+		}
+		if title != "" {
+			fmt.Fprintf(&out, "\n### %s\n\n", title)
+		}
+		out.WriteString("| field | type | meaning |\n|---|---|---|\n")
+		for _, f := range spec.Type.(*ast.StructType).Fields.List {
+			if f.Tag == nil || strings.Contains(f.Tag.Value, `"-"`) { // not in JSON
+				continue
+			}
+			name, options, _ := strings.Cut(reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("json"), ",")
+			doc := strings.Join(strings.Fields(f.Doc.Text()), " ")
+			if doc == "" {
+				t.Errorf("%s.%s has no comment", spec.Name.Name, name)
+			}
+			fmt.Fprintf(&out, "| `%s` | %s | %s |\n", name, jsonType(f.Type, options), doc)
+		}
+		return false
+	})
+	return out.String()
+}
+
+// types names the types that have a name of their own.
+var types = map[string]string{"int": "number", "int64": "number", "uint64": "number", "bool": "boolean", "string": "string",
+	"UUID": "base64", "Tags": "object of strings", "Headers": "object of lists of strings"}
+
+// jsonType names what a field is in JSON.
+func jsonType(e ast.Expr, options string) string {
+	switch x := e.(type) {
+	case *ast.ArrayType:
+		switch nameOf(x.Elt) {
+		case "byte":
+			return "base64"
+		case "string":
+			return "list of strings"
+		}
+		return "list of objects"
+	case *ast.MapType:
+		switch nameOf(x.Value) {
+		case "": // []byte
+			return "object of base64"
+		case "string":
+			return "object of strings"
+		}
+		return "object of numbers"
+	case *ast.SelectorExpr:
+		return "time"
+	case *ast.Ident:
+		if strings.Contains(options, "string") {
+			return "number, as a string"
+		}
+		if name, ok := types[x.Name]; ok {
+			return name
+		}
+	}
+	return "object"
+}
+
+// nameOf is the name of a type, "" if it has none.
+func nameOf(e ast.Expr) string {
+	if name, ok := e.(*ast.Ident); ok {
+		return name.Name
+	}
+	return ""
+}
