@@ -72,8 +72,3 @@ func (t *table) find(k key) []Entry {
 		}
 	}
 }
-
-// bytes is how much memory the table takes.
-func (t *table) bytes() int {
-	return 4*len(t.slots) + 16*len(t.keys) + 4*len(t.starts) + 4*len(t.entries)
-}

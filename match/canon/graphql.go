@@ -149,8 +149,6 @@ func walkDocument(src []byte, v Visitor) error {
 	return err
 }
 
-func printDocument(dst []byte, n *node) []byte { return append(dst, n.value...) }
-
 // token is a lexical token of GraphQL (October 2021, section 2.1).
 type token struct {
 	kind  byte // n: name, d: number, s: string; punctuators are their first byte
@@ -435,6 +433,3 @@ func blockValue(raw []byte) []byte {
 	}
 	return bytes.Join(lines, []byte("\n"))
 }
-
-// printGraphQL writes the JSON, in which the documents are evened out already.
-func printGraphQL(dst []byte, n *node) []byte { return printJSON(dst, n) }

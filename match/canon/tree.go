@@ -21,16 +21,6 @@ func (n *node) sorted() []*node {
 	return all
 }
 
-// child returns the first child with the axis and the name, nil if there is none.
-func (n *node) child(axis Axis, name string) *node {
-	for _, c := range n.children {
-		if c.axis == axis && string(c.name) == name {
-			return c
-		}
-	}
-	return nil
-}
-
 // tree is the visitor that keeps what it is told.
 type tree struct {
 	root node
