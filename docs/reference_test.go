@@ -23,6 +23,8 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 	"github.com/tapedeck/tapedeck/match/class"
 	"github.com/tapedeck/tapedeck/match/rules"
+	"github.com/tapedeck/tapedeck/mock/fault"
+	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -36,6 +38,7 @@ func TestReferencePages(t *testing.T) {
 		"environment.md":       environment,
 		"filters.md":           filters,
 		"matching.md":          matching,
+		"mock.md":              mocking,
 		"places.md":            places,
 		"trust-variables.md":   trust,
 		"tapedeck.schema.json": func() string { return schema(fn.Schema()) },
@@ -316,6 +319,24 @@ func matching() string {
 					of = "response"
 				}
 				fmt.Fprintf(b, "| `%s` | %s | %s | `%s` |\n", p.Name, of, cell(p.Doc), p.Example)
+			}
+		},
+	})
+}
+
+// mocking fills the tables of a page that is otherwise written by hand.
+func mocking() string {
+	return filled("mock.md", map[string]func(*strings.Builder){
+		"tags": func(b *strings.Builder) {
+			b.WriteString("| tag | meaning |\n|---|---|\n")
+			for _, tag := range recording.MockTagDocs() {
+				fmt.Fprintf(b, "| `%s` | %s |\n", tag.Name, cell(tag.Doc))
+			}
+		},
+		"faults": func(b *strings.Builder) {
+			b.WriteString("| name | value | what it does |\n|---|---|---|\n")
+			for _, f := range fault.Docs() {
+				fmt.Fprintf(b, "| `%s` | `%s` | %s |\n", f.Name, cell(f.Value), cell(f.Doc))
 			}
 		},
 	})

@@ -108,11 +108,12 @@ var methods = []method{
 // aliases are the ecosystem's names.
 var aliases = map[string]string{"latency": "delay"}
 
-// Doc describes one fault.
+// Doc describes one name in a rule.
 type Doc struct{ Name, Value, Doc string }
 
-// Docs lists the faults.
-func Docs() (all []Doc) {
+// Docs lists what a rule may say.
+func Docs() []Doc {
+	all := []Doc{{"rate", "F/N", "F of each N answers that match fail, drawn by `--seed`"}}
 	for _, m := range methods {
 		all = append(all, Doc{m.name, m.value, m.doc})
 	}
