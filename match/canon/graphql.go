@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -363,47 +362,21 @@ func graphQLString(src []byte) (text []byte, n int) {
 			out = append(out, c)
 			continue
 		}
-		if i++; i == len(src) {
+		if with, n := appendEscape(out, src[i:]); n > 0 {
+			out, i = with, i+n-1
+			continue
+		}
+		rest := src[i:] // or else \u{…}
+		end := bytes.IndexByte(rest, '}')
+		if end < 4 || end > 9 || rest[1] != 'u' || rest[2] != '{' {
 			return nil, 0
 		}
-		switch e := src[i]; e {
-		case '"', '\\', '/':
-			out = append(out, e)
-		case 'b':
-			out = append(out, '\b')
-		case 'f':
-			out = append(out, '\f')
-		case 'n':
-			out = append(out, '\n')
-		case 'r':
-			out = append(out, '\r')
-		case 't':
-			out = append(out, '\t')
-		case 'u':
-			if r, ok := hex4(src[i+1:]); ok {
-				i += 4
-				if low, ok := lowSurrogate(src[i+1:]); ok && utf16.IsSurrogate(r) {
-					if both := utf16.DecodeRune(r, low); both != utf8.RuneError {
-						r = both
-						i += 6
-					}
-				}
-				out = appendRune(out, r)
-				continue
-			}
-			end := bytes.IndexByte(src[i:], '}')
-			if end < 3 || end > 8 || src[i+1] != '{' {
-				return nil, 0
-			}
-			r, err := strconv.ParseUint(string(src[i+2:i+end]), 16, 32)
-			if err != nil || !utf8.ValidRune(rune(r)) {
-				return nil, 0
-			}
-			out = utf8.AppendRune(out, rune(r))
-			i += end
-		default:
+		r, err := strconv.ParseUint(string(rest[3:end]), 16, 32)
+		if err != nil || !utf8.ValidRune(rune(r)) {
 			return nil, 0
 		}
+		out = utf8.AppendRune(out, rune(r))
+		i += end
 	}
 	return nil, 0
 }

@@ -243,39 +243,42 @@ func (s *jsonReader) escaped(from int) ([]byte, error) {
 		if s.i+1 == len(s.src) {
 			break
 		}
-		switch e := s.src[s.i+1]; e {
-		case '"', '\\', '/':
-			out = append(out, e)
-		case 'b':
-			out = append(out, '\b')
-		case 'f':
-			out = append(out, '\f')
-		case 'n':
-			out = append(out, '\n')
-		case 'r':
-			out = append(out, '\r')
-		case 't':
-			out = append(out, '\t')
-		case 'u':
-			r, ok := hex4(s.src[s.i+2:])
-			if !ok {
+		var n int
+		if out, n = appendEscape(out, s.src[s.i:]); n == 0 {
+			if s.src[s.i+1] == 'u' {
 				return nil, s.fail("four hexadecimal digits")
 			}
-			s.i += 6
-			if low, ok := lowSurrogate(s.src[s.i:]); ok && utf16.IsSurrogate(r) {
-				if both := utf16.DecodeRune(r, low); both != utf8.RuneError {
-					r = both
-					s.i += 6
-				}
-			}
-			out = appendRune(out, r)
-			continue
-		default:
 			return nil, s.fail("an escape")
 		}
-		s.i += 2
+		s.i += n
 	}
 	return nil, s.fail("the end of the string")
+}
+
+// simpleEscapes are what stands behind the backslash, and what it is for.
+var simpleEscapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// appendEscape appends the character that the escape at the beginning of a text is for, as
+// strings of JSON (RFC 8259, section 7) and of GraphQL have it. n is the escape's
+// length, with that of a second surrogate behind it; 0 if there is none.
+func appendEscape(dst, s []byte) (text []byte, n int) {
+	if len(s) < 2 {
+		return dst, 0
+	}
+	if c := simpleEscapes[s[1]]; c != 0 {
+		return append(dst, c), 2
+	}
+	r, ok := hex4(s[2:])
+	if s[1] != 'u' || !ok {
+		return dst, 0
+	}
+	n = 6
+	if low, ok := lowSurrogate(s[n:]); ok && utf16.IsSurrogate(r) {
+		if both := utf16.DecodeRune(r, low); both != utf8.RuneError {
+			r, n = both, 12
+		}
+	}
+	return appendRune(dst, r), n
 }
 
 // lowSurrogate reads the escape that a text begins with.
