@@ -170,6 +170,9 @@ func appendGraphQL(dst, src []byte) ([]byte, error) {
 	if first := tokens[0]; first.kind != '{' && (first.kind != 'n' || !slices.Contains(definitions, string(first.text))) {
 		return nil, errGraphQL
 	}
+	if !slices.ContainsFunc(tokens, func(t token) bool { return t.kind == '{' }) { // it selects nothing
+		return nil, errGraphQL
+	}
 	p := graphQLPrinter{dst: dst}
 	if err := p.print(tokens, false, 0); err != nil {
 		return nil, err
