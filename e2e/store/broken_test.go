@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/recording/store"
+	"github.com/tapedeck/tapedeck/recording/store/storetest"
 )
 
 // servers start each kind of store, and return its address and the form of a place in
@@ -70,7 +71,7 @@ func TestAPutWhoseAnswerIsLost(t *testing.T) {
 			if err := store.PutOnce(t.Context(), s, "b", strings.NewReader(body)); err != nil {
 				t.Errorf("put once: %v", err)
 			}
-			if got := readAll(t, s, "b"); got != body {
+			if got := storetest.Get(t, s, "b"); got != body {
 				t.Errorf("stored %d bytes of %d", len(got), len(body))
 			}
 			if err := store.PutOnce(t.Context(), s, "b", strings.NewReader("another")); !errors.Is(err, fs.ErrExist) {
@@ -113,7 +114,7 @@ func TestAReadThatBreaksOffGoesOn(t *testing.T) {
 			}
 
 			limit = 300_000
-			if got := readAll(t, s, "key"); got != body {
+			if got := storetest.Get(t, s, "key"); got != body {
 				t.Errorf("read %d bytes of %d, or others", len(got), len(body))
 			}
 			mu.Lock()
@@ -183,7 +184,7 @@ func TestAStoreThatIsBusyIsAskedAgain(t *testing.T) {
 			if err := s.Put(t.Context(), "key", strings.NewReader(body)); err != nil {
 				t.Fatal(err)
 			}
-			if got := readAll(t, s, "key"); got != body {
+			if got := storetest.Get(t, s, "key"); got != body {
 				t.Errorf("read %d bytes of %d", len(got), len(body))
 			}
 			for o, err := range s.List(t.Context(), "") {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -155,20 +154,6 @@ func (l *lockedBuffer) String() string {
 func makePlace(form string, n *int) string {
 	*n++
 	return fmt.Sprintf(form, fmt.Sprintf("tests/no %d", *n))
-}
-
-func readAll(t *testing.T, s store.Store, key string) string {
-	t.Helper()
-	r, err := s.Get(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	body, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }
 
 // frontDoor is an HTTP server in front of a store that may change what it sees.

@@ -66,7 +66,7 @@ func TestAStoreThatOverwritesIsFoundOut(t *testing.T) {
 			t.Errorf("put: %v", err)
 		}
 	}
-	if got := readAll(t, s, "key"); got != "body" {
+	if got := storetest.Get(t, s, "key"); got != "body" {
 		t.Errorf("the object has %q", got)
 	}
 }
@@ -90,7 +90,7 @@ func TestS3SendsNoTrailingChecksumsToOtherStores(t *testing.T) {
 	if err := s.Put(t.Context(), "key", strings.NewReader("body")); err != nil {
 		t.Fatal(err)
 	}
-	if got := readAll(t, s, "key"); got != "body" {
+	if got := storetest.Get(t, s, "key"); got != "body" {
 		t.Errorf("the object has %q", got)
 	}
 }

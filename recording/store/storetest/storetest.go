@@ -113,7 +113,8 @@ func put(t *testing.T, s store.Store, key, body string) {
 	}
 }
 
-func get(t *testing.T, s store.Store, key string) string {
+// Get returns the body of an object.
+func Get(t *testing.T, s store.Store, key string) string {
 	t.Helper()
 	r, err := s.Get(t.Context(), key)
 	if err != nil {
@@ -156,7 +157,7 @@ func roundTrip(t *testing.T, s store.Store, _ Suite) {
 	for _, body := range []string{"", "x", "two\r\nlines\n", strings.Repeat("\x00\xff", 1<<16)} {
 		key := fmt.Sprintf("a/b/%d", len(body))
 		put(t, s, key, body)
-		if got := get(t, s, key); got != body {
+		if got := Get(t, s, key); got != body {
 			t.Errorf("%s: read %d bytes; stored %d", key, len(got), len(body))
 		}
 	}
@@ -177,7 +178,7 @@ func roundTrip(t *testing.T, s store.Store, _ Suite) {
 	if err := s.Put(t.Context(), "whole", body); err != nil {
 		t.Fatal(err)
 	}
-	if got := get(t, s, "whole"); got != "whole" {
+	if got := Get(t, s, "whole"); got != "whole" {
 		t.Errorf("stored %q of a body that was read halfway", got)
 	}
 }
@@ -188,14 +189,14 @@ func taken(t *testing.T, s store.Store, _ Suite) {
 	if !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "key") {
 		t.Errorf("the second put: %v", err)
 	}
-	if got := get(t, s, "key"); got != "first" {
+	if got := Get(t, s, "key"); got != "first" {
 		t.Errorf("the key has %q", got)
 	}
 	if err := s.Delete(t.Context(), "key"); err != nil {
 		t.Fatal(err)
 	}
 	put(t, s, "key", "third")
-	if got := get(t, s, "key"); got != "third" {
+	if got := Get(t, s, "key"); got != "third" {
 		t.Errorf("the key has %q", got)
 	}
 }
@@ -223,7 +224,7 @@ func raceGoroutines(t *testing.T, s store.Store, _ Suite) {
 		if winner < 0 {
 			t.Fatal("nobody won")
 		}
-		if got := get(t, s, key); got != strings.Repeat(string(rune('a'+winner)), 10_000) {
+		if got := Get(t, s, key); got != strings.Repeat(string(rune('a'+winner)), 10_000) {
 			t.Errorf("round %d: the object is not the winner's", round)
 		}
 	}
@@ -284,7 +285,7 @@ func raceProcesses(t *testing.T, suite Suite) {
 				t.Errorf("round %d: %s", round, answer)
 			}
 		}
-		if got := get(t, s, key); len(winners) != 1 || got != fmt.Sprint(winners[0]) {
+		if got := Get(t, s, key); len(winners) != 1 || got != fmt.Sprint(winners[0]) {
 			t.Errorf("round %d: %v stored the object, which has %s", round, winners, got)
 		}
 	}
@@ -302,7 +303,7 @@ func putOnce(t *testing.T, s store.Store, _ Suite) {
 			t.Errorf("other bytes: %v", err)
 		}
 	}
-	if got := get(t, s, "key"); got != body {
+	if got := Get(t, s, "key"); got != body {
 		t.Error("the object was overwritten")
 	}
 }
@@ -325,7 +326,7 @@ func absent(t *testing.T, s store.Store, _ Suite) {
 			t.Errorf("folders of %s: %v", prefix, got)
 		}
 	}
-	if got := get(t, s, "a/b"); got != "x" {
+	if got := Get(t, s, "a/b"); got != "x" {
 		t.Errorf("a/b has %q", got)
 	}
 }
@@ -424,7 +425,7 @@ func oddKeys(t *testing.T, s store.Store, _ Suite) {
 		put(t, s, key, fmt.Sprint(i))
 	}
 	for i, key := range all {
-		if got := get(t, s, key); got != fmt.Sprint(i) {
+		if got := Get(t, s, key); got != fmt.Sprint(i) {
 			t.Errorf("%q has %q; want %d", key, got, i)
 		}
 		if got := keys(t, s, key); !slices.Contains(got, key) {
