@@ -24,6 +24,27 @@ const (
 	request = "X-Request-ID: 5b1c0a6e\r\n"
 )
 
+// recordsOf returns the records of inbound requests with these headers and of an outbound
+// one that comes before they are answered: the outbound one's first.
+func recordsOf(t *testing.T, in []string, out string) []recording.Exchange {
+	t.Helper()
+	var sink memory
+	d := New(Config{}, &sink)
+	var open []tap.Reader
+	for _, h := range in {
+		r := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
+		r.Data(tap.FromClient, epoch, asks(h))
+		open = append(open, r)
+	}
+	r := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
+	r.Data(tap.FromClient, epoch, asks(out))
+	r.Data(tap.FromServer, epoch, answer)
+	for _, r := range open {
+		r.Data(tap.FromServer, epoch, answer)
+	}
+	return sink.decode(t)
+}
+
 // TestOutboundNamesItsCause sends inbound requests, then, before they are
 // answered, an outbound one.
 func TestOutboundNamesItsCause(t *testing.T) {
@@ -46,21 +67,7 @@ func TestOutboundNamesItsCause(t *testing.T) {
 		{"not if nothing came in", nil, request, 0, "unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var sink memory
-			d := New(Config{}, &sink)
-			var open []tap.Reader
-			for _, h := range c.in {
-				r := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
-				r.Data(tap.FromClient, epoch, asks(h))
-				open = append(open, r)
-			}
-			out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
-			out.Data(tap.FromClient, epoch, asks(c.out))
-			out.Data(tap.FromServer, epoch, answer)
-			for _, r := range open {
-				r.Data(tap.FromServer, epoch, answer)
-			}
-			records := sink.decode(t)
+			records := recordsOf(t, c.in, c.out)
 			tags := records[0].Tags
 			if c.parent == 0 {
 				if tags.Get("parent") != c.by || tags.Get("parentBy") != "" {
@@ -170,21 +177,7 @@ func TestReplaysAreTagged(t *testing.T) {
 		{"not a call with a value that is no ID", nil, replay("Run 1"), nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var sink memory
-			d := New(Config{}, &sink)
-			var open []tap.Reader
-			for _, h := range c.in {
-				r := d.Open(&tap.Flow{Direction: tap.In, Started: epoch})
-				r.Data(tap.FromClient, epoch, asks(h))
-				open = append(open, r)
-			}
-			out := d.Open(&tap.Flow{Direction: tap.Out, Started: epoch})
-			out.Data(tap.FromClient, epoch, asks(c.out))
-			out.Data(tap.FromServer, epoch, answer)
-			for _, r := range open {
-				r.Data(tap.FromServer, epoch, answer)
-			}
-			for i, e := range sink.decode(t) {
+			for i, e := range recordsOf(t, c.in, c.out) {
 				want := c.want
 				if i > 0 {
 					want = c.wantIn[i-1]
