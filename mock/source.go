@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"iter"
 	"maps"
 	"slices"
 	"sync"
 
-	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
@@ -67,19 +65,4 @@ func (h *Hashed) Sum() string {
 		fmt.Fprintf(all, "%s  %s\n", h.sums[key], key)
 	}
 	return hex.EncodeToString(all.Sum(nil))
-}
-
-// Exchanges are the exchanges that a reader gives, without what else it knows of them.
-func Exchanges(r *read.Reader) iter.Seq2[*recording.Exchange, error] {
-	return func(yield func(*recording.Exchange, error) bool) {
-		for rec, err := range r.Records() {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if !yield(rec.Exchange, nil) {
-				return
-			}
-		}
-	}
 }

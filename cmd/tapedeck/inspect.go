@@ -11,7 +11,6 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording/inspect"
 	"github.com/tapedeck/tapedeck/recording/read"
-	"github.com/tapedeck/tapedeck/snapshot"
 )
 
 // newInspectCommand lists recorded exchanges, and shows one.
@@ -60,6 +59,6 @@ func openToRead(ctx context.Context, name string) (read.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := snapshot.Source(ctx, place, openPlace)
+	s, _, err := openSource(ctx, place)
 	return s, err
 }

@@ -369,7 +369,7 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 		if r, err = read.Open(ctx, f.query, read.Options{Order: order, TempDir: f.temp}, hashed); err != nil {
 			return nil, source, err
 		}
-		if lib, err = mock.Load(ctx, mock.Exchanges(r), lo); err != nil || r.Report().Count(read.Divided) == 0 {
+		if lib, err = mock.Load(ctx, r.Exchanges(), lo); err != nil || r.Report().Count(read.Divided) == 0 {
 			break
 		}
 		lib.Close() // conversations came in pieces: sorted, which takes longer, they come whole

@@ -127,6 +127,21 @@ func def[T int | int64 | time.Duration](v, otherwise T) T {
 	return v
 }
 
+// Exchanges are those of Records, without what else is known of them.
+func (r *Reader) Exchanges() iter.Seq2[*recording.Exchange, error] {
+	return func(yield func(*recording.Exchange, error) bool) {
+		for rec, err := range r.Records() {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(rec.Exchange, nil) {
+				return
+			}
+		}
+	}
+}
+
 // All reads everything in the stores. Behind the last exchange comes an error if there is
 // damage.
 func All(ctx context.Context, o Options, stores ...Store) iter.Seq2[*recording.Exchange, error] {
@@ -136,12 +151,8 @@ func All(ctx context.Context, o Options, stores ...Store) iter.Seq2[*recording.E
 			yield(nil, err)
 			return
 		}
-		for rec, err := range r.Records() {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if !yield(rec.Exchange, nil) {
+		for e, err := range r.Exchanges() {
+			if !yield(e, err) || err != nil {
 				return
 			}
 		}
