@@ -474,6 +474,14 @@ func differs(recorded, live []byte) string {
 	return fmt.Sprintf(": it has %d bytes, and %d were recorded", len(live), len(recorded))
 }
 
+// record notes what was said, and which recorded conversation it turned out to be.
+func (d *dialogue) record(said []recording.Message) {
+	d.out.said = conversation(said)
+	if d.chosen != nil {
+		d.answer, d.out.entry = &d.chosen.meta, d.chosen.entry
+	}
+}
+
 // conversation is what was said, for the record.
 func conversation(said []recording.Message) *recording.Conversation {
 	return &recording.Conversation{Part: 1, Last: true, Messages: said}

@@ -73,10 +73,7 @@ func (q *ask) socket() {
 		}
 		return l, err
 	})
-	q.out.said = conversation(p.said)
-	if d.chosen != nil {
-		q.answer, q.out.entry = &d.chosen.meta, d.chosen.entry
-	}
+	d.record(p.said)
 	var unlike *errUnlike
 	switch {
 	case errors.As(err, &unlike):

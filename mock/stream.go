@@ -68,10 +68,7 @@ func (m *Mock) serveStream(ctx context.Context, c *front.Conn) {
 		return
 	}
 	err := d.run(ctx, func(ctx context.Context) (line, error) { return p.after(ctx, d) })
-	q.out.said = conversation(p.said)
-	if d.chosen != nil {
-		q.answer, q.out.entry = &d.chosen.meta, d.chosen.entry
-	}
+	d.record(p.said)
 	var unlike *errUnlike
 	switch {
 	case errors.As(err, &unlike):
