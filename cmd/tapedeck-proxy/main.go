@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/cmd/internal/signals"
+	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording/archive"
 	"github.com/tapedeck/tapedeck/recording/inspect"
@@ -178,7 +179,7 @@ func prepareExport(*flag.FlagSet) func(context.Context, []string, io.Writer, io.
 		default:
 			return fmt.Errorf("unexpected argument %q: want one directory, or none", args[1])
 		}
-		if isTerminal(stdout) {
+		if terminal.Is(stdout) {
 			return errors.New("standard output is a terminal, and this writes a tar archive: send it to a file, or to tapedeck pull - DIR")
 		}
 		dir, err := spool.Directory(place)
@@ -202,16 +203,6 @@ func prepareExport(*flag.FlagSet) func(context.Context, []string, io.Writer, io.
 		}
 		return nil
 	}
-}
-
-// isTerminal tells whether a stream is a terminal.
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func prepareVersion(*flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 )
 
 // progress is a line on a terminal that says how far a command is; elsewhere it is
@@ -17,7 +19,7 @@ type progress struct {
 
 // newProgress shows progress on w if that is a terminal.
 func newProgress(w io.Writer) *progress {
-	if !isTerminal(w) {
+	if !terminal.Is(w) {
 		return &progress{}
 	}
 	return &progress{w: w}

@@ -14,6 +14,7 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 	"github.com/spf13/cobra"
 
+	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 	"github.com/tapedeck/tapedeck/fn"
 	"github.com/tapedeck/tapedeck/transformer"
 )
@@ -175,7 +176,7 @@ func (f *renderFlags) coloured(stdout io.Writer) bool {
 	case "never":
 		return false
 	}
-	return os.Getenv("NO_COLOR") == "" && isTerminal(stdout)
+	return os.Getenv("NO_COLOR") == "" && terminal.Is(stdout)
 }
 
 // load reads the configuration: defaults, then the file, then --set, then

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording/store"
 	"github.com/tapedeck/tapedeck/snapshot"
@@ -362,7 +363,7 @@ func newSnapshotDeleteCommand() *cobra.Command {
 
 // confirm asks a person at a terminal.
 func confirm(cmd *cobra.Command, question string) error {
-	if piped(cmd) || !isTerminal(cmd.ErrOrStderr()) {
+	if piped(cmd) || !terminal.Is(cmd.ErrOrStderr()) {
 		return errors.New("nobody to ask, as this is no terminal: --yes answers")
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)

@@ -1,20 +1,10 @@
 package main
 
 import (
-	"os"
-
 	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 )
 
-// isTerminal tells whether a stream of the command is a terminal.
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
 // piped tells whether a command has something to read on standard input.
-func piped(cmd *cobra.Command) bool { return !isTerminal(cmd.InOrStdin()) }
+func piped(cmd *cobra.Command) bool { return !terminal.Is(cmd.InOrStdin()) }

@@ -7,7 +7,7 @@
 //
 // The certificate of a CA that lives as long as the run is written to a private directory,
 // which is removed afterwards; the key of the CA is written nowhere. The package imports
-// transformer for the table of variables, cmd/internal/signals, proxy/ca, proxy/trust and
+// transformer for the table of variables, cmd/internal/signals and terminal, proxy/ca, proxy/trust and
 // the standard library.
 package wrap
 
@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/cmd/internal/signals"
+	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/proxy/trust"
 	"github.com/tapedeck/tapedeck/transformer"
@@ -149,7 +150,8 @@ func Run(ctx context.Context, c Command, grace time.Duration) (Status, error) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	atTerminal := isTerminal(c.Stdin)
+	in, ok := c.Stdin.(*os.File)
+	atTerminal := ok && in.Name() != os.DevNull && terminal.Is(in)
 	over := ctx.Done()
 	var kill <-chan time.Time
 	for {
@@ -183,13 +185,4 @@ func status(state *os.ProcessState) Status {
 		return Status{128 + int(w.Signal()), w.Signal().String()}
 	}
 	return Status{Code: state.ExitCode()}
-}
-
-func isTerminal(in io.Reader) bool {
-	f, ok := in.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
 }
