@@ -29,9 +29,9 @@ func ParseRedactKey(text []byte) ([]byte, error) {
 }
 
 // RedactKeyID returns the ID under which recordings name a key: the first 8 bytes of
-// SHA-256 over a label, a zero byte and the key, in hexadecimal. Who has an ID can check
-// a guess at the key, as who has a token and its secret can; a key of 16 random bytes
-// can't be guessed. In a shell:
+// SHA-256 over a label, a zero byte and the key, in hexadecimal. Anybody with
+// an ID can check a guess at the key. So can anybody with a token and its secret. Nobody
+// can guess a key of 16 random bytes. In a shell:
 //
 //	{ printf 'tapedeck redaction key id\0'; printf %s "$(cat key)"; } | sha256sum | cut -c1-16
 func RedactKeyID(key []byte) string {

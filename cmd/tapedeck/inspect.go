@@ -23,7 +23,7 @@ func newInspectCommand() *cobra.Command {
 
 PLACE is a directory, a file, the URL of a bucket, or PLACE/snapshots/ID. Files may be segments (.jsonl, .jsonl.zst), also
 those that are still being written or whose writer was killed, and RRPair files of other tools (.json, .md).
-What can't be read is named on standard error, and the exit code is 1.`,
+Inspect names on standard error what it can't read, and then exits with 1.`,
 		Example: `  tapedeck inspect /var/lib/tapedeck/recordings
   tapedeck inspect --direction out --status 5xx --since 1h s3://recordings/prod
   tapedeck inspect --show 5b1c0a6e recordings

@@ -26,10 +26,10 @@ func newRecordCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record PLACE -- COMMAND [ARGUMENT...]",
 		Short: "Run a command and record its traffic: capture without a cluster",
-		Long: `Runs a command beside the sidecar, on this machine. What the command calls goes
-through the sidecar's forward proxy, by the variables that rendering sets in a
-pod; TLS is looked into with a CA that lives as long as the run. With --port, the
-sidecar also listens in front of the command, and records who calls it there.
+		Long: `Runs a command beside the sidecar on this machine. The command's calls go through
+the sidecar's forward proxy: it gets the proxy variables that rendering sets in a
+pod. The sidecar intercepts TLS with a CA that lives as long as the run. With --port,
+the sidecar also listens in front of the command and records its callers.
 
 Programs that ignore proxy variables, and calls to localhost, are not recorded.
 
