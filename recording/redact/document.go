@@ -10,7 +10,7 @@ import (
 // document redacts a body, or a part of one, by what it is: its first characters say
 // more than its media type, which is often wrong. It returns nil if there is nothing to redact.
 func (q *search) document(s string, mediaType string) []byte {
-	if len(s) > 1 && (s[0] == '{' || s[0] == '[') && s[1] != 0 { // most of all
+	if len(s) > 1 && (s[0] == '{' || s[0] == '[') && s[1] != 0 && (strings.HasPrefix(mediaType, "application/json") || isText(s)) { // most of all
 		return q.json(s)
 	}
 	if order := utf16Order(s); order != 0 {
@@ -23,9 +23,9 @@ func (q *search) document(s string, mediaType string) []byte {
 		return nil
 	}
 	switch c := start[0]; {
-	case c == '{' || c == '[', strings.Contains(kind, "json") && isText(s):
+	case (c == '{' || c == '[' || strings.Contains(kind, "json")) && isText(s):
 		return q.json(s)
-	case c == '<':
+	case c == '<' && isText(s):
 		return q.markup(s)
 	case strings.HasPrefix(kind, "multipart/"):
 		if _, p, err := mime.ParseMediaType(mediaType); err == nil && p["boundary"] != "" {
@@ -74,23 +74,39 @@ func isForm(start string) bool {
 	return ok && name != "" && strings.IndexAny(name, " \t\r\n:;\"'(){}<>,/?") < 0 && strings.IndexAny(value, " \t\r\n\"<>{}") < 0
 }
 
-// isText tells whether bytes are text: UTF-8, or at least no control characters, as far as
-// the beginning tells.
+// isText tells whether bytes are text in some encoding, as far as the beginning tells: bytes that
+// aren't UTF-8 may be letters of another one. Binary data has control characters among them,
+// one of which may also have slipped into a text, divide records (JSON text sequences, SignalR) or
+// end one (STOMP).
 func isText(s string) bool {
-	s = s[:min(len(s), 512)]
-	odd := 0
+	s = strings.TrimRight(s[:min(len(s), 512)], "\x00\x1e")
+	controls, odd := 0, 0
 	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if isControl[c] {
+				controls++
+			}
+			i++
+			continue
+		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r < ' ' && r != '\t' && r != '\n' && r != '\r' && r != '\f' && r != 0x1b, r == 0x7f:
-			return false
-		case r == utf8.RuneError && n == 1 && utf8.FullRuneInString(s[i:]):
+		if r == utf8.RuneError && n == 1 && utf8.FullRuneInString(s[i:]) {
 			odd++
 		}
 		i += n
 	}
-	return odd*8 <= len(s)
+	return controls == 0 || controls*32+odd*8 <= len(s)
 }
+
+// isControl marks the control characters that text has no use for.
+var isControl = func() (t [256]bool) {
+	for c := range ' ' {
+		t[c] = strings.IndexRune("\t\n\r\f\x1b\x1e", c) < 0
+	}
+	t[0x7f] = true
+	return t
+}()
 
 // utf16Order tells which byte of a character of UTF-16 comes first: 'l' for the low one,
 // 'b' for the high one, 0 if it isn't UTF-16. A mark says so, or that every second of the first

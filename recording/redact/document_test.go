@@ -61,6 +61,32 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// Compressed data may begin like a document, and have two slashes or a colon before an @.
+func TestBinaryDataIsNoDocument(t *testing.T) {
+	const noise = "\x8d\x01\xb2\x12\xd8\x85+\xc9\xc5:Wd\x15\xb0+g\xac%Zgd5\xb0\x1bwRK\xf5\xee\xc8\x1a@8d/\xd3"
+	for _, start := range []string{"{", "[", "<", "{\"", "//", "a=", ""} {
+		body := start + strings.Repeat(noise, 20)
+		if got, places := redactDocument("", body); got != body {
+			t.Errorf("%q became %q at %s", start, got, places)
+		}
+	}
+}
+
+// Text may be in an encoding that isn't UTF-8, and may have a control character in it.
+func TestTextInOddBytes(t *testing.T) {
+	for _, c := range []struct{ body, want string }{
+		{"{\"\xc4\xe3\xba\xc3\":\"\xca\xc0\xbd\xe7\",\"password\":\"hush\"}", "{\"\xc4\xe3\xba\xc3\":\"\xca\xc0\xbd\xe7\",\"password\":\"R\"}"}, // GBK
+		{"\xc4\xe3\xba\xc3\xca\xc0\xbd\xe7\npassword: hush\n", "\xc4\xe3\xba\xc3\xca\xc0\xbd\xe7\npassword: R\n"},
+		{"{\"name\":\"a\x01b\",\"password\":\"hush\",\"id\":1}", "{\"name\":\"a\x01b\",\"password\":\"R\",\"id\":1}"},
+		{"{\"arguments\":[{\"password\":\"hush\"}],\"target\":\"Send\",\"type\":1}\x1e", "{\"arguments\":[{\"password\":\"R\"}],\"target\":\"Send\",\"type\":1}\x1e"}, // SignalR
+		{"CONNECT\nlogin:joe\npasscode:hush\n\n\x00", "CONNECT\nlogin:joe\npasscode:R\n\n\x00"},                                                                       // STOMP
+	} {
+		if got, _ := redactDocument("", c.body); got != c.want {
+			t.Errorf("%q became %q, want %q", c.body, got, c.want)
+		}
+	}
+}
+
 // A document in UTF-16 stays in it.
 func TestUTF16(t *testing.T) {
 	wide := func(s string, low int) string {

@@ -1,6 +1,9 @@
 package redact
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // users finds the user information of every URL in a text.
 func users(found []span, s string, g grammar) []span {
@@ -19,7 +22,7 @@ func users(found []span, s string, g grammar) []span {
 		if end < 0 {
 			end = len(s) - i
 		}
-		if at := strings.LastIndexByte(s[i:i+end], '@'); at > 0 {
+		if at := strings.LastIndexByte(s[i:i+end], '@'); at > 0 && isPrintable(s[i:i+at]) {
 			found = append(found, span{i, i + at})
 		} else if login := s[i : i+end]; at < 0 && i+end == len(s) && g != authority && isCutLogin(login) {
 			found = append(found, span{i, i + end})
@@ -30,6 +33,12 @@ func users(found []span, s string, g grammar) []span {
 			i += end
 		}
 	}
+}
+
+// isPrintable tells whether a text has no control characters. Compressed data has them
+// between what could else be taken for a name and a password.
+func isPrintable(s string) bool {
+	return strings.IndexFunc(s, unicode.IsControl) < 0
 }
 
 // isCutLogin tells whether a text that ends in what may be an authority ends in user
@@ -48,6 +57,7 @@ func logins(found []span, s string) []span {
 			start--
 		}
 		user, _, ok := strings.Cut(s[start:end], ":")
+		ok = ok && isPrintable(s[start:end])
 		switch strings.ToLower(user) {
 		case "mailto", "acct", "sip", "sips", "xmpp", "im", "urn":
 			ok = false
