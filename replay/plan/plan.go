@@ -1,0 +1,261 @@
+// Package plan puts a recording into the form in which it is sent: steps in recorded
+// order, each a few words of memory, with their requests and recorded answers on disk.
+//
+//	exchanges, by start ─▶ Builder.Add ─▶ file: request as it is sent, exchange as JSON
+//	                                        │
+//	              Plan.Request(step) ◀──────┤   one read for each request
+//	              Plan.Exchange(step) ◀─────┘   where an answer is not the recorded one
+//
+// What it promises:
+//
+//   - Memory is 64 bytes for each step, and the names of endpoints.
+//   - The file has no name, so it goes with the process. It is readable by its owner
+//     alone, and bounded.
+//   - What is left out is counted by reason.
+//
+// It imports recording and the standard library.
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Step is one request to send.
+type Step struct {
+	// At is when the request began in the recording, since the first step's.
+	At time.Duration
+	// Took is the time to the answer's end in the recording.
+	Took time.Duration
+	// Endpoint is a number of Plan.Endpoints.
+	Endpoint int32
+	// Safe tells that the method only reads (RFC 9110, section 9.2.1).
+	Safe bool
+	// Answer is Options.Answer of the exchange.
+	Answer uint64
+
+	offset            int64
+	request, exchange int32
+}
+
+// Plan is a recording, ready to be sent. It is safe for concurrent use.
+type Plan struct {
+	// Steps are in the order in which they began.
+	Steps []Step
+	// Endpoints are the names of what is called.
+	Endpoints []string
+	// Began is when the first step began in the recording.
+	Began time.Time
+	// Left is what is not sent, the most frequent reason first.
+	Left []Left
+
+	file *os.File
+}
+
+// Left is how many exchanges are not sent for a reason.
+type Left struct {
+	Reason string
+	Count  int
+	// Example is the first one's request line.
+	Example string
+}
+
+// Length is the time from the first step to the end of the last answer.
+func (p *Plan) Length() (length time.Duration) {
+	for i := range p.Steps {
+		length = max(length, p.Steps[i].At+p.Steps[i].Took)
+	}
+	return length
+}
+
+// Close removes the file.
+func (p *Plan) Close() error { return p.file.Close() }
+
+// Request appends the request of a step to dst, as Options.Encode made it.
+func (p *Plan) Request(dst []byte, step int) ([]byte, error) {
+	s := &p.Steps[step]
+	return p.read(dst, s.offset, int(s.request))
+}
+
+// Exchange decodes the recorded exchange of a step.
+func (p *Plan) Exchange(step int) (*recording.Exchange, error) {
+	s := &p.Steps[step]
+	text, err := p.read(nil, s.offset+int64(s.request), int(s.exchange))
+	if err != nil {
+		return nil, err
+	}
+	var d recording.Decoder
+	e := new(recording.Exchange)
+	if err := d.Decode(text, e); err != nil {
+		return nil, fmt.Errorf("read step %d again: %w", step, err)
+	}
+	return e, nil
+}
+
+func (p *Plan) read(dst []byte, offset int64, n int) ([]byte, error) {
+	from := len(dst)
+	dst = slices.Grow(dst, n)[:from+n]
+	if _, err := p.file.ReadAt(dst[from:], offset); err != nil {
+		return dst[:from], fmt.Errorf("read a recorded request: %w", err)
+	}
+	return dst, nil
+}
+
+// Options say how a plan is made.
+type Options struct {
+	// Encode appends what is sent of an exchange. Its error says why it can't be.
+	Encode func(dst []byte, e *recording.Exchange) ([]byte, error)
+	// Endpoint names what an exchange calls.
+	Endpoint func(e *recording.Exchange) string
+	// Answer stands for what is compared of the recorded answer; nil: nothing does.
+	Answer func(e *recording.Exchange) uint64
+	// Dir is where the file goes; "": the system's directory for temporary files. Limit
+	// bounds it, in bytes; 0: it does not.
+	Dir   string
+	Limit int64
+}
+
+// Builder makes a plan of exchanges. It isn't safe for concurrent use.
+type Builder struct {
+	o         Options
+	plan      *Plan
+	endpoints map[string]int32
+	left      map[string]*Left
+	buf       []byte
+	at        int64 // where buf begins in the file
+}
+
+// chunk is how much is written at once.
+const chunk = 1 << 20
+
+// maxEndpoints bounds how many endpoints are told apart. A recording with more of them
+// has values in its paths that nobody can tell from names.
+const maxEndpoints = 5000
+
+// others is the endpoint of requests beyond maxEndpoints.
+const others = "(other endpoints)"
+
+// NewBuilder makes the plan's file.
+func NewBuilder(o Options) (*Builder, error) {
+	file, err := os.CreateTemp(o.Dir, "tapedeck-replay-*")
+	if err != nil {
+		return nil, fmt.Errorf("make a file for recorded requests: %w", err)
+	}
+	_ = os.Remove(file.Name()) // where a file in use can't be removed it stays
+	return &Builder{o: o, plan: &Plan{file: file}, endpoints: map[string]int32{}, left: map[string]*Left{}}, nil
+}
+
+// ErrFull is wrapped by the error of a plan that has reached its bound.
+var ErrFull = errors.New("the file for recorded requests is full")
+
+// Add adds an exchange, which must not begin before the last one. It tells whether it is
+// a step; if it isn't, it counts why.
+func (b *Builder) Add(e *recording.Exchange) (step bool, err error) {
+	begin := len(b.buf)
+	buf, err := b.o.Encode(b.buf, e)
+	if err != nil {
+		b.buf = buf[:begin]
+		b.Leave(err.Error(), e)
+		return false, nil
+	}
+	request := len(buf) - begin
+	buf = e.AppendJSON(buf)
+	b.buf = buf
+	size := len(buf) - begin
+	if b.o.Limit > 0 && b.at+int64(len(buf)) > b.o.Limit {
+		return false, fmt.Errorf("keep recorded requests on disk: %w: it may have %d bytes", ErrFull, b.o.Limit)
+	}
+	p := b.plan
+	if len(p.Steps) == 0 {
+		p.Began = e.TS
+	}
+	s := Step{At: max(0, e.TS.Sub(p.Began)), Took: e.End(), Endpoint: b.endpoint(e), offset: b.at + int64(begin), request: int32(request), exchange: int32(size - request)}
+	if n := len(p.Steps); n > 0 {
+		s.At = max(s.At, p.Steps[n-1].At)
+	}
+	s.Safe = e.HTTP != nil && IsSafe(e.HTTP.Req.Method) && e.Conversation() == nil
+	if b.o.Answer != nil {
+		s.Answer = b.o.Answer(e)
+	}
+	p.Steps = append(p.Steps, s)
+	if len(b.buf) >= chunk {
+		return true, b.flush()
+	}
+	return true, nil
+}
+
+// IsSafe tells whether a method only reads.
+func IsSafe(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "QUERY":
+		return true
+	}
+	return false
+}
+
+// Leave counts an exchange that is not sent.
+func (b *Builder) Leave(reason string, e *recording.Exchange) {
+	l := b.left[reason]
+	if l == nil {
+		l = &Left{Reason: reason, Example: requestLine(e)}
+		b.left[reason] = l
+	}
+	l.Count++
+}
+
+func requestLine(e *recording.Exchange) string {
+	if e.HTTP == nil {
+		return e.L7Protocol + " " + e.NetworkAddress
+	}
+	return e.HTTP.Req.Method + " " + e.HTTP.Req.URL
+}
+
+func (b *Builder) endpoint(e *recording.Exchange) int32 {
+	name := b.o.Endpoint(e)
+	n, ok := b.endpoints[name]
+	if !ok && len(b.endpoints) >= maxEndpoints {
+		name = others
+		n, ok = b.endpoints[name]
+	}
+	if !ok {
+		n = int32(len(b.plan.Endpoints))
+		b.endpoints[name] = n
+		b.plan.Endpoints = append(b.plan.Endpoints, name)
+	}
+	return n
+}
+
+func (b *Builder) flush() error {
+	n, err := b.plan.file.WriteAt(b.buf, b.at)
+	b.at += int64(n)
+	b.buf = b.buf[:0]
+	if err != nil {
+		return fmt.Errorf("keep recorded requests on disk: %w", err)
+	}
+	return nil
+}
+
+// Finish returns the plan. The builder is used up.
+func (b *Builder) Finish() (*Plan, error) {
+	if err := b.flush(); err != nil {
+		b.Abandon()
+		return nil, err
+	}
+	for _, l := range b.left {
+		b.plan.Left = append(b.plan.Left, *l)
+	}
+	slices.SortFunc(b.plan.Left, func(x, y Left) int { return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Reason, y.Reason)) })
+	return b.plan, nil
+}
+
+// Abandon gives the plan up.
+func (b *Builder) Abandon() { _ = b.plan.file.Close() }
+
+var _ io.Closer = (*Plan)(nil)

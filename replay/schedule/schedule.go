@@ -1,0 +1,212 @@
+// Package schedule says when requests are due.
+//
+//	recorded times × speed ─┐
+//	a fixed rate ───────────┼─▶ Open:   request n is due at T0 + Due(n), whatever was answered
+//	stages of rates ────────┘
+//	virtual users, sessions ──▶ Closed: so many loops at a time, each waits for its answers
+//
+// What it promises:
+//
+//   - A due time is absolute: it is computed from the number of the request, never from
+//     when the one before was sent. So lateness does not add up.
+//   - The same shape gives the same times.
+//
+// It imports the standard library only.
+package schedule
+
+import (
+	"fmt"
+	"math"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Open is an open loop: when requests are due does not depend on answers.
+type Open interface {
+	// Due returns the time from the start at which request n, from 0, is due. It does
+	// not decrease with n. False means that there is no such request.
+	Due(n int64) (time.Duration, bool)
+}
+
+// Recorded repeats recorded times.
+type Recorded struct {
+	// At returns when step n of Steps began, since the first.
+	At    func(n int) time.Duration
+	Steps int
+	// Length is the time from the first step to the next pass over the recording.
+	Length time.Duration
+	// Speed divides times: 2 is twice as fast.
+	Speed float64
+	// Passes over the recording; 0: without end.
+	Passes int
+}
+
+// Due implements Open. Request n is step n mod Steps.
+func (r Recorded) Due(n int64) (time.Duration, bool) {
+	pass := n / int64(r.Steps)
+	if r.Passes > 0 && pass >= int64(r.Passes) {
+		return 0, false
+	}
+	at := float64(pass)*float64(r.Length) + float64(r.At(int(n%int64(r.Steps))))
+	if at /= r.Speed; at > math.MaxInt64/2 {
+		return 0, false
+	}
+	return time.Duration(at), true
+}
+
+// Stage is a time in which the rate, or the number of virtual users, is Target. It
+// begins with a ramp from that of the stage before, in a straight line; that of the
+// first stage begins at 0.
+type Stage struct {
+	Target float64
+	For    time.Duration // with the ramp
+	Ramp   time.Duration
+}
+
+// Staged is a sequence of rates in requests per second.
+type Staged struct {
+	stages []stage
+}
+
+type stage struct {
+	Stage
+	from   float64       // rate at the beginning
+	begins time.Duration // since the start
+	before float64       // requests before
+}
+
+// Rate is a fixed rate, for a time; 0: without end.
+func Rate(perSecond float64, length time.Duration) Staged {
+	if length <= 0 {
+		length = math.MaxInt64 / 4
+	}
+	return Stages([]Stage{{Target: perSecond, For: length}})
+}
+
+// Stages is a sequence of stages.
+func Stages(all []Stage) Staged {
+	var s Staged
+	var begins time.Duration
+	var rate, before float64
+	for _, one := range all {
+		next := stage{one, rate, begins, before}
+		s.stages = append(s.stages, next)
+		before += next.requests(one.For)
+		begins += one.For
+		rate = one.Target
+	}
+	return s
+}
+
+// Length is how long the stages take together.
+func (s Staged) Length() time.Duration {
+	if len(s.stages) == 0 {
+		return 0
+	}
+	last := s.stages[len(s.stages)-1]
+	return last.begins + last.For
+}
+
+// At is the rate, or the number of users, at a time since the start.
+func (s Staged) At(t time.Duration) float64 {
+	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].begins > t }) - 1
+	if i < 0 || t >= s.Length() {
+		return 0
+	}
+	one := &s.stages[i]
+	if t -= one.begins; t < one.Ramp {
+		return one.from + (one.Target-one.from)*float64(t)/float64(one.Ramp)
+	}
+	return one.Target
+}
+
+// requests is how many are due in the stage's first t.
+func (s *stage) requests(t time.Duration) float64 {
+	ramp := min(t, s.Ramp).Seconds()
+	n := s.from * ramp
+	if s.Ramp > 0 {
+		n += (s.Target - s.from) * ramp * ramp / (2 * s.Ramp.Seconds())
+	}
+	if t > s.Ramp {
+		n += s.Target * (t - s.Ramp).Seconds()
+	}
+	return n
+}
+
+// Due implements Open: the time at which n requests are due before.
+func (s Staged) Due(n int64) (time.Duration, bool) {
+	want := float64(n)
+	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].before > want }) - 1
+	for ; i >= 0 && i < len(s.stages); i++ {
+		one := &s.stages[i]
+		if t, ok := one.reaches(want - one.before); ok {
+			return one.begins + t, true
+		}
+	}
+	return 0, false
+}
+
+// reaches is when the stage reaches n requests.
+func (s *stage) reaches(n float64) (time.Duration, bool) {
+	var t float64 // seconds
+	ramp := s.Ramp.Seconds()
+	if inRamp := s.requests(s.Ramp); n < inRamp {
+		// from·t + a·t² = n
+		a := (s.Target - s.from) / (2 * ramp)
+		if a == 0 {
+			t = n / s.from
+		} else {
+			t = (math.Sqrt(s.from*s.from+4*a*n) - s.from) / (2 * a)
+		}
+	} else if s.Target > 0 {
+		t = ramp + (n-inRamp)/s.Target
+	} else {
+		return 0, false
+	}
+	if t >= s.For.Seconds() {
+		return 0, false
+	}
+	return time.Duration(t * float64(time.Second)), true
+}
+
+// ParseStage reads a stage as `rate=50,for=30s,ramp=5s`. unit is the name of what has a
+// target: rate or vus.
+func ParseStage(text string) (unit string, s Stage, err error) {
+	for part := range strings.SplitSeq(text, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		switch name {
+		case "rate", "vus":
+			if unit != "" {
+				return "", s, fmt.Errorf("stage %q has two targets: want rate=N or vus=N", text)
+			}
+			unit = name
+			if s.Target, err = strconv.ParseFloat(value, 64); err != nil || s.Target < 0 || s.Target > 1e6 || math.IsNaN(s.Target) {
+				return "", s, fmt.Errorf("stage %q: %s is %q, want a number from 0 to 1000000", text, name, value)
+			}
+			if unit == "vus" && s.Target != math.Trunc(s.Target) {
+				return "", s, fmt.Errorf("stage %q: vus is %q, want a whole number", text, value)
+			}
+		case "for":
+			if s.For, err = time.ParseDuration(value); err != nil || s.For <= 0 {
+				return "", s, fmt.Errorf("stage %q: for is %q, want a duration such as 30s", text, value)
+			}
+		case "ramp":
+			if s.Ramp, err = time.ParseDuration(value); err != nil || s.Ramp < 0 {
+				return "", s, fmt.Errorf("stage %q: ramp is %q, want a duration such as 5s", text, value)
+			}
+		default:
+			return "", s, fmt.Errorf("stage %q has %q: want rate=N or vus=N, for=DURATION and, for a gradual change, ramp=DURATION", text, part)
+		}
+	}
+	switch {
+	case unit == "":
+		return "", s, fmt.Errorf("stage %q has no target: want rate=N or vus=N", text)
+	case s.For == 0:
+		return "", s, fmt.Errorf("stage %q has no length: want for=DURATION", text)
+	case s.Ramp > s.For:
+		return "", s, fmt.Errorf("stage %q: the ramp of %s lies within the stage and can't be longer than its %s", text, s.Ramp, s.For)
+	}
+	return unit, s, nil
+}
