@@ -26,8 +26,9 @@ var unheard = []string{"age", "connection", "content-length", "date", "keep-aliv
 func Unheard() []string { return slices.Clone(unheard) }
 
 // Diff compares the responses of two exchanges: status, headers, and the body as what it
-// is. It redacts both exchanges in place.
-func (m *Matcher) Diff(recorded, live *recording.Exchange) Differences {
+// is. It redacts both exchanges in place. foreignTokens tells that tokens of the recorded
+// one were made under a key that Redact doesn't have: they stand for any value.
+func (m *Matcher) Diff(recorded, live *recording.Exchange, foreignTokens bool) Differences {
 	if m.redact != nil {
 		m.redact(recorded)
 		m.redact(live)
@@ -37,7 +38,7 @@ func (m *Matcher) Diff(recorded, live *recording.Exchange) Differences {
 	r.head(live)
 	d := responses{m: m, seed: maphash.MakeSeed()}
 	d.scope.Reset(m.rules, r.Method, r.Host, "/"+strings.Join(r.Path, "/"), true)
-	d.recordedAt, d.liveAt = recorded.TS, live.TS
+	d.recordedAt, d.liveAt, d.foreign = recorded.TS, live.TS, foreignTokens
 	d.status(recorded, live)
 	if recorded.HTTP != nil && live.HTTP != nil {
 		d.headers(recorded.HTTP.Res.Headers, live.HTTP.Res.Headers)
@@ -168,7 +169,7 @@ func (d *responses) messages(recorded, live *recording.Exchange) {
 	}
 	a, b := of(recorded), of(live)
 	for i := range max(len(a), len(b)) {
-		place := "message[" + strconv.Itoa(i) + "]"
+		place := message + strconv.Itoa(i) + "]"
 		switch {
 		case i >= len(b):
 			d.text(place, a[i].body, nil)
@@ -248,11 +249,11 @@ func (d *responses) lines(place string, recorded, live []byte) {
 	align(len(a), len(b), hash(a), hash(b), func(i, j int) {
 		switch {
 		case i >= 0 && j >= 0:
-			d.text(place+":line "+strconv.Itoa(i+1), a[i], b[j])
+			d.text(place+line+strconv.Itoa(i+1), a[i], b[j])
 		case i >= 0:
-			d.text(place+":line "+strconv.Itoa(i+1), a[i], nil)
+			d.text(place+line+strconv.Itoa(i+1), a[i], nil)
 		default:
-			d.text(place+":line "+strconv.Itoa(j+1), nil, b[j])
+			d.text(place+line+strconv.Itoa(j+1), nil, b[j])
 		}
 	})
 }

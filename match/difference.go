@@ -39,17 +39,32 @@ type Differences struct {
 }
 
 const (
-	// MaxDifferences is how many differences a comparison lists; it counts the rest.
+	// MaxDifferences is how many differences a comparison lists; it counts the rest. So
+	// that one long list does not hide the others, it lists MaxAlike of each pattern.
 	MaxDifferences = 25
+	MaxAlike       = 3
 	// MaxValue is how many bytes of a value a difference shows.
 	MaxValue = 256
 	// MaxNearest is how many recorded requests are looked at to explain a miss.
 	MaxNearest = 50
 )
 
+// message begins the place of a conversation's message, followed by its number and a bracket.
+const message = "message["
+
+// line is what stands between the place of a text and the number of a line in it.
+const line = ":line "
+
 // Pattern is the place as a rule has it, without numbers: body:$.items[3].id is
 // body:$.items[*].id. Differences of many exchanges are grouped by it.
 func (d Difference) Pattern() string {
+	if place, _, ok := strings.Cut(d.Place, line); ok && strings.Trim(d.Place[len(place)+len(line):], "0123456789") == "" {
+		return Difference{Place: place}.Pattern() + line + "*"
+	}
+	if rest, ok := strings.CutPrefix(d.Place, message); ok {
+		_, inside, _ := strings.Cut(rest, "]")
+		return message + "*]" + strings.TrimPrefix(Difference{Place: "body" + inside}.Pattern(), "body")
+	}
 	var b strings.Builder
 	xml := strings.HasPrefix(d.Place, "body:/")
 	path := strings.Index(d.Place, ":$") // into JSON; a field's name may have brackets too

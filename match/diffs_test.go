@@ -1,6 +1,7 @@
 package match_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/match/rules"
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // TestDiffs runs testdata/diffs: pairs of a recorded and a live exchange in the notation
@@ -53,7 +55,7 @@ func TestDiffs(t *testing.T) {
 				recorded, _ := parseExchange(t, sides["recorded "+name], captured)
 				live, _ := parseExchange(t, sides["live "+name], replayed)
 				got := ""
-				d := m.Diff(recorded, live)
+				d := m.Diff(recorded, live, false)
 				for _, one := range d.List {
 					got += string(one.Kind) + " " + one.String() + "\n"
 				}
@@ -87,12 +89,67 @@ func TestDifferencesAreBounded(t *testing.T) {
 	}
 	recorded, _ := parseExchange(t, []byte(body("1")), captured)
 	live, _ := parseExchange(t, []byte(body(`"`+strings.Repeat("x", 1000)+`"`)), replayed)
-	d := m.Diff(recorded, live)
-	if len(d.List) != match.MaxDifferences || d.More != 1000-match.MaxDifferences {
+	d := m.Diff(recorded, live, false)
+	if len(d.List) != match.MaxAlike || d.More != 1000-match.MaxAlike {
 		t.Errorf("%d differences and %d more", len(d.List), d.More)
 	}
 	if n := len(d.List[0].Live); n > match.MaxValue {
 		t.Errorf("a value of %d bytes", n)
+	}
+}
+
+// A long list does not hide what else differs, and neither hides that there is more.
+func TestDifferencesOfAllPatternsAreListed(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := func(n string, names int) string {
+		text := "GET http://a.example/\n=> 200\nContent-Type: application/json\n\n{\"list\":[" + strings.Repeat(n+",", 99) + n + "]"
+		for i := range names {
+			text += fmt.Sprintf(",\"name%d\":%s", i, n)
+		}
+		return text + "}"
+	}
+	recorded, _ := parseExchange(t, []byte(body("1", 30)), captured)
+	live, _ := parseExchange(t, []byte(body("2", 30)), replayed)
+	d := m.Diff(recorded, live, false)
+	if len(d.List) != match.MaxDifferences || d.List[match.MaxAlike].Place != "body:$.name0" || len(d.List)+d.More != 130 {
+		t.Errorf("%d differences and %d more: %v", len(d.List), d.More, d.List)
+	}
+}
+
+// A token that was made under another key stands for any value, also within a text.
+func TestForeignTokensStandForAnyValue(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	response := func(token, user string) *recording.Exchange {
+		e, _ := parseExchange(t, []byte("GET http://a.example/\n=> 200\nContent-Type: application/json\nSet-Cookie: sid="+token+"; Path=/\n\n{\"token\":\""+token+"\",\"user\":\""+user+"\"}"), captured)
+		return e
+	}
+	const recorded, live = "REDACTED-0123456789abcdef", "REDACTED-fedcba9876543210"
+	if d := m.Diff(response(recorded, "joe"), response(live, "ann"), true); len(d.List) != 1 || d.List[0].Place != "body:$.user" {
+		t.Errorf("under another key: %v", d.List)
+	}
+	if d := m.Diff(response(recorded, "joe"), response(live, "joe"), false); len(d.List) != 2 {
+		t.Errorf("under the same key: %v", d.List)
+	}
+}
+
+// Lines and messages are no places of rules.
+func TestPatternOfLinesAndMessages(t *testing.T) {
+	for place, want := range map[string]string{
+		"body:line 12":         "body:line *",
+		"message[3]:line 1":    "message[*]:line *",
+		"message[3]:$.a[2]":    "message[*]:$.a[*]",
+		"message[3]":           "message[*]",
+		"body:$[\"a:line 1\"]": "body:$[\"a:line 1\"]",
+	} {
+		if got := (match.Difference{Place: place}).Pattern(); got != want {
+			t.Errorf("%s: %s, want %s", place, got, want)
+		}
 	}
 }
 

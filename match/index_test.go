@@ -266,10 +266,10 @@ func FuzzRequest(f *testing.F) {
 		load := func(ref match.Ref) (*recording.Exchange, error) { return make(), nil }
 		x.Explain(r, res, load).Text(&strings.Builder{})
 		x.Explain(r, match.Result{}, load).Text(&strings.Builder{})
-		if d := m.Diff(make(), make()); len(d.List) > 0 {
+		if d := m.Diff(make(), make(), false); len(d.List) > 0 {
 			t.Fatalf("an exchange differs from itself: %v", d.List)
 		}
-		m.Diff(make(), changed)
+		m.Diff(make(), changed, false)
 		m.Bind(m.Request(make()), m.Request(changed))
 	})
 }
