@@ -6,7 +6,7 @@ package contract
 //
 //	1   the image has /tapedeck alone; pods run `/tapedeck proxy`
 //	2   /tapedeck-proxy; filters, bytes of streams that no decoder knows, and several
-//	    inbound ports; a key for redaction
+//	    inbound ports; a key for redaction, and what is redacted besides secrets
 const Version = 2
 
 // Since returns the version of the contract from which on images understand a

@@ -73,7 +73,7 @@ func TestAnOldImageGetsWhatItUnderstands(t *testing.T) {
 // A setting that the image would pass over in silence is an error.
 func TestSettingsThatAnOldImageDoesNotKnowAreErrors(t *testing.T) {
 	for name, value := range map[string]string{
-		"capture": "off", "capture-exclude": "path=/healthz", "capture-include": "host=a.example", "capture-sample": "0.1", "capture-config": "filters", "opaqueBytes": "true", "redactKeySecret": "keys",
+		"capture": "off", "capture-exclude": "path=/healthz", "capture-include": "host=a.example", "capture-sample": "0.1", "capture-config": "filters", "opaqueBytes": "true", "redact": "grpc", "redactKeySecret": "keys",
 	} {
 		for version, want := range map[string]bool{"1": true, "2": false} {
 			cfg := transformer.DefaultConfig()

@@ -95,9 +95,7 @@ func options(cfg Config, log *slog.Logger) spool.Options {
 		Full: func() {
 			log.Warn("the recordings have reached their bound: from now on the oldest make room for new ones", "variable", contract.EnvSinkSize, "bytes", cfg.SinkSize)
 		},
-		RedactHeaders: cfg.RedactHeaders,
-		Redact:        redact.Options{MaxBody: int(cfg.BodyLimit), Emails: cfg.Redact.Emails, Phones: cfg.Redact.Phones, DropGRPC: cfg.Redact.GRPC},
-		RedactKey:     redactKey(cfg.RedactKeyFile, log),
+		Redact: redact.Options{Names: cfg.RedactHeaders, Key: redactKey(cfg.RedactKeyFile, log), MaxBody: int(cfg.BodyLimit), Redaction: cfg.Redact},
 		Changed: func(err error, lost uint64) {
 			if err != nil {
 				log.Warn("the sink fails: what is captured is lost until it works again", proxy.LogError, err, "variable", contract.EnvSink)

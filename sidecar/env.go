@@ -42,9 +42,8 @@ type Config struct {
 	OpaqueBytes bool
 	// RedactHeaders are redacted besides the usual ones.
 	RedactHeaders []string
-	// Redact says what else is redacted: mail addresses, phone numbers, and all bytes of
-	// gRPC messages.
-	Redact struct{ Emails, Phones, GRPC bool }
+	// Redact says what is redacted besides secrets.
+	Redact contract.Redaction
 	// RedactKeyFile has the key for redaction; "" for a random one.
 	RedactKeyFile string
 	// LogLevel is the lowest level that is logged.
@@ -107,18 +106,9 @@ var settings = []struct {
 		c.RedactHeaders = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
 		return nil
 	}},
-	{contract.EnvRedact, func(c *Config, v string) error {
-		for _, what := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' }) {
-			switch what {
-			case "email":
-				c.Redact.Emails = true
-			case "phone":
-				c.Redact.Phones = true
-			case "grpc":
-				c.Redact.GRPC = true
-			default:
-				return oneOf(what, "email", "phone", "grpc")
-			}
+	{contract.EnvRedact, func(c *Config, v string) (err error) {
+		if c.Redact, err = contract.ParseRedaction(v); err != nil {
+			return fmt.Errorf("%w: want %s", err, contract.RedactionAllowed)
 		}
 		return nil
 	}},

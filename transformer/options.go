@@ -29,6 +29,7 @@ type Config struct {
 	BodyLimit        string
 	OpaqueBytes      bool
 	RedactHeaders    []string
+	Redact           []string
 	// RedactKeySecret is "" where each process makes a key of its own.
 	RedactKeySecret string
 	LogLevel        string
@@ -90,6 +91,7 @@ var imageContractKind = Kind{Name: "number", Allowed: fmt.Sprintf("a whole numbe
 var namespaceKind = patternKind("namespace", "a namespace's name", `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 var egressKind = Kind{Name: "list", Allowed: "hosts as Istio's Sidecar takes them, such as ./* or istio-system/*, separated by commas", check: checkEgress}
 var hostsKind = Kind{Name: "list", Allowed: "host names, *.example.com included, separated by commas", check: checkHosts}
+var redactKind = Kind{Name: "list", Allowed: contract.RedactionAllowed, check: func(v string) error { _, err := contract.ParseRedaction(v); return err }}
 var sinkKind = Kind{Name: "URL", Allowed: "file:///directory, without . or .. in it", Pattern: `^file:///[^:?#%]+$`, check: checkSink}
 
 var options = []Option{
@@ -106,6 +108,7 @@ var options = []Option{
 	{"bodyLimit", sizeKind, "", "How much of a body, or of a message, the sidecar records; 1Mi unless set, and with 0 nothing.", func(c *Config) any { return &c.BodyLimit }},
 	{"opaqueBytes", boolKind, "false", "Record the bytes of streams in protocols that no decoder knows. They carry logins, which cannot be redacted; otherwise only their sizes and times are recorded.", func(c *Config) any { return &c.OpaqueBytes }},
 	{"redactHeaders", listKind, "", "Headers, and parameters of URLs, that the sidecar redacts besides the usual ones.", func(c *Config) any { return &c.RedactHeaders }},
+	{"redact", redactKind, "", "What the sidecar redacts besides secrets: `email`, `phone` (numbers that begin with `+`), and `grpc`, which leaves out the bytes of gRPC messages and keeps their sizes.", func(c *Config) any { return &c.Redact }},
 	{"redactKeySecret", secretKind, "", "Secret whose `key` holds 16 bytes or more, in the workload's namespace. Sidecars with the same key give equal secrets equal tokens; unless it is set, and where the Secret is missing, each process makes a [key](recording-format.md#keys) of its own.", func(c *Config) any { return &c.RedactKeySecret }},
 	{"logLevel", enumKind("debug", "info", "warn", "error"), "info", "Log level of the sidecar.", func(c *Config) any { return &c.LogLevel }},
 	{"cluster", textKind, "", "Name of the cluster, written into every record.", func(c *Config) any { return &c.Cluster }},

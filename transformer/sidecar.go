@@ -197,6 +197,7 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 		contract.EnvSidecar:       cfg.Sidecar,
 		contract.EnvBodyLimit:     cfg.BodyLimit,
 		contract.EnvRedactHeaders: strings.Join(cfg.RedactHeaders, ","),
+		contract.EnvRedact:        strings.Join(cfg.Redact, ","),
 	}
 	if cfg.RedactKeySecret != "" {
 		values[contract.EnvRedactKeyFile] = path.Join(contract.RedactKeyDir, contract.RedactKeyName)

@@ -445,7 +445,7 @@ func (f *mockFlags) sink(o *mock.Options, key redactKey) (*spool.Recorder, error
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("--record: %w", err)
 	}
-	so := spool.Options{RedactKey: key.bytes}
+	so := spool.Options{Redact: redact.Options{Key: key.bytes}}
 	so.Cluster, so.Namespace, so.Workload, so.Pod = recording.Undefined, "local", "mock", fmt.Sprintf("local-%d", os.Getpid())
 	r, err := spool.Open(f.record, so)
 	if err != nil {

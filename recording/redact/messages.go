@@ -51,7 +51,7 @@ func leave(m *recording.Message) {
 func (r *Sink) calls(e *recording.Exchange, found *places) (left bool) {
 	for i := range e.GRPC.Messages {
 		m := &e.GRPC.Messages[i]
-		if r.dropGRPC {
+		if r.also.DropGRPC {
 			leave(m)
 			left = true
 			continue

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -120,7 +121,7 @@ func TestMessagesOfGRPC(t *testing.T) {
 	const secret = "\x0a\x30eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.hushhushhush\x10\x01"
 	for _, drop := range []bool{false, true} {
 		e := &recording.Exchange{HTTP: &recording.HTTP{}, GRPC: &recording.Conversation{Messages: []recording.Message{{From: "client", Data: []byte(secret)}}}}
-		New(recording.Discard{}, Options{DropGRPC: drop}).Write(e)
+		New(recording.Discard{}, Options{Redaction: contract.Redaction{DropGRPC: drop}}).Write(e)
 		m := e.GRPC.Messages[0]
 		switch {
 		case drop && (len(m.Data) > 0 || m.Size != int64(len(secret)) || e.Tags.Get(recording.TagTruncated) == ""):

@@ -3,6 +3,7 @@ package redact
 import (
 	"testing"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -14,8 +15,8 @@ func TestPersonalDataIsRedactedByOption(t *testing.T) {
 		want    string
 	}{
 		{Options{}, body},
-		{Options{Emails: true}, `{"mail":"R","text":"call +49 (0)30 1234-567 or write to <R>.","at":"2026-11-22T20:15:00+01:00","sum":"1+12345678","x":"a@b"}`},
-		{Options{Phones: true}, `{"mail":"joe.doe+x@shop.example","text":"call R or write to <a@b.example>.","at":"2026-11-22T20:15:00+01:00","sum":"1+12345678","x":"a@b"}`},
+		{Options{Redaction: contract.Redaction{Emails: true}}, `{"mail":"R","text":"call +49 (0)30 1234-567 or write to <R>.","at":"2026-11-22T20:15:00+01:00","sum":"1+12345678","x":"a@b"}`},
+		{Options{Redaction: contract.Redaction{Phones: true}}, `{"mail":"joe.doe+x@shop.example","text":"call R or write to <a@b.example>.","at":"2026-11-22T20:15:00+01:00","sum":"1+12345678","x":"a@b"}`},
 	} {
 		e := &recording.Exchange{HTTP: &recording.HTTP{Res: recording.HTTPResponse{Body: []byte(body), Headers: recording.Headers{{Name: "From", Value: "joe@shop.example"}}}}}
 		New(recording.Discard{}, c.options).Write(e)

@@ -51,9 +51,7 @@ type Sink struct {
 	maxBody    int
 	plain      plainBodies
 	windows    windows
-	dropGRPC   bool
-	emails     bool
-	phones     bool
+	also       contract.Redaction
 }
 
 // Options of [New]. Zero values mean the defaults.
@@ -66,17 +64,14 @@ type Options struct {
 	// MaxBody bounds what a body may have in a record once it is redacted, or decoded
 	// for that; DefaultMaxBody.
 	MaxBody int
-	// DropGRPC leaves the bytes of gRPC messages out. Their sizes stay.
-	DropGRPC bool
-	// Emails and Phones redact mail addresses, and phone numbers that begin with a plus
-	// sign, under any name.
-	Emails, Phones bool
+	// Redaction says what is redacted besides secrets, under any name.
+	contract.Redaction
 }
 
 // New returns a sink in front of next that redacts what the table of words
 // calls secret.
 func New(next recording.Sink, o Options) *Sink {
-	r := &Sink{next: next, tokens: NewTokens(o.Key), maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), dropGRPC: o.DropGRPC, emails: o.Emails, phones: o.Phones}
+	r := &Sink{next: next, tokens: NewTokens(o.Key), maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), also: o.Redaction}
 	r.plain.seed = maphash.MakeSeed()
 	r.dictionary = newDictionary(o.Names)
 	r.names.dictionary = r.dictionary

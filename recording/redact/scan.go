@@ -80,7 +80,7 @@ func (r *Sink) suspicious(s string) bool {
 					}
 				}
 			case at: // a mail address has nothing before it
-				if divided || r.emails {
+				if divided || r.also.Emails {
 					return true
 				}
 			case slash:
@@ -101,7 +101,7 @@ func (r *Sink) suspicious(s string) bool {
 			}
 		}
 	}
-	return s[0] == '<' || r.phones && strings.IndexByte(s, '+') >= 0 || len(s) >= minCard && mayHaveCard(s) || len(s) >= minKnown && s[0] == 'b' && known(s) > 0
+	return s[0] == '<' || r.also.Phones && strings.IndexByte(s, '+') >= 0 || len(s) >= minCard && mayHaveCard(s) || len(s) >= minKnown && s[0] == 'b' && known(s) > 0
 }
 
 // saysMore tells whether a segment of a path says something of those behind it.
@@ -318,10 +318,10 @@ func (r *Sink) find(found []span, s string, g grammar, m mark) []span {
 	if len(s) >= minCard {
 		found = cards(found, s)
 	}
-	if r.emails {
+	if r.also.Emails {
 		found = emails(found, s)
 	}
-	if r.phones {
+	if r.also.Phones {
 		found = phones(found, s)
 	}
 	return found

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/redact"
 )
 
 // tail reads a segment, and returns how many exchanges it has, and its counters.
@@ -45,7 +46,7 @@ func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 	key := []byte("0123456789abcdef")
 	r, err := OpenFiles(store, Options{
 		QueueBytes: 2 << 10,
-		RedactKey:  key,
+		Redact:     redact.Options{Key: key},
 		SegmentOptions: SegmentOptions{Namespace: "shop", Workload: "cart", Pod: "cart-0", MaxBytes: 1 << 10,
 			Counters: func() recording.Counters {
 				return recording.Counters{Dropped: dropped, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2}

@@ -26,12 +26,8 @@ type Options struct {
 	MaxBytesKept int64
 	// Full, if not nil, is called when that begins.
 	Full func()
-	// RedactHeaders are redacted besides the usual ones.
-	RedactHeaders []string
-	// Redact has further options of redaction; RedactHeaders and RedactKey stand in for its own.
+	// Redact says what is redacted, and under which key. Segments have the key's ID.
 	Redact redact.Options
-	// RedactKey is the key of the tokens; empty: a random one. Segments have its ID.
-	RedactKey []byte
 	// Changed, if not nil, is called when the store begins to fail, with what is
 	// wrong, and when it works again, with nil; lost is how many records were
 	// lost since it began to fail. What records wait for waits for it.
@@ -96,11 +92,11 @@ func Directory(place string) (string, error) {
 
 // OpenFiles is Open for any files.
 func OpenFiles(files Files, o Options) (*Recorder, error) {
-	if len(o.RedactKey) == 0 {
-		o.RedactKey = make([]byte, 32)
-		rand.Read(o.RedactKey)
+	if len(o.Redact.Key) == 0 {
+		o.Redact.Key = make([]byte, 32)
+		rand.Read(o.Redact.Key)
 	}
-	key := contract.RedactKeyID(o.RedactKey)
+	key := contract.RedactKeyID(o.Redact.Key)
 	var q *Queue
 	leftOut := o.Counters
 	o.Counters = func() (c recording.Counters) {
@@ -117,6 +113,5 @@ func OpenFiles(files Files, o Options) (*Recorder, error) {
 		return nil, err
 	}
 	q = NewQueue(segments, o.QueueBytes, o.FlushEvery, o.Changed)
-	o.Redact.Names, o.Redact.Key = o.RedactHeaders, o.RedactKey
 	return &Recorder{Sink: redact.New(q, o.Redact), queue: q}, nil
 }
