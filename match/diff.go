@@ -184,7 +184,7 @@ func (d *responses) messages(recorded, live *recording.Exchange) {
 // body compares two bodies: by their trees if both have one of the same format, as texts
 // by line, as bytes by hash.
 func (d *responses) body(place string, recorded, live content) {
-	if p := d.scope.First(rules.Body); p != nil && p.Text == "response:body" && p.Action != rules.Require {
+	if p := d.whole(); p != nil {
 		d.fired = append(d.fired, p)
 		return
 	}
@@ -213,6 +213,20 @@ func (d *responses) body(place string, recorded, live content) {
 	default:
 		d.text(place, []byte(hashOf(recorded.body)), []byte(hashOf(live.body)))
 	}
+}
+
+// whole returns the rule by which the body is not compared at all, nil if there is none.
+func (d *responses) whole() (p *rules.Place) {
+	for _, one := range d.scope.Of(rules.Body) {
+		switch {
+		case one.Text != "response:body":
+		case one.Action == rules.Require:
+			return nil
+		default:
+			p = one
+		}
+	}
+	return p
 }
 
 // inside is the place of a body's root, where the body is at the place.

@@ -1,0 +1,365 @@
+package compare
+
+import (
+	"cmp"
+	"encoding/binary"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Kinds of differences beside those of match.
+const (
+	// NoAnswer: there was no answer, or not all of it. The live value is the class of the
+	// failure.
+	NoAnswer match.Kind = "no_answer"
+	// CarriedChanged: the answer has another value where one stood that the session had
+	// been given before.
+	CarriedChanged match.Kind = "carried_changed"
+)
+
+// Options say how a Comparer compares.
+type Options struct {
+	// Matcher compares and redacts.
+	Matcher *match.Matcher
+	// ForeignTokens tells that tokens in the recording can't be compared.
+	ForeignTokens bool
+	// Earlier is what an earlier replay of the recording observed; nil: there is none.
+	Earlier *Observed
+}
+
+// Answers are those to one request.
+type Answers struct {
+	// Step and Endpoint are the request's.
+	Step, Endpoint int
+	// Recorded is the recorded exchange, with live values where the session has them, and
+	// Live has the answer. They are redacted in place.
+	Recorded, Live *recording.Exchange
+	// Expected is the recorded exchange with the values that the baseline issued, and
+	// Baseline has its answer; nil if there is none. They are redacted, too.
+	Expected, Baseline *recording.Exchange
+	// Carried are the live values that were written into Recorded.
+	Carried []string
+	// Failure is the class of failure of a request without a whole answer.
+	Failure string
+}
+
+// Comparer compares answers. It is safe for concurrent use.
+type Comparer struct {
+	o Options
+
+	mu       sync.Mutex
+	groups   map[key]*group
+	order    []*group
+	sets     map[string]*set // answers by the groups in which they differ
+	equal    int64           // answers without a difference
+	compared map[int]int64   // answers by endpoint
+	evidence map[place]*evidence
+	observed *Observed
+}
+
+type place struct {
+	endpoint int
+	pattern  string
+}
+
+type key struct {
+	place
+	kind match.Kind
+}
+
+// group is a kind of difference while answers come.
+type group struct {
+	key
+	number        int
+	count         int64 // answers
+	example       match.Difference
+	step          int
+	known, varied int64 // steps at which an earlier replay had the same value, or another one
+	unseen        int64 // steps at which it had none
+	baseline      int64 // answers in which the baseline differs from the recording here
+	apart         int64 // answers in which the live answer differs from the baseline's here
+}
+
+type set struct {
+	groups []int
+	count  int64
+}
+
+// evidence is what the recording shows of a place.
+type evidence struct {
+	pairs int64
+	why   string
+}
+
+// New returns a comparer.
+func New(o Options) *Comparer {
+	return &Comparer{o: o, groups: map[key]*group{}, sets: map[string]*set{}, compared: map[int]int64{}, evidence: map[place]*evidence{}, observed: NewObserved()}
+}
+
+// Equal counts an answer that equals the recorded one, as [Answer] tells. The baseline's
+// did, too.
+func (c *Comparer) Equal(endpoint int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.equal++
+	c.compared[endpoint]++
+}
+
+// Compare compares the answers to one request, and tells whether the live one differs
+// from the recorded one in any place.
+func (c *Comparer) Compare(a Answers) (differs bool) {
+	var live, baseline match.Differences
+	if a.Failure != "" {
+		live.List = []match.Difference{{Place: "answer", Kind: NoAnswer, Recorded: statusOf(a.Recorded), Live: a.Failure}}
+	} else {
+		live = c.o.Matcher.Diff(a.Recorded, a.Live, c.o.ForeignTokens)
+	}
+	var apart map[string]bool
+	if a.Baseline != nil {
+		baseline = c.o.Matcher.Diff(a.Expected, a.Baseline, c.o.ForeignTokens)
+		apart = apartAt(live, baseline)
+	}
+	for i := range live.List {
+		if d := &live.List[i]; d.Kind == match.ValueChanged && slices.Contains(a.Carried, d.Recorded) {
+			d.Kind = CarriedChanged
+		}
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.compared[a.Endpoint]++
+	in := map[int]bool{}
+	for _, d := range live.List {
+		g := c.group(a, d)
+		if first := !in[g.number]; first {
+			in[g.number] = true
+			g.count++
+			if apart[d.Pattern()] {
+				g.apart++
+			}
+		}
+		c.observe(a.Step, g, d)
+	}
+	for _, d := range baseline.List {
+		c.group(a, d).baseline++
+	}
+	if len(in) == 0 {
+		c.equal++
+		return false
+	}
+	c.set(in)
+	return true
+}
+
+func statusOf(e *recording.Exchange) string {
+	if e == nil || e.HTTP == nil || e.HTTP.Res.StatusCode == 0 {
+		return ""
+	}
+	return e.HTTP.Res.StatusMessage
+}
+
+// apartAt returns the patterns at which two sets of differences from the same recorded
+// answer are not the same.
+func apartAt(live, baseline match.Differences) map[string]bool {
+	have := map[string]string{}
+	for _, d := range baseline.List {
+		have[d.Place] = string(d.Kind) + d.Live
+	}
+	apart := map[string]bool{}
+	for _, d := range live.List {
+		if have[d.Place] != string(d.Kind)+d.Live {
+			apart[d.Pattern()] = true
+		}
+	}
+	return apart
+}
+
+func (c *Comparer) group(a Answers, d match.Difference) *group {
+	k := key{place{a.Endpoint, d.Pattern()}, d.Kind}
+	g := c.groups[k]
+	if g == nil {
+		g = &group{key: k, number: len(c.order), example: d, step: a.Step}
+		c.groups[k] = g
+		c.order = append(c.order, g)
+	}
+	return g
+}
+
+// set counts an answer by the groups it is in.
+func (c *Comparer) set(in map[int]bool) {
+	numbers := make([]int, 0, len(in))
+	for n := range in {
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	var name []byte
+	for _, n := range numbers {
+		name = binary.AppendUvarint(name, uint64(n))
+	}
+	s := c.sets[string(name)]
+	if s == nil {
+		s = &set{groups: numbers}
+		c.sets[string(name)] = s
+	}
+	s.count++
+}
+
+// observe notes a difference for later replays, and compares it with what an earlier one
+// had there.
+func (c *Comparer) observe(step int, g *group, d match.Difference) {
+	value := hashOf(d.Place, d.Live)
+	c.observed.add(g.key, step, value)
+	if c.o.Earlier == nil {
+		return
+	}
+	switch c.o.Earlier.compare(g.key, step, value) {
+	case unseen:
+		g.unseen++
+	case same:
+		g.known++
+	case other:
+		g.varied++
+	}
+}
+
+func hashOf(parts ...string) uint64 {
+	h := fnv.New64a()
+	for _, p := range parts {
+		h.Write([]byte(p))
+		h.Write([]byte{0})
+	}
+	return h.Sum64()
+}
+
+// Repeats compares two recorded answers to the same request for evidence of noise.
+// undisturbed tells that nothing was written between them, so what differs does so by
+// itself; else only values of classes that are made anew each time count.
+func (c *Comparer) Repeats(endpoint int, first, second *recording.Exchange, undisturbed bool) {
+	d := c.o.Matcher.Diff(first, second, false)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range d.List {
+		if one.Kind != match.ValueChanged || one.Place == "status" || !undisturbed && one.Class == "" {
+			continue
+		}
+		p := place{endpoint, one.Pattern()}
+		e := c.evidence[p]
+		if e == nil {
+			e = &evidence{why: "repeats of a request in the recording have different values there"}
+			c.evidence[p] = e
+		}
+		e.pairs++
+	}
+}
+
+// Judgement says what a group of differences is.
+type Judgement string
+
+// The judgements.
+const (
+	IsNew   Judgement = "new"
+	IsKnown Judgement = "known" // an earlier replay had it, too
+	IsNoise Judgement = "noise" // it varies by itself
+)
+
+// Group is one kind of difference at one place of an endpoint's answers.
+type Group struct {
+	Endpoint int
+	// Pattern is the place without numbers, Kind how values differ.
+	Pattern string
+	Kind    match.Kind
+	// Count is in how many answers.
+	Count int64
+	// Judgement, and Why in words.
+	Judgement Judgement
+	Why       string
+	// Example is the first difference, Step the request's.
+	Example match.Difference
+	Step    int
+}
+
+// Result is what a Comparer found.
+type Result struct {
+	// Compared answers, of which Equal equal the recorded ones, and Matched differ from
+	// them only in what is noise or known.
+	Compared, Equal, Matched int64
+	// ByEndpoint has how many answers of each endpoint were compared and did not match.
+	ByEndpoint map[int]Counts
+	// Groups are ordered: new ones first, then by endpoint and place.
+	Groups []Group
+	// Observed is for comparing a later replay with this one.
+	Observed *Observed
+}
+
+// Counts are an endpoint's.
+type Counts struct{ Compared, Unmatched int64 }
+
+// New returns the new groups.
+func (r *Result) New() []Group {
+	n := slices.IndexFunc(r.Groups, func(g Group) bool { return g.Judgement != IsNew })
+	if n < 0 {
+		return r.Groups
+	}
+	return r.Groups[:n]
+}
+
+// Finish judges all groups.
+func (c *Comparer) Finish() *Result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := &Result{Equal: c.equal, Matched: c.equal, Compared: c.equal, ByEndpoint: map[int]Counts{}, Observed: c.observed}
+	for endpoint, n := range c.compared {
+		r.ByEndpoint[endpoint] = Counts{Compared: n}
+	}
+	isNew := make([]bool, len(c.order))
+	for _, g := range c.order {
+		if g.count == 0 {
+			continue // only the baseline has it
+		}
+		judgement, why := c.judge(g)
+		isNew[g.number] = judgement == IsNew
+		r.Groups = append(r.Groups, Group{g.endpoint, g.pattern, g.kind, g.count, judgement, why, g.example, g.step})
+	}
+	for _, s := range c.sets {
+		r.Compared += s.count
+		i := slices.IndexFunc(s.groups, func(n int) bool { return isNew[n] })
+		if i < 0 && len(s.groups) > 0 {
+			r.Matched += s.count
+			continue
+		}
+		if i >= 0 {
+			endpoint := c.order[s.groups[i]].endpoint
+			counts := r.ByEndpoint[endpoint]
+			counts.Unmatched += s.count
+			r.ByEndpoint[endpoint] = counts
+		}
+	}
+	rank := map[Judgement]int{IsNew: 0, IsKnown: 1, IsNoise: 2}
+	slices.SortStableFunc(r.Groups, func(a, b Group) int {
+		return cmp.Or(cmp.Compare(rank[a.Judgement], rank[b.Judgement]), cmp.Compare(a.Endpoint, b.Endpoint), strings.Compare(a.Pattern, b.Pattern), strings.Compare(string(a.Kind), string(b.Kind)))
+	})
+	return r
+}
+
+func (c *Comparer) judge(g *group) (Judgement, string) {
+	if g.kind == match.ValueChanged {
+		if e := c.evidence[g.place]; e != nil {
+			return IsNoise, e.why
+		}
+		if g.varied > 0 {
+			return IsNoise, "an earlier replay had other values there"
+		}
+	}
+	if g.baseline > 0 && !exceeds(g.apart, g.baseline, c.compared[g.endpoint]) {
+		return IsNoise, "the baseline differs from the recording there, too, and from this build no more often than that"
+	}
+	if c.o.Earlier != nil && g.known > 0 && g.unseen == 0 {
+		return IsKnown, "an earlier replay had the same"
+	}
+	return IsNew, ""
+}

@@ -1,0 +1,132 @@
+package compare
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/tapedeck/tapedeck/match"
+)
+
+// maxObserved is how many values are kept of a group. Noise shows in a few.
+const maxObserved = 2000
+
+// Observed is what a replay's answers had where they differed from the recording. A later
+// replay of the same recording tells by it what varies, and what is as it was.
+type Observed struct {
+	groups map[key]*observations
+}
+
+// observations are those of a group, by step.
+type observations struct {
+	steps map[int]uint64 // hash of place and value; of the first place of the pattern
+}
+
+// NewObserved returns an empty one.
+func NewObserved() *Observed { return &Observed{groups: map[key]*observations{}} }
+
+func (o *Observed) add(k key, step int, value uint64) {
+	g := o.groups[k]
+	if g == nil {
+		g = &observations{steps: map[int]uint64{}}
+		o.groups[k] = g
+	}
+	if _, ok := g.steps[step]; ok {
+		return
+	}
+	if len(g.steps) < maxObserved {
+		g.steps[step] = value
+	}
+}
+
+// seen is what an earlier replay had at a step where this one has a value.
+type seen int
+
+const (
+	unseen seen = iota // no difference
+	same               // the same value
+	other              // another value
+)
+
+// compare tells what was observed. Behind the first values of a group, which are kept, a
+// step counts as one at which it had the same.
+func (o *Observed) compare(k key, step int, value uint64) seen {
+	g := o.groups[k]
+	if g == nil {
+		return unseen
+	}
+	switch had, ok := g.steps[step]; {
+	case !ok && len(g.steps) < maxObserved:
+		return unseen
+	case !ok || had == value:
+		return same
+	}
+	return other
+}
+
+// observedJSON is a group in the form of a report: steps and values are in one text,
+// base64 of a number of bytes as uvarint and 8 bytes for each.
+type observedJSON struct {
+	Endpoint string     `json:"endpoint"`
+	Place    string     `json:"place"`
+	Kind     match.Kind `json:"kind"`
+	Values   string     `json:"values"`
+}
+
+// Encode returns the observations for a report. endpoints are the names.
+func (o *Observed) Encode(endpoints []string) (json.RawMessage, error) {
+	all := []observedJSON{}
+	for k, g := range o.groups {
+		steps := make([]int, 0, len(g.steps))
+		for step := range g.steps {
+			steps = append(steps, step)
+		}
+		slices.Sort(steps)
+		var text []byte
+		for _, step := range steps {
+			text = binary.AppendUvarint(text, uint64(step))
+			text = binary.LittleEndian.AppendUint64(text, g.steps[step])
+		}
+		all = append(all, observedJSON{endpoints[k.endpoint], k.pattern, k.kind, base64.StdEncoding.EncodeToString(text)})
+	}
+	slices.SortFunc(all, func(a, b observedJSON) int {
+		return slices.Compare([]string{a.Endpoint, a.Place, string(a.Kind)}, []string{b.Endpoint, b.Place, string(b.Kind)})
+	})
+	return json.Marshal(all)
+}
+
+// DecodeObserved reads what Encode wrote. Endpoints that are not among the names are
+// left out.
+func DecodeObserved(text json.RawMessage, endpoints []string) (*Observed, error) {
+	o := NewObserved()
+	if len(text) == 0 {
+		return o, nil
+	}
+	var all []observedJSON
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("read what an earlier replay observed: %w", err)
+	}
+	for _, one := range all {
+		endpoint := slices.Index(endpoints, one.Endpoint)
+		if endpoint < 0 {
+			continue
+		}
+		values, err := base64.StdEncoding.DecodeString(one.Values)
+		if err != nil {
+			return nil, fmt.Errorf("read what an earlier replay observed at %s of %s: %w", one.Place, one.Endpoint, err)
+		}
+		k := key{place{endpoint, one.Place}, one.Kind}
+		o.groups[k] = &observations{steps: map[int]uint64{}}
+		for len(values) > 0 {
+			step, n := binary.Uvarint(values)
+			if n <= 0 || len(values) < n+8 || step > 1<<31 {
+				return nil, fmt.Errorf("read what an earlier replay observed at %s of %s: its values are damaged", one.Place, one.Endpoint)
+			}
+			o.groups[k].steps[int(step)] = binary.LittleEndian.Uint64(values[n:])
+			values = values[n+8:]
+		}
+	}
+	return o, nil
+}
