@@ -1,0 +1,38 @@
+package report
+
+import (
+	"github.com/tapedeck/tapedeck/match"
+)
+
+// kinds are the kinds of differences in words.
+var kinds = map[match.Kind]string{
+	match.ValueChanged: "changed",
+	match.FieldAdded:   "added",
+	match.FieldRemoved: "removed",
+	match.TypeChanged:  "type changed",
+}
+
+// absent stands for a side that has no such place.
+const absent = "(absent)"
+
+func (e Example) recorded() string {
+	if e.Kind == match.FieldAdded {
+		return absent
+	}
+	return typed(e.Recorded, e.RecordedType)
+}
+
+func (e Example) live() string {
+	if e.Kind == match.FieldRemoved {
+		return absent
+	}
+	return typed(e.Live, e.LiveType)
+}
+
+// typed names the type of a value, if that is what differs.
+func typed(value, as string) string {
+	if as == "" {
+		return value
+	}
+	return value + " (" + as + ")"
+}

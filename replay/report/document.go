@@ -1,0 +1,340 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/replay/goal"
+	"github.com/tapedeck/tapedeck/replay/stats"
+)
+
+// document is a report as people read it: the forms for people differ in how they write
+// one, not in what it says. Its texts are as they came: each form escapes them.
+type document struct {
+	Title    string
+	Verdict  string
+	Bad      bool
+	Because  []string // why, the reason that wins first
+	Facts    []fact
+	Sections []section
+}
+
+type fact struct{ Name, Value string }
+
+// section is a table with a title.
+type section struct {
+	Title string
+	Note  string
+	// Text is how many columns, from the first, hold text; the others hold numbers.
+	Text int
+	Head []string
+	Rows [][]string
+	// More is how many rows there would be beyond these.
+	More int
+}
+
+// verdicts are what exit codes mean, in a few words.
+var verdicts = map[int]string{
+	Passed:         "Passed",
+	GoalsMissed:    "Goals missed",
+	CouldNotRun:    "Could not run",
+	NewDifferences: "New differences",
+	MockMisses:     "Mock misses",
+	GeneratorBound: "Generator-bound: the result is void",
+	Incomplete:     "Incomplete",
+}
+
+// document outlines the report.
+func (r *Report) document() document {
+	d := document{Title: "Replay against " + r.Target, Verdict: verdicts[r.ExitCode], Bad: r.ExitCode != Passed, Facts: r.facts()}
+	for _, x := range r.Exits {
+		d.Because = append(d.Because, fmt.Sprintf("exit code %d: %s", x.Code, x.Reason))
+	}
+	for _, s := range []section{
+		r.goalSection(),
+		r.differenceSection(New, "New differences", "Answers that differ from the recorded ones, by endpoint and place, with one example each."),
+		r.endpointSection(),
+		r.timeSection(),
+		r.outcomeSection(),
+		r.differenceSection(Known, "Known differences", "The baseline has them, too."),
+		r.differenceSection(Noise, "Noise", "Values that vary by themselves."),
+		r.edgeSection(),
+		r.ambiguousSection(),
+		r.needSection(),
+		r.mockSection(),
+		r.ruleSection(),
+	} {
+		if len(s.Rows) > 0 {
+			d.Sections = append(d.Sections, s)
+		}
+	}
+	return d
+}
+
+func (r *Report) facts() []fact {
+	total := r.Results.Total()
+	facts := []fact{
+		{"Recording", r.Source.Place},
+		{"Target", r.Target},
+		{"Baseline", r.Baseline},
+		{"Load", r.Load.describe()},
+		{"Started", r.Started.UTC().Format("2006-01-02 15:04:05 UTC")},
+		{"Took", r.Elapsed().Round(time.Millisecond).String()},
+		{"Requests", fmt.Sprintf("%s sent, %s failed", grouped(total.Sent), grouped(total.Failed))},
+		{"Compared", compared(total)},
+		{"Generator", r.Generator.describe()},
+	}
+	if s := r.Shard; s != nil {
+		facts = append(facts, fact{"Shard", fmt.Sprintf("%d of %d", s.Index, s.Of)})
+	}
+	if m := r.Merged; m != nil {
+		facts = append(facts, fact{"Merged", fmt.Sprintf("%d of %d shards", m.Of-len(m.Lost), m.Of)})
+	}
+	if n := outOfRange(total); n > 0 {
+		facts = append(facts, fact{"Out of range", fmt.Sprintf("%s times below 0 or beyond %s count as those", grouped(n), stats.Longest)})
+	}
+	return slices.DeleteFunc(facts, func(f fact) bool { return f.Value == "" })
+}
+
+func (l Load) describe() string {
+	switch l.Loop {
+	case Open:
+		return l.Shape + " (open loop: response times count from when a request was due)"
+	case Closed:
+		return l.Shape + " (closed loop: a slow target gets fewer requests)"
+	}
+	return l.Shape
+}
+
+func compared(e *stats.Endpoint) string {
+	if e.Compared() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s answers: %s match, %s have known differences, %s have new ones",
+		grouped(e.Compared()), grouped(e.Matched), grouped(e.Mismatched), grouped(e.New))
+}
+
+func (g Generator) describe() string {
+	s := fmt.Sprintf("%s CPU seconds, longest send lag %s ms", significant(g.CPUSeconds), millis(time.Duration(g.MaxLagMicros)*time.Microsecond, true))
+	if g.InFlightBound > 0 {
+		s += fmt.Sprintf(", bound of %s requests in flight reached %s times", grouped(int64(g.InFlightBound)), grouped(g.BoundHits))
+	}
+	return s
+}
+
+func outOfRange(e *stats.Endpoint) (n int64) {
+	for _, d := range []*stats.Distribution{e.Response, e.Service, e.Lag, e.Held} {
+		n += d.OutOfRange()
+	}
+	return n
+}
+
+func (r *Report) goalSection() section {
+	s := section{Title: "Goals", Text: 2, Head: []string{"Verdict", "Fails if", "Value"}}
+	for _, g := range r.Goals {
+		value := notAvailable
+		if g.Value != nil {
+			value = strings.TrimSpace(significant(*g.Value) + " " + g.Unit)
+		}
+		s.Rows = append(s.Rows, []string{string(g.Verdict), g.Goal, value})
+	}
+	return s
+}
+
+func (r *Report) differenceSection(of State, title, note string) section {
+	s := section{Title: title, Note: note, Text: 5, Head: []string{"Endpoint", "Place", "Kind", "Recorded", "Live", "Answers"}}
+	for _, d := range r.with(of) {
+		s.Rows = append(s.Rows, []string{d.Endpoint, d.Place, kinds[d.Kind], d.Example.recorded(), d.Example.live(), grouped(d.Count)})
+	}
+	return s
+}
+
+// endpointSection has a line for each endpoint, and one for all.
+func (r *Report) endpointSection() section {
+	s := section{
+		Title: "Endpoints", Text: 1,
+		Note: "Response times: from when a request was due to when its answer was there.",
+		Head: []string{"Endpoint", "Requests", "Failed", "Match (%)", "p50 (ms)", "p90 (ms)", "p95 (ms)", "p99 (ms)", "Max (ms)"},
+	}
+	row := func(e *stats.Endpoint) {
+		match := notAvailable
+		if n := e.Compared(); n > 0 {
+			match = percent(e.Matched, n)
+		}
+		cells := []string{named(e.Name), grouped(e.Sent), grouped(e.Failed), match}
+		for _, q := range []float64{0.50, 0.90, 0.95, 0.99} {
+			cells = append(cells, millis(e.Response.Percentile(q)))
+		}
+		s.Rows = append(s.Rows, append(cells, millis(e.Response.Max())))
+	}
+	row(r.Results.Total())
+	for _, e := range r.Results.Endpoints {
+		row(e)
+	}
+	return s
+}
+
+// timeSection has the four kinds of time, of all requests.
+func (r *Report) timeSection() section {
+	s := section{Title: "Times", Text: 2, Head: []string{"Time", "From … to", "Mean (ms)"}}
+	for _, p := range stats.Percentiles {
+		s.Head = append(s.Head, p.Name+" (ms)")
+	}
+	s.Head = append(s.Head, "Max (ms)")
+	total := r.Results.Total()
+	if total.Sent == 0 {
+		return s
+	}
+	for _, one := range []struct {
+		name, doc string
+		of        *stats.Distribution
+	}{
+		{"Response time", "due … answered", total.Response},
+		{"Service time", "sent … answered", total.Service},
+		{"Send lag", "due … sent", total.Lag},
+		{"Held", "scheduled … due", total.Held},
+	} {
+		cells := []string{one.name, one.doc, millis(one.of.Mean())}
+		for _, p := range stats.Percentiles {
+			cells = append(cells, millis(one.of.Percentile(p.Quantile)))
+		}
+		s.Rows = append(s.Rows, append(cells, millis(one.of.Max())))
+	}
+	return s
+}
+
+// outcomeSection counts what became of requests.
+func (r *Report) outcomeSection() section {
+	s := section{Title: "Outcomes", Text: 2, Head: []string{"Outcome", "Which", "Requests"}}
+	total := r.Results.Total()
+	for _, one := range []struct {
+		name string
+		of   map[string]int64
+	}{{"answered", total.Statuses}, {"failed", total.Failures}, {"not sent", total.Unsent}, {"left out", r.Source.LeftOut}} {
+		for _, which := range slices.Sorted(maps.Keys(one.of)) {
+			s.Rows = append(s.Rows, []string{one.name, which, grouped(one.of[which])})
+		}
+	}
+	return s
+}
+
+func (r *Report) edgeSection() section {
+	s := section{
+		Title: "Values carried forward", Text: 5,
+		Note: "A response issued the value, and a later request carried it.",
+		Head: []string{"From", "Place", "To", "Place", "Note", "Carried", "Not carried"},
+	}
+	for _, e := range r.Edges {
+		s.Rows = append(s.Rows, []string{e.From.Endpoint, e.From.Place, e.To.Endpoint, e.To.Place, joined(", ", e.Encoding, e.Reason), grouped(e.Fired), grouped(e.Unfired)})
+	}
+	return s
+}
+
+func (r *Report) ambiguousSection() section {
+	s := section{
+		Title: "Ambiguous values", Text: 4,
+		Note: "Several responses may have issued the value: it was sent as recorded.",
+		Head: []string{"To", "Place", "From one of", "Reason", "Requests"},
+	}
+	for _, a := range r.Ambiguous {
+		var from []string
+		for _, f := range a.From {
+			from = append(from, f.Endpoint+" "+f.Place)
+		}
+		s.Rows = append(s.Rows, []string{a.To.Endpoint, a.To.Place, strings.Join(from, "; "), a.Reason, grouped(a.Count)})
+	}
+	return s
+}
+
+func (r *Report) needSection() section {
+	s := section{
+		Title: "Credentials", Text: 4,
+		Note: "Nothing in the recording issues these values, and redaction took them.",
+		Head: []string{"Endpoint", "Place", "Reason", "Supplied", "Requests"},
+	}
+	for _, n := range r.Needs {
+		supplied := n.Supplied
+		if supplied == "" {
+			supplied = "missing"
+		}
+		s.Rows = append(s.Rows, []string{n.Endpoint, n.Place, n.Reason, supplied, grouped(n.Count)})
+	}
+	return s
+}
+
+func (r *Report) mockSection() section {
+	s := section{Title: "Mock", Text: 2, Head: []string{"Verdict", "Which", "Requests"}}
+	if r.Mock == nil {
+		return s
+	}
+	m := r.Mock
+	s.Note = fmt.Sprintf("%s connections were refused that would have left the mock. %s recorded answers were not used.", grouped(m.Escaped), grouped(m.NeverUsed))
+	s.Rows = [][]string{
+		{"hit", "answered as recorded", grouped(m.Served)},
+		{"hit", "of these, with a volatile value masked", grouped(m.Masked)},
+		{"passthrough", "to hosts that are listed", grouped(m.Passthrough)},
+		{"miss", "not in the recording", grouped(m.Missed)},
+	}
+	for _, miss := range m.Misses {
+		s.Rows = append(s.Rows, []string{"miss", joined(": ", miss.Endpoint, miss.Reason), grouped(miss.Count)})
+	}
+	return s
+}
+
+func (r *Report) ruleSection() section {
+	s := section{Title: "Rules that never fired", Text: 1, Head: []string{"Rule"}}
+	for _, rule := range r.UnfiredRules {
+		s.Rows = append(s.Rows, []string{rule})
+	}
+	return s
+}
+
+// joined joins the texts that are not empty.
+func joined(by string, texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), by)
+}
+
+// millis writes a time in milliseconds, with 3 significant digits.
+func millis(t time.Duration, ok bool) string {
+	if !ok {
+		return notAvailable
+	}
+	return significant(float64(t) / float64(time.Millisecond))
+}
+
+// percent writes a part of a whole in percent. It rounds nothing to 100 that is less.
+func percent(part, whole int64) string {
+	p := 100 * float64(part) / float64(whole)
+	if s := goal.Format(p); part == whole || !strings.HasPrefix(s, "100") {
+		return s
+	}
+	return "99.9"
+}
+
+// significant writes a number with 3 significant digits, and at least its whole part.
+func significant(v float64) string {
+	whole, part, _ := strings.Cut(goal.Format(v), ".")
+	if n, err := strconv.ParseInt(whole, 10, 64); err == nil && (n >= 1000 || n <= -1000) {
+		whole = grouped(n)
+	}
+	return joined(".", whole, part)
+}
+
+// grouped writes a number with its thousands set off.
+func grouped(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	digits := strings.TrimPrefix(s, "-")
+	var b strings.Builder
+	b.WriteString(s[:len(s)-len(digits)])
+	for i := range len(digits) {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte(digits[i])
+	}
+	return b.String()
+}

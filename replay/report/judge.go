@@ -1,0 +1,130 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tapedeck/tapedeck/replay/goal"
+	"github.com/tapedeck/tapedeck/replay/stats"
+)
+
+// precedence are the exit codes, the one that wins first.
+var precedence = []int{Incomplete, CouldNotRun, GeneratorBound, MockMisses, NewDifferences, GoalsMissed}
+
+// Elapsed is how long the run took.
+func (r *Report) Elapsed() time.Duration { return r.Ended.Sub(r.Started) }
+
+// Judge computes the metrics, judges the goals, and decides on the exit code.
+func (r *Report) Judge(goals []goal.Goal) {
+	r.SchemaVersion = SchemaVersion
+	measured := map[string]goal.Measured{"": r.measured(r.Results.Total())}
+	names := []string{""}
+	for _, e := range r.Results.Endpoints {
+		if e.Sent > 0 {
+			measured[e.Name] = r.measured(e)
+			names = append(names, e.Name)
+		}
+	}
+	metrics := goal.Metrics()
+	r.Metrics = nil
+	for _, name := range names {
+		values := make(map[string]*float64, len(metrics))
+		for _, m := range metrics {
+			values[m.Name] = nil
+			if v, ok := m.Value(measured[name]); ok {
+				values[m.Name] = &v
+			}
+		}
+		r.Metrics = append(r.Metrics, Metrics{name, values})
+	}
+	r.Goals = nil
+	for _, g := range goals {
+		r.Goals = append(r.Goals, g.Judge(func(endpoint string) (goal.Measured, bool) {
+			m, ok := measured[endpoint]
+			return m, ok
+		}))
+	}
+	r.decide()
+}
+
+func (r *Report) measured(e *stats.Endpoint) goal.Measured {
+	return goal.Measured{
+		Latency: e.Response, Elapsed: r.Elapsed(),
+		Total: e.Sent, Succeeded: e.Succeeded, Answered: e.Answered, Compared: e.Compared(), Matched: e.Matched,
+	}
+}
+
+// decide finds the exit codes that apply.
+func (r *Report) decide() {
+	r.Exits = r.troubles()
+	add := func(code int, format string, args ...any) {
+		r.Exits = append(r.Exits, Exit{code, fmt.Sprintf(format, args...)})
+	}
+	if n := len(r.with(New)); n > 0 {
+		add(NewDifferences, "%s", plural(n, "new difference"))
+	}
+	for _, g := range r.Goals {
+		switch g.Verdict {
+		case goal.Missed:
+			add(GoalsMissed, "%s: %s", g.Goal, g.Reason)
+		case goal.Unknown:
+			add(CouldNotRun, "%s cannot be judged: %s", g.Goal, g.Reason)
+		}
+	}
+	slices.SortStableFunc(r.Exits, func(a, b Exit) int {
+		return slices.Index(precedence, a.Code) - slices.Index(precedence, b.Code)
+	})
+	r.ExitCode = Passed
+	if len(r.Exits) > 0 {
+		r.ExitCode = r.Exits[0].Code
+	}
+}
+
+// troubles are the exit codes for what is neither a goal nor a difference.
+func (r *Report) troubles() []Exit {
+	exits := slices.Clone(r.Problems)
+	add := func(code int, format string, args ...any) {
+		exits = append(exits, Exit{code, fmt.Sprintf(format, args...)})
+	}
+	for _, f := range r.Source.Findings {
+		add(Incomplete, "the recording is incomplete: %s", f)
+	}
+	if r.Partial != "" {
+		add(Incomplete, "the run is partial: %s", r.Partial)
+	}
+	if r.Merged != nil {
+		for _, i := range r.Merged.Lost {
+			add(Incomplete, "shard %d of %d is lost", i, r.Merged.Of)
+		}
+	}
+	for _, n := range r.Needs {
+		if n.Supplied == "" {
+			add(Incomplete, "%s needs a credential at %s", n.Endpoint, n.Place)
+		}
+	}
+	if r.Generator.Bound != "" {
+		add(GeneratorBound, "the generator, not the target, decided the pace: %s", r.Generator.Bound)
+	}
+	if r.Mock != nil && r.Mock.Missed > 0 {
+		add(MockMisses, "%s to dependencies not in the recording", plural(int(r.Mock.Missed), "request"))
+	}
+	return exits
+}
+
+// with returns the differences in a state.
+func (r *Report) with(s State) (of []Difference) {
+	for _, d := range r.Differences {
+		if d.State == s {
+			of = append(of, d)
+		}
+	}
+	return of
+}
+
+func plural(n int, of string) string {
+	if n == 1 {
+		return "1 " + of
+	}
+	return grouped(int64(n)) + " " + of + "s"
+}

@@ -1,0 +1,201 @@
+package report
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Merge merges the reports of shards into the one that a single run over the same samples
+// would have. A shard whose report is missing is in Merged.Lost, so that the report is
+// incomplete. It leaves the shards as they are. The caller judges the result.
+func Merge(shards []*Report) (*Report, error) {
+	if len(shards) == 0 {
+		return nil, errors.New("no report to merge")
+	}
+	shards = slices.Clone(shards)
+	for i, s := range shards {
+		if s.Shard == nil {
+			return nil, fmt.Errorf("report %d of %d is not that of a shard", i+1, len(shards))
+		}
+	}
+	slices.SortStableFunc(shards, func(a, b *Report) int { return a.Shard.Index - b.Shard.Index })
+	first := shards[0]
+	for i, s := range shards {
+		if i > 0 && s.Shard.Index == shards[i-1].Shard.Index {
+			return nil, fmt.Errorf("two reports are of shard %d", s.Shard.Index)
+		}
+		for _, same := range []struct{ what, got, want string }{
+			{"number of shards", fmt.Sprint(s.Shard.Of), fmt.Sprint(first.Shard.Of)},
+			{"recording", s.Source.Place, first.Source.Place},
+			{"hash of the recording", s.Source.SHA256, first.Source.SHA256},
+			{"load", s.Load.Shape, first.Load.Shape},
+			{"loop", string(s.Load.Loop), string(first.Load.Loop)},
+			{"version", s.Version, first.Version},
+		} {
+			if same.got != same.want {
+				return nil, fmt.Errorf("shard %d is of another run than shard %d: its %s is %q, not %q", s.Shard.Index, first.Shard.Index, same.what, same.got, same.want)
+			}
+		}
+	}
+	m := &Report{
+		Version: first.Version, Source: first.Source, Target: first.Target, Baseline: first.Baseline, Load: first.Load,
+		Started: first.Started, Ended: first.Ended, Merged: &Merged{Of: first.Shard.Of},
+	}
+	m.Source.Steps, m.Source.Findings, m.Source.LeftOut = 0, nil, nil
+	here := map[int]bool{}
+	var partial []string
+	for _, s := range shards {
+		here[s.Shard.Index] = true
+		if s.Started.Before(m.Started) {
+			m.Started = s.Started
+		}
+		if s.Ended.After(m.Ended) {
+			m.Ended = s.Ended
+		}
+		if s.Partial != "" {
+			partial = append(partial, s.of(s.Partial))
+		}
+		m.Source.add(&s.Source)
+		m.Results.Merge(&s.Results)
+		m.Generator.add(s.Generator, s.of(s.Generator.Bound))
+		for _, p := range s.Problems {
+			m.Problems = append(m.Problems, Exit{p.Code, s.of(p.Reason)})
+		}
+		if m.Mock != nil && s.Mock != nil {
+			m.Mock.add(s.Mock)
+		} else if s.Mock != nil {
+			first := *s.Mock
+			first.Misses = slices.Clone(first.Misses)
+			m.Mock = &first
+		}
+	}
+	m.Partial = strings.Join(partial, "; ")
+	for i := range m.Merged.Of {
+		if !here[i] {
+			m.Merged.Lost = append(m.Merged.Lost, i)
+		}
+	}
+	m.Differences = gather(shards, func(r *Report) []Difference { return r.Differences }, Difference.key, (*Difference).add)
+	m.Edges = gather(shards, func(r *Report) []Edge { return r.Edges }, Edge.key, (*Edge).add)
+	m.Ambiguous = gather(shards, func(r *Report) []Ambiguous { return r.Ambiguous }, Ambiguous.key, (*Ambiguous).add)
+	m.Needs = gather(shards, func(r *Report) []Need { return r.Needs }, Need.key, (*Need).add)
+	m.UnfiredRules = unfired(shards)
+	return m, nil
+}
+
+// of names the shard that a text is about.
+func (r *Report) of(text string) string {
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf("shard %d: %s", r.Shard.Index, text)
+}
+
+// gather merges the parts of shards that have the same key, in the order of their keys.
+func gather[T any](shards []*Report, of func(*Report) []T, key func(T) string, add func(*T, T)) []T {
+	merged := map[string]*T{}
+	for _, s := range shards {
+		for _, one := range of(s) {
+			k := key(one)
+			if m := merged[k]; m != nil {
+				add(m, one)
+			} else {
+				merged[k] = &one
+			}
+		}
+	}
+	var all []T
+	for _, k := range slices.Sorted(maps.Keys(merged)) {
+		all = append(all, *merged[k])
+	}
+	return all
+}
+
+// unfired are the rules that fired in no shard.
+func unfired(shards []*Report) (rules []string) {
+	for _, rule := range shards[0].UnfiredRules {
+		if !slices.ContainsFunc(shards, func(r *Report) bool { return !slices.Contains(r.UnfiredRules, rule) }) {
+			rules = append(rules, rule)
+		}
+	}
+	return rules
+}
+
+func key(parts ...string) string { return strings.Join(parts, "\x00") }
+
+func (s Site) key() string { return key(s.Endpoint, s.Place) }
+
+func (d Difference) key() string { return key(d.Endpoint, d.Place, string(d.Kind), string(d.State)) }
+
+func (d *Difference) add(o Difference) {
+	d.Count += o.Count
+	if cmp.Or(cmp.Compare(o.Example.Exchange, d.Example.Exchange), cmp.Compare(o.Example.Place, d.Example.Place)) < 0 {
+		d.Example = o.Example
+	}
+}
+
+func (e Edge) key() string { return key(e.From.key(), e.To.key(), e.Encoding) }
+
+func (e *Edge) add(o Edge) {
+	e.Fired += o.Fired
+	e.Unfired += o.Unfired
+	e.Reason = cmp.Or(e.Reason, o.Reason)
+}
+
+func (a Ambiguous) key() string {
+	parts := []string{a.To.key(), a.Reason}
+	for _, f := range a.From {
+		parts = append(parts, f.key())
+	}
+	return key(parts...)
+}
+
+func (a *Ambiguous) add(o Ambiguous) { a.Count += o.Count }
+
+func (n Need) key() string { return key(n.Site.key(), n.Reason, n.Supplied) }
+
+func (n *Need) add(o Need) { n.Count += o.Count }
+
+func (s *Source) add(o *Source) {
+	s.Steps += o.Steps
+	for _, f := range o.Findings {
+		if !slices.Contains(s.Findings, f) {
+			s.Findings = append(s.Findings, f)
+		}
+	}
+	for reason, n := range o.LeftOut {
+		if s.LeftOut == nil {
+			s.LeftOut = map[string]int64{}
+		}
+		s.LeftOut[reason] += n
+	}
+}
+
+func (g *Generator) add(o Generator, bound string) {
+	g.CPUSeconds += o.CPUSeconds
+	g.MaxLagMicros = max(g.MaxLagMicros, o.MaxLagMicros)
+	g.InFlightBound += o.InFlightBound
+	g.BoundHits += o.BoundHits
+	g.Bound = joined("; ", g.Bound, bound)
+}
+
+func (m *Mock) add(o *Mock) {
+	m.Served += o.Served
+	m.Masked += o.Masked
+	m.Missed += o.Missed
+	m.Passthrough += o.Passthrough
+	m.Escaped += o.Escaped
+	m.NeverUsed = min(m.NeverUsed, o.NeverUsed) // each mock has the whole recording
+	for _, miss := range o.Misses {
+		i := slices.IndexFunc(m.Misses, func(one Miss) bool { return one.Endpoint == miss.Endpoint && one.Reason == miss.Reason })
+		if i < 0 {
+			m.Misses = append(m.Misses, miss)
+		} else {
+			m.Misses[i].Count += miss.Count
+		}
+	}
+}

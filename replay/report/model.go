@@ -1,0 +1,221 @@
+package report
+
+import (
+	"time"
+
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/replay/goal"
+	"github.com/tapedeck/tapedeck/replay/stats"
+)
+
+// SchemaVersion is that of the JSON form. It grows if a reader of the last one would be
+// misled.
+const SchemaVersion = 1
+
+// Report is what a replay found. The engine fills it in, and then [Report.Judge] fills in
+// Goals, Metrics, Exits and ExitCode.
+type Report struct {
+	SchemaVersion int    `json:"schemaVersion"`
+	Version       string `json:"version,omitempty"` // of Tapedeck
+
+	Source   Source `json:"source"`
+	Target   string `json:"target"`             // URL
+	Baseline string `json:"baseline,omitempty"` // URL of the build that the target was compared with, too
+	Load     Load   `json:"load"`
+
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	// Partial says why the run ended before its time; empty if it did not.
+	Partial string `json:"partial,omitempty"`
+
+	// Shard is set if the run is one part of several.
+	Shard *Shard `json:"shard,omitempty"`
+	// Merged is set if the report was merged from those of shards.
+	Merged *Merged `json:"merged,omitempty"`
+
+	// Metrics are those of all requests, and then of each endpoint. They follow from
+	// Results.
+	Metrics []Metrics    `json:"metrics"`
+	Results stats.Result `json:"results"`
+
+	Differences []Difference `json:"differences,omitempty"`
+
+	Edges     []Edge      `json:"edges,omitempty"`
+	Ambiguous []Ambiguous `json:"ambiguous,omitempty"`
+	Needs     []Need      `json:"needs,omitempty"`
+
+	Goals []goal.Outcome `json:"goals,omitempty"`
+	Mock  *Mock          `json:"mock,omitempty"`
+	// UnfiredRules are rules, of whatever file, that never had an effect.
+	UnfiredRules []string  `json:"unfiredRules,omitempty"`
+	Generator    Generator `json:"generator"`
+
+	// Problems are what the engine found beside all that: each calls for an exit code.
+	Problems []Exit `json:"problems,omitempty"`
+	// Exits are all exit codes that apply, the one that wins first. ExitCode is that one.
+	Exits    []Exit `json:"exits,omitempty"`
+	ExitCode int    `json:"exitCode"`
+}
+
+// Source is what was replayed.
+type Source struct {
+	// Place is where the recording is; of a snapshot, pinned.
+	Place string `json:"place"`
+	// SHA256 is the hash of the recording: of a snapshot its pin.
+	SHA256 string `json:"sha256,omitempty"`
+	// Findings are what could not be read, or is missing: they make the input incomplete.
+	Findings []string `json:"findings,omitempty"`
+	// Steps are the requests to send, and LeftOut those that were not to be sent, by reason.
+	Steps   int64            `json:"steps"`
+	LeftOut map[string]int64 `json:"leftOut,omitempty"`
+}
+
+// Load is the shape of the load.
+type Load struct {
+	// Shape for people, as `recorded times × 2` or `10 virtual users`.
+	Shape string `json:"shape"`
+	// Loop says what decides when a request is sent.
+	Loop Loop `json:"loop"`
+}
+
+// Loop is a way to pace requests.
+type Loop string
+
+const (
+	Open   Loop = "open"   // a schedule: response times count from when a request was due
+	Closed Loop = "closed" // the answer before it: a slow target gets fewer requests
+)
+
+// Shard is one part of a replay.
+type Shard struct {
+	Index int `json:"index"` // from 0
+	Of    int `json:"of"`
+}
+
+// Merged says what a report was merged from.
+type Merged struct {
+	Of int `json:"of"`
+	// Lost are the indexes of the shards whose reports are missing.
+	Lost []int `json:"lost,omitempty"`
+}
+
+// Metrics are the metrics of all requests or of one endpoint, by name, as [goal.Metrics]
+// lists them. One that is not available is null.
+type Metrics struct {
+	Endpoint string              `json:"endpoint,omitempty"` // empty for all requests
+	Values   map[string]*float64 `json:"values"`
+}
+
+// State says what a difference means.
+type State string
+
+const (
+	New   State = "new"
+	Known State = "known" // the baseline, or the run that it is compared with, has it too
+	Noise State = "noise" // the value varies by itself
+)
+
+// Difference is a group: those of one endpoint, at one place, of one kind and state.
+type Difference struct {
+	Endpoint string     `json:"endpoint"` // as `GET /users/{id}`
+	Place    string     `json:"place"`    // as [match.Difference.Pattern] writes it
+	Kind     match.Kind `json:"kind"`
+	State    State      `json:"state"`
+	Count    int64      `json:"count"` // answers that differ so
+	// Reason says, for people, why it is known or noise.
+	Reason  string  `json:"reason,omitempty"`
+	Example Example `json:"example"`
+}
+
+// Example is one difference of a group.
+type Example struct {
+	Exchange string `json:"exchange,omitempty"` // UUID of the recorded exchange
+	Request  string `json:"request,omitempty"`  // its method and path
+	match.Difference
+}
+
+// Edge is a value that one request's response issues and another request carries.
+type Edge struct {
+	From Site `json:"from"` // the response that issues it
+	To   Site `json:"to"`   // the request that carries it
+	// Encoding of the value where it is carried, as `raw`, `percent` or `base64`.
+	Encoding string `json:"encoding,omitempty"`
+	// Fired counts requests that carried a live value, Unfired those that could not.
+	Fired   int64  `json:"fired"`
+	Unfired int64  `json:"unfired"`
+	Reason  string `json:"reason,omitempty"` // why it did not fire, if it did not
+}
+
+// Site is a place in the messages of an endpoint.
+type Site struct {
+	Endpoint string `json:"endpoint"`
+	Place    string `json:"place"` // as `header:Set-Cookie`, `body:$.id` or `path:2`
+}
+
+// Ambiguous is a value that several responses may have issued. It is sent as recorded.
+type Ambiguous struct {
+	To     Site   `json:"to"`
+	From   []Site `json:"from"`
+	Reason string `json:"reason"`
+	Count  int64  `json:"count"` // requests
+}
+
+// Need is a value that nothing issues and that redaction took: only its owner has it.
+type Need struct {
+	Site
+	Reason string `json:"reason,omitempty"`
+	Count  int64  `json:"count"` // requests
+	// Supplied says where the value came from, as `env:TOKEN`, or `left out`; empty if it is
+	// missing.
+	Supplied string `json:"supplied,omitempty"`
+}
+
+// Mock sums up the receipt of the mock that stood in for dependencies.
+type Mock struct {
+	Served      int64 `json:"served"`
+	Masked      int64 `json:"masked"`
+	Missed      int64 `json:"missed"`
+	Passthrough int64 `json:"passthrough"`
+	Escaped     int64 `json:"escaped"`
+	NeverUsed   int64 `json:"neverUsed"`
+	// Misses are the first of each endpoint.
+	Misses []Miss `json:"misses,omitempty"`
+}
+
+// Miss is a request for which the recording has no answer.
+type Miss struct {
+	Endpoint string `json:"endpoint"` // method, host and path
+	Reason   string `json:"reason"`   // the first difference from the nearest recorded request
+	Count    int64  `json:"count"`
+}
+
+// Generator is what sending took.
+type Generator struct {
+	CPUSeconds float64 `json:"cpuSeconds"`
+	// MaxLagMicros is the longest time by which a request was sent late.
+	MaxLagMicros int64 `json:"maxLagMicros"`
+	// InFlightBound is how many requests may be in flight, and BoundHits counts those that
+	// had to wait for it.
+	InFlightBound int   `json:"inFlightBound,omitempty"`
+	BoundHits     int64 `json:"boundHits"`
+	// Bound says why the generator and not the target decided the pace, so that the result
+	// is void; empty if it did not.
+	Bound string `json:"bound,omitempty"`
+}
+
+// Exit is an exit code that applies, and why.
+type Exit struct {
+	Code   int    `json:"code"`
+	Reason string `json:"reason"`
+}
+
+// Exit codes of a replay.
+const (
+	Passed         = 0
+	GoalsMissed    = 1
+	CouldNotRun    = 2
+	NewDifferences = 3
+	MockMisses     = 4
+	GeneratorBound = 5
+	Incomplete     = 6 // input is incomplete, a shard is lost, or credentials are missing
+)

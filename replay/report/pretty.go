@@ -1,0 +1,77 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// widest is how many characters of a text the terminal shows.
+const widest = 48
+
+func writePretty(w io.Writer, r *Report) error { return r.document().pretty(w) }
+
+// pretty writes a document for a terminal.
+func (d document) pretty(to io.Writer) error {
+	w := bufio.NewWriter(to)
+	fmt.Fprintln(w, visible(d.Title))
+	for _, f := range d.Facts {
+		fmt.Fprintf(w, "  %-12s %s\n", f.Name, visible(f.Value))
+	}
+	for _, s := range d.Sections {
+		s.pretty(w)
+	}
+	if d.Verdict != "" {
+		fmt.Fprintf(w, "\n%s\n", d.Verdict)
+	}
+	for _, b := range d.Because {
+		fmt.Fprintf(w, "  %s\n", visible(b))
+	}
+	return w.Flush()
+}
+
+func (s section) pretty(w io.Writer) {
+	fmt.Fprintf(w, "\n%s\n", s.Title)
+	if s.Note != "" {
+		fmt.Fprintf(w, "  %s\n", s.Note)
+	}
+	widths := make([]int, len(s.Head))
+	rows := [][]string{s.Head}
+	for _, row := range s.Rows {
+		cells := make([]string, len(row))
+		for i, c := range row {
+			cells[i] = cut(visible(c), widest)
+		}
+		rows = append(rows, cells)
+	}
+	for _, row := range rows {
+		for i, c := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, c := range row {
+			space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c))
+			if i < s.Text {
+				line.WriteString("  " + c + space)
+			} else {
+				line.WriteString("  " + space + c)
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+	if s.More > 0 {
+		fmt.Fprintf(w, "  and %s more\n", grouped(int64(s.More)))
+	}
+}
+
+// cut shortens a text to n characters.
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}

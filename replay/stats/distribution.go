@@ -1,0 +1,301 @@
+package stats
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+const (
+	// ExactBelow is the number of samples from which a distribution is a histogram.
+	ExactBelow = 1000
+	// Longest is the longest time that is told from longer ones.
+	Longest = time.Hour
+
+	longest = int64(Longest / time.Microsecond)
+	digits  = 3
+)
+
+// Percentile is one that is reported.
+type Percentile struct {
+	Name     string  // as `p95`
+	Quantile float64 // as 0.95
+	Needs    int64   // how many samples there must be
+}
+
+// Percentiles are those that are reported.
+var Percentiles = []Percentile{
+	{"p50", 0.50, 1},
+	{"p75", 0.75, 4},
+	{"p90", 0.90, 10},
+	{"p95", 0.95, 20},
+	{"p99", 0.99, 100},
+}
+
+// Distribution is a set of times, in microseconds. Below [ExactBelow] samples it keeps
+// each of them; from then on it counts them in the buckets of an HDR histogram of 1 µs to
+// 1 h with 3 digits. The zero value is empty. It is not safe for concurrent use.
+type Distribution struct {
+	count      int64
+	sum        int64 // µs
+	min, max   int64 // µs
+	outOfRange int64
+	exact      []uint32 // µs, in no order; nil once there is a histogram
+	histogram  *hdrhistogram.PackedHistogram
+}
+
+// Record adds a sample. A time below 0 counts as 0, and one beyond [Longest] as Longest;
+// both are counted as out of range.
+func (d *Distribution) Record(t time.Duration) {
+	v := t.Microseconds()
+	if clamped := min(max(v, 0), longest); clamped != v {
+		v = clamped
+		d.outOfRange++
+	}
+	if d.count == 0 {
+		d.min, d.max = v, v
+	}
+	d.count++
+	d.sum += v
+	d.min, d.max = min(d.min, v), max(d.max, v)
+	if d.histogram == nil {
+		d.exact = append(d.exact, uint32(v))
+		if d.count >= ExactBelow {
+			d.toHistogram()
+		}
+		return
+	}
+	_ = d.histogram.RecordValue(v) // in range
+}
+
+// toHistogram moves the samples into a histogram.
+func (d *Distribution) toHistogram() {
+	d.histogram = newHistogram()
+	for _, v := range d.exact {
+		_ = d.histogram.RecordValue(int64(v))
+	}
+	d.exact = nil
+}
+
+func newHistogram() *hdrhistogram.PackedHistogram { return hdrhistogram.NewPacked(1, longest, digits) }
+
+// Merge adds the samples of another distribution, which stays as it is.
+func (d *Distribution) Merge(o *Distribution) {
+	if o.count == 0 {
+		return
+	}
+	if d.count == 0 {
+		d.min, d.max = o.min, o.max
+	}
+	d.count += o.count
+	d.sum += o.sum
+	d.min, d.max = min(d.min, o.min), max(d.max, o.max)
+	d.outOfRange += o.outOfRange
+	if d.histogram == nil && (o.histogram != nil || d.count >= ExactBelow) {
+		d.toHistogram()
+	}
+	switch {
+	case d.histogram == nil:
+		d.exact = append(d.exact, o.exact...)
+	case o.histogram == nil:
+		for _, v := range o.exact {
+			_ = d.histogram.RecordValue(int64(v))
+		}
+	default:
+		d.histogram.Merge(o.histogram) // drops nothing: both have one range
+	}
+}
+
+// Clone returns a copy.
+func (d *Distribution) Clone() *Distribution {
+	c := new(Distribution)
+	c.Merge(d)
+	return c
+}
+
+// Count is the number of samples.
+func (d *Distribution) Count() int64 { return d.count }
+
+// OutOfRange is how many of them were below 0 or beyond [Longest].
+func (d *Distribution) OutOfRange() int64 { return d.outOfRange }
+
+// Min returns the smallest sample; ok is false if there is none.
+func (d *Distribution) Min() (t time.Duration, ok bool) { return micros(d.min), d.count > 0 }
+
+// Max returns the largest sample; ok is false if there is none.
+func (d *Distribution) Max() (t time.Duration, ok bool) { return micros(d.max), d.count > 0 }
+
+// Mean returns the mean, which is exact; ok is false if there is no sample.
+func (d *Distribution) Mean() (t time.Duration, ok bool) {
+	if d.count == 0 {
+		return 0, false
+	}
+	return time.Duration(float64(d.sum) / float64(d.count) * float64(time.Microsecond)), true
+}
+
+// Variance returns the sample variance in square microseconds; ok is false below two
+// samples. From a histogram it is within 0.2%, plus the square of half a microsecond.
+func (d *Distribution) Variance() (v float64, ok bool) {
+	if d.count < 2 {
+		return 0, false
+	}
+	mean := float64(d.sum) / float64(d.count)
+	for t, n := range d.Buckets() {
+		v += float64(n) * (float64(t.Microseconds()) - mean) * (float64(t.Microseconds()) - mean)
+	}
+	return v / float64(d.count-1), true
+}
+
+// Percentile returns a percentile of [Percentiles] by its quantile; ok is false if there
+// are too few samples for it.
+func (d *Distribution) Percentile(quantile float64) (t time.Duration, ok bool) {
+	for _, p := range Percentiles {
+		if p.Quantile == quantile && d.count >= p.Needs {
+			return d.quantile(quantile), true
+		}
+	}
+	return 0, false
+}
+
+// Rank is the rank of a quantile among n samples: ceil(q·n), from 1 to n.
+func Rank(quantile float64, n int64) int64 {
+	// A quantile such as 0.95 is no binary fraction: 0.95·20 is to be 19.
+	r := int64(math.Ceil(quantile*float64(n) - 1e-9*float64(n)))
+	return min(max(r, 1), n)
+}
+
+// quantile returns the smallest sample whose rank is at least ceil(q·n). There must be
+// one.
+func (d *Distribution) quantile(q float64) time.Duration {
+	rank := Rank(q, d.count)
+	if d.histogram == nil {
+		slices.Sort(d.exact)
+		return micros(int64(d.exact[rank-1]))
+	}
+	// The library takes the nearest rank to a percentile: this is the one of ours.
+	v := d.histogram.ValueAtPercentile(100 * float64(rank) / float64(d.count))
+	return micros(min(v, d.max))
+}
+
+// Buckets gives the values of the distribution, ascending, and how many samples have each:
+// in a histogram, those within 0.1% above it.
+func (d *Distribution) Buckets() iter.Seq2[time.Duration, int64] {
+	return func(yield func(time.Duration, int64) bool) {
+		if d.histogram != nil {
+			d.histogram.ForEachBucket(func(v, n int64) bool { return yield(micros(v), n) })
+			return
+		}
+		slices.Sort(d.exact)
+		for i := 0; i < len(d.exact); {
+			n := 1
+			for i+n < len(d.exact) && d.exact[i+n] == d.exact[i] {
+				n++
+			}
+			if !yield(micros(int64(d.exact[i])), int64(n)) {
+				return
+			}
+			i += n
+		}
+	}
+}
+
+func micros(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
+
+// encoded is a distribution in a report. Samples are there below [ExactBelow], and
+// Histogram from then on.
+type encoded struct {
+	Count      int64 `json:"count"`
+	Sum        int64 `json:"sumMicros"`
+	Min        int64 `json:"minMicros"`
+	Max        int64 `json:"maxMicros"`
+	OutOfRange int64 `json:"outOfRange,omitempty"`
+	// Samples in microseconds, ascending.
+	Samples []uint32 `json:"samplesMicros,omitempty"`
+	// Histogram is an HDR histogram of microseconds: the V2 format, compressed, in base64.
+	Histogram string `json:"hdr,omitempty"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (d *Distribution) MarshalJSON() ([]byte, error) {
+	e := encoded{Count: d.count, Sum: d.sum, Min: d.min, Max: d.max, OutOfRange: d.outOfRange}
+	if d.histogram != nil {
+		b, err := d.histogram.EncodeV2()
+		if err != nil {
+			return nil, fmt.Errorf("encode histogram: %w", err)
+		}
+		e.Histogram = string(b)
+	} else {
+		e.Samples = slices.Sorted(slices.Values(d.exact))
+	}
+	return json.Marshal(e)
+}
+
+// UnmarshalJSON implements json.Unmarshaler. It refuses what no distribution encodes to.
+func (d *Distribution) UnmarshalJSON(b []byte) error {
+	var e encoded
+	if err := json.Unmarshal(b, &e); err != nil {
+		return err
+	}
+	*d = Distribution{count: e.Count, sum: e.Sum, min: e.Min, max: e.Max, outOfRange: e.OutOfRange, exact: e.Samples}
+	if e.Histogram != "" {
+		h, err := decode(e.Histogram, digits)
+		if err != nil {
+			return err
+		}
+		d.histogram, d.exact = h, nil
+	}
+	return d.check()
+}
+
+// decode reads a histogram of ours: hostile bytes may hold another range, or counts that
+// overflow.
+func decode(text string, digits int) (*hdrhistogram.PackedHistogram, error) {
+	h, err := hdrhistogram.DecodePacked([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("decode histogram: %w", err)
+	}
+	if h.SignificantFigures() != int64(digits) || h.LowestTrackableValue() != 1 || h.HighestTrackableValue() != longest {
+		return nil, fmt.Errorf("histogram from %d to %d with %d digits: want 1 to %d µs with %d", h.LowestTrackableValue(), h.HighestTrackableValue(), h.SignificantFigures(), longest, digits)
+	}
+	own := hdrhistogram.NewPacked(1, longest, digits)
+	if dropped := own.Merge(h); dropped != 0 {
+		return nil, fmt.Errorf("histogram with %d values that are out of range", dropped)
+	}
+	return own, nil
+}
+
+// check tells whether the parts of a distribution agree.
+func (d *Distribution) check() error {
+	n := int64(len(d.exact))
+	low, high := int64(longest), int64(0)
+	for _, v := range d.exact {
+		low, high = min(low, int64(v)), max(high, int64(v))
+	}
+	if d.histogram != nil {
+		n = d.histogram.TotalCount()
+		low, high = d.histogram.Min(), d.histogram.Max()
+	}
+	switch {
+	case d.count != n:
+		return fmt.Errorf("distribution says that it has %d samples, and has %d", d.count, n)
+	case (d.histogram != nil) != (n >= ExactBelow):
+		return fmt.Errorf("distribution of %d samples: want a histogram from %d samples, and a list below", n, ExactBelow)
+	case n == 0:
+		if d.sum != 0 || d.min != 0 || d.max != 0 || d.outOfRange != 0 {
+			return errors.New("distribution without samples has a sum, a minimum or a maximum")
+		}
+		return nil
+	case d.min < low, d.max > high, d.min > d.max, d.max > longest, d.outOfRange < 0, d.outOfRange > n,
+		d.sum < 0, float64(d.sum)/float64(n) < float64(d.min)-1, float64(d.sum)/float64(n) > float64(d.max)+1:
+		return fmt.Errorf("distribution from %d to %d µs with a sum of %d µs does not fit its samples", d.min, d.max, d.sum)
+	case d.histogram == nil && (d.min != low || d.max != high):
+		return fmt.Errorf("distribution says that it is from %d to %d µs, and is from %d to %d µs", d.min, d.max, low, high)
+	}
+	return nil
+}

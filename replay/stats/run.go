@@ -1,0 +1,334 @@
+package stats
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Verdict is what the comparison of an answer with the recorded one said.
+type Verdict uint8
+
+const (
+	NotCompared Verdict = iota
+	Match               // no difference that counts
+	Mismatch            // only differences that are known: noise aside, a baseline has them too
+	New                 // at least one difference that is new
+)
+
+// Sample is a request that was sent. Times are since the run's start, as the clock that
+// paces it has them.
+type Sample struct {
+	Endpoint int           // as [Run.Endpoint] numbers them
+	Due      time.Duration // when it was to be sent; with virtual users, when it was sent
+	Sent     time.Duration // when its first byte was to go out
+	Done     time.Duration // when the last byte of the answer came, or when it failed
+	Held     time.Duration // by how much dependencies moved the due time; 0 for none
+	// Status of the answer; 0 if there was none.
+	Status int
+	// Failure is why there was no answer, as `timeout` or `refused`: one of a few words;
+	// empty if there was one.
+	Failure   string
+	Succeeded bool
+	Matched   Verdict
+	BytesOut  int64 // of the request, as sent
+	BytesIn   int64 // of the answer, as received
+}
+
+// Counts are what is counted of requests.
+type Counts struct {
+	// Sent requests: Succeeded plus Failed.
+	Sent      int64 `json:"sent"`
+	Succeeded int64 `json:"succeeded"`
+	Failed    int64 `json:"failed"`
+	// Answered are those that got an answer, of whatever status.
+	Answered int64 `json:"answered"`
+	// Matched, Mismatched and New are answers by [Verdict].
+	Matched    int64 `json:"matched,omitempty"`
+	Mismatched int64 `json:"mismatched,omitempty"`
+	New        int64 `json:"new,omitempty"`
+	BytesOut   int64 `json:"bytesOut"`
+	BytesIn    int64 `json:"bytesIn"`
+	// Statuses of answers, Failures where there was none, by class, and Unsent requests,
+	// by reason. They are nil if there are none.
+	Statuses map[string]int64 `json:"statuses,omitempty"`
+	Failures map[string]int64 `json:"failures,omitempty"`
+	Unsent   map[string]int64 `json:"unsent,omitempty"`
+}
+
+// Compared is the number of answers that were compared.
+func (c *Counts) Compared() int64 { return c.Matched + c.Mismatched + c.New }
+
+func (c *Counts) add(s *Sample) {
+	c.Sent++
+	if s.Succeeded {
+		c.Succeeded++
+	} else {
+		c.Failed++
+	}
+	if s.Failure == "" {
+		c.Answered++
+		count(&c.Statuses, status(s.Status), 1)
+	} else {
+		count(&c.Failures, s.Failure, 1)
+	}
+	switch s.Matched {
+	case Match:
+		c.Matched++
+	case Mismatch:
+		c.Mismatched++
+	case New:
+		c.New++
+	}
+	c.BytesOut += s.BytesOut
+	c.BytesIn += s.BytesIn
+}
+
+func (c *Counts) merge(o *Counts) {
+	for _, n := range []struct{ to, from *int64 }{
+		{&c.Sent, &o.Sent}, {&c.Succeeded, &o.Succeeded}, {&c.Failed, &o.Failed}, {&c.Answered, &o.Answered},
+		{&c.Matched, &o.Matched}, {&c.Mismatched, &o.Mismatched}, {&c.New, &o.New},
+		{&c.BytesOut, &o.BytesOut}, {&c.BytesIn, &o.BytesIn},
+	} {
+		*n.to += *n.from
+	}
+	for _, m := range []struct {
+		to   *map[string]int64
+		from map[string]int64
+	}{{&c.Statuses, o.Statuses}, {&c.Failures, o.Failures}, {&c.Unsent, o.Unsent}} {
+		for name, n := range m.from {
+			count(m.to, name, n)
+		}
+	}
+}
+
+func count(m *map[string]int64, name string, n int64) {
+	if *m == nil {
+		*m = map[string]int64{}
+	}
+	(*m)[name] += n
+}
+
+// status writes a status without allocating, if it is one of HTTP's.
+func status(n int) string {
+	if 0 <= n && n < len(statuses) {
+		return statuses[n]
+	}
+	return strconv.Itoa(n)
+}
+
+var statuses = func() (s [600]string) {
+	for i := range s {
+		s[i] = strconv.Itoa(i)
+	}
+	return s
+}()
+
+// Endpoint is what was measured of one method and templated path, or of all of them.
+type Endpoint struct {
+	Name string `json:"name"` // as `GET /users/{id}`
+	Counts
+	// Response is done − due, Service done − sent, Lag sent − due, and Held due −
+	// scheduled, each of all requests that were sent.
+	Response *Distribution `json:"response"`
+	Service  *Distribution `json:"service"`
+	Lag      *Distribution `json:"lag"`
+	Held     *Distribution `json:"held"`
+}
+
+func newEndpoint(name string) *Endpoint {
+	return &Endpoint{Name: name, Response: new(Distribution), Service: new(Distribution), Lag: new(Distribution), Held: new(Distribution)}
+}
+
+func (e *Endpoint) add(s *Sample) {
+	e.Counts.add(s)
+	e.Response.Record(s.Done - s.Due)
+	e.Service.Record(s.Done - s.Sent)
+	e.Lag.Record(s.Sent - s.Due)
+	e.Held.Record(s.Held)
+}
+
+func (e *Endpoint) merge(o *Endpoint) {
+	e.Counts.merge(&o.Counts)
+	for _, d := range []struct{ to, from *Distribution }{
+		{e.Response, o.Response}, {e.Service, o.Service}, {e.Lag, o.Lag}, {e.Held, o.Held},
+	} {
+		d.to.Merge(d.from)
+	}
+}
+
+// batch is how many samples a Local holds back.
+const batch = 128
+
+// Run collects the samples of a run. Its methods are safe for concurrent use.
+type Run struct {
+	mu        sync.Mutex
+	names     map[string]int
+	endpoints []*Endpoint
+	series    Series
+	locals    []*Local
+}
+
+// NewRun returns a run without samples.
+func NewRun() *Run { return &Run{names: map[string]int{}} }
+
+// Endpoint returns the number of an endpoint; the same name has the same number.
+func (r *Run) Endpoint(name string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n, ok := r.names[name]
+	if !ok {
+		n = len(r.endpoints)
+		r.names[name] = n
+		r.endpoints = append(r.endpoints, newEndpoint(name))
+	}
+	return n
+}
+
+// Local returns a place for the samples of one worker. Workers should not share one: they
+// may, but would wait for each other.
+func (r *Run) Local() *Local {
+	l := &Local{run: r, held: make([]Sample, 0, batch)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.locals = append(r.locals, l)
+	return l
+}
+
+// Local takes the samples of one worker, and hands them to its run many at a time.
+type Local struct {
+	run *Run
+	mu  sync.Mutex // of the worker, but for Live and Result
+	// held are samples that the run does not have yet.
+	held []Sample
+}
+
+// Add adds a sample. It does not allocate, and waits for others once in [batch] samples.
+func (l *Local) Add(s Sample) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held = append(l.held, s); len(l.held) == batch {
+		l.run.mu.Lock()
+		defer l.run.mu.Unlock()
+		l.flush()
+	}
+}
+
+// Unsent counts a request that was not sent at all, and why: one of a few words.
+func (l *Local) Unsent(endpoint int, reason string) {
+	l.run.mu.Lock()
+	defer l.run.mu.Unlock()
+	count(&l.run.endpoints[endpoint].Unsent, reason, 1)
+}
+
+// flush gives the samples to the run. Both are locked.
+func (l *Local) flush() {
+	for i := range l.held {
+		s := &l.held[i]
+		l.run.endpoints[s.Endpoint].add(s)
+		l.run.series.add(s)
+	}
+	l.held = l.held[:0]
+}
+
+// gather takes what the workers hold.
+func (r *Run) gather() {
+	r.mu.Lock()
+	locals := slices.Clone(r.locals)
+	r.mu.Unlock()
+	for _, l := range locals { // in the order of Add: a local's lock before the run's
+		l.mu.Lock()
+		r.mu.Lock()
+		l.flush()
+		r.mu.Unlock()
+		l.mu.Unlock()
+	}
+}
+
+// Live returns what was counted so far, over all endpoints.
+func (r *Run) Live() Counts {
+	r.gather()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var c Counts
+	for _, e := range r.endpoints {
+		c.merge(&e.Counts)
+	}
+	return c
+}
+
+// Result returns what was measured so far, as a copy. Endpoints for which nothing was
+// counted are left out.
+func (r *Run) Result() Result {
+	r.gather()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var one Result
+	for _, e := range r.endpoints {
+		if e.Sent > 0 || len(e.Unsent) > 0 {
+			one.Endpoints = append(one.Endpoints, e)
+		}
+	}
+	one.Series = r.series
+	var copied Result
+	copied.Merge(&one)
+	return copied
+}
+
+// Result is what a run measured.
+type Result struct {
+	// Endpoints in the order of their names.
+	Endpoints []*Endpoint `json:"endpoints"`
+	Series    Series      `json:"series"`
+}
+
+// Merge adds another result, as that of another shard, which stays as it is. Both measure
+// time since the same start.
+func (r *Result) Merge(o *Result) {
+	names := map[string]*Endpoint{}
+	for _, e := range r.Endpoints {
+		names[e.Name] = e
+	}
+	for _, e := range o.Endpoints {
+		if names[e.Name] == nil {
+			names[e.Name] = newEndpoint(e.Name)
+		}
+		names[e.Name].merge(e)
+	}
+	r.Endpoints = make([]*Endpoint, 0, len(names))
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		r.Endpoints = append(r.Endpoints, names[name])
+	}
+	r.Series.Merge(&o.Series)
+}
+
+// Total merges the endpoints into one without a name.
+func (r *Result) Total() *Endpoint {
+	t := newEndpoint("")
+	for _, e := range r.Endpoints {
+		t.merge(e)
+	}
+	return t
+}
+
+// Check tells whether the parts of an endpoint that was read agree.
+func (e *Endpoint) Check() error {
+	for _, d := range []struct {
+		name string
+		of   *Distribution
+	}{{"response", e.Response}, {"service", e.Service}, {"lag", e.Lag}, {"held", e.Held}} {
+		if d.of == nil {
+			return fmt.Errorf("distribution %s is missing", d.name)
+		}
+		if d.of.count != e.Sent {
+			return fmt.Errorf("distribution %s has %d samples, and %d requests were sent", d.name, d.of.count, e.Sent)
+		}
+	}
+	if e.Succeeded < 0 || e.Failed < 0 || e.Succeeded+e.Failed != e.Sent {
+		return fmt.Errorf("%d requests succeeded and %d failed, of %d", e.Succeeded, e.Failed, e.Sent)
+	}
+	return nil
+}
