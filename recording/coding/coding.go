@@ -1,4 +1,4 @@
-// Package coding undoes HTTP's content codings (RFC 9110, section 8.4): gzip,
+// Package coding undoes and applies HTTP's content codings (RFC 9110, section 8.4): gzip,
 // deflate, br and zstd, one upon the other too. Redaction and readers of recordings
 // share it.
 //

@@ -1,0 +1,188 @@
+package wire
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Options say where requests go and how.
+type Options struct {
+	// Target is what requests are sent to: its scheme, host and port. The scheme is one of
+	// Schemes. Path, query and user must be empty.
+	Target *url.URL
+	// RewriteHost sends the target's host and port as Host and :authority. Otherwise the
+	// recorded host is sent.
+	RewriteHost bool
+	// TLS has the roots, the server name and the client's certificate; nil is the default
+	// configuration. Without a ServerName the target's host is used. NextProtos is ignored.
+	TLS *tls.Config
+	// Timeout is how long nothing may move while a request is answered; 30 seconds if 0.
+	// Pauses that the recording itself has within an answer or a conversation are added.
+	Timeout time.Duration
+	// MaxBody is how many bytes of an answer's body, or of a conversation's messages, are
+	// kept; 16 MiB if 0. The rest is read, counted and discarded.
+	MaxBody int64
+	// MaxConns bounds the connections of HTTP/1, idle ones included; 10,000 if 0. Send waits
+	// for one.
+	MaxConns int
+	// Run is the ID of the replay, the value of the header contract.HeaderReplay of each
+	// request; without it, that header is not sent.
+	Run string
+	// Pace is the speed at which a client's messages are sent in conversations: 1 as
+	// recorded, 2 twice as fast, 0 without pauses.
+	Pace float64
+	// Dial opens connections, in place of a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Schemes are those of targets:
+//
+//   - http: what was recorded as HTTP/1 is sent as that, HTTP/2 without TLS (h2c, by prior
+//     knowledge) if it was recorded as HTTP/2.
+//   - https: with TLS. ALPN offers the recorded version, and HTTP/1.1 as an alternative to
+//     HTTP/2 unless it is gRPC.
+//   - h2c: all but WebSocket is sent as HTTP/2 without TLS.
+//   - grpc, grpcs: as h2c, and the same with TLS.
+func Schemes() []string { return slices.Clone(schemes) }
+
+var schemes = []string{"http", "https", "h2c", "grpc", "grpcs"}
+
+// Defaults of Options.
+const (
+	DefaultTimeout  = 30 * time.Second
+	DefaultMaxBody  = 16 << 20
+	DefaultMaxConns = 10_000
+)
+
+// Client sends requests to one target. Its methods may be called from any goroutine.
+type Client struct {
+	o        Options
+	address  string // host:port to connect to
+	host     string // as Host
+	secure   bool
+	http2    bool        // whatever was recorded
+	http1    atomic.Bool // is all that the target agrees to
+	tls1     *tls.Config
+	tls2     *tls.Config
+	tls2or1  *tls.Config
+	runField []byte // the line of contract.HeaderReplay, or none
+	pool     pool
+	h2       *http2.Transport
+}
+
+// New returns a client. It connects when the first request is sent.
+func New(o Options) (*Client, error) {
+	t := o.Target
+	switch {
+	case t == nil:
+		return nil, fmt.Errorf("target: none is given; want a URL such as http://localhost:8080")
+	case !slices.Contains(schemes, t.Scheme):
+		return nil, fmt.Errorf("target %s: scheme %q is not known; want one of %v", t.Redacted(), t.Scheme, schemes)
+	case t.Hostname() == "":
+		return nil, fmt.Errorf("target %s: it names no host; want a URL such as http://localhost:8080", t.Redacted())
+	case t.Path != "" && t.Path != "/" || t.RawQuery != "" || t.Fragment != "" || t.User != nil || t.Opaque != "":
+		return nil, fmt.Errorf("target %s: want a scheme, a host and a port alone: the rest comes from the recording", t.Redacted())
+	case o.Run != "" && !contract.IsReplayID(o.Run):
+		return nil, fmt.Errorf("ID of the run %q: want a DNS label of at most %d characters", o.Run, contract.MaxReplayID)
+	case o.Pace < 0 || o.Pace != o.Pace:
+		return nil, fmt.Errorf("pace %v: want 0 or more", o.Pace)
+	case o.Timeout < 0 || o.MaxBody < 0 || o.MaxConns < 0:
+		return nil, fmt.Errorf("timeout %v, body limit %d, connections %d: want 0 or more", o.Timeout, o.MaxBody, o.MaxConns)
+	}
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
+	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
+	c := &Client{o: o, host: t.Host, secure: t.Scheme == "https" || t.Scheme == "grpcs", http2: t.Scheme != "http" && t.Scheme != "https"}
+	port := t.Port()
+	if port == "" {
+		port = "80"
+		if c.secure {
+			port = "443"
+		}
+	}
+	c.address = net.JoinHostPort(t.Hostname(), port)
+	if o.Dial == nil {
+		c.o.Dial = (&net.Dialer{Timeout: o.Timeout}).DialContext
+	}
+	if o.Run != "" {
+		c.runField = []byte(contract.HeaderReplay + ": " + o.Run + "\r\n")
+	}
+	config := new(tls.Config)
+	if o.TLS != nil {
+		config = o.TLS.Clone()
+	}
+	config.ServerName = cmp.Or(config.ServerName, t.Hostname())
+	for _, of := range []struct {
+		config **tls.Config
+		alpn   []string
+	}{{&c.tls1, []string{"http/1.1"}}, {&c.tls2, []string{"h2"}}, {&c.tls2or1, []string{"h2", "http/1.1"}}} {
+		*of.config = config.Clone()
+		(*of.config).NextProtos = of.alpn
+	}
+	c.pool.max = o.MaxConns
+	c.h2 = c.transport()
+	return c, nil
+}
+
+// Close closes the connections that are idle, and the others once their requests end.
+func (c *Client) Close() {
+	c.pool.close()
+	c.h2.CloseIdleConnections()
+}
+
+// Send sends a request that [Append] encoded and waits for the end of its answer. It
+// returns nil if the answer is complete, whatever it says, and an *Error otherwise: into
+// then has what came. Nothing refers to encoded when it returns. One Result serves one Send
+// at a time; what it holds is overwritten by the next.
+func (c *Client) Send(ctx context.Context, encoded []byte, into *Result) error {
+	var f form
+	into.reset()
+	err := f.decode(encoded)
+	if err == nil {
+		into.asked(&f)
+		err = c.send(ctx, &f, into)
+	}
+	return into.finish(ctx, err)
+}
+
+func (c *Client) send(ctx context.Context, f *form, into *Result) error {
+	switch {
+	case f.kind == call:
+		return c.call(ctx, f, into)
+	case f.kind == socket:
+		return c.socket(ctx, f, into)
+	case f.version == version2 || c.http2:
+		return c.stream(ctx, f, into)
+	}
+	return c.exchange(ctx, f, into)
+}
+
+// dial connects to the target, with TLS if config is not nil.
+func (c *Client) dial(ctx context.Context, config *tls.Config) (net.Conn, error) {
+	within, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	conn, err := c.o.Dial(within, "tcp", c.address)
+	if err != nil {
+		return nil, dialing(ctx, err)
+	}
+	if config == nil {
+		return conn, nil
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(within); err != nil {
+		_ = conn.Close()
+		return nil, handshaking(ctx, err)
+	}
+	return secure, nil
+}

@@ -1,0 +1,531 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
+)
+
+// Reasons for which [Append] refuses an exchange. Its errors wrap one of them.
+var (
+	// ErrOpaque: it is a stream whose protocol no decoder knew, and what the client says in
+	// it may depend on what the server said.
+	ErrOpaque = errors.New("not HTTP, gRPC or WebSocket")
+	// ErrIncomplete: the recording has only a part of the request.
+	ErrIncomplete = errors.New("the request was not recorded completely")
+	// ErrCut: a limit of the recorder cut the request.
+	ErrCut = errors.New("a limit cut the request")
+	// ErrUnsupported: the request is complete and can't be sent by a client of one target.
+	ErrUnsupported = errors.New("not supported by replay")
+	// ErrMalformed: a field or the request line has bytes that would change how the request is read.
+	ErrMalformed = errors.New("the request is malformed")
+)
+
+type kind byte
+
+const (
+	plain  kind = iota + 1
+	call        // of gRPC
+	socket      // WebSocket
+)
+
+// version is that of HTTP.
+type version byte
+
+const (
+	version10 version = iota + 1
+	version11
+	version2
+)
+
+func (v version) String() string { return [...]string{"", "1.0", "1.1", "2.0"}[v&3] }
+
+// flags of a request.
+type flags byte
+
+const (
+	chunked    flags = 1 << iota
+	expects          // asks for 100 Continue
+	closes           // asks for the end of the connection
+	idempotent       // may be sent twice
+	bodyless         // HEAD: the answer has no body
+	cancels          // the client gave the stream up once it had what it wanted
+)
+
+// place is a part of the head.
+type place struct{ at, n int }
+
+func (p place) end() int { return p.at + p.n }
+
+// form is a request as Append encodes it:
+//
+//	kind, version, flags, number of the form
+//	11 numbers of 4 bytes: three places (2 each), silence in ms, sizes of head, trailers, body, script
+//	head: the request line and the fields, each with its CRLF, as HTTP/1 has them
+//	trailers: the same
+//	body: without framing
+//	script: of a conversation
+//
+// HTTP/2 has the same head; its sender reads it.
+type form struct {
+	kind    kind
+	version version
+	flags   flags
+	// host is the value of Host; authority is the host in a target in absolute-form; key is
+	// that of a WebSocket's handshake. Without it, a place has no bytes.
+	host, authority, key place
+	// silence is the longest pause that the recorded answer had once it began.
+	silence  time.Duration
+	head     []byte
+	trailers []byte
+	body     []byte
+	script   []byte
+}
+
+const (
+	formNumber = 1
+	numbers    = 11
+	prefix     = 4 + 4*numbers
+)
+
+func (f *form) has(x flags) bool { return f.flags&x != 0 }
+
+// decode reads what Append wrote. The form refers to b.
+func (f *form) decode(b []byte) error {
+	if len(b) < prefix || b[3] != formNumber {
+		return fail(Damaged, "encoded request: %d bytes that Append did not write", len(b))
+	}
+	*f = form{kind: kind(b[0]), version: version(b[1]), flags: flags(b[2])}
+	at := 4
+	next := func() int {
+		n := binary.LittleEndian.Uint32(b[at:])
+		at += 4
+		return int(n)
+	}
+	for _, p := range [...]*place{&f.host, &f.authority, &f.key} {
+		p.at, p.n = next(), next()
+	}
+	f.silence = time.Duration(next()) * time.Millisecond
+	head, trailers, body, script := next(), next(), next(), next()
+	rest := b[prefix:]
+	if head+trailers+body+script != len(rest) || f.kind < plain || f.kind > socket || f.version < version10 || f.version > version2 ||
+		f.host.end() > head || f.authority.end() > head || f.key.end() > head || f.authority.n > 0 && f.authority.end() > f.host.at && f.host.n > 0 {
+		return fail(Damaged, "encoded request: it is damaged")
+	}
+	f.head, rest = rest[:head], rest[head:]
+	f.trailers, rest = rest[:trailers], rest[trailers:]
+	f.body, f.script = rest[:body], rest[body:]
+	if lineEnd(f.head) < 0 {
+		return fail(Damaged, "encoded request: its head is damaged")
+	}
+	return nil
+}
+
+// Append appends the request of a recorded exchange in the form that [Client.Send] takes.
+// The form is compact, has no pointers and may be kept on disk as long as the program runs.
+//
+// What is sent differs from what was recorded in this:
+//
+//   - Content-Length has the size of the body that is sent. With chunks it is left out.
+//   - A body that is stored without its content coding gets it again, for the field that
+//     names it is sent; the compressed bytes are those of our encoder.
+//   - A chunked body is one chunk: where chunks ended is not recorded.
+//   - A request to go on in HTTP/2 (Upgrade: h2c) is sent without that request.
+//   - Sec-WebSocket-Key is a new one. The header contract.HeaderReplay is the client's.
+//   - Over HTTP/2, the order of different fields and fields of the connection are lost.
+//
+// It fails with an error that wraps one of the Err variables if the exchange can't be sent,
+// and dst is returned as it was.
+func Append(dst []byte, e *recording.Exchange) ([]byte, error) {
+	if err := fit(e); err != nil {
+		return dst, err
+	}
+	w := writer{out: dst, start: len(dst) + prefix, e: e, req: e.Request()}
+	w.out = append(w.out, make([]byte, prefix)...)
+	if err := w.request(); err != nil {
+		return dst, err
+	}
+	if len(w.out)-len(dst) > math.MaxInt32 {
+		return dst, fmt.Errorf("%w: it has more than 2 GiB", ErrUnsupported)
+	}
+	return w.out, nil
+}
+
+// fit tells why an exchange can't be sent.
+func fit(e *recording.Exchange) error {
+	if e.HTTP == nil || e.TCP != nil {
+		return fmt.Errorf("%s: %w", e.L7Protocol, ErrOpaque)
+	}
+	req := &e.HTTP.Req
+	_, whole := e.RequestEnd()
+	c := e.Conversation()
+	// Of a stream that the client gave up, the client's side is complete.
+	gaveUp := givenUp(e)
+	switch why := e.Incomplete(); {
+	case req.Method == "":
+		return fmt.Errorf("no request line: %w", ErrIncomplete)
+	case why == recording.NoAnswer && c == nil, gaveUp:
+	case why != "" && (!whole || c != nil):
+		return fmt.Errorf("%s: %w", why, ErrIncomplete)
+	case e.Tags.Get(recording.TagUndecoded) != "" && !whole:
+		return fmt.Errorf("undecoded: %w", ErrIncomplete)
+	}
+	switch {
+	case c != nil && c.Part != 1, c != nil && !c.Last && !gaveUp:
+		return fmt.Errorf("the conversation is a part of one: %w", ErrIncomplete)
+	case e.Request().Cut():
+		return fmt.Errorf("body: %w", ErrCut)
+	case req.BodyLeft > 0:
+		return fmt.Errorf("body: %w: it was read without bodies", ErrIncomplete)
+	case e.Truncated() && c == nil && !e.Response().Cut():
+		return fmt.Errorf("fields: %w", ErrCut)
+	case e.Truncated() && c != nil && lacks(c):
+		return fmt.Errorf("messages: %w", ErrCut)
+	case req.Method == "CONNECT":
+		return fmt.Errorf("CONNECT: %w", ErrUnsupported)
+	case e.Tags.Get(recording.TagPush) != "":
+		return fmt.Errorf("an answer that the server pushed unasked: %w", ErrUnsupported)
+	}
+	return nil
+}
+
+// lacks tells whether something that the client said is missing.
+func lacks(c *recording.Conversation) bool {
+	left := c.ClientBytes
+	for i := range c.Messages {
+		m := &c.Messages[i]
+		if m.From != recording.Client {
+			continue
+		}
+		if m.Size > int64(len(m.Data)) {
+			return true
+		}
+		left -= max(m.Size, int64(len(m.Data)))
+	}
+	return left > 0
+}
+
+// givenUp tells whether the client reset the stream, having sent all it wanted to.
+func givenUp(e *recording.Exchange) bool {
+	return e.Incomplete() == recording.Reset && e.GRPC != nil && strings.HasPrefix(e.Tags.Get(recording.TagReset), recording.Client)
+}
+
+// writer writes one form.
+type writer struct {
+	out   []byte
+	start int // of the head
+	e     *recording.Exchange
+	req   recording.Half
+	f     form
+}
+
+// here is the place of what comes next in the head.
+func (w *writer) here() int { return len(w.out) - w.start }
+
+func (w *writer) request() error {
+	e, f := w.e, &w.f
+	f.kind = plain
+	switch {
+	case e.GRPC != nil:
+		f.kind = call
+	case e.WebSocket != nil:
+		f.kind = socket
+	}
+	switch v := e.HTTP.Req.Version; {
+	case v == "1.0":
+		f.version = version10
+	case strings.HasPrefix(v, "2"), strings.HasPrefix(v, "3"), f.kind == call:
+		f.version = version2
+	default:
+		f.version = version11
+	}
+	if f.kind == socket && f.version != version11 {
+		return fmt.Errorf("WebSocket over HTTP/%s: %w", e.HTTP.Req.Version, ErrUnsupported)
+	}
+	body, err := w.body()
+	if err != nil {
+		return err
+	}
+	framing := w.req.Framing()
+	var behind []string
+	if framing == recording.FramingChunked || framing == recording.FramingStream {
+		behind = w.req.Trailers()
+	}
+	if err := w.line(); err != nil {
+		return err
+	}
+	if err := w.fields(framing, int64(len(body)), behind); err != nil {
+		return err
+	}
+	head := w.here()
+	for _, h := range w.req.Headers {
+		if slices.Contains(behind, h.Name) {
+			if err := w.field(h.Name, h.Value); err != nil {
+				return err
+			}
+		}
+	}
+	trailers := w.here() - head
+	w.out = append(w.out, body...)
+	before := w.here()
+	if c := e.Conversation(); c != nil {
+		if err := w.script(c); err != nil {
+			return err
+		}
+	}
+	f.silence = silence(e)
+	w.seal(head, trailers, len(body), w.here()-before)
+	return nil
+}
+
+// seal writes the numbers.
+func (w *writer) seal(sizes ...int) {
+	f, b := &w.f, w.out[w.start-prefix:w.start]
+	b[0], b[1], b[2], b[3] = byte(f.kind), byte(f.version), byte(f.flags), formNumber
+	all := [numbers]int{f.host.at, f.host.n, f.authority.at, f.authority.n, f.key.at, f.key.n, int(f.silence.Milliseconds())}
+	copy(all[7:], sizes)
+	for i, n := range all {
+		binary.LittleEndian.PutUint32(b[4+4*i:], uint32(n))
+	}
+}
+
+// body returns the body as it goes on the wire, without its framing.
+func (w *writer) body() ([]byte, error) {
+	if w.e.Conversation() != nil {
+		return nil, nil
+	}
+	if !w.req.Decoded() {
+		return w.req.Body, nil
+	}
+	body, err := coding.Append(nil, w.req.Codings(), w.req.Body)
+	if err != nil {
+		return nil, fmt.Errorf("body: %w: %w", ErrUnsupported, err)
+	}
+	return body, nil
+}
+
+// line writes the request line.
+func (w *writer) line() error {
+	req := &w.e.HTTP.Req
+	target := req.URI
+	if target == "" {
+		target = req.URL
+	}
+	if target == "" {
+		target = "/"
+	}
+	if !isToken(req.Method) || !isText(target) || strings.HasPrefix(target, " ") || strings.HasSuffix(target, " ") {
+		return fmt.Errorf("request line: %w", ErrMalformed)
+	}
+	switch req.Method {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		w.f.flags |= idempotent
+	}
+	if req.Method == "HEAD" {
+		w.f.flags |= bodyless
+	}
+	w.out = append(append(w.out, req.Method...), ' ')
+	if scheme, rest, ok := strings.Cut(target, "://"); ok && !strings.HasPrefix(target, "/") { // absolute-form
+		n := len(rest)
+		if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+			n = i
+		}
+		w.f.authority = place{w.here() + len(scheme) + len("://"), n}
+	}
+	w.out = append(w.out, target...)
+	if w.f.version == version10 {
+		w.out = append(w.out, " HTTP/1.0\r\n"...)
+	} else {
+		w.out = append(w.out, " HTTP/1.1\r\n"...)
+	}
+	if req.Host != "" && w.req.Headers.Get("Host") == "" { // as of HTTP/2
+		return w.hostField("Host", req.Host)
+	}
+	return nil
+}
+
+func (w *writer) hostField(name, value string) error {
+	if err := w.field(name, value); err != nil {
+		return err
+	}
+	if w.f.host.n == 0 {
+		w.f.host = place{w.here() - len("\r\n") - len(value), len(value)}
+	}
+	return nil
+}
+
+// fields writes the fields, but for those that come behind the body.
+func (w *writer) fields(framing recording.Framing, size int64, behind []string) error {
+	f := &w.f
+	h2c := w.e.Tags.Get(recording.TagUpgrade) == "h2c"
+	length, coded, persists := false, false, false
+	for _, h := range w.req.Headers {
+		name, value := h.Name, h.Value
+		switch name {
+		case "Host":
+			if err := w.hostField(name, value); err != nil {
+				return err
+			}
+			continue
+		case "Content-Length":
+			if length || framing == recording.FramingChunked {
+				continue
+			}
+			length, value = true, strconv.FormatInt(size, 10)
+		case "Transfer-Encoding":
+			if framing != recording.FramingChunked {
+				continue
+			}
+			coded = true
+		case "Connection":
+			if h2c {
+				value = without(value, "upgrade", "http2-settings")
+			}
+			if value == "" {
+				continue
+			}
+			if hasToken(value, "close") {
+				f.flags |= closes
+			}
+			persists = persists || hasToken(value, "keep-alive")
+		case "Upgrade", "Http2-Settings":
+			if h2c {
+				continue
+			}
+		case "Expect":
+			if size > 0 && f.version == version11 && strings.EqualFold(value, "100-continue") {
+				f.flags |= expects
+			}
+		case "Idempotency-Key", "X-Idempotency-Key":
+			f.flags |= idempotent
+		case "Sec-Websocket-Key":
+			if f.kind == socket && f.key.n == 0 {
+				value = blankKey
+				f.key = place{w.here() + len(name) + len(": "), len(value)}
+			}
+		case recording.UnknownName:
+			return fmt.Errorf("names of fields: %w", ErrIncomplete)
+		case contract.HeaderReplay:
+			continue
+		}
+		if slices.Contains(behind, name) {
+			continue
+		}
+		if err := w.field(name, value); err != nil {
+			return err
+		}
+	}
+	if f.kind == socket && f.key.n == 0 {
+		return fmt.Errorf("a WebSocket's handshake without a key: %w", ErrMalformed)
+	}
+	if f.version == version10 && !persists {
+		f.flags |= closes
+	}
+	switch {
+	case coded, framing == recording.FramingStream && !length && f.kind == plain && (size > 0 || len(behind) > 0):
+		f.flags |= chunked
+		if !coded {
+			return w.field("Transfer-Encoding", "chunked")
+		}
+	case !length && size > 0: // as in what others recorded
+		return w.field("Content-Length", strconv.FormatInt(size, 10))
+	}
+	return nil
+}
+
+// blankKey takes the room of a key.
+const blankKey = "AAAAAAAAAAAAAAAAAAAAAA=="
+
+// field writes a field line.
+func (w *writer) field(name, value string) error {
+	if !isToken(name) || !isText(value) {
+		return fmt.Errorf("field %q: %w", name, ErrMalformed)
+	}
+	w.out = append(append(append(append(w.out, name...), ": "...), value...), "\r\n"...)
+	return nil
+}
+
+// silence is the longest pause of the recorded answer, once it began.
+func silence(e *recording.Exchange) time.Duration {
+	const limit = time.Hour
+	longest, last := time.Duration(0), time.Duration(0)
+	step := func(at time.Duration) {
+		longest, last = max(longest, at-last), max(last, at)
+	}
+	if c := e.Conversation(); c != nil {
+		for i := range c.Messages {
+			step(time.Duration(min(max(0, c.Messages[i].At), limit.Microseconds())) * time.Microsecond)
+		}
+	} else {
+		start, known := e.ResponseStart()
+		if !known {
+			return 0
+		}
+		last = start
+		for _, m := range e.Pace() {
+			step(m.At)
+		}
+	}
+	step(e.End())
+	return min(longest, limit)
+}
+
+// isToken tells whether s can be a name or a method (RFC 9110, section 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isText tells whether s can stand in a line without ending it.
+func isText(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// hasToken tells whether a list has the token, in any case.
+func hasToken(list, token string) bool {
+	for item := range strings.SplitSeq(list, ",") {
+		if strings.EqualFold(strings.TrimSpace(item), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// without is a list without some tokens.
+func without(list string, tokens ...string) string {
+	var kept []string
+	for item := range strings.SplitSeq(list, ",") {
+		if item = strings.TrimSpace(item); !slices.Contains(tokens, strings.ToLower(item)) {
+			kept = append(kept, item)
+		}
+	}
+	return strings.Join(kept, ", ")
+}
+
+// lineEnd is where the head's first line ends, -1 if it doesn't.
+func lineEnd(head []byte) int {
+	for i, c := range head {
+		if c == '\n' {
+			return i - 1
+		}
+	}
+	return -1
+}

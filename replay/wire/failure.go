@@ -1,0 +1,130 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+)
+
+// Failure is why a request has no complete answer: the class of an [Error]. It is a word
+// for reports and metrics, "" if there was none.
+type Failure string
+
+// Failures. [Failures] describes them.
+const (
+	DNS         Failure = "dns"
+	Refused     Failure = "refused"
+	Unreachable Failure = "unreachable"
+	TLS         Failure = "tls"
+	Timeout     Failure = "timeout"
+	NoAnswer    Failure = "no_answer"
+	Reset       Failure = "reset"
+	Truncated   Failure = "truncated"
+	TooLarge    Failure = "too_large"
+	Protocol    Failure = "protocol"
+	Canceled    Failure = "canceled"
+	Damaged     Failure = "damaged"
+)
+
+// FailureDoc describes a failure.
+type FailureDoc struct {
+	Failure Failure
+	Doc     string
+}
+
+// Failures lists all failures.
+func Failures() []FailureDoc { return slices.Clone(failures) }
+
+var failures = []FailureDoc{
+	{DNS, "The target's name was not found."},
+	{Refused, "The target refused the connection."},
+	{Unreachable, "The target could not be connected to for another reason."},
+	{TLS, "The TLS handshake failed."},
+	{Timeout, "Nothing moved for as long as the timeout."},
+	{NoAnswer, "The target closed the connection without an answer."},
+	{Reset, "The target reset the connection or the stream."},
+	{Truncated, "The connection ended in the middle of the answer."},
+	{TooLarge, "The head of the answer, or a part of its framing, was larger than a client accepts."},
+	{Protocol, "The answer broke the rules of its protocol, or the target does not speak it."},
+	{Canceled, "The replay was stopped."},
+	{Damaged, "The encoded request can't be read."},
+}
+
+// Error is returned by [Client.Send].
+type Error struct {
+	Failure Failure
+	Err     error
+}
+
+// Error implements error.
+func (e *Error) Error() string { return string(e.Failure) + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func fail(f Failure, format string, args ...any) *Error {
+	return &Error{f, fmt.Errorf(format, args...)}
+}
+
+// classify gives an error of the network its class. begun tells that a part of the answer
+// had come.
+func classify(ctx context.Context, err error, begun bool) *Error {
+	var known *Error
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &known):
+		return known
+	case ctx.Err() != nil:
+		return &Error{Canceled, context.Cause(ctx)}
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return &Error{Timeout, err}
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return &Error{Reset, err}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe):
+		if begun {
+			return fail(Truncated, "the connection ended in the middle of the answer")
+		}
+		return fail(NoAnswer, "the connection ended before an answer")
+	}
+	return &Error{Protocol, err}
+}
+
+// dialing gives an error of connecting its class.
+func dialing(ctx context.Context, err error) *Error {
+	var name *net.DNSError
+	switch {
+	case ctx.Err() != nil:
+		return &Error{Canceled, context.Cause(ctx)}
+	case errors.As(err, &name) && !name.IsTimeout:
+		return &Error{DNS, err}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &Error{Refused, err}
+	}
+	if e := classify(ctx, err, false); e.Failure == Timeout || e.Failure == Reset {
+		return e
+	}
+	return &Error{Unreachable, err}
+}
+
+// handshaking gives an error of the TLS handshake its class.
+func handshaking(ctx context.Context, err error) *Error {
+	var (
+		alert    tls.AlertError
+		verify   *tls.CertificateVerificationError
+		hostname x509.HostnameError
+	)
+	if errors.As(err, &alert) || errors.As(err, &verify) || errors.As(err, &hostname) {
+		return &Error{TLS, err}
+	}
+	if e := classify(ctx, err, false); e.Failure == Timeout || e.Failure == Canceled {
+		return e
+	}
+	return &Error{TLS, err}
+}

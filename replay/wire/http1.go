@@ -1,0 +1,338 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// conn is a connection of HTTP/1. One request at a time uses it.
+type conn struct {
+	net.Conn
+	c      *Client
+	buf    []byte // what was read and is not used yet is buf[r:w]
+	r, w   int
+	out    []byte
+	used   bool // by a request before
+	direct int  // how large a request may be that is written before the answer is read
+
+	ctx  context.Context // that closes it
+	stop func() bool
+	peek func(fd uintptr) bool // see alive
+	raw  syscall.RawConn
+	gone bool
+
+	key   string // of a WebSocket's handshake
+	watch *watch // that ends the conversation; its deadlines are not the connection's
+	// of the request that is being sent:
+	f       *form
+	into    *Result
+	began   bool // a byte of an answer came
+	reads   int
+	length  int64
+	framing framing
+	last    bool // nothing follows this answer
+}
+
+const (
+	// readSize is how much is read at once, unless a body is.
+	readSize = 4 << 10
+	// maxHead bounds the head of an answer, and its trailers.
+	maxHead = 1 << 20
+	// patience is how long a request that expects 100 Continue waits for it.
+	patience = time.Second
+	// maxInterim is how many interim answers may come before the final one.
+	maxInterim = 100
+)
+
+// exchange sends a request over HTTP/1.
+func (c *Client) exchange(ctx context.Context, f *form, into *Result) error {
+	for fresh := false; ; fresh = true {
+		cn, err := c.conn(ctx, f, into, fresh)
+		if err != nil {
+			return err
+		}
+		err = cn.exchange(f, into)
+		again := cn.used && !cn.began && f.has(idempotent) && ctx.Err() == nil && isClosed(err)
+		c.release(cn, err == nil && !cn.last)
+		if err == nil || fresh || !again {
+			return err
+		}
+	}
+}
+
+// isClosed tells whether an error says that the other side has closed the connection.
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// conn returns a connection for a request.
+func (c *Client) conn(ctx context.Context, f *form, into *Result, fresh bool) (*conn, error) {
+	cn, err := c.pool.get(ctx, fresh)
+	if err != nil {
+		return nil, err
+	}
+	if into.Sent.IsZero() {
+		into.Sent = time.Now()
+	}
+	if cn != nil && cn.ready(ctx, f) {
+		return cn, nil
+	}
+	if cn != nil {
+		cn.close() // and another one takes its place
+	}
+	var config *tls.Config
+	if c.secure {
+		config = c.tls1
+	}
+	nc, err := c.dial(ctx, config)
+	if err != nil {
+		c.pool.done()
+		return nil, err
+	}
+	cn = c.wrap(nc)
+	cn.ready(ctx, f)
+	return cn, nil
+}
+
+// wrap makes a connection one of HTTP/1.
+func (c *Client) wrap(nc net.Conn) *conn {
+	cn := &conn{Conn: nc, c: c, buf: make([]byte, readSize), direct: readSize}
+	under := nc
+	if t, ok := nc.(*tls.Conn); ok {
+		under = t.NetConn()
+	}
+	if t, ok := under.(*net.TCPConn); ok {
+		cn.direct = 64 << 10 // the kernel takes as much
+		cn.prepare(t)
+	}
+	return cn
+}
+
+// release gives a connection back, or closes it.
+func (c *Client) release(cn *conn, reusable bool) {
+	cn.f, cn.into = nil, nil
+	if !reusable {
+		cn.close()
+		c.pool.done()
+		return
+	}
+	cn.used = true
+	if cap(cn.out) > 4*readSize {
+		cn.out = nil
+	}
+	c.pool.put(cn)
+}
+
+func (cn *conn) close() {
+	if cn.stop != nil {
+		cn.stop()
+	}
+	_ = cn.Conn.Close()
+}
+
+// ready prepares the connection for a request, and tells whether it can be used. The end of
+// ctx closes it. Most requests of a run have the same.
+func (cn *conn) ready(ctx context.Context, f *form) bool {
+	if cn.used && !f.has(idempotent) && !cn.alive() {
+		return false
+	}
+	if cn.ctx == ctx {
+		return true
+	}
+	if cn.stop != nil && !cn.stop() {
+		return false // it is closed, or will be
+	}
+	cn.ctx, cn.stop = ctx, nil
+	if ctx.Done() != nil {
+		cn.stop = context.AfterFunc(ctx, func() { _ = cn.Conn.Close() })
+	}
+	return true
+}
+
+// exchange sends a request and reads the answer.
+func (cn *conn) exchange(f *form, into *Result) error {
+	cn.f, cn.into, cn.began, cn.reads, cn.last = f, into, false, 0, f.has(closes)
+	now := time.Now()
+	if err := cn.SetDeadline(now.Add(cn.c.o.Timeout)); err != nil {
+		return err
+	}
+	wait, err := cn.write()
+	if err != nil && !isClosed(err) {
+		return err
+	}
+	// What was sent before the target closed its side may have an answer.
+	answer := cn.read()
+	if wait != nil && !wait() {
+		cn.last = true
+	}
+	if answer != nil {
+		if err != nil && !cn.began {
+			return err
+		}
+		return answer
+	}
+	cn.last = cn.last || err != nil
+	return nil
+}
+
+// write sends the request. If that may have to wait for the answer to be read, it goes on
+// in the background; wait then ends it and tells whether all was sent.
+func (cn *conn) write() (wait func() bool, err error) {
+	f := cn.f
+	cn.out = cn.head(cn.out[:0])
+	if f.has(expects) {
+		if _, err := cn.Write(cn.out); err != nil {
+			return nil, err
+		}
+		if answered, err := cn.invited(); answered || err != nil {
+			cn.last = true // for the target may wait for the body
+			return nil, err
+		}
+		cn.out = cn.out[:0]
+	}
+	cn.into.BytesOut = int64(len(f.body))
+	if len(f.body)+len(f.trailers) <= cn.direct {
+		cn.out = cn.framed(cn.out)
+		_, err = cn.Write(cn.out)
+		return nil, err
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- cn.upload() }()
+	return func() bool {
+		select {
+		case err := <-sent:
+			return err == nil
+		default: // the answer is complete, so the rest is not wanted
+			_ = cn.Conn.Close()
+			<-sent
+			return false
+		}
+	}, nil
+}
+
+// upload writes what is large.
+func (cn *conn) upload() error {
+	before, behind := cn.out, []byte(nil)
+	if cn.f.has(chunked) {
+		before = append(strconv.AppendInt(before, int64(len(cn.f.body)), 16), "\r\n"...)
+		behind = append(append([]byte("\r\n0\r\n"), cn.f.trailers...), "\r\n"...)
+	}
+	for _, part := range [...][]byte{before, cn.f.body, behind} {
+		for len(part) > 0 {
+			n, err := cn.Write(part[:min(len(part), uploadSize)])
+			if err != nil {
+				return err
+			}
+			part = part[n:]
+			_ = cn.SetDeadline(time.Now().Add(cn.c.o.Timeout)) // it goes on
+		}
+	}
+	return nil
+}
+
+// uploadSize is how much of a large body is written at once.
+const uploadSize = 256 << 10
+
+// head appends the head.
+func (cn *conn) head(dst []byte) []byte {
+	f := cn.f
+	from := 0
+	for _, put := range cn.puts() {
+		if put.n > 0 {
+			dst = append(append(dst, f.head[from:put.at]...), put.value...)
+			from = put.end()
+		}
+	}
+	dst = append(append(dst, f.head[from:]...), cn.c.runField...)
+	return append(dst, "\r\n"...)
+}
+
+// put is what stands in a place of the head.
+type put struct {
+	place
+	value string
+}
+
+// puts are those of the request, in the order of their places.
+func (cn *conn) puts() (all [3]put) {
+	f := cn.f
+	if cn.c.o.RewriteHost {
+		all[0], all[1] = put{f.authority, cn.c.host}, put{f.host, cn.c.host}
+	}
+	if all[2] = (put{f.key, cn.key}); f.key.at < all[1].at {
+		all[1], all[2] = all[2], all[1]
+	}
+	return all
+}
+
+// framed appends the body in its framing.
+func (cn *conn) framed(dst []byte) []byte {
+	f := cn.f
+	if !f.has(chunked) {
+		return append(dst, f.body...)
+	}
+	if len(f.body) > 0 {
+		dst = append(strconv.AppendInt(dst, int64(len(f.body)), 16), "\r\n"...)
+		dst = append(append(dst, f.body...), "\r\n"...)
+	}
+	dst = append(append(dst, "0\r\n"...), f.trailers...)
+	return append(dst, "\r\n"...)
+}
+
+// invited waits until the target asks for the body or does not say anything. It tells
+// whether it gives another answer instead, which is still to be read.
+func (cn *conn) invited() (answered bool, err error) {
+	now := time.Now()
+	_ = cn.SetReadDeadline(now.Add(min(patience, cn.c.o.Timeout)))
+	head, err := cn.peekHead()
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return false, cn.SetDeadline(time.Now().Add(cn.c.o.Timeout))
+	}
+	if err != nil {
+		return false, err
+	}
+	status, err := statusOf(head)
+	return err != nil || status/100 != 1, nil // an error comes again when the answer is read
+}
+
+// fill reads more into the buffer. It is a sign of progress.
+func (cn *conn) fill() error {
+	if cn.r == cn.w {
+		cn.r, cn.w = 0, 0
+	}
+	if cn.w == len(cn.buf) {
+		if cn.r > 0 {
+			cn.w = copy(cn.buf, cn.buf[cn.r:cn.w])
+			cn.r = 0
+		} else {
+			cn.buf = slices.Grow(cn.buf, len(cn.buf))[:2*len(cn.buf)]
+		}
+	}
+	n, err := cn.receive(cn.buf[cn.w:])
+	cn.w += n
+	return err
+}
+
+// receive reads some bytes, or fails. What came before is progress, so it may take as long
+// again, and as long as the recorded answer paused.
+func (cn *conn) receive(p []byte) (int, error) {
+	if cn.reads++; cn.reads > 1 && cn.watch == nil {
+		_ = cn.SetReadDeadline(time.Now().Add(cn.c.o.Timeout + cn.f.silence))
+	}
+	n, err := cn.Conn.Read(p)
+	if n > 0 {
+		return n, nil // an error comes again
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return n, err
+}

@@ -1,0 +1,307 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// transport returns what speaks HTTP/2 with the target.
+func (c *Client) transport() *http2.Transport {
+	return &http2.Transport{
+		AllowHTTP:          true,
+		DisableCompression: true,
+		MaxHeaderListSize:  maxHead,
+		DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
+			if !c.secure {
+				return c.dial(ctx, nil)
+			}
+			config := c.tls2or1
+			if c.http2 {
+				config = c.tls2
+			}
+			conn, err := c.dial(ctx, config)
+			if err != nil {
+				return nil, err
+			}
+			if conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != "h2" {
+				_ = conn.Close()
+				return nil, errHTTP1
+			}
+			return conn, nil
+		},
+	}
+}
+
+// errHTTP1 tells that a target with TLS speaks HTTP/1 alone.
+var errHTTP1 = fail(Protocol, "the target does not speak HTTP/2: it did not agree to h2 in the TLS handshake")
+
+// stream sends a request over HTTP/2.
+func (c *Client) stream(ctx context.Context, f *form, into *Result) error {
+	if c.http1.Load() {
+		return c.exchange(ctx, f, into)
+	}
+	w := c.watch(ctx, f)
+	defer w.end()
+	body := &upload{rest: f.body, watch: w}
+	defer body.stop()
+	req := c.request(w.ctx, f)
+	req.ContentLength = int64(len(f.body))
+	if f.has(chunked) {
+		req.ContentLength = -1
+	}
+	if len(f.body) > 0 || f.has(chunked) {
+		req.Body = body
+	}
+	into.Sent = time.Now()
+	resp, err := c.h2.RoundTrip(req)
+	if errors.Is(err, errHTTP1) && !c.http2 {
+		c.http1.Store(true)
+		return c.exchange(ctx, f, into)
+	}
+	if err != nil {
+		return w.cause(err)
+	}
+	defer resp.Body.Close()
+	into.BytesOut = int64(len(f.body))
+	if err := into.head(resp); err != nil {
+		return err
+	}
+	w.moved()
+	if err := c.receive(resp, into, w); err != nil {
+		return err
+	}
+	return into.tail(resp)
+}
+
+// receive reads the body of an answer.
+func (c *Client) receive(resp *http.Response, into *Result, w *watch) error {
+	for {
+		into.grow()
+		at := len(into.body)
+		n, err := resp.Body.Read(into.body[at:cap(into.body)])
+		if n > 0 {
+			w.moved()
+			into.flows(time.Now())
+			into.keep(into.body[at:at+n], c.o.MaxBody)
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return w.cause(err)
+		}
+	}
+}
+
+// request makes a request for the transport of the head.
+func (c *Client) request(ctx context.Context, f *form) *http.Request {
+	text := string(f.head)
+	line, text, _ := strings.Cut(text, "\r\n")
+	method, target, _ := strings.Cut(line, " ")
+	target = target[:strings.LastIndexByte(target, ' ')]
+	req := &http.Request{
+		Method: method, Host: c.host, Proto: "HTTP/2.0", ProtoMajor: 2,
+		URL: &url.URL{Scheme: "http", Host: c.address},
+	}
+	if c.secure {
+		req.URL.Scheme = "https"
+	}
+	if f.host.n > 0 && !c.o.RewriteHost {
+		req.Host = string(f.head[f.host.at:f.host.end()])
+	}
+	if f.authority.n > 0 { // HTTP/2 has the path alone
+		_, target, _ = strings.Cut(target, "://")
+		target = target[f.authority.n:]
+		if !strings.HasPrefix(target, "/") {
+			target = "/" + target
+		}
+	}
+	req.URL.Opaque = target
+	if strings.HasPrefix(target, "//") { // or it would be taken for a host
+		req.URL.Opaque = "//" + req.Host + target
+	}
+	req.Header = headerOf(text)
+	for _, list := range req.Header["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			delete(req.Header, textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)))
+		}
+	}
+	for _, name := range [...]string{"Connection", "Expect", "Host", "Keep-Alive", "Proxy-Connection", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		delete(req.Header, name)
+	}
+	if !hasToken(strings.Join(req.Header["Te"], ","), "trailers") {
+		delete(req.Header, "Te")
+	}
+	if _, ok := req.Header["User-Agent"]; !ok {
+		req.Header["User-Agent"] = nil // or the transport would add one
+	}
+	if c.o.Run != "" {
+		req.Header[contract.HeaderReplay] = []string{c.o.Run}
+	}
+	if len(f.trailers) > 0 {
+		req.Trailer = headerOf(string(f.trailers))
+	}
+	return req.WithContext(ctx)
+}
+
+// headerOf reads fields that Append wrote.
+func headerOf(text string) http.Header {
+	n := strings.Count(text, "\n")
+	h := make(http.Header, n+2)
+	values := make([]string, 0, n) // one allocation for all
+	for text != "" {
+		line, rest, _ := strings.Cut(text, "\r\n")
+		name, value, _ := strings.Cut(line, ": ")
+		text = rest
+		if have := h[name]; have != nil {
+			h[name] = append(have, value)
+			continue
+		}
+		values = append(values, value)
+		n := len(values)
+		h[name] = values[n-1 : n : n]
+	}
+	return h
+}
+
+// head notes the head of an answer over HTTP/2. Its fields come in the order of their
+// names: that of different names is lost.
+func (r *Result) head(resp *http.Response) error {
+	r.FirstByte = time.Now()
+	res := &r.http.Res
+	res.StatusCode, res.StatusMessage = resp.StatusCode, strings.TrimSpace(resp.Status)
+	res.ContentType = resp.Header.Get("Content-Type")
+	r.Live.ALPN = "h2"
+	return r.header(resp.Header)
+}
+
+// tail notes the trailers.
+func (r *Result) tail(resp *http.Response) error {
+	first := len(r.http.Res.Headers)
+	if err := r.header(resp.Trailer); err != nil {
+		return err
+	}
+	r.trailers(first)
+	return nil
+}
+
+func (r *Result) header(h http.Header) error {
+	names := r.names[:0]
+	for name := range h {
+		names = append(names, name)
+	}
+	r.names = names
+	slices.Sort(names)
+	for _, name := range names {
+		for _, v := range h[name] {
+			if err := r.field(name, v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// watch ends a request on which nothing moves.
+type watch struct {
+	ctx            context.Context
+	parent         context.Context
+	cancel         context.CancelCauseFunc
+	timer          *time.Timer
+	limit, silence time.Duration
+	giveUp         *time.Timer  // which ends it as the recorded one ended, or nil
+	due            atomic.Int64 // nothing is to move before; in nanoseconds of Unix time
+}
+
+// watch begins to watch a request.
+func (c *Client) watch(ctx context.Context, f *form) *watch {
+	w := &watch{parent: ctx, limit: c.o.Timeout, silence: f.silence}
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	w.timer = time.AfterFunc(w.limit, func() { w.cancel(fail(Timeout, "nothing moved for %v", w.limit)) })
+	return w
+}
+
+// moved tells that something did. From the first time on, pauses of the recorded answer
+// are allowed for.
+func (w *watch) moved() {
+	w.timer.Reset(w.limit + w.silence + max(0, time.Until(time.Unix(0, w.due.Load()))))
+}
+
+// until tells that nothing may move until then.
+func (w *watch) until(t time.Time) {
+	w.due.Store(t.UnixNano())
+	w.moved()
+}
+
+func (w *watch) end() {
+	w.timer.Stop()
+	if w.giveUp != nil {
+		w.giveUp.Stop()
+	}
+	w.cancel(nil)
+}
+
+// cause is why a request failed with an error of the transport.
+func (w *watch) cause(err error) error {
+	var (
+		known  *Error
+		stream http2.StreamError
+		goAway http2.GoAwayError
+	)
+	switch {
+	case w.parent.Err() != nil:
+		return &Error{Canceled, context.Cause(w.parent)}
+	case w.ctx.Err() != nil:
+		return context.Cause(w.ctx)
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &stream), errors.As(err, &goAway):
+		return &Error{Reset, err}
+	}
+	return err
+}
+
+// upload is the body of a request. The transport may read it for a while after the answer
+// has ended.
+type upload struct {
+	mu    sync.Mutex
+	rest  []byte
+	watch *watch
+}
+
+// Read implements io.Reader.
+func (u *upload) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := copy(p, u.rest)
+	if u.rest = u.rest[n:]; len(u.rest) == 0 {
+		return n, io.EOF
+	}
+	u.watch.moved()
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (u *upload) Close() error { return nil }
+
+// stop has the body end: what it refers to belongs to someone else again.
+func (u *upload) stop() {
+	u.mu.Lock()
+	u.rest = nil
+	u.mu.Unlock()
+}

@@ -1,0 +1,113 @@
+package wire
+
+import (
+	"context"
+	"sync"
+)
+
+// pool keeps connections of HTTP/1 for the next request, the last one used first, so that
+// no more of them stay warm than are needed.
+type pool struct {
+	mu      sync.Mutex
+	max     int
+	open    int // idle and busy ones
+	idle    []*conn
+	waiting []chan *conn // who gets the next one; nil is leave to open one
+	closed  bool
+}
+
+// get returns an idle connection, or nil: then the caller opens one, and calls done for it
+// in the end. It waits while there are too many.
+func (p *pool) get(ctx context.Context, fresh bool) (*conn, error) {
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		c := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		if fresh {
+			c.close()
+			return nil, nil // in its place
+		}
+		return c, nil
+	}
+	if p.open < p.max {
+		p.open++
+		p.mu.Unlock()
+		return nil, nil
+	}
+	turn := make(chan *conn, 1)
+	p.waiting = append(p.waiting, turn)
+	p.mu.Unlock()
+	select {
+	case c := <-turn:
+		return c, nil
+	case <-ctx.Done():
+		p.leave(turn)
+		return nil, context.Cause(ctx)
+	}
+}
+
+// leave ends the wait for a turn. One that has come meanwhile goes to the next.
+func (p *pool) leave(turn chan *conn) {
+	p.mu.Lock()
+	for i, t := range p.waiting {
+		if t == turn {
+			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+			p.mu.Unlock()
+			return
+		}
+	}
+	p.mu.Unlock()
+	if c := <-turn; c != nil {
+		p.put(c)
+	} else {
+		p.done()
+	}
+}
+
+// put gives a connection back that can be used again.
+func (p *pool) put(c *conn) {
+	p.mu.Lock()
+	switch {
+	case p.closed:
+		p.open--
+		p.mu.Unlock()
+		c.close()
+		return
+	case len(p.waiting) > 0:
+		p.next() <- c
+	default:
+		p.idle = append(p.idle, c)
+	}
+	p.mu.Unlock()
+}
+
+// done notes that a connection is closed.
+func (p *pool) done() {
+	p.mu.Lock()
+	if len(p.waiting) > 0 {
+		p.next() <- nil
+	} else {
+		p.open--
+	}
+	p.mu.Unlock()
+}
+
+func (p *pool) next() chan *conn {
+	turn := p.waiting[0]
+	p.waiting = p.waiting[1:]
+	return turn
+}
+
+// close closes what is idle, and later what is given back.
+func (p *pool) close() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.open -= len(idle)
+	p.mu.Unlock()
+	for _, c := range idle {
+		c.close()
+	}
+}

@@ -1,0 +1,200 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Result is what came of a request. The zero value is ready; use it again for the next
+// request, which then needs no memory of its own. After [Client.Send] returned, it belongs
+// to the caller until the next Send.
+type Result struct {
+	// Sent is when the request was given to a connection, Connecting included: all that
+	// follows is the target's time. FirstByte is when the first byte of the final answer
+	// came, zero if none did; Done is when all was over.
+	Sent, FirstByte, Done time.Time
+	// Live is the live exchange. HTTP.Res is the answer, its trailers behind its fields;
+	// GRPC or WebSocket has the messages of the server. Of the request it has the method, the
+	// target, the version and the host, as recorded. Its tags say what was cut, which fields
+	// came behind the body, and how the body paused.
+	Live recording.Exchange
+	// BytesOut and BytesIn count bytes of bodies and messages, kept or not: no heads and no
+	// framing.
+	BytesOut, BytesIn int64
+	// Fail is the class of the error that Send returned.
+	Fail Failure
+
+	http  recording.HTTP
+	talk  recording.Conversation
+	body  []byte // of the answer, or the server's messages one behind the other
+	pace  []byte // text of the tag
+	marks int
+	moved time.Time // when some of the body came last
+	ends  []int     // of messages in body
+	over  bool      // more came than is kept
+	names []string
+}
+
+// reset empties the result and keeps its memory.
+func (r *Result) reset() {
+	clear(r.http.Res.Headers)
+	clear(r.talk.Messages)
+	clear(r.Live.Tags)
+	*r = Result{
+		Live: recording.Exchange{MsgType: recording.MsgType, Direction: recording.In, Tags: r.Live.Tags[:0]},
+		http: recording.HTTP{Res: recording.HTTPResponse{Headers: r.http.Res.Headers[:0]}},
+		talk: recording.Conversation{Messages: r.talk.Messages[:0]},
+		body: r.body[:0], pace: r.pace[:0], ends: r.ends[:0], names: r.names[:0],
+	}
+	r.Live.HTTP = &r.http
+}
+
+// asked notes the request.
+func (r *Result) asked(f *form) {
+	end := f.host.end()
+	if end == 0 {
+		end = lineEnd(f.head)
+	}
+	text := string(f.head[:end])
+	line := text[:lineEnd(f.head)]
+	req := &r.http.Req
+	req.Method, line, _ = strings.Cut(line, " ")
+	req.URI = line[:max(0, strings.LastIndexByte(line, ' '))]
+	req.URL, _, _ = strings.Cut(req.URI, "?")
+	req.Version = f.version.String()
+	if f.host.n > 0 {
+		req.Host = text[f.host.at:end]
+	}
+}
+
+// finish completes the result, whatever became of the request.
+func (r *Result) finish(ctx context.Context, err error) error {
+	r.Done = time.Now()
+	e := &r.Live
+	if r.Sent.IsZero() {
+		r.Sent = r.Done
+	}
+	e.TS = r.Sent
+	e.Duration = r.Done.Sub(r.Sent).Milliseconds()
+	if r.over {
+		e.Tags.Set(recording.TagTruncated, "true")
+	}
+	if r.talk.Part > 0 {
+		r.messages()
+	} else {
+		r.http.Res.Body = r.body
+		if r.over {
+			e.Tags.Set(recording.TagResponseBodySize, strconv.FormatInt(r.BytesIn, 10))
+		}
+	}
+	if len(r.pace) > 0 && r.talk.Part == 0 {
+		e.Tags.Set(recording.TagPace, string(r.pace))
+	}
+	if err == nil {
+		return nil
+	}
+	known := new(Error)
+	if !errors.As(err, &known) {
+		known = classify(ctx, err, !r.FirstByte.IsZero())
+	}
+	r.Fail = known.Failure
+	e.Tags.Set(recording.TagIncomplete, incomplete(r))
+	return known
+}
+
+func incomplete(r *Result) string {
+	switch {
+	case r.Fail == Protocol || r.Fail == TooLarge:
+		return recording.Malformed
+	case r.http.Res.StatusCode == 0:
+		return recording.NoAnswer
+	case r.Fail == Reset:
+		return recording.Reset
+	}
+	return recording.CutOff
+}
+
+// messages gives the messages of the conversation their data.
+func (r *Result) messages() {
+	begin := 0
+	for i, end := range r.ends {
+		r.talk.Messages[i].Data = r.body[begin:end:end]
+		begin = end
+	}
+}
+
+const (
+	// pause is how long nothing must have come for a mark in the tag responsePace.
+	pause = 5 * time.Millisecond
+	// maxMarks is how many it has.
+	maxMarks = 512
+)
+
+// flows notes when some of the body comes, before it is counted.
+func (r *Result) flows(now time.Time) {
+	last := r.moved
+	if last.IsZero() {
+		last = r.FirstByte
+	}
+	r.moved = now
+	if now.Sub(last) < pause || r.marks == maxMarks {
+		return
+	}
+	if r.marks++; r.marks > 1 {
+		r.pace = append(r.pace, ',')
+	}
+	r.pace = append(strconv.AppendInt(r.pace, r.BytesIn, 10), ':')
+	r.pace = strconv.AppendInt(r.pace, now.Sub(r.Sent).Microseconds(), 10)
+}
+
+// grow makes room for some bytes behind the body.
+func (r *Result) grow() { r.body = slices.Grow(r.body, readSize) }
+
+// keep adds a part of a body, as far as max allows.
+func (r *Result) keep(p []byte, max int64) {
+	r.BytesIn += int64(len(p))
+	if room := max - int64(len(r.body)); int64(len(p)) > room {
+		p, r.over = p[:room], true
+	}
+	r.body = append(r.body, p...)
+}
+
+// field adds a field of the answer.
+func (r *Result) field(name, value string) error {
+	h := &r.http.Res.Headers
+	if len(*h) == recording.MaxHeaders {
+		return fail(TooLarge, "the answer has more than %d fields", recording.MaxHeaders)
+	}
+	*h = append(*h, recording.Header{Name: name, Value: value})
+	return nil
+}
+
+// trailers notes which fields came behind the body: those from number first on.
+func (r *Result) trailers(first int) {
+	h := r.http.Res.Headers
+	var names []byte
+	for _, t := range h[first:] {
+		announced := strings.HasPrefix(t.Name, "Grpc-")
+		for list := range h[:first].Values("Trailer") {
+			for name := range strings.SplitSeq(list, ",") {
+				announced = announced || strings.EqualFold(strings.TrimSpace(name), t.Name)
+			}
+		}
+		if announced {
+			continue
+		}
+		if len(names) > 0 {
+			names = append(names, ',')
+		}
+		names = append(names, t.Name...)
+	}
+	if len(names) > 0 {
+		r.Live.Tags.Set(recording.TagResponseTrailers, string(names))
+	}
+}

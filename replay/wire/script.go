@@ -1,0 +1,174 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// A script is the client's side of a conversation, in order, and when the server spoke:
+//
+//	when the client's side ended, and when all did: varints of microseconds, 0 if it isn't known
+//	per message: what it is (1 byte), when it came (varint of microseconds),
+//	             and of the client's its data, with the size before it
+
+// what a message is: its opcode in the lower four bits.
+const (
+	fromServer byte = 1 << (iota + 4)
+	compressed
+	more
+)
+
+// opcodes of WebSocket's frames; gRPC has no types.
+var opcodes = map[string]byte{"": 0, "continuation": 0, "text": 1, "binary": 2, "close": 8, "ping": 9, "pong": 10}
+
+const (
+	opClose = 8
+	opPing  = 9
+	opPong  = 10
+)
+
+// script writes a conversation.
+func (w *writer) script(c *recording.Conversation) error {
+	ended := uint64(0)
+	if d, ok := w.e.RequestEnd(); ok {
+		ended = uint64(d.Microseconds())
+	}
+	if givenUp(w.e) {
+		w.f.flags |= cancels
+	}
+	w.out = binary.AppendUvarint(w.out, ended)
+	w.out = binary.AppendUvarint(w.out, uint64(w.e.End().Microseconds()))
+	for i := range c.Messages {
+		m := &c.Messages[i]
+		what, ok := opcodes[m.Type]
+		if !ok {
+			return fmt.Errorf("message %d: type %q is not known: %w", i+1, m.Type, ErrMalformed)
+		}
+		if m.Compressed {
+			what |= compressed
+		}
+		if m.More {
+			what |= more
+		}
+		if m.From == recording.Server {
+			what |= fromServer
+		}
+		w.out = append(w.out, what)
+		w.out = binary.AppendUvarint(w.out, uint64(max(0, m.At)))
+		if m.From != recording.Server {
+			w.out = append(binary.AppendUvarint(w.out, uint64(len(m.Data))), m.Data...)
+		}
+	}
+	return nil
+}
+
+// line is a message of the client and when it is to be sent.
+type line struct {
+	what byte
+	data []byte
+	// after is how many messages of the server come first, and gap how long after the last
+	// of them, or after the beginning, it was recorded.
+	after int
+	gap   time.Duration
+}
+
+// script reads one.
+type script struct {
+	rest  []byte
+	lines int           // of the client that are still to come
+	heard int           // messages of the server before the next of them
+	from  time.Duration // when the last of these came
+	total int           // messages of the server
+	// last is how long after the last message of the server, or after the beginning, the
+	// conversation ended.
+	last time.Duration
+	// closing is how many messages of the server came before the client's side ended, and
+	// gap how long after them that was.
+	closing int
+	gap     time.Duration
+	closed  bool // the conversation has a close frame
+	pings   int  // of the server before the next message of the client
+	shutBy  bool // the server has sent its close frame before it
+}
+
+// open begins reading. What Append wrote is well formed.
+func (s *script) open(f *form) error {
+	*s = script{rest: f.script}
+	ended, over := s.number(), s.number()
+	all := *s
+	for len(all.rest) > 0 {
+		l, ok := all.read()
+		if !ok {
+			return fail(Damaged, "encoded request: its messages are damaged")
+		}
+		if l.what&fromServer == 0 {
+			s.lines++
+		}
+		s.closed = s.closed || l.what&15 == opClose
+		if ended > 0 && all.from < ended {
+			s.closing, s.gap = all.heard, ended-all.from
+		}
+	}
+	s.total, s.last = all.heard, max(0, over-all.from)
+	return nil
+}
+
+// uvarint reads a number; -1 if there is none.
+func (s *script) uvarint() int64 {
+	v, n := binary.Uvarint(s.rest)
+	if n <= 0 || v > math.MaxInt64/1000 {
+		return -1
+	}
+	s.rest = s.rest[n:]
+	return int64(v)
+}
+
+func (s *script) number() time.Duration { return time.Duration(s.uvarint()) * time.Microsecond }
+
+// read reads one message of either side.
+func (s *script) read() (l line, ok bool) {
+	l.what = s.rest[0]
+	s.rest = s.rest[1:]
+	at := s.number()
+	if at < 0 {
+		return line{}, false
+	}
+	if l.what&fromServer != 0 {
+		switch l.what & 15 {
+		case opPing:
+			s.pings++
+		case opClose:
+			s.shutBy = true
+		}
+		if l.what&15 < opClose && l.what&more == 0 { // controls and fragments are none
+			s.heard, s.from = s.heard+1, at
+		}
+		return l, true
+	}
+	n := s.uvarint()
+	if n < 0 || n > int64(len(s.rest)) {
+		return line{}, false
+	}
+	l.data, s.rest = s.rest[:n], s.rest[n:]
+	l.after, l.gap = s.heard, max(0, at-s.from)
+	return l, true
+}
+
+// next returns the client's next message, and whether there is one.
+func (s *script) next() (line, bool) {
+	for s.lines > 0 && len(s.rest) > 0 {
+		l, ok := s.read()
+		if !ok {
+			break
+		}
+		if l.what&fromServer == 0 {
+			s.lines--
+			return l, true
+		}
+	}
+	return line{}, false
+}

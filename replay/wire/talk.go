@@ -1,0 +1,133 @@
+package wire
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// talk is a conversation that is being held: the client's side follows the script and waits
+// for messages of the server, which another goroutine notes.
+type talk struct {
+	pace   float64
+	watch  *watch
+	into   *Result // of who notes the server's messages
+	began  time.Time
+	max    int64
+	cancel bool          // give the call up at its end
+	bell   chan struct{} // rings when there is news
+	over   chan struct{} // closed at the end
+
+	mu     sync.Mutex
+	script // refers to what belongs to someone else once ended is set
+	ended  bool
+	times  []time.Duration // when the server's messages came, since began
+}
+
+// talk begins a conversation.
+func (c *Client) talk(f *form, into *Result, w *watch) (*talk, error) {
+	t := &talk{pace: c.o.Pace, watch: w, into: into, began: into.Sent, max: c.o.MaxBody, cancel: f.has(cancels), bell: make(chan struct{}, 1), over: make(chan struct{})}
+	if err := t.open(f); err != nil {
+		return nil, err
+	}
+	into.talk.Part, into.talk.Last = 1, true
+	t.last = t.scaled(t.last)
+	if t.cancel && t.total == 0 {
+		t.giveUp()
+	}
+	return t, nil
+}
+
+// errGaveUp ends a call that the client gave up in the recording as well.
+var errGaveUp = errors.New("the client gave the call up")
+
+// giveUp ends the call when it was ended in the recording.
+func (t *talk) giveUp() {
+	t.watch.giveUp = time.AfterFunc(t.last, func() { t.watch.cancel(errGaveUp) })
+}
+
+// heard notes a frame or a message of the server, whose data ends the body. Of frames, the
+// last one of each message counts.
+func (t *talk) heard(m recording.Message, counts bool) {
+	r := t.into
+	at := time.Since(t.began)
+	m.From, m.At = recording.Server, at.Microseconds()
+	r.talk.Messages = append(r.talk.Messages, m)
+	r.ends = append(r.ends, len(r.body))
+	r.talk.ServerBytes = r.BytesIn
+	t.watch.moved()
+	if !counts {
+		return
+	}
+	t.mu.Lock()
+	t.times = append(t.times, at)
+	n := len(t.times)
+	t.mu.Unlock()
+	if t.cancel && n == t.total {
+		t.giveUp()
+	}
+	select {
+	case t.bell <- struct{}{}:
+	default:
+	}
+}
+
+// wait waits until the server has said so many messages and the time has passed that was
+// recorded between that and what follows. It returns false if the conversation ends before.
+func (t *talk) wait(after int, gap time.Duration) bool {
+	for {
+		t.mu.Lock()
+		have, since := len(t.times), time.Duration(0)
+		if after > 0 && have >= after {
+			since = t.times[after-1]
+		}
+		t.mu.Unlock()
+		if have >= after {
+			return t.sleep(t.began.Add(since + t.scaled(gap)))
+		}
+		select {
+		case <-t.bell:
+		case <-t.over:
+			return false
+		}
+	}
+}
+
+// scaled is a recorded pause at the pace of the replay.
+func (t *talk) scaled(d time.Duration) time.Duration {
+	if t.pace == 0 {
+		return 0
+	}
+	return time.Duration(float64(d) / t.pace)
+}
+
+// sleep returns false if the conversation ends before the time.
+func (t *talk) sleep(due time.Time) bool {
+	if d := time.Until(due); t.pace > 0 && d > 0 {
+		t.watch.until(due)
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-t.over:
+		}
+	}
+	select {
+	case <-t.over:
+		return false
+	default:
+		return true
+	}
+}
+
+// stop ends the conversation: from now on nobody reads the script.
+func (t *talk) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.ended = true
+		close(t.over)
+	}
+}
