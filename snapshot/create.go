@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/columns"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
@@ -79,18 +81,14 @@ type Options struct {
 	// Everything has no rule leave anything out, nor counts what it would have.
 	Everything bool
 	// Recording makes a recording at the root of the place, which must have none yet,
-	// instead of a snapshot. Its manifest is called RecordingManifest, and counters say
-	// what Facts.Processes do.
+	// instead of a snapshot. Its first object is read.BeginMark, its manifest is called
+	// read.EndMark, and counters say what Facts.Processes do.
 	Recording bool
 	// FileBytes is the size at which a file ends, before compression.
 	FileBytes int64
 	// Progress is called after each exchange, with how many came and how many were taken.
 	Progress func(came, taken int64)
 }
-
-// RecordingManifest is the name of the file that describes a recording which Create made,
-// and that was written last. Readers and query engines pass over it.
-const RecordingManifest = "_redacted.json"
 
 // layout is where the files of a snapshot, or of a recording, are, and what they are called.
 type layout struct{ prefix, manifest string }
@@ -151,7 +149,7 @@ func newCreator(dest store.Store, in Input, o Options) (*creator, error) {
 	id := NewID().String()
 	l := layout{keyOf(id, ""), ManifestName}
 	if o.Recording {
-		l = layout{"", RecordingManifest}
+		l = layout{"", read.EndMark}
 	}
 	return &creator{
 		Manifest: Manifest{Format: Format, Version: o.Version, ID: id, Created: time.Now().UTC(), From: in.From}, layout: l,
@@ -286,6 +284,11 @@ func (c *creator) byKey() []*file {
 // finish ends files and stores them.
 func (c *creator) finish(ctx context.Context, files ...*file) error {
 	for _, f := range files {
+		if c.opts.Recording && c.put == nil {
+			if err := c.begin(ctx); err != nil {
+				return err
+			}
+		}
 		packed, err := f.compress(c.zstd)
 		if err != nil {
 			return fmt.Errorf("write a temporary file: %w", err)
@@ -369,8 +372,25 @@ func (c *creator) processes(ctx context.Context, all []Process) error {
 	return nil
 }
 
-// checkEmpty refuses a place that has a recording.
+// begin stores the mark of a recording whose manifest is still to come. The id in it keeps
+// two writers out of one place.
+func (c *creator) begin(ctx context.Context) error {
+	mark, err := json.Marshal(map[string]string{"id": c.ID, "created": c.Created.Format(time.RFC3339)})
+	if err != nil {
+		return err
+	}
+	return c.store(ctx, read.BeginMark, bytes.NewReader(mark))
+}
+
+// checkEmpty refuses a place that has a recording, or a part of one.
 func (c *creator) checkEmpty(ctx context.Context) error {
+	unfinished, err := read.Unfinished(ctx, c.dest)
+	if err != nil {
+		return err
+	}
+	if unfinished {
+		return fmt.Errorf("the place has an unfinished recording: %s is there and %s is not. Remove what is left of it, unless it is still being written, or name another place", read.BeginMark, read.EndMark)
+	}
 	for folder, err := range c.dest.Folders(ctx, "") {
 		if errors.Is(err, fs.ErrNotExist) { // a directory that is made with its first file
 			return nil
@@ -379,7 +399,7 @@ func (c *creator) checkEmpty(ctx context.Context) error {
 			return err
 		}
 		if strings.HasPrefix(folder, "cluster=") {
-			return fmt.Errorf("the place has a recording already, in %s: want a place without one", folder)
+			return fmt.Errorf("the place has a recording already, in %s: name a place without one", folder)
 		}
 	}
 	return nil
@@ -409,7 +429,7 @@ func (c *creator) undo(ctx context.Context) error {
 	for _, key := range slices.Backward(c.put) { // the manifest first, if it arrived
 		if err := c.dest.Delete(ctx, key); err != nil {
 			if c.opts.Recording {
-				return fmt.Errorf("remove the unfinished recording: %w; what is left of it has no %s", err, c.manifest)
+				return fmt.Errorf("remove the unfinished recording: %w; what is left of it has no %s, so readers refuse it", err, c.manifest)
 			}
 			return fmt.Errorf("remove the unfinished snapshot %s: %w; what is left of it is no snapshot, and tapedeck snapshot delete removes it", c.ID, err)
 		}

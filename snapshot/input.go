@@ -3,7 +3,6 @@ package snapshot
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,9 +28,6 @@ type Selection struct {
 	// Read has further options of the reader, which reads in order.
 	Read read.Options
 }
-
-// ErrDamaged tells that some of the recording can't be read.
-var ErrDamaged = errors.New("the recording is damaged")
 
 // Select returns the input of [Create] from what [Source] has opened: s, and the snapshot
 // unless it is a place.
@@ -86,7 +82,7 @@ func damage(r *read.Report, parent *Snapshot, allowed bool) error {
 		return r.Damaged()
 	}
 	if err := r.Damaged(); err != nil && !allowed {
-		return fmt.Errorf("%w: %w; --allow-damaged takes what can be read", ErrDamaged, err)
+		return fmt.Errorf("%w; --allow-damaged takes what can be read", err)
 	}
 	return nil
 }

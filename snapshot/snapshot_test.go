@@ -20,6 +20,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
@@ -469,6 +470,40 @@ func TestAMakerThatIsKilledLeavesNoHalfSnapshot(t *testing.T) {
 		}
 		if _, err := Delete(t.Context(), dir, ref.ID, ref.Digest); err != nil || len(files(t, string(dir))) > 0 {
 			t.Errorf("deletion %d: %v, %v are left", n, err, files(t, string(dir)))
+		}
+	}
+}
+
+// A recording that is written as a whole has two marks, so that nobody takes what is left
+// of one for all of it, or writes another one beside it.
+func TestAWriterThatIsKilledLeavesARecordingThatSaysSo(t *testing.T) {
+	o := Options{FileBytes: 1, Everything: true, Recording: true}
+	_, m := create(t, store.Dir(t.TempDir()), some(10), o)
+	changes := len(m.Files) + 2
+	for n := range changes {
+		for _, after := range []bool{false, true} {
+			dir := store.Dir(t.TempDir())
+			left := new(atomic.Int64)
+			left.Store(int64(n))
+			_, _, err := Create(t.Context(), dying{dir, left, after}, input(some(10), nil), o)
+			if !errors.Is(err, errKilled) || !strings.Contains(err.Error(), "remove the unfinished recording") {
+				t.Fatalf("change %d: %v", n, err)
+			}
+			r, err := read.Open(t.Context(), read.Query{}, read.Options{}, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun, whole := n > 0 || after, n == changes-1 && after
+			if err := r.Report().Damaged(); (err != nil) != (begun && !whole) {
+				t.Errorf("change %d: a reader finds %v", n, err)
+			}
+			_, _, err = Create(t.Context(), dir, input(some(10), nil), o)
+			switch {
+			case begun && !whole && (err == nil || !strings.Contains(err.Error(), "the place has an unfinished recording")),
+				whole && (err == nil || !strings.Contains(err.Error(), "the place has a recording already")),
+				!begun && err != nil:
+				t.Errorf("change %d: the next writer gets %v", n, err)
+			}
 		}
 	}
 }

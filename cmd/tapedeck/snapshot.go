@@ -13,6 +13,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
 	"github.com/tapedeck/tapedeck/snapshot"
 )
@@ -165,7 +166,7 @@ func createSnapshot(cmd *cobra.Command, from, to string, sel snapshot.Selection,
 
 // damaged gives the error of a damaged recording its exit code.
 func damaged(err error) error {
-	if errors.Is(err, snapshot.ErrDamaged) || errors.Is(err, snapshot.ErrTampered) {
+	if errors.Is(err, read.ErrDamaged) || errors.Is(err, snapshot.ErrTampered) {
 		return &codedError{codeIncomplete, err}
 	}
 	return err

@@ -30,6 +30,29 @@ type Store interface {
 // Reserved are the folders of a place that hold something other than its recording.
 func Reserved() []string { return []string{"snapshots/", "runs/"} }
 
+// Marks of a recording that is written as a whole, as tapedeck redact does: BeginMark is
+// its first object and EndMark its last one.
+const (
+	BeginMark = "_redacting.json"
+	EndMark   = "_redacted.json"
+)
+
+// Unfinished tells whether the writer of a whole recording has not come to its end: it is
+// still writing, or it was interrupted.
+func Unfinished(ctx context.Context, s Store) (bool, error) {
+	begun, ended := false, false
+	for o, err := range s.List(ctx, "_redact") {
+		if errors.Is(err, fs.ErrNotExist) { // a directory that is made with its first file
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		begun, ended = begun || o.Key == BeginMark, ended || o.Key == EndMark
+	}
+	return begun && !ended, nil
+}
+
 // segment is a file that may have exchanges.
 type segment struct {
 	store  int
@@ -86,6 +109,12 @@ func (f *finder) look() error {
 	}
 	if !f.listed && len(f.failed) > 0 {
 		return f.failed[0]
+	}
+	switch unfinished, err := Unfinished(f.ctx, f.stores[f.store]); {
+	case err != nil:
+		f.failed = append(f.failed, err)
+	case unfinished:
+		f.report.add(HalfWritten, fmt.Sprintf("%s is there and %s is not: write it anew, to another place", BeginMark, EndMark))
 	}
 	for _, err := range f.failed {
 		f.report.add(Unreadable, err.Error())

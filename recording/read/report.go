@@ -17,6 +17,7 @@ const (
 	Malformed Kind = iota
 	Torn
 	Unreadable
+	HalfWritten
 	MissingSegment
 	TornPart
 	NoCounters
@@ -56,6 +57,7 @@ func Kinds() [kinds]KindDoc {
 		Malformed:      {"malformed", "malformed record", "malformed records", Damage, "JSON or markdown that can't be parsed, or is beyond a limit."},
 		Torn:           {"torn", "torn segment", "torn segments", Damage, "A segment that is complete by its name, and ends in the middle of a record."},
 		Unreadable:     {"unreadable", "unreadable file", "unreadable files", Damage, "A file or a folder that the store doesn't give, or whose compression is damaged or beyond a limit."},
+		HalfWritten:    {"half_written", "half-written recording", "half-written recordings", Damage, "A recording that `tapedeck redact` began to write and did not end: `_redacting.json` is there, and `_redacted.json` is not."},
 		MissingSegment: {"missing_segment", "missing segment", "missing segments", Gap, "A number between those of a process's segments that no segment has: it was removed, or could not be written."},
 		TornPart:       {"torn_part", "open segment", "open segments", Normal, "A segment that is still being written, or whose writer was killed: the last record is torn."},
 		NoCounters:     {"no_counters", "segment without counters", "segments without counters", Normal, "A complete segment of the recorder that doesn't say what was left out."},
@@ -134,17 +136,21 @@ func (r *Report) Findings() []Finding {
 	return all
 }
 
-// ErrIncomplete is wrapped by the error of [Report.Err].
-var ErrIncomplete = errors.New("the recording is not complete")
+// ErrIncomplete is wrapped by the error of [Report.Err], and ErrDamaged by that of
+// [Report.Damaged].
+var (
+	ErrIncomplete = errors.New("the recording is not complete")
+	ErrDamaged    = errors.New("the recording is damaged")
+)
 
 // Err returns an error if there is a gap or damage. Who reaches a verdict by the
 // recording fails with it, unless told that a kind is allowed.
-func (r *Report) Err(allowed ...Kind) error { return r.atLeast(Gap, allowed) }
+func (r *Report) Err(allowed ...Kind) error { return r.atLeast(Gap, ErrIncomplete, allowed) }
 
 // Damaged returns an error if there is something that can't be read.
-func (r *Report) Damaged() error { return r.atLeast(Damage, nil) }
+func (r *Report) Damaged() error { return r.atLeast(Damage, ErrDamaged, nil) }
 
-func (r *Report) atLeast(severity Severity, allowed []Kind) error {
+func (r *Report) atLeast(severity Severity, wrapped error, allowed []Kind) error {
 	docs := Kinds()
 	var texts []string
 	for _, f := range r.Findings() {
@@ -155,7 +161,7 @@ func (r *Report) atLeast(severity Severity, allowed []Kind) error {
 	if texts == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %s", ErrIncomplete, strings.Join(texts, ". "))
+	return fmt.Errorf("%w: %s", wrapped, strings.Join(texts, ". "))
 }
 
 // numbers tells which numbers between the first and the last of a process's segments

@@ -35,6 +35,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/archive"
 	"github.com/tapedeck/tapedeck/recording/columns"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
 	"github.com/tapedeck/tapedeck/snapshot"
 )
@@ -112,6 +113,11 @@ func (c *copier) count(change func(*Summary)) {
 }
 
 func (c *copier) place(ctx context.Context, from store.Store, wanted func(recording.SegmentKey) bool) error {
+	if half, err := read.Unfinished(ctx, from); err != nil {
+		return err
+	} else if half {
+		return fmt.Errorf("the recording is half-written: %s is there and %s is not: pull the one that it was made of, or write it anew", read.BeginMark, read.EndMark)
+	}
 	var snapshots []string
 	have, stop := iter.Pull2(c.Store.List(ctx, "cluster="))
 	defer stop()
@@ -130,7 +136,7 @@ func (c *copier) place(ctx context.Context, from store.Store, wanted func(record
 		}
 		key, keyErr := recording.ParseSegmentKey(o.Key)
 		switch {
-		case o.Key == columns.Name:
+		case o.Key == columns.Name, o.Key == read.BeginMark, o.Key == read.EndMark:
 		case strings.HasPrefix(o.Key, contract.SnapshotsDir+"/"):
 			if id, isManifest := manifestOf(o.Key); isManifest && wanted == nil {
 				snapshots = append(snapshots, id)
