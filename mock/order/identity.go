@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"hash/maphash"
 	"slices"
 	"strings"
@@ -196,3 +197,7 @@ func Share(n int, identity func(i int) *Identity, set func(i int, s Shared)) {
 		set(i, s)
 	}
 }
+
+// Caller is what tells one caller from others best: a session's cookies, else a
+// credential; 0 if there is neither.
+func (id Identity) Caller() uint64 { return cmp.Or(id[cookie], id[token]) }

@@ -1,0 +1,25 @@
+// Package carry finds, without rules, which recorded request carries a value that an
+// earlier response issued, and writes the live value there when the request is replayed.
+//
+//	recorded exchanges ──Add──▶ Finder ──Finish──▶ Graph: sessions, edges, needs
+//	                                                │ NewState, one for each copy
+//	live answers ──Answered──▶ State ──Apply──▶ requests with live values
+//
+// An edge leads from the place of a response at which a value was issued to the place of
+// a request at which the value stands as a whole: as it is, behind a scheme as Bearer, or
+// in base64. Cookies are carried by name, validators as ETag by the object that they are
+// of, and short ids by the kind of thing that they name, as 7 is in `/orders/7`. Any other
+// value must look as if it had been made for the purpose; see worth.go.
+//
+// What it promises:
+//
+//   - What the client made up, constants in disguise as hosts, enums, dates, versions and
+//     prices, and what several sessions may have issued is left as recorded.
+//   - A request is changed at the places of its edges and nowhere else, byte for byte, and
+//     a value stands there in the encoding in which the recorded one did.
+//   - A redacted value joins like any other: the live answer has the real one.
+//   - Exchanges are foreign: depth, sizes, and what is remembered are bounded.
+//
+// It imports recording with its folders, match/class, mock/order, the standard library,
+// golang.org/x/net/html, and sigs.k8s.io/yaml for the file of rules.
+package carry

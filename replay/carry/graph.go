@@ -1,0 +1,148 @@
+package carry
+
+import (
+	"iter"
+	"time"
+)
+
+// Graph says which steps belong together, which wait for which, and which values are
+// carried from one to another. Steps count from 0, in the order in which the Finder got
+// them. It does not change, so it is safe for concurrent use.
+type Graph struct {
+	places                     *places
+	links                      []link
+	routes                     []route
+	steps                      []stepInfo
+	issues                     []issue  // in the order of their steps
+	edges                      []edge   // in the order of their consumers
+	issuesAt, edgesAt, afterAt []uint32 // by step: where its own begin in issues, edges and after; one more at the end
+	after                      []uint32
+	needs                      []Need
+	needed                     map[uint32][]uint32 // by step: its needs
+	ambiguous                  []Ambiguous
+	rules                      *Rules
+	left                       uint64
+}
+
+// Edge is one value that a response issued and a later request carries.
+type Edge struct {
+	// From is the step of the response, To that of the request.
+	From, To int
+	// Issuer and Consumer are the places in them, as `res.body.items[].id`,
+	// `res.header.Location.path[2]`, `res.cookie.sid`, `req.path[1]` and
+	// `req.header.Authorization`.
+	Issuer, Consumer string
+	// Encoding is how the value stands at the consumer; "" if it stands as it is.
+	Encoding string
+	// Class is what kind of value it is, as `uuid`, `jwt`, `cookie`, `id` or `redacted`.
+	Class string
+}
+
+// Ambiguous are values that were left as recorded, because it is not certain which
+// response issued them. Those of one pair of endpoint and place are counted together.
+type Ambiguous struct {
+	// Endpoint and Consumer say where the values stand.
+	Endpoint, Consumer string
+	// IssuerEndpoint and Issuer say where the latest of the possible issuers has it.
+	IssuerEndpoint, Issuer string
+	// Class is what kind of values they are.
+	Class string
+	// Reason says why none was taken.
+	Reason string
+	// Step is the first one, and Count how many there are.
+	Step, Count int
+}
+
+// Need is a secret that only the client holds: it is redacted in the recording, and no
+// response issued it.
+type Need struct {
+	// Endpoint of the first request that needs it, and Place in it.
+	Endpoint, Place string
+	// Token is what stands for the secret in the recording: equal ones have equal tokens.
+	Token string
+	// Steps that need it, in order.
+	Steps []int
+}
+
+// Steps returns how many there are.
+func (g *Graph) Steps() int { return len(g.steps) }
+
+// Session returns the number of the step's session: that of its first step. Steps belong
+// to one session if they have a cookie or a credential in common, if one issued it to the
+// other, or, where they have none, if they came over one connection of the caller's own.
+func (g *Graph) Session(step int) int { return int(g.steps[step].session) }
+
+// After returns the steps whose responses this one has to wait for, in order: those that
+// issued what it carries, and the latest writes of its session to the same object that
+// had been answered in the recording before this one began. An object is the same if its
+// path is the other's, or the beginning of it.
+func (g *Graph) After(step int) []int {
+	of := g.after[g.afterAt[step]:g.afterAt[step+1]]
+	all := make([]int, len(of))
+	for i, s := range of {
+		all[i] = int(s)
+	}
+	return all
+}
+
+// Edges returns all edges, in the order of the requests.
+func (g *Graph) Edges() iter.Seq[Edge] {
+	return func(yield func(Edge) bool) {
+		for i := range g.edges {
+			e := &g.edges[i]
+			l := &g.links[e.link]
+			r := &g.routes[l.route]
+			if !yield(Edge{int(g.issues[e.issue].from), int(e.to), r.Issuer, r.Consumer, r.Encoding, r.Class}) {
+				return
+			}
+		}
+	}
+}
+
+// Ambiguous returns what was not carried because its issuer is not certain.
+func (g *Graph) Ambiguous() []Ambiguous { return g.ambiguous }
+
+// Needs returns the secrets that have to be supplied, in the order in which they were first
+// needed.
+func (g *Graph) Needs() []Need { return g.needs }
+
+// Forgotten tells how many values were issued and forgotten again before anything carried
+// them, because many others came after them. It is 0 for all but huge recordings.
+func (g *Graph) Forgotten() uint64 { return g.left }
+
+// Setting supplies a value for a place in requests: see [ParseSetting].
+type Setting struct {
+	// Token limits it to places where this token stands in the recording; "": any value.
+	Token string
+	// Value is written there. Behind a scheme, as Bearer, it stands for what follows the
+	// scheme, unless it has one of its own; behind Basic, user:password is encoded.
+	Value string
+
+	place pattern
+	scope scope
+}
+
+// StateOptions of [Graph.NewState].
+type StateOptions struct {
+	// Set are settings, of which the first that applies counts. They are for places that
+	// no edge leads to.
+	Set []Setting
+	// Shift is added to times at the places that rules name: when the replay began, less
+	// when the recording did.
+	Shift time.Duration
+}
+
+// EdgeUse tells what became of edges between the same places of the same endpoints.
+type EdgeUse struct {
+	// From and To are the endpoints, and Issuer and Consumer the places.
+	From, Issuer, To, Consumer string
+	Encoding, Class            string
+	// Edges is how many the recording has.
+	Edges int64
+	// Fired is how often the live value was written, Changed how often it was another than
+	// the recorded one, and Missing how often the live response had none.
+	Fired, Changed, Missing int64
+}
+
+// Unfired is how many edges were never asked for.
+func (u *EdgeUse) Unfired() int64 { return u.Edges - u.Fired - u.Missing }

@@ -1,0 +1,361 @@
+package carry
+
+import (
+	"net/textproto"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
+)
+
+const (
+	// maxBody bounds how much of a body is looked at.
+	maxBody = 4 << 20
+	// maxDepth bounds how deep a document is looked into, and texts in texts.
+	maxDepth = 100
+	// maxTexts bounds how many texts of a message are looked at.
+	maxTexts = 20_000
+	// maxValue is the length of the longest value that is carried.
+	maxValue = 8 << 10
+)
+
+// slotKind says what kind of text is visited.
+type slotKind uint8
+
+const (
+	inLeaf    slotKind = iota // a string of JSON, of XML, of a form, of a query
+	inNumber                  // a number of JSON
+	inSegment                 // a segment of a path
+	inHeader                  // the value of a header
+	inCookie                  // the value of a cookie
+)
+
+// walker goes over the texts of a message, each at its place, and can change them. It
+// copies what is not changed. Where a text has texts in it, as a URL has in JSON, those
+// are gone over. It can be used again, and isn't safe for concurrent use.
+type walker struct {
+	places *places
+	// visit is given a text, decoded, and returns what is to stand there.
+	visit func(text string) string
+
+	path     []placeStep
+	ids      []placeID // of the beginnings of path, as far as they have been looked up
+	kind     slotKind
+	previous string // the segment before, of a segment
+	texts    int
+	depth    int
+	decoder  coding.Decoder
+	buffer   []byte
+}
+
+// push goes one step down, pop back up.
+func (w *walker) push(s placeStep) { w.path = append(w.path, s) }
+
+func (w *walker) pop() {
+	w.path = w.path[:len(w.path)-1]
+	w.ids = w.ids[:min(len(w.ids), len(w.path))]
+}
+
+// at walks one step down and back.
+func (w *walker) at(name string, walk func()) {
+	w.push(placeStep{name: name})
+	walk()
+	w.pop()
+}
+
+// place finds where the walker is; add: adds it to the tree.
+func (w *walker) place(add bool) placeID {
+	for i := len(w.ids); i < len(w.path); i++ {
+		parent := none
+		if i > 0 {
+			parent = w.ids[i-1]
+		}
+		id := w.places.find(parent, w.path[i])
+		if id == none && add {
+			id = w.places.add(parent, w.path[i])
+		}
+		if id == none {
+			return none
+		}
+		w.ids = append(w.ids, id)
+	}
+	return w.ids[len(w.ids)-1]
+}
+
+// name is that of the innermost member where the walker is.
+func (w *walker) name() string {
+	for i := len(w.path) - 1; i >= 0; i-- {
+		if w.path[i].kind == member {
+			return w.path[i].name
+		}
+	}
+	return ""
+}
+
+// text visits a text of a kind.
+func (w *walker) text(kind slotKind, text string) string {
+	if w.texts++; w.texts > maxTexts || text == "" {
+		return text
+	}
+	w.kind = kind
+	return w.visit(text)
+}
+
+// leaf visits a text that may be a document or a URL itself.
+func (w *walker) leaf(text string) string {
+	if w.depth >= maxDepth {
+		return text
+	}
+	w.depth++
+	defer func() { w.depth-- }()
+	switch {
+	case text == "":
+		return text
+	case (text[0] == '{' || text[0] == '[') && len(text) > 2:
+		return w.json(text)
+	case isURL(text):
+		return w.url(text)
+	}
+	return w.text(inLeaf, text)
+}
+
+// request goes over a request. Without body, that is left out.
+func (w *walker) request(e *recording.Exchange, body bool) {
+	h := e.HTTP
+	if h == nil {
+		return
+	}
+	w.begin("req")
+	target := h.Req.URI
+	if target == "" {
+		target = h.Req.URL
+	}
+	if with := w.url(target); with != target {
+		path, _, _ := strings.Cut(with, "?")
+		if path, _, _ = strings.Cut(path, "#"); e.Location == h.Req.URL {
+			e.Location = pathOf(path)
+		}
+		if h.Req.URI != "" {
+			h.Req.URI = with
+		}
+		h.Req.URL = pathOf(path)
+	}
+	w.at("header", func() { w.headers(h.Req.Headers) })
+	w.cookies(h.Req.Headers)
+	if !body || len(h.Req.Body) == 0 {
+		return
+	}
+	half := e.Request()
+	text, ok := w.bodyOf(half)
+	if !ok {
+		return
+	}
+	w.push(placeStep{name: "body"})
+	if with := w.body(text, half.Headers.Get("Content-Type")); with != text {
+		setBody(e, half, with)
+	}
+	w.pop()
+}
+
+// pathOf is the path of a target, which may have a host.
+func pathOf(target string) string { return target[pathStart(target):] }
+
+// response goes over a response.
+func (w *walker) response(e *recording.Exchange) {
+	h := e.HTTP
+	if h == nil || h.Res.StatusCode == 0 {
+		return
+	}
+	w.begin("res")
+	w.at("header", func() { w.headers(h.Res.Headers) })
+	w.setCookies(h.Res.Headers)
+	if len(h.Res.Body) == 0 {
+		return
+	}
+	half := e.Response()
+	if text, ok := w.bodyOf(half); ok {
+		w.at("body", func() { w.body(text, half.Headers.Get("Content-Type")) })
+	}
+}
+
+func (w *walker) begin(side string) {
+	w.path, w.ids, w.texts, w.depth = append(w.path[:0], placeStep{name: side}), w.ids[:0], 0, 0
+}
+
+// bodyOf returns the body without its codings, as far as it can be read.
+func (w *walker) bodyOf(half recording.Half) (string, bool) {
+	var err error
+	if w.buffer, err = half.Decode(&w.decoder, w.buffer[:0], maxBody); err != nil && (half.Codings() != nil && len(w.buffer) == 0) {
+		return "", false
+	}
+	return string(w.buffer), true
+}
+
+// silent are headers that say something of the message or of the hops that it took, and
+// those that stand for what the client is.
+var silent = func() map[string]bool {
+	m := map[string]bool{}
+	for _, name := range strings.Fields(`Accept Accept-Charset Accept-Encoding Accept-Language Accept-Patch Accept-Post Accept-Ranges Access-Control-Allow-Credentials
+		Access-Control-Allow-Headers Access-Control-Allow-Methods Access-Control-Allow-Origin Access-Control-Expose-Headers Access-Control-Max-Age
+		Access-Control-Request-Headers Access-Control-Request-Method Age Allow Alt-Svc B3 Baggage Cache-Control Clear-Site-Data Connection Content-Disposition
+		Content-Encoding Content-Language Content-Length Content-Range Content-Security-Policy Content-Type Cookie Cross-Origin-Opener-Policy
+		Cross-Origin-Resource-Policy Date Expect Expires Forwarded From Grpc-Timeout Host Keep-Alive Max-Forwards Nel Origin P3p Permissions-Policy Pragma
+		Priority Proxy-Connection Range Referrer-Policy Report-To Retry-After Server Server-Timing Set-Cookie Strict-Transport-Security Te Timing-Allow-Origin
+		Traceparent Tracestate Trailer Transfer-Encoding Upgrade Upgrade-Insecure-Requests User-Agent Vary Via Www-Authenticate X-B3-Parentspanid X-B3-Sampled
+		X-B3-Spanid X-B3-Traceid X-Content-Type-Options X-Dns-Prefetch-Control X-Envoy-Attempt-Count X-Envoy-Decorator-Operation X-Envoy-Expected-Rq-Timeout-Ms
+		X-Envoy-Peer-Metadata X-Envoy-Peer-Metadata-Id X-Envoy-Upstream-Service-Time X-Forwarded-Client-Cert X-Forwarded-For X-Forwarded-Host X-Forwarded-Port
+		X-Forwarded-Proto X-Frame-Options X-Powered-By X-Real-Ip X-Request-Id X-Requested-With X-Runtime X-Xss-Protection`) {
+		m[name] = true
+	}
+	return m
+}()
+
+// inURL are headers that are URLs.
+var inURL = map[string]bool{"Location": true, "Content-Location": true, "Referer": true, "X-Next-Page": true}
+
+// headers goes over all headers but those that are silent.
+func (w *walker) headers(all recording.Headers) {
+	for i := range all {
+		h := &all[i]
+		name := h.Name
+		if silent[name] || h.Value == "" || len(h.Value) > maxValue {
+			continue
+		}
+		if canonical := textproto.CanonicalMIMEHeaderKey(name); canonical != name {
+			if name = canonical; silent[name] {
+				continue
+			}
+		}
+		w.push(placeStep{name: name, n: earlier(all, i)})
+		switch {
+		case inURL[name]:
+			h.Value = w.url(h.Value)
+		case name == "Link":
+			h.Value = w.linked(h.Value)
+		case (h.Value[0] == '{' || h.Value[0] == '[') || isURL(h.Value):
+			h.Value = w.leaf(h.Value)
+		default:
+			h.Value = w.text(inHeader, h.Value)
+		}
+		w.pop()
+	}
+}
+
+// earlier counts the headers of the same name before one.
+func earlier(all recording.Headers, i int) (n int32) {
+	for j := range i {
+		if all[j].Name == all[i].Name {
+			n++
+		}
+	}
+	return n
+}
+
+// linked goes over the URLs of a header Link: <url>; rel="next", <url>; rel="last". The
+// place of each has its rel for a name.
+func (w *walker) linked(value string) string {
+	p := splice{src: value}
+	for i := 0; i < len(value); {
+		from := strings.IndexByte(value[i:], '<')
+		if from < 0 {
+			break
+		}
+		from += i + 1
+		to := strings.IndexByte(value[from:], '>')
+		if to < 0 {
+			break
+		}
+		to += from
+		rel := "link"
+		if _, rest, ok := strings.Cut(value[to:], "rel="); ok {
+			if rest = strings.TrimPrefix(rest, `"`); rest != "" {
+				rel = rest[:max(1, endOf(rest, `";, `))]
+			}
+		}
+		w.push(placeStep{name: rel})
+		p.put(from, to, w.url(value[from:to]))
+		w.pop()
+		i = to
+	}
+	return p.done()
+}
+
+// endOf is how long the beginning is that has none of the characters.
+func endOf(s, of string) int {
+	if n := strings.IndexAny(s, of); n >= 0 {
+		return n
+	}
+	return len(s)
+}
+
+// cookies goes over the cookies that a request has.
+func (w *walker) cookies(all recording.Headers) {
+	for i := range all {
+		h := &all[i]
+		if !strings.EqualFold(h.Name, "Cookie") || len(h.Value) > maxBody {
+			continue
+		}
+		w.push(placeStep{name: "cookie"})
+		p := splice{src: h.Value}
+		for from := 0; from < len(h.Value); {
+			to := from + endOf(h.Value[from:], ";")
+			w.cookie(&p, from, to)
+			from = to + 1
+		}
+		h.Value = p.done()
+		w.pop()
+	}
+}
+
+// setCookies goes over those that a response sets.
+func (w *walker) setCookies(all recording.Headers) {
+	for i := range all {
+		h := &all[i]
+		if !strings.EqualFold(h.Name, "Set-Cookie") {
+			continue
+		}
+		w.push(placeStep{name: "cookie"})
+		w.cookie(&splice{src: h.Value}, 0, endOf(h.Value, ";"))
+		w.pop()
+	}
+}
+
+// cookie visits the value of one: name=value.
+func (w *walker) cookie(p *splice, from, to int) {
+	equals := strings.IndexByte(p.src[from:to], '=')
+	if equals < 0 {
+		return
+	}
+	name := strings.TrimSpace(p.src[from : from+equals])
+	begin, value := from+equals+1, p.src[from+equals+1:to]
+	if text := strings.TrimSpace(value); text != value {
+		begin += strings.Index(value, text)
+		value = text
+	}
+	w.push(placeStep{name: name})
+	p.put(begin, begin+len(value), w.text(inCookie, value))
+	w.pop()
+}
+
+// splice puts texts into a copy of another one, from its beginning to its end.
+type splice struct {
+	src  string
+	out  []byte
+	from int // what is before it has been copied
+}
+
+// put lets a text stand where src[from:to] does.
+func (p *splice) put(from, to int, with string) {
+	if with == p.src[from:to] {
+		return
+	}
+	p.out = append(append(p.out, p.src[p.from:from]...), with...)
+	p.from = to
+}
+
+func (p *splice) done() string {
+	if p.from == 0 {
+		return p.src
+	}
+	return string(append(p.out, p.src[p.from:]...))
+}
