@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tapedeck/tapedeck/internal/rulefile"
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
@@ -236,7 +237,7 @@ func (s *step) matches(t canon.Step) bool {
 	case strings.IndexByte(s.name, 0) >= 0:
 		return strings.ReplaceAll(s.name, "\x00", "*") == string(name)
 	case strings.IndexByte(s.name, '*') >= 0:
-		return glob(s.name, string(name))
+		return rulefile.Glob(s.name, string(name))
 	}
 	return s.name == string(name)
 }

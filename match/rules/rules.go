@@ -11,7 +11,7 @@
 // reference. Each rule counts how often it changed a comparison, so one that never did
 // can be reported.
 //
-// It imports contract and match/canon, the standard library and go.yaml.in/yaml/v3.
+// It imports internal/rulefile and match/canon, the standard library and go.yaml.in/yaml/v3.
 package rules
 
 import (
@@ -22,14 +22,13 @@ import (
 	"sync/atomic"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tapedeck/tapedeck/internal/rulefile"
 )
 
 const (
 	APIVersion = "tapedeck.dev/v1alpha1"
 	Kind       = "MatchRules"
-	// maxFile is how long a file of rules may be, maxRules how many it may have.
-	maxFile  = 1 << 20
-	maxRules = 1000
 )
 
 // Action is what a rule does with a place.
@@ -86,11 +85,7 @@ func (r *Rule) Fired() uint64 { return r.fired.Load() }
 func (r *Rule) Fire() { r.fired.Add(1) }
 
 func (r *Rule) appliesTo(method, host, path string) bool {
-	return anyGlob(r.method, method) && anyGlob(r.host, host) && anyGlob(r.path, path)
-}
-
-func anyGlob(patterns []string, s string) bool {
-	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return glob(p, s) })
+	return rulefile.AnyGlob(r.method, method) && rulefile.AnyGlob(r.host, host) && rulefile.AnyGlob(r.path, path)
 }
 
 // Set is the rules of a file. It is safe for concurrent use. A nil Set has none.
@@ -118,60 +113,16 @@ func (s *Set) Unfired() []*Rule {
 // Parse reads a file of rules. Errors name the file, the line, what was found and what
 // is allowed.
 func Parse(file string, data []byte) (*Set, error) {
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("%s: %d bytes, at most %d are allowed", file, len(data), maxFile)
-	}
-	var root yaml.Node
-	if err := yaml.Unmarshal(data, &root); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
 	s := new(Set)
-	if err := s.file(&root); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return s, nil
-}
-
-func (s *Set) file(root *yaml.Node) error {
-	if root.Kind != yaml.DocumentNode || len(root.Content) == 0 {
-		return fmt.Errorf("empty; want apiVersion: %s, kind: %s and rules", APIVersion, Kind)
-	}
-	top := root.Content[0]
-	var rules *yaml.Node
-	found := map[string]string{}
-	err := mapping(top, "the file", []string{"apiVersion", "kind", "metadata", "rules"}, func(key string, value *yaml.Node) error {
-		switch key {
-		case "rules":
-			rules = value
-		case "apiVersion", "kind":
-			text, err := scalar(value, key)
-			found[key] = text
-			return err
-		}
-		return nil
+	err := rulefile.Parse(file, data, APIVersion, Kind, func(n *yaml.Node, number int) error {
+		r, err := parseRule(n, number)
+		s.rules = append(s.rules, r)
+		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, want := range [][2]string{{"apiVersion", APIVersion}, {"kind", Kind}} {
-		if found[want[0]] != want[1] {
-			return fmt.Errorf("line %d: %s is %q, want %s", top.Line, want[0], found[want[0]], want[1])
-		}
-	}
-	if rules == nil || rules.Kind != yaml.SequenceNode {
-		return fmt.Errorf("line %d: want rules, a list", top.Line)
-	}
-	if len(rules.Content) > maxRules {
-		return fmt.Errorf("line %d: %d rules, at most %d are allowed", rules.Line, len(rules.Content), maxRules)
-	}
-	for i, n := range rules.Content {
-		r, err := parseRule(n, i+1)
-		if err != nil {
-			return err
-		}
-		s.rules = append(s.rules, r)
-	}
-	return nil
+	return s, nil
 }
 
 func parseRule(n *yaml.Node, number int) (*Rule, error) {
@@ -180,19 +131,19 @@ func parseRule(n *yaml.Node, number int) (*Rule, error) {
 	for i, k := range keys {
 		names[i] = k.Name
 	}
-	err := mapping(n, "a rule", names, func(key string, value *yaml.Node) (err error) {
+	err := rulefile.Mapping(n, "a rule", names, func(key string, value *yaml.Node) (err error) {
 		switch key {
 		case "name":
-			r.Name, err = scalar(value, key)
+			r.Name, err = rulefile.Scalar(value, key)
 		case "method":
-			r.method, err = list(value, key)
+			r.method, err = rulefile.List(value, key)
 		case "host":
-			r.host, err = list(value, key)
+			r.host, err = rulefile.List(value, key)
 			for i := range r.host {
 				r.host[i] = strings.ToLower(r.host[i])
 			}
 		case "path":
-			r.path, err = list(value, key)
+			r.path, err = rulefile.List(value, key)
 		default:
 			err = r.places(keys[slices.Index(names, key)], value)
 		}
@@ -205,7 +156,7 @@ func parseRule(n *yaml.Node, number int) (*Rule, error) {
 }
 
 func (r *Rule) places(k Key, value *yaml.Node) error {
-	texts, err := list(value, k.Name)
+	texts, err := rulefile.List(value, k.Name)
 	if err != nil {
 		return err
 	}
@@ -225,79 +176,4 @@ func (r *Rule) places(k Key, value *yaml.Node) error {
 		r.Places = append(r.Places, p)
 	}
 	return nil
-}
-
-// mapping walks a mapping's keys. Unknown ones and ones that stand twice are errors.
-func mapping(n *yaml.Node, what string, allowed []string, f func(key string, value *yaml.Node) error) error {
-	if n.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: want %s to be a mapping with %s", n.Line, what, strings.Join(allowed, ", "))
-	}
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		if !slices.Contains(allowed, key.Value) {
-			return fmt.Errorf("line %d: unknown key %q in %s; allowed are %s", key.Line, key.Value, what, strings.Join(allowed, ", "))
-		}
-		if seen[key.Value] {
-			return fmt.Errorf("line %d: the key %q stands twice in %s", key.Line, key.Value, what)
-		}
-		seen[key.Value] = true
-		if err := f(key.Value, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func scalar(n *yaml.Node, key string) (string, error) {
-	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
-		return "", fmt.Errorf("line %d: %s: want a text", n.Line, key)
-	}
-	return n.Value, nil
-}
-
-// list reads a text, or a list of texts.
-func list(n *yaml.Node, key string) ([]string, error) {
-	if n.Kind != yaml.SequenceNode {
-		text, err := scalar(n, key)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %s: want a text or a list of texts", n.Line, key)
-		}
-		return []string{text}, nil
-	}
-	if len(n.Content) == 0 {
-		return nil, fmt.Errorf("line %d: %s: an empty list; want one or more texts", n.Line, key)
-	}
-	var all []string
-	for _, c := range n.Content {
-		text, err := scalar(c, key)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, text)
-	}
-	return all, nil
-}
-
-// glob matches a text with a pattern in which `*` stands for any characters. Its cost is
-// the product of their lengths at most.
-func glob(pattern, s string) bool {
-	star, mark := -1, 0
-	p, i := 0, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && pattern[p] == s[i]:
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

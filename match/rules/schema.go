@@ -1,5 +1,7 @@
 package rules
 
+import "github.com/tapedeck/tapedeck/internal/rulefile"
+
 // Schema returns the JSON Schema of the file.
 func Schema() map[string]any {
 	text := map[string]any{"type": "string"}
@@ -32,7 +34,7 @@ func Schema() map[string]any {
 			"apiVersion": map[string]any{"const": APIVersion},
 			"kind":       map[string]any{"const": Kind},
 			"metadata":   map[string]any{"type": "object"},
-			"rules": map[string]any{"type": "array", "maxItems": maxRules, "items": map[string]any{
+			"rules": map[string]any{"type": "array", "maxItems": rulefile.MaxRules, "items": map[string]any{
 				"type": "object", "additionalProperties": false, "properties": rule, "anyOf": does,
 			}},
 		},

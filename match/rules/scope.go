@@ -3,6 +3,7 @@ package rules
 import (
 	"strings"
 
+	"github.com/tapedeck/tapedeck/internal/rulefile"
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
@@ -63,7 +64,7 @@ func (c *Scope) Segments(path []string, dst []*Place) {
 		}
 		matches := true
 		for i, s := range p.segments {
-			matches = matches && glob(s, path[i])
+			matches = matches && rulefile.Glob(s, path[i])
 		}
 		if !matches {
 			continue

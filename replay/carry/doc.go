@@ -20,6 +20,6 @@
 //   - A redacted value joins like any other: the live answer has the real one.
 //   - Exchanges are foreign: depth, sizes, and what is remembered are bounded.
 //
-// It imports recording with its folders, match/class, mock/order, the standard library,
-// golang.org/x/net/html, and sigs.k8s.io/yaml for the file of rules.
+// It imports recording with its folders, match/class, mock/order, internal/rulefile, the
+// standard library, golang.org/x/net/html, and go.yaml.in/yaml/v3 for the file of rules.
 package carry

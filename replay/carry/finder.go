@@ -60,6 +60,9 @@ type Finder struct {
 	location uint32 // the object that its Location names; 0: none
 	hits     []hit
 	unknown  []uint64
+	carries  []*rule // that are for the exchange
+	forbids  []*rule
+	issues   []*rule
 }
 
 // stepInfo is what is known of a step.
@@ -109,6 +112,7 @@ type hit struct {
 	put        uint8
 	short      bool
 	credential bool
+	rule       bool   // one says so
 	token      string // of a redacted value that nobody is known to have issued
 }
 
@@ -232,6 +236,7 @@ func (f *Finder) numbered(kind byte, n uint64, value string) uint64 {
 // request finds what the request carries.
 func (f *Finder) request() {
 	f.hits, f.unknown = f.hits[:0], f.unknown[:0]
+	f.carries, f.forbids = f.o.Rules.that(f.e, carries), f.o.Rules.that(f.e, forbids)
 	f.caller()
 	f.w.visit = f.consumer
 	f.w.request(f.e, true)
@@ -315,8 +320,22 @@ func (f *Finder) join(a, b uint32) {
 
 // consumer is given each text of a request.
 func (f *Finder) consumer(text string) string {
+	forbidden := false
+	for _, r := range f.forbids {
+		if cover(r.forbid, f.w.path) {
+			forbidden = true
+			r.fired.Add(1)
+		}
+	}
+	for _, r := range f.carries {
+		if !forbidden && has(r.to, f.w.path) && f.hit(f.ruleForm(text), f.key(keyRule, r.name, ""), false) {
+			f.hits[len(f.hits)-1].rule = true
+			r.fired.Add(1)
+			return text
+		}
+	}
 	for i := range forms {
-		if value, ok := forms[i].take(text); ok && f.known(uint8(i), value) {
+		if value, ok := forms[i].take(text); ok && !forbidden && f.known(uint8(i), value) {
 			return text
 		}
 		if f.w.kind == inNumber {
@@ -330,6 +349,14 @@ func (f *Finder) consumer(text string) string {
 		}
 	}
 	return text
+}
+
+// ruleForm is the form of what a rule carries: a rule doesn't name it.
+func (f *Finder) ruleForm(text string) uint8 {
+	if _, ok := forms[behindScheme].take(text); ok && f.w.kind == inHeader {
+		return behindScheme
+	}
+	return whole
 }
 
 // known finds out whether a response has issued the value of a text in a form.
@@ -432,9 +459,10 @@ func (f *Finder) take(h *hit) {
 	self := f.root(f.step)
 	if v.several {
 		own, ok := f.values.get(f.numbered(keyOwn, h.key, f.ownText(self)))
-		if ok {
+		switch {
+		case ok:
 			v = own
-		} else {
+		case !h.rule:
 			reason = "several sessions were given this value, and this one was not"
 		}
 	}
@@ -533,6 +561,7 @@ func (f *Finder) response() {
 		path := location[pathStart(location):]
 		f.location = f.objects.of(path[:endOf(path, "?#")], false)
 	}
+	f.issues = f.o.Rules.that(f.e, issues)
 	f.w.visit = f.issuer
 	f.w.response(f.e)
 }
@@ -541,6 +570,11 @@ func (f *Finder) response() {
 func (f *Finder) issuer(text string) string {
 	w := f.w
 	name := w.name()
+	for _, r := range f.issues {
+		if r.from.is(w.path) {
+			f.issue(f.key(keyRule, r.name, ""), classRule, f.ruleForm(text), true)
+		}
+	}
 	switch {
 	case w.kind == inCookie:
 		f.issue(f.key(keyCookie, name, text), classCookie, whole, true)

@@ -86,18 +86,10 @@ func basic(name string, take func(user, password string) string, put func(user, 
 		}}
 }
 
-// isScheme tells whether a word can be a scheme of HTTP Authentication, as Bearer.
-func isScheme(word string) bool {
-	if word == "" || len(word) > 20 {
-		return false
-	}
-	for i := range len(word) {
-		if c := word[i]; (c|0x20 < 'a' || c|0x20 > 'z') && c != '-' && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
-}
+// schemes are those of HTTP Authentication behind which a value stands by itself.
+var schemes = map[string]bool{"apikey": true, "api-key": true, "basic": true, "bearer": true, "bot": true, "dpop": true, "jwt": true, "key": true, "oauth": true, "session": true, "ssws": true, "token": true}
+
+func isScheme(word string) bool { return len(word) <= 7 && schemes[strings.ToLower(word)] }
 
 var encodings = [...]*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding, base64.RawURLEncoding}
 

@@ -118,8 +118,10 @@ type Setting struct {
 	// scheme, unless it has one of its own; behind Basic, user:password is encoded.
 	Value string
 
-	place pattern
-	scope scope
+	name   string
+	places []pattern
+	scope  scope
+	rule   *rule // nil: not one's
 }
 
 // StateOptions of [Graph.NewState].

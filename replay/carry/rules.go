@@ -1,10 +1,306 @@
 package carry
 
-// Rules is a file of rules. It does not change. A nil one has none.
-type Rules struct{}
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
 
-// pattern is a place as users write it.
-type pattern struct{}
+	"go.yaml.in/yaml/v3"
 
-// scope says for which requests something is.
-type scope struct{}
+	"github.com/tapedeck/tapedeck/internal/rulefile"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/fieldpath"
+)
+
+// The frame of a file of rules.
+const (
+	APIVersion = "tapedeck.dev/v1alpha1"
+	Kind       = "CarryRules"
+)
+
+// Key is a key of a rule: a row of the table from which rules are parsed, and their
+// reference and their schema are generated.
+type Key struct {
+	// Name of the key.
+	Name string
+	// List: its value may be a list.
+	List bool
+	// Doc says what it does, Example shows it.
+	Doc, Example string
+
+	read func(r *rule, values []string) error
+}
+
+var keys = []Key{
+	{"name", false, "What reports call the rule. Default: its number.", "order of the cart",
+		func(r *rule, v []string) error { r.name = v[0]; return nil }},
+	{"method", true, "Only requests with one of these methods; `*` stands for any characters.", "[POST, PUT]",
+		func(r *rule, v []string) error { r.scope.method = v; return nil }},
+	{"host", true, "Only requests for one of these hosts, without port, in any case; `*` stands for any characters.", `"*.example.com"`,
+		func(r *rule, v []string) error { r.scope.host = lowered(v); return nil }},
+	{"path", true, "Only requests with one of these paths; `*` stands for any characters, `/` included.", "/carts/*",
+		func(r *rule, v []string) error { r.scope.path = v; return nil }},
+	{"from", false, "Carry: the place of a response that issues the value. The latest response that has it, of the same session if one has, is the issuer.", "res.body.cart.ref",
+		func(r *rule, v []string) (err error) { r.from, err = parsePattern(v[0], "res"); return err }},
+	{"fromMethod", true, "Only responses to requests with one of these methods.", "POST",
+		func(r *rule, v []string) error { r.fromScope.method = v; return nil }},
+	{"fromPath", true, "Only responses to requests with one of these paths.", "/carts",
+		func(r *rule, v []string) error { r.fromScope.path = v; return nil }},
+	{"to", true, "The places of requests that the value of `from` is written to.", "req.query.cart",
+		func(r *rule, v []string) (err error) { r.to, err = patterns(v, "req"); return err }},
+	{"forbid", true, "Places of requests, and what is below them, that nothing is carried to.", "req.body.comment",
+		func(r *rule, v []string) (err error) { r.forbid, err = patterns(v, "req"); return err }},
+	{"set", true, "Places of requests that `value` is written to, unless something is carried there.", "req.header.Authorization",
+		func(r *rule, v []string) (err error) { r.set, err = patterns(v, "req"); return err }},
+	{"value", false, "What `set` writes: a text, or `env:NAME` for that of a variable of the environment. Behind a scheme, as Bearer, it stands for what follows the scheme; behind Basic, user:password is encoded.", "env:API_TOKEN",
+		func(r *rule, v []string) error { r.value = v[0]; return nil }},
+	{"token", false, "Only where this token stands for the secret in the recording.", "REDACTED-0123456789abcdef",
+		func(r *rule, v []string) error { r.token = v[0]; return nil }},
+	{"shift", true, "Places of requests, and what is below them, whose times are moved by as much as the replay is later than the recording.", "req.body.deliverAt",
+		func(r *rule, v []string) (err error) { r.shift, err = patterns(v, "req"); return err }},
+}
+
+// Keys returns the table of keys of a rule.
+func Keys() []Key { return keys }
+
+// Rules are those of a file. They are safe for concurrent use. A nil Rules has none.
+type Rules struct{ rules []*rule }
+
+type rule struct {
+	name             string
+	scope, fromScope scope
+	from             pattern
+	to, forbid       []pattern
+	set, shift       []pattern
+	value, token     string
+	fired            atomic.Uint64
+}
+
+// scope says for which requests something is: for all, if it is empty.
+type scope struct{ method, host, path []string }
+
+func (s *scope) has(e *recording.Exchange) bool {
+	return rulefile.AnyGlob(s.method, e.Command) && rulefile.AnyGlob(s.path, e.Location) && (len(s.host) == 0 || rulefile.AnyGlob(s.host, hostOf(e)))
+}
+
+// hostOf is the host that was asked for, in small letters and without its port.
+func hostOf(e *recording.Exchange) string {
+	host := e.Host()
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
+		host = host[:i]
+	}
+	return strings.ToLower(host)
+}
+
+// ParseRules reads a file of rules. lookup finds variables of the environment, as
+// [os.LookupEnv] does. Errors name the file, the line, what was found and what is allowed;
+// values are not shown.
+func ParseRules(file string, data []byte, lookup func(name string) (string, bool)) (*Rules, error) {
+	all := new(Rules)
+	err := rulefile.Parse(file, data, APIVersion, Kind, func(n *yaml.Node, number int) error {
+		r := &rule{name: fmt.Sprintf("rule %d", number)}
+		all.rules = append(all.rules, r)
+		return r.parse(n, lookup)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+func (r *rule) parse(n *yaml.Node, lookup func(string) (string, bool)) error {
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.Name
+	}
+	err := rulefile.Mapping(n, "a rule", names, func(key string, value *yaml.Node) error {
+		k := keys[slices.Index(names, key)]
+		read := rulefile.List
+		if !k.List {
+			read = func(n *yaml.Node, key string) ([]string, error) {
+				text, err := rulefile.Scalar(n, key)
+				return []string{text}, err
+			}
+		}
+		values, err := read(value, key)
+		if err != nil {
+			return err
+		}
+		if err := k.read(r, values); err != nil {
+			return fmt.Errorf("line %d: %s: %w", value.Line, key, err)
+		}
+		return nil
+	})
+	if err == nil {
+		if err = r.check(); err == nil {
+			r.value, err = resolve(r.value, lookup)
+		}
+		if err != nil {
+			err = fmt.Errorf("line %d: %s: %w", n.Line, r.name, err)
+		}
+	}
+	return err
+}
+
+func (r *rule) check() error {
+	switch {
+	case (r.from == nil) != (r.to == nil):
+		return errors.New("found one of from and to, want both, or none")
+	case (r.set == nil) != (r.value == ""):
+		return errors.New("found one of set and value, want both, or none")
+	case r.token != "" && r.set == nil:
+		return errors.New("found token without set")
+	case r.from == nil && r.fromScope.some():
+		return errors.New("found fromMethod or fromPath without from")
+	case r.from == nil && r.forbid == nil && r.set == nil && r.shift == nil:
+		return errors.New("it does nothing; want from and to, forbid, set and value, or shift")
+	}
+	return nil
+}
+
+func (s *scope) some() bool { return len(s.method)+len(s.host)+len(s.path) > 0 }
+
+// resolve returns the text that a value is or names.
+func resolve(value string, lookup func(string) (string, bool)) (string, error) {
+	name, ok := strings.CutPrefix(value, "env:")
+	if !ok {
+		return value, nil
+	}
+	text, ok := lookup(name)
+	if !ok || text == "" {
+		return "", fmt.Errorf("the environment has no variable %s, want one with the value", name)
+	}
+	return text, nil
+}
+
+func patterns(texts []string, side string) (all []pattern, err error) {
+	for _, text := range texts {
+		p, err := parsePattern(text, side)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+func lowered(texts []string) (all []string) {
+	for _, t := range texts {
+		all = append(all, strings.ToLower(t))
+	}
+	return all
+}
+
+// Unfired returns the names of the rules that have done nothing.
+func (r *Rules) Unfired() (names []string) {
+	for _, r := range r.all() {
+		if r.fired.Load() == 0 {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
+func (r *Rules) all() []*rule {
+	if r == nil {
+		return nil
+	}
+	return r.rules
+}
+
+// ParseSetting reads a value for a place of requests, as `header.Authorization=env:TOKEN`
+// or `req.body.password=…`. lookup finds variables of the environment, as [os.LookupEnv]
+// does. Errors don't show the value.
+func ParseSetting(text string, lookup func(name string) (string, bool)) (Setting, error) {
+	place, value, ok := strings.Cut(text, "=")
+	if !ok || value == "" {
+		return Setting{}, fmt.Errorf("setting %.80q: want a place, `=`, and a text or env:NAME, as in header.Authorization=env:TOKEN", place)
+	}
+	p, err := parsePattern(place, "req")
+	if err == nil {
+		value, err = resolve(value, lookup)
+	}
+	if err != nil {
+		return Setting{}, fmt.Errorf("setting of %.80q: %w", place, err)
+	}
+	return Setting{Value: value, name: place, places: []pattern{p}}, nil
+}
+
+// Supply returns the setting that supplies the secret of a need, wherever it is needed.
+func Supply(n Need, value string) Setting {
+	anywhere := pattern{{Step: fieldpath.Step{Kind: fieldpath.Anything}}}
+	return Setting{Token: n.Token, Value: value, name: n.Place, places: []pattern{anywhere}}
+}
+
+// settings are those of the rules.
+func (r *Rules) settings() (all []Setting) {
+	for _, r := range r.all() {
+		if r.set != nil {
+			all = append(all, Setting{Token: r.token, Value: r.value, name: r.name, places: r.set, scope: r.scope, rule: r})
+		}
+	}
+	return all
+}
+
+// that returns the rules that say something of what the given function returns, and are
+// for the exchange.
+func (r *Rules) that(e *recording.Exchange, says func(*rule) (pattern []pattern, of *scope)) (all []*rule) {
+	for _, r := range r.all() {
+		if patterns, of := says(r); len(patterns) > 0 && of.has(e) {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+func issues(r *rule) ([]pattern, *scope) {
+	if r.from == nil {
+		return nil, nil
+	}
+	return []pattern{r.from}, &r.fromScope
+}
+func carries(r *rule) ([]pattern, *scope) { return r.to, &r.scope }
+func forbids(r *rule) ([]pattern, *scope) { return r.forbid, &r.scope }
+func shifts(r *rule) ([]pattern, *scope)  { return r.shift, &r.scope }
+
+// has tells whether one of the patterns means a place.
+func has(patterns []pattern, path []placeStep) bool {
+	return slices.ContainsFunc(patterns, func(p pattern) bool { return p.is(path) })
+}
+
+// cover tells whether one means a place, or one that it is a part of.
+func cover(patterns []pattern, path []placeStep) bool {
+	return slices.ContainsFunc(patterns, func(p pattern) bool { return p.covers(path) })
+}
+
+// Schema returns the JSON Schema of the file.
+func Schema() map[string]any {
+	text := map[string]any{"type": "string"}
+	properties := map[string]any{}
+	for _, k := range keys {
+		property := map[string]any{"description": k.Doc, "type": "string"}
+		if k.List {
+			property = map[string]any{"description": k.Doc, "oneOf": []any{text, map[string]any{"type": "array", "items": text, "minItems": 1}}}
+		}
+		properties[k.Name] = property
+	}
+	does := func(names ...any) map[string]any { return map[string]any{"required": names} }
+	return map[string]any{
+		"$schema":              "https://json-schema.org/draft/2020-12/schema",
+		"title":                Kind,
+		"type":                 "object",
+		"additionalProperties": false,
+		"required":             []any{"apiVersion", "kind", "rules"},
+		"properties": map[string]any{
+			"apiVersion": map[string]any{"const": APIVersion},
+			"kind":       map[string]any{"const": Kind},
+			"metadata":   map[string]any{"type": "object"},
+			"rules": map[string]any{"type": "array", "maxItems": rulefile.MaxRules, "items": map[string]any{
+				"type": "object", "additionalProperties": false, "properties": properties,
+				"anyOf": []any{does("from", "to"), does("forbid"), does("set", "value"), does("shift")},
+			}},
+		},
+	}
+}

@@ -1,24 +1,30 @@
 package carry
 
 import (
+	"encoding/base64"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
 // State is what one replay of a recording, or one of several copies of it, knows of live
 // values. It is safe for concurrent use. A value is forgotten when the last request that
 // carries it was made, so a step's request is to be made once.
 type State struct {
-	g *Graph
-	o StateOptions
+	g        *Graph
+	shift    time.Duration
+	settings []Setting
+	shifts   bool // there are times to be moved
 
 	walkers sync.Pool
 	mu      sync.Mutex
 	live    map[uint32]liveValue // by issue
 	uses    []EdgeUse            // by route
+	used    []bool               // settings
 }
 
 // liveValue is what a response issued.
@@ -31,13 +37,15 @@ type liveValue struct {
 
 // NewState returns a state in which nothing was answered.
 func (g *Graph) NewState(o StateOptions) *State {
-	s := &State{g: g, o: o, live: map[uint32]liveValue{}, uses: make([]EdgeUse, len(g.routes))}
+	s := &State{g: g, shift: o.Shift, settings: append(slices.Clone(o.Set), g.rules.settings()...), live: map[uint32]liveValue{}, uses: make([]EdgeUse, len(g.routes))}
 	for i, r := range g.routes {
 		s.uses[i] = EdgeUse{From: r.From, Issuer: r.Issuer, To: r.To, Consumer: r.Consumer, Encoding: r.Encoding, Class: r.Class}
 	}
 	for i := range g.edges {
 		s.uses[g.links[g.edges[i].link].route].Edges++
 	}
+	s.used = make([]bool, len(s.settings))
+	s.shifts = o.Shift != 0 && slices.ContainsFunc(g.rules.all(), func(r *rule) bool { return r.shift != nil })
 	s.walkers.New = func() any { return &walker{places: g.places} }
 	return s
 }
@@ -133,85 +141,187 @@ func (t *taker) is(text string) string {
 
 // Changes tells whether something may have to be written into the step's request.
 func (s *State) Changes(step int) bool {
-	return s.g.edgesAt[step] != s.g.edgesAt[step+1] || len(s.o.Set) > 0
+	return s.g.edgesAt[step] != s.g.edgesAt[step+1] || len(s.settings) > 0 || s.shifts
 }
 
-// change is what is to be written at a place.
+// change is what an edge is to write.
 type change struct {
-	place placeID
-	put   uint8
-	live  liveValue
-	route uint32
-	done  bool
+	place          placeID
+	put            uint8
+	route          uint32
+	live           liveValue
+	wrote, changed bool
 }
 
-// Apply writes live values into a step's request, of which e is a copy that the caller may
-// keep. applied counts the places at which one was written, and missing those at which the
-// recorded value was left, because the live response did not have one or was not there.
+// Apply writes live values, settings and times into a step's request, of which e is the
+// caller's own copy. applied counts the edges whose live value was written, and missing
+// those whose recorded value was left: the live response did not have one, or has not
+// come.
 func (s *State) Apply(step int, e *recording.Exchange) (applied, missing int) {
-	g := s.g
+	if !s.Changes(step) || e.HTTP == nil {
+		return 0, 0
+	}
+	a := applier{State: s, e: e}
+	body := a.edges(step)
+	for i := range s.settings {
+		if t := &s.settings[i]; t.scope.has(e) {
+			a.settings = append(a.settings, i)
+			body = body || t.inBody()
+		}
+	}
+	if s.shifts {
+		a.shifts = s.g.rules.that(e, shifts)
+		body = body || len(a.shifts) > 0
+	}
+	if len(a.changes)+len(a.settings)+len(a.shifts) == 0 {
+		return 0, 0
+	}
+	e.HTTP.Req.Headers = slices.Clone(e.HTTP.Req.Headers)
+	a.w = s.walkers.Get().(*walker)
+	a.w.visit = a.text
+	a.w.request(e, body)
+	a.w.visit = nil
+	s.walkers.Put(a.w)
+	return a.count()
+}
+
+// applier writes into one request.
+type applier struct {
+	*State
+	w        *walker
+	e        *recording.Exchange
+	changes  []change
+	settings []int
+	shifts   []*rule
+	set      []int // settings that were written
+}
+
+// edges takes the live values of the step's edges, and tells whether one leads into the
+// body.
+func (a *applier) edges(step int) (body bool) {
+	g := a.g
 	edges := g.edges[g.edgesAt[step]:g.edgesAt[step+1]]
-	changes := make([]change, 0, len(edges))
-	body := false
-	s.mu.Lock()
-	for _, at := range edges {
+	if len(edges) == 0 {
+		return false
+	}
+	a.changes = make([]change, len(edges))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, at := range edges {
 		l := &g.links[at.link]
-		v, ok := s.live[at.issue]
-		if v.left--; ok && v.left == 0 {
-			delete(s.live, at.issue)
-		} else if ok {
-			s.live[at.issue] = v
+		v, ok := a.live[at.issue]
+		if !ok {
+			v.missing = true
+		} else if v.left--; v.left == 0 {
+			delete(a.live, at.issue)
+		} else {
+			a.live[at.issue] = v
 		}
 		body = body || l.body
-		changes = append(changes, change{l.to, l.put, v, l.route, !ok || v.missing})
+		a.changes[i] = change{place: l.to, put: l.put, route: l.route, live: v}
 	}
-	s.mu.Unlock()
-	changed := make([]bool, len(changes))
-	wrote := make([]bool, len(changes))
-	if e.HTTP != nil && slices.ContainsFunc(changes, func(c change) bool { return !c.done }) {
-		e.HTTP.Req.Headers = slices.Clone(e.HTTP.Req.Headers)
-		w := s.walkers.Get().(*walker)
-		w.visit = func(text string) string {
-			place := w.place(false)
-			if place == none {
-				return text
-			}
-			for i := range changes {
-				c := &changes[i]
-				if c.done || c.place != place {
-					continue
-				}
-				if _, ok := forms[c.put].take(text); !ok {
-					continue
-				}
-				with := forms[c.put].put(text, c.live.text)
-				wrote[i] = true
-				changed[i] = changed[i] || with != text
+	return body
+}
+
+// text is given each text of the request.
+func (a *applier) text(text string) string {
+	place := none
+	if len(a.changes) > 0 {
+		place = a.w.place(false)
+	}
+	for i := range a.changes {
+		c := &a.changes[i]
+		if place == none || c.place != place {
+			continue
+		}
+		if _, ok := forms[c.put].take(text); !ok || c.live.missing {
+			continue
+		}
+		with := forms[c.put].put(text, c.live.text)
+		c.wrote, c.changed = true, with != text
+		return with
+	}
+	for _, i := range a.settings {
+		if t := &a.State.settings[i]; has(t.places, a.w.path) {
+			if with, ok := t.in(text); ok {
+				a.set = append(a.set, i)
 				return with
 			}
-			return text
 		}
-		w.request(e, body)
-		w.visit = nil
-		s.walkers.Put(w)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range changes {
-		u := &s.uses[changes[i].route]
-		switch {
-		case !wrote[i]:
+	for _, r := range a.shifts {
+		if cover(r.shift, a.w.path) {
+			if with, ok := shifted(text, a.shift); ok {
+				r.fired.Add(1)
+				return with
+			}
+		}
+	}
+	return text
+}
+
+// count adds what was written to the report.
+func (a *applier) count() (applied, missing int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.changes {
+		c := &a.changes[i]
+		u := &a.uses[c.route]
+		if !c.wrote {
 			u.Missing++
 			missing++
-		default:
-			u.Fired++
-			applied++
-			if changed[i] {
-				u.Changed++
-			}
+			continue
+		}
+		u.Fired++
+		applied++
+		if c.changed {
+			u.Changed++
+		}
+	}
+	for _, i := range a.set {
+		a.used[i] = true
+		if r := a.State.settings[i].rule; r != nil {
+			r.fired.Add(1)
 		}
 	}
 	return applied, missing
+}
+
+// inBody tells whether the setting may be for a place in the body.
+func (t *Setting) inBody() bool {
+	return slices.ContainsFunc(t.places, func(p pattern) bool { return len(p) < 2 || p[1].Name == "body" || p[1].Kind != fieldpath.Member })
+}
+
+// in returns what a text becomes, and false if the setting is not for it.
+func (t *Setting) in(text string) (string, bool) {
+	form := uint8(whole)
+	value, ok := forms[behindScheme].take(text)
+	if ok && !strings.Contains(t.Value, " ") {
+		form = behindScheme
+	} else {
+		value = text
+	}
+	if t.Token != "" && value != t.Token {
+		return text, false
+	}
+	with := t.Value
+	if form == behindScheme && len(text) > 6 && strings.EqualFold(text[:6], "basic ") && strings.Contains(with, ":") {
+		with = base64.StdEncoding.EncodeToString([]byte(with))
+	}
+	return forms[form].put(text, with), true
+}
+
+// Unset returns the names of settings that nothing was written for: the places of those
+// that were given, and the names of rules.
+func (s *State) Unset() (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, used := range s.used {
+		if !used {
+			names = append(names, s.settings[i].name)
+		}
+	}
+	return names
 }
 
 // Report tells what became of the edges up to now, by their places, in the order in which

@@ -1,0 +1,165 @@
+// Package rulefile reads what files of rules have in common: the frame with apiVersion,
+// kind and a list of rules, mappings without unknown keys, and patterns.
+//
+//	apiVersion: tapedeck.dev/v1alpha1
+//	kind: MatchRules
+//	rules:
+//	- path: /v1/payments
+//
+// Errors name the line, what was found and what is allowed.
+//
+// It imports the standard library and go.yaml.in/yaml/v3.
+package rulefile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	// maxFile is how long a file of rules may be.
+	maxFile = 1 << 20
+	// MaxRules is how many rules it may have.
+	MaxRules = 1000
+)
+
+// Parse reads a file of rules of a version and kind, and gives each rule to read, with its
+// number, from 1. Errors begin with the file.
+func Parse(file string, data []byte, apiVersion, kind string, read func(n *yaml.Node, number int) error) error {
+	if len(data) > maxFile {
+		return fmt.Errorf("%s: %d bytes, at most %d are allowed", file, len(data), maxFile)
+	}
+	var root yaml.Node
+	err := yaml.Unmarshal(data, &root)
+	if err == nil {
+		err = parse(&root, apiVersion, kind, read)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+func parse(root *yaml.Node, apiVersion, kind string, read func(n *yaml.Node, number int) error) error {
+	if root.Kind != yaml.DocumentNode || len(root.Content) == 0 {
+		return fmt.Errorf("empty; want apiVersion: %s, kind: %s and rules", apiVersion, kind)
+	}
+	top := root.Content[0]
+	var rules *yaml.Node
+	found := map[string]string{}
+	err := Mapping(top, "the file", []string{"apiVersion", "kind", "metadata", "rules"}, func(key string, value *yaml.Node) error {
+		switch key {
+		case "rules":
+			rules = value
+		case "apiVersion", "kind":
+			text, err := Scalar(value, key)
+			found[key] = text
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, want := range [][2]string{{"apiVersion", apiVersion}, {"kind", kind}} {
+		if found[want[0]] != want[1] {
+			return fmt.Errorf("line %d: %s is %q, want %s", top.Line, want[0], found[want[0]], want[1])
+		}
+	}
+	if rules == nil || rules.Kind != yaml.SequenceNode {
+		return fmt.Errorf("line %d: want rules, a list", top.Line)
+	}
+	if len(rules.Content) > MaxRules {
+		return fmt.Errorf("line %d: %d rules, at most %d are allowed", rules.Line, len(rules.Content), MaxRules)
+	}
+	for i, n := range rules.Content {
+		if err := read(n, i+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Mapping walks a mapping's keys. Unknown ones and ones that stand twice are errors.
+func Mapping(n *yaml.Node, what string, allowed []string, f func(key string, value *yaml.Node) error) error {
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: want %s to be a mapping with %s", n.Line, what, strings.Join(allowed, ", "))
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if !slices.Contains(allowed, key.Value) {
+			return fmt.Errorf("line %d: unknown key %q in %s; allowed are %s", key.Line, key.Value, what, strings.Join(allowed, ", "))
+		}
+		if seen[key.Value] {
+			return fmt.Errorf("line %d: the key %q stands twice in %s", key.Line, key.Value, what)
+		}
+		seen[key.Value] = true
+		if err := f(key.Value, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Scalar reads a text.
+func Scalar(n *yaml.Node, key string) (string, error) {
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+		return "", fmt.Errorf("line %d: %s: want a text", n.Line, key)
+	}
+	return n.Value, nil
+}
+
+// List reads a text, or a list of texts.
+func List(n *yaml.Node, key string) ([]string, error) {
+	if n.Kind != yaml.SequenceNode {
+		text, err := Scalar(n, key)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %s: want a text or a list of texts", n.Line, key)
+		}
+		return []string{text}, nil
+	}
+	if len(n.Content) == 0 {
+		return nil, fmt.Errorf("line %d: %s: an empty list; want one or more texts", n.Line, key)
+	}
+	var all []string
+	for _, c := range n.Content {
+		text, err := Scalar(c, key)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, text)
+	}
+	return all, nil
+}
+
+// Glob matches a text with a pattern in which `*` stands for any characters. Its cost is
+// the product of their lengths at most.
+func Glob(pattern, s string) bool {
+	star, mark := -1, 0
+	p, i := 0, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+		case p < len(pattern) && pattern[p] == s[i]:
+			p++
+			i++
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}
+
+// AnyGlob matches a text with one of several patterns. Without any, every text matches.
+func AnyGlob(patterns []string, s string) bool {
+	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return Glob(p, s) })
+}
