@@ -143,8 +143,8 @@ func (cn *conn) parse(head string) error {
 // frame finds out how the body is framed, and whether the connection can be used again.
 func (cn *conn) frame(old bool) error {
 	r := &cn.into.http.Res
-	cn.framing, cn.length = byClose, -1
-	coded, persists, ends := false, !old, false
+	cn.length = -1
+	coding, persists, ends := "", !old, false
 	for i := range r.Headers {
 		switch value := r.Headers[i].Value; r.Headers[i].Name {
 		case "Content-Type":
@@ -156,26 +156,25 @@ func (cn *conn) frame(old bool) error {
 			if err != nil || cn.length >= 0 && cn.length != int64(n) {
 				return fail(Protocol, "the answer's Content-Length is no number, or there are two")
 			}
-			cn.length, cn.framing = int64(n), byLength
+			cn.length = int64(n)
 		case "Transfer-Encoding":
-			if strings.EqualFold(value, "identity") {
-				continue
-			}
-			coded = true
-			last := value[strings.LastIndexByte(value, ',')+1:]
-			cn.framing = byClose
-			if strings.EqualFold(strings.TrimSpace(last), "chunked") {
-				cn.framing = byChunks
+			if !strings.EqualFold(value, "identity") {
+				coding = value
 			}
 		case "Connection":
 			ends = ends || hasToken(value, "close")
 			persists = persists || hasToken(value, "keep-alive")
 		}
 	}
-	if coded && cn.framing == byLength { // Content-Length came behind Transfer-Encoding
+	switch last := strings.TrimSpace(coding[strings.LastIndexByte(coding, ',')+1:]); {
+	case strings.EqualFold(last, "chunked"):
+		cn.framing = byChunks
+	case coding != "" || cn.length < 0:
 		cn.framing = byClose
+	default:
+		cn.framing = byLength
 	}
-	if coded && cn.length >= 0 { // RFC 9112, section 6.3: two framings are an attack
+	if coding != "" && cn.length >= 0 { // two framings are an attack
 		ends = true
 	}
 	status := r.StatusCode

@@ -79,6 +79,7 @@ type Client struct {
 	runField []byte // the line of contract.HeaderReplay, or none
 	pool     pool
 	h2       *http2.Transport
+	streams  connSet // of h2
 }
 
 // New returns a client. It connects when the first request is sent.
@@ -135,10 +136,11 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Close closes the connections that are idle, and the others once their requests end.
+// Close closes all connections. Call it when no Send runs any more.
 func (c *Client) Close() {
 	c.pool.close()
 	c.h2.CloseIdleConnections()
+	c.streams.close()
 }
 
 // Send sends a request that [Append] encoded and waits for the end of its answer. It

@@ -2,8 +2,6 @@ package wire
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -77,7 +75,10 @@ func fail(f Failure, format string, args ...any) *Error {
 // had come.
 func classify(ctx context.Context, err error, begun bool) *Error {
 	var known *Error
-	var timeout interface{ Timeout() bool }
+	var (
+		timeout interface{ Timeout() bool }
+		op      *net.OpError
+	)
 	switch {
 	case errors.As(err, &known):
 		return known
@@ -87,6 +88,8 @@ func classify(ctx context.Context, err error, begun bool) *Error {
 		return &Error{Timeout, err}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return &Error{Reset, err}
+	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // alerts of TLS
+		return &Error{TLS, err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe):
 		if begun {
 			return fail(Truncated, "the connection ended in the middle of the answer")
@@ -115,14 +118,6 @@ func dialing(ctx context.Context, err error) *Error {
 
 // handshaking gives an error of the TLS handshake its class.
 func handshaking(ctx context.Context, err error) *Error {
-	var (
-		alert    tls.AlertError
-		verify   *tls.CertificateVerificationError
-		hostname x509.HostnameError
-	)
-	if errors.As(err, &alert) || errors.As(err, &verify) || errors.As(err, &hostname) {
-		return &Error{TLS, err}
-	}
 	if e := classify(ctx, err, false); e.Failure == Timeout || e.Failure == Canceled {
 		return e
 	}

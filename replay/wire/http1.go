@@ -197,8 +197,8 @@ func (cn *conn) write() (wait func() bool, err error) {
 		}
 		cn.out = cn.out[:0]
 	}
-	cn.into.BytesOut = int64(len(f.body))
 	if len(f.body)+len(f.trailers) <= cn.direct {
+		cn.into.BytesOut = int64(len(f.body))
 		cn.out = cn.framed(cn.out)
 		_, err = cn.Write(cn.out)
 		return nil, err
@@ -206,10 +206,12 @@ func (cn *conn) write() (wait func() bool, err error) {
 	sent := make(chan error, 1)
 	go func() { sent <- cn.upload() }()
 	return func() bool {
+		grace := time.NewTimer(uploadGrace)
+		defer grace.Stop()
 		select {
 		case err := <-sent:
 			return err == nil
-		default: // the answer is complete, so the rest is not wanted
+		case <-grace.C: // the answer is complete, so the rest is not wanted
 			_ = cn.Conn.Close()
 			<-sent
 			return false
@@ -224,9 +226,12 @@ func (cn *conn) upload() error {
 		before = append(strconv.AppendInt(before, int64(len(cn.f.body)), 16), "\r\n"...)
 		behind = append(append([]byte("\r\n0\r\n"), cn.f.trailers...), "\r\n"...)
 	}
-	for _, part := range [...][]byte{before, cn.f.body, behind} {
+	for i, part := range [...][]byte{before, cn.f.body, behind} {
 		for len(part) > 0 {
 			n, err := cn.Write(part[:min(len(part), uploadSize)])
+			if i == 1 {
+				cn.into.BytesOut += int64(n)
+			}
 			if err != nil {
 				return err
 			}
@@ -237,8 +242,12 @@ func (cn *conn) upload() error {
 	return nil
 }
 
-// uploadSize is how much of a large body is written at once.
-const uploadSize = 256 << 10
+const (
+	// uploadSize is how much of a large body is written at once.
+	uploadSize = 256 << 10
+	// uploadGrace is how long the rest of it may take once the answer is complete.
+	uploadGrace = 50 * time.Millisecond
+)
 
 // head appends the head.
 func (cn *conn) head(dst []byte) []byte {
@@ -327,12 +336,12 @@ func (cn *conn) receive(p []byte) (int, error) {
 	if cn.reads++; cn.reads > 1 && cn.watch == nil {
 		_ = cn.SetReadDeadline(time.Now().Add(cn.c.o.Timeout + cn.f.silence))
 	}
-	n, err := cn.Conn.Read(p)
-	if n > 0 {
-		return n, nil // an error comes again
+	for {
+		switch n, err := cn.Conn.Read(p); {
+		case n > 0:
+			return n, nil // an error comes again
+		case err != nil:
+			return 0, err
+		}
 	}
-	if err == nil {
-		err = io.ErrNoProgress
-	}
-	return n, err
 }

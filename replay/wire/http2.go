@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -27,23 +28,63 @@ func (c *Client) transport() *http2.Transport {
 		DisableCompression: true,
 		MaxHeaderListSize:  maxHead,
 		DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
-			if !c.secure {
-				return c.dial(ctx, nil)
+			var config *tls.Config
+			if c.secure {
+				config = c.tls2or1
 			}
-			config := c.tls2or1
-			if c.http2 {
+			if c.secure && c.http2 {
 				config = c.tls2
 			}
 			conn, err := c.dial(ctx, config)
 			if err != nil {
 				return nil, err
 			}
-			if conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != "h2" {
+			if t, ok := conn.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol != "h2" {
 				_ = conn.Close()
 				return nil, errHTTP1
 			}
-			return conn, nil
+			return c.streams.add(conn), nil
 		},
+	}
+}
+
+// connSet is the connections of HTTP/2: the transport closes those alone that are idle, and
+// takes one for busy while it waits for the target to confirm the end of a stream.
+type connSet struct {
+	mu  sync.Mutex
+	all map[*member]bool
+}
+
+type member struct {
+	net.Conn
+	of *connSet
+}
+
+func (s *connSet) add(conn net.Conn) net.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[*member]bool{}
+	}
+	m := &member{conn, s}
+	s.all[m] = true
+	return m
+}
+
+// Close implements net.Conn.
+func (m *member) Close() error {
+	m.of.mu.Lock()
+	delete(m.of.all, m)
+	m.of.mu.Unlock()
+	return m.Conn.Close()
+}
+
+func (s *connSet) close() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Keys(s.all))
+	s.mu.Unlock()
+	for _, m := range all {
+		_ = m.Close()
 	}
 }
 
