@@ -334,13 +334,20 @@ func (f *Finder) consumer(text string) string {
 			return text
 		}
 	}
+	known := false
 	for i := range forms {
+		if known && i != basicPassword { // only this one can stand beside another
+			continue
+		}
 		if value, ok := forms[i].take(text); ok && !forbidden && f.known(uint8(i), value) {
-			return text
+			known = true
 		}
 		if f.w.kind == inNumber {
 			break
 		}
+	}
+	if known {
+		return text
 	}
 	for _, i := range [...]uint8{whole, behindScheme} {
 		if value, ok := forms[i].take(text); ok && class.IsToken([]byte(value)) {

@@ -229,6 +229,7 @@ func (a *applier) text(text string) string {
 	if len(a.changes) > 0 {
 		place = a.w.place(false)
 	}
+	carried := false
 	for i := range a.changes {
 		c := &a.changes[i]
 		if place == none || c.place != place {
@@ -238,8 +239,11 @@ func (a *applier) text(text string) string {
 			continue
 		}
 		with := forms[c.put].put(text, c.live.text)
-		c.wrote, c.changed = true, with != text
-		return with
+		c.wrote, c.changed, carried = true, with != text, true
+		text = with // a user, and a password beside it
+	}
+	if carried {
+		return text
 	}
 	for _, i := range a.settings {
 		if t := &a.State.settings[i]; has(t.places, a.w.path) {
