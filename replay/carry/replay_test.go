@@ -2,6 +2,8 @@ package carry_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/redact"
 	"github.com/tapedeck/tapedeck/replay/carry"
 )
 
@@ -298,6 +301,63 @@ func TestReplay(t *testing.T) {
 				}
 				for _, a := range g.Ambiguous() {
 					t.Logf("%+v", a)
+				}
+			}
+		})
+	}
+}
+
+// redacted returns a recording as capture keeps it: with tokens for secrets.
+func redacted(t *testing.T, all []*recording.Exchange) []*recording.Exchange {
+	t.Helper()
+	var sink collected
+	r := redact.New(&sink, redact.Options{Key: []byte("key")})
+	for _, e := range all {
+		c := copyOf(e)
+		c.HTTP.Req.Headers, c.HTTP.Res.Headers = slices.Clone(e.HTTP.Req.Headers), slices.Clone(e.HTTP.Res.Headers)
+		c.HTTP.Req.Body, c.HTTP.Res.Body = slices.Clone(e.HTTP.Req.Body), slices.Clone(e.HTTP.Res.Body)
+		if err := r.Write(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sink.all
+}
+
+type collected struct{ all []*recording.Exchange }
+
+func (c *collected) Write(e *recording.Exchange) error { c.all = append(c.all, e); return nil }
+func (c *collected) Flush(context.Context) error       { return nil }
+func (c *collected) Close(context.Context) error       { return nil }
+
+// A redacted recording can be replayed all the same, once the secrets are supplied that
+// only the clients hold.
+func TestReplayOfARedactedRecording(t *testing.T) {
+	for name, flow := range flows {
+		t.Run(name, func(t *testing.T) {
+			recorded, there := redacted(t, record(t, flow, 1, 3)), record(t, flow, 2, 3)
+			f := carry.NewFinder(carry.Options{})
+			for _, e := range recorded {
+				f.Add(e)
+			}
+			g := f.Finish()
+			var o carry.StateOptions
+			for _, n := range g.Needs() {
+				if !strings.HasPrefix(n.Token, "REDACTED-") {
+					t.Errorf("needed: %+v", n)
+				}
+				switch n.Place {
+				case "req.body.password":
+					o.Set = append(o.Set, carry.Supply(n, "correct horse"))
+				case "req.header.Authorization": // user and password are one secret
+					value, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(there[n.Steps[0]].HTTP.Req.Headers.Get("Authorization"), "Basic "))
+					o.Set = append(o.Set, carry.Supply(n, string(value)))
+				default:
+					t.Errorf("needed: %+v", n)
+				}
+			}
+			for i, e := range replay(t, recorded, g.NewState(o), 2) {
+				if diff := cmp.Diff(there[i].HTTP.Req, e.HTTP.Req); diff != "" {
+					t.Errorf("step %d, %s %s (-the client's own +replayed):\n%s", i, e.Command, e.Location, diff)
 				}
 			}
 		})

@@ -203,8 +203,12 @@ func (s *shop) config(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-func (s *shop) search(w http.ResponseWriter, _ *http.Request)  { answer(w, 200, map[string]any{"hits": 0}) }
-func (s *shop) product(w http.ResponseWriter, _ *http.Request) { answer(w, 200, map[string]any{"stock": s.price}) }
+func (s *shop) search(w http.ResponseWriter, _ *http.Request) {
+	answer(w, 200, map[string]any{"hits": 0})
+}
+func (s *shop) product(w http.ResponseWriter, _ *http.Request) {
+	answer(w, 200, map[string]any{"stock": s.price})
+}
 
 func (s *shop) order(w http.ResponseWriter, r *http.Request) {
 	user, ok := s.bearer(w, r)
