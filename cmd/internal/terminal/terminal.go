@@ -4,12 +4,17 @@ package terminal
 
 import "os"
 
-// Is tells whether a stream is a terminal.
+// Is tells whether a stream is a terminal. /dev/null is a device as terminals are, and no
+// terminal: services, containers and CI jobs read from it.
 func Is(stream any) bool {
 	file, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}
 	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }

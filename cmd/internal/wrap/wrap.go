@@ -150,8 +150,7 @@ func Run(ctx context.Context, c Command, grace time.Duration) (Status, error) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	in, ok := c.Stdin.(*os.File)
-	atTerminal := ok && in.Name() != os.DevNull && terminal.Is(in)
+	atTerminal := terminal.Is(c.Stdin)
 	over := ctx.Done()
 	var kill <-chan time.Time
 	for {

@@ -1,0 +1,66 @@
+//go:build unix
+
+package wrap
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A service manager or a CI job gives /dev/null as standard input and sends signals to this
+// process alone: the command gets each of them.
+func TestSignalsArePassedOn(t *testing.T) {
+	fd, err := syscall.Open(os.DevNull, syscall.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	null := os.NewFile(uintptr(fd), "/dev/stdin") // which is what os.Stdin is called, whatever it is
+	defer null.Close()
+	for _, signal := range forwarded {
+		t.Run(signal.String(), func(t *testing.T) {
+			out, said := io.Pipe()
+			type result struct {
+				status Status
+				err    error
+			}
+			done := make(chan result, 1)
+			go func() {
+				const script = `for s in HUP INT QUIT TERM USR1 USR2; do trap "exit 7" $s; done; echo ready; while :; do sleep 0.01; done`
+				status, err := Run(t.Context(), Command{Args: []string{"sh", "-c", script}, Stdin: null, Stdout: said, Stderr: io.Discard, Env: os.Environ()}, time.Second)
+				said.Close()
+				done <- result{status, err}
+			}()
+			if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+				t.Fatalf("%q, %v", line, err)
+			}
+			if err := syscall.Kill(os.Getpid(), signal.(syscall.Signal)); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case r := <-done:
+				if r.err != nil || r.status.Code != 7 {
+					t.Errorf("%v, %v", r.status, r.err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("the command did not get it")
+			}
+		})
+	}
+}
+
+// How the command ended is said in the words of a shell.
+func TestStatus(t *testing.T) {
+	for script, want := range map[string]string{"exit 0": "exit code 0", "exit 3": "exit code 3", "kill -9 $$": "was ended by a signal: killed"} {
+		var out bytes.Buffer
+		status, err := Run(t.Context(), Command{Args: []string{"sh", "-c", script}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Env: os.Environ()}, time.Second)
+		if err != nil || status.String() != want {
+			t.Errorf("%s: %v, %v", script, status, err)
+		}
+	}
+}
