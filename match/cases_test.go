@@ -195,12 +195,13 @@ func parseExchange(t *testing.T, text []byte, at time.Time) (*recording.Exchange
 			t.Fatal(err)
 		}
 	}
-	method, target, ok := strings.Cut(first, " http://")
-	if !ok {
-		t.Fatalf("%q: want a method and a URL with http://", first)
+	method, url, _ := strings.Cut(first, " ")
+	scheme, target, ok := strings.Cut(url, "://")
+	if !ok || scheme != "http" && scheme != "https" {
+		t.Fatalf("%q: want a method and a URL with http:// or https://", first)
 	}
 	host, path, _ := strings.Cut(target, "/")
-	e := &recording.Exchange{TS: at, L7Protocol: recording.HTTP1, HTTP: new(recording.HTTP)}
+	e := &recording.Exchange{TS: at, L7Protocol: recording.HTTP1, IsTLS: scheme == "https", HTTP: new(recording.HTTP)}
 	req := &e.HTTP.Req
 	req.Method, req.Host, req.URI = method, host, "/"+path
 	req.URL, _, _ = strings.Cut(req.URI, "?")

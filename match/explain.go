@@ -109,10 +109,7 @@ func (x *Index) Explain(r *Request, res Result, load func(Ref) (*recording.Excha
 
 // line is the request in one line.
 func (r *Request) line() string {
-	host := r.Host
-	if r.Port != "" {
-		host += ":" + r.Port
-	}
+	host := r.address()
 	if r.Protocol == recording.TCP {
 		return "tcp " + host
 	}

@@ -172,6 +172,8 @@ func (k *keyer) leaf(level *keyLevel, kind canon.Kind, value []byte, rule *rules
 		switch {
 		case kind == canon.Text, kind == canon.Number, kind == canon.Bytes && len(value) < 100: // a body that is no more than that
 			l.Value, from, to = class.Find(value, name, k.at)
+		case kind == canon.Bytes:
+			l.Value = class.OfBody(value)
 		case kind == canon.Time:
 			l.Value = class.OfTimestamp(value, k.at)
 		}

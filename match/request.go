@@ -22,8 +22,8 @@ type Request struct {
 	TS time.Time
 	// Protocol is http, grpc, websocket or tcp.
 	Protocol string
-	// Method is HTTP's, as it was sent. Host has neither port nor capitals. Port is empty
-	// where it is 80 or 443, or unknown. Path is unescaped, by segment.
+	// Method is HTTP's, as it was sent. Host has neither port nor capitals. Port is that
+	// of the scheme where none is named. Path is unescaped, by segment.
 	Method, Host string
 	Port         string
 	Path         []string
@@ -154,7 +154,9 @@ func (r *Request) head(e *recording.Exchange) {
 	if _, rest, ok := strings.Cut(path, "://"); ok {
 		_, path, _ = strings.Cut(rest, "/")
 	}
-	r.Host, r.Port = splitHost(host)
+	if r.Host, r.Port = splitHost(host); r.Port == "" {
+		r.Port = usualPort(e)
+	}
 	for s := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
 		if len(r.Path) == maxSegments {
 			r.Path[maxSegments-1] += "/" + s
@@ -182,16 +184,29 @@ func joinPath(segments []string) string {
 	return b.String()
 }
 
-// splitHost takes a host apart. Ports that the schemes have anyway are none.
+// splitHost takes a host and its port apart, if it has one.
 func splitHost(address string) (host, port string) {
 	host = address
 	if i := strings.LastIndexByte(address, ':'); i >= 0 && (strings.IndexByte(address, ':') == i || strings.HasPrefix(address, "[") && address[i-1] == ']') {
 		host, port = address[:i], address[i+1:]
 	}
-	if port == "80" || port == "443" {
-		port = ""
-	}
 	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), ".")), port
+}
+
+// usualPort is the port of an exchange's scheme.
+func usualPort(e *recording.Exchange) string {
+	if e.IsTLS || strings.EqualFold(e.L7Protocol, "https") || strings.HasPrefix(e.HTTP.Req.URI, "https://") {
+		return "443"
+	}
+	return "80"
+}
+
+// address is the host, and the port if it is not one that schemes have.
+func (r *Request) address() string {
+	if r.Port == "" || r.Protocol != recording.TCP && (r.Port == "80" || r.Port == "443") {
+		return r.Host
+	}
+	return net.JoinHostPort(r.Host, r.Port)
 }
 
 func isGRPC(h recording.Headers) bool {

@@ -181,8 +181,11 @@ func onlyUUID(s []byte) int {
 
 // Of tells the class of a whole text.
 func Of(s, name []byte, at time.Time) Value {
-	if len(s) < 10 || len(s) > maxLen {
+	if len(s) < 10 {
 		return Value{}
+	}
+	if len(s) > maxLen { // too long for any class, but there may be tokens in it
+		return OfBody(s)
 	}
 	switch digits := countDigits(s); {
 	case s[0] == Prefix[0] && IsToken(s):
@@ -258,8 +261,8 @@ func Of(s, name []byte, at time.Time) Value {
 	if isJWT(s) {
 		return Value{Class: JWT}
 	}
-	if bytes.Contains(s, []byte(Prefix)) && hasToken(s) {
-		return Value{Class: Token}
+	if v := OfBody(s); v.Class != None {
+		return v
 	}
 	if looksRandom(s) {
 		return Value{Class: Opaque}

@@ -32,9 +32,12 @@ func startsToken(s []byte) bool {
 	return len(s) >= tokenLen && bytes.HasPrefix(s, []byte(Prefix)) && isHex(s[len(Prefix):tokenLen])
 }
 
-func hasToken(s []byte) bool {
-	_, _, ok := nextToken(s)
-	return ok
+// OfBody tells the class of a body that no format explains, of any length.
+func OfBody(s []byte) (v Value) {
+	if _, _, ok := nextToken(s); ok {
+		v.Class = Token
+	}
+	return v
 }
 
 // nextToken finds the first token in a text.
