@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tapedeck/tapedeck/mock/front"
 	"github.com/tapedeck/tapedeck/mock/order"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -301,6 +302,52 @@ func TestCutBodiesAreMisses(t *testing.T) {
 	}
 	if a := fetch(t, m.client(), "GET", "http://dep.example/b", ""); a.status != http.StatusNotImplemented {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+	// Where there was no answer, there is nothing to allow.
+	none := exchange(0, "GET", "http://dep.example/a", "", 0, "")
+	m = start(t, []*recording.Exchange{none}, func(o *Options) { o.AllowCut = true })
+	if a := fetch(t, m.client(), "GET", "http://dep.example/a", ""); a.status != http.StatusNotImplemented || !strings.Contains(a.body, "gave no answer") || strings.Contains(a.body, "--allow-cut") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// A mapped port is one server, whatever name its clients know it by: most often localhost.
+func TestMappedPortsStandForAServer(t *testing.T) {
+	all := []*recording.Exchange{exchange(0, "GET", "http://dep.example/a", "", 301, "plain"), exchange(1, "GET", "https://dep.example/a", "", 200, "secure"), exchange(2, "GET", "http://dep.example:8080/a", "", 200, "other")}
+	var maps []front.Map
+	for _, text := range []string{"127.0.0.1:0=http://dep.example", "127.0.0.1:0=https://dep.example", "127.0.0.1:0=dep.example:8080"} {
+		m, err := front.ParseMap(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps = append(maps, m)
+	}
+	m := start(t, all, func(o *Options) { o.Maps = maps })
+	direct := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for i, want := range []string{"plain", "secure", "other"} {
+		for range 2 { // what has been given is no reason to give another server's
+			if a := fetch(t, direct, "GET", "http://"+m.MapAddr(i).String()+"/a", ""); a.body != want {
+				t.Errorf("map %d: %d %q, want %q", i, a.status, a.body, want)
+			}
+		}
+	}
+}
+
+// net/http would answer it by itself, as a success.
+func TestOptionsOfTheServer(t *testing.T) {
+	const ask = "OPTIONS * HTTP/1.1\r\nHost: dep.example\r\nConnection: close\r\n\r\n"
+	recorded := exchange(0, "OPTIONS", "http://dep.example/", "", 204, "", "Allow", "GET")
+	recorded.HTTP.Req.URL, recorded.HTTP.Req.URI, recorded.Location = "*", "*", "*"
+	for want, all := range map[string][]*recording.Exchange{
+		"HTTP/1.1 204 ": {recorded},
+		"HTTP/1.1 501 ": {exchange(0, "GET", "http://dep.example/", "", 200, "a")},
+	} {
+		c := start(t, all).dial()
+		io.WriteString(c, ask)
+		got, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(got), want) {
+			t.Errorf("%q, %v, want %s", got, err, want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package mock
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -37,7 +38,8 @@ var hints = map[string]string{
 	"no_endpoint":    "record the request, or list the host with --passthrough",
 	"no_host":        "record the host, or list it with --passthrough",
 	"exhausted":      "choose another policy for repeated requests: --repeat last or --repeat cycle",
-	"not_whole":      "record with a larger TAPEDECK_BODY_LIMIT, or serve what there is with --allow-cut",
+	"no_answer":      "record it again: when this was recorded, the dependency gave no answer",
+	"not_whole":      "record it again, with a larger TAPEDECK_BODY_LIMIT if that is what cut it, or serve what there is with --allow-cut",
 	"damaged":        "start again: the file with the recorded answers can't be read",
 	"other_protocol": "record what the client speaks now",
 }
@@ -130,10 +132,18 @@ func (q *ask) wantsJSON() bool {
 	return strings.Contains(accept, "json") || strings.Contains(q.r.Header.Get("Content-Type"), "json") && !strings.Contains(accept, "text/")
 }
 
+// target is what was asked for.
+func (m *Miss) target() string {
+	if m.Method == "" {
+		return "tcp " + cmp.Or(m.Host, "without a host")
+	}
+	return m.Method + " " + m.Host + m.Path
+}
+
 // text is the explanation for people.
 func (m *Miss) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "tapedeck: MISS: %s %s%s: %s\n", m.Method, m.Host, m.Path, m.Reason)
+	fmt.Fprintf(&b, "tapedeck: MISS: %s: %s\n", m.target(), m.Reason)
 	if m.Explanation != nil {
 		_ = m.Explanation.Text(&b) // a Builder takes all
 	}

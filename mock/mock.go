@@ -208,8 +208,8 @@ func (q *ask) begin(m *Mock, w http.ResponseWriter, r *http.Request) {
 	} else if q.conn.TLS {
 		q.scheme = "https"
 	}
-	if q.host == "" {
-		q.host = q.conn.Host
+	if q.conn.Via == front.Mapped || q.host == "" { // a mapped port is one server, whatever the client calls it
+		q.host = q.conn.Address()
 	}
 	e := &q.exchange
 	headers := q.http.Req.Headers[:0]
@@ -375,7 +375,9 @@ func (q *ask) load(kind tape.Kind) reason {
 	switch {
 	case err != nil:
 		return reason{"damaged", err.Error()}
-	case a.Lacks != "" && (!q.AllowCut || a.Status == 0 && a.Kind != tape.TCP):
+	case a.Lacks != "" && a.Status == 0 && a.Kind != tape.TCP:
+		return reason{"no_answer", a.Lacks}
+	case a.Lacks != "" && !q.AllowCut:
 		return reason{"not_whole", a.Lacks}
 	case a.Kind != kind:
 		return reason{"other_protocol", "the recorded exchange is of another protocol"}

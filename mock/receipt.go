@@ -137,7 +137,7 @@ func (r *Receipt) String() string {
 			fmt.Fprintf(&b, "…and misses of %d further endpoints\n", len(r.Misses)-most)
 			break
 		}
-		fmt.Fprintf(&b, "MISS %s %s%s: %s\n", miss.Method, miss.Host, miss.Path, miss.Reason)
+		fmt.Fprintf(&b, "MISS %s: %s\n", miss.target(), miss.Reason)
 	}
 	if c := r.Command; c != nil {
 		how := fmt.Sprintf("exit code %d", c.Status)

@@ -20,6 +20,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,7 +99,7 @@ type method struct {
 var methods = []method{
 	{"delay", "DURATION", "waits before the answer begins", duration(func(d time.Duration, e *Effect, _ *rand.Rand) { e.Delay += d })},
 	{"jitter", "DURATION", "waits for any time up to that, besides", duration(func(d time.Duration, e *Effect, draw *rand.Rand) { e.Delay += time.Duration(draw.Int64N(int64(d) + 1)) })},
-	{"status", "CODE", "answers with an HTTP status (100 to 599), or a gRPC status by its name (UNAVAILABLE), and no body", parseStatus},
+	{"status", "CODE", "answers with an HTTP status (200 to 599), or a gRPC status by its name (UNAVAILABLE), and no body", parseStatus},
 	{"header", "NAME:VALUE", "sets a header of the answer", parseHeader},
 	{"connection", "refuse|reset|stall|drop", "refuses the connection, resets it before the answer, never answers, or closes in the middle of the body", parseEnd},
 	{"body", "truncate[:BYTES]|corrupt", "leaves half of the body, or so many bytes, framed as the whole; or changes bytes of it", parseBody},
@@ -148,10 +149,17 @@ func parseStatus(value string) (func(*Effect, *rand.Rand), error) {
 	return func(e *Effect, _ *rand.Rand) { e.Status = n }, nil
 }
 
+// framing are headers that the server sets itself, so a rule for one would fire and do
+// nothing.
+var framing = []string{"Connection", "Content-Length", "Trailer", "Transfer-Encoding"}
+
 func parseHeader(value string) (func(*Effect, *rand.Rand), error) {
 	name, v, ok := strings.Cut(value, ":")
 	if !ok || name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) || strings.ContainsAny(v, "\r\n\x00") {
 		return nil, errors.New("want NAME:VALUE")
+	}
+	if slices.ContainsFunc(framing, func(f string) bool { return strings.EqualFold(f, name) }) {
+		return nil, fmt.Errorf("want NAME:VALUE, and another name than %s: they say how the answer is framed, which body=truncate and connection=drop break", strings.Join(framing, ", "))
 	}
 	return func(e *Effect, _ *rand.Rand) { e.Header = append(e.Header, [2]string{name, strings.TrimSpace(v)}) }, nil
 }

@@ -54,7 +54,7 @@ func TestEachFault(t *testing.T) {
 
 func TestRulesThatAreRefused(t *testing.T) {
 	for _, rule := range []string{"", "/v1", "/v1:", "/v1:rate=1/2", "(:delay=1s", "/v1:delay=0s", "/v1:delay=-1s", "/v1:status=99", "/v1:status=700", "/v1:status=nonsense",
-		"/v1:header=x", "/v1:header=a b:c", "/v1:header=A:b\r\nC: d", "/v1:connection=no", "/v1:body=truncate:-1", "/v1:body=corrupt:1", "/v1:throttle=0",
+		"/v1:header=x", "/v1:header=a b:c", "/v1:header=content-length:1", "/v1:header=Transfer-Encoding:chunked", "/v1:header=A:b\r\nC: d", "/v1:connection=no", "/v1:body=truncate:-1", "/v1:body=corrupt:1", "/v1:throttle=0",
 		"/v1:delay=1s,rate=0/1", "/v1:delay=1s,rate=2/1", "/v1:delay=1s,rate=1/10001", "/v1:delay=1s,rate=1", "/v1:delay=1s,what=1", "/v1:delay=1s,"} {
 		if _, err := New(1, []string{rule}); err == nil || !strings.Contains(err.Error(), "want") {
 			t.Errorf("%q: %v", rule, err)

@@ -97,6 +97,8 @@ func Listen(ctx context.Context, cfg Config) (*Front, error) {
 		Handler:        http.HandlerFunc(f.serveHTTP),
 		Protocols:      protocols,
 		MaxHeaderBytes: maxHead, // no timeouts: each would cost a timer per request, and clients are the user's own
+		// net/http would answer `OPTIONS *` with 200, whatever was recorded.
+		DisableGeneralOptionsHandler: true,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return withConn(ctx, c.(*Conn))
 		},
