@@ -95,7 +95,10 @@ func options(cfg Config, log *slog.Logger) spool.Options {
 		Full: func() {
 			log.Warn("the recordings have reached their bound: from now on the oldest make room for new ones", "variable", contract.EnvSinkSize, "bytes", cfg.SinkSize)
 		},
-		Redact: redact.Options{Names: cfg.RedactHeaders, Key: redactKey(cfg.RedactKeyFile, log), MaxBody: int(cfg.BodyLimit), Redaction: cfg.Redact},
+		Redact: redact.Options{Names: cfg.RedactHeaders, Key: redactKey(cfg.RedactKeyFile, log), MaxBody: int(cfg.BodyLimit), Redaction: cfg.Redact,
+			Panicked: func(v any, stack []byte) {
+				log.Error("the search for secrets failed: the exchange is not recorded", "panic", fmt.Sprint(v), "stack", string(stack))
+			}},
 		Changed: func(err error, lost uint64) {
 			if err != nil {
 				log.Warn("the sink fails: what is captured is lost until it works again", proxy.LogError, err, "variable", contract.EnvSink)

@@ -17,13 +17,16 @@ var hostile = map[string]string{
 	"quoted quotes": `"`, "members": `{"a":1,`, "values": `{"value":"a","b":"c",`, "named": `{"name":"a","value":"b"},`, "arrays": "[", "closed": "}", "objects": `{"a":`, "strings": `"a",`, "escaped strings": `"a\\",`, "slashed quotes": `\\"`,
 	"tags": "<a>", "attributes": "<a b=c ", "closing tags": "</a>", "comments": "<!--", "CDATA": "<![CDATA[", "entities": "&amp;", "brackets of tags": "<", "scripts": "<script>", "inputs": "<input name=a value=b>",
 	"events": "data: a\n", "events of JSON": "data: {\"a\":1}\n\n", "lines": "a: b\n", "boundaries": "--x\r\n\r\n", "parts": "--x\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n",
-	"keys in PEM": "-----BEGIN PRIVATE KEY-----", "headers of PEM": "-----BEGIN ", "cards": "4111111111111111 ", "digits and blanks": "1 ", "digits and dashes": "1-", "headers of tokens": "eyJhbGciOiJIUzI1NiJ9.",
+	"keys in PEM": "-----BEGIN PRIVATE KEY-----", "headers of PEM": "-----BEGIN ", "cards": "4111111111111111 ", "digits and blanks": "1 ", "digits and dashes": "1-", "headers of tokens": "eyJhbGciOiJIUzI1NiJ9.", "one token": "eyJhbGciOiIi", "sections": "[a]\n", "schemes": "Bearer+",
 	"words of GraphQL": "mutation{a(b:\"c\")", "percents": "%", "plus": "+", "basic": "Basic ", "bearer": "Bearer ", "prefixes": "ghp_", "numbers": "1,", "zeros": "\x00", "high": "\xff",
 }
 
 func repeated(name, part string, size int) string {
-	if name == "nested escapes" {
+	switch name {
+	case "nested escapes":
 		return "%" + strings.Repeat("25", size/2)
+	case "one token":
+		return strings.Repeat(part, size/len(part)) + "Q. "
 	}
 	return strings.Repeat(part, size/len(part))
 }

@@ -10,11 +10,14 @@ import (
 // document redacts a body, or a part of one, by what it is: its first characters say
 // more than its media type, which is often wrong. It returns nil if there is nothing to redact.
 func (q *search) document(s string, mediaType string) []byte {
-	if len(s) > 1 && (s[0] == '{' || s[0] == '[') && s[1] != 0 && (strings.HasPrefix(mediaType, "application/json") || isText(s)) { // most of all
+	if len(s) > 1 && (s[0] == '{' || s[0] == '[' && !isSection(s[:min(len(s), 256)])) && s[1] != 0 && (strings.HasPrefix(mediaType, "application/json") || isText(s)) { // most of all
 		return q.json(s)
 	}
 	if order := utf16Order(s); order != 0 {
-		return q.utf16(s, order)
+		if out := q.utf16(s, order); out != nil {
+			return out
+		}
+		return q.binary(s) // which may begin so, too
 	}
 	kind, parameters, _ := strings.Cut(strings.ToLower(mediaType), ";")
 	kind = strings.TrimSpace(kind)
@@ -23,12 +26,12 @@ func (q *search) document(s string, mediaType string) []byte {
 		return nil
 	}
 	switch c := start[0]; {
-	case (c == '{' || c == '[' || strings.Contains(kind, "json")) && isText(s):
-		return q.json(s)
 	case c == '<' && isText(s):
 		return q.markup(s)
+	case (c == '{' || c == '[' && !isSection(start) || strings.Contains(kind, "json")) && isText(s):
+		return q.json(s)
 	case strings.HasPrefix(kind, "multipart/"):
-		if _, p, err := mime.ParseMediaType(mediaType); err == nil && p["boundary"] != "" {
+		if _, p, err := mime.ParseMediaType(mediaType); err == nil && p["boundary"] != "" && strings.Contains(s, "--"+p["boundary"]) {
 			return q.multipart(s, p["boundary"])
 		}
 		return q.multipart(s, boundaryOf(start))
@@ -50,6 +53,19 @@ func (q *search) document(s string, mediaType string) []byte {
 		return q.form(s)
 	}
 	return q.lines(s, strings.Contains(kind, "yaml") || strings.Contains(parameters, "yaml"))
+}
+
+// isSection tells whether a text that begins with a bracket is no JSON: a line of a log, or
+// the head of a section, as in INI and TOML. Behind its bracket, a line of words begins or ends.
+func isSection(start string) bool {
+	for strings.HasPrefix(start, "[") {
+		head, rest, ok := strings.Cut(start[1:], "]")
+		if !ok || strings.ContainsAny(head, "\"{},\n") {
+			return false
+		}
+		start = strings.TrimLeft(rest, "] \t\r\n")
+	}
+	return start != "" && (isLower(start[0]|0x20) || start[0] >= utf8.RuneSelf || start[0] == '#' || start[0] == ';' || start[0] == '_')
 }
 
 // holdsJSON tells whether JSON follows the beginning of a text that isn't, as in JSONP and
@@ -153,7 +169,8 @@ func (q *search) binary(s string) []byte {
 		if out == nil {
 			out = []byte(s)
 		}
-		copy(out[f.from:f.to], q.r.tokens.Sized(s[f.from:f.to]))
+		from := f.from + schemeOf(s[f.from:f.to])
+		copy(out[from:f.to], q.r.tokens.Sized(s[from:f.to]))
 		q.found("")
 	}
 	return out

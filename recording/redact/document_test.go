@@ -43,6 +43,8 @@ func TestDocuments(t *testing.T) {
 		{"application/graphql", `mutation { login(user: "joe", password: "hush", pin: 1234, n: 1234) { token } }`, `mutation { login(user: "joe", password: "R", pin: 8000, n: 1234) { token } }`, "req.body.password,req.body.pin"},
 		{"application/json", `{"query":"mutation { login(password: \"hush\") { token } }","variables":{"password":"hush"}}`, `{"query":"mutation { login(password: \"R\") { token } }","variables":{"password":"R"}}`, "req.body.query,req.body.variables.password"},
 		{"application/json", `{"query":"{ login(password: \"hush\", credentials: {a: \"hush\"}) { token } }"}`, `{"query":"{ login(password: \"R\", credentials: {a: \"R\"}) { token } }"}`, "req.body.query"},
+		{"application/json", `{"query":"mutation($u: String!, $p: String!) { login(user: $u, password: $p) { id } }","variables":{"u":"joe","p":"hush"}}`, `{"query":"mutation($u: String!, $p: String!) { login(user: $u, password: $p) { id } }","variables":{"u":"joe","p":"R"}}`, "req.body.variables.p"},
+		{"application/json", `[{"operationName":"A","variables":{"a":"hush","in":{"x":["hush"]}},"query":"mutation A($a: String, $in: B) { login(input: {user: \"joe\", password: $a}, credentials: {y: $in}) { id } }"},{"p":"stays","variables":{"b":"stays"}}]`, `[{"operationName":"A","variables":{"a":"R","in":{"x":["R"]}},"query":"mutation A($a: String, $in: B) { login(input: {user: \"joe\", password: $a}, credentials: {y: $in}) { id } }"},{"p":"stays","variables":{"b":"stays"}}]`, "req.body[].variables.a,req.body[].variables.in.x[]"},
 		{"text/event-stream", "event: x\ndata: {\"token\":\"hush\"}\n\ndata: {\"token\":\ndata: \"hush\"}\n\n", "event: x\ndata: {\"token\":\"R\"}\n\ndata: {\"token\":\ndata: \"R\"}\n\n", "req.body.token"},
 		{"text/plain", "a\npassword: hush\nAuthorization: Bearer hush\nPassword: must have 8 characters\n", "a\npassword: R\nAuthorization: Bearer R\nPassword: must have 8 characters\n", "req.body.Authorization,req.body.password"},
 		{"text/plain", "see https://u:hush@h/ and -----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----\nb", "see https://R@h/ and R\nb", "req.body"},
@@ -51,6 +53,10 @@ func TestDocuments(t *testing.T) {
 		{"text/plain", `42["login",{"password":"hush"}]`, `42["login",{"password":"R"}]`, "req.body[].password"},
 		{"", "\ufeff{\"password\":\"hush\"}", "\ufeff{\"password\":\"R\"}", "req.body.password"},
 		{"application/octet-stream", "\x00\x01eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.hushhushhushhush\x00", "\x00\x01R----------------------------\x00", "req.body"},
+		{"application/json", `<login><password>hush</password></login>`, `<login><password>R</password></login>`, "req.body.login.password"},
+		{"application/toml", "[db]\npassword = \"hush\"\n[[a.b]]\n", "[db]\npassword = \"R\"\n[[a.b]]\n", "req.body.password"},
+		{"", "[2026-11-22 20:15:00] [info] login\npassword=hush\n", "[2026-11-22 20:15:00] [info] login\npassword=R\n", "req.body.password"},
+		{"multipart/form-data; boundary=other", multipartBody, strings.ReplaceAll(multipartBody, "hush", "R"), "req.body.f.api_key,req.body.meta.token,req.body.password"},
 		{"text/plain; version=0.0.4", `http_requests_total{code="200",method="get",key="a"} 1027`, `http_requests_total{code="200",method="get",key="a"} 1027`, ""},
 		{"multipart/mixed; boundary=x", "--x\r\nContent-Type: application/http\r\n\r\nGET /a?token=hush HTTP/1.1\r\nAuthorization: Bearer hush\r\n\r\n--x--", "--x\r\nContent-Type: application/http\r\n\r\nGET /a?token=R HTTP/1.1\r\nAuthorization: Bearer R\r\n\r\n--x--", "req.body,req.body.Authorization"},
 	} {
@@ -83,6 +89,16 @@ func TestTextInOddBytes(t *testing.T) {
 	} {
 		if got, _ := redactDocument("", c.body); got != c.want {
 			t.Errorf("%q became %q, want %q", c.body, got, c.want)
+		}
+	}
+}
+
+// Binary data may begin with numbers that look like characters of UTF-16.
+func TestBinaryDataThatBeginsAsUTF16(t *testing.T) {
+	for _, start := range []string{"\x00\x01\x00\x02", "\x01\x00\x02\x00", "\xff\xfe\x00\x00"} {
+		body := start + "Bearer hush0123456789hush0123456789"
+		if got, _ := redactDocument("", body); got != start+"Bearer R---" {
+			t.Errorf("%q became %q", body, got)
 		}
 	}
 }

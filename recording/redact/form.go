@@ -31,7 +31,7 @@ func (q *search) field(d *draft, name, value string, from int, user *int) {
 	var out string
 	switch {
 	case q.r.verdict(name).of(inParameter) != plain || len(name) == 1 && q.r.isBeside(name, d.src, from, user):
-		out = q.r.tokens.Of(text)
+		out = q.r.token(text)
 	default:
 		out = q.value(text)
 	}

@@ -6,13 +6,17 @@ import "strings"
 // objects or variables have secret names: `login(password: "hush")`.
 func (q *search) graphql(s string) []byte {
 	d := draft{src: s, max: q.max}
-	var name string  // that a value may follow
-	var open []form  // of the brackets that are open: what the name before them says
-	var inside form  // of all of them, the strongest
+	type bracket struct { // that is open: the name before it, or before one around it, that says most
+		form form
+		name string
+	}
+	var name string // that a value may follow
+	var open []bracket
+	var inside bracket
 	var told verdict // of name
 	valueOf := func() (form, verdict) {
 		f := told.of(inBody)
-		return max(f, inside), told
+		return max(f, inside.form), told
 	}
 	for i := 0; i < len(s); {
 		switch c := s[i]; {
@@ -57,6 +61,9 @@ func (q *search) graphql(s string) []byte {
 				name = strings.TrimPrefix(s[i:to], "$")
 				told = q.r.names.lookUp(name).verdict
 			case next == "" || next[0] != '=':
+				if c == '$' {
+					q.standsFor(s[i+1:to], name, told.of(inBody), inside.name)
+				}
 				name, told = "", verdict{}
 			}
 			i = to
@@ -66,7 +73,9 @@ func (q *search) graphql(s string) []byte {
 				f = whole
 			}
 			open = append(open, inside)
-			inside = max(inside, f)
+			if f > inside.form {
+				inside = bracket{f, name}
+			}
 			i++
 			if c == '{' {
 				name, told = "", verdict{}
@@ -84,6 +93,23 @@ func (q *search) graphql(s string) []byte {
 	}
 	q.cut = q.cut || d.cut
 	return d.bytes()
+}
+
+// maxVariables is how many variables are remembered.
+const maxVariables = 64
+
+// standsFor remembers a variable whose value is secret, for the name before it or around it says so.
+func (q *search) standsFor(variable, name string, f form, around string) {
+	if f == plain {
+		name = around
+	}
+	if name == "" || len(q.variables) == maxVariables {
+		return
+	}
+	if q.variables == nil {
+		q.variables = map[string]string{}
+	}
+	q.variables[strings.Clone(variable)] = strings.Clone(name)
 }
 
 // isGraphQL tells whether a text begins as an operation does.

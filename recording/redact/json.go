@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 )
@@ -50,9 +51,15 @@ var jsonScans = sync.Pool{New: func() any { return new(jsonScan) }}
 func (q *search) json(s string) (out []byte) {
 	j := jsonScans.Get().(*jsonScan)
 	j.search, j.s = *q, s
-	if !j.isPlain() {
-		*j = jsonScan{search: *q, draft: draft{src: s, max: q.max}, s: s, levels: j.levels[:0], room: j.room[:0]}
-		j.scan()
+	if plain := j.isPlain(); !plain || j.variables != nil {
+		for again := true; again; { // a query may come behind its variables
+			known := j.variables
+			n := len(known)
+			*j = jsonScan{search: *q, draft: draft{src: s, max: q.max}, s: s, levels: j.levels[:0], room: j.room[:0]}
+			j.variables = known
+			j.scan()
+			again = len(j.variables) > n && j.depth < 2
+		}
 		out = j.bytes()
 		q.cut = q.cut || j.draft.cut
 		*j = jsonScan{levels: j.levels, room: j.room}
@@ -158,7 +165,17 @@ func stringEnd(s string, from int) int {
 // begin begins a member.
 func (j *jsonScan) begin(from, to int) {
 	j.name = stretch{from, to}
-	j.member = j.r.names.lookUp(j.unescaped(from, to))
+	name := j.unescaped(from, to)
+	if j.variables != nil && j.inVariables() {
+		name = cmp.Or(j.variables[name], name)
+	}
+	j.member = j.r.names.lookUp(name)
+}
+
+// inVariables tells whether the innermost object has the variables of a GraphQL operation.
+func (j *jsonScan) inVariables() bool {
+	n := len(j.levels)
+	return n > 0 && !j.levels[n-1].array && j.s[j.levels[n-1].name.from:j.levels[n-1].name.to] == "variables"
 }
 
 // end ends it.

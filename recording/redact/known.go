@@ -141,25 +141,55 @@ func isLogin(s string) bool {
 	return colon
 }
 
-// jwt is the length of a JSON Web Token: two or four dots, and before the first of
-// them base64 of an object with `alg`. Of a token that the text's end cuts, one dot is enough.
+// jwt is the length of the JSON Web Token that a text begins with.
 func jwt(s string) int {
 	if !strings.HasPrefix(s, "ey") {
 		return 0
 	}
-	n, dots, header := 0, 0, 0
+	if dot := strings.IndexByte(s, '.'); dot > 0 && isHeader(s[:dot]) {
+		return jwtEnd(s, dot)
+	}
+	return 0
+}
+
+// jwtEnd finds the end of a JSON Web Token behind its first dot: it has two or four of them.
+// Of a token that the text's end cuts, one is enough. It returns 0 if there is none.
+func jwtEnd(s string, dot int) int {
+	n, dots := dot, 0
 	for n < len(s) && jwtChars[s[n]] {
 		if s[n] == '.' {
-			if dots++; dots == 1 {
-				header = n
-			}
+			dots++
 		}
 		n++
 	}
-	if dots == 0 || dots == 1 && n < len(s) || !isHeader(s[:header]) {
+	if dots == 1 && n < len(s) {
 		return 0
 	}
 	return len(strings.TrimRight(s[:n], "."))
+}
+
+// jwtAt finds the JSON Web Token whose first dot is at a place: before it is base64 of an object
+// with `alg`. What is before that may look like a part of it: its length in binary content, or
+// the `id_` before an ID.
+func jwtAt(s string, dot int) (from, to int) {
+	begin := dot
+	for begin > 0 && s[begin-1] != '.' && jwtChars[s[begin-1]] {
+		begin--
+	}
+	for from = begin; from+minHeader <= dot; from++ {
+		n := strings.Index(s[from:dot], "ey")
+		if n < 0 {
+			return 0, 0
+		}
+		if from += n; !isHeader(s[from:dot]) {
+			continue
+		}
+		if to = jwtEnd(s, dot); to > 0 {
+			return from, to
+		}
+		return 0, 0
+	}
+	return 0, 0
 }
 
 var jwtChars = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
@@ -242,12 +272,8 @@ func knownAt(s string, i int, binary bool) (from, to int) {
 			}
 		}
 	case '.':
-		for from = i; from > 0 && s[from-1] != '.' && jwtChars[s[from-1]]; from-- {
-		}
-		for k := 0; k < 2; k++ { // behind its length
-			if n := jwt(s[from+k:]); n > 0 {
-				return from + k, from + k + n
-			}
+		if from, to := jwtAt(s, i); to > 0 {
+			return from, to
 		}
 	}
 	for _, n := range byLast[s[i]] {

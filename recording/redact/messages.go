@@ -100,10 +100,7 @@ func (r *Sink) frames(e *recording.Exchange, found *places) (left bool) {
 			side = 1
 		}
 		if m.Type == "close" || m.Type == "ping" || m.Type == "pong" {
-			q := r.messageSearch(m.From, found)
-			if out := q.document(view(m.Data), ""); out != nil {
-				m.Data = out
-			}
+			r.control(m, found)
 			continue
 		}
 		p := &open[side]
@@ -132,6 +129,26 @@ func (r *Sink) frames(e *recording.Exchange, found *places) (left bool) {
 		r.windows.forget(id)
 	}
 	return left
+}
+
+// maxControl is how much a control frame may have (RFC 6455, section 5.5).
+const maxControl = 125
+
+// control redacts a control frame. That of a close has a code before its text.
+func (r *Sink) control(m *recording.Message, found *places) {
+	code := 0
+	if m.Type == "close" {
+		code = min(2, len(m.Data))
+	}
+	q := r.messageSearch(m.From, found)
+	out := q.document(view(m.Data[code:]), "")
+	if out == nil {
+		return
+	}
+	if room := maxControl - code; len(out) > room { // a character may have been cut in two
+		out = bytes.ToValidUTF8(out[:room], nil)
+	}
+	m.Data = append(bytes.Clone(m.Data[:code]), out...)
 }
 
 // pending is a message of which there are frames.

@@ -110,6 +110,28 @@ func TestWindowsAreBounded(t *testing.T) {
 }
 
 // Messages of gRPC keep their sizes, or only these, if that is wanted.
+// The reason of a close stands behind its code, and a control frame stays short enough to be sent again.
+func TestControlFrames(t *testing.T) {
+	e := ws(1, true,
+		recording.Message{From: "client", Type: "ping", Data: []byte(`{"token":"hush"}`)},
+		recording.Message{From: "client", Type: "close", Data: []byte("\x03\xe8token=hush")},
+		recording.Message{From: "server", Type: "close", Data: []byte("\x03\xe8" + strings.Repeat("token=hush\n", 11))},
+		recording.Message{From: "server", Type: "close", Data: []byte{3}})
+	New(recording.Discard{}, Options{}).Write(e)
+	got := said(e)
+	for i, want := range []string{`{"token":"R"}`, "\x03\xe8token=R"} {
+		if got[i] != want {
+			t.Errorf("%q, want %q", got[i], want)
+		}
+	}
+	if long := string(e.WebSocket.Messages[2].Data); len(long) != maxControl || strings.Contains(long, "hush") || !strings.HasPrefix(long, "\x03\xe8token=REDACTED-") {
+		t.Errorf("%q", long)
+	}
+	if got[3] != "\x03" {
+		t.Errorf("%q", got[3])
+	}
+}
+
 func TestMessagesOfGRPC(t *testing.T) {
 	for _, message := range []string{"\x0aDghp_hushhushhushhushhushhushhushhushhushhushhushhushhushhushhushhush", "\x0aAAKIAHUSHHUSHHUSHHUSH\x12"} { // D and A are sizes
 		e := &recording.Exchange{HTTP: &recording.HTTP{}, GRPC: &recording.Conversation{Messages: []recording.Message{{From: "client", Data: []byte(message)}}}}

@@ -25,7 +25,9 @@ package redact
 import (
 	"cmp"
 	"context"
+	"errors"
 	"hash/maphash"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 
@@ -52,6 +54,7 @@ type Sink struct {
 	plain      plainBodies
 	windows    windows
 	also       contract.Redaction
+	panicked   func(value any, stack []byte)
 }
 
 // Options of [New]. Zero values mean the defaults.
@@ -66,12 +69,14 @@ type Options struct {
 	MaxBody int
 	// Redaction says what is redacted besides secrets, under any name.
 	contract.Redaction
+	// Panicked, if not nil, is told of each panic in the search for secrets.
+	Panicked func(value any, stack []byte)
 }
 
 // New returns a sink in front of next that redacts what the table of words
 // calls secret.
 func New(next recording.Sink, o Options) *Sink {
-	r := &Sink{next: next, tokens: NewTokens(o.Key), maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), also: o.Redaction}
+	r := &Sink{next: next, tokens: NewTokens(o.Key), maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), also: o.Redaction, panicked: o.Panicked}
 	r.plain.seed = maphash.MakeSeed()
 	r.dictionary = newDictionary(o.Names)
 	r.names.dictionary = r.dictionary
@@ -98,8 +103,27 @@ func (r *Sink) announcedBy(word string) {
 	}
 }
 
-// Write implements [recording.Sink].
+// ErrPanic tells that the search for secrets panicked.
+var ErrPanic = errors.New("redaction panicked: the exchange is dropped, as it may have secrets")
+
+// Write implements [recording.Sink]. An exchange at which the search panics is dropped, with
+// [ErrPanic]: nobody knows its secrets.
 func (r *Sink) Write(e *recording.Exchange) error {
+	if err := r.redact(e); err != nil {
+		return err
+	}
+	return r.next.Write(e)
+}
+
+func (r *Sink) redact(e *recording.Exchange) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = ErrPanic
+			if r.panicked != nil {
+				r.panicked(v, debug.Stack())
+			}
+		}
+	}()
 	w := works.Get().(*work)
 	if e.HTTP != nil {
 		r.head(e, &w.places)
@@ -115,7 +139,7 @@ func (r *Sink) Write(e *recording.Exchange) error {
 		w.paths = w.paths[:0]
 	}
 	works.Put(w)
-	return r.next.Write(e)
+	return nil
 }
 
 // head redacts the heads of a request and of its answer.
@@ -248,7 +272,7 @@ func (r *Sink) fieldValue(f form, v string) string {
 	case link:
 		return r.text(v, authority)
 	}
-	return r.tokens.Of(v)
+	return r.token(v)
 }
 
 // schemes are those of HTTP Authentication, and others in use. Behind anything else

@@ -290,7 +290,7 @@ func (r *Sink) replace(s string, found []span) string {
 			one.to = max(one.to, found[i].to)
 		}
 		out = append(out, s[done:one.from]...)
-		out = append(out, r.tokens.Of(s[one.from:one.to])...)
+		out = append(out, r.token(s[one.from:one.to])...)
 		done = one.to
 	}
 	return string(append(out, s[done:]...))

@@ -11,6 +11,8 @@ type search struct {
 	depth   int     // of texts within texts
 	max     int     // bytes that a text may have once its secrets are replaced
 	cut     bool    // it would have more
+	// variables of GraphQL that stand for the values of secret names: login(password: $p)
+	variables map[string]string
 }
 
 const (
@@ -34,7 +36,7 @@ func (q *search) found(name string) {
 // within is the search in a text that stands in a value. Its places are not listed, for
 // that of the value is.
 func (q *search) within() search {
-	return search{r: q.r, places: new(places), request: q.request, depth: q.depth + 1, max: q.max}
+	return search{r: q.r, places: new(places), request: q.request, depth: q.depth + 1, max: q.max, variables: q.variables}
 }
 
 // value redacts the text of a value that isn't secret by its name. What is in it may
@@ -45,7 +47,11 @@ func (q *search) value(text string) string {
 	}
 	if q.depth < maxDepth {
 		inner := q.within()
-		if out := inner.embedded(text); out != nil {
+		out := inner.embedded(text)
+		if inner.variables != nil {
+			q.variables = inner.variables
+		}
+		if out != nil {
 			q.cut = q.cut || inner.cut
 			return string(out)
 		}
@@ -92,6 +98,12 @@ func (r *Sink) secret(f form, value string) string {
 			return r.fieldValue(f, value)
 		}
 	}
-	n := schemeOf(value) // the token is that of the header which has the same
-	return value[:n] + r.tokens.Of(value[n:])
+	return r.token(value)
+}
+
+// token returns what stands for a secret. An authentication scheme before it stays: the
+// secret has the same token without it.
+func (r *Sink) token(text string) string {
+	n := schemeOf(text)
+	return text[:n] + r.tokens.Of(text[n:])
 }

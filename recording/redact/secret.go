@@ -26,17 +26,29 @@ func isSecretText(v verdict, f form, text string, request bool) bool {
 }
 
 // schemeOf is the length of the authentication scheme that a text begins with, and of the
-// space behind it, if nothing but one word follows.
+// space behind it, if nothing but one word follows. In a URL, the space may be escaped.
 func schemeOf(text string) int {
-	name, secret, ok := strings.Cut(text, " ")
-	if !ok || secret == "" || strings.IndexByte(secret, ' ') >= 0 {
-		return 0
-	}
-	switch strings.ToLower(name) {
-	case "bearer", "basic", "token", "dpop", "apikey":
-		return len(name) + 1
+	const longest = len("bearer%20")
+	for _, space := range [...]string{" ", "%20", "+"} {
+		name, _, ok := strings.Cut(text[:min(len(text), longest)], space)
+		if !ok || !isScheme(name) {
+			continue
+		}
+		n := len(name) + len(space)
+		if n == len(text) || strings.Contains(text[n:], space) && space != "+" {
+			return 0
+		}
+		return n
 	}
 	return 0
+}
+
+func isScheme(name string) bool {
+	switch strings.ToLower(name) {
+	case "bearer", "basic", "token", "dpop", "apikey":
+		return true
+	}
+	return false
 }
 
 // isLabel tells whether a text says what a secret is, as those do that a page shows beside

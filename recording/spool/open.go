@@ -3,6 +3,7 @@ package spool
 import (
 	"cmp"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -40,6 +41,15 @@ type Recorder struct {
 	recording.Sink
 	queue *Queue
 	bound *bounded // nil: it isn't
+}
+
+// Write implements [recording.Sink].
+func (r *Recorder) Write(e *recording.Exchange) error {
+	err := r.Sink.Write(e)
+	if errors.Is(err, redact.ErrPanic) {
+		return r.queue.dropped(RedactPanic)
+	}
+	return err
 }
 
 // Stats returns the counts as of now.

@@ -119,6 +119,14 @@ type scratch struct {
 	line []byte
 }
 
+// dropped counts an exchange that is lost.
+func (q *Queue) dropped(r Reason) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stats.Dropped[r]++
+	return r
+}
+
 func (q *Queue) put(line []byte) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -14,15 +14,17 @@ const (
 	StoreFailed
 	// Closed: the sink was closed already.
 	Closed
+	// RedactPanic: the search for secrets met a bug, so nobody knows what is secret in the exchange.
+	RedactPanic
 	reasons
 )
 
 // Reasons lists every reason, in order.
-func Reasons() []Reason { return []Reason{QueueFull, TooLarge, StoreFailed, Closed} }
+func Reasons() []Reason { return []Reason{QueueFull, TooLarge, StoreFailed, Closed, RedactPanic} }
 
 // String gives the reason as a metric's label has it.
 func (r Reason) String() string {
-	return [reasons]string{"queue_full", "too_large", "store_failed", "closed"}[r]
+	return [reasons]string{"queue_full", "too_large", "store_failed", "closed", "redact_panic"}[r]
 }
 
 // Error implements error.

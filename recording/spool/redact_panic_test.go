@@ -1,0 +1,41 @@
+package spool
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/redact"
+)
+
+// broken is a redaction that finds no secrets: it panics at every exchange.
+type broken struct{ recording.Sink }
+
+func (broken) Write(*recording.Exchange) error { return redact.ErrPanic }
+
+// What redaction can't search is counted as lost, also in the segment that follows.
+func TestExchangesThatCannotBeRedactedAreCountedAsLost(t *testing.T) {
+	store := new(flaky)
+	r, err := OpenFiles(store, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Write(numbered(0)); err != nil {
+		t.Fatal(err)
+	}
+	works := r.Sink
+	r.Sink = broken{works}
+	if err := r.Write(numbered(1)); !errors.Is(err, RedactPanic) {
+		t.Errorf("%v, want %v", err, RedactPanic)
+	}
+	r.Sink = works
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Stats(); s.Dropped[RedactPanic] != 1 || s.Total() != 1 || s.Stored != 1 {
+		t.Errorf("%+v", s)
+	}
+	if exchanges, c := tail(t, store.segments[0].data); exchanges != 1 || c == nil || c.Dropped != 1 {
+		t.Errorf("%d exchanges, counters %+v", exchanges, c)
+	}
+}
