@@ -53,7 +53,7 @@ func (r *Sink) body(e *recording.Exchange, q *search, body *[]byte, headers reco
 	if len(codings) > 0 {
 		out = q.coded(sent, codings, mediaType)
 	} else {
-		out = q.document(view(sent), mediaType)
+		out = q.settled(view(sent), mediaType)
 	}
 	if out == nil {
 		known.learn()
@@ -124,7 +124,7 @@ const maxRoom = 256 << 10
 func (q *search) coded(body []byte, codings []string, mediaType string) (out []byte) {
 	d := inflaters.Get().(*inflater)
 	text, err := d.Decode(d.room[:0], codings, body, int64(maxGrowth*q.max))
-	out = q.document(view(text), mediaType)
+	out = q.settled(view(text), mediaType)
 	switch {
 	case out != nil:
 	case err == nil:

@@ -27,7 +27,7 @@ func (r *Sink) messages(e *recording.Exchange, found *places) {
 		for i := range e.TCP.Messages {
 			m := &e.TCP.Messages[i]
 			q := r.messageSearch(m.From, found)
-			if out := q.document(view(m.Data), ""); out != nil {
+			if out := q.settled(view(m.Data), ""); out != nil {
 				m.Data = out
 			}
 		}
@@ -58,7 +58,7 @@ func (r *Sink) calls(e *recording.Exchange, found *places) (left bool) {
 		}
 		q := r.messageSearch(m.From, found)
 		if !m.Compressed {
-			if out := q.document(view(m.Data), protobuf); out != nil {
+			if out := q.settled(view(m.Data), protobuf); out != nil {
 				m.Data = out
 			}
 			continue
@@ -141,7 +141,7 @@ func (r *Sink) control(m *recording.Message, found *places) {
 		code = min(2, len(m.Data))
 	}
 	q := r.messageSearch(m.From, found)
-	out := q.document(view(m.Data[code:]), "")
+	out := q.settled(view(m.Data[code:]), "")
 	if out == nil {
 		return
 	}
@@ -209,7 +209,7 @@ func (r *Sink) message(p *pending, id recording.UUID, side int, found *places) (
 		data, changed = plain, true
 	}
 	q := r.messageSearch(first.From, found)
-	if out := q.document(view(data), ""); out != nil {
+	if out := q.settled(view(data), ""); out != nil {
 		data, changed = out, true
 	}
 	if !changed {

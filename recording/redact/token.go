@@ -78,8 +78,12 @@ func (t *Tokens) OfNumber(literal string) string {
 }
 
 // Sized returns what stands for a secret where its size must not change, as in a
-// binary message that has lengths of its parts: the token, cut or filled up with dashes.
+// binary message that has lengths of its parts: the token, cut or filled up with dashes. That
+// stands for itself.
 func (t *Tokens) Sized(secret string) string {
+	if isSized(secret) {
+		return secret
+	}
 	token := t.Of(secret)
 	if n := len(secret); len(token) > n {
 		return token[:n]
@@ -114,6 +118,15 @@ func canonical(secret string) string {
 func IsToken(s string) bool {
 	digits, ok := strings.CutPrefix(s, Prefix)
 	return ok && len(s) == tokenLen && strings.Trim(digits, "0123456789abcdef") == ""
+}
+
+// isSized tells whether the text is a token that was cut or filled up.
+func isSized(s string) bool {
+	if len(s) > tokenLen {
+		return IsToken(s[:tokenLen]) && strings.Trim(s[tokenLen:], "-") == ""
+	}
+	n := min(len(s), len(Prefix))
+	return s[:n] == Prefix[:n] && strings.Trim(s[n:], "0123456789abcdef") == ""
 }
 
 // IsNumber tells whether the text is a number that stands for a secret.
