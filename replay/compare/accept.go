@@ -3,6 +3,7 @@ package compare
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ func (r *Result) Accept(endpoints []string) (file []byte, left []Group, err erro
 		if one == nil {
 			one = &acceptRule{Name: "accepted: " + endpoints[g.Endpoint]}
 			method, path, _ := strings.Cut(endpoints[g.Endpoint], " ")
-			if one.Path = path; method == strings.ToUpper(method) {
+			if one.Path = variable.ReplaceAllString(path, "*"); method == strings.ToUpper(method) {
 				one.Method = []string{method}
 			}
 			by[g.Endpoint] = one
@@ -65,6 +66,9 @@ func (r *Result) Accept(endpoints []string) (file []byte, left []Group, err erro
 	}
 	return out.Bytes(), left, nil
 }
+
+// variable is a segment that is a value, in the name of an endpoint.
+var variable = regexp.MustCompile(`\{\w+\}`)
 
 // rulePlace is the place of a rule that holds for a pattern.
 func rulePlace(pattern string) (string, bool) {

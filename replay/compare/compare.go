@@ -36,14 +36,12 @@ type Options struct {
 type Answers struct {
 	// Step and Endpoint are the request's.
 	Step, Endpoint int
-	// Recorded is the recorded exchange, with live values where the session has them, and
-	// Live has the answer. They are redacted in place.
-	Recorded, Live *recording.Exchange
-	// Expected is the recorded exchange with the values that the baseline issued, and
-	// Baseline has its answer; nil if there is none. They are redacted, too.
-	Expected, Baseline *recording.Exchange
-	// Carried are the live values that were written into Recorded.
-	Carried []string
+	// Recorded is the recorded exchange, Live has the answer, and Baseline that of the
+	// baseline, nil if there is none. They are redacted in place.
+	Recorded, Live, Baseline *recording.Exchange
+	// Carried are the values that the session was given until now, by the target and by
+	// the baseline; nil if it was given none.
+	Carried, CarriedByBaseline *Carried
 	// Failure is the class of failure of a request without a whole answer.
 	Failure string
 }
@@ -118,16 +116,13 @@ func (c *Comparer) Compare(a Answers) (differs bool) {
 		live.List = []match.Difference{{Place: "answer", Kind: NoAnswer, Recorded: statusOf(a.Recorded), Live: a.Failure}}
 	} else {
 		live = c.o.Matcher.Diff(a.Recorded, a.Live, c.o.ForeignTokens)
+		a.Carried.explain(&live)
 	}
 	var apart map[string]bool
 	if a.Baseline != nil {
-		baseline = c.o.Matcher.Diff(a.Expected, a.Baseline, c.o.ForeignTokens)
+		baseline = c.o.Matcher.Diff(a.Recorded, a.Baseline, c.o.ForeignTokens)
+		a.CarriedByBaseline.explain(&baseline)
 		apart = apartAt(live, baseline)
-	}
-	for i := range live.List {
-		if d := &live.List[i]; d.Kind == match.ValueChanged && slices.Contains(a.Carried, d.Recorded) {
-			d.Kind = CarriedChanged
-		}
 	}
 
 	c.mu.Lock()

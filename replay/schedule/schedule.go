@@ -109,6 +109,16 @@ func (s Staged) Length() time.Duration {
 	return last.begins + last.For
 }
 
+// Requests is how many are due before a time since the start.
+func (s Staged) Requests(t time.Duration) float64 {
+	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].begins > t }) - 1
+	if i < 0 {
+		return 0
+	}
+	one := &s.stages[i]
+	return one.before + one.requests(min(t-one.begins, one.For))
+}
+
 // At is the rate, or the number of users, at a time since the start.
 func (s Staged) At(t time.Duration) float64 {
 	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].begins > t }) - 1

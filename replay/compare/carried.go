@@ -1,0 +1,67 @@
+package compare
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tapedeck/tapedeck/match"
+)
+
+// Carried are the values that answers of one session issued, and the live ones that stand
+// for them. It is safe for concurrent use. Values are as a comparison shows them:
+// redacted.
+type Carried struct {
+	mu   sync.Mutex
+	live map[string]string // by recorded value
+}
+
+// maxCarried bounds the values of a session.
+const maxCarried = 10_000
+
+// Add notes that a live value stands for a recorded one.
+func (c *Carried) Add(recorded, live string) {
+	if recorded == "" || live == "" || len(recorded) > match.MaxValue || len(live) > match.MaxValue {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.live == nil {
+		c.live = map[string]string{}
+	}
+	if len(c.live) < maxCarried {
+		c.live[recorded] = live
+	}
+}
+
+// explain takes differences away that are none once carried values are put in place. What
+// has another value where a carried one should be is a [CarriedChanged].
+func (c *Carried) explain(d *match.Differences) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d.List = slices.DeleteFunc(d.List, func(one match.Difference) bool {
+		return one.Kind == match.ValueChanged && c.stands(one.Recorded, one.Live)
+	})
+	for i := range d.List {
+		one := &d.List[i]
+		if _, ok := c.live[one.Recorded]; ok && one.Kind == match.ValueChanged {
+			one.Kind = CarriedChanged
+		}
+	}
+}
+
+// stands tells whether a text is what a recorded one becomes with live values in it.
+func (c *Carried) stands(recorded, live string) bool {
+	if v, ok := c.live[recorded]; ok {
+		return v == live
+	}
+	for from, to := range c.live {
+		if from != to && strings.Contains(recorded, from) && strings.ReplaceAll(recorded, from, to) == live {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,49 @@
+package replay
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/replay/report"
+)
+
+// fixes counts what became of recorded failures.
+type fixes struct {
+	gone, still atomic.Int64
+	example     atomic.Pointer[string] // of one that is still there
+}
+
+// isFailure tells whether an answer is one that its server should not have given.
+func isFailure(e *recording.Exchange) bool {
+	switch {
+	case e.HTTP == nil || e.HTTP.Res.StatusCode == 0:
+		return true
+	case e.GRPC != nil:
+		return e.Status != "" && e.Status != "0"
+	}
+	return e.HTTP.Res.StatusCode >= 500
+}
+
+// note notes the answer to a request whose recorded answer is a failure.
+func (f *fixes) note(recorded, live *recording.Exchange, failed bool) {
+	if !failed && !isFailure(live) {
+		f.gone.Add(1)
+		return
+	}
+	f.still.Add(1)
+	what := fmt.Sprintf("%s %s", recorded.HTTP.Req.Method, recorded.HTTP.Req.URL)
+	f.example.CompareAndSwap(nil, &what)
+}
+
+// problems says what there is to say about them.
+func (f *fixes) problems() []report.Exit {
+	gone, still := f.gone.Load(), f.still.Load()
+	switch {
+	case gone+still == 0:
+		return []report.Exit{{Code: report.Incomplete, Reason: "the recording has no failure whose fix could be verified"}}
+	case still > 0:
+		return []report.Exit{{Code: report.NewDifferences, Reason: fmt.Sprintf("%d of %d recorded failures are still there, such as %s", still, gone+still, *f.example.Load())}}
+	}
+	return nil
+}

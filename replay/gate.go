@@ -1,0 +1,122 @@
+package replay
+
+import (
+	"sync"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/redact"
+	"github.com/tapedeck/tapedeck/replay/carry"
+	"github.com/tapedeck/tapedeck/replay/compare"
+)
+
+// job is a request that is to be sent.
+type job struct {
+	step int
+	of   *pass
+	// scheduled is when it is due by the schedule, due when it is due: times since the
+	// start.
+	scheduled, due time.Duration
+	waits          int // answers that it waits for
+}
+
+// pass is one way through the recording, with values of its own.
+type pass struct {
+	live, baseline *side
+
+	mu       sync.Mutex
+	answered []uint64 // a bit for each step
+	waiting  map[int][]*job
+}
+
+func newPass(g *carry.Graph, o carry.StateOptions, baseline bool) *pass {
+	p := &pass{live: newSide(g, o), answered: make([]uint64, (g.Steps()+63)/64)}
+	if baseline {
+		p.baseline = newSide(g, o)
+	}
+	return p
+}
+
+// admit tells whether the job depends on no answer that is missing. Otherwise [pass.done]
+// returns it later.
+func (p *pass) admit(j *job, after []int) bool {
+	if len(after) == 0 {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, step := range after {
+		if p.answered[step/64]>>(step%64)&1 != 0 {
+			continue
+		}
+		if p.waiting == nil {
+			p.waiting = map[int][]*job{}
+		}
+		p.waiting[step] = append(p.waiting[step], j)
+		j.waits++
+	}
+	return j.waits == 0
+}
+
+// done notes that a step was answered, or never will be, and returns the jobs that waited for
+// nothing else.
+func (p *pass) done(step int, now time.Duration) (free []*job) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answered[step/64] |= 1 << (step % 64)
+	for _, j := range p.waiting[step] {
+		if j.waits--; j.waits == 0 {
+			j.due = max(j.scheduled, now)
+			free = append(free, j)
+		}
+	}
+	delete(p.waiting, step)
+	return free
+}
+
+// side is what one of the servers issued during a pass.
+type side struct {
+	*carry.State
+	g *carry.Graph
+
+	mu      sync.Mutex
+	carried map[int]*compare.Carried // by session
+}
+
+func newSide(g *carry.Graph, o carry.StateOptions) *side {
+	return &side{State: g.NewState(o), g: g, carried: map[int]*compare.Carried{}}
+}
+
+// answered takes the values that an answer issues. token makes the token of a live value
+// whose recorded one is a token: comparisons see no secrets.
+func (s *side) answered(step int, recorded, live *recording.Exchange, token func(string) string) {
+	if !s.Issues(step) {
+		return
+	}
+	s.Answered(step, recorded, live)
+	pairs := s.Pairs(step, recorded)
+	if len(pairs) == 0 {
+		return
+	}
+	session := s.g.Session(step)
+	s.mu.Lock()
+	c := s.carried[session]
+	if c == nil {
+		c = new(compare.Carried)
+		s.carried[session] = c
+	}
+	s.mu.Unlock()
+	for _, p := range pairs {
+		if token != nil && redact.IsToken(p.Recorded) {
+			p.Live = token(p.Live)
+		}
+		c.Add(p.Recorded, p.Live)
+	}
+}
+
+// known are the values that a step's session was given; nil if there are none.
+func (s *side) known(step int) *compare.Carried {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.carried[s.g.Session(step)]
+}

@@ -1,0 +1,354 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/replay/carry"
+	"github.com/tapedeck/tapedeck/replay/compare"
+	"github.com/tapedeck/tapedeck/replay/report"
+	"github.com/tapedeck/tapedeck/replay/stats"
+	"github.com/tapedeck/tapedeck/replay/wire"
+)
+
+// Run sends what the options say, and returns when all was answered, or when the context
+// has ended: then the report is partial. An error means that it could not run.
+func Run(ctx context.Context, o Options) (*report.Report, error) {
+	if len(o.Plan.Steps) == 0 {
+		return nil, errors.New("there is nothing to send: the recording has no inbound request")
+	}
+	o.Load = o.Load.normal()
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = DefaultInFlight
+	}
+	if o.MaxLag == 0 {
+		o.MaxLag = DefaultLag
+	}
+	p := &player{Options: o, run: stats.NewRun(), started: time.Now()}
+	for _, name := range o.Plan.Endpoints {
+		p.run.Endpoint(name)
+	}
+	stopProgress := p.progress()
+	cpu := cpuTime()
+	var err error
+	switch o.Load.way() {
+	case recorded, rate:
+		err = p.open(ctx)
+	default:
+		err = p.closed(ctx)
+	}
+	ended := time.Now()
+	stopProgress()
+	if p.failed.Load() != nil {
+		return nil, *p.failed.Load()
+	}
+	if err != nil && ctx.Err() == nil {
+		return nil, err
+	}
+	r := &report.Report{Started: p.started.UTC(), Ended: ended.UTC(), Load: o.Load.Describe()}
+	if ctx.Err() != nil {
+		r.Partial = "it was interrupted"
+	}
+	r.Generator.CPUSeconds = (cpuTime() - cpu).Seconds()
+	p.fill(r)
+	return r, nil
+}
+
+// player is one run.
+type player struct {
+	Options
+	run     *stats.Run
+	started time.Time
+	fixes   fixes
+	hits    int64 // of the bound on requests under way
+	failed  atomic.Pointer[error]
+
+	mu     sync.Mutex
+	passes []*pass // for the report
+}
+
+// now is the time since the start.
+func (p *player) now() time.Duration { return time.Since(p.started) }
+
+func (p *player) newPass() *pass {
+	o := carry.StateOptions{Set: p.Set, Shift: time.Since(p.Plan.Began)}
+	of := newPass(p.Graph, o, p.Baseline != nil)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.passes = append(p.passes, of)
+	return of
+}
+
+// open runs an open loop.
+func (p *player) open(ctx context.Context) error {
+	var from source
+	if p.Load.way() == recorded {
+		from = newCopies(p.Plan, p.Load, p.newPass)
+	} else {
+		from = &paced{schedule: p.Load.staged(), steps: len(p.Plan.Steps), passes: p.Load.Passes, newPass: p.newPass}
+	}
+	from = &bounded{source: from, length: p.Load.For, requests: p.Load.Requests}
+	var under sync.WaitGroup // jobs that are not done
+	var c *crew
+	c = newCrew(p.MaxInFlight, p.hire, func(ctx context.Context, w *worker, j *job) {
+		defer under.Done()
+		p.send(ctx, w, j)
+		for _, next := range j.of.done(j.step, p.now()) {
+			c.give(ctx, next)
+		}
+	})
+	defer c.close()
+	timer := newAlarm()
+	defer timer.stop()
+	for {
+		step, of, due, ok := from.next()
+		if !ok {
+			break
+		}
+		if err := timer.until(ctx, p.started.Add(due)); err != nil {
+			break
+		}
+		under.Add(1)
+		if j := (&job{step: step, of: of, scheduled: due, due: due}); of.admit(j, p.Graph.After(step)) {
+			c.give(ctx, j)
+		}
+	}
+	under.Wait()
+	p.hits = c.hits
+	return ctx.Err()
+}
+
+// worker is what one request at a time needs.
+type worker struct {
+	local          *stats.Local
+	live, baseline wire.Result
+	buf            []byte
+}
+
+func (p *player) hire() *worker { return &worker{local: p.run.Local()} }
+
+// send sends a request and looks at its answer.
+func (p *player) send(ctx context.Context, w *worker, j *job) {
+	endpoint := int(p.Plan.Steps[j.step].Endpoint)
+	if ctx.Err() != nil {
+		w.local.Unsent(endpoint, "interrupted")
+		return
+	}
+	if p.Skip != nil {
+		if reason := p.Skip(j.step); reason != "" {
+			w.local.Unsent(endpoint, reason)
+			return
+		}
+	}
+	err := p.request(ctx, w, j, endpoint)
+	if err == nil {
+		return
+	}
+	if ctx.Err() != nil {
+		w.local.Unsent(endpoint, "interrupted")
+		return
+	}
+	err = fmt.Errorf("step %d: %w", j.step, err)
+	p.failed.CompareAndSwap(nil, &err)
+}
+
+func (p *player) request(ctx context.Context, w *worker, j *job, endpoint int) (err error) {
+	if w.buf, err = p.encoded(w.buf[:0], j.step, j.of.live); err != nil {
+		return err
+	}
+	sent := p.now()
+	failure := p.Target.Send(ctx, w.buf, &w.live)
+	done := p.now()
+	if failure != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if p.Baseline != nil {
+		if w.buf, err = p.encoded(w.buf[:0], j.step, j.of.baseline); err != nil {
+			return err
+		}
+		if failure := p.Baseline.Send(ctx, w.buf, &w.baseline); failure != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	s := stats.Sample{
+		Endpoint: endpoint, Due: j.due, Sent: sent, Done: done, Held: j.due - j.scheduled,
+		BytesOut: w.live.BytesOut, BytesIn: w.live.BytesIn, Status: w.live.Live.HTTP.Res.StatusCode,
+	}
+	if failure != nil {
+		s.Failure = string(w.live.Fail)
+	}
+	s.Succeeded, err = p.answered(w, j, endpoint, failure)
+	w.local.Add(s)
+	return err
+}
+
+// encoded is the request of a step with what the pass has to write into it.
+func (p *player) encoded(dst []byte, step int, state *side) ([]byte, error) {
+	if !state.Changes(step) {
+		return p.Plan.Request(dst, step)
+	}
+	e, err := p.Plan.Exchange(step)
+	if err != nil {
+		return dst, err
+	}
+	state.Apply(step, e)
+	return wire.Append(dst, e)
+}
+
+// answered takes what later requests need of an answer, and compares it. It tells whether
+// the request succeeded: whether its answer is no worse than the recorded one.
+func (p *player) answered(w *worker, j *job, endpoint int, failure error) (succeeded bool, err error) {
+	step := &p.Plan.Steps[j.step]
+	issues := j.of.live.Issues(j.step)
+	equal := failure == nil && !p.VerifyFix && p.Compare != nil && step.Answer != 0 && p.Baseline == nil && p.Compare.Hasher.Answer(&w.live.Live) == step.Answer
+	if equal && !issues {
+		p.Compare.Comparer.Equal(endpoint)
+		return true, nil
+	}
+	e, err := p.Plan.Exchange(j.step)
+	if err != nil {
+		return false, err
+	}
+	succeeded = failure == nil && !worse(e, &w.live.Live)
+	var token func(string) string
+	if p.Compare != nil {
+		token = p.Compare.Token
+	}
+	if failure == nil {
+		j.of.live.answered(j.step, e, &w.live.Live, token)
+	}
+	if p.Baseline != nil && w.baseline.Fail == "" {
+		j.of.baseline.answered(j.step, e, &w.baseline.Live, token)
+	}
+	switch {
+	case p.VerifyFix && isFailure(e):
+		p.fixes.note(e, &w.live.Live, failure != nil)
+		return succeeded, nil
+	case p.Compare == nil:
+		return succeeded, nil
+	case equal:
+		p.Compare.Comparer.Equal(endpoint)
+		return succeeded, nil
+	}
+	a := compare.Answers{Step: j.step, Endpoint: endpoint, Recorded: e, Live: &w.live.Live}
+	if failure != nil {
+		a.Failure = string(w.live.Fail)
+	}
+	if p.Baseline != nil && w.baseline.Fail == "" {
+		a.Baseline = &w.baseline.Live
+	}
+	p.Compare.redact(e, a.Live, a.Baseline)
+	a.Carried = j.of.live.known(j.step)
+	if a.Baseline != nil {
+		a.CarriedByBaseline = j.of.baseline.known(j.step)
+	}
+	p.Compare.Comparer.Compare(a)
+	return succeeded, nil
+}
+
+// worse tells whether an answer is an error where the recorded one is none, or one of the
+// server where that is one of the client.
+func worse(recorded, live *recording.Exchange) bool {
+	if recorded.GRPC != nil && live.GRPC != nil {
+		return live.Status != "0" && live.Status != recorded.Status
+	}
+	return rank(live) > rank(recorded)
+}
+
+func rank(e *recording.Exchange) int {
+	if e.HTTP == nil || e.HTTP.Res.StatusCode == 0 {
+		return math.MaxInt
+	}
+	return max(e.HTTP.Res.StatusCode/100, 3)
+}
+
+// progress reports what was counted until it is stopped.
+func (p *player) progress() (stop func()) {
+	if p.Progress == nil {
+		return func() {}
+	}
+	ticker := time.NewTicker(500 * time.Millisecond)
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			case <-ticker.C:
+				p.Progress(p.now(), p.run.Live())
+			}
+		}
+	}()
+	return func() {
+		ticker.Stop()
+		close(end)
+		<-ended
+	}
+}
+
+// fill writes what was measured and found into the report.
+func (p *player) fill(r *report.Report) {
+	r.Results = p.run.Result()
+	r.Generator.InFlightBound, r.Generator.BoundHits = p.MaxInFlight, p.hits
+	total := r.Results.Total()
+	most, _ := total.Lag.Max()
+	r.Generator.MaxLagMicros = most.Microseconds()
+	if late := lateness(total); late > p.MaxLag && p.Load.way() <= rate {
+		r.Generator.Bound = fmt.Sprintf("one request in a hundred was sent %s late or more, and %s is allowed", late.Round(time.Microsecond), p.MaxLag)
+		if p.hits > 0 {
+			r.Generator.Bound += fmt.Sprintf("; %d requests had to wait because %d were under way", p.hits, p.MaxInFlight)
+		}
+	}
+	r.Source.Steps, r.Source.LeftOut = int64(len(p.Plan.Steps)), map[string]int64{}
+	for _, l := range p.Plan.Left {
+		r.Source.LeftOut[l.Reason] = int64(l.Count)
+	}
+	p.edges(r)
+	if p.VerifyFix {
+		r.Problems = append(r.Problems, p.fixes.problems()...)
+	}
+	if p.Compare != nil {
+		p.differences(r)
+	}
+}
+
+// lateness is what one in a hundred requests exceeds; of few requests, what the latest one
+// had.
+func lateness(e *stats.Endpoint) time.Duration {
+	late, ok := e.Lag.Percentile(0.99)
+	if !ok {
+		late, _ = e.Lag.Max()
+	}
+	return late
+}
+
+func (p *player) differences(r *report.Report) {
+	found := p.Compare.Comparer.Finish()
+	for _, g := range found.Groups {
+		d := report.Difference{
+			Endpoint: p.Plan.Endpoints[g.Endpoint], Place: g.Pattern, Kind: g.Kind, State: report.State(g.Judgement), Count: g.Count, Reason: g.Why,
+			Example: report.Example{Difference: g.Example},
+		}
+		if e, err := p.Plan.Exchange(g.Step); err == nil {
+			d.Example.Exchange = e.UUID.String()
+			if e.HTTP != nil {
+				d.Example.Request = e.HTTP.Req.Method + " " + e.HTTP.Req.URL
+			}
+		}
+		r.Differences = append(r.Differences, d)
+	}
+	for n, counts := range found.ByEndpoint {
+		i := slices.IndexFunc(r.Results.Endpoints, func(e *stats.Endpoint) bool { return e.Name == p.Plan.Endpoints[n] })
+		if i >= 0 {
+			r.Results.Endpoints[i].Matched, r.Results.Endpoints[i].New = counts.Compared-counts.Unmatched, counts.Unmatched
+		}
+	}
+}
