@@ -19,7 +19,7 @@ import (
 
 // unheard are headers of a response that say nothing about what was answered: they are
 // the connection's, follow from the body, or follow the clock. A rule can require them.
-var unheard = []string{"age", "connection", "content-length", "date", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "via"}
+var unheard = []string{"age", "connection", "content-length", "date", "keep-alive", "proxy-connection", "sec-websocket-accept", "te", "trailer", "transfer-encoding", "via"}
 
 // Unheard returns the names of the response headers that are not compared unless a rule
 // requires them.
@@ -151,8 +151,14 @@ func (d *responses) messages(recorded, live *recording.Exchange) {
 		if c == nil {
 			return nil
 		}
-		for i := range c.Messages {
-			msg := &c.Messages[i]
+		said := c.Messages
+		if e.WebSocket != nil { // how a message was sent makes no difference
+			if whole, err := recording.JoinFrames(said, maxBody); err == nil {
+				said = whole
+			}
+		}
+		for i := range said {
+			msg := &said[i]
 			if msg.From != recording.Server {
 				continue
 			}

@@ -2,7 +2,6 @@ package mock
 
 import (
 	"bytes"
-	"compress/flate"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -205,72 +204,18 @@ func (p *socketClient) same(recorded, live line) (same, decided bool) {
 	return same, same
 }
 
-// script puts frames together to messages, and undoes their compression. Pings and pongs
-// are the protocol's own matter.
+// script has what both sides say. Pings and pongs are the protocol's own matter.
 func (p *socketClient) script(a *tape.Answer) (lines []line, servers []bool, err error) {
-	var sides [2]struct {
-		inflater
-		open, squeezed bool
-		line           line
+	all, err := recording.JoinFrames(a.Messages, maxMessage)
+	if err != nil {
+		return nil, nil, err
 	}
-	for i, m := range a.Messages {
-		server := m.From == recording.Server
-		side := &sides[0]
-		if server {
-			side = &sides[1]
-		}
-		at := time.Duration(m.At) * time.Microsecond
-		switch m.Type {
-		case "ping", "pong":
-			continue
-		case closing: // the other side's answer to it comes by itself
-			return append(lines, line{kind: closing, data: m.Data, at: at}), append(servers, server), nil
-		case "continuation":
-		default:
-			side.line = line{kind: m.Type, at: at}
-			side.open, side.squeezed = true, m.Compressed
-		}
-		if !side.open {
-			return nil, nil, fmt.Errorf("frame %d goes on with a message that has not begun", i+1)
-		}
-		side.line.data = append(side.line.data, m.Data...)
-		if m.More {
-			continue
-		}
-		side.open = false
-		if side.squeezed {
-			if side.line.data, err = side.message(side.line.data); err != nil {
-				return nil, nil, fmt.Errorf("frame %d: %w", i+1, err)
-			}
-		}
-		lines, servers = append(lines, side.line), append(servers, server)
+	for _, m := range all {
+		lines = append(lines, line{kind: m.Type, data: m.Data, at: time.Duration(m.At) * time.Microsecond})
+		servers = append(servers, m.From == recording.Server)
 	}
 	return lines, servers, nil
 }
-
-// inflater undoes permessage-deflate (RFC 7692), whose messages may refer to those before.
-type inflater struct{ window []byte }
-
-const windowSize = 32 << 10
-
-func (f *inflater) message(p []byte) ([]byte, error) {
-	// The tail that senders leave out, and an end that tells the reader to stop.
-	in := io.MultiReader(bytes.NewReader(p), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))
-	r := flate.NewReaderDict(in, f.window)
-	defer r.Close()
-	plain, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
-	if err != nil {
-		return nil, fmt.Errorf("inflate: %w", err)
-	}
-	if len(plain) > maxMessage {
-		return nil, fmt.Errorf("inflate: %w", errMessageSize)
-	}
-	f.window = append(f.window, plain...)
-	f.window = bytes.Clone(f.window[max(0, len(f.window)-windowSize):])
-	return plain, nil
-}
-
-var errMessageSize = fmt.Errorf("the message has more than %d bytes", maxMessage)
 
 // miss ends a WebSocket whose client says what was not recorded.
 func (p *socketClient) miss(why reason, live *match.Request, found match.Result) {

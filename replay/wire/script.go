@@ -12,6 +12,7 @@ import (
 // A script is the client's side of a conversation, in order, and when the server spoke:
 //
 //	when the client's side ended, and when all did: varints of microseconds, 0 if it isn't known
+//	the extensions that the recorded server agreed to, with the size before them
 //	per message: what it is (1 byte), when it came (varint of microseconds),
 //	             and of the client's its data, with the size before it
 
@@ -42,6 +43,7 @@ func (w *writer) script(c *recording.Conversation) error {
 	}
 	w.out = binary.AppendUvarint(w.out, ended)
 	w.out = binary.AppendUvarint(w.out, uint64(w.e.End().Microseconds()))
+	w.data([]byte(w.e.HTTP.Res.Headers.Get(extensions)))
 	for i := range c.Messages {
 		m := &c.Messages[i]
 		what, ok := opcodes[m.Type]
@@ -60,10 +62,18 @@ func (w *writer) script(c *recording.Conversation) error {
 		w.out = append(w.out, what)
 		w.out = binary.AppendUvarint(w.out, uint64(max(0, m.At)))
 		if m.From != recording.Server {
-			w.out = append(binary.AppendUvarint(w.out, uint64(len(m.Data))), m.Data...)
+			w.data(m.Data)
 		}
 	}
 	return nil
+}
+
+// extensions is the field in which both sides of a WebSocket agree to compression.
+const extensions = "Sec-Websocket-Extensions"
+
+// data writes bytes with their size before them.
+func (w *writer) data(p []byte) {
+	w.out = append(binary.AppendUvarint(w.out, uint64(len(p))), p...)
 }
 
 // line is a message of the client and when it is to be sent.
@@ -78,11 +88,12 @@ type line struct {
 
 // script reads one.
 type script struct {
-	rest  []byte
-	lines int           // of the client that are still to come
-	heard int           // messages of the server before the next of them
-	from  time.Duration // when the last of these came
-	total int           // messages of the server
+	rest   []byte
+	agreed []byte
+	lines  int           // of the client that are still to come
+	heard  int           // messages of the server before the next of them
+	from   time.Duration // when the last of these came
+	total  int           // messages of the server
 	// last is how long after the last message of the server, or after the beginning, the
 	// conversation ended.
 	last time.Duration
@@ -99,11 +110,13 @@ type script struct {
 func (s *script) open(f *form) error {
 	*s = script{rest: f.script}
 	ended, over := s.number(), s.number()
+	agreed, ok := s.bytes()
+	s.agreed, s.gap = agreed, max(0, ended)
 	all := *s
-	for len(all.rest) > 0 {
-		l, ok := all.read()
-		if !ok {
-			return fail(Damaged, "encoded request: its messages are damaged")
+	for ok && len(all.rest) > 0 {
+		var l line
+		if l, ok = all.read(); !ok {
+			break
 		}
 		if l.what&fromServer == 0 {
 			s.lines++
@@ -112,6 +125,9 @@ func (s *script) open(f *form) error {
 		if ended > 0 && all.from < ended {
 			s.closing, s.gap = all.heard, ended-all.from
 		}
+	}
+	if !ok {
+		return fail(Damaged, "encoded request: its messages are damaged")
 	}
 	s.total, s.last = all.heard, max(0, over-all.from)
 	return nil
@@ -128,6 +144,15 @@ func (s *script) uvarint() int64 {
 }
 
 func (s *script) number() time.Duration { return time.Duration(s.uvarint()) * time.Microsecond }
+
+func (s *script) bytes() (p []byte, ok bool) {
+	n := s.uvarint()
+	if n < 0 || n > int64(len(s.rest)) {
+		return nil, false
+	}
+	p, s.rest = s.rest[:n], s.rest[n:]
+	return p, true
+}
 
 // read reads one message of either side.
 func (s *script) read() (l line, ok bool) {
@@ -149,11 +174,9 @@ func (s *script) read() (l line, ok bool) {
 		}
 		return l, true
 	}
-	n := s.uvarint()
-	if n < 0 || n > int64(len(s.rest)) {
+	if l.data, ok = s.bytes(); !ok {
 		return line{}, false
 	}
-	l.data, s.rest = s.rest[:n], s.rest[n:]
 	l.after, l.gap = s.heard, max(0, at-s.from)
 	return l, true
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
 // socket holds a conversation over a WebSocket (RFC 6455).
@@ -41,6 +42,7 @@ func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 		return err
 	}
 	s := &socketConn{talk: t, cn: cn, done: make(chan struct{})}
+	s.inflates = into.http.Res.Headers.Get(extensions) != string(t.agreed)
 	_ = cn.SetDeadline(time.Time{}) // for w watches
 	cn.watch = w
 	go s.speak()
@@ -61,10 +63,17 @@ type socketConn struct {
 	cn   *conn
 	done chan struct{} // closed when speak has ended
 
+	// inflates tells that the target has not agreed to the compression that was recorded, so
+	// that messages are sent without. What of one has come is in whole.
+	inflates bool
+	whole    line
+	plain    coding.Messages
+
 	write sync.Mutex // guards what follows, and writing
 	out   []byte
 	bytes int64 // of payload
 	shut  bool  // a close frame was sent, or the conversation ends without one
+	why   error // it ends so, nil if the recorded one did
 }
 
 // speak sends the client's frames.
@@ -83,18 +92,52 @@ func (s *socketConn) speak() {
 		switch op := l.what & 15; {
 		case op == opPong && s.pings > 0, op == opClose && s.shutBy: // listen answers
 			continue
-		case !s.wait(l.after, l.gap) || s.say(l) != nil:
+		case s.inflates && l.what&compressed != 0:
+			var err error
+			if l, err = s.inflate(l); err != nil {
+				s.end(fail(Damaged, "a recorded message: %w", err))
+				return
+			}
+			if l.what&more != 0 {
+				continue
+			}
+		}
+		if !s.wait(l.after, l.gap) || s.say(l) != nil {
 			return // and listen finds out why
 		}
 	}
 	if s.closed || !s.wait(s.total, s.last) {
 		return
 	}
-	s.write.Lock()
-	s.shut = true
-	s.write.Unlock()
-	_ = s.cn.Conn.Close() // as in the recording
+	s.end(nil) // as in the recording
 }
+
+// end closes the connection without a close frame.
+func (s *socketConn) end(why error) {
+	s.write.Lock()
+	s.shut, s.why = true, why
+	s.write.Unlock()
+	_ = s.cn.Conn.Close()
+}
+
+// inflate adds a frame of a compressed message. With the last one it returns the message.
+func (s *socketConn) inflate(l line) (line, error) {
+	if l.what&15 != 0 {
+		s.whole = line{}
+	}
+	s.whole = line{s.whole.what | l.what&15, append(s.whole.data, l.data...), l.after, l.gap}
+	if l.what&more != 0 {
+		return l, nil
+	}
+	whole := s.whole
+	s.whole = line{}
+	var err error
+	whole.data, err = s.plain.Inflate(whole.data, maxMessage)
+	return whole, err
+}
+
+// maxMessage bounds what is decompressed.
+const maxMessage = 64 << 20
 
 // say sends a frame.
 func (s *socketConn) say(l line) error {
@@ -207,8 +250,8 @@ func (s *socketConn) read(p []byte) error {
 func (s *socketConn) lost(err error) error {
 	s.write.Lock()
 	defer s.write.Unlock()
-	if isClosed(err) && !s.closed || s.shut && !s.closed {
-		return nil
+	if s.why != nil || !s.closed && (s.shut || isClosed(err)) {
+		return s.why
 	}
 	return unexpected(err)
 }

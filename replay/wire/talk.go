@@ -91,6 +91,8 @@ func (t *talk) wait(after int, gap time.Duration) bool {
 		case <-t.bell:
 		case <-t.over:
 			return false
+		case <-t.watch.ctx.Done():
+			return false
 		}
 	}
 }
@@ -112,13 +114,14 @@ func (t *talk) sleep(due time.Time) bool {
 		select {
 		case <-timer.C:
 		case <-t.over:
+		case <-t.watch.ctx.Done():
 		}
 	}
 	select {
 	case <-t.over:
 		return false
 	default:
-		return true
+		return t.watch.ctx.Err() == nil
 	}
 }
 
