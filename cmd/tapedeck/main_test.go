@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -108,6 +110,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Condition: func(name string) (bool, error) {
 			if name == "netns" {
 				return ownNetwork(), nil
@@ -115,6 +118,14 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", name)
 		},
 	})
+}
+
+// exits wants a program to end with an exit code: exits CODE PROGRAM ARGUMENT...
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	var ended *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); !errors.As(err, &ended) || strconv.Itoa(ended.ExitCode()) != args[0] {
+		ts.Fatalf("%v, want exit code %s", err, args[0])
+	}
 }
 
 // TestShop renders the example application as `make demo` does, and compares

@@ -56,7 +56,7 @@ func (m *Metric) Value(of Measured) (v float64, ok bool) {
 }
 
 // Metrics returns all metrics, in the order in which they are shown. Their names are the
-// ecosystem's.
+// ecosystem's, and requests.failed-pct in their manner.
 func Metrics() []Metric {
 	return []Metric{
 		{Name: "latency.avg", Unit: "ms", Doc: "mean response time", Kind: Mean, value: latency(Latency.Mean)},
@@ -70,6 +70,8 @@ func Metrics() []Metric {
 		{Name: "requests.total", Doc: "requests that were sent", value: count(func(m Measured) int64 { return m.Total })},
 		{Name: "requests.succeeded", Doc: "requests that succeeded", value: count(func(m Measured) int64 { return m.Succeeded })},
 		{Name: "requests.failed", Doc: "requests that did not succeed", value: count(func(m Measured) int64 { return m.Total - m.Succeeded })},
+		{Name: "requests.failed-pct", Unit: "%", Doc: "part of the requests that did not succeed", Kind: Share,
+			Part: func(m Measured) (int64, int64) { return m.Total - m.Succeeded, m.Total }},
 		{Name: "requests.per-second", Unit: "1/s", Doc: "requests in a second, over the whole run", value: rate(time.Second)},
 		{Name: "requests.per-minute", Unit: "1/min", Doc: "requests in a minute, over the whole run", value: rate(time.Minute)},
 		{Name: "requests.response-pct", Unit: "%", Doc: "part of the requests that got an answer, of whatever status", Kind: Share,

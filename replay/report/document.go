@@ -37,6 +37,9 @@ type section struct {
 	More int
 }
 
+// newDifferences is the title of their section.
+const newDifferences = "New differences"
+
 // verdicts are what exit codes mean, in a few words.
 var verdicts = map[int]string{
 	Passed:         "Passed",
@@ -52,28 +55,27 @@ var verdicts = map[int]string{
 func (r *Report) document() document {
 	d := document{Title: "Replay against " + r.Target, Verdict: verdicts[r.ExitCode], Bad: r.ExitCode != Passed, Facts: r.facts()}
 	for _, x := range r.Exits {
-		d.Because = append(d.Because, fmt.Sprintf("exit code %d: %s", x.Code, x.Reason))
+		d.Because = append(d.Because, x.String())
 	}
-	for _, s := range []section{
+	d.Sections = []section{
 		r.goalSection(),
-		r.differenceSection(New, "New differences", "Answers that differ from the recorded ones, by endpoint and place, with one example each."),
+		differenceSection(r.with(New), newDifferences, "Answers that differ from the recorded ones, by endpoint and place, with one example each."),
 		r.endpointSection(),
 		r.timeSection(),
 		r.outcomeSection(),
-		r.differenceSection(Known, "Known differences", "The baseline has them, too."),
-		r.differenceSection(Noise, "Noise", "Values that vary by themselves."),
+		differenceSection(r.with(Known), "Known differences", "The baseline has them, too."),
+		differenceSection(r.with(Noise), "Noise", "Values that vary by themselves."),
 		r.edgeSection(),
 		r.ambiguousSection(),
 		r.needSection(),
 		r.mockSection(),
 		r.ruleSection(),
-	} {
-		if len(s.Rows) > 0 {
-			d.Sections = append(d.Sections, s)
-		}
 	}
+	d.Sections = slices.DeleteFunc(d.Sections, section.empty)
 	return d
 }
+
+func (s section) empty() bool { return len(s.Rows) == 0 }
 
 func (r *Report) facts() []fact {
 	total := r.Results.Total()
@@ -82,7 +84,7 @@ func (r *Report) facts() []fact {
 		{"Target", r.Target},
 		{"Baseline", r.Baseline},
 		{"Load", r.Load.describe()},
-		{"Started", r.Started.UTC().Format("2006-01-02 15:04:05 UTC")},
+		{"Started", r.Started.UTC().Format(time.DateTime) + " UTC"},
 		{"Took", r.Elapsed().Round(time.Millisecond).String()},
 		{"Requests", fmt.Sprintf("%s sent, %s failed", grouped(total.Sent), grouped(total.Failed))},
 		{"Compared", compared(total)},
@@ -92,7 +94,11 @@ func (r *Report) facts() []fact {
 		facts = append(facts, fact{"Shard", fmt.Sprintf("%d of %d", s.Index, s.Of)})
 	}
 	if m := r.Merged; m != nil {
-		facts = append(facts, fact{"Merged", fmt.Sprintf("%d of %d shards", m.Of-len(m.Lost), m.Of)})
+		of := fmt.Sprintf("%d of %d shards", m.Of-len(m.Lost), m.Of)
+		if len(m.Lost) > 0 {
+			of += ", lost: " + strings.Trim(fmt.Sprint(m.Lost), "[]")
+		}
+		facts = append(facts, fact{"Merged", of})
 	}
 	if n := outOfRange(total); n > 0 {
 		facts = append(facts, fact{"Out of range", fmt.Sprintf("%s times below 0 or beyond %s count as those", grouped(n), stats.Longest)})
@@ -119,7 +125,7 @@ func compared(e *stats.Endpoint) string {
 }
 
 func (g Generator) describe() string {
-	s := fmt.Sprintf("%s CPU seconds, longest send lag %s ms", significant(g.CPUSeconds), millis(time.Duration(g.MaxLagMicros)*time.Microsecond, true))
+	s := fmt.Sprintf("CPU time %s s, longest send lag %s ms", significant(g.CPUSeconds), millis(time.Duration(g.MaxLagMicros)*time.Microsecond, true))
 	if g.InFlightBound > 0 {
 		s += fmt.Sprintf(", bound of %s requests in flight reached %s times", grouped(int64(g.InFlightBound)), grouped(g.BoundHits))
 	}
@@ -145,9 +151,9 @@ func (r *Report) goalSection() section {
 	return s
 }
 
-func (r *Report) differenceSection(of State, title, note string) section {
+func differenceSection(of []Difference, title, note string) section {
 	s := section{Title: title, Note: note, Text: 5, Head: []string{"Endpoint", "Place", "Kind", "Recorded", "Live", "Answers"}}
-	for _, d := range r.with(of) {
+	for _, d := range of {
 		s.Rows = append(s.Rows, []string{d.Endpoint, d.Place, kinds[d.Kind], d.Example.recorded(), d.Example.live(), grouped(d.Count)})
 	}
 	return s

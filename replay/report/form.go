@@ -15,27 +15,55 @@ import (
 	"github.com/tapedeck/tapedeck/replay/goal"
 )
 
-// Form is a way to write a report.
+// Form is a way to write a report, or a comparison of two.
 type Form struct {
 	Name      string
 	Doc       string
 	Extension string // of a file in it, as `.json`
-	write     func(io.Writer, *Report) error
+
+	report     func(io.Writer, *Report) error
+	comparison func(io.Writer, *Comparison) error // nil if there is none
 }
 
 // Write writes a report in the form.
-func (f Form) Write(w io.Writer, r *Report) error { return f.write(w, r) }
+func (f Form) Write(w io.Writer, r *Report) error { return f.report(w, r) }
+
+// WriteComparison writes a comparison in the form.
+func (f Form) WriteComparison(w io.Writer, c *Comparison) error {
+	if f.comparison == nil {
+		return fmt.Errorf("a comparison has no form %s", f.Name)
+	}
+	return f.comparison(w, c)
+}
 
 // Forms returns all forms, the one for people first.
 func Forms() []Form {
 	return []Form{
-		{"pretty", "text for a terminal", ".txt", writePretty},
-		{"json", "everything there is; what the other commands read", ".json", writeJSON},
-		{"yaml", "the same as YAML", ".yaml", writeYAML},
-		{"csv", "the metrics, one line for each endpoint", ".csv", writeCSV},
-		{"junit", "JUnit XML, as GitLab and Jenkins read it", ".xml", writeJUnit},
-		{"markdown", "Markdown that fits into GitHub's step summary", ".md", writeMarkdown},
+		{"pretty", "text for a terminal", ".txt",
+			func(w io.Writer, r *Report) error { return r.document().pretty(w) },
+			func(w io.Writer, c *Comparison) error { return c.document().pretty(w) }},
+		{"json", "everything there is; what other commands read", ".json",
+			func(w io.Writer, r *Report) error { return writeJSON(w, r) },
+			func(w io.Writer, c *Comparison) error { return writeJSON(w, c) }},
+		{"yaml", "the same as YAML", ".yaml",
+			func(w io.Writer, r *Report) error { return writeYAML(w, r) },
+			func(w io.Writer, c *Comparison) error { return writeYAML(w, c) }},
+		{"csv", "the metrics of each endpoint", ".csv",
+			func(w io.Writer, r *Report) error { return csv.NewWriter(w).WriteAll(r.cells()) },
+			func(w io.Writer, c *Comparison) error { return csv.NewWriter(w).WriteAll(c.cells()) }},
+		{"junit", "JUnit XML, as GitLab and Jenkins read it", ".xml", writeJUnit, nil},
+		{"markdown", "Markdown that fits into GitHub's step summary", ".md",
+			func(w io.Writer, r *Report) error { return r.document().markdown(w) },
+			func(w io.Writer, c *Comparison) error { return c.document().markdown(w) }},
+		{"html", "one self-contained page with charts", ".html",
+			func(w io.Writer, r *Report) error { return r.page().write(w) },
+			func(w io.Writer, c *Comparison) error { return page{document: c.document()}.write(w) }},
 	}
+}
+
+// ComparisonForms returns the forms that a comparison has.
+func ComparisonForms() []Form {
+	return slices.DeleteFunc(Forms(), func(f Form) bool { return f.comparison == nil })
 }
 
 // FormNamed returns a form by its name.
@@ -59,22 +87,22 @@ func find(what, name string, of func(Form) string) (Form, error) {
 	return Form{}, fmt.Errorf("%s of a report: found %q, allowed: %s", what, name, strings.Join(allowed, ", "))
 }
 
-func writeJSON(w io.Writer, r *Report) error {
+func writeJSON(w io.Writer, of any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	return enc.Encode(r)
+	return enc.Encode(of)
 }
 
-func writeYAML(w io.Writer, r *Report) error {
-	b, err := yaml.Marshal(r)
+func writeYAML(w io.Writer, of any) error {
+	b, err := yaml.Marshal(of)
 	if err == nil {
 		_, err = w.Write(b)
 	}
 	return err
 }
 
-// writeCSV writes the metrics with all their digits.
-func writeCSV(w io.Writer, r *Report) error {
+// cells are the metrics with all their digits, in the rows of a table.
+func (r *Report) cells() [][]string {
 	metrics := goal.Metrics()
 	head := []string{"endpoint"}
 	for _, m := range metrics {
@@ -88,7 +116,7 @@ func writeCSV(w io.Writer, r *Report) error {
 		}
 		rows = append(rows, row)
 	}
-	return csv.NewWriter(w).WriteAll(rows)
+	return rows
 }
 
 // inCell keeps a spreadsheet from taking a text for a formula.

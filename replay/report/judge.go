@@ -18,25 +18,12 @@ func (r *Report) Elapsed() time.Duration { return r.Ended.Sub(r.Started) }
 // Judge computes the metrics, judges the goals, and decides on the exit code.
 func (r *Report) Judge(goals []goal.Goal) {
 	r.SchemaVersion = SchemaVersion
+	r.Metrics = r.metrics()
 	measured := map[string]goal.Measured{"": r.measured(r.Results.Total())}
-	names := []string{""}
 	for _, e := range r.Results.Endpoints {
 		if e.Sent > 0 {
 			measured[e.Name] = r.measured(e)
-			names = append(names, e.Name)
 		}
-	}
-	metrics := goal.Metrics()
-	r.Metrics = nil
-	for _, name := range names {
-		values := make(map[string]*float64, len(metrics))
-		for _, m := range metrics {
-			values[m.Name] = nil
-			if v, ok := m.Value(measured[name]); ok {
-				values[m.Name] = &v
-			}
-		}
-		r.Metrics = append(r.Metrics, Metrics{name, values})
 	}
 	r.Goals = nil
 	for _, g := range goals {
@@ -46,6 +33,22 @@ func (r *Report) Judge(goals []goal.Goal) {
 		}))
 	}
 	r.decide()
+}
+
+// metrics computes the metrics from the results.
+func (r *Report) metrics() (all []Metrics) {
+	metrics := goal.Metrics()
+	for _, e := range append([]*stats.Endpoint{r.Results.Total()}, r.Results.Endpoints...) {
+		values := make(map[string]*float64, len(metrics))
+		for _, m := range metrics {
+			values[m.Name] = nil
+			if v, ok := m.Value(r.measured(e)); ok {
+				values[m.Name] = &v
+			}
+		}
+		all = append(all, Metrics{e.Name, values})
+	}
+	return all
 }
 
 func (r *Report) measured(e *stats.Endpoint) goal.Measured {
@@ -93,7 +96,7 @@ func (r *Report) troubles() []Exit {
 	if r.Partial != "" {
 		add(Incomplete, "the run is partial: %s", r.Partial)
 	}
-	if r.Merged != nil {
+	if r.Merged != nil && !r.Merged.LostAllowed {
 		for _, i := range r.Merged.Lost {
 			add(Incomplete, "shard %d of %d is lost", i, r.Merged.Of)
 		}

@@ -15,8 +15,6 @@ const (
 	firstRows = 1000
 )
 
-func writeMarkdown(w io.Writer, r *Report) error { return r.document().markdown(w) }
-
 // markdown writes a document, with as many rows as fit.
 func (d document) markdown(w io.Writer) error {
 	var page string

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/tapedeck/tapedeck/match"
@@ -97,6 +98,8 @@ type Merged struct {
 	Of int `json:"of"`
 	// Lost are the indexes of the shards whose reports are missing.
 	Lost []int `json:"lost,omitempty"`
+	// LostAllowed says that they don't make the report incomplete.
+	LostAllowed bool `json:"lostAllowed,omitempty"`
 }
 
 // Metrics are the metrics of all requests or of one endpoint, by name, as [goal.Metrics]
@@ -208,6 +211,9 @@ type Exit struct {
 	Code   int    `json:"code"`
 	Reason string `json:"reason"`
 }
+
+// String is for a terminal: nothing in it acts.
+func (x Exit) String() string { return fmt.Sprintf("exit code %d: %s", x.Code, visible(x.Reason)) }
 
 // Exit codes of a replay.
 const (

@@ -33,7 +33,11 @@ func Parse(b []byte) (*Report, error) {
 	if err := json.Unmarshal(b, r); err != nil {
 		return nil, fmt.Errorf("parse report: %w", err)
 	}
-	return r, r.check()
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	r.Metrics = r.metrics()
+	return r, nil
 }
 
 // check refuses what no replay writes.

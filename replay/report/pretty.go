@@ -11,8 +11,6 @@ import (
 // widest is how many characters of a text the terminal shows.
 const widest = 48
 
-func writePretty(w io.Writer, r *Report) error { return r.document().pretty(w) }
-
 // pretty writes a document for a terminal.
 func (d document) pretty(to io.Writer) error {
 	w := bufio.NewWriter(to)

@@ -97,6 +97,16 @@ func (s *Series) Merge(o *Series) {
 	}
 }
 
+// Widened returns a copy with steps wide enough to have at most as many points.
+func (s *Series) Widened(points int) Series {
+	var c Series
+	c.Merge(s)
+	for len(c.Points) > points {
+		c.widen()
+	}
+	return c
+}
+
 // UnmarshalJSON implements json.Unmarshaler. It refuses a series that none of ours is.
 func (s *Series) UnmarshalJSON(b []byte) error {
 	type plain Series
