@@ -78,11 +78,11 @@ type stepInfo struct {
 
 // issued tells which steps issued a value: the latest, and the one before it.
 type issued struct {
-	step, before           uint32 // from 1
-	place, placeBefore     placeID
-	form, formBefore       uint8
-	class                  uint8 // in Finder.classes
-	client, several, taken bool
+	step, before       uint32 // from 1
+	place, placeBefore placeID
+	form, formBefore   uint8
+	class              uint8 // in Finder.classes
+	client, several    bool
 }
 
 // link is a pair of places between which values are carried.
@@ -465,7 +465,7 @@ func (f *Finder) take(h *hit) {
 	v, reason := h.value, ""
 	self := f.root(f.step)
 	if v.several {
-		own, ok := f.values.get(f.numbered(keyOwn, h.key, f.ownText(self)))
+		own, ok := f.own(h.key, self)
 		switch {
 		case ok:
 			v = own
@@ -477,7 +477,7 @@ func (f *Finder) take(h *hit) {
 		switch {
 		case f.precedes(v.step):
 		case f.precedes(v.before):
-			v.step, v.place, v.form = v.before, v.placeBefore, v.formBefore
+			v.step, v.place, v.form, v.before = v.before, v.placeBefore, v.formBefore, 0
 		default: // the client can't have it from there
 			return
 		}
@@ -490,16 +490,11 @@ func (f *Finder) take(h *hit) {
 		return
 	}
 	f.edge(h, v.step-1, v.place, v.form, f.classes[v.class])
-	v2 := h.value
-	v2.taken = true
-	f.values.set(h.key, v2)
-	if from := f.root(v.step - 1); h.credential || !f.g.steps[from].known || !f.g.steps[self].known {
+	from := f.root(v.step - 1)
+	both := f.g.steps[from].known && f.g.steps[self].known
+	if h.credential || !both && (v.before == 0 || f.root(v.before-1) == from) {
 		f.join(from, self)
 	}
-}
-
-func (f *Finder) ownText(session uint32) string {
-	return string([]byte{byte(session), byte(session >> 8), byte(session >> 16), byte(session >> 24)})
 }
 
 // precedes tells whether a step, counted from 1, was answered before this one began.
@@ -591,7 +586,7 @@ func (f *Finder) issuer(text string) string {
 			f.issue(f.validator(f.location, name, text), classValidator, whole, true)
 		}
 	}
-	for i := uint8(whole); i <= inBase64; i++ {
+	for _, i := range [...]uint8{whole, behindScheme, inQuotes, inBase64, percent} {
 		value, ok := forms[i].take(text)
 		if !ok {
 			continue
@@ -639,25 +634,44 @@ func (f *Finder) issue(key uint64, label string, form uint8, isNew bool) {
 		v = issued{class: f.class(label)}
 	}
 	self := f.root(f.step)
-	if first := f.firstOf(v); v.step != 0 && !v.several && first != self {
-		f.values.set(f.numbered(keyOwn, key, f.ownText(first)), v)
-		v.several = true
+	if v.step != 0 && !v.several {
+		if first := f.root(v.step - 1); first != self && (f.g.steps[first].known || f.g.steps[self].known) {
+			v.several = true
+			f.setOwn(key, first, v)
+		}
 	}
+	next := v.and(f.step+1, place, form)
 	if v.several {
-		own := f.numbered(keyOwn, key, f.ownText(self))
-		o, _ := f.values.get(own)
+		o, _ := f.own(key, self)
 		o.class = v.class
-		f.values.set(own, o.and(f.step+1, place, form))
+		f.setOwn(key, self, o.and(f.step+1, place, form))
 	}
-	f.values.set(key, v.and(f.step+1, place, form))
+	f.values.set(key, next)
 }
 
-// firstOf is the session that was given a value last.
-func (f *Finder) firstOf(v issued) uint32 {
-	if v.step == 0 {
-		return 0
+// nobody stands for all sessions of which nothing says who it is: whoever answers can't
+// tell them apart either.
+const nobody = ^uint32(0)
+
+// own returns what is known of a value in one of the sessions that were given it.
+func (f *Finder) own(key uint64, session uint32) (v issued, ok bool) {
+	v, ok = f.values.get(f.numbered(keyOwn, key, ownText(session)))
+	if !ok && !f.g.steps[session].known {
+		v, ok = f.values.get(f.numbered(keyOwn, key, ownText(nobody)))
 	}
-	return f.root(v.step - 1)
+	return v, ok
+}
+
+func (f *Finder) setOwn(key uint64, session uint32, v issued) {
+	v.several = false
+	f.values.set(f.numbered(keyOwn, key, ownText(session)), v)
+	if !f.g.steps[session].known {
+		f.values.set(f.numbered(keyOwn, key, ownText(nobody)), v)
+	}
+}
+
+func ownText(session uint32) string {
+	return string([]byte{byte(session), byte(session >> 8), byte(session >> 16), byte(session >> 24)})
 }
 
 // and is what is known of a value after another step issued it.

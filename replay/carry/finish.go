@@ -20,6 +20,7 @@ type edge struct{ to, issue, link uint32 }
 // Finish returns the graph of what was added. The finder can't be used any more.
 func (f *Finder) Finish() *Graph {
 	g := f.g
+	g.forgotten = f.values.forgotten
 	f.w, f.values, f.callers = nil, remembered[uint64, issued]{}, remembered[uint64, uint32]{}
 	g.sessions()
 	g.connect(f.found)

@@ -87,9 +87,16 @@ func basic(name string, take func(user, password string) string, put func(user, 
 }
 
 // schemes are those of HTTP Authentication behind which a value stands by itself.
-var schemes = map[string]bool{"apikey": true, "api-key": true, "basic": true, "bearer": true, "bot": true, "dpop": true, "jwt": true, "key": true, "oauth": true, "session": true, "ssws": true, "token": true}
+var schemes = [...]string{"bearer", "basic", "token", "apikey", "api-key", "bot", "dpop", "jwt", "key", "oauth", "session", "ssws"}
 
-func isScheme(word string) bool { return len(word) <= 7 && schemes[strings.ToLower(word)] }
+func isScheme(word string) bool {
+	for _, s := range schemes {
+		if len(word) == len(s) && strings.EqualFold(word, s) {
+			return true
+		}
+	}
+	return false
+}
 
 var encodings = [...]*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding, base64.RawURLEncoding}
 
@@ -103,9 +110,14 @@ func debase64(text string) (value string, enc *base64.Encoding, ok bool) {
 			return "", nil, false
 		}
 	}
+	var begin [6]byte // which tells most words from base64
+	head := []byte(text[:8])
 	for _, enc := range encodings {
+		if n, err := enc.Decode(begin[:], head); err != nil || !isText(begin[:n], len(text) > len(head)) {
+			continue
+		}
 		b, err := enc.DecodeString(text)
-		if err != nil || !isText(b) {
+		if err != nil || !isText(b, false) {
 			continue
 		}
 		if value = string(b); enc.EncodeToString(b) == text {
@@ -122,12 +134,18 @@ var inEncodings = func() (t [256]bool) {
 	return t
 }()
 
-// isText tells whether bytes are a text without control characters.
-func isText(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c == 0x7f {
+// isText tells whether bytes are a text without control characters. Of a text that was cut,
+// the last character may be.
+func isText(b []byte, cut bool) bool {
+	for i := 0; i < len(b); {
+		r, size := utf8.DecodeRune(b[i:])
+		switch {
+		case r < ' ' || r == 0x7f:
 			return false
+		case r == utf8.RuneError && size == 1:
+			return cut && !utf8.FullRune(b[i:])
 		}
+		i += size
 	}
-	return len(b) > 0 && utf8.Valid(b)
+	return len(b) > 0
 }

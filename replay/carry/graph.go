@@ -21,7 +21,7 @@ type Graph struct {
 	needed                     map[uint32][]uint32 // by step: its needs
 	ambiguous                  []Ambiguous
 	rules                      *Rules
-	left                       uint64
+	forgotten                  uint64
 }
 
 // Edge is one value that a response issued and a later request carries.
@@ -106,9 +106,9 @@ func (g *Graph) Ambiguous() []Ambiguous { return g.ambiguous }
 // needed.
 func (g *Graph) Needs() []Need { return g.needs }
 
-// Forgotten tells how many values were issued and forgotten again before anything carried
-// them, because many others came after them. It is 0 for all but huge recordings.
-func (g *Graph) Forgotten() uint64 { return g.left }
+// Forgotten tells how many values were forgotten before the end, because a million others
+// came after them. What carries one of them later is sent as recorded.
+func (g *Graph) Forgotten() uint64 { return g.forgotten }
 
 // Setting supplies a value for a place in requests: see [ParseSetting].
 type Setting struct {

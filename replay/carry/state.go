@@ -235,12 +235,15 @@ func (a *applier) text(text string) string {
 		if place == none || c.place != place {
 			continue
 		}
-		if _, ok := forms[c.put].take(text); !ok || c.live.missing {
+		value, ok := forms[c.put].take(text)
+		if !ok || c.live.missing || !mayStand(c.live.text, a.w.kind) {
 			continue
 		}
-		with := forms[c.put].put(text, c.live.text)
-		c.wrote, c.changed, carried = true, with != text, true
-		text = with // a user, and a password beside it
+		c.wrote, carried = true, true
+		if value != c.live.text {
+			c.changed = true
+			text = forms[c.put].put(text, c.live.text) // a user, perhaps, and a password beside it
+		}
 	}
 	if carried {
 		return text
@@ -262,6 +265,18 @@ func (a *applier) text(text string) string {
 		}
 	}
 	return text
+}
+
+// mayStand tells whether a value can stand where a text of a kind does, and no more than
+// that becomes of it: it may come from a server that is out for mischief.
+func mayStand(value string, kind slotKind) bool {
+	switch kind {
+	case inSegment:
+		return value != "." && value != ".."
+	case inHeader, inCookie:
+		return strings.IndexFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f || r == ';' && kind == inCookie }) < 0
+	}
+	return true
 }
 
 // count adds what was written to the report.

@@ -138,7 +138,7 @@ func isOrdinary(text string) bool {
 	switch {
 	case letters == 0: // a number, a price, a date, an IP address
 		return len(text) < 12 || dots > 0 || slashes > 0 || strings.ContainsAny(text, "-:+")
-	case at > 0:
+	case at > 0, dots == 1 && letters <= 3: // EUR12.50
 		return true
 	case dots > 0 && other == 0 && slashes == 0 && (lower || isVersion(text)):
 		return isHost(text) || isVersion(text)
