@@ -130,6 +130,15 @@ func ParsePlace(text string) (Place, error) {
 	return p, nil
 }
 
+// ParseDirectory reads a place that must be a directory, and returns its path.
+func ParseDirectory(text string) (string, error) {
+	if scheme, _, isURL := strings.Cut(text, "://"); isURL && isScheme(scheme) && !strings.EqualFold(scheme, "file") {
+		return "", fmt.Errorf("place %s: want file:///directory, or a path without a scheme", quotePlace(text))
+	}
+	p, err := ParsePlace(text)
+	return p.Path, err
+}
+
 func parsePlace(text string) (Place, error) {
 	if text == "" {
 		return Place{}, errors.New("empty; allowed: " + allowedForms())

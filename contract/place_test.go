@@ -280,6 +280,19 @@ func FuzzParsePlace(f *testing.F) {
 	})
 }
 
+func TestDirectories(t *testing.T) {
+	for text, want := range map[string]string{"a/b/": "a/b", "file:///var/lib/tapedeck": "/var/lib/tapedeck", "file:///a%20b": "/a b"} {
+		if got, err := ParseDirectory(text); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "s3://bucket", "https://collector:8443", "file://elsewhere/dir", "a\x00b"} {
+		if got, err := ParseDirectory(text); err == nil {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
 func ExampleParsePlace() {
 	p, err := ParsePlace("s3://recordings/shop?region=eu-central-1")
 	fmt.Println(p.Host, p.Path, p.Setting("region"), err)

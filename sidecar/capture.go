@@ -38,13 +38,7 @@ const tapPart = 4
 // put together the rest.
 // What the sink comes to is logged when it changes.
 func Open(cfg Config, version string, log *slog.Logger) (*Capture, error) {
-	return open(cfg, version, log, func(o spool.Options) (*spool.Recorder, error) {
-		r, err := spool.Open(cfg.Sink, o)
-		if err != nil {
-			err = fmt.Errorf("%s: %w", contract.EnvSink, err)
-		}
-		return r, err
-	})
+	return open(cfg, version, log, func(o spool.Options) (*spool.Recorder, error) { return spool.Open(cfg.Sink, o) })
 }
 
 // open captures into a recorder, whatever is behind it.

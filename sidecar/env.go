@@ -28,8 +28,7 @@ type Config struct {
 	proxy.Config
 	// Type and Protocols are PROXY_TYPE and PROXY_PROTOCOL as they were given.
 	Type, Protocols string
-	// Sink is the URL of the recording. SinkSize bounds its directory, in bytes;
-	// 0: no bound.
+	// Sink is the directory of the recording. SinkSize bounds it, in bytes; 0: no bound.
 	Sink     string
 	SinkSize int64
 	// Choice says what is captured, by the keys of package filter. Files of the same
@@ -80,7 +79,7 @@ var settings = []struct {
 	{contract.EnvCADir, text(func(c *Config) *string { return &c.CADir })},
 	{contract.EnvTLSCertDir, text(func(c *Config) *string { return &c.TrustDir })},
 	{contract.EnvUpstreamCA, text(func(c *Config) *string { return &c.UpstreamCA })},
-	{contract.EnvSink, text(func(c *Config) *string { return &c.Sink })},
+	{contract.EnvSink, func(c *Config, v string) (err error) { c.Sink, err = contract.ParseDirectory(v); return err }},
 	{contract.EnvLogLevel, func(c *Config, v string) error {
 		if err := oneOf(v, "debug", "info", "warn", "error"); err != nil {
 			return err

@@ -17,7 +17,7 @@ func TestDefaults(t *testing.T) {
 	}
 	if !c.Reverse || !c.Forward || c.InProtocol != proxy.TCP || c.Protocols != "tcp:http" || c.In[0].Port != contract.InPort || c.OutPort != contract.OutPort ||
 		c.In[0].App != (proxy.App{Host: "localhost", Port: 80}) || c.TLSOut || c.TLSIn != nil || c.Memory != 64<<20 || c.Drain != 25*time.Second ||
-		c.Sink != contract.DefaultSink || c.Identity.Cluster != "undefined" {
+		"file://"+c.Sink != contract.DefaultSink || c.Identity.Cluster != "undefined" {
 		t.Errorf("%+v", c)
 	}
 }

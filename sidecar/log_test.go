@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -183,8 +184,13 @@ const brokenLog = "TAPEDECK_TEST_BROKEN_LOG"
 // signal would do by default.
 func TestAReaderOfTheLogThatGoesAway(t *testing.T) {
 	if os.Getenv(brokenLog) != "" {
-		err := Main(t.Context(), func(name string) string {
-			return map[string]string{"TAPEDECK_SINK": "ftp://nowhere"}[name]
+		taken, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(taken.Addr().String())
+		err = Main(t.Context(), func(name string) string {
+			return map[string]string{"PROXY_TYPE": "forward", "PROXY_OUT_PORT": port, "TAPEDECK_SINK": t.TempDir()}[name]
 		}, "test", os.Stderr)
 		fmt.Println("ended with", err)
 		for range 3 {

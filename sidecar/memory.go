@@ -15,7 +15,6 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/proxy/metric"
-	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
 // fitInto makes a configuration fit the memory that the container may hold, see
@@ -208,7 +207,7 @@ func confine(cfg *Config, root fs.FS, getenv func(string) string, log *slog.Logg
 	asked := cfg.Memory
 	m := cfg.fitInto(c.limit)
 	limitRuntime(m, getenv)
-	if dir, err := spool.Directory(cfg.Sink); err == nil && inMemory(dir) {
+	if inMemory(cfg.Sink) {
 		cfg.keepInMemory(m)
 	}
 	log.Info("memory is limited", "limit", m.Limit, "heap", m.Heap, "capture", cfg.Memory, "asked", asked, "body_limit", cfg.BodyLimit, "sink_size", cfg.SinkSize)

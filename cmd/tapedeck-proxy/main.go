@@ -26,7 +26,6 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording/archive"
 	"github.com/tapedeck/tapedeck/recording/inspect"
-	"github.com/tapedeck/tapedeck/recording/spool"
 	"github.com/tapedeck/tapedeck/sidecar"
 )
 
@@ -182,7 +181,7 @@ func prepareExport(*flag.FlagSet) func(context.Context, []string, io.Writer, io.
 		if terminal.Is(stdout) {
 			return errors.New("standard output is a terminal, and this writes a tar archive: send it to a file, or to tapedeck pull - DIR")
 		}
-		dir, err := spool.Directory(place)
+		dir, err := contract.ParseDirectory(place)
 		if err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func TestWrongUse(t *testing.T) {
 		"inspect -o xml .":    `output "xml": want table or json`,
 		"version 1":           `unexpected argument "1": want none`,
 		"export a b":          `unexpected argument "b": want one directory, or none`,
-		"export s3://a":       `"s3://a": want file:///directory or the path of a directory`,
+		"export s3://a":       `place "s3://a": want file:///directory, or a path without a scheme`,
 	} {
 		_, got, code := call(t, strings.Fields(args)...)
 		if code != 1 || got != "tapedeck-proxy: "+want+"\n" {

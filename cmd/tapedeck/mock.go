@@ -80,7 +80,7 @@ explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
 	fs.StringArrayVar(&f.faults, "fault", nil, "answers that fail, as `PATTERN:NAME=VALUE[,…]`; see docs/mock.md")
 	fs.Uint64Var(&f.seed, "seed", 1, "draws which answers fail")
 	fs.StringArrayVar(&f.passthrough, "passthrough", nil, "`host` that is reached where the recording has no answer, as HOST, HOST:PORT or *.HOST")
-	fs.StringVar(&f.record, "record", "", "directory for the requests and what they got, tagged with the verdict")
+	fs.StringVar(&f.record, "record", "", "place for the requests and what they got, tagged with the verdict; a bucket gets them at the end")
 	fs.StringVar(&f.rules, "rules", "", "`file` of rules for what is compared; see docs/matching.md")
 	fs.StringVar(&f.descriptors, "descriptors", "", "`file` with a FileDescriptorSet, to compare messages of gRPC by")
 	fs.StringVar(&f.redactKey, "redact-key", "", "`file` with the key that the recording was redacted under; without it, what is redacted is not compared")
@@ -156,9 +156,13 @@ func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err
 	if f.explain {
 		o.Explain = cmd.ErrOrStderr()
 	}
-	sink, err := f.sink(&o, key)
+	kept, err := f.sink(ctx, key)
 	if err != nil {
 		return err
+	}
+	if kept != nil {
+		o.Sink = kept
+		defer kept.out.close(ctx) // of a run that never began
 	}
 	m, err := mock.New(ctx, lib, o)
 	if err != nil {
@@ -202,8 +206,8 @@ func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err
 		ran = &mock.Command{Args: command, Status: status.Code, Signal: status.Signal}
 	}
 	end()
-	if sink != nil {
-		if err := closeSink(sink); err != nil {
+	if kept != nil {
+		if err := kept.finish(ctx); err != nil {
 			return &codedError{codeIncomplete, fmt.Errorf("--record %s: %w", f.record, err)}
 		}
 	}
@@ -437,36 +441,38 @@ func sourceOf(ctx context.Context, name string) (read.Store, mock.Source, error)
 	return s, source, err
 }
 
+// kept is what is recorded, and where it goes.
+type kept struct {
+	*spool.Recorder
+	out *output
+}
+
 // sink opens the place for what is recorded; nil if nothing is.
-func (f *mockFlags) sink(o *mock.Options, key redactKey) (*spool.Recorder, error) {
+func (f *mockFlags) sink(ctx context.Context, key redactKey) (*kept, error) {
 	if f.record == "" {
 		return nil, nil
 	}
-	dir, err := spool.Directory(f.record)
+	out, err := newOutput(ctx, f.record, openPlace)
 	if err != nil {
-		return nil, fmt.Errorf("--record: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("--record: %w", err)
 	}
 	so := spool.Options{Redact: redact.Options{Key: key.bytes}}
 	so.Cluster, so.Namespace, so.Workload, so.Pod = recording.Undefined, "local", "mock", fmt.Sprintf("local-%d", os.Getpid())
-	r, err := spool.Open(f.record, so)
+	r, err := spool.Open(out.dir, so)
 	if err != nil {
 		return nil, fmt.Errorf("--record: %w", err)
 	}
-	o.Sink = r
-	return r, nil
+	return &kept{r, out}, nil
 }
 
-// closeSink writes what is still to be written.
-func closeSink(r *spool.Recorder) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+// finish writes what is still to be written, and brings it where it goes.
+func (k *kept) finish(ctx context.Context) error {
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	if err := r.Close(ctx); err != nil {
+	if err := errors.Join(k.Close(ending), k.out.close(ctx)); err != nil {
 		return err
 	}
-	s := r.Stats()
+	s := k.Stats()
 	if n := s.Total(); n > 0 {
 		return fmt.Errorf("%d exchanges were dropped", n)
 	}

@@ -31,6 +31,7 @@ the sidecar's forward proxy: it gets the proxy variables that rendering sets in 
 pod. The sidecar intercepts TLS with a CA that lives as long as the run. With --port,
 the sidecar also listens in front of the command and records its callers.
 
+What goes into a bucket waits in a temporary directory until the command has ended.
 Programs that ignore proxy variables, and calls to localhost, are not recorded.
 
 The sidecar's own variables (docs/environment.md) work here too, such as
@@ -67,22 +68,17 @@ type recordFlags struct {
 const drainTime = 5 * time.Second
 
 func (f *recordFlags) run(cmd *cobra.Command, place string, args []string) error {
-	dir, err := spool.Directory(place)
+	out, err := newOutput(cmd.Context(), place, openPlace)
 	if err != nil {
 		return err
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fmt.Errorf("make the place: %w", err)
-	}
+	defer out.close(cmd.Context()) // of a run that never began
 	ca, err := wrap.NewCA()
 	if err != nil {
 		return err
 	}
 	defer ca.Remove()
-	cfg, err := f.config(dir, ca, args[0])
+	cfg, err := f.config(out.dir, ca, args[0])
 	if err != nil {
 		return err
 	}
@@ -100,9 +96,9 @@ func (f *recordFlags) run(cmd *cobra.Command, place string, args []string) error
 	defer stop()
 	running := make(chan error, 1)
 	go func() { running <- sidecar.Run(ctx, cfg, buildVersion(), log) }()
-	var out net.Addr
+	var addr net.Addr
 	select {
-	case out = <-listening:
+	case addr = <-listening:
 	case err := <-running:
 		return err
 	}
@@ -111,11 +107,14 @@ func (f *recordFlags) run(cmd *cobra.Command, place string, args []string) error
 	}
 	status, err := wrap.Run(cmd.Context(), wrap.Command{
 		Args: args, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
-		Env: wrap.Environment(out.(*net.TCPAddr).Port, ca),
+		Env: wrap.Environment(addr.(*net.TCPAddr).Port, ca),
 	}, drainTime)
 	stop()
 	if err := errors.Join(err, <-running); err != nil {
 		return err
+	}
+	if err := out.close(cmd.Context()); err != nil {
+		return &codedError{codeIncomplete, err}
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: recorded in %s: %d; the command: %v\n", place, kept.Stored, status)
 	switch dropped := kept.Total(); {
@@ -132,7 +131,7 @@ func (f *recordFlags) run(cmd *cobra.Command, place string, args []string) error
 // config is the sidecar's, by its variables, with the bounds of a laptop.
 func (f *recordFlags) config(dir string, ca *wrap.CA, program string) (sidecar.Config, error) {
 	own := map[string]string{
-		contract.EnvSink:         "file://" + filepath.ToSlash(dir),
+		contract.EnvSink:         contract.Place{Scheme: "file", Path: dir}.String(),
 		contract.EnvProxyType:    "forward",
 		contract.EnvAppLabel:     cmp.Or(f.workload, filepath.Base(program)),
 		contract.EnvPodNamespace: f.namespace,

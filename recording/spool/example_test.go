@@ -21,7 +21,7 @@ func ExampleOpen() {
 	}
 	defer os.RemoveAll(dir)
 
-	r, err := spool.Open("file://"+dir, spool.Options{
+	r, err := spool.Open(dir, spool.Options{
 		SegmentOptions: spool.SegmentOptions{Namespace: "shop", Workload: "cart", Pod: "cart-0"},
 	})
 	if err != nil {

@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"net/url"
-	"path/filepath"
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -61,15 +58,10 @@ func (r *Recorder) Stats() Stats {
 	return s
 }
 
-// Open returns a recorder for the place that the URL names: file:///directory,
-// or the path of a directory. The directory need not exist: it is made, and made
-// again if it vanishes. A place that can't be written to is no error, for that
-// may change: Options.Changed tells.
-func Open(place string, o Options) (*Recorder, error) {
-	dir, err := Directory(place)
-	if err != nil {
-		return nil, fmt.Errorf("open recording: %w", err)
-	}
+// Open returns a recorder for a directory. It need not exist: it is made, and made again
+// if it vanishes. One that can't be written to is no error, for that may change:
+// Options.Changed tells.
+func Open(dir string, o Options) (*Recorder, error) {
 	if o.MaxBytesKept <= 0 {
 		return OpenFiles(Dir(dir), o)
 	}
@@ -84,20 +76,6 @@ func Open(place string, o Options) (*Recorder, error) {
 	}
 	r.bound = bound
 	return r, nil
-}
-
-// Directory returns the directory that the URL of a place, or its path, names.
-func Directory(place string) (string, error) {
-	u, err := url.Parse(place)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("%q: want file:///directory or the path of a directory: %w", place, err)
-	case u.Scheme == "file" && (u.Host == "" || u.Host == "localhost") && u.Path != "":
-		return filepath.FromSlash(u.Path), nil
-	case u.Scheme == "" && place != "":
-		return place, nil
-	}
-	return "", fmt.Errorf("%q: want file:///directory or the path of a directory", place)
 }
 
 // OpenFiles is Open for any files.

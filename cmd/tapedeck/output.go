@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording/columns"
+	"github.com/tapedeck/tapedeck/recording/store"
+	"github.com/tapedeck/tapedeck/snapshot"
+)
+
+// output is where a command writes a recording: a directory, or a bucket, for which a
+// temporary directory stands until the end.
+type output struct {
+	dir   string
+	place contract.Place
+	store store.Store // of the bucket; nil: the directory is the place
+}
+
+// newOutput makes the directory. It lists a bucket first, so that nothing runs in vain.
+func newOutput(ctx context.Context, text string, open snapshot.Opener) (*output, error) {
+	p, err := contract.ParsePlace(text)
+	if err != nil {
+		return nil, err
+	}
+	if _, isSnapshot, err := p.Snapshot(); err != nil || isSnapshot {
+		return nil, fmt.Errorf("%s: want a directory or a place, not a snapshot", p)
+	}
+	if p.IsDir() {
+		if err := os.MkdirAll(p.Path, 0o777); err != nil {
+			return nil, fmt.Errorf("make the place: %w", err)
+		}
+		return &output{dir: p.Path, place: p}, nil
+	}
+	o := &output{place: p}
+	if o.store, err = open(ctx, p); err != nil {
+		return nil, err
+	}
+	for _, err := range o.store.Folders(ctx, "") {
+		if err != nil {
+			return nil, err
+		}
+		break
+	}
+	if o.dir, err = os.MkdirTemp("", "tapedeck-record-*"); err != nil {
+		return nil, fmt.Errorf("make a temporary directory: %w", err)
+	}
+	return o, nil
+}
+
+// close puts what was recorded into the bucket, if it is one, once. Where that fails the
+// temporary directory stays, and the error says how to go on.
+func (o *output) close(ctx context.Context) error {
+	to := o.store
+	if o.store = nil; to == nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx) // the signal that ended the command did not mean this
+	dir := store.Dir(o.dir)
+	for object, err := range dir.List(ctx, "") {
+		if err == nil {
+			err = o.put(ctx, to, object.Key)
+		}
+		if err != nil {
+			return fmt.Errorf("%w; what was recorded is in %s, and `tapedeck pull %[2]s '%s'` stores it", err, o.dir, o.place)
+		}
+	}
+	return os.RemoveAll(o.dir)
+}
+
+func (o *output) put(ctx context.Context, to store.Store, key string) error {
+	f, err := os.Open(o.dir + "/" + key)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = store.PutOnce(ctx, to, key, f)
+	if key == columns.Name && errors.Is(err, fs.ErrExist) { // perhaps another version's
+		return nil
+	}
+	return err
+}
