@@ -96,7 +96,26 @@ func missing(ctx context.Context, s store.Store, id string, err error) error {
 		}
 		return fmt.Errorf("open snapshot %s: there is %s and no %s: %w", id, o.Key, ManifestName, ErrUnfinished)
 	}
+	left, leftErr := leftovers(ctx, s, id, false)
+	if leftErr != nil {
+		return fmt.Errorf("open snapshot: %w", leftErr)
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("open snapshot %s: there is %s and no %s: %w", id, left[0], ManifestName, ErrUnfinished)
+	}
 	return fmt.Errorf("open snapshot: no snapshot has the id %s there: %w", id, err)
+}
+
+// leftovers returns what writers of a snapshot's files left behind when they were killed, and
+// removes it if it is told to. A bucket has no such files.
+func leftovers(ctx context.Context, s store.Store, id string, remove bool) ([]string, error) {
+	d, ok := s.(interface {
+		Leftovers(ctx context.Context, folder string, remove bool) ([]string, error)
+	})
+	if !ok {
+		return nil, nil
+	}
+	return d.Leftovers(ctx, contract.SnapshotsDir+"/"+id, remove)
 }
 
 // get reads an object of at most so many bytes.
@@ -384,9 +403,6 @@ func Delete(ctx context.Context, s store.Store, id, digest string) (files int, e
 		}
 		keys = append(keys, f.Key)
 	}
-	if len(keys) == 0 {
-		return 0, fmt.Errorf("delete snapshot: no snapshot has the id %s there: %w", id, fs.ErrNotExist)
-	}
 	slices.SortStableFunc(keys, func(a, b string) int {
 		switch key {
 		case a:
@@ -401,6 +417,13 @@ func Delete(ctx context.Context, s store.Store, id, digest string) (files int, e
 			return files, fmt.Errorf("delete snapshot: %w; call it again to delete the rest", err)
 		}
 		files++
+	}
+	left, err := leftovers(ctx, s, id, true)
+	if err != nil {
+		return files, fmt.Errorf("delete snapshot: %w; call it again to delete the rest", err)
+	}
+	if files += len(left); files == 0 {
+		return 0, fmt.Errorf("delete snapshot: no snapshot has the id %s there: %w", id, fs.ErrNotExist)
 	}
 	return files, nil
 }

@@ -474,6 +474,35 @@ func TestAMakerThatIsKilledLeavesNoHalfSnapshot(t *testing.T) {
 	}
 }
 
+// A maker that is killed while it writes a file leaves a hidden one, which has exchanges, too.
+func TestWhatIsLeftOfAFileIsNamedAndDeleted(t *testing.T) {
+	for _, stored := range []int{0, 1} {
+		dir := store.Dir(t.TempDir())
+		id := NewID().String()
+		folder := keyOf(id, "cluster=c/namespace=n")
+		for n := range stored {
+			if err := dir.Put(t.Context(), keyOf(id, fmt.Sprint(n)), strings.NewReader("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.MkdirAll(filepath.Join(string(dir), folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(string(dir), folder, ".tmp-A"), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Verify(t.Context(), dir, id, "", nil); !errors.Is(err, ErrUnfinished) || stored == 0 && !strings.Contains(err.Error(), folder+"/.tmp-A") {
+			t.Error(err)
+		}
+		if n, err := Delete(t.Context(), dir, id, ""); err != nil || n != stored+1 {
+			t.Errorf("deleted %d files, %v", n, err)
+		}
+		if entries, err := os.ReadDir(string(dir)); err != nil || len(entries) > 0 {
+			t.Errorf("%v are left, %v", entries, err)
+		}
+	}
+}
+
 // A recording that is written as a whole has two marks, so that nobody takes what is left
 // of one for all of it, or writes another one beside it.
 func TestAWriterThatIsKilledLeavesARecordingThatSaysSo(t *testing.T) {

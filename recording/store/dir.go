@@ -24,7 +24,7 @@ import (
 // Put writes a hidden file, syncs it, and gives it its name with link(2), which fails if
 // the name is in use: so it holds between processes, and on NFS. A volume without hard
 // links is an error that says so. A process that is killed leaves a hidden file
-// .tmp-… behind.
+// .tmp-… behind, which Leftovers finds.
 //
 // No key and no link leads out of the directory. A link to a file inside it is listed
 // and read; any other is an error of List. A directory cannot have both of the keys a and
@@ -205,10 +205,54 @@ func (d Dir) Delete(ctx context.Context, key string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return d.failed("delete", key, err)
 	}
-	for folder := path.Dir(key); folder != "." && root.Remove(folder) == nil; {
+	removeEmpty(root, path.Dir(key))
+	return nil
+}
+
+// removeEmpty removes the folder if nothing is in it, and so those above it.
+func removeEmpty(root *os.Root, folder string) {
+	for folder != "." && root.Remove(folder) == nil {
 		folder = path.Dir(folder)
 	}
-	return nil
+}
+
+// Leftovers returns the hidden files below a folder that Put left behind when its process was
+// killed, and those of a Put that is running. With remove it removes them, and the folders that
+// become empty.
+func (d Dir) Leftovers(ctx context.Context, folder string, remove bool) (names []string, err error) {
+	if err := CheckKey(folder); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(string(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, d.failed("list", folder, err)
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), folder, func(name string, e fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && e.Type().IsRegular() && strings.HasPrefix(e.Name(), tmpPrefix) {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return names, d.failed("list", folder, err)
+	}
+	if !remove {
+		return names, nil
+	}
+	for _, name := range names {
+		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return names, d.failed("delete", name, err)
+		}
+		removeEmpty(root, path.Dir(name))
+	}
+	return names, nil
 }
 
 // List implements [Store].

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,6 +51,37 @@ func TestDirIsPrivateAndLeavesNothingBehind(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 		t.Errorf("the directory has %v, %v", entries, err)
+	}
+}
+
+// What is removed are files that a killed writer left, below the folder and nowhere else.
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	d := store.Dir(dir)
+	for _, name := range []string{"a/.tmp-1", "a/b/.tmp-2", "a/c/.tmp-3/d", "a/x/.other", "a/y/z", "ab/.tmp-4"} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), "x")
+	}
+	if err := os.Symlink("../ab", filepath.Join(dir, "a", "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, remove := range []bool{false, true} {
+		names, err := d.Leftovers(t.Context(), "a", remove)
+		if want := []string{"a/.tmp-1", "a/b/.tmp-2"}; err != nil || !slices.Equal(names, want) {
+			t.Errorf("%q, %v, want %q", names, err, want)
+		}
+	}
+	for name, want := range map[string]bool{"a/.tmp-1": false, "a/b": false, "a/x/.other": true, "a/y/z": true, "ab/.tmp-4": true} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, folder := range []string{"", "../a", "/a", "none"} {
+		if names, err := d.Leftovers(t.Context(), folder, true); len(names) > 0 || (err == nil) != (folder == "none") {
+			t.Errorf("%q: %q, %v", folder, names, err)
+		}
 	}
 }
 
