@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
@@ -29,8 +30,8 @@ const (
 )
 
 // finder finds values in texts, however they are written: in any case, escaped as in
-// URLs, JSON, XML and HTML, in base64 and in hexadecimal digits, packed by gzip or zlib,
-// and several of these one within the other.
+// URLs, JSON, XML and HTML, in base64 and in hexadecimal digits, in lines as mail has them, in
+// UTF-16, packed by gzip or zlib, and several of these one within the other.
 type finder struct {
 	values []string // in lower case
 	raw    *regexp.Regexp
@@ -152,7 +153,7 @@ func (f *finder) mask(text string, by func(value string) string) string {
 // is the text itself.
 func (f *finder) views(text string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for _, view := range []func(string) string{unescapedURL, unescapedForm, unescapedJSON, unescapedHTML, unpacked} {
+		for _, view := range []func(string) string{unescapedURL, unescapedForm, unescapedJSON, unescapedHTML, unwrapped, narrowed, unpacked} {
 			if v := view(text); v != text && v != "" && !yield(v) {
 				return
 			}
@@ -197,7 +198,7 @@ func unescapedForm(s string) string {
 	return unescapedURL(strings.ReplaceAll(s, "+", " "))
 }
 
-// unescapedJSON undoes the escapes of JSON strings, wherever they stand.
+// unescapedJSON undoes the escapes of strings of JSON and JavaScript, wherever they stand.
 func unescapedJSON(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
@@ -209,6 +210,13 @@ func unescapedJSON(s string) string {
 			continue
 		}
 		end := i + 2
+		if s[i+1] == 'x' && i+4 <= len(s) {
+			if c, err := hex.DecodeString(s[i+2 : i+4]); err == nil {
+				b.WriteRune(rune(c[0]))
+				i += 3
+				continue
+			}
+		}
 		if s[i+1] == 'u' {
 			end = i + 6
 			if end+6 <= len(s) && s[end:end+2] == `\u` { // perhaps the second half of a character
@@ -232,6 +240,63 @@ func unescapedHTML(s string) string {
 		return s
 	}
 	return html.UnescapeString(s)
+}
+
+// minLine is shorter than the lines into which mail, and certificates in PEM, divide base64.
+const minLine = 48
+
+// unwrapped takes out the line breaks that MIME puts into base64, and into quoted-printable text
+// behind an equals sign.
+func unwrapped(s string) string {
+	if strings.IndexByte(s, '\n') < 0 {
+		return s
+	}
+	s = softBreaks.Replace(s)
+	var b strings.Builder
+	done, run := 0, 0 // how many characters of base64 are before i
+	for i := range len(s) {
+		switch c := s[i]; {
+		case isBase64[c]:
+			run++
+		case c == '\r' && i+1 < len(s) && s[i+1] == '\n':
+		case c == '\n' && run >= minLine:
+			b.WriteString(strings.TrimSuffix(s[done:i], "\r"))
+			done, run = i+1, 0
+		default:
+			run = 0
+		}
+	}
+	return b.String() + s[done:]
+}
+
+var softBreaks = strings.NewReplacer("=\r\n", "", "=\n", "")
+
+// narrowed is what a text is that is UTF-16 for the most part, in either order of bytes, and any
+// other text itself.
+func narrowed(s string) string {
+	if strings.Count(s, "\x00")*4 < len(s) {
+		return s
+	}
+	even := 0 // zeros
+	for i := 0; i < len(s); i += 2 {
+		if s[i] == 0 {
+			even++
+		}
+	}
+	high := 1 // where the high bytes are
+	if even*8 >= len(s) {
+		high = 0
+	}
+	return wide(s[min(1-high, len(s)):], 0) + "\x00" + wide(s[min(high, len(s)):], 1)
+}
+
+// wide decodes UTF-16 whose low bytes are the first or the second ones.
+func wide(s string, low int) string {
+	units := make([]uint16, len(s)/2)
+	for i := range units {
+		units[i] = uint16(s[2*i+low]) | uint16(s[2*i+1-low])<<8
+	}
+	return string(utf16.Decode(units))
 }
 
 // unpacked is what a text is that gzip or zlib packed, and any other text itself.

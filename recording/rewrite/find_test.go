@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"html"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf16"
 )
 
 // writings are ways to write a value within a longer text.
@@ -43,10 +45,35 @@ var writings = map[string]func(string) string{
 	"HEXADECIMAL":    func(v string) string { return strings.ToUpper(hex.EncodeToString([]byte("x" + v))) },
 	"packed, base64": func(v string) string { return base64.StdEncoding.EncodeToString(packed(v)) },
 	"zlib, base64":   func(v string) string { return base64.StdEncoding.EncodeToString(deflated(v)) },
+	"base64 in lines": func(v string) string {
+		return lines.ReplaceAllString(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("Dear all, ", 6)+v+", and others")), "$0\r\n")
+	},
+	"in lines of mail": func(v string) string { return v[:2] + "=\r\n" + v[2:] },
+	"in JavaScript": func(v string) string {
+		var b strings.Builder
+		for _, r := range v {
+			if r < 0x100 {
+				fmt.Fprintf(&b, `\x%02x`, r)
+			} else {
+				b.WriteRune(r)
+			}
+		}
+		return b.String()
+	},
+	"in UTF-16": func(v string) string {
+		b := []byte{0xff, 0xfe}
+		for _, u := range utf16.Encode([]rune(strings.Repeat("Dear all, ", 9) + v)) {
+			b = append(b, byte(u), byte(u>>8))
+		}
+		return string(b)
+	},
 	"JSON, in base64": func(v string) string {
 		return base64.RawURLEncoding.EncodeToString([]byte(`{"mail":"` + escaped(v) + `"}`))
 	},
 }
+
+// lines are those of MIME.
+var lines = regexp.MustCompile(`.{76}`)
 
 func each(v, format string) string {
 	var b strings.Builder

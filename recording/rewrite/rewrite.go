@@ -189,6 +189,9 @@ func (d *draft) everywhere() {
 		case !f.in(*s):
 		case p.String() == inPath.String():
 			*s = d.maskURI(*s, f)
+		case p.String() == inList.String():
+			*s = safeList(*s, f)
+			d.did(inRecord, kindOf(inRecord))
 		default:
 			*s = f.mask(*s, d.stead)
 			d.did(p, kindOf(p))
@@ -275,6 +278,20 @@ func (d *draft) finish() bool {
 		d.e.Tags.Set(recording.TagRedacted, strings.Join(list, ","))
 	}
 	return d.changed
+}
+
+// safeList is a list of places without names that are values.
+func safeList(list string, f *finder) string {
+	texts := splitPlaces(list)
+	for i, text := range texts {
+		if p, err := fieldpath.Parse(text); err == nil {
+			texts[i] = safe(p, f).String()
+		}
+	}
+	if list = strings.Join(texts, ","); f.in(list) {
+		return "**"
+	}
+	return list
 }
 
 func splitPlaces(list string) (texts []string) {

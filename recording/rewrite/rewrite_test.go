@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -306,6 +307,99 @@ func TestAPersonsDataIsErasedWhereverItIs(t *testing.T) {
 				t.Error("the record does not say that it was redacted")
 			}
 		})
+	}
+}
+
+// fill puts the value into the n-th of all texts that a record can have, and something else into
+// the others. It returns how many come before those that it has not seen yet.
+func fill(v reflect.Value, n int, value string) int {
+	text := "-"
+	if n == 0 {
+		text = value
+	}
+	switch {
+	case v.Type() == reflect.TypeFor[time.Time](), v.Type() == reflect.TypeFor[recording.UUID]():
+		return n
+	case v.Type() == reflect.TypeFor[json.RawMessage]():
+		v.SetBytes([]byte(`"` + text + `"`))
+		return n - 1
+	case v.Type() == reflect.TypeFor[map[string][]byte]():
+		name := "-"
+		if n == 1 {
+			name = value
+		}
+		v.Set(reflect.ValueOf(map[string][]byte{name: []byte(text)}))
+		return n - 2
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(text)
+		return n - 1
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return fill(v.Elem(), n, value)
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			v.SetBytes([]byte(text))
+			return n - 1
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		return fill(v.Index(0), n, value)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				n = fill(v.Field(i), n, value)
+			}
+		}
+	}
+	return n
+}
+
+// Every text of a record is searched, also those in which no recorder writes anything of its own.
+func TestEveryFieldOfARecordIsSearched(t *testing.T) {
+	const value = "jane.doe@example.com"
+	find := newFinder([]string{value}, nil)
+	all := -fill(reflect.ValueOf(new(recording.Exchange)).Elem(), 0, value)
+	for n := range all {
+		for _, keep := range []bool{false, true} {
+			var e recording.Exchange
+			fill(reflect.ValueOf(&e).Elem(), n, value)
+			e.MsgType = recording.MsgType
+			e.WebSocket.Messages = append(e.WebSocket.Messages, recording.Message{From: recording.Client, Type: "text", Data: []byte("-")})
+			before := string(e.AppendJSON(nil))
+			if !find.in(before) {
+				continue // it isn't written
+			}
+			rule := "rules: [{do: remove, contains: " + value + "}]"
+			if keep {
+				rule = "rules: [{do: redact, contains: " + value + "}]"
+			}
+			if kept, _ := do(t, rule, &e); kept != keep {
+				t.Errorf("not found in text %d: %s", n, before)
+			} else if after := string(e.AppendJSON(nil)); keep && find.in(after) {
+				t.Errorf("text %d: %s\nbecame %s", n, before, after)
+			}
+		}
+	}
+	if all < 50 {
+		t.Errorf("%d texts", all)
+	}
+}
+
+func TestNamesInTheListOfRedactedPlacesAreSearched(t *testing.T) {
+	for list, want := range map[string]string{
+		`req.body."jane.doe@example.com".token,req.header.Cookie`: "req.body.*.token,req.header.Cookie",
+		`not a list: jane.doe@example.com`:                        "**",
+	} {
+		e := request("", `{}`)
+		e.Tags.Set(recording.TagRedacted, list)
+		if keep, _ := do(t, "rules: [{do: redact, contains: jane.doe@example.com}]", e); !keep || e.Tags.Get(recording.TagRedacted) != want {
+			t.Errorf("%s became %s, want %s", list, e.Tags.Get(recording.TagRedacted), want)
+		}
+		e.Tags.Set(recording.TagRedacted, list)
+		if keep, _ := do(t, "rules: [{do: remove, contains: jane.doe@example.com}]", e); keep {
+			t.Errorf("%s is not found", list)
+		}
 	}
 }
 

@@ -79,7 +79,7 @@ func Fields() []Field {
 				return err
 			}},
 		{Name: "contains", List: true, Allowed: fmt.Sprintf("up to %d values of at least %d bytes", maxValues, minValue),
-			Doc: "Only exchanges that contain one of these values, anywhere and however it is written: in any case, escaped as in URLs, JSON or HTML, in base64 or hexadecimal digits, or compressed.", Example: "[jane.doe@example.com]",
+			Doc: "Only exchanges that contain one of these values, anywhere and however it is written: in any case, escaped as in URLs, JSON or HTML, in base64 or hexadecimal digits, in lines of mail, in UTF-16, or compressed.", Example: "[jane.doe@example.com]",
 			set: func(r *Rule, v []string) error {
 				r.Contains = v
 				if len(v) > maxValues {

@@ -3,8 +3,10 @@ package rewrite
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -49,6 +51,8 @@ var (
 	inStatus = fieldpath.Of("res", "status")
 	// inRecord is no place in the exchange, but what the recorder says of it.
 	inRecord fieldpath.Path
+	// inList is the list of redacted places, of which names may be values.
+	inList = fieldpath.Of("tags", recording.TagRedacted)
 )
 
 // texts gives each text of the record that is neither in a body nor in a message, with
@@ -58,13 +62,15 @@ func (d *draft) texts(see func(fieldpath.Path, *string)) {
 	see(inPath, &e.Location)
 	see(inHost, &e.NetworkAddress)
 	see(inStatus, &e.Status)
-	for _, s := range []*string{&e.Resource, &e.L7Protocol, &e.ALPN, &e.Cluster, &e.Namespace, &e.Service, &e.Tech, &e.Command} {
+	for _, s := range []*string{&e.Resource, &e.L7Protocol, &e.ALPN, &e.Direction, &e.Cluster, &e.Namespace, &e.Service, &e.Tech, &e.Command} {
 		see(inRecord, s)
 	}
 	for i := range e.Tags {
 		t := &e.Tags[i]
 		see(inRecord, &t.Name)
-		if t.Name != recording.TagRedacted {
+		if t.Name == recording.TagRedacted {
+			see(inList, &t.Value)
+		} else {
 			see(inRecord, &t.Value)
 		}
 	}
@@ -73,19 +79,23 @@ func (d *draft) texts(see func(fieldpath.Path, *string)) {
 			see(inRecord, s)
 		}
 	}
-	for name, value := range e.Signature {
-		s := string(value)
-		if see(inRecord, &s); s != string(value) {
-			e.Signature[name] = []byte(s)
+	for _, name := range slices.Sorted(maps.Keys(e.Signature)) {
+		n, s := name, string(e.Signature[name])
+		see(inRecord, &n)
+		if see(inRecord, &s); n != name || s != string(e.Signature[name]) {
+			delete(e.Signature, name)
+			e.Signature[n] = []byte(s)
 		}
 	}
 	members(e.Extra, see)
+	d.odd(see)
 	if e.HTTP == nil {
 		return
 	}
 	q, a := &e.HTTP.Req, &e.HTTP.Res
 	see(inPath, &q.URL)
 	see(inPath, &q.URI)
+	see(inRecord, &q.Version)
 	see(inRecord, &q.Method)
 	see(inHost, &q.Host)
 	see(inStatus, &a.StatusMessage)
@@ -104,6 +114,30 @@ func (d *draft) texts(see func(fieldpath.Path, *string)) {
 				place[2] = fieldpath.Step{Kind: fieldpath.AnyMember}
 			}
 			see(place, &headers[i].Value)
+		}
+	}
+}
+
+// odd gives the texts of messages that no recorder writes: other words than its own for who
+// said what, and what belongs to neither side of the conversation.
+func (d *draft) odd(see func(fieldpath.Path, *string)) {
+	talk := d.e.Conversation()
+	for _, c := range [...]*recording.Conversation{d.e.GRPC, d.e.WebSocket, d.e.TCP} {
+		if c == nil {
+			continue
+		}
+		for i := range c.Messages {
+			m := &c.Messages[i]
+			sided := m.From == recording.Client || m.From == recording.Server
+			if !sided {
+				see(inRecord, &m.From)
+			}
+			see(inRecord, &m.Type)
+			if data := string(m.Data); !sided || c != talk {
+				if see(inRecord, &data); data != string(m.Data) {
+					m.Data = []byte(data)
+				}
+			}
 		}
 	}
 }
