@@ -1,6 +1,8 @@
 package carry
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,4 +110,25 @@ func texts(g *Graph, e *recording.Exchange) map[string]string {
 // utf8XML tells whether a text can stand in XML.
 func utf8XML(text, place string) bool {
 	return !strings.HasPrefix(place, "req.body.a.b") || strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0xfffe || r == 0xffff }) < 0
+}
+
+func gzipped(b []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	w.Write(b)
+	w.Close()
+	return out.Bytes()
+}
+
+// Places and settings are written by people.
+func FuzzPattern(f *testing.F) {
+	for _, s := range []string{"req.path[2]", `body."a[1]"[][3].b`, "[", `"\`, "header.a[99999999999]"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := parsePattern(text, "req")
+		if err == nil && (len(p) < 2 || p[0].Name != "req") {
+			t.Errorf("%q is read as %v", text, p)
+		}
+	})
 }
