@@ -174,7 +174,7 @@ func (cn *conn) frame(old bool) error {
 	default:
 		cn.framing = byLength
 	}
-	if coding != "" && cn.length >= 0 { // two framings are an attack
+	if coding != "" && (cn.length >= 0 || old) { // two framings, or one that HTTP/1.0 does not have: an attack
 		ends = true
 	}
 	status := r.StatusCode

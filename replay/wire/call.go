@@ -16,10 +16,7 @@ func (c *Client) call(ctx context.Context, f *form, into *Result) error {
 	w := c.watch(ctx, f)
 	defer w.end()
 	into.Sent = time.Now()
-	t, err := c.talk(f, into, w)
-	if err != nil {
-		return err
-	}
+	t := c.talk(f, into, w)
 	defer t.stop()
 	body := &callBody{talk: t}
 	defer func() { into.talk.ClientBytes, into.BytesOut = body.count(), body.count() }()

@@ -148,13 +148,14 @@ func (c *Client) Close() {
 // then has what came. Nothing refers to encoded when it returns. One Result serves one Send
 // at a time; what it holds is overwritten by the next.
 func (c *Client) Send(ctx context.Context, encoded []byte, into *Result) error {
-	var f form
 	into.reset()
+	f := &into.form
 	err := f.decode(encoded)
 	if err == nil {
-		into.asked(&f)
-		err = c.send(ctx, &f, into)
+		into.asked(f)
+		err = c.send(ctx, f, into)
 	}
+	*f = form{} // what it refers to is the caller's
 	return into.finish(ctx, err)
 }
 

@@ -166,8 +166,7 @@ func (c *Client) request(ctx context.Context, f *form) *http.Request {
 		req.Host = string(f.head[f.host.at:f.host.end()])
 	}
 	if f.authority.n > 0 { // HTTP/2 has the path alone
-		_, target, _ = strings.Cut(target, "://")
-		target = target[f.authority.n:]
+		target = target[f.authority.end()-len(method)-1:]
 		if !strings.HasPrefix(target, "/") {
 			target = "/" + target
 		}

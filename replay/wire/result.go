@@ -30,6 +30,7 @@ type Result struct {
 	// Fail is the class of the error that Send returned.
 	Fail Failure
 
+	form  form
 	http  recording.HTTP
 	talk  recording.Conversation
 	body  []byte // of the answer, or the server's messages one behind the other

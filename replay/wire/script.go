@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -34,15 +33,12 @@ const (
 
 // script writes a conversation.
 func (w *writer) script(c *recording.Conversation) error {
-	ended := uint64(0)
-	if d, ok := w.e.RequestEnd(); ok {
-		ended = uint64(d.Microseconds())
-	}
+	ended, _ := w.e.RequestEnd()
 	if givenUp(w.e) {
 		w.f.flags |= cancels
 	}
-	w.out = binary.AppendUvarint(w.out, ended)
-	w.out = binary.AppendUvarint(w.out, uint64(w.e.End().Microseconds()))
+	w.time(ended.Microseconds())
+	w.time(w.e.End().Microseconds())
 	w.data([]byte(w.e.HTTP.Res.Headers.Get(extensions)))
 	for i := range c.Messages {
 		m := &c.Messages[i]
@@ -60,7 +56,7 @@ func (w *writer) script(c *recording.Conversation) error {
 			what |= fromServer
 		}
 		w.out = append(w.out, what)
-		w.out = binary.AppendUvarint(w.out, uint64(max(0, m.At)))
+		w.time(m.At)
 		if m.From != recording.Server {
 			w.data(m.Data)
 		}
@@ -70,6 +66,13 @@ func (w *writer) script(c *recording.Conversation) error {
 
 // extensions is the field in which both sides of a WebSocket agree to compression.
 const extensions = "Sec-Websocket-Extensions"
+
+// time writes microseconds, as far as a conversation can last.
+func (w *writer) time(us int64) {
+	w.out = binary.AppendUvarint(w.out, uint64(min(max(0, us), maxTime.Microseconds())))
+}
+
+const maxTime = 365 * 24 * time.Hour
 
 // data writes bytes with their size before them.
 func (w *writer) data(p []byte) {
@@ -106,18 +109,14 @@ type script struct {
 	shutBy  bool // the server has sent its close frame before it
 }
 
-// open begins reading. What Append wrote is well formed.
-func (s *script) open(f *form) error {
+// open begins reading.
+func (s *script) open(f *form) {
 	*s = script{rest: f.script}
-	ended, over := s.number(), s.number()
-	agreed, ok := s.bytes()
-	s.agreed, s.gap = agreed, max(0, ended)
+	ended, over := s.time(), s.time()
+	s.agreed, s.gap = s.bytes(), ended
 	all := *s
-	for ok && len(all.rest) > 0 {
-		var l line
-		if l, ok = all.read(); !ok {
-			break
-		}
+	for len(all.rest) > 0 {
+		l := all.read()
 		if l.what&fromServer == 0 {
 			s.lines++
 		}
@@ -126,69 +125,47 @@ func (s *script) open(f *form) error {
 			s.closing, s.gap = all.heard, ended-all.from
 		}
 	}
-	if !ok {
-		return fail(Damaged, "encoded request: its messages are damaged")
-	}
 	s.total, s.last = all.heard, max(0, over-all.from)
-	return nil
 }
 
-// uvarint reads a number; -1 if there is none.
-func (s *script) uvarint() int64 {
+func (s *script) number() int64 {
 	v, n := binary.Uvarint(s.rest)
-	if n <= 0 || v > math.MaxInt64/1000 {
-		return -1
-	}
 	s.rest = s.rest[n:]
 	return int64(v)
 }
 
-func (s *script) number() time.Duration { return time.Duration(s.uvarint()) * time.Microsecond }
+func (s *script) time() time.Duration { return time.Duration(s.number()) * time.Microsecond }
 
-func (s *script) bytes() (p []byte, ok bool) {
-	n := s.uvarint()
-	if n < 0 || n > int64(len(s.rest)) {
-		return nil, false
-	}
+func (s *script) bytes() (p []byte) {
+	n := s.number()
 	p, s.rest = s.rest[:n], s.rest[n:]
-	return p, true
+	return p
 }
 
 // read reads one message of either side.
-func (s *script) read() (l line, ok bool) {
-	l.what = s.rest[0]
+func (s *script) read() line {
+	l := line{what: s.rest[0]}
 	s.rest = s.rest[1:]
-	at := s.number()
-	if at < 0 {
-		return line{}, false
+	at := s.time()
+	if l.what&fromServer == 0 {
+		l.data, l.after, l.gap = s.bytes(), s.heard, max(0, at-s.from)
+		return l
 	}
-	if l.what&fromServer != 0 {
-		switch l.what & 15 {
-		case opPing:
-			s.pings++
-		case opClose:
-			s.shutBy = true
-		}
-		if l.what&15 < opClose && l.what&more == 0 { // controls and fragments are none
-			s.heard, s.from = s.heard+1, at
-		}
-		return l, true
+	switch op := l.what & 15; {
+	case op == opPing:
+		s.pings++
+	case op == opClose:
+		s.shutBy = true
+	case op < opClose && l.what&more == 0: // a message, or its last fragment
+		s.heard, s.from = s.heard+1, at
 	}
-	if l.data, ok = s.bytes(); !ok {
-		return line{}, false
-	}
-	l.after, l.gap = s.heard, max(0, at-s.from)
-	return l, true
+	return l
 }
 
 // next returns the client's next message, and whether there is one.
 func (s *script) next() (line, bool) {
-	for s.lines > 0 && len(s.rest) > 0 {
-		l, ok := s.read()
-		if !ok {
-			break
-		}
-		if l.what&fromServer == 0 {
+	for s.lines > 0 {
+		if l := s.read(); l.what&fromServer == 0 {
 			s.lines--
 			return l, true
 		}

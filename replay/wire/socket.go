@@ -37,10 +37,7 @@ func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 	defer w.end()
 	stop := context.AfterFunc(w.ctx, func() { _ = cn.Conn.Close() })
 	defer stop()
-	t, err := c.talk(f, into, w)
-	if err != nil {
-		return err
-	}
+	t := c.talk(f, into, w)
 	s := &socketConn{talk: t, cn: cn, done: make(chan struct{})}
 	s.inflates = into.http.Res.Headers.Get(extensions) != string(t.agreed)
 	_ = cn.SetDeadline(time.Time{}) // for w watches

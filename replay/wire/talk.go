@@ -27,17 +27,15 @@ type talk struct {
 }
 
 // talk begins a conversation.
-func (c *Client) talk(f *form, into *Result, w *watch) (*talk, error) {
+func (c *Client) talk(f *form, into *Result, w *watch) *talk {
 	t := &talk{pace: c.o.Pace, watch: w, into: into, began: into.Sent, max: c.o.MaxBody, cancel: f.has(cancels), bell: make(chan struct{}, 1), over: make(chan struct{})}
-	if err := t.open(f); err != nil {
-		return nil, err
-	}
+	t.open(f)
 	into.talk.Part, into.talk.Last = 1, true
 	t.last = t.scaled(t.last)
 	if t.cancel && t.total == 0 {
 		t.giveUp()
 	}
-	return t, nil
+	return t
 }
 
 // errGaveUp ends a call that the client gave up in the recording as well.
