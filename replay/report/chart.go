@@ -344,7 +344,7 @@ func failures(s *stats.Series) chart {
 		Lines:   []line{{"failed", "e", ""}},
 		Hits:    overTime{s}.hits(func(p *stats.Point) string { return fmt.Sprintf("%s of %s failed", grouped(p.Failed), grouped(p.Done)) }),
 	}
-	scale := linear(float64(high))
+	scale := linear(float64(max(high, 4)))
 	c.Grid = scale.grid()
 	width := overTime{s}.width()
 	for i, p := range s.Points {

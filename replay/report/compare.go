@@ -289,20 +289,19 @@ func gamma(shape float64, rng *rand.Rand) float64 {
 
 // document outlines the comparison.
 func (c *Comparison) document() document {
-	d := document{Title: "Comparison of two replays", Facts: c.A.facts("A")}
-	d.Facts = append(append(d.Facts, c.B.facts("B")...), fact{"Method", c.Method})
+	d := document{Title: "Comparison of two replays", Facts: []fact{{"A", c.A.describe()}, {"B", c.B.describe()}}}
 	d.Sections = []section{
 		differenceSection(c.New, "New differences", "B has them, and A has not."),
 		differenceSection(c.Gone, "Gone differences", "A has them, and B has not."),
-		changeSection("What differs", slices.DeleteFunc(slices.Clone(c.Changes), func(ch Change) bool { return ch.Finding != Higher && ch.Finding != Lower })),
-		changeSection("All metrics", c.Changes),
+		changeSection("What differs", "The interval of the difference does not contain 0.", slices.DeleteFunc(slices.Clone(c.Changes), func(ch Change) bool { return ch.Finding != Higher && ch.Finding != Lower })),
+		changeSection("All metrics", c.Method, c.Changes),
 	}
 	d.Sections = slices.DeleteFunc(d.Sections, section.empty)
 	return d
 }
 
-func changeSection(title string, changes []Change) section {
-	s := section{Title: title, Text: 3, Head: []string{"Endpoint", "Metric", "Finding", "A", "B", "B − A", "95% from", "95% to"}}
+func changeSection(title, note string, changes []Change) section {
+	s := section{Title: title, Note: note, Text: 3, Head: []string{"Endpoint", "Metric", "Finding", "A", "B", "B − A", "95% from", "95% to"}}
 	for _, ch := range changes {
 		row := []string{named(ch.Endpoint), titled(ch.Metric, ch.Unit), string(ch.Finding)}
 		for _, v := range []*float64{ch.A, ch.B, ch.Difference, ch.Low, ch.High} {
@@ -317,8 +316,8 @@ func changeSection(title string, changes []Change) section {
 	return s
 }
 
-func (s Side) facts(name string) []fact {
-	return []fact{{name, s.Name}, {"", joined(", ", s.Target, s.Source, s.Shape, s.Started.UTC().Format(time.DateTime)+" UTC")}}
+func (s Side) describe() string {
+	return joined(", ", s.Name, s.Target, s.Source, s.Shape, s.Started.UTC().Format(time.DateTime)+" UTC")
 }
 
 // cells are the changes with all their digits, in the rows of a table.

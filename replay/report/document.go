@@ -51,10 +51,17 @@ var verdicts = map[int]string{
 	Incomplete:     "Incomplete",
 }
 
+// maxReasons is how many reasons people are shown.
+const maxReasons = 20
+
 // document outlines the report.
 func (r *Report) document() document {
 	d := document{Title: "Replay against " + r.Target, Verdict: verdicts[r.ExitCode], Bad: r.ExitCode != Passed, Facts: r.facts()}
-	for _, x := range r.Exits {
+	for i, x := range r.Exits {
+		if i == maxReasons {
+			d.Because = append(d.Because, fmt.Sprintf("and %s; the JSON form has all of them", plural(len(r.Exits)-i, "more reason")))
+			break
+		}
 		d.Because = append(d.Because, x.String())
 	}
 	d.Sections = []section{

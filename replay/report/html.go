@@ -26,9 +26,10 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"isText":  func(s section, column int) bool { return column < s.Text },
 }).Parse(pageText))
 
-// tones are the classes of words that say whether something is well.
+// tones are the classes of words that stand out: those that say whether something is well,
+// and the row of all endpoints.
 var tones = map[string]string{
-	string(goal.Passed): "good", string(goal.Missed): "bad", string(goal.Unknown): "bad",
+	string(goal.Passed): "good", string(goal.Missed): "bad", string(goal.Unknown): "bad", named(""): "all",
 }
 
 // page is what the HTML form is made from.
@@ -92,7 +93,11 @@ func (r *Report) tiles() []tile {
 	}
 	for _, p := range shownOverTime {
 		if t, ok := total.Response.Percentile(p.quantile); ok {
-			tiles = append(tiles, tile{Name: "Response " + p.name, Value: millis(t, true), Unit: "ms"})
+			one := tile{Name: p.name, Value: millis(t, true), Unit: "ms"}
+			if t >= 10*time.Second {
+				one.Value, one.Unit = significant(t.Seconds()), "s"
+			}
+			tiles = append(tiles, one)
 		}
 	}
 	if seconds := r.Elapsed().Seconds(); seconds > 0 {

@@ -37,11 +37,7 @@ func (d document) markdownOf(rows int) string {
 		}
 		fmt.Fprintf(&b, "%s **%s**\n\n", sign, d.Verdict)
 	}
-	for i, because := range d.Because {
-		if i == rows {
-			fmt.Fprintf(&b, "- and %s\n", plural(len(d.Because)-i, "more reason"))
-			break
-		}
+	for _, because := range d.Because {
 		fmt.Fprintf(&b, "- %s\n", inMarkdown(cut(because, 500)))
 	}
 	b.WriteString("\n| | |\n|---|---|\n")
