@@ -2,8 +2,6 @@ package redact
 
 import (
 	"bytes"
-	"compress/flate"
-	"io"
 	"sync"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -237,15 +235,12 @@ type windows struct {
 }
 
 type window struct {
-	text  []byte
+	coding.Messages
 	lost  bool
 	begun *begun
 }
 
-const (
-	maxWindows = 64
-	windowSize = 32 << 10
-)
+const maxWindows = 64
 
 // get returns the windows of a conversation, for which those of the oldest one make room.
 // It is called with the lock.
@@ -325,16 +320,10 @@ func (w *windows) inflate(id recording.UUID, side int, data []byte, most int, cu
 	if have.lost {
 		return nil, false
 	}
-	const tail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff" // what the sender left out, and an empty last block
-	r := flate.NewReaderDict(io.MultiReader(bytes.NewReader(data), bytes.NewReader([]byte(tail))), have.text)
-	plain, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
-	if err != nil || len(plain) > most || cut {
+	plain, err := have.Inflate(data, int64(most))
+	if err != nil || cut {
 		*have = window{lost: true}
 		return nil, false
-	}
-	have.text = append(have.text, plain...)
-	if n := len(have.text) - windowSize; n > 0 {
-		have.text = append(have.text[:0], have.text[n:]...)
 	}
 	return plain, true
 }

@@ -1,10 +1,7 @@
 package rewrite
 
 import (
-	"bytes"
-	"compress/flate"
-	"io"
-	"strings"
+	"errors"
 	"unicode/utf8"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -69,27 +66,27 @@ func (d *draft) side(i int) *side {
 
 // decompress undoes the compression of messages.
 func (s *side) decompress(d *draft, headers recording.Headers) {
-	var window inflater
+	var compressed coding.Messages
 	for i := range s.messages {
 		m := &s.messages[i]
 		if !s.talk.Messages[m.parts[0]].Compressed {
 			continue
 		}
-		var text string
-		var ok bool
+		var plain []byte
+		var err error
 		if d.e.WebSocket != nil {
-			text, ok = window.message(m.text)
+			plain, err = compressed.Inflate([]byte(m.text), maxBody)
+		} else if codings := coding.Split(headers.Get("Grpc-Encoding")); len(codings) > 0 {
+			plain, err = d.w.decoder.Decode(nil, codings, []byte(m.text), maxBody)
 		} else {
-			codings := coding.Split(headers.Get("Grpc-Encoding"))
-			plain, err := d.w.decoder.Decode(nil, codings, []byte(m.text), maxBody)
-			text, ok = string(plain), err == nil && len(codings) > 0
+			err = errors.New("a compressed message without the name of its coding")
 		}
-		if !ok {
+		if err != nil {
 			d.w.report.Unreadable++
 			m.opaque = true
 			continue
 		}
-		m.text = text
+		m.text = string(plain)
 	}
 }
 
@@ -185,28 +182,4 @@ func (s *side) finish() {
 			to.Compressed = false
 		}
 	}
-}
-
-// inflater undoes permessage-deflate (RFC 7692) of messages that refer to those before.
-type inflater struct {
-	window []byte
-	lost   bool
-}
-
-const maxWindow = 32 << 10
-
-func (f *inflater) message(text string) (string, bool) {
-	if f.lost {
-		return "", false
-	}
-	r := flate.NewReaderDict(io.MultiReader(strings.NewReader(text), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff")), f.window)
-	var b bytes.Buffer
-	n, err := io.Copy(&b, io.LimitReader(r, maxBody+1))
-	if err != nil || n > maxBody {
-		f.lost = true
-		return "", false
-	}
-	f.window = append(f.window, b.Bytes()...)
-	f.window = f.window[max(0, len(f.window)-maxWindow):]
-	return b.String(), true
 }
