@@ -248,7 +248,7 @@ func (w *walker) form(s string) string {
 	p := splice{src: s}
 	var room [16]string
 	names := room[:0]
-	for from := 0; from < len(s); {
+	for from := 0; from < len(s) && w.texts <= maxTexts; w.texts++ {
 		to := from + endOf(s[from:], "&")
 		if equals := strings.IndexByte(s[from:to], '='); equals >= 0 {
 			name := unescaped(s[from:from+equals], true)
@@ -361,7 +361,7 @@ func (w *walker) xml(s string) string {
 		to := int(d.InputOffset())
 		switch t := token.(type) {
 		case xml.StartElement:
-			if len(counts) > maxDepth {
+			if w.texts++; len(counts) > maxDepth {
 				return p.done()
 			}
 			top := counts[len(counts)-1]

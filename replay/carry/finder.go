@@ -2,6 +2,7 @@ package carry
 
 import (
 	"hash/maphash"
+	"regexp"
 	"strings"
 
 	"github.com/tapedeck/tapedeck/match/class"
@@ -89,7 +90,7 @@ type issued struct {
 type link struct {
 	from, to  placeID
 	take, put uint8 // forms
-	body      bool  // the consumer is in the body
+	body      bool  // the consumer is in the body, or in a message
 	route     uint32
 }
 
@@ -349,14 +350,24 @@ func (f *Finder) consumer(text string) string {
 	if known {
 		return text
 	}
-	for _, i := range [...]uint8{whole, behindScheme} {
-		if value, ok := forms[i].take(text); ok && class.IsToken([]byte(value)) {
-			f.hits = append(f.hits, hit{place: f.w.place(true), put: i, token: strings.Clone(value)})
-			break
-		}
+	for _, token := range tokens(text) {
+		f.hits = append(f.hits, hit{place: f.w.place(true), token: strings.Clone(token)})
 	}
 	return text
 }
+
+// tokens are those that stand for secrets in a text.
+func tokens(text string) []string {
+	if class.IsToken([]byte(text)) {
+		return []string{text}
+	}
+	if !strings.Contains(text, class.Prefix) {
+		return nil
+	}
+	return tokenPattern.FindAllString(text, -1)
+}
+
+var tokenPattern = regexp.MustCompile(class.Prefix + "[0-9a-f]{16}")
 
 // ruleForm is the form of what a rule carries: a rule doesn't name it.
 func (f *Finder) ruleForm(text string) uint8 {
@@ -511,7 +522,7 @@ func (f *Finder) edge(h *hit, from uint32, place placeID, form uint8, label stri
 		g.routes = append(g.routes, r)
 		f.routeIDs[r] = id
 	}
-	l := link{place, h.place, form, h.put, g.places.under(h.place, "body"), id}
+	l := link{place, h.place, form, h.put, g.places.under(h.place, "body") || g.places.under(h.place, "message"), id}
 	n, ok := f.linkIDs[l]
 	if !ok {
 		n = uint32(len(g.links))

@@ -7,11 +7,12 @@ import (
 
 // issue is a place of a response whose live value is to be taken.
 type issue struct {
-	from  uint32
-	place placeID
-	uses  uint32 // edges that lead away from it
-	form  uint8
-	array bool // the place is in an array: its value may be at another place of it now
+	from   uint32
+	place  placeID
+	uses   uint32 // edges that lead away from it
+	form   uint8
+	array  bool // the place is in an array: its value may be at another place of it now
+	cookie bool // it is a cookie's: the client keeps one that is not set again
 }
 
 // edge leads from an issue to a request.
@@ -50,7 +51,7 @@ func (g *Graph) connect(found []foundEdge) {
 	for _, i := range byIssue {
 		e := &found[i]
 		l := &g.links[e.link]
-		next := issue{from: e.from, place: l.from, form: l.take, array: g.places.inArray(l.from)}
+		next := issue{from: e.from, place: l.from, form: l.take, array: g.places.inArray(l.from), cookie: g.places.under(l.from, "cookie")}
 		if last := len(g.issues) - 1; last < 0 || !g.issues[last].same(&next) {
 			g.issues = append(g.issues, next)
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
 )
 
@@ -15,6 +16,7 @@ import (
 //
 //	req.path[2]  req.query.cursor  req.header.Authorization  req.cookie.sid
 //	req.body.items[].id  res.header.Location.path[1]  res.body.items[0].id
+//	client.message[].token  server.message[].1.2
 type pattern []patternStep
 
 type patternStep struct {
@@ -25,19 +27,23 @@ type patternStep struct {
 // parts are what the places of a message begin with.
 var parts = map[string][]string{"req": {"path", "query", "header", "cookie", "body"}, "res": {"header", "cookie", "body"}}
 
+// senders are the sides of conversations.
+var senders = map[string]string{"req": recording.Client, "res": recording.Server}
+
 // parsePattern reads a place of a request, "req", or of a response, "res". Without either
-// it begins with one of the parts.
+// it begins with one of the parts. The messages of a conversation are a part, too.
 func parsePattern(text, side string) (pattern, error) {
 	plain, numbers := withoutNumbers(text)
 	path, err := fieldpath.Parse(plain)
 	if err != nil {
 		return nil, err
 	}
-	if path[0] != (fieldpath.Step{Name: side}) {
+	message := len(path) > 1 && path[0].Name == senders[side] && path[1].Name == "message"
+	if !message && path[0] != (fieldpath.Step{Name: side}) {
 		path = append(fieldpath.Of(side), path...)
 	}
-	if len(path) < 2 || path[1].Kind != fieldpath.Member || !slices.Contains(parts[side], path[1].Name) {
-		return nil, fmt.Errorf("found %.80q, want a place that begins with %s.%s", text, side, strings.Join(parts[side], ", "+side+"."))
+	if len(path) < 2 || !message && (path[1].Kind != fieldpath.Member || !slices.Contains(parts[side], path[1].Name)) {
+		return nil, fmt.Errorf("found %.80q, want a place that begins with %s.%s, or %s.message", text, side, strings.Join(parts[side], ", "+side+"."), senders[side])
 	}
 	if path[1].Name == "header" && len(path) > 2 {
 		path[2].Name = textproto.CanonicalMIMEHeaderKey(path[2].Name)

@@ -25,6 +25,13 @@ type State struct {
 	live    map[uint32]liveValue // by issue
 	uses    []EdgeUse            // by route
 	used    []bool               // settings
+	cookies map[cookie]string
+}
+
+// cookie is one of a session.
+type cookie struct {
+	session uint32
+	place   placeID
 }
 
 // liveValue is what a response issued.
@@ -37,7 +44,7 @@ type liveValue struct {
 
 // NewState returns a state in which nothing was answered.
 func (g *Graph) NewState(o StateOptions) *State {
-	s := &State{g: g, shift: o.Shift, settings: append(slices.Clone(o.Set), g.rules.settings()...), live: map[uint32]liveValue{}, uses: make([]EdgeUse, len(g.routes))}
+	s := &State{g: g, shift: o.Shift, settings: append(slices.Clone(o.Set), g.rules.settings()...), live: map[uint32]liveValue{}, cookies: map[cookie]string{}, uses: make([]EdgeUse, len(g.routes))}
 	for i, r := range g.routes {
 		s.uses[i] = EdgeUse{From: r.From, Issuer: r.Issuer, To: r.To, Consumer: r.Consumer, Encoding: r.Encoding, Class: r.Class}
 	}
@@ -55,8 +62,8 @@ func (s *State) Issues(step int) bool { return s.g.issuesAt[step] != s.g.issuesA
 
 // Answered takes the values that the live response to a step's request issues, at the
 // places at which the recorded one did. If the recorded one had the value in an array and
-// the live one has the same value in it, at any index, that value is still the one. live
-// may be nil, or have no response: then the requests that carry its values are sent as
+// the live one has the same value in it, at any index, that value is still the one. A
+// cookie that the live one does not set stays what the session had before. live may be nil, or have no response: then the requests that carry its values are sent as
 // recorded.
 func (s *State) Answered(step int, recorded, live *recording.Exchange) {
 	g := s.g
@@ -86,6 +93,13 @@ func (s *State) Answered(step int, recorded, live *recording.Exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, v := range t.values {
+		if is := &t.issues[i]; is.cookie {
+			k := cookie{g.steps[step].session, is.place}
+			if v.missing {
+				v.text, v.missing = s.cookies[k], s.cookies[k] == ""
+			}
+			s.cookies[k] = v.text
+		}
 		s.live[from+uint32(i)] = v
 	}
 }
@@ -177,6 +191,13 @@ func (s *State) Apply(step int, e *recording.Exchange) (applied, missing int) {
 		return 0, 0
 	}
 	e.HTTP.Req.Headers = slices.Clone(e.HTTP.Req.Headers)
+	for _, c := range [...]**recording.Conversation{&e.GRPC, &e.WebSocket} {
+		if *c != nil && body {
+			own := **c
+			own.Messages = slices.Clone(own.Messages)
+			*c = &own
+		}
+	}
 	a.w = s.walkers.Get().(*walker)
 	a.w.visit = a.text
 	a.w.request(e, body)
@@ -308,26 +329,28 @@ func (a *applier) count() (applied, missing int) {
 
 // inBody tells whether the setting may be for a place in the body.
 func (t *Setting) inBody() bool {
-	return slices.ContainsFunc(t.places, func(p pattern) bool { return len(p) < 2 || p[1].Name == "body" || p[1].Kind != fieldpath.Member })
+	return slices.ContainsFunc(t.places, func(p pattern) bool {
+		return len(p) < 2 || p[1].Name == "body" || p[1].Name == "message" || p[1].Kind != fieldpath.Member
+	})
 }
 
 // in returns what a text becomes, and false if the setting is not for it.
 func (t *Setting) in(text string) (string, bool) {
-	form := uint8(whole)
-	value, ok := forms[behindScheme].take(text)
-	if ok && !strings.Contains(t.Value, " ") {
-		form = behindScheme
-	} else {
-		value = text
+	old, with := text, t.Value
+	if value, ok := forms[behindScheme].take(text); ok && !strings.Contains(with, " ") {
+		old = value
+		if strings.EqualFold(text[:len(text)-len(old)], "basic ") && strings.Contains(with, ":") {
+			with = base64.StdEncoding.EncodeToString([]byte(with))
+		}
 	}
-	if t.Token != "" && value != t.Token {
+	if t.Token == "" {
+		return text[:len(text)-len(old)] + with, true
+	}
+	before, after, ok := strings.Cut(text, t.Token)
+	if !ok {
 		return text, false
 	}
-	with := t.Value
-	if form == behindScheme && len(text) > 6 && strings.EqualFold(text[:6], "basic ") && strings.Contains(with, ":") {
-		with = base64.StdEncoding.EncodeToString([]byte(with))
-	}
-	return forms[form].put(text, with), true
+	return before + with + after, true
 }
 
 // Unset returns the names of settings that nothing was written for: the places of those

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -44,6 +45,18 @@ func TestLiveValues(t *testing.T) {
 				t.Errorf("sent %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// A client keeps a cookie that the live response does not set again.
+func TestCookiesStay(t *testing.T) {
+	recorded := []*recording.Exchange{
+		issueOf(0, "", "<Set-Cookie", "sid=a"), useOf(5, "/", "Cookie", "sid=a", "<Set-Cookie", "sid=b"), useOf(9, "/", "Cookie", "sid=b"),
+	}
+	s := graphOf(recorded...).NewState(StateOptions{})
+	r := sent(t, s, recorded, []*recording.Exchange{issueOf(0, "", "<Set-Cookie", "sid=live"), issueOf(0, "")}, 2)
+	if got := r.Headers.Get("Cookie"); got != "sid=live" {
+		t.Errorf("sent the cookie %s, want sid=live", got)
 	}
 }
 
@@ -87,6 +100,43 @@ func TestEncodedBody(t *testing.T) {
 	s.Apply(1, e)
 	if got, want := string(e.HTTP.Req.Body), `{"id":"`+other+`"}`; got != want || e.Tags.Get(recording.TagDecoded) != "request" || use.Tags.Get(recording.TagDecoded) != "" {
 		t.Errorf("the body is %q, tagged %v, want %q", got, e.Tags, want)
+	}
+}
+
+// Messages of gRPC and of WebSockets carry values as bodies do.
+func TestMessages(t *testing.T) {
+	field := func(number protowire.Number, value string) string {
+		return string(protowire.AppendString(protowire.AppendTag(nil, number, protowire.BytesType), value))
+	}
+	call := func(ms int, path, asked, answered string) *recording.Exchange {
+		e := exchange(ms, "POST", path, "", 200, "")
+		e.GRPC = &recording.Conversation{Part: 1, Last: true, Messages: []recording.Message{{From: recording.Client, Data: []byte(asked)}, {From: recording.Server, Data: []byte(answered)}}}
+		return e
+	}
+	socket := exchange(9, "GET", "/socket", "", 101, "")
+	socket.WebSocket = &recording.Conversation{Part: 1, Last: true, Messages: []recording.Message{
+		{From: recording.Client, Type: "binary", Data: []byte(uuid)}, {From: recording.Client, Type: "text", Data: []byte(`{"join" : "` + uuid + `"}`)}}}
+	number := string(protowire.AppendVarint(protowire.AppendTag(nil, 3, protowire.VarintType), 1<<40))
+	recorded := []*recording.Exchange{
+		call(0, "/shop.Carts/NewCart", "", field(2, "\x10\x01"+field(1, uuid))),
+		call(5, "/shop.Carts/AddItem", number+field(4, "x")+field(4, number+field(1, uuid))+number, ""),
+		socket,
+	}
+	g := graphOf(recorded...)
+	if diff := cmp.Diff([]string{"0 server.message[].2.1 -> 1 client.message[].4.1", "0 server.message[].2.1 -> 2 client.message[].join"}, edgesOf(g)); diff != "" {
+		t.Errorf("edges (-want +got):\n%s", diff)
+	}
+	s := g.NewState(StateOptions{})
+	long := strings.Repeat("a1", 100)
+	s.Answered(0, recorded[0], call(0, "/shop.Carts/NewCart", "", field(2, "\x10\x01"+field(1, long))))
+	added, joined := copied(recorded[1]), copied(socket)
+	s.Apply(1, added)
+	s.Apply(2, joined)
+	if got, want := string(added.GRPC.Messages[0].Data), number+field(4, "x")+field(4, number+field(1, long))+number; got != want {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+	if got, want := string(joined.WebSocket.Messages[1].Data), `{"join" : "`+long+`"}`; got != want || string(socket.WebSocket.Messages[1].Data) == got {
+		t.Errorf("sent %q, want %q", got, want)
 	}
 }
 
@@ -222,7 +272,7 @@ func TestMalformedRules(t *testing.T) {
 		"- {token: a, forbid: req.body}":                   "token without set",
 		"- {fromPath: /a, forbid: req.body}":               "without from",
 		"- {name: a}":                                      "does nothing",
-		"- {from: req.body.a, to: req.body.b}":             "begins with res.header, res.cookie, res.body",
+		"- {from: req.body.a, to: req.body.b}":             "begins with res.header, res.cookie, res.body, or server.message",
 		"- {from: res.body.a, to: [res.body.b]}":           "begins with req.path",
 		"- {forbid: req.body, also: 1}":                    `unknown key "also"`,
 		"- {set: req.body.a, value: env:NOTHING}":          "no variable NOTHING",
@@ -272,6 +322,7 @@ func TestPlaces(t *testing.T) {
 		`req.body."a[7].\"b"`:   {at(name("body"), name(`a[7]."b`)), at(name("body"), name("a"))},
 		"req.body.*.id":         {at(name("body"), name("x"), name("id")), at(name("body"), placeStep{kind: element}, name("id"))},
 		"req.body.a.**":         {at(name("body"), name("a"), name("b"), name("c")), at(name("body"), name("b"))},
+		"client.message[].1":    {[]placeStep{{name: "client"}, name("message"), {kind: element}, name("1")}, at(name("message"))},
 		"req.body.next.path[1]": {at(name("body"), name("next"), name("path"), placeStep{kind: segment, n: 1}), at(name("body"), name("next"))},
 	} {
 		p, err := parsePattern(text, "req")

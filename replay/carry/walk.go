@@ -10,10 +10,10 @@ import (
 
 const (
 	// maxBody bounds how much of a body is looked at.
-	maxBody = 4 << 20
+	maxBody = 16 << 20
 	// maxDepth bounds how deep a document is looked into, and texts in texts.
 	maxDepth = 100
-	// maxTexts bounds how many texts of a message are looked at.
+	// maxTexts bounds how many texts, parameters and elements of a message are looked at.
 	maxTexts = 20_000
 	// maxValue is the length of the longest value that is carried.
 	maxValue = 8 << 10
@@ -119,7 +119,7 @@ func (w *walker) leaf(text string) string {
 	return w.text(inLeaf, text)
 }
 
-// request goes over a request. Without body, that is left out.
+// request goes over a request. Without body, that and messages are left out.
 func (w *walker) request(e *recording.Exchange, body bool) {
 	h := e.HTTP
 	if h == nil {
@@ -142,12 +142,16 @@ func (w *walker) request(e *recording.Exchange, body bool) {
 	}
 	w.at("header", func() { w.headers(h.Req.Headers) })
 	w.cookies(h.Req.Headers)
-	if !body || len(h.Req.Body) == 0 {
+	if !body {
+		return
+	}
+	defer w.messages(e, recording.Client)
+	if len(h.Req.Body) == 0 {
 		return
 	}
 	half := e.Request()
-	text, ok := w.bodyOf(half)
-	if !ok {
+	text, err := w.bodyOf(half)
+	if err != nil { // it can't be stored as a whole
 		return
 	}
 	w.push(placeStep{name: "body"})
@@ -169,13 +173,13 @@ func (w *walker) response(e *recording.Exchange) {
 	w.begin("res")
 	w.at("header", func() { w.headers(h.Res.Headers) })
 	w.setCookies(h.Res.Headers)
+	defer w.messages(e, recording.Server)
 	if len(h.Res.Body) == 0 {
 		return
 	}
 	half := e.Response()
-	if text, ok := w.bodyOf(half); ok {
-		w.at("body", func() { w.body(text, half.Headers.Get("Content-Type")) })
-	}
+	text, _ := w.bodyOf(half)
+	w.at("body", func() { w.body(text, half.Headers.Get("Content-Type")) })
 }
 
 func (w *walker) begin(side string) {
@@ -183,12 +187,9 @@ func (w *walker) begin(side string) {
 }
 
 // bodyOf returns the body without its codings, as far as it can be read.
-func (w *walker) bodyOf(half recording.Half) (string, bool) {
-	var err error
-	if w.buffer, err = half.Decode(&w.decoder, w.buffer[:0], maxBody); err != nil && (half.Codings() != nil && len(w.buffer) == 0) {
-		return "", false
-	}
-	return string(w.buffer), true
+func (w *walker) bodyOf(half recording.Half) (text string, err error) {
+	w.buffer, err = half.Decode(&w.decoder, w.buffer[:0], maxBody)
+	return string(w.buffer), err
 }
 
 // silent are headers that say something of the message or of the hops that it took, and
