@@ -138,9 +138,10 @@ func (r *Reader) record(e *Exchange) error {
 			r.chunk = bytes.TrimPrefix(r.chunk, []byte("\ufeff"))
 		}
 		// Around records there may be white space, and the marks of an array.
-		if r.chunk = bytes.TrimLeft(r.chunk, " \t\r\n[],"); len(r.chunk) > 0 {
+		if r.chunk = bytes.TrimLeft(r.chunk, around); len(r.chunk) > 0 {
 			break
 		}
+		r.skipBlank()
 	}
 	d, line := r.Decoder, r.line
 	d.losses = d.losses[:0]
@@ -167,6 +168,23 @@ func (r *Reader) record(e *Exchange) error {
 		return &LineError{line, err}
 	}
 	return nil
+}
+
+// around are the characters between records.
+const around = " \t\r\n[],"
+
+// skipBlank goes over the lines without a record that are read already, all at once: a small
+// compressed file may have any number of them.
+func (r *Reader) skipBlank() {
+	if !r.ended {
+		return
+	}
+	ahead, _ := r.in.Peek(r.in.Buffered())
+	n := len(ahead) - len(bytes.TrimLeft(ahead, around))
+	blank := ahead[:bytes.LastIndexByte(ahead[:n], '\n')+1]
+	r.line += bytes.Count(blank, []byte("\n"))
+	r.read += int64(len(blank))
+	_, _ = r.in.Discard(len(blank)) // which are buffered
 }
 
 // badJSON is an error of JSON's syntax, behind which reading can go on.

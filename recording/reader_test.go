@@ -58,6 +58,7 @@ func TestReaderReadsJSONInAnyLayout(t *testing.T) {
 		{"an empty array", "[]\n", nil},
 		{"indented without indent", "{\n\"http\":\n{\n\"req\":\n{\n}},\n\"location\": \"/1\"\n}\n", []string{"/1"}},
 
+		{"blank lines", "\n \r\n[\n\t\n" + `{"location":"/1"}` + "\n\n],\n\noops\n" + `{"location":"/2"}` + "\n\n\n", []string{"/1", "line 9: invalid character 'o' looking for beginning of value", "/2"}},
 		{"text", "oops\n" + `{"location":"/2"}` + "\n", []string{"line 1: invalid character 'o' looking for beginning of value", "/2"}},
 		{"a number", "17\n" + `{"location":"/2"}` + "\n", []string{"line 1: unexpected '1'", "/2"}},
 		{"a line that breaks off", `{"location":"/1` + "\n" + `{"location":"/2"}` + "\n", []string{`line 1: invalid character '\n' in string literal`, "/2"}},

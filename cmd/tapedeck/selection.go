@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,6 +59,9 @@ func (s *selection) parse(now time.Time) (sel snapshot.Selection, err error) {
 	f := s.inspect.Filter
 	if f.From != "" && s.inspect.Since != "" {
 		return sel, errors.New("since and from-time: want one of them")
+	}
+	if s.longest <= 0 {
+		return sel, fmt.Errorf("longest %s: want a duration, such as 1h", s.longest)
 	}
 	f.From = cmp.Or(f.From, s.inspect.Since)
 	q, err := f.Query(now)

@@ -63,6 +63,11 @@ func (f Filter) Check() error {
 			return fmt.Errorf("%s %q: want %s", c.what, c.value, strings.Join(c.allowed, ", "))
 		}
 	}
+	for _, l := range [][2]string{{"cluster", f.Clusters}, {"namespace", f.Namespaces}, {"workload", f.Workloads}} {
+		if l[1] != "" && names(l[1]) == nil { // which would select all
+			return fmt.Errorf("%s %q: want names, with commas between them", l[0], l[1])
+		}
+	}
 	return nil
 }
 

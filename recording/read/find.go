@@ -64,6 +64,11 @@ type segment struct {
 
 func (s *segment) part() bool { return strings.HasSuffix(s.key, recording.PartSuffix) }
 
+// hollow tells that nothing is in a complete segment, where at least a frame of zstd would be.
+func (s *segment) hollow() bool {
+	return s.size == 0 && strings.HasSuffix(s.key, recording.SegmentSuffix)
+}
+
 // finder lists the segments that a query needs.
 type finder struct {
 	ctx    context.Context

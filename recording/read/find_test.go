@@ -143,3 +143,18 @@ func TestPath(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestQueriesThatNothingAnswers(t *testing.T) {
+	for _, c := range []struct {
+		q    Query
+		want string
+	}{
+		{Query{Direction: "in"}, `direction "in": want IN or OUT`},
+		{Query{From: at(time.Hour), To: at(0)}, "the end must be after the start"},
+		{Query{From: at(0), To: at(time.Hour), Longest: time.Second}, ""},
+	} {
+		if err := c.q.Check(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.q, err, c.want)
+		}
+	}
+}

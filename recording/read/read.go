@@ -370,6 +370,9 @@ func (s *source) read(e *recording.Exchange) bool {
 		case err == nil:
 			s.losses = slices.Clone(s.r.light.Losses())
 			return true
+		case err == io.EOF && s.hollow():
+			s.r.report.add(Torn, s.key)
+			return false
 		case err == io.EOF:
 			s.finish()
 			return false

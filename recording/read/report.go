@@ -70,8 +70,12 @@ func Kinds() [kinds]KindDoc {
 	}
 }
 
-// maxExamples is how many findings of a kind are told in full.
-const maxExamples = 5
+const (
+	// maxExamples is how many findings of a kind are told in full.
+	maxExamples = 5
+	// maxExample is how long one may be, in bytes: what can't be read may be quoted in it.
+	maxExample = 400
+)
 
 // Finding is what was found of one kind.
 type Finding struct {
@@ -115,9 +119,13 @@ type Report struct {
 func (r *Report) add(kind Kind, example string) {
 	f := &r.found[kind]
 	f.Count++
-	if len(f.Examples) < maxExamples && example != "" {
-		f.Examples = append(f.Examples, example)
+	if len(f.Examples) == maxExamples || example == "" {
+		return
 	}
+	if len(example) > maxExample {
+		example = strings.ToValidUTF8(example[:maxExample], "") + "…"
+	}
+	f.Examples = append(f.Examples, example)
 }
 
 // Count returns how many findings of the kind there are.

@@ -37,6 +37,8 @@ func TestFindings(t *testing.T) {
 		{"a torn plain one", "20261122T200000.000Z-p-0.jsonl", good[:len(good)-3], "/1", "1 torn segment: KEY", true},
 		{"a torn open one", "20261122T200000.000Z-p-0.jsonl.zst.part", whole[:len(whole)-9], "", "1 open segment: KEY", false},
 		{"an empty open one", "20261122T200000.000Z-p-0.jsonl.zst.part", nil, "", "", false},
+		{"an empty one", "20261122T200000.000Z-p-0.jsonl.zst", nil, "", "1 torn segment: KEY", true},
+		{"a long value", "20261122T200000.000Z-p-0.jsonl", []byte(`{"duration":` + strings.Repeat("9", 1<<20) + "}\n"), "", "1 malformed record: KEY: line 1: duration: json: cannot unmarshal number 999", true},
 		{"no counters", "20261122T200000.000Z-p-0.jsonl.zst", zip(good), "/1 /2", "1 segment without counters: KEY", false},
 		{"malformed lines", "20261122T200000.000Z-p-0.jsonl.zst", zip(append([]byte("oops\n{\"uuid\":1}\n"), append(bytes.Clone(good), counters...)...)), "/1 /2",
 			"2 malformed records: KEY: line 1: invalid character 'o' looking for beginning of value; KEY: line 2: uuid: json: cannot unmarshal number into Go value of type string", true},
@@ -53,6 +55,9 @@ func TestFindings(t *testing.T) {
 				want := strings.ReplaceAll(c.findings, "KEY", hour+c.key)
 				if text := findings(report); locations(got) != c.want || !strings.HasPrefix(text, want) || want == "" && text != "" || (report.Damaged() != nil) != c.damaged {
 					t.Errorf("%s\n%s\nwant %s\n%s\ndamaged: %v", locations(got), text, c.want, want, report.Damaged())
+				}
+				if text := findings(report); len(text) > 5<<10 {
+					t.Errorf("%d bytes are told", len(text))
 				}
 				if m.open != 0 {
 					t.Errorf("%d segments are open", m.open)
