@@ -27,6 +27,7 @@
 //	stream_test.go     10 GiB in one stream
 //	stalled_test.go    clients and servers that fall silent halfway
 //	idle_test.go       10,000 idle connections
+//	wire_test.go       recorded calls and WebSockets, sent again
 //
 // The tests run in a network namespace that they make, for the ports of the
 // sidecar are fixed: it takes root, or a kernel that lets users have

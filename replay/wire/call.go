@@ -110,10 +110,14 @@ var errOver = errors.New("the call is over")
 func (b *callBody) Read(p []byte) (int, error) {
 	if !b.busy {
 		l, ok := b.turn()
-		if !ok {
-			if !b.wait(b.closing, b.gap) {
-				return 0, errOver
-			}
+		switch {
+		case ok:
+		case b.stays:
+			b.waitOver()
+			return 0, errOver
+		case !b.wait(b.closing, b.gap):
+			return 0, errOver
+		default:
 			return 0, io.EOF
 		}
 		if !b.wait(l.after, l.gap) {
@@ -136,7 +140,7 @@ func (b *callBody) Read(p []byte) (int, error) {
 	}
 	b.sent += n
 	b.watch.moved()
-	if b.busy = b.sent < len(b.head)+len(b.line.data); !b.busy && b.lines == 0 && b.closing <= b.line.after {
+	if b.busy = b.sent < len(b.head)+len(b.line.data); !b.busy && b.lines == 0 && !b.stays && b.closing <= b.line.after {
 		return n, io.EOF // with the last frame, as clients do
 	}
 	return n, nil

@@ -458,8 +458,14 @@ func TestEveryKindOfCall(t *testing.T) {
 }
 
 func TestACallThatTheClientGaveUpIsGivenUp(t *testing.T) {
+	for _, ended := range []int64{1, 0} { // or the client's side never did
+		giveUp(t, ended)
+	}
+}
+
+func giveUp(t *testing.T, ended int64) {
 	synctest.Test(t, func(t *testing.T) {
-		e := callOf(1, say("client", 0, "", "a"), say("server", 5000, "", "A"))
+		e := callOf(ended, say("client", 0, "", "a"), say("server", 5000, "", "A"))
 		e.Duration = 7000
 		e.Tags.Set(recording.TagIncomplete, recording.Reset)
 		e.Tags.Set(recording.TagReset, "client: CANCEL")
@@ -471,6 +477,11 @@ func TestACallThatTheClientGaveUpIsGivenUp(t *testing.T) {
 			_, _ = s.read()
 			time.Sleep(time.Second)
 			s.write("A")
+			if ended == 0 {
+				if _, err := s.read(); err == io.EOF {
+					t.Error("the client's side has ended")
+				}
+			}
 			<-r.Context().Done()
 			gone <- time.Since(began)
 		}, pace(1))

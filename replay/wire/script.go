@@ -104,6 +104,7 @@ type script struct {
 	// gap how long after them that was.
 	closing int
 	gap     time.Duration
+	stays   bool // the client's side did not end before the stream was given up
 	closed  bool // the conversation has a close frame
 	pings   int  // of the server before the next message of the client
 	shutBy  bool // the server has sent its close frame before it
@@ -113,7 +114,7 @@ type script struct {
 func (s *script) open(f *form) {
 	*s = script{rest: f.script}
 	ended, over := s.time(), s.time()
-	s.agreed, s.gap = s.bytes(), ended
+	s.agreed, s.gap, s.stays = s.bytes(), ended, f.has(cancels) && ended == 0
 	all := *s
 	for len(all.rest) > 0 {
 		l := all.read()

@@ -95,6 +95,14 @@ func (t *talk) wait(after int, gap time.Duration) bool {
 	}
 }
 
+// waitOver waits for the end of the conversation.
+func (t *talk) waitOver() {
+	select {
+	case <-t.over:
+	case <-t.watch.ctx.Done():
+	}
+}
+
 // scaled is a recorded pause at the pace of the replay.
 func (t *talk) scaled(d time.Duration) time.Duration {
 	if t.pace == 0 {
