@@ -107,25 +107,33 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// What the fast look takes for plain, the close one does, too.
-func FuzzIsPlain(f *testing.F) {
+// Nothing is passed over at a glance that a close look at everything finds.
+func FuzzGlance(f *testing.F) {
 	for _, s := range samples {
 		f.Add(s.body)
 	}
+	for name := range hostile {
+		f.Add(`{"a":"` + repeated(name, hostile[name], 100) + `","password":"hush"}`)
+	}
 	f.Add(benchOrder)
 	f.Add(benchOrdered)
-	f.Add(`{"name":"password","a":{"name":"x"},"value":"hush"}`)
+	f.Add(`{"name":"password","a":{"name":"x"},"value":"hush","b":{"value":"hush","name":"password"},"c":{"name":"color","value":"x"}}`)
+	f.Add(`{"a":["x","4111 1111 1111 1111",{"token":{"a":"hush"}},"Bearer abcdefgh1"],"id":4111111111111111,"b":4111111111111111,c:'x',"errors":{"pin":"x y"}}`)
 	r := New(recording.Discard{}, Options{})
 	f.Fuzz(func(t *testing.T, body string) {
-		var found places
+		var found, all places
 		q := search{r: r, places: &found, at: "req.body", request: true, max: DefaultMaxBody}
-		j := jsonScan{search: q, s: body}
-		if !j.isPlain() {
-			return
+		got := q.json(body)
+		q.places, q.variables = &all, nil
+		j := jsonScan{glance: glance{search: q, s: body}}
+		for known := -1; known < len(j.variables); {
+			known = len(j.variables)
+			j = jsonScan{glance: glance{search: j.search, s: body}, draft: draft{src: body, max: q.max}}
+			j.scan(nothingPlain)
 		}
-		j = jsonScan{search: q, draft: draft{src: body, max: q.max}, s: body}
-		if j.scan(); j.changed() {
-			t.Errorf("%q is said to be plain, and becomes %q", body, j.bytes())
+		want := j.bytes()
+		if json.Valid([]byte(body)) && (string(got) != string(want) || found.list() != all.list()) || want != nil && got == nil {
+			t.Errorf("%q\nbecame %q,\nwant   %q", body, got, want)
 		}
 	})
 }

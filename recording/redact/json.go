@@ -11,17 +11,16 @@ import (
 // numbers and the like. So it goes as far as a text that was cut, and comes through one
 // that isn't JSON.
 type jsonScan struct {
-	search
+	glance
 	draft
-	s        string
 	levels   []level
 	deeper   int         // levels that are open and are not in levels
 	name     stretch     // of the member whose value follows
-	member   *remembered // what it says; nil: there is no name, as in an array
+	member   *remembered // what it says; nil: there is no name, as in an array, or it is plain
+	until    int         // where something may have to be redacted next
 	subtrees [4]subtree
 	open     int // of subtrees
 	prose    int // the level from which on there is what people read, 0 if there isn't
-	room     []byte
 }
 
 // stretch is where a text stands.
@@ -50,24 +49,32 @@ var jsonScans = sync.Pool{New: func() any { return new(jsonScan) }}
 // json redacts a JSON text, and returns nil if there is nothing to redact.
 func (q *search) json(s string) (out []byte) {
 	j := jsonScans.Get().(*jsonScan)
-	j.search, j.s = *q, s
-	if plain := j.isPlain(); !plain || j.variables != nil {
-		for again := true; again; { // a query may come behind its variables
-			known := j.variables
-			n := len(known)
-			*j = jsonScan{search: *q, draft: draft{src: s, max: q.max}, s: s, levels: j.levels[:0], room: j.room[:0]}
-			j.variables = known
-			j.scan()
-			again = len(j.variables) > n && j.depth < 2
+	j.glance = glance{search: *q, s: s, telling: isTelling, room: j.room}
+	for again := true; again; {
+		telling := j.telling
+		first := j.plainUntil(0)
+		known, plainUntil := len(j.variables), j.plainUntil
+		if known > 0 {
+			first, plainUntil = 0, nothingPlain
 		}
+		if telling == j.telling && first < len(s) {
+			*j = jsonScan{glance: j.glance, draft: draft{src: s, max: q.max}, levels: j.levels[:0], until: first}
+			j.scan(plainUntil)
+		}
+		again = telling != j.telling || len(j.variables) > known && j.depth < 2 // a query may come behind its variables
+	}
+	if j.src != "" { // it was scanned
 		out = j.bytes()
 		q.cut = q.cut || j.draft.cut
-		*j = jsonScan{levels: j.levels, room: j.room}
+		*j = jsonScan{glance: j.glance, levels: j.levels}
 	}
-	j.s = ""
+	j.glance = glance{room: j.room}
 	jsonScans.Put(j)
 	return out
 }
+
+// nothingPlain has scan look at all of the text.
+func nothingPlain(i int) int { return i }
 
 // kinds of characters outside of strings.
 const (
@@ -89,9 +96,16 @@ var jsonKinds = func() (t [256]uint8) {
 	return t
 }()
 
-func (j *jsonScan) scan() {
+// scan goes over the text up to where nothing more has to be redacted, which plainUntil tells.
+func (j *jsonScan) scan(plainUntil func(int) int) {
 	s := j.s
 	for i := 0; i < len(s); {
+		if i > j.until {
+			j.until = plainUntil(i)
+		}
+		if j.until == len(s) && j.open == 0 && j.member == nil {
+			return
+		}
 		switch jsonKinds[s[i]] {
 		case jsonQuote:
 			i = j.string(i + 1)
@@ -99,7 +113,7 @@ func (j *jsonScan) scan() {
 			from := i
 			for i++; i < len(s) && jsonKinds[s[i]] == jsonPlain; i++ {
 			}
-			if i-from >= minNumber && (i-from >= minCard || j.open > 0) {
+			if i-from >= minNumber && (i-from >= minCard && i > j.until || j.open > 0) {
 				j.numbersIn(from, i)
 			}
 			if i < len(s) && jsonKinds[s[i]] == jsonForeign {
@@ -127,16 +141,13 @@ func (j *jsonScan) string(from int) int {
 		case ' ', '\t', '\r', '\n':
 			continue
 		case ':':
-			j.begin(from, to)
+			j.name, j.member = stretch{from, to}, nil
+			if i >= j.until || j.open > 0 {
+				j.begin(from, to)
+			}
 			for i++; i < len(s) && isSpace(s[i]); i++ {
 			}
-			if n := len(j.levels); n > 0 && j.member.says&isNaming != 0 {
-				j.levels[n-1].named = i + 1
-			}
-			if j.member.says&(isTelling|isValued) != 0 {
-				return j.told(i)
-			}
-			return i
+			return j.told(i)
 		}
 		break
 	}
@@ -162,7 +173,7 @@ func stringEnd(s string, from int) int {
 	}
 }
 
-// begin begins a member.
+// begin begins a member that may not be plain.
 func (j *jsonScan) begin(from, to int) {
 	j.name = stretch{from, to}
 	name := j.unescaped(from, to)
@@ -178,6 +189,13 @@ func (j *jsonScan) inVariables() bool {
 	return n > 0 && !j.levels[n-1].array && j.s[j.levels[n-1].name.from:j.levels[n-1].name.to] == "variables"
 }
 
+// resolve finds out what the name says of a member that is plain.
+func (j *jsonScan) resolve() {
+	if j.member == nil && j.name.to > 0 {
+		j.begin(j.name.from, j.name.to)
+	}
+}
+
 // end ends it.
 func (j *jsonScan) end() { j.name, j.member = stretch{}, nil }
 
@@ -185,6 +203,15 @@ func (j *jsonScan) end() { j.name, j.member = stretch{}, nil }
 // array. It returns where the scan goes on.
 func (j *jsonScan) told(i int) int {
 	s, m := j.s, j.member
+	if m == nil {
+		return i
+	}
+	if n := len(j.levels); n > 0 && m.says&isNaming != 0 {
+		j.levels[n-1].named = i + 1
+	}
+	if m.says&(isTelling|isValued) == 0 {
+		return i
+	}
 	if m.says&isSecret != 0 {
 		j.foundValue()
 		j.replace(j.name.from, j.name.to, j.r.tokens.Of(j.unescaped(j.name.from, j.name.to)))
@@ -221,6 +248,7 @@ func isNumeric(s string) bool { return strings.Trim(s, "0123456789+-.eE") == "" 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 func (j *jsonScan) push(array bool) {
+	j.resolve()
 	f, v := j.effective(0)
 	switch {
 	case f == scheme || f == oneTime:
@@ -339,7 +367,7 @@ func (j *jsonScan) namedBehind(i int) int {
 
 // leaf sees to a string that is a value.
 func (j *jsonScan) leaf(from, to int) {
-	if to > from {
+	if to > from && (to >= j.until || j.open > 0 || j.member != nil) {
 		f, v := plain, verdict{}
 		if j.open > 0 || j.member != nil && j.member.says&(isTelling|isValued) != 0 {
 			f, v = j.effective(to + 1)
@@ -392,6 +420,7 @@ func (j *jsonScan) numbersIn(from, to int) {
 // bare sees to a value that isn't in quotes: a number, a literal, or what isn't JSON.
 func (j *jsonScan) bare(from, to int) {
 	value := j.s[from:to]
+	j.resolve()
 	f, v := j.effective(to)
 	if isLiteral(value) {
 		return
@@ -462,24 +491,14 @@ func (j *jsonScan) foundValue() {
 			return
 		}
 		if l := &j.levels[i]; l.name.to > 0 {
-			path = appendStep(path, j.unescaped(l.name.from, l.name.to))
+			path = append(path, j.r.names.stepOf(j.unescaped(l.name.from, l.name.to))...)
 		}
 		if j.levels[i].array {
 			path = append(path, "[]"...)
 		}
 	}
-	if j.member != nil {
-		path = appendStep(path, j.unescaped(j.name.from, j.name.to))
+	if j.name.to > 0 {
+		path = append(path, j.r.names.stepOf(j.unescaped(j.name.from, j.name.to))...)
 	}
 	j.places.add(path)
-}
-
-// unescaped returns the text of a string. It is valid until the next one.
-func (j *jsonScan) unescaped(from, to int) string {
-	raw := j.s[from:to]
-	if strings.IndexByte(raw, '\\') < 0 {
-		return raw
-	}
-	j.room = appendUnescaped(j.room[:0], raw)
-	return view(j.room)
 }

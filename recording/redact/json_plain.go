@@ -5,20 +5,24 @@ import (
 	"strings"
 )
 
-// isPlain tells whether nothing in the JSON text is to be redacted, which holds for
-// most. It costs far less than scan: it goes from colon to colon, and looks at no object
-// and no array but at names, and at texts that are long enough to have a secret in them. It
-// may say no where scan finds nothing, and never the reverse.
-func (j *jsonScan) isPlain() bool { return j.isPlainUnless(isTelling) }
+// glance finds the places in a JSON text where something may have to be redacted, of which
+// most texts have none. It costs far less than scan: it goes from colon to colon, and looks at
+// no object and no array but at names, and at texts that are long enough to have a secret in
+// them. It may find a place where scan finds nothing, and never the reverse.
+type glance struct {
+	search
+	s       string
+	telling says // what names say whose members are looked at more closely
+	seen    says // what names said
+	last    *remembered
+	room    []byte
+}
 
-// isPlainUnless is isPlain, with a closer look at members whose names say any of these
-// things.
-func (j *jsonScan) isPlainUnless(telling says) bool {
-	s := j.s
-	var last *remembered // name
-	from := 0            // where what follows it begins
-	seen := says(0)
-	for i := 0; i >= 0; { // so the compiler knows
+// plainUntil returns the first such place from a place on; the text's end if there is none.
+// If telling is another one then, all of the text must be looked at again.
+func (g *glance) plainUntil(from int) int {
+	s, last := g.s, (*remembered)(nil) // name
+	for i := from; i >= 0; {           // so the compiler knows
 		for {
 			if i > len(s)-8 {
 				for i < len(s) && s[i] != ':' {
@@ -34,43 +38,47 @@ func (j *jsonScan) isPlainUnless(telling says) bool {
 			i += 8
 		}
 		if i >= len(s) {
-			i = len(s)
-			if seen&(isNaming|isValued) == isNaming|isValued && telling&isNaming == 0 {
-				return j.isPlainUnless(telling | isNaming)
+			if g.seen&(isNaming|isValued) == isNaming|isValued {
+				g.telling |= isNaming
 			}
-			return j.isPlainBetween(from, i, last)
+			return g.plainBetween(from, len(s), last)
 		}
 		// The name is what is between the two quotes before the colon, and mostly the one that
 		// came next the last time.
 		var m *remembered
 		if last != nil { // so i is at least 15
-			m = last.next.Load()
+			m = g.r.names.places[last.next.Load()%(1<<verdictBits)].Load()
 			if before := s[i-15 : i+1]; m == nil || load(before[8:])>>(m.shift&63) != m.tail || m.head != 0 && load(before)>>(m.shift2&63) != m.head {
-				if m = j.r.names.memberAt(s, i); m != nil {
-					last.next.Store(m)
+				if m = g.r.names.memberAt(s, i); m != nil {
+					last.next.Store(uint32(m.key.slot()))
 				}
 			}
 		}
 		if m == nil {
-			next := 0
-			if from, next, m = j.plainUpTo(from, i, last, telling); next == 0 {
-				return false
+			place, next, m := g.plainUpTo(from, i, last)
+			if next == 0 {
+				return place
 			}
+			from, i = place, next
 			if m != nil {
-				seen |= m.says
+				g.seen |= m.says
 				if last = m; i < 2*8 {
 					last = nil // the next one can't be compared yet
 				}
 			}
-			i = next
 			continue
 		}
-		seen |= m.says
-		if m.says&telling != 0 && !j.isPlainMember(m, i+1, telling) {
-			return false
+		g.seen |= m.says
+		if begin := i - m.size; begin < from || begin-from >= minBetween {
+			if begin < from { // the colon before stands in the name
+				return from
+			}
+			if place := g.plainBetween(from, begin, last); place < begin {
+				return place
+			}
 		}
-		if begin := i - m.size; begin-from >= minBetween && !j.isPlainBetween(from, begin, last) {
-			return false
+		if m.says&g.telling != 0 && !g.isPlainMember(m, i+1) {
+			return i
 		}
 		last = m
 		from = i + 1
@@ -81,7 +89,7 @@ func (j *jsonScan) isPlainUnless(telling says) bool {
 		}
 		i += len(`:{""`) // the next colon is behind that, if not further on
 	}
-	return false
+	return 0
 }
 
 // minBetween is the shortest text between a colon and the next name in which there may be
@@ -102,9 +110,10 @@ const (
 
 // plainUpTo reads on from a place up to a colon, and, if that is in a string, up to its
 // end. It returns where the next value begins, or goes on, where the next colon is
-// to be searched, 0 if something may have to be redacted, and what the name says, if there is one.
-func (j *jsonScan) plainUpTo(from, colon int, last *remembered, telling says) (value, next int, m *remembered) {
-	s := j.s
+// to be searched, and what the name says, if there is one. If something may have to be
+// redacted, it returns where, and 0.
+func (g *glance) plainUpTo(from, colon int, last *remembered) (place, next int, m *remembered) {
+	s := g.s
 	for i := from; i <= colon; {
 		switch jsonKinds[s[i]] {
 		case jsonQuote:
@@ -114,17 +123,17 @@ func (j *jsonScan) plainUpTo(from, colon int, last *remembered, telling says) (v
 				k++
 			}
 			if k == colon {
-				m = j.r.names.lookUp(j.unescaped(i+1, end))
-				if m.says&telling != 0 && !j.isPlainMember(m, colon+1, telling) {
-					return 0, 0, nil
+				m = g.r.names.lookUp(g.unescaped(i+1, end))
+				if m.says&g.telling != 0 && !g.isPlainMember(m, colon+1) {
+					return colon, 0, nil
 				}
 				return colon + 1, colon + 1, m
 			}
 			if i > from {
 				last = nil // in an array
 			}
-			if !j.isPlainString(i+1, end, last) {
-				return 0, 0, nil
+			if !g.isPlainString(i+1, end, last) {
+				return i, 0, nil
 			}
 			i = min(end+1, len(s))
 			if end > colon {
@@ -136,36 +145,37 @@ func (j *jsonScan) plainUpTo(from, colon int, last *remembered, telling says) (v
 				i++
 			}
 			if i == colon || i-begin >= minCard && mayHaveCard(s[begin:i]) {
-				return 0, 0, nil // a colon that doesn't follow a name
+				return begin, 0, nil // a colon that doesn't follow a name
 			}
 		case jsonForeign:
-			return 0, 0, nil
+			return i, 0, nil
 		default:
 			i++
 		}
 	}
-	return 0, 0, nil
+	return from, 0, nil
 }
 
 // isPlainMember tells whether nothing is to be redacted in a member because of its name.
 // The value begins at a place, or behind it.
-func (j *jsonScan) isPlainMember(m *remembered, i int, telling says) bool {
-	s := j.s
+func (g *glance) isPlainMember(m *remembered, i int) bool {
+	s := g.s
 	for i < len(s) && isSpace(s[i]) {
 		i++
 	}
 	f := m.of(inBody)
 	switch {
-	case m.says&isSecret != 0:
+	case m.says&isSecret != 0, m.says&g.telling&isValued != 0:
 		return false
 	case i == len(s):
 		return true
 	case s[i] == '"':
-		value := j.unescaped(i+1, stringEnd(s, i+1))
-		if f != plain && isSecretText(m.verdict, f, value, j.request) {
+		value := g.unescaped(i+1, stringEnd(s, i+1))
+		if m.says&g.telling&isNaming != 0 && (g.telling&isValued != 0 || g.namesSecret(value)) {
+			g.telling |= isValued
 			return false
 		}
-		return m.says&telling&isNaming == 0 || !j.namesSecret(value)
+		return f == plain || !isSecretText(m.verdict, f, value, g.request)
 	case jsonKinds[s[i]] == jsonOpen:
 		return f == plain
 	}
@@ -174,28 +184,28 @@ func (j *jsonScan) isPlainMember(m *remembered, i int, telling says) bool {
 }
 
 // namesSecret tells whether a text that names a value makes it secret.
-func (j *jsonScan) namesSecret(text string) bool {
+func (g *glance) namesSecret(text string) bool {
 	text = text[strings.LastIndexByte(text, '/')+1:]
-	return j.r.names.lookUp(text).of(inBody) != plain
+	return g.r.names.lookUp(text).of(inBody) != plain
 }
 
-// isPlainBetween tells whether there is nothing to redact between the colon behind a name
-// and the quote of the next one.
-func (j *jsonScan) isPlainBetween(from, to int, m *remembered) bool {
-	s := j.s
+// plainBetween is plainUntil for what is between the colon behind a name and the quote of
+// the next one.
+func (g *glance) plainBetween(from, to int, m *remembered) int {
+	s := g.s
 	if to-from > len(`"",`) && s[from] == '"' && s[to-1] == ',' && s[to-2] == '"' { // one string
-		if j.isPlainString(from+1, to-2, m) {
-			return true
+		if g.isPlainString(from+1, to-2, m) {
+			return to
 		}
 	} else if between := s[from:to]; !hasMark(between) && (len(between) < minCard || !mayHaveCard(between)) {
-		return true
+		return to
 	}
 	for i := from; i < to; {
 		switch jsonKinds[s[i]] {
 		case jsonQuote:
 			end := stringEnd(s, i+1)
-			if !j.isPlainString(i+1, end, nil) {
-				return false
+			if !g.isPlainString(i+1, end, nil) {
+				return i
 			}
 			i = end + 1
 		case jsonPlain:
@@ -204,29 +214,39 @@ func (j *jsonScan) isPlainBetween(from, to int, m *remembered) bool {
 				i++
 			}
 			if i-begin >= minCard && mayHaveCard(s[begin:i]) {
-				return false
+				return begin
 			}
 		case jsonForeign:
-			return false
+			return i
 		default:
 			i++
 		}
 	}
-	return true
+	return to
 }
 
 // isPlainString tells whether nothing is to be redacted in a string, the value of a name if
 // there is one.
-func (j *jsonScan) isPlainString(from, to int, m *remembered) bool {
+func (g *glance) isPlainString(from, to int, m *remembered) bool {
 	if to-from < minValue {
 		return true
 	}
-	if !j.r.suspicious(j.s[from:to]) {
+	if !g.r.suspicious(g.s[from:to]) {
 		if m != nil {
-			m.cleanIs(j.s[from:to])
+			m.cleanIs(g.s[from:to])
 		}
 		return true
 	}
-	value := j.unescaped(from, to)
-	return j.value(value) == value
+	value := g.unescaped(from, to)
+	return g.value(value) == value
+}
+
+// unescaped returns the text of a string. It is valid until the next one.
+func (g *glance) unescaped(from, to int) string {
+	raw := g.s[from:to]
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw
+	}
+	g.room = appendUnescaped(g.room[:0], raw)
+	return view(g.room)
 }

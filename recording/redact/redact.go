@@ -221,7 +221,7 @@ func (r *Sink) fields(h recording.Headers, at string, found *places) (changed bo
 		}
 		if value != f.Value {
 			f.Value, changed = value, true
-			found.add(appendStep([]byte(at), f.Name))
+			found.add(append([]byte(at), r.stepOf(f.Name)...))
 		}
 	}
 	return changed

@@ -8,9 +8,11 @@ const minNumber = 3
 // isSecretText tells whether the text of a value is secret, by the form that holds for
 // it and what else its name says; request says whether a client sent it.
 func isSecretText(v verdict, f form, text string, request bool) bool {
-	switch strings.ToLower(text) {
-	case "", "true", "false", "null", "none", "undefined":
-		return false
+	if len(text) <= len("undefined") {
+		switch strings.ToLower(text) {
+		case "", "true", "false", "null", "none", "undefined":
+			return false
+		}
 	}
 	switch f {
 	case plain:
@@ -55,16 +57,20 @@ func isScheme(name string) bool {
 // a field: `Password`, `Forgot your password?`. It is one word or several of which
 // one is a word for a secret; those of a secret hardly are.
 func isLabel(text string) bool {
-	if len(text) > 1<<10 {
+	if len(text) > 1<<10 || len(text) > maxLabel && strings.IndexByte(text, ' ') < 0 {
 		return false
 	}
 	for word := range strings.FieldsSeq(text) {
-		if secretWords[strings.ToLower(strings.Trim(word, ".,:;!?()\"'*-…¿¡"))] {
+		if len(word) <= maxLabel && secretWords[strings.ToLower(strings.Trim(word, ".,:;!?()\"'*-…¿¡"))] {
 			return true
 		}
 	}
-	return strings.EqualFold(text, "mot de passe") || strings.HasPrefix(strings.ToLower(text), "mot de passe ")
+	const french = "mot de passe"
+	return len(text) >= len(french) && strings.EqualFold(text[:len(french)], french) && (len(text) == len(french) || text[len(french)] == ' ')
 }
+
+// maxLabel is longer than the words of the table are, with the marks around them.
+const maxLabel = 24
 
 // secretWords are the words of the table that make a name secret on their own.
 var secretWords = func() map[string]bool {

@@ -26,14 +26,15 @@ const (
 type remembered struct {
 	name string
 	verdict
-	key key
+	key  key
+	step string // of a path, as appendStep makes it
 	// JSON has the name between quotes and in front of a colon. tail is that, or the last eight
 	// bytes of it, and what is before them is head, both as the high bytes of words
 	// once these are shifted; size is that of all. A name that can't be compared so has another tail than any.
 	tail, head    uint64
 	shift, shift2 uint8
 	size          int
-	next          atomic.Pointer[remembered] // the name that came next, the last time
+	next          atomic.Uint32 // where the name has its place that came next, the last time
 
 	clean  atomic.Pointer[string]
 	others atomic.Uint32 // values that came since
@@ -56,7 +57,7 @@ func (v *verdicts) lookUp(name string) *remembered {
 }
 
 func (v *verdicts) learn(name string) *remembered {
-	m := &remembered{name: strings.Clone(name), verdict: v.look(name), key: keyOf(name)}
+	m := &remembered{name: strings.Clone(name), verdict: v.look(name), key: keyOf(name), step: string(appendStep([]byte("req"), name)[len("req"):])}
 	if text := `"` + m.name + `":`; len(text) <= 15 && strings.IndexByte(name, '\\') < 0 {
 		n := min(len(text), 8)
 		m.tail, m.shift = word(text[len(text)-n:]), uint8(64-8*n)
@@ -85,6 +86,14 @@ func (v *verdicts) remembered(name string) *remembered {
 	m = v.learn(name)
 	own.Store(m)
 	return m
+}
+
+// stepOf is the step of a path that a name makes.
+func (v *verdicts) stepOf(name string) string {
+	if len(name) > maxName {
+		return string(appendStep([]byte("req"), name)[len("req"):])
+	}
+	return v.remembered(name).step
 }
 
 // key is the first and the last eight bytes of a name, and how many it has: it tells
