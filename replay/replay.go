@@ -345,6 +345,9 @@ func (p *player) differences(r *report.Report) {
 		}
 		r.Differences = append(r.Differences, d)
 	}
+	if text, err := found.Observed.Encode(p.Plan.Endpoints); err == nil {
+		r.Observed = text
+	}
 	for n, counts := range found.ByEndpoint {
 		i := slices.IndexFunc(r.Results.Endpoints, func(e *stats.Endpoint) bool { return e.Name == p.Plan.Endpoints[n] })
 		if i >= 0 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,8 +23,6 @@ import (
 
 	"github.com/tapedeck/tapedeck/cmd/internal/wrap"
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/match"
-	"github.com/tapedeck/tapedeck/match/rules"
 	"github.com/tapedeck/tapedeck/mock"
 	"github.com/tapedeck/tapedeck/mock/fault"
 	"github.com/tapedeck/tapedeck/mock/front"
@@ -81,9 +78,7 @@ explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
 	fs.Uint64Var(&f.seed, "seed", 1, "draws which answers fail")
 	fs.StringArrayVar(&f.passthrough, "passthrough", nil, "`host` that is reached where the recording has no answer, as HOST, HOST:PORT or *.HOST")
 	fs.StringVar(&f.record, "record", "", "place for the requests and what they got, tagged with the verdict; a bucket gets them at the end")
-	fs.StringVar(&f.rules, "rules", "", "`file` of rules for what is compared; see docs/matching.md")
-	fs.StringVar(&f.descriptors, "descriptors", "", "`file` with a FileDescriptorSet, to compare messages of gRPC by")
-	fs.StringVar(&f.redactKey, "redact-key", "", "`file` with the key that the recording was redacted under; without it, what is redacted is not compared")
+	f.matchFlags.register(fs)
 	fs.BoolVar(&f.refreshDates, "refresh-dates", false, "move Date, Expires, Last-Modified and the times of cookies to now")
 	fs.BoolVar(&f.allowCut, "allow-cut", false, "serve answers that were not recorded as a whole")
 	fs.BoolVar(&f.allowIncomplete, "allow-incomplete", false, "serve a recording that is damaged, or lacks something that was recorded")
@@ -116,15 +111,15 @@ func placeAndPerhapsCommand(cmd *cobra.Command, args []string) error {
 }
 
 type mockFlags struct {
-	listen, maps, faults, passthrough          []string
-	admin, repeat, latency, record, rules      string
-	descriptors, redactKey, receipt, direction string
-	ca, temp, tempSize                         string
-	seed                                       uint64
-	refreshDates, allowCut, allowIncomplete    bool
-	failOnMiss, explain, verbose               bool
-	query                                      read.Query
-	chosen                                     func(flag string) bool
+	matchFlags
+	listen, maps, faults, passthrough       []string
+	admin, repeat, latency, record          string
+	receipt, direction, ca, temp, tempSize  string
+	seed                                    uint64
+	refreshDates, allowCut, allowIncomplete bool
+	failOnMiss, explain, verbose            bool
+	query                                   read.Query
+	chosen                                  func(flag string) bool
 }
 
 // mockGrace is how long requests may take that are under way when the mock ends.
@@ -304,29 +299,6 @@ func (f *mockFlags) authority(o *mock.Options) (*wrap.CA, error) {
 	return wrap.Trust(authority)
 }
 
-// key reads the key for redaction; without one it is random, and own is false.
-func (f *mockFlags) key() (k redactKey, err error) {
-	if f.redactKey == "" {
-		k.bytes = make([]byte, 32)
-		_, _ = rand.Read(k.bytes) // never fails
-		return k, nil
-	}
-	text, err := os.ReadFile(f.redactKey)
-	if err != nil {
-		return k, fmt.Errorf("--redact-key: %w", err)
-	}
-	if k.bytes, err = contract.ParseRedactKey(text); err != nil {
-		return k, fmt.Errorf("--redact-key %s: %w", f.redactKey, err)
-	}
-	k.given = true
-	return k, nil
-}
-
-type redactKey struct {
-	bytes []byte
-	given bool
-}
-
 // load loads the recording.
 func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock.Library, mock.Source, error) {
 	ctx := cmd.Context()
@@ -334,37 +306,16 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 	if err != nil {
 		return nil, source, err
 	}
-	mo := match.Options{}
-	redacts := redact.New(recording.Discard{}, redact.Options{Key: key.bytes})
-	mo.Redact = func(e *recording.Exchange) {
-		if redacts.Write(e) != nil { // nobody knows its secrets
-			*e = recording.Exchange{HTTP: &recording.HTTP{}}
-		}
-	}
-	if f.rules != "" {
-		text, err := os.ReadFile(f.rules)
-		if err != nil {
-			return nil, source, fmt.Errorf("--rules: %w", err)
-		}
-		if mo.Rules, err = rules.Parse(f.rules, text); err != nil {
-			return nil, source, fmt.Errorf("--rules: %w", err)
-		}
-	}
-	if f.descriptors != "" {
-		if mo.Descriptors, err = os.ReadFile(f.descriptors); err != nil {
-			return nil, source, fmt.Errorf("--descriptors: %w", err)
-		}
-	}
-	matcher, err := match.New(mo)
+	matcher, redacts, _, err := f.matcher(key)
 	if err != nil {
-		return nil, source, fmt.Errorf("--descriptors: %w", err)
+		return nil, source, err
 	}
 	size, err := contract.ParseSize(f.tempSize)
 	if err != nil {
 		return nil, source, fmt.Errorf("--temp-size: %w", err)
 	}
 	p := newProgress(cmd.ErrOrStderr())
-	lo := mock.LoadOptions{Matcher: matcher, Redact: mo.Redact, Dir: f.temp, Limit: size, Progress: func(n int) { p.show("loading: %d exchanges", n) }}
+	lo := mock.LoadOptions{Matcher: matcher, Redact: redacts, Dir: f.temp, Limit: size, Progress: func(n int) { p.show("loading: %d exchanges", n) }}
 	lo.Inbound = strings.EqualFold(f.direction, recording.In)
 	if !key.given {
 		lo.Foreign = func(*recording.Exchange) bool { return true }
@@ -406,21 +357,6 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 		return nil, source, err
 	}
 	return lib, source, nil
-}
-
-// checkKeys makes sure that a key that was given is the recording's: with another one,
-// nothing redacted would match.
-func checkKeys(r *read.Report, key redactKey) error {
-	if !key.given {
-		return nil
-	}
-	id := contract.RedactKeyID(key.bytes)
-	for _, c := range r.Tally.Last() {
-		if c.RedactKey != "" && c.RedactKey != id {
-			return fmt.Errorf("--redact-key has the id %s, and the recording was redacted under the key %s: give that one, or none", id, c.RedactKey)
-		}
-	}
-	return nil
 }
 
 // sourceOf opens a place, a snapshot or a file.
@@ -572,16 +508,7 @@ func (f *mockFlags) sumUp(cmd *cobra.Command, r mock.Receipt, ran *mock.Command)
 
 // writeReceipt writes the receipt at once: a reader sees all of it or nothing.
 func writeReceipt(name string, r mock.Receipt) error {
-	tmp, err := os.CreateTemp(filepath.Dir(name), ".tapedeck-receipt-*")
-	if err != nil {
-		return fmt.Errorf("--receipt: %w", err)
-	}
-	err = errors.Join(writeJSON(tmp, r), tmp.Chmod(0o644), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
+	if err := writeWhole(name, func(w io.Writer) error { return writeJSON(w, r) }); err != nil {
 		return fmt.Errorf("--receipt: %w", err)
 	}
 	return nil

@@ -109,6 +109,7 @@ func newRoot() *cobra.Command {
 		newRedactCommand(),
 		newRecordCommand(),
 		newMockCommand(),
+		newReplayCommand(),
 		newReportCommand(),
 		newProxyCommand(),
 		newHealthzCommand(),

@@ -560,6 +560,7 @@ func (f *Finder) need(h *hit) {
 		i = len(g.needs)
 		f.needIDs[key] = i
 		g.needs = append(g.needs, Need{Endpoint: f.endpoints[g.steps[f.step].endpoint], Place: g.places.text(h.place), Token: h.token})
+		g.needsAt = append(g.needsAt, h.place)
 	}
 	g.needs[i].Steps = append(g.needs[i].Steps, int(f.step))
 }

@@ -2,6 +2,7 @@ package carry
 
 import (
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type Graph struct {
 	issuesAt, edgesAt, afterAt []uint32 // by step: where its own begin in issues, edges and after; one more at the end
 	after                      []uint32
 	needs                      []Need
+	needsAt                    []placeID           // where they are
 	needed                     map[uint32][]uint32 // by step: its needs
 	ambiguous                  []Ambiguous
 	rules                      *Rules
@@ -105,6 +107,18 @@ func (g *Graph) Ambiguous() []Ambiguous { return g.ambiguous }
 // Needs returns the secrets that have to be supplied, in the order in which they were first
 // needed.
 func (g *Graph) Needs() []Need { return g.needs }
+
+// Missing returns the needs that neither the settings nor the rules supply.
+func (g *Graph) Missing(set []Setting) (all []Need) {
+	set = append(slices.Clone(set), g.rules.settings()...)
+	for i, n := range g.needs {
+		path := g.places.path(g.needsAt[i])
+		if !slices.ContainsFunc(set, func(s Setting) bool { return (s.Token == "" || s.Token == n.Token) && cover(s.places, path) }) {
+			all = append(all, n)
+		}
+	}
+	return all
+}
 
 // Forgotten tells how many values were forgotten before the end, because a million others
 // came after them. What carries one of them later is sent as recorded.

@@ -1,6 +1,7 @@
 package carry
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/tapedeck/tapedeck/recording/fieldpath"
@@ -68,15 +69,20 @@ func (p *places) add(parent placeID, s placeStep) placeID {
 	return id
 }
 
-// text shows a place as users write it: elements of arrays without numbers.
-func (p *places) text(id placeID) string {
-	var steps []placeStep
+// path returns the steps that lead to a place.
+func (p *places) path(id placeID) (steps []placeStep) {
 	for ; id != none; id = p.nodes[id].parent {
 		steps = append(steps, p.nodes[id].placeStep)
 	}
+	slices.Reverse(steps)
+	return steps
+}
+
+// text shows a place as users write it: elements of arrays without numbers.
+func (p *places) text(id placeID) string {
 	var b []byte
-	for i := len(steps) - 1; i >= 0; i-- {
-		switch s := &steps[i]; s.kind {
+	for _, s := range p.path(id) {
+		switch s.kind {
 		case element:
 			b = append(b, "[]"...)
 		case segment:

@@ -99,6 +99,10 @@ func New(o Options) *Comparer {
 	return &Comparer{o: o, groups: map[key]*group{}, sets: map[string]*set{}, compared: map[int]int64{}, evidence: map[place]*evidence{}, observed: NewObserved()}
 }
 
+// Baseline takes what an earlier replay observed for the baseline. It is called before
+// answers come.
+func (c *Comparer) Baseline(earlier *Observed) { c.o.Earlier = earlier }
+
 // Equal counts an answer that equals the recorded one, as [Answer] tells. The baseline's
 // did, too.
 func (c *Comparer) Equal(endpoint int) {

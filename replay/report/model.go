@@ -1,6 +1,7 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -50,6 +51,9 @@ type Report struct {
 	// UnfiredRules are rules, of whatever file, that never had an effect.
 	UnfiredRules []string  `json:"unfiredRules,omitempty"`
 	Generator    Generator `json:"generator"`
+	// Observed is what the answers had where they differed from the recording, for a later
+	// replay that takes this report for its baseline. See package compare.
+	Observed json.RawMessage `json:"observed,omitempty"`
 
 	// Problems are what the engine found beside all that: each calls for an exit code.
 	Problems []Exit `json:"problems,omitempty"`

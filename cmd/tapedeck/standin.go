@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/cmd/internal/wrap"
+	"github.com/tapedeck/tapedeck/mock"
+	"github.com/tapedeck/tapedeck/mock/order"
+	"github.com/tapedeck/tapedeck/replay/report"
+)
+
+// standIn is a mock that stands in for dependencies while a replay runs.
+type standIn struct {
+	mock  *mock.Mock
+	lib   *mock.Library
+	trust *wrap.CA
+	stop  context.CancelFunc
+	done  chan struct{}
+	once  sync.Once
+}
+
+// startMock starts the mock of the recorded dependencies, on a free port of loopback.
+func (f *replayFlags) startMock(cmd *cobra.Command, place string) (s *standIn, err error) {
+	mf := mockFlags{
+		matchFlags: f.matchFlags, query: f.query, allowIncomplete: f.allowIncomplete, temp: f.temp, tempSize: f.tempSize,
+		repeat: string(order.Last), latency: "streams", direction: "out", chosen: func(string) bool { return false },
+	}
+	if f.passthrough != "" {
+		mf.passthrough = strings.Split(f.passthrough, ",")
+	}
+	o, err := mf.options(slog.New(slog.DiscardHandler), true)
+	if err != nil {
+		return nil, err
+	}
+	key, err := mf.key()
+	if err != nil {
+		return nil, err
+	}
+	s = &standIn{done: make(chan struct{})}
+	if s.trust, err = mf.authority(&o); err != nil {
+		return nil, err
+	}
+	if s.lib, _, err = mf.load(cmd, place, key); err != nil {
+		s.trust.Remove()
+		if errors.Is(err, mock.ErrEmpty) {
+			err = fmt.Errorf("--mock: the recording has no outbound exchange, so there is nothing to mock: leave --mock out: %w", err)
+		}
+		return nil, err
+	}
+	if s.mock, err = mock.New(cmd.Context(), s.lib, o); err != nil {
+		s.lib.Close()
+		s.trust.Remove()
+		return nil, err
+	}
+	var serving context.Context
+	serving, s.stop = context.WithCancel(context.WithoutCancel(cmd.Context()))
+	go func() {
+		defer close(s.done)
+		s.mock.Serve(serving)
+	}()
+	return s, nil
+}
+
+// end stops the mock.
+func (s *standIn) end() {
+	s.once.Do(func() {
+		s.stop()
+		<-s.done
+		s.lib.Close()
+		s.trust.Remove()
+	})
+}
+
+// maxMisses is how many misses a report names.
+const maxMisses = 20
+
+// summary is what the mock did, for the report.
+func (s *standIn) summary() *report.Mock {
+	r := s.mock.Receipt()
+	m := &report.Mock{Served: r.Served, Masked: r.Masked, Missed: r.Missed, Passthrough: r.Passthrough, Escaped: r.Escaped, NeverUsed: int64(r.NeverUsed)}
+	for _, one := range r.Misses {
+		if len(m.Misses) == maxMisses {
+			break
+		}
+		miss := report.Miss{Endpoint: strings.TrimSpace(one.Method + " " + one.Host + one.Path), Reason: one.Reason}
+		for _, c := range r.Endpoints {
+			if c.Host == one.Host && c.Path == one.Path {
+				miss.Count += c.Missed
+			}
+		}
+		m.Misses = append(m.Misses, miss)
+	}
+	return m
+}
+
+// app is the application under test.
+type app struct {
+	args   []string
+	cancel context.CancelFunc
+	ended  chan struct{}
+	status wrap.Status
+	err    error
+}
+
+// startApp starts it, with its calls sent to the mock if there is one. What it prints goes to
+// standard error: standard output is the report's.
+func startApp(cmd *cobra.Command, args []string, dependencies *standIn) *app {
+	env := os.Environ()
+	if dependencies != nil {
+		env = wrap.Environment(dependencies.mock.Addr().Port, dependencies.trust)
+	}
+	ctx, cancel := context.WithCancel(cmd.Context())
+	a := &app{args: args, cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(a.ended)
+		a.status, a.err = wrap.Run(ctx, wrap.Command{Args: args, Stdin: io.LimitReader(cmd.InOrStdin(), 0), Stdout: cmd.ErrOrStderr(), Stderr: cmd.ErrOrStderr(), Env: env}, drainTime)
+	}()
+	return a
+}
+
+// stop ends the application and waits for that.
+func (a *app) stop() {
+	a.cancel()
+	<-a.ended
+}
+
+// appStart bounds how long the application may take until it listens.
+const appStart = time.Minute
+
+// isTaken tells whether somebody listens where the application is to.
+func isTaken(ctx context.Context, target *url.URL) bool {
+	conn, err := connect(ctx, target)
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil
+}
+
+// ready waits until the application listens at the target.
+func (a *app) ready(ctx context.Context, target *url.URL) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, appStart, fmt.Errorf("%s does not listen on %s after %s: want --target with the address that it listens on", a.args[0], target.Host, appStart))
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := connect(ctx, target)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-a.ended:
+			if a.err != nil {
+				return a.err
+			}
+			return fmt.Errorf("%s ended before it listened on %s: %s", a.args[0], target.Host, a.status)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+func connect(ctx context.Context, target *url.URL) (net.Conn, error) {
+	port := target.Port()
+	if port == "" {
+		port = "80"
+		if slices.Contains([]string{"https", "grpcs"}, target.Scheme) {
+			port = "443"
+		}
+	}
+	return (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", net.JoinHostPort(target.Hostname(), port))
+}
