@@ -31,7 +31,7 @@ func TestIntervalsCoverTheTruth(t *testing.T) {
 	truth := map[string]float64{
 		"latency.avg": 2, "latency.p50": 2 * 0.693147, "latency.p95": 2 * 2.995732, "requests.failed-pct": 10,
 	}
-	for _, n := range []int{200, 1200} {
+	for _, n := range []int{200, 600} {
 		covered := map[string]int{}
 		for range pairs {
 			a := exponential(rng, n, 10*time.Millisecond, 0.1)

@@ -160,8 +160,16 @@ func (r *Report) goalSection() section {
 
 func differenceSection(of []Difference, title, note string) section {
 	s := section{Title: title, Note: note, Text: 5, Head: []string{"Endpoint", "Place", "Kind", "Recorded", "Live", "Answers"}}
+	why := slices.ContainsFunc(of, func(d Difference) bool { return d.Reason != "" })
+	if why {
+		s.Text, s.Head = 6, slices.Insert(s.Head, 5, "Why")
+	}
 	for _, d := range of {
-		s.Rows = append(s.Rows, []string{d.Endpoint, d.Place, kinds[d.Kind], d.Example.recorded(), d.Example.live(), grouped(d.Count)})
+		row := []string{d.Endpoint, d.Place, kinds[d.Kind], d.Example.recorded(), d.Example.live()}
+		if why {
+			row = append(row, d.Reason)
+		}
+		s.Rows = append(s.Rows, append(row, grouped(d.Count)))
 	}
 	return s
 }

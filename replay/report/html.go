@@ -66,7 +66,8 @@ func (r *Report) page() page {
 		p.New = fmt.Sprintf("%s, of which these are the first %s", p.New, grouped(maxPageRows))
 	}
 	for _, d := range fresh {
-		p.Cards = append(p.Cards, card{d.Endpoint, d.Place, kinds[d.Kind] + " in " + plural(int(d.Count), "answer"), d.Example.recorded(), d.Example.live()})
+		what := kinds[d.Kind] + " in " + plural(int(d.Count), "answer")
+		p.Cards = append(p.Cards, card{d.Endpoint, d.Place, joined(", as of ", what, d.Example.Request), d.Example.recorded(), d.Example.live()})
 	}
 	return p
 }

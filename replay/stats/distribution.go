@@ -215,6 +215,8 @@ type encoded struct {
 	Min        int64 `json:"minMicros"`
 	Max        int64 `json:"maxMicros"`
 	OutOfRange int64 `json:"outOfRange,omitempty"`
+	// Percentiles are there for other readers: they follow from the rest.
+	Percentiles map[string]int64 `json:"percentilesMicros,omitempty"`
 	// Samples in microseconds, ascending.
 	Samples []uint32 `json:"samplesMicros,omitempty"`
 	// Histogram is an HDR histogram of microseconds: the V2 format, compressed, in base64.
@@ -223,7 +225,7 @@ type encoded struct {
 
 // MarshalJSON implements json.Marshaler.
 func (d *Distribution) MarshalJSON() ([]byte, error) {
-	e := encoded{Count: d.count, Sum: d.sum, Min: d.min, Max: d.max, OutOfRange: d.outOfRange}
+	e := encoded{Count: d.count, Sum: d.sum, Min: d.min, Max: d.max, OutOfRange: d.outOfRange, Percentiles: percentiles(d)}
 	if d.histogram != nil {
 		b, err := d.histogram.EncodeV2()
 		if err != nil {
@@ -234,6 +236,19 @@ func (d *Distribution) MarshalJSON() ([]byte, error) {
 		e.Samples = slices.Sorted(slices.Values(d.exact))
 	}
 	return json.Marshal(e)
+}
+
+// percentiles are those that are available, by name.
+func percentiles(of interface {
+	Percentile(quantile float64) (time.Duration, bool)
+}) map[string]int64 {
+	all := map[string]int64{}
+	for _, p := range Percentiles {
+		if t, ok := of.Percentile(p.Quantile); ok {
+			all[p.Name] = t.Microseconds()
+		}
+	}
+	return all
 }
 
 // UnmarshalJSON implements json.Unmarshaler. It refuses what no distribution encodes to.

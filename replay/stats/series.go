@@ -168,7 +168,13 @@ func (c *Coarse) Percentile(quantile float64) (t time.Duration, ok bool) {
 // IsZero tells whether there are no samples.
 func (c Coarse) IsZero() bool { return c.histogram == nil }
 
-// MarshalJSON writes the histogram in HDR's V2 format, compressed, in base64.
+// encodedCoarse is a coarse distribution in a report; see encoded.
+type encodedCoarse struct {
+	Percentiles map[string]int64 `json:"percentilesMicros,omitempty"`
+	Histogram   string           `json:"hdr"`
+}
+
+// MarshalJSON implements json.Marshaler. A distribution without samples is null.
 func (c Coarse) MarshalJSON() ([]byte, error) {
 	if c.histogram == nil {
 		return []byte("null"), nil
@@ -177,17 +183,17 @@ func (c Coarse) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode histogram: %w", err)
 	}
-	return json.Marshal(string(b))
+	return json.Marshal(encodedCoarse{percentiles(&c), string(b)})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *Coarse) UnmarshalJSON(b []byte) error {
-	var text *string
-	if err := json.Unmarshal(b, &text); err != nil || text == nil {
+	var e *encodedCoarse
+	if err := json.Unmarshal(b, &e); err != nil || e == nil {
 		*c = Coarse{}
 		return err
 	}
-	h, err := decode(*text, seriesDigits)
+	h, err := decode(e.Histogram, seriesDigits)
 	*c = Coarse{h}
 	return err
 }

@@ -173,12 +173,12 @@ func TestMergedShardsEqualASingleRun(t *testing.T) {
 		n      int
 		length time.Duration
 	}{
-		{0, time.Second}, {1, time.Second}, {50, 700 * time.Second}, {900, time.Second}, {1100, 599 * time.Second},
-		{3000, time.Second}, {20_000, time.Minute}, {5000, 5 * time.Hour},
+		{0, time.Second}, {1, time.Second}, {50, 700 * time.Second}, {900, time.Second}, {1100, 60 * time.Second},
+		{3000, time.Second}, {20_000, time.Minute}, {700, 5 * time.Hour},
 	} {
 		samples := randomSamples(rng, c.n, c.length)
 		want := encode(t, measure(samples, 1))
-		for _, of := range []int{1, 2, 7} {
+		for _, of := range []int{1, 5} {
 			at := make([]int, c.n)
 			for i := range samples {
 				at[i] = rng.IntN(of)
