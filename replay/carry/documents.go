@@ -421,7 +421,7 @@ func (w *walker) attributes(p *splice, from, to int) {
 }
 
 // html goes over what a page gives to the requests that follow: hidden fields of forms,
-// `meta` elements, and the URLs of links and forms.
+// `meta` elements, data of scripts, and the URLs of links and forms.
 func (w *walker) html(s string) {
 	z := html.NewTokenizer(strings.NewReader(s))
 	seen := map[string]int32{}
@@ -455,6 +455,11 @@ func (w *walker) html(s string) {
 		case "meta":
 			if values["name"] != "" {
 				visit("meta", values["name"], func() { w.leaf(values["content"]) })
+			}
+		case "script":
+			if strings.Contains(values["type"], "json") && z.Next() == html.TextToken {
+				text := string(z.Text())
+				visit("script", values["id"], func() { w.json(text) })
 			}
 		case "form", "a":
 			for _, key := range [...]string{"action", "href"} {

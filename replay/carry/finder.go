@@ -433,18 +433,23 @@ func (f *Finder) things() []string {
 	if of != "" {
 		return []string{of}
 	}
+	var words []string
 	for i := last - 1; i >= 2; i-- {
 		if path[i].kind != member {
 			continue
 		}
 		_, word := cutWord(path[i].name)
-		word = thing(word)
-		if wrappers[word] {
-			return append([]string{word}, f.around...)
+		switch word = thing(word); {
+		case wrappers[word]:
+		case collections[word]:
+			words = append(words, word)
+		case words != nil: // items of something
+			return words
+		default:
+			return []string{word}
 		}
-		return []string{word}
 	}
-	return f.around
+	return append(words, f.around...)
 }
 
 // hit notes that the text at hand may have been issued.

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -88,6 +89,11 @@ func TestWhatIsCarried(t *testing.T) {
 		"a created id":                    {[]*recording.Exchange{exchange(0, "POST", "/v1/orders", "", 201, `{"id":7,"qty":3}`), useOf(9, "/v1/orders/7")}, []string{"0 res.body.id -> 1 req.path[2]"}},
 		"the id of what is named":         {[]*recording.Exchange{issueOf(0, `{"order":{"id":7},"userId":8}`), useOf(9, "/orders/7?user_id=8")}, []string{"0 res.body.order.id -> 1 req.path[1]", "0 res.body.userId -> 1 req.query.user_id"}},
 		"the id of an element":            {[]*recording.Exchange{exchange(0, "GET", "/orders", "", 200, `{"data":[{"id":7},{"id":8}]}`), useOf(9, "/orders/8")}, []string{"0 res.body.data[].id -> 1 req.path[1]"}},
+		"the id of JSON:API":              {[]*recording.Exchange{exchange(0, "GET", "/orders/1", "", 200, `{"data":{"id":"7","relationships":{"customer":{"data":{"id":"8"}}}}}`), useOf(9, "/orders/7?customerId=8"), useOf(12, "/orders/8")}, []string{"0 res.body.data.id -> 1 req.path[1]", "0 res.body.data.relationships.customer.data.id -> 1 req.query.customerId"}},
+		"the id of GraphQL":               {[]*recording.Exchange{exchange(0, "POST", "/graphql", "", 200, `{"data":{"createOrder":{"id":7}}}`), posted(9, "/graphql", "application/json", `{"variables":{"orderId":7}}`)}, []string{"0 res.body.data.createOrder.id -> 1 req.body.variables.orderId"}},
+		"the items of a list":             {[]*recording.Exchange{exchange(0, "GET", "/orders", "", 200, `{"items":[{"id":7}]}`), useOf(9, "/orders/7")}, []string{"0 res.body.items[].id -> 1 req.path[1]"}},
+		"data of a script":                {[]*recording.Exchange{issueOf(0, `<script id="state" type="application/json">{"csrf":"`+token+`"}</script>`, "<Content-Type", "text/html"), useOf(9, "/", "X-Csrf", token)}, []string{"0 res.body.script.state.csrf -> 1 req.header.X-Csrf"}},
+		"a long state of a page":          {[]*recording.Exchange{issueOf(0, `<input type="hidden" name="__VIEWSTATE" value="`+strings.Repeat(token, 4000)+`">`, "<Content-Type", "text/html"), posted(9, "/", form, "__VIEWSTATE="+strings.Repeat(token, 4000))}, []string{"0 res.body.input.__VIEWSTATE -> 1 req.body.__VIEWSTATE"}},
 		"an id with letters":              {[]*recording.Exchange{issueOf(0, `{"orderNumber":"ORD-17"}`), posted(9, "/x", "application/json", `{"orderRef": "ORD-17"}`)}, []string{"0 res.body.orderNumber -> 1 req.body.orderRef"}},
 		"who has signed up":               {[]*recording.Exchange{exchange(0, "POST", "/signup", "", 201, `{"id":7}`), useOf(9, "/users/7")}, []string{"0 res.body.id -> 1 req.path[1]"}},
 		"a new id that was asked for":     {[]*recording.Exchange{exchange(0, "GET", "/orders/7", "", 404, ""), exchange(5, "POST", "/orders", "", 201, `{"id":7}`), useOf(9, "/orders/7")}, []string{"1 res.body.id -> 2 req.path[1]"}},
@@ -137,6 +143,7 @@ func TestWhatIsNotCarried(t *testing.T) {
 		"a number in a segment of no kind":   {issueOf(0, `{"orderId":7}`), useOf(9, "/v1/7")},
 		"an id where no id belongs":          {issueOf(0, `{"orderId":7}`), useOf(9, "/orders?page=7&order=7")},
 		"the id of a thing within":           {exchange(0, "GET", "/orders/1", "", 200, `{"lines":[{"id":7}]}`), useOf(9, "/orders/7")},
+		"the items of something else":        {exchange(0, "GET", "/x", "", 200, `{"order":{"items":[{"id":7}]}}`), useOf(9, "/orders/7")},
 		"an id that another session created": {exchange(0, "POST", "/orders", "", 201, `{"id":7}`, "Cookie", "sid=1"), useOf(9, "/orders/7", "Cookie", "sid=2")},
 		"a validator of another object":      {useOf(0, "/a", "<Etag", `"1"`), useOf(9, "/b", "If-None-Match", `"1"`)},
 		"a cookie under another name":        {issueOf(0, "", "<Set-Cookie", "a=1"), useOf(9, "/", "Cookie", "b=1")},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -362,4 +363,29 @@ func TestReplayOfARedactedRecording(t *testing.T) {
 			}
 		})
 	}
+}
+
+// All flows at once, each by several clients, are a recording in which nothing is mixed up.
+func TestReplayOfEverythingAtOnce(t *testing.T) {
+	names := slices.Sorted(maps.Keys(flows))
+	all := func(c *client) { flows[names[int(c.name[4]-'a')%len(names)]](c) }
+	recorded, there := record(t, all, 1, 26), record(t, all, 2, 26)
+	f := carry.NewFinder(carry.Options{})
+	for _, e := range recorded {
+		f.Add(e)
+	}
+	g := f.Finish()
+	dependent := 0
+	for i, e := range replay(t, recorded, g.NewState(carry.StateOptions{}), 2) {
+		if len(g.After(i)) > 0 {
+			dependent++
+		}
+		if diff := cmp.Diff(there[i].HTTP.Req, e.HTTP.Req); diff != "" || e.HTTP.Res.StatusCode != recorded[i].HTTP.Res.StatusCode {
+			t.Errorf("step %d, %s %s: %d (-the client's own +replayed):\n%s", i, e.Command, e.Location, e.HTTP.Res.StatusCode, diff)
+		}
+	}
+	if dependent < 60 {
+		t.Errorf("%d dependent requests", dependent)
+	}
+	t.Logf("%d steps, %d of which wait for others", g.Steps(), dependent)
 }

@@ -1,8 +1,10 @@
 package carry
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,6 +60,29 @@ func TestCookiesStay(t *testing.T) {
 	if got := r.Headers.Get("Cookie"); got != "sid=live" {
 		t.Errorf("sent the cookie %s, want sid=live", got)
 	}
+}
+
+// Sessions run beside each other.
+func TestConcurrentSessions(t *testing.T) {
+	var recorded []*recording.Exchange
+	id := func(session int) string { return fmt.Sprintf("%08d-5717-4562-b3fc-2c963f66afa6", session) }
+	const sessions = 50
+	for i := range sessions {
+		recorded = append(recorded, issueOf(20*i, `{"id":"`+id(i)+`"}`), useOf(20*i+5, "/things/"+id(i)))
+	}
+	s := graphOf(recorded...).NewState(StateOptions{})
+	var all sync.WaitGroup
+	for i := range sessions {
+		all.Go(func() {
+			s.Answered(2*i, recorded[2*i], issueOf(0, `{"id":"`+id(i+1000)+`"}`))
+			e := copied(recorded[2*i+1])
+			if s.Apply(2*i+1, e); e.HTTP.Req.URI != "/things/"+id(i+1000) {
+				t.Errorf("session %d asked for %s", i, e.HTTP.Req.URI)
+			}
+			s.Report()
+		})
+	}
+	all.Wait()
 }
 
 // The report counts what was written, what was another value, and what was missing.

@@ -15,8 +15,11 @@ const (
 	maxDepth = 100
 	// maxTexts bounds how many texts, parameters and elements of a message are looked at.
 	maxTexts = 20_000
-	// maxValue is the length of the longest value that is carried.
-	maxValue = 8 << 10
+	// maxValue is the length of the longest value that is carried: the state of a page can
+	// be long.
+	maxValue = 256 << 10
+	// maxHeader is the length of the longest header that is looked at.
+	maxHeader = 16 << 10
 )
 
 // slotKind says what kind of text is visited.
@@ -219,7 +222,7 @@ func (w *walker) headers(all recording.Headers) {
 	for i := range all {
 		h := &all[i]
 		name := h.Name
-		if silent[name] || h.Value == "" || len(h.Value) > maxValue {
+		if silent[name] || h.Value == "" || len(h.Value) > maxHeader {
 			continue
 		}
 		if canonical := textproto.CanonicalMIMEHeaderKey(name); canonical != name {

@@ -219,11 +219,14 @@ func isShortID(text string) bool {
 var idWords = map[string]bool{"id": true, "ids": true, "uid": true, "uuid": true, "guid": true, "pk": true, "ref": true, "reference": true, "number": true, "nr": true, "no": true}
 
 // wrappers are names that say nothing of what is in them.
-var wrappers = map[string]bool{"data": true, "item": true, "result": true, "content": true, "record": true, "entry": true, "value": true, "list": true, "row": true,
-	"element": true, "edge": true, "node": true, "payload": true, "response": true, "body": true, "object": true, "attribute": true, "embedded": true, "hit": true, "resource": true, "page": true}
+var wrappers = map[string]bool{"data": true, "attribute": true, "body": true, "content": true, "edge": true, "embedded": true, "input": true, "node": true, "object": true,
+	"page": true, "param": true, "payload": true, "resource": true, "response": true, "result": true, "value": true, "variable": true}
+
+// collections are names of what is in a list, which may be what the path says.
+var collections = map[string]bool{"element": true, "entry": true, "hit": true, "item": true, "list": true, "match": true, "member": true, "record": true, "row": true}
 
 // accounts are names under which one finds the one who asks.
-var accounts = map[string]bool{"user": true, "account": true, "customer": true, "member": true, "profile": true, "person": true, "people": true,
+var accounts = map[string]bool{"user": true, "account": true, "customer": true, "profile": true, "person": true, "people": true,
 	"signup": true, "register": true, "registration": true, "login": true, "signin": true, "auth": true, "me": true}
 
 // thing is the word for what a name is about: in small letters and the singular.
