@@ -36,9 +36,10 @@ type sidecar struct {
 
 // logs is a log that can be read while it is written.
 type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-	to io.Writer // nil: the buffer
+	mu    sync.Mutex
+	b     bytes.Buffer
+	to    io.Writer // nil: the buffer
+	level slog.Level
 }
 
 func (l *logs) Write(p []byte) (int, error) {
@@ -51,7 +52,7 @@ func (l *logs) logger() *slog.Logger {
 	if l.to != nil {
 		return slog.New(slog.NewJSONHandler(l.to, nil))
 	}
-	return slog.New(slog.NewTextHandler(l, nil))
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: l.level}))
 }
 
 func (l *logs) String() string {
