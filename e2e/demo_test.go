@@ -6,8 +6,8 @@ import (
 )
 
 // TestDemo runs what the README opens with, and looks for each part of the
-// story: the diff, the report, the answers, and every exchange in both
-// directions.
+// story: the diff, the report, the answers, every exchange in both directions, and
+// what a replay finds in the same build and in a changed one.
 func TestDemo(t *testing.T) {
 	out := string(run(t, repo, nil, needPath(t, "go"), "run", "./examples/shop/demo").ok(t))
 	for _, want := range []string{
@@ -15,12 +15,16 @@ func TestDemo(t *testing.T) {
 		"defaultEndpoint: 127.0.0.1:4143",
 		`200 OK {"item":"tea","quantity":2,"totalCents":900}`,
 		"502 Bad Gateway",
+		"4 answers: 4 match, 0 have known differences, 0 have new ones",
+		"body:$.totalCents  changed  900       1390",
+		"exit code 3: 1 new difference\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the demo does not show %q", want)
 		}
 	}
 	_, captured, _ := strings.Cut(out, "5. What was captured")
+	captured, _, _ = strings.Cut(captured, "6. Replay")
 	if n := lines(captured, "OUT", "/prices/", " - "); n != 0 {
 		t.Errorf("%d outbound exchanges have no cause:\n%s", n, captured)
 	}

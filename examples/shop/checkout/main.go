@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -23,7 +24,15 @@ type order struct {
 	TotalCents int    `json:"totalCents"`
 }
 
+// shippingCents is added to each total. The demo builds a second checkout with
+// -ldflags "-X main.shippingCents=490", to show what a replay finds.
+var shippingCents = "0"
+
 func main() {
+	shipping, err := strconv.Atoi(shippingCents)
+	if err != nil {
+		log.Fatalf("shippingCents: %v", err)
+	}
 	prices := env("PRICES_URL", "http://prices:8081")
 	address := env("LISTEN", ":8080")
 	client := &http.Client{Timeout: 5 * time.Second} // the default transport reads HTTP_PROXY
@@ -41,7 +50,7 @@ func main() {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(order{Item: p.Item, Quantity: 2, TotalCents: 2 * p.Cents})
+		_ = json.NewEncoder(w).Encode(order{Item: p.Item, Quantity: 2, TotalCents: 2*p.Cents + shipping})
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 

@@ -1,7 +1,8 @@
 // Command demo tells the whole story of a capture on one machine, with Go
 // alone and without root: it renders the shop, runs the checkout, its
 // dependency and the sidecar with the rendered environment on loopback, sends
-// traffic, and shows what was captured.
+// traffic, shows what was captured, and replays it to the same build and to a changed
+// one, with the dependency mocked.
 //
 //	this program ─▶ 127.0.0.1:4143 ─▶ checkout :8080          as Envoy would
 //	checkout ─HTTP_PROXY─▶ 127.0.0.1:4140 ─▶ prices :8081     as the cluster would
@@ -117,10 +118,29 @@ func run(ctx context.Context) error {
 		return err
 	}
 
+	title("6. Replay: the recorded calls, to the same build, its dependency mocked")
+	if err := os.Setenv("LISTEN", "127.0.0.1:8080"); err != nil {
+		return err
+	}
+	replay := []string{"replay", recordings, "--mock", "--speed", "10", "--target", "http://127.0.0.1:8080", "--"}
+	if err := show(ctx, bin("tapedeck"), append(replay, bin("checkout"))...); err != nil {
+		return err
+	}
+
+	title("7. The same to a build that charges for shipping: exactly that is found")
+	if err := show(ctx, "go", "build", "-ldflags", "-X main.shippingCents=490", "-o", bin("checkout-2"), "./examples/shop/checkout"); err != nil {
+		return err
+	}
+	var exit *exec.ExitError
+	if err := show(ctx, bin("tapedeck"), append(replay, bin("checkout-2"))...); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		return fmt.Errorf("the replay against the changed build: %v, want exit code 3 for new differences", err)
+	}
+
 	title("What to try next")
 	fmt.Print(`  bin/tapedeck render examples/shop/manifests          the manifests themselves
   bin/tapedeck render … | bin/tapedeck uninject        and back, byte for byte
   bin/tapedeck explain proxy-protocol                  an annotation, an option or a reason code
+  tapedeck record recordings -- ./your-app             docs/mock.md and docs/replay.md, without a cluster
   docs/kustomize.md, docs/kpt.md, docs/helm.md         the same from the tool that you render with
 `)
 	return nil
