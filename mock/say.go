@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
@@ -325,9 +324,6 @@ type moment struct {
 	at     time.Time
 }
 
-// streamTypes are media types of bodies that are streams of events.
-var streamTypes = []string{"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl", "multipart/x-mixed-replace"}
-
 // moments are those of the body. Where it is a stream of events, it pauses between two of
 // them: what redaction has changed may have moved what was recorded.
 func (q *ask) moments(size int64) (all []moment) {
@@ -335,8 +331,7 @@ func (q *ask) moments(size int64) (all []moment) {
 	if len(a.Pace) == 0 || q.Latency == (Latency{}) {
 		return nil
 	}
-	kind, _, _ := mime.ParseMediaType(a.Header.Get("Content-Type"))
-	stream := slices.Contains(streamTypes, kind)
+	stream := recording.IsEvents(a.Header.Get("Content-Type"))
 	factor := q.Latency.Streams
 	if !stream && q.Latency.Answers == 0 {
 		factor = 0 // a download, most likely

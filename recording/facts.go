@@ -2,7 +2,9 @@ package recording
 
 import (
 	"math"
+	"mime"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,6 +54,15 @@ func (e *Exchange) Pace() (all []Moment) {
 
 // maxPace bounds what Pace believes.
 const maxPace = 24 * time.Hour
+
+// IsEvents tells by the value of Content-Type whether a body is a stream of events, which
+// may go on as long as the client listens.
+func IsEvents(contentType string) bool {
+	kind, _, _ := mime.ParseMediaType(contentType)
+	return slices.Contains(eventTypes[:], kind)
+}
+
+var eventTypes = [...]string{"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl", "multipart/x-mixed-replace"}
 
 // Ended returns when the last byte was seen.
 func (e *Exchange) Ended() time.Time { return e.TS.Add(e.End()) }

@@ -144,3 +144,14 @@ func TestTrailersThatATagNames(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestIsEvents(t *testing.T) {
+	for contentType, want := range map[string]bool{
+		"text/event-stream": true, "Text/Event-Stream; charset=utf-8": true, "application/x-ndjson": true,
+		"application/json": false, "": false,
+	} {
+		if got := IsEvents(contentType); got != want {
+			t.Errorf("%q: %t", contentType, got)
+		}
+	}
+}

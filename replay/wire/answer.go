@@ -42,6 +42,7 @@ func (cn *conn) read() error {
 		r.FirstByte = time.Time{}
 	}
 	if err := cn.readBody(); err != nil {
+		cn.last = true
 		return err
 	}
 	cn.last = cn.last || cn.r < cn.w // what nobody asked for follows
@@ -213,6 +214,9 @@ func (cn *conn) fields(lines string) error {
 }
 
 func (cn *conn) readBody() error {
+	if err := cn.into.enough(cn.f); err != nil {
+		return err
+	}
 	switch cn.framing {
 	case byLength:
 		return unexpected(cn.readPart(cn.length))
@@ -236,7 +240,7 @@ func unexpected(err error) error {
 // readPart reads n bytes of the body, or up to an error if n is negative.
 func (cn *conn) readPart(n int64) error {
 	r, max := cn.into, cn.c.o.MaxBody
-	for n != 0 {
+	for n != 0 && r.enough(cn.f) == nil {
 		if cn.r < cn.w {
 			have := cn.buf[cn.r:cn.w]
 			if n > 0 {
@@ -274,7 +278,7 @@ func (cn *conn) readPart(n int64) error {
 			n -= int64(got)
 		}
 	}
-	return nil
+	return r.enough(cn.f)
 }
 
 // readChunks reads a chunked body, and the trailers behind it.

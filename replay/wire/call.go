@@ -25,7 +25,7 @@ func (c *Client) call(ctx context.Context, f *form, into *Result) error {
 	into.Live.L7Protocol, into.Live.GRPC = recording.GRPC, &into.talk
 	resp, err := c.h2.RoundTrip(req)
 	if err != nil {
-		return into.gaveUp(w.cause(err))
+		return w.cause(err)
 	}
 	defer resp.Body.Close()
 	if err := into.head(resp); err != nil {
@@ -34,27 +34,17 @@ func (c *Client) call(ctx context.Context, f *form, into *Result) error {
 	w.moved()
 	if !strings.HasPrefix(into.http.Res.ContentType, "application/grpc") { // as of a proxy
 		into.Live.GRPC, into.talk.Part = nil, 0
-		err = c.receive(resp, into, w)
+		err = c.receive(resp, f, into, w)
 	} else {
 		err = t.listen(resp.Body)
 	}
 	if err != nil {
-		return into.gaveUp(err)
+		return err
 	}
 	if err := into.tail(resp); err != nil {
 		return err
 	}
 	into.Live.Status = into.http.Res.Headers.Get("Grpc-Status")
-	return nil
-}
-
-// gaveUp makes the end of a call a success that the client gave up in the recording, too.
-func (r *Result) gaveUp(err error) error {
-	if !errors.Is(err, errGaveUp) {
-		return err
-	}
-	r.Live.Tags.Set(recording.TagIncomplete, recording.Reset)
-	r.Live.Tags.Set(recording.TagReset, recording.Client+": CANCEL")
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // Options say where requests go and how.
@@ -80,6 +82,7 @@ type Client struct {
 	pool     pool
 	h2       *http2.Transport
 	streams  connSet // of h2
+	blank    *http.Request
 }
 
 // New returns a client. It connects when the first request is sent.
@@ -114,7 +117,7 @@ func New(o Options) (*Client, error) {
 	}
 	c.address = net.JoinHostPort(t.Hostname(), port)
 	if o.Dial == nil {
-		c.o.Dial = (&net.Dialer{Timeout: o.Timeout}).DialContext
+		c.o.Dial = new(net.Dialer).DialContext
 	}
 	if o.Run != "" {
 		c.runField = []byte(contract.HeaderReplay + ": " + o.Run + "\r\n")
@@ -132,7 +135,7 @@ func New(o Options) (*Client, error) {
 		(*of.config).NextProtos = of.alpn
 	}
 	c.pool.max = o.MaxConns
-	c.h2 = c.transport()
+	c.h2, c.blank = c.transport(), &http.Request{Proto: "HTTP/2.0", ProtoMajor: 2}
 	return c, nil
 }
 
@@ -153,6 +156,10 @@ func (c *Client) Send(ctx context.Context, encoded []byte, into *Result) error {
 	err := f.decode(encoded)
 	if err == nil {
 		into.asked(f)
+		into.Live.IsTLS, into.Live.L7Protocol = c.secure, recording.HTTP1
+		if c.secure {
+			into.Live.L7Protocol = recording.HTTPS
+		}
 		err = c.send(ctx, f, into)
 	}
 	*f = form{} // what it refers to is the caller's

@@ -60,7 +60,7 @@ const (
 	closes           // asks for the end of the connection
 	idempotent       // may be sent twice
 	bodyless         // HEAD: the answer has no body
-	cancels          // the client gave the stream up once it had what it wanted
+	cancels          // the client went once it had what it wanted
 )
 
 // place is a part of the head.
@@ -72,7 +72,7 @@ func (p place) end() int { return p.at + p.n }
 //
 //	a checksum of what follows, for it may have been on a disk
 //	kind, version, flags
-//	10 numbers of 4 bytes: three places (2 each), silence in ms, sizes of head, trailers and body
+//	11 numbers of 4 bytes: three places (2 each), silence in ms, enough, sizes of head, trailers and body
 //	head: the request line and the fields, each with its CRLF, as HTTP/1 has them
 //	trailers: the same
 //	body: without framing
@@ -87,7 +87,10 @@ type form struct {
 	// that of a WebSocket's handshake. Without it, a place has no bytes.
 	host, authority, key place
 	// silence is the longest pause that the recorded answer had once it began.
-	silence  time.Duration
+	silence time.Duration
+	// enough is how many bytes of the answer the client took before it went, if cancels is
+	// set and this is no conversation.
+	enough   int64
 	head     []byte
 	trailers []byte
 	body     []byte
@@ -95,7 +98,7 @@ type form struct {
 }
 
 const (
-	numbers = 10
+	numbers = 11
 	prefix  = 7 + 4*numbers
 )
 
@@ -119,6 +122,7 @@ func (f *form) decode(b []byte) error {
 		p.at, p.n = next(), next()
 	}
 	f.silence = time.Duration(next()) * time.Millisecond
+	f.enough = int64(next())
 	head, trailers, body := next(), next(), next()
 	rest := b[prefix:]
 	f.head, rest = rest[:head], rest[head:]
@@ -138,6 +142,7 @@ func (f *form) decode(b []byte) error {
 //   - A chunked body is one chunk: where chunks ended is not recorded.
 //   - A request to go on in HTTP/2 (Upgrade: h2c) is sent without that request.
 //   - Sec-WebSocket-Key is a new one. The header contract.HeaderReplay is the client's.
+//   - Several Cookie lines of HTTP/2 are one.
 //   - Over HTTP/2, the order of different fields and fields of the connection are lost.
 //
 // It fails with an error that wraps one of the Err variables if the exchange can't be sent,
@@ -166,7 +171,7 @@ func fit(e *recording.Exchange) error {
 	_, whole := e.RequestEnd()
 	c := e.Conversation()
 	// Of a stream that the client gave up, the client's side is complete.
-	gaveUp := givenUp(e)
+	gaveUp := c != nil && left(e)
 	switch why := e.Incomplete(); {
 	case req.Method == "":
 		return fmt.Errorf("no request line: %w", ErrIncomplete)
@@ -211,9 +216,17 @@ func lacks(c *recording.Conversation) bool {
 	return left > 0
 }
 
-// givenUp tells whether the client reset the stream, having sent all it wanted to.
-func givenUp(e *recording.Exchange) bool {
-	return e.Incomplete() == recording.Reset && e.GRPC != nil && strings.HasPrefix(e.Tags.Get(recording.TagReset), recording.Client)
+// left tells whether the client went before the end of the answer, having sent all it wanted
+// to: it gave up a call, or a stream of events. Whose connection ended in the middle of
+// another answer is not known.
+func left(e *recording.Exchange) bool {
+	switch e.Incomplete() {
+	case recording.Reset:
+		return e.WebSocket == nil && strings.HasPrefix(e.Tags.Get(recording.TagReset), recording.Client)
+	case recording.CutOff:
+		return e.Conversation() == nil && recording.IsEvents(e.Response().Headers.Get("Content-Type"))
+	}
+	return false
 }
 
 // writer writes one form.
@@ -279,6 +292,10 @@ func (w *writer) request() error {
 		}
 	}
 	f.silence = silence(e)
+	if left(e) {
+		f.flags |= cancels
+		f.enough = min(e.Response().Size(), math.MaxUint32)
+	}
 	w.seal(head, trailers, len(body))
 	return nil
 }
@@ -287,8 +304,8 @@ func (w *writer) request() error {
 func (w *writer) seal(sizes ...int) {
 	f, b := &w.f, w.out[w.start-prefix:w.start]
 	b[4], b[5], b[6] = byte(f.kind), byte(f.version), byte(f.flags)
-	all := [numbers]int{f.host.at, f.host.n, f.authority.at, f.authority.n, f.key.at, f.key.n, int(f.silence.Milliseconds())}
-	copy(all[7:], sizes)
+	all := [numbers]int{f.host.at, f.host.n, f.authority.at, f.authority.n, f.key.at, f.key.n, int(f.silence.Milliseconds()), int(f.enough)}
+	copy(all[8:], sizes)
 	for i, n := range all {
 		binary.LittleEndian.PutUint32(b[7+4*i:], uint32(n))
 	}
@@ -364,7 +381,7 @@ func (w *writer) hostField(name, value string) error {
 func (w *writer) fields(framing recording.Framing, size int64, behind []string) error {
 	f := &w.f
 	h2c := w.e.Tags.Get(recording.TagUpgrade) == "h2c"
-	length, coded, persists := false, false, false
+	length, coded, persists, cookies := false, false, false, false
 	for _, h := range w.req.Headers {
 		name, value := h.Name, h.Value
 		switch name {
@@ -394,6 +411,13 @@ func (w *writer) fields(framing recording.Framing, size int64, behind []string) 
 				f.flags |= closes
 			}
 			persists = persists || hasToken(value, "keep-alive")
+		case "Cookie":
+			if f.version == version2 { // where it may stand in several lines (RFC 9113, section 8.2.3)
+				if cookies {
+					continue
+				}
+				cookies, value = true, strings.Join(slices.Collect(w.req.Headers.Values(name)), "; ")
+			}
 		case "Upgrade", "Http2-Settings":
 			if h2c {
 				continue

@@ -127,6 +127,10 @@ func (c *Client) release(cn *conn, reusable bool) {
 	if cap(cn.out) > 4*readSize {
 		cn.out = nil
 	}
+	if len(cn.buf) > 4*readSize {
+		cn.buf = make([]byte, readSize) // nothing is in it
+		cn.r, cn.w = 0, 0
+	}
 	c.pool.put(cn)
 }
 
@@ -159,8 +163,8 @@ func (cn *conn) ready(ctx context.Context, f *form) bool {
 // exchange sends a request and reads the answer.
 func (cn *conn) exchange(f *form, into *Result) error {
 	cn.f, cn.into, cn.began, cn.reads, cn.last = f, into, false, 0, f.has(closes)
-	now := time.Now()
-	if err := cn.SetDeadline(now.Add(cn.c.o.Timeout)); err != nil {
+	into.BytesOut = 0
+	if err := cn.SetDeadline(time.Now().Add(cn.c.o.Timeout)); err != nil {
 		return err
 	}
 	wait, err := cn.write()
@@ -298,8 +302,7 @@ func (cn *conn) framed(dst []byte) []byte {
 // invited waits until the target asks for the body or does not say anything. It tells
 // whether it gives another answer instead, which is still to be read.
 func (cn *conn) invited() (answered bool, err error) {
-	now := time.Now()
-	_ = cn.SetReadDeadline(now.Add(min(patience, cn.c.o.Timeout)))
+	_ = cn.SetReadDeadline(time.Now().Add(min(patience, cn.c.o.Timeout)))
 	head, err := cn.peekHead()
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {

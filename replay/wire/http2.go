@@ -123,15 +123,18 @@ func (c *Client) stream(ctx context.Context, f *form, into *Result) error {
 		return err
 	}
 	w.moved()
-	if err := c.receive(resp, into, w); err != nil {
+	if err := c.receive(resp, f, into, w); err != nil {
 		return err
 	}
 	return into.tail(resp)
 }
 
 // receive reads the body of an answer.
-func (c *Client) receive(resp *http.Response, into *Result, w *watch) error {
+func (c *Client) receive(resp *http.Response, f *form, into *Result, w *watch) error {
 	for {
+		if err := into.enough(f); err != nil {
+			return err
+		}
 		into.grow()
 		at := len(into.body)
 		n, err := resp.Body.Read(into.body[at:cap(into.body)])
@@ -155,10 +158,9 @@ func (c *Client) request(ctx context.Context, f *form) *http.Request {
 	line, text, _ := strings.Cut(text, "\r\n")
 	method, target, _ := strings.Cut(line, " ")
 	target = target[:strings.LastIndexByte(target, ' ')]
-	req := &http.Request{
-		Method: method, Host: c.host, Proto: "HTTP/2.0", ProtoMajor: 2,
-		URL: &url.URL{Scheme: "http", Host: c.address},
-	}
+	req := c.blank.WithContext(ctx)
+	req.Method, req.Host = method, c.host
+	req.URL = &url.URL{Scheme: "http", Host: c.address}
 	if c.secure {
 		req.URL.Scheme = "https"
 	}
@@ -196,7 +198,7 @@ func (c *Client) request(ctx context.Context, f *form) *http.Request {
 	if len(f.trailers) > 0 {
 		req.Trailer = headerOf(string(f.trailers))
 	}
-	return req.WithContext(ctx)
+	return req
 }
 
 // headerOf reads fields that Append wrote.
@@ -226,7 +228,7 @@ func (r *Result) head(resp *http.Response) error {
 	res := &r.http.Res
 	res.StatusCode, res.StatusMessage = resp.StatusCode, strings.TrimSpace(resp.Status)
 	res.ContentType = resp.Header.Get("Content-Type")
-	r.Live.ALPN = "h2"
+	r.http2, r.Live.ALPN = true, "h2"
 	return r.header(resp.Header)
 }
 

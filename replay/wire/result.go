@@ -15,8 +15,8 @@ import (
 // request, which then needs no memory of its own. After [Client.Send] returned, it belongs
 // to the caller until the next Send.
 type Result struct {
-	// Sent is when the request was given to a connection, Connecting included: all that
-	// follows is the target's time. FirstByte is when the first byte of the final answer
+	// Sent is when the request was given to a connection, or when one began to be opened for
+	// it: all that follows is the target's time. FirstByte is when the first byte of the final answer
 	// came, zero if none did; Done is when all was over.
 	Sent, FirstByte, Done time.Time
 	// Live is the live exchange. HTTP.Res is the answer, its trailers behind its fields;
@@ -39,6 +39,7 @@ type Result struct {
 	moved time.Time // when some of the body came last
 	ends  []int     // of messages in body
 	over  bool      // more came than is kept
+	http2 bool
 	names []string
 }
 
@@ -51,10 +52,13 @@ func (r *Result) reset() {
 		Live: recording.Exchange{MsgType: recording.MsgType, Direction: recording.In, Tags: r.Live.Tags[:0]},
 		http: recording.HTTP{Res: recording.HTTPResponse{Headers: r.http.Res.Headers[:0]}},
 		talk: recording.Conversation{Messages: r.talk.Messages[:0]},
-		body: r.body[:0], pace: r.pace[:0], ends: r.ends[:0], names: r.names[:0],
+		body: r.body[:0:min(cap(r.body), maxRoom)], pace: r.pace[:0], ends: r.ends[:0], names: r.names[:0],
 	}
 	r.Live.HTTP = &r.http
 }
+
+// maxRoom is what a body leaves to the next one.
+const maxRoom = 1 << 20
 
 // asked notes the request.
 func (r *Result) asked(f *form) {
@@ -96,6 +100,14 @@ func (r *Result) finish(ctx context.Context, err error) error {
 	}
 	if len(r.pace) > 0 && r.talk.Part == 0 {
 		e.Tags.Set(recording.TagPace, string(r.pace))
+	}
+	if errors.Is(err, errLeft) { // as the recorded client did
+		e.Tags.Set(recording.TagIncomplete, recording.CutOff)
+		if r.http2 {
+			e.Tags.Set(recording.TagIncomplete, recording.Reset)
+			e.Tags.Set(recording.TagReset, recording.Client+": CANCEL")
+		}
+		err = nil
 	}
 	if err == nil {
 		return nil
@@ -156,6 +168,19 @@ func (r *Result) flows(now time.Time) {
 
 // grow makes room for some bytes behind the body.
 func (r *Result) grow() { r.body = slices.Grow(r.body, readSize) }
+
+// errLeft ends an answer whose recorded client went before its end.
+var errLeft = errors.New("the client has gone")
+
+// enough returns errLeft if the client has what the recorded one had when it went.
+func (r *Result) enough(f *form) error {
+	if f.has(cancels) && f.kind == plain && r.BytesIn >= f.enough && r.http.Res.StatusCode/100 == 2 {
+		r.BytesIn = f.enough
+		r.body = r.body[:min(int64(len(r.body)), f.enough)]
+		return errLeft
+	}
+	return nil
+}
 
 // keep adds a part of a body, as far as max allows.
 func (r *Result) keep(p []byte, max int64) {

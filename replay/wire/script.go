@@ -34,9 +34,6 @@ const (
 // script writes a conversation.
 func (w *writer) script(c *recording.Conversation) error {
 	ended, _ := w.e.RequestEnd()
-	if givenUp(w.e) {
-		w.f.flags |= cancels
-	}
 	w.time(ended.Microseconds())
 	w.time(w.e.End().Microseconds())
 	w.data([]byte(w.e.HTTP.Res.Headers.Get(extensions)))

@@ -18,7 +18,7 @@ func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) // which does not fail
 	key := base64.StdEncoding.EncodeToString(nonce[:])
-	cn, err := c.conn(ctx, f, into, false)
+	cn, err := c.conn(ctx, f, into, true)
 	if err != nil {
 		return err
 	}

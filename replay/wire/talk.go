@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"errors"
 	"sync"
 	"time"
 
@@ -38,12 +37,9 @@ func (c *Client) talk(f *form, into *Result, w *watch) *talk {
 	return t
 }
 
-// errGaveUp ends a call that the client gave up in the recording as well.
-var errGaveUp = errors.New("the client gave the call up")
-
 // giveUp ends the call when it was ended in the recording.
 func (t *talk) giveUp() {
-	t.watch.giveUp = time.AfterFunc(t.last, func() { t.watch.cancel(errGaveUp) })
+	t.watch.giveUp = time.AfterFunc(t.last, func() { t.watch.cancel(errLeft) })
 }
 
 // heard notes a frame or a message of the server, whose data ends the body. Of frames, the
