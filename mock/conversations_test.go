@@ -267,6 +267,22 @@ func TestStreamsAreAnsweredWhereTheirBytesMatch(t *testing.T) {
 	}
 }
 
+// A client that connects several times at once hangs up on what it does not need. That is no
+// answer that was never used.
+func TestConnectionsThatWereNotNeeded(t *testing.T) {
+	unused := &recording.Exchange{MsgType: recording.MsgType, TS: begun, Direction: recording.Out, L7Protocol: recording.TCP, IsTLS: true,
+		NetworkAddress: "dep.example:443", TCP: &recording.Conversation{Part: 1, Last: true}}
+	settings := *unused
+	settings.ALPN, settings.TCP = "h2", &recording.Conversation{Part: 1, Last: true, ServerBytes: 39, Messages: []recording.Message{{From: recording.Server, Size: 39}}}
+	m := start(t, []*recording.Exchange{unused, &settings, exchange(1, "GET", "https://dep.example/a", "", 200, "a")})
+	if a := fetch(t, m.client(), "GET", "https://dep.example/a", ""); a.body != "a" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if r := m.Receipt(); r.Loaded != 1 || r.NeverUsed != 0 {
+		t.Errorf("receipt %s", &r)
+	}
+}
+
 // Without bytes in the recording there is nothing to answer with.
 func TestStreamsOfWhichOnlySizesWereRecorded(t *testing.T) {
 	l := lineServer(t, "")

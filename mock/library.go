@@ -190,6 +190,9 @@ func (l *loader) load(ctx context.Context, exchanges iter.Seq2[*recording.Exchan
 		if e.HTTP != nil && e.HTTP.Req.Method == http.MethodConnect && e.Conversation() == nil {
 			continue // a tunnel, whose content is in exchanges of its own
 		}
+		if unneeded(e) {
+			continue
+		}
 		if next = append(next, e); len(next) == batch {
 			send()
 		}
@@ -204,6 +207,15 @@ func (l *loader) load(ctx context.Context, exchanges iter.Seq2[*recording.Exchan
 		return ErrEmpty
 	}
 	return nil
+}
+
+// unneeded tells whether a client hung up on a connection without a word: one that
+// connects several times at once does so with what it does not need. A server of HTTP/2
+// may have told its settings.
+func unneeded(e *recording.Exchange) bool {
+	c := e.TCP
+	return c != nil && c.ClientBytes == 0 && (c.ServerBytes == 0 || e.ALPN == "h2") &&
+		!slices.ContainsFunc(c.Messages, func(m recording.Message) bool { return m.From == recording.Client })
 }
 
 // add adds an exchange.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -25,6 +27,8 @@ func TestMain(m *testing.M) {
 		serveEcho()
 	case os.Getenv(envCalls) != "":
 		makeCalls()
+	case os.Getenv(envGateway) != "":
+		serveGateway()
 	case os.Getenv(envPrograms) != "":
 		if err := linkUp(); err != nil {
 			fmt.Fprintln(os.Stderr, "traffic:", err)
@@ -44,7 +48,12 @@ func enclosed() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	for pkg, in := range map[string]string{"./cmd/tapedeck-proxy": "../..", "./cmd/tapedeck": "../..", "github.com/summerwind/h2spec/cmd/h2spec": "."} {
+	if err := linkPodinfo(dir); err != nil {
+		fmt.Fprintln(os.Stderr, "traffic:", err)
+		return 1
+	}
+	for pkg, in := range map[string]string{"./cmd/tapedeck-proxy": "../..", "./cmd/tapedeck": "../..",
+		"./examples/shop/checkout": "../..", "./examples/shop/prices": "../..", "github.com/summerwind/h2spec/cmd/h2spec": "."} {
 		build := exec.Command("go", "build", "-trimpath", fmt.Sprintf("-race=%v", raceEnabled), "-o", dir+"/", pkg)
 		build.Dir = in
 		if !raceEnabled { // the race detector is C; the image's programs are not
@@ -77,6 +86,17 @@ func enclosed() int {
 		return 1
 	}
 	return 0
+}
+
+// linkPodinfo builds podinfo, which other tests use as well, and links it.
+func linkPodinfo(dir string) error {
+	cmd := exec.Command("go", "-C", "..", "run", "./cmd/tools", "podinfo")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("build podinfo: %w", err)
+	}
+	return os.Symlink(strings.TrimSpace(string(out)), filepath.Join(dir, "podinfo"))
 }
 
 // linkUp makes the namespace's loopback work and gives it more addresses.

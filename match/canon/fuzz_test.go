@@ -142,7 +142,8 @@ var attribute = regexp.MustCompile(` [^\s=]+="[^"]*"`)
 
 func reverseAttributes(tag []byte) []byte {
 	all := attribute.FindAll(tag, -1)
-	slices.Reverse(all)
+	name := func(a []byte) []byte { return a[:bytes.IndexByte(a, '=')] }
+	slices.SortStableFunc(all, func(a, b []byte) int { return bytes.Compare(name(b), name(a)) }) // the reader takes two of a name
 	return slices.Concat(tag[:bytes.IndexByte(tag, ' ')], bytes.Join(all, nil), []byte(">"))
 }
 

@@ -198,6 +198,7 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		r.First = i.memory.refused(r.Endpoint, v)
 		return r.end(Refused, err)
 	}
+	i.memory.opened(r.Endpoint)
 	r.Client, r.Outcome = pump.NewConn(down, nil), Intercepted
 	return r
 }
@@ -212,6 +213,7 @@ const pinMoment = time.Second
 // the handshake and go (Refused), and upstream may have asked for a client
 // certificate when it saw the request (PassedMutual).
 func (i *Interceptor) Ended(endpoint string, sent int64, lasted time.Duration) Outcome {
+	i.memory.closed(endpoint)
 	switch {
 	case sent > 0:
 		i.memory.trusted(endpoint)

@@ -348,6 +348,28 @@ func TestAnIdleHangUpIsNoDistrustOnceAClientWasHappy(t *testing.T) {
 	}
 }
 
+// A client under load connects several times at once, and hangs up on the connections that
+// it turns out not to need. One that pins does so with all of them.
+func TestHangUpsBesideAnOpenConnectionAreNoDistrust(t *testing.T) {
+	i := New(Config{})
+	const endpoint = "example.test:443"
+	for range maxStrikes + 2 {
+		i.memory.opened(endpoint)
+	}
+	for range maxStrikes + 1 {
+		if i.Ended(endpoint, 0, time.Millisecond) != "" {
+			t.Fatal("let through while a connection is open")
+		}
+	}
+	if i.Ended(endpoint, 0, time.Millisecond) != "" {
+		t.Error("let through for one that hung up alone")
+	}
+	i.memory.opened(endpoint)
+	if i.Ended(endpoint, 0, time.Millisecond) != Refused {
+		t.Error("not let through, though none has stayed")
+	}
+}
+
 // An upstream that is restarted in the middle of a handshake costs one recording;
 // one that always fails is let alone. So it is with one that says something.
 func TestAnUpstreamThatBreaksOffIsTriedAgain(t *testing.T) {

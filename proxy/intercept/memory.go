@@ -25,6 +25,7 @@ type history struct {
 	until   time.Time // for so long; zero: for good
 	pause   time.Duration
 	strikes int  // handshakes with clients that failed for a reason that is not known
+	open    int  // intercepted connections that have not ended
 	missed  int  // handshakes with upstream, in a row, that failed
 	trusted bool // some client has accepted a certificate for it
 	failed  bool // its certificate was not good, and that was reported
@@ -95,19 +96,36 @@ func (m *memory) passes(endpoint string) Outcome {
 // refused notes that a client did not take the certificate, and reports whether
 // the endpoint is let through from now on, which is new. Where the client left no
 // doubt that is for good: another try would cost another failure. A client that
-// went away without a word says little once another has accepted a certificate:
-// it may have hung up unused.
+// went away without a word says little once another has accepted a certificate, or
+// while another is open: a client that connects several times at once hangs up on those
+// that it does not need.
 func (m *memory) refused(endpoint string, v verdict) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.of(endpoint)
-	if v == silence && h.trusted {
+	if v == silence && (h.trusted || h.open > 0) {
 		return false
 	}
 	if h.strikes++; v != distrust && h.strikes < maxStrikes {
 		return false
 	}
 	return h.letThrough(PassedDistrust, v == distrust)
+}
+
+// opened notes that a client's connection to an endpoint is intercepted, closed that it
+// has ended.
+func (m *memory) opened(endpoint string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of(endpoint).open++
+}
+
+func (m *memory) closed(endpoint string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h := m.endpoints[endpoint]; h != nil && h.open > 0 { // it may have been forgotten meanwhile
+		h.open--
+	}
 }
 
 // mutual notes that upstream asks for a client certificate that there is not,
