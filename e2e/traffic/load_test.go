@@ -116,6 +116,15 @@ func newWorld(t *testing.T) *world {
 	prices, backend := freeAddress(t, outside), freeAddress(t, outside)
 	_, backendPort, _ := net.SplitHostPort(backend)
 	stops := []func(){serveProgram(t, []string{"LISTEN=" + prices}, "prices"), serveProgram(t, nil, "podinfo", "--level=fatal", "--host="+outside, "--port="+backendPort)}
+	for _, address := range []string{prices, backend} {
+		eventually(t, address+" listens", func() bool {
+			c, err := net.Dial("tcp", address)
+			if err == nil {
+				c.Close()
+			}
+			return err == nil
+		})
+	}
 	behind := func(address string) dependency {
 		return depend(t, httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address}), certificate)
 	}
@@ -169,10 +178,10 @@ var kinds = []func(target string, n int) (method, url, body string){
 		return "GET", target + "/checkout?item=" + []string{"tea", "coffee", "cup"}[n%3], ""
 	},
 	func(target string, n int) (string, string, string) {
-		return "POST", target + "/api/echo", fmt.Sprintf(`{"of":"podinfo","n":%d}`, n)
+		return "POST", target + "/api/echo", fmt.Sprintf(`{"customer":"number %d","n":%d}`, n, n)
 	},
 	func(target string, n int) (string, string, string) {
-		return "POST", target + "/api/echo", fmt.Sprintf(`{"of":"podinfo, in TLS","n":%d}`, n)
+		return "POST", target + "/api/echo", fmt.Sprintf(`{"customer":"number %d, in TLS","n":%d}`, n, n)
 	},
 	func(target string, n int) (string, string, string) {
 		return "GET", fmt.Sprintf("%s/unary?say=number+%d", target, n), ""
@@ -186,8 +195,8 @@ var kinds = []func(target string, n int) (method, url, body string){
 const perKind = 64
 
 type report struct {
-	Served, Missed, Escaped, Loaded int
-	Misses                          []struct {
+	Served, Missed, Escaped int
+	Misses                  []struct {
 		Host, Path, Code string
 		Explanation      struct {
 			Nearest struct {
@@ -289,7 +298,7 @@ func TestMockUnderLoad(t *testing.T) {
 	rec := filepath.Join(t.TempDir(), "recordings")
 	want, said := w.run(64, nil, "record", rec)
 	for i, answer := range want {
-		if ok := strings.HasPrefix(answer, "200 ") || strings.HasPrefix(answer, "202 ") || i%len(kinds) == 0 && strings.HasPrefix(answer, "502 ") && strings.Contains(answer, "404"); !ok {
+		if ok := strings.HasPrefix(answer, "200 ") || strings.HasPrefix(answer, "202 ") || i%len(kinds) == 0 && strings.HasPrefix(answer, "502 ") && strings.Contains(answer, "404"); !ok || strings.Contains(answer, "backend ") {
 			t.Fatalf("request %d got %s\n%s", i, answer, said)
 		}
 	}
@@ -301,7 +310,7 @@ func TestMockUnderLoad(t *testing.T) {
 	for _, clients := range []int{1, 64} {
 		for round := range rounds {
 			got, r, said := w.mock(rec, clients, nil)
-			if r.Served != all || r.Missed != 0 || r.Escaped != 0 || r.Loaded != all {
+			if r.Served != all || r.Missed != 0 || r.Escaped != 0 {
 				t.Errorf("%d clients, round %d: %+v\n%s", clients, round, r, said)
 			}
 			for i := range want {
