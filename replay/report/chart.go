@@ -132,6 +132,9 @@ func (o overTime) width() float64 { return plotWidth / float64(len(o.Points)) }
 
 func (o overTime) middle(i int) float64 { return (float64(i) + 0.5) * o.width() }
 
+// clock is when a point begins.
+func (o overTime) clock(i int) string { return clock(time.Duration(int64(i)*o.Step) * time.Second) }
+
 // path draws a line through the values that there are.
 func (o overTime) path(s scale, value func(*stats.Point) (v float64, ok bool)) string {
 	var b strings.Builder
@@ -198,7 +201,7 @@ func (o overTime) hits(text func(*stats.Point) string) (hits []hit) {
 	for i := range o.Points {
 		hits = append(hits, hit{
 			X: float64(i) * o.width() / plotWidth * 100, Width: o.width() / plotWidth * 100,
-			Text: clock(time.Duration(int64(i)*o.Step)*time.Second) + "  " + text(&o.Points[i]),
+			Text: o.clock(i) + "  " + text(&o.Points[i]),
 		})
 	}
 	return hits
@@ -245,7 +248,7 @@ func latencyOverTime(s *stats.Series) chart {
 		}
 		return text
 	})
-	c.Summary = fmt.Sprintf("Percentiles of the response time over %s, from %s to %s ms.", clock(time.Duration(int64(len(s.Points))*s.Step)*time.Second), significant(low), significant(high))
+	c.Summary = fmt.Sprintf("Percentiles of the response time over %s, from %s to %s ms.", overTime{s}.clock(len(s.Points)), significant(low), significant(high))
 	return c
 }
 
@@ -309,6 +312,24 @@ func latencyDistribution(e *stats.Endpoint) chart {
 	c.Ticks = ends(c.Ticks)
 	c.Summary = fmt.Sprintf("Distribution of the response times: half of them up to %s ms, the longest %s ms.", millis(e.Response.Percentile(0.5)), millis(e.Response.Max()))
 	return c
+}
+
+// seriesSection has the numbers that the charts over time are drawn from.
+func (r *Report) seriesSection() section {
+	series := r.Results.Series.Widened(maxChartPoints)
+	s := section{Title: "Over time", Text: 1, Head: []string{"From", "Due (requests)", "Ended (requests)", "Failed (requests)"}}
+	for _, p := range shownOverTime {
+		s.Head = append(s.Head, p.name+" (ms)")
+	}
+	for i := range series.Points {
+		p := &series.Points[i]
+		row := []string{overTime{&series}.clock(i), grouped(p.Due), grouped(p.Done), grouped(p.Failed)}
+		for _, q := range shownOverTime {
+			row = append(row, millis(p.Response.Percentile(q.quantile)))
+		}
+		s.Rows = append(s.Rows, row)
+	}
+	return s
 }
 
 func throughput(s *stats.Series) chart {

@@ -39,6 +39,8 @@ type page struct {
 	Style  template.CSS
 	Tiles  []tile
 	Charts []chart
+	// Series are the numbers of the charts, for who does not see them.
+	Series section
 	// Cards are the new differences, side by side, of which there are New.
 	Cards   []card
 	New     string
@@ -56,7 +58,7 @@ const maxPageRows = 1000
 
 // page is the report with its charts.
 func (r *Report) page() page {
-	p := page{document: r.document(), Charts: r.charts(), Tiles: r.tiles(), Version: r.Version}
+	p := page{document: r.document(), Charts: r.charts(), Series: r.seriesSection(), Tiles: r.tiles(), Version: r.Version}
 	// New differences have cards of their own.
 	p.Sections = slices.DeleteFunc(p.Sections, func(s section) bool { return s.Title == newDifferences })
 	fresh := r.with(New)

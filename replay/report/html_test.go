@@ -18,7 +18,7 @@ import (
 
 // elements are all that a page may consist of. None loads anything but link, which is the
 // empty icon, and none runs anything.
-var elements = strings.Fields(`html head meta link title style body header main footer section article figure figcaption div p h1 h2 h3 ul li
+var elements = strings.Fields(`html head meta link title style body header main footer section article details summary figure figcaption div p h1 h2 h3 ul li
 	dl dt dd span small code pre table thead tbody tr th td svg path rect line text`)
 
 // TestPageIsSelfContained looks at the page of hostile texts, and at those of runs that

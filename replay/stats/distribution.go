@@ -20,6 +20,8 @@ const (
 
 	longest = int64(Longest / time.Microsecond)
 	digits  = 3
+	// maxSamples keeps the counts of reports that are read from overflowing where they add up.
+	maxSamples = 1 << 40
 )
 
 // Percentile is one that is reported.
@@ -277,6 +279,9 @@ func decode(text string, digits int) (*hdrhistogram.PackedHistogram, error) {
 	}
 	if h.SignificantFigures() != int64(digits) || h.LowestTrackableValue() != 1 || h.HighestTrackableValue() != longest {
 		return nil, fmt.Errorf("histogram from %d to %d with %d digits: want 1 to %d µs with %d", h.LowestTrackableValue(), h.HighestTrackableValue(), h.SignificantFigures(), longest, digits)
+	}
+	if h.TotalCount() > maxSamples {
+		return nil, fmt.Errorf("histogram of more than %d values", int64(maxSamples))
 	}
 	own := hdrhistogram.NewPacked(1, longest, digits)
 	if dropped := own.Merge(h); dropped != 0 {

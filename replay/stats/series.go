@@ -117,6 +117,11 @@ func (s *Series) UnmarshalJSON(b []byte) error {
 	if len(p.Points) > MaxPoints || p.Step < 0 || p.Step > longestSeries || p.Step&(p.Step-1) != 0 || (p.Step == 0) != (len(p.Points) == 0) {
 		return fmt.Errorf("series of %d points with a step of %d s: want at most %d points, and a power of two", len(p.Points), p.Step, MaxPoints)
 	}
+	for i := range p.Points {
+		if one := &p.Points[i]; one.Due != one.Response.Count() || one.Failed < 0 || one.Failed > one.Done {
+			return fmt.Errorf("point %d of a series: %d requests due with %d times, and %d of %d failed", i, one.Due, one.Response.Count(), one.Failed, one.Done)
+		}
+	}
 	*s = Series(p)
 	return nil
 }
