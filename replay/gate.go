@@ -93,8 +93,7 @@ func (s *side) answered(step int, recorded, live *recording.Exchange, token func
 	if !s.Issues(step) {
 		return
 	}
-	s.Answered(step, recorded, live)
-	pairs := s.Pairs(step, recorded)
+	pairs := s.Answered(step, recorded, live)
 	if len(pairs) == 0 {
 		return
 	}

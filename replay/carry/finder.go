@@ -51,6 +51,7 @@ type Finder struct {
 	objects     objects
 	ambiguous   map[Ambiguous]int
 	needIDs     map[needKey]int
+	settings    []Setting // of rules
 
 	// Of the exchange at hand.
 	e        *recording.Exchange
@@ -124,7 +125,7 @@ func NewFinder(o Options) *Finder {
 	}
 	p := newPlaces()
 	f := &Finder{
-		o: o, g: &Graph{places: p, needed: map[uint32][]uint32{}, rules: o.Rules}, w: &walker{places: p}, seed: maphash.MakeSeed(),
+		o: o, g: &Graph{places: p, rules: o.Rules}, settings: o.Rules.settings(), w: &walker{places: p}, seed: maphash.MakeSeed(),
 		linkIDs: map[link]uint32{}, routeIDs: map[route]uint32{}, endpointIDs: map[string]uint32{}, ambiguous: map[Ambiguous]int{}, needIDs: map[needKey]int{},
 		objects: objects{ids: map[uint64]uint32{}, parents: make([]uint32, 1)},
 	}
@@ -554,8 +555,14 @@ func (f *Finder) unclear(h *hit, v issued, reason string) {
 	g.ambiguous[i].Count++
 }
 
+// need notes a secret that only the client holds, unless a rule sets it.
 func (f *Finder) need(h *hit) {
 	g := f.g
+	for i := range f.settings {
+		if s := &f.settings[i]; s.scope.has(f.e) && s.supplies(g.places.path(h.place), h.token) {
+			return
+		}
+	}
 	key := needKey{h.place, h.token}
 	i, ok := f.needIDs[key]
 	if !ok {

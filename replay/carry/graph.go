@@ -19,8 +19,7 @@ type Graph struct {
 	issuesAt, edgesAt, afterAt []uint32 // by step: where its own begin in issues, edges and after; one more at the end
 	after                      []uint32
 	needs                      []Need
-	needsAt                    []placeID           // where they are
-	needed                     map[uint32][]uint32 // by step: its needs
+	needsAt                    []placeID // where they are
 	ambiguous                  []Ambiguous
 	rules                      *Rules
 	forgotten                  uint64
@@ -105,15 +104,14 @@ func (g *Graph) Edges() iter.Seq[Edge] {
 func (g *Graph) Ambiguous() []Ambiguous { return g.ambiguous }
 
 // Needs returns the secrets that have to be supplied, in the order in which they were first
-// needed.
+// needed. Those that a rule sets are not among them.
 func (g *Graph) Needs() []Need { return g.needs }
 
-// Missing returns the needs that neither the settings nor the rules supply.
+// Missing returns the needs that the settings do not supply.
 func (g *Graph) Missing(set []Setting) (all []Need) {
-	set = append(slices.Clone(set), g.rules.settings()...)
 	for i, n := range g.needs {
 		path := g.places.path(g.needsAt[i])
-		if !slices.ContainsFunc(set, func(s Setting) bool { return (s.Token == "" || s.Token == n.Token) && cover(s.places, path) }) {
+		if !slices.ContainsFunc(set, func(s Setting) bool { return s.supplies(path, n.Token) }) {
 			all = append(all, n)
 		}
 	}
@@ -136,6 +134,11 @@ type Setting struct {
 	places []pattern
 	scope  scope
 	rule   *rule // nil: not one's
+}
+
+// supplies tells whether the setting is for a token at a place.
+func (s *Setting) supplies(path []placeStep, token string) bool {
+	return (s.Token == "" || s.Token == token) && has(s.places, path)
 }
 
 // StateOptions of [Graph.NewState].

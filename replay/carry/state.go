@@ -60,30 +60,29 @@ func (g *Graph) NewState(o StateOptions) *State {
 // Issues tells whether a later request carries something of the step's response.
 func (s *State) Issues(step int) bool { return s.g.issuesAt[step] != s.g.issuesAt[step+1] }
 
+// Pair is a value that a recorded response issued, and the live one that stands for it.
+type Pair struct{ Recorded, Live string }
+
 // Answered takes the values that the live response to a step's request issues, at the
 // places at which the recorded one did. If the recorded one had the value in an array and
 // the live one has the same value in it, at any index, that value is still the one. A
 // cookie that the live one does not set stays what the session had before. live may be nil, or have no response: then the requests that carry its values are sent as
-// recorded.
-func (s *State) Answered(step int, recorded, live *recording.Exchange) {
+// recorded. It returns the values that the live response has, with those that they stand
+// for.
+func (s *State) Answered(step int, recorded, live *recording.Exchange) (pairs []Pair) {
 	g := s.g
 	from, to := g.issuesAt[step], g.issuesAt[step+1]
 	if from == to {
-		return
+		return nil
 	}
-	t := taker{issues: g.issues[from:to], values: make([]liveValue, to-from)}
-	arrays := false
+	t := taker{issues: g.issues[from:to], values: make([]liveValue, to-from), recorded: make([]recordedValue, to-from)}
 	for i := range t.issues {
 		t.values[i] = liveValue{left: t.issues[i].uses, missing: true}
-		arrays = arrays || t.issues[i].array
 	}
 	w := s.walkers.Get().(*walker)
 	t.w = w
-	if arrays {
-		t.recorded = make([]recordedValue, len(t.values))
-		w.visit = t.was
-		w.response(recorded)
-	}
+	w.visit = t.was
+	w.response(recorded)
 	if live != nil {
 		w.visit = t.is
 		w.response(live)
@@ -101,7 +100,11 @@ func (s *State) Answered(step int, recorded, live *recording.Exchange) {
 			s.cookies[k] = v.text
 		}
 		s.live[from+uint32(i)] = v
+		if was := t.recorded[i].text; was != "" && !v.missing {
+			pairs = append(pairs, Pair{was, v.text})
+		}
 	}
+	return pairs
 }
 
 // taker takes the values of one response.
@@ -109,10 +112,10 @@ type taker struct {
 	w        *walker
 	issues   []issue
 	values   []liveValue
-	recorded []recordedValue // of issues in arrays
+	recorded []recordedValue
 }
 
-// recordedValue is one in an array, and the name of its place.
+// recordedValue is one that the recorded response issued, and the name of its place.
 type recordedValue struct{ text, name string }
 
 // was is given each text of the recorded response.
@@ -122,7 +125,7 @@ func (t *taker) was(text string) string {
 		return text
 	}
 	for i := range t.issues {
-		if is := &t.issues[i]; is.array && is.place == place {
+		if is := &t.issues[i]; is.place == place && t.recorded[i].text == "" {
 			if value, ok := forms[is.form].take(text); ok {
 				t.recorded[i] = recordedValue{strings.Clone(value), t.w.name()}
 			}
@@ -139,7 +142,7 @@ func (t *taker) is(text string) string {
 		value, ok := "", false
 		switch {
 		case v.same:
-		case t.recorded != nil && is.array && t.recorded[i].text != "":
+		case is.array && t.recorded[i].text != "":
 			value, ok = forms[is.form].take(text)
 			v.same = ok && value == t.recorded[i].text && t.w.name() == t.recorded[i].name
 			ok = v.same || ok && place == is.place

@@ -222,6 +222,43 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// A need is met by a setting for its place, or by a rule for its request.
+func TestMissingSecrets(t *testing.T) {
+	needs := func(rule string) *Graph {
+		rules, err := ParseRules("rules.yaml", []byte(frame+rule), lookup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := NewFinder(Options{Rules: rules})
+		f.Add(useOf(0, "/a", "Authorization", "Bearer REDACTED-0123456789abcdef"))
+		f.Add(useOf(5, "/b", "Authorization", "Bearer REDACTED-0123456789abcdef"))
+		return f.Finish()
+	}
+	set := func(text string) []Setting {
+		s, err := ParseSetting(text, lookup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []Setting{s}
+	}
+	none, some, all := "- {set: req.header.X-Key, value: v}", "- {set: req.header.Authorization, value: v, path: /a}", "- {set: req.header.Authorization, value: v}"
+	for _, c := range []struct {
+		rule string
+		set  []Setting
+		want int // steps
+	}{
+		{none, nil, 2}, {none, set("header.X-Key=v"), 2}, {none, set("header.Authorization=v"), 0}, {some, nil, 1}, {all, nil, 0},
+	} {
+		n := 0
+		for _, need := range needs(c.rule).Missing(c.set) {
+			n += len(need.Steps)
+		}
+		if n != c.want {
+			t.Errorf("%s and %v: %d steps need a secret, want %d", c.rule, c.set, n, c.want)
+		}
+	}
+}
+
 func TestMalformedSettings(t *testing.T) {
 	for setting, want := range map[string]string{
 		"":                     "want a place",
