@@ -14,8 +14,9 @@ const maxRounds = 4
 // redact: what is malformed may read otherwise once a token stands in it. So nothing
 // changes when a recording is redacted again.
 func (q *search) settled(s string, mediaType string) []byte {
+	q.final = false
 	out := q.document(s, mediaType)
-	for round := 1; out != nil && round < maxRounds; round++ {
+	for round := 1; out != nil && !q.final && round < maxRounds; round++ {
 		again := q.document(view(out), mediaType)
 		if again == nil {
 			break

@@ -18,6 +18,7 @@ type jsonScan struct {
 	name     stretch     // of the member whose value follows
 	member   *remembered // what it says; nil: there is no name, as in an array, or it is plain
 	until    int         // where something may have to be redacted next
+	odd      bool        // something isn't JSON, or was replaced that is no value as a whole
 	subtrees [4]subtree
 	open     int // of subtrees
 	prose    int // the level from which on there is what people read, 0 if there isn't
@@ -66,6 +67,7 @@ func (q *search) json(s string) (out []byte) {
 	if j.src != "" { // it was scanned
 		out = j.bytes()
 		q.cut = q.cut || j.draft.cut
+		q.final = !j.odd && !j.draft.cut
 		*j = jsonScan{glance: j.glance, levels: j.levels}
 	}
 	j.glance = glance{room: j.room}
@@ -213,6 +215,7 @@ func (j *jsonScan) told(i int) int {
 		return i
 	}
 	if m.says&isSecret != 0 {
+		j.odd = true
 		j.foundValue()
 		j.replace(j.name.from, j.name.to, j.r.tokens.Of(j.unescaped(j.name.from, j.name.to)))
 	}
@@ -387,6 +390,7 @@ func (j *jsonScan) judge(from, to int, f form, v verdict) {
 		out = j.r.secret(f, value)
 	} else {
 		out = j.value(value)
+		j.odd = j.odd || out != value
 	}
 	if out != value {
 		j.foundValue()
@@ -439,6 +443,7 @@ func (j *jsonScan) bare(from, to int) {
 			j.replace(from, to, out)
 		}
 	case f != plain && !isNumber && isSecretText(v, f, value, j.request):
+		j.odd = true
 		j.foundValue()
 		j.replace(from, to, `"`+j.r.tokens.Of(strings.Trim(value, `'`))+`"`)
 	}
@@ -448,6 +453,7 @@ func (j *jsonScan) bare(from, to int) {
 // a name ends it, as in JavaScript, what follows is its value.
 func (j *jsonScan) foreign(from, i int) int {
 	s := j.s
+	j.odd = true
 	for i < len(s) && (jsonKinds[s[i]] == jsonPlain || jsonKinds[s[i]] == jsonForeign) {
 		i++
 	}

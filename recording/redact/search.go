@@ -11,6 +11,7 @@ type search struct {
 	depth   int     // of texts within texts
 	max     int     // bytes that a text may have once its secrets are replaced
 	cut     bool    // it would have more
+	final   bool    // out: nothing comes of what stands for the secrets, so it needn't be read again
 	// variables of GraphQL that stand for the values of secret names: login(password: $p)
 	variables map[string]string
 }
