@@ -25,6 +25,9 @@ import (
 	"github.com/tapedeck/tapedeck/match/rules"
 	"github.com/tapedeck/tapedeck/mock/fault"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/replay/carry"
+	"github.com/tapedeck/tapedeck/replay/goal"
+	"github.com/tapedeck/tapedeck/replay/wire"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -40,10 +43,12 @@ func TestReferencePages(t *testing.T) {
 		"matching.md":          matching,
 		"mock.md":              mocking,
 		"places.md":            places,
+		"replay.md":            replaying,
 		"trust-variables.md":   trust,
 		"tapedeck.schema.json": func() string { return schema(fn.Schema()) },
 
 		"match-rules.schema.json": func() string { return schema(rules.Schema()) },
+		"carry-rules.schema.json": func() string { return schema(carry.Schema()) },
 	}
 	for name, page := range pages {
 		t.Run(name, func(t *testing.T) {
@@ -337,6 +342,29 @@ func mocking() string {
 			b.WriteString("| name | value | what it does |\n|---|---|---|\n")
 			for _, f := range fault.Docs() {
 				fmt.Fprintf(b, "| `%s` | `%s` | %s |\n", f.Name, cell(f.Value), cell(f.Doc))
+			}
+		},
+	})
+}
+
+func replaying() string {
+	return filled("replay.md", map[string]func(*strings.Builder){
+		"keys": func(b *strings.Builder) {
+			b.WriteString("| key | what it says | example |\n|---|---|---|\n")
+			for _, k := range carry.Keys() {
+				fmt.Fprintf(b, "| `%s` | %s | `%s` |\n", k.Name, cell(k.Doc), cell(k.Example))
+			}
+		},
+		"metrics": func(b *strings.Builder) {
+			b.WriteString("| metric | unit | what it is |\n|---|---|---|\n")
+			for _, m := range goal.Metrics() {
+				fmt.Fprintf(b, "| `%s` | %s | %s |\n", m.Name, cell(m.Unit), cell(m.Doc))
+			}
+		},
+		"failures": func(b *strings.Builder) {
+			b.WriteString("| failure | meaning |\n|---|---|\n")
+			for _, f := range wire.Failures() {
+				fmt.Fprintf(b, "| `%s` | %s |\n", f.Failure, cell(f.Doc))
 			}
 		},
 	})

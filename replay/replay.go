@@ -311,6 +311,9 @@ func (p *player) fill(r *report.Report) {
 	for _, l := range p.Plan.Left {
 		r.Source.LeftOut[l.Reason] = int64(l.Count)
 	}
+	if n := total.Failures[string(wire.DNS)] + total.Failures[string(wire.Refused)]; n > 0 && n == total.Sent {
+		r.Problems = append(r.Problems, report.Exit{Code: report.CouldNotRun, Reason: "the target can't be reached: no request got a connection"})
+	}
 	p.edges(r)
 	if p.VerifyFix {
 		r.Problems = append(r.Problems, p.fixes.problems()...)
