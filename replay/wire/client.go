@@ -78,7 +78,8 @@ type Client struct {
 	tls1     *tls.Config
 	tls2     *tls.Config
 	tls2or1  *tls.Config
-	runField []byte // the line of contract.HeaderReplay, or none
+	run      []string // values of contract.HeaderReplay
+	runField []byte   // its line
 	pool     pool
 	h2       *http2.Transport
 	streams  connSet // of h2
@@ -120,6 +121,7 @@ func New(o Options) (*Client, error) {
 		c.o.Dial = new(net.Dialer).DialContext
 	}
 	if o.Run != "" {
+		c.run = []string{o.Run}
 		c.runField = []byte(contract.HeaderReplay + ": " + o.Run + "\r\n")
 	}
 	config := new(tls.Config)

@@ -98,14 +98,14 @@ func (c *Client) stream(ctx context.Context, f *form, into *Result) error {
 	}
 	w := c.watch(ctx, f)
 	defer w.end()
-	body := &upload{rest: f.body, watch: w}
-	defer body.stop()
 	req := c.request(w.ctx, f)
 	req.ContentLength = int64(len(f.body))
 	if f.has(chunked) {
 		req.ContentLength = -1
 	}
 	if len(f.body) > 0 || f.has(chunked) {
+		body := &upload{rest: f.body, watch: w}
+		defer body.stop()
 		req.Body = body
 	}
 	into.Sent = time.Now()
@@ -154,8 +154,8 @@ func (c *Client) receive(resp *http.Response, f *form, into *Result, w *watch) e
 
 // request makes a request for the transport of the head.
 func (c *Client) request(ctx context.Context, f *form) *http.Request {
-	text := string(f.head)
-	line, text, _ := strings.Cut(text, "\r\n")
+	head := string(f.head) // the one copy that names and values are parts of
+	line, fields, _ := strings.Cut(head, "\r\n")
 	method, target, _ := strings.Cut(line, " ")
 	target = target[:strings.LastIndexByte(target, ' ')]
 	req := c.blank.WithContext(ctx)
@@ -165,7 +165,7 @@ func (c *Client) request(ctx context.Context, f *form) *http.Request {
 		req.URL.Scheme = "https"
 	}
 	if f.host.n > 0 && !c.o.RewriteHost {
-		req.Host = string(f.head[f.host.at:f.host.end()])
+		req.Host = head[f.host.at:f.host.end()]
 	}
 	if f.authority.n > 0 { // HTTP/2 has the path alone
 		target = target[f.authority.end()-len(method)-1:]
@@ -177,7 +177,7 @@ func (c *Client) request(ctx context.Context, f *form) *http.Request {
 	if strings.HasPrefix(target, "//") { // or it would be taken for a host
 		req.URL.Opaque = "//" + req.Host + target
 	}
-	req.Header = headerOf(text)
+	req.Header = headerOf(fields)
 	for _, list := range req.Header["Connection"] {
 		for name := range strings.SplitSeq(list, ",") {
 			delete(req.Header, textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)))
@@ -192,8 +192,8 @@ func (c *Client) request(ctx context.Context, f *form) *http.Request {
 	if _, ok := req.Header["User-Agent"]; !ok {
 		req.Header["User-Agent"] = nil // or the transport would add one
 	}
-	if c.o.Run != "" {
-		req.Header[contract.HeaderReplay] = []string{c.o.Run}
+	if c.run != nil {
+		req.Header[contract.HeaderReplay] = c.run
 	}
 	if len(f.trailers) > 0 {
 		req.Trailer = headerOf(string(f.trailers))

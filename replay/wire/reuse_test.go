@@ -395,3 +395,43 @@ func TestEveryFailureIsDescribedOnce(t *testing.T) {
 		seen[f.Failure] = true
 	}
 }
+
+func TestAnAnswerWithoutBoundsIsAFailure(t *testing.T) {
+	forever := func(text string) func(io.Writer) {
+		return func(w io.Writer) {
+			for {
+				if _, err := io.WriteString(w, text); err != nil {
+					return
+				}
+			}
+		}
+	}
+	for _, test := range []struct {
+		name, begin string
+		then        func(io.Writer)
+		want        Failure
+	}{
+		{"a long field", "HTTP/1.1 200 OK\r\nX: ", forever(strings.Repeat("x", 4096)), TooLarge},
+		{"many fields", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: 1\r\n", 5000) + "\r\n", forever("x"), TooLarge},
+		{"interim answers", "", forever("HTTP/1.1 100 Continue\r\n\r\n"), Protocol},
+		{"a chunk's line", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", forever(strings.Repeat("x", 4096)), TooLarge},
+		{"trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", forever("X: 1\r\n"), TooLarge},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := &pipes{serve: func(_ int, conn net.Conn) {
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+					t.Error(err)
+				}
+				_, _ = io.WriteString(conn, test.begin)
+				test.then(conn)
+			}}
+			c := client(t, bare, p.dial)
+			var r Result
+			if _ = send(t, c, request("1.1", "GET", "/", ""), &r); r.Fail != test.want {
+				t.Errorf("got %q", r.Fail)
+			}
+			c.Close()
+			p.wait.Wait()
+		})
+	}
+}
