@@ -40,6 +40,10 @@ const (
 // ErrTooLarge tells that a layer yields more than the limit.
 var ErrTooLarge = errors.New("larger than the limit when decoded")
 
+// ErrTrailing tells that something follows the end of what deflate packed. Other layers have
+// errors of their own for that.
+var ErrTrailing = errors.New("deflate: more follows the end")
+
 // UnknownError is a coding that this package doesn't know.
 type UnknownError struct{ Coding string }
 
@@ -280,6 +284,16 @@ func (d *deflate) Reset(r io.Reader) (err error) {
 		d.Reader = d.lib
 	}
 	return err
+}
+
+func (d *deflate) Read(p []byte) (int, error) {
+	n, err := d.Reader.Read(p)
+	if err == io.EOF {
+		if _, none := d.in.Peek(1); none == nil {
+			err = ErrTrailing
+		}
+	}
+	return n, err
 }
 
 // isZlib tells zlib's header (RFC 1950, section 2.2) from raw deflate.

@@ -147,6 +147,21 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
+// Bytes that follow what was packed are nothing that a decoded body has, so nobody may take it
+// for all of the body.
+func TestWhatFollowsTheEndIsAnError(t *testing.T) {
+	var d Decoder
+	defer d.Close()
+	for _, name := range all {
+		for _, behind := range []string{"", "password=hush"} {
+			body := append(encode(t, name, text()), behind...)
+			if got, err := d.Decode(nil, Split(header(name)), body, unlimited); !bytes.Equal(got, text()) || (err == nil) != (behind == "") {
+				t.Errorf("%s, %q: %d bytes, %v", name, behind, len(got), err)
+			}
+		}
+	}
+}
+
 // What expands a thousandfold costs no more memory than its limit, and what expands
 // again and again stops at each layer.
 func TestBombs(t *testing.T) {

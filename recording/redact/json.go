@@ -138,23 +138,45 @@ func (j *jsonScan) scan(plainUntil func(int) int) {
 func (j *jsonScan) string(from int) int {
 	s := j.s
 	to := stringEnd(s, from)
-	for i := to + 1; i < len(s); i++ {
-		switch s[i] {
-		case ' ', '\t', '\r', '\n':
-			continue
-		case ':':
-			j.name, j.member = stretch{from, to}, nil
-			if i >= j.until || j.open > 0 {
-				j.begin(from, to)
-			}
-			for i++; i < len(s) && isSpace(s[i]); i++ {
-			}
-			return j.told(i)
-		}
-		break
+	i := skipSpace(s, to+1)
+	if i >= len(s) || s[i] != ':' {
+		j.leaf(from, to)
+		return min(to+1, len(s))
 	}
-	j.leaf(from, to)
-	return min(to+1, len(s))
+	j.name, j.member = stretch{from, to}, nil
+	if i >= j.until || j.open > 0 {
+		j.begin(from, to)
+	}
+	return j.told(skipSpace(s, i+1))
+}
+
+// maxComment is how long a comment may be that stands between a name and its value.
+const maxComment = 256
+
+// skipSpace goes over white space, and over comments in it, as JSON5 has them.
+func skipSpace(s string, i int) int {
+	for i < len(s) {
+		end := ""
+		switch {
+		case isSpace(s[i]):
+			i++
+			continue
+		case s[i] != '/':
+			return i
+		case strings.HasPrefix(s[i:], "/*"):
+			end = "*/"
+		case strings.HasPrefix(s[i:], "//"):
+			end = "\n"
+		default:
+			return i
+		}
+		n := strings.Index(s[i:min(len(s), i+maxComment)], end)
+		if n < 0 {
+			return i
+		}
+		i += n + len(end)
+	}
+	return i
 }
 
 // stringEnd finds the quote that ends a string, or the text's end.
@@ -250,15 +272,21 @@ func isNumeric(s string) bool { return strings.Trim(s, "0123456789+-.eE") == "" 
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
+// innerForm is the form of what is in a value of a form.
+func innerForm(f form) form {
+	switch {
+	case f == scheme || f == oneTime:
+		return random
+	case f > random:
+		return whole
+	}
+	return f
+}
+
 func (j *jsonScan) push(array bool) {
 	j.resolve()
 	f, v := j.effective(0)
-	switch {
-	case f == scheme || f == oneTime:
-		f = random
-	case f > random:
-		f = whole
-	}
+	f = innerForm(f)
 	if len(j.levels) < maxLevels {
 		j.levels = append(j.levels, level{name: j.name, array: array})
 	} else {

@@ -24,6 +24,9 @@ func TestJSON(t *testing.T) {
 		{`{"password":"hush"}`, `{"password":"R"}`, "req.body.password"},
 		{`{"p\u0061ssword" : "hush"}`, `{"p\u0061ssword" : "R"}`, "req.body.password"},
 		{`{"user":{"name":"joe","password":"hush"},"x":1}`, `{"user":{"name":"joe","password":"R"},"x":1}`, "req.body.user.password"},
+		{`{"password" /* of joe */ : // old
+"hush", "a": /*x*/ 1}`, `{"password" /* of joe */ : // old
+"R", "a": /*x*/ 1}`, "req.body.password"},
 		{`[{"cvv":123},{"cvv":456}]`, `[{"cvv":8000},{"cvv":8000}]`, "req.body[].cvv"},
 		{`{"pin":12,"code":404,"token":1234}`, `{"pin":12,"code":404,"token":1234}`, ""},
 		{`{"password":null,"a":{"b":true}}`, `{"password":null,"a":{"b":true}}`, ""},

@@ -7,10 +7,11 @@ const maxLine = 16 << 10
 
 // lines redacts text line by line: `name: value` and `name=value`, as in YAML, in
 // properties and in heads of messages, private keys over several lines, and what is
-// written in prose. yaml says whether values may have spaces, and go on in further lines.
+// written in prose. yaml says whether values may have spaces, and what is below a name
+// belongs to it.
 func (q *search) lines(s string, yaml bool) []byte {
 	d := draft{src: s, max: q.max}
-	block := -1 // how far the name is indented whose value the following lines are
+	o := outline{indent: -1, column: -1}
 	for from := 0; from < len(s); {
 		to := lineEnd(s, from)
 		line := s[from:to]
@@ -22,28 +23,27 @@ func (q *search) lines(s string, yaml bool) []byte {
 				continue
 			}
 		}
-		if indent := len(line) - len(strings.TrimLeft(line, " \t")); block >= 0 && (indent > block || strings.TrimSpace(line) == "") {
-			if text := strings.TrimSpace(line); text != "" {
-				begin := from + indent
-				q.found("")
-				d.replace(begin, begin+len(text), q.r.tokens.Of(text))
-			}
-			from = to
-			continue
-		}
-		block = -1
 		name, value, f, v := q.assignment(line)
+		if !o.covers(line) {
+			o.indent = -1
+		} else if o.text {
+			name, value, f, v = "", item(line, false), whole, verdict{says: isPhrase, numbers: true}
+		} else if name == "" {
+			value, f, v = item(line, true), o.form, o.verdict
+		} else if o.form > f && v.says&isBodyAttribute == 0 {
+			f, v = o.form, o.verdict
+		}
+		if yaml && name != "" {
+			f, v = o.beside(q, line, name, value, f, v)
+		}
 		text := line[value.from:value.to]
 		switch {
-		case f == plain:
-			if out := q.lineText(line); out != line {
-				q.found("")
-				d.replace(from, to, out)
-			}
-		case (text == "|" || text == ">" || text == "|-" || text == ">-"):
-			block = len(line) - len(strings.TrimLeft(line, " \t"))
-		case isSecretText(v, f, text, q.request) && !(isNumeric(text) && !bool(v.numbers)) &&
-			(f != whole || yaml || value.quoted || strings.IndexByte(text, ' ') < 0):
+		case f != plain && name != "" && (text == "|" || text == ">" || text == "|-" || text == ">-"):
+			o.begin(line, true, f, v)
+		case f != plain && text == "" && yaml && name != "":
+			o.begin(line, false, f, v)
+		case f != plain && isSecretText(v, f, text, q.request) && !(isNumeric(text) && (!bool(v.numbers) || len(text) < minNumber)) &&
+			(f != whole || yaml || value.quoted || o.indent >= 0 || strings.IndexByte(text, ' ') < 0):
 			q.found(name)
 			d.replace(from+value.from, from+value.to, q.r.secret(f, text))
 		default:
@@ -56,6 +56,65 @@ func (q *search) lines(s string, yaml bool) []byte {
 	}
 	q.cut = q.cut || d.cut
 	return d.bytes()
+}
+
+// outline is what lines say of those below them.
+type outline struct {
+	indent  int  // of the name whose value the following lines are; -1: they are nobody's
+	text    bool // the value is a text: `name: |`
+	form    form
+	verdict verdict
+
+	column int     // at which a name stands that names the value beside it; -1: there is none
+	named  verdict // what it says: `- name: PASSWORD`, and then `value: …`
+}
+
+func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
+
+// begin lets the lines below this one be its value, unless they are already.
+func (o *outline) begin(line string, text bool, f form, v verdict) {
+	if o.indent >= 0 && !text {
+		return
+	}
+	*o = outline{indent: indentOf(line), text: text, form: innerForm(f), verdict: v, column: -1}
+}
+
+// covers tells whether a line is below the one whose value follows. The items of a list may
+// have the indent of its name.
+func (o *outline) covers(line string) bool {
+	if o.indent < 0 {
+		return false
+	}
+	n := indentOf(line)
+	return n > o.indent || strings.TrimSpace(line) == "" || !o.text && n == o.indent && line[n] == '-'
+}
+
+// beside sees to names that say what the value beside them is, at the same column.
+func (o *outline) beside(q *search, line, name string, value assigned, f form, v verdict) (form, verdict) {
+	column := len(line) - len(strings.TrimLeft(line, " \t-"))
+	if column != o.column {
+		o.column = -1
+	}
+	switch {
+	case v.says&isNaming != 0:
+		o.column, o.named = column, q.r.names.lookUp(line[value.from:value.to]).verdict
+	case v.says&isValued != 0 && o.column >= 0 && f == plain:
+		return o.named.of(inBody), o.named
+	}
+	return f, v
+}
+
+// item is where the text of a line stands, or that of an item of a list.
+func item(line string, list bool) (value assigned) {
+	value.from = indentOf(line)
+	if list && strings.HasPrefix(line[value.from:], "- ") {
+		value.from += 2
+	}
+	value.to = max(value.from, len(strings.TrimRight(line, " \t\r\n")))
+	if text := line[value.from:value.to]; len(text) > 1 && (text[0] == '"' || text[0] == '\'') && text[len(text)-1] == text[0] {
+		value = assigned{value.from + 1, value.to - 1, true}
+	}
+	return value
 }
 
 // lineText redacts a line that isn't secret by the name it begins with.
