@@ -55,7 +55,7 @@ type KindDoc struct {
 func Kinds() [kinds]KindDoc {
 	return [kinds]KindDoc{
 		Malformed:      {"malformed", "malformed record", "malformed records", Damage, "JSON or markdown that can't be parsed, or is beyond a limit."},
-		Torn:           {"torn", "torn segment", "torn segments", Damage, "A segment that is complete by its name, and ends in the middle of a record."},
+		Torn:           {"torn", "torn segment", "torn segments", Damage, "A segment that is complete by its name, and ends in the middle of a record, or has nothing in it."},
 		Unreadable:     {"unreadable", "unreadable file", "unreadable files", Damage, "A file or a folder that the store doesn't give, or whose compression is damaged or beyond a limit."},
 		HalfWritten:    {"half_written", "half-written recording", "half-written recordings", Damage, "A recording that `tapedeck redact` began to write and did not end: `_redacting.json` is there, and `_redacted.json` is not."},
 		MissingSegment: {"missing_segment", "missing segment", "missing segments", Gap, "A number between those of a process's segments that no segment has: it was removed, or could not be written."},
