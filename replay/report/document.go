@@ -43,12 +43,12 @@ const newDifferences = "New differences"
 // verdicts are what exit codes mean, in a few words.
 var verdicts = map[int]string{
 	Passed:         "Passed",
-	GoalsMissed:    "Goals missed",
-	CouldNotRun:    "Could not run",
-	NewDifferences: "New differences",
-	MockMisses:     "Mock misses",
-	GeneratorBound: "Generator-bound: the result is void",
-	Incomplete:     "Incomplete",
+	GoalsMissed:    "Failed: goals missed",
+	CouldNotRun:    "Failed: could not run",
+	NewDifferences: "Failed: new differences",
+	MockMisses:     "Failed: mock misses",
+	GeneratorBound: "Void: generator-bound",
+	Incomplete:     "Failed: incomplete",
 }
 
 // maxReasons is how many reasons people are shown.

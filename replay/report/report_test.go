@@ -236,7 +236,7 @@ func TestMarkdownFitsAStepSummary(t *testing.T) {
 	r.Target = strings.Repeat("#", 1<<20)
 	r.Judge(nil)
 	text := written(t, r, "markdown")
-	if len(text) > 1<<20 || !strings.Contains(text, "❌ **Incomplete**") || !strings.Contains(text, "more rows") {
+	if len(text) > 1<<20 || !strings.Contains(text, "❌ **Failed: incomplete**") || !strings.Contains(text, "more rows") {
 		t.Errorf("%d bytes, which start with %.300s", len(text), text)
 	}
 }
