@@ -335,6 +335,9 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 	}
 	p.clear()
 	if errors.Is(err, mock.ErrEmpty) {
+		if damage := r.Report().Err(); damage != nil { // which may be why
+			return nil, source, &codedError{codeIncomplete, fmt.Errorf("%s: %w; %w", place, err, damage)}
+		}
 		err = fmt.Errorf("%s: %w", place, err)
 	}
 	if err != nil {

@@ -1,0 +1,98 @@
+package mock
+
+import (
+	"bytes"
+	"cmp"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
+	"github.com/tapedeck/tapedeck/recording/read"
+)
+
+// Files that other tools recorded answer their own requests: all that are of HTTP.
+func TestFilesOfOtherToolsAnswerTheirOwnRequests(t *testing.T) {
+	const root = "../../shared/corpus/traffic/rrpair"
+	if _, err := os.Stat(root); err != nil {
+		t.Skipf("there are no files of other tools: %v", err)
+	}
+	from, err := read.Path(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := read.Open(t.Context(), read.Query{}, read.Options{Order: read.Sorted}, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*recording.Exchange
+	for e, err := range r.Exchanges() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Direction = recording.Out // those that a workload received, too
+		all = append(all, e)
+	}
+	m := start(t, all)
+	client := m.client()
+	answered, without := 0, map[string]int{}
+	for _, e := range all {
+		if e.HTTP == nil {
+			without[e.L7Protocol]++
+			continue
+		}
+		want, err := e.Response().Decode(new(coding.Decoder), nil, maxDecoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(requestOf(t, e))
+		if err != nil {
+			t.Fatalf("%s %s: %v", e.Command, e.Location, err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != e.HTTP.Res.StatusCode || !bytes.Equal(body, want) {
+			t.Errorf("%s %s: %d %.300q, %v, recorded %d %.100q", e.Command, e.Location, res.StatusCode, body, err, e.HTTP.Res.StatusCode, want)
+		}
+		answered++
+	}
+	// These files hold what was said in these protocols, and not the bytes of it.
+	for protocol := range without {
+		if protocol != "postgres" && protocol != "amqp091" {
+			t.Errorf("%d exchanges of %q were not asked for", without[protocol], protocol)
+		}
+	}
+	if answered < 90 {
+		t.Errorf("%d answered", answered)
+	}
+	t.Logf("%d of %d answered; without the bytes of the connection: %v", answered, len(all), without)
+}
+
+// requestOf is the request of a recorded exchange.
+func requestOf(t *testing.T, e *recording.Exchange) *http.Request {
+	t.Helper()
+	scheme := "http"
+	if e.IsTLS || e.L7Protocol == recording.HTTPS {
+		scheme = "https"
+	}
+	req := &e.HTTP.Req
+	uri := cmp.Or(req.URI, req.URL)
+	if !strings.Contains(uri, "://") {
+		uri = scheme + "://" + cmp.Or(req.Host, e.NetworkAddress) + uri
+	}
+	r, err := http.NewRequest(req.Method, uri, bytes.NewReader(req.Body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range req.Headers {
+		switch h.Name {
+		case "Host", "Content-Length", "Transfer-Encoding", "Connection", "Accept-Encoding":
+		default:
+			r.Header.Add(h.Name, h.Value)
+		}
+	}
+	return r
+}
