@@ -425,3 +425,21 @@ func TestClientThatGoesAway(t *testing.T) {
 		t.Errorf("receipt %s", &r)
 	}
 }
+
+// A number can look like a token. It is one only where the recording says that something of
+// the request was redacted.
+func TestNumbersThatLookLikeTokens(t *testing.T) {
+	const account = `{"account":8000123456789012}`
+	plain := exchange(0, "POST", "http://dep.example/plain", account, 200, "plain")
+	redacted := exchange(1, "POST", "http://dep.example/redacted", account, 200, "redacted")
+	redacted.Tags.Set(recording.TagRedacted, "req.body.account,res.header.Set-Cookie")
+	answer := exchange(2, "POST", "http://dep.example/answer", account, 200, "answer")
+	answer.Tags.Set(recording.TagRedacted, "res.body.token")
+	m := startForeign(t, []*recording.Exchange{plain, redacted, answer})
+	for path, want := range map[string]int{"/plain": http.StatusNotImplemented, "/redacted": 200, "/answer": http.StatusNotImplemented} {
+		a := fetch(t, m.client(), "POST", "http://dep.example"+path, `{"account":8000123456789013}`, "Content-Type", "application/json")
+		if a.status != want {
+			t.Errorf("%s with another number: %d %s", path, a.status, a.body)
+		}
+	}
+}

@@ -196,11 +196,23 @@ func start(t *testing.T, exchanges []*recording.Exchange, change ...func(*Option
 
 func startWith(t *testing.T, exchanges []*recording.Exchange, mo match.Options, change ...func(*Options)) *mocked {
 	t.Helper()
+	return startLoaded(t, exchanges, mo, LoadOptions{}, change...)
+}
+
+// startForeign serves a recording that was redacted under a key that is not known.
+func startForeign(t *testing.T, exchanges []*recording.Exchange) *mocked {
+	t.Helper()
+	return startLoaded(t, exchanges, match.Options{}, LoadOptions{Foreign: func(*recording.Exchange) bool { return true }})
+}
+
+func startLoaded(t *testing.T, exchanges []*recording.Exchange, mo match.Options, lo LoadOptions, change ...func(*Options)) *mocked {
+	t.Helper()
 	matcher, err := match.New(mo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lib, err := Load(t.Context(), each(exchanges), LoadOptions{Matcher: matcher, Dir: t.TempDir()})
+	lo.Matcher, lo.Dir = matcher, t.TempDir()
+	lib, err := Load(t.Context(), each(exchanges), lo)
 	if err != nil {
 		t.Fatal(err)
 	}
