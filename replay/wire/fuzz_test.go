@@ -133,3 +133,52 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// FuzzConversation reads what the server of a conversation may say.
+func FuzzConversation(f *testing.F) {
+	f.Add([]byte("\x81\x02ok\x89\x01x\x01\x01a\x80\x01b\x88\x02\x03\xe8"), true)
+	f.Add([]byte("\xc1\x7e\x00\x02ab\x82\x7f\x00\x00\x00\x00\x00\x00\x00\x01c"), true)
+	f.Add([]byte("\x00\x00\x00\x00\x02ok\x01\x00\x00\x00\x01z"), false)
+	const kept = 1 << 10
+	c := client(f, bare, func(o *Options) { o.MaxBody = kept })
+	f.Fuzz(func(t *testing.T, said []byte, frames bool) {
+		e := callOf(1, say("client", 0, "", "a"))
+		if frames {
+			e = socketOf(say("client", 0, "text", "a"), say("client", 1, "close", ""))
+		}
+		b, err := Append(nil, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r Result
+		r.reset()
+		if err := r.form.decode(b); err != nil {
+			t.Fatal(err)
+		}
+		w := c.watch(t.Context(), &r.form)
+		defer w.end()
+		k := c.talk(&r.form, &r, w)
+		if frames {
+			cn := c.wrap(&canned{answer: bytes.NewReader(said)})
+			cn.f, cn.into, cn.watch = &r.form, &r, w
+			err = (&socketConn{talk: k, cn: cn}).listen()
+		} else {
+			err = k.listen(bytes.NewReader(said))
+		}
+		err = r.finish(t.Context(), err)
+		var known *Error
+		if err != nil && (!errors.As(err, &known) || known.Failure == Canceled) {
+			t.Fatalf("an error without a class: %v", err)
+		}
+		size := 0
+		for _, m := range r.talk.Messages {
+			size += len(m.Data)
+			if m.Size > 0 && m.Size <= int64(len(m.Data)) {
+				t.Errorf("a message of %d bytes was cut to %d", m.Size, len(m.Data))
+			}
+		}
+		if size > kept || r.BytesIn > int64(len(said)) {
+			t.Errorf("%d bytes are kept, %d counted of %d", size, r.BytesIn, len(said))
+		}
+	})
+}
