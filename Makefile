@@ -32,7 +32,7 @@ test: ## Run every test of the module; needs Go alone.
 # With -trimpath the tests share the packages that istioctl was built from.
 # Istio's control plane logs every push: its tests speak when they fail.
 # DuckDB is C++: its tests are linked by a compiler for that.
-e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl, real traffic through it, and DuckDB on what it records.
+e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl, real traffic through it, DuckDB on what it records, and Chromium on the pages that it writes.
 	go -C e2e run ./cmd/tools
 	for module in $(nested); do \
 	  v=-v cgo=0; \

@@ -317,6 +317,32 @@ func TestLiveCountsWhatWorkersHold(t *testing.T) {
 	}
 }
 
+// TestLiveWhileWorkersAdd asks for totals all the time: they only grow, and nothing is lost.
+func TestLiveWhileWorkersAdd(t *testing.T) {
+	run := stats.NewRun()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			local := run.Local()
+			for i := range 2000 {
+				local.Add(stats.Sample{Endpoint: run.Endpoint(fmt.Sprintf("GET /%d", i%3)), Done: time.Millisecond, Status: 200, Succeeded: true})
+			}
+		})
+	}
+	for before := int64(0); before < 8000; {
+		sent := run.Live().Sent
+		if sent < before {
+			t.Fatalf("%d requests, and then %d", before, sent)
+		}
+		before = sent
+	}
+	wg.Wait()
+	r := run.Result()
+	if total := r.Total(); total.Sent != 8000 || total.Response.Count() != 8000 || len(r.Endpoints) != 3 {
+		t.Errorf("%d requests, %d times, %d endpoints", total.Sent, total.Response.Count(), len(r.Endpoints))
+	}
+}
+
 func TestAddingDoesNotAllocate(t *testing.T) {
 	run := stats.NewRun()
 	e := run.Endpoint("GET /")
