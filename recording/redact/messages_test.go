@@ -109,7 +109,6 @@ func TestWindowsAreBounded(t *testing.T) {
 	}
 }
 
-// Messages of gRPC keep their sizes, or only these, if that is wanted.
 // The reason of a close stands behind its code, and a control frame stays short enough to be sent again.
 func TestControlFrames(t *testing.T) {
 	e := ws(1, true,
@@ -132,6 +131,7 @@ func TestControlFrames(t *testing.T) {
 	}
 }
 
+// Messages of gRPC keep their sizes, or only these, if that is wanted.
 func TestMessagesOfGRPC(t *testing.T) {
 	for _, message := range []string{"\x0aDghp_hushhushhushhushhushhushhushhushhushhushhushhushhushhushhushhush", "\x0aAAKIAHUSHHUSHHUSHHUSH\x12"} { // D and A are sizes
 		e := &recording.Exchange{HTTP: &recording.HTTP{}, GRPC: &recording.Conversation{Messages: []recording.Message{{From: "client", Data: []byte(message)}}}}
