@@ -19,7 +19,7 @@ import (
 
 func TestAzureKeepsThePromisesOfAStore(t *testing.T) {
 	endpoint, n := frontDoor(t, newAzure("recordings").ServeHTTP), 0
-	storetest.Run(t, storetest.Suite{Open: place.Parse, Place: func(t *testing.T) string {
+	storetest.Run(t, storetest.Suite{Open: place.OpenText, Place: func(t *testing.T) string {
 		return makePlace("azblob://recordings/%s?endpoint="+endpoint, &n)
 	}})
 }

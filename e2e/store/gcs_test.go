@@ -23,7 +23,7 @@ func startGCS(t *testing.T, bucket string) (endpoint string) {
 
 func TestGCSKeepsThePromisesOfAStore(t *testing.T) {
 	endpoint, n := startGCS(t, "recordings"), 0
-	storetest.Run(t, storetest.Suite{Open: place.Parse, Place: func(t *testing.T) string {
+	storetest.Run(t, storetest.Suite{Open: place.OpenText, Place: func(t *testing.T) string {
 		return makePlace("gs://recordings/%s?endpoint="+endpoint, &n)
 	}})
 }

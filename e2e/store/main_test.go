@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	if gateway == "" {
 		os.Exit(enclosed())
 	}
-	storetest.Main(m, place.Parse)
+	storetest.Main(m, place.OpenText)
 }
 
 // envGateway tells this program that versitygw is built, and where.
@@ -79,7 +79,7 @@ func enclosed() int {
 	return 0
 }
 
-func openText(t *testing.T, text string) (store.Store, error) { return place.Parse(t.Context(), text) }
+func openText(t *testing.T, text string) (store.Store, error) { return place.OpenText(t.Context(), text) }
 
 // open opens a place.
 func open(t *testing.T, text string) store.Store {

@@ -37,7 +37,7 @@ var skipS3 = map[string]string{
 
 func TestS3KeepsThePromisesOfAStore(t *testing.T) {
 	endpoint, n := startS3(t, "recordings"), 0
-	storetest.Run(t, storetest.Suite{Open: place.Parse, Skip: skipS3, Place: func(t *testing.T) string {
+	storetest.Run(t, storetest.Suite{Open: place.OpenText, Skip: skipS3, Place: func(t *testing.T) string {
 		return makePlace("s3://recordings/%s?endpoint="+endpoint, &n)
 	}})
 }
@@ -45,7 +45,7 @@ func TestS3KeepsThePromisesOfAStore(t *testing.T) {
 func TestS3WithoutAPrefixKeepsThePromisesOfAStore(t *testing.T) {
 	endpoint, dir := startGateway(t, "--sidecar", t.TempDir())
 	n := 0
-	storetest.Run(t, storetest.Suite{Open: place.Parse, BigBytes: 1 << 20, Skip: skipS3, Place: func(t *testing.T) string {
+	storetest.Run(t, storetest.Suite{Open: place.OpenText, BigBytes: 1 << 20, Skip: skipS3, Place: func(t *testing.T) string {
 		n++
 		bucket := "bucket-" + strings.Repeat("x", n)
 		if err := os.Mkdir(filepath.Join(dir, bucket), 0o700); err != nil {

@@ -55,8 +55,8 @@ func Open(ctx context.Context, p contract.Place) (store.Store, error) {
 	return newBucket(p, d), nil
 }
 
-// Parse is Open for a place in text.
-func Parse(ctx context.Context, text string) (store.Store, error) {
+// OpenText is Open for a place in text.
+func OpenText(ctx context.Context, text string) (store.Store, error) {
 	p, err := contract.ParsePlace(text)
 	if err != nil {
 		return nil, err

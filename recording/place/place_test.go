@@ -15,7 +15,7 @@ import (
 func TestADirectoryIsOpened(t *testing.T) {
 	dir := t.TempDir()
 	for _, text := range []string{dir, "file://" + dir} {
-		s, err := place.Parse(t.Context(), text)
+		s, err := place.OpenText(t.Context(), text)
 		if err != nil || s != store.Dir(dir) {
 			t.Errorf("%s: %v, %v", text, s, err)
 		}
@@ -27,7 +27,7 @@ func TestPlacesThatAreNotOpened(t *testing.T) {
 		"https://collector.speedscale:8443": "open https://collector.speedscale:8443: this version has no collector yet: name a directory or a bucket",
 		"sftp://host/recordings":            `place "sftp://host/recordings": unknown scheme "sftp"; allowed: a path, file:///directory, s3://bucket/prefix`,
 	} {
-		if _, err := place.Parse(t.Context(), text); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := place.OpenText(t.Context(), text); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: got %v; want %s", text, err, want)
 		}
 	}
@@ -53,14 +53,14 @@ func TestPlacesLinkNoGRPCAndNoArrow(t *testing.T) {
 	}
 }
 
-func ExampleParse() {
+func ExampleOpenText() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	s, err := place.Parse(ctx, dir) // or s3://recordings/shop?region=eu-central-1
+	s, err := place.OpenText(ctx, dir) // or s3://recordings/shop?region=eu-central-1
 	if err != nil {
 		panic(err)
 	}

@@ -68,7 +68,7 @@ type To struct {
 func Archive(ctx context.Context, r io.Reader, to To) (Summary, error) {
 	c := &copier{To: to}
 	_, err := archive.Read(ctx, r, archive.DefaultLimits(), func(key recording.SegmentKey, size int64, content io.Reader) error {
-		return c.segment(ctx, key, size, content)
+		return c.segment(ctx, key, size, content, true)
 	})
 	if err == nil {
 		err = c.columns(ctx)
@@ -152,7 +152,8 @@ func (c *copier) place(ctx context.Context, from store.Store, wanted func(record
 				c.count(func(s *Summary) { s.Known++ })
 				continue
 			}
-			group.Go(func() error { return c.fetch(copying, from, key, o) })
+			partThere := ok && there.Key == o.Key+recording.PartSuffix
+			group.Go(func() error { return c.fetch(copying, from, key, o, partThere) })
 		}
 	}
 	if err := errors.Join(group.Wait(), err); err != nil {
@@ -176,11 +177,12 @@ func manifestOf(key string) (id string, ok bool) {
 	return id, err == nil && ref.ID == id
 }
 
-// fetch copies a segment of a place.
-func (c *copier) fetch(ctx context.Context, from store.Store, key recording.SegmentKey, o store.Object) error {
+// fetch copies a segment of a place. partThere tells whether what there was of it before it
+// was completed is where it goes.
+func (c *copier) fetch(ctx context.Context, from store.Store, key recording.SegmentKey, o store.Object, partThere bool) error {
 	r, err := from.Get(ctx, o.Key)
 	if key.Part && errors.Is(err, fs.ErrNotExist) { // it was completed since it was listed
-		key.Part = false
+		key.Part, partThere = false, true
 		o.Size = -1
 		r, err = from.Get(ctx, key.String())
 	}
@@ -188,11 +190,12 @@ func (c *copier) fetch(ctx context.Context, from store.Store, key recording.Segm
 		return err
 	}
 	defer r.Close()
-	return c.segment(ctx, key, o.Size, r)
+	return c.segment(ctx, key, o.Size, r, partThere)
 }
 
-// segment stores a segment. Its size is -1 if it is not known.
-func (c *copier) segment(ctx context.Context, key recording.SegmentKey, size int64, content io.Reader) error {
+// segment stores a segment. Its size is -1 if it is not known. If it is complete, it takes the
+// place of a part that may be there, as partMayBe tells: to ask costs a request each.
+func (c *copier) segment(ctx context.Context, key recording.SegmentKey, size int64, content io.Reader, partMayBe bool) error {
 	if key.Part {
 		known, err := c.hasMore(ctx, key, size)
 		if err != nil {
@@ -230,7 +233,7 @@ func (c *copier) segment(ctx context.Context, key recording.SegmentKey, size int
 	if err != nil {
 		return err
 	}
-	if !key.Part {
+	if !key.Part && partMayBe {
 		part := key
 		part.Part = true
 		if err := c.Store.Delete(ctx, part.String()); err != nil {
