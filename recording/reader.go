@@ -307,17 +307,6 @@ func (r *Reader) Whole(e *Exchange) error {
 // decompressed.
 func (r *Reader) Offset() int64 { return r.start }
 
-// Skip goes to an offset, as Offset returned it for another reader of the segment. It
-// comes before the first Next.
-func (r *Reader) Skip(offset int64) error {
-	n, err := io.CopyN(io.Discard, r.in, offset)
-	r.read += n
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
-}
-
 // Counters returns the counters that end the segment, once they were read; nil if
 // they weren't, as in one whose writer was killed.
 func (r *Reader) Counters() *Counters { return r.counters }

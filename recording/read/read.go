@@ -73,8 +73,7 @@ type Record struct {
 	Store int
 	Key   string
 	// Offset is where its JSON begins in the segment when decompressed, and Size how long
-	// it is; of a conversation that was put together, that of its first part. [At] reads it
-	// again.
+	// it is; of a conversation that was put together, that of its first part.
 	Offset, Size int64
 	// Parts is of how many parts the exchange was put together; 1 of any other.
 	Parts int
@@ -505,37 +504,4 @@ func (r *Reader) recycle(rec *Record) {
 	if r.opts.Recycle && len(r.free) < maxFree {
 		r.free = append(r.free, rec)
 	}
-}
-
-// At reads one exchange again, by the Key and the Offset of its [Record]. It decompresses
-// the segment up to there.
-func At(ctx context.Context, from Store, key string, offset int64) (*recording.Exchange, error) {
-	e, err := again(ctx, from, key, offset)
-	if err != nil {
-		return nil, fmt.Errorf("read %s at %d: %w", key, offset, err)
-	}
-	return e, nil
-}
-
-func again(ctx context.Context, from Store, key string, offset int64) (*recording.Exchange, error) {
-	f, err := from.Get(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	in := bufio.NewReaderSize(f, 4<<10)
-	if head, _ := in.Peek(512); markdown.Is(head) && offset == 0 {
-		e, _, err := markdown.Parse(in)
-		return e, err
-	}
-	r, err := recording.NewReader(in)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	if err := r.Skip(offset); err != nil {
-		return nil, err
-	}
-	e := new(recording.Exchange)
-	return e, r.Next(e)
 }

@@ -286,33 +286,6 @@ func TestSortedWithoutARoom(t *testing.T) {
 	}
 }
 
-// Each record is found again by its key and offset, and so is one of markdown.
-func TestAt(t *testing.T) {
-	m := &memory{}
-	p := newPod("cart-0")
-	for n := range 3 {
-		p.segment(m, at(time.Duration(n)*time.Minute), exchange(10*n, at(time.Duration(n)*time.Minute), 0), exchange(10*n+1, at(time.Duration(n)*time.Minute), 0))
-	}
-	md := (&memory{}).put("1.md", []byte("### REQUEST ###\n```\nGET http://a/md HTTP/1.1\n```\n"))
-	for _, light := range []bool{false, true} {
-		got, _ := readAll(t, Query{}, Options{Light: light}, m, md)
-		if len(got) != 7 {
-			t.Fatalf("%d records", len(got))
-		}
-		for _, rec := range got {
-			e, err := At(t.Context(), []Store{m, md}[rec.Store], rec.Key, rec.Offset)
-			if err != nil || e.UUID != rec.UUID || e.Location != rec.Location || e.HTTP == nil {
-				t.Errorf("%s: %+v, %v", rec.Location, e, err)
-			}
-		}
-	}
-	for _, key := range []string{"nowhere", p.segment(m, begin)} {
-		if e, err := At(t.Context(), m, key, 1<<40); err == nil || !strings.Contains(err.Error(), "read "+key+" at 1099511627776") {
-			t.Errorf("%v, %v", e, err)
-		}
-	}
-}
-
 // What Light leaves out, it leaves out, and what it says is what the whole says.
 func TestLight(t *testing.T) {
 	m := &memory{}

@@ -14,6 +14,11 @@
 //   - Reports have counts and places, and no values.
 //   - Records are foreign: depth, sizes and what is unpacked are bounded.
 //
+// It reads JSON, XML and forms by itself. Package redact, which runs beside every application,
+// looks for what may be a secret: it finds its way through text that is none of these, and
+// writes down where it is only when it has found something. A rule names a place, so this
+// package knows each, and leaves what is around it well-formed when it drops one.
+//
 // It imports recording with its folders coding and fieldpath, contract's filter,
 // sigs.k8s.io/yaml and the standard library.
 package rewrite
