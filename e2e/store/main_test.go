@@ -79,7 +79,9 @@ func enclosed() int {
 	return 0
 }
 
-func openText(t *testing.T, text string) (store.Store, error) { return place.OpenText(t.Context(), text) }
+func openText(t *testing.T, text string) (store.Store, error) {
+	return place.OpenText(t.Context(), text)
+}
 
 // open opens a place.
 func open(t *testing.T, text string) store.Store {
