@@ -60,7 +60,7 @@ func TestInspect(t *testing.T) {
 		{"selects by workload", []string{"--workload", "undefined", "--namespace", "shop,undefined", dir}, 0, []string{"/cart"}, "", ""},
 		{"selects by another", []string{"--cluster", "c1", dir}, 0, []string{"UUID"}, "/cart", ""},
 		{"selects by time", []string{"--since", "1h", dir}, 0, []string{"UUID"}, "/cart", ""}, // they have none
-		{"refuses two starts", []string{"--since", "1h", "--from", "2026-11-22", dir}, 1, nil, "", "since and from: want one of them"},
+		{"refuses two starts", []string{"--since", "1h", "--from", "2026-11-22", dir}, 1, nil, "", "--since and --from: want one of them"},
 		{"refuses an unknown time", []string{"--to", "tomorrow", dir}, 1, nil, "", `to: time "tomorrow": want one such as`},
 		{"refuses an unknown scheme", []string{"ftp://host/dir"}, 1, nil, "", "ftp"},
 		{"says what is missing", []string{filepath.Join(dir, "nowhere")}, 1, nil, "", "nowhere"},

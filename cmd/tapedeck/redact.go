@@ -77,10 +77,10 @@ func (r *redaction) run(cmd *cobra.Command) error {
 	}
 	if parent == nil && !r.dryRun {
 		if r.to == "" {
-			return errors.New("to: want a place for the new recording")
+			return errors.New("--to: want a place for the new recording")
 		}
 		if source.Contains(dest) {
-			return errors.New("to: want another place than the one that is read")
+			return errors.New("--to: want another place than the one that is read")
 		}
 	}
 	p := newProgress(cmd.ErrOrStderr())

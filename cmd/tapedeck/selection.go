@@ -58,7 +58,7 @@ func (s *selection) register(cmd *cobra.Command) {
 func (s *selection) parse(now time.Time) (sel snapshot.Selection, err error) {
 	f := s.inspect.Filter
 	if f.From != "" && s.inspect.Since != "" {
-		return sel, errors.New("since and from-time: want one of them")
+		return sel, errors.New("--since and --from-time: want one of them")
 	}
 	if s.longest <= 0 {
 		return sel, fmt.Errorf("longest %s: want a duration, such as 1h", s.longest)

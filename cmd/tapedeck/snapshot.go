@@ -122,7 +122,7 @@ func placesOf(from, to string) (source, dest contract.Place, err error) {
 		}
 	}
 	if _, isSnapshot, err := dest.Snapshot(); err != nil || isSnapshot {
-		return source, dest, fmt.Errorf("to %s: want a place, not a snapshot, which never changes", dest)
+		return source, dest, fmt.Errorf("--to %s: want a place, not a snapshot, which never changes", dest)
 	}
 	return source, dest, snapshot.CheckPlaces(source, dest)
 }

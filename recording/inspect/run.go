@@ -141,7 +141,7 @@ func Run(ctx context.Context, w, notes io.Writer, prefix string, places []string
 func (o *Options) query() (read.Query, error) {
 	f := o.Filter
 	if f.From != "" && o.Since != "" {
-		return read.Query{}, errors.New("since and from: want one of them")
+		return read.Query{}, errors.New("--since and --from: want one of them")
 	}
 	f.From = cmp.Or(f.From, o.Since)
 	q, err := f.Query(time.Now())
