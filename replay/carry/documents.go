@@ -262,11 +262,28 @@ func (w *walker) form(s string) string {
 			raw := s[from+equals+1 : to]
 			text := unescaped(raw, true)
 			w.push(placeStep{name: name, n: n})
-			if with := w.leaf(text); with != text {
+			if with := w.list(text); with != text {
 				p.put(from+equals+1, to, inStyle(raw, text, with, formStyles))
 			}
 			w.pop()
 		}
+		from = to + 1
+	}
+	return p.done()
+}
+
+// list goes over values that commas divide, or over a text that is none.
+func (w *walker) list(s string) string {
+	if strings.IndexByte(s, ',') < 0 || strings.ContainsAny(s, " \"{[:") {
+		return w.leaf(s)
+	}
+	p := splice{src: s}
+	n := int32(0)
+	for from := 0; from <= len(s) && w.texts <= maxTexts; n++ {
+		to := from + endOf(s[from:], ",")
+		w.push(placeStep{kind: element, n: n})
+		p.put(from, to, w.leaf(s[from:to]))
+		w.pop()
 		from = to + 1
 	}
 	return p.done()

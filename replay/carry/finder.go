@@ -338,7 +338,7 @@ func (f *Finder) consumer(text string) string {
 	}
 	known := false
 	for i := range forms {
-		if known && i != basicPassword { // only this one can stand beside another
+		if known && i != basicPassword || i == beforeSuffix && f.w.kind != inSegment { // only a password stands beside another value
 			continue
 		}
 		if value, ok := forms[i].take(text); ok && !forbidden && f.known(uint8(i), value) {
@@ -394,7 +394,7 @@ func (f *Finder) known(form uint8, value string) bool {
 	if mayBeValue(value) && f.hit(form, f.key(keyPlain, "", value), false) {
 		return true
 	}
-	if form != whole || !isShortID(value) {
+	if form != whole && form != beforeSuffix || !isShortID(value) {
 		return false
 	}
 	if w.kind == inSegment {

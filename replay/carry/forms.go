@@ -26,6 +26,7 @@ const (
 	basicUser
 	basicPassword
 	percent
+	beforeSuffix
 )
 
 var forms = [...]form{
@@ -62,6 +63,22 @@ var forms = [...]form{
 			return value, value != text
 		},
 		func(text, value string) string { return inStyle(text, unescaped(text, false), value, pathStyles) }},
+	beforeSuffix: {"before a suffix",
+		func(text string) (string, bool) {
+			i := suffix(text)
+			return text[:i], i > 0 && i < len(text)
+		},
+		func(text, value string) string { return value + text[suffix(text):] }},
+}
+
+// suffix is where the end of a segment begins that says what is wanted of a thing: .json,
+// or :cancel.
+func suffix(segment string) int {
+	i := max(strings.LastIndexByte(segment, '.'), strings.LastIndexByte(segment, ':'))
+	if i < 0 || !isStatic(segment[i+1:]) {
+		return len(segment)
+	}
+	return i
 }
 
 // basic are the parts of what stands behind the scheme Basic (RFC 7617).

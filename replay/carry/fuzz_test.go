@@ -40,7 +40,7 @@ func FuzzSameAnswers(f *testing.F) {
 		for i, e := range recorded {
 			sent := copied(e)
 			applied, missing := s.Apply(i, sent)
-			if missing > 0 && !strings.ContainsAny(header+answer, "\x00\n\r\x7f.;") && utf8.ValidString(header) {
+			if missing > 0 && mayStand(header, inCookie) && mayStand(answer, inCookie) && !strings.Contains(uri+answer, ".") && utf8.ValidString(header) {
 				t.Errorf("step %d: %d written, %d missing", i, applied, missing)
 			}
 			if diff := cmp.Diff(e.HTTP.Req, sent.HTTP.Req); diff != "" {
@@ -57,7 +57,7 @@ func FuzzLiveValue(f *testing.F) {
 		f.Add(v)
 	}
 	f.Fuzz(func(t *testing.T, live string) {
-		if !utf8.ValidString(live) || strings.TrimSpace(live) != live || live == "" || strings.IndexAny(live[:1], "{[/") == 0 || isURL(live) {
+		if !utf8.ValidString(live) || strings.TrimSpace(live) != live || live == "" || strings.IndexAny(live[:1], "{[/") == 0 || isURL(live) || strings.Contains(live, ",") {
 			t.Skip("no single text")
 		}
 		issuer := exchange(0, "GET", "/", "", 200, `{"a":"`+token+`"}`)

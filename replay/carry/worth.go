@@ -57,9 +57,11 @@ func (j *judge) worth(text, name string, at time.Time) (label string, ok bool) {
 	if isOrdinary(text) {
 		return "", false
 	}
-	changes, digits := variety(text)
+	changes, most, digits := variety(text)
 	switch {
-	case v.Class == class.Opaque, len(text) < 16 && changes >= 3, changes >= 6:
+	case digits == len(text):
+		return classRandom, v.Class == class.Opaque
+	case most >= 2 && (v.Class == class.Opaque || len(text) < 16 && changes >= 3), most >= 3 && changes >= 6:
 		return classRandom, true
 	case (class.IsReference(j.nameText) || isSecretName(name)) && (digits > 0 && changes > 0 || len(text) >= 16 && changes >= 2):
 		return classRandom, true
@@ -86,10 +88,11 @@ func containsFold(s, lower string) bool {
 	return false
 }
 
-// variety counts how often a text changes between small letters, capitals and digits, and
-// its digits. A capital at the beginning of a word is no change, nor is what divides words.
-func variety(text string) (changes, digits int) {
-	last := byte(0)
+// variety counts how often a text changes between small letters, capitals and digits, how
+// often the word does that changes most, and the digits. A capital at the beginning of a
+// word is no change: names of things have one here and there, as in h2-tls1.
+func variety(text string) (changes, most, digits int) {
+	last, word := byte(0), 0
 	for i := range len(text) {
 		kind := byte(0)
 		switch c := text[i]; {
@@ -101,15 +104,17 @@ func variety(text string) (changes, digits int) {
 		case 'A' <= c && c <= 'Z':
 			kind = 'A'
 		default:
-			last = 0
+			last, word = 0, 0
 			continue
 		}
 		if last != 0 && kind != last && (last != 'A' || kind != 'a') {
 			changes++
+			word++
+			most = max(most, word)
 		}
 		last = kind
 	}
-	return changes, digits
+	return changes, most, digits
 }
 
 // isOrdinary tells whether a text is of a kind that people and programs write to describe
