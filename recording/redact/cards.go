@@ -211,6 +211,8 @@ func cardsIn(found []span, s string, from, to int) []span {
 // mayBegin tells whether a number may begin at a place, whatever is before it.
 func mayBegin(s string, i int) bool {
 	switch c := s[i-1]; {
+	case c == 'B' && i > 1 && s[i-2] == '%': // of a magnetic stripe (ISO/IEC 7813)
+		return true
 	case isDigit(c), isUpper(c), isLower(c), c == '_', c == '.', c == '+':
 		return false
 	case c == '-' && i > 1:

@@ -55,7 +55,7 @@ func (q *search) graphql(s string) []byte {
 			}
 			// A name before a colon is that of an argument, a field or an alias; one before an
 			// equals sign is a type, whose variable has the name.
-			next := strings.TrimLeft(s[to:min(len(s), to+64)], " \t\r\n,!]")
+			next := graphqlNext(s[to:min(len(s), to+maxComment)])
 			switch {
 			case next != "" && next[0] == ':':
 				name = strings.TrimPrefix(s[i:to], "$")
@@ -93,6 +93,18 @@ func (q *search) graphql(s string) []byte {
 	}
 	q.cut = q.cut || d.cut
 	return d.bytes()
+}
+
+// graphqlNext is a text without the white space that it begins with, and comments.
+func graphqlNext(s string) string {
+	for {
+		s = strings.TrimLeft(s, " \t\r\n,!]")
+		comment, rest, ok := strings.Cut(s, "\n")
+		if !ok || !strings.HasPrefix(comment, "#") {
+			return s
+		}
+		s = rest
+	}
 }
 
 // maxVariables is how many variables are remembered.

@@ -177,8 +177,8 @@ func (q *search) assignment(line string) (name string, value assigned, f form, v
 	return name, value, f, v
 }
 
-// script redacts a program or a style sheet: text in quotes behind a name in quotes, parameters
-// of URLs, and what is found under any name. Everything else in it is more likely code
+// script redacts a program or a style sheet: text in quotes behind a name in quotes, or behind
+// another one if it looks random, parameters of URLs, and what is found under any name. Everything else in it is more likely code
 // than a secret.
 func (q *search) script(s string) []byte {
 	d := draft{src: s, max: q.max}

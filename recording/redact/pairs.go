@@ -67,7 +67,10 @@ func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) 
 		return false
 	}
 	if g == code && s[i] == '=' { // not an assignment: x?token=a:b
-		if !isParameter(s, i, name) || r.verdict(name).of(inParameter) == plain {
+		if !isParameter(s, i, name) {
+			return r.isQuotedSecret(name, s, i, g)
+		}
+		if r.verdict(name).of(inParameter) == plain {
 			return false
 		}
 		value := s[i+1 : min(len(s), i+1+maxSpoken)]
@@ -90,12 +93,23 @@ func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) 
 	if value := s[from:to]; (quoted || g != code) && from > i+1 && (s[from-1] == '"' || s[from-1] == '\'') || v.of(inHeader) == scheme {
 		return isSecretText(v, v.of(inBody), value, false)
 	} else if g == code {
-		return false
+		return r.isQuotedSecret(name, s, i, g)
 	} else if quoted {
 		return value != "" && (value[0] == '{' || value[0] == '[' || bool(v.numbers) && isDigit(value[0]) && len(value) >= minNumber)
 	} else {
 		return len(value) >= 6 && strings.ContainsAny(value, "0123456789") && strings.IndexByte(value, ' ') < 0 // password: hunter2
 	}
+}
+
+// isQuotedSecret tells whether a program gives a random text to a name that isn't in quotes:
+// `apiKey: "…"`, `window.API_TOKEN = "…"`. What doesn't look random is more likely a name itself.
+func (r *Sink) isQuotedSecret(name, s string, i int, g grammar) bool {
+	if r.verdict(name).of(inBody) == plain {
+		return false
+	}
+	s = s[:min(len(s), i+1+maxSpoken)]
+	from, to := valueFrom(s, i+1, g, s[i] == '=', false)
+	return from > i+1 && (s[from-1] == '"' || s[from-1] == '\'') && looksRandom(s[from:to])
 }
 
 // secretBeside tells whether the value at a place is secret, though its name says
