@@ -32,7 +32,8 @@ import (
 )
 
 const (
-	// requests is how many are sent, each for another exchange.
+	// requests is how many are sent, each for another exchange; a tenth of them to mitmproxy,
+	// which takes long.
 	requests = 10_000
 	// repeats is how often they are sent again.
 	repeats = 3

@@ -25,7 +25,8 @@ func (b *bencher) recording(n int) string { return filepath.Join(b.dir, strconv.
 // contender is a server to measure.
 type contender struct {
 	name      string
-	exchanges int
+	exchanges int // that it has
+	requests  int
 	args      func(port string) []string
 	right     func(i int) string // the body of an answer
 }
@@ -42,9 +43,9 @@ func (b *bencher) serving(ctx context.Context) error {
 		return err
 	}
 	all := []contender{
-		{"net/http, one answer", b.few, func(port string) []string { return []string{self, "-constant", "127.0.0.1:" + port} }, func(int) string { return body(0) }},
-		{fmt.Sprintf("tapedeck mock, %s", thousands(b.few)), b.few, b.mock(b.few), body},
-		{fmt.Sprintf("tapedeck mock, %s", thousands(b.many)), b.many, b.mock(b.many), body},
+		{"net/http, one answer", b.few, requests, func(port string) []string { return []string{self, "-constant", "127.0.0.1:" + port} }, func(int) string { return body(0) }},
+		{fmt.Sprintf("tapedeck mock, %s", thousands(b.few)), b.few, requests, b.mock(b.few), body},
+		{fmt.Sprintf("tapedeck mock, %s", thousands(b.many)), b.many, requests, b.mock(b.many), body},
 	}
 	if _, err := exec.LookPath("mitmdump"); err != nil {
 		fmt.Print("mitmproxy is left out: there is no mitmdump (Debian: apt-get install mitmproxy)\n\n")
@@ -53,12 +54,12 @@ func (b *bencher) serving(ctx context.Context) error {
 		if err := recordFlows(ctx, file, b.few); err != nil {
 			return fmt.Errorf("write flows for mitmproxy: %w", err)
 		}
-		all = append(all, contender{fmt.Sprintf("mitmproxy, %s", thousands(b.few)), b.few, func(port string) []string {
+		all = append(all, contender{fmt.Sprintf("mitmproxy, %s", thousands(b.few)), b.few, requests / 10, func(port string) []string {
 			return []string{"mitmdump", "--quiet", "--listen-host", "127.0.0.1", "--listen-port", port, "--mode", "reverse:http://" + host, "--set", "confdir=" + b.dir,
 				"--set", "connection_strategy=lazy", "--server-replay", file, "--set", "server_replay_nopop=true", "--set", "server_replay_kill_extra=true"}
 		}, body})
 	}
-	rows := make([][2][]time.Duration, len(all)) // by the first requests, and those that come again
+	rows := make([][2][]time.Duration, len(all)) // of a request: of the first ones, and of those that come again
 	for range b.turns {
 		for i, c := range all {
 			p, err := start(ctx, c.args)
@@ -68,9 +69,9 @@ func (b *bencher) serving(ctx context.Context) error {
 			for again := range 2 {
 				before, times := p.used(), 1+again*(repeats-1)
 				for n := 0; n < times && err == nil; n++ {
-					err = ask(ctx, p.address, c.exchanges, c.right)
+					err = ask(ctx, p.address, c.requests, c.exchanges, c.right)
 				}
-				rows[i][again] = append(rows[i][again], (p.used()-before)/time.Duration(times))
+				rows[i][again] = append(rows[i][again], (p.used()-before)/time.Duration(times*c.requests))
 			}
 			p.stop()
 			if err != nil {
@@ -83,7 +84,7 @@ func (b *bencher) serving(ctx context.Context) error {
 	for i, c := range all {
 		fmt.Printf("  %-32s", c.name)
 		for again := range 2 {
-			fmt.Printf(" %10s %7.2fx", thousands(int(requests/median(rows[i][again]).Seconds())), float64(median(rows[0][again]))/float64(median(rows[i][again])))
+			fmt.Printf(" %10s %7.2fx", thousands(int(1/median(rows[i][again]).Seconds())), float64(median(rows[0][again]))/float64(median(rows[i][again])))
 		}
 		fmt.Println()
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,11 +24,13 @@ const (
 	clients = 32
 )
 
-// target is what the i-th request asks for, and body what it gets, 200 bytes.
+// target is what the i-th request asks for, and body what it gets, 221 bytes.
 func target(i int) string { return "/api/v1/items/" + strconv.Itoa(i) + "?currency=EUR" }
 
 func body(i int) string {
-	return fmt.Sprintf(`{"id":%07d,"name":"a thing of some length","description":"what people say of a thing so that others buy it","tags":["one","two","three"],"price":{"units":19,"nanos":990000000},"stock":42,"weight":17}`, i)
+	r := rand.New(rand.NewPCG(uint64(i), 1))
+	return fmt.Sprintf(`{"id":%07d,"sku":"%016x","session":"%016x%016x","name":"a thing of some length","tags":["one","two","three"],"price":{"units":19,"nanos":990000000},"stock":42,"etag":"%016x"}`,
+		i, r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64())
 }
 
 // record writes a recording of n exchanges.
@@ -45,7 +48,7 @@ func record(dir string, n int) error {
 			Cluster: "prod", Namespace: "shop", Service: "cart", NetworkAddress: host + ":80", Command: "GET", Location: "/api/v1/items/" + strconv.Itoa(i), Status: "200",
 			HTTP: &recording.HTTP{
 				Req: recording.HTTPRequest{Method: "GET", URL: "/api/v1/items/" + strconv.Itoa(i), URI: target(i), Version: "1.1", Host: host,
-					Headers: recording.Headers{{Name: "Accept", Value: "application/json"}, {Name: "User-Agent", Value: "cart/1.0"}}},
+					Headers: recording.Headers{{Name: "Accept", Value: "application/json"}, {Name: "User-Agent", Value: "cart/1.0"}, {Name: "X-Request-Id", Value: fmt.Sprintf("%016x", rand.Uint64())}}},
 				Res: recording.HTTPResponse{StatusCode: 200, StatusMessage: "200 OK", ContentType: "application/json", Body: []byte(body(i)),
 					Headers: recording.Headers{{Name: "Content-Type", Value: "application/json"}, {Name: "Content-Length", Value: strconv.Itoa(len(body(i)))}, {Name: "Date", Value: "Sun, 22 Nov 2026 20:15:00 GMT"}}},
 			},
@@ -88,7 +91,7 @@ func recordFlows(ctx context.Context, file string, n int) error {
 
 // ask sends requests for exchanges that are as far from each other as can be, and fails
 // if an answer isn't what right says.
-func ask(ctx context.Context, address string, exchanges int, right func(i int) string) error {
+func ask(ctx context.Context, address string, requests, exchanges int, right func(i int) string) error {
 	t := &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true}
 	defer t.CloseIdleConnections()
 	step := exchanges / requests
