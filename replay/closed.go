@@ -44,7 +44,9 @@ func (l *loops) one(ctx context.Context, w *worker, of *pass, step int) (more bo
 	}
 	now := l.now()
 	l.send(ctx, w, &job{step: step, of: of, scheduled: now, due: now})
-	of.done(step, l.now())
+	if _, over := of.done(step, l.now()); over {
+		l.uses.end(of)
+	}
 	return true
 }
 

@@ -3,32 +3,66 @@ package replay
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"github.com/tapedeck/tapedeck/replay/carry"
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
+// route is between which places values are carried.
+type route struct{ from, issuer, to, consumer, encoding, class string }
+
+// uses sums up what was carried in passes that are over, so that nothing else of them has to
+// be kept.
+type uses struct {
+	mu    sync.Mutex
+	under map[*pass]bool // that are not over
+	sums  map[route]*carry.EdgeUse
+	order []route
+}
+
+func (u *uses) begin(of *pass) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.under == nil {
+		u.under, u.sums = map[*pass]bool{}, map[route]*carry.EdgeUse{}
+	}
+	u.under[of] = true
+}
+
+func (u *uses) end(of *pass) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.under[of] {
+		delete(u.under, of)
+		u.add(of)
+	}
+}
+
+func (u *uses) add(of *pass) {
+	for _, one := range of.live.Report() {
+		k := route{one.From, one.Issuer, one.To, one.Consumer, one.Encoding, one.Class}
+		sum := u.sums[k]
+		if sum == nil {
+			sum = new(carry.EdgeUse)
+			u.sums[k] = sum
+			u.order = append(u.order, k)
+		}
+		sum.Edges += one.Edges
+		sum.Fired += one.Fired
+		sum.Missing += one.Missing
+	}
+}
+
 // edges reports which values were carried, in all passes together.
 func (p *player) edges(r *report.Report) {
-	type route struct{ from, issuer, to, consumer, encoding, class string }
-	sums := map[route]*carry.EdgeUse{}
-	var order []route
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, of := range p.passes {
-		for _, u := range of.live.Report() {
-			k := route{u.From, u.Issuer, u.To, u.Consumer, u.Encoding, u.Class}
-			if sums[k] == nil {
-				sums[k] = new(carry.EdgeUse)
-				order = append(order, k)
-			}
-			sums[k].Edges += u.Edges
-			sums[k].Fired += u.Fired
-			sums[k].Missing += u.Missing
-		}
+	p.uses.mu.Lock()
+	defer p.uses.mu.Unlock()
+	for of := range p.uses.under {
+		p.uses.add(of)
 	}
-	for _, k := range order {
-		u := sums[k]
+	for _, k := range p.uses.order {
+		u := p.uses.sums[k]
 		e := report.Edge{
 			From: report.Site{Endpoint: k.from, Place: k.issuer}, To: report.Site{Endpoint: k.to, Place: k.consumer},
 			Encoding: k.encoding, Fired: u.Fired, Unfired: u.Edges - u.Fired,

@@ -26,11 +26,12 @@ type pass struct {
 
 	mu       sync.Mutex
 	answered []uint64 // a bit for each step
+	left     int      // steps without an answer
 	waiting  map[int][]*job
 }
 
 func newPass(g *carry.Graph, o carry.StateOptions, baseline bool) *pass {
-	p := &pass{live: newSide(g, o), answered: make([]uint64, (g.Steps()+63)/64)}
+	p := &pass{live: newSide(g, o), answered: make([]uint64, (g.Steps()+63)/64), left: g.Steps()}
 	if baseline {
 		p.baseline = newSide(g, o)
 	}
@@ -59,8 +60,8 @@ func (p *pass) admit(j *job, after []int) bool {
 }
 
 // done notes that a step was answered, or never will be, and returns the jobs that waited for
-// nothing else.
-func (p *pass) done(step int, now time.Duration) (free []*job) {
+// nothing else. over tells that it was the last one of the pass.
+func (p *pass) done(step int, now time.Duration) (free []*job, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answered[step/64] |= 1 << (step % 64)
@@ -71,7 +72,8 @@ func (p *pass) done(step int, now time.Duration) (free []*job) {
 		}
 	}
 	delete(p.waiting, step)
-	return free
+	p.left--
+	return free, p.left == 0
 }
 
 // side is what one of the servers issued during a pass.

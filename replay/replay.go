@@ -69,9 +69,7 @@ type player struct {
 	fixes   fixes
 	hits    int64 // of the bound on requests under way
 	failed  atomic.Pointer[error]
-
-	mu     sync.Mutex
-	passes []*pass // for the report
+	uses    uses
 }
 
 // now is the time since the start.
@@ -80,9 +78,7 @@ func (p *player) now() time.Duration { return time.Since(p.started) }
 func (p *player) newPass() *pass {
 	o := carry.StateOptions{Set: p.Set, Shift: time.Since(p.Plan.Began)}
 	of := newPass(p.Graph, o, p.Baseline != nil)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.passes = append(p.passes, of)
+	p.uses.begin(of)
 	return of
 }
 
@@ -100,8 +96,12 @@ func (p *player) open(ctx context.Context) error {
 	c = newCrew(p.MaxInFlight, p.hire, func(ctx context.Context, w *worker, j *job) {
 		defer under.Done()
 		p.send(ctx, w, j)
-		for _, next := range j.of.done(j.step, p.now()) {
+		free, over := j.of.done(j.step, p.now())
+		for _, next := range free {
 			c.give(ctx, next)
+		}
+		if over {
+			p.uses.end(j.of)
 		}
 	})
 	defer c.close()
