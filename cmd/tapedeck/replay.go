@@ -400,9 +400,10 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string) (l *loaded, err 
 	if err != nil {
 		return nil, err
 	}
+	ready := l.plan
 	defer func() {
 		if err != nil {
-			l.plan.Close()
+			ready.Close()
 		}
 	}()
 	for _, found := range reader.Report().Findings() {

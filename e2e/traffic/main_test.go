@@ -48,7 +48,7 @@ func enclosed() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := linkPodinfo(dir); err != nil {
+	if err := linkTools(dir, "podinfo", "go-httpbin"); err != nil {
 		fmt.Fprintln(os.Stderr, "traffic:", err)
 		return 1
 	}
@@ -88,15 +88,20 @@ func enclosed() int {
 	return 0
 }
 
-// linkPodinfo builds podinfo, which other tests use as well, and links it.
-func linkPodinfo(dir string) error {
-	cmd := exec.Command("go", "-C", "..", "run", "./cmd/tools", "podinfo")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("build podinfo: %w", err)
+// linkTools builds servers, which other tests use as well, and links them.
+func linkTools(dir string, names ...string) error {
+	for _, name := range names {
+		cmd := exec.Command("go", "-C", "..", "run", "./cmd/tools", name)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("build %s: %w", name, err)
+		}
+		if err := os.Symlink(strings.TrimSpace(string(out)), filepath.Join(dir, name)); err != nil {
+			return err
+		}
 	}
-	return os.Symlink(strings.TrimSpace(string(out)), filepath.Join(dir, "podinfo"))
+	return nil
 }
 
 // linkUp makes the namespace's loopback work and gives it more addresses.

@@ -37,6 +37,7 @@ const (
 func All() []Tool {
 	return []Tool{
 		{Name: "kustomize", Module: "sigs.k8s.io/kustomize/kustomize/v5", Version: "v5.8.2"},
+		{Name: "go-httpbin", Module: "github.com/mccutchen/go-httpbin/v2", Version: "v2.26.0", Package: "cmd/go-httpbin"},
 		{Name: "podinfo", Module: "github.com/stefanprodan/podinfo", Version: "v1.8.1-0.20250910200901-e86405a8674e", Package: "cmd/podinfo"},
 		{Name: "helm3", Module: "helm.sh/helm/v3", Version: "v3.22.0", Package: "cmd/helm"},
 		{Name: "helm4", Module: "helm.sh/helm/v4", Version: "v4.3.1", Package: "cmd/helm"},
