@@ -6,8 +6,8 @@
 //	live answers ──Answered──▶ State ──Apply──▶ requests with live values
 //
 // An edge leads from the place of a response at which a value was issued to the place of
-// a request at which the value stands as a whole: as it is, behind a scheme as Bearer, or
-// in base64. Cookies are carried by name, validators as ETag by the object that they are
+// a request at which the value stands as a whole: as it is, behind a scheme as Bearer, in
+// base64, or in another of the forms of forms.go. Cookies are carried by name, validators as ETag by the object that they are
 // of, and short ids by the kind of thing that they name, as 7 is in `/orders/7`. Any other
 // value must look as if it had been made for the purpose; see worth.go.
 //

@@ -574,7 +574,9 @@ func (f *Finder) need(h *hit) {
 		g.needs = append(g.needs, Need{Endpoint: f.endpoints[g.steps[f.step].endpoint], Place: g.places.text(h.place), Token: h.token})
 		g.needsAt = append(g.needsAt, h.place)
 	}
-	g.needs[i].Steps = append(g.needs[i].Steps, int(f.step))
+	if steps := g.needs[i].Steps; len(steps) == 0 || steps[len(steps)-1] != int(f.step) {
+		g.needs[i].Steps = append(steps, int(f.step))
+	}
 }
 
 // response remembers what the response issues.
@@ -713,72 +715,4 @@ func (f *Finder) class(label string) uint8 {
 	}
 	f.classes = append(f.classes, label)
 	return uint8(len(f.classes) - 1)
-}
-
-// remembered is a map that forgets what was not asked for while limit others came.
-type remembered[K comparable, V any] struct {
-	young, old map[K]V
-	limit      int
-	forgotten  uint64
-}
-
-func (m *remembered[K, V]) get(k K) (v V, ok bool) {
-	if v, ok = m.young[k]; ok {
-		return v, true
-	}
-	if v, ok = m.old[k]; ok {
-		delete(m.old, k)
-		m.set(k, v)
-	}
-	return v, ok
-}
-
-func (m *remembered[K, V]) set(k K, v V) {
-	if m.young == nil || len(m.young) >= m.limit {
-		m.forgotten += uint64(len(m.old))
-		m.old, m.young = m.young, make(map[K]V)
-	}
-	m.young[k] = v
-}
-
-// objects are the things that paths name, as a tree.
-type objects struct {
-	ids     map[uint64]uint32
-	parents []uint32
-	seed    maphash.Seed
-}
-
-// maxObjectDepth is how many segments of a path count.
-const maxObjectDepth = 16
-
-// of returns the object of a path; 0: the root. A gRPC call is about its service.
-func (o *objects) of(path string, grpc bool) uint32 {
-	if o.seed == (maphash.Seed{}) {
-		o.seed = maphash.MakeSeed()
-	}
-	id := uint32(0)
-	depth := 0
-	for s := range strings.SplitSeq(path, "/") {
-		if s == "" {
-			continue
-		}
-		if depth++; depth > maxObjectDepth {
-			break
-		}
-		var h maphash.Hash
-		h.SetSeed(o.seed)
-		maphash.WriteComparable(&h, id)
-		h.WriteString(s)
-		key := h.Sum64()
-		below, ok := o.ids[key]
-		if !ok {
-			below = uint32(len(o.parents))
-			o.parents = append(o.parents, id)
-			o.ids[key] = below
-		}
-		if id = below; grpc {
-			break
-		}
-	}
-	return id
 }

@@ -1,0 +1,48 @@
+package carry
+
+import (
+	"hash/maphash"
+	"strings"
+)
+
+// objects are the things that paths name, as a tree.
+type objects struct {
+	ids     map[uint64]uint32
+	parents []uint32
+	seed    maphash.Seed
+}
+
+// maxObjectDepth is how many segments of a path count.
+const maxObjectDepth = 16
+
+// of returns the object of a path; 0: the root. A gRPC call is about its service.
+func (o *objects) of(path string, grpc bool) uint32 {
+	if o.seed == (maphash.Seed{}) {
+		o.seed = maphash.MakeSeed()
+	}
+	id := uint32(0)
+	depth := 0
+	for s := range strings.SplitSeq(path, "/") {
+		if s == "" {
+			continue
+		}
+		if depth++; depth > maxObjectDepth {
+			break
+		}
+		var h maphash.Hash
+		h.SetSeed(o.seed)
+		maphash.WriteComparable(&h, id)
+		h.WriteString(s)
+		key := h.Sum64()
+		below, ok := o.ids[key]
+		if !ok {
+			below = uint32(len(o.parents))
+			o.parents = append(o.parents, id)
+			o.ids[key] = below
+		}
+		if id = below; grpc {
+			break
+		}
+	}
+	return id
+}
