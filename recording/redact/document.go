@@ -45,6 +45,8 @@ func (q *search) document(s string, mediaType string) []byte {
 		return nil
 	}
 	switch c := start[0]; {
+	case kind == "application/connect+json", kind == "application/grpc-web+json":
+		return q.envelopes(s)
 	case c == '<' && isText(s):
 		return q.markup(s)
 	case (c == '{' || c == '[' && !isSection(start) || strings.Contains(kind, "json")) && isText(s):

@@ -1,0 +1,35 @@
+package redact
+
+import "encoding/binary"
+
+const (
+	// envelopeHead is what is before each message of a stream of Connect, and of gRPC-Web: a
+	// byte of flags and the message's length.
+	envelopeHead = 5
+	// envelopeCompressed is the flag of a message that is.
+	envelopeCompressed = 1
+)
+
+// envelopes redacts messages of JSON in a stream of Connect or gRPC-Web, each of which has a
+// length. One that is compressed is left out: the name of its coding is in another header.
+func (q *search) envelopes(s string) []byte {
+	d := draft{src: s, max: q.max}
+	for from := 0; from+envelopeHead <= len(s); {
+		begin := from + envelopeHead
+		size := uint64(binary.BigEndian.Uint32([]byte(s[from+1 : begin])))
+		end := begin + int(min(size, uint64(len(s)-begin)))
+		out := []byte{}
+		if s[from]&envelopeCompressed == 0 {
+			out = q.document(s[begin:end], "")
+		} else if begin < end {
+			q.cut = true
+		}
+		if out != nil && begin < end {
+			d.replace(from+1, begin, string(binary.BigEndian.AppendUint32(nil, uint32(len(out)))))
+			d.replace(begin, end, string(out))
+		}
+		from = end
+	}
+	q.cut = q.cut || d.cut
+	return d.bytes()
+}
