@@ -384,7 +384,7 @@ func (c *creator) begin(ctx context.Context) error {
 
 // checkEmpty refuses a place that has a recording, or a part of one.
 func (c *creator) checkEmpty(ctx context.Context) error {
-	unfinished, err := read.Unfinished(ctx, c.dest)
+	unfinished, err := read.IsUnfinished(ctx, c.dest)
 	if err != nil {
 		return err
 	}

@@ -37,9 +37,9 @@ const (
 	EndMark   = "_redacted.json"
 )
 
-// Unfinished tells whether the writer of a whole recording has not come to its end: it is
+// IsUnfinished tells whether the writer of a whole recording has not come to its end: it is
 // still writing, or it was interrupted.
-func Unfinished(ctx context.Context, s Store) (bool, error) {
+func IsUnfinished(ctx context.Context, s Store) (bool, error) {
 	begun, ended := false, false
 	for o, err := range s.List(ctx, "_redact") {
 		if errors.Is(err, fs.ErrNotExist) { // a directory that is made with its first file
@@ -115,11 +115,11 @@ func (f *finder) look() error {
 	if !f.listed && len(f.failed) > 0 {
 		return f.failed[0]
 	}
-	switch unfinished, err := Unfinished(f.ctx, f.stores[f.store]); {
+	switch unfinished, err := IsUnfinished(f.ctx, f.stores[f.store]); {
 	case err != nil:
 		f.failed = append(f.failed, err)
 	case unfinished:
-		f.report.add(HalfWritten, fmt.Sprintf("%s is there and %s is not: write it anew, to another place", BeginMark, EndMark))
+		f.report.add(Unfinished, fmt.Sprintf("%s is there and %s is not: write it anew, to another place", BeginMark, EndMark))
 	}
 	for _, err := range f.failed {
 		f.report.add(Unreadable, err.Error())

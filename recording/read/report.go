@@ -17,7 +17,7 @@ const (
 	Malformed Kind = iota
 	Torn
 	Unreadable
-	HalfWritten
+	Unfinished
 	MissingSegment
 	TornPart
 	NoCounters
@@ -57,7 +57,7 @@ func Kinds() [kinds]KindDoc {
 		Malformed:      {"malformed", "malformed record", "malformed records", Damage, "JSON or markdown that can't be parsed, or is beyond a limit."},
 		Torn:           {"torn", "torn segment", "torn segments", Damage, "A segment that is complete by its name, and ends in the middle of a record, or has nothing in it."},
 		Unreadable:     {"unreadable", "unreadable file", "unreadable files", Damage, "A file or a folder that the store doesn't give, or whose compression is damaged or beyond a limit."},
-		HalfWritten:    {"half_written", "half-written recording", "half-written recordings", Damage, "A recording that `tapedeck redact` began to write and did not end: `_redacting.json` is there, and `_redacted.json` is not."},
+		Unfinished:     {"unfinished", "unfinished recording", "unfinished recordings", Damage, "A recording that `tapedeck redact` began to write and did not end: `_redacting.json` is there, and `_redacted.json` is not."},
 		MissingSegment: {"missing_segment", "missing segment", "missing segments", Gap, "A number between those of a process's segments that no segment has: it was removed, or could not be written."},
 		TornPart:       {"torn_part", "open segment", "open segments", Normal, "A segment that is still being written, or whose writer was killed: the last record is torn."},
 		NoCounters:     {"no_counters", "segment without counters", "segments without counters", Normal, "A complete segment of the recorder that doesn't say what was left out."},

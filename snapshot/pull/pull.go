@@ -113,10 +113,10 @@ func (c *copier) count(change func(*Summary)) {
 }
 
 func (c *copier) place(ctx context.Context, from store.Store, wanted func(recording.SegmentKey) bool) error {
-	if half, err := read.Unfinished(ctx, from); err != nil {
+	if unfinished, err := read.IsUnfinished(ctx, from); err != nil {
 		return err
-	} else if half {
-		return fmt.Errorf("the recording is half-written: %s is there and %s is not: pull the one that it was made of, or write it anew", read.BeginMark, read.EndMark)
+	} else if unfinished {
+		return fmt.Errorf("the recording is unfinished: %s is there and %s is not: pull the one that it was made of, or write it anew", read.BeginMark, read.EndMark)
 	}
 	var snapshots []string
 	have, stop := iter.Pull2(c.Store.List(ctx, "cluster="))
