@@ -7,9 +7,10 @@
 //
 // An edge leads from the place of a response at which a value was issued to the place of
 // a request at which the value stands as a whole: as it is, behind a scheme as Bearer, in
-// base64, or in another of the forms of forms.go. Cookies are carried by name, validators as ETag by the object that they are
-// of, and short ids by the kind of thing that they name, as 7 is in `/orders/7`. Any other
-// value must look as if it had been made for the purpose; see worth.go.
+// base64, or in another of the forms of forms.go. Cookies are carried by name, validators
+// as ETag by the object that they are of, and short ids by the kind of thing that they
+// name, as 7 is in `/orders/7`. Any other value must look as if it had been made for the
+// purpose; see worth.go.
 //
 // What it promises:
 //
@@ -21,5 +22,6 @@
 //   - Exchanges are foreign: depth, sizes, and what is remembered are bounded.
 //
 // It imports recording with its folders, match/class, mock/order, internal/rulefile, the
-// standard library, golang.org/x/net/html, and go.yaml.in/yaml/v3 for the file of rules.
+// standard library, golang.org/x/net/html, protobuf's protowire, and go.yaml.in/yaml/v3 for
+// the file of rules.
 package carry
