@@ -51,6 +51,7 @@ func TestDocuments(t *testing.T) {
 		{"text/plain", "see https://u:hush@h/ and -----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----\nb", "see https://R@h/ and R\nb", "req.body"},
 		{"application/yaml", "a: b\npassword: my hush\ntoken: |\n  hush\n  hush\nc: d\n", "a: b\npassword: R\ntoken: |\n  R\n  R\nc: d\n", "req.body,req.body.password"},
 		{"application/yaml", "password:\n  value: my hush\n  type: x\n  old:\n    - hush\nuser: joe\n", "password:\n  value: R\n  type: x\n  old:\n    - R\nuser: joe\n", "req.body,req.body.value"},
+		{"application/yaml", "password:\n  a: |\n    hush\n  b: hush\n  c:\n  - hush\nd: e\n", "password:\n  a: |\n    R\n  b: R\n  c:\n  - R\nd: e\n", "req.body,req.body.b"},
 		{"application/yaml", "passwords:\n- hush\n- \"hush\"\nusers:\n- joe\n", "passwords:\n- R\n- \"R\"\nusers:\n- joe\n", "req.body"},
 		{"application/yaml", "env:\n- name: DB_PASSWORD\n  value: hush\n- name: LEVEL\n  value: debug\n", "env:\n- name: DB_PASSWORD\n  value: R\n- name: LEVEL\n  value: debug\n", "req.body.value"},
 		{"application/yaml", "- name: DB_PASSWORD\n  valueFrom:\n    secretKeyRef:\n      name: db\n      key: password\n", "- name: DB_PASSWORD\n  valueFrom:\n    secretKeyRef:\n      name: db\n      key: password\n", ""},

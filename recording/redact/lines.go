@@ -24,6 +24,9 @@ func (q *search) lines(s string, yaml bool) []byte {
 			}
 		}
 		name, value, f, v := q.assignment(line)
+		for o.around != nil && !o.covers(line) {
+			o = *o.around
+		}
 		if !o.covers(line) {
 			o.indent = -1
 		} else if o.text {
@@ -64,6 +67,7 @@ type outline struct {
 	text    bool // the value is a text: `name: |`
 	form    form
 	verdict verdict
+	around  *outline // in which a text begins; nil: in none
 
 	column int     // at which a name stands that names the value beside it; -1: there is none
 	named  verdict // what it says: `- name: PASSWORD`, and then `value: …`
@@ -76,7 +80,12 @@ func (o *outline) begin(line string, text bool, f form, v verdict) {
 	if o.indent >= 0 && !text {
 		return
 	}
-	*o = outline{indent: indentOf(line), text: text, form: innerForm(f), verdict: v, column: -1}
+	var around *outline
+	if o.indent >= 0 {
+		outer := *o
+		around = &outer
+	}
+	*o = outline{indent: indentOf(line), text: text, form: innerForm(f), verdict: v, around: around, column: -1}
 }
 
 // covers tells whether a line is below the one whose value follows. The items of a list may
