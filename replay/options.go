@@ -167,6 +167,8 @@ type Bounds struct {
 	// PerSecond is the highest rate; Requests the largest number. 0: any.
 	PerSecond float64
 	Requests  int64
+	// InFlight is how many virtual users or sessions there may be at a time. 0: any.
+	InFlight int
 }
 
 // Check tells whether the load of a plan is within the bounds. flag names of bounds are in
@@ -174,36 +176,56 @@ type Bounds struct {
 func (b Bounds) Check(l Load, p *plan.Plan) error {
 	l = l.normal()
 	total, perSecond := l.planned(p)
-	if b.Requests > 0 && total > b.Requests {
-		return fmt.Errorf("the load is %d requests, and --max-requests allows %d: raise it if the target is meant to get them", total, b.Requests)
-	}
-	if b.PerSecond > 0 && perSecond > b.PerSecond {
-		return fmt.Errorf("the load reaches %.0f requests per second, and --max-rate allows %.0f: raise it if the target is meant to get them", perSecond, b.PerSecond)
+	for _, one := range []struct {
+		load, allowed float64
+		what, flag    string
+	}{
+		{total, float64(b.Requests), "is %.0f requests", "max-requests"},
+		{perSecond, b.PerSecond, "reaches %.0f requests per second", "max-rate"},
+		{l.atATime(), float64(b.InFlight), "is %.0f users or sessions at a time", "max-in-flight"},
+	} {
+		if one.allowed > 0 && one.load > one.allowed {
+			return fmt.Errorf("the load "+one.what+", and --%s allows %.0f: raise it if the target is meant to get them", one.load, one.flag, one.allowed)
+		}
 	}
 	return nil
 }
 
-// planned is how many requests are sent at most, and at which rate in the fullest second; 0
-// where answers decide.
-func (l *Load) planned(p *plan.Plan) (total int64, perSecond float64) {
-	if l.Passes > 0 {
-		total = int64(len(p.Steps)) * int64(l.Passes) * int64(l.Copies)
-	}
-	byTime := int64(0)
+// atATime is how many users or sessions there are side by side at most.
+func (l *Load) atATime() (most float64) {
 	switch l.way() {
+	case users:
+		most = float64(l.Users)
+		for _, one := range l.Stages {
+			most = max(most, one.Target)
+		}
+	case sessions:
+		most = float64(l.Sessions)
+	}
+	return most
+}
+
+// planned is how many requests are sent at most, and at which rate in the fullest second; 0
+// where answers decide. No product of large numbers overflows a float.
+func (l *Load) planned(p *plan.Plan) (total, perSecond float64) {
+	total = float64(len(p.Steps)) * float64(l.Passes) * float64(l.Copies)
+	byTime := 0.0
+	switch l.way() {
+	case users:
+		total *= l.atATime()
 	case rate:
 		perSecond = l.Rate
 		for _, one := range l.Stages {
 			perSecond = max(perSecond, one.Target)
 		}
-		byTime = int64(l.staged().Requests(l.For))
+		byTime = l.staged().Requests(l.For)
 	case recorded:
-		perSecond = float64(fullest(p.Steps, time.Duration(float64(time.Second)*l.Speed)) * l.Copies)
+		perSecond = float64(fullest(p.Steps, time.Duration(float64(time.Second)*l.Speed))) * float64(l.Copies)
 		if length := p.Length(); length > 0 {
-			byTime = int64(float64(len(p.Steps)*l.Copies) * float64(l.For) * l.Speed / float64(length))
+			byTime = float64(len(p.Steps)) * float64(l.Copies) * float64(l.For) * l.Speed / float64(length)
 		}
 	}
-	for _, n := range []int64{byTime, l.Requests} {
+	for _, n := range []float64{byTime, float64(l.Requests)} {
 		if n > 0 && (total == 0 || n < total) {
 			total = n
 		}

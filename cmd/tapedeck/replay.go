@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"os"
 	"slices"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tapedeck/tapedeck/cmd/internal/signals"
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/mock"
@@ -63,7 +65,12 @@ behind it, waits for the target's port, replays, and stops both.
 		Annotations: map[string]string{onSignal: drains},
 		Args:        placeAndPerhapsCommand,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return coded(f.run(cmd, args[0], args[1:]))
+			err := coded(f.run(cmd, args[0], args[1:]))
+			var reported exitError
+			if _, ok := signals.Received(cmd.Context()); ok && err != nil && !errors.As(err, &reported) {
+				return &codedError{codeIncomplete, fmt.Errorf("the replay was stopped before there was anything to report: %w", err)}
+			}
+			return err
 		},
 	}
 	cmd.SetFlagErrorFunc(flagError)
@@ -186,6 +193,7 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	}
 	defer l.plan.Close()
 	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: load, Set: set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag}
+	f.bounds.InFlight = cmp.Or(f.maxInFlight, replay.DefaultInFlight)
 	if err := f.bounds.Check(load, l.plan); err != nil {
 		return err
 	}
@@ -285,8 +293,35 @@ func (f *replayFlags) goals() (all []goal.Goal, err error) {
 // shape reads the flags of the load.
 func (f *replayFlags) shape() (l replay.Load, err error) {
 	l = f.load
-	if l.Speed, err = strconv.ParseFloat(strings.TrimSuffix(f.speed, "x"), 64); err != nil || l.Speed <= 0 || l.Speed > 1e6 {
-		return l, fmt.Errorf("--speed %q: want a factor above 0, such as 2 or 0.5x", f.speed)
+	if l.Speed, err = strconv.ParseFloat(strings.TrimSuffix(f.speed, "x"), 64); err != nil || !(l.Speed >= 1e-6 && l.Speed <= 1e6) { // false for NaN
+		return l, fmt.Errorf("--speed %q: want a factor from 0.000001 to 1000000, such as 2 or 0.5x", f.speed)
+	}
+	for _, one := range []struct {
+		flag        string
+		value       any
+		number      float64
+		least, most float64
+	}{
+		{"rate", l.Rate, l.Rate, 0, 1e6},
+		{"users", l.Users, float64(l.Users), 0, math.Inf(1)},
+		{"sessions", l.Sessions, float64(l.Sessions), 0, math.Inf(1)},
+		{"copies", l.Copies, float64(l.Copies), 1, math.Inf(1)},
+		{"times", l.Passes, float64(l.Passes), 0, math.Inf(1)},
+		{"requests", l.Requests, float64(l.Requests), 0, math.Inf(1)},
+		{"for", l.For, float64(l.For), 0, math.Inf(1)},
+		{"timeout", f.timeout, float64(f.timeout), 0, math.Inf(1)},
+		{"max-in-flight", f.maxInFlight, float64(f.maxInFlight), 0, math.Inf(1)},
+		{"max-lag", f.maxLag, float64(f.maxLag), 0, math.Inf(1)},
+		{"max-rate", f.bounds.PerSecond, f.bounds.PerSecond, 0, math.Inf(1)},
+		{"max-requests", f.bounds.Requests, float64(f.bounds.Requests), 0, math.Inf(1)},
+	} {
+		switch {
+		case one.number >= one.least && one.number <= one.most:
+		case math.IsInf(one.most, 1):
+			return l, fmt.Errorf("--%s %v: want %.0f or more", one.flag, one.value, one.least)
+		default:
+			return l, fmt.Errorf("--%s %v: want a number from %.0f to %.0f", one.flag, one.value, one.least, one.most)
+		}
 	}
 	ways := 0
 	for _, set := range []bool{l.Rate != 0, l.Users != 0, l.Sessions != 0, len(f.stages) > 0} {
@@ -297,8 +332,6 @@ func (f *replayFlags) shape() (l replay.Load, err error) {
 	switch {
 	case ways > 1:
 		return l, errors.New("--rate, --users, --sessions and --stage: want one of them")
-	case l.Rate < 0, l.Users < 0, l.Sessions < 0, l.Copies < 1, l.Passes < 0, l.Requests < 0, l.For < 0:
-		return l, errors.New("the load: want numbers and times of 0 or more, and at least 1 copy")
 	case l.Copies > 1 && ways > 0:
 		return l, errors.New("--copies: it multiplies recorded times, and is not for --rate, --users, --sessions and --stage")
 	}

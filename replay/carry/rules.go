@@ -216,7 +216,8 @@ func (r *Rules) all() []*rule {
 func ParseSetting(text string, lookup func(name string) (string, bool)) (Setting, error) {
 	place, value, ok := strings.Cut(text, "=")
 	if !ok || value == "" {
-		return Setting{}, fmt.Errorf("setting %.80q: want a place, `=`, and a text or env:NAME, as in header.Authorization=env:TOKEN", place)
+		// Without a place, all of it may be the secret.
+		return Setting{}, errors.New("a setting: want a place, `=`, and a text or env:NAME, as in header.Authorization=env:TOKEN")
 	}
 	p, err := parsePattern(place, "req")
 	if err == nil {

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// Wrong flags end a replay before it reads the recording.
+func TestReplayRefusesWrongFlags(t *testing.T) {
+	for _, c := range []struct{ flags, want string }{
+		{"--rate NaN", "--rate NaN: want a number from 0 to 1000000"},
+		{"--rate Inf", "--rate +Inf: want a number"},
+		{"--rate -1", "--rate -1: want a number"},
+		{"--users -1", "--users -1: want 0 or more"},
+		{"--sessions -1", "--sessions -1: want 0 or more"},
+		{"--copies 0", "--copies 0: want 1 or more"},
+		{"--times -1", "--times -1: want 0 or more"},
+		{"--requests -1", "--requests -1: want 0 or more"},
+		{"--for -1s", "--for -1s: want 0 or more"},
+		{"--timeout -1s", "--timeout -1s: want 0 or more"},
+		{"--max-in-flight -1", "--max-in-flight -1: want 0 or more"},
+		{"--max-lag -1s", "--max-lag -1s: want 0 or more"},
+		{"--max-rate NaN", "--max-rate NaN: want 0 or more"},
+		{"--max-requests -1", "--max-requests -1: want 0 or more"},
+		{"--speed NaN", `--speed "NaN": want a factor`},
+		{"--speed 1e-300", `--speed "1e-300": want a factor`},
+		{"--speed 0", `--speed "0": want a factor`},
+		{"--rate 1 --users 2", "want one of them"},
+		{"--copies 2 --users 2", "--copies: it multiplies recorded times"},
+		{"--stage rate=1,for=1s --stage vus=1,for=1s", "not both"},
+		{"--set TOP-SECRET", "a setting: want a place"},
+		{"--set =TOP-SECRET", "a path is empty"},
+		{"--set res.body=TOP-SECRET", "want a place"},
+		{"--only all", "want safe"},
+		{"--mock", "want a command"},
+		{"--output xml", "allowed: pretty"},
+		{"--no-compare --verify-fix", "--no-compare: nothing is compared"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(append([]string{"replay", "nowhere"}, strings.Fields(c.flags)...), strings.NewReader(""), &stdout, &stderr)
+		if code != codeCannotRun || !strings.Contains(stderr.String(), c.want) || stdout.Len() > 0 {
+			t.Errorf("%s: exit code %d, %s", c.flags, code, &stderr)
+		}
+		if strings.Contains(stderr.String(), "TOP-SECRET") {
+			t.Errorf("%s: the error shows the value: %s", c.flags, &stderr)
+		}
+	}
+}

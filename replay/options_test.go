@@ -1,0 +1,48 @@
+package replay
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapedeck/tapedeck/replay/schedule"
+)
+
+// A load is refused before anything is sent, however large its numbers are.
+func TestBounds(t *testing.T) {
+	p, _, _ := prepare(t, gets(10, 100*time.Millisecond))
+	bounds := Bounds{PerSecond: 1000, Requests: 500, InFlight: 50}
+	for _, c := range []struct {
+		name string
+		load Load
+		flag string // of the bound that is exceeded
+	}{
+		{"once", Load{}, ""},
+		{"as many passes as are allowed", Load{Passes: 50}, ""},
+		{"one more", Load{Passes: 51}, "--max-requests"},
+		{"more passes than a number of requests holds", Load{Passes: math.MaxInt}, "--max-requests"},
+		{"more copies than that", Load{Copies: math.MaxInt}, "--max-requests"},
+		{"many copies that end early", Load{Copies: math.MaxInt, Requests: 5}, "--max-rate"},
+		{"many passes that end early", Load{Passes: math.MaxInt, Requests: 5}, ""},
+		{"a rate", Load{Rate: 1001}, "--max-rate"},
+		{"a rate for years", Load{Rate: 1, For: math.MaxInt64}, "--max-requests"},
+		{"a stage", Load{Stages: []schedule.Stage{{Target: 2000, For: time.Millisecond}}}, "--max-rate"},
+		{"the fullest second at a high speed", Load{Speed: 1e6, Copies: 50}, ""},
+		{"the same with more copies", Load{Speed: 1e6, Copies: 101, Requests: 1}, "--max-rate"},
+		{"the lowest speed", Load{Speed: 1e-6, Requests: 1}, ""},
+		{"users", Load{Users: 50}, ""},
+		{"users who go through it twice", Load{Users: 26, Passes: 2}, "--max-requests"},
+		{"more users than requests under way", Load{Users: 51, Requests: 1}, "--max-in-flight"},
+		{"a stage of users", Load{Stages: []schedule.Stage{{Target: 51, For: time.Second}}, StagesAreUsers: true}, "--max-in-flight"},
+		{"sessions", Load{Sessions: 51}, "--max-in-flight"},
+	} {
+		err := bounds.Check(c.load, p)
+		if c.flag == "" && err != nil || c.flag != "" && (err == nil || !strings.Contains(err.Error(), c.flag+" allows")) {
+			t.Errorf("%s: %v, want one about %q", c.name, err, c.flag)
+		}
+		if err := (Bounds{}).Check(c.load, p); err != nil {
+			t.Errorf("%s: %v, but no bound is set", c.name, err)
+		}
+	}
+}
