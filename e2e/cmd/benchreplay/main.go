@@ -1,0 +1,336 @@
+// Command benchreplay measures `tapedeck replay`, which compares each answer, beside
+// generators that a user would compare it with, on one target in one run, over loopback:
+//
+//	requests   requests per second of the generator's processor time, over HTTP/1.1 and h2c, at
+//	           one rate: vegeta; and wrk and h2load, closed loops that look at nothing, which
+//	           are the limit. Loading the recording is in the figure.
+//	schedule   by how much requests are sent later than they are due, at 2,000 a second
+//
+// Each turn is a process of its own with one processor (GOMAXPROCS=1). Generators take
+// turns, and each figure is the median of its turns: of the processor time, user and system,
+// so that the machine's other work counts little.
+//
+//	usage: benchreplay [-turns n] TAPEDECK
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck/tapedeck/e2e/internal/machine"
+	"github.com/tapedeck/tapedeck/e2e/internal/tools"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
+)
+
+const (
+	// exchanges are recorded, and passes made over them.
+	exchanges = 10_000
+	passes    = 5
+	requests  = exchanges * passes
+	// rate is that of the table of requests, and slow that of the schedule.
+	rate, slow = 5000, 2000
+	answer     = `{"id":17,"name":"a thing of some length","tags":["one","two","three"],"price":{"units":19,"nanos":990000000},"stock":42}`
+)
+
+func main() {
+	turns := flag.Int("turns", 3, "turns of each generator")
+	serve := flag.String("serve", "", "be the target, on this `address`")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	switch {
+	case *serve != "":
+		err = target(ctx, *serve)
+	case flag.NArg() != 1 || *turns < 1:
+		err = errors.New("usage: benchreplay [-turns n] TAPEDECK; at least 1 turn")
+	default:
+		err = bench(ctx, *turns, flag.Arg(0))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "benchreplay:", err)
+		os.Exit(1)
+	}
+}
+
+// target gives every request the same answer, over HTTP/1.1 and h2c.
+func target(ctx context.Context, address string) error {
+	srv := &http.Server{Addr: address, Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, answer) // the client is gone
+	})}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	context.AfterFunc(ctx, func() { _ = srv.Close() })
+	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// record writes a recording whose requests the target answers as recorded.
+func record(dir, version string) error {
+	segments, err := spool.NewSegments(spool.Dir(dir), spool.SegmentOptions{Cluster: "prod", Namespace: "shop", Workload: "items", Pod: "items-7d4b9-x2x"})
+	if err != nil {
+		return err
+	}
+	start := time.Now().Add(-time.Hour)
+	var lines []byte
+	for i := range exchanges {
+		path := "/api/v1/items/" + strconv.Itoa(i)
+		e := recording.Exchange{
+			MsgType: recording.MsgType, TS: start.Add(time.Duration(i) * time.Millisecond), Duration: 1, Direction: recording.In, L7Protocol: recording.HTTP1,
+			Cluster: "prod", Namespace: "shop", Service: "items", Command: "GET", Location: path, Status: "200",
+			HTTP: &recording.HTTP{
+				Req: recording.HTTPRequest{Method: "GET", URL: path, URI: path, Version: version, Host: "items.shop",
+					Headers: recording.Headers{{Name: "Accept", Value: "application/json"}, {Name: "User-Agent", Value: "cart/1.0"}}},
+				Res: recording.HTTPResponse{StatusCode: 200, StatusMessage: "200 OK", ContentType: "application/json", Body: []byte(answer),
+					Headers: recording.Headers{{Name: "Content-Type", Value: "application/json"}, {Name: "Content-Length", Value: strconv.Itoa(len(answer))}}},
+			},
+		}
+		e.UUID[0], e.UUID[1], e.UUID[15] = byte(i), byte(i>>8), 1
+		lines = append(e.AppendJSON(lines), '\n')
+	}
+	if _, err := segments.WriteLines(lines, exchanges); err != nil {
+		return err
+	}
+	_, err = segments.Close()
+	return err
+}
+
+// generator is a program to measure.
+type generator struct {
+	name     string
+	args     []string
+	requests int // 0: what it says
+	count    func(out string) int
+}
+
+func bench(ctx context.Context, turns int, tapedeck string) error {
+	dir, err := os.MkdirTemp("", "tapedeck-benchreplay-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	vegeta, err := tools.Find(ctx, "vegeta")
+	if err != nil {
+		return err
+	}
+	for _, version := range []string{"1.1", "2.0"} {
+		if err := record(filepath.Join(dir, version), version); err != nil {
+			return fmt.Errorf("write a recording: %w", err)
+		}
+	}
+	address, end, err := startTarget(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	targets := filepath.Join(dir, "targets")
+	var list strings.Builder
+	for i := range exchanges {
+		fmt.Fprintf(&list, "GET http://%s/api/v1/items/%d\nHost: items.shop\nAccept: application/json\nUser-Agent: cart/1.0\n\n", address, i)
+	}
+	if err := os.WriteFile(targets, []byte(list.String()), 0o600); err != nil {
+		return err
+	}
+	fmt.Printf("%s\n\n", machine.Describe())
+	replay := func(version, scheme string, flags ...string) []string {
+		return append([]string{tapedeck, "replay", filepath.Join(dir, version), "--target", scheme + "://" + address, "--output", "none", "--times", strconv.Itoa(passes), "--max-lag", "1h"}, flags...)
+	}
+	attack := func(perSecond int, flags ...string) []string {
+		return append([]string{vegeta, "attack", "-targets", targets, "-rate", strconv.Itoa(perSecond), "-duration", strconv.Itoa(requests/perSecond) + "s", "-output", filepath.Join(dir, "vegeta")}, flags...)
+	}
+	for _, t := range []struct {
+		title string
+		all   []generator
+	}{
+		{"HTTP/1.1", []generator{
+			{name: "vegeta", args: attack(rate), requests: requests},
+			{name: "tapedeck replay", args: replay("1.1", "http", "--rate", strconv.Itoa(rate)), requests: requests},
+			{name: "wrk, a closed loop", args: []string{"wrk", "-t1", "-c16", "-d5s", "http://" + address + "/api/v1/items/1"}, count: countOfWrk},
+		}},
+		{"h2c", []generator{
+			{name: "vegeta", args: attack(rate, "-h2c"), requests: requests},
+			{name: "tapedeck replay", args: replay("2.0", "h2c", "--rate", strconv.Itoa(rate)), requests: requests},
+			{name: "h2load, a closed loop", args: []string{"h2load", "-t1", "-c1", "-m16", "-n" + strconv.Itoa(requests), "http://" + address + "/api/v1/items/1"}, requests: requests},
+		}},
+	} {
+		if err := requestsTable(ctx, t.title, t.all, turns); err != nil {
+			return err
+		}
+	}
+	return schedule(ctx, dir, vegeta, attack(slow), replay("1.1", "http", "--rate", strconv.Itoa(slow), "--report", filepath.Join(dir, "report.json")))
+}
+
+// countOfWrk reads how many requests wrk says it made.
+func countOfWrk(out string) int {
+	for line := range strings.Lines(out) {
+		if before, _, ok := strings.Cut(line, " requests in "); ok {
+			n, _ := strconv.Atoi(strings.TrimSpace(before))
+			return n
+		}
+	}
+	return 0
+}
+
+func requestsTable(ctx context.Context, title string, all []generator, turns int) error {
+	costs := make([][]float64, len(all)) // requests per second of processor time
+	for range turns {
+		for i, g := range all {
+			if _, err := exec.LookPath(g.args[0]); err != nil {
+				continue
+			}
+			out, cpu, err := run(ctx, g.args)
+			if err != nil {
+				return fmt.Errorf("%s over %s: %w", g.name, title, err)
+			}
+			n := g.requests
+			if n == 0 {
+				n = g.count(out)
+			}
+			costs[i] = append(costs[i], float64(n)/cpu.Seconds())
+		}
+	}
+	fmt.Printf("%s: requests per second of processor time\n\n", title)
+	for i, g := range all {
+		if len(costs[i]) == 0 {
+			fmt.Printf("  %-24s left out: %s is not here (Debian: wrk, nghttp2-client)\n", g.name, g.args[0])
+			continue
+		}
+		fmt.Printf("  %-24s %10.0f %7.2fx\n", g.name, median(costs[i]), median(costs[i])/median(costs[0]))
+	}
+	fmt.Println()
+	return nil
+}
+
+func run(ctx context.Context, args []string) (out string, cpu time.Duration, err error) {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	text, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", 0, fmt.Errorf("%w: %.500s", err, text)
+	}
+	return string(text), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+}
+
+func median(all []float64) float64 {
+	all = slices.Sorted(slices.Values(all))
+	return all[len(all)/2]
+}
+
+// schedule compares when requests were sent with when they were due.
+func schedule(ctx context.Context, dir, vegeta string, attack, replay []string) error {
+	if _, _, err := run(ctx, attack); err != nil {
+		return fmt.Errorf("vegeta: %w", err)
+	}
+	late, err := latenessOfVegeta(ctx, vegeta, filepath.Join(dir, "vegeta"))
+	if err != nil {
+		return err
+	}
+	if _, _, err := run(ctx, replay); err != nil {
+		return fmt.Errorf("tapedeck replay: %w", err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	if err != nil {
+		return err
+	}
+	var report struct {
+		Results struct {
+			Endpoints []struct {
+				Lag struct {
+					Percentiles map[string]float64 `json:"percentilesMicros"`
+				} `json:"lag"`
+			} `json:"endpoints"`
+		} `json:"results"`
+	}
+	if err := json.Unmarshal(text, &report); err != nil || len(report.Results.Endpoints) == 0 {
+		return fmt.Errorf("read the report: %w", err)
+	}
+	lag := report.Results.Endpoints[0].Lag.Percentiles
+	fmt.Printf("At %d requests per second, sent later than due, in µs\n\n  %-24s %10s %10s\n", slow, "", "median", "p99")
+	fmt.Printf("  %-24s %10.0f %10.0f\n  %-24s %10.0f %10.0f\n\n", "vegeta", late[len(late)/2], late[len(late)*99/100], "tapedeck replay", lag["p50"], lag["p99"])
+	return nil
+}
+
+// latenessOfVegeta is by how much each request was sent after the first one and its number's
+// share of the time, in µs, in order.
+func latenessOfVegeta(ctx context.Context, vegeta, results string) ([]float64, error) {
+	cmd := exec.CommandContext(ctx, vegeta, "encode", "--to", "json", results)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("vegeta encode: %w", err)
+	}
+	var late []float64
+	var first time.Time
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var r struct {
+			Seq       int       `json:"seq"`
+			Timestamp time.Time `json:"timestamp"`
+		}
+		if err := dec.Decode(&r); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("read vegeta's results: %w", err)
+		}
+		due := time.Duration(r.Seq) * time.Second / slow
+		if at := r.Timestamp.Add(-due); first.IsZero() || at.Before(first) {
+			first = at
+		}
+		late = append(late, float64(r.Timestamp.Add(-due).UnixNano())/1e3)
+	}
+	for i := range late {
+		late[i] -= float64(first.UnixNano()) / 1e3
+	}
+	slices.Sort(late)
+	return late, nil
+}
+
+// startTarget runs the target as a process of its own.
+func startTarget(ctx context.Context) (address string, end func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	address = l.Addr().String()
+	_ = l.Close()
+	cmd := exec.CommandContext(ctx, self, "-serve", address)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	end = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	for range 200 {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			return address, end, conn.Close()
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	end()
+	return "", nil, errors.New("the target does not listen")
+}
