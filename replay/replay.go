@@ -68,8 +68,10 @@ type player struct {
 	started time.Time
 	fixes   fixes
 	hits    int64 // of the bound on requests under way
-	failed  atomic.Pointer[error]
-	uses    uses
+	// byBaseline counts answers of the baseline.
+	byBaseline atomic.Int64
+	failed     atomic.Pointer[error]
+	uses       uses
 }
 
 // now is the time since the start.
@@ -173,7 +175,10 @@ func (p *player) request(ctx context.Context, w *worker, j *job, endpoint int) (
 		if w.buf, err = p.encoded(w.buf[:0], j.step, j.of.baseline); err != nil {
 			return err
 		}
-		if failure := p.Baseline.Send(ctx, w.buf, &w.baseline); failure != nil && ctx.Err() != nil {
+		switch failure := p.Baseline.Send(ctx, w.buf, &w.baseline); {
+		case failure == nil:
+			p.byBaseline.Add(1)
+		case ctx.Err() != nil:
 			return ctx.Err()
 		}
 	}
@@ -311,8 +316,15 @@ func (p *player) fill(r *report.Report) {
 	for _, l := range p.Plan.Left {
 		r.Source.LeftOut[l.Reason] = int64(l.Count)
 	}
-	if n := total.Failures[string(wire.DNS)] + total.Failures[string(wire.Refused)]; n > 0 && n == total.Sent {
+	var without int64 // requests that got no connection
+	for _, class := range []wire.Failure{wire.DNS, wire.Refused, wire.Unreachable, wire.TLS} {
+		without += total.Failures[string(class)]
+	}
+	if without > 0 && without == total.Sent {
 		r.Problems = append(r.Problems, report.Exit{Code: report.CouldNotRun, Reason: "the target can't be reached: no request got a connection"})
+	}
+	if p.Baseline != nil && total.Sent > 0 && p.byBaseline.Load() == 0 {
+		r.Problems = append(r.Problems, report.Exit{Code: report.CouldNotRun, Reason: "the baseline gave no answer, so nothing was compared with it"})
 	}
 	p.edges(r)
 	if p.VerifyFix {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -368,5 +369,35 @@ func TestShapes(t *testing.T) {
 		if total.Failed > 0 || len(r.Differences) > 0 {
 			t.Errorf("%s: %+v %+v", c.name, total.Counts, r.Differences)
 		}
+	}
+}
+
+// A replay that reached nobody could not run, whichever of the two did not answer.
+func TestNobodyAnswers(t *testing.T) {
+	away := func(why error) *wire.Client {
+		c, err := wire.New(wire.Options{Target: &url.URL{Scheme: "http", Host: "away.test"}, Run: "test", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, why }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*Options)
+	}{
+		{"a target that refuses", func(o *Options) { o.Target = away(syscall.ECONNREFUSED) }},
+		{"a target without a name", func(o *Options) { o.Target = away(&net.DNSError{IsNotFound: true}) }},
+		{"a target that no way leads to", func(o *Options) { o.Target = away(syscall.EHOSTUNREACH) }},
+		{"a baseline that refuses", func(o *Options) { o.Baseline = away(syscall.ECONNREFUSED) }},
+	} {
+		r := run(t, gets(3, time.Second), http.HandlerFunc(answerOK), c.change)
+		r.Judge(nil)
+		if r.ExitCode != report.CouldNotRun {
+			t.Errorf("%s: exit code %d: %v", c.name, r.ExitCode, r.Exits)
+		}
+	}
+	r := run(t, gets(3, time.Second), http.HandlerFunc(answerOK), func(o *Options) { o.Baseline = o.Target })
+	if r.Judge(nil); r.ExitCode != 0 {
+		t.Errorf("a baseline that answers: exit code %d: %v", r.ExitCode, r.Exits)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"math"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -223,12 +224,13 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 		}
 		defer dependencies.end()
 	}
+	var app *app
 	if len(command) > 0 {
 		if isTaken(ctx, target) {
 			return fmt.Errorf("%s: somebody listens there already, and would get the requests meant for %s: stop it, or give the command another port and say so with --target", target.Host, command[0])
 		}
-		app := startApp(cmd, command, dependencies)
-		defer app.stop()
+		app = startApp(cmd, command, dependencies)
+		defer app.stop(ctx)
 		if err := app.ready(ctx, target); err != nil {
 			return err
 		}
@@ -240,6 +242,9 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	calm()
 	r, err := replay.Run(ctx, o)
 	p.clear()
+	if app != nil {
+		app.tellEnd(cmd)
+	}
 	if err != nil {
 		return err
 	}
@@ -285,6 +290,35 @@ func (f *replayFlags) check(command []string) error {
 	case f.output != "none":
 		if _, err := report.FormNamed(f.output); err != nil {
 			return fmt.Errorf("--output: %w", err)
+		}
+	}
+	return f.checkFiles()
+}
+
+// written is a file that a replay writes. The rules of --accept have no form.
+type written struct{ flag, file, form string }
+
+func (f *replayFlags) files() []written {
+	return []written{{"accept", f.accept, ""}, {"report", f.report, "json"}, {"html", f.html, "html"}, {"junit", f.junit, "junit"}, {"markdown", f.markdown, "markdown"}}
+}
+
+// checkFiles finds files that can't be written before the replay, which may take hours.
+func (f *replayFlags) checkFiles() error {
+	flags := map[string]string{}
+	for _, one := range f.files() {
+		if one.file == "" {
+			continue
+		}
+		name := filepath.Clean(one.file)
+		if other, ok := flags[name]; ok && name != os.DevNull {
+			return fmt.Errorf("--%s and --%s: both would write %s", other, one.flag, one.file)
+		}
+		flags[name] = one.flag
+		if info, err := os.Stat(name); err == nil && info.IsDir() {
+			return fmt.Errorf("--%s %s: it is a directory, want the name of a file", one.flag, one.file)
+		}
+		if _, err := os.Stat(filepath.Dir(name)); err != nil {
+			return fmt.Errorf("--%s: %w", one.flag, err)
 		}
 	}
 	return nil
@@ -468,7 +502,11 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string) (l *loaded, err 
 		}
 	}
 	if len(l.plan.Steps) == 0 {
-		return nil, fmt.Errorf("%s: there is nothing to send: no inbound request was found%s", place, leftOut(l.plan))
+		selected := ""
+		if len(f.query.Namespaces)+len(f.query.Workloads)+len(f.query.Clusters) > 0 {
+			selected = " of what --namespace, --workload and --cluster select"
+		}
+		return nil, fmt.Errorf("%s: there is nothing to send: no inbound request was found%s%s", place, selected, leftOut(l.plan))
 	}
 	return l, nil
 }
@@ -582,6 +620,11 @@ func (f *replayFlags) targetURL(p *plan.Plan) (*url.URL, error) {
 
 // client makes a client for a target.
 func (f *replayFlags) client(target *url.URL, load replay.Load) (*wire.Client, error) {
+	if port := target.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, fmt.Errorf("%s: port %s: want one from 1 to 65535", target.Redacted(), port)
+		}
+	}
 	config := &tls.Config{ServerName: f.serverName, MinVersion: tls.VersionTLS12}
 	if f.caFile != "" {
 		text, err := os.ReadFile(f.caFile)
@@ -623,41 +666,50 @@ func (f *replayFlags) unfired(r *report.Report, l *loaded) {
 	}
 }
 
-// finish writes the report in all forms, and returns the exit code.
+// finish writes the report in all forms, and returns the exit code. A form that can't be
+// written does not keep the others from it.
 func (f *replayFlags) finish(cmd *cobra.Command, r *report.Report, l *loaded) error {
-	if f.accept != "" {
-		rules, left, err := l.compare.Comparer.Finish().Accept(l.plan.Endpoints)
-		if err == nil {
-			err = os.WriteFile(f.accept, rules, 0o666)
-		}
-		if err != nil {
-			return fmt.Errorf("--accept: %w", err)
-		}
-		for _, g := range left {
-			fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: no rule can accept %s of %s\n", g.Pattern, l.plan.Endpoints[g.Endpoint])
-		}
-	}
-	for _, one := range []struct{ flag, file, form string }{{"report", f.report, "json"}, {"html", f.html, "html"}, {"junit", f.junit, "junit"}, {"markdown", f.markdown, "markdown"}} {
+	var failed []error
+	for _, one := range f.files() {
 		if one.file == "" {
 			continue
 		}
-		if err := writeReport(one.file, one.form, r); err != nil {
-			return fmt.Errorf("--%s: %w", one.flag, err)
+		write := func() error { return writeReport(one.file, one.form, r) }
+		if one.form == "" {
+			write = func() error { return f.writeRules(cmd, l) }
+		}
+		if err := write(); err != nil {
+			failed = append(failed, fmt.Errorf("--%s: %w", one.flag, err))
 		}
 	}
 	if f.output != "none" {
 		form, err := report.FormNamed(f.output)
-		if err != nil {
-			return err
+		if err == nil {
+			err = form.Write(cmd.OutOrStdout(), r)
 		}
-		if err := form.Write(cmd.OutOrStdout(), r); err != nil {
-			return err
-		}
+		failed = append(failed, err)
 	}
-	if r.ExitCode != 0 {
+	switch err := errors.Join(failed...); {
+	case err != nil && r.ExitCode == codeIncomplete:
+		return &codedError{codeIncomplete, err}
+	case err != nil:
+		return err
+	case r.ExitCode != 0:
 		return exitError(r.ExitCode)
 	}
 	return nil
+}
+
+// writeRules writes the rules that accept what is new.
+func (f *replayFlags) writeRules(cmd *cobra.Command, l *loaded) error {
+	rules, left, err := l.compare.Comparer.Finish().Accept(l.plan.Endpoints)
+	if err != nil {
+		return err
+	}
+	for _, g := range left {
+		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: no rule can accept %s of %s\n", g.Pattern, l.plan.Endpoints[g.Endpoint])
+	}
+	return writeWhole(f.accept, func(w io.Writer) error { _, err := w.Write(rules); return err })
 }
 
 // writeReport writes a file at once or not at all.

@@ -35,6 +35,9 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 		{"--only all", "want safe"},
 		{"--mock", "want a command"},
 		{"--output xml", "allowed: pretty"},
+		{"--report same --html ./same", "--report and --html: both would write ./same"},
+		{"--accept .", "it is a directory"},
+		{"--junit nowhere/replay.xml", "--junit: stat nowhere: no such file"},
 		{"--no-compare --verify-fix", "--no-compare: nothing is compared"},
 	} {
 		var stdout, stderr bytes.Buffer

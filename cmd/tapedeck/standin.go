@@ -110,6 +110,7 @@ func (s *standIn) summary() *report.Mock {
 type app struct {
 	args   []string
 	cancel context.CancelFunc
+	kill   chan struct{}
 	ended  chan struct{}
 	status wrap.Status
 	err    error
@@ -122,20 +123,44 @@ func startApp(cmd *cobra.Command, args []string, dependencies *standIn) *app {
 	if dependencies != nil {
 		env = wrap.Environment(dependencies.mock.Addr().Port, dependencies.trust)
 	}
-	ctx, cancel := context.WithCancel(cmd.Context())
-	a := &app{args: args, cancel: cancel, ended: make(chan struct{})}
+	// A signal reaches the application, too, but need not end it.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(cmd.Context()))
+	a := &app{args: args, cancel: cancel, kill: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
 		defer close(a.ended)
-		a.status, a.err = wrap.Run(ctx, wrap.Command{Args: args, Stdin: io.LimitReader(cmd.InOrStdin(), 0), Stdout: cmd.ErrOrStderr(), Stderr: cmd.ErrOrStderr(), Env: env}, drainTime)
+		a.status, a.err = wrap.Run(ctx, wrap.Command{Args: args, Stdin: io.LimitReader(cmd.InOrStdin(), 0), Stdout: cmd.ErrOrStderr(), Stderr: cmd.ErrOrStderr(), Env: env, Kill: a.kill}, drainTime)
 	}()
 	return a
 }
 
-// stop ends the application and waits for that.
-func (a *app) stop() {
+// stop ends the application and waits for that. Once a signal has ended ctx, a person waits.
+func (a *app) stop(ctx context.Context) {
 	a.cancel()
+	select {
+	case <-ctx.Done():
+		select {
+		case <-a.ended:
+		case <-time.After(appKill):
+			close(a.kill)
+		}
+	case <-a.ended:
+	}
 	<-a.ended
 }
+
+// tellEnd says that the application has ended by itself, which explains requests that failed.
+func (a *app) tellEnd(cmd *cobra.Command) {
+	select {
+	case <-a.ended:
+		if cmd.Context().Err() == nil && a.err == nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: %s ended before the replay did: %s\n", a.args[0], a.status)
+		}
+	default:
+	}
+}
+
+// appKill is how long the application may take to end when the replay was interrupted.
+const appKill = 500 * time.Millisecond
 
 // appStart bounds how long the application may take until it listens.
 const appStart = time.Minute

@@ -87,6 +87,8 @@ type Command struct {
 	Stdout, Stderr io.Writer
 	// Env is its environment without what points it at the proxy; see [Environment].
 	Env []string
+	// Kill ends it at once when it is closed; nil: it never is.
+	Kill <-chan struct{}
 }
 
 // Environment returns the process's environment with the variables that send a program
@@ -168,6 +170,9 @@ func Run(ctx context.Context, c Command, grace time.Duration) (Status, error) {
 			_ = cmd.Process.Signal(syscall.SIGTERM)
 			kill = time.After(grace)
 		case <-kill:
+			_ = cmd.Process.Kill()
+		case <-c.Kill:
+			c.Kill = nil
 			_ = cmd.Process.Kill()
 		case err := <-ended:
 			var exit *exec.ExitError

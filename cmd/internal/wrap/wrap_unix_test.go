@@ -64,3 +64,29 @@ func TestStatus(t *testing.T) {
 		}
 	}
 }
+
+// A command that ignores signals ends all the same when its caller can't wait.
+func TestKillEndsACommandThatIgnoresSignals(t *testing.T) {
+	out, said := io.Pipe()
+	kill := make(chan struct{})
+	done := make(chan Status, 1)
+	go func() {
+		status, err := Run(t.Context(), Command{Args: []string{"sh", "-c", `trap "" TERM INT; echo ready; while :; do sleep 0.01; done`}, Stdin: strings.NewReader(""), Stdout: said, Stderr: io.Discard, Env: os.Environ(), Kill: kill}, time.Hour)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- status
+	}()
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	close(kill)
+	select {
+	case status := <-done:
+		if status.Code != 128+int(syscall.SIGKILL) {
+			t.Error(status)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it goes on")
+	}
+}
