@@ -172,8 +172,9 @@ type Bounds struct {
 }
 
 // Check tells whether the load of a plan is within the bounds. flag names of bounds are in
-// the error.
-func (b Bounds) Check(l Load, p *plan.Plan) error {
+// the error. It returns the load, which ends at the bound if only answers decide how many
+// requests there are.
+func (b Bounds) Check(l Load, p *plan.Plan) (Load, error) {
 	l = l.normal()
 	total, perSecond := l.planned(p)
 	for _, one := range []struct {
@@ -185,10 +186,13 @@ func (b Bounds) Check(l Load, p *plan.Plan) error {
 		{l.atATime(), float64(b.InFlight), "is %.0f users or sessions at a time", "max-in-flight"},
 	} {
 		if one.allowed > 0 && one.load > one.allowed {
-			return fmt.Errorf("the load "+one.what+", and --%s allows %.0f: raise it if the target is meant to get them", one.load, one.flag, one.allowed)
+			return l, fmt.Errorf("the load "+one.what+", and --%s allows %.0f: raise it if the target is meant to get them", one.load, one.flag, one.allowed)
 		}
 	}
-	return nil
+	if total == 0 {
+		l.Requests = b.Requests
+	}
+	return l, nil
 }
 
 // atATime is how many users or sessions there are side by side at most.

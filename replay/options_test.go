@@ -2,10 +2,12 @@ package replay
 
 import (
 	"math"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tapedeck/tapedeck/replay/report"
 	"github.com/tapedeck/tapedeck/replay/schedule"
 )
 
@@ -37,12 +39,39 @@ func TestBounds(t *testing.T) {
 		{"a stage of users", Load{Stages: []schedule.Stage{{Target: 51, For: time.Second}}, StagesAreUsers: true}, "--max-in-flight"},
 		{"sessions", Load{Sessions: 51}, "--max-in-flight"},
 	} {
-		err := bounds.Check(c.load, p)
+		_, err := bounds.Check(c.load, p)
 		if c.flag == "" && err != nil || c.flag != "" && (err == nil || !strings.Contains(err.Error(), c.flag+" allows")) {
 			t.Errorf("%s: %v, want one about %q", c.name, err, c.flag)
 		}
-		if err := (Bounds{}).Check(c.load, p); err != nil {
+		if _, err := (Bounds{}).Check(c.load, p); err != nil {
 			t.Errorf("%s: %v, but no bound is set", c.name, err)
+		}
+	}
+}
+
+// Where answers decide how many requests there are, the bound ends them.
+func TestBoundsEndAClosedLoop(t *testing.T) {
+	r := run(t, gets(10, time.Millisecond), http.HandlerFunc(answerOK), func(o *Options) {
+		var err error
+		if o.Load, err = (Bounds{Requests: 25}).Check(Load{Users: 2, For: time.Hour}, o.Plan); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if sent := r.Results.Total().Sent; sent != 25 {
+		t.Errorf("%d sent", sent)
+	}
+}
+
+// A replay that sent nothing has not passed.
+func TestNothingSent(t *testing.T) {
+	for name, change := range map[string]func(*Options){
+		"a rate of 0":  func(o *Options) { o.Load.Stages = []schedule.Stage{{For: time.Second}} },
+		"all left out": func(o *Options) { o.Skip = func(int) string { return "credentials are missing" } },
+		"no user":      func(o *Options) { o.Load = Load{Stages: []schedule.Stage{{For: time.Second}}, StagesAreUsers: true} },
+	} {
+		r := run(t, gets(3, time.Millisecond), http.HandlerFunc(answerOK), change)
+		if r.Judge(nil); r.ExitCode != report.CouldNotRun {
+			t.Errorf("%s: exit code %d: %v", name, r.ExitCode, r.Exits)
 		}
 	}
 }

@@ -316,6 +316,9 @@ func (p *player) fill(r *report.Report) {
 	for _, l := range p.Plan.Left {
 		r.Source.LeftOut[l.Reason] = int64(l.Count)
 	}
+	if total.Sent == 0 && r.Partial == "" {
+		r.Problems = append(r.Problems, report.Exit{Code: report.CouldNotRun, Reason: "no request was sent"})
+	}
 	var without int64 // requests that got no connection
 	for _, class := range []wire.Failure{wire.DNS, wire.Refused, wire.Unreachable, wire.TLS} {
 		without += total.Failures[string(class)]

@@ -196,7 +196,7 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	defer l.plan.Close()
 	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: load, Set: set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag}
 	f.bounds.InFlight = cmp.Or(f.maxInFlight, replay.DefaultInFlight)
-	if err := f.bounds.Check(load, l.plan); err != nil {
+	if o.Load, err = f.bounds.Check(load, l.plan); err != nil {
 		return err
 	}
 	needs, err := f.preflight(cmd, l, &o)
@@ -279,6 +279,8 @@ func (f *replayFlags) check(command []string) error {
 	switch {
 	case f.mocks && len(command) == 0:
 		return errors.New("--mock: want a command that is run behind the mock, as in tapedeck replay PLACE --mock -- ./app")
+	case f.passthrough != "" && !f.mocks:
+		return errors.New("--mock-passthrough: it is for --mock, which is missing")
 	case f.only != "" && f.only != "safe":
 		return fmt.Errorf("--only %q: want safe", f.only)
 	case !slices.Contains([]string{"stop", "leave-out", "send"}, f.withoutCredentials):

@@ -34,6 +34,7 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 		{"--set res.body=TOP-SECRET", "want a place"},
 		{"--only all", "want safe"},
 		{"--mock", "want a command"},
+		{"--mock-passthrough example.com", "it is for --mock"},
 		{"--output xml", "allowed: pretty"},
 		{"--report same --html ./same", "--report and --html: both would write ./same"},
 		{"--accept .", "it is a directory"},
