@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 
@@ -88,17 +90,41 @@ func find(what, name string, of func(Form) string) (Form, error) {
 }
 
 func writeJSON(w io.Writer, of any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(of)
+	text, err := marshal(of)
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	return err
 }
 
 func writeYAML(w io.Writer, of any) error {
-	b, err := yaml.Marshal(of)
+	text, err := marshal(of)
 	if err == nil {
-		_, err = w.Write(b)
+		text, err = yaml.JSONToYAML(text)
+	}
+	if err == nil {
+		_, err = w.Write(text)
 	}
 	return err
+}
+
+// marshal returns JSON in which all that is not visible is escaped: a terminal obeys such
+// characters, and YAML does not allow them.
+func marshal(of any) (escaped []byte, err error) {
+	text, err := json.MarshalIndent(of, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range string(text) {
+		if r == '\n' || strconv.IsPrint(r) {
+			escaped = utf8.AppendRune(escaped, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			escaped = fmt.Appendf(escaped, `\u%04x`, unit)
+		}
+	}
+	return append(escaped, '\n'), nil
 }
 
 // cells are the metrics with all their digits, in the rows of a table.

@@ -4,16 +4,20 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
+	"sigs.k8s.io/yaml"
 
 	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/replay/goal"
@@ -221,6 +225,35 @@ func TestHostileTexts(t *testing.T) {
 		}
 	}
 	golden(t, "hostile.txtar", got)
+}
+
+// TestHostileTextsAreData reads what programs read.
+func TestHostileTextsAreData(t *testing.T) {
+	r := hostileReport()
+	asJSON := written(t, r, "json")
+	for _, c := range asJSON {
+		if c != '\n' && !strconv.IsPrint(c) {
+			t.Fatalf("JSON has a character %U", c)
+		}
+	}
+	read, err := report.Read(strings.NewReader(asJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read.Differences[len(hostile)/2].Place; got != r.Differences[len(hostile)/2].Place {
+		t.Errorf("it was read as %q", got)
+	}
+	same, err := yaml.YAMLToJSON([]byte(written(t, r, "yaml")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fromYAML, fromJSON any
+	if err := errors.Join(json.Unmarshal(same, &fromYAML), json.Unmarshal([]byte(asJSON), &fromJSON)); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(fromYAML, fromJSON) {
+		t.Error("YAML says something else")
+	}
 }
 
 // TestMarkdownFitsAStepSummary writes far more than GitHub takes.
