@@ -13,9 +13,16 @@ func (p *player) closed(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	l := &loops{player: p, steps: len(p.Plan.Steps)}
+	var endPauses context.CancelFunc
+	l.pauses, endPauses = context.WithCancel(ctx)
+	defer endPauses()
+	l.end = func() {
+		l.over.Store(true)
+		endPauses()
+	}
 	if p.Load.For > 0 {
-		end := time.AfterFunc(p.Load.For, func() { l.over.Store(true) })
-		defer end.Stop()
+		timer := time.AfterFunc(p.Load.For, l.end)
+		defer timer.Stop()
 	}
 	if p.Load.way() == sessions {
 		l.sessions(ctx)
@@ -31,6 +38,9 @@ type loops struct {
 	steps int
 	sent  atomic.Int64
 	over  atomic.Bool // the time is over, or all requests were sent
+	end   func()      // makes it so
+	// pauses ends with the loops: nobody waits for a request that is not sent.
+	pauses context.Context
 }
 
 // one sends a step at once.
@@ -38,9 +48,11 @@ func (l *loops) one(ctx context.Context, w *worker, of *pass, step int) (more bo
 	if ctx.Err() != nil || l.over.Load() {
 		return false
 	}
-	if n := l.sent.Add(1); l.Load.Requests > 0 && n > l.Load.Requests {
-		l.over.Store(true)
-		return false
+	if n := l.sent.Add(1); l.Load.Requests > 0 && n >= l.Load.Requests {
+		l.end()
+		if n > l.Load.Requests {
+			return false
+		}
 	}
 	now := l.now()
 	l.send(ctx, w, &job{step: step, of: of, scheduled: now, due: now})
@@ -131,9 +143,7 @@ func (l *loops) sessions(ctx context.Context) {
 			run := func(w *worker) { l.session(ctx, w, values, of[s]) }
 			select {
 			case jobs <- run:
-			case <-ctx.Done():
-			}
-			if ctx.Err() != nil || l.over.Load() {
+			case <-l.pauses.Done():
 				return
 			}
 		}
@@ -147,7 +157,7 @@ func (l *loops) session(ctx context.Context, w *worker, of *pass, steps []int) {
 		if i > 0 {
 			before, this := &l.Plan.Steps[steps[i-1]], &l.Plan.Steps[step]
 			pause := max(0, this.At-before.At-before.Took)
-			if timer.until(ctx, time.Now().Add(time.Duration(float64(pause)/l.Load.Speed))) != nil {
+			if timer.until(l.pauses, time.Now().Add(time.Duration(float64(pause)/l.Load.Speed))) != nil {
 				return
 			}
 		}

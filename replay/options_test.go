@@ -75,3 +75,26 @@ func TestNothingSent(t *testing.T) {
 		}
 	}
 }
+
+// Sessions that pause do not hold up the end.
+func TestPausesEnd(t *testing.T) {
+	var calls []call
+	for _, at := range []time.Duration{0, time.Millisecond, time.Hour, 2 * time.Hour} {
+		for _, caller := range []string{"sid=caller-1-Hq73", "sid=caller-2-Kd81"} {
+			calls = append(calls, call{at: at, caller: caller, method: "GET", path: "/items", answer: `{}`})
+		}
+	}
+	for name, load := range map[string]Load{
+		"for a time":           {Sessions: 2, For: time.Second},
+		"a number of requests": {Sessions: 2, Requests: 4},
+		"one after another":    {Sessions: 1, For: time.Second},
+	} {
+		r := run(t, calls, http.HandlerFunc(answerOK), func(o *Options) { o.Load = load })
+		if took, sent := r.Ended.Sub(r.Started), r.Results.Total().Sent; took > time.Second || sent != int64(2*load.Sessions) {
+			t.Errorf("%s: %d sent in %s", name, sent, took)
+		}
+		if r.Partial != "" {
+			t.Errorf("%s: partial: %s", name, r.Partial)
+		}
+	}
+}
