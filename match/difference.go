@@ -13,6 +13,7 @@ const (
 	FieldAdded   Kind = "field_added"   // the live side has it, the recorded one has not
 	FieldRemoved Kind = "field_removed" // the recorded side has it, the live one has not
 	TypeChanged  Kind = "type_changed"
+	OrderChanged Kind = "order_changed" // the same items, in another order
 )
 
 // Difference is one place at which two requests, or two responses, differ. Values

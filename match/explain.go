@@ -479,6 +479,8 @@ func (d Difference) String() string {
 		s += "live has " + strconv.Quote(d.Live) + ", recorded has nothing"
 	case FieldRemoved:
 		s += "recorded has " + strconv.Quote(d.Recorded) + ", live has nothing"
+	case OrderChanged:
+		s += "the same items in another order"
 	default:
 		s += "recorded " + strconv.Quote(d.Recorded) + ", live " + strconv.Quote(d.Live)
 	}

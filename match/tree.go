@@ -308,6 +308,10 @@ const maxAligned = 5000
 // told from what was changed.
 func (c *comparison) items(axis canon.Axis, recorded, live *node) {
 	a, b := recorded.children, live.children
+	if isReordered(a, b) {
+		c.add(OrderChanged, recorded, live)
+		return
+	}
 	pair := func(i, j int) {
 		switch {
 		case i >= 0 && j >= 0:
@@ -319,6 +323,24 @@ func (c *comparison) items(axis canon.Axis, recorded, live *node) {
 		}
 	}
 	align(len(a), len(b), func(i int) uint64 { return a[i].hash }, func(j int) uint64 { return b[j].hash }, pair)
+}
+
+// isReordered tells whether two lists that are not equal have the same items.
+func isReordered(a, b []*node) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	count := make(map[uint64]int, len(a))
+	for _, n := range a {
+		count[n.hash]++
+	}
+	for _, n := range b {
+		if count[n.hash] == 0 {
+			return false
+		}
+		count[n.hash]--
+	}
+	return true
 }
 
 // align pairs the items of two lists that are not equal. What is only in one list has

@@ -56,7 +56,7 @@ type Comparer struct {
 	sets     map[string]*set // answers by the groups in which they differ
 	equal    int64           // answers without a difference
 	compared map[int]int64   // answers by endpoint
-	evidence map[place]*evidence
+	evidence map[key]string  // why what differs so is noise
 	observed *Observed
 }
 
@@ -88,15 +88,9 @@ type set struct {
 	count  int64
 }
 
-// evidence is what the recording shows of a place.
-type evidence struct {
-	pairs int64
-	why   string
-}
-
 // New returns a comparer.
 func New(o Options) *Comparer {
-	return &Comparer{o: o, groups: map[key]*group{}, sets: map[string]*set{}, compared: map[int]int64{}, evidence: map[place]*evidence{}, observed: NewObserved()}
+	return &Comparer{o: o, groups: map[key]*group{}, sets: map[string]*set{}, compared: map[int]int64{}, evidence: map[key]string{}, observed: NewObserved()}
 }
 
 // Baseline takes what an earlier replay observed for the baseline. It is called before
@@ -243,18 +237,16 @@ func (c *Comparer) Repeats(endpoint int, first, second *recording.Exchange, undi
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, one := range d.List {
-		if one.Kind != match.ValueChanged || one.Place == "status" || !undisturbed && one.Class == "" {
+		if !varies(one.Kind) || one.Place == "status" || !undisturbed && one.Class == "" {
 			continue
 		}
-		p := place{endpoint, one.Pattern()}
-		e := c.evidence[p]
-		if e == nil {
-			e = &evidence{why: "repeats of a request in the recording have different values there"}
-			c.evidence[p] = e
-		}
-		e.pairs++
+		c.evidence[key{place{endpoint, one.Pattern()}, one.Kind}] = "repeats of a request in the recording differ there"
 	}
 }
+
+// varies tells whether a difference may come by itself: another value, or another order of
+// the same items.
+func varies(k match.Kind) bool { return k == match.ValueChanged || k == match.OrderChanged }
 
 // Judgement says what a group of differences is.
 type Judgement string
@@ -346,9 +338,9 @@ func (c *Comparer) Finish() *Result {
 }
 
 func (c *Comparer) judge(g *group) (Judgement, string) {
-	if g.kind == match.ValueChanged {
-		if e := c.evidence[g.place]; e != nil {
-			return IsNoise, e.why
+	if varies(g.kind) {
+		if why := c.evidence[g.key]; why != "" {
+			return IsNoise, why
 		}
 		if g.varied > 0 {
 			return IsNoise, "an earlier replay had other values there"

@@ -91,6 +91,11 @@ func TestEvidence(t *testing.T) {
 		{"but for values that are made anew each time", func(c *Comparer) {
 			c.Repeats(0, answer(200, `{"at":"2026-03-01T12:00:00Z"}`), answer(200, `{"at":"2026-03-01T12:00:01Z"}`), false)
 		}, []Answers{{Recorded: answer(200, `{"at":"2026-03-01T12:00:00Z"}`), Live: answer(200, `{"at":"2026-03-01T12:00:09Z"}`)}}, "noise value_changed body:$.at ×1"},
+		{"another order of the same items", nil, []Answers{{Recorded: answer(200, `{"a":[1,2,{"b":3}]}`), Live: answer(200, `{"a":[{"b":3},1,2]}`)}}, "new order_changed body:$.a ×1"},
+		{"the order is noise if repeats have another one, and an item more is none", func(c *Comparer) {
+			c.Repeats(0, answer(200, `{"a":[1,2]}`), answer(200, `{"a":[2,1]}`), true)
+		}, []Answers{{Recorded: answer(200, `{"a":[1,2,3]}`), Live: answer(200, `{"a":[3,1,2]}`)}, {Recorded: answer(200, `{"a":[1,2]}`), Live: answer(200, `{"a":[1,2,9]}`)}},
+			"new field_added body:$.a[*] ×1; noise order_changed body:$.a ×1"},
 		{"a status is never noise", func(c *Comparer) {
 			c.Repeats(0, answer(200, `{}`), answer(503, `{}`), true)
 		}, []Answers{{Recorded: answer(200, `{}`), Live: answer(503, `{}`)}}, "new value_changed status ×1"},

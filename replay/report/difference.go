@@ -9,6 +9,7 @@ var kinds = map[match.Kind]string{
 	match.ValueChanged: "changed",
 	match.FieldAdded:   "added",
 	match.FieldRemoved: "removed",
+	match.OrderChanged: "order",
 	match.TypeChanged:  "type changed",
 }
 
