@@ -399,24 +399,33 @@ func (f *replayFlags) shape() (l replay.Load, err error) {
 
 // settings reads what the user supplies.
 func (f *replayFlags) settings() (all []carry.Setting, err error) {
-	lines := slices.Clone(f.set)
-	if f.credentials != "" {
-		text, err := os.ReadFile(f.credentials)
+	add := func(where, line string) error {
+		one, err := carry.ParseSetting(line, os.LookupEnv)
 		if err != nil {
-			return nil, fmt.Errorf("--credentials: %w", err)
+			return fmt.Errorf("%s: %w", where, err)
 		}
-		for line := range strings.Lines(string(text)) {
-			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-				lines = append(lines, line)
-			}
-		}
+		all = append(all, one)
+		return nil
 	}
-	for _, line := range lines {
-		s, err := carry.ParseSetting(line, os.LookupEnv)
-		if err != nil {
+	for _, line := range f.set {
+		if err := add("--set", line); err != nil {
 			return nil, err
 		}
-		all = append(all, s)
+	}
+	if f.credentials == "" {
+		return all, nil
+	}
+	text, err := os.ReadFile(f.credentials)
+	if err != nil {
+		return nil, fmt.Errorf("--credentials: %w", err)
+	}
+	for i, line := range strings.Split(string(text), "\n") {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		if err := add(fmt.Sprintf("--credentials %s: line %d", f.credentials, i+1), line); err != nil {
+			return nil, err
+		}
 	}
 	return all, nil
 }

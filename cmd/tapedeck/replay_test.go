@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -49,5 +51,18 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 		if strings.Contains(stderr.String(), "TOP-SECRET") {
 			t.Errorf("%s: the error shows the value: %s", c.flags, &stderr)
 		}
+	}
+}
+
+// An error about a file of credentials names the line, and shows nothing of it.
+func TestReplayNamesTheLineOfCredentials(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "credentials")
+	if err := os.WriteFile(file, []byte("# of staging\n\nbody.password=TOP-SECRET\nTOP-SECRET\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	code := run([]string{"replay", "nowhere", "--credentials", file}, strings.NewReader(""), &stdout, &stderr)
+	if code != codeCannotRun || !strings.Contains(stderr.String(), "credentials: line 4: a setting: want a place") || strings.Contains(stderr.String(), "TOP-SECRET") {
+		t.Errorf("exit code %d, %s", code, &stderr)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/cmd/internal/wrap"
 	"github.com/tapedeck/tapedeck/mock"
 	"github.com/tapedeck/tapedeck/mock/order"
+	"github.com/tapedeck/tapedeck/mock/passthrough"
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
@@ -40,6 +41,9 @@ func (f *replayFlags) startMock(cmd *cobra.Command, place string) (s *standIn, e
 	}
 	if f.passthrough != "" {
 		mf.passthrough = strings.Split(f.passthrough, ",")
+		if _, err := passthrough.New(mf.passthrough, nil, slog.New(slog.DiscardHandler)); err != nil {
+			return nil, fmt.Errorf("--mock-passthrough: %w", err)
+		}
 	}
 	o, err := mf.options(slog.New(slog.DiscardHandler), true)
 	if err != nil {
