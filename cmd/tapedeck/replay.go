@@ -291,7 +291,7 @@ func (f *replayFlags) check(command []string) error {
 		return errors.New("--tls-cert and --tls-key: want both or none")
 	case f.output != "none":
 		if _, err := report.FormNamed(f.output); err != nil {
-			return fmt.Errorf("--output: %w", err)
+			return fmt.Errorf("--output: %w, none", err)
 		}
 	}
 	return f.checkFiles()
@@ -600,7 +600,7 @@ func (f *replayFlags) preflight(cmd *cobra.Command, l *loaded, o *replay.Options
 			fmt.Fprintf(w, "  and %d more\n", len(missing)-i)
 			break
 		}
-		fmt.Fprintf(w, "  %-28s %s  %d requests, such as %s\n", n.Place, n.Token, len(n.Steps), n.Endpoint)
+		fmt.Fprintf(w, "  %-28s %s  needed %d×, first by %s\n", n.Place, n.Token, len(n.Steps), n.Endpoint)
 	}
 	return nil, &codedError{codeIncomplete, fmt.Errorf("credentials are missing: supply them, as with --set %s=env:NAME or --credentials FILE, or say --without-credentials leave-out or send", strings.TrimPrefix(missing[0].Place, "req."))}
 }

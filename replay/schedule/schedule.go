@@ -184,8 +184,13 @@ func (s *stage) reaches(n float64) (time.Duration, bool) {
 // ParseStage reads a stage as `rate=50,for=30s,ramp=5s`. unit is the name of what has a
 // target: rate or vus.
 func ParseStage(text string) (unit string, s Stage, err error) {
+	seen := map[string]bool{}
 	for part := range strings.SplitSeq(text, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if seen[name] {
+			return "", s, fmt.Errorf("stage %q has %s twice", text, name)
+		}
+		seen[name] = true
 		switch name {
 		case "rate", "vus":
 			if unit != "" {

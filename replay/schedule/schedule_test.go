@@ -84,6 +84,7 @@ func TestParseStage(t *testing.T) {
 		"rate=5,for=5s,ramp=-1s":    "want a duration",
 		"rate=1e9,for=5s,ramp=1s":   "want a number from 0 to 1000000",
 		"rate=5,for=0s":             "want a duration",
+		"rate=5,for=1s,for=2s":      "has for twice",
 		"rate=5, for=5s, ramp=half": "want a duration",
 	} {
 		if _, _, err := ParseStage(text); err == nil || !strings.Contains(err.Error(), want) {

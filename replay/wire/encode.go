@@ -218,9 +218,12 @@ func lacks(c *recording.Conversation) bool {
 
 // left tells whether the client went before the end of the answer, having sent all it wanted
 // to: it gave up a call, or a stream of events. Whose connection ended in the middle of
-// another answer is not known.
+// another answer is not known. A stream of events that ended with the connection may be one
+// that goes on for ever, too.
 func left(e *recording.Exchange) bool {
 	switch e.Incomplete() {
+	case "":
+		return e.Conversation() == nil && e.Response().Framing() == recording.FramingClose && recording.IsEvents(e.Response().Headers.Get("Content-Type"))
 	case recording.Reset:
 		return e.WebSocket == nil && strings.HasPrefix(e.Tags.Get(recording.TagReset), recording.Client)
 	case recording.CutOff:

@@ -169,24 +169,29 @@ func events(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestAStreamOfEventsEndsWhereTheRecordedClientLeft(t *testing.T) {
-	for _, version := range []string{"1.1", "2.0"} {
+	for _, recorded := range []struct {
+		version string
+		tags    recording.Tags
+		lacks   string // the live answer
+	}{
+		{"1.1", recording.Tags{{Name: recording.TagIncomplete, Value: recording.CutOff}}, recording.CutOff},
+		{"1.1", nil, recording.CutOff}, // whose end was that of the connection
+		{"2.0", recording.Tags{{Name: recording.TagIncomplete, Value: recording.Reset}, {Name: recording.TagReset, Value: "client: CANCEL"}}, recording.Reset},
+	} {
+		version := recorded.version
 		synctest.Test(t, func(t *testing.T) {
 			c, stop := serve(t, events)
 			defer stop()
 			e := request(version, "GET", "/events", "")
 			e.HTTP.Res = recording.HTTPResponse{StatusCode: 200, Headers: recording.Headers{{Name: "Content-Type", Value: "text/event-stream"}}, Body: []byte("data: 0\n\ndata: 1\n\ndata: 2\n\n")}
 			e.Duration = 125_000
-			e.Tags = recording.Tags{{Name: recording.TagRequestEnd, Value: "1"}, {Name: recording.TagResponseStart, Value: "2"},
-				{Name: recording.TagPace, Value: "9:60000000,18:120000000"}, {Name: recording.TagIncomplete, Value: recording.CutOff}}
-			if version == "2.0" {
-				e.Tags.Set(recording.TagIncomplete, recording.Reset)
-				e.Tags.Set(recording.TagReset, "client: CANCEL")
-			}
+			e.Tags = append(recording.Tags{{Name: recording.TagRequestEnd, Value: "1"}, {Name: recording.TagResponseStart, Value: "2"},
+				{Name: recording.TagPace, Value: "9:60000000,18:120000000"}}, recorded.tags...)
 			var r Result
 			if err := send(t, c, e, &r); err != nil {
 				t.Fatal(err)
 			}
-			if got := string(r.Live.HTTP.Res.Body); got != string(e.HTTP.Res.Body) || r.Done.Sub(r.Sent) != 2*time.Minute || r.Live.Incomplete() != e.Incomplete() {
+			if got := string(r.Live.HTTP.Res.Body); got != string(e.HTTP.Res.Body) || r.Done.Sub(r.Sent) != 2*time.Minute || r.Live.Incomplete() != recorded.lacks {
 				t.Errorf("HTTP/%s: after %v got %q, incomplete %q", version, r.Done.Sub(r.Sent), got, r.Live.Incomplete())
 			}
 			if got := r.Live.Tags.Get(recording.TagPace); got != "9:60000000,18:120000000" {
