@@ -2,17 +2,10 @@ package main
 
 import (
 	"cmp"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"net/url"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -22,16 +15,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/cmd/internal/signals"
-	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/match"
-	"github.com/tapedeck/tapedeck/mock"
-	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/replay/carry"
-	"github.com/tapedeck/tapedeck/replay/compare"
 	"github.com/tapedeck/tapedeck/replay/goal"
-	"github.com/tapedeck/tapedeck/replay/plan"
 	"github.com/tapedeck/tapedeck/replay/report"
 	"github.com/tapedeck/tapedeck/replay/schedule"
 	"github.com/tapedeck/tapedeck/replay/stats"
@@ -162,16 +149,6 @@ type replayFlags struct {
 	temp, tempSize                        string
 }
 
-// loaded is a recording that is ready to be sent.
-type loaded struct {
-	plan    *plan.Plan
-	graph   *carry.Graph
-	compare *replay.Comparison
-	matcher *match.Matcher
-	rules   *carry.Rules
-	source  mock.Source
-}
-
 func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (err error) {
 	ctx := cmd.Context()
 	goals, err := f.goals()
@@ -297,35 +274,6 @@ func (f *replayFlags) check(command []string) error {
 	return f.checkFiles()
 }
 
-// written is a file that a replay writes. The rules of --accept have no form.
-type written struct{ flag, file, form string }
-
-func (f *replayFlags) files() []written {
-	return []written{{"accept", f.accept, ""}, {"report", f.report, "json"}, {"html", f.html, "html"}, {"junit", f.junit, "junit"}, {"markdown", f.markdown, "markdown"}}
-}
-
-// checkFiles finds files that can't be written before the replay, which may take hours.
-func (f *replayFlags) checkFiles() error {
-	flags := map[string]string{}
-	for _, one := range f.files() {
-		if one.file == "" {
-			continue
-		}
-		name := filepath.Clean(one.file)
-		if other, ok := flags[name]; ok && name != os.DevNull {
-			return fmt.Errorf("--%s and --%s: both would write %s", other, one.flag, one.file)
-		}
-		flags[name] = one.flag
-		if info, err := os.Stat(name); err == nil && info.IsDir() {
-			return fmt.Errorf("--%s %s: it is a directory, want the name of a file", one.flag, one.file)
-		}
-		if _, err := os.Stat(filepath.Dir(name)); err != nil {
-			return fmt.Errorf("--%s: %w", one.flag, err)
-		}
-	}
-	return nil
-}
-
 func (f *replayFlags) goals() (all []goal.Goal, err error) {
 	for _, text := range f.failIf {
 		g, err := goal.Parse(text)
@@ -428,306 +376,4 @@ func (f *replayFlags) settings() (all []carry.Setting, err error) {
 		}
 	}
 	return all, nil
-}
-
-// prepare loads the recording.
-func (f *replayFlags) prepare(cmd *cobra.Command, place string) (l *loaded, err error) {
-	ctx := cmd.Context()
-	l = &loaded{}
-	key, err := f.key()
-	if err != nil {
-		return nil, err
-	}
-	var redacts func(*recording.Exchange)
-	var token func(string) string
-	if l.matcher, redacts, token, err = f.matcher(key); err != nil {
-		return nil, err
-	}
-	if f.carryRules != "" {
-		text, err := os.ReadFile(f.carryRules)
-		if err == nil {
-			l.rules, err = carry.ParseRules(f.carryRules, text, os.LookupEnv)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("--carry-rules: %w", err)
-		}
-	}
-	size, err := contract.ParseSize(f.tempSize)
-	if err != nil {
-		return nil, fmt.Errorf("--temp-size: %w", err)
-	}
-	var from read.Store
-	if from, l.source, err = sourceOf(ctx, place); err != nil {
-		return nil, err
-	}
-	hashed := mock.NewHashed(from)
-	q := f.query
-	q.Direction = recording.In
-	reader, err := read.Open(ctx, q, read.Options{Order: read.Sorted, TempDir: f.temp}, hashed)
-	if err != nil {
-		return nil, err
-	}
-	p := newProgress(cmd.ErrOrStderr())
-	o := replay.PrepareOptions{
-		Endpoint: carry.Endpoint, Rules: l.rules, Dir: f.temp, Limit: size,
-		Progress: func(n int) {
-			if n%256 == 0 {
-				p.show("loading: %d requests", n)
-			}
-		},
-	}
-	if f.only == "safe" {
-		o.Leave = replay.Unsafe
-	}
-	if !f.noCompare {
-		// The earlier report names endpoints, whose numbers are known when the plan is made.
-		l.compare = &replay.Comparison{Redact: redacts, Token: token, Hasher: compare.NewHasher(), Comparer: compare.New(compare.Options{Matcher: l.matcher, ForeignTokens: !key.given})}
-		o.Compare = l.compare
-	}
-	l.plan, l.graph, err = replay.Prepare(ctx, reader.Exchanges(), o)
-	p.clear()
-	if err != nil {
-		return nil, err
-	}
-	ready := l.plan
-	defer func() {
-		if err != nil {
-			ready.Close()
-		}
-	}()
-	for _, found := range reader.Report().Findings() {
-		if read.Kinds()[found.Kind].Severity > read.Normal {
-			l.source.Findings = append(l.source.Findings, found.String())
-		}
-	}
-	if err := reader.Report().Err(); err != nil && !f.allowIncomplete {
-		return nil, &codedError{codeIncomplete, fmt.Errorf("%s: %w; --allow-incomplete sends what there is", place, err)}
-	}
-	l.source.SHA256 = cmp.Or(l.source.SHA256, hashed.Sum())
-	if err := checkKeys(reader.Report(), key); err != nil {
-		return nil, err
-	}
-	if _, isURL := baselineURL(f.baseline); f.baseline != "" && !isURL {
-		if err := f.earlier(l); err != nil {
-			return nil, fmt.Errorf("--baseline: %w", err)
-		}
-	}
-	if len(l.plan.Steps) == 0 {
-		selected := ""
-		if len(f.query.Namespaces)+len(f.query.Workloads)+len(f.query.Clusters) > 0 {
-			selected = " of what --namespace, --workload and --cluster select"
-		}
-		return nil, fmt.Errorf("%s: there is nothing to send: no inbound request was found%s%s", place, selected, leftOut(l.plan))
-	}
-	return l, nil
-}
-
-func leftOut(p *plan.Plan) string {
-	if len(p.Left) == 0 {
-		return ""
-	}
-	left := p.Left[0]
-	return fmt.Sprintf("; %d were left out, the first of them %s: %s", left.Count, left.Example, left.Reason)
-}
-
-// earlier takes the report of an earlier replay for the baseline.
-func (f *replayFlags) earlier(l *loaded) error {
-	file, err := os.Open(f.baseline)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	r, err := report.Read(file)
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.baseline, err)
-	}
-	if r.Source.SHA256 != l.source.SHA256 {
-		return fmt.Errorf("%s is the report of another recording (sha256:%s), and this one is sha256:%s: replay this one against the baseline first", f.baseline, r.Source.SHA256, l.source.SHA256)
-	}
-	observed, err := compare.DecodeObserved(r.Observed, l.plan.Endpoints)
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.baseline, err)
-	}
-	l.compare.Comparer.Baseline(observed)
-	return nil
-}
-
-// baselineURL tells a URL from the name of a file.
-func baselineURL(text string) (*url.URL, bool) {
-	u, err := url.Parse(text)
-	return u, err == nil && u.Scheme != "" && u.Host != ""
-}
-
-// preflight lists what only the client has, and stops if it is missing.
-func (f *replayFlags) preflight(cmd *cobra.Command, l *loaded, o *replay.Options) (all []report.Need, err error) {
-	missing := l.graph.Missing(o.Set)
-	lacks := map[string]bool{}
-	for _, n := range missing {
-		lacks[n.Place+" "+n.Token] = true
-	}
-	for _, n := range l.graph.Needs() {
-		one := report.Need{Site: report.Site{Endpoint: n.Endpoint, Place: n.Place}, Count: int64(len(n.Steps)), Supplied: "a setting"}
-		if lacks[n.Place+" "+n.Token] {
-			one.Supplied = map[string]string{"leave-out": "left out", "send": "sent as recorded"}[f.withoutCredentials]
-		}
-		all = append(all, one)
-	}
-	if len(missing) == 0 {
-		return all, nil
-	}
-	switch f.withoutCredentials {
-	case "leave-out":
-		out := map[int]bool{}
-		for _, n := range missing {
-			for _, step := range n.Steps {
-				out[step] = true
-			}
-		}
-		o.Skip = func(step int) string {
-			if out[step] {
-				return "credentials are missing"
-			}
-			return ""
-		}
-		return all, nil
-	case "send":
-		return all, nil
-	}
-	w := cmd.ErrOrStderr()
-	fmt.Fprintln(w, "These requests need secrets that only their client has, and that are redacted in the recording:")
-	for i, n := range missing {
-		if i == 20 {
-			fmt.Fprintf(w, "  and %d more\n", len(missing)-i)
-			break
-		}
-		fmt.Fprintf(w, "  %-28s %s  needed %d×, first by %s\n", n.Place, n.Token, len(n.Steps), n.Endpoint)
-	}
-	return nil, &codedError{codeIncomplete, fmt.Errorf("credentials are missing: supply them, as with --set %s=env:NAME or --credentials FILE, or say --without-credentials leave-out or send", strings.TrimPrefix(missing[0].Place, "req."))}
-}
-
-// targetURL is where requests go: by default, loopback at the port that was captured.
-func (f *replayFlags) targetURL(p *plan.Plan) (*url.URL, error) {
-	if f.target != "" {
-		text := f.target
-		if !strings.Contains(text, "://") {
-			text = "http://" + text
-		}
-		u, err := url.Parse(text)
-		if err != nil {
-			return nil, fmt.Errorf("--target: %w", err)
-		}
-		return u, nil
-	}
-	e, err := p.Exchange(0)
-	if err != nil {
-		return nil, err
-	}
-	port := e.Tags.Get(recording.TagReverseProxyPort)
-	if port == "" {
-		return nil, errors.New("--target: want a URL such as http://localhost:8080: the recording does not say on which port the requests were captured")
-	}
-	return &url.URL{Scheme: "http", Host: "localhost:" + port}, nil
-}
-
-// client makes a client for a target.
-func (f *replayFlags) client(target *url.URL, load replay.Load) (*wire.Client, error) {
-	if port := target.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return nil, fmt.Errorf("%s: port %s: want one from 1 to 65535", target.Redacted(), port)
-		}
-	}
-	config := &tls.Config{ServerName: f.serverName, MinVersion: tls.VersionTLS12}
-	if f.caFile != "" {
-		text, err := os.ReadFile(f.caFile)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--tls-ca %s: there is no certificate in it; want PEM", f.caFile)
-		}
-	}
-	if f.certFile != "" {
-		pair, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails
-	pace := load.Speed
-	if load.Users > 0 || load.StagesAreUsers {
-		pace = 0
-	}
-	return wire.New(wire.Options{Target: target, RewriteHost: f.rewriteHost, TLS: config, Timeout: f.timeout, Run: hex.EncodeToString(id[:]), Pace: pace})
-}
-
-// unfired reports rules that had no effect.
-func (f *replayFlags) unfired(r *report.Report, l *loaded) {
-	if set := l.matcher.Rules(); set != nil {
-		for _, rule := range set.Unfired() {
-			r.UnfiredRules = append(r.UnfiredRules, fmt.Sprintf("%s:%d: %s", f.rules, rule.Line, rule.Name))
-		}
-	}
-	if l.rules != nil {
-		for _, name := range l.rules.Unfired() {
-			r.UnfiredRules = append(r.UnfiredRules, fmt.Sprintf("%s: %s", f.carryRules, name))
-		}
-	}
-}
-
-// finish writes the report in all forms, and returns the exit code. A form that can't be
-// written does not keep the others from it.
-func (f *replayFlags) finish(cmd *cobra.Command, r *report.Report, l *loaded) error {
-	var failed []error
-	for _, one := range f.files() {
-		if one.file == "" {
-			continue
-		}
-		write := func() error { return writeReport(one.file, one.form, r) }
-		if one.form == "" {
-			write = func() error { return f.writeRules(cmd, l) }
-		}
-		if err := write(); err != nil {
-			failed = append(failed, fmt.Errorf("--%s: %w", one.flag, err))
-		}
-	}
-	if f.output != "none" {
-		form, err := report.FormNamed(f.output)
-		if err == nil {
-			err = form.Write(cmd.OutOrStdout(), r)
-		}
-		failed = append(failed, err)
-	}
-	switch err := errors.Join(failed...); {
-	case err != nil && r.ExitCode == codeIncomplete:
-		return &codedError{codeIncomplete, err}
-	case err != nil:
-		return err
-	case r.ExitCode != 0:
-		return exitError(r.ExitCode)
-	}
-	return nil
-}
-
-// writeRules writes the rules that accept what is new.
-func (f *replayFlags) writeRules(cmd *cobra.Command, l *loaded) error {
-	rules, left, err := l.compare.Comparer.Finish().Accept(l.plan.Endpoints)
-	if err != nil {
-		return err
-	}
-	for _, g := range left {
-		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: no rule can accept %s of %s\n", g.Pattern, l.plan.Endpoints[g.Endpoint])
-	}
-	return writeWhole(f.accept, func(w io.Writer) error { _, err := w.Write(rules); return err })
-}
-
-// writeReport writes a file at once or not at all.
-func writeReport(name, form string, r *report.Report) error {
-	to, err := report.FormNamed(form)
-	if err != nil {
-		return err
-	}
-	return writeWhole(name, func(w io.Writer) error { return to.Write(w, r) })
 }

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/match"
+	"github.com/tapedeck/tapedeck/mock"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/replay"
+	"github.com/tapedeck/tapedeck/replay/carry"
+	"github.com/tapedeck/tapedeck/replay/compare"
+	"github.com/tapedeck/tapedeck/replay/plan"
+	"github.com/tapedeck/tapedeck/replay/report"
+)
+
+// loaded is a recording that is ready to be sent.
+type loaded struct {
+	plan    *plan.Plan
+	graph   *carry.Graph
+	compare *replay.Comparison
+	matcher *match.Matcher
+	rules   *carry.Rules
+	source  mock.Source
+}
+
+// prepare loads the recording.
+func (f *replayFlags) prepare(cmd *cobra.Command, place string) (l *loaded, err error) {
+	ctx := cmd.Context()
+	l = &loaded{}
+	key, err := f.key()
+	if err != nil {
+		return nil, err
+	}
+	var redacts func(*recording.Exchange)
+	var token func(string) string
+	if l.matcher, redacts, token, err = f.matcher(key); err != nil {
+		return nil, err
+	}
+	if f.carryRules != "" {
+		text, err := os.ReadFile(f.carryRules)
+		if err == nil {
+			l.rules, err = carry.ParseRules(f.carryRules, text, os.LookupEnv)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--carry-rules: %w", err)
+		}
+	}
+	size, err := contract.ParseSize(f.tempSize)
+	if err != nil {
+		return nil, fmt.Errorf("--temp-size: %w", err)
+	}
+	var from read.Store
+	if from, l.source, err = sourceOf(ctx, place); err != nil {
+		return nil, err
+	}
+	hashed := mock.NewHashed(from)
+	q := f.query
+	q.Direction = recording.In
+	reader, err := read.Open(ctx, q, read.Options{Order: read.Sorted, TempDir: f.temp}, hashed)
+	if err != nil {
+		return nil, err
+	}
+	p := newProgress(cmd.ErrOrStderr())
+	o := replay.PrepareOptions{
+		Endpoint: carry.Endpoint, Rules: l.rules, Dir: f.temp, Limit: size,
+		Progress: func(n int) {
+			if n%256 == 0 {
+				p.show("loading: %d requests", n)
+			}
+		},
+	}
+	if f.only == "safe" {
+		o.Leave = replay.Unsafe
+	}
+	if !f.noCompare {
+		// The earlier report names endpoints, whose numbers are known when the plan is made.
+		l.compare = &replay.Comparison{Redact: redacts, Token: token, Hasher: compare.NewHasher(), Comparer: compare.New(compare.Options{Matcher: l.matcher, ForeignTokens: !key.given})}
+		o.Compare = l.compare
+	}
+	l.plan, l.graph, err = replay.Prepare(ctx, reader.Exchanges(), o)
+	p.clear()
+	if err != nil {
+		return nil, err
+	}
+	ready := l.plan
+	defer func() {
+		if err != nil {
+			ready.Close()
+		}
+	}()
+	for _, found := range reader.Report().Findings() {
+		if read.Kinds()[found.Kind].Severity > read.Normal {
+			l.source.Findings = append(l.source.Findings, found.String())
+		}
+	}
+	if err := reader.Report().Err(); err != nil && !f.allowIncomplete {
+		return nil, &codedError{codeIncomplete, fmt.Errorf("%s: %w; --allow-incomplete sends what there is", place, err)}
+	}
+	l.source.SHA256 = cmp.Or(l.source.SHA256, hashed.Sum())
+	if err := checkKeys(reader.Report(), key); err != nil {
+		return nil, err
+	}
+	if _, isURL := baselineURL(f.baseline); f.baseline != "" && !isURL {
+		if err := f.earlier(l); err != nil {
+			return nil, fmt.Errorf("--baseline: %w", err)
+		}
+	}
+	if len(l.plan.Steps) == 0 {
+		selected := ""
+		if len(f.query.Namespaces)+len(f.query.Workloads)+len(f.query.Clusters) > 0 {
+			selected = " of what --namespace, --workload and --cluster select"
+		}
+		return nil, fmt.Errorf("%s: there is nothing to send: no inbound request was found%s%s", place, selected, leftOut(l.plan))
+	}
+	return l, nil
+}
+
+func leftOut(p *plan.Plan) string {
+	if len(p.Left) == 0 {
+		return ""
+	}
+	left := p.Left[0]
+	return fmt.Sprintf("; %d were left out, the first of them %s: %s", left.Count, left.Example, left.Reason)
+}
+
+// earlier takes the report of an earlier replay for the baseline.
+func (f *replayFlags) earlier(l *loaded) error {
+	file, err := os.Open(f.baseline)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	r, err := report.Read(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.baseline, err)
+	}
+	if r.Source.SHA256 != l.source.SHA256 {
+		return fmt.Errorf("%s is the report of another recording (sha256:%s), and this one is sha256:%s: replay this one against the baseline first", f.baseline, r.Source.SHA256, l.source.SHA256)
+	}
+	observed, err := compare.DecodeObserved(r.Observed, l.plan.Endpoints)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.baseline, err)
+	}
+	l.compare.Comparer.Baseline(observed)
+	return nil
+}
+
+// preflight lists what only the client has, and stops if it is missing.
+func (f *replayFlags) preflight(cmd *cobra.Command, l *loaded, o *replay.Options) (all []report.Need, err error) {
+	missing := l.graph.Missing(o.Set)
+	lacks := map[string]bool{}
+	for _, n := range missing {
+		lacks[n.Place+" "+n.Token] = true
+	}
+	for _, n := range l.graph.Needs() {
+		one := report.Need{Site: report.Site{Endpoint: n.Endpoint, Place: n.Place}, Count: int64(len(n.Steps)), Supplied: "a setting"}
+		if lacks[n.Place+" "+n.Token] {
+			one.Supplied = map[string]string{"leave-out": "left out", "send": "sent as recorded"}[f.withoutCredentials]
+		}
+		all = append(all, one)
+	}
+	if len(missing) == 0 {
+		return all, nil
+	}
+	switch f.withoutCredentials {
+	case "leave-out":
+		out := map[int]bool{}
+		for _, n := range missing {
+			for _, step := range n.Steps {
+				out[step] = true
+			}
+		}
+		o.Skip = func(step int) string {
+			if out[step] {
+				return "credentials are missing"
+			}
+			return ""
+		}
+		return all, nil
+	case "send":
+		return all, nil
+	}
+	w := cmd.ErrOrStderr()
+	fmt.Fprintln(w, "These requests need secrets that only their client has, and that are redacted in the recording:")
+	for i, n := range missing {
+		if i == 20 {
+			fmt.Fprintf(w, "  and %d more\n", len(missing)-i)
+			break
+		}
+		fmt.Fprintf(w, "  %-28s %s  needed %d×, first by %s\n", n.Place, n.Token, len(n.Steps), n.Endpoint)
+	}
+	return nil, &codedError{codeIncomplete, fmt.Errorf("credentials are missing: supply them, as with --set %s=env:NAME or --credentials FILE, or say --without-credentials leave-out or send", strings.TrimPrefix(missing[0].Place, "req."))}
+}

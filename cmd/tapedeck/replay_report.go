@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck/tapedeck/replay/report"
+)
+
+// written is a file that a replay writes. The rules of --accept have no form.
+type written struct{ flag, file, form string }
+
+func (f *replayFlags) files() []written {
+	return []written{{"accept", f.accept, ""}, {"report", f.report, "json"}, {"html", f.html, "html"}, {"junit", f.junit, "junit"}, {"markdown", f.markdown, "markdown"}}
+}
+
+// checkFiles finds files that can't be written before the replay, which may take hours.
+func (f *replayFlags) checkFiles() error {
+	flags := map[string]string{}
+	for _, one := range f.files() {
+		if one.file == "" {
+			continue
+		}
+		name := filepath.Clean(one.file)
+		if other, ok := flags[name]; ok && name != os.DevNull {
+			return fmt.Errorf("--%s and --%s: both would write %s", other, one.flag, one.file)
+		}
+		flags[name] = one.flag
+		if info, err := os.Stat(name); err == nil && info.IsDir() {
+			return fmt.Errorf("--%s %s: it is a directory, want the name of a file", one.flag, one.file)
+		}
+		if _, err := os.Stat(filepath.Dir(name)); err != nil {
+			return fmt.Errorf("--%s: %w", one.flag, err)
+		}
+	}
+	return nil
+}
+
+// unfired reports rules that had no effect.
+func (f *replayFlags) unfired(r *report.Report, l *loaded) {
+	if set := l.matcher.Rules(); set != nil {
+		for _, rule := range set.Unfired() {
+			r.UnfiredRules = append(r.UnfiredRules, fmt.Sprintf("%s:%d: %s", f.rules, rule.Line, rule.Name))
+		}
+	}
+	if l.rules != nil {
+		for _, name := range l.rules.Unfired() {
+			r.UnfiredRules = append(r.UnfiredRules, fmt.Sprintf("%s: %s", f.carryRules, name))
+		}
+	}
+}
+
+// finish writes the report in all forms, and returns the exit code. A form that can't be
+// written does not keep the others from it.
+func (f *replayFlags) finish(cmd *cobra.Command, r *report.Report, l *loaded) error {
+	var failed []error
+	for _, one := range f.files() {
+		if one.file == "" {
+			continue
+		}
+		write := func() error { return writeReport(one.file, one.form, r) }
+		if one.form == "" {
+			write = func() error { return f.writeRules(cmd, l) }
+		}
+		if err := write(); err != nil {
+			failed = append(failed, fmt.Errorf("--%s: %w", one.flag, err))
+		}
+	}
+	if f.output != "none" {
+		form, err := report.FormNamed(f.output)
+		if err == nil {
+			err = form.Write(cmd.OutOrStdout(), r)
+		}
+		failed = append(failed, err)
+	}
+	switch err := errors.Join(failed...); {
+	case err != nil && r.ExitCode == codeIncomplete:
+		return &codedError{codeIncomplete, err}
+	case err != nil:
+		return err
+	case r.ExitCode != 0:
+		return exitError(r.ExitCode)
+	}
+	return nil
+}
+
+// writeRules writes the rules that accept what is new.
+func (f *replayFlags) writeRules(cmd *cobra.Command, l *loaded) error {
+	rules, left, err := l.compare.Comparer.Finish().Accept(l.plan.Endpoints)
+	if err != nil {
+		return err
+	}
+	for _, g := range left {
+		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: no rule can accept %s of %s\n", g.Pattern, l.plan.Endpoints[g.Endpoint])
+	}
+	return writeWhole(f.accept, func(w io.Writer) error { _, err := w.Write(rules); return err })
+}
+
+// writeReport writes a file at once or not at all.
+func writeReport(name, form string, r *report.Report) error {
+	to, err := report.FormNamed(form)
+	if err != nil {
+		return err
+	}
+	return writeWhole(name, func(w io.Writer) error { return to.Write(w, r) })
+}
