@@ -188,6 +188,7 @@ func TestAReaderOfTheLogThatGoesAway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer taken.Close() // else the collector of garbage may close it, and the sidecar would serve
 		_, port, _ := net.SplitHostPort(taken.Addr().String())
 		err = Main(t.Context(), func(name string) string {
 			return map[string]string{"PROXY_TYPE": "forward", "PROXY_OUT_PORT": port, "TAPEDECK_SINK": t.TempDir()}[name]
