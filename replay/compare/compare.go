@@ -129,6 +129,9 @@ func (c *Comparer) Compare(a Answers) (differs bool) {
 	in := map[int]bool{}
 	for _, d := range live.List {
 		g := c.group(a, d)
+		if g.count == 0 || a.Step < g.step { // whatever the order of the answers
+			g.example, g.step = d, a.Step
+		}
 		if first := !in[g.number]; first {
 			in[g.number] = true
 			g.count++
@@ -176,7 +179,7 @@ func (c *Comparer) group(a Answers, d match.Difference) *group {
 	k := key{place{a.Endpoint, d.Pattern()}, d.Kind}
 	g := c.groups[k]
 	if g == nil {
-		g = &group{key: k, number: len(c.order), example: d, step: a.Step}
+		g = &group{key: k, number: len(c.order)}
 		c.groups[k] = g
 		c.order = append(c.order, g)
 	}
@@ -269,7 +272,7 @@ type Group struct {
 	// Judgement, and Why in words.
 	Judgement Judgement
 	Why       string
-	// Example is the first difference, Step the request's.
+	// Example is the difference of the first request in the recording, Step that request's.
 	Example match.Difference
 	Step    int
 }
