@@ -88,15 +88,18 @@ func serveProgram(t *testing.T, env []string, name string, args ...string) (stop
 	return stop
 }
 
-// freeAddress is one of a host where nothing listens.
-func freeAddress(t *testing.T, host string) string {
+// freeAddresses are n of a host where nothing listens, no two of them the same.
+func freeAddresses(t *testing.T, host string, n int) (all []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // once all are known
+		all = append(all, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return all
 }
 
 // world is applications and what they depend on: the price service of the example and
@@ -113,7 +116,8 @@ func newWorld(t *testing.T) *world {
 	a := newAuthority(t)
 	certificate := &tls.Config{NextProtos: []string{"h2", "http/1.1"}, Certificates: []tls.Certificate{
 		a.sign(&x509.Certificate{IPAddresses: []net.IP{net.ParseIP(outside)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})}}
-	prices, backend := freeAddress(t, outside), freeAddress(t, outside)
+	own := freeAddresses(t, outside, 2)
+	prices, backend := own[0], own[1]
 	_, backendPort, _ := net.SplitHostPort(backend)
 	stops := []func(){serveProgram(t, []string{"LISTEN=" + prices}, "prices"), serveProgram(t, nil, "podinfo", "--level=fatal", "--host="+outside, "--port="+backendPort)}
 	for _, address := range []string{prices, backend} {
@@ -141,8 +145,8 @@ func newWorld(t *testing.T) *world {
 		}
 		return append(traps, trap(t, prices), trap(t, backend))
 	}
-	for range kinds {
-		w.targets = append(w.targets, "http://"+freeAddress(t, "127.0.0.1"))
+	for _, address := range freeAddresses(t, "127.0.0.1", len(kinds)) {
+		w.targets = append(w.targets, "http://"+address)
 	}
 	listens := func(kind int) string { return strings.TrimPrefix(w.targets[kind], "http://") }
 	podinfo := func(kind int, url string) string {
