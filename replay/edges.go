@@ -9,23 +9,19 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// route is between which places values are carried.
-type route struct{ from, issuer, to, consumer, encoding, class string }
-
 // uses sums up what was carried in passes that are over, so that nothing else of them has to
 // be kept.
 type uses struct {
 	mu    sync.Mutex
 	under map[*pass]bool // that are not over
-	sums  map[route]*carry.EdgeUse
-	order []route
+	sums  []carry.EdgeUse
 }
 
 func (u *uses) begin(of *pass) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.under == nil {
-		u.under, u.sums = map[*pass]bool{}, map[route]*carry.EdgeUse{}
+		u.under = map[*pass]bool{}
 	}
 	u.under[of] = true
 }
@@ -39,18 +35,18 @@ func (u *uses) end(of *pass) {
 	}
 }
 
+// add adds what a pass carried. All passes are of one graph, so their reports have the same
+// places in the same order.
 func (u *uses) add(of *pass) {
-	for _, one := range of.live.Report() {
-		k := route{one.From, one.Issuer, one.To, one.Consumer, one.Encoding, one.Class}
-		sum := u.sums[k]
-		if sum == nil {
-			sum = new(carry.EdgeUse)
-			u.sums[k] = sum
-			u.order = append(u.order, k)
-		}
-		sum.Edges += one.Edges
-		sum.Fired += one.Fired
-		sum.Missing += one.Missing
+	all := of.live.Report()
+	if u.sums == nil {
+		u.sums = all
+		return
+	}
+	for i := range all {
+		u.sums[i].Edges += all[i].Edges
+		u.sums[i].Fired += all[i].Fired
+		u.sums[i].Missing += all[i].Missing
 	}
 }
 
@@ -61,11 +57,10 @@ func (p *player) edges(r *report.Report) {
 	for of := range p.uses.under {
 		p.uses.add(of)
 	}
-	for _, k := range p.uses.order {
-		u := p.uses.sums[k]
+	for _, u := range p.uses.sums {
 		e := report.Edge{
-			From: report.Site{Endpoint: k.from, Place: k.issuer}, To: report.Site{Endpoint: k.to, Place: k.consumer},
-			Encoding: k.encoding, Fired: u.Fired, Unfired: u.Edges - u.Fired,
+			From: report.Site{Endpoint: u.From, Place: u.Issuer}, To: report.Site{Endpoint: u.To, Place: u.Consumer},
+			Encoding: u.Encoding, Fired: u.Fired, Unfired: u.Edges - u.Fired,
 		}
 		switch {
 		case u.Missing > 0:
