@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/replay/carry"
 	"github.com/tapedeck/tapedeck/replay/compare"
 	"github.com/tapedeck/tapedeck/replay/plan"
@@ -50,22 +49,12 @@ const (
 
 // Comparison says how answers are compared.
 type Comparison struct {
-	// Redact replaces secrets, as the comparer's matcher does; nil: nothing is redacted.
-	Redact func(*recording.Exchange)
-	// Token is what Redact puts in place of a secret.
+	// Token is what the comparer's matcher puts in place of a secret; nil: it redacts nothing.
 	Token func(secret string) string
 	// Hasher made the numbers of the plan's answers.
 	Hasher *compare.Hasher
 	// Comparer has the evidence of the recording, and gathers differences.
 	Comparer *compare.Comparer
-}
-
-func (c *Comparison) redact(all ...*recording.Exchange) {
-	for _, e := range all {
-		if e != nil && c.Redact != nil {
-			c.Redact(e)
-		}
-	}
 }
 
 // Load is a shape of load. One of its ways is chosen by the first field that is set:

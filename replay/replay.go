@@ -249,7 +249,6 @@ func (p *player) answered(w *worker, j *job, endpoint int, failure error) (succe
 	if p.Baseline != nil && w.baseline.Fail == "" {
 		a.Baseline = &w.baseline.Live
 	}
-	p.Compare.redact(e, a.Live, a.Baseline)
 	a.Carried = j.of.live.known(j.step)
 	if a.Baseline != nil {
 		a.CarriedByBaseline = j.of.baseline.known(j.step)

@@ -38,9 +38,8 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string) (l *loaded, err 
 	if err != nil {
 		return nil, err
 	}
-	var redacts func(*recording.Exchange)
 	var token func(string) string
-	if l.matcher, redacts, token, err = f.matcher(key); err != nil {
+	if l.matcher, _, token, err = f.matcher(key); err != nil {
 		return nil, err
 	}
 	if f.carryRules != "" {
@@ -81,7 +80,7 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string) (l *loaded, err 
 	}
 	if !f.noCompare {
 		// The earlier report names endpoints, whose numbers are known when the plan is made.
-		l.compare = &replay.Comparison{Redact: redacts, Token: token, Hasher: compare.NewHasher(), Comparer: compare.New(compare.Options{Matcher: l.matcher, ForeignTokens: !key.given})}
+		l.compare = &replay.Comparison{Token: token, Hasher: compare.NewHasher(), Comparer: compare.New(compare.Options{Matcher: l.matcher, ForeignTokens: !key.given})}
 		o.Compare = l.compare
 	}
 	l.plan, l.graph, err = replay.Prepare(ctx, reader.Exchanges(), o)
