@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/replay/plan"
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
@@ -32,7 +33,7 @@ func (f *fixes) note(recorded, live *recording.Exchange, failed bool) {
 		return
 	}
 	f.still.Add(1)
-	what := fmt.Sprintf("%s %s", recorded.HTTP.Req.Method, recorded.HTTP.Req.URL)
+	what := plan.RequestLine(recorded)
 	f.example.CompareAndSwap(nil, &what)
 }
 

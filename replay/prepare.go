@@ -19,8 +19,6 @@ import (
 type PrepareOptions struct {
 	// Compare gets the evidence of noise that the recording has; nil: none is looked for.
 	Compare *Comparison
-	// Endpoint names what an exchange calls.
-	Endpoint func(*recording.Exchange) string
 	// Leave tells why an inbound exchange is not to be sent, "" if it is; nil: all are.
 	Leave func(*recording.Exchange) string
 	// Rules are the user's for carrying values; nil: there are none.
@@ -35,7 +33,7 @@ type PrepareOptions struct {
 // Prepare makes a plan of the inbound exchanges, which come by their start. An error that
 // comes with one ends it.
 func Prepare(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error], o PrepareOptions) (*plan.Plan, *carry.Graph, error) {
-	po := plan.Options{Encode: wire.Append, Endpoint: o.Endpoint, Dir: o.Dir, Limit: o.Limit}
+	po := plan.Options{Encode: wire.Append, Endpoint: carry.Endpoint, Dir: o.Dir, Limit: o.Limit}
 	if o.Compare != nil {
 		po.Answer = o.Compare.Hasher.Answer
 	}

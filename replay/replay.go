@@ -13,6 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/replay/carry"
 	"github.com/tapedeck/tapedeck/replay/compare"
+	"github.com/tapedeck/tapedeck/replay/plan"
 	"github.com/tapedeck/tapedeck/replay/report"
 	"github.com/tapedeck/tapedeck/replay/stats"
 	"github.com/tapedeck/tapedeck/replay/wire"
@@ -355,10 +356,7 @@ func (p *player) differences(r *report.Report) {
 			Example: report.Example{Difference: g.Example},
 		}
 		if e, err := p.Plan.Exchange(g.Step); err == nil {
-			d.Example.Exchange = e.UUID.String()
-			if e.HTTP != nil {
-				d.Example.Request = e.HTTP.Req.Method + " " + e.HTTP.Req.URL
-			}
+			d.Example.Exchange, d.Example.Request = e.UUID.String(), plan.RequestLine(e)
 		}
 		r.Differences = append(r.Differences, d)
 	}

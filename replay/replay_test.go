@@ -85,7 +85,7 @@ func prepare(t *testing.T, calls []call) (*plan.Plan, *carry.Graph, *Comparison)
 				return
 			}
 		}
-	}, PrepareOptions{Compare: c, Endpoint: carry.Endpoint})
+	}, PrepareOptions{Compare: c})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,9 +31,9 @@ type loaded struct {
 }
 
 // prepare loads the recording.
-func (f *replayFlags) prepare(cmd *cobra.Command, place string) (l *loaded, err error) {
+func (f *replayFlags) prepare(cmd *cobra.Command, place string) (_ *loaded, err error) {
 	ctx := cmd.Context()
-	l = &loaded{}
+	l := &loaded{}
 	key, err := f.key()
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string) (l *loaded, err 
 	}
 	p := newProgress(cmd.ErrOrStderr())
 	o := replay.PrepareOptions{
-		Endpoint: carry.Endpoint, Rules: l.rules, Dir: f.temp, Limit: size,
+		Rules: l.rules, Dir: f.temp, Limit: size,
 		Progress: func(n int) {
 			if n%256 == 0 {
 				p.show("loading: %d requests", n)
@@ -88,10 +88,9 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string) (l *loaded, err 
 	if err != nil {
 		return nil, err
 	}
-	ready := l.plan
 	defer func() {
 		if err != nil {
-			ready.Close()
+			l.plan.Close()
 		}
 	}()
 	for _, found := range reader.Report().Findings() {

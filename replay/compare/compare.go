@@ -28,8 +28,6 @@ type Options struct {
 	Matcher *match.Matcher
 	// ForeignTokens tells that tokens in the recording can't be compared.
 	ForeignTokens bool
-	// Earlier is what an earlier replay of the recording observed; nil: there is none.
-	Earlier *Observed
 }
 
 // Answers are those to one request.
@@ -48,7 +46,8 @@ type Answers struct {
 
 // Comparer compares answers. It is safe for concurrent use.
 type Comparer struct {
-	o Options
+	o       Options
+	earlier *Observed // nil: there is none
 
 	mu       sync.Mutex
 	groups   map[key]*group
@@ -95,7 +94,7 @@ func New(o Options) *Comparer {
 
 // Baseline takes what an earlier replay observed for the baseline. It is called before
 // answers come.
-func (c *Comparer) Baseline(earlier *Observed) { c.o.Earlier = earlier }
+func (c *Comparer) Baseline(earlier *Observed) { c.earlier = earlier }
 
 // Equal counts an answer that equals the recorded one, as [Answer] tells. The baseline's
 // did, too.
@@ -210,10 +209,10 @@ func (c *Comparer) set(in map[int]bool) {
 func (c *Comparer) observe(step int, g *group, d match.Difference) {
 	value := hashOf(d.Place, d.Live)
 	c.observed.add(g.key, step, value)
-	if c.o.Earlier == nil {
+	if c.earlier == nil {
 		return
 	}
-	switch c.o.Earlier.compare(g.key, step, value) {
+	switch c.earlier.compare(g.key, step, value) {
 	case unseen:
 		g.unseen++
 	case same:
@@ -352,7 +351,7 @@ func (c *Comparer) judge(g *group) (Judgement, string) {
 	if g.baseline > 0 && !exceeds(g.apart, g.baseline, c.compared[g.endpoint]) {
 		return IsNoise, "the baseline differs from the recording there, too, and from this build no more often than that"
 	}
-	if c.o.Earlier != nil && g.known > 0 && g.unseen == 0 {
+	if c.earlier != nil && g.known > 0 && g.unseen == 0 {
 		return IsKnown, "an earlier replay had the same"
 	}
 	return IsNew, ""

@@ -171,7 +171,8 @@ func btoi(b bool) int {
 // A second replay knows what the first one observed.
 func TestEarlierReplay(t *testing.T) {
 	replay := func(earlier *Observed, live func(step int) string) *Result {
-		c := comparer(t, Options{Earlier: earlier})
+		c := comparer(t, Options{})
+		c.Baseline(earlier)
 		for step := range 5 {
 			c.Compare(Answers{Step: step, Recorded: answer(200, `{"id":"a","n":0,"fixed":1}`), Live: answer(200, live(step))})
 		}

@@ -204,13 +204,15 @@ func IsSafe(method string) bool {
 func (b *Builder) Leave(reason string, e *recording.Exchange) {
 	l := b.left[reason]
 	if l == nil {
-		l = &Left{Reason: reason, Example: requestLine(e)}
+		l = &Left{Reason: reason, Example: RequestLine(e)}
 		b.left[reason] = l
 	}
 	l.Count++
 }
 
-func requestLine(e *recording.Exchange) string {
+// RequestLine names a request for people: by its method and path or, if it is not HTTP, by
+// its protocol and address.
+func RequestLine(e *recording.Exchange) string {
 	if e.HTTP == nil {
 		return e.L7Protocol + " " + e.NetworkAddress
 	}
