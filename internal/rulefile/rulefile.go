@@ -6,7 +6,7 @@
 //	rules:
 //	- path: /v1/payments
 //
-// Errors name the line, what was found and what is allowed.
+// Errors name the line, what was found and what is allowed. [Schema] describes the frame.
 //
 // It imports the standard library and go.yaml.in/yaml/v3.
 package rulefile
@@ -22,8 +22,8 @@ import (
 const (
 	// maxFile is how long a file of rules may be.
 	maxFile = 1 << 20
-	// MaxRules is how many rules it may have.
-	MaxRules = 1000
+	// maxRules is how many rules it may have.
+	maxRules = 1000
 )
 
 // Parse reads a file of rules of a version and kind, and gives each rule to read, with its
@@ -72,8 +72,8 @@ func parse(root *yaml.Node, apiVersion, kind string, read func(n *yaml.Node, num
 	if rules == nil || rules.Kind != yaml.SequenceNode {
 		return fmt.Errorf("line %d: want rules, a list", top.Line)
 	}
-	if len(rules.Content) > MaxRules {
-		return fmt.Errorf("line %d: %d rules, at most %d are allowed", rules.Line, len(rules.Content), MaxRules)
+	if len(rules.Content) > maxRules {
+		return fmt.Errorf("line %d: %d rules, at most %d are allowed", rules.Line, len(rules.Content), maxRules)
 	}
 	for i, n := range rules.Content {
 		if err := read(n, i+1); err != nil {
@@ -81,6 +81,26 @@ func parse(root *yaml.Node, apiVersion, kind string, read func(n *yaml.Node, num
 		}
 	}
 	return nil
+}
+
+// Schema returns the JSON Schema of a file of rules: each rule has some of the properties, and
+// matches one of the schemas in does.
+func Schema(apiVersion, kind string, properties map[string]any, does []any) map[string]any {
+	return map[string]any{
+		"$schema":              "https://json-schema.org/draft/2020-12/schema",
+		"title":                kind,
+		"type":                 "object",
+		"additionalProperties": false,
+		"required":             []any{"apiVersion", "kind", "rules"},
+		"properties": map[string]any{
+			"apiVersion": map[string]any{"const": apiVersion},
+			"kind":       map[string]any{"const": kind},
+			"metadata":   map[string]any{"type": "object"},
+			"rules": map[string]any{"type": "array", "maxItems": maxRules, "items": map[string]any{
+				"type": "object", "additionalProperties": false, "properties": properties, "anyOf": does,
+			}},
+		},
+	}
 }
 
 // Mapping walks a mapping's keys. Unknown ones and ones that stand twice are errors.

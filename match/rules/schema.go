@@ -24,23 +24,10 @@ func Schema() map[string]any {
 		}
 		rule[k.Name] = property
 	}
-	return map[string]any{
-		"$schema":              "https://json-schema.org/draft/2020-12/schema",
-		"title":                Kind,
-		"type":                 "object",
-		"additionalProperties": false,
-		"required":             []any{"apiVersion", "kind", "rules"},
-		"properties": map[string]any{
-			"apiVersion": map[string]any{"const": APIVersion},
-			"kind":       map[string]any{"const": Kind},
-			"metadata":   map[string]any{"type": "object"},
-			"rules": map[string]any{"type": "array", "maxItems": rulefile.MaxRules, "items": map[string]any{
-				"type": "object", "additionalProperties": false, "properties": rule, "anyOf": does,
-			}},
-		},
-		"$defs": map[string]any{"place": map[string]any{
-			"type":    "string",
-			"pattern": "^(response:)?(host|port|status|path:/.*|query:.+|header:[^ *:]+|form:.+|body(:[$/].*)?)$",
-		}},
-	}
+	schema := rulefile.Schema(APIVersion, Kind, rule, does)
+	schema["$defs"] = map[string]any{"place": map[string]any{
+		"type":    "string",
+		"pattern": "^(response:)?(host|port|status|path:/.*|query:.+|header:[^ *:]+|form:.+|body(:[$/].*)?)$",
+	}}
+	return schema
 }

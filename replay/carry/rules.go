@@ -288,20 +288,5 @@ func Schema() map[string]any {
 		properties[k.Name] = property
 	}
 	does := func(names ...any) map[string]any { return map[string]any{"required": names} }
-	return map[string]any{
-		"$schema":              "https://json-schema.org/draft/2020-12/schema",
-		"title":                Kind,
-		"type":                 "object",
-		"additionalProperties": false,
-		"required":             []any{"apiVersion", "kind", "rules"},
-		"properties": map[string]any{
-			"apiVersion": map[string]any{"const": APIVersion},
-			"kind":       map[string]any{"const": Kind},
-			"metadata":   map[string]any{"type": "object"},
-			"rules": map[string]any{"type": "array", "maxItems": rulefile.MaxRules, "items": map[string]any{
-				"type": "object", "additionalProperties": false, "properties": properties,
-				"anyOf": []any{does("from", "to"), does("forbid"), does("set", "value"), does("shift")},
-			}},
-		},
-	}
+	return rulefile.Schema(APIVersion, Kind, properties, []any{does("from", "to"), does("forbid"), does("set", "value"), does("shift")})
 }
