@@ -343,23 +343,29 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 	if err != nil {
 		return nil, source, err
 	}
-	for _, found := range r.Report().Findings() {
-		if read.Kinds()[found.Kind].Severity > read.Normal {
-			source.Findings = append(source.Findings, found.String())
-		}
-	}
-	if err := r.Report().Err(); err != nil && !f.allowIncomplete {
-		lib.Close()
-		return nil, source, &codedError{codeIncomplete, fmt.Errorf("%s: %w; --allow-incomplete serves what there is", place, err)}
-	}
-	if source.SHA256 == "" {
-		source.SHA256 = hashed.Sum()
-	}
-	if err := checkKeys(r.Report(), key); err != nil {
+	if err := wasRead(place, &source, r.Report(), hashed, key, f.allowIncomplete, "serves"); err != nil {
 		lib.Close()
 		return nil, source, err
 	}
 	return lib, source, nil
+}
+
+// wasRead notes in the source of a place, all of which was read, what was found and what its hash is. It
+// fails on damage and gaps unless they are allowed, and on a key that is not the recording's.
+// does says what the command does with what there is.
+func wasRead(place string, source *mock.Source, r *read.Report, hashed *mock.Hashed, key redactKey, allowed bool, does string) error {
+	for _, found := range r.Findings() {
+		if read.Kinds()[found.Kind].Severity > read.Normal {
+			source.Findings = append(source.Findings, found.String())
+		}
+	}
+	if err := r.Err(); err != nil && !allowed {
+		return &codedError{codeIncomplete, fmt.Errorf("%s: %w; --allow-incomplete %s what there is", place, err, does)}
+	}
+	if source.SHA256 == "" {
+		source.SHA256 = hashed.Sum()
+	}
+	return checkKeys(r, key)
 }
 
 // sourceOf opens a place, a snapshot or a file.

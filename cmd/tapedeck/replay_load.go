@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -93,16 +92,7 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string) (_ *loaded, err 
 			l.plan.Close()
 		}
 	}()
-	for _, found := range reader.Report().Findings() {
-		if read.Kinds()[found.Kind].Severity > read.Normal {
-			l.source.Findings = append(l.source.Findings, found.String())
-		}
-	}
-	if err := reader.Report().Err(); err != nil && !f.allowIncomplete {
-		return nil, &codedError{codeIncomplete, fmt.Errorf("%s: %w; --allow-incomplete sends what there is", place, err)}
-	}
-	l.source.SHA256 = cmp.Or(l.source.SHA256, hashed.Sum())
-	if err := checkKeys(reader.Report(), key); err != nil {
+	if err := wasRead(place, &l.source, reader.Report(), hashed, key, f.allowIncomplete, "sends"); err != nil {
 		return nil, err
 	}
 	if _, isURL := baselineURL(f.baseline); f.baseline != "" && !isURL {
