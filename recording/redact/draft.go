@@ -28,9 +28,6 @@ func (d *draft) replace(from, to int, with string) {
 	d.done = to
 }
 
-// changed tells whether anything was replaced.
-func (d *draft) changed() bool { return d.out != nil }
-
 // bytes returns the new text; nil if it is the old one.
 func (d *draft) bytes() []byte {
 	if d.out == nil {

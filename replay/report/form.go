@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,9 +18,8 @@ import (
 
 // Form is a way to write a report, or a comparison of two.
 type Form struct {
-	Name      string
-	Doc       string
-	Extension string // of a file in it, as `.json`
+	Name string
+	Doc  string
 
 	report     func(io.Writer, *Report) error
 	comparison func(io.Writer, *Comparison) error // nil if there is none
@@ -41,23 +39,23 @@ func (f Form) WriteComparison(w io.Writer, c *Comparison) error {
 // Forms returns all forms, the one for people first.
 func Forms() []Form {
 	return []Form{
-		{"pretty", "text for a terminal", ".txt",
+		{"pretty", "text for a terminal",
 			func(w io.Writer, r *Report) error { return r.document().pretty(w) },
 			func(w io.Writer, c *Comparison) error { return c.document().pretty(w) }},
-		{"json", "everything there is; what other commands read", ".json",
+		{"json", "everything there is; what other commands read",
 			func(w io.Writer, r *Report) error { return writeJSON(w, r) },
 			func(w io.Writer, c *Comparison) error { return writeJSON(w, c) }},
-		{"yaml", "the same as YAML", ".yaml",
+		{"yaml", "the same as YAML",
 			func(w io.Writer, r *Report) error { return writeYAML(w, r) },
 			func(w io.Writer, c *Comparison) error { return writeYAML(w, c) }},
-		{"csv", "the metrics of each endpoint", ".csv",
+		{"csv", "the metrics of each endpoint",
 			func(w io.Writer, r *Report) error { return csv.NewWriter(w).WriteAll(r.cells()) },
 			func(w io.Writer, c *Comparison) error { return csv.NewWriter(w).WriteAll(c.cells()) }},
-		{"junit", "JUnit XML, as GitLab and Jenkins read it", ".xml", writeJUnit, nil},
-		{"markdown", "Markdown that fits into GitHub's step summary", ".md",
+		{"junit", "JUnit XML, as GitLab and Jenkins read it", writeJUnit, nil},
+		{"markdown", "Markdown that fits into GitHub's step summary",
 			func(w io.Writer, r *Report) error { return r.document().markdown(w) },
 			func(w io.Writer, c *Comparison) error { return c.document().markdown(w) }},
-		{"html", "one self-contained page with charts", ".html",
+		{"html", "one self-contained page with charts",
 			func(w io.Writer, r *Report) error { return r.page().write(w) },
 			func(w io.Writer, c *Comparison) error { return page{document: c.document()}.write(w) }},
 	}
@@ -70,23 +68,14 @@ func ComparisonForms() []Form {
 
 // FormNamed returns a form by its name.
 func FormNamed(name string) (Form, error) {
-	return find("form", name, func(f Form) string { return f.Name })
-}
-
-// FormOf returns the form of a file, by its extension.
-func FormOf(file string) (Form, error) {
-	return find("extension", filepath.Ext(file), func(f Form) string { return f.Extension })
-}
-
-func find(what, name string, of func(Form) string) (Form, error) {
 	var allowed []string
 	for _, f := range Forms() {
-		if of(f) == name {
+		if f.Name == name {
 			return f, nil
 		}
-		allowed = append(allowed, of(f))
+		allowed = append(allowed, f.Name)
 	}
-	return Form{}, fmt.Errorf("%s of a report: found %q, allowed: %s", what, name, strings.Join(allowed, ", "))
+	return Form{}, fmt.Errorf("form of a report: found %q, allowed: %s", name, strings.Join(allowed, ", "))
 }
 
 func writeJSON(w io.Writer, of any) error {

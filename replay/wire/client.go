@@ -20,8 +20,15 @@ import (
 
 // Options say where requests go and how.
 type Options struct {
-	// Target is what requests are sent to: its scheme, host and port. The scheme is one of
-	// Schemes. Path, query and user must be empty.
+	// Target is what requests are sent to: its scheme, host and port. Path, query and user
+	// must be empty. The scheme is one of
+	//
+	//   - http: what was recorded as HTTP/1 is sent as that, HTTP/2 without TLS (h2c, by prior
+	//     knowledge) if it was recorded as HTTP/2.
+	//   - https: with TLS. ALPN offers the recorded version, and HTTP/1.1 as an alternative to
+	//     HTTP/2 unless it is gRPC.
+	//   - h2c: all but WebSocket is sent as HTTP/2 without TLS.
+	//   - grpc, grpcs: as h2c, and the same with TLS.
 	Target *url.URL
 	// RewriteHost sends the target's host and port as Host and :authority. Otherwise the
 	// recorded host is sent.
@@ -47,16 +54,6 @@ type Options struct {
 	// Dial opens connections, in place of a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
-
-// Schemes are those of targets:
-//
-//   - http: what was recorded as HTTP/1 is sent as that, HTTP/2 without TLS (h2c, by prior
-//     knowledge) if it was recorded as HTTP/2.
-//   - https: with TLS. ALPN offers the recorded version, and HTTP/1.1 as an alternative to
-//     HTTP/2 unless it is gRPC.
-//   - h2c: all but WebSocket is sent as HTTP/2 without TLS.
-//   - grpc, grpcs: as h2c, and the same with TLS.
-func Schemes() []string { return slices.Clone(schemes) }
 
 var schemes = []string{"http", "https", "h2c", "grpc", "grpcs"}
 
