@@ -6,6 +6,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/match/canon"
 	"github.com/tapedeck/tapedeck/match/class"
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // operation finds out whether the request changes anything, and tells operations apart
@@ -15,10 +16,9 @@ func (r *Request) operation() {
 	if len(r.Path) > 0 {
 		last = r.Path[len(r.Path)-1]
 	}
-	switch r.Method {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "QUERY":
+	if recording.IsSafe(r.Method) {
 		r.reads = true
-	default:
+	} else {
 		_, verb, custom := strings.Cut(last, ":") // AIP-136: /v1/users:search
 		if !custom {
 			verb = last

@@ -214,3 +214,13 @@ func (e *Exchange) Sizes() (client, server int64) {
 	}
 	return e.Request().Size(), e.Response().Size()
 }
+
+// IsSafe tells whether a method of HTTP only reads: those of RFC 9110, section 9.2.1, and
+// QUERY.
+func IsSafe(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "QUERY":
+		return true
+	}
+	return false
+}

@@ -187,7 +187,7 @@ func Unsafe(e *recording.Exchange) string {
 	switch {
 	case e.HTTP == nil || e.Conversation() != nil:
 		return "only safe methods are sent, and a conversation may change something"
-	case !plan.IsSafe(strings.ToUpper(e.HTTP.Req.Method)):
+	case !recording.IsSafe(strings.ToUpper(e.HTTP.Req.Method)):
 		return "only safe methods are sent, and " + e.HTTP.Req.Method + " is none"
 	}
 	return ""

@@ -180,7 +180,7 @@ func (b *Builder) Add(e *recording.Exchange) (step bool, err error) {
 	if n := len(p.Steps); n > 0 {
 		s.At = max(s.At, p.Steps[n-1].At)
 	}
-	s.Safe = e.HTTP != nil && IsSafe(e.HTTP.Req.Method) && e.Conversation() == nil
+	s.Safe = e.HTTP != nil && recording.IsSafe(e.HTTP.Req.Method) && e.Conversation() == nil
 	if b.o.Answer != nil {
 		s.Answer = b.o.Answer(e)
 	}
@@ -189,15 +189,6 @@ func (b *Builder) Add(e *recording.Exchange) (step bool, err error) {
 		return true, b.flush()
 	}
 	return true, nil
-}
-
-// IsSafe tells whether a method only reads.
-func IsSafe(method string) bool {
-	switch method {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "QUERY":
-		return true
-	}
-	return false
 }
 
 // Leave counts an exchange that is not sent.
