@@ -1,38 +1,19 @@
 package match_test
 
 import (
-	"context"
 	"net/url"
-	"os"
 	"slices"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/read/readtest"
 )
 
-// corpus reads the files that other tools recorded.
-func corpus(t *testing.T) (all []*recording.Exchange) {
-	root := "../../shared/corpus/traffic/rrpair"
-	if _, err := os.Stat(root); err != nil {
-		t.Skipf("there are no files of other tools: %v", err)
-	}
-	from, err := read.Path(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := read.Open(context.Background(), read.Query{}, read.Options{}, from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for rec, err := range r.Records() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, rec.Exchange)
-	}
-	return all
+// corpus is what other tools recorded.
+func corpus(t *testing.T) []*recording.Exchange {
+	t.Helper()
+	return readtest.OfOtherTools(t, "../../shared/corpus/traffic/rrpair")
 }
 
 // TestFilesOfOtherToolsFindThemselves looks up each recorded request, at another time.

@@ -5,36 +5,19 @@ import (
 	"cmp"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/coding"
-	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/read/readtest"
 )
 
 // Files that other tools recorded answer their own requests: all that are of HTTP.
 func TestFilesOfOtherToolsAnswerTheirOwnRequests(t *testing.T) {
-	const root = "../../shared/corpus/traffic/rrpair"
-	if _, err := os.Stat(root); err != nil {
-		t.Skipf("there are no files of other tools: %v", err)
-	}
-	from, err := read.Path(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := read.Open(t.Context(), read.Query{}, read.Options{Order: read.Sorted}, from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []*recording.Exchange
-	for e, err := range r.Exchanges() {
-		if err != nil {
-			t.Fatal(err)
-		}
+	all := readtest.OfOtherTools(t, "../../shared/corpus/traffic/rrpair")
+	for _, e := range all {
 		e.Direction = recording.Out // those that a workload received, too
-		all = append(all, e)
 	}
 	m := start(t, all)
 	client := m.client()

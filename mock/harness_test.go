@@ -30,7 +30,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/read/readtest"
 	"github.com/tapedeck/tapedeck/sidecar"
 )
 
@@ -144,22 +144,7 @@ func record(t *testing.T, servers []*httptest.Server, run func(w *world), change
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	from, err := read.Path(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := read.Open(t.Context(), read.Query{}, read.Options{Order: read.Sorted}, from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []*recording.Exchange
-	for e, err := range r.Records() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, e.Exchange)
-	}
-	return all
+	return readtest.All(t, dir)
 }
 
 func newAuthority(t testing.TB) *ca.Authority {

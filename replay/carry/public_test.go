@@ -1,42 +1,16 @@
 package carry_test
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/read/readtest"
 	"github.com/tapedeck/tapedeck/replay/carry"
 )
-
-// public reads a folder of public recordings; the test is skipped where there are none.
-func public(t *testing.T, folder string) (all []*recording.Exchange) {
-	t.Helper()
-	root := filepath.Join("../../../shared/corpus/traffic/rrpair", folder)
-	if _, err := os.Stat(root); err != nil {
-		t.Skipf("there are no files of other tools: %v", err)
-	}
-	from, err := read.Path(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := read.Open(context.Background(), read.Query{}, read.Options{}, from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for rec, err := range r.Records() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, rec.Exchange)
-	}
-	return all
-}
 
 // In public recordings of other tools' demonstrations just those values are carried that
 // their clients took from responses.
@@ -52,7 +26,7 @@ func TestPublicSessions(t *testing.T) {
 		t.Run(folder, func(t *testing.T) {
 			f := carry.NewFinder(carry.Options{})
 			steps := 0
-			for _, e := range public(t, folder) {
+			for _, e := range readtest.OfOtherTools(t, filepath.Join("../../../shared/corpus/traffic/rrpair", folder)) {
 				if e.HTTP != nil && e.Direction == recording.In {
 					f.Add(e)
 					steps++

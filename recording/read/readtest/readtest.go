@@ -1,0 +1,37 @@
+// Package readtest reads recordings for tests. It imports recording, recording/read and the
+// standard library.
+package readtest
+
+import (
+	"os"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
+)
+
+// All returns the exchanges of a folder by their start. Damage fails the test.
+func All(t testing.TB, folder string) (all []*recording.Exchange) {
+	t.Helper()
+	from, err := read.Path(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range read.All(t.Context(), read.Options{Order: read.Sorted}, from) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// OfOtherTools is All of a folder of files that other tools recorded. Where it is absent, the
+// test is skipped.
+func OfOtherTools(t testing.TB, folder string) []*recording.Exchange {
+	t.Helper()
+	if _, err := os.Stat(folder); err != nil {
+		t.Skipf("there are no files of other tools: %v", err)
+	}
+	return All(t, folder)
+}
