@@ -1,18 +1,18 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tapedeck/tapedeck/e2e/internal/figures"
 )
 
 type bencher struct {
@@ -44,8 +44,8 @@ func (b *bencher) serving(ctx context.Context) error {
 	}
 	all := []contender{
 		{"net/http, one answer", b.few, requests, func(port string) []string { return []string{self, "-constant", "127.0.0.1:" + port} }, func(int) string { return body(0) }},
-		{fmt.Sprintf("tapedeck mock, %s", thousands(b.few)), b.few, requests, b.mock(b.few), body},
-		{fmt.Sprintf("tapedeck mock, %s", thousands(b.many)), b.many, requests, b.mock(b.many), body},
+		{fmt.Sprintf("tapedeck mock, %s", figures.Thousands(b.few)), b.few, requests, b.mock(b.few), body},
+		{fmt.Sprintf("tapedeck mock, %s", figures.Thousands(b.many)), b.many, requests, b.mock(b.many), body},
 	}
 	if _, err := exec.LookPath("mitmdump"); err != nil {
 		fmt.Print("mitmproxy is left out: there is no mitmdump (Debian: apt-get install mitmproxy)\n\n")
@@ -54,7 +54,7 @@ func (b *bencher) serving(ctx context.Context) error {
 		if err := recordFlows(ctx, file, b.few); err != nil {
 			return fmt.Errorf("write flows for mitmproxy: %w", err)
 		}
-		all = append(all, contender{fmt.Sprintf("mitmproxy, %s", thousands(b.few)), b.few, requests / 10, func(port string) []string {
+		all = append(all, contender{fmt.Sprintf("mitmproxy, %s", figures.Thousands(b.few)), b.few, requests / 10, func(port string) []string {
 			return []string{"mitmdump", "--quiet", "--listen-host", "127.0.0.1", "--listen-port", port, "--mode", "reverse:http://" + host, "--set", "confdir=" + b.dir,
 				"--set", "connection_strategy=lazy", "--server-replay", file, "--set", "server_replay_nopop=true", "--set", "server_replay_kill_extra=true"}
 		}, body})
@@ -79,12 +79,12 @@ func (b *bencher) serving(ctx context.Context) error {
 			}
 		}
 	}
-	fmt.Printf("Requests per second of processor time; %s, for an exchange each, and the same again %d times\n\n", thousands(requests), repeats)
+	fmt.Printf("Requests per second of processor time; %s, for an exchange each, and the same again %d times\n\n", figures.Thousands(requests), repeats)
 	fmt.Printf("  %-32s %10s %8s %10s %8s\n", "", "first", "ratio", "again", "ratio")
 	for i, c := range all {
 		fmt.Printf("  %-32s", c.name)
 		for again := range 2 {
-			fmt.Printf(" %10s %7.2fx", thousands(int(1/median(rows[i][again]).Seconds())), float64(median(rows[0][again]))/float64(median(rows[i][again])))
+			fmt.Printf(" %10s %7.2fx", figures.Thousands(int(1/figures.Median(rows[i][again]).Seconds())), float64(figures.Median(rows[0][again]))/float64(figures.Median(rows[i][again])))
 		}
 		fmt.Println()
 	}
@@ -117,10 +117,10 @@ func (b *bencher) loading(ctx context.Context) error {
 		}
 		loads, held = append(loads, cpu), append(held, (full-empty)/int64(b.many))
 	}
-	fmt.Printf("Loading %s exchanges\n\n", thousands(b.many))
+	fmt.Printf("Loading %s exchanges\n\n", figures.Thousands(b.many))
 	fmt.Printf("  %-32s %8.2fs of processor time\n", "zstd -dc | wc -l", base.Seconds())
-	fmt.Printf("  %-32s %8.2fs %6.2fx\n", "tapedeck mock, until it listens", median(loads).Seconds(), float64(median(loads))/float64(base))
-	fmt.Printf("  %-32s %8d bytes of resident memory for each exchange\n\n", "", median(held))
+	fmt.Printf("  %-32s %8.2fs %6.2fx\n", "tapedeck mock, until it listens", figures.Median(loads).Seconds(), float64(figures.Median(loads))/float64(base))
+	fmt.Printf("  %-32s %8d bytes of resident memory for each exchange\n\n", "", figures.Median(held))
 	return nil
 }
 
@@ -197,16 +197,4 @@ func (p *process) resident() (bytes int64) {
 	_, rest, _ := strings.Cut(string(text), "VmRSS:")
 	fmt.Sscanf(rest, "%d kB", &bytes)
 	return bytes << 10
-}
-
-func median[T cmp.Ordered](all []T) T {
-	slices.Sort(all)
-	return all[len(all)/2]
-}
-
-func thousands(n int) string {
-	if n < 1000 {
-		return strconv.Itoa(n)
-	}
-	return thousands(n/1000) + fmt.Sprintf(",%03d", n%1000)
 }

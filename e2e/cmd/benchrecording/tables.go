@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/tapedeck/tapedeck/e2e/internal/figures"
 )
 
 // contender is a work, with a name for people.
@@ -56,7 +58,7 @@ func (b *bencher) writing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("Writing %s exchanges, %.0f MiB of JSON lines\n\n", thousands(written), mib(rows[0].Bytes))
+	fmt.Printf("Writing %s exchanges, %.0f MiB of JSON lines\n\n", figures.Thousands(written), mib(rows[0].Bytes))
 	fmt.Printf("  %-32s %10s %10s %8s %12s\n", "", "CPU", "each", "ratio", "MiB per s")
 	for i, c := range contenders {
 		fmt.Printf("  %-32s %9.2fs %7.1f µs %7.2fx %12.0f\n", c.name, rows[i].CPU.Seconds(), micros(rows[i].CPU, written), ratio(rows[i].CPU, rows[0].CPU),
@@ -105,11 +107,11 @@ func (b *bencher) reading(ctx context.Context) error {
 		{"Filtering", filtering, rows[len(listing):], rows[len(listing)].Count},
 	} {
 		base := t.rows[0]
-		fmt.Printf("%s %s exchanges, %.0f MiB of JSON lines in %.0f MiB of segments\n\n", t.title, thousands(b.exchanges), mib(base.Bytes), mib(bytes))
+		fmt.Printf("%s %s exchanges, %.0f MiB of JSON lines in %.0f MiB of segments\n\n", t.title, figures.Thousands(b.exchanges), mib(base.Bytes), mib(bytes))
 		fmt.Printf("  %-32s %10s %10s %8s %12s\n", "", "CPU", "each", "ratio", "found")
 		for i, c := range t.contenders {
 			r := t.rows[i]
-			fmt.Printf("  %-32s %9.2fs %7.1f µs %7.2fx %12s\n", c.name, r.CPU.Seconds(), micros(r.CPU, b.exchanges), ratio(r.CPU, base.CPU), thousands(r.Count))
+			fmt.Printf("  %-32s %9.2fs %7.1f µs %7.2fx %12s\n", c.name, r.CPU.Seconds(), micros(r.CPU, b.exchanges), ratio(r.CPU, base.CPU), figures.Thousands(r.Count))
 			if c.work != "scan-lines" && r.Count != t.want { // each segment ends with a line that is no exchange
 				return fmt.Errorf("%s: %d exchanges, want %d", c.name, r.Count, t.want)
 			}
@@ -121,7 +123,7 @@ func (b *bencher) reading(ctx context.Context) error {
 
 func (b *bencher) memory(ctx context.Context) error {
 	few, many := b.exchanges/10, b.exchanges
-	fmt.Printf("Peak of resident memory, by exchanges\n\n  %-32s %12s %12s %8s\n", "", thousands(few), thousands(many), "ratio")
+	fmt.Printf("Peak of resident memory, by exchanges\n\n  %-32s %12s %12s %8s\n", "", figures.Thousands(few), figures.Thousands(many), "ratio")
 	for _, c := range []contender{
 		{"list", "list"},
 		{"list, sorted", "sorted"},
@@ -176,7 +178,7 @@ func (b *bencher) count(ctx context.Context) error {
 				return err
 			}
 			base = cmp.Or(base, each)
-			fmt.Printf("  %-32s %10s %7.2fx\n", r.name, thousands(int(each)), each/base)
+			fmt.Printf("  %-32s %10s %7.2fx\n", r.name, figures.Thousands(int(each)), each/base)
 		}
 		fmt.Println()
 	}
@@ -213,13 +215,6 @@ func size(dir string) (n int64, err error) {
 		return err
 	})
 	return n, err
-}
-
-func thousands(n int) string {
-	if n < 1000 {
-		return strconv.Itoa(n)
-	}
-	return thousands(n/1000) + fmt.Sprintf(",%03d", n%1000)
 }
 
 func micros(d time.Duration, n int) float64 { return d.Seconds() / float64(n) * 1e6 }

@@ -32,6 +32,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tapedeck/tapedeck/e2e/internal/figures"
 	"github.com/tapedeck/tapedeck/e2e/internal/machine"
 	"github.com/tapedeck/tapedeck/e2e/internal/tools"
 	"github.com/tapedeck/tapedeck/recording"
@@ -214,7 +215,7 @@ func requestsTable(ctx context.Context, title string, all []generator, turns int
 			fmt.Printf("  %-24s left out: %s is not here (Debian: wrk, nghttp2-client)\n", g.name, g.args[0])
 			continue
 		}
-		fmt.Printf("  %-24s %10.0f %7.2fx\n", g.name, median(costs[i]), median(costs[i])/median(costs[0]))
+		fmt.Printf("  %-24s %10.0f %7.2fx\n", g.name, figures.Median(costs[i]), figures.Median(costs[i])/figures.Median(costs[0]))
 	}
 	fmt.Println()
 	return nil
@@ -228,11 +229,6 @@ func run(ctx context.Context, args []string) (out string, cpu time.Duration, err
 		return "", 0, fmt.Errorf("%w: %.500s", err, text)
 	}
 	return string(text), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
-}
-
-func median(all []float64) float64 {
-	all = slices.Sorted(slices.Values(all))
-	return all[len(all)/2]
 }
 
 // schedule compares when requests were sent with when they were due.

@@ -1,0 +1,24 @@
+// Package figures computes and writes the figures of benchmarks. It imports the standard
+// library alone.
+package figures
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Median returns the middle one, of an even number the larger of the two. There must be one.
+func Median[T cmp.Ordered](all []T) T {
+	all = slices.Sorted(slices.Values(all))
+	return all[len(all)/2]
+}
+
+// Thousands writes a number with a comma before each three digits.
+func Thousands(n int) string {
+	if n < 1000 {
+		return strconv.Itoa(n)
+	}
+	return Thousands(n/1000) + fmt.Sprintf(",%03d", n%1000)
+}
