@@ -298,7 +298,7 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// What exceeds the bound on requests under way is sent late, and counted.
+// Requests beyond the bound on those under way are sent late, and counted.
 func TestTheBoundIsCounted(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(time.Second)

@@ -39,7 +39,7 @@ func TestWhatGoesIntoABucketWaitsForTheEnd(t *testing.T) {
 	}
 }
 
-// What can't be stored is not lost.
+// If a bucket refuses a segment, the temporary directory stays, and the error names it.
 func TestWhatABucketDoesNotTakeStaysWhereItIs(t *testing.T) {
 	out := recorded(t, full{store.Dir(t.TempDir())})
 	err := out.close(t.Context())

@@ -31,7 +31,8 @@ the sidecar's forward proxy: it gets the proxy variables that rendering sets in 
 pod. The sidecar intercepts TLS with a CA that lives as long as the run. With --port,
 the sidecar also listens in front of the command and records its callers.
 
-What goes into a bucket waits in a temporary directory until the command has ended.
+If PLACE is a bucket, the recording is kept in a temporary directory and uploaded when
+the command has ended.
 Programs that ignore proxy variables, and calls to localhost, are not recorded.
 
 The sidecar's own variables (docs/environment.md) work here too, such as

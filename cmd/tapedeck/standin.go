@@ -120,8 +120,8 @@ type app struct {
 	err    error
 }
 
-// startApp starts it, with its calls sent to the mock if there is one. What it prints goes to
-// standard error: standard output is the report's.
+// startApp starts the application, and sends its calls to the mock if there is one. Its
+// output goes to standard error, because the report goes to standard output.
 func startApp(cmd *cobra.Command, args []string, dependencies *standIn) *app {
 	env := os.Environ()
 	if dependencies != nil {

@@ -282,7 +282,7 @@ func makeCalls() {
 		fmt.Printf("%s: %v\n", c.name, err)
 		cancel()
 	}
-	// What was not recorded, where that is asked for.
+	// A call that was not recorded, if the test asks for one.
 	if os.Getenv(envCalls+"_OTHER") != "" {
 		_, err := client.UnaryCall(context.Background(), &pb.SimpleRequest{Payload: payload("something else")})
 		fmt.Printf("other: %v %t\n", status.Code(err), strings.Contains(fmt.Sprint(err), "tapedeck: MISS"))

@@ -77,8 +77,8 @@ func TestMessagesOverSeveralParts(t *testing.T) {
 	}
 }
 
-// What can't be read is left out: what began in a part that is not there, and what refers to
-// a message that was cut.
+// Messages that can't be read are left out: those that began in a part that is not there, and
+// those that refer to a message that was cut.
 func TestMessagesThatCannotBeReadAreLeftOut(t *testing.T) {
 	r := New(recording.Discard{}, Options{})
 	packed := deflated(t, "hush hush hush hush hush", "hush hush hush hush hush")

@@ -54,7 +54,7 @@ func TestDirIsPrivateAndLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// What is removed are files that a killed writer left, below the folder and nowhere else.
+// It removes the files that a killed writer left, below the folder and nowhere else.
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	d := store.Dir(dir)

@@ -134,7 +134,7 @@ func (f *form) decode(b []byte) error {
 // Append appends the request of a recorded exchange in the form that [Client.Send] takes.
 // The form is compact, has no pointers and may be kept on disk as long as the program runs.
 //
-// What is sent differs from what was recorded in this:
+// The request that is sent differs from the recorded one in this:
 //
 //   - Content-Length has the size of the body that is sent. With chunks it is left out.
 //   - A body that is stored without its content coding gets it again, for the field that

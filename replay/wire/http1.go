@@ -171,7 +171,7 @@ func (cn *conn) exchange(f *form, into *Result) error {
 	if err != nil && !isClosed(err) {
 		return err
 	}
-	// What was sent before the target closed its side may have an answer.
+	// The target may have answered before it closed its side.
 	answer := cn.read()
 	if wait != nil && !wait() {
 		cn.last = true
