@@ -4,16 +4,15 @@
 //	                                                        │ one read for a small answer
 //	                    Tape.Read(offset) ─▶ Answer ◀───────┘
 //
-// What an answer takes in memory is the offset that the caller keeps. The file has no
-// name, so it goes with the process; it is bounded, because a disk that fills up hurts
-// more than a mock that does not start. It holds what the recording holds, and is
-// readable by its owner alone.
+// An answer takes no more memory than the offset that the caller keeps. The file is one of
+// package scratch: it goes with the process, is bounded, and readable by its owner alone.
 //
 // [Of] decides what of a recorded answer may be said again: nothing that describes the
 // recorded connection (framing, keep-alive, other protocols on offer), and no
 // Content-Encoding that the stored body does not have.
 //
-// The package imports recording and its folder redact, and the standard library.
+// The package imports recording and its folder redact, internal/scratch and the standard
+// library.
 package tape
 
 import (
@@ -21,48 +20,29 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"sync"
 
+	"github.com/tapedeck/tapedeck/internal/scratch"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
 // sizes stand in front of each answer: of its head, its body and its request.
 const sizes = 4 + 8 + 4
 
-// chunk is how much is written at once.
-const chunk = 1 << 20
-
-// ErrFull is wrapped by the error of a tape that has reached its bound.
-var ErrFull = errors.New("the tape is full")
-
 // Tape is the file, once all answers are in it. It is safe for concurrent use.
-type Tape struct {
-	file *os.File
-	size int64
-}
+type Tape struct{ file *scratch.File }
 
 // Writer makes a tape. It is safe for concurrent use; what is added is in the file
 // after Finish.
-type Writer struct {
-	limit int64
-
-	mu   sync.Mutex
-	file *os.File
-	buf  []byte
-	at   int64 // where buf begins
-	err  error
-}
+type Writer struct{ file *scratch.Writer }
 
 // Create makes a file in dir, or in the system's directory for such files if that is
 // "". It takes up to limit bytes; 0: any number.
 func Create(dir string, limit int64) (*Writer, error) {
-	file, err := os.CreateTemp(dir, "tapedeck-tape-*")
+	file, err := scratch.Create(dir, "recorded answers", limit)
 	if err != nil {
-		return nil, fmt.Errorf("make a file for recorded answers: %w", err)
+		return nil, err
 	}
-	_ = os.Remove(file.Name()) // where a file in use can't be removed it stays
-	return &Writer{file: file, limit: limit}, nil
+	return &Writer{file}, nil
 }
 
 // Record is an answer, and the request that it was given to, in the form of the file. It
@@ -90,51 +70,22 @@ func (r *Record) SetRequest(append func(dst []byte) []byte) {
 }
 
 // Add adds a record and returns the offset by which its answer is found.
-func (w *Writer) Add(r *Record) (offset int64, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return 0, w.err
-	}
-	offset = w.at + int64(len(w.buf))
-	if w.limit > 0 && offset+int64(len(r.buf)) > w.limit {
-		w.err = fmt.Errorf("keep recorded answers on disk: %w: it may have %d bytes", ErrFull, w.limit)
-		return 0, w.err
-	}
-	if w.buf = append(w.buf, r.buf...); len(w.buf) >= chunk {
-		w.flush()
-	}
-	return offset, w.err
-}
-
-func (w *Writer) flush() {
-	n, err := w.file.WriteAt(w.buf, w.at)
-	if w.at += int64(n); err != nil {
-		w.err = fmt.Errorf("keep recorded answers on disk: %w", err)
-	}
-	w.buf = w.buf[:0]
-}
+func (w *Writer) Add(r *Record) (offset int64, err error) { return w.file.Add(r.buf) }
 
 // Finish returns the tape.
 func (w *Writer) Finish() (*Tape, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err == nil {
-		w.flush()
+	file, err := w.file.Finish()
+	if err != nil {
+		return nil, err
 	}
-	if w.err != nil {
-		_ = w.file.Close()
-		return nil, w.err
-	}
-	w.buf = nil
-	return &Tape{w.file, w.at}, nil
+	return &Tape{file}, nil
 }
 
 // Abandon gives the tape up.
-func (w *Writer) Abandon() { _ = w.file.Close() }
+func (w *Writer) Abandon() { w.file.Abandon() }
 
 // Size is how many bytes the tape has on disk.
-func (t *Tape) Size() int64 { return t.size }
+func (t *Tape) Size() int64 { return t.file.Size }
 
 // Close removes the tape.
 func (t *Tape) Close() error { return t.file.Close() }
@@ -236,7 +187,7 @@ func (t *Tape) layout(p []byte, offset int64) (head int, body int64, request int
 	}
 	head, request = int(binary.LittleEndian.Uint32(p)), int(binary.LittleEndian.Uint32(p[12:]))
 	body = int64(binary.LittleEndian.Uint64(p[4:]))
-	if rest := t.size - offset - sizes; body < 0 || int64(head) > rest || body > rest-int64(head) || int64(request) > rest-int64(head)-body {
+	if rest := t.file.Size - offset - sizes; body < 0 || int64(head) > rest || body > rest-int64(head) || int64(request) > rest-int64(head)-body {
 		return 0, 0, 0, errOffset
 	}
 	return head, body, request, nil

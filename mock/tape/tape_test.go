@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/tapedeck/tapedeck/internal/scratch"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -137,10 +138,10 @@ func TestTapeIsBoundedAndLeavesNothing(t *testing.T) {
 	for range 3 {
 		_, err = w.Add(&r)
 	}
-	if !errors.Is(err, ErrFull) {
+	if !errors.Is(err, scratch.ErrFull) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := w.Finish(); !errors.Is(err, ErrFull) {
+	if _, err := w.Finish(); !errors.Is(err, scratch.ErrFull) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := Create(filepath.Join(dir, "none"), 0); !errors.Is(err, os.ErrNotExist) {

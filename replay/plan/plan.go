@@ -9,22 +9,21 @@
 // What it promises:
 //
 //   - Memory is 64 bytes for each step, and the names of endpoints.
-//   - The file has no name, so it goes with the process. It is readable by its owner
-//     alone, and bounded.
+//   - The file is one of package scratch: it goes with the process, is bounded, and readable
+//     by its owner alone.
 //   - What is left out is counted by reason.
 //
-// It imports recording and the standard library.
+// It imports recording, internal/scratch and the standard library.
 package plan
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
+	"github.com/tapedeck/tapedeck/internal/scratch"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -56,7 +55,7 @@ type Plan struct {
 	// Left is what is not sent, the most frequent reason first.
 	Left []Left
 
-	file *os.File
+	file *scratch.File
 }
 
 // Left is how many exchanges are not sent for a reason.
@@ -128,12 +127,9 @@ type Builder struct {
 	plan      *Plan
 	endpoints map[string]int32
 	left      map[string]*Left
-	buf       []byte
-	at        int64 // where buf begins in the file
+	file      *scratch.Writer
+	buf       []byte // of the step that is added
 }
-
-// chunk is how much is written at once.
-const chunk = 1 << 20
 
 // maxEndpoints bounds how many endpoints are told apart. A recording with more of them
 // has values in its paths that nobody can tell from names.
@@ -144,39 +140,31 @@ const others = "(other endpoints)"
 
 // NewBuilder makes the plan's file.
 func NewBuilder(o Options) (*Builder, error) {
-	file, err := os.CreateTemp(o.Dir, "tapedeck-replay-*")
+	file, err := scratch.Create(o.Dir, "recorded requests", o.Limit)
 	if err != nil {
-		return nil, fmt.Errorf("make a file for recorded requests: %w", err)
+		return nil, err
 	}
-	_ = os.Remove(file.Name()) // where a file in use can't be removed it stays
-	return &Builder{o: o, plan: &Plan{file: file}, endpoints: map[string]int32{}, left: map[string]*Left{}}, nil
+	return &Builder{o: o, plan: new(Plan), endpoints: map[string]int32{}, left: map[string]*Left{}, file: file}, nil
 }
-
-// ErrFull is wrapped by the error of a plan that has reached its bound.
-var ErrFull = errors.New("the file for recorded requests is full")
 
 // Add adds an exchange, which must not begin before the last one. It tells whether it is
 // a step; if it isn't, it counts why.
 func (b *Builder) Add(e *recording.Exchange) (step bool, err error) {
-	begin := len(b.buf)
-	buf, err := b.o.Encode(b.buf, e)
-	if err != nil {
-		b.buf = buf[:begin]
+	if b.buf, err = b.o.Encode(b.buf[:0], e); err != nil {
 		b.Leave(err.Error(), e)
 		return false, nil
 	}
-	request := len(buf) - begin
-	buf = e.AppendJSON(buf)
-	b.buf = buf
-	size := len(buf) - begin
-	if b.o.Limit > 0 && b.at+int64(len(buf)) > b.o.Limit {
-		return false, fmt.Errorf("keep recorded requests on disk: %w: it may have %d bytes", ErrFull, b.o.Limit)
+	request := len(b.buf)
+	b.buf = e.AppendJSON(b.buf)
+	offset, err := b.file.Add(b.buf)
+	if err != nil {
+		return false, err
 	}
 	p := b.plan
 	if len(p.Steps) == 0 {
 		p.Began = e.TS
 	}
-	s := Step{At: max(0, e.TS.Sub(p.Began)), Took: e.End(), Endpoint: b.endpoint(e), offset: b.at + int64(begin), request: int32(request), exchange: int32(size - request)}
+	s := Step{At: max(0, e.TS.Sub(p.Began)), Took: e.End(), Endpoint: b.endpoint(e), offset: offset, request: int32(request), exchange: int32(len(b.buf) - request)}
 	if n := len(p.Steps); n > 0 {
 		s.At = max(s.At, p.Steps[n-1].At)
 	}
@@ -185,9 +173,6 @@ func (b *Builder) Add(e *recording.Exchange) (step bool, err error) {
 		s.Answer = b.o.Answer(e)
 	}
 	p.Steps = append(p.Steps, s)
-	if len(b.buf) >= chunk {
-		return true, b.flush()
-	}
 	return true, nil
 }
 
@@ -225,22 +210,13 @@ func (b *Builder) endpoint(e *recording.Exchange) int32 {
 	return n
 }
 
-func (b *Builder) flush() error {
-	n, err := b.plan.file.WriteAt(b.buf, b.at)
-	b.at += int64(n)
-	b.buf = b.buf[:0]
-	if err != nil {
-		return fmt.Errorf("keep recorded requests on disk: %w", err)
-	}
-	return nil
-}
-
 // Finish returns the plan. The builder is used up.
 func (b *Builder) Finish() (*Plan, error) {
-	if err := b.flush(); err != nil {
-		b.Abandon()
+	file, err := b.file.Finish()
+	if err != nil {
 		return nil, err
 	}
+	b.plan.file = file
 	for _, l := range b.left {
 		b.plan.Left = append(b.plan.Left, *l)
 	}
@@ -249,6 +225,6 @@ func (b *Builder) Finish() (*Plan, error) {
 }
 
 // Abandon gives the plan up.
-func (b *Builder) Abandon() { _ = b.plan.file.Close() }
+func (b *Builder) Abandon() { b.file.Abandon() }
 
 var _ io.Closer = (*Plan)(nil)

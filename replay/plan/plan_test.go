@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tapedeck/tapedeck/internal/scratch"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -74,7 +75,7 @@ func TestTheFileIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Abandon()
-	if _, err := b.Add(exchange(0, "GET", "/", strings.Repeat("x", 200))); !errors.Is(err, ErrFull) {
+	if _, err := b.Add(exchange(0, "GET", "/", strings.Repeat("x", 200))); !errors.Is(err, scratch.ErrFull) {
 		t.Errorf("%v", err)
 	}
 }
