@@ -127,82 +127,43 @@ const mockGrace = time.Second
 
 func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err error) {
 	started := time.Now().UTC()
-	log := f.logger(cmd.ErrOrStderr())
-	o, err := f.options(log, len(command) > 0)
-	if err != nil {
-		return err
-	}
-	trust, err := f.authority(&o)
-	if err != nil {
-		return err
-	}
-	defer trust.Remove()
-	key, err := f.key()
-	if err != nil {
-		return err
-	}
 	ctx := cmd.Context()
-	lib, source, err := f.load(cmd, place, key)
+	log := f.logger(cmd.ErrOrStderr())
+	m, err := f.start(cmd, place, len(command) > 0, log)
 	if err != nil {
 		return err
 	}
-	defer lib.Close()
-	settle()
-	if f.explain {
-		o.Explain = cmd.ErrOrStderr()
+	if m.kept != nil {
+		defer m.kept.out.close(ctx) // of a run that never began
 	}
-	kept, err := f.sink(ctx, key)
-	if err != nil {
-		return err
-	}
-	if kept != nil {
-		o.Sink = kept
-		defer kept.out.close(ctx) // of a run that never began
-	}
-	m, err := mock.New(ctx, lib, o)
-	if err != nil {
-		return err
-	}
+	defer m.end()
 	receipt := func() mock.Receipt {
 		r := m.Receipt()
-		r.Version, r.Started, r.Recording = buildVersion(), started, source
+		r.Version, r.Started, r.Recording = buildVersion(), started, m.source
 		return r
 	}
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		m.Serve(serving)
-	}()
-	end := func() {
-		stop()
-		<-served
-	}
-	closeAdmin, admin, err := f.serveAdmin(ctx, m, receipt, log)
+	closeAdmin, admin, err := f.serveAdmin(ctx, m.Mock, receipt, log)
 	if err != nil {
-		end()
 		return err
 	}
 	defer closeAdmin()
-	f.announce(cmd.ErrOrStderr(), m, lib, trust, admin)
+	f.announce(cmd.ErrOrStderr(), m, admin)
 	var ran *mock.Command
 	if len(command) == 0 {
 		<-ctx.Done()
 	} else {
 		status, err := wrap.Run(ctx, wrap.Command{
 			Args: command, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
-			Env: wrap.Environment(m.Addr().Port, trust),
+			Env: wrap.Environment(m.Addr().Port, m.trust),
 		}, drainTime)
 		if err != nil {
-			end()
 			return err
 		}
 		ran = &mock.Command{Args: command, Status: status.Code, Signal: status.Signal}
 	}
-	end()
-	if kept != nil {
-		if err := kept.finish(ctx); err != nil {
+	m.end()
+	if m.kept != nil {
+		if err := m.kept.finish(ctx); err != nil {
 			return &codedError{codeIncomplete, fmt.Errorf("--record %s: %w", f.record, err)}
 		}
 	}
@@ -480,9 +441,9 @@ func writeJSON(w io.Writer, v any) error {
 }
 
 // announce says where it is, to whoever has to know.
-func (f *mockFlags) announce(w io.Writer, m *mock.Mock, lib *mock.Library, trust *wrap.CA, admin net.Addr) {
+func (f *mockFlags) announce(w io.Writer, m *standIn, admin net.Addr) {
 	fmt.Fprintf(w, "tapedeck: %d recorded exchanges; proxy http://%s (also SOCKS), CA %s, metrics http://%s/metrics\n",
-		lib.Len(), m.Addr(), filepath.Join(trust.Dir, filepath.Base(contract.CACert)), admin)
+		m.lib.Len(), m.Addr(), filepath.Join(m.trust.Dir, filepath.Base(contract.CACert)), admin)
 	for i, text := range f.maps {
 		fmt.Fprintf(w, "tapedeck: %s listens on %s\n", text, m.MapAddr(i))
 	}

@@ -23,69 +23,101 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// standIn is a mock that stands in for dependencies while a replay runs.
+// standIn is a mock that serves.
 type standIn struct {
-	mock  *mock.Mock
-	lib   *mock.Library
-	trust *wrap.CA
-	stop  context.CancelFunc
-	done  chan struct{}
-	once  sync.Once
+	*mock.Mock
+	lib    *mock.Library
+	source mock.Source
+	trust  *wrap.CA
+	kept   *kept // nil: nothing is recorded
+	stop   context.CancelFunc
+	done   chan struct{}
+	once   sync.Once
 }
 
-// startMock starts the mock of the recorded dependencies, on a free port of loopback.
-func (f *replayFlags) startMock(cmd *cobra.Command, place string) (s *standIn, err error) {
-	mf := mockFlags{
-		matchFlags: f.matchFlags, query: f.query, allowIncomplete: f.allowIncomplete, temp: f.temp, tempSize: f.tempSize,
-		repeat: string(order.Last), latency: "streams", direction: "out", chosen: func(string) bool { return false },
-	}
-	if f.passthrough != "" {
-		mf.passthrough = strings.Split(f.passthrough, ",")
-		if _, err := passthrough.New(mf.passthrough, nil, slog.New(slog.DiscardHandler)); err != nil {
-			return nil, fmt.Errorf("--mock-passthrough: %w", err)
-		}
-	}
-	o, err := mf.options(slog.New(slog.DiscardHandler), true)
+// start loads the recording and serves it until end. wraps says that a command is run behind
+// it.
+func (f *mockFlags) start(cmd *cobra.Command, place string, wraps bool, log *slog.Logger) (_ *standIn, err error) {
+	ctx := cmd.Context()
+	o, err := f.options(log, wraps)
 	if err != nil {
 		return nil, err
 	}
-	key, err := mf.key()
+	s := &standIn{done: make(chan struct{})}
+	if s.trust, err = f.authority(&o); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.free()
+		}
+	}()
+	key, err := f.key()
 	if err != nil {
 		return nil, err
 	}
-	s = &standIn{done: make(chan struct{})}
-	if s.trust, err = mf.authority(&o); err != nil {
+	if s.lib, s.source, err = f.load(cmd, place, key); err != nil {
 		return nil, err
 	}
-	if s.lib, _, err = mf.load(cmd, place, key); err != nil {
-		s.trust.Remove()
-		if errors.Is(err, mock.ErrEmpty) {
-			err = fmt.Errorf("--mock: the recording has no outbound exchange, so there is nothing to mock: leave --mock out: %w", err)
+	settle()
+	if f.explain {
+		o.Explain = cmd.ErrOrStderr()
+	}
+	if s.kept, err = f.sink(ctx, key); err != nil {
+		return nil, err
+	}
+	if s.kept != nil {
+		o.Sink = s.kept
+	}
+	if s.Mock, err = mock.New(ctx, s.lib, o); err != nil {
+		if s.kept != nil {
+			_ = s.kept.out.close(ctx) // of a run that never began
 		}
-		return nil, err
-	}
-	if s.mock, err = mock.New(cmd.Context(), s.lib, o); err != nil {
-		s.lib.Close()
-		s.trust.Remove()
 		return nil, err
 	}
 	var serving context.Context
-	serving, s.stop = context.WithCancel(context.WithoutCancel(cmd.Context()))
+	serving, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(s.done)
-		s.mock.Serve(serving)
+		s.Serve(serving)
 	}()
 	return s, nil
 }
 
-// end stops the mock.
+// end stops serving. What the mock did can still be asked for.
 func (s *standIn) end() {
 	s.once.Do(func() {
 		s.stop()
 		<-s.done
-		s.lib.Close()
-		s.trust.Remove()
+		s.free()
 	})
+}
+
+func (s *standIn) free() {
+	if s.lib != nil {
+		s.lib.Close()
+	}
+	s.trust.Remove()
+}
+
+// startMock starts the mock of the recorded dependencies, on a free port of loopback.
+func (f *replayFlags) startMock(cmd *cobra.Command, place string) (*standIn, error) {
+	mf := mockFlags{
+		matchFlags: f.matchFlags, query: f.query, allowIncomplete: f.allowIncomplete, temp: f.temp, tempSize: f.tempSize,
+		repeat: string(order.Last), latency: "streams", direction: "out", chosen: func(string) bool { return false },
+	}
+	log := slog.New(slog.DiscardHandler)
+	if f.passthrough != "" {
+		mf.passthrough = strings.Split(f.passthrough, ",")
+		if _, err := passthrough.New(mf.passthrough, nil, log); err != nil {
+			return nil, fmt.Errorf("--mock-passthrough: %w", err)
+		}
+	}
+	s, err := mf.start(cmd, place, true, log)
+	if errors.Is(err, mock.ErrEmpty) {
+		err = fmt.Errorf("--mock: the recording has no outbound exchange, so there is nothing to mock: leave --mock out: %w", err)
+	}
+	return s, err
 }
 
 // maxMisses is how many misses a report names.
@@ -93,7 +125,7 @@ const maxMisses = 20
 
 // summary is what the mock did, for the report.
 func (s *standIn) summary() *report.Mock {
-	r := s.mock.Receipt()
+	r := s.Receipt()
 	m := &report.Mock{Served: r.Served, Masked: r.Masked, Missed: r.Missed, Passthrough: r.Passthrough, Escaped: r.Escaped, NeverUsed: int64(r.NeverUsed)}
 	for _, one := range r.Misses {
 		if len(m.Misses) == maxMisses {
@@ -125,7 +157,7 @@ type app struct {
 func startApp(cmd *cobra.Command, args []string, dependencies *standIn) *app {
 	env := os.Environ()
 	if dependencies != nil {
-		env = wrap.Environment(dependencies.mock.Addr().Port, dependencies.trust)
+		env = wrap.Environment(dependencies.Addr().Port, dependencies.trust)
 	}
 	// A signal reaches the application, too, but need not end it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(cmd.Context()))
