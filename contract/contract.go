@@ -61,7 +61,11 @@ const (
 	// RedactKeyVolume brings the Secret of the option redactKeySecret, to the sidecar
 	// alone.
 	RedactKeyVolume = "tapedeck-redact-key"
-	// RecordingVolume keeps recordings when the sink is a directory.
+	// SinkTokenVolume brings the Secret of the option sinkTokenSecret, to the sidecar
+	// alone.
+	SinkTokenVolume = "tapedeck-sink-token"
+	// RecordingVolume keeps recordings: all of them if the sink is a directory, or those
+	// that the collector does not have yet.
 	RecordingVolume = "tapedeck-recordings"
 )
 
@@ -94,6 +98,10 @@ const (
 	RedactKeyDir = "/etc/tapedeck/redact-key"
 	// RedactKeyName is the key of the Secret under which the key for redaction is.
 	RedactKeyName = "key"
+	// SinkTokenDir holds what SinkTokenVolume brings; the token is in SinkTokenName.
+	SinkTokenDir = "/etc/tapedeck/sink-token"
+	// SinkTokenName is the key of the Secret under which the token is.
+	SinkTokenName = "token"
 	// RecordingDir is where RecordingVolume is mounted.
 	RecordingDir = "/var/lib/tapedeck/recordings"
 )

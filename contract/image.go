@@ -7,7 +7,8 @@ package contract
 //	1   the image has /tapedeck alone; pods run `/tapedeck proxy`
 //	2   /tapedeck-proxy; filters, bytes of streams that no decoder knows, and several
 //	    inbound ports; a key for redaction, and what is redacted besides secrets
-const Version = 2
+//	3   a collector as the sink
+const Version = 3
 
 // Since returns the version of the contract from which on images understand a
 // variable of the sidecar. A new variable needs an entry here.
@@ -15,6 +16,8 @@ func Since(variable string) int {
 	switch variable {
 	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes, EnvInPorts, EnvRedact, EnvRedactKeyFile:
 		return 2
+	case EnvSpool, EnvSinkTokenFile, EnvSinkPlainHTTP:
+		return 3
 	}
 	return 1
 }

@@ -33,6 +33,8 @@ type Counters struct {
 	Cut uint64 `json:"cut"`
 	// Exchanges recorded without a part: the connection broke, or bytes were lost.
 	Incomplete uint64 `json:"incomplete"`
+	// Whether the process ended in order and this is its last segment. Without such a segment, nobody knows whether there were more.
+	End bool `json:"end,omitempty"`
 	// ID of the key under which the process's tokens were made: 16 hexadecimal digits. The same in segments with comparable tokens.
 	RedactKey string `json:"redactKey,omitempty"`
 }

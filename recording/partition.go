@@ -47,18 +47,31 @@ type SegmentKey struct {
 	Pod string
 	// Number counts the segments of one process, from 0.
 	Number int
+	// Digest names the bytes of a segment that left its pod: the first [DigestDigits]
+	// hexadecimal digits of their SHA-256. "" while it is in the pod's directory.
+	Digest string
 	// Part tells that the segment is still being written, or that its writer was killed.
 	Part bool
 }
+
+// DigestDigits is how many digits of SHA-256 a key has. No two segments of one pod that
+// were begun in the same millisecond, with the same number, have the same.
+const DigestDigits = 16
 
 const beganLayout = "20060102T150405.000Z"
 
 // String gives the key:
 //
 //	cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.jsonl.zst
+//	cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.9f86d081884c7d65.jsonl.zst
+//
+// The second has a digest.
 func (k SegmentKey) String() string {
 	k.Hour = k.Began
 	suffix := SegmentSuffix
+	if k.Digest != "" {
+		suffix = "." + k.Digest + suffix
+	}
 	if k.Part {
 		suffix += PartSuffix
 	}
@@ -100,14 +113,22 @@ func ParseSegmentKey(key string) (k SegmentKey, err error) {
 	if last < 0 {
 		return bad("no number at the end")
 	}
-	if k.Number, err = strconv.Atoi(name[last+1:]); err != nil {
+	number, digest, hasDigest := strings.Cut(name[last+1:], ".")
+	if k.Number, err = strconv.Atoi(number); err != nil {
 		return bad("no number at the end")
 	}
-	k.Pod = name[:last]
+	if hasDigest && (!isDigest(digest) || k.Part) {
+		return bad("no digest behind the number")
+	}
+	k.Pod, k.Digest = name[:last], digest
 	if k.String() != key {
 		return bad("not as it would be written")
 	}
 	return k, nil
+}
+
+func isDigest(s string) bool {
+	return len(s) == DigestDigits && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // KeyPart makes a name fit to be part of a key: what isn't a letter, a digit,

@@ -17,7 +17,7 @@ func TestASegmentKeyIsReadAsItIsWritten(t *testing.T) {
 	if k.String() != segmentKey {
 		t.Errorf("%s, want %s", k, segmentKey)
 	}
-	for _, key := range []string{segmentKey, segmentKey + PartSuffix, SegmentKey{}.String(), SegmentKey{Pod: "-9-", Number: 12, Partition: Partition{Cluster: "a.b"}}.String()} {
+	for _, key := range []string{segmentKey, segmentKey + PartSuffix, strings.Replace(segmentKey, "-0.", "-0.9f86d081884c7d65.", 1), SegmentKey{}.String(), SegmentKey{Pod: "-9-", Number: 12, Partition: Partition{Cluster: "a.b"}}.String()} {
 		got, err := ParseSegmentKey(key)
 		if err != nil {
 			t.Error(err)
@@ -26,7 +26,7 @@ func TestASegmentKeyIsReadAsItIsWritten(t *testing.T) {
 		}
 	}
 	got, err := ParseSegmentKey(segmentKey + PartSuffix)
-	want := SegmentKey{Partition{"c1", "shop", "cart", time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)}, time.Date(2026, 11, 22, 20, 15, 0, 123e6, time.UTC), "cart-7d4b", 0, true}
+	want := SegmentKey{Partition{"c1", "shop", "cart", time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)}, time.Date(2026, 11, 22, 20, 15, 0, 123e6, time.UTC), "cart-7d4b", 0, "", true}
 	if err != nil || got != want {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
@@ -54,6 +54,9 @@ func TestNothingElseIsASegmentKey(t *testing.T) {
 		"no pod, no number":      strings.Replace(segmentKey, "-cart-7d4b-0", "", 1),
 		"a padded number":        strings.Replace(segmentKey, "-0.", "-00.", 1),
 		"a huge number":          strings.Replace(segmentKey, "-0.", "-99999999999999999999.", 1),
+		"a short digest":         strings.Replace(segmentKey, "-0.", "-0.9f86d081.", 1),
+		"no digest":              strings.Replace(segmentKey, "-0.", "-0.9F86D081884C7D65.", 1),
+		"a part with a digest":   strings.Replace(segmentKey, "-0.", "-0.9f86d081884c7d65.", 1) + PartSuffix,
 		"another suffix":         strings.Replace(segmentKey, ".zst", ".gz", 1),
 		"something behind it":    segmentKey + "/x",
 		"another script":         strings.Replace(segmentKey, "shop", "shóp", 1),

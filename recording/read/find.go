@@ -226,7 +226,8 @@ func parseName(name string) (began time.Time, number int) {
 	if err != nil {
 		return time.Time{}, 0
 	}
-	number, err = strconv.Atoi(rest[strings.LastIndexByte(rest, '-')+1:])
+	last, _, _ := strings.Cut(rest[strings.LastIndexByte(rest, '-')+1:], ".") // a digest may follow
+	number, err = strconv.Atoi(last)
 	if err != nil {
 		return time.Time{}, 0
 	}
