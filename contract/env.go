@@ -41,6 +41,7 @@ const (
 	EnvCaptureExclude = "TAPEDECK_CAPTURE_EXCLUDE"
 	EnvCaptureSample  = "TAPEDECK_CAPTURE_SAMPLE"
 	EnvCaptureDir     = "TAPEDECK_CAPTURE_DIR"
+	EnvCaptureHosts   = "TAPEDECK_CAPTURE_HOSTS"
 	EnvSink           = "TAPEDECK_SINK"
 	EnvSinkSize       = "TAPEDECK_SINK_SIZE"
 	EnvSpool          = "TAPEDECK_SPOOL"
@@ -112,6 +113,7 @@ func Envs() []Env {
 		{EnvCaptureExclude, "", "Rules, none of which an exchange may match to be captured; they win over the former."},
 		{EnvCaptureSample, "1", "Part of the traces to capture, as `0.1` or `10%`: of one trace everything is captured, or nothing."},
 		{EnvCaptureDir, "", "Directory whose files `capture`, `include`, `exclude` and `sample` take the place of the four variables above, and may change at any time: a mounted ConfigMap."},
+		{EnvCaptureHosts, "", "Hosts, with their ports, that are captured though the application ignores its proxy variables ([hosts files](sidecar.md#hosts-files)), as in `postgres.db:5432, redis:6379`."},
 		{EnvSink, DefaultSink, "Where recordings go, as a URL: `file:///directory`."},
 		{EnvSinkSize, strconv.Itoa(DefaultSinkSize>>30) + "Gi", "Bound on the size of the sink's directory, in bytes or with Ki, Mi, Gi: the oldest segments in it, whoever wrote them, make room for new ones. 0: none."},
 		{EnvMemory, strconv.Itoa(DefaultMemory>>20) + "Mi", "Bound on the memory for capture, in bytes or with Ki, Mi, Gi: copied traffic that waits, bodies that are put together, records that wait for the sink. What does not fit is dropped from the recording and counted. Under a memory limit it is three sixteenths of that at most, and a body at most a twenty-fourth of what it is."},

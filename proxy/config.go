@@ -65,6 +65,8 @@ type Config struct {
 	TLSIn *KeyFiles
 	// Mutual is the client certificate shown to upstreams; nil: none.
 	Mutual *KeyFiles
+	// Hosts are captured through a hosts file, which is written into TrustDir.
+	Hosts []contract.CaptureHost
 	// TrustDir is where the trust files go; UpstreamCA names further roots.
 	TrustDir, UpstreamCA string
 	// PrometheusPort serves /metrics on every address; 0: it does not.

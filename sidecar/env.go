@@ -97,6 +97,12 @@ var settings = []struct {
 	{contract.EnvCaptureExclude, choice("exclude")},
 	{contract.EnvCaptureSample, choice("sample")},
 	{contract.EnvCaptureDir, text(func(c *Config) *string { return &c.ChoiceDir })},
+	{contract.EnvCaptureHosts, func(c *Config, v string) (err error) {
+		if c.Hosts, err = contract.ParseCaptureHosts(v); err != nil {
+			return fmt.Errorf("%w: want %s", err, contract.CaptureHostsAllowed)
+		}
+		return nil
+	}},
 	{contract.EnvSinkSize, func(c *Config, v string) (err error) { c.SinkSize, err = contract.ParseSize(v); return err }},
 	{contract.EnvMemory, func(c *Config, v string) (err error) { c.Memory, err = contract.ParseSize(v); return err }},
 	{contract.EnvBodyLimit, func(c *Config, v string) (err error) { c.BodyLimit, err = contract.ParseSize(v); return err }},

@@ -1,0 +1,201 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// What a rendered pod needs so that a hosts file leads captured hosts to the sidecar.
+const (
+	// HostsFile is the hosts file that the sidecar writes on TrustVolume before the
+	// application starts, and HostsName its name there: the subPath of a mount over
+	// SystemHosts in each of the application's containers. The sidecar's own container
+	// and Envoy's don't mount it, because they have to find the real hosts.
+	HostsFile   = TrustDir + "/" + HostsName
+	HostsName   = "hosts"
+	SystemHosts = "/etc/hosts"
+	// SysctlPortStart is the sysctl that lets a process without privileges listen on
+	// ports below UnprivilegedPorts: its value is the lowest of them that may be used.
+	// Every profile of the Pod Security Standards allows it, "restricted" too.
+	SysctlPortStart   = "net.ipv4.ip_unprivileged_port_start"
+	UnprivilegedPorts = 1024
+)
+
+const (
+	// MaxCaptureHosts bounds the hosts of a pod, each of which has an address of its own,
+	// and MaxCapturePorts their ports together, each of which takes a listener.
+	MaxCaptureHosts = 250
+	MaxCapturePorts = 1000
+	// maxDNSName is how long a DNS name may be without its final dot, and maxLabel each
+	// of its labels (RFC 1035 section 2.3.4).
+	maxDNSName, maxLabel = 253, 63
+)
+
+// CaptureHost is a host whose connections are captured through a hosts file.
+type CaptureHost struct {
+	// Name is its name, in lower case and without a final dot.
+	Name string
+	// Ports are those at which it is captured, in the order in which they were listed.
+	Ports []int
+}
+
+// CaptureAddr returns the loopback address that stands for the host at an index of what
+// ParseCaptureHosts returned: 127.0.1.1 for the first one, 127.0.1.250 for the last.
+func CaptureAddr(i int) netip.Addr {
+	if i < 0 || i >= MaxCaptureHosts {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)})
+}
+
+// CaptureHostsAllowed completes the sentence "allowed: …" for the text that
+// ParseCaptureHosts reads.
+const CaptureHostsAllowed = "hosts with a port, separated by commas, as in postgres.db:5432, redis:6379, api.stripe.com:443"
+
+// ParseCaptureHosts reads a list of hosts with their ports, as in "postgres.db:5432,
+// redis:6379". Commas separate its entries, and so do blanks. A host may stand in it with
+// several ports, and keeps the place at which it stands first. The error says what is
+// wrong with the first entry that is not good, and the caller adds CaptureHostsAllowed.
+// Of "" there is no host, which is no error.
+func ParseCaptureHosts(text string) ([]CaptureHost, error) {
+	var hosts []CaptureHost
+	index := map[string]int{}
+	total := 0
+	for _, entry := range SplitHosts(text) {
+		name, port, err := parseCaptureHost(entry)
+		if err != nil {
+			return nil, err
+		}
+		i, known := index[name]
+		if !known {
+			i = len(hosts)
+			index[name] = i
+			hosts = append(hosts, CaptureHost{Name: name})
+		}
+		if slices.Contains(hosts[i].Ports, port) {
+			return nil, fmt.Errorf("%s:%d stands twice", name, port)
+		}
+		hosts[i].Ports = append(hosts[i].Ports, port)
+		total++
+		switch {
+		case len(hosts) > MaxCaptureHosts:
+			return nil, fmt.Errorf("more than %d hosts: each needs a loopback address of its own, and there are no more", MaxCaptureHosts)
+		case total > MaxCapturePorts:
+			return nil, fmt.Errorf("more than %d ports of hosts: each needs a listener", MaxCapturePorts)
+		}
+	}
+	return hosts, nil
+}
+
+// FormatCaptureHosts writes hosts as ParseCaptureHosts reads them.
+func FormatCaptureHosts(hosts []CaptureHost) string {
+	var entries []string
+	for _, h := range hosts {
+		for _, port := range h.Ports {
+			entries = append(entries, h.Name+":"+strconv.Itoa(port))
+		}
+	}
+	return strings.Join(entries, ", ")
+}
+
+// LowestCapturePort returns the lowest port at which hosts are captured, 0 for no host.
+// Below UnprivilegedPorts the pod needs SysctlPortStart.
+func LowestCapturePort(hosts []CaptureHost) int {
+	lowest := 0
+	for _, h := range hosts {
+		for _, port := range h.Ports {
+			if lowest == 0 || port < lowest {
+				lowest = port
+			}
+		}
+	}
+	return lowest
+}
+
+func parseCaptureHost(entry string) (name string, port int, err error) {
+	if _, err := netip.ParseAddr(strings.Trim(entry, "[]")); err == nil || strings.HasPrefix(entry, "[") {
+		return "", 0, fmt.Errorf("%s: %w", quoted(entry), errCaptureAddress)
+	}
+	name, digits, found := strings.Cut(entry, ":")
+	if strings.Contains(entry, "/") {
+		return "", 0, fmt.Errorf("%s: it is a URL or a path", quoted(entry))
+	}
+	if err := CheckCaptureHost(name); err != nil {
+		return "", 0, fmt.Errorf("%s: %w", quoted(entry), err)
+	}
+	if !found || digits == "" {
+		return "", 0, fmt.Errorf("%s has no port", quoted(entry))
+	}
+	if port = parsePort(digits); port == 0 {
+		return "", 0, fmt.Errorf("%s: %s is no port from 1 to 65535", quoted(entry), quoted(digits))
+	}
+	return strings.ToLower(name), port, nil
+}
+
+// quoted quotes a part of a list, and cuts it: it may be a whole file.
+func quoted(text string) string {
+	if len(text) > MaxHostName {
+		return strconv.Quote(text[:MaxHostName]) + "…"
+	}
+	return strconv.Quote(text)
+}
+
+var errCaptureAddress = errors.New("it is an IP address, which no hosts file leads elsewhere")
+
+// CheckCaptureHost refuses what a hosts file can't lead to the sidecar, or must not: a
+// text that is no DNS name, a wildcard, an IP address in any notation, and the pod's own
+// loopback. Letters may be upper case. The error does not quote the name.
+func CheckCaptureHost(name string) error {
+	labels := strings.Split(name, ".")
+	last := strings.ToLower(labels[len(labels)-1])
+	switch {
+	case name == "":
+		return errors.New("it has no host")
+	case strings.Contains(name, "*"):
+		return errors.New("it has a wildcard, which no hosts file knows")
+	case strings.HasSuffix(name, "."):
+		return errors.New("it ends in a dot")
+	case len(name) > maxDNSName:
+		return fmt.Errorf("its name has %d bytes: a DNS name has at most %d", len(name), maxDNSName)
+	case last == "localhost" || slices.Contains([]string{"localhost.localdomain", "ip6-localhost", "ip6-loopback"}, strings.ToLower(name)):
+		return errors.New("it is the pod's own loopback, which is never captured")
+	case isNumber(last): // no top-level domain is a number; resolvers read such names as addresses (WHATWG URL, ends in a number)
+		return errCaptureAddress
+	}
+	for _, label := range labels {
+		if !isLabel(label) {
+			return fmt.Errorf("it is no DNS name, whose labels have letters, digits, '-' and '_', 1 to %d bytes each, and neither begin nor end with '-'", maxLabel)
+		}
+	}
+	return nil
+}
+
+func isLabel(label string) bool {
+	if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	for i := range len(label) {
+		switch c := label[i]; {
+		case 'a' <= c|0x20 && c|0x20 <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// isNumber reports whether resolvers read a label as a number: decimal or octal digits,
+// or 0x and hexadecimal ones.
+func isNumber(label string) bool {
+	digits := "0123456789"
+	if rest, ok := strings.CutPrefix(label, "0x"); ok {
+		label, digits = rest, digits+"abcdef"
+	} else if label == "" {
+		return false
+	}
+	return strings.Trim(label, digits) == ""
+}
