@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tapedeck/tapedeck/match/canon"
@@ -25,6 +26,10 @@ var unheard = []string{"age", "connection", "content-length", "date", "keep-aliv
 // requires them.
 func Unheard() []string { return slices.Clone(unheard) }
 
+// clock is how far apart moments of two responses may be, each counted from the start of its
+// exchange, beside the time that the exchanges took: clocks differ, and servers write whole seconds.
+const clock = 2 * time.Second
+
 // Diff compares the responses of two exchanges: status, headers, and the body as what it
 // is. It redacts both exchanges in place. foreignTokens tells that tokens of the recorded
 // one were made under a key that Redact doesn't have: they stand for any value.
@@ -39,6 +44,7 @@ func (m *Matcher) Diff(recorded, live *recording.Exchange, foreignTokens bool) D
 	d := responses{m: m, seed: maphash.MakeSeed()}
 	d.scope.Reset(m.rules, r.Method, r.Host, "/"+strings.Join(r.Path, "/"), true)
 	d.recordedAt, d.liveAt, d.foreign = recorded.TS, live.TS, foreignTokens
+	d.clock = clock + recorded.End() + live.End()
 	d.status(recorded, live)
 	if recorded.HTTP != nil && live.HTTP != nil {
 		d.headers(recorded.HTTP.Res.Headers, live.HTTP.Res.Headers)
@@ -81,6 +87,7 @@ func (d *responses) status(recorded, live *recording.Exchange) {
 }
 
 func (d *responses) headers(recorded, live recording.Headers) {
+	required := map[string]bool{}
 	by := func(h recording.Headers) map[string][]byte {
 		all := map[string][]byte{}
 		for _, f := range h {
@@ -94,6 +101,7 @@ func (d *responses) headers(recorded, live recording.Headers) {
 				if p.Action == rules.Ignore {
 					continue
 				}
+				required[name] = p.Action == rules.Require
 			}
 			value := f.Value
 			if p != nil && p.Action == rules.Mask {
@@ -120,7 +128,7 @@ func (d *responses) headers(recorded, live recording.Headers) {
 	sort.Strings(names)
 	for _, name := range names {
 		d.names = []byte(name)
-		d.text("header:"+name, a[name], b[name])
+		d.texts("header:"+name, a[name], b[name], required[name])
 	}
 	d.names = nil
 }

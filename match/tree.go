@@ -23,6 +23,7 @@ type node struct {
 	children []*node
 	hash     uint64 // of all that is here and below
 	masked   bool   // by a rule
+	required bool   // by a rule, as it stands
 }
 
 // treeBuilder is the visitor that keeps a message's values, without those that a rule
@@ -46,7 +47,7 @@ func (t *treeBuilder) reset(seed maphash.Seed, scope *rules.Scope, kinds ...rule
 
 func (t *treeBuilder) decide(p *rules.Place, n *node) (ignored bool) {
 	t.fired = append(t.fired, p)
-	n.masked = p.Action == rules.Mask
+	n.masked, n.required = p.Action == rules.Mask, p.Action == rules.Require
 	return p.Action == rules.Ignore
 }
 
@@ -111,6 +112,9 @@ type comparison struct {
 
 	// foreign tells that tokens of the recorded side can't be compared.
 	foreign bool
+	// clock is how far apart two moments may be, each counted from its own exchange, and
+	// still be the same; 0: moments are compared as they stand.
+	clock time.Duration
 
 	place []byte
 	names []byte // the name of the place's last step that has one
@@ -120,10 +124,6 @@ type comparison struct {
 
 func (c *comparison) add(kind Kind, recorded, live *node) {
 	if c.same != nil && c.same(string(c.place)) || c.foreign && recorded != nil && live != nil && standsForAny(recorded.value, live.value) {
-		return
-	}
-	if len(c.found.List) == MaxDifferences || !c.isOneOfFew() {
-		c.found.More++
 		return
 	}
 	d := Difference{Place: string(c.place[:min(len(c.place), maxPlace)]), Kind: kind}
@@ -142,11 +142,32 @@ func (c *comparison) add(kind Kind, recorded, live *node) {
 		}
 		if recorded != nil {
 			if now := class.Of(live.value, c.names, c.liveAt); now == of || live.kind == canon.Time && class.OfTimestamp(live.value, c.liveAt) == of {
+				if !recorded.required && c.followsClock(of, recorded.value, live.value) {
+					return
+				}
 				d.Class = of.Class.String()
 			}
 		}
 	}
+	if len(c.found.List) == MaxDifferences || !c.isOneOfFew() {
+		c.found.More++
+		return
+	}
 	c.found.List = append(c.found.List, d)
+}
+
+// followsClock tells whether two values, of one class and offset, are points in time as far
+// from their exchanges' times as each other.
+func (c *comparison) followsClock(of class.Value, recorded, live []byte) bool {
+	switch {
+	case c.clock == 0 || of.Class.Role() != class.Moment || !of.Near:
+		return false
+	case of.IsOfDay(): // the same one
+		return true
+	}
+	a, ok := class.When(recorded)
+	b, also := class.When(live)
+	return ok && also && (b.Sub(c.liveAt)-a.Sub(c.recordedAt)).Abs() <= c.clock
 }
 
 // isOneOfFew tells whether the place is one of the first that follow its pattern.
@@ -170,13 +191,15 @@ func standsForAny(recorded, live []byte) bool {
 }
 
 // text adds a difference of two texts, if there is one. A missing side is nil.
-func (c *comparison) text(place string, recorded, live []byte) {
+func (c *comparison) text(place string, recorded, live []byte) { c.texts(place, recorded, live, false) }
+
+func (c *comparison) texts(place string, recorded, live []byte, required bool) {
 	c.place = append(c.place[:0], place...)
 	side := func(b []byte) *node {
 		if b == nil {
 			return nil
 		}
-		return &node{kind: canon.Text, value: b}
+		return &node{kind: canon.Text, value: b, required: required}
 	}
 	c.leaf(side(recorded), side(live))
 }

@@ -131,28 +131,40 @@ func (r *repeats) add(step int, e *recording.Exchange) {
 	r.last[sum] = int32(step)
 }
 
-// compare compares the answers to repeats, for what varies by itself.
+// compare compares the answers to repeats, for what varies by itself. Pairs whose order
+// explains nothing come first, and are spread over the recording.
 func (r *repeats) compare(ctx context.Context, p *plan.Plan, c *Comparison) error {
 	w := newWrites(p.Steps)
-	compared := map[int32]int{}
+	type kind struct {
+		endpoint   int32
+		conclusive bool
+	}
+	differ := map[kind][][2]int32{}
 	for _, pair := range r.pairs {
 		first, second := &p.Steps[pair[0]], &p.Steps[pair[1]]
-		if first.Answer != 0 && first.Answer == second.Answer || compared[first.Endpoint] == maxPairs {
+		if first.Answer != 0 && first.Answer == second.Answer {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		overlap := second.At < first.At+first.Took
+		k := kind{first.Endpoint, overlap || !w.during(first.At, second.At+second.Took)}
+		differ[k] = append(differ[k], pair)
+	}
+	for k, pairs := range differ {
+		for i := range min(len(pairs), maxPairs) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			pair := pairs[i*len(pairs)/min(len(pairs), maxPairs)]
+			a, err := p.Exchange(int(pair[0]))
+			if err != nil {
+				return err
+			}
+			b, err := p.Exchange(int(pair[1]))
+			if err != nil {
+				return err
+			}
+			c.Comparer.Repeats(int(k.endpoint), a, b, k.conclusive)
 		}
-		a, err := p.Exchange(int(pair[0]))
-		if err != nil {
-			return err
-		}
-		b, err := p.Exchange(int(pair[1]))
-		if err != nil {
-			return err
-		}
-		compared[first.Endpoint]++
-		c.Comparer.Repeats(int(first.Endpoint), a, b, !w.during(first.At, second.At+second.Took))
 	}
 	return nil
 }

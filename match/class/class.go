@@ -124,6 +124,9 @@ type Value struct {
 	Offset int16
 }
 
+// IsOfDay tells that a near moment is told by its day alone.
+func (v Value) IsOfDay() bool { return v.Class == Date || v.Offset >= midnight-50 }
+
 const (
 	// minted is how long before an exchange an identifier may have been made for it,
 	// and how far clocks may be apart.
@@ -134,6 +137,9 @@ const (
 	// hours is up to where an offset is told in hours, days up to where it is told in days.
 	hours = 36 * time.Hour
 	days  = 31 * 24 * time.Hour
+	// midnight and endOfDay are offsets of the day's beginning and end, to which those of days
+	// are added.
+	midnight, endOfDay = 200, 300
 	// maxLen is how long a value may be that is looked at.
 	maxLen = 8 << 10
 )
@@ -237,7 +243,7 @@ func Of(s, name []byte, at time.Time) Value {
 			return Value{Class: KSUID, Near: true}
 		}
 	case 28, 29, 30, 31:
-		for _, layout := range []string{time.RFC1123, time.RFC1123Z, "Mon, 2 Jan 2006 15:04:05 MST", "Mon, 2 Jan 2006 15:04:05 -0700"} {
+		for _, layout := range httpLayouts {
 			if t, err := time.Parse(layout, string(s)); err == nil {
 				return moment(HTTPDate, t, at)
 			}
@@ -345,15 +351,45 @@ func OfTimestamp(s []byte, at time.Time) Value {
 	return moment(DateTime, time.Unix(n, 0).UTC(), at)
 }
 
+// When returns the point in time that a text of a class of moments says.
+func When(s []byte) (time.Time, bool) {
+	whole, fraction, _ := bytes.Cut(s, []byte("."))
+	if n, err := strconv.ParseInt(string(whole), 10, 64); err == nil {
+		switch len(whole) {
+		case 10:
+			nanos, _ := strconv.ParseInt((string(fraction) + "000000000")[:9], 10, 64)
+			return time.Unix(n, nanos), true
+		case 13:
+			return time.UnixMilli(n), true
+		case 16:
+			return time.UnixMicro(n), true
+		case 19:
+			return time.Unix(0, n), true
+		}
+	}
+	if len(s) > 40 {
+		return time.Time{}, false
+	}
+	if t, ok := dateTime(s); ok {
+		return t, true
+	}
+	for _, layout := range append([]string{time.DateOnly}, httpLayouts...) {
+		if t, err := time.Parse(layout, string(s)); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
 func moment(c Class, t, at time.Time) Value {
 	d := t.Sub(at)
 	switch size := d.Abs(); {
 	case at.IsZero() || size > days:
 		return Value{Class: c}
 	case t.Hour() == 0 && t.Minute() == 0 && t.Second() == 0:
-		return Value{c, true, 200 + daysBetween(t, at)}
+		return Value{c, true, midnight + daysBetween(t, at)}
 	case t.Hour() == 23 && t.Minute() == 59 && t.Second() == 59:
-		return Value{c, true, 300 + daysBetween(t, at)}
+		return Value{c, true, endOfDay + daysBetween(t, at)}
 	case size <= now:
 		return Value{Class: c, Near: true}
 	case size <= hours:
@@ -391,6 +427,8 @@ func isNear(t, at time.Time, within time.Duration) bool {
 
 var layouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04:05.999999999Z0700",
 	"2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "20060102T150405Z0700"}
+
+var httpLayouts = []string{time.RFC1123, time.RFC1123Z, "Mon, 2 Jan 2006 15:04:05 MST", "Mon, 2 Jan 2006 15:04:05 -0700"}
 
 func dateTime(s []byte) (time.Time, bool) {
 	basic := len(s) >= 16 && s[8] == 'T'

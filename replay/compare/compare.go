@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -112,13 +113,11 @@ func (c *Comparer) Compare(a Answers) (differs bool) {
 	if a.Failure != "" {
 		live.List = []match.Difference{{Place: "answer", Kind: NoAnswer, Recorded: statusOf(a.Recorded), Live: a.Failure}}
 	} else {
-		live = c.o.Matcher.Diff(a.Recorded, a.Live, c.o.ForeignTokens)
-		a.Carried.explain(&live)
+		live = c.diff(a.Recorded, a.Live, a.Carried)
 	}
 	var apart map[string]bool
 	if a.Baseline != nil {
-		baseline = c.o.Matcher.Diff(a.Recorded, a.Baseline, c.o.ForeignTokens)
-		a.CarriedByBaseline.explain(&baseline)
+		baseline = c.diff(a.Recorded, a.Baseline, a.CarriedByBaseline)
 		apart = apartAt(live, baseline)
 	}
 
@@ -150,6 +149,20 @@ func (c *Comparer) Compare(a Answers) (differs bool) {
 	c.set(in)
 	return true
 }
+
+// diff compares an answer with the recorded one, and leaves out what the replay brought about
+// itself: values that it carried, and its header in an answer that repeats the request's.
+func (c *Comparer) diff(recorded, live *recording.Exchange, carried *Carried) match.Differences {
+	d := c.o.Matcher.Diff(recorded, live, c.o.ForeignTokens)
+	d.List = slices.DeleteFunc(d.List, func(one match.Difference) bool {
+		return one.Kind == match.FieldAdded && strings.Contains(strings.ReplaceAll(strings.ToLower(one.Place+" "+one.Live), "_", "-"), replayHeader)
+	})
+	carried.explain(&d)
+	return d
+}
+
+// replayHeader marks the requests of a replay.
+var replayHeader = strings.ToLower(contract.HeaderReplay)
 
 func statusOf(e *recording.Exchange) string {
 	if e == nil || e.HTTP == nil || e.HTTP.Res.StatusCode == 0 {
@@ -232,14 +245,15 @@ func hashOf(parts ...string) uint64 {
 }
 
 // Repeats compares two recorded answers to the same request for evidence of noise.
-// undisturbed tells that nothing was written between them, so what differs does so by
-// itself; else only values of classes that are made anew each time count.
-func (c *Comparer) Repeats(endpoint int, first, second *recording.Exchange, undisturbed bool) {
+// conclusive tells that the order of requests does not explain what differs: nothing was
+// written between them, or they were under way at the same time. Else only values of
+// classes that are made anew each time count.
+func (c *Comparer) Repeats(endpoint int, first, second *recording.Exchange, conclusive bool) {
 	d := c.o.Matcher.Diff(first, second, false)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, one := range d.List {
-		if !varies(one.Kind) || one.Place == "status" || !undisturbed && one.Class == "" {
+		if !varies(one.Kind) || one.Place == "status" || !conclusive && one.Class == "" {
 			continue
 		}
 		c.evidence[key{place{endpoint, one.Pattern()}, one.Kind}] = "repeats of a request in the recording differ there"

@@ -90,7 +90,7 @@ func TestEvidence(t *testing.T) {
 			c.Repeats(0, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), false)
 		}, []Answers{{Recorded: recorded, Live: live}}, "new value_changed body:$.hits ×1"},
 		{"but for values that are made anew each time", func(c *Comparer) {
-			c.Repeats(0, answer(200, `{"at":"2026-03-01T12:00:00Z"}`), answer(200, `{"at":"2026-03-01T12:00:01Z"}`), false)
+			c.Repeats(0, answer(200, `{"at":"2026-03-01T12:00:00Z"}`), answer(200, `{"at":"2026-03-01T12:00:04Z"}`), false)
 		}, []Answers{{Recorded: answer(200, `{"at":"2026-03-01T12:00:00Z"}`), Live: answer(200, `{"at":"2026-03-01T12:00:09Z"}`)}}, "noise value_changed body:$.at ×1"},
 		{"another order of the same items", nil, []Answers{{Recorded: answer(200, `{"a":[1,2,{"b":3}]}`), Live: answer(200, `{"a":[{"b":3},1,2]}`)}}, "new order_changed body:$.a ×1"},
 		{"the order is noise if repeats have another one, and an item more is none", func(c *Comparer) {
@@ -120,6 +120,11 @@ func TestEvidence(t *testing.T) {
 		{"headers", func(c *Comparer) {
 			c.Repeats(0, answer(200, ``, "X-Took", "1"), answer(200, ``, "X-Took", "2"), true)
 		}, []Answers{{Recorded: answer(200, ``, "X-Took", "1"), Live: answer(200, ``, "X-Took", "3", "X-New", "1")}}, "new field_added header:x-new ×1; noise value_changed header:x-took ×1"},
+		{"an answer that repeats the header of a replay", nil, []Answers{
+			{Recorded: answer(200, `{"headers":{"Accept":["*/*"]}}`), Live: answer(200, `{"headers":{"Accept":["*/*"],"Tapedeck-Replay":["run-1"]}}`)},
+			{Recorded: answer(200, `{"HTTP_ACCEPT":"*/*"}`), Live: answer(200, `{"HTTP_ACCEPT":"*/*","HTTP_TAPEDECK_REPLAY":"run-1","HTTP_NEW":"1"}`)},
+			{Recorded: answer(200, "Accept: */*\nHost: shop\n", "Content-Type", "text/plain"), Live: answer(200, "Accept: */*\nTapedeck-Replay: run-1\nHost: shop\n", "Content-Type", "text/plain")},
+		}, "new field_added body:$.HTTP_NEW ×1"},
 		{"no answer", nil, []Answers{{Recorded: recorded, Failure: "timeout"}}, "new no_answer answer ×1"},
 	} {
 		cmp := comparer(t, Options{})

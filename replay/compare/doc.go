@@ -14,5 +14,5 @@
 //     another type, nor that a carried value is not the one that was issued.
 //   - Memory does not grow with the number of answers once all groups are known.
 //
-// It imports match and recording, go.yaml.in/yaml/v3 and the standard library.
+// It imports contract, match, recording, go.yaml.in/yaml/v3 and the standard library.
 package compare
