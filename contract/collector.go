@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Ports of the collector. Sidecars send to the first. The second, from which recordings are
@@ -37,12 +38,32 @@ const (
 
 // What a collector serves to readers, all by GET.
 const (
-	// ObjectsPath + KEY is an object; with a slash or nothing at the end, the list of those
-	// below the prefix.
+	// ObjectsPath + KEY is an object; with ?from=N, from byte N on. ObjectsPath with
+	// ?prefix=PREFIX lists the objects whose keys begin with it, in the order of the keys'
+	// bytes.
 	ObjectsPath = "/v1/objects/"
-	// FoldersPath + PREFIX lists the folders below a prefix.
+	// FoldersPath with ?prefix=PREFIX lists the folders below a prefix.
 	FoldersPath = "/v1/folders/"
+	// EntriesType is the media type of a list: an [Entry] on each line.
+	EntriesType = "application/x-ndjson"
+	// CodeNotFound and CodeForbidden are the codes of answers and entries for an object
+	// that is not there, and for one that the collector may not read. For the rest it is
+	// [RefusedStore].
+	CodeNotFound  = "not_found"
+	CodeForbidden = "forbidden"
 )
+
+// Entry is a line of a list: an object, a folder, or an error behind which the list goes on.
+// The last line says that it is the end; without it the list is cut.
+type Entry struct {
+	Key      string    `json:"key,omitempty"`
+	Size     int64     `json:"size,omitempty"`
+	Modified time.Time `json:"modified,omitzero"`
+	Folder   string    `json:"folder,omitempty"`
+	Error    string    `json:"error,omitempty"`
+	Code     string    `json:"code,omitempty"`
+	End      bool      `json:"end,omitempty"`
+}
 
 // Refusal is a reason for which a collector does not take a segment. The answer is JSON as
 // of RFC 9457, application/problem+json, with the code as the member `code`.
@@ -90,6 +111,7 @@ const (
 	RefusedIncomplete  = "incomplete"
 	RefusedMethod      = "method"
 	RefusedUnsupported = "unsupported"
+	RefusedLength      = "length"
 )
 
 // Refusals lists the reasons, in the order in which they are documented.
@@ -98,12 +120,13 @@ func Refusals() []Refusal {
 		{RefusedBusy, 503, Retried, "The collector takes as many segments at once as its memory allows. Raise its replicas or its memory if this lasts."},
 		{RefusedStore, 502, Retried, "The store did not answer, or answered with an error. The collector's log has it."},
 		{RefusedFull, 507, Retried, "The store has no room. Enlarge it, or shorten the retention."},
-		{RefusedIncomplete, 400, Retried, "The body ended before its length."},
+		{RefusedIncomplete, 400, Retried, "The body ended before its length, or came too slowly."},
 		{RefusedDigest, 400, Retried, "The body's SHA-256 is not that of the key or of the header Content-Digest: bytes changed on the way."},
-		{RefusedToken, 401, Kept, "No token, or one that this collector's keys did not make. Put what `tapedeck collect token` prints into the Secret of the namespace."},
-		{RefusedNamespace, 403, Kept, "The token is that of another namespace or cluster than the key's."},
+		{RefusedToken, 401, Kept, "No token, or a text that is none by its form. Put what `tapedeck collect token` prints into the Secret of the namespace."},
+		{RefusedNamespace, 403, Kept, "The token is not the one that this collector's keys make for the cluster and the namespace of the key, or the collector does not take that cluster."},
 		{RefusedPrincipal, 403, Kept, "The mesh says that the client is of another namespace than the key's."},
-		{RefusedContract, 426, Kept, "The sidecar is newer than the collector. Upgrade the collector."},
+		{RefusedContract, 426, Kept, "The sidecar is newer than the collector, or does not say how old it is. Upgrade the collector."},
+		{RefusedLength, 411, Kept, "The request has no Content-Length. Something between the sidecar and the collector took it away."},
 		{RefusedOtherBytes, 409, Kept, "The key is in use, with other bytes."},
 		{RefusedTooLarge, 413, SetAside, "The segment, or something in it, is beyond a limit."},
 		{RefusedKey, 400, SetAside, "The path is no key of a segment with a digest."},

@@ -115,8 +115,8 @@ func PlaceSchemes() []PlaceScheme {
 				{Name: "storage_account", Allowed: "3 to 24 small letters and digits", Doc: "Account that the container belongs to. Default: AZURE_STORAGE_ACCOUNT.", check: isStorageAccount},
 				endpoint("Address of the account's blobs, for other clouds, a private endpoint or an emulator. Default: `https://ACCOUNT.blob.core.windows.net`."),
 			}},
-		{Name: "http", Form: "http://collector:port", kind: collector, Doc: "A collector, without TLS, such as one behind `kubectl port-forward`. This version opens none yet.", Credentials: "none"},
-		{Name: "https", Form: "https://collector:port", kind: collector, Doc: "A collector. This version opens none yet.", Credentials: "none"},
+		{Name: "http", Form: "http://collector:port", kind: collector, Doc: "What a collector serves to readers, on its loopback: `kubectl port-forward` brings it to `http://localhost:4311`. Commands read from it, and write to none. As a sink, it is where a sidecar sends segments.", Credentials: "none; whoever may forward the port may read"},
+		{Name: "https", Form: "https://collector:port", kind: collector, Doc: "The same with TLS.", Credentials: "none"},
 	}
 }
 

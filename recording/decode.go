@@ -46,6 +46,16 @@ func (d *Decoder) Decode(text []byte, e *Exchange) error {
 	return d.foreign(text, e)
 }
 
+// Canonical is Decode with Light set for a text that is exactly as Encoder writes it: each
+// member once, in its order, and nothing beside them. It returns false for every other text,
+// of which Decode may make something; e then has no meaning. So all readers of JSON find in
+// such a text what e has.
+func (d *Decoder) Canonical(text []byte, e *Exchange) bool {
+	d.own.glance, d.own.strict = nil, true
+	defer func() { d.own.strict = false }()
+	return d.own.exchange(text, e, true, d.Reuse)
+}
+
 // Losses names what the last Decode could not keep, as `netinfo.color: not kept`. The
 // slice is overwritten by the next Decode.
 func (d *Decoder) Losses() []string { return d.losses }
@@ -71,6 +81,7 @@ type canonical struct {
 	chunk  strings.Builder // of which short strings are parts
 	glance func(*Exchange) bool
 	left   bool // out: glance said so
+	strict bool // read all of it, even where nothing is kept
 
 	spans    []span
 	freeTags Tags // to be used again
@@ -118,7 +129,7 @@ func (p *canonical) exchange(b []byte, e *Exchange, light, reuse bool) bool {
 		p.conversation(`,"websocket":`, &e.WebSocket, light) &&
 		p.conversation(`,"tcp":`, &e.TCP, light) &&
 		p.signature(&e.Signature, light)
-	if ok && light && e.HTTP != nil && p.ahead(`,"netinfo":{`) > 0 && bytes.HasSuffix(b, []byte(ending)) {
+	if ok && light && !p.strict && e.HTTP != nil && p.ahead(`,"netinfo":{`) > 0 && bytes.HasSuffix(b, []byte(ending)) {
 		return true // the rest is left out
 	}
 	return ok && p.netInfo(&e.NetInfo, light) && p.is('}') && p.i == len(b)

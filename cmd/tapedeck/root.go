@@ -111,6 +111,7 @@ func newRoot() *cobra.Command {
 		newMockCommand(),
 		newReplayCommand(),
 		newReportCommand(),
+		newCollectCommand(),
 		newProxyCommand(),
 		newHealthzCommand(),
 		newCACommand(),

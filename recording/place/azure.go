@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"os"
 	"strings"
@@ -101,6 +102,10 @@ func (d *azureDriver) get(ctx context.Context, key string, offset int64, version
 		return nil, "", errNoRange
 	}
 	return out.Body, string(value(out.ETag)), nil
+}
+
+func (d *azureDriver) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[page, error] {
+	return paged(func(token string) (page, error) { return d.list(ctx, prefix, delimiter, token) })
 }
 
 func (d *azureDriver) list(ctx context.Context, prefix, delimiter, token string) (p page, err error) {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording/store"
 )
@@ -23,9 +25,9 @@ type driver interface {
 	// others. If version is not empty, it wants that version alone. It fails if the
 	// store sends more than the rest.
 	get(ctx context.Context, key string, offset int64, version string) (io.ReadCloser, string, error)
-	// list returns one page of keys and folders below the prefix. Without a delimiter
-	// there are no folders.
-	list(ctx context.Context, prefix, delimiter, token string) (page, error)
+	// pages returns keys and folders below the prefix, a page at a time. Without a
+	// delimiter there are no folders. An error comes without a page.
+	pages(ctx context.Context, prefix, delimiter string) iter.Seq2[page, error]
 	delete(ctx context.Context, key string) error
 	// diagnose says what an error of the operation means.
 	diagnose(op string, err error) diagnosis
@@ -38,6 +40,13 @@ const (
 	firstWait   = 200 * time.Millisecond
 	longestWait = 10 * time.Second
 )
+
+// retried does something until it works, or its error is a [backoff.PermanentError].
+func retried[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = firstWait, longestWait
+	return backoff.Retry(ctx, do, backoff.WithBackOff(wait), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(0))
+}
 
 // page is a part of a listing.
 type page struct {
@@ -260,8 +269,8 @@ func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[store.Object
 					return
 				}
 			}
-			if err != nil {
-				yield(store.Object{}, err)
+			if err != nil && !yield(store.Object{}, err) {
+				return
 			}
 		}
 	}
@@ -285,8 +294,8 @@ func (b *bucket) Folders(ctx context.Context, prefix string) iter.Seq2[string, e
 					return
 				}
 			}
-			if err != nil {
-				yield("", err)
+			if err != nil && !yield("", err) {
+				return
 			}
 		}
 	}
@@ -298,21 +307,31 @@ func unordered(before, after string) error {
 	return fmt.Errorf("the store lists %q behind %q, which is not the order of their bytes; S3's directory buckets and Azure's hierarchical namespaces do so: use a bucket or an account of the common kind", after, before)
 }
 
-// pages asks for page after page until there is none. An error is the end, and comes
-// without a page.
+// pages are the driver's, with errors that name the place.
 func (b *bucket) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[page, error] {
 	return func(yield func(page, error) bool) {
 		if err := store.CheckPrefix(prefix); err != nil {
 			yield(page{}, err)
 			return
 		}
+		for p, err := range b.driver.pages(ctx, b.prefix(prefix), delimiter) {
+			if !yield(p, b.failed(ctx, "list", prefix, err)) {
+				return
+			}
+		}
+	}
+}
+
+// paged asks for page after page until there is none, or an error.
+func paged(list func(token string) (page, error)) iter.Seq2[page, error] {
+	return func(yield func(page, error) bool) {
 		for token := ""; ; {
-			p, err := b.driver.list(ctx, b.prefix(prefix), delimiter, token)
+			p, err := list(token)
 			if err == nil && p.next != "" && p.next == token {
 				err = errors.New("the store returns the same page again and again")
 			}
 			if err != nil {
-				yield(page{}, b.failed(ctx, "list", prefix, err))
+				yield(page{}, err)
 				return
 			}
 			if !yield(p, nil) || p.next == "" {

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 // problem is what an error of a store comes down to.
@@ -25,6 +27,8 @@ const (
 	badCredentials
 	wrongRegion
 	unreachable
+	readOnly
+	full
 )
 
 // diagnosis is a problem, and how the store puts it.
@@ -65,6 +69,8 @@ func (b *bucket) advice(op string, d diagnosis) string {
 			return fmt.Sprintf("the bucket is in another region: set region=%s in the place", d.region)
 		}
 		return "the bucket is in another region: set region in the place"
+	case full:
+		return "the store has no room"
 	case unreachable:
 		return "the store cannot be reached: check the names and the endpoint in the place, the network, and the proxy if there is one"
 	}
@@ -74,7 +80,7 @@ func (b *bucket) advice(op string, d diagnosis) string {
 // kinds are the errors of the standard library that a problem is.
 var kinds = map[problem]error{
 	inUse: fs.ErrExist, absent: fs.ErrNotExist,
-	denied: fs.ErrPermission, noCredentials: fs.ErrPermission, badCredentials: fs.ErrPermission,
+	denied: fs.ErrPermission, readOnly: fs.ErrPermission, full: store.ErrFull, noCredentials: fs.ErrPermission, badCredentials: fs.ErrPermission,
 }
 
 // failure is an error with a text of its own: those of the libraries are long, and may

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"os"
@@ -77,9 +78,7 @@ func (e *gcsError) Error() string {
 // its start; nil if there is none.
 func (d *gcsDriver) do(ctx context.Context, method, path string, query url.Values, header http.Header, body func() io.Reader, size int64) (*http.Response, error) {
 	target := d.endpoint + path + "?" + query.Encode()
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = firstWait, longestWait
-	return backoff.Retry(ctx, func() (*http.Response, error) {
+	return retried(ctx, func() (*http.Response, error) {
 		req, err := http.NewRequestWithContext(ctx, method, target, nil)
 		if err != nil {
 			return nil, backoff.Permanent(err)
@@ -105,7 +104,7 @@ func (d *gcsDriver) do(ctx context.Context, method, path string, query url.Value
 			return nil, failed
 		}
 		return nil, backoff.Permanent(failed)
-	}, backoff.WithBackOff(wait), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(0))
+	})
 }
 
 func readGCSError(resp *http.Response) error {
@@ -173,6 +172,10 @@ func (d *gcsDriver) get(ctx context.Context, key string, offset int64, version s
 		return nil, "", errNoRange
 	}
 	return resp.Body, resp.Header.Get("X-Goog-Generation"), nil
+}
+
+func (d *gcsDriver) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[page, error] {
+	return paged(func(token string) (page, error) { return d.list(ctx, prefix, delimiter, token) })
 }
 
 func (d *gcsDriver) list(ctx context.Context, prefix, delimiter, token string) (page, error) {

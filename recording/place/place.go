@@ -1,13 +1,15 @@
-// Package place opens the store that a place names: a directory, or a bucket at
-// Amazon S3 (or whatever speaks its protocol), Google Cloud Storage or Azure.
+// Package place opens the store that a place names: a directory, a bucket at
+// Amazon S3 (or whatever speaks its protocol), Google Cloud Storage or Azure, or what a
+// collector serves to readers.
 //
 //	contract.Place ──Open──▶ store.Store ◀── store.Dir
 //	                                     ◀── bucket: keys, pages, resumed reads, errors
-//	                                            └─ driver: s3 | gcs | azure
+//	                                            └─ driver: s3 | gcs | azure | collector
 //
 // What it promises:
 //
-//   - Every store keeps what [store.Store] promises. A store behind an S3 endpoint that
+//   - Every store keeps what [store.Store] promises; that of a collector can't be written
+//     to. A store behind an S3 endpoint that
 //     overwrites objects in spite of If-None-Match is found out by the first Put, and
 //     refused.
 //   - Credentials are the platform's own: the chains of the vendors' libraries, so that
@@ -39,14 +41,14 @@ import (
 
 // Open returns the store of a place. It reads the platform's configuration and may look
 // for credentials, but does not ask the store anything: a bucket that is missing or
-// forbidden shows with the first call of a method. The context is for Open alone.
+// forbidden, or a collector that is not there, shows with the first call of a method. The context is for Open alone.
 func Open(ctx context.Context, p contract.Place) (store.Store, error) {
-	open := map[string]func(context.Context, contract.Place) (driver, error){"s3": openS3, "gs": openGCS, "azblob": openAzure}[p.Scheme]
+	open := map[string]func(context.Context, contract.Place) (driver, error){"s3": openS3, "gs": openGCS, "azblob": openAzure, "http": openCollector, "https": openCollector}[p.Scheme]
 	switch {
 	case p.IsDir():
 		return store.Dir(p.Path), nil
 	case open == nil:
-		return nil, fmt.Errorf("open %s: this version has no collector yet: name a directory or a bucket", p)
+		return nil, fmt.Errorf("open %s: no store of this kind", p)
 	}
 	d, err := open(ctx, p)
 	if err != nil {

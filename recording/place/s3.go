@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 
@@ -120,6 +121,10 @@ func (d *s3Driver) get(ctx context.Context, key string, offset int64, version st
 	return out.Body, aws.ToString(out.ETag), nil
 }
 
+func (d *s3Driver) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[page, error] {
+	return paged(func(token string) (page, error) { return d.list(ctx, prefix, delimiter, token) })
+}
+
 func (d *s3Driver) list(ctx context.Context, prefix, delimiter, token string) (page, error) {
 	in := &s3.ListObjectsV2Input{Bucket: &d.bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl} // XML cannot have every character
 	if delimiter != "" {
@@ -161,7 +166,8 @@ var s3Problems = map[string]problem{
 	"NoSuchKey": absent, "NotFound": absent,
 	"NoSuchBucket":       noBucket,
 	"PreconditionFailed": inUse,
-	"AccessDenied":       denied, "Forbidden": denied, "AllAccessDisabled": denied,
+	"QuotaExceeded":      full, "InsufficientStorage": full, "XMinioStorageFull": full, "XMinioAdminBucketQuotaExceeded": full,
+	"AccessDenied": denied, "Forbidden": denied, "AllAccessDisabled": denied,
 	"InvalidAccessKeyId": badCredentials, "SignatureDoesNotMatch": badCredentials, "ExpiredToken": badCredentials,
 	"InvalidToken": badCredentials, "TokenRefreshRequired": badCredentials, "RequestTimeTooSkewed": badCredentials,
 	"PermanentRedirect": wrongRegion, "AuthorizationHeaderMalformed": wrongRegion, "IllegalLocationConstraintException": wrongRegion,
@@ -175,8 +181,11 @@ func (d *s3Driver) diagnose(op string, err error) diagnosis {
 	found := diagnosis{problem: s3Problems[api.ErrorCode()], words: api.ErrorCode() + ": " + api.ErrorMessage()}
 	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.Response != nil {
 		found.region = resp.Response.Header.Get("X-Amz-Bucket-Region")
-		if resp.HTTPStatusCode() == http.StatusMovedPermanently {
+		switch resp.HTTPStatusCode() {
+		case http.StatusMovedPermanently:
 			found.problem = wrongRegion
+		case http.StatusInsufficientStorage:
+			found.problem = full
 		}
 	}
 	if found.problem == inUse && op != "put" {

@@ -372,6 +372,9 @@ func (d Dir) failed(op, key string, err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok && p == err {
 		err = p.Err
 	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
 	return fmt.Errorf("%s %s: %w", op, filepath.Join(string(d), filepath.FromSlash(key)), err)
 }
 

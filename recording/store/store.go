@@ -101,25 +101,38 @@ func Size(body io.Seeker) (int64, error) {
 	return n, nil
 }
 
+// ErrFull is wrapped by the error of a Put for which the store has no room.
+var ErrFull = errors.New("the store is full")
+
+// ErrOtherBytes is wrapped by the errors of [PutNew] and [PutOnce] if the key is in use with
+// other bytes.
+var ErrOtherBytes = errors.New("with other bytes")
+
 // PutOnce stores the body under the key, or finds that the key has exactly these bytes
 // already: from an attempt before, perhaps by another process, whose answer was lost. If
-// the key has other bytes, the error wraps [fs.ErrExist].
+// the key has other bytes, the error wraps [fs.ErrExist] and [ErrOtherBytes].
 //
 // A writer that chooses the key before its first attempt, and repeats PutOnce until it
 // returns nil, stores its object exactly once. It needs the right to read the key.
 func PutOnce(ctx context.Context, s Store, key string, body io.ReadSeeker) error {
+	_, err := PutNew(ctx, s, key, body)
+	return err
+}
+
+// PutNew is PutOnce that also tells whether it stored the body: false if it was there.
+func PutNew(ctx context.Context, s Store, key string, body io.ReadSeeker) (bool, error) {
 	err := s.Put(ctx, key, body)
 	if !errors.Is(err, fs.ErrExist) {
-		return err
+		return err == nil, err
 	}
 	same, compared := equal(ctx, s, key, body)
 	if compared != nil {
-		return fmt.Errorf("%w; to find out whether it has the same bytes: %w", err, compared)
+		return false, fmt.Errorf("%w; to find out whether it has the same bytes: %w", err, compared)
 	}
 	if !same {
-		return fmt.Errorf("%w, with other bytes", err)
+		return false, fmt.Errorf("%w, %w", err, ErrOtherBytes)
 	}
-	return nil
+	return false, nil
 }
 
 // equal tells whether the key has the bytes of the body.

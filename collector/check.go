@@ -1,0 +1,264 @@
+package collector
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// readBytes is how much of a segment is in memory at once, and how long most lines are at
+// most.
+const readBytes = 64 << 10
+
+// longLine is from where on a line is a long one. One at a time is in memory.
+const longLine = 1 << 20
+
+// checker checks segments, one at a time.
+type checker struct {
+	long chan struct{} // whoever holds a long line is in it
+
+	in      *bufio.Reader // of the file, and then of what is decompressed
+	zstd    *zstd.Decoder
+	decoder recording.Decoder
+	record  recording.Exchange
+	buf     []byte // of a line that in has no room for
+	holds   bool   // long
+}
+
+// origin is where a record says that it was captured.
+type origin struct{ cluster, namespace, workload string }
+
+// check refuses a segment unless it is one frame of complete lines, each of them a record
+// that agrees with the key.
+func (c *checker) check(segment *io.SectionReader, key recording.SegmentKey) error {
+	if c.in == nil {
+		c.in = bufio.NewReaderSize(nil, readBytes)
+	}
+	c.in.Reset(segment)
+	if err := checkFrame(c.in); err != nil {
+		return err
+	}
+	if _, err := segment.Seek(0, io.SeekStart); err != nil {
+		return tempFailed(err)
+	}
+	if err := c.open(segment); err != nil {
+		return tempFailed(err)
+	}
+	defer c.close()
+	var good origin // the last that agreed
+	read, ended := int64(0), false
+	for line := 1; ; line++ {
+		text, err := c.line()
+		read += int64(len(text))
+		switch {
+		case err == io.EOF && line > 1:
+			return nil
+		case err == io.EOF:
+			return refuse(contract.RefusedSegment, "it is empty")
+		case read > MaxBytes:
+			return refuse(contract.RefusedTooLarge, "it has more than %d bytes when decompressed", MaxBytes)
+		case err != nil:
+			return atLine(line, err)
+		case ended:
+			return refuse(contract.RefusedSegment, "line %d: something stands behind the counters", line)
+		}
+		var from origin
+		if from, ended, err = c.read(text[:len(text)-1], key); err != nil {
+			return atLine(line, err)
+		}
+		if from != good {
+			if err := agree(from, key); err != nil {
+				return atLine(line, err)
+			}
+			good = from
+		}
+	}
+}
+
+// open begins to decompress.
+func (c *checker) open(segment io.Reader) (err error) {
+	if c.zstd == nil {
+		c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow))
+		if err != nil {
+			return fmt.Errorf("start zstd: %w", err)
+		}
+	}
+	if err := c.zstd.Reset(segment); err != nil {
+		return fmt.Errorf("start zstd: %w", err)
+	}
+	c.in.Reset(c.zstd)
+	return nil
+}
+
+// close lets go of the segment.
+func (c *checker) close() {
+	c.drop()
+	_ = c.zstd.Reset(nil)
+	c.in.Reset(nil)
+	c.record = recording.Exchange{}
+}
+
+// line returns the next line, with its newline. It is valid until the next call.
+func (c *checker) line() ([]byte, error) {
+	c.drop()
+	text, err := c.in.ReadSlice('\n')
+	if err != bufio.ErrBufferFull {
+		return text, c.lineError(text, err)
+	}
+	for err == bufio.ErrBufferFull {
+		if len(c.buf)+len(text) > recording.MaxLine {
+			return nil, refuse(contract.RefusedTooLarge, "it has more than %d bytes", recording.MaxLine)
+		}
+		if !c.holds && len(c.buf)+len(text) > longLine {
+			c.long <- struct{}{}
+			c.holds = true
+		}
+		c.buf = append(c.buf, text...)
+		text, err = c.in.ReadSlice('\n')
+	}
+	c.buf = append(c.buf, text...)
+	return c.buf, c.lineError(c.buf, err)
+}
+
+// drop lets go of the last line.
+func (c *checker) drop() {
+	if c.buf = c.buf[:0]; c.holds {
+		c.buf, c.holds = nil, false
+		<-c.long
+	}
+}
+
+// lineError says what an error of reading a line means.
+func (c *checker) lineError(text []byte, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case err == io.EOF && len(text) == 0:
+		return io.EOF
+	case err == io.EOF:
+		return refuse(contract.RefusedSegment, "it has no newline at its end")
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return refuse(contract.RefusedTooLarge, "%v", err)
+	}
+	return refuse(contract.RefusedSegment, "it can't be decompressed: %v", err)
+}
+
+// read reads a record, or the counters, which end a segment.
+func (c *checker) read(text []byte, key recording.SegmentKey) (from origin, counters bool, err error) {
+	e := &c.record
+	if c.decoder.Canonical(text, e) {
+		return origin{e.Cluster, e.Namespace, e.Service}, false, nil
+	}
+	// Counters, or the work of another version.
+	members, err := distinct(text, "msgType", "cluster", "namespace", "service", "counters")
+	if err != nil {
+		return from, false, malformed("%v", err)
+	}
+	var kind string
+	if err := json.Unmarshal(members["msgType"], &kind); err != nil {
+		return from, false, malformed("no msgType")
+	}
+	switch kind {
+	case recording.MsgType:
+		if err := c.decoder.Decode(text, e); err != nil {
+			return from, false, malformed("%v", err)
+		}
+		return origin{e.Cluster, e.Namespace, e.Service}, false, nil
+	case recording.CountersType:
+		from, err = readCounters(text, members["counters"], key)
+		return from, true, err
+	}
+	return from, false, malformed("found the msgType %.40q, want %s or %s", kind, recording.MsgType, recording.CountersType)
+}
+
+func malformed(format string, args ...any) error {
+	return refuse(contract.RefusedSegment, format, args...)
+}
+
+// readCounters reads the line of counters, and compares what they say with the key.
+func readCounters(text, counters []byte, key recording.SegmentKey) (from origin, err error) {
+	if _, err := distinct(counters, "pod", "segment"); err != nil {
+		return from, malformed("counters: %v", err)
+	}
+	var line struct {
+		Cluster, Namespace, Service string
+		Counters                    recording.Counters
+	}
+	if err := json.Unmarshal(text, &line); err != nil {
+		return from, malformed("counters: %v", err)
+	}
+	if got := recording.KeyPart(line.Counters.Pod); got != key.Pod {
+		return from, refuse(contract.RefusedRecord, "the counters are of the pod %.64q, the key of %.64q", got, key.Pod)
+	}
+	if got := line.Counters.Segment; got != key.Number {
+		return from, refuse(contract.RefusedRecord, "the counters are of the segment %d, the key of %d", got, key.Number)
+	}
+	return origin{line.Cluster, line.Namespace, line.Service}, nil
+}
+
+// distinct returns members of a JSON object. Each may stand there once, in its own spelling:
+// of a repeated one, some readers take the first and some the last, and some take names in
+// any case.
+func distinct(text []byte, names ...string) (map[string]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("no JSON object")
+	}
+	found := map[string]json.RawMessage{}
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return nil, errors.New("no JSON object")
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, fmt.Errorf("no JSON object: %w", err)
+		}
+		i := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+		if i < 0 {
+			continue
+		}
+		if _, twice := found[names[i]]; twice || name != names[i] {
+			return nil, fmt.Errorf("the member %q stands there twice, or in another spelling", names[i])
+		}
+		found[name] = value
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, errors.New("a JSON object without an end")
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("something stands behind the JSON object")
+	}
+	return found, nil
+}
+
+// agree compares where a record says that it was captured with the key.
+func agree(from origin, key recording.SegmentKey) error {
+	for _, part := range [...]struct{ what, got, want string }{
+		{"cluster", from.cluster, key.Cluster}, {"namespace", from.namespace, key.Namespace}, {"workload", from.workload, key.Workload},
+	} {
+		if got := recording.KeyPart(part.got); got != part.want {
+			return refuse(contract.RefusedRecord, "the record is of the %s %.64q, the key of %.64q", part.what, got, part.want)
+		}
+	}
+	return nil
+}
+
+// atLine adds the line to a refusal.
+func atLine(line int, err error) error {
+	if r, ok := errors.AsType[*refused](err); ok {
+		r.detail = fmt.Sprintf("line %d: %s", line, r.detail)
+	}
+	return err
+}

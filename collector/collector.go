@@ -1,0 +1,118 @@
+package collector
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+// Defaults of [Options].
+const (
+	// DefaultConcurrency is how many uploads are taken at once.
+	DefaultConcurrency = 32
+	// DefaultTempBytes bounds the temporary files of all uploads.
+	DefaultTempBytes = 2 << 30
+	// DefaultWait is how long an upload waits for its turn.
+	DefaultWait = 5 * time.Second
+	// DefaultDrain is how long uploads may go on that are under way when it ends.
+	DefaultDrain = 20 * time.Second
+)
+
+// Options of a [Collector]. Zero values mean the defaults.
+type Options struct {
+	// Store is where segments go; required.
+	Store store.Store
+	// Keys returns the keys of which one must have made a token; required. It is called
+	// for each upload.
+	Keys func() [][]byte
+	// Clusters are those whose segments are taken; none: any.
+	Clusters []string
+	// Compacted tells whether a larger segment has the one with this key. It is asked
+	// about segments that come after the end of their hour, before and after they are
+	// stored. nil: no.
+	Compacted func(ctx context.Context, key string) (bool, error)
+
+	// Concurrency is how many uploads are received, checked and stored at once. Each
+	// takes up to 1 MiB of memory, and one for each processor 20 MiB more while it is
+	// checked.
+	Concurrency int
+	// TempDir is where uploads wait to be checked; "": the system's directory for such
+	// files. They have no names, and go with the process.
+	TempDir string
+	// TempBytes bounds them, all together.
+	TempBytes int64
+	// Wait is how long an upload waits for its turn before it is refused as busy.
+	Wait time.Duration
+	// Drain is how long uploads may go on after the context of Serve has ended.
+	Drain time.Duration
+
+	// Keep is how long segments are kept, counted from the end of their hour; 0: for
+	// ever.
+	Keep time.Duration
+	// KeepBytes is how many bytes of segments are kept; 0: any number. The oldest go
+	// first.
+	KeepBytes int64
+
+	// Log gets what an operator must know; nil: nothing.
+	Log *slog.Logger
+	// Metrics registers the collector's metrics; nil: nobody does.
+	Metrics prometheus.Registerer
+}
+
+// Collector takes segments. Its methods may be called by several goroutines.
+type Collector struct {
+	o Options
+	m *metrics
+
+	slots    chan struct{}       // an upload that is under way holds one
+	temp     *semaphore.Weighted // bytes of temporary files
+	checkers chan *checker       // who checks an upload holds one
+	said     limiter
+
+	draining chan struct{}
+	drained  atomic.Bool // draining is closed
+}
+
+// New returns a collector that does nothing yet.
+func New(o Options) (*Collector, error) {
+	if o.Store == nil || o.Keys == nil {
+		return nil, errors.New("a collector needs a store and keys")
+	}
+	o.Concurrency = cmp.Or(o.Concurrency, DefaultConcurrency)
+	o.TempBytes = cmp.Or(o.TempBytes, DefaultTempBytes)
+	o.Wait = cmp.Or(o.Wait, DefaultWait)
+	o.Drain = cmp.Or(o.Drain, DefaultDrain)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	for i, name := range o.Clusters {
+		o.Clusters[i] = recording.KeyPart(name)
+	}
+	c := &Collector{
+		o: o, slots: make(chan struct{}, o.Concurrency), temp: semaphore.NewWeighted(o.TempBytes),
+		checkers: make(chan *checker, min(o.Concurrency, runtime.GOMAXPROCS(0))), draining: make(chan struct{}),
+	}
+	long := make(chan struct{}, 1)
+	for range cap(c.checkers) {
+		c.checkers <- &checker{long: long}
+	}
+	c.m = newMetrics(o.Metrics, c)
+	return c, nil
+}
+
+// drain has the collector take no further upload.
+func (c *Collector) drain() {
+	if c.drained.CompareAndSwap(false, true) {
+		close(c.draining)
+	}
+}

@@ -1,0 +1,89 @@
+package collector
+
+import (
+	"bufio"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Limits on a segment when decompressed.
+const (
+	// MaxWindow is how far back zstd may look: what every decoder must support (RFC 8878,
+	// section 3.1.1.1.2). Sidecars use 128 KiB.
+	MaxWindow = 8 << 20
+	// MaxBytes is the size of a segment. Sidecars end one at 64 MiB.
+	MaxBytes = 256 << 20
+)
+
+// checkFrame wants exactly one frame of zstd: some readers end after the first, so nobody
+// may hide anything behind it. It reads the frame's structure (RFC 8878, section 3.1.1), and
+// decompresses nothing.
+func checkFrame(in *bufio.Reader) error {
+	damaged := func(what string) error { return refuse(contract.RefusedSegment, "%s", what) }
+	var head zstd.Header
+	start, err := in.Peek(zstd.HeaderMaxSize)
+	if err != nil && err != io.EOF {
+		return tempFailed(err)
+	}
+	switch err := head.Decode(start); {
+	case err != nil:
+		return damaged("it does not begin with a frame of zstd")
+	case head.Skippable:
+		return damaged("it begins with a frame of zstd that is to be skipped")
+	case head.DictionaryID != 0:
+		return damaged("it is compressed with a dictionary")
+	case head.WindowSize > MaxWindow:
+		return refuse(contract.RefusedTooLarge, "zstd's window has %d bytes, at most %d are allowed", head.WindowSize, MaxWindow)
+	case head.HasFCS && head.FrameContentSize > MaxBytes:
+		return refuse(contract.RefusedTooLarge, "it has %d bytes when decompressed, at most %d are allowed", head.FrameContentSize, MaxBytes)
+	}
+	if err := skip(in, head.HeaderSize); err != nil {
+		return err
+	}
+	for last := false; !last; {
+		var b [3]byte
+		if _, err := io.ReadFull(in, b[:]); err != nil {
+			return broken(err)
+		}
+		block := int(b[0]) | int(b[1])<<8 | int(b[2])<<16
+		size := block >> 3
+		switch block >> 1 & 3 {
+		case 1: // one byte, repeated
+			size = 1
+		case 3:
+			return damaged("a block of zstd of no kind")
+		}
+		last = block&1 == 1
+		if err := skip(in, size); err != nil {
+			return err
+		}
+	}
+	if head.HasCheckSum {
+		if err := skip(in, 4); err != nil {
+			return err
+		}
+	}
+	if _, err := in.ReadByte(); err != io.EOF {
+		return damaged("something stands behind the frame of zstd")
+	}
+	return nil
+}
+
+func skip(in *bufio.Reader, n int) error {
+	if _, err := in.Discard(n); err != nil {
+		return broken(err)
+	}
+	return nil
+}
+
+// broken is the refusal for a frame that can't be read to its end.
+func broken(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return refuse(contract.RefusedSegment, "its frame of zstd has no end")
+	}
+	return tempFailed(err)
+}

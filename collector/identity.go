@@ -1,0 +1,145 @@
+package collector
+
+import (
+	"crypto/hmac"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// headerXFCC is where Envoy says who the client is, by its certificate.
+const headerXFCC = "X-Forwarded-Client-Cert"
+
+// bearer returns the token of a request (RFC 6750).
+func bearer(h http.Header) (string, error) {
+	values := h.Values("Authorization")
+	if len(values) != 1 {
+		return "", fmt.Errorf("found %d headers Authorization, want one", len(values))
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", errors.New("found another scheme than Bearer in the header Authorization")
+	}
+	token = strings.TrimSpace(token)
+	return token, contract.CheckCollectorToken(token)
+}
+
+// isTokenOf tells whether one of the keys made the token for the cluster and the namespace.
+// It takes as long wherever they differ.
+func isTokenOf(token string, keys [][]byte, cluster, namespace string) bool {
+	found := false
+	for _, key := range keys {
+		if hmac.Equal([]byte(token), []byte(contract.CollectorToken(key, cluster, namespace))) {
+			found = true
+		}
+	}
+	return found
+}
+
+// checkPrincipal compares what the mesh says of the client with a namespace, if it says
+// anything.
+//
+// Each Envoy on the way adds to the end of the header, so the last element alone is of the
+// one in front of this process; what stands before it may be the client's invention. Of a
+// repeated header the last line counts.
+func checkPrincipal(h http.Header, namespace string) error {
+	lines := h.Values(headerXFCC)
+	if len(lines) == 0 {
+		return nil // no mesh
+	}
+	uris, err := lastURIs(lines[len(lines)-1])
+	if err != nil {
+		return fmt.Errorf("the header %s: %w", headerXFCC, err)
+	}
+	found := false
+	for _, uri := range uris {
+		ns, ok := spiffeNamespace(uri)
+		if !ok {
+			continue
+		}
+		if recording.KeyPart(ns) != namespace {
+			return fmt.Errorf("the client is of the namespace %.64q, the key of %.64q", ns, namespace)
+		}
+		found = true
+	}
+	if !found {
+		return fmt.Errorf("the last element of the header %s has no URI such as spiffe://cluster.local/ns/NAMESPACE/sa/ACCOUNT", headerXFCC)
+	}
+	return nil
+}
+
+// spiffeNamespace returns the namespace of an identity as Istio writes it:
+// spiffe://TRUSTDOMAIN/ns/NAMESPACE/sa/ACCOUNT.
+func spiffeNamespace(uri string) (string, bool) {
+	rest, ok := strings.CutPrefix(uri, "spiffe://")
+	parts := strings.Split(rest, "/")
+	if !ok || len(parts) != 5 || parts[1] != "ns" || parts[3] != "sa" || parts[0] == "" || parts[2] == "" || parts[4] == "" {
+		return "", false
+	}
+	return parts[2], true
+}
+
+// lastURIs returns the URIs of the last element of a header X-Forwarded-Client-Cert:
+// elements divided by commas, each of pairs NAME=VALUE divided by semicolons. Values with
+// one of ,;= stand in quotes, in which a backslash is in front of a quote (Envoy, HTTP
+// connection manager: x-forwarded-client-cert). Anything else is an error, since it could
+// be read in two ways.
+func lastURIs(header string) (uris []string, err error) {
+	for rest := header; ; {
+		name, after, ok := strings.Cut(rest, "=")
+		name = strings.TrimSpace(name)
+		if !ok || name == "" || strings.ContainsAny(name, `",;\ `) {
+			return nil, errors.New("not of pairs such as URI=VALUE")
+		}
+		var value string
+		if value, rest, err = xfccValue(after); err != nil {
+			return nil, err
+		}
+		if strings.EqualFold(name, "URI") && value != "" {
+			uris = append(uris, value)
+		}
+		switch {
+		case rest == "":
+			return uris, nil
+		case rest[0] == ',':
+			uris = nil
+		}
+		rest = rest[1:]
+	}
+}
+
+// xfccValue reads a value; rest is empty, or begins with a comma or a semicolon.
+func xfccValue(text string) (value, rest string, err error) {
+	if !strings.HasPrefix(text, `"`) {
+		i := strings.IndexAny(text, ",;")
+		if i < 0 {
+			i = len(text)
+		}
+		value = strings.TrimSpace(text[:i])
+		if strings.ContainsAny(value, `"\`) {
+			return "", "", errors.New("a quote within a value that has none around it")
+		}
+		return value, text[i:], nil
+	}
+	var b strings.Builder
+	for i := 1; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && i+1 < len(text):
+			i++
+			b.WriteByte(text[i])
+		case c == '"':
+			rest = strings.TrimLeft(text[i+1:], " ")
+			if rest != "" && rest[0] != ',' && rest[0] != ';' {
+				return "", "", errors.New("text behind a value in quotes")
+			}
+			return b.String(), rest, nil
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", "", errors.New("a quote without an end")
+}

@@ -1,0 +1,100 @@
+package collector
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// reloadEvery is how often files are read again at most.
+const reloadEvery = 5 * time.Second
+
+// reloaded is what files hold. They are read again while it is in use, since Secrets change
+// while they are mounted. What can't be read leaves what was read before.
+type reloaded[T any] struct {
+	load func() (T, error)
+	log  *slog.Logger
+
+	mu    sync.Mutex
+	value T
+	next  time.Time
+	wrong string // the error that was logged last
+}
+
+func newReloaded[T any](log *slog.Logger, load func() (T, error)) (*reloaded[T], error) {
+	value, err := load()
+	if err != nil {
+		return nil, err
+	}
+	return &reloaded[T]{load: load, log: log, value: value, next: time.Now().Add(reloadEvery)}, nil
+}
+
+func (r *reloaded[T]) get() T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); !now.Before(r.next) {
+		r.next = now.Add(reloadEvery)
+		value, err := r.load()
+		switch {
+		case err == nil:
+			r.value, r.wrong = value, ""
+		case err.Error() != r.wrong:
+			r.wrong = err.Error()
+			r.log.Error("the old one stays in use", slog.String("error", bounded(err.Error())))
+		}
+	}
+	return r.value
+}
+
+// KeyFiles returns the keys in files, for [Options.Keys]. The files are read again when they
+// change.
+func KeyFiles(names []string, log *slog.Logger) (func() [][]byte, error) {
+	r, err := newReloaded(log, func() (keys [][]byte, err error) {
+		for _, name := range names {
+			key, err := ReadKey(name)
+			if err != nil {
+				return nil, err
+			}
+			keys = append(keys, key)
+		}
+		return keys, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.get, nil
+}
+
+// ReadKey reads the key of a collector from a file.
+func ReadKey(name string) ([]byte, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	key, err := contract.ParseCollectorKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("key file %s: %w", name, err)
+	}
+	return key, nil
+}
+
+// Certificate returns what a server shows, of files in PEM. They are read again when they
+// change.
+func Certificate(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
+	r, err := newReloaded(log, func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s with key %s: %w", certFile, keyFile, err)
+		}
+		return &pair, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return r.get(), nil }}, nil
+}

@@ -1,0 +1,169 @@
+package collector
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/columns"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+// sweepEvery is how often retention runs.
+const sweepEvery = time.Hour
+
+// retain puts the file with the columns at the place's root, and deletes what is too old,
+// until ctx ends. Several collectors may do so at the same time.
+func (c *Collector) retain(ctx context.Context) {
+	settled := false
+	for wait := time.Duration(0); ; {
+		if !sleep(ctx, wait) {
+			return
+		}
+		if !settled {
+			err := c.o.Store.Put(ctx, columns.Name, bytes.NewReader(columns.File()))
+			if settled = err == nil || errors.Is(err, fs.ErrExist); !settled && ctx.Err() == nil {
+				c.o.Log.Error("the place can't be written to", slog.String("error", bounded(err.Error())))
+				wait = jittered(time.Minute)
+				continue
+			}
+		}
+		if c.o.Keep > 0 || c.o.KeepBytes > 0 {
+			c.sweepOnce(ctx)
+		}
+		wait = jittered(sweepEvery)
+	}
+}
+
+// jittered is about that long: collectors that were started together need not list the
+// place together.
+func jittered(d time.Duration) time.Duration {
+	return d + rand.N(d/5) - d/10
+}
+
+// sleep returns false if ctx has ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (c *Collector) sweepOnce(ctx context.Context) {
+	s, err := c.Sweep(ctx, time.Now())
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		c.m.sweepFailed.Inc()
+		c.o.Log.Error("retention failed", slog.String("error", bounded(err.Error())), slog.Int("deleted", s.Segments))
+	default:
+		c.m.swept.SetToCurrentTime()
+		if s.Segments > 0 {
+			c.o.Log.Info("retention", slog.Int("deleted", s.Segments), slog.Int64("bytes", s.Bytes))
+		}
+	}
+}
+
+// Swept is what retention deleted.
+type Swept struct {
+	Segments int
+	Bytes    int64
+}
+
+// Sweep deletes the segments that are older than Options.Keep, and the oldest ones beyond
+// Options.KeepBytes, by the hour in their keys. It touches nothing else: no snapshot, no
+// run, no file that is no segment. What it costs is one listing, two with KeepBytes.
+func (c *Collector) Sweep(ctx context.Context, now time.Time) (s Swept, err error) {
+	var failed []error
+	expired := func(k recording.SegmentKey) bool {
+		return c.o.Keep > 0 && k.Hour.Add(time.Hour+c.o.Keep).Before(now)
+	}
+	oldest, excess := time.Time{}, int64(0) // the first hour that stays, and what of it goes
+	if c.o.KeepBytes > 0 {
+		hours, total := map[time.Time]int64{}, int64(0)
+		for o, err := range c.segments(ctx) {
+			if err != nil {
+				return s, err // without all of them, the oldest are not known
+			}
+			if !expired(o.key) {
+				hours[o.key.Hour] += o.Size
+				total += o.Size
+			}
+		}
+		excess = total - c.o.KeepBytes
+		for _, hour := range slices.SortedFunc(maps.Keys(hours), time.Time.Compare) {
+			if oldest = hour; excess < hours[hour] {
+				break
+			}
+			excess -= hours[hour]
+		}
+	}
+	for o, err := range c.segments(ctx) {
+		if err != nil {
+			failed = append(failed, err)
+			if len(failed) > maxFailures {
+				break
+			}
+			continue
+		}
+		ofOldest := excess > 0 && o.key.Hour.Equal(oldest)
+		if !expired(o.key) && !o.key.Hour.Before(oldest) && !ofOldest {
+			continue
+		}
+		if err := c.o.Store.Delete(ctx, o.Key); err != nil {
+			if failed = append(failed, fmt.Errorf("delete what is too old: %w", err)); len(failed) > maxFailures {
+				break
+			}
+			continue
+		}
+		if ofOldest && !expired(o.key) {
+			excess -= o.Size
+		}
+		s.Segments++
+		s.Bytes += o.Size
+		c.m.removed.Inc()
+		c.m.removedBytes.Add(float64(o.Size))
+	}
+	return s, errors.Join(failed...)
+}
+
+// maxFailures is after how many failures a sweep gives up until the next one.
+const maxFailures = 10
+
+type keyed struct {
+	store.Object
+	key recording.SegmentKey
+}
+
+// segments lists the segments of the place.
+func (c *Collector) segments(ctx context.Context) iter.Seq2[keyed, error] {
+	return func(yield func(keyed, error) bool) {
+		for o, err := range c.o.Store.List(ctx, "cluster=") {
+			if err != nil {
+				if errors.Is(err, fs.ErrNotExist) {
+					return // nothing was ever stored
+				}
+				if !yield(keyed{}, err) {
+					return
+				}
+				continue
+			}
+			if k, bad := recording.ParseSegmentKey(o.Key); bad == nil && !yield(keyed{o, k}, nil) {
+				return
+			}
+		}
+	}
+}

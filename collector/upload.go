@@ -1,0 +1,362 @@
+package collector
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/scratch"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+// firstContract is the version of the contract from which on sidecars send segments.
+// Those from it up to [contract.Version] are taken.
+const firstContract = 3
+
+// How fast a body must come: after bodyGrace, at leastRate bytes a second on the average.
+const (
+	bodyGrace = 10 * time.Second
+	leastRate = 64 << 10
+)
+
+// storeWithin bounds how long the store may take for a segment.
+const storeWithin = 2 * time.Minute
+
+// answerWithin bounds how long an answer may take to be read.
+const answerWithin = 10 * time.Second
+
+// upload is a request to take a segment.
+type upload struct {
+	name   string               // of the key, as it was sent
+	key    recording.SegmentKey // once the token was found to be of its namespace
+	size   int64
+	digest [sha256.Size]byte // what the header says
+}
+
+// namespace is that of the upload, for metrics and the log; "" until it is known that the
+// client may write there.
+func (u *upload) namespace() string { return u.key.Namespace }
+
+// results of an upload that is taken.
+type result string
+
+const (
+	stored    result = "stored"
+	present   result = "present"   // an upload before stored it
+	compacted result = "compacted" // a larger segment has it
+)
+
+// ServeHTTP serves the write port.
+func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var u upload
+	result, err := c.take(w, r, &u)
+	// What follows of the body, and the answer, may not take long.
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(answerWithin))
+	_ = rc.SetWriteDeadline(time.Now().Add(answerWithin))
+	if err != nil {
+		refused := asRefused(err)
+		c.m.refused(refused.Code, u.namespace())
+		c.tell(refused, &u, r.RemoteAddr)
+		refused.answer(w)
+		return
+	}
+	c.m.took(result, u.namespace(), u.size)
+	w.Header().Set("Content-Length", "0")
+	if result == stored {
+		w.WriteHeader(http.StatusCreated)
+	}
+}
+
+// take takes a segment, or returns the reason not to.
+func (c *Collector) take(w http.ResponseWriter, r *http.Request, u *upload) (result, error) {
+	if err := c.admit(r, u); err != nil {
+		return "", err
+	}
+	leave, err := c.enter(r.Context(), u.size)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	file, err := c.receive(w, r, u)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	if err := c.check(r.Context(), file, u.key); err != nil {
+		return "", err
+	}
+	// From here on the segment is good, and the store gets it even if the client is gone:
+	// it would send it again.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeWithin)
+	defer cancel()
+	return c.put(ctx, u, file)
+}
+
+// admit judges the request by its head.
+func (c *Collector) admit(r *http.Request, u *upload) error {
+	if r.Method != http.MethodPut {
+		return refuse(contract.RefusedMethod, "found %.20q, want PUT %sKEY; what is stored is read from another port, on loopback", r.Method, contract.SegmentsPath)
+	}
+	token, err := bearer(r.Header)
+	if err != nil {
+		return refuse(contract.RefusedToken, "%v", err)
+	}
+	key, err := c.keyOf(r, u)
+	if err != nil {
+		return refuse(contract.RefusedKey, "%v", err)
+	}
+	if !isTokenOf(token, c.o.Keys(), key.Cluster, key.Namespace) {
+		return refuse(contract.RefusedNamespace, "the token is not the one of cluster %.64q and namespace %.64q; print that with `tapedeck collect token --cluster %[1]s --namespace %[2]s --key-file FILE`", key.Cluster, key.Namespace)
+	}
+	if len(c.o.Clusters) > 0 && !slices.Contains(c.o.Clusters, key.Cluster) {
+		return refuse(contract.RefusedNamespace, "this collector takes nothing of the cluster %.64q", key.Cluster)
+	}
+	if err := checkPrincipal(r.Header, key.Namespace); err != nil {
+		return refuse(contract.RefusedPrincipal, "%v", err)
+	}
+	u.key = key
+	return c.checkHead(r, u)
+}
+
+// keyOf reads the key.
+func (c *Collector) keyOf(r *http.Request, u *upload) (recording.SegmentKey, error) {
+	name, ok := strings.CutPrefix(r.URL.Path, contract.SegmentsPath)
+	if !ok || r.URL.RawQuery != "" {
+		return recording.SegmentKey{}, fmt.Errorf("want %sKEY", contract.SegmentsPath)
+	}
+	u.name = name
+	if len(name) > contract.MaxObjectKey {
+		return recording.SegmentKey{}, fmt.Errorf("found a key of %d bytes, at most %d are allowed", len(name), contract.MaxObjectKey)
+	}
+	key, err := recording.ParseSegmentKey(name)
+	switch {
+	case err != nil:
+		return key, err
+	case key.Part:
+		return key, errors.New("the segment is not complete")
+	case key.Digest == "":
+		return key, errors.New("no digest behind the number")
+	case key.Pod == recording.MergedPod:
+		return key, fmt.Errorf("a pod of the name %s, which stands for many", recording.MergedPod)
+	}
+	return key, store.CheckKey(name)
+}
+
+// checkHead judges how the segment comes.
+func (c *Collector) checkHead(r *http.Request, u *upload) error {
+	versions := r.Header.Values(contract.HeaderContract)
+	version := -1
+	if len(versions) == 1 {
+		if n, err := strconv.Atoi(versions[0]); err == nil {
+			version = n
+		}
+	}
+	if version < firstContract || version > contract.Version {
+		return refuse(contract.RefusedContract, "found %.40q in the header %s, this collector takes %d to %d", versions, contract.HeaderContract, firstContract, contract.Version)
+	}
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != contract.SegmentType {
+		return refuse(contract.RefusedUnsupported, "found the Content-Type %.60q, want %s", r.Header.Get("Content-Type"), contract.SegmentType)
+	}
+	if coding := r.Header.Values("Content-Encoding"); len(coding) > 0 {
+		return refuse(contract.RefusedUnsupported, "found the Content-Encoding %.60q, want none: the segment is compressed already", coding)
+	}
+	switch u.size = r.ContentLength; {
+	case u.size < 0:
+		return refuse(contract.RefusedLength, "no Content-Length")
+	case u.size > min(contract.MaxSegmentBytes, c.o.TempBytes):
+		return refuse(contract.RefusedTooLarge, "the segment has %d bytes, at most %d are allowed", u.size, min(contract.MaxSegmentBytes, c.o.TempBytes))
+	}
+	digest, err := contentDigest(r.Header.Values(contract.HeaderDigest))
+	if err != nil {
+		return refuse(contract.RefusedDigest, "the header %s: %v", contract.HeaderDigest, err)
+	}
+	u.digest = digest
+	return nil
+}
+
+// contentDigest returns the SHA-256 that the header Content-Digest has (RFC 9530).
+func contentDigest(lines []string) (sum [sha256.Size]byte, err error) {
+	found := 0
+	for _, one := range strings.Split(strings.Join(lines, ","), ",") {
+		value, ok := strings.CutPrefix(strings.TrimSpace(one), "sha-256=")
+		if !ok {
+			continue // other algorithms may stand beside it
+		}
+		found++
+		text, ok := strings.CutPrefix(value, ":")
+		text, ok2 := strings.CutSuffix(text, ":")
+		b, err := base64.StdEncoding.Strict().DecodeString(text)
+		if !ok || !ok2 || err != nil || copy(sum[:], b) != len(b) || len(b) != len(sum) {
+			return sum, errors.New("malformed; want sha-256=:BASE64:")
+		}
+	}
+	if found != 1 {
+		return sum, fmt.Errorf("found %d digests of SHA-256, want one", found)
+	}
+	return sum, nil
+}
+
+// enter waits for a slot, and for room for a temporary file of this size.
+func (c *Collector) enter(ctx context.Context, size int64) (leave func(), err error) {
+	c.m.waiting.Add(1)
+	defer c.m.waiting.Add(-1)
+	ctx, cancel := context.WithTimeout(ctx, c.o.Wait)
+	defer cancel()
+	busy := refuse(contract.RefusedBusy, "%d uploads are under way", c.o.Concurrency)
+	if c.drained.Load() {
+		return nil, refuse(contract.RefusedBusy, "the collector is about to end")
+	}
+	select {
+	case c.slots <- struct{}{}:
+	case <-c.draining:
+		return nil, refuse(contract.RefusedBusy, "the collector is about to end")
+	case <-ctx.Done():
+		return nil, busy
+	}
+	if c.temp.Acquire(ctx, size) != nil {
+		<-c.slots
+		return nil, busy
+	}
+	return func() {
+		c.temp.Release(size)
+		<-c.slots
+	}, nil
+}
+
+// buffers are what bodies are copied with.
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// receive writes the body to a temporary file, and compares its digest.
+func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (file *scratch.File, err error) {
+	tmp, err := scratch.Create(c.o.TempDir, "an upload", contract.MaxSegmentBytes)
+	if err != nil {
+		return nil, tempFailed(err)
+	}
+	defer func() {
+		if err != nil {
+			tmp.Abandon()
+		}
+	}()
+	hash := sha256.New()
+	buf := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
+	rc, began, got := http.NewResponseController(w), time.Now(), int64(0)
+	for {
+		until := began.Add(bodyGrace + time.Duration(got)*time.Second/leastRate)
+		if err := rc.SetReadDeadline(until); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return nil, refuse(contract.RefusedIncomplete, "the connection broke").because(err)
+		}
+		n, err := r.Body.Read(buf[:])
+		got += int64(n)
+		c.m.received.Add(float64(n))
+		hash.Write(buf[:n])
+		if _, failed := tmp.Add(buf[:n]); failed != nil {
+			return nil, tempFailed(failed)
+		}
+		if err == io.EOF {
+			break
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, refuse(contract.RefusedIncomplete, "%d of %d bytes came within %s; want at least %d bytes a second", got, u.size, time.Since(began).Round(time.Second), leastRate)
+		}
+		if err != nil {
+			return nil, refuse(contract.RefusedIncomplete, "the body broke off after %d of %d bytes", got, u.size).because(err)
+		}
+	}
+	if got != u.size {
+		return nil, refuse(contract.RefusedIncomplete, "the body has %d bytes, its head says %d", got, u.size)
+	}
+	sum := [sha256.Size]byte(hash.Sum(nil))
+	if sum != u.digest {
+		return nil, refuse(contract.RefusedDigest, "the body's SHA-256 is not that of the header %s", contract.HeaderDigest)
+	}
+	if digits := hex.EncodeToString(sum[:])[:recording.DigestDigits]; digits != u.key.Digest {
+		return nil, refuse(contract.RefusedDigest, "the body's SHA-256 begins with %s, the key says %s", digits, u.key.Digest)
+	}
+	if file, err = tmp.Finish(); err != nil {
+		return nil, tempFailed(err)
+	}
+	return file, nil
+}
+
+// tempFailed is the refusal when a temporary file can't be written.
+func tempFailed(err error) error {
+	return refuse(contract.RefusedBusy, "the collector can't keep the upload on its own disk").because(err)
+}
+
+// check judges the segment by what is in it.
+func (c *Collector) check(ctx context.Context, file *scratch.File, key recording.SegmentKey) error {
+	select {
+	case checker := <-c.checkers:
+		began := time.Now()
+		defer func() {
+			c.m.checked.Observe(time.Since(began).Seconds())
+			c.checkers <- checker
+		}()
+		return checker.check(io.NewSectionReader(file, 0, file.Size), key)
+	case <-ctx.Done():
+		return refuse(contract.RefusedIncomplete, "the client left").because(ctx.Err())
+	}
+}
+
+// put stores the segment, unless it is there.
+func (c *Collector) put(ctx context.Context, u *upload, file *scratch.File) (result, error) {
+	late := c.o.Compacted != nil && time.Since(u.key.Hour) > time.Hour
+	if late {
+		switch has, err := c.o.Compacted(ctx, u.name); {
+		case err != nil:
+			return "", storeFailed(err)
+		case has:
+			return compacted, nil
+		}
+	}
+	began := time.Now()
+	isNew, err := store.PutNew(ctx, c.o.Store, u.name, io.NewSectionReader(file, 0, file.Size))
+	c.m.stored.Observe(time.Since(began).Seconds())
+	switch {
+	case errors.Is(err, store.ErrOtherBytes):
+		return "", refuse(contract.RefusedOtherBytes, "the key has other bytes").because(err)
+	case err != nil:
+		return "", storeFailed(err)
+	case !isNew:
+		return present, nil
+	case !late:
+		return stored, nil
+	}
+	// It may have been compacted, and deleted, between the first question and the put.
+	has, err := c.o.Compacted(ctx, u.name)
+	if err == nil && has {
+		err = c.o.Store.Delete(ctx, u.name)
+	}
+	switch {
+	case err != nil:
+		return "", storeFailed(err)
+	case has:
+		return compacted, nil
+	}
+	return stored, nil
+}
+
+// storeFailed is the refusal for an error of the store, whose words are for the log.
+func storeFailed(err error) error {
+	if errors.Is(err, store.ErrFull) || errors.Is(err, syscall.ENOSPC) {
+		return refuse(contract.RefusedFull, "the store has no room").because(err)
+	}
+	return refuse(contract.RefusedStore, "the store failed").because(err)
+}
