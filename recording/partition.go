@@ -16,7 +16,7 @@ const (
 	// writer was killed. Readers read such a segment all the same.
 	PartSuffix = ".part"
 	// MergedPod stands for the pod in the keys of segments that were put together of those
-	// of many pods. They have no counters.
+	// of many pods.
 	MergedPod = "merged"
 )
 
@@ -36,6 +36,27 @@ func (p Partition) String() string {
 	return fmt.Sprintf("cluster=%s/namespace=%s/workload=%s/date=%s/hour=%s",
 		KeyPart(p.Cluster), KeyPart(p.Namespace), KeyPart(p.Workload), hour.Format("2006-01-02"), hour.Format("15"))
 }
+
+// ParsePartition reads a partition as String writes it, with or without a slash at its end, and
+// refuses every other text.
+func ParsePartition(folder string) (Partition, error) {
+	var v [5]string
+	values := strings.Split(strings.TrimSuffix(folder, "/"), "/")
+	for i, name := range partitions {
+		if len(values) == len(partitions) {
+			v[i] = strings.TrimPrefix(values[i], name)
+		}
+	}
+	hour, err := time.Parse("2006-01-02 15", v[3]+" "+v[4])
+	p := Partition{v[0], v[1], v[2], hour}
+	if err != nil || p.String() != strings.TrimSuffix(folder, "/") {
+		return Partition{}, fmt.Errorf("no partition: %.300q; want one such as %s", folder, Partition{"CLUSTER", "NAMESPACE", "WORKLOAD", time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)})
+	}
+	return p, nil
+}
+
+// partitions are the folders of a partition, up to their values.
+var partitions = [...]string{"cluster=", "namespace=", "workload=", "date=", "hour="}
 
 // SegmentKey is the key of a segment that capture wrote.
 type SegmentKey struct {
@@ -57,6 +78,22 @@ type SegmentKey struct {
 // DigestDigits is how many digits of SHA-256 a key has. No two segments of one pod that
 // were begun in the same millisecond, with the same number, have the same.
 const DigestDigits = 16
+
+// LargeKey is the key of the large segment with this number among those of the partition.
+// What it was made of is in its first line: see [Sources].
+func LargeKey(p Partition, number int) SegmentKey {
+	return SegmentKey{Partition: p, Began: p.Hour, Pod: MergedPod, Number: number}
+}
+
+// IsLarge tells whether the key may be one of a large segment. Its first line decides.
+func (k SegmentKey) IsLarge() bool {
+	return k.Pod == MergedPod && k.Began.Equal(k.Hour) && k.Digest == "" && !k.Part
+}
+
+// LargePrefix begins the keys of the large segments in a partition.
+func LargePrefix(p Partition) string {
+	return p.String() + "/" + p.Hour.UTC().Format(beganLayout) + "-" + MergedPod + "-"
+}
 
 const beganLayout = "20060102T150405.000Z"
 
@@ -87,11 +124,10 @@ func ParseSegmentKey(key string) (k SegmentKey, err error) {
 	}
 	folders, name := path.Split(key)
 	values := strings.Split(strings.TrimSuffix(folders, "/"), "/")
-	names := []string{"cluster=", "namespace=", "workload=", "date=", "hour="}
-	if len(values) != len(names) {
+	if len(values) != len(partitions) {
 		return bad(fmt.Sprintf("%d folders", len(values)))
 	}
-	for i, name := range names {
+	for i, name := range partitions {
 		value, ok := strings.CutPrefix(values[i], name)
 		if !ok {
 			return bad("no " + name + " where it belongs")

@@ -64,6 +64,11 @@ type Reader struct {
 	start int64  // of text
 
 	counters *Counters // the last that were read
+
+	sources []string // of a large segment
+	of      places   // of the record that was read, and of those behind it
+	room    places   // to be used again
+	taken   bool     // the record that was read has the first of those
 }
 
 // NewReader returns a reader of one segment. Close releases it.
@@ -90,19 +95,30 @@ func NewReader(r io.Reader) (*Reader, error) {
 }
 
 // Next reads the next exchange into e, overwriting all of it. At the end it returns
-// [io.EOF], or [ErrTorn]. After a [LineError] reading can go on. Lines of counters
-// are no exchanges: see [Reader.Counters].
+// [io.EOF], or [ErrTorn]. After a [LineError] reading can go on. Lines of counters and of
+// sources are no exchanges: see [Reader.Counters] and [Reader.Origin].
 func (r *Reader) Next(e *Exchange) error {
 	if r.Decoder == nil {
 		r.Decoder = new(Decoder)
 	}
 	for {
+		if r.taken {
+			r.of = r.of[1:]
+		}
+		r.taken = len(r.of) > 0
 		err := r.record(e)
 		if err == errLeftOut {
 			continue
 		}
 		if err != nil {
 			return err
+		}
+		if e.MsgType == SourcesType {
+			r.taken = false
+			if err := r.sourcesLine(); err != nil {
+				return &LineError{r.line, fmt.Errorf("sources that can't be read: %w", err)}
+			}
+			continue
 		}
 		if c, ok := isCounters(e.MsgType, r.text); ok {
 			if c == nil {
@@ -159,6 +175,10 @@ func (r *Reader) record(e *Exchange) error {
 		}
 	}
 	err := r.object()
+	if err == nil && bytes.HasPrefix(r.text, sourcesPrefix) { // which may be long
+		*e = Exchange{MsgType: SourcesType}
+		return nil
+	}
 	if err == nil {
 		err = d.Decode(r.text, e)
 	} else if _, ok := err.(badJSON); !ok {

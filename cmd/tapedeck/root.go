@@ -107,6 +107,7 @@ func newRoot() *cobra.Command {
 		newSnapshotCommand(),
 		newPullCommand(),
 		newRedactCommand(),
+		newCompactCommand(),
 		newRecordCommand(),
 		newMockCommand(),
 		newReplayCommand(),

@@ -60,6 +60,10 @@ type segment struct {
 	began  time.Time // zero if its name doesn't say
 	number int       // in its process, if began is set
 	size   int64
+
+	large bool            // it says what it was made of
+	taken map[string]bool // of its sources, those that were read from elsewhere
+	moved bool            // a large segment that came since it was listed has it
 }
 
 func (s *segment) part() bool { return strings.HasSuffix(s.key, recording.PartSuffix) }
@@ -151,9 +155,48 @@ func (f *finder) partitions(prefix string) error {
 		}
 	}
 	if leaf && prefix != "" {
-		return f.files(prefix, isSegment)
+		first := len(f.found)
+		if err := f.files(prefix, isSegment); err != nil {
+			return err
+		}
+		f.compacted(prefix, first)
 	}
 	return nil
+}
+
+// compacted leaves out, of what was found in a partition, the segments that large ones were
+// made of. It looks for those after the others were listed: what was deleted meanwhile is in
+// one of them.
+func (f *finder) compacted(prefix string, first int) {
+	p, err := recording.ParsePartition(prefix)
+	if err != nil { // another writer's
+		return
+	}
+	all, err := ListLarge(f.ctx, f.stores[f.store], p)
+	if err != nil {
+		f.failed = append(f.failed, err)
+	}
+	listed := map[string]bool{}
+	for _, l := range all {
+		if l.Sources == nil {
+			continue
+		}
+		for _, name := range l.Sources {
+			listed[name] = true
+		}
+		at := slices.IndexFunc(f.found[first:], func(s segment) bool { return s.key == l.Key })
+		switch {
+		case at >= 0:
+			f.found[first+at].large = true
+		case f.query.spans(p.Hour, time.Hour):
+			f.found = append(f.found, l.segment(f.store))
+			f.listed = true
+		}
+	}
+	if len(listed) > 0 {
+		rest := slices.DeleteFunc(f.found[first:], func(s segment) bool { return listed[path.Base(s.key)] })
+		f.found = f.found[:first+len(rest)]
+	}
 }
 
 func isPartition(key string) bool {

@@ -96,9 +96,9 @@ type Reader struct {
 	light     recording.Decoder
 	free      []*Record // to be used again
 	order     uint64    // of the last exchange that was read
-	processes map[recording.UUID]*numbers
-	uncounted map[string][]int // numbers of segments without counters, by pod
-	done      int              // segments
+	processes map[recording.UUID]*process
+	uncounted map[string][]origin // segments without counters, by pod
+	done      int                 // segments
 }
 
 // Open lists what is in the stores, and returns a reader of the exchanges that the query
@@ -110,7 +110,7 @@ func Open(ctx context.Context, q Query, o Options, stores ...Store) (*Reader, er
 	o.Window = def(o.Window, DefaultWindow)
 	o.MaxHeld = def(o.MaxHeld, DefaultHeld)
 	o.MaxOpen = def(o.MaxOpen, DefaultOpen)
-	r := &Reader{ctx: ctx, stores: stores, query: q, opts: o, light: recording.Decoder{Light: true, Reuse: true}, processes: map[recording.UUID]*numbers{}, uncounted: map[string][]int{}}
+	r := &Reader{ctx: ctx, stores: stores, query: q, opts: o, light: recording.Decoder{Light: true, Reuse: true}, processes: map[recording.UUID]*process{}, uncounted: map[string][]origin{}}
 	var err error
 	if r.segments, err = find(ctx, stores, &r.query, &r.report); err != nil {
 		return nil, err
@@ -201,22 +201,6 @@ func (r *Reader) scattered() bool {
 	return len(r.segments) > 1 && r.segments[0].began.IsZero()
 }
 
-// conclude adds to the report what is known in the end.
-func (r *Reader) conclude() {
-	for _, n := range r.processes {
-		first, last := n.ranges[0][0], n.ranges[len(n.ranges)-1][1]
-		for _, number := range r.uncounted[recording.KeyPart(n.pod)] {
-			if first < number && number < last {
-				n.add(number)
-			}
-		}
-		if count, missing := n.missing(); count > 0 {
-			r.report.add(MissingSegment, fmt.Sprintf("pod %s: %d of its segments %d to %d, such as number %d", n.pod, count, first, last, missing))
-			r.report.found[MissingSegment].Count += uint64(count - 1)
-		}
-	}
-}
-
 // source is an open segment.
 type source struct {
 	*segment
@@ -231,21 +215,32 @@ type source struct {
 
 	glance  func(*recording.Exchange) bool
 	losses  []string
-	counted bool
+	origins []origin // those of a large segment, or itself
 }
 
-// open opens a segment. It returns nil, and reports why, if there is nothing to be read.
-func (r *Reader) open(s *segment) *source {
+// open opens segment i. It returns nil, and reports why, if there is nothing to be read.
+func (r *Reader) open(i int) *source {
+	s := &r.segments[i]
+	if s.moved {
+		r.ended()
+		return nil
+	}
 	f, err := r.stores[s.store].Get(r.ctx, s.key)
 	if whole, part := strings.CutSuffix(s.key, recording.PartSuffix); part && errors.Is(err, fs.ErrNotExist) {
 		f, err = r.stores[s.store].Get(r.ctx, whole) // it was completed since it was listed
 	}
 	if err != nil {
-		r.unreadable(s, err)
+		if !errors.Is(err, fs.ErrNotExist) || !r.replace(i) {
+			r.unreadable(s, err)
+		}
 		r.ended()
 		return nil
 	}
 	src := &source{segment: s, r: r, file: f, pos: s.began, last: s.began.Truncate(time.Hour).Add(2 * time.Hour)}
+	if !s.large {
+		src.origins = []origin{r.origin(path.Base(s.key))}
+		src.origins[0].left = false // a file of another name may have anything
+	}
 	in := bufio.NewReaderSize(f, 4<<10)
 	head, err := in.Peek(512)
 	if err != nil && err != io.EOF {
@@ -295,14 +290,21 @@ func (r *Reader) unreadable(s *segment, err error) {
 
 // count takes the counters of a process.
 func (s *source) count(c recording.Counters) {
-	s.counted = true
-	s.r.report.Tally.Add(c)
-	n := s.r.processes[c.Process]
-	if n == nil {
-		n = &numbers{pod: c.Pod}
-		s.r.processes[c.Process] = n
+	o := s.origin()
+	switch {
+	case o == nil:
+		o = &origin{began: s.began, number: c.Segment}
+	case o.left:
+		return
 	}
-	n.add(c.Segment)
+	o.counted = true
+	s.r.report.Tally.Add(c)
+	p := s.r.processes[c.Process]
+	if p == nil {
+		p = &process{}
+		s.r.processes[c.Process] = p
+	}
+	p.add(c, *o)
 }
 
 // next reads the next exchange that the query selects, as light as it can be. It returns
@@ -313,19 +315,30 @@ func (s *source) next(e *recording.Exchange) bool {
 			s.close()
 			return false
 		}
-		s.r.report.Read++
-		s.passed(e)
-		if s.r.query.matches(e) && (s.r.joins(e) || s.r.fits(e)) {
+		if s.saw(e) && s.r.query.matches(e) && (s.r.joins(e) || s.r.fits(e)) {
 			return true
 		}
 	}
 }
 
-// passed notes when the exchange ended.
-func (s *source) passed(e *recording.Exchange) {
-	if end := e.Ended(); end.After(s.pos) && (s.began.IsZero() || end.Before(s.last)) {
-		s.pos = end
+// saw notes an exchange that was read, and when it ended; in a large segment, where they are
+// in the order of their start, when it began. It returns false if the exchange is left out.
+func (s *source) saw(e *recording.Exchange) bool {
+	pos := e.TS
+	if !s.large {
+		pos = e.Ended()
 	}
+	if pos.After(s.pos) && (s.began.IsZero() || pos.Before(s.last)) {
+		s.pos = pos
+	}
+	if o := s.origin(); o != nil {
+		if o.left {
+			return false
+		}
+		o.read++
+	}
+	s.r.report.Read++
+	return true
 }
 
 // mayFit is asked by the decoder: a record that it leaves out is read as far as it ever
@@ -335,8 +348,7 @@ func (s *source) mayFit(e *recording.Exchange) bool {
 	if q.matches(e) && (q.Glance == nil || q.Glance(e)) {
 		return true
 	}
-	s.r.report.Read++
-	s.passed(e)
+	s.saw(e)
 	return false
 }
 
@@ -379,6 +391,9 @@ func (s *source) read(e *recording.Exchange) bool {
 			s.r.report.add(NoExchange, s.key+": "+err.Error())
 		case errors.As(err, &bad):
 			s.r.report.add(Malformed, s.key+": "+err.Error())
+			if o := s.origin(); o != nil {
+				o.read++ // it is not missing
+			}
 		case errors.Is(err, recording.ErrTorn) && s.part():
 			s.r.report.add(TornPart, s.key)
 			s.finish()
@@ -395,15 +410,16 @@ func (s *source) read(e *recording.Exchange) bool {
 	}
 }
 
-// finish notes whether the segment had counters.
+// finish notes which segments had no counters.
 func (s *source) finish() {
-	pod := podOf(s.key)
-	if s.counted || s.began.IsZero() || pod == recording.MergedPod {
-		return
-	}
-	s.r.uncounted[pod] = append(s.r.uncounted[pod], s.number)
-	if !s.part() {
-		s.r.report.add(NoCounters, s.key)
+	for _, o := range s.origins {
+		if o.counted || o.left || o.began.IsZero() || o.pod == recording.MergedPod {
+			continue
+		}
+		s.r.uncounted[o.pod] = append(s.r.uncounted[o.pod], o)
+		if !s.part() {
+			s.r.report.add(NoCounters, s.key)
+		}
 	}
 }
 

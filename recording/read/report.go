@@ -112,6 +112,8 @@ type Report struct {
 	Read, Records uint64
 	// Tally has the counters of the processes that wrote what was read.
 	Tally recording.Tally
+	// Processes are those that have counters, in the order of their starts.
+	Processes []Process
 
 	found [kinds]Finding
 }
@@ -170,50 +172,4 @@ func (r *Report) atLeast(severity Severity, wrapped error, allowed []Kind) error
 		return nil
 	}
 	return fmt.Errorf("%w: %s", wrapped, strings.Join(texts, ". "))
-}
-
-// numbers tells which numbers between the first and the last of a process's segments
-// are missing. Segments come in any order.
-type numbers struct {
-	pod    string
-	ranges [][2]int // sorted, apart from each other
-}
-
-func (n *numbers) add(number int) {
-	at, found := slices.BinarySearchFunc(n.ranges, number, func(r [2]int, number int) int {
-		switch {
-		case r[1] < number:
-			return -1
-		case r[0] > number:
-			return 1
-		}
-		return 0
-	})
-	if found {
-		return
-	}
-	joinsLeft := at > 0 && n.ranges[at-1][1] == number-1
-	joinsRight := at < len(n.ranges) && n.ranges[at][0] == number+1
-	switch {
-	case joinsLeft && joinsRight:
-		n.ranges[at-1][1] = n.ranges[at][1]
-		n.ranges = slices.Delete(n.ranges, at, at+1)
-	case joinsLeft:
-		n.ranges[at-1][1] = number
-	case joinsRight:
-		n.ranges[at][0] = number
-	default:
-		n.ranges = slices.Insert(n.ranges, at, [2]int{number, number})
-	}
-}
-
-// missing counts the numbers between the first and the last.
-func (n *numbers) missing() (count int, first int) {
-	for i := 1; i < len(n.ranges); i++ {
-		if count == 0 {
-			first = n.ranges[i-1][1] + 1
-		}
-		count += n.ranges[i][0] - n.ranges[i-1][1] - 1
-	}
-	return count, first
 }

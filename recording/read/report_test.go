@@ -131,8 +131,8 @@ func TestSegmentNumbers(t *testing.T) {
 		for _, i := range c.in {
 			n.add(i)
 		}
-		if count, number := n.missing(); count != c.count || count > 0 && number != c.number {
-			t.Errorf("%v: %d are missing, such as %d; %v", c.in, count, number, n.ranges)
+		if missing := n.missing(); count(missing) != c.count || c.count > 0 && missing[0][0] != c.number {
+			t.Errorf("%v: %v are missing; %v", c.in, missing, n)
 		}
 	}
 }

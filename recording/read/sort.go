@@ -3,6 +3,7 @@ package read
 import (
 	"bufio"
 	"container/heap"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,20 +21,55 @@ import (
 // sorted reads one segment after the other, sorts what fits into memory, writes that into
 // a temporary file as a run, and merges the runs.
 func (r *Reader) sorted(out *joiner) error {
-	s := sorter{r: r}
-	defer s.close()
+	s := Sorter{MaxHeld: r.opts.MaxHeld, TempDir: r.opts.TempDir}
+	defer s.Close()
 	var light recording.Exchange
-	for i := range r.segments {
+	for i := 0; i < len(r.segments); i++ { // compaction may bring more
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		if src := r.open(&r.segments[i]); src != nil {
-			if err := s.take(src, int32(i), &light); err != nil {
+		if src := r.open(i); src != nil {
+			if err := r.take(&s, src, int32(i), &light); err != nil {
 				return err
 			}
 		}
 	}
-	return s.merge(out)
+	var decoder recording.Decoder
+	return s.merge(r.ctx, func(it *item) error { return r.hand(out, &decoder, it) })
+}
+
+// take takes what the query selects of a segment, and closes it.
+func (r *Reader) take(s *Sorter, src *source, index int32, light *recording.Exchange) error {
+	for n := 0; src.next(light); n++ {
+		err := error(nil)
+		if n%256 == 0 {
+			err = r.ctx.Err()
+		}
+		if err == nil {
+			err = s.add(item{key: r.key(light), segment: index, offset: src.offset(), losses: strings.Join(src.losses, "\n")}, src.exchange())
+		}
+		if err != nil {
+			src.close()
+			return err
+		}
+	}
+	return nil
+}
+
+// hand hands an item on as a record.
+func (r *Reader) hand(out *joiner, decoder *recording.Decoder, it *item) error {
+	seg := &r.segments[it.segment]
+	rec := r.newRecord()
+	*rec = Record{Exchange: rec.Exchange, Store: seg.store, Key: seg.key, Offset: it.offset, Size: int64(len(it.text)), Parts: 1}
+	decoder.Light, decoder.Reuse = r.opts.Light, true
+	if err := decoder.Decode(it.text, rec.Exchange); err != nil { // it was decoded before
+		return fmt.Errorf("read %s at %d: %w", rec.Key, rec.Offset, err)
+	}
+	if it.losses != "" {
+		rec.Losses = strings.Split(it.losses, "\n")
+		r.report.add(Lossy, fmt.Sprintf("%s: %s", rec.Key, strings.Join(rec.Losses, ", ")))
+	}
+	return out.add(rec)
 }
 
 // item is an exchange that is being sorted.
@@ -43,47 +79,58 @@ type item struct {
 	offset  int64
 	losses  string // a line each
 	text    []byte // JSON
-	// Where that is in sorter.text, until it is sorted.
+	// Where that is in Sorter.text, until it is sorted.
 	start, end int
 }
 
-// sorter sorts exchanges.
-type sorter struct {
-	r     *Reader
+// Sorter brings the JSON of exchanges into the order of their start. What doesn't fit into
+// memory is in temporary files, which are gone when it is closed, or with the process. It
+// isn't safe for concurrent use.
+type Sorter struct {
+	// MaxHeld bounds the JSON that is held in memory; TempDir is where the rest goes. See
+	// [Options].
+	MaxHeld int64
+	TempDir string
+
+	order uint64
 	text  []byte // of all items, one behind the other
 	items []item
 	runs  [][]*run // by level: of maxRuns, one of the next level is made
 	enc   *zstd.Encoder
-
-	decoder recording.Decoder
 }
 
 // maxRuns is how many runs of a level there may be: each that is read takes half a
 // megabyte.
 const maxRuns = 32
 
-// take takes what the query selects of a segment, and closes it.
-func (s *sorter) take(src *source, index int32, light *recording.Exchange) error {
-	for n := 0; src.next(light); n++ {
-		if n%256 == 0 && s.r.ctx.Err() != nil {
-			src.close()
-			return s.r.ctx.Err()
+// Add takes an exchange with its JSON. The number comes back with it. Exchanges that began at
+// the same time keep their order, but for parts of a conversation, which stay together.
+func (s *Sorter) Add(e *recording.Exchange, number int, text []byte) error {
+	s.order++
+	return s.add(item{key: keyOf(e, s.order), segment: int32(number)}, text)
+}
+
+func (s *Sorter) add(it item, text []byte) error {
+	if int64(len(s.text)+len(text)+len(s.items)*100) > s.MaxHeld && len(s.items) > 0 {
+		if err := s.spill(); err != nil {
+			return err
 		}
-		text := src.exchange()
-		if int64(len(s.text)+len(text)+len(s.items)*100) > s.r.opts.MaxHeld && len(s.items) > 0 {
-			if err := s.spill(); err != nil {
-				src.close()
-				return err
-			}
-		}
-		start := len(s.text)
-		s.text = append(s.text, text...)
-		s.items = append(s.items, item{key: s.r.key(light), segment: index, offset: src.offset(), losses: strings.Join(src.losses, "\n"), start: start, end: len(s.text)})
 	}
+	it.start = len(s.text)
+	s.text = append(s.text, text...)
+	it.end = len(s.text)
+	s.items = append(s.items, it)
 	return nil
 }
 
-func (s *sorter) close() {
+// Each calls do with each exchange in order, with the number that Add was given, until an
+// error. The text is lent. It can be called once.
+func (s *Sorter) Each(ctx context.Context, do func(number int, text []byte) error) error {
+	return s.merge(ctx, func(it *item) error { return do(int(it.segment), it.text) })
+}
+
+// Close removes the temporary files.
+func (s *Sorter) Close() {
 	for _, level := range s.runs {
 		for _, r := range level {
 			r.close()
@@ -93,7 +140,7 @@ func (s *sorter) close() {
 }
 
 // sort brings the items in memory into order.
-func (s *sorter) sort() {
+func (s *Sorter) sort() {
 	slices.SortFunc(s.items, func(a, b item) int { return a.compare(b.key) })
 	for i := range s.items {
 		it := &s.items[i]
@@ -102,7 +149,7 @@ func (s *sorter) sort() {
 }
 
 // spill writes the items in memory as a run.
-func (s *sorter) spill() error {
+func (s *Sorter) spill() error {
 	s.sort()
 	i := 0
 	err := s.write(0, func(to *item) error {
@@ -118,7 +165,7 @@ func (s *sorter) spill() error {
 }
 
 // write writes a run of what next returns, and merges the runs of the level if it is full.
-func (s *sorter) write(level int, next func(*item) error) error {
+func (s *Sorter) write(level int, next func(*item) error) error {
 	for len(s.runs) <= level {
 		s.runs = append(s.runs, nil)
 	}
@@ -145,7 +192,7 @@ func (s *sorter) write(level int, next func(*item) error) error {
 }
 
 // merge hands all items on, in order.
-func (s *sorter) merge(out *joiner) error {
+func (s *Sorter) merge(ctx context.Context, hand func(*item) error) error {
 	s.sort()
 	m, err := newMerger(slices.Concat(s.runs...))
 	if err != nil {
@@ -155,8 +202,8 @@ func (s *sorter) merge(out *joiner) error {
 		m.add(&run{items: s.items})
 	}
 	for n := 0; ; n++ {
-		if n%256 == 0 && s.r.ctx.Err() != nil {
-			return s.r.ctx.Err()
+		if n%256 == 0 && ctx.Err() != nil {
+			return ctx.Err()
 		}
 		var it item
 		err := m.next(&it)
@@ -164,28 +211,12 @@ func (s *sorter) merge(out *joiner) error {
 			return nil
 		}
 		if err == nil {
-			err = s.hand(out, &it)
+			err = hand(&it)
 		}
 		if err != nil {
 			return err
 		}
 	}
-}
-
-// hand hands an item on as a record.
-func (s *sorter) hand(out *joiner, it *item) error {
-	seg := &s.r.segments[it.segment]
-	rec := s.r.newRecord()
-	*rec = Record{Exchange: rec.Exchange, Store: seg.store, Key: seg.key, Offset: it.offset, Size: int64(len(it.text)), Parts: 1}
-	s.decoder.Light, s.decoder.Reuse = s.r.opts.Light, true
-	if err := s.decoder.Decode(it.text, rec.Exchange); err != nil { // it was decoded before
-		return fmt.Errorf("read %s at %d: %w", rec.Key, rec.Offset, err)
-	}
-	if it.losses != "" {
-		rec.Losses = strings.Split(it.losses, "\n")
-		s.r.report.add(Lossy, fmt.Sprintf("%s: %s", rec.Key, strings.Join(rec.Losses, ", ")))
-	}
-	return out.add(rec)
 }
 
 // run is a sorted sequence of items: in a file, or, if it is the last one, in memory.
@@ -201,8 +232,8 @@ type run struct {
 
 // newRun writes what next returns into a temporary file, which has no name any more once
 // it is there: nothing is left behind, however the process ends.
-func (s *sorter) newRun(next func(*item) error) (r *run, err error) {
-	f, err := os.CreateTemp(s.r.opts.TempDir, "tapedeck-sort-")
+func (s *Sorter) newRun(next func(*item) error) (r *run, err error) {
+	f, err := os.CreateTemp(s.TempDir, "tapedeck-sort-")
 	if err != nil {
 		return nil, err
 	}

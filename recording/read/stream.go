@@ -21,7 +21,11 @@ type key struct {
 
 func (r *Reader) key(e *recording.Exchange) key {
 	r.order++
-	k := key{ts: e.TS, order: r.order}
+	return keyOf(e, r.order)
+}
+
+func keyOf(e *recording.Exchange, order uint64) key {
+	k := key{ts: e.TS, order: order}
 	if c := e.Conversation(); c != nil {
 		if id, ok := e.ConversationID(); ok {
 			k.group, k.part = id, c.Part
@@ -40,7 +44,7 @@ func (k key) compare(o key) int {
 // begun; and what took no longer than the window began no earlier than the window before
 // that. Up to there, what is held comes out.
 func (r *Reader) streamed(out *joiner) error {
-	pending := r.segments
+	pending := 0 // of r.segments, the one that is opened next
 	var open sources
 	var held waiting
 	var size int64
@@ -54,11 +58,11 @@ func (r *Reader) streamed(out *joiner) error {
 		if n%256 == 0 && r.ctx.Err() != nil {
 			return r.ctx.Err()
 		}
-		for len(pending) > 0 && len(open) < r.opts.MaxOpen && (len(open) == 0 || !pending[0].began.After(open[0].pos)) {
-			if s := r.open(&pending[0]); s != nil {
+		for pending < len(r.segments) && len(open) < r.opts.MaxOpen && (len(open) == 0 || !r.segments[pending].began.After(open[0].pos)) {
+			if s := r.open(pending); s != nil {
 				heap.Push(&open, s)
 			}
-			pending = pending[1:]
+			pending++
 		}
 		if len(open) == 0 {
 			break
@@ -77,9 +81,9 @@ func (r *Reader) streamed(out *joiner) error {
 		}
 		var safe time.Time // what began before can come
 		switch {
-		case len(open) == 0 && len(pending) == 0:
-		case len(open) == 0 || len(pending) > 0 && pending[0].began.Before(open[0].pos):
-			safe = pending[0].began.Add(-r.opts.Window)
+		case len(open) == 0 && pending == len(r.segments):
+		case len(open) == 0 || pending < len(r.segments) && r.segments[pending].began.Before(open[0].pos):
+			safe = r.segments[pending].began.Add(-r.opts.Window)
 		default:
 			safe = open[0].pos.Add(-r.opts.Window)
 		}

@@ -1,0 +1,277 @@
+package compact
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+// batch is a large segment in the making.
+type batch struct {
+	*compactor
+	part   recording.Partition
+	sorter read.Sorter
+	light  recording.Decoder
+
+	tried   int            // segments, numbered from 0
+	place   map[int]int32  // of those that are taken, in names
+	names   []string       // of the segments that are taken
+	objects []store.Object // those segments
+
+	namesBytes int
+	taken      int64 // bytes of JSON
+	exchanges  int64
+	bytes      int64 // of the large segment
+}
+
+// behind is the time of counters: they come behind all exchanges.
+var behind = time.Unix(1<<40, 0)
+
+func newBatch(c *compactor, p recording.Partition) *batch {
+	return &batch{
+		compactor: c, part: p,
+		sorter: read.Sorter{MaxHeld: c.opts.MaxHeld, TempDir: c.opts.TempDir},
+		light:  recording.Decoder{Light: true, Reuse: true},
+		place:  map[int]int32{},
+	}
+}
+
+func (b *batch) close() { b.sorter.Close() }
+
+// take takes segments until the batch is large enough, and returns the rest.
+func (b *batch) take(ctx context.Context, from []store.Object) (rest []store.Object, err error) {
+	for i, o := range from {
+		if b.taken >= b.opts.MaxBytes || b.namesBytes >= maxNames {
+			return from[i:], nil
+		}
+		exchanges, size, err := b.segment(ctx, o)
+		var bad *damage
+		switch {
+		case errors.As(err, &bad):
+			b.left(o.Key, bad.error)
+		case err != nil:
+			return nil, err
+		default:
+			name := path.Base(o.Key)
+			b.place[b.tried] = int32(len(b.names))
+			b.names = append(b.names, name)
+			b.objects = append(b.objects, o)
+			b.namesBytes += len(name) + 3
+			b.taken += size
+			b.exchanges += exchanges
+		}
+		b.tried++
+		b.progress()
+	}
+	return nil, nil
+}
+
+// damage is what keeps a segment from being rewritten.
+type damage struct{ error }
+
+// segment reads a segment into the sorter.
+func (b *batch) segment(ctx context.Context, o store.Object) (exchanges, size int64, err error) {
+	if o.Size == 0 {
+		return 0, 0, &damage{errors.New("there is nothing in it")}
+	}
+	body, err := b.store.Get(ctx, o.Key)
+	if err != nil {
+		return 0, 0, gone(err)
+	}
+	defer body.Close()
+	in := &watched{Reader: body}
+	r, err := recording.NewReader(in)
+	if err != nil {
+		return 0, 0, in.blame(err)
+	}
+	defer r.Close()
+	r.Decoder, r.MaxBytes = &b.light, maxSource
+	add := func(e *recording.Exchange) error {
+		text := r.Text()
+		if bytes.IndexByte(text, '\n') >= 0 {
+			return &damage{errors.New("a record that is on several lines")}
+		}
+		size += int64(len(text)) + 1
+		return b.sorter.Add(e, b.tried, text)
+	}
+	var failed error
+	r.Counted = func(recording.Counters) {
+		if failed == nil {
+			failed = add(&recording.Exchange{TS: behind})
+		}
+	}
+	var e recording.Exchange
+	for n := 0; ; n++ {
+		err := r.Next(&e)
+		switch {
+		case failed != nil:
+			return 0, 0, failed
+		case err == io.EOF && r.Sources() != nil:
+			return 0, 0, &damage{errors.New("a large segment under the name of another")}
+		case err == io.EOF:
+			return exchanges, size, nil
+		case err != nil:
+			return 0, 0, in.blame(err)
+		case n%256 == 0 && ctx.Err() != nil:
+			return 0, 0, ctx.Err()
+		}
+		if err := add(&e); err != nil {
+			return 0, 0, err
+		}
+		exchanges++
+	}
+}
+
+// watched remembers the store's error, which is no damage of the segment.
+type watched struct {
+	io.Reader
+	err error
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		w.err = err
+	}
+	return n, err
+}
+
+func (w *watched) blame(err error) error {
+	if w.err != nil {
+		return gone(w.err)
+	}
+	return &damage{err}
+}
+
+// put stores the large segment under the number, unless that is in use.
+func (b *batch) put(ctx context.Context, number int) error {
+	f, err := os.CreateTemp(b.opts.TempDir, "tapedeck-compact-*")
+	if err != nil {
+		return err
+	}
+	_ = os.Remove(f.Name()) // Windows refuses
+	defer os.Remove(f.Name())
+	defer f.Close()
+	sum, err := b.write(ctx, f)
+	if err == nil {
+		b.bytes, err = f.Seek(0, io.SeekEnd)
+	}
+	if err == nil {
+		err = check(f, sum)
+	}
+	if err != nil {
+		return fmt.Errorf("write a temporary file: %w", err)
+	}
+	// The same bytes are those of an attempt whose answer was lost, or of another compactor
+	// that took the same segments: either way, they may be deleted.
+	err = store.PutOnce(ctx, b.store, recording.LargeKey(b.part, number).String(), f)
+	if errors.Is(err, fs.ErrExist) {
+		return errBusy
+	}
+	return err
+}
+
+const (
+	// level and window are measured: see BenchmarkCompact. A larger window saves little, and
+	// each reader of the segment takes its size in memory.
+	level  = zstd.SpeedBetterCompression
+	window = 1 << 20
+	// blockRecords and blockBytes are how many records come after a line that says where they
+	// are from.
+	blockRecords = 1024
+	blockBytes   = 1 << 20
+)
+
+// write writes the large segment, and returns the hash of what it has when decompressed.
+func (b *batch) write(ctx context.Context, f *os.File) ([]byte, error) {
+	enc, err := zstd.NewWriter(f, zstd.WithEncoderLevel(level), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	w := &blocks{part: b.part, sum: sha256.New()}
+	w.out = io.MultiWriter(enc, w.sum)
+	if _, err := w.out.Write(recording.Sources{Names: b.names}.AppendLine(nil, b.part)); err != nil {
+		return nil, err
+	}
+	err = b.sorter.Each(ctx, func(number int, text []byte) error {
+		place, ok := b.place[number]
+		if !ok { // it is damaged
+			return nil
+		}
+		return w.add(place, text)
+	})
+	if err == nil {
+		err = w.flush()
+	}
+	if err == nil {
+		err = enc.Close()
+	}
+	return w.sum.Sum(nil), err
+}
+
+// blocks writes records, and in front of each block where they are from.
+type blocks struct {
+	part recording.Partition
+	out  io.Writer
+	sum  hash.Hash
+	text []byte
+	of   []int32
+	line []byte
+}
+
+func (w *blocks) add(place int32, text []byte) error {
+	w.of = append(w.of, place)
+	w.text = append(append(w.text, text...), '\n')
+	if len(w.of) < blockRecords && len(w.text) < blockBytes {
+		return nil
+	}
+	return w.flush()
+}
+
+func (w *blocks) flush() error {
+	if len(w.of) == 0 {
+		return nil
+	}
+	w.line = recording.Sources{Of: w.of}.AppendLine(w.line[:0], w.part)
+	for _, p := range [][]byte{w.line, w.text} {
+		if _, err := w.out.Write(p); err != nil {
+			return err
+		}
+	}
+	w.of, w.text = w.of[:0], w.text[:0]
+	return nil
+}
+
+// check decompresses the file: after it is stored, what it was made of is deleted.
+func check(f *os.File, want []byte) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	dec, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	defer dec.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, dec); err != nil {
+		return err
+	}
+	if !bytes.Equal(sum.Sum(nil), want) {
+		return errors.New("it does not have what was written into it")
+	}
+	return nil
+}

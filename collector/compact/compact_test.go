@@ -1,0 +1,486 @@
+package compact
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"go.uber.org/goleak"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+func TestMain(m *testing.M) {
+	if place := killed(); place {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// hour is that of most segments here, and later is when it can be compacted.
+var (
+	hour  = time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
+	later = hour.Add(24 * time.Hour)
+	cart  = recording.Partition{Cluster: "c1", Namespace: "shop", Workload: "cart", Hour: hour}
+)
+
+// memory is a store in memory.
+type memory struct {
+	mu      sync.Mutex
+	objects map[string][]byte
+}
+
+func newMemory() *memory { return &memory{objects: map[string][]byte{}} }
+
+func (m *memory) Put(_ context.Context, key string, body io.ReadSeeker) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.objects[key] != nil {
+		return fmt.Errorf("put %s: %w", key, fs.ErrExist)
+	}
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	all, err := io.ReadAll(body)
+	m.objects[key] = all
+	return err
+}
+
+func (m *memory) Get(_ context.Context, key string) (io.ReadCloser, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.objects[key] == nil {
+		return nil, fmt.Errorf("get %s: %w", key, fs.ErrNotExist)
+	}
+	return io.NopCloser(bytes.NewReader(m.objects[key])), nil
+}
+
+func (m *memory) Delete(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.objects, key)
+	return nil
+}
+
+// keys are the sorted keys, as a whole: a list is as of one moment.
+func (m *memory) keys() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.objects))
+}
+
+func (m *memory) List(_ context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
+		for _, key := range m.keys() {
+			m.mu.Lock()
+			size := int64(len(m.objects[key]))
+			m.mu.Unlock()
+			if strings.HasPrefix(key, prefix) && !yield(store.Object{Key: key, Size: size}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memory) Folders(_ context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		last := ""
+		for _, key := range m.keys() {
+			rest, ok := strings.CutPrefix(key, prefix)
+			if folder, _, below := strings.Cut(rest, "/"); ok && below && folder != last {
+				last = folder
+				if !yield(prefix+folder+"/", nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (m *memory) clone() *memory { return &memory{objects: maps.Clone(m.objects)} }
+
+// pod writes segments, as a sidecar does that ships.
+type pod struct {
+	recording.Partition
+	name     string
+	process  recording.UUID
+	started  time.Time
+	number   int
+	recorded uint64
+	next     *int // number of the next exchange
+}
+
+func (p *pod) exchange(ts time.Time, took time.Duration) *recording.Exchange {
+	*p.next++
+	n := *p.next
+	e := &recording.Exchange{MsgType: recording.MsgType, TS: ts, Duration: took.Milliseconds(), Direction: recording.In, L7Protocol: recording.HTTP1,
+		Cluster: p.Cluster, Namespace: p.Namespace, Service: p.Workload, Location: fmt.Sprintf("/%d", n), Status: "200",
+		HTTP: &recording.HTTP{Req: recording.HTTPRequest{Method: "GET", Host: "cart"}, Res: recording.HTTPResponse{StatusCode: 200, Body: []byte("hello")}}}
+	e.UUID[12], e.UUID[13], e.UUID[14], e.UUID[15] = byte(n>>24), byte(n>>16), byte(n>>8), byte(n)
+	return e
+}
+
+// segment returns a segment with its key. Without counters its writer was killed.
+func (p *pod) segment(began time.Time, counters, end bool, exchanges ...*recording.Exchange) (string, []byte) {
+	var text []byte
+	for _, e := range exchanges {
+		text = append(e.AppendJSON(text), '\n')
+	}
+	p.recorded += uint64(len(exchanges))
+	if counters {
+		c := recording.Counters{Pod: p.name, Process: p.process, Started: p.started, Segment: p.number, Recorded: p.recorded, Filtered: p.recorded / 2, End: end}
+		text = c.AppendLine(text, p.Cluster, p.Namespace, p.Workload)
+	}
+	body := zip(text)
+	k := recording.SegmentKey{Partition: p.Partition, Began: began, Pod: p.name, Number: p.number, Digest: fmt.Sprintf("%x", hashOf(string(body)))[:recording.DigestDigits]}
+	p.number++
+	return k.String(), body
+}
+
+func zip(text []byte) []byte { return encoder().EncodeAll(text, nil) }
+
+var encoder = sync.OnceValue(func() *zstd.Encoder {
+	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(128<<10))
+	if err != nil {
+		panic(err)
+	}
+	return w
+})
+
+// write puts a recording of some pods into the store, which is the same for the same seed:
+// several processes, workloads and hours, long exchanges and conversations in parts, segments
+// without counters, and segments that are lost.
+func write(m *memory, seed uint64, pods, segments int) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	next := int(seed) * 1_000_000
+	for i := range pods {
+		p := &pod{Partition: cart, name: fmt.Sprintf("cart-%d", i/2), started: hour.Add(time.Duration(i%2) * 30 * time.Minute), next: &next}
+		p.process = recording.UUID{byte(seed), byte(i + 1)}
+		if i%5 == 4 {
+			p.Workload = "rates"
+		}
+		at := p.started.Add(time.Duration(r.IntN(1000)) * time.Second)
+		for n := range segments {
+			var all []*recording.Exchange
+			for range r.IntN(8) {
+				took := time.Duration(r.IntN(2000)) * time.Millisecond
+				if r.IntN(20) == 0 {
+					took = time.Duration(r.IntN(40)) * time.Minute
+				}
+				e := p.exchange(at.Add(time.Duration(r.IntN(60))*time.Second).Add(-took), took)
+				if r.IntN(10) == 0 {
+					e.HTTP, e.L7Protocol = nil, recording.WebSocket
+					for part := range 3 {
+						c := *e
+						c.WebSocket = &recording.Conversation{Part: part + 1, Last: part == 2}
+						c.Tags = recording.Tags{{Name: recording.TagConversation, Value: e.UUID.String()}}
+						c.UUID[0] = byte(part)
+						all = append(all, &c)
+					}
+					continue
+				}
+				all = append(all, e)
+			}
+			key, body := p.segment(at, r.IntN(6) > 0, n == segments-1, all...)
+			if r.IntN(12) > 0 {
+				m.objects[key] = body
+			}
+			at = at.Add(time.Duration(1+r.IntN(600)) * time.Second)
+		}
+	}
+}
+
+// seen is everything that a reader sees of a place, in words: exchanges, and what is said of
+// them.
+func seen(t testing.TB, s read.Store, q read.Query, o read.Options) string {
+	t.Helper()
+	r, err := read.Open(t.Context(), q, o, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for rec, err := range r.Records() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, string(rec.Exchange.AppendJSON(nil)))
+	}
+	if o.Order == read.Streamed {
+		slices.Sort(lines)
+	}
+	rep := r.Report()
+	for _, f := range rep.Findings() {
+		slices.Sort(f.Examples)
+		switch f.Kind {
+		case read.Late, read.Divided: // of the streamed order
+		case read.NoCounters, read.MissingPart: // they name the segment
+			lines = append(lines, fmt.Sprint(f.Count, " ", f.Kind))
+		default:
+			lines = append(lines, f.String())
+		}
+	}
+	for _, p := range rep.Processes {
+		lines = append(lines, fmt.Sprintf("%+v", p))
+	}
+	sum, n := rep.Tally.Sum()
+	return strings.Join(append(lines, fmt.Sprintf("%d records of %d; %d processes, %+v", rep.Records, rep.Read, n, sum)), "\n")
+}
+
+func compactAll(t testing.TB, s store.Store, o Options) Summary {
+	t.Helper()
+	o.Now = later
+	sum, err := Run(t.Context(), s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+// Whatever the recording, its readers see the same afterwards: exchanges, counters, gaps. A
+// second run has nothing to do.
+func TestReadersSeeTheSame(t *testing.T) {
+	for seed := range uint64(30) {
+		m := newMemory()
+		write(m, seed, 2+int(seed)%7, 1+int(seed)%9)
+		before := m.clone()
+		o := Options{MaxHeld: 4000, TempDir: t.TempDir()}
+		if seed%3 == 1 {
+			o.MaxBytes = 3000 // several large segments
+		}
+		sum := compactAll(t, m, o)
+		if sum.Sources != sum.Deleted || sum.Damaged+sum.Busy > 0 {
+			t.Errorf("%+v", sum)
+		}
+		for _, q := range []read.Query{
+			{}, {From: hour.Add(20 * time.Minute)}, {To: hour.Add(40 * time.Minute), Longest: time.Minute}, {Workloads: []string{"rates"}},
+			{From: hour.Add(30 * time.Minute), To: hour.Add(50 * time.Minute)},
+			{Glance: func(e *recording.Exchange) bool { return strings.HasSuffix(e.Location, "1") }, Match: func(e *recording.Exchange) bool { return strings.HasSuffix(e.Location, "1") }},
+		} {
+			for _, o := range []read.Options{{Order: read.Sorted}, {Parts: true}} {
+				want, got := seen(t, before, q, o), seen(t, m, q, o)
+				if want != got {
+					t.Fatalf("seed %d, %+v, %+v: before\n%s\nafter\n%s", seed, q, o, want, got)
+				}
+			}
+		}
+		after := m.clone()
+		if sum := compactAll(t, m, o); sum.Compacted > 0 || !maps.EqualFunc(after.objects, m.objects, bytes.Equal) {
+			t.Errorf("a second run did something: %+v", sum)
+		}
+	}
+}
+
+// The first line lists the sources, exchanges stand in the order of their start, in one frame,
+// and counters come behind.
+func TestALargeSegment(t *testing.T) {
+	m := newMemory()
+	next := 0
+	a := &pod{Partition: cart, name: "a", process: recording.UUID{1}, next: &next}
+	b := &pod{Partition: cart, name: "b", process: recording.UUID{2}, next: &next}
+	keyA, bodyA := a.segment(hour.Add(time.Minute), true, false, a.exchange(hour.Add(2*time.Minute), 0), a.exchange(hour.Add(time.Minute), time.Minute))
+	keyB, bodyB := b.segment(hour.Add(2*time.Minute), true, true, b.exchange(hour.Add(90*time.Second), time.Minute))
+	m.objects[keyA], m.objects[keyB] = bodyA, bodyB
+	sum := compactAll(t, m, Options{})
+	const key = "cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T200000.000Z-merged-0.jsonl.zst"
+	if keys := m.keys(); !slices.Equal(keys, []string{key}) {
+		t.Fatal(keys)
+	}
+	if sum.Large != 1 || sum.Sources != 2 || sum.Deleted != 2 || sum.Exchanges != 3 || sum.Before != int64(len(bodyA)+len(bodyB)) || sum.After != int64(len(m.objects[key])) {
+		t.Errorf("%+v", sum)
+	}
+	var h zstd.Header
+	if err := h.Decode(m.objects[key]); err != nil || h.WindowSize > 8<<20 {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if n := bytes.Count(m.objects[key], []byte{0x28, 0xb5, 0x2f, 0xfd}); n != 1 {
+		t.Errorf("%d frames", n)
+	}
+	text := unzip(t, m.objects[key])
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if len(lines) != 1+1+3+2 {
+		t.Fatal(text)
+	}
+	if want := fmt.Sprintf(`{"msgType":"sources","ts":"2026-11-22T20:00:00Z","cluster":"c1","namespace":"shop","service":"cart","sources":[%q,%q]}`, path.Base(keyA), path.Base(keyB)); lines[0] != want {
+		t.Errorf("%s\nwant\n%s", lines[0], want)
+	}
+	if !strings.HasSuffix(lines[1], `,"of":[0,1,0,0,1]}`) {
+		t.Error(lines[1])
+	}
+	both := unzip(t, bodyA) + unzip(t, bodyB)
+	for i, part := range []string{`"location":"/2"`, `"location":"/3"`, `"location":"/1"`, `"pod":"a"`, `"pod":"b"`} {
+		if line := lines[2+i]; !strings.Contains(line, part) || !strings.Contains(both, line+"\n") {
+			t.Errorf("line %d: %s", 2+i, line)
+		}
+	}
+}
+
+func unzip(t testing.TB, body []byte) string {
+	t.Helper()
+	d, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	text, err := d.DecodeAll(body, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What can't be read as a whole stays, and is named. Nothing of it is in the large segment.
+func TestDamagedSegmentsStay(t *testing.T) {
+	good := newMemory()
+	write(good, 1, 1, 6)
+	next := 0
+	p := &pod{Partition: cart, name: "odd", next: &next}
+	line := string(p.exchange(hour, 0).AppendJSON(nil)) + "\n"
+	whole := zip([]byte(line + line))
+	for name, body := range map[string][]byte{
+		"torn":           whole[:len(whole)-3],
+		"malformed":      zip([]byte(line + "{]\n" + line)),
+		"damaged":        append(bytes.Clone(whole), "rest"...),
+		"another kind":   zip([]byte(line + `{"msgType":"other"}` + "\n")),
+		"several lines":  zip([]byte(strings.Replace(line, ",", ",\n", 1))),
+		"bad counters":   zip([]byte(line + `{"msgType":"counters","counters":7}` + "\n")),
+		"nothing":        {},
+		"large by lines": zip([]byte(`{"msgType":"sources","sources":["x"]}` + "\n" + line)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := good.clone()
+			key := recording.SegmentKey{Partition: cart, Began: hour.Add(30 * time.Minute), Pod: "odd"}.String()
+			m.objects[key] = body
+			want := seen(t, good, read.Query{}, read.Options{Order: read.Sorted})
+			sum, err := Run(t.Context(), m, Options{Now: later, TempDir: t.TempDir()})
+			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), key) || sum.Damaged != 1 || sum.Left[0].Key != key || sum.Large != 1 {
+				t.Errorf("%v; %+v", err, sum)
+			}
+			if !bytes.Equal(m.objects[key], body) || len(m.objects) != 2 {
+				t.Errorf("%v", m.keys())
+			}
+			delete(m.objects, key)
+			if got := seen(t, m, read.Query{}, read.Options{Order: read.Sorted}); got != want {
+				t.Errorf("something of it is in the large segment:\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// What is no segment of a recorder in a partition stays, and so does what needs no compaction.
+func TestTheRestStays(t *testing.T) {
+	m := newMemory()
+	write(m, 1, 1, 1) // one segment
+	for _, key := range []string{
+		"_duckdb.sql", "pairs.jsonl", "snapshots/0198a3f2-9f0e-4a65-8d0b-1f4c6d0a6b1e/" + cart.String() + "/20261122T200000.001Z-merged-1000000.jsonl.zst",
+		"snapshots/0198a3f2-9f0e-4a65-8d0b-1f4c6d0a6b1e/" + cart.String() + "/20261122T200000.001Z-merged-1000001.jsonl.zst", "snapshots/0198a3f2-9f0e-4a65-8d0b-1f4c6d0a6b1e/snapshot.json",
+		"runs/1/report.json", cart.String() + "/pairs.jsonl", cart.String() + "/pairs.json", cart.String() + "/20261122T201000.000Z-p-1.jsonl.zst.part", cart.String() + "/deeper/20261122T201000.000Z-p-1.jsonl.zst",
+		"namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201000.000Z-p-1.jsonl.zst",
+	} {
+		m.objects[key] = []byte("x")
+	}
+	young := &pod{Partition: cart, name: "young", next: new(int)}
+	for range 2 {
+		key, body := young.segment(later.Add(-2*time.Hour), true, false)
+		m.objects[key] = body
+	}
+	before := m.clone()
+	if sum := compactAll(t, m, Options{}); sum.Compacted+sum.Sources+sum.Deleted > 0 || !maps.EqualFunc(before.objects, m.objects, bytes.Equal) {
+		t.Errorf("%+v", sum)
+	}
+	if sum := compactAll(t, m, Options{OlderThan: -1}); sum.Sources != 2 {
+		t.Errorf("%+v", sum)
+	}
+	m.objects[read.EndMark] = []byte("{}")
+	if _, err := Run(t.Context(), m, Options{Now: later}); err == nil || !strings.Contains(err.Error(), "tapedeck redact") {
+		t.Error(err)
+	}
+}
+
+func TestPartitionsAreSelected(t *testing.T) {
+	all := newMemory()
+	write(all, 3, 10, 4)
+	for _, c := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{}, "cart rates"}, {Options{Workloads: []string{"rates"}}, "rates"}, {Options{Workloads: []string{"rates", "cart"}, Clusters: []string{"c1"}}, "cart rates"},
+		{Options{Namespaces: []string{"other"}}, ""}, {Options{Clusters: []string{"c2"}}, ""},
+	} {
+		m := all.clone()
+		compactAll(t, m, c.o)
+		var got []string
+		for _, w := range []string{"cart", "rates"} {
+			p := cart
+			p.Workload = w
+			if m.objects[recording.LargeKey(p, 0).String()] != nil {
+				got = append(got, w)
+			}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%+v: %v, want %s", c.o, got, c.want)
+		}
+	}
+}
+
+// A dry run says what a run would do, and does nothing.
+func TestADryRun(t *testing.T) {
+	m := newMemory()
+	write(m, 2, 4, 5)
+	before := m.clone()
+	dry := compactAll(t, m, Options{DryRun: true})
+	if !maps.EqualFunc(before.objects, m.objects, bytes.Equal) {
+		t.Error("it changed something")
+	}
+	if sum := compactAll(t, m, Options{}); dry.Sources != sum.Sources || dry.Before != sum.Before || dry.Compacted != sum.Compacted || dry.Sources == 0 {
+		t.Errorf("%+v, then %+v", dry, sum)
+	}
+}
+
+// A partition that fails doesn't keep the others from being compacted.
+func TestFailuresAreOfOnePartition(t *testing.T) {
+	m := newMemory()
+	write(m, 3, 10, 4)
+	down := errors.New("the store is down")
+	_, err := Run(t.Context(), failing{m, "workload=cart", down}, Options{Now: later})
+	if !errors.Is(err, down) || !strings.Contains(err.Error(), "workload=cart") {
+		t.Error(err)
+	}
+	rates := cart
+	rates.Workload = "rates"
+	if m.objects[recording.LargeKey(rates, 0).String()] == nil || m.objects[recording.LargeKey(cart, 0).String()] != nil {
+		t.Error(m.keys())
+	}
+	_, err = Run(t.Context(), failing{m, "", down}, Options{Now: later})
+	if !errors.Is(err, down) {
+		t.Error(err)
+	}
+}
+
+// failing fails to give what has a part in its key.
+type failing struct {
+	*memory
+	part string
+	err  error
+}
+
+func (f failing) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	if strings.Contains(key, f.part) {
+		return nil, f.err
+	}
+	return f.memory.Get(ctx, key)
+}

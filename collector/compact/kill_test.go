@@ -1,0 +1,3 @@
+package compact
+
+func killed() bool { return false }
