@@ -50,8 +50,8 @@ func (p *Proxy) metricsHandler() http.Handler {
 	return promhttp.HandlerFor(p.metrics, promhttp.HandlerOpts{})
 }
 
-// healthz answers 200 once everything listens and the trust files are written,
-// and 503 while the proxy drains.
+// healthz answers 200 once everything listens, and the trust files and the hosts file
+// are written, and 503 while the proxy drains.
 func (p *Proxy) healthz(w http.ResponseWriter, _ *http.Request) {
 	if p.draining.Load() {
 		http.Error(w, "draining", http.StatusServiceUnavailable)

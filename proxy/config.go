@@ -65,7 +65,9 @@ type Config struct {
 	TLSIn *KeyFiles
 	// Mutual is the client certificate shown to upstreams; nil: none.
 	Mutual *KeyFiles
-	// Hosts are captured through a hosts file, which is written into TrustDir.
+	// Hosts are captured through a hosts file, which is written into TrustDir: the pod's
+	// own hosts file and, behind it, an address for each host, on which the forward half
+	// listens.
 	Hosts []contract.CaptureHost
 	// TrustDir is where the trust files go; UpstreamCA names further roots.
 	TrustDir, UpstreamCA string
@@ -90,7 +92,9 @@ type Config struct {
 
 	// outboundPatience, rootsRecheck and adminPatience replace the constants in a
 	// test, lull the part of Drain.
-	outboundPatience, rootsRecheck, adminPatience, lull time.Duration
+	outboundPatience, rootsRecheck, hostsRecheck, adminPatience, lull time.Duration
+	// etc replaces /etc in a test.
+	etc string
 }
 
 // Check finds ports that are used twice, and a reverse half that would forward
@@ -119,6 +123,35 @@ func (c *Config) Check() error {
 				variable = contract.EnvInPorts
 			}
 			errs = append(errs, fmt.Errorf("%s=%d: the proxy would forward to itself, that is %s", variable, in.App.Port, other))
+		}
+	}
+	return errors.Join(append(errs, c.checkHosts())...)
+}
+
+// checkHosts finds ports of captured hosts on which nobody could listen beside somebody
+// who listens on every address: a listener on one address of a port keeps it from others.
+func (c *Config) checkHosts() error {
+	if len(c.Hosts) > 0 && !c.Forward {
+		return fmt.Errorf("%s: hosts are captured by the forward half, which %s leaves out", contract.EnvCaptureHosts, contract.EnvProxyType)
+	}
+	everywhere := map[int]string{}
+	for i, in := range c.In {
+		if c.Reverse && isLoopback(in.App.Host) {
+			everywhere[in.App.Port] = "the application's own, which it could not listen on any more"
+		}
+		if c.Reverse && c.InAll {
+			everywhere[in.Port] = inPortVariable(i)
+		}
+	}
+	if c.PrometheusPort != 0 {
+		everywhere[c.PrometheusPort] = contract.EnvPrometheusPort
+	}
+	var errs []error
+	for _, h := range c.Hosts {
+		for _, port := range h.Ports {
+			if other, taken := everywhere[port]; taken {
+				errs = append(errs, fmt.Errorf("%s: %s: that port is %s", contract.EnvCaptureHosts, hostPort(h.Name, port), other))
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -18,6 +18,8 @@ import (
 type fileLimit struct {
 	limit   int // RLIMIT_NOFILE; 0: not known, and nothing is held
 	reserve int
+	// listeners is how many there may be for captured hosts.
+	listeners int
 }
 
 const (
@@ -48,7 +50,7 @@ func (f fileLimit) scarce(l net.Listener, d tap.Direction, open, all int) bool {
 	}
 	taken := perConnection * open
 	switch {
-	case f.limit == 0 || perConnection*all < allowed/4: // look-ups and segments take some too
+	case f.limit == 0 || f.listeners+perConnection*all < allowed/4: // look-ups and segments take some too
 		return false
 	case taken >= allowed:
 		return true

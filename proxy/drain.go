@@ -45,6 +45,7 @@ func (p *Proxy) drain() {
 	inTime := p.empty(ctx, tap.In)
 	p.lull(ctx, began)
 	closeAll(p.forward)
+	p.hosts.close()
 	if inTime = p.empty(ctx, tap.Out) && inTime; !inTime {
 		for _, d := range []tap.Direction{tap.In, tap.Out} {
 			p.conns.abort(d)

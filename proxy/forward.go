@@ -29,9 +29,8 @@ const (
 // serveOut serves one connection of the forward half. Its first byte tells
 // which protocol the client speaks.
 func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
-	if !k.from.Addr().IsLoopback() {
-		k.client.Abort()
-		return false, fmt.Errorf("%s is not on loopback: the forward half serves its own pod alone", k.from.Addr())
+	if err := ownPodAlone(k); err != nil {
+		return false, err
 	}
 	_ = k.client.SetReadDeadline(time.Now().Add(firstByteTime))
 	k.idleBy(k.meter.Silent)
@@ -47,6 +46,7 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 	}
 	h := plainhttp.Handler{
 		Dial: func(ctx context.Context, to plainhttp.Target) (*pump.Conn, *url.URL, error) {
+			to.Host = p.hosts.meant(to.Host)
 			k.target(tap.ViaHTTP, to.Host, to.Port)
 			k.keepPrivate(to.Private)
 			if to.TLS {
@@ -66,13 +66,23 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 	if err != nil || tunnel == nil {
 		return false, err
 	}
-	k.target(tap.ViaConnect, tunnel.Host, tunnel.Port)
-	return p.tunnel(ctx, k, upstream.Tunnel, tunnel.Host, tunnel.Port, func(server *pump.Conn, err error) error {
+	host := p.hosts.meant(tunnel.Host)
+	k.target(tap.ViaConnect, host, tunnel.Port)
+	return p.tunnel(ctx, k, upstream.Tunnel, host, tunnel.Port, func(server *pump.Conn, err error) error {
 		if err != nil {
 			return plainhttp.Refuse(k.client, plainhttp.DialStatus(err), err)
 		}
 		return plainhttp.Established(k.client)
 	})
+}
+
+// ownPodAlone refuses a client that is not on loopback.
+func ownPodAlone(k *conn) error {
+	if k.from.Addr().IsLoopback() {
+		return nil
+	}
+	k.client.Abort()
+	return fmt.Errorf("%s is not on loopback: the forward half serves its own pod alone", k.from.Addr())
 }
 
 // silence makes of a client that never spoke what it is: no error.
@@ -140,8 +150,9 @@ func (p *Proxy) serveSOCKS(ctx context.Context, k *conn) (move bool, err error) 
 	if q.Version == socks.Version4 {
 		via = tap.ViaSOCKS4
 	}
-	k.target(via, q.Host, q.Port)
-	return p.tunnel(ctx, k, upstream.Socks, q.Host, q.Port, func(server *pump.Conn, err error) error {
+	host := p.hosts.meant(q.Host)
+	k.target(via, host, q.Port)
+	return p.tunnel(ctx, k, upstream.Socks, host, q.Port, func(server *pump.Conn, err error) error {
 		if err != nil {
 			_ = q.Reply(k.client, dialReply(err), netip.AddrPort{})
 			return err

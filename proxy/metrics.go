@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tapedeck/tapedeck/proxy/metric"
@@ -21,6 +23,7 @@ var (
 	descDropBytes = metric.Desc("tap_dropped_bytes_total", "Bytes that the tap dropped instead of holding up traffic.", "reason")
 	descDrops     = metric.Desc("tap_dropped_chunks_total", "Chunks that the tap dropped instead of holding up traffic.", "reason")
 	descPrivate   = metric.Desc("metadata_flows_total", "Flows to metadata servers of clouds, which are relayed and never recorded.")
+	descHosts     = metric.Desc("captured_host_up", "1 while the sidecar listens for a host that is captured through the hosts file, 0 while it can't: the log says why.", "host", "port")
 	descMints     = metric.Desc("tls_leaves_minted_total", "Leaf certificates made.")
 	descCAExpiry  = metric.Desc("ca_expiry_timestamp_seconds", "When the CA, or a certificate of its chain, expires, in seconds since 1970. From then on outbound TLS passes untouched.")
 )
@@ -55,6 +58,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		metric.Counter(ch, descDrops, loss.Chunks, reason)
 	}
 	metric.Counter(ch, descPrivate, c.p.private.Load())
+	c.p.hosts.each(func(port *hostsPort, host string, listening bool) {
+		up := 0
+		if listening {
+			up = 1
+		}
+		metric.Gauge(ch, descHosts, up, host, strconv.Itoa(port.port))
+	})
 	if c.p.out != nil {
 		_, until := c.p.ca.Validity()
 		metric.Counter(ch, descMints, c.p.out.Minted())

@@ -26,9 +26,10 @@ const (
 func (p *Proxy) routeRemedy() string {
 	port := p.OutAddr().(*net.TCPAddr).Port
 	return fmt.Sprintf("HTTP_PROXY and HTTPS_PROXY=http://127.0.0.1:%[1]d (most runtimes; lower case too for curl); "+
-		"Java: JAVA_TOOL_OPTIONS=-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=%[1]d -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=%[1]d; "+
+		"Java: the annotation %[2]sjava-proxy, or JAVA_TOOL_OPTIONS=-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=%[1]d -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=%[1]d; "+
 		"Node.js 24 and 22.21: NODE_USE_ENV_PROXY=1, older: the package global-agent with GLOBAL_AGENT_HTTP_PROXY; "+
-		"gRPC: grpc_proxy; databases and others with SOCKS: ALL_PROXY=socks5h://127.0.0.1:%[1]d", port)
+		"gRPC: grpc_proxy; databases and others with SOCKS: ALL_PROXY=socks5h://127.0.0.1:%[1]d; "+
+		"whatever ignores all of these, in any protocol: the annotation %[2]scapture-hosts with the hosts and their ports, as in postgres.db:5432", port, contract.OwnPrefix)
 }
 
 // trustRemedy says, per runtime, what makes an application trust the CA.

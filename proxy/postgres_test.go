@@ -15,10 +15,10 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// postgres starts a PostgreSQL server that listens on every address, with the
+// postgres starts a PostgreSQL server that listens on an address, "*" for every one, with the
 // default rules of who needs a password and, before them, further ones. It
 // returns the server's address.
-func postgres(t *testing.T, rules string) *net.TCPAddr {
+func postgres(t *testing.T, listen, rules string) *net.TCPAddr {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if path, err := exec.LookPath("initdb"); err == nil {
@@ -66,7 +66,7 @@ func postgres(t *testing.T, rules string) *net.TCPAddr {
 	}
 	addr := ln.Addr().(*net.TCPAddr)
 	ln.Close() // for the server to take
-	server := command("postgres", "-D", data, "-h", "*", "-p", strconv.Itoa(addr.Port), "-k", "", "-F")
+	server := command("postgres", "-D", data, "-h", listen, "-p", strconv.Itoa(addr.Port), "-k", "", "-F")
 	var said logs
 	server.Stderr = &said
 	if err := server.Start(); err != nil {
@@ -86,7 +86,7 @@ func TestPostgreSQL(t *testing.T) {
 	if err != nil {
 		t.Skip("needs psql (Debian: postgresql-client)")
 	}
-	db := postgres(t, "host all all 127.0.0.6/32 trust\n")
+	db := postgres(t, "*", "host all all 127.0.0.6/32 trust\n")
 	s := run(t, db, nil)
 	const rows = 100_000
 	cmd := exec.CommandContext(t.Context(), psql, "-X", "-At", "-v", "ON_ERROR_STOP=1",
@@ -131,7 +131,7 @@ func TestPostgreSQLTrustsNobodyBecauseOfTheSidecar(t *testing.T) {
 	if outside == nil {
 		t.Skip("this host has no address but loopback's")
 	}
-	db := postgres(t, "")
+	db := postgres(t, "*", "")
 	ask := func(host string, port int) string {
 		out, err := exec.CommandContext(t.Context(), psql, "-X", "-At", "-w", "-c", "select usesuper from pg_user where usename = current_user",
 			fmt.Sprintf("host=%s port=%d user=tester dbname=postgres sslmode=disable", host, port)).CombinedOutput()

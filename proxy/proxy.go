@@ -4,6 +4,7 @@
 //	client ─▶ Envoy ─▶ :4143 reverse ─▶ app
 //	client ─▶ Envoy ─▶ :4144 reverse ─▶ app, another port of it
 //	app ─▶ :4140 forward (HTTP, CONNECT, SOCKS) ─▶ dependency
+//	app ─▶ 127.0.1.x, where a hosts file leads it ─▶ dependency
 //	             │ tap ─▶ readers
 //	:4100 /healthz /metrics /connections
 //
@@ -71,9 +72,10 @@ type Proxy struct {
 
 	reverse                []*reverse
 	forward, admin, scrape []net.Listener
+	hosts                  *hosts
 }
 
-// Listen binds the ports, writes the trust files and makes everything ready to
+// Listen binds the ports, writes the trust files and the hosts file, and makes everything ready to
 // serve; connections wait until Serve. open makes the tap's readers, nil keeps
 // no traffic. metrics, which may be nil, is where the proxy's are registered,
 // beside those of others.
@@ -88,6 +90,8 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 		closeAll(p.listeners())
 		return nil, err
 	}
+	p.hosts = newHosts(ctx, p)
+	p.files.listeners = len(p.hosts.ports)
 	var unusable []upstream.Unusable
 	p.dial, unusable = upstream.New(cfg.Proxies, ports(p.listeners())...)
 	for _, u := range unusable {
@@ -101,6 +105,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	}
 	p.dial.Buffers = p.socketBuffer
 	p.dial.Descriptors = p.files.last()
+	p.dial.Captured = p.hosts.has
 	p.tap = tap.New(tap.Config{Limit: cfg.TapMemory, Buffers: cfg.Memory.Buffers, Shed: cfg.Memory.shed(), Open: open, Paused: cfg.Paused, Panicked: func(f *tap.Flow, v any, stack []byte) {
 		log.Error("a decoder crashed; its connection goes on, unrecorded", LogID, f.ID, LogTarget, hostPort(f.Host, f.Port), "panic", fmt.Sprint(v), "stack", string(stack))
 	}})
@@ -190,6 +195,7 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	var err error
 	if p.loops, err = pump.NewLoops(p.tap.Pool(), runtime.GOMAXPROCS(0)); err != nil {
 		closeAll(p.listeners())
+		p.hosts.close()
 		return fmt.Errorf("start the event loops: %w", err)
 	}
 	var running sync.WaitGroup
@@ -213,6 +219,15 @@ func (p *Proxy) Serve(ctx context.Context) error {
 		start(r.listeners, tap.In, r.serve)
 	}
 	start(p.forward, tap.Out, p.serveOut)
+	startHost := func(port *hostsPort) { start([]net.Listener{port.listener}, tap.Out, p.hosts.serve(port)) }
+	captured := 0
+	p.hosts.each(func(port *hostsPort, _ string, listening bool) {
+		if listening {
+			startHost(port)
+			captured++
+		}
+	})
+	running.Go(func() { p.hosts.retry(ctx, startHost) })
 	var servers sync.WaitGroup
 	admin, scrape := p.adminServer(), p.scrapeServer()
 	for srv, ls := range map[*http.Server][]net.Listener{admin: p.admin, scrape: p.scrape} {
@@ -235,7 +250,7 @@ func (p *Proxy) Serve(ctx context.Context) error {
 		app += hostPort(r.App.Host, r.App.Port)
 	}
 	p.log.Info("serving", "in", in, "out", fmt.Sprint(p.OutAddr()), "admin", fmt.Sprint(p.AdminAddr()),
-		"app", app, "tls_out", p.out != nil, "tls_in", p.cfg.Reverse && p.cfg.TLSIn != nil)
+		"app", app, "tls_out", p.out != nil, "tls_in", p.cfg.Reverse && p.cfg.TLSIn != nil, "hosts", captured)
 
 	<-ctx.Done()
 	p.draining.Store(true)

@@ -85,7 +85,7 @@ func TagDocs() []TagDoc {
 		{TagSequence, "Number of the record in its process, from 1. A missing one was dropped."},
 		{TagSource, "Name of the recorder: `tapedeck`."},
 		{TagDecoded, "Which bodies are stored without the codings that their Content-Encoding names: `request`, `response`, or `true` for both. The header stays as it was sent, and so does Content-Length."},
-		{TagVia, "How the client reached the proxy: `tcp`, `http`, `connect`, `socks4` or `socks5`."},
+		{TagVia, "How the client reached the proxy: `tcp`, `http`, `connect`, `socks4`, `socks5`, or `hosts-file` of a client that knows of no proxy."},
 		{TagRequestEnd, "Microseconds from `ts` to the request's last byte."},
 		{TagResponseStart, "Microseconds from `ts` to the answer's first byte."},
 		{TagRequestBodySize, "Bytes that the request's body had, if it was cut."},

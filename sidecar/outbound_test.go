@@ -56,6 +56,8 @@ func TestACallAndWhatItCaused(t *testing.T) {
 		{"HTTP", "http", plain.URL, recording.HTTP1, "http"},
 		{"HTTPS through CONNECT", "http", secure.URL, recording.HTTPS, "connect"},
 		{"HTTPS through SOCKS", "socks5", secure.URL, recording.HTTPS, "socks5"},
+		{"HTTP through the hosts file", "", "http://prices.db" + strings.TrimPrefix(plain.URL, "http://127.0.0.1"), recording.HTTP1, "hosts-file"},
+		{"HTTPS through the hosts file", "", "https://example.com" + strings.TrimPrefix(secure.URL, "https://127.0.0.1"), recording.HTTPS, "hosts-file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out *url.URL

@@ -66,6 +66,9 @@ const (
 	ViaConnect Via = "connect" // HTTP CONNECT
 	ViaSOCKS4  Via = "socks4"  // SOCKS4 and SOCKS4a
 	ViaSOCKS5  Via = "socks5"  // SOCKS5
+	// ViaHostsFile is an address to which a hosts file leads a captured host: the client
+	// asked for nothing, and knows of no proxy.
+	ViaHostsFile Via = "hosts-file"
 )
 
 // Flow describes one connection through the proxy, or, for requests in

@@ -7,7 +7,8 @@
 //	               └──▶ corporate proxy (HTTP, HTTPS, SOCKS5) ──▶ dependency
 //	caller ──▶ reverse half ──(from 127.0.0.6 or ::6)──▶ app
 //
-// It promises never to connect to the proxy that it works for, nor, for a name that
+// It promises never to connect to the proxy that it works for, nor to an address that
+// stands for a captured host, nor, for a name that
 // is not the pod's own, to loopback. Where a proxy is chained to, that proxy looks
 // names up, and loopback is its own. Only names that the hosts file or a cloud gives to
 // a metadata server are looked up first, because that proxy must not be asked for one.
@@ -49,6 +50,10 @@ const DialTimeout = 30 * time.Second
 // itself and gone round for ever.
 var ErrSelf = errors.New("that is the proxy itself")
 
+// ErrCaptured is wrapped by the error of a dial that led to an address which stands for a
+// captured host.
+var ErrCaptured = fmt.Errorf("%w, at an address that stands for a host that it captures: the sidecar has to find the host's own, in DNS or the pod's own /etc/hosts, and may not have the hosts file mounted that it writes for the application", ErrSelf)
+
 // TimedOut reports whether a dial failed because it took too long.
 func TimedOut(err error) bool {
 	var timeout net.Error
@@ -70,6 +75,9 @@ const (
 	HTTP   Scheme = "http"   // a request in absolute-form
 	Tunnel Scheme = "tunnel" // what CONNECT asked for: bytes
 	Socks  Scheme = "socks"  // what SOCKS asked for: bytes
+	// Straight is what asked for no proxy, and goes through none: bytes of a client that
+	// meant to connect to the host itself.
+	Straight Scheme = "straight"
 )
 
 // Dialer makes connections. It is safe for concurrent use.
@@ -85,6 +93,10 @@ type Dialer struct {
 	// Buffers, if not nil, returns how large each buffer of a connection's socket
 	// may be; 0: as the kernel likes.
 	Buffers func() int
+
+	// Captured, if not nil, reports whether an address stands for a host that is
+	// captured through the hosts file. Nothing is connected to there.
+	Captured func(netip.Addr) bool
 
 	// Descriptors, if not 0, is the first file descriptor that no connection gets:
 	// from there on they are for others. A dial that would take one fails as if
@@ -226,6 +238,9 @@ func connectTo(ctx context.Context, d *net.Dialer, host string, port int) (*pump
 // nil for none. A metadata server is not asked for through a proxy: it would be the
 // proxy's own, and answer with the proxy's credentials.
 func (d *Dialer) Proxy(ctx context.Context, scheme Scheme, host string, port int) (*url.URL, error) {
+	if scheme == Straight {
+		return nil, nil
+	}
 	u, err := d.rule(scheme, spelled(host), port)
 	if u == nil || err != nil || d.isMetadata(ctx, host) {
 		return nil, err
@@ -287,8 +302,13 @@ func (d *Dialer) DialProxy(ctx context.Context, proxy *url.URL) (*pump.Conn, err
 // are for others, and bounds the buffers of the socket. It sees every address
 // after names have been looked up, and before the connection is made.
 func (d *Dialer) guard(_ context.Context, _, address string, raw syscall.RawConn) error {
-	if ap, err := netip.ParseAddrPort(address); err == nil && d.own[int(ap.Port())] && isOwn(ap.Addr()) {
-		return fmt.Errorf("%s: %w", address, ErrSelf)
+	if ap, err := netip.ParseAddrPort(address); err == nil {
+		switch {
+		case d.Captured != nil && d.Captured(ap.Addr()):
+			return fmt.Errorf("%s: %w", address, ErrCaptured)
+		case d.own[int(ap.Port())] && isOwn(ap.Addr()):
+			return fmt.Errorf("%s: %w", address, ErrSelf)
+		}
 	}
 	if d.Descriptors > 0 && raw != nil {
 		over := false

@@ -1,0 +1,255 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy/address"
+	"github.com/tapedeck/tapedeck/proxy/hostsfile"
+	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/proxy/upstream"
+)
+
+// hostsRecheck is how often it is tried again to listen for a captured host, and to
+// write the hosts file.
+const hostsRecheck = 10 * time.Second
+
+// hosts are those that are captured through the hosts file.
+//
+//	app ─(its /etc/hosts is ours)─▶ 127.0.1.1:5432 ─▶ postgres.db:5432
+//
+// A host of which one port can't be listened on stands not in the file until it can: the
+// application then reaches it directly, unrecorded, instead of nobody.
+type hosts struct {
+	p    *Proxy
+	file string // the application's hosts file
+	own  string // the pod's own one
+	all  []hostsfile.Host
+
+	mu      sync.Mutex
+	ports   []*hostsPort
+	closed  bool
+	written string // what the file has, "" before it was written
+	failed  string // why it could not be written, "" if it could
+}
+
+// hostsPort is a port of a captured host.
+type hostsPort struct {
+	host     int // its index
+	port     int
+	listener net.Listener // nil: it can't be listened on
+	err      error        // why
+}
+
+// newHosts listens for the captured hosts and writes their file. What can't be done is
+// logged, and tried again by retry.
+func newHosts(ctx context.Context, p *Proxy) *hosts {
+	h := &hosts{p: p, file: filepath.Join(p.cfg.TrustDir, contract.HostsName)}
+	if len(p.cfg.Hosts) == 0 {
+		return h
+	}
+	etc := cmp.Or(p.cfg.etc, "/etc")
+	read := func(name string) string {
+		content, err := hostsfile.Read(filepath.Join(etc, name))
+		if err != nil {
+			p.log.Warn("a file that hosts are captured by can't be read", LogError, err)
+		}
+		return content
+	}
+	// Neither file changes while this process runs: the kubelet writes them before a pod's
+	// first container, and again only when all of them start anew.
+	h.own = hostsfile.OwnOrDefault(read("hosts"))
+	h.all = hostsfile.New(p.cfg.Hosts, hostsfile.Search(read("resolv.conf")))
+	for i, host := range h.all {
+		for _, port := range host.Ports {
+			h.ports = append(h.ports, &hostsPort{host: i, port: port})
+		}
+	}
+	if _, leftOut := hostsfile.Compose(h.own, h.all); len(leftOut) > 0 {
+		p.log.Info("the application's hosts file has other lines for captured hosts than the pod's own, which the sidecar goes by", "names", leftOut)
+	}
+	h.open(ctx)
+	h.write()
+	return h
+}
+
+// open listens on the ports that are not listened on yet, and returns those that are from
+// now on.
+func (h *hosts) open(ctx context.Context) (opened []*hostsPort) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	listening := 0
+	for _, port := range h.ports {
+		if port.listener != nil {
+			listening++
+		}
+	}
+	for _, port := range h.ports {
+		if port.listener != nil || h.closed {
+			continue
+		}
+		host := h.all[port.host]
+		before := port.err
+		if port.listener, port.err = h.listen(ctx, host.Addr, port.port, listening); port.err != nil {
+			if before == nil || before.Error() != port.err.Error() {
+				h.p.log.Warn("a host is not captured: the sidecar can't listen for it, so the application reaches it directly",
+					"host", hostPort(host.Name, port.port), LogError, port.err, "remedy", hostsRemedy(port.err, port.port))
+			}
+			continue
+		}
+		listening++
+		opened = append(opened, port)
+		if before != nil {
+			h.p.log.Info("the sidecar listens for a captured host now", "host", hostPort(host.Name, port.port))
+		}
+	}
+	return opened
+}
+
+// listen listens on a port of an address, unless the others have a quarter of the file
+// descriptors already.
+func (h *hosts) listen(ctx context.Context, addr netip.Addr, port, others int) (net.Listener, error) {
+	if limit := h.p.files.limit; limit > 0 && others >= limit/4 {
+		return nil, fmt.Errorf("a quarter of the %d files that the process may open are listeners for captured hosts: %w", limit, syscall.EMFILE)
+	}
+	lc := net.ListenConfig{KeepAliveConfig: upstream.KeepAlive()}
+	return lc.Listen(ctx, "tcp4", net.JoinHostPort(addr.String(), strconv.Itoa(port)))
+}
+
+// hostsRemedy says what lets the sidecar listen on a port.
+func hostsRemedy(err error, port int) string {
+	switch {
+	case errors.Is(err, syscall.EACCES) && port < contract.UnprivilegedPorts:
+		return fmt.Sprintf("set the sysctl %s to %d or lower in the pod's securityContext", contract.SysctlPortStart, port)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Sprintf("none, if the application itself listens on port %d of every address: leave the host out of %scapture-hosts, or let the application listen on another port", port, contract.OwnPrefix)
+	}
+	return "none"
+}
+
+// write writes the file, if it has to change.
+func (h *hosts) write() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var ready []hostsfile.Host
+	for i, host := range h.all {
+		if !slices.ContainsFunc(h.ports, func(port *hostsPort) bool { return port.host == i && port.listener == nil }) {
+			ready = append(ready, host)
+		}
+	}
+	content, _ := hostsfile.Compose(h.own, ready)
+	if content == h.written {
+		return
+	}
+	if err := hostsfile.Write(h.file, content); err != nil {
+		if h.failed != err.Error() {
+			h.p.log.Warn("the application's hosts file is not written: hosts are not captured through it", LogError, err, "variable", contract.EnvTLSCertDir)
+		}
+		h.failed = err.Error()
+		return
+	}
+	h.written, h.failed = content, ""
+}
+
+// pending reports whether something has to be tried again.
+func (h *hosts) pending() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failed != "" || slices.ContainsFunc(h.ports, func(port *hostsPort) bool { return port.listener == nil })
+}
+
+// retry tries again what failed, until it works or ctx ends. serve is called for the
+// ports that are listened on.
+func (h *hosts) retry(ctx context.Context, serve func(*hostsPort)) {
+	ticker := time.NewTicker(cmp.Or(h.p.cfg.hostsRecheck, hostsRecheck))
+	defer ticker.Stop()
+	for h.pending() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, port := range h.open(ctx) {
+			serve(port)
+		}
+		h.write()
+	}
+}
+
+// each calls f for every port, and says whether it is listened on.
+func (h *hosts) each(f func(port *hostsPort, host string, listening bool)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, port := range h.ports {
+		f(port, h.all[port.host].Name, port.listener != nil)
+	}
+}
+
+// close closes the listeners; there will be no more.
+func (h *hosts) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for _, port := range h.ports {
+		if port.listener != nil {
+			_ = port.listener.Close()
+		}
+	}
+}
+
+// has reports whether an address stands for a captured host.
+func (h *hosts) has(a netip.Addr) bool { return h.at(a) != nil }
+
+func (h *hosts) at(a netip.Addr) *hostsfile.Host {
+	a = address.Plain(a)
+	if !a.Is4() {
+		return nil
+	}
+	i := int(a.As4()[3]) - 1
+	if i < 0 || i >= len(h.all) || h.all[i].Addr != a {
+		return nil
+	}
+	return &h.all[i]
+}
+
+// meant returns the host that a client means, who may have looked its name up in our file
+// before it asked for a tunnel.
+func (h *hosts) meant(host string) string {
+	if a, ok := address.Parse(host); ok {
+		if captured := h.at(a); captured != nil {
+			return captured.Name
+		}
+	}
+	return host
+}
+
+// serve serves one connection of a client that knows of no proxy: it goes to the host
+// that the address stands for, as directly as it would without Tapedeck. A server that
+// can't be reached looks to the client like one that hangs up at once.
+func (h *hosts) serve(port *hostsPort) serveFunc {
+	p, host := h.p, h.all[port.host].Name
+	return func(ctx context.Context, k *conn) (move bool, err error) {
+		if err := ownPodAlone(k); err != nil {
+			return false, err
+		}
+		k.target(tap.ViaHostsFile, host, port.port)
+		return p.tunnel(ctx, k, upstream.Straight, host, port.port, func(_ *pump.Conn, err error) error {
+			if err != nil {
+				k.client.Abort()
+			}
+			return err
+		})
+	}
+}
