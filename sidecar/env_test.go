@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -56,6 +57,9 @@ func TestFromEnv(t *testing.T) {
 		{"TLS_IN_UNWRAP=false TLS_IN_PUBLIC_KEY=a TLS_IN_PRIVATE_KEY=b", func(c Config) bool { return c.TLSIn == nil }},
 		{"TAPEDECK_MEMORY=1Gi", func(c Config) bool { return c.Memory == 1<<30 }},
 		{"TAPEDECK_IN_ADDRESS=all", func(c Config) bool { return c.InAll }},
+		{"TAPEDECK_CAPTURE_HOSTS=redis:6379,Redis:26379", func(c Config) bool {
+			return reflect.DeepEqual(c.Hosts, []contract.CaptureHost{{Name: "redis", Ports: []int{6379, 26379}}})
+		}},
 		{"HTTPS_PROXY=corp.example:3128", func(c Config) bool { return c.Proxies.HTTPS == "corp.example:3128" }},
 	} {
 		t.Run(c.env, func(t *testing.T) {
@@ -86,35 +90,38 @@ func TestServiceLinksAreNoSettings(t *testing.T) {
 
 func TestWrongVariables(t *testing.T) {
 	for env1, want := range map[string]string{
-		"TAPEDECK_IN_ADDRESS=10.0.0.1":          `TAPEDECK_IN_ADDRESS="10.0.0.1": want loopback, all`,
-		"PROXY_OUT_PORT=0":                      `PROXY_OUT_PORT="0": want a port, 1 to 65535`,
-		"PROMETHEUS_PORT=-1":                    `PROMETHEUS_PORT="-1": want a port, 1 to 65535`,
-		"PROMETHEUS_PORT=4143":                  `PROMETHEUS_PORT=4143: that is PROXY_IN_PORT already`,
-		"TAPEDECK_MEMORY=-1":                    `TAPEDECK_MEMORY="-1": want a number of bytes, such as 16Mi`,
-		"TAPEDECK_MEMORY=9999999999999Gi":       `TAPEDECK_MEMORY="9999999999999Gi": want a number of bytes, such as 16Mi`,
-		"TAPEDECK_DRAIN=-1s":                    `TAPEDECK_DRAIN="-1s": want a duration such as 25s`,
-		"CAPTURE_MODE=istio":                    `CAPTURE_MODE="istio": want proxy`,
-		"PROXY_TYPE=transparent":                `PROXY_TYPE="transparent": it needs NET_ADMIN, and Tapedeck runs without privileges: want reverse, forward or dual`,
-		"PROXY_TYPE=both":                       `PROXY_TYPE="both": want reverse, forward, dual`,
-		"PROXY_PROTOCOL=tcp":                    `PROXY_PROTOCOL="tcp": want tcp:http, tcp:socks, http, socks with PROXY_TYPE=dual`,
-		"PROXY_TYPE=forward PROXY_PROTOCOL=tcp": `PROXY_PROTOCOL="tcp": want http, socks with PROXY_TYPE=forward`,
-		"PROXY_IN_PORT=70000":                   `PROXY_IN_PORT="70000": want a port, 1 to 65535`,
-		"PROXY_IN_PORT=4140":                    `PROXY_OUT_PORT=4140: that is PROXY_IN_PORT already`,
-		"PROXY_OUT_PORT=4100":                   `PROXY_OUT_PORT=4100: that is the admin port already`,
-		"REVERSE_PROXY_PORT=4143":               `REVERSE_PROXY_PORT=4143: the proxy would forward to itself, that is PROXY_IN_PORT`,
-		"REVERSE_PROXY_HOST=localhost:8080":     `REVERSE_PROXY_HOST="localhost:8080": want a host without a port (that is REVERSE_PROXY_PORT), or https://host`,
-		"TAPEDECK_IN_PORTS=4143=8080,4144=9090": `TAPEDECK_IN_PORTS="4143=8080,4144=9090": the first pair is 4143=8080: want 4143=80, which PROXY_IN_PORT and REVERSE_PROXY_PORT say`,
-		"TAPEDECK_IN_PORTS=8080,9090":           `TAPEDECK_IN_PORTS="8080,9090": "8080" is no pair of ports: want the sidecar's and the application's, as in 4143=8080,4144=9090`,
-		"TAPEDECK_IN_PORTS=4143=80,4140=9090":   `PROXY_OUT_PORT=4140: that is TAPEDECK_IN_PORTS already`,
-		"TLS_OUT_UNWRAP=yes":                    `TLS_OUT_UNWRAP="yes": want true or false`,
-		"TLS_IN_UNWRAP=true":                    `TLS_IN_UNWRAP=true needs TLS_IN_PUBLIC_KEY and TLS_IN_PRIVATE_KEY, the files to answer with`,
-		"TLS_MUTUAL_PUBLIC_KEY=a":               `TLS_MUTUAL_PUBLIC_KEY is set but TLS_MUTUAL_PRIVATE_KEY is not: want both or none`,
-		"LOG_LEVEL=loud":                        `LOG_LEVEL="loud": want debug, info, warn, error`,
-		"TAPEDECK_MEMORY=lots":                  `TAPEDECK_MEMORY="lots": want a number of bytes, such as 16Mi`,
-		"TAPEDECK_CAPTURE=maybe":                `TAPEDECK_CAPTURE="maybe": neither on nor off: want on or off`,
-		"TAPEDECK_CAPTURE_SAMPLE=10":            `TAPEDECK_CAPTURE_SAMPLE="10": more than all; a percentage ends in %: want a rate from 0 to 1, such as 0.1, or 0% to 100%`,
-		"TAPEDECK_CAPTURE_EXCLUDE=path=health":  `TAPEDECK_CAPTURE_EXCLUDE="path=health": rule 1, "path=health": path: found "health", allowed: a path that begins with / or *, without a query: want rules such as "in path=/healthz,/readyz; out host=*.internal method=GET", of the terms in, out, host, path, method and header.NAME, with = or != (* stands for anything), ~ or !~ (RE2)`,
-		"TAPEDECK_DRAIN=soon":                   `TAPEDECK_DRAIN="soon": want a duration such as 25s`,
+		"TAPEDECK_CAPTURE_HOSTS=redis":                         `TAPEDECK_CAPTURE_HOSTS="redis": "redis" has no port: want hosts with a port, separated by commas, as in postgres.db:5432, redis:6379, api.stripe.com:443`,
+		"TAPEDECK_CAPTURE_HOSTS=redis:80":                      `TAPEDECK_CAPTURE_HOSTS: redis:80: that port is the application's own, which it could not listen on any more`,
+		"TAPEDECK_CAPTURE_HOSTS=redis:6379 PROXY_TYPE=reverse": `TAPEDECK_CAPTURE_HOSTS: hosts are captured by the forward half, which PROXY_TYPE leaves out`,
+		"TAPEDECK_IN_ADDRESS=10.0.0.1":                         `TAPEDECK_IN_ADDRESS="10.0.0.1": want loopback, all`,
+		"PROXY_OUT_PORT=0":                                     `PROXY_OUT_PORT="0": want a port, 1 to 65535`,
+		"PROMETHEUS_PORT=-1":                                   `PROMETHEUS_PORT="-1": want a port, 1 to 65535`,
+		"PROMETHEUS_PORT=4143":                                 `PROMETHEUS_PORT=4143: that is PROXY_IN_PORT already`,
+		"TAPEDECK_MEMORY=-1":                                   `TAPEDECK_MEMORY="-1": want a number of bytes, such as 16Mi`,
+		"TAPEDECK_MEMORY=9999999999999Gi":                      `TAPEDECK_MEMORY="9999999999999Gi": want a number of bytes, such as 16Mi`,
+		"TAPEDECK_DRAIN=-1s":                                   `TAPEDECK_DRAIN="-1s": want a duration such as 25s`,
+		"CAPTURE_MODE=istio":                                   `CAPTURE_MODE="istio": want proxy`,
+		"PROXY_TYPE=transparent":                               `PROXY_TYPE="transparent": it needs NET_ADMIN, and Tapedeck runs without privileges: want reverse, forward or dual`,
+		"PROXY_TYPE=both":                                      `PROXY_TYPE="both": want reverse, forward, dual`,
+		"PROXY_PROTOCOL=tcp":                                   `PROXY_PROTOCOL="tcp": want tcp:http, tcp:socks, http, socks with PROXY_TYPE=dual`,
+		"PROXY_TYPE=forward PROXY_PROTOCOL=tcp":                `PROXY_PROTOCOL="tcp": want http, socks with PROXY_TYPE=forward`,
+		"PROXY_IN_PORT=70000":                                  `PROXY_IN_PORT="70000": want a port, 1 to 65535`,
+		"PROXY_IN_PORT=4140":                                   `PROXY_OUT_PORT=4140: that is PROXY_IN_PORT already`,
+		"PROXY_OUT_PORT=4100":                                  `PROXY_OUT_PORT=4100: that is the admin port already`,
+		"REVERSE_PROXY_PORT=4143":                              `REVERSE_PROXY_PORT=4143: the proxy would forward to itself, that is PROXY_IN_PORT`,
+		"REVERSE_PROXY_HOST=localhost:8080":                    `REVERSE_PROXY_HOST="localhost:8080": want a host without a port (that is REVERSE_PROXY_PORT), or https://host`,
+		"TAPEDECK_IN_PORTS=4143=8080,4144=9090":                `TAPEDECK_IN_PORTS="4143=8080,4144=9090": the first pair is 4143=8080: want 4143=80, which PROXY_IN_PORT and REVERSE_PROXY_PORT say`,
+		"TAPEDECK_IN_PORTS=8080,9090":                          `TAPEDECK_IN_PORTS="8080,9090": "8080" is no pair of ports: want the sidecar's and the application's, as in 4143=8080,4144=9090`,
+		"TAPEDECK_IN_PORTS=4143=80,4140=9090":                  `PROXY_OUT_PORT=4140: that is TAPEDECK_IN_PORTS already`,
+		"TLS_OUT_UNWRAP=yes":                                   `TLS_OUT_UNWRAP="yes": want true or false`,
+		"TLS_IN_UNWRAP=true":                                   `TLS_IN_UNWRAP=true needs TLS_IN_PUBLIC_KEY and TLS_IN_PRIVATE_KEY, the files to answer with`,
+		"TLS_MUTUAL_PUBLIC_KEY=a":                              `TLS_MUTUAL_PUBLIC_KEY is set but TLS_MUTUAL_PRIVATE_KEY is not: want both or none`,
+		"LOG_LEVEL=loud":                                       `LOG_LEVEL="loud": want debug, info, warn, error`,
+		"TAPEDECK_MEMORY=lots":                                 `TAPEDECK_MEMORY="lots": want a number of bytes, such as 16Mi`,
+		"TAPEDECK_CAPTURE=maybe":                               `TAPEDECK_CAPTURE="maybe": neither on nor off: want on or off`,
+		"TAPEDECK_CAPTURE_SAMPLE=10":                           `TAPEDECK_CAPTURE_SAMPLE="10": more than all; a percentage ends in %: want a rate from 0 to 1, such as 0.1, or 0% to 100%`,
+		"TAPEDECK_CAPTURE_EXCLUDE=path=health":                 `TAPEDECK_CAPTURE_EXCLUDE="path=health": rule 1, "path=health": path: found "health", allowed: a path that begins with / or *, without a query: want rules such as "in path=/healthz,/readyz; out host=*.internal method=GET", of the terms in, out, host, path, method and header.NAME, with = or != (* stands for anything), ~ or !~ (RE2)`,
+		"TAPEDECK_DRAIN=soon":                                  `TAPEDECK_DRAIN="soon": want a duration such as 25s`,
 	} {
 		t.Run(env1, func(t *testing.T) {
 			_, err := FromEnv(env(strings.Fields(env1)...))

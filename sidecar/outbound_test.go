@@ -1,22 +1,27 @@
 package sidecar
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/fakedns"
 	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
@@ -66,6 +71,16 @@ func TestACallAndWhatItCaused(t *testing.T) {
 				TLSClientConfig:   &tls.Config{RootCAs: trust},
 				ForceAttemptHTTP2: true,
 			}
+			target, err := url.Parse(c.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			port, _ := strconv.Atoi(target.Port())
+			if c.proxy == "" { // the application's hosts file leads it to the sidecar
+				tr.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort("127.0.1.1", target.Port()))
+				}
+			}
 			defer tr.CloseIdleConnections()
 			app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				q, _ := http.NewRequestWithContext(r.Context(), http.MethodGet, c.url+"/tea", nil)
@@ -84,9 +99,16 @@ func TestACallAndWhatItCaused(t *testing.T) {
 			cfg.Type, cfg.Protocols, cfg.Forward = "dual", "tcp:http", true
 			cfg.TLSOut, cfg.CADir, cfg.UpstreamCA = true, dir, filepath.Join(dir, "upstream.pem")
 			fmt.Sscanf(app.URL, "http://127.0.0.1:%d", &cfg.In[0].App.Port)
+			if c.proxy == "" {
+				cfg.Hosts = []contract.CaptureHost{{Name: target.Hostname(), Ports: []int{port}}}
+				fakedns.Use(t, map[string]string{target.Hostname(): "127.0.0.1"})
+				cfg.Identity.Pod = target.Hostname() // which may lead to loopback
+			}
 			kept := t.TempDir()
 			s := run(t, cfg, spool.Dir(kept))
-			out = &url.URL{Scheme: c.proxy, Host: s.OutAddr().String()}
+			if c.proxy != "" {
+				out = &url.URL{Scheme: c.proxy, Host: s.OutAddr().String()}
+			}
 
 			q, _ := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s/cart", s.InAddr()), nil)
 			q.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
