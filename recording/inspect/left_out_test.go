@@ -25,7 +25,7 @@ func TestWhatWasLeftOutIsNoted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // two segments
+		for range 2 { // two segments, and a third one that marks the end
 			e := sample()[0]
 			written++
 			e.UUID[15] = written
@@ -45,7 +45,7 @@ func TestWhatWasLeftOutIsNoted(t *testing.T) {
 		if err := Run(t.Context(), &out, &notes, "test:", []string{dir}, Path, Options{Output: output}); err != nil {
 			t.Fatal(err)
 		}
-		if want := "note: not in the recording: 0 dropped, 40 filtered, 6 sampled out; 4 recorded by 2 processes, by the last complete segment of each\n"; notes.String() != want {
+		if want := "note: not in the recording: 0 dropped, 60 filtered, 6 sampled out; 4 recorded by 2 processes, by the last complete segment of each\n"; notes.String() != want {
 			t.Errorf("%s: noted %q, want %q", output, notes.String(), want)
 		}
 		if strings.Contains(out.String(), "counters") {

@@ -4,102 +4,88 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path"
-	"path/filepath"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/tapedeck/tapedeck/recording"
 )
 
 // abandonedAfter is when a segment that is not complete has no writer any more:
 // one that has is written to, or ended, before.
 const abandonedAfter = 2 * DefaultSegmentAge
 
-// bounded is [Files] in a directory that stays within a size: before a segment
-// begins, the oldest ones make room for it. It touches nothing but segments.
+// bounded is [Files] in a directory that stays within a size and a number of files: before
+// a segment begins, the oldest ones make room for it. It touches nothing but segments.
 type bounded struct {
 	Dir
-	max     int64
-	reserve int64  // what a segment may grow to
-	full    func() // called when the first segment is removed
+	maxBytes int64  // 0: no bound
+	maxFiles int    // 0: no bound
+	reserve  int64  // what a segment may grow to
+	full     func() // called when the first segment is removed
 
-	segments, bytes atomic.Uint64 // removed
+	bySize, byFiles removed
 }
+
+// removed counts what made room.
+type removed struct{ segments, bytes atomic.Uint64 }
+
+func (r *removed) stats() Removed { return Removed{r.segments.Load(), r.bytes.Load()} }
 
 // Create implements [Files].
 func (b *bounded) Create(key string) (File, error) {
 	if err := b.makeRoom(time.Now()); err != nil {
-		return nil, fmt.Errorf("stay within %d bytes: %w", b.max, err)
+		return nil, fmt.Errorf("stay within %d bytes and %d files (0: any): %w", b.maxBytes, b.maxFiles, err)
 	}
 	return b.Dir.Create(key)
 }
 
 func (b *bounded) makeRoom(now time.Time) error {
-	found, total, err := b.list()
-	excess := total + b.reserve - b.max
-	switch {
-	case err != nil:
+	found, err := b.Segments()
+	if err != nil {
 		return err
-	case excess <= 0:
-		return nil
+	}
+	bytes, files := int64(0), 0 // that have to go
+	if b.maxBytes > 0 {
+		bytes = b.reserve - b.maxBytes
+		for _, s := range found {
+			bytes += s.Size
+		}
+	}
+	if b.maxFiles > 0 {
+		files = len(found) + 1 - b.maxFiles
 	}
 	var failed error
 	for _, s := range found {
-		if strings.HasSuffix(s.name, recording.PartSuffix) && now.Sub(s.ModTime()) < abandonedAfter {
+		if bytes <= 0 && files <= 0 {
+			return nil
+		}
+		if s.State == Part && now.Sub(s.changed) < abandonedAfter {
 			continue
 		}
-		if err := os.Remove(filepath.Join(string(b.Dir), s.name)); err != nil {
+		switch err := b.Remove(s.Name); {
+		case errors.Is(err, fs.ErrNotExist): // it was sent meanwhile
+		case err != nil:
 			failed = err
 			continue
+		default:
+			b.count(s, bytes > 0)
 		}
-		if b.segments.Add(1) == 1 && b.full != nil {
-			b.full()
-		}
-		b.bytes.Add(uint64(s.Size()))
-		for hour := path.Dir(s.name); hour != "."; hour = path.Dir(hour) {
-			if os.Remove(filepath.Join(string(b.Dir), hour)) != nil { // not empty
-				break
-			}
-		}
-		if excess -= s.Size(); excess <= 0 {
-			break
-		}
+		bytes -= s.Size
+		files--
 	}
-	if excess > 0 {
+	if bytes > 0 || files > 0 {
 		return errors.Join(errors.New("what is there can't be removed"), failed)
 	}
 	return nil
 }
 
-type segmentFile struct {
-	name string
-	fs.FileInfo
-}
-
-// list returns all segments, the oldest first, and their size.
-func (b *bounded) list() (found []segmentFile, total int64, err error) {
-	fsys := os.DirFS(string(b.Dir))
-	for _, suffix := range []string{"", recording.PartSuffix} {
-		names, err := fs.Glob(fsys, "cluster=*/namespace=*/workload=*/date=*/hour=*/*"+recording.SegmentSuffix+suffix)
-		if err != nil {
-			return nil, 0, err
-		}
-		for _, name := range names {
-			info, err := fs.Stat(fsys, name)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // another writer has ended, or removed it
-			}
-			if err != nil {
-				return nil, 0, err
-			}
-			found = append(found, segmentFile{name, info})
-			total += info.Size()
-		}
+// count counts a segment that was removed.
+func (b *bounded) count(s Segment, bySize bool) {
+	if b.bySize.segments.Load()+b.byFiles.segments.Load() == 0 && b.full != nil {
+		b.full()
 	}
-	slices.SortFunc(found, func(a, b segmentFile) int { return strings.Compare(path.Base(a.name), path.Base(b.name)) })
-	return found, total, nil
+	r := &b.byFiles
+	if bySize {
+		r = &b.bySize
+	}
+	r.segments.Add(1)
+	r.bytes.Add(uint64(s.Size))
 }

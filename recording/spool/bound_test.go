@@ -63,7 +63,7 @@ func TestABoundedDirectoryKeepsTheNewest(t *testing.T) {
 	if len(found) < 20 || len(errs) > 0 || found[len(found)-1] != "/299" {
 		t.Errorf("%d are found, up to %v; %v", len(found), found[max(0, len(found)-1):], errs)
 	}
-	if s := r.Stats(); s.Stored != records || s.RemovedSegments == 0 || s.RemovedBytes < bound || told != 1 {
+	if s := r.Stats(); s.Stored != records || s.RemovedBySize.Segments == 0 || s.RemovedBySize.Bytes < bound || told != 1 {
 		t.Errorf("told %d times, %+v", told, s)
 	}
 }
@@ -118,7 +118,7 @@ func TestABoundTouchesNothingButOldSegments(t *testing.T) {
 			t.Errorf("the directory of %s is still there", name)
 		}
 	}
-	if s := r.Stats(); s.RemovedSegments != 2 || s.RemovedBytes != 60<<10 || s.Stored != 1 {
+	if s := r.Stats(); s.RemovedBySize != (Removed{2, 60 << 10}) || s.Stored != 1 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -138,7 +138,7 @@ func TestABoundThatCantBeKeptIsAFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Write(numbered(0))
-	if err := r.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "stay within 65536 bytes") {
+	if err := r.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "stay within 65536 bytes and 0 files (0: any)") {
 		t.Errorf("%v", err)
 	}
 	if s := r.Stats(); s.Dropped[StoreFailed] != 1 {

@@ -14,7 +14,8 @@ import (
 // Dir is [Files] in a directory, which it makes when it needs it. A segment
 // appears under its own name only once it is on the disk. Nobody but the writer's
 // user may read it: bodies are kept as they are. The first segment brings the file
-// [columns.Name] to the root.
+// [columns.Name] to the root. While a segment is open, its writer holds the file's
+// advisory lock, so that others know that it lives.
 type Dir string
 
 // Try implements [Files], with a file that it removes.
@@ -31,19 +32,40 @@ func (d Dir) Try() error {
 
 // Create implements [Files].
 func (d Dir) Create(key string) (File, error) {
-	name := filepath.Join(string(d), filepath.FromSlash(key))
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return nil, err
-	}
+	name := d.Path(key)
 	if _, err := os.Lstat(name); err == nil {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
-	f, err := os.OpenFile(name+recording.PartSuffix, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := createLocked(name + recording.PartSuffix)
 	if err != nil {
 		return nil, err
 	}
 	d.putColumns()
 	return &file{File: f, name: name}, nil
+}
+
+// createLocked creates a file that isn't there and takes its lock. Others work in the
+// directory meanwhile: who sends segments removes folders that have become empty, and who
+// adopts takes the file for a dead writer's until it has its lock.
+func createLocked(name string) (f *os.File, err error) {
+	for range 10 {
+		if err = os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			return nil, err
+		}
+		f, err = os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		_ = lock(f, true) // file systems without locks: see [Dir.Adopt]
+		if err = leadsTo(name, f); err == nil {
+			return f, nil
+		}
+		f.Close()
+	}
+	return nil, err
 }
 
 // putColumns puts the columns file at the root, unless one is there. Segments are
@@ -79,8 +101,11 @@ func (f *file) Truncate(n int64) error {
 
 // Check implements [File]: a file that was removed, or moved away, takes
 // writes without complaint and loses them.
-func (f *file) Check() error {
-	have, err := os.Lstat(f.Name())
+func (f *file) Check() error { return leadsTo(f.Name(), f.File) }
+
+// leadsTo checks that a name still leads to an open file.
+func leadsTo(name string, f *os.File) error {
+	have, err := os.Lstat(name)
 	if err != nil {
 		return err
 	}
@@ -89,7 +114,7 @@ func (f *file) Check() error {
 		return err
 	}
 	if !os.SameFile(have, mine) {
-		return fmt.Errorf("%s: replaced by another file", f.Name())
+		return fmt.Errorf("%s: replaced by another file", name)
 	}
 	return nil
 }

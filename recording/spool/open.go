@@ -22,6 +22,9 @@ type Options struct {
 	// MaxBytesKept bounds the size of the directory: the oldest segments in it,
 	// whoever wrote them, make room for new ones. 0: it doesn't.
 	MaxBytesKept int64
+	// MaxFilesKept bounds the number of segments in the directory in the same way. 0: it
+	// doesn't.
+	MaxFilesKept int
 	// Full, if not nil, is called when that begins.
 	Full func()
 	// Redact says what is redacted, and under which key. Segments have the key's ID.
@@ -53,7 +56,7 @@ func (r *Recorder) Write(e *recording.Exchange) error {
 func (r *Recorder) Stats() Stats {
 	s := r.queue.Stats()
 	if r.bound != nil {
-		s.RemovedSegments, s.RemovedBytes = r.bound.segments.Load(), r.bound.bytes.Load()
+		s.RemovedBySize, s.RemovedByFiles = r.bound.bySize.stats(), r.bound.byFiles.stats()
 	}
 	return s
 }
@@ -62,14 +65,16 @@ func (r *Recorder) Stats() Stats {
 // if it vanishes. One that can't be written to is no error, for that may change:
 // Options.Changed tells.
 func Open(dir string, o Options) (*Recorder, error) {
-	if o.MaxBytesKept <= 0 {
+	if o.MaxBytesKept <= 0 && o.MaxFilesKept <= 0 {
 		return OpenFiles(Dir(dir), o)
 	}
-	// A segment ends with the batch that fills it; neither may take all there is.
-	share := max(1, o.MaxBytesKept/4)
-	o.MaxBytes = min(cmp.Or(o.MaxBytes, DefaultSegmentBytes), share)
-	o.QueueBytes = int(min(int64(cmp.Or(o.QueueBytes, DefaultQueueBytes)), share))
-	bound := &bounded{Dir: Dir(dir), max: o.MaxBytesKept, reserve: o.MaxBytes + int64(o.QueueBytes) + countersRoom, full: o.Full}
+	bound := &bounded{Dir: Dir(dir), maxBytes: o.MaxBytesKept, maxFiles: o.MaxFilesKept, full: o.Full}
+	if o.MaxBytesKept > 0 { // a segment ends with the batch that fills it; neither may take all there is
+		share := max(1, o.MaxBytesKept/4)
+		o.MaxBytes = min(cmp.Or(o.MaxBytes, DefaultSegmentBytes), share)
+		o.QueueBytes = int(min(int64(cmp.Or(o.QueueBytes, DefaultQueueBytes)), share))
+		bound.reserve = o.MaxBytes + int64(o.QueueBytes) + countersRoom
+	}
 	r, err := OpenFiles(bound, o)
 	if err != nil {
 		return nil, err

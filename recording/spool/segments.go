@@ -5,6 +5,8 @@
 //	                          bounded,         zstd         x.jsonl.zst.part,
 //	                          counts drops                  x.jsonl.zst once complete
 //
+//	a killed process's x.jsonl.zst.part ──Dir.Adopt──▶ x.jsonl.zst
+//
 // What it promises:
 //
 //   - Writing never waits for the disk, and never fails the caller. An exchange that
@@ -12,7 +14,8 @@
 //   - Secrets are replaced before an exchange is encoded, so they reach neither the
 //     queue's memory nor the disk.
 //   - A process killed at any instant loses the open segment's tail, no more.
-//   - A complete segment never replaces another file.
+//   - A complete segment never replaces another file, and never changes.
+//   - A process that ends in order says so in its last segment.
 //
 // It imports contract, recording, recording/columns, recording/redact and
 // klauspost/compress, and nothing else of this module.
@@ -85,6 +88,9 @@ type SegmentOptions struct {
 	// Counters, if not nil, returns what was left out until now. Where a segment
 	// ends, the rest is filled in. It must not wait for the one who writes.
 	Counters func() recording.Counters
+	// Completed, if not nil, is called when a segment is complete. What records wait for
+	// waits for it.
+	Completed func()
 }
 
 // Segments is [Lines] that compresses into [Files], segment after segment:
@@ -105,6 +111,7 @@ type Segments struct {
 	started  time.Time
 	recorded uint64 // records in segments that have ended
 
+	closing bool         // the segment that ends is the last
 	open    *openSegment // nil between segments
 	retryAt time.Time
 	err     error // why the last segment failed; nil once one has kept something
@@ -135,18 +142,27 @@ func NewSegments(files Files, opts SegmentOptions) (*Segments, error) {
 	if opts.MaxAge <= 0 {
 		opts.MaxAge = DefaultSegmentAge
 	}
-	enc, err := zstd.NewWriter(nil,
+	enc, err := newEncoder(nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &Segments{files: files, opts: opts, enc: enc, out: bufio.NewWriterSize(nil, writeBytes), started: time.Now().UTC()}
+	rand.Read(s.process[:])
+	return s, nil
+}
+
+// newEncoder returns what compresses a segment into w.
+func newEncoder(w io.Writer) (*zstd.Encoder, error) {
+	enc, err := zstd.NewWriter(w,
 		zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(false), // so that frameEnd can end any frame
+		zstd.WithEncoderCRC(false), // so that endFrame can end any frame
 		zstd.WithLowerEncoderMem(true),
 		zstd.WithWindowSize(window))
 	if err != nil {
 		return nil, fmt.Errorf("start zstd: %w", err)
 	}
-	s := &Segments{files: files, opts: opts, enc: enc, out: bufio.NewWriterSize(nil, writeBytes), started: time.Now().UTC()}
-	rand.Read(s.process[:])
-	return s, nil
+	return enc, nil
 }
 
 // Try implements [Lines].
@@ -199,8 +215,15 @@ func (s *Segments) Flush() (Fate, error) {
 	return Fate{}, nil
 }
 
-// Close implements [Lines].
+// Close implements [Lines]. The last segment says that it is that, so that nobody waits
+// for more. If none is open, one without records does, unless there never was one.
 func (s *Segments) Close() (Fate, error) {
+	s.closing = true
+	if s.open == nil && s.seq > 0 {
+		if err := s.begin(); err != nil {
+			return Fate{}, err
+		}
+	}
 	if s.open == nil {
 		return Fate{}, s.err
 	}
@@ -255,7 +278,7 @@ func (s *Segments) end() (Fate, error) {
 		return Fate{Lost: o.records}, s.pause(fmt.Errorf("end segment: %w", err))
 	}
 	s.err = nil
-	s.recorded += uint64(o.records)
+	s.completed(o)
 	return Fate{Stored: o.records}, nil
 }
 
@@ -276,10 +299,18 @@ func (s *Segments) abandon(cause error) (Fate, error) {
 		kept = o.Commit() == nil
 	}
 	if kept {
-		s.recorded += uint64(o.records)
+		s.completed(o)
 		return Fate{Stored: o.records, Lost: o.loose}, s.pause(cause)
 	}
 	return Fate{Lost: o.records + o.loose}, s.pause(cause)
+}
+
+// completed books a segment that is complete.
+func (s *Segments) completed(o *openSegment) {
+	s.recorded += uint64(o.records)
+	if s.opts.Completed != nil {
+		s.opts.Completed()
+	}
 }
 
 // endFrame ends the frame of a segment that was cut back: with the counters, or,
@@ -320,6 +351,6 @@ func (s *Segments) countersLine(recorded uint64, seq int) []byte {
 	if s.opts.Counters != nil {
 		c = s.opts.Counters()
 	}
-	c.Pod, c.Process, c.Started, c.Segment, c.Recorded = s.opts.Pod, s.process, s.started, seq, recorded
+	c.Pod, c.Process, c.Started, c.Segment, c.Recorded, c.End = s.opts.Pod, s.process, s.started, seq, recorded, s.closing
 	return c.AppendLine(nil, s.opts.Cluster, s.opts.Namespace, s.opts.Workload)
 }

@@ -42,12 +42,15 @@ type Stats struct {
 	QueueBytes int
 	// Dropped is indexed by [Reason].
 	Dropped [reasons]uint64
-	// RemovedSegments made room for others, by Options.MaxBytesKept; RemovedBytes
-	// is their size. Their records stay counted as stored.
-	RemovedSegments, RemovedBytes uint64
+	// RemovedBySize made room for others, by Options.MaxBytesKept; RemovedByFiles did
+	// so by Options.MaxFilesKept. Their records stay counted as stored.
+	RemovedBySize, RemovedByFiles Removed
 	// Err is what is wrong with the store; nil if it works.
 	Err error
 }
+
+// Removed counts segments that were removed.
+type Removed struct{ Segments, Bytes uint64 }
 
 // Total is the number of dropped exchanges, whatever the reason.
 func (s *Stats) Total() (n uint64) {

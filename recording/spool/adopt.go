@@ -1,0 +1,176 @@
+package spool
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Adopted counts what became of segments whose writer was killed.
+type Adopted struct {
+	// Completed are complete now.
+	Completed int
+	// Empty had no whole line and were removed.
+	Empty int
+	// Aside can't be read and were set aside.
+	Aside int
+}
+
+// errLocked tells that a segment has a writer.
+var errLocked = errors.New("locked by its writer")
+
+// damage tells that what a segment has in it can't be read.
+type damage struct{ error }
+
+// Adopt completes the segments whose writer was killed: whole records are written anew, in
+// one frame, and the torn tail is left out. From then on their bytes are fixed, so who
+// sends them may name them by their bytes, and try as often as need be.
+//
+// Segments that have a writer, in whatever process, are left alone: it holds their lock.
+// Where the file system knows no locks, a segment has no writer once it has not changed for
+// ten minutes. Adopt may be killed, and called again or by several, at any time. What it
+// can't do, for the disk is full, it leaves, and says so.
+func (d Dir) Adopt() (sum Adopted, err error) {
+	found, err := d.Segments()
+	if err != nil {
+		return sum, err
+	}
+	var failed []error
+	for _, s := range found {
+		if s.State != Part {
+			continue
+		}
+		switch n, err := d.adopt(s); {
+		case errors.Is(err, errLocked) || errors.Is(err, fs.ErrNotExist): // somebody else has it, or had
+		case err != nil:
+			failed = append(failed, fmt.Errorf("adopt %s: %w", s.Name, err))
+		default:
+			sum.Completed += n.Completed
+			sum.Empty += n.Empty
+			sum.Aside += n.Aside
+		}
+	}
+	return sum, errors.Join(failed...)
+}
+
+func (d Dir) adopt(s Segment) (n Adopted, err error) {
+	part := d.Path(s.Name)
+	f, err := os.OpenFile(part, os.O_RDWR, 0) // some file systems lock only what may be written
+	if err != nil {
+		return n, err
+	}
+	defer f.Close()
+	switch err := lock(f, false); {
+	case errors.Is(err, errLocked), err != nil && time.Since(s.changed) < abandonedAfter:
+		return n, errLocked
+	}
+	if leadsTo(part, f) != nil {
+		return n, errLocked // another process was faster
+	}
+	name := strings.TrimSuffix(part, recording.PartSuffix)
+	folder, base := filepath.Split(name)
+	made := filepath.Join(folder, "."+base+".adopted") // the lock's owner's alone, also one that an earlier owner left
+	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		switch n, err = rewrite(f, made, name); {
+		case errors.As(err, new(damage)):
+			_ = os.Remove(made)
+			return Adopted{Aside: 1}, d.SetAside(s.Name)
+		case err != nil:
+			_ = os.Remove(made)
+			return Adopted{}, err
+		}
+	} // else the writer, or who adopted it before, was killed between giving it this name and taking the old one
+
+	_ = os.Remove(made)
+	if err := d.Remove(s.Name); err != nil {
+		return n, err
+	}
+	if n.Empty > 0 {
+		return n, nil // its folder may be gone
+	}
+	return n, syncDir(folder)
+}
+
+// rewrite writes the whole lines of a segment to the file made, and gives it its final
+// name. The error is damage if the segment can't be read.
+func rewrite(part *os.File, made, name string) (n Adopted, err error) {
+	whole, err := wholeLines(part)
+	if err != nil {
+		return n, err
+	}
+	if whole == 0 {
+		return Adopted{Empty: 1}, nil
+	}
+	if _, err := part.Seek(0, io.SeekStart); err != nil {
+		return n, err
+	}
+	in, err := newDecoder(part)
+	if err != nil {
+		return n, err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(made, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return n, err
+	}
+	defer out.Close()
+	buffered := bufio.NewWriterSize(out, writeBytes)
+	enc, err := newEncoder(buffered)
+	if err != nil {
+		return n, err
+	}
+	_, err = io.CopyN(enc, in, whole)
+	for _, step := range []func() error{enc.Close, buffered.Flush, out.Sync, out.Close} {
+		err = errors.Join(err, step())
+	}
+	if err != nil {
+		return n, err
+	}
+	return Adopted{Completed: 1}, publish(made, name)
+}
+
+// wholeLines returns up to which byte the text of a segment is whole lines. That it ends
+// too early is no error: its writer was killed.
+func wholeLines(part io.Reader) (whole int64, err error) {
+	in, err := newDecoder(part)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	text := bufio.NewReaderSize(in, writeBytes)
+	for read := int64(0); ; {
+		chunk, err := text.ReadSlice('\n')
+		read += int64(len(chunk))
+		switch {
+		case read > recording.MaxSegment:
+			return 0, damage{fmt.Errorf("more than %d bytes when decompressed", int64(recording.MaxSegment))}
+		case err == nil:
+			whole = read
+		case errors.Is(err, bufio.ErrBufferFull):
+		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+			return whole, nil
+		case errors.As(err, new(*fs.PathError)): // the disk's, not the segment's
+			return 0, err
+		default:
+			return 0, damage{err}
+		}
+	}
+}
+
+func newDecoder(r io.Reader) (*zstd.Decoder, error) {
+	in, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window))
+	if err != nil {
+		return nil, fmt.Errorf("start zstd: %w", err)
+	}
+	return in, nil
+}

@@ -1,0 +1,11 @@
+//go:build !(linux || darwin || freebsd || netbsd || openbsd || dragonfly)
+
+package spool
+
+import (
+	"errors"
+	"os"
+)
+
+// lock has no lock to take here.
+func lock(*os.File, bool) error { return errors.ErrUnsupported }

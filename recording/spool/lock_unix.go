@@ -1,0 +1,28 @@
+//go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
+
+package spool
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// lock takes the advisory lock of a file, which holds until the file is closed or its
+// process ends, however that comes. errLocked: somebody else has it. With wait it waits
+// for that to end.
+func lock(f *os.File, wait bool) error {
+	how := syscall.LOCK_EX
+	if !wait {
+		how |= syscall.LOCK_NB
+	}
+	for {
+		switch err := syscall.Flock(int(f.Fd()), how); {
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return errLocked
+		default:
+			return err
+		}
+	}
+}
