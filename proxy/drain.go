@@ -22,6 +22,8 @@ const (
 	// flushTime it makes less than the 5 s by which a pod's grace period is
 	// longer than [Config.Drain]: who is killed then loses what it had taken.
 	CloseTime = 2 * time.Second
+	// StopTime is both: how long a pod may go on after [Config.Drain].
+	StopTime = flushTime + CloseTime
 	// tick is how often a drain looks for idle connections.
 	tick = 100 * time.Millisecond
 )

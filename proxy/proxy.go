@@ -97,7 +97,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	for _, u := range unusable {
 		log.Warn("a proxy can't be chained to: connections go without it", "variable", u.Variable, LogError, u.Err)
 	}
-	p.dial.Roots = p.pool
+	p.dial.Roots = p.Roots
 	p.dial.AddName(cfg.Pod)
 	p.dial.Unbound = func(addr netip.Addr, err error) {
 		log.Warn("the application sees its callers at the address of loopback, which it may trust: the address that Envoy uses can't be bound",

@@ -107,7 +107,7 @@ func (p *Proxy) serveInPlain(k *conn, spoke bool) (move bool, err error) {
 
 // peer says how to speak TLS to the application.
 func (in *reverse) peer() *intercept.Peer {
-	return &intercept.Peer{Name: in.App.Host, Roots: in.p.pool(), Insecure: isLoopback(in.App.Host), Unsure: !in.App.TLS}
+	return &intercept.Peer{Name: in.App.Host, Roots: in.p.Roots(), Insecure: isLoopback(in.App.Host), Unsure: !in.App.TLS}
 }
 
 // speaksTLS reports whether a client that has begun to speak does so in TLS,

@@ -45,7 +45,7 @@ func (p *Proxy) prepareTLS() {
 			"variable", contract.EnvUpstreamCA, LogError, err)
 	}
 	p.use(roots)
-	p.upstream = intercept.Config{Authority: p.ca, Roots: p.pool}
+	p.upstream = intercept.Config{Authority: p.ca, Roots: p.Roots}
 	p.upstream.Certificate = p.keyPair(p.cfg.Mutual, contract.EnvTLSMutualPublicKey, "upstreams are shown no client certificate until it can be read")
 	if p.ca != nil {
 		p.out = intercept.New(p.upstream)
@@ -109,5 +109,5 @@ func (p *Proxy) awaitRoots(ctx context.Context) {
 	}
 }
 
-// pool is what upstreams are verified against now.
-func (p *Proxy) pool() *x509.CertPool { return p.roots.Load().Pool() }
+// Roots returns what upstreams are verified against now.
+func (p *Proxy) Roots() *x509.CertPool { return p.roots.Load().Pool() }

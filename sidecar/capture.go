@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/redact"
 	"github.com/tapedeck/tapedeck/recording/spool"
+	"github.com/tapedeck/tapedeck/sidecar/ship"
 )
 
 // Capture records what a proxy's tap gives it. It implements
@@ -27,6 +29,8 @@ type Capture struct {
 	decoders *decode.Decoders
 	recorder *spool.Recorder
 	chooser  *chooser
+	shipper  *ship.Shipper // nil: recordings stay in the directory
+	roots    func() *x509.CertPool
 }
 
 // tapPart is the share of the memory for capture that the tap gets: one in
@@ -45,6 +49,10 @@ func Open(cfg Config, version string, log *slog.Logger) (*Capture, error) {
 func open(cfg Config, version string, log *slog.Logger, recorder func(spool.Options) (*spool.Recorder, error)) (*Capture, error) {
 	c := new(Capture)
 	o := options(cfg, log)
+	if cfg.Collector.IsCollector() {
+		c.shipper = newShipper(cfg, log, func() *x509.CertPool { return c.roots() })
+		o.Completed = c.shipper.Wake
+	}
 	o.Counters = func() recording.Counters { return leftOut(c.decoders.Stats()) }
 	var err error
 	if c.recorder, err = recorder(o); err != nil {
@@ -82,12 +90,17 @@ func leftOut(d decode.Stats) recording.Counters {
 
 func options(cfg Config, log *slog.Logger) spool.Options {
 	id := cfg.Identity
+	variable, maxFiles := contract.EnvSink, 0
+	if cfg.Collector.IsCollector() {
+		variable, maxFiles = contract.EnvSpool, maxSpoolFiles
+	}
 	return spool.Options{
 		SegmentOptions: spool.SegmentOptions{Cluster: id.Cluster, Namespace: id.Namespace, Workload: id.App, Pod: id.Pod},
 		QueueBytes:     queueBytes(cfg.Memory),
 		MaxBytesKept:   cfg.SinkSize,
+		MaxFilesKept:   maxFiles,
 		Full: func() {
-			log.Warn("the recordings have reached their bound: from now on the oldest make room for new ones", "variable", contract.EnvSinkSize, "bytes", cfg.SinkSize)
+			log.Warn("the recordings have reached their bound: from now on the oldest make room for new ones", "variable", contract.EnvSinkSize, "bytes", cfg.SinkSize, "files", maxFiles)
 		},
 		Redact: redact.Options{Names: cfg.RedactHeaders, Key: redactKey(cfg.RedactKeyFile, log), MaxBody: int(cfg.BodyLimit), Redaction: cfg.Redact,
 			Panicked: func(v any, stack []byte) {
@@ -95,7 +108,7 @@ func options(cfg Config, log *slog.Logger) spool.Options {
 			}},
 		Changed: func(err error, lost uint64) {
 			if err != nil {
-				log.Warn("the sink fails: what is captured is lost until it works again", proxy.LogError, err, "variable", contract.EnvSink)
+				log.Warn("the sink fails: what is captured is lost until it works again", proxy.LogError, err, "variable", variable)
 			} else {
 				log.Info("the sink works again", "lost", lost)
 			}
@@ -172,13 +185,13 @@ var (
 	descStored     = metric.Desc("exchanges_stored_total", "Exchanges in segments that are complete and on the disk.")
 	descPending    = metric.Desc("exchanges_pending", "Exchanges in memory, or in the segment that is being written.")
 	descQueued     = metric.Desc("queue_used_bytes", "Encoded exchanges that wait to be written.")
-	descRemoved    = metric.Desc("segments_removed_total", "Segments that were removed from the sink.", "reason")
-	descRemovedLen = metric.Desc("segments_removed_bytes_total", "Size of the segments that were removed from the sink.", "reason")
+	descRemoved    = metric.Desc("segments_removed_total", "Segments that made room for new ones in the pod's directory: by their size, or by their number.", "reason")
+	descRemovedLen = metric.Desc("segments_removed_bytes_total", "Size of the segments that made room for new ones.", "reason")
 	descLinked     = metric.Desc("exchanges_outbound_total", "Outbound exchanges, by whether the inbound one that caused them is known.", "linked")
 	descUndecoded  = metric.Desc("flows_undecoded_total", "Times that a decoder gave up on a flow.", "protocol", "reason")
 	descUnread     = metric.Desc("undecoded_bytes_total", "Bytes that followed and were not decoded; nobody knows how many exchanges.", "protocol", "reason")
 	descHeld       = metric.Desc("decode_held_bytes", "Bytes of heads, bodies and messages that are being put together.")
-	descSinkUp     = metric.Desc("sink_up", "1 while the sink takes records, 0 while it fails or does not answer.")
+	descSinkUp     = metric.Desc("sink_up", "1 while the sink takes records, 0 while it fails or does not answer. With a collector: while the pod's directory and the collector do.")
 )
 
 // Collect implements prometheus.Collector.
@@ -209,9 +222,17 @@ func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	for _, reason := range spool.Reasons() {
 		metric.Counter(ch, descDropped, r.Dropped[reason], reason.String())
 	}
-	metric.Counter(ch, descRemoved, r.RemovedSegments, "size")
-	metric.Counter(ch, descRemovedLen, r.RemovedBytes, "size")
-	metric.Gauge(ch, descSinkUp, number(r.Err == nil))
+	metric.Counter(ch, descRemoved, r.RemovedBySize.Segments, "size")
+	metric.Counter(ch, descRemovedLen, r.RemovedBySize.Bytes, "size")
+	metric.Counter(ch, descRemoved, r.RemovedByFiles.Segments, "files")
+	metric.Counter(ch, descRemovedLen, r.RemovedByFiles.Bytes, "files")
+	up := r.Err == nil
+	if c.shipper != nil {
+		shipped := c.shipper.Stats()
+		collectShipped(ch, shipped)
+		up = up && !shipped.Failing
+	}
+	metric.Gauge(ch, descSinkUp, number(up))
 }
 
 // number is 1 for yes and 0 for no.

@@ -199,7 +199,7 @@ func TestASinkStaysWithinItsSize(t *testing.T) {
 		if err := c.recorder.Flush(t.Context()); err != nil {
 			t.Error(err)
 		}
-		return c.recorder.Stats().RemovedSegments > 2
+		return c.recorder.Stats().RemovedBySize.Segments > 2
 	})
 	s.stop()
 	if err := c.Close(t.Context()); err != nil {

@@ -31,6 +31,12 @@ type Config struct {
 	// Sink is the directory of the recording. SinkSize bounds it, in bytes; 0: no bound.
 	Sink     string
 	SinkSize int64
+	// Collector, unless it is the zero Place, is where complete segments of Sink are sent,
+	// with the token in SinkTokenFile.
+	Collector     contract.Place
+	SinkTokenFile string
+	// SinkPlainHTTP allows a Collector beyond the pod without TLS.
+	SinkPlainHTTP bool
 	// Choice says what is captured, by the keys of package filter. Files of the same
 	// names in ChoiceDir, unless it is "", take their place.
 	Choice    map[string]string
@@ -79,7 +85,16 @@ var settings = []struct {
 	{contract.EnvCADir, text(func(c *Config) *string { return &c.CADir })},
 	{contract.EnvTLSCertDir, text(func(c *Config) *string { return &c.TrustDir })},
 	{contract.EnvUpstreamCA, text(func(c *Config) *string { return &c.UpstreamCA })},
-	{contract.EnvSink, func(c *Config, v string) (err error) { c.Sink, err = contract.ParseDirectory(v); return err }},
+	{contract.EnvSink, setSink},
+	{contract.EnvSpool, func(c *Config, v string) error {
+		dir, err := contract.ParseDirectory(v)
+		if c.Collector.IsCollector() {
+			c.Sink = dir
+		}
+		return err
+	}},
+	{contract.EnvSinkTokenFile, text(func(c *Config) *string { return &c.SinkTokenFile })},
+	{contract.EnvSinkPlainHTTP, boolean(func(c *Config) *bool { return &c.SinkPlainHTTP })},
 	{contract.EnvLogLevel, func(c *Config, v string) error {
 		if err := oneOf(v, "debug", "info", "warn", "error"); err != nil {
 			return err
@@ -182,7 +197,7 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	case c.TLSIn == nil && inErr == nil:
 		errs = append(errs, fmt.Errorf("%s=true needs %s and %s, the files to answer with", contract.EnvTLSInUnwrap, contract.EnvTLSInPublicKey, contract.EnvTLSInPrivateKey))
 	}
-	errs = append(errs, c.Check())
+	errs = append(errs, c.checkCollector(), c.Check())
 	return c, errors.Join(errs...)
 }
 
@@ -254,6 +269,19 @@ func setProtocol(c *Config, v string) error {
 		allowed = append(allowed, p.name)
 	}
 	return fmt.Errorf("want %s with %s=%s", strings.Join(allowed, ", "), contract.EnvProxyType, c.Type)
+}
+
+func setSink(c *Config, v string) error {
+	place, err := contract.ParseSink(v)
+	if err != nil {
+		return err
+	}
+	if place.IsCollector() {
+		c.Collector = place
+	} else {
+		c.Sink = place.Path
+	}
+	return nil
 }
 
 func setAppHost(c *Config, v string) error {

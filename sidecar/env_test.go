@@ -60,6 +60,15 @@ func TestFromEnv(t *testing.T) {
 		{"TAPEDECK_CAPTURE_HOSTS=redis:6379,Redis:26379", func(c Config) bool {
 			return reflect.DeepEqual(c.Hosts, []contract.CaptureHost{{Name: "redis", Ports: []int{6379, 26379}}})
 		}},
+		{"TAPEDECK_SINK=file:///tmp/recordings TAPEDECK_SPOOL=/tmp/spool", func(c Config) bool { return c.Sink == "/tmp/recordings" && !c.Collector.IsCollector() }},
+		{"TAPEDECK_SINK=https://collector.speedscale:4310 TAPEDECK_SPOOL=/tmp/spool", func(c Config) bool {
+			return c.Sink == "/tmp/spool" && c.Collector.String() == "https://collector.speedscale:4310" && c.SinkTokenFile == "/etc/tapedeck/sink-token/token"
+		}},
+		{"TAPEDECK_SINK=https://collector", func(c Config) bool { return c.Sink == contract.RecordingDir }},
+		{"TAPEDECK_SINK=http://collector:4310 TAPEDECK_SINK_PLAIN_HTTP=true", func(c Config) bool { return c.Collector.Host == "collector:4310" }},
+		{"TAPEDECK_SINK=http://localhost:4310", func(c Config) bool { return c.Collector.IsCollector() }},
+		{"TAPEDECK_SINK=http://127.0.0.2", func(c Config) bool { return c.Collector.IsCollector() }},
+		{"TAPEDECK_SINK=http://[::1]:4310", func(c Config) bool { return c.Collector.IsCollector() }},
 		{"HTTPS_PROXY=corp.example:3128", func(c Config) bool { return c.Proxies.HTTPS == "corp.example:3128" }},
 	} {
 		t.Run(c.env, func(t *testing.T) {
@@ -122,6 +131,9 @@ func TestWrongVariables(t *testing.T) {
 		"TAPEDECK_CAPTURE_SAMPLE=10":                           `TAPEDECK_CAPTURE_SAMPLE="10": more than all; a percentage ends in %: want a rate from 0 to 1, such as 0.1, or 0% to 100%`,
 		"TAPEDECK_CAPTURE_EXCLUDE=path=health":                 `TAPEDECK_CAPTURE_EXCLUDE="path=health": rule 1, "path=health": path: found "health", allowed: a path that begins with / or *, without a query: want rules such as "in path=/healthz,/readyz; out host=*.internal method=GET", of the terms in, out, host, path, method and header.NAME, with = or != (* stands for anything), ~ or !~ (RE2)`,
 		"TAPEDECK_DRAIN=soon":                                  `TAPEDECK_DRAIN="soon": want a duration such as 25s`,
+		"TAPEDECK_SINK=http://collector:4310":                  `TAPEDECK_SINK="http://collector:4310": plain HTTP beyond this pod, so bodies and the token would travel in clear: want https://, or TAPEDECK_SINK_PLAIN_HTTP=true where a mesh encrypts it`,
+		"TAPEDECK_SINK=http://127.0.0.1.nip.io":                `TAPEDECK_SINK="http://127.0.0.1.nip.io": plain HTTP beyond this pod, so bodies and the token would travel in clear: want https://, or TAPEDECK_SINK_PLAIN_HTTP=true where a mesh encrypts it`,
+		"TAPEDECK_SINK=s3://bucket":                            `TAPEDECK_SINK="s3://bucket": a pod writes to no bucket, because its service account would need rights to it: want file:///directory, or https:// or http:// of a collector`,
 	} {
 		t.Run(env1, func(t *testing.T) {
 			_, err := FromEnv(env(strings.Fields(env1)...))
@@ -163,7 +175,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 // name, the value, and what it may be.
 func TestEveryVariableIsChecked(t *testing.T) {
 	free := strings.Fields(`APP_LABEL APP_POD_NAME APP_POD_NAMESPACE SPEC_NODENAME SPEC_SERVICEACCOUNTNAME STATUS_HOST_IP STATUS_POD_IP
-		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA TAPEDECK_REDACT_HEADERS TAPEDECK_REDACT_KEY_FILE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY TAPEDECK_SINK TAPEDECK_CAPTURE_DIR`) // what they lead to is checked when it is used
+		CLUSTER_NAME TLS_CERT_DIR TAPEDECK_CA_DIR TAPEDECK_UPSTREAM_CA TAPEDECK_REDACT_HEADERS TAPEDECK_REDACT_KEY_FILE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY TAPEDECK_SINK TAPEDECK_SPOOL TAPEDECK_SINK_TOKEN_FILE TAPEDECK_CAPTURE_DIR`) // what they lead to is checked when it is used
 	for _, e := range contract.Envs() {
 		const value = "no/such thing"
 		_, err := FromEnv(env(e.Name + "=" + value))

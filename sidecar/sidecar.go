@@ -2,14 +2,18 @@
 // the proxy's tap to the recording, and runs both until it is told to stop.
 //
 //	environment ─▶ Config ─▶ proxy ─▶ tap ─▶ decoders ─▶ redaction ─▶ queue ─▶ segments
+//	                                                                             │ ship
+//	                                                                             ▼
+//	                                                                         collector
 //
-// The proxy forwards whether or not capture works. Close writes what was
-// recorded. The package imports contract and its filter, proxy and its
+// The proxy forwards whether or not capture works, and whether or not a collector takes
+// what was captured. Close writes what was recorded. The package imports contract and its filter, proxy and its
 // subpackages, recording, Prometheus' client, x/sys/unix and the standard library:
 // no YAML, no cloud SDK and no CLI framework.
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -22,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy"
 )
 
@@ -66,20 +71,28 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 	if err != nil {
 		return err
 	}
+	podTime, cancel := podTime(ctx, cfg.Drain)
+	defer cancel()
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proxy.CloseTime)
 		defer cancel()
-		if err := taken.Close(ctx); err != nil { // no failure of the pod's
+		err := taken.Close(ctx)
+		if err != nil { // no failure of the pod's
 			log.Error("the end of the recording is lost", proxy.LogError, err)
 		}
 		if cfg.Recorded != nil {
 			cfg.Recorded(taken.recorder.Stats())
 		}
+		if err == nil { // or else the disk may not answer
+			ctx, cancel = context.WithTimeout(podTime, cfg.Drain+proxy.StopTime)
+			defer cancel()
+		}
+		taken.closeShipper(ctx)
 	}()
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(further...)
 	metrics.MustRegister(taken, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	log.Info("starting", "version", version, "type", cfg.Type, "protocol", cfg.Protocols, "sink", cfg.Sink)
+	log.Info("starting", "version", version, "type", cfg.Type, "protocol", cfg.Protocols, "sink", cmp.Or(cfg.Collector, contract.Place{Scheme: "file", Path: cfg.Sink}).String())
 	watching, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { taken.chooser.watch(watching, reread) })
@@ -89,6 +102,7 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 	if err != nil {
 		return err
 	}
+	taken.ship(p)
 	if cfg.Listening != nil {
 		cfg.Listening(p)
 	}

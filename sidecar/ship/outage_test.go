@@ -1,0 +1,233 @@
+package ship
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording/spool"
+)
+
+// Whatever happens to the collector for an hour, the recorder takes each exchange at once,
+// and in the end each is stored once. While it lasts, the collector is called a few times a
+// minute at most. The log has a line when it begins and one when it ends.
+func TestNothingIsLostAndNobodyWaits(t *testing.T) {
+	for name, c := range map[string]struct {
+		begin, end func(w *world)
+		calls      int  // at most, in the hour
+		told       bool // that shipping fails
+	}{
+		"down": {
+			func(w *world) { w.set(true) },
+			func(w *world) { w.set(false) }, 90, true,
+		},
+		"slow": {
+			slow(2 * time.Minute),
+			healed, 90, false,
+		},
+		"stalled": {
+			stalled,
+			healed, 90, true,
+		},
+		"failing 10% of calls": {
+			func(w *world) {
+				chance := rand.New(rand.NewPCG(1, 2))
+				w.shelf.trouble = func(rw http.ResponseWriter, _ *http.Request, _ bool) bool {
+					switch n := chance.IntN(40); n {
+					case 0, 1:
+						return cut(rw)
+					case 2, 3:
+						refuse(rw, contract.RefusedStore)
+						return true
+					}
+					return false
+				}
+			},
+			healed, 90, false,
+		},
+		"full":     {troubled(refusing(contract.RefusedFull)), healed, 90, true},
+		"busy":     {troubled(refusing(contract.RefusedBusy)), healed, 90, true},
+		"refusing": {troubled(refusing(contract.RefusedNamespace)), healed, 40, true},
+		"too old":  {troubled(refusing(contract.RefusedContract)), healed, 40, true},
+		"killed between storing and answering": {
+			troubled(func(rw http.ResponseWriter, _ *http.Request, stored bool) bool { return stored && cut(rw) }),
+			healed, 90, true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.start()
+				w.record(0, 10)
+				c.begin(w)
+				before := w.asked() + len(w.calls)
+				w.record(10, 70)
+				if calls := w.asked() + len(w.calls) - before; calls > 2*c.calls || calls < 10 {
+					t.Errorf("%d calls in an hour", calls)
+				}
+				c.end(w)
+				w.record(70, 75)
+				if s := w.Stats(); s.Failing || s.Segments > 0 {
+					t.Errorf("afterwards: %+v", s)
+				}
+				w.close(time.Minute)
+				w.wantOnce(75)
+				if s := w.recorder.Stats(); s.Total() > 0 || s.Stored != 75 {
+					t.Errorf("%+v", s)
+				}
+				want := 0
+				if c.told {
+					want = 1
+				}
+				if log := w.logs.String(); strings.Count(log, "don't reach the collector") != want || strings.Count(log, "reach the collector again") != want || strings.Count(log, "\n") != 2*want {
+					t.Errorf("the log: %s", log)
+				}
+			})
+		})
+	}
+}
+
+func troubled(trouble func(http.ResponseWriter, *http.Request, bool) bool) func(*world) {
+	return func(w *world) {
+		w.shelf.mu.Lock()
+		defer w.shelf.mu.Unlock()
+		w.shelf.trouble = trouble
+	}
+}
+
+// stalled has the collector take connections and say nothing.
+func stalled(w *world) {
+	troubled(func(http.ResponseWriter, *http.Request, bool) bool { <-w.over; return true })(w)
+}
+
+// slow has the collector take its time.
+func slow(d time.Duration) func(*world) {
+	return func(w *world) {
+		troubled(func(_ http.ResponseWriter, _ *http.Request, stored bool) bool {
+			if !stored {
+				select {
+				case <-time.After(d):
+				case <-w.over:
+				}
+			}
+			return false
+		})(w)
+	}
+}
+
+func healed(w *world) { troubled(nil)(w) }
+
+func refusing(code string) func(http.ResponseWriter, *http.Request, bool) bool {
+	return func(rw http.ResponseWriter, _ *http.Request, _ bool) bool { refuse(rw, code); return true }
+}
+
+// Beyond the bound, the oldest segments make room. What is lost is counted, and shows as a
+// gap: the newest segments are stored.
+func TestBeyondTheBoundTheOldestGo(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.start()
+		if err := w.recorder.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		w.recorder, err = spool.Open(w.dir, spool.Options{MaxFilesKept: 10, SegmentOptions: spool.SegmentOptions{Pod: "cart-0", Completed: w.Wake}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.set(true)
+		w.record(0, 120)
+		removed := int(w.recorder.Stats().RemovedByFiles.Segments)
+		if n := len(w.files()); removed < 9 || n > 10 {
+			t.Errorf("%d were removed, there are %d", removed, n)
+		}
+		w.set(false)
+		time.Sleep(2 * mostPause)
+		w.close(time.Minute)
+		found := w.exchanges(t)
+		for n := 110; n < 120; n++ {
+			if found[fmt.Sprintf("/%d", n)] != 1 {
+				t.Errorf("%d is stored %d times", n, found[fmt.Sprintf("/%d", n)])
+			}
+		}
+		if len(found) > 120-removed*5 {
+			t.Errorf("%d are stored, and %d segments were removed", len(found), removed)
+		}
+	})
+}
+
+// When the pod ends, what waits is sent, as long as that works.
+func TestClosing(t *testing.T) {
+	for name, c := range map[string]struct {
+		begin      func(w *world)
+		within     time.Duration // the pod's time
+		least, max time.Duration // that it takes
+		left       bool
+	}{
+		"a good collector": {func(*world) {}, 20 * time.Second, 0, 0, false},
+		"a slow one": {
+			slow(2 * time.Second), 20 * time.Second, 8 * time.Second, 14 * time.Second, false,
+		},
+		"a slow one, without time": {
+			slow(2 * time.Second), 5 * time.Second, 5 * time.Second, 5 * time.Second, true,
+		},
+		"one that fails once": {
+			func(w *world) {
+				var failed atomic.Bool
+				troubled(func(rw http.ResponseWriter, _ *http.Request, _ bool) bool { return !failed.Swap(true) && cut(rw) })(w)
+			}, 20 * time.Second, 0, 2 * time.Second, false,
+		},
+		"one that is down":     {func(w *world) { w.set(true) }, 20 * time.Second, 0, 2 * time.Second, true},
+		"one that is stalled":  {stalled, 20 * time.Second, 5 * time.Second, 6 * time.Second, true},
+		"one that is refusing": {troubled(refusing(contract.RefusedToken)), 20 * time.Second, 0, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.startRecorder(nil)
+				w.record(0, 25)
+				c.begin(w)
+				recorder := w.recorder
+				w.start()
+				if err := w.recorder.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.recorder = recorder
+				took := w.close(c.within)
+				if took < c.least || took > c.max {
+					t.Errorf("it took %v", took)
+				}
+				if left := len(w.files()) > 0; left != c.left {
+					t.Errorf("in the spool: %q", w.files())
+				}
+				if told := strings.Contains(w.logs.String(), "segments stay in the pod's directory"); told != c.left {
+					t.Errorf("the log: %s", w.logs.String())
+				}
+				if c.left {
+					return
+				}
+				w.wantOnce(25)
+			})
+		})
+	}
+}
+
+// A collector that has been down for long gets one attempt.
+func TestClosingWithACollectorThatHasBeenDown(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set(true)
+		w.start()
+		w.record(0, 30)
+		synctest.Wait()
+		before := len(w.calls)
+		if took := w.close(20 * time.Second); took > 0 || len(w.calls) > before+1 {
+			t.Errorf("it took %v and %d attempts", took, len(w.calls)-before)
+		}
+		if !strings.Contains(w.logs.String(), "segments=6") {
+			t.Errorf("the log: %s", w.logs.String())
+		}
+	})
+}

@@ -1,0 +1,252 @@
+package ship
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
+)
+
+// fate is what becomes of a segment after an attempt.
+type fate uint8
+
+const (
+	fateStored   fate = iota // it is stored, now or before
+	fateRetried              // the collector may take it soon
+	fateKept                 // the collector takes nothing until somebody mends something
+	fateHeld                 // the collector does not take this one until then
+	fateSetAside             // it will never be taken
+	fateGone                 // it is not there any more: it made room for others
+)
+
+// verdict is the outcome of an attempt.
+type verdict struct {
+	fate   fate
+	reason string // "" if it is stored or gone
+	err    error
+	after  time.Duration // for how long the collector asks to be left alone
+}
+
+// Reasons beside the codes of [contract.Refusals].
+const (
+	reasonUnreachable = "unreachable"
+	reasonSlow        = "slow"
+	reasonAnswer      = "unexpected_answer"
+	reasonSpool       = "spool_failed"
+)
+
+// Reasons lists, in the order in which they are documented, the reasons beside those of
+// [contract.Refusals] for which a segment was not stored, each with what it means and what
+// to do.
+func Reasons() [][2]string {
+	return [][2]string{
+		{reasonUnreachable, "No connection, or one that broke. Check the collector's pods, its Service, and what must let the sidecar through: NetworkPolicy, AuthorizationPolicy, egress rules."},
+		{reasonSlow, "No answer in time: 3 minutes, and 1 s more for each 64 KiB. Check the collector's load and its store."},
+		{reasonAnswer, "Something that is no collector answered, such as a proxy, or Envoy on behalf of a collector that is down."},
+		{reasonSpool, "The pod's directory can't be read or written."},
+	}
+}
+
+// remedy says what a reason means, and what to do.
+func remedy(reason string) string {
+	if r, ok := contract.RefusalOf(reason); ok {
+		return r.Doc
+	}
+	for _, r := range Reasons() {
+		if r[0] == reason {
+			return r[1]
+		}
+	}
+	return ""
+}
+
+// newClient returns what calls the collector: over one connection, by HTTP/1.1, directly.
+func newClient(o Options) *http.Client {
+	dialer := net.Dialer{Timeout: 10 * time.Second}
+	dial := o.dial
+	if dial == nil {
+		dial = dialer.DialContext
+	}
+	t := &http.Transport{
+		Proxy:                  nil, // those of the environment are the application's
+		DialContext:            dial,
+		MaxConnsPerHost:        1,
+		IdleConnTimeout:        10 * time.Second, // a segment comes every five minutes
+		TLSHandshakeTimeout:    10 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	t.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		raw, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			raw.Close()
+			return nil, err
+		}
+		cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+		if o.Roots != nil {
+			cfg.RootCAs = o.Roots()
+		}
+		c := tls.Client(raw, cfg)
+		if err := c.HandshakeContext(ctx); err != nil {
+			raw.Close()
+			return nil, err
+		}
+		return c, nil
+	}
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// timeFor is how long an attempt may take: a while for the collector, which may wait two
+// minutes for its store, and a second for so many bytes.
+type timeFor struct {
+	grace time.Duration
+	bytes int64
+}
+
+var (
+	patience     = timeFor{3 * time.Minute, 64 << 10}
+	lastPatience = timeFor{5 * time.Second, 256 << 10} // while the pod is to end
+)
+
+func (t timeFor) of(size int64) time.Duration {
+	return t.grace + time.Duration(size)*time.Second/time.Duration(t.bytes)
+}
+
+// errSlow ends an attempt that takes too long.
+var errSlow = errors.New("no answer in time")
+
+// try makes one attempt at sending a segment.
+func (s *Shipper) try(seg spool.Segment, t timeFor) verdict {
+	key, err := recording.ParseSegmentKey(seg.Name)
+	if err != nil {
+		return verdict{fate: fateSetAside, reason: contract.RefusedKey, err: fmt.Errorf("%s: %w", seg.Name, err)}
+	}
+	f, err := os.Open(s.o.Dir.Path(seg.Name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return verdict{fate: fateGone}
+	}
+	if err != nil {
+		return verdict{fate: fateHeld, reason: reasonSpool, err: err}
+	}
+	defer f.Close()
+	hash := sha256.New()
+	size, err := io.Copy(hash, f)
+	if err != nil {
+		return verdict{fate: fateHeld, reason: reasonSpool, err: err}
+	}
+	digest := hash.Sum(nil)
+	key.Digest = hex.EncodeToString(digest)[:recording.DigestDigits]
+
+	ctx, cancel := context.WithCancelCause(s.work)
+	defer cancel(nil)
+	timer := time.AfterFunc(t.of(size), func() { cancel(errSlow) })
+	defer timer.Stop()
+	defer context.AfterFunc(s.closing, func() { timer.Reset(lastPatience.of(size)) })()
+	v := s.put(ctx, key.String(), io.NewSectionReader(f, 0, size), digest)
+	if v.err != nil && errors.Is(context.Cause(ctx), errSlow) {
+		v = verdict{fate: fateRetried, reason: reasonSlow, err: errSlow}
+	}
+	return v
+}
+
+// put sends a segment under its key, and reads the answer.
+func (s *Shipper) put(ctx context.Context, key string, body *io.SectionReader, digest []byte) verdict {
+	token := ""
+	if s.o.Token != nil {
+		var err error
+		if token, err = s.o.Token(); err != nil {
+			return verdict{fate: fateKept, reason: contract.RefusedToken, err: err}
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.url+key, io.NopCloser(body))
+	if err != nil {
+		return verdict{fate: fateRetried, reason: reasonUnreachable, err: err}
+	}
+	req.ContentLength = body.Size()
+	req.GetBody = func() (io.ReadCloser, error) { // on another connection, if the server has just closed this one
+		return io.NopCloser(io.NewSectionReader(body, 0, body.Size())), nil
+	}
+	req.Header.Set("Content-Type", contract.SegmentType)
+	req.Header.Set("Expect", "100-continue") // who refuses a segment need not be sent it
+	req.Header.Set("User-Agent", contract.Container)
+	req.Header.Set(contract.HeaderContract, strconv.Itoa(contract.Version))
+	req.Header.Set(contract.HeaderDigest, "sha-256=:"+base64.StdEncoding.EncodeToString(digest)+":")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return verdict{fate: fateRetried, reason: reasonUnreachable, err: err}
+	}
+	defer resp.Body.Close()
+	return read(resp)
+}
+
+// read reads the collector's answer.
+func read(resp *http.Response) verdict {
+	// The rest of a short answer is read, so that the connection can be used again.
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
+	if resp.StatusCode == http.StatusCreated || resp.StatusCode == http.StatusOK {
+		return verdict{fate: fateStored}
+	}
+	after := retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	var problem struct{ Code, Detail string }
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err == nil && kind == "application/problem+json" && json.Unmarshal(text, &problem) == nil {
+		if r, ok := contract.RefusalOf(problem.Code); ok && r.Status == resp.StatusCode {
+			return verdict{fateOf(r), r.Code, fmt.Errorf("the collector answered %s: %.300q", resp.Status, problem.Detail), after}
+		}
+	}
+	server := cmp.Or(resp.Header.Get("Server"), "a server without a name")
+	return verdict{fateRetried, reasonAnswer, fmt.Errorf("%.100q answered %.100q", server, resp.Status), after}
+}
+
+// fateOf returns what a refusal means for the segment.
+func fateOf(r contract.Refusal) fate {
+	switch {
+	case r.Fate == contract.SetAside:
+		return fateSetAside
+	case r.Code == contract.RefusedOtherBytes: // the others are not concerned
+		return fateHeld
+	case r.Fate == contract.Kept:
+		return fateKept
+	}
+	return fateRetried
+}
+
+// retryAfter reads a header Retry-After, in seconds or as a date (RFC 9110, section
+// 10.2.3); 0 if there is none.
+func retryAfter(text string, now time.Time) time.Duration {
+	if n, err := strconv.Atoi(text); err == nil && n > 0 {
+		return time.Duration(min(n, 1<<20)) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}

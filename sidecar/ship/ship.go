@@ -1,0 +1,434 @@
+// Package ship sends complete segments from the pod's directory to a collector, each until
+// it is stored exactly once.
+//
+//	recorder ──▶ spool (x.jsonl.zst) ──PUT──▶ collector ──▶ store
+//	                  ▲    │ 201 or 200: removed
+//	                  └────┘ anything else: stays, or is set aside as x.jsonl.zst.corrupt
+//
+// What it promises:
+//
+//   - A segment is removed only once the collector says that it is stored.
+//   - A segment has one key, which follows from its pod, its start, its number and its
+//     bytes. It is the same in each attempt of each process, so a retry stores nothing
+//     twice.
+//   - It works in a goroutine of its own, from files, in small buffers. However slow the
+//     collector is, nobody waits for it.
+//   - It never calls more often than its pauses allow, and never gives a segment up that
+//     the collector may take later.
+//   - It uses no proxy of the environment, which is the application's, and follows no
+//     redirect.
+//
+// The package imports contract, recording, recording/spool and the standard library. It
+// logs to the logger that it is given.
+package ship
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
+)
+
+// Options of [New].
+type Options struct {
+	// Dir is the spool: the directory in which segments wait.
+	Dir spool.Dir
+	// Collector is where they go.
+	Collector contract.Place
+	// Token returns the namespace's token, or "" if there is none yet. It is asked before
+	// each attempt. nil: there is none.
+	Token func() (string, error)
+	// Roots returns what the collector's certificate is verified against. It is asked
+	// before each connection. nil: the system's.
+	Roots func() *x509.CertPool
+	// Log gets a line when shipping begins to fail and when it works again. nil: nobody
+	// is told.
+	Log *slog.Logger
+
+	dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
+}
+
+const (
+	// firstPause is how long the collector is left alone after a failure. Each further one
+	// doubles it, up to mostPause, or up to keptPause if somebody has to mend something.
+	firstPause = time.Second
+	mostPause  = time.Minute
+	keptPause  = 5 * time.Minute
+	// lookEvery is how often the spool is looked through while nothing happens, for
+	// segments of other processes.
+	lookEvery = time.Minute
+	// triesBehind is after how many failures a segment lets others go first: the reason may
+	// be the segment's, and must not keep the others.
+	triesBehind = 3
+	// failingAfter is after how many failures in a row shipping counts as failing.
+	failingAfter = 3
+)
+
+// Shipper ships segments. New makes one, Start starts it, Close ends it.
+type Shipper struct {
+	o      Options
+	log    *slog.Logger
+	url    string // in front of the key
+	client *http.Client
+
+	wake    chan struct{} // there is a new segment
+	started bool
+	ended   chan struct{}
+	work    context.Context // of all attempts
+	abort   context.CancelFunc
+	closing context.Context // done once the last attempts are to be made
+	close   context.CancelFunc
+
+	// Of the goroutine alone:
+	waiting  []spool.Segment // complete ones, the newest first
+	stale    bool            // others may wait, too
+	troubles map[string]trouble
+	failures int             // in a row that are the collector's
+	told     string          // the reason that the log has for the failure that lasts
+	stalled  bool            // the collector has not answered, although the pod is to end
+	warned   map[string]bool // reasons for which a single segment stays, or was set aside
+
+	mu    sync.Mutex
+	stats Stats
+}
+
+// trouble is what a segment has gone through.
+type trouble struct {
+	failures int
+	until    time.Time // when it may be tried again
+}
+
+// New returns a shipper that does nothing yet.
+func New(o Options) *Shipper {
+	s := &Shipper{
+		o: o, log: o.Log,
+		url:      strings.TrimSuffix(o.Collector.String(), "/") + contract.SegmentsPath,
+		client:   newClient(o),
+		wake:     make(chan struct{}, 1),
+		ended:    make(chan struct{}),
+		stale:    true,
+		troubles: map[string]trouble{},
+		warned:   map[string]bool{},
+		stats:    Stats{Failures: map[string]uint64{}},
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.work, s.abort = context.WithCancel(context.Background())
+	s.closing, s.close = context.WithCancel(s.work)
+	return s
+}
+
+// Wake tells that a segment is complete. It never waits.
+func (s *Shipper) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Start begins to ship, in a goroutine that Close ends.
+func (s *Shipper) Start() {
+	s.started = true
+	go s.run()
+}
+
+// Close ships what waits, without pauses, and ends. If the collector does not answer, it
+// makes one attempt. Once ctx ends it returns at once. It logs what stays.
+func (s *Shipper) Close(ctx context.Context) {
+	s.close()
+	if !s.started {
+		s.abort()
+		return
+	}
+	select {
+	case <-s.ended:
+	case <-ctx.Done():
+		s.abort()
+	}
+	if left := s.Stats(); left.Segments > 0 {
+		s.log.Warn("segments stay in the pod's directory: the next process sends them, and they are lost if the pod is deleted",
+			"segments", left.Segments, "bytes", left.Bytes, "directory", string(s.o.Dir))
+	}
+}
+
+func (s *Shipper) run() {
+	defer close(s.ended)
+	defer s.abort()
+	defer s.client.CloseIdleConnections()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for s.closing.Err() == nil {
+		pause := s.next()
+		if pause == 0 {
+			continue
+		}
+		timer.Reset(pause)
+		for over := false; !over; {
+			select {
+			case <-s.wake:
+				s.stale = true
+				over = s.failures == 0 // else there is a pause, and the new segment is no reason to end it
+				if !over {
+					s.look()
+				}
+			case <-timer.C:
+				over = true
+			case <-s.closing.Done():
+				over = true
+			}
+		}
+	}
+	s.finish()
+}
+
+// next tries one segment, and returns how long to wait until the next; 0: not at all.
+func (s *Shipper) next() time.Duration {
+	select {
+	case <-s.wake:
+		s.stale = true
+	default:
+	}
+	if s.stale || len(s.waiting) == 0 {
+		if v := s.look(); v.err != nil {
+			return s.book(spool.Segment{}, v)
+		}
+	}
+	seg, ok := s.choose(time.Now())
+	if !ok {
+		s.stale = true
+		return lookEvery
+	}
+	v := s.try(seg, patience)
+	s.stalled = v.reason == reasonSlow && s.closing.Err() != nil
+	return s.book(seg, v)
+}
+
+// finish ships what there is, as long as that works: the pod is to end. A collector that
+// was failing before, or does not answer, gets one attempt; one that has worked gets
+// three.
+func (s *Shipper) finish() {
+	tries := 3
+	if s.told != "" {
+		tries = 1
+	}
+	s.look()
+	for failed := 0; s.work.Err() == nil && !s.stalled; {
+		seg, ok := s.choose(time.Now())
+		if !ok {
+			return
+		}
+		v := s.try(seg, lastPatience)
+		if s.book(seg, v) == 0 {
+			failed = 0
+			continue
+		}
+		if failed++; failed == tries || v.fate == fateKept || v.reason == reasonSlow {
+			return
+		}
+		select {
+		case <-time.After(pause(failed, firstPause) / 4):
+		case <-s.work.Done():
+		}
+	}
+}
+
+// look lists what waits, after it has completed what a killed process left.
+func (s *Shipper) look() verdict {
+	adopted, err := s.o.Dir.Adopt()
+	found, e := s.o.Dir.Segments()
+	if err = errors.Join(err, e); e != nil {
+		return verdict{fate: fateRetried, reason: reasonSpool, err: err}
+	}
+	s.waiting, s.stale = s.waiting[:0], false
+	open := map[string]bool{}
+	for _, f := range found {
+		if f.State == spool.Part {
+			open[strings.TrimSuffix(f.Name, recording.PartSuffix)] = true
+		}
+	}
+	troubles := map[string]trouble{}
+	var bytes int64
+	for _, f := range slices.Backward(found) {
+		// One that is being completed has two names. It is sent once the other is gone: what is
+		// left of it under that name must not be taken for another segment later.
+		if f.State != spool.Complete || open[f.Name] {
+			continue
+		}
+		s.waiting = append(s.waiting, f)
+		bytes += f.Size
+		if t, ok := s.troubles[f.Name]; ok {
+			troubles[f.Name] = t
+		}
+	}
+	s.troubles = troubles
+	if err != nil { // others can be sent all the same
+		s.warnOnce(reasonSpool, "what a killed process left can't be completed yet", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.stats.Failures[reasonSpool]++
+	}
+	s.stats.Adopted += uint64(adopted.Completed)
+	s.stats.Empty += uint64(adopted.Empty)
+	s.stats.SetAside += uint64(adopted.Aside)
+	s.stats.Segments, s.stats.Bytes = len(s.waiting), bytes
+	s.stats.Oldest = s.oldest()
+	return verdict{}
+}
+
+// oldest returns when the oldest segment that waits was begun.
+func (s *Shipper) oldest() time.Time {
+	if len(s.waiting) == 0 {
+		return time.Time{}
+	}
+	key, _ := recording.ParseSegmentKey(s.waiting[len(s.waiting)-1].Name)
+	return key.Began
+}
+
+// choose returns the segment to be tried next: the newest, and then older ones. A process
+// numbers its segments, so once the newest is stored, each older one that never arrives
+// shows as a gap, even if the pod is deleted. Nobody has to send a list of what there is.
+// Segments that have failed often let others go first.
+func (s *Shipper) choose(now time.Time) (spool.Segment, bool) {
+	best, least := -1, 0
+	for i, seg := range s.waiting {
+		t := s.troubles[seg.Name]
+		if behind := t.failures / triesBehind; !now.Before(t.until) && (best < 0 || behind < least) {
+			best, least = i, behind
+			if behind == 0 {
+				break
+			}
+		}
+	}
+	if best < 0 {
+		return spool.Segment{}, false
+	}
+	return s.waiting[best], true
+}
+
+// book does with a segment what its verdict says, and returns for how long the collector
+// is left alone.
+func (s *Shipper) book(seg spool.Segment, v verdict) time.Duration {
+	answered := v.fate == fateStored || v.reason != reasonSpool && (v.fate == fateHeld || v.fate == fateSetAside)
+	var err error
+	switch v.fate {
+	case fateStored:
+		err = s.o.Dir.Remove(seg.Name)
+	case fateSetAside:
+		err = s.o.Dir.SetAside(seg.Name)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it stays, and will be sent again
+		v = verdict{fate: fateHeld, reason: reasonSpool, err: errors.Join(v.err, err)}
+	}
+	s.mu.Lock()
+	switch {
+	case v.fate == fateStored:
+		s.stats.Shipped++
+		s.stats.ShippedBytes += uint64(seg.Size)
+	case v.fate == fateSetAside:
+		s.stats.SetAside++
+	}
+	if v.reason != "" {
+		s.stats.Failures[v.reason]++
+	}
+	if v.fate == fateStored || v.fate == fateSetAside || v.fate == fateGone {
+		delete(s.troubles, seg.Name)
+		if i := slices.IndexFunc(s.waiting, func(w spool.Segment) bool { return w.Name == seg.Name }); i >= 0 {
+			s.waiting = slices.Delete(s.waiting, i, i+1)
+			s.stats.Segments--
+			s.stats.Bytes -= seg.Size
+			s.stats.Oldest = s.oldest()
+		}
+	}
+	s.mu.Unlock()
+
+	switch v.fate {
+	case fateRetried, fateKept:
+		if seg.Name != "" {
+			t := s.troubles[seg.Name]
+			t.failures++
+			s.troubles[seg.Name] = t
+		}
+		s.failures++
+		s.fails(v)
+		most := mostPause
+		if v.fate == fateKept {
+			most = keptPause
+		}
+		return max(pause(s.failures, most), min(v.after, most))
+	case fateHeld:
+		s.troubles[seg.Name] = trouble{until: time.Now().Add(pause(32, keptPause))}
+		s.warnOnce(v.reason, "a segment is not taken: it stays in the pod's directory and is sent again", v.err)
+	case fateSetAside:
+		s.warnOnce(v.reason, "a segment is not taken, and never will be: it stays in the pod's directory under the name "+path.Base(seg.Name)+spool.AsideSuffix, v.err)
+	}
+	if answered {
+		s.works()
+	}
+	return 0
+}
+
+// pause returns how long to wait after n failures in a row, by chance, so that the pods of
+// a cluster don't come together.
+func pause(n int, most time.Duration) time.Duration {
+	p := most
+	if n < 16 {
+		p = min(most, firstPause<<(n-1))
+	}
+	return p/2 + rand.N(p/2)
+}
+
+// fails notes that the collector has not taken a segment, and tells once it is certain
+// that this is no passing failure, or somebody must do something about it.
+func (s *Shipper) fails(v verdict) {
+	kept := v.fate == fateKept
+	if s.failures < failingAfter && !kept || s.told != "" && (s.told == v.reason || !kept) {
+		return
+	}
+	s.told = v.reason
+	s.mu.Lock()
+	s.stats.Failing = true
+	left := s.stats
+	s.mu.Unlock()
+	s.log.Warn("recordings don't reach the collector: they stay in the pod's directory until it takes them",
+		"error", v.err, "reason", v.reason, "remedy", remedy(v.reason), "collector", s.o.Collector.String(),
+		"directory", string(s.o.Dir), "segments", left.Segments, "bytes", left.Bytes)
+}
+
+// works notes that the collector has answered as it should.
+func (s *Shipper) works() {
+	s.failures = 0
+	if s.told == "" {
+		return
+	}
+	s.told = ""
+	s.mu.Lock()
+	s.stats.Failing = false
+	left := s.stats
+	s.mu.Unlock()
+	s.log.Info("recordings reach the collector again", "collector", s.o.Collector.String(), "segments", left.Segments, "bytes", left.Bytes)
+}
+
+// warnOnce tells of the first failure of a kind that is a segment's own.
+func (s *Shipper) warnOnce(reason, what string, err error) {
+	if s.warned[reason] {
+		return
+	}
+	s.warned[reason] = true
+	s.log.Warn(what, "error", err, "reason", reason, "remedy", remedy(reason), "directory", string(s.o.Dir))
+}

@@ -1,0 +1,36 @@
+package ship
+
+import (
+	"maps"
+	"time"
+)
+
+// Stats counts what a shipper has done, and what waits.
+type Stats struct {
+	// Shipped segments are stored, as the collector says; ShippedBytes is their size.
+	Shipped, ShippedBytes uint64
+	// Failures counts attempts that did not store a segment, by reason: a code of
+	// [contract.Refusals], or one of this package ([Reasons]).
+	Failures map[string]uint64
+	// SetAside segments can't be read, or will never be taken.
+	SetAside uint64
+	// Adopted segments were left by a killed process, and completed. Empty ones had no
+	// whole record.
+	Adopted, Empty uint64
+	// Segments wait in the spool; Bytes is their size.
+	Segments int
+	Bytes    int64
+	// Oldest is when the oldest of them was begun; zero if none waits.
+	Oldest time.Time
+	// Failing tells that the collector takes nothing.
+	Failing bool
+}
+
+// Stats returns the counts as of now.
+func (s *Shipper) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats := s.stats
+	stats.Failures = maps.Clone(stats.Failures)
+	return stats
+}

@@ -1,0 +1,129 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy"
+	"github.com/tapedeck/tapedeck/proxy/address"
+	"github.com/tapedeck/tapedeck/proxy/metric"
+	"github.com/tapedeck/tapedeck/recording/spool"
+	"github.com/tapedeck/tapedeck/sidecar/ship"
+)
+
+// maxSpoolFiles bounds how many segments wait for a collector: more than a month's, of a
+// pod that is always busy, and few enough to be listed in an instant.
+const maxSpoolFiles = 10_000
+
+// checkCollector refuses to send recordings in clear, unless that is wanted.
+func (c *Config) checkCollector() error {
+	if c.Collector.Scheme != "http" || c.SinkPlainHTTP || isLoopback(c.Collector.Host) {
+		return nil
+	}
+	return fmt.Errorf("%s=%q: plain HTTP beyond this pod, so bodies and the token would travel in clear: want https://, or %s=true where a mesh encrypts it",
+		contract.EnvSink, c.Collector.String(), contract.EnvSinkPlainHTTP)
+}
+
+// isLoopback tells whether a host, with or without a port, is this one by its name or
+// address.
+func isLoopback(host string) bool {
+	u := url.URL{Host: host}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return err == nil && address.IsLoopback(addr) || err != nil && address.IsLocalhost(u.Hostname())
+}
+
+// newShipper returns what sends the segments of cfg.Sink to its collector.
+func newShipper(cfg Config, log *slog.Logger, roots func() *x509.CertPool) *ship.Shipper {
+	return ship.New(ship.Options{
+		Dir:       spool.Dir(cfg.Sink),
+		Collector: cfg.Collector,
+		Token:     func() (string, error) { return sinkToken(cfg.SinkTokenFile) },
+		Roots:     roots,
+		Log:       log,
+	})
+}
+
+// sinkToken reads the token for the collector. Without the file there is none: the
+// collector says that it wants one, and the Secret may come later.
+func sinkToken(file string) (string, error) {
+	text, err := readFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(text)
+	if err := contract.CheckCollectorToken(token); err != nil {
+		return "", fmt.Errorf("read %s: %w", file, err)
+	}
+	return token, nil
+}
+
+// ship begins to ship, if there is a collector. The proxy's roots are what its certificate
+// is verified against.
+func (c *Capture) ship(p *proxy.Proxy) {
+	if c.shipper != nil {
+		c.roots = p.Roots
+		c.shipper.Start()
+	}
+}
+
+// closeShipper ships what it can until ctx ends.
+func (c *Capture) closeShipper(ctx context.Context) {
+	if c.shipper != nil {
+		c.shipper.Close(ctx)
+	}
+}
+
+// podTime returns what ends when the pod's time is up: so long after ctx has ended as it
+// has to drain, and to write what was recorded.
+func podTime(ctx context.Context, drain time.Duration) (context.Context, context.CancelFunc) {
+	up, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(drain+proxy.StopTime, cancel)
+		context.AfterFunc(up, func() { timer.Stop() })
+	})
+	return up, cancel
+}
+
+var (
+	descShipped    = metric.Desc("segments_shipped_total", "Segments that the collector has stored.")
+	descShippedLen = metric.Desc("segments_shipped_bytes_total", "Size of the segments that the collector has stored.")
+	descNotShipped = metric.Desc("ship_failures_total", "Attempts that did not store a segment, by the collector's reason or the sidecar's own.", "reason")
+	descSetAside   = metric.Desc("segments_set_aside_total", "Segments that can't be read, or that the collector will never take: they stay in the pod's directory under another name.")
+	descAdopted    = metric.Desc("segments_adopted_total", "Segments of a killed process that were completed, or had no whole record and were removed.", "outcome")
+	descWaiting    = metric.Desc("spool_segments", "Segments that wait to be sent to the collector.")
+	descWaitingLen = metric.Desc("spool_bytes", "Size of the segments that wait to be sent to the collector.")
+	descOldest     = metric.Desc("spool_oldest_seconds", "Age of the oldest segment that waits to be sent; 0 if none does.")
+)
+
+// collectShipped sends the metrics of shipping.
+func collectShipped(ch chan<- prometheus.Metric, s ship.Stats) {
+	metric.Counter(ch, descShipped, s.Shipped)
+	metric.Counter(ch, descShippedLen, s.ShippedBytes)
+	for reason, n := range s.Failures {
+		metric.Counter(ch, descNotShipped, n, reason)
+	}
+	metric.Counter(ch, descSetAside, s.SetAside)
+	metric.Counter(ch, descAdopted, s.Adopted, "completed")
+	metric.Counter(ch, descAdopted, s.Empty, "empty")
+	metric.Gauge(ch, descWaiting, s.Segments)
+	metric.Gauge(ch, descWaitingLen, s.Bytes)
+	age := int64(0)
+	if !s.Oldest.IsZero() {
+		age = max(0, int64(time.Since(s.Oldest).Seconds()))
+	}
+	metric.Gauge(ch, descOldest, age)
+}
