@@ -198,16 +198,20 @@ const (
 
 // write writes the large segment, and returns the hash of what it has when decompressed.
 func (b *batch) write(ctx context.Context, f *os.File) ([]byte, error) {
-	enc, err := zstd.NewWriter(f, zstd.WithEncoderLevel(level), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return nil, err
+	if b.enc == nil {
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return nil, err
+		}
+		b.enc = enc
 	}
+	b.enc.Reset(f)
 	w := &blocks{part: b.part, sum: sha256.New()}
-	w.out = io.MultiWriter(enc, w.sum)
+	w.out = io.MultiWriter(b.enc, w.sum)
 	if _, err := w.out.Write(recording.Sources{Names: b.names}.AppendLine(nil, b.part)); err != nil {
 		return nil, err
 	}
-	err = b.sorter.Each(ctx, func(number int, text []byte) error {
+	err := b.sorter.Each(ctx, func(number int, text []byte) error {
 		place, ok := b.place[number]
 		if !ok { // it is damaged
 			return nil
@@ -218,7 +222,7 @@ func (b *batch) write(ctx context.Context, f *os.File) ([]byte, error) {
 		err = w.flush()
 	}
 	if err == nil {
-		err = enc.Close()
+		err = b.enc.Close()
 	}
 	return w.sum.Sum(nil), err
 }

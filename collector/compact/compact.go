@@ -48,6 +48,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
@@ -144,6 +146,7 @@ func Run(ctx context.Context, s store.Store, o Options) (Summary, error) {
 type compactor struct {
 	store  store.Store
 	opts   Options
+	enc    *zstd.Encoder // once something is written
 	sum    Summary
 	failed []error
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
@@ -26,7 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if place := killed(); place {
+	if killed() {
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -169,7 +170,7 @@ func write(m *memory, seed uint64, pods, segments int) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	next := int(seed) * 1_000_000
 	for i := range pods {
-		p := &pod{Partition: cart, name: fmt.Sprintf("cart-%d", i/2), started: hour.Add(time.Duration(i%2) * 30 * time.Minute), next: &next}
+		p := &pod{Partition: cart, name: fmt.Sprintf("cart-%d-%d", seed, i/2), started: hour.Add(time.Duration(i%2) * 30 * time.Minute), next: &next}
 		p.process = recording.UUID{byte(seed), byte(i + 1)}
 		if i%5 == 4 {
 			p.Workload = "rates"
@@ -214,15 +215,18 @@ func seen(t testing.TB, s read.Store, q read.Query, o read.Options) string {
 		t.Fatal(err)
 	}
 	var lines []string
+	var last time.Time
 	for rec, err := range r.Records() {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if o.Order == read.Sorted && rec.TS.Before(last) {
+			t.Fatalf("%s is out of order", rec.UUID)
+		}
+		last = rec.TS
 		lines = append(lines, string(rec.Exchange.AppendJSON(nil)))
 	}
-	if o.Order == read.Streamed {
-		slices.Sort(lines)
-	}
+	slices.Sort(lines)
 	rep := r.Report()
 	for _, f := range rep.Findings() {
 		slices.Sort(f.Examples)
@@ -240,6 +244,8 @@ func seen(t testing.TB, s read.Store, q read.Query, o read.Options) string {
 	sum, n := rep.Tally.Sum()
 	return strings.Join(append(lines, fmt.Sprintf("%d records of %d; %d processes, %+v", rep.Records, rep.Read, n, sum)), "\n")
 }
+
+func diff(a, b string) string { return cmp.Diff(strings.Split(a, "\n"), strings.Split(b, "\n")) }
 
 func compactAll(t testing.TB, s store.Store, o Options) Summary {
 	t.Helper()
@@ -274,7 +280,7 @@ func TestReadersSeeTheSame(t *testing.T) {
 			for _, o := range []read.Options{{Order: read.Sorted}, {Parts: true}} {
 				want, got := seen(t, before, q, o), seen(t, m, q, o)
 				if want != got {
-					t.Fatalf("seed %d, %+v, %+v: before\n%s\nafter\n%s", seed, q, o, want, got)
+					t.Fatalf("seed %d, %+v, %+v: what a reader sees (-before +after):\n%s", seed, q, o, diff(want, got))
 				}
 			}
 		}

@@ -88,6 +88,11 @@ func less(a, b uint64) uint64 { return a - min(a, b) }
 func (r *Reader) conclude() {
 	rep := &r.report
 	rep.Processes = nil
+	for _, all := range r.uncounted {
+		slices.SortFunc(all, func(a, b origin) int {
+			return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.number, b.number), cmp.Compare(a.read, b.read))
+		})
+	}
 	for _, p := range r.processes {
 		rep.Processes = append(rep.Processes, p.concluded(r.uncounted[recording.KeyPart(p.counters.Pod)], r.query.From))
 	}

@@ -12,6 +12,8 @@
 //     copied, under keys that they can have.
 //   - A snapshot is verified as it is read, and again where it arrives. Its manifest
 //     comes last.
+//   - Compaction may rewrite the recording meanwhile, or between two calls: each exchange
+//     arrives, and a segment that is in a large one is not left beside it.
 //
 // It imports snapshot, recording with its stores and archives, contract, x/sync and the
 // standard library.
@@ -68,6 +70,9 @@ type To struct {
 func Archive(ctx context.Context, r io.Reader, to To) (Summary, error) {
 	c := &copier{To: to}
 	_, err := archive.Read(ctx, r, archive.DefaultLimits(), func(key recording.SegmentKey, size int64, content io.Reader) error {
+		if key.IsLarge() { // it could hide what other pods recorded
+			return fmt.Errorf("%s: no pod writes a segment that is called so", key)
+		}
 		return c.segment(ctx, key, size, content, true)
 	})
 	if err == nil {
@@ -100,6 +105,8 @@ type copier struct {
 	To
 	mu  sync.Mutex
 	sum Summary
+
+	large large
 }
 
 // count changes the sum.
@@ -145,6 +152,7 @@ func (c *copier) place(ctx context.Context, from store.Store, wanted func(record
 			c.count(func(s *Summary) { s.Left++ })
 		case wanted != nil && !wanted(key):
 		default:
+			c.large.met(key)
 			for ok && err == nil && there.Key < o.Key {
 				there, err, ok = have()
 			}
@@ -152,11 +160,18 @@ func (c *copier) place(ctx context.Context, from store.Store, wanted func(record
 				c.count(func(s *Summary) { s.Known++ })
 				continue
 			}
+			var inLarge bool
+			if inLarge, err = c.large.has(ctx, from, key); inLarge {
+				continue
+			}
 			partThere := ok && there.Key == o.Key+recording.PartSuffix
 			group.Go(func() error { return c.fetch(copying, from, key, o, partThere) })
 		}
 	}
 	if err := errors.Join(group.Wait(), err); err != nil {
+		return err
+	}
+	if err := c.compacted(ctx, from, wanted); err != nil {
 		return err
 	}
 	for _, id := range snapshots {
@@ -185,6 +200,9 @@ func (c *copier) fetch(ctx context.Context, from store.Store, key recording.Segm
 		key.Part, partThere = false, true
 		o.Size = -1
 		r, err = from.Get(ctx, key.String())
+	}
+	if errors.Is(err, fs.ErrNotExist) { // it was compacted, or removed by age
+		return nil
 	}
 	if err != nil {
 		return err
