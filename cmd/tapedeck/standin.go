@@ -164,7 +164,7 @@ func startApp(cmd *cobra.Command, args []string, dependencies *standIn) *app {
 	a := &app{args: args, cancel: cancel, kill: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
 		defer close(a.ended)
-		a.status, a.err = wrap.Run(ctx, wrap.Command{Args: args, Stdin: io.LimitReader(cmd.InOrStdin(), 0), Stdout: cmd.ErrOrStderr(), Stderr: cmd.ErrOrStderr(), Env: env, Kill: a.kill}, drainTime)
+		a.status, a.err = wrap.Run(ctx, wrap.Command{Args: args, Stdin: io.LimitReader(cmd.InOrStdin(), 0), Stdout: cmd.ErrOrStderr(), Stderr: cmd.ErrOrStderr(), Env: env, Detached: true, Kill: a.kill}, drainTime)
 	}()
 	return a
 }

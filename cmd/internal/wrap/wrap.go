@@ -2,11 +2,15 @@
 // proxy of ours, as a rendered pod's is.
 //
 //	environment ─▶ proxy variables, trust variables ─▶ command
-//	signals     ─▶ the same signals                 ─▶ command
+//	signals     ─▶ the same signals                 ─▶ command and what it started
 //	              its status                        ◀─ command
 //
 // The certificate of a CA that lives as long as the run is written to a private directory,
-// which is removed afterwards; the key of the CA is written nowhere. The package imports
+// which is removed afterwards; the key of the CA is written nowhere.
+//
+// A command that no person at a terminal talks to runs in a process group of its own, and
+// nothing of the group outlives the run. At a terminal it stays in the foreground, where keys
+// reach all that it started. The package imports
 // transformer for the table of variables, cmd/internal/signals and terminal, proxy/ca, proxy/trust and
 // the standard library.
 package wrap
@@ -87,6 +91,8 @@ type Command struct {
 	Stdout, Stderr io.Writer
 	// Env is its environment without what points it at the proxy; see [Environment].
 	Env []string
+	// Detached tells that it needs no terminal, even if its output goes to one.
+	Detached bool
 	// Kill ends it at once when it is closed; nil: it never is.
 	Kill <-chan struct{}
 }
@@ -140,43 +146,49 @@ var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, sys
 
 // Run runs the command until it ends, passing on the signals that this process gets. The
 // error says that it could not be run. When ctx ends by something else than a signal, the
-// command gets SIGTERM; after grace it is killed.
+// command gets SIGTERM; after grace it is killed. So is what it leaves behind in its process
+// group when it ends.
 func Run(ctx context.Context, c Command, grace time.Duration) (Status, error) {
 	got := make(chan os.Signal, 16)
 	signal.Notify(got, forwarded...)
 	defer signal.Stop(got)
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Env, c.Stdin, c.Stdout, c.Stderr
+	atTerminal := terminal.Is(c.Stdin)
+	g := group{cmd: cmd, own: c.Detached || !atTerminal && !terminal.Is(c.Stdout) && !terminal.Is(c.Stderr)}
+	if g.own {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.WaitDelay = grace // for what it leaves behind and still writes
+	}
 	if err := cmd.Start(); err != nil {
 		return Status{}, fmt.Errorf("run %s: %w", c.Args[0], err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	atTerminal := terminal.Is(c.Stdin)
 	over := ctx.Done()
 	var kill <-chan time.Time
 	for {
 		select {
 		case s := <-got:
-			if atTerminal && (s == syscall.SIGINT || s == syscall.SIGQUIT) {
-				break
+			if sig, ok := s.(syscall.Signal); ok && (g.own || !atTerminal || sig != syscall.SIGINT && sig != syscall.SIGQUIT) {
+				g.signal(sig)
 			}
-			_ = cmd.Process.Signal(s) // an error says that it has ended
 		case <-over:
 			over = nil
 			if _, ok := signals.Received(ctx); ok { // it comes here, too
 				break
 			}
-			_ = cmd.Process.Signal(syscall.SIGTERM)
+			g.signal(syscall.SIGTERM)
 			kill = time.After(grace)
 		case <-kill:
-			_ = cmd.Process.Kill()
+			g.signal(syscall.SIGKILL)
 		case <-c.Kill:
 			c.Kill = nil
-			_ = cmd.Process.Kill()
+			g.signal(syscall.SIGKILL)
 		case err := <-ended:
+			g.end(grace, c.Kill)
 			var exit *exec.ExitError
-			if err != nil && !errors.As(err, &exit) {
+			if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
 				return Status{}, fmt.Errorf("run %s: %w", c.Args[0], err)
 			}
 			return status(cmd.ProcessState), nil

@@ -5,6 +5,7 @@ package wrap
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"strings"
@@ -88,5 +89,51 @@ func TestKillEndsACommandThatIgnoresSignals(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("it goes on")
+	}
+}
+
+// What a command has started does not outlive it: neither when the command is ended, nor when
+// it ends by itself, whether its children end by a signal or ignore it.
+func TestNothingOutlivesACommand(t *testing.T) {
+	const child = `sh -c 'echo ready; while :; do sleep 0.01; done' & `
+	const deaf = `sh -c 'trap "" TERM; echo ready; while :; do sleep 0.01; done' & `
+	for name, c := range map[string]struct {
+		script string
+		stop   func(cancel, kill func())
+	}{
+		"the run is over":                      {child + "wait", func(cancel, _ func()) { cancel() }},
+		"the run is over, and a child is deaf": {deaf + "wait", func(cancel, _ func()) { cancel() }},
+		"it is killed":                         {deaf + "wait", func(_, kill func()) { kill() }},
+		"a signal came":                        {child + "wait", func(_, _ func()) { _ = syscall.Kill(os.Getpid(), syscall.SIGTERM) }},
+		"it ends by itself":                    {child + "sleep 0.1", func(_, _ func()) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			read, write, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer read.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			kill, done := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(done)
+				_, err := Run(ctx, Command{Args: []string{"sh", "-c", c.script}, Stdin: strings.NewReader(""), Stdout: write, Stderr: io.Discard, Env: os.Environ(), Kill: kill}, 200*time.Millisecond)
+				if err != nil {
+					t.Error(err)
+				}
+				write.Close()
+			}()
+			out := bufio.NewReader(read)
+			if line, err := out.ReadString('\n'); line != "ready\n" {
+				t.Fatalf("%q, %v", line, err)
+			}
+			c.stop(cancel, func() { close(kill) })
+			<-done
+			_ = read.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if _, err := io.Copy(io.Discard, out); err != nil { // ends with the last one that could write
+				t.Errorf("something goes on: %v", err)
+			}
+		})
 	}
 }

@@ -1,0 +1,49 @@
+package wrap
+
+import (
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// group is a command that runs and, if it has a process group of its own, what it started.
+type group struct {
+	cmd  *exec.Cmd
+	own  bool
+	told bool // to end: a shell has what runs in the background ignore SIGINT
+}
+
+// signal signals them. An error says that they have ended.
+func (g *group) signal(s syscall.Signal) {
+	g.told = g.told || s == syscall.SIGTERM || s == syscall.SIGKILL
+	if g.own {
+		_ = syscall.Kill(-g.cmd.Process.Pid, s)
+		return
+	}
+	_ = g.cmd.Process.Signal(s)
+}
+
+// end ends what the command has left behind. What takes longer than grace, or is still there
+// when kill is closed, is killed.
+func (g *group) end(grace time.Duration, kill <-chan struct{}) {
+	if !g.own {
+		return
+	}
+	if !g.told {
+		g.signal(syscall.SIGTERM)
+	}
+	over := time.NewTimer(grace)
+	defer over.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for syscall.Kill(-g.cmd.Process.Pid, 0) == nil {
+		select {
+		case <-tick.C:
+			continue
+		case <-over.C:
+		case <-kill:
+		}
+		g.signal(syscall.SIGKILL)
+		return
+	}
+}
