@@ -37,6 +37,9 @@ type Options struct {
 	// MaxLag is how late requests may be sent: if more than one in a hundred is sent
 	// later, the generator is what was measured. 0: DefaultLag.
 	MaxLag time.Duration
+	// Grace is how long requests may go on that are under way when Load.For is over; 0:
+	// wire.DefaultTimeout.
+	Grace time.Duration
 	// Progress is called twice a second with what was counted; nil: it is not.
 	Progress func(elapsed time.Duration, c stats.Counts)
 }

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,19 +39,25 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	}
 	stopProgress := p.progress()
 	cpu := cpuTime()
+	within, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	if o.Load.For > 0 {
+		timer := time.AfterFunc(o.Load.For+cmp.Or(o.Grace, wire.DefaultTimeout), func() { cut(errTimeOver) })
+		defer timer.Stop()
+	}
 	var err error
 	switch o.Load.way() {
 	case recorded, rate:
-		err = p.open(ctx)
+		err = p.open(within)
 	default:
-		err = p.closed(ctx)
+		err = p.closed(within)
 	}
 	ended := time.Now()
 	stopProgress()
 	if p.failed.Load() != nil {
 		return nil, *p.failed.Load()
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && within.Err() == nil {
 		return nil, err
 	}
 	r := &report.Report{Started: p.started.UTC(), Ended: ended.UTC(), Load: o.Load.Describe()}
@@ -60,6 +67,17 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	r.Generator.CPUSeconds = (cpuTime() - cpu).Seconds()
 	p.fill(r)
 	return r, nil
+}
+
+// errTimeOver ends the requests that are still under way long after Load.For is over.
+var errTimeOver = errors.New("the time was over")
+
+// ended says in a word why a request was not sent, or given up.
+func ended(ctx context.Context) string {
+	if errors.Is(context.Cause(ctx), errTimeOver) {
+		return errTimeOver.Error()
+	}
+	return "interrupted"
 }
 
 // player is one run.
@@ -141,7 +159,7 @@ func (p *player) hire() *worker { return &worker{local: p.run.Local()} }
 func (p *player) send(ctx context.Context, w *worker, j *job) {
 	endpoint := int(p.Plan.Steps[j.step].Endpoint)
 	if ctx.Err() != nil {
-		w.local.Unsent(endpoint, "interrupted")
+		w.local.Unsent(endpoint, ended(ctx))
 		return
 	}
 	if p.Skip != nil {
@@ -155,7 +173,7 @@ func (p *player) send(ctx context.Context, w *worker, j *job) {
 		return
 	}
 	if ctx.Err() != nil {
-		w.local.Unsent(endpoint, "interrupted")
+		w.local.Unsent(endpoint, ended(ctx))
 		return
 	}
 	err = fmt.Errorf("step %d: %w", j.step, err)
@@ -170,7 +188,11 @@ func (p *player) request(ctx context.Context, w *worker, j *job, endpoint int) (
 	failure := p.Target.Send(ctx, w.buf, &w.live)
 	done := p.now()
 	if failure != nil && ctx.Err() != nil {
-		return ctx.Err()
+		took := time.Duration(float64(p.Plan.Steps[j.step].Took) / min(p.Load.Speed, 1))
+		if !errors.Is(context.Cause(ctx), errTimeOver) || done-sent <= took {
+			return ctx.Err()
+		}
+		w.live.Fail = wire.TooLong
 	}
 	if p.Baseline != nil {
 		if w.buf, err = p.encoded(w.buf[:0], j.step, j.of.baseline); err != nil {

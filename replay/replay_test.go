@@ -339,6 +339,40 @@ func TestAnInterruptedRunIsPartial(t *testing.T) {
 	})
 }
 
+// A target whose answers never end does not hold a run for a time beyond its grace. An answer
+// that was recorded to take as long is not called a failure.
+func TestAnswersThatNeverEndDoNotHoldTheRun(t *testing.T) {
+	drips := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			io.WriteString(w, "x")
+			http.NewResponseController(w).Flush()
+			select {
+			case <-time.After(time.Second):
+			case <-r.Context().Done():
+			}
+		}
+	})
+	for name, c := range map[string]struct {
+		load          Load
+		tooLong, over int64
+	}{
+		"recorded times": {Load{For: 10 * time.Second}, 4, 1},
+		"users":          {Load{For: 10 * time.Second, Users: 2, Passes: 3}, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := gets(5, time.Second)
+			calls[1].took = time.Hour
+			r := run(t, calls, drips, func(o *Options) { o.Load, o.Grace = c.load, 20*time.Second })
+			if took := r.Ended.Sub(r.Started); took != 30*time.Second || r.Partial != "" {
+				t.Errorf("it took %s, partial: %q", took, r.Partial)
+			}
+			if total := r.Results.Total(); total.Sent != c.tooLong || total.Failures["too_long"] != c.tooLong || total.Unsent["the time was over"] != c.over {
+				t.Errorf("%+v", total.Counts)
+			}
+		})
+	}
+}
+
 func TestShapes(t *testing.T) {
 	calls := gets(50, 100*time.Millisecond)
 	for i := range calls {

@@ -70,7 +70,8 @@ behind it, waits for the target's port, replays, and stops both.
 	fs.StringVar(&f.serverName, "tls-server-name", "", "`name` that the target's certificate must have; the target's host by default")
 	fs.StringVar(&f.certFile, "tls-cert", "", "`file` with the client's certificate")
 	fs.StringVar(&f.keyFile, "tls-key", "", "`file` with its key")
-	fs.DurationVar(&f.timeout, "timeout", wire.DefaultTimeout, "how long an answer may make no progress")
+	fs.DurationVar(&f.timeout, "timeout", wire.DefaultTimeout, "how long an answer may make no progress, and go on after --for")
+	fs.DurationVar(&f.maxTime, "max-time", wire.DefaultMaxTime, "how long a request may take in all, beside what the recorded one took")
 
 	fs.StringVar(&f.speed, "speed", "1", "divides recorded times and pauses by a `factor`, as 2 or 2x")
 	fs.IntVar(&f.load.Copies, "copies", 1, "how many copies of the recording are sent at the same time")
@@ -126,7 +127,7 @@ type replayFlags struct {
 	matchFlags
 	target, caFile, serverName, certFile, keyFile string
 	rewriteHost                                   bool
-	timeout, maxLag                               time.Duration
+	timeout, maxTime, maxLag                      time.Duration
 
 	speed, only        string
 	load               replay.Load
@@ -171,7 +172,7 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 		return err
 	}
 	defer l.plan.Close()
-	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: load, Set: set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag}
+	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: load, Set: set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag, Grace: f.timeout}
 	f.bounds.InFlight = cmp.Or(f.maxInFlight, replay.DefaultInFlight)
 	if o.Load, err = f.bounds.Check(load, l.plan); err != nil {
 		return err
@@ -305,6 +306,7 @@ func (f *replayFlags) shape() (l replay.Load, err error) {
 		{"requests", l.Requests, float64(l.Requests), 0, math.Inf(1)},
 		{"for", l.For, float64(l.For), 0, math.Inf(1)},
 		{"timeout", f.timeout, float64(f.timeout), 0, math.Inf(1)},
+		{"max-time", f.maxTime, float64(f.maxTime), 0, math.Inf(1)},
 		{"max-in-flight", f.maxInFlight, float64(f.maxInFlight), 0, math.Inf(1)},
 		{"max-lag", f.maxLag, float64(f.maxLag), 0, math.Inf(1)},
 		{"max-rate", f.bounds.PerSecond, f.bounds.PerSecond, 0, math.Inf(1)},

@@ -79,5 +79,5 @@ func (f *replayFlags) client(target *url.URL, load replay.Load) (*wire.Client, e
 	if load.Users > 0 || load.StagesAreUsers {
 		pace = 0
 	}
-	return wire.New(wire.Options{Target: target, RewriteHost: f.rewriteHost, TLS: config, Timeout: f.timeout, Run: hex.EncodeToString(id[:]), Pace: pace})
+	return wire.New(wire.Options{Target: target, RewriteHost: f.rewriteHost, TLS: config, Timeout: f.timeout, MaxTime: f.maxTime, Run: hex.EncodeToString(id[:]), Pace: pace})
 }

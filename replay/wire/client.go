@@ -39,6 +39,9 @@ type Options struct {
 	// Timeout is how long nothing may move while a request is answered; 30 seconds if 0.
 	// Pauses that the recording itself has within an answer or a conversation are added.
 	Timeout time.Duration
+	// MaxTime is how long a request may take in all, beside what the recorded one took; 5
+	// minutes if 0.
+	MaxTime time.Duration
 	// MaxBody is how many bytes of an answer's body, or of a conversation's messages, are
 	// kept; 16 MiB if 0. The rest is read, counted and discarded.
 	MaxBody int64
@@ -60,6 +63,7 @@ var schemes = []string{"http", "https", "h2c", "grpc", "grpcs"}
 // Defaults of Options.
 const (
 	DefaultTimeout  = 30 * time.Second
+	DefaultMaxTime  = 5 * time.Minute
 	DefaultMaxBody  = 16 << 20
 	DefaultMaxConns = 10_000
 )
@@ -99,10 +103,11 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("ID of the run %q: want a DNS label of at most %d characters", o.Run, contract.MaxReplayID)
 	case o.Pace < 0 || o.Pace != o.Pace:
 		return nil, fmt.Errorf("pace %v: want 0 or more", o.Pace)
-	case o.Timeout < 0 || o.MaxBody < 0 || o.MaxConns < 0:
-		return nil, fmt.Errorf("timeout %v, body limit %d, connections %d: want 0 or more", o.Timeout, o.MaxBody, o.MaxConns)
+	case o.Timeout < 0 || o.MaxTime < 0 || o.MaxBody < 0 || o.MaxConns < 0:
+		return nil, fmt.Errorf("timeout %v, longest time %v, body limit %d, connections %d: want 0 or more", o.Timeout, o.MaxTime, o.MaxBody, o.MaxConns)
 	}
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.MaxTime = cmp.Or(o.MaxTime, DefaultMaxTime)
 	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
 	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
 	c := &Client{o: o, host: t.Host, secure: t.Scheme == "https" || t.Scheme == "grpcs", http2: t.Scheme != "http" && t.Scheme != "https"}
@@ -175,6 +180,20 @@ func (c *Client) send(ctx context.Context, f *form, into *Result) error {
 		return c.stream(ctx, f, into)
 	}
 	return c.exchange(ctx, f, into)
+}
+
+// end is when a request that begins now must have ended.
+func (c *Client) end(f *form) time.Time {
+	took := f.took
+	if p := c.o.Pace; p > 0 && p < 1 {
+		took = time.Duration(float64(took) / p)
+	}
+	return time.Now().Add(c.o.MaxTime + took)
+}
+
+// tooLong is the failure of one that has not.
+func (c *Client) tooLong() error {
+	return fail(TooLong, "the answer had not ended after %v and the time that the recorded one took", c.o.MaxTime)
 }
 
 // dial connects to the target, with TLS if config is not nil.

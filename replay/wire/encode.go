@@ -72,7 +72,7 @@ func (p place) end() int { return p.at + p.n }
 //
 //	a checksum of what follows, for it may have been on a disk
 //	kind, version, flags
-//	11 numbers of 4 bytes: three places (2 each), silence in ms, enough, sizes of head, trailers and body
+//	12 numbers of 4 bytes: three places (2 each), silence and took in ms, enough, sizes of head, trailers and body
 //	head: the request line and the fields, each with its CRLF, as HTTP/1 has them
 //	trailers: the same
 //	body: without framing
@@ -88,6 +88,8 @@ type form struct {
 	host, authority, key place
 	// silence is the longest pause that the recorded answer had once it began.
 	silence time.Duration
+	// took is how long the recorded request took in all.
+	took time.Duration
 	// enough is how many bytes of the answer the client took before it went, if cancels is
 	// set and this is no conversation.
 	enough   int64
@@ -98,7 +100,7 @@ type form struct {
 }
 
 const (
-	numbers = 11
+	numbers = 12
 	prefix  = 7 + 4*numbers
 )
 
@@ -122,6 +124,7 @@ func (f *form) decode(b []byte) error {
 		p.at, p.n = next(), next()
 	}
 	f.silence = time.Duration(next()) * time.Millisecond
+	f.took = time.Duration(next()) * time.Millisecond
 	f.enough = int64(next())
 	head, trailers, body := next(), next(), next()
 	rest := b[prefix:]
@@ -294,7 +297,7 @@ func (w *writer) request() error {
 			return err
 		}
 	}
-	f.silence = silence(e)
+	f.silence, f.took = silence(e), min(max(0, e.End()), maxTook)
 	if left(e) {
 		f.flags |= cancels
 		f.enough = min(e.Response().Size(), math.MaxUint32)
@@ -307,8 +310,8 @@ func (w *writer) request() error {
 func (w *writer) seal(sizes ...int) {
 	f, b := &w.f, w.out[w.start-prefix:w.start]
 	b[4], b[5], b[6] = byte(f.kind), byte(f.version), byte(f.flags)
-	all := [numbers]int{f.host.at, f.host.n, f.authority.at, f.authority.n, f.key.at, f.key.n, int(f.silence.Milliseconds()), int(f.enough)}
-	copy(all[8:], sizes)
+	all := [numbers]int{f.host.at, f.host.n, f.authority.at, f.authority.n, f.key.at, f.key.n, int(f.silence.Milliseconds()), int(f.took.Milliseconds()), int(f.enough)}
+	copy(all[9:], sizes)
 	for i, n := range all {
 		binary.LittleEndian.PutUint32(b[7+4*i:], uint32(n))
 	}
@@ -477,6 +480,9 @@ func (w *writer) field(name, value string) error {
 	w.out = append(append(append(append(w.out, name...), ": "...), value...), "\r\n"...)
 	return nil
 }
+
+// maxTook bounds how long a recorded request is taken to have taken.
+const maxTook = 24 * time.Hour
 
 // silence is the longest pause of the recorded answer, once it began.
 func silence(e *recording.Exchange) time.Duration {

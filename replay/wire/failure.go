@@ -22,6 +22,7 @@ const (
 	Unreachable Failure = "unreachable"
 	TLS         Failure = "tls"
 	Timeout     Failure = "timeout"
+	TooLong     Failure = "too_long"
 	NoAnswer    Failure = "no_answer"
 	Reset       Failure = "reset"
 	Truncated   Failure = "truncated"
@@ -46,6 +47,7 @@ var failures = []FailureDoc{
 	{Unreachable, "The target could not be connected to for another reason."},
 	{TLS, "The TLS handshake failed."},
 	{Timeout, "Nothing moved for as long as the timeout."},
+	{TooLong, "The answer came bit by bit, and had not ended after the longest time that a request may take."},
 	{NoAnswer, "The target closed the connection without an answer."},
 	{Reset, "The target reset the connection or the stream."},
 	{Truncated, "The connection ended in the middle of the answer."},

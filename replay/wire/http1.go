@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"syscall"
@@ -33,7 +34,8 @@ type conn struct {
 	// of the request that is being sent:
 	f       *form
 	into    *Result
-	began   bool // a byte of an answer came
+	end     time.Time // when it must be over
+	began   bool      // a byte of an answer came
 	reads   int
 	length  int64
 	framing framing
@@ -163,7 +165,7 @@ func (cn *conn) ready(ctx context.Context, f *form) bool {
 // exchange sends a request and reads the answer.
 func (cn *conn) exchange(f *form, into *Result) error {
 	cn.f, cn.into, cn.began, cn.reads, cn.last = f, into, false, 0, f.has(closes)
-	into.BytesOut = 0
+	into.BytesOut, cn.end = 0, cn.c.end(f)
 	if err := cn.SetDeadline(time.Now().Add(cn.c.o.Timeout)); err != nil {
 		return err
 	}
@@ -240,7 +242,7 @@ func (cn *conn) upload() error {
 				return err
 			}
 			part = part[n:]
-			_ = cn.SetDeadline(time.Now().Add(cn.c.o.Timeout)) // it goes on
+			_ = cn.SetDeadline(cn.within(cn.c.o.Timeout)) // it goes on
 		}
 	}
 	return nil
@@ -337,14 +339,25 @@ func (cn *conn) fill() error {
 // again, and as long as the recorded answer paused.
 func (cn *conn) receive(p []byte) (int, error) {
 	if cn.reads++; cn.reads > 1 && cn.watch == nil {
-		_ = cn.SetReadDeadline(time.Now().Add(cn.c.o.Timeout + cn.f.silence))
+		_ = cn.SetReadDeadline(cn.within(cn.c.o.Timeout + cn.f.silence))
 	}
 	for {
 		switch n, err := cn.Conn.Read(p); {
 		case n > 0:
 			return n, nil // an error comes again
 		case err != nil:
+			if errors.Is(err, os.ErrDeadlineExceeded) && cn.watch == nil && !time.Now().Before(cn.end) {
+				err = cn.c.tooLong()
+			}
 			return 0, err
 		}
 	}
+}
+
+// within is the time until which something is to move.
+func (cn *conn) within(d time.Duration) time.Time {
+	if t := time.Now().Add(d); t.Before(cn.end) {
+		return t
+	}
+	return cn.end
 }

@@ -266,22 +266,30 @@ type watch struct {
 	cancel         context.CancelCauseFunc
 	timer          *time.Timer
 	limit, silence time.Duration
+	last           time.Time    // when it must be over
 	giveUp         *time.Timer  // which ends it as the recorded one ended, or nil
 	due            atomic.Int64 // nothing is to move before; in nanoseconds of Unix time
 }
 
 // watch begins to watch a request.
 func (c *Client) watch(ctx context.Context, f *form) *watch {
-	w := &watch{parent: ctx, limit: c.o.Timeout, silence: f.silence}
+	w := &watch{parent: ctx, limit: c.o.Timeout, silence: f.silence, last: c.end(f)}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.timer = time.AfterFunc(w.limit, func() { w.cancel(fail(Timeout, "nothing moved for %v", w.limit)) })
+	w.timer = time.AfterFunc(w.limit, func() {
+		if !time.Now().Before(w.last) {
+			w.cancel(c.tooLong())
+			return
+		}
+		w.cancel(fail(Timeout, "nothing moved for %v", w.limit))
+	})
 	return w
 }
 
 // moved tells that something did. From the first time on, pauses of the recorded answer
 // are allowed for.
 func (w *watch) moved() {
-	w.timer.Reset(w.limit + w.silence + max(0, time.Until(time.Unix(0, w.due.Load()))))
+	next := w.limit + w.silence + max(0, time.Until(time.Unix(0, w.due.Load())))
+	w.timer.Reset(min(next, time.Until(w.last)))
 }
 
 // until tells that nothing may move until then.

@@ -48,7 +48,7 @@ func (c *Client) socket(ctx context.Context, f *form, into *Result) error {
 	_ = cn.Conn.Close()
 	<-s.done
 	into.talk.ClientBytes, into.BytesOut = s.bytes, s.bytes
-	if err != nil {
+	if err != nil || w.ctx.Err() != nil { // which closed the connection
 		return w.cause(err)
 	}
 	return nil
