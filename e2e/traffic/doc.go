@@ -20,6 +20,7 @@
 //	forward_test.go    requests in absolute-form, on one connection
 //	clients_test.go    what clients do that others don't: https in absolute-form,
 //	                   long heads, asking a metadata server through a proxy
+//	hosts_test.go      clients that know of no proxy, led by a hosts file
 //	mariadb_test.go    a protocol in which the server speaks first
 //	smtp_test.go       another one, with STARTTLS
 //	tlsapp_test.go     an application that speaks TLS itself

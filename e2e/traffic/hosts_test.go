@@ -1,0 +1,136 @@
+package traffic
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// resolvConf is that of a pod in the namespace market. Nobody answers at its server, so
+// a client that goes on to DNS fails.
+const resolvConf = "nameserver 192.0.2.53\nsearch market.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:1 attempts:1\n"
+
+// withEtc makes a command find other files at /etc/hosts and /etc/resolv.conf, as a
+// container does that has them mounted.
+func withEtc(t *testing.T, cmd *exec.Cmd, hosts string) {
+	t.Helper()
+	resolv := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(resolv, []byte(resolvConf), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const mount = `mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/resolv.conf && shift 2 && exec "$@"`
+	unshare := program(t, "unshare", "util-linux")
+	cmd.Args = append([]string{unshare, "-m", "sh", "-c", mount, "sh", hosts, resolv, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = unshare
+}
+
+// javaClient is a program for Java's launcher of single files; no flag tells it of a proxy.
+const javaClient = `
+public class Client {
+	public static void main(String[] args) throws Exception {
+		try (var in = new java.net.URL(args[0]).openStream()) { System.out.print(new String(in.readAllBytes())); }
+	}
+}`
+
+// A hosts file captures clients that know of no proxy, or use none, under every name of
+// the host. Without that file they are not captured.
+func TestHostsFile(t *testing.T) {
+	a := newAuthority(t)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "answered") })
+	plain, secure := httptest.NewServer(handler), httptest.NewUnstartedServer(handler)
+	defer plain.Close()
+	secure.TLS = a.server("http/1.1")
+	secure.StartTLS()
+	defer secure.Close()
+	portOf := func(addr string) string {
+		_, port, _ := net.SplitHostPort(addr)
+		return port
+	}
+	web, tls := portOf(plain.Listener.Addr().String()), portOf(secure.Listener.Addr().String())
+	db := portOf(mariadb(t))
+	redis := freePort(t)
+	background(t, "redis", exec.Command(program(t, "redis-server", "redis-server"), "--port", redis, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()))
+	listens(t, "redis", net.JoinHostPort("127.0.0.1", redis))
+
+	java := filepath.Join(t.TempDir(), "Client.java")
+	if err := os.WriteFile(java, []byte(javaClient), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// The kubelet's file of a pod whose author leads these names to loopback.
+	own := filepath.Join(t.TempDir(), "hosts")
+	names := "web web.market web.market.svc web.market.svc.cluster.local redis.db redis.db.svc mariadb.db mariadb.db.svc.cluster.local. " + serverName
+	if err := os.WriteFile(own, []byte("127.0.0.1 localhost\n10.1.2.3 shop-0\n\n# Entries added by HostAliases.\n127.0.0.1 "+names+"\n::ffff:127.0.0.1 "+names+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const node = `require('http').get(process.argv[1], {family: +process.argv[2]}, r => r.pipe(process.stdout)).on('error', e => console.log(e.code))`
+	const python = `import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode(), end="")`
+	for _, c := range []struct {
+		name, pkg string
+		command   []string // its first word is a program
+		want      string
+		host      string // as it is listed, with its port
+		protocol  string
+	}{
+		{"curl", "curl", []string{"curl", "-sS", "http://web:" + web}, "answered", "web:" + web, recording.HTTP1},
+		{"curl in IPv6", "curl", []string{"curl", "-sS", "-6", "http://web.market.svc.cluster.local:" + web}, "answered", "web:" + web, recording.HTTP1},
+		{"curl with TLS", "curl", []string{"curl", "-sS", "--cacert", "BUNDLE", "https://" + serverName + ":" + tls}, "answered", serverName + ":" + tls, recording.HTTPS},
+		{"Node.js", "nodejs", []string{"node", "-e", node, "http://web:" + web, "0"}, "answered", "web:" + web, recording.HTTP1},
+		{"Node.js in IPv6", "nodejs", []string{"node", "-e", node, "http://web.market:" + web, "6"}, "answered", "web:" + web, recording.HTTP1},
+		{"Python", "python3", []string{"/usr/bin/python3", "-c", python, "http://web.market.svc:" + web}, "answered", "web:" + web, recording.HTTP1},
+		{"Java", "default-jdk-headless", []string{"java", java, "http://web:" + web}, "answered", "web:" + web, recording.HTTP1},
+		{"Java that prefers IPv6", "default-jdk-headless", []string{"java", "-Djava.net.preferIPv6Addresses=true", java, "http://web:" + web}, "answered", "web:" + web, recording.HTTP1},
+		{"redis-cli", "redis-tools", []string{"redis-cli", "-h", "redis.db.svc", "-p", redis, "echo", "answered"}, "answered\n", "redis.db:" + redis, recording.TCP},
+		{"MariaDB, which speaks first", "mariadb-client", []string{"mariadb", "--no-defaults", "--protocol=tcp", "-h", "mariadb.db.svc.cluster.local.", "-P", db, "-u", "root", "-BNe", "select 'answered'"},
+			"answered\n", "mariadb.db:" + db, recording.TCP},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := program(t, c.command[0], c.pkg)
+			s := startAs(t, "", func(cmd *exec.Cmd) { withEtc(t, cmd, own) }, append(a.intercepting(), contract.EnvOpaqueBytes+"=true",
+				contract.EnvCaptureHosts+"=web:"+web+", redis.db:"+redis+", mariadb.db:"+db+", "+serverName+":"+tls)...)
+			s.understood = true
+			ask := func(hosts, bundle string) string {
+				cmd := exec.CommandContext(t.Context(), path, c.command[1:]...)
+				for i, arg := range cmd.Args {
+					if arg == "BUNDLE" {
+						cmd.Args[i] = bundle
+					}
+				}
+				cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.Contains(strings.ToLower(v), "_proxy=") })
+				withEtc(t, cmd, hosts)
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Errorf("%v", err)
+				}
+				return string(out)
+			}
+			if got := ask(own, a.file); got != c.want {
+				t.Errorf("without the sidecar's file: %q", got)
+			}
+			if n := s.metric(`tapedeck_connections_total{direction="OUT"}`); n != 0 {
+				t.Errorf("without the sidecar's file %v connections are captured", n)
+			}
+			if got := ask(filepath.Join(s.dir, contract.HostsName), s.bundle()); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+			exchanges := s.stop()
+			i := slices.IndexFunc(exchanges, func(e *recording.Exchange) bool { return e.L7Protocol == c.protocol })
+			if i < 0 {
+				t.Fatalf("%d exchanges are recorded, none with %s\n%s", len(exchanges), c.protocol, s.log)
+			}
+			e := exchanges[i]
+			if e.Direction != recording.Out || e.Tags.Get(recording.TagVia) != "hosts-file" || e.NetworkAddress != c.host || e.NetInfo.Upstream.IPAddress != "127.0.0.1" {
+				t.Errorf("recorded as %s via %s to %s: %+v", e.Direction, e.Tags.Get(recording.TagVia), e.NetworkAddress, e.NetInfo)
+			}
+		})
+	}
+}
