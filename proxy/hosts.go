@@ -68,8 +68,8 @@ func newHosts(ctx context.Context, p *Proxy) *hosts {
 		}
 		return content
 	}
-	// Neither file changes while this process runs: the kubelet writes them before a pod's
-	// first container, and again only when all of them start anew.
+	// Neither file changes while this process runs: what the kubelet writes into them is
+	// the same for all containers of a pod's sandbox, and with a new one all start anew.
 	h.own = hostsfile.OwnOrDefault(read("hosts"))
 	h.all = hostsfile.New(p.cfg.Hosts, hostsfile.Search(read("resolv.conf")))
 	for i, host := range h.all {

@@ -394,6 +394,21 @@ func TestAHostsFileThatCantBeWritten(t *testing.T) {
 	eventually(t, "the hosts file is there", func() bool { return strings.Contains(s.hostsFile(), "postgres.db") })
 }
 
+// Listeners for captured hosts leave most of the files that the process may open to
+// connections.
+func TestCapturedHostsLeaveFilesToConnections(t *testing.T) {
+	h := &hosts{p: &Proxy{files: newFileLimit(40)}}
+	for others, want := range map[int]error{0: nil, 9: nil, 10: syscall.EMFILE} {
+		l, err := h.listen(t.Context(), contract.CaptureAddr(0), 0, others)
+		if !errors.Is(err, want) {
+			t.Errorf("beside %d others: %v, want %v", others, err, want)
+		}
+		if err == nil {
+			l.Close()
+		}
+	}
+}
+
 // A drain treats these connections as all outbound ones: they may finish, and no further
 // ones are taken.
 func TestADrainLetsConnectionsToCapturedHostsFinish(t *testing.T) {

@@ -238,7 +238,7 @@ func TestItSaysWhenNothingGoesOut(t *testing.T) {
 			}
 			eventually(t, "the warning", func() bool { return strings.Contains(s.logs.String(), "has called nobody") })
 			log := s.logs.String()
-			for _, want := range []string{"HTTPS_PROXY=" + s.out(), fmt.Sprint("called=", c.called), "JAVA_TOOL_OPTIONS", "NODE_USE_ENV_PROXY"} {
+			for _, want := range []string{"HTTPS_PROXY=" + s.out(), fmt.Sprint("called=", c.called), "JAVA_TOOL_OPTIONS", "NODE_USE_ENV_PROXY", "tapedeck.dev/capture-hosts", "tapedeck.dev/java-proxy"} {
 				if !strings.Contains(log, want) {
 					t.Errorf("the log does not say %s", want)
 				}

@@ -134,3 +134,98 @@ func TestHostsFile(t *testing.T) {
 		})
 	}
 }
+
+// In a pod with IPv6 alone, resolvers pass over IPv4 addresses, and the one that the
+// hosts file gives in IPv6 leads to the sidecar all the same. The host is reached in IPv6.
+func TestHostsFileInAPodWithIPv6Alone(t *testing.T) {
+	for _, name := range []string{"unshare", "ip", "node", "curl"} {
+		program(t, name, "util-linux, iproute2, nodejs and curl")
+	}
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"etc/hosts": "127.0.0.1 localhost\n::1 localhost\nfd00::9 shop-0\nfd00::9 web\n", "etc/resolv.conf": resolvConf, "web/index.html": "answered",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "recordings"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// Node.js asks for addresses of the families that the pod has (AI_ADDRCONFIG).
+	const script = `set -e
+ip link set lo up
+ip link add eth0 type veth peer name peer || exit 77
+ip link set eth0 up; ip link set peer up
+ip address add fd00::9/64 dev eth0 nodad
+mount --bind etc/hosts /etc/hosts; mount --bind etc/resolv.conf /etc/resolv.conf
+/usr/bin/python3 -m http.server --bind fd00::9 -d web 8088 >/dev/null 2>&1 & web=$!
+"$PROXY" 2>sidecar.log & sidecar=$!
+trap 'kill $web $sidecar 2>/dev/null || true' EXIT
+until curl -sf http://127.0.0.1:4100/healthz; do kill -0 $sidecar; sleep 0.05; done >/dev/null
+until curl -sf http://[fd00::9]:8088/; do kill -0 $web; sleep 0.05; done >/dev/null
+unshare -m sh -ec 'mount --bind hosts /etc/hosts
+	curl -sS -6 http://web:8088/; echo
+	node -e "require(\"http\").get(\"http://web:8088/\", r => r.pipe(process.stdout)).on(\"error\", e => console.log(e.code))"; echo'
+kill $sidecar; wait $sidecar
+`
+	cmd := exec.CommandContext(t.Context(), "unshare", "-mn", "sh", "-c", script)
+	cmd.Dir = dir
+	cmd.Env = append(environment(dir, &net.TCPAddr{IP: net.IPv6loopback, Port: 1}), "PATH="+os.Getenv("PATH"), contract.EnvCaptureHosts+"=web:8088",
+		"PROXY="+filepath.Join(os.Getenv(envPrograms), "tapedeck-proxy"))
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() == 77 {
+		t.Skipf("this kernel has no veth: %s", out)
+	}
+	log, _ := os.ReadFile(filepath.Join(dir, "sidecar.log"))
+	if want := "answered\nanswered\n"; err != nil || string(out) != want {
+		t.Fatalf("%v, %q, want %q\n%s", err, out, want, log)
+	}
+	exchanges := recordedIn(t, dir)
+	if len(exchanges) != 2 {
+		t.Fatalf("%d exchanges are recorded\n%s", len(exchanges), log)
+	}
+	for _, e := range exchanges {
+		if e.Tags.Get(recording.TagVia) != "hosts-file" || e.NetworkAddress != "web:8088" || e.NetInfo.Upstream.IPAddress != "fd00::9" {
+			t.Errorf("recorded via %s to %s: %+v", e.Tags.Get(recording.TagVia), e.NetworkAddress, e.NetInfo)
+		}
+	}
+}
+
+// A port below 1024 takes a sysctl. Without it the sidecar says so, does everything else,
+// and leaves the host out of the file, so that the application reaches it.
+func TestHostsFileWithAPortBelow1024(t *testing.T) {
+	const sysctl = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+	before, err := os.ReadFile(sysctl)
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { os.WriteFile(sysctl, before, 0) })
+	if err := os.WriteFile(sysctl, []byte("1024"), 0); err != nil {
+		t.Skipf("the namespace's sysctl can't be set: %v", err)
+	}
+	setpriv := program(t, "setpriv", "util-linux")
+	s := startAs(t, "", func(cmd *exec.Cmd) {
+		cmd.Args = []string{setpriv, "--bounding-set", "-net_bind_service", cmd.Path}
+		cmd.Path = setpriv
+	}, contract.EnvCaptureHosts+"=web:80, redis:6379")
+	file := func() string {
+		content, _ := os.ReadFile(filepath.Join(s.dir, contract.HostsName))
+		return string(content)
+	}
+	const up = `tapedeck_captured_host_up{host="web",port="80"}`
+	if log := s.log.String(); s.metric(up) != 0 || strings.Contains(file(), "web") || !strings.Contains(file(), "127.0.1.2\tredis") ||
+		!strings.Contains(log, "set the sysctl "+contract.SysctlPortStart+" to 80 or lower in the pod's securityContext") {
+		t.Errorf("%s is %v, and the hosts file:\n%s\n%s", up, s.metric(up), file(), log)
+	}
+	if err := os.WriteFile(sysctl, []byte("80"), 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the sidecar listens on port 80", func() bool { return s.metric(up) == 1 })
+	eventually(t, "the hosts file leads there", func() bool { return strings.Contains(file(), "127.0.1.1\tweb") })
+	s.stop()
+}

@@ -167,8 +167,14 @@ func (s *sidecar) stop() []*recording.Exchange {
 		sameBytes(t, in, app, 0)
 		sameBytes(t, out, beyond, 512)
 	}
+	return recordedIn(t, s.dir)
+}
+
+// recordedIn returns what is recorded in a sidecar's directory.
+func recordedIn(t *testing.T, dir string) []*recording.Exchange {
+	t.Helper()
 	var exchanges []*recording.Exchange
-	for e, err := range read.All(t.Context(), read.Options{Parts: true, Order: read.Sorted}, store.Dir(filepath.Join(s.dir, "recordings"))) {
+	for e, err := range read.All(t.Context(), read.Options{Parts: true, Order: read.Sorted}, store.Dir(filepath.Join(dir, "recordings"))) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package upstream
 import (
 	"errors"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -57,7 +58,9 @@ func TestMayBeLoopback(t *testing.T) {
 func TestANameIsCheckedWhenItIsConnectedTo(t *testing.T) {
 	const own = 4140
 	d, _ := New(Proxies{}, own)
+	d.Captured = func(a netip.Addr) bool { return a.Unmap() == netip.MustParseAddr("127.0.1.1") }
 	for addr, want := range map[string]error{
+		"127.0.1.1:5432": ErrCaptured, "[::ffff:127.0.1.1]:80": ErrCaptured, "127.0.1.2:5432": ErrLoopback,
 		"127.0.0.1:80": ErrLoopback, "127.8.9.10:80": ErrLoopback, "[::1]:80": ErrLoopback, "0.0.0.0:80": ErrLoopback, "[::]:80": ErrLoopback,
 		"[::ffff:127.0.0.1]:80": ErrLoopback, "[64:ff9b::7f00:1]:80": ErrLoopback, "[::6]:80": ErrLoopback,
 		"127.0.0.1:4140": ErrSelf, "[::ffff:0.0.0.0]:4140": ErrSelf,
@@ -88,6 +91,9 @@ func TestWhatIsNeverChained(t *testing.T) {
 			if via, err := d.Proxy(t.Context(), scheme, host, 80); via != nil || err != nil {
 				t.Errorf("%s to %s goes through %v, %v", scheme, host, via, err)
 			}
+		}
+		if via, err := d.Proxy(t.Context(), Straight, "far.example", 80); via != nil || err != nil {
+			t.Errorf("what asked for no proxy goes through %v, %v", via, err)
 		}
 		if via, err := d.Proxy(t.Context(), scheme, "far.example", 80); via == nil || err != nil {
 			t.Errorf("%s to another host: %v, %v", scheme, via, err)
