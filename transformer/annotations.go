@@ -105,12 +105,14 @@ type Settings struct {
 	CaptureInclude, CaptureExclude string
 	CaptureSample                  string
 	CaptureConfig                  string
+	CaptureHosts                   string
 
 	KubeAPISupport       bool
 	ExtraEnv             []EnvVar
 	PrometheusPort       int
 	PrometheusAnnotation bool
 	Diagnostics          bool
+	JavaProxy            bool
 
 	// explicit holds the names of the annotations that were written out, as
 	// against defaulted.
@@ -126,6 +128,8 @@ type Settings struct {
 	unclear  string
 	// noPort tells that there is no port to capture, and nothing else to do.
 	noPort bool
+	// hosts are those that are captured through the hosts file: see resolveHosts.
+	hosts []contract.CaptureHost
 }
 
 // inbound and outbound tell which halves of the sidecar run.
@@ -191,6 +195,9 @@ var annotations = []Annotation{
 	{Name: "tls-java-tool-options-value", Kind: textKind,
 		Doc: "What to add to JAVA_TOOL_OPTIONS, in place of the flags that tls-java-tool-options adds.", When: withTLSOut,
 		target: func(s *Settings) any { return &s.TLSJavaToolOptionsTo }},
+	{Name: "java-proxy", Own: true, Kind: boolKind, Default: "false",
+		Doc: "Lead Java to the sidecar: add the flags for the proxy, for the hosts of NO_PROXY and, with tls-out, for the truststore to JAVA_TOOL_OPTIONS, behind what is there.", When: withOutbound,
+		target: func(s *Settings) any { return &s.JavaProxy }},
 	{Name: "tls-in-secret", Kind: secretKind, Former: []string{"tlsinsecret", "tls-secret"},
 		Doc: "Secret with the certificate and key of the application's own TLS. Setting it makes the sidecar terminate inbound TLS.", When: withInbound,
 		target: func(s *Settings) any { return &s.TLSInSecret }},
@@ -243,6 +250,9 @@ var annotations = []Annotation{
 	{Name: "capture-config", Own: true, Kind: configMapKind,
 		Doc:    "ConfigMap whose keys `capture`, `include`, `exclude` and `sample` take the place of the annotations above while the sidecar runs. The pod starts without it, too.",
 		target: func(s *Settings) any { return &s.CaptureConfig }},
+	{Name: "capture-hosts", Own: true, Kind: captureHostsKind,
+		Doc: "Hosts that are captured though the application ignores its proxy variables, through a [hosts file](outbound.md#hosts-file). `auto` takes those that the environment of the application's containers names. An empty value captures none, whatever the option captureHosts says.", When: withOutbound,
+		target: func(s *Settings) any { return &s.CaptureHosts }},
 	{Name: "cpu-request", Kind: quantityKind, Default: "10m",
 		Doc: "CPU that the sidecar requests.", target: func(s *Settings) any { return &s.CPURequest }},
 	{Name: "cpu-limit", Kind: quantityKind,

@@ -69,15 +69,15 @@ func LocalVariables(port int, trustDir string, getenv func(string) string) (all 
 	for _, row := range trustVariables {
 		all = append(all, row.Name+"="+in(row.Value))
 	}
-	java := in(javaTruststore)
-	for _, scheme := range []string{"http", "https"} {
-		java += fmt.Sprintf(" -D%[1]s.proxyHost=127.0.0.1 -D%[1]s.proxyPort=%[2]d", scheme, port)
-	}
+	java := in(javaTruststore) + " " + javaProxy(port)
 	return append(all, javaOptions+"="+java, javaToolOptions+"="+strings.TrimSpace(getenv(javaToolOptions)+" "+java))
 }
 
 // localHosts are reached without a proxy on this machine: what a program says to itself.
 var localHosts = []string{"localhost", "127.0.0.1"}
+
+// kubernetesAPI is the name of the Kubernetes API in a cluster.
+const kubernetesAPI = "kubernetes.default.svc"
 
 // directHosts are reached without the proxy: the pod itself, the cloud's
 // metadata server, and the Kubernetes API. ::1 is not among them, because httpx
@@ -85,7 +85,7 @@ var localHosts = []string{"localhost", "127.0.0.1"}
 func directHosts(s *Settings, cfg *Config) []string {
 	hosts := []string{"localhost", "127.0.0.1", "169.254.169.254"}
 	if !s.KubeAPISupport || !s.intercepts() {
-		hosts = append(hosts, "$(KUBERNETES_SERVICE_HOST)", "kubernetes.default.svc")
+		hosts = append(hosts, "$(KUBERNETES_SERVICE_HOST)", kubernetesAPI)
 	}
 	return append(hosts, contract.SplitHosts(strings.Join(cfg.NoProxy, ","))...)
 }

@@ -64,7 +64,12 @@ var places = []place{
 	{of: podKinds, path: "spec.containers.*.env.*.value", was: replacedVariable, pair: replacedReference},
 	{of: podKinds, path: "spec.containers.*.volumeMounts", filled: true, added: addedMount},
 	{of: podKinds, path: "spec.initContainers", filled: true, added: addedSidecar},
+	{of: podKinds, path: "spec.initContainers.*.env", filled: true, added: addedVariable},
+	{of: podKinds, path: "spec.initContainers.*.volumeMounts", filled: true, added: addedMount},
 	{of: podKinds, path: "spec.volumes", filled: true, added: addedVolume},
+	{of: podKinds, path: "spec.securityContext", filled: true},
+	{of: podKinds, path: "spec.securityContext.sysctls", filled: true, added: addedSysctl},
+	{of: podKinds, path: "spec.securityContext.sysctls.*.value", was: replacedSysctl},
 
 	{of: workloadItself, path: "metadata.annotations", added: addedIgnore},
 	{of: "batch/CronJob", path: "spec.jobTemplate.metadata.annotations", added: addedIgnore},
@@ -190,8 +195,8 @@ func addedVolume(_ *taking, s site) (bool, error) {
 }
 
 func addedMount(_ *taking, s site) (bool, error) {
-	if s.id != contract.TrustDir && !slices.Contains(systemBundles, s.id) {
-		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(append([]string{contract.TrustDir}, systemBundles...)))
+	if places := append([]string{contract.TrustDir, contract.SystemHosts}, systemBundles...); !slices.Contains(places, s.id) {
+		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(places))
 	}
 	return strAt(s.now, "name") == contract.TrustVolume && strAt(s.now, "mountPath") == s.id, nil
 }

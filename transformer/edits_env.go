@@ -37,13 +37,19 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	for _, extra := range s.ExtraEnv {
 		out = append(out, addition(extra.Name, extra.Value))
 	}
+	options := e.options
 	if flags := s.TLSJavaToolOptionsTo; flags != "" && s.intercepts() {
-		out = append(out, addition(javaToolOptions, flags))
+		options = append([]string{flags}, options...)
+	}
+	for _, flags := range options {
+		if entry := addition(javaToolOptions, flags); flags != javaTruststore && !slices.Contains(out, entry) {
+			out = append(out, entry)
+		}
 	}
 	if e.hides() {
 		out = append(out, addition(contract.AnnotationIgnore, "true"))
 	}
-	for _, c := range w.appContainers() {
+	for _, c := range slices.Concat(w.appContainers(), w.late) {
 		for _, item := range items(field(c.Node, "env")) {
 			name := strAt(item, "name")
 			_, any := own.writes(name, "")
@@ -256,7 +262,10 @@ func (i *injected) withoutFlags(now string) (was string, ok bool) {
 	if this, _ := i.writes(javaToolOptions, now); this {
 		return "", true
 	}
-	for at := strings.LastIndex(now, " "); at >= 0; at = strings.LastIndex(now[:at], " ") {
+	for at := range len(now) { // the longest first: what was added may end in what another annotation adds
+		if now[at] != ' ' {
+			continue
+		}
 		if this, _ := i.writes(javaToolOptions, now[at+1:]); this {
 			return now[:at], true
 		}

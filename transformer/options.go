@@ -38,6 +38,7 @@ type Config struct {
 	RunAsGroup      int
 	NoProxy         []string
 	CaptureNoProxy  string
+	CaptureHosts    string
 
 	Namespace             string
 	ServiceEntry          string
@@ -116,6 +117,7 @@ var options = []Option{
 	{"runAsGroup", numberKind, "2102", "Group ID of the sidecar; 0 leaves it to the platform. Never 1337.", func(c *Config) any { return &c.RunAsGroup }},
 	{"noProxy", listKind, "", "Hosts that the application reaches directly, added to NO_PROXY.", func(c *Config) any { return &c.NoProxy }},
 	{"captureNoProxy", enumKind(captureAuto, "true", "false"), captureAuto, "Capture calls of the hosts on the application's NO_PROXY too: the sidecar reaches them directly in its stead, past a proxy that it chains to. With `auto` it does where the application has a proxy of its own, since its NO_PROXY is about that proxy; a NO_PROXY without a proxy is respected.", func(c *Config) any { return &c.CaptureNoProxy }},
+	{"captureHosts", captureHostsKind, "", "Hosts that are captured in every workload though it ignores its proxy variables, as the annotation `tapedeck.dev/capture-hosts` has them for one, which takes the place of the option. A host that a workload can't capture, such as one at a port of its own, is left out there.", func(c *Config) any { return &c.CaptureHosts }},
 	{"namespace", namespaceKind, "speedscale", "Namespace of the collector: opened in every egress list that is written, and home of the ServiceEntry.", func(c *Config) any { return &c.Namespace }},
 	{"serviceEntry", enumKind("", PresetSpeedscaleCloud), "", "Preset of hosts to open with a ServiceEntry, for meshes with REGISTRY_ONLY.", func(c *Config) any { return &c.ServiceEntry }},
 	{"serviceEntryHosts", hostsKind, "", "Further hosts to open with that ServiceEntry, on port 443.", func(c *Config) any { return &c.ServiceEntryHosts }},

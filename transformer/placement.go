@@ -65,6 +65,8 @@ const (
 	// container itself nothing that needs the network may come after it.
 	redirectContainer = "istio-init"
 	coreDumpContainer = "enable-core-dump"
+	// istio-validation takes the place of istio-init where Istio's CNI agent redirects.
+	validationContainer = "istio-validation"
 )
 
 // nativeIndex returns where among the init containers a native sidecar goes:
@@ -81,7 +83,7 @@ func nativeIndex(list *yaml.Node, first bool) int {
 		return own
 	case envoy >= 0:
 		return envoy + 1
-	case containerIndex(list, "istio-validation") == 0:
+	case containerIndex(list, validationContainer) == 0:
 		return 1
 	default:
 		return 0

@@ -88,6 +88,18 @@ const (
 	CodeEgressPolicy       Code = "egress-policy"
 	CodeEnvKept            Code = "env-kept"
 	CodeTrustKept          Code = "trust-kept"
+	CodeJavaKept           Code = "java-proxy-kept"
+	CodeJavaNoProxy        Code = "java-no-proxy"
+	CodeHostsInferred      Code = "capture-hosts-inferred"
+	CodeHostsLeft          Code = "capture-hosts-left-out"
+	CodeHostsNone          Code = "capture-hosts-none"
+	CodeHostsMounted       Code = "capture-hosts-mounted"
+	CodeHostsInit          Code = "capture-hosts-init"
+	CodeHostsSysctl        Code = "capture-hosts-sysctl"
+	CodeHostAlias          Code = "capture-host-alias"
+	CodeHostPods           Code = "capture-host-pods"
+	CodeHostProbe          Code = "capture-host-probe"
+	CodeHostReconnect      Code = "capture-host-reconnect"
 	CodeCASecret           Code = "ca-secret"
 	CodeNameHashed         Code = "name-hashed"
 	CodeRedactKey          Code = "redact-key"
@@ -104,6 +116,10 @@ const (
 	CodeBadCombination  Code = "bad-combination"
 	CodePortReserved    Code = "port-reserved"
 	CodePortClash       Code = "port-clash"
+	CodeHostPort        Code = "capture-host-port"
+	CodeHostOwnPod      Code = "capture-host-own-pod"
+	CodeHostSink        Code = "capture-host-sink"
+	CodeHostsClassic    Code = "capture-hosts-classic"
 	CodeEnvoyUID        Code = "envoy-uid"
 	CodeProxyConflict   Code = "proxy-conflict"
 	CodeNameClash       Code = "name-clash"
@@ -197,6 +213,18 @@ var reasons = map[Code]Reason{
 	CodeEgressPolicy:       {Warning, false, "NetworkPolicies of the input restrict egress of the pod and leave out what the sidecar needs.", "Allow what the result names."},
 	CodeEnvKept:            {Warning, false, "The variable is set already and is left as it is.", "Remove one of the two."},
 	CodeTrustKept:          {Warning, false, "A trust variable is set already and is left as it is: that runtime will not trust the CA.", "Add the CA to the file that it names, or remove the variable."},
+	CodeJavaKept:           {Warning, false, "JAVA_TOOL_OPTIONS names a proxy already, or comes from elsewhere, and is left as it is.", "Remove the flags for a proxy from it, or add those that the result gives where it is defined."},
+	CodeJavaNoProxy:        {Info, false, "Entries of NO_PROXY have no notation in Java's http.nonProxyHosts: networks, and hosts with a port.", "Name the hosts in the option noProxy if Java is to reach them directly."},
+	CodeHostsInferred:      {Info, false, "With capture-hosts auto, hosts were taken from the environment of the application.", "Name the hosts in tapedeck.dev/capture-hosts to have others."},
+	CodeHostsLeft:          {Info, false, "Hosts are not captured through the hosts file: what the option captureHosts names and this workload can't capture, or what capture-hosts auto found and left out.", "The result says why. Name a host in tapedeck.dev/capture-hosts to have it captured all the same."},
+	CodeHostsNone:          {Warning, false, "With capture-hosts auto, the environment of the application names no host that can be captured.", "Name the hosts in tapedeck.dev/capture-hosts, or render the Services, ConfigMaps and Secrets together with the workload."},
+	CodeHostsMounted:       {Warning, false, "A container mounts /etc/hosts itself, so the hosts file does not lead it to the sidecar.", "Remove that mount, or accept that only what the container calls by its proxy variables is captured."},
+	CodeHostsInit:          {Info, false, "Init containers that start before the sidecar are not led to it by the hosts file.", "Set sidecar.speedscale.com/insert-init-first: \"true\" with a native sidecar to have them start after it."},
+	CodeHostsSysctl:        {Info, false, "A captured host's port is below 1024, so the pod has the safe sysctl net.ipv4.ip_unprivileged_port_start.", ""},
+	CodeHostAlias:          {Warning, false, "The pod's hostAliases name a captured host: the application is led to the sidecar, and the sidecar to the address of the alias.", "Nothing, if that address is the host; or else remove the alias."},
+	CodeHostPods:           {Info, false, "Captured hosts are names of single pods of a headless Service; a hosts file knows no others than those that are listed.", "List every pod that there may be."},
+	CodeHostProbe:          {Warning, false, "A probe of the application calls a captured host, and finds the sidecar there also while that host is down.", "Have the probe wait for an answer of the host, as pg_isready and redis-cli ping do, or leave the host out."},
+	CodeHostReconnect:      {Info, false, "Clients of the protocol go on to hosts that the server names, and what they send there is captured only if those are listed, too.", "List every broker, member or node by the name that it announces: see docs/outbound.md."},
 	CodeCASecret:           {Info, false, "tls-out needs the CA's Secret in the workload's namespace; without it TLS passes through unread.", "Create it with `tapedeck ca`."},
 	CodeNameHashed:         {Warning, false, "The sidecar mounts a ConfigMap or a Secret whose name has got a hash from kustomize, which does not change names in annotations and options.", "Set options: {disableNameSuffixHash: true} in its generator, and give the name with its prefix and suffix. Or run Tapedeck as a transformer of the kustomization: kustomize changes the names that it writes."},
 	CodeRedactKey:          {Warning, false, "The Secret of the option redactKeySecret has no key that the sidecar can use: each process makes a random one, and equal secrets get different tokens.", "Put 16 random bytes or more under `key`. If something else does that in the cluster, there is nothing to do."},
@@ -214,6 +242,10 @@ var reasons = map[Code]Reason{
 	CodeBadCombination:  {Error, false, "Two settings exclude each other.", "The result names both."},
 	CodePortReserved:    {Error, false, "A port of the sidecar is one that a mesh uses itself.", "Choose another port."},
 	CodePortClash:       {Error, false, "Two listeners of the pod would have the same port.", "Choose another port."},
+	CodeHostPort:        {Error, false, "A captured host's port is one on which the pod itself listens: beside the sidecar's listener on a loopback address nobody can listen on all addresses.", "Take the host out of tapedeck.dev/capture-hosts, or have the application listen on another port."},
+	CodeHostOwnPod:      {Error, false, "A captured host is the name of one of the workload's own pods, which the pod needs for its own address.", "Take the host out of tapedeck.dev/capture-hosts."},
+	CodeHostSink:        {Error, false, "A captured host is the collector to which the sidecar sends its recordings.", "Take the host out of tapedeck.dev/capture-hosts."},
+	CodeHostsClassic:    {Error, false, "A classic sidecar can't make certain that the hosts file is there before the application starts, and without it the application would get a directory as its /etc/hosts.", "Use the native sidecar."},
 	CodeEnvoyUID:        {Error, false, "User or group 1337 is Envoy's: Istio lets its traffic out of the mesh.", "Choose another user or group."},
 	CodeProxyConflict:   {Error, false, "The application's proxy variables cannot be chained to.", "The result says why."},
 	CodeNameClash:       {Error, false, "The pod has something of its own under a name or path that the sidecar needs.", "Rename it."},

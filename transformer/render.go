@@ -158,6 +158,7 @@ func (in *input) decide(w *workload) Results {
 	results = append(results, in.checkCaptureConfig(w)...)
 	results = append(results, in.checkRedactKey(w)...)
 	results = append(results, checkPorts(w)...)
+	results = append(results, in.resolveHosts(w)...)
 	results = append(results, checkPod(w, in.cfg)...)
 	w.injecting = !results.Failed()
 	return results
@@ -204,6 +205,8 @@ func (in *input) checkShape(w *workload) Results {
 	for _, key := range []string{"containers", "initContainers", "volumes"} {
 		expect(spec, w.at("spec"), key, yaml.SequenceNode, "a list")
 	}
+	expect(spec, w.at("spec"), "securityContext", yaml.MappingNode, "a map")
+	expect(field(spec, "securityContext"), w.at("spec.securityContext"), "sysctls", yaml.SequenceNode, "a list")
 	if len(items(field(spec, "containers"))) == 0 {
 		results = append(results, result(CodeMalformed, w.Object, "the pod template has no containers").At(w.at("spec.containers"), "", ""))
 	}
@@ -251,6 +254,12 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	if w.settings.outbound() {
 		upstream = chain(apps)
 	}
+	if len(w.settings.hosts) > 0 {
+		w.late, _ = in.lateContainers(w)
+	}
+	for _, c := range w.late { // the hosts file leads them to the sidecar, and no variable does
+		apps = append(apps, &appEnv{editor: e, in: in, w: w, c: c, apart: true, results: &results})
+	}
 	for _, app := range apps {
 		if w.settings.outbound() {
 			app.pointAtProxy()
@@ -258,7 +267,14 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 		if w.settings.intercepts() {
 			app.trust()
 		}
+		if w.settings.outbound() {
+			app.optJava()
+		}
+		if len(w.settings.hosts) > 0 {
+			app.mountHosts()
+		}
 	}
+	results = append(results, in.openPorts(e, w)...)
 	results = append(results, in.checkMountedNames(w)...)
 	if w.settings.intercepts() && in.find("", "Secret", w.namespace(), in.cfg.CASecret) == nil {
 		results = append(results, result(CodeCASecret, w.Object, "TLS is intercepted with the CA of Secret %s, which is not in the input; without it TLS passes through unread. `tapedeck ca` makes one", in.cfg.CASecret))

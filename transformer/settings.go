@@ -34,6 +34,9 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 	var results Results
 	s := Settings{explicit: map[string]source{}}
 	wrong := map[string]bool{} // annotations with a value that is none
+	if cfg.CaptureHosts != "" {
+		s.explicit["capture-hosts"] = source{value: cfg.CaptureHosts}
+	}
 	for name, value := range cfg.Defaults {
 		s.explicit[name] = source{value: value}
 	}

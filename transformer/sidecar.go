@@ -227,6 +227,7 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 	}
 	if s.outbound() {
 		values[contract.EnvProxyOutPort] = strconv.Itoa(s.ProxyOutPort)
+		values[contract.EnvCaptureHosts] = contract.FormatCaptureHosts(s.hosts)
 	}
 	if s.intercepts() {
 		values[contract.EnvTLSOutUnwrap] = "true"
@@ -347,6 +348,9 @@ func (s *Settings) describe() string {
 			kind = "SOCKS"
 		}
 		parts = append(parts, fmt.Sprintf("outbound %s proxy on port %d", kind, s.ProxyOutPort))
+	}
+	if len(s.hosts) > 0 {
+		parts = append(parts, "hosts file for "+contract.FormatCaptureHosts(s.hosts))
 	}
 	if s.intercepts() {
 		parts = append(parts, "TLS intercepted")

@@ -22,8 +22,10 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 	if cfg.RedactKeySecret != "" {
 		readOnly(contract.RedactKeyVolume, contract.RedactKeyDir)
 	}
-	if s.intercepts() {
+	if s.usesTrustVolume() {
 		mounts = append(mounts, trustMount(false))
+	}
+	if s.intercepts() {
 		readOnly(contract.CAVolume, contract.CADir)
 		if cfg.UpstreamCASecret != "" {
 			readOnly(contract.UpstreamCAVolume, contract.UpstreamCADir)
@@ -116,8 +118,11 @@ func sidecarVolumes(w *workload, cfg *Config) []*yaml.Node {
 	if cfg.RedactKeySecret != "" {
 		volumes = append(volumes, secret(contract.RedactKeyVolume, cfg.RedactKeySecret))
 	}
+	if w.settings.usesTrustVolume() {
+		volumes = append(volumes, empty(contract.TrustVolume))
+	}
 	if w.settings.intercepts() {
-		volumes = append(volumes, empty(contract.TrustVolume), secret(contract.CAVolume, cfg.CASecret))
+		volumes = append(volumes, secret(contract.CAVolume, cfg.CASecret))
 		if cfg.UpstreamCASecret != "" {
 			volumes = append(volumes, secret(contract.UpstreamCAVolume, cfg.UpstreamCASecret))
 		}

@@ -70,36 +70,7 @@ func (a *appEnv) trust() {
 	if _, exists := a.in.findVariable(a.w, a.c, javaOptions); !exists {
 		a.add(javaOptions, javaTruststore)
 	}
-	a.trustJava()
 	a.mountTrust()
-}
-
-// trustJava adds to JAVA_TOOL_OPTIONS, keeping what is there.
-func (a *appEnv) trustJava() {
-	s := &a.w.settings
-	flags := s.TLSJavaToolOptionsTo
-	if flags == "" && s.TLSJavaToolOptions {
-		flags = javaTruststore
-	}
-	if flags == "" {
-		return
-	}
-	v, exists := a.in.findVariable(a.w, a.c, javaToolOptions)
-	switch {
-	case !exists:
-		a.add(javaToolOptions, flags)
-	case v.from != nil:
-		a.say(CodeTrustKept, javaToolOptions, "", "variable %s comes from %s and is left as it is: Java will not trust the CA unless these flags are added there: %s", javaToolOptions, fromWhere(v.from), flags)
-	case strings.Contains(v.value, flags):
-	case flags == javaTruststore && strings.Contains(v.value, trustStoreFlag):
-		a.say(CodeTrustKept, javaToolOptions, "", "variable %s names a truststore already and is left as it is: Java will not trust the CA unless that store holds it", javaToolOptions)
-	default:
-		value := flags
-		if v.value != "" {
-			value = v.value + " " + flags
-		}
-		a.set(javaToolOptions, v, exists, value)
-	}
 }
 
 // mountTrust mounts the trust volume, and on request the bundle over the

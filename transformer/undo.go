@@ -57,6 +57,8 @@ type editor struct {
 	gone []*yaml.Node
 	// trail are the nodes on or above which something was edited, once traced.
 	trail map[*yaml.Node]bool
+	// options are the texts that were added to JAVA_TOOL_OPTIONS.
+	options []string
 }
 
 func newEditor(o *Object) *editor {

@@ -51,6 +51,8 @@ type workload struct {
 	settings Settings
 	// injecting tells that the workload asks for the sidecar and gets it.
 	injecting bool
+	// late are the init containers that start after the sidecar and are captured.
+	late []container
 }
 
 // asWorkload returns the object as a workload, or nil if it is none.

@@ -1,0 +1,293 @@
+package transformer
+
+import (
+	"cmp"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpproxy"
+	"golang.org/x/net/publicsuffix"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/transformer/endpoints"
+)
+
+// With auto the hosts are those that the environment of the application names:
+//
+//	env, envFrom, valueFrom ──▶ variables ──▶ package endpoints ──▶ hosts ─┬▶ captured
+//	ConfigMaps, Secrets ────────┘                 pairs of variables ──┘    └▶ left out, and why
+//
+// A host is taken that is a Service of the input or has a public name; the rest is said.
+// Hosts of HTTP are taken, too, though the proxy variables lead there: whether a program
+// reads them is not to be seen, and one that does is captured once all the same.
+
+// appVariable is a variable as a container's program finds it.
+type appVariable struct {
+	name, value string
+	// secret tells that the value has something of a Secret's in it.
+	secret bool
+	// absent names the object of which the value is to come, where the input lacks it.
+	absent string
+}
+
+// variablesOf returns a container's variables, sorted by their names. As Kubernetes does
+// it takes those of envFrom first, lets later ones replace earlier ones, and resolves
+// references to those that stand before.
+func (in *input) variablesOf(w *workload, c container) []appVariable {
+	all := map[string]appVariable{}
+	for _, source := range items(field(c.Node, "envFrom")) {
+		for _, ref := range []struct{ kind, key string }{{"ConfigMap", "configMapRef"}, {"Secret", "secretRef"}} {
+			name := strAt(source, ref.key, "name")
+			if name == "" {
+				continue
+			}
+			for key, value := range in.valuesOf(w, ref.kind, name) {
+				if key = strAt(source, "prefix") + key; !envName.MatchString(key) {
+					continue
+				}
+				all[key] = appVariable{name: key, value: value, secret: ref.kind == "Secret"}
+			}
+		}
+	}
+	for _, item := range items(field(c.Node, "env")) {
+		v := appVariable{name: strAt(item, "name")}
+		if from := field(item, "valueFrom"); from != nil {
+			v.value, v.absent, v.secret = in.referred(w, from)
+		} else {
+			v.value = strAt(item, "value")
+			v.value, v.secret = resolve(v.value, all)
+		}
+		all[v.name] = v
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b appVariable) int { return strings.Compare(a.name, b.name) })
+}
+
+// referred returns the value that a valueFrom leads to, or the object that the input
+// lacks.
+func (in *input) referred(w *workload, from *yaml.Node) (value, absent string, secret bool) {
+	for _, ref := range []struct{ kind, key string }{{"ConfigMap", "configMapKeyRef"}, {"Secret", "secretKeyRef"}} {
+		at := field(from, ref.key)
+		if at == nil {
+			continue
+		}
+		value, ok := in.valueOf(w, ref.kind, strAt(at, "name"), strAt(at, "key"))
+		if !ok {
+			absent = ref.kind + " " + strAt(at, "name")
+		}
+		return value, absent, ref.kind == "Secret"
+	}
+	return "", "", false
+}
+
+// valuesOf returns all that a ConfigMap or Secret of the input holds.
+func (in *input) valuesOf(w *workload, kind, name string) map[string]string {
+	o := in.find("", kind, w.namespace(), name)
+	if o == nil {
+		return nil
+	}
+	values := map[string]string{}
+	for _, part := range []string{"data", "stringData"} {
+		for key, value := range strMap(field(o.Node, part)) {
+			if part == "data" && kind == "Secret" {
+				plain, _ := base64.StdEncoding.DecodeString(value)
+				value = string(plain)
+			}
+			values[key] = value
+		}
+	}
+	return values
+}
+
+// resolve puts variables in the place of the references to them, and leaves references
+// that have no known value.
+func resolve(value string, known map[string]appVariable) (resolved string, secret bool) {
+	size := len(value)
+	resolved = reference.ReplaceAllStringFunc(value, func(ref string) string {
+		if ref == "$$" {
+			return "$"
+		}
+		v, ok := known[ref[2:len(ref)-1]]
+		if !ok || v.absent != "" || size+len(v.value) > longestValue {
+			return ref
+		}
+		size += len(v.value)
+		secret = secret || v.secret
+		return v.value
+	})
+	return resolved, secret
+}
+
+// passwordName matches variables that hold nothing but a secret. They are not read, nor
+// are those that lead to a proxy, through which the sidecar goes.
+var passwordName = regexp.MustCompile(`(?i)(^|_)(pass|passwd|password|passphrase|pwd|token|secret|credentials?|(api|access|private|secret|signing|encryption)_?key|salt)$`)
+
+// addressName matches variables that say where to connect to.
+var addressName = regexp.MustCompile(`(?i)(^|_)(url|uri|dsn|host|hosts|hostname|server|servers|addr|address|addresses|endpoint|endpoints|broker|brokers|jdbc_?url)$`)
+
+// hostVariable matches the first of a pair of variables: DB_HOST beside DB_PORT.
+var hostVariable = regexp.MustCompile(`(?i)^(.*?)_?(host|hostname|hostaddr|server|addr|address)$`)
+
+// inferHosts adds the hosts that the environment of a workload's containers names, sorted
+// by their names, so that their addresses are the same in every render. It says where it
+// has them from, and what it left out.
+func (in *input) inferHosts(w *workload, taken map[int]string, list *captureList) (found, left []string) {
+	type place struct {
+		host string
+		port int
+	}
+	from := map[place][]string{}
+	why := map[string][]string{}
+	leave := func(what, reason string) {
+		if !slices.Contains(why[reason], what) {
+			why[reason] = append(why[reason], what)
+		}
+	}
+	late, _ := in.lateContainers(w)
+	for _, c := range append(w.appContainers(), late...) {
+		direct := in.reachedDirectly(w, c)
+		variables := in.variablesOf(w, c)
+		for _, v := range variables {
+			name := v.name + " of container " + c.name()
+			if isProxyVariable(v.name) || slices.Contains(noProxyNames, v.name) || passwordName.MatchString(v.name) && !strings.Contains(v.value, "://") {
+				continue
+			}
+			if v.absent != "" {
+				if addressName.MatchString(v.name) {
+					leave(name, "it comes from "+v.absent+", which is not in the input")
+				}
+				continue
+			}
+			reading := endpoints.Read(v.value)
+			for _, reason := range reading.Left {
+				leave(name, reason)
+			}
+			if len(reading.Endpoints)+len(reading.Left) == 0 {
+				reading.Endpoints = pair(v, variables)
+			}
+			for _, e := range reading.Endpoints {
+				e, reason := in.judge(w, e, taken, direct)
+				if reason != "" {
+					leave(leftOut(v, name, e, reason))
+					continue
+				}
+				at := place{e.Host, e.Port}
+				from[at] = append(from[at], name)
+			}
+		}
+	}
+	places := slices.SortedFunc(maps.Keys(from), func(a, b place) int {
+		return cmp.Or(strings.Compare(a.host, b.host), cmp.Compare(a.port, b.port))
+	})
+	for _, at := range places {
+		what := fmt.Sprintf("%s:%d", at.host, at.port)
+		if !list.add(at.host, at.port) {
+			leave(what, fmt.Sprintf("a pod has room for %d hosts and %d ports of hosts", contract.MaxCaptureHosts, contract.MaxCapturePorts))
+			continue
+		}
+		found = append(found, what+" from "+strings.Join(from[at], " and "))
+	}
+	for _, reason := range sortedKeys(why) {
+		left = append(left, strings.Join(why[reason], ", ")+": "+reason)
+	}
+	return found, left
+}
+
+// leftOut says what was left out, and why. Of a Secret's value nothing is repeated, and of
+// one that may be anything, as it is no URL, no reason either.
+func leftOut(v appVariable, name string, e endpoints.Endpoint, reason string) (string, string) {
+	switch {
+	case v.secret && !strings.Contains(v.value, "://"):
+		return name, "its value is a Secret's, and no host of the input or the internet that could be captured"
+	case v.secret:
+		return name, reason
+	case e.Port == 0:
+		return e.Host + " (" + name + ")", reason
+	}
+	return fmt.Sprintf("%s:%d (%s)", e.Host, e.Port, name), reason
+}
+
+// pair reads a variable that has a host alone. Its port is that of the variable beside
+// it, as DB_PORT is of DB_HOST, or 0.
+func pair(v appVariable, all []appVariable) []endpoints.Endpoint {
+	m := hostVariable.FindStringSubmatch(v.name)
+	if m == nil || !endpoints.IsHost(v.value) {
+		return nil
+	}
+	e := endpoints.Endpoint{Host: strings.ToLower(strings.TrimSuffix(v.value, "."))}
+	for _, other := range all {
+		if strings.EqualFold(other.name, m[1]+"_PORT") || strings.EqualFold(other.name, m[1]+"PORT") {
+			e.Port = atoi(other.value)
+		}
+	}
+	if e.Port == 0 && v.name == "PGHOST" { // libpq's own, with a port of its own
+		e.Port = 5432
+	}
+	return []endpoints.Endpoint{e}
+}
+
+// judge says why a host is not captured, "" if it is.
+func (in *input) judge(w *workload, e endpoints.Endpoint, taken map[int]string, direct func(string) bool) (endpoints.Endpoint, string) {
+	svc := in.serviceOf(w, e.Host)
+	switch {
+	case svc == nil && !in.entered(w, e.Host) && !isPublic(e.Host):
+		return e, "it is no Service of the input, and no public name; name it in tapedeck.dev/capture-hosts to have it captured"
+	case svc != nil && svc.pod == "" && svc.selectsOwn(w):
+		return e, "it is the workload's own Service"
+	case direct(e.Host):
+		return e, "it is on NO_PROXY"
+	}
+	if svc != nil && e.Port == 0 && len(svc.tcpPorts()) == 1 {
+		e.Port = svc.tcpPorts()[0]
+	}
+	switch {
+	case e.Port < 1 || e.Port > 65535:
+		return e, "nothing says its port"
+	case svc != nil && !svc.called(e.Port):
+		return e, fmt.Sprintf("%s has no TCP port %d", svc.Ref(), e.Port)
+	}
+	_, why := in.refusesHost(w, taken, e.Host, e.Port)
+	return e, why
+}
+
+// entered tells whether a ServiceEntry of the input has a host.
+func (in *input) entered(w *workload, host string) bool {
+	return slices.ContainsFunc(in.byKind[istioGroup+"/ServiceEntry"], func(o *Object) bool {
+		return slices.ContainsFunc(items(field(o.Node, "spec", "hosts")), func(n *yaml.Node) bool {
+			suffix, wild := strings.CutPrefix(str(n), "*")
+			return str(n) == host || wild && strings.HasPrefix(suffix, ".") && strings.HasSuffix(host, suffix)
+		})
+	})
+}
+
+// isPublic tells whether a name ends in a top-level domain of the internet. Names of a
+// cluster or a company, as in postgres.db or db.internal, do not.
+func isPublic(host string) bool {
+	i := strings.LastIndex(host, ".")
+	if i < 0 {
+		return false
+	}
+	_, icann := publicsuffix.PublicSuffix(host[i+1:])
+	return icann
+}
+
+// reachedDirectly tells which hosts a container is to reach without the sidecar: those of
+// the option noProxy and, unless the sidecar takes it over, of its own NO_PROXY.
+func (in *input) reachedDirectly(w *workload, c container) func(host string) bool {
+	a := &appEnv{in: in, w: w, c: c, results: &Results{}} // what it says is said when it is rendered
+	hosts := slices.Clone(in.cfg.NoProxy)
+	if mode := in.cfg.CaptureNoProxy; mode == "false" || mode == captureAuto && len(a.proxies()) == 0 {
+		hosts = append(hosts, a.directHosts()...)
+	}
+	list := httpproxy.Config{HTTPProxy: "http://127.0.0.1:1", NoProxy: strings.Join(hosts, ",")}
+	proxy := list.ProxyFunc()
+	return func(host string) bool {
+		via, err := proxy(&url.URL{Scheme: "http", Host: host})
+		return err == nil && via == nil
+	}
+}

@@ -1,0 +1,148 @@
+package transformer
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// What a workload should know of whose hosts are captured through the hosts file.
+
+// reconnect is a row of the table of protocols whose clients go on to other hosts, which
+// a server names. A hosts file leads those alone to the sidecar that are listed.
+type reconnect struct {
+	protocol string
+	ports    []int
+	name     string // that the host's name has in it, where the port says too little
+	advice   string
+}
+
+var reconnects = []reconnect{
+	{"Kafka", []int{9092, 9093, 9094}, "", "list every broker, by the name and the port of its advertised.listeners"},
+	{"MongoDB", []int{27017}, "", "list every member of a replica set, by the name and the port that rs.conf() has"},
+	{"Redis Sentinel", []int{26379}, "", "list every Redis server, by the name that Sentinel announces (sentinel announce-hostnames)"},
+	{"Redis Cluster", []int{6379}, "cluster", "list every node, by the name that it announces (cluster-announce-hostname, with cluster-preferred-endpoint-type hostname)"},
+}
+
+// checkHosts reports what goes with the hosts that were decided on.
+func (in *input) checkHosts(w *workload) Results {
+	var results Results
+	at := w.settings.where("capture-hosts")
+	say := func(code Code, message string, args ...any) {
+		results = append(results, result(code, w.Object, message, args...).At(at, w.settings.CaptureHosts, ""))
+	}
+	if in.cfg.Sidecar == sidecarClassic {
+		say(CodeHostsClassic, "capture-hosts: %s %s", reasons[CodeHostsClassic].Sentence, reasons[CodeHostsClassic].Help)
+	}
+	if _, early := in.lateContainers(w); len(early) > 0 {
+		var names []string
+		for _, c := range early {
+			names = append(names, c.name())
+		}
+		say(CodeHostsInit, "init containers that start before the sidecar keep their own /etc/hosts, and what they call is not captured: %s%s", strings.Join(names, ", "), in.insertFirst())
+	}
+	var pods, names []string
+	for _, h := range w.settings.hosts {
+		if svc := in.serviceOf(w, h.Name); svc != nil && svc.pod != "" {
+			pods = append(pods, h.Name)
+		}
+		names = append(names, in.namesOf(w, h.Name)...)
+		for _, row := range reconnects {
+			if i := slices.IndexFunc(h.Ports, func(p int) bool { return slices.Contains(row.ports, p) }); i >= 0 && strings.Contains(h.Name, row.name) {
+				say(CodeHostReconnect, "%s:%d looks like %s, whose clients go on to the hosts that it names to them, and what they send there is captured only if these are listed, too: %s", h.Name, h.Ports[i], row.protocol, row.advice)
+			}
+		}
+	}
+	if len(pods) > 0 {
+		say(CodeHostPods, "names of single pods of a headless Service are captured as they are listed: %s; those of further pods, as when it is scaled up, are not: list them in advance", strings.Join(pods, ", "))
+	}
+	for i, alias := range items(field(w.podSpec(), "hostAliases")) {
+		for _, n := range items(field(alias, "hostnames")) {
+			if slices.Contains(names, strings.ToLower(str(n))) {
+				results = append(results, result(CodeHostAlias, w.Object, "hostAliases leads %s to %s, and it is captured: the application is led to the sidecar instead, and the sidecar goes to %s", str(n), strAt(alias, "ip"), strAt(alias, "ip")).
+					At(pathIndex(w.at("spec.hostAliases"), i), str(n), ""))
+			}
+		}
+	}
+	return append(results, in.checkHostProbes(w)...)
+}
+
+// insertFirst says, for a result, how init containers are captured.
+func (in *input) insertFirst() string {
+	if in.cfg.Sidecar == sidecarClassic {
+		return ""
+	}
+	return "; sidecar.speedscale.com/insert-init-first: \"true\" has them start after it"
+}
+
+// namesOf returns the names by which a cluster's DNS finds a captured host.
+func (in *input) namesOf(w *workload, host string) []string {
+	names := []string{host}
+	if m := in.serviceOf(w, host); m != nil && m.pod == "" {
+		for _, name := range (&service{Object: m.Object}).hosts() {
+			if m.namespace() == w.namespace() || strings.Contains(name, ".") {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// shellReference matches a variable in a command: of the shell, or of Kubernetes.
+var shellReference = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)|\$\(([-._A-Za-z][-._A-Za-z0-9]*)\)`)
+
+// checkHostProbes reports probes that connect to a captured host: they find the sidecar
+// there, which takes the connection also while the host is down. A kubelet makes the
+// probes with httpGet, tcpSocket and grpc, and reads no hosts file of a pod's.
+func (in *input) checkHostProbes(w *workload) Results {
+	var results Results
+	late, _ := in.lateContainers(w)
+	for _, c := range append(w.appContainers(), late...) {
+		values := map[string]string{}
+		for _, probe := range []string{"startupProbe", "readinessProbe", "livenessProbe"} {
+			command := field(c.Node, probe, "exec", "command")
+			if command == nil {
+				continue
+			}
+			if len(values) == 0 {
+				for _, v := range in.variablesOf(w, c) {
+					values[v.name] = v.value
+				}
+			}
+			var words []string
+			for _, word := range items(command) {
+				words = append(words, str(word))
+			}
+			text := shellReference.ReplaceAllStringFunc(strings.Join(words, " "), func(ref string) string {
+				return values[strings.Trim(ref, "${}()")]
+			})
+			for _, h := range w.settings.hosts {
+				if in.calls(w, text, h) {
+					results = append(results, result(CodeHostProbe, w.Object, "container %s: its %s calls %s, which is captured: the sidecar takes the connection even if that host is down, so a probe that only connects says that it is up; have it wait for an answer, or leave the host out", c.name(), probe, h.Name).
+						At(c.path+"."+probe+".exec.command", h.Name, ""))
+				}
+			}
+		}
+	}
+	return results
+}
+
+// calls tells whether a command calls a host: by a URL, by a flag for hosts, or with the
+// port behind the name.
+func (in *input) calls(w *workload, command string, h contract.CaptureHost) bool {
+	var ports []string
+	for _, p := range h.Ports {
+		ports = append(ports, fmt.Sprint(p))
+	}
+	for _, name := range in.namesOf(w, h.Name) {
+		name = regexp.QuoteMeta(name)
+		if regexp.MustCompile(`(?i)(://|@|-h[ =]?|--host[ =]|/dev/tcp/)`+name+`($|[^\w.-])`).MatchString(command) ||
+			regexp.MustCompile(`(?i)(^|[^\w.-])`+name+`[: /](`+strings.Join(ports, "|")+`)($|\D)`).MatchString(command) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,142 @@
+package transformer
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// What a host is, by the input, and why one can't be captured.
+
+// meant is a Service of the input that a name means, as a cluster's DNS would find it.
+type meant struct {
+	*Object
+	// pod is the name of one of its pods, where the name means that alone; "" else.
+	pod string
+}
+
+// serviceOf returns the Service that a host means to a workload, and nil if it means
+// none of the input. A Service without a namespace may get any.
+func (in *input) serviceOf(w *workload, host string) *meant {
+	labels := strings.Split(host, ".")
+	if i := slices.Index(labels, "svc"); i >= 2 {
+		labels = labels[:i]
+	}
+	find := func(name, namespace string) *Object {
+		if o := in.find("", "Service", namespace, name); o != nil {
+			return o
+		}
+		return in.find("", "Service", "", name)
+	}
+	pod := func(o *Object) *meant {
+		if o == nil || !(&service{Object: o}).headless() {
+			return nil
+		}
+		return &meant{o, labels[0]}
+	}
+	switch len(labels) {
+	case 1:
+		if o := in.find("", "Service", w.namespace(), labels[0]); o != nil {
+			return &meant{o, ""}
+		}
+	case 2:
+		if o := find(labels[0], labels[1]); o != nil {
+			return &meant{o, ""}
+		}
+		if o := in.find("", "Service", w.namespace(), labels[1]); o != nil {
+			return pod(o)
+		}
+	case 3:
+		return pod(find(labels[1], labels[2]))
+	}
+	return nil
+}
+
+// selectsOwn tells whether a Service leads to a workload's own pods.
+func (m *meant) selectsOwn(w *workload) bool {
+	s := asService(m.Object)
+	return s != nil && (s.namespace() == w.namespace() || s.namespace() == "") && selects(s.selector, w.podLabels())
+}
+
+// tcpPorts are the ports at which a Service is called.
+func (m *meant) tcpPorts() []int {
+	var ports []int
+	for _, p := range items(field(m.Node, "spec", "ports")) {
+		if isTCP(p) {
+			ports = append(ports, number(field(p, "port")))
+		}
+	}
+	return ports
+}
+
+// called tells whether a Service can be called at a port. An ExternalName and a headless
+// Service are nothing but names, and whoever stands behind them may listen anywhere.
+func (m *meant) called(port int) bool {
+	return (&service{Object: m.Object}).headless() || strAt(m.Node, "spec", "type") == "ExternalName" || slices.Contains(m.tcpPorts(), port)
+}
+
+// portsOfPod returns the ports on which something of the pod listens, or may, and whose
+// they are. A listener on 127.0.1.1:8080 keeps everybody from listening on 0.0.0.0:8080.
+func (in *input) portsOfPod(w *workload) map[int]string {
+	taken := w.takenPorts()
+	for _, svc := range in.servicesOf(w) {
+		for _, p := range svc.ports(w) {
+			if p.target != 0 && taken[p.target] == "" {
+				taken[p.target] = "the application, to which " + svc.Ref().String() + " leads"
+			}
+		}
+	}
+	for _, app := range w.settings.apps() {
+		taken[app] = cmp.Or(taken[app], "the application")
+	}
+	for _, l := range listeners(&w.settings) {
+		taken[l.port] = "the sidecar itself"
+	}
+	for port, owner := range reservedPorts {
+		taken[port] = owner
+	}
+	return taken
+}
+
+// refusesHost says why a host can't be captured at a port, and "" if it can.
+func (in *input) refusesHost(w *workload, taken map[int]string, host string, port int) (Code, string) {
+	if owner := taken[port]; owner != "" {
+		return CodeHostPort, fmt.Sprintf("port %d is that of %s, which could not listen on it beside the sidecar", port, owner)
+	}
+	if in.isSink(w, host) {
+		return CodeHostSink, "the sidecar sends its recordings there"
+	}
+	svc := in.serviceOf(w, host)
+	if svc != nil && svc.pod != "" && (svc.selectsOwn(w) || strings.HasPrefix(svc.pod, w.name()+"-") && strAt(w.Node, "spec", "serviceName") == svc.name()) {
+		return CodeHostOwnPod, "it is the name of one of the workload's own pods, which that pod needs for its own address"
+	}
+	return "", ""
+}
+
+// isSink tells whether a host is that of the collector to which the sidecar sends.
+func (in *input) isSink(w *workload, host string) bool {
+	u, err := url.Parse(in.cfg.Sink)
+	if err != nil || u.Hostname() == "" {
+		return false
+	}
+	full := func(name string) string {
+		labels := strings.Split(strings.TrimSuffix(strings.ToLower(name), "."), ".")
+		if i := slices.Index(labels, "svc"); i == 2 {
+			labels = labels[:i]
+		}
+		if len(labels) == 1 {
+			labels = append(labels, w.namespace())
+		}
+		return strings.Join(labels, ".")
+	}
+	return full(host) == full(u.Hostname())
+}
+
+// captured tells whether a host is captured, and by which of its names.
+func (s *Settings) captured(name string) bool {
+	return slices.ContainsFunc(s.hosts, func(h contract.CaptureHost) bool { return h.Name == strings.ToLower(name) })
+}

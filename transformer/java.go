@@ -1,0 +1,153 @@
+package transformer
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// A JVM reads no proxy variable. Every one reads JAVA_TOOL_OPTIONS, and logs at its start
+// that it did:
+//
+//	-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=4140         java-proxy
+//	-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=4140
+//	-Dhttp.nonProxyHosts=localhost|127.0.0.1|…               which holds for https, too
+//	-Djavax.net.ssl.trustStore=… …                           tls-out, with either annotation
+//
+// It parts the value at blanks. None of these flags has one, or a quote, so they need no
+// quoting. Of a property that stands twice the last one counts.
+// Sources: https://docs.oracle.com/en/java/javase/21/core/java-networking.html#proxies,
+// and Arguments::parse_options_buffer of OpenJDK.
+
+const (
+	javaProxyFlag   = "-Dhttp.proxyHost="
+	javaSProxyFlag  = "-Dhttps.proxyHost="
+	javaNoProxyFlag = "-Dhttp.nonProxyHosts="
+)
+
+// javaProxy are the flags that lead a JVM to a proxy on a port of loopback.
+func javaProxy(port int) string {
+	return fmt.Sprintf("%s127.0.0.1 -Dhttp.proxyPort=%[2]d %[3]s127.0.0.1 -Dhttps.proxyPort=%[2]d", javaProxyFlag, port, javaSProxyFlag)
+}
+
+// optJava adds flags to JAVA_TOOL_OPTIONS, behind what is there.
+func (a *appEnv) optJava() {
+	s := &a.w.settings
+	v, exists := a.in.findVariable(a.w, a.c, javaToolOptions)
+	var flags []string
+	if s.JavaProxy && !a.apart {
+		flags = append(flags, a.javaProxyFlags(v)...)
+	}
+	if s.intercepts() {
+		flags = append(flags, a.javaTrustFlags(v)...)
+	}
+	added := strings.Join(flags, " ")
+	switch {
+	case added == "":
+	case v.from != nil && !s.JavaProxy:
+		a.say(CodeTrustKept, javaToolOptions, "", "variable %s comes from %s and is left as it is: Java will not trust the CA unless these flags are added there: %s", javaToolOptions, fromWhere(v.from), added)
+	case v.from != nil:
+		a.say(CodeJavaKept, javaToolOptions, "", "variable %s comes from %s and is left as it is: Java will not do what these flags ask for unless they are added there: %s", javaToolOptions, fromWhere(v.from), added)
+	case exists && v.value != "":
+		a.set(javaToolOptions, v, exists, v.value+" "+added)
+		a.options = append(a.options, added)
+	default:
+		a.set(javaToolOptions, v, exists, added)
+		a.options = append(a.options, added)
+	}
+}
+
+// javaProxyFlags returns the flags for the proxy that a value lacks.
+func (a *appEnv) javaProxyFlags(v variable) (flags []string) {
+	s := &a.w.settings
+	ours := javaProxy(s.ProxyOutPort)
+	switch {
+	case strings.Contains(v.value, javaProxyFlag), strings.Contains(v.value, javaSProxyFlag):
+		if javaOption(v.value, javaProxyFlag) != "127.0.0.1" && javaOption(v.value, javaProxyFlag) != "localhost" {
+			a.say(CodeJavaKept, javaToolOptions, "", "variable %s names a proxy already and is left as it is: Java's calls are not captured; remove its flags for a proxy, and set HTTPS_PROXY to that proxy to have the sidecar go through it", javaToolOptions)
+		}
+		return nil
+	default:
+		flags = append(flags, ours)
+	}
+	hosts, dropped := a.nonProxyHosts()
+	if len(dropped) > 0 {
+		a.say(CodeJavaNoProxy, javaToolOptions, strings.Join(dropped, ","), "Java's %s knows no networks and no ports, so these entries of NO_PROXY are left out of it, and what Java calls there goes through the sidecar: %s", strings.TrimSuffix(javaNoProxyFlag, "="), strings.Join(dropped, ", "))
+	}
+	own := strings.FieldsFunc(javaOption(v.value, javaNoProxyFlag), func(c rune) bool { return c == '|' })
+	return append(flags, javaNoProxyFlag+strings.Join(append(own, without(hosts, own)...), "|"))
+}
+
+// javaTrustFlags returns the flags for the truststore that a value lacks.
+func (a *appEnv) javaTrustFlags(v variable) []string {
+	s := &a.w.settings
+	flags := s.TLSJavaToolOptionsTo
+	if flags == "" && (s.TLSJavaToolOptions || s.JavaProxy) {
+		flags = javaTruststore
+	}
+	switch {
+	case flags == "", strings.Contains(v.value, flags):
+		return nil
+	case flags == javaTruststore && strings.Contains(v.value, trustStoreFlag):
+		a.say(CodeTrustKept, javaToolOptions, "", "variable %s names a truststore already and is left as it is: Java will not trust the CA unless that store holds it", javaToolOptions)
+		return nil
+	}
+	return []string{flags}
+}
+
+// javaOption returns the value of a flag, as far as it needs no quotes; of several the
+// last one.
+func javaOption(options, flag string) (value string) {
+	for _, word := range strings.Fields(options) {
+		if after, ok := strings.CutPrefix(word, flag); ok {
+			value = strings.Trim(after, `'"`)
+		}
+	}
+	return value
+}
+
+// javaHost matches what can stand in http.nonProxyHosts as it stands on NO_PROXY: a host
+// or an address, perhaps with a wildcard in front, or a reference.
+var javaHost = regexp.MustCompile(`^(\*?\.?[A-Za-z0-9_][A-Za-z0-9_.-]*|\$\([-._A-Za-z][-._A-Za-z0-9]*\))$`)
+
+// nonProxyHosts returns the container's NO_PROXY, as it is rendered, in Java's notation,
+// and the entries that it has no notation for. To most programs example.com stands for
+// the hosts below it, too, and .example.com for those alone.
+func (a *appEnv) nonProxyHosts() (hosts, dropped []string) {
+	var entries []string
+	for _, name := range noProxyNames {
+		if v, exists := a.in.findVariable(a.w, a.c, name); exists && v.from == nil {
+			entries = append(entries, without(contract.SplitHosts(v.value), entries)...)
+		}
+	}
+	add := func(host string) {
+		if !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	for _, entry := range append(entries, without(directHosts(&a.w.settings, a.in.cfg), entries)...) {
+		addr, err := netip.ParseAddr(strings.Trim(entry, "[]"))
+		switch {
+		case err == nil && addr.Is6():
+			add("[" + addr.String() + "]")
+		case entry == "*":
+			add(entry)
+		case !javaHost.MatchString(entry):
+			dropped = append(dropped, entry)
+		case err == nil, slices.Contains(localHosts, entry), entry == kubernetesAPI, strings.HasPrefix(entry, "$("):
+			add(entry)
+		case strings.HasPrefix(entry, "*"):
+			add("*." + strings.TrimLeft(entry, "*."))
+		case strings.HasPrefix(entry, "."):
+			add("*" + entry)
+		default:
+			add(entry)
+			add("*." + entry)
+		}
+	}
+	return hosts, dropped
+}
