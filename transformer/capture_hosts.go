@@ -166,12 +166,12 @@ func (in *input) openPorts(e *editor, w *workload) Results {
 		e.appendItem(list, at, mapping("name", contract.SysctlPortStart, "value", value))
 		said = "is given"
 	case field(own, "value") != nil && portStart(own) > lowest:
+		said = fmt.Sprintf("is given, in place of %s,", strAt(own, "value"))
 		e.replace(own, pathItem(at, contract.SysctlPortStart), "value", value)
-		said = fmt.Sprintf("is given, in place of %d,", portStart(own))
 	default:
 		value = strAt(own, "value")
 	}
-	return Results{result(CodeHostsSysctl, w.Object, "a captured host's port is %d: the pod %s the sysctl %s of %s, so that the sidecar can listen there without privileges; Pod Security allows it under every profile", lowest, said, contract.SysctlPortStart, value).
+	return Results{result(CodeHostsSysctl, w.Object, "a captured host's port is %d: the pod %s the sysctl %s: %s, so that the sidecar can listen there without privileges; Pod Security allows it under every profile", lowest, said, contract.SysctlPortStart, value).
 		At(pathItem(at, contract.SysctlPortStart), value, "")}
 }
 

@@ -27,6 +27,16 @@ var reconnects = []reconnect{
 	{"Redis Cluster", []int{6379}, "cluster", "list every node, by the name that it announces (cluster-announce-hostname, with cluster-preferred-endpoint-type hostname)"},
 }
 
+// among returns those hosts, with a port, that a row is about.
+func (r reconnect) among(hosts []contract.CaptureHost) (found []string) {
+	for _, h := range hosts {
+		if i := slices.IndexFunc(h.Ports, func(p int) bool { return slices.Contains(r.ports, p) }); i >= 0 && strings.Contains(h.Name, r.name) {
+			found = append(found, fmt.Sprintf("%s:%d", h.Name, h.Ports[i]))
+		}
+	}
+	return found
+}
+
 // checkHosts reports what goes with the hosts that were decided on.
 func (in *input) checkHosts(w *workload) Results {
 	var results Results
@@ -50,10 +60,10 @@ func (in *input) checkHosts(w *workload) Results {
 			pods = append(pods, h.Name)
 		}
 		names = append(names, in.namesOf(w, h.Name)...)
-		for _, row := range reconnects {
-			if i := slices.IndexFunc(h.Ports, func(p int) bool { return slices.Contains(row.ports, p) }); i >= 0 && strings.Contains(h.Name, row.name) {
-				say(CodeHostReconnect, "%s:%d looks like %s, whose clients go on to the hosts that it names to them, and what they send there is captured only if these are listed, too: %s", h.Name, h.Ports[i], row.protocol, row.advice)
-			}
+	}
+	for _, row := range reconnects {
+		if hosts := row.among(w.settings.hosts); len(hosts) > 0 {
+			say(CodeHostReconnect, "by the port this is %s: %s. Its clients go on to the hosts that it names to them, and what they send there is captured only if these are listed, too: %s", row.protocol, strings.Join(hosts, ", "), row.advice)
 		}
 	}
 	if len(pods) > 0 {

@@ -196,6 +196,9 @@ func addedVariable(t *taking, s site) (bool, error) {
 	if t.own.had(strAt(s.trail[len(s.trail)-2], "name"), s.id) { // a path may count the container
 		return false, errOwn
 	}
+	if s.id == javaToolOptions && !this { // what it had through envFrom stands in front
+		_, this = t.own.withoutFlags(strAt(s.now, "value"))
+	}
 	return this && onlyKeys(s.now, "name", "value") && t.unchanged(pathItem(s.path, s.id)+".value", strAt(s.now, "value")), nil
 }
 
