@@ -19,6 +19,13 @@ const (
 	CollectorAdminPort = 4312
 )
 
+// LabelCollector marks a collector's pods, with CollectorName as its value: NetworkPolicies
+// that allow the collector select by it.
+const (
+	LabelCollector = "app.kubernetes.io/name"
+	CollectorName  = "tapedeck-collector"
+)
+
 // What a sidecar sends to a collector: PUT SegmentsPath + key, with the segment as the body.
 //
 //	PUT /v1/segments/cluster=c1/namespace=shop/…/20261122T201500.123Z-cart-7d4b-0.9f86d081884c7d65.jsonl.zst

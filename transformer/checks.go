@@ -71,19 +71,16 @@ func skipReason(w *workload, in *input) (Result, bool) {
 	if path := in.ambient(w); path != "" {
 		return skip(CodeAmbient, path, "ambient")
 	}
-	templates := w.podAnnotation(injectTemplates)
-	switch {
-	case slices.ContainsFunc(splitList(templates), func(t string) bool { return strings.HasPrefix(t, "grpc-") }):
-		return skip(CodeProxyless, pathKey(annotations, injectTemplates), templates)
+	if w.proxyless() {
+		return skip(CodeProxyless, pathKey(annotations, injectTemplates), w.podAnnotation(injectTemplates))
 	}
 	for _, app := range w.settings.apps() {
 		if path, found := w.notIntercepted(app); path != "" {
 			return skip(CodePortExcluded, path, found)
 		}
 	}
-	switch {
-	case w.podAnnotation("sidecar.istio.io/interceptionMode") == "NONE":
-		return skip(CodeInterceptionNone, pathKey(annotations, "sidecar.istio.io/interceptionMode"), "NONE")
+	if w.podAnnotation(interceptionMode) == "NONE" {
+		return skip(CodeInterceptionNone, pathKey(annotations, interceptionMode), "NONE")
 	}
 	return Result{}, false
 }
@@ -122,8 +119,17 @@ func (in *input) linkerd(w *workload) (path, found string) {
 	return "", ""
 }
 
-// injectTemplates names the templates that Istio's injector uses for a pod.
-const injectTemplates = "inject.istio.io/templates"
+// injectTemplates names the templates that Istio's injector uses for a pod, and
+// interceptionMode how its calls get to Envoy.
+const (
+	injectTemplates  = "inject.istio.io/templates"
+	interceptionMode = "sidecar.istio.io/interceptionMode"
+)
+
+// proxyless tells that a pod gets Istio's agent for gRPC, and no Envoy.
+func (w *workload) proxyless() bool {
+	return slices.ContainsFunc(splitList(w.podAnnotation(injectTemplates)), func(t string) bool { return strings.HasPrefix(t, "grpc-") })
+}
 
 // meshParts tell the pods of Istio itself by a container, and by what that runs
 // or the pod's labels: ztunnel's container has the same name as Envoy's. The
@@ -292,7 +298,7 @@ func checkPod(w *workload, cfg *Config) Results {
 			results = append(results, result(CodeNameClash, w.Object, "the pod has a container %s that no render of this manifest wrote; remove it, or render from the original manifest", contract.Container).At(c.path, contract.Container, ""))
 		}
 	}
-	for _, v := range []string{contract.TrustVolume, contract.CAVolume, contract.TLSInVolume, contract.TLSMutualVolume, contract.UpstreamCAVolume, contract.CaptureVolume, contract.RedactKeyVolume, contract.RecordingVolume} {
+	for _, v := range sortedKeys(sidecarVolumeNames) {
 		if named(field(w.podSpec(), "volumes"), v) != nil {
 			results = append(results, result(CodeNameClash, w.Object, "the pod has a volume %s, a name that the sidecar needs; rename it", v).At(pathItem(w.at("spec.volumes"), v), v, ""))
 		}

@@ -184,6 +184,7 @@ var sidecarVolumeNames = map[string]string{
 	contract.TLSMutualVolume:  "secret",
 	contract.CaptureVolume:    "configMap",
 	contract.RedactKeyVolume:  "secret",
+	contract.SinkTokenVolume:  "secret",
 }
 
 func addedVolume(_ *taking, s site) (bool, error) {

@@ -184,8 +184,13 @@ func replacedEndpoint(t *taking, s site, old *yaml.Node) (bool, error) {
 var wholeNamespace = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?/\*$`)
 
 func addedEgressHost(t *taking, s site) (bool, error) {
+	// A collector without a namespace is a neighbour.
+	neighbour := s.id == "./*" && slices.ContainsFunc(t.all, func(i *injected) bool {
+		c := newCollector(i.value(contract.EnvSink))
+		return c != nil && c.service != "" && c.inNamespace == ""
+	})
 	switch {
-	case !wholeNamespace.MatchString(s.id):
+	case !neighbour && !wholeNamespace.MatchString(s.id):
 		return false, fmt.Errorf("%w; allowed: a namespace's hosts, NAMESPACE/*", errNotWritten)
 	case len(t.listens()) == 0:
 		return false, errNotRendered

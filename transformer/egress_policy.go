@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -8,16 +9,17 @@ import (
 )
 
 // The application's calls leave from the same pod with the sidecar, so a policy that
-// allows them still does. The sidecar needs more than an application in two cases: it
-// looks names up itself, also for clients that were given addresses, and a
-// ServiceEntry opens hosts that only the mesh knew about.
+// allows them still does. The sidecar needs more than an application in three cases: it
+// looks names up itself, also for clients that were given addresses, a ServiceEntry opens
+// hosts that only the mesh knew about, and recordings go to a collector.
 
-// checkEgressPolicies reports NetworkPolicies that isolate a workload's pods and keep
-// the sidecar from what it needs. Policies add up: what one of them allows is allowed.
-func (in *input) checkEgressPolicies(w *workload, upstream map[string]*yaml.Node) Results {
+// egressPolicies reports NetworkPolicies that isolate a workload's pods and keep the
+// sidecar from what it needs. Policies add up: what one of them allows is allowed. So it
+// returns one that allows a collector in the cluster.
+func (in *input) egressPolicies(w *workload, upstream map[string]*yaml.Node) (*Object, Results) {
 	var isolating []string
 	var rules []*yaml.Node
-	for _, o := range in.byKind["networking.k8s.io/NetworkPolicy"] {
+	for _, o := range in.byKind[networkingGroup+"/NetworkPolicy"] {
 		spec := field(o.Node, "spec")
 		if o.namespace() != w.namespace() || !labelSelects(field(spec, "podSelector"), w.podLabels()) {
 			continue
@@ -30,20 +32,35 @@ func (in *input) checkEgressPolicies(w *workload, upstream map[string]*yaml.Node
 		}
 	}
 	if len(isolating) == 0 {
-		return nil
+		return nil, nil
 	}
 	var results Results
 	lacks := func(what string) {
 		results = append(results, result(CodeEgressPolicy, w.Object, "%s %s egress of the pod and %s not allow %s", strings.Join(isolating, " and "), verb(isolating, "restricts", "restrict"), verb(isolating, "does", "do"), what))
 	}
 	// OpenShift's DNS has its pods listen on 5353, and a policy sees the pod's port.
-	if w.settings.outbound() && len(upstream) == 0 && !allowsPort(rules, true, 53, 5353) {
-		lacks("DNS: the sidecar looks up the names that the application calls; allow ports 53 of UDP and TCP to the cluster's DNS")
+	var names []string
+	if w.settings.outbound() && len(upstream) == 0 {
+		names = append(names, "the names that the application calls")
+	}
+	if in.sink != nil && !in.sink.address() {
+		names = append(names, "the collector's name")
+	}
+	if len(names) > 0 && !allowsPort(rules, true, 53, 5353) {
+		lacks("DNS: the sidecar looks up " + strings.Join(names, " and ") + "; allow ports 53 of UDP and TCP to the cluster's DNS")
 	}
 	if (in.cfg.ServiceEntry != "" || len(in.cfg.ServiceEntryHosts) > 0) && !allowsPort(rules, false, 443) {
 		lacks("port 443, on which the ServiceEntry opens hosts")
 	}
-	return results
+	switch {
+	case in.sink == nil:
+	case in.sink.service != "":
+		policy, more := in.openCollector(w, isolating, rules)
+		return policy, append(results, more...)
+	case !allowsPort(rules, false, in.sink.port):
+		lacks(fmt.Sprintf("port %d, on which recordings go to %s; a policy can name no host, so allow that port to the collector's addresses", in.sink.port, in.sink.host))
+	}
+	return nil, results
 }
 
 func verb(of []string, one, many string) string {

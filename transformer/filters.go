@@ -15,10 +15,11 @@ import (
 // if it is in the input, as the sidecar will. Each is checked once.
 func (in *input) checkCaptureConfig(w *workload) Results {
 	o := in.find("", "ConfigMap", w.namespace(), w.settings.CaptureConfig)
-	if o == nil || in.mountedChecked[o] {
+	at := checked{o, "capture-config"}
+	if o == nil || in.mountedChecked[at] {
 		return nil
 	}
-	in.mountedChecked[o] = true
+	in.mountedChecked[at] = true
 	var results Results
 	data := field(o.Node, "data")
 	for i := 0; data != nil && data.Kind == yaml.MappingNode && i+1 < len(data.Content); i += 2 {

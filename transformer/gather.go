@@ -10,10 +10,11 @@ import (
 // gathered are the codes of what is said once where it holds for several objects. A
 // report of 200 workloads would say it 200 times.
 var gathered = map[Code]gathering{
-	CodeCASecret: {name: namedByObject},
-	CodeEgress:   {name: namedByObject},
-	CodeSocks:    {name: namedByObject},
-	CodeNoPods:   {name: namedByObject},
+	CodeCASecret:   {name: namedByObject},
+	CodeEgress:     {name: namedByObject},
+	CodeSocks:      {name: namedByObject},
+	CodeNoPods:     {name: namedByObject},
+	CodeSinkPolicy: {name: namedByObject},
 	CodeEnvFrom: {name: func(r Result) string { // for each Secret and ConfigMap
 		return namedByObject(r) + " from " + r.Field.CurrentValue
 	}},

@@ -18,24 +18,26 @@ type input struct {
 	byKind    map[string][]*Object // in order of namespace and name
 	workloads []*workload          // in the order of the input
 	services  map[servicePair][]*service
-	version   string // of networking.istio.io, to be written
+	version   string     // of networking.istio.io, to be written
+	sink      *collector // nil if the sink is a directory
+	externals []external // what ServiceEntries open, once it is known who is injected
 
 	// A render notes here what it did to objects that concern several workloads:
 	// one editor edits them, they are created under one name, and pointed once.
-	editors          map[*Object]*editor
-	createdNames     map[string]bool
-	labelled         map[podLabel][]*workload
-	servicePointed   map[*yaml.Node]int
-	routesChecked    map[*Object]bool
-	serviceEntryDone bool
-	mountedChecked   map[*Object]bool // ConfigMaps and Secrets
+	editors            map[*Object]*editor
+	createdNames       map[string]bool
+	labelled           map[podLabel][]*workload
+	servicePointed     map[*yaml.Node]int
+	routesChecked      map[*Object]bool
+	serviceEntriesDone bool
+	mountedChecked     map[checked]bool // ConfigMaps and Secrets
 }
 
 const istioGroup = "networking.istio.io"
 
 func newInput(objects []*Object, cfg *Config) *input {
 	in := &input{cfg: cfg, objects: objects, byKind: map[string][]*Object{}, services: map[servicePair][]*service{},
-		editors: map[*Object]*editor{}, createdNames: map[string]bool{}, servicePointed: map[*yaml.Node]int{}, routesChecked: map[*Object]bool{}, mountedChecked: map[*Object]bool{}}
+		editors: map[*Object]*editor{}, createdNames: map[string]bool{}, servicePointed: map[*yaml.Node]int{}, routesChecked: map[*Object]bool{}, mountedChecked: map[checked]bool{}}
 	for _, o := range objects {
 		key := o.group() + "/" + o.kind()
 		in.byKind[key] = append(in.byKind[key], o)
@@ -52,7 +54,7 @@ func newInput(objects []*Object, cfg *Config) *input {
 			return cmp.Or(strings.Compare(a.namespace(), b.namespace()), strings.Compare(a.name(), b.name()))
 		})
 	}
-	in.version = in.istioVersion()
+	in.version, in.sink = in.istioVersion(), newCollector(cfg.Sink)
 	return in
 }
 

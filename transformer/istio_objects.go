@@ -65,25 +65,27 @@ const (
 	sidecarSuffix        = "-tapedeck"
 	externalHosts        = "tapedeck-external-svc-https"
 	speedscaleCloudHosts = "speedscale-external-svc-https"
+	collectorHost        = "tapedeck-external-svc-collector"
 )
 
-// create builds an Istio object that a render adds beside a workload, under a
-// name that nothing else has. Workloads come in the order of renderOrder, so the
-// same one gets the plain name wherever it stands in the input.
-func (in *input) create(w *workload, kind, name, namespace string, spec *yaml.Node) *Object {
+// create builds an object that a render adds beside a workload, under a name that
+// nothing else has. Workloads come in the order of renderOrder, so the same one gets the
+// plain name wherever it stands in the input.
+func (in *input) create(w *workload, apiVersion, kind, name, namespace string, spec *yaml.Node) *Object {
+	group, _, _ := strings.Cut(apiVersion, "/")
 	var ns any
 	if namespace != "" {
 		ns = namespace
 	}
 	taken := func() bool { // by a StatefulSet of the Deployment's name, or in the input
-		return in.createdNames[kind+"/"+namespace+"/"+name] || in.find(istioGroup, kind, namespace, name) != nil
+		return in.createdNames[kind+"/"+namespace+"/"+name] || in.find(group, kind, namespace, name) != nil
 	}
 	for taken() {
 		name += "-" + strings.ToLower(w.Object.kind())
 	}
 	in.createdNames[kind+"/"+namespace+"/"+name] = true
 	return &Object{File: w.File, Node: mapping(
-		"apiVersion", istioGroup+"/"+in.version,
+		"apiVersion", apiVersion,
 		"kind", kind,
 		"metadata", mapping(
 			"name", name,
@@ -110,47 +112,76 @@ var speedscaleHosts = []string{
 	"gcr.io",
 }
 
-// serviceEntry builds the ServiceEntry that opens the configured hosts under
-// REGISTRY_ONLY; nil where none are configured, or where the input has it. It lives in the collector's
-// namespace, which every egress list that is written allows.
-// TLS with resolution NONE passes by SNI, which wildcard hosts need:
-// https://istio.io/latest/docs/reference/config/networking/service-entry/.
-func (in *input) serviceEntry(w *workload) (*Object, Results) {
-	name := externalHosts
-	var hosts []string
+// external are hosts outside the mesh that one ServiceEntry opens.
+type external struct {
+	name   string
+	hosts  []string
+	scheme string
+	port   int
+}
+
+// openedHosts returns the hosts that ServiceEntries open: the configured ones, and the
+// collector's, if that is a name outside the cluster and a workload is in the mesh.
+func (in *input) openedHosts() []external {
+	https := external{name: externalHosts, scheme: "https", port: 443}
 	if in.cfg.ServiceEntry == PresetSpeedscaleCloud {
-		name = speedscaleCloudHosts
-		hosts = append(hosts, speedscaleHosts...)
+		https.name, https.hosts = speedscaleCloudHosts, slices.Clone(speedscaleHosts)
 	}
-	for _, h := range in.cfg.ServiceEntryHosts {
-		if !slices.Contains(hosts, h) {
-			hosts = append(hosts, h)
+	add := func(host string) {
+		if !slices.Contains(https.hosts, host) {
+			https.hosts = append(https.hosts, host)
 		}
 	}
-	if len(hosts) == 0 {
-		return nil, nil
+	for _, h := range in.cfg.ServiceEntryHosts {
+		add(h)
 	}
-	if own := in.find(istioGroup, "ServiceEntry", in.cfg.Namespace, name); own != nil {
+	var out []external
+	if c := in.sink; c != nil && c.service == "" && !c.address() && slices.ContainsFunc(in.renderOrder(), func(w *workload) bool { return in.pastMesh(w) == "" }) {
+		if c.Scheme == https.scheme && c.port == https.port {
+			add(c.host)
+		} else {
+			out = append(out, external{collectorHost, []string{c.host}, c.Scheme, c.port})
+		}
+	}
+	if len(https.hosts) > 0 {
+		out = slices.Insert(out, 0, https)
+	}
+	return out
+}
+
+// serviceEntries builds the ServiceEntries that open hosts under REGISTRY_ONLY, but for
+// those that the input has. They live in the collector's namespace, which every egress
+// list that is written allows.
+func (in *input) serviceEntries(w *workload) ([]*Object, Results) {
+	var created []*Object
+	var results Results
+	for _, x := range in.externals {
+		own := in.find(istioGroup, "ServiceEntry", in.cfg.Namespace, x.name)
+		if own == nil {
+			created = append(created, in.create(w, istioGroup+"/"+in.version, "ServiceEntry", x.name, in.cfg.Namespace, istioNode(x.spec())))
+			continue
+		}
 		var missing []string
-		for _, h := range hosts {
+		for _, h := range x.hosts {
 			if !slices.ContainsFunc(items(field(own.Node, "spec", "hosts")), func(n *yaml.Node) bool { return str(n) == h }) {
 				missing = append(missing, h)
 			}
 		}
-		if missing == nil {
-			return nil, nil
+		if missing != nil {
+			results = append(results, result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).At("spec.hosts", "", strings.Join(missing, ", ")))
 		}
-		return nil, Results{result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).At("spec.hosts", "", strings.Join(missing, ", "))}
 	}
-	return in.create(w, "ServiceEntry", name, in.cfg.Namespace, externalService(hosts)), nil
+	return created, results
 }
 
-// externalService builds the spec of a ServiceEntry that opens hosts.
-func externalService(hosts []string) *yaml.Node {
-	return istioNode(&networking.ServiceEntry{
-		Hosts:      hosts,
+// spec is that of the ServiceEntry. TLS with resolution NONE passes by SNI, which
+// wildcard hosts need:
+// https://istio.io/latest/docs/reference/config/networking/service-entry/.
+func (x external) spec() *networking.ServiceEntry {
+	return &networking.ServiceEntry{
+		Hosts:      x.hosts,
 		Location:   networking.ServiceEntry_MESH_EXTERNAL,
-		Ports:      []*networking.ServicePort{{Name: "https", Number: 443, Protocol: "TLS"}},
+		Ports:      []*networking.ServicePort{{Name: x.scheme, Number: uint32(x.port), Protocol: map[string]string{"http": "HTTP", "https": "TLS"}[x.scheme]}},
 		Resolution: networking.ServiceEntry_NONE,
-	})
+	}
 }

@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -92,10 +93,10 @@ func (in *input) namespaceSidecar(w *workload) (*Object, Results) {
 // rootNamespace is where Istio looks for what holds for the whole mesh.
 const rootNamespace = "istio-system"
 
-// sameLabel reports another workload whose pods have, or will have, the label
-// that a workload's own Sidecar selects by: the Sidecar would hold for those too.
-// It does so once for a label.
-func (in *input) sameLabel(w *workload) Results {
+// sameLabel reports another workload whose pods have, or will have, the label by which
+// an object of some kind selects a workload's pods: it would hold for those too. It does
+// so once for a label.
+func (in *input) sameLabel(w *workload, kind string) Results {
 	label := podLabel{w.namespace(), w.label()}
 	all := in.labelled[label]
 	i := slices.IndexFunc(all, func(other *workload) bool { return other.Object != w.Object })
@@ -105,12 +106,12 @@ func (in *input) sameLabel(w *workload) Results {
 	delete(in.labelled, label)
 	switch other := all[i]; {
 	case !other.injecting:
-		return Results{result(CodeSidecarConflict, other.Object, "the pods of %s have the label %s: %s, by which the Sidecar of %s selects its pods; remove the label", other.id(), contract.LabelWorkload, w.label(), w.id()).
+		return Results{result(CodeSidecarConflict, other.Object, "the pods of %s have the label %s: %s, by which the %s of %s selects its pods; remove the label", other.id(), contract.LabelWorkload, w.label(), kind, w.id()).
 			At(pathKey(other.at("metadata.labels"), contract.LabelWorkload), w.label(), "")}
 	case strAt(w.Node, "metadata", "name") == "":
-		return Results{result(CodeSidecarConflict, w.Object, "another %s of the input has the generateName %s too, so a Sidecar for one would select the pods of both; allowed: a name, or another generateName", w.Object.kind(), w.name()).At("metadata", w.name(), "")}
+		return Results{result(CodeSidecarConflict, w.Object, "another %s of the input has the generateName %s too, so a %s for one would select the pods of both; allowed: a name, or another generateName", w.Object.kind(), w.name(), kind).At("metadata", w.name(), "")}
 	}
-	return Results{result(CodeSidecarConflict, w.Object, "the input has %s more than once (%s, %s), and a Sidecar for one would select the pods of all; remove all but one, or render them separately if they are for different clusters", w.Ref(), all[0].File.place(), all[1].File.place()).At("metadata.name", w.name(), "")}
+	return Results{result(CodeSidecarConflict, w.Object, "the input has %s more than once (%s, %s), and a %s for one would select the pods of all; remove all but one, or render them separately if they are for different clusters", w.Ref(), all[0].File.place(), all[1].File.place(), kind).At("metadata.name", w.name(), "")}
 }
 
 // newSidecar builds the workload's own Sidecar. It selects pods by a label that
@@ -118,7 +119,7 @@ func (in *input) sameLabel(w *workload) Results {
 // their listeners until they are gone. It takes over all that the namespace's
 // Sidecar says, since it inherits nothing (istio/istio#59376).
 func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
-	if conflict := in.sameLabel(w); conflict != nil {
+	if conflict := in.sameLabel(w, "Sidecar"); conflict != nil {
 		return nil, conflict
 	}
 	own := &networking.Sidecar{WorkloadSelector: &networking.WorkloadSelector{Labels: map[string]string{contract.LabelWorkload: w.label()}}}
@@ -152,7 +153,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 			spec.Content = append(spec.Content, inherited.Content[i], inherited.Content[i+1])
 		}
 	}
-	o := in.create(w, "Sidecar", trimName(w.name())+sidecarSuffix, w.namespace(), spec)
+	o := in.create(w, istioGroup+"/"+in.version, "Sidecar", trimName(w.name())+sidecarSuffix, w.namespace(), spec)
 	if base == nil {
 		base = o
 	}
@@ -261,20 +262,34 @@ func (in *input) capture(e *editor, w *workload, from *Object) Results {
 				from.Ref(), l.port, strAt(entry, "defaultEndpoint"), w.settings.nameOf(captured[l.port].App)).At(at+".defaultEndpoint", strAt(entry, "defaultEndpoint"), l.endpoint)}
 		}
 	}
-	in.openEgress(e, spec, w.namespace())
+	in.openEgress(e, spec, w)
 	return results
 }
 
-// checkEgress names a Sidecar that keeps a workload, for which none is written,
-// from the hosts that the ServiceEntry opens.
-func (in *input) checkEgress(w *workload) Results {
-	if in.cfg.ServiceEntry == "" && len(in.cfg.ServiceEntryHosts) == 0 {
-		return nil
+// reached is a namespace that a workload's pods have to reach, and what is there.
+type reached struct{ namespace, what, otherwise string }
+
+// needs returns the namespaces in which the sidecar has something to call.
+func (in *input) needs(w *workload) []reached {
+	var out []reached
+	if len(in.externals) > 0 {
+		out = append(out, reached{in.cfg.Namespace, "the ServiceEntry", "its hosts are not reached"})
 	}
+	if in.sink != nil && in.sink.service != "" {
+		out = append(out, reached{in.sink.namespace(w), "the collector", "recordings stay in the pod"})
+	}
+	return out
+}
+
+// checkEgress names a Sidecar that keeps a workload, for which none is written, from
+// what its sidecar calls.
+func (in *input) checkEgress(w *workload) Results {
 	var results Results
 	for _, o := range in.sidecarsHolding(w) {
-		if egress := items(field(o.Node, "spec", "egress")); len(egress) > 0 && !opens(egress, in.cfg.Namespace, w.namespace()) {
-			results = append(results, result(CodeEgressClosed, w.Object, "the egress of %s, which holds for %s, lacks %s/*, where the ServiceEntry is: its hosts are not reached", o.Ref(), w.id(), in.cfg.Namespace))
+		for _, r := range in.needs(w) {
+			if egress := items(field(o.Node, "spec", "egress")); len(egress) > 0 && !opens(egress, r.namespace, w.namespace()) {
+				results = append(results, result(CodeEgressClosed, w.Object, "the egress of %s, which holds for %s, lacks %s/*, where %s is: %s", o.Ref(), w.id(), cmp.Or(r.namespace, "."), r.what, r.otherwise))
+			}
 		}
 	}
 	return results
@@ -282,19 +297,28 @@ func (in *input) checkEgress(w *workload) Results {
 
 // openEgress adds the collector's namespace to the egress of a Sidecar. Nothing
 // is added to a list that allows it already, or that does not restrict.
-func (in *input) openEgress(e *editor, spec *yaml.Node, from string) {
-	egress := field(spec, "egress")
-	if len(items(egress)) == 0 || opens(items(egress), in.cfg.Namespace, from) {
-		return
+func (in *input) openEgress(e *editor, spec *yaml.Node, w *workload) {
+	namespaces := []string{in.cfg.Namespace}
+	for _, r := range in.needs(w) {
+		namespaces = append(namespaces, r.namespace)
 	}
-	open := in.cfg.Namespace + "/*"
+	for _, namespace := range namespaces {
+		egress := field(spec, "egress")
+		if len(items(egress)) > 0 && !opens(items(egress), namespace, w.namespace()) {
+			e.open(egress, cmp.Or(namespace, ".")+"/*")
+		}
+	}
+}
+
+// open adds a namespace's hosts to an egress list.
+func (e *editor) open(egress *yaml.Node, namespace string) {
 	for _, entry := range egress.Content {
 		if hosts := field(entry, "hosts"); field(entry, "port") == nil && hosts != nil {
-			e.appendItem(hosts, pathItem("spec.egress", itemID(entry))+".hosts", node(open))
+			e.appendItem(hosts, pathItem("spec.egress", itemID(entry))+".hosts", node(namespace))
 			return
 		}
 	}
-	e.appendItem(egress, "spec.egress", istioNode(&networking.IstioEgressListener{Hosts: []string{open}}))
+	e.appendItem(egress, "spec.egress", istioNode(&networking.IstioEgressListener{Hosts: []string{namespace}}))
 }
 
 func findListener(ingress *yaml.Node, port int) *yaml.Node {

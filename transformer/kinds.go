@@ -26,7 +26,10 @@ type Kind struct {
 	Pattern string
 
 	check func(string) error
-	re    *regexp.Regexp
+	// hidden tells that a value which is not allowed may hold a password, so errors
+	// do not quote it.
+	hidden bool
+	re     *regexp.Regexp
 }
 
 // The kinds of values. Each is used by the annotations and options tables.
@@ -74,7 +77,10 @@ func (k Kind) Check(value string) error {
 		return fmt.Errorf("found %q, allowed: %s", value, k.Allowed)
 	}
 	if k.check != nil {
-		if err := k.check(value); err != nil {
+		switch err := k.check(value); {
+		case err != nil && k.hidden:
+			return fmt.Errorf("%w; allowed: %s", err, k.Allowed)
+		case err != nil:
 			return fmt.Errorf("found %q (%w), allowed: %s", value, err, k.Allowed)
 		}
 	}
@@ -175,11 +181,21 @@ func checkNumber(v string) error {
 	return nil
 }
 
-// checkSink takes what is a mount's path as it stands.
+// checkSink takes what is a mount's path as it stands, or a collector.
 func checkSink(v string) error {
+	p, err := contract.ParseSink(v)
+	if err != nil {
+		return err
+	}
+	if p.IsCollector() {
+		if p.Path != "" || p.String() != v {
+			return fmt.Errorf("found %q, and a collector has a host and perhaps a port, in small letters, and nothing behind", p)
+		}
+		return nil
+	}
 	dir, ok := strings.CutPrefix(v, "file://")
 	if !ok || !path.IsAbs(dir) || path.Clean(dir) != dir || dir == "/" || strings.ContainsAny(dir, ":?#%") {
-		return errors.New("not a directory's URL")
+		return fmt.Errorf("found %q, which is no directory's URL", v)
 	}
 	return nil
 }

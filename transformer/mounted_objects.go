@@ -36,6 +36,9 @@ func (in *input) mountedObjects(w *workload) []mountedObject {
 	if name := in.cfg.RedactKeySecret; name != "" {
 		out = append(out, mountedObject{"Secret", name, "option redactKeySecret", ""})
 	}
+	if in.sink != nil {
+		out = append(out, mountedObject{"Secret", in.cfg.SinkTokenSecret, "option sinkTokenSecret", ""})
+	}
 	if s.intercepts() {
 		out = append(out, mountedObject{"Secret", in.cfg.CASecret, "option caSecret", ""})
 		if name := in.cfg.UpstreamCASecret; name != "" {

@@ -64,7 +64,7 @@ func (in *input) reaches(o *Object, rule *yaml.Node, w *workload) (sure, perhaps
 		case pods == nil && namespaces == nil:
 			perhaps = perhaps || field(peer, "ipBlock") != nil
 		case namespaces == nil && o.namespace() != w.namespace():
-		case namespaces == nil || labelSelects(namespaces, in.namespaceLabels(w.Object)):
+		case namespaces == nil || labelSelects(namespaces, in.namespaceLabels(w.namespace())):
 			sure = true
 		default:
 			perhaps = perhaps || in.namespaceOf(w.Object) == nil
@@ -73,14 +73,17 @@ func (in *input) reaches(o *Object, rule *yaml.Node, w *workload) (sure, perhaps
 	return sure, perhaps
 }
 
-// namespaceLabels returns the labels of an object's namespace, with the one
-// that Kubernetes gives every namespace.
-func (in *input) namespaceLabels(o *Object) map[string]string {
+// namespaceName is the label that Kubernetes gives every namespace.
+const namespaceName = "kubernetes.io/metadata.name"
+
+// namespaceLabels returns the labels of a namespace, with the one that Kubernetes gives
+// it.
+func (in *input) namespaceLabels(name string) map[string]string {
 	labels := map[string]string{}
-	if o.namespace() != "" {
-		labels["kubernetes.io/metadata.name"] = o.namespace()
+	if name != "" {
+		labels[namespaceName] = name
 	}
-	if ns := in.namespaceOf(o); ns != nil {
+	if ns := in.find("", "Namespace", "", name); ns != nil {
 		for k, v := range strMap(field(ns.Node, "metadata", "labels")) {
 			labels[k] = v
 		}

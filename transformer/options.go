@@ -26,6 +26,8 @@ type Config struct {
 	UpstreamCASecret string
 	Sink             string
 	SinkSize         string
+	SinkTokenSecret  string
+	SinkPlainHTTP    bool
 	BodyLimit        string
 	OpaqueBytes      bool
 	RedactHeaders    []string
@@ -93,7 +95,7 @@ var namespaceKind = patternKind("namespace", "a namespace's name", `^[a-z0-9]([-
 var egressKind = Kind{Name: "list", Allowed: "hosts as Istio's Sidecar takes them, such as ./* or istio-system/*, separated by commas", check: checkEgress}
 var hostsKind = Kind{Name: "list", Allowed: "host names, *.example.com included, separated by commas", check: checkHosts}
 var redactKind = Kind{Name: "list", Allowed: contract.RedactionAllowed, check: func(v string) error { _, err := contract.ParseRedaction(v); return err }}
-var sinkKind = Kind{Name: "URL", Allowed: "file:///directory, without . or .. in it", Pattern: `^file:///[^:?#%]+$`, check: checkSink}
+var sinkKind = Kind{Name: "URL", Allowed: "file:///directory, without . or .. in it, or https://host[:port] or http://host[:port] of a collector", Pattern: `^(file:///[^:?#%]+|https?://[^/?#%@]+)$`, check: checkSink, hidden: true}
 
 var options = []Option{
 	{"image", imageKind, "ghcr.io/tapedeck/tapedeck:latest", "Image of the sidecar, by tag or by digest. A release of tapedeck defaults to the image of the same version, so that an upgrade restarts every workload: pin the image to [upgrade in steps](upgrades.md).", func(c *Config) any { return &c.Image }},
@@ -104,8 +106,10 @@ var options = []Option{
 	{"strict", boolKind, "false", "Make an error of every workload that asks for the sidecar and is skipped, of every annotation that is unknown or on a kind that is not rendered, of every unknown field of Istio's, and of egress that may not be inherited.", func(c *Config) any { return &c.Strict }},
 	{"caSecret", secretKind, "speedscale-certs", "Secret with the CA's tls.crt and tls.key, in the workload's namespace; used with tls-out.", func(c *Config) any { return &c.CASecret }},
 	{"upstreamCASecret", secretKind, "", "Secret whose ca.crt holds further roots, in the workload's namespace: sites with certificates of a private CA need it under tls-out.", func(c *Config) any { return &c.UpstreamCASecret }},
-	{"sink", sinkKind, contract.DefaultSink, "Where the sidecar keeps recordings. The default is an emptyDir volume of the pod.", func(c *Config) any { return &c.Sink }},
-	{"sinkSize", sizeKind, "", "How much the sidecar keeps there: beyond it the oldest recordings make room for new ones. 1Gi unless set, or as much as ephemeral-storage-limit has room for; 0 for no bound.", func(c *Config) any { return &c.SinkSize }},
+	{"sink", sinkKind, contract.DefaultSink, "Where recordings go: a directory in the pod, or a [collector](collector.md). The default is an emptyDir volume of the pod, in which recordings for a collector wait too. A host of one or two names is a Service, as in collector.speedscale.", func(c *Config) any { return &c.Sink }},
+	{"sinkTokenSecret", secretKind, "tapedeck-collector-token", "Secret whose `token` is what `tapedeck collect token` prints, in the workload's namespace; used with a collector. While the Secret is missing, recordings wait in the pod.", func(c *Config) any { return &c.SinkTokenSecret }},
+	{"sinkPlainHTTP", boolKind, "false", "Send to a collector by http:// also where no mesh encrypts that: bodies and the token travel in clear.", func(c *Config) any { return &c.SinkPlainHTTP }},
+	{"sinkSize", sizeKind, "", "How much the sidecar keeps in the pod: beyond it the oldest recordings make room for new ones. 1Gi unless set, or as much as ephemeral-storage-limit has room for; 0 for no bound.", func(c *Config) any { return &c.SinkSize }},
 	{"bodyLimit", sizeKind, "", "How much of a body, or of a message, the sidecar records; 1Mi unless set, and with 0 nothing.", func(c *Config) any { return &c.BodyLimit }},
 	{"opaqueBytes", boolKind, "false", "Record the bytes of streams in protocols that no decoder knows. They carry logins, which cannot be redacted; otherwise only their sizes and times are recorded.", func(c *Config) any { return &c.OpaqueBytes }},
 	{"redactHeaders", listKind, "", "Headers, and parameters of URLs, that the sidecar redacts besides the usual ones.", func(c *Config) any { return &c.RedactHeaders }},

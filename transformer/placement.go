@@ -13,7 +13,7 @@ import (
 // first, since containers start in order, and then kubectl is told which
 // container is meant where none is named.
 func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.Node) Results {
-	sidecar, results := sidecarContainer(w, in.cfg, upstream)
+	sidecar, results := sidecarContainer(w, in.cfg, in.sink, upstream)
 	if edits := e.editsOf(w, sidecar); edits != "" {
 		env := field(sidecar, "env")
 		env.Content = append(env.Content, mapping("name", contract.EnvEdits, "value", edits))
@@ -41,7 +41,7 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 		e.insertItem(list, at, classicIndex(list), sidecar)
 		e.wrote(at, sidecar)
 	}
-	volumes := sidecarVolumes(w, in.cfg)
+	volumes := sidecarVolumes(w, in.cfg, in.sink)
 	if len(volumes) > 0 {
 		list, at := e.collection(spec, path, "volumes", yaml.SequenceNode)
 		for _, v := range volumes {

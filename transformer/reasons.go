@@ -103,6 +103,8 @@ const (
 	CodeCASecret           Code = "ca-secret"
 	CodeNameHashed         Code = "name-hashed"
 	CodeRedactKey          Code = "redact-key"
+	CodeSinkToken          Code = "sink-token"
+	CodeSinkPolicy         Code = "sink-policy"
 	CodeScrapeKept         Code = "scrape-annotations-kept"
 	CodeHelmHooks          Code = "helm-hooks-unseen"
 	CodeReformatted        Code = "reformatted"
@@ -125,6 +127,7 @@ const (
 	CodeNameClash       Code = "name-clash"
 	CodeClassicJob      Code = "classic-job"
 	CodeImageContract   Code = "image-contract"
+	CodeSinkPlainHTTP   Code = "sink-plain-http"
 	CodeSidecarConflict Code = "sidecar-conflict"
 	CodeServiceShared   Code = "service-shared"
 	CodePolicyShared    Code = "policy-shared"
@@ -183,7 +186,7 @@ var reasons = map[Code]Reason{
 	CodePortsUnclear:       {Warning, false, "The containers have several ports and no Service in the input leads to one, so only outbound traffic is captured.", "Render the Service together with the workload, or name the ports in tapedeck.dev/proxy-ports."},
 	CodePortsNotCaptured:   {Info, false, "The Services have further ports; they go to the application directly.", ""},
 	CodeEgress:             {Warning, false, "The generated Istio Sidecar has no egress: Istio then allows every host, whatever the namespace's own Sidecar says; an outbound policy REGISTRY_ONLY of that Sidecar is lost.", "Render the namespace's Sidecar together with the workload, or set the option egress or outboundTrafficPolicy. It is an error under strict."},
-	CodeEgressClosed:       {Warning, false, "An Istio Sidecar that is left as it is allows no egress to the namespace of the ServiceEntry.", "Add NAMESPACE/* to its egress, with the namespace of the option namespace."},
+	CodeEgressClosed:       {Warning, false, "An Istio Sidecar that is left as it is allows no egress to the namespace of the ServiceEntry, or of the collector.", "Add NAMESPACE/* to its egress, with the namespace that the result names."},
 	CodeSidecarPatched:     {Warning, false, "An Istio Sidecar of the input selects the pods already, and was pointed at the sidecar; it selects the pods of the previous revision too, which have none.", "Apply it when no pod of the previous revision runs any more, or accept that calls of those fail until then."},
 	CodeVirtualServiceHost: {Warning, false, "The workload's Service is exposed by a VirtualService that does not list the Service's own host, or not the gateway mesh, so calls from inside the mesh are not routed by it.", "Do what the result advises: add the host and the gateway mesh (the option mendVirtualServices does), or write a second VirtualService where one can't hold for both."},
 	CodeVirtualServiceDone: {Info, false, "The VirtualService was given the Service's host and the gateway mesh.", ""},
@@ -228,6 +231,8 @@ var reasons = map[Code]Reason{
 	CodeCASecret:           {Info, false, "tls-out needs the CA's Secret in the workload's namespace; without it TLS passes through unread.", "Create it with `tapedeck ca`."},
 	CodeNameHashed:         {Warning, false, "The sidecar mounts a ConfigMap or a Secret whose name has got a hash from kustomize, which does not change names in annotations and options.", "Set options: {disableNameSuffixHash: true} in its generator, and give the name with its prefix and suffix. Or run Tapedeck as a transformer of the kustomization: kustomize changes the names that it writes."},
 	CodeRedactKey:          {Warning, false, "The Secret of the option redactKeySecret has no key that the sidecar can use: each process makes a random one, and equal secrets get different tokens.", "Put 16 random bytes or more under `key`. If something else does that in the cluster, there is nothing to do."},
+	CodeSinkToken:          {Warning, false, "The Secret of the option sinkTokenSecret has no token of a collector: recordings stay in the pod.", "Put what `tapedeck collect token` prints for the namespace under `token`. If something else does that in the cluster, there is nothing to do."},
+	CodeSinkPolicy:         {Info, false, "NetworkPolicies of the input restrict egress of the pods, and a NetworkPolicy was added that allows the collector.", ""},
 	CodeScrapeKept:         {Warning, false, "The pod has prometheus.io annotations of its own, which are left as they are.", "Scrape the sidecar's port with a PodMonitor."},
 	CodeHelmHooks:          {Info, false, "The input comes from Helm 3, which does not pass hooks to post-renderers: hook Jobs and Pods are not captured.", "Use Helm 4 to have hooks rendered too."},
 	CodeUndoPath:           {Warning, false, "The record of an earlier render names something that is not there any more, so its changes can't be taken back.", "If it was renamed, remove the render's additions from it, or render from the original manifest."},
@@ -251,6 +256,7 @@ var reasons = map[Code]Reason{
 	CodeNameClash:       {Error, false, "The pod has something of its own under a name or path that the sidecar needs.", "Rename it."},
 	CodeClassicJob:      {Error, false, "A Job, or a Pod that is meant to end, never does with a classic sidecar.", "Use the native sidecar."},
 	CodeImageContract:   {Error, false, "A setting needs what images of the option imageContract do not understand.", "Use a newer image, or leave the setting out."},
+	CodeSinkPlainHTTP:   {Error, false, "The sink is a collector by plain HTTP, and no mesh encrypts the way there: recorded bodies and the token would travel in clear.", "Use https://, label the pod or its namespace for Istio's injector, or set the option sinkPlainHTTP where the network is trusted."},
 	CodeSidecarConflict: {Error, false, "The Istio Sidecars of the input leave no place for the sidecar's listener.", "Istio uses one Sidecar a pod; the result names those concerned."},
 	CodeServiceShared:   {Error, false, "The Service also selects a workload that serves and has no proxy to send to.", "Inject that workload too, with the same ports, or use the option inbound: sidecar."},
 	CodePolicyShared:    {Error, false, "A policy that has the application's port holds for another workload too, and the sidecars of both have the same port.", "Set sidecar.speedscale.com/proxy-in-port of one of them to another port."},

@@ -52,6 +52,7 @@ func Render(objects []*Object, cfg Config) Output {
 	}
 	out.Results = append(out.Results, in.checkFields()...)
 	in.labelWorkloads()
+	in.externals = in.openedHosts()
 	out.Results = append(out.Results, in.unsupported(kept)...)
 	var created []Created
 	injected := map[*workload]Results{}
@@ -157,6 +158,7 @@ func (in *input) decide(w *workload) Results {
 	results = append(results, checkSettings(w, in.cfg)...)
 	results = append(results, in.checkCaptureConfig(w)...)
 	results = append(results, in.checkRedactKey(w)...)
+	results = append(results, in.checkSinkToken(w)...)
 	results = append(results, checkPorts(w)...)
 	results = append(results, in.resolveHosts(w)...)
 	results = append(results, checkPod(w, in.cfg)...)
@@ -284,7 +286,9 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	for _, c := range w.allContainers() {
 		results = append(results, in.checkMounts(w, c, items(field(c.Node, "volumeMounts")))...)
 	}
-	results = append(results, in.checkEgressPolicies(w, upstream)...)
+	results = append(results, in.checkSink(w)...)
+	policy, more := in.egressPolicies(w, upstream)
+	results = append(results, more...)
 
 	if s := &w.settings; s.outbound() && s.socks() {
 		results = append(results, result(CodeSocks, w.Object, "%s %s", reasons[CodeSocks].Sentence, reasons[CodeSocks].Help).At(s.where("proxy-protocol"), s.ProxyProtocol, strings.Replace(s.ProxyProtocol, "socks", "http", 1)))
@@ -306,11 +310,11 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	if created == nil {
 		results = append(results, in.checkEgress(w)...)
 	}
-	entry, more := in.serviceEntryOnce(w)
-	if entry != nil {
-		created = append(created, entry)
+	if policy != nil {
+		created = append(created, policy)
 	}
-	results = append(results, more...)
+	entries, more := in.serviceEntriesOnce(w)
+	created, results = append(created, entries...), append(results, more...)
 	if results.Failed() {
 		return nil, results
 	}
@@ -333,11 +337,11 @@ func labelPods(e *editor, w *workload) Results {
 	return annotateScrape(e, w)
 }
 
-// serviceEntryOnce builds the ServiceEntry beside the first workload.
-func (in *input) serviceEntryOnce(w *workload) (*Object, Results) {
-	if in.serviceEntryDone {
+// serviceEntriesOnce builds the ServiceEntries beside the first workload.
+func (in *input) serviceEntriesOnce(w *workload) ([]*Object, Results) {
+	if in.serviceEntriesDone {
 		return nil, nil
 	}
-	in.serviceEntryDone = true
-	return in.serviceEntry(w)
+	in.serviceEntriesDone = true
+	return in.serviceEntries(w)
 }

@@ -81,7 +81,7 @@ func among(routes []contract.InRoute, condition func(app int) bool) (out []contr
 
 // createdKind is one row of the table of objects that a render creates.
 type createdKind struct {
-	kind string
+	group, kind string
 	// named tells whether a render may have given an object its name, to which a
 	// kustomization may have added a prefix and a suffix since.
 	named func(name, workload string) bool
@@ -90,22 +90,27 @@ type createdKind struct {
 }
 
 var createdKinds = []createdKind{
-	{"Sidecar", func(name, workload string) bool { return strings.Contains(name, trimName(workload)+sidecarSuffix) }, ownSidecar},
-	{"ServiceEntry", func(name, _ string) bool {
-		return strings.Contains(name, externalHosts) || strings.Contains(name, speedscaleCloudHosts)
+	{istioGroup, "Sidecar", namedForWorkload, ownSidecar},
+	{istioGroup, "ServiceEntry", func(name, _ string) bool {
+		return slices.ContainsFunc([]string{externalHosts, speedscaleCloudHosts, collectorHost}, func(n string) bool { return strings.Contains(name, n) })
 	}, ownServiceEntry},
+	{networkingGroup, "NetworkPolicy", namedForWorkload, ownNetworkPolicy},
+}
+
+func namedForWorkload(name, workload string) bool {
+	return strings.Contains(name, trimName(workload)+sidecarSuffix)
 }
 
 // checkCreated says why an object is none that a render created, though it has the
 // annotation of one; nil if it is one.
 func checkCreated(o *Object) error {
 	kind, workload, _ := strings.Cut(o.annotation(contract.AnnotationFor), "/")
-	i := slices.IndexFunc(createdKinds, func(k createdKind) bool { return o.is(istioGroup, k.kind) })
+	i := slices.IndexFunc(createdKinds, func(k createdKind) bool { return o.is(k.group, k.kind) })
 	switch {
 	case field(o.Node, "metadata", "annotations", contract.AnnotationUndo) != nil:
 		return fmt.Errorf("found %s beside it, which no created object has", contract.AnnotationUndo)
 	case i < 0:
-		return fmt.Errorf("found it on kind %s, allowed: on a Sidecar or ServiceEntry of %s that a render created", o.kind(), istioGroup)
+		return fmt.Errorf("found it on kind %s, allowed: on a Sidecar or ServiceEntry of %s, or a NetworkPolicy, that a render created", o.kind(), istioGroup)
 	case !slices.ContainsFunc(workloadKinds, func(k workloadKind) bool { return k.kind == kind }) || workload == "":
 		return fmt.Errorf("found %q, allowed: the kind and name of a workload", o.annotation(contract.AnnotationFor))
 	case !createdKinds[i].named(o.name(), workload):
@@ -130,9 +135,12 @@ func ownSidecar(o *Object) bool {
 
 func ownServiceEntry(o *Object) bool {
 	spec := field(o.Node, "spec")
-	var hosts []string
+	var x external
 	for _, h := range items(field(spec, "hosts")) {
-		hosts = append(hosts, str(h))
+		x.hosts = append(x.hosts, str(h))
 	}
-	return len(hosts) > 0 && same(spec, externalService(hosts))
+	for _, p := range items(field(spec, "ports")) {
+		x.scheme, x.port = strAt(p, "name"), number(field(p, "number"))
+	}
+	return len(x.hosts) > 0 && same(spec, istioNode(x.spec()))
 }

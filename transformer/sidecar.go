@@ -47,9 +47,9 @@ func (s *Settings) intercepts() bool { return s.outbound() && s.TLSOut }
 // sidecarContainer builds the sidecar: Pod Security "restricted", exec probes
 // (Istio rewrites the others, https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/),
 // and the environment of package contract.
-func sidecarContainer(w *workload, cfg *Config, upstream map[string]*yaml.Node) (*yaml.Node, Results) {
+func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[string]*yaml.Node) (*yaml.Node, Results) {
 	s := &w.settings
-	mounts, results := sidecarMounts(w, cfg)
+	mounts, results := sidecarMounts(w, cfg, sink)
 	var restart any
 	if cfg.Sidecar == sidecarNative {
 		restart = "Always"
@@ -72,7 +72,7 @@ func sidecarContainer(w *workload, cfg *Config, upstream map[string]*yaml.Node) 
 		}
 		return list
 	}
-	env := sidecarEnv(w, cfg, upstream)
+	env := sidecarEnv(w, cfg, sink, upstream)
 	results = append(results, checkImageContract(w, cfg, env)...)
 	return mapping(
 		"name", contract.Container,
@@ -184,7 +184,7 @@ func (s *Settings) resources() []resource {
 }
 
 // sidecarEnv builds the environment, in the order of the contract's table.
-func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.Node {
+func sidecarEnv(w *workload, cfg *Config, sink *collector, upstream map[string]*yaml.Node) *yaml.Node {
 	s := &w.settings
 	values := map[string]string{
 		contract.EnvAppLabel:      w.appLabel(),
@@ -198,6 +198,13 @@ func sidecarEnv(w *workload, cfg *Config, upstream map[string]*yaml.Node) *yaml.
 		contract.EnvBodyLimit:     cfg.BodyLimit,
 		contract.EnvRedactHeaders: strings.Join(cfg.RedactHeaders, ","),
 		contract.EnvRedact:        strings.Join(cfg.Redact, ","),
+	}
+	if sink != nil {
+		values[contract.EnvSpool] = contract.RecordingDir
+		values[contract.EnvSinkTokenFile] = path.Join(contract.SinkTokenDir, contract.SinkTokenName)
+		if sink.Scheme == "http" { // checkSink allowed it
+			values[contract.EnvSinkPlainHTTP] = "true"
+		}
 	}
 	if cfg.RedactKeySecret != "" {
 		values[contract.EnvRedactKeyFile] = path.Join(contract.RedactKeyDir, contract.RedactKeyName)

@@ -10,15 +10,21 @@ import (
 
 // sidecarMounts builds the sidecar's mounts, the volumes of which
 // sidecarVolumes builds.
-func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
+func sidecarMounts(w *workload, cfg *Config, sink *collector) (*yaml.Node, Results) {
 	s := &w.settings
 	var mounts []*yaml.Node
 	var results Results
 	readOnly := func(volume, dir string) {
 		mounts = append(mounts, mapping("name", volume, "mountPath", dir, "readOnly", true))
 	}
-	sink := strings.TrimPrefix(cfg.Sink, "file://")
-	mounts = append(mounts, mapping("name", contract.RecordingVolume, "mountPath", sink))
+	kept := strings.TrimPrefix(cfg.Sink, "file://")
+	if sink != nil {
+		kept = contract.RecordingDir
+	}
+	mounts = append(mounts, mapping("name", contract.RecordingVolume, "mountPath", kept))
+	if sink != nil {
+		readOnly(contract.SinkTokenVolume, contract.SinkTokenDir)
+	}
 	if cfg.RedactKeySecret != "" {
 		readOnly(contract.RedactKeyVolume, contract.RedactKeyDir)
 	}
@@ -59,7 +65,7 @@ func sidecarMounts(w *workload, cfg *Config) (*yaml.Node, Results) {
 		}
 	}
 	for _, m := range mounts[1:] {
-		if at := strAt(m, "mountPath"); under(at, sink) || under(sink, at) {
+		if at := strAt(m, "mountPath"); under(at, kept) || under(kept, at) {
 			results = append(results, result(CodeNameClash, w.Object, "the option sink is %s, and the sidecar mounts volume %s at %s; allowed: a directory that nothing else of the sidecar is in", cfg.Sink, strAt(m, "name"), at))
 		}
 	}
@@ -105,16 +111,19 @@ func mounted(mounts []*yaml.Node, at string) bool {
 }
 
 // sidecarVolumes builds the volumes that the sidecar brings. Secrets and the ConfigMap
-// are optional: a missing one leaves TLS unread, filters unchanged or tokens under a
-// random key, not the pod unstarted. Their files have the default mode, 0644: the
+// are optional: a missing one leaves TLS unread, filters unchanged, tokens under a
+// random key or recordings in the pod, not the pod unstarted. Their files have the default mode, 0644: the
 // sidecar's user is not root, which owns them, and may be in no fsGroup. Nothing else of
 // the pod mounts the volumes.
-func sidecarVolumes(w *workload, cfg *Config) []*yaml.Node {
+func sidecarVolumes(w *workload, cfg *Config, sink *collector) []*yaml.Node {
 	empty := func(name string) *yaml.Node { return mapping("name", name, "emptyDir", mapping()) }
 	secret := func(name, secret string) *yaml.Node {
 		return mapping("name", name, "secret", mapping("secretName", secret, "optional", true))
 	}
 	volumes := []*yaml.Node{empty(contract.RecordingVolume)}
+	if sink != nil {
+		volumes = append(volumes, secret(contract.SinkTokenVolume, cfg.SinkTokenSecret))
+	}
 	if cfg.RedactKeySecret != "" {
 		volumes = append(volumes, secret(contract.RedactKeyVolume, cfg.RedactKeySecret))
 	}

@@ -1,0 +1,151 @@
+package transformer
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+const networkingGroup = "networking.k8s.io"
+
+// hbonePort is where pods of an ambient mesh take calls from others of it.
+const hbonePort = "15008"
+
+// openCollector lets a workload's pods, whose egress policies restrict, reach the
+// collector: by a NetworkPolicy beside those, since policies add up, or by saying what
+// to allow where no policy can name the collector.
+func (in *input) openCollector(w *workload, isolating []string, rules []*yaml.Node) (*Object, Results) {
+	pods, ports := in.collectorPods(w)
+	reached := func(port string) bool { return in.allowsPods(rules, w, in.sink.namespace(w), pods, port) }
+	if !slices.ContainsFunc(ports, func(port string) bool { return !reached(port) }) {
+		return nil, nil
+	}
+	if conflict := in.sameLabel(w, "NetworkPolicy"); conflict != nil {
+		return nil, conflict
+	}
+	o := in.create(w, networkingGroup+"/v1", "NetworkPolicy", trimName(w.name())+sidecarSuffix, w.namespace(),
+		collectorPolicy(w.label(), in.sink.inNamespace, pods, ports))
+	where := "namespace " + in.sink.inNamespace
+	if in.sink.inNamespace == "" {
+		where = "this namespace"
+	}
+	return o, Results{result(CodeSinkPolicy, w.Object, "%s %s egress of the pod; %s was added, by which it reaches the pods of %s with %s", strings.Join(isolating, " and "), verb(isolating, "restricts", "restrict"), o.Ref(), where, labelText(pods))}
+}
+
+func labelText(labels map[string]string) string {
+	var out []string
+	for _, key := range sortedKeys(labels) {
+		out = append(out, key+"="+labels[key])
+	}
+	return strings.Join(out, ",")
+}
+
+// collectorPods returns the labels of the collector's pods and their ports, by number or
+// name: those of its Service, if that is in the input, or else those of
+// deploy/collector.
+func (in *input) collectorPods(w *workload) (labels map[string]string, ports []string) {
+	c := in.sink
+	labels = map[string]string{contract.LabelCollector: contract.CollectorName}
+	ports = []string{strconv.Itoa(contract.CollectorPort)}
+	o := in.find("", "Service", c.namespace(w), c.service)
+	if o != nil && asService(o) != nil {
+		labels = asService(o).selector
+		for _, p := range items(field(o.Node, "spec", "ports")) {
+			if number(field(p, "port")) != c.port {
+				continue
+			}
+			ports = []string{strconv.Itoa(c.port)}
+			if target := strAt(p, "targetPort"); target != "" && target != "0" {
+				ports = []string{target}
+			}
+		}
+	} else if c.port != contract.CollectorPort {
+		ports = append(ports, strconv.Itoa(c.port)) // the Service may lead to either
+	}
+	if in.ambient(w) != "" {
+		ports = append(ports, hbonePort)
+	}
+	return labels, ports
+}
+
+// allowsPods tells whether a rule allows a port of pods, by number or name, that have
+// labels in a namespace.
+func (in *input) allowsPods(rules []*yaml.Node, w *workload, namespace string, labels map[string]string, port string) bool {
+	return slices.ContainsFunc(rules, func(rule *yaml.Node) bool {
+		peers, ports := items(field(rule, "to")), items(field(rule, "ports"))
+		to := len(peers) == 0 || slices.ContainsFunc(peers, func(peer *yaml.Node) bool {
+			pods, namespaces := field(peer, "podSelector"), field(peer, "namespaceSelector")
+			switch {
+			case pods == nil && namespaces == nil: // addresses, which a pod's may be among or not
+				return false
+			case namespaces == nil && namespace != w.namespace(), namespaces != nil && !labelSelects(namespaces, in.namespaceLabels(namespace)):
+				return false
+			}
+			return pods == nil || labelSelects(pods, labels)
+		})
+		return to && (len(ports) == 0 || slices.ContainsFunc(ports, func(p *yaml.Node) bool {
+			first, wanted := number(field(p, "port")), atoi(port)
+			return isTCP(p) && (strAt(p, "port") == "" || strAt(p, "port") == port || first != 0 && first <= wanted && wanted <= max(first, number(field(p, "endPort"))))
+		}))
+	})
+}
+
+// collectorPolicy builds the spec of a NetworkPolicy by which rewritten pods may reach
+// the collector. It selects by expressions: a kustomization that gives all objects a
+// label adds it to matchLabels, and the collector's pods would not have it.
+func collectorPolicy(label, namespace string, pods map[string]string, ports []string) *yaml.Node {
+	having := func(labels map[string]string) *yaml.Node {
+		var expressions []*yaml.Node
+		for _, key := range sortedKeys(labels) {
+			expressions = append(expressions, mapping("key", key, "operator", "In", "values", []string{labels[key]}))
+		}
+		return mapping("matchExpressions", sequence(expressions...))
+	}
+	to := mapping("podSelector", having(pods))
+	if namespace != "" {
+		to = mapping("namespaceSelector", having(map[string]string{namespaceName: namespace}), "podSelector", having(pods))
+	}
+	var open []*yaml.Node
+	for _, port := range ports {
+		var value any = port
+		if n := atoi(port); n != 0 {
+			value = n
+		}
+		open = append(open, mapping("protocol", "TCP", "port", value))
+	}
+	return mapping(
+		"podSelector", having(map[string]string{contract.LabelWorkload: label}),
+		"policyTypes", []string{"Egress"},
+		"egress", sequence(mapping("to", sequence(to), "ports", sequence(open...))),
+	)
+}
+
+// ownNetworkPolicy tells whether a NetworkPolicy is one of collectorPolicy.
+func ownNetworkPolicy(o *Object) bool {
+	labels := func(selector *yaml.Node) map[string]string {
+		out := map[string]string{}
+		for _, e := range items(field(selector, "matchExpressions")) {
+			for _, v := range items(field(e, "values")) {
+				out[strAt(e, "key")] = str(v)
+			}
+		}
+		return out
+	}
+	spec := field(o.Node, "spec")
+	label := labels(field(spec, "podSelector"))[contract.LabelWorkload]
+	for _, rule := range items(field(spec, "egress")) {
+		for _, to := range items(field(rule, "to")) {
+			pods, namespace := labels(field(to, "podSelector")), labels(field(to, "namespaceSelector"))[namespaceName]
+			var ports []string
+			for _, p := range items(field(rule, "ports")) {
+				ports = append(ports, strAt(p, "port"))
+			}
+			return label != "" && len(pods) > 0 && len(ports) > 0 && same(spec, collectorPolicy(label, namespace, pods, ports))
+		}
+	}
+	return false
+}
