@@ -20,7 +20,7 @@ type input struct {
 	services  map[servicePair][]*service
 	version   string     // of networking.istio.io, to be written
 	sink      *collector // nil if the sink is a directory
-	externals []external // what ServiceEntries open, once it is known who is injected
+	externals []External // what ServiceEntries open, once it is known who is injected
 
 	// A render notes here what it did to objects that concern several workloads:
 	// one editor edits them, they are created under one name, and pointed once.

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	networking "istio.io/api/networking/v1alpha3"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -95,93 +94,4 @@ func (in *input) create(w *workload, apiVersion, kind, name, namespace string, s
 		),
 		"spec", spec,
 	)}
-}
-
-// speedscaleHosts are what Speedscale's cloud needs, by the table of
-// https://docs.speedscale.com/guides/istio/.
-var speedscaleHosts = []string{
-	"app.speedscale.com",
-	"firehose.us-east-1.amazonaws.com",
-	"sqs.us-east-1.amazonaws.com",
-	"sns.us-east-1.amazonaws.com",
-	"s3.us-east-1.amazonaws.com",
-	"*.s3.us-east-1.amazonaws.com",
-	"sts.amazonaws.com",
-	"sts.us-east-1.amazonaws.com",
-	"monitoring.us-east-1.amazonaws.com",
-	"gcr.io",
-}
-
-// external are hosts outside the mesh that one ServiceEntry opens.
-type external struct {
-	name   string
-	hosts  []string
-	scheme string
-	port   int
-}
-
-// openedHosts returns the hosts that ServiceEntries open: the configured ones, and the
-// collector's, if that is a name outside the cluster and a workload is in the mesh.
-func (in *input) openedHosts() []external {
-	https := external{name: externalHosts, scheme: "https", port: 443}
-	if in.cfg.ServiceEntry == PresetSpeedscaleCloud {
-		https.name, https.hosts = speedscaleCloudHosts, slices.Clone(speedscaleHosts)
-	}
-	add := func(host string) {
-		if !slices.Contains(https.hosts, host) {
-			https.hosts = append(https.hosts, host)
-		}
-	}
-	for _, h := range in.cfg.ServiceEntryHosts {
-		add(h)
-	}
-	var out []external
-	if c := in.sink; c != nil && c.service == "" && !c.address() && slices.ContainsFunc(in.renderOrder(), func(w *workload) bool { return in.pastMesh(w) == "" }) {
-		if c.Scheme == https.scheme && c.port == https.port {
-			add(c.host)
-		} else {
-			out = append(out, external{collectorHost, []string{c.host}, c.Scheme, c.port})
-		}
-	}
-	if len(https.hosts) > 0 {
-		out = slices.Insert(out, 0, https)
-	}
-	return out
-}
-
-// serviceEntries builds the ServiceEntries that open hosts under REGISTRY_ONLY, but for
-// those that the input has. They live in the collector's namespace, which every egress
-// list that is written allows.
-func (in *input) serviceEntries(w *workload) ([]*Object, Results) {
-	var created []*Object
-	var results Results
-	for _, x := range in.externals {
-		own := in.find(istioGroup, "ServiceEntry", in.cfg.Namespace, x.name)
-		if own == nil {
-			created = append(created, in.create(w, istioGroup+"/"+in.version, "ServiceEntry", x.name, in.cfg.Namespace, istioNode(x.spec())))
-			continue
-		}
-		var missing []string
-		for _, h := range x.hosts {
-			if !slices.ContainsFunc(items(field(own.Node, "spec", "hosts")), func(n *yaml.Node) bool { return str(n) == h }) {
-				missing = append(missing, h)
-			}
-		}
-		if missing != nil {
-			results = append(results, result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).At("spec.hosts", "", strings.Join(missing, ", ")))
-		}
-	}
-	return created, results
-}
-
-// spec is that of the ServiceEntry. TLS with resolution NONE passes by SNI, which
-// wildcard hosts need:
-// https://istio.io/latest/docs/reference/config/networking/service-entry/.
-func (x external) spec() *networking.ServiceEntry {
-	return &networking.ServiceEntry{
-		Hosts:      x.hosts,
-		Location:   networking.ServiceEntry_MESH_EXTERNAL,
-		Ports:      []*networking.ServicePort{{Name: x.scheme, Number: uint32(x.port), Protocol: map[string]string{"http": "HTTP", "https": "TLS"}[x.scheme]}},
-		Resolution: networking.ServiceEntry_NONE,
-	}
 }

@@ -135,12 +135,12 @@ func ownSidecar(o *Object) bool {
 
 func ownServiceEntry(o *Object) bool {
 	spec := field(o.Node, "spec")
-	var x external
+	var x External
 	for _, h := range items(field(spec, "hosts")) {
-		x.hosts = append(x.hosts, str(h))
+		x.Hosts = append(x.Hosts, str(h))
 	}
 	for _, p := range items(field(spec, "ports")) {
-		x.scheme, x.port = strAt(p, "name"), number(field(p, "number"))
+		x.Scheme, x.Port = strAt(p, "name"), number(field(p, "number"))
 	}
-	return len(x.hosts) > 0 && same(spec, istioNode(x.spec()))
+	return len(x.Hosts) > 0 && same(spec, istioNode(x.spec()))
 }

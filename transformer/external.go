@@ -1,0 +1,116 @@
+package transformer
+
+import (
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// External are hosts outside the mesh that one ServiceEntry opens, under REGISTRY_ONLY
+// those alone.
+type External struct {
+	// Name is the ServiceEntry's.
+	Name  string
+	Hosts []string
+	// Addresses are those by which Envoy tells the hosts of TCP.
+	Addresses []string
+	// Scheme is https, which passes by the name that clients ask TLS for, http or tcp.
+	Scheme string
+	Port   int
+	// Private keeps other namespaces from the hosts.
+	Private bool
+}
+
+// ServiceEntry returns the object that opens the hosts.
+func (x External) ServiceEntry(namespace string) *yaml.Node {
+	return mapping("apiVersion", istioGroup+"/v1", "kind", "ServiceEntry", "metadata", mapping("name", x.Name, "namespace", namespace), "spec", istioNode(x.spec()))
+}
+
+// spec is that of the ServiceEntry. TLS with resolution NONE passes by SNI, which
+// wildcard hosts need:
+// https://istio.io/latest/docs/reference/config/networking/service-entry/.
+func (x External) spec() *networking.ServiceEntry {
+	protocols := map[string]string{"http": "HTTP", "https": "TLS", "tcp": "TCP"}
+	spec := &networking.ServiceEntry{
+		Hosts:      x.Hosts,
+		Addresses:  x.Addresses,
+		Location:   networking.ServiceEntry_MESH_EXTERNAL,
+		Ports:      []*networking.ServicePort{{Name: x.Scheme, Number: uint32(x.Port), Protocol: protocols[x.Scheme]}},
+		Resolution: networking.ServiceEntry_NONE,
+	}
+	if x.Private {
+		spec.ExportTo = []string{"."}
+	}
+	return spec
+}
+
+// speedscaleHosts are what Speedscale's cloud needs, by the table of
+// https://docs.speedscale.com/guides/istio/.
+var speedscaleHosts = []string{
+	"app.speedscale.com",
+	"firehose.us-east-1.amazonaws.com",
+	"sqs.us-east-1.amazonaws.com",
+	"sns.us-east-1.amazonaws.com",
+	"s3.us-east-1.amazonaws.com",
+	"*.s3.us-east-1.amazonaws.com",
+	"sts.amazonaws.com",
+	"sts.us-east-1.amazonaws.com",
+	"monitoring.us-east-1.amazonaws.com",
+	"gcr.io",
+}
+
+// openedHosts returns the hosts that ServiceEntries open: the configured ones, and the
+// collector's, if that is a name outside the cluster and a workload is in the mesh.
+func (in *input) openedHosts() []External {
+	https := External{Name: externalHosts, Scheme: "https", Port: 443}
+	if in.cfg.ServiceEntry == PresetSpeedscaleCloud {
+		https.Name, https.Hosts = speedscaleCloudHosts, slices.Clone(speedscaleHosts)
+	}
+	add := func(host string) {
+		if !slices.Contains(https.Hosts, host) {
+			https.Hosts = append(https.Hosts, host)
+		}
+	}
+	for _, h := range in.cfg.ServiceEntryHosts {
+		add(h)
+	}
+	var out []External
+	if c := in.sink; c != nil && c.service == "" && !c.address() && slices.ContainsFunc(in.renderOrder(), func(w *workload) bool { return in.pastMesh(w) == "" }) {
+		if c.Scheme == https.Scheme && c.port == https.Port {
+			add(c.host)
+		} else {
+			out = append(out, External{Name: collectorHost, Hosts: []string{c.host}, Scheme: c.Scheme, Port: c.port})
+		}
+	}
+	if len(https.Hosts) > 0 {
+		out = slices.Insert(out, 0, https)
+	}
+	return out
+}
+
+// serviceEntries builds the ServiceEntries that open hosts under REGISTRY_ONLY, but for
+// those that the input has. They live in the collector's namespace, which every egress
+// list that is written allows.
+func (in *input) serviceEntries(w *workload) ([]*Object, Results) {
+	var created []*Object
+	var results Results
+	for _, x := range in.externals {
+		own := in.find(istioGroup, "ServiceEntry", in.cfg.Namespace, x.Name)
+		if own == nil {
+			created = append(created, in.create(w, istioGroup+"/"+in.version, "ServiceEntry", x.Name, in.cfg.Namespace, istioNode(x.spec())))
+			continue
+		}
+		var missing []string
+		for _, h := range x.Hosts {
+			if !slices.ContainsFunc(items(field(own.Node, "spec", "hosts")), func(n *yaml.Node) bool { return str(n) == h }) {
+				missing = append(missing, h)
+			}
+		}
+		if missing != nil {
+			results = append(results, result(CodeServiceEntryKept, own, "%s is left as it is, and lacks %s", own.Ref(), strings.Join(missing, ", ")).At("spec.hosts", "", strings.Join(missing, ", ")))
+		}
+	}
+	return created, results
+}
