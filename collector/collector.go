@@ -104,7 +104,7 @@ func New(o Options) (*Collector, error) {
 	}
 	long := make(chan struct{}, 1)
 	for range cap(c.checkers) {
-		c.checkers <- &checker{long: long}
+		c.checkers <- &checker{long: long, decoder: recording.Decoder{Reuse: true}}
 	}
 	c.m = newMetrics(o.Metrics, c)
 	return c, nil

@@ -64,9 +64,10 @@ const (
 // ServeHTTP serves the write port.
 func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var u upload
+	rc := http.NewResponseController(w)
+	_ = rc.EnableFullDuplex() // or else a refusal would wait for the body; h2 never does
 	result, err := c.take(w, r, &u)
 	// What follows of the body, and the answer, may not take long.
-	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(answerWithin))
 	_ = rc.SetWriteDeadline(time.Now().Add(answerWithin))
 	if err != nil {
