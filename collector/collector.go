@@ -18,7 +18,7 @@ import (
 
 // Defaults of [Options].
 const (
-	// DefaultConcurrency is how many uploads are taken at once.
+	// DefaultConcurrency is how many uploads are checked and stored at once.
 	DefaultConcurrency = 32
 	// DefaultTempBytes bounds the temporary files of all uploads.
 	DefaultTempBytes = 2 << 30
@@ -42,14 +42,15 @@ type Options struct {
 	// stored. nil: no.
 	Compacted func(ctx context.Context, key string) (bool, error)
 
-	// Concurrency is how many uploads are received, checked and stored at once. Each
-	// takes up to 1 MiB of memory, and one for each processor 20 MiB more while it is
-	// checked.
+	// Concurrency is how many uploads are checked and stored at once. Checking takes up
+	// to 20 MiB of memory for each processor, and storing what the store takes.
 	Concurrency int
-	// TempDir is where uploads wait to be checked; "": the system's directory for such
-	// files. They have no names, and go with the process.
+	// TempDir is where uploads are until they are stored; "": the system's directory for
+	// such files. They have no names, and go with the process.
 	TempDir string
-	// TempBytes bounds them, all together.
+	// TempBytes bounds them, all together. Of a part of it for each upload there are
+	// maxReceived, so as many uploads are received at once at most. One namespace takes
+	// half of it at most.
 	TempBytes int64
 	// Wait is how long an upload waits for its turn before it is refused as busy.
 	Wait time.Duration
@@ -74,13 +75,12 @@ type Collector struct {
 	o Options
 	m *metrics
 
-	slots    chan struct{}       // an upload that is under way holds one
-	temp     *semaphore.Weighted // bytes of temporary files
-	checkers chan *checker       // who checks an upload holds one
+	room     room
+	slots    chan struct{} // who has an upload checked and stored is in it
+	checkers chan *checker // who checks an upload holds one
 	said     limiter
 
-	draining chan struct{}
-	drained  atomic.Bool // draining is closed
+	draining atomic.Bool // no further upload is taken
 }
 
 // New returns a collector that does nothing yet.
@@ -95,24 +95,20 @@ func New(o Options) (*Collector, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	clusters := make([]string, len(o.Clusters))
 	for i, name := range o.Clusters {
-		o.Clusters[i] = recording.KeyPart(name)
+		clusters[i] = recording.KeyPart(name)
 	}
+	o.Clusters = clusters
 	c := &Collector{
-		o: o, slots: make(chan struct{}, o.Concurrency), temp: semaphore.NewWeighted(o.TempBytes),
-		checkers: make(chan *checker, min(o.Concurrency, runtime.GOMAXPROCS(0))), draining: make(chan struct{}),
+		o: o, slots: make(chan struct{}, o.Concurrency),
+		room:     room{bytes: o.TempBytes, all: semaphore.NewWeighted(o.TempBytes)},
+		checkers: make(chan *checker, min(o.Concurrency, runtime.GOMAXPROCS(0))),
 	}
 	long := make(chan struct{}, 1)
 	for range cap(c.checkers) {
 		c.checkers <- &checker{long: long, decoder: recording.Decoder{Reuse: true}}
 	}
-	c.m = newMetrics(o.Metrics, c)
+	c.m = newMetrics(o.Metrics)
 	return c, nil
-}
-
-// drain has the collector take no further upload.
-func (c *Collector) drain() {
-	if c.drained.CompareAndSwap(false, true) {
-		close(c.draining)
-	}
 }

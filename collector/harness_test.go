@@ -30,7 +30,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		child()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // key is the collector's.
 var key = []byte("0123456789abcdef0123456789abcdef")

@@ -12,7 +12,8 @@ import (
 type metrics struct {
 	segments, bytes, refusals *prometheus.CounterVec
 	received                  prometheus.Counter
-	waiting                   atomic.Int64
+	waiting, receiving        atomic.Int64
+	storing                   atomic.Int64
 	checked, stored           prometheus.Histogram
 	removed, removedBytes     prometheus.Counter
 	sweepFailed               prometheus.Counter
@@ -30,7 +31,7 @@ const (
 	otherNamespaces = "(others)"
 )
 
-func newMetrics(r prometheus.Registerer, c *Collector) *metrics {
+func newMetrics(r prometheus.Registerer) *metrics {
 	f := promauto.With(r)
 	name := func(s string) string { return "tapedeck_collector_" + s }
 	counter := func(n, help string) prometheus.Counter {
@@ -56,9 +57,16 @@ func newMetrics(r prometheus.Registerer, c *Collector) *metrics {
 		keysFailed:   counter("reload_failures_total", "Times that a key or certificate could not be read again. The old one stays in use."),
 		namespaces:   map[string]bool{},
 	}
-	f.NewGaugeFunc(prometheus.GaugeOpts{Name: name("uploads"), Help: "Uploads that are received, checked or stored now."}, func() float64 { return float64(len(c.slots)) })
-	f.NewGaugeFunc(prometheus.GaugeOpts{Name: name("uploads_waiting"), Help: "Uploads that wait for their turn."}, func() float64 { return float64(m.waiting.Load()) })
-	f.NewGaugeFunc(prometheus.GaugeOpts{Name: name("uploads_limit"), Help: "How many uploads are taken at once."}, func() float64 { return float64(cap(c.slots)) })
+	for n, of := range map[string]struct {
+		help  string
+		count *atomic.Int64
+	}{
+		"uploads_waiting":   {"Uploads that wait for their turn.", &m.waiting},
+		"uploads_receiving": {"Uploads whose bodies are coming.", &m.receiving},
+		"uploads_storing":   {"Uploads that are checked or stored now.", &m.storing},
+	} {
+		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name(n), Help: of.help}, func() float64 { return float64(of.count.Load()) })
+	}
 	return m
 }
 

@@ -197,12 +197,12 @@ func (p *pipes) dial() net.Conn {
 	return client
 }
 
-// Whoever sends slowly is told so, and gives its slot to others.
+// Whoever sends slowly is told so, and makes room for others.
 func TestASlowBodyIsRefused(t *testing.T) {
 	dir, temp := t.TempDir(), t.TempDir()
 	u := segment(t, lines(exchange(1), counters()))
 	synctest.Test(t, func(t *testing.T) {
-		c, err := collector.New(collector.Options{Store: store.Dir(dir), TempDir: temp, Concurrency: 1, Keys: func() [][]byte { return [][]byte{key} }})
+		c, err := collector.New(collector.Options{Store: store.Dir(dir), TempDir: temp, TempBytes: int64(2 * len(u.body)), Keys: func() [][]byte { return [][]byte{key} }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +238,7 @@ func TestASlowBodyIsRefused(t *testing.T) {
 		slow, slowReq := send()
 		_, _ = slow.Write(u.body[:10])
 		synctest.Wait()
-		// The one slot is taken.
+		// There is no room for another one of the namespace.
 		busy, busyReq := send()
 		answer(busy, busyReq, http.StatusServiceUnavailable, contract.RefusedBusy)
 		if took := time.Since(began); took != collector.DefaultWait {

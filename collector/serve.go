@@ -94,7 +94,7 @@ func (c *Collector) Serve(ctx context.Context, p Ports) error {
 	wg.Go(func() { c.retain(ctx) })
 	<-ctx.Done()
 
-	c.drain()
+	c.draining.Store(true)
 	ending, stop := context.WithTimeout(context.WithoutCancel(ctx), c.o.Drain)
 	defer stop()
 	err := write.Shutdown(ending)
@@ -118,7 +118,7 @@ func (c *Collector) server(h http.Handler, head int) *http.Server {
 func (c *Collector) admin(p Ports) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if c.drained.Load() {
+		if c.draining.Load() {
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 			return
 		}

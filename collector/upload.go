@@ -28,10 +28,11 @@ import (
 // Those from it up to [contract.Version] are taken.
 const firstContract = 3
 
-// How fast a body must come: after bodyGrace, at leastRate bytes a second on the average.
+// How fast a body must come: something within bodyGrace, and after that at leastRate bytes a
+// second on the average.
 const (
 	bodyGrace = 10 * time.Second
-	leastRate = 64 << 10
+	leastRate = 128 << 10
 )
 
 // storeWithin bounds how long the store may take for a segment.
@@ -89,7 +90,7 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request, u *upload) (res
 	if err := c.admit(r, u); err != nil {
 		return "", err
 	}
-	leave, err := c.enter(r.Context(), u.size)
+	leave, err := c.enter(r.Context(), u)
 	if err != nil {
 		return "", err
 	}
@@ -99,7 +100,12 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request, u *upload) (res
 		return "", err
 	}
 	defer file.Close()
-	if err := c.check(r.Context(), file, u.key); err != nil {
+	leaveSlot, err := c.slot(r.Context())
+	if err != nil {
+		return "", err
+	}
+	defer leaveSlot()
+	if err := c.check(file, u); err != nil {
 		return "", err
 	}
 	// From here on the segment is good, and the store gets it even if the client is gone:
@@ -180,8 +186,8 @@ func (c *Collector) checkHead(r *http.Request, u *upload) error {
 	switch u.size = r.ContentLength; {
 	case u.size < 0:
 		return refuse(contract.RefusedLength, "no Content-Length")
-	case u.size > min(contract.MaxSegmentBytes, c.o.TempBytes):
-		return refuse(contract.RefusedTooLarge, "the segment has %d bytes, at most %d are allowed", u.size, min(contract.MaxSegmentBytes, c.o.TempBytes))
+	case u.size > min(contract.MaxSegmentBytes, c.room.largest()):
+		return refuse(contract.RefusedTooLarge, "the segment has %d bytes, at most %d are allowed", u.size, min(contract.MaxSegmentBytes, c.room.largest()))
 	}
 	digest, err := contentDigest(r.Header.Values(contract.HeaderDigest))
 	if err != nil {
@@ -213,45 +219,54 @@ func contentDigest(lines []string) (sum [sha256.Size]byte, err error) {
 	return sum, nil
 }
 
-// enter waits for a slot, and for room for a temporary file of this size.
-func (c *Collector) enter(ctx context.Context, size int64) (leave func(), err error) {
+// enter waits for room for a temporary file.
+func (c *Collector) enter(ctx context.Context, u *upload) (leave func(), err error) {
+	c.m.waiting.Add(1)
+	defer c.m.waiting.Add(-1)
+	if c.draining.Load() {
+		return nil, refuse(contract.RefusedBusy, "the collector is about to end")
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.o.Wait)
+	defer cancel()
+	leave, ok := c.room.enter(ctx, u.key.Namespace, u.size)
+	if !ok {
+		return nil, refuse(contract.RefusedBusy, "as many uploads are received as there is room for")
+	}
+	return leave, nil
+}
+
+// slot waits until the upload may be checked and stored.
+func (c *Collector) slot(ctx context.Context) (leave func(), err error) {
 	c.m.waiting.Add(1)
 	defer c.m.waiting.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, c.o.Wait)
 	defer cancel()
-	busy := refuse(contract.RefusedBusy, "%d uploads are under way", c.o.Concurrency)
-	if c.drained.Load() {
-		return nil, refuse(contract.RefusedBusy, "the collector is about to end")
-	}
 	select {
 	case c.slots <- struct{}{}:
-	case <-c.draining:
-		return nil, refuse(contract.RefusedBusy, "the collector is about to end")
+		c.m.storing.Add(1)
+		return func() {
+			c.m.storing.Add(-1)
+			<-c.slots
+		}, nil
 	case <-ctx.Done():
-		return nil, busy
+		return nil, refuse(contract.RefusedBusy, "%d uploads are being checked and stored", c.o.Concurrency)
 	}
-	if c.temp.Acquire(ctx, size) != nil {
-		<-c.slots
-		return nil, busy
-	}
-	return func() {
-		c.temp.Release(size)
-		<-c.slots
-	}, nil
 }
 
 // buffers are what bodies are copied with.
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // receive writes the body to a temporary file, and compares its digest.
-func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (file *scratch.File, err error) {
-	tmp, err := scratch.Create(c.o.TempDir, "an upload", contract.MaxSegmentBytes)
+func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (file *os.File, err error) {
+	c.m.receiving.Add(1)
+	defer c.m.receiving.Add(-1)
+	tmp, err := scratch.Nameless(c.o.TempDir, "an upload")
 	if err != nil {
 		return nil, tempFailed(err)
 	}
 	defer func() {
 		if err != nil {
-			tmp.Abandon()
+			tmp.Close()
 		}
 	}()
 	hash := sha256.New()
@@ -259,7 +274,10 @@ func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (
 	defer buffers.Put(buf)
 	rc, began, got := http.NewResponseController(w), time.Now(), int64(0)
 	for {
-		until := began.Add(bodyGrace + time.Duration(got)*time.Second/leastRate)
+		until, stalled := began.Add(bodyGrace+time.Duration(got)*time.Second/leastRate), time.Now().Add(bodyGrace)
+		if stalled.Before(until) {
+			until = stalled
+		}
 		if err := rc.SetReadDeadline(until); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return nil, refuse(contract.RefusedIncomplete, "the connection broke").because(err)
 		}
@@ -267,7 +285,7 @@ func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (
 		got += int64(n)
 		c.m.received.Add(float64(n))
 		hash.Write(buf[:n])
-		if _, failed := tmp.Add(buf[:n]); failed != nil {
+		if _, failed := tmp.Write(buf[:n]); failed != nil {
 			return nil, tempFailed(failed)
 		}
 		if err == io.EOF {
@@ -290,10 +308,7 @@ func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (
 	if digits := hex.EncodeToString(sum[:])[:recording.DigestDigits]; digits != u.key.Digest {
 		return nil, refuse(contract.RefusedDigest, "the body's SHA-256 begins with %s, the key says %s", digits, u.key.Digest)
 	}
-	if file, err = tmp.Finish(); err != nil {
-		return nil, tempFailed(err)
-	}
-	return file, nil
+	return tmp, nil
 }
 
 // tempFailed is the refusal when a temporary file can't be written.
@@ -302,22 +317,18 @@ func tempFailed(err error) error {
 }
 
 // check judges the segment by what is in it.
-func (c *Collector) check(ctx context.Context, file *scratch.File, key recording.SegmentKey) error {
-	select {
-	case checker := <-c.checkers:
-		began := time.Now()
-		defer func() {
-			c.m.checked.Observe(time.Since(began).Seconds())
-			c.checkers <- checker
-		}()
-		return checker.check(io.NewSectionReader(file, 0, file.Size), key)
-	case <-ctx.Done():
-		return refuse(contract.RefusedIncomplete, "the client left").because(ctx.Err())
-	}
+func (c *Collector) check(file *os.File, u *upload) error {
+	checker := <-c.checkers // each takes a second at most
+	began := time.Now()
+	defer func() {
+		c.m.checked.Observe(time.Since(began).Seconds())
+		c.checkers <- checker
+	}()
+	return checker.check(io.NewSectionReader(file, 0, u.size), u.key)
 }
 
 // put stores the segment, unless it is there.
-func (c *Collector) put(ctx context.Context, u *upload, file *scratch.File) (result, error) {
+func (c *Collector) put(ctx context.Context, u *upload, file *os.File) (result, error) {
 	late := c.o.Compacted != nil && time.Since(u.key.Hour) > time.Hour
 	if late {
 		switch has, err := c.o.Compacted(ctx, u.name); {
@@ -328,7 +339,7 @@ func (c *Collector) put(ctx context.Context, u *upload, file *scratch.File) (res
 		}
 	}
 	began := time.Now()
-	isNew, err := store.PutNew(ctx, c.o.Store, u.name, io.NewSectionReader(file, 0, file.Size))
+	isNew, err := store.PutNew(ctx, c.o.Store, u.name, io.NewSectionReader(file, 0, u.size))
 	c.m.stored.Observe(time.Since(began).Seconds())
 	switch {
 	case errors.Is(err, store.ErrOtherBytes):

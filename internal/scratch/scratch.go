@@ -49,12 +49,22 @@ type File struct {
 // Create makes a file in dir, or in the system's directory for such files if that is "". It
 // takes up to limit bytes; 0: any number. Errors say what it is for, as `recorded answers`.
 func Create(dir, what string, limit int64) (*Writer, error) {
+	file, err := Nameless(dir, what)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{what: what, limit: limit, file: file}, nil
+}
+
+// Nameless makes a file as Create does, without a bound, for what comes in one piece. It goes
+// when it is closed.
+func Nameless(dir, what string) (*os.File, error) {
 	file, err := os.CreateTemp(dir, "tapedeck-*")
 	if err != nil {
 		return nil, fmt.Errorf("make a file for %s: %w", what, err)
 	}
 	_ = os.Remove(file.Name()) // where a file in use can't be removed it stays
-	return &Writer{what: what, limit: limit, file: file}, nil
+	return file, nil
 }
 
 // Add adds a record and returns the offset at which it begins. After an error, nothing more

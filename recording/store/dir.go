@@ -173,11 +173,18 @@ func (d Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 		f.Close()
 		return nil, d.failed("get", key, err)
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{contextReader{ctx, f}, f}, nil
+	return &file{contextReader{ctx, f}, f}, nil
 }
+
+// file is what Get returns. Callers may seek in it, and ask for its size.
+type file struct {
+	contextReader
+	f *os.File
+}
+
+func (f *file) Seek(offset int64, whence int) (int64, error) { return f.f.Seek(offset, whence) }
+func (f *file) Stat() (fs.FileInfo, error)                   { return f.f.Stat() }
+func (f *file) Close() error                                 { return f.f.Close() }
 
 // Delete implements [Store]. It removes the folders that become empty.
 func (d Dir) Delete(ctx context.Context, key string) error {

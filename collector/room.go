@@ -1,0 +1,51 @@
+package collector
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// maxReceived is how many uploads are received at once at most. Each takes a buffer of 32
+// KiB, and up to 64 KiB more with HTTP/2.
+const maxReceived = 512
+
+// room is what temporary files may take. Half of it is for one namespace at most, so that one
+// whose pods send slowly, or claim to send much, leaves room for others.
+type room struct {
+	bytes int64
+	all   *semaphore.Weighted
+
+	mu         sync.Mutex
+	namespaces map[string]*semaphore.Weighted // they have tokens, so there are few
+}
+
+// largest is the size of the largest upload there can be room for.
+func (r *room) largest() int64 { return r.bytes / 2 }
+
+// enter waits for room for an upload. It returns false if ctx ended before.
+func (r *room) enter(ctx context.Context, namespace string, size int64) (leave func(), ok bool) {
+	r.mu.Lock()
+	own := r.namespaces[namespace]
+	if own == nil {
+		if r.namespaces == nil {
+			r.namespaces = map[string]*semaphore.Weighted{}
+		}
+		own = semaphore.NewWeighted(r.largest())
+		r.namespaces[namespace] = own
+	}
+	r.mu.Unlock()
+	share := max(size, r.bytes/maxReceived)
+	if own.Acquire(ctx, share) != nil {
+		return nil, false
+	}
+	if r.all.Acquire(ctx, share) != nil {
+		own.Release(share)
+		return nil, false
+	}
+	return func() {
+		r.all.Release(share)
+		own.Release(share)
+	}, true
+}
