@@ -37,10 +37,10 @@ type Options struct {
 	Keys func() [][]byte
 	// Clusters are those whose segments are taken; none: any.
 	Clusters []string
-	// Compacted tells whether a larger segment has the one with this key. It is asked
-	// about segments that come after the end of their hour, before and after they are
-	// stored. nil: no.
-	Compacted func(ctx context.Context, key string) (bool, error)
+	// Compacted tells whether a larger segment has the one with this key, which then is not
+	// stored again. It is asked about segments that come after the end of their hour: no
+	// others are compacted. nil: no segment is.
+	Compacted func(ctx context.Context, key recording.SegmentKey) (bool, error)
 
 	// Concurrency is how many uploads are checked and stored at once. Checking takes up
 	// to 20 MiB of memory for each processor, and storing what the store takes.

@@ -16,9 +16,9 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// place is a directory with a segment of 100 bytes for each of the hours before now, of two
+// placeOf is a directory with a segment of 100 bytes for each of the hours before now, of two
 // workloads, and with what is no segment.
-func place(t *testing.T, now time.Time, hours int) store.Dir {
+func placeOf(t *testing.T, now time.Time, hours int) store.Dir {
 	t.Helper()
 	dir := store.Dir(t.TempDir())
 	put := func(key string) {
@@ -71,7 +71,7 @@ func TestRetention(t *testing.T) {
 		"by size, all but a bit": {bytes: 1, want: 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := place(t, now, 10)
+			dir := placeOf(t, now, 10)
 			_, before := segmentsOf(t, dir)
 			r, err := collector.New(collector.Options{Store: dir, Keys: func() [][]byte { return nil }, Keep: c.keep, KeepBytes: c.bytes})
 			if err != nil {
@@ -125,7 +125,7 @@ func (l listing) List(ctx context.Context, prefix string) iter.Seq2[store.Object
 
 // If not all segments can be listed, nobody knows which are the oldest.
 func TestRetentionBySizeNeedsTheWholeList(t *testing.T) {
-	dir := place(t, hour, 10)
+	dir := placeOf(t, hour, 10)
 	r, err := collector.New(collector.Options{Store: listing{dir, 15}, Keys: func() [][]byte { return nil }, KeepBytes: 600})
 	if err != nil {
 		t.Fatal(err)

@@ -329,9 +329,8 @@ func (c *Collector) check(file *os.File, u *upload) error {
 
 // put stores the segment, unless it is there.
 func (c *Collector) put(ctx context.Context, u *upload, file *os.File) (result, error) {
-	late := c.o.Compacted != nil && time.Since(u.key.Hour) > time.Hour
-	if late {
-		switch has, err := c.o.Compacted(ctx, u.name); {
+	if c.o.Compacted != nil && time.Since(u.key.Hour) > time.Hour {
+		switch has, err := c.o.Compacted(ctx, u.key); {
 		case err != nil:
 			return "", storeFailed(err)
 		case has:
@@ -348,19 +347,6 @@ func (c *Collector) put(ctx context.Context, u *upload, file *os.File) (result, 
 		return "", storeFailed(err)
 	case !isNew:
 		return present, nil
-	case !late:
-		return stored, nil
-	}
-	// It may have been compacted, and deleted, between the first question and the put.
-	has, err := c.o.Compacted(ctx, u.name)
-	if err == nil && has {
-		err = c.o.Store.Delete(ctx, u.name)
-	}
-	switch {
-	case err != nil:
-		return "", storeFailed(err)
-	case has:
-		return compacted, nil
 	}
 	return stored, nil
 }

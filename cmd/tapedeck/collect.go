@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/collector"
+	"github.com/tapedeck/tapedeck/collector/compact"
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/mock/front"
 	"github.com/tapedeck/tapedeck/recording"
@@ -54,9 +55,9 @@ See docs/collector.md.`,
 	fs.StringArrayVar(&f.clusters, "cluster", nil, "take segments of this `cluster` alone; may be repeated. Default: of any that a token is for")
 	fs.StringVar(&f.cert, "tls-cert", "", "`file` with the certificate of the port that takes segments, in PEM; without one it speaks HTTP in clear, as behind a mesh. Read again when it changes")
 	fs.StringVar(&f.key, "tls-key", "", "`file` with its key")
-	fs.IntVar(&f.concurrency, "concurrency", collector.DefaultConcurrency, "`uploads` that are received, checked and stored at once")
-	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for uploads until they are checked; the system's by default")
-	fs.StringVar(&f.tempSize, "temp-size", "2Gi", "bound on the `size` of all uploads there")
+	fs.IntVar(&f.concurrency, "concurrency", collector.DefaultConcurrency, "`uploads` that are checked and stored at once")
+	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for uploads until they are stored; the system's by default")
+	fs.StringVar(&f.tempSize, "temp-size", "2Gi", "bound on the `size` of all uploads there; those of one namespace have half of it at most")
 	fs.DurationVar(&f.wait, "wait", collector.DefaultWait, "how long an upload waits for its turn before it is refused as busy")
 	fs.DurationVar(&f.drain, "drain", collector.DefaultDrain, "how long uploads may go on after SIGTERM")
 	fs.DurationVar(&f.keep, "keep", 0, "delete segments this long after their hour; 0 keeps them for ever. Never snapshots")
@@ -97,6 +98,7 @@ func (f *collectFlags) run(cmd *cobra.Command, text string) error {
 	if o.Store, err = openPlace(ctx, place); err != nil {
 		return err
 	}
+	o.Compacted = compact.NewLists(o.Store).Has
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o.Metrics = metrics
