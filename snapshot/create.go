@@ -57,6 +57,8 @@ type Input struct {
 type Facts struct {
 	// Capture is what the processes that recorded it did.
 	Capture Capture
+	// Pods are [Manifest.Pods].
+	Pods []Pod
 	// RedactKeys are the ids of their keys, in any order.
 	RedactKeys []string
 	// Findings are [From.Findings].
@@ -332,7 +334,7 @@ func (c *creator) commit(ctx context.Context, in Input) (digest string, err erro
 		return "", err
 	}
 	slices.SortFunc(c.Files, func(a, b File) int { return strings.Compare(a.Key, b.Key) })
-	c.Capture, c.From.Findings = facts.Capture, facts.Findings
+	c.Capture, c.Pods, c.From.Findings = facts.Capture, facts.Pods, facts.Findings
 	c.RedactKeys = slices.Compact(slices.Sorted(slices.Values(facts.RedactKeys)))
 	if c.LeftOut = c.rules.counts; c.opts.Everything {
 		c.LeftOut = []RuleCount{}

@@ -19,7 +19,7 @@ func TestSnapshotPage(t *testing.T) {
 	docpage.Tables(t, page, *update, map[string]string{
 		"rules": rulesTable(),
 		"manifest": docpage.Structs(t, "snapshot.go", map[string]string{"Manifest": "", "From": "`from`", "Counts": "`counts`", "Count": "`counts.…[]`",
-			"Rest": "`counts.rest`", "RuleCount": "`leftOut[]`", "Capture": "`capture`", "File": "`files[]`"}),
+			"Rest": "`counts.rest`", "RuleCount": "`leftOut[]`", "Capture": "`capture`", "Pod": "`pods[]`", "File": "`files[]`"}),
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
@@ -112,7 +113,7 @@ func (in Input) Through(w Rewriter) Input {
 func facts(r *read.Report, parent *Snapshot, homes map[string]recording.Partition) Facts {
 	f := Facts{Findings: map[string]uint64{}}
 	if parent != nil {
-		f.Capture, f.RedactKeys = parent.Capture, parent.RedactKeys
+		f.Capture, f.Pods, f.RedactKeys = parent.Capture, parent.Pods, parent.RedactKeys
 		f.Findings = maps.Clone(parent.From.Findings)
 	}
 	sum, n := r.Tally.Sum()
@@ -130,6 +131,7 @@ func facts(r *read.Report, parent *Snapshot, homes map[string]recording.Partitio
 			Processes: n, Recorded: sum.Recorded, Dropped: sum.Dropped, Filtered: sum.Filtered, SampledOut: sum.SampledOut,
 			Cut: sum.Cut, Incomplete: sum.Incomplete,
 		}
+		f.addPods(r.Processes)
 	}
 	docs := read.Kinds()
 	for _, found := range r.Findings() {
@@ -143,3 +145,31 @@ func facts(r *read.Report, parent *Snapshot, homes map[string]recording.Partitio
 	}
 	return f
 }
+
+// addPods notes what is missing of processes, and counts it.
+func (f *Facts) addPods(all []read.Process) {
+	for _, p := range all {
+		if p.Pod == recording.MergedPod || p.End && len(p.Missing) == 0 {
+			continue
+		}
+		pod := Pod{Pod: shorten(p.Pod), Started: p.Started, Last: p.Last, MissingSegments: read.Ranges(p.Missing, maxRanges), MissingExchanges: p.MissingExchanges, EndUnknown: !p.End}
+		f.Capture.Missing += pod.MissingExchanges
+		if pod.EndUnknown {
+			f.Capture.EndUnknown++
+		}
+		f.Pods = append(f.Pods, pod)
+	}
+	slices.SortStableFunc(f.Pods, func(a, b Pod) int {
+		none := func(p Pod) int {
+			if p.MissingSegments == "" {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(cmp.Compare(b.MissingExchanges, a.MissingExchanges), none(a)-none(b), strings.Compare(a.Pod, b.Pod))
+	})
+	f.Pods = f.Pods[:min(len(f.Pods), maxNames)]
+}
+
+// maxRanges is how many ranges of missing numbers are named.
+const maxRanges = 20

@@ -26,6 +26,9 @@ func (m *Manifest) Warnings() (all []string) {
 			if n == 1 {
 				name = k.One
 			}
+			if k.Name == read.Kinds()[read.MissingSegment].Name {
+				name += m.missing()
+			}
 			all = append(all, fmt.Sprintf("the recording had %d %s", n, name))
 		}
 	}
@@ -33,6 +36,36 @@ func (m *Manifest) Warnings() (all []string) {
 		all = append(all, fmt.Sprintf("the processes that recorded it dropped %d exchanges, so some may be missing", m.Capture.Dropped))
 	}
 	return all
+}
+
+// missing says of which pods segments are missing.
+func (m *Manifest) missing() string {
+	var pods []string
+	for _, p := range m.Pods {
+		if p.MissingSegments != "" && len(pods) < shownNames {
+			pods = append(pods, fmt.Sprintf("%s of pod %s, with %d exchanges", p.MissingSegments, p.Pod, p.MissingExchanges))
+		}
+	}
+	if len(pods) == 0 { // an older snapshot
+		return ""
+	}
+	return ": numbers " + strings.Join(pods, "; ")
+}
+
+// unknownEnds says of which pods nobody knows whether they recorded more.
+func (m *Manifest) unknownEnds() string {
+	var pods []string
+	rest := m.Capture.EndUnknown
+	for _, p := range m.Pods {
+		if p.EndUnknown && len(pods) < shownNames {
+			pods = append(pods, p.Pod)
+			rest--
+		}
+	}
+	if rest > 0 {
+		pods = append(pods, fmt.Sprintf("and %d more", rest))
+	}
+	return strings.Join(pods, ", ")
 }
 
 // shownNames is how many names of a list Show writes.
@@ -77,6 +110,9 @@ func Show(w io.Writer, ref contract.SnapshotRef, m *Manifest) error {
 	c := m.Capture
 	line("capture", "%d processes, of all their traffic: %d recorded, %d dropped, %d filtered, %d sampled out; of those recorded, %d cut and %d incomplete",
 		c.Processes, c.Recorded, c.Dropped, c.Filtered, c.SampledOut, c.Cut, c.Incomplete)
+	if c.EndUnknown > 0 {
+		line("end unknown", "of %d processes, which still recorded, or went on after the time that was asked for, or were killed before they had sent everything: %s", c.EndUnknown, m.unknownEnds())
+	}
 	if len(m.RedactKeys) > 0 {
 		line("redaction keys", "%s", strings.Join(m.RedactKeys, ", "))
 	}

@@ -79,6 +79,8 @@ type Manifest struct {
 	LeftOut []RuleCount `json:"leftOut"`
 	// What was captured and what was not.
 	Capture Capture `json:"capture"`
+	// Pods of which something is missing, or of which nobody knows whether it is: those with gaps first, 100 at most.
+	Pods []Pod `json:"pods,omitempty"`
 	// Ids of the keys under which secrets were redacted, sorted. Equal secrets have equal tokens only under one key.
 	RedactKeys []string `json:"redactKeys,omitempty"`
 	// Every other file of the snapshot, sorted by key.
@@ -158,6 +160,26 @@ type Capture struct {
 	Cut uint64 `json:"cut"`
 	// Exchanges recorded without a part: the connection broke, or bytes were lost.
 	Incomplete uint64 `json:"incomplete"`
+	// Exchanges in segments that are missing, as far as their number is known.
+	Missing uint64 `json:"missing,omitempty"`
+	// Number of processes without a mark of their end. They still recorded, or went on after the time that was asked for, or were killed before they had sent everything.
+	EndUnknown int `json:"endUnknown,omitempty"`
+}
+
+// Pod is what is missing, or may be, of a process that recorded in a pod.
+type Pod struct {
+	// Name of the pod. It stands here once for each of its processes: its container may have been restarted.
+	Pod string `json:"pod"`
+	// When the process began to record.
+	Started time.Time `json:"started"`
+	// When the last of its segments that was read was begun.
+	Last time.Time `json:"lastSegment"`
+	// Numbers of the segments that must have been there and were not, as `3-5, 9`.
+	MissingSegments string `json:"missingSegments,omitempty"`
+	// Exchanges in those, as far as their number is known.
+	MissingExchanges uint64 `json:"missingExchanges,omitempty"`
+	// Whether there is no mark of its end. It still recorded, or went on after the time that was asked for, or was killed before it had sent everything.
+	EndUnknown bool `json:"endUnknown,omitempty"`
 }
 
 // File is a file of the snapshot.

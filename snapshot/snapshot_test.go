@@ -137,7 +137,7 @@ func TestASnapshotHasWhatItWasMadeOf(t *testing.T) {
 			Workloads: []Count{{"c1/shop/cart", 3}, {"c1/shop/checkout", 2}}, Hosts: []Count{{"prices", 5}},
 		},
 		LeftOut: []RuleCount{{Rule: "incomplete"}, {Rule: "replay"}, {Rule: "probes"}, {Rule: "telemetry"}},
-		Capture: Capture{2, 9, 1, 2, 3, 4, 5}, RedactKeys: []string{"a", "b"}, Files: m.Files,
+		Capture: Capture{Processes: 2, Recorded: 9, Dropped: 1, Filtered: 2, SampledOut: 3, Cut: 4, Incomplete: 5}, RedactKeys: []string{"a", "b"}, Files: m.Files,
 	}
 	for _, got := range []*Manifest{m, &o.Manifest} {
 		if diff := cmp.Diff(&wanted, got); diff != "" {

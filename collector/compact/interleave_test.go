@@ -314,13 +314,9 @@ func TestTwoCompactors(t *testing.T) {
 func TestALateRetry(t *testing.T) {
 	m, want := small(2)
 	key := m.keys()[0]
-	k, err := recording.ParseSegmentKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	body := string(m.objects[key])
 	retry := func(ctx context.Context, s store.Store) {
-		has, err := NewLists(s).Has(ctx, k)
+		has, err := NewLists(s).Has(ctx, key)
 		if err == nil && !has {
 			err = store.PutOnce(ctx, s, key, strings.NewReader(body))
 		}

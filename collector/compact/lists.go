@@ -3,118 +3,93 @@ package compact
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
 	"path"
 	"sync"
-	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-const (
-	// remembered is how long Lists remembers a partition, and maxRemembered how many names.
-	remembered    = time.Minute
-	maxRemembered = 500_000
-)
+// maxRemembered bounds how many names Lists remembers; each takes about 40 bytes.
+const maxRemembered = 500_000
 
-// Lists tells a collector which segments large ones have: it need not store them again. It is
+// Lists tells a collector which segments are in large ones: it need not store them again. It is
 // safe for concurrent use.
 //
-// It may answer "no" too often, at the worst: what it remembers is up to a minute old, and a
-// compactor may be about to store a list. Then the segment is stored again, no reader reads it,
-// and the next compaction deletes it.
+// The answer is as of a moment. A compactor may store a list right behind it: then the segment
+// is stored again, no reader reads it, and the next compaction deletes it.
 type Lists struct {
 	store read.Store
-	now   func() time.Time
 
 	mu    sync.Mutex
-	known map[string]*lists // by partition
-	names int               // in all of them
+	known map[string]names // by the key of the large segment, whose list never changes
+	count int              // of names in all of them
 }
 
-// lists are those of a partition. A name is its hash: there may be many thousands of them, and
-// no two have the same 16 bytes.
-type lists struct {
-	read  chan struct{} // closed once the rest is set
-	until time.Time
-	names map[[16]byte]bool
-	err   error
-}
+// names are those in a list, as hashes: there may be thousands, and no two have the same.
+type names map[[16]byte]bool
 
 // NewLists returns the lists of a place.
-func NewLists(s read.Store) *Lists {
-	return &Lists{store: s, now: time.Now, known: map[string]*lists{}}
-}
+func NewLists(s read.Store) *Lists { return &Lists{store: s, known: map[string]names{}} }
 
-// Has tells whether a large segment was made of this one, among others. It lists the large
-// segments of the partition and reads their beginnings.
-func (l *Lists) Has(ctx context.Context, key recording.SegmentKey) (bool, error) {
-	for {
-		known, mine := l.of(key.Partition)
-		if mine {
-			l.look(ctx, known, key.Partition)
+// Has tells whether a large segment was made of the one with the key. It lists the large
+// segments of the partition, which are few, and reads the beginnings of those that it does not
+// know.
+func (l *Lists) Has(ctx context.Context, key string) (bool, error) {
+	k, err := recording.ParseSegmentKey(key)
+	if err != nil {
+		return false, err
+	}
+	for o, err := range l.store.List(ctx, recording.LargePrefix(k.Partition)) {
+		if errors.Is(err, fs.ErrNotExist) { // no place yet
+			return false, nil
 		}
-		select {
-		case <-known.read:
-		case <-ctx.Done():
-			return false, ctx.Err()
+		if err != nil {
+			return false, fmt.Errorf("list large segments: %w", err)
 		}
-		if known.err != nil && !mine && ctx.Err() == nil { // another caller's, who may have gone
+		if !isLarge(o.Key) {
 			continue
 		}
-		return known.names[hashOf(path.Base(key.String()))], known.err
-	}
-}
-
-// of returns what is known of a partition, or is just being read. If it is neither, it is the
-// caller's to read.
-func (l *Lists) of(p recording.Partition) (known *lists, mine bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	id := p.String()
-	if known := l.known[id]; known != nil && l.now().Before(known.until) {
-		return known, false
-	}
-	l.forget(id)
-	if l.names > maxRemembered || len(l.known) > maxRemembered {
-		l.known, l.names = map[string]*lists{}, 0
-	}
-	known = &lists{read: make(chan struct{}), until: l.now().Add(remembered), names: map[[16]byte]bool{}}
-	l.known[id] = known
-	return known, true
-}
-
-// look reads the lists of a partition.
-func (l *Lists) look(ctx context.Context, known *lists, p recording.Partition) {
-	defer close(known.read)
-	all, err := read.ListLarge(ctx, l.store, p)
-	for _, large := range all {
-		for _, name := range large.Sources {
-			known.names[hashOf(name)] = true
+		names, err := l.of(ctx, o.Key)
+		if err != nil || names[hashOf(path.Base(key))] {
+			return err == nil, err
 		}
 	}
-	known.err = err
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch id := p.String(); {
-	case l.known[id] != known:
-	case err != nil:
-		delete(l.known, id)
-	default:
-		l.names += len(known.names)
-	}
+	return false, nil
 }
 
-// forget drops what is known of a partition.
-func (l *Lists) forget(id string) {
-	if known := l.known[id]; known != nil {
-		select {
-		case <-known.read:
-			l.names -= len(known.names)
-		default:
-		}
-		delete(l.known, id)
+// of returns the names in the list of a large segment.
+func (l *Lists) of(ctx context.Context, large string) (names, error) {
+	l.mu.Lock()
+	known, ok := l.known[large]
+	l.mu.Unlock()
+	if ok {
+		return known, nil
 	}
+	all, err := read.Sources(ctx, l.store, large)
+	if errors.Is(err, fs.ErrNotExist) { // removed by age since it was listed
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	known = make(names, len(all))
+	for _, name := range all {
+		known[hashOf(name)] = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.count+len(known) > maxRemembered {
+		l.known, l.count = map[string]names{}, 0
+	}
+	if l.known[large] == nil {
+		l.known[large] = known
+		l.count += len(known)
+	}
+	return known, nil
 }
 
 func hashOf(name string) (h [16]byte) {

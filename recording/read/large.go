@@ -36,7 +36,7 @@ func ListLarge(ctx context.Context, s Store, p recording.Partition) (all []Large
 		if err != nil || !key.IsLarge() {
 			continue
 		}
-		sources, err := sourcesOf(ctx, s, o.Key)
+		sources, err := Sources(ctx, s, o.Key)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			failed = errors.Join(failed, err)
 		}
@@ -48,7 +48,8 @@ func ListLarge(ctx context.Context, s Store, p recording.Partition) (all []Large
 	return all, failed
 }
 
-func sourcesOf(ctx context.Context, s Store, key string) ([]string, error) {
+// Sources returns the names of what a large segment was made of; nil if the segment is none.
+func Sources(ctx context.Context, s Store, key string) ([]string, error) {
 	body, err := s.Get(ctx, key)
 	if err != nil {
 		return nil, err

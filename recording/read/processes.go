@@ -157,13 +157,16 @@ func (n numbers) missing() (ranges [][2]int) {
 	return ranges
 }
 
-// Ranges writes ranges of numbers for a person: 3-5, 9.
-func Ranges(all [][2]int) string {
+// Ranges writes ranges of numbers for a person, the first few: 3-5, 9, ….
+func Ranges(all [][2]int, most int) string {
 	var words []string
-	for _, r := range all {
-		if r[0] == r[1] {
+	for i, r := range all {
+		switch {
+		case i == most:
+			return strings.Join(append(words, "…"), ", ")
+		case r[0] == r[1]:
 			words = append(words, fmt.Sprint(r[0]))
-		} else {
+		default:
 			words = append(words, fmt.Sprintf("%d-%d", r[0], r[1]))
 		}
 	}
