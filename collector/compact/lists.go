@@ -80,6 +80,11 @@ func (l *Lists) of(ctx context.Context, large string) (names, error) {
 	for _, name := range all {
 		known[hashOf(name)] = true
 	}
+	l.remember(large, known)
+	return known, nil
+}
+
+func (l *Lists) remember(large string, known names) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.count+len(known) > maxRemembered {
@@ -89,7 +94,6 @@ func (l *Lists) of(ctx context.Context, large string) (names, error) {
 		l.known[large] = known
 		l.count += len(known)
 	}
-	return known, nil
 }
 
 func hashOf(name string) (h [16]byte) {

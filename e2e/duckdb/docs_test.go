@@ -129,6 +129,9 @@ var answers = map[string][]func(*written) []string{
 	"While it is being recorded": {
 		func(w *written) []string { return []string{line(len(w.rows) + w.live)} },
 	},
+	"While it is compacted": {
+		func(w *written) []string { return []string{line(len(w.rows))} },
+	},
 	"What is there": {
 		func(w *written) []string {
 			return group(w, all, func(r row) []any {

@@ -38,7 +38,7 @@ CREATE OR REPLACE MACRO recording_lines(
       "tcp": 'STRUCT("part" BIGINT, "last" BOOLEAN, "clientBytes" BIGINT, "serverBytes" BIGINT, "messages" STRUCT("from" VARCHAR, "at" BIGINT, "type" VARCHAR, "more" BOOLEAN, "compressed" BOOLEAN, "size" BIGINT, "dataBase64" VARCHAR)[])',
       "signature": 'MAP(VARCHAR, VARCHAR)',
       "netinfo": 'STRUCT("id" VARCHAR, "startTime" TIMESTAMP, "downstream" STRUCT("established" TIMESTAMP, "ipAddress" VARCHAR, "port" BIGINT, "hostname" VARCHAR, "bytesSent" BIGINT), "upstream" STRUCT("established" TIMESTAMP, "ipAddress" VARCHAR, "port" BIGINT, "hostname" VARCHAR, "bytesSent" BIGINT))',
-      "counters": 'STRUCT("pod" VARCHAR, "process" VARCHAR, "started" TIMESTAMP, "segment" BIGINT, "recorded" UBIGINT, "dropped" UBIGINT, "filtered" UBIGINT, "sampledOut" UBIGINT, "cut" UBIGINT, "incomplete" UBIGINT, "redactKey" VARCHAR)'
+      "counters": 'STRUCT("pod" VARCHAR, "process" VARCHAR, "started" TIMESTAMP, "segment" BIGINT, "recorded" UBIGINT, "dropped" UBIGINT, "filtered" UBIGINT, "sampledOut" UBIGINT, "cut" UBIGINT, "incomplete" UBIGINT, "end" BOOLEAN, "redactKey" VARCHAR)'
     },
     hive_types = {cluster: 'VARCHAR', namespace: 'VARCHAR', workload: 'VARCHAR', date: 'DATE', hour: 'INTEGER'},
     hive_partitioning = true, filename = true, format = 'newline_delimited', compression = 'zstd',
