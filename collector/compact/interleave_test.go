@@ -316,7 +316,7 @@ func TestALateRetry(t *testing.T) {
 	key := m.keys()[0]
 	body := string(m.objects[key])
 	retry := func(ctx context.Context, s store.Store) {
-		has, err := NewLists(s).Has(ctx, key)
+		has, err := NewLists(s).Has(ctx, keyOf(t, key))
 		if err == nil && !has {
 			err = store.PutOnce(ctx, s, key, strings.NewReader(body))
 		}

@@ -38,12 +38,9 @@ func NewLists(s read.Store) *Lists { return &Lists{store: s, known: map[string]n
 // Has tells whether a large segment was made of the one with the key. It lists the large
 // segments of the partition, which are few, and reads the beginnings of those that it does not
 // know.
-func (l *Lists) Has(ctx context.Context, key string) (bool, error) {
-	k, err := recording.ParseSegmentKey(key)
-	if err != nil {
-		return false, err
-	}
-	for o, err := range l.store.List(ctx, recording.LargePrefix(k.Partition)) {
+func (l *Lists) Has(ctx context.Context, key recording.SegmentKey) (bool, error) {
+	name := hashOf(path.Base(key.String()))
+	for o, err := range l.store.List(ctx, recording.LargePrefix(key.Partition)) {
 		if errors.Is(err, fs.ErrNotExist) { // no place yet
 			return false, nil
 		}
@@ -54,7 +51,7 @@ func (l *Lists) Has(ctx context.Context, key string) (bool, error) {
 			continue
 		}
 		names, err := l.of(ctx, o.Key)
-		if err != nil || names[hashOf(path.Base(key))] {
+		if err != nil || names[name] {
 			return err == nil, err
 		}
 	}
