@@ -64,6 +64,7 @@ const (
 
 // ServeHTTP serves the write port.
 func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(contract.HeaderContract, strconv.Itoa(contract.Version))
 	var u upload
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex() // or else a refusal would wait for the body; h2 never does

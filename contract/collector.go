@@ -35,6 +35,8 @@ const (
 //	Tapedeck-Contract: 3
 //
 // The answer is 201 if the segment was stored, 200 if it was there before, or a [Refusal].
+// Each has the header Tapedeck-Contract, too, with the collector's version: a sidecar removes
+// nothing because some other server, at the address of a collector, says 200.
 const (
 	SegmentsPath    = "/v1/segments/"
 	HeaderContract  = "Tapedeck-Contract"

@@ -21,12 +21,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tapedeck/tapedeck/collector"
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/spool"
-	"github.com/tapedeck/tapedeck/recording/store"
 	"github.com/tapedeck/tapedeck/sidecar/ship"
 )
 
@@ -67,8 +65,15 @@ func TestKilledSidecarsStoreEachExchangeOnce(t *testing.T) {
 
 func killShippers(t *testing.T, pod, runs int) {
 	dir := t.TempDir()
-	kept := store.Dir(filepath.Join(dir, "store"))
-	s := startCollector(t, dir, kept)
+	c, tokenFile, kept := newCollector(t, dir)
+	server := httptest.NewUnstartedServer(loseAnswers(c))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	server.Start()
+	t.Cleanup(server.Close)
+	s := shipping{Collector: server.URL, TokenFile: tokenFile, Spool: filepath.Join(dir, "spool"), Witness: filepath.Join(dir, "witness")}
+	if err := os.Mkdir(s.Witness, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	flushed := make([]int, runs)
 	for run := range runs {
 		flushed[run] = killShipper(t, s, run)
@@ -170,38 +175,21 @@ func exchangesIn(t *testing.T, name string, in io.ReadCloser) func(func(*recordi
 	}
 }
 
-// startCollector starts a collector that loses answers.
-func startCollector(t *testing.T, dir string, kept store.Store) shipping {
-	t.Helper()
-	key := []byte("a key of a collector, 32 bytes..")
-	c, err := collector.New(collector.Options{Store: kept, Keys: func() [][]byte { return [][]byte{key} }, TempDir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
+// loseAnswers loses one of ten answers behind storing.
+func loseAnswers(collector http.Handler) http.Handler {
 	var mu sync.Mutex
 	chance := rand.New(rand.NewPCG(1, 2))
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		lost := chance.IntN(10) == 0
 		mu.Unlock()
 		if !lost {
-			c.ServeHTTP(w, r)
+			collector.ServeHTTP(w, r)
 			return
 		}
-		c.ServeHTTP(httptest.NewRecorder(), r)
+		collector.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
-	}))
-	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
-	server.Start()
-	t.Cleanup(server.Close)
-	s := shipping{Collector: server.URL, TokenFile: filepath.Join(dir, "token"), Spool: filepath.Join(dir, "spool"), Witness: filepath.Join(dir, "witness")}
-	if err := os.Mkdir(s.Witness, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(s.TokenFile, []byte(contract.CollectorToken(key, recording.Undefined, "shop")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	})
 }
 
 // killShipper starts a sidecar, sends requests through it, and kills it. It returns how

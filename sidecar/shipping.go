@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -25,6 +26,16 @@ import (
 // maxSpoolFiles bounds how many segments wait for a collector: more than a month's, of a
 // pod that is always busy, and few enough to be listed in an instant.
 const maxSpoolFiles = 10_000
+
+// Directory returns where the sidecar of an environment writes segments: the sink, or the
+// spool of a collector.
+func Directory(getenv func(string) string) (string, error) {
+	sink, err := contract.ParseSink(cmp.Or(getenv(contract.EnvSink), contract.DefaultSink))
+	if err != nil || !sink.IsCollector() {
+		return sink.Path, err
+	}
+	return contract.ParseDirectory(cmp.Or(getenv(contract.EnvSpool), contract.RecordingDir))
+}
 
 // checkCollector refuses to send recordings in clear, unless that is wanted.
 func (c *Config) checkCollector() error {

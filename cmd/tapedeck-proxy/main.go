@@ -9,7 +9,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -61,7 +60,7 @@ func commands() []command {
 			"tapedeck-proxy healthz --wait 60s", prepareHealthz},
 		{"inspect", "[flags] PATH...", "list recorded exchanges, or show one",
 			"tapedeck-proxy inspect --direction out --status 5xx /var/lib/tapedeck/recordings", prepareInspect},
-		{"export", "[DIR]", "write the recordings to standard output as a tar archive, for tapedeck pull; DIR is " + contract.EnvSink + " unless it is given",
+		{"export", "[DIR]", "write the recordings to standard output as a tar archive, for tapedeck pull; DIR is the directory of " + contract.EnvSink + ", or " + contract.EnvSpool + ", unless it is given",
 			"kubectl exec POD -c " + contract.Container + " -- " + contract.ProxyBinary + " export | tapedeck pull - recordings", prepareExport},
 		{"version", "", "print the version", "tapedeck-proxy version", prepareVersion},
 	}
@@ -170,18 +169,19 @@ func prepareInspect(flags *flag.FlagSet) func(context.Context, []string, io.Writ
 
 func prepareExport(*flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
 	return func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-		place := cmp.Or(os.Getenv(contract.EnvSink), contract.DefaultSink)
+		var dir string
+		var err error
 		switch len(args) {
 		case 0:
+			dir, err = sidecar.Directory(os.Getenv)
 		case 1:
-			place = args[0]
+			dir, err = contract.ParseDirectory(args[0])
 		default:
 			return fmt.Errorf("unexpected argument %q: want one directory, or none", args[1])
 		}
 		if terminal.Is(stdout) {
 			return errors.New("standard output is a terminal, and this writes a tar archive: send it to a file, or to tapedeck pull - DIR")
 		}
-		dir, err := contract.ParseDirectory(place)
 		if err != nil {
 			return err
 		}
@@ -193,7 +193,7 @@ func prepareExport(*flag.FlagSet) func(context.Context, []string, io.Writer, io.
 			n    int
 			what string
 		}{
-			{m.Removed, "segments that made room for new ones before they could be sent"},
+			{m.Removed, "segments that the collector has, or that made room for new ones, meanwhile"},
 			{m.Skipped, "files that are no segments"},
 		} {
 			if note.n > 0 {

@@ -76,8 +76,17 @@ func TestExportWritesTheSinkOfTheEnvironment(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(contract.EnvSink, "file://"+dir)
-	for _, args := range [][]string{{"export"}, {"export", dir}} {
+	for _, c := range []struct {
+		sink, spool string
+		args        []string
+	}{
+		{"file://" + dir, "", []string{"export"}},
+		{"https://collector.speedscale:4310", dir, []string{"export"}}, // what it does not have yet
+		{"file://" + dir + "/other", "", []string{"export", dir}},
+	} {
+		t.Setenv(contract.EnvSink, c.sink)
+		t.Setenv(contract.EnvSpool, c.spool)
+		args := c.args
 		out, notes, code := call(t, args...)
 		segments := 0
 		m, err := archive.Read(t.Context(), strings.NewReader(out), archive.DefaultLimits(), func(recording.SegmentKey, int64, io.Reader) error {

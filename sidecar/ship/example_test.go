@@ -21,6 +21,7 @@ func Example() {
 		key, _ := recording.ParseSegmentKey(strings.TrimPrefix(r.URL.Path, contract.SegmentsPath))
 		io.Copy(io.Discard, r.Body)
 		fmt.Println(r.Method, "segment", key.Number, "of", key.Pod)
+		w.Header().Set(contract.HeaderContract, fmt.Sprint(contract.Version))
 		w.WriteHeader(http.StatusCreated)
 	}))
 	defer collector.Close()

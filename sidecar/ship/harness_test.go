@@ -53,6 +53,7 @@ type shelf struct {
 }
 
 func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(contract.HeaderContract, fmt.Sprint(contract.Version))
 	s.mu.Lock()
 	s.requests++
 	trouble := s.trouble

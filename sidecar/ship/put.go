@@ -211,7 +211,8 @@ func (s *Shipper) put(ctx context.Context, key string, body *io.SectionReader, d
 func read(resp *http.Response) verdict {
 	// The rest of a short answer is read, so that the connection can be used again.
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
-	if resp.StatusCode == http.StatusCreated || resp.StatusCode == http.StatusOK {
+	isCollector := resp.Header.Get(contract.HeaderContract) != "" // many a server says 200 to everything
+	if isCollector && (resp.StatusCode == http.StatusCreated || resp.StatusCode == http.StatusOK) {
 		return verdict{fate: fateStored}
 	}
 	after := retryAfter(resp.Header.Get("Retry-After"), time.Now())

@@ -219,6 +219,10 @@ func TestAnswersOfOthersAreRetried(t *testing.T) {
 			w.Header().Set("Location", "http://elsewhere.example/")
 			w.WriteHeader(307)
 		},
+		"200 of a web server": func(w http.ResponseWriter) {
+			w.Header().Del(contract.HeaderContract)
+			fmt.Fprint(w, "<html>")
+		},
 		"204":                      func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) },
 		"a code nobody knows":      func(w http.ResponseWriter) { problem(w, 422, "tired") },
 		"a code with other status": func(w http.ResponseWriter) { problem(w, 500, contract.RefusedSegment) },
