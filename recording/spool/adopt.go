@@ -80,17 +80,21 @@ func (d Dir) adopt(s Segment) (n Adopted, err error) {
 	name := strings.TrimSuffix(part, recording.PartSuffix)
 	folder, base := filepath.Split(name)
 	made := filepath.Join(folder, "."+base+".adopted") // the lock's owner's alone, also one that an earlier owner left
-	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-		switch n, err = rewrite(f, made, name); {
-		case errors.As(err, new(damage)):
-			_ = os.Remove(made)
-			return Adopted{Aside: 1}, d.SetAside(s.Name)
-		case err != nil:
-			_ = os.Remove(made)
-			return Adopted{}, err
-		}
+	if _, e := os.Lstat(name); errors.Is(e, fs.ErrNotExist) {
+		n, err = rewrite(f, made, name)
 	} // else the writer, or who adopted it before, was killed between giving it this name and taking the old one
 
+	if !hasLocks { // some systems remove no open file
+		f.Close()
+	}
+	switch {
+	case errors.As(err, new(damage)):
+		_ = os.Remove(made)
+		return Adopted{Aside: 1}, d.SetAside(s.Name)
+	case err != nil:
+		_ = os.Remove(made)
+		return Adopted{}, err
+	}
 	_ = os.Remove(made)
 	if err := d.Remove(s.Name); err != nil {
 		return n, err

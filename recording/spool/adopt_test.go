@@ -33,7 +33,7 @@ func put(t testing.TB, dir, name string, data []byte) {
 // one complete frame. Nothing else is left of it.
 func TestATornSegmentIsAdopted(t *testing.T) {
 	data, flushed := segmentOf(t, 4)
-	for cut := range len(data) + 1 {
+	for cut := len(data); cut >= 0; cut -= 3 {
 		dir := t.TempDir()
 		put(t, dir, left+recording.PartSuffix, data[:cut])
 		sum, err := Dir(dir).Adopt()
@@ -131,6 +131,49 @@ func TestASegmentWithAWriterIsNotAdopted(t *testing.T) {
 	}
 	if found, odd := locations(t, dir); len(found) != 2 || len(odd) > 0 {
 		t.Errorf("%v, %v", found, odd)
+	}
+}
+
+// A writer's segments are its own up to the moment in which they are complete.
+func TestAdoptingDoesNotDisturbAWriter(t *testing.T) {
+	dir := t.TempDir()
+	r, err := Open(dir, Options{SegmentOptions: SegmentOptions{MaxBytes: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			// A file that was met before it was locked is empty, and its writer makes another one.
+			if sum, err := Dir(dir).Adopt(); sum.Completed+sum.Aside > 0 || err != nil {
+				t.Errorf("%+v, %v", sum, err)
+				return
+			}
+		}
+	}()
+	const records = 200
+	for n := range records {
+		r.Write(numbered(n))
+		if err := r.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	close(over)
+	<-ended
+	if s := r.Stats(); s.Stored != records {
+		t.Errorf("%+v", s)
+	}
+	if found, odd := locations(t, dir); len(found) != records || len(odd) > 0 {
+		t.Errorf("%d, %v", len(found), odd)
 	}
 }
 

@@ -119,14 +119,15 @@ func leadsTo(name string, f *os.File) error {
 	return nil
 }
 
-// Commit implements [File].
+// Commit implements [File]. The lock is held until the segment has its name: who adopts
+// what a dead writer left must not meet it before.
 func (f *file) Commit() error {
-	err := f.Sync()
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
+	defer f.Close()
+	if err := f.Sync(); err != nil {
 		return err
+	}
+	if !hasLocks { // some systems rename no open file
+		f.Close()
 	}
 	if err := publish(f.Name(), f.name); err != nil {
 		return err
@@ -153,7 +154,10 @@ func publish(part, name string) error {
 
 // Discard implements [File].
 func (f *file) Discard() error {
-	f.Close()
+	defer f.Close()
+	if !hasLocks {
+		f.Close()
+	}
 	return os.Remove(f.Name())
 }
 

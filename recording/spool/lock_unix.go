@@ -8,6 +8,8 @@ import (
 	"syscall"
 )
 
+const hasLocks = true
+
 // lock takes the advisory lock of a file, which holds until the file is closed or its
 // process ends, however that comes. errLocked: somebody else has it. With wait it waits
 // for that to end.
