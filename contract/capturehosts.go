@@ -18,6 +18,11 @@ const (
 	HostsFile   = TrustDir + "/" + HostsName
 	HostsName   = "hosts"
 	SystemHosts = "/etc/hosts"
+	// HostsContainer is the init container of pods with a classic sidecar, which is no
+	// init container itself: it puts a HostsFile in place, with the pod's own lines,
+	// before any container starts that mounts it. The kubelet would make a directory
+	// there. The sidecar adds the captured hosts.
+	HostsContainer = "tapedeck-hosts"
 	// SysctlPortStart is the sysctl that lets a process without privileges listen on
 	// ports below UnprivilegedPorts: its value is the lowest of them that may be used.
 	// Every profile of the Pod Security Standards allows it, "restricted" too.

@@ -28,6 +28,8 @@ type Program struct {
 	Command, Args []string
 	// Healthz is the command of its probes.
 	Healthz []string
+	// Hosts is the command of HostsContainer.
+	Hosts []string
 }
 
 // ProgramOf returns how images of a version of the contract are run.
@@ -35,5 +37,5 @@ func ProgramOf(version int) Program {
 	if version < 2 {
 		return Program{Args: []string{"proxy"}, Healthz: []string{Binary, "healthz"}}
 	}
-	return Program{Command: []string{ProxyBinary}, Healthz: []string{ProxyBinary, "healthz"}}
+	return Program{Command: []string{ProxyBinary}, Healthz: []string{ProxyBinary, "healthz"}, Hosts: []string{ProxyBinary, "hosts"}}
 }

@@ -116,7 +116,11 @@ func (s *Settings) usesTrustVolume() bool { return s.intercepts() || len(s.hosts
 
 // lateContainers are the init containers of the application that start after the
 // sidecar: they are captured, too. A native sidecar's startupProbe holds back whatever
-// stands behind it until the hosts file is written. A classic one is no init container.
+// stands behind it until the hosts file is written.
+//
+// A classic sidecar is no init container. Its postStart holds the others back, but only
+// if it starts at all: a kubelet goes on to the next container where it does not. So an
+// init container puts the file in place: see hostsContainer.
 func (in *input) lateContainers(w *workload) (late, early []container) {
 	list := field(w.podSpec(), "initContainers")
 	at := len(items(list))
@@ -135,6 +139,31 @@ func (in *input) lateContainers(w *workload) (late, early []container) {
 		}
 	}
 	return late, early
+}
+
+// hostsContainer builds the init container that puts the hosts file in place before a
+// classic sidecar runs. It needs no network, so it may stand anywhere; its resources are
+// the sidecar's, which a namespace's quota or LimitRange lets through.
+func hostsContainer(w *workload, cfg *Config) *yaml.Node {
+	var pull any
+	if cfg.ImagePullPolicy != "" {
+		pull = cfg.ImagePullPolicy
+	}
+	return mapping(
+		"name", contract.HostsContainer,
+		"image", cfg.Image,
+		"imagePullPolicy", pull,
+		"command", contract.ProgramOf(cfg.ImageContract).Hosts,
+		"resources", sidecarResources(&w.settings),
+		"securityContext", securityContext(cfg),
+		"volumeMounts", sequence(trustMount(false)),
+	)
+}
+
+// addedHosts tells whether a container is one that hostsContainer built.
+func addedHosts(c *yaml.Node) bool {
+	command := items(field(c, "command"))
+	return len(command) == 2 && str(command[0]) == contract.ProxyBinary && str(command[1]) == "hosts"
 }
 
 // mountHosts mounts the hosts file over a container's own, unless it mounts something

@@ -44,9 +44,6 @@ func (in *input) checkHosts(w *workload) Results {
 	say := func(code Code, message string, args ...any) {
 		results = append(results, result(code, w.Object, message, args...).At(at, w.settings.CaptureHosts, ""))
 	}
-	if in.cfg.Sidecar == sidecarClassic {
-		say(CodeHostsClassic, "capture-hosts: %s %s", reasons[CodeHostsClassic].Sentence, reasons[CodeHostsClassic].Help)
-	}
 	if _, early := in.lateContainers(w); len(early) > 0 {
 		var names []string
 		for _, c := range early {

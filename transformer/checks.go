@@ -294,8 +294,8 @@ func checkPorts(w *workload) Results {
 func checkPod(w *workload, cfg *Config) Results {
 	var results Results
 	for _, c := range w.allContainers() {
-		if c.name() == contract.Container {
-			results = append(results, result(CodeNameClash, w.Object, "the pod has a container %s that no render of this manifest wrote; remove it, or render from the original manifest", contract.Container).At(c.path, contract.Container, ""))
+		if name := c.name(); name == contract.Container || name == contract.HostsContainer {
+			results = append(results, result(CodeNameClash, w.Object, "the pod has a container %s that no render of this manifest wrote; remove it, or render from the original manifest", name).At(c.path, name, ""))
 		}
 	}
 	for _, v := range sortedKeys(sidecarVolumeNames) {

@@ -168,10 +168,13 @@ func replacedPorts(t *taking, s site, old *yaml.Node) (bool, error) {
 }
 
 func addedSidecar(_ *taking, s site) (bool, error) {
-	if s.id != contract.Container {
-		return false, fmt.Errorf("%w; allowed: the sidecar's container, %s", errNotWritten, contract.Container)
+	switch s.id {
+	case contract.Container:
+		return sidecarVariables(s.now) != nil, nil
+	case contract.HostsContainer:
+		return addedHosts(s.now), nil
 	}
-	return sidecarVariables(s.now) != nil, nil
+	return false, fmt.Errorf("%w; allowed: the sidecar's containers, %s and %s", errNotWritten, contract.Container, contract.HostsContainer)
 }
 
 // sidecarVolumeNames lists the volumes that a render adds, and the type of each.

@@ -19,9 +19,11 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 		env.Content = append(env.Content, mapping("name", contract.EnvEdits, "value", edits))
 	}
 	e.log.Image = in.cfg.Image
+	first := hostsContainer(w, in.cfg)
 	if w.Object.image != "" {
 		e.log.Image = w.Object.written
 		field(sidecar, "image").Value = w.Object.image
+		field(first, "image").Value = w.Object.image
 	}
 	spec, path := w.podSpec(), w.at("spec")
 	if in.cfg.Sidecar == sidecarNative {
@@ -36,6 +38,11 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 			if keyIndex(annotations, key) < 0 {
 				e.put(annotations, at, key, app)
 			}
+		}
+		if len(w.settings.hosts) > 0 {
+			list, at := e.collection(spec, path, "initContainers", yaml.SequenceNode)
+			e.insertItem(list, at, nativeIndex(list, false), first)
+			e.wrote(at, first)
 		}
 		list, at := e.collection(spec, path, "containers", yaml.SequenceNode)
 		e.insertItem(list, at, classicIndex(list), sidecar)

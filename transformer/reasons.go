@@ -121,7 +121,6 @@ const (
 	CodeHostPort        Code = "capture-host-port"
 	CodeHostOwnPod      Code = "capture-host-own-pod"
 	CodeHostSink        Code = "capture-host-sink"
-	CodeHostsClassic    Code = "capture-hosts-classic"
 	CodeEnvoyUID        Code = "envoy-uid"
 	CodeProxyConflict   Code = "proxy-conflict"
 	CodeNameClash       Code = "name-clash"
@@ -250,7 +249,6 @@ var reasons = map[Code]Reason{
 	CodeHostPort:        {Error, false, "A captured host's port is one on which the pod itself listens: beside the sidecar's listener on a loopback address nobody can listen on all addresses.", "Take the host out of tapedeck.dev/capture-hosts, or have the application listen on another port."},
 	CodeHostOwnPod:      {Error, false, "A captured host is the name of one of the workload's own pods, which the pod needs for its own address.", "Take the host out of tapedeck.dev/capture-hosts."},
 	CodeHostSink:        {Error, false, "A captured host is the collector to which the sidecar sends its recordings.", "Take the host out of tapedeck.dev/capture-hosts."},
-	CodeHostsClassic:    {Error, false, "A classic sidecar can't make certain that the hosts file is there before the application starts, and without it the application would get a directory as its /etc/hosts.", "Use the native sidecar."},
 	CodeEnvoyUID:        {Error, false, "User or group 1337 is Envoy's: Istio lets its traffic out of the mesh.", "Choose another user or group."},
 	CodeProxyConflict:   {Error, false, "The application's proxy variables cannot be chained to.", "The result says why."},
 	CodeNameClash:       {Error, false, "The pod has something of its own under a name or path that the sidecar needs.", "Rename it."},

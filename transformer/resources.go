@@ -91,6 +91,8 @@ func (in *input) checkResources(w *workload) Results {
 		after = after && has.guaranteed()
 		if c.name() == contract.Container {
 			ours = has
+		}
+		if c.name() == contract.Container || c.name() == contract.HostsContainer {
 			continue
 		}
 		before = before && has.guaranteed()

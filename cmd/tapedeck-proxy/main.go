@@ -3,6 +3,7 @@
 //
 //	tapedeck-proxy                      run the sidecar; its environment configures it
 //	tapedeck-proxy healthz [--wait 60s] ask the sidecar in this pod for its health
+//	tapedeck-proxy hosts                write the application's hosts file as the pod's own, before the sidecar runs
 //	tapedeck-proxy inspect PATH...      list recorded exchanges, or show one
 //	tapedeck-proxy export [DIR]         write the recordings to standard output, for tapedeck pull
 //	tapedeck-proxy version              print the version
@@ -23,6 +24,7 @@ import (
 	"github.com/tapedeck/tapedeck/cmd/internal/signals"
 	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy/hostsfile"
 	"github.com/tapedeck/tapedeck/recording/archive"
 	"github.com/tapedeck/tapedeck/recording/inspect"
 	"github.com/tapedeck/tapedeck/sidecar"
@@ -58,6 +60,8 @@ func commands() []command {
 			"REVERSE_PROXY_PORT=8080 TAPEDECK_SINK=file:///tmp/recordings tapedeck-proxy", prepareRun},
 		{"healthz", "[--wait DURATION]", "ask the sidecar in this pod whether it is ready, by exit code",
 			"tapedeck-proxy healthz --wait 60s", prepareHealthz},
+		{"hosts", "[FILE]", "write the application's hosts file, " + contract.HostsFile + " unless FILE is given, with the lines of the pod's own: the sidecar adds the captured hosts",
+			"tapedeck-proxy hosts", prepareHosts},
 		{"inspect", "[flags] PATH...", "list recorded exchanges, or show one",
 			"tapedeck-proxy inspect --direction out --status 5xx /var/lib/tapedeck/recordings", prepareInspect},
 		{"export", "[DIR]", "write the recordings to standard output as a tar archive, for tapedeck pull; DIR is the directory of " + contract.EnvSink + ", or " + contract.EnvSpool + ", unless it is given",
@@ -143,6 +147,25 @@ func prepareHealthz(flags *flag.FlagSet) func(context.Context, []string, io.Writ
 			return err
 		}
 		return sidecar.Wait(ctx, *wait)
+	}
+}
+
+// prepareHosts is what the init container of pods with a classic sidecar runs.
+func prepareHosts(*flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
+	return func(_ context.Context, args []string, _, _ io.Writer) error {
+		file := contract.HostsFile
+		switch len(args) {
+		case 0:
+		case 1:
+			file = args[0]
+		default:
+			return fmt.Errorf("unexpected argument %q: want one file, or none", args[1])
+		}
+		own, err := hostsfile.Read(contract.SystemHosts)
+		if err != nil {
+			return err
+		}
+		return hostsfile.Write(file, hostsfile.OwnOrDefault(own))
 	}
 }
 

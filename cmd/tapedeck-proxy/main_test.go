@@ -45,6 +45,7 @@ func TestWrongUse(t *testing.T) {
 		"--wait 1s":           `flag provided but not defined: -wait; tapedeck-proxy --help lists the flags`,
 		"inspect":             "name at least one directory or segment, such as /var/lib/tapedeck/recordings",
 		"inspect -o xml .":    `output "xml": want table or json`,
+		"hosts a b":           `unexpected argument "b": want one file, or none`,
 		"version 1":           `unexpected argument "1": want none`,
 		"export a b":          `unexpected argument "b": want one directory, or none`,
 		"export s3://a":       `place "s3://a": want file:///directory, or a path without a scheme`,
@@ -53,6 +54,27 @@ func TestWrongUse(t *testing.T) {
 		if code != 1 || got != "tapedeck-proxy: "+want+"\n" {
 			t.Errorf("%s: exit code %d, %q, want %q", args, code, got, want)
 		}
+	}
+}
+
+// The init container of a classic sidecar puts a file where the application mounts one:
+// the pod's own, since nobody listens for captured hosts yet.
+func TestHostsAreThePodsOwnAtFirst(t *testing.T) {
+	own, err := os.ReadFile(contract.SystemHosts)
+	if err != nil {
+		t.Skip(err)
+	}
+	file := filepath.Join(t.TempDir(), contract.HostsName)
+	for range 2 { // as an init container that runs again
+		if _, stderr, code := call(t, "hosts", file); code != 0 {
+			t.Fatal(stderr)
+		}
+		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, own) {
+			t.Errorf("%v:\n%s\nwant\n%s", err, got, own)
+		}
+	}
+	if _, stderr, code := call(t, "hosts", filepath.Join(file, "no-directory")); code != 1 || !strings.Contains(stderr, "no-directory") {
+		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
 
