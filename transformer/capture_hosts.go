@@ -27,7 +27,7 @@ import (
 // application names.
 const hostsAuto = "auto"
 
-var captureHostsKind = Kind{Name: "hosts", Allowed: hostsAuto + ", or " + contract.CaptureHostsAllowed + "; " + hostsAuto + " may stand among them",
+var captureHostsKind = Kind{Name: "list", Allowed: hostsAuto + ", or " + contract.CaptureHostsAllowed + "; " + hostsAuto + " may stand among them",
 	check: func(v string) error { _, _, err := parseCaptureHosts(v); return err }}
 
 // parseCaptureHosts parts a list into the hosts that it names and whether it has auto.
