@@ -145,14 +145,10 @@ func (in *input) lateContainers(w *workload) (late, early []container) {
 // classic sidecar runs. It needs no network, so it may stand anywhere; its resources are
 // the sidecar's, which a namespace's quota or LimitRange lets through.
 func hostsContainer(w *workload, cfg *Config) *yaml.Node {
-	var pull any
-	if cfg.ImagePullPolicy != "" {
-		pull = cfg.ImagePullPolicy
-	}
 	return mapping(
 		"name", contract.HostsContainer,
 		"image", cfg.Image,
-		"imagePullPolicy", pull,
+		"imagePullPolicy", pullPolicy(cfg),
 		"command", contract.ProgramOf(cfg.ImageContract).Hosts,
 		"resources", sidecarResources(&w.settings),
 		"securityContext", securityContext(cfg),

@@ -3,11 +3,8 @@ package transformer
 import (
 	"cmp"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/tapedeck/tapedeck/contract"
 )
 
 // What a host is, by the input, and why one can't be captured.
@@ -119,24 +116,9 @@ func (in *input) refusesHost(w *workload, taken map[int]string, host string, por
 
 // isSink tells whether a host is that of the collector to which the sidecar sends.
 func (in *input) isSink(w *workload, host string) bool {
-	u, err := url.Parse(in.cfg.Sink)
-	if err != nil || u.Hostname() == "" {
+	if in.sink == nil {
 		return false
 	}
-	full := func(name string) string {
-		labels := strings.Split(strings.TrimSuffix(strings.ToLower(name), "."), ".")
-		if i := slices.Index(labels, "svc"); i == 2 {
-			labels = labels[:i]
-		}
-		if len(labels) == 1 {
-			labels = append(labels, w.namespace())
-		}
-		return strings.Join(labels, ".")
-	}
-	return full(host) == full(u.Hostname())
-}
-
-// captured tells whether a host is captured, and by which of its names.
-func (s *Settings) captured(name string) bool {
-	return slices.ContainsFunc(s.hosts, func(h contract.CaptureHost) bool { return h.Name == strings.ToLower(name) })
+	other := newCollector("http://" + host)
+	return other != nil && (other.host == in.sink.host || other.service != "" && other.service == in.sink.service && other.namespace(w) == in.sink.namespace(w))
 }

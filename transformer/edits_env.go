@@ -259,23 +259,6 @@ func (t *taking) unchanged(path, value string) bool {
 // an @ may be a password.
 var hostList = regexp.MustCompile(`^[^@]*$`)
 
-// withoutFlags returns what JAVA_TOOL_OPTIONS was before flags were added to it,
-// false where the value doesn't end in those of a render.
-func (i *injected) withoutFlags(now string) (was string, ok bool) {
-	if this, _ := i.writes(javaToolOptions, now); this {
-		return "", true
-	}
-	for at := range len(now) { // the longest first: what was added may end in what another annotation adds
-		if now[at] != ' ' {
-			continue
-		}
-		if this, _ := i.writes(javaToolOptions, now[at+1:]); this {
-			return now[:at], true
-		}
-	}
-	return "", false
-}
-
 // replacedReference allows a reference to come back that the sidecar has.
 func replacedReference(t *taking, s site, key, old *yaml.Node) (bool, error) {
 	name := s.step(-2)

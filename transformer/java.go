@@ -151,3 +151,20 @@ func (a *appEnv) nonProxyHosts() (hosts, dropped []string) {
 	}
 	return hosts, dropped
 }
+
+// withoutFlags returns what JAVA_TOOL_OPTIONS was before flags were added to it,
+// false where the value doesn't end in those of a render.
+func (i *injected) withoutFlags(now string) (was string, ok bool) {
+	if this, _ := i.writes(javaToolOptions, now); this {
+		return "", true
+	}
+	for at := range len(now) { // the longest first: what was added may end in what another annotation adds
+		if now[at] != ' ' {
+			continue
+		}
+		if this, _ := i.writes(javaToolOptions, now[at+1:]); this {
+			return now[:at], true
+		}
+	}
+	return "", false
+}

@@ -54,10 +54,6 @@ func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[st
 	if cfg.Sidecar == sidecarNative {
 		restart = "Always"
 	}
-	var pull any
-	if cfg.ImagePullPolicy != "" {
-		pull = cfg.ImagePullPolicy
-	}
 	program := contract.ProgramOf(cfg.ImageContract)
 	var postStart *yaml.Node
 	if cfg.Sidecar == sidecarClassic {
@@ -77,7 +73,7 @@ func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[st
 	return mapping(
 		"name", contract.Container,
 		"image", cfg.Image,
-		"imagePullPolicy", pull,
+		"imagePullPolicy", pullPolicy(cfg),
 		"command", words(program.Command),
 		"args", words(program.Args),
 		"restartPolicy", restart,
@@ -103,6 +99,14 @@ func checkImageContract(w *workload, cfg *Config, env *yaml.Node) Results {
 		}
 	}
 	return results
+}
+
+// pullPolicy is the image's pull policy; nil leaves it out.
+func pullPolicy(cfg *Config) any {
+	if cfg.ImagePullPolicy == "" {
+		return nil
+	}
+	return cfg.ImagePullPolicy
 }
 
 func securityContext(cfg *Config) *yaml.Node {

@@ -1,0 +1,246 @@
+package fn_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// hostsOf returns the hosts that a rendered sidecar captures through the hosts file.
+func hostsOf(t *testing.T, rendered []byte) string {
+	t.Helper()
+	m := regexp.MustCompile(`- name: ` + contract.EnvCaptureHosts + `\n +value: (.*)\n`).FindSubmatch(rendered)
+	if m == nil {
+		return ""
+	}
+	return strings.ReplaceAll(strings.Trim(string(m[1]), `'"`), ", ", " ")
+}
+
+// shop are Services, and a workload that captures the hosts of its environment.
+const shop = `apiVersion: v1
+kind: Service
+metadata: {name: postgres, namespace: shop}
+spec: {ports: [{port: 5432}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: kafka, namespace: streams}
+spec: {clusterIP: None, ports: [{port: 9092}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: legacy, namespace: shop}
+spec: {type: ExternalName, externalName: db.corp}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: dns, namespace: shop}
+spec: {ports: [{port: 53, protocol: UDP}, {port: 8053}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: app
+  namespace: shop
+  annotations:
+    sidecar.speedscale.com/inject: "true"
+    sidecar.speedscale.com/proxy-type: forward
+    tapedeck.dev/capture-hosts: auto
+spec:
+  template:
+    metadata: {labels: {app: app}}
+    spec:
+      containers:
+      - name: app
+        image: registry.example/app:1
+        env:
+`
+
+func environment(variables ...string) string {
+	var b strings.Builder
+	for _, v := range variables {
+		name, value, _ := strings.Cut(v, "=")
+		fmt.Fprintf(&b, "        - {name: %s, value: %s}\n", name, quoteJSON(value))
+	}
+	return b.String()
+}
+
+func quoteJSON(text string) string {
+	quoted, _ := json.Marshal(text) // a string: it can't fail
+	return string(quoted)
+}
+
+// With auto, a host is captured that means a Service of the input, under whatever name, or
+// that has a public name, and whose port is certain.
+func TestHostsOfTheEnvironment(t *testing.T) {
+	for _, test := range []struct {
+		name, want string
+		env        []string
+	}{
+		{"every name of a Service", "postgres:5432 postgres.shop:5432 postgres.shop.svc:5432 postgres.shop.svc.cluster.local:5432 postgres.shop.svc.example.org:5432",
+			[]string{"A=postgres:5432", "B=postgres.shop:5432", "C=postgres.shop.svc:5432", "D=postgres.shop.svc.cluster.local:5432", "E=postgres.shop.svc.example.org:5432"}},
+		{"a Service of another namespace has that in its name", "kafka.streams:9092", []string{"A=kafka:9092", "B=kafka.streams:9092"}},
+		{"pods of a headless Service", "kafka-0.kafka.streams:9092 kafka-1.kafka.streams.svc:9092", []string{"A=kafka-0.kafka.streams:9092,kafka-1.kafka.streams.svc:9092", "B=pod.postgres:5432"}},
+		{"a headless Service is called at any port", "kafka.streams:9999", []string{"A=kafka.streams:9999"}},
+		{"an ExternalName is, too", "legacy:1521", []string{"A=legacy:1521"}},
+		{"another has its ports", "", []string{"A=postgres:80", "B=dns:53"}},
+		{"public names", "a.example.com:443 b.s3.amazonaws.com:443", []string{"A=https://a.example.com", "B=https://b.s3.amazonaws.com", "C=https://c.corp.internal", "D=https://d.local"}},
+		{"one host from several variables", "postgres:5432", []string{"A=postgres:5432", "B=postgres://u@postgres/x", "C=host=postgres user=u"}},
+		{"a port of the pair that the Service lacks, and a host without a port", "", []string{"DB_HOST=legacy.example.com", "PG_PORT=5433", "PG_HOST=postgres"}},
+		{"a pair", "db.example.com:5433", []string{"DB_HOST=db.example.com", "DB_PORT=5433"}},
+		{"a pair without underscores", "db.example.com:5434", []string{"PGHOST=db.example.com", "PGPORT=5434"}},
+		{"libpq's own default", "db.example.com:5432", []string{"PGHOST=db.example.com"}},
+		{"a pair of small letters", "db.example.com:1", []string{"db_hostname=db.example.com", "db_port=1"}},
+		{"a port that is none", "", []string{"DB_HOST=db.example.com", "DB_PORT=tcp"}},
+		{"the only port of a Service", "dns:8053 postgres:5432", []string{"DB_HOST=postgres", "DNS_ADDR=dns"}},
+		{"a name alone says nothing under other variables", "", []string{"KIND=postgres", "A=postgres"}},
+		{"references, as Kubernetes resolves them", "postgres:5432", []string{"HOST=postgres", "URL=postgres://$(HOST)/x", "LATER=postgres://$(AFTER)/x", "AFTER=a.example.com", "ESCAPED=http://$$(HOST)/"}},
+		{"proxies are none of them", "", []string{"http_proxy=http://proxy.example.com:3128", "NO_PROXY=a.example.com"}},
+		{"the hosts of NO_PROXY are reached directly", "c.example.com:443", []string{"NO_PROXY=.example.com:443,b.example.com", "A=https://b.example.com", "C=https://c.example.com"}},
+		{"a password", "", []string{"API_TOKEN=a.example.com:443", "DB_PASSWORD=b.example.com:443"}},
+		{"of one variable twice the last one", "b.example.com:443", []string{"A=https://a.example.com", "A=https://b.example.com"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			out, results := render(t, shop+environment(test.env...))
+			got, want := strings.Fields(hostsOf(t, out)), strings.Fields(test.want)
+			slices.Sort(want)
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("captured: %v, want %v\n%s", got, want, report(t, results))
+			}
+		})
+	}
+}
+
+func render(t *testing.T, input string) ([]byte, transformer.Results) {
+	t.Helper()
+	out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
+	if err != nil || results.Failed() {
+		t.Fatalf("%v\n%s", err, report(t, results))
+	}
+	return out, results
+}
+
+func report(t *testing.T, results transformer.Results) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := fn.WriteText(&b, results); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// secretForms are values of a Secret, with words that nobody else may see. None of them
+// is a host of the input or the internet: those are captured, and shown.
+var secretForms = []string{
+	"S1:S2", "S1@S2:5432", "S1.S2:12", "postgres://S1:S2@postgres:5432/S3?S4=S5#S6", "postgres://S1:S2/S3@postgres/S4", "postgres://S1:12/S3@postgres",
+	"postgres://S1:S2@S3@postgres:5432/S4", "https://S1:S2@a.example.com/S3?S4", "https://S1:443/@S2", "https://S1.S2/S3", "mongodb+srv://S1:S2@S3.S4.com/S5", "redis://:S1?S2@postgres:6379",
+	"jdbc:postgresql://postgres/S1?user=S2&password=S3", "jdbc:oracle:thin:S1/S2@//a.example.com:1521/S3", "jdbc:oracle:thin:@S1", "jdbc:sqlserver://postgres:1433;user=S1;password={S2;S3}", `jdbc:sqlserver://a.example.com\S1;user=S2`,
+	"S1:S2@tcp(postgres:5432)/S3?S4", "S1:S2/S3@tcp(postgres)/S4", "host=postgres user=S1 password='S2 S3' dbname=S4", "host=S1 user=S2", "Server=postgres,1433;User Id=S1;Password=S2", "Server=S1;Password=S2",
+	"postgres:6379,password=S1,S2", "http://$(S1)@a.example.com", "S1", "-----BEGIN S1-----\nS2\n", "//S1:S2@S3", "://S1:443", "S1://S2:443", "http://S1:S2", "tcp://S1:99999", "S1:1,S2:2",
+}
+
+// Nothing of a Secret's value is in the results or the workload, but hosts and ports that
+// are captured: not the user, the password, the path, or anything of a value that is read
+// wrongly.
+func TestSecretsAreNotShown(t *testing.T) {
+	word := regexp.MustCompile(`S[0-9]`)
+	for i, form := range secretForms {
+		const said = "c0nfidential"
+		value := word.ReplaceAllString(form, said+"-$0")
+		secret := "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: shop}\ndata: {VALUE: " + base64.StdEncoding.EncodeToString([]byte(value)) + "}\nstringData: {OTHER_HOST: " + quoteJSON(value) + "}\n"
+		input := shop + `        - {name: URL, valueFrom: {secretKeyRef: {name: s, key: VALUE}}}
+        - {name: REFERRED_URL, value: "http://$(URL)/"}
+        - {name: JAVA_TOOL_OPTIONS, valueFrom: {secretKeyRef: {name: s, key: VALUE}}}
+        - {name: DB_PORT, value: "5432"}
+        - {name: DB_HOST, valueFrom: {secretKeyRef: {name: s, key: VALUE}}}
+        readinessProbe: {exec: {command: [sh, -c, "nc -z $(URL)"]}}
+        envFrom:
+        - {secretRef: {name: s}}
+` + secret
+		input = strings.Replace(input, "tapedeck.dev/capture-hosts: auto", "tapedeck.dev/capture-hosts: auto\n    tapedeck.dev/java-proxy: \"true\"\n    sidecar.speedscale.com/tls-out: \"true\"", 1)
+		out, results := render(t, input)
+		workload, _, _ := strings.Cut(string(out), "kind: Secret")
+		said1, err := json.Marshal(results)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, text := range map[string]string{"the workload": workload, "the results": string(said1), "the report": report(t, results)} {
+			if at := strings.Index(strings.ToLower(text), said); at >= 0 {
+				t.Errorf("form %d, %q: %s has …%s…", i, form, what, text[max(0, at-80):min(len(text), at+40)])
+			}
+		}
+	}
+}
+
+// Whatever the order of the environment, hosts have the same addresses.
+func TestInferredHostsAreTheSameInAnyOrder(t *testing.T) {
+	env := []string{"A=https://z.example.com", "B=https://a.example.com", "C=postgres:5432", "D=kafka-1.kafka.streams:9092,kafka-0.kafka.streams:9092"}
+	first, _ := render(t, shop+environment(env...))
+	for range 10 {
+		rand.Shuffle(len(env), func(i, j int) { env[i], env[j] = env[j], env[i] })
+		if out, _ := render(t, shop+environment(env...)); hostsOf(t, out) != hostsOf(t, first) {
+			t.Errorf("%v: %s, want %s", env, hostsOf(t, out), hostsOf(t, first))
+		}
+	}
+}
+
+// A pod has room for so many hosts. More of them in a list are an error, and of those that
+// were inferred the rest is left out.
+func TestMoreHostsThanAPodHasRoomFor(t *testing.T) {
+	var all []string
+	for i := range contract.MaxCaptureHosts + 2 {
+		all = append(all, fmt.Sprintf("h%03d.example.com:7000", i))
+	}
+	out, results := render(t, shop+environment("A="+strings.Join(all, ",")))
+	if n := len(strings.Fields(hostsOf(t, out))); n != contract.MaxCaptureHosts {
+		t.Errorf("%d hosts", n)
+	}
+	if text := report(t, results); !strings.Contains(text, "h250.example.com:7000, h251.example.com:7000: a pod has room for 250 hosts") {
+		t.Error(text)
+	}
+	listed := strings.Replace(shop, "capture-hosts: auto", "capture-hosts: "+quoteJSON(strings.Join(all, ", ")), 1) + environment("A=b")
+	_, results, err := fn.Render([]fn.Source{{Text: []byte(listed)}}, transformer.DefaultConfig())
+	if err != nil || !results.Failed() || !strings.Contains(report(t, results), "more than 250 hosts") {
+		t.Errorf("%v\n%s", err, report(t, results))
+	}
+}
+
+// The collector is reached by the sidecar's own way, and never captured, whatever its name.
+func TestTheCollectorIsNotCaptured(t *testing.T) {
+	for _, test := range []struct {
+		sink, host string
+		refused    bool
+	}{
+		{"http://collector.speedscale:4310", "collector.speedscale", true},
+		{"http://collector.speedscale:4310", "collector.speedscale.svc.cluster.local", true},
+		{"http://collector:4310", "collector.shop", true},
+		{"http://collector:4310", "collector.other", false},
+		{"https://collector.example.com", "collector.example.com", true},
+		{"https://collector.example.com", "other.example.com", false},
+		{contract.DefaultSink, "collector.speedscale", false},
+	} {
+		cfg := transformer.DefaultConfig()
+		for name, value := range map[string]string{"sink": test.sink, "sinkPlainHTTP": "true"} {
+			if err := cfg.Set(name, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		input := strings.Replace(shop, "capture-hosts: auto", "capture-hosts: "+test.host+":4999", 1) + environment("A=b")
+		_, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, cfg)
+		refused := slices.ContainsFunc(results, func(r transformer.Result) bool { return r.Code() == transformer.CodeHostSink })
+		if err != nil || refused != test.refused || results.Failed() != refused {
+			t.Errorf("sink %s, host %s: %v\n%s", test.sink, test.host, err, report(t, results))
+		}
+	}
+}
