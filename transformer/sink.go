@@ -111,21 +111,23 @@ func (in *input) pastMesh(w *workload) string {
 			return fmt.Sprintf("%s is %q", pathKey(w.at("metadata.annotations"), a.key), annotations[a.key])
 		}
 	}
-	if !in.meshed(w) {
+	envoy := slices.ContainsFunc(w.allContainers(), func(c container) bool { return c.name() == envoyContainer })
+	if !envoy && !in.meshed(w) {
 		return "nothing in the input says that the pod is in a mesh"
 	}
 	return ""
 }
 
-// meshed tells whether the input says that a workload's pods have an Envoy: a Sidecar
-// sends their inbound calls on, or those of a neighbour, or their labels ask for it, or
-// those of the namespace.
+// meshed tells whether the input says that a workload's pods are to be in a mesh: a
+// Sidecar sends their inbound calls on, or those of a neighbour, or their labels ask for
+// it, or those of the namespace. An Envoy that is there already does not count: what
+// istioctl kube-inject makes of a rendered manifest renders to the same.
 func (in *input) meshed(w *workload) bool {
 	const revision = "istio.io/rev"
 	labels, namespace := w.podLabels(), in.namespaceLabels(w.namespace())
 	_, asks := w.asksForEnvoy()
 	return asks == "true" || labels[revision] != "" || namespace["istio-injection"] == "enabled" || namespace[revision] != "" ||
-		slices.ContainsFunc(w.allContainers(), func(c container) bool { return c.name() == envoyContainer }) ||
+		in.ambient(w) != "" ||
 		slices.ContainsFunc(in.byKind[istioGroup+"/Sidecar"], func(o *Object) bool { return o.namespace() == w.namespace() }) ||
 		in.cfg.Inbound == inboundSidecar && slices.ContainsFunc(in.workloads, func(other *workload) bool {
 			return other.injecting && other.settings.inbound() && other.namespace() == w.namespace()
