@@ -21,6 +21,8 @@ const (
 	// CarriedChanged: the answer has another value where one stood that the session had
 	// been given before.
 	CarriedChanged match.Kind = "carried_changed"
+	// OutOfRange: the number varies by itself, and is further away than that explains.
+	OutOfRange match.Kind = "out_of_range"
 )
 
 // Options say how a Comparer compares.
@@ -56,7 +58,7 @@ type Comparer struct {
 	sets     map[string]*set // answers by the groups in which they differ
 	equal    int64           // answers without a difference
 	compared map[int]int64   // answers by endpoint
-	evidence map[key]string  // why what differs so is noise
+	evidence map[key]bool    // what differs so in repeats, which makes it noise
 	observed *Observed
 }
 
@@ -81,6 +83,9 @@ type group struct {
 	unseen        int64 // steps at which it had none
 	baseline      int64 // answers in which the baseline differs from the recording here
 	apart         int64 // answers in which the live answer differs from the baseline's here
+	// of values that the target and the baseline have here
+	live, byBaseline numbers
+	why              string // the first answer is in it
 }
 
 type set struct {
@@ -90,7 +95,7 @@ type set struct {
 
 // New returns a comparer.
 func New(o Options) *Comparer {
-	return &Comparer{o: o, groups: map[key]*group{}, sets: map[string]*set{}, compared: map[int]int64{}, evidence: map[key]string{}, observed: NewObserved()}
+	return &Comparer{o: o, groups: map[key]*group{}, sets: map[string]*set{}, compared: map[int]int64{}, evidence: map[key]bool{}, observed: NewObserved()}
 }
 
 // Baseline takes what an earlier replay observed for the baseline. It is called before
@@ -126,9 +131,10 @@ func (c *Comparer) Compare(a Answers) (differs bool) {
 	c.compared[a.Endpoint]++
 	in := map[int]bool{}
 	for _, d := range live.List {
+		why := c.outOfRange(a, &d)
 		g := c.group(a, d)
 		if g.count == 0 || a.Step < g.step { // whatever the order of the answers
-			g.example, g.step = d, a.Step
+			g.example, g.step, g.why = d, a.Step, why
 		}
 		if first := !in[g.number]; first {
 			in[g.number] = true
@@ -138,9 +144,14 @@ func (c *Comparer) Compare(a Answers) (differs bool) {
 			}
 		}
 		c.observe(a.Step, g, d)
+		g.live.add(float64(a.Step), d.Live)
 	}
 	for _, d := range baseline.List {
-		c.group(a, d).baseline++
+		c.outOfRange(a, &d)
+		g := c.group(a, d)
+		g.baseline++
+		g.byBaseline.add(float64(a.Step), d.Live)
+		g.byBaseline.add(float64(a.Step), d.Recorded)
 	}
 	if len(in) == 0 {
 		c.equal++
@@ -220,12 +231,15 @@ func (c *Comparer) set(in map[int]bool) {
 // observe notes a difference for later replays, and compares it with what an earlier one
 // had there.
 func (c *Comparer) observe(step int, g *group, d match.Difference) {
-	value := hashOf(d.Place, d.Live)
-	c.observed.add(g.key, step, value)
+	value, k := hashOf(d.Place, d.Live), g.key
+	if k.kind == OutOfRange { // by which the range grows
+		k.kind = match.ValueChanged
+	}
+	c.observed.add(k, step, value, d)
 	if c.earlier == nil {
 		return
 	}
-	switch c.earlier.compare(g.key, step, value) {
+	switch c.earlier.compare(k, step, value) {
 	case unseen:
 		g.unseen++
 	case same:
@@ -233,6 +247,25 @@ func (c *Comparer) observe(step int, g *group, d match.Difference) {
 	case other:
 		g.varied++
 	}
+}
+
+// outOfRange makes a difference one of [OutOfRange] if an earlier replay had a number there that
+// varies within a range, and this one is too far away from it. It returns what the range is.
+func (c *Comparer) outOfRange(a Answers, d *match.Difference) (why string) {
+	if c.earlier == nil || d.Kind != match.ValueChanged || d.Class != "" {
+		return ""
+	}
+	k := key{place{a.Endpoint, d.Pattern()}, d.Kind}
+	had := c.earlier.groups[k]
+	if had == nil || c.earlier.compare(k, a.Step, hashOf(d.Place, d.Live)) == same {
+		return ""
+	}
+	why, excluded := had.numbers.excludes(d.Recorded, d.Live)
+	if excluded {
+		d.Kind = OutOfRange
+		why = "in an earlier replay " + why
+	}
+	return why
 }
 
 func hashOf(parts ...string) uint64 {
@@ -256,7 +289,7 @@ func (c *Comparer) Repeats(endpoint int, first, second *recording.Exchange, conc
 		if !varies(one.Kind) || one.Place == "status" || !conclusive && one.Class == "" {
 			continue
 		}
-		c.evidence[key{place{endpoint, one.Pattern()}, one.Kind}] = "repeats of a request in the recording differ there"
+		c.evidence[key{place{endpoint, one.Pattern()}, one.Kind}] = true
 	}
 }
 
@@ -355,18 +388,23 @@ func (c *Comparer) Finish() *Result {
 
 func (c *Comparer) judge(g *group) (Judgement, string) {
 	if varies(g.kind) {
-		if why := c.evidence[g.key]; why != "" {
-			return IsNoise, why
+		if c.evidence[g.key] {
+			return IsNoise, "repeats of a request in the recording differ there"
 		}
 		if g.varied > 0 {
 			return IsNoise, "an earlier replay had other values there"
 		}
 	}
 	if g.baseline > 0 && !exceeds(g.apart, g.baseline, c.compared[g.endpoint]) {
+		for _, y := range g.live.ends() {
+			if why, excluded := g.byBaseline.excludes("", y); excluded && g.kind == match.ValueChanged {
+				return IsNew, "in the baseline " + why
+			}
+		}
 		return IsNoise, "the baseline differs from the recording there, too, and from this build no more often than that"
 	}
 	if c.earlier != nil && g.known > 0 && g.unseen == 0 {
 		return IsKnown, "an earlier replay had the same"
 	}
-	return IsNew, ""
+	return IsNew, g.why
 }

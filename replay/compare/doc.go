@@ -10,7 +10,8 @@
 //
 //   - A place is noise only on evidence, which the group names. Nothing is noise by the
 //     look of its value alone.
-//   - Noise hides other values at a place. It never hides that the place is gone, new, or of
+//   - Noise hides other values at a place; of numbers that stay within a range, those near
+//     it. It never hides that the place is gone, new, or of
 //     another type, nor that a carried value is not the one that was issued.
 //   - Memory does not grow with the number of answers once all groups are known.
 //

@@ -21,18 +21,22 @@ type Observed struct {
 
 // observations are those of a group, by step.
 type observations struct {
-	steps map[int]uint64 // hash of place and value; of the first place of the pattern
+	steps   map[int]uint64 // hash of place and value; of the first place of the pattern
+	numbers numbers        // of all values
 }
 
 // NewObserved returns an empty one.
 func NewObserved() *Observed { return &Observed{groups: map[key]*observations{}} }
 
-func (o *Observed) add(k key, step int, value uint64) {
+func (o *Observed) add(k key, step int, value uint64, d match.Difference) {
 	g := o.groups[k]
 	if g == nil {
 		g = &observations{steps: map[int]uint64{}}
 		o.groups[k] = g
 	}
+	g.numbers.other = g.numbers.other || d.Class != ""
+	g.numbers.add(float64(step), d.Recorded)
+	g.numbers.add(float64(step), d.Live)
 	if _, ok := g.steps[step]; ok {
 		return
 	}
@@ -73,6 +77,14 @@ type observedJSON struct {
 	Place    string     `json:"place"`
 	Kind     match.Kind `json:"kind"`
 	Values   string     `json:"values"`
+	// Range is of the numbers there, the recorded ones included, if they stay within one.
+	Range *rangeJSON `json:"range,omitempty"`
+}
+
+type rangeJSON struct {
+	Count int     `json:"count"`
+	Min   float64 `json:"min"`
+	Max   float64 `json:"max"`
 }
 
 // Encode returns the observations for a report. endpoints are the names.
@@ -89,7 +101,11 @@ func (o *Observed) Encode(endpoints []string) (json.RawMessage, error) {
 			text = binary.AppendUvarint(text, uint64(step))
 			text = binary.LittleEndian.AppendUint64(text, g.steps[step])
 		}
-		all = append(all, observedJSON{endpoints[k.endpoint], k.pattern, k.kind, base64.StdEncoding.EncodeToString(text)})
+		one := observedJSON{Endpoint: endpoints[k.endpoint], Place: k.pattern, Kind: k.kind, Values: base64.StdEncoding.EncodeToString(text)}
+		if _, _, ok := g.numbers.tolerance(); ok {
+			one.Range = &rangeJSON{g.numbers.n, g.numbers.min, g.numbers.max}
+		}
+		all = append(all, one)
 	}
 	slices.SortFunc(all, func(a, b observedJSON) int {
 		return slices.Compare([]string{a.Endpoint, a.Place, string(a.Kind)}, []string{b.Endpoint, b.Place, string(b.Kind)})
@@ -119,6 +135,9 @@ func DecodeObserved(text json.RawMessage, endpoints []string) (*Observed, error)
 		}
 		k := key{place{endpoint, one.Place}, one.Kind}
 		o.groups[k] = &observations{steps: map[int]uint64{}}
+		if r := one.Range; r != nil && r.Min <= r.Max {
+			o.groups[k].numbers = numbers{n: r.Count, min: r.Min, max: r.Max}
+		}
 		for len(values) > 0 {
 			step, n := binary.Uvarint(values)
 			if n <= 0 || len(values) < n+8 || step > 1<<31 {

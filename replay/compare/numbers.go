@@ -1,0 +1,101 @@
+package compare
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// numbers are what is known of a number that varies by itself: its range, if it stays within
+// one. The zero value knows nothing.
+type numbers struct {
+	n        int
+	min, max float64
+	other    bool // something there was no number
+
+	// for the correlation of the number with when it was seen, from the first values on
+	x0, y0               float64
+	sx, sy, sxx, syy, xy float64
+}
+
+const (
+	// minNumbers is how many numbers have to be seen for a range.
+	minNumbers = 8
+	// drift is the correlation of a number with time from which on it is taken for a counter
+	// or a clock, which have no range.
+	drift = 0.7
+)
+
+// add notes a value that was seen at x, which grows with time.
+func (v *numbers) add(x float64, text string) {
+	y, ok := number(text)
+	if !ok {
+		v.other = true
+		return
+	}
+	if v.n == 0 {
+		v.min, v.max, v.x0, v.y0 = y, y, x, y
+	}
+	v.n++
+	v.min, v.max = min(v.min, y), max(v.max, y)
+	x, y = x-v.x0, y-v.y0
+	v.sx, v.sy, v.sxx, v.syy, v.xy = v.sx+x, v.sy+y, v.sxx+x*x, v.syy+y*y, v.xy+x*y
+}
+
+// tolerance is what a number may be without being another one: within the range that was
+// seen, or less than the range's width away from it. It is false if there is none.
+func (v *numbers) tolerance() (from, to float64, ok bool) {
+	width := v.max - v.min
+	if v.n < minNumbers || v.other || v.drifts() || math.IsInf(width, 0) {
+		return 0, 0, false
+	}
+	return v.min - width, v.max + width, true
+}
+
+func (v *numbers) drifts() bool {
+	n := float64(v.n)
+	of := (n*v.sxx - v.sx*v.sx) * (n*v.syy - v.sy*v.sy)
+	return of > 0 && math.Abs(n*v.xy-v.sx*v.sy)/math.Sqrt(of) > drift
+}
+
+// excludes tells whether a value is outside of the tolerance, and what that is.
+func (v *numbers) excludes(recorded, live string) (why string, excluded bool) {
+	from, to, ok := v.tolerance()
+	if !ok {
+		return "", false
+	}
+	y, isNumber := number(live)
+	if was, ok := number(recorded); ok { // which is no further away than itself
+		from, to = min(from, was), max(to, was)
+	}
+	if isNumber && from <= y && y <= to {
+		return "", false
+	}
+	return fmt.Sprintf("it varies from %s to %s, and this is further away than that is wide", plain(v.min), plain(v.max)), true
+}
+
+// ends are the ends of the range that was seen, as texts; one that is no number if there was
+// one.
+func (v *numbers) ends() (all []string) {
+	if v.n > 0 {
+		all = []string{plain(v.min), plain(v.max)}
+	}
+	if v.other {
+		all = append(all, "")
+	}
+	return all
+}
+
+func plain(y float64) string { return strconv.FormatFloat(y, 'g', -1, 64) }
+
+// number reads a decimal number. A text with leading zeros is a code.
+func number(text string) (float64, bool) {
+	digits := strings.TrimPrefix(text, "-")
+	if len(text) > 32 || digits == "" || strings.Trim(text, "0123456789.eE+-") != "" || digits[0] < '0' || digits[0] > '9' ||
+		len(digits) > 1 && digits[0] == '0' && digits[1] != '.' && digits[1] != 'e' && digits[1] != 'E' {
+		return 0, false
+	}
+	y, err := strconv.ParseFloat(text, 64)
+	return y, err == nil && !math.IsInf(y, 0)
+}

@@ -1,0 +1,135 @@
+package compare
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// loads are what a value is that goes up and down between 10 and 20.
+func load(n int) int { return 10 + (n*7)%11 }
+
+// replayed is a replay of answers with a value each, and what a later one knows of it.
+func replayed(t *testing.T, earlier *Observed, recorded, live func(step int) string) (*Result, *Observed) {
+	t.Helper()
+	c := comparer(t, Options{})
+	c.Baseline(earlier)
+	for step := range 20 {
+		c.Compare(Answers{Step: step, Recorded: answer(200, recorded(step)), Live: answer(200, live(step))})
+	}
+	r := c.Finish()
+	text, err := r.Observed.Encode([]string{"GET /a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	observed, err := DecodeObserved(text, []string{"GET /a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, observed
+}
+
+// A number that varied within a range in an earlier replay may be in the range, or as far away
+// from it as it is wide. What has no range may be anything.
+func TestAnEarlierReplayTeachesATolerance(t *testing.T) {
+	number := func(n int) string { return fmt.Sprintf(`{"load":%d}`, load(n)) }
+	text := func(n int) string { return fmt.Sprintf(`{"load":"%d"}`, load(n)) }
+	const noise = "noise value_changed body:$.load ×20"
+	const far = "new out_of_range body:$.load ×1; noise value_changed body:$.load ×19"
+	for _, c := range []struct {
+		name     string
+		recorded func(n int) string
+		one      string // of the answers of the later replay
+		want     string
+	}{
+		{"within the range", number, `{"load":13}`, noise},
+		{"near it", number, `{"load":29.5}`, noise},
+		{"above", number, `{"load":31}`, far},
+		{"below", number, `{"load":-1}`, far},
+		{"numbers in texts", text, `{"load":"31"}`, far},
+		{"no number any more", text, `{"load":"none"}`, far},
+		{"not only numbers", func(n int) string { return fmt.Sprintf(`{"load":%q}`, []string{"1", "2", "none"}[n%3]) }, `{"load":"31"}`, noise},
+		{"a counter", func(n int) string { return fmt.Sprintf(`{"load":%d}`, 100+n) }, `{"load":100000}`, noise},
+		{"codes", func(n int) string { return fmt.Sprintf(`{"load":"00%d"}`, load(n)) }, `{"load":"0031"}`, noise},
+	} {
+		_, first := replayed(t, nil, c.recorded, func(step int) string { return c.recorded(step + 1) })
+		r, _ := replayed(t, first, c.recorded, func(step int) string {
+			if step == 7 {
+				return c.one
+			}
+			return c.recorded(step + 2)
+		})
+		if got := found(r); got != c.want || r.Groups[0].Why == "" {
+			t.Errorf("%s:\ngot  %s (%s)\nwant %s", c.name, got, r.Groups[0].Why, c.want)
+		}
+	}
+}
+
+// What was seen too seldom has no range, the recorded number is within it, and a replay that
+// had other numbers widens it.
+func TestLimitsOfATolerance(t *testing.T) {
+	few := func(n int) func(step int) string {
+		return func(step int) string { return fmt.Sprintf(`{"load":%d}`, 10+btoi(step < 2)*(step+n)) }
+	}
+	_, first := replayed(t, nil, few(0), few(1))
+	r, _ := replayed(t, first, few(0), few(500))
+	if got, want := found(r), "noise value_changed body:$.load ×2"; got != want {
+		t.Errorf("seen twice: got %s, want %s", got, want)
+	}
+	around := func(n int) func(step int) string {
+		return func(step int) string { return fmt.Sprintf(`{"load":%d}`, load(step+n)+btoi(step == 7)*500) }
+	}
+	_, first = replayed(t, nil, around(0), func(step int) string { return fmt.Sprintf(`{"load":%d}`, load(step+1)) })
+	r, _ = replayed(t, first, around(0), around(2))
+	if got, want := found(r), "noise value_changed body:$.load ×20"; got != want {
+		t.Errorf("the recorded number is far away: got %s, want %s", got, want)
+	}
+	level := func(n, factor int) func(step int) string {
+		return func(step int) string { return fmt.Sprintf(`{"load":%d}`, factor*load(step+n)) }
+	}
+	_, first = replayed(t, nil, level(0, 1), level(1, 1))
+	r, second := replayed(t, first, level(0, 1), level(2, 20))
+	if got, want := found(r), "new out_of_range body:$.load ×20"; got != want {
+		t.Errorf("other numbers: got %s, want %s", got, want)
+	}
+	r, _ = replayed(t, second, level(0, 1), level(3, 20))
+	if got, want := found(r), "noise value_changed body:$.load ×20"; got != want {
+		t.Errorf("others again: got %s, want %s", got, want)
+	}
+}
+
+// A baseline that runs beside the target teaches a tolerance, too.
+func TestABaselineTeachesATolerance(t *testing.T) {
+	for name, c := range map[string]struct {
+		live int
+		want string
+	}{
+		"in the range": {15, "noise value_changed body:$.load ×40"},
+		"far away":     {400, "new value_changed body:$.load ×40"},
+	} {
+		cmp := comparer(t, Options{})
+		body := func(n int) *recording.Exchange { return answer(200, fmt.Sprintf(`{"load":%d}`, n)) }
+		for step := range 40 {
+			live := load(step + 5)
+			if step == 30 {
+				live = c.live
+			}
+			cmp.Compare(Answers{Step: step, Recorded: body(load(step)), Live: body(live), Baseline: body(load(step + 3))})
+		}
+		if got := found(cmp.Finish()); got != c.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", name, got, c.want)
+		}
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for text, want := range map[string]bool{
+		"0": true, "-1": true, "12.50": true, "0.5": true, "1e3": true, "007": false, "": false, "-": false, "1.2.3": false,
+		"0x1": false, "NaN": false, "Inf": false, "1_000": false, " 1": false, "1e999": false, "123456789012345678901234567890123": false,
+	} {
+		if _, ok := number(text); ok != want {
+			t.Errorf("%q: %v", text, ok)
+		}
+	}
+}
