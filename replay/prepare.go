@@ -105,7 +105,7 @@ func newRepeats() *repeats { return &repeats{seed: maphash.MakeSeed(), last: map
 
 const (
 	// maxRepeated is how many different requests are remembered.
-	maxRepeated = 1 << 20
+	maxRepeated = 1 << 18
 	// maxPairs is of how many pairs of an endpoint the answers are compared.
 	maxPairs = 20
 )

@@ -77,7 +77,7 @@ explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
 	fs.StringArrayVar(&f.faults, "fault", nil, "answers that fail, as `PATTERN:NAME=VALUE[,…]`; see docs/mock.md")
 	fs.Uint64Var(&f.seed, "seed", 1, "draws which answers fail")
 	fs.StringArrayVar(&f.passthrough, "passthrough", nil, "`host` that is reached where the recording has no answer, as HOST, HOST:PORT or *.HOST")
-	fs.StringVar(&f.record, "record", "", "place for the requests and what they got, tagged with the verdict; a bucket gets them at the end")
+	fs.StringVar(&f.record, "record", "", "`place` for the requests and what they got, tagged with the verdict; a bucket gets them at the end")
 	f.matchFlags.register(fs)
 	fs.BoolVar(&f.refreshDates, "refresh-dates", false, "move Date, Expires, Last-Modified and the times of cookies to now")
 	fs.BoolVar(&f.allowCut, "allow-cut", false, "serve answers that were not recorded as a whole")
@@ -170,20 +170,21 @@ func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err
 	return f.sumUp(cmd, receipt(), ran)
 }
 
-// garbage is how much memory beside a large recording's index may wait for being
-// collected. Go's default is as much as the index itself.
-const garbage = 64 << 20
+// settle gives back what loading took, and bounds what serving takes beside a large recording's
+// index.
+func settle() { boundGarbage(64<<20, 10, 100) }
 
-// settle gives back what loading took, and bounds what serving takes, unless GOGC says
-// otherwise.
-func settle() {
+// boundGarbage gives back memory that is free, and bounds how many bytes may wait for being
+// collected beside what is in use now, within percentages of that, unless GOGC says otherwise.
+// Go's default is 100 percent.
+func boundGarbage(bytes, least, most uint64) {
 	debug.FreeOSMemory()
 	if os.Getenv("GOGC") != "" {
 		return
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	debug.SetGCPercent(int(max(10, min(100, 100*garbage/max(1, m.HeapAlloc)))))
+	debug.SetGCPercent(int(max(least, min(most, 100*bytes/max(1, m.HeapAlloc)))))
 }
 
 func (f *mockFlags) logger(w io.Writer) *slog.Logger {

@@ -25,6 +25,9 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w}
 }
 
+// is tells whether anybody sees it.
+func (p *progress) is() bool { return p.w != nil }
+
 // show shows a text, unless the last one was shown just now.
 func (p *progress) show(format string, args ...any) {
 	p.mu.Lock()

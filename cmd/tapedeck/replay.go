@@ -214,8 +214,10 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 		}
 	}
 	p := newProgress(cmd.ErrOrStderr())
-	o.Progress = func(elapsed time.Duration, c stats.Counts) {
-		p.show("%s: %d sent, %d failed", elapsed.Round(time.Second), c.Sent, c.Failed)
+	if p.is() {
+		o.Progress = func(elapsed time.Duration, c stats.Counts) {
+			p.show("%s: %d sent, %d failed", elapsed.Round(time.Second), c.Sent, c.Failed)
+		}
 	}
 	calm()
 	r, err := replay.Run(ctx, o)
@@ -243,12 +245,14 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	return f.finish(cmd, r, l)
 }
 
-// calm lets garbage grow to four times what is in use, unless GOGC says otherwise: sending
+// calm lets garbage grow to four times what is in use, if that is no more than a bound: sending
 // makes little but garbage, and collecting it takes time that requests are sent late by.
-func calm() {
-	debug.FreeOSMemory()
+func calm() { boundGarbage(128<<20, 50, 400) }
+
+// thrifty keeps what waits for being collected small while a recording is loaded.
+func thrifty() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
+		debug.SetGCPercent(50)
 	}
 }
 

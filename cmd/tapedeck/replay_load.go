@@ -32,6 +32,7 @@ type loaded struct {
 // prepare loads the recording.
 func (f *replayFlags) prepare(cmd *cobra.Command, place string) (_ *loaded, err error) {
 	ctx := cmd.Context()
+	thrifty()
 	l := &loaded{}
 	key, err := f.key()
 	if err != nil {

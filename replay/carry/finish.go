@@ -23,16 +23,19 @@ func (f *Finder) Finish() *Graph {
 	g := f.g
 	g.forgotten = f.values.forgotten
 	f.w, f.values, f.callers = nil, remembered[uint64, issued]{}, remembered[uint64, uint32]{}
-	g.sessions()
+	g.join()
 	g.connect(f.found)
 	g.order(f.objects.parents)
+	g.steps = nil
 	return g
 }
 
-// sessions lets each step know the first one of its session.
-func (g *Graph) sessions() {
+// join finds the first step of each one's session.
+func (g *Graph) join() {
+	g.sessions = make([]uint32, len(g.steps))
 	for i := range g.steps {
 		g.steps[i].session = g.steps[g.steps[i].session].session // that of an earlier step, so it is known
+		g.sessions[i] = g.steps[i].session
 	}
 }
 

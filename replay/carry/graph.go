@@ -13,10 +13,11 @@ type Graph struct {
 	places                     *places
 	links                      []link
 	routes                     []route
-	steps                      []stepInfo
-	issues                     []issue  // in the order of their steps
-	edges                      []edge   // in the order of their consumers
-	issuesAt, edgesAt, afterAt []uint32 // by step: where its own begin in issues, edges and after; one more at the end
+	steps                      []stepInfo // until it is finished
+	sessions                   []uint32   // by step: the first one of its session
+	issues                     []issue    // in the order of their steps
+	edges                      []edge     // in the order of their consumers
+	issuesAt, edgesAt, afterAt []uint32   // by step: where its own begin in issues, edges and after; one more at the end
 	after                      []uint32
 	needs                      []Need
 	needsAt                    []placeID // where they are
@@ -66,12 +67,12 @@ type Need struct {
 }
 
 // Steps returns how many there are.
-func (g *Graph) Steps() int { return len(g.steps) }
+func (g *Graph) Steps() int { return len(g.sessions) }
 
 // Session returns the number of the step's session: that of its first step. Steps belong
 // to one session if they have a cookie or a credential in common, if one issued it to the
 // other, or, where they have none, if they came over one connection of the caller's own.
-func (g *Graph) Session(step int) int { return int(g.steps[step].session) }
+func (g *Graph) Session(step int) int { return int(g.sessions[step]) }
 
 // After returns the steps whose responses this one has to wait for, in order: those that
 // issued what it carries, and the latest writes of its session to the same object that

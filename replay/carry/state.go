@@ -93,7 +93,7 @@ func (s *State) Answered(step int, recorded, live *recording.Exchange) (pairs []
 	defer s.mu.Unlock()
 	for i, v := range t.values {
 		if is := &t.issues[i]; is.cookie {
-			k := cookie{g.steps[step].session, is.place}
+			k := cookie{g.sessions[step], is.place}
 			if v.missing {
 				v.text, v.missing = s.cookies[k], s.cookies[k] == ""
 			}

@@ -5,12 +5,13 @@
 //	           one rate: vegeta; and wrk and h2load, closed loops that look at nothing, which
 //	           are the limit. Loading the recording is in the figure.
 //	schedule   by how much requests are sent later than they are due, at 2,000 a second
+//	memory     how much of it a replay takes of a recording, and of one ten times as large
 //
 // Each turn is a process of its own with one processor (GOMAXPROCS=1). Generators take
 // turns, and each figure is the median of its turns: of the processor time, user and system,
 // so that the machine's other work counts little.
 //
-//	usage: benchreplay [-turns n] TAPEDECK
+//	usage: benchreplay [-turns n] [-exchanges n] [-only memory] TAPEDECK
 package main
 
 import (
@@ -51,6 +52,8 @@ const (
 
 func main() {
 	turns := flag.Int("turns", 3, "turns of each generator")
+	many := flag.Int("exchanges", 1_000_000, "exchanges in the larger of the recordings whose memory is compared")
+	only := flag.String("only", "", "`memory`: that table alone")
 	serve := flag.String("serve", "", "be the target, on this `address`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,10 +62,10 @@ func main() {
 	switch {
 	case *serve != "":
 		err = target(ctx, *serve)
-	case flag.NArg() != 1 || *turns < 1:
-		err = errors.New("usage: benchreplay [-turns n] TAPEDECK; at least 1 turn")
+	case flag.NArg() != 1 || *turns < 1 || *many < exchanges:
+		err = errors.New("usage: benchreplay [-turns n] [-exchanges n] [-only memory] TAPEDECK; at least 1 turn and 10,000 exchanges")
 	default:
-		err = bench(ctx, *turns, flag.Arg(0))
+		err = bench(ctx, *turns, *many, *only, flag.Arg(0))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "benchreplay:", err)
@@ -85,15 +88,15 @@ func target(ctx context.Context, address string) error {
 	return nil
 }
 
-// record writes a recording whose requests the target answers as recorded.
-func record(dir, version string) error {
+// record writes a recording of n requests, which the target answers as recorded.
+func record(dir, version string, n int) error {
 	segments, err := spool.NewSegments(spool.Dir(dir), spool.SegmentOptions{Cluster: "prod", Namespace: "shop", Workload: "items", Pod: "items-7d4b9-x2x"})
 	if err != nil {
 		return err
 	}
 	start := time.Now().Add(-time.Hour)
 	var lines []byte
-	for i := range exchanges {
+	for i := range n {
 		path := "/api/v1/items/" + strconv.Itoa(i)
 		e := recording.Exchange{
 			MsgType: recording.MsgType, TS: start.Add(time.Duration(i) * time.Millisecond), Duration: 1, Direction: recording.In, L7Protocol: recording.HTTP1,
@@ -105,11 +108,14 @@ func record(dir, version string) error {
 					Headers: recording.Headers{{Name: "Content-Type", Value: "application/json"}, {Name: "Content-Length", Value: strconv.Itoa(len(answer))}}},
 			},
 		}
-		e.UUID[0], e.UUID[1], e.UUID[15] = byte(i), byte(i>>8), 1
+		e.UUID[0], e.UUID[1], e.UUID[2], e.UUID[15] = byte(i), byte(i>>8), byte(i>>16), 1
 		lines = append(e.AppendJSON(lines), '\n')
-	}
-	if _, err := segments.WriteLines(lines, exchanges); err != nil {
-		return err
+		if count := i%exchanges + 1; count == exchanges || i == n-1 {
+			if _, err := segments.WriteLines(lines, count); err != nil {
+				return err
+			}
+			lines = lines[:0]
+		}
 	}
 	_, err = segments.Close()
 	return err
@@ -123,7 +129,7 @@ type generator struct {
 	count    func(out string) int
 }
 
-func bench(ctx context.Context, turns int, tapedeck string) error {
+func bench(ctx context.Context, turns, many int, only, tapedeck string) error {
 	dir, err := os.MkdirTemp("", "tapedeck-benchreplay-")
 	if err != nil {
 		return err
@@ -134,7 +140,7 @@ func bench(ctx context.Context, turns int, tapedeck string) error {
 		return err
 	}
 	for _, version := range []string{"1.1", "2.0"} {
-		if err := record(filepath.Join(dir, version), version); err != nil {
+		if err := record(filepath.Join(dir, version), version, exchanges); err != nil {
 			return fmt.Errorf("write a recording: %w", err)
 		}
 	}
@@ -152,6 +158,9 @@ func bench(ctx context.Context, turns int, tapedeck string) error {
 		return err
 	}
 	fmt.Printf("%s\n\n", machine.Describe())
+	if only == "memory" {
+		return memory(ctx, dir, tapedeck, address, many)
+	}
 	replay := func(version, scheme string, flags ...string) []string {
 		return append([]string{tapedeck, "replay", filepath.Join(dir, version), "--target", scheme + "://" + address, "--output", "none", "--times", strconv.Itoa(passes), "--max-lag", "1h"}, flags...)
 	}
@@ -177,7 +186,10 @@ func bench(ctx context.Context, turns int, tapedeck string) error {
 			return err
 		}
 	}
-	return schedule(ctx, dir, vegeta, attack(slow), replay("1.1", "http", "--rate", strconv.Itoa(slow), "--report", filepath.Join(dir, "report.json")))
+	if err := schedule(ctx, dir, vegeta, attack(slow), replay("1.1", "http", "--rate", strconv.Itoa(slow), "--report", filepath.Join(dir, "report.json"))); err != nil {
+		return err
+	}
+	return memory(ctx, dir, tapedeck, address, many)
 }
 
 // countOfWrk reads how many requests wrk says it made.
@@ -198,7 +210,7 @@ func requestsTable(ctx context.Context, title string, all []generator, turns int
 			if _, err := exec.LookPath(g.args[0]); err != nil {
 				continue
 			}
-			out, cpu, err := run(ctx, g.args)
+			out, used, err := run(ctx, g.args)
 			if err != nil {
 				return fmt.Errorf("%s over %s: %w", g.name, title, err)
 			}
@@ -206,7 +218,7 @@ func requestsTable(ctx context.Context, title string, all []generator, turns int
 			if n == 0 {
 				n = g.count(out)
 			}
-			costs[i] = append(costs[i], float64(n)/cpu.Seconds())
+			costs[i] = append(costs[i], float64(n)/used.cpu.Seconds())
 		}
 	}
 	fmt.Printf("%s: requests per second of processor time\n\n", title)
@@ -221,14 +233,24 @@ func requestsTable(ctx context.Context, title string, all []generator, turns int
 	return nil
 }
 
-func run(ctx context.Context, args []string) (out string, cpu time.Duration, err error) {
+// used is what a program took.
+type used struct {
+	cpu  time.Duration
+	peak int64 // of resident memory, in bytes
+}
+
+func run(ctx context.Context, args []string) (out string, u used, err error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	text, err := cmd.CombinedOutput()
 	if err != nil {
-		return "", 0, fmt.Errorf("%w: %.500s", err, text)
+		return "", used{}, fmt.Errorf("%w: %.500s", err, text)
 	}
-	return string(text), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+	u.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		u.peak = r.Maxrss << 10
+	}
+	return string(text), u, nil
 }
 
 // schedule compares when requests were sent with when they were due.
