@@ -25,7 +25,7 @@ func (c *Client) call(ctx context.Context, f *form, into *Result) error {
 	into.Live.L7Protocol, into.Live.GRPC = recording.GRPC, &into.talk
 	resp, err := c.h2.RoundTrip(req)
 	if err != nil {
-		return w.cause(err)
+		return w.cause(c.streams.cause(w.ctx, err))
 	}
 	defer resp.Body.Close()
 	if err := into.head(resp); err != nil {

@@ -24,7 +24,8 @@ type Options struct {
 	// must be empty. The scheme is one of
 	//
 	//   - http: what was recorded as HTTP/1 is sent as that, HTTP/2 without TLS (h2c, by prior
-	//     knowledge) if it was recorded as HTTP/2.
+	//     knowledge) if it was recorded as HTTP/2, and as HTTP/1.1 once the target answered that
+	//     in HTTP/1. gRPC has no such alternative.
 	//   - https: with TLS. ALPN offers the recorded version, and HTTP/1.1 as an alternative to
 	//     HTTP/2 unless it is gRPC.
 	//   - h2c: all but WebSocket is sent as HTTP/2 without TLS.
@@ -139,6 +140,9 @@ func New(o Options) (*Client, error) {
 		(*of.config).NextProtos = of.alpn
 	}
 	c.pool.max = o.MaxConns
+	if !c.secure {
+		c.streams.known = make(chan struct{})
+	}
 	c.h2, c.blank = c.transport(), &http.Request{Proto: "HTTP/2.0", ProtoMajor: 2}
 	return c, nil
 }

@@ -53,11 +53,67 @@ func (c *Client) transport() *http2.Transport {
 type connSet struct {
 	mu  sync.Mutex
 	all map[*member]bool
+	// known is closed once a target that has not agreed to HTTP/2 has answered to it, or ended
+	// the connection; nil if it has agreed. refused tells that it answered with something else.
+	known   chan struct{}
+	once    sync.Once
+	refused atomic.Bool
+}
+
+// cause is why a request failed: the transport may have failed to write before it read that
+// the target speaks no HTTP/2.
+func (s *connSet) cause(ctx context.Context, err error) error {
+	var known *Error
+	if s.known == nil || errors.As(err, &known) { // such as that there is no connection
+		return err
+	}
+	select {
+	case <-s.known:
+	case <-ctx.Done():
+	}
+	if s.refused.Load() {
+		return errHTTP1
+	}
+	return err
+}
+
+func (s *connSet) know(refused bool) {
+	if refused {
+		s.refused.Store(true)
+	}
+	s.once.Do(func() { close(s.known) })
 }
 
 type member struct {
 	net.Conn
 	of *connSet
+	// read counts the first bytes of a target that has not agreed to HTTP/2, up to the one
+	// that tells whether it speaks that; -1: it does.
+	read int
+}
+
+// settings is the type of the first frame that a server sends (RFC 9113, section 3.4), which
+// is its byte typeAt.
+const settings, typeAt = 4, 3
+
+// Read implements net.Conn.
+func (m *member) Read(p []byte) (int, error) {
+	n, err := m.Conn.Read(p)
+	if m.read < 0 {
+		return n, err
+	}
+	at := typeAt - m.read
+	switch m.read += n; {
+	case at < n && p[at] != settings:
+		m.of.know(true)
+		return 0, errHTTP1
+	case at < n:
+		m.read = -1
+		m.of.know(false)
+	case err != nil:
+		m.of.know(false)
+	}
+	return n, err
 }
 
 func (s *connSet) add(conn net.Conn) net.Conn {
@@ -66,7 +122,10 @@ func (s *connSet) add(conn net.Conn) net.Conn {
 	if s.all == nil {
 		s.all = map[*member]bool{}
 	}
-	m := &member{conn, s}
+	m := &member{conn, s, -1}
+	if s.known != nil {
+		m.read = 0
+	}
 	s.all[m] = true
 	return m
 }
@@ -88,8 +147,8 @@ func (s *connSet) close() {
 	}
 }
 
-// errHTTP1 tells that a target with TLS speaks HTTP/1 alone.
-var errHTTP1 = fail(Protocol, "the target does not speak HTTP/2: it did not agree to h2 in the TLS handshake")
+// errHTTP1 tells that a target speaks HTTP/1 alone.
+var errHTTP1 = fail(Protocol, "the target does not speak HTTP/2: it did not agree to h2 in the TLS handshake, or answers without TLS in HTTP/1")
 
 // stream sends a request over HTTP/2.
 func (c *Client) stream(ctx context.Context, f *form, into *Result) error {
@@ -110,6 +169,9 @@ func (c *Client) stream(ctx context.Context, f *form, into *Result) error {
 	}
 	into.Sent = time.Now()
 	resp, err := c.h2.RoundTrip(req)
+	if err != nil {
+		err = c.streams.cause(w.ctx, err)
+	}
 	if errors.Is(err, errHTTP1) && !c.http2 {
 		c.http1.Store(true)
 		return c.exchange(ctx, f, into)

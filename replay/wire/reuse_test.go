@@ -370,7 +370,7 @@ func TestFailures(t *testing.T) {
 		{"a certificate of nobody known", unknown.URL, "2.0", none, TLS},
 		{"a client without certificate", strict.URL, "1.1", insecure, TLS},
 		{"TLS is not spoken", strings.Replace(plain.URL, "http", "https", 1), "1.1", insecure, TLS},
-		{"HTTP/2 is not spoken", plain.URL, "2.0", none, Protocol},
+		{"HTTP/2 is not spoken", strings.Replace(plain.URL, "http", "h2c", 1), "2.0", none, Protocol},
 		{"HTTP/2 is not agreed to", strings.Replace(unknown.URL, "https", "grpcs", 1), "2.0", insecure, TLS},
 		{"a reset", resets.URL, "1.1", none, Reset},
 	} {
