@@ -40,10 +40,10 @@ person's data is erased: docs/snapshots.md has the steps, and describes the rule
 		RunE:        func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&r.rules, "rules", "", "file with the rules, YAML")
-	flags.StringVar(&r.from, "from", "", "place, or snapshot, that is read")
-	flags.StringVar(&r.to, "to", "", "place that is written to; of a snapshot, the one it is in, unless given")
-	flags.StringVar(&r.keyFile, "key-file", "", "file with the key for tokens, so that they agree with those made elsewhere under it; a random key, unless given")
+	flags.StringVar(&r.rules, "rules", "", "`file` with the rules, YAML")
+	flags.StringVar(&r.from, "from", "", "`place`, or snapshot, that is read")
+	flags.StringVar(&r.to, "to", "", "`place` that is written to; of a snapshot, the one it is in, unless given")
+	flags.StringVar(&r.keyFile, "key-file", "", "`file` with the key for tokens, so that they agree with those made elsewhere under it; a random key, unless given")
 	flags.BoolVar(&r.dryRun, "dry-run", false, "write nothing; print what the rules would do")
 	flags.BoolVar(&r.allowDamaged, "allow-damaged", false, "take what can be read of a recording that is damaged")
 	_ = cmd.MarkFlagRequired("rules")

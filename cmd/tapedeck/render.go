@@ -83,7 +83,7 @@ when it is called without a command and standard input is not a terminal.`,
 }
 
 func (f *renderFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.config, "config", "", "file with the configuration: kind Tapedeck, or a ConfigMap")
+	cmd.Flags().StringVar(&f.config, "config", "", "`file` with the configuration: kind Tapedeck, or a ConfigMap")
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set an option, or an annotation's default: `name=value` (repeatable)")
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "make an error of every workload that asks for the sidecar and is skipped")
 	cmd.Flags().StringVar(&f.report, "report", "", "also write the report to `FILE`: text, or JSON where it ends in .json")

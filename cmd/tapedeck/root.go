@@ -89,6 +89,7 @@ func newRoot() *cobra.Command {
 		// So that a slip of a finger finds its command.
 		SuggestionsMinimumDistance: 2,
 		Args:                       knownCommand,
+		PersistentPreRunE:          refuseEmpty,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if piped(cmd) { // kustomize, kpt and Helm call without a command
 				return flags.run(cmd, nil, nil)

@@ -79,8 +79,8 @@ Exchanges that nobody replays are left out, and counted; --keep takes them:
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&from, "from", "", "place, or snapshot, that the exchanges are read from")
-	flags.StringVar(&to, "to", "", "place that the snapshot is written to; the one it is read from, unless given")
+	flags.StringVar(&from, "from", "", "`place`, or snapshot, that the exchanges are read from")
+	flags.StringVar(&to, "to", "", "`place` that the snapshot is written to; the one it is read from, unless given")
 	flags.StringSliceVar(&keep, "keep", nil, "rules that are not to leave anything out: "+strings.Join(ruleNames(), ", "))
 	_ = cmd.MarkFlagRequired("from")
 	_ = cmd.RegisterFlagCompletionFunc("keep", cobra.FixedCompletions(ruleNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -220,7 +220,7 @@ func (n *named) register(cmd *cobra.Command) {
 	cmd.Use += " SNAPSHOT"
 	cmd.Args = cobra.ExactArgs(1)
 	cmd.Long = cmd.Short + ".\n\nSNAPSHOT is PLACE/snapshots/ID, or ID with --place; @sha256:DIGEST may follow the id, and is checked then."
-	cmd.Flags().StringVar(&n.place, "place", "", "place of a snapshot that is named by its id alone")
+	cmd.Flags().StringVar(&n.place, "place", "", "`place` of a snapshot that is named by its id alone")
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		root, err := contract.ParsePlace(n.place)
 		if err != nil || len(args) > 0 {
