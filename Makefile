@@ -40,12 +40,13 @@ e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm
 	  CGO_ENABLED=$$cgo go -C $$module test -trimpath -vet=off $$v -count=1 -timeout 60m ./... || exit; \
 	done
 
-bench: build ## Measure rendering, the sidecar, recordings, the mock and replay beside other programs, as ratios.
+bench: build ## Measure rendering, the sidecar, recordings, the mock, replay and the collector beside other programs, as ratios.
 	go -C e2e run ./cmd/bench ../bin/tapedeck
 	go -C e2e run ./cmd/benchproxy ../bin/tapedeck-proxy
 	go -C e2e run ./cmd/benchrecording ../bin/tapedeck
 	go -C e2e run ./cmd/benchmock ../bin/tapedeck
 	go -C e2e run ./cmd/benchreplay ../bin/tapedeck
+	go -C e2e run ./cmd/benchcollect ../bin/tapedeck
 
 image: $(targets:%=dist/%) ## Build the image; PLATFORMS=linux/amd64,linux/arm64 writes dist/tapedeck-oci.tar.
 ifeq ($(PLATFORMS),linux/$(shell go env GOARCH))

@@ -38,8 +38,8 @@ type Options struct {
 	// Clusters are those whose segments are taken; none: any.
 	Clusters []string
 	// Compacted tells whether a larger segment has the one with this key, which then is not
-	// stored again. It is asked about segments that come after the end of their hour: no
-	// others are compacted. nil: no segment is.
+	// stored again. It is asked about segments that come after the end of their hour, since
+	// no others are compacted by default. nil: no segment is.
 	Compacted func(ctx context.Context, key recording.SegmentKey) (bool, error)
 
 	// Concurrency is how many uploads are checked and stored at once. Checking takes up

@@ -18,7 +18,6 @@ type metrics struct {
 	removed, removedBytes     prometheus.Counter
 	sweepFailed               prometheus.Counter
 	swept                     prometheus.Gauge
-	keysFailed                prometheus.Counter
 
 	mu         sync.Mutex
 	namespaces map[string]bool
@@ -54,18 +53,17 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		removedBytes: counter("retention_bytes_total", "Bytes of segments that retention deleted."),
 		sweepFailed:  counter("retention_failures_total", "Runs of retention that failed."),
 		swept:        f.NewGauge(prometheus.GaugeOpts{Name: name("retention_last_success_seconds"), Help: "When retention last ran to its end, in Unix time."}),
-		keysFailed:   counter("reload_failures_total", "Times that a key or certificate could not be read again. The old one stays in use."),
 		namespaces:   map[string]bool{},
 	}
-	for n, of := range map[string]struct {
-		help  string
-		count *atomic.Int64
+	for _, of := range []struct {
+		name, help string
+		count      *atomic.Int64
 	}{
-		"uploads_waiting":   {"Uploads that wait for their turn.", &m.waiting},
-		"uploads_receiving": {"Uploads whose bodies are coming.", &m.receiving},
-		"uploads_storing":   {"Uploads that are checked or stored now.", &m.storing},
+		{"uploads_waiting", "Uploads that wait for their turn.", &m.waiting},
+		{"uploads_receiving", "Uploads whose bodies are coming.", &m.receiving},
+		{"uploads_storing", "Uploads that are checked or stored now.", &m.storing},
 	} {
-		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name(n), Help: of.help}, func() float64 { return float64(of.count.Load()) })
+		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name(of.name), Help: of.help}, func() float64 { return float64(of.count.Load()) })
 	}
 	return m
 }

@@ -17,14 +17,15 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/address"
 )
 
-// Bounds of what connections take. A connection that does nothing takes 12 KiB, and one of
-// HTTP/2 about 40. A stream of HTTP/2 whose upload waits for its turn takes streamBuffer.
+// Bounds of what connections take. A connection that does nothing takes some 20 KiB. A
+// stream of HTTP/2 whose upload waits for its turn takes up to streamBuffer, and all streams
+// of a connection fit into its window, so that one that waits holds up no other.
 const (
 	maxWriters   = 2048
 	maxReaders   = 64
 	maxAdmins    = 32
 	maxHead      = 32 << 10
-	streams      = 16
+	streams      = 8
 	streamBuffer = 64 << 10
 )
 

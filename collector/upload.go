@@ -35,6 +35,9 @@ const (
 	leastRate = 128 << 10
 )
 
+// maxWaiting is how many uploads wait for their turn at most.
+const maxWaiting = 1024
+
 // storeWithin bounds how long the store may take for a segment.
 const storeWithin = 2 * time.Minute
 
@@ -132,13 +135,13 @@ func (c *Collector) admit(r *http.Request, u *upload) error {
 	if !isTokenOf(token, c.o.Keys(), key.Cluster, key.Namespace) {
 		return refuse(contract.RefusedNamespace, "the token is not the one of cluster %.64q and namespace %.64q; print that with `tapedeck collect token --cluster %[1]s --namespace %[2]s --key-file FILE`", key.Cluster, key.Namespace)
 	}
+	u.key = key
 	if len(c.o.Clusters) > 0 && !slices.Contains(c.o.Clusters, key.Cluster) {
 		return refuse(contract.RefusedNamespace, "this collector takes nothing of the cluster %.64q", key.Cluster)
 	}
 	if err := checkPrincipal(r.Header, key.Namespace); err != nil {
 		return refuse(contract.RefusedPrincipal, "%v", err)
 	}
-	u.key = key
 	return c.checkHead(r, u)
 }
 
@@ -222,9 +225,11 @@ func contentDigest(lines []string) (sum [sha256.Size]byte, err error) {
 
 // enter waits for room for a temporary file.
 func (c *Collector) enter(ctx context.Context, u *upload) (leave func(), err error) {
-	c.m.waiting.Add(1)
 	defer c.m.waiting.Add(-1)
-	if c.draining.Load() {
+	switch waiting := c.m.waiting.Add(1); {
+	case waiting > maxWaiting:
+		return nil, refuse(contract.RefusedBusy, "%d uploads wait for their turn", maxWaiting)
+	case c.draining.Load():
 		return nil, refuse(contract.RefusedBusy, "the collector is about to end")
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.o.Wait)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/tapedeck/tapedeck/collector"
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -248,4 +249,50 @@ func bomb(t *testing.T, text []byte, times int) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// A collector of one cluster takes nothing of another, whatever the token says.
+func TestTheCollectorsClusters(t *testing.T) {
+	r := start(t, func(o *collector.Options, _ *collector.Ports) { o.Clusters = []string{"arn:aws:eks", "c2"} })
+	u := segment(t, exchange(1))
+	if a := r.send(t, u); a.code != contract.RefusedNamespace || !strings.Contains(a.detail, "takes nothing of the cluster") {
+		t.Errorf("%+v", a)
+	}
+	if got := r.metric(t, `tapedeck_collector_refused_total{code="namespace",namespace="shop"}`); got != "1" {
+		t.Errorf("counted: %q", got)
+	}
+	k := shop()
+	k.Cluster = "arn-aws-eks"
+	if a := r.send(t, of(k, compress(t, exchange(1, func(e *recording.Exchange) { e.Cluster = "arn:aws:eks" })))); a.status != http.StatusCreated {
+		t.Errorf("%+v", a)
+	}
+}
+
+// While a key is replaced, tokens of either are taken.
+func TestTokensOfSeveralKeys(t *testing.T) {
+	other := []byte("another key of the collector")
+	r := start(t, func(o *collector.Options, _ *collector.Ports) {
+		o.Keys = func() [][]byte { return [][]byte{other, key} }
+	})
+	u := segment(t, exchange(1))
+	for _, k := range [][]byte{key, other} {
+		u.token = contract.CollectorToken(k, "c1", "shop")
+		if a := r.send(t, u); a.code != "" {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
+// Behind a mesh, the last element of the header says who the client is, and a name may have quotes.
+func TestClientsOfTheMesh(t *testing.T) {
+	r := start(t)
+	for _, xfcc := range []string{
+		"By=spiffe://cluster.local/ns/speedscale/sa/collector;Hash=0a1b;Subject=\"\";URI=spiffe://cluster.local/ns/shop/sa/cart",
+		"URI=spiffe://cluster.local/ns/bank/sa/pay,By=x;Hash=0a;Subject=\"CN=a\\\"b,O=c;d\";uri=spiffe://cluster.local/ns/shop/sa/cart;DNS=a;DNS=b",
+		`URI="spiffe://cluster.local/ns/shop/sa/cart"`,
+	} {
+		if a := r.send(t, segment(t, exchange(1)).with("X-Forwarded-Client-Cert", xfcc)); a.code != "" {
+			t.Errorf("%s: %+v", xfcc, a)
+		}
+	}
 }

@@ -36,6 +36,7 @@ var update = flag.Bool("update", false, "write the reference pages")
 func TestReferencePages(t *testing.T) {
 	pages := map[string]func() string{
 		"annotations.md":       annotations,
+		"collector.md":         collecting,
 		"configuration.md":     configuration,
 		"reason-codes.md":      reasonCodes,
 		"environment.md":       environment,
@@ -248,6 +249,18 @@ func places() string {
 				for _, setting := range s.Settings {
 					fmt.Fprintf(b, "| `%s` | `%s` | %s | %s |\n", s.Name, setting.Name, cell(setting.Allowed), cell(setting.Doc))
 				}
+			}
+		},
+	})
+}
+
+// collecting fills the table of reasons; the others are filled where their code is.
+func collecting() string {
+	return filled("collector.md", map[string]func(*strings.Builder){
+		"refusals": func(b *strings.Builder) {
+			b.WriteString("| code | status | the segment is | what it means, and what to do |\n|---|---|---|---|\n")
+			for _, r := range contract.Refusals() {
+				fmt.Fprintf(b, "| `%s` | %d | %s | %s |\n", r.Code, r.Status, r.Fate, cell(r.Doc))
 			}
 		},
 	})

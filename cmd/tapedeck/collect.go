@@ -143,7 +143,7 @@ func (f *collectFlags) options(log *slog.Logger) (o collector.Options, err error
 	for _, flag := range []struct {
 		name  string
 		wrong bool
-	}{{"concurrency", f.concurrency < 1}, {"temp-size", o.TempBytes < 1}, {"wait", f.wait < 0}, {"drain", f.drain < 0}, {"keep", f.keep < 0}} {
+	}{{"concurrency", f.concurrency < 1}, {"temp-size", o.TempBytes < 1}, {"wait", f.wait <= 0}, {"drain", f.drain <= 0}, {"keep", f.keep < 0}} {
 		if flag.wrong {
 			return o, fmt.Errorf("--%s: too small", flag.name)
 		}
@@ -180,11 +180,11 @@ func newCollectTokenCommand() *cobra.Command {
 		Use:   "token --namespace NAMESPACE --key-file FILE",
 		Short: "Print the token with which the sidecars of a namespace send to a collector",
 		Long: `Derives the token of a namespace from the collector's key. It goes into a Secret of
-that namespace, which the option sinkTokenSecret names. Whoever has it can store
+that namespace, tapedeck-collector-token unless the option sinkTokenSecret names another. Whoever has it can store
 recordings of that namespace, and do nothing else. The cluster must be the one that
 the render was given with the option cluster.`,
 		Example: `  tapedeck collect token --namespace shop --cluster c1 --key-file key |
-    kubectl create secret generic tapedeck-collector -n shop --from-file=token=/dev/stdin`,
+    kubectl create secret generic tapedeck-collector-token -n shop --from-file=token=/dev/stdin`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := collector.ReadKey(keyFile)

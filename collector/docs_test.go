@@ -1,0 +1,57 @@
+package collector_test
+
+import (
+	"flag"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tapedeck/tapedeck/collector"
+	"github.com/tapedeck/tapedeck/internal/docpage"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+var update = flag.Bool("update", false, "write the table of metrics")
+
+// listed is a registerer that remembers what is registered.
+type listed struct {
+	prometheus.Registerer
+	lines []string
+}
+
+var desc = regexp.MustCompile(`fqName: "([^"]*)", help: "([^"]*)".*variableLabels: \{([^}]*)\}`)
+
+func (l *listed) MustRegister(all ...prometheus.Collector) {
+	l.Registerer.MustRegister(all...)
+	for _, c := range all {
+		kind := "gauge"
+		switch c.(type) {
+		case *prometheus.CounterVec, prometheus.Counter:
+			kind = "counter"
+		case prometheus.Histogram:
+			kind = "histogram"
+		}
+		if _, ok := c.(prometheus.Gauge); ok {
+			kind = "gauge" // which has all methods of a counter
+		}
+		ch := make(chan *prometheus.Desc, 1)
+		c.Describe(ch)
+		found := desc.FindStringSubmatch((<-ch).String())
+		name := found[1]
+		if found[3] != "" {
+			name += "{" + found[3] + "}"
+		}
+		l.lines = append(l.lines, fmt.Sprintf("| `%s` | %s | %s |\n", name, kind, found[2]))
+	}
+}
+
+func TestThePageListsTheMetrics(t *testing.T) {
+	l := &listed{Registerer: prometheus.NewRegistry()}
+	if _, err := collector.New(collector.Options{Store: store.Dir(t.TempDir()), Keys: func() [][]byte { return nil }, Metrics: l}); err != nil {
+		t.Fatal(err)
+	}
+	docpage.Tables(t, "../docs/collector.md", *update, map[string]string{"metrics": "| metric | kind | what it counts |\n|---|---|---|\n" + strings.Join(l.lines, "")})
+}
