@@ -126,8 +126,23 @@ func TestARefusedBodyIsNotAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if resp.StatusCode != http.StatusForbidden {
-		t.Errorf("got %s", resp.Status)
+	if resp.StatusCode != http.StatusForbidden || !resp.Close {
+		t.Errorf("got %s, and the connection is to be closed: %t", resp.Status, resp.Close)
+	}
+}
+
+// A connection is used again after a refusal only if nothing of the body is left on it.
+func TestAfterARefusal(t *testing.T) {
+	r := start(t)
+	wrong, good := segment(t, exchange(1, body(2<<20))), segment(t, exchange(1))
+	wrong.token = contract.CollectorToken(key, "c1", "bank")
+	for range 50 {
+		if a := r.send(t, wrong); a.code != contract.RefusedNamespace {
+			t.Errorf("%+v", a)
+		}
+		if a := r.send(t, good); a.code != "" {
+			t.Errorf("%+v", a)
+		}
 	}
 }
 

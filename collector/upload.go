@@ -50,6 +50,7 @@ type upload struct {
 	key    recording.SegmentKey // once the token was found to be of its namespace
 	size   int64
 	digest [sha256.Size]byte // what the header says
+	whole  bool              // all of the body was read
 }
 
 // namespace is that of the upload, for metrics and the log; "" until it is known that the
@@ -79,6 +80,9 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refused := asRefused(err)
 		c.m.refused(refused.Code, u.namespace())
 		c.tell(refused, &u, r.RemoteAddr)
+		if !u.whole && r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close") // the rest of the body is in the way of another request
+		}
 		refused.answer(w)
 		return
 	}
@@ -295,6 +299,7 @@ func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (
 			return nil, tempFailed(failed)
 		}
 		if err == io.EOF {
+			u.whole = true
 			break
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
