@@ -490,3 +490,58 @@ func (f failing) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	}
 	return f.memory.Get(ctx, key)
 }
+
+// A thousand pods take one open segment at a time, and the memory that is allowed; what comes
+// out streams in order.
+func TestAThousandPods(t *testing.T) {
+	m := newMemory()
+	next := 0
+	for i := range 1000 {
+		p := &pod{Partition: cart, name: fmt.Sprint("cart-", i), process: recording.UUID{1, byte(i), byte(i >> 8)}, next: &next}
+		began := hour.Add(time.Duration(i%12) * 5 * time.Minute)
+		key, body := p.segment(began, true, true, p.exchange(began.Add(time.Duration(i)*time.Millisecond), time.Second), p.exchange(began.Add(time.Duration(i%7)*time.Second), 2*time.Second),
+			p.exchange(began.Add(-time.Second), 10*time.Second), p.exchange(began.Add(time.Minute), 10*time.Minute))
+		m.objects[key] = body
+	}
+	s := &opened{memory: m}
+	if sum := compactAll(t, s, Options{MaxHeld: 10_000, TempDir: t.TempDir()}); sum.Sources != 1000 || sum.Exchanges != 4000 || sum.Large != 1 {
+		t.Fatalf("%+v", sum)
+	}
+	if s.most != 1 {
+		t.Errorf("%d segments were open", s.most)
+	}
+	r, err := read.Open(t.Context(), read.Query{}, read.Options{}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for rec, err := range r.Records() {
+		if err != nil || rec.Late {
+			t.Fatalf("%v, %v", rec, err)
+		}
+		n++
+	}
+	if rep := r.Report(); n != 4000 || len(rep.Findings()) > 0 || len(rep.Processes) != 1000 {
+		t.Errorf("%d exchanges, %v, %d processes", n, rep.Findings(), len(rep.Processes))
+	}
+}
+
+// opened counts open segments.
+type opened struct {
+	*memory
+	open, most int
+}
+
+func (o *opened) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	r, err := o.memory.Get(ctx, key)
+	o.open++
+	o.most = max(o.most, o.open)
+	return closing{r, o}, err
+}
+
+type closing struct {
+	io.Reader
+	o *opened
+}
+
+func (c closing) Close() error { c.o.open--; return nil }
