@@ -9,14 +9,18 @@
 //
 // What it promises:
 //
-//   - Memory is bounded by Options, and a hundred bytes for each segment, however large the
-//     recording is, and whoever wrote it. At most Options.MaxOpen segments are open.
+//   - Memory is bounded by Options, and two hundred bytes for each segment, however large the
+//     recording is, and whoever wrote it. At most Options.MaxOpen segments are open. An open
+//     large segment counts for those that it was made of.
 //   - In the order [Sorted], every exchange comes in the order of its start. What doesn't
 //     fit into memory is sorted in a temporary file.
 //   - In the order [Streamed], the first exchange comes at once, and nothing is written
 //     anywhere. Exchanges come in order if they took no longer than Options.Window, and
 //     if no more than Options.MaxOpen pods wrote at a time. The others come late: each is
 //     marked, and counted.
+//   - What compaction does meanwhile makes no difference: what a large segment was made of is
+//     left out, and what is gone since it was listed is read from the large segment. The same
+//     query gives the same before and after.
 //   - Whatever could not be read is in the Report, by kind, counted, with examples. Reading
 //     goes on behind it.
 //

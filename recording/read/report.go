@@ -58,7 +58,7 @@ func Kinds() [kinds]KindDoc {
 		Torn:           {"torn", "torn segment", "torn segments", Damage, "A segment that is complete by its name, and ends in the middle of a record, or has nothing in it."},
 		Unreadable:     {"unreadable", "unreadable file", "unreadable files", Damage, "A file or a folder that the store doesn't give, or whose compression is damaged or beyond a limit."},
 		Unfinished:     {"unfinished", "unfinished recording", "unfinished recordings", Damage, "A recording that `tapedeck redact` began to write and did not end: `_redacting.json` is there, and `_redacted.json` is not."},
-		MissingSegment: {"missing_segment", "missing segment", "missing segments", Gap, "A number between those of a process's segments that no segment has: it was removed, or could not be written."},
+		MissingSegment: {"missing_segment", "missing segment", "missing segments", Gap, "A number that no segment has, between those of a process's segments, or before them if it began in the time that was asked for: it was removed, could not be written, or was not sent. Its counters say how many exchanges are missing."},
 		TornPart:       {"torn_part", "open segment", "open segments", Normal, "A segment that is still being written, or whose writer was killed: the last record is torn."},
 		NoCounters:     {"no_counters", "segment without counters", "segments without counters", Normal, "A complete segment of the recorder that doesn't say what was left out."},
 		MissingPart:    {"missing_part", "conversation with missing parts", "conversations with missing parts", Gap, "Parts of a conversation are not in what was read."},

@@ -17,7 +17,8 @@ type large struct {
 	names      map[string]bool       // of what those in it were made of, once somebody asked
 }
 
-// met notes a key that was listed. Large segments come first in their partition.
+// met notes a key that was listed. Large segments come first in their partition, but for what
+// was begun in the hour's first millisecond, which compacted removes in the end.
 func (l *large) met(key recording.SegmentKey) {
 	if !key.IsLarge() || l.keys[key.String()] {
 		return

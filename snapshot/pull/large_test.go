@@ -1,0 +1,73 @@
+package pull
+
+import (
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/columns"
+	"github.com/tapedeck/tapedeck/recording/store"
+)
+
+// largeOf makes a large segment that was made of segments with these keys.
+func largeOf(t *testing.T, number int, keys ...string) (key, text string) {
+	t.Helper()
+	p, err := recording.ParsePartition(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, key := range keys {
+		names = append(names, path.Base(key))
+	}
+	return recording.LargeKey(p, number).String(), string(recording.Sources{Names: names}.AppendLine(nil, p))
+}
+
+// What was compacted since the last call comes as a large segment and takes the place of what
+// it was made of; what a large segment has is not copied beside it.
+func TestACopyOfWhatWasCompacted(t *testing.T) {
+	from, to := t.TempDir(), store.Dir(t.TempDir())
+	const fourth = folder + "20261122T201500.000Z-cart-0-3.jsonl.zst"
+	files{second: "2", fourth: "4"}.write(t, from)
+	pulled := func() Summary {
+		t.Helper()
+		sum, err := Place(t.Context(), store.Dir(from), To{Store: to}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	pulled()
+	key, text := largeOf(t, 0, second, fourth)
+	other, more := largeOf(t, 1, folder+"20261122T202000.000Z-cart-1-0.jsonl.zst")
+	files{key: text, other: more, third: "3"}.write(t, from) // and those that it was made of are still there
+	want := files{key: text, other: more, third: "3", columns.Name: string(columns.File())}
+	if sum := pulled(); sum.Segments != 3 {
+		t.Errorf("%+v", sum)
+	}
+	if diff := cmp.Diff(want, filesOf(t, to)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if sum := pulled(); sum.Segments != 0 || sum.Known != 3 {
+		t.Errorf("%+v", sum)
+	}
+	if diff := cmp.Diff(want, filesOf(t, to)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// A pod could hide what others recorded by listing it.
+func TestAnArchiveBringsNoLargeSegment(t *testing.T) {
+	key, text := largeOf(t, 0, first)
+	to := store.Dir(t.TempDir())
+	files{first: "1"}.write(t, string(to))
+	if _, err := Archive(t.Context(), exported(t, files{key: text}), To{Store: to}); err == nil || !strings.Contains(err.Error(), "no pod writes a segment that is called so") {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(files{first: "1"}, filesOf(t, to)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
