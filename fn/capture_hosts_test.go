@@ -44,6 +44,11 @@ spec: {type: ExternalName, externalName: db.corp}
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: orders, namespace: shop}
+spec: {ports: [{name: http, port: 8080}, {name: grpc, port: 9090}]}
+---
+apiVersion: v1
+kind: Service
 metadata: {name: dns, namespace: shop}
 spec: {ports: [{port: 53, protocol: UDP}, {port: 8053}]}
 ---
@@ -91,9 +96,11 @@ func TestHostsOfTheEnvironment(t *testing.T) {
 			[]string{"A=postgres:5432", "B=postgres.shop:5432", "C=postgres.shop.svc:5432", "D=postgres.shop.svc.cluster.local:5432", "E=postgres.shop.svc.example.org:5432"}},
 		{"a Service of another namespace has that in its name", "kafka.streams:9092", []string{"A=kafka:9092", "B=kafka.streams:9092"}},
 		{"pods of a headless Service", "kafka-0.kafka.streams:9092 kafka-1.kafka.streams.svc:9092", []string{"A=kafka-0.kafka.streams:9092,kafka-1.kafka.streams.svc:9092", "B=pod.postgres:5432"}},
-		{"a headless Service is called at any port", "kafka.streams:9999", []string{"A=kafka.streams:9999"}},
+		{"a headless Service is called at any port", "kafka.streams:9092 kafka.streams:9999", []string{"A=kafka.streams:9999"}},
 		{"an ExternalName is, too", "legacy:1521", []string{"A=legacy:1521"}},
+		{"all ports of a Service, since the hosts file leads all of them to the sidecar", "orders:8080 orders:9090 orders.shop:8080 orders.shop:9090", []string{"A=orders:9090", "B=http://orders.shop:8080"}},
 		{"another has its ports", "", []string{"A=postgres:80", "B=dns:53"}},
+		{"HTTP may redirect to HTTPS", "a.example.com:80 a.example.com:443 b.example.com:443", []string{"A=http://a.example.com", "B=https://b.example.com"}},
 		{"public names", "a.example.com:443 b.s3.amazonaws.com:443", []string{"A=https://a.example.com", "B=https://b.s3.amazonaws.com", "C=https://c.corp.internal", "D=https://d.local"}},
 		{"one host from several variables", "postgres:5432", []string{"A=postgres:5432", "B=postgres://u@postgres/x", "C=host=postgres user=u"}},
 		{"a port of the pair that the Service lacks, and a host without a port", "", []string{"DB_HOST=legacy.example.com", "PG_PORT=5433", "PG_HOST=postgres"}},
@@ -206,7 +213,7 @@ func TestMoreHostsThanAPodHasRoomFor(t *testing.T) {
 	if n := len(strings.Fields(hostsOf(t, out))); n != contract.MaxCaptureHosts {
 		t.Errorf("%d hosts", n)
 	}
-	if text := report(t, results); !strings.Contains(text, "h250.example.com:7000, h251.example.com:7000: a pod has room for 250 hosts") {
+	if text := report(t, results); !strings.Contains(text, "h250.example.com:7000 (A of container app), h251.example.com:7000 (A of container app): a pod has room for 250 hosts") {
 		t.Error(text)
 	}
 	listed := strings.Replace(shop, "capture-hosts: auto", "capture-hosts: "+quoteJSON(strings.Join(all, ", ")), 1) + environment("A=b")

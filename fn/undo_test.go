@@ -39,7 +39,7 @@ func undoCases(t testing.TB) []undoCase {
 	for _, file := range files {
 		c := readCase(t, file)
 		input, want := c["input.yaml"], c["want.yaml"]
-		if want == nil || bytes.Contains(input, []byte("tapedeck.dev/")) || bytes.Contains(input, []byte("ResourceList")) || !bytes.Contains(want, []byte("tapedeck.dev/undo")) {
+		if want == nil || bytes.Contains(input, []byte("tapedeck.dev/undo")) || bytes.Contains(input, []byte("tapedeck.dev/created-for")) || bytes.Contains(input, []byte("ResourceList")) || !bytes.Contains(want, []byte("tapedeck.dev/undo")) {
 			continue
 		}
 		cfg := transformer.DefaultConfig()

@@ -53,16 +53,21 @@ func (in *input) resolveHosts(w *workload) Results {
 	taken := in.portsOfPod(w)
 	kept := &captureList{}
 	for _, h := range named {
+		whole := true // the hosts file leads calls of every port to the sidecar
 		for _, port := range h.Ports {
 			code, why := in.refusesHost(w, taken, h.Name, port)
 			switch {
 			case code == "":
-				kept.add(h.Name, port)
+				continue
 			case src.path == "":
 				left = append(left, fmt.Sprintf("%s:%d: %s", h.Name, port, why))
 			default:
 				results = append(results, result(code, w.Object, "capture-hosts: %s:%d can't be captured: %s", h.Name, port, why).At(src.path, src.value, ""))
 			}
+			whole = false
+		}
+		if whole {
+			kept.add(h.Name, h.Ports...)
 		}
 	}
 	var found []string
@@ -83,7 +88,7 @@ func (in *input) resolveHosts(w *workload) Results {
 		results = append(results, result(CodeHostsLeft, w.Object, "not captured through the hosts file: %s", strings.Join(left, "; ")).At(at, s.CaptureHosts, ""))
 	}
 	if len(s.hosts) > 0 {
-		results = append(results, in.checkHosts(w)...)
+		results = append(results, in.checkHosts(w, taken)...)
 	}
 	return results
 }
@@ -94,20 +99,21 @@ type captureList struct {
 	ports int
 }
 
-// add adds a port of a host, false where there is no room.
-func (l *captureList) add(name string, port int) bool {
+// add adds ports of a host: all, or none and false where there is no room.
+func (l *captureList) add(name string, ports ...int) bool {
 	i := slices.IndexFunc(l.hosts, func(h contract.CaptureHost) bool { return h.Name == name })
+	if i >= 0 {
+		ports = without(ports, l.hosts[i].Ports)
+	}
 	switch {
-	case i >= 0 && slices.Contains(l.hosts[i].Ports, port):
-		return true
-	case l.ports == contract.MaxCapturePorts, i < 0 && len(l.hosts) == contract.MaxCaptureHosts:
+	case l.ports+len(ports) > contract.MaxCapturePorts, i < 0 && len(l.hosts) == contract.MaxCaptureHosts:
 		return false
 	case i < 0:
 		i = len(l.hosts)
 		l.hosts = append(l.hosts, contract.CaptureHost{Name: name})
 	}
-	l.hosts[i].Ports = append(l.hosts[i].Ports, port)
-	l.ports++
+	l.hosts[i].Ports = append(l.hosts[i].Ports, ports...)
+	l.ports += len(ports)
 	return true
 }
 

@@ -1,7 +1,6 @@
 package transformer
 
 import (
-	"cmp"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -133,83 +132,166 @@ var addressName = regexp.MustCompile(`(?i)(^|_)(url|uri|dsn|host|hosts|hostname|
 // hostVariable matches the first of a pair of variables: DB_HOST beside DB_PORT.
 var hostVariable = regexp.MustCompile(`(?i)^(.*?)_?(host|hostname|hostaddr|server|addr|address)$`)
 
+// hostPort is a port of a host.
+type hostPort struct {
+	host string
+	port int
+}
+
+func (p hostPort) String() string { return fmt.Sprintf("%s:%d", p.host, p.port) }
+
+// naming is a variable that names a host.
+type naming struct {
+	appVariable
+	endpoints.Endpoint
+	at string // the variable and its container, for people
+}
+
+// inference collects what the environment of a workload's containers names.
+type inference struct {
+	in    *input
+	w     *workload
+	taken map[int]string // see portsOfPod
+	found map[hostPort][]naming
+	// refused are hosts of which a port can't be captured, and why: see hostID.
+	refused map[string]string
+	left    map[string][]string // what was left out, by the reason
+}
+
 // inferHosts adds the hosts that the environment of a workload's containers names, sorted
 // by their names, so that their addresses are the same in every render. It says where it
 // has them from, and what it left out.
 func (in *input) inferHosts(w *workload, taken map[int]string, list *captureList) (found, left []string) {
-	type place struct {
-		host string
-		port int
-	}
-	from := map[place][]string{}
-	why := map[string][]string{}
-	leave := func(what, reason string) {
-		if !slices.Contains(why[reason], what) {
-			why[reason] = append(why[reason], what)
-		}
-	}
+	f := &inference{in, w, taken, map[hostPort][]naming{}, map[string]string{}, map[string][]string{}}
 	late, _ := in.lateContainers(w)
 	for _, c := range append(w.appContainers(), late...) {
-		direct := in.reachedDirectly(w, c)
-		variables := in.variablesOf(w, c)
-		for _, v := range variables {
-			name := v.name + " of container " + c.name()
-			if isProxyVariable(v.name) || slices.Contains(noProxyNames, v.name) || passwordName.MatchString(v.name) && !strings.Contains(v.value, "://") {
-				continue
-			}
-			if v.absent != "" {
-				if addressName.MatchString(v.name) {
-					leave(name, "it comes from "+v.absent+", which is not in the input")
-				}
-				continue
-			}
-			reading := endpoints.Read(v.value)
-			for _, reason := range reading.Left {
-				leave(name, reason)
-			}
-			if len(reading.Endpoints)+len(reading.Left) == 0 {
-				reading.Endpoints = pair(v, variables)
-			}
-			for _, e := range reading.Endpoints {
-				e, reason := in.judge(w, e, taken, direct)
-				if reason != "" {
-					leave(leftOut(v, name, e, reason))
-					continue
-				}
-				at := place{e.Host, e.Port}
-				from[at] = append(from[at], name)
-			}
-		}
+		f.read(c)
 	}
-	places := slices.SortedFunc(maps.Keys(from), func(a, b place) int {
-		return cmp.Or(strings.Compare(a.host, b.host), cmp.Compare(a.port, b.port))
-	})
-	for _, at := range places {
-		what := fmt.Sprintf("%s:%d", at.host, at.port)
-		if !list.add(at.host, at.port) {
-			leave(what, fmt.Sprintf("a pod has room for %d hosts and %d ports of hosts", contract.MaxCaptureHosts, contract.MaxCapturePorts))
-			continue
-		}
-		found = append(found, what+" from "+strings.Join(from[at], " and "))
+	for _, host := range f.hosts() {
+		found = append(found, f.take(host, list)...)
 	}
-	for _, reason := range sortedKeys(why) {
-		left = append(left, strings.Join(why[reason], ", ")+": "+reason)
+	for _, reason := range sortedKeys(f.left) {
+		left = append(left, strings.Join(f.left[reason], ", ")+": "+reason)
 	}
 	return found, left
 }
 
+func (f *inference) leave(what, reason string) {
+	if !slices.Contains(f.left[reason], what) {
+		f.left[reason] = append(f.left[reason], what)
+	}
+}
+
+// read reads the variables of a container.
+func (f *inference) read(c container) {
+	direct := f.in.reachedDirectly(f.w, c)
+	variables := f.in.variablesOf(f.w, c)
+	for _, v := range variables {
+		at := v.name + " of container " + c.name()
+		if isProxyVariable(v.name) || slices.Contains(noProxyNames, v.name) || passwordName.MatchString(v.name) && !strings.Contains(v.value, "://") {
+			continue
+		}
+		if v.absent != "" {
+			if addressName.MatchString(v.name) {
+				f.leave(at, "it comes from "+v.absent+", which is not in the input")
+			}
+			continue
+		}
+		reading := endpoints.Read(v.value)
+		for _, reason := range reading.Left {
+			f.leave(at, reason)
+		}
+		if len(reading.Endpoints)+len(reading.Left) == 0 {
+			reading.Endpoints = pair(v, variables)
+		}
+		for _, e := range reading.Endpoints {
+			e, reason := f.in.judge(f.w, e, direct)
+			n := naming{v, e, at}
+			if reason != "" {
+				f.leave(n.leftOut(reason))
+				continue
+			}
+			if _, why := f.in.refusesHost(f.w, f.taken, e.Host, e.Port); why != "" {
+				f.refused[f.in.hostID(f.w, e.Host)] = why
+			}
+			key := hostPort{e.Host, e.Port}
+			f.found[key] = append(f.found[key], n)
+		}
+	}
+}
+
+// hosts returns the hosts that were found, in order.
+func (f *inference) hosts() []string {
+	var hosts []string
+	for p := range f.found {
+		hosts = append(hosts, p.host)
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// take adds a host with all ports that are known of it: those that were found, those that
+// its Service has, and 443 where an HTTP host may redirect to it. The hosts file leads calls of every port to the sidecar, so a
+// host of which one can't be captured is left out.
+func (f *inference) take(host string, list *captureList) (found []string) {
+	var ports []int
+	for p := range f.found {
+		if p.host == host {
+			ports = append(ports, p.port)
+		}
+	}
+	id := f.in.hostID(f.w, host)
+	more, owner := []int(nil), "the redirect to HTTPS that its port 80 may answer with"
+	if svc := f.in.serviceOf(f.w, host); svc != nil {
+		more, owner = svc.tcpPorts(), svc.Ref().String()
+	} else if slices.Contains(ports, 80) {
+		more = []int{443}
+	}
+	for _, port := range without(more, ports) {
+		ports = append(ports, port)
+		if _, why := f.in.refusesHost(f.w, f.taken, host, port); why != "" && f.refused[id] == "" {
+			f.refused[id] = fmt.Sprintf("the hosts file would lead calls of its port %d to the pod, too: %s", port, why)
+		}
+	}
+	slices.Sort(ports)
+	reason := f.refused[id]
+	if reason == "" && !list.add(host, ports...) {
+		reason = fmt.Sprintf("a pod has room for %d hosts and %d ports of hosts", contract.MaxCaptureHosts, contract.MaxCapturePorts)
+	}
+	for _, port := range ports {
+		p := hostPort{host, port}
+		if reason != "" {
+			for _, n := range f.found[p] {
+				f.leave(n.leftOut(reason))
+			}
+			continue
+		}
+		var from []string
+		for _, n := range f.found[p] {
+			if !slices.Contains(from, n.at) {
+				from = append(from, n.at)
+			}
+		}
+		if from == nil {
+			from = []string{owner}
+		}
+		found = append(found, p.String()+" from "+strings.Join(from, " and "))
+	}
+	return found
+}
+
 // leftOut says what was left out, and why. Of a Secret's value nothing is repeated, and of
 // one that may be anything, as it is no URL, no reason either.
-func leftOut(v appVariable, name string, e endpoints.Endpoint, reason string) (string, string) {
+func (n naming) leftOut(reason string) (string, string) {
 	switch {
-	case v.secret && !strings.Contains(v.value, "://"):
-		return name, "its value is a Secret's, and no host of the input or the internet that could be captured"
-	case v.secret:
-		return name, reason
-	case e.Port == 0:
-		return e.Host + " (" + name + ")", reason
+	case n.secret && !strings.Contains(n.value, "://"):
+		return n.at, "its value is a Secret's, and no host of the input or the internet that could be captured"
+	case n.secret:
+		return n.at, reason
+	case n.Port == 0:
+		return n.Host + " (" + n.at + ")", reason
 	}
-	return fmt.Sprintf("%s:%d (%s)", e.Host, e.Port, name), reason
+	return fmt.Sprintf("%s:%d (%s)", n.Host, n.Port, n.at), reason
 }
 
 // pair reads a variable that has a host alone. Its port is that of the variable beside
@@ -231,8 +313,8 @@ func pair(v appVariable, all []appVariable) []endpoints.Endpoint {
 	return []endpoints.Endpoint{e}
 }
 
-// judge says why a host is not captured, "" if it is.
-func (in *input) judge(w *workload, e endpoints.Endpoint, taken map[int]string, direct func(string) bool) (endpoints.Endpoint, string) {
+// judge says why a host is not to be captured, "" if it is, and completes its port.
+func (in *input) judge(w *workload, e endpoints.Endpoint, direct func(string) bool) (endpoints.Endpoint, string) {
 	svc := in.serviceOf(w, e.Host)
 	switch {
 	case svc == nil && !in.entered(w, e.Host) && !isPublic(e.Host):
@@ -251,8 +333,7 @@ func (in *input) judge(w *workload, e endpoints.Endpoint, taken map[int]string, 
 	case svc != nil && !svc.called(e.Port):
 		return e, fmt.Sprintf("%s has no TCP port %d", svc.Ref(), e.Port)
 	}
-	_, why := in.refusesHost(w, taken, e.Host, e.Port)
-	return e, why
+	return e, ""
 }
 
 // entered tells whether a ServiceEntry of the input has a host.

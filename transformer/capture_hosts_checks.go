@@ -37,8 +37,26 @@ func (r reconnect) among(hosts []contract.CaptureHost) (found []string) {
 	return found
 }
 
+// unlisted says which ports a captured Service has that are not captured, and what becomes
+// of calls there, "" if it has none.
+func (in *input) unlisted(w *workload, host string, listed []int, taken map[int]string) string {
+	svc := in.serviceOf(w, host)
+	if svc == nil || listed == nil { // a Service under another name
+		return ""
+	}
+	var out []string
+	for _, port := range without(svc.tcpPorts(), listed) {
+		fate := "are refused"
+		if owner := taken[port]; owner != "" {
+			fate = "reach " + owner
+		}
+		out = append(out, fmt.Sprintf("port %d %s", port, fate))
+	}
+	return strings.Join(out, ", those of ")
+}
+
 // checkHosts reports what goes with the hosts that were decided on.
-func (in *input) checkHosts(w *workload) Results {
+func (in *input) checkHosts(w *workload, taken map[int]string) Results {
 	var results Results
 	at := w.settings.where("capture-hosts")
 	say := func(code Code, message string, args ...any) {
@@ -51,12 +69,22 @@ func (in *input) checkHosts(w *workload) Results {
 		}
 		say(CodeHostsInit, "init containers that start before the sidecar keep their own /etc/hosts, and what they call is not captured: %s%s", strings.Join(names, ", "), in.insertFirst())
 	}
+	listed := map[string][]int{}
+	for _, h := range w.settings.hosts {
+		id := in.hostID(w, h.Name)
+		listed[id] = append(listed[id], h.Ports...)
+	}
 	var pods, names []string
 	for _, h := range w.settings.hosts {
 		if svc := in.serviceOf(w, h.Name); svc != nil && svc.pod != "" {
 			pods = append(pods, h.Name)
 		}
 		names = append(names, in.namesOf(w, h.Name)...)
+		id := in.hostID(w, h.Name)
+		if missing := in.unlisted(w, h.Name, listed[id], taken); missing != "" {
+			say(CodeHostPorts, "%s is captured, and the hosts file leads calls of all its ports to the sidecar: those of %s; list these ports, too, or leave the host out, if the application calls them", h.Name, missing)
+		}
+		delete(listed, id)
 	}
 	for _, row := range reconnects {
 		if hosts := row.among(w.settings.hosts); len(hosts) > 0 {

@@ -37,20 +37,26 @@ func (in *input) serviceOf(w *workload, host string) *meant {
 	}
 	switch len(labels) {
 	case 1:
-		if o := in.find("", "Service", w.namespace(), labels[0]); o != nil {
+		if o := find(labels[0], w.namespace()); o != nil {
 			return &meant{o, ""}
 		}
 	case 2:
 		if o := find(labels[0], labels[1]); o != nil {
 			return &meant{o, ""}
 		}
-		if o := in.find("", "Service", w.namespace(), labels[1]); o != nil {
-			return pod(o)
-		}
+		return pod(find(labels[1], w.namespace()))
 	case 3:
 		return pod(find(labels[1], labels[2]))
 	}
 	return nil
+}
+
+// hostID is the same for all names of a host: the Service that they mean, or the name.
+func (in *input) hostID(w *workload, host string) string {
+	if m := in.serviceOf(w, host); m != nil && m.pod == "" {
+		return m.Ref().String()
+	}
+	return host
 }
 
 // selectsOwn tells whether a Service leads to a workload's own pods.

@@ -98,6 +98,7 @@ const (
 	CodeHostsSysctl        Code = "capture-hosts-sysctl"
 	CodeHostAlias          Code = "capture-host-alias"
 	CodeHostPods           Code = "capture-host-pods"
+	CodeHostPorts          Code = "capture-host-ports"
 	CodeHostProbe          Code = "capture-host-probe"
 	CodeHostReconnect      Code = "capture-host-reconnect"
 	CodeCASecret           Code = "ca-secret"
@@ -225,6 +226,7 @@ var reasons = map[Code]Reason{
 	CodeHostsSysctl:        {Info, false, "A captured host's port is below 1024, so the pod has the safe sysctl net.ipv4.ip_unprivileged_port_start.", ""},
 	CodeHostAlias:          {Warning, false, "The pod's hostAliases name a captured host: the application is led to the sidecar, and the sidecar to the address of the alias.", "Nothing, if that address is the host; or else remove the alias."},
 	CodeHostPods:           {Info, false, "Captured hosts are names of single pods of a headless Service; a hosts file knows no others than those that are listed.", "List every pod that there may be."},
+	CodeHostPorts:          {Warning, false, "A captured Service has further ports, to which the hosts file leads calls as well: they are refused, or reach the pod itself.", "List those ports in tapedeck.dev/capture-hosts, too, if the application calls them."},
 	CodeHostProbe:          {Warning, false, "A probe of the application calls a captured host, and finds the sidecar there also while that host is down.", "Have the probe wait for an answer of the host, as pg_isready and redis-cli ping do, or leave the host out."},
 	CodeHostReconnect:      {Info, false, "Clients of the protocol go on to hosts that the server names, and what they send there is captured only if those are listed, too.", "List every broker, member or node by the name that it announces: see docs/outbound.md."},
 	CodeCASecret:           {Info, false, "tls-out needs the CA's Secret in the workload's namespace; without it TLS passes through unread.", "Create it with `tapedeck ca`."},
