@@ -28,6 +28,8 @@ var gathered = map[Code]gathering{
 	CodeNoService:    {namedByObject, true},
 	CodePortsUnclear: {namedByObject, true},
 	CodeOutboundOnly: {namedByObject, true},
+	CodeHostsSysctl:  {namedByObject, true},
+	CodeHostsInit:    {namedByObject, true},
 }
 
 // gathering says how results of a code become one.

@@ -29,6 +29,10 @@ const (
 	javaNoProxyFlag = "-Dhttp.nonProxyHosts="
 )
 
+// javaLaterOptions are variables that Java reads behind JAVA_TOOL_OPTIONS, so that they
+// win over it.
+var javaLaterOptions = []string{"JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
+
 // javaProxy are the flags that lead a JVM to a proxy on a port of loopback.
 func javaProxy(port int) string {
 	return fmt.Sprintf("%s127.0.0.1 -Dhttp.proxyPort=%[2]d %[3]s127.0.0.1 -Dhttps.proxyPort=%[2]d", javaProxyFlag, port, javaSProxyFlag)
@@ -44,6 +48,11 @@ func (a *appEnv) optJava() {
 	}
 	if s.intercepts() {
 		flags = append(flags, a.javaTrustFlags(v)...)
+	}
+	for _, name := range javaLaterOptions {
+		if v, exists := a.in.findVariable(a.w, a.c, name); exists && s.JavaProxy && (strings.Contains(v.value, javaProxyFlag) || strings.Contains(v.value, javaSProxyFlag)) {
+			a.say(CodeJavaKept, name, "", "variable %s names a proxy, which Java takes instead of the one in %s: its calls are not captured", name, javaToolOptions)
+		}
 	}
 	added := strings.Join(flags, " ")
 	switch {
