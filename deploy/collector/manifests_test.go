@@ -182,7 +182,7 @@ func TestStoreSettingsReachEveryPlace(t *testing.T) {
 				}
 				for path, value := range map[string]any{
 					"Sidecar/collector spec.egress.0.hosts":                                                   any(egress(s.hosts(settings))),
-					"Deployment/collector spec.template.spec.containers.0.env.0.value":                        s.place(settings),
+					"Deployment/collector spec.template.spec.containers.0.env.[name=PLACE].value":             s.place(settings),
 					"CronJob/compact spec.jobTemplate.spec.template.spec.containers.0.env.[name=PLACE].value": s.place(settings),
 				} {
 					if got := at(t, objects, path); fmt.Sprint(got) != fmt.Sprint(value) {
