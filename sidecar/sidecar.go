@@ -8,8 +8,8 @@
 //
 // The proxy forwards whether or not capture works, and whether or not a collector takes
 // what was captured. Close writes what was recorded. The package imports contract and its filter, proxy and its
-// subpackages, recording, Prometheus' client, x/sys/unix and the standard library:
-// no YAML, no cloud SDK and no CLI framework.
+// subpackages, recording, its own subpackage, Prometheus' client, x/sys/unix and the standard
+// library: no YAML, no cloud SDK and no CLI framework.
 package sidecar
 
 import (

@@ -24,59 +24,6 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// fate is what becomes of a segment after an attempt.
-type fate uint8
-
-const (
-	fateStored   fate = iota // it is stored, now or before
-	fateRetried              // the collector may take it soon
-	fateKept                 // the collector takes nothing until somebody mends something
-	fateHeld                 // the collector does not take this one until then
-	fateSetAside             // it will never be taken
-	fateGone                 // it is not there any more: it made room for others
-)
-
-// verdict is the outcome of an attempt.
-type verdict struct {
-	fate   fate
-	reason string // "" if it is stored or gone
-	err    error
-	after  time.Duration // for how long the collector asks to be left alone
-}
-
-// Reasons beside the codes of [contract.Refusals].
-const (
-	reasonUnreachable = "unreachable"
-	reasonSlow        = "slow"
-	reasonAnswer      = "unexpected_answer"
-	reasonSpool       = "spool_failed"
-)
-
-// Reasons lists, in the order in which they are documented, the reasons beside those of
-// [contract.Refusals] for which a segment was not stored, each with what it means and what
-// to do.
-func Reasons() [][2]string {
-	return [][2]string{
-		{reasonUnreachable, "No connection, or one that broke. Check the collector's pods, its Service, and what must let the sidecar through: NetworkPolicy, AuthorizationPolicy, egress rules."},
-		{reasonSlow, "No answer in time: 3 minutes, and 1 s more for each 64 KiB. Check the collector's load and its store."},
-		{reasonAnswer, "Something that is no collector answered, such as a proxy, or Envoy on behalf of a collector that is down."},
-		{reasonSpool, "The pod's directory can't be read or written."},
-	}
-}
-
-// remedy says what a reason means, and what to do.
-func remedy(reason string) string {
-	if r, ok := contract.RefusalOf(reason); ok {
-		return r.Doc
-	}
-	for _, r := range Reasons() {
-		if r[0] == reason {
-			return r[1]
-		}
-	}
-	return ""
-}
-
 // newClient returns what calls the collector: over one connection, by HTTP/1.1, directly.
 func newClient(o Options) *http.Client {
 	dialer := net.Dialer{Timeout: 10 * time.Second}
@@ -225,19 +172,6 @@ func read(resp *http.Response) verdict {
 	}
 	server := cmp.Or(resp.Header.Get("Server"), "a server without a name")
 	return verdict{fateRetried, reasonAnswer, fmt.Errorf("%.100q answered %.100q", server, resp.Status), after}
-}
-
-// fateOf returns what a refusal means for the segment.
-func fateOf(r contract.Refusal) fate {
-	switch {
-	case r.Fate == contract.SetAside:
-		return fateSetAside
-	case r.Code == contract.RefusedOtherBytes: // the others are not concerned
-		return fateHeld
-	case r.Fate == contract.Kept:
-		return fateKept
-	}
-	return fateRetried
 }
 
 // retryAfter reads a header Retry-After, in seconds or as a date (RFC 9110, section

@@ -38,7 +38,6 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
@@ -246,81 +245,6 @@ func (s *Shipper) finish() {
 	}
 }
 
-// look lists what waits, after it has completed what a killed process left.
-func (s *Shipper) look() verdict {
-	adopted, err := s.o.Dir.Adopt()
-	found, e := s.o.Dir.Segments()
-	if err = errors.Join(err, e); e != nil {
-		return verdict{fate: fateRetried, reason: reasonSpool, err: err}
-	}
-	s.waiting, s.stale = s.waiting[:0], false
-	open := map[string]bool{}
-	for _, f := range found {
-		if f.State == spool.Part {
-			open[strings.TrimSuffix(f.Name, recording.PartSuffix)] = true
-		}
-	}
-	troubles := map[string]trouble{}
-	var bytes int64
-	for _, f := range slices.Backward(found) {
-		// One that is being completed has two names. It is sent once the other is gone: what is
-		// left of it under that name must not be taken for another segment later.
-		if f.State != spool.Complete || open[f.Name] {
-			continue
-		}
-		s.waiting = append(s.waiting, f)
-		bytes += f.Size
-		if t, ok := s.troubles[f.Name]; ok {
-			troubles[f.Name] = t
-		}
-	}
-	s.troubles = troubles
-	if err != nil { // others can be sent all the same
-		s.warnOnce(reasonSpool, "what a killed process left can't be completed yet", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
-		s.stats.Failures[reasonSpool]++
-	}
-	s.stats.Adopted += uint64(adopted.Completed)
-	s.stats.Empty += uint64(adopted.Empty)
-	s.stats.SetAside += uint64(adopted.Aside)
-	s.stats.Segments, s.stats.Bytes = len(s.waiting), bytes
-	s.stats.Oldest = s.oldest()
-	return verdict{}
-}
-
-// oldest returns when the oldest segment that waits was begun.
-func (s *Shipper) oldest() time.Time {
-	if len(s.waiting) == 0 {
-		return time.Time{}
-	}
-	key, _ := recording.ParseSegmentKey(s.waiting[len(s.waiting)-1].Name)
-	return key.Began
-}
-
-// choose returns the segment to be tried next: the newest, and then older ones. A process
-// numbers its segments, so once the newest is stored, each older one that never arrives
-// shows as a gap, even if the pod is deleted. Nobody has to send a list of what there is.
-// Segments that have failed often let others go first.
-func (s *Shipper) choose(now time.Time) (spool.Segment, bool) {
-	best, least := -1, 0
-	for i, seg := range s.waiting {
-		t := s.troubles[seg.Name]
-		if behind := t.failures / triesBehind; !now.Before(t.until) && (best < 0 || behind < least) {
-			best, least = i, behind
-			if behind == 0 {
-				break
-			}
-		}
-	}
-	if best < 0 {
-		return spool.Segment{}, false
-	}
-	return s.waiting[best], true
-}
-
 // book does with a segment what its verdict says, and returns for how long the collector
 // is left alone.
 func (s *Shipper) book(seg spool.Segment, v verdict) time.Duration {
@@ -391,44 +315,4 @@ func pause(n int, most time.Duration) time.Duration {
 		p = min(most, firstPause<<(n-1))
 	}
 	return p/2 + rand.N(p/2)
-}
-
-// fails notes that the collector has not taken a segment, and tells once it is certain
-// that this is no passing failure, or somebody must do something about it.
-func (s *Shipper) fails(v verdict) {
-	kept := v.fate == fateKept
-	if s.failures < failingAfter && !kept || s.told != "" && (s.told == v.reason || !kept) {
-		return
-	}
-	s.told = v.reason
-	s.mu.Lock()
-	s.stats.Failing = true
-	left := s.stats
-	s.mu.Unlock()
-	s.log.Warn("recordings don't reach the collector: they stay in the pod's directory until it takes them",
-		"error", v.err, "reason", v.reason, "remedy", remedy(v.reason), "collector", s.o.Collector.String(),
-		"directory", string(s.o.Dir), "segments", left.Segments, "bytes", left.Bytes)
-}
-
-// works notes that the collector has answered as it should.
-func (s *Shipper) works() {
-	s.failures = 0
-	if s.told == "" {
-		return
-	}
-	s.told = ""
-	s.mu.Lock()
-	s.stats.Failing = false
-	left := s.stats
-	s.mu.Unlock()
-	s.log.Info("recordings reach the collector again", "collector", s.o.Collector.String(), "segments", left.Segments, "bytes", left.Bytes)
-}
-
-// warnOnce tells of the first failure of a kind that is a segment's own.
-func (s *Shipper) warnOnce(reason, what string, err error) {
-	if s.warned[reason] {
-		return
-	}
-	s.warned[reason] = true
-	s.log.Warn(what, "error", err, "reason", reason, "remedy", remedy(reason), "directory", string(s.o.Dir))
 }

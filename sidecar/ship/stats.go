@@ -9,8 +9,7 @@ import (
 type Stats struct {
 	// Shipped segments are stored, as the collector says; ShippedBytes is their size.
 	Shipped, ShippedBytes uint64
-	// Failures counts attempts that did not store a segment, by reason: a code of
-	// [contract.Refusals], or one of this package ([Reasons]).
+	// Failures counts attempts that did not store a segment, by the code of a [Reason].
 	Failures map[string]uint64
 	// SetAside segments can't be read, or will never be taken.
 	SetAside uint64

@@ -1,0 +1,41 @@
+package ship
+
+// fails notes that the collector has not taken a segment, and tells once it is certain
+// that this is no passing failure, or somebody must do something about it.
+func (s *Shipper) fails(v verdict) {
+	kept := v.fate == fateKept
+	if s.failures < failingAfter && !kept || s.told != "" && (s.told == v.reason || !kept) {
+		return
+	}
+	s.told = v.reason
+	s.mu.Lock()
+	s.stats.Failing = true
+	left := s.stats
+	s.mu.Unlock()
+	s.log.Warn("recordings don't reach the collector: they stay in the pod's directory until it takes them",
+		"error", v.err, "reason", v.reason, "remedy", remedy(v.reason), "collector", s.o.Collector.String(),
+		"directory", string(s.o.Dir), "segments", left.Segments, "bytes", left.Bytes)
+}
+
+// works notes that the collector has answered as it should.
+func (s *Shipper) works() {
+	s.failures = 0
+	if s.told == "" {
+		return
+	}
+	s.told = ""
+	s.mu.Lock()
+	s.stats.Failing = false
+	left := s.stats
+	s.mu.Unlock()
+	s.log.Info("recordings reach the collector again", "collector", s.o.Collector.String(), "segments", left.Segments, "bytes", left.Bytes)
+}
+
+// warnOnce tells of the first failure of a kind that is a segment's own.
+func (s *Shipper) warnOnce(reason, what string, err error) {
+	if s.warned[reason] {
+		return
+	}
+	s.warned[reason] = true
+	s.log.Warn(what, "error", err, "reason", reason, "remedy", remedy(reason), "directory", string(s.o.Dir))
+}

@@ -1,0 +1,86 @@
+package ship
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/spool"
+)
+
+// look lists what waits, after it has completed what a killed process left.
+func (s *Shipper) look() verdict {
+	adopted, err := s.o.Dir.Adopt()
+	found, e := s.o.Dir.Segments()
+	if err = errors.Join(err, e); e != nil {
+		return verdict{fate: fateRetried, reason: reasonSpool, err: err}
+	}
+	s.waiting, s.stale = s.waiting[:0], false
+	open := map[string]bool{}
+	for _, f := range found {
+		if f.State == spool.Part {
+			open[strings.TrimSuffix(f.Name, recording.PartSuffix)] = true
+		}
+	}
+	troubles := map[string]trouble{}
+	var bytes int64
+	for _, f := range slices.Backward(found) {
+		// One that is being completed has two names. It is sent once the other is gone: what is
+		// left of it under that name must not be taken for another segment later.
+		if f.State != spool.Complete || open[f.Name] {
+			continue
+		}
+		s.waiting = append(s.waiting, f)
+		bytes += f.Size
+		if t, ok := s.troubles[f.Name]; ok {
+			troubles[f.Name] = t
+		}
+	}
+	s.troubles = troubles
+	if err != nil { // others can be sent all the same
+		s.warnOnce(reasonSpool, "what a killed process left can't be completed yet", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.stats.Failures[reasonSpool]++
+	}
+	s.stats.Adopted += uint64(adopted.Completed)
+	s.stats.Empty += uint64(adopted.Empty)
+	s.stats.SetAside += uint64(adopted.Aside)
+	s.stats.Segments, s.stats.Bytes = len(s.waiting), bytes
+	s.stats.Oldest = s.oldest()
+	return verdict{}
+}
+
+// oldest returns when the oldest segment that waits was begun.
+func (s *Shipper) oldest() time.Time {
+	if len(s.waiting) == 0 {
+		return time.Time{}
+	}
+	key, _ := recording.ParseSegmentKey(s.waiting[len(s.waiting)-1].Name)
+	return key.Began
+}
+
+// choose returns the segment to be tried next: the newest, and then older ones. A process
+// numbers its segments, so once the newest is stored, each older one that never arrives
+// shows as a gap, even if the pod is deleted. Nobody has to send a list of what there is.
+// Segments that have failed often let others go first.
+func (s *Shipper) choose(now time.Time) (spool.Segment, bool) {
+	best, least := -1, 0
+	for i, seg := range s.waiting {
+		t := s.troubles[seg.Name]
+		if behind := t.failures / triesBehind; !now.Before(t.until) && (best < 0 || behind < least) {
+			best, least = i, behind
+			if behind == 0 {
+				break
+			}
+		}
+	}
+	if best < 0 {
+		return spool.Segment{}, false
+	}
+	return s.waiting[best], true
+}
