@@ -152,7 +152,7 @@ func TestACollectorIsVerified(t *testing.T) {
 // the sidecar ends in time. The next process sends them.
 func TestABrokenCollectorIsNotInTheWay(t *testing.T) {
 	over := make(chan struct{})
-	defer close(over)
+	t.Cleanup(func() { close(over) })
 	for name, broken := range map[string]http.Handler{
 		"stalled":  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }),
 		"failing":  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),

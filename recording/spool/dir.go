@@ -48,11 +48,10 @@ func (d Dir) Create(key string) (File, error) {
 // directory meanwhile: who sends segments removes folders that have become empty, and who
 // adopts takes the file for a dead writer's until it has its lock.
 func createLocked(name string) (f *os.File, err error) {
-	for range 10 {
-		if err = os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-			return nil, err
+	for range 100 {
+		if err = os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
+			f, err = os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		}
-		f, err = os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -189,6 +189,13 @@ func (n *network) set(down bool) {
 	n.down = down
 }
 
+// called returns the addresses that were dialled.
+func (n *network) called() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.calls)
+}
+
 // Accept, Close and Addr implement [net.Listener].
 func (n *network) Accept() (net.Conn, error) {
 	c, ok := <-n.conns

@@ -65,9 +65,9 @@ func TestNothingIsLostAndNobodyWaits(t *testing.T) {
 				w.start()
 				w.record(0, 10)
 				c.begin(w)
-				before := w.asked() + len(w.calls)
+				before := w.asked() + len(w.called())
 				w.record(10, 70)
-				if calls := w.asked() + len(w.calls) - before; calls > 2*c.calls || calls < 10 {
+				if calls := w.asked() + len(w.called()) - before; calls > 2*c.calls || calls < 10 {
 					t.Errorf("%d calls in an hour", calls)
 				}
 				c.end(w)
@@ -222,9 +222,9 @@ func TestClosingWithACollectorThatHasBeenDown(t *testing.T) {
 		w.start()
 		w.record(0, 30)
 		synctest.Wait()
-		before := len(w.calls)
-		if took := w.close(20 * time.Second); took > 0 || len(w.calls) > before+1 {
-			t.Errorf("it took %v and %d attempts", took, len(w.calls)-before)
+		before := len(w.called())
+		if took := w.close(20 * time.Second); took > 0 || len(w.called()) > before+1 {
+			t.Errorf("it took %v and %d attempts", took, len(w.called())-before)
 		}
 		if !strings.Contains(w.logs.String(), "segments=6") {
 			t.Errorf("the log: %s", w.logs.String())

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,7 +98,7 @@ func TestOneSegmentDoesNotKeepTheOthers(t *testing.T) {
 				if files := w.files(); len(files) > 3 || !strings.Contains(files[0], "-1.") { // the newest may wait for a pause
 					t.Errorf("in the spool: %q", files)
 				}
-				w.shelf.trouble = nil
+				healed(w)
 				time.Sleep(2 * keptPause)
 				w.close(time.Minute)
 				w.wantOnce(40)
@@ -154,8 +156,9 @@ func TestAForeignFileIsSetAside(t *testing.T) {
 func TestATokenThatComesLater(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		const good = "tdc1_good-secret"
-		token := ""
-		w.token = func() (string, error) { return token, nil }
+		var token atomic.Value
+		token.Store("")
+		w.token = func() (string, error) { return token.Load().(string), nil }
 		w.trouble = func(answer http.ResponseWriter, r *http.Request, stored bool) bool {
 			if !stored && r.Header.Get("Authorization") != "Bearer "+good {
 				refuse(answer, contract.RefusedToken)
@@ -165,7 +168,7 @@ func TestATokenThatComesLater(t *testing.T) {
 		}
 		w.start()
 		w.record(0, 60)
-		token = "tdc1_bad-secret"
+		token.Store("tdc1_bad-secret")
 		w.record(60, 120)
 		if n := w.asked(); n < 20 || n > 60 {
 			t.Errorf("%d requests in two hours", n)
@@ -173,7 +176,7 @@ func TestATokenThatComesLater(t *testing.T) {
 		if s := w.Stats(); !s.Failing || s.Segments < 20 || s.Shipped > 0 || time.Since(s.Oldest) < 110*time.Minute || s.Failures[contract.RefusedToken] != uint64(w.asked()) {
 			t.Errorf("%+v", s)
 		}
-		token = good
+		token.Store(good)
 		time.Sleep(keptPause)
 		if s := w.Stats(); s.Failing || s.Segments > 0 || s.Bytes != 0 || !s.Oldest.IsZero() {
 			t.Errorf("%+v", s)
@@ -190,7 +193,13 @@ func TestATokenThatComesLater(t *testing.T) {
 // A token that can't be read is a reason of its own, and nobody is called without it.
 func TestATokenThatCannotBeRead(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.token = func() (string, error) { return "", errors.New("read token: found 3 bytes") }
+		var mended atomic.Bool
+		w.token = func() (string, error) {
+			if mended.Load() {
+				return "", nil
+			}
+			return "", errors.New("read token: found 3 bytes")
+		}
 		w.start()
 		w.record(0, 10)
 		if s := w.Stats(); s.Failures[contract.RefusedToken] == 0 || !s.Failing || w.asked() > 0 {
@@ -199,7 +208,7 @@ func TestATokenThatCannotBeRead(t *testing.T) {
 		if log := w.logs.String(); !strings.Contains(log, "found 3 bytes") {
 			t.Errorf("the log: %s", log)
 		}
-		w.token = nil
+		mended.Store(true)
 		time.Sleep(keptPause)
 		w.close(time.Minute)
 		w.wantOnce(10)
@@ -240,12 +249,12 @@ func TestAnswersOfOthersAreRetried(t *testing.T) {
 				if s := w.Stats(); s.Shipped+s.SetAside > 0 || s.Failures[reasonAnswer] != uint64(w.asked()) || !s.Failing {
 					t.Errorf("%+v", s)
 				}
-				for _, addr := range w.calls {
+				for _, addr := range w.called() {
 					if addr != "collector.example:4310" {
 						t.Errorf("called %s", addr)
 					}
 				}
-				w.shelf.trouble = nil
+				healed(w)
 				time.Sleep(mostPause)
 				w.close(time.Minute)
 				w.wantOnce(20)
@@ -270,11 +279,14 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		t.Run(after, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
+				var mu sync.Mutex
 				var asked []time.Time
 				w.trouble = func(rw http.ResponseWriter, r *http.Request, stored bool) bool {
 					if stored {
 						return false
 					}
+					mu.Lock()
+					defer mu.Unlock()
 					if asked = append(asked, time.Now()); len(asked) > 1 {
 						return false
 					}
@@ -288,6 +300,8 @@ func TestRetryAfter(t *testing.T) {
 				}
 				w.start()
 				w.record(0, 10)
+				mu.Lock()
+				defer mu.Unlock()
 				if len(asked) < 2 {
 					t.Fatal("asked once")
 				}
@@ -307,8 +321,8 @@ func TestNoProxyOfTheEnvironmentIsUsed(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.start()
 		w.record(0, 10)
-		if len(w.calls) == 0 || slices.ContainsFunc(w.calls, func(addr string) bool { return addr != "collector.example:4310" }) {
-			t.Errorf("called %q", w.calls)
+		if len(w.called()) == 0 || slices.ContainsFunc(w.called(), func(addr string) bool { return addr != "collector.example:4310" }) {
+			t.Errorf("called %q", w.called())
 		}
 	})
 }
