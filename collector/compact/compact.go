@@ -65,6 +65,8 @@ const (
 	maxNames = recording.MaxSources / 2
 	// maxFailures is how many partitions may fail before a run gives up: the store is down.
 	maxFailures = 10
+	// leftoverAge is how old a hidden file is that no running process can be writing.
+	leftoverAge = 24 * time.Hour
 	// maxLeft is how many segments that can't be read a Summary names.
 	maxLeft = 20
 )
@@ -219,7 +221,25 @@ func (c *compactor) day(ctx context.Context, folder string) error {
 			all = append(all, o)
 		}
 	}
-	return c.one(ctx, hour, all)
+	if err := c.one(ctx, hour, all); err != nil {
+		return err
+	}
+	return c.clean(ctx, folder)
+}
+
+// clean removes what processes that were killed while they stored something left in a
+// directory: it has no name, so nothing else would ever find it.
+func (c *compactor) clean(ctx context.Context, folder string) error {
+	dir, ok := c.store.(interface {
+		RemoveLeftovers(ctx context.Context, folder string, since time.Time) (int, error)
+	})
+	if !ok || c.opts.DryRun {
+		return nil
+	}
+	if _, err := dir.RemoveLeftovers(ctx, strings.TrimSuffix(folder, "/"), c.opts.Now.Add(-leftoverAge)); err != nil {
+		return c.fail(ctx, fmt.Errorf("remove what a killed process left: %w", err))
+	}
+	return nil
 }
 
 // one compacts a partition, if it is old enough.

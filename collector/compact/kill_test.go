@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -87,5 +88,29 @@ func TestKilledProcesses(t *testing.T) {
 	}
 	if sum := compactAll(t, store.Dir(dir), Options{}); sum.Compacted > 0 {
 		t.Errorf("%+v", sum)
+	}
+}
+
+// What a process left that was killed while it stored something is removed after a day.
+func TestLeftoversAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 1)
+	for name, age := range map[string]time.Duration{".tmp-old": 25 * time.Hour, ".tmp-new": 23 * time.Hour, ".other": 25 * time.Hour} {
+		name = filepath.Join(dir, cart.String(), name)
+		if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(name, later.Add(-age), later.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compactAll(t, store.Dir(dir), Options{DryRun: true})
+	if _, err := os.Stat(filepath.Join(dir, cart.String(), ".tmp-old")); err != nil {
+		t.Error("a dry run removes something")
+	}
+	compactAll(t, store.Dir(dir), Options{})
+	found, err := filepath.Glob(filepath.Join(dir, cart.String(), ".*"))
+	if err != nil || len(found) != 2 || filepath.Base(found[0]) != ".other" || filepath.Base(found[1]) != ".tmp-new" {
+		t.Errorf("%v, %v", found, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
 )
@@ -227,6 +228,18 @@ func removeEmpty(root *os.Root, folder string) {
 // killed, and those of a Put that is running. With remove it removes them, and the folders that
 // become empty.
 func (d Dir) Leftovers(ctx context.Context, folder string, remove bool) (names []string, err error) {
+	return d.leftovers(ctx, folder, time.Time{}, remove)
+}
+
+// RemoveLeftovers removes those that nobody has written to since a time before which no Put
+// that is running can have begun. It returns how many there were.
+func (d Dir) RemoveLeftovers(ctx context.Context, folder string, since time.Time) (int, error) {
+	names, err := d.leftovers(ctx, folder, since, true)
+	return len(names), err
+}
+
+// leftovers returns them, or those that are older than a time unless it is zero.
+func (d Dir) leftovers(ctx context.Context, folder string, since time.Time, remove bool) (names []string, err error) {
 	if err := CheckKey(folder); err != nil {
 		return nil, err
 	}
@@ -242,10 +255,13 @@ func (d Dir) Leftovers(ctx context.Context, folder string, remove bool) (names [
 		if err == nil {
 			err = ctx.Err()
 		}
-		if err == nil && e.Type().IsRegular() && strings.HasPrefix(e.Name(), tmpPrefix) {
+		if err != nil || !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), tmpPrefix) {
+			return err
+		}
+		if info, err := e.Info(); since.IsZero() || err == nil && info.ModTime().Before(since) {
 			names = append(names, name)
 		}
-		return err
+		return nil
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return names, d.failed("list", folder, err)
