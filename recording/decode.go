@@ -99,6 +99,7 @@ func (p *canonical) exchange(b []byte, e *Exchange, light, reuse bool) bool {
 	p.b, p.i = b, 0
 	p.freeTags, p.freeHTTP = nil, nil
 	if reuse {
+		clear(e.Tags) // or what fewer tags leave behind them would keep its chunks
 		p.freeTags, p.freeHTTP = e.Tags[:0], e.HTTP
 	}
 	*e = Exchange{}
