@@ -49,7 +49,7 @@ func BenchmarkCheck(b *testing.B) {
 	segment, raw, key := realistic(b, 20_000)
 	b.Logf("%d records, %d bytes each, %d compressed", 20_000, raw/20_000, len(segment)/20_000)
 	b.Run("check", func(b *testing.B) {
-		c := &checker{long: make(chan struct{}, 1), decoder: recording.Decoder{Reuse: true}}
+		c := &checker{long: oneBuffer(), decoder: recording.Decoder{Reuse: true}}
 		b.SetBytes(int64(raw))
 		b.ReportAllocs()
 		for b.Loop() {

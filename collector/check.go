@@ -23,16 +23,22 @@ const readBytes = 64 << 10
 // longLine is from where on a line is a long one. One at a time is in memory.
 const longLine = 1 << 20
 
+// maxForeign is how many bytes of a segment may be of lines that are not as this version
+// writes exchanges: the counters, and what other versions wrote. To read them takes ten times
+// as long, and several times their memory.
+const maxForeign = 16 << 20
+
 // checker checks segments, one at a time.
 type checker struct {
-	long chan struct{} // whoever holds a long line is in it
+	long chan []byte // has the buffer for long lines, of which there is one
 
 	in      *bufio.Reader // of the file, and then of what is decompressed
 	zstd    *zstd.Decoder
 	decoder recording.Decoder
 	record  recording.Exchange
+	foreign int    // bytes of the segment, see maxForeign
 	buf     []byte // of a line that in has no room for
-	holds   bool   // long
+	holds   bool   // buf is the one of long
 }
 
 // origin is where a record says that it was captured.
@@ -105,7 +111,7 @@ func (c *checker) close() {
 	c.drop()
 	_ = c.zstd.Reset(nil)
 	c.in.Reset(nil)
-	c.record = recording.Exchange{}
+	c.record, c.foreign = recording.Exchange{}, 0
 }
 
 // line returns the next line, with its newline. It is valid until the next call.
@@ -120,8 +126,10 @@ func (c *checker) line() ([]byte, error) {
 			return nil, refuse(contract.RefusedTooLarge, "it has more than %d bytes", recording.MaxLine)
 		}
 		if !c.holds && len(c.buf)+len(text) > longLine {
-			c.long <- struct{}{}
-			c.holds = true
+			c.buf, c.holds = append((<-c.long)[:0], c.buf...), true
+		}
+		if cap(c.buf)-len(c.buf) < len(text) {
+			c.buf = slices.Grow(c.buf, max(len(c.buf), len(text)))
 		}
 		c.buf = append(c.buf, text...)
 		text, err = c.in.ReadSlice('\n')
@@ -132,10 +140,11 @@ func (c *checker) line() ([]byte, error) {
 
 // drop lets go of the last line.
 func (c *checker) drop() {
-	if c.buf = c.buf[:0]; c.holds {
+	if c.holds {
+		c.long <- c.buf
 		c.buf, c.holds = nil, false
-		<-c.long
 	}
+	c.buf = c.buf[:0]
 }
 
 // lineError says what an error of reading a line means.
@@ -160,6 +169,9 @@ func (c *checker) read(text []byte, key recording.SegmentKey) (from origin, coun
 		return origin{e.Cluster, e.Namespace, e.Service}, false, nil
 	}
 	// Counters, or the work of another version.
+	if c.foreign += len(text); c.foreign > maxForeign {
+		return from, false, refuse(contract.RefusedTooLarge, "with this line, more than %d bytes are not in the form in which this version writes exchanges", maxForeign)
+	}
 	members, err := distinct(text, "msgType", "cluster", "namespace", "service", "counters")
 	if err != nil {
 		return from, false, malformed("%v", err)

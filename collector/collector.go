@@ -105,7 +105,8 @@ func New(o Options) (*Collector, error) {
 		room:     room{bytes: o.TempBytes, all: semaphore.NewWeighted(o.TempBytes)},
 		checkers: make(chan *checker, min(o.Concurrency, runtime.GOMAXPROCS(0))),
 	}
-	long := make(chan struct{}, 1)
+	long := make(chan []byte, 1)
+	long <- nil
 	for range cap(c.checkers) {
 		c.checkers <- &checker{long: long, decoder: recording.Decoder{Reuse: true}}
 	}

@@ -22,5 +22,6 @@
 //   - It keeps no state of its own: several may run in front of one place.
 //
 // It imports contract, recording, recording/store, recording/columns, internal/scratch,
-// proxy/address and proxy/metric of this module, Prometheus' client and klauspost/compress.
+// proxy/address of this module, Prometheus' client, klauspost/compress, golang.org/x/net and
+// golang.org/x/sync: no cloud SDK, and no framework for command lines.
 package collector

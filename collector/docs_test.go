@@ -3,6 +3,7 @@ package collector_test
 import (
 	"flag"
 	"fmt"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -54,4 +55,22 @@ func TestThePageListsTheMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	docpage.Tables(t, "../docs/collector.md", *update, map[string]string{"metrics": "| metric | kind | what it counts |\n|---|---|---|\n" + strings.Join(l.lines, "")})
+}
+
+// The collector is a library: who imports it gets no cloud SDK and no framework for command lines.
+func TestTheCollectorLinksNoSDK(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("no go command to list the packages with")
+	}
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range strings.FieldsSeq(string(out)) {
+		for _, heavy := range []string{"spf13/cobra", "aws-sdk", "azure-sdk", "golang.org/x/oauth2", "kyaml"} {
+			if strings.Contains(pkg, heavy) {
+				t.Errorf("it links %s", pkg)
+			}
+		}
+	}
 }

@@ -65,6 +65,12 @@ func FuzzKeyOf(f *testing.F) {
 	})
 }
 
+func oneBuffer() chan []byte {
+	long := make(chan []byte, 1)
+	long <- nil
+	return long
+}
+
 func fuzzKey() recording.SegmentKey {
 	hour := time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
 	return recording.SegmentKey{Partition: recording.Partition{Cluster: "c1", Namespace: "shop", Workload: "cart", Hour: hour}, Began: hour, Pod: "cart-0"}
@@ -84,7 +90,7 @@ func FuzzRecords(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	c := &checker{long: make(chan struct{}, 1), decoder: recording.Decoder{Reuse: true}}
+	c := &checker{long: oneBuffer(), decoder: recording.Decoder{Reuse: true}}
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		f.Fatal(err)
@@ -149,7 +155,7 @@ func FuzzFrame(f *testing.F) {
 	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58, 1, 0, 0})
 	f.Add(one[:len(one)-1])
 	f.Fuzz(func(t *testing.T, segment []byte) {
-		c := &checker{long: make(chan struct{}, 1)}
+		c := &checker{long: oneBuffer()}
 		err := c.check(io.NewSectionReader(bytes.NewReader(segment), 0, int64(len(segment))), fuzzKey())
 		r, ok := errors.AsType[*refused](err)
 		if err != nil && (!ok || r.Code == contract.RefusedBusy || r.Code == contract.RefusedStore) {

@@ -82,9 +82,9 @@ func bulky(t *testing.T, bytes int) []byte {
 	return compress(t, text)
 }
 
-// 1000 pods send at the same time, a hundred of them do not go on, and a hundred send what is
-// large. Everybody else gets its segment stored, and memory stays bounded.
-func TestMemoryIsBounded(t *testing.T) {
+// startChild starts a collector in a process of its own.
+func startChild(t *testing.T) (address string, pid int) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -111,15 +111,20 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	address, err := bufio.NewReader(out).ReadString('\n')
+	address, err = bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
-	address = strings.TrimSpace(address)
+	return strings.TrimSpace(address), cmd.Process.Pid
+}
 
+// 1000 pods send at the same time, a hundred of them do not go on, and a hundred send what is
+// large. Everybody else gets its segment stored, and memory stays bounded.
+func TestMemoryIsBounded(t *testing.T) {
+	address, pid := startChild(t)
 	const pods, slow, large = 1000, 100, 100
 	small, big := bulky(t, 128<<10), bulky(t, 4<<20)
-	idle := memory(t, cmd.Process.Pid)
+	idle := memory(t, pid)
 	var taken, busy atomic.Int64
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -164,12 +169,56 @@ func TestMemoryIsBounded(t *testing.T) {
 	wg.Wait()
 	cancel()
 	slowOnes.Wait()
-	peak := memory(t, cmd.Process.Pid)
+	peak := memory(t, pid)
 	t.Logf("idle %d MiB, at most %d MiB; %d segments were taken, %d attempts were told that it is busy", idle>>20, peak>>20, taken.Load(), busy.Load())
 	if taken.Load() != pods-slow {
 		t.Errorf("%d segments were taken of %d", taken.Load(), pods-slow)
 	}
 	if peak > 192<<20 {
+		t.Errorf("it took %d MiB of memory", peak>>20)
+	}
+}
+
+// Lines of 60 MiB, and of what is costly to read as much as is allowed, are in memory one at a
+// time.
+func TestLongLinesAreInMemoryOneAtATime(t *testing.T) {
+	address, pid := startChild(t)
+	long := compress(t, exchange(1, body(45<<20)))
+	costly := bomb(t, []byte(`{"msgType":"rrpair","service":"cart","cluster":"c1","namespace":"shop","direction":"IN","location":"`+strings.Repeat("x", 15<<20)+`"}`+"\n"), 1)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport}
+	var wg sync.WaitGroup
+	for n := range 16 {
+		k := shop()
+		k.Pod = fmt.Sprintf("cart-%d", n)
+		u := of(k, long)
+		if n%2 == 0 {
+			u = of(k, costly)
+		}
+		wg.Go(func() {
+			for t.Context().Err() == nil {
+				resp, err := client.Do(u.request(t.Context(), "http://"+address))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				text, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode == http.StatusCreated {
+					return
+				}
+				if resp.StatusCode != http.StatusServiceUnavailable {
+					t.Errorf("%s: %s", resp.Status, text)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	peak := memory(t, pid)
+	t.Logf("at most %d MiB", peak>>20)
+	if peak > 384<<20 {
 		t.Errorf("it took %d MiB of memory", peak>>20)
 	}
 }

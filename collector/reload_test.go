@@ -60,3 +60,42 @@ func TestKeysAreReadAgain(t *testing.T) {
 		t.Error("a key that is not there passed")
 	}
 }
+
+// A certificate is renewed while the collector runs.
+func TestTheCertificateIsReadAgain(t *testing.T) {
+	_, certFile, keyFile := certificate(t)
+	_, newCert, newKey := certificate(t)
+	synctest.Test(t, func(t *testing.T) {
+		c, err := collector.Certificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := func() string {
+			got, err := c.GetCertificate(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(got.Certificate[0])
+		}
+		first := shown()
+		for from, to := range map[string]string{newCert: certFile, newKey: keyFile} {
+			text, err := os.ReadFile(from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(to, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if shown() != first {
+			t.Error("files are read for every connection")
+		}
+		time.Sleep(10 * time.Second)
+		if shown() == first {
+			t.Error("the old certificate is shown")
+		}
+	})
+	if _, err := collector.Certificate(certFile, certFile, nil); err == nil {
+		t.Error("a certificate without its key passed")
+	}
+}

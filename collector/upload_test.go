@@ -211,7 +211,10 @@ func TestWhatIsRefused(t *testing.T) {
 			z.Close()
 			return b.Bytes()
 		}), "window"},
-		"a bomb of lines":  {contract.RefusedTooLarge, raw(func() []byte { return bomb(t, exchange(1, body(1<<20)), 200) }), "decompressed"},
+		"a bomb of lines": {contract.RefusedTooLarge, raw(func() []byte { return bomb(t, exchange(1, body(1<<20)), 200) }), "decompressed"},
+		"much that is costly to read": {contract.RefusedTooLarge, raw(func() []byte {
+			return bomb(t, []byte(`{"msgType":"rrpair","service":"cart","cluster":"c1","namespace":"shop","direction":"IN","location":"`+strings.Repeat("x", 1<<20)+`"}`+"\n"), 17)
+		}), "line 16: with this line"},
 		"a bomb of a line": {contract.RefusedTooLarge, raw(func() []byte { return bomb(t, bytes.Repeat([]byte{'a'}, 1<<20), 70) }), "line 1: it has more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
