@@ -1,0 +1,78 @@
+package fn_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// asksJava prints, for each URL, the proxy that Java's own clients take, and the
+// properties that its arguments name.
+const asksJava = `
+import java.net.*;
+public class Asks {
+	public static void main(String[] args) throws Exception {
+		for (String arg : args) {
+			if (!arg.contains("://")) {
+				System.out.println(arg + "=" + System.getProperty(arg));
+				continue;
+			}
+			Proxy p = ProxySelector.getDefault().select(new URI(arg)).get(0);
+			System.out.println(arg + " " + (p.type() == Proxy.Type.DIRECT ? "direct" : ((InetSocketAddress) p.address()).getHostString() + ":" + ((InetSocketAddress) p.address()).getPort()));
+		}
+	}
+}`
+
+// A JVM goes by the rendered JAVA_TOOL_OPTIONS: to the sidecar but for the hosts of
+// NO_PROXY, with what the application had there, quotes included.
+func TestJavaReadsWhatIsRendered(t *testing.T) {
+	java, err := exec.LookPath("java")
+	if err != nil {
+		t.Skip("no java here")
+	}
+	input := strings.Replace(shop, "tapedeck.dev/capture-hosts: auto", "tapedeck.dev/java-proxy: \"true\"", 1) +
+		environment("NO_PROXY=.internal,*.example.org,example.com,10.0.0.0/8,::1", `JAVA_TOOL_OPTIONS=-Dquoted="a b" -Dhttp.nonProxyHosts=*.own`)
+	out, _ := render(t, input)
+	m := regexp.MustCompile(`name: JAVA_TOOL_OPTIONS, value: "(.*)"\}`).FindSubmatch(out)
+	if m == nil {
+		t.Fatalf("no JAVA_TOOL_OPTIONS:\n%s", out)
+	}
+	options := strings.NewReplacer(`\"`, `"`, "$(KUBERNETES_SERVICE_HOST)", "10.96.0.1").Replace(string(m[1]))
+	source := filepath.Join(t.TempDir(), "Asks.java")
+	if err := os.WriteFile(source, []byte(asksJava), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const want = `https://api.example.net/ 127.0.0.1:4140
+http://api.example.net/ 127.0.0.1:4140
+http://orders:8080/ 127.0.0.1:4140
+https://example.com/ direct
+https://www.example.com/ direct
+https://notexample.com/ 127.0.0.1:4140
+https://a.internal/ direct
+https://a.example.org/ direct
+https://10.96.0.1/ direct
+https://10.1.2.3/ 127.0.0.1:4140
+http://localhost:9000/ direct
+http://127.0.0.1:9000/ direct
+http://[::1]:9000/ direct
+http://169.254.169.254/ direct
+https://kubernetes.default.svc/ direct
+https://a.own/ direct
+quoted=a b
+`
+	args := []string{source}
+	for line := range strings.Lines(want) {
+		arg, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, _, _ := strings.Cut(arg, "=")
+		args = append(args, name)
+	}
+	cmd := exec.CommandContext(t.Context(), java, args...)
+	cmd.Env = append(os.Environ(), "JAVA_TOOL_OPTIONS="+options)
+	got, err := cmd.Output()
+	if err != nil || string(got) != want {
+		t.Errorf("JAVA_TOOL_OPTIONS=%s: %v\n%s\nwant\n%s", options, err, got, want)
+	}
+}
