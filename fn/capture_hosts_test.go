@@ -251,3 +251,57 @@ func TestTheCollectorIsNotCaptured(t *testing.T) {
 		}
 	}
 }
+
+// Whatever shape a pod has where the hosts file has a render edit, the edit is refused as
+// malformed or can be taken back.
+func TestPodsOfOddShape(t *testing.T) {
+	const sysctl = "net.ipv4.ip_unprivileged_port_start"
+	for spec, refused := range map[string]bool{
+		"securityContext: [a]":                                             true,
+		"securityContext: {sysctls: {a: b}}":                               true,
+		"securityContext: null":                                            false,
+		"securityContext: {sysctls: null}":                                 false,
+		"securityContext: {sysctls: []}":                                   false,
+		"securityContext: {sysctls: [a, 1, null, {name: " + sysctl + "}]}": false,
+		"securityContext: {sysctls: [{name: " + sysctl + ", value: abc}]}": false,
+		"securityContext: {sysctls: [{name: " + sysctl + ", value: 500}]}": false,
+		`securityContext: {sysctls: [{name: ` + sysctl + `, value: "500"}, {name: ` + sysctl + `, value: "600"}]}`: false,
+		"hostAliases: [a, {hostnames: b}, {ip: 1, hostnames: [null, a.example.com]}]":                              false,
+		"initContainers: [a, {name: x}]":                           true,
+		"initContainers: [{name: x, volumeMounts: {a: b}}]":        true,
+		"initContainers: [{name: x, volumeMounts: null, env: []}]": false,
+	} {
+		for _, mode := range []string{"native", "classic"} {
+			input := strings.Replace(shop, "capture-hosts: auto", `capture-hosts: "a.example.com:443, auto"
+    sidecar.speedscale.com/tls-out: "true"
+    sidecar.speedscale.com/insert-init-first: "true"`, 1)
+			input = strings.Replace(input, "      containers:\n", "      "+spec+"\n      containers:\n", 1) + `        - {name: B}
+        - {name: C, valueFrom: x}
+        - {name: D, value: [1]}
+        - {name: E, value: "https://$(E)/$(C)"}
+        envFrom: [a, {configMapRef: b}, {secretRef: {name: s}}]
+        readinessProbe: {exec: {command: x}}
+        livenessProbe: {exec: {command: [null, {}, "a.example.com:443"]}}
+        volumeMounts: [a, {mountPath: [1]}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: shop}
+data: {x: "!!!", y: [1]}
+stringData: null
+`
+			cfg := transformer.DefaultConfig()
+			if err := cfg.Set("sidecar", mode); err != nil {
+				t.Fatal(err)
+			}
+			out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, cfg)
+			if err != nil || results.Failed() != refused {
+				t.Errorf("%s, %s: %v\n%s", spec, mode, err, report(t, results))
+				continue
+			}
+			if !refused {
+				checkPromises(t, []byte(input), out, cfg)
+			}
+		}
+	}
+}

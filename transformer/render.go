@@ -1,8 +1,8 @@
 package transformer
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -212,14 +212,20 @@ func (in *input) checkShape(w *workload) Results {
 	if len(items(field(spec, "containers"))) == 0 {
 		results = append(results, result(CodeMalformed, w.Object, "the pod template has no containers").At(w.at("spec.containers"), "", ""))
 	}
-	for i, c := range items(field(spec, "containers")) {
-		path := fmt.Sprintf("%s[%d]", w.at("spec.containers"), i)
-		if c.Kind != yaml.MappingNode || strAt(c, "name") == "" {
-			results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: a container with a name", path, describeKind(c)).At(path, str(c), ""))
-			continue
-		}
-		for _, key := range []string{"env", "envFrom", "volumeMounts", "ports"} {
-			expect(c, path, key, yaml.SequenceNode, "a list")
+	edited := []string{"containers"}
+	if w.settings.CaptureHosts != "" {
+		edited = append(edited, "initContainers")
+	}
+	for _, list := range edited {
+		for i, c := range items(field(spec, list)) {
+			path := w.at("spec."+list) + "[" + strconv.Itoa(i) + "]"
+			if c.Kind != yaml.MappingNode || strAt(c, "name") == "" {
+				results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: a container with a name", path, describeKind(c)).At(path, str(c), ""))
+				continue
+			}
+			for _, key := range []string{"env", "envFrom", "volumeMounts", "ports"} {
+				expect(c, path, key, yaml.SequenceNode, "a list")
+			}
 		}
 	}
 	return results
