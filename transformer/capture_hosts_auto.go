@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -132,14 +133,6 @@ var addressName = regexp.MustCompile(`(?i)(^|_)(url|uri|dsn|host|hosts|hostname|
 // hostVariable matches the first of a pair of variables: DB_HOST beside DB_PORT.
 var hostVariable = regexp.MustCompile(`(?i)^(.*?)_?(host|hostname|hostaddr|server|addr|address)$`)
 
-// hostPort is a port of a host.
-type hostPort struct {
-	host string
-	port int
-}
-
-func (p hostPort) String() string { return fmt.Sprintf("%s:%d", p.host, p.port) }
-
 // naming is a variable that names a host.
 type naming struct {
 	appVariable
@@ -151,8 +144,8 @@ type naming struct {
 type inference struct {
 	in    *input
 	w     *workload
-	taken map[int]string // see portsOfPod
-	found map[hostPort][]naming
+	taken map[int]string              // see portsOfPod
+	found map[string]map[int][]naming // by host and port
 	// refused are hosts of which a port can't be captured, and why: see hostID.
 	refused map[string]string
 	left    map[string][]string // what was left out, by the reason
@@ -162,12 +155,12 @@ type inference struct {
 // by their names, so that their addresses are the same in every render. It says where it
 // has them from, and what it left out.
 func (in *input) inferHosts(w *workload, taken map[int]string, list *captureList) (found, left []string) {
-	f := &inference{in, w, taken, map[hostPort][]naming{}, map[string]string{}, map[string][]string{}}
+	f := &inference{in, w, taken, map[string]map[int][]naming{}, map[string]string{}, map[string][]string{}}
 	late, _ := in.lateContainers(w)
 	for _, c := range append(w.appContainers(), late...) {
 		f.read(c)
 	}
-	for _, host := range f.hosts() {
+	for _, host := range sortedKeys(f.found) {
 		found = append(found, f.take(host, list)...)
 	}
 	for _, reason := range sortedKeys(f.left) {
@@ -186,6 +179,10 @@ func (f *inference) leave(what, reason string) {
 func (f *inference) read(c container) {
 	direct := f.in.reachedDirectly(f.w, c)
 	variables := f.in.variablesOf(f.w, c)
+	values := make(map[string]string, len(variables))
+	for _, v := range variables {
+		values[strings.ToUpper(v.name)] = v.value
+	}
 	for _, v := range variables {
 		at := v.name + " of container " + c.name()
 		if isProxyVariable(v.name) || slices.Contains(noProxyNames, v.name) || passwordName.MatchString(v.name) && !strings.Contains(v.value, "://") {
@@ -202,7 +199,7 @@ func (f *inference) read(c container) {
 			f.leave(at, reason)
 		}
 		if len(reading.Endpoints)+len(reading.Left) == 0 {
-			reading.Endpoints = pair(v, variables)
+			reading.Endpoints = pair(v, values)
 		}
 		for _, e := range reading.Endpoints {
 			e, reason := f.in.judge(f.w, e, direct)
@@ -214,32 +211,19 @@ func (f *inference) read(c container) {
 			if _, why := f.in.refusesHost(f.w, f.taken, e.Host, e.Port); why != "" {
 				f.refused[f.in.hostID(f.w, e.Host)] = why
 			}
-			key := hostPort{e.Host, e.Port}
-			f.found[key] = append(f.found[key], n)
+			if f.found[e.Host] == nil {
+				f.found[e.Host] = map[int][]naming{}
+			}
+			f.found[e.Host][e.Port] = append(f.found[e.Host][e.Port], n)
 		}
 	}
-}
-
-// hosts returns the hosts that were found, in order.
-func (f *inference) hosts() []string {
-	var hosts []string
-	for p := range f.found {
-		hosts = append(hosts, p.host)
-	}
-	slices.Sort(hosts)
-	return slices.Compact(hosts)
 }
 
 // take adds a host with all ports that are known of it: those that were found, those that
 // its Service has, and 443 where an HTTP host may redirect to it. The hosts file leads calls of every port to the sidecar, so a
 // host of which one can't be captured is left out.
 func (f *inference) take(host string, list *captureList) (found []string) {
-	var ports []int
-	for p := range f.found {
-		if p.host == host {
-			ports = append(ports, p.port)
-		}
-	}
+	ports := slices.Collect(maps.Keys(f.found[host]))
 	id := f.in.hostID(f.w, host)
 	more, owner := []int(nil), "the redirect to HTTPS that its port 80 may answer with"
 	if svc := f.in.serviceOf(f.w, host); svc != nil {
@@ -259,15 +243,14 @@ func (f *inference) take(host string, list *captureList) (found []string) {
 		reason = fmt.Sprintf("a pod has room for %d hosts and %d ports of hosts", contract.MaxCaptureHosts, contract.MaxCapturePorts)
 	}
 	for _, port := range ports {
-		p := hostPort{host, port}
 		if reason != "" {
-			for _, n := range f.found[p] {
+			for _, n := range f.found[host][port] {
 				f.leave(n.leftOut(reason))
 			}
 			continue
 		}
 		var from []string
-		for _, n := range f.found[p] {
+		for _, n := range f.found[host][port] {
 			if !slices.Contains(from, n.at) {
 				from = append(from, n.at)
 			}
@@ -275,7 +258,7 @@ func (f *inference) take(host string, list *captureList) (found []string) {
 		if from == nil {
 			from = []string{owner}
 		}
-		found = append(found, p.String()+" from "+strings.Join(from, " and "))
+		found = append(found, fmt.Sprintf("%s:%d from %s", host, port, strings.Join(from, " and ")))
 	}
 	return found
 }
@@ -295,18 +278,15 @@ func (n naming) leftOut(reason string) (string, string) {
 }
 
 // pair reads a variable that has a host alone. Its port is that of the variable beside
-// it, as DB_PORT is of DB_HOST, or 0.
-func pair(v appVariable, all []appVariable) []endpoints.Endpoint {
+// it, as DB_PORT is of DB_HOST, or 0. The values are by names in upper case.
+func pair(v appVariable, values map[string]string) []endpoints.Endpoint {
 	m := hostVariable.FindStringSubmatch(v.name)
 	if m == nil || !endpoints.IsHost(v.value) {
 		return nil
 	}
 	e := endpoints.Endpoint{Host: strings.ToLower(strings.TrimSuffix(v.value, "."))}
-	for _, other := range all {
-		if strings.EqualFold(other.name, m[1]+"_PORT") || strings.EqualFold(other.name, m[1]+"PORT") {
-			e.Port = atoi(other.value)
-		}
-	}
+	prefix := strings.ToUpper(m[1])
+	e.Port = cmp.Or(atoi(values[prefix+"_PORT"]), atoi(values[prefix+"PORT"]))
 	if e.Port == 0 && v.name == "PGHOST" { // libpq's own, with a port of its own
 		e.Port = 5432
 	}

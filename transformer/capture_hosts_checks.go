@@ -173,6 +173,9 @@ func (in *input) calls(w *workload, command string, h contract.CaptureHost) bool
 		ports = append(ports, fmt.Sprint(p))
 	}
 	for _, name := range in.namesOf(w, h.Name) {
+		if !strings.Contains(strings.ToLower(command), name) {
+			continue
+		}
 		name = regexp.QuoteMeta(name)
 		if regexp.MustCompile(`(?i)(://|@|-h[ =]?|--host[ =]|/dev/tcp/)`+name+`($|[^\w.-])`).MatchString(command) ||
 			regexp.MustCompile(`(?i)(^|[^\w.-])`+name+`[: /](`+strings.Join(ports, "|")+`)($|\D)`).MatchString(command) {

@@ -133,6 +133,9 @@ func portOf(digits string) int {
 	return int(n)
 }
 
+// maxScheme bounds how far behind a comma a scheme is looked for.
+const maxScheme = 64
+
 var schemeName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+._-]*$`)
 
 // readURLs reads a URL, with one host or several, or a list of URLs. A host may stand in
@@ -143,7 +146,7 @@ func readURLs(r *Reading, value string) bool {
 	}
 	// A comma is between two URLs if a scheme follows, and else part of what is before.
 	parts := splitAt(value, func(rest string) bool {
-		name, _, ok := strings.Cut(strings.TrimLeft(rest, " "), "://")
+		name, _, ok := strings.Cut(strings.TrimLeft(rest[:min(len(rest), maxScheme)], " "), "://")
 		return ok && schemeName.MatchString(name)
 	})
 	for _, part := range parts {
