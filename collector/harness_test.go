@@ -26,6 +26,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/collector"
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/store"
 )
@@ -49,7 +50,7 @@ type running struct {
 	*collector.Collector
 	dir                string // of the store, unless the test has its own
 	write, read, admin string // URLs
-	log                *syncBuffer
+	log                *logbuffer.Buffer
 	client             *http.Client
 	stop               func() error
 }
@@ -57,7 +58,7 @@ type running struct {
 // start runs a collector in front of a directory.
 func start(t *testing.T, change ...func(*collector.Options, *collector.Ports)) *running {
 	t.Helper()
-	r := &running{dir: t.TempDir(), log: &syncBuffer{}}
+	r := &running{dir: t.TempDir(), log: new(logbuffer.Buffer)}
 	registry := prometheus.NewRegistry()
 	o := collector.Options{
 		Store: store.Dir(r.dir), Keys: func() [][]byte { return [][]byte{key} }, TempDir: t.TempDir(), Metrics: registry,
@@ -100,23 +101,6 @@ func listen(t *testing.T) net.Listener {
 		t.Fatal(err)
 	}
 	return l
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // shop is the key of the segments of a pod, without a digest.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/collector"
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 )
 
 // Keys are replaced while the collector runs. One that can't be read leaves the old one.
@@ -24,7 +25,7 @@ func TestKeysAreReadAgain(t *testing.T) {
 	write("new", first+"\n")
 	write("old", second+"\n")
 	synctest.Test(t, func(t *testing.T) {
-		var log syncBuffer
+		var log logbuffer.Buffer
 		keys, err := collector.KeyFiles([]string{dir + "/new", dir + "/old"}, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)

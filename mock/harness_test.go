@@ -25,6 +25,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/mock/order"
 	"github.com/tapedeck/tapedeck/proxy"
@@ -169,7 +170,7 @@ type mocked struct {
 	world
 	*Mock
 	sink *memory
-	log  *lockedBuffer
+	log  *logbuffer.Buffer
 	stop func()
 }
 
@@ -201,7 +202,7 @@ func startLoaded(t *testing.T, exchanges []*recording.Exchange, mo match.Options
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mocked{log: new(lockedBuffer)}
+	m := &mocked{log: new(logbuffer.Buffer)}
 	o := Options{Listen: []string{"127.0.0.1:0"}, Authority: newAuthority(t), Policy: order.Last, Grace: time.Second, Log: slog.New(slog.NewTextHandler(m.log, nil))}
 	for _, c := range change {
 		c(&o)
@@ -269,23 +270,6 @@ func (m *memory) exchanges() []*recording.Exchange {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.all)
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // answer is what a client sees of a response.

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/proxy/ca"
 )
 
@@ -77,7 +78,7 @@ func TestTheCAIsWatched(t *testing.T) {
 					writeCA(t, dir, time.Now().Add(c.from), c.validity)
 					authority = authorityOf(t, dir)
 				}
-				logs := &logs{}
+				logs := new(logbuffer.Buffer)
 				w := newCAWatch(slog.New(slog.NewTextHandler(logs, nil)), authority, dir)
 				w.look(time.Now())
 				ctx, cancel := context.WithCancel(t.Context())

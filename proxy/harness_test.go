@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -90,28 +91,11 @@ func (r *tapeReader) Close(time.Time) {
 	r.closed = true
 }
 
-// logs is a log that can be read while it is written.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // sidecar is a proxy that runs.
 type sidecar struct {
 	*Proxy
 	tape *tape
-	logs *logs
+	logs *logbuffer.Buffer
 	stop func()
 }
 
@@ -129,7 +113,7 @@ func run(t testing.TB, app net.Addr, edit func(*Config)) *sidecar {
 	if edit != nil {
 		edit(&cfg)
 	}
-	s := &sidecar{tape: &tape{}, logs: &logs{}}
+	s := &sidecar{tape: &tape{}, logs: new(logbuffer.Buffer)}
 	var err error
 	log := slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.Proxy, err = Listen(t.Context(), cfg, log, s.tape.open, nil)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -67,7 +68,7 @@ func postgres(t *testing.T, listen, rules string) *net.TCPAddr {
 	addr := ln.Addr().(*net.TCPAddr)
 	ln.Close() // for the server to take
 	server := command("postgres", "-D", data, "-h", listen, "-p", strconv.Itoa(addr.Port), "-k", "", "-F")
-	var said logs
+	var said logbuffer.Buffer
 	server.Stderr = &said
 	if err := server.Start(); err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/proxy/ca"
 )
 
@@ -57,7 +58,7 @@ func newPKI(t testing.TB) *pki {
 
 // opensslServer runs `openssl s_server`, and returns where it listens, what it
 // reads as commands and what it says.
-func opensslServer(t testing.TB, args ...string) (addr net.Addr, stdin io.Writer, said *logs) {
+func opensslServer(t testing.TB, args ...string) (addr net.Addr, stdin io.Writer, said *logbuffer.Buffer) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")
@@ -67,7 +68,7 @@ func opensslServer(t testing.TB, args ...string) (addr net.Addr, stdin io.Writer
 	if err != nil {
 		t.Fatal(err)
 	}
-	said = &logs{}
+	said = new(logbuffer.Buffer)
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

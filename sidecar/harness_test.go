@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
@@ -36,16 +36,9 @@ type sidecar struct {
 
 // logs is a log that can be read while it is written.
 type logs struct {
-	mu    sync.Mutex
-	b     bytes.Buffer
+	logbuffer.Buffer
 	to    io.Writer // nil: the buffer
 	level slog.Level
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
 }
 
 func (l *logs) logger() *slog.Logger {
@@ -53,12 +46,6 @@ func (l *logs) logger() *slog.Logger {
 		return slog.New(slog.NewJSONHandler(l.to, nil))
 	}
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: l.level}))
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // config is a reverse half in front of an application that repeats what it is

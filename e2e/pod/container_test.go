@@ -1,19 +1,19 @@
 package pod
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 )
 
 // spec is one container, as cmd/contain reads it.
@@ -40,27 +40,9 @@ func (s spec) with(args ...string) spec {
 type process struct {
 	*exec.Cmd
 	name string
-	out  logs
+	out  logbuffer.Buffer
 	done chan struct{} // closed when it ended
 	err  error         // of its end
-}
-
-// logs are what a process writes.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // start runs a container in the namespace, until it ends or the test does.

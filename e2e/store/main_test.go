@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/pem"
 	"fmt"
@@ -11,10 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/recording/place"
 	"github.com/tapedeck/tapedeck/recording/store"
 	"github.com/tapedeck/tapedeck/recording/store/storetest"
@@ -104,7 +103,7 @@ func startGateway(t *testing.T, options ...string) (endpoint, dir string) {
 	}
 	address := l.Addr().String()
 	l.Close()
-	var log lockedBuffer
+	var log logbuffer.Buffer
 	args := []string{"--port", address, "--access", accessKey, "--secret", secretKey, "--quiet", "--keep-alive", "--iam-dir", t.TempDir(), "posix"}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), gateway, append(append(args, options...), dir)...)
 	cmd.Stdout, cmd.Stderr = &log, &log
@@ -132,24 +131,6 @@ func startGateway(t *testing.T, options ...string) (endpoint, dir string) {
 		case <-time.After(10 * time.Millisecond): // until it listens
 		}
 	}
-}
-
-// lockedBuffer is a buffer that a program writes while the test reads.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // makePlace returns the place of another prefix each time, with a blank in it.

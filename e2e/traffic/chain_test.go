@@ -12,12 +12,13 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
 // tinyproxy starts an HTTP proxy that wants a password, and returns its URL and
 // its log.
-func tinyproxy(t *testing.T) (url string, log *lines) {
+func tinyproxy(t *testing.T) (url string, log *logbuffer.Buffer) {
 	t.Helper()
 	path := program(t, "tinyproxy", "tinyproxy-bin")
 	port := freePort(t)

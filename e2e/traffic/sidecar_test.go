@@ -11,12 +11,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
@@ -36,7 +36,7 @@ type sidecar struct {
 	t       *testing.T
 	dir     string // everything it writes
 	cmd     *exec.Cmd
-	log     *lines
+	log     *logbuffer.Buffer
 	in, out *tee   // in front of the halves
 	app     *tee   // between the reverse half and the application
 	beyond  []*tee // between the forward half and the servers
@@ -241,9 +241,9 @@ func ofTCP(e *recording.Exchange) *recording.Conversation       { return e.TCP }
 
 // background runs a program until the test ends, if nobody has ended it before,
 // and returns what it says, which a failed test shows.
-func background(t *testing.T, name string, cmd *exec.Cmd) *lines {
+func background(t *testing.T, name string, cmd *exec.Cmd) *logbuffer.Buffer {
 	t.Helper()
-	log := &lines{}
+	log := new(logbuffer.Buffer)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -269,24 +269,6 @@ func listens(t *testing.T, name, address string) {
 		}
 		return err == nil
 	})
-}
-
-// lines is a log that can be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // eventually waits for a condition.

@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
 // smtp starts a mail server, which can STARTTLS, and returns its address and
 // what it prints: the mail that it gets.
-func smtp(t *testing.T, a *authority) (address string, mail *lines) {
+func smtp(t *testing.T, a *authority) (address string, mail *logbuffer.Buffer) {
 	t.Helper()
 	const python = "/usr/bin/python3" // Debian's, which has Debian's modules
 	if err := exec.Command(python, "-c", "import aiosmtpd").Run(); err != nil {

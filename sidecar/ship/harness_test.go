@@ -25,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/logbuffer"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
@@ -213,35 +214,18 @@ type world struct {
 	*network
 	t    *testing.T
 	dir  string
-	logs *logs
+	logs *logbuffer.Buffer
 	*Shipper
 	recorder *spool.Recorder
 	token    func() (string, error)
 	over     chan struct{} // closed at the end
 }
 
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // inWorld runs a test in a bubble, with virtual time.
 func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{shelf: new(shelf), network: &network{conns: make(chan net.Conn)}, t: t, dir: t.TempDir(), logs: new(logs), over: make(chan struct{})}
+		w := &world{shelf: new(shelf), network: &network{conns: make(chan net.Conn)}, t: t, dir: t.TempDir(), logs: new(logbuffer.Buffer), over: make(chan struct{})}
 		server := &http.Server{Handler: w.shelf, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 		go server.Serve(w.network)
 		test(t, w)
