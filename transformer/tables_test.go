@@ -114,6 +114,29 @@ func TestReasonsTable(t *testing.T) {
 	}
 }
 
+// The page on outbound capture finds a way for each runtime, or says that there is none,
+// and a test finds its row.
+func TestRuntimesTable(t *testing.T) {
+	names, proofs := map[string]bool{}, map[string]bool{"": false}
+	for _, r := range Runtimes() {
+		if names[r.Name] || proofs[r.Proof] {
+			t.Errorf("%+v stands twice", r)
+		}
+		names[r.Name] = true
+		if r.Proof != "" {
+			proofs[r.Proof] = true
+		}
+		if !r.HostsFile && (r.Variables || r.Flags != "" || r.Proof != "") {
+			t.Errorf("%s: what the hosts file does not capture looks up no names, and has no other way", r.Name)
+		}
+	}
+	for _, proof := range []string{"psql", "redis-cli", "java", "node", "go-no-proxy"} {
+		if !proofs[proof] {
+			t.Errorf("no row is proved by %s", proof)
+		}
+	}
+}
+
 func TestSplitPath(t *testing.T) {
 	for path, want := range map[string]string{
 		"":               "[]",
