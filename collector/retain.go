@@ -21,26 +21,33 @@ import (
 // sweepEvery is how often retention runs.
 const sweepEvery = time.Hour
 
-// retain puts the file with the columns at the place's root, and deletes what is too old,
-// until ctx ends. Several collectors may do so at the same time.
-func (c *Collector) retain(ctx context.Context) {
-	settled := false
-	for wait := time.Duration(0); ; {
-		if !sleep(ctx, wait) {
+// describePlace puts the file with the columns at the place's root, for engines that query
+// it. It tries until that works or ctx ends. Nothing else waits for it: a place that is full
+// still needs retention.
+func (c *Collector) describePlace(ctx context.Context) {
+	for {
+		err := c.o.Store.Put(ctx, columns.Name, bytes.NewReader(columns.File()))
+		if err == nil || errors.Is(err, fs.ErrExist) || ctx.Err() != nil {
 			return
 		}
-		if !settled {
-			err := c.o.Store.Put(ctx, columns.Name, bytes.NewReader(columns.File()))
-			if settled = err == nil || errors.Is(err, fs.ErrExist); !settled && ctx.Err() == nil {
-				c.o.Log.Error("the place can't be written to", slog.String("error", bounded(err.Error())))
-				wait = jittered(time.Minute)
-				continue
-			}
+		c.o.Log.Error("the file with the columns can't be written; it is tried again every minute", slog.String("key", columns.Name), slog.String("error", bounded(err.Error())))
+		if !sleep(ctx, jittered(time.Minute)) {
+			return
 		}
-		if c.o.Keep > 0 || c.o.KeepBytes > 0 {
-			c.sweepOnce(ctx)
+	}
+}
+
+// retain deletes what is too old, at once and then every hour, until ctx ends. Several
+// collectors may do so at the same time.
+func (c *Collector) retain(ctx context.Context) {
+	if c.o.Keep == 0 && c.o.KeepBytes == 0 {
+		return
+	}
+	for {
+		c.sweepOnce(ctx)
+		if !sleep(ctx, jittered(sweepEvery)) {
+			return
 		}
-		wait = jittered(sweepEvery)
 	}
 }
 

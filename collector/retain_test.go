@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -158,6 +159,34 @@ func TestRetentionRuns(t *testing.T) {
 		synctest.Wait()
 		if left, others := segmentsOf(t, dir); len(left) != 0 || len(others) != 1 {
 			t.Errorf("left: %q, %q; want the file with the columns alone", left, others)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// full is a store without room, as a directory on a full disk is.
+type full struct{ store.Store }
+
+func (full) Put(context.Context, string, io.ReadSeeker) error { return store.ErrFull }
+
+// Retention is what makes room in a place that is full, so it waits for no write.
+func TestRetentionOfAFullPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(30 * time.Minute) // the bubble begins with an hour
+		dir := placeOf(t, time.Now(), 10)
+		c, err := collector.New(collector.Options{Store: full{dir}, Keys: func() [][]byte { return nil }, Keep: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- c.Serve(ctx, collector.Ports{Write: &pipes{done: make(chan struct{})}}) }()
+		synctest.Wait()
+		if left, _ := segmentsOf(t, dir); len(left) != 4 { // of this hour and the one before
+			t.Errorf("left: %q", left)
 		}
 		cancel()
 		if err := <-ended; err != nil {

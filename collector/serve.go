@@ -92,6 +92,7 @@ func (c *Collector) Serve(ctx context.Context, p Ports) error {
 	serve(write, p.Write, maxWriters)
 	serve(read, p.Read, maxReaders)
 	serve(admin, p.Admin, maxAdmins)
+	wg.Go(func() { c.describePlace(ctx) })
 	wg.Go(func() { c.retain(ctx) })
 	<-ctx.Done()
 
