@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -78,7 +79,8 @@ type Collector struct {
 	room     room
 	slots    chan struct{} // who has an upload checked and stored is in it
 	checkers chan *checker // who checks an upload holds one
-	said     limiter
+	buffers  sync.Pool     // of *[bodyBuffer]byte, into which bodies are read
+	logLimit logLimiter    // of refusals
 
 	draining atomic.Bool // no further upload is taken
 }
@@ -104,6 +106,7 @@ func New(o Options) (*Collector, error) {
 		o: o, slots: make(chan struct{}, o.Concurrency),
 		room:     room{bytes: o.TempBytes, all: semaphore.NewWeighted(o.TempBytes)},
 		checkers: make(chan *checker, min(o.Concurrency, runtime.GOMAXPROCS(0))),
+		buffers:  sync.Pool{New: func() any { return new([bodyBuffer]byte) }},
 	}
 	long := make(chan []byte, 1)
 	long <- nil

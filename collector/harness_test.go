@@ -230,7 +230,7 @@ func (r *running) try(u *upload, client *http.Client) (a answer, err error) {
 	if err != nil {
 		return a, err
 	}
-	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") {
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), contract.ProblemType) {
 		var p struct {
 			Status       int
 			Code, Detail string

@@ -4,13 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 	"unicode"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -42,24 +39,14 @@ func (r *refused) because(err error) *refused {
 	return r
 }
 
-// problem is an answer as of RFC 9457.
-type problem struct {
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Code   string `json:"code"`
-	Detail string `json:"detail"`
-}
-
-// problemType is the media type of such an answer.
-const problemType = "application/problem+json"
-
+// writeProblem writes a whole answer that is not what was asked for.
 func writeProblem(w http.ResponseWriter, status int, code, detail string) {
-	body, err := json.Marshal(problem{http.StatusText(status), status, code, bounded(detail)})
+	body, err := json.Marshal(contract.Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: bounded(detail)})
 	if err != nil { // of strings and a number
 		body = nil
 	}
 	h := w.Header()
-	h.Set("Content-Type", problemType)
+	h.Set("Content-Type", contract.ProblemType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -102,55 +89,4 @@ func asRefused(err error) *refused {
 		return r
 	}
 	return refuse(contract.RefusedStore, "the collector failed").because(err)
-}
-
-// limiter lets one line a second pass for each kind of refusal.
-type limiter struct {
-	mu    sync.Mutex
-	kinds map[string]*spoken
-}
-
-type spoken struct {
-	next time.Time
-	kept int // lines that were not said since the last one
-}
-
-// maxKinds bounds the limiter's memory.
-const maxKinds = 4096
-
-// pass tells whether a line of this kind is said now, and how many were not since the last
-// one.
-func (l *limiter) pass(kind string, now time.Time) (kept int, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.kinds[kind]
-	if s == nil {
-		if len(l.kinds) >= maxKinds || l.kinds == nil {
-			l.kinds = map[string]*spoken{}
-		}
-		s = &spoken{}
-		l.kinds[kind] = s
-	}
-	if now.Before(s.next) {
-		s.kept++
-		return 0, false
-	}
-	kept, s.kept, s.next = s.kept, 0, now.Add(time.Second)
-	return kept, true
-}
-
-// tell logs a refusal, unless one of its kind was logged within the last second.
-func (c *Collector) tell(r *refused, u *upload, from string) {
-	kept, ok := c.said.pass(r.Code+"/"+u.namespace(), time.Now())
-	if !ok {
-		return
-	}
-	args := []any{slog.String("code", r.Code), slog.String("key", bounded(u.name)), slog.String("from", from), slog.String("detail", bounded(r.detail))}
-	if r.cause != nil {
-		args = append(args, slog.String("error", bounded(r.cause.Error())))
-	}
-	if kept > 0 {
-		args = append(args, slog.Int("notLogged", kept))
-	}
-	c.o.Log.Warn("refused", args...)
 }

@@ -3,18 +3,12 @@ package collector
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -24,16 +18,15 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// firstContract is the version of the contract from which on sidecars send segments.
-// Those from it up to [contract.Version] are taken.
-const firstContract = 3
-
 // How fast a body must come: something within bodyGrace, and after that at leastRate bytes a
 // second on the average.
 const (
 	bodyGrace = 10 * time.Second
 	leastRate = 128 << 10
 )
+
+// bodyBuffer is how much of a body is read at once.
+const bodyBuffer = 32 << 10
 
 // maxWaiting is how many uploads wait for their turn at most.
 const maxWaiting = 1024
@@ -79,7 +72,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		refused := asRefused(err)
 		c.m.refused(refused.Code, u.namespace())
-		c.tell(refused, &u, r.RemoteAddr)
+		c.logRefusal(refused, &u, r.RemoteAddr)
 		if !u.whole && r.ProtoMajor == 1 {
 			w.Header().Set("Connection", "close") // the rest of the body is in the way of another request
 		}
@@ -123,110 +116,6 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request, u *upload) (res
 	return c.put(ctx, u, file)
 }
 
-// admit judges the request by its head.
-func (c *Collector) admit(r *http.Request, u *upload) error {
-	if r.Method != http.MethodPut {
-		return refuse(contract.RefusedMethod, "found %.20q, want PUT %sKEY; what is stored is read from another port, on loopback", r.Method, contract.SegmentsPath)
-	}
-	token, err := bearer(r.Header)
-	if err != nil {
-		return refuse(contract.RefusedToken, "%v", err)
-	}
-	key, err := c.keyOf(r, u)
-	if err != nil {
-		return refuse(contract.RefusedKey, "%v", err)
-	}
-	if !isTokenOf(token, c.o.Keys(), key.Cluster, key.Namespace) {
-		return refuse(contract.RefusedNamespace, "the token is not the one of cluster %.64q and namespace %.64q; print that with `tapedeck collect token --cluster %[1]s --namespace %[2]s --key-file FILE`", key.Cluster, key.Namespace)
-	}
-	u.key = key
-	if len(c.o.Clusters) > 0 && !slices.Contains(c.o.Clusters, key.Cluster) {
-		return refuse(contract.RefusedNamespace, "this collector takes nothing of the cluster %.64q", key.Cluster)
-	}
-	if err := checkPrincipal(r.Header, key.Namespace); err != nil {
-		return refuse(contract.RefusedPrincipal, "%v", err)
-	}
-	return c.checkHead(r, u)
-}
-
-// keyOf reads the key.
-func (c *Collector) keyOf(r *http.Request, u *upload) (recording.SegmentKey, error) {
-	name, ok := strings.CutPrefix(r.URL.Path, contract.SegmentsPath)
-	if !ok || r.URL.RawQuery != "" {
-		return recording.SegmentKey{}, fmt.Errorf("want %sKEY", contract.SegmentsPath)
-	}
-	u.name = name
-	if len(name) > contract.MaxObjectKey {
-		return recording.SegmentKey{}, fmt.Errorf("found a key of %d bytes, at most %d are allowed", len(name), contract.MaxObjectKey)
-	}
-	key, err := recording.ParseSegmentKey(name)
-	switch {
-	case err != nil:
-		return key, err
-	case key.Part:
-		return key, errors.New("the segment is not complete")
-	case key.Digest == "":
-		return key, errors.New("no digest behind the number")
-	case key.Pod == recording.MergedPod:
-		return key, fmt.Errorf("a pod of the name %s, which stands for many", recording.MergedPod)
-	}
-	return key, store.CheckKey(name)
-}
-
-// checkHead judges how the segment comes.
-func (c *Collector) checkHead(r *http.Request, u *upload) error {
-	versions := r.Header.Values(contract.HeaderContract)
-	version := -1
-	if len(versions) == 1 {
-		if n, err := strconv.Atoi(versions[0]); err == nil {
-			version = n
-		}
-	}
-	if version < firstContract || version > contract.Version {
-		return refuse(contract.RefusedContract, "found %.40q in the header %s, this collector takes %d to %d", versions, contract.HeaderContract, firstContract, contract.Version)
-	}
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != contract.SegmentType {
-		return refuse(contract.RefusedUnsupported, "found the Content-Type %.60q, want %s", r.Header.Get("Content-Type"), contract.SegmentType)
-	}
-	if coding := r.Header.Values("Content-Encoding"); len(coding) > 0 {
-		return refuse(contract.RefusedUnsupported, "found the Content-Encoding %.60q, want none: the segment is compressed already", coding)
-	}
-	switch u.size = r.ContentLength; {
-	case u.size < 0:
-		return refuse(contract.RefusedLength, "no Content-Length")
-	case u.size > min(contract.MaxSegmentBytes, c.room.largest()):
-		return refuse(contract.RefusedTooLarge, "the segment has %d bytes, at most %d are allowed", u.size, min(contract.MaxSegmentBytes, c.room.largest()))
-	}
-	digest, err := contentDigest(r.Header.Values(contract.HeaderDigest))
-	if err != nil {
-		return refuse(contract.RefusedDigest, "the header %s: %v", contract.HeaderDigest, err)
-	}
-	u.digest = digest
-	return nil
-}
-
-// contentDigest returns the SHA-256 that the header Content-Digest has (RFC 9530).
-func contentDigest(lines []string) (sum [sha256.Size]byte, err error) {
-	found := 0
-	for _, one := range strings.Split(strings.Join(lines, ","), ",") {
-		value, ok := strings.CutPrefix(strings.TrimSpace(one), "sha-256=")
-		if !ok {
-			continue // other algorithms may stand beside it
-		}
-		found++
-		text, ok := strings.CutPrefix(value, ":")
-		text, ok2 := strings.CutSuffix(text, ":")
-		b, err := base64.StdEncoding.Strict().DecodeString(text)
-		if !ok || !ok2 || err != nil || copy(sum[:], b) != len(b) || len(b) != len(sum) {
-			return sum, errors.New("malformed; want sha-256=:BASE64:")
-		}
-	}
-	if found != 1 {
-		return sum, fmt.Errorf("found %d digests of SHA-256, want one", found)
-	}
-	return sum, nil
-}
-
 // enter waits for room for a temporary file.
 func (c *Collector) enter(ctx context.Context, u *upload) (leave func(), err error) {
 	defer c.m.waiting.Add(-1)
@@ -263,9 +152,6 @@ func (c *Collector) slot(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// buffers are what bodies are copied with.
-var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
 // receive writes the body to a temporary file, and compares its digest.
 func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (file *os.File, err error) {
 	c.m.receiving.Add(1)
@@ -280,8 +166,8 @@ func (c *Collector) receive(w http.ResponseWriter, r *http.Request, u *upload) (
 		}
 	}()
 	hash := sha256.New()
-	buf := buffers.Get().(*[32 << 10]byte)
-	defer buffers.Put(buf)
+	buf := c.buffers.Get().(*[bodyBuffer]byte)
+	defer c.buffers.Put(buf)
 	rc, began, got := http.NewResponseController(w), time.Now(), int64(0)
 	for {
 		until, stalled := began.Add(bodyGrace+time.Duration(got)*time.Second/leastRate), time.Now().Add(bodyGrace)

@@ -4,8 +4,10 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"mime"
 	"strings"
 	"time"
 )
@@ -74,8 +76,33 @@ type Entry struct {
 	End      bool      `json:"end,omitempty"`
 }
 
-// Refusal is a reason for which a collector does not take a segment. The answer is JSON as
-// of RFC 9457, application/problem+json, with the code as the member `code`.
+// Problem is the JSON of a collector's answer that is not what was asked for (RFC 9457), with
+// the media type [ProblemType].
+type Problem struct {
+	// Title is the status in words, and Status its number.
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	// Code is that of a [Refusal], or [CodeNotFound] and the like.
+	Code string `json:"code"`
+	// Detail says for a person what was found and what is allowed.
+	Detail string `json:"detail"`
+}
+
+// ProblemType is the media type of a [Problem].
+const ProblemType = "application/problem+json"
+
+// ParseProblem reads an answer by its header Content-Type and its body. The second result is
+// false if it is no Problem.
+func ParseProblem(contentType string, body []byte) (p Problem, ok bool) {
+	kind, _, err := mime.ParseMediaType(contentType)
+	if err != nil || kind != ProblemType || json.Unmarshal(body, &p) != nil {
+		return Problem{}, false
+	}
+	return p, true
+}
+
+// Refusal is a reason for which a collector does not take a segment. The answer is a [Problem]
+// with its code.
 type Refusal struct {
 	// Code names the reason, in answers, in metrics and in logs.
 	Code string

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -84,16 +83,12 @@ func (d *collectorDriver) ask(ctx context.Context, path string, query url.Values
 	})
 }
 
-// readProblem reads an answer as of RFC 9457.
+// readProblem returns the error that an answer is, and closes it.
 func readProblem(resp *http.Response) error {
 	defer resp.Body.Close()
-	failed := &collectorError{status: resp.StatusCode}
-	var answer struct{ Code, Detail string }
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if kind == "application/problem+json" && json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer) == nil {
-		failed.code, failed.detail = answer.Code, answer.Detail
-	}
-	return failed
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // what is cut is no JSON
+	p, _ := contract.ParseProblem(resp.Header.Get("Content-Type"), body)
+	return &collectorError{status: resp.StatusCode, code: p.Code, detail: p.Detail}
 }
 
 func (d *collectorDriver) put(context.Context, string, io.ReadSeeker, int64) error {

@@ -106,7 +106,7 @@ func refuse(w http.ResponseWriter, code string) {
 	if !ok {
 		panic(code)
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Content-Type", contract.ProblemType)
 	w.WriteHeader(r.Status)
 	fmt.Fprintf(w, `{"code":%q,"detail":"for a test"}`, code)
 }

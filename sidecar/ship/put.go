@@ -7,12 +7,10 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"mime"
 	"net"
 	"net/http"
 	"os"
@@ -163,11 +161,9 @@ func read(resp *http.Response) verdict {
 		return verdict{fate: fateStored}
 	}
 	after := retryAfter(resp.Header.Get("Retry-After"), time.Now())
-	var problem struct{ Code, Detail string }
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err == nil && kind == "application/problem+json" && json.Unmarshal(text, &problem) == nil {
+	if problem, ok := contract.ParseProblem(resp.Header.Get("Content-Type"), text); ok && err == nil {
 		if r, ok := contract.RefusalOf(problem.Code); ok && r.Status == resp.StatusCode {
-			return verdict{fateOf(r), r.Code, fmt.Errorf("the collector answered %s: %.300q", resp.Status, problem.Detail), after}
+			return verdict{fateOf(r), r.Code, fmt.Errorf("the collector answered %d: %.300q", r.Status, problem.Detail), after}
 		}
 	}
 	server := cmp.Or(resp.Header.Get("Server"), "a server without a name")

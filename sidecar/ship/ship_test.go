@@ -264,7 +264,7 @@ func TestAnswersOfOthersAreRetried(t *testing.T) {
 }
 
 func problem(w http.ResponseWriter, status int, code string) {
-	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Content-Type", contract.ProblemType)
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `{"code":%q}`, code)
 }

@@ -1,0 +1,63 @@
+package collector
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// logEvery is how often a refusal of one code and namespace is logged at most: clients try
+// again, and there may be a thousand.
+const logEvery = time.Second
+
+// maxLogged bounds how many pairs of code and namespace a logLimiter remembers.
+const maxLogged = 4096
+
+// logLimiter lets one line in each logEvery pass for each key. The zero value is ready to
+// use. It is safe for concurrent use.
+type logLimiter struct {
+	mu   sync.Mutex
+	keys map[string]*logged
+}
+
+type logged struct {
+	next       time.Time // when a line may be logged again
+	suppressed int       // lines that were not logged since the last one
+}
+
+// allow tells whether a line with this key is logged now, and how many were suppressed since
+// the last one that was.
+func (l *logLimiter) allow(key string, now time.Time) (suppressed int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.keys[key]
+	if s == nil {
+		if l.keys == nil || len(l.keys) >= maxLogged {
+			l.keys = map[string]*logged{}
+		}
+		s = &logged{}
+		l.keys[key] = s
+	}
+	if now.Before(s.next) {
+		s.suppressed++
+		return 0, false
+	}
+	suppressed, s.suppressed, s.next = s.suppressed, 0, now.Add(logEvery)
+	return suppressed, true
+}
+
+// logRefusal logs a refusal, unless one of its code and namespace was logged just before.
+func (c *Collector) logRefusal(r *refused, u *upload, from string) {
+	suppressed, ok := c.logLimit.allow(r.Code+"/"+u.namespace(), time.Now())
+	if !ok {
+		return
+	}
+	args := []any{slog.String("code", r.Code), slog.String("key", bounded(u.name)), slog.String("from", from), slog.String("detail", bounded(r.detail))}
+	if r.cause != nil {
+		args = append(args, slog.String("error", bounded(r.cause.Error())))
+	}
+	if suppressed > 0 {
+		args = append(args, slog.Int("notLogged", suppressed))
+	}
+	c.o.Log.Warn("refused", args...)
+}
