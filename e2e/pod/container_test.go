@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -119,12 +120,12 @@ func (p *process) stop(t *testing.T) error {
 type volumes map[string]string
 
 // newVolumes makes the folders: an emptyDir is open to every user, and each Secret
-// holds what newSecret made.
-func newVolumes(t *testing.T, r *rendered, secret map[string]string) volumes {
+// holds the same files.
+func newVolumes(t *testing.T, of corev1.PodSpec, secret map[string]string) volumes {
 	t.Helper()
 	root := openDir(t)
 	v := volumes{}
-	for _, volume := range r.pod.Spec.Volumes {
+	for _, volume := range of.Volumes {
 		dir := filepath.Join(root, volume.Name)
 		v[volume.Name] = dir
 		if err := os.Mkdir(dir, 0o777); err != nil {
@@ -148,12 +149,14 @@ func newVolumes(t *testing.T, r *rendered, secret map[string]string) volumes {
 // spec is how a runtime starts a rendered container in a pod of an address.
 // The image gives its root, its command and PATH.
 func (v volumes) spec(c corev1.Container, ip, root string, entrypoint ...string) spec {
-	s := spec{Root: root, Env: append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, environment(c, ip)...)}
-	s.Args = c.Command
-	if len(s.Args) == 0 {
-		s.Args = entrypoint
+	env, expand := environment(c, ip)
+	s := spec{Root: root, Env: append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, env...)}
+	if len(c.Command) == 0 {
+		s.Args = append(s.Args, entrypoint...)
 	}
-	s.Args = append(s.Args, c.Args...)
+	for _, arg := range slices.Concat(c.Command, c.Args) {
+		s.Args = append(s.Args, expand(arg))
+	}
 	for _, m := range c.VolumeMounts {
 		s.Mounts = append(s.Mounts, mount{v[m.Name], m.MountPath, m.ReadOnly})
 	}
@@ -162,6 +165,16 @@ func (v volumes) spec(c corev1.Container, ip, root string, entrypoint ...string)
 		s.ReadOnly = sc.ReadOnlyRootFilesystem != nil && *sc.ReadOnlyRootFilesystem
 	}
 	return s
+}
+
+// imageRoot is the image's root for one container.
+func imageRoot(t *testing.T) string {
+	t.Helper()
+	root := openDir(t)
+	if err := os.CopyFS(root, os.DirFS(filepath.Join(bin, "image"))); err != nil {
+		t.Fatal(err)
+	}
+	return root
 }
 
 // openDir makes a folder that every user can enter.
@@ -194,9 +207,15 @@ func readFile(t *testing.T, name string) string {
 // eventually waits for a condition, and fails the test when it doesn't come.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); {
+	within(t, 30*time.Second, what, ok)
+}
+
+// within is eventually for what takes its time.
+func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !ok(); {
 		if time.Now().After(end) {
-			t.Fatalf("waited 30 seconds for %s", what)
+			t.Fatalf("waited %s for %s", limit, what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

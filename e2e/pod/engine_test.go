@@ -98,7 +98,7 @@ func (s spec) flags() (out []string) {
 func TestContainers(t *testing.T) {
 	e := newEngine(t)
 	r := renderText(t, "", "--set", "image="+image+":test", filepath.Join(repo, "examples/shop/manifests"))
-	v := newVolumes(t, r, newSecret(t))
+	v := newVolumes(t, r.pod.Spec, newSecret(t))
 	sidecar := r.container(t, contract.Container)
 	s := v.spec(sidecar, podIP.v4, "/")
 	if sc := sidecar.SecurityContext; sc.AllowPrivilegeEscalation == nil || *sc.AllowPrivilegeEscalation || len(sc.Capabilities.Drop) != 1 {

@@ -24,10 +24,13 @@ var (
 	podIP        = address{"10.244.1.2", "fd00:244:1::2"}
 	dependencyIP = address{"10.244.2.2", "fd00:244:2::2"}
 	clientIP     = address{"10.244.3.2", "fd00:244:3::2"}
+	collectorIP  = address{"10.244.4.2", "fd00:244:4::2"}
 	externalIP   = address{"198.51.100.2", "2001:db8:100::2"}
+	bucketIP     = address{"203.0.113.2", "2001:db8:113::2"}
 	// Services, which the node turns into pods; the manifests say the same.
 	appService        = address{"10.96.0.10", "fd00:96::10"}
 	dependencyService = address{"10.96.0.11", "fd00:96::11"}
+	collectorService  = address{"10.96.0.12", "fd00:96::12"}
 )
 
 const apiService = "10.96.0.1"
@@ -43,7 +46,9 @@ func (of family) names() map[string]string {
 	return map[string]string{
 		"app": of(appService), "app.shop.svc.cluster.local": of(appService),
 		"dependency": of(dependencyService), "dependency.shop.svc.cluster.local": of(dependencyService),
-		"external.test": of(externalIP), "direct.test": of(externalIP), "closed.test": of(externalIP),
+		"collector.speedscale": of(collectorService),
+		"external.test":        of(externalIP), "direct.test": of(externalIP), "closed.test": of(externalIP),
+		bucketHost: of(bucketIP),
 	}
 }
 
@@ -60,47 +65,72 @@ func noIPv6() string {
 type namespace string
 
 // network is a node with everything that is connected to it.
-type network struct{ node, pod, client, dependency, external namespace }
+type network struct {
+	node, pod, client, dependency, external namespace
+
+	hosts    map[string]string
+	families []family
+	links    int
+}
 
 // newNetwork makes the namespaces, with addresses of some families and names of
 // one. They go when the test ends.
 func newNetwork(t *testing.T, of family, families []family) *network {
 	t.Helper()
-	name := func(s string) namespace { return namespace(fmt.Sprintf("td%d-%s", os.Getpid(), s)) }
-	n := &network{name("node"), name("pod"), name("client"), name("dependency"), name("external")}
-	hosts := of.names()
-	n.node.add(t, hosts)
-	ends := []struct {
-		ns namespace
-		at address
-	}{{n.pod, podIP}, {n.dependency, dependencyIP}, {n.client, clientIP}, {n.external, externalIP}}
-	for i, end := range ends {
-		end.ns.add(t, hosts)
-		link := fmt.Sprintf("to%d", i)
-		run(t, "ip", "-n", string(n.node), "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", string(end.ns))
-		run(t, "ip", "-n", string(n.node), "link", "set", link, "up")
-		run(t, "ip", "-n", string(end.ns), "link", "set", "eth0", "up")
-		end.ns.exec(t, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start") // as container runtimes do
-	}
+	n := &network{node: namespaceOf("node"), hosts: of.names(), families: families}
+	n.node.add(t, n.hosts)
 	for _, f := range families {
-		iptables, forwarding, bits, flags := "iptables", "ipv4/ip_forward", "/24", []string(nil)
-		if strings.Contains(f(podIP), ":") {
-			iptables, forwarding, bits, flags = "ip6tables", "ipv6/conf/all/forwarding", "/64", []string{"nodad"}
-		}
-		for i, end := range ends {
-			ip := f(end.at)
-			gateway := strings.TrimSuffix(ip, "2") + "1"
-			run(t, "ip", append([]string{"-n", string(n.node), "address", "add", gateway + bits, "dev", fmt.Sprintf("to%d", i)}, flags...)...)
-			run(t, "ip", append([]string{"-n", string(end.ns), "address", "add", ip + bits, "dev", "eth0"}, flags...)...)
-			run(t, "ip", "-n", string(end.ns), "route", "add", "default", "via", gateway)
+		forwarding := "ipv4/ip_forward"
+		if isIPv6(f) {
+			forwarding = "ipv6/conf/all/forwarding"
 		}
 		n.node.exec(t, "sh", "-c", "echo 1 > /proc/sys/net/"+forwarding)
-		// What kube-proxy does.
-		for service, pod := range map[address]address{appService: podIP, dependencyService: dependencyIP} {
-			n.node.exec(t, iptables, "-w", "-t", "nat", "-A", "PREROUTING", "-d", f(service), "-j", "DNAT", "--to-destination", f(pod))
-		}
 	}
+	n.pod, n.dependency = n.join(t, "pod", podIP), n.join(t, "dependency", dependencyIP)
+	n.client, n.external = n.join(t, "client", clientIP), n.join(t, "external", externalIP)
+	n.serve(t, appService, podIP)
+	n.serve(t, dependencyService, dependencyIP)
 	return n
+}
+
+func namespaceOf(name string) namespace { return namespace(fmt.Sprintf("td%d-%s", os.Getpid(), name)) }
+
+func isIPv6(f family) bool { return strings.Contains(f(podIP), ":") }
+
+// join makes a namespace that the node routes to.
+func (n *network) join(t *testing.T, name string, at address) namespace {
+	t.Helper()
+	end, node, link := namespaceOf(name), string(n.node), fmt.Sprintf("to%d", n.links)
+	n.links++
+	end.add(t, n.hosts)
+	run(t, "ip", "-n", node, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", string(end))
+	run(t, "ip", "-n", node, "link", "set", link, "up")
+	run(t, "ip", "-n", string(end), "link", "set", "eth0", "up")
+	end.exec(t, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start") // as container runtimes do
+	for _, f := range n.families {
+		bits, flags := "/24", []string(nil)
+		if isIPv6(f) {
+			bits, flags = "/64", []string{"nodad"}
+		}
+		ip := f(at)
+		gateway := strings.TrimSuffix(ip, "2") + "1"
+		run(t, "ip", append([]string{"-n", node, "address", "add", gateway + bits, "dev", link}, flags...)...)
+		run(t, "ip", append([]string{"-n", string(end), "address", "add", ip + bits, "dev", "eth0"}, flags...)...)
+		run(t, "ip", "-n", string(end), "route", "add", "default", "via", gateway)
+	}
+	return end
+}
+
+// serve does what kube-proxy does for a Service with one pod.
+func (n *network) serve(t *testing.T, service, pod address) {
+	t.Helper()
+	for _, f := range n.families {
+		iptables := "iptables"
+		if isIPv6(f) {
+			iptables = "ip6tables"
+		}
+		n.node.exec(t, iptables, "-w", "-t", "nat", "-A", "PREROUTING", "-d", f(service), "-j", "DNAT", "--to-destination", f(pod))
+	}
 }
 
 func (n namespace) add(t *testing.T, names map[string]string) {
@@ -156,12 +186,32 @@ func (n namespace) intercept(t *testing.T, p *corev1.Pod) (rules string) {
 	return n.exec(t, "iptables-save", "-t", "nat") + n.exec(t, "ip6tables-save", "-t", "nat")
 }
 
-// dial connects from within the namespace: a socket belongs to the one in
-// which it was made.
+// dial connects from within the namespace.
 func (n namespace) dial(ctx context.Context, address string) (c net.Conn, err error) {
+	d := net.Dialer{Timeout: 10 * time.Second}
+	d.SetMultipathTCP(false)
+	err = n.enter(func() error {
+		c, err = d.DialContext(ctx, "tcp", address)
+		return err
+	})
+	return c, err
+}
+
+// listen listens within the namespace.
+func (n namespace) listen(ctx context.Context, address string) (l net.Listener, err error) {
+	err = n.enter(func() error {
+		l, err = new(net.ListenConfig).Listen(ctx, "tcp", address)
+		return err
+	})
+	return l, err
+}
+
+// enter does something within the namespace: a socket belongs to the one in
+// which it was made.
+func (n namespace) enter(do func() error) error {
 	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unix.Close(home)
 	path := string(n)
@@ -170,20 +220,18 @@ func (n namespace) dial(ctx context.Context, address string) (c net.Conn, err er
 	}
 	there, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unix.Close(there)
 	runtime.LockOSThread()
 	if err := unix.Setns(there, unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
-		return nil, err
+		return err
 	}
-	d := net.Dialer{Timeout: 10 * time.Second}
-	d.SetMultipathTCP(false)
-	c, err = d.DialContext(ctx, "tcp", address)
+	err = do()
 	if back := unix.Setns(home, unix.CLONE_NEWNET); back != nil {
-		return nil, back // the thread stays locked, and ends with its goroutine
+		return back // the thread stays locked, and ends with its goroutine
 	}
 	runtime.UnlockOSThread()
-	return c, err
+	return err
 }

@@ -107,20 +107,15 @@ func (r *rendered) container(t *testing.T, name string) corev1.Container {
 var reference = regexp.MustCompile(`\$\$|\$\(([^)]+)\)`)
 
 // environment is what the kubelet makes of a container's env, in a pod of an
-// address.
-func environment(c corev1.Container, ip string) []string {
+// address. expand is what it makes of the references in a text.
+func environment(c corev1.Container, ip string) (out []string, expand func(string) string) {
 	facts := map[string]string{
 		"metadata.name": "app-0", "metadata.namespace": "shop", "spec.nodeName": "node", "spec.serviceAccountName": "default",
 		"status.hostIP": "10.244.1.1", "status.podIP": ip,
 	}
 	known := map[string]string{"KUBERNETES_SERVICE_HOST": apiService}
-	out := []string{"KUBERNETES_SERVICE_HOST=" + apiService}
-	for _, e := range c.Env {
-		value := e.Value
-		if e.ValueFrom != nil {
-			value = facts[e.ValueFrom.FieldRef.FieldPath]
-		}
-		value = reference.ReplaceAllStringFunc(value, func(ref string) string {
+	expand = func(text string) string {
+		return reference.ReplaceAllStringFunc(text, func(ref string) string {
 			if ref == "$$" {
 				return "$"
 			}
@@ -129,10 +124,18 @@ func environment(c corev1.Container, ip string) []string {
 			}
 			return ref
 		})
+	}
+	out = []string{"KUBERNETES_SERVICE_HOST=" + apiService}
+	for _, e := range c.Env {
+		value := e.Value
+		if e.ValueFrom != nil {
+			value = facts[e.ValueFrom.FieldRef.FieldPath]
+		}
+		value = expand(value)
 		known[e.Name] = value
 		out = append(out, e.Name+"="+value)
 	}
-	return out
+	return out, expand
 }
 
 func toJSON(t *testing.T, v any) string {

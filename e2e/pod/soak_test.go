@@ -208,7 +208,8 @@ func (p *pod) usage() usage {
 	return usage{1, int(m["go_memstats_heap_alloc_bytes"]), resident << 10, int(m["go_goroutines"]), len(files)}
 }
 
-// metrics are what the sidecar's admin port tells, summed over labels.
+// metrics are what the sidecar's admin port tells, with labels and summed over
+// them.
 func (p *pod) metrics() map[string]float64 {
 	p.t.Helper()
 	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
@@ -228,14 +229,18 @@ func (p *pod) metrics() map[string]float64 {
 		if strings.HasPrefix(name, "#") || !ok {
 			continue
 		}
+		labelled := ""
 		if at := strings.LastIndex(s.Text(), "} "); at >= 0 {
-			name, value = s.Text()[:strings.Index(s.Text(), "{")], s.Text()[at+2:]
+			name, labelled, value = s.Text()[:strings.Index(s.Text(), "{")], s.Text()[:at+1], s.Text()[at+2:]
 		}
 		n, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			p.t.Fatalf("metric %s: %v", s.Text(), err)
 		}
 		out[name] += n
+		if labelled != "" {
+			out[labelled] = n
+		}
 	}
 	return out
 }

@@ -82,6 +82,7 @@ func newWorldOf(t *testing.T, r *rendered, of family, pods ...family) *world {
 	for _, f := range pods {
 		addresses["app"] = append(addresses["app"], f(podIP))
 		addresses["dependency"] = append(addresses["dependency"], f(dependencyIP))
+		addresses["collector"] = append(addresses["collector"], f(collectorIP)) // where there is one
 	}
 	w.istio = istio.NewMesh(t, r.manifests(), meshConfig, addresses)
 	w.control = w.serveControl()
@@ -205,7 +206,7 @@ type pod struct {
 func (w *world) newPod() *pod {
 	w.t.Helper()
 	return &pod{
-		world: w, volumes: newVolumes(w.t, w.rendered, w.secret), application: filepath.Join(bin, "app"),
+		world: w, volumes: newVolumes(w.t, w.rendered.pod.Spec, w.secret), application: filepath.Join(bin, "app"),
 		envoy: w.envoy(w.network.pod, "app", appIdentity),
 	}
 }
@@ -222,12 +223,8 @@ func (w *world) startPod() *pod {
 // sidecarSpec is the sidecar's container, on a root of its own.
 func (p *pod) sidecarSpec() spec {
 	p.t.Helper()
-	root := openDir(p.t)
-	if err := os.CopyFS(root, os.DirFS(filepath.Join(bin, "image"))); err != nil {
-		p.t.Fatal(err)
-	}
 	c := p.container(p.t, contract.Container)
-	s := p.volumes.spec(c, p.of(podIP), root, contract.Binary)
+	s := p.volumes.spec(c, p.of(podIP), imageRoot(p.t), contract.Binary)
 	s.Env = append(s.Env, contract.EnvUpstreamCA+"="+upstreamCA+"/site.crt")
 	s.Mounts = append(s.Mounts, mount{p.site.file, upstreamCA + "/site.crt", true})
 	return s
@@ -279,12 +276,18 @@ func (p *pod) startApp() {
 // end in order.
 func (p *pod) stop() {
 	p.t.Helper()
+	p.stopContainers()
+	_ = p.envoy.stop(p.t)
+}
+
+// stopContainers is stop, and leaves Envoy to those that are started next.
+func (p *pod) stopContainers() {
+	p.t.Helper()
 	for _, c := range []*process{p.app, p.sidecar} {
 		if err := c.stop(p.t); err != nil {
 			p.t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	_ = p.envoy.stop(p.t)
 }
 
 // recorded returns what the sidecar recorded.
@@ -337,21 +340,7 @@ func (w *world) newClient() *client {
 // clientOf is a caller of one port of the application.
 func (w *world) clientOf(port int) *client {
 	w.t.Helper()
-	cert, key := w.mesh.issue(w.t, w.dir, "client", clientIdentity, "mesh")
-	pair := loadPair(w.t, cert, key)
-	// The name of what is in mTLS is Istio's, by which the other Envoy knows it.
-	dial := func(ctx context.Context, protocol string) (net.Conn, error) {
-		c, err := w.network.client.dial(ctx, net.JoinHostPort(w.of(appService), strconv.Itoa(port)))
-		if err != nil {
-			return nil, err
-		}
-		t := tls.Client(c, &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: w.mesh.pool(), ServerName: "mesh", NextProtos: []string{protocol}})
-		if err := t.HandshakeContext(ctx); err != nil {
-			c.Close()
-			return nil, err
-		}
-		return struct{ net.Conn }{t}, nil // plaintext, for all that the caller knows
-	}
+	dial := w.dialerOf(clientIdentity, net.JoinHostPort(w.of(appService), strconv.Itoa(port)))
 	web := func(h2 bool, protocol string) *http.Client {
 		t := &http.Transport{Protocols: new(http.Protocols), MaxIdleConnsPerHost: 64}
 		t.Protocols.SetHTTP1(!h2)
@@ -367,6 +356,27 @@ func (w *world) clientOf(port int) *client {
 	}
 	w.t.Cleanup(func() { conn.Close() })
 	return &client{web(false, "istio-http/1.1"), web(true, "istio-h2"), conn}
+}
+
+// dialerOf returns what calls an address in the mesh as somebody: what it sends
+// is in mTLS, as if by an Envoy of its own.
+func (w *world) dialerOf(identity, address string) func(ctx context.Context, protocol string) (net.Conn, error) {
+	w.t.Helper()
+	cert, key := w.mesh.issue(w.t, openDir(w.t), "client", identity, "mesh")
+	pair := loadPair(w.t, cert, key)
+	// The name of what is in mTLS is Istio's, by which the other Envoy knows it.
+	return func(ctx context.Context, protocol string) (net.Conn, error) {
+		c, err := w.network.client.dial(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		t := tls.Client(c, &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: w.mesh.pool(), ServerName: "mesh", NextProtos: []string{protocol}})
+		if err := t.HandshakeContext(ctx); err != nil {
+			c.Close()
+			return nil, err
+		}
+		return struct{ net.Conn }{t}, nil // plaintext, for all that the caller knows
+	}
 }
 
 // get asks the application, and returns status and body.
@@ -399,8 +409,8 @@ func mustGet(t *testing.T, c *http.Client, path string, headers ...string) strin
 
 // decision is one line of the stand-in's log.
 type decision struct {
-	Direction, Destination, Name, TLS, Peer, Cluster, To string
-	MTLS                                                 bool
+	Direction, Destination, Name, TLS, Peer, Cluster, To, Error string
+	MTLS                                                        bool
 }
 
 // decisions are what an Envoy decided about a name: n times at least, or it has
