@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/tapedeck/tapedeck/internal/scratch"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
@@ -38,8 +39,8 @@ type batch struct {
 	bytes      int64 // of the large segment
 }
 
-// behind is the time of counters: they come behind all exchanges.
-var behind = time.Unix(1<<40, 0)
+// countersTime sorts the lines of counters behind all exchanges.
+var countersTime = time.Unix(1<<40, 0)
 
 func newBatch(c *compactor, p recording.Partition) *batch {
 	return &batch{
@@ -90,10 +91,10 @@ func (b *batch) segment(ctx context.Context, o store.Object) (exchanges, size in
 	}
 	body, err := b.store.Get(ctx, o.Key)
 	if err != nil {
-		return 0, 0, gone(err)
+		return 0, 0, busyIfGone(err)
 	}
 	defer body.Close()
-	in := &watched{Reader: body}
+	in := &storeReader{Reader: body}
 	r, err := recording.NewReader(in)
 	if err != nil {
 		return 0, 0, in.blame(err)
@@ -111,7 +112,7 @@ func (b *batch) segment(ctx context.Context, o store.Object) (exchanges, size in
 	var failed error
 	r.Counted = func(recording.Counters) {
 		if failed == nil {
-			failed = add(&recording.Exchange{TS: behind})
+			failed = add(&recording.Exchange{TS: countersTime})
 		}
 	}
 	var e recording.Exchange
@@ -136,13 +137,13 @@ func (b *batch) segment(ctx context.Context, o store.Object) (exchanges, size in
 	}
 }
 
-// watched remembers the store's error, which is no damage of the segment.
-type watched struct {
+// storeReader reads from a store and remembers its error, which is no damage of the segment.
+type storeReader struct {
 	io.Reader
 	err error
 }
 
-func (w *watched) Read(p []byte) (int, error) {
+func (w *storeReader) Read(p []byte) (int, error) {
 	n, err := w.Reader.Read(p)
 	if err != nil && err != io.EOF {
 		w.err = err
@@ -150,21 +151,20 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (w *watched) blame(err error) error {
+// blame tells by the reader whether an error of decoding is the store's or the segment's.
+func (w *storeReader) blame(err error) error {
 	if w.err != nil {
-		return gone(w.err)
+		return busyIfGone(w.err)
 	}
 	return &damage{err}
 }
 
 // put stores the large segment under the number, unless that is in use.
 func (b *batch) put(ctx context.Context, number int) error {
-	f, err := os.CreateTemp(b.opts.TempDir, "tapedeck-compact-*")
+	f, err := scratch.Nameless(b.opts.TempDir, "a large segment")
 	if err != nil {
 		return err
 	}
-	_ = os.Remove(f.Name()) // Windows refuses
-	defer os.Remove(f.Name())
 	defer f.Close()
 	sum, err := b.write(ctx, f)
 	if err == nil {
@@ -174,7 +174,7 @@ func (b *batch) put(ctx context.Context, number int) error {
 		err = check(f, sum)
 	}
 	if err != nil {
-		return fmt.Errorf("write a temporary file: %w", err)
+		return fmt.Errorf("write a large segment into a temporary file: %w", err)
 	}
 	// The same bytes are those of an attempt whose answer was lost, or of another compactor
 	// that took the same segments: either way, they may be deleted.

@@ -34,8 +34,8 @@
 // Counters are kept, all of them, behind the exchanges: the last ones of a process count what
 // it left out, and the others show which of its segments are there.
 //
-// It imports recording with read and store, and the standard library with klauspost/compress
-// and x/sync.
+// It imports recording with read and store, internal/scratch, and the standard library with
+// klauspost/compress and x/sync.
 package compact
 
 import (
@@ -86,7 +86,7 @@ type Options struct {
 	// Clusters, Namespaces and Workloads select partitions; empty: all.
 	Clusters, Namespaces, Workloads []string
 	// TempDir is where exchanges are sorted; "" is the system's directory. It takes about
-	// twice what a large segment does.
+	// three times what a large segment does.
 	TempDir string
 	// MaxHeld bounds the JSON that is sorted in memory; read.DefaultHeld.
 	MaxHeld int64
@@ -202,7 +202,7 @@ func (c *compactor) selects(level int, value string) bool {
 // day compacts the partitions of a day. One list has them all: most have been compacted by
 // earlier runs, and a list costs money.
 func (c *compactor) day(ctx context.Context, folder string) error {
-	var hour string
+	var current string // the folder of an hour
 	var all []store.Object
 	for o, err := range c.store.List(ctx, folder) {
 		if err != nil {
@@ -211,17 +211,17 @@ func (c *compactor) day(ctx context.Context, folder string) error {
 			}
 			continue
 		}
-		if dir, _ := path.Split(o.Key); dir != hour {
-			if err := c.one(ctx, hour, all); err != nil {
+		if dir, _ := path.Split(o.Key); dir != current {
+			if err := c.hour(ctx, current, all); err != nil {
 				return err
 			}
-			hour, all = dir, nil
+			current, all = dir, nil
 		}
 		if key, err := recording.ParseSegmentKey(o.Key); err == nil && !key.Part {
 			all = append(all, o)
 		}
 	}
-	if err := c.one(ctx, hour, all); err != nil {
+	if err := c.hour(ctx, current, all); err != nil {
 		return err
 	}
 	return c.clean(ctx, folder)
@@ -242,8 +242,8 @@ func (c *compactor) clean(ctx context.Context, folder string) error {
 	return nil
 }
 
-// one compacts a partition, if it is old enough.
-func (c *compactor) one(ctx context.Context, folder string, all []store.Object) error {
+// hour compacts the partition in a folder, if it is old enough.
+func (c *compactor) hour(ctx context.Context, folder string, all []store.Object) error {
 	p, err := recording.ParsePartition(folder)
 	if err != nil || c.opts.OlderThan > 0 && c.opts.Now.Before(p.Hour.Add(time.Hour+c.opts.OlderThan)) {
 		return nil

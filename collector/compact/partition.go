@@ -152,8 +152,9 @@ func (c *compactor) delete(ctx context.Context, all []store.Object) error {
 	return nil
 }
 
-// gone makes of the error of a segment that isn't there any more one that tells so.
-func gone(err error) error {
+// busyIfGone returns errBusy for a segment that isn't there any more, and any other error as
+// it is.
+func busyIfGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return errBusy
 	}

@@ -25,7 +25,7 @@ type Process struct {
 	MissingExchanges uint64
 }
 
-// Count is how many numbers there are in the ranges.
+// count returns how many numbers there are in the ranges.
 func count(ranges [][2]int) (n int) {
 	for _, r := range ranges {
 		n += r[1] - r[0] + 1
@@ -82,6 +82,7 @@ func (p *process) concluded(uncounted []origin, from time.Time) Process {
 	return d
 }
 
+// less returns a - b, or 0 if that is negative.
 func less(a, b uint64) uint64 { return a - min(a, b) }
 
 // conclude adds to the report what is known in the end.
@@ -157,12 +158,13 @@ func (n numbers) missing() (ranges [][2]int) {
 	return ranges
 }
 
-// Ranges writes ranges of numbers for a person, the first few: 3-5, 9, ….
-func Ranges(all [][2]int, most int) string {
+// Ranges writes ranges of numbers for a person: the first ones, up to limit, and … for the
+// rest, as 3-5, 9, ….
+func Ranges(all [][2]int, limit int) string {
 	var words []string
 	for i, r := range all {
 		switch {
-		case i == most:
+		case i == limit:
 			return strings.Join(append(words, "…"), ", ")
 		case r[0] == r[1]:
 			words = append(words, fmt.Sprint(r[0]))

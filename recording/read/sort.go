@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/tapedeck/tapedeck/internal/scratch"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -230,10 +231,9 @@ type run struct {
 	item item // that comes next
 }
 
-// newRun writes what next returns into a temporary file, which has no name any more once
-// it is there: nothing is left behind, however the process ends.
+// newRun writes what next returns into a temporary file that goes with the process.
 func (s *Sorter) newRun(next func(*item) error) (r *run, err error) {
-	f, err := os.CreateTemp(s.TempDir, "tapedeck-sort-")
+	f, err := scratch.Nameless(s.TempDir, "sorting")
 	if err != nil {
 		return nil, err
 	}
@@ -242,9 +242,6 @@ func (s *Sorter) newRun(next func(*item) error) (r *run, err error) {
 			f.Close()
 		}
 	}()
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, err
-	}
 	if s.enc == nil {
 		if s.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(128<<10), zstd.WithLowerEncoderMem(true)); err != nil {
 			return nil, err
