@@ -21,7 +21,7 @@
 //   - A refusal says why, with a code of [contract.Refusals].
 //   - It keeps no state of its own: several may run in front of one place.
 //
-// It imports contract, recording, recording/store, recording/columns, internal/scratch,
-// proxy/address of this module, Prometheus' client, klauspost/compress, golang.org/x/net and
-// golang.org/x/sync: no cloud SDK, and no framework for command lines.
+// It imports contract, recording, recording/store, recording/columns, internal/oneline,
+// internal/scratch and proxy/address of this module, Prometheus' client, klauspost/compress,
+// golang.org/x/net and golang.org/x/sync: no cloud SDK, and no framework for command lines.
 package collector

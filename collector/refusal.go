@@ -7,10 +7,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
-	"strings"
-	"unicode"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/oneline"
 )
 
 // refused is the error of an upload that is not taken.
@@ -71,17 +70,7 @@ func (r *refused) answer(w http.ResponseWriter) {
 const maxDetail = 400
 
 // bounded makes one line of limited length of a text, of which parts may be foreign.
-func bounded(text string) string {
-	if len(text) > maxDetail {
-		text = strings.ToValidUTF8(text[:maxDetail], "") + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '\uFFFD'
-		}
-		return r
-	}, text)
-}
+func bounded(text string) string { return oneline.Text(text, maxDetail) }
 
 // asRefused returns the refusal that an error is.
 func asRefused(err error) *refused {

@@ -9,8 +9,8 @@ import (
 	"net"
 	"net/url"
 	"regexp"
-	"strings"
 
+	"github.com/tapedeck/tapedeck/internal/oneline"
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
@@ -166,10 +166,4 @@ func plain(err error) string {
 const maxWords = 500
 
 // bounded makes one line of limited length of a text.
-func bounded(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > maxWords {
-		text = strings.ToValidUTF8(text[:maxWords], "") + "…"
-	}
-	return text
-}
+func bounded(text string) string { return oneline.Text(text, maxWords) }
