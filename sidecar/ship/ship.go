@@ -18,8 +18,8 @@
 //   - It uses no proxy of the environment, which is the application's, and follows no
 //     redirect.
 //
-// The package imports contract, recording, recording/spool and the standard library. It
-// logs to the logger that it is given.
+// The package imports contract, internal/oneline, recording, recording/spool and the standard
+// library. It logs to the logger that it is given.
 package ship
 
 import (
@@ -76,7 +76,8 @@ const (
 	failingAfter = 3
 )
 
-// Shipper ships segments. New makes one, Start starts it, Close ends it.
+// Shipper ships segments. New makes one; Start is called once, and Close once after that, by
+// the same goroutine or in that order. Wake and Stats may be called by any, at any time.
 type Shipper struct {
 	o      Options
 	log    *slog.Logger
@@ -249,54 +250,13 @@ func (s *Shipper) finish() {
 // is left alone.
 func (s *Shipper) book(seg spool.Segment, v verdict) time.Duration {
 	answered := v.fate == fateStored || v.reason != reasonSpool && (v.fate == fateHeld || v.fate == fateSetAside)
-	var err error
-	switch v.fate {
-	case fateStored:
-		err = s.o.Dir.Remove(seg.Name)
-	case fateSetAside:
-		err = s.o.Dir.SetAside(seg.Name)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it stays, and will be sent again
-		v = verdict{fate: fateHeld, reason: reasonSpool, err: errors.Join(v.err, err)}
-	}
-	s.mu.Lock()
-	switch {
-	case v.fate == fateStored:
-		s.stats.Shipped++
-		s.stats.ShippedBytes += uint64(seg.Size)
-	case v.fate == fateSetAside:
-		s.stats.SetAside++
-	}
-	if v.reason != "" {
-		s.stats.Failures[v.reason]++
-	}
-	if v.fate == fateStored || v.fate == fateSetAside || v.fate == fateGone {
-		delete(s.troubles, seg.Name)
-		if i := slices.IndexFunc(s.waiting, func(w spool.Segment) bool { return w.Name == seg.Name }); i >= 0 {
-			s.waiting = slices.Delete(s.waiting, i, i+1)
-			s.stats.Segments--
-			s.stats.Bytes -= seg.Size
-			s.stats.Oldest = s.oldest()
-		}
-	}
-	s.mu.Unlock()
-
+	v = s.settle(seg, v)
+	s.count(seg, v)
 	switch v.fate {
 	case fateRetried, fateKept:
-		if seg.Name != "" {
-			t := s.troubles[seg.Name]
-			t.failures++
-			s.troubles[seg.Name] = t
-		}
-		s.failures++
-		s.fails(v)
-		most := mostPause
-		if v.fate == fateKept {
-			most = keptPause
-		}
-		return max(pause(s.failures, most), min(v.after, most))
+		return s.leaveAlone(seg, v)
 	case fateHeld:
-		s.troubles[seg.Name] = trouble{until: time.Now().Add(pause(32, keptPause))}
+		s.troubles[seg.Name] = trouble{until: time.Now().Add(jittered(keptPause))}
 		s.warnOnce(v.reason, "a segment is not taken: it stays in the pod's directory and is sent again", v.err)
 	case fateSetAside:
 		s.warnOnce(v.reason, "a segment is not taken, and never will be: it stays in the pod's directory under the name "+path.Base(seg.Name)+spool.AsideSuffix, v.err)
@@ -307,12 +267,70 @@ func (s *Shipper) book(seg spool.Segment, v verdict) time.Duration {
 	return 0
 }
 
-// pause returns how long to wait after n failures in a row, by chance, so that the pods of
-// a cluster don't come together.
-func pause(n int, most time.Duration) time.Duration {
-	p := most
-	if n < 16 {
-		p = min(most, firstPause<<(n-1))
+// settle removes the file of a segment, or sets it aside, as its verdict says. If that fails,
+// the segment stays and will be sent again: the verdict that it returns says so.
+func (s *Shipper) settle(seg spool.Segment, v verdict) verdict {
+	var err error
+	switch v.fate {
+	case fateStored:
+		err = s.o.Dir.Remove(seg.Name)
+	case fateSetAside:
+		err = s.o.Dir.SetAside(seg.Name)
 	}
-	return p/2 + rand.N(p/2)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return verdict{fate: fateHeld, reason: reasonSpool, err: errors.Join(v.err, err)}
+	}
+	return v
 }
+
+// count counts a verdict, and forgets a segment that waits no more.
+func (s *Shipper) count(seg spool.Segment, v verdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch v.fate {
+	case fateStored:
+		s.stats.Shipped++
+		s.stats.ShippedBytes += uint64(seg.Size)
+	case fateSetAside:
+		s.stats.SetAside++
+	}
+	if v.reason != "" {
+		s.stats.Failures[v.reason]++
+	}
+	if v.fate != fateStored && v.fate != fateSetAside && v.fate != fateGone {
+		return
+	}
+	delete(s.troubles, seg.Name)
+	if i := slices.IndexFunc(s.waiting, func(w spool.Segment) bool { return w.Name == seg.Name }); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+		s.stats.Segments--
+		s.stats.Bytes -= seg.Size
+		s.stats.Oldest = s.oldest()
+	}
+}
+
+// leaveAlone notes a failure that is the collector's, and returns for how long it is left
+// alone: longer with each failure in a row, or as long as it asks for.
+func (s *Shipper) leaveAlone(seg spool.Segment, v verdict) time.Duration {
+	if seg.Name != "" { // "": the directory could not be listed
+		t := s.troubles[seg.Name]
+		t.failures++
+		s.troubles[seg.Name] = t
+	}
+	s.failures++
+	s.fails(v)
+	most := mostPause
+	if v.fate == fateKept {
+		most = keptPause
+	}
+	return max(pause(s.failures, most), min(v.after, most))
+}
+
+// pause returns how long to wait after n failures in a row, n > 0.
+func pause(n int, most time.Duration) time.Duration {
+	return jittered(min(most, firstPause<<min(n-1, 16)))
+}
+
+// jittered returns a part of d, by chance from the half to all of it, so that the pods of a
+// cluster don't come together.
+func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }

@@ -1,5 +1,10 @@
 package ship
 
+import "github.com/tapedeck/tapedeck/internal/oneline"
+
+// maxError bounds what the log says of an error, in bytes: it may quote what a server sent.
+const maxError = 500
+
 // fails notes that the collector has not taken a segment, and tells once it is certain
 // that this is no passing failure, or somebody must do something about it.
 func (s *Shipper) fails(v verdict) {
@@ -13,7 +18,7 @@ func (s *Shipper) fails(v verdict) {
 	left := s.stats
 	s.mu.Unlock()
 	s.log.Warn("recordings don't reach the collector: they stay in the pod's directory until it takes them",
-		"error", v.err, "reason", v.reason, "remedy", remedy(v.reason), "collector", s.o.Collector.String(),
+		"error", oneline.Text(v.err.Error(), maxError), "reason", v.reason, "remedy", remedy(v.reason), "collector", s.o.Collector.String(),
 		"directory", string(s.o.Dir), "segments", left.Segments, "bytes", left.Bytes)
 }
 
@@ -37,5 +42,5 @@ func (s *Shipper) warnOnce(reason, what string, err error) {
 		return
 	}
 	s.warned[reason] = true
-	s.log.Warn(what, "error", err, "reason", reason, "remedy", remedy(reason), "directory", string(s.o.Dir))
+	s.log.Warn(what, "error", oneline.Text(err.Error(), maxError), "reason", reason, "remedy", remedy(reason), "directory", string(s.o.Dir))
 }
