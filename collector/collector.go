@@ -49,9 +49,10 @@ type Options struct {
 	// TempDir is where uploads are until they are stored; "": the system's directory for
 	// such files. They have no names, and go with the process.
 	TempDir string
-	// TempBytes bounds them, all together. Of a part of it for each upload there are
-	// maxReceived, so as many uploads are received at once at most. One namespace takes
-	// half of it at most.
+	// TempBytes bounds them, all together. One namespace takes half of it at most: a segment
+	// that is larger than that is refused for good, so it should be twice
+	// contract.MaxSegmentBytes at least. A small upload counts as TempBytes/maxReceived, so no
+	// more than maxReceived are received at once.
 	TempBytes int64
 	// Wait is how long an upload waits for its turn before it is refused as busy.
 	Wait time.Duration

@@ -54,10 +54,10 @@ See docs/collector.md.`,
 	fs.StringArrayVar(&f.keyFiles, "key-file", nil, "`file` with the key that tokens are made of; several while it is replaced: the tokens of each are taken. Read again when it changes")
 	fs.StringArrayVar(&f.clusters, "cluster", nil, "take segments of this `cluster` alone; may be repeated. Default: of any that a token is for")
 	fs.StringVar(&f.cert, "tls-cert", "", "`file` with the certificate of the port that takes segments, in PEM; without one it speaks HTTP in clear, as behind a mesh. Read again when it changes")
-	fs.StringVar(&f.key, "tls-key", "", "`file` with its key")
+	fs.StringVar(&f.key, "tls-key", "", "`file` with the certificate's key, in PEM. Read again when it changes")
 	fs.IntVar(&f.concurrency, "concurrency", collector.DefaultConcurrency, "`uploads` that are checked and stored at once")
 	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for uploads until they are stored; the system's by default")
-	fs.StringVar(&f.tempSize, "temp-size", "2Gi", "bound on the `size` of all uploads there; those of one namespace have half of it at most")
+	fs.StringVar(&f.tempSize, "temp-size", "2Gi", "bound on the `size` of all uploads there, 512Mi or more; those of one namespace have half of it at most")
 	fs.DurationVar(&f.wait, "wait", collector.DefaultWait, "how long an upload waits for its turn before it is refused as busy")
 	fs.DurationVar(&f.drain, "drain", collector.DefaultDrain, "how long uploads may go on after SIGTERM")
 	fs.DurationVar(&f.keep, "keep", 0, "delete segments this long after their hour; 0 keeps them for ever. Never snapshots")
@@ -142,10 +142,18 @@ func (f *collectFlags) options(log *slog.Logger) (o collector.Options, err error
 	}
 	for _, flag := range []struct {
 		name  string
+		value any
 		wrong bool
-	}{{"concurrency", f.concurrency < 1}, {"temp-size", o.TempBytes < 1}, {"wait", f.wait <= 0}, {"drain", f.drain <= 0}, {"keep", f.keep < 0}} {
+		want  string
+	}{
+		{"concurrency", f.concurrency, f.concurrency < 1, "1 upload or more"},
+		{"temp-size", f.tempSize, o.TempBytes < 2*contract.MaxSegmentBytes, "512Mi or more: a segment has up to 256Mi, and one namespace gets half of the size"},
+		{"wait", f.wait, f.wait <= 0, "a duration above 0, such as 5s"},
+		{"drain", f.drain, f.drain <= 0, "a duration above 0, such as 20s"},
+		{"keep", f.keep, f.keep < 0, "a duration such as 720h, or 0 to keep segments for ever"},
+	} {
 		if flag.wrong {
-			return o, fmt.Errorf("--%s: too small", flag.name)
+			return o, fmt.Errorf("--%s %v: want %s", flag.name, flag.value, flag.want)
 		}
 	}
 	return o, nil
@@ -180,9 +188,10 @@ func newCollectTokenCommand() *cobra.Command {
 		Use:   "token --namespace NAMESPACE --key-file FILE",
 		Short: "Print the token with which the sidecars of a namespace send to a collector",
 		Long: `Derives the token of a namespace from the collector's key. It goes into a Secret of
-that namespace, tapedeck-collector-token unless the option sinkTokenSecret names another. Whoever has it can store
-recordings of that namespace, and do nothing else. The cluster must be the one that
-the render was given with the option cluster.`,
+that namespace, tapedeck-collector-token unless the option sinkTokenSecret names
+another. Whoever has it can store recordings of that namespace, and do nothing
+else. The cluster must be the one that the render was given with the option
+cluster.`,
 		Example: `  tapedeck collect token --namespace shop --cluster c1 --key-file key |
     kubectl create secret generic tapedeck-collector-token -n shop --from-file=token=/dev/stdin`,
 		Args: cobra.NoArgs,

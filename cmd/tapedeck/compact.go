@@ -25,12 +25,14 @@ func newCompactCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compact PLACE",
 		Short: "Rewrite the small segments of past hours as large ones",
-		Long: `Rewrites, once, the segments of each workload and each hour that is over as a large one, and deletes those that it was
-made of. Every exchange stays, byte for byte. Snapshots and files of other tools stay as they are.
+		Long: `Rewrites, once, the segments of each workload and each hour that is over as a large
+one, and deletes those that it was made of. Every exchange stays, byte for byte.
+Snapshots and files of other tools stay as they are.
 
-It may run at any time, twice at once, and be killed: whoever reads with tapedeck sees each exchange once. Other engines see
-exchanges twice from when a large segment is stored until the small ones are deleted: docs/queries.md says what to do.
-A segment that can't be read stays, is named, and makes the exit code 6.`,
+It may run at any time, twice at once, and be killed: whoever reads with tapedeck
+sees each exchange once. Other engines see exchanges twice from when a large
+segment is stored until the small ones are deleted: docs/queries.md says what to
+do. A segment that can't be read stays, is named, and makes the exit code 6.`,
 		Example: `  tapedeck compact s3://recordings/prod
   tapedeck compact --dry-run recordings
   tapedeck compact --older-than 24h --namespace shop s3://recordings/prod`,
@@ -39,7 +41,7 @@ A segment that can't be read stays, is named, and makes the exit code 6.`,
 		RunE:        func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0]) },
 	}
 	flags := cmd.Flags()
-	flags.DurationVar(&c.opts.OlderThan, "older-than", compact.DefaultOlderThan, "how long ago an hour must have ended; what arrives later becomes a large segment of its own")
+	flags.DurationVar(&c.opts.OlderThan, "older-than", compact.DefaultOlderThan, "how long ago an hour must have ended; what arrives later becomes a large segment of its own. 0 takes the hour that goes on, too")
 	flags.StringVar(&c.maxBytes, "max-bytes", "4Gi", "size, before compression, at which a large segment ends; at most 4Gi")
 	flags.BoolVar(&c.opts.DryRun, "dry-run", false, "change nothing; print what would be done")
 	flags.StringSliceVar(&c.opts.Clusters, "cluster", nil, "only these clusters, with commas between them")
@@ -56,7 +58,7 @@ func (c *compaction) run(cmd *cobra.Command, name string) error {
 	case size < 1 || size > compact.DefaultMaxBytes:
 		return fmt.Errorf("--max-bytes %s: want a size up to 4Gi", c.maxBytes)
 	case o.OlderThan < 0:
-		return fmt.Errorf("--older-than %s: want a duration, such as 2h", o.OlderThan)
+		return fmt.Errorf("--older-than %s: want a duration such as 2h, or 0 for every hour", o.OlderThan)
 	default:
 		o.MaxBytes = size
 	}
