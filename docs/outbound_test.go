@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -15,16 +16,9 @@ import (
 func TestOutboundPage(t *testing.T) {
 	yes := map[bool]string{true: "yes", false: "–"}
 	var runtimes, schemes strings.Builder
-	runtimes.WriteString("| runtime | proxy variables | flags or settings | hosts file | trusts the CA by |\n|---|---|---|---|---|\n")
+	runtimes.WriteString("| runtime | proxy variables | flags or settings | hosts file | trusts the CA by | tested |\n|---|---|---|---|---|---|\n")
 	for _, r := range transformer.Runtimes() {
-		flags, trust := r.Flags, r.Trust
-		if flags == "" {
-			flags = "–"
-		}
-		if trust == "" {
-			trust = "–"
-		}
-		fmt.Fprintf(&runtimes, "| %s | %s | %s | %s | %s |\n", r.Name, yes[r.Variables], flags, yes[r.HostsFile], trust)
+		fmt.Fprintf(&runtimes, "| %s | %s | %s | %s | %s | %s |\n", r.Name, yes[r.Variables], cmp.Or(r.Flags, "–"), yes[r.HostsFile], cmp.Or(r.Trust, "–"), cmp.Or(r.Tested, "–"))
 	}
 	ports := map[int][]string{}
 	var order []int

@@ -1,8 +1,8 @@
 package transformer
 
 // Runtime is one row of the table of what applications are written with and how their
-// outbound calls reach the sidecar: the source of the table in docs/outbound.md. The
-// end-to-end tests run the rows that have a Proof.
+// outbound calls reach the sidecar: the source of the table in docs/outbound.md. A
+// test compares what the rows say is tested with what the tests run.
 type Runtime struct {
 	// Name is the runtime or the client, with its version where that matters.
 	Name string
@@ -16,23 +16,23 @@ type Runtime struct {
 	// Trust is how it comes to trust the CA, with tls-out; "" where it speaks no TLS of
 	// its own accord.
 	Trust string
-	// Proof is the name under which an end-to-end test runs it, in pods with Istio's
-	// iptables; "" for none.
-	Proof string
+	// Tested names what the end-to-end tests run of it in a pod with Istio's iptables, with
+	// commas; "" for nothing.
+	Tested string
 }
 
 // Runtimes returns the table, in the order in which the page shows it.
 func Runtimes() []Runtime { return runtimes }
 
 var runtimes = []Runtime{
-	{"curl, wget", true, "", true, "`CURL_CA_BUNDLE`, `SSL_CERT_FILE`", ""},
-	{"Go, net/http's default transport", true, "", true, "`SSL_CERT_FILE`", ""},
-	{"Go with `Proxy: nil`, or a transport of its own", false, "", true, "`SSL_CERT_FILE`", "go-no-proxy"},
-	{"Python: requests, httpx, urllib", true, "", true, "`REQUESTS_CA_BUNDLE`, `SSL_CERT_FILE`", ""},
+	{"curl, wget, git", true, "", true, "`CURL_CA_BUNDLE`, `SSL_CERT_FILE`, `GIT_SSL_CAINFO`", "curl, git"},
+	{"Go, net/http's default transport", true, "", true, "`SSL_CERT_FILE`", "Go"},
+	{"Go with `Proxy: nil`, or a transport of its own", false, "", true, "`SSL_CERT_FILE`", "Go without a proxy"},
+	{"Python: requests, httpx, urllib", true, "", true, "`REQUESTS_CA_BUNDLE`, `SSL_CERT_FILE`", "requests, httpx"},
 	{"Python: aiohttp", false, "`trust_env=True`", true, "`SSL_CERT_FILE`", ""},
 	{"Node.js from 22.21 and 24 on: fetch, http, https", true, "", true, "`NODE_EXTRA_CA_CERTS`", ""},
-	{"Node.js before that", false, "the library global-agent", true, "`NODE_EXTRA_CA_CERTS`", "node"},
-	{"Java: HttpURLConnection, java.net.http, and what asks ProxySelector, such as OkHttp and gRPC", false, "`tapedeck.dev/java-proxy`", true, "`tapedeck.dev/java-proxy`, `tls-java-tool-options`", "java"},
+	{"Node.js before that", false, "the library global-agent", true, "`NODE_EXTRA_CA_CERTS`", "Node, Node without a proxy"},
+	{"Java: HttpURLConnection, java.net.http, and what asks ProxySelector, such as OkHttp and gRPC", false, "`tapedeck.dev/java-proxy`", true, "`tapedeck.dev/java-proxy`, `tls-java-tool-options`", "Java, Java with java-proxy, Java without flags"},
 	{"Java: Apache HttpClient, Reactor Netty and Spring's WebClient", false, "`tapedeck.dev/java-proxy`, and a client that is built to read system properties", true, "`tapedeck.dev/java-proxy`, `tls-java-tool-options`", ""},
 	{"Java: JDBC drivers, Kafka and others that open sockets", false, "", true, "as above, unless the driver has a store of its own", ""},
 	{"Ruby net/http, PHP curl, .NET HttpClient, Rust reqwest", true, "", true, "`SSL_CERT_FILE`", ""},
