@@ -158,7 +158,7 @@ func (v volumes) spec(c corev1.Container, ip, root string, entrypoint ...string)
 		s.Args = append(s.Args, expand(arg))
 	}
 	for _, m := range c.VolumeMounts {
-		s.Mounts = append(s.Mounts, mount{v[m.Name], m.MountPath, m.ReadOnly})
+		s.Mounts = append(s.Mounts, mount{filepath.Join(v[m.Name], m.SubPath), m.MountPath, m.ReadOnly})
 	}
 	if sc := c.SecurityContext; sc != nil {
 		s.User, s.Group = int(*sc.RunAsUser), int(*sc.RunAsGroup)

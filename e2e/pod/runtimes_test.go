@@ -10,28 +10,22 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// TestRuntimes runs what applications are made of in the application's
-// container, with the rendered variables alone. HTTPS to a site goes through
-// the sidecar, is trusted and recorded in the clear; TLS to one that NO_PROXY
-// names goes past it, and verifies against the bundle as before.
-func TestRuntimes(t *testing.T) {
-	w := newWorld(t, render(t, shop))
-	p := w.startPod()
-	scripts := openDir(t)
-	if err := os.CopyFS(scripts, os.DirFS("testdata/runtimes")); err != nil {
-		t.Fatal(err)
-	}
+// proxyClient is a program that the rendered variables capture.
+type proxyClient struct {
+	name, program string
+	needs         []string // arguments that tell whether it is here
+	args          []string
+	want          string // in the answer
+	direct        string // in the second site's answer
+}
+
+// proxyClients are the programs, with their scripts in a folder.
+func proxyClients(scripts string) []proxyClient {
 	script := func(name string) string { return filepath.Join(scripts, name) }
 	// Node's own roots and the CA alone are what it trusts: the second site's
 	// root, which no public list has, it refuses with us and without.
 	const stranger = "unable to verify the first certificate"
-	for _, c := range []struct {
-		name, program string
-		needs         []string // arguments that tell whether it is here
-		args          []string
-		want          string // in the answer
-		direct        string // in the second site's answer
-	}{
+	return []proxyClient{
 		{"Go", filepath.Join(bin, "app"), nil, []string{"fetch", "https://HOST/hello?by=go"}, "HOST from", "HOST from"},
 		{"Node", "node", []string{"--version"}, []string{script("fetch.mjs"), "https://HOST/hello?by=node"}, "HOST from", stranger},
 		{"requests", "/usr/bin/python3", []string{"-c", "import requests"}, []string{script("with_requests.py"), "https://HOST/hello?by=requests"}, "HOST from", "HOST from"},
@@ -39,7 +33,27 @@ func TestRuntimes(t *testing.T) {
 		{"Java", "java", []string{"-version"}, []string{script("Fetch.java"), "https://HOST/hello?by=java"}, "HOST from", "HOST from"},
 		{"curl", "curl", []string{"--version"}, []string{"-sS", "--fail", "https://HOST/hello?by=curl"}, "HOST from", "HOST from"},
 		{"git", "git", []string{"--version"}, []string{"ls-remote", "https://HOST/repo.git"}, "refs/heads/main", "refs/heads/main"},
-	} {
+	}
+}
+
+// runtimeScripts copies those of testdata where every user can read them.
+func runtimeScripts(t *testing.T) string {
+	t.Helper()
+	dir := openDir(t)
+	if err := os.CopyFS(dir, os.DirFS("testdata/runtimes")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestRuntimes runs what applications are made of in the application's
+// container, with the rendered variables alone. HTTPS to a site goes through
+// the sidecar, is trusted and recorded in the clear; TLS to one that NO_PROXY
+// names goes past it, and verifies against the bundle as before.
+func TestRuntimes(t *testing.T) {
+	w := newWorld(t, render(t, shop))
+	p := w.startPod()
+	for _, c := range proxyClients(runtimeScripts(t)) {
 		t.Run(c.name, func(t *testing.T) {
 			program, err := exec.LookPath(c.program)
 			if err == nil && c.needs != nil {

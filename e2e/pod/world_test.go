@@ -149,12 +149,12 @@ func (w *world) program(env ...string) spec {
 }
 
 // envoy runs a pod's stand-in in its namespace.
-func (w *world) envoy(n namespace, pod, identity string) *process {
+func (w *world) envoy(n namespace, pod, identity string, mounts ...mount) *process {
 	w.t.Helper()
 	cert, key := w.mesh.issue(w.t, w.dir, pod, identity, "mesh")
 	config := toJSON(w.t, map[string]any{"Pod": pod, "Certificate": cert, "Key": key, "Roots": w.mesh.file, "Control": w.control})
 	p := n.start(w.t, "envoy of "+pod, spec{
-		Root: "/", User: contract.EnvoyUID, Group: contract.EnvoyUID, Args: []string{filepath.Join(bin, "envoy"), config},
+		Root: "/", User: contract.EnvoyUID, Group: contract.EnvoyUID, Mounts: mounts, Args: []string{filepath.Join(bin, "envoy"), config},
 	})
 	w.listening(n, "127.0.0.1:15006")
 	w.listening(n, "127.0.0.1:15001")

@@ -10,7 +10,8 @@
 //	GET  /quit              ends the process, as a Job ends
 //	GET  /repo.git/…        a repository that git can list
 //
-// `app fetch URL` asks once and exits, as a command.
+// `app fetch URL` asks once and exits, as a command; `app direct URL` has a transport
+// that reads no proxy variable.
 package main
 
 import (
@@ -36,9 +37,12 @@ import (
 
 func main() {
 	var err error
-	if len(os.Args) == 3 && os.Args[1] == "fetch" {
-		err = fetchOnce(os.Args[2])
-	} else {
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == "fetch":
+		err = fetchOnce(http.DefaultClient, os.Args[2])
+	case len(os.Args) == 3 && os.Args[1] == "direct":
+		err = fetchOnce(&http.Client{Transport: &http.Transport{Proxy: nil}}, os.Args[2])
+	default:
 		err = serve()
 	}
 	if err != nil {
@@ -46,8 +50,8 @@ func main() {
 	}
 }
 
-func fetchOnce(url string) error {
-	res, err := http.Get(url)
+func fetchOnce(c *http.Client, url string) error {
+	res, err := c.Get(url)
 	if err != nil {
 		return err
 	}
