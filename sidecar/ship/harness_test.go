@@ -32,7 +32,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// place is the collector's address; nothing listens there but a [server].
+// place is the address at which a testPod reaches its fakeCollector.
 func place(t testing.TB) contract.Place {
 	p, err := contract.ParseSink("http://collector.example:4310")
 	if err != nil {
@@ -41,9 +41,9 @@ func place(t testing.TB) contract.Place {
 	return p
 }
 
-// shelf is what a collector does with segments: it stores each key once, and checks what
+// fakeCollector does with segments what a collector does: it stores each key once, and checks what
 // can be checked by the bytes alone.
-type shelf struct {
+type fakeCollector struct {
 	mu       sync.Mutex
 	segments map[string][]byte
 	order    []string // of the keys, as they were stored
@@ -53,7 +53,7 @@ type shelf struct {
 	trouble func(w http.ResponseWriter, r *http.Request, stored bool) bool
 }
 
-func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *fakeCollector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(contract.HeaderContract, fmt.Sprint(contract.Version))
 	s.mu.Lock()
 	s.requests++
@@ -114,20 +114,20 @@ func refuse(w http.ResponseWriter, code string) {
 // cut breaks the connection, as a process does that is killed.
 func cut(http.ResponseWriter) bool { panic(http.ErrAbortHandler) }
 
-func (s *shelf) asked() int {
+func (s *fakeCollector) asked() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests
 }
 
-func (s *shelf) keys() []string {
+func (s *fakeCollector) keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.order)
 }
 
-// exchanges returns how often each location is on the shelf.
-func (s *shelf) exchanges(t testing.TB) map[string]int {
+// exchanges returns how often each location was stored.
+func (s *fakeCollector) exchanges(t testing.TB) map[string]int {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,9 +208,9 @@ func (n *network) Accept() (net.Conn, error) {
 func (n *network) Close() error   { n.once.Do(func() { close(n.conns) }); return nil }
 func (n *network) Addr() net.Addr { return &net.TCPAddr{} }
 
-// world is a pod with a spool, and a collector. It lives in a bubble of synctest.
-type world struct {
-	*shelf
+// testPod is a pod with a spool, and a collector. It lives in a bubble of synctest.
+type testPod struct {
+	*fakeCollector
 	*network
 	t    *testing.T
 	dir  string
@@ -221,12 +221,12 @@ type world struct {
 	over     chan struct{} // closed at the end
 }
 
-// inWorld runs a test in a bubble, with virtual time.
-func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+// inPod runs a test in a bubble, with virtual time.
+func inPod(t *testing.T, test func(t *testing.T, w *testPod)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{shelf: new(shelf), network: &network{conns: make(chan net.Conn)}, t: t, dir: t.TempDir(), logs: new(logbuffer.Buffer), over: make(chan struct{})}
-		server := &http.Server{Handler: w.shelf, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+		w := &testPod{fakeCollector: new(fakeCollector), network: &network{conns: make(chan net.Conn)}, t: t, dir: t.TempDir(), logs: new(logbuffer.Buffer), over: make(chan struct{})}
+		server := &http.Server{Handler: w.fakeCollector, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 		go server.Serve(w.network)
 		test(t, w)
 		if w.Shipper != nil {
@@ -239,7 +239,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 }
 
 // start starts the pod's process: its recorder and its shipper.
-func (w *world) start() {
+func (w *testPod) start() {
 	w.t.Helper()
 	w.Shipper = New(Options{Dir: spool.Dir(w.dir), Collector: place(w.t), Log: slog.New(slog.NewTextHandler(w.logs, nil)),
 		Token: func() (string, error) {
@@ -252,7 +252,7 @@ func (w *world) start() {
 	w.Shipper.Start()
 }
 
-func (w *world) startRecorder(completed func()) {
+func (w *testPod) startRecorder(completed func()) {
 	w.t.Helper()
 	var err error
 	w.recorder, err = spool.Open(w.dir, spool.Options{SegmentOptions: spool.SegmentOptions{Cluster: "c1", Namespace: "shop", Workload: "cart", Pod: "cart-0", Completed: completed}})
@@ -262,7 +262,7 @@ func (w *world) startRecorder(completed func()) {
 }
 
 // record records exchanges from number to number, one each minute.
-func (w *world) record(from, to int) {
+func (w *testPod) record(from, to int) {
 	w.t.Helper()
 	for n := from; n < to; n++ {
 		if err := w.recorder.Write(numbered(n)); err != nil {
@@ -281,7 +281,7 @@ func numbered(n int) *recording.Exchange {
 }
 
 // close ends the process in order, and returns how long shipping took.
-func (w *world) close(within time.Duration) time.Duration {
+func (w *testPod) close(within time.Duration) time.Duration {
 	w.t.Helper()
 	if err := w.recorder.Close(context.Background()); err != nil {
 		w.t.Error(err)
@@ -297,7 +297,7 @@ func (w *world) close(within time.Duration) time.Duration {
 }
 
 // files lists the segments in the spool by their base names.
-func (w *world) files() (names []string) {
+func (w *testPod) files() (names []string) {
 	w.t.Helper()
 	err := filepath.WalkDir(w.dir, func(name string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.Contains(name, "hour=") {
@@ -311,8 +311,8 @@ func (w *world) files() (names []string) {
 	return names
 }
 
-// wantOnce fails unless the exchanges up to a number are on the shelf, each once.
-func (w *world) wantOnce(n int) {
+// wantOnce fails unless the exchanges up to a number are stored, each once.
+func (w *testPod) wantOnce(n int) {
 	w.t.Helper()
 	want := map[string]int{}
 	for i := range n {

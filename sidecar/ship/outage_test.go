@@ -19,13 +19,13 @@ import (
 // minute at most. The log has a line when it begins and one when it ends.
 func TestNothingIsLostAndNobodyWaits(t *testing.T) {
 	for name, c := range map[string]struct {
-		begin, end func(w *world)
+		begin, end func(w *testPod)
 		calls      int  // at most, in the hour
 		told       bool // that shipping fails
 	}{
 		"down": {
-			func(w *world) { w.set(true) },
-			func(w *world) { w.set(false) }, 90, true,
+			func(w *testPod) { w.set(true) },
+			func(w *testPod) { w.set(false) }, 90, true,
 		},
 		"slow": {
 			slow(2 * time.Minute),
@@ -36,9 +36,9 @@ func TestNothingIsLostAndNobodyWaits(t *testing.T) {
 			healed, 90, true,
 		},
 		"failing 10% of calls": {
-			func(w *world) {
+			func(w *testPod) {
 				chance := rand.New(rand.NewPCG(1, 2))
-				w.shelf.trouble = func(rw http.ResponseWriter, _ *http.Request, _ bool) bool {
+				w.fakeCollector.trouble = func(rw http.ResponseWriter, _ *http.Request, _ bool) bool {
 					switch n := chance.IntN(40); n {
 					case 0, 1:
 						return cut(rw)
@@ -61,7 +61,7 @@ func TestNothingIsLostAndNobodyWaits(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inPod(t, func(t *testing.T, w *testPod) {
 				w.start()
 				w.record(0, 10)
 				c.begin(w)
@@ -92,22 +92,22 @@ func TestNothingIsLostAndNobodyWaits(t *testing.T) {
 	}
 }
 
-func troubled(trouble func(http.ResponseWriter, *http.Request, bool) bool) func(*world) {
-	return func(w *world) {
-		w.shelf.mu.Lock()
-		defer w.shelf.mu.Unlock()
-		w.shelf.trouble = trouble
+func troubled(trouble func(http.ResponseWriter, *http.Request, bool) bool) func(*testPod) {
+	return func(w *testPod) {
+		w.fakeCollector.mu.Lock()
+		defer w.fakeCollector.mu.Unlock()
+		w.fakeCollector.trouble = trouble
 	}
 }
 
 // stalled has the collector take connections and say nothing.
-func stalled(w *world) {
+func stalled(w *testPod) {
 	troubled(func(http.ResponseWriter, *http.Request, bool) bool { <-w.over; return true })(w)
 }
 
 // slow has the collector take its time.
-func slow(d time.Duration) func(*world) {
-	return func(w *world) {
+func slow(d time.Duration) func(*testPod) {
+	return func(w *testPod) {
 		troubled(func(_ http.ResponseWriter, _ *http.Request, stored bool) bool {
 			if !stored {
 				select {
@@ -120,7 +120,7 @@ func slow(d time.Duration) func(*world) {
 	}
 }
 
-func healed(w *world) { troubled(nil)(w) }
+func healed(w *testPod) { troubled(nil)(w) }
 
 func refusing(code string) func(http.ResponseWriter, *http.Request, bool) bool {
 	return func(rw http.ResponseWriter, _ *http.Request, _ bool) bool { refuse(rw, code); return true }
@@ -129,7 +129,7 @@ func refusing(code string) func(http.ResponseWriter, *http.Request, bool) bool {
 // Beyond the bound, the oldest segments make room. What is lost is counted, and shows as a
 // gap: the newest segments are stored.
 func TestBeyondTheBoundTheOldestGo(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inPod(t, func(t *testing.T, w *testPod) {
 		w.start()
 		if err := w.recorder.Close(t.Context()); err != nil {
 			t.Fatal(err)
@@ -163,12 +163,12 @@ func TestBeyondTheBoundTheOldestGo(t *testing.T) {
 // When the pod ends, what waits is sent, as long as that works.
 func TestClosing(t *testing.T) {
 	for name, c := range map[string]struct {
-		begin      func(w *world)
+		begin      func(w *testPod)
 		within     time.Duration // the pod's time
 		least, max time.Duration // that it takes
 		left       bool
 	}{
-		"a good collector": {func(*world) {}, 20 * time.Second, 0, 0, false},
+		"a good collector": {func(*testPod) {}, 20 * time.Second, 0, 0, false},
 		"a slow one": {
 			slow(2 * time.Second), 20 * time.Second, 8 * time.Second, 14 * time.Second, false,
 		},
@@ -176,17 +176,17 @@ func TestClosing(t *testing.T) {
 			slow(2 * time.Second), 5 * time.Second, 5 * time.Second, 5 * time.Second, true,
 		},
 		"one that fails once": {
-			func(w *world) {
+			func(w *testPod) {
 				var failed atomic.Bool
 				troubled(func(rw http.ResponseWriter, _ *http.Request, _ bool) bool { return !failed.Swap(true) && cut(rw) })(w)
 			}, 20 * time.Second, 0, 2 * time.Second, false,
 		},
-		"one that is down":     {func(w *world) { w.set(true) }, 20 * time.Second, 0, 2 * time.Second, true},
+		"one that is down":     {func(w *testPod) { w.set(true) }, 20 * time.Second, 0, 2 * time.Second, true},
 		"one that is stalled":  {stalled, 20 * time.Second, 5 * time.Second, 6 * time.Second, true},
 		"one that is refusing": {troubled(refusing(contract.RefusedToken)), 20 * time.Second, 0, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inPod(t, func(t *testing.T, w *testPod) {
 				w.startRecorder(nil)
 				w.record(0, 25)
 				c.begin(w)
@@ -217,7 +217,7 @@ func TestClosing(t *testing.T) {
 
 // A collector that has been down for long gets one attempt.
 func TestClosingWithACollectorThatHasBeenDown(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inPod(t, func(t *testing.T, w *testPod) {
 		w.set(true)
 		w.start()
 		w.record(0, 30)

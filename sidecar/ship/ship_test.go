@@ -21,7 +21,7 @@ import (
 // A segment is sent once it is complete, under its own name and the digest of its bytes.
 // Nothing of it stays, not even folders.
 func TestSegmentsAreStoredAndRemoved(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inPod(t, func(t *testing.T, w *testPod) {
 		w.token = func() (string, error) { return "tdc1_token", nil }
 		var heads []http.Header
 		w.trouble = func(_ http.ResponseWriter, r *http.Request, stored bool) bool {
@@ -59,7 +59,7 @@ func TestSegmentsAreStoredAndRemoved(t *testing.T) {
 // The newest segment goes first. The older ones follow, the newest of them first. A process
 // sends what the one before it has left.
 func TestTheNewestGoesFirst(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inPod(t, func(t *testing.T, w *testPod) {
 		w.startRecorder(nil)
 		w.record(0, 30)
 		if err := w.recorder.Close(t.Context()); err != nil {
@@ -86,7 +86,7 @@ func TestOneSegmentDoesNotKeepTheOthers(t *testing.T) {
 		"the collector dies of it": cut,
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inPod(t, func(t *testing.T, w *testPod) {
 				w.trouble = func(answer http.ResponseWriter, r *http.Request, _ bool) bool {
 					return strings.Contains(r.URL.Path, "-1.") && trouble(answer)
 				}
@@ -109,7 +109,7 @@ func TestOneSegmentDoesNotKeepTheOthers(t *testing.T) {
 
 // What will never be taken is set aside, counted, and told of once.
 func TestWhatIsNeverTakenIsSetAside(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inPod(t, func(t *testing.T, w *testPod) {
 		w.trouble = func(answer http.ResponseWriter, r *http.Request, _ bool) bool {
 			if strings.Contains(r.URL.Path, "-1.") || strings.Contains(r.URL.Path, "-3.") {
 				refuse(answer, contract.RefusedSegment)
@@ -135,7 +135,7 @@ func TestWhatIsNeverTakenIsSetAside(t *testing.T) {
 
 // A file that is no segment by its name can't be sent. It is set aside.
 func TestAForeignFileIsSetAside(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inPod(t, func(t *testing.T, w *testPod) {
 		folder := filepath.Join(w.dir, "cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20")
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestAForeignFileIsSetAside(t *testing.T) {
 // A collector that wants another token is asked seldom, and takes everything once the
 // Secret has come. The token is in no line of the log.
 func TestATokenThatComesLater(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inPod(t, func(t *testing.T, w *testPod) {
 		const good = "tdc1_good-secret"
 		var token atomic.Value
 		token.Store("")
@@ -192,7 +192,7 @@ func TestATokenThatComesLater(t *testing.T) {
 
 // A token that can't be read is a reason of its own, and nobody is called without it.
 func TestATokenThatCannotBeRead(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inPod(t, func(t *testing.T, w *testPod) {
 		var mended atomic.Bool
 		w.token = func() (string, error) {
 			if mended.Load() {
@@ -242,7 +242,7 @@ func TestAnswersOfOthersAreRetried(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inPod(t, func(t *testing.T, w *testPod) {
 				w.trouble = func(rw http.ResponseWriter, _ *http.Request, _ bool) bool { answer(rw); return true }
 				w.start()
 				w.record(0, 20)
@@ -278,7 +278,7 @@ func TestRetryAfter(t *testing.T) {
 		"soon":  {firstPause / 2, firstPause + time.Second},
 	} {
 		t.Run(after, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inPod(t, func(t *testing.T, w *testPod) {
 				var mu sync.Mutex
 				var asked []time.Time
 				w.trouble = func(rw http.ResponseWriter, r *http.Request, stored bool) bool {
@@ -318,7 +318,7 @@ func TestNoProxyOfTheEnvironmentIsUsed(t *testing.T) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"} {
 		t.Setenv(name, "http://proxy.example:3128")
 	}
-	inWorld(t, func(t *testing.T, w *world) {
+	inPod(t, func(t *testing.T, w *testPod) {
 		w.start()
 		w.record(0, 10)
 		if len(w.called()) == 0 || slices.ContainsFunc(w.called(), func(addr string) bool { return addr != "collector.example:4310" }) {
