@@ -16,8 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// readBytes is how much of a segment is in memory at once, and how long most lines are at
-// most.
+// readBytes is how much of a segment is in memory at once. Longer lines are copied.
 const readBytes = 64 << 10
 
 // longLine is from where on a line is a long one. One at a time is in memory.
@@ -37,8 +36,8 @@ type checker struct {
 	decoder recording.Decoder
 	record  recording.Exchange
 	foreign int    // bytes of the segment, see maxForeign
-	buf     []byte // of a line that in has no room for
-	holds   bool   // buf is the one of long
+	buf     []byte // a line that in has no room for
+	isLong  bool   // buf was taken from long, and goes back to it
 }
 
 // origin is where a record says that it was captured.
@@ -125,8 +124,8 @@ func (c *checker) line() ([]byte, error) {
 		if len(c.buf)+len(text) > recording.MaxLine {
 			return nil, refuse(contract.RefusedTooLarge, "it has more than %d bytes", recording.MaxLine)
 		}
-		if !c.holds && len(c.buf)+len(text) > longLine {
-			c.buf, c.holds = append((<-c.long)[:0], c.buf...), true
+		if !c.isLong && len(c.buf)+len(text) > longLine {
+			c.buf, c.isLong = append((<-c.long)[:0], c.buf...), true
 		}
 		if cap(c.buf)-len(c.buf) < len(text) {
 			c.buf = slices.Grow(c.buf, max(len(c.buf), len(text)))
@@ -140,9 +139,9 @@ func (c *checker) line() ([]byte, error) {
 
 // drop lets go of the last line.
 func (c *checker) drop() {
-	if c.holds {
+	if c.isLong {
 		c.long <- c.buf
-		c.buf, c.holds = nil, false
+		c.buf, c.isLong = nil, false
 	}
 	c.buf = c.buf[:0]
 }

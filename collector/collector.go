@@ -25,7 +25,7 @@ const (
 	DefaultTempBytes = 2 << 30
 	// DefaultWait is how long an upload waits for its turn.
 	DefaultWait = 5 * time.Second
-	// DefaultDrain is how long uploads may go on that are under way when it ends.
+	// DefaultDrain is how long uploads that are under way at the end may go on.
 	DefaultDrain = 20 * time.Second
 )
 
@@ -36,7 +36,7 @@ type Options struct {
 	// Keys returns the keys of which one must have made a token; required. It is called
 	// for each upload.
 	Keys func() [][]byte
-	// Clusters are those whose segments are taken; none: any.
+	// Clusters are those whose segments are taken; empty: all.
 	Clusters []string
 	// Compacted tells whether a larger segment has the one with this key, which then is not
 	// stored again. It is asked about segments that come after the end of their hour, since
@@ -68,7 +68,7 @@ type Options struct {
 
 	// Log gets what an operator must know; nil: nothing.
 	Log *slog.Logger
-	// Metrics registers the collector's metrics; nil: nobody does.
+	// Metrics registers the collector's metrics; nil: they are not registered.
 	Metrics prometheus.Registerer
 }
 
@@ -78,18 +78,18 @@ type Collector struct {
 	m *metrics
 
 	room     room
-	slots    chan struct{} // who has an upload checked and stored is in it
-	checkers chan *checker // who checks an upload holds one
+	slots    chan struct{} // has one element for each upload that is checked and stored
+	checkers chan *checker // those that nobody uses
 	buffers  sync.Pool     // of *[bodyBuffer]byte, into which bodies are read
 	logLimit logLimiter    // of refusals
 
 	draining atomic.Bool // no further upload is taken
 }
 
-// New returns a collector that does nothing yet.
+// New returns a collector that does nothing yet. It fails if the options lack what is required.
 func New(o Options) (*Collector, error) {
 	if o.Store == nil || o.Keys == nil {
-		return nil, errors.New("a collector needs a store and keys")
+		return nil, errors.New("collector: Options.Store or Options.Keys is nil; both are required")
 	}
 	o.Concurrency = cmp.Or(o.Concurrency, DefaultConcurrency)
 	o.TempBytes = cmp.Or(o.TempBytes, DefaultTempBytes)

@@ -68,8 +68,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// label bounds how many namespaces become labels. They have a token, so they are not
-// anybody's invention.
+// label returns the label of a namespace, of which there are maxNamespaces at most. Only
+// namespaces with a valid token come here, so clients can't make them up.
 func (m *metrics) label(namespace string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 type refused struct {
 	contract.Refusal
 	detail string
-	// cause is for the log alone: it may name what is none of the client's business.
+	// cause is for the log alone: it may name parts of the store that clients must not see.
 	cause error
 }
 
@@ -27,7 +27,7 @@ func (r *refused) Unwrap() error { return r.cause }
 func refuse(code, format string, args ...any) *refused {
 	row, ok := contract.RefusalOf(code)
 	if !ok {
-		panic("collector: no such refusal: " + code) // a slip of this package, which its tests find
+		panic("collector: no such refusal: " + code) // a mistake in this package, which its tests find
 	}
 	return &refused{Refusal: row, detail: fmt.Sprintf(format, args...)}
 }

@@ -14,16 +14,17 @@ import (
 // reloadEvery is how often files are read again at most.
 const reloadEvery = 5 * time.Second
 
-// reloaded is what files hold. They are read again while it is in use, since Secrets change
-// while they are mounted. What can't be read leaves what was read before.
+// reloaded is a value from files, since Secrets change while they are mounted. They are read
+// again when the value is asked for, every reloadEvery at most. If that fails, the value stays
+// as it was, and the log says so once for each error. It is safe for concurrent use.
 type reloaded[T any] struct {
 	load func() (T, error)
 	log  *slog.Logger
 
-	mu    sync.Mutex
-	value T
-	next  time.Time
-	wrong string // the error that was logged last
+	mu     sync.Mutex
+	value  T
+	next   time.Time
+	logged string // the last error; "" if reading worked since
 }
 
 func newReloaded[T any](log *slog.Logger, load func() (T, error)) (*reloaded[T], error) {
@@ -42,17 +43,17 @@ func (r *reloaded[T]) get() T {
 		value, err := r.load()
 		switch {
 		case err == nil:
-			r.value, r.wrong = value, ""
-		case err.Error() != r.wrong:
-			r.wrong = err.Error()
-			r.log.Error("the old one stays in use", slog.String("error", bounded(err.Error())))
+			r.value, r.logged = value, ""
+		case err.Error() != r.logged:
+			r.logged = err.Error()
+			r.log.Error("a file can't be read again: what was read before stays in use", slog.String("error", bounded(err.Error())))
 		}
 	}
 	return r.value
 }
 
-// KeyFiles returns the keys in files, for [Options.Keys]. The files are read again when they
-// change.
+// KeyFiles returns the keys in files, for [Options.Keys]. They follow the files within
+// seconds. The log gets why one can't be read any more.
 func KeyFiles(names []string, log *slog.Logger) (func() [][]byte, error) {
 	r, err := newReloaded(log, func() (keys [][]byte, err error) {
 		for _, name := range names {
@@ -83,8 +84,8 @@ func ReadKey(name string) ([]byte, error) {
 	return key, nil
 }
 
-// Certificate returns what a server shows, of files in PEM. They are read again when they
-// change.
+// Certificate returns the settings of a server whose certificate and key are in files, in PEM.
+// They follow the files within seconds. The log gets why they can't be read any more.
 func Certificate(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
 	r, err := newReloaded(log, func() (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(certFile, keyFile)

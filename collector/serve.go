@@ -43,8 +43,9 @@ type Ports struct {
 	Metrics http.Handler
 }
 
-// Serve serves until ctx ends, and then finishes the uploads that are under way, within
-// Options.Drain. It returns nil if that was all.
+// Serve serves until ctx ends or a port fails, and then finishes the uploads that are under
+// way, within Options.Drain. It returns nil if ctx ended and all uploads were finished. It can
+// be called once.
 func (c *Collector) Serve(ctx context.Context, p Ports) error {
 	if p.Read != nil && !isLoopback(p.Read.Addr()) {
 		return errors.Join(fmt.Errorf("the read port listens on %s, which is not loopback: whoever reaches it may read everything", p.Read.Addr()), p.Close())
@@ -108,7 +109,7 @@ func (c *Collector) Serve(ctx context.Context, p Ports) error {
 	return errors.Join(failed, err)
 }
 
-// server returns a server that waits for nobody for long.
+// server returns a server with bounds on what idle and slow clients take.
 func (c *Collector) server(h http.Handler, head int) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 90 * time.Second, MaxHeaderBytes: head,
@@ -135,7 +136,7 @@ func (c *Collector) admin(p Ports) http.Handler {
 	return mux
 }
 
-// Close closes those that are open.
+// Close closes the listeners that are set.
 func (p *Ports) Close() (err error) {
 	for _, l := range []net.Listener{p.Write, p.Read, p.Admin} {
 		if l != nil {

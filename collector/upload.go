@@ -46,11 +46,11 @@ type upload struct {
 	whole  bool              // all of the body was read
 }
 
-// namespace is that of the upload, for metrics and the log; "" until it is known that the
+// namespace is the upload's, for metrics and the log; "" until the token has shown that the
 // client may write there.
 func (u *upload) namespace() string { return u.key.Namespace }
 
-// results of an upload that is taken.
+// result is what became of an upload that was taken.
 type result string
 
 const (
