@@ -1,0 +1,337 @@
+package read
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/markdown"
+)
+
+// source is an open segment.
+type source struct {
+	*segment
+	r    *Reader
+	file io.Closer
+	json *recording.Reader
+	text *recording.Exchange // of markdown
+	gone bool                // text was read
+
+	pos  time.Time // exchanges that come ended then, or later
+	last time.Time // pos goes no further
+
+	glance  func(*recording.Exchange) bool
+	losses  []string
+	origins []origin // those of a large segment, or itself
+}
+
+// open opens segment i. It returns nil, and reports why, if there is nothing to be read.
+func (r *Reader) open(i int) *source {
+	s := &r.segments[i]
+	if s.moved {
+		r.ended()
+		return nil
+	}
+	f, err := r.stores[s.store].Get(r.ctx, s.key)
+	if whole, part := strings.CutSuffix(s.key, recording.PartSuffix); part && errors.Is(err, fs.ErrNotExist) {
+		f, err = r.stores[s.store].Get(r.ctx, whole) // it was completed since it was listed
+	}
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) || !r.replace(i) {
+			r.unreadable(s, err)
+		}
+		r.ended()
+		return nil
+	}
+	src := &source{segment: s, r: r, file: f, pos: s.began, last: s.began.Truncate(time.Hour).Add(2 * time.Hour)}
+	if !s.large {
+		src.origins = []origin{r.origin(path.Base(s.key))}
+		src.origins[0].left = false // a file of another name may have anything
+	}
+	in := bufio.NewReaderSize(f, 4<<10)
+	head, err := in.Peek(512)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("read: %w", err)
+	} else if err = nil; markdown.Is(head) {
+		src.text, src.losses, err = markdown.Parse(in)
+		if errors.As(err, new(*markdown.Error)) {
+			r.report.add(Malformed, s.key+": "+err.Error())
+			err = io.EOF
+		}
+	} else if isText(s.key, head) {
+		r.report.add(NoExchange, s.key)
+		err = io.EOF
+	} else if src.json, err = recording.NewReader(in); err == nil {
+		src.json.Decoder = &r.light
+		src.glance = src.mayFit
+		src.json.Counted = src.count
+	}
+	if err != nil {
+		if err != io.EOF {
+			r.unreadable(s, err)
+		}
+		src.close()
+		return nil
+	}
+	return src
+}
+
+// isText tells whether a file is text for people, by its name and its beginning: as
+// README.md, in a directory of other tools' recordings.
+func isText(key string, head []byte) bool {
+	return path.Ext(key) == ".md" && !slices.Contains([]byte("{["), first(head))
+}
+
+func first(p []byte) byte {
+	for _, c := range p {
+		if c > ' ' {
+			return c
+		}
+	}
+	return 0
+}
+
+func (r *Reader) unreadable(s *segment, err error) {
+	r.report.add(Unreadable, s.key+": "+err.Error())
+}
+
+// count takes the counters of a process.
+func (s *source) count(c recording.Counters) {
+	o := s.origin()
+	switch {
+	case o == nil:
+		o = &origin{began: s.began, number: c.Segment}
+	case o.left:
+		return
+	}
+	o.counted = true
+	s.r.report.Tally.Add(c)
+	p := s.r.processes[c.Process]
+	if p == nil {
+		p = &process{}
+		s.r.processes[c.Process] = p
+	}
+	p.add(c, *o)
+}
+
+// next reads the next exchange that the query selects, as light as it can be. It returns
+// false at the end, having closed the source.
+func (s *source) next(e *recording.Exchange) bool {
+	for {
+		if !s.read(e) {
+			s.close()
+			return false
+		}
+		if s.saw(e) && s.r.query.matches(e) && (s.r.joins(e) || s.r.fits(e)) {
+			return true
+		}
+	}
+}
+
+// saw notes an exchange that was read, and when it ended; in a large segment, where they are
+// in the order of their start, when it began. It returns false if the exchange is left out.
+func (s *source) saw(e *recording.Exchange) bool {
+	pos := e.TS
+	if !s.large {
+		pos = e.Ended()
+	}
+	if pos.After(s.pos) && (s.began.IsZero() || pos.Before(s.last)) {
+		s.pos = pos
+	}
+	if o := s.origin(); o != nil {
+		if o.left {
+			return false
+		}
+		o.read++
+	}
+	s.r.report.Read++
+	return true
+}
+
+// mayFit is asked by the decoder: a record that it leaves out is read as far as it ever
+// will be.
+func (s *source) mayFit(e *recording.Exchange) bool {
+	q := &s.r.query
+	if q.matches(e) && (q.Glance == nil || q.Glance(e)) {
+		return true
+	}
+	s.saw(e)
+	return false
+}
+
+// joins tells whether the exchange may be one of several parts.
+func (r *Reader) joins(e *recording.Exchange) bool {
+	return !r.opts.Parts && e.Conversation() != nil
+}
+
+// fits tells whether a light exchange is what the query's Match wants.
+func (r *Reader) fits(e *recording.Exchange) bool {
+	return r.query.Match == nil || r.query.Match(e)
+}
+
+// read reads the next exchange of the file.
+func (s *source) read(e *recording.Exchange) bool {
+	if s.json == nil {
+		if s.gone {
+			return false
+		}
+		s.gone = true
+		*e = *s.text
+		e.Lighten()
+		return true
+	}
+	s.r.light.Glance = s.glance
+	for {
+		err := s.json.Next(e)
+		var bad *recording.LineError
+		switch {
+		case err == nil:
+			s.losses = slices.Clone(s.r.light.Losses())
+			return true
+		case err == io.EOF && s.hollow():
+			s.r.report.add(Torn, s.key)
+			return false
+		case err == io.EOF:
+			s.finish()
+			return false
+		case errors.Is(err, recording.ErrNoExchange):
+			s.r.report.add(NoExchange, s.key+": "+err.Error())
+		case errors.As(err, &bad):
+			s.r.report.add(Malformed, s.key+": "+err.Error())
+			if o := s.origin(); o != nil {
+				o.read++ // it is not missing
+			}
+		case errors.Is(err, recording.ErrTorn) && s.part():
+			s.r.report.add(TornPart, s.key)
+			s.finish()
+			return false
+		case errors.Is(err, recording.ErrTorn):
+			s.r.report.add(Torn, s.key)
+			s.finish()
+			return false
+		default:
+			s.r.unreadable(s.segment, err)
+			s.finish()
+			return false
+		}
+	}
+}
+
+// finish notes which segments had no counters.
+func (s *source) finish() {
+	for _, o := range s.origins {
+		if o.counted || o.left || o.began.IsZero() || o.pod == recording.MergedPod {
+			continue
+		}
+		s.r.uncounted[o.pod] = append(s.r.uncounted[o.pod], o)
+		if !s.part() {
+			s.r.report.add(NoCounters, s.key)
+		}
+	}
+}
+
+// podOf returns the name of the pod in a segment's key.
+func podOf(key string) string {
+	_, name, _ := strings.Cut(path.Base(key), "-")
+	return name[:max(0, strings.LastIndexByte(name, '-'))]
+}
+
+// whole makes e the last exchange, which is in light, with everything that the options
+// ask for.
+func (s *source) whole(e, light *recording.Exchange) error {
+	switch {
+	case s.r.opts.Light: // the next one overwrites what e holds
+		*e, *light = *light, *e
+		return nil
+	case s.json == nil:
+		*e = *s.text
+		return nil
+	}
+	return s.json.Whole(e)
+}
+
+// exchange returns the JSON of the last exchange. It is valid until the next one.
+func (s *source) exchange() []byte {
+	if s.json == nil {
+		return s.text.AppendJSON(nil)
+	}
+	return s.json.Text()
+}
+
+// size is how long the last exchange's JSON is, and offset where it begins.
+func (s *source) size() int64 {
+	if s.json == nil {
+		return s.segment.size
+	}
+	return int64(len(s.json.Text()))
+}
+
+func (s *source) offset() int64 {
+	if s.json == nil {
+		return 0
+	}
+	return s.json.Offset()
+}
+
+func (s *source) close() {
+	if s.json != nil {
+		s.json.Close()
+	}
+	s.file.Close()
+	s.r.ended()
+}
+
+// ended counts a segment that was read, or can't be.
+func (r *Reader) ended() {
+	r.done++
+	if r.opts.Progress != nil {
+		r.opts.Progress(r.done, len(r.segments))
+	}
+}
+
+// record makes a record of the last exchange, which is in light.
+func (s *source) record(light *recording.Exchange) (*Record, error) {
+	size, offset := s.size(), s.offset()
+	rec := s.r.newRecord()
+	e := rec.Exchange
+	if err := s.whole(e, light); err != nil { // it was decoded before
+		return nil, err
+	}
+	if len(s.losses) > 0 {
+		s.r.report.add(Lossy, fmt.Sprintf("%s: %s", s.key, strings.Join(s.losses, ", ")))
+	}
+	*rec = Record{Exchange: e, Store: s.store, Key: s.key, Offset: offset, Size: size, Parts: 1, Losses: s.losses}
+	return rec, nil
+}
+
+// newRecord returns one with an exchange, whose content is to be overwritten.
+func (r *Reader) newRecord() *Record {
+	if n := len(r.free); n > 0 {
+		rec := r.free[n-1]
+		r.free = r.free[:n-1]
+		return rec
+	}
+	both := new(struct {
+		Record
+		exchange recording.Exchange
+	})
+	both.Exchange = &both.exchange
+	return &both.Record
+}
+
+// maxFree is how many records are kept to be used again.
+const maxFree = 100
+
+// recycle takes a record that the caller has forgotten.
+func (r *Reader) recycle(rec *Record) {
+	if r.opts.Recycle && len(r.free) < maxFree {
+		r.free = append(r.free, rec)
+	}
+}
