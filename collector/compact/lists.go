@@ -8,9 +8,20 @@ import (
 	"io/fs"
 	"path"
 	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
+)
+
+// Lists looks at the large segments of a partition again after listedFor, and remembers those
+// of maxListed partitions. Segments of one hour come by the thousand after an outage, and to
+// list a directory takes as long as there are files in it.
+const (
+	listedFor = 30 * time.Second
+	maxListed = 1000
 )
 
 // maxRemembered bounds how many names Lists remembers; each takes about 40 bytes.
@@ -19,43 +30,85 @@ const maxRemembered = 500_000
 // Lists tells a collector which segments are in large ones: it need not store them again. It is
 // safe for concurrent use.
 //
-// The answer is as of a moment. A compactor may store a list right behind it: then the segment
-// is stored again, no reader reads it, and the next compaction deletes it.
+// The answer is as of a moment up to half a minute ago. A compactor may store a list behind it:
+// then the segment is stored again, no reader reads it, and the next compaction deletes it.
 type Lists struct {
 	store read.Store
+	fresh time.Duration // for how long a list of large segments is good
 
-	mu    sync.Mutex
-	known map[string]names // by the key of the large segment, whose list never changes
-	count int              // of names in all of them
+	asking singleflight.Group // by partition
+	mu     sync.Mutex
+	listed map[string]listing // by partition
+	known  map[string]names   // by the key of the large segment, whose list never changes
+	count  int                // of names in all of them
+}
+
+// listing has the keys of a partition's large segments.
+type listing struct {
+	keys  []string
+	until time.Time
 }
 
 // names are those in a list, as hashes: there may be thousands, and no two have the same.
 type names map[[16]byte]bool
 
 // NewLists returns the lists of a place.
-func NewLists(s read.Store) *Lists { return &Lists{store: s, known: map[string]names{}} }
+func NewLists(s read.Store) *Lists {
+	return &Lists{store: s, fresh: listedFor, listed: map[string]listing{}, known: map[string]names{}}
+}
 
 // Has tells whether a large segment was made of the one with the key. It lists the large
 // segments of the partition, which are few, and reads the beginnings of those that it does not
 // know.
 func (l *Lists) Has(ctx context.Context, key recording.SegmentKey) (bool, error) {
+	large, err := l.large(ctx, key.Partition)
+	if err != nil {
+		return false, err
+	}
 	name := hashOf(path.Base(key.String()))
-	for o, err := range l.store.List(ctx, recording.LargePrefix(key.Partition)) {
-		if errors.Is(err, fs.ErrNotExist) { // no place yet
-			return false, nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("list large segments: %w", err)
-		}
-		if !isLarge(o.Key) {
-			continue
-		}
-		names, err := l.of(ctx, o.Key)
+	for _, key := range large {
+		names, err := l.of(ctx, key)
 		if err != nil || names[name] {
 			return err == nil, err
 		}
 	}
 	return false, nil
+}
+
+// large returns the keys of the partition's large segments.
+func (l *Lists) large(ctx context.Context, p recording.Partition) ([]string, error) {
+	l.mu.Lock()
+	last, ok := l.listed[p.String()]
+	l.mu.Unlock()
+	if ok && time.Now().Before(last.until) {
+		return last.keys, nil
+	}
+	keys, err, _ := l.asking.Do(p.String(), func() (any, error) { return l.list(ctx, p) })
+	if err != nil {
+		return nil, err
+	}
+	return keys.([]string), nil
+}
+
+func (l *Lists) list(ctx context.Context, p recording.Partition) (keys []string, err error) {
+	for o, err := range l.store.List(ctx, recording.LargePrefix(p)) {
+		if errors.Is(err, fs.ErrNotExist) { // no place yet
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list large segments: %w", err)
+		}
+		if isLarge(o.Key) {
+			keys = append(keys, o.Key)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.listed) >= maxListed {
+		clear(l.listed)
+	}
+	l.listed[p.String()] = listing{keys, time.Now().Add(l.fresh)}
+	return keys, nil
 }
 
 // of returns the names in the list of a large segment.

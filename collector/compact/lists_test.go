@@ -7,6 +7,7 @@ import (
 	"path"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/store"
@@ -46,6 +47,7 @@ func TestLists(t *testing.T) {
 	sources := m.keys()
 	s := &counting{memory: m}
 	lists := NewLists(s)
+	lists.fresh = 0
 	has := func(key string) bool {
 		t.Helper()
 		has, err := lists.Has(t.Context(), keyOf(t, key))
@@ -84,6 +86,17 @@ func TestLists(t *testing.T) {
 	if before := s.count(); !has(sources[0]) || s.count() != before+1 {
 		t.Errorf("%d lists for one question", s.count()-before)
 	}
+	lists.fresh = time.Hour
+	before := s.count()
+	for _, key := range append(sources, sources...) {
+		if !has(key) {
+			t.Errorf("%s is in no list", key)
+		}
+	}
+	if n := s.count() - before; n != 1 {
+		t.Errorf("%d lists for many questions about one partition", n)
+	}
+	clear(lists.listed)
 	down := errors.New("the store is down")
 	if _, err := NewLists(failing{m, "merged", down}).Has(t.Context(), keyOf(t, sources[0])); !errors.Is(err, down) {
 		t.Error(err)
