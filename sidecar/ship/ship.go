@@ -303,9 +303,6 @@ func (s *Shipper) count(seg spool.Segment, v verdict) {
 	delete(s.troubles, seg.Name)
 	if i := slices.IndexFunc(s.waiting, func(w spool.Segment) bool { return w.Name == seg.Name }); i >= 0 {
 		s.waiting = slices.Delete(s.waiting, i, i+1)
-		s.stats.Segments--
-		s.stats.Bytes -= seg.Size
-		s.stats.Oldest = s.oldest()
 	}
 }
 

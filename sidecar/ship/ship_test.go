@@ -56,6 +56,27 @@ func TestSegmentsAreStoredAndRemoved(t *testing.T) {
 	})
 }
 
+// What waits shows while an attempt lasts, too.
+func TestWhatWaitsIsCountedWhileAnAttemptLasts(t *testing.T) {
+	inPod(t, func(t *testing.T, w *testPod) {
+		slow(2 * time.Minute)(w)
+		w.start()
+		w.record(0, 6)
+		asked, before := w.asked(), w.Stats().Segments
+		w.record(6, 7) // a minute
+		if w.asked() != asked {
+			t.Fatal("the attempt is over")
+		}
+		if err := w.recorder.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s := w.Stats(); s.Segments != before+1 || s.Bytes == 0 || s.Oldest.IsZero() {
+			t.Errorf("%+v, and %d segments before", s, before)
+		}
+		w.close(time.Hour)
+	})
+}
+
 // The newest segment goes first. The older ones follow, the newest of them first. A process
 // sends what the one before it has left.
 func TestTheNewestGoesFirst(t *testing.T) {

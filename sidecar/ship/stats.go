@@ -3,6 +3,8 @@ package ship
 import (
 	"maps"
 	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
 )
 
 // Stats counts what a shipper has done, and what waits.
@@ -25,11 +27,25 @@ type Stats struct {
 	Failing bool
 }
 
-// Stats returns the counts as of now.
+// Stats returns the counts as of now. What waits is looked up in the directory: an attempt
+// may take minutes, and segments are completed meanwhile.
 func (s *Shipper) Stats() Stats {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	stats := s.stats
 	stats.Failures = maps.Clone(stats.Failures)
+	s.mu.Unlock()
+
+	found, err := s.o.Dir.Segments()
+	if err != nil { // the shipper's own look counts that as a failure
+		return stats
+	}
+	all := waiting(found)
+	for _, f := range all {
+		stats.Bytes += f.Size
+	}
+	if stats.Segments = len(all); stats.Segments > 0 {
+		key, _ := recording.ParseSegmentKey(all[len(all)-1].Name)
+		stats.Oldest = key.Began
+	}
 	return stats
 }

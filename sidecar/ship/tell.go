@@ -13,10 +13,8 @@ func (s *Shipper) fails(v verdict) {
 		return
 	}
 	s.told = v.reason
-	s.mu.Lock()
-	s.stats.Failing = true
-	left := s.stats
-	s.mu.Unlock()
+	s.setFailing(true)
+	left := s.Stats()
 	s.log.Warn("recordings don't reach the collector: they stay in the pod's directory until it takes them",
 		"error", oneline.Text(v.err.Error(), maxError), "reason", v.reason, "remedy", remedy(v.reason), "collector", s.o.Collector.String(),
 		"directory", string(s.o.Dir), "segments", left.Segments, "bytes", left.Bytes)
@@ -29,11 +27,15 @@ func (s *Shipper) works() {
 		return
 	}
 	s.told = ""
-	s.mu.Lock()
-	s.stats.Failing = false
-	left := s.stats
-	s.mu.Unlock()
+	s.setFailing(false)
+	left := s.Stats()
 	s.log.Info("recordings reach the collector again", "collector", s.o.Collector.String(), "segments", left.Segments, "bytes", left.Bytes)
+}
+
+func (s *Shipper) setFailing(failing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Failing = failing
 }
 
 // warnOnce tells of the first failure of a kind that is a segment's own.

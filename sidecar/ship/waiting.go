@@ -17,23 +17,9 @@ func (s *Shipper) look() verdict {
 	if err = errors.Join(err, e); e != nil {
 		return verdict{fate: fateRetried, reason: reasonSpool, err: err}
 	}
-	s.waiting, s.stale = s.waiting[:0], false
-	open := map[string]bool{}
-	for _, f := range found {
-		if f.State == spool.Part {
-			open[strings.TrimSuffix(f.Name, recording.PartSuffix)] = true
-		}
-	}
+	s.waiting, s.stale = waiting(found), false
 	troubles := map[string]trouble{}
-	var bytes int64
-	for _, f := range slices.Backward(found) {
-		// One that is being completed has two names. It is sent once the other is gone: what is
-		// left of it under that name must not be taken for another segment later.
-		if f.State != spool.Complete || open[f.Name] {
-			continue
-		}
-		s.waiting = append(s.waiting, f)
-		bytes += f.Size
+	for _, f := range s.waiting {
 		if t, ok := s.troubles[f.Name]; ok {
 			troubles[f.Name] = t
 		}
@@ -50,18 +36,26 @@ func (s *Shipper) look() verdict {
 	s.stats.Adopted += uint64(adopted.Completed)
 	s.stats.Empty += uint64(adopted.Empty)
 	s.stats.SetAside += uint64(adopted.Aside)
-	s.stats.Segments, s.stats.Bytes = len(s.waiting), bytes
-	s.stats.Oldest = s.oldest()
 	return verdict{}
 }
 
-// oldest returns when the oldest segment that waits was begun.
-func (s *Shipper) oldest() time.Time {
-	if len(s.waiting) == 0 {
-		return time.Time{}
+// waiting returns those of the spool's segments that are to be sent, the newest first.
+//
+// One that is being completed has two names. It is sent once the other is gone: what is left
+// of it under that name must not be taken for another segment later.
+func waiting(found []spool.Segment) (all []spool.Segment) {
+	open := map[string]bool{}
+	for _, f := range found {
+		if f.State == spool.Part {
+			open[strings.TrimSuffix(f.Name, recording.PartSuffix)] = true
+		}
 	}
-	key, _ := recording.ParseSegmentKey(s.waiting[len(s.waiting)-1].Name)
-	return key.Began
+	for _, f := range slices.Backward(found) {
+		if f.State == spool.Complete && !open[f.Name] {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // choose returns the segment to be tried next: the newest, and then older ones. A process
