@@ -48,13 +48,13 @@ func (c *Collector) read(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusMethodNotAllowed, contract.RefusedMethod, "this port is for reading; segments are sent to another")
 		return
 	}
-	// Browsers say so where a page is the one who asks. A person who opens the address is none.
+	// Browsers send these headers if a page asks, but not if a person opens the address.
 	site := r.Header.Get("Sec-Fetch-Site")
 	if r.Header.Get("Origin") != "" || site != "" && site != "none" {
 		writeProblem(w, http.StatusForbidden, "cross_site", "a web page may not read recordings")
 		return
 	}
-	rw := &reading{ResponseWriter: w, rc: http.NewResponseController(w)}
+	rw := &answering{ResponseWriter: w, rc: http.NewResponseController(w)}
 	out := bufio.NewWriterSize(rw, readBytes)
 	key, isObject := strings.CutPrefix(r.URL.Path, contract.ObjectsPath)
 	switch {
@@ -69,19 +69,19 @@ func (c *Collector) read(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// reading is an answer whose reader may not wait for long.
-type reading struct {
+// answering writes an answer that fails if its reader takes too long.
+type answering struct {
 	http.ResponseWriter
 	rc *http.ResponseController
 }
 
-func (w *reading) Write(p []byte) (int, error) {
-	_ = w.rc.SetWriteDeadline(time.Now().Add(readWithin)) // HTTP/1.1 and h2 have it
+func (w *answering) Write(p []byte) (int, error) {
+	_ = w.rc.SetWriteDeadline(time.Now().Add(readWithin)) // HTTP/1.1 and h2 support it
 	return w.ResponseWriter.Write(p)
 }
 
 // begin sends the head, so that the reader knows that its answer is being made.
-func (w *reading) begin() {
+func (w *answering) begin() {
 	_ = w.rc.SetWriteDeadline(time.Now().Add(readWithin))
 	w.WriteHeader(http.StatusOK)
 	_ = w.rc.Flush()
@@ -110,7 +110,7 @@ func folders(list iter.Seq2[string, error]) iter.Seq2[contract.Entry, error] {
 }
 
 // list writes a list. Its last line tells that it is whole.
-func (c *Collector) list(r *http.Request, w *reading, out *bufio.Writer, entries iter.Seq2[contract.Entry, error]) {
+func (c *Collector) list(r *http.Request, w *answering, out *bufio.Writer, entries iter.Seq2[contract.Entry, error]) {
 	w.Header().Set("Content-Type", contract.EntriesType)
 	w.begin()
 	if r.Method == http.MethodHead {
@@ -175,7 +175,7 @@ func (c *Collector) object(w http.ResponseWriter, r *http.Request, out *bufio.Wr
 			err = io.EOF
 		} else if s, ok := body.(io.Seeker); ok {
 			_, err = s.Seek(from, io.SeekStart)
-		} else {
+		} else { // a bucket's: a broken read is rare enough to read its beginning again
 			_, err = io.CopyN(io.Discard, body, from)
 		}
 		if err == io.EOF {
@@ -207,7 +207,7 @@ func (c *Collector) object(w http.ResponseWriter, r *http.Request, out *bufio.Wr
 	}
 }
 
-// kindOf says what an error of the store is to a reader.
+// kindOf returns the status and the code with which a reader gets an error of the store.
 func kindOf(err error) (status int, code string) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

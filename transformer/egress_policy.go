@@ -43,7 +43,7 @@ func (in *input) egressPolicies(w *workload, upstream map[string]*yaml.Node) (*O
 	if w.settings.outbound() && len(upstream) == 0 {
 		names = append(names, "the names that the application calls")
 	}
-	if in.sink != nil && !in.sink.address() {
+	if in.sink != nil && !in.sink.isAddress() {
 		names = append(names, "the collector's name")
 	}
 	if len(names) > 0 && !allowsPort(rules, true, 53, 5353) {

@@ -77,7 +77,7 @@ func (in *input) openedHosts() []External {
 		add(h)
 	}
 	var out []External
-	if c := in.sink; c != nil && c.service == "" && !c.address() && slices.ContainsFunc(in.renderOrder(), func(w *workload) bool { return in.meshed(w) && in.pastMesh(w) == "" }) {
+	if c := in.sink; c != nil && c.service == "" && !c.isAddress() && slices.ContainsFunc(in.renderOrder(), func(w *workload) bool { return in.meshed(w) && in.pastMesh(w) == "" }) {
 		if c.Scheme == https.Scheme && c.port == https.Port {
 			add(c.host)
 		} else {

@@ -41,7 +41,7 @@ func newCollector(sink string) *collector {
 	}
 	c.host = strings.Trim(c.host, "[]")
 	switch names := strings.Split(c.host, "."); {
-	case c.address():
+	case c.isAddress():
 	case len(names) == 1:
 		c.service = c.host
 	case len(names) == 2 || names[2] == "svc":
@@ -50,8 +50,8 @@ func newCollector(sink string) *collector {
 	return c
 }
 
-// address tells that the host is an address and no name.
-func (c *collector) address() bool { return net.ParseIP(c.host) != nil }
+// isAddress tells that the host is an address and no name.
+func (c *collector) isAddress() bool { return net.ParseIP(c.host) != nil }
 
 // namespace returns the namespace of the collector's Service as a workload's pods look
 // it up.

@@ -94,21 +94,21 @@ type Shipper struct {
 
 	// Of the goroutine alone:
 	waiting  []spool.Segment // complete ones, the newest first
-	stale    bool            // others may wait, too
+	stale    bool            // waiting may lack some
 	troubles map[string]trouble
 	failures int             // in a row that are the collector's
-	told     string          // the reason that the log has for the failure that lasts
+	logged   string          // the reason that was logged for a failure that lasts; "" if none does
 	stalled  bool            // the collector has not answered, although the pod is to end
-	warned   map[string]bool // reasons for which a single segment stays, or was set aside
+	warned   map[string]bool // reasons that were logged by warnOnce
 
 	mu    sync.Mutex
 	stats Stats
 }
 
-// trouble is what a segment has gone through.
+// trouble is how often sending a segment has failed, and when it may be tried again.
 type trouble struct {
-	failures int
-	until    time.Time // when it may be tried again
+	failures int       // that are the collector's
+	until    time.Time // zero: at any time
 }
 
 // New returns a shipper that does nothing yet.
@@ -132,7 +132,7 @@ func New(o Options) *Shipper {
 	return s
 }
 
-// Wake tells that a segment is complete. It never waits.
+// Wake tells the shipper that a segment is complete. It never waits.
 func (s *Shipper) Wake() {
 	select {
 	case s.wake <- struct{}{}:
@@ -222,7 +222,7 @@ func (s *Shipper) next() time.Duration {
 // three.
 func (s *Shipper) finish() {
 	tries := 3
-	if s.told != "" {
+	if s.logged != "" {
 		tries = 1
 	}
 	s.look()
@@ -262,7 +262,7 @@ func (s *Shipper) book(seg spool.Segment, v verdict) time.Duration {
 		s.warnOnce(v.reason, "a segment is not taken, and never will be: it stays in the pod's directory under the name "+path.Base(seg.Name)+spool.AsideSuffix, v.err)
 	}
 	if answered {
-		s.works()
+		s.collectorWorks()
 	}
 	return 0
 }
@@ -315,7 +315,7 @@ func (s *Shipper) leaveAlone(seg spool.Segment, v verdict) time.Duration {
 		s.troubles[seg.Name] = t
 	}
 	s.failures++
-	s.fails(v)
+	s.collectorFailed(v)
 	most := mostPause
 	if v.fate == fateKept {
 		most = keptPause

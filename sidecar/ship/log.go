@@ -5,14 +5,14 @@ import "github.com/tapedeck/tapedeck/internal/oneline"
 // maxError bounds what the log says of an error, in bytes: it may quote what a server sent.
 const maxError = 500
 
-// fails notes that the collector has not taken a segment, and tells once it is certain
+// collectorFailed notes that the collector has not taken a segment, and logs it once it is certain
 // that this is no passing failure, or somebody must do something about it.
-func (s *Shipper) fails(v verdict) {
+func (s *Shipper) collectorFailed(v verdict) {
 	kept := v.fate == fateKept
-	if s.failures < failingAfter && !kept || s.told != "" && (s.told == v.reason || !kept) {
+	if s.failures < failingAfter && !kept || s.logged != "" && (s.logged == v.reason || !kept) {
 		return
 	}
-	s.told = v.reason
+	s.logged = v.reason
 	s.setFailing(true)
 	left := s.Stats()
 	s.log.Warn("recordings don't reach the collector: they stay in the pod's directory until it takes them",
@@ -20,13 +20,13 @@ func (s *Shipper) fails(v verdict) {
 		"directory", string(s.o.Dir), "segments", left.Segments, "bytes", left.Bytes)
 }
 
-// works notes that the collector has answered as it should.
-func (s *Shipper) works() {
+// collectorWorks notes that the collector has answered as it should.
+func (s *Shipper) collectorWorks() {
 	s.failures = 0
-	if s.told == "" {
+	if s.logged == "" {
 		return
 	}
-	s.told = ""
+	s.logged = ""
 	s.setFailing(false)
 	left := s.Stats()
 	s.log.Info("recordings reach the collector again", "collector", s.o.Collector.String(), "segments", left.Segments, "bytes", left.Bytes)
@@ -38,7 +38,7 @@ func (s *Shipper) setFailing(failing bool) {
 	s.stats.Failing = failing
 }
 
-// warnOnce tells of the first failure of a kind that is a segment's own.
+// warnOnce logs the first failure of a kind that is a segment's own.
 func (s *Shipper) warnOnce(reason, what string, err error) {
 	if s.warned[reason] {
 		return
