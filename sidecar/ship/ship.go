@@ -169,30 +169,32 @@ func (s *Shipper) run() {
 	defer close(s.ended)
 	defer s.abort()
 	defer s.client.CloseIdleConnections()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for s.closing.Err() == nil {
-		pause := s.next()
-		if pause == 0 {
-			continue
-		}
-		timer.Reset(pause)
-		for over := false; !over; {
-			select {
-			case <-s.wake:
-				s.stale = true
-				over = s.failures == 0 // else there is a pause, and the new segment is no reason to end it
-				if !over {
-					s.look()
-				}
-			case <-timer.C:
-				over = true
-			case <-s.closing.Done():
-				over = true
-			}
+		if pause := s.next(); pause > 0 {
+			s.wait(pause)
 		}
 	}
 	s.finish()
+}
+
+// wait waits for a pause to pass, for a new segment, or for the end. After a failure of the
+// collector's, a new segment is no reason to end the pause.
+func (s *Shipper) wait(pause time.Duration) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.wake:
+			s.stale = true
+			if s.failures == 0 {
+				return
+			}
+		case <-timer.C:
+			return
+		case <-s.closing.Done():
+			return
+		}
+	}
 }
 
 // next tries one segment, and returns how long to wait until the next; 0: not at all.
