@@ -65,10 +65,10 @@ type Reader struct {
 
 	counters *Counters // the last that were read
 
-	sources []string // of a large segment
-	of      places   // of the record that was read, and of those behind it
-	room    places   // to be used again
-	taken   bool     // the record that was read has the first of those
+	sources   []string // of a large segment
+	origins   places   // among sources: of the record that was read last, if hasOrigin, and of those behind it
+	spare     places   // what origins was made of, to be used again
+	hasOrigin bool
 }
 
 // NewReader returns a reader of one segment. Close releases it.
@@ -102,10 +102,10 @@ func (r *Reader) Next(e *Exchange) error {
 		r.Decoder = new(Decoder)
 	}
 	for {
-		if r.taken {
-			r.of = r.of[1:]
+		if r.hasOrigin {
+			r.origins = r.origins[1:]
 		}
-		r.taken = len(r.of) > 0
+		r.hasOrigin = len(r.origins) > 0
 		err := r.record(e)
 		if err == errLeftOut {
 			continue
@@ -114,7 +114,7 @@ func (r *Reader) Next(e *Exchange) error {
 			return err
 		}
 		if e.MsgType == SourcesType {
-			r.taken = false
+			r.hasOrigin = false
 			if err := r.sourcesLine(); err != nil {
 				return &LineError{r.line, fmt.Errorf("sources that can't be read: %w", err)}
 			}

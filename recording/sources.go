@@ -115,14 +115,14 @@ func SegmentSources(segment io.Reader) ([]string, error) {
 
 // sourcesLine reads the line that is in text.
 func (r *Reader) sourcesLine() error {
-	l := sourcesLine{Of: r.room[:0]}
+	l := sourcesLine{Of: r.spare[:0]}
 	if err := json.Unmarshal(r.text, &l); err != nil {
 		return err
 	}
 	if r.sources == nil {
 		r.sources = l.Sources
 	}
-	r.room, r.of = l.Of, l.Of
+	r.spare, r.origins = l.Of, l.Of
 	return nil
 }
 
@@ -133,8 +133,8 @@ func (r *Reader) Sources() []string { return r.sources }
 // Origin returns the place among Sources of the segment from which the last record is, or
 // the counters; -1 if that isn't known. [Decoder.Glance] may ask, too.
 func (r *Reader) Origin() int {
-	if len(r.of) == 0 || int(r.of[0]) >= len(r.sources) {
+	if len(r.origins) == 0 || int(r.origins[0]) >= len(r.sources) {
 		return -1
 	}
-	return int(r.of[0])
+	return int(r.origins[0])
 }

@@ -79,7 +79,7 @@ func (d Dir) adopt(s Segment) (n Adopted, err error) {
 	}
 	name := strings.TrimSuffix(part, recording.PartSuffix)
 	folder, base := filepath.Split(name)
-	made := filepath.Join(folder, "."+base+".adopted") // the lock's owner's alone, also one that an earlier owner left
+	made := filepath.Join(folder, "."+base+".adopted") // only who holds the lock writes it; an earlier holder may have left one
 	if _, e := os.Lstat(name); errors.Is(e, fs.ErrNotExist) {
 		n, err = rewrite(f, made, name)
 	} // else the writer, or who adopted it before, was killed between giving it this name and taking the old one
