@@ -2,7 +2,6 @@ package collector
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -167,9 +166,10 @@ func (c *checker) read(text []byte, key recording.SegmentKey) (from origin, coun
 	if c.decoder.Canonical(text, e) {
 		return origin{e.Cluster, e.Namespace, e.Service}, false, nil
 	}
-	// Counters, or the work of another version.
-	if c.foreign += len(text); c.foreign > maxForeign {
-		return from, false, refuse(contract.RefusedTooLarge, "with this line, more than %d bytes are not in the form in which this version writes exchanges", maxForeign)
+	// Counters, or the work of another version. As readers do with either, and first: it bounds
+	// how many members there are.
+	if err := c.decoder.Decode(text, e); err != nil {
+		return from, false, malformed("%v", err)
 	}
 	members, err := distinct(text, "msgType", "cluster", "namespace", "service", "counters")
 	if err != nil {
@@ -178,9 +178,6 @@ func (c *checker) read(text []byte, key recording.SegmentKey) (from origin, coun
 	var kind string
 	if err := json.Unmarshal(members["msgType"], &kind); err != nil {
 		return from, false, malformed("no msgType")
-	}
-	if err := c.decoder.Decode(text, e); err != nil { // as readers do with either
-		return from, false, malformed("%v", err)
 	}
 	from = origin{e.Cluster, e.Namespace, e.Service}
 	switch kind {
@@ -198,6 +195,9 @@ func malformed(format string, args ...any) error {
 
 // checkCounters compares what the counters say with the key.
 func checkCounters(text []byte, key recording.SegmentKey) error {
+	if len(text) == 0 || text[0] != '{' {
+		return malformed("no counters")
+	}
 	if _, err := distinct(text, "pod", "segment"); err != nil {
 		return malformed("counters: %v", err)
 	}
@@ -216,39 +216,20 @@ func checkCounters(text []byte, key recording.SegmentKey) error {
 
 // distinct returns members of a JSON object. Each may stand there once, in its own spelling:
 // of a repeated one, some readers take the first and some the last, and some take names in
-// any case.
+// any case. The text must be JSON.
 func distinct(text []byte, names ...string) (map[string]json.RawMessage, error) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("no JSON object")
-	}
 	found := map[string]json.RawMessage{}
-	for d.More() {
-		t, err := d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, errors.New("no JSON object")
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return nil, fmt.Errorf("no JSON object: %w", err)
-		}
+	return found, recording.EachMember(text, recording.MaxMembers, func(name string, value []byte) error {
 		i := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 		if i < 0 {
-			continue
+			return nil
 		}
 		if _, twice := found[names[i]]; twice || name != names[i] {
-			return nil, fmt.Errorf("the member %q stands there twice, or in another spelling", names[i])
+			return fmt.Errorf("the member %q stands there twice, or in another spelling", names[i])
 		}
 		found[name] = value
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, errors.New("a JSON object without an end")
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("something stands behind the JSON object")
-	}
-	return found, nil
+		return nil
+	})
 }
 
 // agree compares where a record says that it was captured with the key.

@@ -230,7 +230,9 @@ func (p *canonical) signature(to *map[string][]byte, light bool) bool {
 		if !p.lit(`null`) && !p.base64(&value, &left, false) {
 			return false
 		}
-		sig[name] = value
+		if sig[name] = value; len(sig) > MaxMembers {
+			return false
+		}
 		if !p.is(',') {
 			break
 		}

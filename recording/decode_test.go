@@ -2,6 +2,7 @@ package recording
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -276,12 +277,20 @@ func TestDecodeErrorsNameTheMember(t *testing.T) {
 		{`{"netinfo":[]}`, "netinfo: found "},
 		{`{"uuid":"short"}`, `uuid "short": not 32 hexadecimal digits`},
 		{`{"grpc":{"messages":[{"at":"x"}]}}`, "grpc.messages[].at: json: cannot unmarshal string"},
-		{`{"location":"/"`, "unexpected EOF"},
-		{`{"location":"/"} {}`, "more than one JSON object"},
+		{`{"location":"/"`, "unexpected end of JSON input"},
+		{`{"location":"/"} {}`, "after top-level value"},
 		{`[]`, "want a JSON object"},
 		{`{"a":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, "exceeded max depth"},
-		{`{"http":{"req":{"headers":{` + many(MaxHeaders+1, `"A":["1"]`) + `}}}}`, "more than 4000 fields"},
-		{`{"http":{"req":{"headers":{"A":[` + many(MaxHeaders+1, `"1"`) + `]}}}}`, "more than 4000 fields"},
+		{`{"ts":"9999-12-31T23:59:59-23:59"}`, "ts: the year 10000"},
+		{`{"netinfo":{"startTime":"0000-01-01T00:00:00+23:59"}}`, "netinfo.startTime: the year -1"},
+		{`{` + many(MaxMembers+1, `"a":1`) + `}`, "an object of JSON has more than 1000"},
+		{`{"netinfo":{` + many(MaxMembers+1, `"a":1`) + `}}`, "netinfo: an object of JSON has more than 1000"},
+		{`{"signature":{` + many(MaxMembers+1, `"a":""`) + `}}`, "signature: an object of JSON has more than 1000"},
+		{`{"tags":{` + many(MaxTags+1, `"a":""`) + `}}`, "tags: an object of JSON has more than 1000"},
+		{`{"http":{"res":{"headers":{` + many(MaxHeaders+1, `"A":[]`) + `}}}}`, "http.res.headers: an object of JSON has more than 4000"},
+		{`{"tcp":{"messages":[` + many(MaxMessages+1, `{}`) + `]}}`, "tcp.messages: an array of JSON has more than 100000"},
+		{`{"http":{"req":{"headers":{` + many(MaxHeaders+1, `"A":["1"]`) + `}}}}`, "an object of JSON has more than 4000"},
+		{`{"http":{"req":{"headers":{"A":[` + many(MaxHeaders+1, `"1"`) + `]}}}}`, "an array of JSON has more than 4000"},
 	} {
 		var d Decoder
 		if err := d.Decode([]byte(c.text), new(Exchange)); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -293,8 +302,39 @@ func TestDecodeErrorsNameTheMember(t *testing.T) {
 		tags[i] = Tag{strings.Repeat("a", i), "1"}
 	}
 	var d Decoder
-	if err := d.Decode((&Exchange{MsgType: MsgType, Tags: tags}).AppendJSON(nil), new(Exchange)); err == nil || !strings.Contains(err.Error(), "more than 1000 tags") {
+	if err := d.Decode((&Exchange{MsgType: MsgType, Tags: tags}).AppendJSON(nil), new(Exchange)); err == nil || !strings.Contains(err.Error(), "more than 1000") {
 		t.Error(err)
+	}
+}
+
+// A small upload may be a line of any size: the collector has the memory of one pod for all.
+func TestHostileRecordsCostNoMemory(t *testing.T) {
+	many := func(s string) string { return strings.Repeat(s+",", 4<<20/len(s)) }
+	names := func(value string) string {
+		var b strings.Builder
+		for i := 0; b.Len() < 4<<20; i++ {
+			fmt.Fprintf(&b, `"%x":%s,`, i, value)
+		}
+		return b.String()
+	}
+	for name, text := range map[string]string{
+		"members":        `{` + names("1") + `"a":1}`,
+		"members within": `{"netinfo":{` + names("1") + `"a":1}}`,
+		"values":         `{"http":{"req":{"headers":{"A":[` + many(`""`) + `""]}}}}`,
+		"names":          `{"http":{"req":{"headers":{` + names("[]") + `"A":[]}}}}`,
+		"messages":       `{"tcp":{"messages":[` + many(`{}`) + `{}]}}`,
+		"tags":           `{"tags":{` + names(`""`) + `"a":""}}`,
+		"signature":      `{"signature":{` + names(`""`) + `"a":""}}`,
+		"a long value":   `{"http":{"req":{"headers":{"A":["` + strings.Repeat("a", 4<<20) + `"]}}}}`,
+		"a long member":  `{"other":"` + strings.Repeat("a", 4<<20) + `"}`,
+		"white space":    strings.Repeat(" ", 4<<20) + `{"http":{"req":{"headers":{"A":["a"` + strings.Repeat(" ", 4<<20) + `]}}}}`,
+	} {
+		var d Decoder
+		var err error
+		in := []byte(text)
+		if took, most := spent(func() { err = d.Decode(in, new(Exchange)) }), uint64(8*len(text)); took > most {
+			t.Errorf("%s: %v, with %d MiB for %d MiB of JSON", name, err, took>>20, len(text)>>20)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -17,6 +18,12 @@ const (
 	MaxTags = 1000
 	// MaxHeaders is how many fields each of its messages may have, trailers included.
 	MaxHeaders = 4000
+	// MaxMembers is how many members each of its objects may have, those that Exchange has no
+	// field for included, and how many values its signature.
+	MaxMembers = 1000
+	// MaxMessages is how many messages of a conversation it may have, unless Encoder wrote it.
+	// A few bytes of JSON make a message, which takes a hundred in memory.
+	MaxMessages = 100_000
 )
 
 // Member is a member of a record that Exchange has no field for, as of a protocol that
@@ -30,6 +37,9 @@ type Member struct {
 // foreign reads what others wrote.
 func (d *Decoder) foreign(text []byte, e *Exchange) error {
 	*e = Exchange{}
+	if err := checkJSON(text); err != nil {
+		return err
+	}
 	if err := d.object(text, reflect.ValueOf(e).Elem(), ""); err != nil {
 		return err
 	}
@@ -88,12 +98,8 @@ func (e *Exchange) Lighten() {
 // names. The others go into its field Extra, or, if it has none, into the losses.
 func (d *Decoder) object(text []byte, to reflect.Value, path string) error {
 	seen := map[string]bool{}
-	return eachMember(text, func(name string, in *json.Decoder) error {
+	return EachMember(text, MaxMembers, func(name string, raw []byte) error {
 		path := path + name
-		var raw json.RawMessage
-		if err := in.Decode(&raw); err != nil {
-			return err
-		}
 		if seen[name] {
 			d.lose(path, "stands more than once; the last one is kept")
 		}
@@ -130,15 +136,29 @@ func (d *Decoder) value(raw []byte, to reflect.Value, quoted bool, path string) 
 	case *HTTPRequest, *HTTPResponse, *Endpoint:
 		return d.object(raw, to, path+".")
 	case *[]Message:
-		var all []json.RawMessage
-		if err := json.Unmarshal(raw, &all); err != nil {
+		all := []Message{}
+		err := eachElement(raw, MaxMessages, func(one []byte) error {
+			all = append(all, Message{})
+			return d.object(one, reflect.ValueOf(&all[len(all)-1]).Elem(), path+"[].")
+		})
+		*v = all
+		return err
+	case *map[string][]byte:
+		all := map[string][]byte{}
+		err := EachMember(raw, MaxMembers, func(name string, text []byte) error {
+			var value []byte
+			err := json.Unmarshal(text, &value)
+			all[name] = value
+			return err
+		})
+		*v = all
+		return err
+	case *time.Time:
+		if err := json.Unmarshal(raw, v); err != nil {
 			return err
 		}
-		*v = make([]Message, len(all))
-		for i := range all {
-			if err := d.object(all[i], to.Index(i), path+"[]."); err != nil {
-				return err
-			}
+		if year := v.UTC().Year(); year < 0 || year > 9999 { // RFC 3339 has an offset for them, and no JSON in UTC
+			return fmt.Errorf("the year %d, want 0 to 9999", year)
 		}
 		return nil
 	case *int64:
@@ -173,6 +193,7 @@ func (d *Decoder) extra(of reflect.Value, name string, raw []byte, path string) 
 		return
 	}
 	var compact bytes.Buffer
+	compact.Grow(len(raw))
 	_ = json.Compact(&compact, raw) // it was read as JSON
 	value := compact.Bytes()
 	if !utf8.Valid(value) {

@@ -1,13 +1,10 @@
 package recording
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"strings"
 )
@@ -89,14 +86,12 @@ func (t Tags) MarshalJSON() ([]byte, error) { return (*Encoder)(nil).appendTags(
 // UnmarshalJSON implements [json.Unmarshaler].
 func (t *Tags) UnmarshalJSON(b []byte) error {
 	*t = (*t)[:0]
-	return eachMember(b, func(name string, d *json.Decoder) error {
+	return EachMember(b, MaxTags, func(name string, value []byte) error {
 		var v string
-		if err := d.Decode(&v); err != nil {
+		if err := json.Unmarshal(value, &v); err != nil {
 			return err
 		}
-		if t.Set(name, v); len(*t) > MaxTags {
-			return fmt.Errorf("more than %d tags", MaxTags)
-		}
+		t.Set(name, v)
 		return nil
 	})
 }
@@ -145,49 +140,12 @@ func (h Headers) MarshalJSON() ([]byte, error) { return appendHeaders(nil, h), n
 // UnmarshalJSON implements [json.Unmarshaler].
 func (h *Headers) UnmarshalJSON(b []byte) error {
 	*h = (*h)[:0]
-	return eachMember(b, func(name string, d *json.Decoder) error {
-		var vs []string
-		if err := d.Decode(&vs); err != nil {
-			return err
-		}
-		for _, v := range vs {
+	return EachMember(b, MaxHeaders, func(name string, values []byte) error {
+		return eachElement(values, MaxHeaders-len(*h), func(value []byte) error {
+			var v string
+			err := json.Unmarshal(value, &v)
 			*h = append(*h, Header{name, v})
-		}
-		if len(*h) > MaxHeaders {
-			return fmt.Errorf("more than %d fields", MaxHeaders)
-		}
-		return nil
+			return err
+		})
 	})
-}
-
-// eachMember walks the members of a JSON object in order; f decodes the value.
-func eachMember(b []byte, f func(name string, d *json.Decoder) error) (err error) {
-	if bytes.Equal(b, []byte("null")) {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	defer func() {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-	}()
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return fmt.Errorf("found %.20q, want a JSON object", b)
-	}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return err
-		}
-		if err := f(t.(string), d); err != nil {
-			return err
-		}
-	}
-	if _, err := d.Token(); err != nil { // the brace, unless something else is there
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("more than one JSON object")
-	}
-	return nil
 }

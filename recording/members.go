@@ -1,0 +1,81 @@
+package recording
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// EachMember calls f with the members of a JSON object in order, as many as there may be at
+// most, and returns an error if there are more, for two bytes of JSON may become a hundred in
+// memory. The text must be JSON. Values are parts of it, without white space around them:
+// nothing is copied, since a record may take [MaxLine]. null is an object without members.
+func EachMember(text []byte, most int, f func(name string, value []byte) error) error {
+	var name string
+	isName := true
+	return walk(text, "object", '{', '}', most, 2, func(part []byte) error {
+		if isName = !isName; isName {
+			return f(name, part)
+		}
+		return json.Unmarshal(part, &name)
+	})
+}
+
+// eachElement is EachMember for the elements of an array.
+func eachElement(text []byte, most int, f func(element []byte) error) error {
+	return walk(text, "array", '[', ']', most, 1, f)
+}
+
+// walk calls f with the parts of an object or an array, of which each member has two: its name
+// and its value.
+func walk(text []byte, kind string, begin, end byte, most, each int, f func(part []byte) error) error {
+	if text = bytes.TrimSpace(text); string(text) == "null" {
+		return nil
+	}
+	if len(text) < 2 || text[0] != begin || text[len(text)-1] != end {
+		return fmt.Errorf("found %.20q, want a JSON %s", text, kind)
+	}
+	text = bytes.TrimSpace(text[1 : len(text)-1])
+	for n := 0; len(text) > 0; n++ {
+		if n == most*each {
+			return fmt.Errorf("an %s of JSON has more than %d", kind, most)
+		}
+		at := partEnd(text)
+		if err := f(bytes.TrimSpace(text[:at])); err != nil {
+			return err
+		}
+		text = text[min(at+1, len(text)):]
+	}
+	return nil
+}
+
+// partEnd returns where the comma or the colon is that ends what a text begins with.
+func partEnd(text []byte) int {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',', ':':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(text)
+}
+
+// checkJSON returns an error unless the text is JSON. It copies nothing.
+func checkJSON(text []byte) error { return json.Unmarshal(text, new(checked)) }
+
+type checked struct{}
+
+func (*checked) UnmarshalJSON([]byte) error { return nil }
