@@ -166,8 +166,11 @@ func (c *checker) read(text []byte, key recording.SegmentKey) (from origin, coun
 	if c.decoder.Canonical(text, e) {
 		return origin{e.Cluster, e.Namespace, e.Service}, false, nil
 	}
-	// Counters, or the work of another version. As readers do with either, and first: it bounds
-	// how many members there are.
+	// Counters, or the work of another version.
+	if c.foreign += len(text); c.foreign > maxForeign {
+		return from, false, refuse(contract.RefusedTooLarge, "with this line, more than %d bytes are not in the form in which this version writes exchanges", maxForeign)
+	}
+	// As readers do with either, and first: it bounds how many members there are.
 	if err := c.decoder.Decode(text, e); err != nil {
 		return from, false, malformed("%v", err)
 	}

@@ -17,6 +17,10 @@ const (
 	MaxWindow = 8 << 20
 	// MaxBytes is the size of a segment. Sidecars end one at 64 MiB.
 	MaxBytes = 256 << 20
+	// maxBlocks is how many blocks of zstd it has: one in three bytes would take a minute to
+	// decompress to nothing. MaxBytes in the blocks of the smallest window that recorders
+	// might have, of 4 KiB, are half of it; a sidecar adds one for each second.
+	maxBlocks = 128 << 10
 )
 
 // checkFrame wants exactly one frame of zstd: some readers end after the first, so nobody
@@ -44,7 +48,11 @@ func checkFrame(in *bufio.Reader) error {
 	if err := skip(in, head.HeaderSize); err != nil {
 		return err
 	}
-	for last := false; !last; {
+	last := false
+	for n := 0; !last; n++ {
+		if n == maxBlocks {
+			return refuse(contract.RefusedTooLarge, "more than %d blocks of zstd", maxBlocks)
+		}
 		var b [3]byte
 		if _, err := io.ReadFull(in, b[:]); err != nil {
 			return broken(err)

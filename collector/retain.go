@@ -91,8 +91,10 @@ type Swept struct {
 }
 
 // Sweep deletes the segments that are older than Options.Keep, and the oldest ones beyond
-// Options.KeepBytes, by the hour in their keys. It touches nothing else: no snapshot, no
-// run, no file that is no segment. What it costs is one listing, two with KeepBytes.
+// Options.KeepBytes, by the hour in their keys, or, where that is yet to come, by when they
+// were stored: who writes the keys may not make theirs outlast those of others. It touches
+// nothing else: no snapshot, no run, no file that is no segment. What it costs is one listing,
+// two with KeepBytes.
 func (c *Collector) Sweep(ctx context.Context, now time.Time) (s Swept, err error) {
 	var failed []error
 	expired := func(k recording.SegmentKey) bool {
@@ -101,7 +103,7 @@ func (c *Collector) Sweep(ctx context.Context, now time.Time) (s Swept, err erro
 	oldest, excess := time.Time{}, int64(0) // the first hour that stays, and what of it goes
 	if c.o.KeepBytes > 0 {
 		hours, total := map[time.Time]int64{}, int64(0)
-		for o, err := range c.segments(ctx) {
+		for o, err := range c.segments(ctx, now) {
 			if err != nil {
 				return s, err // without all of them, the oldest are not known
 			}
@@ -118,7 +120,7 @@ func (c *Collector) Sweep(ctx context.Context, now time.Time) (s Swept, err erro
 			excess -= hours[hour]
 		}
 	}
-	for o, err := range c.segments(ctx) {
+	for o, err := range c.segments(ctx, now) {
 		if err != nil {
 			failed = append(failed, err)
 			if len(failed) > maxFailures {
@@ -155,8 +157,8 @@ type keyed struct {
 	key recording.SegmentKey
 }
 
-// segments lists the segments of the place.
-func (c *Collector) segments(ctx context.Context) iter.Seq2[keyed, error] {
+// segments lists the segments of the place, none of them with an hour behind now.
+func (c *Collector) segments(ctx context.Context, now time.Time) iter.Seq2[keyed, error] {
 	return func(yield func(keyed, error) bool) {
 		for o, err := range c.o.Store.List(ctx, "cluster=") {
 			if err != nil {
@@ -168,7 +170,14 @@ func (c *Collector) segments(ctx context.Context) iter.Seq2[keyed, error] {
 				}
 				continue
 			}
-			if k, bad := recording.ParseSegmentKey(o.Key); bad == nil && !yield(keyed{o, k}, nil) {
+			k, bad := recording.ParseSegmentKey(o.Key)
+			if bad != nil {
+				continue
+			}
+			if k.Hour.After(now) {
+				k.Hour = o.Modified.UTC().Truncate(time.Hour)
+			}
+			if !yield(keyed{o, k}, nil) {
 				return
 			}
 		}

@@ -194,3 +194,23 @@ func TestRetentionOfAFullPlace(t *testing.T) {
 		}
 	})
 }
+
+// Whoever writes the keys can't make segments last for ever, nor have those of others go first.
+func TestRetentionBelievesNoHourThatIsYetToCome(t *testing.T) {
+	now := time.Now().UTC()
+	dir := placeOf(t, now.Add(-time.Hour), 1)
+	forged := recording.SegmentKey{Partition: recording.Partition{Cluster: "c1", Namespace: "evil", Workload: "x"}, Began: now.AddDate(5000, 0, 0), Pod: "p"}.String()
+	if err := dir.Put(t.Context(), forged, strings.NewReader(strings.Repeat("x", 100))); err != nil {
+		t.Fatal(err)
+	}
+	c, err := collector.New(collector.Options{Store: dir, Keys: func() [][]byte { return nil }, Keep: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := c.Sweep(t.Context(), now.Add(time.Hour)); err != nil || s.Segments != 0 {
+		t.Errorf("deleted %d, %v, want none: all are of this day", s.Segments, err)
+	}
+	if s, err := c.Sweep(t.Context(), now.Add(48*time.Hour)); err != nil || s.Segments != 3 {
+		t.Errorf("deleted %d, %v, want all 3: none is of these days", s.Segments, err)
+	}
+}

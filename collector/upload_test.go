@@ -3,6 +3,7 @@ package collector_test
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -186,7 +187,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"an array":                 {contract.RefusedSegment, text([]byte("[]\n")), ""},
 		"another kind of record":   {contract.RefusedSegment, text([]byte(`{"msgType":"other"}` + "\n")), `"other"`},
 		"no JSON":                  {contract.RefusedSegment, text([]byte("{\n")), ""},
-		"two on a line":            {contract.RefusedSegment, text(bytes.TrimSpace(exchange(1)), exchange(2)), "behind the JSON object"},
+		"two on a line":            {contract.RefusedSegment, text(bytes.TrimSpace(exchange(1)), exchange(2)), "after top-level value"},
 		"a broken record":          {contract.RefusedSegment, text([]byte(`{"msgType":"rrpair","http":5,"cluster":"c1","namespace":"shop","service":"cart"}` + "\n")), ""},
 		"two frames":               {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), compress(t, exchange(2))...) }), "behind the frame"},
 		"a skippable frame behind": {contract.RefusedSegment, raw(func() []byte { return append(compress(t, good), skippable...) }), "behind the frame"},
@@ -211,6 +212,10 @@ func TestWhatIsRefused(t *testing.T) {
 			z.Close()
 			return b.Bytes()
 		}), "window"},
+		"a bomb of blocks": {contract.RefusedTooLarge, raw(func() []byte {
+			head, end := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58}, []byte{1, 0, 0} // a window of 2 MiB, and an empty block that is the last
+			return slices.Concat(head, make([]byte, 3*(128<<10)), end)
+		}), "blocks of zstd"},
 		"a bomb of lines": {contract.RefusedTooLarge, raw(func() []byte { return bomb(t, exchange(1, body(1<<20)), 200) }), "decompressed"},
 		"much that is costly to read": {contract.RefusedTooLarge, raw(func() []byte {
 			return bomb(t, []byte(`{"msgType":"rrpair","service":"cart","cluster":"c1","namespace":"shop","direction":"IN","location":"`+strings.Repeat("x", 1<<20)+`"}`+"\n"), 17)
