@@ -15,17 +15,30 @@ type joiner struct {
 	r     *Reader
 	yield func(*Record, error) bool
 
-	last  time.Time               // start of the last record
-	uuid  recording.UUID          // of the first one with that start
-	seen  map[recording.UUID]bool // of the others
-	parts []*Record               // of one conversation, to be put together
-	group recording.UUID          // of parts
-	size  int64                   // of parts
+	last  time.Time         // start of the last record
+	first identity          // of the first one with that start
+	seen  map[identity]bool // of the others
+	parts []*Record         // of one conversation, to be put together
+	group identity          // of parts
+	size  int64             // of parts
 
 	newest time.Time // start of what was handed on
 	// pieces are conversations of which a piece was handed on, without the end, by the
-	// UUID of the first part.
-	pieces map[recording.UUID]piece
+	// identity of the first part.
+	pieces map[identity]piece
+}
+
+// identity is what two records have in common that are the same, or parts of one
+// conversation. Namespaces are kept apart: who may write into one, and knows a UUID of
+// another, could have that one's record left out as a duplicate, or say more in its
+// conversation.
+type identity struct {
+	cluster, namespace string
+	recording.UUID
+}
+
+func identityOf(rec *Record, id recording.UUID) identity {
+	return identity{rec.Cluster, rec.Namespace, id}
 }
 
 // piece is what is known of a conversation in pieces.
@@ -40,20 +53,20 @@ const maxRemembered = 10_000
 
 // add takes the next record.
 func (j *joiner) add(rec *Record) error {
-	again := rec.TS.Equal(j.last)
+	again, id := rec.TS.Equal(j.last), identityOf(rec, rec.UUID)
 	switch {
 	case !again:
 		clear(j.seen)
-		j.last, j.uuid = rec.TS, rec.UUID
+		j.last, j.first = rec.TS, id
 	case rec.UUID == (recording.UUID{}):
-	case rec.UUID == j.uuid || j.seen[rec.UUID]:
+	case id == j.first || j.seen[id]:
 		j.r.report.add(Duplicate, fmt.Sprintf("%s in %s", rec.UUID, rec.Key))
 		return nil
 	case len(j.seen) < maxRemembered:
 		if j.seen == nil {
-			j.seen = map[recording.UUID]bool{}
+			j.seen = map[identity]bool{}
 		}
-		j.seen[rec.UUID] = true
+		j.seen[id] = true
 	}
 	if len(j.parts) > 0 && !(again && groupOf(rec) == j.group && j.size+rec.Size <= maxConversation) {
 		if err := j.flush(); err != nil {
@@ -68,12 +81,12 @@ func (j *joiner) add(rec *Record) error {
 	return nil
 }
 
-// groupOf returns the UUID of the first part of the record's conversation.
-func groupOf(rec *Record) recording.UUID {
+// groupOf returns the identity of the first part of the record's conversation.
+func groupOf(rec *Record) identity {
 	if id, ok := rec.ConversationID(); ok {
-		return id
+		return identityOf(rec, id)
 	}
-	return rec.UUID
+	return identityOf(rec, rec.UUID)
 }
 
 // flush hands the conversation on.
@@ -91,7 +104,7 @@ func (j *joiner) flush() error {
 		delete(j.pieces, group)
 	case len(j.pieces) < maxRemembered:
 		if j.pieces == nil {
-			j.pieces = map[recording.UUID]piece{}
+			j.pieces = map[identity]piece{}
 		}
 		j.pieces[group] = piece{last.Part + 1, goesOn}
 	}

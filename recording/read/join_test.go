@@ -209,3 +209,15 @@ func TestDuplicatesComeOnce(t *testing.T) {
 		}
 	}
 }
+
+// Whoever may write into a namespace, and knows what is in another, can't have that left out.
+func TestDuplicatesAreOfOneNamespace(t *testing.T) {
+	for _, order := range []Order{Streamed, Sorted} {
+		m := &memory{}
+		m.put("a.jsonl", []byte(`{"location":"/forged","namespace":"evil","ts":"2026-11-22T20:15:00Z","uuid":"AQAAAAAAAAAAAAAAAAAAAA=="}`+"\n"))
+		m.put("b.jsonl", []byte(strings.Repeat(`{"location":"/pay","namespace":"bank","ts":"2026-11-22T20:15:00Z","uuid":"AQAAAAAAAAAAAAAAAAAAAA=="}`+"\n", 2)))
+		if got, report := readAll(t, Query{}, Options{Order: order}, m); locations(got) != "/forged /pay" || report.Count(Duplicate) != 1 {
+			t.Errorf("%s; %s", locations(got), findings(report))
+		}
+	}
+}
