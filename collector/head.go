@@ -22,8 +22,8 @@ const firstContract = 3
 
 // admit judges the request by its head.
 func (c *Collector) admit(r *http.Request, u *upload) error {
-	if r.Method != http.MethodPut {
-		return refuse(contract.RefusedMethod, "found %.20q, want PUT %sKEY; what is stored is read from another port, on loopback", r.Method, contract.SegmentsPath)
+	if r.Method != http.MethodPut || !strings.HasPrefix(r.URL.Path, contract.SegmentsPath) || r.URL.RawQuery != "" {
+		return refuse(contract.RefusedMethod, "found %.20q for %.60q, want PUT %sKEY; what is stored is read from another port, on loopback", r.Method, r.URL.RequestURI(), contract.SegmentsPath)
 	}
 	token, err := bearer(r.Header)
 	if err != nil {
@@ -48,10 +48,7 @@ func (c *Collector) admit(r *http.Request, u *upload) error {
 
 // keyOf reads the key.
 func (c *Collector) keyOf(r *http.Request, u *upload) (recording.SegmentKey, error) {
-	name, ok := strings.CutPrefix(r.URL.Path, contract.SegmentsPath)
-	if !ok || r.URL.RawQuery != "" {
-		return recording.SegmentKey{}, fmt.Errorf("want %sKEY", contract.SegmentsPath)
-	}
+	name := strings.TrimPrefix(r.URL.Path, contract.SegmentsPath)
 	u.name = name
 	if len(name) > contract.MaxObjectKey {
 		return recording.SegmentKey{}, fmt.Errorf("found a key of %d bytes, at most %d are allowed", len(name), contract.MaxObjectKey)

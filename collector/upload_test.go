@@ -108,12 +108,14 @@ func TestWhatIsRefused(t *testing.T) {
 		upload func() *upload
 		words  string
 	}{
-		"GET":           {contract.RefusedMethod, func() *upload { u := segment(t, good); u.method = http.MethodGet; return u }, "another port"},
-		"POST":          {contract.RefusedMethod, func() *upload { u := segment(t, good); u.method = http.MethodPost; return u }, ""},
-		"no token":      {contract.RefusedToken, func() *upload { u := segment(t, good); u.token = "-"; return u }, "0 headers"},
-		"no real token": {contract.RefusedToken, func() *upload { u := segment(t, good); u.token = "x"; return u }, "collect token"},
-		"two tokens":    {contract.RefusedToken, req(func(r *http.Request) { r.Header.Add("Authorization", r.Header.Get("Authorization")) }), "2 headers"},
-		"basic":         {contract.RefusedToken, req(func(r *http.Request) { r.SetBasicAuth("a", "b") }), "Bearer"},
+		"GET":                {contract.RefusedMethod, func() *upload { u := segment(t, good); u.method = http.MethodGet; return u }, "another port"},
+		"a path in the sink": {contract.RefusedMethod, req(func(r *http.Request) { r.URL.Path = "/prefix" + r.URL.Path }), contract.SegmentsPath},
+		"a query":            {contract.RefusedMethod, req(func(r *http.Request) { r.URL.RawQuery = "a=b" }), contract.SegmentsPath},
+		"POST":               {contract.RefusedMethod, func() *upload { u := segment(t, good); u.method = http.MethodPost; return u }, ""},
+		"no token":           {contract.RefusedToken, func() *upload { u := segment(t, good); u.token = "-"; return u }, "0 headers"},
+		"no real token":      {contract.RefusedToken, func() *upload { u := segment(t, good); u.token = "x"; return u }, "collect token"},
+		"two tokens":         {contract.RefusedToken, req(func(r *http.Request) { r.Header.Add("Authorization", r.Header.Get("Authorization")) }), "2 headers"},
+		"basic":              {contract.RefusedToken, req(func(r *http.Request) { r.SetBasicAuth("a", "b") }), "Bearer"},
 		"another's key": {contract.RefusedNamespace, func() *upload {
 			u := segment(t, good)
 			u.token = contract.CollectorToken([]byte("another key"), "c1", "shop")

@@ -163,13 +163,13 @@ func Refusals() []Refusal {
 		{RefusedPrincipal, 403, Kept, "The mesh says that the client is of another namespace than the key's."},
 		{RefusedContract, 426, Kept, "The sidecar is newer than the collector, or does not say how old it is. Upgrade the collector."},
 		{RefusedLength, 411, Kept, "The request has no Content-Length. Something between the sidecar and the collector took it away."},
+		{RefusedMethod, 405, Kept, "No PUT to `/v1/segments/`, or sent to the port for reading. Take the path out of the sink, or correct its port."},
+		{RefusedUnsupported, 415, Kept, "A Content-Encoding, or a Content-Type other than application/zstd. Something between the sidecar and the collector changed it."},
 		{RefusedOtherBytes, 409, Kept, "The key is in use, with other bytes."},
 		{RefusedTooLarge, 413, SetAside, "The segment, or something in it, is beyond a limit."},
 		{RefusedKey, 400, SetAside, "The path is no key of a segment with a digest."},
 		{RefusedRecord, 422, SetAside, "A record in the segment says that it is of another cluster, namespace or workload than the key."},
 		{RefusedSegment, 422, SetAside, "The segment can't be read: damaged compression, malformed JSON, a torn end."},
-		{RefusedMethod, 405, SetAside, "Segments are sent with PUT; nothing else is served on this port."},
-		{RefusedUnsupported, 415, SetAside, "A Content-Encoding, or a Content-Type other than application/zstd."},
 	}
 }
 

@@ -39,3 +39,13 @@ func TestParseProblem(t *testing.T) {
 		})
 	}
 }
+
+// What is wrong with the request, such as a sink with a path, says nothing of the segment: it
+// is sent again once that is mended.
+func TestAWrongSinkSetsNothingAside(t *testing.T) {
+	for _, code := range []string{contract.RefusedMethod, contract.RefusedUnsupported, contract.RefusedLength} {
+		if row, ok := contract.RefusalOf(code); !ok || row.Fate != contract.Kept {
+			t.Errorf("%s: %+v", code, row)
+		}
+	}
+}
