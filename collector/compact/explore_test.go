@@ -113,18 +113,12 @@ func explore(t *testing.T, from *memory, moment func(t *testing.T, m *memory, en
 			for i, act := range actors {
 				go act(ctx, actor{s, i})
 			}
-			var last *op
-			var before []*op
+			var asleep []*op // what began another order that has the same effect
 			options = options[:0]
 			for step := 0; ; step++ {
 				synctest.Wait()
 				slices.SortFunc(s.pending, func(a, b *op) int { return strings.Compare(a.String(), b.String()) })
-				var can []*op
-				for _, o := range s.pending {
-					if last == nil || o.String() > last.String() || !commute(last, o) || !slices.Contains(before, o) {
-						can = append(can, o)
-					}
-				}
+				can := slices.DeleteFunc(slices.Clone(s.pending), func(o *op) bool { return slices.Contains(asleep, o) })
 				if len(s.pending) == 0 {
 					schedules++
 					moment(t, s.memory, true)
@@ -142,13 +136,13 @@ func explore(t *testing.T, from *memory, moment func(t *testing.T, m *memory, en
 					}
 					return
 				}
-				last = can[choices[step]]
-				before = slices.DeleteFunc(s.pending, func(o *op) bool { return o == last })
-				s.pending = slices.Clone(before)
-				steps = append(steps, last.String())
-				close(last.go_)
+				next := can[choices[step]]
+				asleep = slices.DeleteFunc(append(asleep, can[:choices[step]]...), func(o *op) bool { return !commute(o, next) })
+				s.pending = slices.DeleteFunc(s.pending, func(o *op) bool { return o == next })
+				steps = append(steps, next.String())
+				close(next.go_)
 				synctest.Wait()
-				if last.name == "put" || last.name == "delete" {
+				if next.name == "put" || next.name == "delete" {
 					moment(t, s.memory, false)
 				}
 			}

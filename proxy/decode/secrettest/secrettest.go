@@ -362,11 +362,20 @@ func Found(text []byte) (all []string) {
 		if strings.IndexByte(escaped, '%') < 0 {
 			break
 		}
-		escaped, _ = url.PathUnescape(percent.ReplaceAllString(escaped, "%25"))
+		plain, _ := url.PathUnescape(percent.ReplaceAllString(escaped, "%25"))
+		if plain == escaped {
+			break
+		}
+		escaped = plain
 	}
 	var d coding.Decoder
 	defer d.Close()
+	unpacked := map[string]bool{}
 	for _, packed := range base64Text.FindAll(text, -1) {
+		if len(packed)%4 != 0 || unpacked[string(packed)] {
+			continue
+		}
+		unpacked[string(packed)] = true
 		plain, err := base64.StdEncoding.DecodeString(string(packed))
 		if err != nil {
 			continue
