@@ -32,33 +32,46 @@ type appVariable struct {
 	name, value string
 	// secret tells that the value has something of a Secret's in it.
 	secret bool
-	// absent names the object of which the value is to come, where the input lacks it.
+	// key is that of a Secret's or ConfigMap's entry of which the value comes.
+	key string
+	// absent names the entry, where the input lacks it.
 	absent string
 }
+
+// maxEnvironment bounds what is read of a container's envFrom, which may name an object any
+// number of times: Linux starts no program with arguments and variables beyond 6 MiB
+// (execve(2), ARG_MAX).
+const maxEnvironment = 6 << 20
 
 // variablesOf returns a container's variables, sorted by their names. As Kubernetes does
 // it takes those of envFrom first, lets later ones replace earlier ones, and resolves
 // references to those that stand before.
 func (in *input) variablesOf(w *workload, c container) []appVariable {
 	all := map[string]appVariable{}
+	size := 0
 	for _, source := range items(field(c.Node, "envFrom")) {
 		for _, ref := range []struct{ kind, key string }{{"ConfigMap", "configMapRef"}, {"Secret", "secretRef"}} {
-			name := strAt(source, ref.key, "name")
-			if name == "" {
+			object := strAt(source, ref.key, "name")
+			if object == "" {
 				continue
 			}
-			for key, value := range in.valuesOf(w, ref.kind, name) {
-				if key = strAt(source, "prefix") + key; !envName.MatchString(key) {
+			values := in.valuesOf(w, ref.kind, object)
+			for _, key := range sortedKeys(values) {
+				name, value := strAt(source, "prefix")+key, values[key]
+				if size += len(name) + len(value); size > maxEnvironment {
+					break
+				}
+				if !envName.MatchString(name) {
 					continue
 				}
-				all[key] = appVariable{name: key, value: value, secret: ref.kind == "Secret"}
+				all[name] = appVariable{name: name, value: value, key: key, secret: ref.kind == "Secret"}
 			}
 		}
 	}
 	for _, item := range items(field(c.Node, "env")) {
 		v := appVariable{name: strAt(item, "name")}
 		if from := field(item, "valueFrom"); from != nil {
-			v.value, v.absent, v.secret = in.referred(w, from)
+			v = in.referred(w, v.name, from)
 		} else {
 			v.value = strAt(item, "value")
 			v.value, v.secret = resolve(v.value, all)
@@ -68,21 +81,26 @@ func (in *input) variablesOf(w *workload, c container) []appVariable {
 	return slices.SortedFunc(maps.Values(all), func(a, b appVariable) int { return strings.Compare(a.name, b.name) })
 }
 
-// referred returns the value that a valueFrom leads to, or the object that the input
-// lacks.
-func (in *input) referred(w *workload, from *yaml.Node) (value, absent string, secret bool) {
+// referred returns a variable with the value that a valueFrom leads to.
+func (in *input) referred(w *workload, name string, from *yaml.Node) appVariable {
 	for _, ref := range []struct{ kind, key string }{{"ConfigMap", "configMapKeyRef"}, {"Secret", "secretKeyRef"}} {
 		at := field(from, ref.key)
 		if at == nil {
 			continue
 		}
-		value, ok := in.valueOf(w, ref.kind, strAt(at, "name"), strAt(at, "key"))
-		if !ok {
-			absent = ref.kind + " " + strAt(at, "name")
+		object := strAt(at, "name")
+		v := appVariable{name: name, key: strAt(at, "key"), secret: ref.kind == "Secret"}
+		value, ok := in.valueOf(w, ref.kind, object, v.key)
+		switch v.value = value; {
+		case ok:
+		case in.find("", ref.kind, w.namespace(), object) != nil:
+			v.absent = fmt.Sprintf("%s %s, which has no key %s", ref.kind, object, v.key)
+		default:
+			v.absent = fmt.Sprintf("%s %s, which is not in the input", ref.kind, object)
 		}
-		return value, absent, ref.kind == "Secret"
+		return v
 	}
-	return "", "", false
+	return appVariable{name: name}
 }
 
 // valuesOf returns all that a ConfigMap or Secret of the input holds.
@@ -123,9 +141,15 @@ func resolve(value string, known map[string]appVariable) (resolved string, secre
 	return resolved, secret
 }
 
-// passwordName matches variables that hold nothing but a secret. They are not read, nor
-// are those that lead to a proxy, through which the sidecar goes.
-var passwordName = regexp.MustCompile(`(?i)(^|_)(pass|passwd|password|passphrase|pwd|token|secret|credentials?|(api|access|private|secret|signing|encryption)_?key|salt)$`)
+// passwordName matches variables, and keys of Secrets, that hold nothing but a secret.
+// What comes from them is not read unless it is a URL, nor are variables that lead to a
+// proxy, through which the sidecar goes.
+var passwordName = regexp.MustCompile(`(?i)(^|[-_.])(pass|passwd|password|passphrase|pwd|token|secret|cred|creds|credentials?|(api|access|private|secret|signing|encryption)[-_.]?key|salt)[-_.]?[0-9]*$`)
+
+// isPassword tells whether a variable holds nothing but a secret, by the names that it has.
+func (v appVariable) isPassword() bool {
+	return (passwordName.MatchString(v.name) || passwordName.MatchString(v.key)) && !strings.Contains(v.value, "://")
+}
 
 // addressName matches variables that say where to connect to.
 var addressName = regexp.MustCompile(`(?i)(^|_)(url|uri|dsn|host|hosts|hostname|server|servers|addr|address|addresses|endpoint|endpoints|broker|brokers|jdbc_?url)$`)
@@ -164,15 +188,13 @@ func (in *input) inferHosts(w *workload, taken map[int]string, list *captureList
 		found = append(found, f.take(host, list)...)
 	}
 	for _, reason := range sortedKeys(f.left) {
-		left = append(left, strings.Join(f.left[reason], ", ")+": "+reason)
+		left = append(left, strings.Join(unique(f.left[reason]), ", ")+": "+reason)
 	}
 	return found, left
 }
 
 func (f *inference) leave(what, reason string) {
-	if !slices.Contains(f.left[reason], what) {
-		f.left[reason] = append(f.left[reason], what)
-	}
+	f.left[reason] = append(f.left[reason], what)
 }
 
 // read reads the variables of a container.
@@ -185,12 +207,12 @@ func (f *inference) read(c container) {
 	}
 	for _, v := range variables {
 		at := v.name + " of container " + c.name()
-		if isProxyVariable(v.name) || slices.Contains(noProxyNames, v.name) || passwordName.MatchString(v.name) && !strings.Contains(v.value, "://") {
+		if isProxyVariable(v.name) || slices.Contains(noProxyNames, v.name) || v.isPassword() {
 			continue
 		}
 		if v.absent != "" {
 			if addressName.MatchString(v.name) {
-				f.leave(at, "it comes from "+v.absent+", which is not in the input")
+				f.leave(at, "it comes from "+v.absent)
 			}
 			continue
 		}
@@ -251,14 +273,12 @@ func (f *inference) take(host string, list *captureList) (found []string) {
 		}
 		var from []string
 		for _, n := range f.found[host][port] {
-			if !slices.Contains(from, n.at) {
-				from = append(from, n.at)
-			}
+			from = append(from, n.at)
 		}
 		if from == nil {
 			from = []string{owner}
 		}
-		found = append(found, fmt.Sprintf("%s:%d from %s", host, port, strings.Join(from, " and ")))
+		found = append(found, fmt.Sprintf("%s:%d from %s", host, port, strings.Join(unique(from), " and ")))
 	}
 	return found
 }

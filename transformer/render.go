@@ -125,6 +125,16 @@ func without[T comparable](all, gone []T) []T {
 	return slices.DeleteFunc(slices.Clone(all), func(v T) bool { return drop[v] })
 }
 
+// unique returns each value once, where it stands first.
+func unique(all []string) []string {
+	seen := make(map[string]bool, len(all))
+	return slices.DeleteFunc(slices.Clone(all), func(v string) bool {
+		again := seen[v]
+		seen[v] = true
+		return again
+	})
+}
+
 // decide reads a workload's settings and decides whether it is injected.
 func (in *input) decide(w *workload) Results {
 	ignored := w.ignored()
