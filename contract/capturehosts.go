@@ -64,7 +64,8 @@ const CaptureHostsAllowed = "hosts with a port, separated by commas, as in postg
 // ParseCaptureHosts reads a list of hosts with their ports, as in "postgres.db:5432,
 // redis:6379". Commas separate its entries, and so do blanks. A host may stand in it with
 // several ports, and keeps the place at which it stands first. The error says what is
-// wrong with the first entry that is not good, and the caller adds CaptureHostsAllowed.
+// wrong with the first entry that is not good, without what may be a password in it, and
+// the caller adds CaptureHostsAllowed.
 // Of "" there is no host, which is no error.
 func ParseCaptureHosts(text string) ([]CaptureHost, error) {
 	var hosts []CaptureHost
@@ -136,17 +137,29 @@ func parseCaptureHost(entry string) (name string, port int, err error) {
 		return "", 0, fmt.Errorf("%s has no port", quoted(entry))
 	}
 	if port = parsePort(digits); port == 0 {
-		return "", 0, fmt.Errorf("%s: %s is no port from 1 to 65535", quoted(entry), quoted(digits))
+		return "", 0, fmt.Errorf("%s: that is no port from 1 to 65535", quoted(entry))
 	}
 	return strings.ToLower(name), port, nil
 }
 
-// quoted quotes a part of a list, and cuts it: it may be a whole file.
-func quoted(text string) string {
-	if len(text) > MaxHostName {
-		return strconv.Quote(text[:MaxHostName]) + "…"
+// quoted quotes an entry of a list, without what may be a password in a URL or a DSN: what
+// follows "://", what stands before an @, and what follows a colon and is no number. It
+// cuts the rest, which may be a whole file.
+func quoted(entry string) string {
+	if scheme, _, ok := strings.Cut(entry, "://"); ok {
+		entry = scheme + "://…"
+	} else {
+		if at := strings.LastIndex(entry, "@"); at >= 0 {
+			entry = "…" + entry[at:]
+		}
+		if name, rest, ok := strings.Cut(entry, ":"); ok && strings.Trim(rest, "-:0123456789") != "" && !strings.HasPrefix(entry, "[") {
+			entry = name + ":…"
+		}
 	}
-	return strconv.Quote(text)
+	if len(entry) > MaxHostName {
+		return strconv.Quote(entry[:MaxHostName]) + "…"
+	}
+	return strconv.Quote(entry)
 }
 
 var errCaptureAddress = errors.New("it is an IP address, which no hosts file leads elsewhere")

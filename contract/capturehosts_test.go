@@ -58,12 +58,12 @@ func TestCaptureHostsThatNoHostsFileCanHave(t *testing.T) {
 		"redis":                           `"redis" has no port`,
 		"redis:":                          `"redis:" has no port`,
 		":6379":                           `":6379": it has no host`,
-		"redis:0":                         `"redis:0": "0" is no port from 1 to 65535`,
-		"redis:65536":                     `"65536" is no port`,
-		"redis:-1":                        `"-1" is no port`,
-		"redis:06379":                     `"06379" is no port`,
-		"redis:tcp":                       `"tcp" is no port`,
-		"redis:6379:6380":                 `"6379:6380" is no port`,
+		"redis:0":                         `"redis:0": that is no port from 1 to 65535`,
+		"redis:65536":                     `that is no port`,
+		"redis:-1":                        `that is no port`,
+		"redis:06379":                     `that is no port`,
+		"redis:tcp":                       `that is no port`,
+		"redis:6379:6380":                 `that is no port`,
 		"redis:6379,REDIS:6379":           `redis:6379 stands twice`,
 		"*.example.com:443":               `"*.example.com:443": it has a wildcard`,
 		"https://api.stripe.com:443":      `it is a URL`,
@@ -97,6 +97,24 @@ func TestCaptureHostsThatNoHostsFileCanHave(t *testing.T) {
 	}
 	if _, err := ParseCaptureHosts(strings.Join(many[1:], ",")); err != nil {
 		t.Errorf("as many hosts as there may be: %v", err)
+	}
+}
+
+// Somebody may put a DSN into the list. What is said of it has its host at most.
+func TestNoErrorHasAPasswordOfAnEntry(t *testing.T) {
+	for text, want := range map[string]string{
+		"postgres://shop:hunter2@db:5432/shop":  `"postgres://…": it is a URL or a path`,
+		"postgres://shop:hunter2,x@db:5432":     `"postgres://…": it is a URL or a path`,
+		"shop:hunter2@db:5432":                  `"…@db:5432": that is no port from 1 to 65535`,
+		"shop:hunter2@tcp(db:3306)/shop":        `"…@tcp(db:…": it is a URL or a path`,
+		"redis:6379,password=hunter2@x":         `"…@x": it is no DNS name`,
+		"shop:hunter2":                          `"shop:…": that is no port from 1 to 65535`,
+		"[shop:hunter2@db]:5432":                `"…@db]:5432": it is an IP address`,
+		"https://hunter2.example.com:443 db:80": `"https://…": it is a URL or a path`,
+	} {
+		if _, err := ParseCaptureHosts(text); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
 	}
 }
 

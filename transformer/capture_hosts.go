@@ -28,7 +28,8 @@ import (
 const hostsAuto = "auto"
 
 var captureHostsKind = Kind{Name: "list", Allowed: hostsAuto + ", or " + contract.CaptureHostsAllowed + "; " + hostsAuto + " may stand among them",
-	check: func(v string) error { _, _, err := parseCaptureHosts(v); return err }}
+	hidden: true, // somebody may put a DSN there
+	check:  func(v string) error { _, _, err := parseCaptureHosts(v); return err }}
 
 // parseCaptureHosts parts a list into the hosts that it names and whether it has auto.
 func parseCaptureHosts(list string) (named []contract.CaptureHost, auto bool, err error) {

@@ -101,6 +101,9 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 		}
 		if err := row.Kind.store(row.target(&s), value); err != nil {
 			wrong[row.Name] = true
+			if row.Kind.hidden {
+				value = ""
+			}
 			results = append(results, result(CodeBadValue, w.Object, "annotation %s: %v", row.Key(), err).At(s.where(row.Name), value, ""))
 		}
 	}
