@@ -190,6 +190,71 @@ func TestSecretsAreNotShown(t *testing.T) {
 	}
 }
 
+// A Secret's value is a password also where only its key in the Secret says so.
+func TestKeysOfPasswordsAreNotRead(t *testing.T) {
+	for key, taken := range map[string]bool{"password": false, "db-password": false, "api.key": false, "TOKEN_2": false, "creds": false, "address": true, "auth": true} {
+		input := shop + `        - {name: SETTING, valueFrom: {secretKeyRef: {name: s, key: KEY}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: shop}
+stringData: {KEY: "hunter2.example.com:443"}
+`
+		input = strings.ReplaceAll(input, "KEY", key)
+		out, results := render(t, input)
+		if got := hostsOf(t, out) != ""; got != taken {
+			t.Errorf("%s: %v, want %v\n%s", key, got, taken, report(t, results))
+		}
+	}
+}
+
+// What a variable refers to and the input lacks is named: the object, or the key that it
+// does not have.
+func TestMissingObjectsAndKeysAreNamed(t *testing.T) {
+	_, results := render(t, shop+`        - {name: A_URL, valueFrom: {secretKeyRef: {name: s, key: url}}}
+        - {name: B_URL, valueFrom: {configMapKeyRef: {name: c, key: url, optional: true}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: shop}
+stringData: {other: hunter2}
+`)
+	for _, want := range []string{"A_URL of container app: it comes from Secret s, which has no key url", "B_URL of container app: it comes from ConfigMap c, which is not in the input"} {
+		if text := report(t, results); !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+// A DSN is no list of hosts, and its password is not repeated by the error.
+func TestErrorsAboutListsHaveNoPassword(t *testing.T) {
+	input := strings.Replace(shop, "capture-hosts: auto", "capture-hosts: postgres://shop:hunter2@postgres:5432/shop", 1) + environment("A=b")
+	_, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
+	all, jsonErr := json.Marshal(results)
+	if err != nil || jsonErr != nil || !results.Failed() || strings.Contains(string(all)+report(t, results), "hunter2") {
+		t.Errorf("%v, %v\n%s\n%s", err, jsonErr, all, report(t, results))
+	}
+}
+
+// An object may stand in envFrom any number of times, under other prefixes, so a small
+// input asks for an environment that no program could be started with. Its variables are
+// read up to that size.
+func TestHugeEnvironmentsAreReadInPart(t *testing.T) {
+	var from, data strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&from, "        - {prefix: P%d_, configMapRef: {name: c}}\n", i)
+	}
+	for i := range 500 {
+		fmt.Fprintf(&data, "  K%d: %s\n", i, strings.Repeat("x", 100))
+	}
+	input := strings.TrimSuffix(shop, "        env:\n") + "        envFrom:\n" + from.String() + "        - {configMapRef: {name: last}}\n" +
+		"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: shop}\ndata:\n" + data.String() +
+		"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: last, namespace: shop}\ndata: {URL: \"https://a.example.com\"}\n"
+	if out, _ := render(t, input); hostsOf(t, out) != "" {
+		t.Errorf("all of the environment was read: %s", hostsOf(t, out))
+	}
+}
+
 // Whatever the order of the environment, hosts have the same addresses.
 func TestInferredHostsAreTheSameInAnyOrder(t *testing.T) {
 	env := []string{"A=https://z.example.com", "B=https://a.example.com", "C=postgres:5432", "D=kafka-1.kafka.streams:9092,kafka-0.kafka.streams:9092"}

@@ -5,8 +5,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tapedeck/tapedeck/transformer"
 )
 
 // asksJava prints, for each URL, the proxy that Java's own clients take, and the
@@ -74,5 +77,28 @@ quoted=a b
 	got, err := cmd.Output()
 	if err != nil || string(got) != want {
 		t.Errorf("JAVA_TOOL_OPTIONS=%s: %v\n%s\nwant\n%s", options, err, got, want)
+	}
+}
+
+// A proxy that JAVA_TOOL_OPTIONS has already is left as it is, and that is said, unless it
+// is the sidecar's for both protocols.
+func TestOtherProxiesOfJavaAreSaid(t *testing.T) {
+	const sidecar = "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=4140 -Dhttps.proxyHost=localhost -Dhttps.proxyPort=4140"
+	for options, said := range map[string]bool{
+		sidecar: false,
+		strings.ReplaceAll(sidecar, "4140", "3128"):               true,
+		"-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=4140":        true,
+		sidecar + " -Dhttps.proxyHost=proxy.example":              true,
+		strings.ReplaceAll(sidecar, "-Dhttps.proxyPort=4140", ""): true,
+		"-Dhttps.proxyHost=proxy.example":                         true,
+	} {
+		for _, name := range []string{"JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"} {
+			input := strings.Replace(shop, "tapedeck.dev/capture-hosts: auto", "tapedeck.dev/java-proxy: \"true\"", 1) + environment(name+"="+options)
+			_, results := render(t, input)
+			kept := slices.ContainsFunc(results, func(r transformer.Result) bool { return r.Code() == transformer.CodeJavaKept })
+			if kept != said {
+				t.Errorf("%s=%s: %v, want %v\n%s", name, options, kept, said, report(t, results))
+			}
+		}
 	}
 }

@@ -30,8 +30,8 @@ const hostsRecheck = 10 * time.Second
 //
 //	app ─(its /etc/hosts is ours)─▶ 127.0.1.1:5432 ─▶ postgres.db:5432
 //
-// A host of which one port can't be listened on stands not in the file until it can: the
-// application then reaches it directly, unrecorded, instead of nobody.
+// A host stands in the file only while the sidecar listens on all of its ports. Otherwise
+// the application reaches it directly, unrecorded, instead of nobody.
 type hosts struct {
 	p    *Proxy
 	file string // the application's hosts file
@@ -134,7 +134,7 @@ func hostsRemedy(err error, port int) string {
 	case errors.Is(err, syscall.EACCES) && port < contract.UnprivilegedPorts:
 		return fmt.Sprintf("set the sysctl %s to %d or lower in the pod's securityContext", contract.SysctlPortStart, port)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Sprintf("none, if the application itself listens on port %d of every address: leave the host out of %scapture-hosts, or let the application listen on another port", port, contract.OwnPrefix)
+		return fmt.Sprintf("if the application itself listens on port %d of every address, leave the host out of %scapture-hosts, or have it listen on another port", port, contract.OwnPrefix)
 	}
 	return "none"
 }

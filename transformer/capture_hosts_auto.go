@@ -242,8 +242,8 @@ func (f *inference) read(c container) {
 }
 
 // take adds a host with all ports that are known of it: those that were found, those that
-// its Service has, and 443 where an HTTP host may redirect to it. The hosts file leads calls of every port to the sidecar, so a
-// host of which one can't be captured is left out.
+// its Service has, and 443 where an HTTP host may redirect to it. The hosts file leads
+// calls of every port to the sidecar, so a host of which one can't be captured is left out.
 func (f *inference) take(host string, list *captureList) (found []string) {
 	ports := slices.Collect(maps.Keys(f.found[host]))
 	id := f.in.hostID(f.w, host)

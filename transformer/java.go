@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -50,7 +51,7 @@ func (a *appEnv) optJava() {
 		flags = append(flags, a.javaTrustFlags(v)...)
 	}
 	for _, name := range javaLaterOptions {
-		if v, exists := a.in.findVariable(a.w, a.c, name); exists && s.JavaProxy && (strings.Contains(v.value, javaProxyFlag) || strings.Contains(v.value, javaSProxyFlag)) {
+		if v, exists := a.in.findVariable(a.w, a.c, name); exists && s.JavaProxy && namesJavaProxy(v.value) && !javaLeadsTo(v.value, s.ProxyOutPort) {
 			a.say(CodeJavaKept, name, "", "variable %s names a proxy, which Java takes instead of the one in %s: its calls are not captured", name, javaToolOptions)
 		}
 	}
@@ -70,25 +71,37 @@ func (a *appEnv) optJava() {
 	}
 }
 
+// namesJavaProxy tells whether options lead Java's HTTP or HTTPS to a proxy.
+func namesJavaProxy(options string) bool {
+	return strings.Contains(options, javaProxyFlag) || strings.Contains(options, javaSProxyFlag)
+}
+
+// javaLeadsTo tells whether options lead both to a port of loopback, as javaProxy does.
+func javaLeadsTo(options string, port int) bool {
+	for _, protocol := range []string{"http", "https"} {
+		host := javaOption(options, "-D"+protocol+".proxyHost=")
+		if host != "127.0.0.1" && host != "localhost" || javaOption(options, "-D"+protocol+".proxyPort=") != strconv.Itoa(port) {
+			return false
+		}
+	}
+	return true
+}
+
 // javaProxyFlags returns the flags for the proxy that a value lacks.
 func (a *appEnv) javaProxyFlags(v variable) (flags []string) {
 	s := &a.w.settings
-	ours := javaProxy(s.ProxyOutPort)
-	switch {
-	case strings.Contains(v.value, javaProxyFlag), strings.Contains(v.value, javaSProxyFlag):
-		if javaOption(v.value, javaProxyFlag) != "127.0.0.1" && javaOption(v.value, javaProxyFlag) != "localhost" {
+	if namesJavaProxy(v.value) {
+		if !javaLeadsTo(v.value, s.ProxyOutPort) {
 			a.say(CodeJavaKept, javaToolOptions, "", "variable %s names a proxy already and is left as it is: Java's calls are not captured; remove its flags for a proxy, and set HTTPS_PROXY to that proxy to have the sidecar go through it", javaToolOptions)
 		}
 		return nil
-	default:
-		flags = append(flags, ours)
 	}
 	hosts, dropped := a.nonProxyHosts()
 	if len(dropped) > 0 {
 		a.say(CodeJavaNoProxy, javaToolOptions, strings.Join(dropped, ","), "Java's %s knows no networks and no ports, so these entries of NO_PROXY are left out of it, and what Java calls there goes through the sidecar: %s", strings.TrimSuffix(javaNoProxyFlag, "="), strings.Join(dropped, ", "))
 	}
 	own := strings.FieldsFunc(javaOption(v.value, javaNoProxyFlag), func(c rune) bool { return c == '|' })
-	return append(flags, javaNoProxyFlag+strings.Join(append(own, without(hosts, own)...), "|"))
+	return append(flags, javaProxy(s.ProxyOutPort), javaNoProxyFlag+strings.Join(append(own, without(hosts, own)...), "|"))
 }
 
 // javaTrustFlags returns the flags for the truststore that a value lacks.
