@@ -348,7 +348,7 @@ func TestAPortThatIsTaken(t *testing.T) {
 	if file := s.hostsFile(); strings.Contains(file, "postgres.db") || !strings.Contains(file, "127.0.1.2\tother.db") || !strings.HasPrefix(file, podsHosts) || s.metric(t, up) != "0" {
 		t.Errorf("%s is %s, and the application's hosts file is\n%s", up, s.metric(t, up), file)
 	}
-	if log := s.logs.String(); strings.Count(log, "a host is not captured") != 1 || !strings.Contains(log, "let the application listen on another port") {
+	if log := s.logs.String(); strings.Count(log, "a host is not captured") != 1 || !strings.Contains(log, "have it listen on another port") {
 		t.Errorf("the log:\n%s", log)
 	}
 	before, err := os.Stat(filepath.Join(s.cfg.TrustDir, contract.HostsName))
