@@ -181,7 +181,11 @@ func FromEnv(getenv func(string) string) (Config, error) {
 			v = "" // the default follows from the type
 		}
 		if err := s.set(&c, v); err != nil {
-			errs = append(errs, fmt.Errorf("%s=%q: %w", s.env, v, err))
+			shown := fmt.Sprintf("%s=%q", s.env, v)
+			if s.env == contract.EnvCaptureHosts { // its error shows the entry, without what may be a password
+				shown = s.env
+			}
+			errs = append(errs, fmt.Errorf("%s: %w", shown, err))
 		}
 	}
 	var unwrap bool
