@@ -226,13 +226,19 @@ stringData: {other: hunter2}
 	}
 }
 
-// A DSN is no list of hosts, and its password is not repeated by the error.
-func TestErrorsAboutListsHaveNoPassword(t *testing.T) {
-	input := strings.Replace(shop, "capture-hosts: auto", "capture-hosts: postgres://shop:hunter2@postgres:5432/shop", 1) + environment("A=b")
-	_, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
-	all, jsonErr := json.Marshal(results)
-	if err != nil || jsonErr != nil || !results.Failed() || strings.Contains(string(all)+report(t, results), "hunter2") {
-		t.Errorf("%v, %v\n%s\n%s", err, jsonErr, all, report(t, results))
+// Errors about annotations in which a password may stand do not repeat it: a DSN is no
+// list of hosts, and a password may stand beside a line that is no variable.
+func TestErrorsAboutAnnotationsHaveNoPassword(t *testing.T) {
+	for _, annotation := range []string{
+		"tapedeck.dev/capture-hosts: postgres://shop:hunter2@postgres:5432/shop",
+		`sidecar.speedscale.com/extra-container-env-vars: "DB_PASSWORD=hunter2\nhunter2"`,
+	} {
+		input := strings.Replace(shop, "tapedeck.dev/capture-hosts: auto", annotation, 1) + environment("A=b")
+		_, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
+		all, jsonErr := json.Marshal(results)
+		if err != nil || jsonErr != nil || !results.Failed() || strings.Contains(string(all)+report(t, results), "hunter2") {
+			t.Errorf("%s: %v, %v\n%s\n%s", annotation, err, jsonErr, all, report(t, results))
+		}
 	}
 }
 

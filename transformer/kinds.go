@@ -44,7 +44,7 @@ var (
 	fileKind      = Kind{Name: "file", Allowed: "a file's name in the Secret, or without a Secret the full path of a mounted file", check: checkFile}
 	quantityKind  = patternKind("quantity", "a Kubernetes quantity such as 100m, 0.5, 64Mi or 1Gi", `^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+|n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
 	sizeKind      = Kind{Name: "size", Allowed: "a number of bytes, such as 1048576, 512Ki or 1Mi", Pattern: `^[0-9]+(Ki|Mi|Gi)?$`, check: checkSize}
-	envLinesKind  = Kind{Name: "lines", Allowed: "lines of KEY=VALUE", check: func(v string) error { _, err := parseEnvLines(v); return err }}
+	envLinesKind  = Kind{Name: "lines", Allowed: "lines of KEY=VALUE", hidden: true, check: func(v string) error { _, err := parseEnvLines(v); return err }}
 	textKind      = Kind{Name: "text", Allowed: "any text"}
 	listKind      = Kind{Name: "list", Allowed: "values separated by commas"}
 	numberKind    = Kind{Name: "number", Allowed: "a whole number", Pattern: `^[0-9]+$`, check: checkNumber}
@@ -227,14 +227,16 @@ var envName = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
 
 func parseEnvLines(v string) ([]EnvVar, error) {
 	var vars []EnvVar
+	number := 0
 	for line := range strings.Lines(v) {
+		number++
 		line = strings.TrimSpace(line)
 		if line == "" {
 			continue
 		}
 		name, value, ok := strings.Cut(line, "=")
 		if !ok || !envName.MatchString(name) {
-			return nil, fmt.Errorf("line %q", line)
+			return nil, fmt.Errorf("line %d is no KEY=VALUE", number) // which may be a part of a password
 		}
 		vars = append(vars, EnvVar{name, value})
 	}
