@@ -13,6 +13,9 @@ const CountersType = "counters"
 // the segment ended. Of one process, the last segment's are the ones that count;
 // those of several processes add up.
 type Counters struct {
+	// Cluster and Namespace are those of the line, as an exchange has them.
+	Cluster   string `json:"-"`
+	Namespace string `json:"-"`
 	// Name of the pod; `undefined` if unknown.
 	Pod string `json:"pod"`
 	// Identity of the process: a pod's containers may be restarted.
@@ -77,8 +80,23 @@ func isCounters(msgType string, line []byte) (*Counters, bool) {
 		return nil, false
 	}
 	var l countersLine
-	if json.Unmarshal(line, &l) != nil || l.Counters == nil {
+	if json.Unmarshal(line, &l) != nil || l.Counters == nil || !l.Counters.isPossible() {
 		return nil, true
 	}
+	l.Counters.Cluster, l.Counters.Namespace = l.Cluster, l.Namespace
 	return l.Counters, true
 }
+
+// isPossible refuses numbers that no process reaches, so that sums of those of many processes
+// don't overflow, whoever wrote them.
+func (c *Counters) isPossible() bool {
+	return c.Segment >= 0 && c.Segment <= maxNumber &&
+		max(c.Recorded, c.Dropped, c.Filtered, c.SampledOut, c.Cut, c.Incomplete) <= maxCount
+}
+
+// Limits of counters: a segment each millisecond for three weeks, and what JSON numbers can
+// say exactly (RFC 8259, section 6).
+const (
+	maxNumber = 1<<31 - 1
+	maxCount  = 1 << 53
+)

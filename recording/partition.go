@@ -150,7 +150,7 @@ func ParseSegmentKey(key string) (k SegmentKey, err error) {
 		return bad("no number at the end")
 	}
 	number, digest, hasDigest := strings.Cut(name[last+1:], ".")
-	if k.Number, err = strconv.Atoi(number); err != nil {
+	if k.Number, err = strconv.Atoi(number); err != nil || k.Number > maxNumber {
 		return bad("no number at the end")
 	}
 	if hasDigest && (!isDigest(digest) || k.Part) {

@@ -7,17 +7,27 @@ import (
 	"slices"
 )
 
+// ProcessID tells processes apart. Whoever may write for one namespace may put the UUID of
+// another's process into its counters, and must not change what that one's say.
+type ProcessID struct {
+	Process            UUID
+	Cluster, Namespace string
+}
+
+// ID returns which process the counters are of.
+func (c *Counters) ID() ProcessID { return ProcessID{c.Process, c.Cluster, c.Namespace} }
+
 // Tally sums up the counters of several processes, of each those that came last.
 // The zero value is ready to use.
-type Tally struct{ last map[UUID]Counters }
+type Tally struct{ last map[ProcessID]Counters }
 
 // Add takes the counters of one segment, in any order.
 func (t *Tally) Add(c Counters) {
 	if t.last == nil {
-		t.last = map[UUID]Counters{}
+		t.last = map[ProcessID]Counters{}
 	}
-	if known, ok := t.last[c.Process]; !ok || c.Segment >= known.Segment {
-		t.last[c.Process] = c
+	if known, ok := t.last[c.ID()]; !ok || c.Segment >= known.Segment {
+		t.last[c.ID()] = c
 	}
 }
 

@@ -366,7 +366,7 @@ func (c *creator) add(ctx context.Context, name string, text []byte) error {
 func (c *creator) processes(ctx context.Context, all []Process) error {
 	for _, p := range all {
 		p.Hour = c.Last
-		line := p.AppendLine(nil, p.Cluster, p.Namespace, p.Workload)
+		line := p.AppendLine(nil, p.Partition.Cluster, p.Partition.Namespace, p.Workload)
 		if err := c.add(ctx, c.nextKey(p.Partition, p.Pod), c.zstd.EncodeAll(line, nil)); err != nil {
 			return err
 		}

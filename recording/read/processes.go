@@ -102,7 +102,7 @@ func (r *Reader) conclude() {
 	})
 	for _, p := range rep.Processes {
 		if n := count(p.Missing); n > 0 {
-			first := min(p.Missing[0][0], r.processes[p.Counters.Process].first.number)
+			first := min(p.Missing[0][0], r.processes[p.Counters.ID()].first.number)
 			rep.add(MissingSegment, fmt.Sprintf("pod %s: %d of its segments %d to %d, such as number %d, with %d exchanges", p.Pod, n, first, p.Segment, p.Missing[0][0], p.MissingExchanges))
 			rep.found[MissingSegment].Count += uint64(n - 1)
 		}

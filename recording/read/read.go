@@ -88,7 +88,7 @@ type Reader struct {
 	light     recording.Decoder
 	free      []*Record // to be used again
 	order     uint64    // of the last exchange that was read
-	processes map[recording.UUID]*process
+	processes map[recording.ProcessID]*process
 	uncounted map[string][]origin // segments without counters, by pod
 	done      int                 // segments
 }
@@ -102,7 +102,7 @@ func Open(ctx context.Context, q Query, o Options, stores ...Store) (*Reader, er
 	o.Window = def(o.Window, DefaultWindow)
 	o.MaxHeld = def(o.MaxHeld, DefaultHeld)
 	o.MaxOpen = def(o.MaxOpen, DefaultOpen)
-	r := &Reader{ctx: ctx, stores: stores, query: q, opts: o, light: recording.Decoder{Light: true, Reuse: true}, processes: map[recording.UUID]*process{}, uncounted: map[string][]origin{}}
+	r := &Reader{ctx: ctx, stores: stores, query: q, opts: o, light: recording.Decoder{Light: true, Reuse: true}, processes: map[recording.ProcessID]*process{}, uncounted: map[string][]origin{}}
 	var err error
 	if r.segments, err = find(ctx, stores, &r.query, &r.report); err != nil {
 		return nil, err

@@ -113,10 +113,10 @@ func (s *source) count(c recording.Counters) {
 	}
 	o.counted = true
 	s.r.report.Tally.Add(c)
-	p := s.r.processes[c.Process]
+	p := s.r.processes[c.ID()]
 	if p == nil {
 		p = &process{}
-		s.r.processes[c.Process] = p
+		s.r.processes[c.ID()] = p
 	}
 	p.add(c, *o)
 }

@@ -83,7 +83,7 @@ func TestASegmentEndsWithItsProcessCounters(t *testing.T) {
 		if first == nil {
 			first = c
 		}
-		want := recording.Counters{Pod: "cart-0", Process: first.Process, Started: first.Started, Segment: i, Recorded: uint64(sum),
+		want := recording.Counters{Cluster: recording.Undefined, Namespace: "shop", Pod: "cart-0", Process: first.Process, Started: first.Started, Segment: i, Recorded: uint64(sum),
 			Dropped: 7, Filtered: 5, SampledOut: 4, Cut: 3, Incomplete: 2, RedactKey: contract.RedactKeyID(key)}
 		if i == len(store.segments)-1 {
 			want.Dropped++ // the one that was too large
@@ -194,13 +194,14 @@ func TestCountersAreNoExchangeToAnybody(t *testing.T) {
 }
 
 func TestCountersThatCannotBeReadAreNamed(t *testing.T) {
-	r, err := recording.NewReader(strings.NewReader(`{"msgType":"counters","counters":{"recorded":-1}}` + "\n" + `{"msgType":"counters"}` + "\n" + `{"msgType":"rrpair","direction":"IN"}` + "\n"))
+	r, err := recording.NewReader(strings.NewReader(`{"msgType":"counters","counters":{"recorded":-1}}` + "\n" + `{"msgType":"counters"}` + "\n" +
+		`{"msgType":"counters","counters":{"dropped":18446744073709551615}}` + "\n" + `{"msgType":"counters","counters":{"segment":9223372036854775807}}` + "\n" + `{"msgType":"rrpair","direction":"IN"}` + "\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
 	var e recording.Exchange
-	for line := 1; line <= 2; line++ {
+	for line := 1; line <= 4; line++ {
 		var bad *recording.LineError
 		if err := r.Next(&e); !errors.As(err, &bad) || bad.Line != line {
 			t.Errorf("line %d: %v", line, err)
