@@ -162,7 +162,7 @@ func parsePlace(text string) (Place, error) {
 	rest, query, _ := strings.Cut(rest[len("//"):], "?")
 	host, path, _ := strings.Cut(rest, "/")
 	if strings.Contains(host, "@") || strings.Contains(host, ":") && strings.Contains(path, "@") {
-		return Place{}, errors.New("a user or a password; take them out: credentials come from " + scheme.Credentials)
+		return Place{}, errors.New("a user or a password; take them out: " + scheme.whereCredentials())
 	}
 	if strings.Contains(text, "#") {
 		return Place{}, errors.New(`a "#"; write %23 for one in a name`)
@@ -202,6 +202,14 @@ func parsePlace(text string) (Place, error) {
 	return p, nil
 }
 
+// whereCredentials says where credentials belong, if not into a place.
+func (s PlaceScheme) whereCredentials() string {
+	if s.Credentials == "none" {
+		return "such a place needs no credentials"
+	}
+	return "credentials come from " + s.Credentials
+}
+
 func (s PlaceScheme) parseSettings(query string) (string, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -219,7 +227,7 @@ func (s PlaceScheme) parseSettings(query string) (string, error) {
 		i := slices.Index(names, name)
 		switch {
 		case i < 0 && isSecretName(name):
-			return "", errors.New("a setting that looks like a credential; take it out: credentials come from " + s.Credentials)
+			return "", errors.New("a setting that looks like a credential; take it out: " + s.whereCredentials())
 		case i < 0 && !isSettingName(name):
 			return "", errors.New("a setting without a proper name; " + allowed)
 		case i < 0:

@@ -182,7 +182,8 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		}
 		if err := s.set(&c, v); err != nil {
 			shown := fmt.Sprintf("%s=%q", s.env, v)
-			if s.env == contract.EnvCaptureHosts { // its error shows the entry, without what may be a password
+			// The errors of these quote the value themselves, without what may be a password.
+			if slices.Contains([]string{contract.EnvCaptureHosts, contract.EnvSink}, s.env) {
 				shown = s.env
 			}
 			errs = append(errs, fmt.Errorf("%s: %w", shown, err))
