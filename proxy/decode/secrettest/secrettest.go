@@ -346,7 +346,8 @@ var (
 	percent    = regexp.MustCompile(`%(?:[^0-9a-fA-F]|.[^0-9a-fA-F])`)
 )
 
-// Found returns the secrets that stand in a text, and how.
+// Found returns the secrets that stand in a text, and how. A text that is packed in several
+// places is unpacked once.
 func Found(text []byte) (all []string) {
 	see := func(how string, view []byte) {
 		if !bytes.Contains(bytes.ToLower(view), []byte("kanari")) {
