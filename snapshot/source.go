@@ -36,7 +36,12 @@ func Source(ctx context.Context, p contract.Place, open Opener) (store.Store, *S
 // CheckPlaces refuses to write into a place that lies inside the one that is read, and the
 // other way round: one would become a part of the other. The same place for both is fine,
 // since snapshots have a folder of their own.
+//
+// It refuses to write to a collector, too, which takes no writes from commands.
 func CheckPlaces(from, to contract.Place) error {
+	if to.IsCollector() {
+		return fmt.Errorf("%s is written to: a collector takes no writes from commands; name the directory or the bucket that it stores in", to)
+	}
 	if ref, ok, err := from.Snapshot(); err == nil && ok {
 		from = ref.Place
 	}

@@ -69,8 +69,8 @@ func (c *compaction) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, isSnapshot, err := place.Snapshot(); err != nil || isSnapshot {
-		return fmt.Errorf("%s: want a place, not a snapshot, which never changes", place)
+	if _, isSnapshot, err := place.Snapshot(); err != nil || isSnapshot || place.IsCollector() {
+		return fmt.Errorf("%s: want a directory or a bucket, not a snapshot, which never changes, nor a collector, which takes no writes from commands", place)
 	}
 	s, err := openPlace(cmd.Context(), place)
 	if err != nil {
