@@ -40,6 +40,10 @@ const (
 // compressor to find what repeats, and for one wake-up to serve many records.
 const wakeBytes = 64 << 10
 
+// keptBytes bounds a buffer that is used again. What waited while the store stood still may
+// take megabytes, which are not needed afterwards.
+const keptBytes = 16 * wakeBytes
+
 // patience is how long the store may take before it counts as failing: a disk that
 // is frozen, or a server of files that is gone, says nothing.
 const patience = 5 * time.Second
@@ -226,7 +230,7 @@ func (q *Queue) run() {
 }
 
 // write hands the waiting batch to lines, with spare in its place, and returns
-// the buffer that is now free.
+// the buffer that is now free; nil if it is too large to be kept.
 func (q *Queue) write(spare []byte) []byte {
 	q.mu.Lock()
 	batch, n := q.batch, q.records
@@ -235,6 +239,9 @@ func (q *Queue) write(spare []byte) []byte {
 	q.mu.Unlock()
 	if n > 0 {
 		q.call(func() (Fate, error) { return q.lines.WriteLines(batch, n) })
+	}
+	if cap(batch) > keptBytes {
+		return nil
 	}
 	return batch
 }

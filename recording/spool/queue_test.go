@@ -155,6 +155,32 @@ func TestWriteNeverWaitsForTheStore(t *testing.T) {
 	})
 }
 
+// What waited while the store stood still takes no memory afterwards.
+func TestALongQueueLeavesNothingBehind(t *testing.T) {
+	g := &gate{open: make(chan struct{})}
+	q := NewQueue(g, 4<<20, time.Hour, nil)
+	for n := 0; q.Write(bulky(n)) == nil; n++ {
+	}
+	close(g.open)
+	for n := range 4 { // buffers take turns
+		if err := q.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Write(numbered(n)); err != nil {
+			t.Fatal(err)
+		}
+		q.mu.Lock()
+		kept := cap(q.batch)
+		q.mu.Unlock()
+		if kept > keptBytes {
+			t.Errorf("a buffer of %d bytes stays", kept)
+		}
+	}
+	if err := q.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestCloseGivesUpWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{open: make(chan struct{})}
