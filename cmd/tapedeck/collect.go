@@ -33,7 +33,7 @@ directory or a bucket. It keeps no state of its own: several may run in front of
 one place.
 
 A sidecar needs the token of its namespace, which "tapedeck collect token" prints.
-What is stored is read from another port, which is on loopback alone:
+Readers use a second port, which is bound to loopback:
 
   kubectl port-forward -n speedscale deploy/collector 4311
   tapedeck inspect http://localhost:4311
@@ -189,8 +189,8 @@ func newCollectTokenCommand() *cobra.Command {
 		Short: "Print the token with which the sidecars of a namespace send to a collector",
 		Long: `Derives the token of a namespace from the collector's key. It goes into a Secret of
 that namespace, tapedeck-collector-token unless the option sinkTokenSecret names
-another. Whoever has it can store recordings of that namespace, and do nothing
-else. The cluster must be the one that the render was given with the option
+another. The token lets its holder store recordings of that namespace, and nothing
+more. The cluster must be the one that the render was given with the option
 cluster.`,
 		Example: `  tapedeck collect token --namespace shop --cluster c1 --key-file key |
     kubectl create secret generic tapedeck-collector-token -n shop --from-file=token=/dev/stdin`,

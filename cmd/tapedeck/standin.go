@@ -84,7 +84,7 @@ func (f *mockFlags) start(cmd *cobra.Command, place string, wraps bool, log *slo
 	return s, nil
 }
 
-// end stops serving. What the mock did can still be asked for.
+// end stops serving. The receipt and the counts stay available.
 func (s *standIn) end() {
 	s.once.Do(func() {
 		s.stop()

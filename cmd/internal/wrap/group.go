@@ -23,8 +23,8 @@ func (g *group) signal(s syscall.Signal) {
 	_ = g.cmd.Process.Signal(s)
 }
 
-// end ends what the command has left behind. What takes longer than grace, or is still there
-// when kill is closed, is killed.
+// end ends the processes that the command has left behind. It kills those that are still there
+// after grace, or once kill is closed.
 func (g *group) end(grace time.Duration, kill <-chan struct{}) {
 	if !g.own {
 		return

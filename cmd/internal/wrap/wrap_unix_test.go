@@ -92,8 +92,8 @@ func TestKillEndsACommandThatIgnoresSignals(t *testing.T) {
 	}
 }
 
-// What a command has started does not outlive it: neither when the command is ended, nor when
-// it ends by itself, whether its children end by a signal or ignore it.
+// The processes that a command has started end with it. That holds when the command is stopped
+// and when it ends by itself, and also for children that ignore signals.
 func TestNothingOutlivesACommand(t *testing.T) {
 	const child = `sh -c 'echo ready; while :; do sleep 0.01; done' & `
 	const deaf = `sh -c 'trap "" TERM; echo ready; while :; do sleep 0.01; done' & `
