@@ -12,8 +12,7 @@ func (s *Shipper) collectorFailed(v verdict) {
 	if s.failures < failingAfter && !kept || s.logged != "" && (s.logged == v.reason || !kept) {
 		return
 	}
-	s.logged = v.reason
-	s.setFailing(true)
+	s.setLogged(v.reason)
 	left := s.Stats()
 	s.log.Warn("recordings don't reach the collector: they stay in the pod's directory until it takes them",
 		"error", oneline.Text(v.err.Error(), maxError), "reason", v.reason, "remedy", remedy(v.reason), "collector", s.o.Collector.String(),
@@ -26,16 +25,17 @@ func (s *Shipper) collectorWorks() {
 	if s.logged == "" {
 		return
 	}
-	s.logged = ""
-	s.setFailing(false)
+	s.setLogged("")
 	left := s.Stats()
 	s.log.Info("recordings reach the collector again", "collector", s.o.Collector.String(), "segments", left.Segments, "bytes", left.Bytes)
 }
 
-func (s *Shipper) setFailing(failing bool) {
+// setLogged notes which failure that lasts was logged. The goroutine alone calls it, so it may
+// read the reason without the lock.
+func (s *Shipper) setLogged(reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stats.Failing = failing
+	s.logged = reason
 }
 
 // warnOnce logs the first failure of a kind that is a segment's own.

@@ -97,12 +97,12 @@ type Shipper struct {
 	stale    bool            // waiting may lack some
 	troubles map[string]trouble
 	failures int             // in a row that are the collector's
-	logged   string          // the reason that was logged for a failure that lasts; "" if none does
 	stalled  bool            // the collector has not answered, although the pod is to end
 	warned   map[string]bool // reasons that were logged by warnOnce
 
-	mu    sync.Mutex
-	stats Stats
+	mu     sync.Mutex
+	stats  Stats
+	logged string // the reason that was logged for a failure that lasts; "" if none does
 }
 
 // trouble is how often sending a segment has failed, and when it may be tried again.

@@ -33,6 +33,7 @@ func (s *Shipper) Stats() Stats {
 	s.mu.Lock()
 	stats := s.stats
 	stats.Failures = maps.Clone(stats.Failures)
+	stats.Failing = s.logged != ""
 	s.mu.Unlock()
 
 	found, err := s.o.Dir.Segments()
