@@ -147,11 +147,18 @@ func (in *input) valueOf(w *workload, kind, name, key string) (value string, ok 
 		return str(text), true
 	case data == nil:
 		return "", false
-	case kind == "ConfigMap":
-		return str(data), true
 	}
-	plain, _ := base64.StdEncoding.DecodeString(str(data))
-	return string(plain), true
+	return plainData(kind, str(data)), true
+}
+
+// plainData returns a value that stands under data: a Secret's is base64, and what is none
+// becomes as much as can be decoded of it.
+func plainData(kind, value string) string {
+	if kind != "Secret" {
+		return value
+	}
+	plain, _ := base64.StdEncoding.DecodeString(value)
+	return string(plain)
 }
 
 // appEnv edits the variables of one container.

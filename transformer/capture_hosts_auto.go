@@ -2,7 +2,6 @@ package transformer
 
 import (
 	"cmp"
-	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/url"
@@ -112,9 +111,8 @@ func (in *input) valuesOf(w *workload, kind, name string) map[string]string {
 	values := map[string]string{}
 	for _, part := range []string{"data", "stringData"} {
 		for key, value := range strMap(field(o.Node, part)) {
-			if part == "data" && kind == "Secret" {
-				plain, _ := base64.StdEncoding.DecodeString(value)
-				value = string(plain)
+			if part == "data" {
+				value = plainData(kind, value)
 			}
 			values[key] = value
 		}
