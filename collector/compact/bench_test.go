@@ -50,7 +50,7 @@ var busy = sync.OnceValues(func() (*memory, int64) {
 				all = append(all, e)
 			}
 			key, b := p.segment(began, true, n == segments-1, all...)
-			m.objects[key] = b
+			m.Objects[key] = b
 			size += int64(len(must(decoder().DecodeAll(b, nil))))
 		}
 	}
@@ -71,7 +71,7 @@ func must[T any](v T, err error) T {
 func BenchmarkCompact(b *testing.B) {
 	m, size := busy()
 	before := int64(0)
-	for _, body := range m.objects {
+	for _, body := range m.Objects {
 		before += int64(len(body))
 	}
 	b.Run("compact", func(b *testing.B) {
@@ -94,14 +94,14 @@ func BenchmarkCompact(b *testing.B) {
 			enc := must(zstd.NewWriter(nil, zstd.WithEncoderLevel(c.level), zstd.WithWindowSize(c.window), zstd.WithEncoderConcurrency(1)))
 			dec := must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(1)))
 			defer dec.Close()
-			keys := m.keys()
+			keys := m.Keys()
 			slices.Sort(keys)
 			b.SetBytes(size)
 			for b.Loop() {
 				var out bytes.Buffer
 				enc.Reset(&out)
 				for _, key := range keys {
-					if err := dec.Reset(bytes.NewReader(m.objects[key])); err != nil {
+					if err := dec.Reset(bytes.NewReader(m.Objects[key])); err != nil {
 						b.Fatal(err)
 					}
 					if _, err := io.Copy(enc, dec); err != nil {

@@ -62,7 +62,7 @@ func TestReadersSeeTheSame(t *testing.T) {
 			}
 		}
 		after := m.clone()
-		if sum := compactAll(t, m, o); sum.Compacted > 0 || !maps.EqualFunc(after.objects, m.objects, bytes.Equal) {
+		if sum := compactAll(t, m, o); sum.Compacted > 0 || !maps.EqualFunc(after.Objects, m.Objects, bytes.Equal) {
 			t.Errorf("a second run did something: %+v", sum)
 		}
 	}
@@ -77,23 +77,23 @@ func TestALargeSegment(t *testing.T) {
 	b := &pod{Partition: cart, name: "b", process: recording.UUID{2}, next: &next}
 	keyA, bodyA := a.segment(hour.Add(time.Minute), true, false, a.exchange(hour.Add(2*time.Minute), 0), a.exchange(hour.Add(time.Minute), time.Minute))
 	keyB, bodyB := b.segment(hour.Add(2*time.Minute), true, true, b.exchange(hour.Add(90*time.Second), time.Minute))
-	m.objects[keyA], m.objects[keyB] = bodyA, bodyB
+	m.Objects[keyA], m.Objects[keyB] = bodyA, bodyB
 	sum := compactAll(t, m, Options{})
 	const key = "cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T200000.000Z-merged-0.jsonl.zst"
-	if keys := m.keys(); !slices.Equal(keys, []string{key}) {
+	if keys := m.Keys(); !slices.Equal(keys, []string{key}) {
 		t.Fatal(keys)
 	}
-	if sum.Large != 1 || sum.Sources != 2 || sum.Deleted != 2 || sum.Exchanges != 3 || sum.Before != int64(len(bodyA)+len(bodyB)) || sum.After != int64(len(m.objects[key])) {
+	if sum.Large != 1 || sum.Sources != 2 || sum.Deleted != 2 || sum.Exchanges != 3 || sum.Before != int64(len(bodyA)+len(bodyB)) || sum.After != int64(len(m.Objects[key])) {
 		t.Errorf("%+v", sum)
 	}
 	var h zstd.Header
-	if err := h.Decode(m.objects[key]); err != nil || h.WindowSize > 8<<20 {
+	if err := h.Decode(m.Objects[key]); err != nil || h.WindowSize > 8<<20 {
 		t.Errorf("%+v, %v", h, err)
 	}
-	if n := bytes.Count(m.objects[key], []byte{0x28, 0xb5, 0x2f, 0xfd}); n != 1 {
+	if n := bytes.Count(m.Objects[key], []byte{0x28, 0xb5, 0x2f, 0xfd}); n != 1 {
 		t.Errorf("%d frames", n)
 	}
-	text := unzip(t, m.objects[key])
+	text := unzip(t, m.Objects[key])
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if len(lines) != 1+1+3+2 {
 		t.Fatal(text)
@@ -147,16 +147,16 @@ func TestDamagedSegmentsStay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := good.clone()
 			key := recording.SegmentKey{Partition: cart, Began: hour.Add(30 * time.Minute), Pod: "odd"}.String()
-			m.objects[key] = body
+			m.Objects[key] = body
 			want := seen(t, good, read.Query{}, read.Options{Order: read.Sorted})
 			sum, err := Run(t.Context(), m, Options{Now: later, TempDir: t.TempDir()})
 			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), key) || sum.Damaged != 1 || sum.Left[0].Key != key || sum.Large != 1 {
 				t.Errorf("%v; %+v", err, sum)
 			}
-			if !bytes.Equal(m.objects[key], body) || len(m.objects) != 2 {
-				t.Errorf("%v", m.keys())
+			if !bytes.Equal(m.Objects[key], body) || len(m.Objects) != 2 {
+				t.Errorf("%v", m.Keys())
 			}
-			delete(m.objects, key)
+			delete(m.Objects, key)
 			if got := seen(t, m, read.Query{}, read.Options{Order: read.Sorted}); got != want {
 				t.Errorf("something of it is in the large segment:\n%s\nwant\n%s", got, want)
 			}
@@ -174,21 +174,21 @@ func TestTheRestStays(t *testing.T) {
 		"runs/1/report.json", cart.String() + "/pairs.jsonl", cart.String() + "/pairs.json", cart.String() + "/20261122T201000.000Z-p-1.jsonl.zst.part", cart.String() + "/deeper/20261122T201000.000Z-p-1.jsonl.zst",
 		"namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201000.000Z-p-1.jsonl.zst",
 	} {
-		m.objects[key] = []byte("x")
+		m.Objects[key] = []byte("x")
 	}
 	young := &pod{Partition: cart, name: "young", next: new(int)}
 	for range 2 {
 		key, body := young.segment(later.Add(-2*time.Hour), true, false)
-		m.objects[key] = body
+		m.Objects[key] = body
 	}
 	before := m.clone()
-	if sum := compactAll(t, m, Options{}); sum.Compacted+sum.Sources+sum.Deleted > 0 || !maps.EqualFunc(before.objects, m.objects, bytes.Equal) {
+	if sum := compactAll(t, m, Options{}); sum.Compacted+sum.Sources+sum.Deleted > 0 || !maps.EqualFunc(before.Objects, m.Objects, bytes.Equal) {
 		t.Errorf("%+v", sum)
 	}
 	if sum := compactAll(t, m, Options{OlderThan: -1}); sum.Sources != 2 {
 		t.Errorf("%+v", sum)
 	}
-	m.objects[read.EndMark] = []byte("{}")
+	m.Objects[read.EndMark] = []byte("{}")
 	if _, err := Run(t.Context(), m, Options{Now: later}); err == nil || !strings.Contains(err.Error(), "tapedeck redact") {
 		t.Error(err)
 	}
@@ -210,7 +210,7 @@ func TestPartitionsAreSelected(t *testing.T) {
 		for _, w := range []string{"cart", "rates"} {
 			p := cart
 			p.Workload = w
-			if m.objects[recording.LargeKey(p, 0).String()] != nil {
+			if m.Objects[recording.LargeKey(p, 0).String()] != nil {
 				got = append(got, w)
 			}
 		}
@@ -226,7 +226,7 @@ func TestADryRun(t *testing.T) {
 	write(m, 2, 4, 5)
 	before := m.clone()
 	dry := compactAll(t, m, Options{DryRun: true})
-	if !maps.EqualFunc(before.objects, m.objects, bytes.Equal) {
+	if !maps.EqualFunc(before.Objects, m.Objects, bytes.Equal) {
 		t.Error("it changed something")
 	}
 	if sum := compactAll(t, m, Options{}); dry.Sources != sum.Sources || dry.Before != sum.Before || dry.Compacted != sum.Compacted || dry.Sources == 0 {
@@ -245,8 +245,8 @@ func TestFailuresAreOfOnePartition(t *testing.T) {
 	}
 	rates := cart
 	rates.Workload = "rates"
-	if m.objects[recording.LargeKey(rates, 0).String()] == nil || m.objects[recording.LargeKey(cart, 0).String()] != nil {
-		t.Error(m.keys())
+	if m.Objects[recording.LargeKey(rates, 0).String()] == nil || m.Objects[recording.LargeKey(cart, 0).String()] != nil {
+		t.Error(m.Keys())
 	}
 	_, err = Run(t.Context(), failing{m, "", down}, Options{Now: later})
 	if !errors.Is(err, down) {
@@ -278,7 +278,7 @@ func TestAThousandPods(t *testing.T) {
 		began := hour.Add(time.Duration(i%12) * 5 * time.Minute)
 		key, body := p.segment(began, true, true, p.exchange(began.Add(time.Duration(i)*time.Millisecond), time.Second), p.exchange(began.Add(time.Duration(i%7)*time.Second), 2*time.Second),
 			p.exchange(began.Add(-time.Second), 10*time.Second), p.exchange(began.Add(time.Minute), 10*time.Minute))
-		m.objects[key] = body
+		m.Objects[key] = body
 	}
 	s := &opened{memory: m}
 	if sum := compactAll(t, s, Options{MaxHeld: 10_000, TempDir: t.TempDir()}); sum.Sources != 1000 || sum.Exchanges != 4000 || sum.Large != 1 {

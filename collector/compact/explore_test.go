@@ -174,7 +174,7 @@ func small(segments int) (m *memory, want string) {
 		p := &pod{Partition: cart, name: fmt.Sprint("pod-", i), process: recording.UUID{byte(i + 1)}, next: &next}
 		at := hour.Add(time.Duration(i+1) * time.Minute)
 		key, body := p.segment(at, true, true, p.exchange(at, 0), p.exchange(at.Add(time.Duration(5-i)*10*time.Second), 0))
-		m.objects[key] = body
+		m.Objects[key] = body
 		all = append(all, fmt.Sprintf("/%d", next-1), fmt.Sprintf("/%d", next))
 	}
 	slices.Sort(all)
@@ -207,12 +207,12 @@ func locations(ctx context.Context, s read.Store, o read.Options) string {
 func exactly(want string) func(t *testing.T, m *memory, ended bool) {
 	known := map[string]bool{}
 	return func(t *testing.T, m *memory, _ bool) {
-		state := strings.Join(m.keys(), " ")
+		state := strings.Join(m.Keys(), " ")
 		if known[state] {
 			return
 		}
 		if got := locations(t.Context(), m, read.Options{Order: read.Sorted}); got != want {
-			t.Errorf("a reader sees %s, want %s\n%s", got, want, strings.Join(m.keys(), "\n"))
+			t.Errorf("a reader sees %s, want %s\n%s", got, want, strings.Join(m.Keys(), "\n"))
 		}
 		known[state] = true
 	}

@@ -1,12 +1,7 @@
 package compact
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"io"
-	"io/fs"
-	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -21,82 +16,17 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
+	"github.com/tapedeck/tapedeck/recording/store/storetest"
 )
 
-// memory is a store in memory.
-type memory struct {
-	mu      sync.Mutex
-	objects map[string][]byte
+// memory is a store in memory, of which a test takes copies.
+type memory struct{ *storetest.Memory }
+
+func newMemory() *memory { return &memory{storetest.NewMemory()} }
+
+func (m *memory) clone() *memory {
+	return &memory{&storetest.Memory{Objects: maps.Clone(m.Objects)}}
 }
-
-func newMemory() *memory { return &memory{objects: map[string][]byte{}} }
-
-func (m *memory) Put(_ context.Context, key string, body io.ReadSeeker) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.objects[key] != nil {
-		return fmt.Errorf("put %s: %w", key, fs.ErrExist)
-	}
-	if _, err := body.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	all, err := io.ReadAll(body)
-	m.objects[key] = all
-	return err
-}
-
-func (m *memory) Get(_ context.Context, key string) (io.ReadCloser, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.objects[key] == nil {
-		return nil, fmt.Errorf("get %s: %w", key, fs.ErrNotExist)
-	}
-	return io.NopCloser(bytes.NewReader(m.objects[key])), nil
-}
-
-func (m *memory) Delete(_ context.Context, key string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.objects, key)
-	return nil
-}
-
-// keys are the sorted keys, as a whole: a list is as of one moment.
-func (m *memory) keys() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Sorted(maps.Keys(m.objects))
-}
-
-func (m *memory) List(_ context.Context, prefix string) iter.Seq2[store.Object, error] {
-	return func(yield func(store.Object, error) bool) {
-		for _, key := range m.keys() {
-			m.mu.Lock()
-			size := int64(len(m.objects[key]))
-			m.mu.Unlock()
-			if strings.HasPrefix(key, prefix) && !yield(store.Object{Key: key, Size: size}, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (m *memory) Folders(_ context.Context, prefix string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		last := ""
-		for _, key := range m.keys() {
-			rest, ok := strings.CutPrefix(key, prefix)
-			if folder, _, below := strings.Cut(rest, "/"); ok && below && folder != last {
-				last = folder
-				if !yield(prefix+folder+"/", nil) {
-					return
-				}
-			}
-		}
-	}
-}
-
-func (m *memory) clone() *memory { return &memory{objects: maps.Clone(m.objects)} }
 
 // pod writes segments, as a sidecar does that ships.
 type pod struct {
@@ -182,7 +112,7 @@ func write(m *memory, seed uint64, pods, segments int) {
 			}
 			key, body := p.segment(at, r.IntN(6) > 0, n == segments-1, all...)
 			if r.IntN(12) > 0 {
-				m.objects[key] = body
+				m.Objects[key] = body
 			}
 			at = at.Add(time.Duration(1+r.IntN(600)) * time.Second)
 		}

@@ -22,12 +22,12 @@ func TestAReaderWhileSegmentsAreCompacted(t *testing.T) {
 	t.Run("beside a large segment", func(t *testing.T) {
 		m, want := small(4)
 		rest := m.clone()
-		for _, key := range m.keys()[2:] {
-			delete(m.objects, key)
+		for _, key := range m.Keys()[2:] {
+			delete(m.Objects, key)
 		}
 		compactAll(t, m, Options{})
-		for _, key := range rest.keys()[2:] {
-			m.objects[key] = rest.objects[key]
+		for _, key := range rest.Keys()[2:] {
+			m.Objects[key] = rest.Objects[key]
 		}
 		for _, o := range []read.Options{{Order: read.Sorted}, {MaxOpen: 1}} {
 			explore(t, m, exactly(want), compacting(t), reader(t, o, want))
@@ -42,8 +42,8 @@ func TestAReaderWhileSegmentsAreCompacted(t *testing.T) {
 		}
 		explore(t, m, func(t *testing.T, m *memory, ended bool) {
 			exactly(want)(t, m, ended)
-			if ended && len(m.objects) != 2 {
-				t.Error(m.keys())
+			if ended && len(m.Objects) != 2 {
+				t.Error(m.Keys())
 			}
 		}, several, reader(t, read.Options{MaxOpen: 2}, want))
 	})
@@ -54,18 +54,18 @@ func TestTwoCompactors(t *testing.T) {
 	each := exactly(want)
 	explore(t, m, func(t *testing.T, m *memory, ended bool) {
 		each(t, m, ended)
-		if ended && len(m.objects) != 1 {
-			t.Errorf("%v", m.keys())
+		if ended && len(m.Objects) != 1 {
+			t.Errorf("%v", m.Keys())
 		}
 	}, compacting(t), compacting(t))
 	t.Run("while a segment arrives", func(t *testing.T) {
 		m, want := small(3)
-		late := m.keys()[2]
-		body := string(m.objects[late])
-		delete(m.objects, late)
+		late := m.Keys()[2]
+		body := string(m.Objects[late])
+		delete(m.Objects, late)
 		each, after := exactly(want), map[string]bool{}
 		explore(t, m, func(t *testing.T, m *memory, ended bool) {
-			if state := strings.Join(m.keys(), " "); ended && !after[state] {
+			if state := strings.Join(m.Keys(), " "); ended && !after[state] {
 				after[state] = true
 				each(t, m, ended)
 				compactAll(t, m, Options{})
@@ -83,8 +83,8 @@ func TestTwoCompactors(t *testing.T) {
 // stores it unless it knows better. The next run removes it.
 func TestALateRetry(t *testing.T) {
 	m, want := small(2)
-	key := m.keys()[0]
-	body := string(m.objects[key])
+	key := m.Keys()[0]
+	body := string(m.Objects[key])
 	retry := func(ctx context.Context, s store.Store) {
 		has, err := NewLists(s).Has(ctx, keyOf(t, key))
 		if err == nil && !has {
@@ -99,8 +99,8 @@ func TestALateRetry(t *testing.T) {
 		each(t, m, ended)
 		if ended {
 			compactAll(t, m, Options{})
-			if each(t, m, ended); len(m.objects) != 1 {
-				t.Errorf("%v", m.keys())
+			if each(t, m, ended); len(m.Objects) != 1 {
+				t.Errorf("%v", m.Keys())
 			}
 		}
 	}, compacting(t), retry)
@@ -172,8 +172,8 @@ func TestACompactorThatDies(t *testing.T) {
 				compactAll(t, m, Options{MaxBytes: 1100})
 				each(t, m, true)
 			}
-			if len(m.objects) != 2 {
-				t.Errorf("dead at %d: %v", at, m.keys())
+			if len(m.Objects) != 2 {
+				t.Errorf("dead at %d: %v", at, m.Keys())
 			}
 			if err == nil {
 				if at < 10 {
@@ -188,10 +188,10 @@ func TestACompactorThatDies(t *testing.T) {
 // A segment that vanishes while it is read, by age, has its partition be left alone.
 func TestAVanishedSegment(t *testing.T) {
 	m, _ := small(3)
-	keys := m.keys()
+	keys := m.Keys()
 	sum, err := Run(t.Context(), vanishing{m, keys[1]}, Options{Now: later})
-	if err != nil || sum.Busy != 1 || sum.Large != 0 || len(m.objects) != 2 {
-		t.Errorf("%v; %+v; %v", err, sum, maps.Keys(m.objects))
+	if err != nil || sum.Busy != 1 || sum.Large != 0 || len(m.Objects) != 2 {
+		t.Errorf("%v; %+v; %v", err, sum, maps.Keys(m.Objects))
 	}
 }
 

@@ -37,7 +37,7 @@ func killed() bool {
 func fill(t *testing.T, dir string, seed uint64) *memory {
 	m := newMemory()
 	write(m, seed, 8, 8)
-	for key, body := range m.objects {
+	for key, body := range m.Objects {
 		if err := store.PutOnce(t.Context(), store.Dir(dir), key, bytes.NewReader(body)); err != nil {
 			t.Fatal(err)
 		}
@@ -54,8 +54,8 @@ func TestKilledProcesses(t *testing.T) {
 	for i := range 18 {
 		if i%3 == 2 { // more to do
 			more := fill(t, dir, uint64(i+1))
-			for key, body := range more.objects {
-				m.objects[key] = body
+			for key, body := range more.Objects {
+				m.Objects[key] = body
 			}
 			before = seen(t, m, read.Query{}, read.Options{Order: read.Sorted})
 		}

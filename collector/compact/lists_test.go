@@ -44,7 +44,7 @@ func keyOf(t *testing.T, key string) recording.SegmentKey {
 
 func TestLists(t *testing.T) {
 	m, _ := small(4)
-	sources := m.keys()
+	sources := m.Keys()
 	s := &counting{memory: m}
 	lists := NewLists(s)
 	lists.fresh = 0
@@ -101,8 +101,8 @@ func TestLists(t *testing.T) {
 	if _, err := NewLists(failing{m, "merged", down}).Has(t.Context(), keyOf(t, sources[0])); !errors.Is(err, down) {
 		t.Error(err)
 	}
-	for _, key := range m.keys() {
-		delete(m.objects, key)
+	for _, key := range m.Keys() {
+		delete(m.Objects, key)
 	}
 	if has(sources[0]) {
 		t.Error("its large segment was removed")

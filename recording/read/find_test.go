@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/store/storetest"
 )
 
 func TestQueries(t *testing.T) {
@@ -98,7 +99,7 @@ func TestWhatBelongsToARecording(t *testing.T) {
 		}, "/json /md /1 /2 /part /zst"},
 		{"nothing", map[string][]byte{"notes.txt": nil}, ""},
 	} {
-		m := &memory{objects: c.keys}
+		m := &memory{Memory: storetest.Memory{Objects: c.keys}}
 		got, report := readAll(t, Query{}, Options{}, m)
 		names := strings.Fields(locations(got))
 		slices.Sort(names)

@@ -196,7 +196,7 @@ func TestDuplicatesComeOnce(t *testing.T) {
 		p := newPod("cart-0")
 		talk := parts(1, 2, at(time.Second))
 		key := p.segment(m, begin, exchange(1, begin, time.Second), talk[0], exchange(2, begin, time.Second), talk[1])
-		copied.put("copy/of.jsonl.zst", m.objects[key])
+		copied.put("copy/of.jsonl.zst", m.Objects[key])
 		got, report := readAll(t, Query{}, Options{Order: order}, m, copied)
 		if locations(got) != "/1 /2 /talk1" || report.Count(Duplicate) != 4 || report.Err() != nil || said(got[2]) != "1.0 1.1 2.0 2.1" {
 			t.Errorf("%s; %s", locations(got), findings(report))

@@ -90,13 +90,13 @@ func TestMissingSegmentsAreFound(t *testing.T) {
 	other := newPod("cart-1")
 	write(other, 0, 10, 2, 3, 7)
 	for key := range remove {
-		delete(m.objects, key)
+		delete(m.Objects, key)
 	}
 	// A segment in the middle has no counters, since its writer was killed; its name says
 	// that it is there.
-	for key, body := range m.objects {
+	for key, body := range m.Objects {
 		if strings.HasSuffix(key, "-cart-0-1.jsonl.zst") && strings.Contains(key, "T2030") {
-			delete(m.objects, key)
+			delete(m.Objects, key)
 			m.put(key+recording.PartSuffix, body[:len(body)/2])
 		}
 	}
@@ -201,14 +201,14 @@ func TestASegmentThatIsCompletedMeanwhile(t *testing.T) {
 	m := &memory{}
 	p := newPod("cart-0")
 	key := p.segment(m, begin, exchange(1, begin, 0), exchange(2, begin, 0))
-	m.put(key+recording.PartSuffix, m.objects[key])
-	delete(m.objects, key)
+	m.put(key+recording.PartSuffix, m.Objects[key])
+	delete(m.Objects, key)
 	r, err := Open(t.Context(), Query{}, Options{}, m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.put(key, m.objects[key+recording.PartSuffix])
-	delete(m.objects, key+recording.PartSuffix)
+	m.put(key, m.Objects[key+recording.PartSuffix])
+	delete(m.Objects, key+recording.PartSuffix)
 	n := 0
 	for _, err := range r.Records() {
 		if err != nil {

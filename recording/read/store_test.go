@@ -1,14 +1,9 @@
 package read
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
-	"iter"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,39 +13,39 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/store"
+	"github.com/tapedeck/tapedeck/recording/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // memory is a store in memory, that tells how it was used.
 type memory struct {
-	mu      sync.Mutex
-	objects map[string][]byte
-	opened  []string // keys, in order
-	open    int
-	most    int // open at a time
+	storetest.Memory
+	mu     sync.Mutex
+	opened []string // keys, in order
+	open   int
+	most   int // open at a time
 }
 
 func (m *memory) put(key string, body []byte) *memory {
-	if m.objects == nil {
-		m.objects = map[string][]byte{}
+	if m.Objects == nil {
+		m.Objects = map[string][]byte{}
 	}
-	m.objects[key] = body
+	m.Objects[key] = body
 	return m
 }
 
-func (m *memory) Get(_ context.Context, key string) (io.ReadCloser, error) {
+func (m *memory) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	body, err := m.Memory.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	body, ok := m.objects[key]
-	if !ok {
-		return nil, fmt.Errorf("get %s: %w", key, fs.ErrNotExist)
-	}
 	m.opened = append(m.opened, key)
 	m.open++
 	m.most = max(m.most, m.open)
-	return &object{bytes.NewReader(body), m}, nil
+	return &object{body, m}, nil
 }
 
 type object struct {
@@ -63,31 +58,6 @@ func (o *object) Close() error {
 	defer o.m.mu.Unlock()
 	o.m.open--
 	return nil
-}
-
-func (m *memory) List(_ context.Context, prefix string) iter.Seq2[store.Object, error] {
-	return func(yield func(store.Object, error) bool) {
-		for _, key := range slices.Sorted(maps.Keys(m.objects)) {
-			if strings.HasPrefix(key, prefix) && !yield(store.Object{Key: key, Size: int64(len(m.objects[key]))}, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (m *memory) Folders(_ context.Context, prefix string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		last := ""
-		for _, key := range slices.Sorted(maps.Keys(m.objects)) {
-			rest, ok := strings.CutPrefix(key, prefix)
-			if folder, _, below := strings.Cut(rest, "/"); ok && below && folder != last {
-				last = folder
-				if !yield(prefix+folder+"/", nil) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // begin is when all test recordings begin.
