@@ -35,6 +35,7 @@ const (
 	EnvTLSCertDir          = "TLS_CERT_DIR"
 	EnvCADir               = "TAPEDECK_CA_DIR"
 	EnvUpstreamCA          = "TAPEDECK_UPSTREAM_CA"
+	EnvUpstreamReady       = "TAPEDECK_UPSTREAM_READY"
 
 	EnvCapture        = "TAPEDECK_CAPTURE"
 	EnvCaptureInclude = "TAPEDECK_CAPTURE_INCLUDE"
@@ -108,6 +109,7 @@ func Envs() []Env {
 		{EnvTLSCertDir, TrustDir, "Directory into which the sidecar writes the trust files that the application reads."},
 		{EnvCADir, CADir, "Directory with the CA's `tls.crt` and `tls.key`."},
 		{EnvUpstreamCA, "", "File with further roots, PEM, that upstreams are verified against beside the public and the system's ones."},
+		{EnvUpstreamReady, "", "URL that has to answer with status 200 before the outbound half connects to anything: until then, connections of the application wait. For a proxy that everything is chained to, such as the responder of a replay."},
 		{EnvCapture, "on", "`off` captures nothing; traffic passes as before."},
 		{EnvCaptureInclude, "", "Rules, one of which an exchange has to match to be captured ([filters](filters.md)); unset: all are captured."},
 		{EnvCaptureExclude, "", "Rules, none of which an exchange may match to be captured; they win over the former."},

@@ -7,7 +7,8 @@ package contract
 //	1   the image has /tapedeck alone; pods run `/tapedeck proxy`
 //	2   /tapedeck-proxy; filters, bytes of streams that no decoder knows, and several
 //	    inbound ports; a key for redaction, and what is redacted besides secrets
-//	3   a collector as the sink; hosts that are captured through a hosts file
+//	3   a collector as the sink; hosts that are captured through a hosts file; the
+//	    generators and responders of replays
 const Version = 3
 
 // Since returns the version of the contract from which on images understand a
@@ -16,7 +17,7 @@ func Since(variable string) int {
 	switch variable {
 	case EnvCapture, EnvCaptureInclude, EnvCaptureExclude, EnvCaptureSample, EnvCaptureDir, EnvOpaqueBytes, EnvInPorts, EnvRedact, EnvRedactKeyFile:
 		return 2
-	case EnvCaptureHosts, EnvSpool, EnvSinkTokenFile, EnvSinkPlainHTTP:
+	case EnvCaptureHosts, EnvSpool, EnvSinkTokenFile, EnvSinkPlainHTTP, EnvUpstreamReady:
 		return 3
 	}
 	return 1

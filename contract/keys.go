@@ -18,6 +18,11 @@ const (
 	// Sidecar selects by it, so pods of the previous revision, which have no
 	// proxy to send to, keep their listeners during a rollout.
 	LabelWorkload = OwnPrefix + "workload"
+	// LabelReplay is on everything that belongs to one replay, its pods included, and
+	// LabelReplayPart says which part of it that is. The Services and policies of a replay
+	// select by both, and nothing else does.
+	LabelReplay     = OwnPrefix + "replay"
+	LabelReplayPart = OwnPrefix + "replay-part"
 	// AnnotationUndo keeps what an injection added and replaced.
 	AnnotationUndo = OwnPrefix + "undo"
 	// AnnotationFor names, on an object that the renderer created, the

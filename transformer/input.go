@@ -21,6 +21,7 @@ type input struct {
 	version   string     // of networking.istio.io, to be written
 	sink      *collector // nil if the sink is a directory
 	externals []External // what ServiceEntries open, once it is known who is injected
+	replays   []*replay  // in the order in which they are read
 
 	// A render notes here what it did to objects that concern several workloads:
 	// one editor edits them, they are created under one name, and pointed once.

@@ -42,6 +42,17 @@ type Config struct {
 	CaptureNoProxy  string
 	CaptureHosts    string
 
+	// ReplayPlace has the snapshots and takes the reports; "" where there are no replays.
+	ReplayPlace string
+	// ReplayClaim is the volume claim of a place that is a directory.
+	ReplayClaim string
+	// ReplayServiceAccount is that of generators and responders, and ReplayCopyAccount
+	// that of copies; "" is the namespace's own, and the original's.
+	ReplayServiceAccount string
+	ReplayCopyAccount    string
+	ReplayPassthrough    []string
+	ReplayVolumes        string
+
 	Namespace             string
 	ServiceEntry          string
 	ServiceEntryHosts     []string
@@ -56,7 +67,7 @@ type Config struct {
 	Defaults map[string]string
 }
 
-// Values of Config.Sidecar, Inbound, CaptureNoProxy and Operator.
+// Values of Config.Sidecar, Inbound, CaptureNoProxy, Operator and ReplayVolumes.
 const (
 	sidecarNative  = "native"
 	sidecarClassic = "classic"
@@ -68,6 +79,9 @@ const (
 	captureAuto = "auto"
 
 	operatorIgnore = "ignore"
+
+	volumesKeep  = "keep"
+	volumesEmpty = "emptyDir"
 )
 
 // PresetSpeedscaleCloud is the ServiceEntry preset that opens the hosts of
@@ -96,6 +110,11 @@ var egressKind = Kind{Name: "list", Allowed: "hosts as Istio's Sidecar takes the
 var hostsKind = Kind{Name: "list", Allowed: "host names, *.example.com included, separated by commas", check: checkHosts}
 var redactKind = Kind{Name: "list", Allowed: contract.RedactionAllowed, check: func(v string) error { _, err := contract.ParseRedaction(v); return err }}
 var sinkKind = Kind{Name: "URL", Allowed: "file:///directory, without . or .. in it, or https://host[:port] or http://host[:port] of a collector", Pattern: `^(file:///[^:?#%]+|https?://[^/?#%@]+)$`, check: checkSink, hidden: true}
+
+var replayPlaceKind = Kind{Name: "place", Allowed: "s3://bucket/prefix, gs://bucket/prefix, azblob://container/prefix, or file:///directory with the option replayClaim", check: checkReplayPlace, hidden: true}
+var claimKind = patternKind("claim name", "the name of a PersistentVolumeClaim in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+var accountKind = patternKind("service account", "the name of a ServiceAccount in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+var passthroughKind = Kind{Name: "list", Allowed: "HOST, HOST:PORT or *.HOST, separated by commas", check: checkPassthrough}
 
 var options = []Option{
 	{"image", imageKind, "ghcr.io/tapedeck/tapedeck:latest", "Image of the sidecar, by tag or by digest. A release of tapedeck defaults to the image of the same version, so that an upgrade restarts every workload: pin the image to [upgrade in steps](upgrades.md).", func(c *Config) any { return &c.Image }},
@@ -130,6 +149,12 @@ var options = []Option{
 	{"istioAPIVersion", enumKind("", "v1", "v1beta1", "v1alpha3"), "", "Version of networking.istio.io to write; unset follows the input, v1 where it has none.", func(c *Config) any { return &c.IstioAPIVersion }},
 	{"mendVirtualServices", boolKind, "false", "Add the Service's host and the gateway mesh to a VirtualService that exposes it outside the mesh only, and the Service as a parent to such an HTTPRoute or GRPCRoute; where that can break no call.", func(c *Config) any { return &c.MendVirtualServices }},
 	{"operator", enumKind("", operatorIgnore), "", "`ignore` has a Speedscale operator that still runs leave rendered workloads alone: operator.speedscale.com/ignore: \"true\" is written beside each inject annotation. A later render knows its own from one that you wrote.", func(c *Config) any { return &c.Operator }},
+	{"replayPlace", replayPlaceKind, "", "Where [replays](cluster-replay.md) find snapshots and leave reports: a bucket, or a directory on the volume of `replayClaim`. Replays need it.", func(c *Config) any { return &c.ReplayPlace }},
+	{"replayClaim", claimKind, "", "PersistentVolumeClaim, in the workload's namespace, that is mounted at the directory of `replayPlace`. Several nodes mount it, so its access mode is ReadWriteMany.", func(c *Config) any { return &c.ReplayClaim }},
+	{"replayServiceAccount", accountKind, "", "Service account of generators and responders, which may read and write `replayPlace`; unset: the namespace's default.", func(c *Config) any { return &c.ReplayServiceAccount }},
+	{"replayCopyServiceAccount", accountKind, "", "Service account of copies; unset: that of the original, which the responder then admits, too.", func(c *Config) any { return &c.ReplayCopyAccount }},
+	{"replayPassthrough", passthroughKind, "", "Hosts that responders may reach where the snapshot has no answer, as HOST, HOST:PORT or *.HOST.", func(c *Config) any { return &c.ReplayPassthrough }},
+	{"replayVolumes", enumKind(volumesKeep, volumesEmpty), volumesKeep, "What a copy gets for a writable PersistentVolumeClaim: with `keep` that is an error, since the copy would write into the original's data; `emptyDir` gives it an empty volume.", func(c *Config) any { return &c.ReplayVolumes }},
 }
 
 // DefaultConfig returns the configuration that holds when nothing is set.
@@ -265,6 +290,33 @@ var imageDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 func checkImageVersion(v string) error {
 	if n, err := strconv.Atoi(v); err != nil || n < 1 || n > contract.Version {
 		return errors.New("no contract version that this render knows")
+	}
+	return nil
+}
+
+// checkReplayPlace refuses a place in which pods can't meet: they write to no collector, and
+// a relative directory is on no volume.
+func checkReplayPlace(v string) error {
+	p, err := contract.ParsePlace(v)
+	switch {
+	case v == "":
+		return nil
+	case err != nil:
+		return err
+	case p.IsCollector():
+		return errors.New("a collector, to which replays can't write")
+	case p.IsDir() && !strings.HasPrefix(p.Path, "/"):
+		return errors.New("a relative directory")
+	}
+	return nil
+}
+
+func checkPassthrough(v string) error {
+	for _, host := range splitList(v) {
+		name, port, hasPort := strings.Cut(strings.TrimPrefix(host, "*."), ":")
+		if !hostName.MatchString(name) || hasPort && checkPort(port) != nil {
+			return fmt.Errorf("%q is not a host with or without a port", host)
+		}
 	}
 	return nil
 }

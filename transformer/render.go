@@ -51,6 +51,7 @@ func Render(objects []*Object, cfg Config) Output {
 		out.Results = append(out.Results, in.decide(w)...)
 	}
 	out.Results = append(out.Results, in.checkFields()...)
+	out.Results = append(out.Results, in.addReplays()...)
 	in.labelWorkloads()
 	in.externals = in.openedHosts()
 	out.Results = append(out.Results, in.unsupported(kept)...)
@@ -66,6 +67,8 @@ func Render(objects []*Object, cfg Config) Output {
 	for _, w := range in.workloads {
 		out.Results = append(out.Results, injected[w]...)
 	}
+	replays, more := in.renderReplays()
+	created, out.Results = append(created, replays...), append(out.Results, more...)
 	out.Results = append(out.Results, in.checkQuotaSums()...)
 	in.keepAliases(kept)
 	for _, o := range kept {
