@@ -135,6 +135,8 @@ const (
 	CodeMalformed       Code = "malformed-workload"
 	CodeUndo            Code = "undo-unreadable"
 	CodeUndoRefused     Code = "undo-refused"
+	CodeReplayTwice     Code = "replay-twice"
+	CodeReplayName      Code = "replay-name-taken"
 	CodeNotCreated      Code = "created-for-refused"
 	CodeInvalidYAML     Code = "invalid-yaml"
 	CodeInvalidConfig   Code = "invalid-config"
@@ -264,6 +266,8 @@ var reasons = map[Code]Reason{
 	CodeMalformed:       {Error, false, "A part of the workload is not of the kind that Kubernetes asks for.", "The result names the field."},
 	CodeUndo:            {Error, false, "The record of an earlier render cannot be read.", "Render from the original manifest."},
 	CodeUndoRefused:     {Error, false, "The annotation tapedeck.dev/undo has an entry that no render writes: somebody else wrote or changed it.", "Remove the annotation, or render from the original manifest."},
+	CodeReplayTwice:     {Error, false, "Two replays of one workload have the same settings, so they would have the same names.", "Remove one of the two."},
+	CodeReplayName:      {Error, false, "An object of the input has the name that a replay needs, and no render created it.", "Rename or remove the object."},
 	CodeNotCreated:      {Error, false, "The annotation tapedeck.dev/created-for is on an object that no render created, or that was changed too far to tell.", "Remove the annotation, or the object."},
 	CodeInvalidYAML:     {Error, false, "The input is not YAML that can be read.", "The result gives the line."},
 	CodeInvalidConfig:   {Error, false, "The configuration is not valid.", "The result names the field."},

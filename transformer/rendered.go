@@ -95,6 +95,9 @@ var createdKinds = []createdKind{
 		return slices.ContainsFunc([]string{externalHosts, speedscaleCloudHosts, collectorHost}, func(n string) bool { return strings.Contains(name, n) })
 	}, ownServiceEntry},
 	{networkingGroup, "NetworkPolicy", namedForWorkload, ownNetworkPolicy},
+	{"apps", "Deployment", namedForReplay, ownReplayDeployment},
+	{"", "Service", namedForReplay, ownReplayService},
+	{"batch", "Job", namedForReplay, ownReplayJob},
 }
 
 func namedForWorkload(name, workload string) bool {
@@ -105,20 +108,32 @@ func namedForWorkload(name, workload string) bool {
 // annotation of one; nil if it is one.
 func checkCreated(o *Object) error {
 	kind, workload, _ := strings.Cut(o.annotation(contract.AnnotationFor), "/")
-	i := slices.IndexFunc(createdKinds, func(k createdKind) bool { return o.is(k.group, k.kind) })
+	rows := slices.DeleteFunc(slices.Clone(createdKinds), func(k createdKind) bool { return !o.is(k.group, k.kind) })
+	forWorkload := slices.ContainsFunc(workloadKinds, func(k workloadKind) bool { return k.kind == kind }) || kind == trafficReplayKind
 	switch {
 	case field(o.Node, "metadata", "annotations", contract.AnnotationUndo) != nil:
 		return fmt.Errorf("found %s beside it, which no created object has", contract.AnnotationUndo)
-	case i < 0:
-		return fmt.Errorf("found it on kind %s, allowed: on a Sidecar or ServiceEntry of %s, or a NetworkPolicy, that a render created", o.kind(), istioGroup)
-	case !slices.ContainsFunc(workloadKinds, func(k workloadKind) bool { return k.kind == kind }) || workload == "":
-		return fmt.Errorf("found %q, allowed: the kind and name of a workload", o.annotation(contract.AnnotationFor))
-	case !createdKinds[i].named(o.name(), workload):
+	case len(rows) == 0:
+		return fmt.Errorf("found it on a %s of %s, allowed: on a %s that a render created", o.kind(), o.apiVersion(), createdKindNames())
+	case !forWorkload || workload == "":
+		return fmt.Errorf("found %q, allowed: the kind and name of a workload, or of a TrafficReplay", o.annotation(contract.AnnotationFor))
+	}
+	if rows = slices.DeleteFunc(rows, func(k createdKind) bool { return !k.named(o.name(), workload) }); len(rows) == 0 {
 		return fmt.Errorf("found it on a %s with the name %s, which no render gives to one for that workload", o.kind(), o.name())
-	case strAt(o.Node, "metadata", "labels", managedBy) != managedByUs || !createdKinds[i].own(o):
+	}
+	if strAt(o.Node, "metadata", "labels", managedBy) != managedByUs || !slices.ContainsFunc(rows, func(k createdKind) bool { return k.own(o) }) {
 		return fmt.Errorf("found it on a %s with content that no render writes", o.kind())
 	}
 	return nil
+}
+
+// createdKindNames lists the kinds that a render creates.
+func createdKindNames() string {
+	var names []string
+	for _, k := range createdKinds {
+		names = append(names, k.kind)
+	}
+	return oneOf(unique(names))
 }
 
 // ownSidecar tells whether a Sidecar selects by the label that rewritten pods alone

@@ -105,6 +105,7 @@ func (r *replay) namespace() string {
 // workloads were decided on, and before any is injected.
 func (in *input) addReplays() Results {
 	replays, results := in.readReplays()
+	results = append(results, in.nameReplays(replays)...)
 	for _, r := range replays {
 		more := in.addCopy(r)
 		results = append(results, more...)

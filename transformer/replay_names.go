@@ -1,0 +1,396 @@
+package transformer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Everything of a replay is named after one base, NAME-replay-HASH:
+//
+//	BASE            the copy, its Service and its policies
+//	BASE-mock       the responder and its Service
+//	NAME-replay-…   the Job, with a hash of its own: nobody may change the template of a Job
+//
+// A new build, snapshot or setting is another hash, and so another replay. A new image of
+// Tapedeck is another Job of the same replay.
+
+// trafficReplayKind is the kind of the objects that ask for replays.
+const trafficReplayKind = "TrafficReplay"
+
+const (
+	replayInfix     = "-replay-"
+	responderSuffix = "-mock"
+	// maxStem is how long NAME may be, so that "-replay-", the hash, and the index of a
+	// Job's pod, which is a part of its host name, fit 63 characters. An index has 5 digits
+	// at most: Kubernetes takes 100000 completions (pkg/apis/batch/validation).
+	maxStem = 63 - len(replayInfix) - hashLength - len("-99999")
+)
+
+// replayBase matches the base of a replay's names.
+var replayBase = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?` + replayInfix + hashPattern + `$`)
+
+// nameReplays names replays. It comes before anything is edited: the hash is of the pod
+// templates as they are in the input.
+func (in *input) nameReplays(replays []*replay) Results {
+	var results Results
+	taken := map[string]*replay{}
+	for _, r := range replays {
+		r.name = in.replayName(r)
+		id := r.namespace() + "/" + r.name
+		if first := taken[id]; first != nil {
+			results = append(results, result(CodeReplayTwice, r.from, "%s asks for a replay that %s of %s asks for already, with the same settings; remove one of the two", orThis(r.at), orThis(first.at), first.from.Ref()).At(r.at, "", ""))
+			continue
+		}
+		taken[id] = r
+		for _, o := range []*Object{
+			in.find("apps", "Deployment", r.namespace(), r.name), in.find("apps", "Deployment", r.namespace(), r.responderName()),
+			in.find("", "Service", r.namespace(), r.name), in.find("", "Service", r.namespace(), r.responderName()),
+		} {
+			if o != nil {
+				results = append(results, result(CodeReplayName, o, "%s has the name of an object that the replay of %s needs, and no annotation %s, so no render created it; rename or remove it", o.Ref(), r.from.Ref(), contract.AnnotationFor).At("metadata.name", o.name(), ""))
+			}
+		}
+	}
+	return results
+}
+
+// orThis names what asks for a replay: the field, if there is one.
+func orThis(at string) string {
+	if at == "" {
+		return "the object"
+	}
+	return at
+}
+
+// replayName returns the base of a replay's names.
+func (in *input) replayName(r *replay) string {
+	settings := r.replaySpec
+	settings.Hooks = nil // they are the Job's own annotations, and none of what it does
+	hashed := map[string]any{
+		"from":     identity(r.from),
+		"settings": setFields(settings),
+		"snapshot": r.Snapshot.String(),
+		"options":  in.replayOptions(),
+	}
+	if r.w != nil {
+		hashed["workload"], hashed["template"] = identity(r.w.Object), templateValue(r.w)
+	}
+	return replayStem(r.subject().name()) + replayInfix + hashOf(hashed)
+}
+
+// identity is what tells an object from others, without its version.
+func identity(o *Object) []string {
+	return []string{o.group(), o.kind(), o.namespace(), o.name()}
+}
+
+// replayOptions returns the options that are about replays alone, where they are not
+// as they are by default: a new option must not rename what does not use it.
+func (in *input) replayOptions() map[string]any {
+	set, usual := map[string]any{}, DefaultConfig()
+	for i := range options {
+		o := &options[i]
+		is, was := reflect.ValueOf(o.target(in.cfg)).Elem().Interface(), reflect.ValueOf(o.target(&usual)).Elem().Interface()
+		if strings.HasPrefix(o.Name, "replay") && !reflect.DeepEqual(is, was) {
+			set[o.Name] = is
+		}
+	}
+	return set
+}
+
+// subject is what a replay is named after: the workload, or what asks for the replay.
+func (r *replay) subject() *Object {
+	if r.w != nil {
+		return r.w.Object
+	}
+	return r.from
+}
+
+// responderName is the name of the responder and of its Service.
+func (r *replay) responderName() string { return r.name + responderSuffix }
+
+// serviceHost is the name by which the replay's pods find one of its Services. Where the
+// namespace is not known, they are in the same one.
+func (r *replay) serviceHost(name string) string {
+	if ns := r.namespace(); ns != "" {
+		return name + "." + ns
+	}
+	return name
+}
+
+func (r *replay) copyHost() string      { return r.serviceHost(r.name) }
+func (r *replay) responderHost() string { return r.serviceHost(r.responderName()) }
+
+// labels are the two labels by which everything selects a part of a replay.
+func (r *replay) labels(part string) map[string]string {
+	return map[string]string{contract.LabelReplay: r.name, contract.LabelReplayPart: part}
+}
+
+// selector returns them as a mapping of an object's.
+func (r *replay) selector(part string) *yaml.Node {
+	return mapping(contract.LabelReplay, r.name, contract.LabelReplayPart, part)
+}
+
+// labelsOfPods are the labels that the pods of a replay take over from the workload: by them a
+// mesh and a cloud know pods, so either all parts of a replay are in the mesh, or none.
+// Nothing of an application selects by them.
+var labelsOfPods = []string{
+	"sidecar.istio.io/inject", "istio.io/rev", "istio.io/dataplane-mode", "istio.io/use-waypoint", "istio.io/use-waypoint-namespace",
+	azureIdentity, "aadpodidbinding",
+}
+
+// azureIdentity is the label by which Azure gives a pod the identity of its service account
+// (https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html).
+const azureIdentity = "azure.workload.identity/use"
+
+// podLabels returns the labels that the pods of a part have.
+func (r *replay) podLabels(part string) *yaml.Node {
+	labels := r.selector(part)
+	if r.w == nil {
+		return labels
+	}
+	original := r.w.podLabels()
+	for _, key := range labelsOfPods {
+		if value := original[key]; value != "" {
+			labels.Content = append(labels.Content, node(key), node(value))
+		}
+	}
+	return labels
+}
+
+// createdFor names what the objects of a replay are created for.
+func (r *replay) createdFor() string {
+	return r.subject().kind() + "/" + r.subject().name()
+}
+
+// object builds an object of a part of a replay.
+func (r *replay) object(part, apiVersion, kind, name string, spec *yaml.Node) *Object {
+	var ns any
+	if r.namespace() != "" {
+		ns = r.namespace()
+	}
+	labels := mapping(managedBy, managedByUs)
+	labels.Content = append(labels.Content, r.selector(part).Content...)
+	return &Object{File: r.from.File, Node: mapping(
+		"apiVersion", apiVersion,
+		"kind", kind,
+		"metadata", mapping(
+			"name", name,
+			"namespace", ns,
+			"labels", labels,
+			"annotations", mapping(contract.AnnotationFor, r.createdFor()),
+		),
+		"spec", spec,
+	)}
+}
+
+// replayStem makes of a name what the names of a replay begin with. The name of a Service
+// starts with a letter and has no dots (RFC 1035), unlike that of a workload.
+func replayStem(name string) string {
+	stem := strings.Trim(strings.Map(func(c rune) rune {
+		if 'a' <= c && c <= 'z' || '0' <= c && c <= '9' {
+			return c
+		}
+		return '-'
+	}, strings.ToLower(name)), "-")
+	if stem == "" || stem[0] < 'a' {
+		stem = "w" + strings.TrimSuffix("-"+stem, "-")
+	}
+	return strings.TrimRight(stem[:min(len(stem), maxStem)], "-")
+}
+
+// namedForReplay tells whether a name is one of a replay of a workload.
+func namedForReplay(name, workload string) bool {
+	_, rest, found := strings.Cut(name, replayStem(workload)+replayInfix)
+	return found && hashPrefix.MatchString(rest)
+}
+
+// ownOfReplay tells whether an object has the labels that every object of a replay has, for
+// one of some parts, and a name of that part. A kustomization may have put a prefix and a
+// suffix around the name.
+func ownOfReplay(o *Object, parts ...string) (base, part string, own bool) {
+	labels := strMap(field(o.Node, "metadata", "labels"))
+	base, part = labels[contract.LabelReplay], labels[contract.LabelReplayPart]
+	if !replayBase.MatchString(base) || !slices.Contains(parts, part) {
+		return base, part, false
+	}
+	name := map[string]string{
+		contract.PartCopy:      base,
+		contract.PartResponder: base + responderSuffix,
+		contract.PartGenerator: base[:len(base)-hashLength], // the Job has a hash of its own
+	}[part]
+	return base, part, strings.Contains(o.name(), name)
+}
+
+// ownReplayDeployment tells whether a Deployment is the copy or the responder of a replay:
+// its pods are those with the two labels, and no others. An object which somebody gave the
+// labels, the selector and the name of a replay is a part of it by all signs, and is deleted
+// with it. Nothing that serves anybody else has that selector.
+func ownReplayDeployment(o *Object) bool {
+	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
+	spec := field(o.Node, "spec")
+	selector := field(spec, "selector")
+	return own && onlyKeys(selector, "matchLabels") && isSelector(field(selector, "matchLabels"), base, part) &&
+		hasLabels(field(spec, "template", "metadata", "labels"), base, part)
+}
+
+// ownReplayService tells whether a Service leads to the copy or the responder of a replay,
+// and from inside the cluster alone.
+func ownReplayService(o *Object) bool {
+	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
+	spec := field(o.Node, "spec")
+	return own && onlyKeys(spec, "selector", "ports") && isSelector(field(spec, "selector"), base, part)
+}
+
+// ownReplayJob tells whether a Job is the generator of a replay: it selects no pods by
+// labels of its own, and runs what a generator runs.
+func ownReplayJob(o *Object) bool {
+	base, part, own := ownOfReplay(o, contract.PartGenerator)
+	spec := field(o.Node, "spec")
+	containers := items(field(spec, "template", "spec", "containers"))
+	return own && field(spec, "selector") == nil && hasLabels(field(spec, "template", "metadata", "labels"), base, part) &&
+		len(containers) == 1 && strAt(containers[0], "name") == contract.GeneratorContainer
+}
+
+// isSelector tells whether a mapping has the two labels of a part of a replay, and no other.
+func isSelector(n *yaml.Node, base, part string) bool {
+	return n != nil && len(n.Content) == 4 && hasLabels(n, base, part)
+}
+
+// hasLabels tells whether labels have the two of a part of a replay.
+func hasLabels(n *yaml.Node, base, part string) bool {
+	return strAt(n, contract.LabelReplay) == base && strAt(n, contract.LabelReplayPart) == part
+}
+
+const (
+	hashLength  = 8
+	hashPattern = `[a-z0-9]{8}`
+)
+
+var hashPrefix = regexp.MustCompile(`^` + hashPattern)
+
+// hashOf returns a hash of values, as small letters and digits. It is of their JSON, where
+// the keys of maps are in order.
+func hashOf(values ...any) string {
+	text, err := json.Marshal(values)
+	if err != nil {
+		panic(err) // a wrong type, not wrong input
+	}
+	sum := sha256.Sum256(text)
+	const most = 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36
+	digits := strconv.FormatUint(binary.BigEndian.Uint64(sum[:])%most, 36)
+	return strings.Repeat("0", hashLength-len(digits)) + digits
+}
+
+// setFields returns the fields of a structure that are set, since one that is new and not set must
+// not change a hash.
+func setFields(v any) any {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // as above
+	}
+	var fields any
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&fields); err != nil {
+		panic(err) // it was marshalled just now
+	}
+	return withoutEmpty(fields)
+}
+
+// withoutEmpty drops empty fields; nil if a value is empty itself.
+func withoutEmpty(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key := range v {
+			if v[key] = withoutEmpty(v[key]); v[key] == nil {
+				delete(v, key)
+			}
+		}
+		if len(v) == 0 {
+			return nil
+		}
+	case []any:
+		if len(v) == 0 {
+			return nil
+		}
+	case json.Number:
+		if v == "0" {
+			return nil
+		}
+	case string:
+		if v == "" {
+			return nil
+		}
+	case bool:
+		if !v {
+			return nil
+		}
+	}
+	return v
+}
+
+// templateValue returns of a pod template what makes its pods: the spec, the labels and
+// the annotations. How it is written in YAML does not matter.
+func templateValue(w *workload) any {
+	annotations, _ := plainValue(field(w.template, "metadata", "annotations")).(map[string]any)
+	for key := range annotations {
+		if bookkeeping.MatchString(key) { // a Pod is its own template
+			delete(annotations, key)
+		}
+	}
+	return map[string]any{"spec": plainValue(w.podSpec()), "labels": plainValue(field(w.template, "metadata", "labels")), "annotations": annotations}
+}
+
+// plainValue returns a node's value, with maps and lists as encoding/json has them. Texts
+// that say the same number are the same.
+func plainValue(n *yaml.Node) any {
+	switch {
+	case n == nil || isNull(n):
+		return nil
+	case n.Kind == yaml.MappingNode:
+		m := make(map[string]any, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if value := n.Content[i+1]; !isNull(value) { // which is to say nothing
+				m[n.Content[i].Value] = plainValue(value)
+			}
+		}
+		return m
+	case n.Kind == yaml.SequenceNode:
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			list[i] = plainValue(item)
+		}
+		return list
+	}
+	var whole int64
+	var number float64
+	switch n.ShortTag() {
+	case yaml.NodeTagBool:
+		return isTrue(n)
+	case yaml.NodeTagInt:
+		if n.Decode(&whole) == nil {
+			return whole
+		}
+	case yaml.NodeTagFloat:
+		if n.Decode(&number) != nil || math.IsNaN(number) || math.IsInf(number, 0) {
+			break
+		}
+		if whole = int64(number); number == float64(whole) {
+			return whole
+		}
+		return number
+	}
+	return n.Value
+}
