@@ -21,6 +21,8 @@ type Options struct {
 	// Target is sent to. Baseline, if not nil, gets each request as well, after it was
 	// answered by the target.
 	Target, Baseline *wire.Client
+	// Targets are further ones, for the steps that PrepareOptions.Target sends there.
+	Targets []*wire.Client
 	// Load says when requests are due.
 	Load Load
 	// Set supplies values that only the client has.

@@ -21,6 +21,9 @@ type PrepareOptions struct {
 	Compare *Comparison
 	// Leave tells why an inbound exchange is not to be sent, "" if it is; nil: all are.
 	Leave func(*recording.Exchange) string
+	// Target tells the number of the client that an exchange's request is sent by: 0 for
+	// Options.Target, n for number n-1 of Options.Targets; nil: 0.
+	Target func(*recording.Exchange) uint8
 	// Rules are the user's for carrying values; nil: there are none.
 	Rules *carry.Rules
 	// Dir is where the plan's file goes, Limit bounds it: see [plan.Options].
@@ -33,7 +36,7 @@ type PrepareOptions struct {
 // Prepare makes a plan of the inbound exchanges, which come by their start. An error that
 // comes with one ends it.
 func Prepare(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error], o PrepareOptions) (*plan.Plan, *carry.Graph, error) {
-	po := plan.Options{Encode: wire.Append, Endpoint: carry.Endpoint, Dir: o.Dir, Limit: o.Limit}
+	po := plan.Options{Encode: wire.Append, Endpoint: carry.Endpoint, Target: o.Target, Dir: o.Dir, Limit: o.Limit}
 	if o.Compare != nil {
 		po.Answer = o.Compare.Hasher.Answer
 	}

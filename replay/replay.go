@@ -185,7 +185,7 @@ func (p *player) request(ctx context.Context, w *worker, j *job, endpoint int) (
 		return err
 	}
 	sent := p.now()
-	failure := p.Target.Send(ctx, w.buf, &w.live)
+	failure := p.target(j.step).Send(ctx, w.buf, &w.live)
 	done := p.now()
 	if failure != nil && ctx.Err() != nil {
 		took := time.Duration(float64(p.Plan.Steps[j.step].Took) / min(p.Load.Speed, 1))
@@ -215,6 +215,14 @@ func (p *player) request(ctx context.Context, w *worker, j *job, endpoint int) (
 	s.Succeeded, err = p.answered(w, j, endpoint, failure)
 	w.local.Add(s)
 	return err
+}
+
+// target is the client that sends a step.
+func (p *player) target(step int) *wire.Client {
+	if n := p.Plan.Steps[step].Target; n > 0 {
+		return p.Targets[n-1]
+	}
+	return p.Target
 }
 
 // encoded is the request of a step with what the pass has to write into it.

@@ -64,7 +64,7 @@ behind it, waits for the target's port, replays, and stops both.
 	}
 	cmd.SetFlagErrorFunc(flagError)
 	fs := cmd.Flags()
-	fs.StringVar(&f.target, "target", "", "`URL` that requests are sent to; by default the recorded port of localhost")
+	fs.StringArrayVar(&f.target, "target", nil, "`URL` that requests are sent to, or PORT=URL for those captured at a port; may be repeated; by default the recorded port of localhost")
 	fs.BoolVar(&f.rewriteHost, "rewrite-host", false, "send the target's host as Host instead of the recorded one")
 	fs.StringVar(&f.caFile, "tls-ca", "", "`file` with the CAs that the target's certificate is verified by; the system's by default")
 	fs.StringVar(&f.serverName, "tls-server-name", "", "`name` that the target's certificate must have; the target's host by default")
@@ -89,7 +89,7 @@ behind it, waits for the target's port, replays, and stops both.
 	fs.Int64Var(&f.bounds.Requests, "max-requests", 5_000_000, "refuse a load of more `requests`; 0: any")
 
 	fs.StringArrayVar(&f.set, "set", nil, "a value for a place of requests, as `header.Authorization=env:TOKEN`; may be repeated")
-	fs.StringVar(&f.credentials, "credentials", "", "`file` with such values, one a line")
+	fs.StringArrayVar(&f.credentials, "credentials", nil, "`file` with such values, one a line; may be repeated")
 	fs.StringVar(&f.withoutCredentials, "without-credentials", "stop", "what to do with requests whose credentials are missing: `stop`, leave-out or send")
 	fs.StringVar(&f.carryRules, "carry-rules", "", "`file` of rules for what is carried from answers to requests")
 
@@ -113,6 +113,7 @@ behind it, waits for the target's port, replays, and stops both.
 	fs.StringSliceVarP(&f.query.Workloads, "workload", "w", nil, "send only what these `workloads` received")
 	fs.StringSliceVar(&f.query.Clusters, "cluster", nil, "send only what was recorded in these `clusters`")
 	fs.BoolVar(&f.allowIncomplete, "allow-incomplete", false, "replay a recording that is damaged, or lacks something that was recorded")
+	f.clusterFlags.register(fs)
 	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for the file with recorded requests; the system's by default")
 	fs.StringVar(&f.tempSize, "temp-size", "64Gi", "bound on that file's `size`")
 	return cmd
@@ -125,9 +126,11 @@ credentials are missing. If several apply, the first of 6, 2, 5, 4, 3, 1.`
 
 type replayFlags struct {
 	matchFlags
-	target, caFile, serverName, certFile, keyFile string
-	rewriteHost                                   bool
-	timeout, maxTime, maxLag                      time.Duration
+	clusterFlags
+	target                                []string
+	caFile, serverName, certFile, keyFile string
+	rewriteHost                           bool
+	timeout, maxTime, maxLag              time.Duration
 
 	speed, only        string
 	load               replay.Load
@@ -135,7 +138,7 @@ type replayFlags struct {
 	maxInFlight        int
 	bounds             replay.Bounds
 	set                []string
-	credentials        string
+	credentials        []string
 	withoutCredentials string
 	carryRules         string
 
@@ -167,11 +170,20 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	if err := f.check(command); err != nil {
 		return err
 	}
-	l, err := f.prepare(cmd, place)
+	with, err := f.clusterFlags.parse()
+	if err != nil {
+		return err
+	}
+	to, err := parseTargets(f.target)
+	if err != nil {
+		return err
+	}
+	l, err := f.prepare(cmd, place, to)
 	if err != nil {
 		return err
 	}
 	defer l.plan.Close()
+	_ = with
 	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: load, Set: set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag, Grace: f.timeout}
 	f.bounds.InFlight = cmp.Or(f.maxInFlight, replay.DefaultInFlight)
 	if o.Load, err = f.bounds.Check(load, l.plan); err != nil {
@@ -181,19 +193,10 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	if err != nil {
 		return err
 	}
-	target, err := f.targetURL(l.plan)
+	closeClients, err := f.clients(&o, l.targets)
+	defer closeClients()
 	if err != nil {
 		return err
-	}
-	if o.Target, err = f.client(target, load); err != nil {
-		return fmt.Errorf("--target: %w", err)
-	}
-	defer o.Target.Close()
-	if u, isURL := baselineURL(f.baseline); isURL {
-		if o.Baseline, err = f.client(u, load); err != nil {
-			return fmt.Errorf("--baseline: %w", err)
-		}
-		defer o.Baseline.Close()
 	}
 	var dependencies *standIn
 	if f.mocks {
@@ -204,13 +207,17 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	}
 	var app *app
 	if len(command) > 0 {
-		if isTaken(ctx, target) {
-			return fmt.Errorf("%s: somebody listens there already, and would get the requests meant for %s: stop it, or give the command another port and say so with --target", target.Host, command[0])
+		for _, t := range l.targets.flags {
+			if isTaken(ctx, t.url) {
+				return fmt.Errorf("%s: somebody listens there already, and would get the requests meant for %s: stop it, or give the command another port and say so with --target", t.url.Host, command[0])
+			}
 		}
 		app = startApp(cmd, command, dependencies)
 		defer app.stop(ctx)
-		if err := app.ready(ctx, target); err != nil {
-			return err
+		for _, t := range l.targets.flags {
+			if err := app.ready(ctx, t.url); err != nil {
+				return err
+			}
 		}
 	}
 	p := newProgress(cmd.ErrOrStderr())
@@ -228,7 +235,7 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	if err != nil {
 		return err
 	}
-	r.Version, r.Target, r.Source.Place, r.Source.SHA256, r.Source.Findings = buildVersion(), target.String(), l.source.Place, l.source.SHA256, l.source.Findings
+	r.Version, r.Target, r.Source.Place, r.Source.SHA256, r.Source.Findings = buildVersion(), l.targets.String(), l.source.Place, l.source.SHA256, l.source.Findings
 	if f.allowIncomplete {
 		r.Source.Findings = nil
 	}
@@ -269,6 +276,10 @@ func (f *replayFlags) check(command []string) error {
 		return fmt.Errorf("--without-credentials %q: want stop, leave-out or send", f.withoutCredentials)
 	case f.noCompare && (f.accept != "" || f.baseline != "" || f.verifyFix):
 		return errors.New("--no-compare: nothing is compared, so --accept, --baseline and --verify-fix have no meaning")
+	case f.responder != "" && f.mocks:
+		return errors.New("--responder and --mock: want one mock")
+	case f.accept != "" && f.shard != "":
+		return errors.New("--accept: rules come from a whole run, and --shard sends a part: replay without shards")
 	case (f.certFile == "") != (f.keyFile == ""):
 		return errors.New("--tls-cert and --tls-key: want both or none")
 	case f.output != "none":
@@ -366,19 +377,18 @@ func (f *replayFlags) settings() (all []carry.Setting, err error) {
 			return nil, err
 		}
 	}
-	if f.credentials == "" {
-		return all, nil
-	}
-	text, err := os.ReadFile(f.credentials)
-	if err != nil {
-		return nil, fmt.Errorf("--credentials: %w", err)
-	}
-	for i, line := range strings.Split(string(text), "\n") {
-		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
-			continue
+	for _, file := range f.credentials {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("--credentials: %w", err)
 		}
-		if err := add(fmt.Sprintf("--credentials %s: line %d", f.credentials, i+1), line); err != nil {
-			return nil, err
+		for i, line := range strings.Split(string(text), "\n") {
+			if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+				continue
+			}
+			if err := add(fmt.Sprintf("--credentials %s: line %d", file, i+1), line); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return all, nil

@@ -27,13 +27,14 @@ type loaded struct {
 	matcher *match.Matcher
 	rules   *carry.Rules
 	source  mock.Source
+	targets *targets
 }
 
 // prepare loads the recording.
-func (f *replayFlags) prepare(cmd *cobra.Command, place string) (_ *loaded, err error) {
+func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag) (_ *loaded, err error) {
 	ctx := cmd.Context()
 	thrifty()
-	l := &loaded{}
+	l := &loaded{targets: &targets{to, map[string]bool{}}}
 	key, err := f.key()
 	if err != nil {
 		return nil, err
@@ -62,13 +63,16 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string) (_ *loaded, err 
 	hashed := mock.NewHashed(from)
 	q := f.query
 	q.Direction = recording.In
+	if q, err = read.Slice(ctx, q, recording.In, f.slices, from); err != nil {
+		return nil, fmt.Errorf("--slice: %w", err)
+	}
 	reader, err := read.Open(ctx, q, read.Options{Order: read.Sorted, TempDir: f.temp}, hashed)
 	if err != nil {
 		return nil, err
 	}
 	p := newProgress(cmd.ErrOrStderr())
 	o := replay.PrepareOptions{
-		Rules: l.rules, Dir: f.temp, Limit: size,
+		Rules: l.rules, Dir: f.temp, Limit: size, Target: l.targets.number,
 		Progress: func(n int) {
 			if n%256 == 0 {
 				p.show("loading: %d requests", n)
@@ -103,10 +107,13 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string) (_ *loaded, err 
 	}
 	if len(l.plan.Steps) == 0 {
 		selected := ""
-		if len(f.query.Namespaces)+len(f.query.Workloads)+len(f.query.Clusters) > 0 {
-			selected = " of what --namespace, --workload and --cluster select"
+		if len(f.query.Namespaces)+len(f.query.Workloads)+len(f.query.Clusters)+len(f.slices) > 0 {
+			selected = " of what --namespace, --workload, --cluster and --slice select"
 		}
 		return nil, fmt.Errorf("%s: there is nothing to send: no inbound request was found%s%s", place, selected, leftOut(l.plan))
+	}
+	if err := l.targets.check(l.plan); err != nil {
+		return nil, err
 	}
 	return l, nil
 }

@@ -1,17 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/replay/plan"
@@ -24,32 +29,111 @@ func baselineURL(text string) (*url.URL, bool) {
 	return u, err == nil && u.Scheme != "" && u.Host != ""
 }
 
-// targetURL is where requests go: by default, loopback at the port that was captured.
-func (f *replayFlags) targetURL(p *plan.Plan) (*url.URL, error) {
-	if f.target != "" {
-		text := f.target
+// targetFlag is a value of --target: a URL, perhaps for what was captured at one port.
+type targetFlag struct {
+	port string // "": any
+	url  *url.URL
+}
+
+// maxTargets is how many there may be: as many as a plan tells apart.
+const maxTargets = 255
+
+// parseTargets reads the values of --target. That for any port is the first.
+func parseTargets(values []string) (all []targetFlag, err error) {
+	for _, value := range values {
+		t, text := targetFlag{}, value
+		if port, rest, ok := strings.Cut(value, "="); ok && strings.Trim(port, "0123456789") == "" {
+			n, err := strconv.ParseUint(port, 10, 16)
+			if err != nil || n == 0 {
+				return nil, fmt.Errorf("--target %s: want URL, or PORT=URL with the port at which requests were captured, from 1 to 65535", value)
+			}
+			t.port, text = strconv.FormatUint(n, 10), rest
+		}
 		if !strings.Contains(text, "://") {
 			text = "http://" + text
 		}
-		u, err := url.Parse(text)
-		if err != nil {
+		if t.url, err = url.Parse(text); err != nil {
 			return nil, fmt.Errorf("--target: %w", err)
 		}
-		return u, nil
+		if slices.ContainsFunc(all, func(other targetFlag) bool { return other.port == t.port }) {
+			return nil, fmt.Errorf("--target %s: there is one for the same requests already: want one URL, and one PORT=URL for each port", value)
+		}
+		all = append(all, t)
+	}
+	if len(all) > maxTargets {
+		return nil, fmt.Errorf("--target: it is given %d times; at most %d are allowed", len(all), maxTargets)
+	}
+	slices.SortStableFunc(all, func(a, b targetFlag) int {
+		switch {
+		case a.port == "":
+			return -1
+		case b.port == "":
+			return 1
+		}
+		return 0
+	})
+	return all, nil
+}
+
+// targets are where requests go, by the ports at which they were captured.
+type targets struct {
+	flags   []targetFlag
+	unknown map[string]bool // ports that have no target
+}
+
+// number is that of the target of an exchange; it notes a port that has none.
+func (t *targets) number(e *recording.Exchange) uint8 {
+	port := capturedPort(e)
+	for i, f := range t.flags {
+		if f.port == port {
+			return uint8(i)
+		}
+	}
+	if len(t.flags) > 0 && t.flags[0].port != "" {
+		t.unknown[port] = true
+	}
+	return 0
+}
+
+func capturedPort(e *recording.Exchange) string { return e.Tags.Get(recording.TagReverseProxyPort) }
+
+// check tells whether every request of the plan has a target. Without a flag, the target is
+// loopback at the port that the first one was captured at.
+func (t *targets) check(p *plan.Plan) error {
+	if len(t.unknown) > 0 {
+		port := slices.Min(slices.Collect(maps.Keys(t.unknown)))
+		return fmt.Errorf("--target: requests were captured at port %s, for which there is no target: want --target %[1]s=URL, or --target URL for all other ports", cmp.Or(port, "(unknown)"))
+	}
+	if len(t.flags) > 0 {
+		return nil
 	}
 	e, err := p.Exchange(0)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	port := e.Tags.Get(recording.TagReverseProxyPort)
+	port := capturedPort(e)
 	if port == "" {
-		return nil, errors.New("--target: want a URL such as http://localhost:8080: the recording does not say on which port the requests were captured")
+		return errors.New("--target: want a URL such as http://localhost:8080: the recording does not say on which port the requests were captured")
 	}
-	return &url.URL{Scheme: "http", Host: "localhost:" + port}, nil
+	t.flags = []targetFlag{{url: &url.URL{Scheme: "http", Host: "localhost:" + port}}}
+	return nil
+}
+
+// String names all targets.
+func (t *targets) String() string {
+	var all []string
+	for _, f := range t.flags {
+		text := f.url.String()
+		if f.port != "" {
+			text = f.port + "=" + text
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, ", ")
 }
 
 // client makes a client for a target.
-func (f *replayFlags) client(target *url.URL, load replay.Load) (*wire.Client, error) {
+func (f *replayFlags) client(target *url.URL, load replay.Load, run string) (*wire.Client, error) {
 	if port := target.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 			return nil, fmt.Errorf("%s: port %s: want one from 1 to 65535", target.Redacted(), port)
@@ -73,11 +157,52 @@ func (f *replayFlags) client(target *url.URL, load replay.Load) (*wire.Client, e
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails
 	pace := load.Speed
 	if load.Users > 0 || load.StagesAreUsers {
 		pace = 0
 	}
-	return wire.New(wire.Options{Target: target, RewriteHost: f.rewriteHost, TLS: config, Timeout: f.timeout, MaxTime: f.maxTime, Run: hex.EncodeToString(id[:]), Pace: pace})
+	return wire.New(wire.Options{Target: target, RewriteHost: f.rewriteHost, TLS: config, Timeout: f.timeout, MaxTime: f.maxTime, Run: run, Pace: pace})
+}
+
+// clients makes the clients of all targets, and that of a baseline, which close ends.
+func (f *replayFlags) clients(o *replay.Options, to *targets) (end func(), err error) {
+	var all []*wire.Client
+	end = func() {
+		for _, c := range all {
+			c.Close()
+		}
+	}
+	run := f.runID()
+	add := func(flag string, u *url.URL) error {
+		c, err := f.client(u, o.Load, run)
+		if err != nil {
+			return fmt.Errorf("%s: %w", flag, err)
+		}
+		all = append(all, c)
+		return nil
+	}
+	for _, t := range to.flags {
+		if err := add("--target", t.url); err != nil {
+			return end, err
+		}
+	}
+	o.Target, o.Targets = all[0], all[1:]
+	if u, isURL := baselineURL(f.baseline); isURL {
+		if err := add("--baseline", u); err != nil {
+			return end, err
+		}
+		o.Baseline = all[len(all)-1]
+	}
+	return end, nil
+}
+
+// runID is the ID of the run in the header of each request: what ends the ID that its shards
+// have in common, if it can be one.
+func (f *replayFlags) runID() string {
+	if id := path.Base(f.id); contract.IsReplayID(id) {
+		return id
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
 }

@@ -37,6 +37,8 @@ type Step struct {
 	Endpoint int32
 	// Safe tells that the method only reads (RFC 9110, section 9.2.1).
 	Safe bool
+	// Target is Options.Target of the exchange.
+	Target uint8
 	// Answer is Options.Answer of the exchange.
 	Answer uint64
 
@@ -115,6 +117,8 @@ type Options struct {
 	Endpoint func(e *recording.Exchange) string
 	// Answer stands for what is compared of the recorded answer; nil: nothing does.
 	Answer func(e *recording.Exchange) uint64
+	// Target tells by a number where an exchange's request is sent to; nil: 0.
+	Target func(e *recording.Exchange) uint8
 	// Dir is where the file goes; "": the system's directory for temporary files. Limit
 	// bounds it, in bytes; 0: it does not.
 	Dir   string
@@ -169,6 +173,9 @@ func (b *Builder) Add(e *recording.Exchange) (step bool, err error) {
 		s.At = max(s.At, p.Steps[n-1].At)
 	}
 	s.Safe = e.HTTP != nil && recording.IsSafe(e.HTTP.Req.Method) && e.Conversation() == nil
+	if b.o.Target != nil {
+		s.Target = b.o.Target(e)
+	}
 	if b.o.Answer != nil {
 		s.Answer = b.o.Answer(e)
 	}

@@ -10,10 +10,11 @@ import (
 	"github.com/tapedeck/tapedeck/replay/goal"
 )
 
-const (
-	maxReport = 256 << 20 // bytes of a report that is read
-	maxShards = 10_000
-)
+// maxReport bounds the bytes of a report that is read.
+const maxReport = 256 << 20
+
+// MaxShards is how many shards a run may have.
+const MaxShards = 10_000
 
 // Read reads a report in its JSON form, and checks it: a report may come from anywhere.
 func Read(from io.Reader) (*Report, error) {
@@ -48,8 +49,8 @@ func (r *Report) check() error {
 	if r.Ended.Before(r.Started) {
 		return fmt.Errorf("report of a run that ended %s before it started", r.Started.Sub(r.Ended))
 	}
-	if s := r.Shard; s != nil && (s.Index < 0 || s.Index >= s.Of || s.Of > maxShards) {
-		return fmt.Errorf("report of shard %d of %d: want an index below the number of shards, and at most %d of them", s.Index, s.Of, maxShards)
+	if s := r.Shard; s != nil && (s.Index < 0 || s.Index >= s.Of || s.Of > MaxShards) {
+		return fmt.Errorf("report of shard %d of %d: want an index below the number of shards, and at most %d of them", s.Index, s.Of, MaxShards)
 	}
 	seen := map[string]bool{}
 	for _, e := range r.Results.Endpoints {

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/replay/report"
+)
+
+// clusterFlags are those of a generator that runs in a cluster, perhaps as one of several
+// shards.
+type clusterFlags struct {
+	meet, id, shard string
+	progressTimeout time.Duration
+	envoy           string
+	waitForTarget   bool
+	responder       string
+	slices          []string
+	buildTag        string
+	terminationLog  string
+}
+
+// Ways to treat the Envoy of the pod.
+const (
+	envoyNone = "none"
+	envoyAuto = "auto"
+	envoyWait = "wait"
+)
+
+func (f *clusterFlags) register(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&f.slices, "slice", nil, "send only what has this `key` SERVICE:HOST:PORT, or a part that only one key has; may be repeated")
+	fs.StringVar(&f.buildTag, "build-tag", "", "`text` that names the build in the report")
+	fs.StringVar(&f.shard, "shard", "", "send one part of the recording, `INDEX/OF`, as 0/3; other processes send the others")
+	fs.StringVar(&f.meet, "meet", "", "`place` where the shards meet and the report goes, below runs/RUN")
+	fs.StringVar(&f.id, "run", "", "`ID` of the run that the shards belong to, as JOB/UID")
+	fs.DurationVar(&f.progressTimeout, "progress-timeout", 0, "how long the run may make no progress; 0: "+contract.DefaultReplayTimeout+" with --meet or --wait-for-target, else any time")
+	fs.BoolVar(&f.waitForTarget, "wait-for-target", false, "wait until the target answers, for --progress-timeout at most")
+	fs.StringVar(&f.responder, "responder", "", "`URL` of the admin port of the mock that stands in for the target's dependencies: its receipt is in the report")
+	fs.StringVar(&f.envoy, "envoy", envoyNone, "the Envoy of this pod: `none`, wait for it and end it, or auto: so if one listens")
+	fs.StringVar(&f.terminationLog, "termination-log", "", "`file` for the summary, or the error, in at most 4096 bytes")
+}
+
+// gathering is what the flags of a cluster say.
+type gathering struct {
+	place     contract.Place // without a scheme: shards do not meet
+	run       string
+	shard     report.Shard // of 1 at least
+	responder *url.URL     // nil: there is none
+	// timeout is how long the run may make no progress; 0: any time.
+	timeout time.Duration
+}
+
+// meets tells whether the shards meet, and the report is stored where they do.
+func (g *gathering) meets() bool { return g.place.Scheme != "" }
+
+// parse reads the flags.
+func (f *clusterFlags) parse() (g gathering, err error) {
+	if g.shard, err = parseShard(f.shard); err != nil {
+		return g, err
+	}
+	switch {
+	case (f.meet == "") != (f.id == ""):
+		return g, errors.New("--meet and --run: want both or none")
+	case f.progressTimeout < 0:
+		return g, fmt.Errorf("--progress-timeout %s: want 0 or more", f.progressTimeout)
+	case f.envoy != envoyNone && f.envoy != envoyAuto && f.envoy != envoyWait:
+		return g, fmt.Errorf("--envoy %q: want %s, %s or %s", f.envoy, envoyNone, envoyAuto, envoyWait)
+	}
+	if f.meet != "" {
+		if g.place, err = contract.ParsePlace(f.meet); err == nil {
+			err = checkMeeting(g.place)
+		}
+		if err != nil {
+			return g, fmt.Errorf("--meet: %w", err)
+		}
+		g.run = contract.RunsDir + "/" + f.id
+		if err := contract.CheckObjectKey(g.run + "/report.json"); err != nil {
+			return g, fmt.Errorf("--run: %w", err)
+		}
+	}
+	if f.responder != "" {
+		if g.responder, err = url.Parse(f.responder); err != nil || g.responder.Scheme != "http" && g.responder.Scheme != "https" || g.responder.Host == "" || strings.Trim(g.responder.Path, "/") != "" || g.responder.User != nil {
+			return g, fmt.Errorf("--responder: want a URL such as http://localhost:%d, without a path or a user", contract.ResponderAdminPort)
+		}
+	}
+	if g.timeout = f.progressTimeout; g.timeout == 0 && (f.meet != "" || f.waitForTarget) {
+		if g.timeout, err = time.ParseDuration(contract.DefaultReplayTimeout); err != nil {
+			return g, err
+		}
+	}
+	if f.terminationLog != "" {
+		if _, err := os.Stat(filepath.Dir(f.terminationLog)); err != nil {
+			return g, fmt.Errorf("--termination-log: %w", err)
+		}
+	}
+	return g, nil
+}
+
+// checkMeeting refuses places that shards can't write to.
+func checkMeeting(p contract.Place) error {
+	if _, is, err := p.Snapshot(); err != nil || is {
+		return fmt.Errorf("%s: want the place, not a snapshot in it", p)
+	}
+	if p.IsCollector() {
+		return fmt.Errorf("%s: a collector takes no writes from commands; name the directory or the bucket that it stores in", p)
+	}
+	return nil
+}
+
+// parseShard reads INDEX/OF.
+func parseShard(text string) (s report.Shard, err error) {
+	if text == "" {
+		return report.Shard{Of: 1}, nil
+	}
+	index, of, _ := strings.Cut(text, "/")
+	i, iErr := strconv.ParseUint(index, 10, 16)
+	n, nErr := strconv.ParseUint(of, 10, 16)
+	if iErr != nil || nErr != nil || i >= n || n > report.MaxShards {
+		return s, fmt.Errorf("--shard %q: want INDEX/OF with an index from 0 and at most %d shards, such as 0/3", text, report.MaxShards)
+	}
+	return report.Shard{Index: int(i), Of: int(n)}, nil
+}
