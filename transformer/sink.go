@@ -2,7 +2,6 @@ package transformer
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,12 +20,7 @@ import (
 // collector is the sink, where that is one.
 type collector struct {
 	contract.Place
-	host string
-	port int
-	// service is the name of a Service; "" outside the cluster.
-	service string
-	// inNamespace is the Service's; "" if the sink does not say it.
-	inNamespace string
+	destination
 }
 
 // newCollector returns the collector that the option sink names, or nil.
@@ -35,32 +29,15 @@ func newCollector(sink string) *collector {
 	if err != nil || !p.IsCollector() {
 		return nil
 	}
-	c := &collector{Place: p, host: p.Host, port: map[string]int{"http": 80, "https": 443}[p.Scheme]}
-	if host, port, err := net.SplitHostPort(p.Host); err == nil {
-		c.host, c.port = host, atoi(port)
-	}
-	c.host = strings.Trim(c.host, "[]")
-	switch names := strings.Split(c.host, "."); {
-	case c.isAddress():
-	case len(names) == 1:
-		c.service = c.host
-	case len(names) == 2 || names[2] == "svc":
-		c.service, c.inNamespace = names[0], names[1]
-	}
-	return c
+	return &collector{p, newDestination(p.Host, schemePorts[p.Scheme])}
 }
 
-// isAddress tells that the host is an address and no name.
-func (c *collector) isAddress() bool { return net.ParseIP(c.host) != nil }
+// schemePorts are the ports of URLs that name none.
+var schemePorts = map[string]int{"http": 80, "https": 443}
 
 // namespace returns the namespace of the collector's Service as a workload's pods look
 // it up.
-func (c *collector) namespace(w *workload) string {
-	if c.inNamespace == "" {
-		return w.namespace()
-	}
-	return c.inNamespace
-}
+func (c *collector) namespace(w *workload) string { return c.namespaceFor(w.namespace()) }
 
 // checkSink reports plain HTTP that no mesh encrypts.
 func (in *input) checkSink(w *workload) Results {

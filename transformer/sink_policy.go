@@ -48,23 +48,15 @@ func labelText(labels map[string]string) string {
 // name: those of its Service, if that is in the input, or else those of
 // deploy/collector.
 func (in *input) collectorPods(w *workload) (labels map[string]string, ports []string) {
-	c := in.sink
-	labels = map[string]string{contract.LabelCollector: contract.CollectorName}
-	ports = []string{strconv.Itoa(contract.CollectorPort)}
-	o := in.find("", "Service", c.namespace(w), c.service)
-	if o != nil && asService(o) != nil {
-		labels = asService(o).selector
-		for _, p := range items(field(o.Node, "spec", "ports")) {
-			if number(field(p, "port")) != c.port {
-				continue
-			}
-			ports = []string{strconv.Itoa(c.port)}
-			if target := strAt(p, "targetPort"); target != "" && target != "0" {
-				ports = []string{target}
-			}
+	labels, ports = in.servicePods(in.sink.destination, w.namespace())
+	if labels == nil {
+		labels = map[string]string{contract.LabelCollector: contract.CollectorName}
+		ports = []string{strconv.Itoa(contract.CollectorPort)}
+		if in.sink.port != contract.CollectorPort {
+			ports = append(ports, strconv.Itoa(in.sink.port)) // the Service may lead to either
 		}
-	} else if c.port != contract.CollectorPort {
-		ports = append(ports, strconv.Itoa(c.port)) // the Service may lead to either
+	} else if len(ports) == 0 { // it has not the port that the sink names
+		ports = []string{strconv.Itoa(contract.CollectorPort)}
 	}
 	if in.ambient(w) != "" {
 		ports = append(ports, hbonePort)
@@ -95,51 +87,22 @@ func (in *input) allowsPods(rules []*yaml.Node, w *workload, namespace string, l
 }
 
 // collectorPolicy builds the spec of a NetworkPolicy by which rewritten pods may reach
-// the collector. It selects by expressions: a kustomization that gives all objects a
-// label adds it to matchLabels, and the collector's pods would not have it.
+// the collector.
 func collectorPolicy(label, namespace string, pods map[string]string, ports []string) *yaml.Node {
-	having := func(labels map[string]string) *yaml.Node {
-		var expressions []*yaml.Node
-		for _, key := range sortedKeys(labels) {
-			expressions = append(expressions, mapping("key", key, "operator", "In", "values", []string{labels[key]}))
-		}
-		return mapping("matchExpressions", sequence(expressions...))
-	}
-	to := mapping("podSelector", having(pods))
-	if namespace != "" {
-		to = mapping("namespaceSelector", having(map[string]string{namespaceName: namespace}), "podSelector", having(pods))
-	}
-	var open []*yaml.Node
-	for _, port := range ports {
-		var value any = port
-		if n := atoi(port); n != 0 {
-			value = n
-		}
-		open = append(open, mapping("protocol", "TCP", "port", value))
-	}
 	return mapping(
 		"podSelector", having(map[string]string{contract.LabelWorkload: label}),
 		"policyTypes", []string{"Egress"},
-		"egress", sequence(mapping("to", sequence(to), "ports", sequence(open...))),
+		"egress", sequence(egressRule([]*yaml.Node{podPeer(pods, namespace)}, ports...)),
 	)
 }
 
 // ownNetworkPolicy tells whether a NetworkPolicy is one of collectorPolicy.
 func ownNetworkPolicy(o *Object) bool {
-	labels := func(selector *yaml.Node) map[string]string {
-		out := map[string]string{}
-		for _, e := range items(field(selector, "matchExpressions")) {
-			for _, v := range items(field(e, "values")) {
-				out[strAt(e, "key")] = str(v)
-			}
-		}
-		return out
-	}
 	spec := field(o.Node, "spec")
-	label := labels(field(spec, "podSelector"))[contract.LabelWorkload]
+	label := selected(field(spec, "podSelector"))[contract.LabelWorkload]
 	for _, rule := range items(field(spec, "egress")) {
 		for _, to := range items(field(rule, "to")) {
-			pods, namespace := labels(field(to, "podSelector")), labels(field(to, "namespaceSelector"))[namespaceName]
+			pods, namespace := selected(field(to, "podSelector")), selected(field(to, "namespaceSelector"))[namespaceName]
 			var ports []string
 			for _, p := range items(field(rule, "ports")) {
 				ports = append(ports, strAt(p, "port"))

@@ -1,0 +1,102 @@
+package transformer
+
+import (
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// destination is where a pod calls: a Service of the cluster, a name outside, or an address.
+type destination struct {
+	host string
+	port int
+	// service is the name of a Service; "" outside the cluster.
+	service string
+	// inNamespace is the Service's; "" if the host does not say it.
+	inNamespace string
+}
+
+// newDestination reads HOST or HOST:PORT as it stands in a URL.
+func newDestination(authority string, defaultPort int) destination {
+	d := destination{host: authority, port: defaultPort}
+	if host, port, err := net.SplitHostPort(authority); err == nil {
+		d.host, d.port = host, atoi(port)
+	}
+	d.host = strings.Trim(d.host, "[]")
+	switch names := strings.Split(d.host, "."); {
+	case d.isAddress():
+	case len(names) == 1:
+		d.service = d.host
+	case len(names) == 2 || names[2] == "svc":
+		d.service, d.inNamespace = names[0], names[1]
+	}
+	return d
+}
+
+// isAddress tells that the host is an address and no name.
+func (d destination) isAddress() bool { return net.ParseIP(d.host) != nil }
+
+// namespaceFor returns the namespace of the Service as pods of a namespace look it up.
+func (d destination) namespaceFor(namespace string) string {
+	if d.inNamespace == "" {
+		return namespace
+	}
+	return d.inNamespace
+}
+
+// servicePods returns the labels of the pods to which a Service of the input leads, and
+// their ports, by number or name; no labels where the input has no such Service. A
+// destination without a port is every port of it.
+func (in *input) servicePods(d destination, namespace string) (labels map[string]string, ports []string) {
+	o := in.find("", "Service", d.namespaceFor(namespace), d.service)
+	if d.service == "" || o == nil || asService(o) == nil {
+		return nil, nil
+	}
+	for _, p := range items(field(o.Node, "spec", "ports")) {
+		n := number(field(p, "port"))
+		if n == 0 || d.port != 0 && n != d.port || !isTCP(p) {
+			continue
+		}
+		target := strAt(p, "targetPort")
+		if target == "" || target == "0" {
+			target = strconv.Itoa(n)
+		}
+		if !slices.Contains(ports, target) {
+			ports = append(ports, target)
+		}
+	}
+	return asService(o).selector, ports
+}
+
+// inCluster tells whether the host is the name of a Service. A name of two parts, such as
+// example.com, is one if the input has something in the namespace that the second names.
+func (in *input) inCluster(d destination) bool {
+	if d.service == "" || strings.Count(d.host, ".") != 1 {
+		return d.service != ""
+	}
+	return slices.ContainsFunc(in.objects, func(o *Object) bool {
+		return o.namespace() == d.inNamespace || o.is("", "Namespace") && o.name() == d.inNamespace
+	})
+}
+
+// egressTo returns the rule by which pods of a namespace reach a destination. A policy
+// sees the port of a pod, after its Service, and it can name no host.
+func (in *input) egressTo(d destination, namespace string) *yaml.Node {
+	labels, ports := in.servicePods(d, namespace)
+	switch {
+	case len(ports) > 0:
+		return egressRule([]*yaml.Node{podPeer(labels, d.inNamespace)}, append(ports, hbonePort)...)
+	case in.inCluster(d): // its pods and their ports are not known
+		return egressRule([]*yaml.Node{podPeer(nil, d.inNamespace)})
+	case d.isAddress():
+		bits := "/32"
+		if strings.Contains(d.host, ":") {
+			bits = "/128"
+		}
+		return egressRule([]*yaml.Node{mapping("ipBlock", mapping("cidr", d.host+bits))}, strconv.Itoa(d.port))
+	}
+	return egressRule(nil, strconv.Itoa(d.port))
+}
