@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -19,11 +20,28 @@ import (
 // long as patience; 0 asks once. It serves exec probes: Istio rewrites HTTP
 // probes, and the agent that it points them at starts after this container.
 func Wait(ctx context.Context, patience time.Duration) error {
+	var own []string
+	for _, host := range []string{"127.0.0.1", "::1"} { // one of them may not exist
+		own = append(own, "http://"+net.JoinHostPort(host, strconv.Itoa(contract.AdminPort))+"/healthz")
+	}
+	return wait(ctx, patience, own)
+}
+
+// WaitFor waits like Wait until a GET of a URL is answered with status 200.
+func WaitFor(ctx context.Context, patience time.Duration, address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("%q is no URL to ask for health: want one such as http://127.0.0.1:%d/healthz", address, contract.ResponderAdminPort)
+	}
+	return wait(ctx, patience, []string{address})
+}
+
+func wait(ctx context.Context, patience time.Duration, urls []string) error {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(patience, 2*time.Second))
 	defer cancel()
 	var last error
 	for {
-		err := healthy(ctx)
+		err := healthy(ctx, urls)
 		if err == nil || patience == 0 {
 			return err
 		}
@@ -38,12 +56,15 @@ func Wait(ctx context.Context, patience time.Duration) error {
 	}
 }
 
-// healthy asks on both loopbacks: one of them may not exist.
-func healthy(ctx context.Context) error {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Second}
+// healthy asks at the first of the URLs that answers.
+func healthy(ctx context.Context, urls []string) error {
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		Timeout:       2 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	var errs []error
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		url := "http://" + net.JoinHostPort(host, strconv.Itoa(contract.AdminPort)) + "/healthz"
+	for _, url := range urls {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return err
