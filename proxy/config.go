@@ -89,6 +89,10 @@ type Config struct {
 	Pod string
 	// Proxies are chained to.
 	Proxies upstream.Proxies
+	// UpstreamReady, unless it is "", is a URL that has to answer with status 200 before
+	// the forward half connects to anything. It also makes the proxies the only way out:
+	// see [upstream.Proxies].
+	UpstreamReady string
 
 	// outboundPatience, rootsRecheck and adminPatience replace the constants in a
 	// test, lull the part of Drain.
@@ -116,6 +120,9 @@ func (c *Config) Check() error {
 	}
 	take(c.Forward, contract.EnvProxyOutPort, c.OutPort)
 	take(c.PrometheusPort != 0, contract.EnvPrometheusPort, c.PrometheusPort)
+	if c.UpstreamReady != "" && c.Forward && c.Proxies.All == "" {
+		errs = append(errs, fmt.Errorf("%s: nothing but proxies is connected to then, and %s names none: want it to name the one that everything is chained to", contract.EnvUpstreamReady, contract.EnvUpstreamAllProxy))
+	}
 	for i, in := range c.In {
 		if other, taken := used[in.App.Port]; c.Reverse && taken && isLoopback(in.App.Host) {
 			variable := contract.EnvReverseProxyPort

@@ -139,10 +139,14 @@ func (k *conn) flow() *tap.Flow {
 }
 
 // idleBy says who knows from now on whether nothing is under way; nil: nobody.
-func (k *conn) idleBy(known func() bool) {
+func (k *conn) idleBy(known func() bool) { k.setKnown(known) }
+
+// setKnown does what idleBy does, and returns who knew until now.
+func (k *conn) setKnown(known func() bool) (before func() bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.known = known
+	before, k.known = k.known, known
+	return before
 }
 
 // idle reports whether it is known that nothing is under way, and a moment has

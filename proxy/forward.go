@@ -100,6 +100,9 @@ func silence(err error) error {
 // dialHTTP connects to where a request in absolute-form goes: the host, or a
 // proxy that takes such requests itself.
 func (p *Proxy) dialHTTP(ctx context.Context, k *conn, host string, port int) (*pump.Conn, *url.URL, error) {
+	if err := p.gate.pass(ctx, k); err != nil {
+		return nil, nil, err
+	}
 	via, err := p.dial.Proxy(ctx, upstream.HTTP, host, port)
 	if err != nil {
 		return nil, nil, err
@@ -126,6 +129,9 @@ const http1 = "http/1.1"
 // a tunnel, lest it reads along.
 func (p *Proxy) dialHTTPS(ctx context.Context, k *conn, host string, port int) (*pump.Conn, error) {
 	k.opens(host, http1)
+	if err := p.gate.pass(ctx, k); err != nil {
+		return nil, err
+	}
 	server, err := p.dial.Dial(ctx, upstream.Tunnel, host, port)
 	if err != nil {
 		return nil, err
@@ -179,7 +185,10 @@ func acceptSOCKS(client *pump.Conn) (socks.Request, error) {
 // tunnel connects to where the client wants to go, tells the client by reply,
 // and looks into TLS if it may. reply returns the error that it was given.
 func (p *Proxy) tunnel(ctx context.Context, k *conn, scheme upstream.Scheme, host string, port int, reply func(server *pump.Conn, err error) error) (move bool, err error) {
-	server, err := p.dial.Dial(ctx, scheme, host, port)
+	var server *pump.Conn
+	if err = p.gate.pass(ctx, k); err == nil {
+		server, err = p.dial.Dial(ctx, scheme, host, port)
+	}
 	if err != nil {
 		return false, fmt.Errorf("connect to %s: %w", hostPort(host, port), reply(nil, err))
 	}

@@ -25,6 +25,8 @@ func TestWhyADialFailed(t *testing.T) {
 	}{
 		{fmt.Errorf("dial: %w", upstream.ErrSelf), http.StatusLoopDetected, socks.NotAllowed},
 		{fmt.Errorf("dial: %w", upstream.ErrLoopback), http.StatusForbidden, socks.NotAllowed},
+		{fmt.Errorf("dial: %w", upstream.ErrMetadata), http.StatusForbidden, socks.NotAllowed},
+		{upstream.ErrNoProxy, http.StatusBadGateway, socks.GeneralFailure},
 		{&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, http.StatusGatewayTimeout, socks.HostUnreachable},
 		{&net.OpError{Op: "dial", Err: timedOut{}}, http.StatusGatewayTimeout, socks.HostUnreachable},
 		{&net.OpError{Op: "dial", Err: syscall.ETIMEDOUT}, http.StatusGatewayTimeout, socks.HostUnreachable},

@@ -73,6 +73,7 @@ type Proxy struct {
 	reverse                []*reverse
 	forward, admin, scrape []net.Listener
 	hosts                  *hosts
+	gate                   *gate
 }
 
 // Listen binds the ports, writes the trust files and the hosts file, and makes everything ready to
@@ -92,10 +93,15 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	}
 	p.hosts = newHosts(ctx, p)
 	p.files.listeners = len(p.hosts.ports)
+	p.gate = newGate(cfg.UpstreamReady, p)
 	var unusable []upstream.Unusable
+	without := "connections go without it"
+	if cfg.Proxies.Only = cfg.Proxies.Only || cfg.UpstreamReady != ""; cfg.Proxies.Only {
+		without = "connections that would go through it fail"
+	}
 	p.dial, unusable = upstream.New(cfg.Proxies, ports(p.listeners())...)
 	for _, u := range unusable {
-		log.Warn("a proxy can't be chained to: connections go without it", "variable", u.Variable, LogError, u.Err)
+		log.Warn("a proxy can't be chained to: "+without, "variable", u.Variable, LogError, u.Err)
 	}
 	p.dial.Roots = p.Roots
 	p.dial.AddName(cfg.Pod)
@@ -235,6 +241,7 @@ func (p *Proxy) Serve(ctx context.Context) error {
 			servers.Go(func() { _ = srv.Serve(newRoomListener(l, adminConnections, adminGrace)) }) // ends with Close
 		}
 	}
+	running.Go(func() { p.gate.run(work) })
 	running.Go(func() { p.watchOutbound(ctx) })
 	if p.watch != nil {
 		running.Go(func() { p.watch.run(ctx) })

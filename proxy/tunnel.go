@@ -175,7 +175,7 @@ func dialReply(err error) socks.Reply {
 	var noName *net.DNSError
 	var unknown *upstream.Unknown
 	switch {
-	case errors.Is(err, upstream.ErrSelf), errors.Is(err, upstream.ErrLoopback), errors.As(err, &unknown):
+	case errors.Is(err, upstream.ErrSelf), errors.Is(err, upstream.ErrLoopback), errors.Is(err, upstream.ErrMetadata), errors.As(err, &unknown):
 		return socks.NotAllowed
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return socks.ConnectionRefused

@@ -85,6 +85,13 @@ var settings = []struct {
 	{contract.EnvCADir, text(func(c *Config) *string { return &c.CADir })},
 	{contract.EnvTLSCertDir, text(func(c *Config) *string { return &c.TrustDir })},
 	{contract.EnvUpstreamCA, text(func(c *Config) *string { return &c.UpstreamCA })},
+	{contract.EnvUpstreamReady, func(c *Config, v string) error {
+		c.UpstreamReady = v
+		if v == "" {
+			return nil
+		}
+		return checkHealthURL(v)
+	}},
 	{contract.EnvSink, setSink},
 	{contract.EnvSpool, func(c *Config, v string) error {
 		dir, err := contract.ParseDirectory(v)

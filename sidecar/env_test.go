@@ -69,6 +69,7 @@ func TestFromEnv(t *testing.T) {
 		{"TAPEDECK_SINK=http://localhost:4310", func(c Config) bool { return c.Collector.IsCollector() }},
 		{"TAPEDECK_SINK=http://127.0.0.2", func(c Config) bool { return c.Collector.IsCollector() }},
 		{"TAPEDECK_SINK=http://[::1]:4310", func(c Config) bool { return c.Collector.IsCollector() }},
+		{"TAPEDECK_UPSTREAM_READY=http://mock.shop:4141/healthz ALL_PROXY=socks5h://mock.shop:4140", func(c Config) bool { return c.UpstreamReady == "http://mock.shop:4141/healthz" }},
 		{"HTTPS_PROXY=corp.example:3128", func(c Config) bool { return c.Proxies.HTTPS == "corp.example:3128" }},
 	} {
 		t.Run(c.env, func(t *testing.T) {
@@ -104,6 +105,8 @@ func TestWrongVariables(t *testing.T) {
 		"TAPEDECK_CAPTURE_HOSTS=redis://:hunter2@redis:6379":   `TAPEDECK_CAPTURE_HOSTS: "redis://…": it is a URL or a path: want hosts with a port, separated by commas, as in postgres.db:5432, redis:6379, api.stripe.com:443`,
 		"TAPEDECK_CAPTURE_HOSTS=redis:80":                      `TAPEDECK_CAPTURE_HOSTS: redis:80: that port is the application's own, which it could not listen on any more`,
 		"TAPEDECK_CAPTURE_HOSTS=redis:6379 PROXY_TYPE=reverse": `TAPEDECK_CAPTURE_HOSTS: hosts are captured by the forward half, which PROXY_TYPE leaves out`,
+		"TAPEDECK_UPSTREAM_READY=mock:4141 ALL_PROXY=mock":     `TAPEDECK_UPSTREAM_READY="mock:4141": it is no URL to ask for health: want http:// or https:// with a host, such as http://127.0.0.1:4141/healthz`,
+		"TAPEDECK_UPSTREAM_READY=http://mock/healthz":          `TAPEDECK_UPSTREAM_READY: nothing but proxies is connected to then, and ALL_PROXY names none: want it to name the one that everything is chained to`,
 		"TAPEDECK_IN_ADDRESS=10.0.0.1":                         `TAPEDECK_IN_ADDRESS="10.0.0.1": want loopback, all`,
 		"PROXY_OUT_PORT=0":                                     `PROXY_OUT_PORT="0": want a port, 1 to 65535`,
 		"PROMETHEUS_PORT=-1":                                   `PROMETHEUS_PORT="-1": want a port, 1 to 65535`,

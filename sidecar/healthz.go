@@ -29,11 +29,19 @@ func Wait(ctx context.Context, patience time.Duration) error {
 
 // WaitFor waits like Wait until a GET of a URL is answered with status 200.
 func WaitFor(ctx context.Context, patience time.Duration, address string) error {
-	u, err := url.Parse(address)
-	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("%q is no URL to ask for health: want one such as http://127.0.0.1:%d/healthz", address, contract.ResponderAdminPort)
+	if err := checkHealthURL(address); err != nil {
+		return fmt.Errorf("%q: %w", address, err)
 	}
 	return wait(ctx, patience, []string{address})
+}
+
+// checkHealthURL checks a URL that is asked for health. The error does not repeat it.
+func checkHealthURL(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("it is no URL to ask for health: want http:// or https:// with a host, such as http://127.0.0.1:%d/healthz", contract.ResponderAdminPort)
+	}
+	return nil
 }
 
 func wait(ctx context.Context, patience time.Duration, urls []string) error {

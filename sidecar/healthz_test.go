@@ -43,7 +43,7 @@ func TestWaitForAURL(t *testing.T) {
 		{"it never is", srv.URL + "/never", 150 * time.Millisecond, "not healthy after 150ms: "},
 		{"a redirect is no yes", srv.URL + "/moved", 0, "302 Found"},
 		{"nobody listens", "http://" + gone.Addr().String(), 0, "connect: connection refused"},
-		{"a path", "/healthz", 0, `"/healthz" is no URL to ask for health: want one such as http://127.0.0.1:4141/healthz`},
+		{"a path", "/healthz", 0, `"/healthz": it is no URL to ask for health: want http:// or https:// with a host, such as http://127.0.0.1:4141/healthz`},
 		{"another scheme", "file:///etc/passwd", 0, "is no URL to ask for health"},
 		{"no host", "http://:4141/healthz", 0, "is no URL to ask for health"},
 	} {

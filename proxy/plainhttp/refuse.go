@@ -61,7 +61,7 @@ func DialStatus(err error) int {
 	switch {
 	case errors.Is(err, upstream.ErrSelf):
 		return http.StatusLoopDetected
-	case errors.Is(err, upstream.ErrLoopback):
+	case errors.Is(err, upstream.ErrLoopback), errors.Is(err, upstream.ErrMetadata):
 		return http.StatusForbidden
 	case errors.As(err, &unknown):
 		return http.StatusProxyAuthRequired

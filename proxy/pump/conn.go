@@ -115,6 +115,14 @@ func (c *Conn) wasReset() bool {
 	return c.reset.Load()
 }
 
+// HungUp reports whether the peer says no more, or has reset the connection, as far as
+// the system tells without anything being read: Linux does. It is true of a connection
+// that is closed.
+func (c *Conn) HungUp() bool {
+	tcp := c.TCP()
+	return tcp != nil && saidAll(tcp)
+}
+
 // Head returns the bytes that were read already.
 func (c *Conn) Head() []byte { return c.head }
 

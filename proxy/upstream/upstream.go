@@ -34,6 +34,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/proxy/address"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
@@ -65,7 +66,17 @@ func TimedOut(err error) bool {
 // comma-separated form.
 type Proxies struct {
 	HTTP, HTTPS, All, NoProxy string
+	// Only: nothing is connected to but through them, whatever the scheme and NoProxy say,
+	// except for the pod's own loopback. A metadata server is refused, for it would answer
+	// with the credentials of the proxy's host.
+	Only bool
 }
+
+// The errors of a dial where proxies are the only way out.
+var (
+	ErrMetadata = errors.New("that is a cloud's metadata server, and nothing is connected to but through a proxy")
+	ErrNoProxy  = errors.New("no proxy is named for this, and nothing is connected to but through one")
+)
 
 // Scheme says what will be spoken with the host, which decides on the proxy.
 type Scheme string
@@ -75,8 +86,8 @@ const (
 	HTTP   Scheme = "http"   // a request in absolute-form
 	Tunnel Scheme = "tunnel" // what CONNECT asked for: bytes
 	Socks  Scheme = "socks"  // what SOCKS asked for: bytes
-	// Straight is what asked for no proxy, and goes through none: bytes of a client that
-	// meant to connect to the host itself.
+	// Straight is what asked for no proxy, and goes through none unless that is the only
+	// way out: bytes of a client that meant to connect to the host itself.
 	Straight Scheme = "straight"
 )
 
@@ -109,6 +120,7 @@ type Dialer struct {
 	names  names
 	files  resolver // the hosts file alone
 	all    resolver // DNS, too
+	only   bool     // see Proxies.Only
 	own    map[int]bool
 	rules  map[Scheme]func(*url.URL) (*url.URL, error)
 }
@@ -123,7 +135,10 @@ type Unusable struct {
 // New returns a dialer that chains to p and refuses to connect to the given
 // ports on any address of this host. Of p it takes what can be chained to.
 func New(p Proxies, own ...int) (*Dialer, []Unusable) {
-	d := &Dialer{own: map[int]bool{}, names: ownNames(), files: hostsOnly(), all: net.DefaultResolver, rules: map[Scheme]func(*url.URL) (*url.URL, error){}}
+	if p.Only {
+		p.NoProxy = ""
+	}
+	d := &Dialer{only: p.Only, own: map[int]bool{}, names: ownNames(), files: hostsOnly(), all: net.DefaultResolver, rules: map[Scheme]func(*url.URL) (*url.URL, error){}}
 	for _, port := range own {
 		d.own[port] = true
 	}
@@ -238,6 +253,9 @@ func connectTo(ctx context.Context, d *net.Dialer, host string, port int) (*pump
 // nil for none. A metadata server is not asked for through a proxy: it would be the
 // proxy's own, and answer with the proxy's credentials.
 func (d *Dialer) Proxy(ctx context.Context, scheme Scheme, host string, port int) (*url.URL, error) {
+	if d.only {
+		return d.onlyProxy(scheme, host, port)
+	}
 	if scheme == Straight {
 		return nil, nil
 	}
@@ -246,6 +264,23 @@ func (d *Dialer) Proxy(ctx context.Context, scheme Scheme, host string, port int
 		return nil, err
 	}
 	return u, nil
+}
+
+// onlyProxy returns the proxy of a dialer that connects to nothing else; nil for
+// loopback.
+func (d *Dialer) onlyProxy(scheme Scheme, host string, port int) (*url.URL, error) {
+	if address.IsMetadata(host) {
+		return nil, ErrMetadata
+	}
+	if scheme == Straight {
+		scheme = Socks
+	}
+	host = spelled(host)
+	u, err := d.rule(scheme, host, port)
+	if ip := net.ParseIP(host); u == nil && err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		err = ErrNoProxy
+	}
+	return u, err
 }
 
 // rule returns the proxy that the variables name for host and port.
