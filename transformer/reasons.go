@@ -52,6 +52,10 @@ const (
 	CodeNeedless           Code = "needless-annotation"
 	CodeMemoryLimit        Code = "memory-limit-small"
 	CodeReplay             Code = "replay-annotation"
+	CodeReplayPolicy       Code = "replay-network-policy"
+	CodeReplayEgressOpen   Code = "replay-egress-open"
+	CodeReplayIngressOpen  Code = "replay-ingress-open"
+	CodeReplayPassthrough  Code = "replay-passthrough-open"
 	CodeNoService          Code = "no-service"
 	CodePortNotServed      Code = "port-not-served"
 	CodeOutboundOnly       Code = "outbound-only"
@@ -182,6 +186,10 @@ var reasons = map[Code]Reason{
 	CodeNeedless:           {Warning, false, "The annotation has no effect together with the others.", "See its row in docs/annotations.md for where it is valid."},
 	CodeMemoryLimit:        {Warning, false, "The sidecar's memory limit is too small for any traffic.", "Raise sidecar.speedscale.com/memory-limit to 32Mi or more; 128Mi takes a few hundred busy connections with TLS."},
 	CodeReplay:             {Warning, false, "replay.speedscale.com annotations are not rendered.", "Remove them; they have no effect yet."},
+	CodeReplayPolicy:       {Info, false, "NetworkPolicies keep the copy of a replay from all but its responder, which holds only where the cluster's network plugin enforces them.", "Nothing, if it does. Or else have the copy in a mesh, or in a cluster of its own."},
+	CodeReplayEgressOpen:   {Warning, false, "The copy of a replay may reach what is mocked, because nothing is mocked or because other NetworkPolicies of the input allow it more.", "Exclude the pods that have the label tapedeck.dev/replay from those policies, by matchExpressions with the operator DoesNotExist."},
+	CodeReplayIngressOpen:  {Warning, false, "Other NetworkPolicies of the input let others call the responder of a replay, which holds what was recorded.", "Exclude the pods that have the label tapedeck.dev/replay from those policies, by matchExpressions with the operator DoesNotExist."},
+	CodeReplayPassthrough:  {Info, false, "A NetworkPolicy opens the ports of hosts that the responder passes calls on to, at every address, because it can't name hosts.", ""},
 	CodeNoService:          {Warning, false, "No Service in the input selects the workload's pods.", "Render the Service together with the workload."},
 	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to the port that is captured.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets, or remove it."},
 	CodeOutboundOnly:       {Info, false, "The workload has no port to capture, so only its outbound traffic is captured.", "If it serves a port, render its Service together with it, or set sidecar.speedscale.com/proxy-port."},

@@ -98,6 +98,7 @@ var createdKinds = []createdKind{
 	{"apps", "Deployment", namedForReplay, ownReplayDeployment},
 	{"", "Service", namedForReplay, ownReplayService},
 	{"batch", "Job", namedForReplay, ownReplayJob},
+	{networkingGroup, "NetworkPolicy", namedForReplay, ownReplayPolicy},
 }
 
 func namedForWorkload(name, workload string) bool {

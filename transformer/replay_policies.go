@@ -1,5 +1,348 @@
 package transformer
 
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Who may reach whom, by NetworkPolicies of the replay:
+//
+//	generator ──▶ copy ──▶ responder ──▶ hosts that pass
+//	    │           └────▶ collector         │
+//	    └────────▶ place ◀───────────────────┘
+//
+// All look up names and may speak to istiod. A copy that ignores its proxy variables thus
+// reaches nothing that it could write into.
+
+// istiodPort is where Envoy gets its configuration. It is open to any address: a control
+// plane may be in another cluster.
+const istiodPort = "15012"
+
+// metadataPorts are those on which a cloud hands out credentials, at link-local addresses:
+// https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html and
+// https://cloud.google.com/kubernetes-engine/docs/how-to/network-policy#network-policy-and-workload-identity-federation-for-gke.
+var metadataPorts = []string{"80", "988"}
+
+var metadataAddresses = []string{"169.254.0.0/16", "fd00:ec2::/32"}
+
+// ambientProbes are the addresses from which the probes of kubelets come to pods of an
+// ambient mesh: https://istio.io/latest/docs/ambient/usage/networkpolicy/.
+var ambientProbes = []string{"169.254.7.127/32", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128"}
+
+// partPolicy is the NetworkPolicy of one part of a replay.
+type partPolicy struct {
+	part string
+	// ingress and egress are the rules; a direction that is nil is not restricted.
+	ingress, egress []*yaml.Node
+}
+
+// spec is that of the NetworkPolicy.
+func (p partPolicy) spec(r *replay) *yaml.Node {
+	spec := mapping("podSelector", having(r.labels(p.part)))
+	var types []string
+	var rules []*yaml.Node
+	for _, d := range []struct {
+		policyType, key string
+		rules           []*yaml.Node
+	}{{"Ingress", "ingress", p.ingress}, {"Egress", "egress", p.egress}} {
+		if d.rules != nil {
+			types = append(types, d.policyType)
+			rules = append(rules, node(d.key), sequence(d.rules...))
+		}
+	}
+	spec.Content = append(spec.Content, node("policyTypes"), sequence(types...))
+	spec.Content = append(spec.Content, rules...)
+	return spec
+}
+
+// policyName is the name of the policies of a part.
+func (r *replay) policyName(part string) string {
+	return r.name + map[string]string{contract.PartResponder: responderSuffix, contract.PartGenerator: "-generator"}[part]
+}
+
 // replayPolicies builds the NetworkPolicies by which the copy reaches its responder and
 // nothing that is mocked.
-func (in *input) replayPolicies(r *replay) ([]*Object, Results) { return nil, nil }
+func (in *input) replayPolicies(r *replay) ([]*Object, Results) {
+	var objects []*Object
+	for _, p := range in.partPolicies(r) {
+		objects = append(objects, r.object(p.part, networkingGroup+"/v1", "NetworkPolicy", r.policyName(p.part), p.spec(r)))
+	}
+	return objects, in.checkReplayPolicies(r)
+}
+
+// partPolicies returns the policies of a replay's parts.
+func (in *input) partPolicies(r *replay) []partPolicy {
+	var out []partPolicy
+	of := func(part string) []*yaml.Node { return []*yaml.Node{podPeer(r.labels(part), "")} }
+	mock, admin := strconv.Itoa(contract.ResponderPort), strconv.Itoa(contract.ResponderAdminPort)
+	copyPorts := append(in.copyPorts(r), hbonePort)
+
+	if p := (partPolicy{part: contract.PartCopy}); r.copied != nil {
+		if r.generates() && !r.InPlace { // in place, whoever called the workload still may
+			p.ingress = append([]*yaml.Node{ingressRule(of(contract.PartGenerator), copyPorts...)}, in.probes(r.copied)...)
+		}
+		if r.responds() {
+			p.egress = append(common(), egressRule(of(contract.PartResponder), mock, admin, hbonePort))
+			if in.sink != nil && r.copied.injecting {
+				p.egress = append(p.egress, in.egressToCollector(r.copied))
+			}
+		}
+		if p.ingress != nil || p.egress != nil {
+			out = append(out, p)
+		}
+	}
+	if r.responds() {
+		p := partPolicy{part: contract.PartResponder, ingress: []*yaml.Node{ingressRule(of(contract.PartCopy), mock, admin, hbonePort)}}
+		if r.generates() {
+			p.ingress = append(p.ingress, ingressRule(of(contract.PartGenerator), admin, hbonePort))
+		}
+		p.egress = append(common(), in.egressToPlace(r)...)
+		for _, d := range in.passthrough(r) {
+			p.egress = append(p.egress, in.egressTo(d, r.namespace()))
+		}
+		out = append(out, p)
+	}
+	if r.generates() {
+		p := partPolicy{part: contract.PartGenerator, ingress: []*yaml.Node{}, egress: common()}
+		if r.copied != nil {
+			p.egress = append(p.egress, egressRule(of(contract.PartCopy), copyPorts...))
+		}
+		if r.responds() {
+			p.egress = append(p.egress, egressRule(of(contract.PartResponder), admin, hbonePort))
+		}
+		for _, d := range r.target() {
+			p.egress = append(p.egress, in.egressTo(d, r.namespace()))
+		}
+		p.egress = append(p.egress, in.egressToPlace(r)...)
+		out = append(out, p)
+	}
+	for i := range out {
+		out[i].egress = distinct(out[i].egress)
+	}
+	return out
+}
+
+// common are the rules that every pod needs. OpenShift's DNS has its pods listen on 5353.
+func common() []*yaml.Node {
+	var dns []*yaml.Node
+	for _, port := range []int{53, 5353} {
+		dns = append(dns, mapping("protocol", "UDP", "port", port), mapping("protocol", "TCP", "port", port))
+	}
+	return []*yaml.Node{mapping("ports", sequence(dns...)), egressRule(nil, istiodPort)}
+}
+
+// mockedBy returns the replay whose responder stands in for a workload's dependencies, or
+// nil.
+func (in *input) mockedBy(w *workload) *replay {
+	i := slices.IndexFunc(in.replays, func(r *replay) bool { return r.copied == w && r.responds() })
+	if i < 0 {
+		return nil
+	}
+	return in.replays[i]
+}
+
+// distinct returns each rule once.
+func distinct(rules []*yaml.Node) []*yaml.Node {
+	var out []*yaml.Node
+	for _, rule := range rules {
+		if !slices.ContainsFunc(out, func(other *yaml.Node) bool { return same(other, rule) }) {
+			out = append(out, rule)
+		}
+	}
+	return out
+}
+
+// copyPorts returns the ports of the copy's pods to which its Services lead: those of the
+// application, or of the sidecar where the Services lead there.
+func (in *input) copyPorts(r *replay) []string {
+	var ports []string
+	if r.copied == nil {
+		return nil
+	}
+	for _, s := range in.servicesOf(r.copied) {
+		for _, p := range s.ports(r.copied) {
+			if port := strconv.Itoa(p.target); p.target != 0 && !slices.Contains(ports, port) {
+				ports = append(ports, port)
+			}
+		}
+	}
+	return ports
+}
+
+// probes lets kubelets probe pods of an ambient mesh. Elsewhere their probes come from the
+// node, and from there NetworkPolicies let all in.
+func (in *input) probes(w *workload) []*yaml.Node {
+	if in.ambient(w) == "" {
+		return nil
+	}
+	return []*yaml.Node{ingressRule(blocks(ambientProbes))}
+}
+
+func blocks(cidrs []string) []*yaml.Node {
+	var out []*yaml.Node
+	for _, cidr := range cidrs {
+		out = append(out, mapping("ipBlock", mapping("cidr", cidr)))
+	}
+	return out
+}
+
+// egressToCollector is the rule by which a workload's pods reach the collector.
+func (in *input) egressToCollector(w *workload) *yaml.Node {
+	if in.sink.service == "" {
+		return in.egressTo(in.sink.destination, w.namespace())
+	}
+	pods, ports := in.collectorPods(w)
+	if !slices.Contains(ports, hbonePort) {
+		ports = append(ports, hbonePort)
+	}
+	return egressRule([]*yaml.Node{podPeer(pods, in.sink.inNamespace)}, ports...)
+}
+
+// egressToPlace returns the rules by which generator and responder reach the replay's
+// place, and whoever proves to it who they are.
+func (in *input) egressToPlace(r *replay) []*yaml.Node {
+	place := in.replayPlace()
+	if place == nil {
+		return nil
+	}
+	return []*yaml.Node{in.egressTo(placeDestination(*place), r.namespace()), egressRule(blocks(metadataAddresses), metadataPorts...)}
+}
+
+// replayPlace returns the bucket in which the replays' shards meet, or nil: a directory is
+// on a volume.
+func (in *input) replayPlace() *contract.Place {
+	p, err := contract.ParsePlace(in.cfg.ReplayPlace)
+	if err != nil || p.IsDir() || p.IsCollector() {
+		return nil
+	}
+	return &p
+}
+
+// placeDestination is where the requests to a bucket go.
+func placeDestination(p contract.Place) destination {
+	scheme, authority, found := strings.Cut(p.Setting("endpoint"), "://")
+	if !found {
+		return destination{port: schemePorts["https"]}
+	}
+	authority, _, _ = strings.Cut(authority, "/")
+	return newDestination(authority, schemePorts[strings.ToLower(scheme)])
+}
+
+// passthrough returns where the responder passes on what it has no answer for. A host
+// without a port is one for HTTP and HTTPS, and a Service without one is all its ports.
+func (in *input) passthrough(r *replay) []destination {
+	var out []destination
+	for _, host := range r.Passthrough {
+		d := newDestination(strings.TrimPrefix(host, "*."), 0)
+		if strings.HasPrefix(host, "*.") || !in.inCluster(d) {
+			d.service = ""
+		}
+		if d.port != 0 || d.service != "" {
+			out = append(out, d)
+			continue
+		}
+		out = append(out, d.onPorts("https", "http")...)
+	}
+	return out
+}
+
+// target returns where requests go instead of to the copy: nowhere if the URL names no
+// host. Without a port, it is one for HTTP or HTTPS.
+func (r *replay) target() []destination {
+	scheme, rest, found := strings.Cut(r.URL, "://")
+	if !found {
+		scheme, rest = "", r.URL
+	}
+	authority, _, _ := strings.Cut(rest, "/")
+	d := newDestination(authority, schemePorts[strings.ToLower(scheme)])
+	switch {
+	case d.host == "":
+		return nil
+	case d.port != 0:
+		return []destination{d}
+	}
+	return d.onPorts("https", "http")
+}
+
+// checkReplayPolicies says what the policies of a replay need, and which others open more.
+func (in *input) checkReplayPolicies(r *replay) Results {
+	var results Results
+	say := func(code Code, message string, args ...any) {
+		results = append(results, result(code, r.from, message, args...).At(r.at, "", ""))
+	}
+	switch {
+	case r.copied != nil && !r.responds():
+		say(CodeReplayEgressOpen, "nothing is mocked, so %s calls its real dependencies, and what it writes there stays", r.copied.id())
+	case r.copied != nil:
+		say(CodeReplayPolicy, "a NetworkPolicy keeps %s from everything but DNS, istiod, its responder%s; that holds only where the cluster's network plugin enforces NetworkPolicies", r.copied.id(), in.andCollector(r))
+		if names := in.opening(r.copied.podLabels(), r.namespace(), "egress"); len(names) > 0 {
+			say(CodeReplayEgressOpen, "%s also %s the pods of %s and %s them egress: policies add up, so a copy that ignores its proxy variables may reach what is mocked; exclude the pods that have the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), r.copied.id(), verb(names, "allows", "allow"), contract.LabelReplay)
+		}
+	}
+	if r.responds() {
+		labels := strMap(r.podLabels(contract.PartResponder))
+		if names := in.opening(labels, r.namespace(), "ingress"); len(names) > 0 {
+			say(CodeReplayIngressOpen, "%s also %s the responder's pods and %s others in: policies add up, so those may read what was recorded; exclude the pods that have the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), verb(names, "lets", "let"), contract.LabelReplay)
+		}
+		var unnamed []string
+		for _, d := range in.passthrough(r) {
+			if _, ports := in.servicePods(d, r.namespace()); len(ports) == 0 && !d.isAddress() {
+				unnamed = append(unnamed, d.host)
+			}
+		}
+		if len(unnamed) > 0 {
+			say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so the responder's opens the port at every address, and of a Service that the input lacks every port of its namespace; the responder itself passes on calls of the listed hosts alone", strings.Join(unique(unnamed), " and "))
+		}
+	}
+	return results
+}
+
+// andCollector names the collector among what a copy reaches.
+func (in *input) andCollector(r *replay) string {
+	if in.sink == nil || !r.copied.injecting {
+		return ""
+	}
+	return " and the collector"
+}
+
+// opening names the NetworkPolicies of the input that select pods and allow them something
+// in a direction. Those that open no more than DNS and istiod, and a collector's pods, do
+// not count.
+func (in *input) opening(labels map[string]string, namespace, direction string) []string {
+	needed := func(port *yaml.Node) bool {
+		name := strAt(port, "port")
+		return slices.Contains([]string{"53", "5353", istiodPort}, name) || strings.HasPrefix(name, "dns")
+	}
+	var names []string
+	for _, o := range in.byKind[networkingGroup+"/NetworkPolicy"] {
+		spec := field(o.Node, "spec")
+		if o.namespace() != namespace || !labelSelects(field(spec, "podSelector"), labels) {
+			continue
+		}
+		if slices.ContainsFunc(items(field(spec, direction)), func(rule *yaml.Node) bool {
+			ports, peers := items(field(rule, "ports")), items(field(rule, "to"))
+			minor := direction == "egress" && len(ports) > 0 && !slices.ContainsFunc(ports, func(p *yaml.Node) bool { return !needed(p) })
+			collectors := len(peers) > 0 && !slices.ContainsFunc(peers, func(p *yaml.Node) bool {
+				pods := field(p, "podSelector")
+				return labelSelects(pods, nil) || !labelSelects(pods, map[string]string{contract.LabelCollector: contract.CollectorName})
+			})
+			return !minor && !collectors
+		}) {
+			names = append(names, o.Ref().String())
+		}
+	}
+	return names
+}
+
+// ownReplayPolicy tells whether a NetworkPolicy is one of a replay: it selects a part of one
+// by the two labels, and nothing else.
+func ownReplayPolicy(o *Object) bool {
+	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder, contract.PartGenerator)
+	labels := (&replay{name: base}).labels(part)
+	return own && same(field(o.Node, "spec", "podSelector"), having(labels))
+}
