@@ -28,6 +28,9 @@ const (
 	// AnnotationFor names, on an object that the renderer created, the
 	// workload it was created for.
 	AnnotationFor = OwnPrefix + "created-for"
+	// AnnotationHolds names, on a ConfigMap that stands in the place of a TrafficReplay or
+	// a TestConfig, the object whose text it holds.
+	AnnotationHolds = OwnPrefix + "holds"
 )
 
 // AnnotationIgnore, when "true", leaves a workload alone whatever else it says.

@@ -29,6 +29,11 @@ type document struct {
 	items   *yaml.Node
 	objects []*transformer.Object
 
+	// held are the objects that a render keeps in ConfigMaps, and sources returns the
+	// texts of nodes, once they were asked for.
+	held    map[*transformer.Object]heldAt
+	sources func(*yaml.Node) (string, error)
+
 	edited      bool
 	deleted     bool
 	reformatted bool // what apply had to do
@@ -151,28 +156,33 @@ func holdsObjects(n *yaml.Node) bool {
 // find lists the document's objects: itself, or the items of a List.
 func (d *document) find() {
 	text := &spelling{text: d.text, have: d.have}
-	add := func(n *yaml.Node) {
-		o := &transformer.Object{Node: n, File: d.file, Text: text}
+	add := func(n, have *yaml.Node, of transformer.Type) {
+		o := &transformer.Object{Node: n, File: d.file, Text: text, ItemOf: of}
 		if path := firstOf(annotation(n, pathAnnotation), annotation(n, legacyPathAnnotation), annotation(n, helmFilename)); path != "" {
 			o.File = transformer.File{Path: path}
 			o.File.Index, _ = strconv.Atoi(firstOf(annotation(n, indexAnnotation), annotation(n, legacyIndexAnnotation)))
 		}
+		d.hold(o, have)
 		d.objects = append(d.objects, o)
 	}
 	items := get(d.want, "items")
 	if !strings.HasSuffix(scalar(d.want, "kind"), "List") || items == nil || items.Kind != yaml.SequenceNode {
-		add(d.want)
+		add(d.want, d.have, transformer.Type{})
 		return
 	}
 	d.items = items
+	written := get(d.have, "items") // none, or an alias, where merged
 	kind := strings.TrimSuffix(scalar(d.want, "kind"), "List")
-	for _, n := range items.Content {
+	for i, n := range items.Content {
+		var have *yaml.Node
+		if written != nil && i < len(written.Content) {
+			have = written.Content[i]
+		}
 		switch {
 		case holdsObjects(n):
-			add(n)
+			add(n, have, transformer.Type{})
 		case kind != "" && n.Kind == yaml.MappingNode && get(n, "kind") == nil && get(n, "apiVersion") == nil: // kubectl fills it in, too
-			add(n)
-			d.objects[len(d.objects)-1].ItemOf = transformer.Type{APIVersion: scalar(d.want, "apiVersion"), Kind: kind}
+			add(n, have, transformer.Type{APIVersion: scalar(d.want, "apiVersion"), Kind: kind})
 		}
 	}
 }

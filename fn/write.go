@@ -133,6 +133,7 @@ func (d *document) apply() (err error) {
 	if !d.edited || d.deleted {
 		return nil
 	}
+	d.exchange()
 	var spellings []splice.Spelling
 	for _, o := range d.objects {
 		for n, token := range o.Spelled {
@@ -140,7 +141,7 @@ func (d *document) apply() (err error) {
 		}
 	}
 	d.text, d.reformatted, err = splice.Apply(d.text, d.have, d.want, spellings...)
-	d.have, d.want, d.items, d.objects = nil, nil, nil, nil // the trees are most of a render's memory
+	d.have, d.want, d.items, d.objects, d.held, d.sources = nil, nil, nil, nil, nil, nil // the trees are most of a render's memory
 	return err
 }
 

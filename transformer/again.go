@@ -14,6 +14,7 @@ import (
 // Rendering what was rendered, and taking a render back, begin with the same step:
 //
 //	objects ──▶ created by a render?  ──▶ deleted, or updated in place
+//	        ├─▶ kept in a ConfigMap?  ──▶ opened by whoever reads the text
 //	        └─▶ edited by a render?   ──▶ the edits taken back ──▶ rendered anew, or written so
 
 // Uninject takes back what Render did to the objects. What is said of Render
@@ -23,7 +24,8 @@ func Uninject(objects []*Object) Output {
 	if results.Failed() {
 		return Output{Results: results}
 	}
-	var edited []*Object
+	edited, more := release(objects)
+	results = append(results, more...)
 	for _, o := range objects {
 		if t := undone[o]; t != nil {
 			edited = append(edited, o)
@@ -65,6 +67,7 @@ func deleted(gone []*Object) Results {
 // an earlier render created, and how those were undone that it had edited.
 func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taking, results Results) {
 	undone = map[*Object]*taking{}
+	results = checkHolders(objects)
 	var takings []*taking
 	for _, o := range objects {
 		results = append(results, misplaced(o)...)

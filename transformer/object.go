@@ -36,6 +36,8 @@ type Object struct {
 	// Spelled holds, after a render, the spelling of values that an undo
 	// restored.
 	Spelled map[*yaml.Node]string
+	// Held is the text of an object that a render keeps in a ConfigMap; nil for others.
+	Held *Held
 
 	// outlived holds what an earlier render recorded of collections that
 	// others have filled since.

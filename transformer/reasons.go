@@ -119,6 +119,10 @@ const (
 	CodeConfigDocument     Code = "config-document"
 	CodeNotManifest        Code = "not-manifest"
 
+	CodeHeld          Code = "replay-held"
+	CodeHoldRefused   Code = "replay-held-refused"
+	CodeReplayRenamed Code = "replay-renamed"
+
 	CodeBadValue        Code = "bad-value"
 	CodeBadCombination  Code = "bad-combination"
 	CodePortReserved    Code = "port-reserved"
@@ -250,6 +254,10 @@ var reasons = map[Code]Reason{
 	CodeUndoEdited:         {Warning, false, "The sidecar's container or a volume of its was edited since an earlier render, and the edit goes with it.", "Use an annotation or an option instead of the edit."},
 	CodeUndoChanged:        {Warning, false, "A value is not as an earlier render left it, so it was left alone.", "Set the value yourself, or render from the original manifest."},
 	CodeReformatted:        {Warning, false, "The document could not be edited line by line and was printed anew; its content is the same.", ""},
+
+	CodeHeld:          {Info, false, "A TrafficReplay or TestConfig is kept in a ConfigMap that stands in its place, because no cluster has to know its kind. The next render and uninject find its text there.", ""},
+	CodeHoldRefused:   {Error, false, "A ConfigMap can't keep a TrafficReplay or TestConfig, or keeps something that no render writes.", "The result says why."},
+	CodeReplayRenamed: {Warning, false, "An object of a replay was renamed since the render: the parts of a replay do not find each other any more.", "Apply namePrefix, nameSuffix and namespace of an overlay before Tapedeck, and render the result."},
 
 	CodeNotManifest:    {Info, false, "A file of a directory is no Kubernetes manifest, so it is left out. A file that was named is an error.", "Name manifests alone. Render a chart's templates with `helm template`, and a kustomization with `-k`."},
 	CodeConfigDocument: {Warning, false, "A configuration stands among the manifests, where it configures nothing.", "Give it with --config, and take it out of the manifests: no cluster knows its kind."},

@@ -88,10 +88,12 @@ func Render(objects []*Object, cfg Config) Output {
 			out.Results = append(out.Results, t.uninjected())
 		}
 	}
+	held, more := in.holdAll()
+	out.Results = append(out.Results, more...)
 	var reused []*Object
 	out.Results = in.nameTheRest(out.Results)
 	out.Created, reused, out.Deleted = reuse(created, former)
-	out.Edited = append(out.Edited, reused...)
+	out.Edited = append(append(out.Edited, reused...), held...)
 	out.Results = append(out.Results, deleted(out.Deleted)...)
 	return out
 }

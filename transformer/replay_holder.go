@@ -1,0 +1,330 @@
+package transformer
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// TrafficReplays and TestConfigs say what is to be rendered. No cluster has to know
+// their kinds, so what comes out has a ConfigMap in the place of each, with its text:
+//
+//	TrafficReplay ──Render──▶ ConfigMap ──Render──▶ the same ConfigMap
+//	      ▲                       │
+//	      └───────Uninject────────┘
+//
+// Whoever reads the text opens the ConfigMap before anything is rendered, so that the
+// rest of a render sees TrafficReplays alone.
+
+// Held is the text of an object that a render keeps in a ConfigMap.
+type Held struct {
+	// Text is the object as its document spells it, without annotations of orchestrators.
+	Text string
+	// JSON tells that the text is JSON.
+	JSON bool
+	// ConfigMap stands in the place of the object; nil where the object itself does. A
+	// render sets it, and taking that back sets it to nil.
+	ConfigMap *yaml.Node
+	// Err tells why a ConfigMap can't keep the text, or why what ConfigMap keeps can't be
+	// read. In the second case ConfigMap is the object's own node.
+	Err error
+}
+
+// heldKinds are the kinds that a render keeps in ConfigMaps, in the one version that it
+// reads.
+var heldKinds = []Type{{"speedscale.com/v1", "TrafficReplay"}, {"tapedeck.dev/v1alpha1", "TestConfig"}}
+
+// maxHeld is how much a ConfigMap may hold, in bytes:
+// https://kubernetes.io/docs/concepts/configuration/configmap/.
+const maxHeld = 1 << 20
+
+// objectName matches what Kubernetes allows as the name of a ConfigMap (RFC 1123).
+var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+
+const maxObjectName = 253
+
+// Holdable tells whether an object is of a kind that a render keeps in a ConfigMap.
+func (o *Object) Holdable() bool {
+	return slices.Contains(heldKinds, Type{o.apiVersion(), o.kind()})
+}
+
+// IsHolder tells whether an object says that it is a ConfigMap in which a render keeps
+// another object.
+func (o *Object) IsHolder() bool {
+	return o.is("", "ConfigMap") && field(o.Node, "metadata", "annotations", contract.AnnotationHolds) != nil
+}
+
+// HeldText returns the text that a ConfigMap keeps.
+func (o *Object) HeldText() (string, error) {
+	data := field(o.Node, "data")
+	switch {
+	case len(strMap(field(o.Node, "binaryData"))) > 0:
+		return "", errors.New("found binaryData, allowed: data with one key")
+	case data == nil || data.Kind != yaml.MappingNode || len(data.Content) != 2:
+		return "", fmt.Errorf("found %d keys under data, allowed: one", len(strMap(data)))
+	}
+	key, text := data.Content[0].Value, data.Content[1]
+	if !slices.ContainsFunc(heldKinds, func(t Type) bool { return key == heldKey(t.Kind, false) || key == heldKey(t.Kind, true) }) {
+		return "", fmt.Errorf("found key %q under data, allowed: %s", key, oneOf(heldKeys()))
+	}
+	if text.Kind != yaml.ScalarNode || text.ShortTag() != yaml.NodeTagString {
+		return "", fmt.Errorf("data.%s: found %s, allowed: a text", key, describeKind(text))
+	}
+	return text.Value, checkHeldSize(text.Value)
+}
+
+// Open takes what a ConfigMap keeps in its place: an object that was read from its
+// HeldText. Foreign input, as a ConfigMap is, yields one object of a few kinds, of the
+// ConfigMap's own namespace and of the name that is recorded.
+func (o *Object) Open(held *yaml.Node) error {
+	inner := &Object{Node: held, File: o.File}
+	recorded := o.annotation(contract.AnnotationHolds)
+	switch {
+	case !inner.Holdable():
+		return fmt.Errorf("found an object of kind %s in %s, allowed: %s", inner.kind(), inner.apiVersion(), heldKindNames())
+	case strAt(held, "metadata", "name") == "" || recorded != inner.recorded():
+		return fmt.Errorf("found %s, and annotation %s says %q; allowed: the object that it names", inner.recorded(), contract.AnnotationHolds, recorded)
+	case inner.namespace() != o.namespace():
+		return fmt.Errorf("found %s in namespace %q, and the ConfigMap is in namespace %q; a namespace that an overlay sets must come before Tapedeck", inner.recorded(), inner.namespace(), o.namespace())
+	case field(o.Node, "data").Content[0].Value != heldKey(inner.kind(), false) && field(o.Node, "data").Content[0].Value != heldKey(inner.kind(), true):
+		return fmt.Errorf("found a %s under data.%s", inner.kind(), field(o.Node, "data").Content[0].Value)
+	}
+	for _, key := range []string{contract.AnnotationUndo, contract.AnnotationFor, contract.AnnotationHolds} {
+		if field(held, "metadata", "annotations", key) != nil {
+			return fmt.Errorf("%s has annotation %s, which no manifest that is to be rendered has", inner.recorded(), key)
+		}
+	}
+	setBookkeeping(held, o.Node)
+	o.Held.ConfigMap, o.Node = o.Node, held
+	return nil
+}
+
+// recorded names an object as a ConfigMap that keeps it does.
+func (o *Object) recorded() string { return o.kind() + "/" + strAt(o.Node, "metadata", "name") }
+
+// heldKey is the key of a ConfigMap under which the text of an object is.
+func heldKey(kind string, json bool) string {
+	if json {
+		return strings.ToLower(kind) + ".json"
+	}
+	return strings.ToLower(kind) + ".yaml"
+}
+
+func heldKeys() (keys []string) {
+	for _, t := range heldKinds {
+		keys = append(keys, heldKey(t.Kind, false), heldKey(t.Kind, true))
+	}
+	return keys
+}
+
+func heldKindNames() string {
+	var names []string
+	for _, t := range heldKinds {
+		names = append(names, t.Kind+" in "+t.APIVersion)
+	}
+	return oneOf(names)
+}
+
+func checkHeldSize(text string) error {
+	if len(text) > maxHeld {
+		return fmt.Errorf("found a text of %d bytes, allowed: %d, as much as a ConfigMap holds", len(text), maxHeld)
+	}
+	return nil
+}
+
+// holderName is the name of the ConfigMap that keeps an object.
+func holderName(kind, name string) string { return name + "-" + strings.ToLower(kind) }
+
+// aside tells whether an object is to be left as it is.
+func (o *Object) aside() bool {
+	return strings.EqualFold(o.annotation(contract.AnnotationIgnore), "true") || o.annotation(LocalConfig) == "true"
+}
+
+// holdAll has ConfigMaps keep the objects that no cluster has to know. It returns those
+// whose place in the output changes.
+func (in *input) holdAll() (edited []*Object, results Results) {
+	for _, o := range in.objects {
+		if o.Held == nil {
+			continue
+		}
+		if o.aside() {
+			if o.Held.ConfigMap != nil {
+				o.Held.ConfigMap = nil
+				edited = append(edited, o)
+			}
+			continue
+		}
+		if err := in.checkHoldable(o); err != nil {
+			results = append(results, result(CodeHoldRefused, o, "%s can't be kept in a ConfigMap: %v", o.Ref(), err))
+			continue
+		}
+		in.hold(o)
+		edited = append(edited, o)
+		results = append(results, result(CodeHeld, o, "kept as ConfigMap %s: no cluster has to know the kind %s", holderName(o.kind(), o.name()), o.kind()))
+	}
+	return edited, results
+}
+
+// checkHoldable tells why no ConfigMap can keep an object.
+func (in *input) checkHoldable(o *Object) error {
+	name := strAt(o.Node, "metadata", "name")
+	holder := holderName(o.kind(), name)
+	switch {
+	case o.Held.Err != nil:
+		return o.Held.Err
+	case name == "":
+		return errors.New("metadata: found no name, allowed: a name")
+	case len(holder) > maxObjectName || !objectName.MatchString(holder):
+		return fmt.Errorf("metadata.name: found %q, allowed: at most %d small letters, digits, '-' and '.'", name, maxObjectName-len(holderName(o.kind(), "")))
+	case in.find("", "ConfigMap", o.namespace(), holder) != nil:
+		return fmt.Errorf("the input has a ConfigMap %s, the name that it would get; rename one of the two", holder)
+	}
+	return checkHeldSize(o.Held.Text)
+}
+
+// hold puts a ConfigMap in the place of an object, or renews the one that is there.
+func (in *input) hold(o *Object) {
+	var ns any
+	if o.namespace() != "" {
+		ns = o.namespace()
+	}
+	text := node(o.Held.Text)
+	text.Style = textStyle(o.Held.Text)
+	fresh := mapping(
+		"apiVersion", "v1",
+		"kind", "ConfigMap",
+		"metadata", mapping(
+			"name", holderName(o.kind(), o.name()),
+			"namespace", ns,
+			"labels", mapping(managedBy, managedByUs),
+			"annotations", mapping(contract.AnnotationHolds, o.recorded()),
+		),
+		"data", mapping(heldKey(o.kind(), o.Held.JSON), text),
+	)
+	old := o.Held.ConfigMap
+	if old == nil {
+		setBookkeeping(fresh, o.Node)
+		o.Held.ConfigMap = fresh
+		return
+	}
+	keepForeign(old, fresh)
+	*old = *fresh
+}
+
+// unrepresentable matches what a literal block scalar does not keep byte for byte.
+var unrepresentable = regexp.MustCompile(`^\s|[ \t]+(\n|$)|[^\n\t -~\x{a1}-\x{2027}\x{202a}-\x{d7ff}\x{e000}-\x{fefe}\x{ff00}-\x{fffd}\x{10000}-\x{10ffff}]|\n\n$`)
+
+// textStyle is how a text is written: as a block of lines where that keeps its bytes.
+func textStyle(text string) yaml.Style {
+	if text == "" || unrepresentable.MatchString(text) {
+		return yaml.DoubleQuotedStyle
+	}
+	return yaml.LiteralStyle
+}
+
+// release puts the objects that ConfigMaps keep in their place again.
+func release(objects []*Object) (edited []*Object, results Results) {
+	for _, o := range objects {
+		if o.Held == nil || o.Held.ConfigMap == nil {
+			continue
+		}
+		name := strAt(o.Held.ConfigMap, "metadata", "name")
+		o.Held.ConfigMap = nil
+		edited = append(edited, o)
+		results = append(results, result(CodeUninjected, o, "the changes of an earlier render were taken back: ConfigMap %s was turned back into %s", name, o.Ref()))
+	}
+	return edited, results
+}
+
+// checkHolders reports ConfigMaps that keep what no render writes, and those that were
+// renamed since.
+func checkHolders(objects []*Object) (results Results) {
+	at := pathKey("metadata.annotations", contract.AnnotationHolds)
+	for _, o := range objects {
+		value := field(o.Node, "metadata", "annotations", contract.AnnotationHolds)
+		switch {
+		case value == nil && (o.Held == nil || o.Held.ConfigMap == nil):
+		case value != nil && (o.Held == nil || o.Held.Err == nil):
+			results = append(results, result(CodeHoldRefused, o, "annotation %s: found it on kind %s, allowed: on a ConfigMap that a render wrote; remove it", contract.AnnotationHolds, o.kind()).At(at, str(value), ""))
+		case value != nil:
+			results = append(results, result(CodeHoldRefused, o, "%s is no ConfigMap that a render wrote: %v; remove it, or render from the original manifest", o.Ref(), o.Held.Err).At(at, str(value), ""))
+		default:
+			if name, want := strAt(o.Held.ConfigMap, "metadata", "name"), holderName(o.kind(), o.name()); name != want {
+				results = append(results, result(CodeReplayRenamed, o, "the ConfigMap that keeps %s was renamed from %s to %s since the render. %s", o.Ref(), want, name, reasons[CodeReplayRenamed].Help).At("metadata.name", name, want))
+			}
+		}
+	}
+	return results
+}
+
+// setBookkeeping gives a node the annotations by which an orchestrator keeps track of
+// the object that it stands for.
+func setBookkeeping(n, from *yaml.Node) {
+	books := field(from, "metadata", "annotations")
+	for i := 0; books != nil && books.Kind == yaml.MappingNode && i+1 < len(books.Content); i += 2 {
+		if bookkeeping.MatchString(books.Content[i].Value) {
+			annotations := mapAt(field(n, "metadata"), "annotations")
+			setPair(annotations, books.Content[i].Value, books.Content[i+1])
+		}
+	}
+}
+
+// mapAt returns the mapping under a key, made where there is none.
+func mapAt(m *yaml.Node, key string) *yaml.Node {
+	if v := field(m, key); v != nil && v.Kind == yaml.MappingNode {
+		return v
+	}
+	fresh := mapping()
+	setPair(m, key, fresh)
+	return fresh
+}
+
+// setPair gives a key of a mapping a value.
+func setPair(m *yaml.Node, key string, value *yaml.Node) {
+	if i := keyIndex(m, key); i >= 0 {
+		m.Content[i+1] = value
+		return
+	}
+	m.Content = append(m.Content, node(key), value)
+}
+
+// WithoutBookkeeping returns a copy of an object without the annotations by which an
+// orchestrator keeps track of it; nil where it has none.
+func WithoutBookkeeping(n *yaml.Node) *yaml.Node {
+	annotations := field(n, "metadata", "annotations")
+	if annotations == nil || annotations.Kind != yaml.MappingNode {
+		return nil
+	}
+	kept := *annotations
+	kept.Content = nil
+	for i := 0; i+1 < len(annotations.Content); i += 2 {
+		if !bookkeeping.MatchString(annotations.Content[i].Value) {
+			kept.Content = append(kept.Content, annotations.Content[i], annotations.Content[i+1])
+		}
+	}
+	if len(kept.Content) == len(annotations.Content) {
+		return nil
+	}
+	metadata := withPair(field(n, "metadata"), "annotations", &kept)
+	return withPair(n, "metadata", metadata)
+}
+
+// withPair copies a mapping with another value under a key, and without the key where
+// that is an empty collection.
+func withPair(m *yaml.Node, key string, value *yaml.Node) *yaml.Node {
+	out := *m
+	out.Content = slices.Clone(m.Content)
+	i := keyIndex(m, key)
+	if len(value.Content) == 0 {
+		out.Content = slices.Delete(out.Content, i, i+2)
+	} else {
+		out.Content[i+1] = value
+	}
+	return &out
+}
