@@ -84,7 +84,9 @@ func (l *loops) users(ctx context.Context) {
 	if len(l.Load.Stages) == 0 {
 		wanted.Store(int64(l.Load.Users))
 		for i := range l.Load.Users {
-			all.Go(func() { user(i) })
+			if l.part.user(i) {
+				all.Go(func() { user(i) })
+			}
 		}
 		return
 	}
@@ -96,7 +98,7 @@ func (l *loops) users(ctx context.Context) {
 		n := int64(math.Round(stages.At(l.now())))
 		wanted.Store(n)
 		for i := range int(n) {
-			if running[i] == nil || running[i].Load() {
+			if l.part.user(i) && (running[i] == nil || running[i].Load()) {
 				gone := new(atomic.Bool)
 				running[i] = gone
 				all.Go(func() { defer gone.Store(true); user(i) })
@@ -119,6 +121,9 @@ func (l *loops) sessions(ctx context.Context) {
 	var order []int // sessions, in order of their first steps
 	of := map[int][]int{}
 	for step := range l.steps {
+		if !l.part.sends(step) {
+			continue
+		}
 		s := l.Graph.Session(step)
 		if of[s] == nil {
 			order = append(order, s)

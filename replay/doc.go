@@ -20,6 +20,8 @@
 //     the report says that its result is void.
 //   - It connects to the target and the baseline, and to nothing that a recording names.
 //   - When the context ends, it stops within a second, and reports what there is.
+//   - Shards together send what one generator would, when it would: sessions are divided, the
+//     schedule is not. Merged, their reports are that of a single run.
 //
 // It imports the packages below it, match, recording and the standard library.
 package replay

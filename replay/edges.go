@@ -70,6 +70,9 @@ func (p *player) edges(r *report.Report) {
 		}
 		r.Edges = append(r.Edges, e)
 	}
+	if p.part.Index > 0 { // the first one has those of the whole recording
+		return
+	}
 	for _, a := range p.Graph.Ambiguous() {
 		r.Ambiguous = append(r.Ambiguous, report.Ambiguous{
 			To: report.Site{Endpoint: a.Endpoint, Place: a.Consumer}, From: []report.Site{{Endpoint: a.IssuerEndpoint, Place: a.Issuer}},

@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"fmt"
 	"sync/atomic"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -37,14 +36,11 @@ func (f *fixes) note(recorded, live *recording.Exchange, failed bool) {
 	f.example.CompareAndSwap(nil, &what)
 }
 
-// problems says what there is to say about them.
-func (f *fixes) problems() []report.Exit {
-	gone, still := f.gone.Load(), f.still.Load()
-	switch {
-	case gone+still == 0:
-		return []report.Exit{{Code: report.Incomplete, Reason: "the recording has no failure whose fix could be verified"}}
-	case still > 0:
-		return []report.Exit{{Code: report.NewDifferences, Reason: fmt.Sprintf("%d of %d recorded failures are still there, such as %s", still, gone+still, *f.example.Load())}}
+// report is what there is to say about them.
+func (f *fixes) report() *report.Fixes {
+	r := &report.Fixes{Gone: f.gone.Load(), Still: f.still.Load()}
+	if example := f.example.Load(); example != nil {
+		r.Example = *example
 	}
-	return nil
+	return r
 }

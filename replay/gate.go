@@ -30,8 +30,9 @@ type pass struct {
 	waiting  map[int][]*job
 }
 
-func newPass(g *carry.Graph, o carry.StateOptions, baseline bool) *pass {
-	p := &pass{live: newSide(g, o), answered: make([]uint64, (g.Steps()+63)/64), left: g.Steps()}
+// newPass returns a pass of so many steps.
+func newPass(g *carry.Graph, o carry.StateOptions, steps int, baseline bool) *pass {
+	p := &pass{live: newSide(g, o), answered: make([]uint64, (g.Steps()+63)/64), left: steps}
 	if baseline {
 		p.baseline = newSide(g, o)
 	}

@@ -25,6 +25,11 @@ type Options struct {
 	Targets []*wire.Client
 	// Load says when requests are due.
 	Load Load
+	// Shard is the part of the run that is sent; the zero value is all of it. The load and
+	// the bound on requests under way are those of all parts together.
+	Shard report.Shard
+	// Start is when the run begins, the same for all shards; zero: at once.
+	Start time.Time
 	// Set supplies values that only the client has.
 	Set []carry.Setting
 	// Compare compares answers; nil: they are not compared.
@@ -42,6 +47,11 @@ type Options struct {
 	// Grace is how long requests may go on that are under way when Load.For is over; 0:
 	// wire.DefaultTimeout.
 	Grace time.Duration
+	// ProgressTimeout ends the run if the target answers nothing for so long, pauses of the
+	// recording aside; 0: nothing does.
+	ProgressTimeout time.Duration
+	// Alive is called now and then while the run makes progress; nil: it is not.
+	Alive func()
 	// Progress is called twice a second with what was counted; nil: it is not.
 	Progress func(elapsed time.Duration, c stats.Counts)
 }

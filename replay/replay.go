@@ -3,6 +3,7 @@ package replay
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -33,7 +34,15 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	if o.MaxLag == 0 {
 		o.MaxLag = DefaultLag
 	}
-	p := &player{Options: o, run: stats.NewRun(), started: time.Now()}
+	r := &report.Report{Load: o.Load.Describe()}
+	if o.Shard.Of > 1 {
+		r.Shard = &o.Shard
+	}
+	part := newPart(&o)
+	p := &player{Options: o, part: part, run: stats.NewRun(), started: time.Now()}
+	if !o.Start.IsZero() {
+		p.started = p.started.Add(time.Until(o.Start)) // by the clock that no one sets
+	}
 	for _, name := range o.Plan.Endpoints {
 		p.run.Endpoint(name)
 	}
@@ -42,17 +51,13 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	within, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	if o.Load.For > 0 {
-		timer := time.AfterFunc(o.Load.For+cmp.Or(o.Grace, wire.DefaultTimeout), func() { cut(errTimeOver) })
+		timer := time.AfterFunc(time.Until(p.started)+o.Load.For+cmp.Or(o.Grace, wire.DefaultTimeout), func() { cut(errTimeOver) })
 		defer timer.Stop()
 	}
-	var err error
-	switch o.Load.way() {
-	case recorded, rate:
-		err = p.open(within)
-	default:
-		err = p.closed(within)
-	}
+	stopWatch := p.watch(cut)
+	err := p.play(within)
 	ended := time.Now()
+	stopWatch()
 	stopProgress()
 	if p.failed.Load() != nil {
 		return nil, *p.failed.Load()
@@ -60,13 +65,32 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	if err != nil && within.Err() == nil {
 		return nil, err
 	}
-	r := &report.Report{Started: p.started.UTC(), Ended: ended.UTC(), Load: o.Load.Describe()}
-	if ctx.Err() != nil {
+	r.Started, r.Ended = p.started.UTC(), ended.UTC()
+	if ended.Before(p.started) {
+		r.Started = r.Ended
+	}
+	switch {
+	case ctx.Err() != nil:
 		r.Partial = "it was interrupted"
+	case errors.Is(context.Cause(within), errStalled):
+		r.Partial = fmt.Sprintf("no progress for %s: the target answered nothing", o.ProgressTimeout)
 	}
 	r.Generator.CPUSeconds = (cpuTime() - cpu).Seconds()
 	p.fill(r)
 	return r, nil
+}
+
+// play waits for the start, and runs the loop.
+func (p *player) play(ctx context.Context) error {
+	timer := newAlarm()
+	defer timer.stop()
+	if err := timer.until(ctx, p.started); err != nil || p.part.idle {
+		return err
+	}
+	if way := p.Load.way(); way == recorded || way == rate {
+		return p.open(ctx)
+	}
+	return p.closed(ctx)
 }
 
 // errTimeOver ends the requests that are still under way long after Load.For is over.
@@ -74,8 +98,10 @@ var errTimeOver = errors.New("the time was over")
 
 // ended says in a word why a request was not sent, or given up.
 func ended(ctx context.Context) string {
-	if errors.Is(context.Cause(ctx), errTimeOver) {
-		return errTimeOver.Error()
+	for _, why := range []error{errTimeOver, errStalled} {
+		if errors.Is(context.Cause(ctx), why) {
+			return why.Error()
+		}
 	}
 	return "interrupted"
 }
@@ -83,8 +109,10 @@ func ended(ctx context.Context) string {
 // player is one run.
 type player struct {
 	Options
+	part    *part
 	run     *stats.Run
 	started time.Time
+	alive   liveness
 	fixes   fixes
 	hits    int64 // of the bound on requests under way
 	// byBaseline counts answers of the baseline.
@@ -98,7 +126,11 @@ func (p *player) now() time.Duration { return time.Since(p.started) }
 
 func (p *player) newPass() *pass {
 	o := carry.StateOptions{Set: p.Set, Shift: time.Since(p.Plan.Began)}
-	of := newPass(p.Graph, o, p.Baseline != nil)
+	steps := len(p.Plan.Steps)
+	if p.part.division != nil && !p.part.whole {
+		o.Only, steps = p.part.sends, p.part.steps(steps)
+	}
+	of := newPass(p.Graph, o, steps, p.Baseline != nil)
 	p.uses.begin(of)
 	return of
 }
@@ -111,7 +143,7 @@ func (p *player) open(ctx context.Context) error {
 	} else {
 		from = &paced{schedule: p.Load.staged(), steps: len(p.Plan.Steps), passes: p.Load.Passes, newPass: p.newPass}
 	}
-	from = &bounded{source: from, length: p.Load.For, requests: p.Load.Requests}
+	from = &parted{&bounded{source: from, length: p.Load.For, requests: p.Load.Requests}, p.part}
 	var under sync.WaitGroup // jobs that are not done
 	var c *crew
 	c = newCrew(p.MaxInFlight, p.hire, func(ctx context.Context, w *worker, j *job) {
@@ -185,8 +217,12 @@ func (p *player) request(ctx context.Context, w *worker, j *job, endpoint int) (
 		return err
 	}
 	sent := p.now()
+	p.alive.sent(sent, time.Duration(float64(p.Plan.Steps[j.step].Took)/p.Load.Speed))
 	failure := p.target(j.step).Send(ctx, w.buf, &w.live)
 	done := p.now()
+	if failure == nil {
+		p.alive.answered()
+	}
 	if failure != nil && ctx.Err() != nil {
 		took := time.Duration(float64(p.Plan.Steps[j.step].Took) / min(p.Load.Speed, 1))
 		if !errors.Is(context.Cause(ctx), errTimeOver) || done-sent <= took {
@@ -342,10 +378,32 @@ func (p *player) fill(r *report.Report) {
 			r.Generator.Bound += fmt.Sprintf("; %d requests had to wait because %d were under way", p.hits, p.MaxInFlight)
 		}
 	}
-	r.Source.Steps, r.Source.LeftOut = int64(len(p.Plan.Steps)), map[string]int64{}
-	for _, l := range p.Plan.Left {
-		r.Source.LeftOut[l.Reason] = int64(l.Count)
+	r.Source.Steps = int64(p.part.steps(len(p.Plan.Steps)))
+	if p.part.Index == 0 { // the others have the same
+		r.Source.LeftOut = map[string]int64{}
+		for _, l := range p.Plan.Left {
+			r.Source.LeftOut[l.Reason] = int64(l.Count)
+		}
 	}
+	if p.Baseline != nil && total.Sent > 0 && p.byBaseline.Load() == 0 {
+		r.Problems = append(r.Problems, report.Exit{Code: report.CouldNotRun, Reason: "the baseline gave no answer, so nothing was compared with it"})
+	}
+	p.edges(r)
+	if p.VerifyFix {
+		r.Fixes = p.fixes.report()
+	}
+	if r.Shard == nil {
+		Conclude(r)
+	}
+	if p.Compare != nil {
+		p.differences(r)
+	}
+}
+
+// Conclude adds the problems that only the report of a whole run shows: of one generator, or
+// merged from those of all shards.
+func Conclude(r *report.Report) {
+	total := r.Results.Total()
 	if total.Sent == 0 && r.Partial == "" {
 		r.Problems = append(r.Problems, report.Exit{Code: report.CouldNotRun, Reason: "no request was sent"})
 	}
@@ -355,16 +413,6 @@ func (p *player) fill(r *report.Report) {
 	}
 	if without > 0 && without == total.Sent {
 		r.Problems = append(r.Problems, report.Exit{Code: report.CouldNotRun, Reason: "the target can't be reached: no request got a connection"})
-	}
-	if p.Baseline != nil && total.Sent > 0 && p.byBaseline.Load() == 0 {
-		r.Problems = append(r.Problems, report.Exit{Code: report.CouldNotRun, Reason: "the baseline gave no answer, so nothing was compared with it"})
-	}
-	p.edges(r)
-	if p.VerifyFix {
-		r.Problems = append(r.Problems, p.fixes.problems()...)
-	}
-	if p.Compare != nil {
-		p.differences(r)
 	}
 }
 
@@ -379,24 +427,69 @@ func lateness(e *stats.Endpoint) time.Duration {
 }
 
 func (p *player) differences(r *report.Report) {
-	found := p.Compare.Comparer.Finish()
-	for _, g := range found.Groups {
-		d := report.Difference{
-			Endpoint: p.Plan.Endpoints[g.Endpoint], Place: g.Pattern, Kind: g.Kind, State: report.State(g.Judgement), Count: g.Count, Reason: g.Why,
-			Example: report.Example{Difference: g.Example},
+	c := p.Compare.Comparer
+	if r.Shard != nil {
+		if text, err := c.Part(p.Plan.Endpoints, p.origin); err == nil {
+			r.Comparison = text
 		}
-		if e, err := p.Plan.Exchange(g.Step); err == nil {
-			d.Example.Exchange, d.Example.Request = e.UUID.String(), plan.RequestLine(e)
-		}
-		r.Differences = append(r.Differences, d)
 	}
-	if text, err := found.Observed.Encode(p.Plan.Endpoints); err == nil {
+	found := compare.Joined{Result: c.Finish(), Endpoints: p.Plan.Endpoints}
+	for _, g := range found.Groups {
+		found.Origins = append(found.Origins, p.origin(g.Step))
+	}
+	compared(r, &found)
+}
+
+// origin names a step's request.
+func (p *player) origin(step int) (o compare.Origin) {
+	if e, err := p.Plan.Exchange(step); err == nil {
+		o.Exchange, o.Request = e.UUID.String(), plan.RequestLine(e)
+	}
+	return o
+}
+
+// compared writes what comparing found into the report.
+func compared(r *report.Report, found *compare.Joined) {
+	r.Differences = nil
+	for i, g := range found.Groups {
+		r.Differences = append(r.Differences, report.Difference{
+			Endpoint: found.Endpoints[g.Endpoint], Place: g.Pattern, Kind: g.Kind, State: report.State(g.Judgement), Count: g.Count, Reason: g.Why,
+			Example: report.Example{Exchange: found.Origins[i].Exchange, Request: found.Origins[i].Request, Difference: g.Example},
+		})
+	}
+	if text, err := found.Observed.Encode(found.Endpoints); err == nil {
 		r.Observed = text
 	}
 	for n, counts := range found.ByEndpoint {
-		i := slices.IndexFunc(r.Results.Endpoints, func(e *stats.Endpoint) bool { return e.Name == p.Plan.Endpoints[n] })
+		i := slices.IndexFunc(r.Results.Endpoints, func(e *stats.Endpoint) bool { return e.Name == found.Endpoints[n] })
 		if i >= 0 {
 			r.Results.Endpoints[i].Matched, r.Results.Endpoints[i].New = counts.Compared-counts.Unmatched, counts.Unmatched
 		}
 	}
+}
+
+// Merge merges the reports of shards as [report.Merge] does, and judges what they compared
+// together: with the answers of all shards, a difference may be noise that was new to one of
+// them. The caller judges the result.
+func Merge(shards []*report.Report) (*report.Report, error) {
+	m, err := report.Merge(shards)
+	if err != nil {
+		return nil, err
+	}
+	Conclude(m)
+	var parts []json.RawMessage
+	for _, s := range shards {
+		if s.Comparison != nil {
+			parts = append(parts, s.Comparison)
+		}
+	}
+	if len(parts) == 0 { // nothing was compared
+		return m, nil
+	}
+	found, err := compare.Join(parts)
+	if err != nil {
+		return nil, err
+	}
+	compared(m, found)
+	return m, nil
 }

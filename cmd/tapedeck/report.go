@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/replay/goal"
 	"github.com/tapedeck/tapedeck/replay/report"
 )
@@ -182,7 +183,7 @@ func (f *mergeFlags) run(cmd *cobra.Command, names []string) error {
 			return err
 		}
 	}
-	merged, err := report.Merge(shards)
+	merged, err := replay.Merge(shards)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,37 @@ func (g *Graph) After(step int) []int {
 	return all
 }
 
+// Components returns for each step the first one that it is connected with: through its
+// session, and through steps that wait for each other. Whoever sends a component alone needs
+// no answer to a step of another one.
+func (g *Graph) Components() []int {
+	first := make([]int, len(g.sessions))
+	for i := range first {
+		first[i] = i
+	}
+	root := func(i int) int {
+		for first[i] != i {
+			first[i] = first[first[i]]
+			i = first[i]
+		}
+		return i
+	}
+	join := func(a, b int) {
+		a, b = root(a), root(b)
+		first[max(a, b)] = min(a, b)
+	}
+	for i := range first {
+		join(i, int(g.sessions[i]))
+		for _, before := range g.after[g.afterAt[i]:g.afterAt[i+1]] {
+			join(i, int(before))
+		}
+	}
+	for i := range first {
+		first[i] = root(i)
+	}
+	return first
+}
+
 // Edges returns all edges, in the order of the requests.
 func (g *Graph) Edges() iter.Seq[Edge] {
 	return func(yield func(Edge) bool) {
@@ -150,6 +181,9 @@ type StateOptions struct {
 	// Shift is added to times at the places that rules name: when the replay began, less
 	// when the recording did.
 	Shift time.Duration
+	// Only tells which steps' requests are made; nil: all are. Edges that lead to others are
+	// not counted.
+	Only func(step int) bool
 }
 
 // EdgeUse tells what became of edges between the same places of the same endpoints.

@@ -49,7 +49,9 @@ func (g *Graph) NewState(o StateOptions) *State {
 		s.uses[i] = EdgeUse{From: r.From, Issuer: r.Issuer, To: r.To, Consumer: r.Consumer, Encoding: r.Encoding, Class: r.Class}
 	}
 	for i := range g.edges {
-		s.uses[g.links[g.edges[i].link].route].Edges++
+		if o.Only == nil || o.Only(int(g.edges[i].to)) {
+			s.uses[g.links[g.edges[i].link].route].Edges++
+		}
 	}
 	s.used = make([]bool, len(s.settings))
 	s.shifts = o.Shift != 0 && slices.ContainsFunc(g.rules.all(), func(r *rule) bool { return r.shift != nil })

@@ -157,7 +157,7 @@ func (c *Comparer) Compare(a Answers) (differs bool) {
 		c.equal++
 		return false
 	}
-	c.set(in)
+	c.addSet(in, 1)
 	return true
 }
 
@@ -199,7 +199,10 @@ func apartAt(live, baseline match.Differences) map[string]bool {
 }
 
 func (c *Comparer) group(a Answers, d match.Difference) *group {
-	k := key{place{a.Endpoint, d.Pattern()}, d.Kind}
+	return c.groupOf(key{place{a.Endpoint, d.Pattern()}, d.Kind})
+}
+
+func (c *Comparer) groupOf(k key) *group {
 	g := c.groups[k]
 	if g == nil {
 		g = &group{key: k, number: len(c.order)}
@@ -209,8 +212,8 @@ func (c *Comparer) group(a Answers, d match.Difference) *group {
 	return g
 }
 
-// set counts an answer by the groups it is in.
-func (c *Comparer) set(in map[int]bool) {
+// addSet counts answers by the groups they are in.
+func (c *Comparer) addSet(in map[int]bool, count int64) {
 	numbers := make([]int, 0, len(in))
 	for n := range in {
 		numbers = append(numbers, n)
@@ -225,7 +228,7 @@ func (c *Comparer) set(in map[int]bool) {
 		s = &set{groups: numbers}
 		c.sets[string(name)] = s
 	}
-	s.count++
+	s.count += count
 }
 
 // observe notes a difference for later replays, and compares it with what an earlier one

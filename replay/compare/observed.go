@@ -1,8 +1,6 @@
 package compare
 
 import (
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -70,8 +68,7 @@ func (o *Observed) compare(k key, step int, value uint64) seen {
 	return other
 }
 
-// observedJSON is a group in the form of a report: steps and values are in one text,
-// base64 of a number of bytes as uvarint and 8 bytes for each.
+// observedJSON is a group in the form of a report: steps and values are in one text.
 type observedJSON struct {
 	Endpoint string     `json:"endpoint"`
 	Place    string     `json:"place"`
@@ -91,17 +88,7 @@ type rangeJSON struct {
 func (o *Observed) Encode(endpoints []string) (json.RawMessage, error) {
 	all := []observedJSON{}
 	for k, g := range o.groups {
-		steps := make([]int, 0, len(g.steps))
-		for step := range g.steps {
-			steps = append(steps, step)
-		}
-		slices.Sort(steps)
-		var text []byte
-		for _, step := range steps {
-			text = binary.AppendUvarint(text, uint64(step))
-			text = binary.LittleEndian.AppendUint64(text, g.steps[step])
-		}
-		one := observedJSON{Endpoint: endpoints[k.endpoint], Place: k.pattern, Kind: k.kind, Values: base64.StdEncoding.EncodeToString(text)}
+		one := observedJSON{Endpoint: endpoints[k.endpoint], Place: k.pattern, Kind: k.kind, Values: g.values()}
 		if _, _, ok := g.numbers.tolerance(); ok {
 			one.Range = &rangeJSON{g.numbers.n, g.numbers.min, g.numbers.max}
 		}
@@ -129,22 +116,14 @@ func DecodeObserved(text json.RawMessage, endpoints []string) (*Observed, error)
 		if endpoint < 0 {
 			continue
 		}
-		values, err := base64.StdEncoding.DecodeString(one.Values)
+		steps, err := parseValues(one.Values)
 		if err != nil {
 			return nil, fmt.Errorf("read what an earlier replay observed at %s of %s: %w", one.Place, one.Endpoint, err)
 		}
 		k := key{place{endpoint, one.Place}, one.Kind}
-		o.groups[k] = &observations{steps: map[int]uint64{}}
+		o.groups[k] = &observations{steps: steps}
 		if r := one.Range; r != nil && r.Min <= r.Max {
 			o.groups[k].numbers = numbers{n: r.Count, min: r.Min, max: r.Max}
-		}
-		for len(values) > 0 {
-			step, n := binary.Uvarint(values)
-			if n <= 0 || len(values) < n+8 || step > 1<<31 {
-				return nil, fmt.Errorf("read what an earlier replay observed at %s of %s: its values are damaged", one.Place, one.Endpoint)
-			}
-			o.groups[k].steps[int(step)] = binary.LittleEndian.Uint64(values[n:])
-			values = values[n+8:]
 		}
 	}
 	return o, nil

@@ -89,6 +89,7 @@ func (r *Report) facts() []fact {
 	facts := []fact{
 		{"Recording", r.Source.Place},
 		{"Target", r.Target},
+		{"Build", r.BuildTag},
 		{"Baseline", r.Baseline},
 		{"Load", r.Load.describe()},
 		{"Started", r.Started.UTC().Format(time.DateTime) + " UTC"},
@@ -106,6 +107,9 @@ func (r *Report) facts() []fact {
 			of += ", lost: " + strings.Trim(fmt.Sprint(m.Lost), "[]")
 		}
 		facts = append(facts, fact{"Merged", of})
+		for _, note := range m.Notes {
+			facts = append(facts, fact{"Note", note})
+		}
 	}
 	if n := outOfRange(total); n > 0 {
 		facts = append(facts, fact{"Out of range", fmt.Sprintf("%s times below 0 or beyond %s count as those", grouped(n), stats.Longest)})

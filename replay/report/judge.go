@@ -106,6 +106,13 @@ func (r *Report) troubles() []Exit {
 			add(Incomplete, "%s needs a credential at %s", n.Endpoint, n.Place)
 		}
 	}
+	switch f := r.Fixes; {
+	case f == nil || r.Shard != nil: // a shard may have none
+	case f.Gone+f.Still == 0:
+		add(Incomplete, "the recording has no failure whose fix could be verified")
+	case f.Still > 0:
+		add(NewDifferences, "%d of %d recorded failures are still there, such as %s", f.Still, f.Gone+f.Still, f.Example)
+	}
 	if r.Generator.Bound != "" {
 		add(GeneratorBound, "the generator, not the target, decided the pace: %s", r.Generator.Bound)
 	}

@@ -42,7 +42,7 @@ func Merge(shards []*Report) (*Report, error) {
 		}
 	}
 	m := &Report{
-		Version: first.Version, Source: first.Source, Target: first.Target, Baseline: first.Baseline, Load: first.Load,
+		Version: first.Version, Source: first.Source, Target: first.Target, BuildTag: first.BuildTag, Baseline: first.Baseline, Load: first.Load,
 		Started: first.Started, Ended: first.Ended, Merged: &Merged{Of: first.Shard.Of},
 	}
 	m.Source.Steps, m.Source.Findings, m.Source.LeftOut = 0, nil, nil
@@ -65,6 +65,12 @@ func Merge(shards []*Report) (*Report, error) {
 		for _, p := range s.Problems {
 			m.Problems = append(m.Problems, Exit{p.Code, s.of(p.Reason)})
 		}
+		if s.Fixes != nil {
+			if m.Fixes == nil {
+				m.Fixes = new(Fixes)
+			}
+			m.Fixes.add(s.Fixes)
+		}
 		if m.Mock != nil && s.Mock != nil {
 			m.Mock.add(s.Mock)
 		} else if s.Mock != nil {
@@ -84,6 +90,9 @@ func Merge(shards []*Report) (*Report, error) {
 	m.Ambiguous = gather(shards, func(r *Report) []Ambiguous { return r.Ambiguous }, Ambiguous.key, (*Ambiguous).add)
 	m.Needs = gather(shards, func(r *Report) []Need { return r.Needs }, Need.key, (*Need).add)
 	m.UnfiredRules = unfired(shards)
+	if len(shards) == 1 {
+		m.Observed = first.Observed
+	}
 	return m, nil
 }
 
@@ -143,7 +152,8 @@ func (e Edge) key() string { return key(e.From.key(), e.To.key(), e.Encoding) }
 func (e *Edge) add(o Edge) {
 	e.Fired += o.Fired
 	e.Unfired += o.Unfired
-	e.Reason = cmp.Or(e.Reason, o.Reason)
+	// "the answer that issues it …" goes before "its request was not sent", as in a single run.
+	e.Reason = max(e.Reason, o.Reason)
 }
 
 func (a Ambiguous) key() string {
@@ -173,6 +183,12 @@ func (s *Source) add(o *Source) {
 		}
 		s.LeftOut[reason] += n
 	}
+}
+
+func (f *Fixes) add(o *Fixes) {
+	f.Gone += o.Gone
+	f.Still += o.Still
+	f.Example = cmp.Or(f.Example, o.Example)
 }
 
 func (g *Generator) add(o Generator, bound string) {

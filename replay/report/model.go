@@ -22,6 +22,7 @@ type Report struct {
 
 	Source   Source `json:"source"`
 	Target   string `json:"target"`             // URL
+	BuildTag string `json:"buildTag,omitempty"` // that the user gave the build
 	Baseline string `json:"baseline,omitempty"` // URL of the build that the target was compared with, too
 	Load     Load   `json:"load"`
 
@@ -48,9 +49,14 @@ type Report struct {
 
 	Goals []goal.Outcome `json:"goals,omitempty"`
 	Mock  *Mock          `json:"mock,omitempty"`
+	// Fixes are what became of recorded failures, if they are to be gone.
+	Fixes *Fixes `json:"fixes,omitempty"`
 	// UnfiredRules are rules, of whatever file, that never had an effect.
 	UnfiredRules []string  `json:"unfiredRules,omitempty"`
 	Generator    Generator `json:"generator"`
+	// Comparison is what a shard knows of answers, by which those of all shards are judged
+	// together. See package compare.
+	Comparison json.RawMessage `json:"comparison,omitempty"`
 	// Observed is what the answers had where they differed from the recording, for a later
 	// replay that takes this report for its baseline. See package compare.
 	Observed json.RawMessage `json:"observed,omitempty"`
@@ -104,6 +110,8 @@ type Merged struct {
 	Lost []int `json:"lost,omitempty"`
 	// LostAllowed says that they don't make the report incomplete.
 	LostAllowed bool `json:"lostAllowed,omitempty"`
+	// Notes say what to know about the shards, such as that their clocks differ.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Metrics are the metrics of all requests or of one endpoint, by name, as [goal.Metrics]
@@ -194,6 +202,14 @@ type Miss struct {
 	Endpoint string `json:"endpoint"` // method, host and path
 	Reason   string `json:"reason"`   // the first difference from the nearest recorded request
 	Count    int64  `json:"count"`
+}
+
+// Fixes counts recorded failures that are gone, and those that are still there.
+type Fixes struct {
+	Gone  int64 `json:"gone"`
+	Still int64 `json:"still"`
+	// Example is the request line of one that is still there.
+	Example string `json:"example,omitempty"`
 }
 
 // Generator is what sending took.
