@@ -36,6 +36,7 @@ var update = flag.Bool("update", false, "write the reference pages")
 func TestReferencePages(t *testing.T) {
 	pages := map[string]func() string{
 		"annotations.md":       annotations,
+		"cluster-replay.md":    clusterReplay,
 		"collector.md":         collecting,
 		"configuration.md":     configuration,
 		"reason-codes.md":      reasonCodes,
@@ -125,11 +126,17 @@ func annotations() string {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", key, cell(allowed(a.Kind)), value, cell(a.Doc), cell(when))
 	}
-	b.WriteString("\n## Accepted, without effect\n\nThese are for a sidecar that has iptables redirect packets to it. Tapedeck redirects none, so a workload that sets one gets the result `no-meaning`.\n\n" +
+	replayAnnotations(&b)
+	b.WriteString("\n## Accepted, without effect\n\nMost of these are for a sidecar that has iptables redirect packets to it, and Tapedeck redirects none. A workload that sets one gets the result `no-meaning`.\n\n" +
 		"| annotation | what it was for | why it has no effect |\n|---|---|---|\n")
 	for _, a := range transformer.Annotations() {
 		if a.NoMeaning != "" {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.Name, cell(a.Doc), cell(a.NoMeaning))
+		}
+	}
+	for _, a := range transformer.ReplayAnnotations() {
+		if a.NoMeaning != "" {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.Key(), cell(a.Doc), cell(a.NoMeaning))
 		}
 	}
 	b.WriteString("\n## Old spellings\n\nAccepted with the warning `legacy-annotation`.\n\n| old | new |\n|---|---|\n")
@@ -138,7 +145,83 @@ func annotations() string {
 			fmt.Fprintf(&b, "| `%s` | `%s` |\n", former, a.Name)
 		}
 	}
+	for _, a := range transformer.ReplayAnnotations() {
+		for _, former := range a.Former {
+			fmt.Fprintf(&b, "| `%s%s` | `%s` |\n", transformer.FormerReplayPrefix, former, a.Key())
+		}
+	}
 	return b.String()
+}
+
+// replayAnnotations writes the table of those that ask for a replay.
+func replayAnnotations(b *strings.Builder) {
+	b.WriteString("\n## Replay\n\nThese ask for a [replay in the cluster](cluster-replay.md). Keys without a prefix here begin with `" + contract.ReplayPrefix + "`. They go where the others do, and have no `defaults`.\n" +
+		"Those with the prefix `" + contract.OwnPrefix + "` go on a TrafficReplay, too.\n\n" +
+		"| annotation | allowed | default | what it does | valid with |\n|---|---|---|---|---|\n")
+	for _, a := range transformer.ReplayAnnotations() {
+		if a.NoMeaning != "" {
+			continue
+		}
+		key, when := a.Name, ""
+		if a.Own {
+			key = a.Key()
+		}
+		if a.When != nil {
+			when = a.When.Doc
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", key, cell(allowed(a.Kind)), code(a.Default), cell(a.Doc), cell(when))
+	}
+}
+
+// clusterReplay fills the tables of a page that is otherwise written by hand.
+func clusterReplay() string {
+	return filled("cluster-replay.md", map[string]func(*strings.Builder){
+		"fields": func(b *strings.Builder) {
+			b.WriteString("| field of `spec` | allowed | default | what it does | valid with |\n|---|---|---|---|---|\n")
+			for _, f := range transformer.TrafficReplayFields() {
+				when := ""
+				if f.When != nil {
+					when = f.When.Doc
+				}
+				if f.NoMeaning == "" {
+					fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", f.Path, cell(allowed(f.Kind)), code(f.Default), cell(f.Doc), cell(when))
+				}
+			}
+		},
+		"no-meaning": func(b *strings.Builder) {
+			b.WriteString("| field of `spec` | why it has no effect |\n|---|---|\n")
+			for _, f := range transformer.TrafficReplayFields() {
+				if f.NoMeaning != "" {
+					fmt.Fprintf(b, "| `%s` | %s |\n", f.Path, cell(f.NoMeaning))
+				}
+			}
+		},
+		"built-in": func(b *strings.Builder) {
+			b.WriteString("| id | what it does |\n|---|---|\n")
+			for _, c := range transformer.BuiltInConfigs() {
+				fmt.Fprintf(b, "| `%s` | %s |\n", c.Name, cell(c.Doc))
+			}
+		},
+		"test-config": func(b *strings.Builder) {
+			b.WriteString("| field of `spec` | allowed | what it does | flag of `tapedeck replay` | of `tapedeck mock` |\n|---|---|---|---|---|\n")
+			for _, f := range transformer.TestConfigFields() {
+				fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", f.Path, cell(allowed(f.Kind)), cell(f.Doc), flags(f.Flags), flags(f.MockFlags))
+			}
+		},
+		"ecosystem": func(b *strings.Builder) {
+			b.WriteString("| field | what becomes of it |\n|---|---|\n")
+			for _, f := range transformer.EcosystemFields() {
+				fmt.Fprintf(b, "| `%s` | %s |\n", f.Path, cell(f.Doc+f.NoMeaning))
+			}
+		},
+	})
+}
+
+func flags(names []string) string {
+	if len(names) == 0 {
+		return "–"
+	}
+	return "`--" + strings.Join(names, "`, `--") + "`"
 }
 
 func configuration() string {

@@ -7,15 +7,16 @@ import (
 	"github.com/tapedeck/tapedeck/contract/filter"
 )
 
-// Annotation is one row of the table of annotations: the source of parsing,
+// Annotation is one row of a table of annotations: the source of parsing,
 // of docs/annotations.md and of the JSON Schema.
 type Annotation struct {
 	// Name is the key without its prefix.
 	Name string
 	// Own: the prefix is tapedeck.dev/, as the sidecar ecosystem has no such
-	// annotation; or else sidecar.speedscale.com/.
-	Own  bool
-	Kind Kind
+	// annotation; or else sidecar.speedscale.com/, and replay.speedscale.com/ if
+	// Replay is set.
+	Own, Replay bool
+	Kind        Kind
 	// Default applies when neither the workload, its pod template nor the
 	// configuration's defaults set the annotation.
 	Default string
@@ -31,28 +32,35 @@ type Annotation struct {
 	// Former are spellings of the same annotation in old manifests.
 	Former []string
 
-	// target returns where the parsed value is kept.
+	// target returns where the parsed value is kept, and asks does so for the
+	// annotations of a replay.
 	target func(*Settings) any
+	asks   func(*replayRequest) any
 }
 
 // Condition tells whether an annotation means something beside the others.
 type Condition struct {
 	// Doc completes the sentence "valid with …".
-	Doc   string
-	holds func(*Settings) bool
+	Doc string
+	// holds is for annotations of the sidecar, replays for what is said of a replay.
+	holds   func(*Settings) bool
+	replays func(*replaySpec) bool
 }
 
 var (
-	withInbound    = &Condition{"proxy-type reverse or dual", (*Settings).inbound}
-	withOutbound   = &Condition{"proxy-type forward or dual", (*Settings).outbound}
-	withTLSOut     = &Condition{"tls-out", func(s *Settings) bool { return s.outbound() && s.TLSOut }}
-	withPrometheus = &Condition{"prometheus-port", func(s *Settings) bool { return s.PrometheusPort != 0 }}
+	withInbound    = &Condition{Doc: "proxy-type reverse or dual", holds: (*Settings).inbound}
+	withOutbound   = &Condition{Doc: "proxy-type forward or dual", holds: (*Settings).outbound}
+	withTLSOut     = &Condition{Doc: "tls-out", holds: func(s *Settings) bool { return s.outbound() && s.TLSOut }}
+	withPrometheus = &Condition{Doc: "prometheus-port", holds: func(s *Settings) bool { return s.PrometheusPort != 0 }}
 )
 
 // Key returns the annotation's full key.
 func (a Annotation) Key() string {
-	if a.Own {
+	switch {
+	case a.Own:
 		return contract.OwnPrefix + a.Name
+	case a.Replay:
+		return contract.ReplayPrefix + a.Name
 	}
 	return contract.SidecarPrefix + a.Name
 }

@@ -32,6 +32,7 @@ type input struct {
 	routesChecked      map[*Object]bool
 	serviceEntriesDone bool
 	mountedChecked     map[checked]bool // ConfigMaps and Secrets
+	testConfigs        map[checked]readConfig
 }
 
 const istioGroup = "networking.istio.io"

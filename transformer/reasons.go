@@ -51,7 +51,6 @@ const (
 	CodeNoMeaning          Code = "no-meaning"
 	CodeNeedless           Code = "needless-annotation"
 	CodeMemoryLimit        Code = "memory-limit-small"
-	CodeReplay             Code = "replay-annotation"
 	CodeReplayPolicy       Code = "replay-network-policy"
 	CodeReplayEgressOpen   Code = "replay-egress-open"
 	CodeReplayIngressOpen  Code = "replay-ingress-open"
@@ -119,9 +118,18 @@ const (
 	CodeConfigDocument     Code = "config-document"
 	CodeNotManifest        Code = "not-manifest"
 
-	CodeHeld          Code = "replay-held"
-	CodeHoldRefused   Code = "replay-held-refused"
-	CodeReplayRenamed Code = "replay-renamed"
+	CodeHeld             Code = "replay-held"
+	CodeHoldRefused      Code = "replay-held-refused"
+	CodeReplayRenamed    Code = "replay-renamed"
+	CodeReplayRendered   Code = "replay-rendered"
+	CodeReplayIgnored    Code = "replay-ignored"
+	CodeSnapshotUnpinned Code = "snapshot-unpinned"
+	CodeReplayField      Code = "replay-field-unknown"
+	CodeReplayNotMocked  Code = "replay-not-mocked"
+	CodeReplayNoSnapshot Code = "replay-no-snapshot"
+	CodeReplayNoPlace    Code = "replay-no-place"
+	CodeReplayWorkload   Code = "replay-workload"
+	CodeReplayConfig     Code = "replay-test-config"
 
 	CodeBadValue        Code = "bad-value"
 	CodeBadCombination  Code = "bad-combination"
@@ -186,10 +194,9 @@ var reasons = map[Code]Reason{
 	CodeLegacyAnnotation:   {Warning, false, "The annotation's spelling is an old one.", "Use the spelling that the result gives."},
 	CodeUnknownAnnotation:  {Warning, false, "No annotation has that name.", "See docs/annotations.md for the names."},
 	CodeUnknownField:       {Warning, false, "An object of Istio's has a field that the version of its API which Tapedeck knows does not have; `strict` makes an error of it.", "Correct the field's name; if your Istio is newer and has the field, leave it."},
-	CodeNoMeaning:          {Warning, false, "The annotation can have no effect here.", "Remove it; the result says why."},
+	CodeNoMeaning:          {Warning, false, "The annotation, or the field, can have no effect here.", "Remove it; the result says why."},
 	CodeNeedless:           {Warning, false, "The annotation has no effect together with the others.", "See its row in docs/annotations.md for where it is valid."},
 	CodeMemoryLimit:        {Warning, false, "The sidecar's memory limit is too small for any traffic.", "Raise sidecar.speedscale.com/memory-limit to 32Mi or more; 128Mi takes a few hundred busy connections with TLS."},
-	CodeReplay:             {Warning, false, "replay.speedscale.com annotations are not rendered.", "Remove them; they have no effect yet."},
 	CodeReplayPolicy:       {Info, false, "NetworkPolicies keep the copy of a replay from all but its responder, which holds only where the cluster's network plugin enforces them.", "Nothing, if it does. Or else have the copy in a mesh, or in a cluster of its own."},
 	CodeReplayEgressOpen:   {Warning, false, "The copy of a replay may reach what is mocked, because nothing is mocked or because other NetworkPolicies of the input allow it more.", "Exclude the pods that have the label tapedeck.dev/replay from those policies, by matchExpressions with the operator DoesNotExist."},
 	CodeReplayIngressOpen:  {Warning, false, "Other NetworkPolicies of the input let others call the responder of a replay, which holds what was recorded.", "Exclude the pods that have the label tapedeck.dev/replay from those policies, by matchExpressions with the operator DoesNotExist."},
@@ -261,6 +268,16 @@ var reasons = map[Code]Reason{
 
 	CodeNotManifest:    {Info, false, "A file of a directory is no Kubernetes manifest, so it is left out. A file that was named is an error.", "Name manifests alone. Render a chart's templates with `helm template`, and a kustomization with `-k`."},
 	CodeConfigDocument: {Warning, false, "A configuration stands among the manifests, where it configures nothing.", "Give it with --config, and take it out of the manifests: no cluster knows its kind."},
+
+	CodeReplayRendered:   {Info, false, "A replay was rendered.", ""},
+	CodeReplayIgnored:    {Info, false, "Something that asks for a replay is to be left alone, or is never applied.", ""},
+	CodeSnapshotUnpinned: {Warning, false, "A replay names its snapshot without the digest: who can write to the place can put another one there; `strict` makes an error of it.", "Write ID@sha256:DIGEST, as `tapedeck snapshot list` prints it."},
+	CodeReplayField:      {Warning, false, "A TrafficReplay or a test config has a field that is not known; `strict` makes an error of it.", "Correct the field's name, or remove it; docs/cluster-replay.md has all names."},
+	CodeReplayNotMocked:  {Warning, false, "A full replay lists no mocks, so nothing is mocked.", "List slice keys under mocks, or * for all."},
+	CodeReplayNoSnapshot: {Error, false, "Something is said of a replay, and not which snapshot is replayed.", "Set replay.speedscale.com/snapshot-id, or spec.snapshotID."},
+	CodeReplayNoPlace:    {Error, false, "A replay has no place where its snapshot is and its report goes.", "Set the option replayPlace to a bucket, or to a directory with the option replayClaim."},
+	CodeReplayWorkload:   {Error, false, "A TrafficReplay names a workload that is not in the input, or is not the only one.", "Render the workload together with the TrafficReplay."},
+	CodeReplayConfig:     {Error, false, "A replay names a test config that is not there, is there more than once, or can't be read.", "Use one of those that the result lists, or render the test config together with the replay."},
 
 	CodeBadValue:        {Error, false, "A value is not one of those allowed.", "The result says what was found and what is allowed."},
 	CodeBadCombination:  {Error, false, "Two settings exclude each other.", "The result names both."},

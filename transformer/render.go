@@ -104,8 +104,8 @@ func NotWritten(objects []*Object, results Results) Results {
 	return newInput(objects, &Config{}).nameTheRest(results)
 }
 
-// nameTheRest adds a result for every workload that has none, because something
-// around it has an error.
+// nameTheRest adds a result for every workload and TrafficReplay that has none, because
+// something around it has an error.
 func (in *input) nameTheRest(results Results) Results {
 	named := map[ResourceRef]bool{}
 	for _, r := range results {
@@ -113,9 +113,13 @@ func (in *input) nameTheRest(results Results) Results {
 			named[*r.ResourceRef] = true
 		}
 	}
+	asking := slices.Clone(in.byKind[replayGroup+"/"+replayKind])
 	for _, w := range in.workloads {
-		if !named[w.Ref()] {
-			results = append(results, result(CodeNotWritten, w.Object, "not written, because other objects have errors"))
+		asking = append(asking, w.Object)
+	}
+	for _, o := range asking {
+		if !named[o.Ref()] {
+			results = append(results, result(CodeNotWritten, o, "not written, because other objects have errors"))
 		}
 	}
 	return results

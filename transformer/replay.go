@@ -86,11 +86,20 @@ type replay struct {
 	copied *workload
 	// name is that of the copy, its Service and the policies: NAME-replay-HASH.
 	name string
+	// inferred is, for results, the test config.
+	inferred string
 }
 
 // generates and responds tell whether the replay has a generator and a responder.
 func (r *replay) generates() bool { return r.Mode != responderOnly }
 func (r *replay) responds() bool  { return r.Mode != generatorOnly && !r.Mocks.None && r.copied != nil }
+
+// elsewhere tells that requests are sent to a URL, and not to the workload or a copy: there is
+// no workload, or its URL has a host and nothing is mocked.
+func (r *replay) elsewhere() bool {
+	_, host, _, _ := parseTarget(r.URL)
+	return r.w == nil || host != "" && r.Mode == generatorOnly
+}
 
 // namespace is where everything of the replay is.
 func (r *replay) namespace() string {
@@ -107,11 +116,15 @@ func (in *input) addReplays() Results {
 	replays, results := in.readReplays()
 	results = append(results, in.nameReplays(replays)...)
 	for _, r := range replays {
-		more := in.addCopy(r)
-		results = append(results, more...)
+		var more Results
+		if !r.elsewhere() {
+			more = in.addCopy(r)
+		}
 		if !more.Failed() {
 			in.replays = append(in.replays, r)
+			results = append(results, r.rendered())
 		}
+		results = append(results, more...)
 	}
 	return results
 }

@@ -1,4 +1,278 @@
 package transformer
 
-// readReplays reads what annotations and TrafficReplays ask for.
-func (in *input) readReplays() ([]*replay, Results) { return nil, nil }
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// The ecosystem's object that asks for replays.
+const (
+	replayGroup      = "speedscale.com"
+	replayAPIVersion = replayGroup + "/v1"
+	replayKind       = "TrafficReplay"
+)
+
+// replayRequest is what annotations, or a TrafficReplay, ask for, as they say it.
+type replayRequest struct {
+	from *Object
+	// at is the field path of what asks.
+	at string
+
+	SnapshotID, TestConfigID string
+	Mode, BuildTag, Timeout  string
+	URL                      string
+	Secrets                  []string
+	LowData                  bool
+	How                      string
+	Shards, Replicas         int
+	FailIf                   string
+	Passthrough              []string
+	Hooks                    string
+
+	targets []replayTarget
+	// said is what was written out, as against what is so by default.
+	said []statement
+}
+
+// replayTarget is what requests are sent to: a workload, or only a URL.
+type replayTarget struct {
+	at  string // its field path, "" for the object as a whole
+	w   *workload
+	ref objectRef
+	URI string
+	// Tests and Mocks are slice keys.
+	Tests, Mocks []string
+	// listed: no mocks are listed means none, and not those that the workload called.
+	listed  bool
+	Routing string
+}
+
+type objectRef struct{ Name, Kind, Namespace, APIVersion string }
+
+// target returns the only target of an annotated workload.
+func (q *replayRequest) target() *replayTarget { return &q.targets[0] }
+
+// targetAt returns a target of a TrafficReplay.
+func (q *replayRequest) targetAt(i int) *replayTarget {
+	for len(q.targets) <= i {
+		q.targets = append(q.targets, replayTarget{at: pathIndex("spec.workloads", len(q.targets)), listed: true})
+	}
+	return &q.targets[i]
+}
+
+// only returns the target that the field workloadRef names.
+func (q *replayRequest) only() *replayTarget {
+	t := q.targetAt(0)
+	t.at, t.listed = "spec.workloadRef", false
+	return t
+}
+
+// statement returns what was said under one of a few names, an empty one for nothing.
+func (q *replayRequest) statement(names ...string) statement {
+	for _, s := range q.said {
+		if slices.Contains(names, s.name) {
+			return s
+		}
+	}
+	return statement{label: names[0], path: q.at}
+}
+
+// TrafficReplayFields returns the table of the fields of a TrafficReplay's spec. Names and
+// meaning are those of the ecosystem's CustomResourceDefinition, speedscale.com/v1.
+func TrafficReplayFields() []ReplayField { return rowsOf(trafficReplayFields) }
+
+var trafficReplayFields = []fieldRow[replayRequest]{
+	{ReplayField{Path: "snapshotID", Kind: snapshotKind, Doc: "As the annotation `snapshot-id`."},
+		into(func(q *replayRequest) *string { return &q.SnapshotID })},
+	{ReplayField{Path: "testConfigID", Kind: idKind, Default: standardConfig, Doc: "As `testconfig-id`."},
+		into(func(q *replayRequest) *string { return &q.TestConfigID })},
+	{ReplayField{Path: "mode", Kind: modeKind, Default: string(fullReplay), Doc: "As `mode`."},
+		into(func(q *replayRequest) *string { return &q.Mode })},
+	{ReplayField{Path: "buildTag", Kind: lineKind, When: withGenerator, Doc: "As `build-tag`."},
+		into(func(q *replayRequest) *string { return &q.BuildTag })},
+	{ReplayField{Path: "customURL", Kind: urlKind, When: withGenerator, Doc: "As `sut-url`, for every workload; without workloads, requests are sent there and nothing is mocked."},
+		into(func(q *replayRequest) *string { return &q.URL })},
+	{ReplayField{Path: "timeout", Kind: durationKind, Default: contract.DefaultReplayTimeout, When: withGenerator, Doc: "As `timeout`."},
+		into(func(q *replayRequest) *string { return &q.Timeout })},
+	{ReplayField{Path: "secretRefs[].name", Kind: secretKind, When: withGenerator, Doc: "As `secrets`."},
+		addTo(func(q *replayRequest) *[]string { return &q.Secrets })},
+	{ReplayField{Path: "workloads[].ref.name", Kind: nameKind, Doc: "Name of the workload, or of a Service that leads to one, in the input. Each workload gets a replay of its own."},
+		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).ref.Name = v }},
+	{ReplayField{Path: "workloads[].ref.kind", Kind: lineKind, Default: "Deployment", Doc: "Kind of the workload."},
+		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).ref.Kind = v }},
+	{ReplayField{Path: "workloads[].ref.namespace", Kind: namespaceKind, Doc: "Namespace of the workload; that of the TrafficReplay if unset."},
+		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).ref.Namespace = v }},
+	{ReplayField{Path: "workloads[].ref.apiVersion", Kind: lineKind, Doc: "API version of the workload, of which only the group counts."},
+		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).ref.APIVersion = v }},
+	{ReplayField{Path: "workloads[].customURI", Kind: urlKind, Doc: "As `customURL`, for this entry; without `ref`, requests are sent there and nothing is mocked."},
+		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).URI = v }},
+	{ReplayField{Path: "workloads[].tests[]", Kind: sliceKind, When: withGenerator, Doc: "Which recorded requests are sent to the workload: `*` for all; those that it received if there are none."},
+		func(q *replayRequest, at []int, v string) { addSlice(&q.targetAt(at[0]).Tests, v) }},
+	{ReplayField{Path: "workloads[].mocks[]", Kind: sliceKind, When: withResponder, Doc: "Which recorded answers the responder gives: `*` for all. Without any, nothing is mocked."},
+		func(q *replayRequest, at []int, v string) { addSlice(&q.targetAt(at[0]).Mocks, v) }},
+	{ReplayField{Path: "workloads[].routing", Kind: routingKind, When: withResponder, Doc: "`hostalias` leads the copy to the responder through a [hosts file](outbound.md#hosts-file), too."},
+		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).Routing = v }},
+
+	{ReplayField{Path: "workloadRef.name", Kind: nameKind, Doc: "Deprecated: the only workload, with what it received as tests and what it called as mocks."},
+		func(q *replayRequest, _ []int, v string) { q.only().ref.Name = v }},
+	{ReplayField{Path: "workloadRef.kind", Kind: lineKind, Default: "Deployment", Doc: "Deprecated: its kind."},
+		func(q *replayRequest, _ []int, v string) { q.only().ref.Kind = v }},
+	{ReplayField{Path: "workloadRef.namespace", Kind: namespaceKind, Doc: "Deprecated: its namespace."},
+		func(q *replayRequest, _ []int, v string) { q.only().ref.Namespace = v }},
+	{ReplayField{Path: "workloadRef.apiVersion", Kind: lineKind, Doc: "Deprecated: its API version."},
+		func(q *replayRequest, _ []int, v string) { q.only().ref.APIVersion = v }},
+	{ReplayField{Path: "workloads[].inTrafficKey", Kind: sliceKind, When: withGenerator, Doc: "Deprecated: one of `tests`."},
+		func(q *replayRequest, at []int, v string) { addSlice(&q.targetAt(at[0]).Tests, v) }},
+	{ReplayField{Path: "workloads[].inTrafficKeys[]", Kind: sliceKind, When: withGenerator, Doc: "Deprecated: `tests`."},
+		func(q *replayRequest, at []int, v string) { addSlice(&q.targetAt(at[0]).Tests, v) }},
+	{ReplayField{Path: "workloads[].outTrafficKeys[]", Kind: sliceKind, When: withResponder, Doc: "Deprecated: `mocks`."},
+		func(q *replayRequest, at []int, v string) { addSlice(&q.targetAt(at[0]).Mocks, v) }},
+	{ReplayField{Path: "generatorLowData", Kind: boolKind, Default: "false", When: withGenerator, Doc: "Deprecated: as `generator-low-data`."},
+		func(q *replayRequest, _ []int, v string) { q.LowData = v == "true" }},
+
+	{ReplayField: ReplayField{Path: "cleanup", NoMeaning: gitRemoves}},
+	{ReplayField: ReplayField{Path: "ttlAfterReady", NoMeaning: gitRemoves}},
+	{ReplayField: ReplayField{Path: "needsReport", NoMeaning: "what is sent is always reported on; a responder without generator has its receipt at /receipt"}},
+	{ReplayField: ReplayField{Path: "configChecksum", NoMeaning: "an operator wrote it; nothing reads it here"}},
+	{ReplayField: ReplayField{Path: "collectLogs", NoMeaning: logsAreThere}},
+	{ReplayField: ReplayField{Path: "responderLowData", NoMeaning: "that is all that a responder keeps: the counts of its receipt, and the first misses"}},
+	{ReplayField: ReplayField{Path: "proxyMode", NoMeaning: noSidecarField}},
+	{ReplayField: ReplayField{Path: "sidecar", NoMeaning: noSidecarField}},
+}
+
+const noSidecarField = "the annotations " + contract.SidecarPrefix + "* of the workload say how it is captured, and the copy is captured as it is"
+
+// addSlice adds a slice key.
+func addSlice(keys *[]string, v string) { *keys = append(*keys, v) }
+
+// readReplays reads what annotations and TrafficReplays ask for. The replays come out in the
+// order of namespace, kind and name of their workloads, wherever these stand in the input.
+func (in *input) readReplays() (replays []*replay, results Results) {
+	for _, w := range in.workloads {
+		more, found := in.annotatedReplay(w)
+		replays, results = append(replays, more...), append(results, found...)
+	}
+	for _, o := range in.byKind[replayGroup+"/"+replayKind] {
+		more, found := in.trafficReplay(o)
+		replays, results = append(replays, more...), append(results, found...)
+	}
+	slices.SortStableFunc(replays, func(a, b *replay) int {
+		return cmp.Or(strings.Compare(a.namespace(), b.namespace()), cmp.Compare(a.rank(), b.rank()), strings.Compare(a.subject().name(), b.subject().name()),
+			strings.Compare(a.from.name(), b.from.name()))
+	})
+	return replays, append(results, inPlaceOnce(replays)...)
+}
+
+// rank orders workloads by their kinds, in front of what has none.
+func (r *replay) rank() int {
+	if r.w != nil {
+		return r.w.kind.rank()
+	}
+	return len(workloadKinds)
+}
+
+// inPlaceOnce reports replays of one workload that both are in place, since its pods can be led
+// to one responder alone.
+func inPlaceOnce(replays []*replay) (results Results) {
+	first := map[*workload]*replay{}
+	for _, r := range replays {
+		switch other := first[r.w]; {
+		case !r.InPlace || r.w == nil:
+		case other != nil:
+			results = append(results, result(CodeBadCombination, r.from, "%s is replayed to in place, and %s asks for that, too; allowed: one of them, or copies", r.w.Ref(), other.from.Ref()).At(r.at, "", ""))
+		default:
+			first[r.w] = r
+		}
+	}
+	return results
+}
+
+// annotatedReplay reads the annotations of a workload.
+func (in *input) annotatedReplay(w *workload) ([]*replay, Results) {
+	q := replayRequest{from: w.Object, targets: []replayTarget{{w: w}}}
+	if key, at := w.replayKey(); key == "" {
+		return nil, nil
+	} else if why := w.leftAlone(); why != "" {
+		return nil, Results{result(CodeReplayIgnored, w.Object, "annotation %s: not replayed, since %s", key, why).At(at, "", "")}
+	}
+	results := q.readAnnotations(in.cfg, w.annotated())
+	asked := q.statement("snapshot-id")
+	q.at = asked.path
+	switch {
+	case results.Failed():
+		return nil, results
+	case len(q.said) == 0:
+		return nil, results // only what has no meaning
+	case q.SnapshotID == "":
+		first := q.said[0]
+		return nil, append(results, result(CodeReplayNoSnapshot, w.Object, "%s is set, and %ssnapshot-id, which asks for the replay, is not; allowed: set it, or remove %s", first.label, contract.ReplayPrefix, first.label).At(first.path, first.value, ""))
+	}
+	replays, more := in.replaysOf(&q)
+	return replays, append(results, more...)
+}
+
+// replayKey returns the first annotation of a workload that is about a replay, and where it is.
+func (w *workload) replayKey() (key, at string) {
+	for _, place := range w.annotated() {
+		place = append(slices.Clone(place), "metadata", "annotations")
+		annotations := field(w.Node, place...)
+		for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
+			if key := annotations.Content[i].Value; isReplayKey(key) {
+				return key, pathKey(strings.Join(place, "."), key)
+			}
+		}
+	}
+	return "", ""
+}
+
+// leftAlone tells why a workload is not to be rendered, "" if it is.
+func (w *workload) leftAlone() string {
+	if ignored := w.ignored(); len(ignored) == 1 && ignored[0].Code() == CodeIgnored {
+		return fmt.Sprintf("%s is \"true\"", contract.AnnotationIgnore)
+	}
+	return leftAlone(w.Object)
+}
+
+// leftAlone tells why an object is not to be rendered, "" if it is.
+func leftAlone(o *Object) string {
+	for _, key := range []string{contract.AnnotationIgnore, LocalConfig} {
+		if strings.EqualFold(o.annotation(key), "true") {
+			return fmt.Sprintf("%s is \"true\"", key)
+		}
+	}
+	return ""
+}
+
+// trafficReplay reads a TrafficReplay.
+func (in *input) trafficReplay(o *Object) ([]*replay, Results) {
+	if why := leftAlone(o); why != "" {
+		return nil, Results{result(CodeReplayIgnored, o, "not replayed, since %s", why)}
+	}
+	if value := o.annotation(contract.AnnotationIgnore); value != "" && !strings.EqualFold(value, "false") {
+		at := pathKey("metadata.annotations", contract.AnnotationIgnore)
+		return nil, Results{result(CodeBadValue, o, "annotation %s: found %q, allowed: %s", contract.AnnotationIgnore, value, boolKind.Allowed).At(at, value, "true")}
+	}
+	if o.apiVersion() != replayAPIVersion {
+		return nil, Results{result(CodeBadValue, o, "apiVersion: found %q, allowed: %s", o.apiVersion(), replayAPIVersion).At("apiVersion", o.apiVersion(), replayAPIVersion)}
+	}
+	q := replayRequest{from: o, at: "spec"}
+	results := q.readAnnotations(in.cfg, [][]string{nil})
+	f := fields[replayRequest]{rows: trafficReplayFields, of: o, texts: true, strict: in.cfg.Strict}
+	if spec := field(o.Node, "spec"); spec != nil {
+		said, more := f.read(spec, "spec", &q)
+		q.said, results = append(q.said, said...), append(results, more...)
+	}
+	results = append(results, in.resolveTargets(&q)...)
+	if q.SnapshotID == "" && !results.Failed() {
+		results = append(results, result(CodeReplayNoSnapshot, o, "spec.snapshotID: found nothing, allowed: %s", snapshotKind.Allowed).At("spec.snapshotID", "", ""))
+	}
+	if results.Failed() {
+		return nil, results
+	}
+	replays, more := in.replaysOf(&q)
+	return replays, append(results, more...)
+}

@@ -40,55 +40,7 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 	for name, value := range cfg.Defaults {
 		s.explicit[name] = source{value: value}
 	}
-	read := func(annotations *yaml.Node, path string) {
-		former := map[string]bool{} // by name, whether it was read from an old spelling
-		for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
-			key, value := annotations.Content[i].Value, annotations.Content[i+1]
-			at := pathKey(path, key)
-			if strings.HasPrefix(key, contract.ReplayPrefix) {
-				results = append(results, result(CodeReplay, w.Object, "annotation %s is not rendered: replay is not part of the render yet", key).At(at, str(value), ""))
-			}
-			name := bareName(key)
-			if name == key || key == contract.AnnotationUndo || key == contract.AnnotationFor {
-				continue
-			}
-			row, old := annotation(name)
-			if row == nil || !old && row.Key() != key || old && !strings.HasPrefix(key, contract.SidecarPrefix) {
-				results = append(results, unknownAnnotation(w.Object, cfg, key).At(at, str(value), ""))
-				continue
-			}
-			switch {
-			case value.Kind != yaml.ScalarNode || isNull(value):
-				wrong[row.Name] = true
-				results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %s, allowed: a string", key, describeKind(value)).At(at, value.Value, ""))
-				continue
-			case readAs(value) != "":
-				wrong[row.Name] = true
-				results = append(results, result(CodeBadValue, w.Object, "annotation %s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes",
-					key, value.Value, readAs(value)).At(at, value.Value, `"`+value.Value+`"`))
-				continue
-			}
-			text := value.Value
-			if old {
-				if name == "tls" && text == "all" { // the former switch had words of its own
-					text = "true"
-				}
-				results = append(results, result(CodeLegacyAnnotation, w.Object, "annotation %s is an old spelling; write %s: %q", key, row.Key(), text).At(at, str(value), ""))
-			}
-			switch wasOld, seen := former[row.Name]; {
-			case seen && !wasOld:
-				continue // the new spelling wins
-			case seen && old && s.explicit[row.Name].value != text:
-				results = append(results, result(CodeBadCombination, w.Object, "annotation %s: found %q, and %q in another old spelling; allowed: one, as %s", key, text, s.explicit[row.Name].value, row.Key()).At(at, text, ""))
-			}
-			former[row.Name] = old
-			s.explicit[row.Name] = source{at, text}
-		}
-	}
-	for _, at := range w.annotated() {
-		at = append(slices.Clone(at), "metadata", "annotations")
-		read(field(w.Node, at...), strings.Join(at, "."))
-	}
+	results = append(results, sidecarWords.read(w.Object, cfg, w.annotated(), s.explicit, wrong)...)
 
 	for _, row := range annotations {
 		src, explicit := s.explicit[row.Name]
@@ -111,6 +63,87 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 		results.ease()
 	}
 	return s, results
+}
+
+// vocabulary is the annotations of a table, and of every place that has some.
+type vocabulary struct {
+	// has tells whether a key belongs to the vocabulary, whether it is known or not.
+	has func(key string) bool
+	// find returns a key's row, and whether the key is an old spelling; nil for none.
+	find func(key string) (row *Annotation, former bool)
+	// unknown says what a key without a row is.
+	unknown func(o *Object, cfg *Config, key string) Result
+}
+
+// sidecarWords are the annotations about capture.
+var sidecarWords = vocabulary{
+	has: func(key string) bool {
+		return bareName(key) != key && !isReplayKey(key) && key != contract.AnnotationUndo && key != contract.AnnotationFor
+	},
+	find: func(key string) (*Annotation, bool) {
+		row, old := annotation(bareName(key))
+		if row == nil || !old && row.Key() != key || old && !strings.HasPrefix(key, contract.SidecarPrefix) {
+			return nil, false
+		}
+		return row, old
+	},
+	unknown: unknownAnnotation,
+}
+
+// read reads the annotations of places in an object, the weakest first, into explicit, by
+// the names of their rows. wrong gets the names of those whose value is no text.
+func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map[string]source, wrong map[string]bool) (results Results) {
+	for _, place := range places {
+		place = append(slices.Clone(place), "metadata", "annotations")
+		annotations, path := field(o.Node, place...), strings.Join(place, ".")
+		former := map[string]bool{} // by name, whether it was read from an old spelling
+		for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
+			key, value := annotations.Content[i].Value, annotations.Content[i+1]
+			at := pathKey(path, key)
+			if !v.has(key) {
+				continue
+			}
+			row, old := v.find(key)
+			if row == nil {
+				results = append(results, v.unknown(o, cfg, key).At(at, str(value), ""))
+				continue
+			}
+			switch {
+			case value.Kind != yaml.ScalarNode || isNull(value):
+				wrong[row.Name] = true
+				results = append(results, result(CodeBadValue, o, "annotation %s: found %s, allowed: a string", key, describeKind(value)).At(at, value.Value, ""))
+				continue
+			case readAs(value) != "":
+				wrong[row.Name] = true
+				results = append(results, result(CodeBadValue, o, "annotation %s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes",
+					key, value.Value, readAs(value)).At(at, value.Value, `"`+value.Value+`"`))
+				continue
+			}
+			text, shown := value.Value, value.Value
+			if row.Kind.hidden {
+				shown = ""
+			}
+			if old {
+				if key == contract.SidecarPrefix+"tls" && text == "all" { // the former switch had words of its own
+					text, shown = "true", "true"
+				}
+				instead := fmt.Sprintf("%s: %q", row.Key(), shown)
+				if row.Kind.hidden {
+					instead = row.Key()
+				}
+				results = append(results, result(CodeLegacyAnnotation, o, "annotation %s is an old spelling; write %s", key, instead).At(at, shown, ""))
+			}
+			switch wasOld, seen := former[row.Name]; {
+			case seen && !wasOld:
+				continue // the new spelling wins
+			case seen && old && explicit[row.Name].value != text:
+				results = append(results, result(CodeBadCombination, o, "annotation %s: found %q, and %q in another old spelling; allowed: one, as %s", key, text, explicit[row.Name].value, row.Key()).At(at, text, ""))
+			}
+			former[row.Name] = old
+			explicit[row.Name] = source{at, text}
+		}
+	}
+	return results
 }
 
 // unknownAnnotation is a warning, and an error in strict mode: a typing error

@@ -20,7 +20,7 @@ type request struct{ path, key, value string }
 // asks tells whether an annotation asks for something, as against the marks that
 // a render leaves.
 func asks(key string) bool {
-	for _, prefix := range []string{contract.SidecarPrefix, contract.ReplayPrefix, contract.OwnPrefix} {
+	for _, prefix := range []string{contract.SidecarPrefix, contract.ReplayPrefix, FormerReplayPrefix, contract.OwnPrefix} {
 		if strings.HasPrefix(key, prefix) {
 			return key != contract.AnnotationUndo && key != contract.AnnotationFor
 		}
@@ -89,7 +89,7 @@ func (in *input) unsupported(objects []*Object) Results {
 	var results Results
 	var onWorkloads map[request]bool // by key and value
 	for _, o := range objects {
-		if !mayAsk(o.Node) || asWorkload(o) != nil {
+		if !mayAsk(o.Node) || asWorkload(o) != nil || o.is(replayGroup, replayKind) || o.is(testConfigGroup, testConfigKind) {
 			continue
 		}
 		found := requests(o.Node, "")

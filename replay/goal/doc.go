@@ -5,7 +5,8 @@
 //
 //   - A goal that cannot be judged never passes: one on a value that is not available, or
 //     on an endpoint that got no request, is an error that says so.
-//   - Every metric is one row of [Metrics].
+//   - Every metric is one row of [Metrics]; package contract has the names, by which a render
+//     checks goals, too.
 //
-// It imports the standard library alone.
+// It imports the standard library and package contract.
 package goal

@@ -3,10 +3,11 @@ package goal
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // Goal is a condition that a run must not fulfil.
@@ -33,44 +34,15 @@ var operators = []operator{
 	{">", func(v, limit float64) bool { return v > limit }},
 }
 
-var grammar = regexp.MustCompile(`^(?:(.+):\s+)?([\w.-]+)\s*(==|!=|<=|>=|<|>)\s*(\S+)$`)
-
-// Parse reads a goal: `METRIC OP NUMBER`, or `ENDPOINT: METRIC OP NUMBER`. The number may
-// have the metric's unit, as `100ms`.
+// Parse reads a goal as [contract.ParseGoal] does, and finds its metric.
 func Parse(text string) (Goal, error) {
-	text = strings.TrimSpace(text)
-	parts := grammar.FindStringSubmatch(text)
-	if parts == nil {
-		return Goal{}, fmt.Errorf(`goal %q: want "METRIC OP NUMBER" or "ENDPOINT: METRIC OP NUMBER", as "latency.p95 > 100"; OP is one of %s`, text, names(operators, func(o operator) string { return o.name }))
+	g, err := contract.ParseGoal(text)
+	if err != nil {
+		return Goal{}, err
 	}
-	g := Goal{Endpoint: strings.TrimSpace(parts[1]), Op: parts[3]}
 	metrics := Metrics()
-	i := slices.IndexFunc(metrics, func(m Metric) bool { return m.Name == parts[2] })
-	if i < 0 {
-		return Goal{}, fmt.Errorf("goal %q: no metric is named %q; allowed: %s", text, parts[2], names(metrics, func(m Metric) string { return m.Name }))
-	}
-	g.Metric = metrics[i]
-	limit, err := strconv.ParseFloat(strings.TrimSuffix(parts[4], g.Metric.Unit), 64)
-	if err != nil || math.IsNaN(limit) || math.IsInf(limit, 0) {
-		unit := ""
-		if g.Metric.Unit != "" {
-			unit = ", in " + g.Metric.Unit
-		}
-		return Goal{}, fmt.Errorf("goal %q: found %q, want a number%s", text, parts[4], unit)
-	}
-	g.Limit = limit
-	return g, nil
-}
-
-func names[T any](of []T, name func(T) string) string {
-	var b strings.Builder
-	for i, one := range of {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(name(one))
-	}
-	return b.String()
+	i := slices.IndexFunc(metrics, func(m Metric) bool { return m.Name == g.Metric.Name })
+	return Goal{g.Endpoint, metrics[i], g.Op, g.Limit}, nil
 }
 
 // String writes the goal as [Parse] reads it.

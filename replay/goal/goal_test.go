@@ -2,10 +2,12 @@ package goal_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/replay/goal"
 )
 
@@ -141,4 +143,15 @@ func Example() {
 	o := g.Judge(measured)
 	fmt.Println(o.Verdict+":", o.Reason)
 	// Output: missed: latency.p95 is 95 ms
+}
+
+// A render checks goals by the table of package contract.
+func TestMetricsAreThoseOfTheContract(t *testing.T) {
+	var computed []contract.GoalMetric
+	for _, m := range goal.Metrics() {
+		computed = append(computed, contract.GoalMetric{Name: m.Name, Unit: m.Unit})
+	}
+	if !slices.Equal(computed, contract.GoalMetrics()) {
+		t.Errorf("goals are judged by %v, and parsed by %v", computed, contract.GoalMetrics())
+	}
 }

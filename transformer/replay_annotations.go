@@ -1,0 +1,402 @@
+package transformer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// FormerReplayPrefix begins the annotations by which the ecosystem once asked for replays.
+const FormerReplayPrefix = "test.speedscale.com/"
+
+// Values of the annotation replay, and of routing.
+const (
+	replayCopy    = "copy"
+	replayInPlace = "in-place"
+
+	routingHosts = "hostalias"
+	routingNAT   = "nat"
+)
+
+// everything is the slice key that stands for all.
+const everything = "*"
+
+// maxReplayPods bounds shards and replicas. A run whose parts meet through the place reads one
+// result of each; a number with a digit too many would order nodes by the hundred.
+const maxReplayPods = 1000
+
+// The kinds of values that only replays have. None lets a control character through: all
+// of them end up in arguments, labels or annotations.
+var (
+	snapshotKind = Kind{Name: "snapshot", Allowed: "the id of a snapshot, a UUID in small letters, alone or with @sha256: and 64 small hexadecimal digits behind it",
+		Pattern: `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(@sha256:[0-9a-f]{64})?$`, check: checkSnapshot, hidden: true}
+	urlKind = Kind{Name: "URL", Allowed: "a URL without path and credentials, such as http://checkout.shop:8080, or a part of one: SCHEME://, HOST, HOST:PORT or :PORT; its scheme is " + oneOf(targetSchemes),
+		check: func(v string) error { _, _, _, err := parseTarget(v); return err }, hidden: true}
+	durationKind = Kind{Name: "duration", Allowed: "a duration from 1s to 24h, such as 20m or 1h30m", Pattern: `^([0-9.]+(ms|s|m|h))+$`, check: checkDuration}
+	podsKind     = Kind{Name: "number", Allowed: fmt.Sprintf("a whole number from 1 to %d", maxReplayPods), Pattern: `^[0-9]{1,4}$`, check: checkPods}
+	secretsKind  = Kind{Name: "list", Allowed: "names of Secrets in the workload's namespace, separated by commas", check: eachOf(secretKind.Check)}
+	slicesKind   = Kind{Name: "list", Allowed: "slice keys SERVICE:HOST:PORT, or parts of them, separated by commas, or * for all", check: eachOf(checkSliceKey)}
+	sliceKind    = Kind{Name: "slice key", Allowed: "SERVICE:HOST:PORT, a part of that, or * for all", check: checkSliceKey}
+	goalsKind    = Kind{Name: "lines", Allowed: `goals that are missed if they hold, one a line, as "latency.p95 > 100"`, check: checkGoals}
+	goalKind     = Kind{Name: "goal", Allowed: `a goal that is missed if it holds, as "latency.p95 > 100"`, check: checkGoal}
+	lineKind     = Kind{Name: "text", Allowed: "a line of at most 200 characters", check: checkLine}
+	idKind       = patternKind("id", "letters, digits, dots, dashes and underscores, at most 253", `^[A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?$`)
+	hooksKind    = Kind{Name: "lines", Allowed: "lines of KEY=VALUE, with keys of " + oneOf(hookPrefixes), check: func(v string) error { _, err := parseHooks(v); return err }}
+	modeKind     = enumKind(string(fullReplay), string(generatorOnly), string(responderOnly))
+	routingKind  = enumKind(routingHosts, routingNAT)
+)
+
+// Where what is said of a replay means something.
+var (
+	withGenerator = &Condition{Doc: "mode full-replay or generator-only", replays: func(r *replaySpec) bool { return r.Mode != responderOnly }}
+	withResponder = &Condition{Doc: "mode full-replay or responder-only", replays: func(r *replaySpec) bool { return r.Mode != generatorOnly }}
+	withCopy      = &Condition{Doc: "tapedeck.dev/replay: copy", replays: func(r *replaySpec) bool { return !r.InPlace }}
+)
+
+// Why settings of the ecosystem have no meaning here.
+const (
+	gitRemoves   = "what was rendered goes with the annotations, or the object, that asked for it: remove these, and apply with pruning"
+	logsAreThere = "nothing collects logs; those of the pods are where the cluster keeps logs"
+	noNAT        = "it needs iptables rules and NET_ADMIN; the copy's sidecar leads to the responder without"
+)
+
+// ReplayAnnotations returns the table of annotations that ask for a replay, in the order in
+// which the reference shows it. Those without Own go on a workload; those with it go on a
+// TrafficReplay, too.
+//
+// Names, defaults and meaning of the others are those of
+// https://docs.speedscale.com/reference/kubernetes-annotations/, until August 2025.
+func ReplayAnnotations() []Annotation { return replayAnnotations }
+
+var replayAnnotations = []Annotation{
+	{Name: "snapshot-id", Replay: true, Kind: snapshotKind, Former: []string{"scenarioid"},
+		Doc:  "Snapshot that is replayed; asks for the replay. With `@sha256:` and its digest, as `tapedeck snapshot` prints it, nobody can put another one in its place.",
+		asks: func(q *replayRequest) any { return &q.SnapshotID }},
+	{Name: "testconfig-id", Replay: true, Kind: idKind, Default: standardConfig, Former: []string{"testconfigid"},
+		Doc:  "[Test config](cluster-replay.md#test-configs): " + "load, goals and how answers are compared.",
+		asks: func(q *replayRequest) any { return &q.TestConfigID }},
+	{Name: "mode", Replay: true, Kind: modeKind, Default: string(fullReplay), Former: []string{"mode"},
+		Doc:  "What runs: `full-replay` sends the recorded requests and mocks the dependencies, `generator-only` mocks none, `responder-only` sends none.",
+		asks: func(q *replayRequest) any { return &q.Mode }},
+	{Name: "build-tag", Replay: true, Kind: lineKind, Former: []string{"tag"}, When: withGenerator,
+		Doc:  "Name of the build, for the report.",
+		asks: func(q *replayRequest) any { return &q.BuildTag }},
+	{Name: "timeout", Replay: true, Kind: durationKind, Default: contract.DefaultReplayTimeout, When: withGenerator,
+		Doc:  "How long the generator may make no progress. The run itself may take longer.",
+		asks: func(q *replayRequest) any { return &q.Timeout }},
+	{Name: "sut-url", Replay: true, Kind: urlKind, Former: []string{"sutURL"}, When: withGenerator,
+		Doc:  "Where requests are sent. Of a partial URL, scheme, host and port replace those of the copy's Service one by one. A host needs `mode: generator-only`, or `tapedeck.dev/replay: in-place`, since the copy is at another.",
+		asks: func(q *replayRequest) any { return &q.URL }},
+	{Name: "secrets", Replay: true, Kind: secretsKind, Former: []string{"secrets"}, When: withGenerator,
+		Doc:  "Secrets whose `" + contract.CredentialsName + "` holds lines such as `header.Authorization=Bearer …`, for what only a client knows.",
+		asks: func(q *replayRequest) any { return &q.Secrets }},
+	{Name: "generator-low-data", Replay: true, Kind: boolKind, Default: "false", When: withGenerator,
+		Doc:  "Do not compare answers: the report has times and failures alone.",
+		asks: func(q *replayRequest) any { return &q.LowData }},
+	{Name: "replay", Own: true, Kind: enumKind(replayCopy, replayInPlace), Default: replayCopy,
+		Doc:  "What is replayed to: a `copy` of the Deployment beside it, or the workload itself, `in-place`. The latter has whoever calls it get answers from mocks: it is for test clusters.",
+		asks: func(q *replayRequest) any { return &q.How }},
+	{Name: "replay-shards", Own: true, Kind: podsKind, Default: "1", When: withGenerator,
+		Doc:  "How many pods send. Together they send what one would.",
+		asks: func(q *replayRequest) any { return &q.Shards }},
+	{Name: "replay-replicas", Own: true, Kind: podsKind, Default: "1", When: withCopy,
+		Doc:  "How many pods the copy has.",
+		asks: func(q *replayRequest) any { return &q.Replicas }},
+	{Name: "replay-fail-if", Own: true, Kind: goalsKind, When: withGenerator,
+		Doc:  "[Goals](replay.md#goals), besides those of the test config.",
+		asks: func(q *replayRequest) any { return &q.FailIf }},
+	{Name: "replay-passthrough", Own: true, Kind: passthroughKind, When: withResponder,
+		Doc:  "Hosts that the responder may reach where the snapshot has no answer, besides those of the option `replayPassthrough`.",
+		asks: func(q *replayRequest) any { return &q.Passthrough }},
+	{Name: "replay-annotations", Own: true, Kind: hooksKind, When: withGenerator,
+		Doc:  "Annotations of the generator's Job, such as `argocd.argoproj.io/hook=PostSync`. Those of a TrafficReplay with such keys are taken by themselves.",
+		asks: func(q *replayRequest) any { return &q.Hooks }},
+	{Name: "replay-tests", Own: true, Kind: slicesKind, When: withGenerator,
+		Doc:  "Which recorded requests are sent, by slice keys; those that the workload received if unset. On a workload alone: a TrafficReplay has `tests`.",
+		asks: func(q *replayRequest) any { return &q.target().Tests }},
+	{Name: "replay-mocks", Own: true, Kind: slicesKind, When: withResponder,
+		Doc:  "Which recorded answers the responder gives, by slice keys; those that the workload got if unset. On a workload alone: a TrafficReplay has `mocks`.",
+		asks: func(q *replayRequest) any { return &q.target().Mocks }},
+	{Name: "replay-routing", Own: true, Kind: routingKind, When: withResponder,
+		Doc:  "`hostalias` leads the copy to the responder through a [hosts file](outbound.md#hosts-file), too. On a workload alone: a TrafficReplay has `routing`.",
+		asks: func(q *replayRequest) any { return &q.target().Routing }},
+	{Name: "cleanup", Replay: true, Kind: enumKind("inventory", "all", "none"), Default: "inventory", Former: []string{"cleanup"},
+		Doc: "What becomes of the environment afterwards.", NoMeaning: gitRemoves},
+	{Name: "responder-low-data", Replay: true, Kind: boolKind, Default: "false",
+		Doc: "Keep counts of mocked requests alone.", NoMeaning: "that is all that a responder keeps: the counts of its receipt, and the first misses"},
+	{Name: "collect-logs", Replay: true, Kind: boolKind,
+		Doc: "Collect the pods' logs.", NoMeaning: logsAreThere},
+	{Name: "env-id", Replay: true, Kind: textKind, Former: []string{"env-id"},
+		Doc: "Name of the TrafficReplay that the operator made.", NoMeaning: "an operator wrote it; nothing reads it here"},
+}
+
+// workloadOnly are the annotations that say what a TrafficReplay has fields for.
+var workloadOnly = map[string]string{"replay-tests": "tests", "replay-mocks": "mocks", "replay-routing": "routing"}
+
+// retiredReplay are annotations of the former prefix that nothing replaces one by one.
+var retiredReplay = map[string]string{
+	"deployGenerator": "write " + contract.ReplayPrefix + "mode: responder-only for a replay without generator",
+	"deployResponder": "write " + contract.ReplayPrefix + "mode: generator-only for a replay without responder",
+	"jwt":             "write " + contract.ReplayPrefix + "secrets with the name of a Secret, which holds credentials",
+}
+
+// isReplayKey tells whether an annotation is about a replay.
+func isReplayKey(key string) bool {
+	own, isOwn := strings.CutPrefix(key, contract.OwnPrefix)
+	return strings.HasPrefix(key, contract.ReplayPrefix) || strings.HasPrefix(key, FormerReplayPrefix) || isOwn && (own == "replay" || strings.HasPrefix(own, "replay-"))
+}
+
+// replayWords are the annotations about replays.
+var replayWords = vocabulary{has: isReplayKey, find: replayAnnotation, unknown: unknownReplayAnnotation}
+
+// replayAnnotation finds the row of a key.
+func replayAnnotation(key string) (row *Annotation, former bool) {
+	old, isOld := strings.CutPrefix(key, FormerReplayPrefix)
+	for i := range replayAnnotations {
+		row := &replayAnnotations[i]
+		if row.Key() == key || isOld && slices.Contains(row.Former, old) {
+			return row, isOld
+		}
+	}
+	return nil, false
+}
+
+// unknownReplayAnnotation is a warning, and an error in strict mode.
+func unknownReplayAnnotation(o *Object, cfg *Config, key string) Result {
+	if fate, ok := retiredReplay[strings.TrimPrefix(key, FormerReplayPrefix)]; ok && strings.HasPrefix(key, FormerReplayPrefix) {
+		return result(CodeNoMeaning, o, "annotation %s has no meaning here: %s", key, fate)
+	}
+	names := map[string]string{} // keys, by name
+	for _, row := range replayAnnotations {
+		names[row.Name] = row.Key()
+	}
+	name := key[strings.LastIndexByte(key, '/')+1:]
+	hint := ""
+	if near := didYouMean(name, sortedKeys(names)); near != "" {
+		near = strings.TrimSuffix(strings.TrimPrefix(near, "; did you mean "), "?")
+		hint = fmt.Sprintf("; did you mean %s?", names[near])
+	}
+	r := result(CodeUnknownAnnotation, o, "annotation %s is unknown%s", key, hint)
+	if cfg.Strict {
+		r.Severity = Error
+	}
+	return r
+}
+
+// readAnnotations reads the annotations of a request. They stand in the given places of
+// the object, the weakest first.
+func (q *replayRequest) readAnnotations(cfg *Config, places [][]string) Results {
+	wrong, explicit := map[string]bool{}, map[string]source{}
+	results := replayWords.read(q.from, cfg, places, explicit, wrong)
+	for _, row := range replayAnnotations {
+		src, isSet := explicit[row.Name]
+		if !isSet {
+			continue
+		}
+		label, shown := "annotation "+row.Key(), src.value
+		if row.Kind.hidden {
+			shown = ""
+		}
+		if why := q.noMeaning(row); why != "" {
+			results = append(results, result(CodeNoMeaning, q.from, "%s has no meaning here: %s", label, why).At(src.path, shown, ""))
+			continue
+		}
+		if err := row.Kind.store(row.asks(q), src.value); err != nil {
+			results = append(results, result(CodeBadValue, q.from, "%s: %v", label, err).At(src.path, shown, ""))
+			continue
+		}
+		q.said = append(q.said, statement{row.Name, label, src.path, shown, row.When})
+	}
+	return results
+}
+
+// noMeaning says why an annotation means nothing where it stands, "" if it does.
+func (q *replayRequest) noMeaning(row Annotation) string {
+	field, onWorkload := workloadOnly[row.Name]
+	switch onObject := q.from.is(replayGroup, replayKind); {
+	case onObject && onWorkload:
+		return "a " + replayKind + " has spec.workloads[]." + field
+	case onObject && !row.Own:
+		return "it is for workloads; the spec of a " + replayKind + " says it"
+	}
+	return row.NoMeaning
+}
+
+// hookPrefixes begin the keys of annotations by which those who apply objects are told when
+// and how.
+var hookPrefixes = []string{"argocd.argoproj.io/", "helm.sh/", "kustomize.toolkit.fluxcd.io/"}
+
+// hookName matches what Kubernetes takes behind such a prefix.
+var hookName = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+
+// isHook tells whether an annotation says when or how its object is applied. Argo CD finds by
+// one which object is whose, so that one is not for a second object.
+func isHook(key string) bool {
+	prefix, name, _ := strings.Cut(key, "/")
+	return slices.Contains(hookPrefixes, prefix+"/") && hookName.MatchString(name) && key != "argocd.argoproj.io/tracking-id"
+}
+
+// parseHooks reads lines of KEY=VALUE.
+func parseHooks(v string) (map[string]string, error) {
+	hooks := map[string]string{}
+	for i, line := range lines(v) {
+		key, value, ok := strings.Cut(line, "=")
+		switch {
+		case !ok || !isHook(key) || !isLine(value):
+			return nil, fmt.Errorf("line %d is no such KEY=VALUE", i+1)
+		case hooks[key] != "":
+			return nil, fmt.Errorf("line %d has a key that stands there already", i+1)
+		}
+		hooks[key] = value
+	}
+	return hooks, nil
+}
+
+// checkSnapshot takes an id, since the place is an option: a snapshot that is elsewhere can't
+// be where shards meet. It quotes no URL, which may have a password.
+func checkSnapshot(v string) error {
+	if strings.ContainsAny(v, "/\\") {
+		return errors.New("found a path or a URL; the place of snapshots is the option replayPlace")
+	}
+	if ref, err := contract.ParseSnapshotRef(v); err != nil || ref.String() != v {
+		return fmt.Errorf("found %q", v)
+	}
+	return nil
+}
+
+// targetSchemes are those that `tapedeck replay --target` takes.
+var targetSchemes = []string{"http", "https", "h2c", "grpc", "grpcs"}
+
+// parseTarget splits a URL, or a part of one, into what it has of scheme, host and port. Its
+// errors quote nothing.
+func parseTarget(v string) (scheme, host, port string, err error) {
+	authority := v
+	if before, after, isURL := strings.Cut(v, "://"); isURL {
+		scheme, authority = before, strings.TrimSuffix(after, "/")
+		if !slices.Contains(targetSchemes, scheme) {
+			return "", "", "", errors.New("another scheme")
+		}
+	}
+	switch {
+	case v == "":
+		return "", "", "", errors.New("found nothing")
+	case strings.Contains(authority, "@"):
+		return "", "", "", errors.New("found a user or a password, which belong into a Secret that secrets names")
+	case strings.ContainsAny(authority, "/?#"):
+		return "", "", "", errors.New("found a path, a query or a fragment; those of the recorded requests are sent")
+	}
+	host = authority
+	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
+		host, port = authority[:i], authority[i+1:]
+		if err := checkPort(port); err != nil {
+			return "", "", "", errors.New("its port is none")
+		}
+		n, _ := strconv.Atoi(port)
+		port = strconv.Itoa(n)
+	}
+	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	switch ip := net.ParseIP(bare); {
+	case host == "" && (scheme != "" || port != ""):
+	case ip != nil && (strings.HasPrefix(host, "[") == strings.Contains(bare, ":")):
+	case ip == nil && hostName.MatchString(host) && strings.ContainsFunc(host, unicode.IsLetter) && len(host) <= 253:
+	default:
+		return "", "", "", errors.New("its host is none")
+	}
+	return scheme, host, port, nil
+}
+
+func checkDuration(v string) error {
+	d, err := time.ParseDuration(v)
+	switch {
+	case err != nil:
+		return errors.New("not a duration")
+	case d < time.Second || d > 24*time.Hour:
+		return errors.New("out of range")
+	}
+	return nil
+}
+
+func checkPods(v string) error {
+	n, err := strconv.Atoi(v)
+	switch {
+	case err != nil:
+		return errors.New("not a number")
+	case n < 1 || n > maxReplayPods:
+		return errors.New("out of range")
+	}
+	return nil
+}
+
+// eachOf checks the values of a list, which has one at least.
+func eachOf(check func(string) error) func(string) error {
+	return func(v string) error {
+		all := splitList(v)
+		if len(all) == 0 {
+			return errors.New("found no value")
+		}
+		for _, one := range all {
+			if err := check(one); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func checkSliceKey(v string) error {
+	if v == "" || len(v) > 512 || strings.TrimSpace(v) != v || strings.Contains(v, ",") || !isLine(v) {
+		return errors.New("not a slice key")
+	}
+	return nil
+}
+
+func checkLine(v string) error {
+	switch {
+	case !isLine(v):
+		return errors.New("a control character, or no UTF-8")
+	case utf8.RuneCountInString(v) > 200:
+		return errors.New("too long")
+	}
+	return nil
+}
+
+// isLine tells whether a text is one printable line.
+func isLine(v string) bool {
+	return utf8.ValidString(v) && !strings.ContainsFunc(v, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' })
+}
+
+func checkGoals(v string) error {
+	for _, goal := range lines(v) {
+		if err := checkGoal(goal); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkGoal(v string) error {
+	if err := checkLine(v); err != nil {
+		return err
+	}
+	_, err := contract.ParseGoal(v)
+	return err
+}
+
+// lines returns what stands on the lines of a text, without blank ones.
+func lines(v string) (out []string) {
+	for line := range strings.Lines(v) {
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}

@@ -1,0 +1,202 @@
+package transformer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// ReplayField is one row of the table of an object's fields: the source of parsing and of
+// docs/cluster-replay.md.
+type ReplayField struct {
+	// Path has [] behind a list, as in `workloads[].ref.name`.
+	Path    string
+	Kind    Kind
+	Default string
+	Doc     string
+	// When says where it means something; nil is everywhere.
+	When *Condition
+	// NoMeaning, when set, says why the field, and all below it, can have no effect.
+	NoMeaning string
+	// Flags are those of `tapedeck replay`, and MockFlags those of `tapedeck mock`, that
+	// the field sets.
+	Flags, MockFlags []string
+}
+
+// fieldRow is a row with the place where values of the field go. at has the index in each
+// list on the way.
+type fieldRow[T any] struct {
+	ReplayField
+	put func(to *T, at []int, value string)
+}
+
+// rowsOf returns the exported part of a table.
+func rowsOf[T any](rows []fieldRow[T]) []ReplayField {
+	out := make([]ReplayField, len(rows))
+	for i, row := range rows {
+		out[i] = row.ReplayField
+	}
+	return out
+}
+
+// statement is something that was written about a replay.
+type statement struct {
+	name  string // of the annotation, or the path of the field
+	label string // for messages
+	path  string
+	value string // "" if it may not be shown
+	when  *Condition
+}
+
+// fields reads an object by a table.
+type fields[T any] struct {
+	rows []fieldRow[T]
+	// of is the object, and what says what it is, for messages, where it is a text in it.
+	of   *Object
+	what string
+	// texts: a value that YAML does not read as text is an error, as it is to Kubernetes.
+	texts  bool
+	strict bool
+
+	found   []foundField
+	results Results
+}
+
+// foundField is a value that stands in a field.
+type foundField struct {
+	row         int
+	at          []int
+	path, value string
+}
+
+// read reads a mapping into a value. Values go there in the order of the table, and those
+// of one field in that of the object. It returns what was said and is in order.
+func (f *fields[T]) read(n *yaml.Node, path string, to *T) (said []statement, results Results) {
+	f.walk(n, path, "", nil)
+	slices.SortStableFunc(f.found, func(a, b foundField) int { return a.row - b.row })
+	var mute []string // paths of fields without meaning, with one reason
+	for i, v := range f.found {
+		row := f.rows[v.row]
+		if row.NoMeaning != "" {
+			mute = append(mute, v.path)
+			if i+1 == len(f.found) || f.rows[f.found[i+1].row].NoMeaning != row.NoMeaning {
+				f.results = append(f.results, result(CodeNoMeaning, f.of, "%s%s %s no meaning here: %s", f.what, strings.Join(mute, ", "), has(len(mute)), row.NoMeaning).At(v.path, v.value, ""))
+				mute = nil
+			}
+			continue
+		}
+		shown := v.value
+		if row.Kind.hidden {
+			shown = ""
+		}
+		if err := row.Kind.Check(v.value); err != nil {
+			f.results = append(f.results, result(CodeBadValue, f.of, "%s%s: %v", f.what, v.path, err).At(v.path, shown, ""))
+			continue
+		}
+		row.put(to, v.at, v.value)
+		said = append(said, statement{row.Path, f.what + v.path, v.path, shown, row.When})
+	}
+	return said, f.results
+}
+
+func has(n int) string {
+	if n == 1 {
+		return "has"
+	}
+	return "have"
+}
+
+// walk goes through a node at a path, whose pattern is that of rows.
+func (f *fields[T]) walk(n *yaml.Node, path, pattern string, at []int) {
+	if isNull(n) {
+		return
+	}
+	row := slices.IndexFunc(f.rows, func(r fieldRow[T]) bool { return r.Path == pattern })
+	bad := func(allowed string) {
+		f.results = append(f.results, result(CodeBadValue, f.of, "%s%s: found %s, allowed: %s", f.what, path, describeKind(n), allowed).At(path, str(n), ""))
+	}
+	switch {
+	case row >= 0 && f.rows[row].NoMeaning != "" && (n.Kind == yaml.ScalarNode && n.Value == f.rows[row].Default || n.Kind != yaml.ScalarNode && len(n.Content) == 0):
+		// as if it were not there
+	case row >= 0 && f.rows[row].NoMeaning != "":
+		f.found = append(f.found, foundField{row, at, path, str(n)})
+	case row >= 0 && n.Kind != yaml.ScalarNode:
+		bad(f.rows[row].Kind.Allowed)
+	case row >= 0 && f.texts && f.rows[row].Kind.Name != boolKind.Name && readAs(n) != "":
+		f.results = append(f.results, result(CodeBadValue, f.of, "%s%s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes",
+			f.what, path, n.Value, readAs(n)).At(path, n.Value, `"`+n.Value+`"`))
+	case row >= 0:
+		f.found = append(f.found, foundField{row, at, path, n.Value})
+	case f.under(pattern+"[]") != nil:
+		if n.Kind != yaml.SequenceNode {
+			bad("a list")
+			return
+		}
+		for i, item := range n.Content {
+			f.walk(item, pathIndex(path, i), pattern+"[]", append(slices.Clone(at), i))
+		}
+	default:
+		f.walkMap(n, path, pattern, at, bad)
+	}
+}
+
+func (f *fields[T]) walkMap(n *yaml.Node, path, pattern string, at []int, bad func(string)) {
+	if pattern != "" {
+		pattern += "."
+	}
+	known := f.under(pattern)
+	if n.Kind != yaml.MappingNode {
+		bad("a map")
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i].Value, n.Content[i+1]
+		switch in := pathKey(path, key); {
+		case seen[key]:
+			f.results = append(f.results, result(CodeDuplicateKey, f.of, "%s%s stands twice; which one counts is not certain, so remove one", f.what, in).At(in, "", ""))
+		case slices.Contains(known, key):
+			f.walk(value, in, pattern+key, at)
+		default:
+			r := result(CodeReplayField, f.of, "%s%s is not known%s; allowed: %s", f.what, in, didYouMean(key, known), oneOf(known)).At(in, "", "")
+			if f.strict {
+				r.Severity = Error
+			}
+			f.results = append(f.results, r)
+		}
+		seen[key] = true
+	}
+}
+
+// under returns the names of the fields that begin with a pattern: what follows there, once
+// each; nil if none does.
+func (f *fields[T]) under(pattern string) (names []string) {
+	for _, row := range f.rows {
+		if rest, ok := strings.CutPrefix(row.Path, pattern); ok {
+			if i := strings.IndexAny(rest, ".["); i >= 0 {
+				rest = rest[:i]
+			}
+			if !slices.Contains(names, rest) {
+				names = append(names, rest)
+			}
+		}
+	}
+	return names
+}
+
+// into keeps the value of a field as it is.
+func into[T any](field func(*T) *string) func(*T, []int, string) {
+	return func(to *T, _ []int, value string) { *field(to) = value }
+}
+
+// addTo adds the value of a field in a list.
+func addTo[T any](field func(*T) *[]string) func(*T, []int, string) {
+	return func(to *T, _ []int, value string) { *field(to) = append(*field(to), value) }
+}
+
+// result says something about what was said.
+func (s statement) result(code Code, of *Object, message string, args ...any) Result {
+	return result(code, of, "%s %s", s.label, fmt.Sprintf(message, args...)).At(s.path, s.value, "")
+}

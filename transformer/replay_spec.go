@@ -1,0 +1,307 @@
+package transformer
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// nameKind is the name of an object.
+var nameKind = patternKind("name", "the name of an object", `^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+
+// resolveTargets finds the workloads that a TrafficReplay names.
+func (in *input) resolveTargets(q *replayRequest) (results Results) {
+	const list = "spec.workloads"
+	if n := len(items(field(q.from.Node, "spec", "workloads"))); n > 0 {
+		if ref := q.statement("workloadRef.name", "workloadRef.kind", "workloadRef.namespace", "workloadRef.apiVersion"); ref.name != "" {
+			return Results{ref.result(CodeBadCombination, q.from, "stands beside %s, which takes its place; allowed: one of them", list)}
+		}
+		q.targetAt(n - 1) // also entries without anything
+	}
+	if len(q.targets) == 0 {
+		if q.URL == "" {
+			return Results{result(CodeBadCombination, q.from, "%s: found no workload, and no spec.customURL; allowed: one of them", list).At(list, "", "")}
+		}
+		q.targets = []replayTarget{{at: "spec", listed: true}}
+		return nil
+	}
+	for i := range q.targets {
+		t := &q.targets[i]
+		switch {
+		case t.ref == objectRef{} && t.URI == "":
+			results = append(results, result(CodeBadValue, q.from, "%s: found neither ref nor customURI, allowed: the name of a workload under ref, or a URL", t.at).At(t.at, "", ""))
+		case t.ref == objectRef{}:
+		case t.ref.Name == "":
+			results = append(results, result(CodeBadValue, q.from, "%s: the name of the workload is missing or wrong, allowed: %s", t.at, nameKind.Allowed).At(t.at, "", ""))
+		default:
+			w, r := in.replayedTo(q.from, t)
+			if w == nil {
+				results = append(results, r)
+			}
+			t.w = w
+		}
+	}
+	return results
+}
+
+// replayedTo finds the workload that a reference names, or that a Service leads to. Without one,
+// it returns the error.
+func (in *input) replayedTo(from *Object, t *replayTarget) (*workload, Result) {
+	ref := t.ref
+	ref.Kind, ref.Namespace = cmp.Or(ref.Kind, "Deployment"), cmp.Or(ref.Namespace, from.namespace())
+	group, hasGroup := "", ref.APIVersion != ""
+	if before, _, ok := strings.Cut(ref.APIVersion, "/"); ok {
+		group = before
+	}
+	at := t.at + ".ref"
+	if strings.HasSuffix(t.at, "Ref") {
+		at = t.at
+	}
+	fail := func(code Code, message string, args ...any) (*workload, Result) {
+		return nil, result(code, from, "%s: %s", at, fmt.Sprintf(message, args...)).At(at, ref.Kind+"/"+ref.Name, "")
+	}
+	var found []*workload
+	if s := in.find("", "Service", ref.Namespace, ref.Name); s != nil && ref.Kind == "Service" && group == "" {
+		for _, w := range in.workloads {
+			if leads := asService(s); leads != nil && w.namespace() == ref.Namespace && w.serves() && selects(leads.selector, w.podLabels()) {
+				found = append(found, w)
+			}
+		}
+		if len(found) != 1 {
+			return fail(CodeReplayWorkload, "Service %s leads to %d workloads of the input, allowed: the name and kind of one workload; there are %s", ref.Name, len(found), in.workloadNames(ref.Namespace))
+		}
+	}
+	for _, w := range in.workloads {
+		if w.Object.kind() == ref.Kind && w.name() == ref.Name && w.namespace() == ref.Namespace && (!hasGroup || w.group() == group) {
+			found = append(found, w)
+		}
+	}
+	where := ""
+	if ref.Namespace != "" {
+		where = " in namespace " + ref.Namespace
+	}
+	switch {
+	case len(found) == 0:
+		return fail(CodeReplayWorkload, "found %s/%s%s, which is not in the input, allowed: a workload that is rendered together with the %s; there are %s", ref.Kind, ref.Name, where, replayKind, in.workloadNames(ref.Namespace))
+	case len(found) > 1:
+		return fail(CodeReplayWorkload, "found %s/%s%s, of which there are %d, allowed: one; give its apiVersion", ref.Kind, ref.Name, where, len(found))
+	}
+	if why := found[0].leftAlone(); why != "" {
+		return fail(CodeBadCombination, "found %s, which is to be left alone: %s; allowed: remove that, or the reference", found[0].Ref(), why)
+	}
+	return found[0], Result{}
+}
+
+// workloadNames lists the workloads of a namespace, or else of all, for messages.
+func (in *input) workloadNames(namespace string) string {
+	var here, all []string
+	for _, w := range in.workloads {
+		all = append(all, w.Ref().String())
+		if w.namespace() == namespace {
+			here = append(here, w.id())
+		}
+	}
+	names := here
+	if len(here) == 0 {
+		names = all
+	}
+	slices.Sort(names)
+	switch more := len(names) - 5; {
+	case len(names) == 0:
+		return "no workloads"
+	case more > 0:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:5], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// replaysOf makes the replays of a request.
+func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results) {
+	config, results := in.testConfig(q)
+	if results.Failed() {
+		return nil, results
+	}
+	results = append(results, in.checkReplayPlace(q)...)
+	base := replaySpec{
+		Mode: replayMode(cmp.Or(q.Mode, config.mode, string(fullReplay))), BuildTag: q.BuildTag, Timeout: cmp.Or(q.Timeout, contract.DefaultReplayTimeout),
+		Secrets: unique(q.Secrets), InPlace: q.How == replayInPlace, Shards: max(q.Shards, 1), Replicas: max(q.Replicas, 1),
+		Passthrough:    unique(slices.Concat(in.cfg.ReplayPassthrough, q.Passthrough, config.passthrough)),
+		GeneratorFlags: slices.Concat(config.generator, q.flags(config)), ResponderFlags: config.responder,
+		Hooks: q.hooks(),
+	}
+	base.Snapshot, _ = contract.ParseSnapshotRef(q.SnapshotID)
+	if base.Snapshot.Digest == "" {
+		r := q.statement("snapshot-id", "snapshotID").result(CodeSnapshotUnpinned, q.from, "names a snapshot without its digest, so who can write to the place can put another one there; write ID@sha256:DIGEST, as `tapedeck snapshot create` and `list` print it")
+		if in.cfg.Strict {
+			r.Severity = Error
+		}
+		results = append(results, r)
+	}
+	for _, s := range q.said {
+		if s.when != nil && !s.when.replays(&base) {
+			results = append(results, s.result(CodeNeedless, q.from, "has no effect: it is valid with %s", s.when.Doc))
+		}
+	}
+	if base.Mode != generatorOnly && config.needsHosts && len(base.Passthrough) == 0 {
+		results = append(results, q.statement("testconfig-id", "testConfigID").result(CodeBadCombination, q.from,
+			"is %s, which lets the responder reach hosts for which the snapshot has no answer, and no host is listed; allowed: a list in annotation %sreplay-passthrough or option replayPassthrough", config.name, contract.OwnPrefix))
+	}
+	base.trim()
+	for i := range q.targets {
+		r, more := q.replayOf(&q.targets[i], base)
+		r.inferred = config.name
+		replays, results = append(replays, r), append(results, more...)
+	}
+	if results.Failed() {
+		return nil, results
+	}
+	return replays, results
+}
+
+// flags are those of the generator that the request itself asks for.
+func (q *replayRequest) flags(config *testConfig) (flags []string) {
+	if q.LowData && !slices.Contains(config.generator, noCompare) {
+		flags = append(flags, noCompare)
+	}
+	for _, goal := range lines(q.FailIf) {
+		flags = append(flags, "--fail-if="+goal)
+	}
+	return flags
+}
+
+// hooks are the annotations that the Job gets.
+func (q *replayRequest) hooks() map[string]string {
+	hooks, _ := parseHooks(q.Hooks)
+	if q.from.is(replayGroup, replayKind) {
+		for key, value := range strMap(field(q.from.Node, "metadata", "annotations")) {
+			if _, given := hooks[key]; !given && isHook(key) {
+				hooks[key] = value
+			}
+		}
+	}
+	return hooks
+}
+
+// trim takes out of a replay what its mode has no use for, so that a setting without effect
+// makes no other replay of it.
+func (s *replaySpec) trim() {
+	if s.Mode == responderOnly {
+		s.BuildTag, s.Secrets, s.Shards, s.GeneratorFlags, s.URL = "", nil, 1, nil, ""
+		s.Timeout = contract.DefaultReplayTimeout
+	}
+	if s.Mode == generatorOnly {
+		s.ResponderFlags, s.Passthrough, s.HostsFile = nil, nil, false
+	}
+	if s.InPlace {
+		s.Replicas = 1
+	}
+}
+
+// replayOf makes the replay to one target.
+func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Results) {
+	r := &replay{replaySpec: base, from: q.from, at: cmp.Or(t.at, q.at), w: t.w}
+	var results Results
+	bad := func(code Code, message string, args ...any) {
+		results = append(results, result(code, q.from, message, args...).At(r.at, "", ""))
+	}
+	r.URL = cmp.Or(q.URL, t.URI)
+	r.Tests, r.Mocks = slicesOf(t.Tests), slicesOf(t.Mocks)
+	if t.listed && len(t.Mocks) == 0 {
+		r.Mocks = traffic{None: true}
+	}
+	if t.Routing == routingNAT {
+		bad(CodeNoMeaning, "routing nat has no meaning here: %s", noNAT)
+	}
+	r.HostsFile = t.Routing == routingHosts
+	_, host, _, _ := parseTarget(r.URL)
+	switch {
+	case t.w == nil && r.Mode == responderOnly:
+		bad(CodeBadCombination, "%s: a responder needs a workload whose dependencies it mocks, and there is only a URL; allowed: a ref, or mode %s", r.at, generatorOnly)
+	case t.w == nil && host == "":
+		bad(CodeBadCombination, "%s: without a workload, the URL needs a host", r.at)
+	case t.w == nil:
+		r.Mode, r.Mocks = generatorOnly, traffic{None: true}
+		if len(t.Tests) == 0 {
+			r.Tests = traffic{All: true}
+		}
+		if len(t.Mocks) > 0 {
+			bad(CodeNeedless, "%s.mocks has no effect: only the dependencies of a workload of the input are mocked, and there is only a URL", r.at)
+		}
+	case r.Mode == responderOnly && r.Mocks.None:
+		bad(CodeBadCombination, "%s.mocks: found none, so that with mode %s nothing runs; allowed: slice keys, or * for all", r.at, responderOnly)
+	case r.Mode == fullReplay && r.Mocks.None:
+		bad(CodeReplayNotMocked, "%s.mocks: found none, so nothing is mocked; list slice keys, or * for all", r.at)
+	}
+	if t.w != nil && host != "" && r.Mode == fullReplay && !r.InPlace {
+		bad(CodeBadCombination, "the requests of this replay would go to host %s, where the copy is not, and what runs there has its real dependencies; allowed: only a scheme or a port, mode %s, or annotation %sreplay: %s", host, generatorOnly, contract.OwnPrefix, replayInPlace)
+	}
+	if r.Mode == generatorOnly {
+		r.Mocks = traffic{None: true}
+	}
+	if r.Mode == responderOnly {
+		r.Tests = traffic{None: true}
+	}
+	r.trim()
+	return r, results
+}
+
+// slicesOf reads slice keys.
+func slicesOf(keys []string) traffic {
+	if slices.Contains(keys, everything) {
+		return traffic{All: true}
+	}
+	return traffic{Keys: unique(keys)}
+}
+
+// checkReplayPlace reports that there is no place where a replay finds its snapshot.
+func (in *input) checkReplayPlace(q *replayRequest) Results {
+	p, err := contract.ParsePlace(in.cfg.ReplayPlace)
+	switch {
+	case in.cfg.ReplayPlace == "" || err != nil:
+		return Results{result(CodeReplayNoPlace, q.from, "a replay needs the option replayPlace, which is not set: where snapshots are, and reports go; allowed: %s. A collector's URL is none, since nothing can be written there", replayPlaceKind.Allowed).At(q.at, "", "")}
+	case p.IsDir() && in.cfg.ReplayClaim == "":
+		return Results{result(CodeReplayNoPlace, q.from, "the option replayPlace is a directory, and the option replayClaim is not set: its pods have no volume there; allowed: the name of a PersistentVolumeClaim, or a bucket for replayPlace").At(q.at, "", "")}
+	}
+	return nil
+}
+
+// rendered says what a replay is, and what was inferred.
+func (r *replay) rendered() Result {
+	var to string
+	switch pods := "1 pod"; {
+	case r.elsewhere():
+		to = r.URL
+	case r.InPlace:
+		to = r.w.Ref().String() + " in place"
+	default:
+		if r.Replicas > 1 {
+			pods = fmt.Sprintf("%d pods", r.Replicas)
+		}
+		to = fmt.Sprintf("a copy of %s with %s", r.w.Ref(), pods)
+	}
+	parts := []string{fmt.Sprintf("%s of snapshot %s for %s", r.Mode, r.Snapshot.ID, to)}
+	if r.generates() {
+		parts = append(parts, fmt.Sprintf("tests %s", r.Tests), fmt.Sprintf("shards %d", r.Shards))
+	}
+	if r.Mode != generatorOnly {
+		parts = append(parts, fmt.Sprintf("mocks %s", r.Mocks))
+	}
+	parts = append(parts, "test config "+r.inferred)
+	return result(CodeReplayRendered, r.from, "replayed: %s", strings.Join(parts, ", ")).At(r.at, "", "")
+}
+
+// String says for a result what is selected.
+func (t traffic) String() string {
+	switch {
+	case t.None:
+		return "none"
+	case t.All:
+		return "all"
+	case len(t.Keys) > 0:
+		return strings.Join(t.Keys, " ")
+	}
+	return "of the workload"
+}

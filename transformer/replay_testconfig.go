@@ -1,0 +1,506 @@
+package transformer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// Our own object for a test config.
+const (
+	testConfigGroup      = "tapedeck.dev"
+	testConfigAPIVersion = testConfigGroup + "/v1alpha1"
+	testConfigKind       = "TestConfig"
+)
+
+// standardConfig is the test config that holds where none is named.
+const standardConfig = "standard"
+
+// noCompare is the flag of a generator that does not compare answers.
+const noCompare = "--no-compare"
+
+// testConfig is how requests are sent and answered, and what a run has to reach.
+type testConfig struct {
+	name string
+	mode string // "" if it says none
+	// generator and responder are flags, in the order of the table.
+	generator, responder []string
+	passthrough          []string
+	// needsHosts: the responder is to reach hosts, and which ones is said elsewhere.
+	needsHosts bool
+
+	stages []testStage
+	rules  []testRule
+}
+
+// testStage is a stage of the load.
+type testStage struct{ rate, users, length, ramp string }
+
+// testRule is a goal of the ecosystem's.
+type testRule struct{ metric, is, limit string }
+
+// BuiltInConfig is a test config that is there without being written.
+type BuiltInConfig struct {
+	Name, Doc string
+	// Flags are those of the generator.
+	Flags      []string
+	needsHosts bool
+}
+
+// BuiltInConfigs returns the table of test configs that are there without being written. Their names
+// are the ecosystem's.
+func BuiltInConfigs() []BuiltInConfig {
+	all := []BuiltInConfig{
+		{Name: standardConfig, Doc: "Sends the requests at recorded times, and compares the answers."},
+		{Name: "standard-passthrough", Doc: "The same. The responder may reach the hosts of `tapedeck.dev/replay-passthrough` and of the option `replayPassthrough`, of which one at least must be listed.", needsHosts: true},
+	}
+	for _, n := range []string{"10", "100", "500"} {
+		all = append(all, BuiltInConfig{Name: "performance_" + n + "replicas", Doc: "Sends " + n + " copies of the requests at the same time, and does not compare the answers.", Flags: []string{"--copies=" + n, noCompare}})
+	}
+	return all
+}
+
+// The kinds of values that only test configs have: those of the flags that they set.
+var (
+	factorKind     = Kind{Name: "factor", Allowed: "a factor from 0.000001 to 1000000, such as 2 or 0.5x", check: checkFactor}
+	rateKind       = Kind{Name: "rate", Allowed: "a number from 0.001 to 1000000", check: between(0.001, 1e6)}
+	countKind      = Kind{Name: "count", Allowed: "a whole number from 1 to 2147483647", check: checkCount}
+	boundKind      = Kind{Name: "count", Allowed: "a whole number from 0, for any, to 2147483647", check: checkNumber}
+	momentKind     = Kind{Name: "duration", Allowed: "a duration, such as 30s or 5m", check: checkMoment}
+	passedHostKind = Kind{Name: "host", Allowed: "HOST, HOST:PORT or *.HOST", check: checkPassedHost}
+	latencyKind    = Kind{Name: "latency", Allowed: "none, streams, recorded, or a factor such as 2x or 0.5x", check: checkLatency}
+)
+
+// TestConfigFields returns the table of the fields of a TestConfig's spec.
+func TestConfigFields() []ReplayField { return rowsOf(testConfigFields) }
+
+var testConfigFields = slices.Concat(
+	[]fieldRow[testConfig]{
+		generatorField("load.speed", "speed", factorKind, "Divides recorded times and pauses."),
+		generatorField("load.copies", "copies", countKind, "Copies of the requests that are sent at the same time."),
+		generatorField("load.rate", "rate", rateKind, "Requests per second, in recorded order, instead of recorded times."),
+		generatorField("load.users", "users", countKind, "Virtual users, each of whom goes through the requests as fast as answers come."),
+		generatorField("load.sessions", "sessions", countKind, "Recorded sessions at a time, with their pauses."),
+		stageField("rate", rateKind, "Requests per second at the end of this stage of the load.", func(s *testStage) *string { return &s.rate }),
+		stageField("users", countKind, "Virtual users at the end of this stage, in place of `rate`.", func(s *testStage) *string { return &s.users }),
+		stageField("for", momentKind, "How long the stage takes.", func(s *testStage) *string { return &s.length }),
+		stageField("ramp", momentKind, "How long, of that, the load takes to change.", func(s *testStage) *string { return &s.ramp }),
+		generatorField("load.times", "times", countKind, "How often the requests are gone through."),
+		generatorField("load.for", "for", momentKind, "When to end."),
+		generatorField("load.requests", "requests", countKind, "End after so many requests."),
+		generatorField("load.maxInFlight", "max-in-flight", countKind, "Bound on requests under way; what exceeds it is sent late, and counted."),
+		generatorField("load.maxLag", "max-lag", momentKind, "How late one request in a hundred may be sent; else the result is void."),
+		generatorField("load.maxRate", "max-rate", boundKind, "Refuse a load of more requests per second."),
+		generatorField("load.maxRequests", "max-requests", boundKind, "Refuse a load of more requests."),
+		generatorField("only", "only", enumKind("safe"), "`safe` sends only requests that change nothing, by their method."),
+		generatorField("withoutCredentials", "without-credentials", enumKind("stop", "leave-out", "send"), "What to do with requests whose credentials are missing."),
+		generatorField("rewriteHost", "rewrite-host", boolKind, "Send the target's host as Host instead of the recorded one."),
+		generatorField("requestTimeout", "timeout", momentKind, "How long an answer may make no progress."),
+		generatorField("maxTime", "max-time", momentKind, "How long a request may take in all, beside what the recorded one took."),
+		{ReplayField{Path: "compare", Kind: boolKind, Default: "true", Doc: "Compare answers with the recorded ones.", Flags: []string{"no-compare"}}, func(c *testConfig, _ []int, v string) {
+			if v == "false" {
+				c.generator = append(c.generator, noCompare)
+			}
+		}},
+		generatorField("verifyFix", "verify-fix", boolKind, "Want recorded failures to be gone."),
+		generatorField("failIf[]", "fail-if", goalKind, "A [goal](replay.md#goals)."),
+		responderField("latency", "latency", latencyKind, "Recorded time that passes again before and within answers."),
+		responderField("repeat", "repeat", enumKind("last", "cycle", "miss"), "What a request gets when all its recorded answers were given."),
+		responderField("refreshDates", "refresh-dates", boolKind, "Move Date, Expires, Last-Modified and the times of cookies to now."),
+		responderField("allowCut", "allow-cut", boolKind, "Serve answers that were not recorded as a whole."),
+		responderField("faults[]", "fault", lineKind, "Answers that [fail](mock.md#faults), as `PATTERN:NAME=VALUE,…`."),
+		responderField("seed", "seed", numberKind, "Draws which answers fail."),
+		{ReplayField{Path: "passthrough[]", Kind: passedHostKind, Doc: "A host that the responder may reach where the snapshot has no answer.", MockFlags: []string{"passthrough"}},
+			addTo(func(c *testConfig) *[]string { return &c.passthrough })},
+		{ReplayField{Path: "allowIncomplete", Kind: boolKind, Doc: "Replay a recording that is damaged, or lacks something that was recorded.", Flags: []string{"allow-incomplete"}, MockFlags: []string{"allow-incomplete"}},
+			func(c *testConfig, _ []int, v string) {
+				c.generator, c.responder = append(c.generator, "--allow-incomplete="+v), append(c.responder, "--allow-incomplete="+v)
+			}},
+	})
+
+// generatorField is a field that sets a flag of `tapedeck replay`.
+func generatorField(path, flag string, kind Kind, doc string) fieldRow[testConfig] {
+	return fieldRow[testConfig]{ReplayField{Path: path, Kind: kind, Doc: doc, Flags: []string{flag}}, func(c *testConfig, _ []int, v string) {
+		c.generator = append(c.generator, "--"+flag+"="+v)
+	}}
+}
+
+// responderField is a field that sets a flag of `tapedeck mock`.
+func responderField(path, flag string, kind Kind, doc string) fieldRow[testConfig] {
+	return fieldRow[testConfig]{ReplayField{Path: path, Kind: kind, Doc: doc, MockFlags: []string{flag}}, func(c *testConfig, _ []int, v string) {
+		c.responder = append(c.responder, "--"+flag+"="+v)
+	}}
+}
+
+func stageField(name string, kind Kind, doc string, part func(*testStage) *string) fieldRow[testConfig] {
+	return fieldRow[testConfig]{ReplayField{Path: "load.stages[]." + name, Kind: kind, Doc: doc, Flags: []string{"stage"}}, func(c *testConfig, at []int, v string) {
+		for len(c.stages) <= at[0] {
+			c.stages = append(c.stages, testStage{})
+		}
+		*part(&c.stages[at[0]]) = v
+	}}
+}
+
+// finish makes flags of the stages, and finds what excludes each other.
+func (c *testConfig) finish() error {
+	users := false
+	for i, s := range c.stages {
+		length, _ := time.ParseDuration(s.length)
+		ramp, _ := time.ParseDuration(s.ramp)
+		switch {
+		case (s.rate == "") == (s.users == ""):
+			return fmt.Errorf("load.stages[%d]: allowed: one of rate and users", i)
+		case s.length == "":
+			return fmt.Errorf("load.stages[%d]: found no for, allowed: how long the stage takes", i)
+		case ramp > length:
+			return fmt.Errorf("load.stages[%d]: found ramp %s, which lies within the stage; allowed: at most its %s", i, s.ramp, s.length)
+		case i > 0 && users != (s.users != ""):
+			return errors.New("load.stages: found rates and users, allowed: one of them")
+		}
+		users = s.users != ""
+		flag := "--stage=rate=" + s.rate
+		if users {
+			flag = "--stage=vus=" + s.users
+		}
+		flag += ",for=" + s.length
+		if s.ramp != "" {
+			flag += ",ramp=" + s.ramp
+		}
+		c.generator = append(c.generator, flag)
+	}
+	sets := func(flag string) bool {
+		return slices.ContainsFunc(c.generator, func(f string) bool { return f == "--"+flag || strings.HasPrefix(f, "--"+flag+"=") })
+	}
+	ways := slices.DeleteFunc([]string{"rate", "users", "sessions", "stage"}, func(flag string) bool { return !sets(flag) })
+	switch {
+	case len(ways) > 1:
+		return fmt.Errorf("load: found %s, allowed: one of rate, users, sessions and stages", strings.Join(ways, " and "))
+	case len(ways) > 0 && sets("copies"):
+		return fmt.Errorf("load.copies: it multiplies recorded times; allowed: without %s", ways[0])
+	case slices.Contains(c.generator, noCompare) && slices.Contains(c.generator, "--verify-fix=true"):
+		return errors.New("verifyFix: it needs answers to be compared; allowed: without compare: false")
+	}
+	return nil
+}
+
+// EcosystemFields returns the table of the fields that are read of a test config in the
+// ecosystem's JSON.
+func EcosystemFields() []ReplayField { return rowsOf(foreignFields) }
+
+var foreignFields = []fieldRow[testConfig]{
+	{ReplayField{Path: "id", Kind: idKind, Doc: "Read, and not used: the ConfigMap's key or name is the id."}, func(*testConfig, []int, string) {}},
+	{ReplayField{Path: "version", Kind: numberKind, Doc: "Read, and not used."}, func(*testConfig, []int, string) {}},
+	{ReplayField{Path: "cluster.replayMode", Kind: lineKind, Doc: "The mode, unless what asks for the replay says one."}, func(c *testConfig, _ []int, v string) {
+		c.mode = strings.ReplaceAll(strings.ToLower(v), "_", "-")
+	}},
+	{ReplayField: ReplayField{Path: "cluster.cleanup", NoMeaning: gitRemoves}},
+	{ReplayField: ReplayField{Path: "cluster.logsCollected", NoMeaning: logsAreThere}},
+	{ReplayField: ReplayField{Path: "cluster.logLevel", NoMeaning: logsAreThere}},
+	{ReplayField: ReplayField{Path: "cluster.sidecarTlsOut", NoMeaning: alwaysTLS}},
+	{ReplayField: ReplayField{Path: "cluster.sidecar_tls_out", NoMeaning: alwaysTLS}},
+	{ReplayField: ReplayField{Path: "generator.evaluationIntervals", NoMeaning: "goals are judged once, at the end of the run"}},
+	{ReplayField{Path: "generator.stages[].virtualUsers.virtualUsers", Kind: countKind, Doc: "`--copies`: each user goes through the requests with their recorded pauses. One stage is read."}, func(c *testConfig, _ []int, v string) {
+		if v != "1" { // each goes through the requests with their pauses
+			c.generator = append(c.generator, "--copies="+v)
+		}
+		c.stages = append(c.stages, testStage{})
+	}},
+	{ReplayField: ReplayField{Path: "generator.stages[].virtualUsers.requestDelay", NoMeaning: "requests are sent with their recorded pauses; a TestConfig has load.speed"}},
+	{ReplayField: ReplayField{Path: "responder.numReplicas", Default: "1", NoMeaning: "one responder answers, so that the order of answers is the same in each run"}},
+	{ReplayField{Path: "responder.responseDelay.mode", Kind: foreignDelay, Doc: "`--latency` of the responder."}, func(c *testConfig, _ []int, v string) {
+		c.responder = append(c.responder, "--latency="+strings.ToLower(v))
+	}},
+	{ReplayField{Path: "responder.passthrough_mode", Kind: lineKind, Doc: passthroughDoc}, func(c *testConfig, _ []int, v string) { c.needsHosts = passes(v) }},
+	{ReplayField{Path: "responder.passthroughMode", Kind: lineKind, Doc: passthroughDoc}, func(c *testConfig, _ []int, v string) { c.needsHosts = passes(v) }},
+	{ReplayField{Path: "rules[].metricName", Kind: lineKind, Doc: "`passAssertPct` is the goal `requests.result-match-pct`; of others there is a result."}, ruleOf(func(r *testRule) *string { return &r.metric })},
+	{ReplayField{Path: "rules[].type", Kind: lineKind, Doc: "`TOO_LOW` or `TOO_HIGH`."}, ruleOf(func(r *testRule) *string { return &r.is })},
+	{ReplayField{Path: "rules[].value", Kind: lineKind, Doc: "The goal's number."}, ruleOf(func(r *testRule) *string { return &r.limit })},
+	{ReplayField: ReplayField{Path: "rules[].action", NoMeaning: "a goal that is missed fails the Job"}},
+	{ReplayField: ReplayField{Path: "assertionGroups", NoMeaning: "answers are compared as docs/matching.md says"}},
+}
+
+const passthroughDoc = "Unless it says none, one host must be listed in `tapedeck.dev/replay-passthrough` or in the option `replayPassthrough`."
+
+const alwaysTLS = "the copy's TLS is always looked into, since its dependencies are mocked"
+
+// foreignDelay is how the ecosystem says that recorded time passes again.
+var foreignDelay = enumKind("RECORDED", "NONE", "recorded", "none")
+
+// passes tells whether a responder is to reach hosts itself.
+func passes(mode string) bool {
+	return !slices.Contains([]string{"", "false", "none", "off", "fail-closed", "fail_closed", "disabled"}, strings.ToLower(mode))
+}
+
+func ruleOf(part func(*testRule) *string) func(*testConfig, []int, string) {
+	return func(c *testConfig, at []int, v string) {
+		for len(c.rules) <= at[0] {
+			c.rules = append(c.rules, testRule{})
+		}
+		*part(&c.rules[at[0]]) = v
+	}
+}
+
+// foreignMetrics are metrics of the ecosystem's rules, as goals have them.
+var foreignMetrics = map[string]string{"passAssertPct": "requests.result-match-pct"}
+
+// foreignOps are how those compare.
+var foreignOps = map[string]string{"TOO_LOW": "<", "TOO_HIGH": ">"}
+
+// translate finishes what was read of the ecosystem's JSON.
+func (c *testConfig) translate() (unknown []string, err error) {
+	if len(c.stages) > 1 {
+		return nil, fmt.Errorf("generator.stages: found %d, allowed: one; a TestConfig has load.stages", len(c.stages))
+	}
+	c.stages = nil
+	if c.mode != "" {
+		if err := modeKind.Check(c.mode); err != nil {
+			return nil, fmt.Errorf("cluster.replayMode: %w", err)
+		}
+	}
+	for i, r := range c.rules {
+		metric, op := foreignMetrics[r.metric], foreignOps[r.is]
+		goal := fmt.Sprintf("%s %s %s", metric, op, r.limit)
+		if metric == "" || op == "" || checkGoal(goal) != nil {
+			unknown = append(unknown, fmt.Sprintf("rules[%d]", i))
+			continue
+		}
+		c.generator = append(c.generator, "--fail-if="+goal)
+	}
+	return unknown, nil
+}
+
+// testConfig returns the test config that a request names.
+func (in *input) testConfig(q *replayRequest) (*testConfig, Results) {
+	id := q.TestConfigID
+	if id == "" {
+		id = standardConfig
+	}
+	object := in.find(testConfigGroup, testConfigKind, q.from.namespace(), id)
+	built := BuiltInConfigs()
+	if i := slices.IndexFunc(built, func(b BuiltInConfig) bool { return b.Name == id }); i >= 0 {
+		if object != nil {
+			return nil, Results{result(CodeBadValue, object, "metadata.name: found %s, which is there without being written; allowed: another name", id).At("metadata.name", id, "")}
+		}
+		return &testConfig{name: id, generator: slices.Clone(built[i].Flags), needsHosts: built[i].needsHosts}, nil
+	}
+	asked := q.statement("testconfig-id", "testConfigID")
+	if object != nil {
+		if object.annotation("operator.speedscale.com/ignore") == "true" {
+			return nil, Results{asked.result(CodeReplayConfig, q.from, "names a TestConfig that is to be left alone: %s; allowed: remove that, or another id", leftAlone(object))}
+		}
+		return in.ownConfig(object)
+	}
+	texts := in.foreignConfigs(q.from.namespace(), id)
+	switch len(texts) {
+	case 0:
+		return nil, Results{asked.result(CodeReplayConfig, q.from, "names no test config; allowed: %s, a TestConfig of the input, or the ecosystem's JSON in a ConfigMap of it, both in the namespace of what asks", in.configNames(q.from.namespace()))}
+	case 1:
+		return in.foreignConfig(id, texts[0])
+	}
+	return nil, Results{asked.result(CodeReplayConfig, q.from, "names a test config of which there are %d: in %s and %s; allowed: one", len(texts), texts[0].Ref(), texts[1].Ref())}
+}
+
+// configNames lists the test configs that there are.
+func (in *input) configNames(namespace string) string {
+	var names []string
+	for _, b := range BuiltInConfigs() {
+		names = append(names, b.Name)
+	}
+	for _, o := range in.byKind[testConfigGroup+"/"+testConfigKind] {
+		if o.namespace() == namespace {
+			names = append(names, o.name())
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// readConfig keeps what was read of a test config, so that several replays have its results once.
+type readConfig struct {
+	config *testConfig
+	failed bool
+}
+
+// configOnce reads a test config once.
+func (in *input) configOnce(o *Object, key string, read func() (*testConfig, Results)) (*testConfig, Results) {
+	at := checked{o, "test config " + key}
+	if in.testConfigs == nil {
+		in.testConfigs = map[checked]readConfig{}
+	}
+	if c, ok := in.testConfigs[at]; ok {
+		if c.failed { // which was said
+			return nil, Results{result(CodeReplayConfig, o, "the test config has errors").At("", "", "")}
+		}
+		return c.config, nil
+	}
+	config, results := read()
+	in.testConfigs[at] = readConfig{config, results.Failed()}
+	return config, results
+}
+
+// ownConfig reads a TestConfig.
+func (in *input) ownConfig(o *Object) (*testConfig, Results) {
+	return in.configOnce(o, "", func() (*testConfig, Results) {
+		c := &testConfig{name: o.name()}
+		if o.apiVersion() != testConfigAPIVersion {
+			return c, Results{result(CodeBadValue, o, "apiVersion: found %q, allowed: %s", o.apiVersion(), testConfigAPIVersion).At("apiVersion", o.apiVersion(), testConfigAPIVersion)}
+		}
+		f := fields[testConfig]{rows: testConfigFields, of: o, strict: in.cfg.Strict}
+		var results Results
+		if spec := field(o.Node, "spec"); spec != nil {
+			_, results = f.read(spec, "spec", c)
+		}
+		if err := c.finish(); err != nil {
+			results = append(results, result(CodeBadCombination, o, "spec.%v", err).At("spec", "", ""))
+		}
+		return c, results
+	})
+}
+
+// foreignText is a test config in the ecosystem's JSON, and where it stands.
+type foreignText struct {
+	*Object
+	key, text string
+}
+
+// foreignConfigs finds the ConfigMaps that hold a test config: under its id, as a key with or
+// without .json, or as the only value of a ConfigMap of that name.
+func (in *input) foreignConfigs(namespace, id string) (found []foreignText) {
+	for _, o := range in.byKind["/ConfigMap"] {
+		data := strMap(field(o.Node, "data"))
+		if o.namespace() != namespace || leftAlone(o) != "" {
+			continue
+		}
+		for _, key := range sortedKeys(data) {
+			if key == id || key == id+".json" || o.name() == id && len(data) == 1 {
+				found = append(found, foreignText{o, key, data[key]})
+			}
+		}
+	}
+	return found
+}
+
+// maxForeign bounds the ecosystem's JSON: real ones have a few hundred bytes.
+const maxForeign = 256 << 10
+
+// foreignConfig reads a test config in the ecosystem's JSON.
+func (in *input) foreignConfig(id string, text foreignText) (*testConfig, Results) {
+	return in.configOnce(text.Object, text.key, func() (*testConfig, Results) {
+		c := &testConfig{name: id}
+		at := pathKey("data", text.key)
+		n, err := jsonNode(text.text)
+		if err != nil {
+			return c, Results{result(CodeReplayConfig, text.Object, "%s: found no test config: %v; allowed: the ecosystem's JSON, {\"id\": %q, …}", at, err, id).At(at, "", "")}
+		}
+		f := fields[testConfig]{rows: foreignFields, of: text.Object, what: at + ": ", strict: in.cfg.Strict}
+		_, results := f.read(n, "", c)
+		unknown, err := c.translate()
+		if err == nil {
+			err = c.finish()
+		}
+		if err != nil {
+			results = append(results, result(CodeBadValue, text.Object, "%s: %v", at, err).At(at, "", ""))
+		}
+		for _, path := range unknown {
+			r := result(CodeReplayField, text.Object, "%s: %s is a goal that is not known; allowed: passAssertPct as metricName with TOO_LOW or TOO_HIGH as type, or a TestConfig with failIf", at, path).At(at, "", "")
+			if in.cfg.Strict {
+				r.Severity = Error
+			}
+			results = append(results, r)
+		}
+		return c, results
+	})
+}
+
+// jsonNode reads a JSON object as YAML nodes.
+func jsonNode(text string) (*yaml.Node, error) {
+	if len(text) > maxForeign {
+		return nil, fmt.Errorf("%d bytes, which is more than %d", len(text), maxForeign)
+	}
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	d.UseNumber()
+	var v map[string]any
+	if err := d.Decode(&v); err != nil {
+		return nil, errors.New("it is no JSON object")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the JSON object")
+	}
+	return jsonValue(v), nil
+}
+
+// jsonValue makes a node of a value that was decoded from JSON.
+func jsonValue(v any) *yaml.Node {
+	switch v := v.(type) {
+	case map[string]any:
+		n := mapping()
+		for _, key := range sortedKeys(v) {
+			n.Content = append(n.Content, node(key), jsonValue(v[key]))
+		}
+		return n
+	case []any:
+		n := sequence[*yaml.Node]()
+		for _, item := range v {
+			n.Content = append(n.Content, jsonValue(item))
+		}
+		return n
+	case nil:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagNull, Value: "null"}
+	default:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: fmt.Sprint(v)}
+	}
+}
+
+func checkFactor(v string) error { return between(1e-6, 1e6)(strings.TrimSuffix(v, "x")) }
+
+func between(least, most float64) func(string) error {
+	return func(v string) error {
+		switch n, err := strconv.ParseFloat(v, 64); {
+		case err != nil || math.IsNaN(n):
+			return errors.New("not a number")
+		case n < least || n > most:
+			return errors.New("out of range")
+		}
+		return nil
+	}
+}
+
+func checkCount(v string) error {
+	if n, err := strconv.ParseInt(v, 10, 32); err != nil || n < 1 {
+		return errors.New("not such a number")
+	}
+	return nil
+}
+
+func checkMoment(v string) error {
+	if d, err := time.ParseDuration(v); err != nil || d <= 0 {
+		return errors.New("not a duration")
+	}
+	return nil
+}
+
+func checkPassedHost(v string) error {
+	if v == "" || strings.ContainsAny(v, ", ") {
+		return errors.New("not a host")
+	}
+	return checkPassthrough(v)
+}
+
+func checkLatency(v string) error {
+	factor, isFactor := strings.CutSuffix(v, "x")
+	switch {
+	case slices.Contains([]string{"none", "streams", "recorded"}, v):
+		return nil
+	case !isFactor:
+		return errors.New("not a latency")
+	}
+	return between(0, 1000)(factor)
+}
