@@ -78,6 +78,10 @@ const (
 // an undo what the render was told to add, and what the application had already.
 const EnvEdits = "TAPEDECK_EDITS"
 
+// EnvFormerPrefix begins the names of further such variables. A sidecar that goes through
+// the responder of a replay has there, for an undo, the proxies that the application had.
+const EnvFormerPrefix = "TAPEDECK_FORMER_"
+
 // Envs lists every variable that the proxy reads, in the order in which the
 // renderer writes them and the reference page shows them. The pod's facts come
 // first: Kubernetes resolves $(STATUS_POD_IP) in what follows.

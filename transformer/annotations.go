@@ -138,6 +138,9 @@ type Settings struct {
 	noPort bool
 	// hosts are those that are captured through the hosts file: see resolveHosts.
 	hosts []contract.CaptureHost
+	// responder is the host of the responder that all outbound calls go to, where the
+	// workload is replayed to; "" if they go to the hosts themselves.
+	responder string
 }
 
 // inbound and outbound tell which halves of the sidecar run.

@@ -87,6 +87,9 @@ func directHosts(s *Settings, cfg *Config) []string {
 	if !s.KubeAPISupport || !s.intercepts() {
 		hosts = append(hosts, "$(KUBERNETES_SERVICE_HOST)", kubernetesAPI)
 	}
+	if s.responder != "" { // which has what is recorded of the others
+		return hosts
+	}
 	return append(hosts, contract.SplitHosts(strings.Join(cfg.NoProxy, ","))...)
 }
 
@@ -244,14 +247,17 @@ func (a *appEnv) pointAtProxy() {
 	}
 	s := &a.w.settings
 	for _, row := range proxyVariables {
-		scheme := row.scheme(s)
+		scheme, always := row.scheme(s), true
+		if scheme == "" && s.responder != "" { // what leads elsewhere may not stay
+			scheme, always = webScheme(s), false
+		}
 		if scheme == "" {
 			continue
 		}
 		ours := fmt.Sprintf("%s://127.0.0.1:%d", scheme, s.ProxyOutPort)
 		for _, name := range spellings(row.upper) {
 			v, exists := a.in.findVariable(a.w, a.c, name)
-			if !exists || !v.leadsTo(s.ProxyOutPort) {
+			if !exists && always || exists && !v.leadsTo(s.ProxyOutPort) {
 				a.set(name, v, exists, ours)
 			}
 		}
@@ -271,6 +277,10 @@ var noProxyNames = spellings(contract.EnvUpstreamNoProxy)
 // disagree on which one wins.
 func (a *appEnv) mergeNoProxy() {
 	hosts := directHosts(&a.w.settings, a.in.cfg)
+	if a.w.original != nil {
+		a.goDirect(hosts)
+		return
+	}
 	var have []string
 	for _, name := range noProxyNames {
 		v, exists := a.in.findVariable(a.w, a.c, name)
@@ -300,6 +310,14 @@ func (a *appEnv) mergeNoProxy() {
 		if list := append(own, without(all, own)...); !slices.Equal(list, contract.SplitHosts(v.value)) {
 			a.set(name, v, exists, strings.Join(list, ","))
 		}
+	}
+}
+
+// goDirect has a container of a copy reach these hosts directly, and no others.
+func (a *appEnv) goDirect(hosts []string) {
+	for _, name := range noProxyNames {
+		v, exists := a.in.findVariable(a.w, a.c, name)
+		a.set(name, v, exists, strings.Join(hosts, ","))
 	}
 }
 

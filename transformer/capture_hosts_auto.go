@@ -358,6 +358,9 @@ func isPublic(host string) bool {
 // reachedDirectly tells which hosts a container is to reach without the sidecar: those of
 // the option noProxy and, unless the sidecar takes it over, of its own NO_PROXY.
 func (in *input) reachedDirectly(w *workload, c container) func(host string) bool {
+	if w.settings.responder != "" { // it answers for all hosts
+		return func(string) bool { return false }
+	}
 	a := &appEnv{in: in, w: w, c: c, results: &Results{}} // what it says is said when it is rendered
 	hosts := slices.Clone(in.cfg.NoProxy)
 	if mode := in.cfg.CaptureNoProxy; mode == "false" || mode == captureAuto && len(a.proxies()) == 0 {

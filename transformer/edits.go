@@ -55,6 +55,8 @@ var places = []place{
 	{of: podKinds, path: "metadata.labels", filled: true, added: addedLabel},
 	{of: podKinds, path: pathKey("metadata.labels", contract.LabelInjected), was: replacedLabel},
 	{of: podKinds, path: pathKey("metadata.labels", contract.LabelWorkload), was: replacedLabel},
+	{of: podKinds, path: pathKey("metadata.labels", contract.LabelReplay), was: replacedLabel},
+	{of: podKinds, path: pathKey("metadata.labels", contract.LabelReplayPart), was: replacedLabel},
 	{of: podKinds, path: "metadata.annotations", filled: true, added: addedPodAnnotation},
 	{of: podKinds, path: pathKey("metadata.annotations", excludeInboundPorts), was: replacedPorts},
 	{of: podKinds, path: pathKey("metadata.annotations", includeInboundPorts), was: replacedPorts},
@@ -106,10 +108,13 @@ var (
 	errNotRendered = errors.New("no workload of the input has the sidecar that this edit would be for; take both back together")
 )
 
-// addedLabel needs no look at the value: both keys are Tapedeck's own.
-func addedLabel(t *taking, s site) (bool, error) {
-	if s.id != contract.LabelInjected && s.id != contract.LabelWorkload {
-		return false, fmt.Errorf("%w; allowed: %s and %s", errNotWritten, contract.LabelInjected, contract.LabelWorkload)
+// podMarks are the labels that a render gives pods.
+var podMarks = []string{contract.LabelInjected, contract.LabelWorkload, contract.LabelReplay, contract.LabelReplayPart}
+
+// addedLabel needs no look at the value: all keys are Tapedeck's own.
+func addedLabel(_ *taking, s site) (bool, error) {
+	if !slices.Contains(podMarks, s.id) {
+		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(podMarks))
 	}
 	return s.now.Kind == yaml.ScalarNode, nil
 }

@@ -186,6 +186,9 @@ var wholeNamespace = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?/\*$`)
 func addedEgressHost(t *taking, s site) (bool, error) {
 	// A collector without a namespace is a neighbour.
 	neighbour := s.id == "./*" && slices.ContainsFunc(t.all, func(i *injected) bool {
+		if i.value(contract.EnvUpstreamReady) != "" { // a responder is one, too
+			return true
+		}
 		c := newCollector(i.value(contract.EnvSink))
 		return c != nil && c.service != "" && c.inNamespace == ""
 	})

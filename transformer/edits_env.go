@@ -18,7 +18,8 @@ import (
 // An undo of a variable goes by what the pod itself says, since a value may be a
 // secret, and a record may be forged:
 //
-//	HTTP_PROXY          the sidecar's HTTP_PROXY is what the application had
+//	HTTP_PROXY          the sidecar's HTTP_PROXY is what the application had, or
+//	                    TAPEDECK_FORMER_HTTP_PROXY where a replay has the sidecar go elsewhere
 //	JAVA_TOOL_OPTIONS   the value that stands there, less the flags that were added
 //	NO_PROXY            the record, which may hold hosts alone
 //	others              only added, and taken away where the value is the render's
@@ -240,12 +241,22 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 		t.later = append(t.later, func() { // when the variables that it refers to are restored
 			env := items(s.list())
 			i := slices.Index(env, s.holder)
-			if expandReferences(was, env[:max(i, 0)]).value != t.own.value(strings.ToUpper(name)) {
+			if expandReferences(was, env[:max(i, 0)]).value != strAt(t.own.former(name), "value") {
 				t.refuse(s.path, errors.New("it restores a proxy that the sidecar does not go through"))
 			}
 		})
 	}
 	return true, nil
+}
+
+// former returns the variable of a sidecar that has what the application had in a proxy
+// variable. A sidecar that goes through a responder keeps that apart.
+func (i *injected) former(name string) *yaml.Node {
+	name = strings.ToUpper(name)
+	if i.env[contract.EnvUpstreamReady] != nil {
+		name = contract.EnvFormerPrefix + name
+	}
+	return i.env[name]
 }
 
 // unchanged tells whether a value is the one that the render wrote, where the record
@@ -265,7 +276,7 @@ func replacedReference(t *taking, s site, key, old *yaml.Node) (bool, error) {
 	switch {
 	case !isProxyVariable(name):
 		return false, fmt.Errorf("%w; allowed: the value of a proxy variable", errNotWritten)
-	case key.Value != "valueFrom" || !same(old, orNull(field(t.own.env[strings.ToUpper(name)], "valueFrom"))):
+	case key.Value != "valueFrom" || !same(old, orNull(field(t.own.former(name), "valueFrom"))):
 		return false, errors.New("it restores a reference that the sidecar does not have")
 	}
 	this, _ := t.own.writes(name, str(s.now))
@@ -392,7 +403,7 @@ func (t *taking) fill(s site, token string) (string, error) {
 	case name == javaToolOptions:
 		value, _ = t.own.withoutFlags(str(s.now))
 	default:
-		value = t.own.value(strings.ToUpper(name))
+		value = strAt(t.own.former(name), "value")
 	}
 	if value == "" && name == javaToolOptions {
 		return token, nil // the flags that were there have gone since

@@ -41,28 +41,43 @@ func newInput(objects []*Object, cfg *Config) *input {
 	in := &input{cfg: cfg, objects: objects, byKind: map[string][]*Object{}, services: map[servicePair][]*service{},
 		editors: map[*Object]*editor{}, createdNames: map[string]bool{}, servicePointed: map[*yaml.Node]int{}, routesChecked: map[*Object]bool{}, mountedChecked: map[checked]bool{}}
 	for _, o := range objects {
-		key := o.group() + "/" + o.kind()
-		in.byKind[key] = append(in.byKind[key], o)
+		in.index(o)
 		if w := asWorkload(o); w != nil {
 			in.workloads = append(in.workloads, w)
 		}
-		if s := asService(o); s != nil {
-			pair := s.pair()
-			in.services[pair] = append(in.services[pair], s)
-		}
 	}
 	for _, list := range in.byKind {
-		slices.SortStableFunc(list, func(a, b *Object) int {
-			return cmp.Or(strings.Compare(a.namespace(), b.namespace()), strings.Compare(a.name(), b.name()))
-		})
+		sortObjects(list)
 	}
 	in.version, in.sink = in.istioVersion(), newCollector(cfg.Sink)
 	return in
 }
 
+func (in *input) index(o *Object) {
+	key := o.group() + "/" + o.kind()
+	in.byKind[key] = append(in.byKind[key], o)
+	if s := asService(o); s != nil {
+		pair := s.pair()
+		in.services[pair] = append(in.services[pair], s)
+	}
+}
+
+// add puts an object that a render creates among those of the input, where it is found as
+// they are.
+func (in *input) add(o *Object) {
+	in.index(o)
+	sortObjects(in.byKind[o.group()+"/"+o.kind()])
+}
+
+func sortObjects(list []*Object) {
+	slices.SortStableFunc(list, func(a, b *Object) int {
+		return cmp.Or(strings.Compare(a.namespace(), b.namespace()), strings.Compare(a.name(), b.name()))
+	})
+}
+
 // renderOrder returns the workloads that are injected in the order in which they
 // are: by namespace, kind and name. What several of them concern comes out the
-// same wherever they stand in the input.
+// same wherever they stand in the input, and whether there are copies, which come last.
 func (in *input) renderOrder() []*workload {
 	var out []*workload
 	for _, w := range in.workloads {
@@ -71,7 +86,7 @@ func (in *input) renderOrder() []*workload {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b *workload) int {
-		return cmp.Or(strings.Compare(a.namespace(), b.namespace()), cmp.Compare(a.kind.rank(), b.kind.rank()), strings.Compare(a.name(), b.name()))
+		return cmp.Or(cmp.Compare(a.copies(), b.copies()), strings.Compare(a.namespace(), b.namespace()), cmp.Compare(a.kind.rank(), b.kind.rank()), strings.Compare(a.name(), b.name()))
 	})
 	return out
 }
@@ -175,7 +190,7 @@ func selectsPods(selector *yaml.Node, w *workload) bool {
 }
 
 // servicesOf returns what leads to a workload's pods: Services, in order of
-// their names, and then ServiceEntries.
+// their names, and then ServiceEntries. That of a replay in place is the last Service.
 func (in *input) servicesOf(w *workload) []*service {
 	labels := w.podLabels()
 	var out []*service
@@ -186,8 +201,14 @@ func (in *input) servicesOf(w *workload) []*service {
 			}
 		}
 	}
+	rank := func(s *service) int {
+		if w.replay != nil && s.Object == w.replay.service {
+			return 1
+		}
+		return 0
+	}
 	slices.SortFunc(out, func(a, b *service) int {
-		return cmp.Or(strings.Compare(a.kind(), b.kind()), strings.Compare(a.name(), b.name()))
+		return cmp.Or(strings.Compare(a.kind(), b.kind()), cmp.Compare(rank(a), rank(b)), strings.Compare(a.name(), b.name()))
 	})
 	return out
 }

@@ -58,6 +58,9 @@ func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute
 				continue // no container has a port of that name: no traffic arrives
 			}
 			l, seen := listeners[p.target]
+			if seen && w.replay != nil && s.Object == w.replay.service {
+				continue // the workload's own Services say what is spoken there
+			}
 			if seen && l.protocol != p.protocol {
 				p.protocol = "" // two Services disagree: let Istio look
 			}

@@ -181,7 +181,7 @@ func opens(entries []*yaml.Node, namespace, from string) bool {
 // patchSidecar points the captured port of an existing Sidecar at ours.
 func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 	for _, other := range in.workloads {
-		if other.Node != w.Node && sidecarSelects(sidecar, other) {
+		if other.Node != w.Node && other.asked() != w.asked() && sidecarSelects(sidecar, other) {
 			return Results{result(CodeSidecarConflict, w.Object, "the pods of %s are selected by %s, which also selects those of %s; Istio uses one Sidecar a pod, so changing it would change both; allowed: a Sidecar for this workload alone",
 				w.id(), sidecar.Ref(), other.id())}
 		}
@@ -277,6 +277,9 @@ func (in *input) needs(w *workload) []reached {
 	}
 	if in.sink != nil && in.sink.service != "" {
 		out = append(out, reached{in.sink.namespace(w), "the collector", "recordings stay in the pod"})
+	}
+	if w.settings.responder != "" {
+		out = append(out, reached{w.namespace(), "the responder", "nothing that the replayed workload calls is answered"})
 	}
 	return out
 }

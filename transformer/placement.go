@@ -14,8 +14,13 @@ import (
 // container is meant where none is named.
 func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.Node) Results {
 	sidecar, results := sidecarContainer(w, in.cfg, in.sink, upstream)
-	if edits := e.editsOf(w, sidecar); edits != "" {
-		env := field(sidecar, "env")
+	env := field(sidecar, "env")
+	for _, row := range proxyVariables {
+		if former := upstream[contract.EnvFormerPrefix+row.upper]; former != nil {
+			env.Content = append(env.Content, former)
+		}
+	}
+	if edits := e.editsOf(w, sidecar); edits != "" && w.original == nil { // a copy is not taken back, but made anew
 		env.Content = append(env.Content, mapping("name", contract.EnvEdits, "value", edits))
 	}
 	e.log.Image = in.cfg.Image

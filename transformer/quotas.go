@@ -78,17 +78,24 @@ func (in *input) checkQuotaSums() Results {
 			if !known {
 				continue
 			}
-			most, alone, before, after, n := parseQuantity(hard[key]), false, 0.0, 0.0, 0
+			most, alone, before, after, copies, n := parseQuantity(hard[key]), false, 0.0, 0.0, 0.0, 0
 			for _, w := range in.workloads {
 				if _, owner := w.owner(); owner != "" || w.namespace() != o.namespace() || !w.serves() || !counts(o, w) {
 					continue
 				}
 				b, a := in.usage(w, q)
+				if w.original != nil {
+					copies += a
+					continue
+				}
 				alone = alone || a > most
 				before, after, n = before+b, after+a, n+1
 			}
 			if before <= most && after > most && n > 1 && !alone {
 				results = append(results, result(CodeQuota, o, "%s has no room for all pods of %d workloads: with the sidecars' their %s is more than %s; raise that, or set %s%s", o.Ref(), n, key, hard[key], contract.SidecarPrefix, q.setting).At(pathKey("spec.hard", key), hard[key], ""))
+			}
+			if after <= most && after+copies > most {
+				results = append(results, result(CodeQuota, o, "%s has no room for the copies of replays: with them the %s of all pods are more than %s; raise that, or lower what the workloads ask for", o.Ref(), key, hard[key]).At(pathKey("spec.hard", key), hard[key], ""))
 			}
 		}
 	}

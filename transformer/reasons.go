@@ -156,6 +156,24 @@ const (
 	CodeNotCreated      Code = "created-for-refused"
 	CodeInvalidYAML     Code = "invalid-yaml"
 	CodeInvalidConfig   Code = "invalid-config"
+
+	CodeReplayCopy      Code = "replay-copy"
+	CodeReplayNoSidecar Code = "replay-no-sidecar"
+	CodeReplayInPlace   Code = "replay-in-place"
+	CodeReplayInit      Code = "replay-init"
+	CodeReplayHosts     Code = "replay-hosts"
+	CodeReplayHostPath  Code = "replay-host-path"
+	CodeReplayAPI       Code = "replay-kubernetes-api"
+	CodeReplayProxy     Code = "replay-proxy"
+	CodeReplayLeftOut   Code = "replay-left-out"
+	CodeReplayEmptied   Code = "replay-volume-emptied"
+	CodeReplayKind      Code = "replay-kind"
+	CodeReplayShared    Code = "replay-in-place-shared"
+	CodeReplaySidecar   Code = "replay-in-place-sidecar"
+	CodeReplayHost      Code = "replay-host-network"
+	CodeReplayVolume    Code = "replay-volume"
+	CodeReplayPorts     Code = "replay-ports"
+	CodeReplaySelected  Code = "replay-selected"
 )
 
 // Reasons returns the table of reason codes.
@@ -304,4 +322,22 @@ var reasons = map[Code]Reason{
 	CodeNotCreated:      {Error, false, "The annotation tapedeck.dev/created-for is on an object that no render created, or that was changed too far to tell.", "Remove the annotation, or the object."},
 	CodeInvalidYAML:     {Error, false, "The input is not YAML that can be read.", "The result gives the line."},
 	CodeInvalidConfig:   {Error, false, "The configuration is not valid.", "The result names the field."},
+
+	CodeReplayCopy:      {Info, false, "A workload is replayed to by a copy of it, which is rendered with it.", ""},
+	CodeReplayNoSidecar: {Warning, false, "The workload of a replay is not captured, so its copy has no sidecar: variables alone lead it to the responder.", "Annotate the workload with sidecar.speedscale.com/inject: \"true\"."},
+	CodeReplayInPlace:   {Warning, false, "A workload is replayed to in place: it answers from mocks to whoever calls it.", "Do this in test clusters only."},
+	CodeReplayInit:      {Warning, false, "A copy runs the original's init containers, which nothing answers but the responder.", "Take those that migrate or wait for a database out of the pod, or let them fail without harm."},
+	CodeReplayHosts:     {Info, false, "The environment of a copy names hosts to which only its proxy variables lead it through the responder.", "Set routing: hostalias if the program reads no proxy variables."},
+	CodeReplayHostPath:  {Warning, false, "A copy mounts a directory of its node: a socket there leads past the NetworkPolicy.", "Take the volume out if the copy can do without."},
+	CodeReplayAPI:       {Info, false, "A copy has a token for the Kubernetes API, from which the NetworkPolicy keeps it.", ""},
+	CodeReplayProxy:     {Info, false, "The responder takes the place of a proxy that the application has.", ""},
+	CodeReplayLeftOut:   {Info, false, "A copy is made without fields of the original's pods by which it would take something from those, or never become ready.", ""},
+	CodeReplayEmptied:   {Info, false, "A copy has an empty volume in place of one that it would write into.", ""},
+	CodeReplayKind:      {Error, false, "Only a Deployment can be copied for a replay.", "Set tapedeck.dev/replay: in-place in a test cluster."},
+	CodeReplayShared:    {Error, false, "A workload that is replayed to in place has another replay, too.", "Remove one of the two, or have both use copies."},
+	CodeReplaySidecar:   {Error, false, "A workload that is to be replayed to in place has no sidecar.", "Annotate it with sidecar.speedscale.com/inject: \"true\"."},
+	CodeReplayHost:      {Error, false, "A workload whose pods are in their nodes' network can't be copied, since no NetworkPolicy holds for those.", "Take hostNetwork out."},
+	CodeReplayVolume:    {Error, false, "A copy would write into the data of the original through a volume.", "Mount the volume read-only, or set the option replayVolumes to emptyDir."},
+	CodeReplayPorts:     {Error, false, "Nothing says at which port the workload of a replay takes requests.", "Render its Service together with it, or declare a containerPort."},
+	CodeReplaySelected:  {Error, false, "A Service of the input would lead to a copy, or the Service of a replay to pods of production.", "The result names the labels."},
 }

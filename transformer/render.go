@@ -48,7 +48,8 @@ func Render(objects []*Object, cfg Config) Output {
 	var out Output
 	out.Results = results
 	for _, w := range in.workloads {
-		out.Results = append(out.Results, in.decide(w)...)
+		w.said = in.decide(w)
+		out.Results = append(out.Results, w.said...)
 	}
 	out.Results = append(out.Results, in.checkFields()...)
 	out.Results = append(out.Results, in.addReplays()...)
@@ -60,9 +61,10 @@ func Render(objects []*Object, cfg Config) Output {
 	for _, w := range in.renderOrder() {
 		objects, results := in.inject(w)
 		for _, o := range objects {
-			created = append(created, Created{o, w.Object})
+			created = append(created, Created{o, w.beside()})
 		}
-		injected[w] = results
+		injected[w] = w.news(results)
+		w.said = append(w.said, injected[w]...)
 	}
 	for _, w := range in.workloads {
 		out.Results = append(out.Results, injected[w]...)
@@ -115,7 +117,9 @@ func (in *input) nameTheRest(results Results) Results {
 	}
 	asking := slices.Clone(in.byKind[replayGroup+"/"+replayKind])
 	for _, w := range in.workloads {
-		asking = append(asking, w.Object)
+		if w.original == nil { // a copy is not in the input
+			asking = append(asking, w.Object)
+		}
 	}
 	for _, o := range asking {
 		if !named[o.Ref()] {
@@ -173,16 +177,21 @@ func (in *input) decide(w *workload) Results {
 		return append(results, result(CodeMalformed, w.Object, "%s: found nothing, allowed: the spec of a pod", w.at("spec")).At(w.at("spec"), "", ""))
 	}
 	results = append(results, inferred...)
-	results = append(results, in.checkShape(w)...)
+	results = append(results, in.check(w)...)
+	w.injecting = !results.Failed()
+	return results
+}
+
+// check reports what stands against a workload's sidecar, by its settings and its pods.
+func (in *input) check(w *workload) Results {
+	results := in.checkShape(w)
 	results = append(results, checkSettings(w, in.cfg)...)
 	results = append(results, in.checkCaptureConfig(w)...)
 	results = append(results, in.checkRedactKey(w)...)
 	results = append(results, in.checkSinkToken(w)...)
 	results = append(results, checkPorts(w)...)
 	results = append(results, in.resolveHosts(w)...)
-	results = append(results, checkPod(w, in.cfg)...)
-	w.injecting = !results.Failed()
-	return results
+	return append(results, checkPod(w, in.cfg)...)
 }
 
 // ignored says that a workload is to be left alone, or what of its saying so is
@@ -278,7 +287,10 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 		app.addExtra() // first: a proxy among them is chained to as any other
 	}
 	upstream := map[string]*yaml.Node{}
-	if w.settings.outbound() {
+	switch {
+	case w.settings.responder != "":
+		upstream = chainToResponder(w, apps)
+	case w.settings.outbound():
 		upstream = chain(apps)
 	}
 	if len(w.settings.hosts) > 0 {
@@ -312,8 +324,12 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 		results = append(results, in.checkMounts(w, c, items(field(c.Node, "volumeMounts")))...)
 	}
 	results = append(results, in.checkSink(w)...)
-	policy, more := in.egressPolicies(w, upstream)
-	results = append(results, more...)
+	var policy *Object
+	if w.original == nil { // a copy's egress is a matter of its replay's policies
+		var more Results
+		policy, more = in.egressPolicies(w, upstream)
+		results = append(results, more...)
+	}
 
 	if s := &w.settings; s.outbound() && s.socks() {
 		results = append(results, result(CodeSocks, w.Object, "%s %s", reasons[CodeSocks].Sentence, reasons[CodeSocks].Help).At(s.where("proxy-protocol"), s.ProxyProtocol, strings.Replace(s.ProxyProtocol, "socks", "http", 1)))
@@ -352,7 +368,11 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 func labelPods(e *editor, w *workload) Results {
 	metadata, path := e.collection(w.template, w.path, "metadata", yaml.MappingNode)
 	labels, path := e.collection(metadata, path, "labels", yaml.MappingNode)
-	for _, l := range [][2]string{{contract.LabelInjected, "true"}, {contract.LabelWorkload, w.label()}} {
+	marks := [][2]string{{contract.LabelInjected, "true"}, {contract.LabelWorkload, w.label()}}
+	if w.replay != nil && w.original == nil {
+		marks = append(marks, [2]string{contract.LabelReplay, w.replay.name}, [2]string{contract.LabelReplayPart, contract.PartCopy})
+	}
+	for _, l := range marks {
 		if keyIndex(labels, l[0]) >= 0 {
 			e.replace(labels, path, l[0], l[1])
 		} else {

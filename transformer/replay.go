@@ -88,6 +88,10 @@ type replay struct {
 	name string
 	// inferred is, for results, the test config.
 	inferred string
+	// service leads to copied, at ports, each of which is the pod's under the same number;
+	// nil if nobody knows one. ports are in ascending order.
+	service *Object
+	ports   []int
 }
 
 // generates and responds tell whether the replay has a generator and a responder.
@@ -116,6 +120,9 @@ func (in *input) addReplays() Results {
 	replays, results := in.readReplays()
 	results = append(results, in.nameReplays(replays)...)
 	for _, r := range replays {
+		if r.w != nil && r.w.said.Failed() { // nothing is written then
+			continue
+		}
 		var more Results
 		if !r.elsewhere() {
 			more = in.addCopy(r)

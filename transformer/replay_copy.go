@@ -1,8 +1,357 @@
 package transformer
 
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// A copy is made of a workload's pod template as the input has it, before anything is
+// edited:
+//
+//	original                         copy
+//	labels                    ─▶     those of the replay, and what a mesh or a cloud knows pods by
+//	volumes                   ─▶     the same, but none that others' data is written through
+//	host ports, priority, …   ─▶     left out: see notCopied
+//	settings                  ─▶     the same, with a sidecar that goes through the responder
+//
+// From there on it is a workload of the input, and injected as any other. No Service, policy
+// or autoscaler of production has it, since these go by labels that it lacks.
+
 // addCopy adds the copy of a replay's workload, and the Service that leads to it, to the
 // input, where one is to be made.
-func (in *input) addCopy(r *replay) Results { return nil }
+func (in *input) addCopy(r *replay) Results {
+	switch {
+	case r.w.replay != nil:
+		return Results{result(CodeReplayShared, r.from, "%s is replayed to in place for %s, and this asks for another replay of it; allowed: one replay in place, or copies", r.w.Ref(), r.w.replay.from.Ref()).At(r.at, "", "")}
+	case r.InPlace:
+		return in.replayInPlace(r)
+	case !r.w.is("apps", "Deployment") && !r.w.is("extensions", "Deployment"):
+		return Results{result(CodeReplayKind, r.from, "%s can't be copied: found kind %s of apiVersion %s, allowed: a Deployment; %sreplay: in-place edits a workload of another kind, which then answers from mocks to everybody", r.w.Ref(), r.w.Object.kind(), r.w.apiVersion(), contract.OwnPrefix).At(r.at, r.w.Object.kind(), "Deployment")}
+	}
+	if malformed := in.checkShape(r.w); malformed.Failed() {
+		return malformed
+	}
+	results := in.makeCopy(r)
+	if results.Failed() {
+		return results
+	}
+	w := r.copied
+	results = append(results, in.addService(r)...)
+	in.add(w.Object)
+	in.workloads = append(in.workloads, w)
+	if w.original.injecting {
+		found := in.check(w)
+		w.injecting = !found.Failed()
+		results = append(results, w.news(found)...)
+	}
+	return append(results, in.namedHosts(r)...)
+}
+
+// makeCopy builds the copy.
+func (in *input) makeCopy(r *replay) Results {
+	template, results := in.copyTemplate(r)
+	if results.Failed() {
+		return results
+	}
+	o := r.object(contract.PartCopy, "apps/v1", "Deployment", r.name, mapping(
+		"replicas", max(r.Replicas, 1),
+		"selector", mapping("matchLabels", r.selector(contract.PartCopy)),
+		"template", template,
+	))
+	w := asWorkload(o)
+	w.original, w.replay = r.w, r
+	w.settings = r.w.settings
+	w.settings.explicit = maps.Clone(w.settings.explicit)
+	r.copied = w
+	in.goThroughResponder(w)
+	return append(results, in.checkSelected(r)...)
+}
+
+// checkSelected reports objects of the input that would take the copy's pods for those of
+// production, or the pods of production for the copy's.
+func (in *input) checkSelected(r *replay) Results {
+	var results Results
+	for _, s := range in.servicesOf(r.copied) {
+		results = append(results, result(CodeReplaySelected, s.Object, "%s selects the pods of a replay's copy too, %s in namespace %q, so its callers would be answered from mocks; allowed: a selector with a label of the application", s.Ref(), r.name, r.namespace()).
+			At("spec.selector", labelText(s.selector), ""))
+	}
+	for _, w := range in.workloads {
+		if w.namespace() == r.namespace() && w.podLabels()[contract.LabelReplay] == r.name {
+			results = append(results, result(CodeReplaySelected, w.Object, "the pods of %s have the label %s: %s, by which the Service and the policies of a replay select its own pods; remove the label", w.id(), contract.LabelReplay, r.name).
+				At(pathKey(w.at("metadata.labels"), contract.LabelReplay), r.name, ""))
+		}
+	}
+	return results
+}
+
+// copyTemplate builds the pod template of a copy.
+func (in *input) copyTemplate(r *replay) (*yaml.Node, Results) {
+	spec := plainCopy(r.w.podSpec())
+	results := in.checkNetwork(r, spec)
+	results = append(results, in.copyVolumes(r, spec)...)
+	results = append(results, leaveOutFields(r, spec)...)
+	results = append(results, in.nameRunning(r, spec)...)
+	keepLabelValues(r, spec)
+	if account := in.cfg.ReplayCopyAccount; account != "" {
+		dropKey(spec, "serviceAccount")
+		setKey(spec, "serviceAccountName", node(account))
+	}
+	var annotations *yaml.Node
+	if own := copyAnnotations(r.w); len(own.Content) > 0 {
+		annotations = own
+	}
+	return mapping("metadata", mapping("labels", r.podLabels(contract.PartCopy), "annotations", annotations), "spec", spec), results
+}
+
+// copyAnnotations returns the annotations of a workload's pods less those by which somebody
+// is to capture or replay them: the copy is rendered already.
+func copyAnnotations(w *workload) *yaml.Node {
+	out := mapping()
+	annotations := field(w.template, "metadata", "annotations")
+	for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
+		if key := annotations.Content[i].Value; !asks(key) && !strings.HasPrefix(key, contract.OwnPrefix) {
+			out.Content = append(out.Content, plainCopy(annotations.Content[i]), plainCopy(annotations.Content[i+1]))
+		}
+	}
+	return out
+}
+
+// checkNetwork reports pods that no NetworkPolicy holds for.
+func (in *input) checkNetwork(r *replay, spec *yaml.Node) Results {
+	if !isTrue(field(spec, "hostNetwork")) {
+		return nil
+	}
+	return Results{result(CodeReplayHost, r.from, "%s can't be copied: its pods are in the network of their nodes, where no NetworkPolicy holds, so nothing would keep the copy from writing to production; allowed: pods without hostNetwork, or mode generator-only with the URL of a test environment", r.w.Ref()).At(r.at, "", "")}
+}
+
+// notCopied lists fields of a pod that a copy is made without, and why.
+var notCopied = []struct{ field, why string }{
+	{"priorityClassName", "by which the copy might displace pods of production"},
+	{"priority", "by which the copy might displace pods of production"},
+	{"preemptionPolicy", "which goes with the priority"},
+	{"readinessGates", "whose conditions nobody sets for the copy"},
+	{"dnsPolicy", "so that the copy finds the responder by the cluster's DNS"},
+}
+
+// leaveOutFields takes out of a copy's spec what would have it take from production or never
+// become ready.
+func leaveOutFields(r *replay, spec *yaml.Node) Results {
+	var left []string
+	for _, row := range notCopied {
+		found := field(spec, row.field)
+		if found == nil || row.field == "dnsPolicy" && str(found) != "Default" && str(found) != "None" {
+			continue
+		}
+		dropKey(spec, row.field)
+		left = append(left, row.field+", "+row.why)
+	}
+	for _, list := range []string{"initContainers", "containers"} {
+		for _, c := range items(field(spec, list)) {
+			for _, p := range items(field(c, "ports")) {
+				if port := field(p, "hostPort"); port != nil {
+					dropKey(p, "hostPort")
+					dropKey(p, "hostIP")
+					left = append(left, fmt.Sprintf("hostPort %s of container %s, which is the original's on its node", str(port), strAt(c, "name")))
+				}
+			}
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	return Results{result(CodeReplayLeftOut, r.from, "the copy of %s is made without %s", r.w.Ref(), strings.Join(unique(left), "; without ")).At(r.at, "", "")}
+}
+
+// nameRunning names what of a copy runs before anything answers it, or may want the
+// Kubernetes API.
+func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
+	var results Results
+	if !r.responds() && r.Mode == generatorOnly {
+		return nil // it calls what the original calls
+	}
+	var early []string
+	for _, c := range items(field(spec, "initContainers")) {
+		if name := strAt(c, "name"); strAt(c, "restartPolicy") != "Always" && !slices.Contains([]string{redirectContainer, coreDumpContainer, validationContainer}, name) {
+			early = append(early, name)
+		}
+	}
+	if len(early) > 0 {
+		results = append(results, result(CodeReplayInit, r.from, "the copy of %s runs the original's init containers, too: %s. The NetworkPolicy keeps them from everything but the responder: one that migrates or waits for a database fails, and the copy does not start", r.w.Ref(), strings.Join(early, ", ")).At(r.at, "", ""))
+	}
+	token := isTrue(field(spec, "automountServiceAccountToken"))
+	for _, v := range items(field(spec, "volumes")) {
+		for _, source := range items(field(v, "projected", "sources")) {
+			token = token || field(source, "serviceAccountToken") != nil
+		}
+	}
+	if token {
+		results = append(results, result(CodeReplayAPI, r.from, "the pods of %s ask for a token of their service account: the copy has one, too, and the NetworkPolicy keeps it from the Kubernetes API", r.w.Ref()).At(r.at, "", ""))
+	}
+	return results
+}
+
+// labelField matches a reference to a label of the pod itself.
+const labelField = "metadata.labels['"
+
+// keepLabelValues writes out the references of variables to labels that the copy lacks.
+func keepLabelValues(r *replay, spec *yaml.Node) {
+	labels, kept := r.w.podLabels(), strMap(r.podLabels(contract.PartCopy))
+	for _, list := range []string{"initContainers", "containers"} {
+		for _, c := range items(field(spec, list)) {
+			for _, v := range items(field(c, "env")) {
+				key, ok := strings.CutPrefix(strAt(v, "valueFrom", "fieldRef", "fieldPath"), labelField)
+				if key, ok = strings.CutSuffix(key, "']"); !ok {
+					continue
+				}
+				if value, has := labels[key]; has && kept[key] != value {
+					dropKey(v, "valueFrom")
+					setKey(v, "value", node(literal(value)))
+				}
+			}
+		}
+	}
+}
+
+// addService adds the Service that leads to the copy, or to the pods that are replayed to in
+// place: with every port of the pod that Services lead to or that is captured, under its own
+// number, or else with those that the containers declare. A mesh takes it for bytes, so that
+// the recorded host does not decide where a request goes.
+func (in *input) addService(r *replay) Results {
+	r.ports = in.replayPorts(r.w)
+	if len(r.ports) == 0 {
+		if _, host, _, _ := parseTarget(r.URL); host != "" || !r.generates() {
+			return nil
+		}
+		return Results{result(CodeReplayPorts, r.from, "nothing says at which port %s takes requests: no Service of the input leads to its pods, no port is captured, and its containers declare none%s; allowed: a Service, a containerPort, or %sproxy-port", r.w.Ref(), in.serviceElsewhere(r.w), contract.SidecarPrefix).At(r.at, "", "")}
+	}
+	var ports []*yaml.Node
+	for _, n := range r.ports {
+		ports = append(ports, mapping("name", fmt.Sprintf("tcp-%d", n), "protocol", "TCP", "appProtocol", "tcp", "port", n, "targetPort", n))
+	}
+	r.service = r.object(contract.PartCopy, "v1", "Service", r.name, mapping("selector", r.selector(contract.PartCopy), "ports", sequence(ports...)))
+	in.add(r.service)
+	return nil
+}
+
+// replayPorts returns the ports at which a workload's pods take requests, in ascending order.
+func (in *input) replayPorts(w *workload) []int {
+	var ports []int
+	for _, s := range in.servicesOf(w) {
+		for _, p := range s.ports(w) {
+			ports = append(ports, p.target)
+		}
+	}
+	ports = append(ports, w.settings.apps()...)
+	known := func() []int {
+		slices.Sort(ports)
+		return slices.DeleteFunc(slices.Compact(ports), func(n int) bool { return n < 1 || n > 65535 })
+	}
+	if ports = known(); len(ports) == 0 {
+		for _, p := range w.containerPorts() {
+			ports = append(ports, p.number)
+		}
+	}
+	return known()
+}
 
 // copyObjects returns the copy and its Service, which were injected meanwhile.
-func (in *input) copyObjects(r *replay) ([]*Object, Results) { return nil, nil }
+func (in *input) copyObjects(r *replay) ([]*Object, Results) {
+	var objects []*Object
+	var results Results
+	if w := r.copied; w != nil && w.original != nil {
+		if !w.injecting {
+			results = w.news(in.pointAtResponder(r))
+		}
+		objects = append(objects, w.Object)
+	}
+	if r.service != nil {
+		objects = append(objects, r.service)
+	}
+	return objects, results
+}
+
+// asked returns the workload whose annotations hold: the original of a copy.
+func (w *workload) asked() *workload {
+	if w.original != nil {
+		return w.original
+	}
+	return w
+}
+
+// copies is 1 for a copy.
+func (w *workload) copies() int {
+	if w.original != nil {
+		return 1
+	}
+	return 0
+}
+
+// beside returns the object of the input beside which something is created for a workload.
+func (w *workload) beside() *Object {
+	if w.original != nil {
+		return w.replay.from
+	}
+	return w.Object
+}
+
+// news returns of the results about a workload that is replayed to those that were not
+// reported of it, or of the original of a copy. A copy is not in the input, so what is said
+// of it is about the object that asks for the replay.
+func (w *workload) news(all Results) (news Results) {
+	r := w.replay
+	if r == nil {
+		return all
+	}
+	original := w.asked()
+	for _, found := range all {
+		known := func(said Result) bool {
+			return said.Code() == found.Code() && said.Message == strings.ReplaceAll(found.Message, r.name, original.name())
+		}
+		ours := found.ResourceRef != nil && found.ResourceRef.Name == r.name
+		switch {
+		case found.Code() == CodeInjected && w.original != nil:
+			news = append(news, result(CodeReplayCopy, r.from, "%s is copied as %s: %s", original.Ref(), w.Ref(), w.settings.describe()).At(r.at, "", ""))
+		case slices.ContainsFunc(original.said, known):
+		case !ours:
+			news = append(news, found)
+		case found.Severity != Info || found.ResourceRef.Kind == "Deployment":
+			about := result(found.Code(), r.from, "the copy %s: %s", w.Ref(), found.Message).At(r.at, "", "")
+			about.Severity = found.Severity
+			news = append(news, about)
+		}
+	}
+	return news
+}
+
+// plainCopy copies a tree without comments and anchors.
+func plainCopy(n *yaml.Node) *yaml.Node {
+	if n == nil {
+		return nil
+	}
+	out := &yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style}
+	for _, c := range n.Content {
+		out.Content = append(out.Content, plainCopy(c))
+	}
+	return out
+}
+
+// dropKey takes a key out of a mapping, and setKey gives it a value.
+func dropKey(n *yaml.Node, key string) {
+	if i := keyIndex(n, key); i >= 0 {
+		n.Content = slices.Delete(n.Content, i, i+2)
+	}
+}
+
+func setKey(n *yaml.Node, key string, value *yaml.Node) {
+	if i := keyIndex(n, key); i >= 0 {
+		n.Content[i+1] = value
+		return
+	}
+	n.Content = append(n.Content, node(key), value)
+}

@@ -69,6 +69,9 @@ func (in *input) routeByService(w *workload) Results {
 				At(s.wherePorts(), strconv.Itoa(r.App), ""))
 		}
 	}
+	if w.original != nil { // what a policy says is meant for the original
+		return append(results, in.followIntercepted(w, pointed)...)
+	}
 	return append(results, in.followPorts(w, pointed)...)
 }
 

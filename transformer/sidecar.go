@@ -247,6 +247,10 @@ func sidecarEnv(w *workload, cfg *Config, sink *collector, upstream map[string]*
 		if cfg.UpstreamCASecret != "" {
 			values[contract.EnvUpstreamCA] = path.Join(contract.UpstreamCADir, "ca.crt")
 		}
+		if s.responder != "" { // whose certificates are the CA's
+			values[contract.EnvUpstreamCA] = path.Join(contract.CADir, caCertificate)
+			values[contract.EnvUpstreamReady] = responderHealth(s.responder)
+		}
 		if t := s.tlsMutual(); t.on() {
 			values[contract.EnvTLSMutualPublicKey] = t.path(t.public)
 			values[contract.EnvTLSMutualPrivateKey] = t.path(t.private)
@@ -334,6 +338,9 @@ func drainTime(grace *yaml.Node) string {
 
 // appLabel is the name under which the workload's exchanges are recorded.
 func (w *workload) appLabel() string {
+	if w.original != nil {
+		return w.original.appLabel()
+	}
 	labels := w.podLabels()
 	for _, key := range []string{"app", "app.kubernetes.io/name"} {
 		if labels[key] != "" {

@@ -63,6 +63,8 @@ func (a *appEnv) trust() {
 		switch {
 		case !exists:
 			a.add(row.Name, row.Value)
+		case a.w.original != nil: // all that a copy calls is the responder
+			a.set(row.Name, v, exists, row.Value)
 		case v.from != nil || v.value != row.Value:
 			a.say(CodeTrustKept, row.Name, v.value, "variable %s is set already and is left as it is: %s will not trust the CA unless that file holds it", row.Name, row.Runtimes)
 		}

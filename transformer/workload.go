@@ -53,6 +53,13 @@ type workload struct {
 	injecting bool
 	// late are the init containers that start after the sidecar and are captured.
 	late []container
+
+	// replay is that for which the workload takes requests, as a copy or in place, and
+	// original the workload of which it is a copy; nil if there is none.
+	replay   *replay
+	original *workload
+	// said is what was reported of it.
+	said Results
 }
 
 // asWorkload returns the object as a workload, or nil if it is none.

@@ -1,0 +1,202 @@
+package transformer
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// All that a replayed workload calls goes to the responder, which has the recorded answers:
+//
+//	captured:      app ──HTTP_PROXY, hosts file──▶ sidecar ──HTTP_PROXY──▶ responder
+//	not captured:  app ──HTTP_PROXY──────────────────────────────────────▶ responder
+//
+// The sidecar asks for names nowhere, and waits until the responder is ready. Proxies and
+// lists of hosts to reach directly that the application had do not count: what they led to is
+// recorded, too.
+
+// caCertificate is the certificate of the CA in its Secret.
+const caCertificate = "tls.crt"
+
+// responderProxy and responderHealth are URLs of a responder.
+func responderProxy(host string) string {
+	return fmt.Sprintf("http://%s:%d", host, contract.ResponderPort)
+}
+
+func responderHealth(host string) string {
+	return fmt.Sprintf("http://%s:%d/healthz", host, contract.ResponderAdminPort)
+}
+
+// goThroughResponder changes the settings of a workload so that its sidecar goes through the
+// responder of its replay, if it has one: it captures outbound calls then, and TLS with them.
+func (in *input) goThroughResponder(w *workload) {
+	r, s := w.replay, &w.settings
+	s.responder = ""
+	if !r.responds() {
+		return
+	}
+	s.responder = r.responderHost()
+	s.TLSOut = true
+	if s.ProxyType == typeReverse {
+		s.ProxyType = typeDual
+		if s.ProxyProtocol == "tcp" {
+			s.ProxyProtocol = "tcp:http"
+		}
+	}
+	if r.HostsFile {
+		s.CaptureHosts = r.hostsFile(s.CaptureHosts)
+		s.explicit = maps.Clone(s.explicit)
+		if s.explicit == nil {
+			s.explicit = map[string]source{}
+		}
+		s.explicit["capture-hosts"] = source{value: s.CaptureHosts} // no path: one that can't be captured is left out
+	}
+}
+
+// hostsFile returns the hosts that the hosts file leads to the sidecar: those that are
+// captured anyway, those of the mocks that are asked for by host and port, and those that the
+// environment names.
+func (r *replay) hostsFile(captured string) string {
+	list := &captureList{}
+	named, _, err := parseCaptureHosts(captured)
+	if err != nil { // which is said of the original
+		named = nil
+	}
+	for _, key := range r.Mocks.Keys {
+		parts := strings.Split(key, ":")
+		if more, err := contract.ParseCaptureHosts(strings.Join(parts[max(len(parts)-2, 0):], ":")); err == nil {
+			named = append(named, more...)
+		}
+	}
+	for _, h := range named {
+		list.add(h.Name, h.Ports...)
+	}
+	return strings.TrimPrefix(contract.FormatCaptureHosts(list.hosts)+","+hostsAuto, ",")
+}
+
+// chainToResponder returns the variables by which the sidecar goes through the responder, and
+// has it reach all hosts. Of a workload that is edited in place it keeps the proxies that the
+// application had, for an undo.
+func chainToResponder(w *workload, apps []*appEnv) map[string]*yaml.Node {
+	upstream := map[string]*yaml.Node{}
+	for _, row := range proxyVariables {
+		upstream[row.upper] = mapping("name", row.upper, "value", responderProxy(w.settings.responder))
+	}
+	for _, a := range apps {
+		a.delegated = without(a.directHosts(), append(directHosts(&w.settings, a.in.cfg), "::1"))
+		for _, had := range a.formerProxies() {
+			name := strAt(had, "name")
+			a.say(CodeReplayProxy, name, "", "variable %s names a proxy, in the place of which the sidecar goes through the responder", name)
+			if w.original != nil {
+				continue
+			}
+			former := yaml.CopyYNode(had)
+			field(former, "name").Value = contract.EnvFormerPrefix + name
+			if other := upstream[contract.EnvFormerPrefix+name]; other != nil && !same(other, former) {
+				a.say(CodeProxyConflict, name, "", "variable %s is not that of another container, and an undo of a replay in place finds one proxy in the sidecar only; allowed: the same for all containers", name)
+			}
+			upstream[contract.EnvFormerPrefix+name] = former
+		}
+	}
+	return upstream
+}
+
+// formerProxies returns the variables that name a proxy, in order. Of a copy it does not
+// matter whether they can be chained to.
+func (a *appEnv) formerProxies() []*yaml.Node {
+	quiet := *a
+	if a.w.original != nil {
+		quiet.results = &Results{}
+	}
+	had := quiet.proxies()
+	var out []*yaml.Node
+	for _, name := range sortedKeys(had) {
+		out = append(out, had[name])
+	}
+	return out
+}
+
+// pointAtResponder has the containers of a copy that has no sidecar go to the responder
+// themselves, as far as their programs read variables.
+func (in *input) pointAtResponder(r *replay) Results {
+	w := r.copied
+	done := result(CodeReplayCopy, r.from, "%s is copied as %s, without a sidecar", w.original.Ref(), w.Ref()).At(r.at, "", "")
+	if !r.responds() {
+		return Results{done}
+	}
+	results := Results{done, result(CodeReplayNoSidecar, r.from, "%s is not captured, so its copy has no sidecar either: variables lead it to the responder. What its programs call without them, as Java and database drivers do, the NetworkPolicy stops; %sinject: \"true\" gives both a sidecar%s", w.original.Ref(), contract.SidecarPrefix, r.withoutHostsFile()).At(r.at, "", "")}
+	if in.find("", "Secret", w.namespace(), in.cfg.CASecret) == nil {
+		results = append(results, result(CodeCASecret, w.Object, "TLS is intercepted with the CA of Secret %s, which is not in the input; without it the pods do not start. `tapedeck ca` makes one", in.cfg.CASecret))
+	}
+	if named(field(w.podSpec(), "volumes"), contract.TrustVolume) != nil {
+		return append(results, result(CodeNameClash, w.Object, "the pod has a volume %s, a name that the copy needs; rename it", contract.TrustVolume))
+	}
+	e := in.editorOf(w.Object)
+	for _, c := range w.allContainers() {
+		if meshContainers[c.name()] || slices.Contains([]string{redirectContainer, coreDumpContainer, validationContainer}, c.name()) {
+			continue
+		}
+		a := &appEnv{editor: e, in: in, w: w, c: c, results: &results}
+		a.callResponder()
+		a.mountTrust()
+		results = append(results, in.checkMounts(w, c, items(field(c.Node, "volumeMounts")))...)
+	}
+	volumes, at := e.collection(w.podSpec(), w.at("spec"), "volumes", yaml.SequenceNode)
+	e.appendItem(volumes, at, mapping("name", contract.TrustVolume, "secret", mapping(
+		"secretName", in.cfg.CASecret,
+		"items", sequence(mapping("key", caCertificate, "path", strings.TrimPrefix(contract.CACert, contract.TrustDir+"/"))), // and never the key
+	)))
+	return results
+}
+
+// withoutHostsFile says, for a result, what a hosts file would need.
+func (r *replay) withoutHostsFile() string {
+	if r.HostsFile {
+		return ", which routing: hostalias needs"
+	}
+	return ""
+}
+
+// callResponder sets the variables of a container that a sidecar would have it get, with the
+// responder in the sidecar's place.
+func (a *appEnv) callResponder() {
+	s := &a.w.settings
+	for _, row := range proxyVariables {
+		for _, name := range spellings(row.upper) {
+			if v, exists := a.in.findVariable(a.w, a.c, name); exists || row.upper != contract.EnvUpstreamAllProxy {
+				a.set(name, v, exists, responderProxy(s.responder))
+			}
+		}
+	}
+	if _, exists := a.in.findVariable(a.w, a.c, nodeUseEnvProxy); !exists {
+		a.add(nodeUseEnvProxy, "1")
+	}
+	a.goDirect(directHosts(s, a.in.cfg))
+	for _, row := range trustVariables {
+		v, exists := a.in.findVariable(a.w, a.c, row.Name)
+		a.set(row.Name, v, exists, contract.CACert)
+	}
+}
+
+// namedHosts says which hosts the environment of a copy names that the hosts file does not
+// lead to the responder: a program that reads no proxy variables does not get there.
+func (in *input) namedHosts(r *replay) Results {
+	w := r.copied
+	if w.settings.responder == "" || r.HostsFile {
+		return nil
+	}
+	list := &captureList{}
+	for _, h := range w.settings.hosts {
+		list.add(h.Name, h.Ports...)
+	}
+	found, _ := in.inferHosts(w, in.portsOfPod(w), list)
+	if len(found) == 0 {
+		return nil
+	}
+	return Results{result(CodeReplayHosts, r.from, "the environment of %s names %s: a program that reads no proxy variables does not reach the responder there, and the NetworkPolicy stops it; routing: hostalias, or %scapture-hosts, leads it there", w.original.Ref(), strings.Join(found, "; "), contract.OwnPrefix).At(r.at, "", "")}
+}

@@ -1,0 +1,33 @@
+package transformer
+
+import (
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// In place, the workload itself takes the place of a copy. Its pods get the labels of one,
+// and its sidecar goes through the responder, by edits that an undo takes back. Production
+// must not be replayed to so: whoever calls the workload is answered from mocks.
+
+// replayInPlace has a workload take the requests of a replay, and adds the Service that leads
+// to it.
+func (in *input) replayInPlace(r *replay) Results {
+	w := r.w
+	for _, other := range in.workloads {
+		if other.original == w {
+			return Results{result(CodeReplayShared, r.from, "%s is to be replayed to in place, and %s asks for a copy of it; allowed: one replay in place, or copies", w.Ref(), other.replay.from.Ref()).At(r.at, "", "")}
+		}
+	}
+	if !w.injecting {
+		return Results{result(CodeReplaySidecar, r.from, "%s is not captured, and a replay in place needs its sidecar, which leads it to the responder; allowed: %sinject: \"true\", or a copy", w.Ref(), contract.SidecarPrefix).At(r.at, "", "")}
+	}
+	w.replay, r.copied = r, w
+	results := Results{result(CodeReplayInPlace, r.from, "%s is replayed to in place: as long as it is rendered so, it answers from mocks to whoever calls it, and works on its own volumes", w.Ref()).At(r.at, "", "")}
+	if r.responds() {
+		in.goThroughResponder(w)
+		found := w.news(in.check(w))
+		w.injecting = !found.Failed()
+		results = append(results, found...)
+		w.said = append(w.said, found...)
+	}
+	return append(results, in.addService(r)...)
+}

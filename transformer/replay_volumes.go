@@ -1,0 +1,85 @@
+package transformer
+
+import (
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// A copy may read what the original has on its volumes, and may not write there:
+//
+//	emptyDir, ephemeral, configMap, …     each pod's own, or nobody's to write: kept
+//	others, read-only                     kept
+//	others, writable                      an error, or an emptyDir by the option replayVolumes
+
+// ownVolumes are the kinds of volumes that each pod has for itself, or that no pod can
+// write to.
+var ownVolumes = []string{"emptyDir", "ephemeral", "configMap", "secret", "projected", "downwardAPI", "image", "gitRepo"}
+
+// copyVolumes keeps a copy from writing through its volumes into others' data.
+func (in *input) copyVolumes(r *replay, spec *yaml.Node) Results {
+	var results Results
+	var emptied, onNode []string
+	for _, v := range items(field(spec, "volumes")) {
+		name, kind := strAt(v, "name"), volumeKind(v)
+		at := pathItem(r.w.at("spec.volumes"), name)
+		writers, device := volumeWriters(spec, name)
+		readOnly := len(writers) == 0 || kind != "hostPath" && isTrue(field(v, kind, "readOnly"))
+		switch {
+		case kind == "":
+		case readOnly && kind == "hostPath":
+			onNode = append(onNode, name)
+		case readOnly:
+		case in.cfg.ReplayVolumes == volumesEmpty && !device:
+			emptied = append(emptied, name)
+			*v = *mapping("name", name, "emptyDir", mapping())
+		case device:
+			results = append(results, result(CodeReplayVolume, r.w.Object, "volume %s is a %s, and %s has it as a block device: a copy would write into the original's data; allowed: readOnly: true on the claim, or %sreplay: in-place", name, kind, strings.Join(writers, " and "), contract.OwnPrefix).At(at, kind, ""))
+		default:
+			results = append(results, result(CodeReplayVolume, r.w.Object, "volume %s is a %s that %s may write to: a copy would write into the original's data; allowed: readOnly: true on its mounts, or the option replayVolumes: emptyDir, with which the copy gets an empty volume", name, kind, strings.Join(writers, " and ")).At(at, kind, ""))
+		}
+	}
+	if len(emptied) > 0 {
+		results = append(results, result(CodeReplayEmptied, r.from, "the copy of %s has an empty volume in place of %s, by the option replayVolumes", r.w.Ref(), strings.Join(emptied, ", ")).At(r.at, "", ""))
+	}
+	if len(onNode) > 0 {
+		results = append(results, result(CodeReplayHostPath, r.from, "the copy of %s mounts directories of the node, read-only, as the original does: %s. A socket there leads past the NetworkPolicy", r.w.Ref(), strings.Join(onNode, ", ")).At(r.at, "", ""))
+	}
+	return results
+}
+
+// volumeKind returns the kind of a volume that others may write to, "" for one of ownVolumes.
+// A volume without a kind is an emptyDir.
+func volumeKind(v *yaml.Node) string {
+	for _, key := range sortedKeys(strMap(v)) {
+		if key != "name" && !slices.Contains(ownVolumes, key) {
+			return key
+		}
+	}
+	return ""
+}
+
+// volumeWriters names the containers that can write to a volume, and tells whether one has it
+// as a block device.
+func volumeWriters(spec *yaml.Node, volume string) (writers []string, device bool) {
+	for _, list := range []string{"initContainers", "containers"} {
+		for _, c := range items(field(spec, list)) {
+			writes := false
+			for _, m := range items(field(c, "volumeMounts")) {
+				writes = writes || strAt(m, "name") == volume && !isTrue(field(m, "readOnly"))
+			}
+			for _, d := range items(field(c, "volumeDevices")) {
+				if strAt(d, "name") == volume {
+					writes, device = true, true
+				}
+			}
+			if writes {
+				writers = append(writers, "container "+strAt(c, "name"))
+			}
+		}
+	}
+	return writers, device
+}
