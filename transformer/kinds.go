@@ -34,20 +34,21 @@ type Kind struct {
 
 // The kinds of values. Each is used by the annotations and options tables.
 var (
-	boolKind      = Kind{Name: "boolean", Allowed: `"true" or "false"`, Enum: []string{"true", "false"}}
-	portKind      = Kind{Name: "port", Allowed: "a number from 1 to 65535", Pattern: `^[0-9]{1,5}$`, check: checkPort}
-	appPortKind   = Kind{Name: "port or name", Allowed: "a number from 1 to 65535, or the name of a container's port", Pattern: `^([0-9]{1,5}|[a-z0-9-]{1,15})$`, check: checkAppPort}
-	appPortsKind  = Kind{Name: "list", Allowed: "ports by number or by the names of container's ports, separated by commas", check: checkAppPorts}
-	hostKind      = Kind{Name: "host", Allowed: "a host name or an IP address, without a port", check: checkHost}
-	secretKind    = patternKind("secret name", "the name of a Secret in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
-	configMapKind = patternKind("ConfigMap name", "the name of a ConfigMap in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
-	fileKind      = Kind{Name: "file", Allowed: "a file's name in the Secret, or without a Secret the full path of a mounted file", check: checkFile}
-	quantityKind  = patternKind("quantity", "a Kubernetes quantity such as 100m, 0.5, 64Mi or 1Gi", `^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+|n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
-	sizeKind      = Kind{Name: "size", Allowed: "a number of bytes, such as 1048576, 512Ki or 1Mi", Pattern: `^[0-9]+(Ki|Mi|Gi)?$`, check: checkSize}
-	envLinesKind  = Kind{Name: "lines", Allowed: "lines of KEY=VALUE", hidden: true, check: func(v string) error { _, err := parseEnvLines(v); return err }}
-	textKind      = Kind{Name: "text", Allowed: "any text"}
-	listKind      = Kind{Name: "list", Allowed: "values separated by commas"}
-	numberKind    = Kind{Name: "number", Allowed: "a whole number", Pattern: `^[0-9]+$`, check: checkNumber}
+	boolKind         = Kind{Name: "boolean", Allowed: `"true" or "false"`, Enum: []string{"true", "false"}}
+	portKind         = Kind{Name: "port", Allowed: "a number from 1 to 65535", Pattern: `^[0-9]{1,5}$`, check: checkPort}
+	appPortKind      = Kind{Name: "port or name", Allowed: "a number from 1 to 65535, or the name of a container's port", Pattern: `^([0-9]{1,5}|[a-z0-9-]{1,15})$`, check: checkAppPort}
+	appPortsKind     = Kind{Name: "list", Allowed: "ports by number or by the names of container's ports, separated by commas", check: checkAppPorts}
+	hostKind         = Kind{Name: "host", Allowed: "a host name or an IP address, without a port", check: checkHost}
+	secretKind       = patternKind("secret name", "the name of a Secret in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+	configMapKind    = patternKind("ConfigMap name", "the name of a ConfigMap in the workload's namespace", `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+	fileKind         = Kind{Name: "file", Allowed: "a file's name in the Secret, or without a Secret the full path of a mounted file", check: checkFile}
+	quantityKind     = patternKind("quantity", "a Kubernetes quantity such as 100m, 0.5, 64Mi or 1Gi", `^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+|n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
+	sizeKind         = Kind{Name: "size", Allowed: "a number of bytes, such as 1048576, 512Ki or 1Mi", Pattern: `^[0-9]+(Ki|Mi|Gi)?$`, check: checkSize}
+	envLinesKind     = Kind{Name: "lines", Allowed: "lines of KEY=VALUE", hidden: true, check: func(v string) error { _, err := parseEnvLines(v); return err }}
+	textKind         = Kind{Name: "text", Allowed: "any text"}
+	listKind         = Kind{Name: "list", Allowed: "values separated by commas"}
+	resourceListKind = Kind{Name: "list", Allowed: "NAME=QUANTITY of cpu, memory and ephemeral-storage, separated by commas", check: checkResourceList}
+	numberKind       = Kind{Name: "number", Allowed: "a whole number", Pattern: `^[0-9]+$`, check: checkNumber}
 )
 
 // filterKind takes what a setting of package filter does.

@@ -153,6 +153,10 @@ const (
 	CodeUndoRefused     Code = "undo-refused"
 	CodeReplayTwice     Code = "replay-twice"
 	CodeReplayName      Code = "replay-name-taken"
+	CodeReplayTarget    Code = "replay-target"
+	CodeReplaySecret    Code = "replay-secret"
+	CodeReplaySecretKey Code = "replay-secret-key"
+	CodeReplayTLS       Code = "replay-tls"
 	CodeNotCreated      Code = "created-for-refused"
 	CodeInvalidYAML     Code = "invalid-yaml"
 	CodeInvalidConfig   Code = "invalid-config"
@@ -293,7 +297,7 @@ var reasons = map[Code]Reason{
 	CodeReplayField:      {Warning, false, "A TrafficReplay or a test config has a field that is not known; `strict` makes an error of it.", "Correct the field's name, or remove it; docs/cluster-replay.md has all names."},
 	CodeReplayNotMocked:  {Warning, false, "A full replay lists no mocks, so nothing is mocked.", "List slice keys under mocks, or * for all."},
 	CodeReplayNoSnapshot: {Error, false, "Something is said of a replay, and not which snapshot is replayed.", "Set replay.speedscale.com/snapshot-id, or spec.snapshotID."},
-	CodeReplayNoPlace:    {Error, false, "A replay has no place where its snapshot is and its report goes.", "Set the option replayPlace to a bucket, or to a directory with the option replayClaim."},
+	CodeReplayNoPlace:    {Error, false, "A replay has no place where its snapshot is and its report goes.", "Set the option replayPlace to a bucket, or to a directory of its own with the option replayClaim."},
 	CodeReplayWorkload:   {Error, false, "A TrafficReplay names a workload that is not in the input, or is not the only one.", "Render the workload together with the TrafficReplay."},
 	CodeReplayConfig:     {Error, false, "A replay names a test config that is not there, is there more than once, or can't be read.", "Use one of those that the result lists, or render the test config together with the replay."},
 
@@ -319,6 +323,10 @@ var reasons = map[Code]Reason{
 	CodeUndoRefused:     {Error, false, "The annotation tapedeck.dev/undo has an entry that no render writes: somebody else wrote or changed it.", "Remove the annotation, or render from the original manifest."},
 	CodeReplayTwice:     {Error, false, "Two replays of one workload have the same settings, so they would have the same names.", "Remove one of the two."},
 	CodeReplayName:      {Error, false, "An object of the input has the name that a replay needs, and no render created it.", "Rename or remove the object."},
+	CodeReplayTarget:    {Error, false, "Nothing says to which port of the copy the recorded requests are to be sent.", "Render the workload's Service with it, declare a containerPort, or give a URL: replay.speedscale.com/sut-url, or customURL of a TrafficReplay."},
+	CodeReplaySecret:    {Info, false, "The pods of a replay need a Secret that is not in the input: they wait until it is there.", "Create it in their namespace; `tapedeck ca` makes that of the CA."},
+	CodeReplaySecretKey: {Warning, false, "The pods of a replay need a key that a Secret of the input does not have.", "Add it. If something else does that in the cluster, there is nothing to do."},
+	CodeReplayTLS:       {Warning, false, "The copy takes TLS, and the generator verifies the certificate, which is the original's.", "Nothing, if the certificate has the name that the result gives; or else have it signed for that, too."},
 	CodeNotCreated:      {Error, false, "The annotation tapedeck.dev/created-for is on an object that no render created, or that was changed too far to tell.", "Remove the annotation, or the object."},
 	CodeInvalidYAML:     {Error, false, "The input is not YAML that can be read.", "The result gives the line."},
 	CodeInvalidConfig:   {Error, false, "The configuration is not valid.", "The result names the field."},

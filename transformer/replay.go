@@ -18,7 +18,7 @@ import (
 //	replay_annotations.go, replay_object.go, replay_testconfig.go   what is asked for
 //	replay_copy.go                                                  the copy, and what leads it to the responder
 //	replay_generator.go, replay_responder.go                        what runs beside it
-//	replay_names.go                                                 names and their hash
+//	replay_names.go, replay_pods.go                                 names and their hash, and what these two have in common
 //	replay_policies.go, replay_istio.go                             who may reach whom, and where it can't work
 //	replay_holder.go                                                the ConfigMap that a TrafficReplay becomes
 //
@@ -95,7 +95,7 @@ type replay struct {
 }
 
 // generates and responds tell whether the replay has a generator and a responder.
-func (r *replay) generates() bool { return r.Mode != responderOnly }
+func (r *replay) generates() bool { return r.Mode != responderOnly && !r.Tests.None }
 func (r *replay) responds() bool  { return r.Mode != generatorOnly && !r.Mocks.None && r.copied != nil }
 
 // elsewhere tells that requests are sent to a URL, and not to the workload or a copy: there is
@@ -127,6 +127,7 @@ func (in *input) addReplays() Results {
 		if !r.elsewhere() {
 			more = in.addCopy(r)
 		}
+		more = append(more, in.checkReplayPods(r)...)
 		if !more.Failed() {
 			in.replays = append(in.replays, r)
 			results = append(results, r.rendered())

@@ -1,4 +1,270 @@
 package transformer
 
-// generator builds the Job that sends the recorded requests.
-func (in *input) generator(r *replay) ([]*Object, Results) { return nil, nil }
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// generator builds the Job that sends the recorded requests: an Indexed Job, each pod of
+// which sends a part. Nobody may change the template of a Job, so its name has a hash of all
+// that it is made of.
+func (in *input) generator(r *replay) ([]*Object, Results) {
+	if !r.generates() {
+		return nil, nil
+	}
+	targets, results := in.targets(r)
+	if results.Failed() {
+		return nil, results
+	}
+	var verdicts []*yaml.Node
+	for code := 1; code <= lastVerdict; code++ {
+		verdicts = append(verdicts, node(code))
+	}
+	spec := mapping(
+		"completionMode", "Indexed",
+		"completions", r.Shards,
+		"parallelism", r.Shards,
+		"backoffLimitPerIndex", 0,
+		"podFailurePolicy", mapping("rules", sequence(
+			mapping("action", "Ignore", "onPodConditions", sequence(mapping("type", "DisruptionTarget"))),
+			// A goal that is missed is not tried again. Exit codes of init containers
+			// count, too, unless the container is named.
+			mapping("action", "FailJob", "onExitCodes", mapping("containerName", contract.GeneratorContainer, "operator", "In", "values", sequence(verdicts...))),
+		)),
+		"template", in.replayTemplate(r, in.generatorPod(r, targets)),
+	)
+	job := r.object(contract.PartGenerator, "batch/v1", "Job", r.name[:len(r.name)-hashLength]+hashOf(r.name, plainValue(spec)), spec)
+	annotations := field(job.Node, "metadata", "annotations")
+	for _, key := range sortedKeys(r.Hooks) {
+		annotations.Content = append(annotations.Content, node(key), node(r.Hooks[key]))
+	}
+	return []*Object{job}, results
+}
+
+// lastVerdict is the last of the exit codes by which `tapedeck replay` tells verdicts apart,
+// the first of which is 1.
+const lastVerdict = 6
+
+// generatorGrace is how many seconds a pod that is to end has to store what it has measured.
+const generatorGrace = 60
+
+func (in *input) generatorPod(r *replay, targets []target) replayPod {
+	secrets, key := in.redactKey()
+	args := []string{"replay", in.snapshotArgument(r)}
+	for _, t := range targets {
+		args = append(args, flag("target", t.String()))
+	}
+	args = append(args, in.serverName(r, targets)...)
+	args = append(args,
+		"--wait-for-target",
+		flag("envoy", in.envoy(r)),
+		flag("meet", in.place().String()),
+		// Nobody finds what the pods of another Job stored: the UID tells them apart.
+		"--run="+r.name+"/$("+contract.EnvRun+")",
+		"--shard=$("+contract.EnvShard+")/"+strconv.Itoa(r.Shards), // a variable that the Job's controller adds
+		flag("progress-timeout", cmp.Or(r.Timeout, contract.DefaultReplayTimeout)),
+	)
+	if r.responds() {
+		args = append(args, flag("responder", fmt.Sprintf("http://%s:%d", r.responderHost(), contract.ResponderAdminPort)))
+	}
+	args = append(args, r.selection(r.Tests)...)
+	for i, name := range r.Secrets {
+		dir := path.Join(contract.CredentialsDir, name)
+		args = append(args, flag("credentials", path.Join(dir, contract.CredentialsName)))
+		secrets = append(secrets, secretFiles{"tapedeck-credentials-" + strconv.Itoa(i), name, dir, []string{contract.CredentialsName}})
+	}
+	args = append(args, key...)
+	args = append(args, flag("temp-dir", contract.WorkDir), flag("termination-log", contract.TerminationLog))
+	if r.BuildTag != "" {
+		args = append(args, flag("build-tag", r.BuildTag))
+	}
+	for _, f := range r.GeneratorFlags {
+		args = append(args, literal(f))
+	}
+	if in.verifies(targets) {
+		secrets = append(secrets, secretFiles{contract.UpstreamCAVolume, in.cfg.UpstreamCASecret, contract.UpstreamCADir, []string{upstreamCAKey}})
+	}
+	return replayPod{
+		part: contract.PartGenerator, container: contract.GeneratorContainer,
+		args:          args,
+		env:           sequence(mapping("name", contract.EnvRun, "valueFrom", mapping("fieldRef", mapping("fieldPath", "metadata.labels['batch.kubernetes.io/controller-uid']")))),
+		restartPolicy: "Never",
+		grace:         generatorGrace,
+		secrets:       secrets,
+	}
+}
+
+// envoy says how the generator treats an Envoy of its pod: it waits for one that is sure to
+// be there, or else looks for one.
+func (in *input) envoy(r *replay) string {
+	const revision = "istio.io/rev"
+	if r.w == nil || in.ambient(r.w) != "" {
+		return "auto"
+	}
+	_, asks := r.w.asksForEnvoy()
+	namespace := in.namespaceLabels(r.namespace())
+	if away, _ := in.outOfMesh(r.w); away == "" && (asks == "true" || r.w.podLabels()[revision] != "" || namespace["istio-injection"] == "enabled" || namespace[revision] != "") {
+		return "wait"
+	}
+	return "auto"
+}
+
+// target is where requests go: those that were captured at one port of the application, or
+// at any.
+type target struct {
+	captured           int // 0: any
+	scheme, host, port string
+	// name is what the certificate says behind a Service, "" for the host.
+	name string
+}
+
+// address is the target's URL.
+func (t target) address() string {
+	if t.port == "" {
+		return t.scheme + "://" + t.host
+	}
+	return t.scheme + "://" + t.host + ":" + t.port
+}
+
+// String returns the target as the flag has it.
+func (t target) String() string {
+	if t.captured == 0 {
+		return t.address()
+	}
+	return strconv.Itoa(t.captured) + "=" + t.address()
+}
+
+// targets returns where the requests of a replay go: to the ports of the copy's Service, in
+// which the settings replace scheme, host and port one by one.
+func (in *input) targets(r *replay) (all []target, results Results) {
+	scheme, host, port, _ := parseTarget(r.URL) // which was checked when it was read
+	switch {
+	case host != "": // which has nothing to do with the Service
+		all = []target{{host: host}}
+	case r.copied != nil:
+		all = in.copyTargets(r)
+	}
+	if len(all) == 0 {
+		return nil, Results{result(CodeReplayTarget, r.from, "nothing says to which port the recorded requests of %s are to be sent; allowed: a Service or a containerPort of the workload, or a URL to send them to", r.subject().Ref()).At(r.at, r.URL, "")}
+	}
+	for i := range all {
+		all[i].scheme, all[i].port = cmp.Or(scheme, all[i].scheme, "http"), cmp.Or(port, all[i].port)
+	}
+	first := all[0]
+	all = slices.DeleteFunc(all, func(t target) bool { // where all go to one port, they need not be told apart
+		return t != first && t.address() == first.address()
+	})
+	all[0].captured = 0
+	return all, in.unverified(r, all)
+}
+
+// copyTargets returns the ports of the copy's Service by the ports of the application that
+// they lead to, which recordings tell apart.
+func (in *input) copyTargets(r *replay) (all []target) {
+	for _, s := range in.servicesOf(r.copied) {
+		if s.entry() || s.name() != r.name {
+			continue
+		}
+		for _, p := range s.ports(r.copied) {
+			app := r.copied.appPort(p.target)
+			if slices.ContainsFunc(all, func(t target) bool { return t.captured == app }) {
+				continue
+			}
+			t := target{captured: app, host: r.copyHost(), port: strconv.Itoa(p.number)}
+			if service, isTLS := in.speaksTLS(r, app); isTLS {
+				t.scheme, t.name = "https", service
+			}
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// appPort returns the port of the application to which a port of the pod leads: that of the
+// sidecar, where a Service was pointed at it, to one behind it.
+func (w *workload) appPort(port int) int {
+	for _, route := range w.settings.routes {
+		if route.In == port {
+			return route.App
+		}
+	}
+	return port
+}
+
+// speaksTLS tells whether an application takes TLS at a port: its sidecar has a certificate,
+// or a Service or the port's name says so. It returns the name by which clients know it.
+func (in *input) speaksTLS(r *replay, app int) (name string, is bool) {
+	tls := func(protocol string) bool { return protocol == "HTTPS" || protocol == "TLS" }
+	captured := slices.ContainsFunc(r.copied.settings.routes, func(route contract.InRoute) bool { return route.App == app })
+	is = captured && r.copied.injecting && r.copied.settings.inbound() && r.copied.settings.tlsIn().on()
+	for _, c := range r.w.runningContainers() {
+		for _, p := range items(field(c.Node, "ports")) {
+			is = is || isTCP(p) && number(field(p, "containerPort")) == app && tls(istioProtocol("", strAt(p, "name")))
+		}
+	}
+	for _, s := range in.servicesOf(r.w) {
+		if s.entry() || s.name() == r.name {
+			continue
+		}
+		for _, p := range s.ports(r.w) {
+			if r.w.appPort(p.target) != app {
+				continue
+			}
+			is = is || tls(p.protocol)
+			if name == "" {
+				name = s.name()
+				if s.namespace() != "" {
+					name += "." + s.namespace() + ".svc"
+				}
+			}
+		}
+	}
+	return name, is
+}
+
+// upstreamCAKey is the key of the Secret with further roots.
+const upstreamCAKey = "ca.crt"
+
+// verifies tells whether a target has a certificate that the roots of upstreamCASecret are for.
+func (in *input) verifies(targets []target) bool {
+	return in.cfg.UpstreamCASecret != "" && slices.ContainsFunc(targets, target.secure)
+}
+
+func (t target) secure() bool { return t.scheme == "https" || t.scheme == "grpcs" }
+
+// serverName returns the flags by which the generator verifies the certificate of the copy,
+// which has the names of the original.
+func (in *input) serverName(r *replay, targets []target) (args []string) {
+	for _, t := range targets {
+		if t.secure() && t.name != "" {
+			args = append(args, flag("tls-server-name", t.name))
+			break
+		}
+	}
+	if in.verifies(targets) {
+		args = append(args, flag("tls-ca", path.Join(contract.UpstreamCADir, upstreamCAKey)))
+	}
+	return args
+}
+
+// unverified says which certificate the copy must have.
+func (in *input) unverified(r *replay, targets []target) Results {
+	for _, t := range targets {
+		if !t.secure() || r.copied == nil || t.host != r.copyHost() {
+			continue
+		}
+		roots := "the public roots"
+		if in.cfg.UpstreamCASecret != "" {
+			roots = "ca.crt of Secret " + in.cfg.UpstreamCASecret
+		}
+		return Results{result(CodeReplayTLS, r.from, "requests go to %s by TLS: the certificate there must be for %s, and signed by a CA of %s; else the option upstreamCASecret names a Secret with the CA", t.host, cmp.Or(t.name, t.host), roots).At(r.at, "", "")}
+	}
+	return nil
+}

@@ -158,7 +158,7 @@ func TestReplayNameGoesByTheOptionsOfReplays(t *testing.T) {
 	was := nameOf(replayOf(t, shop))
 	for i := range options {
 		o := options[i]
-		value := map[string]string{"replayPlace": "s3://bucket", "replayVolumes": volumesEmpty}[o.Name]
+		value := map[string]string{"replayPlace": "s3://bucket", "replayVolumes": volumesEmpty, "replayRequests": "cpu=1", "replayLimits": "cpu=1"}[o.Name]
 		if value == "" {
 			value = "other"
 		}

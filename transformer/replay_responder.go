@@ -1,5 +1,67 @@
 package transformer
 
+import (
+	"strconv"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
 // responder builds the Deployment and the Service of the mock that stands in for the copy's
-// dependencies.
-func (in *input) responder(r *replay) ([]*Object, Results) { return nil, nil }
+// dependencies. One pod has all recorded answers: what a request gets may depend on those
+// before it.
+func (in *input) responder(r *replay) ([]*Object, Results) {
+	if !r.responds() {
+		return nil, nil
+	}
+	pod := in.replayTemplate(r, in.responderPod(r))
+	deployment := r.object(contract.PartResponder, "apps/v1", "Deployment", r.responderName(), mapping(
+		"replicas", 1,
+		"selector", mapping("matchLabels", r.selector(contract.PartResponder)),
+		"strategy", mapping("type", "Recreate"), // two would share a sequence of answers
+		"template", pod,
+	))
+	// Recorded hosts are none of the mesh's, so Envoy passes what comes as bytes.
+	port := func(name string, number int) *yaml.Node {
+		return mapping("name", name, "port", number, "appProtocol", "tcp")
+	}
+	service := r.object(contract.PartResponder, "v1", "Service", r.responderName(), mapping(
+		"selector", r.selector(contract.PartResponder),
+		"ports", sequence(port("tcp-mock", contract.ResponderPort), port("tcp-admin", contract.ResponderAdminPort)),
+	))
+	return []*Object{deployment, service}, nil
+}
+
+func (in *input) responderPod(r *replay) replayPod {
+	secrets, key := in.redactKey()
+	args := []string{
+		"mock", in.snapshotArgument(r),
+		flag("listen", ":"+strconv.Itoa(contract.ResponderPort)),
+		flag("admin", ":"+strconv.Itoa(contract.ResponderAdminPort)),
+		flag("ca", contract.CADir),
+	}
+	args = append(args, r.selection(r.Mocks)...)
+	args = append(args, flags("passthrough", r.Passthrough)...)
+	args = append(args, key...)
+	args = append(args, flag("temp-dir", contract.WorkDir))
+	for _, f := range r.ResponderFlags {
+		args = append(args, literal(f))
+	}
+	healthy := mapping("command", []string{contract.Binary, "healthz", "--url=http://127.0.0.1:" + strconv.Itoa(contract.ResponderAdminPort) + "/healthz"})
+	return replayPod{
+		part: contract.PartResponder, container: contract.ResponderContainer,
+		args: args,
+		ports: sequence(
+			mapping("name", "mock", "containerPort", contract.ResponderPort),
+			mapping("name", "admin", "containerPort", contract.ResponderAdminPort),
+		),
+		// It is ready once it has read the snapshot, which may take its time.
+		probes: []any{
+			"startupProbe", mapping("exec", healthy, "periodSeconds", 1, "timeoutSeconds", 5, "failureThreshold", 1200),
+			"readinessProbe", mapping("exec", healthy, "periodSeconds", 10, "timeoutSeconds", 5),
+		},
+		readOnly: true,
+		secrets:  append([]secretFiles{{contract.CAVolume, in.cfg.CASecret, contract.CADir, []string{"tls.crt", "tls.key"}}}, secrets...),
+	}
+}

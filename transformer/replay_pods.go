@@ -1,0 +1,282 @@
+package transformer
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// The pods of a generator and a responder are alike: they run Tapedeck's image with the
+// rights of the sidecar, read a snapshot from the place, and keep what they read of it in a
+// file. Nothing of an application runs in them.
+
+// replayPod is what the pods of a part have of their own.
+type replayPod struct {
+	part, container string
+	args            []string
+	env, ports      *yaml.Node
+	probes          []any // pairs of a container's mapping
+	restartPolicy   any
+	grace           any // seconds, or nil
+	// readOnly tells that the pod writes nothing to the place.
+	readOnly bool
+	// secrets are mounted: each brings one or more of its keys as files.
+	secrets []secretFiles
+}
+
+// secretFiles are keys of a Secret as files in a directory.
+type secretFiles struct {
+	volume, secret, dir string
+	keys                []string
+}
+
+// template builds the template of the pods.
+func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
+	labels := r.podLabels(p.part)
+	if in.place().Scheme == "azblob" && keyIndex(labels, azureIdentity) < 0 {
+		labels.Content = append(labels.Content, node(azureIdentity), node("true"))
+	}
+	// A classic Envoy starts beside the container, which needs the network at once.
+	annotations := mapping("proxy.istio.io/config", `{"holdApplicationUntilProxyStarts": true}`)
+	if r.w != nil && r.w.podAnnotation(meshLabel) != "" { // the former spelling of the label
+		annotations.Content = append(annotations.Content, node(meshLabel), node(r.w.podAnnotation(meshLabel)))
+	}
+	mounts := []*yaml.Node{mapping("name", contract.WorkVolume, "mountPath", contract.WorkDir)}
+	volumes := []*yaml.Node{mapping("name", contract.WorkVolume, "emptyDir", mapping())}
+	var security *yaml.Node
+	if place := in.place(); place.IsDir() {
+		var readOnly any
+		if p.readOnly {
+			readOnly = true
+		}
+		mounts = append(mounts, mapping("name", contract.PlaceVolume, "mountPath", place.Path, "readOnly", readOnly))
+		volumes = append(volumes, mapping("name", contract.PlaceVolume, "persistentVolumeClaim", mapping("claimName", in.cfg.ReplayClaim, "readOnly", readOnly)))
+		if group := in.cfg.RunAsGroup; group != 0 {
+			security = mapping("fsGroup", group, "fsGroupChangePolicy", "OnRootMismatch")
+		}
+	}
+	for _, s := range p.secrets {
+		var files []*yaml.Node
+		for _, key := range s.keys {
+			files = append(files, mapping("key", key, "path", key))
+		}
+		mounts = append(mounts, mapping("name", s.volume, "mountPath", s.dir, "readOnly", true))
+		volumes = append(volumes, mapping("name", s.volume, "secret", mapping("secretName", s.secret, "items", files)))
+	}
+	container := mapping(
+		"name", p.container,
+		"image", in.cfg.Image,
+		"imagePullPolicy", pullPolicy(in.cfg),
+		"command", []string{contract.Binary},
+		"args", p.args,
+		"env", p.env,
+		"ports", p.ports,
+		"resources", in.replayResources(),
+	)
+	container.Content = append(container.Content, mapping(append(p.probes, "securityContext", securityContext(in.cfg), "volumeMounts", mounts)...).Content...)
+	return mapping(
+		"metadata", mapping("labels", labels, "annotations", annotations),
+		"spec", mapping(
+			"serviceAccountName", orNil(in.cfg.ReplayServiceAccount),
+			"automountServiceAccountToken", false, // a cloud's identity has a token of its own
+			"restartPolicy", p.restartPolicy,
+			"terminationGracePeriodSeconds", p.grace,
+			"imagePullSecrets", r.ofPods("imagePullSecrets"),
+			"nodeSelector", in.placed(r, "nodeSelector"),
+			"tolerations", in.placed(r, "tolerations"),
+			"securityContext", security,
+			"containers", sequence(container),
+			"volumes", sequence(volumes...),
+		),
+	)
+}
+
+// orNil leaves an empty text out of a mapping.
+func orNil(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// ofPods returns a field of the original's pods, nil if it has none.
+func (r *replay) ofPods(key string) *yaml.Node {
+	if r.w == nil {
+		return nil
+	}
+	n := field(r.w.podSpec(), key)
+	if n == nil || len(n.Content) == 0 {
+		return nil
+	}
+	return uncommented(n)
+}
+
+// placed returns a field that says on which nodes the original's pods are: what a cluster
+// keeps a team's pods together by holds for those of a replay, too. The image is one of
+// Linux.
+func (in *input) placed(r *replay, key string) *yaml.Node {
+	if r.w == nil {
+		return nil
+	}
+	if path, _ := in.windows(r.w); path != "" {
+		return nil
+	}
+	return r.ofPods(key)
+}
+
+// place is where the snapshots are, which the table of options has checked.
+func (in *input) place() contract.Place {
+	p, _ := contract.ParsePlace(in.cfg.ReplayPlace)
+	return p
+}
+
+// snapshotArgument is the snapshot of a replay, as commands take it.
+func (in *input) snapshotArgument(r *replay) string {
+	return literal(contract.SnapshotRef{Place: in.place(), ID: r.Snapshot.ID, Digest: r.Snapshot.Digest}.String())
+}
+
+// selection returns the flags that select exchanges of a snapshot.
+func (r *replay) selection(t traffic) []string {
+	switch {
+	case len(t.Keys) > 0:
+		return flags("slice", t.Keys)
+	case t.All || r.w == nil:
+		return nil
+	}
+	return flags("workload", []string{r.w.appLabel()})
+}
+
+// flags gives each of some values to a flag. Kubernetes expands references to variables in
+// arguments, and values are as they stand.
+func flags(name string, values []string) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = flag(name, v)
+	}
+	return out
+}
+
+func flag(name, value string) string { return "--" + name + "=" + literal(value) }
+
+// redactKey is the key that recordings were redacted under, if the sidecars have one in
+// common.
+func (in *input) redactKey() (files []secretFiles, args []string) {
+	if in.cfg.RedactKeySecret == "" {
+		return nil, nil
+	}
+	return []secretFiles{{contract.RedactKeyVolume, in.cfg.RedactKeySecret, contract.RedactKeyDir, []string{contract.RedactKeyName}}},
+		[]string{flag("redact-key", path.Join(contract.RedactKeyDir, contract.RedactKeyName))}
+}
+
+// replayResources builds the resources of a generator's or a responder's container. No
+// request is more than its limit.
+func (in *input) replayResources() *yaml.Node {
+	limits := pairsOf(in.cfg.ReplayLimits)
+	requests := pairsOf(in.cfg.ReplayRequests)
+	for name, limit := range limits {
+		if request := requests[name]; request != "" && parseQuantity(request) > parseQuantity(limit) {
+			requests[name] = limit
+		}
+	}
+	list := func(values map[string]string) any {
+		var pairs []any
+		for _, name := range resourceNames {
+			if values[name] != "" {
+				pairs = append(pairs, name, values[name])
+			}
+		}
+		if pairs == nil {
+			return nil
+		}
+		return mapping(pairs...)
+	}
+	return mapping("requests", list(requests), "limits", list(limits))
+}
+
+// resourceNames are what the pods of replays may ask for.
+var resourceNames = []string{"cpu", "memory", "ephemeral-storage"}
+
+// pairsOf returns values that are given as NAME=VALUE by their names.
+func pairsOf(list []string) map[string]string {
+	m := map[string]string{}
+	for _, pair := range list {
+		name, value, _ := strings.Cut(pair, "=")
+		m[name] = value
+	}
+	return m
+}
+
+func checkResourceList(v string) error {
+	seen := map[string]bool{}
+	for _, pair := range splitList(v) {
+		name, value, _ := strings.Cut(pair, "=")
+		switch {
+		case !slices.Contains(resourceNames, name):
+			return fmt.Errorf("%q is not about %s", pair, oneOf(resourceNames))
+		case seen[name]:
+			return fmt.Errorf("%s stands there twice", name)
+		case quantityKind.Check(value) != nil:
+			return fmt.Errorf("%q is no quantity", value)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// checkReplayPods reports what keeps the pods of replays from starting.
+func (in *input) checkReplayPods(r *replay) Results {
+	var results Results
+	fail := func(code Code, message string, args ...any) {
+		results = append(results, result(code, r.from, message, args...).At(r.at, "", ""))
+	}
+	if in.cfg.ImageContract < replayContract {
+		fail(CodeImageContract, "images run generators and responders from contract version %d on, and the option imageContract is %d; allowed: a newer image", replayContract, in.cfg.ImageContract)
+	}
+	if place := in.place(); place.IsDir() && slices.ContainsFunc(replayDirs, func(dir string) bool {
+		return under(dir, strings.TrimSuffix(place.Path, "/")) || under(place.Path, dir)
+	}) {
+		fail(CodeReplayNoPlace, "the option replayPlace is %s, where the pods of a replay have something else; allowed: a directory of its own, such as /var/lib/tapedeck/place", place)
+	}
+	return append(results, in.checkReplaySecrets(r)...)
+}
+
+// replayDirs is what the pods of a replay have of their own, or from Kubernetes and clouds.
+var replayDirs = []string{contract.Binary, contract.CADir, contract.RedactKeyDir, contract.CredentialsDir, contract.UpstreamCADir, contract.WorkDir, "/dev", "/var/run/secrets"}
+
+// replayContract is the version of the contract that has generators and responders.
+const replayContract = 3
+
+// checkReplaySecrets reports Secrets without which a pod waits.
+func (in *input) checkReplaySecrets(r *replay) Results {
+	var results Results
+	check := func(what, name string, keys ...string) {
+		o := in.find("", "Secret", r.namespace(), name)
+		if o == nil {
+			results = append(results, result(CodeReplaySecret, r.from, "%s needs %s of Secret %s, which is not in the input: its pods wait until the Secret is there", what, strings.Join(keys, " and "), name).At(r.at, "", ""))
+			return
+		}
+		for _, key := range keys {
+			if field(o.Node, "stringData", key) == nil && field(o.Node, "data", key) == nil {
+				results = append(results, result(CodeReplaySecretKey, o, "%s needs %s, which the Secret does not have: its pods wait until it does", what, key).At(pathKey("data", key), "", ""))
+			}
+		}
+	}
+	who := r.from.Ref().String()
+	if r.responds() {
+		check("the responder of "+who, in.cfg.CASecret, "tls.crt", "tls.key")
+	}
+	for _, name := range r.Secrets {
+		if r.generates() {
+			check("the generator of "+who, name, contract.CredentialsName)
+		}
+	}
+	if in.cfg.RedactKeySecret != "" {
+		check("the replay of "+who, in.cfg.RedactKeySecret, contract.RedactKeyName)
+	}
+	return results
+}
