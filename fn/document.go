@@ -50,16 +50,18 @@ type Source struct {
 	Found bool
 }
 
+// helmMark begins the comment by which Helm names a document's template.
+const helmMark = "# Source: "
+
 // helmSource returns what Helm's comment at the beginning of a document names as
 // its template, "" without one.
 func helmSource(text []byte) string {
-	const mark = "# Source: "
 	text = text[:min(len(text), 4096)]
-	if !bytes.Contains(text, []byte(mark)) {
+	if !bytes.Contains(text, []byte(helmMark)) {
 		return ""
 	}
 	for line := range bytes.Lines(text) {
-		if name, ok := bytes.CutPrefix(bytes.TrimRight(line, "\r\n"), []byte(mark)); ok && len(name) > 0 && name[0] != ' ' {
+		if name, ok := bytes.CutPrefix(bytes.TrimRight(line, "\r\n"), []byte(helmMark)); ok && len(name) > 0 && name[0] != ' ' {
 			return string(name)
 		}
 	}

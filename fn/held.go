@@ -18,7 +18,7 @@ import (
 // A TrafficReplay and the ConfigMap that keeps its text change places in the document,
 // and nothing around them moves:
 //
-//	--- # separator          head    stays
+//	--- # separator          head    stays, as Helm's comment does
 //	# comment                body ─┐
 //	kind: TrafficReplay      body ─┴─▶ data.trafficreplay.yaml of the ConfigMap
 //	                         tail    stays: blank lines, ...
@@ -39,7 +39,7 @@ func parts(text []byte) (head, body, tail []byte) {
 		case mark > 0:
 			at, directives = at+mark, false
 			continue
-		case len(line) == 0, directives:
+		case len(line) == 0, directives, bytes.HasPrefix(line, []byte(helmMark)):
 			at = end
 			continue
 		}
@@ -243,6 +243,9 @@ func (d *document) exchangeText(o *transformer.Object) {
 	head, body, tail := parts(d.text)
 	var text string
 	if o.Held.ConfigMap == nil {
+		for len(body) > 0 && body[0] == '#' { // a comment that others put above the ConfigMap
+			head, body = append(head[:len(head):len(head)], firstLine(body)...), body[len(firstLine(body)):]
+		}
 		text = strings.TrimSuffix(o.Held.Text, lineEnd([]byte(o.Held.Text)))
 		if formOf([]byte(text)) != formOf(body) {
 			return

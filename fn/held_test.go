@@ -28,9 +28,9 @@ spec:
 
 const plainConfigMap = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: other\ndata:\n  trafficreplay.yaml: |\n    kind: Nothing\n"
 
-// TestTrafficReplayInEveryForm has TrafficReplays in the ways that they are written:
-// rendering twice equals rendering once, and uninject gives the input back.
-func TestTrafficReplayInEveryForm(t *testing.T) {
+// trafficReplayForms are inputs that have TrafficReplays in the ways that these are written.
+func trafficReplayForms(t testing.TB) map[string]string {
+	t.Helper()
 	one := `{"apiVersion":"speedscale.com/v1","kind":"TrafficReplay","metadata":{"name":"nightly"},"spec":{"snapshotID":"x","testConfigID":"standard"}}`
 	flow := `{apiVersion: speedscale.com/v1, kind: TrafficReplay, metadata: {name: nightly}, spec: {snapshotID: x, testConfigID: 'standard'}}`
 	item := "- " + strings.ReplaceAll(strings.TrimSpace(trafficReplay[len("# Nightly.\n"):]), "\n", "\n  ")
@@ -38,7 +38,7 @@ func TestTrafficReplayInEveryForm(t *testing.T) {
 		return "apiVersion: v1\nkind: List\nitems:\n" + strings.Join(items, "\n") + "\n"
 	}
 	windows := func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
-	for name, input := range map[string]string{
+	return map[string]string{
 		"alone":                              trafficReplay,
 		"without a line break at the end":    strings.TrimSuffix(trafficReplay, "\n"),
 		"line ends of Windows":               windows("---\n" + trafficReplay + "---\n" + plainConfigMap),
@@ -83,7 +83,13 @@ func TestTrafficReplayInEveryForm(t *testing.T) {
 		"in a list, in braces":        list("- "+flow, "- "+flow),
 		"in a list of JSON":           `{"apiVersion":"v1","kind":"List","items":[` + one + `,` + one + "]}\n",
 		"in a list of JSON, on lines": indent(t, `{"apiVersion":"v1","kind":"List","items":[`+one+`,`+one+"]}", "  ") + "\n",
-	} {
+	}
+}
+
+// TestTrafficReplayInEveryForm: whatever a TrafficReplay is written like, rendering twice
+// equals rendering once, and uninject gives the input back.
+func TestTrafficReplayInEveryForm(t *testing.T) {
+	for name, input := range trafficReplayForms(t) {
 		t.Run(name, func(t *testing.T) {
 			out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
 			if err != nil || results.Failed() {
@@ -325,4 +331,45 @@ func TestTrafficReplayInResourceList(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzHeldText has ConfigMaps hold texts that no render wrote. Whatever they say, there is
+// no panic, no error that the user can't mend, and nothing comes out of them but one
+// TrafficReplay of the recorded name and the ConfigMap's own namespace.
+func FuzzHeldText(f *testing.F) {
+	f.Add(trafficReplay)
+	for _, text := range trafficReplayForms(f) {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		input := []byte(heldConfigMap(heldText(text)))
+		again, results, err := fn.Render([]fn.Source{{Text: input}}, transformer.DefaultConfig())
+		if err != nil {
+			t.Fatalf("render: %v", err)
+		}
+		if !results.Failed() && !bytes.Contains(again, []byte("TrafficReplay/nightly")) {
+			for id := range facts(t, again) { // the text may say that it is to be left alone
+				if id != "TrafficReplay/shop/nightly<nil>" {
+					t.Errorf("a render makes %s of it:\n%s", id, again)
+				}
+			}
+		}
+		back, results, err := fn.Uninject([]fn.Source{{Text: input}})
+		if err != nil {
+			t.Fatalf("uninject: %v", err)
+		}
+		if results.Failed() {
+			return
+		}
+		objects := 0
+		for id := range facts(t, back) {
+			objects++
+			if id != "TrafficReplay/shop/nightly<nil>" {
+				t.Errorf("uninject makes %s of it:\n%s", id, back)
+			}
+		}
+		if objects != 1 {
+			t.Errorf("uninject makes %d objects of it:\n%s", objects, back)
+		}
+	})
 }

@@ -289,6 +289,11 @@ func FuzzRender(f *testing.F) {
 		f.Add(c["input.yaml"])
 		f.Add(c["want.yaml"])
 	}
+	if fuzzing {
+		for _, input := range trafficReplayForms(f) {
+			f.Add([]byte(input))
+		}
+	}
 	f.Fuzz(func(t *testing.T, input []byte) {
 		cfg := transformer.DefaultConfig()
 		out, results, err := fn.Render([]fn.Source{{Text: input}}, cfg)

@@ -21,7 +21,7 @@ func deployment(name, note string) string {
 	return fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":%q,"annotations":{"note":%s,"sidecar.speedscale.com/inject":"true","sidecar.speedscale.com/proxy-type":"reverse","sidecar.speedscale.com/proxy-port":"8080"}},"spec":{"template":{"spec":{"containers":[{"name":"app","image":"a:1"}]}}}}`, name, note)
 }
 
-func indent(t *testing.T, text, by string) string {
+func indent(t testing.TB, text, by string) string {
 	t.Helper()
 	var out bytes.Buffer
 	if err := json.Indent(&out, []byte(text), "", by); err != nil {
