@@ -21,18 +21,40 @@ metadata:
   annotations:
     argocd.argoproj.io/hook: PostSync
 spec:
-    snapshotID:   "0c1d" # wide
+    snapshotID:   "2c1f8a5e-3b0d-4f57-9d0e-6f3f2f1f0c11" # wide
     testConfigID: standard
-    mode: full-replay
+    mode: generator-only
+    customURL: http://shop.example
 `
 
+// replayConfig is a configuration by which TrafficReplays can be rendered.
+func replayConfig(t testing.TB) transformer.Config {
+	t.Helper()
+	cfg := transformer.DefaultConfig()
+	if err := cfg.Set("replayPlace", "s3://recordings"); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
 const plainConfigMap = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: other\ndata:\n  trafficreplay.yaml: |\n    kind: Nothing\n"
+
+func renderedReplay(t *testing.T, input string) string {
+	t.Helper()
+	out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, replayConfig(t))
+	if err != nil || results.Failed() {
+		t.Fatalf("render: %v %+v", err, results)
+	}
+	return string(out)
+}
 
 // trafficReplayForms are inputs that have TrafficReplays in the ways that these are written.
 func trafficReplayForms(t testing.TB) map[string]string {
 	t.Helper()
-	one := `{"apiVersion":"speedscale.com/v1","kind":"TrafficReplay","metadata":{"name":"nightly"},"spec":{"snapshotID":"x","testConfigID":"standard"}}`
-	flow := `{apiVersion: speedscale.com/v1, kind: TrafficReplay, metadata: {name: nightly}, spec: {snapshotID: x, testConfigID: 'standard'}}`
+	one := `{"apiVersion":"speedscale.com/v1","kind":"TrafficReplay","metadata":{"name":"nightly"},"spec":{"snapshotID":"2c1f8a5e-3b0d-4f57-9d0e-6f3f2f1f0c11","testConfigID":"standard","mode":"generator-only","customURL":"http://shop.example"}}`
+	flow := `{apiVersion: speedscale.com/v1, kind: TrafficReplay, metadata: {name: nightly}, spec: {snapshotID: 2c1f8a5e-3b0d-4f57-9d0e-6f3f2f1f0c11, testConfigID: 'standard', mode: generator-only, customURL: http://shop.example}}`
+	other := func(s string) string { return strings.ReplaceAll(s, "nightly", "daily") }
+	scalar := "apiVersion: speedscale.com/v1\nkind: TrafficReplay\nspec: {snapshotID: 2c1f8a5e-3b0d-4f57-9d0e-6f3f2f1f0c11, testConfigID: standard, mode: generator-only, customURL: http://shop.example}\nmetadata:\n  name: nightly\n  annotations:\n    note: |+\n      a\n\n       b\n\n"
 	item := "- " + strings.ReplaceAll(strings.TrimSpace(trafficReplay[len("# Nightly.\n"):]), "\n", "\n  ")
 	list := func(items ...string) string {
 		return "apiVersion: v1\nkind: List\nitems:\n" + strings.Join(items, "\n") + "\n"
@@ -55,34 +77,34 @@ func trafficReplayForms(t testing.TB) map[string]string {
 		"indented":                           "  " + strings.ReplaceAll(strings.TrimSpace(trafficReplay[len("# Nightly.\n"):]), "\n", "\n  ") + "\n",
 		"a tab in a comment":                 strings.Replace(trafficReplay, "# wide", "#\twide", 1),
 		"letters beyond ASCII":               strings.Replace(trafficReplay, "# wide", "# größer 🚀 \u00a0\ufeff", 1),
-		"a line break of YAML in a string":   strings.Replace(trafficReplay, "standard", "\"a\\u2028b\"", 1),
-		"a block scalar at the end":          trafficReplay + "    buildTag: |+\n      a\n\n",
+		"a line break of YAML in a string":   strings.Replace(trafficReplay, "  annotations:", "  annotations:\n    note: \"a\\u2028b\"", 1),
+		"a block scalar at the end":          scalar,
 		"no space at the margin":             strings.Replace(trafficReplay, "spec:", "spec: # ---", 1),
-		"two":                                trafficReplay + "---\n" + strings.ReplaceAll(trafficReplay, "nightly", "daily"),
+		"two":                                trafficReplay + "---\n" + other(trafficReplay),
 		"a TestConfig":                       "apiVersion: tapedeck.dev/v1alpha1\nkind: TestConfig\nmetadata: {name: mine}\n",
 		"JSON":                               one,
 		"JSON and a line break":              one + "\n",
 		"JSON on many lines":                 indent(t, one, "  ") + "\n",
 		"JSON with tabs, Windows":            windows(indent(t, one, "\t") + "\n"),
-		"JSON objects in a row":              one + " " + strings.ReplaceAll(one, "nightly", "daily") + "\n\n" + deployment("a", `"x"`) + "\n",
+		"JSON objects in a row":              one + " " + other(one) + "\n\n" + deployment("a", `"x"`) + "\n",
 		"JSON behind a separator":            "--- " + one + "\n---\n" + plainConfigMap,
 		"JSON below a separator":             "---\n" + one + "\n---\n" + plainConfigMap,
-		"JSON with escapes":                  strings.Replace(one, "standard", `\u2028\ud83d\ude80\/`, 1),
+		"JSON with escapes":                  strings.Replace(one, `"name":`, `"annotations":{"note":"\u2028\ud83d\ude80\/"},"name":`, 1),
 		"braces":                             flow + "\n",
 		"braces behind a separator":          "--- " + flow + " # why\n---\n" + plainConfigMap,
 		"in a list":                          list("# above", item, "- "+strings.ReplaceAll(strings.TrimSpace(plainConfigMap), "\n", "\n  ")),
 		"in a list, Windows":                 windows(list(item)),
 		"in a list, no line break":           strings.TrimSuffix(list(item), "\n"),
-		"in a list, with comments":           list(item+" # at the end\n  # below it\n\n  # further below\n# of the list", item),
+		"in a list, with comments":           list(item+" # at the end\n  # below it\n\n  # further below\n# of the list", other(item)),
 		"in a list, a comment at the margin": list(strings.Replace(item, "spec:", "# margin\n  spec:", 1)),
 		"in a list, comments to the left":    list(strings.Replace(item, "\n  spec:", "\n# margin\n  spec:", 1)),
 		"in a list, indented": list("  # above\n  "+strings.ReplaceAll(item, "\n", "\n  "), "  - "+strings.ReplaceAll(strings.TrimSpace(plainConfigMap), "\n",
 			"\n    ")),
 		"in a list, below the dash":   list("-\n   # here\n   " + strings.ReplaceAll(item[2:], "\n  ", "\n   ")),
-		"in a list, a block scalar":   list(item+"\n      buildTag: |\n        a\n\n         b\n\n", item),
-		"in a list, in braces":        list("- "+flow, "- "+flow),
-		"in a list of JSON":           `{"apiVersion":"v1","kind":"List","items":[` + one + `,` + one + "]}\n",
-		"in a list of JSON, on lines": indent(t, `{"apiVersion":"v1","kind":"List","items":[`+one+`,`+one+"]}", "  ") + "\n",
+		"in a list, a block scalar":   list("- "+strings.ReplaceAll(strings.TrimSpace(scalar), "\n", "\n  ")+"\n\n", other(item)),
+		"in a list, in braces":        list("- "+flow, "- "+other(flow)),
+		"in a list of JSON":           `{"apiVersion":"v1","kind":"List","items":[` + one + `,` + other(one) + "]}\n",
+		"in a list of JSON, on lines": indent(t, `{"apiVersion":"v1","kind":"List","items":[`+one+`,`+other(one)+"]}", "  ") + "\n",
 	}
 }
 
@@ -91,7 +113,7 @@ func trafficReplayForms(t testing.TB) map[string]string {
 func TestTrafficReplayInEveryForm(t *testing.T) {
 	for name, input := range trafficReplayForms(t) {
 		t.Run(name, func(t *testing.T) {
-			out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, transformer.DefaultConfig())
+			out, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, replayConfig(t))
 			if err != nil || results.Failed() {
 				t.Fatalf("render: %v %+v", err, results)
 			}
@@ -104,7 +126,7 @@ func TestTrafficReplayInEveryForm(t *testing.T) {
 					t.Errorf("reformatted: %s\n%s", r.Message, out)
 				}
 			}
-			checkPromises(t, []byte(input), out, transformer.DefaultConfig())
+			checkPromises(t, []byte(input), out, replayConfig(t))
 		})
 	}
 }
@@ -171,8 +193,8 @@ func TestForeignHolders(t *testing.T) {
 		"no namespace":               {changed("  namespace: shop\n", ""), `in namespace ""`},
 		"a namespace of its own":     {strings.Replace(good, "  namespace: shop\n", "", 1), `the ConfigMap is in namespace ""`},
 		"a name twice":               {changed("  name: 'nightly'", "  name: 'nightly'\n  name: 'nightly'"), "key metadata.name stands twice"},
-		"an alias":                   {changed("mode: full-replay", "mode: &m full-replay\n    buildTag: *m"), "found an anchor or an alias"},
-		"a merge key":                {changed("mode: full-replay", "<<: {mode: full-replay}"), "found an anchor or an alias"},
+		"an alias":                   {changed("mode: generator-only", "mode: &m generator-only\n    buildTag: *m"), "found an anchor or an alias"},
+		"a merge key":                {changed("mode: generator-only", "<<: {mode: generator-only}"), "found an anchor or an alias"},
 		"an alias bomb":              {heldConfigMap(heldText("a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n" + trafficReplay)), "found an anchor or an alias"},
 		"the record of a render":     {changed("annotations:", "annotations:\n    tapedeck.dev/undo: '{}'"), "has annotation tapedeck.dev/undo"},
 		"an object of a render":      {changed("annotations:", "annotations:\n    tapedeck.dev/created-for: Deployment/app"), "has annotation tapedeck.dev/created-for"},
@@ -186,7 +208,7 @@ func TestForeignHolders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for what, run := range map[string]func([]fn.Source) ([]byte, transformer.Results, error){
 				"render": func(s []fn.Source) ([]byte, transformer.Results, error) {
-					return fn.Render(s, transformer.DefaultConfig())
+					return fn.Render(s, replayConfig(t))
 				},
 				"uninject": fn.Uninject,
 			} {
@@ -213,7 +235,7 @@ func TestForeignHolders(t *testing.T) {
 func TestUnheldTrafficReplays(t *testing.T) {
 	changed := func(old, fresh string) string { return strings.Replace(trafficReplay, old, fresh, 1) }
 	for name, tt := range map[string]struct{ input, want string }{
-		"an alias":                    {changed("mode: full-replay", "mode: &m full-replay\n    buildTag: *m"), "found an anchor or an alias"},
+		"an alias":                    {changed("mode: generator-only", "mode: &m generator-only\n    buildTag: *m"), "found an anchor or an alias"},
 		"an alias in a list":          {"apiVersion: v1\nkind: List\nitems:\n- &x {apiVersion: v1, kind: ConfigMap, metadata: {name: x}}\n- <<: *x\n  apiVersion: speedscale.com/v1\n  kind: TrafficReplay\n", "alias *x has no anchor"},
 		"an item that is an alias":    {"apiVersion: v1\nkind: List\nx: &x {apiVersion: speedscale.com/v1, kind: TrafficReplay, metadata: {name: x}}\nitems:\n- *x\n", "it stands where an alias does"},
 		"a list that is an alias":     {"apiVersion: v1\nkind: List\nx: &x [{apiVersion: speedscale.com/v1, kind: TrafficReplay, metadata: {name: x}}]\nitems: *x\n", "it stands in a list that is an alias"},
@@ -225,7 +247,7 @@ func TestUnheldTrafficReplays(t *testing.T) {
 		"too much":                    {changed("# Nightly.", "#"+strings.Repeat("x", 1<<20)), "allowed: 1048576"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, results, err := fn.Render([]fn.Source{{Text: []byte(tt.input)}}, transformer.DefaultConfig())
+			out, results, err := fn.Render([]fn.Source{{Text: []byte(tt.input)}}, replayConfig(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -243,17 +265,17 @@ func TestUnheldTrafficReplays(t *testing.T) {
 // TestHolderKeepsWhatOthersPutThere: labels and annotations that others put on the
 // ConfigMap stay, and an edit of the text is an edit of the TrafficReplay.
 func TestHolderKeepsWhatOthersPutThere(t *testing.T) {
-	once := rendered(t, trafficReplay)
+	once := renderedReplay(t, trafficReplay)
 	theirs := strings.Replace(once, "  annotations:\n", "    app.kubernetes.io/instance: shop # theirs\n  annotations:\n    argocd.argoproj.io/tracking-id: shop:/ConfigMap:shop/nightly-trafficreplay\n", 1)
-	theirs = strings.Replace(theirs, "mode: full-replay", "mode: responder-only", 1)
-	if again := rendered(t, theirs); again != theirs {
+	theirs = strings.Replace(theirs, "# wide", "# wider", 1)
+	if again := renderedReplay(t, theirs); again != theirs {
 		t.Errorf("rendering it again changed it (-want +got):\n%s", cmp.Diff(theirs, again))
 	}
 	back, _, err := fn.Uninject([]fn.Source{{Text: []byte(theirs)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(strings.Replace(trafficReplay, "full-replay", "responder-only", 1), string(back)); diff != "" {
+	if diff := cmp.Diff(strings.Replace(trafficReplay, "# wide", "# wider", 1), string(back)); diff != "" {
 		t.Errorf("taken back (-want +got):\n%s", diff)
 	}
 }
@@ -261,9 +283,9 @@ func TestHolderKeepsWhatOthersPutThere(t *testing.T) {
 // TestHolderAfterAnOverlay has kustomize's namePrefix applied behind the render: the next
 // one says so, and gives the ConfigMap its name again.
 func TestHolderAfterAnOverlay(t *testing.T) {
-	once := rendered(t, trafficReplay)
+	once := renderedReplay(t, trafficReplay)
 	renamed := strings.Replace(once, "name: nightly-trafficreplay", "name: eu-nightly-trafficreplay", 1)
-	out, results, err := fn.Render([]fn.Source{{Text: []byte(renamed)}}, transformer.DefaultConfig())
+	out, results, err := fn.Render([]fn.Source{{Text: []byte(renamed)}}, replayConfig(t))
 	if err != nil || results.Failed() {
 		t.Fatal(err, results)
 	}
@@ -283,11 +305,11 @@ func TestHolderAfterAnOverlay(t *testing.T) {
 func TestTrafficReplaysAside(t *testing.T) {
 	for _, annotation := range []string{`operator.speedscale.com/ignore: "true"`, `config.kubernetes.io/local-config: "true"`} {
 		input := strings.Replace(trafficReplay, "argocd.argoproj.io/hook: PostSync", annotation, 1)
-		if out := rendered(t, input); out != input {
+		if out := renderedReplay(t, input); out != input {
 			t.Errorf("%s: it changed (-want +got):\n%s", annotation, cmp.Diff(input, out))
 		}
-		held := strings.Replace(rendered(t, trafficReplay), "argocd.argoproj.io/hook: PostSync", annotation, 1)
-		if out := rendered(t, held); out != input {
+		held := strings.Replace(renderedReplay(t, trafficReplay), "argocd.argoproj.io/hook: PostSync", annotation, 1)
+		if out := renderedReplay(t, held); out != input {
 			t.Errorf("%s, written into the ConfigMap: want the object again (-want +got):\n%s", annotation, cmp.Diff(input, out))
 		}
 	}
@@ -305,7 +327,7 @@ func TestTrafficReplayInResourceList(t *testing.T) {
 			strings.Replace(item, "      argocd.argoproj.io/hook: PostSync\n", books, 1)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, results, err := fn.Render([]fn.Source{{Text: []byte(head + tt.with)}}, transformer.DefaultConfig())
+			out, results, err := fn.Render([]fn.Source{{Text: []byte(head + tt.with)}}, replayConfig(t))
 			if err != nil || results.Failed() {
 				t.Fatal(err, results)
 			}
@@ -314,7 +336,7 @@ func TestTrafficReplayInResourceList(t *testing.T) {
 			if n := strings.Count(string(out), "internal.config.kubernetes.io/path: 'replays/nightly.yaml'"); n != 1 || !strings.Contains(string(out), text) {
 				t.Errorf("the ConfigMap does not hold the text without the annotations:\n%s\nwant:\n%s", out, text)
 			}
-			again, results, err := fn.Render([]fn.Source{{Text: out}}, transformer.DefaultConfig())
+			again, results, err := fn.Render([]fn.Source{{Text: out}}, replayConfig(t))
 			if err != nil || results.Failed() {
 				t.Fatal(err, results)
 			}
@@ -343,7 +365,7 @@ func FuzzHeldText(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		input := []byte(heldConfigMap(heldText(text)))
-		again, results, err := fn.Render([]fn.Source{{Text: input}}, transformer.DefaultConfig())
+		again, results, err := fn.Render([]fn.Source{{Text: input}}, replayConfig(t))
 		if err != nil {
 			t.Fatalf("render: %v", err)
 		}

@@ -295,7 +295,7 @@ func FuzzRender(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, input []byte) {
-		cfg := transformer.DefaultConfig()
+		cfg := replayConfig(t)
 		out, results, err := fn.Render([]fn.Source{{Text: input}}, cfg)
 		if err != nil {
 			t.Fatalf("an error that no user can mend: %v", err)

@@ -90,7 +90,7 @@ func Render(objects []*Object, cfg Config) Output {
 			out.Results = append(out.Results, t.uninjected())
 		}
 	}
-	held, more := in.holdAll()
+	held, more := in.holdAll(!out.Results.Failed())
 	out.Results = append(out.Results, more...)
 	var reused []*Object
 	out.Results = in.nameTheRest(out.Results)

@@ -38,7 +38,7 @@ type Held struct {
 
 // heldKinds are the kinds that a render keeps in ConfigMaps, in the one version that it
 // reads.
-var heldKinds = []Type{{"speedscale.com/v1", "TrafficReplay"}, {"tapedeck.dev/v1alpha1", "TestConfig"}}
+var heldKinds = []Type{{replayAPIVersion, replayKind}, {testConfigAPIVersion, testConfigKind}}
 
 // maxHeld is how much a ConfigMap may hold, in bytes:
 // https://kubernetes.io/docs/concepts/configuration/configmap/.
@@ -141,19 +141,14 @@ func checkHeldSize(text string) error {
 // holderName is the name of the ConfigMap that keeps an object.
 func holderName(kind, name string) string { return name + "-" + strings.ToLower(kind) }
 
-// aside tells whether an object is to be left as it is.
-func (o *Object) aside() bool {
-	return strings.EqualFold(o.annotation(contract.AnnotationIgnore), "true") || o.annotation(LocalConfig) == "true"
-}
-
 // holdAll has ConfigMaps keep the objects that no cluster has to know. It returns those
-// whose place in the output changes.
-func (in *input) holdAll() (edited []*Object, results Results) {
+// whose place in the output changes, and says so if there will be an output.
+func (in *input) holdAll(written bool) (edited []*Object, results Results) {
 	for _, o := range in.objects {
 		if o.Held == nil {
 			continue
 		}
-		if o.aside() {
+		if leftAlone(o) != "" {
 			if o.Held.ConfigMap != nil {
 				o.Held.ConfigMap = nil
 				edited = append(edited, o)
@@ -166,7 +161,9 @@ func (in *input) holdAll() (edited []*Object, results Results) {
 		}
 		in.hold(o)
 		edited = append(edited, o)
-		results = append(results, result(CodeHeld, o, "kept as ConfigMap %s: no cluster has to know the kind %s", holderName(o.kind(), o.name()), o.kind()))
+		if written {
+			results = append(results, result(CodeHeld, o, "kept as ConfigMap %s: no cluster has to know the kind %s", holderName(o.kind(), o.name()), o.kind()))
+		}
 	}
 	return edited, results
 }
