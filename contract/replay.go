@@ -47,6 +47,9 @@ const (
 	// podFailurePolicy names the first, since exit codes of init containers match too.
 	GeneratorContainer = "generator"
 	ResponderContainer = "responder"
+	// WaitContainer is the init container of a copy that has no sidecar. It waits for the
+	// responder.
+	WaitContainer = "tapedeck-wait"
 	// WorkVolume and WorkDir are for the file with recorded requests or answers.
 	WorkVolume = "tapedeck-work"
 	WorkDir    = "/var/lib/tapedeck/work"

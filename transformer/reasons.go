@@ -166,7 +166,7 @@ const (
 	CodeReplayInPlace   Code = "replay-in-place"
 	CodeReplayInit      Code = "replay-init"
 	CodeReplayHosts     Code = "replay-hosts"
-	CodeReplayHostPath  Code = "replay-host-path"
+	CodeReplayNode      Code = "replay-node"
 	CodeReplayAPI       Code = "replay-kubernetes-api"
 	CodeReplayProxy     Code = "replay-proxy"
 	CodeReplayLeftOut   Code = "replay-left-out"
@@ -336,7 +336,7 @@ var reasons = map[Code]Reason{
 	CodeReplayInPlace:   {Warning, false, "A workload is replayed to in place: it answers from mocks to whoever calls it.", "Do this in test clusters only."},
 	CodeReplayInit:      {Warning, false, "A copy runs the original's init containers, which nothing answers but the responder.", "Take those that migrate or wait for a database out of the pod, or let them fail without harm."},
 	CodeReplayHosts:     {Info, false, "The environment of a copy names hosts to which only its proxy variables lead it through the responder.", "Set routing: hostalias if the program reads no proxy variables."},
-	CodeReplayHostPath:  {Warning, false, "A copy mounts a directory of its node: a socket there leads past the NetworkPolicy.", "Take the volume out if the copy can do without."},
+	CodeReplayNode:      {Warning, false, "A copy reaches its node as the original does, by a directory of it or as a privileged process: no NetworkPolicy stops what it does there.", "Take that out of the pod if it can do without."},
 	CodeReplayAPI:       {Info, false, "A copy has a token for the Kubernetes API, from which the NetworkPolicy keeps it.", ""},
 	CodeReplayProxy:     {Info, false, "The responder takes the place of a proxy that the application has.", ""},
 	CodeReplayLeftOut:   {Info, false, "A copy is made without fields of the original's pods by which it would take something from those, or never become ready.", ""},

@@ -133,8 +133,10 @@ func (in *input) pointAtResponder(r *replay) Results {
 	if in.find("", "Secret", w.namespace(), in.cfg.CASecret) == nil {
 		results = append(results, result(CodeCASecret, w.Object, "TLS is intercepted with the CA of Secret %s, which is not in the input; without it the pods do not start. `tapedeck ca` makes one", in.cfg.CASecret))
 	}
-	if named(field(w.podSpec(), "volumes"), contract.TrustVolume) != nil {
-		return append(results, result(CodeNameClash, w.Object, "the pod has a volume %s, a name that the copy needs; rename it", contract.TrustVolume))
+	for _, needed := range [][2]string{{"volumes", contract.TrustVolume}, {"initContainers", contract.WaitContainer}} {
+		if named(field(w.podSpec(), needed[0]), needed[1]) != nil {
+			return append(results, result(CodeNameClash, w.Object, "the pod has %s among its %s, a name that the copy needs; rename it", needed[1], needed[0]))
+		}
 	}
 	e := in.editorOf(w.Object)
 	for _, c := range w.allContainers() {
@@ -146,12 +148,29 @@ func (in *input) pointAtResponder(r *replay) Results {
 		a.mountTrust()
 		results = append(results, in.checkMounts(w, c, items(field(c.Node, "volumeMounts")))...)
 	}
+	if !in.meshed(w) || in.ambient(w) != "" { // where an Envoy redirects, nothing before it has a network
+		first, at := e.collection(w.podSpec(), w.at("spec"), "initContainers", yaml.SequenceNode)
+		e.insertItem(first, at, 0, in.waitContainer(w))
+	}
 	volumes, at := e.collection(w.podSpec(), w.at("spec"), "volumes", yaml.SequenceNode)
 	e.appendItem(volumes, at, mapping("name", contract.TrustVolume, "secret", mapping(
 		"secretName", in.cfg.CASecret,
 		"items", sequence(mapping("key", caCertificate, "path", strings.TrimPrefix(contract.CACert, contract.TrustDir+"/"))), // and never the key
 	)))
 	return results
+}
+
+// waitContainer builds the init container that has a copy without a sidecar start once the
+// responder is ready: what the application calls at its start is answered then.
+func (in *input) waitContainer(w *workload) *yaml.Node {
+	return mapping(
+		"name", contract.WaitContainer,
+		"image", in.cfg.Image,
+		"imagePullPolicy", pullPolicy(in.cfg),
+		"command", []string{contract.Binary, "healthz", "--wait", "1h", "--url", responderHealth(w.settings.responder)},
+		"resources", sidecarResources(&w.settings),
+		"securityContext", securityContext(in.cfg),
+	)
 }
 
 // withoutHostsFile says, for a result, what a hosts file would need.

@@ -95,8 +95,12 @@ func (in *input) copyTemplate(r *replay) (*yaml.Node, Results) {
 	spec := plainCopy(r.w.podSpec())
 	results := in.checkNetwork(r, spec)
 	results = append(results, in.copyVolumes(r, spec)...)
+	if results.Failed() {
+		return nil, results
+	}
 	results = append(results, leaveOutFields(r, spec)...)
-	results = append(results, in.nameRunning(r, spec)...)
+	results = append(results, nameNodeAccess(r, spec)...)
+	results = append(results, nameRunning(r, spec)...)
 	keepLabelValues(r, spec)
 	if account := in.cfg.ReplayCopyAccount; account != "" {
 		dropKey(spec, "serviceAccount")
@@ -168,13 +172,39 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 	return Results{result(CodeReplayLeftOut, r.from, "the copy of %s is made without %s", r.w.Ref(), strings.Join(unique(left), "; without ")).At(r.at, "", "")}
 }
 
+// nameNodeAccess names what of a copy reaches its node past every NetworkPolicy.
+func nameNodeAccess(r *replay, spec *yaml.Node) Results {
+	var found []string
+	for _, v := range items(field(spec, "volumes")) {
+		if field(v, "hostPath") != nil {
+			found = append(found, "volume "+strAt(v, "name")+" is a directory of the node's")
+		}
+	}
+	for _, key := range []string{"hostPID", "hostIPC"} {
+		if isTrue(field(spec, key)) {
+			found = append(found, key)
+		}
+	}
+	for _, list := range []string{"initContainers", "containers"} {
+		for _, c := range items(field(spec, list)) {
+			if isTrue(field(c, "securityContext", "privileged")) {
+				found = append(found, "container "+strAt(c, "name")+" is privileged")
+			}
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return Results{result(CodeReplayNode, r.from, "the copy of %s reaches its node, as the original does: %s. What it does there, as through a socket, no NetworkPolicy stops", r.w.Ref(), strings.Join(found, "; ")).At(r.at, "", "")}
+}
+
 // nameRunning names what of a copy runs before anything answers it, or may want the
 // Kubernetes API.
-func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
-	var results Results
-	if !r.responds() && r.Mode == generatorOnly {
+func nameRunning(r *replay, spec *yaml.Node) Results {
+	if r.Mode == generatorOnly || r.Mocks.None {
 		return nil // it calls what the original calls
 	}
+	var results Results
 	var early []string
 	for _, c := range items(field(spec, "initContainers")) {
 		if name := strAt(c, "name"); strAt(c, "restartPolicy") != "Always" && !slices.Contains([]string{redirectContainer, coreDumpContainer, validationContainer}, name) {

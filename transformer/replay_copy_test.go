@@ -327,7 +327,7 @@ func TestACopyWritesIntoNobodysVolume(t *testing.T) {
 		"a share":                               {"volumeMounts:\n- {name: data, mountPath: /data}", "volumes:\n- {name: data, nfs: {server: nas, path: /}}", CodeReplayVolume, CodeReplayEmptied},
 		"a driver's":                            {"volumeMounts:\n- {name: data, mountPath: /data}", "volumes:\n- {name: data, csi: {driver: files.example}}", CodeReplayVolume, CodeReplayEmptied},
 		"a driver's, read-only":                 {"volumeMounts:\n- {name: data, mountPath: /data}", "volumes:\n- {name: data, csi: {driver: secrets-store.csi.k8s.io, readOnly: true}}", "", ""},
-		"the node's, read-only":                 {"volumeMounts:\n- {name: data, mountPath: /data, readOnly: true}", "volumes:\n- {name: data, hostPath: {path: /var/run}}", CodeReplayHostPath, CodeReplayHostPath},
+		"the node's, read-only":                 {"volumeMounts:\n- {name: data, mountPath: /data, readOnly: true}", "volumes:\n- {name: data, hostPath: {path: /var/run}}", CodeReplayNode, CodeReplayNode},
 		"the node's, with a forged readOnly":    {"volumeMounts:\n- {name: data, mountPath: /data}", "volumes:\n- {name: data, hostPath: {path: /, readOnly: true}}", CodeReplayVolume, CodeReplayEmptied},
 		"two kinds under one name":              {"volumeMounts:\n- {name: data, mountPath: /data}", "volumes:\n- {name: data, emptyDir: {}, nfs: {server: nas, path: /}}", CodeReplayVolume, CodeReplayEmptied},
 		"each pod's own":                        {"volumeMounts:\n- {name: data, mountPath: /data}", "volumes:\n- {name: data, ephemeral: {volumeClaimTemplate: {spec: {}}}}", "", ""},
@@ -339,7 +339,7 @@ func TestACopyWritesIntoNobodysVolume(t *testing.T) {
 			cfg.ReplayVolumes = option
 			run := startReplay(t, store(map[string]string{"container": c.container, "pod": c.pod}), cfg, nil)
 			var said []Code
-			for _, code := range []Code{CodeReplayVolume, CodeReplayEmptied, CodeReplayHostPath} {
+			for _, code := range []Code{CodeReplayVolume, CodeReplayEmptied, CodeReplayNode} {
 				if len(run.says(code)) > 0 {
 					said = append(said, code)
 				}
@@ -506,5 +506,37 @@ func TestTheCopysSidecarOfIstioReachesTheResponder(t *testing.T) {
 	}
 	if got := text(t, field(run.created["Sidecar/shop-tapedeck"].Node, "spec", "egress")); strings.Contains(got, "store/*") {
 		t.Errorf("the original's egress is %s", got)
+	}
+}
+
+// Where an Envoy redirects a pod's calls, an init container in front of it would wait for ever.
+func TestACopyWithoutASidecarWaitsForTheResponderWhereItCan(t *testing.T) {
+	for label, waits := range map[string]bool{`"true"`: false, `"false"`: true} {
+		manifest := strings.Replace(store(map[string]string{"inject": "false", "pod": "initContainers:\n- {name: seed, image: shop:1}"}), `sidecar.istio.io/inject: "true"`, "sidecar.istio.io/inject: "+label, 1)
+		run := startReplay(t, manifest, DefaultConfig(), nil)
+		first := items(field(run.created["Deployment/BASE"].Node, "spec", "template", "spec", "initContainers"))[0]
+		if got := strAt(first, "name") == contract.WaitContainer; got != waits {
+			t.Errorf("with the label %s it waits: %t, want %t", label, got, waits)
+		}
+		if command := text(t, first); waits && !strings.Contains(command, "http://"+run.r.name+"-mock.store:4141/healthz") {
+			t.Errorf("it waits for %s", command)
+		}
+	}
+}
+
+func TestWhatReachesTheNodeIsSaid(t *testing.T) {
+	for name, c := range map[string]struct {
+		container, pod string
+		said           bool
+	}{
+		"an ordinary pod":        {"", "", false},
+		"a privileged container": {"securityContext: {privileged: true}", "", true},
+		"the node's processes":   {"", "hostPID: true", true},
+		"a socket of the node's": {"volumeMounts:\n- {name: run, mountPath: /run, readOnly: true}", "volumes:\n- {name: run, hostPath: {path: /var/run/docker.sock}}", true},
+	} {
+		run := startReplay(t, store(map[string]string{"container": c.container, "pod": c.pod}), DefaultConfig(), nil)
+		if got := len(run.says(CodeReplayNode)) > 0; got != c.said {
+			t.Errorf("%s: said: %t: %v", name, got, run.results)
+		}
 	}
 }

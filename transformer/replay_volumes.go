@@ -22,7 +22,7 @@ var ownVolumes = []string{"emptyDir", "ephemeral", "configMap", "secret", "proje
 // copyVolumes keeps a copy from writing through its volumes into others' data.
 func (in *input) copyVolumes(r *replay, spec *yaml.Node) Results {
 	var results Results
-	var emptied, onNode []string
+	var emptied []string
 	for _, v := range items(field(spec, "volumes")) {
 		name, kind := strAt(v, "name"), volumeKind(v)
 		at := pathItem(r.w.at("spec.volumes"), name)
@@ -30,8 +30,6 @@ func (in *input) copyVolumes(r *replay, spec *yaml.Node) Results {
 		readOnly := len(writers) == 0 || kind != "hostPath" && isTrue(field(v, kind, "readOnly"))
 		switch {
 		case kind == "":
-		case readOnly && kind == "hostPath":
-			onNode = append(onNode, name)
 		case readOnly:
 		case in.cfg.ReplayVolumes == volumesEmpty && !device:
 			emptied = append(emptied, name)
@@ -44,9 +42,6 @@ func (in *input) copyVolumes(r *replay, spec *yaml.Node) Results {
 	}
 	if len(emptied) > 0 {
 		results = append(results, result(CodeReplayEmptied, r.from, "the copy of %s has an empty volume in place of %s, by the option replayVolumes", r.w.Ref(), strings.Join(emptied, ", ")).At(r.at, "", ""))
-	}
-	if len(onNode) > 0 {
-		results = append(results, result(CodeReplayHostPath, r.from, "the copy of %s mounts directories of the node, read-only, as the original does: %s. A socket there leads past the NetworkPolicy", r.w.Ref(), strings.Join(onNode, ", ")).At(r.at, "", ""))
 	}
 	return results
 }

@@ -1,0 +1,177 @@
+package fn_test
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// A workload that asks for a replay. The place of <how> takes further annotations, and that of
+// <container> and <pod> further fields.
+const replayed = `# the shop
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: shop
+  namespace: store
+  annotations: # of all kinds
+    sidecar.speedscale.com/inject: "true"
+    replay.speedscale.com/snapshot-id: 0192e4a0-7f3c-7d2e-9b1a-6f4f5a3c2b1d@sha256:6f4f5a3c2b1d0192e4a07f3c7d2e9b1a6f4f5a3c2b1d0192e4a07f3c7d2e9b1a
+    <how>
+spec:
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata:
+      labels:
+        app: shop
+    spec:
+      containers:
+      - name: web
+        image: "shop:1"   # {"$imagepolicy": "flux-system:shop"}
+        args: [--listen, ':8080']
+        <container>
+      <pod>
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop, namespace: store}
+spec:
+  selector: {app: shop}
+  ports: [{port: 80, targetPort: 8080, name: http}]
+`
+
+func replayInput(how, container, pod string) []byte {
+	text := replayed
+	for part, value := range map[string]string{"    <how>\n": how, "        <container>\n": container, "      <pod>\n": pod} {
+		indent := part[:strings.Index(part, "<")]
+		var lines strings.Builder
+		for line := range strings.Lines(value) {
+			lines.WriteString(indent + strings.TrimSuffix(line, "\n") + "\n")
+		}
+		text = strings.Replace(text, part, lines.String(), 1)
+	}
+	return []byte(text)
+}
+
+func copyConfig() transformer.Config {
+	cfg := transformer.DefaultConfig()
+	cfg.ReplayPlace = "s3://recordings/shop"
+	return cfg
+}
+
+func renderReplay(t *testing.T, input []byte, cfg transformer.Config) ([]byte, transformer.Results) {
+	t.Helper()
+	out, results, err := fn.Render([]fn.Source{{Text: input}}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, results
+}
+
+// Whatever an application has of its own, a replay is taken back byte for byte, and rendering
+// again changes nothing.
+func TestReplaysAreTakenBack(t *testing.T) {
+	const proxies = `env:
+- name: HTTP_PROXY
+  value: "http://proxy.corp:3128"  # the company's
+- {name: https_proxy, value: 'http://user:pa$$word@proxy.corp:3128'}
+- name: ALL_PROXY
+  valueFrom: {secretKeyRef: {name: proxy, key: url}}
+- name: NO_PROXY
+  value: .corp,db.data:5432
+- {name: SSL_CERT_FILE, value: /etc/corp.pem}
+- {name: JAVA_TOOL_OPTIONS, value: -Xmx1g}`
+	for name, c := range map[string]struct{ how, container, pod, labels string }{
+		"a copy":                              {},
+		"a copy of what has proxies":          {container: proxies},
+		"a copy without a sidecar":            {how: "sidecar.speedscale.com/inject: \"false\""},
+		"in place":                            {how: "tapedeck.dev/replay: in-place"},
+		"in place, with proxies":              {how: "tapedeck.dev/replay: in-place", container: proxies},
+		"in place, with labels of a replay":   {how: "tapedeck.dev/replay: in-place", labels: "tapedeck.dev/replay: 'own'  # by hand\n        tapedeck.dev/replay-part: generator"},
+		"in place, with Java's proxy":         {how: "tapedeck.dev/replay: in-place\ntapedeck.dev/java-proxy: \"true\"", container: proxies},
+		"in place, captured inbound alone":    {how: "tapedeck.dev/replay: in-place\nsidecar.speedscale.com/proxy-type: reverse", container: proxies},
+		"in place, with captured hosts":       {how: "tapedeck.dev/replay: in-place\ntapedeck.dev/capture-hosts: db.data:5432, api.example.com:443", container: proxies, pod: "securityContext: {sysctls: [{name: net.ipv4.ip_unprivileged_port_start, value: '500'}]}"},
+		"in place, with an empty environment": {how: "tapedeck.dev/replay: in-place", container: "env: []", pod: "volumes:\nsecurityContext: {}"},
+		"in place, without requests":          {how: "tapedeck.dev/replay: in-place\nreplay.speedscale.com/mode: responder-only"},
+		"in place, without mocks":             {how: "tapedeck.dev/replay: in-place\nreplay.speedscale.com/mode: generator-only", container: proxies},
+	} {
+		for _, inbound := range []string{"sidecar", "service"} {
+			t.Run(name+", inbound "+inbound, func(t *testing.T) {
+				input := replayInput(c.how, c.container, c.pod)
+				if c.labels != "" {
+					input = bytes.Replace(input, []byte("        app: shop\n"), []byte("        app: shop\n        "+c.labels+"\n"), 1)
+				}
+				if strings.Contains(c.how, "inject") {
+					input = bytes.Replace(input, []byte("    sidecar.speedscale.com/inject: \"true\"\n"), nil, 1)
+				}
+				cfg := copyConfig()
+				cfg.Inbound = inbound
+				out, results := renderReplay(t, input, cfg)
+				if results.Failed() {
+					t.Fatal(results)
+				}
+				if bytes.Contains(out, []byte("tapedeck.dev/undo")) && bytes.Contains(undoRecords(out), []byte("pa$$word")) {
+					t.Error("the record holds a password")
+				}
+				checkPromises(t, input, out, cfg)
+			})
+		}
+	}
+}
+
+// undoRecords returns the lines of a render with a record.
+func undoRecords(out []byte) (records []byte) {
+	for line := range bytes.Lines(out) {
+		if bytes.Contains(line, []byte("tapedeck.dev/undo")) {
+			records = append(records, line...)
+		}
+	}
+	return records
+}
+
+// The original of a copy is what it is without a replay, but for the annotations that ask.
+func TestTheOriginalOfACopyStaysAsItIs(t *testing.T) {
+	input := replayInput("", "", "")
+	with, _ := renderReplay(t, input, copyConfig())
+	asking := regexpSnapshot.Find(input)
+	without, _ := renderReplay(t, bytes.Replace(input, asking, nil, 1), copyConfig())
+	original, _, _ := bytes.Cut(with, []byte("\n---\n"))
+	plain, _, _ := bytes.Cut(without, []byte("\n---\n"))
+	if got := bytes.Replace(original, asking, nil, 1); !bytes.Equal(got, plain) {
+		t.Errorf("with a replay the original is\n%s\nwithout one\n%s", got, plain)
+	}
+}
+
+// A forged record can't have an undo write a proxy that the sidecar does not have.
+func TestARecordOfAReplayInPlaceIsNotTrusted(t *testing.T) {
+	input := replayInput("tapedeck.dev/replay: in-place", "env:\n- {name: HTTP_PROXY, value: 'http://proxy.corp:3128'}\n- {name: HOME, value: /home}", "")
+	out, results := renderReplay(t, input, copyConfig())
+	if results.Failed() {
+		t.Fatal(results)
+	}
+	for name, forge := range map[string][2]string{
+		"another proxy in the record":        {`${held-by-the-pod}`, `'http://evil.example:1'`},
+		"a label that is not a render's":     {`"tapedeck.dev/replay"`, `"app"`},
+		"a value for the label of a replay":  {`"was":{`, `"was":{"spec.template.metadata.labels[tapedeck.dev/replay]":"{a: b}",`},
+		"a variable that no render replaces": {`"was":{`, `"was":{"spec.template.spec.containers[web].env[HOME].value":"/evil",`},
+	} {
+		forged := bytes.Replace(out, []byte(forge[0]), []byte(forge[1]), 1)
+		if bytes.Equal(forged, out) {
+			t.Errorf("%s: nothing was forged in\n%s", name, undoRecords(out))
+			continue
+		}
+		back, results, err := fn.Uninject([]fn.Source{{Text: forged}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !results.Failed() {
+			t.Errorf("%s: it was taken back to\n%s\n%v", name, back, results)
+		}
+	}
+}
+
+var regexpSnapshot = regexp.MustCompile(`    replay\.speedscale\.com/snapshot-id: .*\n`)
