@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	networking "istio.io/api/networking/v1alpha3" // v1 and v1beta1 are other names of its types
+	security "istio.io/api/security/v1beta1"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -21,6 +22,7 @@ var istioFields = map[protoreflect.FullName][]protoreflect.Name{
 	fullName(&networking.ServiceEntry{}):          {"hosts", "location", "ports", "resolution"},
 	fullName(&networking.ServicePort{}):           {"name", "number", "protocol"},
 	fullName(&networking.OutboundTrafficPolicy{}): {"mode"},
+	fullName(&security.AuthorizationPolicy{}):     {"selector", "action", "rules"},
 }
 
 func fullName(m proto.Message) protoreflect.FullName {

@@ -135,6 +135,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 		if mode := in.cfg.OutboundTrafficPolicy; mode != "" {
 			own.OutboundTrafficPolicy = &networking.OutboundTrafficPolicy{Mode: networking.OutboundTrafficPolicy_Mode(networking.OutboundTrafficPolicy_Mode_value[mode])}
 		}
+	case in.mockedBy(w) != nil: // it may reach nothing that is to be inherited
 	default:
 		lost := result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the options egress and outboundTrafficPolicy", w.id())
 		if in.cfg.Strict {
@@ -158,7 +159,11 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 		base = o
 	}
 	// The object is new, so what its editor records is of no use.
-	return o, append(in.capture(newEditor(o), w, base), results...)
+	results = append(in.capture(newEditor(o), w, base), results...)
+	if r := in.mockedBy(w); r != nil {
+		in.confine(field(o.Node, "spec"), r)
+	}
+	return o, results
 }
 
 // opens tells whether an egress list allows a whole namespace.
@@ -288,6 +293,9 @@ func (in *input) needs(w *workload) []reached {
 // what its sidecar calls.
 func (in *input) checkEgress(w *workload) Results {
 	var results Results
+	if in.mockedBy(w) != nil {
+		return nil // it gets a Sidecar of its own: see replaySidecars
+	}
 	for _, o := range in.sidecarsHolding(w) {
 		for _, r := range in.needs(w) {
 			if egress := items(field(o.Node, "spec", "egress")); len(egress) > 0 && !opens(egress, r.namespace, w.namespace()) {

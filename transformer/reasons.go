@@ -55,6 +55,10 @@ const (
 	CodeReplayEgressOpen   Code = "replay-egress-open"
 	CodeReplayIngressOpen  Code = "replay-ingress-open"
 	CodeReplayPassthrough  Code = "replay-passthrough-open"
+	CodeReplayAccount      Code = "replay-service-account"
+	CodeReplayIdentity     Code = "replay-no-identity"
+	CodeReplayDenied       Code = "replay-denied"
+	CodeReplayEgressClosed Code = "replay-egress-closed"
 	CodeNoService          Code = "no-service"
 	CodePortNotServed      Code = "port-not-served"
 	CodeOutboundOnly       Code = "outbound-only"
@@ -223,6 +227,10 @@ var reasons = map[Code]Reason{
 	CodeReplayEgressOpen:   {Warning, false, "The copy of a replay may reach what is mocked, because nothing is mocked or because other NetworkPolicies of the input allow it more.", "Exclude the pods that have the label tapedeck.dev/replay from those policies, by matchExpressions with the operator DoesNotExist."},
 	CodeReplayIngressOpen:  {Warning, false, "Other NetworkPolicies of the input let others call the responder of a replay, which holds what was recorded.", "Exclude the pods that have the label tapedeck.dev/replay from those policies, by matchExpressions with the operator DoesNotExist."},
 	CodeReplayPassthrough:  {Info, false, "A NetworkPolicy opens the ports of hosts that the responder passes calls on to, at every address, because it can't name hosts.", ""},
+	CodeReplayAccount:      {Info, false, "AuthorizationPolicies tell pods by their service account, and parts of a replay share theirs with other pods, which are then admitted, too.", "Set the options replayServiceAccount and replayCopyServiceAccount to service accounts that nothing else has."},
+	CodeReplayIdentity:     {Warning, false, "Pods of a replay are called without mutual TLS, so no AuthorizationPolicy can tell who calls them.", "Nothing, where NetworkPolicies are enforced. Or else enable mutual TLS in the namespace."},
+	CodeReplayDenied:       {Warning, false, "Policies of the input also select the pods of a replay, and may refuse the recorded requests.", "Exclude the pods of replays, or expect that those requests fail."},
+	CodeReplayEgressClosed: {Warning, false, "An Istio Sidecar of the input selects pods of a replay and keeps them from what they need.", "Add to its egress what the result names."},
 	CodeNoService:          {Warning, false, "No Service in the input selects the workload's pods.", "Render the Service together with the workload."},
 	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to the port that is captured.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets, or remove it."},
 	CodeOutboundOnly:       {Info, false, "The workload has no port to capture, so only its outbound traffic is captured.", "If it serves a port, render its Service together with it, or set sidecar.speedscale.com/proxy-port."},

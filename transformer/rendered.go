@@ -99,6 +99,9 @@ var createdKinds = []createdKind{
 	{"", "Service", namedForReplay, ownReplayService},
 	{"batch", "Job", namedForReplay, ownReplayJob},
 	{networkingGroup, "NetworkPolicy", namedForReplay, ownReplayPolicy},
+	{securityGroup, "AuthorizationPolicy", namedForReplay, ownReplayAuthorization},
+	{istioGroup, "Sidecar", namedForReplay, ownReplaySidecar},
+	{istioGroup, "ServiceEntry", namedForReplay, ownReplayEntry},
 }
 
 func namedForWorkload(name, workload string) bool {
@@ -150,13 +153,20 @@ func ownSidecar(o *Object) bool {
 }
 
 func ownServiceEntry(o *Object) bool {
-	spec := field(o.Node, "spec")
-	var x External
+	x := externalOf(field(o.Node, "spec"))
+	return len(x.Hosts) > 0 && x.Addresses == nil && same(field(o.Node, "spec"), istioNode(x.spec()))
+}
+
+// externalOf reads the spec of a ServiceEntry as that of hosts with one port.
+func externalOf(spec *yaml.Node) (x External) {
 	for _, h := range items(field(spec, "hosts")) {
 		x.Hosts = append(x.Hosts, str(h))
+	}
+	for _, a := range items(field(spec, "addresses")) {
+		x.Addresses = append(x.Addresses, str(a))
 	}
 	for _, p := range items(field(spec, "ports")) {
 		x.Scheme, x.Port = strAt(p, "name"), number(field(p, "number"))
 	}
-	return len(x.Hosts) > 0 && same(spec, istioNode(x.spec()))
+	return x
 }

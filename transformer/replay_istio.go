@@ -1,4 +1,419 @@
 package transformer
 
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
+	selection "istio.io/api/type/v1beta1"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// In a mesh, the parts of a replay also have:
+//
+//	AuthorizationPolicy   copy ◀── the generator's principal; responder ◀── the copy's, and the generator's
+//	Sidecar               the copy reaches its responder and the collector, whatever the network plugin does
+//	ServiceEntry          the hosts of the place, under REGISTRY_ONLY
+//
+// Hosts that the responder passes calls on to have no ServiceEntry of ours: the original
+// calls them, so the mesh lets them pass already, and an entry in the same namespace would
+// hold for the original's calls in the place of that one.
+
+const securityGroup = "security.istio.io"
+
 // replayIstio builds what a mesh needs to let the parts of the replay reach each other.
-func (in *input) replayIstio(r *replay) ([]*Object, Results) { return nil, nil }
+func (in *input) replayIstio(r *replay) ([]*Object, Results) {
+	var objects []*Object
+	var results Results
+	for _, build := range []func(*replay) ([]*Object, Results){in.authorizations, in.replaySidecars, in.placeEntries} {
+		more, found := build(r)
+		objects, results = append(objects, more...), append(results, found...)
+	}
+	return objects, results
+}
+
+// parts returns the parts of a replay that have pods, with those pods. Of a generator and a
+// responder only the labels are known, by which a mesh goes.
+func (in *input) parts(r *replay) map[string]*workload {
+	pods := func(part string) *workload {
+		o := r.object(part, "v1", "Pod", r.policyName(part), nil)
+		return &workload{Object: o, template: mapping("metadata", mapping("labels", r.podLabels(part)))}
+	}
+	out := map[string]*workload{}
+	if r.copied != nil {
+		out[contract.PartCopy] = r.copied
+	}
+	if r.responds() {
+		out[contract.PartResponder] = pods(contract.PartResponder)
+	}
+	if r.generates() {
+		out[contract.PartGenerator] = pods(contract.PartGenerator)
+	}
+	return out
+}
+
+// inMesh tells whether the input says that pods are in a mesh, and hasEnvoy that they have
+// their own Envoy there.
+func (in *input) inMesh(w *workload) bool {
+	if in.ambient(w) != "" {
+		return true
+	}
+	path, _ := in.outOfMesh(w)
+	return path == "" && !w.proxyless() && in.meshed(w)
+}
+
+func (in *input) hasEnvoy(w *workload) bool { return in.inMesh(w) && in.ambient(w) == "" }
+
+// authorizations builds the AuthorizationPolicies of a replay.
+func (in *input) authorizations(r *replay) ([]*Object, Results) {
+	parts, results := in.parts(r), Results(nil)
+	if r.copied == nil || !in.inMesh(r.copied) {
+		return nil, nil
+	}
+	say := func(code Code, message string, args ...any) {
+		results = append(results, result(code, r.from, message, args...).At(r.at, "", ""))
+	}
+	var objects []*Object
+	admit := func(part string, callers ...*security.Rule) {
+		if off := in.plaintext(r, parts[part]); off != nil {
+			say(CodeReplayIdentity, "%s has pods of the replay called without mutual TLS, so no AuthorizationPolicy can tell the callers of the %s, and none was written", off.Ref(), part)
+			return
+		}
+		spec := istioNode(&security.AuthorizationPolicy{Selector: &selection.WorkloadSelector{MatchLabels: r.labels(part)}, Rules: callers})
+		objects = append(objects, r.object(part, securityGroup+"/"+in.securityVersion(), "AuthorizationPolicy", r.policyName(part), spec))
+	}
+	ours, theirs := cmp.Or(in.cfg.ReplayServiceAccount, defaultAccount), account(r.copied)
+	if r.generates() && !r.InPlace {
+		admit(contract.PartCopy, in.caller(r, ours, r.copied))
+	}
+	if r.responds() {
+		rules := []*security.Rule{in.caller(r, theirs, parts[contract.PartResponder], contract.ResponderPort, contract.ResponderAdminPort)}
+		if r.generates() {
+			rules = append(rules, in.caller(r, ours, parts[contract.PartResponder], contract.ResponderAdminPort))
+		}
+		admit(contract.PartResponder, rules...)
+		if !r.InPlace && r.w != nil && account(r.w) == theirs {
+			say(CodeReplayAccount, "%s keeps the service account %s of the original, so the responder's AuthorizationPolicy admits the original, and every other pod that has it, too; the NetworkPolicy does not. Set the option replayCopyServiceAccount", r.copied.id(), theirs)
+		}
+	}
+	if r.generates() && ours == defaultAccount {
+		say(CodeReplayAccount, "the generator has the namespace's default service account, so AuthorizationPolicies that admit it admit every pod that has it, too; the NetworkPolicies do not. Set the option replayServiceAccount")
+	}
+	return objects, append(results, in.checkAuthorizations(r, parts)...)
+}
+
+// defaultAccount is the service account of pods that name none.
+const defaultAccount = "default"
+
+// account returns the service account of a workload's pods.
+func account(w *workload) string {
+	return cmp.Or(strAt(w.podSpec(), "serviceAccountName"), strAt(w.podSpec(), "serviceAccount"), defaultAccount)
+}
+
+// caller builds a rule that admits the pods of a service account, to some ports or to all.
+// In a policy, cluster.local is the mesh's own trust domain, whatever its name
+// (https://istio.io/latest/docs/tasks/security/authorization/authz-td-migration/), but not
+// to ztunnel (istio/ztunnel#1260).
+func (in *input) caller(r *replay, account string, server *workload, ports ...int) *security.Rule {
+	principal := "/ns/" + r.namespace() + "/sa/" + account
+	switch {
+	case r.namespace() == "":
+		principal = "*/sa/" + account
+	case in.ambient(server) != "":
+		principal = "*" + principal
+	default:
+		principal = "cluster.local" + principal
+	}
+	rule := &security.Rule{From: []*security.Rule_From{{Source: &security.Source{Principals: []string{principal}}}}}
+	if len(ports) > 0 {
+		operation := &security.Operation{}
+		for _, port := range ports {
+			operation.Ports = append(operation.Ports, strconv.Itoa(port))
+		}
+		rule.To = []*security.Rule_To{{Operation: operation}}
+	}
+	return rule
+}
+
+// securityVersion is the version of security.istio.io to write. Its v1 is as old as that of
+// networking.istio.io.
+func (in *input) securityVersion() string {
+	if in.version == "v1" {
+		return "v1"
+	}
+	return "v1beta1"
+}
+
+// plaintext returns what has pods called without mutual TLS, if something of the input
+// does: then Istio knows no principals.
+func (in *input) plaintext(r *replay, w *workload) *Object {
+	best, rank := (*Object)(nil), 0
+	for _, o := range in.byKind[securityGroup+"/PeerAuthentication"] {
+		at := 3
+		switch selector := field(o.Node, "spec", "selector", "matchLabels"); {
+		case selector == nil && o.namespace() != w.namespace():
+			at = 1
+		case selector == nil:
+			at = 2
+		}
+		mode := strAt(o.Node, "spec", "mtls", "mode")
+		if at > rank && mode != "" && mode != "UNSET" && istioPolicySelects(w, o) {
+			best, rank = o, at
+		}
+	}
+	if best != nil && strAt(best.Node, "spec", "mtls", "mode") == "DISABLE" {
+		return best
+	}
+	host := w.name() + "." + r.namespace() + ".svc.cluster.local"
+	for _, o := range in.byKind[istioGroup+"/DestinationRule"] {
+		pattern, wildcard := strings.CutPrefix(strAt(o.Node, "spec", "host"), "*")
+		mode := strAt(o.Node, "spec", "trafficPolicy", "tls", "mode")
+		if wildcard && strings.HasSuffix(host, pattern) && mode != "" && mode != "ISTIO_MUTUAL" && (o.namespace() == w.namespace() || o.namespace() == rootNamespace) {
+			return o
+		}
+	}
+	return nil
+}
+
+// checkAuthorizations names what else the input says of who may call the parts of a
+// replay. What says it of a workload that is replayed to in place is meant.
+func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Results {
+	var refusing, tokens, admitting []string
+	for _, part := range []string{contract.PartCopy, contract.PartResponder} {
+		w := parts[part]
+		if w == nil || part == contract.PartCopy && r.InPlace {
+			continue
+		}
+		for _, o := range in.byKind[securityGroup+"/AuthorizationPolicy"] {
+			switch action := strAt(o.Node, "spec", "action"); {
+			case !istioPolicySelects(w, o):
+			case action == "DENY" || action == "CUSTOM":
+				refusing = append(refusing, o.Ref().String())
+			case (action == "" || action == "ALLOW") && len(items(field(o.Node, "spec", "rules"))) > 0 && part == contract.PartResponder:
+				admitting = append(admitting, o.Ref().String())
+			}
+		}
+		for _, o := range in.byKind[securityGroup+"/RequestAuthentication"] {
+			if istioPolicySelects(w, o) && part == contract.PartCopy {
+				tokens = append(tokens, o.Ref().String())
+			}
+		}
+	}
+	var results Results
+	say := func(code Code, names []string, message string) {
+		if names = unique(names); len(names) > 0 {
+			results = append(results, result(code, r.from, "%s %s the replay's pods, too: %s", strings.Join(names, " and "), verb(names, "selects", "select"), message).At(r.at, "", ""))
+		}
+	}
+	say(CodeReplayDenied, refusing, "such a policy comes before those that allow, and may refuse the recorded requests")
+	say(CodeReplayDenied, tokens, "recorded tokens have expired, or are redacted, and Envoy refuses requests that have one; exclude the pods that have the label "+contract.LabelReplay+", or have the generator send no Authorization header")
+	say(CodeReplayIngressOpen, admitting, "policies that allow add up, so others may call the responder, which holds what was recorded")
+	return results
+}
+
+// replaySidecars builds the Sidecars of a replay's parts, for those that have an Envoy.
+// The copy's is a part of the one that leads its calls to the sidecar, if it has that.
+// The others have one only where the namespace's would keep them from each other.
+func (in *input) replaySidecars(r *replay) ([]*Object, Results) {
+	var objects []*Object
+	var results Results
+	parts := in.parts(r)
+	for _, part := range []string{contract.PartCopy, contract.PartResponder, contract.PartGenerator} {
+		w := parts[part]
+		if w == nil || !in.hasEnvoy(w) {
+			continue
+		}
+		namespaces := in.namespacesFor(r, part)
+		if part == contract.PartCopy && (!r.responds() || r.copied.injecting && r.copied.settings.inbound() && in.cfg.Inbound == inboundSidecar) {
+			continue
+		}
+		if selecting := in.sidecarsSelecting(w); len(selecting) > 0 { // a second one would be ignored
+			if lacking := missingFrom(field(selecting[0].Node, "spec", "egress"), namespaces, r.namespace()); len(lacking) > 0 {
+				results = append(results, result(CodeReplayEgressClosed, r.from, "%s selects the pods of the replay's %s, and its egress lacks %s, so they do not reach what they need; add that", selecting[0].Ref(), part, strings.Join(lacking, " and ")).At(r.at, "", ""))
+			}
+			continue
+		}
+		selector := istioNode(&networking.Sidecar{WorkloadSelector: &networking.WorkloadSelector{Labels: r.labels(part)}})
+		if part == contract.PartCopy {
+			in.confine(selector, r)
+		} else if !in.openSidecar(selector, w, namespaces) {
+			continue
+		}
+		objects = append(objects, r.object(part, istioGroup+"/"+in.version, "Sidecar", r.policyName(part), selector))
+	}
+	return objects, results
+}
+
+// namespacesFor returns the namespaces that a part has something to call in.
+func (in *input) namespacesFor(r *replay, part string) []string {
+	out := []string{r.namespace()}
+	add := func(d destination) {
+		if d.service != "" { // or perhaps a name outside, which no namespace is
+			out = append(out, d.namespaceFor(r.namespace()))
+		}
+	}
+	if place := in.replayPlace(); place != nil && part != contract.PartCopy {
+		add(placeDestination(*place))
+	}
+	switch part {
+	case contract.PartCopy:
+		if in.sink != nil && r.copied.injecting {
+			add(in.sink.destination)
+		}
+	case contract.PartGenerator:
+		for _, d := range r.target() {
+			add(d)
+		}
+	case contract.PartResponder:
+		for _, d := range in.passthrough(r) {
+			add(d)
+		}
+	}
+	return unique(out)
+}
+
+// missingFrom returns what an egress list lacks to open namespaces; nothing of one that does
+// not restrict.
+func missingFrom(egress *yaml.Node, namespaces []string, own string) []string {
+	var lacking []string
+	for _, ns := range namespaces {
+		if len(items(egress)) > 0 && !opens(items(egress), ns, own) {
+			lacking = append(lacking, egressNamespace(ns, own))
+		}
+	}
+	return lacking
+}
+
+// egressNamespace and egressService write a namespace, and a Service of it, as an egress
+// list has them: by full names, for which the namespace has to be known.
+func egressNamespace(namespace, own string) string {
+	if namespace == own {
+		return "./*"
+	}
+	return namespace + "/*"
+}
+
+func egressService(name, namespace, own string) string {
+	if namespace == "" {
+		return "./*"
+	}
+	return strings.TrimSuffix(egressNamespace(namespace, own), "*") + name + "." + namespace + ".svc.cluster.local"
+}
+
+// openSidecar completes the spec of a Sidecar for pods that the namespace's keeps from some
+// namespaces: with all that it says, and with those. It returns false where it does not
+// keep them from any.
+func (in *input) openSidecar(spec *yaml.Node, w *workload, namespaces []string) bool {
+	base, _ := in.namespaceSidecar(w)
+	inherited := istioNode(&networking.Sidecar{})
+	if base != nil {
+		inherited = yaml.CopyYNode(field(base.Node, "spec"))
+	} else if len(in.cfg.Egress) > 0 {
+		inherited = istioNode(&networking.Sidecar{Egress: []*networking.IstioEgressListener{{Hosts: in.cfg.Egress}}})
+	}
+	egress := field(inherited, "egress")
+	lacking := missingFrom(egress, namespaces, w.namespace())
+	if len(lacking) == 0 {
+		return false
+	}
+	e := newEditor(&Object{Node: spec}) // the object is new, so what it records is of no use
+	for _, namespace := range lacking {
+		e.open(egress, namespace)
+	}
+	for i := 0; i+1 < len(inherited.Content); i += 2 {
+		if key := inherited.Content[i].Value; key != "ingress" && key != "workloadSelector" {
+			spec.Content = append(spec.Content, inherited.Content[i], inherited.Content[i+1])
+		}
+	}
+	return true
+}
+
+// confine gives the spec of the copy's Sidecar an egress that leads to its responder and
+// the collector alone, and to what Istio's own namespace has.
+func (in *input) confine(spec *yaml.Node, r *replay) {
+	hosts := []string{egressService(r.responderName(), r.namespace(), r.namespace())}
+	if c := in.sink; c != nil && r.copied.injecting {
+		switch {
+		case c.service != "":
+			hosts = append(hosts, egressService(c.service, c.namespaceFor(r.namespace()), r.namespace()))
+		case !c.isAddress():
+			hosts = append(hosts, "*/"+c.host)
+		}
+	}
+	own := istioNode(&networking.Sidecar{
+		OutboundTrafficPolicy: &networking.OutboundTrafficPolicy{Mode: networking.OutboundTrafficPolicy_REGISTRY_ONLY},
+		Egress:                []*networking.IstioEgressListener{{Hosts: append(unique(hosts), rootNamespace+"/*")}},
+	})
+	for i := 0; i+1 < len(own.Content); i += 2 {
+		if at := keyIndex(spec, own.Content[i].Value); at >= 0 {
+			spec.Content[at+1] = own.Content[i+1]
+		} else {
+			spec.Content = append(spec.Content, own.Content[i], own.Content[i+1])
+		}
+	}
+}
+
+// placeEntries builds the ServiceEntries for the hosts of the place that the input does not
+// open.
+func (in *input) placeEntries(r *replay) ([]*Object, Results) {
+	place, parts := in.replayPlace(), in.parts(r)
+	for _, part := range []string{contract.PartGenerator, contract.PartResponder} {
+		w := parts[part]
+		if w == nil || place == nil || !in.hasEnvoy(w) {
+			continue
+		}
+		var objects []*Object
+		for _, x := range PlaceHosts(*place) {
+			if !in.opened(x, r.namespace()) {
+				objects = append(objects, r.object(part, istioGroup+"/"+in.version, "ServiceEntry", r.policyName(part)+"-"+x.Name, istioNode(x.spec())))
+			}
+		}
+		return objects, nil // they hold for the namespace
+	}
+	return nil, nil
+}
+
+// opened tells whether ServiceEntries of the input open all hosts to a namespace.
+func (in *input) opened(x External, namespace string) bool {
+	return !slices.ContainsFunc(x.Hosts, func(host string) bool {
+		return !slices.ContainsFunc(in.byKind[istioGroup+"/ServiceEntry"], func(o *Object) bool {
+			exported := items(field(o.Node, "spec", "exportTo"))
+			visible := len(exported) == 0 || slices.ContainsFunc(exported, func(n *yaml.Node) bool {
+				return str(n) == "*" || str(n) == namespace || str(n) == "." && o.namespace() == namespace
+			})
+			return visible &&
+				slices.ContainsFunc(items(field(o.Node, "spec", "ports")), func(p *yaml.Node) bool { return number(field(p, "number")) == x.Port }) &&
+				slices.ContainsFunc(items(field(o.Node, "spec", "hosts")), func(h *yaml.Node) bool {
+					suffix, wildcard := strings.CutPrefix(str(h), "*")
+					return str(h) == host || wildcard && strings.HasSuffix(host, suffix)
+				})
+		})
+	})
+}
+
+// ownReplayAuthorization, ownReplaySidecar and ownReplayEntry tell whether an object of
+// Istio's is one of a replay: the first two select a part of one and no other pods, the
+// last opens hosts to its namespace alone.
+func ownReplayAuthorization(o *Object) bool {
+	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
+	selector := field(o.Node, "spec", "selector")
+	return own && onlyKeys(selector, "matchLabels") && isSelector(field(selector, "matchLabels"), base, part)
+}
+
+func ownReplaySidecar(o *Object) bool {
+	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder, contract.PartGenerator)
+	selector := field(o.Node, "spec", "workloadSelector")
+	return own && onlyKeys(selector, "labels") && isSelector(field(selector, "labels"), base, part)
+}
+
+func ownReplayEntry(o *Object) bool {
+	_, _, own := ownOfReplay(o, contract.PartResponder, contract.PartGenerator)
+	x := externalOf(field(o.Node, "spec"))
+	x.Private = true
+	return own && len(x.Hosts) > 0 && same(field(o.Node, "spec"), istioNode(x.spec()))
+}

@@ -34,56 +34,34 @@ type store struct {
 	// settings of store.yaml, as it is and otherwise.
 	settings, others map[string]string
 	place            func(map[string]string) string
-	// hosts are those that a client of the store calls.
-	hosts func(map[string]string) []transformer.External
 }
 
-// external opens hosts to the collector alone: what lies in its namespace is open to all
-// that is rendered otherwise.
-func external(name, scheme string, port int, hosts ...string) transformer.External {
-	return transformer.External{Name: name, Scheme: scheme, Port: port, Hosts: hosts, Private: true}
+// hosts are those that a client of the store calls.
+func (s store) hosts(settings map[string]string) []transformer.External {
+	place, err := contract.ParsePlace(s.place(settings))
+	if err != nil {
+		panic(err) // a wrong table
+	}
+	out := transformer.PlaceHosts(place)
+	for i := range out {
+		out[i].Name = "collector-" + out[i].Name
+	}
+	return out
 }
 
-// agent opens addresses of the node, on which a cloud hands out credentials.
-func agent(name string, addresses ...string) transformer.External {
-	x := external("collector-identity", "tcp", 80, name)
-	x.Addresses = addresses
-	return x
-}
-
-// stores are the overlays. Sources of the hosts:
-//   - https://docs.aws.amazon.com/general/latest/gr/s3.html and sts.html, and
-//     https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html;
-//   - https://cloud.google.com/storage/docs/request-endpoints,
-//     https://cloud.google.com/iam/docs/workload-identity-federation and
-//     https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity;
-//   - https://learn.microsoft.com/azure/storage/blobs/storage-blobs-introduction and
-//     https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud.
+// stores are the overlays.
 var stores = []store{
 	{
 		overlay:  "s3",
 		settings: map[string]string{"bucket": "tapedeck-recordings", "region": "eu-central-1", "role": "arn:aws:iam::111122223333:role/tapedeck-collector"},
 		others:   map[string]string{"bucket": "shop.recordings", "region": "us-east-1", "role": "arn:aws:iam::444455556666:role/other"},
 		place:    func(s map[string]string) string { return "s3://" + s["bucket"] + "/?region=" + s["region"] },
-		hosts: func(s map[string]string) []transformer.External {
-			amazon := "." + s["region"] + ".amazonaws.com"
-			return []transformer.External{
-				external("collector-store", "https", 443, s["bucket"]+".s3"+amazon, "s3"+amazon, "sts"+amazon),
-				agent("eks-pod-identity-agent.internal", "169.254.170.23", "fd00:ec2::23"),
-			}
-		},
 	},
 	{
 		overlay:  "gcs",
 		settings: map[string]string{"bucket": "tapedeck-recordings", "serviceAccount": "tapedeck-collector@project.iam.gserviceaccount.com"},
 		others:   map[string]string{"bucket": "shop_recordings", "serviceAccount": "other@project.iam.gserviceaccount.com"},
 		place:    func(s map[string]string) string { return "gs://" + s["bucket"] },
-		hosts: func(map[string]string) []transformer.External {
-			return []transformer.External{
-				external("collector-store", "https", 443, "storage.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com"),
-				agent("metadata.google.internal", "169.254.169.254"),
-			}
-		},
 	},
 	{
 		overlay:  "azure",
@@ -91,9 +69,6 @@ var stores = []store{
 		others:   map[string]string{"container": "shop", "account": "shopaccount", "clientID": "6ba7b810-9dad-41d1-80b4-00c04fd430c8"},
 		place: func(s map[string]string) string {
 			return "azblob://" + s["container"] + "/?storage_account=" + s["account"]
-		},
-		hosts: func(s map[string]string) []transformer.External {
-			return []transformer.External{external("collector-store", "https", 443, s["account"]+".blob.core.windows.net", "login.microsoftonline.com")}
 		},
 	},
 }

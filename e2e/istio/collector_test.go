@@ -148,7 +148,7 @@ func TestCollector(t *testing.T) {
 	stores := map[string]struct{ hosts, addresses []string }{
 		"base":           {},
 		"overlays/s3":    {[]string{"tapedeck-recordings.s3.eu-central-1.amazonaws.com", "s3.eu-central-1.amazonaws.com", "sts.eu-central-1.amazonaws.com"}, []string{"169.254.170.23"}},
-		"overlays/gcs":   {[]string{"storage.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com"}, []string{"169.254.169.254"}},
+		"overlays/gcs":   {[]string{"storage.googleapis.com", "oauth2.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com"}, []string{"169.254.169.254"}},
 		"overlays/azure": {[]string{"tapedeckrecordings.blob.core.windows.net", "login.microsoftonline.com"}, nil},
 	}
 	var hosts, addresses []string

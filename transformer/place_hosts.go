@@ -1,0 +1,75 @@
+package transformer
+
+import (
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// PlaceHosts returns the hosts that a client of a bucket calls: the store, and what hands
+// out credentials for it. They are private to the client's namespace. A region or an
+// account that the place does not name may be any. Sources:
+//   - https://docs.aws.amazon.com/general/latest/gr/s3.html and sts.html, and
+//     https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html;
+//   - https://cloud.google.com/storage/docs/request-endpoints,
+//     https://cloud.google.com/iam/docs/workload-identity-federation and
+//     https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity;
+//   - https://learn.microsoft.com/azure/storage/blobs/storage-blobs-introduction and
+//     https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud.
+func PlaceHosts(p contract.Place) []External {
+	if p.Setting("endpoint") != "" {
+		return endpointHosts(placeDestination(p), p.Setting("endpoint"))
+	}
+	switch p.Scheme {
+	case "s3":
+		identity := metadataHost("eks-pod-identity-agent.internal", "169.254.170.23", "fd00:ec2::23")
+		region, domain := p.Setting("region"), ".amazonaws.com"
+		if region == "" {
+			return []External{storeHosts("*" + domain), identity}
+		}
+		if strings.HasPrefix(region, "cn-") {
+			domain += ".cn"
+		}
+		amazon := "." + region + domain
+		return []External{storeHosts(p.Host+".s3"+amazon, "s3"+amazon, "sts"+amazon), identity}
+	case "gs":
+		return []External{
+			storeHosts("storage.googleapis.com", "oauth2.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com"),
+			metadataHost("metadata.google.internal", "169.254.169.254"),
+		}
+	case "azblob":
+		account := p.Setting("storage_account")
+		if account == "" {
+			account = "*"
+		}
+		return []External{storeHosts(account+".blob.core.windows.net", "login.microsoftonline.com")}
+	}
+	return nil
+}
+
+func storeHosts(hosts ...string) External {
+	return External{Name: "store", Hosts: hosts, Scheme: "https", Port: schemePorts["https"], Private: true}
+}
+
+// metadataHost opens addresses of the node, on which a cloud hands out credentials. Envoy
+// tells TCP by addresses, so the name says only what they are.
+func metadataHost(name string, addresses ...string) External {
+	return External{Name: "identity", Hosts: []string{name}, Addresses: addresses, Scheme: "tcp", Port: 80, Private: true}
+}
+
+// endpointHosts opens an endpoint that is not a Service: a name, and under it the buckets'
+// own, or an address. A name of two parts may be either. By SNI it may be opened all the
+// same; for HTTP it would be in the way of the Service.
+func endpointHosts(d destination, endpoint string) []External {
+	scheme, _, _ := strings.Cut(strings.ToLower(endpoint), "://")
+	x := External{Name: "store", Hosts: []string{d.host}, Scheme: scheme, Port: d.port, Private: true}
+	switch {
+	case d.service != "" && (scheme == "http" || strings.Count(d.host, ".") != 1):
+		return nil
+	case d.isAddress():
+		x.Scheme, x.Hosts, x.Addresses = "tcp", []string{"tapedeck-place.internal"}, []string{d.host}
+	default:
+		x.Hosts = append(x.Hosts, "*."+d.host)
+	}
+	return []External{x}
+}
