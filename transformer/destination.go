@@ -36,15 +36,6 @@ func newDestination(authority string, defaultPort int) destination {
 	return d
 }
 
-// onPorts returns the destination with the ports of several schemes.
-func (d destination) onPorts(schemes ...string) (out []destination) {
-	for _, scheme := range schemes {
-		d.port = schemePorts[scheme]
-		out = append(out, d)
-	}
-	return out
-}
-
 // isAddress tells that the host is an address and no name.
 func (d destination) isAddress() bool { return net.ParseIP(d.host) != nil }
 

@@ -135,7 +135,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 		if mode := in.cfg.OutboundTrafficPolicy; mode != "" {
 			own.OutboundTrafficPolicy = &networking.OutboundTrafficPolicy{Mode: networking.OutboundTrafficPolicy_Mode(networking.OutboundTrafficPolicy_Mode_value[mode])}
 		}
-	case in.mockedBy(w) != nil: // it may reach nothing that is to be inherited
+	case w.mockedBy() != nil: // it may reach nothing that is to be inherited
 	default:
 		lost := result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the options egress and outboundTrafficPolicy", w.id())
 		if in.cfg.Strict {
@@ -160,7 +160,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 	}
 	// The object is new, so what its editor records is of no use.
 	results = append(in.capture(newEditor(o), w, base), results...)
-	if r := in.mockedBy(w); r != nil {
+	if r := w.mockedBy(); r != nil {
 		in.confine(field(o.Node, "spec"), r)
 	}
 	return o, results
@@ -293,7 +293,7 @@ func (in *input) needs(w *workload) []reached {
 // what its sidecar calls.
 func (in *input) checkEgress(w *workload) Results {
 	var results Results
-	if in.mockedBy(w) != nil {
+	if w.mockedBy() != nil {
 		return nil // it gets a Sidecar of its own: see replaySidecars
 	}
 	for _, o := range in.sidecarsHolding(w) {

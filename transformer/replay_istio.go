@@ -42,7 +42,11 @@ func (in *input) replayIstio(r *replay) ([]*Object, Results) {
 func (in *input) parts(r *replay) map[string]*workload {
 	pods := func(part string) *workload {
 		o := r.object(part, "v1", "Pod", r.policyName(part), nil)
-		return &workload{Object: o, template: mapping("metadata", mapping("labels", r.podLabels(part)))}
+		metadata := mapping("labels", r.podLabels(part))
+		if r.w != nil && r.w.podAnnotation(meshLabel) != "" {
+			metadata.Content = append(metadata.Content, node("annotations"), mapping(meshLabel, r.w.podAnnotation(meshLabel)))
+		}
+		return &workload{Object: o, template: mapping("metadata", metadata)}
 	}
 	out := map[string]*workload{}
 	if r.copied != nil {

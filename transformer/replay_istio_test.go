@@ -12,7 +12,6 @@ import (
 // name, in one line each.
 func meshObjects(t testing.TB, in *input, r *replay) (map[string]string, Results) {
 	t.Helper()
-	in.replays = []*replay{r}
 	objects, results := in.replayIstio(r)
 	out := map[string]string{}
 	for _, o := range objects {
@@ -93,7 +92,7 @@ func TestReplayInAMesh(t *testing.T) {
 			codes: []Code{CodeReplayAccount, CodeReplayAccount}},
 		{name: "a generator alone admits nobody to a responder", change: func(r *replay) { r.Mode = generatorOnly },
 			want: map[string]string{"AuthorizationPolicy": copyAdmits, "AuthorizationPolicy-mock": "", "Sidecar": ""}, codes: []Code{CodeReplayAccount}},
-		{name: "in place the workload admits whom it did", change: func(r *replay) { r.InPlace, r.copied = true, r.w },
+		{name: "in place the workload admits whom it did", change: func(r *replay) { r.InPlace, r.copied, r.w.replay = true, r.w, r },
 			want: map[string]string{"AuthorizationPolicy": "", "AuthorizationPolicy-mock": responderAdmits, "Sidecar": confined}, codes: []Code{CodeReplayAccount}},
 		{name: "an older API", settings: map[string]string{"istioAPIVersion": "v1beta1"},
 			want: map[string]string{"AuthorizationPolicy": copyAdmits}, codes: []Code{CodeReplayAccount, CodeReplayAccount}},

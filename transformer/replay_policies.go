@@ -136,14 +136,13 @@ func common() []*yaml.Node {
 	return []*yaml.Node{mapping("ports", sequence(dns...)), egressRule(nil, istiodPort)}
 }
 
-// mockedBy returns the replay whose responder stands in for a workload's dependencies, or
+// mockedBy returns the replay whose responder stands in for the workload's dependencies, or
 // nil.
-func (in *input) mockedBy(w *workload) *replay {
-	i := slices.IndexFunc(in.replays, func(r *replay) bool { return r.copied == w && r.responds() })
-	if i < 0 {
+func (w *workload) mockedBy() *replay {
+	if w.replay == nil || w.replay.copied != w || !w.replay.responds() {
 		return nil
 	}
-	return in.replays[i]
+	return w.replay
 }
 
 // distinct returns each rule once.
@@ -246,27 +245,28 @@ func (in *input) passthrough(r *replay) []destination {
 			out = append(out, d)
 			continue
 		}
-		out = append(out, d.onPorts("https", "http")...)
+		for _, scheme := range []string{"https", "http"} {
+			d.port = schemePorts[scheme]
+			out = append(out, d)
+		}
 	}
 	return out
 }
 
-// target returns where requests go instead of to the copy: nowhere if the URL names no
-// host. Without a port, it is one for HTTP or HTTPS.
+// target returns where requests go instead of to the copy, if the URL names a host.
 func (r *replay) target() []destination {
-	scheme, rest, found := strings.Cut(r.URL, "://")
-	if !found {
-		scheme, rest = "", r.URL
-	}
-	authority, _, _ := strings.Cut(rest, "/")
-	d := newDestination(authority, schemePorts[strings.ToLower(scheme)])
-	switch {
-	case d.host == "":
+	scheme, host, port, _ := parseTarget(r.URL) // which was checked when it was read
+	if host == "" {
 		return nil
-	case d.port != 0:
-		return []destination{d}
 	}
-	return d.onPorts("https", "http")
+	d := newDestination(host, schemePorts["http"])
+	switch {
+	case port != "":
+		d.port = atoi(port)
+	case target{scheme: scheme}.secure():
+		d.port = schemePorts["https"]
+	}
+	return []destination{d}
 }
 
 // checkReplayPolicies says what the policies of a replay need, and which others open more.

@@ -47,6 +47,7 @@ spec:
 	}
 	in := newInput(objects, &cfg)
 	r.w, r.copied = in.workloads[0], in.workloads[1]
+	r.copied.replay, r.copied.original = r, r.w
 	r.copied.injecting = true
 	if change != nil {
 		change(r)
@@ -216,14 +217,16 @@ spec: {selector: {app: payments}, ports: [{name: http, port: 80, targetPort: htt
 			r.copied.template.Content[1].Content[1].Content = append(r.copied.template.Content[1].Content[1].Content, node("istio.io/dataplane-mode"), node("ambient"))
 		},
 			in: "pods generator: 8080 15008\n169.254.7.127/32 and fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128: ", out: "pods responder: 4140 4141 15008"},
-		{name: "requests to a URL outside", part: contract.PartGenerator, change: func(r *replay) { r.URL, r.copied = "https://staging.example.com/shop", nil },
+		{name: "requests to a URL outside", part: contract.PartGenerator, change: func(r *replay) { r.URL, r.copied = "https://staging.example.com", nil },
 			out: ": 443"},
 		{name: "requests to a host and port", part: contract.PartGenerator, change: func(r *replay) { r.URL, r.copied = "staging.example.com:8443", nil },
 			out: ": 8443"},
 		{name: "requests to a Service of the input", part: contract.PartGenerator, change: func(r *replay) { r.URL, r.copied = "http://payments", nil }, input: payments,
 			out: "pods app=payments: http 15008"},
-		{name: "requests to a host by either scheme", part: contract.PartGenerator, change: func(r *replay) { r.URL, r.copied = "staging.example.com", nil },
-			out: ": 443\n: 80"},
+		{name: "requests to a host alone", part: contract.PartGenerator, change: func(r *replay) { r.URL, r.copied = "staging.example.com", nil },
+			out: ": 80"},
+		{name: "requests to a host by gRPC", part: contract.PartGenerator, change: func(r *replay) { r.URL, r.copied = "grpcs://staging.example.com", nil },
+			out: ": 443"},
 		{name: "requests to the copy by HTTPS", part: contract.PartGenerator, change: func(r *replay) { r.URL = "https://" },
 			out: "pods copy: 8080 15008\npods responder: 4141 15008"},
 		{name: "requests to another port of the copy", part: contract.PartGenerator, change: func(r *replay) { r.URL = ":80" },
