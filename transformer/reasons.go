@@ -157,7 +157,6 @@ const (
 	CodeUndoRefused     Code = "undo-refused"
 	CodeReplayTwice     Code = "replay-twice"
 	CodeReplayName      Code = "replay-name-taken"
-	CodeReplayTarget    Code = "replay-target"
 	CodeReplaySecret    Code = "replay-secret"
 	CodeReplaySecretKey Code = "replay-secret-key"
 	CodeReplayTLS       Code = "replay-tls"
@@ -331,7 +330,6 @@ var reasons = map[Code]Reason{
 	CodeUndoRefused:     {Error, false, "The annotation tapedeck.dev/undo has an entry that no render writes: somebody else wrote or changed it.", "Remove the annotation, or render from the original manifest."},
 	CodeReplayTwice:     {Error, false, "Two replays of one workload have the same settings, so they would have the same names.", "Remove one of the two."},
 	CodeReplayName:      {Error, false, "An object of the input has the name that a replay needs, and no render created it.", "Rename or remove the object."},
-	CodeReplayTarget:    {Error, false, "Nothing says to which port of the copy the recorded requests are to be sent.", "Render the workload's Service with it, declare a containerPort, or give a URL: replay.speedscale.com/sut-url, or customURL of a TrafficReplay."},
 	CodeReplaySecret:    {Info, false, "The pods of a replay need a Secret that is not in the input: they wait until it is there.", "Create it in their namespace; `tapedeck ca` makes that of the CA."},
 	CodeReplaySecretKey: {Warning, false, "The pods of a replay need a key that a Secret of the input does not have.", "Add it. If something else does that in the cluster, there is nothing to do."},
 	CodeReplayTLS:       {Warning, false, "The copy takes TLS, and the generator verifies the certificate, which is the original's.", "Nothing, if the certificate has the name that the result gives; or else have it signed for that, too."},

@@ -19,10 +19,7 @@ func (in *input) generator(r *replay) ([]*Object, Results) {
 	if !r.generates() {
 		return nil, nil
 	}
-	targets, results := in.targets(r)
-	if results.Failed() {
-		return nil, results
-	}
+	targets := in.targets(r)
 	var verdicts []*yaml.Node
 	for code := 1; code <= lastVerdict; code++ {
 		verdicts = append(verdicts, node(code))
@@ -45,7 +42,7 @@ func (in *input) generator(r *replay) ([]*Object, Results) {
 	for _, key := range sortedKeys(r.Hooks) {
 		annotations.Content = append(annotations.Content, node(key), node(r.Hooks[key]))
 	}
-	return []*Object{job}, results
+	return []*Object{job}, in.unverified(r, targets)
 }
 
 // lastVerdict is the last of the exit codes by which `tapedeck replay` tells verdicts apart,
@@ -141,48 +138,36 @@ func (t target) String() string {
 	return strconv.Itoa(t.captured) + "=" + t.address()
 }
 
-// targets returns where the requests of a replay go: to the ports of the copy's Service, in
-// which the settings replace scheme, host and port one by one.
-func (in *input) targets(r *replay) (all []target, results Results) {
+// targets returns where the requests of a replay go: to the ports of the copy's Service, of
+// which the URL replaces scheme, host and port one by one. The first one takes what is for
+// none of the others. Where all go to one port, they need not be told apart.
+func (in *input) targets(r *replay) (all []target) {
 	scheme, host, port, _ := parseTarget(r.URL) // which was checked when it was read
-	switch {
-	case host != "": // which has nothing to do with the Service
-		all = []target{{host: host}}
-	case r.copied != nil:
-		all = in.copyTargets(r)
+	of := in.copyTargets(r)
+	if host != "" { // which has nothing to do with the Service
+		of = []target{{host: host}}
 	}
-	if len(all) == 0 {
-		return nil, Results{result(CodeReplayTarget, r.from, "nothing says to which port the recorded requests of %s are to be sent; allowed: a Service or a containerPort of the workload, or a URL to send them to", r.subject().Ref()).At(r.at, r.URL, "")}
-	}
-	for i := range all {
-		all[i].scheme, all[i].port = cmp.Or(scheme, all[i].scheme, "http"), cmp.Or(port, all[i].port)
-	}
-	first := all[0]
-	all = slices.DeleteFunc(all, func(t target) bool { // where all go to one port, they need not be told apart
-		return t != first && t.address() == first.address()
-	})
-	all[0].captured = 0
-	return all, in.unverified(r, all)
-}
-
-// copyTargets returns the ports of the copy's Service by the ports of the application that
-// they lead to, which recordings tell apart.
-func (in *input) copyTargets(r *replay) (all []target) {
-	for _, s := range in.servicesOf(r.copied) {
-		if s.entry() || s.name() != r.name {
+	for i, t := range of {
+		t.scheme, t.port = cmp.Or(scheme, t.scheme, "http"), cmp.Or(port, t.port)
+		if i == 0 {
+			t.captured = 0
+		} else if t.address() == all[0].address() {
 			continue
 		}
-		for _, p := range s.ports(r.copied) {
-			app := r.copied.appPort(p.target)
-			if slices.ContainsFunc(all, func(t target) bool { return t.captured == app }) {
-				continue
-			}
-			t := target{captured: app, host: r.copyHost(), port: strconv.Itoa(p.number)}
-			if service, isTLS := in.speaksTLS(r, app); isTLS {
-				t.scheme, t.name = "https", service
-			}
-			all = append(all, t)
+		all = append(all, t)
+	}
+	return all
+}
+
+// copyTargets returns the ports of the copy's Service, each of which is that of the
+// application, which recordings tell apart.
+func (in *input) copyTargets(r *replay) (all []target) {
+	for _, n := range r.ports {
+		t := target{captured: n, host: r.copyHost(), port: strconv.Itoa(n)}
+		if service, isTLS := in.speaksTLS(r, n); isTLS {
+			t.scheme, t.name = "https", service
 		}
+		all = append(all, t)
 	}
 	return all
 }

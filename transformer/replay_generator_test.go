@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,52 +12,51 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// played is a replay of the workload of a manifest, as renderReplays has it.
+// played is a replay of the workload of a manifest, when its copy was injected.
 type played struct {
 	in *input
 	r  *replay
 }
 
-// play reads a manifest whose first object is the workload, under options, and makes its
-// replay. The workload stands for its copy, and the last Service for the copy's.
+// play reads a manifest whose only workload is replayed to, under options.
 func play(t testing.TB, manifest string, options map[string]string, change func(*replay)) played {
 	t.Helper()
 	cfg := DefaultConfig()
+	cfg.ReplayPlace = "s3://recordings/shop?region=eu-central-1"
 	for name, value := range options {
 		if err := cfg.SetOption(name, value); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if cfg.ReplayPlace == "" {
-		cfg.ReplayPlace = "s3://recordings/shop?region=eu-central-1"
-	}
 	var objects []*Object
-	for _, text := range strings.Split(manifest, "\n---\n") {
+	for text := range strings.SplitSeq(manifest, "\n---\n") {
 		objects = append(objects, parsed(t, text))
 	}
 	in := newInput(objects, &cfg)
+	w := in.workloads[0]
 	r := replayOf(t, shop)
-	r.from, r.w = in.workloads[0].Object, in.workloads[0]
-	r.copied = r.w
+	r.from, r.w = w.Object, w
 	if change != nil {
 		change(r)
 	}
-	in.nameReplays([]*replay{r})
-	if r.copied != nil {
-		in.services = map[servicePair][]*service{}
-		for _, o := range objects {
-			if s := asService(o); s != nil {
-				if strAt(o.Node, "metadata", "name") == "copy" {
-					setName(o, r.name)
-				}
-				in.services[s.pair()] = append(in.services[s.pair()], s)
-			}
+	check := func(results Results) {
+		if results.Failed() {
+			t.Fatal(results)
 		}
+	}
+	check(in.decide(w))
+	check(in.nameReplays([]*replay{r}))
+	if !r.elsewhere() {
+		check(in.addCopy(r))
+	}
+	in.replays = []*replay{r}
+	in.labelWorkloads()
+	for _, w := range in.renderOrder() {
+		_, results := in.inject(w)
+		check(results)
 	}
 	return played{in, r}
 }
-
-func setName(o *Object, name string) { field(o.Node, "metadata", "name").Value = name }
 
 // args returns the arguments of the container of a part, and the object.
 func (p played) args(t testing.TB, part string) ([]string, *Object, Results) {
@@ -73,7 +73,7 @@ func (p played) args(t testing.TB, part string) ([]string, *Object, Results) {
 	return args, objects[0], results
 }
 
-// having returns those of some arguments that begin with a flag.
+// argsOf returns the values of a flag among arguments.
 func argsOf(args []string, flag string) (out []string) {
 	for _, a := range args {
 		if value, ok := strings.CutPrefix(a, "--"+flag+"="); ok {
@@ -83,57 +83,40 @@ func argsOf(args []string, flag string) (out []string) {
 	return out
 }
 
-// copyService leads to the shop's pods, and stands for the copy's Service.
-const copyService = `
-apiVersion: v1
-kind: Service
-metadata: {name: copy, namespace: store}
-spec: {selector: {app: shop}, ports: [{name: tcp-8080, port: 8080, appProtocol: tcp}]}
-`
-
 func TestTargets(t *testing.T) {
 	const (
-		base     = "shop-replay-"
-		twoPorts = `
-apiVersion: v1
-kind: Service
-metadata: {name: copy, namespace: store}
-spec: {selector: {app: shop}, ports: [{name: tcp-8080, port: 8080}, {name: tcp-9090, port: 9090}, {name: again, port: 80, targetPort: 8080}]}
-`
-		tls = `
-apiVersion: v1
-kind: Service
-metadata: {name: front, namespace: store}
-spec: {selector: {app: shop}, ports: [{name: https, port: 443, targetPort: 8080}]}
-`
+		one   = "\n---\n{apiVersion: v1, kind: Service, metadata: {name: front, namespace: store}, spec: {selector: {app: shop}, ports: [{name: web, port: 80, targetPort: 8080}]}}"
+		two   = "\n---\n{apiVersion: v1, kind: Service, metadata: {name: front, namespace: store}, spec: {selector: {app: shop}, ports: [{name: web, port: 80, targetPort: 8080}, {name: rpc, port: 81, targetPort: 9090}, {name: again, port: 82, targetPort: 8080}]}}"
+		https = "\n---\n{apiVersion: v1, kind: Service, metadata: {name: front, namespace: store}, spec: {selector: {app: shop}, ports: [{name: https, port: 443, targetPort: 8080}]}}"
 	)
+	elsewhere := func(r *replay) { r.Mode = generatorOnly }
 	for _, c := range []struct {
-		what, services, url string
-		none                bool // no copy
-		want                []string
-		code                Code
+		what, shop, services, url string
+		change                    func(*replay)
+		want                      []string
+		code                      Code
 	}{
-		{what: "one port", services: copyService, want: []string{"http://BASE.store:8080"}},
-		{what: "several ports", services: twoPorts, want: []string{"http://BASE.store:8080", "9090=http://BASE.store:9090"}},
-		{what: "another port", services: twoPorts, url: ":7070", want: []string{"http://BASE.store:7070"}},
-		{what: "another scheme", services: twoPorts, url: "h2c://", want: []string{"h2c://BASE.store:8080", "9090=h2c://BASE.store:9090"}},
-		{what: "another scheme and port", services: twoPorts, url: "grpc://:7070", want: []string{"grpc://BASE.store:7070"}},
-		{what: "another host", services: copyService, url: "new.com", want: []string{"http://new.com"}},
-		{what: "another host and port", services: copyService, url: "new.com:81", want: []string{"http://new.com:81"}},
-		{what: "a whole URL", services: copyService, url: "https://new.com:444/", want: []string{"https://new.com:444"}},
-		{what: "an IPv6 address", services: copyService, url: "http://[2001:db8::1]:444", want: []string{"http://[2001:db8::1]:444"}},
-		{what: "an IPv6 address without port", services: copyService, url: "https://[2001:db8::1]", want: []string{"https://[2001:db8::1]"}},
-		{what: "no copy", url: "https://new.com", none: true, want: []string{"https://new.com"}},
-		{what: "no copy, and a part of a URL", url: ":80", none: true, code: CodeReplayTarget},
-		{what: "no port", code: CodeReplayTarget},
-		{what: "TLS", services: copyService + "\n---\n" + tls, want: []string{"https://BASE.store:8080"}, code: CodeReplayTLS},
-		{what: "TLS that the URL denies", services: copyService + "\n---\n" + tls, url: "http://", want: []string{"http://BASE.store:8080"}},
+		{what: "a container's port", want: []string{"http://BASE.store:8080"}},
+		{what: "the port behind a Service", services: one, want: []string{"http://BASE.store:8080"}},
+		{what: "several ports", services: two, want: []string{"http://BASE.store:8080", "9090=http://BASE.store:9090"}},
+		{what: "another port", services: two, url: ":7070", want: []string{"http://BASE.store:7070"}},
+		{what: "another scheme", services: two, url: "h2c://", want: []string{"h2c://BASE.store:8080", "9090=h2c://BASE.store:9090"}},
+		{what: "another scheme and port", services: two, url: "grpc://:7070", want: []string{"grpc://BASE.store:7070"}},
+		{what: "another host", services: two, url: "new.com", change: elsewhere, want: []string{"http://new.com"}},
+		{what: "another host and port", services: two, url: "new.com:81", change: elsewhere, want: []string{"http://new.com:81"}},
+		{what: "a whole URL", services: two, url: "https://new.com:444/", change: elsewhere, want: []string{"https://new.com:444"}},
+		{what: "an IPv6 address", services: two, url: "http://[2001:db8::1]:444", change: elsewhere, want: []string{"http://[2001:db8::1]:444"}},
+		{what: "an IPv6 address without port", services: two, url: "https://[2001:db8::1]", change: elsewhere, want: []string{"https://[2001:db8::1]"}},
+		{what: "another host of a workload that is replayed to in place", shop: captured(""), services: two, url: "shop.example.com", change: func(r *replay) { r.InPlace, r.Mocks.None = true, true }, want: []string{"http://shop.example.com"}},
+		{what: "TLS", services: https, want: []string{"https://BASE.store:8080"}, code: CodeReplayTLS},
+		{what: "TLS that the URL denies", services: https, url: "http://", want: []string{"http://BASE.store:8080"}},
+		{what: "TLS of another scheme", services: https, url: "grpcs://", want: []string{"grpcs://BASE.store:8080"}, code: CodeReplayTLS},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			p := play(t, strings.TrimSuffix(shop+"\n---\n"+c.services, "\n---\n"), nil, func(r *replay) {
+			p := play(t, cmp.Or(c.shop, shop)+c.services, nil, func(r *replay) {
 				r.URL = c.url
-				if c.none {
-					r.copied = nil
+				if c.change != nil {
+					c.change(r)
 				}
 			})
 			args, _, results := p.args(t, contract.PartGenerator)
@@ -165,12 +148,7 @@ func codesOf(results Results) string {
 
 // A certificate of the sidecar makes TLS of what the Service does not say anything about.
 func TestTargetOfASidecarWithTLS(t *testing.T) {
-	p := play(t, shop+"\n---\n"+copyService, map[string]string{"upstreamCASecret": "roots"}, func(r *replay) {
-		s := &r.copied.settings
-		s.ProxyType, s.TLSInSecret, s.TLSInPublic, s.TLSInPrivate = "reverse", "cert", "tls.crt", "tls.key"
-		s.routes = []contract.InRoute{{In: 4143, App: 8080}}
-		r.copied.injecting = true
-	})
+	p := play(t, captured("tls-in-secret: cert"), map[string]string{"upstreamCASecret": "roots"}, nil)
 	args, job, _ := p.args(t, contract.PartGenerator)
 	if got := argsOf(args, "target"); len(got) != 1 || !strings.HasPrefix(got[0], "https://") {
 		t.Errorf("requests go to %v", got)
@@ -178,6 +156,15 @@ func TestTargetOfASidecarWithTLS(t *testing.T) {
 	if got := argsOf(args, "tls-ca"); !slices.Equal(got, []string{"/etc/tapedeck/upstream-ca/ca.crt"}) || !strings.Contains(job.yaml(t), "secretName: roots") {
 		t.Errorf("the roots are %v in %s", got, job.yaml(t))
 	}
+}
+
+// captured is the shop with a sidecar, and perhaps a further setting.
+func captured(setting string) string {
+	annotations := `sidecar.speedscale.com/inject: "true"`
+	if setting != "" {
+		annotations += ", sidecar.speedscale.com/" + setting
+	}
+	return strings.Replace(shop, "metadata: {name: shop,", "metadata: {annotations: {"+annotations+"}, name: shop,", 1)
 }
 
 func (o *Object) yaml(t testing.TB) string {
@@ -189,27 +176,23 @@ func (o *Object) yaml(t testing.TB) string {
 	return text
 }
 
-// The captured port leads to the sidecar, and recordings have the application's.
+// The Service may lead to the sidecar, and recordings have the application's port.
 func TestTargetsGoByTheApplicationsPorts(t *testing.T) {
-	const service = `
-apiVersion: v1
-kind: Service
-metadata: {name: copy, namespace: store}
-spec: {selector: {app: shop}, ports: [{port: 8080, targetPort: 4143}, {port: 9090, targetPort: 4144}]}
-`
-	p := play(t, shop+"\n---\n"+service, nil, func(r *replay) {
-		r.copied.settings.routes = []contract.InRoute{{In: 4143, App: 80}, {In: 4144, App: 90}}
-	})
+	service := "\n---\n{apiVersion: v1, kind: Service, metadata: {name: front, namespace: store}, spec: {selector: {app: shop}, ports: [{name: https, port: 443, targetPort: 8080}, {name: rpc, port: 81, targetPort: 9090}]}}"
+	p := play(t, captured("")+service, map[string]string{"inbound": "service"}, nil)
 	args, _, _ := p.args(t, contract.PartGenerator)
-	if got := argsOf(args, "target"); len(got) != 2 || !strings.HasPrefix(got[1], "90=http://") || !strings.HasSuffix(got[1], ":9090") {
-		t.Errorf("requests go to %v", got)
+	if got, want := argsOf(args, "target"), []string{"https://" + p.r.name + ".store:8080", "9090=http://" + p.r.name + ".store:9090"}; !slices.Equal(got, want) {
+		t.Errorf("requests go to %v, want %v", got, want)
+	}
+	if got := p.r.service.yaml(t); !strings.Contains(got, "targetPort: 4143") {
+		t.Errorf("the Service does not lead to the sidecar:\n%s", got)
 	}
 }
 
 // Values are as they stand: Kubernetes expands only what is ours.
 func TestNothingOfTheUsersIsExpanded(t *testing.T) {
 	const hostile = "$(KUBERNETES_SERVICE_HOST) $$(A)"
-	p := play(t, shop+"\n---\n"+copyService, nil, func(r *replay) {
+	p := play(t, shop, nil, func(r *replay) {
 		r.BuildTag = hostile
 		r.Tests.Keys, r.Mocks.Keys = []string{hostile}, []string{hostile, "-v"}
 		r.GeneratorFlags, r.ResponderFlags = []string{"--fail-if=" + hostile}, []string{"--fault=" + hostile}
@@ -269,7 +252,7 @@ func TestSelectionOfExchanges(t *testing.T) {
 		{"all", traffic{All: true}, nil, nil},
 		{"some", traffic{Keys: []string{"shop:a:80", "-odd"}}, nil, []string{"shop:a:80", "-odd"}},
 	} {
-		p := play(t, shop+"\n---\n"+copyService, nil, func(r *replay) { r.Tests, r.Mocks = c.traffic, c.traffic })
+		p := play(t, shop, nil, func(r *replay) { r.Tests, r.Mocks = c.traffic, c.traffic })
 		for _, part := range []string{contract.PartGenerator, contract.PartResponder} {
 			args, _, _ := p.args(t, part)
 			if got := argsOf(args, "workload"); !slices.Equal(got, c.workload) {
@@ -295,7 +278,7 @@ func TestPartsByMode(t *testing.T) {
 		{"nothing is mocked", func(r *replay) { r.Mocks.None = true }, true, false, false},
 		{"nothing is sent", func(r *replay) { r.Tests.None = true }, false, true, false},
 	} {
-		p := play(t, shop+"\n---\n"+copyService, nil, c.change)
+		p := play(t, shop, nil, c.change)
 		args, job, _ := p.args(t, contract.PartGenerator)
 		_, deployment, _ := p.args(t, contract.PartResponder)
 		if (job != nil) != c.generates || (deployment != nil) != c.responds || (argsOf(args, "responder") != nil) != c.waitsForTheResponder {
@@ -307,7 +290,7 @@ func TestPartsByMode(t *testing.T) {
 // Kubernetes refuses an update of a Job's template, so whatever changes it is another Job.
 func TestJobIsAnotherOneForEveryChange(t *testing.T) {
 	name := func(options map[string]string, change func(*replay)) string {
-		_, job, _ := play(t, shop+"\n---\n"+copyService, options, change).args(t, contract.PartGenerator)
+		_, job, _ := play(t, shop, options, change).args(t, contract.PartGenerator)
 		return job.name()
 	}
 	was := name(nil, nil)
@@ -327,9 +310,9 @@ func TestJobIsAnotherOneForEveryChange(t *testing.T) {
 // Everything that is built passes the check by which the next render knows it again.
 func TestWhatIsBuiltIsKnownAgain(t *testing.T) {
 	for _, in := range []played{
-		play(t, shop+"\n---\n"+copyService, nil, nil),
-		play(t, shop+"\n---\n"+copyService, map[string]string{"replayPlace": "/var/lib/place", "replayClaim": "place"}, func(r *replay) { r.Shards = 3 }),
-		play(t, strings.Replace(shop, "name: shop,", "name: "+longName+".a,", 1)+"\n---\n"+copyService, nil, nil),
+		play(t, shop, nil, nil),
+		play(t, shop, map[string]string{"replayPlace": "/var/lib/place", "replayClaim": "place"}, func(r *replay) { r.Shards = 3 }),
+		play(t, strings.Replace(shop, "name: shop,", "name: "+longName+".a,", 1), nil, nil),
 	} {
 		for _, build := range []func(*replay) ([]*Object, Results){in.in.generator, in.in.responder} {
 			objects, results := build(in.r)
@@ -356,7 +339,7 @@ func TestGeneratorWaitsForEnvoyWhereItIsSureToBe(t *testing.T) {
 		{"the pods keep it away", strings.Replace(shop, `inject: "true"`, `inject: "false"`, 1) + fmt.Sprintf(namespace, "istio-injection: enabled"), "auto"},
 		{"the mesh is ambient", bare + fmt.Sprintf(namespace, "istio.io/dataplane-mode: ambient"), "auto"},
 	} {
-		args, _, _ := play(t, c.manifest+"\n---\n"+copyService, nil, nil).args(t, contract.PartGenerator)
+		args, _, _ := play(t, c.manifest, nil, nil).args(t, contract.PartGenerator)
 		if got := argsOf(args, "envoy"); !slices.Equal(got, []string{c.want}) {
 			t.Errorf("%s: %v, want %s", c.what, got, c.want)
 		}
@@ -372,12 +355,12 @@ func TestPodsOfAReplayAreWhereTheWorkloadIs(t *testing.T) {
 		options        map[string]string
 		has, lacks     []string
 	}{
-		{"placed", placed + "\n---\n" + copyService, nil, []string{"pool: shop", "key: shop", "name: registry"}, []string{"fsGroup", "persistentVolumeClaim", "azure"}},
-		{"Windows", windows + "\n---\n" + copyService, nil, []string{"name: registry"}, []string{"nodeSelector", "tolerations"}},
-		{"a volume", shop + "\n---\n" + copyService, map[string]string{"replayPlace": "/var/lib/place", "replayClaim": "place"}, []string{"claimName: place", "mountPath: /var/lib/place", "fsGroup: 2102"}, nil},
-		{"a volume on OpenShift", shop + "\n---\n" + copyService, map[string]string{"replayPlace": "/p", "replayClaim": "place", "runAsUser": "0", "runAsGroup": "0"}, []string{"claimName: place"}, []string{"fsGroup", "runAsUser"}},
-		{"Azure", shop + "\n---\n" + copyService, map[string]string{"replayPlace": "azblob://recordings", "replayServiceAccount": "replays"}, []string{`azure.workload.identity/use: "true"`, "serviceAccountName: replays"}, nil},
-		{"limits", shop + "\n---\n" + copyService, map[string]string{"replayRequests": "cpu=2,memory=1Gi", "replayLimits": "memory=512Mi"}, []string{"cpu: 2", "memory: 512Mi"}, []string{"1Gi"}},
+		{"placed", placed, nil, []string{"pool: shop", "key: shop", "name: registry"}, []string{"fsGroup", "persistentVolumeClaim", "azure"}},
+		{"Windows", windows, nil, []string{"name: registry"}, []string{"nodeSelector", "tolerations"}},
+		{"a volume", shop, map[string]string{"replayPlace": "/var/lib/place", "replayClaim": "place"}, []string{"claimName: place", "mountPath: /var/lib/place", "fsGroup: 2102"}, nil},
+		{"a volume on OpenShift", shop, map[string]string{"replayPlace": "/p", "replayClaim": "place", "runAsUser": "0", "runAsGroup": "0"}, []string{"claimName: place"}, []string{"fsGroup", "runAsUser"}},
+		{"Azure", shop, map[string]string{"replayPlace": "azblob://recordings", "replayServiceAccount": "replays"}, []string{`azure.workload.identity/use: "true"`, "serviceAccountName: replays"}, nil},
+		{"limits", shop, map[string]string{"replayRequests": "cpu=2,memory=1Gi", "replayLimits": "memory=512Mi"}, []string{"cpu: 2", "memory: 512Mi"}, []string{"1Gi"}},
 	} {
 		p := play(t, c.manifest, c.options, nil)
 		for _, part := range []string{contract.PartGenerator, contract.PartResponder} {
@@ -399,7 +382,7 @@ func TestPodsOfAReplayAreWhereTheWorkloadIs(t *testing.T) {
 
 // The responder holds recorded data, and neither writes to the place nor knows a credential.
 func TestResponderHasNoMoreThanItNeeds(t *testing.T) {
-	p := play(t, shop+"\n---\n"+copyService, map[string]string{"replayPlace": "/var/lib/place", "replayClaim": "place", "redactKeySecret": "redaction"}, func(r *replay) { r.Secrets = []string{"login", "b.c"} })
+	p := play(t, shop, map[string]string{"replayPlace": "/var/lib/place", "replayClaim": "place", "redactKeySecret": "redaction"}, func(r *replay) { r.Secrets = []string{"login", "b.c"} })
 	_, o, _ := p.args(t, contract.PartResponder)
 	text := o.yaml(t)
 	if strings.Contains(text, "login") || strings.Count(text, "readOnly: true") != 4 {
@@ -428,7 +411,7 @@ kind: Secret
 metadata: {name: login, namespace: store}
 stringData: {other: ""}
 `
-	full := shop + "\n---\n" + copyService + "\n---\n" + secrets
+	full := shop + "\n---\n" + secrets
 	for _, c := range []struct {
 		what, manifest string
 		options        map[string]string
@@ -436,7 +419,7 @@ stringData: {other: ""}
 		want           string
 	}{
 		{"nothing", full, nil, nil, ""},
-		{"no CA", shop + "\n---\n" + copyService, nil, nil, "replay-secret"},
+		{"no CA", shop, nil, nil, "replay-secret"},
 		{"a Secret of another namespace", strings.ReplaceAll(full, "namespace: store}\ndata", "namespace: other}\ndata"), nil, nil, "replay-secret"},
 		{"a Secret without the key", full, nil, []string{"login"}, "replay-secret-key"},
 		{"a Secret that is not there", full, nil, []string{"token"}, "replay-secret"},
