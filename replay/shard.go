@@ -97,6 +97,13 @@ func newPart(o *Options) *part {
 	return p
 }
 
+// Part tells which steps count as those of the options' shard, and how many there are.
+func (o Options) Part() (has func(step int) bool, steps int) {
+	o.Load = o.Load.normal()
+	p := newPart(&o)
+	return p.counts, p.steps(o.Graph.Steps())
+}
+
 // share is the part's of a number of things, of which the first parts get one more.
 func (p *part) share(n int) int { return shareOf(n, p.Index, p.Of) }
 

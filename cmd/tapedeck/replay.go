@@ -57,7 +57,10 @@ behind it, waits for the target's port, replays, and stops both.
 			err := coded(f.run(cmd, args[0], args[1:]))
 			var reported exitError
 			if _, ok := signals.Received(cmd.Context()); ok && err != nil && !errors.As(err, &reported) {
-				return &codedError{codeIncomplete, fmt.Errorf("the replay was stopped before there was anything to report: %w", err)}
+				err = &codedError{codeIncomplete, fmt.Errorf("the replay was stopped before there was anything to report: %w", err)}
+			}
+			if failed := f.lastWords(f.reported, err); failed != nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: --termination-log: %s\n", failed)
 			}
 			return err
 		},
@@ -151,6 +154,8 @@ type replayFlags struct {
 	query                                 read.Query
 	allowIncomplete                       bool
 	temp, tempSize                        string
+
+	reported *report.Report // nil: there is none yet
 }
 
 func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (err error) {
@@ -178,30 +183,66 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	if err != nil {
 		return err
 	}
-	l, err := f.prepare(cmd, place, to)
+	g := newGenerator(cmd, f, with)
+	leave, err := g.join(ctx)
+	defer leave()
 	if err != nil {
 		return err
 	}
-	defer l.plan.Close()
-	_ = with
+	done := false
+	if g.meeting != nil {
+		if done, err = g.stand(ctx); err != nil {
+			return err
+		}
+	}
+	var l *loaded
+	if !done {
+		if l, err = f.prepare(cmd, place, to, g.alive); err != nil {
+			return err
+		}
+		defer l.plan.Close()
+		r, err := f.play(cmd, g, l, load, set, place, command)
+		if err != nil {
+			return err
+		}
+		if g.meeting == nil {
+			r.Judge(goals)
+			f.reported = r
+			return f.finish(cmd, r, l)
+		}
+	}
+	if g.shard.Index > 0 {
+		return nil
+	}
+	if f.reported, err = g.conclude(ctx, goals); err != nil {
+		return err
+	}
+	return f.finish(cmd, f.reported, l)
+}
+
+// play sends what was loaded, and returns the report. Where shards meet, it stores the part's
+// result instead.
+func (f *replayFlags) play(cmd *cobra.Command, g *generator, l *loaded, load replay.Load, set []carry.Setting, place string, command []string) (r *report.Report, err error) {
+	ctx := cmd.Context()
 	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: load, Set: set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag, Grace: f.timeout}
 	f.bounds.InFlight = cmp.Or(f.maxInFlight, replay.DefaultInFlight)
 	if o.Load, err = f.bounds.Check(load, l.plan); err != nil {
-		return err
+		return nil, err
 	}
+	g.options(&o)
 	needs, err := f.preflight(cmd, l, &o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	closeClients, err := f.clients(&o, l.targets)
 	defer closeClients()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var dependencies *standIn
 	if f.mocks {
 		if dependencies, err = f.startMock(cmd, place); err != nil {
-			return err
+			return nil, err
 		}
 		defer dependencies.end()
 	}
@@ -209,47 +250,70 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	if len(command) > 0 {
 		for _, t := range l.targets.flags {
 			if isTaken(ctx, t.url) {
-				return fmt.Errorf("%s: somebody listens there already, and would get the requests meant for %s: stop it, or give the command another port and say so with --target", t.url.Host, command[0])
+				return nil, fmt.Errorf("%s: somebody listens there already, and would get the requests meant for %s: stop it, or give the command another port and say so with --target", t.url.Host, command[0])
 			}
 		}
 		app = startApp(cmd, command, dependencies)
 		defer app.stop(ctx)
 		for _, t := range l.targets.flags {
 			if err := app.ready(ctx, t.url); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	p := newProgress(cmd.ErrOrStderr())
-	if p.is() {
+	if err := g.await(ctx, &o); err != nil {
+		return nil, err
+	}
+	run := func(o *replay.Options) (*report.Report, error) {
+		p := newProgress(cmd.ErrOrStderr())
 		o.Progress = func(elapsed time.Duration, c stats.Counts) {
 			p.show("%s: %d sent, %d failed", elapsed.Round(time.Second), c.Sent, c.Failed)
+			g.progress(elapsed, c)
 		}
+		if !p.is() && g.log.w == nil {
+			o.Progress = nil
+		}
+		calm()
+		r, err := replay.Run(ctx, *o)
+		p.clear()
+		if app != nil {
+			app.tellEnd(cmd)
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.about(r, l, o, needs)
+		f.unfired(r, l)
+		if dependencies != nil {
+			dependencies.end()
+			r.Mock = summary(dependencies.Receipt())
+		}
+		return r, nil
 	}
-	calm()
-	r, err := replay.Run(ctx, o)
-	p.clear()
-	if app != nil {
-		app.tellEnd(cmd)
+	if g.meeting != nil {
+		return nil, g.send(ctx, g.header(l, &o, needs), &o, run)
 	}
-	if err != nil {
-		return err
+	if err := g.reset(ctx); err != nil {
+		return nil, err
 	}
-	r.Version, r.Target, r.Source.Place, r.Source.SHA256, r.Source.Findings = buildVersion(), l.targets.String(), l.source.Place, l.source.SHA256, l.source.Findings
+	if r, err = run(&o); err == nil {
+		end, cancel := lasting(ctx)
+		defer cancel()
+		g.addMock(end, r)
+	}
+	return r, err
+}
+
+// about fills in what a report is about.
+func (f *replayFlags) about(r *report.Report, l *loaded, o *replay.Options, needs []report.Need) {
+	r.Version, r.Target, r.BuildTag, r.Needs = buildVersion(), l.targets.String(), f.buildTag, needs
+	r.Source.Place, r.Source.SHA256, r.Source.Findings = l.source.Place, l.source.SHA256, l.source.Findings
 	if f.allowIncomplete {
 		r.Source.Findings = nil
 	}
 	if o.Baseline != nil {
 		r.Baseline = f.baseline
 	}
-	r.Needs = needs
-	f.unfired(r, l)
-	if dependencies != nil {
-		dependencies.end()
-		r.Mock = dependencies.summary()
-	}
-	r.Judge(goals)
-	return f.finish(cmd, r, l)
 }
 
 // calm lets garbage grow to four times what is in use, if that is no more than a bound: sending
@@ -278,8 +342,10 @@ func (f *replayFlags) check(command []string) error {
 		return errors.New("--no-compare: nothing is compared, so --accept, --baseline and --verify-fix have no meaning")
 	case f.responder != "" && f.mocks:
 		return errors.New("--responder and --mock: want one mock")
-	case f.accept != "" && f.shard != "":
-		return errors.New("--accept: rules come from a whole run, and --shard sends a part: replay without shards")
+	case f.accept != "" && f.shard+f.meet != "":
+		return errors.New("--accept: rules come from one process that sends all, without --shard and --meet")
+	case f.meet != "" && len(command) > 0:
+		return errors.New("--meet: it is for a target that all shards reach, and a command is run by each of them")
 	case (f.certFile == "") != (f.keyFile == ""):
 		return errors.New("--tls-cert and --tls-key: want both or none")
 	case f.output != "none":

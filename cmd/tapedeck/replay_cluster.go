@@ -42,7 +42,7 @@ func (f *clusterFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.shard, "shard", "", "send one part of the recording, `INDEX/OF`, as 0/3; other processes send the others")
 	fs.StringVar(&f.meet, "meet", "", "`place` where the shards meet and the report goes, below runs/RUN")
 	fs.StringVar(&f.id, "run", "", "`ID` of the run that the shards belong to, as JOB/UID")
-	fs.DurationVar(&f.progressTimeout, "progress-timeout", 0, "how long the run may make no progress; 0: "+contract.DefaultReplayTimeout+" with --meet or --wait-for-target, else any time")
+	fs.DurationVar(&f.progressTimeout, "progress-timeout", 0, "how long the run may make no progress, and whatever it waits for; 0: "+contract.DefaultReplayTimeout+" with --meet and for what it waits for, else any time")
 	fs.BoolVar(&f.waitForTarget, "wait-for-target", false, "wait until the target answers, for --progress-timeout at most")
 	fs.StringVar(&f.responder, "responder", "", "`URL` of the admin port of the mock that stands in for the target's dependencies: its receipt is in the report")
 	fs.StringVar(&f.envoy, "envoy", envoyNone, "the Envoy of this pod: `none`, wait for it and end it, or auto: so if one listens")
@@ -92,7 +92,7 @@ func (f *clusterFlags) parse() (g gathering, err error) {
 			return g, fmt.Errorf("--responder: want a URL such as http://localhost:%d, without a path or a user", contract.ResponderAdminPort)
 		}
 	}
-	if g.timeout = f.progressTimeout; g.timeout == 0 && (f.meet != "" || f.waitForTarget) {
+	if g.timeout = f.progressTimeout; g.timeout == 0 && (f.meet != "" || f.waitForTarget || f.responder != "" || f.envoy != envoyNone) {
 		if g.timeout, err = time.ParseDuration(contract.DefaultReplayTimeout); err != nil {
 			return g, err
 		}

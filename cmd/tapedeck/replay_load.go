@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -31,7 +33,7 @@ type loaded struct {
 }
 
 // prepare loads the recording.
-func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag) (_ *loaded, err error) {
+func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag, alive func()) (_ *loaded, err error) {
 	ctx := cmd.Context()
 	thrifty()
 	l := &loaded{targets: &targets{to, map[string]bool{}}}
@@ -60,6 +62,7 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag)
 	if from, l.source, err = sourceOf(ctx, place); err != nil {
 		return nil, err
 	}
+	from = &lively{from, alive}
 	hashed := mock.NewHashed(from)
 	q := f.query
 	q.Direction = recording.In
@@ -75,6 +78,7 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag)
 		Rules: l.rules, Dir: f.temp, Limit: size, Target: l.targets.number,
 		Progress: func(n int) {
 			if n%256 == 0 {
+				alive()
 				p.show("loading: %d requests", n)
 			}
 		},
@@ -118,6 +122,18 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag)
 	return l, nil
 }
 
+// lively is a store that tells of each object that is read: loading makes progress.
+type lively struct {
+	read.Store
+	alive func()
+}
+
+// Get implements read.Store.
+func (s *lively) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	s.alive()
+	return s.Store.Get(ctx, key)
+}
+
 func leftOut(p *plan.Plan) string {
 	if len(p.Left) == 0 {
 		return ""
@@ -155,8 +171,17 @@ func (f *replayFlags) preflight(cmd *cobra.Command, l *loaded, o *replay.Options
 	for _, n := range missing {
 		lacks[n.Place+" "+n.Token] = true
 	}
+	has, _ := o.Part()
 	for _, n := range l.graph.Needs() {
-		one := report.Need{Site: report.Site{Endpoint: n.Endpoint, Place: n.Place}, Count: int64(len(n.Steps)), Supplied: "a setting"}
+		one := report.Need{Site: report.Site{Endpoint: n.Endpoint, Place: n.Place}, Supplied: "a setting"}
+		for _, step := range n.Steps {
+			if has(step) {
+				one.Count++
+			}
+		}
+		if one.Count == 0 {
+			continue // another shard's
+		}
 		if lacks[n.Place+" "+n.Token] {
 			one.Supplied = map[string]string{"leave-out": "left out", "send": "sent as recorded"}[f.withoutCredentials]
 		}

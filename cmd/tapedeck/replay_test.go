@@ -50,7 +50,7 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 		{"--shard 1", `--shard "1": want INDEX/OF`},
 		{"--shard -1/2", `want INDEX/OF`},
 		{"--shard 0/10001", `at most 10000 shards`},
-		{"--shard 0/2 --accept rules.yaml", "--accept: rules come from a whole run"},
+		{"--shard 0/2 --accept rules.yaml", "--accept: rules come from one process that sends all"},
 		{"--meet recordings", "--meet and --run: want both or none"},
 		{"--run job/uid", "--meet and --run: want both or none"},
 		{"--meet recordings --run ../up", `--run: key "runs/../up/report.json"`},
@@ -62,6 +62,7 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 		{"--responder localhost:4141", "--responder: want a URL such as http://localhost:4141"},
 		{"--responder http://user:TOP-SECRET@mock:4141", "want a URL"},
 		{"--responder http://mock:4141 --mock -- app", "--responder and --mock: want one mock"},
+		{"--meet recordings --run job/uid -- app", "--meet: it is for a target that all shards reach"},
 		{"--termination-log nowhere/log", "--termination-log: stat nowhere: no such file"},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -123,9 +123,8 @@ func (f *replayFlags) startMock(cmd *cobra.Command, place string) (*standIn, err
 // maxMisses is how many misses a report names.
 const maxMisses = 20
 
-// summary is what the mock did, for the report.
-func (s *standIn) summary() *report.Mock {
-	r := s.Receipt()
+// summary is what a mock did, for the report.
+func summary(r mock.Receipt) *report.Mock {
 	m := &report.Mock{Served: r.Served, Masked: r.Masked, Missed: r.Missed, Passthrough: r.Passthrough, Escaped: r.Escaped, NeverUsed: int64(r.NeverUsed)}
 	for _, one := range r.Misses {
 		if len(m.Misses) == maxMisses {

@@ -72,7 +72,7 @@ func Merge(shards []*Report) (*Report, error) {
 			m.Fixes.add(s.Fixes)
 		}
 		if m.Mock != nil && s.Mock != nil {
-			m.Mock.add(s.Mock)
+			m.Mock.Add(s.Mock)
 		} else if s.Mock != nil {
 			first := *s.Mock
 			first.Misses = slices.Clone(first.Misses)
@@ -199,7 +199,8 @@ func (g *Generator) add(o Generator, bound string) {
 	g.Bound = joined("; ", g.Bound, bound)
 }
 
-func (m *Mock) add(o *Mock) {
+// Add adds what another mock did, or the same one before.
+func (m *Mock) Add(o *Mock) {
 	m.Served += o.Served
 	m.Masked += o.Masked
 	m.Missed += o.Missed

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/mock"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/replay"
+	"github.com/tapedeck/tapedeck/replay/wire"
+)
+
+// envoy is the Envoy of this pod, as Istio's agent answers for it.
+type envoy struct {
+	ready, quit string // addresses
+	client      *http.Client
+	seen        bool
+}
+
+// envoyLook is how long an Envoy may take until it listens, where there may be none.
+const envoyLook = 3 * time.Second
+
+func newEnvoy() *envoy {
+	return &envoy{ready: "127.0.0.1:15021", quit: "127.0.0.1:15020", client: directClient()}
+}
+
+// directClient asks without a proxy, whatever the environment says, and keeps no connection.
+func directClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+}
+
+// await waits until Envoy is ready: nothing of this pod gets anywhere before.
+func (e *envoy) await(ctx context.Context, mode string, say func(string, ...any)) error {
+	switch mode {
+	case envoyNone:
+		return nil
+	case envoyAuto:
+		looking, cancel := context.WithTimeout(ctx, envoyLook)
+		defer cancel()
+		err := every(looking, 100*time.Millisecond, func(ctx context.Context) error {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", e.ready)
+			if err == nil {
+				conn.Close()
+			}
+			return err
+		})
+		if err != nil {
+			return ctx.Err() // there is none
+		}
+	}
+	say("waiting for Envoy")
+	e.seen = true
+	if err := every(ctx, 500*time.Millisecond, func(ctx context.Context) error {
+		return ask(ctx, e.client, http.MethodGet, "http://"+e.ready+"/healthz/ready", nil)
+	}); err != nil {
+		return fmt.Errorf("--envoy: Envoy is not ready: %w", err)
+	}
+	return nil
+}
+
+// end ends Envoy, if it was seen: a Job's pod with a classic sidecar would never end.
+func (e *envoy) end(ctx context.Context) error {
+	if !e.seen {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return ask(ctx, e.client, http.MethodPost, "http://"+e.quit+"/quitquitquit", nil)
+}
+
+// every tries something again and again until it succeeds or the context ends. It returns the
+// last error that says more than that the time is up.
+func every(ctx context.Context, pause time.Duration, try func(context.Context) error) error {
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	var last error
+	for {
+		err := try(ctx)
+		if err == nil {
+			return nil
+		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
+		case <-ticker.C:
+		}
+	}
+}
+
+// maxReceipt bounds a receipt.
+const maxReceipt = 64 << 20
+
+// ask sends a request that must be answered with 200. The answer is decoded into v, unless it
+// is nil.
+func ask(ctx context.Context, client *http.Client, method, at string, v any) error {
+	req, err := http.NewRequestWithContext(ctx, method, at, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReceipt))
+	switch {
+	case err != nil:
+	case resp.StatusCode != http.StatusOK:
+		err = fmt.Errorf("%s %s: %s", method, at, resp.Status)
+	case v != nil:
+		err = json.Unmarshal(body, v)
+	}
+	return err
+}
+
+// receipt is what the responder did since it was reset last.
+type receipt struct {
+	mock.Receipt
+	Resets int64 `json:"resets"` // before
+}
+
+// responder is the mock that stands in for the target's dependencies.
+type responder struct {
+	url    *url.URL
+	client *http.Client
+}
+
+func (r *responder) at(path string) string { return strings.TrimSuffix(r.url.String(), "/") + path }
+
+// await waits until the responder has loaded its recording.
+func (r *responder) await(ctx context.Context) error {
+	if err := every(ctx, time.Second, func(ctx context.Context) error { return ask(ctx, r.client, http.MethodGet, r.at("/healthz"), nil) }); err != nil {
+		return fmt.Errorf("--responder: it is not ready: %w", err)
+	}
+	return nil
+}
+
+// receipt returns the receipt up to now.
+func (r *responder) receipt(ctx context.Context) (c receipt, err error) {
+	return c, r.tried(ctx, http.MethodGet, "/receipt", &c)
+}
+
+// reset has the responder forget whom it answered. It returns the receipt up to now.
+func (r *responder) reset(ctx context.Context) (c receipt, err error) {
+	return c, r.tried(ctx, http.MethodPost, "/reset", &c)
+}
+
+// tried asks several times: a connection may break.
+func (r *responder) tried(ctx context.Context, method, path string, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := every(ctx, time.Second, func(ctx context.Context) error { return ask(ctx, r.client, method, r.at(path), v) }); err != nil {
+		return fmt.Errorf("--responder: %w", err)
+	}
+	return nil
+}
+
+// awaitTargets waits until each target answers a request.
+func awaitTargets(ctx context.Context, o *replay.Options) error {
+	first := map[*wire.Client]int{}
+	for step := range o.Plan.Steps {
+		if n := o.Plan.Steps[step].Target; n > 0 {
+			if _, ok := first[o.Targets[n-1]]; !ok {
+				first[o.Targets[n-1]] = step
+			}
+		} else if _, ok := first[o.Target]; !ok {
+			first[o.Target] = step
+		}
+	}
+	for client, step := range first {
+		e, err := o.Plan.Exchange(step)
+		if err != nil {
+			return err
+		}
+		request, err := wire.Append(nil, probe(e))
+		if err != nil {
+			return err
+		}
+		var answer wire.Result
+		if err := every(ctx, time.Second, func(ctx context.Context) error {
+			once, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			if err := client.Send(once, request, &answer); err != nil {
+				return err
+			}
+			if isEnvoys(&answer.Live) {
+				return errors.New("Envoy answers that it reaches nobody")
+			}
+			return nil
+		}); err != nil {
+			return fmt.Errorf("--wait-for-target: the target does not answer: %w", err)
+		}
+	}
+	return nil
+}
+
+// probe is a request that does nothing, to the host and in the version of a recorded one:
+// OPTIONS *, which RFC 9110 calls a ping in section 9.3.7. Any answer will do.
+func probe(of *recording.Exchange) *recording.Exchange {
+	e := &recording.Exchange{MsgType: recording.MsgType, Direction: recording.In, L7Protocol: of.L7Protocol, HTTP: &recording.HTTP{}}
+	req, was := &e.HTTP.Req, &of.HTTP.Req
+	req.Method, req.URL, req.URI, req.Host, req.Version = http.MethodOptions, "*", "*", was.Host, was.Version
+	if host := was.Headers.Get("Host"); host != "" {
+		req.Headers = recording.Headers{{Name: "Host", Value: host}}
+	}
+	if of.GRPC != nil {
+		req.Version = "2.0"
+	}
+	e.HTTP.Res.StatusCode = http.StatusOK
+	return e
+}
+
+// isEnvoys tells whether an answer is one that Envoy gives where it reaches no server.
+func isEnvoys(e *recording.Exchange) bool {
+	res := &e.HTTP.Res
+	if res.StatusCode < 502 || res.StatusCode > 504 || !strings.Contains(strings.ToLower(res.Headers.Get("Server")), "envoy") {
+		return false
+	}
+	body := string(res.Body)
+	return res.Headers.Get("X-Envoy-Upstream-Service-Time") == "" || strings.HasPrefix(body, "upstream connect error") || strings.HasPrefix(body, "no healthy upstream")
+}

@@ -1,0 +1,216 @@
+package meet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording/store"
+	"github.com/tapedeck/tapedeck/replay/report"
+)
+
+// Names of objects, below the run's folder.
+const (
+	startName  = "start.json"
+	mergedName = "merged.json"
+	// ReportName is the object that is stored last.
+	ReportName = "report.json"
+)
+
+// forms are those of the report, by the names of their objects.
+var forms = []struct{ name, form string }{{"report.html", "html"}, {"junit.xml", "junit"}, {"summary.md", "markdown"}}
+
+const (
+	// maxNote bounds an object other than a report.
+	maxNote = 4 << 20
+	// maxReport bounds a report.
+	maxReport = 256 << 20
+	// maxObjects bounds how many objects a run may have.
+	maxObjects = 200_000
+)
+
+// marker says that a process is ready to send a part.
+type marker struct {
+	Run     string `json:"run"`
+	Index   int    `json:"index"`
+	Of      int    `json:"of"`
+	Process string `json:"process"`
+	// Written is when, by the process's clock.
+	Written time.Time `json:"written"`
+	// Report is what the report of the part has in any case: whoever takes the place of the
+	// process reports that much.
+	Report *report.Report `json:"report"`
+}
+
+// begin is the content of start.json.
+type begin struct {
+	Run string `json:"run"`
+	Of  int    `json:"of"`
+	// At is when the run begins. It began before if there is one shard.
+	At time.Time `json:"at"`
+	// Shards are those that send, by index.
+	Shards map[int]named `json:"shards"`
+	// Failed says why the run does not begin; empty if it does.
+	Failed string `json:"failed,omitempty"`
+	// Notes are for the report.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// named is a process that sends a part, and the object with its marker.
+type named struct {
+	Process string `json:"process"`
+	Marker  string `json:"marker"`
+}
+
+func markerName(index, attempt int) string {
+	if attempt == 0 {
+		return fmt.Sprintf("shard-%d.json", index)
+	}
+	return fmt.Sprintf("shard-%d-%d.json", index, attempt)
+}
+
+func progressName(index, n int) string { return fmt.Sprintf("progress-%d-%d", index, n) }
+
+func resultName(index int) string { return fmt.Sprintf("result-%d.json", index) }
+
+// parseName reads a name of one of three kinds: shard, progress or result. n is the attempt
+// or the number.
+func parseName(name string) (kind string, index, n int, ok bool) {
+	parts := strings.Split(strings.TrimSuffix(name, ".json"), "-")
+	if len(parts) < 2 || len(parts) > 3 {
+		return "", 0, 0, false
+	}
+	var numbers [2]int
+	for i, text := range parts[1:] {
+		number, err := strconv.ParseUint(text, 10, 31)
+		if err != nil {
+			return "", 0, 0, false
+		}
+		numbers[i] = int(number)
+	}
+	kind, index, n = parts[0], numbers[0], numbers[1]
+	canonical := map[string]string{"shard": markerName(index, n), "progress": progressName(index, n), "result": resultName(index)}[kind]
+	return kind, index, n, canonical == name
+}
+
+// errForeign is wrapped by errors about objects that are none of the run's.
+var errForeign = errors.New("it is none of this run's")
+
+// get reads an object of at most so many bytes.
+func (m *Meeting) get(ctx context.Context, name string, most int64) ([]byte, error) {
+	r, err := m.o.Store.Get(ctx, m.key(name))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("%s: %w: it has more than %d bytes", m.key(name), errForeign, most)
+	}
+	return b, err
+}
+
+// note reads an object into v, and checks it.
+func (m *Meeting) note(ctx context.Context, name string, v any, check func() error) error {
+	b, err := m.get(ctx, name, maxNote)
+	if err != nil {
+		return err
+	}
+	if err = json.Unmarshal(b, v); err == nil {
+		err = check()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", m.key(name), errForeign, err)
+	}
+	return nil
+}
+
+func (m *Meeting) marker(ctx context.Context, name string) (*marker, error) {
+	k := new(marker)
+	return k, m.note(ctx, name, k, func() error {
+		_, index, _, _ := parseName(name)
+		if k.Run != m.o.Run || k.Index != index || k.Of != m.o.Of || k.Process == "" || k.Report == nil {
+			return fmt.Errorf("it is of part %d of %d of %q", k.Index, k.Of, k.Run)
+		}
+		return nil
+	})
+}
+
+// report reads a report of the run: of a part, or of all.
+func (m *Meeting) report(ctx context.Context, name string, part int) (*report.Report, error) {
+	b, err := m.get(ctx, name, maxReport)
+	if err != nil {
+		return nil, err
+	}
+	r, err := report.Parse(b)
+	switch {
+	case err != nil:
+	case part < 0 && (r.ExitCode < 0 || r.ExitCode > report.Incomplete):
+		err = fmt.Errorf("its exit code is %d", r.ExitCode)
+	case part >= 0 && (r.Shard == nil || r.Shard.Index != part || r.Shard.Of != m.o.Of):
+		err = fmt.Errorf("it is not the report of part %d of %d", part, m.o.Of)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", m.key(name), errForeign, err)
+	}
+	return r, nil
+}
+
+// put stores an object, unless it is there. Other bytes under the key are an error.
+func (m *Meeting) put(ctx context.Context, name string, body []byte) error {
+	return m.retried(ctx, "store", name, func(ctx context.Context) error {
+		return store.PutOnce(ctx, m.o.Store, m.key(name), bytes.NewReader(body))
+	})
+}
+
+// Keep stores an object, or finds that there is one by that name, from a process before. It
+// returns what is stored.
+func (m *Meeting) Keep(ctx context.Context, name string, body []byte) ([]byte, error) {
+	err := m.put(ctx, name, body)
+	if !errors.Is(err, fs.ErrExist) {
+		return body, err
+	}
+	err = m.retried(ctx, "read", name, func(ctx context.Context) (err error) {
+		body, err = m.get(ctx, name, maxReport)
+		return err
+	})
+	return body, err
+}
+
+// Kept returns what was kept under a name; nil if nothing was.
+func (m *Meeting) Kept(ctx context.Context, name string) (body []byte, err error) {
+	err = m.retried(ctx, "read", name, func(ctx context.Context) error {
+		body, err = m.get(ctx, name, maxNote)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+	return body, err
+}
+
+func encode(v any) ([]byte, error) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	return append(b, '\n'), err
+}
+
+func encodeReport(r *report.Report) ([]byte, error) {
+	var b bytes.Buffer
+	err := write(&b, "json", r)
+	return b.Bytes(), err
+}
+
+func write(to io.Writer, form string, r *report.Report) error {
+	f, err := report.FormNamed(form)
+	if err != nil {
+		return err
+	}
+	return f.Write(to, r)
+}

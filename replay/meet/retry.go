@@ -1,0 +1,52 @@
+package meet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+)
+
+const (
+	// attempt bounds one attempt to reach the place: a report may be large.
+	attempt = 5 * time.Minute
+	// first is the pause after the first attempt that failed, and longest the longest one.
+	first   = 500 * time.Millisecond
+	longest = 15 * time.Second
+	// denied is how long a place may refuse: rights and identities take a moment to arrive,
+	// and wrong ones never do.
+	denied = time.Minute
+)
+
+// retried does something with the place until it succeeds, the answer is final, or the place
+// has failed for the timeout.
+func (m *Meeting) retried(ctx context.Context, what, name string, do func(context.Context) error) error {
+	began := time.Now()
+	for pause := first; ; pause = min(2*pause, longest) {
+		once, cancel := context.WithTimeout(ctx, min(attempt, max(m.o.Timeout, time.Second)))
+		err := do(once)
+		cancel()
+		if err == nil || final(err) {
+			return err
+		}
+		left := m.o.Timeout
+		if errors.Is(err, fs.ErrPermission) {
+			left = min(left, denied)
+		}
+		if ctx.Err() != nil || time.Since(began)+pause > left {
+			return fmt.Errorf("%s %s: it has failed since %s ago: %w", what, m.key(name), time.Since(began).Round(time.Second), err)
+		}
+		if pause == first {
+			m.o.Say(fmt.Sprintf("the place fails, and is asked again: %s", err))
+		}
+		if sleep(ctx, pause) != nil {
+			return err
+		}
+	}
+}
+
+// final tells an answer from a failure of the place.
+func final(err error) bool {
+	return errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errForeign)
+}
