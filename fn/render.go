@@ -81,14 +81,22 @@ func run(sources []Source, cfg transformer.Config, apply transform, undo bool) (
 	return text, append(results, reformatted...), err
 }
 
+// doings are the codes of results that say what a render did, and the words by which they
+// do, with those for what it would have done.
+var doings = map[transformer.Code]struct{ does, would string }{
+	transformer.CodeInjected:       {"injected", "it would have been injected"},
+	transformer.CodeReplayRendered: {"replayed", "it would have been replayed"},
+	transformer.CodeReplayCopy:     {"is copied", "would have been copied"},
+}
+
 // failed is what comes out where nothing may be changed: for a KRM function
 // its input with the results, for a stream nothing.
 func failed(docs []*document, list *document, results transformer.Results) ([]byte, transformer.Results, error) {
 	results = slices.Clone(results)
 	for i, r := range results {
-		if r.Code() == transformer.CodeInjected {
+		if said, done := doings[r.Code()]; done {
 			results[i].Tags = map[string]string{"code": string(transformer.CodeNotWritten)}
-			results[i].Message = "not written, because other objects have errors; " + strings.Replace(r.Message, "injected", "it would have been injected", 1)
+			results[i].Message = "not written, because other objects have errors; " + strings.Replace(r.Message, said.does, said.would, 1)
 		}
 	}
 	if list == nil {

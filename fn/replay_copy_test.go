@@ -57,7 +57,7 @@ func replayInput(how, container, pod string) []byte {
 	return []byte(text)
 }
 
-func copyConfig() transformer.Config {
+func copyConfig(t testing.TB) transformer.Config {
 	cfg := transformer.DefaultConfig()
 	cfg.ReplayPlace = "s3://recordings/shop"
 	return cfg
@@ -108,7 +108,7 @@ func TestReplaysAreTakenBack(t *testing.T) {
 				if strings.Contains(c.how, "inject") {
 					input = bytes.Replace(input, []byte("    sidecar.speedscale.com/inject: \"true\"\n"), nil, 1)
 				}
-				cfg := copyConfig()
+				cfg := copyConfig(t)
 				cfg.Inbound = inbound
 				out, results := renderReplay(t, input, cfg)
 				if results.Failed() {
@@ -136,9 +136,9 @@ func undoRecords(out []byte) (records []byte) {
 // The original of a copy is what it is without a replay, but for the annotations that ask.
 func TestTheOriginalOfACopyStaysAsItIs(t *testing.T) {
 	input := replayInput("", "", "")
-	with, _ := renderReplay(t, input, copyConfig())
+	with, _ := renderReplay(t, input, copyConfig(t))
 	asking := regexpSnapshot.Find(input)
-	without, _ := renderReplay(t, bytes.Replace(input, asking, nil, 1), copyConfig())
+	without, _ := renderReplay(t, bytes.Replace(input, asking, nil, 1), copyConfig(t))
 	original, _, _ := bytes.Cut(with, []byte("\n---\n"))
 	plain, _, _ := bytes.Cut(without, []byte("\n---\n"))
 	if got := bytes.Replace(original, asking, nil, 1); !bytes.Equal(got, plain) {
@@ -149,7 +149,7 @@ func TestTheOriginalOfACopyStaysAsItIs(t *testing.T) {
 // A forged record can't have an undo write a proxy that the sidecar does not have.
 func TestARecordOfAReplayInPlaceIsNotTrusted(t *testing.T) {
 	input := replayInput("tapedeck.dev/replay: in-place", "env:\n- {name: HTTP_PROXY, value: 'http://proxy.corp:3128'}\n- {name: HOME, value: /home}", "")
-	out, results := renderReplay(t, input, copyConfig())
+	out, results := renderReplay(t, input, copyConfig(t))
 	if results.Failed() {
 		t.Fatal(results)
 	}
@@ -175,3 +175,64 @@ func TestARecordOfAReplayInPlaceIsNotTrusted(t *testing.T) {
 }
 
 var regexpSnapshot = regexp.MustCompile(`    replay\.speedscale\.com/snapshot-id: .*\n`)
+
+// Manifests come in many forms, and a replay is taken back in all of them.
+func TestReplaysInEveryForm(t *testing.T) {
+	plain := string(replayInput("", "env: [{name: DB, value: 'postgres://db.data:5432/shop'}]\nports: [{containerPort: 8080}]", "initContainers:\n- {name: seed, image: shop:1}"))
+	const asJSON = `{
+  "apiVersion": "apps/v1", "kind": "Deployment",
+  "metadata": {"name": "shop", "annotations": {"sidecar.speedscale.com/inject": "true", "replay.speedscale.com/snapshot-id": "0192e4a0-7f3c-7d2e-9b1a-6f4f5a3c2b1d"}},
+  "spec": {"selector": {"matchLabels": {"app": "shop"}}, "template": {"metadata": {"labels": {"app": "shop"}}, "spec": {"containers": [{"name": "web", "image": "shop:1", "args": ["a\nb", "yes"], "ports": [{"containerPort": 8080}]}]}}}
+}
+`
+	const anchored = `apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: shop
+  labels: &labels {app: shop}
+  annotations: {sidecar.speedscale.com/inject: "true", replay.speedscale.com/snapshot-id: 0192e4a0-7f3c-7d2e-9b1a-6f4f5a3c2b1d}
+spec:
+  selector: {matchLabels: *labels}
+  template:
+    metadata: {labels: *labels}
+    spec:
+      containers:
+      - &web
+        name: web
+        image: shop:1
+        ports: [{containerPort: 8080}]
+        command: # the shell's
+        - sh
+        - -c
+        - |
+          # not a comment
+          exec shop "$@"
+      - {<<: *web, name: second, ports: []}
+`
+	for name, input := range map[string]string{
+		"as most write it":         plain,
+		"line ends of Windows":     strings.ReplaceAll(plain, "\n", "\r\n"),
+		"no line break at the end": strings.TrimSuffix(plain, "\n"),
+		"JSON":                     asJSON,
+		"JSON, then YAML":          asJSON + "---\n" + plain,
+		"anchors and aliases":      anchored,
+		"in place, with aliases":   strings.Replace(anchored, `annotations: {`, `annotations: {tapedeck.dev/replay: in-place, `, 1),
+		"an old apiVersion":        strings.Replace(plain, "apps/v1", "extensions/v1beta1", 1),
+		"a generated name":         strings.Replace(plain, "  name: shop\n  namespace", "  generateName: shop-\n  namespace", 1),
+		"a name of 253 letters":    strings.Replace(plain, "  name: shop\n  namespace", "  name: "+strings.Repeat("n", 253)+"\n  namespace", 1),
+		"a list":                   "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.SplitN(plain, "---\n", 2)[0][len("# the shop\n"):], "\n", "\n  ") + "\n",
+		"two replays of one":       strings.Replace(plain, "---\n", "---\napiVersion: speedscale.com/v1\nkind: TrafficReplay\nmetadata: {name: nightly, namespace: store}\nspec:\n  snapshotID: 0192e4a0-7f3c-7d2e-9b1a-6f4f5a3c2b1d\n  testConfigID: standard\n  workloads: [{ref: {name: shop}, mocks: ['*'], routing: hostalias}]\n---\n", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := copyConfig(t)
+			out, results := renderReplay(t, []byte(input), cfg)
+			if results.Failed() {
+				t.Fatal(results)
+			}
+			checkPromises(t, []byte(input), out, cfg)
+			if !bytes.Contains(out, []byte("tapedeck.dev/replay-part")) {
+				t.Errorf("there is no replay in\n%s", out)
+			}
+		})
+	}
+}

@@ -83,13 +83,17 @@ func (in *input) create(w *workload, apiVersion, kind, name, namespace string, s
 		name += "-" + strings.ToLower(w.Object.kind())
 	}
 	in.createdNames[kind+"/"+namespace+"/"+name] = true
+	labels := mapping(managedBy, managedByUs)
+	if w.original != nil {
+		labels.Content = append(labels.Content, w.replay.selector(contract.PartCopy).Content...)
+	}
 	return &Object{File: w.File, Node: mapping(
 		"apiVersion", apiVersion,
 		"kind", kind,
 		"metadata", mapping(
 			"name", name,
 			"namespace", ns,
-			"labels", mapping(managedBy, managedByUs),
+			"labels", labels,
 			"annotations", mapping(contract.AnnotationFor, w.id()),
 		),
 		"spec", spec,

@@ -130,9 +130,6 @@ func (in *input) pointAtResponder(r *replay) Results {
 		return Results{done}
 	}
 	results := Results{done, result(CodeReplayNoSidecar, r.from, "%s is not captured, so its copy has no sidecar either: variables lead it to the responder. What its programs call without them, as Java and database drivers do, the NetworkPolicy stops; %sinject: \"true\" gives both a sidecar%s", w.original.Ref(), contract.SidecarPrefix, r.withoutHostsFile()).At(r.at, "", "")}
-	if in.find("", "Secret", w.namespace(), in.cfg.CASecret) == nil {
-		results = append(results, result(CodeCASecret, w.Object, "TLS is intercepted with the CA of Secret %s, which is not in the input; without it the pods do not start. `tapedeck ca` makes one", in.cfg.CASecret))
-	}
 	for _, needed := range [][2]string{{"volumes", contract.TrustVolume}, {"initContainers", contract.WaitContainer}} {
 		if named(field(w.podSpec(), needed[0]), needed[1]) != nil {
 			return append(results, result(CodeNameClash, w.Object, "the pod has %s among its %s, a name that the copy needs; rename it", needed[1], needed[0]))
