@@ -183,6 +183,9 @@ func (c *Config) Set(name, value string) error {
 	if a, _ := annotation(bareName(name)); a != nil {
 		return c.SetDefault(name, value)
 	}
+	if isReplayName(name) {
+		return fmt.Errorf("annotation %s has no default: it says of one workload how that is replayed; allowed: on the workload", name)
+	}
 	return fmt.Errorf("no option or annotation is named %s%s; allowed: the names of docs/configuration.md and docs/annotations.md", name, didYouMean(name, append(optionNames(), annotationNames()...)))
 }
 
@@ -204,6 +207,8 @@ func (c *Config) SetDefault(name, value string) error {
 	name = bareName(name)
 	a, former := annotation(name)
 	switch {
+	case a == nil && isReplayName(name):
+		return fmt.Errorf("annotation %s has no default: it says of one workload how that is replayed; allowed: on the workload", name)
 	case a == nil:
 		return fmt.Errorf("no annotation is named %s%s; allowed: the names of docs/annotations.md", name, didYouMean(name, annotationNames()))
 	case former:

@@ -122,18 +122,19 @@ const (
 	CodeConfigDocument     Code = "config-document"
 	CodeNotManifest        Code = "not-manifest"
 
-	CodeHeld             Code = "replay-held"
-	CodeHoldRefused      Code = "replay-held-refused"
-	CodeReplayRenamed    Code = "replay-renamed"
-	CodeReplayRendered   Code = "replay-rendered"
-	CodeReplayIgnored    Code = "replay-ignored"
-	CodeSnapshotUnpinned Code = "snapshot-unpinned"
-	CodeReplayField      Code = "replay-field-unknown"
-	CodeReplayNotMocked  Code = "replay-not-mocked"
-	CodeReplayNoSnapshot Code = "replay-no-snapshot"
-	CodeReplayNoPlace    Code = "replay-no-place"
-	CodeReplayWorkload   Code = "replay-workload"
-	CodeReplayConfig     Code = "replay-test-config"
+	CodeHeld              Code = "replay-held"
+	CodeHoldRefused       Code = "replay-held-refused"
+	CodeReplayRenamed     Code = "replay-renamed"
+	CodeReplayRendered    Code = "replay-rendered"
+	CodeReplayIgnored     Code = "replay-ignored"
+	CodeSnapshotUnpinned  Code = "snapshot-unpinned"
+	CodeReplayField       Code = "replay-field-unknown"
+	CodeReplayNotMocked   Code = "replay-not-mocked"
+	CodeReplayCredentials Code = "replay-credentials"
+	CodeReplayNoSnapshot  Code = "replay-no-snapshot"
+	CodeReplayNoPlace     Code = "replay-no-place"
+	CodeReplayWorkload    Code = "replay-workload"
+	CodeReplayConfig      Code = "replay-test-config"
 
 	CodeBadValue        Code = "bad-value"
 	CodeBadCombination  Code = "bad-combination"
@@ -298,15 +299,16 @@ var reasons = map[Code]Reason{
 	CodeNotManifest:    {Info, false, "A file of a directory is no Kubernetes manifest, so it is left out. A file that was named is an error.", "Name manifests alone. Render a chart's templates with `helm template`, and a kustomization with `-k`."},
 	CodeConfigDocument: {Warning, false, "A configuration stands among the manifests, where it configures nothing.", "Give it with --config, and take it out of the manifests: no cluster knows its kind."},
 
-	CodeReplayRendered:   {Info, false, "A replay was rendered.", ""},
-	CodeReplayIgnored:    {Info, false, "Something that asks for a replay is to be left alone, or is never applied.", ""},
-	CodeSnapshotUnpinned: {Warning, false, "A replay names its snapshot without the digest: who can write to the place can put another one there; `strict` makes an error of it.", "Write ID@sha256:DIGEST, as `tapedeck snapshot list` prints it."},
-	CodeReplayField:      {Warning, false, "A TrafficReplay or a test config has a field that is not known; `strict` makes an error of it.", "Correct the field's name, or remove it; docs/cluster-replay.md has all names."},
-	CodeReplayNotMocked:  {Warning, false, "A full replay lists no mocks, so nothing is mocked.", "List slice keys under mocks, or * for all."},
-	CodeReplayNoSnapshot: {Error, false, "Something is said of a replay, and not which snapshot is replayed.", "Set replay.speedscale.com/snapshot-id, or spec.snapshotID."},
-	CodeReplayNoPlace:    {Error, false, "A replay has no place where its snapshot is and its report goes.", "Set the option replayPlace to a bucket, or to a directory of its own with the option replayClaim."},
-	CodeReplayWorkload:   {Error, false, "A TrafficReplay names a workload that is not in the input, or is not the only one.", "Render the workload together with the TrafficReplay."},
-	CodeReplayConfig:     {Error, false, "A replay names a test config that is not there, is there more than once, or can't be read.", "Use one of those that the result lists, or render the test config together with the replay."},
+	CodeReplayRendered:    {Info, false, "A replay was rendered.", ""},
+	CodeReplayIgnored:     {Info, false, "Something that asks for a replay is to be left alone, or is never applied.", ""},
+	CodeSnapshotUnpinned:  {Warning, false, "A replay names its snapshot without the digest: who can write to the place can put another one there; `strict` makes an error of it.", "Write ID@sha256:DIGEST, as `tapedeck snapshot list` prints it."},
+	CodeReplayField:       {Warning, false, "A TrafficReplay or a test config has a field that is not known; `strict` makes an error of it.", "Correct the field's name, or remove it; docs/cluster-replay.md has all names."},
+	CodeReplayNotMocked:   {Warning, false, "A full replay lists no mocks, so nothing is mocked.", "List slice keys under mocks, or * for all."},
+	CodeReplayCredentials: {Warning, false, "A Secret that a replay names has no credentials under the key that the generator reads.", "Put lines such as header.Authorization=Bearer … under `credentials`. If something else does that in the cluster, there is nothing to do."},
+	CodeReplayNoSnapshot:  {Error, false, "Something is said of a replay, and not which snapshot is replayed.", "Set replay.speedscale.com/snapshot-id, or spec.snapshotID."},
+	CodeReplayNoPlace:     {Error, false, "A replay has no place where its snapshot is and its report goes.", "Set the option replayPlace to a bucket, or to a directory of its own with the option replayClaim."},
+	CodeReplayWorkload:    {Error, false, "A TrafficReplay names a workload that is not in the input, or is not the only one.", "Render the workload together with the TrafficReplay."},
+	CodeReplayConfig:      {Error, false, "A replay names a test config that is not there, is there more than once, or can't be read.", "Use one of those that the result lists, or render the test config together with the replay."},
 
 	CodeBadValue:        {Error, false, "A value is not one of those allowed.", "The result says what was found and what is allowed."},
 	CodeBadCombination:  {Error, false, "Two settings exclude each other.", "The result names both."},

@@ -115,7 +115,7 @@ func (in *input) nameTheRest(results Results) Results {
 			named[*r.ResourceRef] = true
 		}
 	}
-	asking := slices.Clone(in.byKind[replayGroup+"/"+replayKind])
+	asking := slices.Clone(in.byKind[replayGroup+"/"+trafficReplayKind])
 	for _, w := range in.workloads {
 		if w.original == nil { // a copy is not in the input
 			asking = append(asking, w.Object)

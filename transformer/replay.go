@@ -119,6 +119,9 @@ func (r *replay) namespace() string {
 func (in *input) addReplays() Results {
 	replays, results := in.readReplays()
 	results = append(results, in.nameReplays(replays)...)
+	if results.Failed() {
+		return results
+	}
 	for _, r := range replays {
 		if r.w != nil && r.w.said.Failed() { // nothing is written then
 			continue

@@ -43,11 +43,11 @@ var (
 		check: func(v string) error { _, _, _, err := parseTarget(v); return err }, hidden: true}
 	durationKind = Kind{Name: "duration", Allowed: "a duration from 1s to 24h, such as 20m or 1h30m", Pattern: `^([0-9.]+(ms|s|m|h))+$`, check: checkDuration}
 	podsKind     = Kind{Name: "number", Allowed: fmt.Sprintf("a whole number from 1 to %d", maxReplayPods), Pattern: `^[0-9]{1,4}$`, check: checkPods}
-	secretsKind  = Kind{Name: "list", Allowed: "names of Secrets in the workload's namespace, separated by commas", check: eachOf(secretKind.Check)}
-	slicesKind   = Kind{Name: "list", Allowed: "slice keys SERVICE:HOST:PORT, or parts of them, separated by commas, or * for all", check: eachOf(checkSliceKey)}
+	secretsKind  = Kind{Name: "list", Allowed: "names of Secrets in the workload's namespace, separated by commas", check: eachOf("the name of a Secret", secretKind.Check)}
+	slicesKind   = Kind{Name: "list", Allowed: "slice keys SERVICE:HOST:PORT, or parts of them, separated by commas, or * for all", check: eachOf("a slice key", checkSliceKey)}
 	sliceKind    = Kind{Name: "slice key", Allowed: "SERVICE:HOST:PORT, a part of that, or * for all", check: checkSliceKey}
-	goalsKind    = Kind{Name: "lines", Allowed: `goals that are missed if they hold, one a line, as "latency.p95 > 100"`, check: checkGoals}
-	goalKind     = Kind{Name: "goal", Allowed: `a goal that is missed if it holds, as "latency.p95 > 100"`, check: checkGoal}
+	goalsKind    = Kind{Name: "lines", Allowed: `goals that are missed if they hold, one a line, as "latency.p95 > 100"`, check: checkGoals, hidden: true}
+	goalKind     = Kind{Name: "goal", Allowed: `a goal that is missed if it holds, as "latency.p95 > 100"`, check: checkGoal, hidden: true}
 	lineKind     = Kind{Name: "text", Allowed: "a line of at most 200 characters", check: checkLine}
 	idKind       = patternKind("id", "letters, digits, dots, dashes and underscores, at most 253", `^[A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?$`)
 	hooksKind    = Kind{Name: "lines", Allowed: "lines of KEY=VALUE, with keys of " + oneOf(hookPrefixes), check: func(v string) error { _, err := parseHooks(v); return err }}
@@ -155,6 +155,12 @@ func isReplayKey(key string) bool {
 	return strings.HasPrefix(key, contract.ReplayPrefix) || strings.HasPrefix(key, FormerReplayPrefix) || isOwn && (own == "replay" || strings.HasPrefix(own, "replay-"))
 }
 
+// isReplayName tells whether a name, with or without its prefix, is that of an annotation about
+// replays.
+func isReplayName(name string) bool {
+	return slices.ContainsFunc(replayAnnotations, func(row Annotation) bool { return name == row.Name || name == row.Key() })
+}
+
 // replayWords are the annotations about replays.
 var replayWords = vocabulary{has: isReplayKey, find: replayAnnotation, unknown: unknownReplayAnnotation}
 
@@ -222,11 +228,11 @@ func (q *replayRequest) readAnnotations(cfg *Config, places [][]string) Results 
 // noMeaning says why an annotation means nothing where it stands, "" if it does.
 func (q *replayRequest) noMeaning(row Annotation) string {
 	field, onWorkload := workloadOnly[row.Name]
-	switch onObject := q.from.is(replayGroup, replayKind); {
+	switch onObject := q.from.is(replayGroup, trafficReplayKind); {
 	case onObject && onWorkload:
-		return "a " + replayKind + " has spec.workloads[]." + field
+		return "a " + trafficReplayKind + " has spec.workloads[]." + field
 	case onObject && !row.Own:
-		return "it is for workloads; the spec of a " + replayKind + " says it"
+		return "it is for workloads; the spec of a " + trafficReplayKind + " says it"
 	}
 	return row.NoMeaning
 }
@@ -290,7 +296,7 @@ func parseTarget(v string) (scheme, host, port string, err error) {
 	case v == "":
 		return "", "", "", errors.New("found nothing")
 	case strings.Contains(authority, "@"):
-		return "", "", "", errors.New("found a user or a password, which belong into a Secret that secrets names")
+		return "", "", "", errors.New("found a user or a password, which belong into a Secret (annotation secrets, field secretRefs)")
 	case strings.ContainsAny(authority, "/?#"):
 		return "", "", "", errors.New("found a path, a query or a fragment; those of the recorded requests are sent")
 	}
@@ -336,16 +342,16 @@ func checkPods(v string) error {
 	return nil
 }
 
-// eachOf checks the values of a list, which has one at least.
-func eachOf(check func(string) error) func(string) error {
+// eachOf checks the values of a list, which has one at least; is says what each is.
+func eachOf(is string, check func(string) error) func(string) error {
 	return func(v string) error {
 		all := splitList(v)
 		if len(all) == 0 {
 			return errors.New("found no value")
 		}
 		for _, one := range all {
-			if err := check(one); err != nil {
-				return err
+			if check(one) != nil {
+				return fmt.Errorf("%q is not %s", one, is)
 			}
 		}
 		return nil

@@ -38,7 +38,7 @@ type Held struct {
 
 // heldKinds are the kinds that a render keeps in ConfigMaps, in the one version that it
 // reads.
-var heldKinds = []Type{{replayAPIVersion, replayKind}, {testConfigAPIVersion, testConfigKind}}
+var heldKinds = []Type{{replayAPIVersion, trafficReplayKind}, {testConfigAPIVersion, testConfigKind}}
 
 // maxHeld is how much a ConfigMap may hold, in bytes:
 // https://kubernetes.io/docs/concepts/configuration/configmap/.

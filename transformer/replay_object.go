@@ -2,18 +2,16 @@ package transformer
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// The ecosystem's object that asks for replays.
+// The API of TrafficReplays.
 const (
 	replayGroup      = "speedscale.com"
 	replayAPIVersion = replayGroup + "/v1"
-	replayKind       = "TrafficReplay"
 )
 
 // replayRequest is what annotations, or a TrafficReplay, ask for, as they say it.
@@ -156,7 +154,7 @@ func (in *input) readReplays() (replays []*replay, results Results) {
 		more, found := in.annotatedReplay(w)
 		replays, results = append(replays, more...), append(results, found...)
 	}
-	for _, o := range in.byKind[replayGroup+"/"+replayKind] {
+	for _, o := range in.byKind[replayGroup+"/"+trafficReplayKind] {
 		more, found := in.trafficReplay(o)
 		replays, results = append(replays, more...), append(results, found...)
 	}
@@ -232,19 +230,20 @@ func (w *workload) replayKey() (key, at string) {
 // leftAlone tells why a workload is not to be rendered, "" if it is.
 func (w *workload) leftAlone() string {
 	if ignored := w.ignored(); len(ignored) == 1 && ignored[0].Code() == CodeIgnored {
-		return fmt.Sprintf("%s is \"true\"", contract.AnnotationIgnore)
+		return contract.AnnotationIgnore + ` is "true"`
 	}
 	return leftAlone(w.Object)
 }
 
 // leftAlone tells why an object is not to be rendered, "" if it is.
 func leftAlone(o *Object) string {
-	for _, key := range []string{contract.AnnotationIgnore, LocalConfig} {
-		if strings.EqualFold(o.annotation(key), "true") {
-			return fmt.Sprintf("%s is \"true\"", key)
-		}
+	switch {
+	case !o.aside():
+		return ""
+	case o.annotation(LocalConfig) == "true":
+		return LocalConfig + ` is "true"`
 	}
-	return ""
+	return contract.AnnotationIgnore + ` is "true"`
 }
 
 // trafficReplay reads a TrafficReplay.

@@ -71,7 +71,7 @@ func (in *input) replayedTo(from *Object, t *replayTarget) (*workload, Result) {
 			}
 		}
 		if len(found) != 1 {
-			return fail(CodeReplayWorkload, "Service %s leads to %d workloads of the input, allowed: the name and kind of one workload; there are %s", ref.Name, len(found), in.workloadNames(ref.Namespace))
+			return fail(CodeReplayWorkload, "Service %s leads to %d workloads of the input, allowed: the name and kind of one workload; the input has %s", ref.Name, len(found), in.workloadNames(ref.Namespace))
 		}
 	}
 	for _, w := range in.workloads {
@@ -85,7 +85,7 @@ func (in *input) replayedTo(from *Object, t *replayTarget) (*workload, Result) {
 	}
 	switch {
 	case len(found) == 0:
-		return fail(CodeReplayWorkload, "found %s/%s%s, which is not in the input, allowed: a workload that is rendered together with the %s; there are %s", ref.Kind, ref.Name, where, replayKind, in.workloadNames(ref.Namespace))
+		return fail(CodeReplayWorkload, "found %s/%s%s, which is not in the input, allowed: a workload that is rendered together with the %s; the input has %s", ref.Kind, ref.Name, where, trafficReplayKind, in.workloadNames(ref.Namespace))
 	case len(found) > 1:
 		return fail(CodeReplayWorkload, "found %s/%s%s, of which there are %d, allowed: one; give its apiVersion", ref.Kind, ref.Name, where, len(found))
 	}
@@ -140,6 +140,7 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 		}
 		results = append(results, r)
 	}
+	results = append(results, in.checkCredentials(q)...)
 	for _, s := range q.said {
 		if s.when != nil && !s.when.replays(&base) {
 			results = append(results, s.result(CodeNeedless, q.from, "has no effect: it is valid with %s", s.when.Doc))
@@ -175,7 +176,7 @@ func (q *replayRequest) flags(config *testConfig) (flags []string) {
 // hooks are the annotations that the Job gets.
 func (q *replayRequest) hooks() map[string]string {
 	hooks, _ := parseHooks(q.Hooks)
-	if q.from.is(replayGroup, replayKind) {
+	if q.from.is(replayGroup, trafficReplayKind) {
 		for key, value := range strMap(field(q.from.Node, "metadata", "annotations")) {
 			if _, given := hooks[key]; !given && isHook(key) {
 				hooks[key] = value
@@ -254,6 +255,29 @@ func slicesOf(keys []string) traffic {
 		return traffic{All: true}
 	}
 	return traffic{Keys: unique(keys)}
+}
+
+// checkCredentials reports Secrets of the input that have no credentials where the generator
+// looks for them.
+func (in *input) checkCredentials(q *replayRequest) (results Results) {
+	namespaces := map[string]bool{}
+	for _, t := range q.targets {
+		namespace := q.from.namespace()
+		if t.w != nil {
+			namespace = t.w.namespace()
+		}
+		for _, name := range unique(q.Secrets) {
+			o := in.find("", "Secret", namespace, name)
+			if o == nil || namespaces[namespace+"/"+name] {
+				continue
+			}
+			namespaces[namespace+"/"+name] = true
+			if path, value, err := secretValue(o.Node, contract.CredentialsName, "lines such as header.Authorization=Bearer …"); err != nil || len(value) == 0 {
+				results = append(results, q.statement("secrets", "secretRefs[].name").result(CodeReplayCredentials, q.from, "names %s, which has no %s, and so no credentials for the generator; put lines such as header.Authorization=Bearer … there", o.Ref(), path))
+			}
+		}
+	}
+	return results
 }
 
 // checkReplayPlace reports that there is no place where a replay finds its snapshot.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 // Our own object for a test config.
@@ -294,7 +296,7 @@ func (in *input) testConfig(q *replayRequest) (*testConfig, Results) {
 	}
 	asked := q.statement("testconfig-id", "testConfigID")
 	if object != nil {
-		if object.annotation("operator.speedscale.com/ignore") == "true" {
+		if strings.EqualFold(object.annotation(contract.AnnotationIgnore), "true") { // a local one is there to be read
 			return nil, Results{asked.result(CodeReplayConfig, q.from, "names a TestConfig that is to be left alone: %s; allowed: remove that, or another id", leftAlone(object))}
 		}
 		return in.ownConfig(object)

@@ -89,7 +89,7 @@ func (in *input) unsupported(objects []*Object) Results {
 	var results Results
 	var onWorkloads map[request]bool // by key and value
 	for _, o := range objects {
-		if !mayAsk(o.Node) || asWorkload(o) != nil || o.is(replayGroup, replayKind) || o.is(testConfigGroup, testConfigKind) {
+		if !mayAsk(o.Node) || asWorkload(o) != nil || o.is(replayGroup, trafficReplayKind) || o.is(testConfigGroup, testConfigKind) {
 			continue
 		}
 		found := requests(o.Node, "")

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -27,7 +28,11 @@ func newExplainCommand() *cobra.Command {
 			return explainable(), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text := explain(strings.TrimPrefix(strings.TrimPrefix(args[0], contract.SidecarPrefix), contract.OwnPrefix))
+			name := args[0]
+			for _, prefix := range []string{contract.SidecarPrefix, contract.ReplayPrefix, contract.OwnPrefix} {
+				name = strings.TrimPrefix(name, prefix)
+			}
+			text := explain(name)
 			if text == "" {
 				return fmt.Errorf("explain %s: no annotation, option or reason code has that name; allowed: %s", args[0], strings.Join(explainable(), ", "))
 			}
@@ -39,7 +44,7 @@ func newExplainCommand() *cobra.Command {
 
 func explain(name string) string {
 	var b strings.Builder
-	for _, a := range transformer.Annotations() {
+	for _, a := range slices.Concat(transformer.Annotations(), transformer.ReplayAnnotations()) {
 		if a.Name == name {
 			fmt.Fprintf(&b, "Annotation %s\n  %s\n  Allowed: %s.\n", a.Key(), a.Doc, a.Kind.Allowed)
 			if a.Default != "" {
@@ -75,7 +80,7 @@ func explain(name string) string {
 
 func explainable() []string {
 	var names []string
-	for _, a := range transformer.Annotations() {
+	for _, a := range slices.Concat(transformer.Annotations(), transformer.ReplayAnnotations()) {
 		names = append(names, a.Name)
 	}
 	for _, o := range transformer.Options() {

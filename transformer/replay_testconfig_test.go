@@ -1,0 +1,178 @@
+package transformer
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// configured is a replay with a test config that is called load, beside what defines it.
+func configured(definition string) string {
+	return annotated("replay.speedscale.com/snapshot-id: "+snapshotPin, "replay.speedscale.com/testconfig-id: load") + "\n---\n" + definition
+}
+
+// ownConfigOf is a TestConfig of a spec.
+func ownConfigOf(spec string) string {
+	return "apiVersion: tapedeck.dev/v1alpha1\nkind: TestConfig\nmetadata: {name: load, namespace: shop}\nspec:\n  " + strings.ReplaceAll(strings.TrimSpace(spec), "\n", "\n  ")
+}
+
+// foreignConfigOf is a ConfigMap with the ecosystem's JSON.
+func foreignConfigOf(name, key, text string) string {
+	return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: shop}\ndata:\n  " + key + ": " + strconv.Quote(text)
+}
+
+func TestTestConfigsSetFlags(t *testing.T) {
+	for name, c := range map[string]struct {
+		definition                        string
+		generator, responder, passthrough []string
+		mode                              replayMode
+	}{
+		"an empty one": {definition: ownConfigOf("{}")},
+		"flags in the order of the table": {
+			definition: ownConfigOf(`
+failIf: ["latency.p95 > 100", "requests.failed > 0"]
+latency: 0.5x
+load: {for: 5m, speed: 2x, copies: 3, maxRequests: 0}
+compare: true
+allowIncomplete: true
+repeat: cycle
+faults: ["api.stripe.com:status=503,rate=1/10"]
+passthrough: [auth.example.com, "*.internal:443"]
+only: safe`),
+			generator:   []string{"--speed=2x", "--copies=3", "--for=5m", "--max-requests=0", "--only=safe", "--fail-if=latency.p95 > 100", "--fail-if=requests.failed > 0", "--allow-incomplete=true"},
+			responder:   []string{"--latency=0.5x", "--repeat=cycle", "--fault=api.stripe.com:status=503,rate=1/10", "--allow-incomplete=true"},
+			passthrough: []string{"auth.example.com", "*.internal:443"},
+		},
+		"stages": {
+			definition: ownConfigOf("load: {stages: [{rate: 50, for: 30s, ramp: 5s}, {for: 1m, rate: 0.5}]}\ncompare: false"),
+			generator:  []string{"--no-compare", "--stage=rate=50,for=30s,ramp=5s", "--stage=rate=0.5,for=1m"},
+		},
+		"stages of users": {
+			definition: ownConfigOf("load: {stages: [{users: 5, for: 30s}]}"),
+			generator:  []string{"--stage=vus=5,for=30s"},
+		},
+		"the ecosystem's, as a key": {
+			definition: foreignConfigOf("configs", "load.json", `{"id": "load", "version": 3, "cluster": {"replayMode": "GENERATOR_ONLY"},
+ "generator": {"stages": [{"virtualUsers": {"virtualUsers": "5", "requestDelay": {}}}]}, "responder": {"numReplicas": 1, "responseDelay": {"mode": "RECORDED"}},
+ "rules": [{"metricName": "passAssertPct", "type": "TOO_LOW", "value": 100}]}`),
+			generator: []string{"--copies=5", "--fail-if=requests.result-match-pct < 100"},
+			mode:      generatorOnly,
+		},
+		"the ecosystem's, as the only value": {
+			definition: foreignConfigOf("load", "config", `{"responder": {"responseDelay": {"mode": "RECORDED"}}, "generator": {"stages": [{"virtualUsers": {"virtualUsers": "1"}}]}}`),
+			responder:  []string{"--latency=recorded"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			replays, results := asked(t, configured(c.definition))
+			if found := findings(results); found != nil || len(replays) != 1 {
+				t.Fatalf("%d replays, %q", len(replays), found)
+			}
+			r := replays[0]
+			if c.mode == "" {
+				c.mode = fullReplay
+			}
+			if !slices.Equal(r.GeneratorFlags, c.generator) || !slices.Equal(r.ResponderFlags, c.responder) || !slices.Equal(r.Passthrough, c.passthrough) || r.Mode != c.mode {
+				t.Errorf("mode %s, flags %q and %q, passthrough %q", r.Mode, r.GeneratorFlags, r.ResponderFlags, r.Passthrough)
+			}
+		})
+	}
+}
+
+func TestWhatIsWrongWithTestConfigs(t *testing.T) {
+	for definition, want := range map[string]string{
+		ownConfigOf("load: {rate: 5, users: 5}"):                                     "error bad-combination: spec.load: found rate and users, allowed: one of",
+		ownConfigOf("load: {copies: 2, sessions: 5}"):                                "spec.load.copies: it multiplies recorded times; allowed: without sessions",
+		ownConfigOf("load: {rate: NaN}"):                                             "error bad-value: spec.load.rate",
+		ownConfigOf("load: {speed: 0}"):                                              "out of range",
+		ownConfigOf("load: {copies: 1e3}"):                                           "not such a number",
+		ownConfigOf("load: {for: -5m}"):                                              "not a duration",
+		ownConfigOf("load: {stages: [{rate: 5}]}"):                                   "spec.load.stages[0]: found no for",
+		ownConfigOf("load: {stages: [{for: 5s}]}"):                                   "allowed: one of rate and users",
+		ownConfigOf("load: {stages: [{rate: 5, for: 5s, ramp: 6s}]}"):                "found ramp 6s, which lies within the stage",
+		ownConfigOf("load: {stages: [{rate: 5, for: 5s}, {users: 5, for: 5s}]}"):     "found rates and users",
+		ownConfigOf("load: {stages: [{rate: '5,for=9h', for: 5s}]}"):                 "error bad-value: spec.load.stages[#0].rate",
+		ownConfigOf("load: {speeed: 2}"):                                             "warning replay-field-unknown: spec.load.speeed is not known; did you mean speed?",
+		ownConfigOf("compare: false\nverifyFix: true"):                               "spec.verifyFix: it needs answers to be compared",
+		ownConfigOf("failIf: [latency > 5]"):                                         `no metric is named "latency"`,
+		ownConfigOf("failIf: \"latency.p95 > 5\""):                                   "spec.failIf: found a single value, allowed: a list",
+		ownConfigOf("latency: fast"):                                                 "not a latency",
+		ownConfigOf("latency: NaNx"):                                                 "not a number",
+		ownConfigOf("passthrough: ['a,b']"):                                          "not a host",
+		ownConfigOf("faults: [\"a\\nb\"]"):                                           "error bad-value: spec.faults[#0]",
+		strings.Replace(ownConfigOf("{}"), "v1alpha1", "v1", 1):                      `apiVersion: found "tapedeck.dev/v1", allowed: tapedeck.dev/v1alpha1`,
+		strings.Replace(ownConfigOf("{}"), "namespace: shop", "namespace: other", 1): "error replay-test-config: annotation replay.speedscale.com/testconfig-id names no test config",
+		strings.Replace(ownConfigOf("{}"), "name: load", "name: lode", 1):            "performance_500replicas, lode, a TestConfig of the input",
+		strings.Replace(ownConfigOf("{}"), "namespace: shop", "namespace: shop, annotations: {operator.speedscale.com/ignore: \"true\"}", 1): "names a TestConfig that is to be left alone",
+		foreignConfigOf("load", "load", "# not JSON"):                                             "data.load: found no test config: it is no JSON object",
+		foreignConfigOf("load", "load", "[1]"):                                                    "it is no JSON object",
+		foreignConfigOf("load", "load", "{} {}"):                                                  "something follows the JSON object",
+		foreignConfigOf("load", "load", `{"x":"`+strings.Repeat("x", maxForeign)+`"}`):            "which is more than",
+		foreignConfigOf("load", "load", `{"generator": {"rps": 5, "stages": [{"duration": 5}]}}`): "data.load: generator.rps is not known; allowed: evaluationIntervals or stages",
+		foreignConfigOf("load", "load", `{"generator": {"stages": [{"virtualUsers": {"virtualUsers": "2"}}, {"virtualUsers": {"virtualUsers": "3"}}]}}`): "generator.stages: found 2, allowed: one",
+		foreignConfigOf("load", "load", `{"generator": {"stages": [{"virtualUsers": {"virtualUsers": "0"}}]}}`):                                          "not such a number",
+		foreignConfigOf("load", "load", `{"cluster": {"replayMode": "mocks"}}`):                                                                          "cluster.replayMode: found \"mocks\"",
+		foreignConfigOf("load", "load", `{"cluster": {"cleanup": "all", "logLevel": "debug", "logsCollected": true}}`):                                   "warning no-meaning: data.load: cluster.logsCollected, cluster.logLevel have no meaning here: nothing collects logs",
+		foreignConfigOf("load", "load", `{"responder": {"passthrough_mode": "ALL"}}`):                                                                    "which lets the responder reach hosts for which the snapshot has no answer, and no host is listed",
+		foreignConfigOf("load", "load", `{"rules": [{"metricName": "p95", "type": "TOO_HIGH", "value": 5}]}`):                                            "warning replay-field-unknown: data.load: rules[0] is a goal that is not known",
+		foreignConfigOf("load", "a", "{}") + "\n---\n" + foreignConfigOf("b", "load", "{}"):                                                              "names a test config of which there are 2: in shop/ConfigMap/b and shop/ConfigMap/load",
+	} {
+		t.Run(strings.TrimSpace(definition[len(definition)-min(len(definition), 80):]), func(t *testing.T) {
+			_, results := asked(t, configured(definition))
+			found := strings.Join(findings(results), "\n")
+			if !strings.Contains(found, want) {
+				t.Errorf("found %.500s\nwant %s", found, want)
+			}
+		})
+	}
+}
+
+func TestNoTestConfigHasTheNameOfOneThatIsThere(t *testing.T) {
+	_, results := asked(t, annotated("replay.speedscale.com/snapshot-id: "+snapshotPin)+"\n---\n"+strings.Replace(ownConfigOf("{}"), "name: load", "name: standard", 1))
+	if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error bad-value: metadata.name: found standard") {
+		t.Errorf("found %q", found)
+	}
+}
+
+// A test config that several replays name has its results once, and none of them gets it if it
+// has errors.
+func TestATestConfigIsReadOnce(t *testing.T) {
+	two := func(spec string) string {
+		one := configured(ownConfigOf(spec))
+		return one + "\n---\n" + strings.Replace(strings.Split(one, "\n---\n")[0], "name: checkout", "name: cart", 1)
+	}
+	replays, results := asked(t, two("x: 1\nload: {speed: 2}"))
+	if found := findings(results); len(found) != 1 || len(replays) != 2 || !slices.Equal(replays[0].GeneratorFlags, replays[1].GeneratorFlags) {
+		t.Errorf("%d replays, %q", len(replays), found)
+	}
+	replays, results = asked(t, two("load: {speed: x}"))
+	if len(replays) > 0 || !results.Failed() {
+		t.Errorf("%d replays, %q", len(replays), findings(results))
+	}
+}
+
+// TestReplayTables asserts what every row must have.
+func TestReplayTables(t *testing.T) {
+	seen := map[string]bool{}
+	for _, a := range ReplayAnnotations() {
+		if seen[a.Key()] || isReplayKey(a.Key()) == false {
+			t.Errorf("%s stands twice, or is not about a replay", a.Key())
+		}
+		seen[a.Key()] = true
+		if (a.asks == nil) != (a.NoMeaning != "") || a.When != nil && a.When.replays == nil || !strings.HasSuffix(a.Doc, ".") {
+			t.Errorf("%s: it must have an effect or say why it has none, and a doc", a.Key())
+		}
+		if err := a.Kind.Check(a.Default); a.Default != "" && err != nil {
+			t.Errorf("%s: its default is not allowed: %v", a.Key(), err)
+		}
+	}
+	for of, rows := range map[string][]ReplayField{"TrafficReplay": TrafficReplayFields(), "TestConfig": TestConfigFields(), "JSON": EcosystemFields()} {
+		for _, f := range rows {
+			if seen[of+f.Path] || (f.Doc == "") == (f.NoMeaning == "") {
+				t.Errorf("%s %s stands twice, or must have an effect or say why it has none", of, f.Path)
+			}
+			seen[of+f.Path] = true
+		}
+	}
+}
