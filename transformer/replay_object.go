@@ -238,12 +238,12 @@ func (w *workload) leftAlone() string {
 // leftAlone tells why an object is not to be rendered, "" if it is.
 func leftAlone(o *Object) string {
 	switch {
-	case !o.aside():
-		return ""
+	case strings.EqualFold(o.annotation(contract.AnnotationIgnore), "true"):
+		return contract.AnnotationIgnore + ` is "true"`
 	case o.annotation(LocalConfig) == "true":
 		return LocalConfig + ` is "true"`
 	}
-	return contract.AnnotationIgnore + ` is "true"`
+	return ""
 }
 
 // trafficReplay reads a TrafficReplay.
