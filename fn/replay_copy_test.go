@@ -236,3 +236,56 @@ spec:
 		})
 	}
 }
+
+// What stands around a workload is edited for a replay in place, and taken back with it.
+func TestWhatStandsAroundAReplayInPlaceIsTakenBack(t *testing.T) {
+	const (
+		sidecar = "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: shop, namespace: store}\nspec:\n  workloadSelector: {labels: {app: shop}}\n  egress:\n  - hosts:\n    - istio-system/*\n"
+		policy  = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: shop, namespace: store}\nspec:\n  podSelector: {matchLabels: {app: shop}}\n  ingress:\n  - ports:\n    - port: 8080\n"
+	)
+	for name, c := range map[string]struct{ inbound, more, want string }{
+		"a Sidecar":                        {"sidecar", sidecar, "    - store/*\n"},
+		"a Sidecar that has no namespace":  {"sidecar", strings.Replace(sidecar, ", namespace: store", "", 1), "    - ./*\n"},
+		"a NetworkPolicy of the pods":      {"service", policy, "      port: 4143\n"},
+		"a Service that leads to the pods": {"service", "", "targetPort: 4143"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			input := append(replayInput("tapedeck.dev/replay: in-place", "", ""), c.more...)
+			if !bytes.Contains([]byte(c.more), []byte("namespace: store")) && c.more != "" {
+				input = bytes.ReplaceAll(bytes.ReplaceAll(input, []byte("  namespace: store\n"), nil), []byte(", namespace: store"), nil)
+			}
+			cfg := copyConfig(t)
+			cfg.Inbound = c.inbound
+			out, results := renderReplay(t, input, cfg)
+			if results.Failed() {
+				t.Fatal(results)
+			}
+			if !bytes.Contains(out, []byte(c.want)) {
+				t.Errorf("it lacks %q:\n%s", c.want, out)
+			}
+			checkPromises(t, input, out, cfg)
+		})
+	}
+}
+
+// An undo finds one proxy in the sidecar, so a replay in place can't replace several. A copy
+// can: nobody takes it back.
+func TestReplaysReplaceProxies(t *testing.T) {
+	two := "env: [{name: HTTP_PROXY, value: 'http://one.corp:3128'}]\n"
+	other := "containers:\n      - {name: other, image: x, env: [{name: http_proxy, value: 'http://two.corp:3128'}]}\n"
+	for _, c := range []struct {
+		how, inject string
+		fails       bool
+	}{{"copy", "false", false}, {"in-place", "true", true}} {
+		input := replayInput("tapedeck.dev/replay: "+c.how, two, "")
+		input = bytes.Replace(input, []byte("      containers:\n"), []byte("      "+other), 1)
+		input = bytes.Replace(input, []byte(`inject: "true"`), []byte(`inject: "`+c.inject+`"`), 1)
+		out, results := renderReplay(t, input, copyConfig(t))
+		if results.Failed() != c.fails {
+			t.Errorf("%s: %v", c.how, results)
+		}
+		if !c.fails {
+			checkPromises(t, input, out, copyConfig(t))
+		}
+	}
+}

@@ -341,7 +341,7 @@ var reasons = map[Code]Reason{
 
 	CodeReplayCopy:      {Info, false, "A workload is replayed to by a copy of it, which is rendered with it.", ""},
 	CodeReplayNoSidecar: {Warning, false, "The workload of a replay is not captured, so its copy has no sidecar: variables alone lead it to the responder.", "Annotate the workload with sidecar.speedscale.com/inject: \"true\"."},
-	CodeReplayInPlace:   {Warning, false, "A workload is replayed to in place: it answers from mocks to whoever calls it.", "Do this in test clusters only."},
+	CodeReplayInPlace:   {Warning, false, "A workload is replayed to in place: it answers from mocks to whoever calls it, and works on its own data.", "Do this in test clusters only."},
 	CodeReplayInit:      {Warning, false, "A copy runs the original's init containers, which nothing answers but the responder.", "Take those that migrate or wait for a database out of the pod, or let them fail without harm."},
 	CodeReplayHosts:     {Info, false, "The environment of a copy names hosts to which only its proxy variables lead it through the responder.", "Set routing: hostalias if the program reads no proxy variables."},
 	CodeReplayNode:      {Warning, false, "A copy reaches its node as the original does, by a directory of it or as a privileged process: no NetworkPolicy stops what it does there.", "Take that out of the pod if it can do without."},

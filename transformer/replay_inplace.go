@@ -21,7 +21,11 @@ func (in *input) replayInPlace(r *replay) Results {
 		return Results{result(CodeReplaySidecar, r.from, "%s is not captured, and a replay in place needs its sidecar, which leads it to the responder; allowed: %sinject: \"true\", or a copy", w.Ref(), contract.SidecarPrefix).At(r.at, "", "")}
 	}
 	w.replay, r.copied = r, w
-	results := Results{result(CodeReplayInPlace, r.from, "%s is replayed to in place: as long as it is rendered so, it answers from mocks to whoever calls it, and works on its own volumes", w.Ref()).At(r.at, "", "")}
+	answers := "it calls what it always calls"
+	if r.responds() {
+		answers = "it answers from mocks to whoever calls it"
+	}
+	results := Results{result(CodeReplayInPlace, r.from, "%s is replayed to in place: as long as it is rendered so, %s, and works on its own volumes", w.Ref(), answers).At(r.at, "", "")}
 	if r.responds() {
 		in.goThroughResponder(w)
 		found := w.news(in.check(w))
