@@ -433,6 +433,21 @@ func TestWhatIsWrongWithATrafficReplay(t *testing.T) {
 	}
 }
 
+func TestOneVersionOfATrafficReplayIsRead(t *testing.T) {
+	_, results := asked(t, strings.Replace(trafficReplayOf("snapshotID: "+snapshotPin), "speedscale.com/v1", "speedscale.com/v2", 1))
+	if found := findings(results); len(found) != 1 || !strings.Contains(found[0], `error bad-value: apiVersion: found "speedscale.com/v2", allowed: speedscale.com/v1`) {
+		t.Errorf("found %q", found)
+	}
+}
+
+func TestWithoutMocksNothingIsSaidOfAResponder(t *testing.T) {
+	spec := "snapshotID: " + snapshotPin + "\nworkloads: [{ref: {name: checkout}, routing: hostalias}]"
+	replays, results := asked(t, trafficReplayOf(spec), "replayPassthrough=auth.example.com")
+	if len(replays) != 1 || len(replays[0].Passthrough) > 0 || replays[0].HostsFile {
+		t.Errorf("%+v, %q", replays, findings(results))
+	}
+}
+
 func TestATrafficReplayNamesNothingThatIsToBeLeftAlone(t *testing.T) {
 	manifest := trafficReplayOf("snapshotID: " + snapshotPin + "\nworkloads: [{ref: {name: checkout}, mocks: ['*']}]")
 	_, results := asked(t, strings.Replace(manifest, `note: ""`, `operator.speedscale.com/ignore: "true"`, 1))

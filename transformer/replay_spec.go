@@ -193,7 +193,7 @@ func (s *replaySpec) trim() {
 		s.BuildTag, s.Secrets, s.Shards, s.GeneratorFlags, s.URL = "", nil, 1, nil, ""
 		s.Timeout = contract.DefaultReplayTimeout
 	}
-	if s.Mode == generatorOnly {
+	if s.Mode == generatorOnly || s.Mocks.None {
 		s.ResponderFlags, s.Passthrough, s.HostsFile = nil, nil, false
 	}
 	if s.InPlace {
@@ -306,7 +306,7 @@ func (r *replay) rendered() Result {
 		}
 		to = fmt.Sprintf("a copy of %s with %s", r.w.Ref(), pods)
 	}
-	parts := []string{fmt.Sprintf("%s of snapshot %s for %s", r.Mode, r.Snapshot.ID, to)}
+	parts := []string{fmt.Sprintf("%s of snapshot %s against %s", r.Mode, r.Snapshot.ID, to)}
 	if r.generates() {
 		parts = append(parts, fmt.Sprintf("tests %s", r.Tests), fmt.Sprintf("shards %d", r.Shards))
 	}

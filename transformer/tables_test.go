@@ -72,7 +72,7 @@ func TestAnnotationsAreTheEcosystems(t *testing.T) {
 func TestOptionsTable(t *testing.T) {
 	cfg := DefaultConfig()
 	for _, o := range Options() {
-		if row, _ := annotation(o.Name); row != nil {
+		if row, _ := annotation(o.Name); row != nil || isReplayName(o.Name) {
 			t.Errorf("option %s has the name of an annotation; a ConfigMap could not tell them apart", o.Name)
 		}
 		if o.Doc == "" {
@@ -170,9 +170,11 @@ func ExampleConfig_Set() {
 	cfg := DefaultConfig()
 	fmt.Println(cfg.Set("inbound", "service"), cfg.Inbound)
 	fmt.Println(cfg.Set("proxy-type", "dual"), cfg.Defaults["proxy-type"])
+	fmt.Println(cfg.Set("replay-shards", "3"))
 	fmt.Println(cfg.Set("proxy-typ", "dual"))
 	// Output:
 	// <nil> service
 	// <nil> dual
+	// annotation replay-shards has no default: it says of one workload how that is replayed; allowed: on the workload
 	// no option or annotation is named proxy-typ; did you mean proxy-type?; allowed: the names of docs/configuration.md and docs/annotations.md
 }

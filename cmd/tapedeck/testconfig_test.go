@@ -32,3 +32,10 @@ func TestTestConfigsSetFlagsThatThereAre(t *testing.T) {
 		}
 	}
 }
+
+func TestAnnotationsOfReplaysAreExplained(t *testing.T) {
+	const want = "Annotation tapedeck.dev/replay-shards\n"
+	if got := explain("replay-shards"); !strings.HasPrefix(got, want) || !slices.Contains(explainable(), "replay-shards") {
+		t.Errorf("found %q, want %q", got, want)
+	}
+}
