@@ -72,7 +72,7 @@ const (
 )
 
 // config is the functionConfig of every caller, so that each is seen to honour
-// it: the image is that of the test.
+// it: the image is that of the test. The place is for those that have a replay.
 const config = `apiVersion: tapedeck.dev/v1alpha1
 kind: Tapedeck
 metadata:
@@ -80,9 +80,12 @@ metadata:
   annotations:
     config.kubernetes.io/local-config: "true"
 spec:
-  image: ` + sidecarImage + "\n"
+  image: ` + sidecarImage + "\n  replayPlace: " + replayPlace + "\n"
 
-const sidecarImage = "registry.example.com/tapedeck:1.2.3"
+const (
+	sidecarImage = "registry.example.com/tapedeck:1.2.3"
+	replayPlace  = "s3://recordings/shop"
+)
 
 func writeConfig(t *testing.T, dir string) string {
 	write(t, dir, map[string]string{"tapedeck.yaml": config})
@@ -182,7 +185,7 @@ func kptEval(as runtime) func(*testing.T, source) rendering {
 			how = []string{"--image", image}
 		}
 		args := append([]string{"fn", "eval", ".", "--results-dir", results}, how...)
-		run(t, dir, nil, needPath(t, "kpt"), append(args, "--", "image="+sidecarImage)...).ok(t)
+		run(t, dir, nil, needPath(t, "kpt"), append(args, "--", "image="+sidecarImage, "replayPlace="+replayPlace)...).ok(t)
 		return rendering{before, packageYAML(t, dir), read(t, filepath.Join(results, "results.yaml"))}
 	}
 }

@@ -244,6 +244,7 @@ func TestUnheldTrafficReplays(t *testing.T) {
 		"a name that none can have":   {changed("'nightly'", "Nightly"), `found "Nightly"`},
 		"a name that is too long":     {changed("'nightly'", strings.Repeat("n", 240)), "at most 239"},
 		"the ConfigMap's name, taken": {trafficReplay + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: nightly-trafficreplay, namespace: shop}\n", "the input has a ConfigMap nightly-trafficreplay"},
+		"a TestConfig's name, twice":  {"apiVersion: tapedeck.dev/v1alpha1\nkind: TestConfig\nmetadata: {name: x}\n---\napiVersion: tapedeck.dev/v1alpha1\nkind: TestConfig\nmetadata: {name: x}\n", "or another TestConfig of its name"},
 		"too much":                    {changed("# Nightly.", "#"+strings.Repeat("x", 1<<20)), "allowed: 1048576"},
 	} {
 		t.Run(name, func(t *testing.T) {

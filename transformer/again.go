@@ -76,6 +76,7 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taki
 				results = append(results, result(CodeNotCreated, o, "annotation %s: %v; remove the annotation, or render from the original manifest", contract.AnnotationFor, err).
 					At(pathKey("metadata.annotations", contract.AnnotationFor), o.annotation(contract.AnnotationFor), ""))
 			}
+			results = append(results, checkRenamed(o)...)
 			created = append(created, o)
 			continue
 		}

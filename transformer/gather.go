@@ -30,6 +30,8 @@ var gathered = map[Code]gathering{
 	CodeOutboundOnly: {namedByObject, true},
 	CodeHostsSysctl:  {namedByObject, true},
 	CodeHostsInit:    {namedByObject, true},
+
+	CodeReplayRenamed: {namedByObject, true},
 }
 
 // gathering says how results of a code become one.

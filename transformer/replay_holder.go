@@ -172,6 +172,7 @@ func (in *input) holdAll(written bool) (edited []*Object, results Results) {
 func (in *input) checkHoldable(o *Object) error {
 	name := strAt(o.Node, "metadata", "name")
 	holder := holderName(o.kind(), name)
+	created := "ConfigMap/" + o.namespace() + "/" + holder
 	switch {
 	case o.Held.Err != nil:
 		return o.Held.Err
@@ -179,9 +180,10 @@ func (in *input) checkHoldable(o *Object) error {
 		return errors.New("metadata: found no name, allowed: a name")
 	case len(holder) > maxObjectName || !objectName.MatchString(holder):
 		return fmt.Errorf("metadata.name: found %q, allowed: at most %d small letters, digits, '-' and '.'", name, maxObjectName-len(holderName(o.kind(), "")))
-	case in.find("", "ConfigMap", o.namespace(), holder) != nil:
-		return fmt.Errorf("the input has a ConfigMap %s, the name that it would get; rename one of the two", holder)
+	case in.find("", "ConfigMap", o.namespace(), holder) != nil || in.createdNames[created]:
+		return fmt.Errorf("the input has a ConfigMap %s, the name that it would get, or another %s of its name; rename one of the two", holder, o.kind())
 	}
+	in.createdNames[created] = true
 	return checkHeldSize(o.Held.Text)
 }
 
@@ -259,6 +261,24 @@ func checkHolders(objects []*Object) (results Results) {
 	}
 	return results
 }
+
+// checkRenamed reports an object of a replay whose name is none that a render gives to
+// one of that replay.
+func checkRenamed(o *Object) Results {
+	base := strAt(o.Node, "metadata", "labels", contract.LabelReplay)
+	if !replayBase.MatchString(base) {
+		return nil
+	}
+	suffix, known := strings.CutPrefix(o.name(), base[:len(base)-hashLength]) // a Job has a hash of its own
+	if suffix = strings.TrimLeft(suffix, "abcdefghijklmnopqrstuvwxyz0123456789"); known && renderedSuffix.MatchString(suffix) {
+		return nil
+	}
+	return Results{result(CodeReplayRenamed, o, "%s %s", reasons[CodeReplayRenamed].Sentence, reasons[CodeReplayRenamed].Help).At("metadata.name", o.name(), "")}
+}
+
+// renderedSuffix matches what may follow the hash in names of a replay's objects. That
+// of a ServiceEntry names what it opens.
+var renderedSuffix = regexp.MustCompile(`^$|^` + responderSuffix + `|^` + generatorSuffix)
 
 // setBookkeeping gives a node the annotations by which an orchestrator keeps track of
 // the object that it stands for.
