@@ -408,17 +408,17 @@ func TestClientThatGoesAway(t *testing.T) {
 	m := start(t, []*recording.Exchange{e}, func(o *Options) { o.Latency = Latency{1, 1} })
 	conn := m.dial()
 	fmt.Fprint(conn, "GET http://dep.example/slow HTTP/1.1\r\nHost: dep.example\r\n\r\n")
-	for m.chooser.Served(0) == 0 {
+	for m.now.Load().chooser.Served(0) == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	conn.Close()
-	for m.unfinished.Load() == 0 {
+	for m.now.Load().unfinished.Load() == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	conn = m.dial()
 	fmt.Fprint(conn, "POST http://dep.example/slow HTTP/1.1\r\nHost: dep.example\r\nContent-Length: 10\r\n\r\nhalf")
 	conn.Close()
-	for m.unfinished.Load() < 2 {
+	for m.now.Load().unfinished.Load() < 2 {
 		time.Sleep(time.Millisecond)
 	}
 	if r := m.Receipt(); r.Missed != 0 {

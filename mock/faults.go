@@ -36,12 +36,18 @@ const maxInjections = 1000
 // SetFaults has other rules for faults hold from now on; nil: none. Counts of those before
 // stay in the receipt.
 func (m *Mock) SetFaults(s *fault.Set) {
-	m.faults.mu.Lock()
-	defer m.faults.mu.Unlock()
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	m.now.Load().faults.set(s)
+}
+
+func (f *faultSets) set(s *fault.Set) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if s != nil {
-		m.faults.all = append(m.faults.all, s)
+		f.all = append(f.all, s)
 	}
-	m.faults.now.Store(s)
+	f.now.Store(s)
 }
 
 func (f *faultSets) current() *fault.Set { return f.now.Load() }
@@ -63,15 +69,15 @@ func (f *faultSets) list() []Injection {
 }
 
 // inject notes that a fault is injected. ref is the recorded exchange.
-func (m *Mock) inject(e fault.Effect, target string, ref recording.UUID) {
+func (s *state) inject(e fault.Effect, target string, ref recording.UUID) {
 	i := Injection{At: time.Now().UTC(), Rules: e.Rules, Request: target}
 	if ref != (recording.UUID{}) {
 		i.RefUUID = ref.String()
 	}
-	m.faults.mu.Lock()
-	if len(m.faults.injected) < maxInjections {
-		m.faults.injected = append(m.faults.injected, i)
+	s.faults.mu.Lock()
+	if len(s.faults.injected) < maxInjections {
+		s.faults.injected = append(s.faults.injected, i)
 	}
-	m.faults.mu.Unlock()
-	m.Log.Info("fault", "rules", strings.Join(e.Rules, " | "), "request", target)
+	s.faults.mu.Unlock()
+	s.log.Info("fault", "rules", strings.Join(e.Rules, " | "), "request", target)
 }

@@ -29,7 +29,8 @@ var (
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	all, _ := c.m.tally.counts()
+	s := c.m.now.Load()
+	all, _ := s.tally.counts()
 	for _, n := range all {
 		for verdict, v := range map[Verdict]int64{Hit: n.Hit, Missed: n.Missed, Passed: n.Passthrough} {
 			if v > 0 {
@@ -41,11 +42,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	metric.Gauge(ch, loaded, c.m.lib.Len())
-	metric.Gauge(ch, unused, c.m.chooser.Unserved())
+	metric.Gauge(ch, unused, s.chooser.Unserved())
 	metric.Counter(ch, escaped, c.m.Passthrough.Escaped())
 	metric.Counter(ch, dials, c.m.Passthrough.Dials())
-	metric.Counter(ch, distrust, c.m.distrusted.Load())
-	for _, f := range c.m.faults.counts() {
+	metric.Counter(ch, distrust, s.distrusted.Load())
+	for _, f := range s.faults.counts() {
 		metric.Counter(ch, faults, f.Fired, label(f.Rule))
 	}
 }

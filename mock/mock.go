@@ -60,16 +60,11 @@ type Options struct {
 // Mock answers clients. New makes it, Serve runs it.
 type Mock struct {
 	Options
-	lib     *Library
-	chooser *order.Chooser
-	front   *front.Front
+	lib   *Library
+	front *front.Front
 
-	tally      tally
-	bindings   bindings
-	misses     misses
-	faults     faultSets
-	distrusted atomic.Int64
-	unfinished atomic.Int64 // requests that their clients gave up
+	now        atomic.Pointer[state]
+	changing   sync.Mutex // held while now, or its rules for faults, change
 	asks       sync.Pool
 	explaining sync.Mutex
 	active     sync.WaitGroup
@@ -80,16 +75,15 @@ type Mock struct {
 // New makes a mock and binds its ports. The caller must call Serve.
 func New(ctx context.Context, lib *Library, o Options) (*Mock, error) {
 	m := &Mock{Options: o, lib: lib}
-	m.SetFaults(o.Faults)
+	m.now.Store(m.newState(o.Faults, 0))
 	m.end, m.ended = context.WithCancel(context.WithoutCancel(ctx))
-	m.chooser = order.New(o.Policy, lib.Len(), lib.recorded)
 	m.asks.New = func() any { return new(ask) }
 	var err error
 	m.front, err = front.Listen(ctx, front.Config{
 		Listen: o.Listen, Maps: o.Maps, Authority: o.Authority, Log: o.Log,
 		HTTP: http.HandlerFunc(m.serveHTTP), Stream: m.serveStream, Expect: lib.expect, Admit: m.admit,
 		Distrusted: func(name string, err error) {
-			m.distrusted.Add(1)
+			m.now.Load().distrusted.Add(1)
 			o.Log.Warn("a client ended TLS: most likely it does not trust the CA of this run", "host", name, "error", err)
 		},
 	})
@@ -126,11 +120,12 @@ func (m *Mock) Serve(ctx context.Context) {
 
 // admit refuses connections by rules for faults.
 func (m *Mock) admit(o front.Origin) error {
-	e := m.faults.current().Refuses(tunnelTarget(o))
+	s := m.now.Load()
+	e := s.faults.current().Refuses(tunnelTarget(o))
 	if !e.Injects() {
 		return nil
 	}
-	m.inject(e, tunnelTarget(o), recording.UUID{})
+	s.inject(e, tunnelTarget(o), recording.UUID{})
 	return errors.New("refused by a rule for faults")
 }
 
@@ -145,9 +140,10 @@ func tunnelTarget(o front.Origin) string {
 // ask is one request of a client.
 type ask struct {
 	*Mock
-	w    http.ResponseWriter
-	r    *http.Request
-	conn *front.Conn
+	*state // as it was when the request came
+	w      http.ResponseWriter
+	r      *http.Request
+	conn   *front.Conn
 
 	scheme, host string // host with its port, if one was named
 	path         string
@@ -201,7 +197,7 @@ func isGRPC(contentType string) bool {
 
 // begin takes the request over into the form in which it is compared.
 func (q *ask) begin(m *Mock, w http.ResponseWriter, r *http.Request) {
-	q.Mock, q.w, q.r, q.conn, q.began = m, w, r, front.ConnOf(r.Context()), time.Now()
+	q.Mock, q.state, q.w, q.r, q.conn, q.began = m, m.now.Load(), w, r, front.ConnOf(r.Context()), time.Now()
 	q.scheme, q.host, q.path = "http", r.Host, r.URL.Path
 	if r.URL.IsAbs() {
 		q.scheme, q.host = r.URL.Scheme, r.URL.Host

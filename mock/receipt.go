@@ -11,9 +11,12 @@ import (
 
 // Receipt says what a run did: what it had, what it answered, and that nothing escaped.
 type Receipt struct {
-	Version string    `json:"version,omitempty"`
+	Version string `json:"version,omitempty"`
+	// Started is when the run began, or when the mock was reset last; Resets is how often
+	// that was.
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
+	Resets  int64     `json:"resets"`
 	// Recording is what was answered from.
 	Recording Source `json:"recording"`
 	// Loaded counts the recorded exchanges.
@@ -41,7 +44,8 @@ type Receipt struct {
 	// thousand faults.
 	Faults   []fault.Count `json:"faults,omitempty"`
 	Injected []Injection   `json:"injected,omitempty"`
-	// UnusedRules are rules for what is compared that never had an effect.
+	// UnusedRules are rules for what is compared that never had an effect, since the run
+	// began.
 	UnusedRules []string `json:"unusedRules,omitempty"`
 	// Command is how the command ended that was run, if one was.
 	Command *Command `json:"command,omitempty"`
@@ -68,14 +72,16 @@ type Command struct {
 }
 
 // Receipt returns the receipt as of now. The caller fills in what it knows.
-func (m *Mock) Receipt() Receipt {
-	all, sum := m.tally.counts()
+func (m *Mock) Receipt() Receipt { return m.receipt(m.now.Load()) }
+
+func (m *Mock) receipt(s *state) Receipt {
+	all, sum := s.tally.counts()
 	r := Receipt{
-		Ended: time.Now().UTC(), Loaded: m.lib.Len(),
+		Started: s.began, Ended: time.Now().UTC(), Resets: s.resets, Loaded: m.lib.Len(),
 		Served: sum.Hit, Masked: sum.Masked, Missed: sum.Missed, Passthrough: sum.Passthrough,
-		Escaped: m.Passthrough.Escaped(), NeverUsed: m.chooser.Unserved(),
-		Distrusted: m.distrusted.Load(), Unfinished: m.unfinished.Load(),
-		Endpoints: all, Misses: m.misses.all(), Faults: m.faults.counts(), Injected: m.faults.list(),
+		Escaped: m.Passthrough.Escaped() - s.escaped, NeverUsed: s.chooser.Unserved(),
+		Distrusted: s.distrusted.Load(), Unfinished: s.unfinished.Load(),
+		Endpoints: all, Misses: s.misses.all(), Faults: s.faults.counts(), Injected: s.faults.list(),
 	}
 	for _, rule := range m.lib.matcher.Rules().Unfired() {
 		r.UnusedRules = append(r.UnusedRules, ruleText(rule))

@@ -32,7 +32,7 @@ const openingTime = 5 * time.Second
 func (m *Mock) serveStream(ctx context.Context, c *front.Conn) {
 	m.active.Add(1)
 	defer m.active.Done()
-	q := &ask{Mock: m, conn: c, host: c.Host, began: time.Now(), scheme: "tcp"}
+	q := &ask{Mock: m, state: m.now.Load(), conn: c, host: c.Host, began: time.Now(), scheme: "tcp"}
 	address := c.Address()
 	q.host = address
 	q.exchange = recording.Exchange{MsgType: recording.MsgType, TS: q.began, Direction: recording.Out, L7Protocol: recording.TCP, IsTLS: c.TLS, ALPN: c.ALPN, NetworkAddress: address, TCP: &recording.Conversation{Part: 1}}
@@ -75,7 +75,7 @@ func (m *Mock) serveStream(ctx context.Context, c *front.Conn) {
 		q.reset(reason{"no_match", unlike.text}, live, found)
 		return
 	case err != nil:
-		m.unfinished.Add(1)
+		q.unfinished.Add(1)
 		q.finish(Hit)
 		_ = c.Close()
 		return

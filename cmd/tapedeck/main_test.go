@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		"kubectl":  kubectl,
 		"greeter":  greeter,
 		"fetch":    fetch,
-		"put":      put,
+		"send":     send,
 		"waiter":   waiter,
 	})
 }

@@ -70,7 +70,8 @@ explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
 	cmd.SetFlagErrorFunc(flagError)
 	fs := cmd.Flags()
 	fs.StringArrayVar(&f.listen, "listen", []string{"localhost:4140"}, "`address` to listen on, as PORT or HOST:PORT; with a command, any free port")
-	fs.StringVar(&f.admin, "admin", "localhost:4141", "`address` for /healthz, /metrics, /receipt and /faults; with a command, any free port")
+	fs.StringVar(&f.admin, "admin", "localhost:4141", "`address` for /healthz, /metrics, /receipt, /reset and /faults; with a command, any free port")
+	fs.BoolVar(&f.adminFaults, "admin-faults", false, "let whoever reaches the admin address change the rules for faults, not loopback alone")
 	fs.StringArrayVar(&f.maps, "map", nil, "a further port that stands for a server, as `LISTEN=[PROTOCOL://]HOST[:PORT]`")
 	fs.StringVar(&f.repeat, "repeat", string(order.Last), "what a request gets when all its recorded answers were given: `last`, cycle or miss")
 	fs.StringVar(&f.latency, "latency", "streams", "recorded time that passes again: `none`, streams (between events and messages), recorded (also before answers), or a factor as 0.5x")
@@ -89,8 +90,9 @@ explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
 	fs.StringSliceVarP(&f.query.Namespaces, "namespace", "n", nil, "load only what was recorded in these `namespaces`")
 	fs.StringSliceVarP(&f.query.Workloads, "workload", "w", nil, "load only what these `workloads` recorded")
 	fs.StringSliceVar(&f.query.Clusters, "cluster", nil, "load only what was recorded in these `clusters`")
+	fs.StringArrayVar(&f.slices, "slice", nil, "answer only from what has this `key` SERVICE:HOST:PORT, or a part that only one key has; may be repeated")
 	fs.StringVar(&f.ca, "ca", "", "`directory` with the CA's tls.crt and tls.key; by default each run makes its own, which is never stored")
-	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for the file with recorded answers; the system's by default")
+	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for the file with recorded answers, and whatever else is temporary; the system's by default")
 	fs.StringVar(&f.tempSize, "temp-size", "64Gi", "bound on that file's `size`")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "log faults, too")
 	return cmd
@@ -113,11 +115,13 @@ func placeAndPerhapsCommand(cmd *cobra.Command, args []string) error {
 type mockFlags struct {
 	matchFlags
 	listen, maps, faults, passthrough       []string
+	slices                                  []string
 	admin, repeat, latency, record          string
 	receipt, direction, ca, temp, tempSize  string
 	seed                                    uint64
 	refreshDates, allowCut, allowIncomplete bool
 	failOnMiss, explain, verbose            bool
+	adminFaults                             bool
 	query                                   read.Query
 	chosen                                  func(flag string) bool
 }
@@ -137,12 +141,13 @@ func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err
 		defer m.kept.out.close(ctx) // of a run that never began
 	}
 	defer m.end()
-	receipt := func() mock.Receipt {
-		r := m.Receipt()
-		r.Version, r.Started, r.Recording = buildVersion(), started, m.source
+	complete := func(r mock.Receipt) mock.Receipt {
+		if r.Version, r.Recording = buildVersion(), m.source; r.Resets == 0 {
+			r.Started = started
+		}
 		return r
 	}
-	closeAdmin, admin, err := f.serveAdmin(ctx, m.Mock, receipt, log)
+	closeAdmin, admin, err := f.serveAdmin(ctx, m.Mock, complete, log)
 	if err != nil {
 		return err
 	}
@@ -167,7 +172,7 @@ func (f *mockFlags) run(cmd *cobra.Command, place string, command []string) (err
 			return &codedError{codeIncomplete, fmt.Errorf("--record %s: %w", f.record, err)}
 		}
 	}
-	return f.sumUp(cmd, receipt(), ran)
+	return f.sumUp(cmd, complete(m.Receipt()), ran)
 }
 
 // settle gives back what loading took, and bounds what serving takes beside a large recording's
@@ -247,7 +252,7 @@ func (f *mockFlags) options(log *slog.Logger, wraps bool) (o mock.Options, err e
 // authority loads the CA, or makes one for the run, and writes the trust files.
 func (f *mockFlags) authority(o *mock.Options) (*wrap.CA, error) {
 	if f.ca == "" {
-		trust, err := wrap.NewCA()
+		trust, err := wrap.NewCA(f.temp)
 		if err == nil {
 			o.Authority = trust.Authority
 		}
@@ -258,7 +263,7 @@ func (f *mockFlags) authority(o *mock.Options) (*wrap.CA, error) {
 		return nil, fmt.Errorf("--ca: %w", err)
 	}
 	o.Authority = authority
-	return wrap.Trust(authority)
+	return wrap.Trust(authority, f.temp)
 }
 
 // load loads the recording.
@@ -278,16 +283,21 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 	}
 	p := newProgress(cmd.ErrOrStderr())
 	lo := mock.LoadOptions{Matcher: matcher, Redact: redacts, Dir: f.temp, Limit: size, Progress: func(n int) { p.show("loading: %d exchanges", n) }}
-	lo.Inbound = strings.EqualFold(f.direction, recording.In)
+	direction := strings.ToUpper(f.direction)
+	lo.Inbound = direction == recording.In
 	if !key.given {
 		lo.Foreign = func(*recording.Exchange) bool { return true }
+	}
+	q, err := read.Slice(ctx, f.query, direction, f.slices, from)
+	if err != nil {
+		return nil, source, fmt.Errorf("--slice: %w", err)
 	}
 	var lib *mock.Library
 	var r *read.Reader
 	var hashed *mock.Hashed
 	for _, order := range []read.Order{read.Streamed, read.Sorted} {
 		hashed = mock.NewHashed(from)
-		if r, err = read.Open(ctx, f.query, read.Options{Order: order, TempDir: f.temp}, hashed); err != nil {
+		if r, err = read.Open(ctx, q, read.Options{Order: order, TempDir: f.temp}, hashed); err != nil {
 			return nil, source, err
 		}
 		if lib, err = mock.Load(ctx, r.Exchanges(), lo); err != nil || r.Report().Count(read.Divided) == 0 {
@@ -359,7 +369,7 @@ func (f *mockFlags) sink(ctx context.Context, key redactKey) (*kept, error) {
 	if f.record == "" {
 		return nil, nil
 	}
-	out, err := newOutput(ctx, f.record, openPlace)
+	out, err := newOutput(ctx, f.record, f.temp, openPlace)
 	if err != nil {
 		return nil, fmt.Errorf("--record: %w", err)
 	}
@@ -386,8 +396,9 @@ func (k *kept) finish(ctx context.Context) error {
 	return nil
 }
 
-// serveAdmin serves what is said about the mock.
-func (f *mockFlags) serveAdmin(ctx context.Context, m *mock.Mock, receipt func() mock.Receipt, log *slog.Logger) (stop func(), at net.Addr, err error) {
+// serveAdmin serves what is said about the mock. complete fills in what the mock does not
+// know of a receipt.
+func (f *mockFlags) serveAdmin(ctx context.Context, m *mock.Mock, complete func(mock.Receipt) mock.Receipt, log *slog.Logger) (stop func(), at net.Addr, err error) {
 	listen, err := front.ParseListen(f.admin)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--admin: %w", err)
@@ -397,11 +408,14 @@ func (f *mockFlags) serveAdmin(ctx context.Context, m *mock.Mock, receipt func()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /receipt", func(w http.ResponseWriter, _ *http.Request) {
+	say := func(w http.ResponseWriter, r mock.Receipt) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = writeJSON(w, receipt())
-	})
-	mux.HandleFunc("PUT /faults", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		_ = writeJSON(w, complete(r))
+	}
+	mux.HandleFunc("GET /receipt", func(w http.ResponseWriter, _ *http.Request) { say(w, m.Receipt()) })
+	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, _ *http.Request) { say(w, m.Reset()) })
+	mux.Handle("PUT /faults", f.mayChangeFaults(func(w http.ResponseWriter, r *http.Request) {
 		text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 		var set *fault.Set
 		if lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' }); err == nil && len(lines) > 0 {
@@ -413,14 +427,14 @@ func (f *mockFlags) serveAdmin(ctx context.Context, m *mock.Mock, receipt func()
 		}
 		m.SetFaults(set)
 		w.WriteHeader(http.StatusNoContent)
-	})
+	}))
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--admin: %w", err)
 	}
-	var handler http.Handler = mux
+	handler := http.NewCrossOriginProtection().Handler(mux) // a web page of somebody else's resets nothing
 	if a := l.Addr().(*net.TCPAddr); a.IP.IsLoopback() {
-		handler = address.OnLoopback(mux)
+		handler = address.OnLoopback(handler)
 	}
 	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	done := make(chan struct{})
@@ -432,6 +446,23 @@ func (f *mockFlags) serveAdmin(ctx context.Context, m *mock.Mock, receipt func()
 		_ = srv.Close()
 		<-done
 	}, l.Addr(), nil
+}
+
+// mayChangeFaults lets requests over loopback pass, such as those of kubectl port-forward.
+// In a cluster others reach the admin port, too: the workload that is tested must not decide
+// what fails.
+func (f *mockFlags) mayChangeFaults(change http.HandlerFunc) http.Handler {
+	if f.adminFaults {
+		return change
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		here, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+		if here == nil || !here.IP.IsLoopback() {
+			http.Error(w, "rules for faults are changed over loopback alone, as with kubectl port-forward: start the mock with --admin-faults to take them from anywhere", http.StatusForbidden)
+			return
+		}
+		address.OnLoopback(change).ServeHTTP(w, r)
+	})
 }
 
 func writeJSON(w io.Writer, v any) error {

@@ -22,7 +22,7 @@ type output struct {
 }
 
 // newOutput makes the directory. It lists a bucket first, so that nothing runs in vain.
-func newOutput(ctx context.Context, text string, open snapshot.Opener) (*output, error) {
+func newOutput(ctx context.Context, text, temp string, open snapshot.Opener) (*output, error) {
 	p, err := contract.ParsePlace(text)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func newOutput(ctx context.Context, text string, open snapshot.Opener) (*output,
 		}
 		break
 	}
-	if o.dir, err = os.MkdirTemp("", "tapedeck-record-*"); err != nil {
+	if o.dir, err = os.MkdirTemp(temp, "tapedeck-record-*"); err != nil {
 		return nil, fmt.Errorf("make a temporary directory: %w", err)
 	}
 	return o, nil

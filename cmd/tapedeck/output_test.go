@@ -57,7 +57,7 @@ func TestOutputsThatAreRefused(t *testing.T) {
 		"sftp://host/x": "unknown scheme",
 		"s3://bucket/x": "no such bucket",
 	} {
-		_, err := newOutput(t.Context(), place, func(context.Context, contract.Place) (store.Store, error) { return nil, errors.New("no such bucket") })
+		_, err := newOutput(t.Context(), place, "", func(context.Context, contract.Place) (store.Store, error) { return nil, errors.New("no such bucket") })
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", place, err, want)
 		}
@@ -68,7 +68,7 @@ func TestOutputsThatAreRefused(t *testing.T) {
 func recorded(t *testing.T, bucket store.Store) *output {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
-	out, err := newOutput(t.Context(), "s3://bucket/x", func(context.Context, contract.Place) (store.Store, error) { return bucket, nil })
+	out, err := newOutput(t.Context(), "s3://bucket/x", "", func(context.Context, contract.Place) (store.Store, error) { return bucket, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,11 +54,15 @@ func fetch() {
 	}
 }
 
-// put puts a text to a URL.
-func put() {
-	r, err := http.NewRequest(http.MethodPut, os.Args[1], strings.NewReader(os.Args[2]))
+// send sends a text to a URL, by a method and perhaps with a header NAME: VALUE.
+func send() {
+	r, err := http.NewRequest(os.Args[1], os.Args[2], strings.NewReader(os.Args[3]))
 	if err != nil {
 		panic(err)
+	}
+	for _, field := range os.Args[4:] {
+		name, value, _ := strings.Cut(field, ": ")
+		r.Header.Set(name, value)
 	}
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {

@@ -69,12 +69,12 @@ type recordFlags struct {
 const drainTime = 5 * time.Second
 
 func (f *recordFlags) run(cmd *cobra.Command, place string, args []string) error {
-	out, err := newOutput(cmd.Context(), place, openPlace)
+	out, err := newOutput(cmd.Context(), place, "", openPlace)
 	if err != nil {
 		return err
 	}
 	defer out.close(cmd.Context()) // of a run that never began
-	ca, err := wrap.NewCA()
+	ca, err := wrap.NewCA("")
 	if err != nil {
 		return err
 	}

@@ -323,6 +323,18 @@ func names() string {
 	return strings.Join(append(all, "rate=F/N"), ", ")
 }
 
+// Anew returns a set of the same rules, none of which has been asked yet.
+func (s *Set) Anew() *Set {
+	if s == nil {
+		return nil
+	}
+	anew := &Set{seed: s.seed}
+	for _, r := range s.rules {
+		anew.rules = append(anew.rules, &rule{text: r.text, pattern: r.pattern, applies: r.applies, hits: r.hits, block: r.block, refuses: r.refuses, number: r.number})
+	}
+	return anew
+}
+
 // Next decides about the next answer to a request: target is METHOD
 // scheme://host[:port]/path. All rules that match and fire have an effect, the last one
 // wins where they contradict each other. tunnel is what [Set.Refuses] was asked about

@@ -46,8 +46,9 @@ type CA struct {
 	Dir string
 }
 
-// NewCA makes a CA and writes its trust files. Remove removes them.
-func NewCA() (*CA, error) {
+// NewCA makes a CA and writes its trust files below a directory, "" for that of the
+// system. Remove removes them.
+func NewCA(temp string) (*CA, error) {
 	cert, key, err := ca.Generate("Tapedeck, for one run", time.Now(), caLife)
 	if err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
@@ -60,12 +61,13 @@ func NewCA() (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}
-	return Trust(authority)
+	return Trust(authority, temp)
 }
 
-// Trust writes the trust files of a CA. Remove removes them.
-func Trust(authority *ca.Authority) (*CA, error) {
-	dir, err := os.MkdirTemp("", "tapedeck-trust-") // 0700: nobody else may put a certificate there
+// Trust writes the trust files of a CA below a directory, "" for that of the system. Remove
+// removes them.
+func Trust(authority *ca.Authority, temp string) (*CA, error) {
+	dir, err := os.MkdirTemp(temp, "tapedeck-trust-") // 0700: nobody else may put a certificate there
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the trust files: %w", err)
 	}
