@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,11 +24,19 @@ func refuseEmpty(cmd *cobra.Command, args []string) (err error) {
 		}
 	}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if what, usage := pflag.UnquoteUsage(f); names[strings.ToLower(what)] && f.Value.String() == "" {
+		if what, usage := pflag.UnquoteUsage(f); names[strings.ToLower(what)] && hasEmpty(f.Value) {
 			err = cmd.FlagErrorFunc()(cmd, fmt.Errorf("--%s: it is empty; want the %s: %s", f.Name, what, usage))
 		}
 	})
 	return err
+}
+
+// hasEmpty tells whether a value, or one of several, is empty.
+func hasEmpty(v pflag.Value) bool {
+	if all, ok := v.(pflag.SliceValue); ok {
+		return slices.Contains(all.GetSlice(), "")
+	}
+	return v.String() == ""
 }
 
 // names are what flags are called in their help whose values name something.

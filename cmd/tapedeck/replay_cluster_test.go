@@ -1,0 +1,433 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/h2c"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/store"
+	"github.com/tapedeck/tapedeck/replay/report"
+)
+
+// visits writes a recording of sessions that carry a token, a few milliseconds apart. Each
+// third session was captured at port 9090.
+func visits(t *testing.T, sessions int) (file string, requests int) {
+	t.Helper()
+	var lines []byte
+	began := time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
+	add := func(at time.Duration, port, method, path, token, body, answer string) {
+		e := &recording.Exchange{
+			MsgType: recording.MsgType, TS: began.Add(at), Duration: 1, Direction: recording.In, L7Protocol: recording.HTTP1, UUID: recording.UUID{14: byte(requests >> 8), 15: byte(requests)},
+			Cluster: "c1", Namespace: "shop", Service: "cart", Command: method, Location: path, NetworkAddress: ":" + port,
+			HTTP: &recording.HTTP{
+				Req: recording.HTTPRequest{Method: method, URL: path, URI: path, Host: "cart", Version: "1.1", Body: []byte(body), Headers: recording.Headers{{Name: "Host", Value: "cart"}}},
+				Res: recording.HTTPResponse{StatusCode: 200, ContentType: "application/json", Body: []byte(answer), Headers: recording.Headers{{Name: "Content-Type", Value: "application/json"}}},
+			},
+		}
+		e.Tags.Set(recording.TagReverseProxyPort, port)
+		req := &e.HTTP.Req
+		if token != "" {
+			req.Headers = append(req.Headers, recording.Header{Name: "Authorization", Value: "Bearer " + token})
+		}
+		if body != "" {
+			req.Headers = append(req.Headers, recording.Header{Name: "Content-Length", Value: fmt.Sprint(len(body))}, recording.Header{Name: "Content-Type", Value: "application/json"})
+		}
+		lines = append(e.AppendJSON(lines), '\n')
+		requests++
+	}
+	for i := range sessions {
+		port, token := "8080", fmt.Sprintf("tok-%04d-Qm48sb01PxWc", i)
+		if i%3 == 2 {
+			port = "9090"
+		}
+		at := time.Duration(i) * 2 * time.Millisecond
+		add(at, port, "POST", "/login", "", fmt.Sprintf(`{"user":"u%d"}`, i), `{"token":"`+token+`"}`)
+		for k := range 1 + i%4 {
+			add(at+time.Duration(k+1)*5*time.Millisecond, port, "GET", "/cart", token, "", `{"n":1}`)
+		}
+	}
+	file = filepath.Join(t.TempDir(), "visits.jsonl")
+	if err := os.WriteFile(file, lines, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, requests
+}
+
+// cart is the target: it wants its tokens, and knows who asked for what.
+type cart struct {
+	mu    sync.Mutex
+	n     int
+	valid map[string]bool
+	got   []string
+}
+
+func (c *cart) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.got = append(c.got, fmt.Sprintf("%s %s %s of %s", r.Proto, r.Method, r.RequestURI, r.Header.Get(contract.HeaderReplay)))
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case r.Method == http.MethodOptions:
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	case r.URL.Path == "/login":
+		c.n++
+		token := fmt.Sprintf("tok-%04d-Zk93hf72KdLq", c.n)
+		c.valid[token] = true
+		fmt.Fprintf(w, `{"token":"%s"}`, token)
+	case !c.valid[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]:
+		w.WriteHeader(http.StatusUnauthorized)
+	default:
+		io.WriteString(w, `{"n":2}`)
+	}
+}
+
+func (c *cart) count(what string) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, got := range c.got {
+		if strings.Contains(got, what) {
+			n++
+		}
+	}
+	return n
+}
+
+// admin is that of a responder, which missed something before the first reset and serves a
+// request for each healthy question.
+type admin struct {
+	mu     sync.Mutex
+	resets int64
+	missed int64
+	asked  []string
+}
+
+func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = append(a.asked, r.Method+" "+r.URL.Path)
+	switch r.URL.Path {
+	case "/healthz":
+	case "/receipt", "/reset":
+		fmt.Fprintf(w, `{"served":5,"missed":%d,"resets":%d}`, a.missed, a.resets)
+		if r.Method == http.MethodPost {
+			a.resets++
+			a.missed = 0
+		}
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+// shards runs the command once for each shard, as pods of a Job, and returns their exit codes
+// and what they said.
+func shards(of int, args ...string) (codes []int, stdout, stderr []string) {
+	codes, stdout, stderr = make([]int, of), make([]string, of), make([]string, of)
+	var running sync.WaitGroup
+	for i := range of {
+		running.Go(func() {
+			var out, errs bytes.Buffer
+			codes[i] = run(append([]string{"replay", "--shard", fmt.Sprintf("%d/%d", i, of)}, args...), strings.NewReader(""), &out, &errs)
+			stdout[i], stderr[i] = out.String(), errs.String()
+		})
+	}
+	running.Wait()
+	return codes, stdout, stderr
+}
+
+// serveAll serves a handler, which gets all requests: net/http answers OPTIONS * itself.
+func serveAll(h http.Handler) *httptest.Server {
+	s := httptest.NewUnstartedServer(h)
+	s.Config.DisableGeneralOptionsHandler = true
+	s.Start()
+	return s
+}
+
+const uid = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+
+// Three pods together report what one does, and the report and its forms are in the place.
+func TestPodsOfAJobReplay(t *testing.T) {
+	t.Parallel()
+	file, requests := visits(t, 20)
+	var reports []string
+	for _, of := range []int{1, 3} {
+		c, rest, a := &cart{valid: map[string]bool{}}, &cart{valid: map[string]bool{}}, &admin{missed: 2}
+		target, other, responder := serveAll(c), serveAll(rest), serveAll(a)
+		place, log := t.TempDir(), filepath.Join(t.TempDir(), "termination")
+		args := []string{file, "--meet", place, "--run", "cart-replay-0a1b2c3d/" + uid, "--target", target.URL, "--target", "9090=" + other.URL, "--wait-for-target",
+			"--responder", responder.URL, "--build-tag", "v2", "--envoy", "none", "--fail-if", "requests.failed > 0", "--termination-log", log, "--slice", "cart:8080", "--slice", "cart:cart:9090"}
+		codes, stdout, stderr := shards(of, args...)
+		if want := append([]int{report.MockMisses}, make([]int, of-1)...); !slices.Equal(codes, want) {
+			t.Fatalf("exit codes %d, want %d: %s", codes, want, stderr)
+		}
+		run := filepath.Join(place, "runs", "cart-replay-0a1b2c3d", uid)
+		text, err := os.ReadFile(filepath.Join(run, "report.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := report.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total := r.Results.Total()
+		if total.Sent != int64(requests) || total.Failed > 0 || r.BuildTag != "v2" || r.Mock == nil || r.Mock.Missed != 2 || r.Mock.Served != 10 || len(r.Edges) == 0 || r.Partial != "" {
+			t.Errorf("%+v, mock %+v, %+v", total.Counts, r.Mock, r)
+		}
+		if len(r.Exits) != 2 || r.Exits[1].Code != report.NewDifferences {
+			t.Errorf("exits %v", r.Exits)
+		}
+		if n := c.count("HTTP/1.1 OPTIONS * of " + uid); n != of || rest.count("OPTIONS") != of || c.count("GET /cart of "+uid) == 0 || rest.count("POST /login of "+uid) != 6 {
+			t.Errorf("the targets got %q and %q", c.got, rest.got)
+		}
+		if want := []string{"POST /reset", "GET /receipt"}; !slices.Equal(a.asked[len(a.asked)-2:], want) || a.resets != 1 {
+			t.Errorf("the responder got %q", a.asked)
+		}
+		for _, name := range []string{"report.html", "junit.xml", "summary.md"} {
+			if body, err := os.ReadFile(filepath.Join(run, name)); err != nil || len(body) == 0 {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for i := range of {
+			if hasReport := strings.Contains(stdout[i], "Replay against"); hasReport != (i == 0) {
+				t.Errorf("shard %d printed %s", i, stdout[i])
+			}
+			if !strings.Contains(stderr[i], "waiting for the target") || !strings.Contains(stderr[i], "ready to send part") {
+				t.Errorf("shard %d said %s", i, stderr[i])
+			}
+		}
+		last, err := os.ReadFile(log)
+		if err != nil || of == 1 && !strings.HasPrefix(string(last), "exit code 4: 2 requests to dependencies not in the recording\n") {
+			t.Errorf("termination log: %v, %s", err, last)
+		}
+		// A pod that comes later finds the verdict.
+		sent := len(c.got)
+		if again, _, stderr := shards(1, append([]string{"--shard", fmt.Sprintf("0/%d", of)}, args...)...); again[0] != report.MockMisses || len(c.got) != sent {
+			t.Errorf("a later pod: exit code %d, %s", again[0], stderr)
+		}
+		r.Merged, r.Generator, r.Started, r.Ended, r.Metrics, r.Target, r.Goals = nil, report.Generator{}, time.Time{}, time.Time{}, nil, "", nil
+		r.Results.Series.Points = nil
+		for _, e := range r.Results.Endpoints {
+			e.Response, e.Service, e.Lag, e.Held = nil, nil, nil, nil
+		}
+		text, _ = json.MarshalIndent(r, "", " ")
+		reports = append(reports, string(text))
+		target.Close()
+		other.Close()
+		responder.Close()
+	}
+	if diff := cmp.Diff(reports[0], reports[1]); diff != "" {
+		t.Errorf("one pod, and three: %s", diff)
+	}
+}
+
+// A pod that is told to end stores what it has, and the one after it goes on from there.
+func TestAPodThatIsEvicted(t *testing.T) {
+	t.Parallel()
+	file, requests := visits(t, 150)
+	c := &cart{valid: map[string]bool{}}
+	target := httptest.NewServer(c)
+	defer target.Close()
+	place := t.TempDir()
+	args := []string{file, "--meet", place, "--run", "job/" + uid, "--target", target.URL, "--rate", "200", "--output", "none"}
+	codes := make([]int, 2)
+	var running sync.WaitGroup
+	running.Go(func() {
+		cmd := newReplayCommand()
+		cmd.SetArgs(append(args, "--shard", "0/2"))
+		cmd.SetErr(io.Discard)
+		cmd.SilenceUsage, cmd.SilenceErrors = true, true
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			for c.count("GET") < 20 {
+				time.Sleep(5 * time.Millisecond)
+			}
+			cancel()
+		}()
+		var coded *codedError
+		if err := cmd.ExecuteContext(ctx); err == nil || errors.As(err, &coded) && coded.code == 0 {
+			t.Errorf("the one that was told to end: %v", err)
+		}
+		again, _, stderr := shards(1, append(slices.Clone(args), "--shard", "0/2")...)
+		if codes[0] = again[0]; codes[0] != report.Incomplete {
+			t.Errorf("the one that took its place: exit code %d, %s", codes[0], stderr)
+		}
+	})
+	running.Go(func() {
+		var out, errs bytes.Buffer
+		codes[1] = run(append([]string{"replay", "--shard", "1/2"}, args...), strings.NewReader(""), &out, &errs)
+	})
+	running.Wait()
+	text, err := os.ReadFile(filepath.Join(place, "runs", "job", uid, "report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := report.Parse(text)
+	if err != nil || codes[1] != 0 {
+		t.Fatalf("%v, exit codes %d", err, codes)
+	}
+	sent := r.Results.Total().Sent
+	if r.Partial != "shard 0: it was interrupted" || sent < int64(requests)/2 || sent >= int64(requests) || int(sent) != c.count("/") || r.Source.Steps != int64(requests) {
+		t.Errorf("partial: %q, %d of %d sent, the target got %d", r.Partial, sent, r.Source.Steps, c.count("/"))
+	}
+}
+
+// The termination log has what failed, whatever it was.
+func TestTheTerminationLogOfAnError(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	codes, _, _ := shards(1, filepath.Join(t.TempDir(), "nowhere"), "--target", "http://127.0.0.1:1", "--termination-log", log)
+	text, err := os.ReadFile(log)
+	if err != nil || codes[0] != codeCannotRun || !strings.HasPrefix(string(text), "tapedeck: ") || !strings.Contains(string(text), "nowhere") {
+		t.Errorf("exit code %d, %v: %s", codes[0], err, text)
+	}
+	for _, c := range []struct{ text, want string }{{"a\nb\n", "a\nb\n"}, {"abc\ndef\nghi\n", "abc\ndef\n"}, {"abcdefghijkl", "abcdefghij"}, {"abcdefghié", "abcdefghi"}} {
+		if got := wholeLines(c.text, 10); got != c.want {
+			t.Errorf("%q is cut to %q", c.text, got)
+		}
+	}
+}
+
+// agent answers as Istio's agent does. It is ready when it was asked three times.
+type agent struct{ ready, quits atomic.Int32 }
+
+func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.Method + " " + r.URL.Path {
+	case "GET /healthz/ready":
+		if a.ready.Add(1) < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	case "POST /quitquitquit":
+		a.quits.Add(1)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func TestEnvoyIsAwaitedAndEnded(t *testing.T) {
+	t.Parallel()
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	say := func(string, ...any) {}
+	for _, c := range []struct {
+		mode  string
+		there bool
+		seen  bool
+		err   string
+	}{
+		{envoyNone, true, false, ""},
+		{envoyAuto, true, true, ""},
+		{envoyAuto, false, false, ""},
+		{envoyWait, true, true, ""},
+		{envoyWait, false, true, "--envoy: Envoy is not ready"},
+	} {
+		a := &agent{}
+		s := httptest.NewServer(a)
+		e := &envoy{ready: s.Listener.Addr().String(), quit: s.Listener.Addr().String(), client: directClient()}
+		if !c.there {
+			e.ready = nobody.Addr().String()
+		}
+		patience := time.Minute
+		if c.err != "" {
+			patience = time.Second
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		if err := e.await(ctx, c.mode, say); err != nil && c.err == "" || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("%s, there: %v: %v", c.mode, c.there, err)
+		}
+		if c.seen && c.there && a.ready.Load() != 3 {
+			t.Errorf("%s: it was asked %d times", c.mode, a.ready.Load())
+		}
+		cancel()
+		if err := e.end(ctx); err != nil || (a.quits.Load() > 0) != c.seen {
+			t.Errorf("%s, there: %v: ended %d times, %v", c.mode, c.there, a.quits.Load(), err)
+		}
+		s.Close()
+	}
+}
+
+// The target is asked in the version of the first request, until it answers, whatever it says.
+func TestTheTargetIsAwaited(t *testing.T) {
+	t.Parallel()
+	file, requests := visits(t, 1)
+	for _, version := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		c := &cart{valid: map[string]bool{}}
+		busy := atomic.Int32{}
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if busy.Add(1) < 3 { // as Envoy does for a workload that does not listen yet
+				w.Header().Set("Server", "envoy")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			c.ServeHTTP(w, r)
+		})
+		s := httptest.NewUnstartedServer(h2c.NewHandler(handler, &http2.Server{}))
+		s.Config.DisableGeneralOptionsHandler = true
+		at := s.Listener.Addr().String()
+		s.Listener.Close()
+		go func() {
+			time.Sleep(1500 * time.Millisecond) // so that it is asked in vain first
+			l, err := net.Listen("tcp", at)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s.Listener = l
+			s.Start()
+		}()
+		scheme := map[string]string{"HTTP/1.1": "http://", "HTTP/2.0": "h2c://"}[version]
+		codes, _, stderr := shards(1, file, "--target", scheme+at, "--wait-for-target", "--progress-timeout", "1m", "--no-compare", "--output", "none")
+		if codes[0] != 0 || c.count(version) != requests+1 || !strings.HasPrefix(c.got[0], version+" OPTIONS *") {
+			t.Errorf("%s: exit code %d, %q, %s", version, codes[0], c.got, stderr)
+		}
+		s.Close()
+	}
+	codes, _, stderr := shards(1, file, "--target", "http://127.0.0.1:1", "--wait-for-target", "--progress-timeout", "1s")
+	if codes[0] != codeCannotRun || !strings.Contains(stderr[0], "--wait-for-target: the target does not answer") {
+		t.Errorf("nobody: exit code %d, %s", codes[0], stderr)
+	}
+}
+
+// A run is part of a place, and no part of the recording that is there.
+func TestRunsAreNoRecording(t *testing.T) {
+	t.Parallel()
+	file, _ := visits(t, 2)
+	target := httptest.NewServer(&cart{valid: map[string]bool{}})
+	defer target.Close()
+	place := t.TempDir()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Dir(place).Put(t.Context(), "visits.jsonl", bytes.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{place, "--meet", place, "--run", "job/" + uid, "--target", target.URL, "--no-compare", "--output", "none"}
+	if codes, _, stderr := shards(2, args...); codes[0] != 0 || codes[1] != 0 {
+		t.Fatalf("exit codes %d: %s", codes, stderr)
+	}
+	var out, errs bytes.Buffer
+	if code := run([]string{"inspect", place, "--output", "json"}, strings.NewReader(""), &out, &errs); code != 0 || strings.Count(out.String(), "\n") != 5 || errs.Len() > 0 {
+		t.Errorf("exit code %d: %s %s", code, &out, &errs)
+	}
+}
