@@ -194,6 +194,9 @@ func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 	if field(sidecar.Node, "spec") == nil {
 		return Results{result(CodeMalformed, sidecar, "%s has no spec", sidecar.Ref())}
 	}
+	if w.original != nil && sidecarSelects(sidecar, w.original) { // the original's sidecar listens on the same ports, so they lead to the copy's already
+		return in.checkSelecting(w.replay, contract.PartCopy, sidecar)
+	}
 	captured := slices.Sorted(maps.Keys(w.captured(field(sidecar.Node, "spec", "ingress"))))
 	results := in.capture(in.editorOf(sidecar), w, sidecar)
 	if results.Failed() {

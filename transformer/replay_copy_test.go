@@ -493,6 +493,9 @@ func TestOneSidecarMayHoldForOriginalAndCopy(t *testing.T) {
 	if got := run.says(CodeSidecarPatched); len(got) != 1 {
 		t.Errorf("%q", got)
 	}
+	if got := run.says(CodeReplayEgressClosed); len(got) != 1 {
+		t.Errorf("nothing says that the copy does not reach the responder: %v", run.results)
+	}
 }
 
 func TestTheCopysSidecarOfIstioReachesTheResponder(t *testing.T) {

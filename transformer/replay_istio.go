@@ -237,9 +237,7 @@ func (in *input) replaySidecars(r *replay) ([]*Object, Results) {
 			continue
 		}
 		if selecting := in.sidecarsSelecting(w); len(selecting) > 0 { // a second one would be ignored
-			if lacking := missingFrom(field(selecting[0].Node, "spec", "egress"), namespaces, r.namespace()); len(lacking) > 0 {
-				results = append(results, result(CodeReplayEgressClosed, r.from, "%s selects the pods of the replay's %s, and its egress lacks %s, so they do not reach what they need; add that", selecting[0].Ref(), part, strings.Join(lacking, " and ")).At(r.at, "", ""))
-			}
+			results = append(results, in.checkSelecting(r, part, selecting[0])...)
 			continue
 		}
 		selector := istioNode(&networking.Sidecar{WorkloadSelector: &networking.WorkloadSelector{Labels: r.labels(part)}})
@@ -251,6 +249,16 @@ func (in *input) replaySidecars(r *replay) ([]*Object, Results) {
 		objects = append(objects, r.object(part, istioGroup+"/"+in.version, "Sidecar", r.policyName(part), selector))
 	}
 	return objects, results
+}
+
+// checkSelecting reports a Sidecar of the input that selects the pods of a part, and keeps
+// them from what they need.
+func (in *input) checkSelecting(r *replay, part string, sidecar *Object) Results {
+	lacking := missingFrom(field(sidecar.Node, "spec", "egress"), in.namespacesFor(r, part), r.namespace())
+	if len(lacking) == 0 {
+		return nil
+	}
+	return Results{result(CodeReplayEgressClosed, r.from, "%s selects the pods of the replay's %s, and its egress lacks %s, so they do not reach what they need; add that", sidecar.Ref(), part, strings.Join(lacking, " and ")).At(r.at, "", "")}
 }
 
 // namespacesFor returns the namespaces that a part has something to call in.
