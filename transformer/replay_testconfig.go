@@ -42,6 +42,8 @@ type testConfig struct {
 
 	stages []testStage
 	rules  []testRule
+	// unknown are values of the ecosystem's JSON that are not known, and what would be.
+	unknown []string
 }
 
 // testStage is a stage of the load.
@@ -202,7 +204,14 @@ var foreignFields = []fieldRow[testConfig]{
 	{ReplayField{Path: "id", Kind: idKind, Doc: "Read, and not used: the ConfigMap's key or name is the id."}, func(*testConfig, []int, string) {}},
 	{ReplayField{Path: "version", Kind: numberKind, Doc: "Read, and not used."}, func(*testConfig, []int, string) {}},
 	{ReplayField{Path: "cluster.replayMode", Kind: lineKind, Doc: "The mode, unless what asks for the replay says one."}, func(c *testConfig, _ []int, v string) {
-		c.mode = strings.ReplaceAll(strings.ToLower(v), "_", "-")
+		mode := strings.ReplaceAll(strings.ToLower(v), "_", "-")
+		switch {
+		case v == "":
+		case modeKind.Check(mode) == nil:
+			c.mode = mode
+		default:
+			c.unknown = append(c.unknown, fmt.Sprintf("cluster.replayMode is %q, which is not known; allowed: %s", v, modeKind.Allowed))
+		}
 	}},
 	{ReplayField: ReplayField{Path: "cluster.cleanup", NoMeaning: gitRemoves}},
 	{ReplayField: ReplayField{Path: "cluster.logsCollected", NoMeaning: logsAreThere}},
@@ -218,8 +227,14 @@ var foreignFields = []fieldRow[testConfig]{
 	}},
 	{ReplayField: ReplayField{Path: "generator.stages[].virtualUsers.requestDelay", NoMeaning: "requests are sent with their recorded pauses; a TestConfig has load.speed"}},
 	{ReplayField: ReplayField{Path: "responder.numReplicas", Default: "1", NoMeaning: "one responder answers, so that the order of answers is the same in each run"}},
-	{ReplayField{Path: "responder.responseDelay.mode", Kind: foreignDelay, Doc: "`--latency` of the responder."}, func(c *testConfig, _ []int, v string) {
-		c.responder = append(c.responder, "--latency="+strings.ToLower(v))
+	{ReplayField{Path: "responder.responseDelay.mode", Kind: lineKind, Doc: "`RECORDED` and `NONE` are `--latency` of the responder."}, func(c *testConfig, _ []int, v string) {
+		switch mode := strings.ToLower(v); mode {
+		case "":
+		case "recorded", "none":
+			c.responder = append(c.responder, "--latency="+mode)
+		default:
+			c.unknown = append(c.unknown, fmt.Sprintf("responder.responseDelay.mode is %q, which is not known; allowed: RECORDED or NONE", v))
+		}
 	}},
 	{ReplayField{Path: "responder.passthrough_mode", Kind: lineKind, Doc: passthroughDoc}, func(c *testConfig, _ []int, v string) { c.needsHosts = passes(v) }},
 	{ReplayField{Path: "responder.passthroughMode", Kind: lineKind, Doc: passthroughDoc}, func(c *testConfig, _ []int, v string) { c.needsHosts = passes(v) }},
@@ -233,9 +248,6 @@ var foreignFields = []fieldRow[testConfig]{
 const passthroughDoc = "Unless it says none, one host must be listed in `tapedeck.dev/replay-passthrough` or in the option `replayPassthrough`."
 
 const alwaysTLS = "the copy's TLS is always looked into, since its dependencies are mocked"
-
-// foreignDelay is how the ecosystem says that recorded time passes again.
-var foreignDelay = enumKind("RECORDED", "NONE", "recorded", "none")
 
 // passes tells whether a responder is to reach hosts itself.
 func passes(mode string) bool {
@@ -258,26 +270,21 @@ var foreignMetrics = map[string]string{"passAssertPct": "requests.result-match-p
 var foreignOps = map[string]string{"TOO_LOW": "<", "TOO_HIGH": ">"}
 
 // translate finishes what was read of the ecosystem's JSON.
-func (c *testConfig) translate() (unknown []string, err error) {
+func (c *testConfig) translate() error {
 	if len(c.stages) > 1 {
-		return nil, fmt.Errorf("generator.stages: found %d, allowed: one; a TestConfig has load.stages", len(c.stages))
+		return fmt.Errorf("generator.stages: found %d, allowed: one; a TestConfig has load.stages", len(c.stages))
 	}
 	c.stages = nil
-	if c.mode != "" {
-		if err := modeKind.Check(c.mode); err != nil {
-			return nil, fmt.Errorf("cluster.replayMode: %w", err)
-		}
-	}
 	for i, r := range c.rules {
 		metric, op := foreignMetrics[r.metric], foreignOps[r.is]
 		goal := fmt.Sprintf("%s %s %s", metric, op, r.limit)
 		if metric == "" || op == "" || checkGoal(goal) != nil {
-			unknown = append(unknown, fmt.Sprintf("rules[%d]", i))
+			c.unknown = append(c.unknown, fmt.Sprintf("rules[%d] is a goal that is not known; allowed: passAssertPct as metricName with TOO_LOW or TOO_HIGH as type and a number as value, or a TestConfig with failIf", i))
 			continue
 		}
 		c.generator = append(c.generator, "--fail-if="+goal)
 	}
-	return unknown, nil
+	return nil
 }
 
 // testConfig returns the test config that a request names.
@@ -404,15 +411,14 @@ func (in *input) foreignConfig(id string, text foreignText) (*testConfig, Result
 		}
 		f := fields[testConfig]{rows: foreignFields, of: text.Object, what: at + ": ", strict: in.cfg.Strict}
 		_, results := f.read(n, "", c)
-		unknown, err := c.translate()
-		if err == nil {
+		if err = c.translate(); err == nil {
 			err = c.finish()
 		}
 		if err != nil {
 			results = append(results, result(CodeBadValue, text.Object, "%s: %v", at, err).At(at, "", ""))
 		}
-		for _, path := range unknown {
-			r := result(CodeReplayField, text.Object, "%s: %s is a goal that is not known; allowed: passAssertPct as metricName with TOO_LOW or TOO_HIGH as type, or a TestConfig with failIf", at, path).At(at, "", "")
+		for _, what := range c.unknown {
+			r := result(CodeReplayField, text.Object, "%s: %s", at, what).At(at, "", "")
 			if in.cfg.Strict {
 				r.Severity = Error
 			}

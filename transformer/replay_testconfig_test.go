@@ -112,7 +112,8 @@ func TestWhatIsWrongWithTestConfigs(t *testing.T) {
 		foreignConfigOf("load", "load", `{"generator": {"rps": 5, "stages": [{"duration": 5}]}}`): "data.load: generator.rps is not known; allowed: evaluationIntervals or stages",
 		foreignConfigOf("load", "load", `{"generator": {"stages": [{"virtualUsers": {"virtualUsers": "2"}}, {"virtualUsers": {"virtualUsers": "3"}}]}}`): "generator.stages: found 2, allowed: one",
 		foreignConfigOf("load", "load", `{"generator": {"stages": [{"virtualUsers": {"virtualUsers": "0"}}]}}`):                                          "not such a number",
-		foreignConfigOf("load", "load", `{"cluster": {"replayMode": "mocks"}}`):                                                                          "cluster.replayMode: found \"mocks\"",
+		foreignConfigOf("load", "load", `{"cluster": {"replayMode": "mocks"}}`):                                                                          `warning replay-field-unknown: data.load: cluster.replayMode is "mocks", which is not known; allowed: full-replay`,
+		foreignConfigOf("load", "load", `{"responder": {"responseDelay": {"mode": "NORMAL"}}}`):                                                          `responder.responseDelay.mode is "NORMAL", which is not known; allowed: RECORDED or NONE`,
 		foreignConfigOf("load", "load", `{"cluster": {"cleanup": "all", "logLevel": "debug", "logsCollected": true}}`):                                   "warning no-meaning: data.load: cluster.logsCollected, cluster.logLevel have no meaning here: nothing collects logs",
 		foreignConfigOf("load", "load", `{"responder": {"passthrough_mode": "ALL"}}`):                                                                    "which lets the responder reach hosts for which the snapshot has no answer, and no host is listed",
 		foreignConfigOf("load", "load", `{"rules": [{"metricName": "p95", "type": "TOO_HIGH", "value": 5}]}`):                                            "warning replay-field-unknown: data.load: rules[0] is a goal that is not known",
@@ -125,6 +126,26 @@ func TestWhatIsWrongWithTestConfigs(t *testing.T) {
 				t.Errorf("found %.500s\nwant %s", found, want)
 			}
 		})
+	}
+}
+
+// A test config as the ecosystem's tools write it has much that nothing here has a use for. It
+// is said, and is no error.
+func TestAForeignTestConfigIsUsedAsFarAsItHasMeaning(t *testing.T) {
+	replays, results := asked(t, configured(foreignConfigOf("load", "load", `{"id": "load", "version": 3,
+ "cluster": {"cleanup": "inventory", "logLevel": "info", "logsCollected": true, "replayMode": "full-replay", "sidecarTlsOut": true},
+ "generator": {"evaluationIntervals": 5, "stages": [{"virtualUsers": {"virtualUsers": "1", "requestDelay": {}}}]},
+ "responder": {"numReplicas": 1, "responseDelay": {"mode": "RECORDED"}}}`)))
+	if len(replays) != 1 || results.Failed() {
+		t.Fatalf("%d replays, %q", len(replays), findings(results))
+	}
+	if r := replays[0]; len(r.GeneratorFlags) > 0 || !slices.Equal(r.ResponderFlags, []string{"--latency=recorded"}) {
+		t.Errorf("flags %q and %q", r.GeneratorFlags, r.ResponderFlags)
+	}
+	for _, f := range findings(results) {
+		if !strings.HasPrefix(f, "warning no-meaning: data.load: ") {
+			t.Errorf("found %s", f)
+		}
 	}
 }
 
