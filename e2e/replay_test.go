@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -279,4 +281,48 @@ func TestReplayHelmHooks(t *testing.T) {
 	if after := helm3(t, from).after; objects(t, after)[replayObject] == "" || len(replayParts(t, after)) > 0 {
 		t.Errorf("Helm 3 shows the hook to its post-renderer; say so in docs/helm.md:\n%s", after)
 	}
+}
+
+// TestReplayInAKptPackage renders a package in place, as kpt does, again and again: the
+// files of objects that are gone go too, and the ConfigMap stays in the TrafficReplay's.
+func TestReplayInAKptPackage(t *testing.T) {
+	needKpt(t)
+	dir := kptPackage(t, read(t, "testdata/shop.yaml"), pipeline(execFunction))
+	write(t, dir, map[string]string{"app/replay.yaml": string(read(t, "testdata/replay.yaml"))})
+	render := func() []byte {
+		kptFnRender(t, dir, t.TempDir()).ok(t)
+		return packageYAML(t, dir)
+	}
+	before := packageYAML(t, dir)
+	first := render()
+	checkReplay(t, first)
+	holder := string(read(t, filepath.Join(dir, "app/replay.yaml")))
+	if !strings.Contains(holder, "kind: ConfigMap\n") || strings.Contains(holder, "config.kubernetes.io") {
+		t.Errorf("replay.yaml is:\n%s", holder)
+	}
+	if again := render(); !bytes.Equal(again, first) {
+		t.Errorf("rendering the package again changed it:\n%s", firstDifference(first, again))
+	}
+
+	shop := string(read(t, filepath.Join(dir, "app/main.yaml")))
+	write(t, dir, map[string]string{"app/main.yaml": strings.Replace(shop, "checkout:1.4.2", "checkout:1.5.0", 1)})
+	next := render()
+	checkReplay(t, next)
+	for name := range replayParts(t, first) {
+		if replayParts(t, next)[name] != nil {
+			t.Errorf("%s has its name with the next build, too", name)
+		}
+	}
+
+	if err := os.Remove(filepath.Join(dir, "app/replay.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if parts := replayParts(t, render()); len(parts) > 0 {
+		t.Errorf("without the TrafficReplay there still are %d objects of its replay", len(parts))
+	}
+
+	write(t, dir, map[string]string{"app/main.yaml": shop, "app/replay.yaml": holder})
+	render()
+	back := run(t, "", packageYAML(t, dir), tapedeck, "uninject").ok(t)
+	same(t, caller{}, "uninject", before, back)
 }
