@@ -161,12 +161,13 @@ func reuse(created []Created, former []*Object) (added []Created, reused, gone [
 }
 
 // keepForeign carries over the labels and annotations that others put on an
-// object of ours, such as an orchestrator's path and index.
+// object of ours, such as an orchestrator's path and index. The hooks of a Job are ours:
+// they are those that its replay asks for now.
 func keepForeign(old, fresh *yaml.Node) {
 	for _, key := range []string{"labels", "annotations"} {
 		theirs, ours := field(old, "metadata", key), field(fresh, "metadata", key)
 		for i := 0; theirs != nil && i+1 < len(theirs.Content); i += 2 {
-			if keyIndex(ours, theirs.Content[i].Value) < 0 {
+			if name := theirs.Content[i].Value; keyIndex(ours, name) < 0 && !(strAt(fresh, "kind") == "Job" && isHook(name)) {
 				ours.Content = append(ours.Content, theirs.Content[i], theirs.Content[i+1])
 			}
 		}

@@ -421,7 +421,7 @@ stringData: {other: ""}
 		{"nothing", full, nil, nil, ""},
 		{"no CA", shop, nil, nil, "replay-secret"},
 		{"a Secret of another namespace", strings.ReplaceAll(full, "namespace: store}\ndata", "namespace: other}\ndata"), nil, nil, "replay-secret"},
-		{"a Secret without the key", full, nil, []string{"login"}, "replay-secret-key"},
+		{"a Secret without the key", strings.Replace(full, "tls.key", "tls.pem", 1), nil, nil, "replay-secret-key"},
 		{"a Secret that is not there", full, nil, []string{"token"}, "replay-secret"},
 		{"no key for redaction", full, map[string]string{"redactKeySecret": "redaction"}, nil, "replay-secret"},
 		{"a directory with one", full, map[string]string{"replayPlace": "/p", "replayClaim": "place"}, nil, ""},
