@@ -50,7 +50,9 @@ behind it, waits for the target's port, replays, and stops both.
   tapedeck replay recordings --target http://localhost:8080 --speed 10 --fail-if "latency.p95 > 100" --html report.html
   tapedeck replay recordings --target https://staging.example.com --only safe --set header.Authorization=env:TOKEN
   tapedeck replay recordings --target http://localhost:8080 --report main.json
-  tapedeck replay recordings --target http://localhost:8080 --baseline main.json --junit replay.xml`,
+  tapedeck replay recordings --target http://localhost:8080 --baseline main.json --junit replay.xml
+  tapedeck replay recordings --target http://localhost:8080 --target 9090=http://localhost:9090 --slice cart:8080 --slice cart:9090
+  tapedeck replay PLACE/snapshots/ID --target http://shop:8080 --meet PLACE --run nightly/7 --shard 0/3 --wait-for-target`,
 		Annotations: map[string]string{onSignal: drains},
 		Args:        placeAndPerhapsCommand,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/mock"
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/replay/goal"
 	"github.com/tapedeck/tapedeck/replay/meet"
@@ -29,7 +30,7 @@ type generator struct {
 	envoy   *envoy
 	meeting *meet.Meeting // nil: it meets nobody
 	mock    *responder    // nil: there is none
-	before  *receipt      // what the responder did before the run; nil: it is not known
+	before  *mock.Receipt // what the responder did before the run; nil: it is not known
 }
 
 // phases are lines on standard error that say how far a process is, one for each phase and
@@ -170,7 +171,7 @@ func (g *generator) addMock(ctx context.Context, r *report.Report) {
 		r.Problems = append(r.Problems, report.Exit{Code: report.Incomplete, Reason: fmt.Sprintf(format, args...)})
 	}
 	if g.before == nil && g.meeting != nil {
-		var kept receipt
+		var kept mock.Receipt
 		text, err := g.meeting.Kept(ctx, beforeName)
 		if err == nil && text != nil {
 			err = json.Unmarshal(text, &kept)
@@ -186,9 +187,9 @@ func (g *generator) addMock(ctx context.Context, r *report.Report) {
 		lacks("the responder's receipt can't be read: %s", err)
 		return
 	}
-	r.Mock = summary(now.Receipt)
+	r.Mock = summary(now)
 	if g.before != nil {
-		r.Mock.Add(summary(g.before.Receipt))
+		r.Mock.Add(summary(*g.before))
 	}
 	if now.Resets == 0 {
 		lacks("the responder was started anew during the run: what it did before is not known")

@@ -124,12 +124,6 @@ func ask(ctx context.Context, client *http.Client, method, at string, v any) err
 	return err
 }
 
-// receipt is what the responder did since it was reset last.
-type receipt struct {
-	mock.Receipt
-	Resets int64 `json:"resets"` // before
-}
-
 // responder is the mock that stands in for the target's dependencies.
 type responder struct {
 	url    *url.URL
@@ -147,12 +141,12 @@ func (r *responder) await(ctx context.Context) error {
 }
 
 // receipt returns the receipt up to now.
-func (r *responder) receipt(ctx context.Context) (c receipt, err error) {
+func (r *responder) receipt(ctx context.Context) (c mock.Receipt, err error) {
 	return c, r.tried(ctx, http.MethodGet, "/receipt", &c)
 }
 
 // reset has the responder forget whom it answered. It returns the receipt up to now.
-func (r *responder) reset(ctx context.Context) (c receipt, err error) {
+func (r *responder) reset(ctx context.Context) (c mock.Receipt, err error) {
 	return c, r.tried(ctx, http.MethodPost, "/reset", &c)
 }
 

@@ -143,7 +143,7 @@ func (c *copier) place(ctx context.Context, from store.Store, wanted func(record
 		}
 		key, keyErr := recording.ParseSegmentKey(o.Key)
 		switch {
-		case o.Key == columns.Name, o.Key == read.BeginMark, o.Key == read.EndMark:
+		case o.Key == columns.Name, o.Key == read.BeginMark, o.Key == read.EndMark, strings.HasPrefix(o.Key, contract.RunsDir+"/"):
 		case strings.HasPrefix(o.Key, contract.SnapshotsDir+"/"):
 			if id, isManifest := manifestOf(o.Key); isManifest && wanted == nil {
 				snapshots = append(snapshots, id)
