@@ -145,7 +145,7 @@ func (in *input) pointAtResponder(r *replay) Results {
 		a.mountTrust()
 		results = append(results, in.checkMounts(w, c, items(field(c.Node, "volumeMounts")))...)
 	}
-	if !in.meshed(w) || in.ambient(w) != "" { // where an Envoy redirects, nothing before it has a network
+	if in.canWait(w) {
 		first, at := e.collection(w.podSpec(), w.at("spec"), "initContainers", yaml.SequenceNode)
 		e.insertItem(first, at, 0, in.waitContainer(w))
 	}
@@ -155,6 +155,13 @@ func (in *input) pointAtResponder(r *replay) Results {
 		"items", sequence(mapping("key", caCertificate, "path", strings.TrimPrefix(contract.CACert, contract.TrustDir+"/"))), // and never the key
 	)))
 	return results
+}
+
+// canWait tells whether an init container of a copy reaches the responder: where an Envoy
+// redirects, nothing before it has a network. The image is none of Windows.
+func (in *input) canWait(w *workload) bool {
+	windows, _ := in.windows(w)
+	return windows == "" && (!in.meshed(w) || in.ambient(w) != "")
 }
 
 // waitContainer builds the init container that has a copy without a sidecar start once the

@@ -2,6 +2,8 @@ package transformer
 
 import (
 	"cmp"
+	"errors"
+	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -85,13 +87,8 @@ type replaying struct {
 func startReplay(t *testing.T, manifests string, cfg Config, change func(*replay)) *replaying {
 	t.Helper()
 	var objects []*Object
-	decoder := yaml.NewDecoder(strings.NewReader(manifests))
-	for {
-		var n yaml.Node
-		if err := decoder.Decode(&n); err != nil {
-			break
-		}
-		objects = append(objects, &Object{Node: n.Content[0]})
+	for _, n := range parse(t, manifests) {
+		objects = append(objects, &Object{Node: n})
 	}
 	in := newInput(objects, &cfg)
 	run := &replaying{T: t, original: in.workloads[0].Object, created: map[string]*Object{}}
@@ -539,4 +536,69 @@ func TestWhatReachesTheNodeIsSaid(t *testing.T) {
 			t.Errorf("%s: said: %t: %v", name, got, run.results)
 		}
 	}
+}
+
+// Every value of a manifest may be of any shape. There is an error then or a copy, and no panic.
+func TestACopyOfAnything(t *testing.T) {
+	parts := map[string]string{
+		"annotations": "sidecar.speedscale.com/capture-hosts: auto",
+		"labels":      "tapedeck.dev/replay-part: copy",
+		"container":   "env:\n- {name: HTTP_PROXY, value: 'http://proxy:1'}\n- {name: A, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['app']\"}}}\nenvFrom: [{secretRef: {name: x}}]\nvolumeMounts: [{name: data, mountPath: /data}]\nvolumeDevices: [{name: raw, devicePath: /dev/x}]\nsecurityContext: {privileged: true}\nreadinessProbe: {httpGet: {port: 8080}}",
+		"pod":         "hostPID: true\ndnsPolicy: None\npriority: 1\nreadinessGates: []\nserviceAccount: x\ninitContainers: [{name: seed, image: x, ports: [{containerPort: 1, hostPort: 1}]}]\nvolumes: [{name: data, persistentVolumeClaim: {claimName: x, readOnly: true}}, {name: raw, projected: {sources: [{serviceAccountToken: {path: x}}]}}]",
+		"more":        "---\napiVersion: v1\nkind: ResourceQuota\nmetadata: {name: all, namespace: store}\nspec: {hard: {requests.cpu: '4'}}\n---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: all, namespace: store}\nspec: {workloadSelector: {labels: {app: shop}}, ingress: [{port: {number: 8080}, defaultEndpoint: 127.0.0.1:8080}], egress: [{hosts: [istio-system/*]}]}",
+	}
+	shapes := []string{"null", "text", "[]", "{}", "[a, {b: c}]", "{name: data, '*': [1]}", "-1", "99999999999999999999", "'a\n\n  b'", "true"}
+	asks := []func(*replay){func(r *replay) { r.HostsFile = true }, func(r *replay) { r.InPlace = true }}
+	cfg := DefaultConfig()
+	cfg.ReplayVolumes = volumesEmpty
+	copies := 0
+	for i := range values(parse(t, store(parts))) {
+		for j := i % 2; j < len(shapes); j += 2 {
+			docs := parse(t, store(parts))
+			*values(docs)[i] = *parse(t, shapes[j])[0]
+			var manifests []string
+			for _, n := range docs {
+				manifests = append(manifests, text(t, n))
+			}
+			manifest := strings.Join(manifests, "---\n")
+			if !strings.Contains(manifest, "kind: Deployment") || !strings.Contains(manifest, "apiVersion: apps/v1") {
+				continue // there is nothing to be replayed to
+			}
+			if run := startReplay(t, manifest, cfg, asks[j/2%2]); run.created["Deployment/BASE"] != nil {
+				copies++
+			}
+		}
+	}
+	if copies < 100 {
+		t.Errorf("%d manifests had a copy: the shapes are too odd", copies)
+	}
+}
+
+// parse returns the documents of a stream.
+func parse(t *testing.T, text string) (docs []*yaml.Node) {
+	t.Helper()
+	decoder := yaml.NewDecoder(strings.NewReader(text))
+	for {
+		var n yaml.Node
+		switch err := decoder.Decode(&n); {
+		case errors.Is(err, io.EOF):
+			return docs
+		case err != nil:
+			t.Fatal(err)
+		}
+		docs = append(docs, n.Content[0])
+	}
+}
+
+// values returns every value below some nodes.
+func values(nodes []*yaml.Node) (all []*yaml.Node) {
+	for _, n := range nodes {
+		for i, c := range n.Content {
+			if n.Kind != yaml.MappingNode || i%2 == 1 {
+				all = append(all, c)
+			}
+		}
+		all = append(all, values(n.Content)...)
+	}
+	return all
 }
