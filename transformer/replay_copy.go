@@ -264,7 +264,7 @@ func (in *input) addService(r *replay) Results {
 	for _, n := range r.ports {
 		ports = append(ports, mapping("name", fmt.Sprintf("tcp-%d", n), "protocol", "TCP", "appProtocol", "tcp", "port", n, "targetPort", n))
 	}
-	r.service = r.object(contract.PartCopy, "v1", "Service", r.name, mapping("selector", r.selector(contract.PartCopy), "ports", sequence(ports...)))
+	r.service = in.pastWaypoint(r, r.object(contract.PartCopy, "v1", "Service", r.name, mapping("selector", r.selector(contract.PartCopy), "ports", sequence(ports...))))
 	in.add(r.service)
 	return nil
 }

@@ -220,6 +220,21 @@ func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Resu
 	return results
 }
 
+// useWaypoint is the label by which calls of a Service go through a waypoint of an ambient
+// mesh: https://istio.io/latest/docs/ambient/usage/waypoint/.
+const useWaypoint = "istio.io/use-waypoint"
+
+// pastWaypoint keeps a Service of a replay from the waypoint that its namespace may have:
+// behind that, callers have the waypoint's address and principal, and no policy could tell
+// a copy's calls of its responder from its calls of anything else.
+func (in *input) pastWaypoint(r *replay, service *Object) *Object {
+	if r.w != nil && in.ambient(r.w) != "" {
+		labels := field(service.Node, "metadata", "labels")
+		labels.Content = append(labels.Content, node(useWaypoint), node("none"))
+	}
+	return service
+}
+
 // replaySidecars builds the Sidecars of a replay's parts, for those that have an Envoy.
 // The copy's is a part of the one that leads its calls to the sidecar, if it has that.
 // The others have one only where the namespace's would keep them from each other.

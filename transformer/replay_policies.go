@@ -279,7 +279,11 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 	case r.copied != nil && !r.responds():
 		say(CodeReplayEgressOpen, "nothing is mocked, so %s calls its real dependencies, and what it writes there stays", r.copied.id())
 	case r.copied != nil:
-		say(CodeReplayPolicy, "a NetworkPolicy keeps %s from everything but DNS, istiod, its responder%s; that holds only where the cluster's network plugin enforces NetworkPolicies", r.copied.id(), in.andCollector(r))
+		reaches := "DNS, istiod and its responder"
+		if in.sink != nil && r.copied.injecting {
+			reaches = "DNS, istiod, its responder and the collector"
+		}
+		say(CodeReplayPolicy, "a NetworkPolicy keeps %s from everything but %s; it holds only where the cluster's network plugin enforces NetworkPolicies", r.copied.id(), reaches)
 		if names := in.opening(r.copied.podLabels(), r.namespace(), "egress"); len(names) > 0 {
 			say(CodeReplayEgressOpen, "%s also %s the pods of %s and %s them egress: policies add up, so a copy that ignores its proxy variables may reach what is mocked; exclude the pods that have the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), r.copied.id(), verb(names, "allows", "allow"), contract.LabelReplay)
 		}
@@ -300,14 +304,6 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 		}
 	}
 	return results
-}
-
-// andCollector names the collector among what a copy reaches.
-func (in *input) andCollector(r *replay) string {
-	if in.sink == nil || !r.copied.injecting {
-		return ""
-	}
-	return " and the collector"
 }
 
 // opening names the NetworkPolicies of the input that select pods and allow them something

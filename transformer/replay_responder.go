@@ -30,7 +30,7 @@ func (in *input) responder(r *replay) ([]*Object, Results) {
 		"selector", r.selector(contract.PartResponder),
 		"ports", sequence(port("tcp-mock", contract.ResponderPort), port("tcp-admin", contract.ResponderAdminPort)),
 	))
-	return []*Object{deployment, service}, nil
+	return []*Object{deployment, in.pastWaypoint(r, service)}, nil
 }
 
 func (in *input) responderPod(r *replay) replayPod {
