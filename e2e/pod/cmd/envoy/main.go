@@ -4,11 +4,15 @@
 //	iptables ─▶ :15006 ─ mTLS ends ─▶ endpoint
 //	iptables ─▶ :15001 ─ mTLS begins, where the endpoint is in the mesh ─▶ endpoint
 //
-// HTTP is proxied request by request, everything else byte by byte; where a
+// HTTP is proxied request by request, everything else byte by byte, as HTTP is
+// at a port that is declared TCP; where a
 // connection was meant to go it asks the kernel (SO_ORIGINAL_DST). It decides
 // nothing: which listener, route and cluster a call matches, and so to which
 // endpoint it goes, it asks Istio's control plane. Each answer is one line of
 // JSON on standard output.
+//
+// Of Istio's agent it has what a Job needs: :15021 says when Envoy is ready, and
+// a POST to 127.0.0.1:15020/quitquitquit ends it.
 package main
 
 import (
@@ -20,6 +24,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"net/rpc"
 	"os"
 	"strconv"
@@ -116,7 +121,7 @@ func run(text string) error {
 	}
 	e.web = e.serveHTTP()
 
-	ended := make(chan error, 4)
+	ended := make(chan error, 7) // of four listeners, and of the agent
 	for address, network := range map[string]string{"0.0.0.0": "tcp4", "::": "tcp6"} {
 		for port, inbound := range map[string]bool{"15006": true, "15001": false} {
 			// Multipath TCP has no SO_ORIGINAL_DST.
@@ -129,7 +134,29 @@ func run(text string) error {
 			go func() { ended <- e.accept(l, inbound) }()
 		}
 	}
+	if err := agent(ended); err != nil {
+		return err
+	}
 	return <-ended
+}
+
+// agent answers what the application asks Istio's agent.
+func agent(ended chan<- error) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz/ready", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("POST /quitquitquit", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "OK")
+		_ = http.NewResponseController(w).Flush()
+		ended <- nil
+	})
+	for _, address := range []string{"127.0.0.1:15020", ":15021"} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		go func() { ended <- http.Serve(l, mux) }()
+	}
+	return nil
 }
 
 func (e *envoy) accept(l net.Listener, inbound bool) error {
@@ -155,7 +182,7 @@ func (e *envoy) accept(l net.Listener, inbound bool) error {
 
 // serve sends a connection on, as HTTP or as bytes.
 func (e *envoy) serve(k *conn) {
-	if k.speaksHTTP() {
+	if k.speaksHTTP() && e.routes(k) {
 		e.web <- k
 		return
 	}
@@ -179,9 +206,16 @@ func (e *envoy) serve(k *conn) {
 	join(k, to)
 }
 
-// land asks where a call lands. What the control plane says does not change
-// while this runs: it is asked once about each.
-func (e *envoy) land(k *conn, c call) (landing, error) {
+// routes tells whether requests on a connection are routed one by one. A port that is
+// declared TCP sends bytes on, whatever they are.
+func (e *envoy) routes(k *conn) bool {
+	a := e.ask(k, call{TLS: k.tls, Protocol: "http"})
+	return a.err != nil || a.HTTP != ""
+}
+
+// ask asks where a call lands. What the control plane says does not change while this
+// runs: it is asked once about each.
+func (e *envoy) ask(k *conn, c call) answer {
 	c.Pod, c.Inbound, c.ALPN = e.Pod, k.inbound, k.alpn
 	c.Address, c.Port = k.destination.IP.String(), k.destination.Port
 	known, ok := e.known.Load(c)
@@ -193,9 +227,14 @@ func (e *envoy) land(k *conn, c call) (landing, error) {
 		}
 		known, _ = e.known.LoadOrStore(c, a)
 	}
-	a := known.(answer)
+	return known.(answer)
+}
+
+// land is ask for a call that is made, and so is in the log.
+func (e *envoy) land(k *conn, c call) (landing, error) {
+	a := e.ask(k, c)
 	d := decision{Direction: "outbound", Destination: k.destination.String(), Name: c.Host + c.SNI, TLS: c.TLS, Peer: k.peer, Cluster: a.Cluster, MTLS: a.MTLS}
-	if c.Inbound {
+	if k.inbound {
 		d.Direction = "inbound"
 	}
 	if a.err != nil {
