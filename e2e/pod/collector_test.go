@@ -41,20 +41,17 @@ type collecting struct {
 	*world
 	bucket    *bucket
 	collector namespace
+	deployed  object // all of the collector's
 	keyFile   string
 }
 
-// newCollecting makes a world whose pod sends its recordings to the collector of
-// deploy/collector, in front of S3. Small segments end soon: each is a quarter of what
-// the pod keeps at most.
-func newCollecting(t *testing.T) *collecting {
+// newCollecting makes a world whose pod, of a file of testdata, sends its recordings to
+// the collector of deploy/collector, in front of S3.
+func newCollecting(t *testing.T, file string) *collecting {
 	t.Helper()
-	const meshed = "---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  labels:\n    istio-injection: enabled\n"
-	r := renderText(t, readFile(t, "testdata/"+shop)+meshed, "--config", "testdata/tapedeck.yaml",
-		"--set", fmt.Sprintf("sink=http://collector.speedscale:%d", contract.CollectorPort), "--set", "sinkSize=8Mi")
-	r.objects = append(r.objects, object{text: run(t, tool(t, "kustomize"), "build", "testdata/collector")})
-	w := newWorld(t, r)
-	c := &collecting{world: w, bucket: w.newBucket(), keyFile: filepath.Join(w.dir, "tokens.key")}
+	deployed := object{text: run(t, tool(t, "kustomize"), "build", "testdata/collector")}
+	w := newWorld(t, renderSending(t, readFile(t, "testdata/"+file), deployed))
+	c := &collecting{world: w, bucket: w.newBucket(), deployed: deployed, keyFile: filepath.Join(w.dir, "tokens.key")}
 	t.Setenv("AWS_ACCESS_KEY_ID", accessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", secretKey)
 	if err := os.WriteFile(c.keyFile, []byte(c.tapedeck("collect", "key")), 0o600); err != nil {
@@ -62,6 +59,17 @@ func newCollecting(t *testing.T) *collecting {
 	}
 	c.startCollector()
 	return c
+}
+
+// renderSending renders manifests for a mesh with a collector. Small segments end soon: each
+// is a quarter of what the pod keeps at most.
+func renderSending(t *testing.T, manifests string, collector object, args ...string) *rendered {
+	t.Helper()
+	const meshed = "---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  labels:\n    istio-injection: enabled\n"
+	r := renderText(t, manifests+meshed, append(args, "--config", "testdata/tapedeck.yaml",
+		"--set", fmt.Sprintf("sink=http://collector.speedscale:%d", contract.CollectorPort), "--set", "sinkSize=8Mi")...)
+	r.objects = append(r.objects, collector)
+	return r
 }
 
 // tapedeck runs the program to its end.
@@ -76,9 +84,16 @@ func (c *collecting) token(namespace string) string {
 	return c.tapedeck("collect", "token", "--namespace", namespace, "--key-file", c.keyFile)
 }
 
+// reachingBucket gives a container the credentials that EKS gives, and the CA of the bucket,
+// which is among the public roots. They are all that is not deployed.
+func (c *collecting) reachingBucket(s spec) spec {
+	s.Env = append(s.Env, "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey, "AWS_EC2_METADATA_DISABLED=true", "SSL_CERT_FILE="+upstreamCA+"/site.crt")
+	s.Mounts = append(s.Mounts, mount{c.site.file, upstreamCA + "/site.crt", true})
+	return s
+}
+
 // startCollector runs the collector's pod, as Istio's injector let it in, behind its
-// Service. Credentials, which EKS gives, and the CA of the bucket, which is among the
-// public roots, are all that is not deployed.
+// Service.
 func (c *collecting) startCollector() {
 	c.t.Helper()
 	c.collector = c.network.join(c.t, "collector", collectorIP)
@@ -91,10 +106,7 @@ func (c *collecting) startCollector() {
 	container := p.Spec.Containers[i]
 	container.SecurityContext.RunAsUser, container.SecurityContext.RunAsGroup = p.Spec.SecurityContext.RunAsUser, p.Spec.SecurityContext.RunAsGroup
 	v := newVolumes(c.t, p.Spec, map[string]string{"key": readFile(c.t, c.keyFile)})
-	s := v.spec(container, c.of(collectorIP), imageRoot(c.t))
-	s.Env = append(s.Env, "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey, "AWS_EC2_METADATA_DISABLED=true", "SSL_CERT_FILE="+upstreamCA+"/site.crt")
-	s.Mounts = append(s.Mounts, mount{c.site.file, upstreamCA + "/site.crt", true})
-	c.collector.start(c.t, "collector", s)
+	c.collector.start(c.t, "collector", c.reachingBucket(v.spec(container, factsOf(c.of(collectorIP)), imageRoot(c.t))))
 	c.listening(c.collector, fmt.Sprintf("127.0.0.1:%d", contract.CollectorPort))
 }
 
@@ -150,7 +162,7 @@ func (c *collecting) in(t *testing.T) *collecting {
 // TestCollector runs a pod whose recordings go to a collector, which stores them in a
 // bucket.
 func TestCollector(t *testing.T) {
-	c := newCollecting(t)
+	c := newCollecting(t, shop)
 	t.Run("each exchange is stored once", func(t *testing.T) { c.in(t).storedOnce() })
 	t.Run("others cannot write", func(t *testing.T) { c.in(t).othersCannotWrite() })
 }

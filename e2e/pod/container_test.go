@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -137,8 +138,17 @@ func newVolumes(t *testing.T, of corev1.PodSpec, secret map[string]string) volum
 		if volume.Secret == nil {
 			continue
 		}
+		// Of a Secret, the volume has what it lists, and all of it without a list.
+		paths := map[string]string{}
+		for _, item := range volume.Secret.Items {
+			paths[item.Key] = item.Path
+		}
 		for name, text := range secret {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			path, listed := paths[name]
+			if len(paths) > 0 && !listed {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(dir, cmp.Or(path, name)), []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -146,10 +156,10 @@ func newVolumes(t *testing.T, of corev1.PodSpec, secret map[string]string) volum
 	return v
 }
 
-// spec is how a runtime starts a rendered container in a pod of an address.
+// spec is how a runtime starts a rendered container in a pod with such facts.
 // The image gives its root, its command and PATH.
-func (v volumes) spec(c corev1.Container, ip, root string, entrypoint ...string) spec {
-	env, expand := environment(c, ip)
+func (v volumes) spec(c corev1.Container, pod facts, root string, entrypoint ...string) spec {
+	env, expand := environment(c, pod)
 	s := spec{Root: root, Env: append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, env...)}
 	if len(c.Command) == 0 {
 		s.Args = append(s.Args, entrypoint...)
@@ -160,7 +170,7 @@ func (v volumes) spec(c corev1.Container, ip, root string, entrypoint ...string)
 	for _, m := range c.VolumeMounts {
 		s.Mounts = append(s.Mounts, mount{filepath.Join(v[m.Name], m.SubPath), m.MountPath, m.ReadOnly})
 	}
-	if sc := c.SecurityContext; sc != nil {
+	if sc := c.SecurityContext; sc != nil && sc.RunAsUser != nil {
 		s.User, s.Group = int(*sc.RunAsUser), int(*sc.RunAsGroup)
 		s.ReadOnly = sc.ReadOnlyRootFilesystem != nil && *sc.ReadOnlyRootFilesystem
 	}

@@ -21,6 +21,15 @@
 // as deploy/collector says for S3. The bucket is versitygw's, behind a door of this
 // process that may be slow, fail or close.
 //
+// A replay is rendered from a snapshot in that bucket. Each of its pods has a network as the
+// first one has, and the node does what a network plugin does with NetworkPolicies:
+//
+//	┌ generator, 1 to 3 ┐  mTLS  ┌ copy ──────────────────────────────┐  mTLS  ┌ responder ┐
+//	│ tapedeck ▶ 15001  ├───────▶│ 15006 ▶ tapedeck ▶ app ▶ tapedeck  ├───────▶│ tapedeck  │
+//	└─────────┬─────────┘        └─────────────────┬──────────────────┘        └─────┬─────┘
+//	          │ snapshot, report                   ✕ nothing else but its sink       │ snapshot
+//	          └───────────────────────────── bucket ─────────────────────────────────┘
+//
 // It needs root, iproute2 and iptables, and touches no namespace but those
 // that it makes, which it removes. Without a container engine the sidecar is a
 // binary built as the image's is.

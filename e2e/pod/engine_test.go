@@ -100,7 +100,7 @@ func TestContainers(t *testing.T) {
 	r := renderText(t, "", "--set", "image="+image+":test", filepath.Join(repo, "examples/shop/manifests"))
 	v := newVolumes(t, r.pod.Spec, newSecret(t))
 	sidecar := r.container(t, contract.Container)
-	s := v.spec(sidecar, podIP.v4, "/")
+	s := v.spec(sidecar, factsOf(podIP.v4), "/")
 	if sc := sidecar.SecurityContext; sc.AllowPrivilegeEscalation == nil || *sc.AllowPrivilegeEscalation || len(sc.Capabilities.Drop) != 1 {
 		t.Fatalf("the sidecar's security context is rendered as %+v", sc)
 	}
@@ -111,7 +111,7 @@ func TestContainers(t *testing.T) {
 	eventually(t, "the startup probe", func() bool {
 		return exec.Command("docker", append([]string{"exec", proxy}, sidecar.StartupProbe.Exec.Command...)...).Run() == nil
 	})
-	app := v.spec(r.container(t, "checkout"), podIP.v4, "/")
+	app := v.spec(r.container(t, "checkout"), factsOf(podIP.v4), "/")
 	checkout := e.start("checkout", append(app.flags(), "--network", "container:"+proxy, e.image("./examples/shop/checkout"))...)
 
 	pid := strings.TrimSpace(run(t, "docker", "inspect", "--format", "{{.State.Pid}}", proxy))

@@ -150,7 +150,7 @@ func (w *world) running(r *rendered) *pod {
 		if c.Name != contract.HostsContainer {
 			continue
 		}
-		if out, err := w.network.pod.run(w.t, c.Name, p.volumes.spec(c, podIP.v4, p.sidecarSpec().Root)); err != nil {
+		if out, err := w.network.pod.run(w.t, c.Name, p.volumes.spec(c, factsOf(podIP.v4), p.sidecarSpec().Root)); err != nil {
 			w.t.Fatalf("%s: %v\n%s", c.Name, err, out)
 		}
 	}

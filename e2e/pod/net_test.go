@@ -81,7 +81,7 @@ func newNetwork(t *testing.T, of family, families []family) *network {
 	n.node.add(t, n.hosts)
 	for _, f := range families {
 		forwarding := "ipv4/ip_forward"
-		if isIPv6(f) {
+		if f.isIPv6() {
 			forwarding = "ipv6/conf/all/forwarding"
 		}
 		n.node.exec(t, "sh", "-c", "echo 1 > /proc/sys/net/"+forwarding)
@@ -95,7 +95,10 @@ func newNetwork(t *testing.T, of family, families []family) *network {
 
 func namespaceOf(name string) namespace { return namespace(fmt.Sprintf("td%d-%s", os.Getpid(), name)) }
 
-func isIPv6(f family) bool { return strings.Contains(f(podIP), ":") }
+func (of family) isIPv6() bool { return isIPv6(of(podIP)) }
+
+// isIPv6 tells whether an address, or a block, is one of IPv6.
+func isIPv6(address string) bool { return strings.Contains(address, ":") }
 
 // join makes a namespace that the node routes to.
 func (n *network) join(t *testing.T, name string, at address) namespace {
@@ -109,7 +112,7 @@ func (n *network) join(t *testing.T, name string, at address) namespace {
 	end.exec(t, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start") // as container runtimes do
 	for _, f := range n.families {
 		bits, flags := "/24", []string(nil)
-		if isIPv6(f) {
+		if f.isIPv6() {
 			bits, flags = "/64", []string{"nodad"}
 		}
 		ip := f(at)
@@ -126,7 +129,7 @@ func (n *network) serve(t *testing.T, service, pod address) {
 	t.Helper()
 	for _, f := range n.families {
 		iptables := "iptables"
-		if isIPv6(f) {
+		if f.isIPv6() {
 			iptables = "ip6tables"
 		}
 		n.node.exec(t, iptables, "-w", "-t", "nat", "-A", "PREROUTING", "-d", f(service), "-j", "DNAT", "--to-destination", f(pod))

@@ -61,7 +61,7 @@ func renderText(t *testing.T, input string, args ...string) *rendered {
 		if o.Kind != "Deployment" && o.Kind != "Job" {
 			continue
 		}
-		if decode(t, doc, &workload); workload.Spec.Template.Labels[contract.LabelWorkload] != "" {
+		if decode(t, doc, &workload); workload.Spec.Template.Labels[contract.LabelWorkload] != "" && o.Labels[contract.LabelReplay] == "" {
 			r.pod = workload.Spec.Template
 		}
 	}
@@ -106,13 +106,20 @@ func (r *rendered) container(t *testing.T, name string) corev1.Container {
 
 var reference = regexp.MustCompile(`\$\$|\$\(([^)]+)\)`)
 
-// environment is what the kubelet makes of a container's env, in a pod of an
-// address. expand is what it makes of the references in a text.
-func environment(c corev1.Container, ip string) (out []string, expand func(string) string) {
-	facts := map[string]string{
+// facts are what the downward API says of a pod, by the path of a field.
+type facts map[string]string
+
+// factsOf are those of the application's pod, at an address.
+func factsOf(ip string) facts {
+	return facts{
 		"metadata.name": "app-0", "metadata.namespace": "shop", "spec.nodeName": "node", "spec.serviceAccountName": "default",
 		"status.hostIP": "10.244.1.1", "status.podIP": ip,
 	}
+}
+
+// environment is what the kubelet makes of a container's env, in a pod with such facts.
+// expand is what it makes of the references in a text.
+func environment(c corev1.Container, pod facts) (out []string, expand func(string) string) {
 	known := map[string]string{"KUBERNETES_SERVICE_HOST": apiService}
 	expand = func(text string) string {
 		return reference.ReplaceAllStringFunc(text, func(ref string) string {
@@ -129,7 +136,7 @@ func environment(c corev1.Container, ip string) (out []string, expand func(strin
 	for _, e := range c.Env {
 		value := e.Value
 		if e.ValueFrom != nil {
-			value = facts[e.ValueFrom.FieldRef.FieldPath]
+			value = pod[e.ValueFrom.FieldRef.FieldPath]
 		}
 		value = expand(value)
 		known[e.Name] = value

@@ -60,6 +60,7 @@ type world struct {
 	istio      *istio.Mesh
 	control    string // socket at which Istio's control plane answers
 	mesh, site *authority
+	asked      []*process        // the sites and the dependency, which say who asks them
 	secret     map[string]string // of our CA, as the Secret has it
 	rules      string            // of the pod, as iptables-save shows them
 }
@@ -93,8 +94,8 @@ func newWorldOf(t *testing.T, r *rendered, of family, pods ...family) *world {
 	w.secret = newSecret(t)
 
 	cert, key := w.site.issue(t, w.dir, "sites", "", "external.test", "direct.test", "closed.test")
-	w.external.start(t, "sites", w.program("LISTEN=:443", "TLS_CERT="+cert, "TLS_KEY="+key))
-	w.network.dependency.start(t, "dependency", w.program("LISTEN=:8081"))
+	sites := w.external.start(t, "sites", w.program("LISTEN=:443", "TLS_CERT="+cert, "TLS_KEY="+key))
+	w.asked = append(w.asked, sites, w.network.dependency.start(t, "dependency", w.program("LISTEN=:8081")))
 	w.envoy(w.network.dependency, "dependency", dependencyIdentity)
 	w.listening(w.external, "127.0.0.1:443")
 	w.listening(w.network.dependency, "127.0.0.1:8081")
@@ -224,7 +225,7 @@ func (w *world) startPod() *pod {
 func (p *pod) sidecarSpec() spec {
 	p.t.Helper()
 	c := p.container(p.t, contract.Container)
-	s := p.volumes.spec(c, p.of(podIP), imageRoot(p.t), contract.Binary)
+	s := p.volumes.spec(c, factsOf(p.of(podIP)), imageRoot(p.t), contract.Binary)
 	s.Env = append(s.Env, contract.EnvUpstreamCA+"="+upstreamCA+"/site.crt")
 	s.Mounts = append(s.Mounts, mount{p.site.file, upstreamCA + "/site.crt", true})
 	return s
@@ -232,7 +233,7 @@ func (p *pod) sidecarSpec() spec {
 
 // appSpec is the application's container, whose image is this machine.
 func (p *pod) appSpec() spec {
-	return p.volumes.spec(p.container(p.t, "app"), p.of(podIP), "/", p.application)
+	return p.volumes.spec(p.container(p.t, "app"), factsOf(p.of(podIP)), "/", p.application)
 }
 
 // startSidecar starts the sidecar and waits for its startup probe.

@@ -10,6 +10,8 @@
 //	GET  /quit              ends the process, as a Job ends
 //	GET  /repo.git/…        a repository that git can list
 //
+// It is a shop, too: see there.
+//
 // `app fetch URL` asks once and exits, as a command; `app direct URL` has a transport
 // that reads no proxy variable.
 package main
@@ -41,7 +43,7 @@ func main() {
 	case len(os.Args) == 3 && os.Args[1] == "fetch":
 		err = fetchOnce(http.DefaultClient, os.Args[2])
 	case len(os.Args) == 3 && os.Args[1] == "direct":
-		err = fetchOnce(&http.Client{Transport: &http.Transport{Proxy: nil}}, os.Args[2])
+		err = fetchOnce(direct(), os.Args[2])
 	default:
 		err = serve()
 	}
@@ -49,6 +51,9 @@ func main() {
 		log.Fatal(err)
 	}
 }
+
+// direct is a client that reads no proxy variable.
+func direct() *http.Client { return &http.Client{Transport: &http.Transport{Proxy: nil}} }
 
 func fetchOnce(c *http.Client, url string) error {
 	res, err := c.Get(url)
@@ -136,6 +141,7 @@ func pages(quit func()) http.Handler {
 		fmt.Fprintln(w, "bye")
 		quit()
 	})
+	newShop().register(mux)
 	const head = "1111111111111111111111111111111111111111\trefs/heads/main\n"
 	mux.HandleFunc("GET /repo.git/info/refs", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, head) })
 	mux.HandleFunc("GET /repo.git/HEAD", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ref: refs/heads/main") })
