@@ -51,6 +51,10 @@ type world struct {
 	t     *testing.T
 	addr  string
 	roots *x509.CertPool
+	// through has a transport go through the proxy, and open opens a tunnel, in another way
+	// than HTTP's; nil: they are HTTP's.
+	through func(*http.Transport)
+	open    func(address string) net.Conn
 }
 
 // client returns an HTTP client that goes through the proxy.
@@ -58,6 +62,9 @@ func (w *world) client(change ...func(*http.Transport)) *http.Client {
 	tr := &http.Transport{
 		Proxy:           http.ProxyURL(&url.URL{Scheme: "http", Host: w.addr}),
 		TLSClientConfig: &tls.Config{RootCAs: w.roots}, ForceAttemptHTTP2: true, DisableCompression: true,
+	}
+	if w.through != nil {
+		w.through(tr)
 	}
 	for _, c := range change {
 		c(tr)
@@ -81,6 +88,9 @@ func (w *world) dial() net.Conn {
 // tunnel opens a tunnel through the proxy.
 func (w *world) tunnel(address string) net.Conn {
 	w.t.Helper()
+	if w.open != nil {
+		return w.open(address)
+	}
 	c := w.dial()
 	fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", address, address)
 	in := bufio.NewReader(c)
@@ -102,14 +112,27 @@ func (b *buffered) CloseWrite() error          { return b.Conn.(*net.TCPConn).Cl
 // record runs clients through the sidecar and returns what it recorded.
 func record(t *testing.T, servers []*httptest.Server, run func(w *world), change ...func(*sidecar.Config)) []*recording.Exchange {
 	t.Helper()
-	dir := t.TempDir()
-	var upstream bytes.Buffer
+	var roots []*x509.Certificate
 	for _, s := range servers {
 		if s.Certificate() != nil {
-			pem.Encode(&upstream, &pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+			roots = append(roots, s.Certificate())
 		}
 	}
-	authority := newAuthority(t)
+	w, dir, stop := besides(t, newAuthority(t), roots, change...)
+	run(w)
+	stop()
+	return readtest.All(t, dir)
+}
+
+// besides starts a sidecar that trusts servers with these roots, and records into a
+// directory. stop ends it; so does the end of the test.
+func besides(t *testing.T, authority *ca.Authority, roots []*x509.Certificate, change ...func(*sidecar.Config)) (w *world, dir string, stop func()) {
+	t.Helper()
+	dir = t.TempDir()
+	var upstream bytes.Buffer
+	for _, root := range roots {
+		pem.Encode(&upstream, &pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})
+	}
 	cfg, err := sidecar.FromEnv(func(name string) string {
 		return map[string]string{"PROXY_TYPE": "forward", "TAPEDECK_SINK": "file://" + dir, "TLS_CERT_DIR": dir, "APP_LABEL": "app", "TAPEDECK_OPAQUE_BYTES": "true", "TAPEDECK_DRAIN": "2s"}[name]
 	})
@@ -129,23 +152,25 @@ func record(t *testing.T, servers []*httptest.Server, run func(w *world), change
 	listening := make(chan *proxy.Proxy, 1)
 	cfg.Listening = func(p *proxy.Proxy) { listening <- p }
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	done := make(chan error, 1)
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 	go func() { done <- sidecar.Run(ctx, cfg, "test", slog.New(slog.DiscardHandler)) }()
 	var p *proxy.Proxy
 	select {
 	case p = <-listening:
 	case err := <-done:
+		cancel()
 		t.Fatal(err)
 	}
-	w := &world{t, p.OutAddr().String(), x509.NewCertPool()}
+	t.Cleanup(stop)
+	w = &world{t: t, addr: p.OutAddr().String(), roots: x509.NewCertPool()}
 	w.roots.AddCert(authority.Certificate())
-	run(w)
-	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	return readtest.All(t, dir)
+	return w, dir, stop
 }
 
 func newAuthority(t testing.TB) *ca.Authority {
@@ -213,7 +238,7 @@ func startLoaded(t *testing.T, exchanges []*recording.Exchange, mo match.Options
 	if m.Mock, err = New(t.Context(), lib, o); err != nil {
 		t.Fatal(err)
 	}
-	m.world = world{t, m.Addr().String(), x509.NewCertPool()}
+	m.world = world{t: t, addr: m.Addr().String(), roots: x509.NewCertPool()}
 	m.roots.AddCert(o.Authority.Certificate())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
