@@ -99,8 +99,8 @@ func TestReplaysAreTakenBack(t *testing.T) {
 		"in place, without requests":          {how: "tapedeck.dev/replay: in-place\nreplay.speedscale.com/mode: responder-only"},
 		"in place, without mocks":             {how: "tapedeck.dev/replay: in-place\nreplay.speedscale.com/mode: generator-only", container: proxies},
 	} {
-		for _, inbound := range []string{"sidecar", "service"} {
-			t.Run(name+", inbound "+inbound, func(t *testing.T) {
+		for inbound, sidecar := range map[string]string{"sidecar": "native", "service": "classic"} {
+			t.Run(name+", inbound "+inbound+", "+sidecar, func(t *testing.T) {
 				input := replayInput(c.how, c.container, c.pod)
 				if c.labels != "" {
 					input = bytes.Replace(input, []byte("        app: shop\n"), []byte("        app: shop\n        "+c.labels+"\n"), 1)
@@ -109,7 +109,7 @@ func TestReplaysAreTakenBack(t *testing.T) {
 					input = bytes.Replace(input, []byte("    sidecar.speedscale.com/inject: \"true\"\n"), nil, 1)
 				}
 				cfg := copyConfig(t)
-				cfg.Inbound = inbound
+				cfg.Inbound, cfg.Sidecar = inbound, sidecar
 				out, results := renderReplay(t, input, cfg)
 				if results.Failed() {
 					t.Fatal(results)

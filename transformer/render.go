@@ -293,11 +293,12 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	case w.settings.outbound():
 		upstream = chain(apps)
 	}
-	if len(w.settings.hosts) > 0 {
+	everything := w.original != nil && w.settings.responder != ""
+	if len(w.settings.hosts) > 0 || everything {
 		w.late, _ = in.lateContainers(w)
 	}
-	for _, c := range w.late { // the hosts file leads them to the sidecar, and no variable does
-		apps = append(apps, &appEnv{editor: e, in: in, w: w, c: c, apart: true, results: &results})
+	for _, c := range w.late { // the hosts file leads them to the sidecar; variables do so in a copy alone
+		apps = append(apps, &appEnv{editor: e, in: in, w: w, c: c, apart: !everything, results: &results})
 	}
 	for _, app := range apps {
 		if w.settings.outbound() {

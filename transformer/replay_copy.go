@@ -100,7 +100,7 @@ func (in *input) copyTemplate(r *replay) (*yaml.Node, Results) {
 	}
 	results = append(results, leaveOutFields(r, spec)...)
 	results = append(results, nameNodeAccess(r, spec)...)
-	results = append(results, nameRunning(r, spec)...)
+	results = append(results, in.nameRunning(r, spec)...)
 	keepLabelValues(r, spec)
 	if account := in.cfg.ReplayCopyAccount; account != "" {
 		dropKey(spec, "serviceAccount")
@@ -200,19 +200,23 @@ func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 
 // nameRunning names what of a copy runs before anything answers it, or may want the
 // Kubernetes API.
-func nameRunning(r *replay, spec *yaml.Node) Results {
+func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
 	if r.Mode == generatorOnly || r.Mocks.None {
 		return nil // it calls what the original calls
 	}
 	var results Results
-	var early []string
-	for _, c := range items(field(spec, "initContainers")) {
-		if name := strAt(c, "name"); strAt(c, "restartPolicy") != "Always" && !slices.Contains([]string{redirectContainer, coreDumpContainer, validationContainer}, name) {
-			early = append(early, name)
-		}
+	late, early := in.lateContainers(r.w) // the late ones go through the sidecar
+	advice := in.insertFirst()
+	if !r.w.injecting {
+		early, advice = append(early, late...), ""
 	}
+	early = slices.DeleteFunc(early, func(c container) bool { return strAt(c.Node, "restartPolicy") == "Always" })
 	if len(early) > 0 {
-		results = append(results, result(CodeReplayInit, r.from, "the copy of %s runs the original's init containers, too: %s. The NetworkPolicy keeps them from everything but the responder: one that migrates or waits for a database fails, and the copy does not start", r.w.Ref(), strings.Join(early, ", ")).At(r.at, "", ""))
+		var names []string
+		for _, c := range early {
+			names = append(names, c.name())
+		}
+		results = append(results, result(CodeReplayInit, r.from, "the copy of %s runs the original's init containers, too: %s. The NetworkPolicy keeps them from everything but the responder: one that migrates or waits for a database fails, and the copy does not start%s", r.w.Ref(), strings.Join(names, ", "), advice).At(r.at, "", ""))
 	}
 	token := isTrue(field(spec, "automountServiceAccountToken"))
 	for _, v := range items(field(spec, "volumes")) {

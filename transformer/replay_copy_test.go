@@ -602,3 +602,16 @@ func values(nodes []*yaml.Node) (all []*yaml.Node) {
 	}
 	return all
 }
+
+// Init containers that start after the sidecar reach the responder through it.
+func TestInitContainersOfACopy(t *testing.T) {
+	for annotation, behind := range map[string]bool{"": false, `sidecar.speedscale.com/insert-init-first: "true"`: true} {
+		run := startReplay(t, store(map[string]string{"annotations": annotation, "pod": "initContainers:\n- {name: seed, image: shop:1, env: [{name: HTTP_PROXY, value: 'http://proxy.corp:3128'}]}"}), DefaultConfig(), nil)
+		if got := slices.Contains(env(run.created["Deployment/BASE"], "seed"), "HTTP_PROXY=http://127.0.0.1:4140"); got != behind {
+			t.Errorf("with %q the init container goes through the sidecar: %t", annotation, got)
+		}
+		if got := len(run.says(CodeReplayInit)) == 0; got != behind {
+			t.Errorf("with %q it is said that nothing answers it: %v", annotation, run.results)
+		}
+	}
+}
