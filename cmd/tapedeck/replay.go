@@ -56,13 +56,17 @@ behind it, waits for the target's port, replays, and stops both.
 		Annotations: map[string]string{onSignal: drains},
 		Args:        placeAndPerhapsCommand,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := coded(f.run(cmd, args[0], args[1:]))
+			e := newEnvoy()
+			err := coded(f.run(cmd, e, args[0], args[1:]))
 			var reported exitError
 			if _, ok := signals.Received(cmd.Context()); ok && err != nil && !errors.As(err, &reported) {
 				err = &codedError{codeIncomplete, fmt.Errorf("the replay was stopped before there was anything to report: %w", err)}
 			}
 			if failed := f.lastWords(f.reported, err); failed != nil {
 				fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: --termination-log: %s\n", failed)
+			}
+			if failed := e.end(cmd.Context(), f.envoy); failed != nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: Envoy was not ended: %s\n", failed)
 			}
 			return err
 		},
@@ -160,7 +164,7 @@ type replayFlags struct {
 	reported *report.Report // nil: there is none yet
 }
 
-func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (err error) {
+func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []string) (err error) {
 	ctx := cmd.Context()
 	goals, err := f.goals()
 	if err != nil {
@@ -185,7 +189,7 @@ func (f *replayFlags) run(cmd *cobra.Command, place string, command []string) (e
 	if err != nil {
 		return err
 	}
-	g := newGenerator(cmd, f, with)
+	g := newGenerator(cmd, f, with, e)
 	leave, err := g.join(ctx)
 	defer leave()
 	if err != nil {

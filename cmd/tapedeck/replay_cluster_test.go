@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,14 +155,6 @@ func shards(of int, args ...string) (codes []int, stdout, stderr []string) {
 	return codes, stdout, stderr
 }
 
-// serveAll serves a handler, which gets all requests: net/http answers OPTIONS * itself.
-func serveAll(h http.Handler) *httptest.Server {
-	s := httptest.NewUnstartedServer(h)
-	s.Config.DisableGeneralOptionsHandler = true
-	s.Start()
-	return s
-}
-
 const uid = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 // Three pods together report what one does, and the report and its forms are in the place.
@@ -171,7 +164,7 @@ func TestPodsOfAJobReplay(t *testing.T) {
 	var reports []string
 	for _, of := range []int{1, 3} {
 		c, rest, a := &cart{valid: map[string]bool{}}, &cart{valid: map[string]bool{}}, &admin{missed: 2}
-		target, other, responder := serveAll(c), serveAll(rest), serveAll(a)
+		target, other, responder := httptest.NewServer(c), httptest.NewServer(rest), httptest.NewServer(a)
 		place, log := t.TempDir(), filepath.Join(t.TempDir(), "termination")
 		args := []string{file, "--meet", place, "--run", "cart-replay-0a1b2c3d/" + uid, "--target", target.URL, "--target", "9090=" + other.URL, "--wait-for-target",
 			"--responder", responder.URL, "--build-tag", "v2", "--envoy", "none", "--fail-if", "requests.failed > 0", "--termination-log", log, "--slice", "cart:8080", "--slice", "cart:cart:9090"}
@@ -195,7 +188,7 @@ func TestPodsOfAJobReplay(t *testing.T) {
 		if len(r.Exits) != 2 || r.Exits[1].Code != report.NewDifferences {
 			t.Errorf("exits %v", r.Exits)
 		}
-		if n := c.count("HTTP/1.1 OPTIONS * of " + uid); n != of || rest.count("OPTIONS") != of || c.count("GET /cart of "+uid) == 0 || rest.count("POST /login of "+uid) != 6 {
+		if n := c.count("HTTP/1.1 OPTIONS / of " + uid); n != of || rest.count("OPTIONS") != of || c.count("GET /cart of "+uid) == 0 || rest.count("POST /login of "+uid) != 6 {
 			t.Errorf("the targets got %q and %q", c.got, rest.got)
 		}
 		if want := []string{"POST /reset", "GET /receipt"}; !slices.Equal(a.asked[len(a.asked)-2:], want) || a.resets != 1 {
@@ -236,6 +229,78 @@ func TestPodsOfAJobReplay(t *testing.T) {
 	}
 	if diff := cmp.Diff(reports[0], reports[1]); diff != "" {
 		t.Errorf("one pod, and three: %s", diff)
+	}
+}
+
+// The responder is the mock itself. What the target asked it for while it started counts, and
+// what was asked before another reset does not.
+func TestTheReceiptOfTheResponder(t *testing.T) {
+	t.Parallel()
+	file, requests := visits(t, 3)
+	out := &recording.Exchange{
+		MsgType: recording.MsgType, TS: time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC), Duration: 1, Direction: recording.Out, L7Protocol: recording.HTTP1, UUID: recording.UUID{1},
+		Cluster: "c1", Namespace: "shop", Service: "cart", Command: "GET", Location: "/rates", NetworkAddress: "bank.test:80",
+		HTTP: &recording.HTTP{
+			Req: recording.HTTPRequest{Method: "GET", URL: "/rates", URI: "/rates", Host: "bank.test", Version: "1.1", Headers: recording.Headers{{Name: "Host", Value: "bank.test"}}},
+			Res: recording.HTTPResponse{StatusCode: 200, Body: []byte("1"), Headers: recording.Headers{{Name: "Content-Length", Value: "1"}}},
+		},
+	}
+	answers := filepath.Join(t.TempDir(), "answers.jsonl")
+	if err := os.WriteFile(answers, append(out.AppendJSON(nil), '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var addresses []string
+	for range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addresses = append(addresses, l.Addr().String())
+		l.Close()
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	cmd := newMockCommand()
+	cmd.SetArgs([]string{answers, "--listen", addresses[0], "--admin", addresses[1]})
+	cmd.SetErr(io.Discard)
+	ended := make(chan error)
+	go func() { ended <- cmd.ExecuteContext(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	admin := &url.URL{Scheme: "http", Host: addresses[1]}
+	if err := (&responder{admin, directClient()}).await(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	through := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addresses[0]})}}
+	call := func(at string) {
+		resp, err := through.Get(at)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		resp.Body.Close()
+	}
+	call("http://bank.test/unknown") // as the target starts
+	c := &cart{valid: map[string]bool{}}
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		call("http://bank.test/rates")
+		c.ServeHTTP(w, r)
+	}))
+	defer target.Close()
+	place := t.TempDir()
+	for run, want := range []report.Mock{{Served: int64(requests), Missed: 1}, {Served: int64(requests)}} {
+		codes, _, stderr := shards(1, file, "--meet", place, "--run", fmt.Sprintf("job/%d", run), "--target", target.URL, "--responder", admin.String(), "--output", "none")
+		text, err := os.ReadFile(filepath.Join(place, "runs", "job", fmt.Sprint(run), "report.json"))
+		if err != nil {
+			t.Fatalf("%v: exit code %d, %s", err, codes[0], stderr)
+		}
+		r, err := report.Parse(text)
+		if err != nil || r.Mock == nil || r.Mock.Served != want.Served || r.Mock.Missed != want.Missed || (codes[0] == report.MockMisses) != (want.Missed > 0) {
+			t.Errorf("run %d: %v, exit code %d, %+v", run, err, codes[0], r.Mock)
+		}
 	}
 }
 
@@ -285,7 +350,8 @@ func TestAPodThatIsEvicted(t *testing.T) {
 		t.Fatalf("%v, exit codes %d", err, codes)
 	}
 	sent := r.Results.Total().Sent
-	if r.Partial != "shard 0: it was interrupted" || sent < int64(requests)/2 || sent >= int64(requests) || int(sent) != c.count("/") || r.Source.Steps != int64(requests) {
+	if r.Partial != "shard 0: it was interrupted" || sent < int64(requests)/2 || sent >= int64(requests) || c.count("/")-int(sent) > 20 || // under way when it was told to end
+		int(sent) > c.count("/") || r.Source.Steps != int64(requests) {
 		t.Errorf("partial: %q, %d of %d sent, the target got %d", r.Partial, sent, r.Source.Steps, c.count("/"))
 	}
 }
@@ -359,8 +425,13 @@ func TestEnvoyIsAwaitedAndEnded(t *testing.T) {
 			t.Errorf("%s: it was asked %d times", c.mode, a.ready.Load())
 		}
 		cancel()
-		if err := e.end(ctx); err != nil || (a.quits.Load() > 0) != c.seen {
+		if err := e.end(ctx, c.mode); err != nil || (a.quits.Load() > 0) != c.seen {
 			t.Errorf("%s, there: %v: ended %d times, %v", c.mode, c.there, a.quits.Load(), err)
+		}
+		// A flag that is wrong fails before Envoy is waited for, and the pod must end all the same.
+		hasty := &envoy{ready: e.ready, quit: e.quit, client: e.client}
+		if err := hasty.end(ctx, c.mode); err != nil || a.quits.Load() != map[bool]int32{true: 1}[c.seen]+map[bool]int32{true: 1}[c.mode != envoyNone] {
+			t.Errorf("%s: ended %d times, %v", c.mode, a.quits.Load(), err)
 		}
 		s.Close()
 	}
@@ -382,7 +453,6 @@ func TestTheTargetIsAwaited(t *testing.T) {
 			c.ServeHTTP(w, r)
 		})
 		s := httptest.NewUnstartedServer(h2c.NewHandler(handler, &http2.Server{}))
-		s.Config.DisableGeneralOptionsHandler = true
 		at := s.Listener.Addr().String()
 		s.Listener.Close()
 		go func() {
@@ -397,7 +467,7 @@ func TestTheTargetIsAwaited(t *testing.T) {
 		}()
 		scheme := map[string]string{"HTTP/1.1": "http://", "HTTP/2.0": "h2c://"}[version]
 		codes, _, stderr := shards(1, file, "--target", scheme+at, "--wait-for-target", "--progress-timeout", "1m", "--no-compare", "--output", "none")
-		if codes[0] != 0 || c.count(version) != requests+1 || !strings.HasPrefix(c.got[0], version+" OPTIONS *") {
+		if codes[0] != 0 || c.count(version) != requests+1 || !strings.HasPrefix(c.got[0], version+" OPTIONS /") {
 			t.Errorf("%s: exit code %d, %q, %s", version, codes[0], c.got, stderr)
 		}
 		s.Close()

@@ -63,8 +63,8 @@ func (p *phases) still(format string, args ...any) {
 	}
 }
 
-func newGenerator(cmd *cobra.Command, f *replayFlags, with gathering) *generator {
-	g := &generator{gathering: with, f: f, log: &phases{}, envoy: newEnvoy()}
+func newGenerator(cmd *cobra.Command, f *replayFlags, with gathering, e *envoy) *generator {
+	g := &generator{gathering: with, f: f, log: &phases{}, envoy: e}
 	if with.meets() || f.waitForTarget || f.envoy != envoyNone || with.responder != nil {
 		g.log.w = cmd.ErrOrStderr()
 	}
@@ -82,14 +82,11 @@ func (g *generator) within(ctx context.Context) (context.Context, context.Cancel
 	return context.WithTimeout(ctx, g.timeout)
 }
 
-// join waits for Envoy and meets the other shards. close ends both.
+// join waits for Envoy and meets the other shards. close ends the meeting.
 func (g *generator) join(ctx context.Context) (close func(), err error) {
 	close = func() {
 		if g.meeting != nil {
 			g.meeting.Close()
-		}
-		if err := g.envoy.end(ctx); err != nil {
-			g.log.say("Envoy was not ended: %s", err)
 		}
 	}
 	waiting, cancel := g.within(ctx)

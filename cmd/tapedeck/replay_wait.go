@@ -22,11 +22,16 @@ import (
 type envoy struct {
 	ready, quit string // addresses
 	client      *http.Client
-	seen        bool
+	// seen tells that somebody listens, absent that nobody does.
+	seen, absent bool
 }
 
-// envoyLook is how long an Envoy may take until it listens, where there may be none.
-const envoyLook = 3 * time.Second
+const (
+	// envoyLook is how long an Envoy may take until it listens, where there may be none.
+	envoyLook = 3 * time.Second
+	// envoyEnd is how long ending it is tried.
+	envoyEnd = 10 * time.Second
+)
 
 func newEnvoy() *envoy {
 	return &envoy{ready: "127.0.0.1:15021", quit: "127.0.0.1:15020", client: directClient()}
@@ -53,7 +58,8 @@ func (e *envoy) await(ctx context.Context, mode string, say func(string, ...any)
 			return err
 		})
 		if err != nil {
-			return ctx.Err() // there is none
+			e.absent = ctx.Err() == nil
+			return ctx.Err()
 		}
 	}
 	say("waiting for Envoy")
@@ -66,14 +72,25 @@ func (e *envoy) await(ctx context.Context, mode string, say func(string, ...any)
 	return nil
 }
 
-// end ends Envoy, if it was seen: a Job's pod with a classic sidecar would never end.
-func (e *envoy) end(ctx context.Context) error {
-	if !e.seen {
+// end ends Envoy: a Job's pod with a classic sidecar would never end. Who failed before it was
+// waited for looks for it now.
+func (e *envoy) end(ctx context.Context, mode string) error {
+	patience := map[string]time.Duration{envoyWait: envoyEnd, envoyAuto: envoyLook}[mode]
+	switch {
+	case e.seen:
+		patience = envoyEnd
+	case e.absent || patience == 0:
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	return ask(ctx, e.client, http.MethodPost, "http://"+e.quit+"/quitquitquit", nil)
+	err := every(ctx, 500*time.Millisecond, func(ctx context.Context) error {
+		return ask(ctx, e.client, http.MethodPost, "http://"+e.quit+"/quitquitquit", nil)
+	})
+	if !e.seen && mode == envoyAuto {
+		return nil // there is none
+	}
+	return err
 }
 
 // every tries something again and again until it succeeds or the context ends. It returns the
@@ -199,12 +216,13 @@ func awaitTargets(ctx context.Context, o *replay.Options) error {
 	return nil
 }
 
-// probe is a request that does nothing, to the host and in the version of a recorded one:
-// OPTIONS *, which RFC 9110 calls a ping in section 9.3.7. Any answer will do.
+// probe is a request that changes nothing, to the host and in the version of a recorded one:
+// OPTIONS /, which RFC 9110 calls safe in section 9.2.1. Any answer will do. OPTIONS * would
+// ask for less, but Envoy has no route for it, and answers itself.
 func probe(of *recording.Exchange) *recording.Exchange {
 	e := &recording.Exchange{MsgType: recording.MsgType, Direction: recording.In, L7Protocol: of.L7Protocol, HTTP: &recording.HTTP{}}
 	req, was := &e.HTTP.Req, &of.HTTP.Req
-	req.Method, req.URL, req.URI, req.Host, req.Version = http.MethodOptions, "*", "*", was.Host, was.Version
+	req.Method, req.URL, req.URI, req.Host, req.Version = http.MethodOptions, "/", "/", was.Host, was.Version
 	if host := was.Headers.Get("Host"); host != "" {
 		req.Headers = recording.Headers{{Name: "Host", Value: host}}
 	}
