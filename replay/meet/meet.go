@@ -42,9 +42,9 @@ const (
 	// between two.
 	beats   = 20
 	maxBeat = 30 * time.Second
-	// grace is how much longer than the timeout a part is waited for, which ends by itself at
-	// the timeout and then reports.
-	grace = time.Minute
+	// maxGrace bounds how much longer than the timeout a part is waited for, which ends by
+	// itself at the timeout and then reports.
+	maxGrace = time.Minute
 	// maxSpread is by how much clocks may differ without a word about it.
 	maxSpread = 2 * time.Second
 )
@@ -66,6 +66,10 @@ type Meeting struct {
 	end    context.CancelFunc
 	ended  chan struct{}
 }
+
+// patience is how long a part is waited for that gives no sign of life. A run with a short
+// timeout is not to wait for a minute beyond it.
+func (m *Meeting) patience() time.Duration { return m.o.Timeout + min(m.o.Timeout, maxGrace) }
 
 // Join joins a run. The caller closes the meeting.
 func Join(ctx context.Context, o Options) (*Meeting, error) {
@@ -454,8 +458,8 @@ func (m *Meeting) awaitStart(ctx context.Context) error {
 		if all.names[ReportName] {
 			return fmt.Errorf("%s: the run is over, and has no %s", m.o.Run, startName)
 		}
-		if missing := w.look(all, m.o.Timeout+grace, func(int) bool { return true }); len(missing) == 0 {
-			return fmt.Errorf("%s: part 0 did not start the run: nothing has come from any part for %s", m.o.Run, m.o.Timeout+grace)
+		if missing := w.look(all, m.patience(), func(int) bool { return true }); len(missing) == 0 {
+			return fmt.Errorf("%s: part 0 did not start the run: nothing has come from any part for %s", m.o.Run, m.patience())
 		}
 		if err := sleep(ctx, poll); err != nil {
 			return err
@@ -528,7 +532,7 @@ func (m *Meeting) Succeed(ctx context.Context) error {
 			return errors.New(m.begun.Failed)
 		}
 		by, sends := m.begun.Shards[m.o.Index]
-		if missing := w.look(all, m.o.Timeout+grace, func(index int) bool { return index == m.o.Index && sends }); len(missing) == 0 {
+		if missing := w.look(all, m.patience(), func(index int) bool { return index == m.o.Index && sends }); len(missing) == 0 {
 			return m.finishFor(ctx, by, sends)
 		}
 		if err := sleep(ctx, poll); err != nil {
@@ -603,7 +607,7 @@ func (m *Meeting) Collect(ctx context.Context) (results []*report.Report, notes 
 				return nil, nil, err
 			}
 		}
-		if missing := w.look(all, m.o.Timeout+grace, func(i int) bool { return have[i] == nil && !damaged[i] && m.sends(i) }); len(missing) == 0 {
+		if missing := w.look(all, m.patience(), func(i int) bool { return have[i] == nil && !damaged[i] && m.sends(i) }); len(missing) == 0 {
 			break
 		}
 		if err := sleep(ctx, poll); err != nil {
