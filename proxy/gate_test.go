@@ -204,6 +204,27 @@ func (s *sidecar) outbound() (all []View) {
 	return all
 }
 
+// A captured host that can't be listened for is not in the hosts file, so that the
+// application reaches it. Where a proxy is the only way out, it must not.
+func TestAHostThatCannotBeCapturedIsReachedByNobody(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.1.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for ready, want := range map[string]bool{"": false, never: true} {
+		captured := capture(t, farAway, portOf(taken.Addr()))
+		s := run(t, nil, func(c *Config) {
+			captured(c)
+			c.UpstreamReady = ready
+		})
+		if got := strings.Contains(s.hostsFile(), "127.0.1.1\t"+farAway); got != want {
+			t.Errorf("chained to %q, the hosts file is\n%s", ready, s.hostsFile())
+		}
+		s.stop()
+	}
+}
+
 // A proxy that is gone, or that can't be chained to, is no reason to go without it.
 func TestNothingGoesDirectlyWhenTheProxyIsGone(t *testing.T) {
 	ready := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

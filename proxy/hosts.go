@@ -31,7 +31,8 @@ const hostsRecheck = 10 * time.Second
 //	app ─(its /etc/hosts is ours)─▶ 127.0.1.1:5432 ─▶ postgres.db:5432
 //
 // A host stands in the file only while the sidecar listens on all of its ports. Otherwise
-// the application reaches it directly, unrecorded, instead of nobody.
+// the application reaches it directly, unrecorded, instead of nobody; but nobody is right
+// where proxies are the only way out, so the host stands there in any case.
 type hosts struct {
 	p    *Proxy
 	file string // the application's hosts file
@@ -104,7 +105,11 @@ func (h *hosts) open(ctx context.Context) (opened []*hostsPort) {
 		before := port.err
 		if port.listener, port.err = h.listen(ctx, host.Addr, port.port, listening); port.err != nil {
 			if before == nil || before.Error() != port.err.Error() {
-				h.p.log.Warn("a host is not captured: the sidecar can't listen for it, so the application reaches it directly",
+				instead := "it directly"
+				if h.p.cfg.UpstreamReady != "" {
+					instead = "nobody there"
+				}
+				h.p.log.Warn("a host is not captured: the sidecar can't listen for it, so the application reaches "+instead,
 					"host", hostPort(host.Name, port.port), LogError, port.err, "remedy", hostsRemedy(port.err, port.port))
 			}
 			continue
@@ -145,7 +150,7 @@ func (h *hosts) write() {
 	defer h.mu.Unlock()
 	var ready []hostsfile.Host
 	for i, host := range h.all {
-		if !slices.ContainsFunc(h.ports, func(port *hostsPort) bool { return port.host == i && port.listener == nil }) {
+		if h.p.cfg.UpstreamReady != "" || !slices.ContainsFunc(h.ports, func(port *hostsPort) bool { return port.host == i && port.listener == nil }) {
 			ready = append(ready, host)
 		}
 	}
