@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,7 +24,7 @@ forms are made from it, and shards are merged from it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newReportShowCommand(), newReportDiffCommand(), newReportMergeCommand())
+	cmd.AddCommand(newReportShowCommand(), newReportListCommand(), newReportDiffCommand(), newReportMergeCommand())
 	return cmd
 }
 
@@ -49,17 +48,14 @@ func wants(args cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error { return coded(args(cmd, given)) }
 }
 
-// openReport reads a report from a file, or from standard input if that is -.
+// openReport reads a report from a file, from a place, or from standard input if the name
+// is -.
 func openReport(cmd *cobra.Command, name string) (*report.Report, error) {
-	from := cmd.InOrStdin()
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("open report: %w", err)
-		}
-		defer f.Close()
-		from = f
+	from, err := reader(cmd, name)
+	if err != nil {
+		return nil, fmt.Errorf("open report: %w", err)
 	}
+	defer from.Close()
 	r, err := report.Read(from)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -72,9 +68,10 @@ func newReportShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show FILE",
 		Short: "Print a report in another form",
-		Long: `Prints a report, which is a file in its JSON form, or - for standard input. The
-exit code is 0, whatever the report says.`,
+		Long: `Prints a report in its JSON form: a file, the report of a run in a place, or - for
+standard input. The exit code is 0, whatever the report says.`,
 		Example: `  tapedeck report show report.json
+  tapedeck report show s3://recordings/prod/runs/checkout-replay-q1d3t4pe/2c5f7c39-0b55-4c0e-9b8e-5a3d4ef0a9d1/report.json
   tapedeck report show -o html report.json > report.html
   tapedeck report show -o markdown report.json >> "$GITHUB_STEP_SUMMARY"`,
 		Args: wants(cobra.ExactArgs(1)),

@@ -56,7 +56,7 @@ const maxReasons = 20
 
 // document outlines the report.
 func (r *Report) document() document {
-	d := document{Title: "Replay against " + r.Target, Verdict: verdicts[r.ExitCode], Bad: r.ExitCode != Passed, Facts: r.facts()}
+	d := document{Title: "Replay against " + r.Target, Verdict: r.Verdict(), Bad: r.ExitCode != Passed, Facts: r.facts()}
 	for i, x := range r.Exits {
 		if i == maxReasons {
 			d.Because = append(d.Because, fmt.Sprintf("and %s; the JSON form has all of them", plural(len(r.Exits)-i, "more reason")))

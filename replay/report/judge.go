@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -137,4 +138,9 @@ func plural(n int, of string) string {
 		return "1 " + of
 	}
 	return grouped(int64(n)) + " " + of + "s"
+}
+
+// Verdict says in a few words what the exit code means.
+func (r *Report) Verdict() string {
+	return cmp.Or(verdicts[r.ExitCode], fmt.Sprintf("Failed: exit code %d", r.ExitCode))
 }
