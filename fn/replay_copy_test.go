@@ -289,3 +289,21 @@ func TestReplaysReplaceProxies(t *testing.T) {
 		}
 	}
 }
+
+// An image that others gave all sidecars since a render stays in the copy, too.
+func TestACopyKeepsAnImageThatOthersChanged(t *testing.T) {
+	cfg := copyConfig(t)
+	cfg.Image = "registry.example/tapedeck:1"
+	out, results := renderReplay(t, replayInput("replay.speedscale.com/mode: generator-only", "", ""), cfg)
+	if results.Failed() {
+		t.Fatal(results)
+	}
+	changed := bytes.ReplaceAll(out, []byte("        image: "+cfg.Image+"\n        command:\n        - /tapedeck-proxy\n"), []byte("        image: mirror.example/tapedeck:1\n        command:\n        - /tapedeck-proxy\n"))
+	if got := bytes.Count(changed, []byte("mirror.example")); got != 2 {
+		t.Fatalf("%d sidecars in\n%s", got, out)
+	}
+	again, _ := renderReplay(t, changed, cfg)
+	if got := bytes.Count(again, []byte("image: mirror.example/tapedeck:1")); got != 2 {
+		t.Errorf("%d sidecars have the other image in\n%s", got, again)
+	}
+}

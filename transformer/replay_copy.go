@@ -64,6 +64,7 @@ func (in *input) makeCopy(r *replay) Results {
 		"selector", mapping("matchLabels", r.selector(contract.PartCopy)),
 		"template", template,
 	))
+	o.image, o.written = r.w.Object.image, r.w.Object.written // which others may have changed since a render
 	w := asWorkload(o)
 	w.original, w.replay = r.w, r
 	w.settings = r.w.settings
