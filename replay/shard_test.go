@@ -212,7 +212,7 @@ func TestShardsOverHTTPAreASingleRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := inShards(t, visits(23), client, of, func(o *Options) { o.Load.Speed, o.Start = 20, time.Time{} })
+		r := inShards(t, visits(23), client, of, func(o *Options) { o.Load.Speed, o.Start, o.MaxLag = 20, time.Time{}, time.Minute })
 		if r.ExitCode != report.NewDifferences || len(r.Edges) == 0 || len(r.Differences) == 0 {
 			t.Errorf("exit code %d, %d edges, %d differences", r.ExitCode, len(r.Edges), len(r.Differences))
 		}

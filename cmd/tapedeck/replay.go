@@ -203,6 +203,7 @@ func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []
 	}
 	var l *loaded
 	if !done {
+		g.log.say("loading %s", place)
 		if l, err = f.prepare(cmd, place, to, g.alive); err != nil {
 			return err
 		}

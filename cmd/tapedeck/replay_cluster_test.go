@@ -147,7 +147,8 @@ func shards(of int, args ...string) (codes []int, stdout, stderr []string) {
 	for i := range of {
 		running.Go(func() {
 			var out, errs bytes.Buffer
-			codes[i] = run(append([]string{"replay", "--shard", fmt.Sprintf("%d/%d", i, of)}, args...), strings.NewReader(""), &out, &errs)
+			// The machine may be busy with other tests.
+			codes[i] = run(append([]string{"replay", "--max-lag", "1m", "--shard", fmt.Sprintf("%d/%d", i, of)}, args...), strings.NewReader(""), &out, &errs)
 			stdout[i], stderr[i] = out.String(), errs.String()
 		})
 	}

@@ -33,33 +33,65 @@ type generator struct {
 	before  *mock.Receipt // what the responder did before the run; nil: it is not known
 }
 
-// phases are lines on standard error that say how far a process is, one for each phase and
+// phases are lines on standard error that say how far a process is: one for each phase, and
 // one from time to time. A command that a person runs says nothing.
 type phases struct {
-	mu   sync.Mutex
-	w    io.Writer // nil: nobody reads it
-	said time.Time
+	mu     sync.Mutex
+	w      io.Writer // nil: nobody reads it
+	phase  string
+	since  time.Time
+	detail string // of the phase, as of now
 }
 
 // sayEvery is how often a phase that goes on is told of.
 const sayEvery = 30 * time.Second
 
+// say begins a phase, or tells of something in it.
 func (p *phases) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.phase, p.since, p.detail = fmt.Sprintf(format, args...), time.Now(), ""
+	p.write(p.phase)
+}
+
+// now sets what is told of the phase from time to time.
+func (p *phases) now(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.detail = fmt.Sprintf(format, args...)
+}
+
+func (p *phases) write(text string) {
 	if p.w != nil {
-		p.said = time.Now()
-		fmt.Fprintf(p.w, "tapedeck: "+format+"\n", args...)
+		fmt.Fprintf(p.w, "tapedeck: %s\n", text)
 	}
 }
 
-// still says something of a phase that goes on.
-func (p *phases) still(format string, args ...any) {
-	p.mu.Lock()
-	quiet := p.w != nil && time.Since(p.said) >= sayEvery
-	p.mu.Unlock()
-	if quiet {
-		p.say(format, args...)
+// repeat tells of phases that go on, until it is stopped.
+func (p *phases) repeat() (stop func()) {
+	ticker, end, ended := time.NewTicker(sayEvery), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			case <-ticker.C:
+			}
+			p.mu.Lock()
+			switch {
+			case p.detail != "":
+				p.write(p.detail)
+			case p.phase != "":
+				p.write(fmt.Sprintf("%s (for %s)", p.phase, time.Since(p.since).Round(time.Second)))
+			}
+			p.mu.Unlock()
+		}
+	}()
+	return func() {
+		ticker.Stop()
+		close(end)
+		<-ended
 	}
 }
 
@@ -84,7 +116,9 @@ func (g *generator) within(ctx context.Context) (context.Context, context.Cancel
 
 // join waits for Envoy and meets the other shards. close ends the meeting.
 func (g *generator) join(ctx context.Context) (close func(), err error) {
+	quiet := g.log.repeat()
 	close = func() {
+		quiet()
 		if g.meeting != nil {
 			g.meeting.Close()
 		}
@@ -204,7 +238,7 @@ func (g *generator) options(o *replay.Options) {
 
 // progress tells of requests.
 func (g *generator) progress(elapsed time.Duration, c stats.Counts) {
-	g.log.still("%s: %d sent, %d failed", elapsed.Round(time.Second), c.Sent, c.Failed)
+	g.log.now("sending for %s: %d sent, %d failed", elapsed.Round(time.Second), c.Sent, c.Failed)
 }
 
 // header is what a report has before anything is sent.
@@ -259,6 +293,7 @@ func (g *generator) send(ctx context.Context, header *report.Report, o *replay.O
 		g.log.say("another process sends part %d: waiting for its result", g.shard.Index)
 		return g.meeting.Succeed(ctx)
 	}
+	g.log.say("sending")
 	late := time.Since(at)
 	if o.Start = at; late > 0 { // this one learned of it late, or clocks differ: its part is moved as a whole
 		o.Start = time.Now()
