@@ -15,6 +15,10 @@ var gathered = map[Code]gathering{
 	CodeSocks:      {name: namedByObject},
 	CodeNoPods:     {name: namedByObject},
 	CodeSinkPolicy: {name: namedByObject},
+
+	CodeReplayPolicy:  {name: namedByObject},
+	CodeReplayAccount: {name: namedByObject},
+
 	CodeEnvFrom: {name: func(r Result) string { // for each Secret and ConfigMap
 		return namedByObject(r) + " from " + r.Field.CurrentValue
 	}},

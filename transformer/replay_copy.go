@@ -120,12 +120,17 @@ func copyAnnotations(w *workload) *yaml.Node {
 	out := mapping()
 	annotations := field(w.template, "metadata", "annotations")
 	for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
-		if key := annotations.Content[i].Value; !asks(key) && !strings.HasPrefix(key, contract.OwnPrefix) {
+		if key := annotations.Content[i].Value; !asks(key) && !strings.HasPrefix(key, contract.OwnPrefix) && !strings.HasPrefix(key, pastEnvoy) {
 			out.Content = append(out.Content, plainCopy(annotations.Content[i]), plainCopy(annotations.Content[i+1]))
 		}
 	}
 	return out
 }
+
+// pastEnvoy begins the annotations by which connections of a pod pass its Envoy by. A copy's
+// go through it: inbound, the mesh tells the generator's by its principal, and outbound the
+// Sidecar keeps them from everything but the responder.
+const pastEnvoy = "traffic.sidecar.istio.io/"
 
 // checkNetwork reports pods that no NetworkPolicy holds for.
 func (in *input) checkNetwork(r *replay, spec *yaml.Node) Results {
@@ -155,6 +160,11 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 		}
 		dropKey(spec, row.field)
 		left = append(left, row.field+", "+row.why)
+	}
+	for _, key := range sortedKeys(strMap(field(r.w.template, "metadata", "annotations"))) {
+		if strings.HasPrefix(key, pastEnvoy) {
+			left = append(left, "annotation "+key+", by which connections would pass Envoy by")
+		}
 	}
 	for _, list := range []string{"initContainers", "containers"} {
 		for _, c := range items(field(spec, list)) {

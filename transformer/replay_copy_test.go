@@ -466,6 +466,20 @@ func TestPoliciesOfTheOriginalAreNotEditedForTheCopy(t *testing.T) {
 	}
 }
 
+// In production somebody arranged what passes Envoy by; nobody did for the copy.
+func TestTheCopyGoesThroughEnvoy(t *testing.T) {
+	text := strings.Replace(store(nil), "    metadata:\n      labels:", "    metadata:\n      annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: '5432', team: web}\n      labels:", 1)
+	run := startReplay(t, text, DefaultConfig(), nil)
+	template := field(run.created["Deployment/BASE"].Node, "spec", "template")
+	annotations := strMap(field(template, "metadata", "annotations"))
+	if _, has := annotations["traffic.sidecar.istio.io/excludeOutboundPorts"]; has || annotations["team"] != "web" {
+		t.Errorf("the copy's annotations are %v", annotations)
+	}
+	if got := run.says(CodeReplayLeftOut); len(got) != 1 || !strings.Contains(got[0], "excludeOutboundPorts") {
+		t.Errorf("it is not said that they are left out: %q", got)
+	}
+}
+
 func TestQuotasCountTheCopies(t *testing.T) {
 	quota := "---\napiVersion: v1\nkind: ResourceQuota\nmetadata: {name: all, namespace: store}\nspec: {hard: {requests.cpu: '4'}}"
 	for replicas, want := range map[int]int{0: 0, 2: 1} {

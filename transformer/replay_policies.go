@@ -278,6 +278,8 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 	switch {
 	case r.copied != nil && !r.responds():
 		say(CodeReplayEgressOpen, "nothing is mocked, so %s calls its real dependencies, and what it writes there stays", r.copied.id())
+	case r.copied != nil && isTrue(field(r.copied.podSpec(), "hostNetwork")):
+		say(CodeReplayEgressOpen, "%s is in the network of its nodes, where no NetworkPolicy holds: if it ignores its proxy variables, it reaches what is mocked", r.copied.id())
 	case r.copied != nil:
 		reaches := "DNS, istiod and its responder"
 		if in.sink != nil && r.copied.injecting {

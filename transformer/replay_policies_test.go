@@ -305,6 +305,9 @@ func TestReplayPolicyResults(t *testing.T) {
 	}{
 		{"that the network plugin has to enforce them", nil, CodeReplayPolicy, "network plugin enforces"},
 		{"that nothing is mocked", func(r *replay) { r.Mode = generatorOnly }, CodeReplayEgressOpen, "nothing is mocked"},
+		{"that no policy holds", func(r *replay) {
+			r.copied.podSpec().Content = append(r.copied.podSpec().Content, node("hostNetwork"), node(true))
+		}, CodeReplayEgressOpen, "network of its nodes"},
 		{"that a policy names no hosts", func(r *replay) { r.Passthrough = []string{"api.example.com", "10.0.0.7:443"} }, CodeReplayPassthrough, "can't name api.example.com,"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
