@@ -411,6 +411,10 @@ kind: Secret
 metadata: {name: login, namespace: store}
 stringData: {other: ""}
 `
+	const (
+		quota      = "\n---\n{apiVersion: v1, kind: ResourceQuota, metadata: {name: q, namespace: store}, spec: {hard: {limits.memory: 1Gi, requests.cpu: 4}}}"
+		limitRange = "\n---\n{apiVersion: v1, kind: LimitRange, metadata: {name: l, namespace: store}, spec: {limits: [{type: Container, default: {memory: 512Mi}}]}}"
+	)
 	full := shop + "\n---\n" + secrets
 	for _, c := range []struct {
 		what, manifest string
@@ -429,6 +433,9 @@ stringData: {other: ""}
 		{"a directory around one of the pod's", full, map[string]string{"replayPlace": "/var/lib/tapedeck", "replayClaim": "place"}, nil, string(CodeReplayNoPlace)},
 		{"a directory in one of the pod's", full, map[string]string{"replayPlace": "/etc/tapedeck/ca/x", "replayClaim": "place"}, nil, string(CodeReplayNoPlace)},
 		{"a directory beside them", full, map[string]string{"replayPlace": "/var/lib/tapedeck-place", "replayClaim": "place"}, nil, ""},
+		{"a quota of limits", full + quota, nil, nil, "quota"},
+		{"a quota of limits that there are", full + quota, map[string]string{"replayLimits": "memory=1Gi"}, nil, ""},
+		{"a quota of limits, and a LimitRange that gives them", full + quota + limitRange, nil, nil, ""},
 		{"an old image", full, map[string]string{"imageContract": "2"}, nil, "image-contract"},
 	} {
 		p := play(t, c.manifest, c.options, func(r *replay) { r.Secrets = c.secrets })

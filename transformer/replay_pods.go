@@ -242,7 +242,36 @@ func (in *input) checkReplayPods(r *replay) Results {
 	}) {
 		fail(CodeReplayNoPlace, "the option replayPlace is %s, where the pods of a replay have something else; allowed: a directory of its own, such as /var/lib/tapedeck/place", place)
 	}
+	results = append(results, in.checkReplayQuotas(r)...)
 	return append(results, in.checkReplaySecrets(r)...)
+}
+
+// checkReplayQuotas reports ResourceQuotas that refuse the pods, as they count what every
+// container must state then. A LimitRange may state it in the container's stead.
+func (in *input) checkReplayQuotas(r *replay) Results {
+	var limits []limitRange
+	if r.w != nil {
+		limits = in.limitRanges(r.w)
+	}
+	ours := resourcesOf(mapping("resources", in.replayResources()), limits)
+	var results Results
+	for _, o := range in.byKind["/ResourceQuota"] {
+		hard := quantities(field(o.Node, "spec", "hard"))
+		for _, key := range sortedKeys(hard) {
+			q, known := quotaResources[key]
+			if !known || o.namespace() != r.namespace() || len(items(field(o.Node, "spec", "scopes"))) > 0 || field(o.Node, "spec", "scopeSelector") != nil {
+				continue
+			}
+			if _, has := q.of(ours)[q.resource]; !has {
+				option := "replayLimits"
+				if strings.HasSuffix(q.setting, "-request") {
+					option = "replayRequests"
+				}
+				results = append(results, result(CodeQuota, r.from, "%s refuses the pods of the generator and the responder: it counts %s, which every container must have then, and they have none; set the option %s", o.Ref(), key, option).At(r.at, "", ""))
+			}
+		}
+	}
+	return results
 }
 
 // replayDirs is what the pods of a replay have of their own, or from Kubernetes and clouds.

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	psapi "k8s.io/pod-security-admission/api"
 	psa "k8s.io/pod-security-admission/policy"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -66,8 +67,13 @@ func TestReplayObjects(t *testing.T) {
 				seen[kind]++
 				t.Run(fmt.Sprintf("%s %s", strings.TrimSuffix(filepath.Base(file), ".txtar"), meta.Kind+"/"+meta.Name), func(t *testing.T) {
 					o := kinds[kind]()
-					if err := yaml.UnmarshalStrict([]byte(doc), o); err != nil {
+					text, err := yaml.YAMLToJSONStrict([]byte(doc))
+					if err != nil {
 						t.Fatal(err)
+					}
+					unknown, err := json.UnmarshalStrict(text, o) // names of fields have a case, unlike encoding/json's
+					if err != nil || len(unknown) > 0 {
+						t.Fatal(err, unknown)
 					}
 					checkMeta(t, o)
 					checkObject(t, o, func(p corev1.PodTemplateSpec) {
