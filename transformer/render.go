@@ -76,7 +76,7 @@ func Render(objects []*Object, cfg Config) Output {
 	for _, o := range kept {
 		e := in.editors[o]
 		if e != nil {
-			e.finish()
+			out.Results = append(out.Results, e.finish()...)
 		}
 		t := undone[o]
 		if e != nil || t != nil {

@@ -190,14 +190,15 @@ func (e *editor) supplant(m *yaml.Node, path, old, key string, value any) {
 	m.Content[i], m.Content[i+1] = node(key), node(value)
 }
 
-// finish writes the record into the object, if anything was edited.
-func (e *editor) finish() {
+// finish writes the record into the object, if anything was edited. One without metadata
+// has no place for a record, and no name.
+func (e *editor) finish() Results {
 	if len(e.log.paths()) == 0 {
-		return
+		return nil
 	}
 	metadata := field(e.obj.Node, "metadata")
-	if metadata == nil {
-		return // every object that is edited has a name
+	if metadata == nil || metadata.Kind != yaml.MappingNode {
+		return Results{result(CodeMalformed, e.obj, "metadata: found %s, allowed: a map with a name; the render edits the object", describeKind(orNull(metadata))).At("metadata", "", "")}
 	}
 	annotations, _ := e.collection(metadata, "metadata", "annotations", yaml.MappingNode)
 	for path, was := range e.obj.outlived {
@@ -209,6 +210,7 @@ func (e *editor) finish() {
 	value := node(string(record))
 	value.Style = yaml.SingleQuotedStyle // JSON is full of double quotes
 	annotations.Content = append(annotations.Content, node(contract.AnnotationUndo), value)
+	return nil
 }
 
 // addedUnder tells whether something was added at a path or below it.
