@@ -17,6 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/mock/front"
 	"github.com/tapedeck/tapedeck/mock/passthrough"
 	"github.com/tapedeck/tapedeck/replay/goal"
+	"github.com/tapedeck/tapedeck/replay/report"
 )
 
 // podOfReplay is the spec of a pod of a generator or a responder.
@@ -133,6 +134,7 @@ func checkPodOfReplay(t *testing.T, part string, o *yaml.RNode) {
 	}
 	switch part {
 	case contract.PartGenerator:
+		checkVerdicts(t, o)
 		for _, text := range texts("fail-if") {
 			_, err := goal.Parse(text)
 			check(err)
@@ -171,6 +173,34 @@ func checkPodOfReplay(t *testing.T, part string, o *yaml.RNode) {
 		t.Error(err)
 	}
 	checkFiles(t, pod, args)
+}
+
+// checkVerdicts asserts that a Job tries none of the verdicts again.
+func checkVerdicts(t *testing.T, o *yaml.RNode) {
+	t.Helper()
+	var policy struct {
+		Rules []struct {
+			Action      string
+			OnExitCodes struct{ Values []int } `yaml:"onExitCodes"`
+		}
+	}
+	n, err := o.Pipe(yaml.Lookup("spec", "podFailurePolicy"))
+	if err == nil {
+		err = n.YNode().Decode(&policy)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends []int
+	for _, rule := range policy.Rules {
+		if rule.Action == "FailJob" {
+			ends = append(ends, rule.OnExitCodes.Values...)
+		}
+	}
+	slices.Sort(ends)
+	if want := []int{report.GoalsMissed, report.CouldNotRun, report.NewDifferences, report.MockMisses, report.GeneratorBound, report.Incomplete}; !slices.Equal(ends, want) {
+		t.Errorf("exit codes %v end the Job, want %v", ends, want)
+	}
 }
 
 // parsedCommand returns the command that some arguments run.
