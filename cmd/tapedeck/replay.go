@@ -44,6 +44,9 @@ for that answer and sends the live value. --rate sends at a fixed rate. --users 
 With --mock and a command, it starts a mock for the dependencies, runs the command
 behind it, waits for the target's port, replays, and stops both.
 
+Several processes can send one recording: --shard divides it by session, and with
+--meet they begin together and give one report.
+
 ` + replayExitCodes,
 		Example: `  tapedeck replay recordings --target http://localhost:8080
   tapedeck replay recordings --mock -- ./checkout
@@ -162,6 +165,7 @@ type replayFlags struct {
 	temp, tempSize                        string
 
 	reported *report.Report // nil: there is none yet
+	sent     string         // what this process has sent, in words; "" if it has sent nothing
 }
 
 func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []string) (err error) {

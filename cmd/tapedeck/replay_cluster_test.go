@@ -204,7 +204,7 @@ func TestPodsOfAJobReplay(t *testing.T) {
 			if hasReport := strings.Contains(stdout[i], "Replay against"); hasReport != (i == 0) {
 				t.Errorf("shard %d printed %s", i, stdout[i])
 			}
-			if !strings.Contains(stderr[i], "waiting for the target") || !strings.Contains(stderr[i], "ready to send part") {
+			if !strings.Contains(stderr[i], "waiting for the target") || !strings.Contains(stderr[i], "ready to send part") || !strings.Contains(stderr[i], fmt.Sprintf("part %d of %d: sent ", i, of)) {
 				t.Errorf("shard %d said %s", i, stderr[i])
 			}
 		}

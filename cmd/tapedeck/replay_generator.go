@@ -46,12 +46,19 @@ type phases struct {
 // sayEvery is how often a phase that goes on is told of.
 const sayEvery = 30 * time.Second
 
-// say begins a phase, or tells of something in it.
+// say begins a phase.
 func (p *phases) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.phase, p.since, p.detail = fmt.Sprintf(format, args...), time.Now(), ""
 	p.write(p.phase)
+}
+
+// tell tells of something in a phase.
+func (p *phases) tell(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.write(fmt.Sprintf(format, args...))
 }
 
 // now sets what is told of the phase from time to time.
@@ -130,7 +137,7 @@ func (g *generator) join(ctx context.Context) (close func(), err error) {
 	}
 	place, err := openPlace(ctx, g.place)
 	if err == nil {
-		g.meeting, err = meet.Join(ctx, meet.Options{Store: place, Run: g.run, Shard: g.shard, Timeout: g.timeout, Say: func(text string) { g.log.say("%s", text) }})
+		g.meeting, err = meet.Join(ctx, meet.Options{Store: place, Run: g.run, Shard: g.shard, Timeout: g.timeout, Say: func(text string) { g.log.tell("%s", text) }})
 	}
 	if err != nil {
 		return close, fmt.Errorf("--meet: %w", err)
@@ -273,10 +280,10 @@ func (g *generator) stand(ctx context.Context) (done bool, err error) {
 		g.log.say("part %d of the run was begun by another process: waiting for its result", g.shard.Index)
 		return true, g.meeting.Succeed(ctx)
 	case meet.Stored:
-		g.log.say("part %d of the run has a result", g.shard.Index)
+		g.log.tell("part %d of the run has a result", g.shard.Index)
 		return true, nil
 	case meet.Reported:
-		g.log.say("the run has a report")
+		g.log.tell("the run has a report")
 		return true, nil
 	}
 	return false, nil
@@ -299,14 +306,15 @@ func (g *generator) send(ctx context.Context, header *report.Report, o *replay.O
 		o.Start = time.Now()
 	}
 	if late > tellLate {
-		g.log.say("the run began %s ago by the clock of part 0", late.Round(time.Millisecond))
+		g.log.tell("the run began %s ago by the clock of part 0", late.Round(time.Millisecond))
 	}
 	r, err := run(o)
 	if err != nil {
 		return err
 	}
 	total := r.Results.Total()
-	g.log.say("sent %d requests, of which %d failed", total.Sent, total.Failed)
+	g.f.sent = fmt.Sprintf("part %d of %d: sent %d requests, of which %d failed", g.shard.Index, g.shard.Of, total.Sent, total.Failed)
+	g.log.tell("%s", g.f.sent)
 	end, cancel := lasting(ctx)
 	defer cancel()
 	return g.meeting.Finish(end, r)
@@ -342,7 +350,7 @@ func (g *generator) conclude(ctx context.Context, goals []goal.Goal) (*report.Re
 	g.addMock(end, r)
 	r.Judge(goals)
 	if r, err = g.meeting.Publish(end, r); err == nil {
-		g.log.say("the report is in %s", g.place.Join(g.run, meet.ReportName))
+		g.log.tell("the report is in %s", g.place.Join(g.run, meet.ReportName))
 	}
 	return r, err
 }
@@ -351,7 +359,7 @@ func (g *generator) conclude(ctx context.Context, goals []goal.Goal) (*report.Re
 const maxTermination = 4096
 
 // lastWords writes the summary of a report, or what failed, where Kubernetes shows it.
-func (f *clusterFlags) lastWords(r *report.Report, failed error) error {
+func (f *replayFlags) lastWords(r *report.Report, failed error) error {
 	name := f.terminationLog
 	if name == "" {
 		if info, err := os.Stat(contract.TerminationLog); f.meet == "" || err != nil || !info.Mode().IsRegular() {
@@ -363,6 +371,9 @@ func (f *clusterFlags) lastWords(r *report.Report, failed error) error {
 	var reported exitError
 	if failed != nil && !errors.As(failed, &reported) {
 		fmt.Fprintf(&text, "tapedeck: %s\n", failed)
+	}
+	if r == nil && f.sent != "" {
+		fmt.Fprintln(&text, f.sent)
 	}
 	if r != nil {
 		for _, x := range r.Exits {
