@@ -13,7 +13,7 @@ import (
 
 // All that a replayed workload calls goes to the responder, which has the recorded answers:
 //
-//	captured:      app ──HTTP_PROXY, hosts file──▶ sidecar ──HTTP_PROXY──▶ responder
+//	captured:      app ──HTTP_PROXY, hosts file──▶ sidecar ──SOCKS──▶ responder
 //	not captured:  app ──HTTP_PROXY──────────────────────────────────────▶ responder
 //
 // The sidecar asks for names nowhere, and waits until the responder is ready. Proxies and
@@ -23,11 +23,14 @@ import (
 // caCertificate is the certificate of the CA in its Secret.
 const caCertificate = "tls.crt"
 
-// responderProxy and responderHealth are URLs of a responder.
-func responderProxy(host string) string {
-	return fmt.Sprintf("http://%s:%d", host, contract.ResponderPort)
+// responderProxy is a responder as a proxy: http is a scheme that every client takes. The
+// sidecar uses socks5h, by which a request arrives as it was sent; a client of an HTTP proxy
+// writes its target anew, so that a Host that is not the URL's is lost.
+func responderProxy(scheme, host string) string {
+	return fmt.Sprintf("%s://%s:%d", scheme, host, contract.ResponderPort)
 }
 
+// responderHealth is the URL that says whether a responder is ready.
 func responderHealth(host string) string {
 	return fmt.Sprintf("http://%s:%d/healthz", host, contract.ResponderAdminPort)
 }
@@ -85,7 +88,7 @@ func (r *replay) hostsFile(captured string) string {
 func chainToResponder(w *workload, apps []*appEnv) map[string]*yaml.Node {
 	upstream := map[string]*yaml.Node{}
 	for _, row := range proxyVariables {
-		upstream[row.upper] = mapping("name", row.upper, "value", responderProxy(w.settings.responder))
+		upstream[row.upper] = mapping("name", row.upper, "value", responderProxy("socks5h", w.settings.responder))
 	}
 	for _, a := range apps {
 		a.delegated = without(a.directHosts(), append(directHosts(&w.settings, a.in.cfg), "::1"))
@@ -192,7 +195,7 @@ func (a *appEnv) callResponder() {
 	for _, row := range proxyVariables {
 		for _, name := range spellings(row.upper) {
 			if v, exists := a.in.findVariable(a.w, a.c, name); exists || row.upper != contract.EnvUpstreamAllProxy {
-				a.set(name, v, exists, responderProxy(s.responder))
+				a.set(name, v, exists, responderProxy("http", s.responder))
 			}
 		}
 	}

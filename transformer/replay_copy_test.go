@@ -207,16 +207,16 @@ func TestTheCopysSidecarGoesThroughTheResponder(t *testing.T) {
 		lacks []string
 	}{
 		"by default": {nil, nil, []string{
-			"HTTP_PROXY=http://BASE-mock.store:4140", "HTTPS_PROXY=http://BASE-mock.store:4140", "ALL_PROXY=http://BASE-mock.store:4140",
+			"HTTP_PROXY=socks5h://BASE-mock.store:4140", "HTTPS_PROXY=socks5h://BASE-mock.store:4140", "ALL_PROXY=socks5h://BASE-mock.store:4140",
 			"TAPEDECK_UPSTREAM_READY=http://BASE-mock.store:4141/healthz", "TLS_OUT_UNWRAP=true", "TAPEDECK_UPSTREAM_CA=/etc/tapedeck/ca/tls.crt", "APP_LABEL=shop",
 		}, []string{"NO_PROXY", "TAPEDECK_EDITS", "TAPEDECK_CAPTURE_HOSTS"}},
 		"in the place of a proxy and of hosts that went past it": {
 			map[string]string{"container": "env:\n- {name: HTTPS_PROXY, value: 'http://user:secret@proxy.corp:3128'}\n- {name: no_proxy, value: '*'}"}, nil,
-			[]string{"HTTPS_PROXY=http://BASE-mock.store:4140"}, []string{"NO_PROXY", "TAPEDECK_FORMER_HTTPS_PROXY"},
+			[]string{"HTTPS_PROXY=socks5h://BASE-mock.store:4140"}, []string{"NO_PROXY", "TAPEDECK_FORMER_HTTPS_PROXY"},
 		},
 		"of a workload that is captured inbound alone": {
 			map[string]string{"annotations": "sidecar.speedscale.com/proxy-type: reverse\nsidecar.speedscale.com/proxy-protocol: tcp"}, nil,
-			[]string{"PROXY_TYPE=dual", "PROXY_PROTOCOL=tcp:http", "PROXY_OUT_PORT=4140", "HTTP_PROXY=http://BASE-mock.store:4140"}, nil,
+			[]string{"PROXY_TYPE=dual", "PROXY_PROTOCOL=tcp:http", "PROXY_OUT_PORT=4140", "HTTP_PROXY=socks5h://BASE-mock.store:4140"}, nil,
 		},
 		"with the hosts that the mocks name": {
 			nil, func(r *replay) {
