@@ -77,6 +77,15 @@ func items(n *yaml.Node) []*yaml.Node {
 	return n.Content
 }
 
+// setPair gives a key of a mapping a value.
+func setPair(m *yaml.Node, key string, value *yaml.Node) {
+	if i := keyIndex(m, key); i >= 0 {
+		m.Content[i+1] = value
+		return
+	}
+	m.Content = append(m.Content, node(key), value)
+}
+
 // named returns the item of a sequence whose name is given, or nil.
 func named(seq *yaml.Node, name string) *yaml.Node {
 	for _, item := range items(seq) {

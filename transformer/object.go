@@ -115,9 +115,12 @@ func (o *Object) pair(key, value *yaml.Node) string {
 	return printed(pair)
 }
 
-// uncommented copies a tree without its comments, which swallow what follows
+// uncommented copies a tree without its anchors and comments, which swallow what follows
 // them inside brackets.
 func uncommented(n *yaml.Node) *yaml.Node {
+	if n == nil {
+		return nil
+	}
 	out := &yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style &^ (yaml.LiteralStyle | yaml.FoldedStyle)}
 	for _, c := range n.Content {
 		out.Content = append(out.Content, uncommented(c))

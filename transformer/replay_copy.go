@@ -93,7 +93,7 @@ func (in *input) checkSelected(r *replay) Results {
 
 // copyTemplate builds the pod template of a copy.
 func (in *input) copyTemplate(r *replay) (*yaml.Node, Results) {
-	spec := plainCopy(r.w.podSpec())
+	spec := uncommented(r.w.podSpec())
 	results := in.checkNetwork(r, spec)
 	results = append(results, in.copyVolumes(r, spec)...)
 	if results.Failed() {
@@ -104,8 +104,8 @@ func (in *input) copyTemplate(r *replay) (*yaml.Node, Results) {
 	results = append(results, in.nameRunning(r, spec)...)
 	keepLabelValues(r, spec)
 	if account := in.cfg.ReplayCopyAccount; account != "" {
-		dropKey(spec, "serviceAccount")
-		setKey(spec, "serviceAccountName", node(account))
+		removeChild(spec, "serviceAccount")
+		setPair(spec, "serviceAccountName", node(account))
 	}
 	var annotations *yaml.Node
 	if own := copyAnnotations(r.w); len(own.Content) > 0 {
@@ -121,7 +121,7 @@ func copyAnnotations(w *workload) *yaml.Node {
 	annotations := field(w.template, "metadata", "annotations")
 	for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
 		if key := annotations.Content[i].Value; !asks(key) && !strings.HasPrefix(key, contract.OwnPrefix) && !strings.HasPrefix(key, pastEnvoy) {
-			out.Content = append(out.Content, plainCopy(annotations.Content[i]), plainCopy(annotations.Content[i+1]))
+			out.Content = append(out.Content, uncommented(annotations.Content[i]), uncommented(annotations.Content[i+1]))
 		}
 	}
 	return out
@@ -158,7 +158,7 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 		if found == nil || row.field == "dnsPolicy" && str(found) != "Default" && str(found) != "None" {
 			continue
 		}
-		dropKey(spec, row.field)
+		removeChild(spec, row.field)
 		left = append(left, row.field+", "+row.why)
 	}
 	for _, key := range sortedKeys(strMap(field(r.w.template, "metadata", "annotations"))) {
@@ -166,14 +166,12 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 			left = append(left, "annotation "+key+", by which connections would pass Envoy by")
 		}
 	}
-	for _, list := range []string{"initContainers", "containers"} {
-		for _, c := range items(field(spec, list)) {
-			for _, p := range items(field(c, "ports")) {
-				if port := field(p, "hostPort"); port != nil {
-					dropKey(p, "hostPort")
-					dropKey(p, "hostIP")
-					left = append(left, fmt.Sprintf("hostPort %s of container %s, which is the original's on its node", str(port), strAt(c, "name")))
-				}
+	for _, c := range containersOf(spec) {
+		for _, p := range items(field(c, "ports")) {
+			if port := field(p, "hostPort"); port != nil {
+				removeChild(p, "hostPort")
+				removeChild(p, "hostIP")
+				left = append(left, fmt.Sprintf("hostPort %s of container %s, which is the original's on its node", str(port), strAt(c, "name")))
 			}
 		}
 	}
@@ -196,11 +194,9 @@ func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 			found = append(found, key)
 		}
 	}
-	for _, list := range []string{"initContainers", "containers"} {
-		for _, c := range items(field(spec, list)) {
-			if isTrue(field(c, "securityContext", "privileged")) {
-				found = append(found, "container "+strAt(c, "name")+" is privileged")
-			}
+	for _, c := range containersOf(spec) {
+		if isTrue(field(c, "securityContext", "privileged")) {
+			found = append(found, "container "+strAt(c, "name")+" is privileged")
 		}
 	}
 	if len(found) == 0 {
@@ -247,17 +243,15 @@ const labelField = "metadata.labels['"
 // keepLabelValues writes out the references of variables to labels that the copy lacks.
 func keepLabelValues(r *replay, spec *yaml.Node) {
 	labels, kept := r.w.podLabels(), strMap(r.podLabels(contract.PartCopy))
-	for _, list := range []string{"initContainers", "containers"} {
-		for _, c := range items(field(spec, list)) {
-			for _, v := range items(field(c, "env")) {
-				key, ok := strings.CutPrefix(strAt(v, "valueFrom", "fieldRef", "fieldPath"), labelField)
-				if key, ok = strings.CutSuffix(key, "']"); !ok {
-					continue
-				}
-				if value, has := labels[key]; has && kept[key] != value {
-					dropKey(v, "valueFrom")
-					setKey(v, "value", node(literal(value)))
-				}
+	for _, c := range containersOf(spec) {
+		for _, v := range items(field(c, "env")) {
+			key, ok := strings.CutPrefix(strAt(v, "valueFrom", "fieldRef", "fieldPath"), labelField)
+			if key, ok = strings.CutSuffix(key, "']"); !ok {
+				continue
+			}
+			if value, has := labels[key]; has && kept[key] != value {
+				removeChild(v, "valueFrom")
+				setPair(v, "value", node(literal(value)))
 			}
 		}
 	}
@@ -372,31 +366,4 @@ func (w *workload) news(all Results) (news Results) {
 		}
 	}
 	return news
-}
-
-// plainCopy copies a tree without comments and anchors.
-func plainCopy(n *yaml.Node) *yaml.Node {
-	if n == nil {
-		return nil
-	}
-	out := &yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style}
-	for _, c := range n.Content {
-		out.Content = append(out.Content, plainCopy(c))
-	}
-	return out
-}
-
-// dropKey takes a key out of a mapping, and setKey gives it a value.
-func dropKey(n *yaml.Node, key string) {
-	if i := keyIndex(n, key); i >= 0 {
-		n.Content = slices.Delete(n.Content, i, i+2)
-	}
-}
-
-func setKey(n *yaml.Node, key string, value *yaml.Node) {
-	if i := keyIndex(n, key); i >= 0 {
-		n.Content[i+1] = value
-		return
-	}
-	n.Content = append(n.Content, node(key), value)
 }

@@ -40,7 +40,7 @@ func (in *input) generator(r *replay) ([]*Object, Results) {
 	job := r.object(contract.PartGenerator, "batch/v1", "Job", r.name[:len(r.name)-hashLength]+hashOf(r.name, plainValue(spec)), spec)
 	annotations := field(job.Node, "metadata", "annotations")
 	for _, key := range sortedKeys(r.Hooks) {
-		annotations.Content = append(annotations.Content, node(key), node(r.Hooks[key]))
+		setPair(annotations, key, node(r.Hooks[key]))
 	}
 	return []*Object{job}, in.unverified(r, targets)
 }

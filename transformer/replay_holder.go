@@ -302,15 +302,6 @@ func mapAt(m *yaml.Node, key string) *yaml.Node {
 	return fresh
 }
 
-// setPair gives a key of a mapping a value.
-func setPair(m *yaml.Node, key string, value *yaml.Node) {
-	if i := keyIndex(m, key); i >= 0 {
-		m.Content[i+1] = value
-		return
-	}
-	m.Content = append(m.Content, node(key), value)
-}
-
 // WithoutBookkeeping returns a copy of an object without the annotations by which an
 // orchestrator keeps track of it; nil where it has none.
 func WithoutBookkeeping(n *yaml.Node) *yaml.Node {

@@ -44,7 +44,7 @@ func (in *input) parts(r *replay) map[string]*workload {
 		o := r.object(part, "v1", "Pod", r.policyName(part), nil)
 		metadata := mapping("labels", r.podLabels(part))
 		if r.w != nil && r.w.podAnnotation(meshLabel) != "" {
-			metadata.Content = append(metadata.Content, node("annotations"), mapping(meshLabel, r.w.podAnnotation(meshLabel)))
+			setPair(metadata, "annotations", mapping(meshLabel, r.w.podAnnotation(meshLabel)))
 		}
 		return &workload{Object: o, template: mapping("metadata", metadata)}
 	}
@@ -229,8 +229,7 @@ const useWaypoint = "istio.io/use-waypoint"
 // a copy's calls of its responder from its calls of anything else.
 func (in *input) pastWaypoint(r *replay, service *Object) *Object {
 	if r.w != nil && in.ambient(r.w) != "" {
-		labels := field(service.Node, "metadata", "labels")
-		labels.Content = append(labels.Content, node(useWaypoint), node("none"))
+		setPair(field(service.Node, "metadata", "labels"), useWaypoint, node("none"))
 	}
 	return service
 }
@@ -377,11 +376,7 @@ func (in *input) confine(spec *yaml.Node, r *replay) {
 		Egress:                []*networking.IstioEgressListener{{Hosts: append(unique(hosts), rootNamespace+"/*")}},
 	})
 	for i := 0; i+1 < len(own.Content); i += 2 {
-		if at := keyIndex(spec, own.Content[i].Value); at >= 0 {
-			spec.Content[at+1] = own.Content[i+1]
-		} else {
-			spec.Content = append(spec.Content, own.Content[i], own.Content[i+1])
-		}
+		setPair(spec, own.Content[i].Value, own.Content[i+1])
 	}
 }
 

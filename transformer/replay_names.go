@@ -164,7 +164,7 @@ func (r *replay) podLabels(part string) *yaml.Node {
 	original := r.w.podLabels()
 	for _, key := range labelsOfPods {
 		if value := original[key]; value != "" {
-			labels.Content = append(labels.Content, node(key), node(value))
+			setPair(labels, key, node(value))
 		}
 	}
 	return labels

@@ -39,12 +39,12 @@ type secretFiles struct {
 func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 	labels := r.podLabels(p.part)
 	if in.place().Scheme == "azblob" && keyIndex(labels, azureIdentity) < 0 {
-		labels.Content = append(labels.Content, node(azureIdentity), node("true"))
+		setPair(labels, azureIdentity, node("true"))
 	}
 	// A classic Envoy starts beside the container, which needs the network at once.
 	annotations := mapping("proxy.istio.io/config", `{"holdApplicationUntilProxyStarts": true}`)
 	if r.w != nil && r.w.podAnnotation(meshLabel) != "" { // the former spelling of the label
-		annotations.Content = append(annotations.Content, node(meshLabel), node(r.w.podAnnotation(meshLabel)))
+		setPair(annotations, meshLabel, node(r.w.podAnnotation(meshLabel)))
 	}
 	mounts := []*yaml.Node{mapping("name", contract.WorkVolume, "mountPath", contract.WorkDir)}
 	volumes := []*yaml.Node{mapping("name", contract.WorkVolume, "emptyDir", mapping())}

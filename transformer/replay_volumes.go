@@ -60,20 +60,18 @@ func volumeKind(v *yaml.Node) string {
 // volumeWriters names the containers that can write to a volume, and tells whether one has it
 // as a block device.
 func volumeWriters(spec *yaml.Node, volume string) (writers []string, device bool) {
-	for _, list := range []string{"initContainers", "containers"} {
-		for _, c := range items(field(spec, list)) {
-			writes := false
-			for _, m := range items(field(c, "volumeMounts")) {
-				writes = writes || strAt(m, "name") == volume && !isTrue(field(m, "readOnly"))
+	for _, c := range containersOf(spec) {
+		writes := false
+		for _, m := range items(field(c, "volumeMounts")) {
+			writes = writes || strAt(m, "name") == volume && !isTrue(field(m, "readOnly"))
+		}
+		for _, d := range items(field(c, "volumeDevices")) {
+			if strAt(d, "name") == volume {
+				writes, device = true, true
 			}
-			for _, d := range items(field(c, "volumeDevices")) {
-				if strAt(d, "name") == volume {
-					writes, device = true, true
-				}
-			}
-			if writes {
-				writers = append(writers, "container "+strAt(c, "name"))
-			}
+		}
+		if writes {
+			writers = append(writers, "container "+strAt(c, "name"))
 		}
 	}
 	return writers, device

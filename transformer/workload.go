@@ -163,6 +163,11 @@ func (w *workload) allContainers() []container {
 	return out
 }
 
+// containersOf returns the containers of a pod's spec, init containers first.
+func containersOf(spec *yaml.Node) []*yaml.Node {
+	return slices.Concat(items(field(spec, "initContainers")), items(field(spec, "containers")))
+}
+
 // takenPorts returns the TCP ports that the pod's containers declare, and whose
 // they are.
 func (w *workload) takenPorts() map[int]string {
