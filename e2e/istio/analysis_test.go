@@ -41,7 +41,7 @@ func TestFindings(t *testing.T) {
 				for finding := range is {
 					// That a Sidecar which the input lacks selects the pods too is found in the cluster.
 					seen := slices.Contains(older, r.name) && strings.Contains(finding, "IST0110")
-					if !was[finding] && !seen {
+					if !was[finding] && !seen && !unnamed(finding) {
 						t.Errorf("%s has a new finding: %s", who, finding)
 					}
 				}
@@ -55,6 +55,13 @@ func TestFindings(t *testing.T) {
 	if compared < 120 {
 		t.Errorf("only %d renders were compared", compared)
 	}
+}
+
+// unnamed tells that the pods of a replay have no labels app and version, by which Istio
+// names a workload in its metrics. They must not have those of the original, and the name of
+// the Deployment takes their place.
+func unnamed(finding string) bool {
+	return strings.Contains(finding, "-replay-") && strings.Contains(finding, "may not provide Istio metrics and telemetry labels")
 }
 
 // TestFindingsAreSeen plants two faults in a render, one for each command.

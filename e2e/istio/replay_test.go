@@ -179,20 +179,21 @@ type setting struct {
 var settings = []setting{
 	{name: "sidecars", mesh: "sidecar", more: routed},
 	{name: "sidecars of a trust domain", mesh: "sidecar", meshConfig: "trustDomain: prod.example.com", more: routed},
-	{name: "sidecars, all closed", mesh: "sidecar", meshConfig: registryOnly, more: routed + closed + narrow},
-	{name: "sidecars, all closed but egress", mesh: "sidecar", meshConfig: registryOnly, more: routed + closed},
-	{name: "sidecars, by the Service", mesh: "sidecar", meshConfig: registryOnly, more: routed + closed + narrow, options: map[string]string{"inbound": "service"}},
-	{name: "sidecars, outbound alone", mesh: "sidecar", meshConfig: registryOnly, more: closed + narrow, annotations: "sidecar.speedscale.com/proxy-type: forward"},
-	{name: "sidecars, not captured", mesh: "sidecar", meshConfig: registryOnly, more: closed + narrow, inject: "false"},
-	{name: "sidecars, all closed, a store in the cluster", mesh: "sidecar", meshConfig: registryOnly, more: closed + narrow + store, options: inCluster, place: "minio.storage", placePort: 80},
-	{name: "sidecars, all closed, a store outside", mesh: "sidecar", meshConfig: registryOnly, more: closed + narrow,
+	{name: "sidecars with all closed", mesh: "sidecar", meshConfig: registryOnly, more: routed + closed + narrow},
+	{name: "sidecars with all closed but egress", mesh: "sidecar", meshConfig: registryOnly, more: routed + closed},
+	{name: "sidecars by the Service", mesh: "sidecar", meshConfig: registryOnly, more: routed + closed + narrow, options: map[string]string{"inbound": "service"}},
+	{name: "sidecars outbound alone", mesh: "sidecar", meshConfig: registryOnly, more: closed + narrow, annotations: "sidecar.speedscale.com/proxy-type: forward"},
+	{name: "sidecars not captured", mesh: "sidecar", meshConfig: registryOnly, more: closed + narrow, inject: "false"},
+	{name: "sidecars with all closed but a store in the cluster", mesh: "sidecar", meshConfig: registryOnly, more: closed + narrow + store, options: inCluster, place: "minio.storage", placePort: 80},
+	{name: "sidecars with all closed and a store outside", mesh: "sidecar", meshConfig: registryOnly, more: closed + narrow,
 		options: map[string]string{"replayPlace": "s3://tapes?endpoint=http://store.example.com:9000"}, place: "store.example.com", placePort: 9000},
-	{name: "ambient, all closed, a store in the cluster", mesh: "ambient", more: closed + store, options: inCluster, inject: "false", open: true, place: "minio.storage", placePort: 80},
+	{name: "ambient with all closed but a store in the cluster", mesh: "ambient", more: closed + store, options: inCluster, inject: "false", open: true, place: "minio.storage", placePort: 80},
 	{name: "ambient", mesh: "ambient", open: true, options: map[string]string{"inbound": "service"}},
-	{name: "ambient, all closed", mesh: "ambient", open: true, more: closed, options: map[string]string{"inbound": "service"}},
-	{name: "ambient, not captured", mesh: "ambient", open: true, more: closed, inject: "false"},
+	{name: "ambient with all closed", mesh: "ambient", open: true, more: closed, options: map[string]string{"inbound": "service"}},
+	{name: "ambient of a trust domain", mesh: "ambient", meshConfig: "trustDomain: prod.example.com", open: true, options: map[string]string{"inbound": "service"}},
+	{name: "ambient not captured", mesh: "ambient", open: true, more: closed, inject: "false"},
 	{name: "no mesh", mesh: "none", open: true, options: map[string]string{"inbound": "service"}},
-	{name: "no mesh, all closed", mesh: "none", open: true, more: denied, options: map[string]string{"inbound": "service"}},
+	{name: "no mesh and all closed", mesh: "none", open: true, more: denied, options: map[string]string{"inbound": "service"}},
 }
 
 // replayed is a setting with the replay in it.
@@ -202,6 +203,8 @@ type replayed struct {
 	t       *testing.T
 	network *network
 	results transformer.Results
+	// input and output are the manifests.
+	input, output string
 	// base is the name of the replay, and generator that of the Job; bases has the names
 	// of all.
 	base, generator string
@@ -234,7 +237,7 @@ func (s setting) play(t *testing.T, without ...string) *replayed {
 	if results.Failed() {
 		t.Fatal(results)
 	}
-	p := &replayed{setting: s, t: t, results: results, bases: map[string]string{}}
+	p := &replayed{setting: s, t: t, results: results, input: input, output: out, bases: map[string]string{}}
 	var kept []string
 	for _, o := range parse(t, out) {
 		if o.GetKind() == "Job" {
@@ -405,6 +408,7 @@ func TestReplay(t *testing.T) {
 			p.checkReached()
 			p.checkKept()
 			p.checkProduction()
+			p.checkFindings()
 		})
 	}
 }
@@ -535,6 +539,23 @@ func (p *replayed) checkProduction() {
 	}
 }
 
+// checkFindings asserts that istioctl finds nothing in a replay.
+func (p *replayed) checkFindings() {
+	p.t.Helper()
+	before := newCluster(p.t, newInjector(p.t, true), p.input, "", nil)
+	for who, asked := range map[string][2]map[string]bool{
+		"analyze":                 {analysis(p.t, p.input, ""), analysis(p.t, p.output, "")},
+		"analyze, in the cluster": {live(p.t, before, p.input), live(p.t, p.cluster, p.output)},
+		"validate":                {validation(p.t, p.input), validation(p.t, p.output)},
+	} {
+		for finding := range asked[1] {
+			if !asked[0][finding] && !unnamed(finding) {
+				p.t.Errorf("istioctl %s has a new finding: %s", who, finding)
+			}
+		}
+	}
+}
+
 // settingNamed returns a setting by its name.
 func settingNamed(t *testing.T, name string) setting {
 	t.Helper()
@@ -562,7 +583,7 @@ func TestReplayAccounts(t *testing.T) {
 		{"replayServiceAccount", "db", ".shop", 8080},
 	} {
 		for _, of := range []string{"default", "own"} {
-			s := settingNamed(t, "sidecars, all closed but egress")
+			s := settingNamed(t, "sidecars with all closed but egress")
 			s.options[c.option] = of
 			p := s.play(t)
 			got := p.call(p.pod(t, c.caller), p.base+c.host, c.port, "x")
@@ -616,7 +637,7 @@ func TestReplayInPlace(t *testing.T) {
 // TestTwoReplaysInOneNamespace shows that two replays with the same place, each of which
 // opens its hosts, are in each other's way nowhere.
 func TestTwoReplaysInOneNamespace(t *testing.T) {
-	s := settingNamed(t, "sidecars, all closed")
+	s := settingNamed(t, "sidecars with all closed")
 	second := shop[strings.Index(shop, "apiVersion: apps/v1"):strings.Index(shop, "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: db")]
 	s.more += "---\n" + strings.NewReplacer("name: app", "name: web", "app: app", "app: web", "0198a3f2", "0198a3f3").Replace(second)
 	p := s.play(t)
@@ -627,6 +648,7 @@ func TestTwoReplaysInOneNamespace(t *testing.T) {
 		other := slices.DeleteFunc(slices.Collect(maps.Keys(p.bases)), func(b string) bool { return b == base })[0]
 		p.base, p.generator = base, generator
 		p.checkReached()
+		p.checkFindings()
 		for _, to := range []string{other + ".shop", other + "-mock.shop"} {
 			for _, part := range []string{contract.PartCopy, contract.PartResponder, contract.PartGenerator} {
 				for _, port := range []int{8080, contract.ResponderPort, contract.ResponderAdminPort} {
@@ -642,7 +664,7 @@ func TestTwoReplaysInOneNamespace(t *testing.T) {
 // TestReplayPassesHostsOn shows that the responder reaches what it passes calls on to, by
 // what the mesh opens for the original, and the copy does not.
 func TestReplayPassesHostsOn(t *testing.T) {
-	s := settingNamed(t, "sidecars, all closed")
+	s := settingNamed(t, "sidecars with all closed")
 	s.options["replayPassthrough"] = "pay.till,api.example.com"
 	s.more += `---
 apiVersion: networking.istio.io/v1
@@ -667,10 +689,23 @@ spec: {hosts: [api.example.com], location: MESH_EXTERNAL, resolution: NONE, port
 	}
 }
 
+// TestReplayIsRecorded shows that a copy's sidecar reaches the collector, as the original's
+// does.
+func TestReplayIsRecorded(t *testing.T) {
+	s := settingNamed(t, "sidecars with all closed")
+	s.options["sink"] = "http://collector.speedscale:4310"
+	s.more += "---\n" + deployed(t, "base", "shop")
+	p := s.play(t)
+	if got := p.call(p.part(contract.PartCopy), "collector.speedscale", contract.CollectorPort, "collector.speedscale:4310"); !got.connected || !strings.HasSuffix(got.lands, " -> collector:4310 by mTLS") {
+		t.Errorf("the copy does not reach the collector: %+v", got)
+	}
+	p.checkReached()
+}
+
 // TestReplayPastAWaypoint shows that the calls of a replay do not go through a waypoint,
 // behind which all callers are the same.
 func TestReplayPastAWaypoint(t *testing.T) {
-	s := settingNamed(t, "ambient, all closed")
+	s := settingNamed(t, "ambient with all closed")
 	waypoint := readCase(t, "testdata/service-route-ambient-waypoint.txtar").section("cluster.yaml")
 	s.more += "---\n" + waypoint
 	s.labels = ", istio.io/use-waypoint: waypoint"
@@ -729,10 +764,10 @@ func TestEachObjectOfAReplayIsNeeded(t *testing.T) {
 			nil},
 	} {
 		t.Run(c.kind, func(t *testing.T) {
-			if with := c.closed(settingNamed(t, "sidecars, all closed").play(t)); !with.arrived() {
+			if with := c.closed(settingNamed(t, "sidecars with all closed").play(t)); !with.arrived() {
 				t.Fatalf("with it, the call does not arrive: %+v", with)
 			}
-			if without := c.closed(settingNamed(t, "sidecars, all closed").play(t, c.kind)); without.arrived() {
+			if without := c.closed(settingNamed(t, "sidecars with all closed").play(t, c.kind)); without.arrived() {
 				t.Errorf("without it, the call arrives all the same: %+v", without)
 			}
 			if c.open == nil {
