@@ -74,9 +74,14 @@ func TestRender(t *testing.T) {
 // checkPromises asserts what holds for every render of a stream.
 func checkPromises(t *testing.T, input, out []byte, cfg transformer.Config) {
 	t.Helper()
-	again, _, err := fn.Render([]fn.Source{{Text: out}}, cfg)
+	again, results, err := fn.Render([]fn.Source{{Text: out}}, cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Code() == transformer.CodeReplayRenamed {
+			t.Errorf("nobody renamed it since the render, and a result says so: %s", r.Message)
+		}
 	}
 	if diff := cmp.Diff(string(out), string(again)); diff != "" {
 		t.Errorf("rendering twice differs from rendering once (-once +twice):\n%s", diff)

@@ -262,23 +262,19 @@ func checkHolders(objects []*Object) (results Results) {
 	return results
 }
 
-// checkRenamed reports an object of a replay whose name is none that a render gives to
-// one of that replay.
+// checkRenamed reports a Deployment, Service or Job of a replay that has another name than
+// a render gives it. What else a replay has is renamed together with these.
 func checkRenamed(o *Object) Results {
 	base := strAt(o.Node, "metadata", "labels", contract.LabelReplay)
-	if !replayBase.MatchString(base) {
+	if !replayBase.MatchString(base) || !o.is("apps", "Deployment") && !o.is("", "Service") && !o.is("batch", "Job") {
 		return nil
 	}
-	suffix, known := strings.CutPrefix(o.name(), base[:len(base)-hashLength]) // a Job has a hash of its own
-	if suffix = strings.TrimLeft(suffix, "abcdefghijklmnopqrstuvwxyz0123456789"); known && renderedSuffix.MatchString(suffix) {
+	hash, known := strings.CutPrefix(strings.TrimSuffix(o.name(), responderSuffix), base[:len(base)-hashLength])
+	if known && len(hash) == hashLength { // that of a Job is its own
 		return nil
 	}
 	return Results{result(CodeReplayRenamed, o, "%s %s", reasons[CodeReplayRenamed].Sentence, reasons[CodeReplayRenamed].Help).At("metadata.name", o.name(), "")}
 }
-
-// renderedSuffix matches what may follow the hash in names of a replay's objects. That
-// of a ServiceEntry names what it opens.
-var renderedSuffix = regexp.MustCompile(`^$|^` + responderSuffix + `|^` + generatorSuffix)
 
 // setBookkeeping gives a node the annotations by which an orchestrator keeps track of
 // the object that it stands for.

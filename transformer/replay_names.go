@@ -32,7 +32,6 @@ const trafficReplayKind = "TrafficReplay"
 const (
 	replayInfix     = "-replay-"
 	responderSuffix = "-mock"
-	generatorSuffix = "-generator" // of its policies
 	// maxStem is how long NAME may be, so that "-replay-", the hash, and the index of a
 	// Job's pod, which is a part of its host name, fit 63 characters. An index has 5 digits
 	// at most: Kubernetes takes 100000 completions (pkg/apis/batch/validation).

@@ -62,7 +62,7 @@ func (p partPolicy) spec(r *replay) *yaml.Node {
 
 // policyName is the name of the policies of a part.
 func (r *replay) policyName(part string) string {
-	return r.name + map[string]string{contract.PartResponder: responderSuffix, contract.PartGenerator: generatorSuffix}[part]
+	return r.name + map[string]string{contract.PartResponder: responderSuffix, contract.PartGenerator: "-generator"}[part]
 }
 
 // replayPolicies builds the NetworkPolicies by which the copy reaches its responder and
