@@ -45,6 +45,8 @@ const (
 	// maxGrace bounds how much longer than the timeout a part is waited for, which ends by
 	// itself at the timeout and then reports.
 	maxGrace = time.Minute
+	// maxAhead is how far ahead a start may be, by clocks that differ.
+	maxAhead = time.Hour
 	// maxSpread is by how much clocks may differ without a word about it.
 	maxSpread = 2 * time.Second
 )
@@ -58,6 +60,10 @@ type Meeting struct {
 	begun *begin
 	// said has the objects of others that somebody was told of.
 	said map[string]bool
+	// marked is the object with this process's marker; "" if there is none.
+	marked string
+	// markers are those that were read; nil is one that counts for nothing.
+	markers map[string]*marker
 
 	mu     sync.Mutex
 	beaten time.Time // when the last sign of life was given
@@ -82,7 +88,7 @@ func Join(ctx context.Context, o Options) (*Meeting, error) {
 	if o.Say == nil {
 		o.Say = func(string) {}
 	}
-	m := &Meeting{o: o, process: strings.ToLower(rand.Text()), said: map[string]bool{}, beat: make(chan struct{}, 1), ended: make(chan struct{})}
+	m := &Meeting{o: o, process: strings.ToLower(rand.Text()), said: map[string]bool{}, markers: map[string]*marker{}, beat: make(chan struct{}, 1), ended: make(chan struct{})}
 	all, err := m.list(ctx)
 	if err != nil {
 		return nil, err
@@ -249,6 +255,9 @@ func (m *Meeting) readStart(ctx context.Context) error {
 			if b.Run != m.o.Run || b.Of != m.o.Of || b.At.IsZero() {
 				return fmt.Errorf("it is of %d shards of %q", b.Of, b.Run)
 			}
+			if m.o.Now().Add(maxAhead).Before(b.At) {
+				return fmt.Errorf("the run begins %s from now", b.At.Sub(m.o.Now()).Round(time.Second))
+			}
 			return nil
 		})
 		if err == nil {
@@ -271,6 +280,9 @@ func (m *Meeting) Start(ctx context.Context, r *report.Report, prepare func(cont
 		err = m.start(ctx, prepare)
 	} else {
 		err = m.awaitStart(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		m.unmark(ctx)
 	}
 	switch {
 	case err != nil:
@@ -295,6 +307,7 @@ func (m *Meeting) mark(ctx context.Context, r *report.Report) error {
 				return err
 			}
 			name := markerName(m.o.Index, attempt)
+			m.marked = name
 			if err := m.o.Store.Put(ctx, m.key(name), bytes.NewReader(body)); !errors.Is(err, fs.ErrExist) {
 				return err
 			}
@@ -307,6 +320,16 @@ func (m *Meeting) mark(ctx context.Context, r *report.Report) error {
 		}
 		return fmt.Errorf("%s: %w: there are %d processes for part %d", m.o.Run, errForeign, attempt, m.o.Index)
 	})
+}
+
+// unmark takes the marker of a process away that was told to end, so that the run waits for
+// the one that takes its place. Who may not delete leaves it.
+func (m *Meeting) unmark(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if m.marked != "" {
+		_ = m.o.Store.Delete(ctx, m.key(m.marked))
+	}
 }
 
 // maxAttempts bounds how many processes there may be for a part.
@@ -419,17 +442,24 @@ func (m *Meeting) gather(ctx context.Context) (map[int]*readyShard, error) {
 func (m *Meeting) latest(ctx context.Context, index int, p *partState) (*readyShard, error) {
 	for _, attempt := range slices.Backward(slices.Sorted(maps.Keys(p.markers))) {
 		name := markerName(index, attempt)
-		var k *marker
-		err := m.retried(ctx, "read", name, func(ctx context.Context) (err error) {
-			k, err = m.marker(ctx, name)
-			return err
-		})
-		switch {
-		case errors.Is(err, errForeign):
-			m.tell(name, err)
-		case err != nil:
-			return nil, err
-		case index != m.o.Index || k.Process == m.process:
+		k, known := m.markers[name]
+		if !known {
+			err := m.retried(ctx, "read", name, func(ctx context.Context) (err error) {
+				k, err = m.marker(ctx, name)
+				return err
+			})
+			switch {
+			case errors.Is(err, errForeign):
+				m.tell(name, err)
+				k = nil
+			case errors.Is(err, fs.ErrNotExist): // taken away
+				continue
+			case err != nil:
+				return nil, err
+			}
+			m.markers[name] = k
+		}
+		if k != nil && (index != m.o.Index || k.Process == m.process) {
 			return &readyShard{marker: k, name: name, modified: p.markers[attempt]}, nil
 		}
 	}
@@ -543,13 +573,13 @@ func (m *Meeting) Succeed(ctx context.Context) error {
 
 // finishFor stores a result for a process that has none.
 func (m *Meeting) finishFor(ctx context.Context, by named, sends bool) error {
-	names := []string{by.Marker}
-	if !sends { // any shard's report says of which run it is
-		names = nil
-		for _, one := range m.begun.Shards {
-			names = append(names, one.Marker)
-		}
-		slices.Sort(names)
+	var names []string
+	for _, one := range m.begun.Shards { // any shard's marker says of which run it is
+		names = append(names, one.Marker)
+	}
+	slices.Sort(names)
+	if sends {
+		names = append([]string{by.Marker}, names...)
 	}
 	for _, name := range names {
 		k, err := m.marker(ctx, name)
@@ -563,8 +593,10 @@ func (m *Meeting) finishFor(ctx context.Context, by named, sends bool) error {
 		r.Started, r.Ended = m.begun.At, m.begun.At
 		r.Partial = "its process ended without a result, and another one took its place"
 		if !sends {
-			r.Source.Steps, r.Needs, r.Ambiguous = 0, nil, nil
 			r.Partial = "it came after the run had begun"
+		}
+		if !sends || name != by.Marker {
+			r.Source.Steps, r.Needs, r.Ambiguous = 0, nil, nil // another part's
 		}
 		return m.Finish(ctx, r)
 	}

@@ -421,6 +421,30 @@ func TestAProcessDiesAnywhere(t *testing.T) {
 	}
 }
 
+// A process that is told to end before the run begins makes room for another one.
+func TestAProcessThatIsEvictedBeforeTheStart(t *testing.T) {
+	virtual(t, "index 1", func(t *testing.T) {
+		b, p := newBucket(), newPods(t, 2)
+		ctx, evict := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() {
+			if _, err := p.run(ctx, b, 1, 0); !errors.Is(err, context.Canceled) {
+				t.Errorf("the first one: %v", err)
+			}
+			time.Sleep(5 * time.Minute)
+			if _, err := p.run(t.Context(), b, 1, 0); err != nil {
+				t.Errorf("the second one: %v", err)
+			}
+		})
+		time.Sleep(time.Minute)
+		evict()
+		time.Sleep(10 * time.Second)
+		r, err := p.run(t.Context(), b, 0, 0)
+		running.Wait()
+		p.wants(r, []error{err}, report.Passed)
+	})
+}
+
 // A Job may have two pods for one index for a while. One of them sends.
 func TestTwoProcessesOfOnePart(t *testing.T) {
 	for index := range 2 {
@@ -591,8 +615,9 @@ func TestForeignObjects(t *testing.T) {
 		{"high signs of life", "progress-1-2000000000", "", report.Passed, ""},
 		{"something else", "index.html", "<p>", report.Passed, ""},
 		{"no start", "start.json", "[]", 0, "start.json: it is none of this run's"},
-		{"the start of another run", "start.json", `{"run":"runs/other/1","of":3,"at":"2026-01-01T00:00:00Z"}`, 0, `it is of 3 shards of "runs/other/1"`},
-		{"a start of nobody", "start.json", `{"run":"` + folder + `","of":3,"at":"2026-01-01T00:00:00Z","shards":{}}`, 0, "part 0 has neither a result nor a marker"},
+		{"the start of another run", "start.json", `{"run":"runs/other/1","of":3,"at":"2000-01-01T00:00:00Z"}`, 0, `it is of 3 shards of "runs/other/1"`},
+		{"a start in the future", "start.json", `{"run":"` + folder + `","of":3,"at":"2222-01-01T00:00:00Z"}`, 0, "the run begins "},
+		{"a start of nobody", "start.json", `{"run":"` + folder + `","of":3,"at":"2000-01-01T00:00:00Z","shards":{}}`, 0, "part 0 has neither a result nor a marker"},
 		{"no result", "result-1.json", "{}", report.Incomplete, ""},
 		{"the result of another part", "result-1.json", `{"schemaVersion":1,"shard":{"index":2,"of":3}}`, report.Incomplete, ""},
 		{"no report", "report.json", "{}", 0, "report.json: it is none of this run's"},
