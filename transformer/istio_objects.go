@@ -72,10 +72,6 @@ const (
 // plain name wherever it stands in the input.
 func (in *input) create(w *workload, apiVersion, kind, name, namespace string, spec *yaml.Node) *Object {
 	group, _, _ := strings.Cut(apiVersion, "/")
-	var ns any
-	if namespace != "" {
-		ns = namespace
-	}
 	taken := func() bool { // by a StatefulSet of the Deployment's name, or in the input
 		return in.createdNames[kind+"/"+namespace+"/"+name] || in.find(group, kind, namespace, name) != nil
 	}
@@ -83,19 +79,24 @@ func (in *input) create(w *workload, apiVersion, kind, name, namespace string, s
 		name += "-" + strings.ToLower(w.Object.kind())
 	}
 	in.createdNames[kind+"/"+namespace+"/"+name] = true
-	labels := mapping(managedBy, managedByUs)
+	var labels *yaml.Node
 	if w.original != nil {
-		labels.Content = append(labels.Content, w.replay.selector(contract.PartCopy).Content...)
+		labels = w.replay.selector(contract.PartCopy)
 	}
-	return &Object{File: w.File, Node: mapping(
+	return &Object{File: w.File, Node: newObject(apiVersion, kind, name, namespace, labels, mapping(contract.AnnotationFor, w.id()), "spec", spec)}
+}
+
+// newObject builds an object that only a render writes: it has the label and an annotation
+// by which a later one knows it.
+func newObject(apiVersion, kind, name, namespace string, labels, annotations *yaml.Node, key string, body *yaml.Node) *yaml.Node {
+	all := mapping(managedBy, managedByUs)
+	if labels != nil {
+		all.Content = append(all.Content, labels.Content...)
+	}
+	return mapping(
 		"apiVersion", apiVersion,
 		"kind", kind,
-		"metadata", mapping(
-			"name", name,
-			"namespace", ns,
-			"labels", labels,
-			"annotations", mapping(contract.AnnotationFor, w.id()),
-		),
-		"spec", spec,
-	)}
+		"metadata", mapping("name", name, "namespace", orNil(namespace), "labels", all, "annotations", annotations),
+		key, body,
+	)
 }

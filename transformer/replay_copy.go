@@ -27,8 +27,6 @@ import (
 // input, where one is to be made.
 func (in *input) addCopy(r *replay) Results {
 	switch {
-	case r.w.replay != nil:
-		return Results{result(CodeReplayShared, r.from, "%s is replayed to in place for %s, and this asks for another replay of it; allowed: one replay in place, or copies", r.w.Ref(), r.w.replay.from.Ref()).At(r.at, "", "")}
 	case r.InPlace:
 		return in.replayInPlace(r)
 	case !r.w.is("apps", "Deployment") && !r.w.is("extensions", "Deployment"):

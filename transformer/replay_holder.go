@@ -189,23 +189,10 @@ func (in *input) checkHoldable(o *Object) error {
 
 // hold puts a ConfigMap in the place of an object, or renews the one that is there.
 func (in *input) hold(o *Object) {
-	var ns any
-	if o.namespace() != "" {
-		ns = o.namespace()
-	}
 	text := node(o.Held.Text)
 	text.Style = textStyle(o.Held.Text)
-	fresh := mapping(
-		"apiVersion", "v1",
-		"kind", "ConfigMap",
-		"metadata", mapping(
-			"name", holderName(o.kind(), o.name()),
-			"namespace", ns,
-			"labels", mapping(managedBy, managedByUs),
-			"annotations", mapping(contract.AnnotationHolds, o.recorded()),
-		),
-		"data", mapping(heldKey(o.kind(), o.Held.JSON), text),
-	)
+	fresh := newObject("v1", "ConfigMap", holderName(o.kind(), o.name()), o.namespace(), nil, mapping(contract.AnnotationHolds, o.recorded()),
+		"data", mapping(heldKey(o.kind(), o.Held.JSON), text))
 	old := o.Held.ConfigMap
 	if old == nil {
 		setBookkeeping(fresh, o.Node)

@@ -12,11 +12,6 @@ import (
 // to it.
 func (in *input) replayInPlace(r *replay) Results {
 	w := r.w
-	for _, other := range in.workloads {
-		if other.original == w {
-			return Results{result(CodeReplayShared, r.from, "%s is to be replayed to in place, and %s asks for a copy of it; allowed: one replay in place, or copies", w.Ref(), other.replay.from.Ref()).At(r.at, "", "")}
-		}
-	}
 	if !w.injecting {
 		return Results{result(CodeReplaySidecar, r.from, "%s is not captured, and a replay in place needs its sidecar, which leads it to the responder; allowed: %sinject: \"true\", or a copy", w.Ref(), contract.SidecarPrefix).At(r.at, "", "")}
 	}

@@ -176,23 +176,7 @@ func (r *replay) createdFor() string {
 
 // object builds an object of a part of a replay.
 func (r *replay) object(part, apiVersion, kind, name string, spec *yaml.Node) *Object {
-	var ns any
-	if r.namespace() != "" {
-		ns = r.namespace()
-	}
-	labels := mapping(managedBy, managedByUs)
-	labels.Content = append(labels.Content, r.selector(part).Content...)
-	return &Object{File: r.from.File, Node: mapping(
-		"apiVersion", apiVersion,
-		"kind", kind,
-		"metadata", mapping(
-			"name", name,
-			"namespace", ns,
-			"labels", labels,
-			"annotations", mapping(contract.AnnotationFor, r.createdFor()),
-		),
-		"spec", spec,
-	)}
+	return &Object{File: r.from.File, Node: newObject(apiVersion, kind, name, r.namespace(), r.selector(part), mapping(contract.AnnotationFor, r.createdFor()), "spec", spec)}
 }
 
 // replayStem makes of a name what the names of a replay begin with. The name of a Service

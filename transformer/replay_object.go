@@ -162,7 +162,7 @@ func (in *input) readReplays() (replays []*replay, results Results) {
 		return cmp.Or(strings.Compare(a.namespace(), b.namespace()), cmp.Compare(a.rank(), b.rank()), strings.Compare(a.subject().name(), b.subject().name()),
 			strings.Compare(a.from.name(), b.from.name()))
 	})
-	return replays, append(results, inPlaceOnce(replays)...)
+	return replays, append(results, checkShared(replays)...)
 }
 
 // rank orders workloads by their kinds, in front of what has none.
@@ -173,17 +173,17 @@ func (r *replay) rank() int {
 	return len(workloadKinds)
 }
 
-// inPlaceOnce reports replays of one workload that both are in place, since its pods can be led
-// to one responder alone.
-func inPlaceOnce(replays []*replay) (results Results) {
+// checkShared reports replays of one workload of which one is in place: its pods can be led to
+// one responder alone, and a copy of them would be led to that, too.
+func checkShared(replays []*replay) (results Results) {
 	first := map[*workload]*replay{}
 	for _, r := range replays {
 		switch other := first[r.w]; {
-		case !r.InPlace || r.w == nil:
-		case other != nil:
-			results = append(results, result(CodeBadCombination, r.from, "%s is replayed to in place, and %s asks for that, too; allowed: one of them, or copies", r.w.Ref(), other.from.Ref()).At(r.at, "", ""))
-		default:
+		case r.elsewhere():
+		case other == nil:
 			first[r.w] = r
+		case r.InPlace || other.InPlace:
+			results = append(results, result(CodeReplayShared, r.from, "%s is replayed to in place, and %s asks for another replay of it; allowed: one replay in place, or copies", r.w.Ref(), other.from.Ref()).At(r.at, "", ""))
 		}
 	}
 	return results

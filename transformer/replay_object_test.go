@@ -489,11 +489,16 @@ apiVersion: speedscale.com/v1
 kind: TrafficReplay
 metadata: {name: nightly, namespace: shop, annotations: {tapedeck.dev/replay: in-place}}
 spec: {snapshotID: ` + snapshotPin + `, workloads: [{ref: {name: checkout}, mocks: ["*"]}]}`
-	_, results := asked(t, manifest)
-	if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error bad-combination: shop/Deployment/checkout is replayed to in place, and shop/Deployment/checkout asks for that, too") {
-		t.Errorf("found %q", found)
+	for name, manifest := range map[string]string{
+		"both in place":        manifest,
+		"a copy, and in place": strings.Replace(manifest, "in-place", "copy", 1),
+	} {
+		_, results := asked(t, manifest)
+		if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error replay-in-place-shared: shop/Deployment/checkout is replayed to in place, and shop/Deployment/checkout asks for another replay of it") {
+			t.Errorf("%s: found %q", name, found)
+		}
 	}
-	if replays, results := asked(t, strings.Replace(manifest, "in-place", "copy", 1)); len(replays) != 2 || results.Failed() {
+	if replays, results := asked(t, strings.ReplaceAll(manifest, "in-place", "copy")); len(replays) != 2 || results.Failed() {
 		t.Errorf("%d replays, %q", len(replays), findings(results))
 	}
 }
