@@ -72,11 +72,12 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taki
 	for _, o := range objects {
 		results = append(results, misplaced(o)...)
 		if field(o.Node, "metadata", "annotations", contract.AnnotationFor) != nil {
-			if err := checkCreated(o); err != nil {
+			if err := checkCreated(o); err == nil {
+				results = append(results, checkRenamed(o)...)
+			} else {
 				results = append(results, result(CodeNotCreated, o, "annotation %s: %v; remove the annotation, or render from the original manifest", contract.AnnotationFor, err).
 					At(pathKey("metadata.annotations", contract.AnnotationFor), o.annotation(contract.AnnotationFor), ""))
 			}
-			results = append(results, checkRenamed(o)...)
 			created = append(created, o)
 			continue
 		}
