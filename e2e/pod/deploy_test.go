@@ -252,6 +252,18 @@ func (p *replaying) newShards(mesh *world, w *workload, uid string) (shards []*r
 	return shards
 }
 
+// replacement is another pod in the place of one that is gone, where the Envoy of the former
+// still runs.
+func (r *replica) replacement() *replica {
+	r.t.Helper()
+	next := *r
+	next.pod += "-again"
+	next.facts = maps.Clone(r.facts)
+	next.facts["metadata.name"] = next.pod
+	next.volumes, next.running, next.said = newVolumes(r.t, r.Spec.Template.Spec, r.secret), map[string]*process{}, map[string]string{}
+	return &next
+}
+
 func (r *replica) account() string {
 	if name := r.Spec.Template.Spec.ServiceAccountName; name != "" {
 		return name

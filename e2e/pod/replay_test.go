@@ -263,7 +263,8 @@ func TestReplay(t *testing.T) {
 	t.Run("a goal that is missed", func(t *testing.T) { p.in(t).goalIsMissed() })
 	t.Run("an application without a sidecar, and without a mesh", func(t *testing.T) { p.in(t).withoutMesh() })
 	t.Run("an application that ignores its proxy, by a TrafficReplay", func(t *testing.T) { p.in(t).byHostsFile() })
-	t.Run("a shard that is killed", func(t *testing.T) { p.in(t).shardIsLost() })
+	t.Run("the workload itself", func(t *testing.T) { p.in(t).inPlace() })
+	t.Run("shards that are killed", func(t *testing.T) { p.in(t).shardsAreLost() })
 }
 
 // dependenciesAsked counts the requests that reach the shop's dependencies.
@@ -454,9 +455,9 @@ func buckets(reports ...*report.Report) map[string]int64 {
 	return counted
 }
 
-// withoutSite cuts off the site outside, and starts the generator before its Envoy, as
-// Kubernetes does without native sidecars. It sends nothing until Envoy is ready, and ends
-// it when it is done.
+// withoutSite cuts off the site outside, and starts the generator alone, before its Envoy, as
+// Kubernetes may without native sidecars. It waits for all that it needs, one after the other,
+// sends nothing before, and ends its Envoy when it is done.
 func (p *replaying) withoutSite() {
 	t := p.t
 	run(t, "ip", "-n", string(p.external), "link", "set", "eth0", "down")
@@ -464,17 +465,18 @@ func (p *replaying) withoutSite() {
 	d := p.deploy(p.render("replay.speedscale.com/build-tag: late-envoy"))
 	generator := d.shards[0]
 	generator.startContainers() // as if nothing held it back
-	d.copied.start(classicEnvoy)
-	d.responder.start(classicEnvoy)
-	copied := d.copied.running[contract.Container]
-	eventually(t, "the copy to be ready", func() bool { return strings.Contains(copied.out.String(), "ready") })
-	if generator.running[contract.GeneratorContainer].ended() {
-		t.Error("the generator did not wait for Envoy")
+	waits := func(what string) {
+		t.Helper()
+		eventually(t, "the generator to wait for "+what, func() bool {
+			return strings.Contains(generator.running[contract.GeneratorContainer].out.String(), "waiting for "+what)
+		})
 	}
-	if n := len(decisions(t, d.copied.envoy, "inbound", "", 0)); n > 0 {
-		t.Errorf("the copy got %d requests before the generator had an Envoy", n)
-	}
+	waits("Envoy")
 	generator.startEnvoy()
+	waits("the responder")
+	d.responder.start(classicEnvoy)
+	waits("the target")
+	d.copied.start(classicEnvoy)
 	d.finish().want(t, 0)
 	eventually(t, "the generator to end its Envoy", generator.envoy.ended)
 	if generator.envoy.err != nil {
@@ -489,10 +491,11 @@ func (p *replaying) goalIsMissed() {
 	d.finish().want(p.t, 1)
 }
 
-// shardIsLost kills one of two pods once the run has begun.
-func (p *replaying) shardIsLost() {
+// shardsAreLost kills two of three pods once the run has begun. One is replaced, as by
+// Kubernetes where a node is drained; it does not send again what may have been sent.
+func (p *replaying) shardsAreLost() {
 	t := p.t
-	d := p.deploy(p.render("tapedeck.dev/replay-shards: \"2\"\nreplay.speedscale.com/timeout: 10s"))
+	d := p.deploy(p.render("tapedeck.dev/replay-shards: \"3\"\nreplay.speedscale.com/timeout: 10s"))
 	d.start()
 	s := d.bucket.place()
 	within(t, time.Minute, "the run to begin", func() bool {
@@ -502,12 +505,22 @@ func (p *replaying) shardIsLost() {
 		}
 		return object.Close() == nil
 	})
-	d.shards[1].running[contract.GeneratorContainer].kill()
+	for _, shard := range d.shards[1:] {
+		shard.running[contract.GeneratorContainer].kill()
+	}
+	replaced := d.shards[2].replacement()
+	replaced.startContainers()
 	code, message := d.shards[0].end(contract.GeneratorContainer)
 	d.failsForGood(code)
 	r := readReport(t, s, path.Join(d.dir(), "report.json"))
 	if code != 6 || r.ExitCode != 6 || r.Merged == nil || !slices.Equal(r.Merged.Lost, []int{1}) {
 		t.Errorf("the exit code is %d, and the report says %d and %+v, want 6, and shard 1 to be lost\n%s", code, r.ExitCode, r.Merged, message)
+	}
+	if !strings.HasPrefix(r.Partial, "shard 2: ") {
+		t.Errorf("the report says %q of what was cut short, want shard 2", r.Partial)
+	}
+	if code, message := replaced.end(contract.GeneratorContainer); code != 0 {
+		t.Errorf("the pod in the place of shard 2 ended with exit code %d: %s", code, message)
 	}
 }
 
@@ -527,6 +540,29 @@ func (p *replaying) withoutMesh() {
 	}
 	d.start()
 	d.finish().want(t, 0)
+	// No mesh keeps the copy from anything: the policies alone do.
+	before := p.dependenciesAsked()
+	app := d.copied.container(d.copied.Spec.Template.Spec.Containers[0])
+	past := app.with("/usr/bin/curl", "-sS", "--fail", "--max-time", "10", "--noproxy", "*", "http://dependency:8081/prices/tea")
+	if out, err := d.client.run(t, "curl", past); err != nil {
+		t.Errorf("nobody reaches the dependency without an Envoy, so that nothing is shown: %v %s", err, out)
+	}
+	if out, err := d.copied.namespace.run(t, "curl", past); err == nil {
+		t.Errorf("the copy reaches the dependency past its proxy: %s", out)
+	}
+	if got := p.dependenciesAsked() - before; got != 1 {
+		t.Errorf("the dependency was asked %d times, want once, by somebody else", got)
+	}
+}
+
+// inPlace replays to the workload itself, as in a cluster that is for tests.
+func (p *replaying) inPlace() {
+	d := p.deploy(p.render("tapedeck.dev/replay: in-place"))
+	if d.copied.Name != "app" {
+		p.t.Fatalf("the replay is to %s, want the workload", d.copied.Name)
+	}
+	d.start()
+	d.finish().want(p.t, 0)
 }
 
 // byHostsFile replays to a build that reads no proxy variable, as an object for the operator
