@@ -56,6 +56,7 @@ const (
 	CodeReplayIngressOpen  Code = "replay-ingress-open"
 	CodeReplayPassthrough  Code = "replay-passthrough-open"
 	CodeReplayAccount      Code = "replay-service-account"
+	CodeReplayPlaceOpen    Code = "replay-place-open"
 	CodeReplayIdentity     Code = "replay-no-identity"
 	CodeReplayDenied       Code = "replay-denied"
 	CodeReplayEgressClosed Code = "replay-egress-closed"
@@ -228,6 +229,7 @@ var reasons = map[Code]Reason{
 	CodeReplayIngressOpen:  {Warning, false, "Other NetworkPolicies of the input let others call the responder of a replay, which holds what was recorded.", "Exclude the pods that have the label tapedeck.dev/replay from those policies, by matchExpressions with the operator DoesNotExist."},
 	CodeReplayPassthrough:  {Info, false, "A NetworkPolicy opens the ports of hosts that the responder passes calls on to, at every address, because it can't name hosts.", ""},
 	CodeReplayAccount:      {Info, false, "AuthorizationPolicies tell pods by their service account, and parts of a replay share theirs with other pods, which are then admitted, too.", "Set the options replayServiceAccount and replayCopyServiceAccount to service accounts that nothing else has."},
+	CodeReplayPlaceOpen:    {Info, false, "The place of replays does not name its region or account, so a ServiceEntry opens all of them to the namespace.", "Put region or storage_account into the option replayPlace: see docs/places.md."},
 	CodeReplayIdentity:     {Warning, false, "Pods of a replay are called without mutual TLS, so no AuthorizationPolicy can tell who calls them.", "Nothing, where NetworkPolicies are enforced. Or else enable mutual TLS in the namespace."},
 	CodeReplayDenied:       {Warning, false, "Policies of the input also select the pods of a replay, and may refuse the recorded requests.", "Exclude the pods of replays, or expect that those requests fail."},
 	CodeReplayEgressClosed: {Warning, false, "An Istio Sidecar of the input selects pods of a replay and keeps them from what they need.", "Add to its egress what the result names."},

@@ -390,12 +390,17 @@ func (in *input) placeEntries(r *replay) ([]*Object, Results) {
 			continue
 		}
 		var objects []*Object
+		var results Results
 		for _, x := range PlaceHosts(*place) {
-			if !in.opened(x, r.namespace()) {
-				objects = append(objects, r.object(part, istioGroup+"/"+in.version, "ServiceEntry", r.policyName(part)+"-"+x.Name, istioNode(x.spec())))
+			if in.opened(x, r.namespace()) {
+				continue
+			}
+			objects = append(objects, r.object(part, istioGroup+"/"+in.version, "ServiceEntry", r.policyName(part)+"-"+x.Name, istioNode(x.spec())))
+			if host := x.Hosts[0]; strings.HasPrefix(host, "*.") {
+				results = append(results, result(CodeReplayPlaceOpen, r.from, "the option replayPlace is %s, which does not say where that is, so %s is open to the namespace under REGISTRY_ONLY; add ?region= of S3, or ?storage_account= of Azure, to open less", place, host).At(r.at, "", ""))
 			}
 		}
-		return objects, nil // they hold for the namespace
+		return objects, results // they hold for the namespace
 	}
 	return nil, nil
 }

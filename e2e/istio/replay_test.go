@@ -181,6 +181,7 @@ var settings = []setting{
 	{name: "sidecars of a trust domain", mesh: "sidecar", meshConfig: "trustDomain: prod.example.com", more: routed},
 	{name: "sidecars with all closed", mesh: "sidecar", meshConfig: registryOnly, more: routed + closed + narrow},
 	{name: "sidecars with all closed but egress", mesh: "sidecar", meshConfig: registryOnly, more: routed + closed},
+	{name: "sidecars with all closed by the mesh", mesh: "sidecar", meshConfig: registryOnly, more: routed + closed + strings.Replace(narrow, "namespace: shop", "namespace: istio-system", 1)},
 	{name: "sidecars by the Service", mesh: "sidecar", meshConfig: registryOnly, more: routed + closed + narrow, options: map[string]string{"inbound": "service"}},
 	{name: "sidecars outbound alone", mesh: "sidecar", meshConfig: registryOnly, more: closed + narrow, annotations: "sidecar.speedscale.com/proxy-type: forward"},
 	{name: "sidecars not captured", mesh: "sidecar", meshConfig: registryOnly, more: closed + narrow, inject: "false"},
