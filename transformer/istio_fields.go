@@ -89,10 +89,7 @@ func (in *input) checkFields() Results {
 			message += fmt.Sprintf("; the same in %d more", f.more)
 		}
 		r := result(CodeUnknownField, f.o, "%s; Kubernetes refuses or drops it, unless the cluster's Istio is newer", message).At(f.path, f.name, "")
-		if in.cfg.Strict {
-			r.Severity = Error
-		}
-		results = append(results, r)
+		results = append(results, r.ifStrict(in.cfg))
 	}
 	return results
 }

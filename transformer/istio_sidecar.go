@@ -138,10 +138,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 	case w.mockedBy() != nil: // it may reach nothing that is to be inherited
 	default:
 		lost := result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the options egress and outboundTrafficPolicy", w.id())
-		if in.cfg.Strict {
-			lost.Severity = Error
-		}
-		results = append(results, lost)
+		results = append(results, lost.ifStrict(in.cfg))
 	}
 	ingress := field(inherited, "ingress")
 	if ingress == nil {

@@ -168,8 +168,8 @@ func (in *input) decide(w *workload) Results {
 	}
 	inferred := in.infer(w)
 	if skip, ok := skipReason(w, in); ok {
-		if in.cfg.Strict && skip.Severity != Info {
-			skip.Severity = Error
+		if skip.Severity != Info {
+			skip = skip.ifStrict(in.cfg)
 		}
 		return append(results, skip)
 	}

@@ -113,6 +113,11 @@ func (r *replay) namespace() string {
 	return r.from.namespace()
 }
 
+// result says something about the replay, where it is asked for.
+func (r *replay) result(code Code, message string, args ...any) Result {
+	return result(code, r.from, message, args...).At(r.at, "", "")
+}
+
 // addReplays reads the replays that are asked for, and adds their copies to the input, so
 // that these are captured as the workloads of which they are copies. It comes after the
 // workloads were decided on, and before any is injected.

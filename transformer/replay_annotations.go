@@ -191,11 +191,7 @@ func unknownReplayAnnotation(o *Object, cfg *Config, key string) Result {
 		near = strings.TrimSuffix(strings.TrimPrefix(near, "; did you mean "), "?")
 		hint = fmt.Sprintf("; did you mean %s?", names[near])
 	}
-	r := result(CodeUnknownAnnotation, o, "annotation %s is unknown%s", key, hint)
-	if cfg.Strict {
-		r.Severity = Error
-	}
-	return r
+	return result(CodeUnknownAnnotation, o, "annotation %s is unknown%s", key, hint).ifStrict(cfg)
 }
 
 // readAnnotations reads the annotations of a request. They stand in the given places of

@@ -128,11 +128,11 @@ func (a *appEnv) formerProxies() []*yaml.Node {
 // themselves, as far as their programs read variables.
 func (in *input) pointAtResponder(r *replay) Results {
 	w := r.copied
-	done := result(CodeReplayCopy, r.from, "%s is copied as %s, without a sidecar", w.original.Ref(), w.Ref()).At(r.at, "", "")
+	done := r.result(CodeReplayCopy, "%s is copied as %s, without a sidecar", w.original.Ref(), w.Ref())
 	if !r.responds() {
 		return Results{done}
 	}
-	results := Results{done, result(CodeReplayNoSidecar, r.from, "%s is not captured, so its copy has no sidecar either: variables lead it to the responder. What its programs call without them, as Java and database drivers do, the NetworkPolicy stops; %sinject: \"true\" gives both a sidecar%s", w.original.Ref(), contract.SidecarPrefix, r.withoutHostsFile()).At(r.at, "", "")}
+	results := Results{done, r.result(CodeReplayNoSidecar, "%s is not captured, so its copy has no sidecar either: variables lead it to the responder. What its programs call without them, as Java and database drivers do, the NetworkPolicy stops; %sinject: \"true\" gives both a sidecar%s", w.original.Ref(), contract.SidecarPrefix, r.withoutHostsFile())}
 	for _, needed := range [][2]string{{"volumes", contract.TrustVolume}, {"initContainers", contract.WaitContainer}} {
 		if named(field(w.podSpec(), needed[0]), needed[1]) != nil {
 			return append(results, result(CodeNameClash, w.Object, "the pod has %s among its %s, a name that the copy needs; rename it", needed[1], needed[0]))
@@ -224,5 +224,5 @@ func (in *input) namedHosts(r *replay) Results {
 	if len(found) == 0 {
 		return nil
 	}
-	return Results{result(CodeReplayHosts, r.from, "the environment of %s names %s: a program that reads no proxy variables does not reach the responder there, and the NetworkPolicy stops it; routing: hostalias, or %scapture-hosts, leads it there", w.original.Ref(), strings.Join(found, "; "), contract.OwnPrefix).At(r.at, "", "")}
+	return Results{r.result(CodeReplayHosts, "the environment of %s names %s: a program that reads no proxy variables does not reach the responder there, and the NetworkPolicy stops it; routing: hostalias, or %scapture-hosts, leads it there", w.original.Ref(), strings.Join(found, "; "), contract.OwnPrefix)}
 }

@@ -135,7 +135,7 @@ func (in *input) checkNetwork(r *replay, spec *yaml.Node) Results {
 	if !isTrue(field(spec, "hostNetwork")) {
 		return nil
 	}
-	return Results{result(CodeReplayHost, r.from, "%s can't be copied: its pods are in the network of their nodes, where no NetworkPolicy holds, so nothing would keep the copy from writing to production; allowed: pods without hostNetwork, or mode generator-only with the URL of a test environment", r.w.Ref()).At(r.at, "", "")}
+	return Results{r.result(CodeReplayHost, "%s can't be copied: its pods are in the network of their nodes, where no NetworkPolicy holds, so nothing would keep the copy from writing to production; allowed: pods without hostNetwork, or mode generator-only with the URL of a test environment", r.w.Ref())}
 }
 
 // notCopied lists fields of a pod that a copy is made without, and why.
@@ -176,7 +176,7 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 	if len(left) == 0 {
 		return nil
 	}
-	return Results{result(CodeReplayLeftOut, r.from, "the copy of %s is made without %s", r.w.Ref(), strings.Join(unique(left), "; without ")).At(r.at, "", "")}
+	return Results{r.result(CodeReplayLeftOut, "the copy of %s is made without %s", r.w.Ref(), strings.Join(unique(left), "; without "))}
 }
 
 // nameNodeAccess names what of a copy reaches its node past every NetworkPolicy.
@@ -200,7 +200,7 @@ func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 	if len(found) == 0 {
 		return nil
 	}
-	return Results{result(CodeReplayNode, r.from, "the copy of %s reaches its node, as the original does: %s. What it does there, as through a socket, no NetworkPolicy stops", r.w.Ref(), strings.Join(found, "; ")).At(r.at, "", "")}
+	return Results{r.result(CodeReplayNode, "the copy of %s reaches its node, as the original does: %s. What it does there, as through a socket, no NetworkPolicy stops", r.w.Ref(), strings.Join(found, "; "))}
 }
 
 // nameRunning names what of a copy runs before anything answers it, or may want the
@@ -221,7 +221,7 @@ func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
 		for _, c := range early {
 			names = append(names, c.name())
 		}
-		results = append(results, result(CodeReplayInit, r.from, "the copy of %s runs the original's init containers, too: %s. The NetworkPolicy keeps them from everything but the responder: one that migrates or waits for a database fails, and the copy does not start%s", r.w.Ref(), strings.Join(names, ", "), advice).At(r.at, "", ""))
+		results = append(results, r.result(CodeReplayInit, "the copy of %s runs the original's init containers, too: %s. The NetworkPolicy keeps them from everything but the responder: one that migrates or waits for a database fails, and the copy does not start%s", r.w.Ref(), strings.Join(names, ", "), advice))
 	}
 	token := isTrue(field(spec, "automountServiceAccountToken"))
 	for _, v := range items(field(spec, "volumes")) {
@@ -230,7 +230,7 @@ func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
 		}
 	}
 	if token {
-		results = append(results, result(CodeReplayAPI, r.from, "the pods of %s ask for a token of their service account: the copy has one, too, and the NetworkPolicy keeps it from the Kubernetes API", r.w.Ref()).At(r.at, "", ""))
+		results = append(results, r.result(CodeReplayAPI, "the pods of %s ask for a token of their service account: the copy has one, too, and the NetworkPolicy keeps it from the Kubernetes API", r.w.Ref()))
 	}
 	return results
 }
@@ -265,7 +265,7 @@ func (in *input) addService(r *replay) Results {
 		if _, host, _, _ := parseTarget(r.URL); host != "" || !r.generates() {
 			return nil
 		}
-		return Results{result(CodeReplayPorts, r.from, "nothing says at which port %s takes requests: no Service of the input leads to its pods, no port is captured, and its containers declare none%s; allowed: a Service, a containerPort, or %sproxy-port", r.w.Ref(), in.serviceElsewhere(r.w), contract.SidecarPrefix).At(r.at, "", "")}
+		return Results{r.result(CodeReplayPorts, "nothing says at which port %s takes requests: no Service of the input leads to its pods, no port is captured, and its containers declare none%s; allowed: a Service, a containerPort, or %sproxy-port", r.w.Ref(), in.serviceElsewhere(r.w), contract.SidecarPrefix)}
 	}
 	var ports []*yaml.Node
 	for _, n := range r.ports {
@@ -353,12 +353,12 @@ func (w *workload) news(all Results) (news Results) {
 		ours := found.ResourceRef != nil && found.ResourceRef.Name == r.name
 		switch {
 		case found.Code() == CodeInjected && w.original != nil:
-			news = append(news, result(CodeReplayCopy, r.from, "%s is copied as %s: %s", original.Ref(), w.Ref(), w.settings.describe()).At(r.at, "", ""))
+			news = append(news, r.result(CodeReplayCopy, "%s is copied as %s: %s", original.Ref(), w.Ref(), w.settings.describe()))
 		case slices.ContainsFunc(original.said, known):
 		case !ours:
 			news = append(news, found)
 		case found.Severity != Info || found.ResourceRef.Kind == "Deployment":
-			about := result(found.Code(), r.from, "the copy %s: %s", w.Ref(), found.Message).At(r.at, "", "")
+			about := r.result(found.Code(), "the copy %s: %s", w.Ref(), found.Message)
 			about.Severity = found.Severity
 			news = append(news, about)
 		}

@@ -57,8 +57,8 @@ type fields[T any] struct {
 	of   *Object
 	what string
 	// texts: a value that YAML does not read as text is an error, as it is to Kubernetes.
-	texts  bool
-	strict bool
+	texts bool
+	cfg   *Config
 
 	found   []foundField
 	results Results
@@ -161,10 +161,7 @@ func (f *fields[T]) walkMap(n *yaml.Node, path, pattern string, at []int, bad fu
 			f.walk(value, in, pattern+key, at)
 		default:
 			r := result(CodeReplayField, f.of, "%s%s is not known%s; allowed: %s", f.what, in, didYouMean(key, known), oneOf(known)).At(in, "", "")
-			if f.strict {
-				r.Severity = Error
-			}
-			f.results = append(f.results, r)
+			f.results = append(f.results, r.ifStrict(f.cfg))
 		}
 		seen[key] = true
 	}

@@ -80,7 +80,7 @@ func (in *input) authorizations(r *replay) ([]*Object, Results) {
 		return nil, nil
 	}
 	say := func(code Code, message string, args ...any) {
-		results = append(results, result(code, r.from, message, args...).At(r.at, "", ""))
+		results = append(results, r.result(code, message, args...))
 	}
 	var objects []*Object
 	admit := func(part string, callers ...*security.Rule) {
@@ -211,7 +211,7 @@ func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Resu
 	var results Results
 	say := func(code Code, names []string, message string) {
 		if names = unique(names); len(names) > 0 {
-			results = append(results, result(code, r.from, "%s %s the replay's pods, too: %s", strings.Join(names, " and "), verb(names, "selects", "select"), message).At(r.at, "", ""))
+			results = append(results, r.result(code, "%s %s the replay's pods, too: %s", strings.Join(names, " and "), verb(names, "selects", "select"), message))
 		}
 	}
 	say(CodeReplayDenied, refusing, "such a policy comes before those that allow, and may refuse the recorded requests")
@@ -272,7 +272,7 @@ func (in *input) checkSelecting(r *replay, part string, sidecar *Object) Results
 	if len(lacking) == 0 {
 		return nil
 	}
-	return Results{result(CodeReplayEgressClosed, r.from, "%s selects the pods of the replay's %s, and its egress lacks %s, so they do not reach what they need; add that", sidecar.Ref(), part, strings.Join(lacking, " and ")).At(r.at, "", "")}
+	return Results{r.result(CodeReplayEgressClosed, "%s selects the pods of the replay's %s, and its egress lacks %s, so they do not reach what they need; add that", sidecar.Ref(), part, strings.Join(lacking, " and "))}
 }
 
 // namespacesFor returns the namespaces that a part has something to call in.

@@ -50,7 +50,7 @@ func (in *input) nameReplays(replays []*replay) Results {
 		r.name = in.replayName(r)
 		id := r.namespace() + "/" + r.name
 		if first := taken[id]; first != nil {
-			results = append(results, result(CodeReplayTwice, r.from, "%s asks for a replay that %s of %s asks for already, with the same settings; remove one of the two", orThis(r.at), orThis(first.at), first.from.Ref()).At(r.at, "", ""))
+			results = append(results, r.result(CodeReplayTwice, "%s asks for a replay that %s of %s asks for already, with the same settings; remove one of the two", orThis(r.at), orThis(first.at), first.from.Ref()))
 			continue
 		}
 		taken[id] = r

@@ -183,7 +183,7 @@ func checkShared(replays []*replay) (results Results) {
 		case other == nil:
 			first[r.w] = r
 		case r.InPlace || other.InPlace:
-			results = append(results, result(CodeReplayShared, r.from, "%s is replayed to in place, and %s asks for another replay of it; allowed: one replay in place, or copies", r.w.Ref(), other.from.Ref()).At(r.at, "", ""))
+			results = append(results, r.result(CodeReplayShared, "%s is replayed to in place, and %s asks for another replay of it; allowed: one replay in place, or copies", r.w.Ref(), other.from.Ref()))
 		}
 	}
 	return results
@@ -260,7 +260,7 @@ func (in *input) trafficReplay(o *Object) ([]*replay, Results) {
 	}
 	q := replayRequest{from: o, at: "spec"}
 	results := q.readAnnotations(in.cfg, [][]string{nil})
-	f := fields[replayRequest]{rows: trafficReplayFields, of: o, texts: true, strict: in.cfg.Strict}
+	f := fields[replayRequest]{rows: trafficReplayFields, of: o, texts: true, cfg: in.cfg}
 	if spec := field(o.Node, "spec"); spec != nil {
 		said, more := f.read(spec, "spec", &q)
 		q.said, results = append(q.said, said...), append(results, more...)

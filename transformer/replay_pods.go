@@ -232,7 +232,7 @@ func checkResourceList(v string) error {
 func (in *input) checkReplayPods(r *replay) Results {
 	var results Results
 	fail := func(code Code, message string, args ...any) {
-		results = append(results, result(code, r.from, message, args...).At(r.at, "", ""))
+		results = append(results, r.result(code, message, args...))
 	}
 	if in.cfg.ImageContract < replayContract {
 		fail(CodeImageContract, "images run generators and responders from contract version %d on, and the option imageContract is %d; allowed: a newer image", replayContract, in.cfg.ImageContract)
@@ -267,7 +267,7 @@ func (in *input) checkReplayQuotas(r *replay) Results {
 				if strings.HasSuffix(q.setting, "-request") {
 					option = "replayRequests"
 				}
-				results = append(results, result(CodeQuota, r.from, "%s refuses the pods of the generator and the responder: it counts %s, which every container must have then, and they have none; set the option %s", o.Ref(), key, option).At(r.at, "", ""))
+				results = append(results, r.result(CodeQuota, "%s refuses the pods of the generator and the responder: it counts %s, which every container must have then, and they have none; set the option %s", o.Ref(), key, option))
 			}
 		}
 	}
@@ -286,7 +286,7 @@ func (in *input) checkReplaySecrets(r *replay) Results {
 	check := func(what, name string, keys ...string) {
 		o := in.find("", "Secret", r.namespace(), name)
 		if o == nil {
-			results = append(results, result(CodeReplaySecret, r.from, "%s needs %s of Secret %s, which is not in the input: its pods wait until the Secret is there", what, strings.Join(keys, " and "), name).At(r.at, "", ""))
+			results = append(results, r.result(CodeReplaySecret, "%s needs %s of Secret %s, which is not in the input: its pods wait until the Secret is there", what, strings.Join(keys, " and "), name))
 			return
 		}
 		for _, key := range keys {

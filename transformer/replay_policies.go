@@ -273,7 +273,7 @@ func (r *replay) target() []destination {
 func (in *input) checkReplayPolicies(r *replay) Results {
 	var results Results
 	say := func(code Code, message string, args ...any) {
-		results = append(results, result(code, r.from, message, args...).At(r.at, "", ""))
+		results = append(results, r.result(code, message, args...))
 	}
 	switch {
 	case r.copied != nil && !r.responds():

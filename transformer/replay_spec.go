@@ -135,10 +135,7 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 	base.Snapshot, _ = contract.ParseSnapshotRef(q.SnapshotID)
 	if base.Snapshot.Digest == "" {
 		r := q.statement("snapshot-id", "snapshotID").result(CodeSnapshotUnpinned, q.from, "names a snapshot without its digest, so who can write to the place can put another one there; write ID@sha256:DIGEST, as `tapedeck snapshot create` and `list` print it")
-		if in.cfg.Strict {
-			r.Severity = Error
-		}
-		results = append(results, r)
+		results = append(results, r.ifStrict(in.cfg))
 	}
 	results = append(results, in.checkCredentials(q)...)
 	for _, s := range q.said {
@@ -206,7 +203,7 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 	r := &replay{replaySpec: base, from: q.from, at: cmp.Or(t.at, q.at), w: t.w}
 	var results Results
 	bad := func(code Code, message string, args ...any) {
-		results = append(results, result(code, q.from, message, args...).At(r.at, "", ""))
+		results = append(results, r.result(code, message, args...))
 	}
 	r.URL = cmp.Or(q.URL, t.URI)
 	r.Tests, r.Mocks = slicesOf(t.Tests), slicesOf(t.Mocks)
@@ -314,7 +311,7 @@ func (r *replay) rendered() Result {
 		parts = append(parts, fmt.Sprintf("mocks %s", r.Mocks))
 	}
 	parts = append(parts, "test config "+r.inferred)
-	return result(CodeReplayRendered, r.from, "replayed: %s", strings.Join(parts, ", ")).At(r.at, "", "")
+	return r.result(CodeReplayRendered, "replayed: %s", strings.Join(parts, ", "))
 }
 
 // String says for a result what is selected.

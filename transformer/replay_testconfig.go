@@ -362,7 +362,7 @@ func (in *input) ownConfig(o *Object) (*testConfig, Results) {
 		if o.apiVersion() != testConfigAPIVersion {
 			return c, Results{result(CodeBadValue, o, "apiVersion: found %q, allowed: %s", o.apiVersion(), testConfigAPIVersion).At("apiVersion", o.apiVersion(), testConfigAPIVersion)}
 		}
-		f := fields[testConfig]{rows: testConfigFields, of: o, strict: in.cfg.Strict}
+		f := fields[testConfig]{rows: testConfigFields, of: o, cfg: in.cfg}
 		var results Results
 		if spec := field(o.Node, "spec"); spec != nil {
 			_, results = f.read(spec, "spec", c)
@@ -409,7 +409,7 @@ func (in *input) foreignConfig(id string, text foreignText) (*testConfig, Result
 		if err != nil {
 			return c, Results{result(CodeReplayConfig, text.Object, "%s: found no test config: %v; allowed: the ecosystem's JSON, {\"id\": %q, …}", at, err, id).At(at, "", "")}
 		}
-		f := fields[testConfig]{rows: foreignFields, of: text.Object, what: at + ": ", strict: in.cfg.Strict}
+		f := fields[testConfig]{rows: foreignFields, of: text.Object, what: at + ": ", cfg: in.cfg}
 		_, results := f.read(n, "", c)
 		if err = c.translate(); err == nil {
 			err = c.finish()
@@ -418,11 +418,7 @@ func (in *input) foreignConfig(id string, text foreignText) (*testConfig, Result
 			results = append(results, result(CodeBadValue, text.Object, "%s: %v", at, err).At(at, "", ""))
 		}
 		for _, what := range c.unknown {
-			r := result(CodeReplayField, text.Object, "%s: %s", at, what).At(at, "", "")
-			if in.cfg.Strict {
-				r.Severity = Error
-			}
-			results = append(results, r)
+			results = append(results, result(CodeReplayField, text.Object, "%s: %s", at, what).At(at, "", "").ifStrict(in.cfg))
 		}
 		return c, results
 	})

@@ -41,7 +41,7 @@ func (in *input) copyVolumes(r *replay, spec *yaml.Node) Results {
 		}
 	}
 	if len(emptied) > 0 {
-		results = append(results, result(CodeReplayEmptied, r.from, "the copy of %s has an empty volume in place of %s, by the option replayVolumes", r.w.Ref(), strings.Join(emptied, ", ")).At(r.at, "", ""))
+		results = append(results, r.result(CodeReplayEmptied, "the copy of %s has an empty volume in place of %s, by the option replayVolumes", r.w.Ref(), strings.Join(emptied, ", ")))
 	}
 	return results
 }

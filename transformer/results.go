@@ -140,6 +140,14 @@ func (r Result) At(path, current, proposed string) Result {
 	return r
 }
 
+// ifStrict makes an error of a result in strict mode.
+func (r Result) ifStrict(cfg *Config) Result {
+	if cfg.Strict {
+		r.Severity = Error
+	}
+	return r
+}
+
 // sortedKeys returns a map's keys in order.
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))

@@ -157,11 +157,7 @@ func unknownAnnotation(o *Object, cfg *Config, key string) Result {
 	if row, _ := annotation(name); row != nil { // with the other prefix
 		hint = fmt.Sprintf("; did you mean %s?", row.Key())
 	}
-	r := result(CodeUnknownAnnotation, o, "annotation %s is unknown%s", key, hint)
-	if cfg.Strict {
-		r.Severity = Error
-	}
-	return r
+	return result(CodeUnknownAnnotation, o, "annotation %s is unknown%s", key, hint).ifStrict(cfg)
 }
 
 // protocols are those that go with a capture type.

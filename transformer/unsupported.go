@@ -129,10 +129,7 @@ func (in *input) unsupported(objects []*Object) Results {
 			}
 		}
 		r := result(CodeUnsupported, o, "skipped: annotation %s on kind %s of apiVersion %s: %s; allowed: %s", first.key, o.kind(), o.apiVersion(), reason, supportedKinds()).At(first.path, first.value, "")
-		if in.cfg.Strict {
-			r.Severity = Error
-		}
-		results = append(results, r)
+		results = append(results, r.ifStrict(in.cfg))
 	}
 	return results
 }
