@@ -86,7 +86,6 @@ func run(sources []Source, cfg transformer.Config, apply transform, undo bool) (
 var doings = map[transformer.Code]struct{ does, would string }{
 	transformer.CodeInjected:       {"injected", "it would have been injected"},
 	transformer.CodeReplayRendered: {"replayed", "it would have been replayed"},
-	transformer.CodeReplayCopy:     {"is copied", "would have been copied"},
 }
 
 // failed is what comes out where nothing may be changed: for a KRM function

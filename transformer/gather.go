@@ -36,6 +36,7 @@ var gathered = map[Code]gathering{
 	CodeHostsInit:    {namedByObject, true},
 
 	CodeReplayRenamed: {namedByObject, true},
+	CodeReplaySecret:  {namedByObject, true},
 }
 
 // gathering says how results of a code become one.

@@ -123,19 +123,18 @@ const (
 	CodeConfigDocument     Code = "config-document"
 	CodeNotManifest        Code = "not-manifest"
 
-	CodeHeld              Code = "replay-held"
-	CodeHoldRefused       Code = "replay-held-refused"
-	CodeReplayRenamed     Code = "replay-renamed"
-	CodeReplayRendered    Code = "replay-rendered"
-	CodeReplayIgnored     Code = "replay-ignored"
-	CodeSnapshotUnpinned  Code = "snapshot-unpinned"
-	CodeReplayField       Code = "replay-field-unknown"
-	CodeReplayNotMocked   Code = "replay-not-mocked"
-	CodeReplayCredentials Code = "replay-credentials"
-	CodeReplayNoSnapshot  Code = "replay-no-snapshot"
-	CodeReplayNoPlace     Code = "replay-no-place"
-	CodeReplayWorkload    Code = "replay-workload"
-	CodeReplayConfig      Code = "replay-test-config"
+	CodeHeld             Code = "replay-held"
+	CodeHoldRefused      Code = "replay-held-refused"
+	CodeReplayRenamed    Code = "replay-renamed"
+	CodeReplayRendered   Code = "replay-rendered"
+	CodeReplayIgnored    Code = "replay-ignored"
+	CodeSnapshotUnpinned Code = "snapshot-unpinned"
+	CodeReplayField      Code = "replay-field-unknown"
+	CodeReplayNotMocked  Code = "replay-not-mocked"
+	CodeReplayNoSnapshot Code = "replay-no-snapshot"
+	CodeReplayNoPlace    Code = "replay-no-place"
+	CodeReplayWorkload   Code = "replay-workload"
+	CodeReplayConfig     Code = "replay-test-config"
 
 	CodeBadValue        Code = "bad-value"
 	CodeBadCombination  Code = "bad-combination"
@@ -166,7 +165,6 @@ const (
 	CodeInvalidYAML     Code = "invalid-yaml"
 	CodeInvalidConfig   Code = "invalid-config"
 
-	CodeReplayCopy      Code = "replay-copy"
 	CodeReplayNoSidecar Code = "replay-no-sidecar"
 	CodeReplayInPlace   Code = "replay-in-place"
 	CodeReplayInit      Code = "replay-init"
@@ -301,16 +299,15 @@ var reasons = map[Code]Reason{
 	CodeNotManifest:    {Info, false, "A file of a directory is no Kubernetes manifest, so it is left out. A file that was named is an error.", "Name manifests alone. Render a chart's templates with `helm template`, and a kustomization with `-k`."},
 	CodeConfigDocument: {Warning, false, "A configuration stands among the manifests, where it configures nothing.", "Give it with --config, and take it out of the manifests: no cluster knows its kind."},
 
-	CodeReplayRendered:    {Info, false, "A replay was rendered.", ""},
-	CodeReplayIgnored:     {Info, false, "Something that asks for a replay is to be left alone, or is never applied.", ""},
-	CodeSnapshotUnpinned:  {Warning, false, "A replay names its snapshot without the digest: who can write to the place can put another one there; `strict` makes an error of it.", "Write ID@sha256:DIGEST, as `tapedeck snapshot list` prints it."},
-	CodeReplayField:       {Warning, false, "A TrafficReplay or a test config has a field that is not known; `strict` makes an error of it.", "Correct the field's name, or remove it; docs/cluster-replay.md has all names."},
-	CodeReplayNotMocked:   {Warning, false, "A full replay lists no mocks, so nothing is mocked.", "List slice keys under mocks, or * for all."},
-	CodeReplayCredentials: {Warning, false, "A Secret that a replay names has no credentials under the key that the generator reads.", "Put lines such as header.Authorization=Bearer … under `credentials`. If something else does that in the cluster, there is nothing to do."},
-	CodeReplayNoSnapshot:  {Error, false, "Something is said of a replay, and not which snapshot is replayed.", "Set replay.speedscale.com/snapshot-id, or spec.snapshotID."},
-	CodeReplayNoPlace:     {Error, false, "A replay has no place where its snapshot is and its report goes.", "Set the option replayPlace to a bucket, or to a directory of its own with the option replayClaim."},
-	CodeReplayWorkload:    {Error, false, "A TrafficReplay names a workload that is not in the input, or is not the only one.", "Render the workload together with the TrafficReplay."},
-	CodeReplayConfig:      {Error, false, "A replay names a test config that is not there, is there more than once, or can't be read.", "Use one of those that the result lists, or render the test config together with the replay."},
+	CodeReplayRendered:   {Info, false, "A replay was rendered.", ""},
+	CodeReplayIgnored:    {Info, false, "Something that asks for a replay is to be left alone, or is never applied.", ""},
+	CodeSnapshotUnpinned: {Warning, false, "A replay names its snapshot without the digest: who can write to the place can put another one there; `strict` makes an error of it.", "Write ID@sha256:DIGEST, as `tapedeck snapshot list` prints it."},
+	CodeReplayField:      {Warning, false, "A TrafficReplay or a test config has a field that is not known; `strict` makes an error of it.", "Correct the field's name, or remove it; docs/cluster-replay.md has all names."},
+	CodeReplayNotMocked:  {Warning, false, "A full replay lists no mocks, so nothing is mocked.", "List slice keys under mocks, or * for all."},
+	CodeReplayNoSnapshot: {Error, false, "Something is said of a replay, and not which snapshot is replayed.", "Set replay.speedscale.com/snapshot-id, or spec.snapshotID."},
+	CodeReplayNoPlace:    {Error, false, "A replay has no place where its snapshot is and its report goes.", "Set the option replayPlace to a bucket, or to a directory of its own with the option replayClaim."},
+	CodeReplayWorkload:   {Error, false, "A TrafficReplay names a workload that is not in the input, or is not the only one.", "Render the workload together with the TrafficReplay."},
+	CodeReplayConfig:     {Error, false, "A replay names a test config that is not there, is there more than once, or can't be read.", "Use one of those that the result lists, or render the test config together with the replay."},
 
 	CodeBadValue:        {Error, false, "A value is not one of those allowed.", "The result says what was found and what is allowed."},
 	CodeBadCombination:  {Error, false, "Two settings exclude each other.", "The result names both."},
@@ -335,13 +332,12 @@ var reasons = map[Code]Reason{
 	CodeReplayTwice:     {Error, false, "Two replays of one workload have the same settings, so they would have the same names.", "Remove one of the two."},
 	CodeReplayName:      {Error, false, "An object of the input has the name that a replay needs, and no render created it.", "Rename or remove the object."},
 	CodeReplaySecret:    {Info, false, "The pods of a replay need a Secret that is not in the input: they wait until it is there.", "Create it in their namespace; `tapedeck ca` makes that of the CA."},
-	CodeReplaySecretKey: {Warning, false, "The pods of a replay need a key that a Secret of the input does not have.", "Add it. If something else does that in the cluster, there is nothing to do."},
+	CodeReplaySecretKey: {Warning, false, "The pods of a replay need a key that a Secret of the input does not have.", "Add it: `credentials` has lines such as header.Authorization=Bearer …. If something else does that in the cluster, there is nothing to do."},
 	CodeReplayTLS:       {Warning, false, "The copy takes TLS, and the generator verifies the certificate, which is the original's.", "Nothing, if the certificate has the name that the result gives; or else have it signed for that, too."},
 	CodeNotCreated:      {Error, false, "The annotation tapedeck.dev/created-for is on an object that no render created, or that was changed too far to tell.", "Remove the annotation, or the object."},
 	CodeInvalidYAML:     {Error, false, "The input is not YAML that can be read.", "The result gives the line."},
 	CodeInvalidConfig:   {Error, false, "The configuration is not valid.", "The result names the field."},
 
-	CodeReplayCopy:      {Info, false, "A workload is replayed to by a copy of it, which is rendered with it.", ""},
 	CodeReplayNoSidecar: {Warning, false, "The workload of a replay is not captured, so its copy has no sidecar: variables alone lead it to the responder.", "Annotate the workload with sidecar.speedscale.com/inject: \"true\"."},
 	CodeReplayInPlace:   {Warning, false, "A workload is replayed to in place: it answers from mocks to whoever calls it, and works on its own data.", "Do this in test clusters only."},
 	CodeReplayInit:      {Warning, false, "A copy runs the original's init containers, which nothing answers but the responder.", "Take those that migrate or wait for a database out of the pod, or let them fail without harm."},

@@ -316,7 +316,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	}
 	results = append(results, in.openPorts(e, w)...)
 	results = append(results, in.checkMountedNames(w)...)
-	if w.original == nil && w.settings.intercepts() && in.find("", "Secret", w.namespace(), in.cfg.CASecret) == nil {
+	if w.mockedBy() == nil && w.settings.intercepts() && in.find("", "Secret", w.namespace(), in.cfg.CASecret) == nil {
 		results = append(results, result(CodeCASecret, w.Object, "TLS is intercepted with the CA of Secret %s, which is not in the input; without it TLS passes through unread. `tapedeck ca` makes one", in.cfg.CASecret))
 	}
 	results = append(results, in.addSidecar(e, w, upstream)...)

@@ -128,11 +128,10 @@ func (a *appEnv) formerProxies() []*yaml.Node {
 // themselves, as far as their programs read variables.
 func (in *input) pointAtResponder(r *replay) Results {
 	w := r.copied
-	done := r.result(CodeReplayCopy, "%s is copied as %s, without a sidecar", w.original.Ref(), w.Ref())
 	if !r.responds() {
-		return Results{done}
+		return nil
 	}
-	results := Results{done, r.result(CodeReplayNoSidecar, "%s is not captured, so its copy has no sidecar either: variables lead it to the responder. What its programs call without them, as Java and database drivers do, the NetworkPolicy stops; %sinject: \"true\" gives both a sidecar%s", w.original.Ref(), contract.SidecarPrefix, r.withoutHostsFile())}
+	results := Results{r.result(CodeReplayNoSidecar, "%s is not captured, so its copy has no sidecar either: variables lead it to the responder. What its programs call without them, as Java and database drivers do, the NetworkPolicy stops; %sinject: \"true\" gives both a sidecar%s", w.original.Ref(), contract.SidecarPrefix, r.withoutHostsFile())}
 	for _, needed := range [][2]string{{"volumes", contract.TrustVolume}, {"initContainers", contract.WaitContainer}} {
 		if named(field(w.podSpec(), needed[0]), needed[1]) != nil {
 			return append(results, result(CodeNameClash, w.Object, "the pod has %s among its %s, a name that the copy needs; rename it", needed[1], needed[0]))

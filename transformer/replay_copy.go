@@ -352,8 +352,7 @@ func (w *workload) news(all Results) (news Results) {
 		}
 		ours := found.ResourceRef != nil && found.ResourceRef.Name == r.name
 		switch {
-		case found.Code() == CodeInjected && w.original != nil:
-			news = append(news, r.result(CodeReplayCopy, "%s is copied as %s: %s", original.Ref(), w.Ref(), w.settings.describe()))
+		case found.Code() == CodeInjected && w.original != nil: // as the original is
 		case slices.ContainsFunc(original.said, known):
 		case !ours:
 			news = append(news, found)

@@ -404,7 +404,7 @@ func TestWhatKeepsPodsOfAReplayFromStarting(t *testing.T) {
 apiVersion: v1
 kind: Secret
 metadata: {name: speedscale-certs, namespace: store}
-data: {tls.crt: "", tls.key: ""}
+data: {tls.crt: eA==, tls.key: eA==}
 ---
 apiVersion: v1
 kind: Secret
@@ -426,6 +426,9 @@ stringData: {other: ""}
 		{"no CA", shop, nil, nil, "replay-secret"},
 		{"a Secret of another namespace", strings.ReplaceAll(full, "namespace: store}\ndata", "namespace: other}\ndata"), nil, nil, "replay-secret"},
 		{"a Secret without the key", strings.Replace(full, "tls.key", "tls.pem", 1), nil, nil, "replay-secret-key"},
+		{"a Secret with nothing under the key", strings.Replace(full, "tls.key: eA==", `tls.key: ""`, 1), nil, nil, "replay-secret-key"},
+		{"a Secret without credentials", full, nil, []string{"login"}, "replay-secret-key"},
+		{"a Secret with credentials", strings.Replace(full, `other: ""`, "credentials: header.Cookie=c", 1), nil, []string{"login"}, ""},
 		{"a Secret that is not there", full, nil, []string{"token"}, "replay-secret"},
 		{"no key for redaction", full, map[string]string{"redactKeySecret": "redaction"}, nil, "replay-secret"},
 		{"a directory with one", full, map[string]string{"replayPlace": "/p", "replayClaim": "place"}, nil, ""},

@@ -503,21 +503,6 @@ spec: {snapshotID: ` + snapshotPin + `, workloads: [{ref: {name: checkout}, mock
 	}
 }
 
-func TestSecretsWithoutCredentials(t *testing.T) {
-	secret := "\n---\n" + `apiVersion: v1
-kind: Secret
-metadata: {name: login, namespace: shop}
-stringData: {token: x}`
-	_, results := asked(t, annotated("replay.speedscale.com/snapshot-id: "+snapshotPin, "replay.speedscale.com/secrets: login")+secret)
-	if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "warning replay-credentials: annotation replay.speedscale.com/secrets names shop/Secret/login, which has no data.credentials") {
-		t.Errorf("found %q", found)
-	}
-	_, results = asked(t, annotated("replay.speedscale.com/snapshot-id: "+snapshotPin, "replay.speedscale.com/secrets: login")+strings.Replace(secret, "token", "credentials", 1))
-	if found := findings(results); found != nil {
-		t.Errorf("found %q", found)
-	}
-}
-
 // What has no effect makes no other replay: its hash is of what is left.
 func TestASettingWithoutEffectChangesNothing(t *testing.T) {
 	asks := []string{"replay.speedscale.com/snapshot-id: " + snapshotPin, "replay.speedscale.com/mode: responder-only"}

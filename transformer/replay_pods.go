@@ -280,32 +280,32 @@ var replayDirs = []string{contract.Binary, contract.CADir, contract.RedactKeyDir
 // replayContract is the version of the contract that has generators and responders.
 const replayContract = 3
 
-// checkReplaySecrets reports Secrets without which a pod waits.
-func (in *input) checkReplaySecrets(r *replay) Results {
-	var results Results
-	check := func(what, name string, keys ...string) {
-		o := in.find("", "Secret", r.namespace(), name)
+// checkReplaySecrets reports Secrets without which the pods wait.
+func (in *input) checkReplaySecrets(r *replay) (results Results) {
+	var needed []secretFiles
+	if r.responds() {
+		needed = in.responderPod(r).secrets
+	}
+	if r.generates() {
+		needed = append(needed, in.generatorPod(r, in.targets(r)).secrets...)
+	}
+	var missing []string
+	for _, s := range needed {
+		o := in.find("", "Secret", r.namespace(), s.secret)
 		if o == nil {
-			results = append(results, r.result(CodeReplaySecret, "%s needs %s of Secret %s, which is not in the input: its pods wait until the Secret is there", what, strings.Join(keys, " and "), name))
-			return
+			missing = append(missing, fmt.Sprintf("%s with %s", s.secret, strings.Join(s.keys, " and ")))
+			continue
 		}
-		for _, key := range keys {
-			if field(o.Node, "stringData", key) == nil && field(o.Node, "data", key) == nil {
-				results = append(results, result(CodeReplaySecretKey, o, "%s needs %s, which the Secret does not have: its pods wait until it does", what, key).At(pathKey("data", key), "", ""))
+		for _, key := range s.keys {
+			once, path := checked{o, "replay: " + key}, pathKey("data", key)
+			if strAt(o.Node, "stringData", key)+strAt(o.Node, "data", key) == "" && !in.mountedChecked[once] {
+				results = append(results, result(CodeReplaySecretKey, o, "%s: found nothing, and the pods of a replay need it", path).At(path, "", ""))
+				in.mountedChecked[once] = true
 			}
 		}
 	}
-	who := r.from.Ref().String()
-	if r.responds() {
-		check("the responder of "+who, in.cfg.CASecret, "tls.crt", "tls.key")
-	}
-	for _, name := range r.Secrets {
-		if in.find("", "Secret", r.namespace(), name) == nil { // or else checkCredentials says what it lacks
-			check("the generator of "+who, name, contract.CredentialsName)
-		}
-	}
-	if in.cfg.RedactKeySecret != "" {
-		check("the replay of "+who, in.cfg.RedactKeySecret, contract.RedactKeyName)
+	if len(missing) > 0 {
+		results = append(results, r.result(CodeReplaySecret, "the pods of the replay wait for Secrets that are not in the input: %s", strings.Join(unique(missing), ", ")))
 	}
 	return results
 }

@@ -137,7 +137,6 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 		r := q.statement("snapshot-id", "snapshotID").result(CodeSnapshotUnpinned, q.from, "names a snapshot without its digest, so who can write to the place can put another one there; write ID@sha256:DIGEST, as `tapedeck snapshot create` and `list` print it")
 		results = append(results, r.ifStrict(in.cfg))
 	}
-	results = append(results, in.checkCredentials(q)...)
 	for _, s := range q.said {
 		if s.when != nil && !s.when.replays(&base) {
 			results = append(results, s.result(CodeNeedless, q.from, "has no effect: it is valid with %s", s.when.Doc))
@@ -254,29 +253,6 @@ func slicesOf(keys []string) traffic {
 	return traffic{Keys: unique(keys)}
 }
 
-// checkCredentials reports Secrets of the input that have no credentials where the generator
-// looks for them.
-func (in *input) checkCredentials(q *replayRequest) (results Results) {
-	namespaces := map[string]bool{}
-	for _, t := range q.targets {
-		namespace := q.from.namespace()
-		if t.w != nil {
-			namespace = t.w.namespace()
-		}
-		for _, name := range unique(q.Secrets) {
-			o := in.find("", "Secret", namespace, name)
-			if o == nil || namespaces[namespace+"/"+name] {
-				continue
-			}
-			namespaces[namespace+"/"+name] = true
-			if path, value, err := secretValue(o.Node, contract.CredentialsName, "lines such as header.Authorization=Bearer …"); err != nil || len(value) == 0 {
-				results = append(results, q.statement("secrets", "secretRefs[].name").result(CodeReplayCredentials, q.from, "names %s, which has no %s, and so no credentials for the generator; put lines such as header.Authorization=Bearer … there", o.Ref(), path))
-			}
-		}
-	}
-	return results
-}
-
 // checkReplayPlace reports that there is no place where a replay finds its snapshot.
 func (in *input) checkReplayPlace(q *replayRequest) Results {
 	p, err := contract.ParsePlace(in.cfg.ReplayPlace)
@@ -292,16 +268,13 @@ func (in *input) checkReplayPlace(q *replayRequest) Results {
 // rendered says what a replay is, and what was inferred.
 func (r *replay) rendered() Result {
 	var to string
-	switch pods := "1 pod"; {
+	switch {
 	case r.elsewhere():
 		to = r.URL
 	case r.InPlace:
 		to = r.w.Ref().String() + " in place"
 	default:
-		if r.Replicas > 1 {
-			pods = fmt.Sprintf("%d pods", r.Replicas)
-		}
-		to = fmt.Sprintf("a copy of %s with %s", r.w.Ref(), pods)
+		to = fmt.Sprintf("%s, a copy of %s with replicas %d", r.copied.Ref(), r.w.Ref(), r.Replicas)
 	}
 	parts := []string{fmt.Sprintf("%s of snapshot %s against %s", r.Mode, r.Snapshot.ID, to)}
 	if r.generates() {
