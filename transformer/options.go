@@ -156,9 +156,9 @@ var options = []Option{
 	{"replayServiceAccount", accountKind, "", "Service account of generators and responders, which may read and write `replayPlace`; unset: the namespace's default.", func(c *Config) any { return &c.ReplayServiceAccount }},
 	{"replayCopyServiceAccount", accountKind, "", "Service account of copies; unset: that of the original, which the responder then admits, too.", func(c *Config) any { return &c.ReplayCopyAccount }},
 	{"replayPassthrough", passthroughKind, "", "Hosts that responders may reach where the snapshot has no answer, as HOST, HOST:PORT or *.HOST.", func(c *Config) any { return &c.ReplayPassthrough }},
-	{"replayRequests", resourceListKind, "cpu=100m,memory=128Mi", "What each pod of a generator and a responder requests. A generator of many requests per second needs more.", func(c *Config) any { return &c.ReplayRequests }},
+	{"replayRequests", resourceListKind, "cpu=100m,memory=128Mi", "Requests of each pod of a generator and a responder. A generator of many requests per second needs more.", func(c *Config) any { return &c.ReplayRequests }},
 	{"replayLimits", resourceListKind, "", "Limits of these pods, likewise. No request is more than its limit.", func(c *Config) any { return &c.ReplayLimits }},
-	{"replayVolumes", enumKind(volumesKeep, volumesEmpty), volumesKeep, "What a copy gets for a writable PersistentVolumeClaim: with `keep` that is an error, since the copy would write into the original's data; `emptyDir` gives it an empty volume.", func(c *Config) any { return &c.ReplayVolumes }},
+	{"replayVolumes", enumKind(volumesKeep, volumesEmpty), volumesKeep, "Volume of a copy in place of a writable PersistentVolumeClaim: with `keep` that is an error, since the copy would write into the original's data; `emptyDir` gives it an empty volume.", func(c *Config) any { return &c.ReplayVolumes }},
 }
 
 // DefaultConfig returns the configuration that holds when nothing is set.

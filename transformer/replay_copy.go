@@ -118,17 +118,27 @@ func copyAnnotations(w *workload) *yaml.Node {
 	out := mapping()
 	annotations := field(w.template, "metadata", "annotations")
 	for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
-		if key := annotations.Content[i].Value; !asks(key) && !strings.HasPrefix(key, contract.OwnPrefix) && !strings.HasPrefix(key, pastEnvoy) {
+		if key := annotations.Content[i].Value; !asks(key) && !strings.HasPrefix(key, contract.OwnPrefix) && leadsPast(key) == "" {
 			out.Content = append(out.Content, uncommented(annotations.Content[i]), uncommented(annotations.Content[i+1]))
 		}
 	}
 	return out
 }
 
-// pastEnvoy begins the annotations by which connections of a pod pass its Envoy by. A copy's
-// go through it: inbound, the mesh tells the generator's by its principal, and outbound the
-// Sidecar keeps them from everything but the responder.
-const pastEnvoy = "traffic.sidecar.istio.io/"
+// leadsPast says why a copy is made without an annotation, "" if it keeps it. Its connections
+// go through Envoy, since inbound the mesh tells the generator's by its principal, and outbound
+// the Sidecar keeps them from everything but the responder. And they are in the pod's own
+// network, where NetworkPolicies hold:
+// https://github.com/k8snetworkplumbingwg/multus-cni/blob/master/docs/how-to-use.md.
+func leadsPast(annotation string) string {
+	switch prefix, _, _ := strings.Cut(annotation, "/"); prefix {
+	case "traffic.sidecar.istio.io":
+		return "by which connections would pass Envoy by"
+	case "k8s.v1.cni.cncf.io", "v1.multus-cni.io":
+		return "by which the copy would be in a network where no NetworkPolicy holds"
+	}
+	return ""
+}
 
 // checkNetwork reports pods that no NetworkPolicy holds for.
 func (in *input) checkNetwork(r *replay, spec *yaml.Node) Results {
@@ -138,11 +148,13 @@ func (in *input) checkNetwork(r *replay, spec *yaml.Node) Results {
 	return Results{r.result(CodeReplayHost, "%s can't be copied: its pods are in the network of their nodes, where no NetworkPolicy holds, so nothing would keep the copy from writing to production; allowed: pods without hostNetwork, or mode generator-only with the URL of a test environment", r.w.Ref())}
 }
 
-// notCopied lists fields of a pod that a copy is made without, and why.
+// notCopied lists fields of a pod that a copy is made without, and why. Anti-affinity works
+// both ways: it keeps what it names from the node on which the copy is, too.
 var notCopied = []struct{ field, why string }{
 	{"priorityClassName", "by which the copy might displace pods of production"},
 	{"priority", "by which the copy might displace pods of production"},
 	{"preemptionPolicy", "which goes with the priority"},
+	{"affinity.podAntiAffinity", "by which the copy might keep pods of production from its node"},
 	{"readinessGates", "whose conditions nobody sets for the copy"},
 	{"dnsPolicy", "so that the copy finds the responder by the cluster's DNS"},
 }
@@ -152,16 +164,18 @@ var notCopied = []struct{ field, why string }{
 func leaveOutFields(r *replay, spec *yaml.Node) Results {
 	var left []string
 	for _, row := range notCopied {
-		found := field(spec, row.field)
-		if found == nil || row.field == "dnsPolicy" && str(found) != "Default" && str(found) != "None" {
+		path := splitPath(row.field)
+		parent, key := field(spec, path[:len(path)-1]...), path[len(path)-1]
+		found := field(parent, key)
+		if found == nil || key == "dnsPolicy" && str(found) != "Default" && str(found) != "None" {
 			continue
 		}
-		removeChild(spec, row.field)
+		removeChild(parent, key)
 		left = append(left, row.field+", "+row.why)
 	}
 	for _, key := range sortedKeys(strMap(field(r.w.template, "metadata", "annotations"))) {
-		if strings.HasPrefix(key, pastEnvoy) {
-			left = append(left, "annotation "+key+", by which connections would pass Envoy by")
+		if why := leadsPast(key); why != "" {
+			left = append(left, "annotation "+key+", "+why)
 		}
 	}
 	for _, c := range containersOf(spec) {

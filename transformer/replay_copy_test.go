@@ -403,6 +403,9 @@ func TestTheCopyTakesNothingFromTheOriginal(t *testing.T) {
 dnsPolicy: None
 readinessGates:
 - {conditionType: target-health.example}
+affinity:
+  nodeAffinity: {}
+  podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{labelSelector: {matchLabels: {app: shop}}, topologyKey: kubernetes.io/hostname}]}
 serviceAccountName: shop`,
 	}), DefaultConfig(), nil)
 	spec := field(run.created["Deployment/BASE"].Node, "spec", "template", "spec")
@@ -410,6 +413,9 @@ serviceAccountName: shop`,
 		if field(spec, key) != nil {
 			t.Errorf("the copy has %s", key)
 		}
+	}
+	if got := field(spec, "affinity"); field(got, "nodeAffinity") == nil || field(got, "podAntiAffinity") != nil {
+		t.Errorf("the copy has the affinity %s", text(t, got))
 	}
 	if len(run.says(CodeReplayLeftOut)) != 1 {
 		t.Errorf("nothing says what is left out: %v", run.results)
@@ -463,17 +469,20 @@ func TestPoliciesOfTheOriginalAreNotEditedForTheCopy(t *testing.T) {
 	}
 }
 
-// In production somebody arranged what passes Envoy by; nobody did for the copy.
-func TestTheCopyGoesThroughEnvoy(t *testing.T) {
-	text := strings.Replace(store(nil), "    metadata:\n      labels:", "    metadata:\n      annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: '5432', team: web}\n      labels:", 1)
+// In production somebody arranged what passes Envoy and policies by; nobody did for the copy.
+func TestTheCopyGoesThroughEnvoyAndPolicies(t *testing.T) {
+	text := strings.Replace(store(nil), "    metadata:\n      labels:", "    metadata:\n      annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: '5432', k8s.v1.cni.cncf.io/networks: storage, team: web}\n      labels:", 1)
 	run := startReplay(t, text, DefaultConfig(), nil)
 	template := field(run.created["Deployment/BASE"].Node, "spec", "template")
 	annotations := strMap(field(template, "metadata", "annotations"))
-	if _, has := annotations["traffic.sidecar.istio.io/excludeOutboundPorts"]; has || annotations["team"] != "web" {
-		t.Errorf("the copy's annotations are %v", annotations)
+	said := strings.Join(run.says(CodeReplayLeftOut), "\n")
+	for _, key := range []string{"traffic.sidecar.istio.io/excludeOutboundPorts", "k8s.v1.cni.cncf.io/networks"} {
+		if _, has := annotations[key]; has || !strings.Contains(said, key) {
+			t.Errorf("the copy's annotations are %v, and the results say %q", annotations, said)
+		}
 	}
-	if got := run.says(CodeReplayLeftOut); len(got) != 1 || !strings.Contains(got[0], "excludeOutboundPorts") {
-		t.Errorf("it is not said that they are left out: %q", got)
+	if annotations["team"] != "web" {
+		t.Errorf("the copy's annotations are %v", annotations)
 	}
 }
 
