@@ -273,6 +273,9 @@ func checkUntouched(t *testing.T, where string, p, before admission) {
 	if diff := cmp.Diff(container(p.sent, contract.Container), container(p.admitted, contract.Container)); diff != "" {
 		t.Errorf("%s: the injector changed the sidecar (-sent +admitted):\n%s", where, diff)
 	}
+	if before.admitted == nil {
+		return // the copy of a replay, which is not there without us
+	}
 	for _, c := range p.admitted.Spec.Containers {
 		was := container(before.admitted, c.Name)
 		if c.Name == contract.Container || c.Name == "istio-proxy" || was == nil {
@@ -361,6 +364,9 @@ func TestInjectedManifestsRenderTheSame(t *testing.T) {
 			for _, r := range injected(t, m.sidecar) {
 				if strings.Contains(r.output, `"spelled":{`) {
 					continue // kube-inject spells all anew, aliases included, so there is less to take back
+				}
+				if strings.Contains(r.output, contract.LabelReplay) {
+					continue // a replay is named by the pod template, of which kube-inject makes another
 				}
 				sent := in.file(t, r.output)
 				again, _ := render(t, sent, r.cfg)
