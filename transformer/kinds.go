@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/contract/filter"
@@ -132,15 +133,34 @@ func parseQuantity(v string) float64 {
 	return 0
 }
 
-func checkPort(v string) error {
-	n, err := strconv.Atoi(v)
-	switch {
-	case err != nil:
-		return errors.New("not a number")
-	case n < 1 || n > 65535:
-		return errors.New("out of range")
+func checkPort(v string) error { return whole(1, 65535)(v) }
+
+// whole checks whole numbers.
+func whole(least, most int) func(string) error {
+	return func(v string) error {
+		n, err := strconv.Atoi(v)
+		switch {
+		case err != nil:
+			return errors.New("not a number")
+		case n < least || n > most:
+			return errors.New("out of range")
+		}
+		return nil
 	}
-	return nil
+}
+
+// lasting checks durations.
+func lasting(least, most time.Duration) func(string) error {
+	return func(v string) error {
+		d, err := time.ParseDuration(v)
+		switch {
+		case err != nil:
+			return errors.New("not a duration")
+		case d < least || d > most:
+			return errors.New("out of range")
+		}
+		return nil
+	}
 }
 
 // portName matches the name of a container's port, which has a letter:

@@ -101,8 +101,13 @@ func (r *replay) responds() bool  { return r.Mode != generatorOnly && !r.Mocks.N
 // elsewhere tells that requests are sent to a URL, and not to the workload or a copy: there is
 // no workload, or its URL has a host and nothing is mocked.
 func (r *replay) elsewhere() bool {
-	_, host, _, _ := parseTarget(r.URL)
-	return r.w == nil || host != "" && r.Mode == generatorOnly
+	return r.w == nil || r.url().host != "" && r.Mode == generatorOnly
+}
+
+// url is what the URL has of scheme, host and port; it was checked when it was read.
+func (r *replay) url() target {
+	t, _ := parseTarget(r.URL)
+	return t
 }
 
 // namespace is where everything of the replay is.

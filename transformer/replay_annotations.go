@@ -40,9 +40,9 @@ var (
 	snapshotKind = Kind{Name: "snapshot", Allowed: "the id of a snapshot, a UUID in small letters, alone or with @sha256: and 64 small hexadecimal digits behind it",
 		Pattern: `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(@sha256:[0-9a-f]{64})?$`, check: checkSnapshot, hidden: true}
 	urlKind = Kind{Name: "URL", Allowed: "a URL without path and credentials, such as http://checkout.shop:8080, or a part of one: SCHEME://, HOST, HOST:PORT or :PORT; its scheme is " + oneOf(targetSchemes),
-		check: func(v string) error { _, _, _, err := parseTarget(v); return err }, hidden: true}
-	durationKind = Kind{Name: "duration", Allowed: "a duration from 1s to 24h, such as 20m or 1h30m", Pattern: `^([0-9.]+(ms|s|m|h))+$`, check: checkDuration}
-	podsKind     = Kind{Name: "number", Allowed: fmt.Sprintf("a whole number from 1 to %d", maxReplayPods), Pattern: `^[0-9]{1,4}$`, check: checkPods}
+		check: func(v string) error { _, err := parseTarget(v); return err }, hidden: true}
+	durationKind = Kind{Name: "duration", Allowed: "a duration from 1s to 24h, such as 20m or 1h30m", Pattern: `^([0-9.]+(ms|s|m|h))+$`, check: lasting(time.Second, 24*time.Hour)}
+	podsKind     = Kind{Name: "number", Allowed: fmt.Sprintf("a whole number from 1 to %d", maxReplayPods), Pattern: `^[0-9]{1,4}$`, check: whole(1, maxReplayPods)}
 	secretsKind  = Kind{Name: "list", Allowed: "names of Secrets in the workload's namespace, separated by commas", check: eachOf("the name of a Secret", secretKind.Check)}
 	slicesKind   = Kind{Name: "list", Allowed: "slice keys SERVICE:HOST:PORT, or parts of them, separated by commas, or * for all", check: eachOf("a slice key", checkSliceKey)}
 	sliceKind    = Kind{Name: "slice key", Allowed: "SERVICE:HOST:PORT, a part of that, or * for all", check: checkSliceKey}
@@ -278,64 +278,41 @@ func checkSnapshot(v string) error {
 // targetSchemes are those that `tapedeck replay --target` takes.
 var targetSchemes = []string{"http", "https", "h2c", "grpc", "grpcs"}
 
-// parseTarget splits a URL, or a part of one, into what it has of scheme, host and port. Its
-// errors quote nothing.
-func parseTarget(v string) (scheme, host, port string, err error) {
+// parseTarget reads what a URL, or a part of one, has of scheme, host and port. Its errors
+// quote nothing.
+func parseTarget(v string) (t target, err error) {
 	authority := v
 	if before, after, isURL := strings.Cut(v, "://"); isURL {
-		scheme, authority = before, strings.TrimSuffix(after, "/")
-		if !slices.Contains(targetSchemes, scheme) {
-			return "", "", "", errors.New("another scheme")
+		t.scheme, authority = before, strings.TrimSuffix(after, "/")
+		if !slices.Contains(targetSchemes, t.scheme) {
+			return target{}, errors.New("another scheme")
 		}
 	}
 	switch {
 	case v == "":
-		return "", "", "", errors.New("found nothing")
+		return target{}, errors.New("found nothing")
 	case strings.Contains(authority, "@"):
-		return "", "", "", errors.New("found a user or a password, which belong into a Secret (annotation secrets, field secretRefs)")
+		return target{}, errors.New("found a user or a password, which belong into a Secret (annotation secrets, field secretRefs)")
 	case strings.ContainsAny(authority, "/?#"):
-		return "", "", "", errors.New("found a path, a query or a fragment; those of the recorded requests are sent")
+		return target{}, errors.New("found a path, a query or a fragment; those of the recorded requests are sent")
 	}
-	host = authority
+	t.host = authority
 	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
-		host, port = authority[:i], authority[i+1:]
-		if err := checkPort(port); err != nil {
-			return "", "", "", errors.New("its port is none")
+		t.host, t.port = authority[:i], authority[i+1:]
+		if err := checkPort(t.port); err != nil {
+			return target{}, errors.New("its port is none")
 		}
-		n, _ := strconv.Atoi(port)
-		port = strconv.Itoa(n)
+		t.port = strconv.Itoa(atoi(t.port))
 	}
-	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	bare := strings.TrimSuffix(strings.TrimPrefix(t.host, "["), "]")
 	switch ip := net.ParseIP(bare); {
-	case host == "" && (scheme != "" || port != ""):
-	case ip != nil && (strings.HasPrefix(host, "[") == strings.Contains(bare, ":")):
-	case ip == nil && hostName.MatchString(host) && strings.ContainsFunc(host, unicode.IsLetter) && len(host) <= 253:
+	case t.host == "" && (t.scheme != "" || t.port != ""):
+	case ip != nil && (strings.HasPrefix(t.host, "[") == strings.Contains(bare, ":")):
+	case ip == nil && hostName.MatchString(t.host) && strings.ContainsFunc(t.host, unicode.IsLetter) && len(t.host) <= 253:
 	default:
-		return "", "", "", errors.New("its host is none")
+		return target{}, errors.New("its host is none")
 	}
-	return scheme, host, port, nil
-}
-
-func checkDuration(v string) error {
-	d, err := time.ParseDuration(v)
-	switch {
-	case err != nil:
-		return errors.New("not a duration")
-	case d < time.Second || d > 24*time.Hour:
-		return errors.New("out of range")
-	}
-	return nil
-}
-
-func checkPods(v string) error {
-	n, err := strconv.Atoi(v)
-	switch {
-	case err != nil:
-		return errors.New("not a number")
-	case n < 1 || n > maxReplayPods:
-		return errors.New("out of range")
-	}
-	return nil
+	return t, nil
 }
 
 // eachOf checks the values of a list, which has one at least; is says what each is.

@@ -276,7 +276,7 @@ func keepLabelValues(r *replay, spec *yaml.Node) {
 func (in *input) addService(r *replay) Results {
 	r.ports = in.replayPorts(r.w)
 	if len(r.ports) == 0 {
-		if _, host, _, _ := parseTarget(r.URL); host != "" || !r.generates() {
+		if r.url().host != "" || !r.generates() {
 			return nil
 		}
 		return Results{r.result(CodeReplayPorts, "nothing says at which port %s takes requests: no Service of the input leads to its pods, no port is captured, and its containers declare none%s; allowed: a Service, a containerPort, or %sproxy-port", r.w.Ref(), in.serviceElsewhere(r.w), contract.SidecarPrefix)}

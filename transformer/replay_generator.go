@@ -62,7 +62,7 @@ func (in *input) generatorPod(r *replay, targets []target) replayPod {
 	args = append(args,
 		"--wait-for-target",
 		flag("envoy", in.envoy(r)),
-		flag("meet", in.place().String()),
+		flag("meet", in.replayPlace().String()),
 		// Nobody finds what the pods of another Job stored: the UID tells them apart.
 		"--run="+r.name+"/$("+contract.EnvRun+")",
 		"--shard=$("+contract.EnvShard+")/"+strconv.Itoa(r.Shards), // a variable that the Job's controller adds
@@ -142,13 +142,12 @@ func (t target) String() string {
 // which the URL replaces scheme, host and port one by one. The first one takes what is for
 // none of the others. Where all go to one port, they need not be told apart.
 func (in *input) targets(r *replay) (all []target) {
-	scheme, host, port, _ := parseTarget(r.URL) // which was checked when it was read
-	of := in.copyTargets(r)
-	if host != "" { // which has nothing to do with the Service
-		of = []target{{host: host}}
+	url, of := r.url(), in.copyTargets(r)
+	if url.host != "" { // which has nothing to do with the Service
+		of = []target{{host: url.host}}
 	}
 	for i, t := range of {
-		t.scheme, t.port = cmp.Or(scheme, t.scheme, "http"), cmp.Or(port, t.port)
+		t.scheme, t.port = cmp.Or(url.scheme, t.scheme, "http"), cmp.Or(url.port, t.port)
 		if i == 0 {
 			t.captured = 0
 		} else if t.address() == all[0].address() {

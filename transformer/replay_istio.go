@@ -283,7 +283,7 @@ func (in *input) namespacesFor(r *replay, part string) []string {
 			out = append(out, d.namespaceFor(r.namespace()))
 		}
 	}
-	if place := in.replayPlace(); place != nil && part != contract.PartCopy {
+	if place := in.replayBucket(); place != nil && part != contract.PartCopy {
 		add(placeDestination(*place))
 	}
 	switch part {
@@ -383,7 +383,7 @@ func (in *input) confine(spec *yaml.Node, r *replay) {
 // placeEntries builds the ServiceEntries for the hosts of the place that the input does not
 // open.
 func (in *input) placeEntries(r *replay) ([]*Object, Results) {
-	place, parts := in.replayPlace(), in.parts(r)
+	place, parts := in.replayBucket(), in.parts(r)
 	for _, part := range []string{contract.PartGenerator, contract.PartResponder} {
 		w := parts[part]
 		if w == nil || place == nil || !in.hasEnvoy(w) {

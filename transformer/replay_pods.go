@@ -38,7 +38,7 @@ type secretFiles struct {
 // template builds the template of the pods.
 func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 	labels := r.podLabels(p.part)
-	if in.place().Scheme == "azblob" && keyIndex(labels, azureIdentity) < 0 {
+	if in.replayPlace().Scheme == "azblob" && keyIndex(labels, azureIdentity) < 0 {
 		setPair(labels, azureIdentity, node("true"))
 	}
 	// A classic Envoy starts beside the container, which needs the network at once.
@@ -49,7 +49,7 @@ func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 	mounts := []*yaml.Node{mapping("name", contract.WorkVolume, "mountPath", contract.WorkDir)}
 	volumes := []*yaml.Node{mapping("name", contract.WorkVolume, "emptyDir", mapping())}
 	var security *yaml.Node
-	if place := in.place(); place.IsDir() {
+	if place := in.replayPlace(); place.IsDir() {
 		var readOnly any
 		if p.readOnly {
 			readOnly = true
@@ -129,15 +129,23 @@ func (in *input) placed(r *replay, key string) *yaml.Node {
 	return r.ofPods(key)
 }
 
-// place is where the snapshots are, which the table of options has checked.
-func (in *input) place() contract.Place {
+// replayPlace is where the snapshots are and reports go; it was checked when it was read.
+func (in *input) replayPlace() contract.Place {
 	p, _ := contract.ParsePlace(in.cfg.ReplayPlace)
 	return p
 }
 
+// replayBucket is that place if pods reach it by the network, and nil if it is on a volume.
+func (in *input) replayBucket() *contract.Place {
+	if p := in.replayPlace(); in.cfg.ReplayPlace != "" && !p.IsDir() {
+		return &p
+	}
+	return nil
+}
+
 // snapshotArgument is the snapshot of a replay, as commands take it.
 func (in *input) snapshotArgument(r *replay) string {
-	return literal(contract.SnapshotRef{Place: in.place(), ID: r.Snapshot.ID, Digest: r.Snapshot.Digest}.String())
+	return literal(contract.SnapshotRef{Place: in.replayPlace(), ID: r.Snapshot.ID, Digest: r.Snapshot.Digest}.String())
 }
 
 // selection returns the flags that select exchanges of a snapshot.
@@ -237,7 +245,7 @@ func (in *input) checkReplayPods(r *replay) Results {
 	if in.cfg.ImageContract < replayContract {
 		fail(CodeImageContract, "images run generators and responders from contract version %d on, and the option imageContract is %d; allowed: a newer image", replayContract, in.cfg.ImageContract)
 	}
-	if place := in.place(); place.IsDir() && slices.ContainsFunc(replayDirs, func(dir string) bool {
+	if place := in.replayPlace(); place.IsDir() && slices.ContainsFunc(replayDirs, func(dir string) bool {
 		return under(dir, strings.TrimSuffix(place.Path, "/")) || under(place.Path, dir)
 	}) {
 		fail(CodeReplayNoPlace, "the option replayPlace is %s, where the pods of a replay have something else; allowed: a directory of its own, such as /var/lib/tapedeck/place", place)

@@ -205,21 +205,11 @@ func (in *input) egressToCollector(w *workload) *yaml.Node {
 // egressToPlace returns the rules by which generator and responder reach the replay's
 // place, and whoever proves to it who they are.
 func (in *input) egressToPlace(r *replay) []*yaml.Node {
-	place := in.replayPlace()
+	place := in.replayBucket()
 	if place == nil {
 		return nil
 	}
 	return []*yaml.Node{in.egressTo(placeDestination(*place), r.namespace()), egressRule(blocks(metadataAddresses), metadataPorts...)}
-}
-
-// replayPlace returns the bucket in which the replays' shards meet, or nil: a directory is
-// on a volume.
-func (in *input) replayPlace() *contract.Place {
-	p, err := contract.ParsePlace(in.cfg.ReplayPlace)
-	if err != nil || p.IsDir() || p.IsCollector() {
-		return nil
-	}
-	return &p
 }
 
 // placeDestination is where the requests to a bucket go.
@@ -255,15 +245,15 @@ func (in *input) passthrough(r *replay) []destination {
 
 // target returns where requests go instead of to the copy, if the URL names a host.
 func (r *replay) target() []destination {
-	scheme, host, port, _ := parseTarget(r.URL) // which was checked when it was read
-	if host == "" {
+	t := r.url()
+	if t.host == "" {
 		return nil
 	}
-	d := newDestination(host, schemePorts["http"])
+	d := newDestination(t.host, schemePorts["http"])
 	switch {
-	case port != "":
-		d.port = atoi(port)
-	case target{scheme: scheme}.secure():
+	case t.port != "":
+		d.port = atoi(t.port)
+	case t.secure():
 		d.port = schemePorts["https"]
 	}
 	return []destination{d}

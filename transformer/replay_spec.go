@@ -124,7 +124,7 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 	if results.Failed() {
 		return nil, results
 	}
-	results = append(results, in.checkReplayPlace(q)...)
+	results = append(results, in.checkHasPlace(q)...)
 	base := replaySpec{
 		Mode: replayMode(cmp.Or(q.Mode, config.mode, string(fullReplay))), BuildTag: q.BuildTag, Timeout: cmp.Or(q.Timeout, contract.DefaultReplayTimeout),
 		Secrets: unique(q.Secrets), InPlace: q.How == replayInPlace, Shards: max(q.Shards, 1), Replicas: max(q.Replicas, 1),
@@ -213,7 +213,7 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 		bad(CodeNoMeaning, "routing nat has no meaning here: %s", noNAT)
 	}
 	r.HostsFile = t.Routing == routingHosts
-	_, host, _, _ := parseTarget(r.URL)
+	host := r.url().host
 	switch {
 	case t.w == nil && r.Mode == responderOnly:
 		bad(CodeBadCombination, "%s: a responder needs a workload whose dependencies it mocks, and there is only a URL; allowed: a ref, or mode %s", r.at, generatorOnly)
@@ -253,8 +253,8 @@ func slicesOf(keys []string) traffic {
 	return traffic{Keys: unique(keys)}
 }
 
-// checkReplayPlace reports that there is no place where a replay finds its snapshot.
-func (in *input) checkReplayPlace(q *replayRequest) Results {
+// checkHasPlace reports that there is no place where a replay finds its snapshot.
+func (in *input) checkHasPlace(q *replayRequest) Results {
 	p, err := contract.ParsePlace(in.cfg.ReplayPlace)
 	switch {
 	case in.cfg.ReplayPlace == "" || err != nil:

@@ -77,9 +77,9 @@ func BuiltInConfigs() []BuiltInConfig {
 var (
 	factorKind     = Kind{Name: "factor", Allowed: "a factor from 0.000001 to 1000000, such as 2 or 0.5x", check: checkFactor}
 	rateKind       = Kind{Name: "rate", Allowed: "a number from 0.001 to 1000000", check: between(0.001, 1e6)}
-	countKind      = Kind{Name: "count", Allowed: "a whole number from 1 to 2147483647", check: checkCount}
+	countKind      = Kind{Name: "count", Allowed: "a whole number from 1 to 2147483647", check: whole(1, math.MaxInt32)}
 	boundKind      = Kind{Name: "count", Allowed: "a whole number from 0, for any, to 2147483647", check: checkNumber}
-	momentKind     = Kind{Name: "duration", Allowed: "a duration, such as 30s or 5m", check: checkMoment}
+	momentKind     = Kind{Name: "duration", Allowed: "a duration above 0, such as 30s or 5m", check: lasting(1, math.MaxInt64)}
 	passedHostKind = Kind{Name: "host", Allowed: "HOST, HOST:PORT or *.HOST", check: checkPassedHost}
 	latencyKind    = Kind{Name: "latency", Allowed: "none, streams, recorded, or a factor such as 2x or 0.5x", check: checkLatency}
 )
@@ -475,20 +475,6 @@ func between(least, most float64) func(string) error {
 		}
 		return nil
 	}
-}
-
-func checkCount(v string) error {
-	if n, err := strconv.ParseInt(v, 10, 32); err != nil || n < 1 {
-		return errors.New("not such a number")
-	}
-	return nil
-}
-
-func checkMoment(v string) error {
-	if d, err := time.ParseDuration(v); err != nil || d <= 0 {
-		return errors.New("not a duration")
-	}
-	return nil
 }
 
 func checkPassedHost(v string) error {
