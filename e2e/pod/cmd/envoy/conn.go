@@ -112,8 +112,11 @@ var errSeen = errors.New("seen")
 
 // serverName reads the name from a ClientHello, which stays unread.
 func (k *conn) serverName() (name string, ok bool) {
+	if first, err := k.Peek(1); err != nil || first[0] != handshake {
+		return "", false // perhaps all that comes before an answer
+	}
 	head, err := k.Peek(5)
-	if err != nil || head[0] != handshake {
+	if err != nil {
 		return "", false
 	}
 	hello, err := k.Peek(5 + int(binary.BigEndian.Uint16(head[3:])))

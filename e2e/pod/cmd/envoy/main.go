@@ -182,7 +182,7 @@ func (e *envoy) accept(l net.Listener, inbound bool) error {
 
 // serve sends a connection on, as HTTP or as bytes.
 func (e *envoy) serve(k *conn) {
-	if k.speaksHTTP() && e.routes(k) {
+	if e.routes(k) && k.speaksHTTP() {
 		e.web <- k
 		return
 	}
@@ -207,7 +207,7 @@ func (e *envoy) serve(k *conn) {
 }
 
 // routes tells whether requests on a connection are routed one by one. A port that is
-// declared TCP sends bytes on, whatever they are.
+// declared TCP sends bytes on, whatever they are, and waits for none.
 func (e *envoy) routes(k *conn) bool {
 	a := e.ask(k, call{TLS: k.tls, Protocol: "http"})
 	return a.err != nil || a.HTTP != ""
