@@ -1,0 +1,99 @@
+package meet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+)
+
+// listed is what a run's folder has.
+type listed struct {
+	names map[string]bool
+	parts []partState
+}
+
+// partState is what there is of a part.
+type partState struct {
+	markers  map[int]time.Time // when attempts were stored
+	progress int               // the highest number of a sign of life; -1 if there is none
+	result   bool
+}
+
+// news tells whether a part has something that it had not.
+func (p *partState) news(before *partState) bool {
+	return p.progress > before.progress || len(p.markers) > len(before.markers) || p.result && !before.result
+}
+
+func (m *Meeting) list(ctx context.Context) (*listed, error) {
+	var all *listed
+	err := m.retried(ctx, "list", "", func(ctx context.Context) error {
+		all = &listed{map[string]bool{}, make([]partState, m.o.Of)}
+		for i := range all.parts {
+			all.parts[i] = partState{map[int]time.Time{}, -1, false}
+		}
+		n := 0
+		for o, err := range m.o.Store.List(ctx, m.key("")) {
+			if errors.Is(err, fs.ErrNotExist) { // a directory that is made with its first file
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if n++; n > maxObjects {
+				return fmt.Errorf("%s: %w: there are more than %d objects", m.o.Run, errForeign, maxObjects)
+			}
+			all.add(strings.TrimPrefix(o.Key, m.key("")), o.Modified)
+		}
+		return nil
+	})
+	return all, err
+}
+
+func (l *listed) add(name string, modified time.Time) {
+	l.names[name] = true
+	kind, index, n, ok := parseName(name)
+	if !ok || index >= len(l.parts) {
+		return
+	}
+	p := &l.parts[index]
+	switch kind {
+	case "shard":
+		p.markers[n] = modified
+	case "progress":
+		p.progress = max(p.progress, n)
+	case "result":
+		p.result = true
+	}
+}
+
+// wait tells for how long nothing has come from a part.
+type wait struct {
+	last  *listed
+	since []time.Time
+}
+
+func (m *Meeting) newWait() *wait {
+	w := &wait{since: make([]time.Time, m.o.Of)}
+	for i := range w.since {
+		w.since[i] = time.Now()
+	}
+	return w
+}
+
+// look returns the parts that are wanted and still worth waiting for: something came from
+// them within the patience.
+func (w *wait) look(all *listed, patience time.Duration, wanted func(index int) bool) (missing []int) {
+	for i := range all.parts {
+		if w.last != nil && all.parts[i].news(&w.last.parts[i]) {
+			w.since[i] = time.Now()
+		}
+		if wanted(i) && time.Since(w.since[i]) < patience {
+			missing = append(missing, i)
+		}
+	}
+	w.last = all
+	return missing
+}

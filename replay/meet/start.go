@@ -1,0 +1,265 @@
+package meet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tapedeck/tapedeck/replay/report"
+)
+
+// readStart reads what start.json says. A damaged one is an error: no shard can know when
+// the others begin.
+func (m *Meeting) readStart(ctx context.Context) error {
+	return m.retried(ctx, "read", startName, func(ctx context.Context) error {
+		b := new(begin)
+		err := m.note(ctx, startName, b, func() error {
+			if b.Run != m.o.Run || b.Of != m.o.Of || b.At.IsZero() {
+				return fmt.Errorf("it is of %d shards of %q", b.Of, b.Run)
+			}
+			if m.o.Now().Add(maxAhead).Before(b.At) {
+				return fmt.Errorf("the run begins %s from now", b.At.Sub(m.o.Now()).Round(time.Second))
+			}
+			return nil
+		})
+		if err == nil {
+			m.begun = b
+		}
+		return err
+	})
+}
+
+// Start says that the process is ready, and waits for the start of the run. r has what is
+// known of the part's report already: what it was made of, and how many steps it has. mine
+// tells whether the process is the one that sends the part.
+//
+// prepare is called by the process that starts the run, before it does.
+func (m *Meeting) Start(ctx context.Context, r *report.Report, prepare func(context.Context) error) (at time.Time, mine bool, err error) {
+	if err := m.mark(ctx, r); err != nil {
+		return at, false, err
+	}
+	if m.o.Index == 0 {
+		err = m.start(ctx, prepare)
+	} else {
+		err = m.awaitStart(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		m.unmark(ctx)
+	}
+	switch {
+	case err != nil:
+		return at, false, err
+	case m.begun.Failed != "" && m.o.Index == 0:
+		return at, false, errors.New(m.begun.Failed)
+	}
+	if m.begun.Failed != "" {
+		return at, false, fmt.Errorf("part 0 did not start the run: %s", m.begun.Failed)
+	}
+	return m.begun.At, m.begun.Shards[m.o.Index].Process == m.process, nil
+}
+
+// mark stores the marker, under the next name that is free. It has the time of the attempt
+// that succeeds, which is compared with the store's.
+func (m *Meeting) mark(ctx context.Context, r *report.Report) error {
+	attempt := 0
+	return m.retried(ctx, "store", markerName(m.o.Index, 0), func(ctx context.Context) error {
+		for ; attempt < maxAttempts; attempt++ {
+			body, err := encode(marker{m.o.Run, m.o.Index, m.o.Of, m.process, m.o.Now().UTC(), r})
+			if err != nil {
+				return err
+			}
+			name := markerName(m.o.Index, attempt)
+			m.marked = name
+			if err := m.o.Store.Put(ctx, m.key(name), bytes.NewReader(body)); !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+			switch k, err := m.marker(ctx, name); {
+			case err == nil && k.Process == m.process: // stored by an attempt before
+				return nil
+			case err != nil && !final(err):
+				return err
+			}
+		}
+		return fmt.Errorf("%s: %w: there are %d processes for part %d", m.o.Run, errForeign, attempt, m.o.Index)
+	})
+}
+
+// unmark takes the marker of a process away that was told to end, so that the run waits for
+// the one that takes its place. Who may not delete leaves it.
+func (m *Meeting) unmark(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if m.marked != "" {
+		_ = m.o.Store.Delete(ctx, m.key(m.marked))
+	}
+}
+
+// maxAttempts bounds how many processes there may be for a part.
+const maxAttempts = 1000
+
+// start waits for all shards and starts the run, unless another process did.
+func (m *Meeting) start(ctx context.Context, prepare func(context.Context) error) error {
+	ready, err := m.gather(ctx)
+	if err != nil || m.begun != nil {
+		return err
+	}
+	b := begin{Run: m.o.Run, Of: m.o.Of, Shards: map[int]named{}}
+	err = same(ready)
+	if err == nil {
+		err = prepare(ctx)
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return err // whoever takes this one's place starts the run
+	case err != nil:
+		b.Failed = err.Error()
+	}
+	var early, late time.Duration // of clocks
+	for index, r := range ready {
+		b.Shards[index] = named{r.Process, r.name}
+		if !r.modified.IsZero() {
+			early, late = min(early, r.ahead), max(late, r.ahead)
+		}
+	}
+	if spread := late - early; spread > maxSpread {
+		b.Notes = append(b.Notes, fmt.Sprintf("the clocks of the shards' nodes differ by %s, so that they do not send at the same time", spread.Round(100*time.Millisecond)))
+	}
+	if b.At = m.o.Now().UTC(); m.o.Of > 1 {
+		b.At = b.At.Add(ahead)
+	}
+	body, failed := encode(b)
+	if failed == nil {
+		failed = m.put(ctx, startName, body)
+	}
+	if failed != nil && !errors.Is(failed, fs.ErrExist) {
+		return errors.Join(err, failed)
+	}
+	return m.readStart(ctx) // perhaps another's
+}
+
+// same tells whether all shards have the same recording: they divide it by what is in it.
+func same(ready map[int]*readyShard) error {
+	var first *readyShard
+	for _, index := range slices.Sorted(maps.Keys(ready)) {
+		r := ready[index]
+		if first == nil {
+			first = r
+		}
+		if got, want := r.Report.Source.SHA256, first.Report.Source.SHA256; got != want {
+			return fmt.Errorf("part %d has another recording (sha256:%s) than part %d (sha256:%s): replay a snapshot, which nobody writes to", r.Index, got, first.Index, want)
+		}
+	}
+	return nil
+}
+
+// readyShard is a process that is ready.
+type readyShard struct {
+	*marker
+	name     string
+	modified time.Time
+	ahead    time.Duration // of the process's clock before the first shard's, by the store's clock
+}
+
+// gather waits until a process for each part is ready. A part whose processes make no progress
+// for the timeout is left out. If another process has started the run, that is in m.begun.
+func (m *Meeting) gather(ctx context.Context) (map[int]*readyShard, error) {
+	w := m.newWait()
+	for {
+		all, err := m.list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if all.names[startName] {
+			return nil, m.readStart(ctx)
+		}
+		ready := map[int]*readyShard{}
+		for index := range all.parts {
+			k, err := m.latest(ctx, index, &all.parts[index])
+			if err != nil {
+				return nil, err
+			}
+			if k != nil {
+				ready[index] = k
+			}
+		}
+		missing := w.look(all, m.o.Timeout, func(index int) bool { return ready[index] == nil })
+		if len(missing) == 0 {
+			first := ready[m.o.Index]
+			if first == nil {
+				return nil, fmt.Errorf("%s: the marker of part %d is gone", m.o.Run, m.o.Index)
+			}
+			for _, k := range ready {
+				k.ahead = k.Written.Sub(k.modified) - first.Written.Sub(first.modified)
+			}
+			return ready, nil
+		}
+		if err := sleep(ctx, poll); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// latest is the last process that is ready to send a part; nil if none is. Of the part that is
+// this process's, it is this one.
+func (m *Meeting) latest(ctx context.Context, index int, p *partState) (*readyShard, error) {
+	for _, attempt := range slices.Backward(slices.Sorted(maps.Keys(p.markers))) {
+		name := markerName(index, attempt)
+		k, known := m.markers[name]
+		if !known {
+			err := m.retried(ctx, "read", name, func(ctx context.Context) (err error) {
+				k, err = m.marker(ctx, name)
+				return err
+			})
+			switch {
+			case errors.Is(err, errForeign):
+				m.tell(name, err)
+				k = nil
+			case errors.Is(err, fs.ErrNotExist): // taken away
+				continue
+			case err != nil:
+				return nil, err
+			}
+			m.markers[name] = k
+		}
+		if k != nil && (index != m.o.Index || k.Process == m.process) {
+			return &readyShard{marker: k, name: name, modified: p.markers[attempt]}, nil
+		}
+	}
+	return nil, nil
+}
+
+// tell tells once of an object that is none of the run's.
+func (m *Meeting) tell(name string, err error) {
+	if !m.said[name] {
+		m.said[name] = true
+		m.o.Say(err.Error())
+	}
+}
+
+// awaitStart waits for the start of the run, as long as anybody makes progress.
+func (m *Meeting) awaitStart(ctx context.Context) error {
+	w := m.newWait()
+	for {
+		all, err := m.list(ctx)
+		if err != nil {
+			return err
+		}
+		if all.names[startName] {
+			return m.readStart(ctx)
+		}
+		if all.names[ReportName] {
+			return fmt.Errorf("%s: the run is over, and has no %s", m.o.Run, startName)
+		}
+		if missing := w.look(all, m.patience(), func(int) bool { return true }); len(missing) == 0 {
+			return fmt.Errorf("%s: part 0 did not start the run: nothing has come from any part for %s", m.o.Run, m.patience())
+		}
+		if err := sleep(ctx, poll); err != nil {
+			return err
+		}
+	}
+}
