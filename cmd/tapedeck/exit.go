@@ -13,6 +13,7 @@ const (
 	codeCannotRun     = 2   // wrong flags, a port that is taken, a place that can't be read
 	codeMissed        = 4   // a request was answered by a miss
 	codeIncomplete    = 6   // the recording is damaged or incomplete
+	codePartFailed    = 7   // a shard can't send its part, and another one has the verdict
 	codeCommandFailed = 100 // the command that was run failed, and nothing else is wrong
 )
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -60,11 +61,15 @@ Several processes can send one recording: --shard divides it by session, and wit
 		Args:        placeAndPerhapsCommand,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e := newEnvoy()
-			err := coded(f.run(cmd, e, args[0], args[1:]))
+			err := f.run(cmd, e, args[0], args[1:])
 			var reported exitError
 			if _, ok := signals.Received(cmd.Context()); ok && err != nil && !errors.As(err, &reported) {
 				err = &codedError{codeIncomplete, fmt.Errorf("the replay was stopped before there was anything to report: %w", err)}
 			}
+			if err != nil && f.verdictElsewhere {
+				err = &codedError{codePartFailed, err}
+			}
+			err = coded(err)
 			if failed := f.lastWords(f.reported, err); failed != nil {
 				fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: --termination-log: %s\n", failed)
 			}
@@ -134,7 +139,8 @@ Several processes can send one recording: --shard divides it by session, and wit
 // replayExitCodes describes them.
 const replayExitCodes = `Exit codes: 0 passed, 1 goals missed, 2 could not run, 3 new differences, 4 mock
 misses, 5 generator-bound: the result is void, 6 the input is incomplete or
-credentials are missing. If several apply, the first of 6, 2, 5, 4, 3, 1.`
+credentials are missing. If several apply, the first of 6, 2, 5, 4, 3, 1. With
+--meet, shard 0 has the verdict; 7 is that of another one that failed.`
 
 type replayFlags struct {
 	matchFlags
@@ -166,6 +172,8 @@ type replayFlags struct {
 
 	reported *report.Report // nil: there is none yet
 	sent     string         // what this process has sent, in words; "" if it has sent nothing
+	// verdictElsewhere tells that shard 0 has the verdict, and this one is another.
+	verdictElsewhere bool
 }
 
 func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []string) (err error) {
@@ -194,41 +202,53 @@ func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []
 		return err
 	}
 	g := newGenerator(cmd, f, with, e)
+	f.verdictElsewhere = g.meets() && g.shard.Index > 0
 	leave, err := g.join(ctx)
 	defer leave()
 	if err != nil {
 		return err
 	}
-	done := false
-	if g.meeting != nil {
-		if done, err = g.stand(ctx); err != nil {
-			return err
-		}
-	}
-	var l *loaded
-	if !done {
-		g.log.say("loading %s", place)
-		if l, err = f.prepare(cmd, place, to, g.alive); err != nil {
-			return err
-		}
+	l, err := f.sendPart(cmd, g, to, load, set, place, command)
+	if l != nil {
 		defer l.plan.Close()
-		r, err := f.play(cmd, g, l, load, set, place, command)
-		if err != nil {
-			return err
-		}
-		if g.meeting == nil {
-			r.Judge(goals)
-			f.reported = r
-			return f.finish(cmd, r, l)
-		}
 	}
-	if g.shard.Index > 0 {
+	if err != nil {
+		g.giveUp(ctx, err)
+		return err
+	}
+	if f.verdictElsewhere {
 		return nil
 	}
-	if f.reported, err = g.conclude(ctx, goals); err != nil {
+	if err := f.conclude(ctx, g, goals); err != nil {
 		return err
 	}
 	return f.finish(cmd, f.reported, l)
+}
+
+// sendPart loads the recording and sends this process's part of it, unless it is found that
+// nothing is left to send: then nothing is loaded. The report is in f.reported, or where
+// shards meet.
+func (f *replayFlags) sendPart(cmd *cobra.Command, g *generator, to []targetFlag, load replay.Load, set []carry.Setting, place string, command []string) (*loaded, error) {
+	if done, err := g.stand(cmd.Context()); err != nil || done {
+		return nil, err
+	}
+	g.log.say("loading %s", place)
+	l, err := f.prepare(cmd, place, to, g.alive)
+	if err != nil {
+		return nil, err
+	}
+	f.reported, err = f.play(cmd, g, l, load, set, place, command)
+	return l, err
+}
+
+// conclude judges the report, which it waits for where shards meet.
+func (f *replayFlags) conclude(ctx context.Context, g *generator, goals []goal.Goal) (err error) {
+	if g.meeting == nil {
+		f.reported.Judge(goals)
+		return nil
+	}
+	f.reported, err = g.conclude(ctx, goals)
+	return err
 }
 
 // play sends what was loaded, and returns the report. Where shards meet, it stores the part's

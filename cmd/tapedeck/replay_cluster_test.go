@@ -357,6 +357,45 @@ func TestAPodThatIsEvicted(t *testing.T) {
 	}
 }
 
+// A shard that fails ends with a code that lets the others go on, and shard 0 reports it.
+func TestAPodThatFails(t *testing.T) {
+	t.Parallel()
+	file, _ := visits(t, 20)
+	c := &cart{valid: map[string]bool{}}
+	target := httptest.NewServer(c)
+	defer target.Close()
+	place, log := t.TempDir(), filepath.Join(t.TempDir(), "termination")
+	common := []string{"--meet", place, "--run", "job/" + uid, "--target", target.URL, "--max-lag", "1m", "--output", "none"}
+	one := func(file string, args ...string) (code int, stderr string) {
+		var out, errs bytes.Buffer
+		return run(append(append([]string{"replay", file}, common...), args...), strings.NewReader(""), &out, &errs), errs.String()
+	}
+	if code, stderr := one(filepath.Join(t.TempDir(), "nowhere.jsonl"), "--shard", "1/2", "--termination-log", log); code != codePartFailed || !strings.Contains(stderr, "nowhere.jsonl") {
+		t.Errorf("shard 1: exit code %d, %s", code, stderr)
+	}
+	if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "nowhere.jsonl") {
+		t.Errorf("termination log of shard 1: %v, %s", err, text)
+	}
+	code, stderr := one(file, "--shard", "0/2")
+	text, err := os.ReadFile(filepath.Join(place, "runs", "job", uid, "report.json"))
+	if err != nil {
+		t.Fatalf("%v: exit code %d, %s", err, code, stderr)
+	}
+	r, err := report.Parse(text)
+	if err != nil || code != report.Incomplete || !slices.Equal(r.Merged.Lost, []int{1}) || len(r.Merged.Notes) != 1 || !strings.Contains(r.Merged.Notes[0], "nowhere.jsonl") {
+		t.Errorf("shard 0: exit code %d, %v, %+v", code, err, r.Merged)
+	}
+	if code, stderr := one(file, "--shard", "1/2"); code != 0 { // the run is over
+		t.Errorf("shard 1, again: exit code %d, %s", code, stderr)
+	}
+	if code, stderr := one(file, "--shard", "2/2"); code != codeCannotRun || !strings.Contains(stderr, "--shard") { // as of all shards
+		t.Errorf("wrong flags: exit code %d, %s", code, stderr)
+	}
+	if code, stderr := one(file, "--shard", "1/2", "--meet", filepath.Join(file, "no directory"), "--progress-timeout", "1s"); code != codePartFailed {
+		t.Errorf("a place that fails: exit code %d, %s", code, stderr)
+	}
+}
+
 // The termination log has what failed, whatever it was.
 func TestTheTerminationLogOfAnError(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")

@@ -271,6 +271,9 @@ func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
 // stand does what a process does that comes late: it takes the place of another one, or finds
 // that all is done. done tells that nothing is to be sent.
 func (g *generator) stand(ctx context.Context) (done bool, err error) {
+	if g.meeting == nil {
+		return false, nil
+	}
 	standing, err := g.meeting.Standing(ctx)
 	if err != nil {
 		return false, err
@@ -287,6 +290,17 @@ func (g *generator) stand(ctx context.Context) (done bool, err error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// giveUp lets the other shards know that this one fails, and why, so that none waits for it.
+// One that is told to end leaves its part to the process that takes its place.
+func (g *generator) giveUp(ctx context.Context, reason error) {
+	if g.meeting == nil || ctx.Err() != nil {
+		return
+	}
+	if err := g.meeting.Fail(ctx, reason); err != nil {
+		g.log.tell("the other shards wait for this one until --progress-timeout, since it could not let them know: %s", err)
+	}
 }
 
 // send sends the part once all shards are ready, and stores the result.

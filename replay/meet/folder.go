@@ -20,6 +20,7 @@ type partState struct {
 	markers  map[int]time.Time // when attempts were stored
 	progress int               // the highest number of a sign of life; -1 if there is none
 	result   bool
+	failed   bool // a process has given it up
 }
 
 // news tells whether a part has something that it had not.
@@ -32,7 +33,7 @@ func (m *Meeting) list(ctx context.Context) (*listed, error) {
 	err := m.retried(ctx, "list", "", func(ctx context.Context) error {
 		all = &listed{map[string]bool{}, make([]partState, m.o.Of)}
 		for i := range all.parts {
-			all.parts[i] = partState{map[int]time.Time{}, -1, false}
+			all.parts[i] = partState{markers: map[int]time.Time{}, progress: -1}
 		}
 		n := 0
 		for o, err := range m.o.Store.List(ctx, m.key("")) {
@@ -66,6 +67,8 @@ func (l *listed) add(name string, modified time.Time) {
 		p.progress = max(p.progress, n)
 	case "result":
 		p.result = true
+	case "failed":
+		p.failed = true
 	}
 }
 

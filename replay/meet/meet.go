@@ -128,6 +128,8 @@ func (m *Meeting) Standing(ctx context.Context) (Standing, error) {
 		return Reported, nil
 	case all.parts[m.o.Index].result:
 		return Stored, nil
+	case all.parts[m.o.Index].failed:
+		return Open, m.failed(ctx, m.o.Index)
 	case all.names[startName]:
 		return Begun, m.readStart(ctx)
 	}

@@ -106,6 +106,11 @@ type pods struct {
 	// of one part
 	sends  func(index int) time.Duration // how long sending takes; nil: length
 	silent func(index int) bool          // it makes no progress while it sends; nil: it does
+	loads  func(index int) error         // whether it is ready to send; nil: it is
+	breaks func(index int) error         // how sending ends; nil: well
+
+	sources  []string // hashes of the recording, by part; nil: they are the same
+	prepares error    // what index 0 does before it starts the run
 
 	mu   sync.Mutex
 	sent map[int]int // how often each part was sent
@@ -132,6 +137,9 @@ func (p *pods) part(index int) *report.Report {
 func (p *pods) header(index int) *report.Report {
 	r := &report.Report{Version: "test", Target: "http://shop", Load: report.Load{Shape: "recorded times", Loop: report.Open}}
 	r.Source.Place, r.Source.SHA256, r.Source.Steps = "place", "5f", int64(10+index)
+	if p.sources != nil {
+		r.Source.SHA256 = p.sources[index]
+	}
 	return r
 }
 
@@ -150,29 +158,18 @@ func (p *pods) run(ctx context.Context, s store.Store, index int, skew time.Dura
 	standing, err := m.Standing(ctx)
 	switch {
 	case err != nil:
-		return nil, err
 	case standing == Reported:
 		return m.Report(ctx)
 	case standing == Begun:
-		if err := m.Succeed(ctx); err != nil {
-			return nil, err
-		}
+		err = m.Succeed(ctx)
 	case standing == Open:
-		at, mine, err := m.Start(ctx, p.header(index), func(context.Context) error { return nil })
-		if err != nil {
-			return nil, err
-		}
-		if mine {
-			err = p.send(ctx, m, index, at)
-		} else {
-			err = m.Succeed(ctx)
-		}
-		if err != nil {
-			return nil, err
-		}
+		err = p.take(ctx, m, index)
 	}
-	if index > 0 {
-		return nil, nil
+	if err != nil && ctx.Err() == nil {
+		err = errors.Join(err, m.Fail(ctx, err))
+	}
+	if err != nil || index > 0 {
+		return nil, err
 	}
 	results, notes, err := m.Collect(ctx)
 	if err != nil {
@@ -185,6 +182,23 @@ func (p *pods) run(ctx context.Context, s store.Store, index int, skew time.Dura
 	r.Merged.Notes = notes
 	r.Judge(nil)
 	return m.Publish(ctx, r)
+}
+
+// take gets ready to send a part, and sends it.
+func (p *pods) take(ctx context.Context, m *Meeting, index int) error {
+	if p.loads != nil {
+		if err := p.loads(index); err != nil {
+			return err
+		}
+	}
+	at, mine, err := m.Start(ctx, p.header(index), func(context.Context) error { return p.prepares })
+	switch {
+	case err != nil:
+		return err
+	case mine:
+		return p.send(ctx, m, index, at)
+	}
+	return m.Succeed(ctx)
 }
 
 func (p *pods) send(ctx context.Context, m *Meeting, index int, at time.Time) error {
@@ -201,6 +215,11 @@ func (p *pods) send(ctx context.Context, m *Meeting, index int, at time.Time) er
 			m.Alive()
 		}
 		if err := sleep(ctx, min(time.Minute, time.Until(end))); err != nil {
+			return err
+		}
+	}
+	if p.breaks != nil {
+		if err := p.breaks(index); err != nil {
 			return err
 		}
 	}
@@ -251,7 +270,7 @@ func TestShardsMeet(t *testing.T) {
 		if total := r.Results.Total(); total.Sent != 33 || r.Source.Steps != 33 || r.Merged.Of != 3 || len(r.Merged.Lost)+len(r.Merged.Notes) > 0 {
 			t.Errorf("%d of %d steps sent, %+v", total.Sent, r.Source.Steps, r.Merged)
 		}
-		want := []string{"junit.xml", "merged.json", "report.html", "report.json", "result-0.json", "result-1.json", "result-2.json", "shard-0.json", "shard-1.json", "shard-2.json", "start.json", "summary.md"}
+		want := []string{"junit.xml", "report.html", "report.json", "result-0.json", "result-1.json", "result-2.json", "shard-0.json", "shard-1.json", "shard-2.json", "start.json", "summary.md"}
 		if got := b.has(); !slices.Equal(got, want) {
 			t.Errorf("the run has %q", got)
 		}
@@ -571,7 +590,7 @@ func TestAPlaceThatFails(t *testing.T) {
 			}
 			began := time.Now()
 			_, err := p.run(t.Context(), b, 0, 0)
-			if took := time.Since(began); !errors.Is(err, c.err) || took > c.takes || took < c.takes-longest || p.sent[0] > 0 {
+			if took := time.Since(began); !errors.Is(err, c.err) || took > c.takes+failing || took < c.takes-longest || p.sent[0] > 0 {
 				t.Errorf("%v after %s", err, took)
 			}
 		})
@@ -623,7 +642,9 @@ func TestForeignObjects(t *testing.T) {
 		{"no report", "report.json", "{}", 0, "report.json: it is none of this run's"},
 		{"a report with a code of its own", "report.json", `{"schemaVersion":1,"exitCode":77}`, 0, "its exit code is 77"},
 		{"a page", "report.html", "<p>", report.Passed, ""},
-		{"no merged report", "merged.json", "{}", 0, "merged.json: it is none of this run's"},
+		{"no reason", "failed-1.json", "{}", report.Incomplete, ""},
+		{"a long reason", "failed-1.json", `{"run":"` + folder + `","index":1,"of":3,"reason":"` + strings.Repeat("a", maxReason+1) + `"}`, report.Incomplete, ""},
+		{"a reason of another part", "failed-2.json", `{"run":"` + folder + `","index":1,"of":3,"reason":"a"}`, report.Incomplete, ""},
 	} {
 		virtual(t, c.name, func(t *testing.T) {
 			b, p := newBucket(), newPods(t, 3)
@@ -661,28 +682,82 @@ func TestClocksThatDiffer(t *testing.T) {
 	}
 }
 
+// Nobody waits for a shard that fails, and the report tells why.
+func TestAPartThatFails(t *testing.T) {
+	bad := func(at int) func(int) error {
+		return func(index int) error {
+			if index == at {
+				return errors.New("no such snapshot")
+			}
+			return nil
+		}
+	}
+	ended := func(t *testing.T, began time.Time, most time.Duration) {
+		t.Helper()
+		if took := time.Since(began); took > most {
+			t.Errorf("it took %s", took)
+		}
+	}
+	const why = "part 2 could not be sent: no such snapshot"
+	lost := func(t *testing.T, p *pods, r *report.Report, errs []error) {
+		t.Helper()
+		p.wants(r, errs[:2], report.Incomplete)
+		if !slices.Equal(r.Merged.Lost, []int{2}) || !slices.Contains(r.Merged.Notes, why) || r.Results.Total().Sent != 21 {
+			t.Errorf("%+v, %d sent", r.Merged, r.Results.Total().Sent)
+		}
+		if errs[2] == nil || !strings.Contains(errs[2].Error(), "no such snapshot") {
+			t.Errorf("the one that failed: %v", errs[2])
+		}
+	}
+	virtual(t, "before the start", func(t *testing.T) {
+		b, p := newBucket(), newPods(t, 3)
+		began := time.Now()
+		p.loads = bad(2)
+		r, errs := p.all(b, nil)
+		lost(t, p, r, errs)
+		ended(t, began, length+time.Minute)
+	})
+	virtual(t, "while it sends", func(t *testing.T) {
+		b, p := newBucket(), newPods(t, 3)
+		began := time.Now()
+		p.breaks = bad(2)
+		r, errs := p.all(b, nil)
+		lost(t, p, r, errs)
+		ended(t, began, length+time.Minute)
+	})
+	virtual(t, "index 0", func(t *testing.T) {
+		b, p := newBucket(), newPods(t, 3)
+		began := time.Now()
+		p.loads = bad(0)
+		_, errs := p.all(b, nil)
+		for index, err := range errs {
+			if err == nil || !strings.Contains(err.Error(), "no such snapshot") || p.sent[index] > 0 {
+				t.Errorf("index %d: %v, sent %v", index, err, p.sent)
+			}
+		}
+		ended(t, began, 5*time.Second)
+	})
+	virtual(t, "the place of one that failed", func(t *testing.T) {
+		b, p := newBucket(), newPods(t, 3)
+		p.loads = bad(2)
+		_, first := p.run(t.Context(), b, 2, 0)
+		p.loads = nil
+		r, errs := p.all(b, nil)
+		lost(t, p, r, errs)
+		if first == nil || p.sent[2] > 0 {
+			t.Errorf("the first one: %v, sent %v", first, p.sent)
+		}
+	})
+}
+
 // Shards that read different things do not send.
 func TestShardsOfDifferentRecordings(t *testing.T) {
 	virtual(t, "of a place", func(t *testing.T) {
-		b := newBucket()
-		var running sync.WaitGroup
-		errs := make([]error, 2)
-		for index := range 2 {
-			running.Go(func() {
-				m, err := Join(t.Context(), Options{Store: b, Run: folder, Shard: report.Shard{Index: index, Of: 2}, Timeout: timeout})
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				defer m.Close()
-				r := newPods(t, 2).header(index)
-				r.Source.SHA256 = fmt.Sprint(index)
-				_, _, errs[index] = m.Start(t.Context(), r, func(context.Context) error { return nil })
-			})
-		}
-		running.Wait()
+		p := newPods(t, 2)
+		p.sources = []string{"0", "1"}
+		_, errs := p.all(newBucket(), nil)
 		for index, err := range errs {
-			if err == nil || !strings.Contains(err.Error(), "part 1 has another recording (sha256:1) than part 0 (sha256:0)") {
+			if err == nil || !strings.Contains(err.Error(), "part 1 has another recording (sha256:1) than part 0 (sha256:0)") || p.sent[index] > 0 {
 				t.Errorf("index %d: %v", index, err)
 			}
 		}
@@ -692,24 +767,15 @@ func TestShardsOfDifferentRecordings(t *testing.T) {
 // What keeps index 0 from starting ends all shards at once.
 func TestTheStartFails(t *testing.T) {
 	virtual(t, "no responder", func(t *testing.T) {
-		b := newBucket()
+		p := newPods(t, 2)
+		p.prepares = errors.New("no responder")
 		began := time.Now()
-		var running sync.WaitGroup
-		for index := range 2 {
-			running.Go(func() {
-				m, err := Join(t.Context(), Options{Store: b, Run: folder, Shard: report.Shard{Index: index, Of: 2}, Timeout: timeout})
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				defer m.Close()
-				_, mine, err := m.Start(t.Context(), newPods(t, 2).header(index), func(context.Context) error { return errors.New("no responder") })
-				if mine || err == nil || !strings.Contains(err.Error(), "no responder") {
-					t.Errorf("index %d: %v, %v", index, mine, err)
-				}
-			})
+		_, errs := p.all(newBucket(), nil)
+		for index, err := range errs {
+			if err == nil || !strings.Contains(err.Error(), "no responder") || p.sent[index] > 0 {
+				t.Errorf("index %d: %v", index, err)
+			}
 		}
-		running.Wait()
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("it took %s", took)
 		}

@@ -18,9 +18,8 @@ import (
 
 // Names of objects, below the run's folder.
 const (
-	startName  = "start.json"
-	mergedName = "merged.json"
-	// ReportName is the object that is stored last.
+	startName = "start.json"
+	// ReportName is the report of the run. The run is over once it is stored.
 	ReportName = "report.json"
 )
 
@@ -30,6 +29,8 @@ var forms = []struct{ name, form string }{{"report.html", "html"}, {"junit.xml",
 const (
 	// maxNote bounds an object other than a report.
 	maxNote = 4 << 20
+	// maxReason bounds why a part is not sent.
+	maxReason = 4 << 10
 	// maxReport bounds a report.
 	maxReport = 256 << 20
 	// maxObjects bounds how many objects a run may have.
@@ -57,8 +58,6 @@ type begin struct {
 	At time.Time `json:"at"`
 	// Shards are those that send, by index.
 	Shards map[int]named `json:"shards"`
-	// Failed says why the run does not begin; empty if it does.
-	Failed string `json:"failed,omitempty"`
 	// Notes are for the report.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -67,6 +66,14 @@ type begin struct {
 type named struct {
 	Process string `json:"process"`
 	Marker  string `json:"marker"`
+}
+
+// failure says why a part is not sent.
+type failure struct {
+	Run    string `json:"run"`
+	Index  int    `json:"index"`
+	Of     int    `json:"of"`
+	Reason string `json:"reason"`
 }
 
 func markerName(index, attempt int) string {
@@ -80,8 +87,10 @@ func progressName(index, n int) string { return fmt.Sprintf("progress-%d-%d", in
 
 func resultName(index int) string { return fmt.Sprintf("result-%d.json", index) }
 
-// parseName reads a name of one of three kinds: shard, progress or result. n is the attempt
-// or the number.
+func failureName(index int) string { return fmt.Sprintf("failed-%d.json", index) }
+
+// parseName reads a name of one of four kinds: shard, progress, result or failed. n is the
+// attempt or the number.
 func parseName(name string) (kind string, index, n int, ok bool) {
 	parts := strings.Split(strings.TrimSuffix(name, ".json"), "-")
 	if len(parts) < 2 || len(parts) > 3 {
@@ -96,7 +105,7 @@ func parseName(name string) (kind string, index, n int, ok bool) {
 		numbers[i] = int(number)
 	}
 	kind, index, n = parts[0], numbers[0], numbers[1]
-	canonical := map[string]string{"shard": markerName(index, n), "progress": progressName(index, n), "result": resultName(index)}[kind]
+	canonical := map[string]string{"shard": markerName(index, n), "progress": progressName(index, n), "result": resultName(index), "failed": failureName(index)}[kind]
 	return kind, index, n, canonical == name
 }
 

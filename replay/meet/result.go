@@ -2,11 +2,13 @@ package meet
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/tapedeck/tapedeck/replay/report"
 )
@@ -31,6 +33,54 @@ func (m *Meeting) Finish(ctx context.Context, r *report.Report) error {
 	})
 }
 
+// Fail says that the part is not sent, and why, so that no shard waits for it. The first
+// reason counts. It is for a process that fails by itself: one that is told to end leaves the
+// part to the process that takes its place. The place may be what fails, so it does not try
+// for long.
+func (m *Meeting) Fail(ctx context.Context, reason error) error {
+	ctx, cancel := context.WithTimeout(ctx, failing)
+	defer cancel()
+	text := reason.Error()
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "")
+	}
+	body, err := encode(failure{m.o.Run, m.o.Index, m.o.Of, text})
+	if err == nil {
+		err = m.put(ctx, failureName(m.o.Index), body)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// reason reads why a part is not sent. An object that does not say it is a reason, too: whoever
+// can write it can write others.
+func (m *Meeting) reason(ctx context.Context, index int) (string, error) {
+	name, f := failureName(index), new(failure)
+	err := m.retried(ctx, "read", name, func(ctx context.Context) error {
+		return m.note(ctx, name, f, func() error {
+			if f.Run != m.o.Run || f.Index != index || f.Of != m.o.Of || len(f.Reason) > maxReason {
+				return fmt.Errorf("it is of part %d of %d of %q", f.Index, f.Of, f.Run)
+			}
+			return nil
+		})
+	})
+	if errors.Is(err, errForeign) {
+		return err.Error(), nil
+	}
+	return fmt.Sprintf("part %d could not be sent: %s", index, f.Reason), err
+}
+
+// failed is the error of a part that is not sent.
+func (m *Meeting) failed(ctx context.Context, index int) error {
+	reason, err := m.reason(ctx, index)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s: %s; remedy that, and give the run another ID", m.o.Run, reason)
+}
+
 // Succeed takes the place of the process that sends the part, or sent it: it waits for that
 // one's result, and stores a partial one if the process makes no progress for the timeout.
 func (m *Meeting) Succeed(ctx context.Context) error {
@@ -43,8 +93,8 @@ func (m *Meeting) Succeed(ctx context.Context) error {
 		if all.parts[m.o.Index].result {
 			return nil
 		}
-		if m.begun.Failed != "" {
-			return errors.New(m.begun.Failed)
+		if all.parts[m.o.Index].failed {
+			return m.failed(ctx, m.o.Index)
 		}
 		by, sends := m.begun.Shards[m.o.Index]
 		if missing := w.look(all, m.patience(), func(index int) bool { return index == m.o.Index && sends }); len(missing) == 0 {
@@ -99,47 +149,66 @@ func (m *Meeting) Collect(ctx context.Context) (results []*report.Report, notes 
 	if m.begun != nil {
 		notes = append(notes, m.begun.Notes...)
 	}
-	have := make([]*report.Report, m.o.Of)
-	damaged := make([]bool, m.o.Of)
-	w := m.newWait()
-	for {
+	ends := make([]outcome, m.o.Of)
+	for w := m.newWait(); ; {
 		all, err := m.list(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		for i := range all.parts {
-			if have[i] != nil || damaged[i] || !all.parts[i].result {
-				continue
-			}
-			err := m.retried(ctx, "read", resultName(i), func(ctx context.Context) (err error) {
-				have[i], err = m.report(ctx, resultName(i), i)
-				return err
-			})
-			switch {
-			case errors.Is(err, errForeign):
-				damaged[i] = true
-				notes = append(notes, err.Error())
-				m.tell(resultName(i), err)
-			case err != nil:
-				return nil, nil, err
+			if !ends[i].known() {
+				if ends[i], err = m.outcome(ctx, i, &all.parts[i]); err != nil {
+					return nil, nil, err
+				}
 			}
 		}
-		if missing := w.look(all, m.patience(), func(i int) bool { return have[i] == nil && !damaged[i] && m.sends(i) }); len(missing) == 0 {
+		if missing := w.look(all, m.patience(), func(i int) bool { return !ends[i].known() && m.sends(i) }); len(missing) == 0 {
 			break
 		}
 		if err := sleep(ctx, poll); err != nil {
 			return nil, nil, err
 		}
 	}
-	for _, r := range have {
-		if r != nil {
-			results = append(results, r)
+	for _, end := range ends {
+		if end.report != nil {
+			results = append(results, end.report)
+		}
+		if end.lost != "" {
+			notes = append(notes, end.lost)
 		}
 	}
 	if len(results) == 0 {
-		return nil, nil, fmt.Errorf("%s: no part has a result", m.o.Run)
+		return nil, nil, fmt.Errorf("%s: no part has a result: %s", m.o.Run, cmp.Or(strings.Join(notes, "; "), "their processes are gone"))
 	}
 	return results, notes, nil
+}
+
+// outcome is what became of a part: a report, or why there is none. If it has neither, that is
+// not known yet.
+type outcome struct {
+	report *report.Report
+	lost   string
+}
+
+func (o *outcome) known() bool { return o.report != nil || o.lost != "" }
+
+func (m *Meeting) outcome(ctx context.Context, index int, p *partState) (end outcome, err error) {
+	switch {
+	case p.result:
+		err = m.retried(ctx, "read", resultName(index), func(ctx context.Context) (err error) {
+			end.report, err = m.report(ctx, resultName(index), index)
+			return err
+		})
+		if errors.Is(err, errForeign) {
+			end.lost, err = err.Error(), nil
+		}
+	case p.failed:
+		end.lost, err = m.reason(ctx, index)
+	}
+	if end.lost != "" {
+		m.o.Say(end.lost)
+	}
+	return end, err
 }
 
 // sends tells whether a process sends, or sent, a part.
@@ -158,42 +227,39 @@ func (m *Meeting) Publish(ctx context.Context, r *report.Report) (*report.Report
 	if err != nil {
 		return nil, err
 	}
-	kept, err := m.Keep(ctx, mergedName, body)
+	switch err := m.put(ctx, ReportName, body); {
+	case errors.Is(err, fs.ErrExist):
+		return m.Report(ctx)
+	case err != nil:
+		return nil, err
+	}
+	return r, m.putForms(ctx, r)
+}
+
+// Report returns the report of a run that is over. It stores those of its forms that the
+// process which stored the report did not come to.
+func (m *Meeting) Report(ctx context.Context) (r *report.Report, err error) {
+	err = m.retried(ctx, "read", ReportName, func(ctx context.Context) (err error) {
+		r, err = m.report(ctx, ReportName, -1)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(kept, body) {
-		if r, err = m.whole(ctx, mergedName); err != nil {
-			return nil, err
-		}
-	}
+	return r, m.putForms(ctx, r)
+}
+
+func (m *Meeting) putForms(ctx context.Context, r *report.Report) error {
 	for _, f := range forms {
 		var text bytes.Buffer
 		if err := write(&text, f.form, r); err != nil {
-			return nil, err
+			return err
 		}
 		if err := m.put(ctx, f.name, text.Bytes()); errors.Is(err, fs.ErrExist) {
 			m.tell(f.name, err)
 		} else if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := m.put(ctx, ReportName, kept); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-// Report returns the report of a run that is over.
-func (m *Meeting) Report(ctx context.Context) (*report.Report, error) {
-	return m.whole(ctx, ReportName)
-}
-
-// whole reads a report of all parts.
-func (m *Meeting) whole(ctx context.Context, name string) (r *report.Report, err error) {
-	err = m.retried(ctx, "read", name, func(ctx context.Context) (err error) {
-		r, err = m.report(ctx, name, -1)
-		return err
-	})
-	return r, err
+	return nil
 }

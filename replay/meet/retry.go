@@ -17,6 +17,8 @@ const (
 	// denied is how long a place may refuse: rights and identities take a moment to arrive,
 	// and wrong ones never do.
 	denied = time.Minute
+	// failing is how long it is tried to store why a part fails.
+	failing = 20 * time.Second
 )
 
 // retried does something with the place until it succeeds, the answer is final, or the place

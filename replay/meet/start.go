@@ -51,14 +51,8 @@ func (m *Meeting) Start(ctx context.Context, r *report.Report, prepare func(cont
 	if err != nil && ctx.Err() != nil {
 		m.unmark(ctx)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return at, false, err
-	case m.begun.Failed != "" && m.o.Index == 0:
-		return at, false, errors.New(m.begun.Failed)
-	}
-	if m.begun.Failed != "" {
-		return at, false, fmt.Errorf("part 0 did not start the run: %s", m.begun.Failed)
 	}
 	return m.begun.At, m.begun.Shards[m.o.Index].Process == m.process, nil
 }
@@ -108,17 +102,13 @@ func (m *Meeting) start(ctx context.Context, prepare func(context.Context) error
 	if err != nil || m.begun != nil {
 		return err
 	}
+	if err := same(ready); err != nil {
+		return err
+	}
+	if err := prepare(ctx); err != nil {
+		return err
+	}
 	b := begin{Run: m.o.Run, Of: m.o.Of, Shards: map[int]named{}}
-	err = same(ready)
-	if err == nil {
-		err = prepare(ctx)
-	}
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return err // whoever takes this one's place starts the run
-	case err != nil:
-		b.Failed = err.Error()
-	}
 	var early, late time.Duration // of clocks
 	for index, r := range ready {
 		b.Shards[index] = named{r.Process, r.name}
@@ -132,12 +122,12 @@ func (m *Meeting) start(ctx context.Context, prepare func(context.Context) error
 	if b.At = m.o.Now().UTC(); m.o.Of > 1 {
 		b.At = b.At.Add(ahead)
 	}
-	body, failed := encode(b)
-	if failed == nil {
-		failed = m.put(ctx, startName, body)
+	body, err := encode(b)
+	if err == nil {
+		err = m.put(ctx, startName, body)
 	}
-	if failed != nil && !errors.Is(failed, fs.ErrExist) {
-		return errors.Join(err, failed)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	return m.readStart(ctx) // perhaps another's
 }
@@ -165,8 +155,9 @@ type readyShard struct {
 	ahead    time.Duration // of the process's clock before the first shard's, by the store's clock
 }
 
-// gather waits until a process for each part is ready. A part whose processes make no progress
-// for the timeout is left out. If another process has started the run, that is in m.begun.
+// gather waits until a process for each part is ready. A part that has failed, or whose
+// processes make no progress for the timeout, is left out. If another process has started the
+// run, that is in m.begun.
 func (m *Meeting) gather(ctx context.Context) (map[int]*readyShard, error) {
 	w := m.newWait()
 	for {
@@ -177,8 +168,14 @@ func (m *Meeting) gather(ctx context.Context) (map[int]*readyShard, error) {
 		if all.names[startName] {
 			return nil, m.readStart(ctx)
 		}
+		if all.parts[m.o.Index].failed {
+			return nil, m.failed(ctx, m.o.Index)
+		}
 		ready := map[int]*readyShard{}
 		for index := range all.parts {
+			if all.parts[index].failed {
+				continue
+			}
 			k, err := m.latest(ctx, index, &all.parts[index])
 			if err != nil {
 				return nil, err
@@ -187,7 +184,7 @@ func (m *Meeting) gather(ctx context.Context) (map[int]*readyShard, error) {
 				ready[index] = k
 			}
 		}
-		missing := w.look(all, m.o.Timeout, func(index int) bool { return ready[index] == nil })
+		missing := w.look(all, m.o.Timeout, func(index int) bool { return ready[index] == nil && !all.parts[index].failed })
 		if len(missing) == 0 {
 			first := ready[m.o.Index]
 			if first == nil {
@@ -251,6 +248,11 @@ func (m *Meeting) awaitStart(ctx context.Context) error {
 		}
 		if all.names[startName] {
 			return m.readStart(ctx)
+		}
+		for _, index := range []int{m.o.Index, 0} {
+			if all.parts[index].failed {
+				return m.failed(ctx, index)
+			}
 		}
 		if all.names[ReportName] {
 			return fmt.Errorf("%s: the run is over, and has no %s", m.o.Run, startName)
