@@ -188,7 +188,7 @@ func TestForeignHolders(t *testing.T) {
 		"another group":              {changed("speedscale.com/v1", "evil.example/v1"), "in evil.example/v1"},
 		"a list of objects":          {heldConfigMap(heldText("apiVersion: v1\nkind: List\nitems: []\n")), "found an object of kind List"},
 		"another name":               {changed("'nightly'", "other"), "found TrafficReplay/other"},
-		"no name":                    {changed("name: 'nightly'", "generateName: nightly"), "found TrafficReplay/,"},
+		"no name":                    {changed("name: 'nightly'", "generateName: nightly"), "found a TrafficReplay without metadata.name"},
 		"another namespace":          {changed("namespace: shop", "namespace: kube-system"), `in namespace "kube-system"`},
 		"no namespace":               {changed("  namespace: shop\n", ""), `in namespace ""`},
 		"a namespace of its own":     {strings.Replace(good, "  namespace: shop\n", "", 1), `the ConfigMap is in namespace ""`},

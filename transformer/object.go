@@ -59,6 +59,9 @@ func (o *Object) name() string {
 }
 func (o *Object) namespace() string { return strAt(o.Node, "metadata", "namespace") }
 
+// id identifies the object within its namespace, in labels, annotations and messages.
+func (o *Object) id() string { return o.kind() + "/" + o.name() }
+
 // group returns the API group, "" for the core.
 func (o *Object) group() string {
 	if group, _, ok := strings.Cut(o.apiVersion(), "/"); ok {

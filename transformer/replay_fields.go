@@ -151,19 +151,14 @@ func (f *fields[T]) walkMap(n *yaml.Node, path, pattern string, at []int, bad fu
 		bad("a map")
 		return
 	}
-	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i].Value, n.Content[i+1]
-		switch in := pathKey(path, key); {
-		case seen[key]:
-			f.results = append(f.results, result(CodeDuplicateKey, f.of, "%s%s stands twice; which one counts is not certain, so remove one", f.what, in).At(in, "", ""))
-		case slices.Contains(known, key):
-			f.walk(value, in, pattern+key, at)
-		default:
-			r := result(CodeReplayField, f.of, "%s%s is not known%s; allowed: %s", f.what, in, didYouMean(key, known), oneOf(known)).At(in, "", "")
-			f.results = append(f.results, r.ifStrict(f.cfg))
+		key, in := n.Content[i].Value, pathKey(path, n.Content[i].Value)
+		if slices.Contains(known, key) {
+			f.walk(n.Content[i+1], in, pattern+key, at)
+			continue
 		}
-		seen[key] = true
+		r := result(CodeReplayField, f.of, "%s%s is not known%s; allowed: %s", f.what, in, didYouMean(key, known), oneOf(known)).At(in, "", "")
+		f.results = append(f.results, r.ifStrict(f.cfg))
 	}
 }
 

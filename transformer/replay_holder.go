@@ -88,25 +88,24 @@ func (o *Object) Open(held *yaml.Node) error {
 	switch {
 	case !inner.Holdable():
 		return fmt.Errorf("found an object of kind %s in %s, allowed: %s", inner.kind(), inner.apiVersion(), heldKindNames())
-	case strAt(held, "metadata", "name") == "" || recorded != inner.recorded():
-		return fmt.Errorf("found %s, and annotation %s says %q; allowed: the object that it names", inner.recorded(), contract.AnnotationHolds, recorded)
+	case strAt(held, "metadata", "name") == "":
+		return fmt.Errorf("found a %s without metadata.name, allowed: the object that annotation %s names", inner.kind(), contract.AnnotationHolds)
+	case recorded != inner.id():
+		return fmt.Errorf("found %s, and annotation %s says %q; allowed: the object that it names", inner.id(), contract.AnnotationHolds, recorded)
 	case inner.namespace() != o.namespace():
-		return fmt.Errorf("found %s in namespace %q, and the ConfigMap is in namespace %q; a namespace that an overlay sets must come before Tapedeck", inner.recorded(), inner.namespace(), o.namespace())
+		return fmt.Errorf("found %s in namespace %q, and the ConfigMap is in namespace %q; a namespace that an overlay sets must come before Tapedeck", inner.id(), inner.namespace(), o.namespace())
 	case field(o.Node, "data").Content[0].Value != heldKey(inner.kind(), false) && field(o.Node, "data").Content[0].Value != heldKey(inner.kind(), true):
 		return fmt.Errorf("found a %s under data.%s", inner.kind(), field(o.Node, "data").Content[0].Value)
 	}
 	for _, key := range []string{contract.AnnotationUndo, contract.AnnotationFor, contract.AnnotationHolds} {
 		if field(held, "metadata", "annotations", key) != nil {
-			return fmt.Errorf("%s has annotation %s, which no manifest that is to be rendered has", inner.recorded(), key)
+			return fmt.Errorf("%s has annotation %s, which no manifest that is to be rendered has", inner.id(), key)
 		}
 	}
 	setBookkeeping(held, o.Node)
 	o.Held.ConfigMap, o.Node = o.Node, held
 	return nil
 }
-
-// recorded names an object as a ConfigMap that keeps it does.
-func (o *Object) recorded() string { return o.kind() + "/" + strAt(o.Node, "metadata", "name") }
 
 // heldKey is the key of a ConfigMap under which the text of an object is.
 func heldKey(kind string, json bool) string {
@@ -191,7 +190,7 @@ func (in *input) checkHoldable(o *Object) error {
 func (in *input) hold(o *Object) {
 	text := node(o.Held.Text)
 	text.Style = textStyle(o.Held.Text)
-	fresh := newObject("v1", "ConfigMap", holderName(o.kind(), o.name()), o.namespace(), nil, mapping(contract.AnnotationHolds, o.recorded()),
+	fresh := newObject("v1", "ConfigMap", holderName(o.kind(), o.name()), o.namespace(), nil, mapping(contract.AnnotationHolds, o.id()),
 		"data", mapping(heldKey(o.kind(), o.Held.JSON), text))
 	old := o.Held.ConfigMap
 	if old == nil {

@@ -169,14 +169,9 @@ func (r *replay) podLabels(part string) *yaml.Node {
 	return labels
 }
 
-// createdFor names what the objects of a replay are created for.
-func (r *replay) createdFor() string {
-	return r.subject().kind() + "/" + r.subject().name()
-}
-
 // object builds an object of a part of a replay.
 func (r *replay) object(part, apiVersion, kind, name string, spec *yaml.Node) *Object {
-	return &Object{File: r.from.File, Node: newObject(apiVersion, kind, name, r.namespace(), r.selector(part), mapping(contract.AnnotationFor, r.createdFor()), "spec", spec)}
+	return &Object{File: r.from.File, Node: newObject(apiVersion, kind, name, r.namespace(), r.selector(part), mapping(contract.AnnotationFor, r.subject().id()), "spec", spec)}
 }
 
 // replayStem makes of a name what the names of a replay begin with. The name of a Service

@@ -420,7 +420,6 @@ func TestWhatIsWrongWithATrafficReplay(t *testing.T) {
 		"snapshotID: S\nmode: responder-only\ntimeout: 5m\n" + good:                                     "warning needless-annotation: spec.timeout has no effect: it is valid with mode full-replay or generator-only",
 		"snapshotID: S\nworkloads: [{ref: {name: checkout}, mocks: ['*'], routing: nat}]":               "routing nat has no meaning here",
 		"snapshotID: S\nworkloads: [{ref: {name: \"$(X)\"}, mocks: ['*']}]":                             "error bad-value: spec.workloads[#0].ref.name: found \"$(X)\"",
-		"snapshotID: S\nsnapshotID: S\n" + good:                                                         "error duplicate-key: spec.snapshotID stands twice",
 		"snapshotID: S\ngeneratorLowData: maybe\n" + good:                                               `found "maybe", allowed: "true" or "false"`,
 	} {
 		t.Run(spec, func(t *testing.T) {

@@ -127,9 +127,6 @@ func (w *workload) owner() (path, found string) {
 	return "", ""
 }
 
-// id identifies the workload in labels and annotations.
-func (w *workload) id() string { return w.Object.kind() + "/" + w.name() }
-
 // container is one container of the pod and the path of its list.
 type container struct {
 	*yaml.Node
