@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -292,9 +291,6 @@ func (p *replaying) samePasses() outcome {
 	if got, want := p.dependenciesAsked()-before, more*len(items)*2; got != want {
 		t.Errorf("the dependencies were asked %d times, want %d times, by the original", got, want)
 	}
-	if !strings.Contains(o.message, strconv.Itoa(customers*steps)) || len(o.message) > 4096 {
-		t.Errorf("the termination message does not sum up the run: %q", o.message)
-	}
 	d.alone(original)
 	original.stop()
 	d.copied.stop() // which sends what it has recorded
@@ -312,6 +308,13 @@ func (o outcome) want(t *testing.T, code int, differences ...string) {
 	t.Helper()
 	if o.code != code || o.report.ExitCode != code {
 		t.Errorf("the exit code is %d, and the report says %d, want %d: %v\n%s", o.code, o.report.ExitCode, code, o.report.Exits, o.message)
+	}
+	verdict := "Passed"
+	if code != 0 {
+		verdict = fmt.Sprintf("exit code %d: ", code)
+	}
+	if len(o.message) > 4096 || !strings.Contains(o.message, verdict) || !strings.Contains(o.message, fmt.Sprintf("%d sent", customers*steps)) {
+		t.Errorf("the termination message has %d bytes, want at most 4096 with %q and the number of requests:\n%s", len(o.message), verdict, o.message)
 	}
 	total := o.report.Results.Total()
 	if total.Sent != customers*steps || total.Failed != 0 {
