@@ -15,12 +15,16 @@ import (
 //	        ├─────▶ generator ─────────┴────────────────────────┘               Job
 //	        └─────▶ policies: who may reach whom                                NetworkPolicy, AuthorizationPolicy, ServiceEntry
 //
-//	replay_annotations.go, replay_object.go, replay_testconfig.go   what is asked for
-//	replay_copy.go                                                  the copy, and what leads it to the responder
-//	replay_generator.go, replay_responder.go                        what runs beside it
-//	replay_names.go, replay_pods.go                                 names and their hash, and what these two have in common
-//	replay_policies.go, replay_istio.go                             who may reach whom, and where it can't work
-//	replay_holder.go                                                the ConfigMap that a TrafficReplay becomes
+//	replay_annotations.go, replay_object.go                what is asked for, and by whom
+//	replay_testconfig.go, replay_fields.go                 how to send and compare; objects read by tables
+//	replay_spec.go                                         the replay that all of this makes
+//	replay_names.go                                        names and their hash, labels, and what is known by them
+//	replay_copy.go, replay_volumes.go, replay_inplace.go   the copy, or the workload in its place
+//	replay_chain.go                                        what leads it to the responder
+//	replay_generator.go, replay_responder.go               what runs beside it
+//	replay_pods.go                                         what these two have in common
+//	replay_policies.go, replay_istio.go                    who may reach whom, and where it can't work
+//	replay_holder.go                                       the ConfigMap that a TrafficReplay becomes
 //
 // The copy is a workload of the input like any other: it is captured as the original is.
 

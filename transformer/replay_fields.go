@@ -82,7 +82,7 @@ func (f *fields[T]) read(n *yaml.Node, path string, to *T) (said []statement, re
 		if row.NoMeaning != "" {
 			mute = append(mute, v.path)
 			if i+1 == len(f.found) || f.rows[f.found[i+1].row].NoMeaning != row.NoMeaning {
-				f.results = append(f.results, result(CodeNoMeaning, f.of, "%s%s %s no meaning here: %s", f.what, strings.Join(mute, ", "), has(len(mute)), row.NoMeaning).At(v.path, v.value, ""))
+				f.results = append(f.results, result(CodeNoMeaning, f.of, "%s%s %s no meaning here: %s", f.what, strings.Join(mute, ", "), verb(mute, "has", "have"), row.NoMeaning).At(v.path, v.value, ""))
 				mute = nil
 			}
 			continue
@@ -99,13 +99,6 @@ func (f *fields[T]) read(n *yaml.Node, path string, to *T) (said []statement, re
 		said = append(said, statement{row.Path, f.what + v.path, v.path, shown, row.When})
 	}
 	return said, f.results
-}
-
-func has(n int) string {
-	if n == 1 {
-		return "has"
-	}
-	return "have"
 }
 
 // walk goes through a node at a path, whose pattern is that of rows.
@@ -125,8 +118,7 @@ func (f *fields[T]) walk(n *yaml.Node, path, pattern string, at []int) {
 	case row >= 0 && n.Kind != yaml.ScalarNode:
 		bad(f.rows[row].Kind.Allowed)
 	case row >= 0 && f.texts && f.rows[row].Kind.Name != boolKind.Name && readAs(n) != "":
-		f.results = append(f.results, result(CodeBadValue, f.of, "%s%s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes",
-			f.what, path, n.Value, readAs(n)).At(path, n.Value, `"`+n.Value+`"`))
+		f.results = append(f.results, unquoted(f.of, f.what+path, path, n))
 	case row >= 0:
 		f.found = append(f.found, foundField{row, at, path, n.Value})
 	case f.under(pattern+"[]") != nil:

@@ -292,7 +292,7 @@ func (in *input) namespacesFor(r *replay, part string) []string {
 			add(in.sink.destination)
 		}
 	case contract.PartGenerator:
-		for _, d := range r.target() {
+		for _, d := range r.urlDestinations() {
 			add(d)
 		}
 	case contract.PartResponder:

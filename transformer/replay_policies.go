@@ -115,7 +115,7 @@ func (in *input) partPolicies(r *replay) []partPolicy {
 		if r.responds() {
 			p.egress = append(p.egress, egressRule(of(contract.PartResponder), admin, hbonePort))
 		}
-		for _, d := range r.target() {
+		for _, d := range r.urlDestinations() {
 			p.egress = append(p.egress, in.egressTo(d, r.namespace()))
 		}
 		p.egress = append(p.egress, in.egressToPlace(r)...)
@@ -243,8 +243,8 @@ func (in *input) passthrough(r *replay) []destination {
 	return out
 }
 
-// target returns where requests go instead of to the copy, if the URL names a host.
-func (r *replay) target() []destination {
+// urlDestinations returns where requests go instead of to the copy, if the URL names a host.
+func (r *replay) urlDestinations() []destination {
 	t := r.url()
 	if t.host == "" {
 		return nil
@@ -266,6 +266,7 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 		results = append(results, r.result(code, message, args...))
 	}
 	switch {
+	case r.copied != nil && r.Mode == fullReplay && !r.responds(): // which CodeReplayNotMocked says
 	case r.copied != nil && !r.responds():
 		say(CodeReplayEgressOpen, "nothing is mocked, so %s calls its real dependencies, and what it writes there stays", r.copied.id())
 	case r.copied != nil && isTrue(field(r.copied.podSpec(), "hostNetwork")):

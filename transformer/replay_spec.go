@@ -230,7 +230,7 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 	case r.Mode == responderOnly && r.Mocks.None:
 		bad(CodeBadCombination, "%s.mocks: found none, so that with mode %s nothing runs; allowed: slice keys, or * for all", r.at, responderOnly)
 	case r.Mode == fullReplay && r.Mocks.None:
-		bad(CodeReplayNotMocked, "%s.mocks: found none, so nothing is mocked; list slice keys, or * for all", r.at)
+		bad(CodeReplayNotMocked, "%s.mocks: found none, so nothing is mocked: real dependencies are called, and what is written there stays; list slice keys, or * for all", r.at)
 	}
 	if t.w != nil && host != "" && r.Mode == fullReplay && !r.InPlace {
 		bad(CodeBadCombination, "the requests of this replay would go to host %s, where the copy is not, and what runs there has its real dependencies; allowed: only a scheme or a port, mode %s, or annotation %sreplay: %s", host, generatorOnly, contract.OwnPrefix, replayInPlace)

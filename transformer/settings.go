@@ -115,8 +115,7 @@ func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map
 				continue
 			case readAs(value) != "":
 				wrong[row.Name] = true
-				results = append(results, result(CodeBadValue, o, "annotation %s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes",
-					key, value.Value, readAs(value)).At(at, value.Value, `"`+value.Value+`"`))
+				results = append(results, unquoted(o, "annotation "+key, at, value))
 				continue
 			}
 			text, shown := value.Value, value.Value
@@ -144,6 +143,11 @@ func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map
 		}
 	}
 	return results
+}
+
+// unquoted reports a value that is no text to YAML, and so none to Kubernetes.
+func unquoted(o *Object, label, at string, value *yaml.Node) Result {
+	return result(CodeBadValue, o, "%s: found %s, which YAML reads as %s; allowed: a string, so put it in quotes", label, value.Value, readAs(value)).At(at, value.Value, `"`+value.Value+`"`)
 }
 
 // unknownAnnotation is a warning, and an error in strict mode: a typing error
