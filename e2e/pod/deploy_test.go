@@ -217,6 +217,7 @@ func (p *replaying) newReplica(mesh *world, w *workload, pod, name string, at ad
 		replaying: p, workload: w, mesh: mesh, pod: pod, at: at.v4, namespace: p.network.join(p.t, name, at), facts: factsOf(at.v4),
 		volumes: newVolumes(p.t, w.Spec.Template.Spec, p.secret), running: map[string]*process{}, said: map[string]string{},
 	}
+	r.mountClaims()
 	maps.Copy(r.facts, facts{"metadata.name": pod, "metadata.namespace": w.Namespace, "spec.serviceAccountName": r.account()})
 	for key, value := range w.Spec.Template.Labels {
 		r.facts["metadata.labels['"+key+"']"] = value
@@ -227,6 +228,23 @@ func (p *replaying) newReplica(mesh *world, w *workload, pod, name string, at ad
 		r.namespace.intercept(p.t, admitted)
 	}
 	return r
+}
+
+// mountClaims has the pod's volume claims lead to the one that there is. The kubelet gives
+// it to the pod's group.
+func (r *replica) mountClaims() {
+	t := r.t
+	t.Helper()
+	for _, v := range r.Spec.Template.Spec.Volumes {
+		if v.PersistentVolumeClaim == nil {
+			continue
+		}
+		r.volumes[v.Name] = r.claim
+		if s := r.Spec.Template.Spec.SecurityContext; s != nil && s.FSGroup != nil {
+			run(t, "chgrp", "-R", fmt.Sprint(*s.FSGroup), r.claim)
+			run(t, "chmod", "-R", "g+rwX", r.claim)
+		}
+	}
 }
 
 // newShards makes the pods of an Indexed Job, as its controller does.

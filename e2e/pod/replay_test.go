@@ -44,8 +44,10 @@ const more = 3
 // replaying is a world whose bucket has a snapshot of the shop.
 type replaying struct {
 	*collecting
-	manifests string // of the shop
-	snapshot  string // ID@sha256:DIGEST
+	manifests string   // of the shop
+	snapshot  string   // ID@sha256:DIGEST
+	options   []string // that say where the snapshot is
+	claim     string   // folder of the volume claim, if it is there
 }
 
 // newReplaying records the shop through the collector into the bucket, and makes a
@@ -58,13 +60,30 @@ func newReplaying(t *testing.T) *replaying {
 	shop := p.startPod()
 	p.shop(customers)
 	shop.stop() // which sends the rest
-	said := p.tapedeck("snapshot", "create", "--namespace", "shop", "--workload", "app",
-		"--from", fmt.Sprintf("s3://%s?region=%s&endpoint=http://%s", bucketName, bucketRegion, p.bucket.forward(t, gatewayAt)))
-	p.snapshot = strings.TrimPrefix(regexp.MustCompile(`snapshots/[0-9a-f-]+@sha256:[0-9a-f]{64}`).FindString(said), "snapshots/")
-	if p.snapshot == "" {
-		t.Fatalf("no snapshot is named in\n%s", said)
-	}
+	p.snapshot = p.newSnapshot()
+	p.options = []string{fmt.Sprintf("replayPlace=s3://%s?region=%s", bucketName, bucketRegion)}
 	return p
+}
+
+// newSnapshot makes a snapshot of what customers sent to the shop.
+func (p *replaying) newSnapshot(flags ...string) (pin string) {
+	p.t.Helper()
+	said := p.tapedeck(append([]string{"snapshot", "create", "--namespace", "shop", "--workload", "app",
+		"--from", fmt.Sprintf("s3://%s?region=%s&endpoint=http://%s", bucketName, bucketRegion, p.bucket.forward(p.t, gatewayAt))}, flags...)...)
+	pin = strings.TrimPrefix(regexp.MustCompile(`snapshots/[0-9a-f-]+@sha256:[0-9a-f]{64}`).FindString(said), "snapshots/")
+	if pin == "" {
+		p.t.Fatalf("no snapshot is named in\n%s", said)
+	}
+	return pin
+}
+
+// place is where the pods of a replay meet.
+func (p *replaying) place() store.Store {
+	p.t.Helper()
+	if p.claim != "" {
+		return store.Dir(p.claim)
+	}
+	return p.bucket.place()
 }
 
 func (p *replaying) in(t *testing.T) *replaying {
@@ -155,8 +174,11 @@ func (p *replaying) render(annotations string, edits ...string) *rendered {
 
 func (p *replaying) renderEdited(edits ...string) *rendered {
 	p.t.Helper()
-	return renderSending(p.t, strings.NewReplacer(edits...).Replace(p.manifests), p.collecting.deployed,
-		"--set", fmt.Sprintf("replayPlace=s3://%s?region=%s", bucketName, bucketRegion), "--set", "replayServiceAccount=replayer", "--set", "replayCopyServiceAccount=copy")
+	var flags []string
+	for _, option := range append([]string{"replayServiceAccount=replayer", "replayCopyServiceAccount=copy"}, p.options...) {
+		flags = append(flags, "--set", option)
+	}
+	return renderSending(p.t, strings.NewReplacer(edits...).Replace(p.manifests), p.collecting.deployed, flags...)
 }
 
 // change edits the shop so that its build differs.
@@ -196,7 +218,7 @@ func (d *deployment) finish() (o outcome) {
 		d.failsForGood(o.code)
 	}
 	dir := d.dir()
-	s := d.bucket.place()
+	s := d.place()
 	var found []string
 	for object, err := range s.List(t.Context(), contract.RunsDir+"/") {
 		if err != nil {
@@ -208,7 +230,7 @@ func (d *deployment) finish() (o outcome) {
 	}
 	for _, name := range []string{"report.json", "report.html", "junit.xml", "summary.md"} {
 		if !slices.Contains(found, name) {
-			t.Fatalf("the bucket has %q of the run under %s, want %s among them; index 0 ended with exit code %d: %s", found, dir, name, o.code, o.message)
+			t.Fatalf("the place has %q of the run under %s, want %s among them; index 0 ended with exit code %d: %s", found, dir, name, o.code, o.message)
 		}
 	}
 	o.report = readReport(t, s, path.Join(dir, "report.json"))
@@ -263,6 +285,7 @@ func TestReplay(t *testing.T) {
 	t.Run("an application without a sidecar, and without a mesh", func(t *testing.T) { p.in(t).withoutMesh() })
 	t.Run("an application that ignores its proxy, by a TrafficReplay", func(t *testing.T) { p.in(t).byHostsFile() })
 	t.Run("the workload itself", func(t *testing.T) { p.in(t).inPlace() })
+	t.Run("a volume in the place of the bucket", func(t *testing.T) { p.in(t).onVolume() })
 	t.Run("shards that are killed", func(t *testing.T) { p.in(t).shardsAreLost() })
 }
 
@@ -500,7 +523,7 @@ func (p *replaying) shardsAreLost() {
 	t := p.t
 	d := p.deploy(p.render("tapedeck.dev/replay-shards: \"3\"\nreplay.speedscale.com/timeout: 10s"))
 	d.start()
-	s := d.bucket.place()
+	s := d.place()
 	within(t, time.Minute, "the run to begin", func() bool {
 		object, err := s.Get(t.Context(), path.Join(d.dir(), "start.json"))
 		if err != nil {
@@ -566,6 +589,17 @@ func (p *replaying) inPlace() {
 	}
 	d.start()
 	d.finish().want(p.t, 0)
+}
+
+// onVolume has two shards meet on a volume that has the snapshot.
+func (p *replaying) onVolume() {
+	t := p.t
+	p.claim = openDir(t)
+	p.snapshot = p.newSnapshot("--to", p.claim)
+	p.options = []string{"replayPlace=file:///recordings", "replayClaim=recordings"}
+	d := p.deploy(p.render(`tapedeck.dev/replay-shards: "2"`))
+	d.start()
+	d.finish().want(t, 0)
 }
 
 // byHostsFile replays to a build that reads no proxy variable, as an object for the operator
