@@ -64,30 +64,35 @@ func (p *player) watch(end context.CancelCauseFunc) (stop func()) {
 		return func() {}
 	}
 	p.alive.long = p.ProgressTimeout / 2
-	every := watch
+	pause := watch
 	if p.ProgressTimeout > 0 {
-		every = min(watch, max(p.ProgressTimeout/watches, time.Millisecond))
+		pause = min(watch, max(p.ProgressTimeout/watches, time.Millisecond))
 	}
-	ticker := time.NewTicker(every)
-	ended := make(chan struct{})
-	over := make(chan struct{})
+	var before int64 // answers
+	return every(pause, func() {
+		silent, answers := p.alive.silent(p.now())
+		if p.Alive != nil && (silent == 0 || answers > before) {
+			p.Alive()
+		}
+		before = answers
+		if p.ProgressTimeout > 0 && silent >= p.ProgressTimeout {
+			end(errStalled)
+		}
+	})
+}
+
+// every does something again and again until stop has returned.
+func every(pause time.Duration, do func()) (stop func()) {
+	ticker := time.NewTicker(pause)
+	over, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		var before int64
 		for {
 			select {
 			case <-over:
 				return
 			case <-ticker.C:
-			}
-			silent, answers := p.alive.silent(p.now())
-			if p.Alive != nil && (silent == 0 || answers > before) {
-				p.Alive()
-			}
-			before = answers
-			if p.ProgressTimeout > 0 && silent >= p.ProgressTimeout {
-				end(errStalled)
-				return
+				do()
 			}
 		}
 	}()

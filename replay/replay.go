@@ -345,24 +345,7 @@ func (p *player) progress() (stop func()) {
 	if p.Progress == nil {
 		return func() {}
 	}
-	ticker := time.NewTicker(500 * time.Millisecond)
-	end, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-end:
-				return
-			case <-ticker.C:
-				p.Progress(p.now(), p.run.Live())
-			}
-		}
-	}()
-	return func() {
-		ticker.Stop()
-		close(end)
-		<-ended
-	}
+	return every(500*time.Millisecond, func() { p.Progress(p.now(), p.run.Live()) })
 }
 
 // fill writes what was measured and found into the report.
@@ -429,9 +412,11 @@ func lateness(e *stats.Endpoint) time.Duration {
 func (p *player) differences(r *report.Report) {
 	c := p.Compare.Comparer
 	if r.Shard != nil {
-		if text, err := c.Part(p.Plan.Endpoints, p.origin); err == nil {
-			r.Comparison = text
+		text, err := c.Part(p.Plan.Endpoints, p.origin)
+		if err != nil { // without it, a difference that only this shard saw would be missed
+			r.Problems = append(r.Problems, report.Exit{Code: report.Incomplete, Reason: fmt.Sprintf("the comparison can't be written: %s", err)})
 		}
+		r.Comparison = text
 	}
 	found := compare.Joined{Result: c.Finish(), Endpoints: p.Plan.Endpoints}
 	for _, g := range found.Groups {

@@ -750,34 +750,28 @@ func TestAPartThatFails(t *testing.T) {
 	})
 }
 
-// Shards that read different things do not send.
-func TestShardsOfDifferentRecordings(t *testing.T) {
-	virtual(t, "of a place", func(t *testing.T) {
-		p := newPods(t, 2)
-		p.sources = []string{"0", "1"}
-		_, errs := p.all(newBucket(), nil)
-		for index, err := range errs {
-			if err == nil || !strings.Contains(err.Error(), "part 1 has another recording (sha256:1) than part 0 (sha256:0)") || p.sent[index] > 0 {
-				t.Errorf("index %d: %v", index, err)
-			}
-		}
-	})
-}
-
-// What keeps index 0 from starting ends all shards at once.
+// Whatever keeps index 0 from starting the run ends all shards at once.
 func TestTheStartFails(t *testing.T) {
-	virtual(t, "no responder", func(t *testing.T) {
-		p := newPods(t, 2)
-		p.prepares = errors.New("no responder")
-		began := time.Now()
-		_, errs := p.all(newBucket(), nil)
-		for index, err := range errs {
-			if err == nil || !strings.Contains(err.Error(), "no responder") || p.sent[index] > 0 {
-				t.Errorf("index %d: %v", index, err)
+	for _, c := range []struct {
+		name, want string
+		fails      func(p *pods)
+	}{
+		{"shards that read different recordings", "part 1 has another recording (sha256:1) than part 0 (sha256:0)", func(p *pods) { p.sources = []string{"0", "1"} }},
+		{"no responder", "no responder", func(p *pods) { p.prepares = errors.New("no responder") }},
+	} {
+		virtual(t, c.name, func(t *testing.T) {
+			p := newPods(t, 2)
+			c.fails(p)
+			began := time.Now()
+			_, errs := p.all(newBucket(), nil)
+			for index, err := range errs {
+				if err == nil || !strings.Contains(err.Error(), c.want) || p.sent[index] > 0 {
+					t.Errorf("index %d: %v", index, err)
+				}
 			}
-		}
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("it took %s", took)
-		}
-	})
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
 }
