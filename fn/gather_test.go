@@ -116,3 +116,38 @@ spec: {template: {metadata: {labels: {app: %s}}, spec: {containers: [{name: app,
 		}
 	}
 }
+
+// Of one object that has a fault in two places, no number of objects is given.
+func TestWhatHoldsForOneObjectNamesIt(t *testing.T) {
+	input := `
+apiVersion: speedscale.com/v1
+kind: TrafficReplay
+metadata: {name: nightly, namespace: shop}
+spec:
+  snapshotID: 0198a3f2-9f0e-4a65-8d0b-1f4c6d0a6b1e@sha256:5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e5d3e
+  workloads:
+  - {ref: {name: cart}, mocks: ["*"]}
+  - {ref: {name: till}, mocks: ["*"]}
+`
+	for _, name := range []string{"cart", "till"} {
+		input += fmt.Sprintf("---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: %s, namespace: shop}\nspec: {template: {metadata: {labels: {app: %s}}, spec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}}}\n", name, name)
+	}
+	cfg := transformer.DefaultConfig()
+	cfg.ReplayPlace = "s3://recordings/shop"
+	_, results, err := fn.Render([]fn.Source{{Text: []byte(input)}}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, r := range results {
+		if r.Code() == transformer.CodeReplaySecret {
+			found++
+			if r.ResourceRef == nil || r.ResourceRef.Name != "nightly" || strings.Contains(r.Message, "objects") {
+				t.Errorf("found %v: %s", r.ResourceRef, r.Message)
+			}
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d results say which Secrets are missing, want 1: %v", found, results)
+	}
+}

@@ -88,7 +88,7 @@ func (rs Results) Gather() Results {
 	return out
 }
 
-// one says of several objects what holds for all.
+// one says once what holds for all objects of some results.
 func (rs Results) one() Result {
 	code := rs[0].Code()
 	names := []string{}
@@ -106,7 +106,12 @@ func (rs Results) one() Result {
 		message = strings.TrimSuffix(rs[0].Message, ".") + "."
 	}
 	r := result(code, nil, "%s This holds for %d objects: %s.", message, len(names), shown)
+	if len(names) == 1 { // for more than one reason
+		r.Message, r.ResourceRef, r.File = message, rs[0].ResourceRef, rs[0].File
+	}
 	r.Severity = rs[0].Severity
-	r.Tags["count"] = strconv.Itoa(len(names))
+	if len(names) > 1 {
+		r.Tags["count"] = strconv.Itoa(len(names))
+	}
 	return r
 }

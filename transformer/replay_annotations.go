@@ -341,16 +341,19 @@ func checkSliceKey(v string) error {
 func checkLine(v string) error {
 	switch {
 	case !isLine(v):
-		return errors.New("a control character, or no UTF-8")
+		return errors.New("a control character, one that turns the direction of the text around, or no UTF-8")
 	case utf8.RuneCountInString(v) > 200:
 		return errors.New("too long")
 	}
 	return nil
 }
 
-// isLine tells whether a text is one printable line.
+// isLine tells whether a text is one printable line, which reads as it is: nothing in it turns
+// the direction of what is reviewed around.
 func isLine(v string) bool {
-	return utf8.ValidString(v) && !strings.ContainsFunc(v, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' })
+	return utf8.ValidString(v) && !strings.ContainsFunc(v, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+	})
 }
 
 func checkGoals(v string) error {

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,6 +84,7 @@ func (in *input) authorizations(r *replay) ([]*Object, Results) {
 		results = append(results, r.result(code, message, args...))
 	}
 	var objects []*Object
+	var shared []string // service accounts
 	admit := func(part string, callers ...*security.Rule) {
 		if off := in.plaintext(r, parts[part]); off != nil {
 			say(CodeReplayIdentity, "%s has pods of the replay called without mutual TLS, so no AuthorizationPolicy can tell the callers of the %s, and none was written", off.Ref(), part)
@@ -102,11 +104,14 @@ func (in *input) authorizations(r *replay) ([]*Object, Results) {
 		}
 		admit(contract.PartResponder, rules...)
 		if !r.InPlace && r.w != nil && account(r.w) == theirs {
-			say(CodeReplayAccount, "%s keeps the service account %s of the original, so the responder's AuthorizationPolicy admits the original, and every other pod that has it, too; the NetworkPolicy does not. Set the option replayCopyServiceAccount", r.copied.id(), theirs)
+			shared = append(shared, fmt.Sprintf("%s keeps the service account %s of the original, unless the option replayCopyServiceAccount is set", r.copied.id(), theirs))
 		}
 	}
 	if r.generates() && ours == defaultAccount {
-		say(CodeReplayAccount, "the generator has the namespace's default service account, so AuthorizationPolicies that admit it admit every pod that has it, too; the NetworkPolicies do not. Set the option replayServiceAccount")
+		shared = append(shared, "the generator has the default one of the namespace, unless the option replayServiceAccount is set")
+	}
+	if len(shared) > 0 {
+		say(CodeReplayAccount, "AuthorizationPolicies admit every pod of a service account, which NetworkPolicies do not: %s", strings.Join(shared, "; "))
 	}
 	return objects, append(results, in.checkAuthorizations(r, parts)...)
 }

@@ -420,6 +420,7 @@ func TestWhatIsWrongWithATrafficReplay(t *testing.T) {
 		"snapshotID: S\nmode: responder-only\ntimeout: 5m\n" + good:                                     "warning needless-annotation: spec.timeout has no effect: it is valid with mode full-replay or generator-only",
 		"snapshotID: S\nworkloads: [{ref: {name: checkout}, mocks: ['*'], routing: nat}]":               "routing nat has no meaning here",
 		"snapshotID: S\nworkloads: [{ref: {name: \"$(X)\"}, mocks: ['*']}]":                             "error bad-value: spec.workloads[#0].ref.name: found \"$(X)\"",
+		"snapshotID: S\nbuildTag: \"\\u202e1\"\n" + good:                                                "error bad-value: spec.buildTag: found",
 		"snapshotID: S\ngeneratorLowData: maybe\n" + good:                                               `found "maybe", allowed: "true" or "false"`,
 	} {
 		t.Run(spec, func(t *testing.T) {
