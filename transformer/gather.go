@@ -35,8 +35,11 @@ var gathered = map[Code]gathering{
 	CodeHostsSysctl:  {namedByObject, true},
 	CodeHostsInit:    {namedByObject, true},
 
-	CodeReplayRenamed: {namedByObject, true},
-	CodeReplaySecret:  {namedByObject, true},
+	CodeHeld:              {name: namedByObject},
+	CodeReplayRenamed:     {namedByObject, true},
+	CodeReplaySecret:      {namedByObject, true},
+	CodeReplayPlaceOpen:   {namedByObject, true},
+	CodeReplayPassthrough: {namedByObject, true},
 }
 
 // gathering says how results of a code become one.

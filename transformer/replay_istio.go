@@ -402,7 +402,7 @@ func (in *input) placeEntries(r *replay) ([]*Object, Results) {
 			}
 			objects = append(objects, r.object(part, istioGroup+"/"+in.version, "ServiceEntry", r.policyName(part)+"-"+x.Name, istioNode(x.spec())))
 			if host := x.Hosts[0]; strings.HasPrefix(host, "*.") {
-				results = append(results, result(CodeReplayPlaceOpen, r.from, "the option replayPlace is %s, which does not say where that is, so %s is open to the namespace under REGISTRY_ONLY; add ?region= of S3, or ?storage_account= of Azure, to open less", place, host).At(r.at, "", ""))
+				results = append(results, r.result(CodeReplayPlaceOpen, "the option replayPlace is %s, which does not say where that is, so %s is open to the namespace under REGISTRY_ONLY; add ?region= of S3, or ?storage_account= of Azure, to open less", place, host))
 			}
 		}
 		return objects, results // they hold for the namespace
