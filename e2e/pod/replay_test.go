@@ -60,16 +60,17 @@ func newReplaying(t *testing.T) *replaying {
 	shop := p.startPod()
 	p.shop(customers)
 	shop.stop() // which sends the rest
-	p.snapshot = p.newSnapshot()
+	p.snapshot = p.newSnapshot("")
 	p.options = []string{fmt.Sprintf("replayPlace=s3://%s?region=%s", bucketName, bucketRegion)}
 	return p
 }
 
-// newSnapshot makes a snapshot of what customers sent to the shop.
-func (p *replaying) newSnapshot(flags ...string) (pin string) {
+// newSnapshot makes a snapshot of what customers sent to the shop, as the bucket has it, or as
+// a part of it does.
+func (p *replaying) newSnapshot(part string, flags ...string) (pin string) {
 	p.t.Helper()
 	said := p.tapedeck(append([]string{"snapshot", "create", "--namespace", "shop", "--workload", "app",
-		"--from", fmt.Sprintf("s3://%s?region=%s&endpoint=http://%s", bucketName, bucketRegion, p.bucket.forward(p.t, gatewayAt))}, flags...)...)
+		"--from", fmt.Sprintf("s3://%s%s?region=%s&endpoint=http://%s", bucketName, part, bucketRegion, p.bucket.forward(p.t, gatewayAt))}, flags...)...)
 	pin = strings.TrimPrefix(regexp.MustCompile(`snapshots/[0-9a-f-]+@sha256:[0-9a-f]{64}`).FindString(said), "snapshots/")
 	if pin == "" {
 		p.t.Fatalf("no snapshot is named in\n%s", said)
@@ -595,7 +596,7 @@ func (p *replaying) inPlace() {
 func (p *replaying) onVolume() {
 	t := p.t
 	p.claim = openDir(t)
-	p.snapshot = p.newSnapshot("--to", p.claim)
+	p.snapshot = p.newSnapshot("/snapshots/"+p.snapshot, "--to", p.claim) // the bucket has more by now
 	p.options = []string{"replayPlace=file:///recordings", "replayClaim=recordings"}
 	d := p.deploy(p.render(`tapedeck.dev/replay-shards: "2"`))
 	d.start()
