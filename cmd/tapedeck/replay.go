@@ -5,15 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"runtime/debug"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tapedeck/tapedeck/cmd/internal/signals"
 	"github.com/tapedeck/tapedeck/recording/read"
@@ -21,9 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay/carry"
 	"github.com/tapedeck/tapedeck/replay/goal"
 	"github.com/tapedeck/tapedeck/replay/report"
-	"github.com/tapedeck/tapedeck/replay/schedule"
 	"github.com/tapedeck/tapedeck/replay/stats"
-	"github.com/tapedeck/tapedeck/replay/wire"
 )
 
 // newReplayCommand sends recorded requests.
@@ -80,48 +76,21 @@ Several processes can send one recording: --shard divides it by session, and wit
 		},
 	}
 	cmd.SetFlagErrorFunc(flagError)
-	fs := cmd.Flags()
-	fs.StringArrayVar(&f.target, "target", nil, "`URL` that requests are sent to, or PORT=URL for those captured at a port; may be repeated; by default the recorded port of localhost")
-	fs.BoolVar(&f.rewriteHost, "rewrite-host", false, "send the target's host as Host instead of the recorded one")
-	fs.StringVar(&f.caFile, "tls-ca", "", "`file` with the CAs that the target's certificate is verified by; the system's by default")
-	fs.StringVar(&f.serverName, "tls-server-name", "", "`name` that the target's certificate must have; the target's host by default")
-	fs.StringVar(&f.certFile, "tls-cert", "", "`file` with the client's certificate")
-	fs.StringVar(&f.keyFile, "tls-key", "", "`file` with its key")
-	fs.DurationVar(&f.timeout, "timeout", wire.DefaultTimeout, "how long an answer may make no progress, and go on after --for")
-	fs.DurationVar(&f.maxTime, "max-time", wire.DefaultMaxTime, "how long a request may take in all, beside what the recorded one took")
+	f.register(cmd.Flags())
+	return cmd
+}
 
-	fs.StringVar(&f.speed, "speed", "1", "divides recorded times and pauses by a `factor`, as 2 or 2x")
-	fs.IntVar(&f.load.Copies, "copies", 1, "how many copies of the recording are sent at the same time")
-	fs.Float64Var(&f.load.Rate, "rate", 0, "send so many requests per second, in recorded order")
-	fs.IntVarP(&f.load.Users, "users", "u", 0, "closed loop: so many `virtual users`, each going through the recording as fast as answers come")
-	fs.IntVar(&f.load.Sessions, "sessions", 0, "closed loop: so many recorded `sessions` at a time, with their pauses")
-	fs.StringArrayVar(&f.stages, "stage", nil, "a stage of the load, as `rate=50,for=30s,ramp=5s` or vus=10,for=1m; may be repeated")
-	fs.IntVarP(&f.load.Passes, "times", "n", 0, "go through the recording so many times; by default once")
-	fs.DurationVarP(&f.load.For, "for", "f", 0, "end after this `time`")
-	fs.Int64Var(&f.load.Requests, "requests", 0, "end after so many requests")
+// register adds the flags.
+func (f *replayFlags) register(fs *pflag.FlagSet) {
+	f.targetFlags.register(fs)
+	f.loadFlags.register(fs)
+	f.suppliedFlags.register(fs)
 	fs.StringVar(&f.only, "only", "", "`safe`: send only requests that change nothing, by their method")
-	fs.IntVar(&f.maxInFlight, "max-in-flight", replay.DefaultInFlight, "bound on requests under way; what exceeds it is sent late, and counted")
-	fs.DurationVar(&f.maxLag, "max-lag", replay.DefaultLag, "how late one request in a hundred may be sent; else the result is void")
-	fs.Float64Var(&f.bounds.PerSecond, "max-rate", 5000, "refuse a load of more `requests per second`; 0: any")
-	fs.Int64Var(&f.bounds.Requests, "max-requests", 5_000_000, "refuse a load of more `requests`; 0: any")
-
-	fs.StringArrayVar(&f.set, "set", nil, "a value for a place of requests, as `header.Authorization=env:TOKEN`; may be repeated")
-	fs.StringArrayVar(&f.credentials, "credentials", nil, "`file` with such values, one a line; may be repeated")
-	fs.StringVar(&f.withoutCredentials, "without-credentials", "stop", "what to do with requests whose credentials are missing: `stop`, leave-out or send")
-	fs.StringVar(&f.carryRules, "carry-rules", "", "`file` of rules for what is carried from answers to requests")
-
 	fs.BoolVar(&f.noCompare, "no-compare", false, "do not compare answers")
 	fs.StringVar(&f.baseline, "baseline", "", "`URL` of a build that each request is sent to as well, or the report of an earlier replay, to tell what is new")
-	fs.StringVar(&f.accept, "accept", "", "write `file` with the rules that accept what is new")
 	fs.BoolVar(&f.verifyFix, "verify-fix", false, "want recorded failures to be gone")
 	f.matchFlags.register(fs)
 	fs.StringArrayVar(&f.failIf, "fail-if", nil, "a `goal` that is missed if it holds, as \"latency.p95 > 100\"; may be repeated")
-
-	fs.StringVarP(&f.output, "output", "o", "pretty", "form of the report on standard output: `pretty`, json, yaml, csv, or none")
-	fs.StringVar(&f.report, "report", "", "write the report as JSON to `file`")
-	fs.StringVar(&f.html, "html", "", "write it as one HTML page to `file`")
-	fs.StringVar(&f.junit, "junit", "", "write it as JUnit XML to `file`")
-	fs.StringVar(&f.markdown, "markdown", "", "write it as Markdown to `file`, such as $GITHUB_STEP_SUMMARY")
 
 	fs.BoolVar(&f.mocks, "mock", false, "mock the recorded dependencies, and run the command behind the mock")
 	fs.StringVar(&f.passthrough, "mock-passthrough", "", "`hosts` that are reached where the recording has no answer, separated by commas")
@@ -133,7 +102,7 @@ Several processes can send one recording: --shard divides it by session, and wit
 	f.clusterFlags.register(fs)
 	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for the file with recorded requests; the system's by default")
 	fs.StringVar(&f.tempSize, "temp-size", "64Gi", "bound on that file's `size`")
-	return cmd
+	f.formFlags.register(fs)
 }
 
 // replayExitCodes describes them.
@@ -143,32 +112,22 @@ credentials are missing. If several apply, the first of 6, 2, 5, 4, 3, 1. With
 --meet, shard 0 has the verdict; 7 is that of another one that failed.`
 
 type replayFlags struct {
+	targetFlags
+	loadFlags
+	suppliedFlags
 	matchFlags
+	formFlags
 	clusterFlags
-	target                                []string
-	caFile, serverName, certFile, keyFile string
-	rewriteHost                           bool
-	timeout, maxTime, maxLag              time.Duration
-
-	speed, only        string
-	load               replay.Load
-	stages             []string
-	maxInFlight        int
-	bounds             replay.Bounds
-	set                []string
-	credentials        []string
-	withoutCredentials string
-	carryRules         string
-
-	noCompare, verifyFix                  bool
-	baseline, accept                      string
-	failIf                                []string
-	output, report, html, junit, markdown string
-	mocks                                 bool
-	passthrough                           string
-	query                                 read.Query
-	allowIncomplete                       bool
-	temp, tempSize                        string
+	only            string
+	noCompare       bool
+	baseline        string
+	verifyFix       bool
+	failIf          []string
+	mocks           bool
+	passthrough     string
+	query           read.Query
+	allowIncomplete bool
+	temp, tempSize  string
 
 	reported *report.Report // nil: there is none yet
 	sent     string         // what this process has sent, in words; "" if it has sent nothing
@@ -176,39 +135,53 @@ type replayFlags struct {
 	verdictElsewhere bool
 }
 
-func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []string) (err error) {
-	ctx := cmd.Context()
-	goals, err := f.goals()
-	if err != nil {
-		return err
+// asked is what flags and arguments ask for, read and checked.
+type asked struct {
+	place   string
+	command []string // that is run; nil: none
+	to      []targetFlag
+	load    replay.Load
+	set     []carry.Setting
+	goals   []goal.Goal
+	gathering
+}
+
+// parse reads flags and arguments, before anything takes time.
+func (f *replayFlags) parse(place string, command []string) (a *asked, err error) {
+	a = &asked{place: place, command: command}
+	if a.goals, err = f.goals(); err != nil {
+		return nil, err
 	}
-	load, err := f.shape()
-	if err != nil {
-		return err
+	if a.load, err = f.shape(f.timeout, f.maxTime); err != nil {
+		return nil, err
 	}
-	set, err := f.settings()
-	if err != nil {
-		return err
+	if a.set, err = f.settings(); err != nil {
+		return nil, err
 	}
 	if err := f.check(command); err != nil {
-		return err
+		return nil, err
 	}
-	with, err := f.clusterFlags.parse()
+	if a.gathering, err = f.clusterFlags.parse(); err != nil {
+		return nil, err
+	}
+	a.to, err = parseTargets(f.target)
+	return a, err
+}
+
+func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []string) error {
+	ctx := cmd.Context()
+	a, err := f.parse(place, command)
 	if err != nil {
 		return err
 	}
-	to, err := parseTargets(f.target)
-	if err != nil {
-		return err
-	}
-	g := newGenerator(cmd, f, with, e)
+	g := newGenerator(cmd, f, a.gathering, e)
 	f.verdictElsewhere = g.meets() && g.shard.Index > 0
 	leave, err := g.join(ctx)
 	defer leave()
 	if err != nil {
 		return err
 	}
-	l, err := f.sendPart(cmd, g, to, load, set, place, command)
+	l, err := f.sendPart(cmd, g, a)
 	if l != nil {
 		defer l.plan.Close()
 	}
@@ -219,45 +192,37 @@ func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []
 	if f.verdictElsewhere {
 		return nil
 	}
-	if err := f.conclude(ctx, g, goals); err != nil {
+	if g.meeting == nil {
+		f.reported.Judge(a.goals)
+	} else if f.reported, err = g.conclude(ctx, a.goals); err != nil {
 		return err
 	}
 	return f.finish(cmd, f.reported, l)
 }
 
-// sendPart loads the recording and sends this process's part of it, unless it is found that
-// nothing is left to send: then nothing is loaded. The report is in f.reported, or where
+// sendPart loads the recording and sends this process's part of it, unless it finds that
+// nothing is left to send: then it loads nothing. The report is in f.reported, or where
 // shards meet.
-func (f *replayFlags) sendPart(cmd *cobra.Command, g *generator, to []targetFlag, load replay.Load, set []carry.Setting, place string, command []string) (*loaded, error) {
+func (f *replayFlags) sendPart(cmd *cobra.Command, g *generator, a *asked) (*loaded, error) {
 	if done, err := g.stand(cmd.Context()); err != nil || done {
 		return nil, err
 	}
-	g.log.say("loading %s", place)
-	l, err := f.prepare(cmd, place, to, g.alive)
+	g.log.say("loading %s", a.place)
+	l, err := f.prepare(cmd, a.place, a.to, g.alive)
 	if err != nil {
 		return nil, err
 	}
-	f.reported, err = f.play(cmd, g, l, load, set, place, command)
+	f.reported, err = f.play(cmd, g, a, l)
 	return l, err
-}
-
-// conclude judges the report, which it waits for where shards meet.
-func (f *replayFlags) conclude(ctx context.Context, g *generator, goals []goal.Goal) (err error) {
-	if g.meeting == nil {
-		f.reported.Judge(goals)
-		return nil
-	}
-	f.reported, err = g.conclude(ctx, goals)
-	return err
 }
 
 // play sends what was loaded, and returns the report. Where shards meet, it stores the part's
 // result instead.
-func (f *replayFlags) play(cmd *cobra.Command, g *generator, l *loaded, load replay.Load, set []carry.Setting, place string, command []string) (r *report.Report, err error) {
+func (f *replayFlags) play(cmd *cobra.Command, g *generator, a *asked, l *loaded) (r *report.Report, err error) {
 	ctx := cmd.Context()
-	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: load, Set: set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag, Grace: f.timeout}
+	o := replay.Options{Plan: l.plan, Graph: l.graph, Load: a.load, Set: a.set, Compare: l.compare, VerifyFix: f.verifyFix, MaxInFlight: f.maxInFlight, MaxLag: f.maxLag, Grace: f.timeout}
 	f.bounds.InFlight = cmp.Or(f.maxInFlight, replay.DefaultInFlight)
-	if o.Load, err = f.bounds.Check(load, l.plan); err != nil {
+	if o.Load, err = f.bounds.Check(a.load, l.plan); err != nil {
 		return nil, err
 	}
 	g.options(&o)
@@ -270,55 +235,23 @@ func (f *replayFlags) play(cmd *cobra.Command, g *generator, l *loaded, load rep
 	if err != nil {
 		return nil, err
 	}
-	var dependencies *standIn
-	if f.mocks {
-		if dependencies, err = f.startMock(cmd, place); err != nil {
-			return nil, err
-		}
-		defer dependencies.end()
-	}
-	var app *app
-	if len(command) > 0 {
-		for _, t := range l.targets.flags {
-			if isTaken(ctx, t.url) {
-				return nil, fmt.Errorf("%s: somebody listens there already, and would get the requests meant for %s: stop it, or give the command another port and say so with --target", t.url.Host, command[0])
-			}
-		}
-		app = startApp(cmd, command, dependencies)
-		defer app.stop(ctx)
-		for _, t := range l.targets.flags {
-			if err := app.ready(ctx, t.url); err != nil {
-				return nil, err
-			}
-		}
+	local, err := f.startLocal(cmd, a, l.targets)
+	defer local.stop(ctx)
+	if err != nil {
+		return nil, err
 	}
 	if err := g.await(ctx, &o); err != nil {
 		return nil, err
 	}
 	run := func(o *replay.Options) (*report.Report, error) {
-		p := newProgress(cmd.ErrOrStderr())
-		o.Progress = func(elapsed time.Duration, c stats.Counts) {
-			p.show("%s: %d sent, %d failed", elapsed.Round(time.Second), c.Sent, c.Failed)
-			g.progress(elapsed, c)
-		}
-		if !p.is() && g.log.w == nil {
-			o.Progress = nil
-		}
-		calm()
-		r, err := replay.Run(ctx, *o)
-		p.clear()
-		if app != nil {
-			app.tellEnd(cmd)
-		}
+		r, err := f.send(cmd, g, o)
+		local.tellEnd(cmd)
 		if err != nil {
 			return nil, err
 		}
 		f.about(r, l, o, needs)
 		f.unfired(r, l)
-		if dependencies != nil {
-			dependencies.end()
-			r.Mock = summary(dependencies.Receipt())
-		}
+		local.addMock(r)
 		return r, nil
 	}
 	if g.meeting != nil {
@@ -333,6 +266,76 @@ func (f *replayFlags) play(cmd *cobra.Command, g *generator, l *loaded, load rep
 		g.addMock(end, r)
 	}
 	return r, err
+}
+
+// send has the engine send, and shows how far it is.
+func (f *replayFlags) send(cmd *cobra.Command, g *generator, o *replay.Options) (*report.Report, error) {
+	p := newProgress(cmd.ErrOrStderr())
+	if p.is() || g.log.w != nil {
+		o.Progress = func(elapsed time.Duration, c stats.Counts) {
+			p.show("%s: %d sent, %d failed", elapsed.Round(time.Second), c.Sent, c.Failed)
+			g.progress(elapsed, c)
+		}
+	}
+	defer p.clear()
+	calm()
+	return replay.Run(cmd.Context(), *o)
+}
+
+// local is what a replay runs itself: the mock, and the command behind it.
+type local struct {
+	mock *standIn // nil: there is none
+	app  *app     // nil: there is none
+}
+
+// startLocal starts the mock and the command, as far as they are asked for, and waits until
+// the targets listen. The caller stops what it returns, even beside an error.
+func (f *replayFlags) startLocal(cmd *cobra.Command, a *asked, to *targets) (s local, err error) {
+	ctx := cmd.Context()
+	if f.mocks {
+		if s.mock, err = f.startMock(cmd, a.place); err != nil {
+			return s, err
+		}
+	}
+	if len(a.command) == 0 {
+		return s, nil
+	}
+	for _, t := range to.flags {
+		if isTaken(ctx, t.url) {
+			return s, fmt.Errorf("%s: somebody listens there already, and would get the requests meant for %s: stop it, or give the command another port and say so with --target", t.url.Host, a.command[0])
+		}
+	}
+	s.app = startApp(cmd, a.command, s.mock)
+	for _, t := range to.flags {
+		if err := s.app.ready(ctx, t.url); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// tellEnd tells of a command that has ended already.
+func (s local) tellEnd(cmd *cobra.Command) {
+	if s.app != nil {
+		s.app.tellEnd(cmd)
+	}
+}
+
+// addMock ends the mock and adds what it did to the report.
+func (s local) addMock(r *report.Report) {
+	if s.mock != nil {
+		s.mock.end()
+		r.Mock = summary(s.mock.Receipt())
+	}
+}
+
+func (s local) stop(ctx context.Context) {
+	if s.app != nil {
+		s.app.stop(ctx)
+	}
+	if s.mock != nil {
+		s.mock.end()
+	}
 }
 
 // about fills in what a report is about.
@@ -394,99 +397,6 @@ func (f *replayFlags) goals() (all []goal.Goal, err error) {
 			return nil, fmt.Errorf("--fail-if: %w", err)
 		}
 		all = append(all, g)
-	}
-	return all, nil
-}
-
-// shape reads the flags of the load.
-func (f *replayFlags) shape() (l replay.Load, err error) {
-	l = f.load
-	if l.Speed, err = strconv.ParseFloat(strings.TrimSuffix(f.speed, "x"), 64); err != nil || !(l.Speed >= 1e-6 && l.Speed <= 1e6) { // false for NaN
-		return l, fmt.Errorf("--speed %q: want a factor from 0.000001 to 1000000, such as 2 or 0.5x", f.speed)
-	}
-	for _, one := range []struct {
-		flag        string
-		value       any
-		number      float64
-		least, most float64
-	}{
-		{"rate", l.Rate, l.Rate, 0, 1e6},
-		{"users", l.Users, float64(l.Users), 0, math.Inf(1)},
-		{"sessions", l.Sessions, float64(l.Sessions), 0, math.Inf(1)},
-		{"copies", l.Copies, float64(l.Copies), 1, math.Inf(1)},
-		{"times", l.Passes, float64(l.Passes), 0, math.Inf(1)},
-		{"requests", l.Requests, float64(l.Requests), 0, math.Inf(1)},
-		{"for", l.For, float64(l.For), 0, math.Inf(1)},
-		{"timeout", f.timeout, float64(f.timeout), 0, math.Inf(1)},
-		{"max-time", f.maxTime, float64(f.maxTime), 0, math.Inf(1)},
-		{"max-in-flight", f.maxInFlight, float64(f.maxInFlight), 0, math.Inf(1)},
-		{"max-lag", f.maxLag, float64(f.maxLag), 0, math.Inf(1)},
-		{"max-rate", f.bounds.PerSecond, f.bounds.PerSecond, 0, math.Inf(1)},
-		{"max-requests", f.bounds.Requests, float64(f.bounds.Requests), 0, math.Inf(1)},
-	} {
-		switch {
-		case one.number >= one.least && one.number <= one.most:
-		case math.IsInf(one.most, 1):
-			return l, fmt.Errorf("--%s %v: want %.0f or more", one.flag, one.value, one.least)
-		default:
-			return l, fmt.Errorf("--%s %v: want a number from %.0f to %.0f", one.flag, one.value, one.least, one.most)
-		}
-	}
-	ways := 0
-	for _, set := range []bool{l.Rate != 0, l.Users != 0, l.Sessions != 0, len(f.stages) > 0} {
-		if set {
-			ways++
-		}
-	}
-	switch {
-	case ways > 1:
-		return l, errors.New("--rate, --users, --sessions and --stage: want one of them")
-	case l.Copies > 1 && ways > 0:
-		return l, errors.New("--copies: it multiplies recorded times, and is not for --rate, --users, --sessions and --stage")
-	}
-	for _, text := range f.stages {
-		unit, s, err := schedule.ParseStage(text)
-		if err != nil {
-			return l, fmt.Errorf("--stage: %w", err)
-		}
-		if users := unit == "vus"; len(l.Stages) > 0 && users != l.StagesAreUsers {
-			return l, fmt.Errorf("--stage %s: want stages of rates or of vus, not both", text)
-		} else {
-			l.StagesAreUsers = users
-		}
-		l.Stages = append(l.Stages, s)
-	}
-	return l, nil
-}
-
-// settings reads what the user supplies.
-func (f *replayFlags) settings() (all []carry.Setting, err error) {
-	add := func(where, line string) error {
-		one, err := carry.ParseSetting(line, os.LookupEnv)
-		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
-		all = append(all, one)
-		return nil
-	}
-	for _, line := range f.set {
-		if err := add("--set", line); err != nil {
-			return nil, err
-		}
-	}
-	for _, file := range f.credentials {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("--credentials: %w", err)
-		}
-		for i, line := range strings.Split(string(text), "\n") {
-			if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
-				continue
-			}
-			if err := add(fmt.Sprintf("--credentials %s: line %d", file, i+1), line); err != nil {
-				return nil, err
-			}
-		}
 	}
 	return all, nil
 }

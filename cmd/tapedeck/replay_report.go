@@ -8,19 +8,35 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
+// formFlags say where the report goes, and the rules that accept what is new.
+type formFlags struct {
+	output, report, html, junit, markdown string
+	accept                                string
+}
+
+func (f *formFlags) register(fs *pflag.FlagSet) {
+	fs.StringVarP(&f.output, "output", "o", "pretty", "form of the report on standard output: `pretty`, json, yaml, csv, or none")
+	fs.StringVar(&f.report, "report", "", "write the report as JSON to `file`")
+	fs.StringVar(&f.html, "html", "", "write it as one HTML page to `file`")
+	fs.StringVar(&f.junit, "junit", "", "write it as JUnit XML to `file`")
+	fs.StringVar(&f.markdown, "markdown", "", "write it as Markdown to `file`, such as $GITHUB_STEP_SUMMARY")
+	fs.StringVar(&f.accept, "accept", "", "write `file` with the rules that accept what is new")
+}
+
 // written is a file that a replay writes. The rules of --accept have no form.
 type written struct{ flag, file, form string }
 
-func (f *replayFlags) files() []written {
+func (f *formFlags) files() []written {
 	return []written{{"accept", f.accept, ""}, {"report", f.report, "json"}, {"html", f.html, "html"}, {"junit", f.junit, "junit"}, {"markdown", f.markdown, "markdown"}}
 }
 
 // checkFiles finds files that can't be written before the replay, which may take hours.
-func (f *replayFlags) checkFiles() error {
+func (f *formFlags) checkFiles() error {
 	flags := map[string]string{}
 	for _, one := range f.files() {
 		if one.file == "" {

@@ -15,6 +15,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
@@ -22,6 +25,25 @@ import (
 	"github.com/tapedeck/tapedeck/replay/plan"
 	"github.com/tapedeck/tapedeck/replay/wire"
 )
+
+// targetFlags say where requests go, which certificates they need, and how long they may take.
+type targetFlags struct {
+	target                                []string
+	rewriteHost                           bool
+	caFile, serverName, certFile, keyFile string
+	timeout, maxTime                      time.Duration
+}
+
+func (f *targetFlags) register(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&f.target, "target", nil, "`URL` that requests are sent to, or PORT=URL for those captured at a port; may be repeated; by default the recorded port of localhost")
+	fs.BoolVar(&f.rewriteHost, "rewrite-host", false, "send the target's host as Host instead of the recorded one")
+	fs.StringVar(&f.caFile, "tls-ca", "", "`file` with the CAs that the target's certificate is verified by; the system's by default")
+	fs.StringVar(&f.serverName, "tls-server-name", "", "`name` that the target's certificate must have; the target's host by default")
+	fs.StringVar(&f.certFile, "tls-cert", "", "`file` with the client's certificate")
+	fs.StringVar(&f.keyFile, "tls-key", "", "`file` with its key")
+	fs.DurationVar(&f.timeout, "timeout", wire.DefaultTimeout, "how long an answer may make no progress, and go on after --for")
+	fs.DurationVar(&f.maxTime, "max-time", wire.DefaultMaxTime, "how long a request may take in all, beside what the recorded one took")
+}
 
 // baselineURL tells a URL from the name of a file.
 func baselineURL(text string) (*url.URL, bool) {
@@ -133,7 +155,7 @@ func (t *targets) String() string {
 }
 
 // client makes a client for a target.
-func (f *replayFlags) client(target *url.URL, load replay.Load, run string) (*wire.Client, error) {
+func (f *targetFlags) client(target *url.URL, load replay.Load, run string) (*wire.Client, error) {
 	if port := target.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 			return nil, fmt.Errorf("%s: port %s: want one from 1 to 65535", target.Redacted(), port)
