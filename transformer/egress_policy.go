@@ -82,10 +82,8 @@ func allowsPort(rules []*yaml.Node, dns bool, wanted ...int) bool {
 			if field(p, "port") == nil {
 				return true // all ports of the protocol
 			}
-			first := number(field(p, "port"))
-			last := max(first, number(field(p, "endPort")))
 			return dns && strings.HasPrefix(strAt(p, "port"), "dns") ||
-				slices.ContainsFunc(wanted, func(n int) bool { return first <= n && n <= last })
+				slices.ContainsFunc(wanted, func(n int) bool { return spans(p, number(field(p, "port")), n) })
 		})
 	})
 }

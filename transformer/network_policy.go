@@ -102,9 +102,14 @@ func (w *workload) portAmong(ports *yaml.Node, port int) bool {
 		if first == 0 {
 			first = w.portNumber(strAt(p, "port"))
 		}
-		last := max(first, number(field(p, "endPort")))
-		return first <= port && port <= last
+		return spans(p, first, port)
 	})
+}
+
+// spans tells whether a port of a NetworkPolicy, whose number is first, is another, or begins
+// a range with it.
+func spans(p *yaml.Node, first, port int) bool {
+	return first <= port && port <= max(first, number(field(p, "endPort")))
 }
 
 // labelSelects evaluates a label selector; one that is empty selects all.

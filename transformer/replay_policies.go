@@ -305,7 +305,7 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 func (in *input) opening(labels map[string]string, namespace, direction string) []string {
 	needed := func(port *yaml.Node) bool {
 		name := strAt(port, "port")
-		return slices.Contains([]string{"53", "5353", istiodPort}, name) || strings.HasPrefix(name, "dns")
+		return field(port, "endPort") == nil && (slices.Contains([]string{"53", "5353", istiodPort}, name) || strings.HasPrefix(name, "dns"))
 	}
 	var names []string
 	for _, o := range in.byKind[networkingGroup+"/NetworkPolicy"] {

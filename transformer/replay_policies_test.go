@@ -273,6 +273,7 @@ func TestReplayPoliciesThatOpenMore(t *testing.T) {
 		{"all pods may call the collector", "{podSelector: {}, egress: [{to: [{namespaceSelector: {}, podSelector: {matchLabels: {app.kubernetes.io/name: tapedeck-collector}}}]}]}", false, false},
 		{"all pods may call all", "{podSelector: {}, policyTypes: [Egress], egress: [{}]}", true, false},
 		{"all pods may call a port", "{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 53}, {port: 443}]}]}", true, false},
+		{"all pods may call a range of ports", "{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 53, endPort: 65535}]}]}", true, false},
 		{"all pods of the namespace may call each other", "{podSelector: {}, ingress: [{from: [{podSelector: {}}]}], egress: [{to: [{podSelector: {}}]}]}", true, true},
 		{"of another namespace", "{podSelector: {matchLabels: {app: shop}}, egress: [{}], ingress: [{}]}", false, false},
 		{"all but some", "{podSelector: {matchExpressions: [{key: app, operator: NotIn, values: [db]}]}, egress: [{}], ingress: [{}]}", true, true},

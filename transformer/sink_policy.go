@@ -81,7 +81,7 @@ func (in *input) allowsPods(rules []*yaml.Node, w *workload, namespace string, l
 		})
 		return to && (len(ports) == 0 || slices.ContainsFunc(ports, func(p *yaml.Node) bool {
 			first, wanted := number(field(p, "port")), atoi(port)
-			return isTCP(p) && (strAt(p, "port") == "" || strAt(p, "port") == port || first != 0 && first <= wanted && wanted <= max(first, number(field(p, "endPort"))))
+			return isTCP(p) && (strAt(p, "port") == "" || strAt(p, "port") == port || first != 0 && spans(p, first, wanted))
 		}))
 	})
 }
