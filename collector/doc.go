@@ -8,7 +8,7 @@
 //	kubectl port-forward ──GET──▶ read port, on loopback alone ◀──────────────────┤
 //	kubelet, Prometheus ──GET──▶ admin port: /healthz, /metrics     retention ────┘
 //
-// What it promises:
+// It promises:
 //
 //   - A segment that was acknowledged is durable, whole and stored once: a repeated upload
 //     of the same bytes is acknowledged again, and other bytes under the key are refused.

@@ -28,7 +28,7 @@
 // them in recorded order, and [Index.Groups] divides them by request: the caller chooses
 // by session and order.
 //
-// What it promises:
+// It promises:
 //
 //   - A lookup takes as long however many exchanges there are, and the index takes about
 //     150 bytes for each.

@@ -28,7 +28,7 @@ func zipped(text string) string {
 }
 
 // RRPair files of the ecosystem hold decoded bodies under the header of the coded ones.
-// What Content-Encoding and Content-Length say is what the client gets.
+// The client gets what Content-Encoding and Content-Length say.
 func TestContentEncodingAndLengthAreNeverStale(t *testing.T) {
 	const text = "hello, hello, hello, hello"
 	coded := exchange(0, "GET", "http://dep.example/coded", "", 200, zipped(text), "Content-Encoding", "gzip", "Vary", "Accept-Encoding")

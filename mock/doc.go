@@ -8,7 +8,7 @@
 //	                     ▼
 //	       HIT, or MISS, or PASSTHROUGH ─▶ counted, recorded, in the receipt
 //
-// What it promises:
+// It promises:
 //
 //   - It never guesses. What package match does not find to be the same request is a MISS:
 //     an answer that no client takes for a success or keeps in a cache, and that says what

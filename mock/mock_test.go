@@ -66,7 +66,7 @@ var requestsOfAllKinds = [][3]string{
 	{"GET", "/early", ""}, {"GET", "/empty", ""}, {"GET", "/cached", ""}, {"GET", "/moved", ""}, {"GET", "/error", ""}, {"GET", "/large", ""}, {"GET", "/bare", ""}, {"GET", "/none", ""},
 }
 
-// What was recorded through the sidecar is answered alike by the mock, while the
+// A recording made through the sidecar is answered alike by the mock, while the
 // dependency is gone.
 func TestRecordedTrafficIsAnsweredAlike(t *testing.T) {
 	for name, c := range map[string]struct {

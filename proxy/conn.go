@@ -138,11 +138,9 @@ func (k *conn) flow() *tap.Flow {
 	}
 }
 
-// idleBy says who knows from now on whether nothing is under way; nil: nobody.
-func (k *conn) idleBy(known func() bool) { k.setKnown(known) }
-
-// setKnown does what idleBy does, and returns who knew until now.
-func (k *conn) setKnown(known func() bool) (before func() bool) {
+// idleBy says who knows from now on whether nothing is under way; nil: nobody. It returns
+// who knew until now.
+func (k *conn) idleBy(known func() bool) (before func() bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	before, k.known = k.known, known

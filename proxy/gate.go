@@ -113,8 +113,8 @@ func (g *gate) ask(ctx context.Context) error {
 	return nil
 }
 
-// pass waits until the gate is open. Nothing is under way meanwhile, as far as a drain is
-// concerned, and whoever needs the memory: the client may come again.
+// pass waits until the gate is open. A connection that waits counts as idle: a drain ends it
+// at once, and the client may connect again.
 func (g *gate) pass(ctx context.Context, k *conn) error {
 	if g == nil {
 		return nil
@@ -128,8 +128,7 @@ func (g *gate) pass(ctx context.Context, k *conn) error {
 	if g.waiting.Add(1) > maxWaiting {
 		return errWaitFull
 	}
-	before := k.setKnown(func() bool { return true })
-	defer k.setKnown(before)
+	defer k.idleBy(k.idleBy(func() bool { return true }))
 	look := time.NewTicker(gateLook)
 	defer look.Stop()
 	for {

@@ -31,8 +31,8 @@ const hostsRecheck = 10 * time.Second
 //	app ─(its /etc/hosts is ours)─▶ 127.0.1.1:5432 ─▶ postgres.db:5432
 //
 // A host stands in the file only while the sidecar listens on all of its ports. Otherwise
-// the application reaches it directly, unrecorded, instead of nobody; but nobody is right
-// where proxies are the only way out, so the host stands there in any case.
+// the application would reach nobody; without the entry it reaches the host directly,
+// unrecorded. Where proxies are the only way out it must not, so there the entry stays.
 type hosts struct {
 	p    *Proxy
 	file string // the application's hosts file
@@ -106,7 +106,7 @@ func (h *hosts) open(ctx context.Context) (opened []*hostsPort) {
 		if port.listener, port.err = h.listen(ctx, host.Addr, port.port, listening); port.err != nil {
 			if before == nil || before.Error() != port.err.Error() {
 				instead := "it directly"
-				if h.p.cfg.UpstreamReady != "" {
+				if h.p.cfg.Proxies.Only {
 					instead = "nobody there"
 				}
 				h.p.log.Warn("a host is not captured: the sidecar can't listen for it, so the application reaches "+instead,
@@ -150,7 +150,7 @@ func (h *hosts) write() {
 	defer h.mu.Unlock()
 	var ready []hostsfile.Host
 	for i, host := range h.all {
-		if h.p.cfg.UpstreamReady != "" || !slices.ContainsFunc(h.ports, func(port *hostsPort) bool { return port.host == i && port.listener == nil }) {
+		if h.p.cfg.Proxies.Only || !slices.ContainsFunc(h.ports, func(port *hostsPort) bool { return port.host == i && port.listener == nil }) {
 			ready = append(ready, host)
 		}
 	}

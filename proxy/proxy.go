@@ -84,6 +84,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	if metrics == nil {
 		metrics = prometheus.NewRegistry()
 	}
+	cfg.Proxies.Only = cfg.Proxies.Only || cfg.UpstreamReady != ""
 	cfg.lull = cmp.Or(cfg.lull, cfg.Drain/lullPart)
 	p := &Proxy{cfg: cfg, log: log, conns: newRegistry(), metrics: metrics, files: newFileLimit(descriptorLimit())}
 	p.prepareTLS()
@@ -96,7 +97,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	p.gate = newGate(cfg.UpstreamReady, p)
 	var unusable []upstream.Unusable
 	without := "connections go without it"
-	if cfg.Proxies.Only = cfg.Proxies.Only || cfg.UpstreamReady != ""; cfg.Proxies.Only {
+	if cfg.Proxies.Only {
 		without = "connections that would go through it fail"
 	}
 	p.dial, unusable = upstream.New(cfg.Proxies, ports(p.listeners())...)

@@ -11,7 +11,7 @@
 //	                                            by query, in order, conversations
 //	                                            put together, with a report
 //
-// What it promises:
+// It promises:
 //
 //   - The format is RRPair JSON lines, described field by field in
 //     docs/recording-format.md. Any JSON tool reads it.

@@ -10,7 +10,7 @@
 //	schedule   due times                 wire       one request on the wire
 //	compare    differences and noise     stats, goal, report
 //
-// What it promises:
+// It promises:
 //
 //   - With recorded times and rates, the loop is open: a slow target changes neither when
 //     other sessions' requests are sent nor what the response time counts from. A request

@@ -5,7 +5,7 @@
 //	              rules                   _duckdb.sql               columns, for queries
 //	              counts                  snapshot.json             written last
 //
-// What it promises:
+// It promises:
 //
 //   - A snapshot is there or it is not. snapshot.json is the mark: until it is written,
 //     nobody sees the snapshot, and a process killed at any instant leaves files that

@@ -10,7 +10,7 @@
 // partition leaves out what a list names, and a collector answers "already there" for it
 // ([Lists]).
 //
-// What it promises: whoever reads with package read sees each exchange exactly once, at each
+// It promises: whoever reads with package read sees each exchange exactly once, at each
 // moment, whatever runs at the same time and wherever it is killed. The argument:
 //
 //   - A large segment is there as a whole or not at all, since Put is atomic. It has every

@@ -3,7 +3,7 @@
 //
 //	record ─▶ Writer.Add ─▶ offset        Writer.Finish ─▶ File.ReadAt(offset)
 //
-// What it promises:
+// It promises:
 //
 //   - The file has no name where a file in use can be removed, so nothing is left behind.
 //   - It is readable by its owner alone.

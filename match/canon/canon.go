@@ -5,7 +5,7 @@
 //	body ─▶ Detect ─▶ Format.Walk ─▶ Visitor: Enter, Leaf, Leave   keys, places, differences
 //	                  Format.Append ─▶ canonical text                to show, and to test by
 //
-// What it promises:
+// It promises:
 //
 //   - A format that a body does not keep to is an error, and the caller compares the
 //     bytes: nothing is read into a body that it does not say.

@@ -163,7 +163,7 @@ func TestWhatIsNotSaidAgain(t *testing.T) {
 	}
 }
 
-// What Content-Encoding says is what the body has.
+// The body has the encoding that Content-Encoding says.
 func TestContentEncodingIsNotStale(t *testing.T) {
 	for name, c := range map[string]struct {
 		e          *recording.Exchange

@@ -6,7 +6,7 @@
 //	                 ├───── proxyprotocol ──▶ (who is it?)
 //	                 └──── nobody knows ──▶ opaque
 //
-// What it promises: whatever the bytes are and however they are cut into
+// It promises: whatever the bytes are and however they are cut into
 // chunks, a flow never fails, never waits, and holds no more than the limits
 // allow. What a decoder can't parse is counted and recorded as opaque, without
 // its content if it was a protocol with headers, for those may hold secrets

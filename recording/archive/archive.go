@@ -3,7 +3,7 @@
 //
 //	/tapedeck-proxy export ──▶ Write ──▶ kubectl exec ──▶ Read ──▶ tapedeck pull
 //
-// What it promises:
+// It promises:
 //
 //   - Write sends each segment as far as it is written. It holds a buffer in memory and
 //     no segment. Recording goes on meanwhile.

@@ -2,7 +2,7 @@
 // deflate, br and zstd, one upon the other too. Redaction and readers of recordings
 // share it.
 //
-// What it promises:
+// It promises:
 //
 //   - Bodies are hostile: each layer yields no more than the limit, windows are
 //     bounded, and there are at most [MaxLayers].

@@ -6,7 +6,7 @@
 //	                                     ◀── bucket: keys, pages, resumed reads, errors
 //	                                            └─ driver: s3 | gcs | azure | collector
 //
-// What it promises:
+// It promises:
 //
 //   - Every store keeps what [store.Store] promises; that of a collector can't be written
 //     to. A store behind an S3 endpoint that

@@ -7,7 +7,7 @@
 //	          the query     within bounds     become    could not be read, and
 //	          needs         of memory         one       of what is missing
 //
-// What it promises:
+// It promises:
 //
 //   - Memory is bounded by Options, and two hundred bytes for each segment, however large the
 //     recording is, and whoever wrote it. At most Options.MaxOpen segments are open. An open

@@ -10,7 +10,7 @@
 // One table of words (words.go) says which names announce a secret, and where; further
 // tables hold what well-known secrets look like.
 //
-// What it promises:
+// It promises:
 //
 //   - Equal secrets get equal tokens under one key, and nobody who lacks the key can
 //     turn a token back or test a guess.

@@ -4,7 +4,7 @@
 //
 //	rules (YAML) ──▶ Parse ──▶ New ──▶ Rewrite(exchange) ──▶ kept or not, and a Report
 //
-// What it promises:
+// It promises:
 //
 //   - A value that a rule looks for is found in every text of a record: headers, URLs,
 //     bodies under their content codings, messages, names, tags, foreign members. If it

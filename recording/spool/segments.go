@@ -7,7 +7,7 @@
 //
 //	a killed process's x.jsonl.zst.part ──Dir.Adopt──▶ x.jsonl.zst
 //
-// What it promises:
+// It promises:
 //
 //   - Writing never waits for the disk, and never fails the caller. An exchange that
 //     can't be written is dropped and counted, by reason, exactly.

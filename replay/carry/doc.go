@@ -12,7 +12,7 @@
 // name, as 7 is in `/orders/7`. Any other value must look as if it had been made for the
 // purpose; see worth.go.
 //
-// What it promises:
+// It promises:
 //
 //   - What the client made up, constants in disguise as hosts, enums, dates, versions and
 //     prices, and what several sessions may have issued is left as recorded.

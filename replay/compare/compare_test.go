@@ -270,7 +270,7 @@ func FuzzDecodeObserved(f *testing.F) {
 	})
 }
 
-// What Accept writes makes the next comparison agree.
+// The rules that Accept writes make the next comparison agree.
 func TestAccept(t *testing.T) {
 	groups := []Answers{
 		{Recorded: answer(200, `{"a":1,"b":{"c":[{"d":1}]},"e":1}`), Live: answer(201, `{"a":2,"b":{"c":[{"d":2}]},"new":1}`, "X-New", "1")},

@@ -6,7 +6,7 @@
 //	an earlier replay's report ┼─ evidence ─▶ Finish: noise, known or new, and why
 //	a baseline's live answer ──┘
 //
-// What it promises:
+// It promises:
 //
 //   - A place is noise only on evidence, which the group names. Nothing is noise by the
 //     look of its value alone.

@@ -6,7 +6,7 @@
 //	              Plan.Request(step) ◀──────┤   one read for each request
 //	              Plan.Exchange(step) ◀─────┘   where an answer is not the recorded one
 //
-// What it promises:
+// It promises:
 //
 //   - Memory is 48 bytes for each step, a fourth more while it is made, and the names of endpoints.
 //   - The file is one of package scratch: it goes with the process, is bounded, and readable

@@ -5,7 +5,7 @@
 //	             ▲
 //	Parse, Merge ┘            Compare(a, b) ─▶ Comparison ─▶ the same
 //
-// What it promises:
+// It promises:
 //
 //   - The JSON form holds all there is: from it every other form can be made, and shards
 //     merge into exactly what one run over the same samples gives.

@@ -5,7 +5,7 @@
 //	stages of rates ────────┘
 //	virtual users, sessions ──▶ Closed: so many loops at a time, each waits for its answers
 //
-// What it promises:
+// It promises:
 //
 //   - A due time is absolute: it is computed from the number of the request, never from
 //     when the one before was sent. So lateness does not add up.

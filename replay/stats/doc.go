@@ -6,7 +6,7 @@
 //	worker ─Sample─▶ Local ┘   │         └──── Result of another shard: Merge
 //	                           └─▶ Live, once a second
 //
-// What it promises:
+// It promises:
 //
 //   - A percentile is the smallest sample whose rank is at least ceil(q·n). It is exact
 //     below [ExactBelow] samples and at most 0.1% too high above. It is not available if

@@ -5,7 +5,7 @@
 //	                             (on disk, once)    │
 //	                  Result: live answer, times, sizes, failure
 //
-// What it promises:
+// It promises:
 //
 //   - The request is as it was recorded: the method and the target of the request line,
 //     fields with their duplicates in order, the body byte for byte, its framing (length or

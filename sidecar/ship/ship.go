@@ -5,7 +5,7 @@
 //	                  ▲    │ 201 or 200: removed
 //	                  └────┘ anything else: stays, or is set aside as x.jsonl.zst.corrupt
 //
-// What it promises:
+// It promises:
 //
 //   - A segment is removed only once the collector says that it is stored.
 //   - A segment has one key, which follows from its pod, its start, its number and its

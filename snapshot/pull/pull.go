@@ -4,7 +4,7 @@
 //	place            ──▶ Place    ├──▶ store, usually a directory on a laptop
 //	snapshot         ──▶ Snapshot ┘
 //
-// What it promises:
+// It promises:
 //
 //   - It may be interrupted and called again: what has arrived stays, and is not copied
 //     twice. No key ever gets other bytes, but for a segment that was still being written.
