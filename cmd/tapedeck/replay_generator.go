@@ -347,7 +347,9 @@ func (g *generator) conclude(ctx context.Context, goals []goal.Goal) (*report.Re
 	} else if standing == meet.Reported {
 		return g.meeting.Report(end)
 	}
-	g.log.say("waiting for the results of %d parts", g.shard.Of)
+	if g.shard.Of > 1 {
+		g.log.say("waiting for the results of %d parts", g.shard.Of)
+	}
 	results, notes, err := g.meeting.Collect(end)
 	if err != nil {
 		return nil, err
