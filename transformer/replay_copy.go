@@ -112,29 +112,32 @@ func (in *input) copyTemplate(r *replay) (*yaml.Node, Results) {
 	return mapping("metadata", mapping("labels", r.podLabels(contract.PartCopy), "annotations", annotations), "spec", spec), results
 }
 
-// copyAnnotations returns the annotations of a workload's pods less those by which somebody
-// is to capture or replay them: the copy is rendered already.
+// copyAnnotations returns the annotations of a workload's pods less those that a copy is made
+// without, and those by which somebody is to capture or replay it: it is rendered already.
 func copyAnnotations(w *workload) *yaml.Node {
 	out := mapping()
 	annotations := field(w.template, "metadata", "annotations")
 	for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
-		if key := annotations.Content[i].Value; !asks(key) && !strings.HasPrefix(key, contract.OwnPrefix) && leadsPast(key) == "" {
+		if key := annotations.Content[i].Value; !asks(key) && !strings.HasPrefix(key, contract.OwnPrefix) && notAnnotated(key) == "" {
 			out.Content = append(out.Content, uncommented(annotations.Content[i]), uncommented(annotations.Content[i+1]))
 		}
 	}
 	return out
 }
 
-// leadsPast says why a copy is made without an annotation, "" if it keeps it. Its connections
+// notAnnotated says why a copy is made without an annotation, "" if it keeps it. Its connections
 // go through Envoy, since inbound the mesh tells the generator's by its principal, and outbound
 // the Sidecar keeps them from everything but the responder. And they are in the pod's own
 // network, where NetworkPolicies hold:
 // https://github.com/k8snetworkplumbingwg/multus-cni/blob/master/docs/how-to-use.md.
-func leadsPast(annotation string) string {
-	switch prefix, _, _ := strings.Cut(annotation, "/"); prefix {
-	case "traffic.sidecar.istio.io":
+// Those policies also refuse Prometheus, for which a target that is annotated would be down.
+func notAnnotated(key string) string {
+	switch prefix, _, _ := strings.Cut(key, "/"); prefix + "/" {
+	case scrapePrefix:
+		return "by which Prometheus would scrape the copy as it does production"
+	case "traffic.sidecar.istio.io/":
 		return "by which connections would pass Envoy by"
-	case "k8s.v1.cni.cncf.io", "v1.multus-cni.io":
+	case "k8s.v1.cni.cncf.io/", "v1.multus-cni.io/":
 		return "by which the copy would be in a network where no NetworkPolicy holds"
 	}
 	return ""
@@ -174,7 +177,7 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 		left = append(left, row.field+", "+row.why)
 	}
 	for _, key := range sortedKeys(strMap(field(r.w.template, "metadata", "annotations"))) {
-		if why := leadsPast(key); why != "" {
+		if why := notAnnotated(key); why != "" {
 			left = append(left, "annotation "+key+", "+why)
 		}
 	}

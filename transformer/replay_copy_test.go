@@ -469,19 +469,21 @@ func TestPoliciesOfTheOriginalAreNotEditedForTheCopy(t *testing.T) {
 	}
 }
 
-// In production somebody arranged what passes Envoy and policies by; nobody did for the copy.
+// In production somebody arranged what passes Envoy and policies by, and what is scraped; nobody
+// did for the copy.
 func TestTheCopyGoesThroughEnvoyAndPolicies(t *testing.T) {
-	text := strings.Replace(store(nil), "    metadata:\n      labels:", "    metadata:\n      annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: '5432', k8s.v1.cni.cncf.io/networks: storage, team: web}\n      labels:", 1)
+	text := strings.Replace(store(map[string]string{"annotations": "sidecar.speedscale.com/prometheus-port: '9102'\nsidecar.speedscale.com/prometheus-enable-scrape-annotations: 'true'"}), "    metadata:\n      labels:",
+		"    metadata:\n      annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: '5432', k8s.v1.cni.cncf.io/networks: storage, prometheus.io/scrape: 'true', team: web}\n      labels:", 1)
 	run := startReplay(t, text, DefaultConfig(), nil)
 	template := field(run.created["Deployment/BASE"].Node, "spec", "template")
 	annotations := strMap(field(template, "metadata", "annotations"))
 	said := strings.Join(run.says(CodeReplayLeftOut), "\n")
-	for _, key := range []string{"traffic.sidecar.istio.io/excludeOutboundPorts", "k8s.v1.cni.cncf.io/networks"} {
+	for _, key := range []string{"traffic.sidecar.istio.io/excludeOutboundPorts", "k8s.v1.cni.cncf.io/networks", "prometheus.io/scrape"} {
 		if _, has := annotations[key]; has || !strings.Contains(said, key) {
 			t.Errorf("the copy's annotations are %v, and the results say %q", annotations, said)
 		}
 	}
-	if annotations["team"] != "web" {
+	if annotations["prometheus.io/port"] != "" || annotations["team"] != "web" {
 		t.Errorf("the copy's annotations are %v", annotations)
 	}
 }

@@ -64,9 +64,10 @@ func mergedByIstio(value, port string) bool {
 	return json.Unmarshal([]byte(value), &noted) == nil && maps.Equal(noted, map[string]string{"scrape": "true", "path": "/metrics", "port": port})
 }
 
-// annotateScrape has Prometheus scrape the sidecar, where that was asked for.
+// annotateScrape has Prometheus scrape the sidecar, where that was asked for. It does not
+// scrape a copy: see notAnnotated.
 func annotateScrape(e *editor, w *workload) Results {
-	if w.settings.PrometheusPort == 0 || !w.settings.PrometheusAnnotation {
+	if w.settings.PrometheusPort == 0 || !w.settings.PrometheusAnnotation || w.original != nil {
 		return nil
 	}
 	metadata, path := field(w.template, "metadata"), w.at("metadata")
