@@ -60,6 +60,7 @@ const (
 	CodeReplayIdentity     Code = "replay-no-identity"
 	CodeReplayDenied       Code = "replay-denied"
 	CodeReplayEgressClosed Code = "replay-egress-closed"
+	CodeReplayProduction   Code = "replay-production"
 	CodeNoService          Code = "no-service"
 	CodePortNotServed      Code = "port-not-served"
 	CodeOutboundOnly       Code = "outbound-only"
@@ -231,6 +232,7 @@ var reasons = map[Code]Reason{
 	CodeReplayIdentity:     {Warning, false, "Pods of a replay are called without mutual TLS, so no AuthorizationPolicy can tell who calls them.", "Nothing, where NetworkPolicies are enforced. Or else enable mutual TLS in the namespace."},
 	CodeReplayDenied:       {Warning, false, "Policies of the input also select the pods of a replay, and may refuse the recorded requests.", "Exclude the pods of replays, or expect that those requests fail."},
 	CodeReplayEgressClosed: {Warning, false, "An Istio Sidecar of the input selects pods of a replay and keeps them from what they need.", "Add to its egress what the result names."},
+	CodeReplayProduction:   {Warning, false, "The requests of a replay go to a Service of the input, which production uses.", "Give the URL of a test environment, or leave its host out, so that a copy takes the requests."},
 	CodeNoService:          {Warning, false, "No Service in the input selects the workload's pods.", "Render the Service together with the workload."},
 	CodePortNotServed:      {Warning, false, "A Service selects the workload's pods, but none of its ports leads to the port that is captured.", "Set sidecar.speedscale.com/proxy-port to the container port that the Service targets, or remove it."},
 	CodeOutboundOnly:       {Info, false, "The workload has no port to capture, so only its outbound traffic is captured.", "If it serves a port, render its Service together with it, or set sidecar.speedscale.com/proxy-port."},

@@ -84,6 +84,8 @@ type replay struct {
 	// it. at is the field path of what asks there.
 	from *Object
 	at   string
+	// urlAt is the field path of the URL.
+	urlAt string
 	// w is the workload that is replayed to; nil if only a URL is.
 	w *workload
 	// copied is w's copy, or w itself if it is replayed to in place; nil if there is none.
@@ -127,6 +129,11 @@ func (r *replay) result(code Code, message string, args ...any) Result {
 	return result(code, r.from, message, args...).At(r.at, "", "")
 }
 
+// aboutURL says something about the URL of the replay, where it is given.
+func (r *replay) aboutURL(code Code, message string, args ...any) Result {
+	return result(code, r.from, message, args...).At(r.urlAt, "", "")
+}
+
 // addReplays reads the replays that are asked for, and adds their copies to the input, so
 // that these are captured as the workloads of which they are copies. It comes after the
 // workloads were decided on, and before any is injected.
@@ -145,6 +152,7 @@ func (in *input) addReplays() Results {
 			more = in.addCopy(r)
 		}
 		more = append(more, in.checkReplayPods(r)...)
+		more = append(more, in.checkProduction(r)...)
 		if !more.Failed() {
 			in.replays = append(in.replays, r)
 			results = append(results, r.rendered())

@@ -40,7 +40,9 @@ func (in *input) addCopy(r *replay) Results {
 		return results
 	}
 	w := r.copied
-	results = append(results, in.addService(r)...)
+	if results = append(results, in.addService(r)...); results.Failed() {
+		return results
+	}
 	in.add(w.Object)
 	in.workloads = append(in.workloads, w)
 	if w.original.injecting {
@@ -283,6 +285,9 @@ func (in *input) addService(r *replay) Results {
 			return nil
 		}
 		return Results{r.result(CodeReplayPorts, "nothing says at which port %s takes requests: no Service of the input leads to its pods, no port is captured, and its containers declare none%s; allowed: a Service, a containerPort, or %sproxy-port", r.w.Ref(), in.serviceElsewhere(r.w), contract.SidecarPrefix)}
+	}
+	if url := r.url(); url.host == "" && url.port != "" && !slices.Contains(r.ports, atoi(url.port)) {
+		return Results{r.aboutURL(CodeReplayPorts, "the URL leads to port %s, where nothing of %s takes requests; allowed: %s, which the Service %s of the replay has", url.port, r.w.Ref(), joinPorts(r.ports), r.name)}
 	}
 	var ports []*yaml.Node
 	for _, n := range r.ports {

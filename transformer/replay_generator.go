@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
@@ -156,6 +157,25 @@ func (in *input) targets(r *replay) (all []target) {
 		all = append(all, t)
 	}
 	return all
+}
+
+// checkProduction reports requests that go to a Service of the input, which production has. One
+// that leads to what is replayed to in place is the target itself.
+func (in *input) checkProduction(r *replay) Results {
+	host := strings.ToLower(r.url().host)
+	if host == "" {
+		return nil
+	}
+	for _, o := range in.byKind["/Service"] {
+		s := service{Object: o}
+		switch {
+		case !slices.Contains(s.hosts(), host) || !strings.Contains(host, ".") && o.namespace() != r.namespace():
+		case r.InPlace && slices.ContainsFunc(in.servicesOf(r.w), func(of *service) bool { return of.Object == o }):
+		default:
+			return Results{r.aboutURL(CodeReplayProduction, "the recorded requests go to %s of the input, which production uses: they are carried out there, and what they write stays; allowed: a URL of a test environment, or a workload and no host, for which a copy is made", o.Ref())}
+		}
+	}
+	return nil
 }
 
 // copyTargets returns the ports of the copy's Service, each of which is that of the

@@ -99,9 +99,9 @@ func TestTargets(t *testing.T) {
 		{what: "a container's port", want: []string{"http://BASE.store:8080"}},
 		{what: "the port behind a Service", services: one, want: []string{"http://BASE.store:8080"}},
 		{what: "several ports", services: two, want: []string{"http://BASE.store:8080", "9090=http://BASE.store:9090"}},
-		{what: "another port", services: two, url: ":7070", want: []string{"http://BASE.store:7070"}},
+		{what: "another port", services: two, url: ":9090", want: []string{"http://BASE.store:9090"}},
 		{what: "another scheme", services: two, url: "h2c://", want: []string{"h2c://BASE.store:8080", "9090=h2c://BASE.store:9090"}},
-		{what: "another scheme and port", services: two, url: "grpc://:7070", want: []string{"grpc://BASE.store:7070"}},
+		{what: "another scheme and port", services: two, url: "grpc://:9090", want: []string{"grpc://BASE.store:9090"}},
 		{what: "another host", services: two, url: "new.com", change: elsewhere, want: []string{"http://new.com"}},
 		{what: "another host and port", services: two, url: "new.com:81", change: elsewhere, want: []string{"http://new.com:81"}},
 		{what: "a whole URL", services: two, url: "https://new.com:444/", change: elsewhere, want: []string{"https://new.com:444"}},
@@ -135,6 +135,59 @@ func TestTargets(t *testing.T) {
 				t.Errorf("the certificate must be for %v", name)
 			}
 		})
+	}
+}
+
+// A Service of the input is known by every name that the cluster's DNS has of it.
+func TestRequestsToProductionAreReported(t *testing.T) {
+	const services = "\n---\n{apiVersion: v1, kind: Service, metadata: {name: front, namespace: store}, spec: {selector: {app: shop}, ports: [{port: 80, targetPort: 8080}]}}" +
+		"\n---\n{apiVersion: v1, kind: Service, metadata: {name: other, namespace: else}, spec: {ports: [{port: 80}]}}"
+	for _, c := range []struct {
+		url     string
+		inPlace bool
+		want    string
+	}{
+		{url: "http://front.store:80", want: "store/Service/front"},
+		{url: "front", want: "store/Service/front"},
+		{url: "https://FRONT.store.svc.cluster.local", want: "store/Service/front"},
+		{url: "other.else.svc", want: "else/Service/other"},
+		{url: "other"},
+		{url: "front.else"},
+		{url: "staging.example.com"},
+		{url: ":8080"},
+		{url: "front.store", inPlace: true},
+		{url: "other.else", inPlace: true, want: "else/Service/other"},
+	} {
+		t.Run(fmt.Sprint(c.url, c.inPlace), func(t *testing.T) {
+			p := play(t, captured("")+services, nil, func(r *replay) {
+				r.URL, r.urlAt, r.Mode = c.url, "spec.customURL", generatorOnly
+				if c.inPlace {
+					r.InPlace, r.Mode = true, fullReplay
+				}
+			})
+			results := p.in.checkProduction(p.r)
+			switch {
+			case c.want == "" && results == nil:
+			case c.want == "" || len(results) != 1 || results[0].Code() != CodeReplayProduction || results[0].Severity != Warning ||
+				!strings.Contains(results[0].Message, "go to "+c.want+" of the input") || results[0].Field.Path != "spec.customURL":
+				t.Errorf("results %v, want %q", results, c.want)
+			}
+		})
+	}
+}
+
+// The copy's Service has the ports at which the workload takes requests, and no others.
+func TestAPortThatNothingListensAtIsAnError(t *testing.T) {
+	cfg := DefaultConfig()
+	in := newInput([]*Object{parsed(t, shop)}, &cfg)
+	r := replayOf(t, shop)
+	r.from, r.w, r.URL, r.urlAt = in.workloads[0].Object, in.workloads[0], ":9999", "spec.customURL"
+	if results := in.nameReplays([]*replay{r}); results.Failed() {
+		t.Fatal(results)
+	}
+	results := in.addCopy(r)
+	if codesOf(results) != string(CodeReplayPorts) || !strings.Contains(results[0].Message, "port 9999, where nothing of") || !strings.Contains(results[0].Message, "allowed: port 8080") {
+		t.Errorf("results %v", results)
 	}
 }
 

@@ -106,7 +106,7 @@ var trafficReplayFields = []fieldRow[replayRequest]{
 		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).ref.Namespace = v }},
 	{ReplayField{Path: "workloads[].ref.apiVersion", Kind: lineKind, Doc: "API version of the workload, of which only the group counts."},
 		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).ref.APIVersion = v }},
-	{ReplayField{Path: "workloads[].customURI", Kind: urlKind, Doc: "As `customURL`, for this entry; without `ref`, requests are sent there and nothing is mocked."},
+	{ReplayField{Path: "workloads[].customURI", Kind: urlKind, Doc: "As `customURL`, for this entry, and in its place; without `ref`, requests are sent there and nothing is mocked."},
 		func(q *replayRequest, at []int, v string) { q.targetAt(at[0]).URI = v }},
 	{ReplayField{Path: "workloads[].tests[]", Kind: sliceKind, When: withGenerator, Doc: "Which recorded requests are sent to the workload: `*` for all; those that it received if there are none."},
 		func(q *replayRequest, at []int, v string) { addSlice(&q.targetAt(at[0]).Tests, v) }},

@@ -363,6 +363,20 @@ customURL: https://staging.example.com`,
 				s.Mode, s.URL, s.Tests.All, s.Mocks.None = generatorOnly, "https://staging.example.com", true, true
 			}},
 		},
+		"a URL for one entry, in place of that for all": {
+			spec: `
+snapshotID: ` + snapshotPin + `
+customURL: "https://:8443"
+workloads:
+- {ref: {name: checkout}, mocks: ["*"]}
+- {customURI: staging.example.com}`,
+			want: map[string]func(*replaySpec){
+				"Deployment/checkout": func(s *replaySpec) { s.URL, s.Mocks.All = "https://:8443", true },
+				"TrafficReplay/nightly": func(s *replaySpec) {
+					s.Mode, s.URL, s.Tests.All, s.Mocks.None = generatorOnly, "staging.example.com", true, true
+				},
+			},
+		},
 		"a URL for one entry": {
 			spec: `
 snapshotID: ` + snapshotPin + `
@@ -397,31 +411,32 @@ func TestWhatIsWrongWithATrafficReplay(t *testing.T) {
 	for spec, want := range map[string]string{
 		good:                     "error replay-no-snapshot: spec.snapshotID: found nothing, allowed: the id of a snapshot",
 		"snapshotID: 7\n" + good: "error bad-value: spec.snapshotID: found 7, which YAML reads as int",
-		"snapshotID: S\ncustomURL: http://me:hunter2@host\n" + good:                                     "found a user or a password",
-		"snapshotID: S\nbuildTag: 1.10\n" + good:                                                        "spec.buildTag: found 1.10, which YAML reads as float",
-		"snapshotID: S\nttlAfterReady: 1h\ncleanup: all\n" + good:                                       "warning no-meaning: spec.cleanup, spec.ttlAfterReady have no meaning here: what was rendered goes",
-		"snapshotID: S\nneedsReport: true\nsidecar: {inject: true}\n" + good:                            "spec.sidecar has no meaning here: the annotations sidecar.speedscale.com/*",
-		"snapshotID: S\nworklods: []\n" + good:                                                          "warning replay-field-unknown: spec.worklods is not known; did you mean workloads?; allowed: snapshotID, testConfigID,",
-		"snapshotID: S\nworkloads: [{ref: {name: checkout, uid: x}, mocks: ['*']}]":                     "spec.workloads[#0].ref.uid is not known; allowed: name, kind, namespace or apiVersion",
-		"snapshotID: S\nworkloads: {ref: {name: checkout}}":                                             "spec.workloads: found a map, allowed: a list",
-		"snapshotID: S\nworkloads: [checkout]":                                                          "spec.workloads[#0]: found a single value, allowed: a map",
-		"snapshotID: [S]\n" + good:                                                                      "spec.snapshotID: found a list, allowed: the id",
-		"snapshotID: S\nworkloads: []":                                                                  "spec.workloads: found no workload, and no spec.customURL",
-		"snapshotID: S\nworkloads: [{}]":                                                                "spec.workloads[#0]: found neither ref nor customURI",
-		"snapshotID: S\nworkloads: [{ref: {kind: Deployment}}]":                                         "spec.workloads[#0]: the name of the workload is missing or wrong",
-		"snapshotID: S\nworkloadRef: {name: checkout}\n" + good:                                         "spec.workloadRef.name stands beside spec.workloads",
-		"snapshotID: S\nworkloads: [{ref: {name: nope}, mocks: ['*']}]":                                 "error replay-workload: spec.workloads[#0].ref: found Deployment/nope in namespace shop, which is not in the input, allowed: a workload that is rendered together with the TrafficReplay; the input has Deployment/checkout, StatefulSet/orders",
-		"snapshotID: S\nworkloads: [{ref: {name: checkout, namespace: other}, mocks: ['*']}]":           "the input has shop/Deployment/checkout, shop/StatefulSet/orders",
-		"snapshotID: S\nworkloads: [{ref: {name: checkout, apiVersion: argoproj.io/v1}, mocks: ['*']}]": "found Deployment/checkout in namespace shop, which is not in the input",
-		"snapshotID: S\nworkloads: [{ref: {name: checkout}}]":                                           "warning replay-not-mocked: spec.workloads[#0].mocks: found none",
-		"snapshotID: S\nmode: responder-only\nworkloads: [{ref: {name: checkout}}]":                     "found none, so that with mode responder-only nothing runs",
-		"snapshotID: S\nmode: responder-only\ncustomURL: http://a.b":                                    "a responder needs a workload",
-		"snapshotID: S\ncustomURL: ':80'":                                                               "without a workload, the URL needs a host",
-		"snapshotID: S\nmode: responder-only\ntimeout: 5m\n" + good:                                     "warning needless-annotation: spec.timeout has no effect: it is valid with mode full-replay or generator-only",
-		"snapshotID: S\nworkloads: [{ref: {name: checkout}, mocks: ['*'], routing: nat}]":               "routing nat has no meaning here",
-		"snapshotID: S\nworkloads: [{ref: {name: \"$(X)\"}, mocks: ['*']}]":                             "error bad-value: spec.workloads[#0].ref.name: found \"$(X)\"",
-		"snapshotID: S\nbuildTag: \"\\u202e1\"\n" + good:                                                "error bad-value: spec.buildTag: found",
-		"snapshotID: S\ngeneratorLowData: maybe\n" + good:                                               `found "maybe", allowed: "true" or "false"`,
+		"snapshotID: S\ncustomURL: http://me:hunter2@host\n" + good:                                           "found a user or a password",
+		"snapshotID: S\nbuildTag: 1.10\n" + good:                                                              "spec.buildTag: found 1.10, which YAML reads as float",
+		"snapshotID: S\nttlAfterReady: 1h\ncleanup: all\n" + good:                                             "warning no-meaning: spec.cleanup, spec.ttlAfterReady have no meaning here: what was rendered goes",
+		"snapshotID: S\nneedsReport: true\nsidecar: {inject: true}\n" + good:                                  "spec.sidecar has no meaning here: the annotations sidecar.speedscale.com/*",
+		"snapshotID: S\nworklods: []\n" + good:                                                                "warning replay-field-unknown: spec.worklods is not known; did you mean workloads?; allowed: snapshotID, testConfigID,",
+		"snapshotID: S\nworkloads: [{ref: {name: checkout, uid: x}, mocks: ['*']}]":                           "spec.workloads[#0].ref.uid is not known; allowed: name, kind, namespace or apiVersion",
+		"snapshotID: S\nworkloads: {ref: {name: checkout}}":                                                   "spec.workloads: found a map, allowed: a list",
+		"snapshotID: S\nworkloads: [checkout]":                                                                "spec.workloads[#0]: found a single value, allowed: a map",
+		"snapshotID: [S]\n" + good:                                                                            "spec.snapshotID: found a list, allowed: the id",
+		"snapshotID: S\nworkloads: []":                                                                        "spec.workloads: found no workload, and no spec.customURL",
+		"snapshotID: S\nworkloads: [{}]":                                                                      "spec.workloads[#0]: found neither ref nor customURI",
+		"snapshotID: S\nworkloads: [{ref: {kind: Deployment}}]":                                               "spec.workloads[#0]: the name of the workload is missing or wrong",
+		"snapshotID: S\nworkloadRef: {name: checkout}\n" + good:                                               "spec.workloadRef.name stands beside spec.workloads",
+		"snapshotID: S\nworkloads: [{ref: {name: nope}, mocks: ['*']}]":                                       "error replay-workload: spec.workloads[#0].ref: found Deployment/nope in namespace shop, which is not in the input, allowed: a workload that is rendered together with the TrafficReplay; the input has Deployment/checkout, StatefulSet/orders",
+		"snapshotID: S\nworkloads: [{ref: {name: checkout, namespace: other}, mocks: ['*']}]":                 "the input has shop/Deployment/checkout, shop/StatefulSet/orders",
+		"snapshotID: S\nworkloads: [{ref: {name: checkout, apiVersion: argoproj.io/v1}, mocks: ['*']}]":       "found Deployment/checkout in namespace shop, which is not in the input",
+		"snapshotID: S\nworkloads: [{ref: {name: checkout}}]":                                                 "warning replay-not-mocked: spec.workloads[#0].mocks: found none",
+		"snapshotID: S\nmode: responder-only\nworkloads: [{ref: {name: checkout}}]":                           "found none, so that with mode responder-only nothing runs",
+		"snapshotID: S\nmode: responder-only\ncustomURL: http://a.b":                                          "a responder needs a workload",
+		"snapshotID: S\ncustomURL: ':80'":                                                                     "error bad-combination: spec.customURL: found no host",
+		"snapshotID: S\ncustomURL: http://a.b\nworkloads: [{customURI: http://c.d}, {customURI: http://c.e}]": "warning needless-annotation: spec.customURL has no effect: every entry of spec.workloads has a customURI",
+		"snapshotID: S\nmode: responder-only\ntimeout: 5m\n" + good:                                           "warning needless-annotation: spec.timeout has no effect: it is valid with mode full-replay or generator-only",
+		"snapshotID: S\nworkloads: [{ref: {name: checkout}, mocks: ['*'], routing: nat}]":                     "routing nat has no meaning here",
+		"snapshotID: S\nworkloads: [{ref: {name: \"$(X)\"}, mocks: ['*']}]":                                   "error bad-value: spec.workloads[#0].ref.name: found \"$(X)\"",
+		"snapshotID: S\nbuildTag: \"\\u202e1\"\n" + good:                                                      "error bad-value: spec.buildTag: found",
+		"snapshotID: S\ngeneratorLowData: maybe\n" + good:                                                     `found "maybe", allowed: "true" or "false"`,
 	} {
 		t.Run(spec, func(t *testing.T) {
 			_, results := asked(t, trafficReplayOf(strings.ReplaceAll(spec, "ID: S", "ID: "+snapshotPin)))

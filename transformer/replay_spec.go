@@ -146,6 +146,9 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 		results = append(results, q.statement("testconfig-id", "testConfigID").result(CodeBadCombination, q.from,
 			"is %s, which lets the responder reach hosts for which the snapshot has no answer, and no host is listed; allowed: a list in annotation %sreplay-passthrough or option replayPassthrough", config.name, contract.OwnPrefix))
 	}
+	if url := q.statement("customURL"); url.name != "" && len(q.targets) > 0 && !slices.ContainsFunc(q.targets, func(t replayTarget) bool { return t.URI == "" }) {
+		results = append(results, url.result(CodeNeedless, q.from, "has no effect: every entry of spec.workloads has a customURI, which takes its place"))
+	}
 	base.trim()
 	for i := range q.targets {
 		r, more := q.replayOf(&q.targets[i], base)
@@ -204,7 +207,10 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 	bad := func(code Code, message string, args ...any) {
 		results = append(results, r.result(code, message, args...))
 	}
-	r.URL = cmp.Or(q.URL, t.URI)
+	r.URL, r.urlAt = q.URL, q.statement("sut-url", "customURL").path
+	if t.URI != "" { // the narrower one
+		r.URL, r.urlAt = t.URI, t.at+".customURI"
+	}
 	r.Tests, r.Mocks = slicesOf(t.Tests), slicesOf(t.Mocks)
 	if t.listed && len(t.Mocks) == 0 {
 		r.Mocks = traffic{None: true}
@@ -218,7 +224,7 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 	case t.w == nil && r.Mode == responderOnly:
 		bad(CodeBadCombination, "%s: a responder needs a workload whose dependencies it mocks, and there is only a URL; allowed: a ref, or mode %s", r.at, generatorOnly)
 	case t.w == nil && host == "":
-		bad(CodeBadCombination, "%s: without a workload, the URL needs a host", r.at)
+		results = append(results, r.aboutURL(CodeBadCombination, "%s: found no host, allowed without a workload: a URL with one", r.urlAt))
 	case t.w == nil:
 		r.Mode, r.Mocks = generatorOnly, traffic{None: true}
 		if len(t.Tests) == 0 {
@@ -233,7 +239,7 @@ func (q *replayRequest) replayOf(t *replayTarget, base replaySpec) (*replay, Res
 		bad(CodeReplayNotMocked, "%s.mocks: found none, so nothing is mocked: real dependencies are called, and what is written there stays; list slice keys, or * for all", r.at)
 	}
 	if t.w != nil && host != "" && r.Mode == fullReplay && !r.InPlace {
-		bad(CodeBadCombination, "the requests of this replay would go to host %s, where the copy is not, and what runs there has its real dependencies; allowed: only a scheme or a port, mode %s, or annotation %sreplay: %s", host, generatorOnly, contract.OwnPrefix, replayInPlace)
+		results = append(results, r.aboutURL(CodeBadCombination, "the requests of this replay would go to host %s, where the copy is not, and what runs there has its real dependencies; allowed: only a scheme or a port, mode %s, or annotation %sreplay: %s", host, generatorOnly, contract.OwnPrefix, replayInPlace))
 	}
 	if r.Mode == generatorOnly {
 		r.Mocks = traffic{None: true}
