@@ -17,6 +17,7 @@ var gathered = map[Code]gathering{
 	CodeSinkPolicy: {name: namedByObject},
 
 	CodeReplayPolicy:  {name: namedByObject},
+	CodeReplayLocal:   {name: namedByObject},
 	CodeReplayAccount: {name: namedByObject},
 
 	CodeEnvFrom: {name: func(r Result) string { // for each Secret and ConfigMap

@@ -54,6 +54,7 @@ const (
 	CodeReplayPolicy       Code = "replay-network-policy"
 	CodeReplayEgressOpen   Code = "replay-egress-open"
 	CodeReplayIngressOpen  Code = "replay-ingress-open"
+	CodeReplayLocal        Code = "replay-recordings-kept"
 	CodeReplayPassthrough  Code = "replay-passthrough-open"
 	CodeReplayAccount      Code = "replay-service-account"
 	CodeReplayPlaceOpen    Code = "replay-place-open"
@@ -226,7 +227,8 @@ var reasons = map[Code]Reason{
 	CodeReplayPolicy:       {Info, false, "NetworkPolicies keep the copy of a replay from all but its responder, which holds only where the cluster's network plugin enforces them.", "Nothing, if it does. Or else have the copy in a mesh of sidecars, whose Envoy keeps it from the rest, or in a cluster of its own. Where a cloud runs the control plane, add a NetworkPolicy by which Envoy reaches that."},
 	CodeReplayEgressOpen:   {Warning, false, "The copy of a replay may reach what is mocked, because nothing is mocked or because other NetworkPolicies of the input allow it more.", "Exclude the pods that have the label tapedeck.dev/replay from those policies, by matchExpressions with the operator DoesNotExist."},
 	CodeReplayIngressOpen:  {Warning, false, "Other NetworkPolicies of the input let others call the responder of a replay, which holds what was recorded.", "Exclude the pods that have the label tapedeck.dev/replay from those policies, by matchExpressions with the operator DoesNotExist."},
-	CodeReplayPassthrough:  {Info, false, "A NetworkPolicy opens the ports of hosts that the responder passes calls on to, at every address, because it can't name hosts.", ""},
+	CodeReplayLocal:        {Info, false, "Recordings of a replayed workload stay in its pod: a NetworkPolicy can't name a collector outside the cluster, and would open its port to the real dependencies.", "Nothing, if you don't need recordings of replays. Or else have a collector in the cluster."},
+	CodeReplayPassthrough:  {Info, false, "A NetworkPolicy opens the ports of hosts that the responder passes calls on to, or the generator sends to, at every address, because it can't name hosts.", ""},
 	CodeReplayAccount:      {Info, false, "AuthorizationPolicies tell pods by their service account, and parts of a replay share theirs with other pods, which are then admitted, too.", "Set the options replayServiceAccount and replayCopyServiceAccount to service accounts that nothing else has."},
 	CodeReplayPlaceOpen:    {Info, false, "The place of replays does not name its region or account, so a ServiceEntry opens all of them to the namespace.", "Put region or storage_account into the option replayPlace: see docs/places.md."},
 	CodeReplayIdentity:     {Warning, false, "Pods of a replay are called without mutual TLS, so no AuthorizationPolicy can tell who calls them.", "Nothing, where NetworkPolicies are enforced. Or else enable mutual TLS in the namespace."},
@@ -333,7 +335,7 @@ var reasons = map[Code]Reason{
 	CodeUndoRefused:     {Error, false, "The annotation tapedeck.dev/undo has an entry that no render writes: somebody else wrote or changed it.", "Remove the annotation, or render from the original manifest."},
 	CodeReplayTwice:     {Error, false, "Two replays of one workload have the same settings, so they would have the same names.", "Remove one of the two."},
 	CodeReplayName:      {Error, false, "An object of the input has the name that a replay needs, and no render created it.", "Rename or remove the object."},
-	CodeReplaySecret:    {Info, false, "The pods of a replay need a Secret that is not in the input: they wait until it is there.", "Create it in their namespace; `tapedeck ca` makes that of the CA."},
+	CodeReplaySecret:    {Warning, false, "The pods of a replay need a Secret that is not in the input: they don't start until it is there.", "Create it in their namespace; `tapedeck ca` makes that of the CA. If it is in the cluster already, there is nothing to do."},
 	CodeReplaySecretKey: {Warning, false, "The pods of a replay need a key that a Secret of the input does not have.", "Add it: `credentials` has lines such as header.Authorization=Bearer …. If something else does that in the cluster, there is nothing to do."},
 	CodeReplayTLS:       {Warning, false, "The copy takes TLS, and the generator verifies the certificate, which is the original's.", "Nothing, if the certificate has the name that the result gives; or else have it signed for that, too."},
 	CodeNotCreated:      {Error, false, "The annotation tapedeck.dev/created-for is on an object that no render created, or that was changed too far to tell.", "Remove the annotation, or the object."},

@@ -274,6 +274,9 @@ func describeKind(n *yaml.Node) string {
 
 // inject edits a workload that passed every check, and what stands around it.
 func (in *input) inject(w *workload) ([]*Object, Results) {
+	if in.sinkOf(w) != in.sink {
+		defer in.recordingLocally()()
+	}
 	var results Results
 	e := in.editorOf(w.Object)
 	results = append(results, labelPods(e, w)...)

@@ -637,3 +637,40 @@ func TestInitContainersOfACopy(t *testing.T) {
 		}
 	}
 }
+
+// A policy that opened a port at every address would open the real dependencies.
+func TestAReplayedWorkloadRecordsWhereAPolicyCanKeepIt(t *testing.T) {
+	for _, c := range []struct {
+		name, sink string
+		inPlace    bool
+		want       string // the sink of what is replayed to
+	}{
+		{"to a collector in the cluster", "http://collector.speedscale:4310", false, "http://collector.speedscale:4310"},
+		{"to a collector at an address", "https://10.0.0.7", false, "https://10.0.0.7"},
+		{"to its pod where the collector is a name outside", "https://collector.example.com", false, contract.DefaultSink},
+		{"in place, too", "https://collector.example.com", true, contract.DefaultSink},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := DefaultConfig()
+			cfg.Sink, cfg.SinkPlainHTTP = c.sink, true
+			run := startReplay(t, store(nil), cfg, func(r *replay) { r.InPlace = c.inPlace })
+			if run.results.Failed() {
+				t.Fatal(run.results)
+			}
+			replayed := run.r.copied.Object
+			records := func(o *Object, sink string) {
+				if got := env(o, contract.Container); !slices.Contains(got, contract.EnvSink+"="+sink) {
+					t.Errorf("%s does not record to %s: %q", o.Ref(), sink, got)
+				}
+			}
+			records(replayed, c.want)
+			if !c.inPlace {
+				records(run.original, c.sink)
+			}
+			token := named(field(asWorkload(replayed).podSpec(), "volumes"), contract.SinkTokenVolume)
+			if local := c.want == contract.DefaultSink; local != (token == nil) {
+				t.Errorf("it mounts the collector's token: %t", token != nil)
+			}
+		})
+	}
+}

@@ -293,7 +293,7 @@ func (in *input) namespacesFor(r *replay, part string) []string {
 	}
 	switch part {
 	case contract.PartCopy:
-		if in.sink != nil && r.copied.injecting {
+		if in.sinkOf(r.copied) != nil {
 			add(in.sink.destination)
 		}
 	case contract.PartGenerator:
@@ -368,13 +368,8 @@ func (in *input) openSidecar(spec *yaml.Node, w *workload, namespaces []string) 
 // the collector alone, and to what Istio's own namespace has.
 func (in *input) confine(spec *yaml.Node, r *replay) {
 	hosts := []string{egressService(r.responderName(), r.namespace(), r.namespace())}
-	if c := in.sink; c != nil && r.copied.injecting {
-		switch {
-		case c.service != "":
-			hosts = append(hosts, egressService(c.service, c.namespaceFor(r.namespace()), r.namespace()))
-		case !c.isAddress():
-			hosts = append(hosts, "*/"+c.host)
-		}
+	if c := in.sinkOf(r.copied); c != nil && c.service != "" {
+		hosts = append(hosts, egressService(c.service, c.namespaceFor(r.namespace()), r.namespace()))
 	}
 	own := istioNode(&networking.Sidecar{
 		OutboundTrafficPolicy: &networking.OutboundTrafficPolicy{Mode: networking.OutboundTrafficPolicy_REGISTRY_ONLY},

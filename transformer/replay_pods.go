@@ -313,7 +313,7 @@ func (in *input) checkReplaySecrets(r *replay) (results Results) {
 		}
 	}
 	if len(missing) > 0 {
-		results = append(results, r.result(CodeReplaySecret, "the pods of the replay wait for Secrets that are not in the input: %s", strings.Join(unique(missing), ", ")))
+		results = append(results, r.result(CodeReplaySecret, "the pods of the replay don't start without Secrets that are not in the input, and may be in the cluster: %s", strings.Join(unique(missing), ", ")))
 	}
 	return results
 }

@@ -88,7 +88,7 @@ func (in *input) partPolicies(r *replay) []partPolicy {
 		}
 		if r.responds() {
 			p.egress = append(common(), egressRule(of(contract.PartResponder), mock, admin, hbonePort))
-			if in.sink != nil && r.copied.injecting {
+			if in.sinkOf(r.copied) != nil {
 				p.egress = append(p.egress, in.egressToCollector(r.copied))
 			}
 		}
@@ -190,6 +190,25 @@ func blocks(cidrs []string) []*yaml.Node {
 	return out
 }
 
+// sinkOf returns the collector to which a workload's sidecar sends; nil if there is none. One
+// that no policy can name gets nothing of what goes to a responder: its port would be open at
+// every address, and so to the real dependencies.
+func (in *input) sinkOf(w *workload) *collector {
+	if !w.injecting || in.sink == nil || w.mockedBy() != nil && in.sink.service == "" && !in.sink.isAddress() {
+		return nil
+	}
+	return in.sink
+}
+
+// recordingLocally has what follows see a sink in the pod, until the result is called.
+func (in *input) recordingLocally() (restore func()) {
+	cfg, sink := in.cfg, in.sink
+	local := *cfg
+	local.Sink = contract.DefaultSink
+	in.cfg, in.sink = &local, nil
+	return func() { in.cfg, in.sink = cfg, sink }
+}
+
 // egressToCollector is the rule by which a workload's pods reach the collector.
 func (in *input) egressToCollector(w *workload) *yaml.Node {
 	if in.sink.service == "" {
@@ -273,7 +292,7 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 		say(CodeReplayEgressOpen, "%s is in the network of its nodes, where no NetworkPolicy holds: if it ignores its proxy variables, it reaches what is mocked", r.copied.id())
 	case r.copied != nil:
 		reaches := "DNS, istiod and its responder"
-		if in.sink != nil && r.copied.injecting {
+		if in.sinkOf(r.copied) != nil {
 			reaches = "DNS, istiod, its responder and the collector"
 		}
 		say(CodeReplayPolicy, "a NetworkPolicy keeps %s from everything but %s; it holds only where the cluster's network plugin enforces NetworkPolicies", r.copied.id(), reaches)
@@ -281,22 +300,33 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 			say(CodeReplayEgressOpen, "%s also %s the pods of %s and %s them egress: policies add up, so a copy that ignores its proxy variables may reach what is mocked; exclude the pods that have the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), r.copied.id(), verb(names, "allows", "allow"), contract.LabelReplay)
 		}
 	}
+	if r.responds() && r.copied.injecting && in.sinkOf(r.copied) != in.sink {
+		say(CodeReplayLocal, "recordings of %s stay in its pod: a NetworkPolicy can't name %s, the host of the option sink, and would open port %d to the real dependencies, too; a collector in the cluster gets them", r.copied.id(), in.sink.host, in.sink.port)
+	}
 	if r.responds() {
 		labels := strMap(r.podLabels(contract.PartResponder))
 		if names := in.opening(labels, r.namespace(), "ingress"); len(names) > 0 {
 			say(CodeReplayIngressOpen, "%s also %s the responder's pods and %s others in: policies add up, so those may read what was recorded; exclude the pods that have the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), verb(names, "lets", "let"), contract.LabelReplay)
 		}
-		var unnamed []string
-		for _, d := range in.passthrough(r) {
-			if _, ports := in.servicePods(d, r.namespace()); len(ports) == 0 && !d.isAddress() {
-				unnamed = append(unnamed, d.host)
-			}
-		}
-		if len(unnamed) > 0 {
-			say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so the responder's opens the port at every address, and of a Service that the input lacks every port of its namespace; the responder itself passes on calls of the listed hosts alone", strings.Join(unique(unnamed), " and "))
+		if unnamed := in.unnamed(r, in.passthrough(r)); len(unnamed) > 0 {
+			say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so the responder's opens the port at every address, and of a Service that the input lacks every port of its namespace; the responder itself passes on calls of the listed hosts alone", strings.Join(unnamed, " and "))
 		}
 	}
+	if unnamed := in.unnamed(r, r.urlDestinations()); r.generates() && len(unnamed) > 0 {
+		say(CodeReplayPassthrough, "a NetworkPolicy can't name %s, so the generator's opens the port at every address, and of a Service that the input lacks every port of its namespace; the generator itself sends to the URL alone", strings.Join(unnamed, " and "))
+	}
 	return results
+}
+
+// unnamed returns the hosts among some destinations that a policy of the replay can't name.
+func (in *input) unnamed(r *replay, destinations []destination) []string {
+	var out []string
+	for _, d := range destinations {
+		if _, ports := in.servicePods(d, r.namespace()); len(ports) == 0 && !d.isAddress() {
+			out = append(out, d.host)
+		}
+	}
+	return unique(out)
 }
 
 // opening names the NetworkPolicies of the input that select pods and allow them something

@@ -208,8 +208,10 @@ spec: {selector: {app: payments}, ports: [{name: http, port: 80, targetPort: htt
 			in: "none", out: "pods responder: 4140 4141 15008"},
 		{name: "the copy records to the collector", part: contract.PartCopy, settings: map[string]string{"sink": "http://collector.speedscale:4310"},
 			in: "pods generator: 8080 15008", out: "pods responder: 4140 4141 15008\npods app.kubernetes.io/name=tapedeck-collector of speedscale: 4310 15008"},
-		{name: "the copy records to a collector outside", part: contract.PartCopy, settings: map[string]string{"sink": "https://collector.example.com"},
-			in: "pods generator: 8080 15008", out: "pods responder: 4140 4141 15008\n: 443"},
+		{name: "a copy can't be kept from all but a collector outside, and records to its pod", part: contract.PartCopy, settings: map[string]string{"sink": "https://collector.example.com"},
+			in: "pods generator: 8080 15008", out: "pods responder: 4140 4141 15008"},
+		{name: "the copy records to a collector at an address", part: contract.PartCopy, settings: map[string]string{"sink": "https://10.0.0.7:4310"},
+			in: "pods generator: 8080 15008", out: "pods responder: 4140 4141 15008\n10.0.0.7/32: 4310"},
 		{name: "a copy without the sidecar records nothing", part: contract.PartCopy, settings: map[string]string{"sink": "https://collector.example.com"}, change: func(r *replay) { r.copied.injecting = false },
 			in: "pods generator: 8080 15008", out: "pods responder: 4140 4141 15008"},
 		{name: "kubelets probe a copy in an ambient mesh", part: contract.PartCopy, change: func(r *replay) {
@@ -310,6 +312,7 @@ func TestReplayPolicyResults(t *testing.T) {
 			r.copied.podSpec().Content = append(r.copied.podSpec().Content, node("hostNetwork"), node(true))
 		}, CodeReplayEgressOpen, "network of its nodes"},
 		{"that a policy names no hosts", func(r *replay) { r.Passthrough = []string{"api.example.com", "10.0.0.7:443"} }, CodeReplayPassthrough, "can't name api.example.com,"},
+		{"that a policy names no host of a URL", func(r *replay) { r.Mode, r.URL = generatorOnly, "https://staging.example.com" }, CodeReplayPassthrough, "can't name staging.example.com, so the generator's"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in, r := playing(t, nil, c.change)
