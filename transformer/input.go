@@ -192,15 +192,7 @@ func selectsPods(selector *yaml.Node, w *workload) bool {
 // servicesOf returns what leads to a workload's pods: Services, in order of
 // their names, and then ServiceEntries. That of a replay in place is the last Service.
 func (in *input) servicesOf(w *workload) []*service {
-	labels := w.podLabels()
-	var out []*service
-	for key, value := range labels {
-		for _, s := range in.services[servicePair{w.namespace(), key, value}] {
-			if selects(s.selector, labels) {
-				out = append(out, s)
-			}
-		}
-	}
+	out := in.servicesOfPods(w.namespace(), w.podLabels())
 	rank := func(s *service) int {
 		if w.replay != nil && s.Object == w.replay.service {
 			return 1
@@ -210,6 +202,19 @@ func (in *input) servicesOf(w *workload) []*service {
 	slices.SortFunc(out, func(a, b *service) int {
 		return cmp.Or(strings.Compare(a.kind(), b.kind()), cmp.Compare(rank(a), rank(b)), strings.Compare(a.name(), b.name()))
 	})
+	return out
+}
+
+// servicesOfPods returns the Services that select pods with some labels, in no order.
+func (in *input) servicesOfPods(namespace string, labels map[string]string) []*service {
+	var out []*service
+	for key, value := range labels {
+		for _, s := range in.services[servicePair{namespace, key, value}] {
+			if selects(s.selector, labels) {
+				out = append(out, s)
+			}
+		}
+	}
 	return out
 }
 

@@ -367,16 +367,21 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	return created, append(Results{done}, results...)
 }
 
+// marks are the labels that the pods of an injected workload get.
+func (w *workload) marks() [][2]string {
+	marks := [][2]string{{contract.LabelInjected, "true"}, {contract.LabelWorkload, w.label()}}
+	if w.replay != nil && w.original == nil {
+		marks = append(marks, [2]string{contract.LabelReplay, w.replay.name}, [2]string{contract.LabelReplayPart, contract.PartCopy})
+	}
+	return marks
+}
+
 // labelPods marks the pods, so that they can be selected, and scraped where
 // that was asked for.
 func labelPods(e *editor, w *workload) Results {
 	metadata, path := e.collection(w.template, w.path, "metadata", yaml.MappingNode)
 	labels, path := e.collection(metadata, path, "labels", yaml.MappingNode)
-	marks := [][2]string{{contract.LabelInjected, "true"}, {contract.LabelWorkload, w.label()}}
-	if w.replay != nil && w.original == nil {
-		marks = append(marks, [2]string{contract.LabelReplay, w.replay.name}, [2]string{contract.LabelReplayPart, contract.PartCopy})
-	}
-	for _, l := range marks {
+	for _, l := range w.marks() {
 		if keyIndex(labels, l[0]) >= 0 {
 			e.replace(labels, path, l[0], l[1])
 		} else {

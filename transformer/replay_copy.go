@@ -74,13 +74,24 @@ func (in *input) makeCopy(r *replay) Results {
 	return append(results, in.checkSelected(r)...)
 }
 
-// checkSelected reports objects of the input that would take the copy's pods for those of
-// production, or the pods of production for the copy's.
+// checkSelected reports objects of the input that would take the replay's pods for those of
+// production, or the pods of production for the copy's. It comes before the copy is injected,
+// so it goes by the labels that this will give the pods, too.
 func (in *input) checkSelected(r *replay) Results {
 	var results Results
-	for _, s := range in.servicesOf(r.copied) {
-		results = append(results, result(CodeReplaySelected, s.Object, "%s selects the pods of a replay's copy too, %s in namespace %q, so its callers would be answered from mocks; allowed: a selector with a label of the application", s.Ref(), r.name, r.namespace()).
-			At("spec.selector", labelText(s.selector), ""))
+	for _, part := range []string{contract.PartCopy, contract.PartResponder, contract.PartGenerator} {
+		labels := strMap(r.podLabels(part))
+		if part == contract.PartCopy && r.w.injecting {
+			for _, mark := range r.copied.marks() {
+				labels[mark[0]] = mark[1]
+			}
+		}
+		found := in.servicesOfPods(r.namespace(), labels)
+		slices.SortFunc(found, func(a, b *service) int { return strings.Compare(a.id(), b.id()) })
+		for _, s := range found {
+			results = append(results, result(CodeReplaySelected, s.Object, "%s selects the pods of a replay's %s too, %s in namespace %q, so its callers would be answered from mocks; allowed: a selector with a label of the application", s.Ref(), part, r.name, r.namespace()).
+				At("spec.selector", labelText(s.selector), ""))
+		}
 	}
 	for _, w := range in.workloads {
 		if w.namespace() == r.namespace() && w.podLabels()[contract.LabelReplay] == r.name {
