@@ -79,3 +79,17 @@ func undoRecord(manifest []byte) string {
 	}
 	return ""
 }
+
+// Strings of created objects are strings to kubectl and kustomize, too, which read YAML 1.1.
+func TestCreatedStringsAreQuotedWhereYAML11ReadsAnotherType(t *testing.T) {
+	for _, value := range []string{"y", "N", "yes", "No", "on", "OFF", "True", "null", "~", "1:30", "0o7", "0x1F", "1_000", "0b1", ".inf", "2026-11-29", "1e3"} {
+		input := strings.Replace(replayedShop, `image: "shop:1"`, `image: "shop:1", env: [{name: A, value: "`+value+`"}]`, 1)
+		input = strings.Replace(input, "hook=PostSync", "hook="+value, 1)
+		created := renderReplayed(t, input)[len(input):]
+		for _, want := range []string{"value: \"" + value + "\"}", "argocd.argoproj.io/hook: \"" + value + "\"\n"} {
+			if !strings.Contains(created, want) {
+				t.Errorf("no %q in\n%s", want, created)
+			}
+		}
+	}
+}

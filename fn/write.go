@@ -203,12 +203,24 @@ func writeNew(out *bytes.Buffer, n *yaml.Node, before []byte, json bool) error {
 }
 
 func printYAML(n *yaml.Node) (string, error) {
+	quoteMisread(n)
 	var text strings.Builder
 	enc := yaml.NewEncoderWithOptions(&text, &yaml.EncoderOptions{SeqIndent: yaml.CompactSequenceStyle})
 	if err := enc.Encode(n); err != nil {
 		return "", err
 	}
 	return text.String(), enc.Close()
+}
+
+// quoteMisread puts strings into quotes that the encoder, which goes by YAML 1.2, leaves
+// without, and that kubectl and kustomize take for something else.
+func quoteMisread(n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && n.Style == 0 && n.ShortTag() == yaml.NodeTagString && splice.Misread(n.Value) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	for _, c := range n.Content {
+		quoteMisread(c)
+	}
 }
 
 // separator matches the line of one, jsonStart how a JSON object begins: its first

@@ -2,6 +2,7 @@ package splice
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -50,21 +51,28 @@ func text(v string, style yaml.Style, flow bool, body int, lay layout) string {
 		return "|" + chomp(v) + lay.eol + indented(strings.TrimSuffix(v, "\n"), body, lay.eol)
 	case style&yaml.SingleQuotedStyle != 0 && isPrintable(v):
 		return "'" + strings.ReplaceAll(v, "'", "''") + "'"
-	case style&yaml.DoubleQuotedStyle == 0 && v != "" && isPlain(v, flow) && resolves(v, yaml.NodeTagString) && !misread(v):
+	case style&yaml.DoubleQuotedStyle == 0 && v != "" && isPlain(v, flow) && resolves(v, yaml.NodeTagString) && !Misread(v):
 		return v
 	}
 	return doubleQuote(v)
 }
 
-// misread reports whether YAML 1.1, which the Kubernetes API server reads,
+// Misread reports whether YAML 1.1, which the Kubernetes API server reads,
 // takes a plain string for something else: `on`, `1:30`, `0o7`. The parser is
 // asked only about what begins as a number or a special value does.
-func misread(v string) bool {
+func Misread(v string) bool {
+	if v == "" {
+		return false
+	}
 	if letter := v[0] | 0x20; 'a' <= letter && letter <= 'z' {
 		return len(v) <= len("false") && words[strings.ToLower(v)]
 	}
-	return strings.IndexByte("0123456789+-.~=<", v[0]) >= 0 && yaml.IsValueNonString(v)
+	return strings.IndexByte("0123456789+-.~=<", v[0]) >= 0 && (yaml.IsValueNonString(v) || sexagesimal.MatchString(v))
 }
+
+// sexagesimal matches numbers of base 60 (https://yaml.org/type/int.html), which Go's
+// parsers read as strings and others don't.
+var sexagesimal = regexp.MustCompile(`^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`)
 
 // words are those that YAML 1.1 reads as a boolean or as null, in some case
 // (https://yaml.org/type/bool.html, https://yaml.org/type/null.html).
