@@ -27,8 +27,12 @@ const (
 // standardConfig is the test config that holds where none is named.
 const standardConfig = "standard"
 
-// noCompare is the flag of a generator that does not compare answers.
-const noCompare = "--no-compare"
+// Flags of a generator that does not compare answers, and of one that wants recorded failures
+// to be gone, which has to.
+const (
+	noCompare = "--no-compare"
+	verifyFix = "--verify-fix=true"
+)
 
 // testConfig is how requests are sent and answered, and what a run has to reach.
 type testConfig struct {
@@ -190,7 +194,7 @@ func (c *testConfig) finish() error {
 		return fmt.Errorf("load: found %s, allowed: one of rate, users, sessions and stages", strings.Join(ways, " and "))
 	case len(ways) > 0 && sets("copies"):
 		return fmt.Errorf("load.copies: it multiplies recorded times; allowed: without %s", ways[0])
-	case slices.Contains(c.generator, noCompare) && slices.Contains(c.generator, "--verify-fix=true"):
+	case slices.Contains(c.generator, noCompare) && slices.Contains(c.generator, verifyFix):
 		return errors.New("verifyFix: it needs answers to be compared; allowed: without compare: false")
 	}
 	return nil

@@ -129,6 +129,15 @@ func TestWhatIsWrongWithTestConfigs(t *testing.T) {
 	}
 }
 
+// A generator refuses such flags, so the Job would not run.
+func TestLowDataExcludesVerifyFix(t *testing.T) {
+	manifest := strings.Replace(configured(ownConfigOf("verifyFix: true")), "replay.speedscale.com/testconfig-id", "replay.speedscale.com/generator-low-data: 'true'\n    replay.speedscale.com/testconfig-id", 1)
+	_, results := asked(t, manifest)
+	if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error bad-combination: annotation replay.speedscale.com/generator-low-data has no answers compared, and verifyFix of test config load needs that") {
+		t.Errorf("found %q", found)
+	}
+}
+
 // A test config as the ecosystem's tools write it has much that nothing here has a use for. It
 // is said, and is no error.
 func TestAForeignTestConfigIsUsedAsFarAsItHasMeaning(t *testing.T) {
