@@ -23,7 +23,6 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 	"github.com/tapedeck/tapedeck/match/class"
 	"github.com/tapedeck/tapedeck/match/rules"
-	"github.com/tapedeck/tapedeck/mock/fault"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/replay/carry"
 	"github.com/tapedeck/tapedeck/replay/goal"
@@ -436,7 +435,7 @@ func mocking() string {
 		},
 		"faults": func(b *strings.Builder) {
 			b.WriteString("| name | value | what it does |\n|---|---|---|\n")
-			for _, f := range fault.Docs() {
+			for _, f := range contract.FaultDocs() {
 				fmt.Fprintf(b, "| `%s` | `%s` | %s |\n", f.Name, cell(f.Value), cell(f.Doc))
 			}
 		},

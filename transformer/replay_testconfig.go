@@ -84,6 +84,7 @@ var (
 	countKind      = Kind{Name: "count", Allowed: "a whole number from 1 to 2147483647", check: whole(1, math.MaxInt32)}
 	boundKind      = Kind{Name: "count", Allowed: "a whole number from 0, for any, to 2147483647", check: checkNumber}
 	momentKind     = Kind{Name: "duration", Allowed: "a duration above 0, such as 30s or 5m", check: lasting(1, math.MaxInt64)}
+	faultKind      = Kind{Name: "fault", Allowed: contract.FaultForm(), check: checkFault, hidden: true}
 	passedHostKind = Kind{Name: "host", Allowed: "HOST, HOST:PORT or *.HOST", check: checkPassedHost}
 	latencyKind    = Kind{Name: "latency", Allowed: "none, streams, recorded, or a factor such as 2x or 0.5x", check: checkLatency}
 )
@@ -125,7 +126,7 @@ var testConfigFields = slices.Concat(
 		responderField("repeat", "repeat", enumKind("last", "cycle", "miss"), "Answer to a request all of whose recorded answers were given."),
 		responderField("refreshDates", "refresh-dates", boolKind, "Move Date, Expires, Last-Modified and the times of cookies to now."),
 		responderField("allowCut", "allow-cut", boolKind, "Serve answers that were not recorded as a whole."),
-		responderField("faults[]", "fault", lineKind, "Answers that [fail](mock.md#faults), as `PATTERN:NAME=VALUE,…`."),
+		responderField("faults[]", "fault", faultKind, "Answers that [fail](mock.md#faults), as `PATTERN:NAME=VALUE,…`."),
 		responderField("seed", "seed", numberKind, "Draws which answers fail."),
 		{ReplayField{Path: "passthrough[]", Kind: passedHostKind, Doc: "A host that the responder may reach where the snapshot has no answer.", MockFlags: []string{"passthrough"}},
 			addTo(func(c *testConfig) *[]string { return &c.passthrough })},
@@ -479,6 +480,14 @@ func between(least, most float64) func(string) error {
 		}
 		return nil
 	}
+}
+
+func checkFault(v string) error {
+	if err := checkLine(v); err != nil {
+		return err
+	}
+	_, err := contract.ParseFault(v)
+	return err
 }
 
 func checkPassedHost(v string) error {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 const target = "POST https://api.example.com/v1/charges"
@@ -45,9 +47,9 @@ func TestEachFault(t *testing.T) {
 			t.Errorf("%s: %+v", rule, e)
 		}
 	}
-	for _, m := range methods {
-		if m.doc == "" || m.value == "" {
-			t.Errorf("%s is not described", m.name)
+	for _, d := range contract.FaultDocs() {
+		if d.Doc == "" || d.Value == "" {
+			t.Errorf("%s is not described", d.Name)
 		}
 	}
 }
@@ -154,13 +156,13 @@ func FuzzParse(f *testing.F) {
 	f.Add("/v1:rate=1/10,delay=200ms,header=A:b")
 	f.Add("https://x/y:status=503")
 	f.Fuzz(func(t *testing.T, text string) {
-		r, err := parse(text)
+		r, err := contract.ParseFault(text)
 		if err != nil {
 			return
 		}
 		e := Effect{}
-		for _, apply := range r.applies {
-			apply(&e, rand.New(rand.NewPCG(1, 2)))
+		for _, f := range r.Faults {
+			apply(f, &e, rand.New(rand.NewPCG(1, 2)))
 		}
 		if e.Delay < 0 || e.Throttle < 0 || e.Status != 0 && (e.Status < 200 || e.Status > 599) {
 			t.Errorf("%q: %+v", text, e)
