@@ -137,7 +137,7 @@ func (d *Decoder) value(raw []byte, to reflect.Value, quoted bool, path string) 
 		return d.object(raw, to, path+".")
 	case *[]Message:
 		all := []Message{}
-		err := eachElement(raw, MaxMessages, func(one []byte) error {
+		err := EachElement(raw, MaxMessages, func(one []byte) error {
 			all = append(all, Message{})
 			return d.object(one, reflect.ValueOf(&all[len(all)-1]).Elem(), path+"[].")
 		})

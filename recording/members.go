@@ -21,8 +21,8 @@ func EachMember(text []byte, most int, f func(name string, value []byte) error) 
 	})
 }
 
-// eachElement is EachMember for the elements of an array.
-func eachElement(text []byte, most int, f func(element []byte) error) error {
+// EachElement is [EachMember] for the elements of an array.
+func EachElement(text []byte, most int, f func(element []byte) error) error {
 	return walk(text, "array", '[', ']', most, 1, f)
 }
 

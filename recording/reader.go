@@ -340,11 +340,17 @@ func (r *Reader) Close() {
 
 // LineError is a record that can't be read.
 type LineError struct {
-	Line int // from 1: where the record begins
+	Line int // from 1: where the record begins; 0 in a file of which lines tell nothing
 	Err  error
 }
 
-func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+func (e *LineError) Error() string {
+	if e.Line == 0 {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("line %d: %v", e.Line, e.Err)
+}
+
 func (e *LineError) Unwrap() error { return e.Err }
 
 var errLong = fmt.Errorf("longer than %d MiB", MaxLine>>20)

@@ -141,7 +141,7 @@ func (h Headers) MarshalJSON() ([]byte, error) { return appendHeaders(nil, h), n
 func (h *Headers) UnmarshalJSON(b []byte) error {
 	*h = (*h)[:0]
 	return EachMember(b, MaxHeaders, func(name string, values []byte) error {
-		return eachElement(values, MaxHeaders-len(*h), func(value []byte) error {
+		return EachElement(values, MaxHeaders-len(*h), func(value []byte) error {
 			var v string
 			err := json.Unmarshal(value, &v)
 			*h = append(*h, Header{name, v})

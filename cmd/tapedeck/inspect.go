@@ -22,7 +22,8 @@ func newInspectCommand() *cobra.Command {
 		Long: `Lists the exchanges in recordings, snapshots and single files, in the order of their start.
 
 PLACE is a directory, a file, the URL of a bucket, or PLACE/snapshots/ID. Files may be segments (.jsonl, .jsonl.zst), also
-those that are still being written or whose writer was killed, and RRPair files of other tools (.json, .md).
+those that are still being written or whose writer was killed, and files of other tools: RRPair (.json, .md), HAR (.har),
+GoReplay (.gor) and WireMock's mappings (.json).
 Inspect names on standard error what it can't read, and then exits with 1.`,
 		Example: `  tapedeck inspect /var/lib/tapedeck/recordings
   tapedeck inspect --direction out --status 5xx --since 1h s3://recordings/prod

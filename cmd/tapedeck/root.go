@@ -108,6 +108,7 @@ func newRoot() *cobra.Command {
 		newSnapshotCommand(),
 		newPullCommand(),
 		newRedactCommand(),
+		newConvertCommand(),
 		newCompactCommand(),
 		newRecordCommand(),
 		newMockCommand(),

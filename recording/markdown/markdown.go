@@ -1,4 +1,4 @@
-// Package markdown reads RRPairs from the markdown files that the ecosystem's recorder
+// Package markdown reads and writes RRPairs in the markdown files that the ecosystem's recorder
 // writes, one in each:
 //
 //	### REQUEST ###                 the request line with the whole URL, and fields;

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/store"
 )
@@ -253,8 +254,10 @@ func isSegment(key string) bool {
 // isLoose is isSegment for files outside of partitions, where other tools' files are read,
 // too.
 func isLoose(key string) bool {
-	other := strings.HasSuffix(key, ".json") || strings.HasSuffix(key, ".md")
-	return isSegment(key) || other && !strings.HasPrefix(path.Base(key), ".")
+	if strings.HasPrefix(key, "__files/") || strings.Contains(key, "/__files/") { // bodies that mappings refer to
+		return false
+	}
+	return isSegment(key) || convert.IsName(key) && !strings.HasPrefix(path.Base(key), ".")
 }
 
 // parseName reads when a segment was begun, and its number, from its name; began is zero
@@ -293,12 +296,44 @@ func Path(name string) (Store, error) {
 // file is a store of one file.
 type file string
 
-func (f file) Get(context.Context, string) (io.ReadCloser, error) {
+func (f file) Get(_ context.Context, key string) (io.ReadCloser, error) {
+	if _, name, ok := strings.Cut(key, "__files/"); ok && key != filepath.Base(string(f)) {
+		return f.beside("__files/" + name)
+	}
 	in, err := os.Open(string(f))
 	if whole, part := strings.CutSuffix(string(f), recording.PartSuffix); part && errors.Is(err, fs.ErrNotExist) {
 		in, err = os.Open(whole)
 	}
 	return in, err
+}
+
+// beside opens a file that the file refers to, in the folder that the folder mappings is in, or
+// else in its own. No link leads out of there.
+func (f file) beside(name string) (io.ReadCloser, error) {
+	own, err := filepath.Abs(string(f))
+	if err != nil {
+		return nil, err
+	}
+	folder := filepath.Dir(own)
+	for at := folder; at != filepath.Dir(at); at = filepath.Dir(at) {
+		if filepath.Base(at) == "mappings" {
+			folder = filepath.Dir(at)
+			break
+		}
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	info, err := root.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return root.Open(name)
 }
 
 func (f file) List(context.Context, string) iter.Seq2[store.Object, error] {

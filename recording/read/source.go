@@ -1,7 +1,6 @@
 package read
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -11,18 +10,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/markdown"
 )
 
 // source is an open segment.
 type source struct {
 	*segment
-	r    *Reader
-	file io.Closer
-	json *recording.Reader
-	text *recording.Exchange // of markdown
-	gone bool                // text was read
+	r     *Reader
+	file  io.Closer
+	json  *recording.Reader
+	other convert.Reader      // of another tool's file, instead of json
+	text  *recording.Exchange // that it read last
 
 	pos  time.Time // exchanges that come ended then, or later
 	last time.Time // pos goes no further
@@ -55,23 +54,21 @@ func (r *Reader) open(i int) *source {
 		src.origins = []origin{r.origin(path.Base(s.key))}
 		src.origins[0].left = false // a file of another name may have anything
 	}
-	in := bufio.NewReaderSize(f, 4<<10)
-	head, err := in.Peek(512)
-	if err != nil && err != io.EOF {
+	in, format, err := convert.Detect(f, s.key)
+	switch {
+	case err != nil:
 		err = fmt.Errorf("read: %w", err)
-	} else if err = nil; markdown.Is(head) {
-		src.text, src.losses, err = markdown.Parse(in)
-		if errors.As(err, new(*markdown.Error)) {
-			r.report.add(Malformed, s.key+": "+err.Error())
-			err = io.EOF
-		}
-	} else if isText(s.key, head) {
+	case format == nil:
 		r.report.add(NoExchange, s.key)
 		err = io.EOF
-	} else if src.json, err = recording.NewReader(in); err == nil {
-		src.json.Decoder = &r.light
-		src.glance = src.mayFit
-		src.json.Counted = src.count
+	case format.Open != nil:
+		src.other = format.Open(in, r.beside(s))
+	default:
+		if src.json, err = recording.NewReader(in); err == nil {
+			src.json.Decoder = &r.light
+			src.glance = src.mayFit
+			src.json.Counted = src.count
+		}
 	}
 	if err != nil {
 		if err != io.EOF {
@@ -83,19 +80,15 @@ func (r *Reader) open(i int) *source {
 	return src
 }
 
-// isText tells whether a file is text for people, by its name and its beginning: as
-// README.md, in a directory of other tools' recordings.
-func isText(key string, head []byte) bool {
-	return path.Ext(key) == ".md" && !slices.Contains([]byte("{["), first(head))
-}
-
-func first(p []byte) byte {
-	for _, c := range p {
-		if c > ' ' {
-			return c
+// beside opens files that those of other tools refer to.
+func (r *Reader) beside(s *segment) convert.Opener {
+	return func(name string) (io.ReadCloser, error) {
+		folder := path.Dir(s.key)
+		for folder != "." && path.Base(folder) != "mappings" {
+			folder = path.Dir(folder)
 		}
+		return r.stores[s.store].Get(r.ctx, path.Join(path.Dir(folder), name))
 	}
-	return 0
 }
 
 func (r *Reader) unreadable(s *segment, err error) {
@@ -179,13 +172,7 @@ func (r *Reader) fits(e *recording.Exchange) bool {
 // read reads the next exchange of the file.
 func (s *source) read(e *recording.Exchange) bool {
 	if s.json == nil {
-		if s.gone {
-			return false
-		}
-		s.gone = true
-		*e = *s.text
-		e.Lighten()
-		return true
+		return s.readOther(e)
 	}
 	s.r.light.Glance = s.glance
 	for {
@@ -219,6 +206,35 @@ func (s *source) read(e *recording.Exchange) bool {
 		default:
 			s.r.unreadable(s.segment, err)
 			s.finish()
+			return false
+		}
+	}
+}
+
+// readOther is read for a file of another tool.
+func (s *source) readOther(e *recording.Exchange) bool {
+	for {
+		s.text = new(recording.Exchange)
+		losses, err := s.other.Next(s.text)
+		var left *recording.LeftOutError
+		var bad *recording.LineError
+		switch {
+		case err == nil:
+			s.losses = losses
+			*e = *s.text
+			e.Lighten()
+			return true
+		case err == io.EOF:
+			return false
+		case errors.As(err, &left):
+			s.r.report.add(NoExchange, s.key+": "+err.Error())
+		case errors.As(err, &bad):
+			s.r.report.add(Malformed, s.key+": "+err.Error())
+		case errors.Is(err, recording.ErrTorn):
+			s.r.report.add(map[bool]Kind{true: TornPart, false: Torn}[s.part()], s.key)
+			return false
+		default:
+			s.r.unreadable(s.segment, err)
 			return false
 		}
 	}
@@ -265,10 +281,11 @@ func (s *source) exchange() []byte {
 	return s.json.Text()
 }
 
-// size is how long the last exchange's JSON is, and offset where it begins.
+// size is how long the last exchange's JSON is, about, and offset where it begins; 0 in a file
+// of another tool.
 func (s *source) size() int64 {
 	if s.json == nil {
-		return s.segment.size
+		return s.text.Weight()
 	}
 	return int64(len(s.json.Text()))
 }

@@ -1,0 +1,309 @@
+package convert
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/convert/gor"
+	"github.com/tapedeck/tapedeck/convert/har"
+	"github.com/tapedeck/tapedeck/convert/wiremock"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/markdown"
+)
+
+// Reader reads the exchanges of one file.
+type Reader interface {
+	// Next reads the next one into e, overwriting all of it, and names what of it could not
+	// be kept. At the end it returns [io.EOF], or [recording.ErrTorn]. After a
+	// [recording.LineError], a record that can't be read, and a [recording.LeftOutError], one
+	// that a recording has no place for, reading can go on.
+	Next(e *recording.Exchange) (recording.LossList, error)
+}
+
+// Writer writes exchanges to one file.
+type Writer interface {
+	// Write adds one, and names what could not be written of it. One that the format has no
+	// place for is a [recording.LeftOutError]. Every other error is one of writing.
+	Write(e *recording.Exchange) (recording.LossList, error)
+	// Close ends the file, and doesn't close what it is written to.
+	Close() error
+}
+
+// Opener opens a file that another one refers to.
+type Opener = wiremock.Opener
+
+// Format is a format of files.
+type Format struct {
+	// Name is what a flag calls it.
+	Name string
+	// Extensions are those of its files, with the dot, the usual one first.
+	Extensions []string
+	// Doc says what it is.
+	Doc string
+	// Reads and Writes tell what can be done with it.
+	Reads, Writes bool
+	// Open reads a file; nil if recording reads it, or nothing does.
+	Open func(r io.Reader, beside Opener) Reader
+	// Create writes a file; nil if nothing does, or each exchange is a file. version is the
+	// program's.
+	Create func(w io.Writer, version string) Writer
+	// Marshal writes the one exchange of a file; nil unless each exchange is a file.
+	Marshal func(dst []byte, e *recording.Exchange) []byte
+	// Loses says what is lost when it is read, and when it is written.
+	ReadLoses, WriteLoses string
+
+	is func(head []byte, keys []string) bool
+}
+
+// Formats is the table of formats, in the order in which they are recognised.
+func Formats() []Format {
+	return []Format{
+		{
+			Name: "rrpair", Extensions: []string{".jsonl", ".json"}, Reads: true, Writes: true,
+			Doc:    "RRPair JSON lines, as a recording has them; `.jsonl.zst` and `.jsonl.gz` are compressed.",
+			Create: newLines, ReadLoses: "Members of deeper objects that the format doesn't know.", WriteLoses: "Nothing.",
+		},
+		{
+			Name: "markdown", Extensions: []string{".md"}, Reads: true, Writes: true,
+			Doc:     "RRPair markdown: a folder with one file for each exchange, to be read and edited by people.",
+			Open:    func(r io.Reader, _ Opener) Reader { return &one{r: r} },
+			Marshal: markdown.Append, is: func(head []byte, _ []string) bool { return markdown.Is(head) },
+			ReadLoses: "Sections and lines that it doesn't know, parts of milliseconds.", WriteLoses: "Nothing.",
+		},
+		{
+			Name: "har", Extensions: []string{".har"}, Reads: true, Writes: true,
+			Doc:       "HAR 1.2, as browsers' developer tools and proxies export it.",
+			Open:      func(r io.Reader, _ Opener) Reader { return har.NewReader(r) },
+			Create:    func(w io.Writer, version string) Writer { return har.NewWriter(w, version) },
+			is:        func(_ []byte, keys []string) bool { return slices.Contains(keys, "log") },
+			ReadLoses: "Pages; cookies and parameters that are in no field and no URL; bodies that the browser left out.", WriteLoses: "Exchanges without HTTP are left out.",
+		},
+		{
+			Name: "goreplay", Extensions: []string{".gor"}, Reads: true, Writes: true,
+			Doc:       "GoReplay's files; `.gor.gz` is compressed.",
+			Open:      func(r io.Reader, _ Opener) Reader { return gor.NewReader(r) },
+			Create:    func(w io.Writer, _ string) Writer { return gor.NewWriter(w) },
+			is:        func(head []byte, _ []string) bool { return gor.Is(head) },
+			ReadLoses: "The sizes of chunks, the case of names and the order of fields with different names; answers of a replay beside recorded ones.", WriteLoses: "Everything but requests and answers of HTTP, which are written as HTTP/1. Exchanges without HTTP are left out.",
+		},
+		{
+			Name: "wiremock", Extensions: []string{".json"}, Reads: true,
+			Doc:       "WireMock's mappings, with the bodies in `__files`, as outbound exchanges.",
+			Open:      func(r io.Reader, beside Opener) Reader { return wiremock.NewReader(r, beside) },
+			is:        func(_ []byte, keys []string) bool { return isMapping(keys) },
+			ReadLoses: "What matches several values: patterns stand as their text. Scenarios, templates, faults and random delays; stubs for messages are left out.",
+		},
+		{
+			Name: "vegeta", Extensions: []string{".vegeta"}, Writes: true,
+			Doc:        "Targets for `vegeta attack -format=json`.",
+			Create:     newTargets,
+			WriteLoses: "Everything but requests. Exchanges without HTTP, and those without a host, are left out.",
+		},
+		{
+			Name: "curl", Extensions: []string{".sh"}, Writes: true,
+			Doc:        "A shell script that calls curl for each request, and does nothing else.",
+			Create:     newScript,
+			WriteLoses: "Everything but requests. Requests with binary bodies, bodies of more than 100 KiB, and those without HTTP or a host are left out.",
+		},
+	}
+}
+
+// Find returns the format with the name.
+func Find(name string) (*Format, error) {
+	var names []string
+	for _, f := range Formats() {
+		if f.Name == name {
+			return &f, nil
+		}
+		names = append(names, f.Name)
+	}
+	return nil, fmt.Errorf("format %.40q: want %s", name, strings.Join(names, ", "))
+}
+
+// compressed are the extensions behind a format's own.
+var compressed = [...]string{".gz", ".zst"}
+
+// ByName returns the format that is written to a file of that name, by its extension, and how
+// it is compressed: .gz, .zst or "". It is nil if the name tells none.
+func ByName(name string) (f *Format, compression string) {
+	for _, c := range compressed {
+		if rest, ok := strings.CutSuffix(name, c); ok {
+			name, compression = rest, c
+			break
+		}
+	}
+	for _, f := range Formats() {
+		if f.Writes && slices.Contains(f.Extensions, path.Ext(name)) {
+			return &f, compression
+		}
+	}
+	return nil, compression
+}
+
+// IsName tells whether a file is looked at, by the extension of its name.
+func IsName(name string) bool {
+	name = strings.TrimSuffix(name, ".gz")
+	return slices.ContainsFunc(Formats(), func(f Format) bool { return f.Reads && slices.Contains(f.Extensions, path.Ext(name)) })
+}
+
+// headBytes is how much of a file is looked at to find out what it is.
+const headBytes = 4 << 10
+
+// maxKeys is how many members of an object are looked at for that.
+const maxKeys = 20
+
+// Detect finds out by a file's beginning what it is, and returns the file from there on,
+// decompressed if it was compressed with gzip. The format is nil if it is none: text for
+// people, by its name. What can't be told is taken for RRPair, of which the reader then says
+// what is wrong with it.
+func Detect(r io.Reader, name string) (io.Reader, *Format, error) {
+	in := bufio.NewReaderSize(r, headBytes)
+	head, err := peek(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	if bytes.HasPrefix(head, []byte{0x1f, 0x8b, 8}) {
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, nil, fmt.Errorf("gzip: %w", err)
+		}
+		in = bufio.NewReaderSize(&limited{z, recording.MaxSegment}, headBytes)
+		if head, err = peek(in); err != nil {
+			return nil, nil, err
+		}
+		name = strings.TrimSuffix(name, ".gz")
+	}
+	all := Formats()
+	rrpair := &all[0]
+	if bytes.HasPrefix(head, []byte(`{"msgType"`)) || bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+		return in, rrpair, nil
+	}
+	keys := keysOf(head)
+	if path.Ext(name) == ".har" && len(keys) > 0 && !slices.Contains(keys, "msgType") {
+		keys = append(keys, "log") // perhaps it is damaged, or a level deeper
+	}
+	for i := range all {
+		if f := &all[i]; f.is != nil && f.is(head, keys) {
+			return in, f, nil
+		}
+	}
+	if first := bytes.TrimLeft(head, " \t\r\n\ufeff"); path.Ext(name) == ".md" && (len(first) == 0 || first[0] != '{' && first[0] != '[') {
+		return in, nil, nil
+	}
+	return in, rrpair, nil
+}
+
+// peek looks at the beginning of a file.
+func peek(in *bufio.Reader) ([]byte, error) {
+	head, err := in.Peek(headBytes)
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) { // who reads on says that it was cut
+		err = nil
+	}
+	return head, err
+}
+
+// keysOf are the names of the first members of the JSON object that a file begins with.
+func keysOf(head []byte) (keys []string) {
+	d := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(head, []byte("\ufeff"))))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil
+	}
+	for depth := 1; depth > 0 && len(keys) < maxKeys; {
+		isKey := depth == 1
+		t, err := d.Token()
+		if err != nil {
+			break
+		}
+		switch t {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+			continue
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+			continue
+		}
+		if !isKey {
+			continue
+		}
+		name, _ := t.(string)
+		keys = append(keys, name)
+		var value json.RawMessage
+		if d.Decode(&value) != nil { // its value isn't all there
+			break
+		}
+	}
+	return keys
+}
+
+// isMapping tells whether an object with these members is one of WireMock's, or has several.
+func isMapping(keys []string) bool {
+	for _, key := range []string{"msgType", "l7protocol", "http", "direction", "log"} {
+		if slices.Contains(keys, key) {
+			return false
+		}
+	}
+	has := func(key string) bool { return slices.Contains(keys, key) }
+	return has("mappings") || has("request") || has("response") || has("trigger") && has("actions")
+}
+
+// limited is a stream that may have so many bytes.
+type limited struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, fmt.Errorf("more than %d bytes when decompressed", int64(recording.MaxSegment))
+	}
+	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	return n, err
+}
+
+// one reads a markdown file.
+type one struct {
+	r    io.Reader
+	done bool
+}
+
+func (o *one) Next(e *recording.Exchange) (recording.LossList, error) {
+	if o.done {
+		return nil, io.EOF
+	}
+	o.done = true
+	read, losses, err := markdown.Parse(o.r)
+	var bad *markdown.Error
+	switch {
+	case errors.As(err, &bad):
+		return nil, &recording.LineError{Line: bad.Line, Err: errors.New(bad.What)}
+	case err != nil:
+		return nil, err
+	}
+	*e = *read
+	return losses, nil
+}
+
+// lines writes RRPair JSON lines.
+type lines struct {
+	w   *bufio.Writer
+	buf []byte
+}
+
+func newLines(w io.Writer, _ string) Writer { return &lines{w: bufio.NewWriterSize(w, 64<<10)} }
+
+func (l *lines) Write(e *recording.Exchange) (recording.LossList, error) {
+	l.buf = append(e.AppendJSON(l.buf[:0]), '\n')
+	_, err := l.w.Write(l.buf)
+	return nil, err
+}
+
+func (l *lines) Close() error { return l.w.Flush() }

@@ -1,0 +1,319 @@
+package gor
+
+import (
+	"bufio"
+	"bytes"
+	"container/list"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/convert/internal/web"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Bounds of what is read.
+const (
+	// MaxRecord is how long a record may be: as JSON its body takes a third more.
+	MaxRecord = recording.MaxLine / 2
+	// maxWaiting and maxWaitingBytes bound the requests that wait for their answers.
+	maxWaiting      = 10_000
+	maxWaitingBytes = 64 << 20
+	// maxHead is how long a record's first line may be.
+	maxHead = 1 << 10
+)
+
+// tagID has an identity that is no UUID's beginning, as that of older versions.
+const tagID = "goreplayId"
+
+// Reader reads exchanges from a file. It isn't safe for concurrent use.
+type Reader struct {
+	in      *bufio.Reader
+	n       int // of the record, from 1
+	record  []byte
+	waiting map[string]*list.Element
+	order   list.List // of *half, the oldest first
+	bytes   int
+	ready   []*half
+	ended   error
+	where   string
+}
+
+// half is a request, or an answer that has none.
+type half struct {
+	id     string
+	e      *recording.Exchange
+	losses recording.LossList
+	size   int
+}
+
+// NewReader returns a reader of a file.
+func NewReader(r io.Reader) *Reader {
+	return &Reader{in: bufio.NewReaderSize(r, 64<<10), waiting: map[string]*list.Element{}}
+}
+
+// Is tells by the beginning of a file whether it is one of GoReplay's.
+func Is(head []byte) bool {
+	line, _, ok := bytes.Cut(head, []byte("\n"))
+	if !ok {
+		return false
+	}
+	_, err := parseHead(string(line))
+	return err == nil
+}
+
+// Next reads the next exchange into e, overwriting all of it, and names what of it could not
+// be kept. At the end it returns [io.EOF], or [recording.ErrTorn]. After a
+// [recording.LineError] and a [recording.LeftOutError], reading can go on.
+func (r *Reader) Next(e *recording.Exchange) (recording.LossList, error) {
+	for {
+		if len(r.ready) > 0 {
+			h := r.ready[0]
+			r.ready = r.ready[1:]
+			*e = *h.e
+			return h.losses, nil
+		}
+		if r.ended != nil {
+			if first := r.order.Front(); first != nil {
+				r.unanswered(first)
+				continue
+			}
+			return nil, r.ended
+		}
+		if err := r.read(); err == io.EOF || err == recording.ErrTorn {
+			r.ended = err
+		} else if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// head is the first line of a record.
+type head struct {
+	kind    byte
+	id      string
+	ts      time.Time
+	latency time.Duration
+}
+
+func parseHead(line string) (h head, err error) {
+	f := strings.Fields(line)
+	bad := fmt.Errorf("found %.60q, want a line such as: 1 f45590522cd1838b4a0d5c5aab80b77929dea3b3 1231123123123123123 0", line)
+	if len(f) < 3 || len(f) > 4 || len(f[0]) != 1 || f[0] < "1" || f[0] > "3" || len(f[1]) > 64 {
+		return h, bad
+	}
+	h.kind, h.id = f[0][0], f[1]
+	if _, err := hex.DecodeString(h.id + strings.Repeat("0", len(h.id)%2)); err != nil {
+		return h, bad
+	}
+	ns, err := strconv.ParseInt(f[2], 10, 64)
+	if err != nil || ns < 0 {
+		return h, bad
+	}
+	h.ts = time.Unix(0, ns).UTC()
+	if len(f) == 4 {
+		n, err := strconv.ParseInt(f[3], 10, 64)
+		if err != nil {
+			return h, bad
+		}
+		h.latency = time.Duration(max(0, n))
+	}
+	return h, nil
+}
+
+// next puts the next record into record, without its separator.
+func (r *Reader) next() error {
+	mark := []byte("\n" + Separator + "\n")
+	if r.record = r.record[:0]; cap(r.record) > 1<<20 {
+		r.record = nil
+	}
+	r.n++
+	long := false
+	for {
+		line, err := r.in.ReadSlice('\n')
+		if len(r.record)+len(line) > MaxRecord+len(mark) {
+			long = true
+			r.record = append(r.record[:0], r.record[len(r.record)-min(len(r.record), len(mark)):]...)
+		}
+		r.record = append(r.record, line...)
+		if bytes.HasSuffix(r.record, mark) {
+			r.record = r.record[:len(r.record)-len(mark)]
+			if long {
+				return &recording.LineError{Err: fmt.Errorf("record %d is longer than %d MiB", r.n, MaxRecord>>20)}
+			}
+			return nil
+		}
+		switch {
+		case err == io.EOF:
+			return r.last()
+		case err != nil && err != bufio.ErrBufferFull:
+			return err
+		}
+	}
+}
+
+// last is what is behind the last separator: nothing, or a record that has none.
+func (r *Reader) last() error {
+	if len(bytes.TrimSpace(r.record)) == 0 {
+		return io.EOF
+	}
+	if tail := bytes.TrimSuffix(r.record, []byte("\n"+Separator)); len(tail) < len(r.record) { // only the line feed is missing
+		r.record = tail
+		return nil
+	}
+	return recording.ErrTorn
+}
+
+// read reads a record, and finds out to what it belongs.
+func (r *Reader) read() error {
+	if err := r.next(); err != nil {
+		return err
+	}
+	line, message, _ := bytes.Cut(bytes.TrimPrefix(bytes.TrimLeft(r.record, "\n"), []byte("\ufeff")), []byte("\n"))
+	bad := func(err error) error {
+		return &recording.LineError{Err: fmt.Errorf("record %d: %w", r.n, err)}
+	}
+	h, err := parseHead(string(line[:min(len(line), maxHead)]))
+	if err != nil {
+		return bad(err)
+	}
+	m, err := parse(message)
+	if err != nil {
+		return bad(err)
+	}
+	m.size += 1 << 10
+	at := r.waiting[h.id]
+	if h.kind == '1' {
+		if m.status != 0 {
+			return bad(fmt.Errorf("an answer where a request is announced"))
+		}
+		if at != nil { // the identity comes again
+			r.unanswered(at)
+		}
+		r.wait(h, m)
+		return nil
+	}
+	if m.status == 0 {
+		return bad(fmt.Errorf("a request where an answer is announced"))
+	}
+	if at == nil {
+		if h.kind == '3' {
+			return &recording.LeftOutError{Where: fmt.Sprintf("record %d", r.n), What: "an answer of a replay beside the recorded one"}
+		}
+		return r.orphan(h, m)
+	}
+	r.answer(at, h, m)
+	return nil
+}
+
+// wait keeps a request until its answer comes.
+func (r *Reader) wait(h head, m message) {
+	e := &recording.Exchange{MsgType: recording.MsgType, TS: h.ts, Direction: recording.In, UUID: uuid(h)}
+	q := &recording.HTTPRequest{}
+	e.HTTP = &recording.HTTP{}
+	scheme, host, target := "http", m.headers.Get("Host"), m.target
+	if s, _, authority, _, ok := web.SplitURL(m.target); ok {
+		scheme = s
+		if host == "" {
+			host = authority
+		}
+	}
+	web.SetRequest(e, m.method, scheme, host, target)
+	if q = &e.HTTP.Req; scheme == "https" || strings.Contains(target, "://") {
+		_, _, _, path, _ := web.SplitURL(target)
+		q.URL, _, _ = strings.Cut(path, "?")
+		e.Location = q.URL
+	}
+	q.Version, q.Headers, q.Body = m.version, m.headers, m.body
+	e.Tags.Set(recording.TagSource, "goreplay")
+	if len(h.id) != 24 {
+		e.Tags.Set(tagID, h.id)
+	}
+	if m.trailers != "" {
+		e.Tags.Set(recording.TagRequestTrailers, m.trailers)
+	}
+	if m.cut > 0 {
+		e.Tags.Set(recording.TagTruncated, "true")
+		e.Tags.Set(recording.TagRequestBodySize, strconv.FormatInt(m.cut, 10))
+	}
+	one := &half{id: h.id, e: e, size: m.size}
+	for _, loss := range m.losses {
+		one.losses.Add("request", loss)
+	}
+	r.waiting[h.id] = r.order.PushBack(one)
+	for r.bytes += m.size; r.order.Len() > maxWaiting || r.bytes > maxWaitingBytes; {
+		r.unanswered(r.order.Front())
+	}
+}
+
+// take has an exchange wait no more.
+func (r *Reader) take(at *list.Element) *half {
+	h := r.order.Remove(at).(*half)
+	delete(r.waiting, h.id)
+	r.bytes -= h.size
+	r.ready = append(r.ready, h)
+	return h
+}
+
+func (r *Reader) unanswered(at *list.Element) {
+	r.take(at).e.Tags.Set(recording.TagIncomplete, "no_answer")
+}
+
+func (r *Reader) answer(at *list.Element, head head, m message) {
+	h := r.take(at)
+	e := h.e
+	answer(e, m)
+	for _, loss := range m.losses {
+		h.losses.Add("response", loss)
+	}
+	took := head.latency
+	if since := head.ts.Sub(e.TS); took == 0 && since > 0 {
+		took = since
+	}
+	e.Duration = took.Round(time.Millisecond).Milliseconds()
+	if took > 0 && took < 24*time.Hour {
+		e.Tags.Set(recording.TagResponseStart, strconv.FormatInt(took.Microseconds(), 10))
+	}
+}
+
+func answer(e *recording.Exchange, m message) {
+	s := &e.HTTP.Res
+	s.StatusCode, s.StatusMessage = m.status, strings.TrimSpace(strconv.Itoa(m.status)+" "+m.reason)
+	s.Headers, s.Body, s.ContentType = m.headers, m.body, m.headers.Get("Content-Type")
+	e.Status = strconv.Itoa(m.status)
+	if m.trailers != "" {
+		e.Tags.Set(recording.TagResponseTrailers, m.trailers)
+	}
+	if m.cut > 0 {
+		e.Tags.Set(recording.TagTruncated, "true")
+		e.Tags.Set(recording.TagResponseBodySize, strconv.FormatInt(m.cut, 10))
+	}
+}
+
+// orphan is an answer whose request is not in the file, or too far before it.
+func (r *Reader) orphan(h head, m message) error {
+	e := &recording.Exchange{MsgType: recording.MsgType, TS: h.ts, Direction: recording.In, UUID: uuid(h), L7Protocol: recording.HTTP1, HTTP: &recording.HTTP{}}
+	e.UUID[15] ^= 1 // the request may be there, and have waited too long
+	answer(e, m)
+	e.Tags.Set(recording.TagSource, "goreplay")
+	e.Tags.Set(recording.TagIncomplete, "bytes_lost")
+	one := &half{id: h.id, e: e}
+	one.losses.Add("request", "is not in the file, or too far before its answer")
+	for _, loss := range m.losses {
+		one.losses.Add("response", loss)
+	}
+	r.ready = append(r.ready, one)
+	return nil
+}
+
+// uuid is the identity of an exchange: GoReplay's, and what its time makes of it.
+func uuid(h head) recording.UUID {
+	u := web.UUID([]byte("gor"), []byte(h.id), []byte(h.ts.Format(time.RFC3339Nano)))
+	if len(h.id) == 24 {
+		_, _ = hex.Decode(u[:12], []byte(h.id)) // it was decoded before
+	}
+	return u
+}

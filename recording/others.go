@@ -1,0 +1,63 @@
+package recording
+
+import (
+	"strings"
+)
+
+// LeftOutError is a record of another tool that a recording has no place for. Behind it
+// reading can go on.
+type LeftOutError struct {
+	// Where the record is, and What is lost with it.
+	Where, What string
+}
+
+func (e *LeftOutError) Error() string { return e.Where + ": " + e.What }
+
+// maxLossText is how long the name of a loss may be: what is foreign may be quoted in it.
+const maxLossText = 200
+
+// LossList names what of one record of another tool could not be kept, each thing once.
+type LossList []string
+
+// Add names a loss: a path, and what became of it.
+func (l *LossList) Add(path, what string) {
+	loss := path + ": " + what
+	if len(loss) > maxLossText {
+		loss = loss[:maxLossText] + "…"
+	}
+	loss = strings.ReplaceAll(strings.ToValidUTF8(loss, "\ufffd"), "\n", " ")
+	for _, have := range *l {
+		if have == loss {
+			return
+		}
+	}
+	if len(*l) < maxLosses {
+		*l = append(*l, loss)
+	}
+}
+
+// AppendString appends a text as JSON to dst. Bytes that are no UTF-8 become U+FFFD.
+func AppendString(dst []byte, text string) []byte { return appendString(dst, text) }
+
+// Weight is about how long the exchange's JSON is.
+func (e *Exchange) Weight() int64 {
+	const each = 40 // of a field, or a message, beside what is in it
+	n := 1 << 10
+	if h := e.HTTP; h != nil {
+		n += (len(h.Req.Body) + len(h.Res.Body)) / 3 * 4
+		for _, all := range []Headers{h.Req.Headers, h.Res.Headers} {
+			for i := range all {
+				n += each + len(all[i].Name) + len(all[i].Value)
+			}
+		}
+	}
+	if c := e.Conversation(); c != nil {
+		for i := range c.Messages {
+			n += each + len(c.Messages[i].Data)/3*4
+		}
+	}
+	for i := range e.Extra {
+		n += each + len(e.Extra[i].Value)
+	}
+	return int64(n)
+}
