@@ -2,19 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/mock"
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/replay/goal"
 	"github.com/tapedeck/tapedeck/replay/meet"
@@ -30,76 +22,7 @@ type generator struct {
 	envoy   *envoy
 	meeting *meet.Meeting // nil: it meets nobody
 	mock    *responder    // nil: there is none
-	before  *mock.Receipt // what the responder did before the run; nil: it is not known
-}
-
-// phases are lines on standard error that say how far a process is: one for each phase, and
-// one from time to time. A command that a person runs says nothing.
-type phases struct {
-	mu     sync.Mutex
-	w      io.Writer // nil: nobody reads it
-	phase  string
-	since  time.Time
-	detail string // of the phase, as of now
-}
-
-// sayEvery is how often a phase that goes on is told of.
-const sayEvery = 30 * time.Second
-
-// say begins a phase.
-func (p *phases) say(format string, args ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.phase, p.since, p.detail = fmt.Sprintf(format, args...), time.Now(), ""
-	p.write(p.phase)
-}
-
-// tell tells of something in a phase.
-func (p *phases) tell(format string, args ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.write(fmt.Sprintf(format, args...))
-}
-
-// now sets what is told of the phase from time to time.
-func (p *phases) now(format string, args ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.detail = fmt.Sprintf(format, args...)
-}
-
-func (p *phases) write(text string) {
-	if p.w != nil {
-		fmt.Fprintf(p.w, "tapedeck: %s\n", text)
-	}
-}
-
-// repeat tells of phases that go on, until it is stopped.
-func (p *phases) repeat() (stop func()) {
-	ticker, end, ended := time.NewTicker(sayEvery), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-end:
-				return
-			case <-ticker.C:
-			}
-			p.mu.Lock()
-			switch {
-			case p.detail != "":
-				p.write(p.detail)
-			case p.phase != "":
-				p.write(fmt.Sprintf("%s (for %s)", p.phase, time.Since(p.since).Round(time.Second)))
-			}
-			p.mu.Unlock()
-		}
-	}()
-	return func() {
-		ticker.Stop()
-		close(end)
-		<-ended
-	}
+	before  *report.Mock  // what the responder did before the run; nil: it is not known
 }
 
 func newGenerator(cmd *cobra.Command, f *replayFlags, with gathering, e *envoy) *generator {
@@ -167,71 +90,6 @@ func (g *generator) await(ctx context.Context, o *replay.Options) error {
 		return awaitTargets(waiting, o)
 	}
 	return nil
-}
-
-// beforeName is the object with what the responder did before the run.
-const beforeName = "receipt-before.json"
-
-// reset has the responder begin anew. What it did before the first time counts: the target's
-// start. What it did before it was reset again is another process's, which is gone.
-func (g *generator) reset(ctx context.Context) error {
-	if g.mock == nil {
-		return nil
-	}
-	if g.meeting != nil {
-		so, err := g.mock.receipt(ctx)
-		if err != nil {
-			return err
-		}
-		if so.Resets == 0 { // kept for a process that takes this one's place
-			text, err := json.Marshal(so)
-			if err != nil {
-				return err
-			}
-			if _, err := g.meeting.Keep(ctx, beforeName, text); err != nil {
-				return err
-			}
-		}
-	}
-	r, err := g.mock.reset(ctx)
-	if err == nil && r.Resets == 0 {
-		g.before = &r
-	}
-	return err
-}
-
-// addMock adds what the responder did to the report.
-func (g *generator) addMock(ctx context.Context, r *report.Report) {
-	if g.mock == nil {
-		return
-	}
-	lacks := func(format string, args ...any) {
-		r.Problems = append(r.Problems, report.Exit{Code: report.Incomplete, Reason: fmt.Sprintf(format, args...)})
-	}
-	if g.before == nil && g.meeting != nil {
-		var kept mock.Receipt
-		text, err := g.meeting.Kept(ctx, beforeName)
-		if err == nil && text != nil {
-			err = json.Unmarshal(text, &kept)
-		}
-		if err != nil {
-			lacks("it is not known what the target asked the responder for before the run: %s", err)
-		} else if text != nil {
-			g.before = &kept
-		}
-	}
-	now, err := g.mock.receipt(ctx)
-	if err != nil {
-		lacks("the responder's receipt can't be read: %s", err)
-		return
-	}
-	r.Mock = summary(now)
-	if g.before != nil {
-		r.Mock.Add(summary(*g.before))
-	}
-	if now.Resets == 0 {
-		lacks("the responder was started anew during the run: what it did before is not known")
-	}
 }
 
 // options adds to the engine's options what a generator in a cluster needs.
@@ -369,48 +227,4 @@ func (g *generator) conclude(ctx context.Context, goals []goal.Goal) (*report.Re
 		g.log.tell("the report is in %s", g.place.Join(g.run, meet.ReportName))
 	}
 	return r, err
-}
-
-// maxTermination is how much of a file Kubernetes shows with the state of a container.
-const maxTermination = 4096
-
-// lastWords writes the summary of a report, or what failed, where Kubernetes shows it.
-func (f *replayFlags) lastWords(r *report.Report, failed error) error {
-	name := f.terminationLog
-	if name == "" {
-		if info, err := os.Stat(contract.TerminationLog); f.meet == "" || err != nil || !info.Mode().IsRegular() {
-			return nil
-		}
-		name = contract.TerminationLog
-	}
-	var text strings.Builder
-	var reported exitError
-	if failed != nil && !errors.As(failed, &reported) {
-		fmt.Fprintf(&text, "tapedeck: %s\n", failed)
-	}
-	if r == nil && f.sent != "" {
-		fmt.Fprintln(&text, f.sent)
-	}
-	if r != nil {
-		for _, x := range r.Exits {
-			fmt.Fprintln(&text, x)
-		}
-		if form, err := report.FormNamed("pretty"); err == nil {
-			_ = form.Write(&text, r) // never fails
-		}
-	}
-	// Not under another name first: the file is mounted.
-	return os.WriteFile(name, []byte(wholeLines(text.String(), maxTermination)), 0o644)
-}
-
-// wholeLines keeps as many lines as fit; of a first line that is longer, its beginning.
-func wholeLines(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	end := strings.LastIndexByte(text[:most], '\n') + 1
-	if end == 0 {
-		return strings.ToValidUTF8(text[:most], "")
-	}
-	return text[:end]
 }

@@ -22,6 +22,8 @@
 //	report.json     By index 0: the report of the run. Its forms report.html, junit.xml and
 //	                summary.md follow.
 //
+// A caller may [Meeting.Keep] further objects there for the process that takes its place.
+//
 // And this is what becomes of a part if something goes wrong:
 //
 //	its process is told to end       It takes its marker away. The process that takes its

@@ -179,29 +179,24 @@ func (m *Meeting) put(ctx context.Context, name string, body []byte) error {
 	})
 }
 
-// Keep stores an object, or finds that there is one by that name, from a process before. It
-// returns what is stored.
-func (m *Meeting) Keep(ctx context.Context, name string, body []byte) ([]byte, error) {
+// Keep stores an object for the process that takes this one's place, unless one before has.
+func (m *Meeting) Keep(ctx context.Context, name string, body []byte) error {
 	err := m.put(ctx, name, body)
-	if !errors.Is(err, fs.ErrExist) {
-		return body, err
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	err = m.retried(ctx, "read", name, func(ctx context.Context) (err error) {
-		body, err = m.get(ctx, name, maxReport)
-		return err
-	})
-	return body, err
+	return err
 }
 
 // Kept returns what was kept under a name; nil if nothing was.
 func (m *Meeting) Kept(ctx context.Context, name string) (body []byte, err error) {
 	err = m.retried(ctx, "read", name, func(ctx context.Context) error {
 		body, err = m.get(ctx, name, maxNote)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
 		return err
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	return body, err
 }
 

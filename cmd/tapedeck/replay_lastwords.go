@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/replay/report"
+)
+
+// maxTermination is how much of a file Kubernetes shows with the state of a container.
+const maxTermination = 4096
+
+// lastWords writes the summary of a report, or what failed, where Kubernetes shows it.
+func (f *replayFlags) lastWords(r *report.Report, failed error) error {
+	name := f.terminationLog
+	if name == "" {
+		if info, err := os.Stat(contract.TerminationLog); f.meet == "" || err != nil || !info.Mode().IsRegular() {
+			return nil
+		}
+		name = contract.TerminationLog
+	}
+	var text strings.Builder
+	var reported exitError
+	if failed != nil && !errors.As(failed, &reported) {
+		fmt.Fprintf(&text, "tapedeck: %s\n", failed)
+	}
+	if r == nil && f.sent != "" {
+		fmt.Fprintln(&text, f.sent)
+	}
+	if r != nil {
+		for _, x := range r.Exits {
+			fmt.Fprintln(&text, x)
+		}
+		if form, err := report.FormNamed("pretty"); err == nil {
+			_ = form.Write(&text, r) // never fails
+		}
+	}
+	// Not under another name first: the file is mounted.
+	return os.WriteFile(name, []byte(wholeLines(text.String(), maxTermination)), 0o644)
+}
+
+// wholeLines keeps as many lines as fit; of a first line that is longer, its beginning.
+func wholeLines(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	end := strings.LastIndexByte(text[:most], '\n') + 1
+	if end == 0 {
+		return strings.ToValidUTF8(text[:most], "")
+	}
+	return text[:end]
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/tapedeck/tapedeck/replay/report"
+)
+
+// beforeName is the object with what the responder did before the run: once it is reset, it
+// does not know it any more.
+const beforeName = "mock-before.json"
+
+// reset has the responder begin anew. What it did before the first time counts: the target's
+// start. What it did before it was reset again is another process's, which is gone.
+func (g *generator) reset(ctx context.Context) error {
+	if g.mock == nil {
+		return nil
+	}
+	if g.meeting != nil {
+		if err := g.keepBefore(ctx); err != nil {
+			return err
+		}
+	}
+	r, err := g.mock.reset(ctx)
+	if err == nil && r.Resets == 0 {
+		g.before = summary(r)
+	}
+	return err
+}
+
+// keepBefore stores what the responder did before it is reset, in case this process dies after
+// that.
+func (g *generator) keepBefore(ctx context.Context) error {
+	r, err := g.mock.receipt(ctx)
+	if err != nil || r.Resets > 0 {
+		return err
+	}
+	text, err := json.Marshal(summary(r))
+	if err != nil {
+		return err
+	}
+	return g.meeting.Keep(ctx, beforeName, text)
+}
+
+// findBefore finds what a process before has stored of it.
+func (g *generator) findBefore(ctx context.Context) error {
+	text, err := g.meeting.Kept(ctx, beforeName)
+	if err != nil || text == nil {
+		return err
+	}
+	m := new(report.Mock)
+	if err := json.Unmarshal(text, m); err != nil {
+		return fmt.Errorf("%s: %w", beforeName, err)
+	}
+	g.before = m
+	return nil
+}
+
+// addMock adds what the responder did to the report.
+func (g *generator) addMock(ctx context.Context, r *report.Report) {
+	if g.mock == nil {
+		return
+	}
+	lacks := func(format string, args ...any) {
+		r.Problems = append(r.Problems, report.Exit{Code: report.Incomplete, Reason: fmt.Sprintf(format, args...)})
+	}
+	if g.before == nil && g.meeting != nil {
+		if err := g.findBefore(ctx); err != nil {
+			lacks("it is not known what the target asked the responder for before the run: %s", err)
+		}
+	}
+	now, err := g.mock.receipt(ctx)
+	if err != nil {
+		lacks("the responder's receipt can't be read: %s", err)
+		return
+	}
+	r.Mock = summary(now)
+	if g.before != nil {
+		r.Mock.Add(g.before)
+	}
+	if now.Resets == 0 {
+		lacks("the responder was started anew during the run: what it did before is not known")
+	}
+}
