@@ -40,13 +40,13 @@ func GoalMetrics() []GoalMetric {
 
 var goalOps = []string{"==", "!=", "<=", ">=", "<", ">"}
 
-var goalGrammar = regexp.MustCompile(`^(?:(.+):\s+)?([\w.-]+)\s*(==|!=|<=|>=|<|>)\s*(\S+)$`)
+const goalGrammar = `^(?:(.+):\s+)?([\w.-]+)\s*(==|!=|<=|>=|<|>)\s*(\S+)$`
 
 // ParseGoal reads `METRIC OP NUMBER`, or `ENDPOINT: METRIC OP NUMBER`. The number may have
 // the metric's unit, as `100ms`.
 func ParseGoal(text string) (Goal, error) {
 	text = strings.TrimSpace(text)
-	parts := goalGrammar.FindStringSubmatch(text)
+	parts := regexp.MustCompile(goalGrammar).FindStringSubmatch(text) // here: the sidecar, which links this package, parses none
 	if parts == nil {
 		return Goal{}, fmt.Errorf(`goal %q: want "METRIC OP NUMBER" or "ENDPOINT: METRIC OP NUMBER", as "latency.p95 > 100"; OP is one of %s`, text, strings.Join(goalOps, ", "))
 	}

@@ -579,7 +579,7 @@ func TestAPlaceThatFails(t *testing.T) {
 		name  string
 		err   error
 		takes time.Duration
-	}{{"for ever", away, timeout}, {"no rights", fs.ErrPermission, denied}} {
+	}{{"for ever", away, timeout}, {"no rights", fs.ErrPermission, deniedTime}} {
 		virtual(t, c.name, func(t *testing.T) {
 			b, p := newBucket(), newPods(t, 1)
 			b.fails = func(what, _ string) error {
@@ -590,7 +590,7 @@ func TestAPlaceThatFails(t *testing.T) {
 			}
 			began := time.Now()
 			_, err := p.run(t.Context(), b, 0, 0)
-			if took := time.Since(began); !errors.Is(err, c.err) || took > c.takes+failing || took < c.takes-longest || p.sent[0] > 0 {
+			if took := time.Since(began); !errors.Is(err, c.err) || took > c.takes+failTime || took < c.takes-longestPause || p.sent[0] > 0 {
 				t.Errorf("%v after %s", err, took)
 			}
 		})

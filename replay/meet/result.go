@@ -38,7 +38,7 @@ func (m *Meeting) Finish(ctx context.Context, r *report.Report) error {
 // part to the process that takes its place. The place may be what fails, so it does not try
 // for long.
 func (m *Meeting) Fail(ctx context.Context, reason error) error {
-	ctx, cancel := context.WithTimeout(ctx, failing)
+	ctx, cancel := context.WithTimeout(ctx, failTime)
 	defer cancel()
 	text := reason.Error()
 	if len(text) > maxReason {

@@ -9,24 +9,25 @@ import (
 )
 
 const (
-	// attempt bounds one attempt to reach the place: a report may be large.
-	attempt = 5 * time.Minute
-	// first is the pause after the first attempt that failed, and longest the longest one.
-	first   = 500 * time.Millisecond
-	longest = 15 * time.Second
-	// denied is how long a place may refuse: rights and identities take a moment to arrive,
+	// attemptTime bounds one attempt to reach the place: a report may be large.
+	attemptTime = 5 * time.Minute
+	// firstPause follows the first attempt that failed. Each pause is twice the one before,
+	// up to longestPause.
+	firstPause   = 500 * time.Millisecond
+	longestPause = 15 * time.Second
+	// deniedTime is how long a place may refuse: rights and identities take a moment to arrive,
 	// and wrong ones never do.
-	denied = time.Minute
-	// failing is how long it is tried to store why a part fails.
-	failing = 20 * time.Second
+	deniedTime = time.Minute
+	// failTime is how long it is tried to store why a part fails.
+	failTime = 20 * time.Second
 )
 
 // retried does something with the place until it succeeds, the answer is final, or the place
 // has failed for the timeout.
 func (m *Meeting) retried(ctx context.Context, what, name string, do func(context.Context) error) error {
 	began := time.Now()
-	for pause := first; ; pause = min(2*pause, longest) {
-		once, cancel := context.WithTimeout(ctx, min(attempt, max(m.o.Timeout, time.Second)))
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		once, cancel := context.WithTimeout(ctx, min(attemptTime, max(m.o.Timeout, time.Second)))
 		err := do(once)
 		cancel()
 		if err == nil || final(err) {
@@ -34,12 +35,12 @@ func (m *Meeting) retried(ctx context.Context, what, name string, do func(contex
 		}
 		left := m.o.Timeout
 		if errors.Is(err, fs.ErrPermission) {
-			left = min(left, denied)
+			left = min(left, deniedTime)
 		}
 		if ctx.Err() != nil || time.Since(began)+pause > left {
 			return fmt.Errorf("%s %s: it has failed since %s ago: %w", what, m.key(name), time.Since(began).Round(time.Second), err)
 		}
-		if pause == first {
+		if pause == firstPause {
 			m.o.Say(fmt.Sprintf("the place fails, and is asked again: %s", err))
 		}
 		if sleep(ctx, pause) != nil {
