@@ -3,7 +3,6 @@ package meet
 import (
 	"bytes"
 	"context"
-	"time"
 )
 
 // Alive says that there is progress. It does not wait for the place.
@@ -14,18 +13,19 @@ func (m *Meeting) Alive() {
 	}
 }
 
-// beating gives signs of life while there is progress.
-func (m *Meeting) beating(ctx context.Context) {
+// beating gives signs of life while there is progress, the first of which has a number. Each
+// takes the place of the one before.
+func (m *Meeting) beating(ctx context.Context, number int) {
 	defer close(m.ended)
 	every := min(maxBeat, m.o.Timeout/beats)
 	before := ""
-	for {
+	for ; ; number++ {
 		select {
 		case <-m.beat:
 		case <-ctx.Done():
 			return
 		}
-		name := m.nextBeat()
+		name := progressName(m.o.Index, number)
 		once, cancel := context.WithTimeout(ctx, maxBeat)
 		err := m.o.Store.Put(once, m.key(name), bytes.NewReader([]byte(m.process+"\n")))
 		if err == nil && before != "" {
@@ -35,20 +35,8 @@ func (m *Meeting) beating(ctx context.Context) {
 		if err == nil {
 			before = name
 		}
-		timer := time.NewTimer(every)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if sleep(ctx, every) != nil {
 			return
 		}
 	}
-}
-
-func (m *Meeting) nextBeat() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	name := progressName(m.o.Index, m.number)
-	m.number++
-	return name
 }

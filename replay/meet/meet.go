@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording/store"
@@ -60,12 +59,9 @@ type Meeting struct {
 	// markers are those that were read; nil is one that counts for nothing.
 	markers map[string]*marker
 
-	mu     sync.Mutex
-	beaten time.Time // when the last sign of life was given
-	number int       // of the next one
-	beat   chan struct{}
-	end    context.CancelFunc
-	ended  chan struct{}
+	beat  chan struct{} // has one if there was progress
+	end   context.CancelFunc
+	ended chan struct{}
 }
 
 // patience is how long a part is waited for that gives no sign of life. A run with a short
@@ -88,10 +84,9 @@ func Join(ctx context.Context, o Options) (*Meeting, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.number = all.parts[o.Index].progress + 1
 	beating, end := context.WithCancel(context.WithoutCancel(ctx))
 	m.end = end
-	go m.beating(beating)
+	go m.beating(beating, all.parts[o.Index].progress+1)
 	return m, nil
 }
 

@@ -756,7 +756,7 @@ func TestTheStartFails(t *testing.T) {
 		name, want string
 		fails      func(p *pods)
 	}{
-		{"shards that read different recordings", "part 1 has another recording (sha256:1) than part 0 (sha256:0)", func(p *pods) { p.sources = []string{"0", "1"} }},
+		{"shards that read different recordings", `part 1 is of another run than part 0: its hash of the recording is "1", not "0"`, func(p *pods) { p.sources = []string{"0", "1"} }},
 		{"no responder", "no responder", func(p *pods) { p.prepares = errors.New("no responder") }},
 	} {
 		virtual(t, c.name, func(t *testing.T) {

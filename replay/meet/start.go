@@ -132,7 +132,8 @@ func (m *Meeting) start(ctx context.Context, prepare func(context.Context) error
 	return m.readStart(ctx) // perhaps another's
 }
 
-// same tells whether all shards have the same recording: they divide it by what is in it.
+// same tells whether all shards read the same recording, and send it in the same way: else
+// their results could not be merged.
 func same(ready map[int]*readyShard) error {
 	var first *readyShard
 	for _, index := range slices.Sorted(maps.Keys(ready)) {
@@ -140,8 +141,8 @@ func same(ready map[int]*readyShard) error {
 		if first == nil {
 			first = r
 		}
-		if got, want := r.Report.Source.SHA256, first.Report.Source.SHA256; got != want {
-			return fmt.Errorf("part %d has another recording (sha256:%s) than part %d (sha256:%s): replay a snapshot, which nobody writes to", r.Index, got, first.Index, want)
+		if err := report.SameRun(r.Report, first.Report); err != nil {
+			return fmt.Errorf("part %d is of another run than part %d: %w; replay a snapshot, which nobody writes to, with the same version and flags", r.Index, first.Index, err)
 		}
 	}
 	return nil

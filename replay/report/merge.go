@@ -28,17 +28,11 @@ func Merge(shards []*Report) (*Report, error) {
 		if i > 0 && s.Shard.Index == shards[i-1].Shard.Index {
 			return nil, fmt.Errorf("two reports are of shard %d", s.Shard.Index)
 		}
-		for _, same := range []struct{ what, got, want string }{
-			{"number of shards", fmt.Sprint(s.Shard.Of), fmt.Sprint(first.Shard.Of)},
-			{"recording", s.Source.Place, first.Source.Place},
-			{"hash of the recording", s.Source.SHA256, first.Source.SHA256},
-			{"load", s.Load.Shape, first.Load.Shape},
-			{"loop", string(s.Load.Loop), string(first.Load.Loop)},
-			{"version", s.Version, first.Version},
-		} {
-			if same.got != same.want {
-				return nil, fmt.Errorf("shard %d is of another run than shard %d: its %s is %q, not %q", s.Shard.Index, first.Shard.Index, same.what, same.got, same.want)
-			}
+		if s.Shard.Of != first.Shard.Of {
+			return nil, fmt.Errorf("shard %d is of another run than shard %d: its number of shards is %d, not %d", s.Shard.Index, first.Shard.Index, s.Shard.Of, first.Shard.Of)
+		}
+		if err := SameRun(s, first); err != nil {
+			return nil, fmt.Errorf("shard %d is of another run than shard %d: %w", s.Shard.Index, first.Shard.Index, err)
 		}
 	}
 	m := &Report{
@@ -94,6 +88,23 @@ func Merge(shards []*Report) (*Report, error) {
 		m.Observed = first.Observed
 	}
 	return m, nil
+}
+
+// SameRun tells whether two reports can be of shards of one run. Each divides what it reads by
+// itself, so they must read the same, and send it in the same way.
+func SameRun(r, as *Report) error {
+	for _, same := range []struct{ what, got, want string }{
+		{"recording", r.Source.Place, as.Source.Place},
+		{"hash of the recording", r.Source.SHA256, as.Source.SHA256},
+		{"load", r.Load.Shape, as.Load.Shape},
+		{"loop", string(r.Load.Loop), string(as.Load.Loop)},
+		{"version", r.Version, as.Version},
+	} {
+		if same.got != same.want {
+			return fmt.Errorf("its %s is %q, not %q", same.what, same.got, same.want)
+		}
+	}
+	return nil
 }
 
 // of names the shard that a text is about.
