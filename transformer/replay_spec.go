@@ -142,8 +142,8 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 			results = append(results, s.result(CodeNeedless, q.from, "has no effect: it is valid with %s", s.when.Doc))
 		}
 	}
-	if q.LowData && slices.Contains(config.generator, verifyFix) {
-		results = append(results, q.statement("generator-low-data", "generatorLowData").result(CodeBadCombination, q.from, "has no answers compared, and verifyFix of test config %s needs that; allowed: one of the two", config.name))
+	if base.Mode != responderOnly {
+		results = append(results, q.checkCompares(config)...)
 	}
 	if base.Mode != generatorOnly && config.needsHosts && len(base.Passthrough) == 0 {
 		results = append(results, q.statement("testconfig-id", "testConfigID").result(CodeBadCombination, q.from,

@@ -34,6 +34,9 @@ const (
 	verifyFix = "--verify-fix=true"
 )
 
+// matchGoal is the metric that needs answers to be compared.
+const matchGoal = "requests.result-match-pct"
+
 // testConfig is how requests are sent and answered, and what a run has to reach.
 type testConfig struct {
 	name string
@@ -43,6 +46,8 @@ type testConfig struct {
 	passthrough          []string
 	// needsHosts: the responder is to reach hosts, and which ones is said elsewhere.
 	needsHosts bool
+	// compares: answers are to be compared, which was written out.
+	compares bool
 
 	stages []testStage
 	rules  []testRule
@@ -116,7 +121,7 @@ var testConfigFields = slices.Concat(
 		generatorField("requestTimeout", "timeout", momentKind, "How long an answer may make no progress."),
 		generatorField("maxTime", "max-time", momentKind, "How long a request may take in all, beside what the recorded one took."),
 		{ReplayField{Path: "compare", Kind: boolKind, Default: "true", Doc: "Compare answers with the recorded ones.", Flags: []string{"no-compare"}}, func(c *testConfig, _ []int, v string) {
-			if v == "false" {
+			if c.compares = v == "true"; !c.compares {
 				c.generator = append(c.generator, noCompare)
 			}
 		}},
@@ -195,8 +200,53 @@ func (c *testConfig) finish() error {
 		return fmt.Errorf("load: found %s, allowed: one of rate, users, sessions and stages", strings.Join(ways, " and "))
 	case len(ways) > 0 && sets("copies"):
 		return fmt.Errorf("load.copies: it multiplies recorded times; allowed: without %s", ways[0])
-	case slices.Contains(c.generator, noCompare) && slices.Contains(c.generator, verifyFix):
-		return errors.New("verifyFix: it needs answers to be compared; allowed: without compare: false")
+	case slices.Contains(c.generator, noCompare) && c.wantsComparison() != "":
+		return fmt.Errorf("compare: found false, and %s needs answers to be compared; allowed: one of the two", c.wantsComparison())
+	}
+	return nil
+}
+
+// wantsComparison names what of a test config needs answers to be compared, "" for nothing.
+func (c *testConfig) wantsComparison() string {
+	var goals []string
+	for _, f := range c.generator {
+		if goal, ok := strings.CutPrefix(f, "--fail-if="); ok {
+			goals = append(goals, goal)
+		}
+	}
+	switch {
+	case slices.Contains(c.generator, verifyFix):
+		return "verifyFix"
+	case judgesMatches(goals):
+		return "a goal of " + matchGoal
+	case c.compares:
+		return "compare: true"
+	}
+	return ""
+}
+
+// judgesMatches tells whether a goal is about answers that match.
+func judgesMatches(goals []string) bool {
+	return slices.ContainsFunc(goals, func(text string) bool {
+		goal, err := contract.ParseGoal(text)
+		return err == nil && goal.Metric.Name == matchGoal
+	})
+}
+
+// checkCompares reports that answers are not compared, and that something of the request or of
+// its test config needs that: the generator would refuse its flags.
+func (q *replayRequest) checkCompares(config *testConfig) Results {
+	low, goals := q.statement("generator-low-data", "generatorLowData"), q.statement("replay-fail-if")
+	off, where := low.label, "test config "+config.name
+	if !q.LowData {
+		off = where
+	}
+	switch {
+	case !q.LowData && !slices.Contains(config.generator, noCompare):
+	case judgesMatches(lines(q.FailIf)):
+		return Results{goals.result(CodeBadCombination, q.from, "has a goal of %s, and %s has no answers compared; allowed: one of the two", matchGoal, off)}
+	case q.LowData && config.wantsComparison() != "":
+		return Results{low.result(CodeBadCombination, q.from, "has no answers compared, and %s of %s needs that; allowed: one of the two", config.wantsComparison(), where)}
 	}
 	return nil
 }
@@ -269,7 +319,7 @@ func ruleOf(part func(*testRule) *string) func(*testConfig, []int, string) {
 }
 
 // foreignMetrics are metrics of the ecosystem's rules, as goals have them.
-var foreignMetrics = map[string]string{"passAssertPct": "requests.result-match-pct"}
+var foreignMetrics = map[string]string{"passAssertPct": matchGoal}
 
 // foreignOps are how those compare.
 var foreignOps = map[string]string{"TOO_LOW": "<", "TOO_HIGH": ">"}

@@ -94,7 +94,7 @@ func TestWhatIsWrongWithTestConfigs(t *testing.T) {
 		ownConfigOf("load: {stages: [{rate: 5, for: 5s}, {users: 5, for: 5s}]}"):     "found rates and users",
 		ownConfigOf("load: {stages: [{rate: '5,for=9h', for: 5s}]}"):                 "error bad-value: spec.load.stages[#0].rate",
 		ownConfigOf("load: {speeed: 2}"):                                             "warning replay-field-unknown: spec.load.speeed is not known; did you mean speed?",
-		ownConfigOf("compare: false\nverifyFix: true"):                               "spec.verifyFix: it needs answers to be compared",
+		ownConfigOf("compare: false\nverifyFix: true"):                               "spec.compare: found false, and verifyFix needs answers to be compared",
 		ownConfigOf("failIf: [latency > 5]"):                                         `no metric is named "latency"`,
 		ownConfigOf("failIf: \"latency.p95 > 5\""):                                   "spec.failIf: found a single value, allowed: a list",
 		ownConfigOf("latency: fast"):                                                 "not a latency",
@@ -134,12 +134,31 @@ func TestWhatIsWrongWithTestConfigs(t *testing.T) {
 	}
 }
 
-// A generator refuses such flags, so the Job would not run.
-func TestLowDataExcludesVerifyFix(t *testing.T) {
-	manifest := strings.Replace(configured(ownConfigOf("verifyFix: true")), "replay.speedscale.com/testconfig-id", "replay.speedscale.com/generator-low-data: 'true'\n    replay.speedscale.com/testconfig-id", 1)
-	_, results := asked(t, manifest)
-	if found := findings(results); len(found) != 1 || !strings.Contains(found[0], "error bad-combination: annotation replay.speedscale.com/generator-low-data has no answers compared, and verifyFix of test config load needs that") {
-		t.Errorf("found %q", found)
+// A generator that compares no answers refuses to judge them. Both places are named.
+func TestNothingIsJudgedThatIsNotCompared(t *testing.T) {
+	const (
+		low  = `replay.speedscale.com/generator-low-data: "true"`
+		goal = `tapedeck.dev/replay-fail-if: "latency.p95 > 9\nGET /: requests.result-match-pct < 90"`
+	)
+	for _, c := range []struct{ config, annotations, want string }{
+		{ownConfigOf("verifyFix: true"), low, "annotation replay.speedscale.com/generator-low-data has no answers compared, and verifyFix of test config load needs that"},
+		{ownConfigOf("compare: true"), low, "generator-low-data has no answers compared, and compare: true of test config load needs that"},
+		{ownConfigOf("failIf: ['requests.result-match-pct < 90']"), low, "and a goal of requests.result-match-pct of test config load needs that"},
+		{foreignConfigOf("load", "load", `{"rules": [{"metricName": "passAssertPct", "type": "TOO_LOW", "value": 90}]}`), low, "and a goal of requests.result-match-pct of test config load needs that"},
+		{ownConfigOf("{}"), low + "\n    " + goal, "annotation tapedeck.dev/replay-fail-if has a goal of requests.result-match-pct, and annotation replay.speedscale.com/generator-low-data has no answers compared"},
+		{ownConfigOf("compare: false"), goal, "annotation tapedeck.dev/replay-fail-if has a goal of requests.result-match-pct, and test config load has no answers compared"},
+		{ownConfigOf("compare: false"), `tapedeck.dev/replay-fail-if: "latency.p95 > 9"`, ""},
+		{ownConfigOf("verifyFix: false"), low, ""},
+		{ownConfigOf("compare: true"), goal, ""},
+	} {
+		t.Run(c.config[strings.Index(c.config, "load"):]+c.annotations, func(t *testing.T) {
+			manifest := strings.Replace(configured(c.config), "replay.speedscale.com/testconfig-id", c.annotations+"\n    replay.speedscale.com/testconfig-id", 1)
+			_, results := asked(t, manifest)
+			found := findings(results)
+			if c.want == "" && found != nil || c.want != "" && (len(found) != 1 || !strings.Contains(found[0], "error bad-combination: ") || !strings.Contains(found[0], c.want)) {
+				t.Errorf("found %q\nwant %s", found, c.want)
+			}
+		})
 	}
 }
 
