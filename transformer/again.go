@@ -72,7 +72,7 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taki
 	for _, o := range objects {
 		results = append(results, misplaced(o)...)
 		if field(o.Node, "metadata", "annotations", contract.AnnotationFor) != nil {
-			if err := checkCreated(o); err == nil {
+			if err := cmp.Or(checkCreated(o), checkCopied(o, objects)); err == nil {
 				results = append(results, checkRenamed(o)...)
 			} else {
 				results = append(results, result(CodeNotCreated, o, "annotation %s: %v; remove the annotation, or render from the original manifest", contract.AnnotationFor, err).

@@ -242,6 +242,9 @@ func expand(value string, known map[string]expansion) expansion {
 
 // same compares nodes by what they say: in mappings whatever their keys' order.
 func same(a, b *yaml.Node) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
 	if a.Kind != b.Kind || a.Value != b.Value || len(a.Content) != len(b.Content) {
 		return false
 	}

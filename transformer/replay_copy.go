@@ -300,13 +300,18 @@ func (in *input) addService(r *replay) Results {
 	if url := r.url(); url.host == "" && url.port != "" && !slices.Contains(r.ports, atoi(url.port)) {
 		return Results{r.aboutURL(CodeReplayPorts, "the URL leads to port %s, where nothing of %s takes requests; allowed: %s, which the Service %s of the replay has", url.port, r.w.Ref(), joinPorts(r.ports), r.name)}
 	}
-	var ports []*yaml.Node
-	for _, n := range r.ports {
-		ports = append(ports, mapping("name", fmt.Sprintf("tcp-%d", n), "protocol", "TCP", "appProtocol", "tcp", "port", n, "targetPort", n))
-	}
-	r.service = in.pastWaypoint(r, r.object(contract.PartCopy, "v1", "Service", r.name, mapping("selector", r.selector(contract.PartCopy), "ports", sequence(ports...))))
+	r.service = in.pastWaypoint(r, r.object(contract.PartCopy, "v1", "Service", r.name, mapping("selector", r.selector(contract.PartCopy), "ports", copyServicePorts(r.ports))))
 	in.add(r.service)
 	return nil
+}
+
+// copyServicePorts builds the ports of the Service that leads to a copy.
+func copyServicePorts(numbers []int) *yaml.Node {
+	var ports []*yaml.Node
+	for _, n := range numbers {
+		ports = append(ports, mapping("name", fmt.Sprintf("tcp-%d", n), "protocol", "TCP", "appProtocol", "tcp", "port", n, "targetPort", n))
+	}
+	return sequence(ports...)
 }
 
 // replayPorts returns the ports at which a workload's pods take requests, in ascending order.

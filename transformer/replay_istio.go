@@ -138,6 +138,11 @@ func (in *input) caller(r *replay, account string, server *workload, ports ...in
 	default:
 		principal = "cluster.local" + principal
 	}
+	return admission(principal, ports)
+}
+
+// admission builds a rule that admits a principal, to some ports or to all.
+func admission(principal string, ports []int) *security.Rule {
 	rule := &security.Rule{From: []*security.Rule_From{{Source: &security.Source{Principals: []string{principal}}}}}
 	if len(ports) > 0 {
 		operation := &security.Operation{}
@@ -424,12 +429,25 @@ func (in *input) opened(x External, namespace string) bool {
 }
 
 // ownReplayAuthorization, ownReplaySidecar and ownReplayEntry tell whether an object of
-// Istio's is one of a replay: the first two select a part of one and no other pods, the
-// last opens hosts to its namespace alone.
+// Istio's is one of a replay: the first two select a part of one and no other pods, and the
+// first has rules of a render's form; the last opens hosts to its namespace alone.
 func ownReplayAuthorization(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
-	selector := field(o.Node, "spec", "selector")
-	return own && onlyKeys(selector, "matchLabels") && isSelector(field(selector, "matchLabels"), base, part)
+	written := &security.AuthorizationPolicy{Selector: &selection.WorkloadSelector{MatchLabels: (&replay{name: base}).labels(part)}}
+	for _, rule := range items(field(o.Node, "spec", "rules")) {
+		var ports []int
+		for _, to := range items(field(rule, "to")) {
+			for _, p := range items(field(to, "operation", "ports")) {
+				ports = append(ports, number(p))
+			}
+		}
+		for _, from := range items(field(rule, "from")) {
+			for _, principal := range items(field(from, "source", "principals")) {
+				written.Rules = append(written.Rules, admission(str(principal), ports))
+			}
+		}
+	}
+	return own && len(written.Rules) > 0 && same(field(o.Node, "spec"), istioNode(written))
 }
 
 func ownReplaySidecar(o *Object) bool {

@@ -158,7 +158,7 @@ func TestReplayInAMesh(t *testing.T) {
 // A forged annotation must not have a render delete what protects or opens something else.
 func TestReplayMeshObjectsAreNotAnothers(t *testing.T) {
 	objects := map[string]string{
-		"AuthorizationPolicy": "apiVersion: security.istio.io/v1\nspec: {selector: {matchLabels: {SELECTOR}}}",
+		"AuthorizationPolicy": "apiVersion: security.istio.io/v1\nspec: {selector: {matchLabels: {SELECTOR}}, action: ALLOW, rules: [{from: [{source: {principals: [cluster.local/ns/store/sa/default]}}], to: [{operation: {ports: ['4140']}}]}]}",
 		"Sidecar":             "apiVersion: networking.istio.io/v1\nspec: {workloadSelector: {labels: {SELECTOR}}}",
 		"ServiceEntry":        "apiVersion: networking.istio.io/v1\nspec: {hosts: [a.example.com], location: MESH_EXTERNAL, ports: [{name: https, number: 443, protocol: TLS}], resolution: NONE, exportTo: ['.']}",
 	}
@@ -174,6 +174,10 @@ func TestReplayMeshObjectsAreNotAnothers(t *testing.T) {
 			{"of all namespaces", "exportTo: ['.']", "exportTo: ['*']", false},
 			{"with endpoints", "resolution: NONE", "resolution: STATIC, endpoints: [{address: 10.0.0.1}]", false},
 			{"without the labels", "replay-part: responder}\n  annotations", "x: y}\n  annotations", false},
+			{"that refuses", "ALLOW", "DENY", false},
+			{"without rules", "[{from: [{source: {principals: [cluster.local/ns/store/sa/default]}}], to: [{operation: {ports: ['4140']}}]}]", "[]", false},
+			{"by paths", "ports: ['4140']", "paths: [/admin]", false},
+			{"by namespaces", "principals: [cluster.local/ns/store/sa/default]", "namespaces: [store]", false},
 			{"of another name", "name: shop-replay-0acnxl57-mock\n", "name: deny-all\n", false},
 		} {
 			full := text + "\nkind: " + kind + `

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
 	"regexp"
@@ -213,33 +214,89 @@ func ownOfReplay(o *Object, parts ...string) (base, part string, own bool) {
 }
 
 // ownReplayDeployment tells whether a Deployment is the copy or the responder of a replay:
-// its pods are those with the two labels, and no others. An object which somebody gave the
-// labels, the selector and the name of a replay is a part of it by all signs, and is deleted
-// with it. Nothing that serves anybody else has that selector.
+// its pods are those with the two labels, and no others, and a responder's run what one runs.
+// What a copy runs is up to its workload: see checkCopied. Images, variables and the like
+// don't count, since a kustomization may have changed them.
 func ownReplayDeployment(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
 	spec := field(o.Node, "spec")
 	selector := field(spec, "selector")
 	return own && onlyKeys(selector, "matchLabels") && isSelector(field(selector, "matchLabels"), base, part) &&
-		hasLabels(field(spec, "template", "metadata", "labels"), base, part)
+		hasLabels(field(spec, "template", "metadata", "labels"), base, part) &&
+		(part == contract.PartCopy || runs(spec, contract.ResponderContainer, "mock"))
 }
 
 // ownReplayService tells whether a Service leads to the copy or the responder of a replay,
-// and from inside the cluster alone.
+// by ports as a render writes them, and from inside the cluster alone.
 func ownReplayService(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
 	spec := field(o.Node, "spec")
-	return own && onlyKeys(spec, "selector", "ports") && isSelector(field(spec, "selector"), base, part)
+	ports := responderPorts()
+	if part == contract.PartCopy {
+		var numbers []int
+		for _, p := range items(field(spec, "ports")) {
+			numbers = append(numbers, number(field(p, "port")))
+		}
+		ports = copyServicePorts(numbers)
+		for i, p := range items(field(spec, "ports")) { // a render may lead the Service to the sidecar
+			setPair(ports.Content[i], "targetPort", field(p, "targetPort"))
+		}
+	}
+	return own && onlyKeys(spec, "selector", "ports") && isSelector(field(spec, "selector"), base, part) && same(field(spec, "ports"), ports)
 }
 
 // ownReplayJob tells whether a Job is the generator of a replay: it selects no pods by
-// labels of its own, and runs what a generator runs.
+// labels of its own, and runs what a generator of that replay runs.
 func ownReplayJob(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartGenerator)
 	spec := field(o.Node, "spec")
-	containers := items(field(spec, "template", "spec", "containers"))
 	return own && field(spec, "selector") == nil && hasLabels(field(spec, "template", "metadata", "labels"), base, part) &&
-		len(containers) == 1 && strAt(containers[0], "name") == contract.GeneratorContainer
+		runs(spec, contract.GeneratorContainer, "replay", "--run="+base+"/$("+contract.EnvRun+")")
+}
+
+// runs tells whether the pods of a spec have one container, of a name, which runs a command of
+// Tapedeck's with some arguments.
+func runs(spec *yaml.Node, name, command string, arguments ...string) bool {
+	containers := items(field(spec, "template", "spec", "containers"))
+	if len(containers) != 1 || strAt(containers[0], "name") != name || !same(field(containers[0], "command"), node([]string{contract.Binary})) {
+		return false
+	}
+	args := items(field(containers[0], "args"))
+	return len(args) > 0 && str(args[0]) == command && !slices.ContainsFunc(arguments, func(a string) bool {
+		return !slices.ContainsFunc(args, func(n *yaml.Node) bool { return str(n) == a })
+	})
+}
+
+// checkCopied says why a Deployment that looks like a copy by its labels may be none: neither
+// the workload that it is said to be a copy of is among the objects, nor are its pods like
+// those of a copy. One beside its workload is taken for a copy, whatever it runs: that is as
+// the workload was.
+func checkCopied(o *Object, objects []*Object) error {
+	base, part, _ := ownOfReplay(o, contract.PartCopy)
+	if part != contract.PartCopy || !o.is("apps", "Deployment") {
+		return nil
+	}
+	kind, name, _ := strings.Cut(o.annotation(contract.AnnotationFor), "/")
+	if slices.ContainsFunc(objects, func(w *Object) bool { // which may have a prefix and a suffix since
+		return w != o && w.kind() == kind && w.namespace() == o.namespace() && strings.Contains(w.name(), name) && w.annotation(contract.AnnotationFor) == ""
+	}) {
+		return nil
+	}
+	w := asWorkload(o)
+	known := slices.Concat(labelsOfPods, []string{contract.LabelReplay, contract.LabelReplayPart, contract.LabelInjected, contract.LabelWorkload})
+	for _, key := range sortedKeys(w.podLabels()) {
+		if !slices.Contains(known, key) {
+			return fmt.Errorf("found no %s/%s in namespace %q that it is a copy of, and pods with the label %s, which no copy has", kind, name, o.namespace(), key)
+		}
+	}
+	for _, c := range w.allContainers() {
+		if c.name() == contract.Container && sidecarVariables(c.Node) != nil || slices.ContainsFunc(items(field(c.Node, "env")), func(v *yaml.Node) bool {
+			return strings.HasPrefix(strAt(v, "value"), "http://"+base+responderSuffix)
+		}) {
+			return nil
+		}
+	}
+	return fmt.Errorf("found no %s/%s in namespace %q that it is a copy of, and no sidecar and no variable that leads its pods to a responder", kind, name, o.namespace())
 }
 
 // isSelector tells whether a mapping has the two labels of a part of a replay, and no other.

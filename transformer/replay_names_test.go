@@ -287,7 +287,7 @@ metadata:
   annotations: {tapedeck.dev/created-for: Deployment/shop}
 spec:
   selector: {tapedeck.dev/replay: shop-replay-0abc1def, tapedeck.dev/replay-part: responder}
-  ports: [{port: 4140}]
+  ports: [{name: tcp-mock, port: 4140, appProtocol: tcp}, {name: tcp-admin, port: 4141, appProtocol: tcp}]
 `
 	const job = `
 apiVersion: batch/v1
@@ -299,7 +299,7 @@ metadata:
 spec:
   template:
     metadata: {labels: {tapedeck.dev/replay: shop-replay-0abc1def, tapedeck.dev/replay-part: generator}}
-    spec: {containers: [{name: generator, image: tapedeck}]}
+    spec: {containers: [{name: generator, image: tapedeck, command: [/tapedeck], args: [replay, x, --run=shop-replay-0abc1def/$(TAPEDECK_RUN)]}]}
 `
 	for _, own := range []string{deployment, service, job,
 		strings.Replace(deployment, "name: shop-replay-0abc1def\n", "name: dev-shop-replay-0abc1def-eu\n", 1), // by a kustomization
@@ -333,7 +333,12 @@ spec:
 		{"a Service with the name of the copy's", service, "abc1def-mock", "abc1def"},
 		{"a Job with a selector", job, "  template:", "  selector: {matchLabels: {app: shop}}\n  template:"},
 		{"a Job that runs something else", job, "name: generator", "name: migrate"},
-		{"a Job that runs more", job, "image: tapedeck}", "image: tapedeck}, {name: migrate}"},
+		{"a Job that runs more", job, "$(TAPEDECK_RUN)]}", "$(TAPEDECK_RUN)]}, {name: migrate}"},
+		{"a Job that runs another program", job, "[/tapedeck]", "[/migrate]"},
+		{"a Job that runs another command", job, "[replay, ", "[mock, "},
+		{"the Job of another replay", job, "--run=shop-replay-0abc1def", "--run=shop-replay-00000000"},
+		{"a responder that is a database", strings.ReplaceAll(strings.Replace(deployment, "name: shop-replay-0abc1def\n", "name: shop-replay-0abc1def-mock\n", 1), "copy", "responder"), "name: shop, ", "name: db, "},
+		{"a Service with other ports", service, "4140", "5432"},
 		{"a Job without a hash", job, "shop-replay-9xyz8uvw", "shop-replay-migrate"},
 	} {
 		text := strings.Replace(forged.text, forged.old, forged.new, -1)
@@ -342,6 +347,52 @@ spec:
 		}
 		if checkCreated(parsed(t, text)) == nil {
 			t.Errorf("%s is taken for a part of a replay", forged.what)
+		}
+	}
+}
+
+// A Deployment that looks like a copy, with no workload of which it is one, is deleted only if
+// its pods are those of a copy.
+func TestACopyWithoutItsWorkload(t *testing.T) {
+	const copied = `
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: shop-replay-0abc1def
+  namespace: store
+  labels: {app.kubernetes.io/managed-by: tapedeck, tapedeck.dev/replay: shop-replay-0abc1def, tapedeck.dev/replay-part: copy}
+  annotations: {tapedeck.dev/created-for: Deployment/shop}
+spec:
+  selector: {matchLabels: {tapedeck.dev/replay: shop-replay-0abc1def, tapedeck.dev/replay-part: copy}}
+  template:
+    metadata: {labels: {tapedeck.dev/replay: shop-replay-0abc1def, tapedeck.dev/replay-part: copy}}
+    spec: {containers: [{name: shop, image: shop, env: [{name: HTTP_PROXY, value: 'http://shop-replay-0abc1def-mock.store:4140'}]}]}
+`
+	const workload = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: shop, namespace: store}}`
+	for what, c := range map[string]struct {
+		old, new, beside string
+		gone             bool
+	}{
+		"as a render writes it":                      {"", "", "", true},
+		"with a sidecar":                             {"[{name: HTTP_PROXY, value: 'http://shop-replay-0abc1def-mock.store:4140'}]", "[]}, {name: tapedeck-proxy, env: [{name: PROXY_TYPE, value: dual}]", "", true},
+		"that goes to no responder":                  {"HTTP_PROXY, value: 'http://shop-replay-0abc1def-mock", "HTTP_PROXY, value: 'http://proxy", "", false},
+		"with a label of an application":             {"template:\n    metadata: {labels: {", "template:\n    metadata: {labels: {app: db, ", "", false},
+		"beside its workload":                        {"-mock", "", workload, true},
+		"beside its workload, renamed by an overlay": {"-mock", "", strings.Replace(workload, "name: shop", "name: dev-shop", 1), true},
+		"beside one of another namespace":            {"-mock", "", strings.Replace(workload, "store", "live", 1), false},
+		"beside one of another kind":                 {"-mock", "", strings.Replace(workload, "kind: Deployment", "kind: StatefulSet", 1), false},
+	} {
+		text := strings.Replace(copied, c.old, c.new, 1)
+		if c.old != "" && text == copied {
+			t.Fatalf("%s: %q is not in the manifest", what, c.old)
+		}
+		objects := []*Object{parsed(t, text)}
+		if c.beside != "" {
+			objects = append(objects, parsed(t, c.beside))
+		}
+		out := Uninject(objects)
+		if gone := len(out.Deleted) == 1 && !out.Results.Failed(); gone != c.gone {
+			t.Errorf("a Deployment %s is deleted: %t, want %t: %v", what, gone, c.gone, out.Results)
 		}
 	}
 }

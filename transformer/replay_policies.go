@@ -359,9 +359,27 @@ func (in *input) opening(labels map[string]string, namespace, direction string) 
 }
 
 // ownReplayPolicy tells whether a NetworkPolicy is one of a replay: it selects a part of one
-// by the two labels, and nothing else.
+// by the two labels, and nothing else, and has no rule of a form that a render does not write.
+// To whom and to which ports it opens depends on settings that are not known any more.
 func ownReplayPolicy(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder, contract.PartGenerator)
-	labels := (&replay{name: base}).labels(part)
-	return own && same(field(o.Node, "spec", "podSelector"), having(labels))
+	r := &replay{name: base}
+	spec := field(o.Node, "spec")
+	written := partPolicy{part: part}
+	if n := field(spec, "ingress"); n != nil {
+		written.ingress = append([]*yaml.Node{}, n.Content...)
+	}
+	if n := field(spec, "egress"); n != nil {
+		written.egress = append([]*yaml.Node{}, n.Content...)
+	}
+	for _, rule := range written.ingress {
+		own = own && (same(field(rule, "from"), sequence(blocks(ambientProbes)...)) || len(items(field(rule, "ports"))) > 0 &&
+			slices.ContainsFunc([]string{contract.PartCopy, contract.PartGenerator}, func(caller string) bool {
+				return same(field(rule, "from"), sequence(podPeer(r.labels(caller), "")))
+			}))
+	}
+	for i, rule := range written.egress {
+		own = own && len(items(field(rule, "ports"))) > 0 && (i >= len(common()) || same(rule, common()[i]))
+	}
+	return own && same(spec, written.spec(r))
 }

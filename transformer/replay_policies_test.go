@@ -335,6 +335,11 @@ metadata:
   annotations: {tapedeck.dev/created-for: Deployment/shop}
 spec:
   podSelector: {matchExpressions: [{key: tapedeck.dev/replay, operator: In, values: [shop-replay-0acnxl57]}, {key: tapedeck.dev/replay-part, operator: In, values: [copy]}]}
+  policyTypes: [Ingress, Egress]
+  ingress: [{from: [{podSelector: {matchExpressions: [{key: tapedeck.dev/replay, operator: In, values: [shop-replay-0acnxl57]}, {key: tapedeck.dev/replay-part, operator: In, values: [generator]}]}}], ports: [{protocol: TCP, port: 8080}]}]
+  egress:
+  - ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}, {protocol: UDP, port: 5353}, {protocol: TCP, port: 5353}]
+  - ports: [{protocol: TCP, port: 15012}]
 `
 	for _, c := range []struct {
 		what, old, new string
@@ -346,6 +351,10 @@ spec:
 		{"that selects others too", "values: [copy]", "values: [copy, db]", false},
 		{"that selects by what replays have not", "operator: In", "operator: NotIn", false},
 		{"that selects another replay", "values: [shop-replay-0acnxl57]", "values: [shop-replay-00000000]", false},
+		{"with a type less", "[Ingress, Egress]", "[Ingress]", false},
+		{"that opens everything", "egress:", "egress:\n  - {}", false},
+		{"that opens a host for everything", "port: 15012}]", "port: 15012}]\n  - to: [{ipBlock: {cidr: 10.0.0.0/8}}]", false},
+		{"that lets others in", "ports: [{protocol: TCP, port: 8080}]", "ports: [{protocol: TCP, port: 8080}]}, {from: [{podSelector: {}}], ports: [{protocol: TCP, port: 80}]", false},
 		{"of another name", "name: shop-replay-0acnxl57", "name: deny-all", false},
 		{"without the labels", "tapedeck.dev/replay-part: copy}", "x: y}", false},
 		{"with a further part of the selector", "podSelector: {", "podSelector: {matchLabels: {app: db}, ", false},

@@ -22,15 +22,20 @@ func (in *input) responder(r *replay) ([]*Object, Results) {
 		"strategy", mapping("type", "Recreate"), // two would share a sequence of answers
 		"template", pod,
 	))
-	// Recorded hosts are none of the mesh's, so Envoy passes what comes as bytes.
+	service := r.object(contract.PartResponder, "v1", "Service", r.responderName(), mapping(
+		"selector", r.selector(contract.PartResponder),
+		"ports", responderPorts(),
+	))
+	return []*Object{deployment, in.pastWaypoint(r, service)}, nil
+}
+
+// responderPorts builds the ports of a responder's Service. Recorded hosts are none of the
+// mesh's, so Envoy passes what comes as bytes.
+func responderPorts() *yaml.Node {
 	port := func(name string, number int) *yaml.Node {
 		return mapping("name", name, "port", number, "appProtocol", "tcp")
 	}
-	service := r.object(contract.PartResponder, "v1", "Service", r.responderName(), mapping(
-		"selector", r.selector(contract.PartResponder),
-		"ports", sequence(port("tcp-mock", contract.ResponderPort), port("tcp-admin", contract.ResponderAdminPort)),
-	))
-	return []*Object{deployment, in.pastWaypoint(r, service)}, nil
+	return sequence(port("tcp-mock", contract.ResponderPort), port("tcp-admin", contract.ResponderAdminPort))
 }
 
 func (in *input) responderPod(r *replay) replayPod {
