@@ -350,6 +350,10 @@ func (p *parser) keep(path string, raw []byte) json.RawMessage {
 // text reads a string into to.
 func (p *parser) text(path string, to *string) func([]byte) error {
 	return func(raw []byte) error {
+		if n := len(raw); n >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) { // as most are
+			*to = string(raw[1 : n-1])
+			return nil
+		}
 		if err := json.Unmarshal(raw, to); err != nil {
 			return fmt.Errorf("found %.40s, want a text", raw)
 		}
@@ -378,20 +382,40 @@ func (p *parser) pairs(path string, most int, to *[]pair) func([]byte) error {
 	return func(raw []byte) error {
 		*to = nil
 		return recording.EachElement(raw, most, func(raw []byte) error {
-			var one pair
-			others, err := p.object(path+"[]", raw, map[string]func([]byte) error{
-				"name": p.text(path+"[].name", &one.name), "value": p.text(path+"[].value", &one.value),
-				"path": nil, "domain": nil, "expires": nil, "httpOnly": nil, "secure": nil, "sameSite": nil, "fileName": nil, "contentType": nil,
-			})
-			for _, o := range others {
-				if o.Name != "comment" || string(o.Value) != `""` {
-					p.losses.Add(path+"[]."+o.Name, "not kept")
-				}
-			}
+			one, err := p.pair(path+"[]", raw)
 			*to = append(*to, one)
 			return err
 		})
 	}
+}
+
+// pair reads a name and its value. There are so many that it does without tables.
+func (p *parser) pair(path string, raw []byte) (one pair, err error) {
+	var seen [2]bool
+	err = recording.EachMember(raw, recording.MaxMembers, func(name string, value []byte) error {
+		to, at := &one.value, 1
+		switch name {
+		case "name":
+			to, at = &one.name, 0
+		case "value":
+		case "path", "domain", "expires", "httpOnly", "secure", "sameSite", "fileName", "contentType": // follow from the fields
+			return nil
+		default:
+			if name != "comment" || string(value) != `""` {
+				p.losses.Add(path+"."+name, "not kept")
+			}
+			return nil
+		}
+		if seen[at] {
+			p.losses.Add(path+"."+name, "stands more than once; the last one is kept")
+		}
+		seen[at] = true
+		if string(value) == "null" {
+			return nil
+		}
+		return p.text(path+"."+name, to)(value)
+	})
+	return one, err
 }
 
 func (p *parser) entry(raw []byte, n int) error {
