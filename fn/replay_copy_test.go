@@ -303,7 +303,22 @@ func TestACopyKeepsAnImageThatOthersChanged(t *testing.T) {
 		t.Fatalf("%d sidecars in\n%s", got, out)
 	}
 	again, _ := renderReplay(t, changed, cfg)
-	if got := bytes.Count(again, []byte("image: mirror.example/tapedeck:1")); got != 2 {
-		t.Errorf("%d sidecars have the other image in\n%s", got, again)
+	if got := bytes.Count(again, []byte("image: mirror.example/tapedeck:1")); got != 3 { // with the generator's
+		t.Errorf("%d containers have the other image in\n%s", got, again)
+	}
+}
+
+// One that others gave all containers stays in the generator and the responder as well.
+func TestAReplayKeepsAnImageThatOthersChanged(t *testing.T) {
+	cfg := copyConfig(t)
+	cfg.Image = "registry.example/tapedeck:1"
+	out, results := renderReplay(t, replayInput("", "", ""), cfg)
+	if results.Failed() {
+		t.Fatal(results)
+	}
+	changed := bytes.ReplaceAll(out, []byte("image: "+cfg.Image+"\n"), []byte("image: mirror.example/tapedeck:1\n"))
+	again, _ := renderReplay(t, changed, cfg)
+	if got := bytes.Count(again, []byte("image: "+cfg.Image+"\n")); got != 0 {
+		t.Errorf("%d containers have the image of the option again in\n%s", got, again)
 	}
 }

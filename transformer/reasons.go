@@ -60,6 +60,8 @@ const (
 	CodeReplayPlaceOpen    Code = "replay-place-open"
 	CodeReplayIdentity     Code = "replay-no-identity"
 	CodeReplayDenied       Code = "replay-denied"
+	CodeReplayOtherPolicy  Code = "replay-other-policy"
+	CodeReplayNamespace    Code = "replay-no-namespace"
 	CodeReplayEgressClosed Code = "replay-egress-closed"
 	CodeReplayProduction   Code = "replay-production"
 	CodeNoService          Code = "no-service"
@@ -233,6 +235,8 @@ var reasons = map[Code]Reason{
 	CodeReplayPlaceOpen:    {Info, false, "The place of replays does not name its region or account, so a ServiceEntry opens all of them to the namespace.", "Put region or storage_account into the option replayPlace: see docs/places.md."},
 	CodeReplayIdentity:     {Warning, false, "Pods of a replay are called without mutual TLS, so no AuthorizationPolicy can tell who calls them.", "Nothing, where NetworkPolicies are enforced. Or else enable mutual TLS in the namespace."},
 	CodeReplayDenied:       {Warning, false, "Policies of the input also select the pods of a replay, and may refuse the recorded requests.", "Exclude the pods of replays, or expect that those requests fail."},
+	CodeReplayOtherPolicy:  {Warning, false, "The input has policies of a network plugin that may hold for the pods of a replay, and that a render does not evaluate.", "Leave the pods that have the label tapedeck.dev/replay out of them, or make sure that they allow no more than the NetworkPolicies of the replay."},
+	CodeReplayNamespace:    {Warning, false, "Manifests of a replay in a mesh name no namespace, so its AuthorizationPolicies and its Sidecar open more than they need.", "Set metadata.namespace, as by an overlay, before Tapedeck renders."},
 	CodeReplayEgressClosed: {Warning, false, "An Istio Sidecar of the input selects pods of a replay and keeps them from what they need.", "Add to its egress what the result names."},
 	CodeReplayProduction:   {Warning, false, "The requests of a replay go to a Service of the input, which production uses.", "Give the URL of a test environment, or leave its host out, so that a copy takes the requests."},
 	CodeNoService:          {Warning, false, "No Service in the input selects the workload's pods.", "Render the Service together with the workload."},
@@ -346,7 +350,7 @@ var reasons = map[Code]Reason{
 	CodeReplayInPlace:   {Warning, false, "A workload is replayed to in place: it answers from mocks to whoever calls it, and works on its own data.", "Do this in test clusters only."},
 	CodeReplayInit:      {Warning, false, "A copy runs the original's init containers, which nothing answers but the responder.", "Take those that migrate or wait for a database out of the pod, or let them fail without harm."},
 	CodeReplayHosts:     {Info, false, "The environment of a copy names hosts to which only its proxy variables lead it through the responder.", "Set routing: hostalias if the program reads no proxy variables."},
-	CodeReplayNode:      {Warning, false, "A copy reaches its node as the original does, by a directory of it or as a privileged process: no NetworkPolicy stops what it does there.", "Take that out of the pod if it can do without."},
+	CodeReplayNode:      {Warning, false, "A copy reaches its node as the original does, by a directory of it, as a privileged process or by a capability: no NetworkPolicy stops what it does there.", "Take that out of the pod if it can do without."},
 	CodeReplayAPI:       {Info, false, "A copy has a token for the Kubernetes API, from which the NetworkPolicy keeps it.", ""},
 	CodeReplayProxy:     {Info, false, "The responder takes the place of a proxy that the application has.", ""},
 	CodeReplayLeftOut:   {Info, false, "A copy is made without fields of the original's pods by which it would take something from those, or never become ready.", ""},

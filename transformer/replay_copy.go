@@ -144,6 +144,9 @@ func copyAnnotations(w *workload) *yaml.Node {
 // network, where NetworkPolicies hold:
 // https://github.com/k8snetworkplumbingwg/multus-cni/blob/master/docs/how-to-use.md.
 // Those policies also refuse Prometheus, for which a target that is annotated would be down.
+// And no two pods have one address:
+// https://docs.tigera.io/calico/latest/networking/ipam/use-specific-ip and
+// https://kubeovn.github.io/docs/stable/en/guide/static-ip-mac/.
 func notAnnotated(key string) string {
 	switch prefix, _, _ := strings.Cut(key, "/"); prefix + "/" {
 	case scrapePrefix:
@@ -152,6 +155,8 @@ func notAnnotated(key string) string {
 		return "by which connections would pass Envoy by"
 	case "k8s.v1.cni.cncf.io/", "v1.multus-cni.io/":
 		return "by which the copy would be in a network where no NetworkPolicy holds"
+	case "cni.projectcalico.org/", "ovn.kubernetes.io/":
+		return "by which the copy would have an address of the original's"
 	}
 	return ""
 }
@@ -209,6 +214,10 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 	return Results{r.result(CodeReplayLeftOut, "the copy of %s is made without %s", r.w.Ref(), strings.Join(unique(left), "; without "))}
 }
 
+// nodeCapabilities are those by which a container changes its node, or the network of its pod
+// in which NetworkPolicies hold.
+var nodeCapabilities = []string{"ALL", "SYS_ADMIN", "NET_ADMIN", "SYS_MODULE", "SYS_RAWIO", "BPF"}
+
 // nameNodeAccess names what of a copy reaches its node past every NetworkPolicy.
 func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 	var found []string
@@ -225,6 +234,11 @@ func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 	for _, c := range containersOf(spec) {
 		if isTrue(field(c, "securityContext", "privileged")) {
 			found = append(found, "container "+strAt(c, "name")+" is privileged")
+		}
+		for _, n := range items(field(c, "securityContext", "capabilities", "add")) {
+			if capability := strings.TrimPrefix(strings.ToUpper(str(n)), "CAP_"); slices.Contains(nodeCapabilities, capability) {
+				found = append(found, "container "+strAt(c, "name")+" has the capability "+capability)
+			}
 		}
 	}
 	if len(found) == 0 {

@@ -478,12 +478,12 @@ func TestPoliciesOfTheOriginalAreNotEditedForTheCopy(t *testing.T) {
 // did for the copy.
 func TestTheCopyGoesThroughEnvoyAndPolicies(t *testing.T) {
 	text := strings.Replace(store(map[string]string{"annotations": "sidecar.speedscale.com/prometheus-port: '9102'\nsidecar.speedscale.com/prometheus-enable-scrape-annotations: 'true'"}), "    metadata:\n      labels:",
-		"    metadata:\n      annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: '5432', k8s.v1.cni.cncf.io/networks: storage, prometheus.io/scrape: 'true', team: web}\n      labels:", 1)
+		"    metadata:\n      annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: '5432', k8s.v1.cni.cncf.io/networks: storage, cni.projectcalico.org/ipAddrs: '[\"10.0.0.1\"]', ovn.kubernetes.io/ip_address: 10.0.0.1, prometheus.io/scrape: 'true', team: web}\n      labels:", 1)
 	run := startReplay(t, text, DefaultConfig(), nil)
 	template := field(run.created["Deployment/BASE"].Node, "spec", "template")
 	annotations := strMap(field(template, "metadata", "annotations"))
 	said := strings.Join(run.says(CodeReplayLeftOut), "\n")
-	for _, key := range []string{"traffic.sidecar.istio.io/excludeOutboundPorts", "k8s.v1.cni.cncf.io/networks", "prometheus.io/scrape"} {
+	for _, key := range []string{"traffic.sidecar.istio.io/excludeOutboundPorts", "k8s.v1.cni.cncf.io/networks", "cni.projectcalico.org/ipAddrs", "ovn.kubernetes.io/ip_address", "prometheus.io/scrape"} {
 		if _, has := annotations[key]; has || !strings.Contains(said, key) {
 			t.Errorf("the copy's annotations are %v, and the results say %q", annotations, said)
 		}
@@ -553,10 +553,12 @@ func TestWhatReachesTheNodeIsSaid(t *testing.T) {
 		container, pod string
 		said           bool
 	}{
-		"an ordinary pod":        {"", "", false},
-		"a privileged container": {"securityContext: {privileged: true}", "", true},
-		"the node's processes":   {"", "hostPID: true", true},
-		"a socket of the node's": {"volumeMounts:\n- {name: run, mountPath: /run, readOnly: true}", "volumes:\n- {name: run, hostPath: {path: /var/run/docker.sock}}", true},
+		"an ordinary pod":             {"", "", false},
+		"a privileged container":      {"securityContext: {privileged: true}", "", true},
+		"a capability":                {"securityContext: {capabilities: {add: [CHOWN, CAP_SYS_ADMIN]}}", "", true},
+		"no capability of the node's": {"securityContext: {capabilities: {add: [CHOWN], drop: [ALL]}}", "", false},
+		"the node's processes":        {"", "hostPID: true", true},
+		"a socket of the node's":      {"volumeMounts:\n- {name: run, mountPath: /run, readOnly: true}", "volumes:\n- {name: run, hostPath: {path: /var/run/docker.sock}}", true},
 	} {
 		run := startReplay(t, store(map[string]string{"container": c.container, "pod": c.pod}), DefaultConfig(), nil)
 		if got := len(run.says(CodeReplayNode)) > 0; got != c.said {

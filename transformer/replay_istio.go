@@ -113,6 +113,9 @@ func (in *input) authorizations(r *replay) ([]*Object, Results) {
 	if len(shared) > 0 {
 		say(CodeReplayAccount, "AuthorizationPolicies admit every pod of a service account, which NetworkPolicies do not: %s", strings.Join(shared, "; "))
 	}
+	if r.namespace() == "" {
+		say(CodeReplayNamespace, "no namespace is known: a principal is that of the service account %s of any namespace, and the Sidecar of the copy opens all Services of its own one, from which the NetworkPolicy alone keeps it; set metadata.namespace before Tapedeck", strings.Join(unique([]string{ours, theirs}), " or "))
+	}
 	return objects, append(results, in.checkAuthorizations(r, parts)...)
 }
 

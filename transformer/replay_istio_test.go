@@ -197,3 +197,18 @@ metadata:
 		}
 	}
 }
+
+// Without a namespace the mesh's objects can't name one, and that is said.
+func TestWhatAMeshOpensWithoutANamespace(t *testing.T) {
+	for _, namespace := range []string{"store", ""} {
+		in, r := playing(t, nil, nil)
+		for _, o := range in.objects {
+			setPair(field(o.Node, "metadata"), "namespace", node(namespace))
+		}
+		in = newInput(in.objects, in.cfg)
+		_, results := in.authorizations(r)
+		if got := slices.ContainsFunc(results, func(r Result) bool { return r.Code() == CodeReplayNamespace }); got != (namespace == "") {
+			t.Errorf("in namespace %q it is said: %t: %v", namespace, got, results)
+		}
+	}
+}

@@ -70,7 +70,7 @@ func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 	}
 	container := mapping(
 		"name", p.container,
-		"image", in.cfg.Image,
+		"image", in.replayImage(r),
 		"imagePullPolicy", pullPolicy(in.cfg),
 		"command", []string{contract.Binary},
 		"args", p.args,
@@ -94,6 +94,15 @@ func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 			"volumes", sequence(volumes...),
 		),
 	)
+}
+
+// replayImage is Tapedeck's image in the pods of a replay: that of the workload's sidecar where
+// others, such as kustomize's `images:`, changed that since a render.
+func (in *input) replayImage(r *replay) string {
+	if r.w != nil && r.w.Object.image != "" {
+		return r.w.Object.image
+	}
+	return in.cfg.Image
 }
 
 // orNil leaves an empty text out of a mapping.

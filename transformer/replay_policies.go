@@ -303,6 +303,9 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 	if r.responds() && r.copied.injecting && in.sinkOf(r.copied) != in.sink {
 		say(CodeReplayLocal, "recordings of %s stay in its pod: a NetworkPolicy can't name %s, the host of the option sink, and would open port %d to the real dependencies, too; a collector in the cluster gets them", r.copied.id(), in.sink.host, in.sink.port)
 	}
+	if names := in.otherPolicies(r.namespace()); len(names) > 0 {
+		say(CodeReplayOtherPolicy, "%s may allow the replay's pods more than its NetworkPolicies do, or less: policies of that kind aren't evaluated; see to it that they leave out the pods that have the label %s", strings.Join(names, " and "), contract.LabelReplay)
+	}
 	if r.responds() {
 		labels := strMap(r.podLabels(contract.PartResponder))
 		if names := in.opening(labels, r.namespace(), "ingress"); len(names) > 0 {
@@ -327,6 +330,23 @@ func (in *input) unnamed(r *replay, destinations []destination) []string {
 		}
 	}
 	return unique(out)
+}
+
+// otherPolicyGroups are the groups of policies that network plugins have beside those of
+// Kubernetes.
+var otherPolicyGroups = []string{"cilium.io", "projectcalico.org", "crd.projectcalico.org", "crd.antrea.io", "policy.networking.k8s.io"}
+
+// otherPolicies names the policies of the input of other kinds that may hold for pods of a
+// namespace.
+func (in *input) otherPolicies(namespace string) []string {
+	var names []string
+	for _, o := range in.objects {
+		if slices.Contains(otherPolicyGroups, o.group()) && strings.HasSuffix(o.kind(), "NetworkPolicy") && (o.namespace() == "" || o.namespace() == namespace) {
+			names = append(names, o.Ref().String())
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // opening names the NetworkPolicies of the input that select pods and allow them something

@@ -299,6 +299,28 @@ func TestReplayPoliciesThatOpenMore(t *testing.T) {
 	}
 }
 
+// What a network plugin's own policies allow isn't evaluated, and that is said.
+func TestPoliciesOfOtherKindsAreNamed(t *testing.T) {
+	for policy, want := range map[string]bool{
+		"{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: theirs, namespace: store}}":   true,
+		"{apiVersion: cilium.io/v2, kind: CiliumClusterwideNetworkPolicy, metadata: {name: theirs}}":          true,
+		"{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: theirs}}":             true,
+		"{apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy, metadata: {name: theirs}}": true,
+		"{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: theirs, namespace: other}}":   false,
+		"{apiVersion: projectcalico.org/v3, kind: IPPool, metadata: {name: theirs}}":                          false,
+		"{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: theirs, namespace: store}}": false,
+		"{apiVersion: example.com/v1, kind: OfficeNetworkPolicy, metadata: {name: theirs, namespace: store}}": false,
+	} {
+		in, r := playing(t, nil, nil, policy)
+		_, results := policies(t, in, r)
+		if got := slices.ContainsFunc(results, func(r Result) bool {
+			return r.Code() == CodeReplayOtherPolicy && strings.Contains(r.Message, "/theirs")
+		}); got != want {
+			t.Errorf("%s is named: %t, want %t: %v", policy, got, want, results)
+		}
+	}
+}
+
 func TestReplayPolicyResults(t *testing.T) {
 	for _, c := range []struct {
 		name   string
