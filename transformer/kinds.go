@@ -6,6 +6,7 @@ import (
 	"net"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,20 +77,53 @@ func (k Kind) Check(value string) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("found %q, allowed: %s", value, k.Allowed)
+		return k.found(value)
 	}
 	if k.check != nil {
 		switch err := k.check(value); {
 		case err != nil && k.hidden:
 			return fmt.Errorf("%w; allowed: %s", err, k.Allowed)
+		case err != nil && mayBeSecret(value): // which the error quotes, or a part of it
+			return k.found(value)
 		case err != nil:
 			return fmt.Errorf("found %q (%w), allowed: %s", value, err, k.Allowed)
 		}
 	}
 	if k.re != nil && !k.re.MatchString(value) {
-		return fmt.Errorf("found %q, allowed: %s", value, k.Allowed)
+		return k.found(value)
 	}
 	return nil
+}
+
+// found is the error of a value that is not allowed.
+func (k Kind) found(value string) error {
+	if mayBeSecret(value) {
+		return fmt.Errorf("found a value that may have a credential, so it is not shown; allowed: %s", k.Allowed)
+	}
+	return fmt.Errorf("found %q, allowed: %s", value, k.Allowed)
+}
+
+// shown is a value as results may show it, "" if they may not.
+func (k Kind) shown(value string) string {
+	if k.hidden || mayBeSecret(value) {
+		return ""
+	}
+	return value
+}
+
+// credential matches signs of one: a URL, which may have a password, words of an Authorization
+// header, and settings whose names say it.
+var credential = regexp.MustCompile(`(?i)://|@|\b(bearer|basic)\s|(token|secret|passw|authorization|api.?key)[^\s,]*\s*[=:]`)
+
+// random matches what may be a token by its form.
+var random = regexp.MustCompile(`[-A-Za-z0-9_+/]{20,}`)
+
+// mayBeSecret tells whether a value looks like a credential that stands in a wrong place, or has
+// one.
+func mayBeSecret(value string) bool {
+	return credential.MatchString(value) || slices.ContainsFunc(random.FindAllString(value, -1), func(s string) bool {
+		return strings.ContainsAny(s, "0123456789") && strings.ToLower(s) != s
+	})
 }
 
 // store checks a value and puts it where a table entry keeps it. The

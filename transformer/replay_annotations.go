@@ -204,10 +204,7 @@ func (q *replayRequest) readAnnotations(cfg *Config, places [][]string) Results 
 		if !isSet {
 			continue
 		}
-		label, shown := "annotation "+row.Key(), src.value
-		if row.Kind.hidden {
-			shown = ""
-		}
+		label, shown := "annotation "+row.Key(), row.Kind.shown(src.value)
 		if why := q.noMeaning(row); why != "" {
 			results = append(results, result(CodeNoMeaning, q.from, "%s has no meaning here: %s", label, why).At(src.path, shown, ""))
 			continue
@@ -270,6 +267,9 @@ func checkSnapshot(v string) error {
 		return errors.New("found a path or a URL; the place of snapshots is the option replayPlace")
 	}
 	if ref, err := contract.ParseSnapshotRef(v); err != nil || ref.String() != v {
+		if mayBeSecret(v) {
+			return errors.New("found something else")
+		}
 		return fmt.Errorf("found %q", v)
 	}
 	return nil
@@ -332,7 +332,7 @@ func eachOf(is string, check func(string) error) func(string) error {
 }
 
 func checkSliceKey(v string) error {
-	if v == "" || len(v) > 512 || strings.TrimSpace(v) != v || strings.Contains(v, ",") || !isLine(v) {
+	if v == "" || len(v) > 512 || strings.Contains(v, "://") || strings.Contains(v, "@") || strings.TrimSpace(v) != v || strings.Contains(v, ",") || !isLine(v) {
 		return errors.New("not a slice key")
 	}
 	return nil

@@ -82,15 +82,12 @@ func (f *fields[T]) read(n *yaml.Node, path string, to *T) (said []statement, re
 		if row.NoMeaning != "" {
 			mute = append(mute, v.path)
 			if i+1 == len(f.found) || f.rows[f.found[i+1].row].NoMeaning != row.NoMeaning {
-				f.results = append(f.results, result(CodeNoMeaning, f.of, "%s%s %s no meaning here: %s", f.what, strings.Join(mute, ", "), verb(mute, "has", "have"), row.NoMeaning).At(v.path, v.value, ""))
+				f.results = append(f.results, result(CodeNoMeaning, f.of, "%s%s %s no meaning here: %s", f.what, strings.Join(mute, ", "), verb(mute, "has", "have"), row.NoMeaning).At(v.path, row.Kind.shown(v.value), ""))
 				mute = nil
 			}
 			continue
 		}
-		shown := v.value
-		if row.Kind.hidden {
-			shown = ""
-		}
+		shown := row.Kind.shown(v.value)
 		if err := row.Kind.Check(v.value); err != nil {
 			f.results = append(f.results, result(CodeBadValue, f.of, "%s%s: %v", f.what, v.path, err).At(v.path, shown, ""))
 			continue
@@ -108,7 +105,7 @@ func (f *fields[T]) walk(n *yaml.Node, path, pattern string, at []int) {
 	}
 	row := slices.IndexFunc(f.rows, func(r fieldRow[T]) bool { return r.Path == pattern })
 	bad := func(allowed string) {
-		f.results = append(f.results, result(CodeBadValue, f.of, "%s%s: found %s, allowed: %s", f.what, path, describeKind(n), allowed).At(path, str(n), ""))
+		f.results = append(f.results, result(CodeBadValue, f.of, "%s%s: found %s, allowed: %s", f.what, path, describeKind(n), allowed).At(path, Kind{}.shown(str(n)), ""))
 	}
 	switch {
 	case row >= 0 && f.rows[row].NoMeaning != "" && (n.Kind == yaml.ScalarNode && n.Value == f.rows[row].Default || n.Kind != yaml.ScalarNode && len(n.Content) == 0):

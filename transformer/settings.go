@@ -53,10 +53,7 @@ func readSettings(w *workload, cfg *Config) (Settings, Results) {
 		}
 		if err := row.Kind.store(row.target(&s), value); err != nil {
 			wrong[row.Name] = true
-			if row.Kind.hidden {
-				value = ""
-			}
-			results = append(results, result(CodeBadValue, w.Object, "annotation %s: %v", row.Key(), err).At(s.where(row.Name), value, ""))
+			results = append(results, result(CodeBadValue, w.Object, "annotation %s: %v", row.Key(), err).At(s.where(row.Name), row.Kind.shown(value), ""))
 		}
 	}
 	if !s.Inject && !wrong["inject"] { // nothing is rendered by what is wrong
@@ -105,29 +102,26 @@ func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map
 			}
 			row, old := v.find(key)
 			if row == nil {
-				results = append(results, v.unknown(o, cfg, key).At(at, str(value), ""))
+				results = append(results, v.unknown(o, cfg, key).At(at, "", ""))
 				continue
 			}
 			switch {
 			case value.Kind != yaml.ScalarNode || isNull(value):
 				wrong[row.Name] = true
-				results = append(results, result(CodeBadValue, o, "annotation %s: found %s, allowed: a string", key, describeKind(value)).At(at, value.Value, ""))
+				results = append(results, result(CodeBadValue, o, "annotation %s: found %s, allowed: a string", key, describeKind(value)).At(at, Kind{}.shown(value.Value), ""))
 				continue
 			case readAs(value) != "":
 				wrong[row.Name] = true
 				results = append(results, unquoted(o, "annotation "+key, at, value))
 				continue
 			}
-			text, shown := value.Value, value.Value
-			if row.Kind.hidden {
-				shown = ""
-			}
+			text, shown := value.Value, row.Kind.shown(value.Value)
 			if old {
 				if key == contract.SidecarPrefix+"tls" && text == "all" { // the former switch had words of its own
 					text, shown = "true", "true"
 				}
 				instead := fmt.Sprintf("%s: %q", row.Key(), shown)
-				if row.Kind.hidden {
+				if shown == "" && text != "" {
 					instead = row.Key()
 				}
 				results = append(results, result(CodeLegacyAnnotation, o, "annotation %s is an old spelling; write %s", key, instead).At(at, shown, ""))
@@ -136,7 +130,11 @@ func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map
 			case seen && !wasOld:
 				continue // the new spelling wins
 			case seen && old && explicit[row.Name].value != text:
-				results = append(results, result(CodeBadCombination, o, "annotation %s: found %q, and %q in another old spelling; allowed: one, as %s", key, text, explicit[row.Name].value, row.Key()).At(at, text, ""))
+				both := fmt.Sprintf("%q, and %q", shown, row.Kind.shown(explicit[row.Name].value))
+				if strings.Contains(both, `""`) {
+					both = "a value, and another one"
+				}
+				results = append(results, result(CodeBadCombination, o, "annotation %s: found %s in another old spelling; allowed: one, as %s", key, both, row.Key()).At(at, shown, ""))
 			}
 			former[row.Name] = old
 			explicit[row.Name] = source{at, text}
