@@ -91,15 +91,80 @@ func (in *input) checkQuotaSums() Results {
 				alone = alone || a > most
 				before, after, n = before+b, after+a, n+1
 			}
+			for _, r := range in.replays {
+				if r.namespace() == o.namespace() && !scoped(o) {
+					copies += r.ownPods() * parseQuantity(q.of(in.replayAmounts(r))[q.resource])
+				}
+			}
 			if before <= most && after > most && n > 1 && !alone {
 				results = append(results, result(CodeQuota, o, "%s has no room for all pods of %d workloads: with the sidecars' their %s is more than %s; raise that, or set %s%s", o.Ref(), n, key, hard[key], contract.SidecarPrefix, q.setting).At(pathKey("spec.hard", key), hard[key], ""))
 			}
 			if after <= most && after+copies > most {
-				results = append(results, result(CodeQuota, o, "%s has no room for the copies of replays: with them the %s of all pods are more than %s; raise that, or lower what the workloads ask for", o.Ref(), key, hard[key]).At(pathKey("spec.hard", key), hard[key], ""))
+				results = append(results, result(CodeQuota, o, "%s has no room for the pods of replays: with the copies, generators and responders the %s of all pods are more than %s; raise that, or lower what the workloads ask for", o.Ref(), key, hard[key]).At(pathKey("spec.hard", key), hard[key], ""))
+			}
+		}
+	}
+	return append(results, in.checkQuotaCounts()...)
+}
+
+// checkQuotaCounts reports ResourceQuotas that have no room for the number of pods or Jobs
+// that replays add.
+func (in *input) checkQuotaCounts() Results {
+	pods := func(w *workload) float64 {
+		if _, owner := w.owner(); owner != "" || !w.serves() {
+			return 0
+		}
+		return w.replicas()
+	}
+	jobs := func(w *workload) float64 {
+		if w.is("batch", "Job") {
+			return 1
+		}
+		return 0
+	}
+	generators := func(r *replay) float64 {
+		if r.generates() {
+			return 1
+		}
+		return 0
+	}
+	var results Results
+	for _, o := range in.byKind["/ResourceQuota"] {
+		for _, c := range []struct {
+			key string
+			of  func(*workload) float64
+			own func(*replay) float64
+		}{{"pods", pods, (*replay).ownPods}, {"count/pods", pods, (*replay).ownPods}, {"count/jobs.batch", jobs, generators}} {
+			text := strAt(o.Node, "spec", "hard", c.key)
+			if quantityKind.Check(text) != nil || scoped(o) {
+				continue
+			}
+			before, after := 0.0, 0.0
+			for _, w := range in.workloads {
+				switch {
+				case w.namespace() != o.namespace():
+				case w.original != nil:
+					after += c.of(w)
+				default:
+					before += c.of(w)
+				}
+			}
+			for _, r := range in.replays {
+				if r.namespace() == o.namespace() {
+					after += c.own(r)
+				}
+			}
+			if most := parseQuantity(text); before <= most && before+after > most {
+				results = append(results, result(CodeQuota, o, "%s has no room for replays: with theirs, %s are %g, and %s are allowed; raise that, or render fewer replays", o.Ref(), c.key, before+after, text).At(pathKey("spec.hard", c.key), text, ""))
 			}
 		}
 	}
 	return results
+}
+
+// scoped tells whether a quota counts some pods of its namespace only.
+func scoped(o *Object) bool {
+	return len(items(field(o.Node, "spec", "scopes"))) > 0 || field(o.Node, "spec", "scopeSelector") != nil
 }
 
 // replicas returns how many pods a workload has at once, as far as it says.

@@ -492,11 +492,38 @@ stringData: {other: ""}
 		{"a quota of limits", full + quota, nil, nil, "quota"},
 		{"a quota of limits that there are", full + quota, map[string]string{"replayLimits": "memory=1Gi"}, nil, ""},
 		{"a quota of limits, and a LimitRange that gives them", full + quota + limitRange, nil, nil, ""},
+		{"a LimitRange with a minimum", full + strings.Replace(limitRange, "default: {memory: 512Mi}", "min: {memory: 1Gi}", 1), nil, nil, "limit-range"},
+		{"a LimitRange with a minimum that there is", full + strings.Replace(limitRange, "default: {memory: 512Mi}", "min: {memory: 1Gi}", 1), map[string]string{"replayRequests": "memory=1Gi"}, nil, ""},
+		{"a LimitRange with a maximum for pods", full + strings.Replace(limitRange, "type: Container, default: {memory: 512Mi}", "type: Pod, max: {cpu: 50m}", 1), nil, nil, "limit-range"},
+		{"a LimitRange for volumes", full + strings.Replace(limitRange, "type: Container, default: {memory: 512Mi}", "type: PersistentVolumeClaim, min: {storage: 1Gi}", 1), nil, nil, ""},
+		{"a LimitRange of another namespace", full + strings.Replace(strings.Replace(limitRange, "default: {memory: 512Mi}", "min: {memory: 1Gi}", 1), "store", "other", 1), nil, nil, ""},
 		{"an old image", full, map[string]string{"imageContract": "2"}, nil, "image-contract"},
 	} {
 		p := play(t, c.manifest, c.options, func(r *replay) { r.Secrets = c.secrets })
 		if got := codesOf(p.in.checkReplayPods(p.r)); got != c.want {
 			t.Errorf("%s: results %q, want %q", c.what, got, c.want)
+		}
+	}
+}
+
+// A quota has room for the pods and the Job of a replay, or a result says that it has not.
+func TestQuotasCountGeneratorAndResponder(t *testing.T) {
+	for hard, want := range map[string]string{
+		"requests.cpu: 2100m":            "quota",
+		"requests.cpu: 4":                "",
+		"pods: 1":                        "quota",
+		"count/pods: 20":                 "",
+		"count/jobs.batch: 0":            "quota",
+		"count/jobs.batch: 1":            "",
+		"pods: 1}, scopes: [Terminating": "",
+	} {
+		quota := "\n---\n{apiVersion: v1, kind: ResourceQuota, metadata: {name: q, namespace: store}, spec: {hard: {" + hard + "}}}"
+		if strings.Contains(hard, "scopes") {
+			quota = strings.Replace(quota, "}}}", "]}}", 1)
+		}
+		p := play(t, shop+quota, nil, func(r *replay) { r.Shards = 1 })
+		if got := codesOf(p.in.checkQuotaSums()); got != want {
+			t.Errorf("%s: results %q, want %q", hard, got, want)
 		}
 	}
 }

@@ -263,28 +263,57 @@ func (in *input) checkReplayPods(r *replay) Results {
 	return append(results, in.checkReplaySecrets(r)...)
 }
 
-// checkReplayQuotas reports ResourceQuotas that refuse the pods, as they count what every
-// container must state then. A LimitRange may state it in the container's stead.
-func (in *input) checkReplayQuotas(r *replay) Results {
-	var limits []limitRange
-	if r.w != nil {
-		limits = in.limitRanges(r.w)
+// resourceOption is the option for what a setting of the sidecar's resources is about.
+func resourceOption(setting string) string {
+	if strings.HasSuffix(setting, "-request") {
+		return "replayRequests"
 	}
-	ours := resourcesOf(mapping("resources", in.replayResources()), limits)
+	return "replayLimits"
+}
+
+// limitsFor returns what of LimitRanges holds for the pods of a replay, and replayAmounts what
+// each container of a generator and a responder has by it.
+func (in *input) limitsFor(r *replay) []limitRange {
+	return in.limitRanges(&workload{Object: r.subject()})
+}
+
+func (in *input) replayAmounts(r *replay) amounts {
+	return resourcesOf(mapping("resources", in.replayResources()), in.limitsFor(r))
+}
+
+// ownPods returns how many pods a replay has beside the copy's.
+func (r *replay) ownPods() (n float64) {
+	if r.generates() {
+		n += float64(r.Shards)
+	}
+	if r.responds() {
+		n++
+	}
+	return n
+}
+
+// checkReplayQuotas reports LimitRanges and ResourceQuotas that refuse the pods, these as they count what
+// every container must state then. A LimitRange may state it in the container's stead.
+func (in *input) checkReplayQuotas(r *replay) Results {
+	limits, ours := in.limitsFor(r), in.replayAmounts(r)
 	var results Results
+	for _, l := range limits {
+		if l.kind != "Container" && l.kind != "Pod" { // each pod has one container
+			continue
+		}
+		for _, refused := range l.refusals(ours) {
+			results = append(results, r.result(CodeLimitRange, "%s refuses the pods of the generator and the responder: their %s; set the option %s", l.Ref(), refused.message, resourceOption(refused.name)))
+		}
+	}
 	for _, o := range in.byKind["/ResourceQuota"] {
 		hard := quantities(field(o.Node, "spec", "hard"))
 		for _, key := range sortedKeys(hard) {
 			q, known := quotaResources[key]
-			if !known || o.namespace() != r.namespace() || len(items(field(o.Node, "spec", "scopes"))) > 0 || field(o.Node, "spec", "scopeSelector") != nil {
+			if !known || o.namespace() != r.namespace() || scoped(o) {
 				continue
 			}
 			if _, has := q.of(ours)[q.resource]; !has {
-				option := "replayLimits"
-				if strings.HasSuffix(q.setting, "-request") {
-					option = "replayRequests"
-				}
-				results = append(results, r.result(CodeQuota, "%s refuses the pods of the generator and the responder: it counts %s, which every container must have then, and they have none; set the option %s", o.Ref(), key, option))
+				results = append(results, r.result(CodeQuota, "%s refuses the pods of the generator and the responder: it counts %s, which every container must have then, and they have none; set the option %s", o.Ref(), key, resourceOption(q.setting)))
 			}
 		}
 	}

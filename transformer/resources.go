@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -186,30 +187,8 @@ func checkLimitRanges(w *workload, ours amounts, limits []limitRange) Results {
 		if l.kind != "Container" {
 			continue
 		}
-		for _, resource := range sortedKeys(l.lowest) {
-			lowest := parseQuantity(l.lowest[resource])
-			if v := ours.requests[resource]; parseQuantity(v) < lowest {
-				refused(l, resource+"-request", v, "%s request is %s, and the minimum is %s", resource, orNone(v), l.lowest[resource])
-			} else if v, has := ours.limits[resource]; has && parseQuantity(v) < lowest {
-				refused(l, resource+"-limit", v, "%s limit is %s, and the minimum is %s", resource, v, l.lowest[resource])
-			}
-		}
-		for _, resource := range sortedKeys(l.highest) {
-			highest := parseQuantity(l.highest[resource])
-			if v := ours.limits[resource]; parseQuantity(v) > highest {
-				refused(l, resource+"-limit", v, "%s limit is %s, and the maximum is %s", resource, v, l.highest[resource])
-			} else if v := ours.requests[resource]; parseQuantity(v) > highest {
-				refused(l, resource+"-request", v, "%s request is %s, and the maximum is %s", resource, v, l.highest[resource])
-			}
-		}
-		for _, resource := range sortedKeys(l.ratio) {
-			request, limit := ours.requests[resource], ours.limits[resource]
-			switch r, m := parseQuantity(request), parseQuantity(limit); {
-			case r == 0 || m == 0:
-				refused(l, resource+"-limit", limit, "%s has the request %s and the limit %s, and their ratio may be at most %s: both are needed", resource, orNone(request), orNone(limit), l.ratio[resource])
-			case m > r*parseQuantity(l.ratio[resource]):
-				refused(l, resource+"-request", request, "%s limit of %s is more than %s times its request of %s", resource, limit, l.ratio[resource], request)
-			}
+		for _, r := range l.refusals(ours) {
+			refused(l, r.name, r.found, "%s", r.message)
 		}
 		var given []string
 		for _, resource := range sortedKeys(l.defaultLimit) {
@@ -228,6 +207,43 @@ func checkLimitRanges(w *workload, ours amounts, limits []limitRange) Results {
 		}
 	}
 	return results
+}
+
+// refusal is why a LimitRange refuses a container: by which of its settings, as cpu-limit, and
+// what that is.
+type refusal struct{ name, found, message string }
+
+// refusals returns why a LimitRange refuses a container with some resources.
+func (l limitRange) refusals(ours amounts) (out []refusal) {
+	refused := func(name, found, message string, args ...any) {
+		out = append(out, refusal{name, found, fmt.Sprintf(message, args...)})
+	}
+	for _, resource := range sortedKeys(l.lowest) {
+		lowest := parseQuantity(l.lowest[resource])
+		if v := ours.requests[resource]; parseQuantity(v) < lowest {
+			refused(resource+"-request", v, "%s request is %s, and the minimum is %s", resource, orNone(v), l.lowest[resource])
+		} else if v, has := ours.limits[resource]; has && parseQuantity(v) < lowest {
+			refused(resource+"-limit", v, "%s limit is %s, and the minimum is %s", resource, v, l.lowest[resource])
+		}
+	}
+	for _, resource := range sortedKeys(l.highest) {
+		highest := parseQuantity(l.highest[resource])
+		if v := ours.limits[resource]; parseQuantity(v) > highest {
+			refused(resource+"-limit", v, "%s limit is %s, and the maximum is %s", resource, v, l.highest[resource])
+		} else if v := ours.requests[resource]; parseQuantity(v) > highest {
+			refused(resource+"-request", v, "%s request is %s, and the maximum is %s", resource, v, l.highest[resource])
+		}
+	}
+	for _, resource := range sortedKeys(l.ratio) {
+		request, limit := ours.requests[resource], ours.limits[resource]
+		switch r, m := parseQuantity(request), parseQuantity(limit); {
+		case r == 0 || m == 0:
+			refused(resource+"-limit", limit, "%s has the request %s and the limit %s, and their ratio may be at most %s: both are needed", resource, orNone(request), orNone(limit), l.ratio[resource])
+		case m > r*parseQuantity(l.ratio[resource]):
+			refused(resource+"-request", request, "%s limit of %s is more than %s times its request of %s", resource, limit, l.ratio[resource], request)
+		}
+	}
+	return out
 }
 
 func orNone(quantity string) string {
