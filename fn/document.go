@@ -21,6 +21,10 @@ type document struct {
 	line int  // number of lines before it in its file
 	json bool // the text is a JSON object, without a separator
 
+	// stood is the text as it was read, where JSON among YAML was spelled anew, and restored
+	// the one that an undo gives back, which is written as it is.
+	stood, restored []byte
+
 	have *yaml.Node // as written; nil where there is nothing but comments
 	want *yaml.Node // what is to be written; nil where there is no object
 
@@ -75,10 +79,7 @@ func cut(src Source) []*document {
 	line := 0
 	for i, text := range texts {
 		lines := bytes.Count(text, []byte("\n"))
-		if mark := separator.Find(text); len(mark) > 0 && splice.IsJSON(text[len(mark):]) {
-			text = append(mark[:len(mark):len(mark)], splice.JSONAsYAML(text[len(mark):])...)
-		}
-		d := &document{text: text, file: transformer.File{Path: src.Name, Index: i}, line: line, json: splice.IsJSON(text)}
+		d := &document{text: readable(text), stood: text, file: transformer.File{Path: src.Name, Index: i}, line: line, json: splice.IsJSON(text)}
 		line += lines
 		if src.Name == "" {
 			d.file.Path = helmSource(text)
@@ -86,6 +87,15 @@ func cut(src Source) []*document {
 		docs[i] = d
 	}
 	return docs
+}
+
+// readable spells JSON behind a separator so that a YAML parser reads it.
+func readable(text []byte) []byte {
+	mark := separator.Find(text)
+	if len(mark) == 0 || !splice.IsJSON(text[len(mark):]) {
+		return text
+	}
+	return append(mark[:len(mark):len(mark)], splice.JSONAsYAML(text[len(mark):])...)
 }
 
 // read parses a source into documents. What can't be read is a result for

@@ -110,7 +110,7 @@ func (d *document) source(have *yaml.Node) (string, error) {
 		return "", fmt.Errorf("it stands in a %s, where no ConfigMap can; write it as a document of its own", kind)
 	}
 	if have == d.have {
-		_, body, tail := parts(d.text)
+		_, body, tail := parts(d.stood)
 		return string(body) + lineEnd(firstLine(tail)), nil
 	}
 	if have == nil {
@@ -230,11 +230,14 @@ func (d *document) exchange() {
 	}
 }
 
-// reread takes another text for the document's, if it can be read.
-func (d *document) reread(text []byte) {
-	if have, err := splice.Parse(text); err == nil && have != nil {
-		d.text, d.have = text, have
+// reread takes another text for the document's, and tells whether it can be read.
+func (d *document) reread(text []byte) bool {
+	have, err := splice.Parse(text)
+	if err != nil || have == nil {
+		return false
 	}
+	d.text, d.have = text, have
+	return true
 }
 
 // exchangeText puts what the document is to be in the place of its body, in the same
@@ -264,7 +267,10 @@ func (d *document) exchangeText(o *transformer.Object) {
 		}
 		text = strings.ReplaceAll(strings.TrimSuffix(printed, "\n"), "\n", lineBreak(d.text))
 	}
-	d.reread(slices.Concat(head, []byte(text), tail))
+	whole := slices.Concat(head, []byte(text), tail)
+	if d.reread(readable(whole)) && o.Held.ConfigMap == nil {
+		d.restored = whole
+	}
 }
 
 // itemText returns what is to be in the place of an item of a list; false where that is

@@ -60,6 +60,7 @@ func trafficReplayForms(t testing.TB) map[string]string {
 		return "apiVersion: v1\nkind: List\nitems:\n" + strings.Join(items, "\n") + "\n"
 	}
 	windows := func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
+	escaped := strings.Replace(one, `"name":`, `"annotations":{"note":"\u2028\ud83d\ude80\/"},"name"`+"\n:", 1)
 	return map[string]string{
 		"alone":                              trafficReplay,
 		"without a line break at the end":    strings.TrimSuffix(trafficReplay, "\n"),
@@ -89,7 +90,10 @@ func trafficReplayForms(t testing.TB) map[string]string {
 		"JSON objects in a row":              one + " " + other(one) + "\n\n" + deployment("a", `"x"`) + "\n",
 		"JSON behind a separator":            "--- " + one + "\n---\n" + plainConfigMap,
 		"JSON below a separator":             "---\n" + one + "\n---\n" + plainConfigMap,
-		"JSON with escapes":                  strings.Replace(one, `"name":`, `"annotations":{"note":"\u2028\ud83d\ude80\/"},"name":`, 1),
+		"JSON with escapes":                  escaped,
+		"JSON with escapes, below YAML":      plainConfigMap + "---\n" + escaped + "\n---\n" + plainConfigMap,
+		"JSON with escapes, above YAML":      escaped + "\n---\n" + plainConfigMap,
+		"JSON with escapes, on the line":     "--- " + indent(t, escaped, " ") + "\n",
 		"braces":                             flow + "\n",
 		"braces behind a separator":          "--- " + flow + " # why\n---\n" + plainConfigMap,
 		"in a list":                          list("# above", item, "- "+strings.ReplaceAll(strings.TrimSpace(plainConfigMap), "\n", "\n  ")),

@@ -48,6 +48,9 @@ func assemble(docs []*document, marks bool) ([]byte, error) {
 			continue
 		}
 		text := d.text
+		if d.restored != nil {
+			text = d.restored
+		}
 		switch {
 		case json && begins && out.Len() > 0:
 			endLine(&out, text)
@@ -57,7 +60,7 @@ func assemble(docs []*document, marks bool) ([]byte, error) {
 			endLine(&out, text)
 			out.WriteString(jsonMark + lineBreak(text))
 		}
-		if d.json && !json {
+		if d.json && !json && d.restored == nil {
 			text = splice.JSONAsYAML(text)
 		}
 		begins = false
@@ -134,6 +137,7 @@ func (d *document) apply() (err error) {
 		return nil
 	}
 	d.exchange()
+	before := d.text
 	var spellings []splice.Spelling
 	for _, o := range d.objects {
 		for n, token := range o.Spelled {
@@ -141,6 +145,9 @@ func (d *document) apply() (err error) {
 		}
 	}
 	d.text, d.reformatted, err = splice.Apply(d.text, d.have, d.want, spellings...)
+	if !bytes.Equal(d.text, before) {
+		d.restored = nil
+	}
 	d.have, d.want, d.items, d.objects, d.held, d.sources = nil, nil, nil, nil, nil, nil // the trees are most of a render's memory
 	return err
 }
