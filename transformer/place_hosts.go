@@ -51,10 +51,13 @@ func storeHosts(hosts ...string) External {
 	return External{Name: "store", Hosts: hosts, Scheme: "https", Port: schemePorts["https"], Private: true}
 }
 
+// identityEntry names the hosts that hand out credentials.
+const identityEntry = "identity"
+
 // metadataHost opens addresses of the node, on which a cloud hands out credentials. Envoy
 // tells TCP by addresses, so the name says only what they are.
 func metadataHost(name string, addresses ...string) External {
-	return External{Name: "identity", Hosts: []string{name}, Addresses: addresses, Scheme: "tcp", Port: 80, Private: true}
+	return External{Name: identityEntry, Hosts: []string{name}, Addresses: addresses, Scheme: "tcp", Port: 80, Private: true}
 }
 
 // endpointHosts opens an endpoint that is not a Service: a name, and under it the buckets'

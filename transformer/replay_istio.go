@@ -373,7 +373,8 @@ func (in *input) openSidecar(spec *yaml.Node, w *workload, namespaces []string) 
 }
 
 // confine gives the spec of the copy's Sidecar an egress that leads to its responder and
-// the collector alone, and to what Istio's own namespace has.
+// the collector alone. Envoy reaches istiod past it, and Istio's namespace has more than that:
+// a gateway there leads to production.
 func (in *input) confine(spec *yaml.Node, r *replay) {
 	hosts := []string{egressService(r.responderName(), r.namespace(), r.namespace())}
 	if c := in.sinkOf(r.copied); c != nil && c.service != "" {
@@ -381,7 +382,7 @@ func (in *input) confine(spec *yaml.Node, r *replay) {
 	}
 	own := istioNode(&networking.Sidecar{
 		OutboundTrafficPolicy: &networking.OutboundTrafficPolicy{Mode: networking.OutboundTrafficPolicy_REGISTRY_ONLY},
-		Egress:                []*networking.IstioEgressListener{{Hosts: append(unique(hosts), rootNamespace+"/*")}},
+		Egress:                []*networking.IstioEgressListener{{Hosts: unique(hosts)}},
 	})
 	for i := 0; i+1 < len(own.Content); i += 2 {
 		setPair(spec, own.Content[i].Value, own.Content[i+1])
@@ -399,18 +400,50 @@ func (in *input) placeEntries(r *replay) ([]*Object, Results) {
 		}
 		var objects []*Object
 		var results Results
+		var hosts []string
 		for _, x := range PlaceHosts(*place) {
-			if in.opened(x, r.namespace()) {
+			if in.opened(x, r.namespace()) || place.Scheme == "s3" && x.Name == identityEntry && in.hasRole(r) {
 				continue
 			}
 			objects = append(objects, r.object(part, istioGroup+"/"+in.version, "ServiceEntry", r.policyName(part)+"-"+x.Name, istioNode(x.spec())))
 			if host := x.Hosts[0]; strings.HasPrefix(host, "*.") {
-				results = append(results, r.result(CodeReplayPlaceOpen, "the option replayPlace is %s, which does not say where that is, so %s is open to the namespace under REGISTRY_ONLY; add ?region= of S3, or ?storage_account= of Azure, to open less", place, host))
+				wide := r.result(CodeReplayPlaceOpen, "the option replayPlace is %s, which does not say where that is, so under REGISTRY_ONLY %s is open to every pod of the namespace, those of production included; to open only the hosts of the place, write %s", place, host, narrower(*place))
+				wide.Severity = Warning
+				results = append(results, wide)
+				continue
 			}
+			hosts = append(hosts, cmp.Or(strings.Join(x.Addresses, ", "), strings.Join(x.Hosts, ", ")))
+		}
+		if len(hosts) > 0 {
+			results = append(results, r.result(CodeReplayPlaceOpen, "under REGISTRY_ONLY, every pod of the namespace, those of production included, may call what the replay's pods need for the option replayPlace, since a ServiceEntry holds for whole namespaces: %s", strings.Join(hosts, ", ")))
 		}
 		return objects, results // they hold for the namespace
 	}
 	return nil, nil
+}
+
+// narrower is how a place is written that says where it is.
+func narrower(place contract.Place) string {
+	setting := "region=REGION"
+	if place.Scheme == "azblob" {
+		setting = "storage_account=ACCOUNT"
+	}
+	separator := "?"
+	if strings.Contains(place.String(), "?") {
+		separator = "&"
+	}
+	return place.String() + separator + setting
+}
+
+// amazonRole is the annotation by which pods of a service account get their credentials from
+// STS, and need none of the node:
+// https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html.
+const amazonRole = "eks.amazonaws.com/role-arn"
+
+// hasRole tells whether the input says that the service account of a replay's pods has a role.
+func (in *input) hasRole(r *replay) bool {
+	o := in.find("", "ServiceAccount", r.namespace(), cmp.Or(in.cfg.ReplayServiceAccount, defaultAccount))
+	return o != nil && o.annotation(amazonRole) != ""
 }
 
 // opened tells whether ServiceEntries of the input open all hosts to a namespace.

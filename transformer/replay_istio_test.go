@@ -53,7 +53,7 @@ func TestReplayInAMesh(t *testing.T) {
 	const (
 		copyAdmits      = "{selector: {matchLabels: {copy}}, action: ALLOW, rules: [{from: [{source: {principals: [cluster.local/ns/store/sa/default]}}]}]}"
 		responderAdmits = `{selector: {matchLabels: {responder}}, action: ALLOW, rules: [{from: [{source: {principals: [cluster.local/ns/store/sa/default]}}], to: [{operation: {ports: ["4140", "4141"]}}]}, {from: [{source: {principals: [cluster.local/ns/store/sa/default]}}], to: [{operation: {ports: ["4141"]}}]}]}`
-		confined        = "{workloadSelector: {labels: {copy}}, egress: [{hosts: [./shop-replay-0acnxl57-mock.store.svc.cluster.local, istio-system/*]}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"
+		confined        = "{workloadSelector: {labels: {copy}}, egress: [{hosts: [./shop-replay-0acnxl57-mock.store.svc.cluster.local]}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"
 		bucket          = "{hosts: [tapes.s3.eu-central-1.amazonaws.com, s3.eu-central-1.amazonaws.com, sts.eu-central-1.amazonaws.com], location: MESH_EXTERNAL, ports: [{name: https, number: 443, protocol: TLS}], resolution: NONE, exportTo: [.]}"
 		agent           = "{hosts: [eks-pod-identity-agent.internal], location: MESH_EXTERNAL, ports: [{name: tcp, number: 80, protocol: TCP}], resolution: NONE, addresses: [169.254.170.23, 'fd00:ec2::23'], exportTo: [.]}"
 	)
@@ -74,7 +74,13 @@ func TestReplayInAMesh(t *testing.T) {
 			settings: map[string]string{"replayPlace": "s3://tapes?region=eu-central-1"},
 			want: map[string]string{"AuthorizationPolicy": copyAdmits, "AuthorizationPolicy-mock": responderAdmits, "Sidecar": confined,
 				"Sidecar-mock": "", "Sidecar-generator": "", "ServiceEntry-generator-store": bucket, "ServiceEntry-generator-identity": agent},
-			codes: []Code{CodeReplayAccount}},
+			codes: []Code{CodeReplayAccount, CodeReplayPlaceOpen}},
+		{name: "a service account with a role needs no credentials of the node", settings: map[string]string{"replayPlace": "s3://tapes?region=eu-central-1", "replayServiceAccount": "replay"},
+			input: []string{"apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: replay, namespace: store, annotations: {eks.amazonaws.com/role-arn: 'arn:aws:iam::1:role/replay'}}"},
+			want:  map[string]string{"ServiceEntry-generator-store": bucket, "ServiceEntry-generator-identity": ""}, codes: []Code{CodeReplayAccount, CodeReplayPlaceOpen}},
+		{name: "at Google the node hands out all credentials", settings: map[string]string{"replayPlace": "gs://tapes"},
+			input: []string{"apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: default, namespace: store, annotations: {eks.amazonaws.com/role-arn: x}}"},
+			want:  map[string]string{"ServiceEntry-generator-identity": "{hosts: [metadata.google.internal], location: MESH_EXTERNAL, ports: [{name: tcp, number: 80, protocol: TCP}], resolution: NONE, addresses: [169.254.169.254], exportTo: [.]}"}, codes: []Code{CodeReplayAccount, CodeReplayPlaceOpen}},
 		{name: "service accounts of their own",
 			settings: map[string]string{"replayServiceAccount": "replay"},
 			change: func(r *replay) {
@@ -110,17 +116,17 @@ func TestReplayInAMesh(t *testing.T) {
 			want:  map[string]string{"Sidecar": "", "Sidecar-mock": "", "Sidecar-generator": ""},
 			codes: []Code{CodeReplayAccount, CodeReplayEgressClosed, CodeReplayEgressClosed, CodeReplayEgressClosed}},
 		{name: "the copy records to a collector", settings: map[string]string{"sink": "http://collector.speedscale:4310"},
-			want:  map[string]string{"Sidecar": strings.Replace(confined, "istio-system", "speedscale/collector.speedscale.svc.cluster.local, istio-system", 1)},
+			want:  map[string]string{"Sidecar": strings.Replace(confined, "cluster.local]", "cluster.local, speedscale/collector.speedscale.svc.cluster.local]", 1)},
 			codes: []Code{CodeReplayAccount}},
 		{name: "hosts that are open already", settings: map[string]string{"replayPlace": "s3://tapes?region=eu-central-1"},
 			input: []string{"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: aws, namespace: egress}\nspec: {hosts: ['*.amazonaws.com'], ports: [{number: 443, name: tls, protocol: TLS}]}"},
-			want:  map[string]string{"ServiceEntry-generator-store": "", "ServiceEntry-generator-identity": agent}, codes: []Code{CodeReplayAccount}},
+			want:  map[string]string{"ServiceEntry-generator-store": "", "ServiceEntry-generator-identity": agent}, codes: []Code{CodeReplayAccount, CodeReplayPlaceOpen}},
 		{name: "a bucket in a region that is not known", settings: map[string]string{"replayPlace": "s3://tapes"},
 			want:  map[string]string{"ServiceEntry-generator-store": "{hosts: ['*.amazonaws.com'], location: MESH_EXTERNAL, ports: [{name: https, number: 443, protocol: TLS}], resolution: NONE, exportTo: [.]}"},
-			codes: []Code{CodeReplayAccount, CodeReplayPlaceOpen}},
+			codes: []Code{CodeReplayAccount, CodeReplayPlaceOpen, CodeReplayPlaceOpen}},
 		{name: "hosts that are open to others", settings: map[string]string{"replayPlace": "s3://tapes?region=eu-central-1"},
 			input: []string{"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: aws, namespace: egress}\nspec: {exportTo: ['.'], hosts: ['*.amazonaws.com'], ports: [{number: 443, name: tls, protocol: TLS}]}"},
-			want:  map[string]string{"ServiceEntry-generator-store": bucket}, codes: []Code{CodeReplayAccount}},
+			want:  map[string]string{"ServiceEntry-generator-store": bucket}, codes: []Code{CodeReplayAccount, CodeReplayPlaceOpen}},
 		{name: "no mutual TLS in the namespace", input: []string{policy("PeerAuthentication", "{mtls: {mode: DISABLE}}")},
 			want: map[string]string{"AuthorizationPolicy": "", "AuthorizationPolicy-mock": ""}, codes: []Code{CodeReplayIdentity, CodeReplayIdentity, CodeReplayAccount}},
 		{name: "mutual TLS that a namespace has again", input: []string{policy("PeerAuthentication", "{mtls: {mode: STRICT}}"), strings.Replace(policy("PeerAuthentication", "{mtls: {mode: DISABLE}}"), "namespace: store", "namespace: istio-system", 1)},
@@ -152,6 +158,30 @@ func TestReplayInAMesh(t *testing.T) {
 				t.Errorf("results %v, want %v:\n%v", codes, c.codes, results)
 			}
 		})
+	}
+}
+
+// What a mesh opens for a replay is open to production, too: a place that does not say where it
+// is opens a whole cloud.
+func TestAWidePlaceIsAWarning(t *testing.T) {
+	for place, want := range map[string]string{
+		"s3://tapes":                         "write s3://tapes?region=REGION",
+		"s3://tapes?profile=x":               "write s3://tapes?profile=x&region=REGION",
+		"azblob://tapes":                     "write azblob://tapes?storage_account=ACCOUNT",
+		"s3://tapes?region=eu-central-1":     "",
+		"azblob://tapes?storage_account=abc": "",
+	} {
+		in, r := playing(t, map[string]string{"replayPlace": place}, nil)
+		_, results := in.placeEntries(r)
+		got := ""
+		for _, result := range results {
+			if result.Code() == CodeReplayPlaceOpen && result.Severity == Warning {
+				got = result.Message
+			}
+		}
+		if want == "" && got != "" || !strings.HasSuffix(got, want) {
+			t.Errorf("%s: warned of %q, want %q", place, got, want)
+		}
 	}
 }
 
