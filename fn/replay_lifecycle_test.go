@@ -121,3 +121,28 @@ func sameObjects(a, b string) bool {
 	}
 	return slices.Equal(sorted(a), sorted(b))
 }
+
+// TestReplayAfterANamespaceOverlay has kustomize's namespace applied behind the render: URLs
+// name the former one, and the next render and uninject say so.
+func TestReplayAfterANamespaceOverlay(t *testing.T) {
+	once := renderReplayed(t, replayedShop)
+	moved := strings.ReplaceAll(once, "namespace: store", "namespace: other")
+	if moved == once {
+		t.Fatal("nothing was moved")
+	}
+	_, rendered, err := fn.Render([]fn.Source{{Text: []byte(moved)}}, replayConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, taken, err := fn.Uninject([]fn.Source{{Text: []byte(moved)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for by, results := range map[string]transformer.Results{"render": rendered, "uninject": taken} {
+		if !slices.ContainsFunc(results, func(r transformer.Result) bool {
+			return r.Code() == transformer.CodeReplayRenamed && strings.Contains(r.Message, "name the namespace store") && strings.Contains(r.Message, "in other")
+		}) {
+			t.Errorf("%s does not say that the replay was moved: %v", by, results)
+		}
+	}
+}

@@ -18,6 +18,7 @@ var gathered = map[Code]gathering{
 
 	CodeReplayPolicy:  {name: namedByObject},
 	CodeReplayLocal:   {name: namedByObject},
+	CodeReplayMesh:    {name: namedByObject},
 	CodeReplayAccount: {name: namedByObject},
 
 	CodeEnvFrom: {name: func(r Result) string { // for each Secret and ConfigMap

@@ -58,6 +58,7 @@ const (
 	CodeReplayPassthrough  Code = "replay-passthrough-open"
 	CodeReplayAccount      Code = "replay-service-account"
 	CodeReplayPlaceOpen    Code = "replay-place-open"
+	CodeReplayMesh         Code = "replay-mesh-unknown"
 	CodeReplayIdentity     Code = "replay-no-identity"
 	CodeReplayDenied       Code = "replay-denied"
 	CodeReplayOtherPolicy  Code = "replay-other-policy"
@@ -233,6 +234,7 @@ var reasons = map[Code]Reason{
 	CodeReplayPassthrough:  {Info, false, "A NetworkPolicy opens the ports of hosts that the responder passes calls on to, or the generator sends to, at every address, because it can't name hosts.", ""},
 	CodeReplayAccount:      {Info, false, "AuthorizationPolicies tell pods by their service account, and parts of a replay share theirs with other pods, which are then admitted, too.", "Set the options replayServiceAccount and replayCopyServiceAccount to service accounts that nothing else has."},
 	CodeReplayPlaceOpen:    {Info, false, "ServiceEntries open the hosts of the place to all pods of the namespace. It is a warning where the place does not name its region or account, so that all of them are open.", "Put region or storage_account into the option replayPlace: see docs/places.md."},
+	CodeReplayMesh:         {Info, false, "Nothing in the input says whether the pods of a replay are in a mesh, so it has no AuthorizationPolicies, ServiceEntries and Sidecar.", "Nothing, without Istio. Or else render the Namespace together with the workload, or set a label of the pods such as sidecar.istio.io/inject."},
 	CodeReplayIdentity:     {Warning, false, "Pods of a replay are called without mutual TLS, so no AuthorizationPolicy can tell who calls them.", "Nothing, where NetworkPolicies are enforced. Or else enable mutual TLS in the namespace."},
 	CodeReplayDenied:       {Warning, false, "Policies of the input also select the pods of a replay, and may refuse the recorded requests.", "Exclude the pods of replays, or expect that those requests fail."},
 	CodeReplayOtherPolicy:  {Warning, false, "The input has policies of a network plugin that may hold for the pods of a replay, and that a render does not evaluate.", "Leave the pods that have the label tapedeck.dev/replay out of them, or make sure that they allow no more than the NetworkPolicies of the replay."},
@@ -302,7 +304,7 @@ var reasons = map[Code]Reason{
 
 	CodeHeld:          {Info, false, "A TrafficReplay or TestConfig is kept in a ConfigMap that stands in its place, because no cluster has to know its kind. The next render and uninject find its text there.", ""},
 	CodeHoldRefused:   {Error, false, "A ConfigMap can't keep a TrafficReplay or TestConfig, or keeps something that no render writes.", "The result says why."},
-	CodeReplayRenamed: {Warning, false, "An object of a replay was renamed since the render: the parts of a replay do not find each other any more.", "Apply namePrefix, nameSuffix and namespace of an overlay before Tapedeck, and render the result."},
+	CodeReplayRenamed: {Warning, false, "An object of a replay was renamed, or moved to another namespace, since the render: the parts of a replay do not find each other any more.", "Apply namePrefix, nameSuffix and namespace of an overlay before Tapedeck, and render the result."},
 
 	CodeNotManifest:    {Info, false, "A file of a directory is no Kubernetes manifest, so it is left out. A file that was named is an error.", "Name manifests alone. Render a chart's templates with `helm template`, and a kustomization with `-k`."},
 	CodeConfigDocument: {Warning, false, "A configuration stands among the manifests, where it configures nothing.", "Give it with --config, and take it out of the manifests: no cluster knows its kind."},

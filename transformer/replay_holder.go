@@ -249,17 +249,42 @@ func checkHolders(objects []*Object) (results Results) {
 }
 
 // checkRenamed reports a Deployment, Service or Job of a replay that has another name than
-// a render gives it. What else a replay has is renamed together with these.
+// a render gives it, or is in another namespace than it calls. What else a replay has is renamed together with these.
 func checkRenamed(o *Object) Results {
 	base := strAt(o.Node, "metadata", "labels", contract.LabelReplay)
 	if !replayBase.MatchString(base) || !o.is("apps", "Deployment") && !o.is("", "Service") && !o.is("batch", "Job") {
 		return nil
+	}
+	if called := calledNamespace(o, base); called != "" && o.namespace() != "" && called != o.namespace() {
+		return Results{result(CodeReplayRenamed, o, "the URLs of %s name the namespace %s, and it is in %s. %s", o.Ref(), called, o.namespace(), reasons[CodeReplayRenamed].Help).At("metadata.namespace", o.namespace(), called)}
 	}
 	hash, known := strings.CutPrefix(strings.TrimSuffix(o.name(), responderSuffix), base[:len(base)-hashLength])
 	if known && len(hash) == hashLength { // that of a Job is its own
 		return nil
 	}
 	return Results{result(CodeReplayRenamed, o, "%s %s", reasons[CodeReplayRenamed].Sentence, reasons[CodeReplayRenamed].Help).At("metadata.name", o.name(), "")}
+}
+
+// calledNamespace returns the namespace in which the containers of a replay's object call its
+// Services, "" if they name none.
+func calledNamespace(o *Object, base string) string {
+	w := asWorkload(o)
+	if w == nil {
+		return ""
+	}
+	host := regexp.MustCompile("://" + regexp.QuoteMeta(base) + "(?:" + responderSuffix + `)?\.([-a-z0-9]+):`)
+	for _, c := range w.allContainers() {
+		texts := append(items(field(c.Node, "command")), items(field(c.Node, "args"))...)
+		for _, v := range items(field(c.Node, "env")) {
+			texts = append(texts, field(v, "value"))
+		}
+		for _, text := range texts {
+			if m := host.FindStringSubmatch(str(text)); m != nil {
+				return m[1]
+			}
+		}
+	}
+	return ""
 }
 
 // setBookkeeping gives a node the annotations by which an orchestrator keeps track of

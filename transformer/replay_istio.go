@@ -35,7 +35,20 @@ func (in *input) replayIstio(r *replay) ([]*Object, Results) {
 		more, found := build(r)
 		objects, results = append(objects, more...), append(results, found...)
 	}
-	return objects, results
+	return objects, append(results, in.checkMesh(r)...)
+}
+
+// checkMesh says that nobody knows whether the pods of a replay are in a mesh. Of a captured
+// workload the option inbound says it.
+func (in *input) checkMesh(r *replay) Results {
+	w := cmp.Or(r.copied, in.parts(r)[contract.PartGenerator])
+	if w == nil || in.cfg.Inbound != inboundSidecar || in.inMesh(w) || w.proxyless() || in.namespaceOf(w.Object) != nil {
+		return nil
+	}
+	if path, _ := in.outOfMesh(w); path != "" {
+		return nil
+	}
+	return Results{r.result(CodeReplayMesh, "the Namespace of the replay is not in the input, so nothing says whether its pods are in a mesh, and no AuthorizationPolicy, ServiceEntry or Sidecar was written; with Istio, render the Namespace together with the workload")}
 }
 
 // parts returns the parts of a replay that have pods, with those pods. Of a generator and a

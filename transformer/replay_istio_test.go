@@ -91,7 +91,14 @@ func TestReplayInAMesh(t *testing.T) {
 				"AuthorizationPolicy-mock": strings.Replace(strings.Replace(responderAdmits, "sa/default", "sa/shop-copy", 1), "sa/default", "sa/replay", 1),
 			}},
 		{name: "no mesh", change: unlabelled,
-			want: map[string]string{"AuthorizationPolicy": "", "AuthorizationPolicy-mock": "", "Sidecar": "", "ServiceEntry-generator-store": ""}, settings: map[string]string{"replayPlace": "s3://tapes"}},
+			want: map[string]string{"AuthorizationPolicy": "", "AuthorizationPolicy-mock": "", "Sidecar": "", "ServiceEntry-generator-store": ""}, settings: map[string]string{"replayPlace": "s3://tapes"}, input: []string{strings.Replace(istioNamespace, "LABEL", "team: a", 1)}},
+		{name: "nobody knows of a mesh", change: unlabelled, want: map[string]string{"AuthorizationPolicy": "", "Sidecar": ""}, codes: []Code{CodeReplayMesh}},
+		{name: "nor of one for a generator alone", change: func(r *replay) { unlabelled(r); r.copied, r.URL = nil, "http://staging.example.com" }, codes: []Code{CodeReplayMesh}},
+		{name: "pods that want no mesh", change: func(r *replay) {
+			setLabel(r.w, "sidecar.istio.io/inject", "false")
+			setLabel(r.copied, "sidecar.istio.io/inject", "false")
+		}},
+		{name: "no Istio", change: unlabelled, settings: map[string]string{"inbound": "service"}},
 		{name: "ztunnel does not know cluster.local, and has no Sidecars",
 			change: unlabelled, input: []string{strings.Replace(istioNamespace, "LABEL", "istio.io/dataplane-mode: ambient", 1)}, settings: map[string]string{"replayPlace": "s3://tapes"},
 			want:  map[string]string{"AuthorizationPolicy": strings.Replace(copyAdmits, "cluster.local/ns/store/sa/default", "'*/ns/store/sa/default'", 1), "Sidecar": "", "ServiceEntry-generator-store": ""},
