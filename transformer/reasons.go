@@ -311,7 +311,7 @@ var reasons = map[Code]Reason{
 
 	CodeReplayRendered:   {Info, false, "A replay was rendered.", ""},
 	CodeReplayIgnored:    {Info, false, "Something that asks for a replay is to be left alone, or is never applied.", ""},
-	CodeSnapshotUnpinned: {Warning, false, "A replay names its snapshot without the digest: who can write to the place can put another one there; `strict` makes an error of it.", "Write ID@sha256:DIGEST, as `tapedeck snapshot list` prints it."},
+	CodeSnapshotUnpinned: {Warning, false, "A replay names its snapshot without the digest: who can write to the place can put another one there; `strict` makes an error of it.", "Write ID@sha256:DIGEST, as `tapedeck snapshot show` prints it."},
 	CodeReplayField:      {Warning, false, "A TrafficReplay or a test config has a field that is not known; `strict` makes an error of it.", "Correct the field's name, or remove it; docs/cluster-replay.md has all names."},
 	CodeReplayNotMocked:  {Warning, false, "A full replay lists no mocks, so nothing is mocked.", "List slice keys under mocks, or * for all."},
 	CodeReplayNoSnapshot: {Error, false, "Something is said of a replay, and not which snapshot is replayed.", "Set replay.speedscale.com/snapshot-id, or spec.snapshotID."},

@@ -79,7 +79,7 @@ func ReplayAnnotations() []Annotation { return replayAnnotations }
 
 var replayAnnotations = []Annotation{
 	{Name: "snapshot-id", Replay: true, Kind: snapshotKind, Former: []string{"scenarioid"},
-		Doc:  "Snapshot that is replayed; asks for the replay. With `@sha256:` and its digest, as `tapedeck snapshot` prints it, nobody can put another one in its place.",
+		Doc:  "Snapshot that is replayed; asks for the replay. With `@sha256:` and its digest, as `tapedeck snapshot show` prints it, nobody can put another one in its place.",
 		asks: func(q *replayRequest) any { return &q.SnapshotID }},
 	{Name: "testconfig-id", Replay: true, Kind: idKind, Default: standardConfig, Former: []string{"testconfigid"},
 		Doc:  "[Test config](cluster-replay.md#test-configs): " + "load, goals and how answers are compared.",
@@ -285,7 +285,10 @@ func parseTarget(v string) (t target, err error) {
 	if before, after, isURL := strings.Cut(v, "://"); isURL {
 		t.scheme, authority = before, strings.TrimSuffix(after, "/")
 		if !slices.Contains(targetSchemes, t.scheme) {
-			return target{}, errors.New("another scheme")
+			if hostName.MatchString(t.scheme) {
+				return target{}, fmt.Errorf("found scheme %s", t.scheme)
+			}
+			return target{}, errors.New("found another scheme")
 		}
 	}
 	switch {
@@ -300,6 +303,9 @@ func parseTarget(v string) (t target, err error) {
 	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
 		t.host, t.port = authority[:i], authority[i+1:]
 		if err := checkPort(t.port); err != nil {
+			if checkNumber(t.port) == nil {
+				return target{}, fmt.Errorf("found port %s, which is none", t.port)
+			}
 			return target{}, errors.New("its port is none")
 		}
 		t.port = strconv.Itoa(atoi(t.port))

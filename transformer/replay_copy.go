@@ -89,8 +89,12 @@ func (in *input) checkSelected(r *replay) Results {
 		found := in.servicesOfPods(r.namespace(), labels)
 		slices.SortFunc(found, func(a, b *service) int { return strings.Compare(a.id(), b.id()) })
 		for _, s := range found {
+			at := "spec.selector"
+			if s.entry() {
+				at = "spec.workloadSelector.labels"
+			}
 			results = append(results, result(CodeReplaySelected, s.Object, "%s selects the pods of a replay's %s too, %s in namespace %q, so its callers would be answered from mocks; allowed: a selector with a label of the application", s.Ref(), part, r.name, r.namespace()).
-				At("spec.selector", labelText(s.selector), ""))
+				At(at, labelText(s.selector), ""))
 		}
 	}
 	for _, w := range in.workloads {

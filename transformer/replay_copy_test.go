@@ -390,6 +390,9 @@ func TestWhatCannotBeCopied(t *testing.T) {
 			if r.Severity == Error {
 				failed = append(failed, r.Code())
 			}
+			if r.Code() == CodeReplaySelected && r.ResourceRef.Kind == "ServiceEntry" && r.Field.Path != "spec.workloadSelector.labels" {
+				t.Errorf("%s: the error is at %s", name, r.Field.Path)
+			}
 		}
 		if want := slices.DeleteFunc([]Code{c.want}, func(c Code) bool { return c == "" }); !slices.Equal(slices.Compact(failed), want) {
 			t.Errorf("%s: errors %q, want %q: %v", name, failed, want, run.results)

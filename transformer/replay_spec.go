@@ -74,8 +74,13 @@ func (in *input) replayedTo(from *Object, t *replayTarget) (*workload, Result) {
 			return fail(CodeReplayWorkload, "Service %s leads to %d workloads of the input, allowed: the name and kind of one workload; the input has %s", ref.Name, len(found), in.workloadNames(ref.Namespace))
 		}
 	}
+	var others []string // apiVersions
 	for _, w := range in.workloads {
-		if w.Object.kind() == ref.Kind && w.name() == ref.Name && w.namespace() == ref.Namespace && (!hasGroup || w.group() == group) {
+		switch {
+		case w.Object.kind() != ref.Kind || w.name() != ref.Name || w.namespace() != ref.Namespace:
+		case hasGroup && w.group() != group:
+			others = append(others, w.apiVersion())
+		default:
 			found = append(found, w)
 		}
 	}
@@ -84,6 +89,8 @@ func (in *input) replayedTo(from *Object, t *replayTarget) (*workload, Result) {
 		where = " in namespace " + ref.Namespace
 	}
 	switch {
+	case len(found) == 0 && len(others) > 0:
+		return fail(CodeReplayWorkload, "found apiVersion %s of %s/%s%s, allowed: %s, which it has in the input", ref.APIVersion, ref.Kind, ref.Name, where, oneOf(others))
 	case len(found) == 0:
 		return fail(CodeReplayWorkload, "found %s/%s%s, which is not in the input, allowed: a workload that is rendered together with the %s; the input has %s", ref.Kind, ref.Name, where, trafficReplayKind, in.workloadNames(ref.Namespace))
 	case len(found) > 1:
@@ -134,7 +141,7 @@ func (in *input) replaysOf(q *replayRequest) (replays []*replay, results Results
 	}
 	base.Snapshot, _ = contract.ParseSnapshotRef(q.SnapshotID)
 	if base.Snapshot.Digest == "" {
-		r := q.statement("snapshot-id", "snapshotID").result(CodeSnapshotUnpinned, q.from, "names a snapshot without its digest, so who can write to the place can put another one there; write ID@sha256:DIGEST, as `tapedeck snapshot create` and `list` print it")
+		r := q.statement("snapshot-id", "snapshotID").result(CodeSnapshotUnpinned, q.from, "names a snapshot without its digest, so who can write to the place can put another one there; write ID@sha256:DIGEST, as `tapedeck snapshot create` and `show` print it")
 		results = append(results, r.ifStrict(in.cfg))
 	}
 	for _, s := range q.said {

@@ -366,7 +366,7 @@ func (in *input) testConfig(q *replayRequest) (*testConfig, Results) {
 	texts := in.foreignConfigs(q.from.namespace(), id)
 	switch len(texts) {
 	case 0:
-		return nil, Results{asked.result(CodeReplayConfig, q.from, "names no test config; allowed: %s, a TestConfig of the input, or the ecosystem's JSON in a ConfigMap of it, both in the namespace of what asks", in.configNames(q.from.namespace()))}
+		return nil, Results{asked.result(CodeReplayConfig, q.from, "names %q, which is no test config; allowed: %s, a TestConfig of the input, or the ecosystem's JSON in a ConfigMap of it, both in the namespace of what asks", id, in.configNames(q.from.namespace()))}
 	case 1:
 		return in.foreignConfig(id, texts[0])
 	}
@@ -493,7 +493,34 @@ func jsonNode(text string) (*yaml.Node, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows the JSON object")
 	}
+	if err := repeatedKey(json.NewDecoder(strings.NewReader(text))); err != nil {
+		return nil, err
+	}
 	return jsonValue(v), nil
+}
+
+// repeatedKey finds a key that an object of well-formed JSON has twice, of which a decoder takes
+// the last.
+func repeatedKey(d *json.Decoder) error {
+	t, _ := d.Token()
+	if t != json.Delim('{') && t != json.Delim('[') {
+		return nil
+	}
+	seen := map[any]bool{}
+	for d.More() {
+		if t == json.Delim('{') {
+			key, _ := d.Token()
+			if seen[key] {
+				return fmt.Errorf("key %q stands twice in one object", key)
+			}
+			seen[key] = true
+		}
+		if err := repeatedKey(d); err != nil {
+			return err
+		}
+	}
+	_, _ = d.Token() // the end
+	return nil
 }
 
 // jsonValue makes a node of a value that was decoded from JSON.
