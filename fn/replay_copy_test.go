@@ -3,6 +3,7 @@ package fn_test
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -320,5 +321,22 @@ func TestAReplayKeepsAnImageThatOthersChanged(t *testing.T) {
 	again, _ := renderReplay(t, changed, cfg)
 	if got := bytes.Count(again, []byte("image: "+cfg.Image+"\n")); got != 0 {
 		t.Errorf("%d containers have the image of the option again in\n%s", got, again)
+	}
+}
+
+// A label of a replay in place that others changed since is theirs: it stays, and that is said.
+func TestALabelThatOthersChangedStays(t *testing.T) {
+	out, results := renderReplay(t, replayInput("tapedeck.dev/replay: in-place", "", ""), copyConfig(t))
+	if results.Failed() {
+		t.Fatal(results)
+	}
+	label := regexp.MustCompile(`(?m)^        tapedeck.dev/replay: .*$`).FindIndex(out) // the workload's comes first
+	changed := slices.Concat(out[:label[0]], []byte("        tapedeck.dev/replay: mine"), out[label[1]:])
+	back, results, err := fn.Uninject([]fn.Source{{Text: changed}})
+	said := slices.ContainsFunc(results, func(r transformer.Result) bool {
+		return r.Code() == transformer.CodeUndoChanged && strings.Contains(r.Message, "labels[tapedeck.dev/replay]")
+	})
+	if err != nil || results.Failed() || !said || !bytes.Contains(back, []byte("tapedeck.dev/replay: mine")) || bytes.Contains(back, []byte("replay-part")) {
+		t.Errorf("%v, %v, taken back to\n%s", err, results, back)
 	}
 }

@@ -111,12 +111,24 @@ var (
 // podMarks are the labels that a render gives pods.
 var podMarks = []string{contract.LabelInjected, contract.LabelWorkload, contract.LabelReplay, contract.LabelReplayPart}
 
-// addedLabel needs no look at the value: all keys are Tapedeck's own.
+// addedLabel needs no look at most values: all keys are Tapedeck's own.
 func addedLabel(_ *taking, s site) (bool, error) {
 	if !slices.Contains(podMarks, s.id) {
 		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(podMarks))
 	}
-	return s.now.Kind == yaml.ScalarNode, nil
+	return isMark(s), nil
+}
+
+// isMark tells whether a label's value is one that a render gives it, as far as that is
+// known: a kustomization may have changed the workload's name since.
+func isMark(s site) bool {
+	switch s.id {
+	case contract.LabelReplay:
+		return replayBase.MatchString(str(s.now))
+	case contract.LabelReplayPart:
+		return str(s.now) == contract.PartCopy
+	}
+	return s.now.Kind == yaml.ScalarNode
 }
 
 var labelValue = regexp.MustCompile(`^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$`)
@@ -125,7 +137,7 @@ func replacedLabel(_ *taking, s site, old *yaml.Node) (bool, error) {
 	if old.Kind != yaml.ScalarNode || !labelValue.MatchString(str(old)) {
 		return false, errors.New("it restores what is no label's value")
 	}
-	return s.now.Kind == yaml.ScalarNode, nil
+	return isMark(s), nil
 }
 
 func addedPodAnnotation(t *taking, s site) (bool, error) {

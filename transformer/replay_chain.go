@@ -182,7 +182,7 @@ func (in *input) waitContainer(w *workload) *yaml.Node {
 // withoutHostsFile says, for a result, what a hosts file would need.
 func (r *replay) withoutHostsFile() string {
 	if r.HostsFile {
-		return ", which routing: hostalias needs"
+		return ", without which routing: hostalias does nothing"
 	}
 	return ""
 }

@@ -235,6 +235,9 @@ func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Resu
 		}
 	}
 	var results Results
+	if names := in.tcpRoutes(r); len(names) > 0 {
+		results = append(results, r.result(CodeReplayDenied, "%s %s by a wildcard the host of the Service of the replay, which takes requests as bytes, so its tcp or tls routes lead them elsewhere, as to production; list hosts without a wildcard", strings.Join(names, " and "), verb(names, "matches", "match")))
+	}
 	say := func(code Code, names []string, message string) {
 		if names = unique(names); len(names) > 0 {
 			results = append(results, r.result(code, "%s %s the replay's pods, too: %s", strings.Join(names, " and "), verb(names, "selects", "select"), message))
@@ -244,6 +247,21 @@ func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Resu
 	say(CodeReplayDenied, tokens, "recorded tokens have expired, or are redacted, and Envoy refuses requests that have one; exclude the pods that have the label "+contract.LabelReplay+", or have the generator send no Authorization header")
 	say(CodeReplayIngressOpen, admitting, "policies that allow add up, so others may call the responder, which holds what was recorded")
 	return results
+}
+
+// tcpRoutes names the VirtualServices of the input whose routes of bytes hold for the Services
+// of a replay.
+func (in *input) tcpRoutes(r *replay) []string {
+	var names []string
+	for _, name := range []string{r.name, r.responderName()} {
+		s := &service{Object: r.object(contract.PartCopy, "v1", "Service", name, nil)}
+		for _, o := range in.byKind[istioGroup+"/VirtualService"] {
+			if spec := field(o.Node, "spec"); vsInside(o, s) && len(items(field(spec, "tcp")))+len(items(field(spec, "tls"))) > 0 {
+				names = append(names, o.Ref().String())
+			}
+		}
+	}
+	return unique(names)
 }
 
 // useWaypoint is the label by which calls of a Service go through a waypoint of an ambient

@@ -249,3 +249,21 @@ func TestWhatAMeshOpensWithoutANamespace(t *testing.T) {
 		}
 	}
 }
+
+// A VirtualService with a wildcard and routes of bytes leads requests away from the replay.
+func TestRoutesOfBytesByAWildcard(t *testing.T) {
+	for spec, want := range map[string]bool{
+		"{hosts: ['*.store.svc.cluster.local'], tcp: [{route: [{destination: {host: shop}}]}]}":        true,
+		"{hosts: ['*'], tls: [{match: [{sniHosts: [a.test]}], route: [{destination: {host: shop}}]}]}": true,
+		"{hosts: ['*.store.svc.cluster.local'], http: [{route: [{destination: {host: shop}}]}]}":       false,
+		"{hosts: ['*.other.svc.cluster.local'], tcp: [{route: [{destination: {host: shop}}]}]}":        false,
+		"{hosts: [shop], tcp: [{route: [{destination: {host: shop}}]}]}":                               false,
+		"{hosts: ['*'], gateways: [edge], tcp: [{route: [{destination: {host: shop}}]}]}":              false,
+	} {
+		in, r := playing(t, nil, nil, "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: theirs, namespace: store}\nspec: "+spec)
+		_, results := in.authorizations(r)
+		if got := slices.ContainsFunc(results, func(r Result) bool { return r.Code() == CodeReplayDenied && strings.Contains(r.Message, "/theirs") }); got != want {
+			t.Errorf("%s is named: %t, want %t: %v", spec, got, want, results)
+		}
+	}
+}
