@@ -33,10 +33,11 @@ const trafficReplayKind = "TrafficReplay"
 const (
 	replayInfix     = "-replay-"
 	responderSuffix = "-mock"
-	// maxStem is how long NAME may be, so that "-replay-", the hash, and the index of a
-	// Job's pod, which is a part of its host name, fit 63 characters. An index has 5 digits
-	// at most: Kubernetes takes 100000 completions (pkg/apis/batch/validation).
-	maxStem = 63 - len(replayInfix) - hashLength - len("-99999")
+	// maxStem is how long NAME may be, so that no name of a replay has more than 63
+	// characters: the longest is that of a ServiceEntry. That of a Job's pod, which is a
+	// part of its host name, is shorter: an index has 5 digits at most, as Kubernetes takes
+	// 100000 completions (pkg/apis/batch/validation).
+	maxStem = 63 - len(replayInfix) - hashLength - len("-generator-identity")
 )
 
 // replayBase matches the base of a replay's names.

@@ -189,7 +189,7 @@ func TestReplayNamesAreThoseOfServices(t *testing.T) {
 	} {
 		r := replayOf(t, strings.Replace(shop, "name: shop,", "name: "+strconv.Quote(name)+",", 1))
 		base := nameOf(r)
-		for _, n := range []string{base, r.responderName(), base + "-99999"} {
+		for _, n := range []string{base, r.responderName(), base + "-99999", r.policyName(contract.PartGenerator) + "-identity", base + sidecarSuffix} {
 			if len(n) > 63 || !serviceName.MatchString(n) {
 				t.Errorf("%q has %s of %d characters", name, n, len(n))
 			}
