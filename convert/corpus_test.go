@@ -24,7 +24,7 @@ func readPlace(t *testing.T, name string) ([]*read.Record, *read.Report) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := read.Open(t.Context(), read.Query{}, read.Options{Order: read.Sorted}, store)
+	r, err := read.Open(t.Context(), read.Query{}, read.Options{Order: read.Sorted, Foreign: convert.Files{}}, store)
 	if err != nil {
 		t.Fatal(err)
 	}

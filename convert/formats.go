@@ -17,15 +17,30 @@ import (
 	"github.com/tapedeck/tapedeck/convert/wiremock"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/markdown"
+	"github.com/tapedeck/tapedeck/recording/read"
 )
 
 // Reader reads the exchanges of one file.
-type Reader interface {
-	// Next reads the next one into e, overwriting all of it, and names what of it could not
-	// be kept. At the end it returns [io.EOF], or [recording.ErrTorn]. After a
-	// [recording.LineError], a record that can't be read, and a [recording.LeftOutError], one
-	// that a recording has no place for, reading can go on.
-	Next(e *recording.Exchange) (recording.LossList, error)
+type Reader = read.ForeignReader
+
+// Files reads files of other tools beside a recording: it is a [read.Foreign].
+type Files struct{}
+
+// IsName is [IsName].
+func (Files) IsName(name string) bool { return IsName(name) }
+
+// Open opens a file by what [Detect] finds out.
+func (Files) Open(file io.Reader, name string, beside func(name string) (io.ReadCloser, error)) (io.Reader, Reader, error) {
+	in, format, err := Detect(file, name)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case format == nil:
+		return nil, nil, read.ErrNotForeign
+	case format.Open == nil:
+		return in, nil, nil
+	}
+	return in, format.Open(in, beside), nil
 }
 
 // Writer writes exchanges to one file.

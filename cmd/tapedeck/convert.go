@@ -160,7 +160,7 @@ func (c *conversion) run(cmd *cobra.Command, places []string) error {
 	}
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.clear()
-	o := read.Options{Order: read.Sorted, Recycle: true, Progress: func(done, all int) { p.show("read %d of %d files", done, all) }}
+	o := read.Options{Order: read.Sorted, Recycle: true, Foreign: convert.Files{}, Progress: func(done, all int) { p.show("read %d of %d files", done, all) }}
 	r, err := read.Open(cmd.Context(), sel.Query, o, stores...)
 	if err != nil {
 		return err

@@ -9,13 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/recording/inspect"
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
 // newInspectCommand lists recorded exchanges, and shows one.
 func newInspectCommand() *cobra.Command {
-	var o inspect.Options
+	o := inspect.Options{Foreign: convert.Files{}}
 	cmd := &cobra.Command{
 		Use:   "inspect PLACE...",
 		Short: "List recorded exchanges, or show one",

@@ -23,6 +23,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/cmd/internal/wrap"
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/mock"
 	"github.com/tapedeck/tapedeck/mock/fault"
 	"github.com/tapedeck/tapedeck/mock/front"
@@ -288,7 +289,7 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 	if !key.given {
 		lo.Foreign = func(*recording.Exchange) bool { return true }
 	}
-	q, err := read.Slice(ctx, f.query, direction, f.slices, from)
+	q, err := read.Slice(ctx, f.query, convert.Files{}, direction, f.slices, from)
 	if err != nil {
 		return nil, source, fmt.Errorf("--slice: %w", err)
 	}
@@ -297,7 +298,7 @@ func (f *mockFlags) load(cmd *cobra.Command, place string, key redactKey) (*mock
 	var hashed *mock.Hashed
 	for _, order := range []read.Order{read.Streamed, read.Sorted} {
 		hashed = mock.NewHashed(from)
-		if r, err = read.Open(ctx, q, read.Options{Order: order, TempDir: f.temp}, hashed); err != nil {
+		if r, err = read.Open(ctx, q, read.Options{Order: order, TempDir: f.temp, Foreign: convert.Files{}}, hashed); err != nil {
 			return nil, source, err
 		}
 		if lib, err = mock.Load(ctx, r.Exchanges(), lo); err != nil || r.Report().Count(read.Divided) == 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/redact"
 	"github.com/tapedeck/tapedeck/recording/rewrite"
@@ -86,6 +87,7 @@ func (r *redaction) run(cmd *cobra.Command) error {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.clear()
 	sel := snapshot.Selection{AllowDamaged: r.allowDamaged}
+	sel.Read.Foreign = convert.Files{}
 	sel.Read.Progress = func(done, all int) { p.show("read %d of %d segments", done, all) }
 	in, err := snapshot.Select(ctx, source, s, parent, sel)
 	if err != nil {

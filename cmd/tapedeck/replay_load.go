@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/mock"
 	"github.com/tapedeck/tapedeck/recording"
@@ -66,10 +67,10 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag,
 	hashed := mock.NewHashed(from)
 	q := f.query
 	q.Direction = recording.In
-	if q, err = read.Slice(ctx, q, recording.In, f.slices, from); err != nil {
+	if q, err = read.Slice(ctx, q, convert.Files{}, recording.In, f.slices, from); err != nil {
 		return nil, fmt.Errorf("--slice: %w", err)
 	}
-	reader, err := read.Open(ctx, q, read.Options{Order: read.Sorted, TempDir: f.temp}, hashed)
+	reader, err := read.Open(ctx, q, read.Options{Order: read.Sorted, TempDir: f.temp, Foreign: convert.Files{}}, hashed)
 	if err != nil {
 		return nil, err
 	}

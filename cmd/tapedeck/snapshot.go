@@ -13,6 +13,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/cmd/internal/terminal"
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
 	"github.com/tapedeck/tapedeck/snapshot"
@@ -144,6 +145,7 @@ func createSnapshot(cmd *cobra.Command, from, to string, sel snapshot.Selection,
 	}
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.clear()
+	sel.Read.Foreign = convert.Files{}
 	sel.Read.Progress = func(done, all int) { p.show("read %d of %d segments", done, all) }
 	o.Progress = func(came, taken int64) { p.show("wrote %d exchanges", taken) }
 	o.Version = buildVersion()

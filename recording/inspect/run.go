@@ -27,9 +27,10 @@ type Options struct {
 	Show string
 	// Parts lists parts of conversations one by one.
 	Parts bool
-	// MaxHeld and MaxOpen are those of [read.Options].
+	// MaxHeld, MaxOpen and Foreign are those of [read.Options].
 	MaxHeld int64
 	MaxOpen int
+	Foreign read.Foreign
 }
 
 // Outputs are the ways to list exchanges; the first is the default.
@@ -103,7 +104,7 @@ func Run(ctx context.Context, w, notes io.Writer, prefix string, places []string
 		}
 		stores = append(stores, s)
 	}
-	r, err := read.Open(ctx, query, read.Options{Light: o.Show == "" && o.Output == "table", Recycle: true, Parts: o.Parts, MaxHeld: o.MaxHeld, MaxOpen: o.MaxOpen}, stores...)
+	r, err := read.Open(ctx, query, read.Options{Light: o.Show == "" && o.Output == "table", Recycle: true, Parts: o.Parts, MaxHeld: o.MaxHeld, MaxOpen: o.MaxOpen, Foreign: o.Foreign}, stores...)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,6 @@
 //   - Whatever could not be read is in the Report, by kind, counted, with examples. Reading
 //     goes on behind it.
 //
-// It imports convert, recording and its folder store, internal/scratch, klauspost/compress and the
+// It imports recording and its folder store, internal/scratch, klauspost/compress and the
 // standard library: no cloud SDK, so that the sidecar can use it.
 package read

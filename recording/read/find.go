@@ -16,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/store"
 )
@@ -76,11 +75,12 @@ func (s *segment) hollow() bool {
 
 // finder lists the segments that a query needs.
 type finder struct {
-	ctx    context.Context
-	query  *Query
-	report *Report
-	stores []Store
-	store  int // that is being listed
+	foreign Foreign
+	ctx     context.Context
+	query   *Query
+	report  *Report
+	stores  []Store
+	store   int // that is being listed
 
 	listed bool    // something is in it
 	failed []error // of the store
@@ -92,8 +92,8 @@ type finder struct {
 // A store with partitions is a recording: only what is in partitions belongs to it. In
 // any other, every file with a name that recordings have does, wherever it lies, but for
 // what is [Reserved].
-func find(ctx context.Context, stores []Store, q *Query, r *Report) ([]segment, error) {
-	f := &finder{ctx: ctx, query: q, report: r, stores: stores}
+func find(ctx context.Context, stores []Store, q *Query, r *Report, foreign Foreign) ([]segment, error) {
+	f := &finder{ctx: ctx, query: q, report: r, stores: stores, foreign: foreign}
 	for f.store = range stores {
 		if err := f.look(); err != nil {
 			return nil, err
@@ -214,7 +214,7 @@ func (f *finder) loose() error {
 		return f.files("", func(string) bool { return true })
 	}
 	return f.files("", func(key string) bool {
-		return isLoose(key) && !slices.ContainsFunc(Reserved(), func(folder string) bool { return strings.HasPrefix(key, folder) })
+		return f.isLoose(key) && !slices.ContainsFunc(Reserved(), func(folder string) bool { return strings.HasPrefix(key, folder) })
 	})
 }
 
@@ -253,11 +253,11 @@ func isSegment(key string) bool {
 
 // isLoose is isSegment for files outside of partitions, where other tools' files are read,
 // too.
-func isLoose(key string) bool {
+func (f *finder) isLoose(key string) bool {
 	if strings.HasPrefix(key, "__files/") || strings.Contains(key, "/__files/") { // bodies that mappings refer to
 		return false
 	}
-	return isSegment(key) || convert.IsName(key) && !strings.HasPrefix(path.Base(key), ".")
+	return isSegment(key) || f.foreign != nil && f.foreign.IsName(key) && !strings.HasPrefix(path.Base(key), ".")
 }
 
 // parseName reads when a segment was begun, and its number, from its name; began is zero

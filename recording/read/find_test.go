@@ -67,7 +67,6 @@ func TestWhatBelongsToARecording(t *testing.T) {
 		return []byte(`{"msgType":"rrpair","ts":"2026-11-22T20:15:00Z","location":"` + location + `"}` + "\n")
 	}
 	const name = "20261122T201500.123Z-cart-7d4b9-x2x-0.jsonl.zst"
-	md := []byte("### REQUEST ###\n```\nGET http://a/md HTTP/1.1\n```\n")
 	for _, c := range []struct {
 		name string
 		keys map[string][]byte
@@ -92,11 +91,10 @@ func TestWhatBelongsToARecording(t *testing.T) {
 			"cluster=c/namespace=n/workload=w/date=2026-11-22/" + strings.Replace(name, "-0.", "-9.", 1):                           zip(line("/6")),
 			"cluster=c/namespace=n/workload=w/date=2026-11-22/hour=20/" + strings.Replace(name, "-0.", "-2.", 1) + ".part.part.gz": line("/7"),
 		}, "/1 /2"},
-		{"files of any tool", map[string][]byte{
-			"a/b/1.json": []byte("{\n  \"msgType\": \"rrpair\",\n  \"location\": \"/json\"\n}"), "a/2.jsonl": append(line("/1"), line("/2")...), "3.md": md, "4.jsonl.zst": zip(line("/zst")),
-			"README.md": []byte("# Read me\n"), "package.json": []byte(`{"name":"x"}`), "notes.txt": line("/no"), "5.jsonl.part": line("/part"),
+		{"files outside of partitions", map[string][]byte{
+			"a/2.jsonl": append(line("/1"), line("/2")...), "4.jsonl.zst": zip(line("/zst")), "notes.txt": line("/no"), "5.jsonl.part": line("/part"), "1.json": line("/json"),
 			"snapshots/1/x.jsonl": line("/snapshot"), "runs/x.jsonl": line("/run"),
-		}, "/json /md /1 /2 /part /zst"},
+		}, "/1 /2 /part /zst"},
 		{"nothing", map[string][]byte{"notes.txt": nil}, ""},
 	} {
 		m := &memory{Memory: storetest.Memory{Objects: c.keys}}

@@ -42,6 +42,8 @@ type Options struct {
 	// TempDir is where Sorted puts what doesn't fit into MaxHeld; "" is the system's
 	// directory. It takes about as much as the segments do, and nothing is left behind.
 	TempDir string
+	// Foreign reads files of other tools; nil: those are read that recording reads.
+	Foreign Foreign
 	// Progress, unless it is nil, is called after each segment.
 	Progress func(done, all int)
 }
@@ -104,7 +106,7 @@ func Open(ctx context.Context, q Query, o Options, stores ...Store) (*Reader, er
 	o.MaxOpen = def(o.MaxOpen, DefaultOpen)
 	r := &Reader{ctx: ctx, stores: stores, query: q, opts: o, light: recording.Decoder{Light: true, Reuse: true}, processes: map[recording.ProcessID]*process{}, uncounted: map[string][]origin{}}
 	var err error
-	if r.segments, err = find(ctx, stores, &r.query, &r.report); err != nil {
+	if r.segments, err = find(ctx, stores, &r.query, &r.report, o.Foreign); err != nil {
 		return nil, err
 	}
 	r.report.Segments = len(r.segments)

@@ -54,11 +54,11 @@ const (
 // if exactly one key in the stores has it; the error lists the keys otherwise. Without
 // wanted keys, or with [AnySlice] among them, the query stays as it is. It reads the stores
 // once to learn their keys.
-func Slice(ctx context.Context, q Query, direction string, wanted []string, stores ...Store) (Query, error) {
+func Slice(ctx context.Context, q Query, foreign Foreign, direction string, wanted []string, stores ...Store) (Query, error) {
 	if len(wanted) == 0 || slices.Contains(wanted, AnySlice) {
 		return q, nil
 	}
-	all, err := sliceKeys(ctx, q, direction, wanted, stores)
+	all, err := sliceKeys(ctx, q, foreign, direction, wanted, stores)
 	if err != nil {
 		return q, err
 	}
@@ -79,7 +79,7 @@ func Slice(ctx context.Context, q Query, direction string, wanted []string, stor
 
 // sliceKeys returns the keys of what the query selects, in order: the first [maxSlices], and
 // those that are wanted.
-func sliceKeys(ctx context.Context, q Query, direction string, wanted []string, stores []Store) ([]string, error) {
+func sliceKeys(ctx context.Context, q Query, foreign Foreign, direction string, wanted []string, stores []Store) ([]string, error) {
 	keys := map[string]bool{}
 	match, glance := q.Match, q.Glance
 	note := func(e *recording.Exchange) bool {
@@ -93,7 +93,7 @@ func sliceKeys(ctx context.Context, q Query, direction string, wanted []string, 
 	if match == nil {
 		q.Glance = func(e *recording.Exchange) bool { return (glance == nil || glance(e)) && note(e) }
 	}
-	r, err := Open(ctx, q, Options{Light: true, Parts: true, Recycle: true}, stores...)
+	r, err := Open(ctx, q, Options{Light: true, Parts: true, Recycle: true, Foreign: foreign}, stores...)
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func TestSlicesSelectByKey(t *testing.T) {
 		{recording.Out, "api", `"api" is a part of several keys, ["cart:api.example.com:443" "cart:api.example.com:8443"]: want one`},
 		{recording.In, "api", `"api" is no part of a key SERVICE:HOST:PORT of the recording, which has ["cart:cart.shop.svc:8080" "cart:cart.shop:8080"]`},
 	} {
-		q, err := Slice(t.Context(), Query{}, c.direction, strings.Fields(c.wanted), m)
+		q, err := Slice(t.Context(), Query{}, nil, c.direction, strings.Fields(c.wanted), m)
 		got := ""
 		if err != nil {
 			got = err.Error()
@@ -75,7 +75,7 @@ func TestSlicesSelectByKey(t *testing.T) {
 			t.Errorf("%s %q: %s, want %s", c.direction, c.wanted, got, c.want)
 		}
 	}
-	if _, err := Slice(t.Context(), Query{}, recording.In, []string{"cart"}, &memory{}); err == nil || !strings.Contains(err.Error(), "no exchange is selected") {
+	if _, err := Slice(t.Context(), Query{}, nil, recording.In, []string{"cart"}, &memory{}); err == nil || !strings.Contains(err.Error(), "no exchange is selected") {
 		t.Errorf("of nothing: %v", err)
 	}
 }
@@ -91,10 +91,10 @@ func TestSlicesOfManyHosts(t *testing.T) {
 	}
 	all = append(all, asked(len(all), recording.In, "cart", "last.test", ":8080"))
 	p.segment(m, at(0), all...)
-	if _, err := Slice(t.Context(), Query{}, recording.In, []string{"last"}, m); err == nil || !strings.Contains(err.Error(), "want a whole key") {
+	if _, err := Slice(t.Context(), Query{}, nil, recording.In, []string{"last"}, m); err == nil || !strings.Contains(err.Error(), "want a whole key") {
 		t.Errorf("a part: %v", err)
 	}
-	q, err := Slice(t.Context(), Query{}, recording.In, []string{"cart:last.test:8080"}, m)
+	q, err := Slice(t.Context(), Query{}, nil, recording.In, []string{"cart:last.test:8080"}, m)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -20,7 +19,7 @@ type source struct {
 	r     *Reader
 	file  io.Closer
 	json  *recording.Reader
-	other convert.Reader      // of another tool's file, instead of json
+	other ForeignReader       // of another tool's file, instead of json
 	text  *recording.Exchange // that it read last
 
 	pos  time.Time // exchanges that come ended then, or later
@@ -54,16 +53,17 @@ func (r *Reader) open(i int) *source {
 		src.origins = []origin{r.origin(path.Base(s.key))}
 		src.origins[0].left = false // a file of another name may have anything
 	}
-	in, format, err := convert.Detect(f, s.key)
+	in := io.Reader(f)
+	if r.opts.Foreign != nil {
+		in, src.other, err = r.opts.Foreign.Open(f, s.key, r.beside(s))
+	}
 	switch {
-	case err != nil:
-		err = fmt.Errorf("read: %w", err)
-	case format == nil:
+	case errors.Is(err, ErrNotForeign):
 		r.report.add(NoExchange, s.key)
 		err = io.EOF
-	case format.Open != nil:
-		src.other = format.Open(in, r.beside(s))
-	default:
+	case err != nil:
+		err = fmt.Errorf("read: %w", err)
+	case src.other == nil:
 		if src.json, err = recording.NewReader(in); err == nil {
 			src.json.Decoder = &r.light
 			src.glance = src.mayFit
@@ -81,7 +81,7 @@ func (r *Reader) open(i int) *source {
 }
 
 // beside opens files that those of other tools refer to.
-func (r *Reader) beside(s *segment) convert.Opener {
+func (r *Reader) beside(s *segment) func(name string) (io.ReadCloser, error) {
 	return func(name string) (io.ReadCloser, error) {
 		folder := path.Dir(s.key)
 		for folder != "." && path.Base(folder) != "mappings" {

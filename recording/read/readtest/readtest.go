@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
 )
@@ -17,7 +18,7 @@ func All(t testing.TB, folder string) (all []*recording.Exchange) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for e, err := range read.All(t.Context(), read.Options{Order: read.Sorted}, from) {
+	for e, err := range read.All(t.Context(), read.Options{Order: read.Sorted, Foreign: convert.Files{}}, from) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package read
+package convert_test
 
 import (
 	"bytes"
@@ -14,20 +14,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Every file that other tools recorded loads, and nothing of it is lost.
-func TestFilesOfOtherToolsLoad(t *testing.T) {
-	root := "../../../shared/corpus/traffic/rrpair"
-	if _, err := os.Stat(root); err != nil {
-		t.Skipf("there are no files of other tools: %v", err)
-	}
-	from, err := Path(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, report := readAll(t, Query{}, Options{}, from)
+// Every RRPair of other tools loads, and nothing of it is lost.
+func TestRRPairsLoad(t *testing.T) {
+	got, report := readPlace(t, "rrpair")
+	root := filepath.Join(corpus, "rrpair")
 	names, _ := filepath.Glob(filepath.Join(root, "*", "[^.]*.*"))
 	if len(got) != len(names) || len(got) < 100 || report.Err() != nil || len(report.Findings()) > 0 {
-		t.Fatalf("%d exchanges of %d files; %s", len(got), len(names), findings(report))
+		t.Fatalf("%d exchanges of %d files; %v", len(got), len(names), report.Findings())
 	}
 	for i, rec := range got {
 		if i > 0 && rec.TS.Before(got[i-1].TS) {
