@@ -113,7 +113,7 @@ func (k Kind) shown(value string) string {
 
 // credential matches signs of one: a URL, which may have a password, words of an Authorization
 // header, and settings whose names say it.
-var credential = regexp.MustCompile(`(?i)://|@|\b(bearer|basic)\s|(token|secret|passw|authorization|api.?key)[^\s,]*\s*[=:]`)
+var credential = regexp.MustCompile(`(?i)://|@|\b(bearer|basic|authorization)\s|(token|secret|passw|authorization|api.?key)[^\s,]*\s*[=:]`)
 
 // random matches what may be a token by its form.
 var random = regexp.MustCompile(`[-A-Za-z0-9_+/]{20,}`)

@@ -376,6 +376,9 @@ func checkGoal(v string) error {
 		return err
 	}
 	_, err := contract.ParseGoal(v)
+	if err != nil && mayBeSecret(v) { // which the error quotes
+		return errors.New("found a line that may have a credential, so it is not shown")
+	}
 	return err
 }
 

@@ -204,6 +204,7 @@ func TestWhatIsWrongWithAnnotations(t *testing.T) {
 		`tapedeck.dev/replay-shards: "100000"`:                                         "out of range",
 		`tapedeck.dev/replay-replicas: "-1"`:                                           "out of range",
 		`tapedeck.dev/replay-fail-if: latency.p96 > 1`:                                 `no metric is named "latency.p96"`,
+		`tapedeck.dev/replay-fail-if: Authorization hunter2`:                           "found a line that may have a credential, so it is not shown; allowed: goals",
 		`tapedeck.dev/replay-passthrough: "*"`:                                         "is not a host",
 		`tapedeck.dev/replay-passthrough: http://a`:                                    "found a value that may have a credential, so it is not shown; allowed: HOST",
 		`tapedeck.dev/replay-passthrough: me:hunter2@api.x`:                            "found a value that may have a credential",
