@@ -18,6 +18,7 @@ import (
 	"github.com/tapedeck/tapedeck/replay"
 	"github.com/tapedeck/tapedeck/replay/carry"
 	"github.com/tapedeck/tapedeck/replay/goal"
+	"github.com/tapedeck/tapedeck/replay/meet"
 	"github.com/tapedeck/tapedeck/replay/report"
 	"github.com/tapedeck/tapedeck/replay/stats"
 )
@@ -61,6 +62,9 @@ Several processes can send one recording: --shard divides it by session, and wit
 			var reported exitError
 			if _, ok := signals.Received(cmd.Context()); ok && err != nil && !errors.As(err, &reported) {
 				err = &codedError{codeIncomplete, fmt.Errorf("the replay was stopped before there was anything to report: %w", err)}
+			}
+			if errors.Is(err, meet.ErrNoResult) {
+				err = &codedError{codeIncomplete, err}
 			}
 			if err != nil && f.verdictElsewhere {
 				err = &codedError{codePartFailed, err}

@@ -396,6 +396,42 @@ func TestAPodThatFails(t *testing.T) {
 	}
 }
 
+// What another run stored ends no run with its verdict.
+func TestObjectsOfAnotherRun(t *testing.T) {
+	t.Parallel()
+	file, _ := visits(t, 5)
+	c := &cart{valid: map[string]bool{}}
+	target := httptest.NewServer(c)
+	defer target.Close()
+	place := t.TempDir()
+	replay := func(run string) (code int, stderr string) {
+		codes, _, said := shards(1, file, "--meet", place, "--run", run, "--target", target.URL, "--output", "none")
+		return codes[0], said[0]
+	}
+	if code, stderr := replay("job/1"); code != report.NewDifferences {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	sent := c.count("/")
+	for run, one := range map[string]struct {
+		object, want string
+		code         int
+	}{
+		"job/2": {"result-0.json", `runs/job/2/result-0.json: it is none of this run's: it is of the run "runs/job/1"`, report.Incomplete},
+		"job/3": {"report.json", `runs/job/3/report.json: it is none of this run's: it is of the run "runs/job/1"; another run uses this ID`, codeCannotRun},
+	} {
+		text, err := os.ReadFile(filepath.Join(place, "runs", "job", "1", one.object))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Dir(place).Put(t.Context(), "runs/"+run+"/"+one.object, bytes.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+		if code, stderr := replay(run); code != one.code || !strings.Contains(stderr, one.want) || c.count("/") != sent {
+			t.Errorf("%s of another run: exit code %d, %d requests, %s", one.object, code, c.count("/")-sent, stderr)
+		}
+	}
+}
+
 // The termination log has what failed, whatever it was.
 func TestTheTerminationLogOfAnError(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")

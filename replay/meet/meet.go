@@ -113,20 +113,25 @@ const (
 	Reported
 )
 
-// Standing tells how far the run is.
+// Standing tells how far the run is. A report, or a result of the part, that is not this run's
+// is an error: none can be stored in its place.
 func (m *Meeting) Standing(ctx context.Context) (Standing, error) {
 	all, err := m.list(ctx)
+	if err == nil && all.names[startName] {
+		err = m.readStart(ctx)
+	}
 	switch {
 	case err != nil:
 		return Open, err
 	case all.names[ReportName]:
-		return Reported, nil
+		_, err := m.stored(ctx, ReportName, -1)
+		return Reported, err
 	case all.parts[m.o.Index].result:
-		return Stored, nil
+		return Stored, m.result(ctx)
 	case all.parts[m.o.Index].failed:
 		return Open, m.failed(ctx, m.o.Index)
 	case all.names[startName]:
-		return Begun, m.readStart(ctx)
+		return Begun, nil
 	}
 	return Open, nil
 }

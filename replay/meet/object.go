@@ -56,6 +56,8 @@ type begin struct {
 	Of  int    `json:"of"`
 	// At is when the run begins. It began before if there is one shard.
 	At time.Time `json:"at"`
+	// SHA256 is the hash of the recording, as the results have it.
+	SHA256 string `json:"sha256,omitempty"`
 	// Shards are those that send, by index.
 	Shards map[int]named `json:"shards"`
 	// Notes are for the report.
@@ -161,6 +163,10 @@ func (m *Meeting) report(ctx context.Context, name string, part int) (*report.Re
 	r, err := report.Parse(b)
 	switch {
 	case err != nil:
+	case r.Run != m.o.Run:
+		err = fmt.Errorf("it is of the run %q; another run uses this ID, so give this one another", r.Run)
+	case m.begun != nil && r.Source.SHA256 != m.begun.SHA256:
+		err = fmt.Errorf("its recording has the hash %q, and the run's has %q", r.Source.SHA256, m.begun.SHA256)
 	case part < 0 && (r.ExitCode < 0 || r.ExitCode > report.Incomplete):
 		err = fmt.Errorf("its exit code is %d", r.ExitCode)
 	case part >= 0 && (r.Shard == nil || r.Shard.Index != part || r.Shard.Of != m.o.Of):
@@ -170,6 +176,25 @@ func (m *Meeting) report(ctx context.Context, name string, part int) (*report.Re
 		return nil, fmt.Errorf("%s: %w: %w", m.key(name), errForeign, err)
 	}
 	return r, nil
+}
+
+// stored is report, of a place that may fail.
+func (m *Meeting) stored(ctx context.Context, name string, part int) (r *report.Report, err error) {
+	err = m.retried(ctx, "read", name, func(ctx context.Context) (err error) {
+		r, err = m.report(ctx, name, part)
+		return err
+	})
+	return r, err
+}
+
+// result reads the result of this process's part. One that is not this run's is an error: the
+// part can't have another.
+func (m *Meeting) result(ctx context.Context) error {
+	_, err := m.stored(ctx, resultName(m.o.Index), m.o.Index)
+	if errors.Is(err, errForeign) {
+		return fmt.Errorf("%w: %w", ErrNoResult, err)
+	}
+	return err
 }
 
 // put stores an object, unless it is there. Other bytes under the key are an error.

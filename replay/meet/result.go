@@ -13,11 +13,14 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
+// ErrNoResult is wrapped by errors about parts that have no result of this run.
+var ErrNoResult = errors.New("there is no result")
+
 // Finish stores the report of the part. If another process has stored one, that is the
 // part's.
 func (m *Meeting) Finish(ctx context.Context, r *report.Report) error {
 	c := *r
-	c.Shard = &report.Shard{Index: m.o.Index, Of: m.o.Of}
+	c.Run, c.Shard = m.o.Run, &report.Shard{Index: m.o.Index, Of: m.o.Of}
 	c.Judge(nil) // what a report needs to be read again
 	body, err := encodeReport(&c)
 	if err != nil {
@@ -27,10 +30,7 @@ func (m *Meeting) Finish(ctx context.Context, r *report.Report) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return m.retried(ctx, "read", resultName(m.o.Index), func(ctx context.Context) error {
-		_, err := m.report(ctx, resultName(m.o.Index), m.o.Index)
-		return err
-	})
+	return m.result(ctx)
 }
 
 // Fail says that the part is not sent, and why, so that no shard waits for it. The first
@@ -91,7 +91,7 @@ func (m *Meeting) Succeed(ctx context.Context) error {
 			return err
 		}
 		if all.parts[m.o.Index].result {
-			return nil
+			return m.result(ctx)
 		}
 		if all.parts[m.o.Index].failed {
 			return m.failed(ctx, m.o.Index)
@@ -178,7 +178,7 @@ func (m *Meeting) Collect(ctx context.Context) (results []*report.Report, notes 
 		}
 	}
 	if len(results) == 0 {
-		return nil, nil, fmt.Errorf("%s: no part has a result: %s", m.o.Run, cmp.Or(strings.Join(notes, "; "), "their processes are gone"))
+		return nil, nil, fmt.Errorf("%s: %w of any part: %s", m.o.Run, ErrNoResult, cmp.Or(strings.Join(notes, "; "), "their processes are gone"))
 	}
 	return results, notes, nil
 }
@@ -195,10 +195,7 @@ func (o *outcome) known() bool { return o.report != nil || o.lost != "" }
 func (m *Meeting) outcome(ctx context.Context, index int, p *partState) (end outcome, err error) {
 	switch {
 	case p.result:
-		err = m.retried(ctx, "read", resultName(index), func(ctx context.Context) (err error) {
-			end.report, err = m.report(ctx, resultName(index), index)
-			return err
-		})
+		end.report, err = m.stored(ctx, resultName(index), index)
 		if errors.Is(err, errForeign) {
 			end.lost, err = err.Error(), nil
 		}
@@ -223,6 +220,7 @@ func (m *Meeting) sends(index int) bool {
 // Publish stores the report of the run in all forms, and returns the one that counts: if a
 // process before had come so far, that is its report.
 func (m *Meeting) Publish(ctx context.Context, r *report.Report) (*report.Report, error) {
+	r.Run = m.o.Run
 	body, err := encodeReport(r)
 	if err != nil {
 		return nil, err
@@ -239,11 +237,7 @@ func (m *Meeting) Publish(ctx context.Context, r *report.Report) (*report.Report
 // Report returns the report of a run that is over. It stores those of its forms that the
 // process which stored the report did not come to.
 func (m *Meeting) Report(ctx context.Context) (r *report.Report, err error) {
-	err = m.retried(ctx, "read", ReportName, func(ctx context.Context) (err error) {
-		r, err = m.report(ctx, ReportName, -1)
-		return err
-	})
-	if err != nil {
+	if r, err = m.stored(ctx, ReportName, -1); err != nil {
 		return nil, err
 	}
 	return r, m.putForms(ctx, r)

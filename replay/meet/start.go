@@ -108,7 +108,7 @@ func (m *Meeting) start(ctx context.Context, prepare func(context.Context) error
 	if err := prepare(ctx); err != nil {
 		return err
 	}
-	b := begin{Run: m.o.Run, Of: m.o.Of, Shards: map[int]named{}}
+	b := begin{Run: m.o.Run, Of: m.o.Of, SHA256: ready[m.o.Index].Report.Source.SHA256, Shards: map[int]named{}}
 	var early, late time.Duration // of clocks
 	for index, r := range ready {
 		b.Shards[index] = named{r.Process, r.name}

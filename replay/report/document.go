@@ -87,6 +87,7 @@ func (s section) empty() bool { return len(s.Rows) == 0 }
 func (r *Report) facts() []fact {
 	total := r.Results.Total()
 	facts := []fact{
+		{"Run", r.Run},
 		{"Recording", r.Source.Place},
 		{"Target", r.Target},
 		{"Build", r.BuildTag},

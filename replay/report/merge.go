@@ -36,7 +36,7 @@ func Merge(shards []*Report) (*Report, error) {
 		}
 	}
 	m := &Report{
-		Version: first.Version, Source: first.Source, Target: first.Target, BuildTag: first.BuildTag, Baseline: first.Baseline, Load: first.Load,
+		Version: first.Version, Run: first.Run, Source: first.Source, Target: first.Target, BuildTag: first.BuildTag, Baseline: first.Baseline, Load: first.Load,
 		Started: first.Started, Ended: first.Ended, Merged: &Merged{Of: first.Shard.Of},
 	}
 	m.Source.Steps, m.Source.Findings, m.Source.LeftOut = 0, nil, nil
@@ -94,6 +94,7 @@ func Merge(shards []*Report) (*Report, error) {
 // itself, so they must read the same, and send it in the same way.
 func SameRun(r, as *Report) error {
 	for _, same := range []struct{ what, got, want string }{
+		{"run", r.Run, as.Run},
 		{"recording", r.Source.Place, as.Source.Place},
 		{"hash of the recording", r.Source.SHA256, as.Source.SHA256},
 		{"load", r.Load.Shape, as.Load.Shape},

@@ -20,6 +20,9 @@ type Report struct {
 	SchemaVersion int    `json:"schemaVersion"`
 	Version       string `json:"version,omitempty"` // of Tapedeck
 
+	// Run is the folder of the run, as runs/JOB/UID, if its shards met at a place.
+	Run string `json:"run,omitempty"`
+
 	Source   Source `json:"source"`
 	Target   string `json:"target"`             // URL
 	BuildTag string `json:"buildTag,omitempty"` // that the user gave the build
