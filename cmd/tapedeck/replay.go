@@ -261,13 +261,14 @@ func (f *replayFlags) play(cmd *cobra.Command, g *generator, a *asked, l *loaded
 	if g.meeting != nil {
 		return nil, g.send(ctx, g.header(l, &o, needs), &o, run)
 	}
-	if err := g.reset(ctx); err != nil {
+	resets, err := g.reset(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if r, err = run(&o); err == nil {
 		end, cancel := lasting(ctx)
 		defer cancel()
-		g.addMock(end, r)
+		g.addMock(end, r, resets)
 	}
 	return r, err
 }

@@ -129,7 +129,7 @@ func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/healthz":
 	case "/receipt", "/reset":
-		fmt.Fprintf(w, `{"served":5,"missed":%d,"resets":%d}`, a.missed, a.resets)
+		fmt.Fprintf(w, `{"served":5,"missed":%d,"resets":%d,"recording":{"place":"shop","sha256":"%064d"}}`, a.missed, a.resets, 7)
 		if r.Method == http.MethodPost {
 			a.resets++
 			a.missed = 0
@@ -301,6 +301,74 @@ func TestTheReceiptOfTheResponder(t *testing.T) {
 		r, err := report.Parse(text)
 		if err != nil || r.Mock == nil || r.Mock.Served != want.Served || r.Mock.Missed != want.Missed || (codes[0] == report.MockMisses) != (want.Missed > 0) {
 			t.Errorf("run %d: %v, exit code %d, %+v", run, err, codes[0], r.Mock)
+		}
+	}
+}
+
+// Who else resets the responder during a run makes it forget what it missed: the run does not
+// pass, whoever sends it.
+func TestSomebodyElseResetsTheResponder(t *testing.T) {
+	t.Parallel()
+	file, _ := visits(t, 3)
+	for _, flags := range [][]string{nil, {"--meet", t.TempDir(), "--run", "job/" + uid}} {
+		for _, anew := range []bool{false, true} {
+			a, once := &admin{resets: 3}, sync.Once{}
+			responder := httptest.NewServer(a)
+			c := &cart{valid: map[string]bool{}}
+			target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				once.Do(func() {
+					if anew {
+						a.mu.Lock()
+						a.resets = 0
+						a.mu.Unlock()
+					} else if resp, err := http.Post(responder.URL+"/reset", "", nil); err != nil {
+						t.Error(err)
+					} else {
+						resp.Body.Close()
+					}
+				})
+				c.ServeHTTP(w, r)
+			}))
+			if len(flags) > 0 {
+				flags[3] += "x"
+			}
+			args := append([]string{file, "--target", target.URL, "--responder", responder.URL, "--no-compare", "--output", "none", "--termination-log", filepath.Join(t.TempDir(), "log")}, flags...)
+			codes, _, stderr := shards(1, args...)
+			last, err := os.ReadFile(args[9])
+			if want := map[bool]string{false: "somebody else reset the responder during the run, so that it is not known what it missed before: its receipt says resets: 5, want 4", true: "the responder was started anew"}[anew]; err != nil || codes[0] != report.Incomplete || !strings.Contains(string(last), want) {
+				t.Errorf("%q, anew: %v: exit code %d, %v, %s, %s", flags, anew, codes[0], err, last, stderr)
+			}
+			if codes, _, _ := shards(1, args...); (len(flags) > 0) != (codes[0] == report.Incomplete) { // a later pod finds the verdict, a later run begins anew
+				t.Errorf("%q, anew: %v: a later process: exit code %d", flags, anew, codes[0])
+			}
+			target.Close()
+			responder.Close()
+		}
+	}
+}
+
+// A process that takes the place of the one that reset the responder knows how often it was.
+func TestTheResetOfAnotherProcessCounts(t *testing.T) {
+	t.Parallel()
+	file, _ := visits(t, 3)
+	a := &admin{}
+	responder := httptest.NewServer(a)
+	defer responder.Close()
+	place := t.TempDir()
+	target := httptest.NewServer(&cart{valid: map[string]bool{}})
+	defer target.Close()
+	args := []string{file, "--target", target.URL, "--responder", responder.URL, "--no-compare", "--output", "none", "--meet", place, "--run", "job/" + uid}
+	if codes, _, stderr := shards(1, args...); codes[0] != 0 {
+		t.Fatalf("exit code %d, %s", codes[0], stderr)
+	}
+	report1 := filepath.Join(place, "runs", "job", uid, "report.json")
+	for resets, want := range map[int64]int{1: 0, 2: report.Incomplete} {
+		if err := os.Remove(report1); err != nil { // as if it had died before
+			t.Fatal(err)
+		}
+		a.resets = resets
+		if codes, _, stderr := shards(1, args...); codes[0] != want {
+			t.Errorf("%d resets: exit code %d, want %d: %s", resets, codes[0], want, stderr)
 		}
 	}
 }

@@ -221,7 +221,7 @@ func (g *generator) conclude(ctx context.Context, goals []goal.Goal) (*report.Re
 	if r.Merged != nil {
 		r.Merged.Notes = notes
 	}
-	g.addMock(end, r)
+	g.addMock(end, r, g.meeting.Prepared())
 	r.Judge(goals)
 	if r, err = g.meeting.Publish(end, r); err == nil {
 		g.log.tell("the report is in %s", g.place.Join(g.run, meet.ReportName))

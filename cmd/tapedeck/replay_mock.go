@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/tapedeck/tapedeck/replay/report"
 )
@@ -13,31 +15,37 @@ import (
 const beforeName = "mock-before.json"
 
 // reset has the responder begin anew. What it did before the first time counts: the target's
-// start. What it did before it was reset again is another process's, which is gone.
-func (g *generator) reset(ctx context.Context) error {
+// start. What it did before it was reset again is another process's, which is gone. reset
+// returns how often the responder has been reset then, as text; "" if there is none.
+func (g *generator) reset(ctx context.Context) (resets string, err error) {
 	if g.mock == nil {
-		return nil
+		return "", nil
 	}
-	if g.meeting != nil {
-		if err := g.keepBefore(ctx); err != nil {
-			return err
-		}
+	if err := g.keepBefore(ctx); err != nil {
+		return "", err
 	}
 	r, err := g.mock.reset(ctx)
-	if err == nil && r.Resets == 0 {
+	if err != nil {
+		return "", err
+	}
+	if r.Resets == 0 {
 		g.before = summary(r)
 	}
-	return err
+	return strconv.FormatInt(r.Resets+1, 10), nil
 }
 
-// keepBefore stores what the responder did before it is reset, in case this process dies after
-// that.
+// keepBefore keeps what the responder did before it is reset, in case the answer to that is
+// lost, and stores it in case this process dies.
 func (g *generator) keepBefore(ctx context.Context) error {
 	r, err := g.mock.receipt(ctx)
 	if err != nil || r.Resets > 0 {
 		return err
 	}
-	text, err := json.Marshal(summary(r))
+	g.before = summary(r)
+	if g.meeting == nil {
+		return nil
+	}
+	text, err := json.Marshal(g.before)
 	if err != nil {
 		return err
 	}
@@ -58,8 +66,9 @@ func (g *generator) findBefore(ctx context.Context) error {
 	return nil
 }
 
-// addMock adds what the responder did to the report.
-func (g *generator) addMock(ctx context.Context, r *report.Report) {
+// addMock adds what the responder did to the report. resets is how often it had been reset
+// when the run began: another number tells that its receipt is not of the whole run.
+func (g *generator) addMock(ctx context.Context, r *report.Report, resets string) {
 	if g.mock == nil {
 		return
 	}
@@ -80,7 +89,10 @@ func (g *generator) addMock(ctx context.Context, r *report.Report) {
 	if g.before != nil {
 		r.Mock.Add(g.before)
 	}
-	if now.Resets == 0 {
+	switch {
+	case now.Resets == 0:
 		lacks("the responder was started anew during the run: what it did before is not known")
+	case strconv.FormatInt(now.Resets, 10) != resets:
+		lacks("somebody else reset the responder during the run, so that it is not known what it missed before: its receipt says resets: %d, want %s; let nobody but this run reach its admin port", now.Resets, cmp.Or(resets, "(unknown)"))
 	}
 }

@@ -191,7 +191,7 @@ func (p *pods) take(ctx context.Context, m *Meeting, index int) error {
 			return err
 		}
 	}
-	at, mine, err := m.Start(ctx, p.header(index), func(context.Context) error { return p.prepares })
+	at, mine, err := m.Start(ctx, p.header(index), func(context.Context) (string, error) { return "", p.prepares })
 	switch {
 	case err != nil:
 		return err

@@ -62,6 +62,8 @@ type begin struct {
 	Shards map[int]named `json:"shards"`
 	// Notes are for the report.
 	Notes []string `json:"notes,omitempty"`
+	// Prepared is what preparing the run gave.
+	Prepared string `json:"prepared,omitempty"`
 }
 
 // named is a process that sends a part, and the object with its marker.

@@ -38,8 +38,9 @@ func (m *Meeting) readStart(ctx context.Context) error {
 // known of the part's report already: what it was made of, and how many steps it has. mine
 // tells whether the process is the one that sends the part.
 //
-// prepare is called by the process that starts the run, before it does.
-func (m *Meeting) Start(ctx context.Context, r *report.Report, prepare func(context.Context) error) (at time.Time, mine bool, err error) {
+// prepare is called by the process that starts the run, before it does. Prepared returns what
+// it gave.
+func (m *Meeting) Start(ctx context.Context, r *report.Report, prepare func(context.Context) (string, error)) (at time.Time, mine bool, err error) {
 	if err := m.mark(ctx, r); err != nil {
 		return at, false, err
 	}
@@ -55,6 +56,14 @@ func (m *Meeting) Start(ctx context.Context, r *report.Report, prepare func(cont
 		return at, false, err
 	}
 	return m.begun.At, m.begun.Shards[m.o.Index].Process == m.process, nil
+}
+
+// Prepared returns what preparing the run gave, in whichever process; "" before the run begins.
+func (m *Meeting) Prepared() string {
+	if m.begun == nil {
+		return ""
+	}
+	return m.begun.Prepared
 }
 
 // mark stores the marker, under the next name that is free. It has the time of the attempt
@@ -97,7 +106,7 @@ func (m *Meeting) unmark(ctx context.Context) {
 const maxAttempts = 1000
 
 // start waits for all shards and starts the run, unless another process did.
-func (m *Meeting) start(ctx context.Context, prepare func(context.Context) error) error {
+func (m *Meeting) start(ctx context.Context, prepare func(context.Context) (string, error)) error {
 	ready, err := m.gather(ctx)
 	if err != nil || m.begun != nil {
 		return err
@@ -105,10 +114,11 @@ func (m *Meeting) start(ctx context.Context, prepare func(context.Context) error
 	if err := same(ready); err != nil {
 		return err
 	}
-	if err := prepare(ctx); err != nil {
+	prepared, err := prepare(ctx)
+	if err != nil {
 		return err
 	}
-	b := begin{Run: m.o.Run, Of: m.o.Of, SHA256: ready[m.o.Index].Report.Source.SHA256, Shards: map[int]named{}}
+	b := begin{Run: m.o.Run, Of: m.o.Of, SHA256: ready[m.o.Index].Report.Source.SHA256, Shards: map[int]named{}, Prepared: prepared}
 	var early, late time.Duration // of clocks
 	for index, r := range ready {
 		b.Shards[index] = named{r.Process, r.name}
