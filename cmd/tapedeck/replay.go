@@ -230,6 +230,9 @@ func (f *replayFlags) play(cmd *cobra.Command, g *generator, a *asked, l *loaded
 		return nil, err
 	}
 	g.options(&o)
+	if g.mock != nil {
+		g.mock.replayed = l.source
+	}
 	needs, err := f.preflight(cmd, l, &o)
 	if err != nil {
 		return nil, err

@@ -272,7 +272,7 @@ func TestTheReceiptOfTheResponder(t *testing.T) {
 		}
 	}()
 	admin := &url.URL{Scheme: "http", Host: addresses[1]}
-	if err := (&responder{admin, directClient()}).await(t.Context()); err != nil {
+	if err := (&responder{url: admin, client: directClient(), patience: maxPatience}).await(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	through := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addresses[0]})}}
@@ -370,6 +370,90 @@ func TestTheResetOfAnotherProcessCounts(t *testing.T) {
 		if codes, _, stderr := shards(1, args...); codes[0] != want {
 			t.Errorf("%d resets: exit code %d, want %d: %s", resets, codes[0], want, stderr)
 		}
+	}
+}
+
+// Nothing is sent unless the responder is one, and answers from the snapshot that is replayed.
+func TestWhatIsNoResponder(t *testing.T) {
+	t.Parallel()
+	place := t.TempDir()
+	file, _ := visits(t, 3)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Dir(place).Put(t.Context(), "visits.jsonl", bytes.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := run([]string{"snapshot", "create", "--from", place}, strings.NewReader(""), &out, &errs); code != 0 {
+		t.Fatalf("exit code %d, %s", code, &errs)
+	}
+	snapshot := strings.TrimSpace(out.String())
+	_, digest, _ := strings.Cut(snapshot, "@sha256:")
+	receipt := func(sha string) string { return `{"recording":{"place":"shop","sha256":"` + sha + `"}}` }
+	other := strings.Repeat("0a", 32)
+	for _, c := range []struct{ name, answer, want string }{
+		{"the snapshot", receipt(digest), ""},
+		{"another one", receipt(other), `it answers from another recording than the snapshot that is replayed: "shop" (sha256:` + other + `), want ` + snapshot},
+		{"an empty object", "{}", "is no responder: its receipt has no recording with a SHA-256"},
+		{"another hash", receipt(digest[1:]), "is no responder"},
+		{"no object", "ok", "invalid character"},
+		{"nothing", "", "unexpected end of JSON"},
+		{"too much", strings.Repeat(" ", maxReceipt-1) + "{}", "the answer is larger than 1048576 bytes"},
+	} {
+		var resets atomic.Int64
+		c1 := &cart{valid: map[string]bool{}}
+		target := httptest.NewServer(c1)
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			answer := c.answer
+			switch r.Method + " " + r.URL.Path {
+			case "POST /reset":
+				resets.Add(1)
+			case "GET /receipt":
+				answer = strings.Replace(answer, "{", fmt.Sprintf(`{"resets":%d,`, resets.Load()), 1)
+				answer = strings.Replace(answer, ",}", "}", 1)
+			}
+			io.WriteString(w, answer)
+		}))
+		codes, _, stderr := shards(1, snapshot, "--target", target.URL, "--responder", s.URL, "--no-compare", "--output", "none", "--progress-timeout", "2s")
+		if want := map[bool]int{true: 0, false: codeCannotRun}[c.want == ""]; codes[0] != want || !strings.Contains(stderr[0], c.want) || c.want != "" && (resets.Load() > 0 || len(c1.got) > 0) {
+			t.Errorf("%s: exit code %d, reset %d times, %d requests sent, %s", c.name, codes[0], resets.Load(), len(c1.got), stderr[0])
+		}
+		target.Close()
+		s.Close()
+	}
+}
+
+// An answer of a responder that never comes is waited for no longer than the run may be without progress.
+func TestAResponderThatHangs(t *testing.T) {
+	t.Parallel()
+	file, _ := visits(t, 1)
+	a, end := &admin{}, make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			a.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+		for {
+			if _, err := io.WriteString(w, " "); err != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+			select {
+			case <-end:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}))
+	defer s.Close()
+	defer close(end)
+	began := time.Now()
+	codes, _, stderr := shards(1, file, "--target", "http://127.0.0.1:1", "--responder", s.URL, "--progress-timeout", "1s")
+	if took := time.Since(began); codes[0] != codeCannotRun || !strings.Contains(stderr[0], "--responder: ") || took > maxPatience/2 {
+		t.Errorf("exit code %d after %s, %s", codes[0], took, stderr)
 	}
 }
 

@@ -31,7 +31,7 @@ func newGenerator(cmd *cobra.Command, f *replayFlags, with gathering, e *envoy) 
 		g.log.w = cmd.ErrOrStderr()
 	}
 	if with.responder != nil {
-		g.mock = &responder{with.responder, directClient()}
+		g.mock = &responder{url: with.responder, client: directClient(), patience: min(maxPatience, with.timeout)}
 	}
 	return g
 }

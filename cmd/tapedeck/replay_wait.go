@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -116,7 +118,7 @@ func every(ctx context.Context, pause time.Duration, try func(context.Context) e
 }
 
 // maxReceipt bounds a receipt.
-const maxReceipt = 64 << 20
+const maxReceipt = 1 << 20
 
 // ask sends a request that must be answered with 200. The answer is decoded into v, unless it
 // is nil.
@@ -130,11 +132,13 @@ func ask(ctx context.Context, client *http.Client, method, at string, v any) err
 		return err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReceipt))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReceipt+1))
 	switch {
-	case err != nil:
 	case resp.StatusCode != http.StatusOK:
 		err = fmt.Errorf("%s %s: %s", method, at, resp.Status)
+	case err != nil:
+	case len(body) > maxReceipt:
+		err = fmt.Errorf("%s %s: the answer is larger than %d bytes, the most that is read", method, at, maxReceipt)
 	case v != nil:
 		err = json.Unmarshal(body, v)
 	}
@@ -145,34 +149,61 @@ func ask(ctx context.Context, client *http.Client, method, at string, v any) err
 type responder struct {
 	url    *url.URL
 	client *http.Client
+	// patience is how long a question is asked again and again.
+	patience time.Duration
+	// replayed is the recording that is sent.
+	replayed mock.Source
 }
+
+// maxPatience bounds how long a responder that was ready is asked again and again.
+const maxPatience = 30 * time.Second
 
 func (r *responder) at(path string) string { return strings.TrimSuffix(r.url.String(), "/") + path }
 
-// await waits until the responder has loaded its recording.
+// await waits until the responder has loaded its recording, and looks which one that is.
 func (r *responder) await(ctx context.Context) error {
 	if err := every(ctx, time.Second, func(ctx context.Context) error { return ask(ctx, r.client, http.MethodGet, r.at("/healthz"), nil) }); err != nil {
 		return fmt.Errorf("--responder: it is not ready: %w", err)
 	}
-	return nil
+	_, err := r.receipt(ctx)
+	return err
 }
 
 // receipt returns the receipt up to now.
 func (r *responder) receipt(ctx context.Context) (c mock.Receipt, err error) {
-	return c, r.tried(ctx, http.MethodGet, "/receipt", &c)
+	return r.tried(ctx, http.MethodGet, "/receipt")
 }
 
 // reset has the responder forget whom it answered. It returns the receipt up to now.
 func (r *responder) reset(ctx context.Context) (c mock.Receipt, err error) {
-	return c, r.tried(ctx, http.MethodPost, "/reset", &c)
+	return r.tried(ctx, http.MethodPost, "/reset")
 }
 
-// tried asks several times: a connection may break.
-func (r *responder) tried(ctx context.Context, method, path string, v any) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+// tried asks for a receipt several times: a connection may break.
+func (r *responder) tried(ctx context.Context, method, path string) (c mock.Receipt, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
-	if err := every(ctx, time.Second, func(ctx context.Context) error { return ask(ctx, r.client, method, r.at(path), v) }); err != nil {
-		return fmt.Errorf("--responder: %w", err)
+	err = every(ctx, time.Second, func(ctx context.Context) error {
+		c = mock.Receipt{} // not a mixture with that of an attempt before
+		return ask(ctx, r.client, method, r.at(path), &c)
+	})
+	if err == nil {
+		err = r.check(c.Recording)
+	}
+	if err != nil {
+		return c, fmt.Errorf("--responder: %w", err)
+	}
+	return c, nil
+}
+
+// check tells whether a receipt is one, by the recording that it names, and whether that is the
+// snapshot that is replayed. A place that is no snapshot has another hash in each direction.
+func (r *responder) check(answers mock.Source) error {
+	if sum, err := hex.DecodeString(answers.SHA256); err != nil || len(sum) != sha256.Size {
+		return fmt.Errorf("%s is no responder: its receipt has no recording with a SHA-256; want the admin port of tapedeck mock", r.url)
+	}
+	if pin := "@sha256:" + r.replayed.SHA256; strings.Contains(r.replayed.Place, pin) && answers.SHA256 != r.replayed.SHA256 {
+		return fmt.Errorf("it answers from another recording than the snapshot that is replayed: %.300q (sha256:%s), want %s; start it with that snapshot", answers.Place, answers.SHA256, r.replayed.Place)
 	}
 	return nil
 }
