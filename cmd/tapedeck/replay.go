@@ -179,6 +179,7 @@ func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []
 		return err
 	}
 	g := newGenerator(cmd, f, a.gathering, e)
+	g.alike = alike(cmd.Flags(), place, f.set)
 	f.verdictElsewhere = g.meets() && g.shard.Index > 0
 	leave, err := g.join(ctx)
 	defer leave()

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +64,27 @@ type gathering struct {
 
 // meets tells whether the shards meet, and the report is stored where they do.
 func (g *gathering) meets() bool { return g.place.Scheme != "" }
+
+// ownFlags may differ between the shards of a run: they say where a process writes, whom it
+// waits for and how it reaches the place. Values of --set may be secret.
+var ownFlags = []string{"shard", "meet", "run", "set", "progress-timeout", "wait-for-target", "envoy", "termination-log", "temp-dir", "temp-size", "output", "report", "html", "junit", "markdown"}
+
+// alike is a digest of what all shards of a run have alike: else their results could not be
+// merged.
+func alike(fs *pflag.FlagSet, place string, set []string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q\n", place)
+	fs.VisitAll(func(one *pflag.Flag) {
+		if !slices.Contains(ownFlags, one.Name) {
+			fmt.Fprintf(h, "%s=%q\n", one.Name, one.Value.String())
+		}
+	})
+	for _, one := range set {
+		name, _, _ := strings.Cut(one, "=")
+		fmt.Fprintf(h, "%q\n", name)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
 
 // parse reads the flags.
 func (f *clusterFlags) parse() (g gathering, err error) {

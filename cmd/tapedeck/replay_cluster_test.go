@@ -217,7 +217,7 @@ func TestPodsOfAJobReplay(t *testing.T) {
 		if again, _, stderr := shards(1, append([]string{"--shard", fmt.Sprintf("0/%d", of)}, args...)...); again[0] != report.MockMisses || len(c.got) != sent {
 			t.Errorf("a later pod: exit code %d, %s", again[0], stderr)
 		}
-		r.Merged, r.Generator, r.Started, r.Ended, r.Metrics, r.Target, r.Goals = nil, report.Generator{}, time.Time{}, time.Time{}, nil, "", nil
+		r.Merged, r.Generator, r.Started, r.Ended, r.Metrics, r.Target, r.Goals, r.Settings = nil, report.Generator{}, time.Time{}, time.Time{}, nil, "", nil, ""
 		r.Results.Series.Points = nil
 		for _, e := range r.Results.Endpoints {
 			e.Response, e.Service, e.Lag, e.Held = nil, nil, nil, nil
@@ -465,7 +465,7 @@ func TestAPodThatIsEvicted(t *testing.T) {
 	target := httptest.NewServer(c)
 	defer target.Close()
 	place := t.TempDir()
-	args := []string{file, "--meet", place, "--run", "job/" + uid, "--target", target.URL, "--rate", "200", "--output", "none"}
+	args := []string{file, "--meet", place, "--run", "job/" + uid, "--target", target.URL, "--rate", "200", "--max-lag", "1m", "--output", "none"}
 	codes := make([]int, 2)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -581,6 +581,49 @@ func TestObjectsOfAnotherRun(t *testing.T) {
 		if code, stderr := replay(run); code != one.code || !strings.Contains(stderr, one.want) || c.count("/") != sent {
 			t.Errorf("%s of another run: exit code %d, %d requests, %s", one.object, code, c.count("/")-sent, stderr)
 		}
+	}
+}
+
+// Shards of a run have the same settings, but for those that are a process's own.
+func TestShardsWithDifferentSettings(t *testing.T) {
+	t.Parallel()
+	file, _ := visits(t, 5)
+	for _, c := range []struct {
+		name  string
+		args  []string // of shard 1 only
+		alike bool
+	}{
+		{"its own", []string{"--progress-timeout", "30s", "--output", "json", "--temp-dir", t.TempDir()}, true},
+		{"speed", []string{"--speed", "2"}, false},
+		{"only", []string{"--only", "safe"}, false},
+		{"no comparison", []string{"--no-compare"}, false},
+		{"goals", []string{"--fail-if", "latency.p95 > 100"}, false},
+		{"what is selected", []string{"--workload", "cart"}, false},
+		{"what is supplied", []string{"--set", "header.X=1"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			got := &cart{valid: map[string]bool{}}
+			target := httptest.NewServer(got)
+			defer target.Close()
+			args := []string{"replay", file, "--meet", t.TempDir(), "--run", "job/1", "--target", target.URL, "--max-lag", "1m", "--progress-timeout", "20s"}
+			var codes [2]int
+			var said [2]string
+			var running sync.WaitGroup
+			for i, more := range [][]string{nil, c.args} {
+				running.Go(func() {
+					_, said[i], codes[i] = program(slices.Concat(args, []string{"--shard", fmt.Sprintf("%d/2", i)}, more)...)
+				})
+			}
+			running.Wait()
+			if c.alike {
+				if codes != [2]int{report.NewDifferences, 0} {
+					t.Errorf("exit codes %d: %s", codes, said)
+				}
+			} else if codes != [2]int{codeCannotRun, codePartFailed} || got.count("/") > 0 || !strings.Contains(said[0], "part 1 is of another run than part 0") {
+				t.Errorf("exit codes %d, %d requests: %s", codes, got.count("/"), said)
+			}
+		})
 	}
 }
 

@@ -20,6 +20,7 @@ type generator struct {
 	f       *replayFlags
 	log     *phases
 	envoy   *envoy
+	alike   string        // a digest of the settings that all shards have
 	meeting *meet.Meeting // nil: it meets nobody
 	mock    *responder    // nil: there is none
 	before  *report.Mock  // what the responder did before the run; nil: it is not known
@@ -60,7 +61,7 @@ func (g *generator) join(ctx context.Context) (close func(), err error) {
 	}
 	place, err := openPlace(ctx, g.place)
 	if err == nil {
-		g.meeting, err = meet.Join(ctx, meet.Options{Store: place, Run: g.run, Shard: g.shard, Timeout: g.timeout, Say: func(text string) { g.log.tell("%s", text) }})
+		g.meeting, err = meet.Join(ctx, meet.Options{Store: place, Run: g.run, Shard: g.shard, Settings: g.alike, Timeout: g.timeout, Say: func(text string) { g.log.tell("%s", text) }})
 	}
 	if err != nil {
 		return close, fmt.Errorf("--meet: %w", err)

@@ -17,6 +17,8 @@ type Options struct {
 	// Run is the folder of the run, as runs/JOB/UID.
 	Run string
 	report.Shard
+	// Settings is a digest of what all shards of the run have alike.
+	Settings string
 	// Timeout is how long a shard is waited for that makes no progress, and how long a place
 	// is asked that fails.
 	Timeout time.Duration

@@ -109,6 +109,7 @@ type pods struct {
 	loads  func(index int) error         // whether it is ready to send; nil: it is
 	breaks func(index int) error         // how sending ends; nil: well
 
+	settings []string // digests of them, by part; nil: they are the same
 	sources  []string // hashes of the recording, by part; nil: they are the same
 	prepares error    // what index 0 does before it starts the run
 
@@ -146,8 +147,12 @@ func (p *pods) header(index int) *report.Report {
 // run is one process, from its beginning to its end. It returns the report of the run if it is
 // index 0's.
 func (p *pods) run(ctx context.Context, s store.Store, index int, skew time.Duration) (*report.Report, error) {
+	settings := "same"
+	if p.settings != nil {
+		settings = p.settings[index]
+	}
 	m, err := Join(ctx, Options{
-		Store: s, Run: folder, Shard: report.Shard{Index: index, Of: p.of}, Timeout: timeout,
+		Settings: settings, Store: s, Run: folder, Shard: report.Shard{Index: index, Of: p.of}, Timeout: timeout,
 		Now: func() time.Time { return time.Now().Add(skew) },
 		Say: func(text string) { p.mu.Lock(); defer p.mu.Unlock(); p.said = append(p.said, text) },
 	})
@@ -638,13 +643,15 @@ func TestForeignObjects(t *testing.T) {
 		{"a start in the future", "start.json", `{"run":"` + folder + `","of":3,"at":"2222-01-01T00:00:00Z"}`, 0, "the run begins "},
 		{"a start of nobody", "start.json", `{"run":"` + folder + `","of":3,"at":"2000-01-01T00:00:00Z","shards":{}}`, 0, "part 0 has neither a result nor a marker"},
 		{"no result", "result-1.json", "{}", report.Incomplete, ""},
-		{"the result of another part", "result-1.json", `{"schemaVersion":1,"run":"` + folder + `","shard":{"index":2,"of":3}}`, report.Incomplete, ""},
+		{"the result of another part", "result-1.json", `{"schemaVersion":1,"settings":"same","run":"` + folder + `","shard":{"index":2,"of":3}}`, report.Incomplete, ""},
 		{"the result of another run", "result-1.json", `{"schemaVersion":1,"run":"runs/other/1","source":{"sha256":"5f"},"shard":{"index":1,"of":3}}`, report.Incomplete, ""},
 		{"its own result of another run", "result-0.json", `{"schemaVersion":1,"run":"runs/other/1","source":{"sha256":"5f"},"shard":{"index":0,"of":3}}`, 0, `result-0.json: it is none of this run's: it is of the run "runs/other/1"`},
-		{"the result of another recording", "result-1.json", `{"schemaVersion":1,"run":"` + folder + `","source":{"sha256":"6f"},"shard":{"index":1,"of":3}}`, report.Incomplete, ""},
+		{"the result of another recording", "result-1.json", `{"schemaVersion":1,"settings":"same","run":"` + folder + `","source":{"sha256":"6f"},"shard":{"index":1,"of":3}}`, report.Incomplete, ""},
+		{"the result of a run with other settings", "result-1.json", `{"schemaVersion":1,"settings":"other","run":"` + folder + `","source":{"sha256":"5f"},"shard":{"index":1,"of":3}}`, report.Incomplete, ""},
+		{"the report of a run with other settings", "report.json", `{"schemaVersion":1,"settings":"other","run":"` + folder + `"}`, 0, "it is of a replay with other flags; give this one the same, or another ID"},
 		{"the report of another run", "report.json", `{"schemaVersion":1,"run":"runs/other/1"}`, 0, "another run uses this ID, so give this one another"},
 		{"no report", "report.json", "{}", 0, "report.json: it is none of this run's"},
-		{"a report with a code of its own", "report.json", `{"schemaVersion":1,"run":"` + folder + `","exitCode":77}`, 0, "its exit code is 77"},
+		{"a report with a code of its own", "report.json", `{"schemaVersion":1,"settings":"same","run":"` + folder + `","exitCode":77}`, 0, "its exit code is 77"},
 		{"a page", "report.html", "<p>", report.Passed, ""},
 		{"no reason", "failed-1.json", "{}", report.Incomplete, ""},
 		{"a long reason", "failed-1.json", `{"run":"` + folder + `","index":1,"of":3,"reason":"` + strings.Repeat("a", maxReason+1) + `"}`, report.Incomplete, ""},
@@ -765,6 +772,7 @@ func TestTheStartFails(t *testing.T) {
 		fails      func(p *pods)
 	}{
 		{"shards that read different recordings", `part 1 is of another run than part 0: its hash of the recording is "1", not "0"`, func(p *pods) { p.sources = []string{"0", "1"} }},
+		{"shards with different settings", `part 1 is of another run than part 0: its digest of the settings is "speed 2", not "speed 1"`, func(p *pods) { p.settings = []string{"speed 1", "speed 2"} }},
 		{"no responder", "no responder", func(p *pods) { p.prepares = errors.New("no responder") }},
 	} {
 		virtual(t, c.name, func(t *testing.T) {

@@ -167,6 +167,8 @@ func (m *Meeting) report(ctx context.Context, name string, part int) (*report.Re
 	case err != nil:
 	case r.Run != m.o.Run:
 		err = fmt.Errorf("it is of the run %q; another run uses this ID, so give this one another", r.Run)
+	case r.Settings != m.o.Settings:
+		err = errors.New("it is of a replay with other flags; give this one the same, or another ID")
 	case m.begun != nil && r.Source.SHA256 != m.begun.SHA256:
 		err = fmt.Errorf("its recording has the hash %q, and the run's has %q", r.Source.SHA256, m.begun.SHA256)
 	case part < 0 && (r.ExitCode < 0 || r.ExitCode > report.Incomplete):

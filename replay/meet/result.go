@@ -20,7 +20,7 @@ var ErrNoResult = errors.New("there is no result")
 // part's.
 func (m *Meeting) Finish(ctx context.Context, r *report.Report) error {
 	c := *r
-	c.Run, c.Shard = m.o.Run, &report.Shard{Index: m.o.Index, Of: m.o.Of}
+	c.Run, c.Settings, c.Shard = m.o.Run, m.o.Settings, &report.Shard{Index: m.o.Index, Of: m.o.Of}
 	c.Judge(nil) // what a report needs to be read again
 	body, err := encodeReport(&c)
 	if err != nil {
@@ -220,7 +220,7 @@ func (m *Meeting) sends(index int) bool {
 // Publish stores the report of the run in all forms, and returns the one that counts: if a
 // process before had come so far, that is its report.
 func (m *Meeting) Publish(ctx context.Context, r *report.Report) (*report.Report, error) {
-	r.Run = m.o.Run
+	r.Run, r.Settings = m.o.Run, m.o.Settings
 	body, err := encodeReport(r)
 	if err != nil {
 		return nil, err

@@ -69,10 +69,12 @@ func (m *Meeting) Prepared() string {
 // mark stores the marker, under the next name that is free. It has the time of the attempt
 // that succeeds, which is compared with the store's.
 func (m *Meeting) mark(ctx context.Context, r *report.Report) error {
+	header := *r
+	header.Run, header.Settings = m.o.Run, m.o.Settings
 	attempt := 0
 	return m.retried(ctx, "store", markerName(m.o.Index, 0), func(ctx context.Context) error {
 		for ; attempt < maxAttempts; attempt++ {
-			body, err := encode(marker{m.o.Run, m.o.Index, m.o.Of, m.process, m.o.Now().UTC(), r})
+			body, err := encode(marker{m.o.Run, m.o.Index, m.o.Of, m.process, m.o.Now().UTC(), &header})
 			if err != nil {
 				return err
 			}

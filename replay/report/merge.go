@@ -36,7 +36,7 @@ func Merge(shards []*Report) (*Report, error) {
 		}
 	}
 	m := &Report{
-		Version: first.Version, Run: first.Run, Source: first.Source, Target: first.Target, BuildTag: first.BuildTag, Baseline: first.Baseline, Load: first.Load,
+		Version: first.Version, Run: first.Run, Settings: first.Settings, Source: first.Source, Target: first.Target, BuildTag: first.BuildTag, Baseline: first.Baseline, Load: first.Load,
 		Started: first.Started, Ended: first.Ended, Merged: &Merged{Of: first.Shard.Of},
 	}
 	m.Source.Steps, m.Source.Findings, m.Source.LeftOut = 0, nil, nil
@@ -100,6 +100,7 @@ func SameRun(r, as *Report) error {
 		{"load", r.Load.Shape, as.Load.Shape},
 		{"loop", string(r.Load.Loop), string(as.Load.Loop)},
 		{"version", r.Version, as.Version},
+		{"digest of the settings", r.Settings, as.Settings},
 	} {
 		if same.got != same.want {
 			return fmt.Errorf("its %s is %q, not %q", same.what, same.got, same.want)

@@ -22,6 +22,8 @@ type Report struct {
 
 	// Run is the folder of the run, as runs/JOB/UID, if its shards met at a place.
 	Run string `json:"run,omitempty"`
+	// Settings is a digest of the settings that all shards of the run have.
+	Settings string `json:"settings,omitempty"`
 
 	Source   Source `json:"source"`
 	Target   string `json:"target"`             // URL
