@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,6 +87,9 @@ func alike(fs *pflag.FlagSet, place string, set []string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// runID is what --run takes: tapedeck report list looks for runs two folders deep.
+var runID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
 // parse reads the flags.
 func (f *clusterFlags) parse() (g gathering, err error) {
 	if g.shard, err = parseShard(f.shard); err != nil {
@@ -107,6 +111,9 @@ func (f *clusterFlags) parse() (g gathering, err error) {
 			return g, fmt.Errorf("--meet: %w", err)
 		}
 		g.run = contract.RunsDir + "/" + f.id
+		if !runID.MatchString(f.id) {
+			return g, fmt.Errorf("--run %q: want JOB/UID, two names of letters, digits, -, _ and . that begin with none of the last three, such as nightly/7", f.id)
+		}
 		if err := contract.CheckObjectKey(g.run + "/report.json"); err != nil {
 			return g, fmt.Errorf("--run: %w", err)
 		}

@@ -627,6 +627,20 @@ func TestShardsWithDifferentSettings(t *testing.T) {
 	}
 }
 
+// A run has an ID by which tapedeck report list finds it.
+func TestTheIDOfARun(t *testing.T) {
+	long := strings.Repeat("a", 2000)
+	for id, allowed := range map[string]bool{
+		"nightly/2026-11-29": true, "cart-replay-0a1b2c3d/" + uid: true, "A_1/b.c": true,
+		"one": false, "a/b/c/d": false, "a/": false, "/a": false, "a//b": false, "a/..": false, "./a": false, "a/.b": false, "a/b c": false, "a/b\n": false, "a/é": false, "a/b\\c": false, "a/$(UID)": false, "a/" + long: false,
+	} {
+		f := clusterFlags{meet: "/place", id: id, envoy: envoyNone}
+		if _, err := f.parse(); (err == nil) != allowed || err != nil && !strings.Contains(err.Error(), "--run") {
+			t.Errorf("--run %q: %v", id, err)
+		}
+	}
+}
+
 // The termination log has what failed, whatever it was.
 func TestTheTerminationLogOfAnError(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")

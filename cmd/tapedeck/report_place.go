@@ -95,12 +95,9 @@ func listReports(cmd *cobra.Command, output, name string) error {
 	if err != nil {
 		return err
 	}
-	runs, err := runsIn(cmd.Context(), s, p)
-	if err != nil {
-		return err
-	}
+	runs, failed := runsIn(cmd.Context(), s, p)
 	if output == "json" {
-		return writeJSON(cmd.OutOrStdout(), runs)
+		return errors.Join(writeJSON(cmd.OutOrStdout(), runs), failed)
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	for _, r := range runs {
@@ -110,20 +107,22 @@ func listReports(cmd *cobra.Command, output, name string) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\n", ended, oneline.Text(r.Verdict, maxListed), oneline.Text(cmp.Or(r.Report, r.Run), maxListed))
 	}
-	return w.Flush()
+	return errors.Join(w.Flush(), failed)
 }
 
 // runsIn finds the runs of a place, the latest first, and those without a report before
-// them.
+// them. Beside an error for what could not be listed, it returns the others.
 func runsIn(ctx context.Context, s store.Store, p contract.Place) ([]listedRun, error) {
-	runs := []listedRun{}
+	runs, failed := []listedRun{}, []error(nil)
 	for job, err := range s.Folders(ctx, contract.RunsDir+"/") {
 		if err != nil {
-			return nil, err
+			failed = append(failed, err)
+			continue
 		}
 		for run, err := range s.Folders(ctx, job) {
 			if err != nil {
-				return nil, err
+				failed = append(failed, err)
+				continue
 			}
 			run = strings.TrimSuffix(run, "/")
 			one := listedRun{Run: strings.TrimPrefix(run, contract.RunsDir+"/"), Verdict: "no report yet"}
@@ -131,7 +130,7 @@ func runsIn(ctx context.Context, s store.Store, p contract.Place) ([]listedRun, 
 			switch r, err := storedReport(ctx, s, key); {
 			case errors.Is(err, fs.ErrNotExist):
 			case err != nil && ctx.Err() != nil:
-				return nil, err
+				return runs, err
 			case err != nil:
 				one.Verdict = fmt.Sprintf("can't be read: %v", err)
 			default:
@@ -149,7 +148,7 @@ func runsIn(ctx context.Context, s store.Store, p contract.Place) ([]listedRun, 
 			return b.Ended.Compare(*a.Ended)
 		}
 	})
-	return runs, nil
+	return runs, errors.Join(failed...)
 }
 
 func storedReport(ctx context.Context, s store.Store, key string) (*report.Report, error) {

@@ -68,6 +68,14 @@ func TestReportsOfAPlace(t *testing.T) {
 	if strings.Contains(out, "\x1b") {
 		t.Errorf("the list repeats a control sequence: %q", out)
 	}
+	for _, name := range []string{"runs/link", "runs/cart-replay-a/link"} {
+		if err := os.Symlink("/etc/passwd", filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, stderr, code := program("report", "list", dir); code != codeCannotRun || all != out || strings.Count(stderr, "/link: ") != 2 {
+		t.Errorf("list of a place with links out of it: exit code %d, %s%s", code, all, stderr)
+	}
 	fields := strings.Fields(lines[3])
 	shown, stderr, code := program("report", "show", fields[len(fields)-1])
 	if code != 0 || !strings.Contains(shown, "http://cart") {

@@ -339,7 +339,7 @@ func (w *walk) folder(folder, prefix string) bool {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			return true // no such keys, or they were deleted just now
 		}
-		return w.yield(Object{}, w.dir.failed("list", folder, err))
+		return w.yield(Object{Key: folder}, w.dir.failed("list", folder, err))
 	}
 	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
 		return strings.HasPrefix(e.Name(), ".") || !strings.HasPrefix(e.Name(), prefix)

@@ -40,6 +40,10 @@ func (m *Meeting) list(ctx context.Context) (*listed, error) {
 			if errors.Is(err, fs.ErrNotExist) { // a directory that is made with its first file
 				break
 			}
+			if err != nil && strings.HasPrefix(o.Key, m.key("")) { // one entry, such as a link out of the place
+				m.tell(o.Key, err)
+				continue
+			}
 			if err != nil {
 				return err
 			}

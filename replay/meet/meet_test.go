@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -674,6 +676,24 @@ func TestForeignObjects(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An entry of a directory that can't be listed is told of once, and the run goes on.
+func TestAnEntryThatCannotBeListed(t *testing.T) {
+	virtual(t, "a link out of the place", func(t *testing.T) {
+		place, p := t.TempDir(), newPods(t, 2)
+		if err := os.MkdirAll(filepath.Join(place, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/etc/passwd", filepath.Join(place, folder, "link")); err != nil {
+			t.Fatal(err)
+		}
+		r, errs := p.all(store.Dir(place), nil)
+		p.wants(r, errs, report.Passed)
+		if len(p.said) != 2 || !strings.Contains(p.said[0], "/link: ") {
+			t.Errorf("said %q", p.said)
+		}
+	})
 }
 
 // Where clocks differ, the report says so: shards begin by their own clocks.
