@@ -189,8 +189,9 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		}
 		if err := s.set(&c, v); err != nil {
 			shown := fmt.Sprintf("%s=%q", s.env, v)
-			// The errors of these quote the value themselves, without what may be a password.
-			if slices.Contains([]string{contract.EnvCaptureHosts, contract.EnvSink}, s.env) {
+			// The errors of the two quote the value themselves, without what may be a password. In
+			// others, it may be in a URL, or before an @.
+			if slices.Contains([]string{contract.EnvCaptureHosts, contract.EnvSink}, s.env) || strings.Contains(v, "://") || strings.Contains(v, "@") {
 				shown = s.env
 			}
 			errs = append(errs, fmt.Errorf("%s: %w", shown, err))

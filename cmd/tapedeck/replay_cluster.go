@@ -119,8 +119,8 @@ func (f *clusterFlags) parse() (g gathering, err error) {
 		}
 	}
 	if f.responder != "" {
-		if g.responder, err = url.Parse(f.responder); err != nil || g.responder.Scheme != "http" && g.responder.Scheme != "https" || g.responder.Host == "" || strings.Trim(g.responder.Path, "/") != "" || g.responder.User != nil {
-			return g, fmt.Errorf("--responder: want a URL such as http://localhost:%d, without a path or a user", contract.ResponderAdminPort)
+		if g.responder, err = url.Parse(f.responder); err != nil || g.responder.Scheme != "http" && g.responder.Scheme != "https" || g.responder.Host == "" || strings.Trim(g.responder.Path, "/") != "" || g.responder.User != nil || strings.ContainsAny(f.responder, "?#") {
+			return g, fmt.Errorf("--responder: want a URL such as http://localhost:%d, without a user, a path, a query and a fragment", contract.ResponderAdminPort)
 		}
 	}
 	if g.timeout = f.progressTimeout; g.timeout == 0 && (f.meet != "" || f.waitForTarget || f.responder != "" || f.envoy != envoyNone) {

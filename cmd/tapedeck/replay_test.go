@@ -61,6 +61,8 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 		{"--envoy perhaps", `--envoy "perhaps": want none, auto or wait`},
 		{"--responder localhost:4141", "--responder: want a URL such as http://localhost:4141"},
 		{"--responder http://user:TOP-SECRET@mock:4141", "want a URL"},
+		{"--responder http://mock:4141/?token=TOP-SECRET", "without a user, a path, a query and a fragment"},
+		{"--responder http://mock:4141#TOP-SECRET", "without a user, a path, a query and a fragment"},
 		{"--responder http://mock:4141 --mock -- app", "--responder and --mock: want one mock"},
 		{"--meet recordings --run job/uid -- app", "--meet: it is for a target that all shards reach"},
 		{"--termination-log nowhere/log", "--termination-log: stat nowhere: no such file"},
