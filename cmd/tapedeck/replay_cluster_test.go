@@ -425,6 +425,36 @@ func TestWhatIsNoResponder(t *testing.T) {
 	}
 }
 
+// Neither a responder nor Envoy leads to another host.
+func TestNoRedirectIsFollowed(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
+	defer elsewhere.Close()
+	for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
+		s := httptest.NewServer(http.RedirectHandler(elsewhere.URL, status))
+		at, err := url.Parse(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &responder{url: at, client: directClient(), patience: time.Second}
+		e := &envoy{ready: at.Host, quit: at.Host, client: directClient(), seen: true}
+		for what, ask := range map[string]func(context.Context) error{
+			"healthz": r.await,
+			"reset":   func(ctx context.Context) error { _, err := r.reset(ctx); return err },
+			"receipt": func(ctx context.Context) error { _, err := r.receipt(ctx); return err },
+			"Envoy":   func(ctx context.Context) error { return e.await(ctx, envoyWait, func(string, ...any) {}) },
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			if err := ask(ctx); err == nil || !strings.Contains(err.Error(), http.StatusText(status)) || reached.Load() > 0 {
+				t.Errorf("%s, %d: %v; the other host got %d requests", what, status, err, reached.Load())
+			}
+			cancel()
+		}
+		s.Close()
+	}
+}
+
 // An answer of a responder that never comes is waited for no longer than the run may be without progress.
 func TestAResponderThatHangs(t *testing.T) {
 	t.Parallel()

@@ -39,9 +39,14 @@ func newEnvoy() *envoy {
 	return &envoy{ready: "127.0.0.1:15021", quit: "127.0.0.1:15020", client: directClient()}
 }
 
-// directClient asks without a proxy, whatever the environment says, and keeps no connection.
+// directClient asks without a proxy, whatever the environment says, follows no redirect and
+// keeps no connection.
 func directClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	return &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // await waits until Envoy is ready: nothing of this pod gets anywhere before.
