@@ -134,7 +134,7 @@ type replayFlags struct {
 	temp, tempSize  string
 
 	reported *report.Report // nil: there is none yet
-	sent     string         // what this process has sent, in words; "" if it has sent nothing
+	did      string         // what this process did, in words; "" if it did nothing yet
 	// verdictElsewhere tells that shard 0 has the verdict, and this one is another.
 	verdictElsewhere bool
 }

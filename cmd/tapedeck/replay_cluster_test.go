@@ -657,6 +657,36 @@ func TestShardsWithDifferentSettings(t *testing.T) {
 	}
 }
 
+// The termination log of a process that finds its part done says so.
+func TestTheTerminationLogOfAProcessThatSendsNothing(t *testing.T) {
+	t.Parallel()
+	file, _ := visits(t, 5)
+	c := &cart{valid: map[string]bool{}}
+	target := httptest.NewServer(c)
+	defer target.Close()
+	place, log := t.TempDir(), filepath.Join(t.TempDir(), "termination")
+	args := []string{file, "--meet", place, "--run", "job/1", "--target", target.URL, "--progress-timeout", "1s", "--output", "none"}
+	if codes, _, stderr := shards(2, args...); !slices.Equal(codes, []int{report.NewDifferences, 0}) {
+		t.Fatalf("exit codes %d: %s", codes, stderr)
+	}
+	sent := c.count("/")
+	for _, step := range []struct{ remove, want string }{
+		{"", "the run has a report; this process sent nothing\n"},
+		{"report.json", "part 1 of the run has a result; this process sent nothing\n"},
+		{"result-1.json", "part 1 of the run was begun by another process; this one sent nothing\n"},
+	} {
+		if step.remove != "" {
+			if err := os.Remove(filepath.Join(place, "runs", "job", "1", step.remove)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		codes, _, stderr := shards(1, append([]string{"--shard", "1/2", "--termination-log", log}, args...)...)
+		if text, err := os.ReadFile(log); err != nil || string(text) != step.want || codes[0] != 0 || c.count("/") != sent {
+			t.Errorf("without %q: exit code %d, %v, %q: %s", step.remove, codes[0], err, text, stderr)
+		}
+	}
+}
+
 // A run has an ID by which tapedeck report list finds it.
 func TestTheIDOfARun(t *testing.T) {
 	long := strings.Repeat("a", 2000)

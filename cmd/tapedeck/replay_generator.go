@@ -139,16 +139,28 @@ func (g *generator) stand(ctx context.Context) (done bool, err error) {
 	}
 	switch standing {
 	case meet.Begun:
-		g.log.say("part %d of the run was begun by another process: waiting for its result", g.shard.Index)
-		return true, g.meeting.Succeed(ctx)
+		return true, g.succeed(ctx, "part %d of the run was begun by another process", g.shard.Index)
 	case meet.Stored:
-		g.log.tell("part %d of the run has a result", g.shard.Index)
+		g.did("part %d of the run has a result; this process sent nothing", g.shard.Index)
 		return true, nil
 	case meet.Reported:
-		g.log.tell("the run has a report")
+		g.did("the run has a report; this process sent nothing")
 		return true, nil
 	}
 	return false, nil
+}
+
+// did tells of what this process did, which its last words repeat.
+func (g *generator) did(format string, args ...any) {
+	g.f.did = fmt.Sprintf(format, args...)
+	g.log.tell("%s", g.f.did)
+}
+
+// succeed waits for the result of the process that sends the part, or stores one in its place.
+func (g *generator) succeed(ctx context.Context, format string, args ...any) error {
+	g.f.did = fmt.Sprintf(format, args...) + "; this one sent nothing"
+	g.log.say(format+": waiting for its result", args...)
+	return g.meeting.Succeed(ctx)
 }
 
 // giveUp lets the other shards know that this one fails, and why, so that none waits for it.
@@ -170,8 +182,7 @@ func (g *generator) send(ctx context.Context, header *report.Report, o *replay.O
 		return err
 	}
 	if !mine {
-		g.log.say("another process sends part %d: waiting for its result", g.shard.Index)
-		return g.meeting.Succeed(ctx)
+		return g.succeed(ctx, "another process sends part %d", g.shard.Index)
 	}
 	g.log.say("sending")
 	late := time.Since(at)
@@ -186,8 +197,7 @@ func (g *generator) send(ctx context.Context, header *report.Report, o *replay.O
 		return err
 	}
 	total := r.Results.Total()
-	g.f.sent = fmt.Sprintf("part %d of %d: sent %d requests, of which %d failed", g.shard.Index, g.shard.Of, total.Sent, total.Failed)
-	g.log.tell("%s", g.f.sent)
+	g.did("part %d of %d: sent %d requests, of which %d failed", g.shard.Index, g.shard.Of, total.Sent, total.Failed)
 	end, cancel := lasting(ctx)
 	defer cancel()
 	return g.meeting.Finish(end, r)

@@ -27,8 +27,8 @@ func (f *replayFlags) lastWords(r *report.Report, failed error) error {
 	if failed != nil && !errors.As(failed, &reported) {
 		fmt.Fprintf(&text, "tapedeck: %s\n", failed)
 	}
-	if r == nil && f.sent != "" {
-		fmt.Fprintln(&text, f.sent)
+	if r == nil && f.did != "" {
+		fmt.Fprintln(&text, f.did)
 	}
 	if r != nil {
 		for _, x := range r.Exits {
