@@ -47,7 +47,7 @@ func (f *clusterFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.meet, "meet", "", "`place` where the shards meet and the report goes, below runs/RUN")
 	fs.StringVar(&f.id, "run", "", "`ID` of the run that the shards belong to, as JOB/UID")
 	fs.DurationVar(&f.progressTimeout, "progress-timeout", 0, "how long the run may make no progress, and whatever it waits for; 0: "+contract.DefaultReplayTimeout+" with --meet and for what it waits for, else any time")
-	fs.BoolVar(&f.waitForTarget, "wait-for-target", false, "wait until the target answers, for --progress-timeout at most")
+	fs.BoolVar(&f.waitForTarget, "wait-for-target", false, "wait until the target answers OPTIONS / with anything but 502, 503 or 504, for --progress-timeout at most")
 	fs.StringVar(&f.responder, "responder", "", "`URL` of the admin port of the mock that stands in for the target's dependencies: its receipt is in the report")
 	fs.StringVar(&f.envoy, "envoy", envoyNone, "the Envoy of this pod: `none`, wait for it and end it, or auto: so if one listens")
 	fs.StringVar(&f.terminationLog, "termination-log", "", "`file` for the summary, or the error, in at most 4096 bytes")

@@ -790,9 +790,8 @@ func TestTheTargetIsAwaited(t *testing.T) {
 		c := &cart{valid: map[string]bool{}}
 		busy := atomic.Int32{}
 		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if busy.Add(1) < 3 { // as Envoy does for a workload that does not listen yet
-				w.Header().Set("Server", "envoy")
-				w.WriteHeader(http.StatusServiceUnavailable)
+			if n := int(busy.Add(1)); n <= 3 { // as a gateway does for a workload that does not listen yet
+				w.WriteHeader(501 + n)
 				return
 			}
 			c.ServeHTTP(w, r)
@@ -817,8 +816,14 @@ func TestTheTargetIsAwaited(t *testing.T) {
 		}
 		s.Close()
 	}
-	codes, _, stderr := shards(1, file, "--target", "http://127.0.0.1:1", "--wait-for-target", "--progress-timeout", "1s")
-	if codes[0] != codeCannotRun || !strings.Contains(stderr[0], "--wait-for-target: the target does not answer") {
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	defer gateway.Close()
+	codes, _, stderr := shards(1, file, "--target", gateway.URL, "--wait-for-target", "--progress-timeout", "1500ms")
+	if codes[0] != codeCannotRun || !strings.Contains(stderr[0], "it answers OPTIONS / with 502") {
+		t.Errorf("a gateway: exit code %d, %s", codes[0], stderr)
+	}
+	codes, _, stderr = shards(1, file, "--target", "http://127.0.0.1:1", "--wait-for-target", "--progress-timeout", "1s")
+	if codes[0] != codeCannotRun || !strings.Contains(stderr[0], "--wait-for-target: the target is not ready") {
 		t.Errorf("nobody: exit code %d, %s", codes[0], stderr)
 	}
 }

@@ -87,7 +87,7 @@ func (g *generator) await(ctx context.Context, o *replay.Options) error {
 		}
 	}
 	if g.f.waitForTarget {
-		g.log.say("waiting for the target")
+		g.log.say("waiting for the target: any answer to OPTIONS / but 502, 503 and 504")
 		return awaitTargets(waiting, o)
 	}
 	return nil
