@@ -133,6 +133,8 @@ func runsIn(ctx context.Context, s store.Store, p contract.Place) ([]listedRun, 
 				return runs, err
 			case err != nil:
 				one.Verdict = fmt.Sprintf("can't be read: %v", err)
+			case r.Run != run:
+				one.Verdict = fmt.Sprintf("%s is that of the run %q", meet.ReportName, r.Run)
 			default:
 				one.Report, one.Ended, one.ExitCode, one.Verdict = p.Join(strings.Split(key, "/")...).String(), &r.Ended, &r.ExitCode, r.Verdict()
 			}

@@ -32,7 +32,7 @@ func TestReportsOfAPlace(t *testing.T) {
 	}
 	ended := time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
 	for i, run := range []string{"cart-replay-a/1", "cart-replay-a/2"} {
-		r := &report.Report{Target: "http://cart", Started: ended, Ended: ended.Add(time.Duration(i) * time.Hour)}
+		r := &report.Report{Run: "runs/" + run, Target: "http://cart", Started: ended, Ended: ended.Add(time.Duration(i) * time.Hour)}
 		if i == 1 {
 			r.Partial = "it was interrupted"
 		}
@@ -46,6 +46,9 @@ func TestReportsOfAPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(run, text.Bytes())
+		if i == 0 {
+			write("cart-replay-d/1", text.Bytes()) // a copy
+		}
 	}
 	write("cart-replay-b/1", []byte("{\x1b[2J"))
 	if err := os.MkdirAll(filepath.Join(dir, "runs", "cart-replay-c", "1"), 0o700); err != nil {
@@ -60,7 +63,7 @@ func TestReportsOfAPlace(t *testing.T) {
 		t.Fatalf("list: exit code %d: %s", code, stderr)
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	for i, want := range []string{"can't be read", "no report yet", "Failed: incomplete", "Passed"} {
+	for i, want := range []string{"can't be read", "no report yet", `report.json is that of the run "runs/cart-replay-a/1"`, "Failed: incomplete", "Passed"} {
 		if i >= len(lines) || !strings.Contains(lines[i], want) {
 			t.Fatalf("line %d of the list: want %q in\n%s", i, want, out)
 		}
@@ -76,7 +79,7 @@ func TestReportsOfAPlace(t *testing.T) {
 	if all, stderr, code := program("report", "list", dir); code != codeCannotRun || all != out || strings.Count(stderr, "/link: ") != 2 {
 		t.Errorf("list of a place with links out of it: exit code %d, %s%s", code, all, stderr)
 	}
-	fields := strings.Fields(lines[3])
+	fields := strings.Fields(lines[4])
 	shown, stderr, code := program("report", "show", fields[len(fields)-1])
 	if code != 0 || !strings.Contains(shown, "http://cart") {
 		t.Errorf("show %s: exit code %d, %s%s", fields[len(fields)-1], code, shown, stderr)
