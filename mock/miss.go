@@ -30,6 +30,8 @@ type Miss struct {
 	Explanation *match.Explanation `json:"explanation,omitempty"`
 	// Hint says what to do.
 	Hint string `json:"hint,omitempty"`
+	// Count is how many requests to the endpoint, in a receipt, were missed for this Code.
+	Count int64 `json:"count,omitempty"`
 }
 
 // hints are what to do about a miss, by its code.
@@ -48,24 +50,29 @@ var hints = map[string]string{
 type misses struct {
 	mu   sync.Mutex
 	kept []Miss
-	seen map[string]bool
+	seen map[string]int // where the first one is in kept
 }
 
 // maxMisses bounds how many are kept; of each endpoint and reason it is one.
 const maxMisses = 100
 
-// keep keeps a miss, and tells whether it is the first of its endpoint for its reason.
+// keep keeps a miss or counts it, and tells whether it is the first of its endpoint for its reason.
 func (m *misses) keep(miss Miss) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := miss.Method + " " + miss.Host + shape(miss.Path) + " " + miss.Code
-	if m.seen[key] || len(m.kept) >= maxMisses {
+	if i, ok := m.seen[key]; ok {
+		m.kept[i].Count++
+		return false
+	}
+	if len(m.kept) >= maxMisses {
 		return false
 	}
 	if m.seen == nil {
-		m.seen = map[string]bool{}
+		m.seen = map[string]int{}
 	}
-	m.seen[key] = true
+	m.seen[key] = len(m.kept)
+	miss.Count = 1
 	m.kept = append(m.kept, miss)
 	return true
 }

@@ -146,14 +146,25 @@ func TestMissIsNoSuccessAndIsExplained(t *testing.T) {
 	if !strings.HasPrefix(a.body, "tapedeck: MISS: GET dep.example/orders: ") || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
 		t.Errorf("%s: %s", a.header.Get("Content-Type"), a.body)
 	}
-	if r := m.Receipt(); r.Missed != 5 || r.Served != 0 || r.NeverUsed != 2 || len(r.Misses) != 4 {
+	if r := m.Receipt(); r.Missed != 5 || r.Served != 0 || r.NeverUsed != 2 || len(r.Misses) != 4 || r.Misses[0].Count != 1 {
 		t.Errorf("receipt %s", &r)
 	}
 	if strings.Count(m.log.String(), "msg=miss") != 4 {
 		t.Errorf("log %s", m.log)
 	}
-	fetch(t, c, "GET", "http://dep.example/orders", "") // said once
+	fetch(t, c, "GET", "http://dep.example/orders", "") // said once, and counted
 	if strings.Count(m.log.String(), "msg=miss") != 4 {
 		t.Errorf("log %s", m.log)
+	}
+	// Of paths that look like one resource, the first is named and all are counted.
+	for _, id := range []string{"17", "18", "19"} {
+		fetch(t, c, "GET", "http://dep.example/prices/"+id, "")
+	}
+	r, sum := m.Receipt(), int64(0)
+	for _, miss := range r.Misses {
+		sum += miss.Count
+	}
+	if last := r.Misses[len(r.Misses)-1]; last.Path != "/prices/17" || last.Count != 3 || sum != r.Missed {
+		t.Errorf("%+v; %d counted of %d", last, sum, r.Missed)
 	}
 }

@@ -284,7 +284,7 @@ func TestTheReceiptOfTheResponder(t *testing.T) {
 		}
 		resp.Body.Close()
 	}
-	call("http://bank.test/unknown") // as the target starts
+	call("http://bank.test/unknown/17") // as the target starts
 	c := &cart{valid: map[string]bool{}}
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		call("http://bank.test/rates")
@@ -299,7 +299,7 @@ func TestTheReceiptOfTheResponder(t *testing.T) {
 			t.Fatalf("%v: exit code %d, %s", err, codes[0], stderr)
 		}
 		r, err := report.Parse(text)
-		if err != nil || r.Mock == nil || r.Mock.Served != want.Served || r.Mock.Missed != want.Missed || (codes[0] == report.MockMisses) != (want.Missed > 0) {
+		if err != nil || r.Mock == nil || r.Mock.Served != want.Served || r.Mock.Missed != want.Missed || (codes[0] == report.MockMisses) != (want.Missed > 0) || want.Missed > 0 && (len(r.Mock.Misses) != 1 || r.Mock.Misses[0].Count != want.Missed) {
 			t.Errorf("run %d: %v, exit code %d, %+v", run, err, codes[0], r.Mock)
 		}
 	}

@@ -130,13 +130,7 @@ func summary(r mock.Receipt) *report.Mock {
 		if len(m.Misses) == maxMisses {
 			break
 		}
-		miss := report.Miss{Endpoint: strings.TrimSpace(one.Method + " " + one.Host + one.Path), Reason: one.Reason}
-		for _, c := range r.Endpoints {
-			if c.Host == one.Host && c.Path == one.Path {
-				miss.Count += c.Missed
-			}
-		}
-		m.Misses = append(m.Misses, miss)
+		m.Misses = append(m.Misses, report.Miss{Endpoint: strings.TrimSpace(one.Method + " " + one.Host + one.Path), Reason: one.Reason, Count: one.Count})
 	}
 	return m
 }
