@@ -113,7 +113,7 @@ func Envs() []Env {
 		{EnvTLSCertDir, TrustDir, "Directory into which the sidecar writes the trust files that the application reads."},
 		{EnvCADir, CADir, "Directory with the CA's `tls.crt` and `tls.key`."},
 		{EnvUpstreamCA, "", "File with further roots, PEM, that upstreams are verified against beside the public and the system's ones."},
-		{EnvUpstreamReady, "", "URL that has to answer with status 200 before the outbound half connects to anything: until then, connections of the application wait. Set for a proxy that everything is chained to, such as the responder of a replay: the proxies below are then the [only way out](sidecar.md#a-proxy-that-everything-is-chained-to)."},
+		{EnvUpstreamReady, "", "URL that has to answer with status 200 before the outbound half connects to anything: until then, connections of the application wait. Set for a proxy that everything is chained to, such as the responder of a replay: the proxies below are then the [only way out](sidecar.md#a-proxy-that-everything-is-chained-to). The sidecar doesn't start with it unless `ALL_PROXY` is set, or `PROXY_TYPE` is `reverse`. The URL has no user."},
 		{EnvCapture, "on", "`off` captures nothing; traffic passes as before."},
 		{EnvCaptureInclude, "", "Rules, one of which an exchange has to match to be captured ([filters](filters.md)); unset: all are captured."},
 		{EnvCaptureExclude, "", "Rules, none of which an exchange may match to be captured; they win over the former."},
