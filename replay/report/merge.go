@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -117,9 +116,11 @@ func (r *Report) of(text string) string {
 	return fmt.Sprintf("shard %d: %s", r.Shard.Index, text)
 }
 
-// gather merges the parts of shards that have the same key, in the order of their keys.
+// gather merges the parts of shards that have the same key. They are in the order in which the
+// shards have them: each has all edges, in the order of a single run.
 func gather[T any](shards []*Report, of func(*Report) []T, key func(T) string, add func(*T, T)) []T {
 	merged := map[string]*T{}
+	var order []*T
 	for _, s := range shards {
 		for _, one := range of(s) {
 			k := key(one)
@@ -127,12 +128,13 @@ func gather[T any](shards []*Report, of func(*Report) []T, key func(T) string, a
 				add(m, one)
 			} else {
 				merged[k] = &one
+				order = append(order, &one)
 			}
 		}
 	}
 	var all []T
-	for _, k := range slices.Sorted(maps.Keys(merged)) {
-		all = append(all, *merged[k])
+	for _, one := range order {
+		all = append(all, *one)
 	}
 	return all
 }

@@ -1,7 +1,9 @@
 package report_test
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,5 +160,28 @@ func TestReportsThatDoNotBelongTogetherAreNotMerged(t *testing.T) {
 		if _, err := report.Merge(c.change(shards)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want an error with %q", name, err, c.want)
 		}
+	}
+}
+
+// Edges are in the order of the shards' reports, which is that of a single run's.
+func TestMergedEdgesKeepTheirOrder(t *testing.T) {
+	var shards []*report.Report
+	for i := range 2 {
+		r := &report.Report{Shard: &report.Shard{Index: i, Of: 2}}
+		for _, endpoint := range []string{"POST /z", "GET /a", "GET /m"} {
+			r.Edges = append(r.Edges, report.Edge{To: report.Site{Endpoint: endpoint}, Fired: int64(1 + i)})
+		}
+		shards = append(shards, r)
+	}
+	m, err := report.Merge(shards)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range m.Edges {
+		got = append(got, fmt.Sprint(e.To.Endpoint, " ", e.Fired))
+	}
+	if want := []string{"POST /z 3", "GET /a 3", "GET /m 3"}; !slices.Equal(got, want) {
+		t.Errorf("edges %q, want %q", got, want)
 	}
 }
