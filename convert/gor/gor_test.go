@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/convert/gor"
+	"github.com/tapedeck/tapedeck/convert/internal/formattest"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -23,22 +24,7 @@ func record(head, message string) string {
 
 // read returns the exchanges, and in words what was wrong.
 func read(text string) (all []*recording.Exchange, said []string) {
-	r := gor.NewReader(strings.NewReader(text))
-	for {
-		e := new(recording.Exchange)
-		losses, err := r.Next(e)
-		said = append(said, losses...)
-		switch {
-		case err == io.EOF:
-			return all, said
-		case errors.Is(err, recording.ErrTorn):
-			return all, append(said, "torn")
-		case err != nil:
-			said = append(said, err.Error())
-		default:
-			all = append(all, e)
-		}
-	}
+	return formattest.Read(gor.NewReader(strings.NewReader(text)))
 }
 
 func write(t testing.TB, all ...*recording.Exchange) (string, []string) {

@@ -3,7 +3,6 @@ package har_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/convert/har"
+	"github.com/tapedeck/tapedeck/convert/internal/formattest"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
@@ -51,22 +51,7 @@ func write(t testing.TB, all ...*recording.Exchange) []byte {
 
 // read returns the exchanges, and in words what was wrong.
 func read(text []byte) (all []*recording.Exchange, said []string) {
-	r := har.NewReader(bytes.NewReader(text))
-	for {
-		e := new(recording.Exchange)
-		losses, err := r.Next(e)
-		said = append(said, losses...)
-		switch {
-		case err == io.EOF:
-			return all, said
-		case errors.Is(err, recording.ErrTorn):
-			return all, append(said, "torn")
-		case err != nil:
-			said = append(said, err.Error())
-		default:
-			all = append(all, e)
-		}
-	}
+	return formattest.Read(har.NewReader(bytes.NewReader(text)))
 }
 
 // Every field that HAR 1.2 demands is there, and is what it demands.

@@ -1,7 +1,6 @@
 package wiremock_test
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -9,6 +8,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/tapedeck/tapedeck/convert/internal/formattest"
 	"github.com/tapedeck/tapedeck/convert/wiremock"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -19,22 +19,7 @@ func open(name string) (io.ReadCloser, error) { return files.Open(name) }
 
 // read returns the exchanges, and in words what was wrong.
 func read(text string) (all []*recording.Exchange, said []string) {
-	r := wiremock.NewReader(strings.NewReader(text), open)
-	for {
-		e := new(recording.Exchange)
-		losses, err := r.Next(e)
-		said = append(said, losses...)
-		switch {
-		case err == io.EOF:
-			return all, said
-		case errors.Is(err, recording.ErrTorn):
-			return all, append(said, "torn")
-		case err != nil:
-			said = append(said, err.Error())
-		default:
-			all = append(all, e)
-		}
-	}
+	return formattest.Read(wiremock.NewReader(strings.NewReader(text), open))
 }
 
 // mapping is one, exact but for what is added to its request and its response.
