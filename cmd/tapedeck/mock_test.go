@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Whoever reaches the admin port over the network changes no rules for faults, unless that
-// is wanted; over loopback a web page whose name leads there does not either.
+// A client on the network can't change the rules for faults, unless --admin-faults allows it.
+// A web page can't do so over loopback, even if its name leads there.
 func TestWhoMayChangeFaults(t *testing.T) {
 	for _, c := range []struct {
 		name, address, host string

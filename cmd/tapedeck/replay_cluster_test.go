@@ -233,8 +233,8 @@ func TestPodsOfAJobReplay(t *testing.T) {
 	}
 }
 
-// The responder is the mock itself. What the target asked it for while it started counts, and
-// what was asked before another reset does not.
+// The report counts the misses of the target's start. It does not count those from before a
+// later reset.
 func TestTheReceiptOfTheResponder(t *testing.T) {
 	t.Parallel()
 	file, requests := visits(t, 3)
@@ -305,8 +305,7 @@ func TestTheReceiptOfTheResponder(t *testing.T) {
 	}
 }
 
-// Who else resets the responder during a run makes it forget what it missed: the run does not
-// pass, whoever sends it.
+// A reset from outside makes the responder forget its misses, so the run does not pass.
 func TestSomebodyElseResetsTheResponder(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 3)
@@ -578,7 +577,7 @@ func TestAPodThatFails(t *testing.T) {
 	}
 }
 
-// What another run stored ends no run with its verdict.
+// A run takes neither a result nor the report of another run for its own.
 func TestObjectsOfAnotherRun(t *testing.T) {
 	t.Parallel()
 	file, _ := visits(t, 5)

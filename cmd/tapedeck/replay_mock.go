@@ -14,9 +14,9 @@ import (
 // does not know it any more.
 const beforeName = "mock-before.json"
 
-// reset has the responder begin anew. What it did before the first time counts: the target's
-// start. What it did before it was reset again is another process's, which is gone. reset
-// returns how often the responder has been reset then, as text; "" if there is none.
+// reset has the responder begin anew. Its receipt from before the first reset counts, since
+// the target's start is in it. A receipt from before a later reset does not count: it belongs
+// to an earlier process. reset returns the number of resets as text, "" without a responder.
 func (g *generator) reset(ctx context.Context) (resets string, err error) {
 	if g.mock == nil {
 		return "", nil

@@ -141,14 +141,16 @@ func runsIn(ctx context.Context, s store.Store, p contract.Place) ([]listedRun, 
 			runs = append(runs, one)
 		}
 	}
-	ranked := map[bool]int{false: 0, true: 1}
 	slices.SortStableFunc(runs, func(a, b listedRun) int {
 		switch {
-		case a.Ended == nil || b.Ended == nil:
-			return cmp.Compare(ranked[a.Ended != nil], ranked[b.Ended != nil])
-		default:
+		case a.Ended != nil && b.Ended != nil:
 			return b.Ended.Compare(*a.Ended)
+		case b.Ended != nil:
+			return -1
+		case a.Ended != nil:
+			return 1
 		}
+		return 0
 	})
 	return runs, errors.Join(failed...)
 }
