@@ -1,0 +1,135 @@
+package index
+
+import (
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Row is one exchange as the table shows it: what can be filtered, searched and sorted by.
+// Its texts come from the recording as they are: hostile.
+type Row struct {
+	// ID is the exchange's number in the index, from 1, in the order of Start.
+	ID   int64
+	UUID recording.UUID
+	// Start is when the request's first byte was seen, in UTC. Duration is the time from there
+	// to the answer's last byte, in whole microseconds where the recording has them.
+	Start    time.Time
+	Duration time.Duration
+	// Direction is [recording.In] or [recording.Out], Protocol a value of L7Protocol.
+	Direction, Protocol string
+	// Cluster, Namespace, Workload and Pod say where it was captured; "" where unknown.
+	Cluster, Namespace, Workload, Pod string
+	// Peer is who asked, of an inbound exchange; "" where unknown.
+	Peer string
+	// Method, Host and Path are the request's. Path has the query. Endpoint is the method and
+	// the path with its variable segments masked, as `GET /users/{id}`.
+	Method, Host, Path, Endpoint string
+	// Status is HTTP's, 0 without an answer. GRPCStatus is -1 for what is no gRPC call, or
+	// has no status. Failed: no answer, 5xx, or a gRPC status other than 0.
+	Status, GRPCStatus int
+	Failed             bool
+	// ContentType is the answer's, without parameters.
+	ContentType string
+	// RequestSize and ResponseSize are bytes of payload, kept or not. Messages counts those of
+	// a conversation; 0 for plain HTTP.
+	RequestSize, ResponseSize int64
+	Messages                  int
+	// Incomplete says why a part is missing, "" if none is. Truncated: a limit cut something.
+	Incomplete string
+	Truncated  bool
+	// Parent is the inbound exchange that caused this one, zero unless it is known. Trace is
+	// the trace's or the request's ID by which exchanges of several pods belong together; "" if
+	// the request has none.
+	Parent recording.UUID
+	Trace  string
+}
+
+// Filter selects rows. The zero value selects all. Texts compare without regard to case,
+// except those of Namespace, Workload, Pod and Trace.
+type Filter struct {
+	// Text is searched: words, all of which must occur in the request line, the host, the
+	// headers or the bodies, at the beginning of a word there; a part of the path or the host
+	// is enough, too. A quoted phrase is searched as a whole.
+	Text string
+	// Direction, Protocol, Method, Cluster, Namespace, Workload, Pod, Endpoint and Trace are
+	// exact.
+	Direction, Protocol, Method, Cluster, Namespace, Workload, Pod, Endpoint, Trace string
+	// Host and Path are parts of it.
+	Host, Path string
+	// Status is a code, a class such as `5xx`, or `none` for no answer.
+	Status string
+	// From and To are as in read.Query: not before From, and before To.
+	From, To time.Time
+	// Slower selects exchanges that took at least so long; 0: all.
+	Slower time.Duration
+	// Problems selects those that failed, or of which a part is missing.
+	Problems bool
+}
+
+// Column is what rows are sorted by. Rows that are equal there come in the order of ID.
+type Column string
+
+// Columns to sort by.
+const (
+	ByStart    Column = "start"
+	ByDuration Column = "duration"
+	ByStatus   Column = "status"
+	ByMethod   Column = "method"
+	ByHost     Column = "host"
+	ByPath     Column = "path"
+	ByWorkload Column = "workload"
+	BySize     Column = "size" // of the answer
+)
+
+// Sort is an order of rows. The zero value is ByStart, the oldest first.
+type Sort struct {
+	By         Column
+	Descending bool
+}
+
+// Page is a part of the table.
+type Page struct {
+	Rows []Row
+	// Total counts all rows that the filter selects.
+	Total int64
+	// Next and Previous are the cursors of the pages beside this one, "" where there is none.
+	// A cursor is good for the same filter and sort only. It is text for a URL.
+	Next, Previous string
+}
+
+// Progress says how far the making of an index is.
+type Progress struct {
+	// Phase says what is done now, for people, such as `reading`.
+	Phase string
+	// Done and All count segments. Exchanges counts what was indexed.
+	Done, All int
+	Exchanges int64
+}
+
+// Figures sum up exchanges.
+type Figures struct {
+	Count, Failed int64
+	// PerSecond is Count over the time from the first start to the last end of all that the
+	// filter selects; 0 if that is no time.
+	PerSecond float64
+	// P50, P95, P99 and Max are durations of those that were answered.
+	P50, P95, P99, Max time.Duration
+}
+
+// Call sums up who calls whom. Where the recording has both sides of a call, it counts once,
+// by the caller's record.
+type Call struct {
+	// From and To are workloads as `namespace/workload`, else an identity, an address or a
+	// host. Protocol is as in Row.
+	From, To, Protocol string
+	Figures
+	// Filter selects the exchanges behind it.
+	Filter Filter
+}
+
+// Endpoint sums up what was asked of one endpoint of a workload or of a host.
+type Endpoint struct {
+	Direction, Workload, Host, Endpoint string
+	Figures
+}
