@@ -1,0 +1,105 @@
+package har
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tapedeck/tapedeck/convert/internal/web"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/coding"
+)
+
+// bodies takes the bodies.
+func (p *parser) bodies() {
+	e := p.e
+	e.HTTP.Req.Body = p.body("request.postData", p.reqText, p.reqCoded)
+	e.HTTP.Res.Body = p.body("response.content", p.resText, p.resCoded)
+	if p.reqText == nil {
+		p.form()
+	}
+	for _, o := range p.params {
+		switch {
+		case o.Name == "params" && (p.reqText != nil || string(o.Value) == "[]"), string(o.Value) == `""`:
+		case o.Name == "params" && len(e.HTTP.Req.Body) > 0:
+		default:
+			p.losses.Add("request.postData."+o.Name, "not kept")
+		}
+	}
+	if p.resText == nil && p.resSize > 0 && e.HTTP.Res.StatusCode > 0 && e.Response().Framing() != recording.FramingNone {
+		p.losses.Add("response.content.text", fmt.Sprintf("a body of %.0f bytes is not in the file", p.resSize))
+		e.Tags.Set(recording.TagTruncated, "true")
+		e.Tags.Set(recording.TagResponseBodySize, strconv.FormatInt(int64(p.resSize), 10))
+	}
+	decoded := ""
+	for _, side := range []struct {
+		name string
+		half recording.Half
+	}{{"request", e.Request()}, {"response", e.Response()}} {
+		codings := side.half.Codings()
+		if len(codings) == 0 || len(side.half.Body) == 0 {
+			continue
+		}
+		outer := codings[len(codings)-1]
+		if (outer == "gzip" || outer == "zstd") && coding.Applied(outer, side.half.Body) {
+			continue // its bytes say so
+		}
+		if decoded == "" {
+			decoded = side.name
+		} else {
+			decoded = "true"
+		}
+	}
+	if decoded != "" {
+		e.Tags.Set(recording.TagDecoded, decoded)
+	}
+}
+
+// body decodes a text. Some exporters say base64 where it is none.
+func (p *parser) body(path string, text *string, encoding string) []byte {
+	if text == nil || *text == "" {
+		return nil
+	}
+	switch strings.ToLower(encoding) {
+	case "":
+	case "base64":
+		if body, err := base64.StdEncoding.DecodeString(*text); err == nil {
+			return body
+		}
+		p.losses.Add(path+".encoding", "says base64, and the text is none; it is taken as it is")
+	default:
+		p.losses.Add(path+".encoding", fmt.Sprintf("%.20q is not known; the text is taken as it is", encoding))
+	}
+	return []byte(*text)
+}
+
+// shown is a body as an entry has it.
+type shown struct {
+	text, encoding string
+	size           int // of what is shown
+	exact          bool
+}
+
+// show makes a text of a body: without its codings, and as base64 where it is none.
+func show(h recording.Half) shown {
+	body, exact := h.Body, true
+	if len(body) > 0 && len(h.Codings()) > 0 && !h.Decoded() {
+		if plain, err := h.Decode(nil, nil, web.MaxBody); err == nil {
+			body, exact = plain, false
+		}
+	}
+	if utf8.Valid(body) {
+		return shown{string(body), "", len(body), exact}
+	}
+	return shown{base64.StdEncoding.EncodeToString(body), "base64", len(body), exact}
+}
+
+// size is how many bytes a body had on the wire, -1 if that is not known.
+func size(h recording.Half) int64 {
+	if h.Decoded() {
+		return -1
+	}
+	return h.Size()
+}

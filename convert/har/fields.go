@@ -1,0 +1,56 @@
+package har
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/convert/internal/web"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// headers takes the fields but for HTTP/2's own, which say again what other members do.
+func (p *parser) headers(path string, all []pair) (h recording.Headers) {
+	for _, one := range all {
+		switch one.name {
+		case ":method", ":path", ":scheme", ":authority", ":status", ":protocol":
+			if one.name == ":authority" && path == "request.headers" {
+				p.e.HTTP.Req.Host = one.value
+			}
+			continue
+		case "":
+			p.losses.Add(path, "a field without a name, not kept")
+			continue
+		}
+		h = append(h, recording.Header{Name: web.Name(one.name), Value: one.value})
+	}
+	return h
+}
+
+// fields are those of a message.
+func fields(h recording.Headers) []byte {
+	all := make([]object, len(h))
+	for i := range h {
+		all[i].text("name", h[i].Name)
+		all[i].text("value", h[i].Value)
+	}
+	return array(all)
+}
+
+func httpVersion(text string) string {
+	switch strings.ToLower(text) {
+	case "http/1.0":
+		return "1.0"
+	case "http/1.1":
+		return "1.1"
+	case "http/2", "http/2.0", "h2":
+		return "2.0"
+	case "http/3", "http/3.0", "h3", "h3-29":
+		return "3.0"
+	}
+	return ""
+}
+
+// version is HTTP's, as HAR has it.
+func version(e *recording.Exchange) string {
+	return "HTTP/" + cmp.Or(e.HTTP.Req.Version, "1.1")
+}

@@ -1,0 +1,154 @@
+package har
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// object reads the members of an object by their names, and returns the others. A field that
+// is nil is known, and follows from the rest.
+func (p *parser) object(path string, raw []byte, fields map[string]func(raw []byte) error) ([]recording.Member, error) {
+	var others []recording.Member
+	seen := map[string]bool{}
+	err := recording.EachMember(raw, recording.MaxMembers, func(name string, value []byte) error {
+		at := name
+		if path != "" {
+			at = path + "." + name
+		}
+		if seen[name] {
+			p.losses.Add(at, "stands more than once; the last one is kept")
+			others = slices.DeleteFunc(others, func(m recording.Member) bool { return m.Name == name })
+		}
+		seen[name] = true
+		f, known := fields[name]
+		switch {
+		case !known:
+			if v := p.keep(at, value); v != nil {
+				others = append(others, recording.Member{Name: name, Value: v})
+			}
+		case f != nil && string(value) != "null":
+			if err := f(value); err != nil {
+				return fmt.Errorf("%s: %w", at, err)
+			}
+		}
+		return nil
+	})
+	if err != nil && path != "" && !strings.HasPrefix(err.Error(), path) {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return others, err
+}
+
+// keep returns a value as it is kept: without white space, and no deeper than records are
+// read.
+func (p *parser) keep(path string, raw []byte) json.RawMessage {
+	depth, most, quoted := 0, 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			most = max(most, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	if most > maxDepth {
+		p.losses.Add(path, fmt.Sprintf("nested more than %d deep, not kept", maxDepth))
+		return nil
+	}
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil {
+		return nil
+	}
+	if !utf8.Valid(b.Bytes()) {
+		p.losses.Add(path, "is no UTF-8; U+FFFD stands for what is none")
+		return bytes.ToValidUTF8(b.Bytes(), []byte("\ufffd"))
+	}
+	return b.Bytes()
+}
+
+// text reads a string into to.
+func (p *parser) text(path string, to *string) func([]byte) error {
+	return func(raw []byte) error {
+		if n := len(raw); n >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) { // as most are
+			*to = string(raw[1 : n-1])
+			return nil
+		}
+		if err := json.Unmarshal(raw, to); err != nil {
+			return fmt.Errorf("found %.40s, want a text", raw)
+		}
+		if strings.ContainsRune(*to, utf8.RuneError) && !utf8.Valid(raw) {
+			p.losses.Add(path, "is no UTF-8; U+FFFD stands for what is none")
+		}
+		return nil
+	}
+}
+
+// number reads a number; what is none, or beyond all reason, is a loss.
+func (p *parser) number(path string, to *float64) func([]byte) error {
+	return func(raw []byte) error {
+		v, err := strconv.ParseFloat(strings.Trim(string(raw), `"`), 64)
+		if err != nil || math.IsNaN(v) || v > maxMillis*1e6 || v < -1e15 {
+			p.losses.Add(path, fmt.Sprintf("%.40s is no number that makes sense, not kept", raw))
+			return nil
+		}
+		*to = v
+		return nil
+	}
+}
+
+type pair struct{ name, value string }
+
+// pairs reads a list of names and values.
+func (p *parser) pairs(path string, most int, to *[]pair) func([]byte) error {
+	return func(raw []byte) error {
+		*to = nil
+		return recording.EachElement(raw, most, func(raw []byte) error {
+			one, err := p.pair(path+"[]", raw)
+			*to = append(*to, one)
+			return err
+		})
+	}
+}
+
+// pair reads a name and its value. There are so many that it does without tables.
+func (p *parser) pair(path string, raw []byte) (one pair, err error) {
+	var seen [2]bool
+	err = recording.EachMember(raw, recording.MaxMembers, func(name string, value []byte) error {
+		to, at := &one.value, 1
+		switch name {
+		case "name":
+			to, at = &one.name, 0
+		case "value":
+		case "path", "domain", "expires", "httpOnly", "secure", "sameSite", "fileName", "contentType": // follow from the fields
+			return nil
+		default:
+			if name != "comment" || string(value) != `""` {
+				p.losses.Add(path+"."+name, "not kept")
+			}
+			return nil
+		}
+		if seen[at] {
+			p.losses.Add(path+"."+name, "stands more than once; the last one is kept")
+		}
+		seen[at] = true
+		if string(value) == "null" {
+			return nil
+		}
+		return p.text(path+"."+name, to)(value)
+	})
+	return one, err
+}

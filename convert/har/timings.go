@@ -1,0 +1,55 @@
+package har
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// times takes how long the phases took.
+func (p *parser) times() {
+	e := p.e
+	at := func(names ...string) (sum float64) {
+		for _, name := range names {
+			sum += max(0, p.timings[name])
+		}
+		return sum
+	}
+	sent := at("blocked", "dns", "connect", "send")
+	all := max(p.time, 0)
+	if p.time < 0 {
+		all = sent + at("wait", "receive")
+	}
+	if all > maxMillis {
+		p.losses.Add("time", fmt.Sprintf("%v ms is longer than a year, not kept", all))
+		all = 0
+	}
+	e.Duration = int64(math.Round(all))
+	_, wait := p.timings["wait"]
+	if _, send := p.timings["send"]; !send || !wait || p.status == 0 || sent+p.timings["wait"] > maxMillis {
+		return
+	}
+	e.Tags.Set(recording.TagRequestEnd, strconv.FormatInt(int64(math.Round(sent*1000)), 10))
+	e.Tags.Set(recording.TagResponseStart, strconv.FormatInt(int64(math.Round((sent+at("wait"))*1000)), 10))
+}
+
+// phases are the timings, and their sum.
+func phases(e *recording.Exchange) (o object, all time.Duration) {
+	all = e.End()
+	sent, _ := e.RequestEnd()
+	answered, ok := e.ResponseStart()
+	sent = min(max(sent, 0), all)
+	if answered = min(max(answered, sent), all); !ok {
+		answered = all
+	}
+	for _, name := range []string{"blocked", "dns", "connect", "ssl"} {
+		o.number(name, -1)
+	}
+	o.millis("send", sent)
+	o.millis("wait", answered-sent)
+	o.millis("receive", all-answered)
+	return o, all
+}

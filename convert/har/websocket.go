@@ -1,0 +1,89 @@
+package har
+
+import (
+	"encoding/base64"
+	"fmt"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// opcodes of a WebSocket, by HAR's numbers.
+var opcodes = map[float64]string{0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+
+// messages takes the messages of a WebSocket.
+func (p *parser) messages() error {
+	e := p.e
+	c := &recording.Conversation{Part: 1, Last: true}
+	err := recording.EachElement(p.webSocket, recording.MaxMessages, func(raw []byte) error {
+		var kind, data string
+		op, at := 1.0, 0.0
+		others, err := p.object("_webSocketMessages[]", raw, map[string]func([]byte) error{
+			"type": p.text("_webSocketMessages[].type", &kind), "data": p.text("_webSocketMessages[].data", &data),
+			"opcode": p.number("_webSocketMessages[].opcode", &op), "time": p.number("_webSocketMessages[].time", &at),
+		})
+		if err != nil {
+			return err
+		}
+		for _, o := range others {
+			p.losses.Add("_webSocketMessages[]."+o.Name, "not kept")
+		}
+		m := recording.Message{From: recording.Server, Type: opcodes[op], Data: []byte(data)}
+		if kind == "send" {
+			m.From = recording.Client
+		} else if kind != "receive" {
+			return fmt.Errorf("type is %.20q, want send or receive", kind)
+		}
+		if m.Type == "" {
+			p.losses.Add("_webSocketMessages[].opcode", fmt.Sprintf("%v is not known, not kept", op))
+		}
+		if op != 1 && data != "" {
+			if m.Data, err = base64.StdEncoding.DecodeString(data); err != nil {
+				m.Data = []byte(data)
+				p.losses.Add("_webSocketMessages[].data", "is no base64; it is taken as it is")
+			}
+		}
+		if us := at*1e6 - float64(e.TS.UnixMicro()); us > 0 && us < maxMillis*1000 {
+			m.At = int64(math.Round(us))
+		}
+		if m.From == recording.Client {
+			c.ClientBytes += int64(len(m.Data))
+		} else {
+			c.ServerBytes += int64(len(m.Data))
+		}
+		c.Messages = append(c.Messages, m)
+		return nil
+	})
+	e.WebSocket, e.L7Protocol = c, recording.WebSocket
+	return err
+}
+
+// frames are the messages of a WebSocket, as Chromium has them.
+func frames(e *recording.Exchange) []byte {
+	var all []object
+	for _, m := range e.WebSocket.Messages {
+		var o object
+		o.text("type", map[string]string{recording.Client: "send", recording.Server: "receive"}[m.From])
+		at := float64(e.TS.UnixMicro()+m.At) / 1e6
+		o.set("time", strconv.AppendFloat(nil, at, 'f', -1, 64))
+		op := 1
+		for number, name := range opcodes {
+			if name == m.Type {
+				op = int(number)
+			}
+		}
+		if op == 1 && !utf8.Valid(m.Data) { // a fragment may end within a character
+			op = 2
+		}
+		o.number("opcode", int64(op))
+		if op == 1 {
+			o.text("data", string(m.Data))
+		} else {
+			o.text("data", base64.StdEncoding.EncodeToString(m.Data))
+		}
+		all = append(all, o)
+	}
+	return array(all)
+}
