@@ -1,0 +1,148 @@
+package check
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+
+	"github.com/tapedeck/tapedeck/internal/oneline"
+)
+
+// Form is a way to write a report.
+type Form struct {
+	Name string
+	Doc  string
+
+	write func(io.Writer, Report, Options) error
+}
+
+// Options are how a form is written.
+type Options struct {
+	Colour bool // of states in text, by ANSI escapes
+}
+
+// Write writes a report in the form.
+func (f Form) Write(w io.Writer, r Report, o Options) error {
+	if err := f.write(w, r, o); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// Forms returns all forms, the one for people first.
+func Forms() []Form {
+	return []Form{
+		{"text", "a line for each finding, below its workload or pod", writeText},
+		{"json", "the same for programs", writeJSON},
+	}
+}
+
+// FormNamed returns a form by its name.
+func FormNamed(name string) (Form, error) {
+	var allowed []string
+	for _, f := range Forms() {
+		if f.Name == name {
+			return f, nil
+		}
+		allowed = append(allowed, f.Name)
+	}
+	return Form{}, fmt.Errorf("form of a check: found %q, allowed: %s", name, strings.Join(allowed, ", "))
+}
+
+const (
+	maxText = 4 << 10 // bytes of a text that a line shows: names and annotations may have any size
+	maxArea = 16      // columns for the area
+)
+
+// looks are the sign and the colour of a state.
+var looks = map[State]struct{ sign, colour string }{
+	OK:      {"✓", "32"},
+	LeftOut: {"–", "2"},
+	Unknown: {"?", "36"},
+	Partly:  {"!", "33"},
+	Problem: {"✗", "31"},
+}
+
+// writeText writes the subjects with their findings in columns, and a line that sums up.
+func writeText(to io.Writer, r Report, o Options) error {
+	w := bufio.NewWriter(to)
+	wide := 0
+	for _, f := range r.Findings {
+		wide = min(max(wide, len(f.Area)), maxArea)
+	}
+	for _, g := range r.groups() {
+		fmt.Fprintf(w, "%s\n", oneline.Text(g.subject, maxText))
+		for _, f := range g.findings {
+			state := fmt.Sprintf("%s %-8s", looks[f.State].sign, f.State)
+			if o.Colour {
+				state = "\x1b[" + looks[f.State].colour + "m" + state + "\x1b[0m"
+			}
+			fmt.Fprintf(w, "  %s  %-*s  %s\n", state, wide, oneline.Text(f.Area, maxArea), oneline.Text(f.Found, maxText))
+			if f.Fix != "" {
+				fmt.Fprintf(w, "  %*s→ %s\n", wide+14, "", oneline.Text(f.Fix, maxText))
+			}
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintln(w, r.Summary())
+	return w.Flush()
+}
+
+// Summary counts the findings by state, the worst first.
+func (r Report) Summary() string {
+	var counts []string
+	all := States()
+	for i := len(all) - 1; i >= 0; i-- {
+		if n := r.Count(all[i]); n > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s", n, all[i]))
+		}
+	}
+	if len(counts) == 0 {
+		return "nothing was found"
+	}
+	return fmt.Sprintf("%s: %s", plural(len(r.groups()), "subject"), strings.Join(counts, ", "))
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// document is the JSON form.
+type document struct {
+	State    State     `json:"state"` // the worst
+	Findings []Finding `json:"findings"`
+}
+
+// writeJSON writes JSON in which all that is not visible is escaped, since a terminal
+// obeys such characters.
+func writeJSON(to io.Writer, r Report, _ Options) error {
+	d := document{State: r.Worst(), Findings: r.Findings}
+	if d.Findings == nil {
+		d.Findings = []Finding{}
+	}
+	var text strings.Builder
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(d); err != nil {
+		return err
+	}
+	w := bufio.NewWriter(to)
+	for _, r := range text.String() {
+		if r == '\n' || unicode.IsPrint(r) {
+			w.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(w, `\u%04x`, unit)
+		}
+	}
+	return w.Flush()
+}

@@ -1,0 +1,161 @@
+package check_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tapedeck/tapedeck/check"
+)
+
+func ExampleForm_Write() {
+	var r check.Report
+	r.Add(
+		check.Finding{Subject: "Deployment shop/cart", Area: check.Inbound, State: check.OK, Found: "port 8080 is captured: Service cart leads to it"},
+		check.Finding{Subject: "Deployment shop/cart", Area: check.Outbound, State: check.Partly, Found: "container app: calls of .shop.svc go past the sidecar, since NO_PROXY has it", Fix: "set the option captureNoProxy to true", Code: "no-proxy-wide"},
+		check.Finding{Subject: "Deployment shop/web", Area: check.Capture, State: check.LeftOut, Found: "no annotation asks for a sidecar", Fix: `annotate it with sidecar.speedscale.com/inject: "true"`},
+	)
+	form, err := check.FormNamed("text")
+	if err != nil {
+		panic(err)
+	}
+	if err := form.Write(os.Stdout, r, check.Options{}); err != nil {
+		panic(err)
+	}
+	// Output:
+	// Deployment shop/cart
+	//   ✓ ok        inbound   port 8080 is captured: Service cart leads to it
+	//   ! partly    outbound  container app: calls of .shop.svc go past the sidecar, since NO_PROXY has it
+	//                         → set the option captureNoProxy to true
+	//
+	// Deployment shop/web
+	//   – left out  capture   no annotation asks for a sidecar
+	//                         → annotate it with sidecar.speedscale.com/inject: "true"
+	//
+	// 2 subjects: 1 partly, 1 left out, 1 ok
+}
+
+func TestExitCode(t *testing.T) {
+	for _, test := range []struct {
+		states []check.State
+		worst  check.State
+		code   int
+	}{
+		{nil, check.OK, check.Fine},
+		{[]check.State{check.OK, check.LeftOut}, check.LeftOut, check.Fine},
+		{[]check.State{check.Unknown, check.LeftOut}, check.Unknown, check.Fine},
+		{[]check.State{check.OK, check.Partly, check.Unknown}, check.Partly, check.Missing},
+		{[]check.State{check.Problem, check.Partly}, check.Problem, check.Missing},
+	} {
+		var r check.Report
+		for _, s := range test.states {
+			r.Add(check.Finding{State: s})
+		}
+		if r.Worst() != test.worst || r.ExitCode() != test.code {
+			t.Errorf("%q: found %q, exit code %d, want %q, %d", test.states, r.Worst(), r.ExitCode(), test.worst, test.code)
+		}
+	}
+}
+
+func write(t *testing.T, form string, r check.Report, o check.Options) string {
+	t.Helper()
+	f, err := check.FormNamed(form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := f.Write(&b, r, o); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// Findings of one subject stand together, also where others stand between them.
+func TestFindingsOfOneSubject(t *testing.T) {
+	got := write(t, "text", check.Report{Findings: []check.Finding{
+		{Subject: "b", Area: "sink", State: check.OK, Found: "first"},
+		{Subject: "a", Area: "sink", State: check.OK, Found: "second"},
+		{Subject: "b", Area: "tls", State: check.OK, Found: "third"},
+	}}, check.Options{})
+	want := `b
+  ✓ ok        sink  first
+  ✓ ok        tls   third
+
+a
+  ✓ ok        sink  second
+
+2 subjects: 3 ok
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A hostile name begins no line, steers no terminal and fills no screen, in any form.
+func TestHostileText(t *testing.T) {
+	hostile := "x\n  ✓ ok\r\x1b[2J\u202e\u2028\xff" + strings.Repeat("y", 1<<20)
+	r := check.Report{Findings: []check.Finding{{Subject: hostile, Area: hostile, State: check.Problem, Found: hostile, Fix: hostile}}}
+	for _, form := range check.Forms() {
+		t.Run(form.Name, func(t *testing.T) {
+			got := write(t, form.Name, r, check.Options{})
+			if i := strings.IndexAny(got, "\r\x1b\u202e\u2028"); i >= 0 || !utf8.ValidString(got) {
+				t.Errorf("acts on a terminal, or is no UTF-8: %q", got[max(i, 0):min(len(got), max(i, 0)+40)])
+			}
+			if form.Name != "text" {
+				return
+			}
+			if lines := strings.Count(got, "\n"); lines != 5 {
+				t.Errorf("found %d lines, want 5", lines)
+			}
+			if len(got) > 64<<10 {
+				t.Errorf("found %d bytes, want less than 64 KiB", len(got))
+			}
+		})
+	}
+}
+
+func TestColour(t *testing.T) {
+	r := check.Report{Findings: []check.Finding{{Subject: "s", Area: "tls", State: check.Problem, Found: "f"}}}
+	if got, want := write(t, "text", r, check.Options{Colour: true}), "  \x1b[31m✗ problem \x1b[0m  tls  f\n"; !strings.Contains(got, want) {
+		t.Errorf("found %q, want %q in it", got, want)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	got := write(t, "json", check.Report{Findings: []check.Finding{{Subject: "Job a/b", Area: "inbound", State: check.LeftOut, Found: "f <x>", Fix: "do", Code: "c"}, {Subject: "s", State: check.OK}}}, check.Options{})
+	want := `{
+  "state": "left out",
+  "findings": [
+    {
+      "subject": "Job a/b",
+      "area": "inbound",
+      "state": "left out",
+      "found": "f <x>",
+      "fix": "do",
+      "code": "c"
+    },
+    {
+      "subject": "s",
+      "area": "",
+      "state": "ok",
+      "found": ""
+    }
+  ]
+}
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff("{\n  \"state\": \"ok\",\n  \"findings\": []\n}\n", write(t, "json", check.Report{}, check.Options{})); diff != "" {
+		t.Errorf("nothing (-want +got):\n%s", diff)
+	}
+}
+
+func TestFormNamed(t *testing.T) {
+	if _, err := check.FormNamed("xml"); err == nil || err.Error() != `form of a check: found "xml", allowed: text, json` {
+		t.Errorf("found %v", err)
+	}
+}
