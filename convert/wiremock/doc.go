@@ -1,0 +1,8 @@
+// Package wiremock reads WireMock's stub mappings, as answers that a dependency gave.
+//
+// A mapping says which requests it answers; an exchange has one. So what demands an exact
+// value becomes that value, and a pattern becomes its text, which is named as a loss. Bodies in
+// files of the folder __files are read from there, and from nowhere else.
+//
+// It imports recording and the standard library.
+package wiremock

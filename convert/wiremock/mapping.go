@@ -1,0 +1,168 @@
+package wiremock
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/convert/internal/web"
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// mapping reads one.
+type mapping struct {
+	e      *recording.Exchange
+	open   Opener
+	losses recording.LossList
+	extra  []recording.Member
+
+	scheme, host, port string
+	target             string
+	query              url.Values
+}
+
+func (m *mapping) read(raw []byte, n int) error {
+	*m.e = recording.Exchange{MsgType: recording.MsgType, HTTP: new(recording.HTTP)}
+	e := m.e
+	m.query = url.Values{}
+	hasRequest, hasResponse, isMessage := false, false, false
+	id := ""
+	f := fields{
+		"request":  func(raw []byte) error { hasRequest = true; return m.request(raw) },
+		"response": func(raw []byte) error { hasResponse = true; return m.response(raw) },
+		"id":       text(&id),
+		"uuid":     text(&id),
+		"trigger":  func([]byte) error { isMessage = true; return nil },
+		"actions":  func([]byte) error { isMessage = true; return nil },
+	}
+	for _, name := range []string{"name", "priority", "scenarioName", "requiredScenarioState", "newScenarioState", "metadata", "persistent", "insertionIndex", "comment"} {
+		f[name] = m.keep(name)
+	}
+	if err := m.object("", raw, f); err != nil {
+		return err
+	}
+	switch {
+	case isMessage:
+		return &recording.LeftOutError{Where: fmt.Sprintf("mapping %d", n), What: "a stub for messages of a WebSocket, which is no request with an answer"}
+	case !hasRequest || !hasResponse:
+		return errors.New("want the members request and response")
+	}
+	if slices.ContainsFunc(m.extra, func(x recording.Member) bool { return x.Name == "requiredScenarioState" }) {
+		m.losses.Add("requiredScenarioState", "answers of a scenario come in the order of the file")
+	}
+	m.finish()
+	u, err := recording.ParseUUID(id)
+	if err != nil || id == "" {
+		u = web.UUID([]byte("wiremock"), []byte(strconv.Itoa(n)), raw)
+	}
+	e.UUID, e.Direction = u, recording.Out
+	e.TS = time.Unix(0, int64(n)*1000).UTC() // in the order of the file
+	e.Tags.Set(recording.TagSource, "wiremock")
+	if len(m.extra) > 0 {
+		value := []byte{'{'}
+		for i, x := range m.extra {
+			if i > 0 {
+				value = append(value, ',')
+			}
+			value = append(append(recording.AppendString(value, x.Name), ':'), x.Value...)
+		}
+		e.Extra = append(e.Extra, recording.Member{Name: extraMember, Value: append(value, '}')})
+	}
+	return nil
+}
+
+// finish puts the request's URL together.
+func (m *mapping) finish() {
+	e := m.e
+	if len(m.query) > 0 {
+		separator := "?"
+		if strings.Contains(m.target, "?") {
+			separator = "&"
+		}
+		m.target += separator + m.query.Encode()
+	}
+	scheme := cmp.Or(m.scheme, "http")
+	host := m.host
+	if host == "" {
+		m.losses.Add("request.host", "any; localhost stands for it")
+		host = "localhost"
+	}
+	if m.port != "" {
+		host += ":" + m.port
+	}
+	method := cmp.Or(e.HTTP.Req.Method, "GET")
+	if !strings.HasPrefix(m.target, "/") {
+		m.target = "/" + m.target
+	}
+	web.SetRequest(e, method, scheme, host, m.target)
+	e.HTTP.Req.Version = "1.1"
+}
+
+type fields map[string]func(raw []byte) error
+
+// object reads the members of an object by their names. Others are losses.
+func (m *mapping) object(path string, raw []byte, f fields) error {
+	seen := map[string]bool{}
+	return recording.EachMember(raw, recording.MaxMembers, func(name string, value []byte) error {
+		at := strings.TrimPrefix(path+"."+name, ".")
+		if seen[name] {
+			m.losses.Add(at, "stands more than once; the last one is kept")
+		}
+		seen[name] = true
+		read, ok := f[name]
+		switch {
+		case string(value) == "null":
+		case !ok:
+			m.losses.Add(at, "not kept")
+		default:
+			if err := read(value); err != nil {
+				return fmt.Errorf("%s: %w", at, err)
+			}
+		}
+		return nil
+	})
+}
+
+// keep keeps a member as it is.
+func (m *mapping) keep(name string) func(raw []byte) error {
+	return func(raw []byte) error {
+		if len(raw) > 64<<10 || bytes.Count(raw, []byte("{"))+bytes.Count(raw, []byte("[")) > 100 { // deeper than records may be, perhaps
+			m.losses.Add(name, "not kept")
+			return nil
+		}
+		var b bytes.Buffer
+		if err := json.Compact(&b, bytes.ToValidUTF8(raw, []byte("\ufffd"))); err != nil {
+			return err
+		}
+		m.extra = slices.DeleteFunc(m.extra, func(have recording.Member) bool { return have.Name == name })
+		m.extra = append(m.extra, recording.Member{Name: name, Value: b.Bytes()})
+		return nil
+	}
+}
+
+func text(to *string) func(raw []byte) error {
+	return func(raw []byte) error {
+		if err := json.Unmarshal(raw, to); err != nil {
+			return fmt.Errorf("found %.40s, want a text", raw)
+		}
+		return nil
+	}
+}
+
+func number(least, most int64, to *int64) func(raw []byte) error {
+	return func(raw []byte) error {
+		n, err := strconv.ParseInt(string(raw), 10, 64)
+		if err != nil || n < least || n > most {
+			return fmt.Errorf("found %.40s, want a number from %d to %d", raw, least, most)
+		}
+		*to = n
+		return nil
+	}
+}

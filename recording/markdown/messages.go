@@ -1,0 +1,224 @@
+package markdown
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// http returns the HTTP part, adding it.
+func http(e *recording.Exchange) *recording.HTTP {
+	if e.HTTP == nil {
+		e.HTTP = new(recording.HTTP)
+	}
+	return e.HTTP
+}
+
+// request reads the request's section.
+func (p *parser) request(e *recording.Exchange, s *section) error {
+	first, fields, err := head(s)
+	if err != nil {
+		return err
+	}
+	method, rest, _ := strings.Cut(first, " ")
+	target, version, ok := cutLast(rest, " HTTP/")
+	if !ok || method == "" || target == "" {
+		return &Error{s.at(0), fmt.Sprintf("found %.80q, want a request line such as GET http://host/path HTTP/1.1", first)}
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return &Error{s.at(0), fmt.Sprintf("the request line's URL %.80q can't be parsed", target)}
+	}
+	r := &http(e).Req
+	r.Method, r.Version = method, version
+	if e.L7Protocol != recording.GRPC {
+		e.Command = method
+	}
+	same := body(&r.Body, s.block(1))
+	p.headers(&r.Headers, fields, same)
+	if uri := requestURI(target, u); r.URI != uri && r.URI != target {
+		r.URI, r.URL, e.Location = uri, u.Path, u.Path
+	}
+	r.Host = cmp.Or(r.Headers.Get("Host"), r.Host, u.Host)
+	if e.NetworkAddress == "" && p.sections[internal] == nil {
+		e.NetworkAddress = address(u)
+		e.IsTLS = u.Scheme == "https"
+	}
+	if e.L7Protocol == "" {
+		e.L7Protocol = recording.HTTP1
+		if u.Scheme == "https" {
+			e.L7Protocol = recording.HTTPS
+		}
+	}
+	return nil
+}
+
+// requestURI is what of a URL goes into the request, as it stands in the text.
+func requestURI(text string, u *url.URL) string {
+	if u.Host == "" {
+		return text
+	}
+	_, rest, _ := strings.Cut(text, "://")
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		rest, _, _ = strings.Cut(rest[i:], "#")
+		if rest[0] == '?' {
+			rest = "/" + rest
+		}
+		return rest
+	}
+	return "/"
+}
+
+// address is the host and port of a URL.
+func address(u *url.URL) string {
+	if u.Host == "" || u.Port() != "" {
+		return u.Host
+	}
+	port := "80"
+	if u.Scheme == "https" {
+		port = "443"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// response reads the response's section. One without a status line has no answer.
+func (p *parser) response(e *recording.Exchange, s *section) error {
+	if strings.TrimSpace(s.block(0)) == "" {
+		return nil
+	}
+	first, fields, err := head(s)
+	if err != nil {
+		return err
+	}
+	_, message, ok := strings.Cut(first, " ")
+	number, _, _ := strings.Cut(message, " ")
+	code, err := strconv.Atoi(number)
+	if !ok || !strings.HasPrefix(first, "HTTP/") || err != nil || code < 100 || code > 999 {
+		return &Error{s.at(0), fmt.Sprintf("found %.80q, want a status line such as HTTP/1.1 200 OK", first)}
+	}
+	r := &http(e).Res
+	if r.StatusCode != code || r.StatusMessage != message {
+		r.StatusCode, r.StatusMessage = code, message
+		if e.L7Protocol != recording.GRPC {
+			e.Status = number
+		}
+	}
+	same := body(&r.Body, s.block(1))
+	p.headers(&r.Headers, fields, same)
+	r.ContentType = cmp.Or(r.Headers.Get("Content-Type"), r.ContentType)
+	return nil
+}
+
+// head reads the first block of a message: its first line, and its fields.
+func head(s *section) (first string, fields recording.Headers, err error) {
+	lines := strings.Split(s.block(0), "\n")
+	first = strings.TrimRight(lines[0], "\r")
+	for i, line := range lines[1:] {
+		line = strings.TrimRight(line, "\r")
+		if line == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || name == "" {
+			return "", nil, &Error{s.at(0) + 1 + i, fmt.Sprintf("found %.80q, want a field such as Content-Type: text/plain", line)}
+		}
+		for _, v := range list(strings.TrimPrefix(value, " ")) {
+			if fields = append(fields, recording.Header{Name: name, Value: v}); len(fields) > recording.MaxHeaders {
+				return "", nil, &Error{s.at(0) + 1 + i, fmt.Sprintf("more than %d fields", recording.MaxHeaders)}
+			}
+		}
+	}
+	return first, fields, nil
+}
+
+// list splits a list at its commas, and undoes the escapes of commas and backslashes
+// that are no separators.
+func list(text string) []string {
+	var all []string
+	var one strings.Builder
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && i+1 < len(text) && (text[i+1] == ',' || text[i+1] == '\\'):
+			i++
+			one.WriteByte(text[i])
+		case c == ',':
+			all = append(all, one.String())
+			one.Reset()
+			if i+1 < len(text) && text[i+1] == ' ' {
+				i++
+			}
+		default:
+			one.WriteByte(c)
+		}
+	}
+	return append(all, one.String())
+}
+
+// headers takes the fields of a section, unless they are those of the JSON. The section
+// leaves Content-Length out: the JSON's stays if the body is the same.
+func (p *parser) headers(have *recording.Headers, shown recording.Headers, sameBody bool) {
+	const length = "Content-Length"
+	var lengths recording.Headers
+	others := slices.DeleteFunc(slices.Clone(*have), func(h recording.Header) bool { return h.Name == length })
+	for v := range have.Values(length) {
+		lengths = append(lengths, recording.Header{Name: length, Value: v})
+	}
+	if !sameBody || shown.Get(length) != "" {
+		lengths = nil
+	}
+	if shown = append(shown, lengths...); !reflect.DeepEqual(byName(append(others, lengths...)), byName(shown)) {
+		*have = shown
+	}
+}
+
+func byName(h recording.Headers) map[string][]string {
+	all := map[string][]string{}
+	for _, one := range h {
+		all[one.Name] = append(all[one.Name], one.Value)
+	}
+	return all
+}
+
+// body takes the body of a section, unless it is that of the JSON, which may be no text.
+// It tells whether it is.
+func body(have *[]byte, shown string) (same bool) {
+	if len(*have) > 0 && (!utf8.Valid(*have) || sameText(*have, shown)) || len(*have) == 0 && shown == "" {
+		return true
+	}
+	*have = nil
+	if shown != "" {
+		*have = []byte(shown)
+	}
+	return false
+}
+
+// sameText tells whether the text shows the body: as it is, with the ends of its lines
+// changed, or as JSON that means the same.
+func sameText(body []byte, shown string) bool {
+	if string(body) == shown || strings.TrimSpace(strings.ReplaceAll(string(body), "\r\n", "\n")) == strings.TrimSpace(strings.ReplaceAll(shown, "\r\n", "\n")) {
+		return true
+	}
+	var a, b any
+	return decode(string(body), &a) && decode(shown, &b) && reflect.DeepEqual(a, b)
+}
+
+// decode reads JSON, with its numbers as they stand.
+func decode(text string, to *any) bool {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	if d.Decode(to) != nil {
+		return false
+	}
+	_, err := d.Token()
+	return err == io.EOF
+}
