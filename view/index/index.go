@@ -1,10 +1,45 @@
 package index
 
 import (
+	"errors"
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 )
+
+var (
+	// ErrNotFound is wrapped by the error of a row that the index doesn't have.
+	ErrNotFound = errors.New("not in the index")
+	// ErrCursor is wrapped by the error of a cursor that no page of the same filter and sort
+	// had.
+	ErrCursor = errors.New("not a cursor of this table")
+	// ErrFilter is wrapped by the error of a filter or a sort that means nothing.
+	ErrFilter = errors.New("not a filter")
+	// ErrGone is wrapped by the error of an exchange that is no longer where it was when the
+	// index was made, nor anywhere else in the recording.
+	ErrGone = errors.New("no longer in the recording")
+)
+
+// Source is a place whose exchanges are indexed.
+type Source struct {
+	// Name is the place as the user wrote it, without credentials.
+	Name  string
+	Store read.Store
+}
+
+// Options say how to make an index. The zero value is ready to use.
+type Options struct {
+	// Dir is where indexes are kept; "" is tapedeck/view in the user's cache directory.
+	Dir string
+	// Foreign reads files of other tools; nil: those are read that recording reads.
+	Foreign read.Foreign
+	// Progress, unless it is nil, is called while the index is made, by one goroutine at a
+	// time.
+	Progress func(Progress)
+	// Forget has nothing kept on disk once the index is closed.
+	Forget bool
+}
 
 // Row is one exchange as the table shows it: what can be filtered, searched and sorted by.
 // Its texts come from the recording as they are: hostile.
@@ -132,4 +167,15 @@ type Call struct {
 type Endpoint struct {
 	Direction, Workload, Host, Endpoint string
 	Figures
+}
+
+// Facets are the values that rows have, for a form that filters.
+type Facets struct {
+	Namespaces, Workloads, Methods, Statuses, Protocols []Facet
+}
+
+// Facet is one value, and how many rows have it. Values that most rows have come first.
+type Facet struct {
+	Value string
+	Count int64
 }

@@ -1,0 +1,65 @@
+package recording
+
+import "strings"
+
+// Carrier is a header whose value an application hands on from the request that it serves to
+// the requests that it makes.
+type Carrier struct {
+	// Name is the header's, in lower case, and Header in canonical form.
+	Name, Header string
+	// ID returns the ID in a value; "" if there is none.
+	ID func(value string) string
+	// Shared returns what of an ID all who see the trace agree on.
+	Shared func(id string) string
+}
+
+// Carriers are the headers that carry IDs, surest first.
+func Carriers() [4]Carrier {
+	return [...]Carrier{
+		// W3C Trace Context, section 3.2.2: version-traceid-parentid-flags.
+		{"traceparent", "Traceparent", func(v string) string {
+			if len(v) < 55 || v[2] != '-' || v[35] != '-' {
+				return ""
+			}
+			return v[3:35]
+		}, lastHalf},
+		// B3 single header: traceid-spanid-sampled-parent; or the sampling decision alone.
+		{"b3", "B3", func(v string) string {
+			id, _, ok := strings.Cut(v, "-")
+			if !ok {
+				return ""
+			}
+			return id
+		}, lastHalf},
+		{"x-b3-traceid", "X-B3-Traceid", whole, lastHalf},
+		{"x-request-id", "X-Request-Id", whole, withoutReason},
+	}
+}
+
+func whole(v string) string { return v }
+
+// lastHalf is what a trace ID of 128 bits and one of 64 have in common, where the one was
+// made of the other.
+func lastHalf(id string) string { return id[max(0, len(id)-16):] }
+
+// reason is where Envoy writes into a UUID why a request is traced.
+const reason = 14
+
+// withoutReason is what stays of a request's ID from hop to hop.
+func withoutReason(id string) string {
+	if len(id) == 36 && id[reason-1] == '-' {
+		return id[:reason] + id[reason+1:]
+	}
+	return id
+}
+
+// Trace returns the ID that the headers of a request carry, and what of it all who see the
+// trace agree on; both are "" if there is none.
+func (h Headers) Trace() (id, shared string) {
+	for _, c := range Carriers() {
+		if id = c.ID(h.Get(c.Header)); id != "" {
+			return id, c.Shared(id)
+		}
+	}
+	return "", ""
+}
