@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tapedeck/tapedeck/proxy/address"
+	"github.com/tapedeck/tapedeck/proxy/status"
 )
 
 // adminPatience bounds how long an answer of the admin server may take to be read.
@@ -19,11 +20,12 @@ const adminPatience = 15 * time.Second
 // wait: requests take a few milliseconds, and probes have a second.
 const adminGrace = 100 * time.Millisecond
 
-// adminServer serves /healthz, /metrics and /connections on loopback.
+// adminServer serves /healthz, /metrics, /connections and /status on loopback.
 func (p *Proxy) adminServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", p.healthz)
 	mux.HandleFunc("GET /connections", p.connections)
+	mux.HandleFunc("GET "+status.Path, p.status)
 	mux.Handle("GET /metrics", p.metricsHandler())
 	return p.server(address.OnLoopback(mux))
 }
@@ -63,10 +65,14 @@ func (p *Proxy) healthz(w http.ResponseWriter, _ *http.Request) {
 // connections shows the open connections and those of the last five minutes.
 func (p *Proxy) connections(w http.ResponseWriter, _ *http.Request) {
 	live, ended := p.conns.views()
+	writeJSON(w, struct {
+		Live, Ended []View
+	}{live, ended})
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	_ = e.Encode(struct {
-		Live, Ended []View
-	}{live, ended})
+	_ = e.Encode(v)
 }

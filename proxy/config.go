@@ -9,6 +9,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/ca"
+	"github.com/tapedeck/tapedeck/proxy/status"
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
@@ -51,8 +52,8 @@ type Config struct {
 	InProtocol Protocol
 	// In lists the ports of the reverse half.
 	In []Inbound
-	// OutPort is where the forward half listens, AdminPort where /metrics, /healthz
-	// and /connections are, on loopback. 0 takes any free port.
+	// OutPort is where the forward half listens, AdminPort where /metrics, /healthz,
+	// /connections and /status are, on loopback. 0 takes any free port.
 	OutPort, AdminPort int
 	// InAll: the reverse half listens on every address instead of loopback.
 	InAll bool
@@ -85,6 +86,9 @@ type Config struct {
 	Classic bool
 	// Drain bounds how long in-flight connections may take to finish.
 	Drain time.Duration
+	// Describe, unless it is nil, adds to the answer of /status what the proxy does not
+	// know. It is called by any goroutine.
+	Describe func(*status.Status)
 	// Pod is the pod's name, which may lead to loopback; "" if it is not known.
 	Pod string
 	// Proxies are chained to.

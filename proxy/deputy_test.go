@@ -222,7 +222,7 @@ func TestTheAdminPortIsForLoopback(t *testing.T) {
 		"rebind.example": "403", "rebind.example:4100": "403", "localhost.example": "403", "10.0.0.1:4100": "403", "127.0.0.1.nip.io": "403",
 		"0.0.0.0": "403", "[::]": "403", "2130706433": "403", "localhost:80@evil": "4", "x:127.0.0.1": "4", "[::1": "4", ":80": "403",
 	} {
-		for _, path := range []string{"/healthz", "/metrics", "/connections", "http://rebind.example/healthz"} {
+		for _, path := range []string{"/healthz", "/metrics", "/connections", "/status", "http://rebind.example/healthz"} {
 			c := dial(t, s.AdminAddr())
 			fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, field)
 			want := want

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tapedeck/tapedeck/proxy/intercept"
 	"github.com/tapedeck/tapedeck/proxy/metric"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
@@ -24,6 +25,7 @@ var (
 	descDrops     = metric.Desc("tap_dropped_chunks_total", "Chunks that the tap dropped instead of holding up traffic.", "reason")
 	descPrivate   = metric.Desc("metadata_flows_total", "Flows to metadata servers of clouds, which are relayed and never recorded.")
 	descHosts     = metric.Desc("captured_host_up", "1 while the sidecar listens for a host that is captured through the hosts file, 0 while it can't: the log says why.", "host", "port")
+	descTLS       = metric.Desc("tls_connections_total", "Connections on which TLS was looked for, by what became of it: see the page on the sidecar.", "direction", "outcome")
 	descMints     = metric.Desc("tls_leaves_minted_total", "Leaf certificates made.")
 	descCAExpiry  = metric.Desc("ca_expiry_timestamp_seconds", "When the CA, or a certificate of its chain, expires, in seconds since 1970. From then on outbound TLS passes untouched.")
 )
@@ -45,6 +47,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		metric.Counter(ch, descHeld, c.p.starved[d].Load(), d.String(), "descriptors")
 		for side, n := range t.bytes {
 			metric.Counter(ch, descBytes, n, d.String(), tap.Side(side).String())
+		}
+		if !c.p.looksIntoTLS(d) {
+			continue
+		}
+		for i, n := range t.tls {
+			metric.Counter(ch, descTLS, n, d.String(), string(intercept.Outcomes[i]))
 		}
 	}
 	s := c.p.tap.Stats()

@@ -6,7 +6,7 @@
 //	app ─▶ :4140 forward (HTTP, CONNECT, SOCKS) ─▶ dependency
 //	app ─▶ 127.0.1.x, where a hosts file leads it ─▶ dependency
 //	             │ tap ─▶ readers
-//	:4100 /healthz /metrics /connections
+//	:4100 /healthz /metrics /connections /status
 //
 // It forwards first and understands later. Bytes pass unchanged and never wait
 // for a reader; only requests in absolute-form, whose destination stands in
@@ -56,7 +56,9 @@ type Proxy struct {
 	dial  *upstream.Dialer
 	ca    *ca.Authority // nil: there is none
 	watch *caWatch      // nil: outbound TLS is not intercepted
-	roots atomic.Pointer[trust.Roots]
+	// caError says why ca is nil.
+	caError error
+	roots   atomic.Pointer[trust.Roots]
 	// rootless says that the configured roots could not be read.
 	rootless bool
 
@@ -64,6 +66,8 @@ type Proxy struct {
 	out      *intercept.Interceptor // nil: outbound TLS passes untouched
 	metrics  *prometheus.Registry
 	draining atomic.Bool
+	started  time.Time
+	notes    notebook
 	private  atomic.Int64    // flows that are kept from the record
 	held     [2]atomic.Int64 // by direction: times that no connection was accepted for want of memory
 	starved  [2]atomic.Int64 // by direction: times that none was, for want of file descriptors
@@ -86,7 +90,7 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	}
 	cfg.Proxies.Only = cfg.Proxies.Only || cfg.UpstreamReady != ""
 	cfg.lull = cmp.Or(cfg.lull, cfg.Drain/lullPart)
-	p := &Proxy{cfg: cfg, log: log, conns: newRegistry(), metrics: metrics, files: newFileLimit(descriptorLimit())}
+	p := &Proxy{cfg: cfg, log: log, conns: newRegistry(), metrics: metrics, started: time.Now(), files: newFileLimit(descriptorLimit())}
 	p.prepareTLS()
 	if err := p.bind(ctx); err != nil {
 		closeAll(p.listeners())

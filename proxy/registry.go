@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/status"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -21,9 +24,10 @@ type registry struct {
 	live  map[uint64]*conn
 	done  []View // a ring, once it is full
 	at    int
-	open  [2]int    // by direction
-	total [2]totals // by direction
-	last  time.Time // when something was opened, or said on what has ended
+	open  [2]int             // by direction
+	total [2]totals          // by direction
+	fails [2]*status.Failure // by direction: the last one
+	last  time.Time          // when something was opened, or said on what has ended
 	empty map[tap.Direction]chan struct{}
 	shut  [2]bool // by direction
 }
@@ -31,7 +35,8 @@ type registry struct {
 // totals are what ended connections add up to.
 type totals struct {
 	accepted, failed int64
-	bytes            [2]int64 // by side
+	bytes            [2]int64                       // by side
+	tls              [len(intercept.Outcomes)]int64 // by the index of intercept.Outcomes
 }
 
 func newRegistry() *registry {
@@ -99,6 +104,7 @@ func (r *registry) end(k *conn, err error) View {
 	}
 	if err != nil {
 		t.failed++
+		r.fails[k.direction] = &status.Failure{Time: *v.EndTime, Target: status.Text(v.Target), Reason: v.TLS, Error: status.Text(v.Error)}
 	}
 	if len(r.done) < historySize {
 		r.done = append(r.done, v)
@@ -112,6 +118,22 @@ func (r *registry) end(k *conn, err error) View {
 		r.shut[k.direction] = true
 	}
 	return v
+}
+
+// unwrapped counts what became of the TLS of a connection.
+func (r *registry) unwrapped(d tap.Direction, o intercept.Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.Index(intercept.Outcomes[:], o); i >= 0 {
+		r.total[d].tls[i]++
+	}
+}
+
+// failed returns the connection of a direction that failed last, nil if none did.
+func (r *registry) failed(d tap.Direction) *status.Failure {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fails[d]
 }
 
 // drained returns a channel that is closed when no connection of a direction is

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy/intercept"
 	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/status"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -44,7 +45,9 @@ func (in *reverse) serve(ctx context.Context, k *conn) (move bool, err error) {
 	if in.tls != nil && spoke {
 		r := in.tls.Do(ctx, k.client, k.server, in.peer(), in.dial)
 		k.unwrapped(r)
+		p.conns.unwrapped(k.direction, r.Outcome)
 		if note, ok := inboundNotes[r.Outcome]; ok && r.First {
+			p.notes.add(status.Note{Direction: tap.In.String(), Host: r.SNI, Outcome: string(r.Outcome), Error: reason(r.Err)})
 			p.log.Warn(note, "sni", r.SNI, "reason", reason(r.Err), "remedy", inboundRemedy)
 		}
 		if r.Client == nil {

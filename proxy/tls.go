@@ -36,6 +36,7 @@ func (p *Proxy) prepareTLS() {
 		case err != nil:
 			p.log.Error("the CA can't be used: outbound TLS passes untouched and is not recorded in the clear", LogError, err)
 		}
+		p.caError = err
 		p.watch = newCAWatch(p.log, p.ca, p.cfg.CADir)
 		p.watch.look(time.Now())
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/plainhttp"
 	"github.com/tapedeck/tapedeck/proxy/pump"
 	"github.com/tapedeck/tapedeck/proxy/socks"
+	"github.com/tapedeck/tapedeck/proxy/status"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
@@ -100,6 +101,7 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, r
 	server := k.server
 	r := p.out.Do(ctx, k.client, server, host, port, redial)
 	k.unwrapped(r)
+	p.conns.unwrapped(k.direction, r.Outcome)
 	if r.First {
 		p.note(r.Outcome, r.Endpoint, reason(r.Err))
 	}
@@ -157,6 +159,7 @@ var notes = map[intercept.Outcome]struct {
 func (p *Proxy) note(o intercept.Outcome, endpoint, reason string) {
 	if note, ok := notes[o]; ok {
 		p.log.Warn(note.text, "host", endpoint, "reason", reason, "remedy", note.remedy(p))
+		p.notes.add(status.Note{Direction: tap.Out.String(), Host: endpoint, Outcome: string(o), Error: reason})
 	}
 }
 

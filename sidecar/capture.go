@@ -176,6 +176,7 @@ func (c *Capture) Close(ctx context.Context) error {
 
 var (
 	descExchanges  = metric.Desc("exchanges_total", "Exchanges handed to the recording.")
+	descSides      = metric.Desc("exchanges_by_direction_total", "The same exchanges, by direction.", "direction")
 	descIncomplete = metric.Desc("exchanges_incomplete_total", "Of those, exchanges that lack a part: the connection broke, or bytes were dropped.")
 	descTruncated  = metric.Desc("exchanges_truncated_total", "Of those, exchanges with content left out by a limit.")
 	descDropped    = metric.Desc("exchanges_dropped_total", "Exchanges that were not recorded.", "reason")
@@ -198,6 +199,8 @@ var (
 func (c *Capture) Collect(ch chan<- prometheus.Metric) {
 	d := c.decoders.Stats()
 	metric.Counter(ch, descExchanges, d.Exchanges)
+	metric.Counter(ch, descSides, d.Exchanges-min(d.Outbound, d.Exchanges), tap.In.String())
+	metric.Counter(ch, descSides, d.Outbound, tap.Out.String())
 	metric.Counter(ch, descIncomplete, d.Incomplete)
 	metric.Counter(ch, descTruncated, d.Truncated)
 	metric.Counter(ch, descDropped, d.Ignored, "too_many_at_once")

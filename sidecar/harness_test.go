@@ -88,7 +88,7 @@ func serve(t testing.TB, cfg Config, c *Capture, logs *logs) *sidecar {
 	s := &sidecar{capture: c, metrics: prometheus.NewRegistry(), logs: logs}
 	s.metrics.MustRegister(c)
 	var err error
-	s.Proxy, err = proxy.Listen(t.Context(), c.forwarding(cfg), logs.logger(), c.Open, s.metrics)
+	s.Proxy, err = proxy.Listen(t.Context(), c.forwarding(cfg, "test"), logs.logger(), c.Open, s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func serveForEver(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	r := c.recorder
-	p, err := proxy.Listen(t.Context(), c.forwarding(cfg), slog.New(slog.DiscardHandler), c.Open, nil)
+	p, err := proxy.Listen(t.Context(), c.forwarding(cfg, "test"), slog.New(slog.DiscardHandler), c.Open, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func TestNoSecretIsWrittenLoggedShownOrExported(t *testing.T) {
 			conversations++
 		}
 	}
-	said := map[string][]byte{"metrics": ask(t, s, "/metrics"), "connections": ask(t, s, "/connections")}
+	said := map[string][]byte{"metrics": ask(t, s, "/metrics"), "connections": ask(t, s, "/connections"), "status": append(ask(t, s, "/status"), make([]byte, 1<<10)...)}
 	s.stop()
 	if err := s.capture.Close(t.Context()); err != nil {
 		t.Fatal(err)

@@ -300,7 +300,7 @@ func shipForEver(t *testing.T, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := proxy.Listen(t.Context(), c.forwarding(cfg), log, c.Open, nil)
+	p, err := proxy.Listen(t.Context(), c.forwarding(cfg, "test"), log, c.Open, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/proxy/address"
 	"github.com/tapedeck/tapedeck/proxy/metric"
+	"github.com/tapedeck/tapedeck/proxy/status"
 	"github.com/tapedeck/tapedeck/recording/spool"
 	"github.com/tapedeck/tapedeck/sidecar/ship"
 )
@@ -80,6 +81,24 @@ func sinkToken(file string) (string, error) {
 		return "", fmt.Errorf("read %s: %w", file, err)
 	}
 	return token, nil
+}
+
+// sink says where recordings go, and what is wrong there.
+func (c *Capture) sink(cfg Config) *status.Sink {
+	s := &status.Sink{Directory: status.Text(cfg.Sink)}
+	if err := c.recorder.Stats().Err; err != nil {
+		s.Error = status.Text(err.Error())
+	}
+	if c.shipper == nil {
+		return s
+	}
+	s.Collector = &status.Collector{URL: status.Text(cfg.Collector.String())}
+	stats := c.shipper.Stats()
+	s.Collector.Stored = stats.Last
+	if f := stats.LastFailure; f.Err != nil {
+		s.Collector.Failed = &status.Failure{Time: f.Time, Reason: f.Reason, Error: status.Text(f.Err.Error())}
+	}
+	return s
 }
 
 // ship begins to ship, if there is a collector. The proxy's roots are what its certificate

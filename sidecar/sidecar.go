@@ -28,6 +28,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy"
+	"github.com/tapedeck/tapedeck/proxy/status"
 )
 
 // heapGrowth is by how many per cent the heap may grow before it is collected,
@@ -98,7 +99,7 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 	watch.Go(func() { taken.chooser.watch(watching, reread) })
 	defer watch.Wait()
 	defer cancel()
-	p, err := proxy.Listen(ctx, taken.forwarding(cfg), log, taken.Open, metrics)
+	p, err := proxy.Listen(ctx, taken.forwarding(cfg, version), log, taken.Open, metrics)
 	if err != nil {
 		return err
 	}
@@ -111,8 +112,11 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, furt
 }
 
 // forwarding returns the proxy's configuration, with its share of the memory.
-func (c *Capture) forwarding(cfg Config) proxy.Config {
+func (c *Capture) forwarding(cfg Config, version string) proxy.Config {
 	cfg.TapMemory, cfg.Config.Pod = cfg.Memory/tapPart, cfg.Identity.Pod
 	cfg.Paused = &c.chooser.paused
+	cfg.Describe = func(s *status.Status) {
+		s.Version, s.Sink = version, c.sink(cfg)
+	}
 	return cfg.Config
 }

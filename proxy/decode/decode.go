@@ -104,9 +104,9 @@ type loss struct{ times, bytes atomic.Uint64 }
 
 // Stats counts what became of flows and exchanges.
 type Stats struct {
-	// Exchanges were handed to the sink; of them Truncated lack a part of a
+	// Exchanges were handed to the sink; of them Outbound are outbound, Truncated lack a part of a
 	// body, or fields, and Incomplete lack a part of the exchange.
-	Exchanges, Truncated, Incomplete uint64
+	Exchanges, Outbound, Truncated, Incomplete uint64
 	// Abandoned exchanges were in the hands of a decoder that panicked.
 	Abandoned uint64
 	// Ignored exchanges were more at once than Limits.Streams, or than memory
@@ -153,6 +153,7 @@ func (d *Decoders) Stats() Stats {
 	}
 	return Stats{
 		Exchanges:  c.Exchanges.Load(),
+		Outbound:   c.Outbound.Load(),
 		Truncated:  c.Truncated.Load(),
 		Incomplete: c.Incomplete.Load(),
 		Abandoned:  c.Abandoned.Load(),

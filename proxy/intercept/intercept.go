@@ -71,6 +71,12 @@ const (
 	Failed         Outcome = "failed"          // ended: a peer went away
 )
 
+// Outcomes lists them.
+var Outcomes = [...]Outcome{
+	Intercepted, Opened, PassedNotTLS, PassedUnfit, PassedDistrust, PassedUpstream, PassedMutual, PassedName, PassedNoCert, PassedNoCA,
+	Unverified, Refused, Misnamed, Failed,
+}
+
 // Passed reports whether the bytes are to be pumped untouched.
 func (o Outcome) Passed() bool {
 	switch o {

@@ -293,11 +293,13 @@ func (s *Shipper) count(seg spool.Segment, v verdict) {
 	case fateStored:
 		s.stats.Shipped++
 		s.stats.ShippedBytes += uint64(seg.Size)
+		s.stats.Last = time.Now()
 	case fateSetAside:
 		s.stats.SetAside++
 	}
 	if v.reason != "" {
 		s.stats.Failures[v.reason]++
+		s.stats.LastFailure = Failure{time.Now(), v.reason, v.err}
 	}
 	if v.fate != fateStored && v.fate != fateSetAside && v.fate != fateGone {
 		return

@@ -23,8 +23,20 @@ type Stats struct {
 	Bytes    int64
 	// Oldest is when the oldest of them was begun; zero if none waits.
 	Oldest time.Time
+	// Last is when the collector last said that it has stored a segment; zero: it never did.
+	Last time.Time
+	// LastFailure is the last attempt that stored nothing; its Err is nil if there was none.
+	LastFailure Failure
 	// Failing tells that the collector takes nothing.
 	Failing bool
+}
+
+// Failure is an attempt that did not store a segment.
+type Failure struct {
+	Time time.Time
+	// Reason is the code of a [Reason].
+	Reason string
+	Err    error
 }
 
 // Stats returns the counts as of now. What waits is looked up in the directory: an attempt

@@ -42,8 +42,8 @@ type Shared struct {
 
 // Counters count what decoders did. They are safe for concurrent use.
 type Counters struct {
-	// Exchanges were handed to the sink.
-	Exchanges atomic.Uint64
+	// Exchanges were handed to the sink; Outbound of them are outbound.
+	Exchanges, Outbound atomic.Uint64
 	// Truncated exchanges lack a part of a body, or fields, by a limit.
 	Truncated atomic.Uint64
 	// Incomplete exchanges miss a part: the connection broke, or bytes were lost.
@@ -226,8 +226,11 @@ func (env *Env) write(x *Exchange, at time.Time) {
 	x.tag(env)
 	env.net.Downstream.BytesSent, env.net.Upstream.BytesSent = env.Sent[tap.FromClient], env.Sent[tap.FromServer]
 	x.NetInfo = &env.net
-	env.Counters.Exchanges.Add(1)
-	env.Sink.Write(&x.Exchange) // what it drops, it counts
+	if f.Direction == tap.Out {
+		env.Counters.Outbound.Add(1)
+	}
+	env.Counters.Exchanges.Add(1) // after Outbound, which is never more
+	env.Sink.Write(&x.Exchange)   // what it drops, it counts
 }
 
 func orUndefined(s string) string {

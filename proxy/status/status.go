@@ -1,0 +1,130 @@
+// Package status is what a sidecar says about itself in words: the answer to GET /status on
+// its admin port. Numbers are in /metrics; here is what a number can't say, such as the text
+// of an error, a host's name and how the sidecar is configured.
+//
+//	proxy   ─ halves, TLS, notes ─┐
+//	                              ├─▶ Status ─ JSON ─▶ tapedeck check
+//	sidecar ─ version, sink ──────┘
+//
+// An answer has no secrets, and nothing of what was captured but names of hosts. Its size is
+// bounded: see [MaxNotes], [MaxText] and [MaxPorts]. Readers must expect fields to be missing,
+// because a sidecar may be older than they are, and to be unknown, because it may be newer.
+//
+// The package imports the standard library and internal/oneline.
+package status
+
+import (
+	"time"
+
+	"github.com/tapedeck/tapedeck/internal/oneline"
+)
+
+// Path is where a sidecar's admin port serves its status.
+const Path = "/status"
+
+const (
+	// MaxNotes bounds Status.Notes: the oldest make room.
+	MaxNotes = 32
+	// MaxText bounds the text of an error, and the name of a host, in bytes. An error may
+	// quote what a peer sent.
+	MaxText = 300
+	// MaxPorts bounds Half.Ports.
+	MaxPorts = 64
+)
+
+// Status is what a sidecar says about itself.
+type Status struct {
+	// Version is the sidecar's; Started is when its process listened.
+	Version string    `json:",omitempty"`
+	Started time.Time `json:",omitzero"`
+	// Draining: it was told to stop.
+	Draining bool `json:",omitempty"`
+	// Inbound and Outbound are the halves; nil: that half does not run.
+	Inbound  *Half `json:",omitempty"`
+	Outbound *Half `json:",omitempty"`
+	// TLS is about outbound TLS; nil: it passes untouched, as configured.
+	TLS *TLS `json:",omitempty"`
+	// Notes tell where TLS could not be looked into, the oldest first. Each combination of host and
+	// outcome is noted when it happens for the first time, and again after a pause.
+	Notes []Note `json:",omitempty"`
+	// Sink is where recordings go; nil: the program records nothing.
+	Sink *Sink `json:",omitempty"`
+}
+
+// Half is one half of the proxy.
+type Half struct {
+	// Ports are where it listens on loopback, and where inbound connections go.
+	Ports []Port
+	// Failed is the connection that failed last; nil: none did.
+	Failed *Failure `json:",omitempty"`
+}
+
+// Port is where a half listens.
+type Port struct {
+	Port int
+	// App is host:port of the application; "" for the outbound half.
+	App string `json:",omitempty"`
+}
+
+// Failure is something that did not work.
+type Failure struct {
+	Time time.Time
+	// Target is what was to be reached, as host:port or as a URL.
+	Target string `json:",omitempty"`
+	// Reason is a code: the outcome of TLS, or why a segment was not taken.
+	Reason string `json:",omitempty"`
+	Error  string
+}
+
+// The states of a CA.
+const (
+	CAGood    = "good"
+	CAMissing = "missing"
+	CAInvalid = "invalid" // not yet, or not any more
+)
+
+// TLS is how outbound TLS is looked into.
+type TLS struct {
+	// CA is its state now, one of CAGood, CAMissing and CAInvalid.
+	CA string
+	// Error says what is wrong with the CA.
+	Error string `json:",omitempty"`
+	// Directory is where the CA was looked for, Trust the directory of the files by which the
+	// application trusts it.
+	Directory string `json:",omitempty"`
+	Trust     string `json:",omitempty"`
+}
+
+// Note tells of a host whose TLS could not be looked into.
+type Note struct {
+	Time time.Time
+	// Direction is IN or OUT.
+	Direction string
+	// Host is the name and the port; of inbound TLS the SNI.
+	Host string
+	// Outcome is what became of the connection, as in /connections.
+	Outcome string
+	Error   string `json:",omitempty"`
+}
+
+// Sink is where recordings go.
+type Sink struct {
+	// Directory has the segments that this process writes.
+	Directory string
+	// Error says what is wrong with the directory; "": it works.
+	Error string `json:",omitempty"`
+	// Collector is where complete segments are sent; nil: they stay in the directory.
+	Collector *Collector `json:",omitempty"`
+}
+
+// Collector is where segments are sent.
+type Collector struct {
+	URL string
+	// Stored is when the collector last stored a segment; zero: it has stored none.
+	Stored time.Time `json:",omitzero"`
+	// Failed is the last attempt that stored nothing; nil: there was none.
+	Failed *Failure `json:",omitempty"`
+}
+
+// Text makes a text fit for an answer: one line of at most [MaxText] bytes.
+func Text(text string) string { return oneline.Text(text, MaxText) }
