@@ -1,0 +1,65 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// pageError is an error with a status of HTTP, for people.
+type pageError struct {
+	status int
+	text   string
+}
+
+func (e *pageError) Error() string { return e.text }
+
+// notFound says that there is no such thing.
+func notFound(format string, args ...any) error {
+	return &pageError{http.StatusNotFound, fmt.Sprintf(format, args...)}
+}
+
+// badRequest says what is wrong with what was asked for.
+func badRequest(format string, args ...any) error {
+	return &pageError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// failure is what error.html shows.
+type failure struct {
+	Status int
+	Name   string // of the status
+	Text   string
+}
+
+// fail answers with a page that says what went wrong.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var page *pageError
+	var wait notReady
+	switch {
+	case errors.As(err, &wait):
+		s.progress(w, r, wait.it)
+		return
+	case errors.As(err, &page):
+	case errors.Is(err, context.DeadlineExceeded):
+		page = &pageError{http.StatusServiceUnavailable, "it took too long; a narrower filter is faster"}
+	case r.Context().Err() != nil: // nobody waits for it
+		page = &pageError{http.StatusServiceUnavailable, "the server ends"}
+	default:
+		page = &pageError{http.StatusInternalServerError, err.Error()}
+		s.log.Error("page", "path", r.URL.Path, "err", err)
+	}
+	if page.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", "GET, HEAD")
+	}
+	w.Header().Del("Content-Disposition")
+	s.writeOr500(w, r, page.status, "error.html", failure{page.status, http.StatusText(page.status), page.text})
+}
+
+// writeOr500 is write for pages that tell about an error.
+func (s *Server) writeOr500(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
+	if err := s.write(w, r, status, name, data); err != nil {
+		s.log.Error("page", "path", r.URL.Path, "err", err)
+		http.Error(w, "an error of Tapedeck itself", http.StatusInternalServerError)
+	}
+}

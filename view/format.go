@@ -1,0 +1,110 @@
+package view
+
+import (
+	"fmt"
+	"html/template"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// functions are what templates call, all of them on texts and numbers of a recording.
+var functions = template.FuncMap{
+	"visible":  visible,
+	"short":    short,
+	"duration": duration,
+	"size":     size,
+	"number":   number[int64],
+	"count":    number[int],
+	"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
+	"day":      func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"moment":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000000") + " UTC" },
+	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+	"lower":    strings.ToLower,
+}
+
+// visible writes a text of a line so that it does nothing to what shows it: what is not
+// printable, such as control characters and what reverses the direction of text, becomes
+// an escape.
+func visible(s string) string {
+	if !slices.ContainsFunc([]rune(s), func(r rune) bool { return !strconv.IsPrint(r) || r == '\uFFFD' }) {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
+
+// short is visible, and at most n characters of it.
+func short(n int, s string) string {
+	cut := len(s) > 4*n
+	if cut {
+		s = s[:4*n]
+	}
+	v := []rune(visible(s))
+	if len(v) > n {
+		v, cut = v[:n-1], true
+	}
+	if cut {
+		return string(v) + "…"
+	}
+	return string(v)
+}
+
+// duration writes a time with three digits, as 1.23 ms.
+func duration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + duration(-d)
+	case d == 0:
+		return "0"
+	case d < time.Millisecond:
+		return digits(float64(d)/float64(time.Microsecond)) + " µs"
+	case d < time.Second:
+		return digits(float64(d)/float64(time.Millisecond)) + " ms"
+	case d < time.Minute:
+		return digits(d.Seconds()) + " s"
+	}
+	return d.Round(time.Second).String()
+}
+
+// size writes a number of bytes with three digits, as 1.23 kB.
+func size(n int64) string {
+	v := float64(n)
+	for _, unit := range []string{"B", "kB", "MB", "GB", "TB"} {
+		if v < 999.5 {
+			return digits(v) + " " + unit
+		}
+		v /= 1000
+	}
+	return digits(v) + " PB"
+}
+
+// digits writes a number that is not negative with three digits, and no zeros behind the point.
+func digits(v float64) string {
+	decimals := 2
+	switch {
+	case v >= 99.95:
+		decimals = 0
+	case v >= 9.995:
+		decimals = 1
+	}
+	s := strconv.FormatFloat(v, 'f', decimals, 64)
+	if decimals > 0 {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	return s
+}
+
+// number groups the digits of a number, as 1,234,567.
+func number[T int | int64](n T) string {
+	s := fmt.Sprint(n)
+	sign := ""
+	if strings.HasPrefix(s, "-") {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}

@@ -1,0 +1,117 @@
+package view
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+)
+
+// policy is the Content-Security-Policy of all pages but those that have one of their own.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// headers are those of every answer.
+var headers = [][2]string{
+	{"Content-Security-Policy", policy},
+	{"Cross-Origin-Opener-Policy", "same-origin"},
+	{"Cross-Origin-Resource-Policy", "same-origin"},
+	{"Referrer-Policy", "no-referrer"},
+	{"X-Content-Type-Options", "nosniff"},
+	{"X-Frame-Options", "DENY"},
+	{"Permissions-Policy", "camera=(), geolocation=(), microphone=(), clipboard-write=(self)"},
+	{"Cache-Control", "no-store"},
+}
+
+// Bounds of a request.
+const (
+	maxTarget = 16 << 10
+	pageTime  = time.Minute
+)
+
+// guard lets only those requests through that people and the pages themselves make.
+//
+// A page of another site can have a browser send requests here, and with a name of its own
+// that it has resolve to loopback, it could read the answers: the Host tells. Sec-Fetch-Site
+// and Origin tell what other sites asked for by our own name.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, h := range headers {
+			w.Header().Set(h[0], h[1])
+		}
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler {
+				s.log.Error("a page failed", "path", r.URL.Path, "panic", p)
+				s.fail(w, r, &pageError{http.StatusInternalServerError, "an error of Tapedeck itself; what it wrote to standard error says more"})
+			}
+		}()
+		if err := s.allow(r); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// allow tells why a request is refused, nil if it is not.
+func (s *Server) allow(r *http.Request) error {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	switch {
+	case r.URL.Scheme != "" || r.URL.Host != "" || r.URL.User != nil:
+		return &pageError{http.StatusBadRequest, "a URL where a path stands: this is no proxy"}
+	case !isHost(r.Host, local):
+		return &pageError{http.StatusMisdirectedRequest, "the name or the port in the address is not this server's: want localhost, 127.0.0.1 or [::1], and the port that it listens on"}
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return &pageError{http.StatusMethodNotAllowed, "there is nothing here to change: want GET or HEAD"}
+	case len(r.RequestURI) > maxTarget:
+		return &pageError{http.StatusRequestURITooLong, "the address is longer than 16 KiB"}
+	case r.Header["Origin"] != nil && (len(r.Header["Origin"]) > 1 || !strings.EqualFold(r.Header["Origin"][0], "http://"+r.Host)):
+		return &pageError{http.StatusForbidden, "a page of another origin asks"}
+	case foreign(r) && !isVisit(r):
+		return &pageError{http.StatusForbidden, "a page of another site asks"}
+	case r.URL.Path != cleaned(r.URL.Path) || strings.Contains(r.URL.EscapedPath(), "%"):
+		return notFound("there is no page %s", r.URL.Path)
+	}
+	return nil
+}
+
+// cleaned is a path without empty segments and dots.
+func cleaned(p string) string {
+	c := path.Clean(p)
+	if strings.HasSuffix(p, "/") && c != "/" {
+		c += "/"
+	}
+	return c
+}
+
+// isHost tells whether a Host is a name of loopback with the port that the connection came
+// to; local is nil where there is no connection, as in a test, and any port is right then.
+func isHost(host string, local net.Addr) bool {
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		name, port = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), "80"
+	}
+	if tcp, ok := local.(*net.TCPAddr); ok && port != tcp.AddrPort().String()[strings.LastIndexByte(tcp.AddrPort().String(), ':')+1:] {
+		return false
+	}
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(name)
+	return err == nil && ip.Zone() == "" && ip.IsLoopback()
+}
+
+// foreign tells whether a page of another site asks, as far as the browser says.
+func foreign(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "same-origin", "none":
+		return false
+	}
+	return true
+}
+
+// isVisit tells whether a link was followed, in a window of its own.
+func isVisit(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+}

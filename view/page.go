@@ -1,0 +1,106 @@
+package view
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"path"
+	"strconv"
+)
+
+//go:embed *.html style.css app.js icon.svg
+var files embed.FS
+
+// pages are the templates of all pages, by their file's name.
+type pages map[string]*template.Template
+
+func parsePages() (pages, error) {
+	all, err := files.ReadDir(".")
+	if err != nil {
+		return nil, err
+	}
+	p := pages{}
+	for _, f := range all {
+		if name := f.Name(); path.Ext(name) == ".html" && name != "layout.html" {
+			if p[name], err = template.New("layout.html").Funcs(functions).ParseFS(files, "layout.html", name); err != nil {
+				return nil, fmt.Errorf("template %s: %w", name, err)
+			}
+		}
+	}
+	return p, nil
+}
+
+// frame is what layout.html shows around a page's data.
+type frame struct {
+	Data    any
+	Items   []*item
+	Item    *item // nil of a page of no single item
+	Tab     string
+	Tabs    []tab
+	Version string
+}
+
+type tab struct {
+	Name, URL string
+	Here      bool
+}
+
+// render answers with a page: the template of that name, given the data, in the layout.
+func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, data any) error {
+	return s.write(w, r, http.StatusOK, name, data)
+}
+
+// write is render with a status. The page is put together first, so that an error can still
+// become a page of its own.
+func (s *Server) write(w http.ResponseWriter, r *http.Request, status int, name string, data any) error {
+	q := requestOf(r)
+	f := frame{Data: data, Items: s.items, Item: q.item, Tab: q.tab, Version: s.version}
+	if q.item != nil && q.item.IsRecording() {
+		for _, t := range tabs {
+			f.Tabs = append(f.Tabs, tab{t.Name, q.item.URL(t.Page), t.Name == q.tab})
+		}
+	}
+	t := s.pages[name]
+	if t == nil {
+		return fmt.Errorf("there is no template %s", name)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, f); err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(b.Bytes()) // an error says that nobody reads it
+	}
+	return nil
+}
+
+// statics are the files that pages use, and their types.
+var statics = map[string]string{
+	"style.css": "text/css; charset=utf-8",
+	"app.js":    "text/javascript; charset=utf-8",
+	"icon.svg":  "image/svg+xml",
+}
+
+// static answers with such a file.
+func (s *Server) static(w http.ResponseWriter, r *http.Request, _ *item) error {
+	name := r.PathValue("file")
+	kind, ok := statics[name]
+	if !ok {
+		return notFound("there is no file %s", name)
+	}
+	b, err := files.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(b)
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package view
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// handler answers a request for a page of an item; it is nil for pages of no single item.
+// An error becomes a page that says so, see fail.
+type handler func(w http.ResponseWriter, r *http.Request, it *item) error
+
+// route is a page.
+type route struct {
+	// kinds are those of items that have the page; nil: it is a page of no single item.
+	kinds []kind
+	// pattern is that of a ServeMux, below the item's number if it is a page of items.
+	pattern string
+	// tab is the name of the tab that is marked in the navigation.
+	tab    string
+	handle handler
+	// own has the page refuse links from other sites.
+	own bool
+}
+
+// tabs are the pages of a recording that the navigation leads to, in order.
+var tabs = []struct{ Name, Page string }{
+	{"Exchanges", ""},
+}
+
+// routes lists all pages.
+func (s *Server) routes() []route {
+	recordings := []kind{aRecording}
+	return []route{
+		{pattern: "/{$}", handle: s.start},
+		{pattern: "/static/{file}", handle: s.static},
+		{kinds: recordings, pattern: "/{$}", tab: "Exchanges", handle: s.list},
+	}
+}
+
+// mux returns the handler of all routes. Items are in the patterns by their numbers, so that
+// patterns of different pages are never about the same path.
+func (s *Server) mux() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", s.page(route{handle: func(_ http.ResponseWriter, r *http.Request, _ *item) error {
+		return notFound("there is no page %s", r.URL.Path)
+	}}, nil))
+	for _, it := range s.items {
+		mux.Handle(strings.TrimSuffix(it.URL(""), "/"), http.RedirectHandler(it.URL(""), http.StatusMovedPermanently))
+	}
+	for _, rt := range s.routes() {
+		if rt.kinds == nil {
+			mux.Handle(rt.pattern, s.page(rt, nil))
+			continue
+		}
+		for _, it := range s.items {
+			if slices.Contains(rt.kinds, it.Kind) {
+				mux.Handle(fmt.Sprintf("/%d%s", it.Number, rt.pattern), s.page(rt, it))
+			}
+		}
+	}
+	return mux
+}
+
+// request is what pages know of the request, in its context.
+type request struct {
+	item *item
+	tab  string
+}
+
+type requestKey struct{}
+
+func requestOf(r *http.Request) request {
+	q, _ := r.Context().Value(requestKey{}).(request)
+	return q
+}
+
+// page makes a handler of a route.
+func (s *Server) page(rt route, it *item) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), pageTime)
+		defer cancel()
+		r = r.WithContext(context.WithValue(ctx, requestKey{}, request{it, rt.tab}))
+		if rt.own && foreign(r) {
+			s.fail(w, r, &pageError{http.StatusForbidden, "another site links to this page, which only pages of this server may do"})
+			return
+		}
+		var err error
+		if it != nil && !it.isReady() {
+			err = notReady{it}
+		} else {
+			err = rt.handle(w, r, it)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
