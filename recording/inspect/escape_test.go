@@ -113,10 +113,10 @@ func TestNothingInvisibleReachesTheTerminal(t *testing.T) {
 
 func TestWhatIsVisibleStays(t *testing.T) {
 	const plain = `/cart?a=1&b=2 "C:\new" 日本語 Ünïcödé עברית العربية 🎉 − ½`
-	if got := clean(plain); got != plain {
+	if got := Clean(plain); got != plain {
 		t.Errorf("%q became %q", plain, got)
 	}
-	if got, want := clean("a\tb\x1b[0m\u202e\xffc"), `a\tb\x1b[0m\u202e\xffc`; got != want {
+	if got, want := Clean("a\tb\x1b[0m\u202e\xffc"), `a\tb\x1b[0m\u202e\xffc`; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

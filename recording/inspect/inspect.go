@@ -1,6 +1,6 @@
 // Package inspect shows recordings to people: which exchanges there are, and
 // what one of them holds. It writes to what it is given. It imports recording, its
-// folders read and coding, and the standard library.
+// folders read and show, and the standard library.
 package inspect
 
 import (
@@ -163,7 +163,7 @@ func (r *row) add(text, otherwise string) {
 	if text == "" {
 		text = otherwise
 	}
-	r.text = append(r.text, clean(text)...)
+	r.text = append(r.text, Clean(text)...)
 	r.cell()
 }
 
@@ -311,11 +311,4 @@ func note(e *recording.Exchange) string {
 		add("of " + id.String()[:8])
 	}
 	return text
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

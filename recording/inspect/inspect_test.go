@@ -200,28 +200,3 @@ func TestATableIsNotHeldInMemory(t *testing.T) {
 		t.Errorf("%d lines, the first %q, the last %q", len(lines), lines[1], lines[len(lines)-2])
 	}
 }
-
-func TestShownBodiesAreBounded(t *testing.T) {
-	half := func(coding string, body []byte) recording.Half {
-		e := &recording.Exchange{HTTP: &recording.HTTP{Res: recording.HTTPResponse{StatusCode: 200, Headers: recording.Headers{{Name: "Content-Encoding", Value: coding}}, Body: body}}}
-		return e.Response()
-	}
-	for _, c := range []struct {
-		name, coding string
-		body         []byte
-		size         int
-		err          string
-	}{
-		{"a bomb", "gzip", zip(strings.Repeat("\x00", 4<<20)), maxShown, "the first 1 MiB of what is more"},
-		{"large", "", make([]byte, 2*maxShown), maxShown, "the first 1 MiB of what is more"},
-		{"large, in an unknown coding", "compress", make([]byte, 2*maxShown), maxShown, "decode compress: content coding"},
-		{"cut", "gzip", zip("hello")[:20], 5, "decode gzip: unexpected EOF"},
-		{"no gzip", "gzip", []byte("\x1f\x8b\x00"), 3, "decode gzip: "},
-		{"decoded already", "gzip", []byte("hello"), 5, ""},
-	} {
-		plain, err := decoded(half(c.coding, c.body))
-		if len(plain) != c.size || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
-			t.Errorf("%s: %d bytes, %v", c.name, len(plain), err)
-		}
-	}
-}

@@ -163,7 +163,7 @@ func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func
 	var text []byte
 	asJSON := func(e *recording.Exchange) error {
 		text = e.AppendJSON(text[:0])
-		_, err := w.Write(append(cleanJSON(text), '\n'))
+		_, err := w.Write(append(CleanJSON(text), '\n'))
 		return err
 	}
 	nothing := func() error { return nil }

@@ -1,8 +1,7 @@
-package inspect
+package show
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode"
@@ -29,12 +28,9 @@ func plain[T string | []byte](s T) bool {
 	return true
 }
 
-// Clean escapes in a text from outside what a terminal would obey, or not show.
-func Clean(s string) string { return clean(s) }
-
-// clean escapes what is not visible as Go does: \n, \x1b, \u202e. Bytes that are
-// no UTF-8 become \xff.
-func clean(s string) string {
+// Clean escapes in a text from outside what a terminal or a page would obey, or not show, as Go
+// does: \n, \x1b, \u202e. Bytes that are no UTF-8 become \xff.
+func Clean(s string) string {
 	if plain(s) {
 		return s
 	}
@@ -52,28 +48,19 @@ func clean(s string) string {
 	return b.String()
 }
 
-// printf is fmt.Fprintf to a person: text that comes from a recording is cleaned.
-func printf(w io.Writer, format string, args ...any) error {
-	for i, arg := range args {
-		switch v := arg.(type) {
-		case string:
-			args[i] = clean(v)
-		case error:
-			args[i] = clean(v.Error())
-		case fmt.Stringer:
-			args[i] = clean(v.String())
-		}
+// CleanLines is Clean for a text of several lines. Tabs become spaces, and each line ends with a
+// line feed alone.
+func CleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = Clean(strings.ReplaceAll(strings.TrimSuffix(l, "\r"), "\t", "        "))
 	}
-	_, err := fmt.Fprintf(w, format, args...)
-	return err
+	return strings.Join(lines, "\n")
 }
 
-// CleanJSON is Clean for a line of JSON, which stays JSON of the same meaning.
-func CleanJSON(p []byte) []byte { return cleanJSON(p) }
-
-// cleanJSON escapes in JSON what is not visible. JSON itself asks for that below
-// U+0020 alone.
-func cleanJSON(p []byte) []byte {
+// CleanJSON is Clean for a line of JSON, which stays JSON of the same meaning. JSON itself asks
+// for escapes below U+0020 alone.
+func CleanJSON(p []byte) []byte {
 	if plain(p) {
 		return p
 	}

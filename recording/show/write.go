@@ -1,0 +1,127 @@
+package show
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Write writes the exchange as plain text, a conversation with all of its messages. Lines of the
+// client begin with >, those of the server with <.
+func (x *Exchange) Write(w io.Writer) error {
+	p := printer{bufio.NewWriter(w)}
+	p.linef("%s %s %s to %s", x.Direction, x.Protocol, x.UUID, cmp.Or(x.Address, "-"))
+	p.linef("%s, %d ms", x.Timings.Start.UTC().Format("2006-01-02T15:04:05.000000000Z"), x.Timings.Total.Milliseconds())
+	for _, t := range x.Tags {
+		p.linef("  %s: %s", t.Name, t.Value)
+	}
+	for _, n := range x.Notes {
+		p.linef("(%s)", n)
+	}
+	p.message("> ", x.Request)
+	p.message("< ", x.Response)
+	p.conversation(x.Conversation)
+	for _, part := range x.Extra {
+		p.linef("\n%s:", part.Title)
+		p.body("", part.Body)
+	}
+	return p.w.Flush()
+}
+
+type printer struct{ w *bufio.Writer } // Flush has its error
+
+func (p printer) linef(format string, args ...any) {
+	fmt.Fprintf(p.w, format, args...)
+	_ = p.w.WriteByte('\n')
+}
+
+func (p printer) message(mark string, m *Message) {
+	if m == nil {
+		return
+	}
+	p.linef("\n%s%s", mark, m.Line)
+	p.fields(mark, m.Fields)
+	if m.FieldsLeft > 0 {
+		p.linef("(%d more fields)", m.FieldsLeft)
+	}
+	if m.Body != nil {
+		_ = p.w.WriteByte('\n')
+		p.body("", m.Body)
+	}
+}
+
+func (p printer) fields(mark string, all []Field) {
+	for _, f := range all {
+		more := ""
+		if f.More > 0 {
+			more = fmt.Sprintf(" (%d more bytes)", f.More)
+		}
+		p.linef("%s%s: %s%s", mark, f.Name, f.Value, more)
+	}
+}
+
+// body writes a body, each line behind the indent.
+func (p printer) body(indent string, b *Body) {
+	for _, n := range b.Notes {
+		p.linef("%s(%s)", indent, n)
+	}
+	if b.Text != "" {
+		for line := range strings.SplitSeq(strings.TrimSuffix(b.Text, "\n"), "\n") {
+			if line != "" {
+				line = indent + line
+			}
+			p.linef("%s", line)
+		}
+	}
+	p.fields(indent, b.Fields)
+	for i, part := range b.Parts {
+		if i > 0 {
+			_ = p.w.WriteByte('\n')
+		}
+		title := part.Title
+		if part.At >= 0 {
+			title = fmt.Sprintf("%s %+.3fms", title, float64(part.At.Microseconds())/1000)
+		}
+		p.linef("%s%s:", indent, title)
+		p.fields(indent+"  ", part.Fields)
+		if part.Body != nil {
+			p.body(indent+"  ", part.Body)
+		}
+	}
+	if b.MoreParts > 0 {
+		p.linef("%s... %d more", indent, b.MoreParts)
+	}
+	if b.Unknown {
+		p.linef("%s... more bytes, which are not decoded", indent)
+	} else if b.More > 0 {
+		p.linef("%s... %d more bytes", indent, b.More)
+	}
+}
+
+// pageSize is how many messages of a conversation are made at once.
+const pageSize = 100
+
+func (p printer) conversation(c *Conversation) {
+	if c == nil {
+		return
+	}
+	p.linef("\npart %d, %d bytes of the client and %d of the server up to its end", c.Part, c.ClientBytes, c.ServerBytes)
+	for _, n := range c.Notes {
+		p.linef("(%s)", n)
+	}
+	marks := map[string]string{recording.Client: ">", recording.Server: "<"}
+	for from := 0; from < c.Total; from += pageSize {
+		for _, s := range c.Messages(from, pageSize) {
+			kind := ""
+			if s.Type != "" {
+				kind = " " + s.Type
+			}
+			p.linef("\n%s %+.3fms%s %d bytes", marks[s.From], float64(s.At.Microseconds())/1000, kind, s.Body.Size)
+			p.body("", s.Body)
+		}
+	}
+}
