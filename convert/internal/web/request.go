@@ -1,0 +1,60 @@
+package web
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// Request is what a tool sends that builds its messages by itself.
+type Request struct {
+	Method, URL string
+	Headers     recording.Headers
+	Body        []byte
+}
+
+// NewRequest takes a request of an exchange, without the fields that belong to a connection or
+// to the body's framing. The error is a [recording.LeftOutError].
+func NewRequest(e *recording.Exchange, losses *recording.LossList) (q Request, err error) {
+	left := func(why string) (Request, error) {
+		return q, &recording.LeftOutError{Where: e.UUID.String(), What: why}
+	}
+	q.URL = URL(e)
+	switch {
+	case q.URL == "":
+		return left("no request of HTTP with a URL")
+	case e.WebSocket != nil || e.GRPC != nil:
+		return left("a conversation, which is no request with a body")
+	case !strings.HasPrefix(q.URL, "http://") && !strings.HasPrefix(q.URL, "https://"):
+		return left("no URL of http or https")
+	}
+	h := e.Request()
+	if q.Method = e.HTTP.Req.Method; q.Method == "" {
+		q.Method = "GET"
+	}
+	if !IsToken(q.Method) || strings.ContainsFunc(q.URL, func(r rune) bool { return r <= ' ' || r == 0x7f || r == utf8.RuneError }) {
+		return left("a method or a URL that HTTP can't have")
+	}
+	body := BodyOf(h)
+	if q.Body = body.Bytes; h.Cut() {
+		losses.Add("request.body", "is cut in the recording")
+	}
+	for _, f := range h.Headers {
+		switch f.Name {
+		case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Expect":
+			continue
+		case "Content-Encoding":
+			if body.Decoded {
+				losses.Add("request.headers", "Content-Encoding is left out, as the recording has the body decoded")
+				continue
+			}
+		}
+		if !IsToken(f.Name) || !IsValue(f.Value) {
+			losses.Add("request.headers", "one that HTTP can't have, not kept")
+			continue
+		}
+		q.Headers = append(q.Headers, f)
+	}
+	return q, nil
+}
