@@ -268,52 +268,57 @@ func text(raw []byte, differs int) (string, bool) {
 	if differs&isEscaped == 0 {
 		return string(raw), true
 	}
-	return unescape(raw)
+	plain, _, ok := unescape(raw)
+	return plain, ok
 }
 
-func unescape(raw []byte) (string, bool) {
+// escapes are what stands for a character behind a backslash, but for `u`.
+var escapes = [...]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// unescape is the string that has the raw text. It is not exact if U+FFFD stands for half a
+// surrogate pair.
+func unescape(raw []byte) (plain string, exact, ok bool) {
+	at := bytes.IndexByte(raw, '\\')
+	if at < 0 {
+		return string(raw), true, true
+	}
+	exact = true
 	var out strings.Builder
 	out.Grow(len(raw))
-	for i := 0; i < len(raw); i++ {
-		if raw[i] != '\\' {
-			out.WriteByte(raw[i])
-			continue
+	for ; at >= 0; at = bytes.IndexByte(raw, '\\') {
+		out.Write(raw[:at])
+		if raw = raw[at+1:]; len(raw) == 0 {
+			return "", false, false
 		}
-		i++ // quoted has seen to it that one follows
-		switch c := raw[i]; c {
-		case '"', '\\', '/':
-			out.WriteByte(c)
-		case 'b':
-			out.WriteByte('\b')
-		case 'f':
-			out.WriteByte('\f')
-		case 'n':
-			out.WriteByte('\n')
-		case 'r':
-			out.WriteByte('\r')
-		case 't':
-			out.WriteByte('\t')
-		case 'u':
-			r := hex4(raw[i+1:])
+		c := raw[0]
+		raw = raw[1:]
+		switch {
+		case c == 'u':
+			r := hex4(raw)
 			if r < 0 {
-				return "", false
+				return "", false, false
 			}
-			i += 4
+			raw = raw[4:]
 			if utf16.IsSurrogate(r) {
 				low := rune(-1)
-				if len(raw)-i > 2 && raw[i+1] == '\\' && raw[i+2] == 'u' {
-					low = hex4(raw[i+3:])
+				if len(raw) > 2 && raw[0] == '\\' && raw[1] == 'u' {
+					low = hex4(raw[2:])
 				}
 				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-					i += 6
+					raw = raw[6:]
+				} else {
+					exact = false
 				}
 			}
 			out.WriteRune(r)
+		case int(c) < len(escapes) && escapes[c] != 0:
+			out.WriteByte(escapes[c])
 		default:
-			return "", false
+			return "", false, false
 		}
 	}
-	return out.String(), true
+	out.Write(raw)
+	return out.String(), exact, true
 }
 
 // hex4 returns the number of four hexadecimal digits, -1 if there are none.
@@ -341,7 +346,7 @@ func hex4(b []byte) (r rune) {
 func (p *canonical) skip() bool {
 	raw, differs, ok := p.quoted()
 	if ok && differs&isEscaped != 0 {
-		_, ok = unescape(raw)
+		_, _, ok = unescape(raw)
 	}
 	return ok
 }

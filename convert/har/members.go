@@ -1,15 +1,14 @@
 package har
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/tapedeck/tapedeck/convert/internal/web"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -47,51 +46,24 @@ func (p *parser) object(path string, raw []byte, fields map[string]func(raw []by
 	return others, err
 }
 
-// keep returns a value as it is kept: without white space, and no deeper than records are
-// read.
+// keep returns a value as a record keeps it, nil if it can't.
 func (p *parser) keep(path string, raw []byte) json.RawMessage {
-	depth, most, quoted := 0, 0, false
-	for i := 0; i < len(raw); i++ {
-		switch c := raw[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			depth++
-			most = max(most, depth)
-		case c == '}' || c == ']':
-			depth--
-		}
+	kept, why := web.Keep(raw)
+	if why != "" {
+		p.losses.Add(path, why)
 	}
-	if most > maxDepth {
-		p.losses.Add(path, fmt.Sprintf("nested more than %d deep, not kept", maxDepth))
-		return nil
-	}
-	var b bytes.Buffer
-	if json.Compact(&b, raw) != nil {
-		return nil
-	}
-	if !utf8.Valid(b.Bytes()) {
-		p.losses.Add(path, "is no UTF-8; U+FFFD stands for what is none")
-		return bytes.ToValidUTF8(b.Bytes(), []byte("\ufffd"))
-	}
-	return b.Bytes()
+	return kept
 }
 
 // text reads a string into to.
 func (p *parser) text(path string, to *string) func([]byte) error {
 	return func(raw []byte) error {
-		if n := len(raw); n >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) { // as most are
-			*to = string(raw[1 : n-1])
-			return nil
-		}
-		if err := json.Unmarshal(raw, to); err != nil {
+		plain, exact, err := recording.Unquote(raw)
+		if err != nil {
 			return fmt.Errorf("found %.40s, want a text", raw)
 		}
-		if strings.ContainsRune(*to, utf8.RuneError) && !utf8.Valid(raw) {
-			p.losses.Add(path, "is no UTF-8; U+FFFD stands for what is none")
+		if *to = plain; !exact {
+			p.losses.Add(path, "is not all Unicode; U+FFFD stands for the rest")
 		}
 		return nil
 	}

@@ -14,8 +14,6 @@ import (
 // Limits of an entry.
 const (
 	maxEntries = 100_000_000 // so that its number fits into what is said of it
-	// maxDepth is how deep the JSON of a member may be nested that is kept as it is.
-	maxDepth = 100
 	// maxMillis is the longest time that is believed: a year.
 	maxMillis = 366 * 24 * 3600 * 1000
 )

@@ -1,7 +1,6 @@
 package wiremock
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -133,16 +132,14 @@ func (m *mapping) object(path string, raw []byte, f fields) error {
 // keep keeps a member as it is.
 func (m *mapping) keep(name string) func(raw []byte) error {
 	return func(raw []byte) error {
-		if len(raw) > 64<<10 || bytes.Count(raw, []byte("{"))+bytes.Count(raw, []byte("[")) > 100 { // deeper than records may be, perhaps
-			m.losses.Add(name, "not kept")
-			return nil
-		}
-		var b bytes.Buffer
-		if err := json.Compact(&b, bytes.ToValidUTF8(raw, []byte("\ufffd"))); err != nil {
-			return err
+		kept, why := web.Keep(raw)
+		if why != "" {
+			m.losses.Add(name, why)
 		}
 		m.extra = slices.DeleteFunc(m.extra, func(have recording.Member) bool { return have.Name == name })
-		m.extra = append(m.extra, recording.Member{Name: name, Value: b.Bytes()})
+		if kept != nil {
+			m.extra = append(m.extra, recording.Member{Name: name, Value: kept})
+		}
 		return nil
 	}
 }

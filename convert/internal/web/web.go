@@ -5,12 +5,16 @@
 package web
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
+	"fmt"
 	"net"
 	"net/textproto"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -130,6 +134,27 @@ type Body struct {
 
 // BodyOf is the body as it is stored.
 func BodyOf(h recording.Half) Body { return Body{h.Body, h.Decoded()} }
+
+// maxDepth is how deep JSON may be nested that is kept as it is: a record, in which it is nested
+// again, may be 500 deep.
+const maxDepth = 100
+
+// Keep returns JSON as a [recording.Member] has it, without white space and in UTF-8, and says in
+// words what was lost; nil if nothing can be kept.
+func Keep(raw []byte) (kept json.RawMessage, lost string) {
+	if recording.Depth(raw) > maxDepth {
+		return nil, fmt.Sprintf("nested more than %d deep, not kept", maxDepth)
+	}
+	var b bytes.Buffer
+	b.Grow(len(raw))
+	if err := json.Compact(&b, raw); err != nil {
+		return nil, "is no JSON, not kept"
+	}
+	if !utf8.Valid(b.Bytes()) {
+		return bytes.ToValidUTF8(b.Bytes(), []byte("\ufffd")), "is no UTF-8; U+FFFD stands for what is none"
+	}
+	return b.Bytes(), ""
+}
 
 // UUID makes an identity of what is the same whenever a record is read.
 func UUID(parts ...[]byte) (u recording.UUID) {
