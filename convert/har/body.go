@@ -15,23 +15,23 @@ import (
 // bodies takes the bodies.
 func (p *parser) bodies() {
 	e := p.e
-	e.HTTP.Req.Body = p.body("request.postData", p.reqText, p.reqCoded)
-	e.HTTP.Res.Body = p.body("response.content", p.resText, p.resCoded)
-	if p.reqText == nil {
+	e.HTTP.Req.Body = p.body("request.postData", p.req.text, p.req.encoding)
+	e.HTTP.Res.Body = p.body("response.content", p.res.text, p.res.encoding)
+	if p.req.text == nil {
 		p.form()
 	}
-	for _, o := range p.params {
+	for _, o := range p.req.post {
 		switch {
-		case o.Name == "params" && (p.reqText != nil || string(o.Value) == "[]"), string(o.Value) == `""`:
+		case o.Name == "params" && (p.req.text != nil || string(o.Value) == "[]"), string(o.Value) == `""`:
 		case o.Name == "params" && len(e.HTTP.Req.Body) > 0:
 		default:
 			p.losses.Add("request.postData."+o.Name, "not kept")
 		}
 	}
-	if p.resText == nil && p.resSize > 0 && e.HTTP.Res.StatusCode > 0 && e.Response().Framing() != recording.FramingNone {
-		p.losses.Add("response.content.text", fmt.Sprintf("a body of %.0f bytes is not in the file", p.resSize))
+	if p.res.text == nil && p.res.size > 0 && e.HTTP.Res.StatusCode > 0 && e.Response().Framing() != recording.FramingNone {
+		p.losses.Add("response.content.text", fmt.Sprintf("a body of %.0f bytes is not in the file", p.res.size))
 		e.Tags.Set(recording.TagTruncated, "true")
-		e.Tags.Set(recording.TagResponseBodySize, strconv.FormatInt(int64(p.resSize), 10))
+		e.Tags.Set(recording.TagResponseBodySize, strconv.FormatInt(int64(p.res.size), 10))
 	}
 	decoded := ""
 	for _, side := range []struct {

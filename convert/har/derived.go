@@ -1,7 +1,9 @@
 package har
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,39 +13,39 @@ import (
 // derived names what members say that follow from others, and do not.
 func (p *parser) derived() {
 	e := p.e
-	in := map[pair]bool{}
+	in := map[recording.Header]bool{}
 	for _, c := range requestCookies(e.HTTP.Req.Headers) {
 		in[c] = true
 	}
-	for _, c := range p.cookies {
-		if !in[c] && !in[pair{c.name, strings.Trim(c.value, `"`)}] && !in[pair{c.name, `"` + c.value + `"`}] {
+	for _, c := range p.req.cookies {
+		if !in[c] && !in[recording.Header{Name: c.Name, Value: strings.Trim(c.Value, `"`)}] && !in[recording.Header{Name: c.Name, Value: `"` + c.Value + `"`}] {
 			p.losses.Add("request.cookies", "has one that is in no field Cookie, not kept")
 		}
 	}
 	set := map[string]bool{}
 	for _, c := range responseCookies(e.HTTP.Res.Headers) {
-		set[c.name] = true
+		set[c.Name] = true
 	}
-	for _, c := range p.setCookies {
-		if !set[c.name] {
+	for _, c := range p.res.cookies {
+		if !set[c.Name] {
 			p.losses.Add("response.cookies", "has one that no field Set-Cookie sets, not kept")
 		}
 	}
 	_, query, _ := strings.Cut(e.HTTP.Req.URI, "?")
-	if n := len(queryOf(query)); len(p.query) > n {
+	if n := len(queryOf(query)); len(p.req.query) > n {
 		p.losses.Add("request.queryString", "has more than the URL, not kept")
 	}
-	if p.redirect != "" && p.redirect != e.HTTP.Res.Headers.Get("Location") {
-		p.keptRes = append(p.keptRes, recording.Member{Name: "redirectURL", Value: recording.AppendString(nil, p.redirect)})
+	if p.res.redirect != "" && p.res.redirect != e.HTTP.Res.Headers.Get("Location") {
+		p.res.kept = append(p.res.kept, recording.Member{Name: "redirectURL", Value: recording.AppendString(nil, p.res.redirect)})
 	}
 }
 
 // requestCookies are those that a client sent.
-func requestCookies(h recording.Headers) (all []pair) {
+func requestCookies(h recording.Headers) (all recording.Headers) {
 	for line := range h.Values("Cookie") {
 		for one := range strings.SplitSeq(line, ";") {
 			if name, value, ok := strings.Cut(strings.TrimSpace(one), "="); ok {
-				all = append(all, pair{name, value})
+				all = append(all, recording.Header{Name: name, Value: value})
 			}
 		}
 	}
@@ -51,50 +53,63 @@ func requestCookies(h recording.Headers) (all []pair) {
 }
 
 // responseCookies are the names and values of those that a server set.
-func responseCookies(h recording.Headers) (all []pair) {
+func responseCookies(h recording.Headers) (all recording.Headers) {
 	for line := range h.Values("Set-Cookie") {
 		for line := range strings.SplitSeq(line, "\n") { // as Chromium joins several
 			first, _, _ := strings.Cut(line, ";")
 			name, value, _ := strings.Cut(strings.TrimSpace(first), "=")
-			all = append(all, pair{name, value})
+			all = append(all, recording.Header{Name: name, Value: value})
 		}
 	}
 	return all
 }
 
-// setCookies are the cookies of an answer.
-func setCookies(h recording.Headers) []byte {
-	var all []object
+// appendCookies appends the cookies that a server set.
+func appendCookies(dst []byte, h recording.Headers) []byte {
+	dst = append(dst, '[')
+	some := false
 	for line := range h.Values("Set-Cookie") {
-		first, attributes, _ := strings.Cut(line, ";")
-		name, value, _ := strings.Cut(strings.TrimSpace(first), "=")
-		var o object
-		o.text("name", name)
-		o.text("value", value)
-		for one := range strings.SplitSeq(attributes, ";") {
-			name, value, _ := strings.Cut(strings.TrimSpace(one), "=")
-			switch strings.ToLower(name) {
-			case "path", "domain":
-				o.text(strings.ToLower(name), value)
-			case "expires":
-				if t, err := time.Parse(time.RFC1123, strings.ReplaceAll(value, "-", " ")); err == nil {
-					o.text("expires", t.UTC().Format(time.RFC3339))
-				}
-			case "httponly":
-				o.set("httpOnly", []byte("true"))
-			case "secure":
-				o.set("secure", []byte("true"))
-			case "samesite":
-				o.text("sameSite", value)
-			}
+		if some {
+			dst = append(dst, ',')
 		}
-		all = append(all, o)
+		some = true
+		dst = appendCookie(dst, line)
 	}
-	return array(all)
+	return append(dst, ']')
+}
+
+func appendCookie(dst []byte, line string) []byte {
+	first, attributes, _ := strings.Cut(line, ";")
+	name, value, _ := strings.Cut(strings.TrimSpace(first), "=")
+	o := begin(dst)
+	o.text("name", name)
+	o.text("value", value)
+	last := map[string][]byte{} // of attributes that stand several times the last one holds
+	for one := range strings.SplitSeq(attributes, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(one), "=")
+		switch strings.ToLower(name) {
+		case "path", "domain":
+			last[strings.ToLower(name)] = recording.AppendString(nil, value)
+		case "expires":
+			if t, err := time.Parse(time.RFC1123, strings.ReplaceAll(value, "-", " ")); err == nil {
+				last["expires"] = recording.AppendString(nil, t.UTC().Format(time.RFC3339))
+			}
+		case "httponly":
+			last["httpOnly"] = []byte("true")
+		case "secure":
+			last["secure"] = []byte("true")
+		case "samesite":
+			last["sameSite"] = recording.AppendString(nil, value)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(last)) {
+		o.raw(name, last[name])
+	}
+	return o.end()
 }
 
 // queryOf are the parameters of a query, decoded where that is possible.
-func queryOf(query string) (all []pair) {
+func queryOf(query string) (all recording.Headers) {
 	if query == "" {
 		return nil
 	}
@@ -106,7 +121,7 @@ func queryOf(query string) (all []pair) {
 	}
 	for one := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(one, "=")
-		all = append(all, pair{plain(name), plain(value)})
+		all = append(all, recording.Header{Name: plain(name), Value: plain(value)})
 	}
 	return all
 }

@@ -21,23 +21,28 @@ type parser struct {
 	losses recording.LossList
 	own    *recording.Exchange // of the member _rrpair
 
-	reqMime, resMime     string
-	reqText, resText     *string
-	reqCoded, resCoded   string // encoding
-	resSize              float64
-	cookies, setCookies  []pair
-	query                []pair
-	reqVersion, resValue string
-	redirect             string
-	time                 float64
-	timings              map[string]float64
-	kept                 []recording.Member // of the entry
-	keptReq, keptRes     []recording.Member
-	webSocket            json.RawMessage
-	method, url          string
-	statusText           string
-	status               float64
-	params               []recording.Member
+	req struct {
+		method, url, version string
+		authority            string // HTTP/2's Host
+		cookies, query       recording.Headers
+		mime, encoding       string
+		text                 *string            // nil: there is none
+		post, kept           []recording.Member // what else is in postData, and in the request
+	}
+	res struct {
+		status              float64
+		statusText, version string
+		cookies             recording.Headers
+		redirect            string
+		mime, encoding      string
+		text                *string
+		size                float64
+		kept                []recording.Member
+	}
+	time      float64 // in milliseconds, -1 if it is not known
+	timings   map[string]float64
+	kept      []recording.Member
+	webSocket json.RawMessage
 }
 
 func (p *parser) entry(raw []byte, n int) error {
@@ -85,25 +90,25 @@ func (p *parser) entry(raw []byte, n int) error {
 		return fmt.Errorf("startedDateTime is %.60q, want a time such as 2026-11-22T20:15:00.123Z", started)
 	}
 	e.TS = ts.UTC()
-	scheme, userinfo, host, target, ok := web.SplitURL(p.url)
+	scheme, userinfo, host, target, ok := web.SplitURL(p.req.url)
 	if !ok {
-		return fmt.Errorf("request.url is %.60q, want a whole URL", p.url)
+		return fmt.Errorf("request.url is %.60q, want a whole URL", p.req.url)
 	}
 	if userinfo != "" {
 		p.losses.Add("request.url", "user and password are not kept")
 	}
-	version := httpVersion(p.reqVersion)
-	if version == "" && p.reqVersion != "" && p.reqVersion != "unknown" {
-		p.losses.Add("request.httpVersion", fmt.Sprintf("%.20q is not known, not kept", p.reqVersion))
+	version := httpVersion(p.req.version)
+	if version == "" && p.req.version != "" && p.req.version != "unknown" {
+		p.losses.Add("request.httpVersion", fmt.Sprintf("%.20q is not known, not kept", p.req.version))
 	}
-	e.HTTP.Req.Version = cmp.Or(version, httpVersion(p.resValue))
-	if e.HTTP.Req.Version != httpVersion(p.resValue) && p.resValue != "" && p.resValue != "unknown" {
-		p.keptRes = append(p.keptRes, recording.Member{Name: "httpVersion", Value: recording.AppendString(nil, p.resValue)})
+	e.HTTP.Req.Version = cmp.Or(version, httpVersion(p.res.version))
+	if e.HTTP.Req.Version != httpVersion(p.res.version) && p.res.version != "" && p.res.version != "unknown" {
+		p.res.kept = append(p.res.kept, recording.Member{Name: "httpVersion", Value: recording.AppendString(nil, p.res.version)})
 	}
-	if p.method == "" {
+	if p.req.method == "" {
 		return errors.New("request.method is missing")
 	}
-	web.SetRequest(e, p.method, scheme, host, target)
+	web.SetRequest(e, p.req.method, scheme, host, target)
 	if own := e.HTTP.Req.Headers.Get("Host"); own != "" {
 		e.HTTP.Req.Host = own
 	}
@@ -129,34 +134,36 @@ func (p *parser) entry(raw []byte, n int) error {
 		}
 	}
 	p.derived()
-	p.extra()
+	p.keepMembers()
 	if p.own != nil {
 		p.merge()
 	}
 	return nil
 }
 
-// entry is an exchange as an entry.
-func entry(e *recording.Exchange, address string) object {
-	var o object
+// appendEntry appends an exchange as an entry.
+func appendEntry(dst []byte, e *recording.Exchange, url string) []byte {
+	k := keptOf(e)
+	o := begin(dst)
 	o.text("startedDateTime", e.TS.UTC().Format(time.RFC3339Nano))
-	timings, all := phases(e)
-	o.millis("time", all)
-	req, inReq := request(e, address)
-	res, inRes := response(e)
-	o = append(o, recording.Member{Name: "request"}, recording.Member{Name: "response"})
-	o.set("cache", []byte("{}"))
-	o.set("timings", timings.append(nil))
+	appendTimes(&o, e, &k.entry)
+	o.key("request")
+	var inRequest, inResponse bool
+	o.dst, inRequest = appendRequest(o.dst, e, url, k.request)
+	o.key("response")
+	o.dst, inResponse = appendResponse(o.dst, e, k.response)
+	o.raw("cache", take(&k.entry, "cache", []byte("{}")))
 	if n := e.NetInfo; n != nil && n.Upstream.IPAddress != "" {
 		o.text("serverIPAddress", n.Upstream.IPAddress)
 	}
 	if e.WebSocket != nil {
+		take(&k.entry, "_resourceType", nil)
 		o.text("_resourceType", "websocket")
-		o.set("_webSocketMessages", frames(e))
+		o.key("_webSocketMessages")
+		o.dst = appendFrames(o.dst, e)
 	}
-	extra(e, &o, &req, &res)
-	o.set("request", req.append(nil))
-	o.set("response", res.append(nil))
-	o.set(ownMember, rest(e, inReq, inRes))
-	return o
+	o.rest(k.entry)
+	o.key(ownMember)
+	o.dst = appendOwn(o.dst, e, inRequest, inResponse)
+	return o.end()
 }

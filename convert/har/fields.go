@@ -9,31 +9,21 @@ import (
 )
 
 // headers takes the fields but for HTTP/2's own, which say again what other members do.
-func (p *parser) headers(path string, all []pair) (h recording.Headers) {
+func (p *parser) headers(path string, all recording.Headers) (h recording.Headers) {
 	for _, one := range all {
-		switch one.name {
+		switch one.Name {
 		case ":method", ":path", ":scheme", ":authority", ":status", ":protocol":
-			if one.name == ":authority" && path == "request.headers" {
-				p.e.HTTP.Req.Host = one.value
+			if one.Name == ":authority" && path == "request.headers" {
+				p.e.HTTP.Req.Host = one.Value
 			}
 			continue
 		case "":
 			p.losses.Add(path, "a field without a name, not kept")
 			continue
 		}
-		h = append(h, recording.Header{Name: web.Name(one.name), Value: one.value})
+		h = append(h, recording.Header{Name: web.Name(one.Name), Value: one.Value})
 	}
 	return h
-}
-
-// fields are those of a message.
-func fields(h recording.Headers) []byte {
-	all := make([]object, len(h))
-	for i := range h {
-		all[i].text("name", h[i].Name)
-		all[i].text("value", h[i].Value)
-	}
-	return array(all)
 }
 
 func httpVersion(text string) string {

@@ -8,70 +8,136 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// extra keeps what an exchange has no field for in the member har.
-func (p *parser) extra() {
+// extraMember is, in an exchange, what it can't say of an entry: an object with the entry's
+// members, and with those of its request and its response in objects of their names.
+const extraMember = "har"
+
+// keepMembers puts what an exchange has no field for into the member har.
+func (p *parser) keepMembers() {
 	drop := func(all []recording.Member) []recording.Member {
 		return slices.DeleteFunc(all, func(m recording.Member) bool {
 			return string(m.Value) == "null" || string(m.Value) == `""` || m.Name == "cache" && string(m.Value) == "{}"
 		})
 	}
-	o := object(drop(p.kept))
-	if req := drop(p.keptReq); len(req) > 0 {
-		o.set("request", object(req).append(nil))
+	write := func(o *object, all []recording.Member) {
+		for _, m := range all {
+			o.raw(m.Name, m.Value)
+		}
 	}
-	if res := drop(p.keptRes); len(res) > 0 {
-		o.set("response", object(res).append(nil))
+	o := begin(nil)
+	write(&o, drop(p.kept))
+	for _, side := range []struct {
+		name string
+		all  []recording.Member
+	}{{"request", drop(p.req.kept)}, {"response", drop(p.res.kept)}} {
+		if len(side.all) > 0 {
+			one := begin(nil)
+			write(&one, side.all)
+			o.raw(side.name, one.end())
+		}
 	}
-	if len(o) > 0 {
-		p.e.Extra = append(p.e.Extra, recording.Member{Name: extraMember, Value: o.append(nil)})
+	if o.some {
+		p.e.Extra = append(p.e.Extra, recording.Member{Name: extraMember, Value: o.end()})
 	}
 }
 
-// extra puts into the entry what another one had that the exchange was read from.
-func extra(e *recording.Exchange, entry, req, res *object) {
+// kept is what an exchange has of the entry that it was read from.
+type kept struct{ entry, request, response []recording.Member }
+
+// keptOf returns what of it an entry may have.
+func keptOf(e *recording.Exchange) (k kept) {
 	at := slices.IndexFunc(e.Extra, func(m recording.Member) bool { return m.Name == extraMember })
 	if at < 0 {
-		return
+		return k
 	}
-	add := func(to *object, may ...string) func(name string, value []byte) error {
-		return func(name string, value []byte) error {
-			known := slices.ContainsFunc(*to, func(m recording.Member) bool { return m.Name == name })
-			if name != ownMember && (!known || slices.Contains(may, name) && sameKind(name, value)) {
-				to.set(name, value)
+	read := func(text []byte, checks map[string]func([]byte) bool) (all []recording.Member) {
+		_ = recording.EachMember(text, recording.MaxMembers, func(name string, value []byte) error { // what is no object has none
+			if may, known := checks[name]; !known || may != nil && may(value) {
+				all = append(all, recording.Member{Name: name, Value: value})
 			}
 			return nil
+		})
+		return all
+	}
+	k.entry = read(e.Extra[at].Value, entryChecks)
+	for _, m := range k.entry {
+		switch m.Name {
+		case "request":
+			k.request = read(m.Value, requestChecks)
+		case "response":
+			k.response = read(m.Value, responseChecks)
 		}
 	}
-	top := add(entry, "time", "timings", "cache")
-	_ = recording.EachMember(e.Extra[at].Value, recording.MaxMembers, func(name string, value []byte) error { // what is none, adds nothing
-		switch name {
-		case "pageref": // there are no pages
-			return nil
-		case "request":
-			return recording.EachMember(value, recording.MaxMembers, add(req, "headersSize", "bodySize"))
-		case "response":
-			return recording.EachMember(value, recording.MaxMembers, add(res, "headersSize", "bodySize", "httpVersion", "redirectURL", "statusText"))
-		}
-		return top(name, value)
-	})
+	k.entry = slices.DeleteFunc(k.entry, func(m recording.Member) bool { return m.Name == "request" || m.Name == "response" })
+	return k
 }
 
-// sameKind tells whether a value is of the type that HAR wants.
-func sameKind(name string, value []byte) bool {
-	var to any
-	switch name {
-	case "time", "headersSize", "bodySize":
-		to = new(float64)
-	case "timings":
-		var t struct {
-			Send, Wait, Receive        *float64
-			Blocked, DNS, Connect, SSL float64
-		}
-		return json.Unmarshal(value, &t) == nil && t.Send != nil && t.Wait != nil && t.Receive != nil
-	case "cache":
-		return bytes.HasPrefix(value, []byte("{"))
-	default:
-		to = new(string)
+// The checks tell which members an entry may have of another one. Browsers refuse all of a log if
+// one value is of another type than they expect, so each name that they read has a check; nil for
+// those that the exchange says. Members of other names are written whatever they are.
+var (
+	entryChecks = map[string]func([]byte) bool{
+		"request": isObject, "response": isObject,
+		"startedDateTime": nil, "serverIPAddress": nil, "_webSocketMessages": nil, ownMember: nil,
+		"pageref": nil, // there are no pages
+		"time":    isNumber, "timings": areTimings, "cache": isObject, "connection": isText, "comment": isText, "_initiator": isInitiator,
 	}
-	return json.Unmarshal(value, to) == nil
+	requestChecks = map[string]func([]byte) bool{
+		"method": nil, "url": nil, "cookies": nil, "headers": nil, "queryString": nil, "postData": nil, "httpVersion": nil,
+		"headersSize": isNumber, "bodySize": isNumber, "comment": isText,
+	}
+	responseChecks = map[string]func([]byte) bool{
+		"status": nil, "cookies": nil, "headers": nil, "content": nil,
+		"statusText": isText, "httpVersion": isText, "redirectURL": isText, "comment": isText,
+		"headersSize": isNumber, "bodySize": isNumber, "_transferSize": isNumber, "_serviceWorkerRouterRuleIdMatched": isNumber,
+	}
+)
+
+func isNumber(value []byte) bool {
+	return len(value) > 0 && (value[0] == '-' || '0' <= value[0] && value[0] <= '9') && json.Unmarshal(value, new(float64)) == nil
+}
+
+func isText(value []byte) bool   { return bytes.HasPrefix(value, []byte(`"`)) }
+func isObject(value []byte) bool { return bytes.HasPrefix(value, []byte("{")) }
+
+// areTimings tells whether all timings are numbers, and those are there that HAR demands.
+func areTimings(value []byte) bool {
+	demanded := map[string]bool{"send": true, "wait": true, "receive": true}
+	numbers := true
+	err := recording.EachMember(value, recording.MaxMembers, func(name string, value []byte) error {
+		delete(demanded, name)
+		numbers = numbers && (name == "comment" || isNumber(value))
+		return nil
+	})
+	return err == nil && isObject(value) && numbers && len(demanded) == 0
+}
+
+// isInitiator tells whether Chromium can read a value as what caused a request.
+func isInitiator(value []byte) bool {
+	type stack struct {
+		CallFrames []struct{ LineNumber, ColumnNumber float64 }
+		Parent     *stack
+	}
+	return isObject(value) && json.Unmarshal(value, &struct {
+		LineNumber float64
+		Stack      *stack
+	}{}) == nil
+}
+
+// take returns the member of a name, or otherwise, and leaves it out of all.
+func take(all *[]recording.Member, name string, otherwise []byte) []byte {
+	at := slices.IndexFunc(*all, func(m recording.Member) bool { return m.Name == name })
+	if at < 0 {
+		return otherwise
+	}
+	value := (*all)[at].Value
+	*all = slices.Delete(*all, at, at+1)
+	return value
+}
+
+// rest writes the members that nobody took.
+func (o *object) rest(all []recording.Member) {
+	for _, m := range all {
+		o.raw(m.Name, m.Value)
+	}
 }

@@ -18,12 +18,9 @@ func (p *parser) object(path string, raw []byte, fields map[string]func(raw []by
 	var others []recording.Member
 	seen := map[string]bool{}
 	err := recording.EachMember(raw, recording.MaxMembers, func(name string, value []byte) error {
-		at := name
-		if path != "" {
-			at = path + "." + name
-		}
+		at := func() string { return strings.TrimPrefix(path+"."+name, ".") }
 		if seen[name] {
-			p.losses.Add(at, "stands more than once; the last one is kept")
+			p.losses.Add(at(), "stands more than once; the last one is kept")
 			others = slices.DeleteFunc(others, func(m recording.Member) bool { return m.Name == name })
 		}
 		seen[name] = true
@@ -35,7 +32,7 @@ func (p *parser) object(path string, raw []byte, fields map[string]func(raw []by
 			}
 		case f != nil && string(value) != "null":
 			if err := f(value); err != nil {
-				return fmt.Errorf("%s: %w", at, err)
+				return fmt.Errorf("%s: %w", at(), err)
 			}
 		}
 		return nil
@@ -47,10 +44,10 @@ func (p *parser) object(path string, raw []byte, fields map[string]func(raw []by
 }
 
 // keep returns a value as a record keeps it, nil if it can't.
-func (p *parser) keep(path string, raw []byte) json.RawMessage {
+func (p *parser) keep(path func() string, raw []byte) json.RawMessage {
 	kept, why := web.Keep(raw)
 	if why != "" {
-		p.losses.Add(path, why)
+		p.losses.Add(path(), why)
 	}
 	return kept
 }
@@ -82,10 +79,8 @@ func (p *parser) number(path string, to *float64) func([]byte) error {
 	}
 }
 
-type pair struct{ name, value string }
-
 // pairs reads a list of names and values.
-func (p *parser) pairs(path string, most int, to *[]pair) func([]byte) error {
+func (p *parser) pairs(path string, most int, to *recording.Headers) func([]byte) error {
 	return func(raw []byte) error {
 		*to = nil
 		return recording.EachElement(raw, most, func(raw []byte) error {
@@ -97,13 +92,13 @@ func (p *parser) pairs(path string, most int, to *[]pair) func([]byte) error {
 }
 
 // pair reads a name and its value. There are so many that it does without tables.
-func (p *parser) pair(path string, raw []byte) (one pair, err error) {
+func (p *parser) pair(path string, raw []byte) (one recording.Header, err error) {
 	var seen [2]bool
 	err = recording.EachMember(raw, recording.MaxMembers, func(name string, value []byte) error {
-		to, at := &one.value, 1
+		to, at := &one.Value, 1
 		switch name {
 		case "name":
-			to, at = &one.name, 0
+			to, at = &one.Name, 0
 		case "value":
 		case "path", "domain", "expires", "httpOnly", "secure", "sameSite", "fileName", "contentType": // follow from the fields
 			return nil

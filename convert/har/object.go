@@ -7,63 +7,59 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// object is a JSON object that is being made.
-type object []recording.Member
-
-func (o *object) set(name string, value []byte) {
-	for i := range *o {
-		if (*o)[i].Name == name {
-			(*o)[i].Value = value
-			return
-		}
-	}
-	*o = append(*o, recording.Member{Name: name, Value: value})
+// object is a JSON object that is being written.
+type object struct {
+	dst  []byte
+	some bool // members are in it
 }
 
-func (o *object) text(name, value string) { o.set(name, recording.AppendString(nil, value)) }
+// begin begins an object behind dst.
+func begin(dst []byte) object { return object{dst: append(dst, '{')} }
+
+// end ends the object, and returns dst with it.
+func (o *object) end() []byte { return append(o.dst, '}') }
+
+// key begins a member, whose value is to be appended to dst.
+func (o *object) key(name string) {
+	if o.some {
+		o.dst = append(o.dst, ',')
+	}
+	o.some = true
+	o.dst = append(recording.AppendString(o.dst, name), ':')
+}
+
+func (o *object) raw(name string, value []byte) {
+	o.key(name)
+	o.dst = append(o.dst, value...)
+}
+
+func (o *object) text(name, value string) {
+	o.key(name)
+	o.dst = recording.AppendString(o.dst, value)
+}
 
 func (o *object) number(name string, n int64) {
-	o.set(name, strconv.AppendInt(nil, n, 10))
+	o.key(name)
+	o.dst = strconv.AppendInt(o.dst, n, 10)
 }
 
-// millis sets a time in milliseconds, -1 if it is not known.
-func (o *object) millis(name string, d time.Duration) {
-	if d < 0 {
-		o.number(name, -1)
-		return
-	}
-	o.set(name, strconv.AppendFloat(nil, float64(d.Nanoseconds())/1e6, 'f', -1, 64))
-}
-
-func (o object) append(dst []byte) []byte {
-	dst = append(dst, '{')
-	for i, m := range o {
+// pairs writes an array of names and values.
+func (o *object) pairs(name string, all recording.Headers) {
+	o.key(name)
+	o.dst = append(o.dst, '[')
+	for i := range all {
 		if i > 0 {
-			dst = append(dst, ',')
+			o.dst = append(o.dst, ',')
 		}
-		dst = append(recording.AppendString(dst, m.Name), ':')
-		dst = append(dst, m.Value...)
+		one := begin(o.dst)
+		one.text("name", all[i].Name)
+		one.text("value", all[i].Value)
+		o.dst = one.end()
 	}
-	return append(dst, '}')
+	o.dst = append(o.dst, ']')
 }
 
-// array makes a JSON array of objects.
-func array(all []object) []byte {
-	dst := []byte{'['}
-	for i, o := range all {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = o.append(dst)
-	}
-	return append(dst, ']')
-}
-
-func pairs(all []pair) []byte {
-	out := make([]object, len(all))
-	for i, p := range all {
-		out[i].text("name", p.name)
-		out[i].text("value", p.value)
-	}
-	return array(out)
+// millis is a time in milliseconds, as JSON.
+func millis(d time.Duration) []byte {
+	return strconv.AppendFloat(nil, float64(d.Nanoseconds())/1e6, 'f', -1, 64)
 }

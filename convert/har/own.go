@@ -29,18 +29,18 @@ func (p *parser) merge() {
 	}
 	q, s := &own.HTTP.Req, &own.HTTP.Res
 	q.Headers, s.Headers = e.HTTP.Req.Headers, e.HTTP.Res.Headers // which name the bodies' codings
-	if p.url != web.URL(own) || p.method != q.Method {
-		q.Method, q.Host, q.URI, q.URL = p.method, e.HTTP.Req.Host, e.HTTP.Req.URI, e.HTTP.Req.URL
+	if p.req.url != web.URL(own) || p.req.method != q.Method {
+		q.Method, q.Host, q.URI, q.URL = p.req.method, e.HTTP.Req.Host, e.HTTP.Req.URI, e.HTTP.Req.URL
 		own.Command, own.Location, own.NetworkAddress, own.IsTLS = e.Command, e.Location, e.NetworkAddress, e.IsTLS
 	}
 	if s.StatusCode != e.HTTP.Res.StatusCode {
 		s.StatusCode, s.StatusMessage, own.Status = e.HTTP.Res.StatusCode, e.HTTP.Res.StatusMessage, e.Status
 	}
-	if q.Body = p.current(own.Request(), p.reqText, p.reqCoded, e.HTTP.Req.Body); q.Body == nil {
+	if q.Body = p.current(own.Request(), p.req.text, p.req.encoding, e.HTTP.Req.Body); q.Body == nil {
 		q.Body = e.HTTP.Req.Body
 		p.decoded(own.Request(), "request")
 	}
-	if s.Body = p.current(own.Response(), p.resText, p.resCoded, e.HTTP.Res.Body); s.Body == nil {
+	if s.Body = p.current(own.Response(), p.res.text, p.res.encoding, e.HTTP.Res.Body); s.Body == nil {
 		s.Body = e.HTTP.Res.Body
 		p.decoded(own.Response(), "response")
 	}
@@ -73,17 +73,17 @@ func (p *parser) decoded(h recording.Half, side string) {
 	p.own.Tags.Set(recording.TagDecoded, side)
 }
 
-// rest is the record without what the entry has of it.
-func rest(e *recording.Exchange, inReq, inRes bool) []byte {
+// appendOwn appends the record without what the entry has of it.
+func appendOwn(dst []byte, e *recording.Exchange, inRequest, inResponse bool) []byte {
 	own := *e
 	http := *e.HTTP
 	own.HTTP = &http
 	http.Req.Headers, http.Res.Headers = nil, nil
-	if inReq {
+	if inRequest {
 		http.Req.Body = nil
 	}
-	if inRes {
+	if inResponse {
 		http.Res.Body = nil
 	}
-	return own.AppendJSON(nil)
+	return own.AppendJSON(dst)
 }

@@ -10,23 +10,23 @@ import (
 )
 
 func (p *parser) response(raw []byte) (err error) {
-	var headers []pair
-	p.keptRes, err = p.object("response", raw, map[string]func([]byte) error{
-		"status":      p.number("response.status", &p.status),
-		"statusText":  p.text("response.statusText", &p.statusText),
-		"httpVersion": p.text("response.httpVersion", &p.resValue),
+	var headers recording.Headers
+	p.res.kept, err = p.object("response", raw, map[string]func([]byte) error{
+		"status":      p.number("response.status", &p.res.status),
+		"statusText":  p.text("response.statusText", &p.res.statusText),
+		"httpVersion": p.text("response.httpVersion", &p.res.version),
 		"headers":     p.pairs("response.headers", recording.MaxHeaders, &headers),
-		"cookies":     p.pairs("response.cookies", recording.MaxHeaders, &p.setCookies),
-		"redirectURL": p.text("response.redirectURL", &p.redirect),
+		"cookies":     p.pairs("response.cookies", recording.MaxHeaders, &p.res.cookies),
+		"redirectURL": p.text("response.redirectURL", &p.res.redirect),
 		"content": func(raw []byte) error {
 			others, err := p.object("response.content", raw, map[string]func([]byte) error{
-				"mimeType":    p.text("response.content.mimeType", &p.resMime),
-				"size":        p.number("response.content.size", &p.resSize),
+				"mimeType":    p.text("response.content.mimeType", &p.res.mime),
+				"size":        p.number("response.content.size", &p.res.size),
 				"compression": nil,
-				"encoding":    p.text("response.content.encoding", &p.resCoded),
+				"encoding":    p.text("response.content.encoding", &p.res.encoding),
 				"text": func(raw []byte) error {
-					p.resText = new(string)
-					return p.text("response.content.text", p.resText)(raw)
+					p.res.text = new(string)
+					return p.text("response.content.text", p.res.text)(raw)
 				},
 			})
 			for _, o := range others {
@@ -44,58 +44,75 @@ func (p *parser) response(raw []byte) (err error) {
 // answer fills in what is known of the answer. Status 0 is none.
 func (p *parser) answer() {
 	e, s := p.e, &p.e.HTTP.Res
-	code := int(p.status)
-	if float64(code) != p.status || code < 0 || code > 999 || code > 0 && code < 100 {
-		p.losses.Add("response.status", fmt.Sprintf("%v is no status, not kept", p.status))
+	code := int(p.res.status)
+	if float64(code) != p.res.status || code < 0 || code > 999 || code > 0 && code < 100 {
+		p.losses.Add("response.status", fmt.Sprintf("%v is no status, not kept", p.res.status))
 		code = 0
 	}
 	if code == 0 {
 		e.Tags.Set(recording.TagIncomplete, "no_answer")
-		if p.statusText != "" {
-			p.keptRes = append(p.keptRes, recording.Member{Name: "statusText", Value: recording.AppendString(nil, p.statusText)})
+		if p.res.statusText != "" {
+			p.res.kept = append(p.res.kept, recording.Member{Name: "statusText", Value: recording.AppendString(nil, p.res.statusText)})
 		}
 		return
 	}
 	s.StatusCode, e.Status = code, strconv.Itoa(code)
-	s.StatusMessage = strings.TrimSpace(e.Status + " " + p.statusText)
+	s.StatusMessage = strings.TrimSpace(e.Status + " " + p.res.statusText)
 	s.ContentType = s.Headers.Get("Content-Type")
-	if s.ContentType == "" && p.resMime != "" && p.resMime != "x-unknown" && len(s.Headers) > 0 {
-		p.keptRes = append(p.keptRes, recording.Member{Name: "_mimeType", Value: recording.AppendString(nil, p.resMime)})
-	} else if s.ContentType == "" && p.resMime != "x-unknown" {
-		s.ContentType = p.resMime
+	if s.ContentType == "" && p.res.mime != "" && p.res.mime != noType && len(s.Headers) > 0 {
+		p.res.kept = append(p.res.kept, recording.Member{Name: "_mimeType", Value: recording.AppendString(nil, p.res.mime)})
+	} else if s.ContentType == "" && p.res.mime != noType {
+		s.ContentType = p.res.mime
 	}
 }
 
-// response is the answer, and whether its body is exactly in it. Without an answer its status
-// is 0, as browsers have it.
-func response(e *recording.Exchange) (o object, exact bool) {
+// appendResponse appends the answer, and tells whether its body is exactly in it. Without an
+// answer its status is 0, as browsers have it.
+func appendResponse(dst []byte, e *recording.Exchange, kept []recording.Member) (_ []byte, exact bool) {
 	s := &e.HTTP.Res
 	h := e.Response()
-	_, reason, _ := strings.Cut(s.StatusMessage, " ")
+	o := begin(dst)
 	o.number("status", int64(s.StatusCode))
-	o.text("statusText", reason)
-	o.text("httpVersion", version(e))
-	o.set("cookies", setCookies(s.Headers))
-	o.set("headers", fields(s.Headers))
+	o.raw("statusText", take(&kept, "statusText", recording.AppendString(nil, reason(s))))
+	o.raw("httpVersion", take(&kept, "httpVersion", recording.AppendString(nil, version(e))))
+	o.key("cookies")
+	o.dst = appendCookies(o.dst, s.Headers)
+	o.pairs("headers", s.Headers)
 	body := show(h)
-	var content object
+	o.key("content")
+	content := begin(o.dst)
 	content.number("size", int64(body.size))
 	if n := int64(body.size) - int64(len(s.Body)); !body.exact && n != 0 {
 		content.number("compression", n)
 	}
-	content.text("mimeType", cmp.Or(s.ContentType, s.Headers.Get("Content-Type"), "x-unknown"))
+	content.text("mimeType", mimeType(s))
 	if len(s.Body) > 0 {
 		content.text("text", body.text)
 	}
 	if body.encoding != "" {
 		content.text("encoding", body.encoding)
 	}
-	o.set("content", content.append(nil))
-	o.text("redirectURL", s.Headers.Get("Location"))
-	o.number("headersSize", -1)
-	o.number("bodySize", size(h))
+	o.dst = content.end()
+	o.raw("redirectURL", take(&kept, "redirectURL", recording.AppendString(nil, s.Headers.Get("Location"))))
+	o.raw("headersSize", take(&kept, "headersSize", []byte("-1")))
+	onWire := size(h)
 	if s.StatusCode == 0 {
-		o.number("bodySize", -1)
+		onWire = -1
 	}
-	return o, body.exact
+	o.raw("bodySize", take(&kept, "bodySize", strconv.AppendInt(nil, onWire, 10)))
+	o.rest(kept)
+	return o.end(), body.exact
+}
+
+// reason is what stands behind the code of an answer's status.
+func reason(s *recording.HTTPResponse) string {
+	_, reason, _ := strings.Cut(s.StatusMessage, " ")
+	return reason
+}
+
+// noType is what Chromium writes as the media type of a body that has none.
+const noType = "x-unknown"
+
+func mimeType(s *recording.HTTPResponse) string {
+	return cmp.Or(s.ContentType, s.Headers.Get("Content-Type"), noType)
 }

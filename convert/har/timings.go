@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -29,27 +28,29 @@ func (p *parser) times() {
 	}
 	e.Duration = int64(math.Round(all))
 	_, wait := p.timings["wait"]
-	if _, send := p.timings["send"]; !send || !wait || p.status == 0 || sent+p.timings["wait"] > maxMillis {
+	if _, send := p.timings["send"]; !send || !wait || p.res.status == 0 || sent+p.timings["wait"] > maxMillis {
 		return
 	}
 	e.Tags.Set(recording.TagRequestEnd, strconv.FormatInt(int64(math.Round(sent*1000)), 10))
 	e.Tags.Set(recording.TagResponseStart, strconv.FormatInt(int64(math.Round((sent+at("wait"))*1000)), 10))
 }
 
-// phases are the timings, and their sum.
-func phases(e *recording.Exchange) (o object, all time.Duration) {
-	all = e.End()
+// appendTimes writes how long an exchange took, and its phases.
+func appendTimes(o *object, e *recording.Exchange, kept *[]recording.Member) {
+	all := e.End()
 	sent, _ := e.RequestEnd()
 	answered, ok := e.ResponseStart()
 	sent = min(max(sent, 0), all)
 	if answered = min(max(answered, sent), all); !ok {
 		answered = all
 	}
+	t := begin(nil)
 	for _, name := range []string{"blocked", "dns", "connect", "ssl"} {
-		o.number(name, -1)
+		t.number(name, -1)
 	}
-	o.millis("send", sent)
-	o.millis("wait", answered-sent)
-	o.millis("receive", all-answered)
-	return o, all
+	t.raw("send", millis(sent))
+	t.raw("wait", millis(answered-sent))
+	t.raw("receive", millis(all-answered))
+	o.raw("time", take(kept, "time", millis(all)))
+	o.raw("timings", take(kept, "timings", t.end()))
 }

@@ -60,14 +60,16 @@ func (p *parser) messages() error {
 	return err
 }
 
-// frames are the messages of a WebSocket, as Chromium has them.
-func frames(e *recording.Exchange) []byte {
-	var all []object
-	for _, m := range e.WebSocket.Messages {
-		var o object
+// appendFrames appends the messages of a WebSocket, as Chromium has them.
+func appendFrames(dst []byte, e *recording.Exchange) []byte {
+	dst = append(dst, '[')
+	for i, m := range e.WebSocket.Messages {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		o := begin(dst)
 		o.text("type", map[string]string{recording.Client: "send", recording.Server: "receive"}[m.From])
-		at := float64(e.TS.UnixMicro()+m.At) / 1e6
-		o.set("time", strconv.AppendFloat(nil, at, 'f', -1, 64))
+		o.raw("time", strconv.AppendFloat(nil, float64(e.TS.UnixMicro()+m.At)/1e6, 'f', -1, 64))
 		op := 1
 		for number, name := range opcodes {
 			if name == m.Type {
@@ -83,7 +85,7 @@ func frames(e *recording.Exchange) []byte {
 		} else {
 			o.text("data", base64.StdEncoding.EncodeToString(m.Data))
 		}
-		all = append(all, o)
+		dst = o.end()
 	}
-	return array(all)
+	return append(dst, ']')
 }

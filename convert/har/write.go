@@ -8,14 +8,9 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Members beside those of HAR.
-const (
-	// ownMember has what an entry can't say of an exchange: its RRPair without fields, and
-	// with those bodies alone that are compressed.
-	ownMember = "_rrpair"
-	// extraMember is, in an exchange, what it can't say of an entry.
-	extraMember = "har"
-)
+// ownMember has what an entry can't say of an exchange: its RRPair without fields, and with those
+// bodies alone that are compressed.
+const ownMember = "_rrpair"
 
 // Writer writes a log, one entry after the other. It isn't safe for concurrent use.
 type Writer struct {
@@ -43,7 +38,7 @@ func (w *Writer) Write(e *recording.Exchange) (recording.LossList, error) {
 		w.buf = append(w.buf[:0], ",\n"...)
 	}
 	w.n++
-	w.buf = entry(e, address).append(w.buf)
+	w.buf = appendEntry(w.buf, e, address)
 	_, err := w.w.Write(w.buf)
 	return nil, err
 }
