@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/tapedeck/tapedeck/view/index"
 )
 
 // pageError is an error with a status of HTTP, for people.
@@ -41,6 +43,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.progress(w, r, wait.it)
 		return
 	case errors.As(err, &page):
+	case errors.Is(err, index.ErrNotFound), errors.Is(err, index.ErrGone):
+		page = &pageError{http.StatusNotFound, err.Error()}
+	case errors.Is(err, index.ErrCursor):
+		page = &pageError{http.StatusBadRequest, "the link is of another table: " + err.Error()}
+	case errors.Is(err, index.ErrFilter):
+		page = &pageError{http.StatusBadRequest, err.Error()}
 	case errors.Is(err, context.DeadlineExceeded):
 		page = &pageError{http.StatusServiceUnavailable, "it took too long; a narrower filter is faster"}
 	case r.Context().Err() != nil: // nobody waits for it

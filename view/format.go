@@ -3,15 +3,16 @@ package view
 import (
 	"fmt"
 	"html/template"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tapedeck/tapedeck/recording/show"
 )
 
 // functions are what templates call, all of them on texts and numbers of a recording.
 var functions = template.FuncMap{
-	"visible":  visible,
+	"visible":  show.Clean,
 	"short":    short,
 	"duration": duration,
 	"size":     size,
@@ -24,24 +25,13 @@ var functions = template.FuncMap{
 	"lower":    strings.ToLower,
 }
 
-// visible writes a text of a line so that it does nothing to what shows it: what is not
-// printable, such as control characters and what reverses the direction of text, becomes
-// an escape.
-func visible(s string) string {
-	if !slices.ContainsFunc([]rune(s), func(r rune) bool { return !strconv.IsPrint(r) || r == '\uFFFD' }) {
-		return s
-	}
-	quoted := strconv.Quote(s)
-	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
-}
-
-// short is visible, and at most n characters of it.
+// short is a text in which all is visible, and at most n characters of it.
 func short(n int, s string) string {
 	cut := len(s) > 4*n
 	if cut {
 		s = s[:4*n]
 	}
-	v := []rune(visible(s))
+	v := []rune(show.Clean(s))
 	if len(v) > n {
 		v, cut = v[:n-1], true
 	}

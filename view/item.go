@@ -9,6 +9,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/mock"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/replay/report"
 	"github.com/tapedeck/tapedeck/view/index"
 )
@@ -22,6 +23,8 @@ type Index interface {
 	Calls(ctx context.Context, f index.Filter) ([]index.Call, error)
 	Endpoints(ctx context.Context, f index.Filter) ([]index.Endpoint, error)
 	Trace(ctx context.Context, id int64) ([]index.Row, error)
+	Facets(ctx context.Context, f index.Filter) (index.Facets, error)
+	Report() *read.Report
 	Close() error
 }
 
@@ -55,6 +58,9 @@ type item struct {
 	// index is nil until ready is closed, and of what is no recording.
 	index Index
 	ready chan struct{}
+
+	valuesLock sync.Mutex
+	valuesKept map[string][]string // that the form offers
 
 	progress atomic.Pointer[index.Progress]
 	failed   atomic.Pointer[error]

@@ -105,6 +105,7 @@ func newRoot() *cobra.Command {
 		newExplainCommand(),
 		newSchemaCommand(),
 		newInspectCommand(),
+		newViewCommand(),
 		newSnapshotCommand(),
 		newPullCommand(),
 		newRedactCommand(),
