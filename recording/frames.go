@@ -2,6 +2,7 @@ package recording
 
 import (
 	"fmt"
+	"iter"
 
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
@@ -12,53 +13,73 @@ import (
 // the last message, for the other side's answer to it comes by itself. It fails if a frame
 // goes on with a message that has not begun, or if a message can't be decompressed to at
 // most limit bytes. Data of what has one frame is that frame's.
-func JoinFrames(frames []Message, limit int64) ([]Message, error) {
-	var all []Message
-	var sides [2]struct {
-		coding.Messages
-		open    bool
-		message Message
-	}
-	for i := range frames {
-		f := &frames[i]
-		side := &sides[0]
-		if f.From == Server {
-			side = &sides[1]
+func JoinFrames(frames []Message, limit int64) (all []Message, err error) {
+	for m, err := range JoinedFrames(frames, limit) {
+		if err != nil {
+			return nil, err
 		}
-		m := &side.message
-		switch f.Type {
-		case "ping", "pong":
-			continue
-		case "close":
-			return append(all, *f), nil
-		case "continuation":
-			if !side.open {
-				return nil, fmt.Errorf("frame %d goes on with a message that has not begun", i+1)
-			}
-			m.Size += max(f.Size, int64(len(f.Data)))
-			m.Data = append(m.Data[:len(m.Data):len(m.Data)], f.Data...)
-		default:
-			side.open, *m = true, *f
-			m.Size = max(f.Size, int64(len(f.Data)))
-		}
-		if f.More {
-			continue
-		}
-		side.open, m.More = false, false
-		if m.Size == int64(len(m.Data)) {
-			m.Size = 0
-		}
-		if m.Compressed && m.Size > 0 {
-			return nil, fmt.Errorf("frame %d: a part of the compressed message is missing", i+1)
-		}
-		if m.Compressed {
-			var err error
-			if m.Data, err = side.Inflate(m.Data, limit); err != nil {
-				return nil, fmt.Errorf("frame %d: %w", i+1, err)
-			}
-			m.Compressed = false
-		}
-		all = append(all, *m)
+		all = append(all, m)
 	}
 	return all, nil
+}
+
+// JoinedFrames is [JoinFrames] for one message after the other. An error is the last.
+func JoinedFrames(frames []Message, limit int64) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		var sides [2]struct {
+			coding.Messages
+			open, joined bool
+			message      Message
+		}
+		for i := range frames {
+			f := &frames[i]
+			side := &sides[0]
+			if f.From == Server {
+				side = &sides[1]
+			}
+			m := &side.message
+			switch f.Type {
+			case "ping", "pong":
+				continue
+			case "close":
+				yield(*f, nil)
+				return
+			case "continuation":
+				if !side.open {
+					yield(Message{}, fmt.Errorf("frame %d goes on with a message that has not begun", i+1))
+					return
+				}
+				m.Size += max(f.Size, int64(len(f.Data)))
+				if !side.joined { // or else the frame's data would be written over
+					side.joined, m.Data = true, m.Data[:len(m.Data):len(m.Data)]
+				}
+				m.Data = append(m.Data, f.Data...)
+			default:
+				side.open, side.joined, *m = true, false, *f
+				m.Size = max(f.Size, int64(len(f.Data)))
+			}
+			if f.More {
+				continue
+			}
+			side.open, m.More = false, false
+			if m.Size == int64(len(m.Data)) {
+				m.Size = 0
+			}
+			if m.Compressed && m.Size > 0 {
+				yield(Message{}, fmt.Errorf("frame %d: a part of the compressed message is missing", i+1))
+				return
+			}
+			if m.Compressed {
+				var err error
+				if m.Data, err = side.Inflate(m.Data, limit); err != nil {
+					yield(Message{}, fmt.Errorf("frame %d: %w", i+1, err))
+					return
+				}
+				m.Compressed = false
+			}
+			if !yield(*m, nil) {
+				return
+			}
+		}
+	}
 }

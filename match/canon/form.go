@@ -18,7 +18,7 @@ func WalkQuery(query string, v Visitor) {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")
-		name, value = unescapeForm(name), unescapeForm(value)
+		name, value = UnescapeForm(name), UnescapeForm(value)
 		v.Enter(Step{Axis: Field, Name: []byte(name), N: names.next([]byte(name))})
 		walkValue(name, []byte(value), v)
 		v.Leave()
@@ -46,7 +46,9 @@ func (nobody) Enter(Step)        {}
 func (nobody) Leaf(Kind, []byte) {}
 func (nobody) Leave()            {}
 
-func unescapeForm(s string) string {
+// UnescapeForm decodes a name or a value of a form, or of a query. A percent sign that begins no
+// escape stands for itself.
+func UnescapeForm(s string) string {
 	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return s
 	}

@@ -2,26 +2,55 @@ package show
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/tapedeck/tapedeck/match/canon"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// builder makes the bodies of one exchange.
+// builder makes bodies, which share one bound of text.
 type builder struct {
-	e *recording.Exchange
-	o Options
+	o        Options
+	left     int // bytes of text that may still be written
+	unpacked int // bytes that messages within bodies may still have when decompressed
 }
 
-func (b *builder) message(h recording.Half, line, side string) *Message {
+// newBuilder returns one for a body of at most max bytes, or for several that are as long together.
+// Indented text is longer than what it is made of.
+func newBuilder(o Options, max int) *builder { return &builder{o, 4 * max, 4 * max} }
+
+// content is what a body is made of.
+type content struct {
+	bytes     []byte
+	mediaType string
+	// codings and charset were undone.
+	codings []string
+	charset string
+	// messageCoding is that of compressed messages within it.
+	messageCoding string
+	notes         []string
+	// incomplete: its end is missing. more: a part of what is missing was not decoded.
+	incomplete, more bool
+	// depth counts the bodies that it is in.
+	depth    int
+	clock    clock
+	redacted func(name string) bool
+}
+
+// maxDepth is how deep bodies within bodies are taken apart.
+const maxDepth = 2
+
+// message makes a request or an answer.
+func (b *builder) message(h recording.Half, line string, secret places, when clock) *Message {
 	m := &Message{Line: Clean(line)}
 	trailers := h.Trailers()
 	for i, f := range h.Headers {
@@ -29,80 +58,266 @@ func (b *builder) message(h recording.Half, line, side string) *Message {
 			m.FieldsLeft = len(h.Headers) - i
 			break
 		}
-		m.Fields = append(m.Fields, b.field(f.Name, f.Value, slices.Contains(trailers, f.Name)))
+		field := b.field(f.Name, f.Value)
+		field.Trailer, field.Redacted = slices.Contains(trailers, f.Name), secret.has("header", f.Name)
+		m.Fields = append(m.Fields, field)
 	}
 	if len(h.Body) == 0 && h.Size() == 0 {
 		return m
 	}
-	c := content{mediaType: h.Headers.Get("Content-Type"), max: b.o.MaxBody}
-	c.bytes = h.Body
+	c := content{
+		bytes: h.Body, mediaType: h.Headers.Get("Content-Type"), incomplete: h.Cut(),
+		messageCoding: h.Headers.Get("Grpc-Encoding") + h.Headers.Get("Connect-Content-Encoding"),
+		clock:         when, redacted: secret.in("body"),
+	}
 	if codings := h.Codings(); len(codings) > 0 && !h.Decoded() {
 		plain, err := h.Decode(nil, nil, int64(b.o.MaxBody))
+		c.clock = nil // which counts coded bytes
 		if len(plain) > 0 || err == nil {
 			c.bytes, c.codings = plain, codings
+		} else {
+			c.mediaType = "application/octet-stream"
 		}
-		if c.more = errors.Is(err, coding.ErrTooLarge); err != nil && !c.more {
+		if c.more = errors.Is(err, coding.ErrTooLarge); err != nil && !c.more && !(h.Cut() && errors.Is(err, io.ErrUnexpectedEOF)) {
 			c.notes = append(c.notes, fmt.Sprintf("decode %s: %v", strings.Join(codings, ", "), err))
 		}
+		c.incomplete = c.incomplete || err != nil
+	}
+	if size := h.Size(); h.Cut() {
+		c.notes = append(c.notes, fmt.Sprintf("cut: %d of %d bytes are in the recording", len(h.Body), size))
 	}
 	m.Body = b.body(c)
 	m.Body.Stored, m.Body.Size = int64(len(h.Body)), h.Size()
 	return m
 }
 
-func (b *builder) field(name, value string, trailer bool) Field {
-	f := Field{Trailer: trailer}
+// field makes a field, and cuts what is too long.
+func (b *builder) field(name, value string) Field {
+	var f Field
+	f.Name, f.Value = Clean(cutText(name, min(b.o.MaxValue, 300))), Clean(cutText(value, b.o.MaxValue))
 	if over := len(value) - b.o.MaxValue; over > 0 {
-		f.More, value = int64(over), value[:b.o.MaxValue]
+		f.More = int64(over)
 	}
-	f.Name, f.Value = Clean(name[:min(len(name), b.o.MaxValue)]), Clean(value)
+	b.left -= len(f.Name) + len(f.Value)
 	return f
 }
 
-// content is what a body is made of.
-type content struct {
-	bytes     []byte
-	mediaType string
-	codings   []string
-	notes     []string
-	max       int
-	more      bool // of it, which was not decoded
+// cutText returns the beginning of a text, without a part of a character at its end.
+func cutText(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for n := most; n > most-utf8.UTFMax && n > 0; n-- {
+		if utf8.RuneStart(s[n]) {
+			return s[:n]
+		}
+	}
+	return s[:most]
 }
 
+// mediaOf is the media type of a Content-Type, in lower case and without parameters.
+func mediaOf(contentType string) string {
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(media))
+}
+
+// body recognises a body and makes it readable.
 func (b *builder) body(c content) *Body {
-	n := int64(len(c.bytes))
-	body := &Body{Type: Clean(c.mediaType), Codings: c.codings, Size: n, Stored: n, Decoded: n, Unknown: c.more}
+	body := &Body{Type: Clean(short(c.mediaType)), Unknown: c.more}
+	body.Size, body.Stored, body.Decoded = int64(len(c.bytes)), int64(len(c.bytes)), int64(len(c.bytes))
+	limit := b.o.MaxBody
+	if c.depth > 0 || len(c.bytes) <= limit {
+		limit = len(c.bytes)
+	} else {
+		body.More = int64(len(c.bytes) - limit)
+		c.bytes, c.incomplete = c.bytes[:limit], true
+	}
+	c.toUTF8()
+	body.Codings = c.codings
+	if c.charset != "" {
+		body.Notes = append(body.Notes, "in the charset "+c.charset)
+	}
 	for _, note := range c.notes {
 		body.Notes = append(body.Notes, Clean(note))
 	}
-	if len(c.bytes) > c.max {
-		body.More, c.bytes = n-int64(c.max), c.bytes[:c.max]
-	}
-	var indented bytes.Buffer
-	switch {
-	case len(c.bytes) == 0:
+	if len(c.bytes) == 0 {
 		body.Kind = Text
-	case json.Indent(&indented, c.bytes, "", "  ") == nil:
-		body.Kind, body.Text = JSON, CleanLines(indented.String())
-	case isText(c.bytes):
-		body.Kind, body.Text = Text, CleanLines(string(c.bytes))
-	default:
+		return body
+	}
+	if body.Kind = recognise(c); body.Kind == Binary || body.Kind == Image {
+		b.dump(body, c.bytes)
+		return body
+	}
+	left, bare := b.left, *body
+	err := b.render(c, body)
+	if err == nil {
+		return body
+	}
+	kind := body.Kind
+	b.left, *body = left, bare
+	body.Notes = append(slices.Clone(body.Notes), Clean(fmt.Sprintf("no valid %s: %v", kind, err)))
+	if body.Kind = Text; isText(c.bytes) {
+		b.text(body, string(c.bytes))
+	} else {
 		body.Kind = Binary
-		body.dump(c.bytes)
+		b.dump(body, c.bytes)
 	}
 	return body
+}
+
+// render makes a body of its kind. After an error, what it made is void.
+func (b *builder) render(c content, body *Body) error {
+	switch body.Kind {
+	case JSON, JSONLines:
+		return b.json(c, body)
+	case GraphQL:
+		return b.graphQL(c, body)
+	case XML:
+		return b.xml(c, body)
+	case Form:
+		body.Fields, body.MoreParts = b.pairs(string(c.bytes), c.redacted)
+		return nil
+	case Multipart:
+		return b.multipart(c, body)
+	case Events:
+		return b.events(c, body)
+	case GRPC:
+		return b.grpc(c, body)
+	case Protobuf:
+		return b.protobuf(c, body)
+	}
+	b.text(body, string(c.bytes))
+	return nil
+}
+
+// kinds are those of the formats that are compared, too.
+var kinds = map[canon.Format]Kind{
+	canon.GraphQL: GraphQL, canon.JSON: JSON, canon.JSONLines: JSONLines, canon.XML: XML, canon.Form: Form,
+	canon.Multipart: Multipart, canon.Document: Text, canon.Protobuf: Protobuf,
+}
+
+// recognise tells the kind of a body by its type, and by its bytes where the type says nothing.
+func recognise(c content) Kind {
+	media := mediaOf(c.mediaType)
+	if _, ok := isFramed(media); ok {
+		return GRPC
+	}
+	format, _ := canon.Detect(c.mediaType, c.bytes)
+	kind, ok := kinds[format]
+	switch {
+	case kind == GraphQL && c.depth > 0:
+		return JSON
+	case kind == Multipart && c.depth >= maxDepth:
+		return Text
+	case media == "text/html":
+		return HTML
+	case media == "text/event-stream":
+		return Events
+	case media == "image/svg+xml":
+		return XML
+	case ok:
+		return kind
+	case strings.HasPrefix(media, "image/"):
+		return Image
+	case strings.HasPrefix(media, "text/") && isText(c.bytes):
+		return Text
+	}
+	for _, magic := range magics {
+		if bytes.HasPrefix(c.bytes, []byte(magic.begin)) {
+			return magic.kind
+		}
+	}
+	if isText(c.bytes) {
+		return Text
+	}
+	return Binary
+}
+
+// magics tell bodies by how they begin.
+var magics = []struct {
+	begin string
+	kind  Kind
+}{
+	{"\x89PNG\r\n\x1a\n", Image}, {"\xff\xd8\xff", Image}, {"GIF87a", Image}, {"GIF89a", Image},
+	{"<!doctype html", HTML}, {"<!DOCTYPE html", HTML}, {"<html", HTML},
+}
+
+func (b *builder) json(c content, body *Body) error {
+	if !utf8.Valid(c.bytes) && !(c.incomplete && validButEnd(c.bytes)) {
+		return errors.New("bytes that are no UTF-8")
+	}
+	text, used, err := indentJSON(c.bytes, b.left)
+	return b.indented(c, body, text, used, err)
+}
+
+// validButEnd tells whether a text is UTF-8 up to a character that was cut.
+func validButEnd(p []byte) bool {
+	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
+		if tail := p[len(p)-n:]; utf8.RuneStart(tail[0]) {
+			return !utf8.FullRune(tail) && utf8.Valid(p[:len(p)-n])
+		}
+	}
+	return false
+}
+
+func (b *builder) xml(c content, body *Body) error {
+	text, used, err := indentXML(c.bytes, b.left)
+	return b.indented(c, body, text, used, err)
+}
+
+// indented takes over what was indented: all of it, or what comes before the limit or the end of
+// a body that was cut.
+func (b *builder) indented(c content, body *Body, text []byte, used int, err error) error {
+	switch {
+	case err == errLimit:
+		body.More += int64(len(c.bytes) - used)
+	case err == io.ErrUnexpectedEOF && c.incomplete:
+	case err == io.ErrUnexpectedEOF:
+		return errors.New("it ends too early")
+	case err != nil:
+		return err
+	}
+	b.text(body, string(text))
+	return nil
+}
+
+// text takes a text over, clean, as far as there is room.
+func (b *builder) text(body *Body, s string) {
+	const piece = 4 << 10
+	var out strings.Builder
+	for len(s) > 0 {
+		if out.Len() >= b.left {
+			body.More += int64(len(s))
+			break
+		}
+		part := s
+		if n := strings.IndexByte(s, '\n'); n >= 0 && n < piece {
+			part = s[:n+1]
+		} else if len(s) > piece {
+			part = cutText(s, piece)
+		}
+		s = s[len(part):]
+		if strings.HasSuffix(part, "\r") && strings.HasPrefix(s, "\n") { // they stay together
+			part, s = part+"\n", s[1:]
+		}
+		out.WriteString(CleanLines(part))
+	}
+	b.left -= out.Len()
+	body.Text = strings.TrimSuffix(out.String(), "\n")
 }
 
 // maxDump is how many bytes a dump shows.
 const maxDump = 4 << 10
 
-func (body *Body) dump(p []byte) {
+// dump shows bytes in hexadecimal, and as text where they are that.
+func (b *builder) dump(body *Body, p []byte) {
 	body.Hex = true
 	if over := len(p) - maxDump; over > 0 {
 		body.More += int64(over)
 		p = p[:maxDump]
 	}
-	body.Text = hex.Dump(p)
+	body.Text = strings.TrimSuffix(hex.Dump(p), "\n")
+	b.left -= len(body.Text)
 }
 
 // isText looks at the beginning of p.
@@ -121,4 +336,27 @@ func isText(p []byte) bool {
 		all++
 	}
 	return odd*20 <= all
+}
+
+// closeCodes are WebSocket's (RFC 6455, section 7.4.1).
+var closeCodes = map[uint16]string{
+	1000: "normal closure", 1001: "going away", 1002: "protocol error", 1003: "unsupported data", 1007: "invalid payload",
+	1008: "policy violation", 1009: "message too big", 1010: "mandatory extension", 1011: "internal error", 1012: "service restart",
+	1013: "try again later", 1014: "bad gateway",
+}
+
+// closing says in words what a close frame holds.
+func closing(data []byte) string {
+	if len(data) < 2 {
+		return ""
+	}
+	code := binary.BigEndian.Uint16(data)
+	text := fmt.Sprint(code)
+	if words := closeCodes[code]; words != "" {
+		text += " " + words
+	}
+	if len(data) > 2 {
+		text += ": " + string(data[2:])
+	}
+	return text
 }

@@ -17,6 +17,6 @@
 //   - The functions are pure: no I/O, no clock, and the exchange is only read. They are safe for
 //     concurrent use.
 //
-// It imports recording, recording/coding, match/canon and the standard library. The sidecar links
-// it, for `tapedeck-proxy inspect`.
+// It imports recording and its folders coding and fieldpath, match/canon, golang.org/x/text for
+// charsets, and the standard library. The sidecar links it, for `tapedeck-proxy inspect`.
 package show

@@ -51,9 +51,9 @@ func Clean(s string) string {
 // CleanLines is Clean for a text of several lines. Tabs become spaces, and each line ends with a
 // line feed alone.
 func CleanLines(s string) string {
-	lines := strings.Split(s, "\n")
+	lines := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
 	for i, l := range lines {
-		lines[i] = Clean(strings.ReplaceAll(strings.TrimSuffix(l, "\r"), "\t", "        "))
+		lines[i] = Clean(strings.ReplaceAll(l, "\t", "        "))
 	}
 	return strings.Join(lines, "\n")
 }

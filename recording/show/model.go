@@ -29,7 +29,7 @@ type Exchange struct {
 	Facts []Fact
 	// Notes say in words what is missing, cut or replaced.
 	Notes []string
-	// Request is nil unless there is HTTP. Response is nil if no answer was seen.
+	// Request is nil if the recording has none of HTTP, Response if no answer was seen.
 	Request, Response *Message
 	// Conversation is nil for plain HTTP.
 	Conversation *Conversation
@@ -62,6 +62,9 @@ type Tag struct{ Name, Value, Doc string }
 type Message struct {
 	// Line is the request line or the status line.
 	Line string
+	// Query is that of the request's URL, decoded. QueryLeft counts further ones.
+	Query     []Field
+	QueryLeft int
 	// Fields are in the order of the recording, trailers last.
 	Fields []Field
 	// FieldsLeft counts further fields, which are not in Fields.
@@ -70,7 +73,7 @@ type Message struct {
 	Body *Body
 }
 
-// Field is a header or a trailer, or a field of a form.
+// Field is a header or a trailer, or a field of a query or of a form.
 type Field struct {
 	Name, Value string
 	// Trailer tells that it came behind the body.
@@ -143,7 +146,8 @@ type Part struct {
 type Conversation struct {
 	// Kind is a protocol: [recording.GRPC], [recording.WebSocket] or [recording.TCP].
 	Kind string
-	// What names one of Total: `message`, or `frame` where a WebSocket's frames could not be joined.
+	// What names one of Total: `message`, `frame` where a WebSocket's frames could not be joined, or
+	// `piece` of a stream.
 	What  string
 	Total int
 	// Part and Last are the recording's: whether it is whole.

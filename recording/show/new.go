@@ -25,19 +25,29 @@ func New(e *recording.Exchange, o Options) *Exchange {
 	who, by := e.Peer()
 	x.Peer, x.PeerBy = Clean(who), Clean(by)
 	if h := e.HTTP; h != nil {
-		b := builder{e: e, o: o}
-		x.Request = b.message(e.Request(), fmt.Sprintf("%s %s%s", h.Req.Method, h.Req.URI, version(" ", h.Req.Version)), "req")
+		secret := redactedPlaces(e)
+		target, more := h.Req.URI, ""
+		if over := len(target) - o.MaxValue; over > 0 {
+			target, more = cutText(target, o.MaxValue), fmt.Sprintf("… (%d more bytes)", over)
+		}
+		b := newBuilder(o, o.MaxBody)
+		if q := &h.Req; q.Method != "" || q.URI != "" || len(q.Headers) > 0 || len(q.Body) > 0 {
+			x.Request = b.message(e.Request(), fmt.Sprintf("%s %s%s%s", h.Req.Method, target, more, version(" ", h.Req.Version)), secret.of("req"), nil)
+			_, query, _ := strings.Cut(h.Req.URI, "?")
+			x.Request.Query, x.Request.QueryLeft = b.pairs(query, secret.of("req").in("query"))
+		}
 		if h.Res.StatusCode != 0 || h.Res.StatusMessage != "" || len(h.Res.Headers) > 0 || len(h.Res.Body) > 0 {
 			status := cmp.Or(h.Res.StatusMessage, strconv.Itoa(h.Res.StatusCode))
-			x.Response = b.message(e.Response(), version("", h.Req.Version)+" "+status, "res")
+			b := newBuilder(o, o.MaxBody)
+			x.Response = b.message(e.Response(), version("", h.Req.Version)+" "+status, secret.of("res"), clockOf(e))
 		}
 	}
 	if c := e.Conversation(); c != nil {
 		x.Conversation = converse(e, c, o)
 	}
+	b := newBuilder(o, o.MaxBody)
 	for _, m := range e.Extra {
-		b := builder{e: e, o: o}
-		x.Extra = append(x.Extra, Part{Title: Clean(m.Name), At: -1, Body: b.body(content{bytes: m.Value, mediaType: "application/json", max: o.MaxBody})})
+		x.Extra = append(x.Extra, Part{Title: Clean(short(m.Name)), At: -1, Body: b.body(content{bytes: m.Value, mediaType: "application/json"})})
 	}
 	return x
 }
@@ -127,8 +137,8 @@ func notes(e *recording.Exchange) (all []string) {
 	if why := e.Tags.Get(recording.TagUndecoded); why != "" {
 		add("not decoded: " + why)
 	}
-	if places := e.Tags.Get(recording.TagRedacted); places != "" {
-		add("redacted: secrets were replaced in " + strings.ReplaceAll(places, ",", ", "))
+	if words := redactedPlaces(e).words(); words != "" {
+		add("redacted: secrets were replaced in " + words)
 	}
 	for _, side := range []struct{ of, tag string }{{"request", recording.TagRequestSentSize}, {"answer", recording.TagResponseSentSize}} {
 		if n := e.Tags.Get(side.tag); n != "" {

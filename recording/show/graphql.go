@@ -1,0 +1,35 @@
+package show
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// graphQL shows a request's document as text, and its other members as JSON. A list of requests
+// has a part for each.
+func (b *builder) graphQL(c content, body *Body) error {
+	if text := bytes.TrimSpace(c.bytes); len(text) > 0 && text[0] == '[' && c.depth == 0 {
+		n := 0
+		return recording.EachElement(text, b.o.MaxFields, func(element []byte) error {
+			n++
+			inner := &Body{Kind: GraphQL, Size: int64(len(element)), Stored: int64(len(element)), Decoded: int64(len(element))}
+			body.Parts = append(body.Parts, Part{Title: fmt.Sprintf("request %d", n), At: -1, Body: inner})
+			return b.graphQL(content{bytes: element, depth: 1}, inner)
+		})
+	}
+	return recording.EachMember(c.bytes, recording.MaxMembers, func(name string, value []byte) error {
+		part := Part{Title: Clean(short(name)), At: -1}
+		var document string
+		if name == "query" && json.Unmarshal(value, &document) == nil {
+			part.Body = b.body(content{bytes: []byte(document), mediaType: "application/graphql", depth: c.depth + 1})
+		} else {
+			part.Body = b.body(content{bytes: value, mediaType: "application/json", depth: c.depth + 1})
+		}
+		part.Body.Type = ""
+		body.Parts = append(body.Parts, part)
+		return nil
+	})
+}
