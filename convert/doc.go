@@ -12,6 +12,6 @@
 //   - What could not be kept of a record is named, and so is a record of which nothing could.
 //   - Nothing that was redacted comes back: a writer has what the exchange has.
 //
-// It imports recording and its folders, and the standard library. The sidecar
+// It imports recording and its folders, golang.org/x/net/idna and the standard library. The sidecar
 // does not link it.
 package convert

@@ -11,5 +11,5 @@
 //   - A log that is written has every field that HAR 1.2 demands, and those that Chromium and
 //     Firefox look for.
 //
-// It imports recording, its folder coding and the standard library.
+// It imports recording, its folder coding, golang.org/x/net/idna and the standard library.
 package har

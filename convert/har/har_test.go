@@ -330,6 +330,9 @@ func FuzzRead(f *testing.F) {
 				continue
 			}
 			w.Close()
+			if err := firefoxImports(b.Bytes()); err != nil {
+				t.Fatal(err)
+			}
 			got, _ := read(b.Bytes())
 			if len(got) != 1 || !bytes.Equal(got[0].HTTP.Req.Body, e.HTTP.Req.Body) || !bytes.Equal(got[0].HTTP.Res.Body, e.HTTP.Res.Body) {
 				t.Fatalf("%s became %s", e.AppendJSON(nil), b.Bytes())

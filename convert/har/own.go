@@ -1,7 +1,6 @@
 package har
 
 import (
-	"github.com/tapedeck/tapedeck/convert/internal/web"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -29,7 +28,7 @@ func (p *parser) merge() {
 	}
 	q, s := &own.HTTP.Req, &own.HTTP.Res
 	q.Headers, s.Headers = e.HTTP.Req.Headers, e.HTTP.Res.Headers // which name the bodies' codings
-	if p.req.url != web.URL(own) || p.req.method != q.Method {
+	if url, _ := address(own); p.req.url != url || p.req.method != method(own) {
 		q.Method, q.Host, q.URI, q.URL = p.req.method, e.HTTP.Req.Host, e.HTTP.Req.URI, e.HTTP.Req.URL
 		own.Command, own.Location, own.NetworkAddress, own.IsTLS = e.Command, e.Location, e.NetworkAddress, e.IsTLS
 	}

@@ -2,9 +2,9 @@ package har
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 
-	"github.com/tapedeck/tapedeck/convert/internal/web"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -28,9 +28,9 @@ func NewWriter(w io.Writer, version string) *Writer {
 }
 
 // Write adds an exchange. One that no entry can be made of is a [recording.LeftOutError].
-func (w *Writer) Write(e *recording.Exchange) (recording.LossList, error) {
-	address := web.URL(e)
-	if address == "" {
+func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err error) {
+	url, bad := address(e)
+	if url == "" {
 		return nil, &recording.LeftOutError{Where: e.UUID.String(), What: "no request of HTTP with a URL"}
 	}
 	w.buf = append(w.buf[:0], "\n"...)
@@ -38,9 +38,12 @@ func (w *Writer) Write(e *recording.Exchange) (recording.LossList, error) {
 		w.buf = append(w.buf[:0], ",\n"...)
 	}
 	w.n++
-	w.buf = appendEntry(w.buf, e, address)
-	_, err := w.w.Write(w.buf)
-	return nil, err
+	if bad != "" {
+		losses.Add("request.url", fmt.Sprintf("no URL can have the host %.60q; %s stands for it", bad, noHost))
+	}
+	w.buf = appendEntry(w.buf, e, url)
+	_, err = w.w.Write(w.buf)
+	return losses, err
 }
 
 // Close ends the log. It doesn't close what it writes to.
