@@ -11,6 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/address"
 	"github.com/tapedeck/tapedeck/proxy/intercept"
 	"github.com/tapedeck/tapedeck/proxy/pump"
+	"github.com/tapedeck/tapedeck/proxy/status"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -242,6 +243,15 @@ func (k *conn) view() View {
 		v.Error = clip(k.err.Error())
 	}
 	return v
+}
+
+// failure is a connection that failed, as /status shows it.
+func (v View) failure() *status.Failure {
+	f := &status.Failure{Time: *v.EndTime, Target: status.Text(v.Target), Reason: v.TLS, Error: status.Text(v.Error)}
+	if v.Target != "" && v.Upstream.RemoteAddr == "" {
+		f.Reason = status.Unreachable
+	}
+	return f
 }
 
 // log writes the canonical line: information, or a warning when it failed.

@@ -104,7 +104,7 @@ func (r *registry) end(k *conn, err error) View {
 	}
 	if err != nil {
 		t.failed++
-		r.fails[k.direction] = &status.Failure{Time: *v.EndTime, Target: status.Text(v.Target), Reason: v.TLS, Error: status.Text(v.Error)}
+		r.fails[k.direction] = v.failure()
 	}
 	if len(r.done) < historySize {
 		r.done = append(r.done, v)

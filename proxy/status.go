@@ -46,7 +46,7 @@ func (p *Proxy) looksIntoTLS(d tap.Direction) bool {
 
 // status says in words what the metrics can't.
 func (p *Proxy) status(w http.ResponseWriter, _ *http.Request) {
-	s := status.Status{Started: p.started, Draining: p.draining.Load(), Notes: p.notes.all(), TLS: p.tlsStatus()}
+	s := status.Status{Time: time.Now(), Started: p.started, Draining: p.draining.Load(), Notes: p.notes.all(), TLS: p.tlsStatus()}
 	if p.cfg.Reverse {
 		s.Inbound = &status.Half{Failed: p.conns.failed(tap.In)}
 		for _, r := range p.reverse {

@@ -96,7 +96,7 @@ func TestStatusOfAnApplicationThatDoesNotListen(t *testing.T) {
 	dial(t, s.InAddr())
 	eventually(t, "the failure is known", func() bool {
 		f := statusOf(t, s).Inbound.Failed
-		return f != nil && f.Target == "127.0.0.1:1" && strings.Contains(f.Error, "connection refused")
+		return f != nil && f.Target == "127.0.0.1:1" && f.Reason == status.Unreachable && strings.Contains(f.Error, "connection refused")
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -117,6 +118,7 @@ func (c *Capture) forwarding(cfg Config, version string) proxy.Config {
 	cfg.Paused = &c.chooser.paused
 	cfg.Describe = func(s *status.Status) {
 		s.Version, s.Sink = version, c.sink(cfg)
+		s.Pod = status.Text(path.Join(cfg.Identity.Namespace, cfg.Identity.Pod))
 	}
 	return cfg.Config
 }

@@ -54,7 +54,7 @@ func TestStatusOfTheCollector(t *testing.T) {
 	s.send(t, 8, 2<<10, true)
 	eventually(t, "a failure is known", func() bool { return statusOf(t, s).Sink.Collector.Failed != nil })
 	said := statusOf(t, s)
-	if said.Version != "test" || said.Sink.Directory != cfg.Sink || said.Sink.Error != "" || said.Sink.Collector.URL != server.URL || !said.Sink.Collector.Stored.IsZero() {
+	if said.Version != "test" || said.Pod != "shop/cart-0" || said.Sink.Directory != cfg.Sink || said.Sink.Error != "" || said.Sink.Collector.URL != server.URL || !said.Sink.Collector.Stored.IsZero() {
 		t.Errorf("while it fails: %+v, %+v", said, said.Sink)
 	}
 	if f := said.Sink.Collector.Failed; f.Reason != "unexpected_answer" || !strings.Contains(f.Error, "502") {

@@ -34,9 +34,12 @@ const (
 
 // Status is what a sidecar says about itself.
 type Status struct {
-	// Version is the sidecar's; Started is when its process listened.
-	Version string    `json:",omitempty"`
-	Started time.Time `json:",omitzero"`
+	// Version is the sidecar's, Pod its pod's as namespace/name, or as name alone.
+	Version string `json:",omitempty"`
+	Pod     string `json:",omitempty"`
+	// Time is when this was said, Started when the process listened, both by the sidecar's clock.
+	Time    time.Time
+	Started time.Time
 	// Draining: it was told to stop.
 	Draining bool `json:",omitempty"`
 	// Inbound and Outbound are the halves; nil: that half does not run.
@@ -66,12 +69,16 @@ type Port struct {
 	App string `json:",omitempty"`
 }
 
+// Unreachable is the reason of a connection for which its target could not be connected to.
+const Unreachable = "unreachable"
+
 // Failure is something that did not work.
 type Failure struct {
 	Time time.Time
 	// Target is what was to be reached, as host:port or as a URL.
 	Target string `json:",omitempty"`
-	// Reason is a code: the outcome of TLS, or why a segment was not taken.
+	// Reason is a code: of a connection [Unreachable] or the outcome of TLS, if there is one; of a
+	// segment why it was not taken.
 	Reason string `json:",omitempty"`
 	Error  string
 }

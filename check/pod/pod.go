@@ -1,0 +1,285 @@
+// Package pod checks a running pod: it asks the sidecar's admin port what the sidecar has seen
+// since it started, and says for each part of the way what was found and what to change.
+//
+//	/metrics ─▶ counters ─┐
+//	                      ├─▶ observation ─▶ inbound, outbound, tls, sink, losses ─▶ check.Report
+//	/status  ─▶ texts ────┘       × 2, to tell what happens now from what happened before
+//
+// It promises:
+//
+//   - Every finding rests on evidence. What the sidecar does not say is [check.Unknown], with the
+//     reason; it is never taken for good. An older sidecar says less.
+//   - It sends two GET requests for each observation, follows no redirect, sends no credentials and
+//     changes nothing.
+//   - Whatever answers, an answer is read within bounds of size and time, and what is no
+//     sidecar's admin port is an error that says what was found.
+//
+// The package imports check, contract, internal/oneline, proxy/intercept for the names of outcomes,
+// proxy/status, sidecar/ship for the reasons of a collector, and Prometheus' parser.
+package pod
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/check"
+	"github.com/tapedeck/tapedeck/contract"
+)
+
+// Options are how a pod is checked.
+type Options struct {
+	// For is how long the pod is watched. Then the findings are about that time, and tell what
+	// was seen before. 0: the pod is looked at once, and they are about all the time since its
+	// sidecar started.
+	For time.Duration
+	// Watching, unless it is nil, is called when the time begins that For says: now is the moment to
+	// send a request.
+	Watching func()
+}
+
+// Check checks the pod whose sidecar's admin port is at a URL, such as http://localhost:4100. An
+// error says that nothing could be found out: that nobody answers there, or somebody else does.
+func Check(ctx context.Context, at *url.URL, o Options) (check.Report, error) {
+	c, err := newClient(at)
+	if err != nil {
+		return check.Report{}, err
+	}
+	first, err := c.observe(ctx)
+	if err != nil {
+		return check.Report{}, err
+	}
+	s := &seen{observation: first, at: c.base}
+	if o.For > 0 {
+		if o.Watching != nil {
+			o.Watching()
+		}
+		select {
+		case <-ctx.Done():
+			return check.Report{}, ctx.Err()
+		case <-time.After(o.For):
+		}
+		if s.observation, err = c.observe(ctx); err != nil {
+			return check.Report{}, fmt.Errorf("after %v: %w", o.For, err)
+		}
+		s.before, s.watched = first.metrics, o.For
+		if s.restarted = !first.sameProcess(s.observation); s.restarted {
+			s.before = metrics{}
+		}
+	}
+	return s.report(), nil
+}
+
+// seen is what was observed: now, and before.
+type seen struct {
+	observation
+	at        string        // where
+	before    metrics       // at the beginning of the time that it was watched
+	watched   time.Duration // 0: it was looked at once
+	restarted bool          // meanwhile
+}
+
+// judges look at one area each, in the order of the report.
+var judges = []struct {
+	area  string
+	judge func(*seen) []finding
+}{
+	{check.Capture, (*seen).capture},
+	{check.Inbound, (*seen).inbound},
+	{check.Outbound, (*seen).outbound},
+	{check.TLS, (*seen).tls},
+	{check.Sink, (*seen).sink},
+	{check.Losses, (*seen).losses},
+	{check.Filters, (*seen).filters},
+}
+
+// finding is a [check.Finding] without what all of an area have in common.
+type finding struct {
+	state      check.State
+	found, fix string
+}
+
+func (s *seen) report() (r check.Report) {
+	subject := "sidecar at " + s.at
+	if s.status != nil && s.status.Pod != "" {
+		subject = "Pod " + s.status.Pod
+	}
+	for _, j := range judges {
+		for _, f := range j.judge(s) {
+			r.Add(check.Finding{Subject: subject, Area: j.area, State: f.state, Found: f.found, Fix: f.fix})
+		}
+	}
+	return r
+}
+
+// count is a counter.
+type count struct {
+	all, now float64 // since the start, and while it was watched
+	ok       bool    // there is such a counter
+}
+
+// count adds up the samples of a counter that have all of the labels, given as name, value, ….
+func (s *seen) count(name string, labels ...string) (c count) {
+	c.all, c.ok = s.metrics.sum(name, labels...)
+	c.now = c.all
+	if s.before != nil {
+		before, _ := s.before.sum(name, labels...)
+		if c.now -= before; c.now < 0 { // another process counts anew
+			c.now = c.all
+		}
+	}
+	return c
+}
+
+// recent is what a verdict rests on: what happened while the pod was watched, or else since the start.
+func (s *seen) recent(c count) float64 {
+	if s.before != nil {
+		return c.now
+	}
+	return c.all
+}
+
+// times says how often something was counted, and since when.
+func (s *seen) times(c count, noun string) string {
+	if s.before == nil {
+		return fmt.Sprintf("%s since the start", number(c.all, noun))
+	}
+	return fmt.Sprintf("%s in %v, %.0f since the start", number(c.now, noun), s.watched, c.all)
+}
+
+// number is a number with its noun.
+func number(n float64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%.0f %ss", n, noun)
+}
+
+// when says how long ago something happened, by the sidecar's own clock.
+func (s *seen) when(t time.Time) string {
+	if s.status == nil || t.IsZero() || s.status.Time.IsZero() {
+		return "at an unknown time"
+	}
+	ago := s.status.Time.Sub(t)
+	switch {
+	case ago < time.Second:
+		return "just now"
+	case ago < time.Minute:
+		return fmt.Sprintf("%d s ago", ago/time.Second)
+	case ago < time.Hour:
+		return fmt.Sprintf("%d min ago", ago/time.Minute)
+	}
+	return fmt.Sprintf("%d h ago", ago/time.Hour)
+}
+
+// lately is how long a failure counts after it happened, when a pod is looked at once.
+const lately = 5 * time.Minute
+
+// isRecent tells whether a verdict may rest on what happened at a time: it happened while the pod was
+// watched, or lately.
+func (s *seen) isRecent(t time.Time) bool {
+	if s.status == nil {
+		return false
+	}
+	if s.before != nil {
+		return !t.Before(s.status.Time.Add(-s.watched))
+	}
+	return s.status.Time.Sub(t) <= lately
+}
+
+// kubeName is what may stand in a command that somebody copies: a sidecar could name its pod
+// so that a shell does more.
+var kubeName = regexp.MustCompile(`^([a-z0-9][a-z0-9-]*)/([a-z0-9][a-z0-9.-]*)$`)
+
+// names returns the namespace and the pod's name, or placeholders.
+func (s *seen) names() (namespace, pod string) {
+	if s.status != nil {
+		if m := kubeName.FindStringSubmatch(s.status.Pod); m != nil && len(m[0]) < 400 {
+			return m[1], m[2]
+		}
+	}
+	return "NAMESPACE", "POD"
+}
+
+// logs is the command that shows the sidecar's log.
+func (s *seen) logs() string {
+	namespace, pod := s.names()
+	return fmt.Sprintf("`kubectl logs -n %s %s -c %s`", namespace, pod, contract.Container)
+}
+
+// causes puts what may be wrong in order, the likeliest first.
+func causes(first string, then ...string) string {
+	var b strings.Builder
+	b.WriteString(first)
+	for i, cause := range then {
+		sep := "; "
+		if i == 0 {
+			sep = ". If that changes nothing: "
+		}
+		fmt.Fprintf(&b, "%s(%d) %s", sep, i+1, cause)
+	}
+	return b.String()
+}
+
+// older is the fix where a sidecar doesn't say what a check wants to know.
+const older = "render with an image of this release. If this is the port of PROMETHEUS_PORT, forward port 4100 instead"
+
+// lacks is the finding about what a sidecar doesn't count.
+func lacks(what string) []finding {
+	return []finding{{check.Unknown, "this sidecar doesn't count " + what + ": it is older than this check", older}}
+}
+
+// raiseMemory is the fix where memory is short.
+const raiseMemory = "raise the annotation " + contract.SidecarPrefix + "memory-limit"
+
+// capture is about the sidecar as a whole.
+func (s *seen) capture() []finding {
+	var all []finding
+	add := func(state check.State, found, fix string) { all = append(all, finding{state, found, fix}) }
+	switch {
+	case s.restarted:
+		add(check.Partly, "the sidecar restarted while it was watched: its counters began anew", "look for the reason in `kubectl describe pod`, and in "+strings.TrimSuffix(s.logs(), "`")+" --previous`")
+	case s.status == nil:
+		add(check.Unknown, fmt.Sprintf("the sidecar gives counters alone: %s", s.noStatus), older)
+	default:
+		add(check.OK, fmt.Sprintf("sidecar %s, started %s", orUnknown(s.status.Version), s.when(s.status.Started)), "")
+	}
+	if s.status != nil && s.status.Draining {
+		add(check.Partly, "the sidecar is draining: it was told to stop", "check a pod that isn't being deleted")
+	}
+	if on, ok := s.metrics.sum("tapedeck_capture_on"); ok && on == 0 {
+		add(check.LeftOut, "capture is off: traffic passes, and nothing is recorded",
+			fmt.Sprintf("set the key capture to on in the ConfigMap that the annotation %[1]scapture-config names, or else the annotation %[1]scapture", contract.OwnPrefix))
+	}
+	if valid, ok := s.metrics.sum("tapedeck_capture_config_ok"); ok && valid == 0 {
+		add(check.Partly, "the files that choose what to capture are invalid: the last valid settings stay in force", "correct the ConfigMap; the error is in "+s.logs())
+	}
+	for _, short := range []struct{ gives, found string }{
+		{"capture", "memory is short: nothing is captured for now"},
+		{"inbound_connections", "memory is short: no inbound connection is accepted for now"},
+		{"outbound_connections", "memory is short: no outbound connection is accepted for now"},
+	} {
+		if now, ok := s.metrics.sum("tapedeck_memory_shortage", "gives", short.gives); ok && now > 0 {
+			add(check.Problem, short.found, raiseMemory)
+		}
+	}
+	for _, scarce := range []struct{ reason, fix string }{
+		{"memory", raiseMemory},
+		{"descriptors", "raise the limit on open files of the container's runtime"},
+	} {
+		if held := s.count("tapedeck_accepts_held_total", "reason", scarce.reason); s.recent(held) > 0 {
+			add(check.Partly, fmt.Sprintf("connections waited to be accepted for want of %s: %s", scarce.reason, s.times(held, "time")), scarce.fix)
+		}
+	}
+	return all
+}
+
+func orUnknown(version string) string {
+	if version == "" {
+		return "of an unknown version"
+	}
+	return version
+}
