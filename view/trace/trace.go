@@ -1,0 +1,302 @@
+// Package trace puts the exchanges of one request together: what caused what, in several
+// pods.
+//
+//	pod a              IN ──▶ OUT ┄┄┄┐
+//	                                 │ one call, recorded by both sides
+//	pod b                            └┄┄▶ IN ──▶ OUT ┄┄▶ (not recorded)
+//
+// The recorder of a pod links each outbound exchange to the inbound one that caused it. Between
+// pods nothing links an outbound exchange to the inbound one that it became. This package
+// finds that by the trace, the request line and the time.
+//
+// It promises:
+//
+//   - Each row is in the tree once, whatever the rows say of each other.
+//   - A link that it inferred is told from one that the recorder knew.
+//   - The same rows give the same tree.
+//
+// It imports view/index for the rows, recording and the standard library.
+package trace
+
+import (
+	"cmp"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/view/index"
+)
+
+// Link says how it is known what caused a call.
+type Link string
+
+// Links.
+const (
+	// Root: nothing in the recording caused it.
+	Root Link = ""
+	// Recorded: the recorder knew, by a header that the application passed on.
+	Recorded Link = "recorded"
+	// Inferred: it is the innermost request that the pod was serving at that time.
+	Inferred Link = "inferred"
+)
+
+// Span is one call: the record of the caller, of the callee, or of both. At least one is set.
+type Span struct {
+	// Caller is the outbound record of the call, and Callee the inbound one; nil where
+	// that side was not recorded.
+	Caller, Callee *index.Row
+	// Link says how the parent is known, and Depth how many spans are above this one.
+	Link  Link
+	Depth int
+	// Start is the time from the beginning of the trace. Where a caller's and a callee's clock
+	// disagree, the callee's times are moved into the caller's, and Skew says by how much.
+	Start, Skew time.Duration
+	// CalleeStart is Start for the callee's record.
+	CalleeStart time.Duration
+
+	parent   *Span
+	children []*Span
+}
+
+// Row is the record that stands for the span: the caller's, which includes the network,
+// unless only the callee was recorded.
+func (s *Span) Row() *index.Row { return cmp.Or(s.Caller, s.Callee) }
+
+// Failed tells whether either side saw the call fail.
+func (s *Span) Failed() bool {
+	return s.Caller != nil && s.Caller.Failed || s.Callee != nil && s.Callee.Failed
+}
+
+// Trace is a tree of spans.
+type Trace struct {
+	// Spans are in the order in which they are shown: each before those that it caused, and
+	// those by their starts.
+	Spans []*Span
+	// Begin is the start of the earliest span, and Length the time from there to the last end.
+	Begin  time.Time
+	Length time.Duration
+	// Pods is how many pods recorded a part of it.
+	Pods int
+}
+
+// slack is how far two clocks may disagree for their records to be taken for one call. Hosts
+// that keep time by NTP differ by milliseconds.
+const slack = 2 * time.Second
+
+// Build puts rows together, which [index.Index.Trace] returns.
+func Build(rows []index.Row) *Trace {
+	all := slices.Clone(rows)
+	slices.SortFunc(all, func(a, b index.Row) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
+	b := builder{inbound: map[recording.UUID]*Span{}, served: map[pod][]*Span{}}
+	for i := range all {
+		if r := &all[i]; r.Direction == recording.Out {
+			b.spans = append(b.spans, &Span{Caller: r})
+		}
+	}
+	for i := range all {
+		if r := &all[i]; r.Direction != recording.Out {
+			b.callee(r)
+		}
+	}
+	b.link()
+	return b.trace(all)
+}
+
+// pod is where a row was recorded.
+type pod struct{ cluster, namespace, name string }
+
+func podOf(r *index.Row) pod { return pod{r.Cluster, r.Namespace, cmp.Or(r.Pod, r.Workload)} }
+
+type builder struct {
+	spans   []*Span
+	inbound map[recording.UUID]*Span // by the callee's UUID
+	served  map[pod][]*Span          // that have a callee, by its pod, in the order of start
+}
+
+// callee enters an inbound record: into the span of the caller, if there is one that it
+// belongs to, else into a span of its own.
+func (b *builder) callee(r *index.Row) {
+	var best *Span
+	var distance time.Duration
+	for _, s := range b.spans {
+		if s.Caller == nil || s.Callee != nil || !sameCall(s.Caller, r) {
+			continue
+		}
+		// The callee's time is in the middle of the caller's when the network takes
+		// as long both ways.
+		d := (middle(s.Caller).Sub(middle(r))).Abs()
+		if best == nil || d < distance {
+			best, distance = s, d
+		}
+	}
+	if best == nil {
+		best = &Span{}
+		b.spans = append(b.spans, best)
+	}
+	best.Callee = r
+	if _, twice := b.inbound[r.UUID]; !twice {
+		b.inbound[r.UUID] = best
+	}
+	b.served[podOf(r)] = append(b.served[podOf(r)], best)
+}
+
+func middle(r *index.Row) time.Time { return r.Start.Add(r.Duration / 2) }
+
+// sameCall tells whether two records may be of one call, as its two sides saw it.
+func sameCall(out, in *index.Row) bool {
+	if out.Method != in.Method || target(out.Path) != target(in.Path) || out.UUID == in.UUID || podOf(out) == podOf(in) && out.Pod != "" {
+		return false
+	}
+	if out.Trace != "" && in.Trace != "" && !related(out.Trace, in.Trace) {
+		return false
+	}
+	if in.Duration > out.Duration+slack {
+		return false
+	}
+	return in.Start.After(out.Start.Add(-slack)) && in.Start.Before(out.Start.Add(out.Duration+slack))
+}
+
+// related tells whether two IDs are of one trace: a hop may write 64 of 128 bits, and Envoy
+// keeps a sampling decision in one digit of a request's ID.
+func related(a, b string) bool {
+	if len(a) != len(b) {
+		return strings.HasSuffix(a, b) || strings.HasSuffix(b, a)
+	}
+	const decision = 14
+	return a == b || len(a) == 36 && a[:decision] == b[:decision] && a[decision+1:] == b[decision+1:]
+}
+
+// target is the path and the query of a request target, which a client of a proxy sends as
+// a whole URL.
+func target(uri string) string {
+	if strings.HasPrefix(uri, "/") {
+		return uri
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.Host == "" {
+		return uri
+	}
+	return cmp.Or(u.RequestURI(), "/")
+}
+
+// link finds the parents of all spans that have a caller.
+func (b *builder) link() {
+	for _, s := range b.spans {
+		if s.Caller == nil {
+			continue
+		}
+		parent, how := b.inbound[s.Caller.Parent], Recorded
+		if s.Caller.Parent == (recording.UUID{}) || parent == nil {
+			parent, how = b.serving(s.Caller), Inferred
+		}
+		if parent == nil || parent.isBelow(s) {
+			continue
+		}
+		s.parent, s.Link = parent, how
+		parent.children = append(parent.children, s)
+	}
+}
+
+// serving returns the innermost span that the pod of an outbound record was serving when it
+// began: the last one that started before it and had not ended.
+func (b *builder) serving(out *index.Row) *Span {
+	served := b.served[podOf(out)]
+	for _, s := range slices.Backward(served) {
+		in := s.Callee
+		if !in.Start.After(out.Start) && !in.Start.Add(in.Duration).Before(out.Start) {
+			return s
+		}
+	}
+	return nil
+}
+
+// isBelow tells whether s is t, or was caused by it.
+func (s *Span) isBelow(t *Span) bool {
+	for ; s != nil; s = s.parent {
+		if s == t {
+			return true
+		}
+	}
+	return false
+}
+
+// trace lays the spans out in time and in order.
+func (b *builder) trace(rows []index.Row) *Trace {
+	t := &Trace{}
+	pods := map[pod]bool{}
+	for i := range rows {
+		pods[podOf(&rows[i])] = true
+	}
+	t.Pods = len(pods)
+	var roots []*Span
+	for _, s := range b.spans {
+		if s.parent == nil {
+			roots = append(roots, s)
+		}
+	}
+	if len(roots) == 0 {
+		return t
+	}
+	// Everything is placed on the clock of its root's pod first, and counted from the earliest
+	// start then.
+	base := roots[0].Row().Start
+	type placed struct {
+		span *Span
+		skew time.Duration // of the clock of the span's row
+	}
+	order := func(a, b placed) int {
+		x, y := a.span.Row(), b.span.Row()
+		return cmp.Or(x.Start.Compare(y.Start), cmp.Compare(x.ID, y.ID))
+	}
+	var stack []placed
+	push := func(spans []*Span, skew time.Duration) {
+		next := make([]placed, len(spans))
+		for i, s := range spans {
+			next[i] = placed{s, skew}
+		}
+		slices.SortFunc(next, order)
+		slices.Reverse(next)
+		stack = append(stack, next...)
+	}
+	push(roots, 0)
+	var first, last time.Duration
+	for len(stack) > 0 {
+		p := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		s := p.span
+		if s.parent != nil {
+			s.Depth = s.parent.Depth + 1
+		}
+		s.Start = s.Row().Start.Sub(base) + p.skew
+		inner := p.skew
+		if s.Callee != nil {
+			s.CalleeStart = s.Callee.Start.Sub(base) + p.skew
+			if s.Caller != nil {
+				s.Skew = fit(s.Start, s.Caller.Duration, s.CalleeStart, s.Callee.Duration)
+				s.CalleeStart += s.Skew
+				inner += s.Skew
+			}
+		}
+		t.Spans = append(t.Spans, s)
+		first = min(first, s.Start)
+		last = max(last, s.Start+s.Row().Duration)
+		push(s.children, inner)
+	}
+	for _, s := range t.Spans {
+		s.Start -= first
+		s.CalleeStart -= first
+	}
+	t.Begin, t.Length = base.Add(first), last-first
+	return t
+}
+
+// fit returns by how much the inner interval has to move to lie within the outer one, 0 if it
+// does; one that moves goes to the middle.
+func fit(outer, long, inner, short time.Duration) time.Duration {
+	if inner >= outer && inner+short <= outer+long {
+		return 0
+	}
+	return outer + (long-short)/2 - inner
+}
