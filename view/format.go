@@ -15,6 +15,7 @@ var functions = template.FuncMap{
 	"visible":  show.Clean,
 	"short":    short,
 	"duration": duration,
+	"rate":     rate,
 	"size":     size,
 	"number":   number[int64],
 	"count":    number[int],
@@ -68,6 +69,14 @@ func size(n int64) string {
 		v /= 1000
 	}
 	return digits(v) + " PB"
+}
+
+// rate writes a number per second with three digits.
+func rate(v float64) string {
+	if v < 0.01 && v > 0 {
+		return "<0.01"
+	}
+	return digits(max(0, v))
 }
 
 // digits writes a number that is not negative with three digits, and no zeros behind the point.

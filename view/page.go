@@ -7,11 +7,15 @@ import (
 	"html/template"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 )
 
 //go:embed *.html style.css app.js icon.svg
 var files embed.FS
+
+// shared are the templates that all pages use, the first one being that of a page.
+var shared = []string{"layout.html", "parts.html"}
 
 // pages are the templates of all pages, by their file's name.
 type pages map[string]*template.Template
@@ -23,8 +27,8 @@ func parsePages() (pages, error) {
 	}
 	p := pages{}
 	for _, f := range all {
-		if name := f.Name(); path.Ext(name) == ".html" && name != "layout.html" {
-			if p[name], err = template.New("layout.html").Funcs(functions).ParseFS(files, "layout.html", name); err != nil {
+		if name := f.Name(); path.Ext(name) == ".html" && !slices.Contains(shared, name) {
+			if p[name], err = template.New(shared[0]).Funcs(functions).ParseFS(files, append(shared, name)...); err != nil {
 				return nil, fmt.Errorf("template %s: %w", name, err)
 			}
 		}

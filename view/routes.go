@@ -28,6 +28,8 @@ type route struct {
 // tabs are the pages of a recording that the navigation leads to, in order.
 var tabs = []struct{ Name, Page string }{
 	{"Exchanges", ""},
+	{"Calls", "calls"},
+	{"Endpoints", "endpoints"},
 }
 
 // routes lists all pages.
@@ -37,6 +39,10 @@ func (s *Server) routes() []route {
 		{pattern: "/{$}", handle: s.start},
 		{pattern: "/static/{file}", handle: s.static},
 		{kinds: recordings, pattern: "/{$}", tab: "Exchanges", handle: s.list},
+		{kinds: recordings, pattern: "/trace/{id}", handle: s.waterfall},
+		{kinds: recordings, pattern: "/calls", tab: "Calls", handle: s.calls},
+		{kinds: recordings, pattern: "/endpoints", tab: "Endpoints", handle: s.endpoints},
+		{pattern: "/compare/{a}/{b}", handle: s.compare},
 	}
 }
 

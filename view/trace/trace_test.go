@@ -158,4 +158,3 @@ func TestEveryRowIsInTheTreeOnce(t *testing.T) {
 		}
 	}
 }
-

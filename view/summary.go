@@ -1,0 +1,178 @@
+package view
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/view/index"
+)
+
+// maxSums is how many rows a table of sums shows.
+const maxSums = 1000
+
+// summary is what summary.html shows: figures of groups of exchanges.
+type summary struct {
+	Item     *item
+	Title    string
+	About    string // a sentence on what a row is
+	Chips    []chip
+	Clear    string
+	Names    []string // of what a group has in common
+	Headings []heading
+	Sums     []sum
+	More     int // sums that are not shown
+}
+
+// sum is a group of exchanges.
+type sum struct {
+	Names []string // what its exchanges have in common, as summary.Names
+	URL   string   // leads to the exchanges
+	index.Figures
+	Busiest float64 // its part of the group with the most exchanges, from 0 to 100
+}
+
+// FailedPercent is how many of a hundred exchanges failed.
+func (s *sum) FailedPercent() float64 { return percent(s.Failed, s.Count) }
+
+func percent(part, all int64) float64 {
+	if all == 0 {
+		return 0
+	}
+	return 100 * float64(part) / float64(all)
+}
+
+// figure is a column of figures.
+type figure struct {
+	Name, Label string
+	compare     func(a, b *index.Figures) int
+}
+
+// figures are the columns; the largest come first. The first one is the default order.
+var figures = []figure{
+	{"count", "Exchanges", func(a, b *index.Figures) int { return cmp.Compare(b.Count, a.Count) }},
+	{"rate", "Per second", func(a, b *index.Figures) int { return cmp.Compare(b.PerSecond, a.PerSecond) }},
+	{"failed", "Failed", func(a, b *index.Figures) int {
+		return cmp.Or(cmp.Compare(percent(b.Failed, b.Count), percent(a.Failed, a.Count)), cmp.Compare(b.Failed, a.Failed))
+	}},
+	{"p50", "Median", func(a, b *index.Figures) int { return cmp.Compare(b.P50, a.P50) }},
+	{"p95", "95th", func(a, b *index.Figures) int { return cmp.Compare(b.P95, a.P95) }},
+	{"p99", "99th", func(a, b *index.Figures) int { return cmp.Compare(b.P99, a.P99) }},
+	{"max", "Longest", func(a, b *index.Figures) int { return cmp.Compare(b.Max, a.Max) }},
+}
+
+// calls shows who calls whom.
+func (s *Server) calls(w http.ResponseWriter, r *http.Request, it *item) error {
+	data := summary{Item: it, Title: "Who calls whom", Names: []string{"From", "To", "Protocol"},
+		About: "A row is a pair of workloads. A call that both sides recorded counts once, as its caller saw it."}
+	return s.summary(w, r, "calls", data, func(f index.Filter) ([]sum, error) {
+		all, err := it.index.Calls(r.Context(), f)
+		if err != nil {
+			return nil, err
+		}
+		sums := make([]sum, len(all))
+		for i, c := range all {
+			sums[i] = sum{Names: []string{c.From, c.To, c.Protocol}, URL: it.Exchanges(c.Filter), Figures: c.Figures}
+		}
+		return sums, nil
+	})
+}
+
+// endpoints shows what was asked of each endpoint.
+func (s *Server) endpoints(w http.ResponseWriter, r *http.Request, it *item) error {
+	data := summary{Item: it, Title: "Endpoints", Names: []string{"Workload", "Direction", "Host", "Endpoint"},
+		About: "A row is an endpoint: a method and a path, in which segments that vary are masked."}
+	return s.summary(w, r, "endpoints", data, func(f index.Filter) ([]sum, error) {
+		all, err := it.index.Endpoints(r.Context(), f)
+		if err != nil {
+			return nil, err
+		}
+		sums := make([]sum, len(all))
+		for i, e := range all {
+			sums[i] = sum{Names: []string{e.Workload, directionName(e.Direction), e.Host, e.Endpoint}, URL: it.Exchanges(endpointFilter(f, e)), Figures: e.Figures}
+		}
+		return sums, nil
+	})
+}
+
+func directionName(d string) string {
+	switch d {
+	case recording.In:
+		return "in"
+	case recording.Out:
+		return "out"
+	}
+	return d
+}
+
+// endpointFilter selects the exchanges of an endpoint, among those that f selects.
+func endpointFilter(f index.Filter, e index.Endpoint) index.Filter {
+	f.Direction, f.Workload, f.Endpoint = e.Direction, e.Workload, e.Endpoint
+	f.Host = cmp.Or(e.Host, f.Host)
+	return f
+}
+
+// summary answers with a table of sums, which sumUp makes of those exchanges that a filter
+// selects.
+func (s *Server) summary(w http.ResponseWriter, r *http.Request, page string, data summary, sumUp func(index.Filter) ([]sum, error)) error {
+	it, q := data.Item, r.URL.Query()
+	f, by, err := summed(q)
+	if err != nil {
+		return err
+	}
+	if data.Sums, err = sumUp(f); err != nil {
+		return err
+	}
+	slices.SortStableFunc(data.Sums, func(a, b sum) int {
+		return cmp.Or(by.compare(&a.Figures, &b.Figures), slices.Compare(a.Names, b.Names))
+	})
+	if n := len(data.Sums); n > maxSums {
+		data.Sums, data.More = data.Sums[:maxSums], n-maxSums
+	}
+	kept := url.Values{}
+	if by.Name != figures[0].Name {
+		kept.Set("sort", by.Name)
+	}
+	data.Chips, data.Clear = chips(it.URL(page), f, kept), withQuery(it.URL(page), kept)
+	data.Headings = figureHeadings(it.URL(page), f, by)
+	return s.render(w, r, "summary.html", data)
+}
+
+// summed reads a filter and an order of sums out of a query.
+func summed(q url.Values) (f index.Filter, by figure, err error) {
+	f, wrong := parseFilter(q)
+	for name, why := range wrong {
+		return f, by, badRequest("%s: found %.200q; %s", name, q.Get(name), why)
+	}
+	name := q.Get("sort")
+	if name == "" {
+		return f, figures[0], nil
+	}
+	var names []string
+	for _, one := range figures {
+		if one.Name == name {
+			return f, one, nil
+		}
+		names = append(names, one.Name)
+	}
+	return f, by, badRequest("sort: found %.200q; want %s", name, strings.Join(names, ", "))
+}
+
+// figureHeadings are the heads of the columns of figures.
+func figureHeadings(page string, f index.Filter, by figure) (all []heading) {
+	for _, one := range figures {
+		q := filterQuery(f)
+		if one.Name != figures[0].Name {
+			q.Set("sort", one.Name)
+		}
+		h := heading{Label: one.Label, Class: "num", URL: withQuery(page, q), Says: "sort, the largest first"}
+		if one.Name == by.Name {
+			h.Sorted = "descending"
+		}
+		all = append(all, h)
+	}
+	return all
+}

@@ -1,0 +1,134 @@
+package view_test
+
+import (
+	"flag"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/html"
+	"golang.org/x/tools/txtar"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/view/viewtest"
+)
+
+var update = flag.Bool("update", false, "write what tests compare with")
+
+// table returns the cells of the body of a page's table, a row a line, once the page is ready.
+func table(t *testing.T, address, path string) string {
+	t.Helper()
+	var page string
+	for ready := false; !ready; {
+		res, err := http.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page = string(body); !strings.Contains(page, "<progress") {
+			if ready = true; res.StatusCode != http.StatusOK {
+				t.Fatalf("%s: %s\n%s", path, res.Status, page)
+			}
+		}
+	}
+	root, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for row := range root.Descendants() {
+		if row.Type != html.ElementNode || row.Data != "tr" || row.Parent.Data != "tbody" {
+			continue
+		}
+		var cells []string
+		for cell := range row.ChildNodes() {
+			if cell.Type == html.ElementNode {
+				cells = append(cells, shown(cell))
+			}
+		}
+		b.WriteString(strings.Join(cells, " | ") + "\n")
+	}
+	return b.String()
+}
+
+// shown is the text of a cell as it is seen, without what only screen readers get.
+func shown(n *html.Node) string {
+	if n.Type == html.TextNode {
+		return n.Data
+	}
+	for _, a := range n.Attr {
+		if a.Key == "class" && a.Val == "hidden" {
+			return ""
+		}
+	}
+	var b strings.Builder
+	for c := range n.ChildNodes() {
+		b.WriteString(shown(c))
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// visits are a few of the shop's, without its conversations.
+func visits(n int) (all []*recording.Exchange) {
+	for _, e := range viewtest.Shop(n) {
+		if e.Service != "chat" && e.Service != "orders" && e.Location != "/events" {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// TestPagesThatSumUp compares the tables of pages with those in testdata/tables.txtar, which
+// -update writes.
+func TestPagesThatSumUp(t *testing.T) {
+	slower := visits(2)
+	for _, e := range slower {
+		if e.Service == "cart" {
+			e.Duration *= 2
+		}
+	}
+	address := serve(t, viewtest.Item(t, "a", visits(3)), viewtest.Item(t, "b", slower))
+	const file = "testdata/tables.txtar"
+	want, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range want.Files { // a file's name is the page that it shows
+		got := table(t, address, f.Name)
+		if *update {
+			want.Files[i].Data = []byte(got)
+		} else if diff := cmp.Diff(string(f.Data), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", f.Name, diff)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(file, txtar.Format(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPagesThatSumUpRefuse(t *testing.T) {
+	address := serve(t, viewtest.Item(t, "a", visits(1)))
+	table(t, address, "/1/") // it is ready
+	for path, want := range map[string]int{
+		"/1/trace/99": http.StatusNotFound, "/1/trace/x": http.StatusNotFound, "/compare/1/2": http.StatusNotFound, "/compare/0/1": http.StatusNotFound,
+		"/1/calls?sort=x": http.StatusBadRequest, "/1/endpoints?status=x": http.StatusBadRequest, "/compare/1/1?from=x": http.StatusBadRequest,
+	} {
+		res, err := http.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s: %s, want %d", path, res.Status, want)
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package view
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/tapedeck/tapedeck/view/index"
+	"github.com/tapedeck/tapedeck/view/trace"
+)
+
+// Bounds of a waterfall.
+const (
+	maxSpans   = 2000
+	maxIndent  = 12  // steps; deeper calls are not moved further
+	chartWidth = 1e4 // units of a bar's drawing
+	ticks      = 4
+)
+
+// waterfall is what waterfall.html shows.
+type waterfall struct {
+	Item  *item
+	Trace *trace.Trace
+	Spans []spanRow
+	More  int // spans that are not shown
+	Ticks []tick
+	// Root is what the request was, Width that of the drawings.
+	Root  *index.Row
+	Width int
+	// Moved tells that times of a pod were moved, and Inferred that links were.
+	Moved, Inferred bool
+}
+
+// spanRow is a span, and its drawing.
+type spanRow struct {
+	*trace.Span
+	Row    *index.Row
+	Indent int
+	Here   bool // it is the one that was asked for
+	// URL leads to the caller's record, CalleeURL to the callee's; "" where there is none.
+	URL, CalleeURL   string
+	Who              string // pod that called, or that served
+	Bar, CalleeBar   bar
+	HasBoth, HasSkew bool
+}
+
+// bar is a part of a drawing.
+type bar struct{ X, Width int }
+
+// tick is a time on the axis.
+type tick struct {
+	At time.Duration
+	X  int
+}
+
+// waterfall shows the exchanges that belong to one request, in several pods.
+func (s *Server) waterfall(w http.ResponseWriter, r *http.Request, it *item) error {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return notFound("there is no exchange %q", r.PathValue("id"))
+	}
+	rows, err := it.index.Trace(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	t := trace.Build(rows)
+	data := waterfall{Item: it, Trace: t, Width: chartWidth}
+	place := func(at, long time.Duration) bar {
+		if t.Length <= 0 {
+			return bar{0, chartWidth}
+		}
+		x := int(float64(at) / float64(t.Length) * chartWidth)
+		x = min(x, chartWidth-20)
+		return bar{x, max(20, min(chartWidth-x, int(float64(long)/float64(t.Length)*chartWidth)))}
+	}
+	for _, span := range t.Spans {
+		here := span.Caller != nil && span.Caller.ID == id || span.Callee != nil && span.Callee.ID == id
+		if len(data.Spans) >= maxSpans && !here {
+			data.More++
+			continue
+		}
+		row := spanRow{Span: span, Row: span.Row(), Indent: min(span.Depth, maxIndent), Here: here, HasBoth: span.Caller != nil && span.Callee != nil}
+		row.Bar = place(span.Start, row.Row.Duration)
+		if span.Caller != nil {
+			row.URL, row.Who = it.Exchange(span.Caller.ID), nameOf(span.Caller)
+		}
+		if span.Callee != nil {
+			row.CalleeURL = it.Exchange(span.Callee.ID)
+			row.CalleeBar = place(span.CalleeStart, span.Callee.Duration)
+		}
+		row.HasSkew = span.Skew != 0
+		data.Moved = data.Moved || row.HasSkew
+		data.Inferred = data.Inferred || span.Link == trace.Inferred
+		data.Spans = append(data.Spans, row)
+	}
+	if len(data.Spans) > 0 {
+		data.Root = data.Spans[0].Row
+	}
+	for i := range ticks + 1 {
+		data.Ticks = append(data.Ticks, tick{t.Length * time.Duration(i) / ticks, chartWidth * i / ticks})
+	}
+	return s.render(w, r, "waterfall.html", data)
+}
+
+// nameOf is what a workload is called, with its namespace.
+func nameOf(r *index.Row) string {
+	switch {
+	case r.Workload == "":
+		return r.Pod
+	case r.Namespace == "":
+		return r.Workload
+	}
+	return r.Namespace + "/" + r.Workload
+}
