@@ -116,8 +116,9 @@ func TestScriptLeavesOut(t *testing.T) {
 		said string
 	}{
 		"a binary body":                 {post("a", "/", "a\x00b"), "a binary body"},
-		"a body with an escape":         {post("a", "/", "\x1b[2K"), "signs that hide others"},
-		"a body that turns around":      {post("a", "/", "\u202eabc"), "signs that hide others"},
+		"a body with an escape":         {post("a", "/", "\x1b[2K"), "a binary body"},
+		"a body that is no UTF-8":       {post("a", "/", "\xffabc"), "a binary body"},
+		"a field that turns around":     {post("a", "/", "", recording.Header{Name: "A", Value: "\u202eabc"}), "can't show"},
 		"a long body":                   {post("a", "/", strings.Repeat("a", 200<<10)), "a command holds"},
 		"a field with an escape":        {post("a", "/", "", recording.Header{Name: "A", Value: "\x1b"}), "can't show"},
 		"a field that smuggles another": {post("a", "/", "", recording.Header{Name: "A", Value: "b\r\nc: d"}), "can't have"},

@@ -5,19 +5,27 @@
 //   - The command sends the request as it was recorded, or a loss says what it doesn't send.
 //   - The command does what it shows, whatever is in the recording. Each word is quoted. curl finds
 //     none of its own signs in it: no file's name, no pattern of URLs, no option. It reads no
-//     configuration beside the command. No sign hides others or steers a terminal.
+//     configuration beside the command.
+//   - Nothing is lost when the command is copied from a page to a terminal: all of it is visible, and
+//     tabs, carriage returns and the like are written as escapes.
 //
-// It imports recording, convert/internal/web and the standard library.
+// Proxies that the environment names still count.
+//
+// It imports recording, recording/show, convert/internal/web and the standard library.
 package curl
 
 import (
 	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/tapedeck/tapedeck/convert/internal/web"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/show"
 )
 
 // maxArgument is how long a body may be in a command: Linux takes 128 KiB for an argument.
@@ -25,6 +33,7 @@ const maxArgument = 100 << 10
 
 // Command is a call of curl.
 type Command struct {
+	input   string     // what curl is piped, as printf's %b reads it; "" for nothing
 	options [][]string // each with its value
 }
 
@@ -39,54 +48,158 @@ func New(e *recording.Exchange) (*Command, recording.LossList, error) {
 	left := func(why string) (*Command, recording.LossList, error) {
 		return nil, nil, &recording.LeftOutError{Where: e.UUID.String(), What: why}
 	}
+	_, user, host, target, _ := web.SplitURL(q.URL)
 	switch {
 	case len(q.Body) > maxArgument:
 		return left(fmt.Sprintf("a body of %d bytes; a command holds %d", len(q.Body), maxArgument))
-	case !isPlain(string(q.Body), "\t\r\n"):
-		return left("a binary body, or one with signs that hide others, which a command can't show")
-	case !isPlain(q.URL, ""):
+	case isBinary(string(q.Body)):
+		return left("a binary body, which a command can't show")
+	case !isVisible(q.URL):
 		return left("a URL with signs that hide others")
+	case user != "":
+		return left("a URL with a user's name, of which curl makes a field")
 	}
 	c := new(Command)
 	c.add("--globoff")
 	c.add("--path-as-is")
 	c.add("--proto", "=http,https")
+	if option := versionOption(e); option != "" {
+		c.add(option)
+	}
 	if q.Method == "HEAD" {
 		c.add("--head")
 	} else {
 		c.add("--request", q.Method)
 	}
 	for _, h := range q.Headers {
-		if !isPlain(h.Value, "\t") {
+		value := strings.TrimSpace(h.Value)
+		if strings.Contains(value, "\t") {
+			losses.Add("request.headers", "a tab is sent as a space")
+			value = strings.ReplaceAll(value, "\t", " ")
+		}
+		if !isVisible(value) {
 			losses.Add("request.headers", "one with signs that a command can't show, not kept")
 			continue
 		}
-		if value := strings.TrimSpace(h.Value); value == "" {
+		if value == "" {
 			c.add("--header", h.Name+";") // curl's sign for an empty field
 		} else {
 			c.add("--header", h.Name+": "+value)
 		}
 	}
-	if len(q.Body) > 0 {
-		c.add("--data-raw", string(q.Body))
-		if q.Headers.Get("Content-Type") == "" { // or else curl says that it is a form
-			c.add("--header", "Content-Type:")
+	if !keepsHost(q.URL, host) && q.Headers.Get("Host") == "" {
+		c.add("--header", "Host: "+host)
+	}
+	for _, name := range []string{"Accept", "User-Agent"} { // which curl adds
+		if q.Headers.Get(name) == "" {
+			c.add("--header", name+":")
 		}
 	}
-	c.add("--url", q.URL)
+	c.body(e, q, &losses)
+	url := q.URL
+	if raw := target; e.HTTP.Req.URI == "*" || !keepsTarget(q.URL) {
+		if whole := e.HTTP.Req.URI; whole == "*" || strings.HasPrefix(whole, "/") {
+			raw = whole
+		}
+		c.add("--request-target", raw)
+		scheme, _, _ := strings.Cut(q.URL, "://")
+		url = scheme + "://" + host + "/"
+	}
+	c.add("--url", url)
 	return c, losses, nil
+}
+
+// body adds the options for the body.
+func (c *Command) body(e *recording.Exchange, q web.Request, losses *recording.LossList) {
+	text := string(q.Body)
+	switch {
+	case text == "" && e.Request().Headers.Get("Content-Length") != "0":
+		return
+	case q.Method == "HEAD":
+		if text != "" {
+			losses.Add("request.body", "curl sends none with HEAD")
+		}
+		return
+	case !isVisible(strings.ReplaceAll(text, "\n", "")):
+		c.input = escape(text)
+		c.add("--data-binary", "@-")
+	default:
+		c.add("--data-raw", text)
+	}
+	if q.Headers.Get("Content-Type") == "" { // or else curl says that it is a form
+		c.add("--header", "Content-Type:")
+	}
+}
+
+// versionOption has curl speak the recorded version of HTTP where it might take another one.
+func versionOption(e *recording.Exchange) string {
+	tls := strings.HasPrefix(web.URL(e), "https://")
+	switch version := e.HTTP.Req.Version; {
+	case version == "1.0":
+		return "--http1.0"
+	case version == "1.1" && tls:
+		return "--http1.1"
+	case strings.HasPrefix(version, "2") && tls:
+		return "--http2"
+	case strings.HasPrefix(version, "2"):
+		return "--http2-prior-knowledge"
+	}
+	return ""
+}
+
+// plainURL is a URL of which curl sends the target as it is.
+var plainURL = regexp.MustCompile("^[A-Za-z0-9:/?\\[\\]@!$&'()*+,;=._~%{}|^`\"\\\\<>-]*$")
+
+func keepsTarget(url string) bool { return plainURL.MatchString(url) }
+
+// plainHost is a host that curl takes for a name.
+var plainHost = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
+
+// keepsHost tells whether curl sends the host of a URL as it is. It leaves out a port that is the
+// scheme's, and writes addresses in their usual form.
+func keepsHost(url, host string) bool {
+	if name, port, ok := cutPort(host); ok {
+		standard := map[bool]string{false: "80", true: "443"}[strings.HasPrefix(url, "https:")]
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || port == standard || strconv.FormatUint(n, 10) != port {
+			return false
+		}
+		host = name
+	}
+	if bare, ok := strings.CutPrefix(host, "["); ok {
+		a, err := netip.ParseAddr(strings.TrimSuffix(bare, "]"))
+		return err == nil && a.Is6() && "["+a.String()+"]" == host
+	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if last != "" && '0' <= last[0] && last[0] <= '9' { // an address, perhaps in hexadecimal
+		a, err := netip.ParseAddr(host)
+		return err == nil && a.String() == host
+	}
+	return plainHost.MatchString(host)
+}
+
+// cutPort cuts the port from a host.
+func cutPort(host string) (name, port string, ok bool) {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 || strings.HasSuffix(host, "]") {
+		return host, "", false
+	}
+	return host[:i], host[i+1:], true
 }
 
 func (c *Command) add(option ...string) { c.options = append(c.options, option) }
 
 // Line returns the command in one line, unless a body has several.
-func (c *Command) Line() string { return c.join(" ") }
+func (c *Command) Line() string { return c.join(" ", " ") }
 
 // Lines returns the command with one option a line.
-func (c *Command) Lines() string { return c.join(" \\\n  ") }
+func (c *Command) Lines() string { return c.join("\n", " \\\n  ") }
 
-func (c *Command) join(separator string) string {
+func (c *Command) join(behindPipe, separator string) string {
 	var b strings.Builder
+	if c.input != "" {
+		b.WriteString("printf %b " + quote(c.input) + " |" + behindPipe)
+	}
 	b.WriteString("curl --disable") // first, or else it does not count
 	for _, option := range c.options {
 		b.WriteString(separator)
@@ -100,15 +213,34 @@ func (c *Command) join(separator string) string {
 	return b.String()
 }
 
-// isPlain tells whether a text shows what it is: it is UTF-8, and nothing in it controls a
-// terminal or the order in which text is shown.
-func isPlain(text, allowed string) bool {
-	if !utf8.ValidString(text) {
-		return false
+// isBinary tells of a body whether it is no text.
+func isBinary(text string) bool {
+	return !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\t' && r != '\r' && r != '\n' })
+}
+
+// isVisible tells whether a text shows what it is, in one line.
+func isVisible(text string) bool { return show.Clean(text) == text }
+
+// escape writes a text as printf's %b reads it. What is not visible becomes octal digits.
+func escape(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch s := string(r); {
+		case r == '\\':
+			b.WriteString(`\\`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r == '\n' || isVisible(s):
+			b.WriteString(s)
+		default:
+			for i := range len(s) {
+				fmt.Fprintf(&b, `\0%03o`, s[i])
+			}
+		}
 	}
-	return !strings.ContainsFunc(text, func(r rune) bool {
-		return !strings.ContainsRune(allowed, r) && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029')
-	})
+	return b.String()
 }
 
 // quote has a shell take a text as one word, as it is.
