@@ -17,16 +17,9 @@ func (p *parser) bodies() {
 	e := p.e
 	e.HTTP.Req.Body = p.body("request.postData", p.req.text, p.req.encoding)
 	e.HTTP.Res.Body = p.body("response.content", p.res.text, p.res.encoding)
-	if p.req.text == nil {
-		p.form()
-	}
-	for _, o := range p.req.post {
-		switch {
-		case o.Name == "params" && (p.req.text != nil || string(o.Value) == "[]"), string(o.Value) == `""`:
-		case o.Name == "params" && len(e.HTTP.Req.Body) > 0:
-		default:
-			p.losses.Add("request.postData."+o.Name, "not kept")
-		}
+	p.params()
+	if p.own == nil && len(e.HTTP.Req.Body) == 0 {
+		p.missing()
 	}
 	if p.res.text == nil && p.res.size > 0 && e.HTTP.Res.StatusCode > 0 && e.Response().Framing() != recording.FramingNone {
 		p.losses.Add("response.content.text", fmt.Sprintf("a body of %.0f bytes is not in the file", p.res.size))

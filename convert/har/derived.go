@@ -31,7 +31,7 @@ func (p *parser) derived() {
 			p.losses.Add("response.cookies", "has one that no field Set-Cookie sets, not kept")
 		}
 	}
-	_, query, _ := strings.Cut(e.HTTP.Req.URI, "?")
+	_, query, _ := strings.Cut(p.req.url, "?")
 	if n := len(queryOf(query)); len(p.req.query) > n {
 		p.losses.Add("request.queryString", "has more than the URL, not kept")
 	}
@@ -55,11 +55,9 @@ func requestCookies(h recording.Headers) (all recording.Headers) {
 // responseCookies are the names and values of those that a server set.
 func responseCookies(h recording.Headers) (all recording.Headers) {
 	for line := range h.Values("Set-Cookie") {
-		for line := range strings.SplitSeq(line, "\n") { // as Chromium joins several
-			first, _, _ := strings.Cut(line, ";")
-			name, value, _ := strings.Cut(strings.TrimSpace(first), "=")
-			all = append(all, recording.Header{Name: name, Value: value})
-		}
+		first, _, _ := strings.Cut(line, ";")
+		name, value, _ := strings.Cut(strings.TrimSpace(first), "=")
+		all = append(all, recording.Header{Name: name, Value: value})
 	}
 	return all
 }

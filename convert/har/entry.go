@@ -69,10 +69,15 @@ func (p *parser) entry(raw []byte, n int) error {
 		return errors.New("no member request: want an entry of a HAR")
 	}
 	p.kept = kept
+	if p.own == nil {
+		e.HTTP.Req.Headers, e.HTTP.Res.Headers = splitLines(e.HTTP.Req.Headers), splitLines(e.HTTP.Res.Headers)
+	}
 	for _, m := range kept {
 		switch m.Name {
 		case "time":
-			_ = p.number("time", &p.time)(m.Value)
+			if string(m.Value) != "null" {
+				_ = p.number("time", &p.time)(m.Value)
+			}
 		case "timings":
 			_ = recording.EachMember(m.Value, recording.MaxMembers, func(name string, raw []byte) error {
 				if name[:min(len(name), 1)] == "_" || name == "comment" {
@@ -85,14 +90,12 @@ func (p *parser) entry(raw []byte, n int) error {
 			})
 		}
 	}
-	ts, err := time.Parse(time.RFC3339Nano, started)
-	if year := ts.UTC().Year(); err != nil || year < 1 || year > 9999 {
-		return fmt.Errorf("startedDateTime is %.60q, want a time such as 2026-11-22T20:15:00.123Z", started)
+	scheme, userinfo, host, target, err := p.address(n)
+	if err != nil {
+		return err
 	}
-	e.TS = ts.UTC()
-	scheme, userinfo, host, target, ok := web.SplitURL(p.req.url)
-	if !ok {
-		return fmt.Errorf("request.url is %.60q, want a whole URL", p.req.url)
+	if e.TS, err = p.start(started); err != nil {
+		return err
 	}
 	if userinfo != "" {
 		p.losses.Add("request.url", "user and password are not kept")
@@ -109,9 +112,7 @@ func (p *parser) entry(raw []byte, n int) error {
 		return errors.New("request.method is missing")
 	}
 	web.SetRequest(e, p.req.method, scheme, host, target)
-	if own := e.HTTP.Req.Headers.Get("Host"); own != "" {
-		e.HTTP.Req.Host = own
-	}
+	e.HTTP.Req.Host = cmp.Or(e.HTTP.Req.Headers.Get("Host"), p.req.authority, e.HTTP.Req.Host)
 	e.UUID = web.UUID([]byte("har"), []byte(strconv.Itoa(n)), raw)
 	e.Direction = recording.In
 	e.Tags.Set(recording.TagSource, cmp.Or(p.source, "har"))

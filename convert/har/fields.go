@@ -2,6 +2,7 @@ package har
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/tapedeck/tapedeck/convert/internal/web"
@@ -14,7 +15,7 @@ func (p *parser) headers(path string, all recording.Headers) (h recording.Header
 		switch one.Name {
 		case ":method", ":path", ":scheme", ":authority", ":status", ":protocol":
 			if one.Name == ":authority" && path == "request.headers" {
-				p.e.HTTP.Req.Host = one.Value
+				p.req.authority = one.Value
 			}
 			continue
 		case "":
@@ -24,6 +25,25 @@ func (p *parser) headers(path string, all recording.Headers) (h recording.Header
 		h = append(h, recording.Header{Name: web.Name(one.Name), Value: one.Value})
 	}
 	return h
+}
+
+// splitLines makes a field of each line of a value: browsers join several fields of one name, above
+// all Set-Cookie, by line feeds, which no field can have.
+func splitLines(all recording.Headers) recording.Headers {
+	isJoined := func(f recording.Header) bool { return strings.Contains(f.Value, "\n") }
+	if !slices.ContainsFunc(all, isJoined) {
+		return all
+	}
+	var split recording.Headers
+	for _, f := range all {
+		for line := range strings.Lines(f.Value) {
+			split = append(split, recording.Header{Name: f.Name, Value: strings.TrimRight(line, "\r\n")})
+		}
+		if f.Value == "" {
+			split = append(split, f)
+		}
+	}
+	return split
 }
 
 func httpVersion(text string) string {

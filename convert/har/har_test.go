@@ -224,7 +224,7 @@ func entryOf(members string) string {
 func TestEntriesOfOtherTools(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
-		want       string // parts of the JSON, with blanks between them
+		want       string // parts of the JSON, with blanks between them, and " / " between two exchanges
 		said       string // a part of what is said
 	}{
 		{"a plain one", entryOf(""), `"ts":"2026-11-22T19:15:00Z" "network_address":"a.example:8443" "uri":"/p?x=1" "isTls":true "direction":"IN"`, ""},
@@ -253,6 +253,26 @@ func TestEntriesOfOtherTools(t *testing.T) {
 		{"too many fields", strings.Replace(entryOf(""), `"headers":[]`, `"headers":[`+strings.TrimSuffix(strings.Repeat(`{"name":"a","value":""},`, 5000), ",")+"]", 1), "", "has more than 4000"},
 		{"an entry that is none", strings.Replace(entryOf(""), `"entries":[`, `"entries":[7,{"request":{}},`, 1), `"uri":"/p?x=1"`, `entry 1: found "7"`},
 		{"a URL that is none", strings.Replace(entryOf(""), "https://a.example:8443/p?x=1#f", "nowhere", 1), "", `request.url is "nowhere", want a whole URL`},
+		{"another log behind it", entryOf("") + "\n" + strings.Replace(entryOf(""), "x=1", "x=2", 1), `"uri":"/p?x=1" / "uri":"/p?x=2"`, ""},
+		{"something else behind it", entryOf("") + "\nhello", `"uri":"/p?x=1"`, "behind entry 1: invalid character 'h'"},
+		{"NUL behind it", entryOf("") + "\x00\x00", `"uri":"/p?x=1"`, "behind entry 1: invalid character"},
+		{"another object behind it", entryOf("") + `{"msgType":"rrpair"}`, `"uri":"/p?x=1"`, "behind entry 1: no member log"},
+		{"another log that is cut", entryOf("") + entryOf("")[:200], `"uri":"/p?x=1"`, "torn"},
+		{"no entries", `{"log":{"Entries":[{}]}}`, "", "log.Entries: not kept, log.entries: is missing"},
+		{"a URL of a page itself", strings.Replace(entryOf(""), "https://a.example:8443/p?x=1#f", "data:text/html,hi", 1), "", "entry 1: request.url has the scheme data, which is none of HTTP"},
+		{"a URL of an extension", strings.Replace(entryOf(""), "https:", "chrome-extension:", 1), "", "the scheme chrome-extension, which is none of HTTP"},
+		{"a URL that only looks like one", strings.Replace(entryOf(""), "https://a.example:8443/p?x=1#f", "a.example:8443", 1), "", `want a whole URL`},
+		{"pages before an entry that is none", strings.Replace(strings.Replace(entryOf(""), `"entries"`, `"pages":[{}],"entries"`, 1), "[{\"started", "[7,{\"started", 1), `"uri"`, "log.pages: not kept"},
+		{"a zone without a colon", strings.Replace(entryOf(""), "+01:00", "+0100", 1), `"ts":"2026-11-22T19:15:00Z"`, ""},
+		{"no seconds", strings.Replace(entryOf(""), "20:15:00.000+01:00", "20:15Z", 1), `"ts":"2026-11-22T20:15:00Z"`, ""},
+		{"no zone", strings.Replace(entryOf(""), "+01:00", "", 1), `"ts":"2026-11-22T20:15:00Z"`, "has no time zone"},
+		{"a time that is none", strings.Replace(entryOf(""), "2026-11-22T20:15:00.000+01:00", "NaN", 1), "", `startedDateTime is "NaN"`},
+		{"an error of a WebSocket", entryOf(`,"_webSocketMessages":[{"type":"error","time":1795374901,"opcode":-1,"data":"reset"},{"type":"send","time":1795374901,"opcode":1,"data":"hi"}]`), `"dataBase64":"aGk="`, `"error" is neither send nor receive`},
+		{"fields that a browser joined", strings.Replace(entryOf(""), `"headers":[],"content":{}`, `"cookies":[{"name":"b","value":"2"}],"headers":[{"name":"Set-Cookie","value":"a=1\nb=2"},{"name":"x","value":""}],"content":{}`, 1), `"Set-Cookie":["a=1","b=2"] "X":[""]`, ""},
+		{"parameters beside an empty text", strings.Replace(entryOf(""), `"headers":[]}`, `"headers":[],"postData":{"mimeType":"application/x-www-form-urlencoded","text":"","params":[{"name":"a","value":"b"}]}}`, 1), `"bodyBase64":"YT1i"`, ""},
+		{"more parameters than the text has", strings.Replace(entryOf(""), `"headers":[]}`, `"headers":[],"postData":{"mimeType":"application/x-www-form-urlencoded","text":"a=b","params":[{"name":"a","value":"b"},{"name":"c"}]}}`, 1), `"bodyBase64":"YT1i"`, "params: has more than the text"},
+		{"a request's body that was left out", strings.Replace(entryOf(""), `"headers":[]}`, `"headers":[],"bodySize":7}`, 1), `"truncated":"true" "requestBodySize":"7"`, "a body of 7 bytes is not in the file"},
+		{"an authority that the URL does not have", strings.Replace(entryOf(""), `"headers":[]}`, `"httpVersion":"h2","headers":[{"name":":authority","value":"b.example"}]}`, 1), `"host":"b.example" "network_address":"a.example:8443"`, ""},
 		{"a log that is cut", entryOf("")[:200], "", "torn"},
 		{"a log that is none", `{"log":[1]}`, "", "want an object"},
 		{"no log", `{"x":1}`, "", "no member log"},
@@ -270,17 +290,20 @@ func TestEntriesOfOtherTools(t *testing.T) {
 				}
 				return
 			}
-			if len(got) != 1 {
+			wants := strings.Split(c.want, " / ")
+			if len(got) != len(wants) {
 				t.Fatalf("read %d, and said %q", len(got), words)
 			}
-			text := string(got[0].AppendJSON(nil))
-			for part := range strings.SplitSeq(c.want, " \"") {
-				if part = strings.TrimPrefix(part, `"`); !strings.Contains(text, part) {
-					t.Errorf("%s\nhas no %s", text, part)
+			for i, want := range wants {
+				text := string(got[i].AppendJSON(nil))
+				for part := range strings.SplitSeq(want, " \"") {
+					if part = strings.TrimPrefix(part, `"`); !strings.Contains(text, part) {
+						t.Errorf("%s\nhas no %s", text, part)
+					}
 				}
-			}
-			if _, err := (&again{}).read(text); err != nil {
-				t.Error(err)
+				if _, err := (&again{}).read(text); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}

@@ -71,7 +71,7 @@ func (p *parser) number(path string, to *float64) func([]byte) error {
 	return func(raw []byte) error {
 		v, err := strconv.ParseFloat(strings.Trim(string(raw), `"`), 64)
 		if err != nil || math.IsNaN(v) || v > maxMillis*1e6 || v < -1e15 {
-			p.losses.Add(path, fmt.Sprintf("%.40s is no number that makes sense, not kept", raw))
+			p.losses.Add(path, fmt.Sprintf("%.40s is no number that makes sense, not used", raw))
 			return nil
 		}
 		*to = v

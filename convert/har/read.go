@@ -18,14 +18,16 @@ const (
 	maxMillis = 366 * 24 * 3600 * 1000
 )
 
-// Reader reads the entries of one log, one after the other. It holds one in memory. It isn't
-// safe for concurrent use.
+// Reader reads the entries of a file, one after the other: of its log, or of several logs, one
+// behind the other. It holds one entry in memory. It isn't safe for concurrent use.
 type Reader struct {
 	in      *budget
 	json    *json.Decoder
 	state   state
 	nested  int  // objects around the one that the log is in
+	logs    int  // that were read whole
 	log     bool // was found
+	listed  bool // are the log's entries
 	n       int  // of the entry, from 1
 	source  string
 	pending recording.LossList // of the log
@@ -40,7 +42,7 @@ const (
 	ended
 )
 
-// NewReader returns a reader of a log.
+// NewReader returns a reader of a file.
 func NewReader(r io.Reader) *Reader {
 	in := &budget{r: r}
 	return &Reader{in: in, json: json.NewDecoder(in)}
@@ -57,16 +59,19 @@ func (r *Reader) Next(e *recording.Exchange) (recording.LossList, error) {
 		if r.state == ended {
 			return nil, io.EOF
 		}
-		was := r.state
-		if err := r.step(); err != nil {
+		err := r.step()
+		switch {
+		case err == nil:
+		case err == io.EOF && r.state == before && r.nested == 0 && r.logs > 0:
+			if r.state = ended; len(r.pending) > 0 { // no entry is left that would say it
+				return nil, &recording.LeftOutError{Where: "log", What: strings.Join(r.pending, ", ")}
+			}
+		default:
 			r.state = ended
 			if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
 				return nil, recording.ErrTorn
 			}
 			return nil, &recording.LineError{Err: fmt.Errorf("behind entry %d: %w", r.n, err)}
-		}
-		if was != ended && r.state == ended && len(r.pending) > 0 { // no entry is left that would say it
-			return nil, &recording.LeftOutError{Where: "log", What: strings.Join(r.pending, ", ")}
 		}
 	}
 }
@@ -85,10 +90,14 @@ func (r *Reader) step() error {
 	case members:
 		name, ok := t.(string)
 		if !ok { // the end of the log
+			if !r.listed {
+				r.pending.Add("log.entries", "is missing")
+			}
 			r.state = before
 			return nil
 		}
 		if name == "entries" {
+			r.listed = true
 			if t, err = r.token(); err == nil && t != json.Delim('[') {
 				err = fmt.Errorf("log.entries is %v, want an array", t)
 			}
@@ -104,8 +113,8 @@ func (r *Reader) step() error {
 	return nil
 }
 
-// outside reads what is around the log: it may stand one object deeper, as some extractors
-// have it.
+// outside reads what is around a log: it may stand one object deeper, as some extractors
+// have it. Behind it comes the next log, if there is one.
 func (r *Reader) outside(t json.Token) error {
 	switch t {
 	case json.Delim('{'):
@@ -113,10 +122,11 @@ func (r *Reader) outside(t json.Token) error {
 		return nil
 	case json.Delim('}'):
 		if r.nested--; r.nested == 0 {
-			r.state = ended
 			if !r.log {
 				return errors.New("no member log: want a HAR")
 			}
+			r.logs++
+			r.log = false
 		}
 		return nil
 	}
@@ -129,7 +139,7 @@ func (r *Reader) outside(t json.Token) error {
 		if err == nil && t != json.Delim('{') {
 			err = fmt.Errorf("log is %v, want an object", t)
 		}
-		r.log, r.state = true, members
+		r.log, r.listed, r.state = true, false, members
 		return err
 	}
 	if r.nested == 1 && !r.log {
@@ -199,10 +209,16 @@ func (r *Reader) entry(e *recording.Exchange) (recording.LossList, error) {
 		return nil, &recording.LineError{Err: err}
 	}
 	p := &parser{e: e, source: r.source}
-	p.losses, r.pending = r.pending, nil
-	if err := p.entry(raw, r.n); err != nil {
+	p.losses = r.pending
+	err = p.entry(raw, r.n)
+	var left *recording.LeftOutError
+	switch {
+	case errors.As(err, &left):
+		return nil, left
+	case err != nil:
 		return nil, &recording.LineError{Err: fmt.Errorf("entry %d: %w", r.n, err)}
 	}
+	r.pending = nil // the entry says it
 	return p.losses, nil
 }
 

@@ -2,9 +2,10 @@ package har
 
 import (
 	"cmp"
+	"encoding/json"
+	"fmt"
 	"mime"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -38,16 +39,46 @@ func (p *parser) request(raw []byte) (err error) {
 	return err
 }
 
-// form makes the body of a form of its parameters, where no text is.
-func (p *parser) form() {
-	at := slices.IndexFunc(p.req.post, func(m recording.Member) bool { return m.Name == "params" })
-	if at < 0 || !strings.HasPrefix(p.req.mime, "application/x-www-form-urlencoded") {
-		return
+// params takes what postData has beside a text: the parameters, which become the body of a form
+// that has no text.
+func (p *parser) params() {
+	for _, o := range p.req.post {
+		switch v := string(o.Value); {
+		case v == `""` || v == "[]" || v == "null":
+		case o.Name != "params" || !strings.HasPrefix(strings.ToLower(p.req.mime), formType):
+			if o.Name != "params" || len(p.e.HTTP.Req.Body) == 0 { // else the text has them
+				p.losses.Add("request.postData."+o.Name, "not kept")
+			}
+		default:
+			var params recording.Headers
+			if p.pairs("request.postData.params", 100_000, &params)(o.Value) != nil {
+				p.losses.Add("request.postData.params", "is no list of names and values, not kept")
+			} else if len(p.e.HTTP.Req.Body) == 0 {
+				p.form(params)
+			} else if n := len(queryOf(string(p.e.HTTP.Req.Body))); len(params) > n {
+				p.losses.Add("request.postData.params", "has more than the text, not kept")
+			}
+		}
 	}
-	var params recording.Headers
-	if p.pairs("request.postData.params", 100_000, &params)(p.req.post[at].Value) != nil {
-		return
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+// missing names a body that was sent, and is not in the file.
+func (p *parser) missing() {
+	for _, m := range p.req.kept {
+		size := 0.0
+		if m.Name != "bodySize" || json.Unmarshal(m.Value, &size) != nil || size < 1 || size > 1<<50 {
+			continue
+		}
+		p.losses.Add("request.postData", fmt.Sprintf("a body of %.0f bytes is not in the file", size))
+		p.e.Tags.Set(recording.TagTruncated, "true")
+		p.e.Tags.Set(recording.TagRequestBodySize, strconv.FormatInt(int64(size), 10))
 	}
+}
+
+// form makes the body of a form of its parameters.
+func (p *parser) form(params recording.Headers) {
 	var b strings.Builder
 	for i, one := range params {
 		if i > 0 {
@@ -55,9 +86,7 @@ func (p *parser) form() {
 		}
 		b.WriteString(url.QueryEscape(one.Name) + "=" + url.QueryEscape(one.Value))
 	}
-	if b.Len() > 0 {
-		p.e.HTTP.Req.Body = []byte(b.String())
-	}
+	p.e.HTTP.Req.Body = []byte(b.String())
 }
 
 // appendRequest appends the request, and tells whether its body is exactly in it.
@@ -79,7 +108,7 @@ func appendRequest(dst []byte, e *recording.Exchange, url string, kept []recordi
 		post := begin(o.dst)
 		post.text("mimeType", kind)
 		var form recording.Headers // which Firefox and other readers show
-		if name, _, _ := mime.ParseMediaType(kind); name == "application/x-www-form-urlencoded" && body.encoding == "" {
+		if name, _, _ := mime.ParseMediaType(kind); name == formType && body.encoding == "" {
 			form = queryOf(strings.TrimSpace(body.text))
 		}
 		post.pairs("params", form)

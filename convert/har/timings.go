@@ -4,9 +4,28 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
 )
+
+// start reads when a request began. HAR has ISO 8601, of which RFC 3339 is only a part: exporters
+// write a zone without a colon, a time without seconds, or one without a zone.
+func (p *parser) start(text string) (time.Time, error) {
+	norm := strings.ToUpper(text)
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00"} {
+		ts, err := time.Parse(layout, norm)
+		if year := ts.UTC().Year(); err != nil || year < 1 || year > 9999 {
+			continue
+		}
+		if !strings.Contains(layout, "Z07") {
+			p.losses.Add("startedDateTime", "has no time zone; UTC stands for it")
+		}
+		return ts.UTC(), nil
+	}
+	return time.Time{}, fmt.Errorf("startedDateTime is %.60q, want a time such as 2026-11-22T20:15:00.123Z", text)
+}
 
 // times takes how long the phases took.
 func (p *parser) times() {

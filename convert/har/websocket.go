@@ -33,8 +33,9 @@ func (p *parser) messages() error {
 		m := recording.Message{From: recording.Server, Type: opcodes[op], Data: []byte(data)}
 		if kind == "send" {
 			m.From = recording.Client
-		} else if kind != "receive" {
-			return fmt.Errorf("type is %.20q, want send or receive", kind)
+		} else if kind != "receive" { // Chromium lists the connection's errors, too
+			p.losses.Add("_webSocketMessages[].type", fmt.Sprintf("%.20q is neither send nor receive; the message is not kept", kind))
+			return nil
 		}
 		if m.Type == "" {
 			p.losses.Add("_webSocketMessages[].opcode", fmt.Sprintf("%v is not known, not kept", op))
