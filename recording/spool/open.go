@@ -106,5 +106,5 @@ func OpenFiles(files Files, o Options) (*Recorder, error) {
 		return nil, err
 	}
 	q = NewQueue(segments, o.QueueBytes, o.FlushEvery, o.Changed)
-	return &Recorder{Sink: redact.New(q, o.Redact), queue: q}, nil
+	return &Recorder{Sink: redact.NewLazy(q, o.Redact), queue: q}, nil
 }

@@ -1,0 +1,30 @@
+package redact
+
+import (
+	"context"
+	"sync"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// lazy is a sink that redacts, and makes what that takes at the first exchange.
+type lazy struct {
+	next recording.Sink
+	sink func() *Sink
+}
+
+// NewLazy returns a sink that does what [New]'s does. It makes the table of words
+// at the first exchange, so that a sidecar that records nothing does without the
+// half MiB that the table and the pages of its code take.
+func NewLazy(next recording.Sink, o Options) recording.Sink {
+	return lazy{next, sync.OnceValue(func() *Sink { return New(next, o) })}
+}
+
+// Write implements [recording.Sink], as [Sink.Write] does.
+func (l lazy) Write(e *recording.Exchange) error { return l.sink().Write(e) }
+
+// Flush implements [recording.Sink].
+func (l lazy) Flush(ctx context.Context) error { return l.next.Flush(ctx) }
+
+// Close implements [recording.Sink].
+func (l lazy) Close(ctx context.Context) error { return l.next.Close(ctx) }
