@@ -10,11 +10,14 @@
 package trust
 
 import (
-	"bytes"
+	"bufio"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -127,7 +130,11 @@ func (r *Roots) Write(dir string, ca *x509.Certificate) error {
 	if ca != nil {
 		all = append(all, ca)
 	}
-	for cert := range public() {
+	for root := range bundle.Roots() {
+		cert, err := named(root.Certificate)
+		if err != nil {
+			continue // one root less is better than no file
+		}
 		all = append(all, cert)
 	}
 	all = append(all, r.given...)
@@ -139,30 +146,59 @@ func (r *Roots) Write(dir string, ca *x509.Certificate) error {
 	if err := replace(dir, contract.CABundle, encode(all...)); err != nil {
 		return err
 	}
-	store, err := pkcs12.Modern.EncodeTrustStore(all, contract.TrustStorePassword)
-	if err != nil {
-		return fmt.Errorf("encode truststore: %w", err)
-	}
-	return replace(dir, contract.TrustStore, store)
+	return replace(dir, contract.TrustStore, func(w io.Writer) error {
+		store, err := pkcs12.Modern.EncodeTrustStore(all, contract.TrustStorePassword)
+		if err != nil {
+			return fmt.Errorf("encode truststore: %w", err)
+		}
+		_, err = w.Write(store)
+		return err
+	})
 }
 
-func encode(certs ...*x509.Certificate) []byte {
-	var b bytes.Buffer
-	for _, c := range certs {
-		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}) // a Buffer takes all
+// named returns a certificate that has its bytes and its subject, which is all that
+// the trust files are made of. To parse the rest would double what an idle sidecar's
+// start takes, and load the code of every kind of key.
+func named(der []byte) (*x509.Certificate, error) {
+	var parsed struct {
+		Signed struct {
+			Version                             int `asn1:"optional,explicit,tag:0"`
+			Serial, Algorithm, Issuer, Validity asn1.RawValue
+			Subject                             pkix.RDNSequence
+		}
 	}
-	return b.Bytes()
+	if _, err := asn1.Unmarshal(der, &parsed); err != nil {
+		return nil, err
+	}
+	cert := &x509.Certificate{Raw: der}
+	cert.Subject.FillFromRDNSequence(&parsed.Signed.Subject)
+	return cert, nil
 }
 
-// replace writes the file that the contract has at path, but in dir. Everyone
-// in the pod may read it, under whatever user.
-func replace(dir, path string, content []byte) error {
+// encode returns what writes certificates as PEM.
+func encode(certs ...*x509.Certificate) func(io.Writer) error {
+	return func(w io.Writer) error {
+		for _, c := range certs {
+			if err := pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// replace has write write the file that the contract has at path, but in dir.
+// Everyone in the pod may read it, under whatever user.
+func replace(dir, path string, write func(io.Writer) error) error {
 	name := filepath.Join(dir, filepath.Base(path))
 	tmp, err := os.CreateTemp(dir, ".tapedeck-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	_, err = tmp.Write(content)
+	w := bufio.NewWriter(tmp)
+	if err = write(w); err == nil {
+		err = w.Flush()
+	}
 	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), name)

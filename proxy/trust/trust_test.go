@@ -3,6 +3,7 @@ package trust
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,10 +92,28 @@ func TestWriteWithoutACA(t *testing.T) {
 	}
 }
 
+// The truststore names each root as if it had been parsed.
+func TestEveryPublicRootIsNamed(t *testing.T) {
+	roots := 0
+	for want := range public() {
+		roots++
+		got, err := named(want.Raw)
+		if err != nil || got.Subject.String() != want.Subject.String() {
+			t.Errorf("%v: got %v, %v", want.Subject, got, err)
+		}
+	}
+	if roots < 100 {
+		t.Errorf("only %d roots", roots)
+	}
+	if got, err := named([]byte("nothing")); err == nil {
+		t.Errorf("what is no certificate is named %v", got.Subject)
+	}
+}
+
 func TestGivenRootsAreTrusted(t *testing.T) {
 	ca := newCA(t)
 	file := filepath.Join(t.TempDir(), "roots.pem")
-	if err := os.WriteFile(file, encode(ca), 0o600); err != nil {
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	roots, err := Load(file)
