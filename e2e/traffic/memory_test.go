@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -304,17 +305,27 @@ func throughTLS(l *loaded) error {
 	return l.askAll(50, 10, transport, func(int) question { return question{url: l.server + "/?", upload: 100 << 10, size: 1 << 20} })
 }
 
-// A sidecar that nothing passes through costs its pod little.
+// A sidecar that nothing passes through costs its pod little. One start differs from
+// the next by half a MiB, with what the runtime happens to place where, so the median of
+// several processes counts. What a process has of its file grows with what is linked,
+// and what is its own with what the start does.
 func TestIdleSidecarIsSmall(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector takes several times the memory")
 	}
-	s := start(t, "127.0.0.1:1")
-	most := 29 << 19 // 14.5 MiB
-	now := resident(t, s.cmd.Process.Pid)
-	t.Logf("%.1f MiB are resident", float64(now)/(1<<20))
-	if now > most {
-		t.Errorf("more than %.1f MiB are resident", float64(most)/(1<<20))
+	const most = 29 << 19 // 14.5 MiB
+	mib := func(n int) float64 { return float64(n) / (1 << 20) }
+	var all []int
+	for range 5 {
+		s := start(t, "127.0.0.1:1") // it is healthy
+		pid := s.cmd.Process.Pid
+		all = append(all, procStatus(t, pid, "VmRSS:"))
+		t.Logf("%.2f MiB are resident: %.2f of the file, %.2f of its own", mib(all[len(all)-1]),
+			mib(procStatus(t, pid, "RssFile:")), mib(procStatus(t, pid, "RssAnon:")))
+		s.stop()
 	}
-	s.stop()
+	slices.Sort(all)
+	if median := all[len(all)/2]; median > most {
+		t.Errorf("%.2f MiB are resident in the median, at most %.2f are allowed", mib(median), mib(most))
+	}
 }

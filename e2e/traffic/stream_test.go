@@ -103,12 +103,6 @@ func peakMemory(t *testing.T, pid int) int {
 	return procStatus(t, pid, "VmHWM:")
 }
 
-// resident is what a process has of the machine's memory now.
-func resident(t *testing.T, pid int) int {
-	t.Helper()
-	return procStatus(t, pid, "VmRSS:")
-}
-
 // procStatus returns a number of bytes that /proc tells of a process.
 func procStatus(t *testing.T, pid int, name string) int {
 	t.Helper()
