@@ -7,8 +7,9 @@
 //
 // What it promises:
 //
-//   - Records of one identity become one exchange. A request waits for its answer within
-//     bounds of number and memory, and comes without one if none came by then.
+//   - Records of one identity become one exchange. A request waits for its answer, and
+//     an answer for its request, within bounds of number and memory. It comes alone if the other
+//     did not come by then.
 //   - A length in a message is never believed: a body has the bytes that are there.
 //   - What is written is a message of HTTP/1 that a server understands: its framing fits its
 //     body.

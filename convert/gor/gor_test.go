@@ -60,14 +60,22 @@ func TestRecords(t *testing.T) {
 		{"an answer without a request", ok, 1, `"incomplete":"bytes_lost"`, "request: is not in the file"},
 		{"the answer of a replay alone", get + strings.Replace(ok, "2 ", "3 ", 1), 1, `"statusCode":200`, ""},
 		{"the answer of a replay beside the recorded one", get + ok + strings.Replace(ok, "2 ", "3 ", 1), 1, `"statusCode":200`, "record 3: an answer of a replay"},
+		{"the answer of a replay before the recorded one", get + strings.Replace(strings.Replace(ok, "2 ", "3 ", 1), "200 OK", "500 No", 1) + ok, 1, `"statusCode":200`, "record 3: an answer of a replay"},
+		{"the answers of two replays", get + strings.Replace(ok, "2 ", "3 ", 1) + strings.Replace(ok, "2 ", "3 ", 1), 1, `"statusCode":200`, "record 3: an answer of a replay"},
+		{"an answer before its request", ok + get, 1, `"duration":40 "uri":"/a?b" "statusCode":200`, ""},
+		{"an answer before a later request of its identity", ok + strings.Replace(get, "1795374900000000000", "1795374900050000000", 1), 2, `"incomplete":"bytes_lost"`, "request: is not in the file"},
+		{"an interim answer before the answer", get + strings.Replace(ok, "HTTP", "HTTP/1.1 100 Continue\r\nA: b\r\n\r\nHTTP", 1), 1, `"interim":"100" "statusCode":200 "bodyBase64":"aGk="`, ""},
+		{"an interim answer in a record", get + record("2 "+id+" 1795374900010000000 10000000", "HTTP/1.1 103 Early Hints\n\n") + ok, 1, `"interim":"103" "duration":40 "statusCode":200`, ""},
+		{"another request behind one", post("GET / HTTP/1.1\n\nGET /b HTTP/1.1\n\n"), 1, `"uri":"/" "bodyBase64"`, "no field says that it has a body, and 19 bytes are there"},
 		{"an identity of older versions", strings.ReplaceAll(get, id, strings.Repeat("ab", 20)), 1, `"goreplayId":"abababababababababababababababababababab"`, ""},
 		{"three fields in the head", strings.Replace(get, " 0\n", "\n", 1), 1, `"uri":"/a?b"`, ""},
-		{"a body with a separator's beginning", post("POST / HTTP/1.1\n\na\n🐵🙈b"), 1, `"bodyBase64":"YQ0K8J+QtfCfmYhi"`, ""},
+		{"a body with a separator's beginning", post("POST / HTTP/1.1\nContent-Length: 12\n\na\n🐵🙈b"), 1, `"bodyBase64":"YQ0K8J+QtfCfmYhi"`, ""},
 		{"a body in chunks", post("POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n3;x=y\nabc\nA\n0123456789\n0\nX-T: 1\n\n"), 1, `"bodyBase64":"YWJjMDEyMzQ1Njc4OQ==" "X-T":["1"] "requestTrailers":"X-T"`, ""},
 		{"chunks that end early", post("POST / HTTP/1.1\nTransfer-Encoding: chunked\n\nFFFFFFFFFFFFFFF\nabc"), 1, `"bodyBase64":"YWJj"`, "has 3"},
+		{"chunks that lack the last one", post("POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n3\nabc\n"), 1, `"truncated":"true" "bodyBase64":"YWJj"`, "the chunks end early, after 3 bytes"},
 		{"an absurd chunk", post("POST / HTTP/1.1\nTransfer-Encoding: chunked\n\nFFFFFFFFFFFFFFFFFFFFFFF\nabc"), 1, `"bodyBase64"`, "is not in chunks"},
 		{"an absurd length", post("POST / HTTP/1.1\nContent-Length: 9223372036854775807\n\nabc"), 1, `"bodyBase64":"YWJj" "requestBodySize":"9223372036854775807"`, "and 3 bytes are there"},
-		{"a length that is none", post("POST / HTTP/1.1\nContent-Length: 1e99\n\nabc"), 1, `"bodyBase64":"YWJj"`, ""},
+		{"a length that is none", post("POST / HTTP/1.1\nContent-Length: 1e99\n\nabc"), 1, `"bodyBase64":"YWJj"`, "no field says"},
 		{"a line that is no field", post("GET / HTTP/1.1\nbroken\nA: b\n\n"), 1, `"A":["b"]`, "which is no field"},
 		{"a folded field", post("GET / HTTP/1.1\nA: b\n c\n\n"), 1, `"A":["b c"]`, "folded"},
 		{"no UTF-8", post("GET /\xff HTTP/1.1\nA: \xff\n\n"), 1, `"uri":"/` + "\ufffd", "no UTF-8"},
@@ -104,14 +112,15 @@ func TestATripGivesTheSameFile(t *testing.T) {
 	for name, file := range map[string]string{
 		"a length": record("1 "+id+" 1795374900000000000 0", "POST /a HTTP/1.1\nHost: shop\nContent-Length: 4\n\na\nb") +
 			record("2 "+id+" 1795374900040000000 40000000", "HTTP/1.1 404 Nope at all\nContent-Length: 0\n\n"),
-		"chunks": record("1 "+id+" 1795374900000000000 0", "POST /a HTTP/1.0\nHost: shop\nTransfer-Encoding: chunked\n\n3\nabc\n0\nX-T: 1\n\n"),
+		"chunks":          record("1 "+id+" 1795374900000000000 0", "POST /a HTTP/1.0\nHost: shop\nTransfer-Encoding: chunked\n\n3\nabc\n0\nX-T: 1\n\n"),
+		"an answer alone": record("2 "+id+" 1795374900040000000 40000000", "HTTP/1.1 404 Nope\nContent-Length: 2\n\nab"),
 		"until the end": record("1 "+id+" 0 0", "HEAD / HTTP/1.1\nHost: shop\n\n") +
 			record("2 "+id+" 0 0", "HTTP/1.1 200 OK\nContent-Length: 7\n\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			all, said := read(file)
 			got, more := write(t, all...)
-			if len(said)+len(more) > 0 || got != file {
+			if len(said)+len(more) > 0 && name != "an answer alone" || got != file {
 				t.Errorf("%q\nbecame\n%q\n%v %v", file, got, said, more)
 			}
 		})
@@ -148,12 +157,16 @@ func TestWhatIsWrittenIsHTTP(t *testing.T) {
 		{"a field that smuggles another", make(func(h *recording.HTTP, _ *recording.Exchange) {
 			h.Req.Headers = recording.Headers{{Name: "A", Value: "1\r\nB: 2"}, {Name: "C:", Value: ""}}
 		}), "Host: shop\nContent-Length", "one that HTTP/1 can't have"},
-		{"a reason that smuggles a field", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Res.StatusMessage = "200 a\r\nB: 2" }), "HTTP/1.1 200 OK\nContent-Length", ""},
+		{"a reason that smuggles a field", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Res.StatusMessage = "200 a\r\nB: 2" }), "HTTP/1.1 200 OK\nContent-Length", "response.statusMessage: HTTP/1 can't have it"},
 		{"a target that smuggles a field", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Req.URI = "/ HTTP/1.1\r\nB: 2" }), "", "a request line that is none"},
 		{"a separator in a request", make(func(h *recording.HTTP, _ *recording.Exchange) {
 			h.Req.Body = []byte("\n" + gor.Separator + "\n2 aa 1 1\nHTTP/1.1 200 OK")
 		}), "", "GoReplay's separator in it"},
 		{"a separator in an answer", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Res.Body = []byte("\n" + gor.Separator + "\n") }), "Content-Length: 3\n\nabc\n" + gor.Separator + "\n", "GoReplay's separator in it"},
+		{"a host that smuggles a field", make(func(h *recording.HTTP, _ *recording.Exchange) { h.Req.Host = "a\r\nB: 2" }), "HTTP/1.1\nContent-Length", "one that HTTP/1 can't have"},
+		{"a separator in an answer alone", make(func(h *recording.HTTP, _ *recording.Exchange) {
+			h.Req, h.Res.Body = recording.HTTPRequest{}, []byte("\n"+gor.Separator+"\n")
+		}), "", "GoReplay's separator in it"},
 		{"no HTTP", &recording.Exchange{}, "", "no HTTP"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -15,12 +15,14 @@ type message struct {
 	method, target string // of a request
 	version        string
 	status         int // of an answer
+	interim        int // the status of the last interim answer before it
 	reason         string
 	headers        recording.Headers
 	trailers       string // names, with commas
 	body           []byte
 	size           int   // in memory, roughly
 	cut            int64 // how long the body was, if a part of it is missing
+	truncated      bool  // a part of the body is missing, and nothing says how long it was
 	losses         []string
 }
 
@@ -30,28 +32,41 @@ func (m *message) lose(format string, args ...any) {
 
 // parse reads a message. What it returns refers to nothing of the text.
 func parse(text []byte) (m message, err error) {
-	first, rest := cutLine(text)
-	if err := m.first(first); err != nil {
-		return m, err
-	}
-	if m.headers, rest, err = m.fields(rest); err != nil {
-		return m, err
-	}
 	m.size = len(text)
+	rest := text
+	for {
+		var first []byte
+		if first, rest = cutLine(rest); m.first(first) != nil {
+			return m, m.first(first)
+		}
+		if m.headers, rest, err = m.fields(rest); err != nil {
+			return m, err
+		}
+		if !m.isInterim() || !bytes.HasPrefix(rest, []byte("HTTP/")) { // else the answer is behind it
+			break
+		}
+		m.interim = m.status
+	}
 	m.body = bytes.Clone(rest)
-	if chunked(m.headers) {
+	switch n, ok := length(m.headers); {
+	case chunked(m.headers):
 		m.dechunk(rest)
-	} else if n, ok := length(m.headers); ok && n != int64(len(rest)) && len(rest) > 0 {
+	case ok && n != int64(len(rest)) && len(rest) > 0:
 		m.lose("Content-Length is %d, and %d bytes are there; those are kept", n, len(rest))
 		if n > int64(len(rest)) {
 			m.cut = n
 		}
+	case !ok && m.status == 0 && len(rest) > 0:
+		m.lose("no field says that it has a body, and %d bytes are there; those are kept", len(rest))
 	}
 	if len(m.body) == 0 {
 		m.body = nil
 	}
 	return m, nil
 }
+
+// isInterim tells whether it is an answer behind which another one comes.
+func (m *message) isInterim() bool { return m.status >= 100 && m.status < 200 && m.status != 101 }
 
 // first reads the first line.
 func (m *message) first(line []byte) error {
@@ -156,7 +171,7 @@ func (m *message) dechunk(text []byte) {
 			m.lose("the body is not in chunks, though Transfer-Encoding says so; it is kept as it is")
 			return
 		case err != nil || !ok:
-			m.body = body
+			m.body, m.truncated = body, true
 			m.lose("the chunks end early, after %d bytes", len(body))
 			return
 		case n == 0:
@@ -164,7 +179,7 @@ func (m *message) dechunk(text []byte) {
 			m.trailing(rest)
 			return
 		case n > uint64(len(rest)):
-			m.body = append(body, rest...)
+			m.body, m.truncated = append(body, rest...), true
 			m.lose("a chunk of %d bytes has %d", n, len(rest))
 			return
 		}

@@ -19,7 +19,8 @@ import (
 const (
 	// MaxRecord is how long a record may be: as JSON its body takes a third more.
 	MaxRecord = recording.MaxLine / 2
-	// maxWaiting and maxWaitingBytes bound the requests that wait for their answers.
+	// maxWaiting and maxWaitingBytes bound what waits: requests for their answers, and answers for
+	// their requests.
 	maxWaiting      = 10_000
 	maxWaitingBytes = 64 << 20
 	// maxHead is how long a record's first line may be.
@@ -42,12 +43,19 @@ type Reader struct {
 	where   string
 }
 
-// half is a request, or an answer that has none.
+// half is a request without its recorded answer, or an answer without its request.
 type half struct {
 	id     string
-	e      *recording.Exchange
+	e      *recording.Exchange // nil: an answer without its request
 	losses recording.LossList
 	size   int
+	other  *reply // the answer alone, or that of a replay, which holds if no recorded one comes
+}
+
+// reply is an answer.
+type reply struct {
+	head
+	message
 }
 
 // NewReader returns a reader of a file.
@@ -78,7 +86,7 @@ func (r *Reader) Next(e *recording.Exchange) (recording.LossList, error) {
 		}
 		if r.ended != nil {
 			if first := r.order.Front(); first != nil {
-				r.unanswered(first)
+				r.alone(first)
 				continue
 			}
 			return nil, r.ended
@@ -185,27 +193,67 @@ func (r *Reader) read() error {
 		return bad(err)
 	}
 	m.size += 1 << 10
-	at := r.waiting[h.id]
-	if h.kind == '1' {
-		if m.status != 0 {
-			return bad(fmt.Errorf("an answer where a request is announced"))
-		}
-		if at != nil { // the identity comes again
-			r.unanswered(at)
-		}
-		r.wait(h, m)
+	switch {
+	case h.kind == '1' && m.status != 0:
+		return bad(fmt.Errorf("an answer where a request is announced"))
+	case h.kind != '1' && m.status == 0:
+		return bad(fmt.Errorf("a request where an answer is announced"))
+	case h.kind == '1':
+		r.request(h, m)
 		return nil
 	}
-	if m.status == 0 {
-		return bad(fmt.Errorf("a request where an answer is announced"))
-	}
-	if at == nil {
-		if h.kind == '3' {
-			return &recording.LeftOutError{Where: fmt.Sprintf("record %d", r.n), What: "an answer of a replay beside the recorded one"}
+	return r.reply(&reply{h, m})
+}
+
+// request takes a request, whose answer may have come before it.
+func (r *Reader) request(h head, m message) {
+	var early *reply
+	if at := r.waiting[h.id]; at != nil {
+		if one := at.Value.(*half); one.e == nil && !one.other.ts.Before(h.ts) {
+			early = one.other
+			r.remove(at)
+		} else { // the identity comes again
+			r.alone(at)
 		}
-		return r.orphan(h, m)
 	}
-	r.answer(at, h, m)
+	r.wait(h, m)
+	if early != nil {
+		r.answer(r.waiting[h.id], early)
+	}
+}
+
+// reply takes an answer. That of a replay waits for the recorded one, which may come behind it. So
+// does a recorded one for its request: it may come first where both are captured at once.
+func (r *Reader) reply(a *reply) error {
+	beside := &recording.LeftOutError{Where: fmt.Sprintf("record %d", r.n), What: "an answer of a replay, and the request has another one or is not in the file"}
+	at := r.waiting[a.id]
+	if at == nil || at.Value.(*half).e == nil {
+		if a.kind == '3' {
+			return beside
+		}
+		if at != nil {
+			r.alone(at)
+		}
+		r.push(&half{id: a.id, size: a.size, other: a})
+		return nil
+	}
+	one := at.Value.(*half)
+	switch {
+	case a.isInterim():
+		one.e.Tags.Set(recording.TagInterim, strconv.Itoa(a.status))
+	case a.kind == '3' && one.other != nil:
+		return beside
+	case a.kind == '3':
+		one.other = a
+		one.size += a.size
+		r.bytes += a.size
+		r.bound()
+	case one.other != nil:
+		r.answer(at, a)
+		return beside
+	default:
+		r.answer(at, a)
+	}
 	return nil
 }
 
@@ -235,42 +283,77 @@ func (r *Reader) wait(h head, m message) {
 	if m.trailers != "" {
 		e.Tags.Set(recording.TagRequestTrailers, m.trailers)
 	}
-	if m.cut > 0 {
-		e.Tags.Set(recording.TagTruncated, "true")
-		e.Tags.Set(recording.TagRequestBodySize, strconv.FormatInt(m.cut, 10))
-	}
+	cut(e, m, recording.TagRequestBodySize)
 	one := &half{id: h.id, e: e, size: m.size}
 	for _, loss := range m.losses {
 		one.losses.Add("request", loss)
 	}
-	r.waiting[h.id] = r.order.PushBack(one)
-	for r.bytes += m.size; r.order.Len() > maxWaiting || r.bytes > maxWaitingBytes; {
-		r.unanswered(r.order.Front())
+	r.push(one)
+}
+
+// push has a half wait.
+func (r *Reader) push(h *half) {
+	r.waiting[h.id] = r.order.PushBack(h)
+	r.bytes += h.size
+	r.bound()
+}
+
+// bound lets the oldest go that there is no room for.
+func (r *Reader) bound() {
+	for r.order.Len() > maxWaiting || r.bytes > maxWaitingBytes {
+		r.alone(r.order.Front())
 	}
 }
 
-// take has an exchange wait no more.
-func (r *Reader) take(at *list.Element) *half {
+// remove has a half wait no more.
+func (r *Reader) remove(at *list.Element) *half {
 	h := r.order.Remove(at).(*half)
 	delete(r.waiting, h.id)
 	r.bytes -= h.size
-	r.ready = append(r.ready, h)
 	return h
 }
 
-func (r *Reader) unanswered(at *list.Element) {
-	r.take(at).e.Tags.Set(recording.TagIncomplete, "no_answer")
+// alone has a half wait no more: what it lacks did not come.
+func (r *Reader) alone(at *list.Element) {
+	h := at.Value.(*half)
+	switch {
+	case h.e == nil:
+		r.remove(at)
+		r.ready = append(r.ready, orphan(h.other))
+	case h.other != nil:
+		r.answer(at, h.other)
+	default:
+		r.remove(at)
+		h.e.Tags.Set(recording.TagIncomplete, "no_answer")
+		r.ready = append(r.ready, h)
+	}
 }
 
-func (r *Reader) answer(at *list.Element, head head, m message) {
-	h := r.take(at)
-	e := h.e
-	answer(e, m)
+// answer ends a request's wait.
+func (r *Reader) answer(at *list.Element, a *reply) {
+	h := r.remove(at)
+	h.answer(a)
+	r.ready = append(r.ready, h)
+}
+
+func (h *half) answer(a *reply) {
+	e, m := h.e, &a.message
+	s := &e.HTTP.Res
+	s.StatusCode, s.StatusMessage = m.status, strings.TrimSpace(strconv.Itoa(m.status)+" "+m.reason)
+	s.Headers, s.Body, s.ContentType = m.headers, m.body, m.headers.Get("Content-Type")
+	e.Status = strconv.Itoa(m.status)
+	if m.trailers != "" {
+		e.Tags.Set(recording.TagResponseTrailers, m.trailers)
+	}
+	if m.interim != 0 {
+		e.Tags.Set(recording.TagInterim, strconv.Itoa(m.interim))
+	}
+	cut(e, *m, recording.TagResponseBodySize)
 	for _, loss := range m.losses {
 		h.losses.Add("response", loss)
 	}
-	took := head.latency
-	if since := head.ts.Sub(e.TS); took == 0 && since > 0 {
+	took := a.latency
+	if since := a.ts.Sub(e.TS); took == 0 && since > 0 {
 		took = since
 	}
 	e.Duration = took.Round(time.Millisecond).Milliseconds()
@@ -279,34 +362,32 @@ func (r *Reader) answer(at *list.Element, head head, m message) {
 	}
 }
 
-func answer(e *recording.Exchange, m message) {
-	s := &e.HTTP.Res
-	s.StatusCode, s.StatusMessage = m.status, strings.TrimSpace(strconv.Itoa(m.status)+" "+m.reason)
-	s.Headers, s.Body, s.ContentType = m.headers, m.body, m.headers.Get("Content-Type")
-	e.Status = strconv.Itoa(m.status)
-	if m.trailers != "" {
-		e.Tags.Set(recording.TagResponseTrailers, m.trailers)
+// cut notes that a body is not whole.
+func cut(e *recording.Exchange, m message, tag string) {
+	if m.cut > 0 || m.truncated {
+		e.Tags.Set(recording.TagTruncated, "true")
 	}
 	if m.cut > 0 {
-		e.Tags.Set(recording.TagTruncated, "true")
-		e.Tags.Set(recording.TagResponseBodySize, strconv.FormatInt(m.cut, 10))
+		e.Tags.Set(tag, strconv.FormatInt(m.cut, 10))
 	}
 }
 
-// orphan is an answer whose request is not in the file, or too far before it.
-func (r *Reader) orphan(h head, m message) error {
-	e := &recording.Exchange{MsgType: recording.MsgType, TS: h.ts, Direction: recording.In, UUID: uuid(h), L7Protocol: recording.HTTP1, HTTP: &recording.HTTP{}}
+// orphan is the exchange of an answer whose request is not in the file, or too far from it.
+func orphan(a *reply) *half {
+	e := &recording.Exchange{MsgType: recording.MsgType, TS: a.ts, Direction: recording.In, UUID: uuid(a.head), L7Protocol: recording.HTTP1, HTTP: &recording.HTTP{}}
 	e.UUID[15] ^= 1 // the request may be there, and have waited too long
-	answer(e, m)
-	e.Tags.Set(recording.TagSource, "goreplay")
-	e.Tags.Set(recording.TagIncomplete, "bytes_lost")
-	one := &half{id: h.id, e: e}
-	one.losses.Add("request", "is not in the file, or too far before its answer")
-	for _, loss := range m.losses {
-		one.losses.Add("response", loss)
+	if start := a.ts.Add(-a.latency); a.latency < 24*time.Hour && start.Unix() >= 0 {
+		e.TS = start
 	}
-	r.ready = append(r.ready, one)
-	return nil
+	e.Tags.Set(recording.TagSource, "goreplay")
+	if len(a.id) != 24 {
+		e.Tags.Set(tagID, a.id)
+	}
+	e.Tags.Set(recording.TagIncomplete, "bytes_lost")
+	h := &half{id: a.id, e: e}
+	h.losses.Add("request", "is not in the file, or too far from its answer")
+	h.answer(a)
+	return h
 }
 
 // uuid is the identity of an exchange: GoReplay's, and what its time makes of it.

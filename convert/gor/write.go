@@ -39,7 +39,9 @@ func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err er
 	}
 	q := &e.HTTP.Req
 	target := cmp.Or(q.URI, q.URL, e.Location)
+	isAlone := q.Method == "" && target == "" && e.HTTP.Res.StatusCode > 0 // an answer without its request
 	switch {
+	case isAlone:
 	case q.Method == "" || target == "":
 		return left("no request of HTTP")
 	case !web.IsToken(q.Method) || strings.ContainsAny(target, " \t\r\n\x00"):
@@ -54,17 +56,20 @@ func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err er
 		ns = 0
 	}
 	id := identity(e)
-	w.buf = fmt.Appendf(w.buf[:0], "1 %s %d 0\n", id, ns)
-	w.buf = fmt.Appendf(w.buf, "%s %s HTTP/%s\r\n", q.Method, target, version(q.Version, &losses))
-	h := e.Request()
-	if h.Headers.Get("Host") == "" && q.Host != "" && web.IsValue(q.Host) {
-		h.Headers = append(recording.Headers{{Name: "Host", Value: q.Host}}, h.Headers...)
-	}
-	if w.message("request", h, true, &losses); bytes.Contains(w.buf, []byte(Separator)) {
-		return left("it has GoReplay's separator in it")
+	w.buf = w.buf[:0]
+	if !isAlone {
+		w.buf = fmt.Appendf(w.buf, "1 %s %d 0\n", id, ns)
+		w.buf = fmt.Appendf(w.buf, "%s %s HTTP/%s\r\n", q.Method, target, version(q.Version, &losses))
+		h := e.Request()
+		if h.Headers.Get("Host") == "" && q.Host != "" {
+			h.Headers = append(recording.Headers{{Name: "Host", Value: q.Host}}, h.Headers...)
+		}
+		if w.message("request", h, true, &losses); bytes.Contains(w.buf, []byte(Separator)) {
+			return left("it has GoReplay's separator in it")
+		}
+		w.buf = append(w.buf, "\n"+Separator+"\n"...)
 	}
 	end := len(w.buf)
-	w.buf = append(w.buf, "\n"+Separator+"\n"...)
 	if s := &e.HTTP.Res; s.StatusCode > 0 {
 		start, ok := e.ResponseStart()
 		if !ok {
@@ -72,6 +77,9 @@ func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err er
 		}
 		reason := strings.TrimPrefix(strings.TrimPrefix(s.StatusMessage, strconv.Itoa(s.StatusCode)), " ")
 		if reason == "" || !web.IsValue(reason) {
+			if reason != "" {
+				losses.Add("response.statusMessage", "HTTP/1 can't have it, not kept")
+			}
 			reason = http.StatusText(s.StatusCode)
 		}
 		from := len(w.buf)
@@ -80,8 +88,11 @@ func (w *Writer) Write(e *recording.Exchange) (losses recording.LossList, err er
 		h := e.Response()
 		w.message("response", h, !bodiless(q.Method, s.StatusCode), &losses)
 		if bytes.Contains(w.buf[from:], []byte(Separator)) {
+			if isAlone {
+				return left("it has GoReplay's separator in it")
+			}
 			losses.Add("response", "it has GoReplay's separator in it, not kept")
-			w.buf = append(w.buf[:end], "\n"+Separator+"\n"...)
+			w.buf = w.buf[:end]
 		} else {
 			w.buf = append(w.buf, "\n"+Separator+"\n"...)
 		}
