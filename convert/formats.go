@@ -99,7 +99,7 @@ func Formats() []Format {
 			Open:      func(r io.Reader, _ Opener) Reader { return har.NewReader(r) },
 			Create:    func(w io.Writer, version string) Writer { return har.NewWriter(w, version) },
 			is:        func(_ []byte, keys []string) bool { return slices.Contains(keys, "log") },
-			ReadLoses: "Pages; cookies and parameters that are in no field and no URL; bodies that the browser left out.", WriteLoses: "Exchanges without HTTP are left out.",
+			ReadLoses: "Pages; cookies and parameters that are in no field and no URL; bodies that the browser left out; the charset of a text, which HAR has in UTF-8. Requests that go to no server, as of `data:` and `file:`, are left out.", WriteLoses: "Exchanges without HTTP are left out.",
 		},
 		{
 			Name: "goreplay", Extensions: []string{".gor"}, Reads: true, Writes: true,

@@ -1,10 +1,13 @@
 package har
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
+	"mime"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/tapedeck/tapedeck/convert/internal/web"
@@ -15,8 +18,8 @@ import (
 // bodies takes the bodies.
 func (p *parser) bodies() {
 	e := p.e
-	e.HTTP.Req.Body = p.body("request.postData", p.req.text, p.req.encoding)
-	e.HTTP.Res.Body = p.body("response.content", p.res.text, p.res.encoding)
+	e.HTTP.Req.Body = p.body("request.postData", p.req.text, p.req.encoding, cmp.Or(e.HTTP.Req.Headers.Get("Content-Type"), p.req.mime))
+	e.HTTP.Res.Body = p.body("response.content", p.res.text, p.res.encoding, cmp.Or(e.HTTP.Res.ContentType, p.res.mime))
 	p.params()
 	if p.own == nil && len(e.HTTP.Req.Body) == 0 {
 		p.missing()
@@ -51,9 +54,14 @@ func (p *parser) bodies() {
 }
 
 // body decodes a text. Some exporters say base64 where it is none.
-func (p *parser) body(path string, text *string, encoding string) []byte {
+func (p *parser) body(path string, text *string, encoding, mimeType string) []byte {
 	if text == nil || *text == "" {
 		return nil
+	}
+	if encoding == "" && p.own == nil && strings.ContainsFunc(*text, func(c rune) bool { return c > unicode.MaxASCII }) {
+		if _, params, _ := mime.ParseMediaType(mimeType); params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8") {
+			p.losses.Add(path+".text", fmt.Sprintf("is in UTF-8, as HAR has it, and was in %.20q", params["charset"]))
+		}
 	}
 	switch strings.ToLower(encoding) {
 	case "":

@@ -13,6 +13,12 @@ import (
 // derived names what members say that follow from others, and do not.
 func (p *parser) derived() {
 	e := p.e
+	if p.req.nameless && p.own == nil {
+		p.losses.Add("request.headers", "a field without a name, not kept")
+	}
+	if p.res.nameless && p.own == nil {
+		p.losses.Add("response.headers", "a field without a name, not kept")
+	}
 	in := map[recording.Header]bool{}
 	for _, c := range requestCookies(e.HTTP.Req.Headers) {
 		in[c] = true

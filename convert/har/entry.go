@@ -24,6 +24,7 @@ type parser struct {
 	req struct {
 		method, url, version string
 		authority            string // HTTP/2's Host
+		nameless             bool   // a field has no name
 		cookies, query       recording.Headers
 		mime, encoding       string
 		text                 *string            // nil: there is none
@@ -32,6 +33,7 @@ type parser struct {
 	res struct {
 		status              float64
 		statusText, version string
+		nameless            bool
 		cookies             recording.Headers
 		redirect            string
 		mime, encoding      string
@@ -39,6 +41,7 @@ type parser struct {
 		size                float64
 		kept                []recording.Member
 	}
+	serverIP  string
 	time      float64 // in milliseconds, -1 if it is not known
 	timings   map[string]float64
 	kept      []recording.Member
@@ -48,14 +51,13 @@ type parser struct {
 func (p *parser) entry(raw []byte, n int) error {
 	*p.e = recording.Exchange{MsgType: recording.MsgType, HTTP: new(recording.HTTP)}
 	e := p.e
-	started, address := "", ""
-	p.time, p.timings = -1, map[string]float64{}
+	started := ""
 	hasRequest := false
 	kept, err := p.object("", raw, map[string]func([]byte) error{
 		"startedDateTime": p.text("startedDateTime", &started),
 		"request":         func(raw []byte) error { hasRequest = true; return p.request(raw) },
 		"response":        p.response,
-		"serverIPAddress": p.text("serverIPAddress", &address),
+		"serverIPAddress": p.text("serverIPAddress", &p.serverIP),
 		"_webSocketMessages": func(raw []byte) error {
 			p.webSocket = raw
 			return nil
@@ -69,28 +71,8 @@ func (p *parser) entry(raw []byte, n int) error {
 		return errors.New("no member request: want an entry of a HAR")
 	}
 	p.kept = kept
-	if p.own == nil {
-		e.HTTP.Req.Headers, e.HTTP.Res.Headers = splitLines(e.HTTP.Req.Headers), splitLines(e.HTTP.Res.Headers)
-	}
-	for _, m := range kept {
-		switch m.Name {
-		case "time":
-			if string(m.Value) != "null" {
-				_ = p.number("time", &p.time)(m.Value)
-			}
-		case "timings":
-			_ = recording.EachMember(m.Value, recording.MaxMembers, func(name string, raw []byte) error {
-				if name[:min(len(name), 1)] == "_" || name == "comment" {
-					return nil
-				}
-				v := -1.0
-				err := p.number("timings."+name, &v)(raw)
-				p.timings[name] = v
-				return err
-			})
-		}
-	}
-	scheme, userinfo, host, target, err := p.address(n)
+	p.timesOf(kept)
+	scheme, userinfo, host, target, err := p.splitURL(n)
 	if err != nil {
 		return err
 	}
@@ -124,22 +106,29 @@ func (p *parser) entry(raw []byte, n int) error {
 			return fmt.Errorf("_webSocketMessages: %w", err)
 		}
 	}
-	if address = strings.Trim(address, "[]"); address != "" {
-		e.NetInfo = &recording.NetInfo{StartTime: e.TS, Upstream: recording.Endpoint{IPAddress: address}}
-		if _, port, err := net.SplitHostPort(e.NetworkAddress); err == nil {
-			e.NetInfo.Upstream.Port, _ = strconv.Atoi(port)
-		}
-		if net.ParseIP(address) == nil {
-			p.losses.Add("serverIPAddress", fmt.Sprintf("%.60q is no address, not kept", address))
-			e.NetInfo = nil
-		}
-	}
+	p.server()
 	p.derived()
 	p.keepMembers()
 	if p.own != nil {
 		p.merge()
 	}
 	return nil
+}
+
+// server takes the server's address.
+func (p *parser) server() {
+	e := p.e
+	if p.serverIP = strings.Trim(p.serverIP, "[]"); p.serverIP == "" {
+		return
+	}
+	if net.ParseIP(p.serverIP) == nil {
+		p.losses.Add("serverIPAddress", fmt.Sprintf("%.60q is no address, not kept", p.serverIP))
+		return
+	}
+	e.NetInfo = &recording.NetInfo{StartTime: e.TS, Upstream: recording.Endpoint{IPAddress: p.serverIP}}
+	if _, port, err := net.SplitHostPort(e.NetworkAddress); err == nil {
+		e.NetInfo.Upstream.Port, _ = strconv.Atoi(port)
+	}
 }
 
 // appendEntry appends an exchange as an entry.

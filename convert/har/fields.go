@@ -9,41 +9,24 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// headers takes the fields but for HTTP/2's own, which say again what other members do.
-func (p *parser) headers(path string, all recording.Headers) (h recording.Headers) {
-	for _, one := range all {
+// fieldsOf are the fields that a log shows, as an exchange has them: without HTTP/2's own, which
+// say again what other members do, and one for each line of those that Chromium's protocol joins.
+func fieldsOf(shown recording.Headers) (h recording.Headers) {
+	for _, one := range shown {
 		switch one.Name {
-		case ":method", ":path", ":scheme", ":authority", ":status", ":protocol":
-			if one.Name == ":authority" && path == "request.headers" {
-				p.req.authority = one.Value
-			}
-			continue
-		case "":
-			p.losses.Add(path, "a field without a name, not kept")
+		case "", ":method", ":path", ":scheme", ":authority", ":status", ":protocol":
 			continue
 		}
-		h = append(h, recording.Header{Name: web.Name(one.Name), Value: one.Value})
+		for line := range strings.SplitSeq(one.Value, "\n") {
+			h = append(h, recording.Header{Name: web.Name(one.Name), Value: line})
+		}
 	}
 	return h
 }
 
-// splitLines makes a field of each line of a value: browsers join several fields of one name, above
-// all Set-Cookie, by line feeds, which no field can have.
-func splitLines(all recording.Headers) recording.Headers {
-	isJoined := func(f recording.Header) bool { return strings.Contains(f.Value, "\n") }
-	if !slices.ContainsFunc(all, isJoined) {
-		return all
-	}
-	var split recording.Headers
-	for _, f := range all {
-		for line := range strings.Lines(f.Value) {
-			split = append(split, recording.Header{Name: f.Name, Value: strings.TrimRight(line, "\r\n")})
-		}
-		if f.Value == "" {
-			split = append(split, f)
-		}
-	}
-	return split
+// isNameless tells whether a field has no name.
+func isNameless(shown recording.Headers) bool {
+	return slices.ContainsFunc(shown, func(f recording.Header) bool { return f.Name == "" })
 }
 
 func httpVersion(text string) string {

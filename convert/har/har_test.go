@@ -3,10 +3,12 @@ package har_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/tapedeck/tapedeck/convert/har"
@@ -153,6 +155,17 @@ func TestATripGivesTheSame(t *testing.T) {
 			e.Signature = map[string][]byte{"a:b": {0, 1}}
 			e.Extra = []recording.Member{{Name: "postgres", Value: []byte(`{"x":[1]}`)}}
 		},
+		"names as others write them": func(e *recording.Exchange) {
+			e.HTTP.Req.Headers = recording.Headers{{Name: "x-lower", Value: "1"}, {Name: ":path", Value: "/"}, {Name: "", Value: "2"}, {Name: "X-Lines", Value: "a\nb"}}
+		},
+		"no method":       func(e *recording.Exchange) { e.HTTP.Req.Method, e.Command = "", "" },
+		"the year 0":      func(e *recording.Exchange) { e.TS = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"another charset": func(e *recording.Exchange) { e.HTTP.Res.ContentType = "text/plain; charset=iso-8859-1" },
+		"an address": func(e *recording.Exchange) {
+			e.NetInfo = &recording.NetInfo{StartTime: begin, Upstream: recording.Endpoint{IPAddress: "::1", Port: 443}}
+		},
+		"no times but the whole":    func(e *recording.Exchange) { e.Tags = nil },
+		"a status without a reason": func(e *recording.Exchange) { e.HTTP.Res.StatusMessage = "201" },
 		"a call of gRPC": func(e *recording.Exchange) {
 			e.L7Protocol, e.GRPC = recording.GRPC, &recording.Conversation{Part: 1, Last: true, Messages: []recording.Message{{From: recording.Client, At: 5, Data: []byte{0, 1}}}}
 		},
@@ -191,11 +204,23 @@ func TestAChangedEntryHolds(t *testing.T) {
 		"a URL": {`"url":"https://shop.example/cart?q=a%20b&q="`, `"url":"http://other:81/x"`, func(e *recording.Exchange) bool {
 			return e.HTTP.Req.URI == "/x" && e.NetworkAddress == "other:81" && !e.IsTLS
 		}},
-		"a method": {`"method":"POST","url"`, `"method":"PUT","url"`, func(e *recording.Exchange) bool { return e.HTTP.Req.Method == "PUT" && e.Command == "PUT" }},
-		"a status": {`"status":201,`, `"status":500,`, func(e *recording.Exchange) bool { return e.HTTP.Res.StatusCode == 500 && e.Status == "500" }},
-		"a body":   {`"text":"{\"n\":1}"`, `"text":"{\"n\":2}"`, func(e *recording.Exchange) bool { return string(e.HTTP.Req.Body) == `{"n":2}` }},
-		"a field":  {`{"name":"Cookie","value":"a=1; b=2"}`, `{"name":"Cookie","value":"a=3"}`, func(e *recording.Exchange) bool { return e.HTTP.Req.Headers.Get("Cookie") == "a=3" }},
-		"a start":  {`20:15:00.123456789Z`, `20:16:00Z`, func(e *recording.Exchange) bool { return e.TS.Minute() == 16 }},
+		"a method":  {`"method":"POST","url"`, `"method":"PUT","url"`, func(e *recording.Exchange) bool { return e.HTTP.Req.Method == "PUT" && e.Command == "PUT" }},
+		"a status":  {`"status":201,`, `"status":500,`, func(e *recording.Exchange) bool { return e.HTTP.Res.StatusCode == 500 && e.Status == "500" }},
+		"a body":    {`"text":"{\"n\":1}"`, `"text":"{\"n\":2}"`, func(e *recording.Exchange) bool { return string(e.HTTP.Req.Body) == `{"n":2}` }},
+		"a field":   {`{"name":"Cookie","value":"a=1; b=2"}`, `{"name":"Cookie","value":"a=3"}`, func(e *recording.Exchange) bool { return e.HTTP.Req.Headers.Get("Cookie") == "a=3" }},
+		"a start":   {`20:15:00.123456789Z`, `20:16:00Z`, func(e *recording.Exchange) bool { return e.TS.Minute() == 16 }},
+		"a reason":  {`"statusText":"Created"`, `"statusText":"Made"`, func(e *recording.Exchange) bool { return e.HTTP.Res.StatusMessage == "201 Made" }},
+		"a version": {`"httpVersion":"HTTP/1.1"`, `"httpVersion":"h2"`, func(e *recording.Exchange) bool { return e.HTTP.Req.Version == "2.0" }},
+		"a type":    {`"mimeType":"text/plain"`, `"mimeType":"text/html"`, func(e *recording.Exchange) bool { return e.HTTP.Res.ContentType == "text/html" }},
+		"a server":  {`"serverIPAddress":"10.0.0.1"`, `"serverIPAddress":"10.0.0.2"`, func(e *recording.Exchange) bool { return e.NetInfo.Upstream.IPAddress == "10.0.0.2" }},
+		"a duration": {`"time":51,`, `"time":70,`, func(e *recording.Exchange) bool {
+			return e.Duration == 70 && e.Tags.Get(recording.TagRequestEnd) == "1500"
+		}},
+		"a phase": {`"wait":38.5`, `"wait":8.5`, func(e *recording.Exchange) bool { return e.Tags.Get(recording.TagResponseStart) == "10000" }},
+		"a message": {`"opcode":1,"data":"hello"`, `"opcode":1,"data":"bye"`, func(e *recording.Exchange) bool {
+			return string(e.WebSocket.Messages[0].Data) == "bye" && e.WebSocket.ClientBytes == 3
+		}},
+		"no messages": {`,"_webSocketMessages":[`, `,"_messages":[`, func(e *recording.Exchange) bool { return e.WebSocket.Messages == nil }},
 		"a body that was compressed": {`"text":"secret"`, `"text":"gone"`, func(e *recording.Exchange) bool {
 			return string(e.HTTP.Res.Body) == "gone" && e.Response().Decoded()
 		}},
@@ -203,6 +228,10 @@ func TestAChangedEntryHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := exchange()
 			compressed(e, zipped)
+			e.NetInfo = &recording.NetInfo{StartTime: begin, Upstream: recording.Endpoint{IPAddress: "10.0.0.1", Port: 443}}
+			if strings.Contains(name, "message") {
+				e.WebSocket = &recording.Conversation{Part: 1, Last: true, Messages: []recording.Message{{From: recording.Client, At: 5, Type: "text", Data: []byte("hello")}}}
+			}
 			text := write(t, e)
 			if !bytes.Contains(text, []byte(c.old)) {
 				t.Fatalf("%s has no %s", text, c.old)
@@ -237,6 +266,8 @@ func TestEntriesOfOtherTools(t *testing.T) {
 		{"a decoded body", strings.Replace(entryOf(""), `"headers":[],"content":{}`, `"headers":[{"name":"content-encoding","value":"br"}],"content":{"text":"x"}`, 1), `"decoded":"response" "Content-Encoding":["br"]`, ""},
 		{"parameters without a text", strings.Replace(entryOf(""), `"headers":[]}`, `"headers":[],"postData":{"mimeType":"application/x-www-form-urlencoded","params":[{"name":"a b","value":"&"}]}}`, 1), `"bodyBase64":"YStiPSUyNg=="`, ""},
 		{"HTTP/2's own fields", strings.Replace(entryOf(""), `"headers":[]}`, `"httpVersion":"h2","headers":[{"name":":method","value":"GET"},{"name":":authority","value":"b"},{"name":"x-y","value":"1"}]}`, 1), `"version":"2.0" "headers":{"X-Y":["1"]}`, ""},
+		{"another charset", strings.Replace(entryOf(""), `"content":{}`, `"content":{"mimeType":"text/plain; charset=iso-8859-1","text":"é"}`, 1), `"bodyBase64":"w6k="`, "was in \"iso-8859-1\""},
+		{"white space behind it", entryOf("") + " \n", `"uri":"/p?x=1"`, ""},
 		{"messages", entryOf(`,"_webSocketMessages":[{"type":"send","time":1795374901,"opcode":1,"data":"hi"},{"type":"receive","time":0,"opcode":2,"data":"AP8="}]`), `"l7protocol":"websocket" "at":1000000,"type":"text","dataBase64":"aGk="},{"from":"server","at":0,"type":"binary","dataBase64":"AP8="}`, ""},
 		{"a member that stands twice", entryOf(`,"time":3,"time":4`), `"duration":4`, "time: stands more than once"},
 		{"a user and a password", strings.Replace(entryOf(""), "https://a.", "https://u:p@a.", 1), `"host":"a.example:8443"`, "user and password are not kept"},
@@ -253,7 +284,6 @@ func TestEntriesOfOtherTools(t *testing.T) {
 		{"too many fields", strings.Replace(entryOf(""), `"headers":[]`, `"headers":[`+strings.TrimSuffix(strings.Repeat(`{"name":"a","value":""},`, 5000), ",")+"]", 1), "", "has more than 4000"},
 		{"an entry that is none", strings.Replace(entryOf(""), `"entries":[`, `"entries":[7,{"request":{}},`, 1), `"uri":"/p?x=1"`, `entry 1: found "7"`},
 		{"a URL that is none", strings.Replace(entryOf(""), "https://a.example:8443/p?x=1#f", "nowhere", 1), "", `request.url is "nowhere", want a whole URL`},
-		{"another log behind it", entryOf("") + "\n" + strings.Replace(entryOf(""), "x=1", "x=2", 1), `"uri":"/p?x=1" / "uri":"/p?x=2"`, ""},
 		{"something else behind it", entryOf("") + "\nhello", `"uri":"/p?x=1"`, "behind entry 1: invalid character 'h'"},
 		{"NUL behind it", entryOf("") + "\x00\x00", `"uri":"/p?x=1"`, "behind entry 1: invalid character"},
 		{"another object behind it", entryOf("") + `{"msgType":"rrpair"}`, `"uri":"/p?x=1"`, "behind entry 1: no member log"},
@@ -316,6 +346,25 @@ func (a *again) read(text string) (*recording.Exchange, error) {
 	var e recording.Exchange
 	err := a.d.Decode([]byte(text), &e)
 	return &e, err
+}
+
+// A file that can't be read is no damage of the log.
+func TestAFileThatFails(t *testing.T) {
+	for _, n := range []int{3, 60, 200} {
+		failed := errors.New("the disk is gone")
+		r := har.NewReader(io.MultiReader(strings.NewReader(entryOf("")[:n]), iotest.ErrReader(failed)))
+		if _, err := r.Next(new(recording.Exchange)); err != failed {
+			t.Errorf("behind %d bytes: %v", n, err)
+		}
+	}
+}
+
+// It makes no difference in which pieces a file comes.
+func TestPieces(t *testing.T) {
+	all, said := formattest.Read(har.NewReader(iotest.OneByteReader(strings.NewReader("\ufeff" + entryOf("")))))
+	if len(all) != 1 || len(said) > 0 {
+		t.Error(len(all), said)
+	}
 }
 
 // A value without an end is given up at a bound.

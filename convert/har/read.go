@@ -1,6 +1,7 @@
 package har
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -44,7 +45,7 @@ const (
 
 // NewReader returns a reader of a file.
 func NewReader(r io.Reader) *Reader {
-	in := &budget{r: r}
+	in := &budget{r: bufio.NewReader(r)}
 	return &Reader{in: in, json: json.NewDecoder(in)}
 }
 
@@ -68,10 +69,7 @@ func (r *Reader) Next(e *recording.Exchange) (recording.LossList, error) {
 			}
 		default:
 			r.state = ended
-			if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
-				return nil, recording.ErrTorn
-			}
-			return nil, &recording.LineError{Err: fmt.Errorf("behind entry %d: %w", r.n, err)}
+			return nil, r.failed(fmt.Errorf("behind entry %d: %w", r.n, err))
 		}
 	}
 }
@@ -203,10 +201,7 @@ func (r *Reader) entry(e *recording.Exchange) (recording.LossList, error) {
 	raw, err := r.value()
 	if err != nil {
 		r.state = ended
-		if errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {
-			return nil, recording.ErrTorn
-		}
-		return nil, &recording.LineError{Err: err}
+		return nil, r.failed(fmt.Errorf("entry %d: %w", r.n, err))
 	}
 	p := &parser{e: e, source: r.source}
 	p.losses = r.pending
@@ -222,6 +217,17 @@ func (r *Reader) entry(e *recording.Exchange) (recording.LossList, error) {
 	return p.losses, nil
 }
 
+// failed tells a log that ends early, or is no JSON, from a file that can't be read.
+func (r *Reader) failed(err error) error {
+	switch {
+	case r.in.failed != nil:
+		return r.in.failed
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return recording.ErrTorn
+	}
+	return &recording.LineError{Err: err}
+}
+
 func (r *Reader) token() (json.Token, error) {
 	r.in.left = recording.MaxLine
 	return r.json.Token()
@@ -235,22 +241,30 @@ func (r *Reader) value() (raw json.RawMessage, err error) {
 
 // budget bounds how much is read for one value: a decoder holds all of it.
 type budget struct {
-	r     io.Reader
-	left  int64
-	began bool
+	r      *bufio.Reader
+	left   int64
+	began  bool
+	failed error // of r
 }
 
 func (b *budget) Read(p []byte) (int, error) {
 	if b.left <= 0 {
 		return 0, errLong
 	}
+	if !b.began {
+		b.began = true
+		if mark, _ := b.r.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+			_, _ = b.r.Discard(len(byteOrderMark)) // it was peeked
+		}
+	}
 	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
-	if bom := []byte("\ufeff"); !b.began && n >= len(bom) && bytes.HasPrefix(p[:n], bom) {
-		n = copy(p, p[len(bom):n])
+	if err != nil && err != io.EOF {
+		b.failed = err
 	}
-	b.began = b.began || n > 0
 	return n, err
 }
+
+const byteOrderMark = "\ufeff"
 
 var errLong = fmt.Errorf("more than %d MiB without an end", recording.MaxLine>>20)

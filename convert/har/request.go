@@ -35,7 +35,8 @@ func (p *parser) request(raw []byte) (err error) {
 			return err
 		},
 	})
-	p.e.HTTP.Req.Headers = p.headers("request.headers", headers)
+	p.e.HTTP.Req.Headers = fieldsOf(headers)
+	p.req.authority, p.req.nameless = headers.Get(":authority"), isNameless(headers)
 	return err
 }
 

@@ -37,7 +37,8 @@ func (p *parser) response(raw []byte) (err error) {
 			return err
 		},
 	})
-	p.e.HTTP.Res.Headers = p.headers("response.headers", headers)
+	p.e.HTTP.Res.Headers = fieldsOf(headers)
+	p.res.nameless = isNameless(headers)
 	return err
 }
 

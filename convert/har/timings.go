@@ -16,7 +16,7 @@ func (p *parser) start(text string) (time.Time, error) {
 	norm := strings.ToUpper(text)
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00"} {
 		ts, err := time.Parse(layout, norm)
-		if year := ts.UTC().Year(); err != nil || year < 1 || year > 9999 {
+		if year := ts.UTC().Year(); err != nil || year < 0 || year > 9999 {
 			continue
 		}
 		if !strings.Contains(layout, "Z07") {
@@ -25,6 +25,29 @@ func (p *parser) start(text string) (time.Time, error) {
 		return ts.UTC(), nil
 	}
 	return time.Time{}, fmt.Errorf("startedDateTime is %.60q, want a time such as 2026-11-22T20:15:00.123Z", text)
+}
+
+// timesOf reads the members time and timings of an entry.
+func (p *parser) timesOf(entry []recording.Member) {
+	p.time, p.timings = -1, map[string]float64{}
+	for _, m := range entry {
+		switch m.Name {
+		case "time":
+			if string(m.Value) != "null" {
+				_ = p.number("time", &p.time)(m.Value)
+			}
+		case "timings":
+			_ = recording.EachMember(m.Value, recording.MaxMembers, func(name string, raw []byte) error {
+				if strings.HasPrefix(name, "_") || name == "comment" {
+					return nil
+				}
+				v := -1.0
+				err := p.number("timings."+name, &v)(raw)
+				p.timings[name] = v
+				return err
+			})
+		}
+	}
 }
 
 // times takes how long the phases took.
