@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/inspect"
 	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/view/index"
 )
@@ -31,7 +30,7 @@ var filterFields = []filterField{
 	text("host", "Host", func(f *index.Filter) *string { return &f.Host }),
 	text("path", "Path", func(f *index.Filter) *string { return &f.Path }),
 	text("endpoint", "Endpoint", func(f *index.Filter) *string { return &f.Endpoint }),
-	choice("protocol", "Protocol", func(f *index.Filter) *string { return &f.Protocol }, inspect.Protocols()...),
+	text("protocol", "Protocol", func(f *index.Filter) *string { return &f.Protocol }),
 	text("namespace", "Namespace", func(f *index.Filter) *string { return &f.Namespace }),
 	text("pod", "Pod", func(f *index.Filter) *string { return &f.Pod }),
 	text("cluster", "Cluster", func(f *index.Filter) *string { return &f.Cluster }),

@@ -3,10 +3,12 @@ package view
 import (
 	"fmt"
 	"html/template"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/show"
 )
 
@@ -23,8 +25,32 @@ var functions = template.FuncMap{
 	"day":      func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	"moment":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000000") + " UTC" },
 	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
-	"lower":    strings.ToLower,
+	"isSet":    func(id recording.UUID) bool { return id != recording.UUID{} },
+	"plain":    plain,
+	"fieldsOf": func(caption string, all []show.Field) fieldTable { return fieldTable{caption, all} },
+	"messageOf": func(caption string, m *show.Message, download string) messageView {
+		return messageView{caption, m, download}
+	},
 }
+
+// fieldTable is a table of fields with what it is called.
+type fieldTable struct {
+	Caption string
+	Fields  []show.Field
+}
+
+// messageView is a request or an answer, and where its body can be had.
+type messageView struct {
+	Caption  string
+	Message  *show.Message
+	Download string
+}
+
+// links are those of Markdown.
+var links = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+
+// plain is a sentence of the documentation without its Markdown.
+func plain(s string) string { return strings.ReplaceAll(links.ReplaceAllString(s, "$1"), "`", "") }
 
 // short is a text in which all is visible, and at most n characters of it.
 func short(n int, s string) string {

@@ -65,6 +65,12 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, status int, name 
 		for _, t := range tabs {
 			f.Tabs = append(f.Tabs, tab{t.Name, q.item.URL(t.Page), t.Name == q.tab})
 		}
+		for _, other := range s.items {
+			if other.IsRecording() && other != q.item {
+				f.Tabs = append(f.Tabs, tab{Name: fmt.Sprintf("Compare with %d", other.Number), URL: fmt.Sprintf("/compare/%d/%d", q.item.Number, other.Number)})
+				break
+			}
+		}
 	}
 	t := s.pages[name]
 	if t == nil {

@@ -43,6 +43,13 @@ func (s *Server) routes() []route {
 		{kinds: recordings, pattern: "/calls", tab: "Calls", handle: s.calls},
 		{kinds: recordings, pattern: "/endpoints", tab: "Endpoints", handle: s.endpoints},
 		{pattern: "/compare/{a}/{b}", handle: s.compare},
+		{kinds: recordings, pattern: "/exchanges/{id}", tab: "Exchanges", handle: s.exchange},
+		{kinds: recordings, pattern: "/exchanges/{id}/body/{side}", handle: s.body, own: true},
+		{kinds: recordings, pattern: "/exchanges/{id}/messages/{number}", handle: s.message, own: true},
+		{kinds: recordings, pattern: "/exchanges/{id}/json", handle: s.asJSON, own: true},
+		{kinds: recordings, pattern: "/uuid/{uuid}", handle: s.byUUID},
+		{kinds: []kind{aReport}, pattern: "/{$}", handle: s.report},
+		{kinds: []kind{aReceipt}, pattern: "/{$}", handle: s.receipt},
 	}
 }
 

@@ -37,7 +37,7 @@ type heading struct {
 
 // parseSort reads an order out of a query.
 func parseSort(q url.Values) (s index.Sort, err error) {
-	s.Descending = q.Get("desc") == "1"
+	s = index.Sort{By: index.ByStart, Descending: q.Get("desc") == "1"}
 	by := q.Get("sort")
 	if by == "" {
 		return s, nil
@@ -53,7 +53,7 @@ func parseSort(q url.Values) (s index.Sort, err error) {
 
 // sortQuery adds an order to a query.
 func sortQuery(q url.Values, s index.Sort) url.Values {
-	if s.By != "" && s.By != index.ByStart {
+	if s.By != index.ByStart {
 		q.Set("sort", string(s.By))
 	}
 	if s.Descending {
@@ -64,9 +64,6 @@ func sortQuery(q url.Values, s index.Sort) url.Values {
 
 // headings are the heads of all columns, of a table that is in this order.
 func headings(page string, f index.Filter, s index.Sort) (all []heading) {
-	if s.By == "" {
-		s.By = index.ByStart
-	}
 	for _, c := range columns {
 		h := heading{Label: c.Label, Class: c.Narrow}
 		if c.by != "" {

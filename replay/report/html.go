@@ -36,6 +36,7 @@ var tones = map[string]string{
 type page struct {
 	document
 	Policy string // Content-Security-Policy
+	Home   string // URL that the page links to; "": it has no links
 	Style  template.CSS
 	Tiles  []tile
 	Charts []chart
@@ -74,10 +75,23 @@ func (r *Report) page() page {
 	return p
 }
 
-// write writes a page that may load nothing, run nothing and have no other style.
-func (p page) write(w io.Writer) error {
+// PagePolicy returns the Content-Security-Policy that is in the pages of the HTML form: they
+// may load nothing, run nothing and have no style but their own.
+func PagePolicy() string {
 	sum := sha256.Sum256([]byte(pageStyle))
-	p.Policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; base-uri 'none'; form-action 'none'"
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; base-uri 'none'; form-action 'none'"
+}
+
+// WritePage writes the HTML form for a server that shows other things, too: the page links
+// to home, a URL; "" links nowhere.
+func (r *Report) WritePage(w io.Writer, home string) error {
+	p := r.page()
+	p.Home = home
+	return p.write(w)
+}
+
+func (p page) write(w io.Writer) error {
+	p.Policy = PagePolicy()
 	p.Style = template.CSS(pageStyle)
 	for i, s := range p.Sections {
 		p.Sections[i] = s.first(maxPageRows)

@@ -10,6 +10,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -221,7 +222,8 @@ func Hostile() (all []*recording.Exchange) {
 			e.Tags.Set(tag, a)
 		}
 		e.NetInfo = &recording.NetInfo{ID: a, Downstream: recording.Endpoint{IPAddress: a, Hostname: a}, Upstream: recording.Endpoint{IPAddress: a, Hostname: a}}
-		e.Extra = []recording.Member{{Name: a, Value: []byte(strconv.Quote(strings.ToValidUTF8(strings.ReplaceAll(a, "\x1b", ""), "")))}}
+		value, _ := json.Marshal(a) // a string has JSON
+		e.Extra = []recording.Member{{Name: a, Value: value}}
 		if i%3 == 1 {
 			e.WebSocket = &recording.Conversation{Part: 1, Messages: []recording.Message{{From: a, Type: a, Data: []byte(a)}, {From: recording.Server, Type: "text", Data: []byte(`<p onclick="window.pwned=1">`)}}}
 		}
