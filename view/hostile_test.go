@@ -27,7 +27,7 @@ var elements = strings.Fields(`html head meta title link script body a header di
 var attributes = strings.Fields(`lang charset name content rel href type src defer class id tabindex title alt width height method action role
 	for value placeholder maxlength autocomplete autocapitalize spellcheck checked selected open scope aria-label aria-current aria-sort aria-hidden
 	aria-labelledby aria-describedby aria-invalid aria-live datetime data-rows data-copies download readonly rows wrap hidden start max
-	viewbox preserveaspectratio x y x1 x2 y1 y2 d transform text-anchor colspan`)
+	viewbox preserveaspectratio x y x1 x2 y1 y2 d transform text-anchor colspan rowspan focusable`)
 
 // TestHostileRecordingStaysText follows every link from the first page, over a recording, a
 // report and a receipt in which every text is an attack. No text may become an element, an
