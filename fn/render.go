@@ -39,7 +39,16 @@ func Uninject(sources []Source) ([]byte, transformer.Results, error) {
 
 type transform func([]*transformer.Object, transformer.Config) transformer.Output
 
-func run(sources []Source, cfg transformer.Config, apply transform, undo bool) ([]byte, transformer.Results, error) {
+// loaded is input that was read, with the configuration that holds for it.
+type loaded struct {
+	docs    []*document
+	list    *document // the ResourceList, nil if the input is none
+	objects []*transformer.Object
+	cfg     transformer.Config
+	results transformer.Results // what reading has to say
+}
+
+func load(sources []Source, cfg transformer.Config, undo bool) loaded {
 	docs, results := readAll(sources, undo)
 	list, mixed := resourceList(docs)
 	results = append(results, mixed...)
@@ -60,11 +69,17 @@ func run(sources []Source, cfg transformer.Config, apply transform, undo bool) (
 	for _, d := range docs {
 		objects = append(objects, d.objects...)
 	}
+	return loaded{docs, list, objects, cfg, results}
+}
+
+func run(sources []Source, cfg transformer.Config, apply transform, undo bool) ([]byte, transformer.Results, error) {
+	in := load(sources, cfg, undo)
+	docs, list, objects, results := in.docs, in.list, in.objects, in.results
 	if results.Failed() {
 		return failed(docs, list, transformer.NotWritten(objects, results))
 	}
 	results = append(results, misplacedConfigs(objects)...)
-	out := apply(objects, cfg)
+	out := apply(objects, in.cfg)
 	results = append(results, out.Results...)
 	results = append(results, mark(docs, out)...)
 	if hooksUnseen(docs) {

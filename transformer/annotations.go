@@ -134,6 +134,8 @@ type Settings struct {
 	// might have been.
 	inferred []string
 	unclear  string
+	// left says why ports that are known are not captured, by their numbers.
+	left map[int]PortReason
 	// noPort tells that there is no port to capture, and nothing else to do.
 	noPort bool
 	// hosts are those that are captured through the hosts file: see resolveHosts.

@@ -89,6 +89,7 @@ func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute
 			missing = append(missing, port)
 			listeners[port] = inboundListener{port, "", sidecarEndpoint(captured[port]), nil}
 			if len(services) > 0 {
+				w.settings.leaveNumber(PortNotServed, captured[port].App)
 				results = append(results, result(CodePortNotServed, w.Object, "%s, but %s leads to %s: inbound traffic will not be captured", w.settings.nameOf(port), services[0].Ref(), joinPorts(ports)).
 					At(where, strconv.Itoa(port), firstPort(ports)))
 			}

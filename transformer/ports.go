@@ -133,8 +133,11 @@ func (in *input) inferPorts(w *workload) ([]int, Results) {
 		found = w.containerPorts()
 	}
 	found, left := leaveOut(found, podPort.watched)
+	s.leave(PortWatched, left)
 	if in.cfg.Inbound == inboundSidecar {
-		found, _ = leaveOut(found, func(p podPort) bool { path, _ := w.notIntercepted(p.number); return path != "" })
+		var past []podPort
+		found, past = leaveOut(found, func(p podPort) bool { path, _ := w.notIntercepted(p.number); return path != "" })
+		s.leave(PortNotIntercepted, past)
 	}
 	if !served && len(found) > 1 {
 		names := make([]string, len(found))
@@ -142,11 +145,13 @@ func (in *input) inferPorts(w *workload) ([]int, Results) {
 			names[i] = p.String()
 		}
 		s.unclear = strings.Join(names, ", ")
+		s.leave(PortUnclear, found)
 		return nil, nil
 	}
 	only := ""
 	if len(found) > 1 && contract.Since(contract.EnvInPorts) > in.cfg.ImageContract {
 		only = fmt.Sprintf("only the lowest of %d, as images of contract %d take one: set proxy-port for another", len(found), in.cfg.ImageContract)
+		s.leave(PortOldImage, found[1:])
 		found = found[:1]
 	}
 	var ports []int
@@ -175,6 +180,20 @@ func (in *input) inferPorts(w *workload) ([]int, Results) {
 	return ports, nil
 }
 
+// leave notes why ports are not captured.
+func (s *Settings) leave(why PortReason, ports []podPort) {
+	for _, p := range ports {
+		s.leaveNumber(why, p.number)
+	}
+}
+
+func (s *Settings) leaveNumber(why PortReason, number int) {
+	if s.left == nil {
+		s.left = map[int]PortReason{}
+	}
+	s.left[number] = why
+}
+
 // leaveOut parts the ports that a condition holds for from the others, unless it
 // holds for all.
 func leaveOut(ports []podPort, condition func(podPort) bool) (kept, left []podPort) {
@@ -197,15 +216,10 @@ func (in *input) servedPorts(w *workload) []podPort {
 		return nil // a Service that selects its pods is another workload's
 	}
 	byNumber := map[int]*podPort{}
-	var ingress *yaml.Node
-	if holding := in.sidecarsHolding(w); len(holding) == 1 {
-		ingress = field(holding[0].Node, "spec", "ingress")
-	}
+	lands := in.landing(w)
 	for _, svc := range in.servicesOf(w) {
 		for _, p := range svc.ports(w) {
-			if entry := findListener(ingress, p.target); strAt(entry, "defaultEndpoint") != "" {
-				p.target = endpointPort(entry) // Envoy takes calls of the one port to the other
-			}
+			p.target = lands(p.target)
 			if p.target < 1 || p.target > 65535 || reservedPorts[p.target] != "" {
 				continue // nobody listens, or the mesh
 			}
@@ -231,6 +245,21 @@ func (in *input) servedPorts(w *workload) []podPort {
 		out = append(out, *port)
 	}
 	return out
+}
+
+// landing returns the port of the pod at which calls of a port arrive that a Service leads
+// to: a Sidecar of the input may have Envoy take them to another one; 0 for none.
+func (in *input) landing(w *workload) func(port int) int {
+	var ingress *yaml.Node
+	if holding := in.sidecarsHolding(w); len(holding) == 1 {
+		ingress = field(holding[0].Node, "spec", "ingress")
+	}
+	return func(port int) int {
+		if entry := findListener(ingress, port); strAt(entry, "defaultEndpoint") != "" {
+			return endpointPort(entry)
+		}
+		return port
+	}
 }
 
 // containerPorts returns the TCP ports that the application's containers declare, in

@@ -38,17 +38,25 @@ type Output struct {
 // not be written. Render is not safe for concurrent use on the same objects;
 // it keeps no state between calls.
 func Render(objects []*Object, cfg Config) Output {
+	out, _ := render(objects, cfg, false)
+	return out
+}
+
+// render renders, and says what is captured if that is asked for.
+func render(objects []*Object, cfg Config, explain bool) (out Output, captures []Capture) {
 	former, undone, results := takeAllBack(objects)
 	kept := without(objects, former)
 	in := newInput(kept, &cfg)
 	if results.Failed() {
-		return Output{Results: in.nameTheRest(results)}
+		return Output{Results: in.nameTheRest(results)}, nil
 	}
 
-	var out Output
 	out.Results = results
 	for _, w := range in.workloads {
 		w.said = in.decide(w)
+		if explain && w.settings.Inject {
+			w.known = in.know(w)
+		}
 		out.Results = append(out.Results, w.said...)
 	}
 	out.Results = append(out.Results, in.checkFields()...)
@@ -97,7 +105,12 @@ func Render(objects []*Object, cfg Config) Output {
 	out.Created, reused, out.Deleted = reuse(created, former)
 	out.Edited = append(append(out.Edited, reused...), held...)
 	out.Results = append(out.Results, deleted(out.Deleted)...)
-	return out
+	for _, w := range in.workloads {
+		if explain && w.original == nil { // a copy is not in the input
+			captures = append(captures, in.captureOf(w, undone[w.Object] != nil))
+		}
+	}
+	return out, captures
 }
 
 // NotWritten adds a result for every workload that has none, where an error

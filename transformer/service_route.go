@@ -27,6 +27,9 @@ func (in *input) routeByService(w *workload) Results {
 	s := &w.settings
 	services := in.servicesOf(w)
 	if len(services) == 0 {
+		for _, r := range s.routes {
+			s.leaveNumber(PortNotServed, r.App)
+		}
 		return Results{result(CodeNoService, w.Object, "no Service in the input selects the pods, so there is none to point at the sidecar: render the Service together with the workload%s", in.noServiceAdvice(w)).At(w.at("metadata.labels"), "", "")}
 	}
 	found := map[int]bool{}        // ports of the application that a Service leads to
@@ -64,6 +67,12 @@ func (in *input) routeByService(w *workload) Results {
 		}
 	}
 	for _, r := range s.routes {
+		switch {
+		case !found[r.App]:
+			s.leaveNumber(PortNotServed, r.App)
+		case !slices.Contains(pointed, r):
+			s.leaveNumber(PortHeadless, r.App)
+		}
 		if !found[r.App] {
 			results = append(results, result(CodePortNotServed, w.Object, "%s, but no port of %s leads there: inbound traffic will not be captured", s.nameOf(r.App), services[0].Ref()).
 				At(s.wherePorts(), strconv.Itoa(r.App), ""))

@@ -51,6 +51,8 @@ type workload struct {
 	settings Settings
 	// injecting tells that the workload asks for the sidecar and gets it.
 	injecting bool
+	// known is what the input said of it, where somebody wants to know what is captured.
+	known *known
 	// late are the init containers that start after the sidecar and are captured.
 	late []container
 

@@ -1,0 +1,112 @@
+package manifests
+
+import (
+	"cmp"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tapedeck/tapedeck/transformer"
+)
+
+// A runtime is a guess of what a container runs.
+type runtime struct {
+	name string
+	// by says what shows it.
+	by string
+	// reads tells whether it reads proxy variables.
+	reads bool
+	// java tells that flags lead it to the sidecar.
+	java bool
+}
+
+// hint is one row of the table of what shows a runtime. A row matches by the last part of
+// an image's name, the program that the command runs, or the name of a variable.
+type hint struct {
+	name      string
+	image     *regexp.Regexp
+	programs  []string
+	variables []string
+	reads     func(tag string) (reads, sure bool)
+	java      bool
+}
+
+func always(string) (bool, bool) { return true, true }
+func never(string) (bool, bool)  { return false, true }
+
+// words matches images by whole words of their names.
+func words(list string) *regexp.Regexp {
+	return regexp.MustCompile(`^(?:.*[-_])?(?:` + list + `)(?:[-_].*)?$`)
+}
+
+// hints is the table. The first row that matches counts. A program of Go, which has no
+// image of its own, is not to be told.
+var hints = []hint{
+	{name: "Java", image: words(`openjdk|java\d*|jre\d*|jdk\d*|temurin|corretto|zulu|tomcat|jetty|wildfly|keycloak|kafka|zookeeper|elasticsearch|logstash|cassandra|solr|activemq|jenkins`), programs: []string{"java"},
+		variables: []string{"JAVA_TOOL_OPTIONS", "JAVA_OPTS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "JAVA_HOME", "JVM_OPTS", "SPRING_PROFILES_ACTIVE", "CATALINA_OPTS"}, reads: never, java: true},
+	{name: "Node.js", image: words(`node|nodejs`), programs: []string{"node", "npm", "npx", "yarn"}, variables: []string{"NODE_ENV", "NODE_OPTIONS"}, reads: nodeReads},
+	{name: "Python", image: words(`python\d*`), programs: []string{"python", "python3"}, variables: []string{"PYTHONPATH", "PYTHONUNBUFFERED"}, reads: always},
+	{name: "Ruby", image: words(`ruby|rails`), programs: []string{"ruby", "bundle"}, variables: []string{"RAILS_ENV"}, reads: always},
+	{name: "PHP", image: words(`php`), programs: []string{"php", "php-fpm"}, reads: always},
+	{name: ".NET", image: words(`dotnet|aspnet`), programs: []string{"dotnet"}, variables: []string{"ASPNETCORE_URLS", "ASPNETCORE_ENVIRONMENT"}, reads: always},
+	{name: "curl", image: words(`curl`), programs: []string{"curl", "wget", "git"}, reads: always},
+}
+
+// nodeVersion matches the version of a tag such as 22.21.1-alpine.
+var nodeVersion = regexp.MustCompile(`^v?(\d+)(?:\.(\d+))?`)
+
+// nodeReads tells by a tag whether Node.js reads proxy variables: from 22.21 and 24 on.
+func nodeReads(tag string) (reads, sure bool) {
+	m := nodeVersion.FindStringSubmatch(tag)
+	if m == nil {
+		return false, false
+	}
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	switch {
+	case major >= 24:
+		return true, true
+	case major < 22, major == 23, m[2] != "" && minor < 21:
+		return false, true
+	}
+	return m[2] != "", m[2] != "" // 22 alone may be an old 22
+}
+
+// runtimeOf guesses what a container runs; false where nothing shows it, or its version.
+func runtimeOf(c transformer.CaptureContainer) (runtime, bool) {
+	name, tag := imageName(c.Image)
+	program := ""
+	if len(c.Program) > 0 {
+		program = path.Base(c.Program[0])
+	}
+	for _, h := range hints {
+		variable := slices.IndexFunc(c.Variables, func(v string) bool { return slices.Contains(h.variables, v) })
+		r := runtime{name: h.name, java: h.java}
+		switch {
+		case slices.Contains(h.programs, program):
+			r.by = "its command " + program
+		case h.image.MatchString(name):
+			r.by = "its image " + cmp.Or(strings.TrimSuffix(name+":"+tag, ":"), name)
+		case variable >= 0:
+			r.by = "its variable " + c.Variables[variable]
+		default:
+			continue
+		}
+		if !h.image.MatchString(name) {
+			tag = "" // of something else
+		}
+		var sure bool
+		r.reads, sure = h.reads(tag)
+		return r, sure
+	}
+	return runtime{}, false
+}
+
+// imageName parts an image's reference into the last part of its name, and its tag.
+func imageName(ref string) (name, tag string) {
+	ref, _, _ = strings.Cut(ref, "@")
+	name, tag, _ = strings.Cut(path.Base(ref), ":")
+	return strings.ToLower(name), tag
+}
