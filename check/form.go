@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -23,6 +24,7 @@ type Form struct {
 // Options are how a form is written.
 type Options struct {
 	Colour bool // of states in text, by ANSI escapes
+	Brief  bool // text leaves out what is OK
 }
 
 // Write writes a report in the form.
@@ -75,6 +77,12 @@ func writeText(to io.Writer, r Report, o Options) error {
 		wide = min(max(wide, len(f.Area)), maxArea)
 	}
 	for _, g := range r.groups() {
+		if o.Brief {
+			g.findings = slices.DeleteFunc(g.findings, func(f Finding) bool { return f.State == OK })
+		}
+		if len(g.findings) == 0 {
+			continue
+		}
 		fmt.Fprintf(w, "%s\n", oneline.Text(g.subject, maxText))
 		for _, f := range g.findings {
 			state := fmt.Sprintf("%s %-8s", looks[f.State].sign, f.State)

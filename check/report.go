@@ -5,7 +5,8 @@ import "slices"
 // State says how well something is captured.
 type State string
 
-// The states. A report is as bad as the worst of its findings, in this order.
+// The states. A report is as bad as the worst of its findings, in this order. Unknown is also
+// what somebody has to look at though nothing is missing: a thing that a report can't judge.
 const (
 	OK      State = "ok"       // it is captured, or is as it should be
 	LeftOut State = "left out" // it isn't captured, and nobody asked for it, or somebody asked for its being left out
@@ -77,12 +78,16 @@ func (r Report) Count(s State) int {
 const (
 	Fine      = 0 // nothing that was asked for is missing
 	Missing   = 1 // something that was asked for isn't captured, or is lost
-	CantCheck = 2 // it could not be checked: nothing to read, or nothing in it
+	CantCheck = 2 // it could not be checked: nothing can be read, or nothing is there
 )
 
-// ExitCode returns Fine or Missing. A check that can't be made returns an error instead of
-// a report, for which a command exits with CantCheck.
+// ExitCode returns Fine or Missing, and CantCheck where a problem is one of the input. A check
+// that can't be made at all returns an error instead of a report, for which a command exits
+// with CantCheck, too.
 func (r Report) ExitCode() int {
+	if slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Area == Input && f.State == Problem }) {
+		return CantCheck
+	}
 	if r.Worst().rank() >= Partly.rank() {
 		return Missing
 	}

@@ -117,6 +117,30 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
+// Input that can't be read was not checked, whatever else was found.
+func TestExitCodeOfInput(t *testing.T) {
+	r := check.Report{Findings: []check.Finding{{Area: check.Input, State: check.Problem}, {Area: check.TLS, State: check.Problem}}}
+	if got := r.ExitCode(); got != check.CantCheck {
+		t.Errorf("found %d, want %d", got, check.CantCheck)
+	}
+	r.Findings[0].State = check.LeftOut
+	if got := r.ExitCode(); got != check.Missing {
+		t.Errorf("a file that is left out: found %d, want %d", got, check.Missing)
+	}
+}
+
+func TestBrief(t *testing.T) {
+	got := write(t, "text", check.Report{Findings: []check.Finding{
+		{Subject: "a", Area: "sink", State: check.OK, Found: "fine"},
+		{Subject: "b", Area: "sink", State: check.OK, Found: "fine"},
+		{Subject: "b", Area: "tls", State: check.Problem, Found: "not", Fix: "do"},
+	}}, check.Options{Brief: true})
+	want := "b\n  ✗ problem   tls   not\n                    → do\n\n2 subjects: 1 problem, 2 ok\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestColour(t *testing.T) {
 	r := check.Report{Findings: []check.Finding{{Subject: "s", Area: "tls", State: check.Problem, Found: "f"}}}
 	if got, want := write(t, "text", r, check.Options{Colour: true}), "  \x1b[31m✗ problem \x1b[0m  tls  f\n"; !strings.Contains(got, want) {

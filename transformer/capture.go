@@ -66,6 +66,7 @@ const (
 	PortNotServed      PortReason = "not-served"      // it would be captured, and no Service leads there
 	PortHeadless       PortReason = "headless"        // inbound is service, and callers dial the pods
 	PortNoService      PortReason = "no-service"      // Services lead to others
+	PortSocket         PortReason = "socket"          // a Sidecar of the input takes its calls to a Unix socket
 	PortProbed         PortReason = "probed"          // probes alone name it
 	PortEnds           PortReason = "ends"            // a Service selects pods that are meant to end, which serve nothing
 )
@@ -183,17 +184,28 @@ func (in *input) knownPorts(w *workload) []CapturePort {
 	lands := in.landing(w)
 	for _, svc := range in.servicesOf(w) {
 		for _, p := range items(field(svc.Node, "spec", "ports")) {
-			if protocol := strAt(p, "protocol"); !svc.entry() && !isTCP(p) {
-				to := at(portKey{cmp.Or(number(field(p, "targetPort")), number(field(p, "port"))), protocol, ""})
+			n := cmp.Or(number(field(p, "targetPort")), number(field(p, "port")))
+			if !svc.entry() && !isTCP(p) && n != 0 {
+				to := at(portKey{n, strAt(p, "protocol"), ""})
 				to.lead(svc, number(field(p, "port")), strAt(p, "name"))
 			}
 		}
 		for _, p := range svc.ports(w) {
 			key := portKey{lands(p.target), "TCP", ""}
-			if p.target == 0 {
+			socket := key.number == 0 && p.target != 0
+			switch {
+			case socket:
+				key.number = p.target
+			case key.number == 0:
 				key.name = strAt(p.node, "targetPort")
 			}
+			if key.number == 0 && key.name == "" {
+				continue // it has no number at all, which Kubernetes refuses
+			}
 			to := at(key)
+			if socket {
+				to.Why = PortSocket
+			}
 			if first := len(to.Services) == 0; first || to.Speaks == p.protocol {
 				to.Speaks = p.protocol
 			} else {
@@ -304,6 +316,7 @@ func (in *input) captureOfPort(w *workload, p CapturePort) CapturePort {
 	route, captured := s.routeTo(p.Number)
 	left := s.left[p.Number]
 	switch {
+	case p.Why != "": // by what the input says
 	case p.Protocol != "TCP":
 		p.Why = PortNotTCP
 	case p.Number == 0:

@@ -183,3 +183,19 @@ func TestNoWorkload(t *testing.T) {
 		t.Errorf("found %v, want %v", err, manifests.ErrNoWorkload)
 	}
 }
+
+// The page shows what a check prints.
+func TestPage(t *testing.T) {
+	archive, err := txtar.ParseFile("testdata/page.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/check.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	findings, _, _ := strings.Cut(section(archive, "want"), "\n\n")
+	if !strings.Contains(string(page), "```\n"+findings+"\n```\n") {
+		t.Errorf("docs/check.md does not show this:\n%s", findings)
+	}
+}

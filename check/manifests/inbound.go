@@ -81,6 +81,8 @@ var reasons = map[transformer.PortReason]reason{
 	transformer.PortHeadless: {check.Problem, text("is not captured: with inbound: service the callers of a headless Service dial the pods, past the sidecar"),
 		text("give the Service an address (no clusterIP: None), or set the option inbound to sidecar")},
 	transformer.PortNoService: {check.LeftOut, text("is not captured: no Service in the input leads to it, and to others they do"), addPort},
+	transformer.PortSocket: {check.LeftOut, text("is not captured: a Sidecar of the input has Envoy take its calls to a Unix socket"),
+		text("have the application listen on a port, and lead the Sidecar's defaultEndpoint there")},
 	transformer.PortProbed: {check.LeftOut, text("is not captured: probes alone name it, and the kubelet's calls go past the sidecar"),
 		text("add a port to the Service that leads to it, if others call it, too")},
 	transformer.PortEnds: {check.LeftOut, text("is not captured: pods that are meant to end serve nothing, so the Service that selects them is another workload's"),

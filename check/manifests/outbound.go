@@ -67,7 +67,7 @@ func (w *workload) container(x transformer.CaptureContainer) {
 		}
 		w.say(check.Outbound, check.Problem, "", fix, "container %s runs %s, by %s, which reads no proxy variables: its calls are not captured", x.Name, runs.name, runs.by)
 	case known:
-		w.say(check.Outbound, check.OK, "", "", "container %s runs %s, by %s: its proxy variables lead %s to the sidecar", x.Name, runs.name, runs.by, web)
+		w.say(check.Outbound, check.OK, "", "", "container %s runs %s, by %s, which as a rule reads proxy variables: these lead %s to the sidecar", x.Name, runs.name, runs.by, web)
 	case x.HostsFile:
 		w.say(check.Outbound, check.OK, "", "", "container %s: the hosts file leads its calls of the hosts below to the sidecar, and its proxy variables lead %s there if the program reads them", x.Name, web)
 	default:

@@ -207,7 +207,7 @@ func vague(help string) bool {
 // here turns the help of a reason towards what stands beside it.
 var here = strings.NewReplacer("the result names both", "take one of the two out", "the result says what was found and what is allowed", "change it as is said here", "the result says which; ", "",
 	"the result says why", "change it as is said here", "the result names the labels", "change the labels that are named here", "the result names the field", "change the field that is named here",
-	"the result gives the line", "correct that line", "the result names", "is named here", "the result gives", "is given here", "the result advises", "is advised here")
+	"the result gives the line", "correct that line", "the result lists", "are listed here", "the result names", "is named here", "the result gives", "is given here", "the result advises", "is advised here")
 
 // clause makes a sentence one that stands behind a colon or an arrow.
 func clause(sentence string) string {

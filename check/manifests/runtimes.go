@@ -36,22 +36,23 @@ type hint struct {
 func always(string) (bool, bool) { return true, true }
 func never(string) (bool, bool)  { return false, true }
 
-// words matches images by whole words of their names.
-func words(list string) *regexp.Regexp {
-	return regexp.MustCompile(`^(?:.*[-_])?(?:` + list + `)(?:[-_].*)?$`)
+// ends matches images whose names end in one of some words, perhaps with a version or a
+// distribution behind. What has more behind is something else: node-exporter, kafka-exporter.
+func ends(words string) *regexp.Regexp {
+	return regexp.MustCompile(`^(?:.*[-_])?(?:` + words + `)(?:[-_]?(?:[\d.]+|jre|jdk|fpm|alpine|slim|debian\d*|ubi\d*))*$`)
 }
 
 // hints is the table. The first row that matches counts. A program of Go, which has no
 // image of its own, is not to be told.
 var hints = []hint{
-	{name: "Java", image: words(`openjdk|java\d*|jre\d*|jdk\d*|temurin|corretto|zulu|tomcat|jetty|wildfly|keycloak|kafka|zookeeper|elasticsearch|logstash|cassandra|solr|activemq|jenkins`), programs: []string{"java"},
+	{name: "Java", image: ends(`openjdk|java|jre|jdk|temurin|corretto|amazoncorretto|zulu|tomcat|jetty|wildfly|keycloak|kafka|zookeeper|elasticsearch|cassandra|solr|activemq|jenkins`), programs: []string{"java"},
 		variables: []string{"JAVA_TOOL_OPTIONS", "JAVA_OPTS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "JAVA_HOME", "JVM_OPTS", "SPRING_PROFILES_ACTIVE", "CATALINA_OPTS"}, reads: never, java: true},
-	{name: "Node.js", image: words(`node|nodejs`), programs: []string{"node", "npm", "npx", "yarn"}, variables: []string{"NODE_ENV", "NODE_OPTIONS"}, reads: nodeReads},
-	{name: "Python", image: words(`python\d*`), programs: []string{"python", "python3"}, variables: []string{"PYTHONPATH", "PYTHONUNBUFFERED"}, reads: always},
-	{name: "Ruby", image: words(`ruby|rails`), programs: []string{"ruby", "bundle"}, variables: []string{"RAILS_ENV"}, reads: always},
-	{name: "PHP", image: words(`php`), programs: []string{"php", "php-fpm"}, reads: always},
-	{name: ".NET", image: words(`dotnet|aspnet`), programs: []string{"dotnet"}, variables: []string{"ASPNETCORE_URLS", "ASPNETCORE_ENVIRONMENT"}, reads: always},
-	{name: "curl", image: words(`curl`), programs: []string{"curl", "wget", "git"}, reads: always},
+	{name: "Node.js", image: ends(`node|nodejs`), programs: []string{"node", "npm", "npx", "yarn"}, variables: []string{"NODE_ENV", "NODE_OPTIONS"}, reads: nodeReads},
+	{name: "Python", image: ends(`python`), programs: []string{"python", "python3"}, variables: []string{"PYTHONPATH", "PYTHONUNBUFFERED"}, reads: always},
+	{name: "Ruby", image: ends(`ruby|rails`), programs: []string{"ruby", "bundle"}, variables: []string{"RAILS_ENV"}, reads: always},
+	{name: "PHP", image: ends(`php`), programs: []string{"php", "php-fpm"}, reads: always},
+	{name: ".NET", image: ends(`dotnet|aspnet`), programs: []string{"dotnet"}, variables: []string{"ASPNETCORE_URLS", "ASPNETCORE_ENVIRONMENT"}, reads: always},
+	{name: "curl", image: ends(`curl`), programs: []string{"curl", "wget", "git"}, reads: always},
 }
 
 // nodeVersion matches the version of a tag such as 22.21.1-alpine.
@@ -63,9 +64,11 @@ func nodeReads(tag string) (reads, sure bool) {
 	if m == nil {
 		return false, false
 	}
-	major, _ := strconv.Atoi(m[1])
-	minor, _ := strconv.Atoi(m[2])
+	major, err := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2]) // "" is 0
 	switch {
+	case err != nil:
+		return false, false
 	case major >= 24:
 		return true, true
 	case major < 22, major == 23, m[2] != "" && minor < 21:
@@ -77,16 +80,14 @@ func nodeReads(tag string) (reads, sure bool) {
 // runtimeOf guesses what a container runs; false where nothing shows it, or its version.
 func runtimeOf(c transformer.CaptureContainer) (runtime, bool) {
 	name, tag := imageName(c.Image)
-	program := ""
-	if len(c.Program) > 0 {
-		program = path.Base(c.Program[0])
-	}
+	programs := programsOf(c.Program)
 	for _, h := range hints {
+		program := slices.IndexFunc(programs, func(p string) bool { return slices.Contains(h.programs, p) })
 		variable := slices.IndexFunc(c.Variables, func(v string) bool { return slices.Contains(h.variables, v) })
 		r := runtime{name: h.name, java: h.java}
 		switch {
-		case slices.Contains(h.programs, program):
-			r.by = "its command " + program
+		case program >= 0:
+			r.by = "its command " + programs[program]
 		case h.image.MatchString(name):
 			r.by = "its image " + cmp.Or(strings.TrimSuffix(name+":"+tag, ":"), name)
 		case variable >= 0:
@@ -102,6 +103,23 @@ func runtimeOf(c transformer.CaptureContainer) (runtime, bool) {
 		return r, sure
 	}
 	return runtime{}, false
+}
+
+// starters are programs that run another one, which their arguments name.
+var starters = []string{"sh", "bash", "ash", "env", "tini", "dumb-init"}
+
+// programsOf returns the names of what a command may run: its first word, or any word that a
+// starter is given.
+func programsOf(command []string) (names []string) {
+	for _, words := range command {
+		for _, word := range strings.Fields(words) {
+			names = append(names, path.Base(word))
+		}
+		if !slices.Contains(starters, path.Base(command[0])) {
+			break
+		}
+	}
+	return names
 }
 
 // imageName parts an image's reference into the last part of its name, and its tag.

@@ -59,8 +59,7 @@ does not show what a post-renderer writes to standard error.`,
 	flags.register(cmd)
 	build.register(cmd)
 	cmd.Flags().BoolVar(&flags.diff, "diff", false, "show what changes, as a unified diff, instead of writing the manifests")
-	cmd.Flags().StringVar(&flags.colour, "color", "auto", "colour the diff: `auto`, always or never")
-	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	colourFlag(cmd, &flags.colour, "diff")
 	return cmd
 }
 
@@ -83,11 +82,16 @@ when it is called without a command and standard input is not a terminal.`,
 }
 
 func (f *renderFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.config, "config", "", "`file` with the configuration: kind Tapedeck, or a ConfigMap")
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set an option, or an annotation's default: `name=value` (repeatable)")
+	f.registerConfig(cmd)
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "make an error of every workload that asks for the sidecar and is skipped")
 	cmd.Flags().StringVar(&f.report, "report", "", "also write the report to `FILE`: text, or JSON where it ends in .json")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "leave what is merely informative out of the report on standard error")
+}
+
+// registerConfig adds the flags for the configuration.
+func (f *renderFlags) registerConfig(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.config, "config", "", "`file` with the configuration: kind Tapedeck, or a ConfigMap")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set an option, or an annotation's default: `name=value` (repeatable)")
 	_ = cmd.RegisterFlagCompletionFunc("set", completeOptions)
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 }
@@ -118,19 +122,15 @@ func completeOptions(_ *cobra.Command, _ []string, typed string) ([]string, cobr
 // run renders the sources, and the files that the arguments name, and writes the
 // output, the report and the exit code.
 func (f *renderFlags) run(cmd *cobra.Command, sources []fn.Source, args []string) error {
-	if allowed := []string{"", "auto", "always", "never"}; !slices.Contains(allowed, f.colour) {
-		return fmt.Errorf("flag --color: found %q, allowed: auto, always or never", f.colour)
+	if err := checkColour(f.colour); err != nil {
+		return err
 	}
 	cfg, err := f.load()
 	if err != nil {
 		return err
 	}
-	if len(sources) == 0 || len(args) > 0 {
-		read, err := readSources(cmd.InOrStdin(), args)
-		if err != nil {
-			return err
-		}
-		sources = append(sources, read...)
+	if sources, err = withArguments(cmd, sources, args); err != nil {
+		return err
 	}
 	out, results, err := fn.Render(sources, cfg)
 	if err != nil {
@@ -140,7 +140,7 @@ func (f *renderFlags) run(cmd *cobra.Command, sources []fn.Source, args []string
 		f.quiet = true // the results are in the output, and the caller shows them
 	}
 	if f.diff && out != nil {
-		out = []byte(colourDiff(diff(sources, out), f.coloured(cmd.OutOrStdout())))
+		out = []byte(colourDiff(diff(sources, out), coloured(f.colour, cmd.OutOrStdout())))
 	}
 	return f.conclude(cmd, out, results)
 }
@@ -168,9 +168,26 @@ func (f *renderFlags) conclude(cmd *cobra.Command, out []byte, results transform
 	return nil
 }
 
-// coloured tells whether a diff is to be coloured; https://no-color.org holds.
-func (f *renderFlags) coloured(stdout io.Writer) bool {
-	switch f.colour {
+// colours are the values of --color.
+var colours = []string{"auto", "always", "never"}
+
+// colourFlag adds the flag that says whether something is coloured.
+func colourFlag(cmd *cobra.Command, colour *string, what string) {
+	cmd.Flags().StringVar(colour, "color", colours[0], "colour the "+what+": `auto`, always or never")
+	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(colours, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// checkColour refuses other values; "" is that of commands without the flag.
+func checkColour(colour string) error {
+	if colour != "" && !slices.Contains(colours, colour) {
+		return fmt.Errorf("flag --color: found %q, allowed: auto, always or never", colour)
+	}
+	return nil
+}
+
+// coloured tells whether output is to be coloured; https://no-color.org holds.
+func coloured(colour string, stdout io.Writer) bool {
+	switch colour {
 	case "always":
 		return true
 	case "never":
@@ -224,6 +241,16 @@ func (f *renderFlags) writeReport(results transformer.Results) error {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
+}
+
+// withArguments adds what the arguments name to sources, or standard input where neither
+// names anything.
+func withArguments(cmd *cobra.Command, sources []fn.Source, args []string) ([]fn.Source, error) {
+	if len(sources) > 0 && len(args) == 0 {
+		return sources, nil
+	}
+	read, err := readSources(cmd.InOrStdin(), args)
+	return append(sources, read...), err
 }
 
 // readSources reads the named files, the YAML and JSON files of the named

@@ -101,6 +101,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newRenderCommand(),
 		newFnCommand(),
+		newCheckCommand(),
 		newUninjectCommand(),
 		newExplainCommand(),
 		newSchemaCommand(),
