@@ -71,7 +71,7 @@ func (w *workload) container(x transformer.CaptureContainer) {
 	case x.HostsFile:
 		w.say(check.Outbound, check.OK, "", "", "container %s: the hosts file leads its calls of the hosts below to the sidecar, and its proxy variables lead %s there if the program reads them", x.Name, web)
 	default:
-		w.say(check.Outbound, check.Unknown, "", fmt.Sprintf("docs/outbound.md says which programs do; for others set %s: auto. Tapedeck check of a running pod says what it sees", captureHosts),
+		w.say(check.Outbound, check.Unknown, "", fmt.Sprintf("docs/outbound.md says which programs do; for others set %s: auto. tapedeck check http://localhost:4100 says of a running pod whether calls are seen", captureHosts),
 			"container %s: its proxy variables lead %s to the sidecar if the program reads them, which no manifest says", x.Name, web)
 	}
 	w.past(x, about)

@@ -1,13 +1,19 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck/tapedeck/check"
 	"github.com/tapedeck/tapedeck/check/manifests"
+	"github.com/tapedeck/tapedeck/check/pod"
+	"github.com/tapedeck/tapedeck/internal/oneline"
 )
 
 // checkFlags are those of check.
@@ -15,6 +21,7 @@ type checkFlags struct {
 	renderFlags
 	build  kustomizeFlags
 	output string
+	watch  time.Duration
 }
 
 // newCheckCommand says what is captured, and what not.
@@ -27,12 +34,16 @@ func newCheckCommand() *cobra.Command {
 		fmt.Fprintf(&docs, "  %-5s %s\n", f.Name, f.Doc)
 	}
 	cmd := &cobra.Command{
-		Use:   "check [FILE|DIRECTORY...]",
+		Use:   "check [FILE|DIRECTORY...|URL]",
 		Short: "Say what is captured, what not, why, and what to change",
 		Long: `Check says for each workload of Kubernetes manifests which inbound ports a render would capture, how the outbound
 calls of each container are, whether TLS is read, what filters leave out, where recordings go, and what of Istio's
 interferes; what isn't captured has a reason and a fix. It takes manifests as render does, rendered already or not:
 files, directories, standard input, or with -k a kustomization. Give it the same --config and --set.
+
+Of a running pod it says what its sidecar has seen: inbound and outbound calls, TLS that is not trusted, a sink that
+does not take recordings, and what is lost. Its URL is that of the sidecar's admin port, which kubectl port-forward
+opens; --for watches it for a while, in which you send a request.
 
 Forms:
 ` + docs.String() + `
@@ -41,6 +52,8 @@ checked.`,
 		Example: `  tapedeck check manifests/
   tapedeck check -k overlays/production --config tapedeck.yaml
   helm template my-app ./chart | tapedeck check --quiet
+  kubectl port-forward -n shop deploy/checkout 4100 & tapedeck check http://localhost:4100
+  tapedeck check --for 30s http://localhost:4100
   tapedeck check -o json manifests/ | jq '.findings[] | select(.state == "problem")'`,
 		RunE: func(cmd *cobra.Command, args []string) error { return coded(flags.run(cmd, args)) },
 	}
@@ -49,6 +62,7 @@ checked.`,
 	flags.build.register(cmd)
 	colourFlag(cmd, &flags.colour, "text")
 	cmd.Flags().StringVarP(&flags.output, "output", "o", forms[0], "how to print: "+strings.Join(forms, ", "))
+	cmd.Flags().DurationVar(&flags.watch, "for", 0, "how long to watch a running pod, such as 30s; its findings are about that time then")
 	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "leave what is fine out of the text")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -78,6 +92,15 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 
 // check checks what the arguments name.
 func (f *checkFlags) check(cmd *cobra.Command, args []string) (check.Report, error) {
+	if i := slices.IndexFunc(args, isURL); i >= 0 {
+		if len(args) > 1 || f.build.dir != "" {
+			return check.Report{}, fmt.Errorf("argument %s: a running pod is checked by itself; found other arguments, allowed: one URL, or manifests", oneline.Text(args[i], maxShown))
+		}
+		return f.pod(cmd, args[i])
+	}
+	if f.watch != 0 {
+		return check.Report{}, errors.New("flag --for: found no running pod, allowed: with the URL of a sidecar's admin port, such as http://localhost:4100")
+	}
 	cfg, err := f.load()
 	if err != nil {
 		return check.Report{}, err
@@ -90,4 +113,29 @@ func (f *checkFlags) check(cmd *cobra.Command, args []string) (check.Report, err
 		return check.Report{}, err
 	}
 	return manifests.Check(sources, cfg)
+}
+
+// maxShown is how much of an argument an error shows, in bytes.
+const maxShown = 200
+
+// isURL tells a pod's URL from the name of a file.
+func isURL(arg string) bool {
+	return strings.HasPrefix(arg, "http://") || strings.HasPrefix(arg, "https://")
+}
+
+// pod checks a running pod.
+func (f *checkFlags) pod(cmd *cobra.Command, arg string) (check.Report, error) {
+	if f.config != "" || len(f.set) > 0 {
+		return check.Report{}, errors.New("flags --config and --set: they are of renders, and a running pod has what it was rendered with; leave them out")
+	}
+	if f.watch < 0 {
+		return check.Report{}, fmt.Errorf("flag --for: found %s, allowed: a duration such as 30s, or 0", f.watch)
+	}
+	at, err := url.Parse(arg)
+	if err != nil {
+		return check.Report{}, errors.New("argument: found no URL that can be read, allowed: that of a sidecar's admin port, such as http://localhost:4100")
+	}
+	return pod.Check(cmd.Context(), at, pod.Options{For: f.watch, Watching: func() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "watching for %s: send a request now\n", f.watch)
+	}})
 }
