@@ -9,7 +9,6 @@ import (
 
 	"github.com/tapedeck/tapedeck/mock"
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/replay/report"
 	"github.com/tapedeck/tapedeck/view/index"
 )
@@ -24,7 +23,7 @@ type Index interface {
 	Endpoints(ctx context.Context, f index.Filter) ([]index.Endpoint, error)
 	Trace(ctx context.Context, id int64) ([]index.Row, error)
 	Facets(ctx context.Context, f index.Filter) (index.Facets, error)
-	Report() *read.Report
+	Report() *index.Report
 	Close() error
 }
 

@@ -60,6 +60,8 @@ type segment struct {
 	began  time.Time // zero if its name doesn't say
 	number int       // in its process, if began is set
 	size   int64
+	// modified is when it was, zero if the store doesn't say.
+	modified time.Time
 
 	large bool            // it says what it was made of
 	taken map[string]bool // of its sources, those that were read from elsewhere
@@ -233,7 +235,7 @@ func (f *finder) files(prefix string, wanted func(key string) bool) error {
 			continue
 		}
 		last = o.Key
-		s := segment{store: f.store, key: o.Key, size: o.Size}
+		s := segment{store: f.store, key: o.Key, size: o.Size, modified: o.Modified}
 		s.began, s.number = parseName(path.Base(o.Key))
 		if s.began.IsZero() || f.query.spans(s.began, time.Hour) {
 			f.found = append(f.found, s)

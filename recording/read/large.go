@@ -63,7 +63,7 @@ func Sources(ctx context.Context, s Store, key string) ([]string, error) {
 }
 
 func (l *Large) segment(store int) segment {
-	s := segment{store: store, key: l.Key, size: l.Size, large: true}
+	s := segment{store: store, key: l.Key, size: l.Size, modified: l.Modified, large: true}
 	s.began, s.number = parseName(path.Base(l.Key))
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 // Order is the order in which exchanges come.
@@ -182,6 +183,19 @@ func (r *Reader) Records() iter.Seq2[*Record, error] {
 		r.conclude()
 		if err != nil && err != errEnough {
 			yield(nil, err)
+		}
+	}
+}
+
+// Listed returns the files that the query needs, each with the number of its store, as they were
+// when the reader was opened: by them, one reading can be told from another.
+func (r *Reader) Listed() iter.Seq2[int, store.Object] {
+	return func(yield func(int, store.Object) bool) {
+		for i := range r.segments {
+			s := &r.segments[i]
+			if !yield(s.store, store.Object{Key: s.key, Size: s.size, Modified: s.modified}) {
+				return
+			}
 		}
 	}
 }

@@ -1,85 +1,120 @@
 package index
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// place is where an exchange lies.
-type place struct {
-	store  int
-	key    string
-	offset int64
-	parts  int
-}
-
 // errMoved tells that an exchange is not where it was.
-var errMoved = errors.New("moved")
+var errMoved = errors.New("the exchange is not where it was")
 
-// fetch reads an exchange in full: where it was, or else wherever it is now.
-func (x *Index) fetch(ctx context.Context, r *Row, p place) (*recording.Exchange, error) {
-	if p.parts == 1 && p.offset >= 0 {
-		e, err := x.at(ctx, r, p)
-		if err == nil || ctx.Err() != nil {
-			return e, err
+// Exchange returns the exchange of a row in full, a conversation with all its parts. It reads it
+// where it was: the segment up to there is decompressed. If it isn't there any more, as after
+// compaction, it is looked for in the whole recording. The error is [ErrGone] if it is nowhere.
+func (x *Index) Exchange(ctx context.Context, id int64) (*recording.Exchange, error) {
+	e, err := x.entry(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if e.parts == 1 && e.store >= 0 && e.store < len(x.stores) {
+		if found, err := x.at(ctx, e); err == nil || ctx.Err() != nil {
+			return found, err
 		}
 	}
-	return x.search(ctx, r)
+	return x.search(ctx, e)
 }
 
-// at reads the exchange at its offset.
-func (x *Index) at(ctx context.Context, r *Row, p place) (*recording.Exchange, error) {
-	f, err := x.stores[p.store].Get(ctx, p.key)
+// zstdMagic begins a segment that is compressed.
+var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
+// maxWindow is how far back zstd may look, as in reading a recording.
+const maxWindow = 8 << 20
+
+// at reads the exchange where it was.
+func (x *Index) at(ctx context.Context, e *entry) (*recording.Exchange, error) {
+	f, err := x.stores[e.store].Get(ctx, e.key)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	in, err := recording.NewReader(f)
+	in := bufio.NewReaderSize(f, 64<<10)
+	magic, _ := in.Peek(len(zstdMagic))
+	plain := io.Reader(in)
+	if bytes.Equal(magic, zstdMagic) {
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, err
+		}
+		defer z.Close()
+		plain = z
+	}
+	if e.offset > recording.MaxSegment {
+		return nil, errMoved
+	}
+	if _, err := io.CopyN(io.Discard, contextReader{ctx, plain}, e.offset); err != nil {
+		return nil, err
+	}
+	r, err := recording.NewReader(plain)
 	if err != nil {
 		return nil, err
 	}
-	defer in.Close()
-	in.Decoder = &recording.Decoder{Light: true, Reuse: true, Glance: func(*recording.Exchange) bool { return in.Offset() >= p.offset }}
-	for {
-		e := new(recording.Exchange)
-		err := in.Next(e)
-		switch bad := (*recording.LineError)(nil); {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case errors.As(err, &bad):
-			continue
-		case err != nil:
-			return nil, err
-		case in.Offset() < p.offset:
-			continue
-		case in.Offset() > p.offset || !same(e, r):
-			return nil, errMoved
-		}
-		whole := new(recording.Exchange)
-		return whole, in.Whole(whole)
+	defer r.Close()
+	found := new(recording.Exchange)
+	if err := r.Next(found); err != nil {
+		return nil, err
 	}
+	if r.Offset() != 0 || !e.is(found) {
+		return nil, errMoved
+	}
+	return found, nil
 }
 
-// same tells whether the exchange is that of the row.
-func same(e *recording.Exchange, r *Row) bool { return e.UUID == r.UUID && e.TS.Equal(r.Start) }
+// contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
+}
+
+// is tells whether the exchange is that of the entry.
+func (e *entry) is(other *recording.Exchange) bool {
+	return other.UUID == e.UUID && other.TS.Equal(e.Start) && text(other.Direction) == e.Direction && known(other.Pod()) == e.Pod && text(other.Host()) == e.Host
+}
 
 // search finds the exchange by reading what the recording has of its time.
-func (x *Index) search(ctx context.Context, r *Row) (*recording.Exchange, error) {
+func (x *Index) search(ctx context.Context, e *entry) (*recording.Exchange, error) {
 	q := x.query
-	q.From, q.To = r.Start, r.Start.Add(time.Nanosecond)
-	q.Match = func(e *recording.Exchange) bool { return same(e, r) }
-	q.Glance = q.Match
+	match := q.Match
+	q.From, q.To = e.Start, e.Start.Add(time.Nanosecond)
+	q.Match = func(other *recording.Exchange) bool { return e.is(other) && (match == nil || match(other)) }
+	if q.Longest == 0 {
+		q.Longest = max(read.DefaultLongest, e.Duration)
+	}
 	in, err := read.Open(ctx, q, read.Options{Order: read.Sorted, Foreign: x.options.Foreign}, x.stores...)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("look for exchange %s again: %w", e.UUID, err)
 	}
-	for e, err := range in.Exchanges() {
-		return e, err
+	for found, err := range in.Exchanges() {
+		if err != nil {
+			err = fmt.Errorf("read exchange %s again: %w", e.UUID, err)
+		}
+		return found, err
 	}
-	return nil, fmt.Errorf("exchange %s of %s: %w", r.UUID, r.Start.Format(time.RFC3339Nano), ErrGone)
+	return nil, fmt.Errorf("exchange %s, which began at %s, is %w: retention may have deleted it, or somebody erased it", e.UUID, e.Start.Format(time.RFC3339Nano), ErrGone)
 }

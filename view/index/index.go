@@ -42,7 +42,7 @@ type Options struct {
 }
 
 // Row is one exchange as the table shows it: what can be filtered, searched and sorted by.
-// Its texts come from the recording as they are: hostile.
+// Its texts come from the recording as they are, up to 4 KiB of each: hostile.
 type Row struct {
 	// ID is the exchange's number in the index, from 1, in the order of Start.
 	ID   int64
@@ -85,13 +85,24 @@ type Row struct {
 type Filter struct {
 	// Text is searched: words, all of which must occur in the request line, the host, the
 	// headers or the bodies, at the beginning of a word there; a part of the path or the host
-	// is enough, too. A quoted phrase is searched as a whole.
+	// is enough, too. A quoted phrase is searched as a whole: its words beside each other.
+	// There are no operators.
+	//
+	// Words are letters, digits and underscores, of which the first 64 bytes count; in scripts
+	// without spaces each letter is one. What has other characters in it, as `user-agent` has,
+	// is a phrase whose last word may go on. A word of five characters and more with a digit
+	// in it may stand anywhere, for there are so many of them. Of each side, 16 KiB of the
+	// headers and 16 KiB of the decoded body or the messages are searched; of a binary one,
+	// what reads like text.
 	Text string
-	// Direction, Protocol, Method, Cluster, Namespace, Workload, Pod, Endpoint and Trace are
-	// exact.
+	// Direction, Protocol, Method, Cluster, Namespace, Workload, Pod and Endpoint are exact.
+	// Trace selects all that saw the trace, however much of its ID each has.
 	Direction, Protocol, Method, Cluster, Namespace, Workload, Pod, Endpoint, Trace string
 	// Host and Path are parts of it.
 	Host, Path string
+	// Caller and Callee are From and To of a [Call], and select its exchanges as they count:
+	// each call once.
+	Caller, Callee string
 	// Status is a code, a class such as `5xx`, or `none` for no answer.
 	Status string
 	// From and To are as in read.Query: not before From, and before To.
@@ -102,7 +113,8 @@ type Filter struct {
 	Problems bool
 }
 
-// Column is what rows are sorted by. Rows that are equal there come in the order of ID.
+// Column is what rows are sorted by. Rows that are equal there come in the order of ID. Texts
+// are compared without regard to case, paths by their first 128 bytes.
 type Column string
 
 // Columns to sort by.
@@ -117,7 +129,8 @@ const (
 	BySize     Column = "size" // of the answer
 )
 
-// Sort is an order of rows. The zero value is ByStart, the oldest first.
+// Sort is an order of rows. The zero value is ByStart, the oldest first. Descending has all of
+// it reversed.
 type Sort struct {
 	By         Column
 	Descending bool
@@ -178,4 +191,19 @@ type Facets struct {
 type Facet struct {
 	Value string
 	Count int64
+}
+
+// Report tells what was read, and what was found beside it. It is not to be changed.
+type Report struct {
+	// Segments, Read and Records are as in [read.Report].
+	Segments      int
+	Read, Records uint64
+	All           []read.Finding
+}
+
+// Findings returns what was found, the worst first.
+func (r *Report) Findings() []read.Finding { return r.All }
+
+func reportOf(r *read.Report) Report {
+	return Report{r.Segments, r.Read, r.Records, r.Findings()}
 }

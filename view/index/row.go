@@ -2,7 +2,6 @@ package index
 
 import (
 	"cmp"
-	"mime"
 	"strconv"
 	"strings"
 	"time"
@@ -15,15 +14,16 @@ import (
 // maxText is how many bytes of a text a row has.
 const maxText = 4 << 10
 
-// rowOf makes the row of a record, but for its ID. Nothing in it refers to the record.
-func rowOf(rec *read.Record) Row {
+// entryOf makes the entry of a record. It shares texts with the record.
+func entryOf(rec *read.Record) entry {
 	e := rec.Exchange
-	r := Row{
+	r := entry{place: place{rec.Store, rec.Key, rec.Offset, rec.Parts}, answered: e.Incomplete() != recording.NoAnswer}
+	r.Row = Row{
 		UUID: e.UUID, Start: e.TS.UTC(), Duration: durationOf(e),
 		Direction: text(e.Direction), Protocol: text(e.L7Protocol),
 		Cluster: known(e.Cluster), Namespace: known(e.Namespace), Workload: known(e.Service), Pod: known(e.Pod()),
 		Method: text(e.Command), Host: text(e.Host()), Path: text(e.Location), GRPCStatus: -1,
-		Incomplete: text(e.Incomplete()), Truncated: e.Truncated(),
+		Incomplete: text(e.Incomplete()), Truncated: e.Truncated(), Parent: e.Parent().UUID,
 	}
 	if who, _ := e.Peer(); who != "unknown" {
 		r.Peer = text(who)
@@ -33,15 +33,15 @@ func rowOf(rec *read.Record) Row {
 	if c := e.Conversation(); c != nil {
 		r.Messages = len(c.Messages)
 	}
-	r.Parent = e.Parent().UUID
-	answered := e.Incomplete() != recording.NoAnswer
 	if h := e.HTTP; h != nil {
 		r.Status = h.Res.StatusCode
-		answered = r.Status != 0
+		r.answered = r.Status != 0
 		r.Method = text(cmp.Or(h.Req.Method, e.Command))
 		r.Path = text(cmp.Or(h.Req.URI, h.Req.URL, e.Location))
 		r.ContentType = mediaType(cmp.Or(h.Res.ContentType, h.Res.Headers.Get("Content-Type")))
 		r.Endpoint = text(strings.TrimSpace(carry.Endpoint(e)))
+		id, shared := h.Req.Headers.Trace()
+		r.Trace, r.shared = text(id), text(shared)
 	} else {
 		r.Endpoint = r.Protocol
 	}
@@ -50,16 +50,8 @@ func rowOf(rec *read.Record) Row {
 			r.GRPCStatus = int(n)
 		}
 	}
-	r.Failed = !answered || r.Status >= 500 || r.GRPCStatus > 0
+	r.Failed = !r.answered || r.Status >= 500 || r.GRPCStatus > 0
 	return r
-}
-
-// answered tells whether there was an answer.
-func (r *Row) answered() bool {
-	if r.Endpoint == r.Protocol && r.Method == "" {
-		return !r.Failed
-	}
-	return r.Status != 0
 }
 
 // durationOf is the time to the answer's last byte. The recording has it in milliseconds; the
@@ -73,12 +65,7 @@ func durationOf(e *recording.Exchange) time.Duration {
 }
 
 // text is a text of a record as a row has it.
-func text(s string) string {
-	if len(s) > maxText {
-		s = s[:maxText]
-	}
-	return strings.Clone(s)
-}
+func text(s string) string { return clip(s, maxText) }
 
 // known is text for a name that the ecosystem's records always have.
 func known(s string) string {
@@ -88,11 +75,8 @@ func known(s string) string {
 	return text(s)
 }
 
+// mediaType is the type that a value of Content-Type begins with.
 func mediaType(value string) string {
-	kind, _, err := mime.ParseMediaType(value)
-	if err != nil {
-		kind, _, _ = strings.Cut(value, ";")
-		kind = strings.ToLower(strings.TrimSpace(kind))
-	}
-	return text(kind)
+	kind, _, _ := strings.Cut(value, ";")
+	return text(strings.ToLower(strings.TrimSpace(kind)))
 }

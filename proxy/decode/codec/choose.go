@@ -127,21 +127,6 @@ func (x *Exchange) point() uint64 {
 	return filter.Point(string(x.UUID[:]))
 }
 
-// lastHalf is what a trace ID of 128 bits and one of 64 have in common, where the
-// one was made of the other.
-func lastHalf(id string) string { return id[max(0, len(id)-16):] }
-
-// reason is where Envoy writes into a UUID why a request is traced.
-const reason = 14
-
-// withoutReason is what stays of a request's ID from hop to hop.
-func withoutReason(id string) string {
-	if len(id) == 36 && id[reason-1] == '-' {
-		return id[:reason] + id[reason+1:]
-	}
-	return id
-}
-
 // leave counts an exchange that is left out.
 func (c *Counters) leave(x *Exchange) {
 	switch x.choice {

@@ -16,32 +16,8 @@ import (
 // beyond it, the oldest is forgotten.
 const maxLinks = 16 << 10
 
-// carriers are the headers whose values an application hands on from the
-// request it serves to the requests it makes, surest first. trace is what of an ID
-// all who see the trace agree on.
-var carriers = [...]struct {
-	name  string
-	id    func(value string) string
-	trace func(id string) string
-}{
-	// W3C Trace Context, section 3.2.2: version-traceid-parentid-flags.
-	byTraceparent: {"traceparent", func(v string) string {
-		if len(v) < 55 || v[2] != '-' || v[35] != '-' {
-			return ""
-		}
-		return v[3:35]
-	}, lastHalf},
-	// B3 single header: traceid-spanid-sampled-parent; or the sampling decision alone.
-	byB3: {"b3", func(v string) string {
-		id, _, ok := strings.Cut(v, "-")
-		if !ok {
-			return ""
-		}
-		return id
-	}, lastHalf},
-	byB3TraceID: {"x-b3-traceid", func(v string) string { return v }, lastHalf},
-	byRequestID: {"x-request-id", func(v string) string { return v }, withoutReason},
-}
+// carriers are the headers by which requests are linked, in the order of the constants.
+var carriers = recording.Carriers()
 
 const (
 	byTraceparent = iota
@@ -141,14 +117,14 @@ func (l *links) open(x *Exchange, sampling bool) {
 		if value == "" {
 			continue
 		}
-		id := carriers[i].id(value)
+		id := carriers[i].ID(value)
 		if id == "" {
 			continue
 		}
 		key := l.key(i, id)
 		x.link.keys[i] = key
 		if sampling && !x.link.trace.known {
-			x.link.trace = traceOf(carriers[i].trace(id))
+			x.link.trace = traceOf(carriers[i].Shared(id))
 		}
 		if in {
 			if x.link.replay != "" || l.replays != nil {
@@ -173,7 +149,7 @@ func (l *links) find(k *link) {
 			k.why = "ambiguous"
 			k.replay = cmp.Or(own, l.replays[key])
 		default:
-			k.parent, k.by = c.id, carriers[i].name
+			k.parent, k.by = c.id, carriers[i].Name
 			k.replay = cmp.Or(own, l.replays[key])
 			if c.trace.known {
 				k.trace = c.trace

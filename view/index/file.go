@@ -1,0 +1,223 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"modernc.org/sqlite" // and the driver
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// kind is what a part of an index is of.
+type kind int64
+
+const (
+	kindHead  kind = iota // one: see head
+	kindRows              // packs of rows
+	kindPaths             // packs of paths in lower case
+	kindNames             // of a column: the names in it
+	kindFirst             // packs of the first terms of blocks of words
+	kindWords             // blocks of words
+	kindOrder             // orders of rows: see orderKind
+	kindValue kind = 64   // and those behind it: columns
+)
+
+// partBits is how many bits the number of a part of a kind has.
+const partBits = 40
+
+const (
+	// applicationID and schema tell an index from other files, and from those of other
+	// versions.
+	applicationID = 0x54444b56
+	schema        = 1
+	createTable   = "CREATE TABLE part (id INTEGER PRIMARY KEY, data BLOB NOT NULL)"
+	// checkBytes is how long the checksum is that ends the data of a part.
+	checkBytes = 4
+)
+
+// errDamaged is wrapped by the error of an index in which something is not as it was
+// written.
+var errDamaged = errors.New("the index is damaged")
+
+// maxCached bounds the parts that are kept in memory.
+const maxCached = 96 << 20
+
+// file is an index on disk: numbered parts in a table of SQLite, each with a checksum.
+type file struct {
+	db *sql.DB
+
+	mu     sync.Mutex
+	cached map[int64][]byte
+	size   int
+}
+
+// dsn opens a file with settings.
+func dsn(name, mode string, pragmas ...string) string {
+	q := url.Values{"mode": {mode}}
+	if mode == "ro" {
+		q.Set("immutable", "1")
+	}
+	for _, p := range append(pragmas, "trusted_schema(off)") {
+		q.Add("_pragma", p)
+	}
+	name = filepath.ToSlash(name)
+	if runtime.GOOS == "windows" {
+		name = "/" + name
+	}
+	return (&url.URL{Scheme: "file", Path: name, RawQuery: q.Encode(), OmitHost: true}).String()
+}
+
+// openFile opens a finished index. The error is errDamaged if it is none of this version.
+func openFile(ctx context.Context, name string) (*file, error) {
+	db, err := sql.Open("sqlite", dsn(name, "ro", "query_only(on)", "cell_size_check(on)"))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(4)
+	f := &file{db: db, cached: map[int64][]byte{}}
+	if err := f.check(ctx); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return f, nil
+}
+
+// check tells whether a file is an index at all.
+func (f *file) check(ctx context.Context) error {
+	for _, want := range []struct {
+		pragma string
+		value  int64
+	}{{"application_id", applicationID}, {"user_version", schema}} {
+		var have int64
+		if err := f.db.QueryRowContext(ctx, "PRAGMA "+want.pragma).Scan(&have); err != nil {
+			return err
+		}
+		if have != want.value {
+			return fmt.Errorf("%s is %d, want %d", want.pragma, have, want.value)
+		}
+	}
+	var n int
+	var text string
+	if err := f.db.QueryRowContext(ctx, "SELECT count(*), max(sql) FROM sqlite_schema").Scan(&n, &text); err != nil {
+		return err
+	}
+	if n != 1 || text != createTable {
+		return errors.New("it has other tables")
+	}
+	return nil
+}
+
+func (f *file) close() error { return f.db.Close() }
+
+// part returns a part of the index. It is shared.
+func (f *file) part(ctx context.Context, k kind, n int) ([]byte, error) {
+	id := int64(k)<<partBits | int64(n)
+	f.mu.Lock()
+	data, ok := f.cached[id]
+	f.mu.Unlock()
+	if ok {
+		return data, ctx.Err()
+	}
+	if err := f.db.QueryRowContext(ctx, "SELECT data FROM part WHERE id = ?", id).Scan(&data); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%w: part %d of %d: %w", errDamaged, n, k, err)
+	}
+	end := len(data) - checkBytes
+	if end < 0 || binary.LittleEndian.Uint32(data[end:]) != checksum(id, data[:end]) {
+		return nil, fmt.Errorf("%w: part %d of %d is not as it was written", errDamaged, n, k)
+	}
+	data = data[:end:end]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.size += len(data); f.size > maxCached {
+		clear(f.cached)
+		f.size = len(data)
+	}
+	f.cached[id] = data
+	return data, nil
+}
+
+func checksum(id int64, data []byte) uint32 {
+	return crc32.Update(crc32.Checksum(binary.LittleEndian.AppendUint64(nil, uint64(id)), castagnoli), castagnoli, data)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// writer makes an index.
+type writer struct {
+	db     *sql.DB
+	tx     *sql.Tx
+	insert *sql.Stmt
+	buf    []byte
+}
+
+// create makes an index in an empty file. SQLite holds a lock on it as long as it is open.
+func create(ctx context.Context, name string) (*writer, error) {
+	db, err := sql.Open("sqlite", dsn(name, "rw", "page_size(16384)", "locking_mode(exclusive)", "journal_mode(off)", "synchronous(off)", "cache_size(-16384)"))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	w := &writer{db: db}
+	for _, q := range []string{fmt.Sprintf("PRAGMA application_id = %d", applicationID), fmt.Sprintf("PRAGMA user_version = %d", schema), createTable} {
+		if _, err := db.ExecContext(ctx, q); err != nil {
+			db.Close()
+			return nil, err
+		}
+	}
+	if w.tx, err = db.BeginTx(ctx, nil); err == nil {
+		w.insert, err = w.tx.PrepareContext(ctx, "INSERT INTO part (id, data) VALUES (?, ?)")
+	}
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// add writes a part. The data can be used again.
+func (w *writer) add(ctx context.Context, k kind, n int, data []byte) error {
+	id := int64(k)<<partBits | int64(n)
+	w.buf = append(w.buf[:0], data...)
+	w.buf = binary.LittleEndian.AppendUint32(w.buf, checksum(id, data))
+	_, err := w.insert.ExecContext(ctx, id, w.buf)
+	return err
+}
+
+// get reads a part that was written before.
+func (w *writer) get(ctx context.Context, k kind, n int) ([]byte, error) {
+	var data []byte
+	if err := w.tx.QueryRowContext(ctx, "SELECT data FROM part WHERE id = ?", int64(k)<<partBits|int64(n)).Scan(&data); err != nil {
+		return nil, err
+	}
+	return data[:len(data)-checkBytes], nil
+}
+
+// finish ends the index, and close gives it up.
+func (w *writer) finish() error {
+	w.insert.Close()
+	err := w.tx.Commit()
+	return errors.Join(err, w.db.Close())
+}
+
+func (w *writer) close() {
+	w.insert.Close()
+	_ = w.tx.Rollback()
+	w.db.Close()
+}
+
+// isBusy tells that another process has a file locked.
+func isBusy(err error) bool {
+	var failed *sqlite.Error
+	return errors.As(err, &failed) && failed.Code()&0xff == sqlite3.SQLITE_BUSY
+}

@@ -1,0 +1,339 @@
+package index
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck/tapedeck/recording/read"
+)
+
+// Index is a searchable recording. It is safe for concurrent use.
+type Index struct {
+	options Options
+	query   read.Query
+	stores  []read.Store
+	name    string
+	own     string // a directory that goes with the index; "" for none
+
+	path   string
+	file   *file
+	zstd   *zstd.Decoder
+	head   head
+	rows   int
+	names  [numNamed][]string
+	firsts []string // terms of the blocks of words
+
+	mu         sync.Mutex
+	selections map[Filter]*selection
+}
+
+const (
+	// unused is how long an index is kept that nobody opens.
+	unused = 30 * 24 * time.Hour
+	// suffix ends the name of a finished index, and making begins that of one that is made.
+	suffix = ".index"
+	making = "making-"
+	// young is how old a file must be to be taken for what a killed process left behind.
+	young = time.Minute
+)
+
+// Open returns the index of what a query selects in some places. It is made, which takes
+// longer than reading them, unless options.Dir has a finished one of the same places, query and
+// content. The caller closes it.
+//
+// An index of a query with Match or Glance is not kept, for nobody can tell what those select.
+func Open(ctx context.Context, o Options, q read.Query, sources ...Source) (*Index, error) {
+	if q.Match != nil || q.Glance != nil {
+		o.Forget = true
+	}
+	x := &Index{options: o, query: q, selections: map[Filter]*selection{}}
+	titles := make([]string, len(sources))
+	for i, s := range sources {
+		x.stores, titles[i] = append(x.stores, s.Store), s.Name
+	}
+	x.name = strings.Join(titles, ", ")
+	var err error
+	if x.zstd, err = newUnpacker(); err != nil {
+		return nil, fmt.Errorf("start zstd: %w", err)
+	}
+	if err := x.open(ctx, sources); err != nil {
+		x.Close()
+		return nil, fmt.Errorf("index %s: %w", x.name, err)
+	}
+	return x, nil
+}
+
+func (x *Index) open(ctx context.Context, sources []Source) error {
+	var mu sync.Mutex
+	done, all := 0, 0
+	in, err := read.Open(ctx, x.query, read.Options{Order: read.Sorted, Recycle: true, MaxHeld: maxHeld, Foreign: x.options.Foreign, Progress: func(d, a int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if done, all = d, a; x.options.Progress != nil {
+			x.options.Progress(Progress{Phase: "reading", Done: d, All: a})
+		}
+	}}, x.stores...)
+	if err != nil {
+		return err
+	}
+	place, state := identify(x.query, sources, in)
+	dir, err := x.dir()
+	if err != nil {
+		return err
+	}
+	x.path = filepath.Join(dir, place+"-"+state+suffix)
+	if x.own == "" {
+		tidy(ctx, dir, time.Now())
+		if x.load(ctx, state) == nil {
+			now := time.Now()
+			_ = os.Chtimes(x.path, now, now) // used
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	progress := x.options.Progress
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	if err := x.make(ctx, dir, in, state, progress, func() (int, int) {
+		mu.Lock()
+		defer mu.Unlock()
+		return done, all
+	}); err != nil {
+		return err
+	}
+	if x.own == "" {
+		replaced(dir, place, x.path)
+	}
+	return x.load(ctx, state)
+}
+
+// dir returns the directory that the index is in, which is made if it is missing.
+func (x *Index) dir() (string, error) {
+	if x.options.Forget {
+		var err error
+		if x.own, err = os.MkdirTemp("", "tapedeck-view-*"); err != nil {
+			return "", fmt.Errorf("make a directory: %w", err)
+		}
+		return x.own, nil
+	}
+	dir := x.options.Dir
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("find the directory of caches: %w: name another one, or keep nothing", err)
+		}
+		dir = filepath.Join(cache, "tapedeck", "view")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make the directory of indexes: %w: name another one, or keep nothing", err)
+	}
+	// What is in there says what recordings do. Others may not even list it.
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return "", fmt.Errorf("keep others out of the directory of indexes: %w: name another one, or keep nothing", err)
+		}
+	}
+	return filepath.Abs(dir)
+}
+
+// identify returns what tells places and queries apart, and what tells apart what is in them.
+func identify(q read.Query, sources []Source, in *read.Reader) (place, state string) {
+	h := sha256.New()
+	for _, s := range sources {
+		name := s.Name
+		if _, err := os.Lstat(name); err == nil {
+			if abs, err := filepath.Abs(name); err == nil {
+				name = abs
+			}
+		}
+		fmt.Fprintf(h, "%q ", name)
+	}
+	text, _ := json.Marshal([]any{q.Clusters, q.Namespaces, q.Workloads, q.From, q.To, q.Longest, q.Direction})
+	h.Write(text)
+	place = hex.EncodeToString(h.Sum(nil)[:8])
+	fmt.Fprintf(h, " %d", schema)
+	for store, o := range in.Listed() {
+		fmt.Fprintf(h, " %d %q %d %d", store, o.Key, o.Size, o.Modified.UnixNano())
+	}
+	return place, hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// make makes the index in a file that gets its name once all is in it.
+func (x *Index) make(ctx context.Context, dir string, in *read.Reader, state string, progress func(Progress), seen func() (done, all int)) (err error) {
+	name := filepath.Join(dir, making+rand.Text())
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	defer func() {
+		if err != nil {
+			os.Remove(name)
+			if ctx.Err() == nil {
+				err = fmt.Errorf("make it in %s: %w", dir, err)
+			}
+		}
+	}()
+	w, err := create(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := build(ctx, w, in, state, dir, progress, seen); err != nil {
+		w.close()
+		return err
+	}
+	if err := w.finish(); err != nil {
+		return err
+	}
+	return os.Rename(name, x.path)
+}
+
+// load opens the finished index.
+func (x *Index) load(ctx context.Context, state string) error {
+	info, err := os.Lstat(x.path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+		os.Remove(x.path)
+		return fmt.Errorf("%w: %s is no file of its user alone", errDamaged, x.path)
+	}
+	if x.file, err = openFile(ctx, x.path); err == nil {
+		err = x.loadHead(ctx, state)
+	}
+	if err != nil && x.file != nil {
+		x.file.close()
+		x.file = nil
+	}
+	return x.failed(err)
+}
+
+func (x *Index) loadHead(ctx context.Context, state string) error {
+	text, err := x.file.part(ctx, kindHead, 0)
+	if err != nil {
+		return err
+	}
+	x.head = head{}
+	if err := json.Unmarshal(text, &x.head); err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	if x.head.State != state || x.head.Rows < 0 || x.head.Rows > maxRows || x.head.Blocks < 0 {
+		return fmt.Errorf("%w: it is of another recording", errDamaged)
+	}
+	x.rows = x.head.Rows
+	for c := range x.names {
+		data, err := x.file.part(ctx, kindNames, c)
+		if err == nil {
+			x.names[c], err = readTexts(data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	x.firsts = nil
+	for n := 0; n*firstTerms < x.head.Blocks; n++ {
+		data, err := x.file.part(ctx, kindFirst, n)
+		if err != nil {
+			return err
+		}
+		all, err := readTexts(data)
+		if err != nil {
+			return err
+		}
+		x.firsts = append(x.firsts, all...)
+	}
+	if len(x.firsts) != x.head.Blocks {
+		return fmt.Errorf("%w: it has %d blocks of words, want %d", errDamaged, len(x.firsts), x.head.Blocks)
+	}
+	return nil
+}
+
+// failed returns an error. If it is of a damaged index, that is not used again.
+func (x *Index) failed(err error) error {
+	if errors.Is(err, errDamaged) {
+		_ = os.Remove(x.path)
+		return fmt.Errorf("%w: open it again, and it is made anew", err)
+	}
+	return err
+}
+
+// tidy removes indexes that nobody has used for long, and what killed processes left behind.
+func tidy(ctx context.Context, dir string, now time.Time) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		name := filepath.Join(dir, e.Name())
+		switch age := now.Sub(info.ModTime()); {
+		case strings.HasSuffix(e.Name(), suffix) && age > unused:
+			_ = os.Remove(name)
+		case strings.HasPrefix(e.Name(), making) && age > young && abandoned(ctx, name):
+			_ = os.Remove(name)
+		}
+	}
+}
+
+// abandoned tells whether nobody has an index locked that is being made.
+func abandoned(ctx context.Context, name string) bool {
+	db, err := sql.Open("sqlite", dsn(name, "rw", "busy_timeout(0)", "locking_mode(exclusive)"))
+	if err != nil {
+		return false
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	_, err = db.ExecContext(ctx, "BEGIN EXCLUSIVE")
+	return err == nil || ctx.Err() == nil && !isBusy(err)
+}
+
+// replaced removes the indexes of the same place and query that stand for what it was before.
+func replaced(dir, place, but string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		if strings.HasPrefix(e.Name(), place+"-") && strings.HasSuffix(e.Name(), suffix) && name != but && e.Type()&fs.ModeType == 0 {
+			_ = os.Remove(name)
+		}
+	}
+}
+
+// Name returns the names of the places.
+func (x *Index) Name() string { return x.name }
+
+// Report tells what of the recording could not be read, and what is missing, when the index was
+// made.
+func (x *Index) Report() *Report { return &x.head.Report }
+
+// parts reads the index's parts.
+func (x *Index) parts() parts { return x.file.part }
+
+// Close releases the index, and removes it from disk if it is to be forgotten.
+func (x *Index) Close() error {
+	var err error
+	if x.file != nil {
+		err = x.file.close()
+	}
+	x.zstd.Close()
+	if x.own != "" {
+		err = errors.Join(err, os.RemoveAll(x.own))
+	}
+	return err
+}

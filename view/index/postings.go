@@ -1,0 +1,383 @@
+package index
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"container/heap"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+
+	"github.com/tapedeck/tapedeck/internal/scratch"
+)
+
+// The words of all rows are in blocks, in the order of their terms. An entry of a block is
+//
+//	how many bytes it shares with the term before, how many follow, those
+//	how many bytes its rows take, those
+//
+// and its rows are gaps between numbers that count from 1, doubled; an odd one says that a
+// number follows of how many more rows come without a gap.
+
+const (
+	// blockBytes is how long a block is, but for the last entry in it.
+	blockBytes = 32 << 10
+	// maxPairs and maxTerms bound what is held in memory of the words.
+	maxPairs = 6 << 20
+	maxTerms = 400_000
+	// firstTerms is how many first terms of blocks stand together.
+	firstTerms = 1 << 14
+)
+
+// inverter brings words of rows into the order of their terms. It holds a part in memory, and
+// the rest in a temporary file.
+type inverter struct {
+	tokens tokens
+	number map[string]uint32 // of terms
+	terms  []string
+	last   []uint32 // row of each term, from 1
+	pairs  []uint64 // term and row
+	arena  []byte
+
+	file *scratch.Writer
+	ends []int64 // of runs
+	buf  []byte
+}
+
+func newInverter(dir string) (*inverter, error) {
+	file, err := scratch.Create(dir, "words of a recording", 0)
+	if err != nil {
+		return nil, err
+	}
+	return &inverter{number: map[string]uint32{}, file: file}, nil
+}
+
+// add adds the words of a row, which come in order.
+func (v *inverter) add(row int, text []byte) error {
+	one := func(term []byte) {
+		n, ok := v.number[string(term)]
+		if !ok {
+			n = v.term(term)
+		}
+		if v.last[n] != uint32(row+1) {
+			v.last[n] = uint32(row + 1)
+			v.pairs = append(v.pairs, uint64(n)<<32|uint64(row))
+		}
+	}
+	v.tokens.each(text, one, one)
+	if len(v.pairs) >= maxPairs || len(v.terms) >= maxTerms {
+		return v.flush()
+	}
+	return nil
+}
+
+func (v *inverter) term(term []byte) uint32 {
+	if cap(v.arena)-len(v.arena) < len(term) {
+		v.arena = make([]byte, 0, 1<<20)
+	}
+	v.arena = append(v.arena, term...)
+	s := string(v.arena[len(v.arena)-len(term):])
+	n := uint32(len(v.terms))
+	v.terms, v.last = append(v.terms, s), append(v.last, 0)
+	v.number[s] = n
+	return n
+}
+
+// flush writes what is in memory as a run.
+func (v *inverter) flush() error {
+	order := make([]uint32, len(v.terms))
+	starts := make([]uint32, len(v.terms)+1)
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	slices.SortFunc(order, func(a, b uint32) int { return cmp.Compare(v.terms[a], v.terms[b]) })
+	for _, p := range v.pairs {
+		starts[p>>32+1]++
+	}
+	for i := range v.terms {
+		starts[i+1] += starts[i]
+	}
+	rows, at := make([]uint32, len(v.pairs)), slices.Clone(starts)
+	for _, p := range v.pairs {
+		rows[at[p>>32]] = uint32(p)
+		at[p>>32]++
+	}
+	var end int64
+	for _, n := range order {
+		of := rows[starts[n]:starts[n+1]]
+		v.buf = appendRows(v.buf[:0], of)
+		record := binary.AppendUvarint(nil, uint64(len(v.terms[n])))
+		record = append(record, v.terms[n]...)
+		record = binary.AppendUvarint(record, uint64(of[len(of)-1])+1)
+		record = binary.AppendUvarint(record, uint64(len(v.buf)))
+		record = append(record, v.buf...)
+		offset, err := v.file.Add(record)
+		if err != nil {
+			return err
+		}
+		end = offset + int64(len(record))
+	}
+	v.ends = append(v.ends, end)
+	clear(v.number)
+	v.terms, v.last, v.pairs, v.arena = v.terms[:0], v.last[:0], v.pairs[:0], nil
+	return nil
+}
+
+// appendRows writes rows, which are in order.
+func appendRows(dst []byte, rows []uint32) []byte {
+	last := uint64(0)
+	for i := 0; i < len(rows); {
+		n := 1
+		for i+n < len(rows) && rows[i+n] == rows[i]+uint32(n) {
+			n++
+		}
+		row := uint64(rows[i]) + 1
+		if n == 1 {
+			dst = binary.AppendUvarint(dst, (row-last)<<1)
+		} else {
+			dst = binary.AppendUvarint(dst, (row-last)<<1|1)
+			dst = binary.AppendUvarint(dst, uint64(n-1))
+		}
+		last = row + uint64(n-1)
+		i += n
+	}
+	return dst
+}
+
+// addRows adds the rows of an entry to a set.
+func addRows(s set, data []byte, rows int) error {
+	r := bytesReader{data: data}
+	last := uint64(0)
+	for len(r.data) > 0 {
+		gap, n := r.uvarint(), uint64(0)
+		if gap&1 != 0 {
+			n = r.uvarint()
+		}
+		from := last + gap>>1
+		if to := from + n; r.bad || gap>>1 == 0 || from > uint64(rows) || n > uint64(rows) || to > uint64(rows) {
+			return fmt.Errorf("%w: a word is in a row that is not there", errDamaged)
+		} else if last = to; n == 0 {
+			s.add(int(from - 1))
+		} else {
+			s.addRange(int(from-1), int(to))
+		}
+	}
+	return nil
+}
+
+// run is a run that is read.
+type run struct {
+	in      *bufio.Reader
+	number  int
+	term    []byte
+	lastRow uint64
+	rows    []byte
+}
+
+func (r *run) next() error {
+	n, err := binary.ReadUvarint(r.in)
+	if err != nil {
+		return err
+	}
+	if r.term, err = r.read(r.term, n); err != nil {
+		return err
+	}
+	if r.lastRow, err = binary.ReadUvarint(r.in); err != nil {
+		return err
+	}
+	if n, err = binary.ReadUvarint(r.in); err != nil {
+		return err
+	}
+	r.rows, err = r.read(r.rows, n)
+	return err
+}
+
+func (r *run) read(into []byte, n uint64) ([]byte, error) {
+	into = slices.Grow(into[:0], int(n))[:n]
+	_, err := io.ReadFull(r.in, into)
+	return into, err
+}
+
+type runs []*run
+
+func (h runs) Len() int { return len(h) }
+func (h runs) Less(i, j int) bool {
+	if c := bytes.Compare(h[i].term, h[j].term); c != 0 {
+		return c < 0
+	}
+	return h[i].number < h[j].number
+}
+func (h runs) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *runs) Push(r any)   { *h = append(*h, r.(*run)) }
+func (h *runs) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// finish writes the blocks.
+func (v *inverter) finish(ctx context.Context, w *writer, progress func(done, all int)) (blocks int, err error) {
+	if len(v.pairs) > 0 {
+		if err := v.flush(); err != nil {
+			return 0, err
+		}
+	}
+	ends := v.ends
+	file, err := v.file.Finish()
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	*v = inverter{}
+	var h runs
+	begin := int64(0)
+	for i, end := range ends {
+		r := &run{in: bufio.NewReaderSize(io.NewSectionReader(file, begin, end-begin), 128<<10), number: i}
+		if begin = end; r.next() != nil {
+			return 0, fmt.Errorf("read words again: run %d of %d is empty", i, len(ends))
+		}
+		h = append(h, r)
+	}
+	heap.Init(&h)
+	b := blockWriter{ctx: ctx, w: w}
+	var term, rows []byte
+	for read := int64(0); len(h) > 0; {
+		term = append(term[:0], h[0].term...)
+		rows = rows[:0]
+		last := uint64(0)
+		for len(h) > 0 && bytes.Equal(h[0].term, term) {
+			r := h[0]
+			// The first gap counts from 0; the rest stays.
+			gap, n := binary.Uvarint(r.rows)
+			rows = binary.AppendUvarint(rows, (gap>>1-last)<<1|gap&1)
+			rows = append(rows, r.rows[n:]...)
+			last = r.lastRow
+			read += int64(len(r.term) + len(r.rows) + 4)
+			switch err := r.next(); {
+			case errors.Is(err, io.EOF):
+				heap.Pop(&h)
+			case err != nil:
+				return 0, fmt.Errorf("read words again: %w", err)
+			default:
+				heap.Fix(&h, 0)
+			}
+		}
+		if err := b.add(term, rows); err != nil {
+			return 0, err
+		}
+		if b.begun {
+			b.begun = false
+			progress(int(read>>10), int(file.Size>>10))
+		}
+	}
+	if err := b.finish(); err != nil {
+		return 0, err
+	}
+	return b.blocks, nil
+}
+
+// blockWriter writes blocks.
+type blockWriter struct {
+	ctx    context.Context
+	w      *writer
+	block  []byte
+	term   []byte // the last one
+	firsts []string
+	blocks int
+	begun  bool // a block was, since this was last cleared
+}
+
+func (b *blockWriter) add(term, rows []byte) error {
+	shared := 0
+	if len(b.block) == 0 {
+		b.firsts = append(b.firsts, string(term))
+	} else {
+		for shared < min(len(term), len(b.term)) && term[shared] == b.term[shared] {
+			shared++
+		}
+	}
+	b.block = binary.AppendUvarint(b.block, uint64(shared))
+	b.block = binary.AppendUvarint(b.block, uint64(len(term)-shared))
+	b.block = append(b.block, term[shared:]...)
+	b.block = binary.AppendUvarint(b.block, uint64(len(rows)))
+	b.block = append(b.block, rows...)
+	b.term = append(b.term[:0], term...)
+	if len(b.block) >= blockBytes {
+		return b.flush()
+	}
+	return nil
+}
+
+func (b *blockWriter) flush() error {
+	if err := b.w.add(b.ctx, kindWords, b.blocks, b.block); err != nil {
+		return err
+	}
+	b.block, b.begun = b.block[:0], true
+	if b.blocks++; len(b.firsts) == firstTerms {
+		return b.flushFirsts()
+	}
+	return nil
+}
+
+func (b *blockWriter) flushFirsts() error {
+	err := b.w.add(b.ctx, kindFirst, (b.blocks-1)/firstTerms, appendTexts(nil, b.firsts))
+	b.firsts = b.firsts[:0]
+	return err
+}
+
+func (b *blockWriter) finish() error {
+	if len(b.block) > 0 {
+		if err := b.flush(); err != nil {
+			return err
+		}
+	}
+	if len(b.firsts) > 0 {
+		return b.flushFirsts()
+	}
+	return nil
+}
+
+// term adds to a set the rows that have a term, or one that begins with it.
+func (x *Index) term(ctx context.Context, s set, term string, prefix bool) error {
+	n := sort.Search(len(x.firsts), func(i int) bool { return x.firsts[i] > term })
+	for n = max(0, n-1); n < len(x.firsts); n++ {
+		if x.firsts[n] > term && (!prefix || len(x.firsts[n]) < len(term) || x.firsts[n][:len(term)] != term) {
+			return nil
+		}
+		data, err := x.file.part(ctx, kindWords, n)
+		if err != nil {
+			return err
+		}
+		r := bytesReader{data: data}
+		var at []byte
+		for len(r.data) > 0 {
+			shared := r.uvarint()
+			rest := r.take(r.uvarint())
+			rows := r.take(r.uvarint())
+			if r.bad || shared > uint64(len(at)) {
+				return fmt.Errorf("%w: a block of words is none", errDamaged)
+			}
+			at = append(at[:shared], rest...)
+			c := bytes.Compare(at, []byte(term))
+			switch {
+			case c < 0:
+				continue
+			case c == 0, prefix && len(at) > len(term) && string(at[:len(term)]) == term:
+				if err := addRows(s, rows, x.rows); err != nil {
+					return err
+				}
+			default:
+				return nil
+			}
+			if !prefix {
+				return nil
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,303 @@
+package index
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// selection is the set of rows that a filter selects.
+type selection struct {
+	set
+	total int64
+}
+
+// maxSelections is how many selections are remembered.
+const maxSelections = 32
+
+// normal is a filter as it is compared with others.
+func (f Filter) normal() Filter {
+	for _, t := range []*time.Time{&f.From, &f.To} {
+		if !t.IsZero() {
+			*t = t.UTC().Round(0)
+		}
+	}
+	return f
+}
+
+// selected returns the rows that a filter selects. They are shared.
+func (x *Index) selected(ctx context.Context, f Filter) (*selection, error) {
+	f = f.normal()
+	x.mu.Lock()
+	s, ok := x.selections[f]
+	x.mu.Unlock()
+	if ok {
+		return s, ctx.Err()
+	}
+	rows, err := x.choose(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	s = &selection{rows, rows.count()}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.selections) >= maxSelections {
+		clear(x.selections)
+	}
+	x.selections[f] = s
+	return s, nil
+}
+
+// choose finds the rows that a filter selects.
+func (x *Index) choose(ctx context.Context, f Filter) (set, error) {
+	s := allOf(x.rows)
+	if !f.From.IsZero() || !f.To.IsZero() {
+		if err := x.between(ctx, s, f.From, f.To); err != nil {
+			return nil, err
+		}
+	}
+	for _, one := range []struct {
+		column
+		value string
+		exact bool
+	}{
+		{colDirection, f.Direction, false}, {colProtocol, f.Protocol, false}, {colMethod, f.Method, false}, {colCluster, f.Cluster, false},
+		{colNamespace, f.Namespace, true}, {colWorkload, f.Workload, true}, {colPod, f.Pod, true}, {colEndpoint, f.Endpoint, false},
+	} {
+		if one.value == "" {
+			continue
+		}
+		err := x.named(ctx, s, one.column, func(name string) bool {
+			return name == one.value || !one.exact && strings.EqualFold(name, one.value)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if f.Host != "" {
+		host := fold(f.Host)
+		if err := x.named(ctx, s, colHost, func(name string) bool { return strings.Contains(fold(name), host) }); err != nil {
+			return nil, err
+		}
+	}
+	if err := x.numbered(ctx, s, &f); err != nil {
+		return nil, err
+	}
+	if f.Caller != "" || f.Callee != "" {
+		if err := x.calling(ctx, s, f.Caller, f.Callee); err != nil {
+			return nil, err
+		}
+	}
+	if f.Trace != "" {
+		if err := x.traced(ctx, s, f.Trace); err != nil {
+			return nil, err
+		}
+	}
+	if f.Path != "" {
+		found := newSet(x.rows)
+		if err := x.pathed(ctx, found, f.Path); err != nil {
+			return nil, err
+		}
+		s.and(found)
+	}
+	for _, it := range parseText(f.Text) {
+		found := newSet(x.rows)
+		if err := x.containing(ctx, found, &it); err != nil {
+			return nil, err
+		}
+		s.and(found)
+	}
+	return s, ctx.Err()
+}
+
+// named leaves the rows whose name in a column is wanted.
+func (x *Index) named(ctx context.Context, s set, c column, wanted func(name string) bool) error {
+	want, any := make([]bool, len(x.names[c])), false
+	for i, name := range x.names[c] {
+		want[i] = wanted(name)
+		any = any || want[i]
+	}
+	if !any {
+		clear(s)
+		return nil
+	}
+	return x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+		s.keep(first, len(v[0]), func(i int) bool { return uint64(v[0][i]) < uint64(len(want)) && want[v[0][i]] })
+		return nil
+	}, c)
+}
+
+// statusOf reads a status of a filter: the least and the most that it means. none: those without
+// an answer.
+func statusOf(text string) (least, most int64, none bool, err error) {
+	switch lower := strings.ToLower(text); {
+	case lower == "":
+		return 0, 0, false, nil
+	case lower == noAnswer:
+		return 0, 0, true, nil
+	case len(lower) == 3 && lower[0] >= '1' && lower[0] <= '9' && lower[1:] == "xx":
+		least = 100 * int64(lower[0]-'0')
+		return least, least + 99, false, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return 0, 0, false, fmt.Errorf("status %.40q: %w: want a code as 404, a class as 5xx, or %s", text, ErrFilter, noAnswer)
+	}
+	return int64(n), int64(n), false, nil
+}
+
+// noAnswer is the status of those that have none.
+const noAnswer = "none"
+
+// numbered leaves the rows whose numbers are as the filter has them.
+func (x *Index) numbered(ctx context.Context, s set, f *Filter) error {
+	least, most, none, err := statusOf(f.Status)
+	if err != nil {
+		return err
+	}
+	if most > 0 {
+		err := x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+			s.keep(first, len(v[0]), func(i int) bool { return least <= v[0][i] && v[0][i] <= most })
+			return nil
+		}, colStatus)
+		if err != nil {
+			return err
+		}
+	}
+	if none || f.Problems {
+		err := x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+			s.keep(first, len(v[0]), func(i int) bool {
+				return (!none || v[0][i]&flagAnswered == 0) && (!f.Problems || v[0][i]&(flagFailed|flagIncomplete) != 0)
+			})
+			return nil
+		}, colFlags)
+		if err != nil {
+			return err
+		}
+	}
+	if f.Slower > 0 {
+		// Durations are whole microseconds.
+		least := int64((f.Slower + time.Microsecond - 1) / time.Microsecond)
+		return x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+			s.keep(first, len(v[0]), func(i int) bool { return v[0][i] >= least })
+			return nil
+		}, colDuration)
+	}
+	return nil
+}
+
+// between leaves the rows of a time. Rows are in its order.
+func (x *Index) between(ctx context.Context, s set, from, to time.Time) error {
+	var failed error
+	// first returns the first row that did not begin before t.
+	first := func(t time.Time) int {
+		return sort.Search(x.rows, func(row int) bool {
+			if failed != nil {
+				return true
+			}
+			all, err := x.entries(ctx, []int{row})
+			if err != nil {
+				failed = err
+				return true
+			}
+			return !all[0].Start.Before(t)
+		})
+	}
+	begin, end := 0, x.rows
+	if !from.IsZero() {
+		begin = first(from)
+	}
+	if !to.IsZero() {
+		end = first(to)
+	}
+	wanted := newSet(x.rows)
+	wanted.addRange(begin, end)
+	s.and(wanted)
+	return failed
+}
+
+// calling leaves the calls of a caller, or to a callee, each once.
+func (x *Index) calling(ctx context.Context, s set, caller, callee string) error {
+	want := make([]bool, len(x.head.Calls))
+	for i, k := range x.head.Calls {
+		want[i] = (caller == "" || k.From == caller) && (callee == "" || k.To == callee)
+	}
+	return x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+		s.keep(first, len(v[0]), func(i int) bool {
+			return uint64(v[0][i]) < uint64(len(want)) && want[v[0][i]] && !x.counted(v[1][i], v[2][i])
+		})
+		return nil
+	}, colCall, colOther, colDirection)
+}
+
+// counted tells of an exchange whether the call counts by its caller's record.
+func (x *Index) counted(other, direction int64) bool {
+	return other != 0 && uint64(direction) < uint64(len(x.names[colDirection])) && x.names[colDirection][direction] == recording.In
+}
+
+// traced leaves the rows of a trace.
+func (x *Index) traced(ctx context.Context, s set, id string) error {
+	want := map[int64]bool{}
+	for _, c := range recording.Carriers() {
+		want[int64(hash64(text(c.Shared(id))))] = true
+	}
+	return x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+		s.keep(first, len(v[0]), func(i int) bool { return want[v[0][i]] })
+		return nil
+	}, colTrace)
+}
+
+// pathed adds the rows that have a text in their path.
+func (x *Index) pathed(ctx context.Context, s set, text string) error {
+	needle := []byte(fold(text))
+	for n := 0; n*pathRows < x.rows; n++ {
+		data, err := x.file.part(ctx, kindPaths, n)
+		if err != nil {
+			return err
+		}
+		p, err := readPaths(data, min(pathRows, x.rows-n*pathRows))
+		if err != nil {
+			return err
+		}
+		p.contain(needle, func(i int) { s.add(n*pathRows + i) })
+	}
+	return nil
+}
+
+// containing adds the rows that have what a text asks for.
+func (x *Index) containing(ctx context.Context, s set, it *item) error {
+	if len(it.words) > 0 || it.prefix != "" {
+		words := allOf(x.rows)
+		for _, list := range [][]string{it.words, it.pairs} {
+			for _, term := range list {
+				found := newSet(x.rows)
+				if err := x.term(ctx, found, term, false); err != nil {
+					return err
+				}
+				words.and(found)
+			}
+		}
+		if it.prefix != "" {
+			found := newSet(x.rows)
+			if err := x.term(ctx, found, it.prefix, true); err != nil {
+				return err
+			}
+			words.and(found)
+		}
+		s.or(words)
+	}
+	if err := x.pathed(ctx, s, it.text); err != nil {
+		return err
+	}
+	hosts := allOf(x.rows)
+	if err := x.named(ctx, hosts, colHost, func(name string) bool { return strings.Contains(fold(name), it.text) }); err != nil {
+		return err
+	}
+	s.or(hosts)
+	return nil
+}

@@ -1,0 +1,306 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// MaxSums is how many calls or endpoints are returned, and MaxFacets how many values of each
+// kind: those that most rows have.
+const (
+	MaxSums   = 5000
+	MaxFacets = 1000
+)
+
+// figures sums up the rows of a set by the number that they have in a column, which is less than
+// groups.
+func (x *Index) figures(ctx context.Context, s set, c column, groups int) ([]Figures, error) {
+	of, err := x.parts().numbers(ctx, x.rows, c, max(1, groups))
+	if err != nil {
+		return nil, err
+	}
+	all, answered := make([]Figures, groups), make([]int64, groups)
+	replied := newSet(x.rows)
+	begin, end := int64(math.MaxInt64), int64(math.MinInt64)
+	err = x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+		for i, flags := range v[0] {
+			row := first + i
+			if !s.has(row) {
+				continue
+			}
+			f := &all[of[row]]
+			f.Count++
+			if flags&flagFailed != 0 {
+				f.Failed++
+			}
+			if flags&flagAnswered != 0 {
+				replied.add(row)
+				answered[of[row]]++
+			}
+			begin, end = min(begin, v[1][i]), max(end, sum(v[1][i], v[2][i]))
+		}
+		return nil
+	}, colFlags, colStart, colDuration)
+	if err != nil {
+		return nil, err
+	}
+	if seconds := (float64(end) - float64(begin)) / float64(time.Second/time.Microsecond); seconds > 0 {
+		for i := range all {
+			all[i].PerSecond = float64(all[i].Count) / seconds
+		}
+	}
+	return all, x.percentiles(ctx, replied, of, all, answered)
+}
+
+// percentiles goes through rows in the order of their durations, so that the n-th one of a group
+// is met as the n-th.
+func (x *Index) percentiles(ctx context.Context, s set, of []uint32, all []Figures, answered []int64) error {
+	order, _ := orderOf(ByDuration)
+	w := walk{x: x, set: s, order: order}
+	type rank struct {
+		at   int64
+		into *time.Duration
+	}
+	durations, err := x.durations(ctx)
+	if err != nil {
+		return err
+	}
+	seen := make([]int64, len(all))
+	for at := range x.rows {
+		if at%chunkRows == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		row, err := w.row(ctx, at)
+		if err != nil {
+			return err
+		}
+		if !s.has(row) {
+			continue
+		}
+		g := of[row]
+		seen[g]++
+		f, n := &all[g], answered[g]
+		for _, r := range [...]rank{{nearest(n, 50), &f.P50}, {nearest(n, 95), &f.P95}, {nearest(n, 99), &f.P99}, {n, &f.Max}} {
+			if seen[g] == r.at {
+				*r.into = micros(durations[row])
+			}
+		}
+	}
+	return nil
+}
+
+// nearest is the rank of a percentile among n.
+func nearest(n, percent int64) int64 { return max(1, (n*percent+99)/100) }
+
+func (x *Index) durations(ctx context.Context) ([]int64, error) {
+	all := make([]int64, 0, x.rows)
+	err := x.parts().each(ctx, x.rows, func(_ int, v [][]int64) error {
+		all = append(all, v[0]...)
+		return nil
+	}, colDuration)
+	return all, err
+}
+
+// Calls sums up who calls whom, of what the filter selects: those with most calls, up to
+// [MaxSums]. It says how the two sides of a call are told to be one at the top of calls.go:
+// their requests carry the same trace or request ID, method and path, and the callee's record
+// lies within the time of the caller's. A callee's record without a caller's counts too.
+func (x *Index) Calls(ctx context.Context, f Filter) ([]Call, error) {
+	chosen, err := x.selected(ctx, f)
+	if err != nil {
+		return nil, x.failed(err)
+	}
+	s := slices.Clone(chosen.set)
+	err = x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+		s.keep(first, len(v[0]), func(i int) bool { return !x.counted(v[0][i], v[1][i]) })
+		return nil
+	}, colOther, colDirection)
+	if err != nil {
+		return nil, x.failed(err)
+	}
+	all, err := x.figures(ctx, s, colCall, len(x.head.Calls))
+	if err != nil {
+		return nil, x.failed(err)
+	}
+	var calls []Call
+	for i, k := range x.head.Calls {
+		if all[i].Count == 0 {
+			continue
+		}
+		own := f
+		own.Caller, own.Callee = k.From, k.To
+		own.Protocol = cmp.Or(k.Protocol, f.Protocol)
+		calls = append(calls, Call{From: k.From, To: k.To, Protocol: k.Protocol, Figures: all[i], Filter: own})
+	}
+	slices.SortFunc(calls, func(a, b Call) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(a.Protocol, b.Protocol))
+	})
+	return calls[:min(len(calls), MaxSums)], nil
+}
+
+// Endpoints sums up what was asked of each endpoint of a workload or a host, of what the filter
+// selects: those with most exchanges, up to [MaxSums]. Host is that of outbound exchanges.
+func (x *Index) Endpoints(ctx context.Context, f Filter) ([]Endpoint, error) {
+	chosen, err := x.selected(ctx, f)
+	if err != nil {
+		return nil, x.failed(err)
+	}
+	figures, err := x.figures(ctx, chosen.set, colGroup, len(x.head.Groups))
+	if err != nil {
+		return nil, x.failed(err)
+	}
+	var all []Endpoint
+	for i, g := range x.head.Groups {
+		if figures[i].Count == 0 {
+			continue
+		}
+		e := Endpoint{Figures: figures[i], Endpoint: others}
+		for j, c := range [...]column{colDirection, colWorkload, colHost, colEndpoint} {
+			if i > 0 && int(g[j]) < len(x.names[c]) {
+				*[...]*string{&e.Direction, &e.Workload, &e.Host, &e.Endpoint}[j] = x.names[c][g[j]]
+			}
+		}
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b Endpoint) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Workload, b.Workload), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Direction, b.Direction))
+	})
+	return all[:min(len(all), MaxSums)], nil
+}
+
+// Facets returns the values of the rows that the filter selects, up to [MaxFacets] of each kind,
+// and how many rows have each.
+func (x *Index) Facets(ctx context.Context, f Filter) (Facets, error) {
+	chosen, err := x.selected(ctx, f)
+	if err != nil {
+		return Facets{}, x.failed(err)
+	}
+	var facets Facets
+	for _, one := range []struct {
+		column
+		into *[]Facet
+	}{{colNamespace, &facets.Namespaces}, {colWorkload, &facets.Workloads}, {colMethod, &facets.Methods}, {colProtocol, &facets.Protocols}} {
+		counts := make([]int64, len(x.names[one.column]))
+		err := x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+			for i, n := range v[0] {
+				if uint64(n) < uint64(len(counts)) && chosen.set.has(first+i) {
+					counts[n]++
+				}
+			}
+			return nil
+		}, one.column)
+		if err != nil {
+			return Facets{}, x.failed(err)
+		}
+		*one.into = facetsOf(x.names[one.column], counts)
+	}
+	const classes = 10
+	names, counts := make([]string, classes), make([]int64, classes)
+	for i := range names {
+		names[i] = string(rune('0'+i)) + "xx"
+	}
+	names[0] = noAnswer
+	err = x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+		for i, status := range v[0] {
+			switch n := status / 100; {
+			case !chosen.set.has(first + i):
+			case v[1][i]&flagAnswered == 0:
+				counts[0]++
+			case n > 0 && n < classes:
+				counts[n]++
+			}
+		}
+		return nil
+	}, colStatus, colFlags)
+	facets.Statuses = facetsOf(names, counts)
+	return facets, x.failed(err)
+}
+
+func facetsOf(names []string, counts []int64) (all []Facet) {
+	for i, n := range counts {
+		if n > 0 && names[i] != "" {
+			all = append(all, Facet{names[i], n})
+		}
+	}
+	slices.SortFunc(all, func(a, b Facet) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Value, b.Value)) })
+	return all[:min(len(all), MaxFacets)]
+}
+
+// MaxTrace is how many rows of a trace are returned: those nearest in time.
+const MaxTrace = 5000
+
+// Trace returns the rows that can belong to the same trace as a row, in their order: those that
+// carry the same ID of a trace or a request, what caused them, what they caused, and so on.
+func (x *Index) Trace(ctx context.Context, id int64) ([]Row, error) {
+	first, err := x.entry(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	all := map[int]*entry{int(id - 1): first}
+	traces, uuids := map[string]bool{}, map[recording.UUID]bool{}
+	wanted := func(e *entry) bool { return traces[e.shared] || uuids[e.UUID] || uuids[e.Parent] }
+	fresh := []*entry{first}
+	for len(fresh) > 0 && len(all) < MaxTrace {
+		byTrace, byUUID := map[int64]bool{}, map[int64]bool{}
+		for _, e := range fresh {
+			if e.shared != "" && !traces[e.shared] {
+				traces[e.shared] = true
+				byTrace[int64(hash64(e.shared))] = true
+			}
+			for _, u := range [...]recording.UUID{e.UUID, e.Parent} {
+				if u != (recording.UUID{}) && !uuids[u] {
+					uuids[u] = true
+					byUUID[hashUUID(u)] = true
+				}
+			}
+		}
+		found := newSet(x.rows)
+		for _, by := range []struct {
+			want    map[int64]bool
+			columns []column
+		}{{byTrace, []column{colTrace}}, {byUUID, []column{colUUID, colParent}}} {
+			if len(by.want) == 0 {
+				continue
+			}
+			s := allOf(x.rows)
+			if err := x.hashed(ctx, s, by.want, by.columns...); err != nil {
+				return nil, x.failed(err)
+			}
+			found.or(s)
+		}
+		var rows []int
+		for row := range found.rows() {
+			if all[row] == nil {
+				rows = append(rows, row)
+			}
+		}
+		distance := func(row int) int { return max(row-int(id-1), int(id-1)-row) }
+		if most := MaxTrace - len(all); len(rows) > most {
+			slices.SortFunc(rows, func(a, b int) int { return cmp.Or(cmp.Compare(distance(a), distance(b)), cmp.Compare(a, b)) })
+			rows = rows[:most]
+			slices.Sort(rows)
+		}
+		entries, err := x.entries(ctx, rows)
+		if err != nil {
+			return nil, x.failed(err)
+		}
+		fresh = fresh[:0]
+		for i := range entries {
+			if wanted(&entries[i]) {
+				all[rows[i]] = &entries[i]
+				fresh = append(fresh, &entries[i])
+			}
+		}
+	}
+	rows := make([]Row, 0, len(all))
+	for _, e := range all {
+		rows = append(rows, e.Row)
+	}
+	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.ID, b.ID) })
+	return rows, nil
+}
