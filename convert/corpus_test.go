@@ -49,7 +49,7 @@ func TestFilesOfOtherToolsComeIn(t *testing.T) {
 		{"rrpair", 145, nil, nil},
 		// One file is broken on purpose, and two have the same entry.
 		{"har", 41, map[read.Kind]uint64{read.Malformed: 1, read.Duplicate: 1}, []string{
-			"log.__page_count__", "log.pages", "response.content.comment", "response.content.text",
+			"log.__page_count__", "log.pages", "request.postData", "response.content.comment", "response.content.text",
 		}},
 		{"wiremock", 14, map[read.Kind]uint64{read.NoExchange: 1}, []string{
 			"request.bodyPatterns.contains", "request.headers.Accept.contains", "request.host", "request.method", "requiredScenarioState", "response.bodyFileName",
