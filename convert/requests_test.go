@@ -139,6 +139,18 @@ func TestScriptLeavesOut(t *testing.T) {
 	}
 }
 
+// What belongs to a connection stays there: the fields that Connection names, too.
+func TestTargetsLeaveOutTheConnection(t *testing.T) {
+	var headers recording.Headers
+	for _, name := range []string{"Connection", "X-Hop", "Keep-Alive", "Te", "X-A"} {
+		headers = append(headers, recording.Header{Name: name, Value: "x-hop, close"})
+	}
+	text, said := create(t, "vegeta", post("shop", "/", "", headers...))
+	if !strings.Contains(text, `"header":{"X-A":["x-hop, close"]}`) || len(said) > 0 {
+		t.Errorf("%s, %v", text, said)
+	}
+}
+
 // A target has what vegeta sends, with the body.
 func TestTargets(t *testing.T) {
 	text, said := create(t, "vegeta", post("shop", "/a?b", "a\x00b", recording.Header{Name: "X-A", Value: "1"}, recording.Header{Name: "X-A", Value: "2"}, recording.Header{Name: "Transfer-Encoding", Value: "chunked"}), &recording.Exchange{})

@@ -18,6 +18,7 @@ import (
 // mapping reads one.
 type mapping struct {
 	e      *recording.Exchange
+	n      int // in the file, from 1
 	open   Opener
 	losses recording.LossList
 	extra  []recording.Member
@@ -27,7 +28,7 @@ type mapping struct {
 	query              url.Values
 }
 
-func (m *mapping) read(raw []byte, n int) error {
+func (m *mapping) read(raw []byte) error {
 	*m.e = recording.Exchange{MsgType: recording.MsgType, HTTP: new(recording.HTTP)}
 	e := m.e
 	m.query = url.Values{}
@@ -49,7 +50,7 @@ func (m *mapping) read(raw []byte, n int) error {
 	}
 	switch {
 	case isMessage:
-		return &recording.LeftOutError{Where: fmt.Sprintf("mapping %d", n), What: "a stub for messages of a WebSocket, which is no request with an answer"}
+		return &recording.LeftOutError{Where: fmt.Sprintf("mapping %d", m.n), What: "a stub for messages of a WebSocket, which is no request with an answer"}
 	case !hasRequest || !hasResponse:
 		return errors.New("want the members request and response")
 	}
@@ -59,10 +60,10 @@ func (m *mapping) read(raw []byte, n int) error {
 	m.finish()
 	u, err := recording.ParseUUID(id)
 	if err != nil || id == "" {
-		u = web.UUID([]byte("wiremock"), []byte(strconv.Itoa(n)), raw)
+		u = web.UUID([]byte("wiremock"), []byte(strconv.Itoa(m.n)), raw)
 	}
 	e.UUID, e.Direction = u, recording.Out
-	e.TS = time.Unix(0, int64(n)*1000).UTC() // in the order of the file
+	e.TS = time.Unix(0, int64(m.n)*1000).UTC() // in the order of the file
 	e.Tags.Set(recording.TagSource, "wiremock")
 	if len(m.extra) > 0 {
 		value := []byte{'{'}

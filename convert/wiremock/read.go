@@ -61,14 +61,16 @@ func (r *Reader) Next(e *recording.Exchange) (recording.LossList, error) {
 	}
 	raw := r.all[r.n]
 	r.n++
-	m := &mapping{e: e, open: r.open}
-	m.losses, r.losses = r.losses, nil
-	switch err := m.read(raw, r.n); {
-	case errors.As(err, new(*recording.LeftOutError)):
-		return nil, err
+	m := &mapping{e: e, n: r.n, open: r.open, losses: r.losses}
+	err := m.read(raw)
+	var left *recording.LeftOutError
+	switch {
+	case errors.As(err, &left):
+		return nil, left
 	case err != nil:
 		return nil, &recording.LineError{Err: fmt.Errorf("mapping %d: %w", r.n, err)}
 	}
+	r.losses = nil // the mapping says them
 	return m.losses, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -12,31 +13,36 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
+// maxPath is how long a template and a parameter may be that are put together.
+const maxPath = 8 << 10
+
 // request reads what the mapping answers.
 func (m *mapping) request(raw []byte) error {
 	q := &m.e.HTTP.Req
 	method := ""
-	target := func(name, what string) func([]byte) error {
+	pattern := func(name string) func([]byte) error {
 		return func(raw []byte) error {
-			if err := text(&m.target)(raw); err != nil || what == "" {
-				return err
-			}
-			if exact, ok := literal(m.target); ok && what == "a pattern" {
+			err := text(&m.target)(raw)
+			if exact, ok := literal(m.target); ok {
 				m.target = exact
 			} else {
-				m.losses.Add("request."+name, what+", which stands as its text")
+				m.losses.Add("request."+name, "a pattern, which stands as its text")
 			}
-			return nil
+			return err
 		}
 	}
 	var port int64
+	template := ""
+	var cookies []string
+	inPath := map[string]string{}
 	err := m.object("request", raw, fields{
 		"method":          text(&method),
-		"url":             target("url", ""),
-		"urlPath":         target("urlPath", ""),
-		"urlPattern":      target("urlPattern", "a pattern"),
-		"urlPathPattern":  target("urlPathPattern", "a pattern"),
-		"urlPathTemplate": target("urlPathTemplate", "a template"),
+		"url":             text(&m.target),
+		"urlPath":         text(&m.target),
+		"urlPattern":      pattern("urlPattern"),
+		"urlPathPattern":  pattern("urlPathPattern"),
+		"urlPathTemplate": text(&template),
+		"pathParameters":  m.matchers("request.pathParameters", func(name, value string) { inPath["{"+name+"}"] = url.PathEscape(value) }),
 		"scheme":          text(&m.scheme),
 		"port":            number(1, 65535, &port),
 		"host": m.matcher("request.host", func(_ string, value string) {
@@ -46,7 +52,7 @@ func (m *mapping) request(raw []byte) error {
 			q.Headers = append(q.Headers, recording.Header{Name: web.Name(name), Value: value})
 		}),
 		"cookies": m.matchers("request.cookies", func(name, value string) {
-			q.Headers = append(q.Headers, recording.Header{Name: "Cookie", Value: name + "=" + value})
+			cookies = append(cookies, name+"="+value)
 		}),
 		"queryParameters": m.matchers("request.queryParameters", func(name, value string) { m.query.Add(name, value) }),
 		"bodyPatterns":    m.body,
@@ -59,6 +65,20 @@ func (m *mapping) request(raw []byte) error {
 			return nil
 		},
 	})
+	if len(cookies) > 0 {
+		q.Headers = append(q.Headers, recording.Header{Name: "Cookie", Value: strings.Join(cookies, "; ")})
+	}
+	if template != "" {
+		for name, value := range inPath {
+			if len(template) > maxPath || len(value) > maxPath { // else a small file makes a huge path
+				break
+			}
+			template = strings.ReplaceAll(template, name, value)
+		}
+		if m.target = template; strings.Contains(template, "{") {
+			m.losses.Add("request.urlPathTemplate", "a template, which stands as its text")
+		}
+	}
 	if port > 0 {
 		m.port = strconv.FormatInt(port, 10)
 	}

@@ -65,7 +65,7 @@ func (m *mapping) response(raw []byte) error {
 		return err
 	}
 	if proxies {
-		return &recording.LeftOutError{Where: "response.proxyBaseUrl", What: "a mapping that asks another server has no answer of its own"}
+		return &recording.LeftOutError{Where: fmt.Sprintf("mapping %d", m.n), What: "a mapping that asks another server has no answer of its own"}
 	}
 	s.StatusCode, e.Status = int(status), strconv.FormatInt(status, 10)
 	s.StatusMessage = strings.TrimSpace(e.Status + " " + reason)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -40,7 +41,11 @@ func NewRequest(e *recording.Exchange, losses *recording.LossList) (q Request, e
 	if q.Body = body.Bytes; h.Cut() {
 		losses.Add("request.body", "is cut in the recording")
 	}
+	hops := hopFields(h.Headers)
 	for _, f := range h.Headers {
+		if slices.Contains(hops, f.Name) {
+			continue
+		}
 		switch f.Name {
 		case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Expect":
 			continue
@@ -57,4 +62,15 @@ func NewRequest(e *recording.Exchange, losses *recording.LossList) (q Request, e
 		q.Headers = append(q.Headers, f)
 	}
 	return q, nil
+}
+
+// hopFields are the fields that Connection names, which belong to the connection as it does (RFC
+// 9110, section 7.6.1).
+func hopFields(h recording.Headers) (names []string) {
+	for value := range h.Values("Connection") {
+		for name := range strings.SplitSeq(value, ",") {
+			names = append(names, Name(strings.TrimSpace(name)))
+		}
+	}
+	return names
 }
