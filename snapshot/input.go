@@ -11,7 +11,6 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
-	"github.com/tapedeck/tapedeck/recording/store"
 )
 
 // Selection says what is read of a place or of another snapshot.
@@ -31,8 +30,8 @@ type Selection struct {
 }
 
 // Select returns the input of [Create] from what [Source] has opened: s, and the snapshot
-// unless it is a place.
-func Select(ctx context.Context, from contract.Place, s store.Store, parent *Snapshot, sel Selection) (Input, error) {
+// unless it is a place. s may also be a file ([read.Path]).
+func Select(ctx context.Context, from contract.Place, s read.Store, parent *Snapshot, sel Selection) (Input, error) {
 	o := sel.Read
 	o.Order = read.Sorted
 	r, err := read.Open(ctx, sel.Query, o, s)

@@ -189,6 +189,7 @@ type converting struct {
 
 	written, left uint64
 	notes         []note
+	more          uint64 // losses that no note tells
 }
 
 // note is something that was lost, and how often.
@@ -205,7 +206,7 @@ func (c *converting) write(ctx context.Context, stdout io.Writer) error {
 	case c.name == "":
 		return c.stream(stdout)
 	}
-	return writeWhole(c.name, c.stream)
+	return writeWhole(c.name, 0o600, c.stream) // as a recording has it
 }
 
 // stream writes one file.
@@ -255,7 +256,7 @@ func (c *converting) each(f func(*recording.Exchange) error) error {
 			e.Direction = c.as
 		}
 		for _, loss := range rec.Losses {
-			c.note(loss, rec.Key, "read with a loss")
+			c.note(loss, e.UUID.String()+" in "+rec.Key, "read with a loss")
 		}
 		err := f(e)
 		var left *recording.LeftOutError
@@ -290,6 +291,7 @@ func (c *converting) note(text, first, how string) {
 	at := slices.IndexFunc(c.notes, func(n note) bool { return n.text == text && n.how == how })
 	if at < 0 {
 		if len(c.notes) == maxLossNotes {
+			c.more++
 			return
 		}
 		at = len(c.notes)
@@ -298,26 +300,49 @@ func (c *converting) note(text, first, how string) {
 	c.notes[at].count++
 }
 
-// folder writes a file for each exchange, as HOST/TIME.md.
+// folder writes a file for each exchange, as HOST/TIME.md: all of them, or none.
 func (c *converting) folder() error {
-	if err := os.MkdirAll(c.name, 0o777); err != nil {
+	entries, err := os.ReadDir(c.name)
+	switch {
+	case err == nil && len(entries) > 0:
+		return fmt.Errorf("output %q: it has something in it already; name a new or an empty directory", c.output)
+	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return err
 	}
-	root, err := os.OpenRoot(c.name)
+	isNew := err != nil
+	if err := os.MkdirAll(c.name, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(c.name, ".tapedeck-*") // readers leave out hidden names
+	if err != nil {
+		return err
+	}
+	err = c.files(tmp)
+	if entries, err2 := os.ReadDir(tmp); err == nil {
+		err = err2
+		for _, e := range entries {
+			err = errors.Join(err, os.Rename(filepath.Join(tmp, e.Name()), filepath.Join(c.name, e.Name())))
+		}
+	}
+	err = errors.Join(err, os.RemoveAll(tmp))
+	if err != nil && isNew {
+		_ = os.Remove(c.name)
+	}
+	return err
+}
+
+// files writes them into a directory.
+func (c *converting) files(dir string) error {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	if entries, err := os.ReadDir(c.name); err != nil {
-		return err
-	} else if len(entries) > 0 {
-		return fmt.Errorf("output %q: it has something in it already; name a new or an empty directory", c.output)
-	}
 	var text []byte
 	return c.each(func(e *recording.Exchange) error {
 		text = c.Marshal(text[:0], e)
 		folder := folderName(e.Host())
-		if err := root.MkdirAll(folder, 0o777); err != nil {
+		if err := root.MkdirAll(folder, 0o700); err != nil {
 			return err
 		}
 		base := filepath.Join(folder, e.TS.UTC().Format("2006-01-02_15-04-05.000000000Z"))
@@ -326,7 +351,7 @@ func (c *converting) folder() error {
 			if n > 0 { // another one has the same time
 				name = fmt.Sprintf("%s-%s-%d%s", base, e.UUID, n, c.Extensions[0])
 			}
-			f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+			f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 			if errors.Is(err, os.ErrExist) {
 				continue
 			}
@@ -366,6 +391,9 @@ func (c *converting) report(w io.Writer) error {
 	}
 	for _, n := range c.notes {
 		fmt.Fprintf(b, "note: %d %s: %s; the first is %s\n", n.count, n.how, inspect.Clean(n.text), inspect.Clean(n.first))
+	}
+	if c.more > 0 {
+		fmt.Fprintf(b, "note: %d more losses, of other kinds\n", c.more)
 	}
 	where := c.name
 	if where == "" {

@@ -8,20 +8,28 @@ import (
 )
 
 // writeWhole writes a file at once: under its name there is all of it, or what was there
-// before. A file that is no regular one, such as a pipe, is written to as it is.
-func writeWhole(name string, write func(io.Writer) error) error {
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+// before. A file that is no regular one, such as a pipe, is written to as it is. A new one
+// has the mode; one that is replaced keeps its own.
+func writeWhole(name string, mode os.FileMode, write func(io.Writer) error) error {
+	info, err := os.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}
 		return errors.Join(write(f), f.Close())
 	}
+	if err == nil {
+		mode = info.Mode().Perm()
+	}
+	if _, err := os.Stat(filepath.Dir(name)); err != nil {
+		return err
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(name), ".tapedeck-*")
 	if err != nil {
 		return err
 	}
-	if err = errors.Join(write(tmp), tmp.Chmod(0o644), tmp.Close()); err == nil {
+	if err = errors.Join(write(tmp), tmp.Chmod(mode), tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), name)
 	}
 	if err != nil {

@@ -54,7 +54,7 @@ Inspect names on standard error what it can't read, and then exits with 1.`,
 
 // openToRead opens a place, a snapshot, which is verified, or a single file.
 func openToRead(ctx context.Context, name string) (read.Store, error) {
-	if info, err := os.Stat(name); err == nil && !info.IsDir() || err != nil && !strings.Contains(name, "://") && !strings.Contains(name, "@") {
+	if _, err := os.Stat(name); isFile(name) || err != nil && !strings.Contains(name, "://") && !strings.Contains(name, "@") {
 		return read.Path(name)
 	}
 	place, err := contract.ParsePlace(name)

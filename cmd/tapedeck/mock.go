@@ -511,7 +511,7 @@ func (f *mockFlags) sumUp(cmd *cobra.Command, r mock.Receipt, ran *mock.Command)
 
 // writeReceipt writes the receipt at once: a reader sees all of it or nothing.
 func writeReceipt(name string, r mock.Receipt) error {
-	if err := writeWhole(name, func(w io.Writer) error { return writeJSON(w, r) }); err != nil {
+	if err := writeWhole(name, 0o644, func(w io.Writer) error { return writeJSON(w, r) }); err != nil {
 		return fmt.Errorf("--receipt: %w", err)
 	}
 	return nil

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording/place"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/recording/store"
 	"github.com/tapedeck/tapedeck/snapshot"
 )
@@ -15,4 +17,20 @@ func openPlace(ctx context.Context, p contract.Place) (store.Store, error) { ret
 // openSource opens a place, or one snapshot, for reading.
 func openSource(ctx context.Context, p contract.Place) (store.Store, *snapshot.Snapshot, error) {
 	return snapshot.Source(ctx, p, openPlace)
+}
+
+// openFrom opens what a command makes a recording or a snapshot of: a place, a snapshot, or a single
+// file.
+func openFrom(ctx context.Context, p contract.Place, name string) (read.Store, *snapshot.Snapshot, error) {
+	if isFile(name) {
+		s, err := read.Path(name)
+		return s, nil, err
+	}
+	return openSource(ctx, p)
+}
+
+// isFile tells whether a name is that of a file of the file system.
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && !info.IsDir()
 }

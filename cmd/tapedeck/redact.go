@@ -42,7 +42,7 @@ person's data is erased: docs/snapshots.md has the steps, and describes the rule
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&r.rules, "rules", "", "`file` with the rules, YAML")
-	flags.StringVar(&r.from, "from", "", "`place`, or snapshot, that is read")
+	flags.StringVar(&r.from, "from", "", "`place`, snapshot or file that is read")
 	flags.StringVar(&r.to, "to", "", "`place` that is written to; of a snapshot, the one it is in, unless given")
 	flags.StringVar(&r.keyFile, "key-file", "", "`file` with the key for tokens, so that they agree with those made elsewhere under it; a random key, unless given")
 	flags.BoolVar(&r.dryRun, "dry-run", false, "write nothing; print what the rules would do")
@@ -72,7 +72,7 @@ func (r *redaction) run(cmd *cobra.Command) error {
 		return err
 	}
 	ctx := cmd.Context()
-	s, parent, err := openSource(ctx, source)
+	s, parent, err := openFrom(ctx, source, r.from)
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func (f *replayFlags) writeRules(cmd *cobra.Command, l *loaded) error {
 	for _, g := range left {
 		fmt.Fprintf(cmd.ErrOrStderr(), "tapedeck: no rule can accept %s of %s\n", g.Pattern, l.plan.Endpoints[g.Endpoint])
 	}
-	return writeWhole(f.accept, func(w io.Writer) error { _, err := w.Write(rules); return err })
+	return writeWhole(f.accept, 0o644, func(w io.Writer) error { _, err := w.Write(rules); return err })
 }
 
 // writeReport writes a file at once or not at all.
@@ -123,5 +123,5 @@ func writeReport(name, form string, r *report.Report) error {
 	if err != nil {
 		return err
 	}
-	return writeWhole(name, func(w io.Writer) error { return to.Write(w, r) })
+	return writeWhole(name, 0o644, func(w io.Writer) error { return to.Write(w, r) })
 }

@@ -68,6 +68,7 @@ Exchanges that nobody replays are left out, and counted; --keep takes them:
 		Example: `  tapedeck snapshot create --from s3://recordings/prod --namespace shop --workload cart --since 1h
   tapedeck snapshot create --from recordings --direction in --exclude "path=/admin/*" --to s3://snapshots
   tapedeck snapshot create --from recordings --keep probes,telemetry
+  tapedeck snapshot create --from page.har --to snapshots
   tapedeck snapshot create --from recordings/snapshots/0198a3f2-9f0e-4a65-8d0b-1f4c6d0a6b1e --path /cart --to recordings`,
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{onSignal: cleansUp},
@@ -80,7 +81,7 @@ Exchanges that nobody replays are left out, and counted; --keep takes them:
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&from, "from", "", "`place`, or snapshot, that the exchanges are read from")
+	flags.StringVar(&from, "from", "", "`place`, snapshot or file that the exchanges are read from")
 	flags.StringVar(&to, "to", "", "`place` that the snapshot is written to; the one it is read from, unless given")
 	flags.StringSliceVar(&keep, "keep", nil, "rules that are not to leave anything out: "+strings.Join(ruleNames(), ", "))
 	_ = cmd.MarkFlagRequired("from")
@@ -134,8 +135,11 @@ func createSnapshot(cmd *cobra.Command, from, to string, sel snapshot.Selection,
 	if err != nil {
 		return err
 	}
+	if to == "" && isFile(from) {
+		return fmt.Errorf("--to: want a place for the snapshot, as %s is a file", from)
+	}
 	ctx := cmd.Context()
-	s, parent, err := openSource(ctx, source)
+	s, parent, err := openFrom(ctx, source, from)
 	if err != nil {
 		return err
 	}
