@@ -7,7 +7,8 @@
 //
 // It promises that a line of the input that is not edited comes out byte for
 // byte, that input it can't read or must not change produces results and no
-// half-written output, and that Uninject gives back what Render was given.
+// half-written output, and that Uninject gives back what Render was given. Inspect
+// goes the same way, and says what is captured instead of writing.
 //
 // It may import the transformer and fn/splice, and nothing of the runtime.
 package fn

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/contract/filter"
 )
 
 // A Capture is what a render decided, for those who want to know what will be captured
@@ -42,9 +43,11 @@ type Capture struct {
 	Hosts []contract.CaptureHost
 	// SinkSize is how much is kept in the pod, as the sidecar is told; "" leaves it to that.
 	SinkSize string
-	// Filters is what the ConfigMap of the annotation capture-config holds, nil where the
-	// input does not have it.
-	Filters map[string]string
+	// Include and Exclude are the filters, "" for none, and Filters is what the ConfigMap of the
+	// annotation capture-config has in their place, by key, nil where the input does not have
+	// it. They are quoted, and not shown where a credential may be in them.
+	Include, Exclude string
+	Filters          map[string]string
 	// TokenInInput tells that the input has the Secret with the collector's token.
 	TokenInInput bool
 }
@@ -300,14 +303,29 @@ func (in *input) captureOf(w *workload, rendered bool) Capture {
 			c.SinkSize = strAt(sidecarVariables(x.Node)[contract.EnvSinkSize], "value")
 		}
 	}
+	c.Include, c.Exclude = shownRules(s.CaptureInclude), shownRules(s.CaptureExclude)
 	if o := in.find("", "ConfigMap", w.namespace(), s.CaptureConfig); o != nil {
 		c.Filters = map[string]string{}
-		for key, value := range strMap(field(o.Node, "data")) {
-			c.Filters[key] = value
+		data := strMap(field(o.Node, "data"))
+		for _, key := range filter.Keys() {
+			if value, ok := data[key.Name]; ok {
+				c.Filters[key.Name] = shownRules(value)
+			}
 		}
 	}
 	c.TokenInInput = in.find("", "Secret", w.namespace(), in.cfg.SinkTokenSecret) != nil
 	return c
+}
+
+// shownRules are rules, quoted, as a report may show them: one may name a header's secret value.
+func shownRules(rules string) string {
+	switch {
+	case rules == "":
+		return ""
+	case mayBeSecret(rules):
+		return "a rule that is not shown, since a credential may be in it"
+	}
+	return strconv.Quote(rules)
 }
 
 // captureOfPort says whether a port is captured, and why not.

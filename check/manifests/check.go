@@ -27,9 +27,6 @@ func Check(sources []fn.Source, cfg transformer.Config) (check.Report, error) {
 	if err != nil {
 		return check.Report{}, fmt.Errorf("render manifests: %w", err)
 	}
-	if len(now.Captures) == 0 && !now.Results.Failed() {
-		return check.Report{}, ErrNoWorkload
-	}
 	c := checker{Inspection: now, results: group(now.Results)}
 	if c.proposes() {
 		all := now.Config.Clone()
@@ -51,6 +48,9 @@ func Check(sources []fn.Source, cfg transformer.Config) (check.Report, error) {
 		c.workload(capture)
 	}
 	c.others()
+	if len(c.Captures) == 0 && c.report.ExitCode() == check.Fine {
+		return check.Report{}, ErrNoWorkload
+	}
 	return c.report, nil
 }
 
@@ -126,7 +126,7 @@ func (c *checker) input() {
 	asked := func(capture transformer.Capture) bool {
 		return capture.Injected || slices.ContainsFunc(c.results[identityOf(capture)], func(r transformer.Result) bool { return transformer.Reasons()[r.Code()].Skip })
 	}
-	if !slices.ContainsFunc(c.Captures, asked) {
+	if len(c.Captures) > 0 && !slices.ContainsFunc(c.Captures, asked) {
 		c.report.Add(check.Finding{Subject: subjectInput, Area: check.Capture, State: check.Problem, Code: string(transformer.CodeNotRequested),
 			Found: "nothing is captured: no workload asks for the sidecar", Fix: fmt.Sprintf("annotate one with %s: \"true\", or set inject: \"true\" under the configuration's defaults", injectKey)})
 	}

@@ -177,8 +177,8 @@ func (w *workload) filters() {
 	s := &w.Settings
 	for _, f := range []struct{ name, value, unset, found, fix string }{
 		{"capture", s.Capture, "on", "nothing is recorded while capture is %s: traffic passes", "remove %s, or set it to on"},
-		{"capture-include", s.CaptureInclude, "", "only exchanges are recorded that match %q", "remove %s to record all"},
-		{"capture-exclude", s.CaptureExclude, "", "exchanges are left out that match %q", "take the rule out of %s to record them"},
+		{"capture-include", w.Include, "", "only exchanges are recorded that match %s", "remove %s to record all"},
+		{"capture-exclude", w.Exclude, "", "exchanges are left out that match %s", "take the rule out of %s to record them"},
 		{"capture-sample", s.CaptureSample, "1", "of the traces %s are recorded, each whole or not at all", "remove %s to record all"},
 	} {
 		if f.value != f.unset {
@@ -191,7 +191,7 @@ func (w *workload) filters() {
 		} else {
 			keys := []string{}
 			for key, value := range w.Filters {
-				keys = append(keys, fmt.Sprintf("%s is %q", key, value))
+				keys = append(keys, fmt.Sprintf("%s is %s", key, value))
 			}
 			slices.Sort(keys)
 			if len(keys) == 0 {
