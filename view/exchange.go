@@ -247,11 +247,11 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request, it *item) error
 		return err
 	}
 	n, err := strconv.Atoi(r.PathValue("number"))
-	c := e.Conversation()
-	if err != nil || c == nil || n < 1 || n > len(c.Messages) {
+	c := show.New(e, show.Options{}).Conversation
+	if err != nil || c == nil || n < 1 || n > c.Total {
 		return notFound("the exchange has no message %q", r.PathValue("number"))
 	}
-	return attach(w, r, fmt.Sprintf("exchange-%d-message-%d.bin", row.ID, n), c.Messages[n-1].Data)
+	return attach(w, r, fmt.Sprintf("exchange-%d-message-%d.bin", row.ID, n), c.Data(n))
 }
 
 // asJSON answers with the exchange as a recording has it.

@@ -8,12 +8,16 @@ import (
 	"github.com/tapedeck/tapedeck/recording/show"
 )
 
-// maxShown is how much of a body, or of a message, is decompressed and shown.
-const maxShown = 1 << 20
+// maxShown is how much of a body, or of a message, is decompressed and shown; maxJoined is how much
+// is held of a conversation that is decompressed, in the container of a sidecar.
+const (
+	maxShown  = 1 << 20
+	maxJoined = 8 << 20
+)
 
 // Show writes all of an exchange: bodies decoded and indented, what isn't text as a dump.
 func Show(w io.Writer, e *recording.Exchange) error {
-	return show.New(e, show.Options{MaxBody: maxShown, MaxMessage: maxShown}).Write(w)
+	return show.New(e, show.Options{MaxBody: maxShown, MaxMessage: maxShown, MaxJoined: maxJoined}).Write(w)
 }
 
 // Clean escapes in a text from outside what a terminal would obey, or not show.

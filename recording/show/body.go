@@ -42,7 +42,6 @@ type content struct {
 	incomplete, more bool
 	// depth counts the bodies that it is in.
 	depth    int
-	clock    clock
 	redacted func(name string) bool
 }
 
@@ -50,11 +49,11 @@ type content struct {
 const maxDepth = 2
 
 // message makes a request or an answer.
-func (b *builder) message(h recording.Half, line string, secret places, when clock) *Message {
+func (b *builder) message(h recording.Half, line string, secret places) *Message {
 	m := &Message{Line: Clean(line)}
-	trailers := h.Trailers()
+	trailers, left := h.Trailers(), b.left
 	for i, f := range h.Headers {
-		if i == b.o.MaxFields {
+		if i == b.o.MaxFields || b.left <= 0 {
 			m.FieldsLeft = len(h.Headers) - i
 			break
 		}
@@ -62,17 +61,17 @@ func (b *builder) message(h recording.Half, line string, secret places, when clo
 		field.Trailer, field.Redacted = slices.Contains(trailers, f.Name), secret.has("header", f.Name)
 		m.Fields = append(m.Fields, field)
 	}
+	b.left = left
 	if len(h.Body) == 0 && h.Size() == 0 {
 		return m
 	}
 	c := content{
 		bytes: h.Body, mediaType: h.Headers.Get("Content-Type"), incomplete: h.Cut(),
 		messageCoding: h.Headers.Get("Grpc-Encoding") + h.Headers.Get("Connect-Content-Encoding"),
-		clock:         when, redacted: secret.in("body"),
+		redacted:      secret.in("body"),
 	}
 	if codings := h.Codings(); len(codings) > 0 && !h.Decoded() {
 		plain, err := h.Decode(nil, nil, int64(b.o.MaxBody))
-		c.clock = nil // which counts coded bytes
 		if len(plain) > 0 || err == nil {
 			c.bytes, c.codings = plain, codings
 		} else {
@@ -291,10 +290,11 @@ func (b *builder) text(body *Body, s string) {
 			break
 		}
 		part := s
-		if n := strings.IndexByte(s, '\n'); n >= 0 && n < piece {
-			part = s[:n+1]
-		} else if len(s) > piece {
+		if len(s) > piece {
 			part = cutText(s, piece)
+			if n := strings.LastIndexByte(part, '\n'); n >= 0 {
+				part = part[:n+1]
+			}
 		}
 		s = s[len(part):]
 		if strings.HasSuffix(part, "\r") && strings.HasPrefix(s, "\n") { // they stay together

@@ -1,6 +1,7 @@
 package show
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -8,10 +9,6 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
-
-// maxJoined is how many bytes a WebSocket's messages may have together when they are joined and
-// decompressed, beside those that the recording has.
-const maxJoined = 32 << 20
 
 func converse(e *recording.Exchange, c *recording.Conversation, o Options) *Conversation {
 	o.MaxBody = o.MaxMessage
@@ -36,7 +33,7 @@ func converse(e *recording.Exchange, c *recording.Conversation, o Options) *Conv
 // join joins a WebSocket's frames. Where that can't be done, it leaves them.
 func (c *Conversation) join() {
 	var all []recording.Message
-	left, pings, closes := int64(maxJoined), 0, 0
+	left, pings, closes := c.o.MaxJoined, 0, 0
 	for i := range c.list {
 		switch m := &c.list[i]; m.Type {
 		case "ping", "pong":
@@ -46,9 +43,9 @@ func (c *Conversation) join() {
 		}
 		left += int64(len(c.list[i].Data))
 	}
-	for m, err := range recording.JoinedFrames(c.list, int64(c.o.MaxMessage)+maxJoined) {
+	for m, err := range recording.JoinedFrames(c.list, c.o.MaxJoined) {
 		if left -= int64(len(m.Data)); left < 0 && err == nil {
-			err = fmt.Errorf("the messages have more than %d MiB when decompressed", maxJoined>>20)
+			err = fmt.Errorf("the messages have more than %d MiB when decompressed", c.o.MaxJoined>>20)
 		}
 		if err != nil {
 			c.What = "frame"
@@ -64,6 +61,39 @@ func (c *Conversation) join() {
 	if closes > 1 {
 		c.Notes = append(c.Notes, "what follows the first close is left out")
 	}
+}
+
+// stream makes a conversation of an answer that is a stream of events; nil: it is none. It takes the
+// text from the body.
+func stream(e *recording.Exchange, body *Body, o Options) *Conversation {
+	if body == nil || body.Kind != Events {
+		return nil
+	}
+	h := e.Response()
+	c := &Conversation{Kind: "events", What: "event", Part: 1, Last: true, o: o, of: e, cut: h.Cut()}
+	c.o.MaxBody = o.MaxMessage
+	when := clockOf(e)
+	plain, err := h.Decode(nil, nil, o.MaxJoined)
+	if c.stream = plain; len(h.Codings()) > 0 && !h.Decoded() {
+		when = nil // it counts bytes as they were sent
+	}
+	if errors.Is(err, coding.ErrTooLarge) {
+		c.Notes = append(c.Notes, fmt.Sprintf("events behind the first %d MiB are left out", o.MaxJoined>>20))
+	}
+	c.cut = c.cut || err != nil
+	c.ClientBytes, c.ServerBytes = e.Sizes()
+	eachEvent(plain, func(from, to int) bool {
+		s := span{from, to, -1}
+		if when != nil {
+			s.at = when(to - 1)
+		}
+		c.events = append(c.events, s)
+		return true
+	})
+	c.Total = len(c.events)
+	body.Parts, body.MoreParts, body.More = nil, 0, 0
+	body.Notes = append(body.Notes, "events are listed below")
+	return c
 }
 
 // unfinished returns the messages whose last frames are missing, as far as there are frames.
@@ -103,7 +133,11 @@ func (c *Conversation) Messages(from, count int) []Said {
 	count = min(max(count, 0), c.Total-from)
 	all := make([]Said, 0, count)
 	b := newBuilder(c.o, max(c.o.MaxMessage, 1<<20))
-	for i := range c.list[from : from+count] {
+	for i := range count {
+		if c.events != nil {
+			all = append(all, c.event(b, from+i))
+			continue
+		}
 		m := &c.list[from+i]
 		s := Said{Number: from + i + 1, From: Clean(short(m.From)), At: time.Duration(m.At) * time.Microsecond, Type: Clean(short(m.Type))}
 		s.Body = b.body(c.content(b, m))
@@ -113,6 +147,32 @@ func (c *Conversation) Messages(from, count int) []Said {
 		all = append(all, s)
 	}
 	return all
+}
+
+// Data returns the bytes of a message, numbered from 1: joined, and without the compression of a
+// WebSocket, or an event as it was sent. It returns nil if there is no such message.
+func (c *Conversation) Data(number int) []byte {
+	switch {
+	case number < 1 || number > c.Total:
+		return nil
+	case c.events != nil:
+		at := c.events[number-1]
+		return c.stream[at.from:at.to]
+	}
+	return c.list[number-1].Data
+}
+
+// event makes a message of an event.
+func (c *Conversation) event(b *builder, i int) Said {
+	at := c.events[i]
+	e := readEvent(c.stream[at.from:at.to])
+	s := Said{Number: i + 1, From: recording.Server, At: at.at, Type: Clean(short(e.kind))}
+	depth := 1
+	if len(e.data) > c.o.MaxMessage { // which body cuts
+		depth = 0
+	}
+	s.Fields, s.Body = b.event(e, depth, c.cut)
+	return s
 }
 
 // content is what a message is made of.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,62 +34,111 @@ func clockOf(e *recording.Exchange) clock {
 	}
 }
 
-// events shows a stream of server-sent events (WHATWG HTML, section 9.2).
-func (b *builder) events(c content, body *Body) error {
-	src := bytes.TrimPrefix(c.bytes, []byte("\ufeff"))
-	skipped := len(c.bytes) - len(src)
-	n, whole := 0, 0
-	for from := 0; from < len(src); {
-		var fields []Field
-		var data []string
-		kind, size := "", 0
-		end := from
-		for end < len(src) {
-			line, next := eventLine(src, end)
-			if end = next; len(line) == 0 {
+// event is one of a stream.
+type event struct {
+	kind   string
+	fields []recording.Header // other than its kind and its data
+	data   string
+	cut    bool // the empty line behind it is missing
+}
+
+// eachEvent calls f with where each event of a stream (WHATWG HTML, section 9.2) begins and ends,
+// until it returns false.
+func eachEvent(src []byte, f func(from, to int) bool) {
+	from := 0
+	if bytes.HasPrefix(src, []byte("\ufeff")) {
+		from = 3
+	}
+	for from < len(src) {
+		to, lines := from, 0
+		for to < len(src) {
+			line, next := eventLine(src, to)
+			if to = next; len(line) == 0 {
 				break
 			}
-			name, value, _ := strings.Cut(string(line), ":")
-			switch value = strings.TrimPrefix(value, " "); name {
-			case "data":
-				data = append(data, value)
-				size += len(value) + 1
-			case "event":
-				kind = value
-			case "":
-				fields = append(fields, b.field("comment", value))
-			default:
-				fields = append(fields, b.field(name, value))
-			}
-			if name == "data" || name == "event" || name == "id" || name == "retry" || name == "" {
-				whole++
-			}
+			lines++
 		}
-		at := from
-		from = end
-		if len(fields) == 0 && data == nil && kind == "" {
-			continue
+		if lines > 0 && !f(from, to) {
+			return
 		}
-		if n++; len(body.Parts) == b.o.MaxFields || b.left <= 0 {
-			body.MoreParts++
-			body.More += int64(end - at)
-			continue
-		}
-		part := Part{Title: fmt.Sprintf("event %d", n), At: -1, Fields: fields}
-		if kind != "" {
-			part.Title += " " + Clean(short(kind))
-		}
-		if c.clock != nil {
-			part.At = c.clock(skipped + max(end-1, 0))
-		}
-		if data != nil {
-			part.Body = b.body(content{bytes: []byte(strings.Join(data, "\n")), depth: c.depth + 1, incomplete: c.incomplete && end == len(src)})
-		}
-		body.Parts = append(body.Parts, part)
+		from = to
 	}
-	if whole == 0 {
+}
+
+// eventFields are those that a stream can have; that of a comment has no name.
+var eventFields = [...]string{"data", "event", "id", "retry", ""}
+
+// isEvents tells whether the first line of a body is one of an event.
+func isEvents(src []byte) (yes bool) {
+	eachEvent(src, func(from, _ int) bool {
+		line, _ := eventLine(src, from)
+		name, _, _ := bytes.Cut(line, []byte(":"))
+		yes = slices.Contains(eventFields[:], string(name))
+		return false
+	})
+	return yes
+}
+
+// maxEventFields is how many fields of one event are shown.
+const maxEventFields = 100
+
+func readEvent(src []byte) (e event) {
+	var data []string
+	e.cut = true
+	for at := 0; at < len(src); {
+		var line []byte
+		if line, at = eventLine(src, at); len(line) == 0 {
+			e.cut = false
+			break
+		}
+		name, value, _ := strings.Cut(string(line), ":")
+		switch value = strings.TrimPrefix(value, " "); {
+		case name == "data":
+			data = append(data, value)
+		case name == "event":
+			e.kind = value
+		case len(e.fields) == maxEventFields:
+		case name == "":
+			e.fields = append(e.fields, recording.Header{Name: "comment", Value: value})
+		default:
+			e.fields = append(e.fields, recording.Header{Name: name, Value: value})
+		}
+	}
+	e.data = strings.Join(data, "\n")
+	return e
+}
+
+// event makes an event's fields and its body, which is empty if there is no data.
+func (b *builder) event(e event, depth int, incomplete bool) (fields []Field, data *Body) {
+	for _, f := range e.fields {
+		fields = append(fields, b.field(f.Name, f.Value))
+	}
+	return fields, b.body(content{bytes: []byte(e.data), depth: depth, incomplete: incomplete && e.cut})
+}
+
+// events shows a stream as parts.
+func (b *builder) events(c content, body *Body) error {
+	if !isEvents(c.bytes) {
 		return errors.New("no event in it")
 	}
+	n := 0
+	eachEvent(c.bytes, func(from, to int) bool {
+		if n++; len(body.Parts) == b.o.MaxFields || b.left <= 0 {
+			body.MoreParts++
+			body.More += int64(to - from)
+			return true
+		}
+		e := readEvent(c.bytes[from:to])
+		part := Part{Title: fmt.Sprintf("event %d", n)}
+		if e.kind != "" {
+			part.Title += " " + Clean(short(e.kind))
+		}
+		if part.Fields, part.Body = b.event(e, c.depth+1, c.incomplete); e.data == "" {
+			part.Body = nil
+		}
+		body.Parts = append(body.Parts, part)
+		return true
+	})
 	return nil
 }
 

@@ -16,12 +16,12 @@ func (b *builder) graphQL(c content, body *Body) error {
 		return recording.EachElement(text, b.o.MaxFields, func(element []byte) error {
 			n++
 			inner := &Body{Kind: GraphQL, Size: int64(len(element)), Stored: int64(len(element)), Decoded: int64(len(element))}
-			body.Parts = append(body.Parts, Part{Title: fmt.Sprintf("request %d", n), At: -1, Body: inner})
+			body.Parts = append(body.Parts, Part{Title: fmt.Sprintf("request %d", n), Body: inner})
 			return b.graphQL(content{bytes: element, depth: 1}, inner)
 		})
 	}
 	return recording.EachMember(c.bytes, recording.MaxMembers, func(name string, value []byte) error {
-		part := Part{Title: Clean(short(name)), At: -1}
+		part := Part{Title: Clean(short(name))}
 		var document string
 		if name == "query" && json.Unmarshal(value, &document) == nil {
 			part.Body = b.body(content{bytes: []byte(document), mediaType: "application/graphql", depth: c.depth + 1})

@@ -83,7 +83,7 @@ func (b *builder) grpc(c content, body *Body) error {
 			body.MoreParts++
 			continue
 		}
-		part := Part{Title: fmt.Sprintf("message %d", n), At: -1}
+		part := Part{Title: fmt.Sprintf("message %d", n)}
 		if kind.last != 0 && flags&kind.last != 0 {
 			part.Title = "end of the stream"
 			inner.mediaType = ""

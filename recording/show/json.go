@@ -171,6 +171,15 @@ func (p *jsonIndenter) string() error {
 				p.i = i
 				return p.fail("an escape")
 			}
+			if i == len(p.src) || p.src[i] != 'u' {
+				continue
+			}
+			for range 4 {
+				if i++; i < len(p.src) && bytes.IndexByte([]byte("0123456789abcdefABCDEF"), p.src[i]) < 0 {
+					p.i = i
+					return p.fail("four hexadecimal digits")
+				}
+			}
 		}
 	}
 	p.cut()

@@ -16,6 +16,10 @@ type Options struct {
 	MaxFields int
 	// MaxValue is how many bytes of a field's value, or of a name, are shown; 0: 8 KiB.
 	MaxValue int
+	// MaxJoined is how many bytes a WebSocket's messages may have together when they are joined and
+	// decompressed, beside those that the recording has, and how many a stream of events may have;
+	// 0: 32 MiB.
+	MaxJoined int64
 }
 
 // Exchange is what there is to say about one exchange. All its texts have passed [Clean].
@@ -31,7 +35,8 @@ type Exchange struct {
 	Notes []string
 	// Request is nil if the recording has none of HTTP, Response if no answer was seen.
 	Request, Response *Message
-	// Conversation is nil for plain HTTP.
+	// Conversation is nil for plain HTTP, unless the answer is a stream of events. Then the answer's
+	// body has no text.
 	Conversation *Conversation
 	// Timings say where the time went.
 	Timings Timings
@@ -134,9 +139,7 @@ type Body struct {
 // Part is a body within a body.
 type Part struct {
 	// Title says what it is, such as `variables` or `message 2`.
-	Title string
-	// At is the time from the start of the exchange, of an event whose time is known; else -1.
-	At     time.Duration
+	Title  string
 	Fields []Field
 	// Body is nil if it has none.
 	Body *Body
@@ -144,10 +147,10 @@ type Part struct {
 
 // Conversation is a list of messages.
 type Conversation struct {
-	// Kind is a protocol: [recording.GRPC], [recording.WebSocket] or [recording.TCP].
+	// Kind is a protocol, [recording.GRPC], [recording.WebSocket] or [recording.TCP], or `events`.
 	Kind string
-	// What names one of Total: `message`, `frame` where a WebSocket's frames could not be joined, or
-	// `piece` of a stream.
+	// What names one of Total: `message`, `frame` where a WebSocket's frames could not be joined,
+	// `piece` of a stream, or `event`.
 	What  string
 	Total int
 	// Part and Last are the recording's: whether it is whole.
@@ -161,6 +164,16 @@ type Conversation struct {
 	list []recording.Message
 	o    Options
 	of   *recording.Exchange
+
+	stream []byte // of events
+	events []span
+	cut    bool // the end of the stream is missing
+}
+
+// span is where an event is in a stream, and when it came; -1: that is not known.
+type span struct {
+	from, to int
+	at       time.Duration
 }
 
 // Said is one message of a conversation.
@@ -169,10 +182,12 @@ type Said struct {
 	Number int
 	// From is [recording.Client] or [recording.Server]; else what the recording has.
 	From string
-	// At is the time from the start of the exchange.
+	// At is the time from the start of the exchange; -1 if it is not known.
 	At time.Duration
-	// Type is a WebSocket's opcode.
+	// Type is a WebSocket's opcode, or an event's type.
 	Type string
+	// Fields are those of an event beside its data.
+	Fields []Field
 	// Body is never nil. Its size is 0 if the message is empty.
 	Body *Body
 }

@@ -85,11 +85,11 @@ func nextDivider(body, divider []byte) (begin, end int, last bool) {
 	}
 }
 
-// maxPartFields is how many fields a part's head may have.
+// maxPartFields is how many lines a part's head may have.
 const maxPartFields = 100
 
 func readPart(text []byte) (p rawPart) {
-	for len(text) > 0 && len(p.headers) < maxPartFields {
+	for lines := 0; len(text) > 0 && lines < maxPartFields; lines++ {
 		line, rest, _ := bytes.Cut(text, []byte("\n"))
 		line = bytes.TrimSuffix(line, []byte("\r"))
 		if len(line) == 0 {
@@ -127,7 +127,7 @@ func (b *builder) multipart(c content, body *Body) error {
 			body.MoreParts++
 			return body.MoreParts < 1<<16 // enough to say that it is a lot
 		}
-		part := Part{Title: fmt.Sprintf("part %d", n), At: -1}
+		part := Part{Title: fmt.Sprintf("part %d", n)}
 		_, disposition, _ := mime.ParseMediaType(p.get("Content-Disposition"))
 		for _, what := range []string{"name", "filename"} {
 			if text := disposition[what]; text != "" {

@@ -32,22 +32,24 @@ func New(e *recording.Exchange, o Options) *Exchange {
 		}
 		b := newBuilder(o, o.MaxBody)
 		if q := &h.Req; q.Method != "" || q.URI != "" || len(q.Headers) > 0 || len(q.Body) > 0 {
-			x.Request = b.message(e.Request(), fmt.Sprintf("%s %s%s%s", h.Req.Method, target, more, version(" ", h.Req.Version)), secret.of("req"), nil)
+			x.Request = b.message(e.Request(), fmt.Sprintf("%s %s%s%s", h.Req.Method, target, more, version(" ", h.Req.Version)), secret.of("req"))
 			_, query, _ := strings.Cut(h.Req.URI, "?")
 			x.Request.Query, x.Request.QueryLeft = b.pairs(query, secret.of("req").in("query"))
 		}
 		if h.Res.StatusCode != 0 || h.Res.StatusMessage != "" || len(h.Res.Headers) > 0 || len(h.Res.Body) > 0 {
 			status := cmp.Or(h.Res.StatusMessage, strconv.Itoa(h.Res.StatusCode))
 			b := newBuilder(o, o.MaxBody)
-			x.Response = b.message(e.Response(), version("", h.Req.Version)+" "+status, secret.of("res"), clockOf(e))
+			x.Response = b.message(e.Response(), version("", h.Req.Version)+" "+status, secret.of("res"))
 		}
 	}
 	if c := e.Conversation(); c != nil {
 		x.Conversation = converse(e, c, o)
+	} else if x.Response != nil {
+		x.Conversation = stream(e, x.Response.Body, o)
 	}
 	b := newBuilder(o, o.MaxBody)
 	for _, m := range e.Extra {
-		x.Extra = append(x.Extra, Part{Title: Clean(short(m.Name)), At: -1, Body: b.body(content{bytes: m.Value, mediaType: "application/json"})})
+		x.Extra = append(x.Extra, Part{Title: Clean(short(m.Name)), Body: b.body(content{bytes: m.Value, mediaType: "application/json"})})
 	}
 	return x
 }
@@ -57,6 +59,7 @@ func (o Options) withDefaults() Options {
 	o.MaxMessage = cmp.Or(o.MaxMessage, 64<<10)
 	o.MaxFields = cmp.Or(o.MaxFields, 1000)
 	o.MaxValue = cmp.Or(o.MaxValue, 8<<10)
+	o.MaxJoined = cmp.Or(o.MaxJoined, 32<<20)
 	return o
 }
 

@@ -72,9 +72,10 @@ func (p printer) body(indent string, b *Body) {
 	if b.Text != "" {
 		for line := range strings.SplitSeq(strings.TrimSuffix(b.Text, "\n"), "\n") {
 			if line != "" {
-				line = indent + line
+				_, _ = p.w.WriteString(indent)
 			}
-			p.linef("%s", line)
+			_, _ = p.w.WriteString(line)
+			_ = p.w.WriteByte('\n')
 		}
 	}
 	p.fields(indent, b.Fields)
@@ -82,11 +83,7 @@ func (p printer) body(indent string, b *Body) {
 		if i > 0 {
 			_ = p.w.WriteByte('\n')
 		}
-		title := part.Title
-		if part.At >= 0 {
-			title = fmt.Sprintf("%s %+.3fms", title, float64(part.At.Microseconds())/1000)
-		}
-		p.linef("%s%s:", indent, title)
+		p.linef("%s%s:", indent, part.Title)
 		p.fields(indent+"  ", part.Fields)
 		if part.Body != nil {
 			p.body(indent+"  ", part.Body)
@@ -109,7 +106,9 @@ func (p printer) conversation(c *Conversation) {
 	if c == nil {
 		return
 	}
-	p.linef("\npart %d, %d bytes of the client and %d of the server up to its end", c.Part, c.ClientBytes, c.ServerBytes)
+	if c.Kind != "events" {
+		p.linef("\npart %d, %d bytes of the client and %d of the server up to its end", c.Part, c.ClientBytes, c.ServerBytes)
+	}
 	for _, n := range c.Notes {
 		p.linef("(%s)", n)
 	}
@@ -120,7 +119,12 @@ func (p printer) conversation(c *Conversation) {
 			if s.Type != "" {
 				kind = " " + s.Type
 			}
-			p.linef("\n%s %+.3fms%s %d bytes", marks[s.From], float64(s.At.Microseconds())/1000, kind, s.Body.Size)
+			at := ""
+			if s.At >= 0 {
+				at = fmt.Sprintf(" %+.3fms", float64(s.At.Microseconds())/1000)
+			}
+			p.linef("\n%s%s%s %d bytes", marks[s.From], at, kind, s.Body.Size)
+			p.fields(marks[s.From]+" ", s.Fields)
 			p.body("", s.Body)
 		}
 	}

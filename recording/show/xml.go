@@ -114,11 +114,10 @@ func scanXML(src []byte) ([]xmlToken, error) {
 		case xmlStart, xmlEmpty:
 			if top >= 0 {
 				tokens[top].children = true
-				t.inline = tokens[top].inline && tokens[top].kind == xmlStart && preserves(tokens[top].text)
 			} else if roots++; roots > 1 {
 				return nil, fmt.Errorf("more than one element at the top")
 			}
-			t.inline = t.inline || preserves(t.text)
+			t.inline = preserves(t.text)
 			if t.kind == xmlStart {
 				open = append(open, len(tokens))
 			}

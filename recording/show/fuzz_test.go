@@ -1,0 +1,299 @@
+package show
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/textproto"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/tapedeck/tapedeck/recording"
+)
+
+// addCases has a fuzz test begin with what the cases show.
+func addCases(f *testing.F, add func(text []byte)) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("%d cases, %v", len(files), err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, part := range txtar.Parse(text).Files {
+			if _, body, ok := bytes.Cut(part.Data, []byte("\n\n")); ok {
+				add(bytes.TrimSuffix(body, []byte("\n")))
+			}
+		}
+	}
+}
+
+// compactJSON takes the white space from JSON texts that stand one behind the other.
+func compactJSON(src []byte) ([]byte, error) {
+	var b bytes.Buffer
+	for d := json.NewDecoder(bytes.NewReader(src)); ; b.WriteByte('\n') {
+		var one json.RawMessage
+		if err := d.Decode(&one); err == io.EOF {
+			return b.Bytes(), nil
+		} else if err != nil {
+			return nil, err
+		}
+		if err := json.Compact(&b, one); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Indented JSON differs from what it was made of by white space alone, and in that what is not
+// visible is escaped.
+func FuzzJSON(f *testing.F) {
+	addCases(f, func(text []byte) { f.Add(text) })
+	f.Add([]byte(strings.Repeat("[", 200) + strings.Repeat("]", 200)))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		if !utf8.Valid(src) || bytes.HasPrefix(src, []byte("\ufeff")) || bytes.IndexByte(src, recordSeparator) >= 0 {
+			return
+		}
+		got, used, err := indentJSON(src, 1<<30)
+		if err != nil {
+			if json.Valid(src) {
+				t.Fatalf("%q: %v", src, err)
+			}
+			return
+		}
+		want, err := compactJSON(src)
+		if err != nil {
+			if strings.Contains(err.Error(), "depth") {
+				return
+			}
+			t.Fatalf("it was indented, and is no JSON: %v: %q", err, src)
+		}
+		text, err := compactJSON(got)
+		if err != nil || !bytes.Equal(text, cleanTexts(want)) || used != len(src) {
+			t.Errorf("%q became %q (%v), %d of %d bytes", want, text, err, used, len(src))
+		}
+	})
+}
+
+func cleanTexts(lines []byte) (all []byte) {
+	for line := range bytes.Lines(lines) {
+		all = append(append(all, CleanJSON(bytes.TrimSuffix(line, []byte("\n")))...), '\n')
+	}
+	return all
+}
+
+// readXML returns a document's tokens, without white space where it does not count.
+func readXML(src []byte) (all []xml.Token, err error) {
+	d := xml.NewDecoder(bytes.NewReader(src))
+	for {
+		t, err := d.RawToken()
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, err
+		}
+		all = append(all, xml.CopyToken(t))
+	}
+	var kept []xml.Token
+	for i, t := range all {
+		if text, ok := t.(xml.CharData); ok && len(bytes.TrimSpace(text)) == 0 {
+			_, begins := before(all, i).(xml.StartElement)
+			_, ends := after(all, i).(xml.EndElement)
+			if !begins || !ends {
+				continue
+			}
+		}
+		kept = append(kept, t)
+	}
+	return kept, nil
+}
+
+func before(all []xml.Token, i int) xml.Token {
+	if i == 0 {
+		return nil
+	}
+	return all[i-1]
+}
+
+func after(all []xml.Token, i int) xml.Token {
+	if i+1 == len(all) {
+		return nil
+	}
+	return all[i+1]
+}
+
+// Indented XML says what it said.
+func FuzzXML(f *testing.F) {
+	addCases(f, func(text []byte) { f.Add(text) })
+	f.Add([]byte(`<!DOCTYPE a [<!ENTITY b "]>">]><a b='>'><c/>&amp;<![CDATA[]]></a>`))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		got, used, err := indentXML(src, 1<<30)
+		if err != nil {
+			return
+		}
+		want, err := readXML(src)
+		if err != nil { // it has what this package does not look at, as entities
+			return
+		}
+		text, err := readXML(got)
+		if err != nil || !reflect.DeepEqual(text, want) || used != len(src) {
+			t.Errorf("%q became %q (%v), %d of %d bytes", src, got, err, used, len(src))
+		}
+	})
+}
+
+// Parts of a multipart body are those that were written.
+func FuzzParts(f *testing.F) {
+	f.Add("-x", "a", []byte("one"), []byte("two\r\n--y\r\n"))
+	f.Add("b", "", []byte("\r\n"), []byte("--"))
+	f.Fuzz(func(t *testing.T, boundary, value string, one, two []byte) {
+		var b bytes.Buffer
+		w := multipart.NewWriter(&b)
+		if w.SetBoundary(boundary) != nil || bytes.Contains(one, []byte("--"+boundary)) || bytes.Contains(two, []byte("--"+boundary)) || strings.ContainsAny(value, "\r\n") {
+			return
+		}
+		for _, body := range [][]byte{one, two} {
+			p, err := w.CreatePart(textproto.MIMEHeader{"X-A": {value}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = p.Write(body)
+		}
+		_ = w.Close()
+		var got [][]byte
+		err := splitParts(b.Bytes(), boundary, func(p rawPart) bool {
+			if p.cut || p.get("X-A") != strings.TrimSpace(value) {
+				t.Errorf("%+v", p)
+			}
+			got = append(got, p.body)
+			return true
+		})
+		if err != nil || len(got) != 2 || !bytes.Equal(got[0], one) || !bytes.Equal(got[1], two) {
+			t.Errorf("%q, want %q and %q (%v)", got, one, two, err)
+		}
+	})
+}
+
+// Fields of a form are those that net/url reads.
+func FuzzForm(f *testing.F) {
+	addCases(f, func(text []byte) { f.Add(string(text)) })
+	f.Fuzz(func(t *testing.T, query string) {
+		want, err := url.ParseQuery(query)
+		if err != nil || len(query) > 1<<10 {
+			return
+		}
+		got, left := newBuilder(Options{}.withDefaults(), 1<<20).pairs(query, nil)
+		n := left
+		for _, values := range want {
+			n -= len(values)
+		}
+		for _, f := range got {
+			found := false
+			for name, values := range want {
+				for _, value := range values {
+					found = found || f.Name == Clean(cutText(name, 300)) && f.Value == Clean(value)
+				}
+			}
+			if !found {
+				t.Errorf("%q: a field %+v", query, f)
+			}
+			n++
+		}
+		if n != 0 {
+			t.Errorf("%q: %d fields more than there are", query, n)
+		}
+	})
+}
+
+// Whatever a body or a message is, what is shown of it is visible and bounded.
+func FuzzShown(f *testing.F) {
+	types := []string{
+		"", "application/json", "application/x-ndjson", "application/xml", "text/html", "application/x-www-form-urlencoded", "multipart/form-data; boundary=-xX",
+		"text/event-stream", "application/grpc", "application/grpc-web-text", "application/connect+json", "application/x-protobuf", "text/plain; charset=utf-16", "image/png", "\x1b[2J/\u202e",
+	}
+	addCases(f, func(text []byte) {
+		for i := range types {
+			f.Add(byte(i), text)
+		}
+	})
+	const limit = 1 << 10
+	f.Fuzz(func(t *testing.T, which byte, body []byte) {
+		headers := recording.Headers{{Name: "Content-Type", Value: types[int(which)%len(types)]}, {Name: "Grpc-Encoding", Value: "gzip"}}
+		half := len(body) / 2
+		said := []recording.Message{
+			{From: recording.Client, Type: "text", Data: body}, {From: recording.Server, Type: "text", Data: body[:half], More: true, Compressed: true},
+			{From: recording.Server, Type: "continuation", Data: body[half:]}, {From: recording.Server, Type: "close", Data: body},
+		}
+		for _, e := range []*recording.Exchange{
+			{HTTP: &recording.HTTP{Res: recording.HTTPResponse{StatusCode: 200, Headers: headers, Body: body}}},
+			{HTTP: &recording.HTTP{Req: recording.HTTPRequest{Method: "POST", URI: "/?" + string(body), Headers: headers, Body: body}}, Tags: recording.Tags{{Name: recording.TagRequestBodySize, Value: "100000"}}},
+			{HTTP: &recording.HTTP{Req: recording.HTTPRequest{Headers: headers}}, GRPC: &recording.Conversation{Messages: said}},
+			{WebSocket: &recording.Conversation{Messages: said}},
+			{TCP: &recording.Conversation{Messages: said}},
+		} {
+			var b bytes.Buffer
+			if err := New(e, Options{MaxBody: limit, MaxMessage: limit, MaxFields: 10, MaxValue: 100}).Write(&b); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range b.String() {
+				if r != '\n' && !visible(r) {
+					t.Fatalf("%q is in %q", r, b.String())
+				}
+			}
+			if !utf8.Valid(b.Bytes()) || b.Len() > 100*limit {
+				t.Fatalf("%d bytes, %.1000q", b.Len(), b.String())
+			}
+		}
+	})
+}
+
+// A stream of events is taken apart where it was put together.
+func FuzzEvents(f *testing.F) {
+	f.Add("total", "two\nlines", "7")
+	f.Fuzz(func(t *testing.T, kind, data, id string) {
+		if strings.ContainsAny(kind+id, "\r\n") || strings.Contains(data, "\r") || kind == "" {
+			return
+		}
+		src := "\ufeff: hello\r\rid:" + id + "\r\nevent: " + kind + "\n"
+		for line := range strings.SplitSeq(data, "\n") {
+			src += "data: " + line + "\n"
+		}
+		var all []event
+		eachEvent([]byte(src+"\n\ndata"), func(from, to int) bool {
+			all = append(all, readEvent([]byte(src + "\n\ndata")[from:to]))
+			return true
+		})
+		want := []event{
+			{fields: []recording.Header{{Name: "comment", Value: "hello"}}},
+			{kind: kind, data: data, fields: []recording.Header{{Name: "id", Value: strings.TrimPrefix(id, " ")}}},
+			{cut: true},
+		}
+		if !reflect.DeepEqual(all, want) {
+			t.Errorf("%+v, want %+v", all, want)
+		}
+	})
+}
+
+func TestCutJSONIsIndentedUpToTheCut(t *testing.T) {
+	const whole = `{"a":[1,{"b":"text é"},null],"c":-1.5e3}`
+	for n := range len(whole) {
+		text, used, err := indentJSON([]byte(whole[:n]), 1<<20)
+		if !errors.Is(err, io.ErrUnexpectedEOF) || used != n {
+			t.Errorf("%s: %v, %d bytes", whole[:n], err, used)
+		}
+		if n > 0 && !strings.HasPrefix(string(text), "{") {
+			t.Errorf("%s became %s", whole[:n], text)
+		}
+	}
+}
