@@ -1,10 +1,11 @@
 package markdown
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
+	"iter"
 	"net"
 	"net/url"
 	"reflect"
@@ -121,47 +122,50 @@ func (p *parser) response(e *recording.Exchange, s *section) error {
 
 // head reads the first block of a message: its first line, and its fields.
 func head(s *section) (first string, fields recording.Headers, err error) {
-	lines := strings.Split(s.block(0), "\n")
-	first = strings.TrimRight(lines[0], "\r")
-	for i, line := range lines[1:] {
-		line = strings.TrimRight(line, "\r")
-		if line == "" {
+	first, rest, _ := strings.Cut(s.block(0), "\n")
+	at := s.at(0)
+	for line := range strings.SplitSeq(rest, "\n") {
+		at++
+		if line = strings.TrimRight(line, "\r"); line == "" {
 			continue
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || name == "" {
-			return "", nil, &Error{s.at(0) + 1 + i, fmt.Sprintf("found %.80q, want a field such as Content-Type: text/plain", line)}
+			return "", nil, &Error{at, fmt.Sprintf("found %.80q, want a field such as Content-Type: text/plain", line)}
 		}
-		for _, v := range list(strings.TrimPrefix(value, " ")) {
+		for v := range list(strings.TrimPrefix(value, " ")) {
 			if fields = append(fields, recording.Header{Name: name, Value: v}); len(fields) > recording.MaxHeaders {
-				return "", nil, &Error{s.at(0) + 1 + i, fmt.Sprintf("more than %d fields", recording.MaxHeaders)}
+				return "", nil, &Error{at, fmt.Sprintf("more than %d fields", recording.MaxHeaders)}
 			}
 		}
 	}
-	return first, fields, nil
+	return strings.TrimRight(first, "\r"), fields, nil
 }
 
 // list splits a list at its commas, and undoes the escapes of commas and backslashes
 // that are no separators.
-func list(text string) []string {
-	var all []string
-	var one strings.Builder
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '\\' && i+1 < len(text) && (text[i+1] == ',' || text[i+1] == '\\'):
-			i++
-			one.WriteByte(text[i])
-		case c == ',':
-			all = append(all, one.String())
-			one.Reset()
-			if i+1 < len(text) && text[i+1] == ' ' {
+func list(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		var one strings.Builder
+		for i := 0; i < len(text); i++ {
+			switch c := text[i]; {
+			case c == '\\' && i+1 < len(text) && (text[i+1] == ',' || text[i+1] == '\\'):
 				i++
+				one.WriteByte(text[i])
+			case c == ',':
+				if !yield(one.String()) {
+					return
+				}
+				one.Reset()
+				if i+1 < len(text) && text[i+1] == ' ' {
+					i++
+				}
+			default:
+				one.WriteByte(c)
 			}
-		default:
-			one.WriteByte(c)
 		}
+		yield(one.String())
 	}
-	return append(all, one.String())
 }
 
 // headers takes the fields of a section, unless they are those of the JSON. The section
@@ -202,23 +206,30 @@ func body(have *[]byte, shown string) (same bool) {
 	return false
 }
 
+// maxCompared is how long two bodies may be that are compared as JSON values, which take many
+// times as much memory as their texts.
+const maxCompared = 4 << 20
+
 // sameText tells whether the text shows the body: as it is, with the ends of its lines
 // changed, or as JSON that means the same.
 func sameText(body []byte, shown string) bool {
 	if string(body) == shown || strings.TrimSpace(strings.ReplaceAll(string(body), "\r\n", "\n")) == strings.TrimSpace(strings.ReplaceAll(shown, "\r\n", "\n")) {
 		return true
 	}
+	var x, y bytes.Buffer
+	if json.Compact(&x, body) != nil || json.Compact(&y, []byte(shown)) != nil {
+		return false
+	}
+	if bytes.Equal(x.Bytes(), y.Bytes()) {
+		return true
+	}
 	var a, b any
-	return decode(string(body), &a) && decode(shown, &b) && reflect.DeepEqual(a, b)
+	return max(x.Len(), y.Len()) <= maxCompared && decode(x.Bytes(), &a) && decode(y.Bytes(), &b) && reflect.DeepEqual(a, b)
 }
 
 // decode reads JSON, with its numbers as they stand.
-func decode(text string, to *any) bool {
-	d := json.NewDecoder(strings.NewReader(text))
+func decode(text []byte, to *any) bool {
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
-	if d.Decode(to) != nil {
-		return false
-	}
-	_, err := d.Token()
-	return err == io.EOF
+	return d.Decode(to) == nil
 }

@@ -11,16 +11,18 @@ import (
 
 // signature reads what a mock matches by.
 func (p *parser) signature(e *recording.Exchange, s *section) error {
-	shown := map[string]string{}
-	last := ""
-	for _, line := range strings.Split(s.block(0), "\n") {
+	shown := map[string]*strings.Builder{}
+	var last *strings.Builder // of a value that may have several lines
+	for line := range strings.SplitSeq(s.block(0), "\n") {
 		line = strings.TrimRight(line, "\r")
 		name, value, ok := strings.Cut(line, " is ")
 		switch {
-		case ok && strings.Contains(name, ":") && !strings.ContainsAny(name, " {\"") || ok && last == "":
-			shown[name], last = value, name
-		case last != "": // of a value with several lines
-			shown[last] += "\n" + line
+		case ok && strings.Contains(name, ":") && !strings.ContainsAny(name, " {\"") || ok && last == nil:
+			last = new(strings.Builder)
+			last.WriteString(value)
+			shown[name] = last
+		case last != nil:
+			last.WriteString("\n" + line)
 		case line != "":
 			return &Error{s.at(0), fmt.Sprintf("found %.80q, want a line such as http:method is GET", line)}
 		}
@@ -28,8 +30,9 @@ func (p *parser) signature(e *recording.Exchange, s *section) error {
 			return &Error{s.at(0), fmt.Sprintf("more than %d lines", recording.MaxTags)}
 		}
 	}
-	for name, text := range shown {
-		if text = strings.TrimRight(text, "\n"); text == none {
+	for name, value := range shown {
+		text := strings.TrimRight(value.String(), "\n")
+		if text == none {
 			text = ""
 		}
 		if have, ok := e.Signature[name]; ok && (!utf8.Valid(have) || string(have) == text || sameText(have, text)) {
@@ -50,7 +53,9 @@ func (p *parser) signature(e *recording.Exchange, s *section) error {
 
 // metadata reads the section that says when and where.
 func (p *parser) metadata(e *recording.Exchange, s *section) error {
-	for i, line := range strings.Split(s.block(0), "\n") {
+	i := -1
+	for line := range strings.SplitSeq(s.block(0), "\n") {
+		i++
 		name, value, _ := strings.Cut(strings.TrimRight(line, "\r"), ":")
 		value = strings.TrimSpace(value)
 		bad := func(want string) error {
@@ -86,7 +91,7 @@ func (p *parser) metadata(e *recording.Exchange, s *section) error {
 				p.lose("duration: kept in whole milliseconds")
 			}
 		case "tags":
-			for _, tag := range list(value) {
+			for tag := range list(value) {
 				name, value, ok := strings.Cut(tag, "=")
 				if ok {
 					e.Tags.Set(name, value)

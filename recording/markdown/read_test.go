@@ -2,12 +2,14 @@ package markdown
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -92,6 +94,32 @@ func TestMalformedFiles(t *testing.T) {
 	}
 	if _, _, err := Parse(bytes.NewReader(make([]byte, recording.MaxLine+1))); err == nil || !strings.Contains(err.Error(), "longer than 64 MiB") {
 		t.Error(err)
+	}
+}
+
+// What a file costs is bounded by its length, not by how many lines, values or elements it has.
+func TestCost(t *testing.T) {
+	const ask = "### REQUEST ###\n```\nGET / HTTP/1.1\n```\n"
+	const size = 8 << 20
+	for name, text := range map[string]string{
+		"lines":             strings.Repeat("\n", size),
+		"a body of lines":   ask + "\n```\n" + strings.Repeat("\n", size) + "```\n",
+		"a head of lines":   "### REQUEST ###\n```\nGET / HTTP/1.1\n" + strings.Repeat("\n", size) + "```\n",
+		"a signature's":     ask + "### SIGNATURE ###\n```\na:b is c\n" + strings.Repeat("\n", size) + "```\n",
+		"values of a field": "### REQUEST ###\n```\nGET / HTTP/1.1\nA: " + strings.Repeat(",", size) + "\n```\n",
+		"tags":              ask + "### METADATA ###\n```\ntags: " + strings.Repeat(",", size) + "\n```\n",
+		"elements": ask + "\n```\n[" + strings.Repeat("1,", size/4) + "2]\n```\n### INTERNAL - DO NOT MODIFY ###\n```\njson: {\"msgType\":\"rrpair\",\"http\":{\"req\":{\"bodyBase64\":\"" +
+			base64.StdEncoding.EncodeToString([]byte("["+strings.Repeat("1,", size/4)+"1]")) + "\"}}}\n```\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _, _ = Parse(strings.NewReader(text)) // it may be malformed
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 16*size {
+				t.Errorf("%d MiB for a file of %d MiB", n>>20, len(text)>>20)
+			}
+		})
 	}
 }
 
