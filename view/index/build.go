@@ -329,7 +329,10 @@ func (b *builder) text(dst []byte, rec *read.Record) []byte {
 			if len(half.Body) == 0 {
 				continue
 			}
-			b.body, _ = half.Decode(&b.coding, b.body[:0], maxBody) // as far as it can be
+			var err error
+			if b.body, err = half.Decode(&b.coding, b.body[:0], maxBody); err != nil && len(b.body) == 0 {
+				b.body = append(b.body, clip(half.Body, maxBody)...) // as it was sent
+			}
 			dst = appendText(dst, b.body)
 		}
 	} else {
@@ -354,11 +357,20 @@ func (b *builder) text(dst []byte, rec *read.Record) []byte {
 	return dst
 }
 
-func clip(s string, most int) string { return s[:min(len(s), most)] }
+func clip[T string | []byte](s T, most int) T { return s[:min(len(s), most)] }
 
 // appendText appends what is text in data: all of it or, if it is binary, what looks like words.
 func appendText(dst, data []byte) []byte {
-	if bytes.IndexByte(data, 0) < 0 && utf8.Valid(data[:max(0, len(data)-utf8.UTFMax)]) {
+	whole := len(data)
+	for n := 1; n < min(len(data)+1, utf8.UTFMax); n++ {
+		if last := data[len(data)-n:]; utf8.RuneStart(last[0]) {
+			if !utf8.FullRune(last) { // a limit cut a letter
+				whole -= n
+			}
+			break
+		}
+	}
+	if bytes.IndexByte(data, 0) < 0 && utf8.Valid(data[:whole]) {
 		return append(append(dst, data...), 0)
 	}
 	for i := 0; i < len(data); {

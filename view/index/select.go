@@ -182,7 +182,10 @@ func (x *Index) numbered(ctx context.Context, s set, f *Filter) error {
 	}
 	if f.Slower > 0 {
 		// Durations are whole microseconds.
-		least := int64((f.Slower + time.Microsecond - 1) / time.Microsecond)
+		least := f.Slower.Microseconds()
+		if f.Slower%time.Microsecond > 0 {
+			least++
+		}
 		return x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
 			s.keep(first, len(v[0]), func(i int) bool { return v[0][i] >= least })
 			return nil

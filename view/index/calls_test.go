@@ -1,0 +1,126 @@
+package index_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/view/index"
+)
+
+// side makes one side of a call, which began so many milliseconds after the others and took so
+// long. trace is a number; 0: none.
+func side(n int, direction, workload, host, peer, path string, trace, at, took int) *recording.Exchange {
+	e := exchange(0, "GET", path, 200)
+	e.UUID, e.TS, e.Duration = uuid(n), begin.Add(time.Duration(at)*time.Millisecond), int64(took)
+	e.Direction, e.Service, e.HTTP.Req.Host = direction, workload, host
+	e.Tags = recording.Tags{{Name: recording.TagPodName, Value: workload + "-1"}, {Name: recording.TagPeer, Value: peer}}
+	if trace > 0 {
+		e.HTTP.Req.Headers = recording.Headers{{Name: "Traceparent", Value: fmt.Sprintf("00-%032x-%016x-01", trace, n)}}
+	}
+	return e
+}
+
+func TestACallCountsOnce(t *testing.T) {
+	const in, out = recording.In, recording.Out
+	for name, c := range map[string]struct {
+		all  []*recording.Exchange
+		want string
+	}{
+		"both sides are recorded": {[]*recording.Exchange{
+			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 5, 10),
+		}, "shop/web > shop/cart 1"},
+		"the caller alone": {[]*recording.Exchange{side(1, out, "web", "api.stripe.com", "", "/a", 1, 0, 20)}, "shop/web > api.stripe.com 1"},
+		"the callee alone": {[]*recording.Exchange{side(1, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 0, 20)}, "10.0.0.1 > shop/cart 1"},
+		"nobody knows who": {[]*recording.Exchange{side(1, in, "cart", "cart.shop.svc", "unknown", "/a", 1, 0, 20)}, "unknown > shop/cart 1"},
+		"a retry": {[]*recording.Exchange{
+			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 5, 10),
+			side(3, out, "web", "cart.shop.svc", "", "/a", 1, 30, 20), side(4, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 35, 10),
+		}, "shop/web > shop/cart 2"},
+		"a caller that lost one side of a call": {[]*recording.Exchange{
+			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 5, 10),
+			side(3, in, "cart", "cart.shop.svc", "10.0.0.1", "/b", 2, 35, 10), side(4, out, "web", "cart.shop.svc", "", "/c", 3, 50, 1),
+		}, "shop/web > shop/cart 3"},
+		"another path": {[]*recording.Exchange{
+			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/b", 1, 5, 10),
+		}, "10.0.0.1 > shop/cart 1, shop/web > cart.shop.svc 1"},
+		"another trace": {[]*recording.Exchange{
+			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 2, 5, 10),
+		}, "10.0.0.1 > shop/cart 1, shop/web > cart.shop.svc 1"},
+		"no trace": {[]*recording.Exchange{
+			side(1, out, "web", "cart.shop.svc", "", "/a", 0, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 0, 5, 10),
+		}, "10.0.0.1 > shop/cart 1, shop/web > cart.shop.svc 1"},
+		"another time": {[]*recording.Exchange{
+			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 5000, 10),
+		}, "10.0.0.1 > shop/cart 1, shop/web > cart.shop.svc 1"},
+		"a pod that asks itself": {[]*recording.Exchange{
+			side(1, in, "web", "web.shop.svc", "10.0.0.1", "/a", 1, 0, 20), side(2, out, "web", "web.shop.svc", "", "/a", 1, 5, 10),
+		}, "10.0.0.1 > shop/web 1, shop/web > web.shop.svc 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := open(t, index.Options{}, place(t, c.all...))
+			calls, err := x.Calls(context.Background(), index.Filter{})
+			check(t, err)
+			var got []string
+			for _, call := range calls {
+				got = append(got, fmt.Sprintf("%s > %s %d", call.From, call.To, call.Count))
+				if p := list(t, x, call.Filter); p.Total != call.Count {
+					t.Errorf("%s: its filter selects %d of %d", got[len(got)-1], p.Total, call.Count)
+				}
+			}
+			slices.Sort(got)
+			if diff := gocmp.Diff(c.want, strings.Join(got, ", ")); diff != "" {
+				t.Errorf("calls (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestATraceHasWhatTheRowsHaveInCommon(t *testing.T) {
+	const in, out = recording.In, recording.Out
+	caused := func(e *recording.Exchange, parent int) *recording.Exchange {
+		e.Tags.Set(recording.TagParent, uuid(parent).String())
+		e.Tags.Set(recording.TagParentBy, "x-request-id")
+		return e
+	}
+	short := side(6, in, "prices", "prices", "", "/p", 0, 9, 1)
+	short.HTTP.Req.Headers = recording.Headers{{Name: "X-B3-Traceid", Value: fmt.Sprintf("%016x", 1)}} // half of the ID
+	x := open(t, index.Options{}, place(t,
+		side(1, in, "web", "web", "", "/w", 1, 0, 50),
+		side(2, out, "web", "cart", "", "/c", 1, 1, 40),
+		side(3, in, "cart", "cart", "", "/c", 1, 2, 30),
+		caused(side(4, out, "cart", "db", "", "/d", 0, 3, 5), 3), // by its cause alone
+		side(5, in, "db", "db", "", "/d", 0, 4, 1),               // by nothing
+		short,
+		side(7, in, "web", "web", "", "/w", 2, 10, 50), // another one
+	))
+	for id, want := range map[int64]string{1: "1 2 3 4 6", 4: "1 2 3 4 6", 6: "1 2 3 4 6", 5: "5", 7: "7"} {
+		rows, err := x.Trace(context.Background(), id)
+		check(t, err)
+		if got := strings.Trim(fmt.Sprint(ids(rows)), "[]"); got != want {
+			t.Errorf("the trace of %d has %s, want %s", id, got, want)
+		}
+	}
+	if p := list(t, x, index.Filter{Trace: fmt.Sprintf("%032x", 1)}); p.Total != 4 {
+		t.Errorf("%d rows have the trace", p.Total)
+	}
+}
+
+func TestATraceIsBounded(t *testing.T) {
+	var all []*recording.Exchange
+	for i := range index.MaxTrace + 500 {
+		all = append(all, side(i, recording.In, "web", "web", "", "/w", 1, i, 1))
+	}
+	x := open(t, index.Options{}, place(t, all...))
+	rows, err := x.Trace(context.Background(), 5000)
+	check(t, err)
+	if len(rows) != index.MaxTrace || rows[len(rows)-1].ID != int64(len(all)) {
+		t.Errorf("%d rows up to %d, want the nearest %d", len(rows), rows[len(rows)-1].ID, index.MaxTrace)
+	}
+}
