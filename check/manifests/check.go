@@ -118,7 +118,10 @@ const subjectInput = "input"
 
 // input says what concerns the input as a whole.
 func (c *checker) input() {
-	if n := c.Results.Count(transformer.Error); n > 0 {
+	switch n := c.Results.Count(transformer.Error); {
+	case n > 0 && len(c.Captures) == 0: // the errors say that nothing was looked at
+		return
+	case n > 0:
 		c.report.Add(check.Finding{Subject: subjectInput, Area: check.Capture, State: check.Problem, Code: string(transformer.CodeNotWritten),
 			Found: "a render writes nothing while it finds " + plural(n, "error"), Fix: "mend what is a problem below; tapedeck render says the same"})
 		return
