@@ -34,7 +34,7 @@ var attributes = strings.Fields(`lang charset name content rel href type src def
 // attribute, or a URL that leads elsewhere.
 func TestHostileRecordingStaysText(t *testing.T) {
 	receipt, run := hostileReceipt(), hostileReport()
-	address := serve(t, viewtest.Item(t, viewtest.Attacks()[0], viewtest.Hostile()), viewtest.Item(t, viewtest.Attacks()[1], viewtest.Hostile()),
+	address := serve(t, recorded(t, viewtest.Attacks()[0], viewtest.Hostile()), recorded(t, viewtest.Attacks()[1], viewtest.Hostile()),
 		view.Item{Name: viewtest.Attacks()[3], Receipt: receipt}, view.Item{Name: viewtest.Attacks()[12], Report: run})
 	ready(t, address, "/1/")
 	ready(t, address, "/2/")

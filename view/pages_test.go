@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +15,8 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/tapedeck/tapedeck/mock"
+	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/view"
 	"github.com/tapedeck/tapedeck/view/index"
 	"github.com/tapedeck/tapedeck/view/viewtest"
@@ -22,6 +26,22 @@ import (
 func fetch(t *testing.T, address, path string) (*http.Response, string) {
 	t.Helper()
 	return ask(t, address, "GET "+path+" HTTP/1.1", "Host: "+address)
+}
+
+// recorded is the item of a recording with these exchanges.
+func recorded(t *testing.T, name string, exchanges []*recording.Exchange) view.Item {
+	t.Helper()
+	file, cache := filepath.Join(t.TempDir(), "recording.jsonl"), t.TempDir()
+	if err := os.WriteFile(file, viewtest.Lines(exchanges), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return view.Item{Name: name, Open: func(ctx context.Context, progress func(index.Progress)) (view.Index, error) {
+		s, err := read.Path(file)
+		if err != nil {
+			return nil, err
+		}
+		return index.Open(ctx, index.Options{Dir: cache, Progress: progress}, read.Query{}, index.Source{Name: name, Store: s})
+	}}
 }
 
 // ready waits until an item was read.
@@ -114,7 +134,7 @@ func (d document) status() string {
 // shop serves a shop's traffic.
 func shop(t *testing.T, visits int) (address string) {
 	t.Helper()
-	address = serve(t, viewtest.Item(t, "shop", viewtest.Shop(visits)))
+	address = serve(t, recorded(t, "shop", viewtest.Shop(visits)))
 	ready(t, address, "/1/")
 	return address
 }
@@ -364,7 +384,7 @@ func TestBodiesAreDownloads(t *testing.T) {
 
 // TestProgressShowsUntilARecordingIsRead stops the reading half-way.
 func TestProgressShowsUntilARecordingIsRead(t *testing.T) {
-	real := viewtest.Item(t, "shop", viewtest.Shop(3))
+	real := recorded(t, "shop", viewtest.Shop(3))
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	address := serve(t, view.Item{Name: "shop", Open: func(ctx context.Context, progress func(index.Progress)) (view.Index, error) {
 		progress(index.Progress{Phase: "reading", Done: 3, All: 12, Exchanges: 12345})

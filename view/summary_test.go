@@ -94,7 +94,7 @@ func TestPagesThatSumUp(t *testing.T) {
 			e.Duration *= 2
 		}
 	}
-	address := serve(t, viewtest.Item(t, "a", visits(3)), viewtest.Item(t, "b", slower))
+	address := serve(t, recorded(t, "a", visits(3)), recorded(t, "b", slower))
 	const file = "testdata/tables.txtar"
 	want, err := txtar.ParseFile(file)
 	if err != nil {
@@ -116,7 +116,7 @@ func TestPagesThatSumUp(t *testing.T) {
 }
 
 func TestPagesThatSumUpRefuse(t *testing.T) {
-	address := serve(t, viewtest.Item(t, "a", visits(1)))
+	address := serve(t, recorded(t, "a", visits(1)))
 	table(t, address, "/1/") // it is ready
 	for path, want := range map[string]int{
 		"/1/trace/99": http.StatusNotFound, "/1/trace/x": http.StatusNotFound, "/compare/1/2": http.StatusNotFound, "/compare/0/1": http.StatusNotFound,

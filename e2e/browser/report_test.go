@@ -26,7 +26,7 @@ import (
 )
 
 // browser starts a Chromium that ends with the test.
-func browser(t *testing.T) context.Context {
+func browser(t *testing.T, options ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	program := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -38,9 +38,9 @@ func browser(t *testing.T) context.Context {
 	if program == "" {
 		t.Skip("there is no Chromium here; Debian's package is named chromium")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox)...)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, append(append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox), options...)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
@@ -74,6 +74,14 @@ func open(t *testing.T, ctx context.Context, page []byte) *watched {
 		rw.Write(page)
 	}))
 	t.Cleanup(server.Close)
+	watch(t, ctx, w)
+	must(t, chromedp.Do(ctx, chromedp.Navigate(server.URL)))
+	return w
+}
+
+// watch has w note what the page of a tab does from now on.
+func watch(t *testing.T, ctx context.Context, w *watched) {
+	t.Helper()
 	must(t, chromedp.Listen(ctx, func(event any) {
 		switch e := event.(type) {
 		case *network.EventRequestWillBeSent:
@@ -91,8 +99,6 @@ func open(t *testing.T, ctx context.Context, page []byte) *watched {
 	call(t, ctx, network.Enable, network.EnableParams{})
 	call(t, ctx, log.Enable, cdp.Empty{})
 	call(t, ctx, runtime.Enable, cdp.Empty{})
-	must(t, chromedp.Do(ctx, chromedp.Navigate(server.URL)))
-	return w
 }
 
 func must(t *testing.T, err error) {

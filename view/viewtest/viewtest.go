@@ -1,55 +1,35 @@
 // Package viewtest has recordings for tests of the pages: a shop's traffic as people have it,
 // and one in which every text attacks the page that shows it.
 //
-// It imports recording, view/index and the standard library.
+// It imports recording and the standard library.
 package viewtest
 
 import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
-	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/read"
-	"github.com/tapedeck/tapedeck/view"
-	"github.com/tapedeck/tapedeck/view/index"
 )
 
 // Began is when the recordings begin.
 var Began = time.Date(2026, 11, 22, 20, 15, 0, 0, time.UTC)
 
-// Item returns the item of a recording with these exchanges, in the order of their start.
-func Item(t testing.TB, name string, exchanges []*recording.Exchange) view.Item {
-	t.Helper()
+// Lines returns a segment with these exchanges, in the order of their start.
+func Lines(exchanges []*recording.Exchange) (segment []byte) {
+	exchanges = slices.Clone(exchanges)
 	slices.SortStableFunc(exchanges, func(a, b *recording.Exchange) int { return a.TS.Compare(b.TS) })
-	var b []byte
 	for _, e := range exchanges {
-		b = append(e.AppendJSON(b), '\n')
+		segment = append(e.AppendJSON(segment), '\n')
 	}
-	file := filepath.Join(t.TempDir(), "recording.jsonl")
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cache := t.TempDir()
-	return view.Item{Name: name, Open: func(ctx context.Context, progress func(index.Progress)) (view.Index, error) {
-		s, err := read.Path(file)
-		if err != nil {
-			return nil, err
-		}
-		return index.Open(ctx, index.Options{Dir: cache, Foreign: convert.Files{}, Progress: progress}, read.Query{}, index.Source{Name: name, Store: s})
-	}}
+	return segment
 }
 
 // base is an exchange with what all have.
@@ -144,13 +124,13 @@ func Shop(n int) (all []*recording.Exchange) {
 		}
 	}
 	if n > 0 {
-		all = append(all, conversations(n)...)
+		all = append(all, conversations()...)
 	}
 	return all
 }
 
 // conversations are a WebSocket, a stream of events and a connection of an unknown protocol.
-func conversations(n int) []*recording.Exchange {
+func conversations() []*recording.Exchange {
 	chat := asked(base(1_000_000, time.Second, recording.In, "chat", 9*time.Second), "GET", "shop.example", "/chat", 101, "", "")
 	chat.L7Protocol = recording.WebSocket
 	c := &recording.Conversation{Part: 1, Last: true}
@@ -173,7 +153,6 @@ func conversations(n int) []*recording.Exchange {
 	db.L7Protocol, db.NetworkAddress = recording.TCP, "postgres.shop.svc:5432"
 	db.TCP = &recording.Conversation{Part: 1, Last: true, ClientBytes: 8, ServerBytes: 1, Messages: []recording.Message{
 		{From: recording.Client, At: 10, Data: []byte{0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f}}, {From: recording.Server, At: 900, Data: []byte("N")}}}
-	_ = n
 	return []*recording.Exchange{chat, events, db}
 }
 
