@@ -91,7 +91,7 @@ func Formats() []Format {
 			Doc:     "RRPair markdown: a folder with one file for each exchange, to be read and edited by people.",
 			Open:    func(r io.Reader, _ Opener) Reader { return &one{r: r} },
 			Marshal: markdown.Append, is: func(head []byte, _ []string) bool { return markdown.Is(head) },
-			ReadLoses: "Sections and lines that it doesn't know, parts of milliseconds.", WriteLoses: "Nothing.",
+			ReadLoses: "Sections and lines that it doesn't know, parts of milliseconds; how a form was escaped, which it shows as JSON.", WriteLoses: "Nothing.",
 		},
 		{
 			Name: "har", Extensions: []string{".har"}, Reads: true, Writes: true,

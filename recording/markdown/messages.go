@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"mime"
 	"net"
 	"net/url"
 	"reflect"
@@ -47,6 +48,12 @@ func (p *parser) request(e *recording.Exchange, s *section) error {
 	}
 	same := body(&r.Body, s.block(1))
 	p.headers(&r.Headers, fields, same)
+	if media, _, _ := mime.ParseMediaType(r.Headers.Get("Content-Type")); !same && media == "application/x-www-form-urlencoded" {
+		if form, ok := formOf(r.Body); ok {
+			r.Body = form
+			p.lose("REQUEST body: the file shows a form as JSON; what it was escaped with is not known")
+		}
+	}
 	if uri := requestURI(target, u); r.URI != uri && r.URI != target {
 		r.URI, r.URL, e.Location = uri, u.Path, u.Path
 	}
@@ -62,6 +69,30 @@ func (p *parser) request(e *recording.Exchange, s *section) error {
 		}
 	}
 	return nil
+}
+
+// formOf is the form that the ecosystem's recorder shows as a JSON object: the values are texts, or
+// lists of texts where a name stands several times.
+func formOf(body []byte) (form []byte, ok bool) {
+	if !json.Valid(body) {
+		return nil, false
+	}
+	var b bytes.Buffer
+	err := recording.EachMember(body, recording.MaxMembers, func(name string, value []byte) error {
+		var all []string
+		if err := json.Unmarshal(value, &all); err != nil {
+			text, _, err := recording.Unquote(value)
+			if err != nil {
+				return err
+			}
+			all = []string{text}
+		}
+		for _, text := range all {
+			b.WriteString("&" + url.QueryEscape(name) + "=" + url.QueryEscape(text))
+		}
+		return nil
+	})
+	return bytes.TrimPrefix(b.Bytes(), []byte("&")), err == nil && b.Len() > 0
 }
 
 // requestURI is what of a URL goes into the request, as it stands in the text.
