@@ -163,16 +163,23 @@ func (s *seen) when(t time.Time) string {
 	if s.status == nil || t.IsZero() || s.status.Time.IsZero() {
 		return "at an unknown time"
 	}
-	ago := s.status.Time.Sub(t)
-	switch {
-	case ago < time.Second:
-		return "just now"
-	case ago < time.Minute:
-		return fmt.Sprintf("%d s ago", ago/time.Second)
-	case ago < time.Hour:
-		return fmt.Sprintf("%d min ago", ago/time.Minute)
+	if ago := s.status.Time.Sub(t); ago >= time.Second {
+		return span(ago) + " ago"
 	}
-	return fmt.Sprintf("%d h ago", ago/time.Hour)
+	return "just now"
+}
+
+// span is a time in its largest unit.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
 }
 
 // lately is how long a failure counts after it happened, when a pod is looked at once.

@@ -144,7 +144,7 @@ func (s *seen) caEnd() []finding {
 		now = s.status.Time
 	}
 	if left := time.Unix(int64(end), 0).Sub(now); left > 0 && left < caNotice {
-		return []finding{{check.Partly, fmt.Sprintf("the CA expires in %d hours; from then on outbound TLS passes untouched", left/time.Hour), s.caFix()}}
+		return []finding{{check.Partly, fmt.Sprintf("the CA expires in %s; from then on outbound TLS passes untouched", span(left)), s.caFix()}}
 	}
 	return nil
 }

@@ -28,6 +28,7 @@
 //	stream_test.go     10 GiB in one stream
 //	stalled_test.go    clients and servers that fall silent halfway
 //	idle_test.go       10,000 idle connections
+//	check_test.go      what `tapedeck check` says of a sidecar, as things break and are mended
 //	wire_test.go       recorded calls and WebSockets, sent again
 //
 // The tests run in a network namespace that they make, for the ports of the
