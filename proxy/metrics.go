@@ -25,7 +25,7 @@ var (
 	descDrops     = metric.Desc("tap_dropped_chunks_total", "Chunks that the tap dropped instead of holding up traffic.", "reason")
 	descPrivate   = metric.Desc("metadata_flows_total", "Flows to metadata servers of clouds, which are relayed and never recorded.")
 	descHosts     = metric.Desc("captured_host_up", "1 while the sidecar listens for a host that is captured through the hosts file, 0 while it can't: the log says why.", "host", "port")
-	descTLS       = metric.Desc("tls_connections_total", "Connections on which TLS was looked for, by what became of it: see the page on the sidecar.", "direction", "outcome")
+	descTLS       = metric.Desc("tls_connections_total", "Connections on which TLS was looked for, by what became of it. One that is intercepted, and turns out to be another case right after its handshake, counts for both.", "direction", "outcome")
 	descMints     = metric.Desc("tls_leaves_minted_total", "Leaf certificates made.")
 	descCAExpiry  = metric.Desc("ca_expiry_timestamp_seconds", "When the CA, or a certificate of its chain, expires, in seconds since 1970. From then on outbound TLS passes untouched.")
 )

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -83,6 +84,34 @@ func TestStatusOfAClientThatRefusesTheCA(t *testing.T) {
 	}
 	if got := metricOf(t, s, `tapedeck_tls_connections_total{direction="IN",outcome="intercepted"}`); got != "nothing" {
 		t.Errorf("inbound TLS is not looked into, and has a count: %s", got)
+	}
+}
+
+// A client that pins certificates finishes the handshake and hangs up. It counts as one that refuses.
+func TestStatusOfAClientThatPins(t *testing.T) {
+	srv, root := secure(t, func(http.ResponseWriter, *http.Request) {})
+	s, trusting := tlsOut(t, root)
+	target := strings.TrimPrefix(srv.URL, "https://")
+	for range 2 { // one might have been cancelled
+		c := dial(t, s.OutAddr())
+		fmt.Fprintf(c, "CONNECT %[1]s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", target)
+		if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+			t.Fatal(err)
+		}
+		pinning := tls.Client(c, &tls.Config{RootCAs: trusting, ServerName: "example.com"})
+		if err := pinning.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		pinning.Close()
+		eventually(t, "the connection has ended", func() bool { return metricOf(t, s, `tapedeck_connections_open{direction="OUT"}`) == "0" })
+	}
+	for outcome, n := range map[string]string{"client_refused": "1", "intercepted": "2"} {
+		if got := metricOf(t, s, fmt.Sprintf(`tapedeck_tls_connections_total{direction="OUT",outcome=%q}`, outcome)); got != n {
+			t.Errorf("%s: found %s, want %s", outcome, got, n)
+		}
+	}
+	if notes := statusOf(t, s).Notes; len(notes) != 1 || notes[0].Outcome != "client_refused" {
+		t.Errorf("found %+v", notes)
 	}
 }
 

@@ -118,7 +118,11 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, r
 	m := p.pump(k)
 	err = m.Run(k.client, k.server)
 	m.Stream.Close(time.Now())
-	switch why := p.out.Ended(r.Endpoint, k.meter.Bytes(tap.FromClient), time.Since(began)); why {
+	why := p.out.Ended(r.Endpoint, k.meter.Bytes(tap.FromClient), time.Since(began))
+	if why != "" { // after all: the connection counts for both
+		p.conns.unwrapped(k.direction, why)
+	}
+	switch why {
 	case intercept.Refused:
 		p.note(why, r.Endpoint, "clients hang up right after the handshake")
 	case intercept.PassedMutual:

@@ -53,6 +53,22 @@ func shippingConfig(t testing.TB, dir, collector, tokenFile string) Config {
 	return cfg
 }
 
+// runShipping starts a sidecar that sends what it captures, in segments of that size, so that they end often.
+func runShipping(t *testing.T, cfg Config, segment int64) *sidecar {
+	t.Helper()
+	logs := &logs{}
+	c, err := open(cfg, "test", logs.logger(), func(o spool.Options) (*spool.Recorder, error) {
+		o.MaxBytes = segment
+		return spool.Open(cfg.Sink, o)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, cfg, c, logs)
+	c.ship(s.Proxy)
+	return s
+}
+
 // life is what a sidecar's process does: it starts, passes requests on, and ends. work gets
 // where its inbound half listens.
 func life(t *testing.T, cfg Config, logs *logs, work func(in net.Addr)) (took time.Duration) {
@@ -170,16 +186,8 @@ func TestABrokenCollectorIsNotInTheWay(t *testing.T) {
 				bad.Close()
 			}
 			cfg := shippingConfig(t, dir, bad.URL, token)
-			logs := &logs{}
-			c1, err := open(cfg, "test", logs.logger(), func(o spool.Options) (*spool.Recorder, error) {
-				o.MaxBytes = 64 << 10 // so that segments end often
-				return spool.Open(cfg.Sink, o)
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := serve(t, cfg, c1, logs)
-			c1.ship(s.Proxy)
+			s := runShipping(t, cfg, 64<<10)
+			c1, logs := s.capture, s.logs
 			s.send(t, requests, 2<<10, true)
 			eventually(t, "it is known that there is trouble", func() bool { return name == "stalled" || s.ledger(t).up == 0 })
 			s.send(t, requests, 2<<10, true)

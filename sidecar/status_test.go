@@ -41,16 +41,7 @@ func TestStatusOfTheCollector(t *testing.T) {
 	}))
 	defer server.Close()
 	cfg := shippingConfig(t, dir, server.URL, token)
-	logs := &logs{}
-	c, err := open(cfg, "test", logs.logger(), func(o spool.Options) (*spool.Recorder, error) {
-		o.MaxBytes = 4 << 10 // so that segments end often
-		return spool.Open(cfg.Sink, o)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := serve(t, cfg, c, logs)
-	c.ship(s.Proxy)
+	s := runShipping(t, cfg, 4<<10)
 	s.send(t, 8, 2<<10, true)
 	eventually(t, "a failure is known", func() bool { return statusOf(t, s).Sink.Collector.Failed != nil })
 	said := statusOf(t, s)
@@ -70,12 +61,12 @@ func TestStatusOfTheCollector(t *testing.T) {
 		t.Errorf("the token is in %s", text)
 	}
 	s.stop()
-	if err := c.Close(t.Context()); err != nil {
+	if err := s.capture.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	c.closeShipper(ctx)
+	s.capture.closeShipper(ctx)
 }
 
 // A sidecar says what is wrong with its directory, and counts exchanges by their direction.
