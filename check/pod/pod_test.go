@@ -24,6 +24,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/check"
 	"github.com/tapedeck/tapedeck/check/pod"
+	"github.com/tapedeck/tapedeck/internal/docpage"
 	"github.com/tapedeck/tapedeck/proxy/status"
 	"github.com/tapedeck/tapedeck/transformer"
 )
@@ -226,6 +227,13 @@ func report(t *testing.T, at string, o pod.Options, areas string) string {
 		t.Fatal(err)
 	}
 	return strings.ReplaceAll(b.String(), at, "http://localhost:4100")
+}
+
+// The page on checks shows what a check says.
+func TestDocs(t *testing.T) {
+	_, example, _ := strings.Cut(read(t, "example.txtar"), "-- report --\n")
+	example, _, _ = strings.Cut(example, "\n\n") // the sum
+	docpage.Tables(t, "../../docs/check.md", *update, map[string]string{"pod": "```\n" + example + "\n```\n"})
 }
 
 // A fix names nothing that isn't there: annotations, options and pages.

@@ -107,6 +107,12 @@ func TestCheckOfARunningSidecar(t *testing.T) {
 	now.want(t, check.Outbound, check.OK, "1 connection since the start", "")
 	now.want(t, check.Sink, check.Problem, "connection refused; 1 complete segment", "Check the collector's pods")
 
+	command := exec.CommandContext(t.Context(), tapedeck, "check", "http://"+admin)
+	out, err := command.Output()
+	if command.ProcessState.ExitCode() != check.Missing || !strings.Contains(string(out), "✗ problem   sink") {
+		t.Errorf("tapedeck check: %v: %s", err, out)
+	}
+
 	collect := exec.Command(tapedeck, "collect", filepath.Join(dir, "store"), "--key-file", key)
 	background(t, "the collector", collect)
 	eventually(t, "the collector has the segment", func() bool { return second.metric("tapedeck_segments_shipped_total") == 1 })
