@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -282,6 +283,31 @@ func TestSeveralMakeAnIndexAtOnce(t *testing.T) {
 	}
 	check(t, group.Wait())
 	one(t, dir)
+}
+
+// The test runs itself anew, where no file may be larger than a few kilobytes.
+func TestADiskThatIsFullIsAnErrorAndLeavesNothing(t *testing.T) {
+	if dir := os.Getenv("FULL_DISK"); dir != "" {
+		_, err := index.Open(context.Background(), index.Options{Dir: filepath.Join(dir, "cache")}, read.Query{}, source(t, filepath.Join(dir, "recording")))
+		if err == nil || !strings.Contains(err.Error(), "there is no room for it") {
+			t.Errorf("error %v", err)
+		}
+		return
+	}
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no shell to set a limit")
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "recording", "a.jsonl"), randomExchanges(2000)...)
+	cmd := exec.Command(shell, "-c", `ulimit -f 100 && exec "$0" -test.run "$1"`, os.Args[0], "^TestADiskThatIsFull")
+	cmd.Env = append(os.Environ(), "FULL_DISK="+dir)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, text)
+	}
+	if left := files(t, filepath.Join(dir, "cache")); len(left) > 0 {
+		t.Errorf("it left %q", left)
+	}
 }
 
 func TestADirectoryThatCannotBeMadeIsAnError(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 
 	"modernc.org/sqlite" // and the driver
 	sqlite3 "modernc.org/sqlite/lib"
@@ -214,6 +215,15 @@ func (w *writer) close() {
 	w.insert.Close()
 	_ = w.tx.Rollback()
 	w.db.Close()
+}
+
+// isFull tells that there is no room on the disk, or that the user may have no more.
+func isFull(err error) bool {
+	var failed *sqlite.Error
+	if errors.As(err, &failed) {
+		return failed.Code()&0xff == sqlite3.SQLITE_FULL || failed.Code() == sqlite3.SQLITE_IOERR_WRITE
+	}
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG) || errors.Is(err, syscall.EDQUOT)
 }
 
 // isBusy tells that another process has a file locked.

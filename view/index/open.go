@@ -186,7 +186,11 @@ func (x *Index) make(ctx context.Context, dir string, in *read.Reader, state str
 	defer func() {
 		if err != nil {
 			os.Remove(name)
-			if ctx.Err() == nil {
+			switch {
+			case ctx.Err() != nil:
+			case isFull(err):
+				err = fmt.Errorf("make it in %s: there is no room for it, which may be twice what the recording takes: %w", dir, err)
+			default:
 				err = fmt.Errorf("make it in %s: %w", dir, err)
 			}
 		}

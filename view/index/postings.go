@@ -43,6 +43,10 @@ type inverter struct {
 	last   []uint32 // row of each term, from 1
 	pairs  []uint64 // term and row
 	arena  []byte
+	// fields are the terms of short texts that occur again and again, as headers do; seen has
+	// a part of the hash of those that occurred once.
+	fields map[string][]uint32
+	seen   []uint16
 
 	file *scratch.Writer
 	ends []int64 // of runs
@@ -54,26 +58,61 @@ func newInverter(dir string) (*inverter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &inverter{number: map[string]uint32{}, file: file}, nil
+	return &inverter{number: map[string]uint32{}, fields: map[string][]uint32{}, seen: make([]uint16, 1<<16), file: file}, nil
 }
+
+// Bounds of the texts whose terms are remembered.
+const (
+	maxField  = 256
+	maxFields = 1 << 14
+)
 
 // add adds the words of a row, which come in order.
 func (v *inverter) add(row int, text []byte) error {
-	one := func(term []byte) {
-		n, ok := v.number[string(term)]
-		if !ok {
-			n = v.term(term)
+	for len(text) > 0 {
+		field, rest, _ := bytes.Cut(text, []byte{0})
+		text = rest
+		known, ok := v.fields[string(field)]
+		for _, n := range known {
+			v.mark(n, row)
 		}
-		if v.last[n] != uint32(row+1) {
-			v.last[n] = uint32(row + 1)
-			v.pairs = append(v.pairs, uint64(n)<<32|uint64(row))
+		if ok {
+			continue
+		}
+		again := false
+		if len(field) <= maxField && len(v.fields) < maxFields {
+			h := hash32(field)
+			again = v.seen[uint16(h)] == uint16(h>>16)
+			v.seen[uint16(h)] = uint16(h >> 16)
+		}
+		var terms []uint32
+		one := func(term []byte) {
+			n, ok := v.number[string(term)]
+			if !ok {
+				n = v.term(term)
+			}
+			v.mark(n, row)
+			if again {
+				terms = append(terms, n)
+			}
+		}
+		v.tokens.each(field, one, one)
+		if again {
+			v.fields[string(field)] = terms
 		}
 	}
-	v.tokens.each(text, one, one)
 	if len(v.pairs) >= maxPairs || len(v.terms) >= maxTerms {
 		return v.flush()
 	}
 	return nil
+}
+
+// mark notes that a row has a term.
+func (v *inverter) mark(n uint32, row int) {
+	if v.last[n] != uint32(row+1) {
+		v.last[n] = uint32(row + 1)
+		v.pairs = append(v.pairs, uint64(n)<<32|uint64(row))
+	}
 }
 
 func (v *inverter) term(term []byte) uint32 {
@@ -90,12 +129,23 @@ func (v *inverter) term(term []byte) uint32 {
 
 // flush writes what is in memory as a run.
 func (v *inverter) flush() error {
-	order := make([]uint32, len(v.terms))
-	starts := make([]uint32, len(v.terms)+1)
-	for i := range order {
-		order[i] = uint32(i)
+	type ordered struct {
+		begin uint64 // of the term: most differ in it
+		n     uint32
 	}
-	slices.SortFunc(order, func(a, b uint32) int { return cmp.Compare(v.terms[a], v.terms[b]) })
+	order := make([]ordered, len(v.terms))
+	starts := make([]uint32, len(v.terms)+1)
+	for i, term := range v.terms {
+		var begin [8]byte
+		copy(begin[:], term)
+		order[i] = ordered{binary.BigEndian.Uint64(begin[:]), uint32(i)}
+	}
+	slices.SortFunc(order, func(a, b ordered) int {
+		if a.begin != b.begin {
+			return cmp.Compare(a.begin, b.begin)
+		}
+		return cmp.Compare(v.terms[a.n], v.terms[b.n])
+	})
 	for _, p := range v.pairs {
 		starts[p>>32+1]++
 	}
@@ -108,10 +158,12 @@ func (v *inverter) flush() error {
 		at[p>>32]++
 	}
 	var end int64
-	for _, n := range order {
+	var record []byte
+	for _, o := range order {
+		n := o.n
 		of := rows[starts[n]:starts[n+1]]
 		v.buf = appendRows(v.buf[:0], of)
-		record := binary.AppendUvarint(nil, uint64(len(v.terms[n])))
+		record = binary.AppendUvarint(record[:0], uint64(len(v.terms[n])))
 		record = append(record, v.terms[n]...)
 		record = binary.AppendUvarint(record, uint64(of[len(of)-1])+1)
 		record = binary.AppendUvarint(record, uint64(len(v.buf)))
@@ -124,6 +176,7 @@ func (v *inverter) flush() error {
 	}
 	v.ends = append(v.ends, end)
 	clear(v.number)
+	clear(v.fields)
 	v.terms, v.last, v.pairs, v.arena = v.terms[:0], v.last[:0], v.pairs[:0], nil
 	return nil
 }
