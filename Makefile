@@ -1,6 +1,8 @@
 # Everything a developer runs, by name: `make` alone lists it.
 
-VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The release that this tree is; contract/version.go defines it. What is built otherwise names its commit.
+RELEASE   := $(shell sed -n 's/^const Release = "\(.*\)"$$/\1/p' contract/version.go)
+VERSION   ?= dev$(shell git describe --always --exclude '*' --dirty 2>/dev/null | sed 's/^/-/')
 IMAGE     ?= ghcr.io/tapedeck/tapedeck
 PLATFORMS ?= linux/$(shell go env GOARCH)
 BUILDAH   ?= buildah

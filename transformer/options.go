@@ -119,7 +119,7 @@ var accountKind = patternKind("service account", "the name of a ServiceAccount i
 var passthroughKind = Kind{Name: "list", Allowed: "HOST, HOST:PORT or *.HOST, separated by commas", check: checkPassthrough}
 
 var options = []Option{
-	{"image", imageKind, "ghcr.io/tapedeck/tapedeck:latest", "Image of the sidecar, by tag or by digest. A release of tapedeck defaults to the image of the same version, so that an upgrade restarts every workload: pin the image to [upgrade in steps](upgrades.md).", func(c *Config) any { return &c.Image }},
+	{"image", imageKind, contract.Image, "Image of the sidecar, by tag or by digest. The default is the image of the same version as tapedeck, so an upgrade restarts every workload: pin the image to [upgrade in steps](upgrades.md).", func(c *Config) any { return &c.Image }},
 	{"imageContract", imageContractKind, strconv.Itoa(contract.Version), "Contract version of a pinned image, as its `tapedeck version` prints it; 1 where that prints none. The render writes what such an image understands, and settings that it does not are an error.", func(c *Config) any { return &c.ImageContract }},
 	{"imagePullPolicy", enumKind("", "Always", "IfNotPresent", "Never"), "", "Pull policy of that image; unset leaves it to Kubernetes.", func(c *Config) any { return &c.ImagePullPolicy }},
 	{"sidecar", enumKind(sidecarNative, sidecarClassic), sidecarNative, "`native` makes the sidecar an init container with restartPolicy Always (Kubernetes 1.29 and later): it starts before the application and lets Jobs end. `classic` makes it an ordinary container.", func(c *Config) any { return &c.Sidecar }},

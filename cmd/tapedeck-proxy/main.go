@@ -30,7 +30,8 @@ import (
 	"github.com/tapedeck/tapedeck/sidecar"
 )
 
-// version is set by the linker in a release build.
+// version is set by the linker: `make release` sets the version of the release, and
+// `make build` names the commit.
 var version = ""
 
 func main() {

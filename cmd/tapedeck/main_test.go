@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
+	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/archive"
 	"github.com/tapedeck/tapedeck/recording/spool"
@@ -133,7 +134,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 func TestShop(t *testing.T) {
 	const shop = "../../examples/shop/"
 	var stdout, stderr bytes.Buffer
-	args := []string{"render", "--diff", "--set", "image=ghcr.io/tapedeck/tapedeck:v0.1.0", shop + "manifests"}
+	args := []string{"render", "--diff", "--set", "image=" + contract.Image, shop + "manifests"}
 	if code := run(args, nil, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit code %d: %s", code, &stderr)
 	}

@@ -10,22 +10,18 @@ import (
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// version is set by the linker in a release build.
+// version is set by the linker: `make release` sets the version of the release, and
+// `make build` names the commit.
 var version = ""
-
-// imageRepository is where releases of the image are published.
-const imageRepository = "ghcr.io/tapedeck/tapedeck"
 
 // buildVersion returns the version of this build.
 func buildVersion() string { return contract.BuildVersion(version) }
 
-// baseConfig is the default configuration of this build: a release renders the
-// image of its own version, so that renderer and sidecar fit together.
+// baseConfig is the default configuration of this build: it names the image of the
+// same version, so that renderer and sidecar fit together.
 func baseConfig() transformer.Config {
 	cfg := transformer.DefaultConfig()
-	if version != "" {
-		cfg.Image = imageRepository + ":" + version
-	}
+	cfg.Image = contract.ImageOf(buildVersion())
 	return cfg
 }
 

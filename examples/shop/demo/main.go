@@ -26,11 +26,13 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/tapedeck/tapedeck/contract"
 )
 
 const (
 	manifests = "examples/shop/manifests"
-	image     = "image=ghcr.io/tapedeck/tapedeck:v0.1.0"
+	image     = "image=" + contract.Image
 )
 
 func main() {
