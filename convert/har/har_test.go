@@ -147,6 +147,17 @@ func TestATripGivesTheSame(t *testing.T) {
 		"a version 2":               func(e *recording.Exchange) { e.HTTP.Req.Version = "2.0" },
 		"an absolute target":        func(e *recording.Exchange) { e.HTTP.Req.URI = "http://other/x?y"; e.HTTP.Req.URL = "/x" },
 		"a server's options":        func(e *recording.Exchange) { e.HTTP.Req.Method, e.HTTP.Req.URI, e.HTTP.Req.URL = "OPTIONS", "*", "*" },
+		"a CONNECT": func(e *recording.Exchange) {
+			e.HTTP.Req.Method, e.HTTP.Req.URI, e.HTTP.Req.URL = "CONNECT", "shop.example:443", "shop.example:443"
+		},
+		"no host": func(e *recording.Exchange) {
+			e.NetworkAddress, e.HTTP.Req.Host, e.HTTP.Req.Headers = "", "", e.HTTP.Req.Headers[1:]
+		},
+		"a body that was left out": func(e *recording.Exchange) {
+			compressed(e, nil)
+			e.Tags.Set(recording.TagTruncated, "true")
+			e.Tags.Set(recording.TagResponseBodySize, "99")
+		},
 		"no answer": func(e *recording.Exchange) {
 			e.HTTP.Res = recording.HTTPResponse{}
 			e.Tags.Set(recording.TagIncomplete, "no_answer")
@@ -291,6 +302,8 @@ func TestEntriesOfOtherTools(t *testing.T) {
 		{"no entries", `{"log":{"Entries":[{}]}}`, "", "log.Entries: not kept, log.entries: is missing"},
 		{"a URL of a page itself", strings.Replace(entryOf(""), "https://a.example:8443/p?x=1#f", "data:text/html,hi", 1), "", "entry 1: request.url has the scheme data, which is none of HTTP"},
 		{"a URL of an extension", strings.Replace(entryOf(""), "https:", "chrome-extension:", 1), "", "the scheme chrome-extension, which is none of HTTP"},
+		{"a CONNECT to a host", strings.NewReplacer("https://a.example:8443/p?x=1#f", "a.example:8443", "GET", "CONNECT").Replace(entryOf("")), `"uri":"a.example:8443" "network_address":"a.example:8443"`, ""},
+		{"a CONNECT to a URL", strings.NewReplacer("https://a.example:8443/p?x=1#f", "https://a.example/", "GET", "CONNECT").Replace(entryOf("")), `"uri":"a.example:443"`, ""},
 		{"a URL that only looks like one", strings.Replace(entryOf(""), "https://a.example:8443/p?x=1#f", "a.example:8443", 1), "", `want a whole URL`},
 		{"pages before an entry that is none", strings.Replace(strings.Replace(entryOf(""), `"entries"`, `"pages":[{}],"entries"`, 1), "[{\"started", "[7,{\"started", 1), `"uri"`, "log.pages: not kept"},
 		{"a zone without a colon", strings.Replace(entryOf(""), "+01:00", "+0100", 1), `"ts":"2026-11-22T19:15:00Z"`, ""},

@@ -124,6 +124,9 @@ func (p *parser) mergeMessages() {
 // it is; nil if somebody changed that. A record holds none where the entry has it exactly.
 func (p *parser) current(own recording.Half, text *string, encoding string, entry []byte) []byte {
 	if len(own.Body) == 0 {
+		if len(entry) == 0 {
+			return []byte{} // neither has one
+		}
 		return entry
 	}
 	if now := show(own); text != nil && now.text == *text && now.encoding == encoding {

@@ -1,6 +1,7 @@
 package har
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -14,22 +15,43 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// noHost stands for a host that no URL can have: RFC 6761 keeps its domain for that.
+// noHost stands for a host that no URL can have, and for one that nobody knows: RFC 6761 keeps its
+// domain for that.
 const noHost = "unknown.invalid"
 
 // address is the URL of an exchange as an entry has it, "" if there is no request of HTTP with a
 // URL. bad is the host, if the URL can't have it, and noHost stands for it: Firefox refuses all of
 // a log for one URL that it can't parse.
 func address(e *recording.Exchange) (url, bad string) {
-	url = web.URL(e)
-	if url == "" {
-		return "", ""
+	if url = web.URL(e); url == "" {
+		return addressless(e), ""
 	}
 	scheme, _, host, target, _ := web.SplitURL(url)
 	if isHost(host) {
 		return url, ""
 	}
 	return scheme + "://" + noHost + target, host
+}
+
+// addressless is the URL of a request that has none of its own: a CONNECT, which names a host alone,
+// and one whose host is not known.
+func addressless(e *recording.Exchange) string {
+	if e.HTTP == nil {
+		return ""
+	}
+	q := &e.HTTP.Req
+	target := cmp.Or(q.URI, q.URL, e.Location)
+	switch {
+	case target == "":
+		return ""
+	case q.Method == "CONNECT" && isHost(target):
+		return "http://" + target
+	case q.Method == "CONNECT" || target == "*":
+		target = ""
+	case !strings.HasPrefix(target, "/"):
+		target = "/" + target
+	}
+	return "http://" + noHost + target
 }
 
 // isHost tells whether a URL can have a host, perhaps with a port, by the URL Standard of WHATWG.
@@ -77,11 +99,18 @@ func isDomain(name string) bool {
 // splitURL splits the request's URL. One of another protocol than HTTP is a
 // [recording.LeftOutError]: browsers list what they load from extensions and from the page itself, too.
 func (p *parser) splitURL(n int) (scheme, userinfo, host, target string, err error) {
-	scheme, userinfo, host, target, ok := web.SplitURL(p.req.url)
+	url := p.req.url
+	if p.req.method == "CONNECT" && !strings.Contains(url, "://") { // which names a host and a port
+		url = "http://" + url
+	}
+	scheme, userinfo, host, target, ok := web.SplitURL(url)
+	if p.req.method == "CONNECT" {
+		target = web.Address(scheme, host)
+	}
 	if ok && isHTTP(scheme) {
 		return scheme, userinfo, host, target, nil
 	}
-	before, _, _ := strings.Cut(p.req.url, ":")
+	before, _, _ := strings.Cut(url, ":")
 	if before = strings.ToLower(before); !isHTTP(before) && (ok || isLocal(before)) {
 		return "", "", "", "", &recording.LeftOutError{Where: fmt.Sprintf("entry %d", n), What: fmt.Sprintf("request.url has the scheme %.20s, which is none of HTTP", before)}
 	}
