@@ -19,7 +19,7 @@ const (
 	InPort = 4143
 	// OutPort is where the forward proxy takes HTTP, CONNECT and SOCKS.
 	OutPort = 4140
-	// AdminPort serves /metrics, /healthz and /connections on loopback.
+	// AdminPort serves /metrics, /healthz, /connections and /status on loopback.
 	AdminPort = 4100
 )
 
