@@ -407,3 +407,39 @@ func figures(rows, all []index.Row) (f index.Figures) {
 	}
 	return f
 }
+
+// A column of so many rows has several parts.
+func TestMoreRowsThanAPartHas(t *testing.T) {
+	ctx := context.Background()
+	const n = 66_000
+	all := make([]*recording.Exchange, n)
+	for i := range all {
+		all[i] = exchange(0, "GET", fmt.Sprintf("/%05d", n-1-i), 200+i%3)
+		all[i].TS, all[i].UUID, all[i].Duration = begin.Add(time.Duration(i)*time.Millisecond), uuid(i), int64(i%7)
+	}
+	x := open(t, index.Options{}, place(t, all...))
+	for _, c := range []struct {
+		index.Filter
+		want int64
+	}{{index.Filter{}, n}, {index.Filter{Status: "201"}, n / 3}, {index.Filter{Path: "/65"}, 1000}, {index.Filter{Text: "00017"}, 1},
+		{index.Filter{From: begin.Add(65_000 * time.Millisecond)}, 1000}, {index.Filter{To: begin.Add(65_537 * time.Millisecond)}, 65_537}, {index.Filter{Slower: 6 * time.Millisecond}, n / 7}} {
+		for _, s := range []index.Sort{{}, {By: index.ByPath}, {By: index.ByDuration, Descending: true}} {
+			p, err := x.List(ctx, c.Filter, s, "", 10)
+			if err != nil || p.Total != c.want || len(p.Rows) != int(min(10, c.want)) {
+				t.Errorf("%+v: total %d, %d rows, %v; want %d", c.Filter, p.Total, len(p.Rows), err, c.want)
+			}
+		}
+	}
+	p, err := x.List(ctx, index.Filter{}, index.Sort{By: index.ByPath}, "", 3)
+	if err != nil || fmt.Sprint(ids(p.Rows)) != fmt.Sprint([]int{n, n - 1, n - 2}) {
+		t.Errorf("the first by path are %v, %v", ids(p.Rows), err)
+	}
+	r, err := x.Find(ctx, uuid(65_999))
+	if err != nil || r.ID != n {
+		t.Errorf("the last is %+v, %v", r, err)
+	}
+	points, err := x.Endpoints(ctx, index.Filter{})
+	if err != nil || len(points) != 1 || points[0].Count != n || points[0].P50 != 3*time.Millisecond || points[0].Max != 6*time.Millisecond {
+		t.Errorf("endpoints %+v, %v", points, err)
+	}
+}
