@@ -105,7 +105,6 @@ func (it *item) build(ctx context.Context) error {
 	}
 	ix, err := it.Open(ctx, func(p index.Progress) { it.progress.Store(&p) })
 	if err != nil {
-		err = fmt.Errorf("%s: %w", it.Name, err)
 		it.failed.Store(&err)
 		return err
 	}

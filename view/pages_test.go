@@ -416,7 +416,7 @@ func TestFailureShowsAndEndsServe(t *testing.T) {
 	fail := make(chan struct{})
 	s, err := view.New(view.Options{Items: []view.Item{{Name: "s3://bucket", Open: func(context.Context, func(index.Progress)) (view.Index, error) {
 		<-fail
-		return nil, errors.New("access <denied>")
+		return nil, errors.New("s3://bucket: access <denied>")
 	}}}})
 	if err != nil {
 		t.Fatal(err)

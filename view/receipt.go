@@ -108,13 +108,15 @@ func problemsOf(c *mock.Receipt) (all []string) {
 			all = append(all, text)
 		}
 	}
-	add(c.Missed > 0, number(c.Missed)+" requests were missed: the recording has no answer to them.")
-	add(c.Escaped > 0, number(c.Escaped)+" connections went for hosts that are not listed for passthrough, and were refused.")
-	add(c.Distrusted > 0, number(c.Distrusted)+" connections were ended by clients that do not trust the CA of this run.")
-	add(c.Unfinished > 0, number(c.Unfinished)+" requests were given up by their clients.")
-	add(c.Served+c.Missed+c.Passthrough == 0, "Nobody asked for anything. Does the application use the proxy variables, or an address of the mock?")
-	if n := len(c.UnfiredFaults()); n > 0 {
-		add(true, number(n)+" rules for faults never fired.")
+	some := func(n int64, one, many string) {
+		add(n == 1, "1 "+one)
+		add(n > 1, number(n)+" "+many)
 	}
+	some(c.Missed, "request was missed: the recording has no answer to it.", "requests were missed: the recording has no answer to them.")
+	some(c.Escaped, "connection went for a host that is not listed for passthrough, and was refused.", "connections went for hosts that are not listed for passthrough, and were refused.")
+	some(c.Distrusted, "connection was ended by a client that does not trust the CA of this run.", "connections were ended by clients that do not trust the CA of this run.")
+	some(c.Unfinished, "request was given up by its client.", "requests were given up by their clients.")
+	some(int64(len(c.UnfiredFaults())), "rule for faults never fired.", "rules for faults never fired.")
+	add(c.Served+c.Missed+c.Passthrough == 0, "Nobody asked for anything. Does the application use the proxy variables, or an address of the mock?")
 	return all
 }

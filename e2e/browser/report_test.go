@@ -225,7 +225,7 @@ const contrasts = `(() => {
     if (ratio < 4.5) bad.push(ratio.toFixed(2) + " " + e.outerHTML.slice(0, 120));
   }
   if (document.documentElement.scrollWidth > innerWidth) bad.push("the page is " + document.documentElement.scrollWidth + " wide, and the window " + innerWidth);
-  return bad;
+  return [...new Set(bad)];
 })()`
 
 // look checks the page in a window of that width.
