@@ -120,7 +120,7 @@ func Formats() []Format {
 			Name: "vegeta", Extensions: []string{".vegeta"}, Writes: true,
 			Doc:        "Targets for `vegeta attack -format=json`.",
 			Create:     newTargets,
-			WriteLoses: "Everything but requests. Exchanges without HTTP, and those without a host, are left out.",
+			WriteLoses: "Everything but requests. Exchanges without HTTP, and those without a URL that vegeta can parse, are left out.",
 		},
 		{
 			Name: "curl", Extensions: []string{".sh"}, Writes: true,

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net/url"
 	"time"
 
 	"github.com/tapedeck/tapedeck/convert/curl"
@@ -24,6 +25,9 @@ func (t *targets) Write(e *recording.Exchange) (losses recording.LossList, err e
 	q, err := web.NewRequest(e, &losses)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := url.Parse(q.URL); err != nil { // vegeta would count an attack's request as failed
+		return nil, &recording.LeftOutError{Where: e.UUID.String(), What: "a URL that vegeta can't parse"}
 	}
 	b := append(t.buf[:0], `{"method":`...)
 	b = append(recording.AppendString(b, q.Method), `,"url":`...)

@@ -166,3 +166,14 @@ func TestTargets(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// vegeta parses URLs as Go does, and counts a request as failed whose URL it can't parse.
+func TestTargetsHaveURLsThatVegetaParses(t *testing.T) {
+	file, said := create(t, "vegeta", post("shop", "/a?b=%zz", ""), post("shop", "/%zz", ""), post("{}", "/", ""))
+	if strings.Count(file, "\n") != 1 || !strings.Contains(file, `"url":"http://shop/a?b=%zz"`) {
+		t.Errorf("wrote %s", file)
+	}
+	if words := strings.Join(said, "; "); strings.Count(words, "a URL that vegeta can't parse") != 2 {
+		t.Errorf("said %q", words)
+	}
+}
