@@ -164,7 +164,7 @@ func questions() (all []question) {
 		list(name, f, index.Sort{}, 1)
 		list(name+", by path", f, index.Sort{By: index.ByPath, Descending: true}, 1)
 	}
-	list("100 pages", index.Filter{Method: "GET"}, index.Sort{By: index.ByDuration}, 100)
+	list("10 pages", index.Filter{Method: "GET"}, index.Sort{By: index.ByDuration}, 10)
 	sum := func(name string, ask func(ctx context.Context, x *index.Index) (int, error)) {
 		all = append(all, question{name, func(ctx context.Context, x *index.Index) (int64, error) {
 			n, err := ask(ctx, x)
@@ -196,9 +196,12 @@ func questions() (all []question) {
 		}
 		return int(r.ID), err
 	})
-	for _, id := range []int64{1, 2000, 3000} {
-		sum(fmt.Sprintf("exchange %d", id), func(ctx context.Context, x *index.Index) (int, error) {
-			_, err := x.Exchange(ctx, id)
+	for name, down := range map[string]bool{"the first exchange": false, "the last exchange": true} {
+		sum(name, func(ctx context.Context, x *index.Index) (int, error) {
+			p, err := x.List(ctx, index.Filter{}, index.Sort{Descending: down}, "", 1)
+			if err == nil {
+				_, err = x.Exchange(ctx, p.Rows[0].ID)
+			}
 			return 1, err
 		})
 	}
