@@ -75,9 +75,9 @@ func duration(d time.Duration) string {
 		return "-" + duration(-d)
 	case d == 0:
 		return "0"
-	case d < time.Millisecond:
+	case d < 999500*time.Nanosecond: // or else it would be 1000 µs
 		return digits(float64(d)/float64(time.Microsecond)) + " µs"
-	case d < time.Second:
+	case d < 999500*time.Microsecond:
 		return digits(float64(d)/float64(time.Millisecond)) + " ms"
 	case d < time.Minute:
 		return digits(d.Seconds()) + " s"
