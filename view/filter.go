@@ -37,11 +37,14 @@ var filterFields = []filterField{
 	instant("from", "From", func(f *index.Filter) *time.Time { return &f.From }),
 	instant("to", "To", func(f *index.Filter) *time.Time { return &f.To }),
 	{"slower", "Took at least", func(f *index.Filter) string { return durationText(f.Slower) }, setSlower},
+	text("caller", "Caller", func(f *index.Filter) *string { return &f.Caller }),
+	text("callee", "Callee", func(f *index.Filter) *string { return &f.Callee }),
 	text("trace", "Trace", func(f *index.Filter) *string { return &f.Trace }),
 }
 
-// maxValue bounds a value of a filter, in bytes.
-const maxValue = 4 << 10
+// maxValue bounds a value of a filter, in bytes: a workload with its namespace, each of them as
+// long as a text of a row can be.
+const maxValue = 9 << 10
 
 func text(name, label string, of func(*index.Filter) *string) filterField {
 	return filterField{name, label, func(f *index.Filter) string { return *of(f) }, func(f *index.Filter, v string) error {
@@ -127,7 +130,7 @@ func parseFilter(q url.Values) (f index.Filter, wrong filterErrors) {
 			continue
 		}
 		if len(v) > maxValue {
-			wrong[field.Name] = "longer than 4 KiB"
+			wrong[field.Name] = "longer than 9 KiB"
 		} else if err := field.set(&f, v); err != nil {
 			wrong[field.Name] = err.Error()
 		}

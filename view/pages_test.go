@@ -183,7 +183,7 @@ func TestWrongFilterIsNamedAtItsField(t *testing.T) {
 		"problems=2":                     "want 1, or nothing",
 		"from=2027&to=2026-01-01":        `time "2027"`,
 		"from=2026-02-01&to=2026-01-01":  "the end must be after the start",
-		"q=" + strings.Repeat("x", 5000): "longer than 4 KiB",
+		"q=" + strings.Repeat("x", 10000): "longer than 9 KiB",
 	} {
 		res, body := fetch(t, address, "/1/?"+query)
 		root, err := html.Parse(strings.NewReader(body))

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -18,11 +19,10 @@ import (
 
 var update = flag.Bool("update", false, "write what tests compare with")
 
-// table returns the cells of the body of a page's table, a row a line, once the page is ready.
-func table(t *testing.T, address, path string) string {
+// page returns a page, once it is ready.
+func page(t *testing.T, address, path string) string {
 	t.Helper()
-	var page string
-	for ready := false; !ready; {
+	for {
 		res, err := http.Get("http://" + address + path)
 		if err != nil {
 			t.Fatal(err)
@@ -32,13 +32,20 @@ func table(t *testing.T, address, path string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if page = string(body); !strings.Contains(page, "<progress") {
-			if ready = true; res.StatusCode != http.StatusOK {
-				t.Fatalf("%s: %s\n%s", path, res.Status, page)
-			}
+		if strings.Contains(string(body), "<progress") {
+			continue
 		}
+		if res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s\n%s", path, res.Status, body)
+		}
+		return string(body)
 	}
-	root, err := html.Parse(strings.NewReader(page))
+}
+
+// table returns the cells of the body of a page's table, a row a line.
+func table(t *testing.T, address, path string) string {
+	t.Helper()
+	root, err := html.Parse(strings.NewReader(page(t, address, path)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +118,25 @@ func TestPagesThatSumUp(t *testing.T) {
 	if *update {
 		if err := os.WriteFile(file, txtar.Format(want), 0o644); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestASumLeadsToItsExchanges follows the link of each row of a page that sums up.
+func TestASumLeadsToItsExchanges(t *testing.T) {
+	address := serve(t, recorded(t, "a", viewtest.Shop(30)), recorded(t, "b", visits(2)))
+	link := regexp.MustCompile(`<a (?:class="row" )?href="(/[12]/\?[^"]*)">([0-9,]+)<span class="hidden"> exchanges`)
+	total := regexp.MustCompile(`<b>([0-9,]+)</b> exchange`)
+	for _, path := range []string{"/1/calls", "/1/calls?workload=frontend", "/1/endpoints", "/1/endpoints?direction=OUT&slower=10ms", "/compare/1/2"} {
+		links := link.FindAllStringSubmatch(page(t, address, path), -1)
+		if len(links) == 0 {
+			t.Errorf("%s leads to no exchanges", path)
+		}
+		for _, l := range links {
+			to := html.UnescapeString(l[1])
+			if got := total.FindStringSubmatch(page(t, address, to)); got == nil || got[1] != l[2] {
+				t.Errorf("%s: a sum of %s exchanges leads to %s, which has %v", path, l[2], to, got)
+			}
 		}
 	}
 }
