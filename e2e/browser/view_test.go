@@ -266,6 +266,7 @@ func TestViewByKeyboard(t *testing.T) {
 	do(t, page, chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll("a.row")].at(-1).focus()`))
 	press("j")
 	until(t, page, `location.search.includes("cursor=")`)
+	do(t, page, chromedp.Navigate(url+"1/?status=5xx"))
 	wants := eval[int](t, page, `[...document.querySelectorAll("a, button, input:not([type=hidden]), select, summary, [tabindex='0']")].filter(e => e.checkVisibility()).length`)
 	seen := map[string]bool{}
 	do(t, page, chromedp.Evaluate[chromedp.Void](focused+`.blur()`))
