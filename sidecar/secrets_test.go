@@ -12,9 +12,11 @@ import (
 
 	"github.com/tapedeck/tapedeck/proxy/decode/secrettest"
 	"github.com/tapedeck/tapedeck/proxy/tap"
+	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/archive"
 	"github.com/tapedeck/tapedeck/recording/inspect"
 	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/show"
 	"github.com/tapedeck/tapedeck/recording/spool"
 	"github.com/tapedeck/tapedeck/recording/store"
 )
@@ -54,8 +56,9 @@ func TestNoSecretIsWrittenLoggedShownOrExported(t *testing.T) {
 		}
 		said[fmt.Sprintf("inspect %+v", o)] = append(shown.Bytes(), notes.Bytes()...)
 	}
-	shown, exchanges := showAll(t, dir)
-	said["inspect --show"] = shown
+	plain, exchanges := showAll(t, dir, inspect.Plain)
+	full, _ := showAll(t, dir, func(w io.Writer, e *recording.Exchange) error { return show.New(e, show.Options{}).Write(w) })
+	said["the sidecar's inspect --show"], said["inspect --show"] = plain, full
 	var exported bytes.Buffer
 	if _, err := archive.Write(t.Context(), &exported, dir, "test"); err != nil {
 		t.Fatal(err)
@@ -73,7 +76,7 @@ func TestNoSecretIsWrittenLoggedShownOrExported(t *testing.T) {
 			t.Errorf("%s: %q", what, found)
 		}
 	}
-	for _, what := range []string{"files", "inspect --show", "the archive"} {
+	for _, what := range []string{"files", "the sidecar's inspect --show", "inspect --show", "the archive"} {
 		if !bytes.Contains(said[what], []byte("REDACTED-")) {
 			t.Errorf("%s has no token", what)
 		}
@@ -128,7 +131,7 @@ func ask(t *testing.T, s *sidecar, path string) []byte {
 }
 
 // showAll shows each exchange of a recording in full, and tells how many there are.
-func showAll(t *testing.T, dir string) ([]byte, int) {
+func showAll(t *testing.T, dir string, write func(io.Writer, *recording.Exchange) error) ([]byte, int) {
 	t.Helper()
 	r, err := read.Open(t.Context(), read.Query{}, read.Options{}, store.Dir(dir))
 	if err != nil {
@@ -138,7 +141,7 @@ func showAll(t *testing.T, dir string) ([]byte, int) {
 	n := 0
 	for e, err := range r.Exchanges() {
 		if err == nil {
-			err = inspect.Show(&shown, e)
+			err = write(&shown, e)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/recording/inspect"
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
@@ -76,7 +76,7 @@ func Show(w io.Writer, ref contract.SnapshotRef, m *Manifest) error {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(t, "%s\t%s\n", name, inspect.Clean(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(t, "%s\t%s\n", name, clean.Text(fmt.Sprintf(format, args...)))
 	}
 	line("snapshot", "%s", ref)
 	line("created", "%s by tapedeck %s", m.Created.Format(time.RFC3339), m.Version)
@@ -173,11 +173,11 @@ func Table(w io.Writer, all []Listed) error {
 	fmt.Fprintln(t, "ID\tCREATED\tEXCHANGES\tSIZE\tFROM\tDIGEST")
 	for _, l := range all {
 		if l.Err != nil {
-			fmt.Fprintf(t, "%s\t-\t-\t-\t-\tcan't be read: %s\n", l.Ref.ID, inspect.Clean(l.Err.Error()))
+			fmt.Fprintf(t, "%s\t-\t-\t-\t-\tcan't be read: %s\n", l.Ref.ID, clean.Text(l.Err.Error()))
 			continue
 		}
 		m := l.Manifest
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\tsha256:%s\n", l.Ref.ID, m.Created.Format(time.RFC3339), m.Exchanges, Size(m.Bytes()), inspect.Clean(m.From.Place), l.Ref.Digest)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\tsha256:%s\n", l.Ref.ID, m.Created.Format(time.RFC3339), m.Exchanges, Size(m.Bytes()), clean.Text(m.From.Place), l.Ref.Digest)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -201,6 +201,6 @@ func JSON(w io.Writer, ref contract.SnapshotRef, m *Manifest, wrong error) error
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(inspect.CleanJSON(text), '\n'))
+	_, err = w.Write(append(clean.JSON(text), '\n'))
 	return err
 }

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/recording/show"
 )
 
 // functions are what templates call, all of them on texts and numbers of a recording.
 var functions = template.FuncMap{
-	"visible":  show.Clean,
+	"visible":  clean.Text,
 	"short":    short,
 	"duration": duration,
 	"rate":     rate,
@@ -58,7 +59,7 @@ func short(n int, s string) string {
 	if cut {
 		s = s[:4*n]
 	}
-	v := []rune(show.Clean(s))
+	v := []rune(clean.Text(s))
 	if len(v) > n {
 		v, cut = v[:n-1], true
 	}

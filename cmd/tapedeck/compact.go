@@ -9,7 +9,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/collector/compact"
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/recording/inspect"
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/snapshot"
 )
 
@@ -93,7 +93,7 @@ func (c *compaction) run(cmd *cobra.Command, name string) error {
 // print says what was done.
 func (c *compaction) print(cmd *cobra.Command, s compact.Summary) {
 	for _, l := range s.Left {
-		fmt.Fprintf(cmd.ErrOrStderr(), "left as it is: %s: %s\n", inspect.Clean(l.Key), inspect.Clean(l.Err.Error()))
+		fmt.Fprintf(cmd.ErrOrStderr(), "left as it is: %s: %s\n", clean.Text(l.Key), clean.Text(l.Err.Error()))
 	}
 	out := cmd.OutOrStdout()
 	if c.opts.DryRun {

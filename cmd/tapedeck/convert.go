@@ -18,7 +18,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/inspect"
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
@@ -387,10 +387,10 @@ func (c *converting) report(w io.Writer) error {
 		if f.Kind == read.Lossy { // the notes say more
 			continue
 		}
-		fmt.Fprintf(b, "note: %s\n", inspect.Clean(f.String()))
+		fmt.Fprintf(b, "note: %s\n", clean.Text(f.String()))
 	}
 	for _, n := range c.notes {
-		fmt.Fprintf(b, "note: %d %s: %s; the first is %s\n", n.count, n.how, inspect.Clean(n.text), inspect.Clean(n.first))
+		fmt.Fprintf(b, "note: %d %s: %s; the first is %s\n", n.count, n.how, clean.Text(n.text), clean.Text(n.first))
 	}
 	if c.more > 0 {
 		fmt.Fprintf(b, "note: %d more losses, of other kinds\n", c.more)

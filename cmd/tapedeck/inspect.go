@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 
@@ -10,13 +11,15 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/convert"
+	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/inspect"
 	"github.com/tapedeck/tapedeck/recording/read"
+	"github.com/tapedeck/tapedeck/recording/show"
 )
 
 // newInspectCommand lists recorded exchanges, and shows one.
 func newInspectCommand() *cobra.Command {
-	o := inspect.Options{Foreign: convert.Files{}}
+	o := inspect.Options{Foreign: convert.Files{}, Full: showInFull}
 	cmd := &cobra.Command{
 		Use:   "inspect PLACE...",
 		Short: "List recorded exchanges, or show one",
@@ -50,6 +53,12 @@ Inspect names on standard error what it can't read, and then exits with 1.`,
 		}
 	}
 	return cmd
+}
+
+// showInFull writes an exchange with its bodies taken apart. A message of a conversation is shown up
+// to the length of a body, as a terminal has no page that would have to be small.
+func showInFull(w io.Writer, e *recording.Exchange) error {
+	return show.New(e, show.Options{MaxMessage: 1 << 20}).Write(w)
 }
 
 // openToRead opens a place, a snapshot, which is verified, or a single file.

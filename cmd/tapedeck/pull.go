@@ -14,7 +14,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/inspect"
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/snapshot"
 	"github.com/tapedeck/tapedeck/snapshot/pull"
 )
@@ -76,14 +76,14 @@ func (p *puller) run(sources []string, dest string) error {
 	}
 	for _, source := range sources {
 		into := pull.To{Store: s, Progress: func(s pull.Summary) {
-			p.progress.show("%s: %d segments, %d snapshots, %s", inspect.Clean(source), s.Segments, s.Snapshots, snapshot.Size(s.Bytes))
+			p.progress.show("%s: %d segments, %d snapshots, %s", clean.Text(source), s.Segments, s.Snapshots, snapshot.Size(s.Bytes))
 		}}
 		sum, err := p.from(source, to, into)
 		p.progress.clear()
 		if err != nil {
 			return fmt.Errorf("pull %s: %w", source, err)
 		}
-		fmt.Fprintf(p.cmd.ErrOrStderr(), "%s: copied %d segments and %d snapshots, %s; %d were there already", inspect.Clean(source), sum.Segments, sum.Snapshots, snapshot.Size(sum.Bytes), sum.Known)
+		fmt.Fprintf(p.cmd.ErrOrStderr(), "%s: copied %d segments and %d snapshots, %s; %d were there already", clean.Text(source), sum.Segments, sum.Snapshots, snapshot.Size(sum.Bytes), sum.Known)
 		if sum.Left > 0 {
 			fmt.Fprintf(p.cmd.ErrOrStderr(), "; left out: %d other objects", sum.Left)
 		}
@@ -196,6 +196,6 @@ func (n *notes) Write(p []byte) (int, error) {
 func (n *notes) print(w io.Writer, who string) {
 	lines := bufio.NewScanner(strings.NewReader(n.text.String()))
 	for lines.Scan() {
-		fmt.Fprintf(w, "%s: %s\n", inspect.Clean(who), inspect.Clean(lines.Text()))
+		fmt.Fprintf(w, "%s: %s\n", clean.Text(who), clean.Text(lines.Text()))
 	}
 }

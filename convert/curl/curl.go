@@ -11,7 +11,7 @@
 //
 // Proxies that the environment names still count.
 //
-// It imports recording, recording/show, convert/internal/web and the standard library.
+// It imports recording, recording/clean, convert/internal/web and the standard library.
 package curl
 
 import (
@@ -25,7 +25,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/convert/internal/web"
 	"github.com/tapedeck/tapedeck/recording"
-	"github.com/tapedeck/tapedeck/recording/show"
+	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
 // maxArgument is how long a body may be in a command: Linux takes 128 KiB for an argument.
@@ -219,7 +219,7 @@ func isBinary(text string) bool {
 }
 
 // isVisible tells whether a text shows what it is, in one line.
-func isVisible(text string) bool { return show.Clean(text) == text }
+func isVisible(text string) bool { return clean.Text(text) == text }
 
 // escape writes a text as printf's %b reads it. What is not visible becomes octal digits.
 func escape(text string) string {

@@ -1,6 +1,11 @@
-// Package inspect shows recordings to people: which exchanges there are, and
-// what one of them holds. It writes to what it is given. It imports recording, its
-// folders read and show, and the standard library.
+// Package inspect shows recordings to people: it lists the exchanges, or shows one of them.
+//
+//	places ─▶ read.Reader ─▶ table, JSON, or one exchange: Options.Full, else Plain
+//
+// It writes to the writers that it is given, and all of that is clean: it can't steer a terminal.
+// It holds no more than [read.Options] says, beside one exchange. It imports recording, its folders
+// read, coding and clean, and the standard library. The sidecar links it, so it does not import
+// recording/show: tapedeck sets that as Options.Full.
 package inspect
 
 import (
@@ -15,6 +20,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
@@ -163,7 +169,7 @@ func (r *row) add(text, otherwise string) {
 	if text == "" {
 		text = otherwise
 	}
-	r.text = append(r.text, Clean(text)...)
+	r.text = append(r.text, clean.Text(text)...)
 	r.cell()
 }
 

@@ -87,15 +87,15 @@ func TestTable(t *testing.T) {
 	golden(t, "table.txt", b.String())
 }
 
-func TestShow(t *testing.T) {
+func TestPlain(t *testing.T) {
 	var b bytes.Buffer
 	for _, e := range sample() {
-		if err := Show(&b, e); err != nil {
+		if err := Plain(&b, e); err != nil {
 			t.Fatal(err)
 		}
 		b.WriteString("----\n")
 	}
-	golden(t, "show.txt", b.String())
+	golden(t, "plain.txt", b.String())
 }
 
 func TestFilter(t *testing.T) {

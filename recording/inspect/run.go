@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
@@ -25,6 +26,8 @@ type Options struct {
 	// Show, unless "", picks the exchange whose UUID begins so, and shows all of
 	// it.
 	Show string
+	// Full writes the exchange that Show picks; nil is [Plain]. It must write clean text.
+	Full func(w io.Writer, e *recording.Exchange) error
 	// Parts lists parts of conversations one by one.
 	Parts bool
 	// MaxHeld, MaxOpen and Foreign are those of [read.Options].
@@ -163,7 +166,7 @@ func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func
 	var text []byte
 	asJSON := func(e *recording.Exchange) error {
 		text = e.AppendJSON(text[:0])
-		_, err := w.Write(append(CleanJSON(text), '\n'))
+		_, err := w.Write(append(clean.JSON(text), '\n'))
 		return err
 	}
 	nothing := func() error { return nil }
@@ -171,13 +174,16 @@ func view(w io.Writer, o Options) (add func(*recording.Exchange) error, end func
 	case !slices.Contains(Outputs(), o.Output):
 		return nil, nil, fmt.Errorf("output %q: want %s", o.Output, strings.Join(Outputs(), " or "))
 	case o.Show != "":
-		found := false
+		found, full := false, o.Full
+		if full == nil {
+			full = Plain
+		}
 		add = func(e *recording.Exchange) error {
 			found = true
 			if o.Output == "json" {
 				return asJSON(e)
 			}
-			return Show(w, e)
+			return full(w, e)
 		}
 		return add, func() error {
 			if !found {

@@ -9,11 +9,11 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/tapedeck/tapedeck/match/canon"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
@@ -50,7 +50,7 @@ const maxDepth = 2
 
 // message makes a request or an answer.
 func (b *builder) message(h recording.Half, line string, secret places) *Message {
-	m := &Message{Line: Clean(line)}
+	m := &Message{Line: clean.Text(line)}
 	trailers, left := h.Trailers(), b.left
 	for i, f := range h.Headers {
 		if i == b.o.MaxFields || b.left <= 0 {
@@ -93,7 +93,7 @@ func (b *builder) message(h recording.Half, line string, secret places) *Message
 // field makes a field, and cuts what is too long.
 func (b *builder) field(name, value string) Field {
 	var f Field
-	f.Name, f.Value = Clean(cutText(name, min(b.o.MaxValue, 300))), Clean(cutText(value, b.o.MaxValue))
+	f.Name, f.Value = clean.Text(cutText(name, min(b.o.MaxValue, 300))), clean.Text(cutText(value, b.o.MaxValue))
 	if over := len(value) - b.o.MaxValue; over > 0 {
 		f.More = int64(over)
 	}
@@ -122,7 +122,7 @@ func mediaOf(contentType string) string {
 
 // body recognises a body and makes it readable.
 func (b *builder) body(c content) *Body {
-	body := &Body{Type: Clean(short(c.mediaType)), Unknown: c.more}
+	body := &Body{Type: clean.Text(short(c.mediaType)), Unknown: c.more}
 	body.Size, body.Stored, body.Decoded = int64(len(c.bytes)), int64(len(c.bytes)), int64(len(c.bytes))
 	limit := b.o.MaxBody
 	if c.depth > 0 || len(c.bytes) <= limit {
@@ -137,7 +137,7 @@ func (b *builder) body(c content) *Body {
 		body.Notes = append(body.Notes, "in the charset "+c.charset)
 	}
 	for _, note := range c.notes {
-		body.Notes = append(body.Notes, Clean(note))
+		body.Notes = append(body.Notes, clean.Text(note))
 	}
 	if len(c.bytes) == 0 {
 		body.Kind = Text
@@ -154,8 +154,8 @@ func (b *builder) body(c content) *Body {
 	}
 	kind := body.Kind
 	b.left, *body = left, bare
-	body.Notes = append(slices.Clone(body.Notes), Clean(fmt.Sprintf("no valid %s: %v", kind, err)))
-	if body.Kind = Text; isText(c.bytes) {
+	body.Notes = append(slices.Clone(body.Notes), clean.Text(fmt.Sprintf("no valid %s: %v", kind, err)))
+	if body.Kind = Text; clean.IsText(c.bytes) {
 		b.text(body, string(c.bytes))
 	} else {
 		body.Kind = Binary
@@ -218,7 +218,7 @@ func recognise(c content) Kind {
 		return kind
 	case strings.HasPrefix(media, "image/"):
 		return Image
-	case strings.HasPrefix(media, "text/") && isText(c.bytes):
+	case strings.HasPrefix(media, "text/") && clean.IsText(c.bytes):
 		return Text
 	}
 	for _, magic := range magics {
@@ -226,7 +226,7 @@ func recognise(c content) Kind {
 			return magic.kind
 		}
 	}
-	if isText(c.bytes) {
+	if clean.IsText(c.bytes) {
 		return Text
 	}
 	return Binary
@@ -245,7 +245,7 @@ func (b *builder) json(c content, body *Body) error {
 	if !utf8.Valid(c.bytes) && !(c.incomplete && validButEnd(c.bytes)) {
 		return errors.New("bytes that are no UTF-8")
 	}
-	text, used, err := indentJSON(c.bytes, b.left)
+	text, used, err := clean.IndentJSON(c.bytes, b.left)
 	return b.indented(c, body, text, used, err)
 }
 
@@ -268,7 +268,7 @@ func (b *builder) xml(c content, body *Body) error {
 // a body that was cut.
 func (b *builder) indented(c content, body *Body, text []byte, used int, err error) error {
 	switch {
-	case err == errLimit:
+	case err == clean.ErrLimit:
 		body.More += int64(len(c.bytes) - used)
 	case err == io.ErrUnexpectedEOF && c.incomplete:
 	case err == io.ErrUnexpectedEOF:
@@ -300,7 +300,7 @@ func (b *builder) text(body *Body, s string) {
 		if strings.HasSuffix(part, "\r") && strings.HasPrefix(s, "\n") { // they stay together
 			part, s = part+"\n", s[1:]
 		}
-		out.WriteString(CleanLines(part))
+		out.WriteString(clean.Lines(part))
 	}
 	b.left -= out.Len()
 	body.Text = strings.TrimSuffix(out.String(), "\n")
@@ -318,24 +318,6 @@ func (b *builder) dump(body *Body, p []byte) {
 	}
 	body.Text = strings.TrimSuffix(hex.Dump(p), "\n")
 	b.left -= len(body.Text)
-}
-
-// isText looks at the beginning of p.
-func isText(p []byte) bool {
-	p = p[:min(len(p), 4<<10)]
-	odd, all := 0, 0
-	for len(p) > 0 {
-		r, n := utf8.DecodeRune(p)
-		if r == utf8.RuneError && n == 1 && len(p) >= utf8.UTFMax || r == 0 {
-			return false
-		}
-		if unicode.IsControl(r) && !strings.ContainsRune("\t\r\n", r) {
-			odd++
-		}
-		p = p[n:]
-		all++
-	}
-	return odd*20 <= all
 }
 
 // closeCodes are WebSocket's (RFC 6455, section 7.4.1).

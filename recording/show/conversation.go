@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
@@ -49,7 +50,7 @@ func (c *Conversation) join() {
 		}
 		if err != nil {
 			c.What = "frame"
-			c.Notes = append(c.Notes, Clean("frames are shown as they were sent, as they could not be joined: "+err.Error()))
+			c.Notes = append(c.Notes, clean.Text("frames are shown as they were sent, as they could not be joined: "+err.Error()))
 			return
 		}
 		all = append(all, m)
@@ -139,7 +140,7 @@ func (c *Conversation) Messages(from, count int) []Said {
 			continue
 		}
 		m := &c.list[from+i]
-		s := Said{Number: from + i + 1, From: Clean(short(m.From)), At: time.Duration(m.At) * time.Microsecond, Type: Clean(short(m.Type))}
+		s := Said{Number: from + i + 1, From: clean.Text(short(m.From)), At: time.Duration(m.At) * time.Microsecond, Type: clean.Text(short(m.Type))}
 		s.Body = b.body(c.content(b, m))
 		s.Body.Type = ""
 		s.Body.Stored = int64(len(m.Data))
@@ -166,7 +167,7 @@ func (c *Conversation) Data(number int) []byte {
 func (c *Conversation) event(b *builder, i int) Said {
 	at := c.events[i]
 	e := readEvent(c.stream[at.from:at.to])
-	s := Said{Number: i + 1, From: recording.Server, At: at.at, Type: Clean(short(e.kind))}
+	s := Said{Number: i + 1, From: recording.Server, At: at.at, Type: clean.Text(short(e.kind))}
 	depth := 1
 	if len(e.data) > c.o.MaxMessage { // which body cuts
 		depth = 0

@@ -7,7 +7,7 @@
 //
 // It promises:
 //
-//   - Texts of the model show what they are: each has passed [Clean], so nothing in it steers a
+//   - Texts of the model show what they are: each has passed [clean.Text], so nothing in it steers a
 //     terminal, turns the direction of text, or has no width. A template escapes them as any text.
 //   - A body is hostile: what is decoded, indented and nested is bounded, and what is left out is
 //     counted.
@@ -17,6 +17,7 @@
 //   - The functions are pure: no I/O, no clock, and the exchange is only read. They are safe for
 //     concurrent use.
 //
-// It imports recording and its folders coding and fieldpath, match/canon, golang.org/x/text for
-// charsets, and the standard library. The sidecar links it, for `tapedeck-proxy inspect`.
+// It imports recording and its folders clean, coding and fieldpath, match/canon, golang.org/x/text for
+// charsets, and the standard library. The sidecar does not link it: its tables would be resident in
+// every pod.
 package show

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
 // clock tells when the byte at an offset of a body came; nil: that is not known.
@@ -131,7 +132,7 @@ func (b *builder) events(c content, body *Body) error {
 		e := readEvent(c.bytes[from:to])
 		part := Part{Title: fmt.Sprintf("event %d", n)}
 		if e.kind != "" {
-			part.Title += " " + Clean(short(e.kind))
+			part.Title += " " + clean.Text(short(e.kind))
 		}
 		if part.Fields, part.Body = b.event(e, c.depth+1, c.incomplete); e.data == "" {
 			part.Body = nil

@@ -2,9 +2,7 @@ package show
 
 import (
 	"bytes"
-	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"io"
 	"mime/multipart"
 	"net/textproto"
@@ -19,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
 // addCases has a fuzz test begin with what the cases show.
@@ -38,59 +37,6 @@ func addCases(f *testing.F, add func(text []byte)) {
 			}
 		}
 	}
-}
-
-// compactJSON takes the white space from JSON texts that stand one behind the other.
-func compactJSON(src []byte) ([]byte, error) {
-	var b bytes.Buffer
-	for d := json.NewDecoder(bytes.NewReader(src)); ; b.WriteByte('\n') {
-		var one json.RawMessage
-		if err := d.Decode(&one); err == io.EOF {
-			return b.Bytes(), nil
-		} else if err != nil {
-			return nil, err
-		}
-		if err := json.Compact(&b, one); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// Indented JSON differs from what it was made of by white space alone, and in that what is not
-// visible is escaped.
-func FuzzJSON(f *testing.F) {
-	addCases(f, func(text []byte) { f.Add(text) })
-	f.Add([]byte(strings.Repeat("[", 200) + strings.Repeat("]", 200)))
-	f.Fuzz(func(t *testing.T, src []byte) {
-		if !utf8.Valid(src) || bytes.HasPrefix(src, []byte("\ufeff")) || bytes.IndexByte(src, recordSeparator) >= 0 {
-			return
-		}
-		got, used, err := indentJSON(src, 1<<30)
-		if err != nil {
-			if json.Valid(src) {
-				t.Fatalf("%q: %v", src, err)
-			}
-			return
-		}
-		want, err := compactJSON(src)
-		if err != nil {
-			if strings.Contains(err.Error(), "depth") {
-				return
-			}
-			t.Fatalf("it was indented, and is no JSON: %v: %q", err, src)
-		}
-		text, err := compactJSON(got)
-		if err != nil || !bytes.Equal(text, cleanTexts(want)) || used != len(src) {
-			t.Errorf("%q became %q (%v), %d of %d bytes", want, text, err, used, len(src))
-		}
-	})
-}
-
-func cleanTexts(lines []byte) (all []byte) {
-	for line := range bytes.Lines(lines) {
-		all = append(append(all, CleanJSON(bytes.TrimSuffix(line, []byte("\n")))...), '\n')
-	}
-	return all
 }
 
 // readXML returns a document's tokens, without white space where it does not count.
@@ -202,7 +148,7 @@ func FuzzForm(f *testing.F) {
 			found := false
 			for name, values := range want {
 				for _, value := range values {
-					found = found || f.Name == Clean(cutText(name, 300)) && f.Value == Clean(value)
+					found = found || f.Name == clean.Text(cutText(name, 300)) && f.Value == clean.Text(value)
 				}
 			}
 			if !found {
@@ -247,7 +193,7 @@ func FuzzShown(f *testing.F) {
 				t.Fatal(err)
 			}
 			for _, r := range b.String() {
-				if r != '\n' && !visible(r) {
+				if r != '\n' && !clean.Visible(r) {
 					t.Fatalf("%q is in %q", r, b.String())
 				}
 			}
@@ -283,17 +229,4 @@ func FuzzEvents(f *testing.F) {
 			t.Errorf("%+v, want %+v", all, want)
 		}
 	})
-}
-
-func TestCutJSONIsIndentedUpToTheCut(t *testing.T) {
-	const whole = `{"a":[1,{"b":"text é"},null],"c":-1.5e3}`
-	for n := range len(whole) {
-		text, used, err := indentJSON([]byte(whole[:n]), 1<<20)
-		if !errors.Is(err, io.ErrUnexpectedEOF) || used != n {
-			t.Errorf("%s: %v, %d bytes", whole[:n], err, used)
-		}
-		if n > 0 && !strings.HasPrefix(string(text), "{") {
-			t.Errorf("%s became %s", whole[:n], text)
-		}
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
 // graphQL shows a request's document as text, and its other members as JSON. A list of requests
@@ -21,7 +22,7 @@ func (b *builder) graphQL(c content, body *Body) error {
 		})
 	}
 	return recording.EachMember(c.bytes, recording.MaxMembers, func(name string, value []byte) error {
-		part := Part{Title: Clean(short(name))}
+		part := Part{Title: clean.Text(short(name))}
 		var document string
 		if name == "query" && json.Unmarshal(value, &document) == nil {
 			part.Body = b.body(content{bytes: []byte(document), mediaType: "application/graphql", depth: c.depth + 1})

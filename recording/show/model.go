@@ -22,7 +22,7 @@ type Options struct {
 	MaxJoined int64
 }
 
-// Exchange is what there is to say about one exchange. All its texts have passed [Clean].
+// Exchange is what there is to say about one exchange. All its texts have passed [clean.Text].
 type Exchange struct {
 	// Title names it in a line, such as `POST /orders` or `tcp db:3306`.
 	Title string

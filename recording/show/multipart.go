@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
 // rawPart is a part as it is sent.
@@ -131,7 +132,7 @@ func (b *builder) multipart(c content, body *Body) error {
 		_, disposition, _ := mime.ParseMediaType(p.get("Content-Disposition"))
 		for _, what := range []string{"name", "filename"} {
 			if text := disposition[what]; text != "" {
-				part.Title += ", " + what + " " + Clean(short(text))
+				part.Title += ", " + what + " " + clean.Text(short(text))
 			}
 		}
 		for _, h := range p.headers {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
 // New says what an exchange holds. It keeps a reference to the exchange if that is a
@@ -16,14 +17,14 @@ import (
 func New(e *recording.Exchange, o Options) *Exchange {
 	o = o.withDefaults()
 	x := &Exchange{
-		Title: Clean(title(e)), UUID: e.UUID, Facts: facts(e), Notes: notes(e), Timings: timings(e), Tags: tags(e),
-		Direction: Clean(e.Direction), Protocol: Clean(e.L7Protocol), Address: Clean(e.NetworkAddress), Parent: e.Parent(), Trace: trace(e), Network: network(e),
+		Title: clean.Text(title(e)), UUID: e.UUID, Facts: facts(e), Notes: notes(e), Timings: timings(e), Tags: tags(e),
+		Direction: clean.Text(e.Direction), Protocol: clean.Text(e.L7Protocol), Address: clean.Text(e.NetworkAddress), Parent: e.Parent(), Trace: trace(e), Network: network(e),
 	}
-	x.Parent.By = Clean(x.Parent.By)
+	x.Parent.By = clean.Text(x.Parent.By)
 	x.FirstPart, _ = e.ConversationID()
 	x.Tunnel, _ = e.Tunnel()
 	who, by := e.Peer()
-	x.Peer, x.PeerBy = Clean(who), Clean(by)
+	x.Peer, x.PeerBy = clean.Text(who), clean.Text(by)
 	if h := e.HTTP; h != nil {
 		secret := redactedPlaces(e)
 		target, more := h.Req.URI, ""
@@ -49,7 +50,7 @@ func New(e *recording.Exchange, o Options) *Exchange {
 	}
 	b := newBuilder(o, o.MaxBody)
 	for _, m := range e.Extra {
-		x.Extra = append(x.Extra, Part{Title: Clean(short(m.Name)), Body: b.body(content{bytes: m.Value, mediaType: "application/json"})})
+		x.Extra = append(x.Extra, Part{Title: clean.Text(short(m.Name)), Body: b.body(content{bytes: m.Value, mediaType: "application/json"})})
 	}
 	return x
 }
@@ -97,7 +98,7 @@ func known(name string) string {
 func facts(e *recording.Exchange) (all []Fact) {
 	add := func(name, value string) {
 		if value = known(value); value != "" {
-			all = append(all, Fact{name, Clean(value)})
+			all = append(all, Fact{name, clean.Text(value)})
 		}
 	}
 	add("start", e.TS.UTC().Format("2006-01-02T15:04:05.000000000Z"))
@@ -127,7 +128,7 @@ var incompleteWords = map[string]string{
 }
 
 func notes(e *recording.Exchange) (all []string) {
-	add := func(text string) { all = append(all, Clean(text)) }
+	add := func(text string) { all = append(all, clean.Text(text)) }
 	if why := e.Incomplete(); why != "" {
 		add("incomplete: " + cmp.Or(incompleteWords[why], why))
 	}
@@ -161,7 +162,7 @@ func tags(e *recording.Exchange) []Tag {
 	}
 	all := make([]Tag, 0, len(e.Tags))
 	for _, t := range e.Tags {
-		all = append(all, Tag{Clean(t.Name), Clean(t.Value), docs[t.Name]})
+		all = append(all, Tag{clean.Text(t.Name), clean.Text(t.Value), docs[t.Name]})
 	}
 	return all
 }
@@ -173,7 +174,7 @@ func trace(e *recording.Exchange) (all []Fact) {
 	headers := e.Request().Headers
 	for _, name := range traceFields {
 		for value := range headers.Values(name) {
-			all = append(all, Fact{strings.ToLower(name), Clean(short(value))})
+			all = append(all, Fact{strings.ToLower(name), clean.Text(short(value))})
 			break
 		}
 	}
@@ -187,7 +188,7 @@ func network(e *recording.Exchange) (all []Fact) {
 	}
 	add := func(name, value string) {
 		if value != "" {
-			all = append(all, Fact{name, Clean(value)})
+			all = append(all, Fact{name, clean.Text(value)})
 		}
 	}
 	at := func(t time.Time) string {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/match/canon"
+	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
 // protobuf shows a message by its wire format: fields by number. What has no type on the wire is
@@ -59,7 +60,7 @@ func (f *fields) line(format string, args ...any) {
 		f.left++
 		return
 	}
-	for range min(len(f.names)-1, maxIndent) {
+	for range min(len(f.names)-1, clean.MaxIndent) {
 		f.b.WriteString("  ")
 	}
 	fmt.Fprintf(&f.b, format, args...)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
 // xmlToken is a piece of a document as it is written.
@@ -30,7 +32,7 @@ const (
 
 // indentXML writes an XML document with elements that hold nothing but elements indented. What has
 // text in it stays as it is, and so does what is in xml:space="preserve". It returns how much of
-// src it wrote. It fails as [indentJSON] does.
+// src it wrote. It fails as [clean.IndentJSON] does.
 func indentXML(src []byte, limit int) (text []byte, used int, err error) {
 	tokens, err := scanXML(src)
 	if err != nil && err != io.ErrUnexpectedEOF {
@@ -39,7 +41,7 @@ func indentXML(src []byte, limit int) (text []byte, used int, err error) {
 	var out []byte
 	depth, inline := 0, 0 // inline counts open elements since the one that stays as it is
 	line := func() {
-		if inline > 0 || len(out) == 0 || depth > maxIndent {
+		if inline > 0 || len(out) == 0 || depth > clean.MaxIndent {
 			return
 		}
 		out = append(out, '\n')
@@ -49,7 +51,7 @@ func indentXML(src []byte, limit int) (text []byte, used int, err error) {
 	}
 	for _, t := range tokens {
 		if len(out) >= limit {
-			return out, used, errLimit
+			return out, used, clean.ErrLimit
 		}
 		switch t.kind {
 		case xmlText:

@@ -1,4 +1,4 @@
-package show
+package clean
 
 import (
 	"bytes"
@@ -9,21 +9,22 @@ import (
 	"unicode/utf8"
 )
 
-// maxIndent is how many levels are indented. What is nested deeper stands in one line, so that a
-// body can't become a thousand times as long.
-const maxIndent = 50
+// MaxIndent is how many levels are indented. Deeper levels stand in one line, so that a body can't
+// become a thousand times as long.
+const MaxIndent = 50
 
-// errLimit tells that the text reached its limit.
-var errLimit = errors.New("the text is longer than the limit")
+// ErrLimit tells that the text reached its limit.
+var ErrLimit = errors.New("the text is longer than the limit")
 
 // recordSeparator begins each text of a JSON text sequence (RFC 7464).
 const recordSeparator = 0x1e
 
-// indentJSON writes JSON texts, one behind the other, with each value in a line of its own. It
-// changes white space, and what is not visible becomes an escape; the rest stays as it is written.
-// It returns how much of src it wrote. It fails with [io.ErrUnexpectedEOF] where src ends too
-// early, with errLimit once the text has limit bytes, or with what is wrong.
-func indentJSON(src []byte, limit int) (text []byte, used int, err error) {
+// IndentJSON writes JSON texts, one behind the other, with each value in a line of its own. It
+// changes white space alone, and escapes characters that are not [Visible]. It returns the text,
+// and how many bytes of src are in it. It fails with [io.ErrUnexpectedEOF] where src ends too
+// early, with [ErrLimit] once the text has limit bytes, or with what is wrong; the text up to there
+// is returned all the same. Bytes of src that are no UTF-8 become U+FFFD.
+func IndentJSON(src []byte, limit int) (text []byte, used int, err error) {
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
 	p := jsonIndenter{src: src, limit: limit}
 	err = p.run()
@@ -97,7 +98,7 @@ func (p *jsonIndenter) step(state jsonState) (jsonState, error) {
 		p.out = append(p.out, c)
 		p.i++
 		if len(p.out) >= p.limit {
-			return 0, errLimit
+			return 0, ErrLimit
 		}
 		p.line()
 		if p.last() == '{' {
@@ -118,7 +119,7 @@ func (p *jsonIndenter) step(state jsonState) (jsonState, error) {
 			p.line()
 		}
 		if len(p.out) >= p.limit {
-			return 0, errLimit
+			return 0, ErrLimit
 		}
 		switch c {
 		case '{':
@@ -147,7 +148,7 @@ func (p *jsonIndenter) bracket(c byte) {
 
 // line begins a line.
 func (p *jsonIndenter) line() {
-	if len(p.open) > maxIndent {
+	if len(p.open) > MaxIndent {
 		return
 	}
 	p.out = append(p.out, '\n')
@@ -160,7 +161,7 @@ func (p *jsonIndenter) string() error {
 	for i := p.i + 1; i < len(p.src); i++ {
 		switch c := p.src[i]; {
 		case c == '"':
-			p.out = append(p.out, CleanJSON(p.src[p.i:i+1])...)
+			p.out = append(p.out, JSON(p.src[p.i:i+1])...)
 			p.i = i + 1
 			return nil
 		case c < ' ':
@@ -197,7 +198,7 @@ func (p *jsonIndenter) cut() {
 			break
 		}
 	}
-	p.out = append(p.out, CleanJSON(rest)...)
+	p.out = append(p.out, JSON(rest)...)
 	p.i = len(p.src)
 }
 
