@@ -48,8 +48,9 @@ type Capture struct {
 	// it. They are quoted, and not shown where a credential may be in them.
 	Include, Exclude string
 	Filters          map[string]string
-	// TokenInInput tells that the input has the Secret with the collector's token.
-	TokenInInput bool
+	// TokenInInput tells that the input has the Secret with the collector's token, and
+	// CertificateInInput that it has the one with the application's certificate.
+	TokenInInput, CertificateInInput bool
 }
 
 // PortReason says why a port is not captured.
@@ -314,6 +315,7 @@ func (in *input) captureOf(w *workload, rendered bool) Capture {
 		}
 	}
 	c.TokenInInput = in.find("", "Secret", w.namespace(), in.cfg.SinkTokenSecret) != nil
+	c.CertificateInInput = in.find("", "Secret", w.namespace(), s.TLSInSecret) != nil
 	return c
 }
 

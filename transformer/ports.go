@@ -410,6 +410,10 @@ func (s *Settings) nameOf(app int) string {
 	return fmt.Sprintf("the container's port is %d", app)
 }
 
+// PortsBy returns the annotation that names the captured ports, "proxy-port" or "proxy-ports",
+// and "" where they are inferred.
+func (s *Settings) PortsBy() string { return s.portsBy }
+
 // wherePorts is the field path of the annotation that names the ports.
 func (s *Settings) wherePorts() string { return s.where(cmp.Or(s.portsBy, "proxy-port")) }
 

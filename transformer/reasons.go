@@ -332,7 +332,7 @@ var reasons = map[Code]Reason{
 	CodeClassicJob:      {Error, false, "A Job, or a Pod that is meant to end, never does with a classic sidecar.", "Use the native sidecar."},
 	CodeImageContract:   {Error, false, "A setting needs what images of the option imageContract do not understand.", "Use a newer image, or leave the setting out."},
 	CodeSinkPlainHTTP:   {Error, false, "The sink is a collector by plain HTTP, and no mesh encrypts the way there: recorded bodies and the token would travel in clear.", "Use https://, label the pod or its namespace for Istio's injector, or set the option sinkPlainHTTP where the network is trusted."},
-	CodeSidecarConflict: {Error, false, "The Istio Sidecars of the input leave no place for the sidecar's listener.", "Istio uses one Sidecar a pod; the result names those concerned."},
+	CodeSidecarConflict: {Error, false, "The Istio Sidecars of the input leave no place for the sidecar's listener.", "Leave one Sidecar for each pod; the result names those concerned."},
 	CodeServiceShared:   {Error, false, "The Service also selects a workload that serves and has no proxy to send to.", "Inject that workload too, with the same ports, or use the option inbound: sidecar."},
 	CodePolicyShared:    {Error, false, "A policy that has the application's port holds for another workload too, and the sidecars of both have the same port.", "Set sidecar.speedscale.com/proxy-in-port of one of them to another port."},
 	CodeDuplicateKey:    {Error, false, "A mapping has the same key twice, so what the workload says is not certain.", "Remove one of the two."},

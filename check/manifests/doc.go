@@ -17,5 +17,5 @@
 // One thing is a guess, and is said to be one: by its image, its command and the names of
 // its variables a container may run a program that ignores proxy variables.
 //
-// It imports check, fn, transformer and contract.
+// It imports check, fn, transformer, contract and contract/filter.
 package manifests

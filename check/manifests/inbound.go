@@ -41,7 +41,9 @@ var reasons = map[transformer.PortReason]reason{
 			return "is not captured: the annotation names " + portList(captured(w.Capture))
 		}, addPort},
 	transformer.PortOutboundOnly: {check.LeftOut, text("is not captured: proxy-type is forward, which is for outbound calls alone"),
-		text("set " + contract.SidecarPrefix + "proxy-type: dual")},
+		func(w *workload, p transformer.CapturePort) string {
+			return w.leadThere(p, "set "+contract.SidecarPrefix+"proxy-type: dual")
+		}},
 	transformer.PortWatched: {check.LeftOut, text("is not captured: its names say that it serves metrics or health alone"), addPort},
 	transformer.PortNotIntercepted: {check.LeftOut,
 		func(_ *workload, p transformer.CapturePort) string {
@@ -58,7 +60,7 @@ var reasons = map[transformer.PortReason]reason{
 					ports = append(ports, p.Number)
 				}
 			}
-			return "check the Service together with the workload; or of the ports that are called, " + namePorts(ports)
+			return "check the Service together with the workload; or of the ports that are called, " + w.namePorts(ports)
 		}},
 	transformer.PortOldImage: {check.Partly,
 		func(w *workload, _ transformer.CapturePort) string {
@@ -76,11 +78,12 @@ var reasons = map[transformer.PortReason]reason{
 			if len(ports) == 0 {
 				return "add a port to the Service that leads to it"
 			}
-			return namePorts(ports) + ", to which Services lead; or add a port to the Service"
+			return w.namePorts(ports) + ", to which Services lead; or add a port to the Service"
 		}},
 	transformer.PortHeadless: {check.Problem, text("is not captured: with inbound: service the callers of a headless Service dial the pods, past the sidecar"),
 		text("give the Service an address (no clusterIP: None), or set the option inbound to sidecar")},
-	transformer.PortNoService: {check.LeftOut, text("is not captured: no Service in the input leads to it, and to others they do"), addPort},
+	transformer.PortNoService: {check.LeftOut, text("is not captured: no Service in the input leads to it, and to others they do"),
+		text("add a port to the Service that leads to it, if others call it")},
 	transformer.PortSocket: {check.LeftOut, text("is not captured: a Sidecar of the input has Envoy take its calls to a Unix socket"),
 		text("have the application listen on a port, and lead the Sidecar's defaultEndpoint there")},
 	transformer.PortProbed: {check.LeftOut, text("is not captured: probes alone name it, and the kubelet's calls go past the sidecar"),
@@ -93,16 +96,33 @@ var reasons = map[transformer.PortReason]reason{
 func addPort(w *workload, p transformer.CapturePort) string {
 	ports := append(captured(w.Capture), p.Number)
 	slices.Sort(ports)
-	return namePorts(ports)
+	return w.leadThere(p, w.namePorts(ports))
 }
 
-// namePorts is the annotation that names ports.
-func namePorts(ports []int) string {
+// leadThere puts a Service's port before a fix where Services lead to other ports alone: no
+// call arrives at one that an annotation alone names.
+func (w *workload) leadThere(p transformer.CapturePort, fix string) string {
+	if !served(p) && slices.ContainsFunc(w.Ports, served) {
+		return "add a port to the Service that leads to it, and " + fix
+	}
+	return fix
+}
+
+// served tells whether a Service leads to a port.
+func served(p transformer.CapturePort) bool { return len(p.Services) > 0 }
+
+// namePorts is the annotation that names ports. It may not stand beside the one that names a
+// single port.
+func (w *workload) namePorts(ports []int) string {
 	list := make([]string, len(ports))
 	for i, p := range ports {
 		list[i] = strconv.Itoa(p)
 	}
-	return fmt.Sprintf("set %sproxy-ports: %q", contract.OwnPrefix, strings.Join(list, ","))
+	fix := fmt.Sprintf("set %sproxy-ports: %q", contract.OwnPrefix, strings.Join(list, ","))
+	if w.Settings.PortsBy() == "proxy-port" {
+		fix += fmt.Sprintf(" in place of %sproxy-port", contract.SidecarPrefix)
+	}
+	return fix
 }
 
 // opaque are the protocols, as Istio names them, that no decoder of the sidecar reads.
@@ -126,7 +146,12 @@ func (w *workload) inbound() {
 				"container %s is given the pod's address in %s: if it listens there alone, the sidecar does not reach it at localhost", x.Name, x.OnPodIP)
 		}
 	}
-	if w.ReadsTLSIn {
+	switch name := w.Settings.TLSInSecret; {
+	case !w.ReadsTLSIn:
+	case name != "" && !w.CertificateInInput:
+		w.say(check.TLS, check.Unknown, "", fmt.Sprintf("see that the namespace has it: kubectl get secret%s %s", inNamespace(w.Workload.Namespace), name),
+			"inbound TLS of the application is read with the certificate of Secret %s, which is not in the input; without it TLS passes unread", name)
+	default:
 		w.say(check.TLS, check.OK, "", "", "inbound TLS of the application is read with the certificate of %s", w.certificate())
 	}
 }

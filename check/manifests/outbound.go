@@ -7,6 +7,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/check"
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -34,10 +35,29 @@ func (w *workload) outbound() {
 		}
 	}
 	if len(early) > 0 {
-		w.say(check.Outbound, check.LeftOut, "", fmt.Sprintf("if their calls matter, set %sinsert-init-first: \"true\" and name the hosts in %s", contract.SidecarPrefix, captureHosts),
+		w.say(check.Outbound, check.LeftOut, "", w.earlyFix(),
 			"init %s %s %s not led to the sidecar, so %s calls are not captured", noun(len(early), "container"), some(early), verb(len(early), "is", "are"), verb(len(early), "its", "their"))
 	}
 	w.hosts()
+}
+
+// earlyFix says how calls of init containers are captured: by the hosts file alone, and
+// only if they start after the sidecar.
+func (w *workload) earlyFix() string {
+	var needs []string
+	if w.Config.Sidecar == "classic" {
+		needs = append(needs, "set the option sidecar to native")
+	}
+	if !w.Settings.InsertInitFirst {
+		needs = append(needs, fmt.Sprintf("set %sinsert-init-first: \"true\"", contract.SidecarPrefix))
+	}
+	if len(w.Hosts) == 0 {
+		needs = append(needs, "name the hosts in "+captureHosts)
+	}
+	if len(needs) == 0 { // as for one that mounts a hosts file of its own
+		needs = []string{"see what else is said here of the hosts file"}
+	}
+	return "if their calls matter: " + strings.Join(needs, ", and ")
 }
 
 // container says how the calls of one container are captured.
@@ -179,11 +199,17 @@ func (w *workload) filters() {
 		{"capture", s.Capture, "on", "nothing is recorded while capture is %s: traffic passes", "remove %s, or set it to on"},
 		{"capture-include", w.Include, "", "only exchanges are recorded that match %s", "remove %s to record all"},
 		{"capture-exclude", w.Exclude, "", "exchanges are left out that match %s", "take the rule out of %s to record them"},
-		{"capture-sample", s.CaptureSample, "1", "of the traces %s are recorded, each whole or not at all", "remove %s to record all"},
 	} {
 		if f.value != f.unset {
 			w.say(check.Filters, check.LeftOut, "", fmt.Sprintf(f.fix, contract.OwnPrefix+f.name), f.found, f.value)
 		}
+	}
+	if rate, err := filter.Parse(map[string]string{"sample": s.CaptureSample}); err == nil && rate.Sampling() {
+		found := "of the traces " + s.CaptureSample + " are recorded, each whole or not at all"
+		if !rate.Samples(0) {
+			found = "nothing is recorded at a rate of " + s.CaptureSample + ": traffic passes"
+		}
+		w.say(check.Filters, check.LeftOut, "", "remove "+contract.OwnPrefix+"capture-sample to record all", "%s", found)
 	}
 	if name := s.CaptureConfig; name != "" {
 		if w.Filters == nil {

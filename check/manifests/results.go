@@ -107,7 +107,7 @@ var results = map[transformer.Code]about{
 
 	transformer.CodeNoService:       {check.Inbound, check.Unknown, "", ". Render the Service"},
 	transformer.CodeOutboundOnly:    {check.Inbound, check.LeftOut, "", ". If the workload serves a port"},
-	transformer.CodeSidecarConflict: {check.Inbound, check.Problem, "", ""},
+	transformer.CodeSidecarConflict: {check.Inbound, check.Problem, "", "; remove "},
 	transformer.CodeServiceShared:   {check.Inbound, check.Problem, "", ""},
 	transformer.CodePolicyShared:    {check.Inbound, check.Problem, "", ""},
 	transformer.CodePortReserved:    {check.Inbound, check.Problem, "", ""},
@@ -205,7 +205,7 @@ func vague(help string) bool {
 }
 
 // here turns the help of a reason towards what stands beside it.
-var here = strings.NewReplacer("the result names both", "take one of the two out", "the result says what was found and what is allowed", "change it as is said here", "the result says which; ", "",
+var here = strings.NewReplacer("those that the result gives", "those that stand here", "the result names those concerned", "those concerned are named here", "the result names both", "take one of the two out", "the result says what was found and what is allowed", "change it as is said here", "the result says which; ", "",
 	"the result says why", "change it as is said here", "the result names the labels", "change the labels that are named here", "the result names the field", "change the field that is named here",
 	"the result gives the line", "correct that line", "the result lists", "are listed here", "the result names", "is named here", "the result gives", "is given here", "the result advises", "is advised here")
 
