@@ -73,12 +73,21 @@ type answer struct {
 func (a answer) String() string {
 	s := fmt.Sprintf("it answers %d", a.code)
 	if a.to != "" {
-		s += " and redirects to " + oneline.Text(a.to, maxQuoted)
+		s += " and redirects to " + place(a.to)
 	}
 	if a.kind != "" {
 		s += " with " + oneline.Text(a.kind, maxQuoted)
 	}
 	return s
+}
+
+// place is a URL without what may be a secret in it: a user, and a query.
+func place(at string) string {
+	u, err := url.Parse(at)
+	if err != nil || u.Opaque != "" {
+		return "another place"
+	}
+	return oneline.Text((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), maxQuoted)
 }
 
 // errTooLong says that an answer is beyond its bound.
@@ -158,6 +167,10 @@ func observed(m metrics, a answer) observation {
 			o.noStatus = status.Path + " has no JSON of a sidecar: " + oneline.Text(err.Error(), maxQuoted)
 			break
 		}
+		if said.Started.IsZero() || said.Time.IsZero() { // which every sidecar says
+			o.noStatus = status.Path + " has no JSON of a sidecar: it doesn't say when it started"
+			break
+		}
 		o.status = &said
 		said.Notes = said.Notes[max(0, len(said.Notes)-status.MaxNotes):]
 	}
@@ -190,7 +203,7 @@ var strangers = []struct{ prefix, what string }{
 	{"tapedeck_mock_", "the responder of a mock"},
 	{"envoy_", "Envoy"},
 	{"istio_", "Istio's agent"},
-	{"", "another program with metrics"},
+	{"", "another program"},
 }
 
 // sidecars reads the metrics of a sidecar; what answers may be something else.

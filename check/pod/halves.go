@@ -119,7 +119,7 @@ func (s *seen) direction(h half) []finding {
 	case h.connected.all == 0:
 		return []finding{{check.Unknown, found, h.none}}
 	case s.off():
-		return append(broken, finding{check.LeftOut, found + "; capture is off", "turn capture on: see above"})
+		return append(broken, finding{check.LeftOut, found + "; capture is off", turnOn})
 	case !h.listed.ok:
 		return append(broken, finding{check.Unknown, found + "; an older sidecar doesn't say how much of that it recorded", older})
 	case s.recent(h.listed) > 0:
@@ -135,6 +135,17 @@ func (s *seen) direction(h half) []finding {
 func (s *seen) off() bool {
 	on, ok := s.metrics.sum("tapedeck_capture_on")
 	return ok && on == 0
+}
+
+// turnOn is the fix where nothing is recorded because capture is off.
+const turnOn = "turn capture on: see above"
+
+// sendOne is the fix where nothing was recorded yet.
+func (s *seen) sendOne() string {
+	if s.off() {
+		return turnOn
+	}
+	return "send a request, and check again"
 }
 
 // unreachable is about the last connection that could not be connected to its target.

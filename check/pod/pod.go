@@ -257,7 +257,7 @@ func (s *seen) capture() []finding {
 	if s.status != nil && s.status.Draining {
 		add(check.Partly, "the sidecar is draining: it was told to stop", "check a pod that isn't being deleted")
 	}
-	if on, ok := s.metrics.sum("tapedeck_capture_on"); ok && on == 0 {
+	if s.off() {
 		add(check.LeftOut, "capture is off: traffic passes, and nothing is recorded",
 			fmt.Sprintf("set the key capture to on in the ConfigMap that the annotation %[1]scapture-config names, or else the annotation %[1]scapture", contract.OwnPrefix))
 	}

@@ -283,15 +283,15 @@ func TestWhatIsNoSidecar(t *testing.T) {
 	}{
 		{"an application", text("text/html; charset=utf-8", "<html>"), "it answers 200 with text/html, and a sidecar 200 with text/plain: is that its admin port?"},
 		{"an application that has no metrics", http.NotFound, "it answers 404 with text/plain"},
-		{"an application with metrics", text("text/plain", "http_requests_total 3\n"), "found the metrics of another program with metrics, and not a sidecar's"},
+		{"an application with metrics", text("text/plain", "http_requests_total 3\n"), "found the metrics of another program, and not a sidecar's"},
 		{"a collector", text("text/plain", "tapedeck_collector_bytes_total 3\n"), "found the metrics of a collector"},
 		{"Envoy", text("text/plain", "envoy_server_live 1\n"), "found the metrics of Envoy"},
 		{"text", text("text/plain", "hello, world\n\x1b[31m"), "found text that is no metrics"},
 		{"nothing", text("text/plain", ""), "found no metrics"},
 		{"JSON", text("application/json", "{}"), "with application/json"},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
-		}, "it answers 302 and redirects to https://elsewhere.example/"},
+			http.Redirect(w, r, "https://me:secret@elsewhere.example/login?token=secret#secret", http.StatusFound)
+		}, "it answers 302 and redirects to https://elsewhere.example/login with"},
 		{"a failing server", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "it answers 502"},
 		{"a sidecar that is asked by another name", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }, "a sidecar answers requests for localhost, 127.0.0.1 and [::1] alone"},
 		{"one that hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "no answer: EOF"},
@@ -312,7 +312,7 @@ func TestWhatIsNoSidecar(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = pod.Check(t.Context(), at, pod.Options{})
-			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "kubectl port-forward") || strings.Contains(err.Error(), "\x1b") {
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "kubectl port-forward") || strings.Contains(err.Error(), "\x1b") || strings.Contains(err.Error(), "secret") {
 				t.Errorf("found %v, want %q", err, test.want)
 			}
 		})
@@ -335,9 +335,11 @@ func TestNobodyListens(t *testing.T) {
 // What /status says may be wrong where the metrics are right: the check goes on, and takes nothing for good.
 func TestAStatusThatCantBeRead(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
-		"of_/status,_it_answers_500":             func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
-		"/status_has_no_JSON_of_a_sidecar":       func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
-		"of_/status,_it_answers_302_and_redirec": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
+		"of_/status,_it_answers_500":              func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"/status_has_no_JSON_of_a_sidecar":        func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"/status_has_no_JSON_of_a_sidecar:_it_d":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "null") },
+		"/status_has_no_JSON_of_a_sidecar:_it_do": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"error": "no such page"}`) },
+		"of_/status,_it_answers_302_and_redirec":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSidecar(t, "older")

@@ -37,7 +37,7 @@ func (s *seen) sink() (all []finding) {
 	case up == 0:
 		return []finding{{check.Problem, where + " can't be written, and what is captured is lost", "mend the volume that is mounted there; the error is in " + s.logs()}}
 	case written+pending == 0:
-		return []finding{{check.Unknown, "nothing was written to " + where + " yet", "send a request, and check again"}}
+		return []finding{{check.Unknown, "nothing was written to " + where + " yet", s.sendOne()}}
 	}
 	return []finding{{check.OK, fmt.Sprintf("%s takes recordings, and goes with the pod: %s in complete segments, %.0f pending", where, number(written, "exchange"), pending), ""}}
 }
@@ -180,7 +180,7 @@ func (s *seen) losses() (all []finding) {
 		all = append(all, finding{check.Unknown, "the sidecar has no tapedeck_" + missing + ", so there may be losses that nobody counts", older})
 	case len(all) > 0:
 	case s.recent(exchanges) == 0:
-		all = append(all, finding{check.Unknown, "nothing is lost, but nothing was recorded either: " + s.times(exchanges, "exchange"), "send a request, and check again"})
+		all = append(all, finding{check.Unknown, "nothing is lost, but nothing was recorded either: " + s.times(exchanges, "exchange"), s.sendOne()})
 	default:
 		found := "nothing is lost: " + s.times(exchanges, "exchange")
 		if torn := s.count("tapedeck_exchanges_incomplete_total"); s.recent(torn) > 0 {

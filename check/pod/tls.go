@@ -143,7 +143,11 @@ func (s *seen) caEnd() []finding {
 	if s.status != nil {
 		now = s.status.Time
 	}
-	if left := time.Unix(int64(end), 0).Sub(now); left > 0 && left < caNotice {
+	left := time.Unix(int64(end), 0).Sub(now)
+	if left <= 0 && s.status == nil { // or else the state of the CA says so
+		return []finding{{check.Problem, "the CA has expired: outbound TLS passes untouched", s.caFix()}}
+	}
+	if left > 0 && left < caNotice {
 		return []finding{{check.Partly, fmt.Sprintf("the CA expires in %s; from then on outbound TLS passes untouched", span(left)), s.caFix()}}
 	}
 	return nil
