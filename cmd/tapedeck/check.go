@@ -3,8 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
 	"net/url"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -98,6 +102,9 @@ func (f *checkFlags) check(cmd *cobra.Command, args []string) (check.Report, err
 		}
 		return f.pod(cmd, args[i])
 	}
+	if i := slices.IndexFunc(args, isAddress); i >= 0 {
+		return check.Report{}, fmt.Errorf("argument %[1]s: found a host and a port, allowed: the name of a file or directory, or a URL such as http://%[1]s", oneline.Text(args[i], maxShown))
+	}
 	if f.watch != 0 {
 		return check.Report{}, errors.New("flag --for: found no running pod, allowed: with the URL of a sidecar's admin port, such as http://localhost:4100")
 	}
@@ -120,7 +127,21 @@ const maxShown = 200
 
 // isURL tells a pod's URL from the name of a file.
 func isURL(arg string) bool {
-	return strings.HasPrefix(arg, "http://") || strings.HasPrefix(arg, "https://")
+	scheme, _, ok := strings.Cut(arg, "://")
+	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
+}
+
+// isAddress tells whether an argument is no file, but what comes behind http:// in a URL.
+func isAddress(arg string) bool {
+	host, port, err := net.SplitHostPort(arg)
+	if err != nil || host == "" {
+		return false
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return false
+	}
+	_, err = os.Lstat(arg)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // pod checks a running pod.
