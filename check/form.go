@@ -58,6 +58,8 @@ func FormNamed(name string) (Form, error) {
 const (
 	maxText = 4 << 10 // bytes of a text that a line shows: names and annotations may have any size
 	maxArea = 16      // columns for the area
+
+	maxSubject = 200 // bytes of a subject beside others
 )
 
 // looks are the sign and the colour of a state.
@@ -96,8 +98,42 @@ func writeText(to io.Writer, r Report, o Options) error {
 		}
 		fmt.Fprintln(w)
 	}
+	for _, line := range r.worst() {
+		fmt.Fprintln(w, line)
+	}
 	fmt.Fprintln(w, r.Summary())
 	return w.Flush()
+}
+
+const (
+	maxOverseen = 20 // subjects of a report that somebody oversees
+	maxNamed    = 20 // subjects that a line names
+)
+
+// worst names the subjects with something to change, a line for each state, where a report has
+// more subjects than somebody oversees.
+func (r Report) worst() (lines []string) {
+	groups := r.groups()
+	if len(groups) <= maxOverseen {
+		return nil
+	}
+	for _, state := range []State{Problem, Partly} {
+		var subjects []string
+		for _, g := range groups {
+			if (Report{Findings: g.findings}).Worst() == state {
+				subjects = append(subjects, oneline.Text(g.subject, maxSubject))
+			}
+		}
+		if len(subjects) == 0 {
+			continue
+		}
+		more := ""
+		if n := len(subjects) - maxNamed; n > 0 {
+			subjects, more = subjects[:maxNamed], fmt.Sprintf(" and %d more", n)
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s%s", state, strings.Join(subjects, ", "), more))
+	}
+	return lines
 }
 
 // Summary counts the findings by state, the worst first.

@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -181,5 +182,40 @@ func TestJSON(t *testing.T) {
 func TestFormNamed(t *testing.T) {
 	if _, err := check.FormNamed("xml"); err == nil || err.Error() != `form of a check: found "xml", allowed: text, json` {
 		t.Errorf("found %v", err)
+	}
+}
+
+// A report of many workloads ends with the names of those with something to change.
+func TestManySubjects(t *testing.T) {
+	var r check.Report
+	for i := range 100 {
+		state := check.OK
+		switch {
+		case i%3 == 0:
+			state = check.Problem
+		case i == 1:
+			state = check.Partly
+		}
+		r.Add(check.Finding{Subject: fmt.Sprintf("Pod p%d\x1b", i), Area: check.Inbound, State: check.OK, Found: "it is captured"},
+			check.Finding{Subject: fmt.Sprintf("Pod p%d\x1b", i), Area: check.Outbound, State: state, Found: "it is as it is"})
+	}
+	form, err := check.FormNamed("text")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := form.Write(&out, r, check.Options{Brief: true}); err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Split(strings.TrimSpace(out.String()), "\n")
+	got := strings.ReplaceAll(strings.Join(all[len(all)-3:], "\n"), "\ufffd", "")
+	want := `problem: Pod p0, Pod p3, Pod p6, Pod p9, Pod p12, Pod p15, Pod p18, Pod p21, Pod p24, Pod p27, Pod p30, Pod p33, Pod p36, Pod p39, Pod p42, Pod p45, Pod p48, Pod p51, Pod p54, Pod p57 and 14 more
+partly: Pod p1
+100 subjects: 34 problem, 1 partly, 165 ok`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if strings.Contains(out.String(), "\x1b") {
+		t.Error("found a control character")
 	}
 }

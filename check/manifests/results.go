@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -209,9 +210,15 @@ var here = strings.NewReplacer("those that the result gives", "those that stand 
 	"the result says why", "change it as is said here", "the result names the labels", "change the labels that are named here", "the result names the field", "change the field that is named here",
 	"the result gives the line", "correct that line", "the result lists", "are listed here", "the result names", "is named here", "the result gives", "is given here", "the result advises", "is advised here")
 
+// names are written large wherever they stand.
+var names = []string{"Envoy", "Helm", "Istio", "Java", "Knative", "Kubernetes", "Linkerd", "Tapedeck"}
+
 // clause makes a sentence one that stands behind a colon or an arrow.
 func clause(sentence string) string {
 	sentence = strings.TrimSuffix(sentence, ".")
+	if word, _, _ := strings.Cut(sentence, " "); slices.Contains(names, strings.TrimSuffix(word, "'s")) {
+		return sentence
+	}
 	first, rest := utf8.DecodeRuneInString(sentence)
 	if next, _ := utf8.DecodeRuneInString(sentence[rest:]); unicode.IsUpper(first) && !unicode.IsUpper(next) {
 		return string(unicode.ToLower(first)) + sentence[rest:]

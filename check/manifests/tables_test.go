@@ -25,12 +25,16 @@ func TestEveryReasonHasARow(t *testing.T) {
 // No finding sends a reader to a result, of which a check shows none; and what stands in its
 // place is a sentence still.
 func TestNoFixNamesResults(t *testing.T) {
-	sends := regexp.MustCompile(`(?i)the result (says|names|gives|lists|advises)|(^|[;.,] )(is|are) (named|given|listed|advised) here|those that is|^(istio|envoy|kubernetes|java|linkerd)\b`)
+	sends := regexp.MustCompile(`(?i)the result (says|names|gives|lists|advises)|(^|[;.,] )(is|are) (named|given|listed|advised) here|those that is`)
+	small := regexp.MustCompile(`(^|: )(` + strings.ToLower(strings.Join(names, "|")) + `)('s)? `)
 	for code := range transformer.Reasons() {
 		r := transformer.NewResult(code, transformer.File{}, "found it")
 		for _, f := range findings("Deployment a", r) {
 			if sends.MatchString(f.Fix) {
 				t.Errorf("%s: %s", code, f.Fix)
+			}
+			if small.MatchString(f.Found) || small.MatchString(f.Fix) {
+				t.Errorf("%s: found a name that begins small: %s → %s", code, f.Found, f.Fix)
 			}
 		}
 	}
