@@ -5,7 +5,7 @@
 //	                                                                     │ asks
 //	browser ◀── layout.html ◀── template of the page ◀── its data ◀──────┤
 //	                                                                     ▼
-//	                        view/index (rows), view/show (one exchange), view/trace (waterfalls)
+//	                        view/index (rows), recording/show (one exchange), view/trace (waterfalls)
 //
 // It promises:
 //

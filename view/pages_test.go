@@ -174,15 +174,15 @@ func TestTableShowsWhatAFilterSelects(t *testing.T) {
 func TestWrongFilterIsNamedAtItsField(t *testing.T) {
 	address := shop(t, 1)
 	for query, want := range map[string]string{
-		"direction=up":                   "want IN, OUT",
-		"status=600x":                    "want a code as 404, a class as 5xx, or none for no answer",
-		"status=99":                      "want a code as 404",
-		"from=yesterday":                 `time "yesterday": want one such as`,
-		"slower=fast":                    "want a time as 250ms",
-		"slower=-1s":                     "want a time as 250ms",
-		"problems=2":                     "want 1, or nothing",
-		"from=2027&to=2026-01-01":        `time "2027"`,
-		"from=2026-02-01&to=2026-01-01":  "the end must be after the start",
+		"direction=up":                    "want IN, OUT",
+		"status=600x":                     "want a code as 404, a class as 5xx, or none for no answer",
+		"status=99":                       "want a code as 404",
+		"from=yesterday":                  `time "yesterday": want one such as`,
+		"slower=fast":                     "want a time as 250ms",
+		"slower=-1s":                      "want a time as 250ms",
+		"problems=2":                      "want 1, or nothing",
+		"from=2027&to=2026-01-01":         `time "2027"`,
+		"from=2026-02-01&to=2026-01-01":   "the end must be after the start",
 		"q=" + strings.Repeat("x", 10000): "longer than 9 KiB",
 	} {
 		res, body := fetch(t, address, "/1/?"+query)

@@ -43,7 +43,7 @@ func newViewCommand() *cobra.Command {
 exchange in full, waterfalls, who calls whom, and two recordings side by side.
 
 PLACE is a directory, the URL of a bucket or of a collector's read port, PLACE/snapshots/ID, or a file, also of another
-tool. REPORT is the JSON of a replay's report, RECEIPT that of a mock's receipt. What a file is shows in its content.
+tool. REPORT is the JSON of a replay's report, RECEIPT that of a mock's receipt. The content of a file tells which it is.
 
 The first time, a recording is put into an index in the user's cache directory, which only the user can read; the page
 shows how far that is. Flags narrow down what is indexed, where a place has more than is wanted.

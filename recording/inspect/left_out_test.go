@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// Who looks at a recording learns how much of the traffic isn't in it: of each
+// The notes say how much of the traffic isn't in a recording: of each
 // process, what its last segment says, and of all together the sum.
 func TestWhatWasLeftOutIsNoted(t *testing.T) {
 	dir := t.TempDir()

@@ -84,9 +84,9 @@ type Opener func(ctx context.Context, name string) (read.Store, error)
 // Path is the [Opener] of paths in the file system.
 func Path(_ context.Context, name string) (read.Store, error) { return read.Path(name) }
 
-// Run writes the exchanges in places to w, in the order of their start. What can't be read
-// is named in notes, a line for each kind that starts with prefix; the rest is shown, and
-// the error is ErrUnreadable. What is missing is noted, and no error.
+// Run writes the exchanges in places to w, in the order of their start. The notes name
+// input that can't be read, a line for each kind that starts with prefix; the rest is shown, and the
+// error is [ErrUnreadable]. A gap in a recording is noted, and no error.
 func Run(ctx context.Context, w, notes io.Writer, prefix string, places []string, open Opener, o Options) error {
 	query, err := o.query()
 	if err != nil {

@@ -120,8 +120,13 @@ func mediaOf(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
+// bodyCost is how many bytes of text a body counts for beside its text, so that a thousand empty ones
+// within another one are bounded, too.
+const bodyCost = 100
+
 // body recognises a body and makes it readable.
 func (b *builder) body(c content) *Body {
+	b.left -= bodyCost
 	body := &Body{Type: clean.Text(short(c.mediaType)), Unknown: c.more}
 	body.Size, body.Stored, body.Decoded = int64(len(c.bytes)), int64(len(c.bytes)), int64(len(c.bytes))
 	limit := b.o.MaxBody

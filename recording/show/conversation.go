@@ -31,7 +31,7 @@ func converse(e *recording.Exchange, c *recording.Conversation, o Options) *Conv
 	return x
 }
 
-// join joins a WebSocket's frames. Where that can't be done, it leaves them.
+// join joins a WebSocket's frames. It leaves them where they can't be joined.
 func (c *Conversation) join() {
 	var all []recording.Message
 	left, pings, closes := c.o.MaxJoined, 0, 0
@@ -64,6 +64,9 @@ func (c *Conversation) join() {
 	}
 }
 
+// maxEvents is how many events of a stream are listed: an event has three bytes at least.
+const maxEvents = 1 << 20
+
 // stream makes a conversation of an answer that is a stream of events; nil: it is none. It takes the
 // text from the body.
 func stream(e *recording.Exchange, body *Body, o Options) *Conversation {
@@ -84,6 +87,10 @@ func stream(e *recording.Exchange, body *Body, o Options) *Conversation {
 	c.cut = c.cut || err != nil
 	c.ClientBytes, c.ServerBytes = e.Sizes()
 	eachEvent(plain, func(from, to int) bool {
+		if len(c.events) == maxEvents {
+			c.Notes = append(c.Notes, fmt.Sprintf("events behind the first %d are left out", maxEvents))
+			return false
+		}
 		s := span{from, to, -1}
 		if when != nil {
 			s.at = when(to - 1)

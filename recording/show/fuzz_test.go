@@ -162,7 +162,7 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
-// Whatever a body or a message is, what is shown of it is visible and bounded.
+// The text of any body and of any message is visible and bounded.
 func FuzzShown(f *testing.F) {
 	types := []string{
 		"", "application/json", "application/x-ndjson", "application/xml", "text/html", "application/x-www-form-urlencoded", "multipart/form-data; boundary=-xX",

@@ -22,6 +22,11 @@ func (b *builder) graphQL(c content, body *Body) error {
 		})
 	}
 	return recording.EachMember(c.bytes, recording.MaxMembers, func(name string, value []byte) error {
+		if b.left <= 0 {
+			body.MoreParts++
+			body.More += int64(len(value))
+			return nil
+		}
 		part := Part{Title: clean.Text(short(name))}
 		var document string
 		if name == "query" && json.Unmarshal(value, &document) == nil {

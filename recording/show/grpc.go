@@ -12,7 +12,7 @@ import (
 )
 
 // framed are the media types of bodies that are messages of gRPC, each behind a byte of flags and
-// its length. What follows in the type, as +json, is what the messages are.
+// its length. The end of the type says what the messages are, as +json does.
 var framed = []struct {
 	media string
 	text  bool // in base64
@@ -84,14 +84,15 @@ func (b *builder) grpc(c content, body *Body) error {
 			continue
 		}
 		part := Part{Title: fmt.Sprintf("message %d", n)}
-		if kind.last != 0 && flags&kind.last != 0 {
+		last := flags&kind.last != 0
+		if last {
 			part.Title = "end of the stream"
 			inner.mediaType = ""
 		}
 		if flags&1 != 0 {
 			b.undo(&inner, coding.Split(c.messageCoding))
 		}
-		if part.Title == "end of the stream" && kind.last == 0x80 {
+		if last && kind.last == 0x80 {
 			part.Fields = b.trailers(inner.bytes)
 		} else {
 			part.Body = b.body(inner)

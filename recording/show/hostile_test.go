@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -100,6 +101,25 @@ var hostile = map[string]func(n int) *recording.Exchange{
 		}
 		return e
 	},
+	"tags": func(n int) *recording.Exchange {
+		e := answer(nil)
+		for i := range recording.MaxTags {
+			e.Tags.Set(fmt.Sprint("a", i), strings.Repeat("b", n/recording.MaxTags*20))
+		}
+		return e
+	},
+	"places that were redacted": func(n int) *recording.Exchange {
+		e := answer(nil)
+		e.Tags.Set(recording.TagRedacted, strings.Repeat("res.header.a,", n/13)+"res.header.b")
+		for range 1000 {
+			e.HTTP.Res.Headers = append(e.HTTP.Res.Headers, header("C", ""))
+		}
+		return e
+	},
+	"members of GraphQL": func(n int) *recording.Exchange {
+		one := `{"query":"{a}"` + strings.Repeat(`,"a":1`, 900) + `}`
+		return answer([]byte("["+strings.Repeat(one+",", n/len(one))+one+"]"), header("Content-Type", "application/json"))
+	},
 	"a query": func(n int) *recording.Exchange {
 		e := answer(nil)
 		e.HTTP.Req = recording.HTTPRequest{Method: "GET", URI: "/?" + strings.Repeat("%00&", n/4)}
@@ -155,8 +175,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// What is shown is bounded, and its cost grows with what there is and no faster, whatever is
-// recorded.
+// The text is bounded, and its cost grows with the exchange and no faster, whatever is recorded.
 func TestHostileExchanges(t *testing.T) {
 	const small, times = 64 << 10, 16
 	for name, make := range hostile {
@@ -185,6 +204,15 @@ func TestHostileExchanges(t *testing.T) {
 				t.Errorf("%d bytes of text, want %d at most", text, most)
 			}
 		})
+	}
+}
+
+// A stream of very many events is listed up to a bound, and says so.
+func TestEventsAreBounded(t *testing.T) {
+	const most = 1 << 20
+	talk := show.New(answer([]byte(strings.Repeat("data\n\n", most+1)), header("Content-Type", "text/event-stream")), show.Options{}).Conversation
+	if talk.Total != most || !slices.Contains(talk.Notes, "events behind the first 1048576 are left out") {
+		t.Errorf("%d events, %q", talk.Total, talk.Notes)
 	}
 }
 

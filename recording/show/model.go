@@ -149,7 +149,7 @@ type Part struct {
 type Conversation struct {
 	// Kind is a protocol, [recording.GRPC], [recording.WebSocket] or [recording.TCP], or `events`.
 	Kind string
-	// What names one of Total: `message`, `frame` where a WebSocket's frames could not be joined,
+	// What is the word for one of Total: `message`, `frame` where a WebSocket's frames could not be joined,
 	// `piece` of a stream, or `event`.
 	What  string
 	Total int

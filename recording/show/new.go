@@ -18,13 +18,13 @@ func New(e *recording.Exchange, o Options) *Exchange {
 	o = o.withDefaults()
 	x := &Exchange{
 		Title: clean.Text(title(e)), UUID: e.UUID, Facts: facts(e), Notes: notes(e), Timings: timings(e), Tags: tags(e),
-		Direction: clean.Text(e.Direction), Protocol: clean.Text(e.L7Protocol), Address: clean.Text(e.NetworkAddress), Parent: e.Parent(), Trace: trace(e), Network: network(e),
+		Direction: clean.Text(short(e.Direction)), Protocol: clean.Text(short(e.L7Protocol)), Address: clean.Text(long(e.NetworkAddress)), Parent: e.Parent(), Trace: trace(e), Network: network(e),
 	}
-	x.Parent.By = clean.Text(x.Parent.By)
+	x.Parent.By = clean.Text(long(x.Parent.By))
 	x.FirstPart, _ = e.ConversationID()
 	x.Tunnel, _ = e.Tunnel()
 	who, by := e.Peer()
-	x.Peer, x.PeerBy = clean.Text(who), clean.Text(by)
+	x.Peer, x.PeerBy = clean.Text(long(who)), clean.Text(long(by))
 	if h := e.HTTP; h != nil {
 		secret := redactedPlaces(e)
 		target, more := h.Req.URI, ""
@@ -79,12 +79,16 @@ func title(e *recording.Exchange) string {
 }
 
 // short keeps a title in a line.
-func short(s string) string {
-	const most = 300
-	if len(s) <= most {
+func short(s string) string { return atMost(s, 300) }
+
+// long keeps a text in a paragraph.
+func long(s string) string { return atMost(s, 1<<10) }
+
+func atMost(s string, bytes int) string {
+	if len(s) <= bytes {
 		return s
 	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
+	return cutText(s, bytes) + "…"
 }
 
 // known is a name of the recording's, "" if it is unknown.
@@ -98,7 +102,7 @@ func known(name string) string {
 func facts(e *recording.Exchange) (all []Fact) {
 	add := func(name, value string) {
 		if value = known(value); value != "" {
-			all = append(all, Fact{name, clean.Text(value)})
+			all = append(all, Fact{name, clean.Text(long(value))})
 		}
 	}
 	add("start", e.TS.UTC().Format("2006-01-02T15:04:05.000000000Z"))
@@ -115,7 +119,7 @@ func facts(e *recording.Exchange) (all []Fact) {
 	return all
 }
 
-// Words are what a reason of [recording.Exchange.Incomplete] means.
+// incompleteWords say what a reason of [recording.Exchange.Incomplete] means.
 var incompleteWords = map[string]string{
 	recording.NoAnswer:     "no answer: the connection ended without one",
 	recording.CutOff:       "cut: the connection ended within the request or the answer, or capture was turned off",
@@ -128,7 +132,7 @@ var incompleteWords = map[string]string{
 }
 
 func notes(e *recording.Exchange) (all []string) {
-	add := func(text string) { all = append(all, clean.Text(text)) }
+	add := func(text string) { all = append(all, clean.Text(long(text))) }
 	if why := e.Incomplete(); why != "" {
 		add("incomplete: " + cmp.Or(incompleteWords[why], why))
 	}
@@ -162,7 +166,7 @@ func tags(e *recording.Exchange) []Tag {
 	}
 	all := make([]Tag, 0, len(e.Tags))
 	for _, t := range e.Tags {
-		all = append(all, Tag{clean.Text(t.Name), clean.Text(t.Value), docs[t.Name]})
+		all = append(all, Tag{clean.Text(short(t.Name)), clean.Text(long(t.Value)), docs[t.Name]})
 	}
 	return all
 }
@@ -188,7 +192,7 @@ func network(e *recording.Exchange) (all []Fact) {
 	}
 	add := func(name, value string) {
 		if value != "" {
-			all = append(all, Fact{name, clean.Text(value)})
+			all = append(all, Fact{name, clean.Text(long(value))})
 		}
 	}
 	at := func(t time.Time) string {

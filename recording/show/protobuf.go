@@ -13,10 +13,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
-// protobuf shows a message by its wire format: fields by number. What has no type on the wire is
-// shown as it can be read.
+// protobuf shows a message by its wire format: fields by number, and each value in the forms that it
+// can have, as the wire has no types.
 func (b *builder) protobuf(c content, body *Body) error {
-	v := fields{limit: b.left, open: 0}
+	v := fields{limit: b.left}
 	if err := canon.Protobuf.Walk(c.bytes, canon.Params{}, &v); err != nil {
 		return err
 	}
@@ -37,8 +37,7 @@ const wireNote = "protobuf is read by its wire format, which has no names; text,
 type fields struct {
 	b     strings.Builder
 	limit int
-	left  int // fields that are not written
-	open  int
+	left  int // lines that are not written
 	names []string
 	empty bool // the message that was entered has no field yet
 }
@@ -77,7 +76,11 @@ func (f *fields) Leave() {
 
 // Leaf writes a value. A field that has one is left without a closing brace.
 func (f *fields) Leaf(k canon.Kind, value []byte) {
-	if len(f.names) == 0 { // a message without fields
+	switch {
+	case len(f.names) == 0: // a message without fields
+		return
+	case f.b.Len() >= f.limit: // no need to make the text
+		f.left++
 		return
 	}
 	f.line("%s: %s", f.number(), f.value(k, value))
@@ -89,7 +92,7 @@ const maxBytes = 64
 func (f *fields) value(k canon.Kind, value []byte) string {
 	switch name := f.names[len(f.names)-1]; {
 	case k == canon.Text:
-		return string(quoteText(value))
+		return quoteText(value)
 	case k == canon.Time:
 		seconds, nanos, _ := strings.Cut(string(value), ".")
 		s, _ := strconv.ParseInt(seconds, 10, 64)
@@ -114,7 +117,8 @@ func (f *fields) value(k canon.Kind, value []byte) string {
 	return hex.EncodeToString(value) + fmt.Sprintf(" (%d bytes)", len(value))
 }
 
+// quoted escapes the characters of a text that would end it, or its line.
+var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+
 // quoteText is a text in quotes, in one line.
-func quoteText(value []byte) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(string(value)) + `"`
-}
+func quoteText(value []byte) string { return `"` + quoted.Replace(string(value)) + `"` }

@@ -30,8 +30,8 @@ const (
 	xmlRaw           // CDATA
 )
 
-// indentXML writes an XML document with elements that hold nothing but elements indented. What has
-// text in it stays as it is, and so does what is in xml:space="preserve". It returns how much of
+// indentXML writes an XML document with elements that hold nothing but elements indented. An element
+// with text in it stays as it is, and so does one with xml:space="preserve". It returns how much of
 // src it wrote. It fails as [clean.IndentJSON] does.
 func indentXML(src []byte, limit int) (text []byte, used int, err error) {
 	tokens, err := scanXML(src)
@@ -147,7 +147,7 @@ func scanXML(src []byte) ([]xmlToken, error) {
 // preserves tells of a tag whether white space counts in its element.
 func preserves(tag []byte) bool { return bytes.Contains(tag, []byte("xml:space")) }
 
-// asides are what is no element, with how it begins and ends.
+// asides are tokens other than tags and text, with how they begin and end.
 var asides = []struct {
 	kind       xmlKind
 	begin, end string

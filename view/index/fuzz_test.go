@@ -31,7 +31,7 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// What is not a cursor of this table is an error, and a cursor comes back as it was made.
+// A cursor comes back as it was made, and any other text is an error.
 func FuzzCursor(f *testing.F) {
 	f.Add(makeCursor(pageAfter, 7, 42), 100)
 	f.Add("", 0)

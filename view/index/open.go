@@ -144,7 +144,7 @@ func (x *Index) dir() (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the directory of indexes: %w: name another one, or keep nothing", err)
 	}
-	// What is in there says what recordings do. Others may not even list it.
+	// The names and the content tell what was recorded, so others may not even list them.
 	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o077 != 0 {
 		if err := os.Chmod(dir, 0o700); err != nil {
 			return "", fmt.Errorf("keep others out of the directory of indexes: %w: name another one, or keep nothing", err)

@@ -50,8 +50,8 @@ type Span struct {
 	// Link says how the parent is known, and Depth how many spans are above this one.
 	Link  Link
 	Depth int
-	// Start is the time from the beginning of the trace. Where a caller's and a callee's clock
-	// disagree, the callee's times are moved into the caller's, and Skew says by how much.
+	// Start is the time from the beginning of the trace. Skew is by how much the callee's times
+	// were moved to lie within the caller's, as two clocks disagree; 0 if they did.
 	Start, Skew time.Duration
 	// CalleeStart is Start for the callee's record.
 	CalleeStart time.Duration
@@ -89,10 +89,12 @@ const slack = 2 * time.Second
 func Build(rows []index.Row) *Trace {
 	all := slices.Clone(rows)
 	slices.SortFunc(all, func(a, b index.Row) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
-	b := builder{inbound: map[recording.UUID]*Span{}, served: map[pod][]*Span{}}
+	b := builder{calls: map[request][]*Span{}, inbound: map[recording.UUID]*Span{}, served: map[pod][]*Span{}}
 	for i := range all {
 		if r := &all[i]; r.Direction == recording.Out {
-			b.spans = append(b.spans, &Span{Caller: r})
+			s := &Span{Caller: r}
+			b.spans = append(b.spans, s)
+			b.calls[requestOf(r)] = append(b.calls[requestOf(r)], s)
 		}
 	}
 	for i := range all {
@@ -109,8 +111,14 @@ type pod struct{ cluster, namespace, name string }
 
 func podOf(r *index.Row) pod { return pod{r.Cluster, r.Namespace, cmp.Or(r.Pod, r.Workload)} }
 
+// request is how both sides of a call name it: the method, and the path with the query.
+type request struct{ method, target string }
+
+func requestOf(r *index.Row) request { return request{r.Method, target(r.Path)} }
+
 type builder struct {
 	spans   []*Span
+	calls   map[request][]*Span      // that have a caller and no callee yet
 	inbound map[recording.UUID]*Span // by the callee's UUID
 	served  map[pod][]*Span          // that have a callee, by its pod, in the order of start
 }
@@ -118,20 +126,24 @@ type builder struct {
 // callee enters an inbound record: into the span of the caller, if there is one that it
 // belongs to, else into a span of its own.
 func (b *builder) callee(r *index.Row) {
-	var best *Span
+	calls := b.calls[requestOf(r)]
+	at := -1
 	var distance time.Duration
-	for _, s := range b.spans {
-		if s.Caller == nil || s.Callee != nil || !sameCall(s.Caller, r) {
+	for i, s := range calls {
+		if !sameCall(s.Caller, r) {
 			continue
 		}
 		// The callee's time is in the middle of the caller's when the network takes
 		// as long both ways.
-		d := (middle(s.Caller).Sub(middle(r))).Abs()
-		if best == nil || d < distance {
-			best, distance = s, d
+		if d := middle(s.Caller).Sub(middle(r)).Abs(); at < 0 || d < distance {
+			at, distance = i, d
 		}
 	}
-	if best == nil {
+	var best *Span
+	if at >= 0 {
+		best = calls[at]
+		b.calls[requestOf(r)] = slices.Delete(calls, at, at+1)
+	} else {
 		best = &Span{}
 		b.spans = append(b.spans, best)
 	}
@@ -144,9 +156,9 @@ func (b *builder) callee(r *index.Row) {
 
 func middle(r *index.Row) time.Time { return r.Start.Add(r.Duration / 2) }
 
-// sameCall tells whether two records may be of one call, as its two sides saw it.
+// sameCall tells whether two records of one request may be of one call, as its two sides saw it.
 func sameCall(out, in *index.Row) bool {
-	if out.Method != in.Method || target(out.Path) != target(in.Path) || out.UUID == in.UUID || podOf(out) == podOf(in) && out.Pod != "" {
+	if out.UUID == in.UUID || podOf(out) == podOf(in) && out.Pod != "" {
 		return false
 	}
 	if out.Trace != "" && in.Trace != "" && !related(out.Trace, in.Trace) {
