@@ -387,7 +387,7 @@ func TestProgressShowsUntilARecordingIsRead(t *testing.T) {
 	real := recorded(t, "shop", viewtest.Shop(3))
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	address := serve(t, view.Item{Name: "shop", Open: func(ctx context.Context, progress func(index.Progress)) (view.Index, error) {
-		progress(index.Progress{Phase: "reading", Done: 3, All: 12, Exchanges: 12345})
+		progress(index.Progress{Phase: "reading", Done: 3, All: 12, Unit: "segments", Exchanges: 12345})
 		close(reached)
 		<-goOn
 		return real.Open(ctx, progress)

@@ -107,7 +107,7 @@ func (v *viewer) recording(name string) view.Item {
 		x, err := index.Open(ctx, index.Options{Foreign: convert.Files{}, Forget: v.forget, Progress: func(p index.Progress) {
 			last = p
 			progress(p)
-			v.progress.show("tapedeck: %s: %s, %d of %d segments, %d exchanges", name, p.Phase, p.Done, p.All, p.Exchanges)
+			v.progress.show("tapedeck: %s: %s", name, p)
 		}}, v.query, index.Source{Name: name, Store: s})
 		v.progress.clear()
 		if err != nil {

@@ -47,7 +47,13 @@ type Options struct {
 	Foreign Foreign
 	// Progress, unless it is nil, is called after each segment.
 	Progress func(done, all int)
+	// Taken, unless it is nil, is called now and then while Sorted reads the segments, before
+	// the first record comes: with how many exchanges it has taken, and in the end with all.
+	Taken func(exchanges int)
 }
+
+// takenEvery is after how many exchanges Taken is called.
+const takenEvery = 1 << 12
 
 // Defaults of [Options].
 const (

@@ -35,6 +35,7 @@ func (r *Reader) sorted(out *joiner) error {
 			}
 		}
 	}
+	r.taken(true)
 	var decoder recording.Decoder
 	return s.merge(r.ctx, func(it *item) error { return r.hand(out, &decoder, it) })
 }
@@ -47,6 +48,7 @@ func (r *Reader) take(s *Sorter, src *source, index int32, light *recording.Exch
 			err = r.ctx.Err()
 		}
 		if err == nil {
+			r.taken(false)
 			err = s.add(item{key: r.key(light), segment: index, offset: src.offset(), losses: strings.Join(src.losses, "\n")}, src.exchange())
 		}
 		if err != nil {
@@ -55,6 +57,13 @@ func (r *Reader) take(s *Sorter, src *source, index int32, light *recording.Exch
 		}
 	}
 	return nil
+}
+
+// taken tells how many exchanges are sorted, now and then.
+func (r *Reader) taken(last bool) {
+	if r.opts.Taken != nil && (last || r.order%takenEvery == 1) {
+		r.opts.Taken(int(r.order))
+	}
 }
 
 // hand hands an item on as a record.

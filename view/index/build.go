@@ -73,7 +73,7 @@ type batch struct {
 }
 
 // build writes an index of what a reader reads.
-func build(ctx context.Context, w *writer, in *read.Reader, state, dir string, progress func(Progress), seen func() (done, all int)) error {
+func build(ctx context.Context, w *writer, in *read.Reader, state, dir string, progress func(Progress), taken func() int) error {
 	b := &builder{ctx: ctx, w: w, groups: map[[4]uint32]uint32{}, keys: [][4]uint32{{}}}
 	defer b.coding.Close()
 	var err error
@@ -142,8 +142,7 @@ func build(ctx context.Context, w *writer, in *read.Reader, state, dir string, p
 				return err
 			}
 			if b.rows%progressRows == 0 {
-				done, all := seen()
-				progress(Progress{Phase: "reading", Done: done, All: all, Exchanges: int64(b.rows)})
+				progress(Progress{Phase: "indexing", Done: b.rows, All: taken(), Unit: exchanges, Exchanges: int64(b.rows)})
 			}
 			if len(t.text) >= batchBytes {
 				if err := send(); err != nil {

@@ -236,6 +236,31 @@ func TestAnIndexThatWasNotFinishedIsNotThere(t *testing.T) {
 	}
 }
 
+// TestProgressGoesOnWithinAFile has one file, of which nothing can come before all is sorted.
+func TestProgressGoesOnWithinAFile(t *testing.T) {
+	var all []*recording.Exchange
+	for i := range 10_000 {
+		all = append(all, exchange(i+1, "GET", "/a", 200))
+	}
+	var said []string
+	x, err := index.Open(t.Context(), index.Options{Dir: t.TempDir(), Progress: func(p index.Progress) {
+		if text := p.String(); len(said) == 0 || said[len(said)-1] != text {
+			said = append(said, text)
+		}
+	}}, read.Query{}, place(t, all...))
+	check(t, err)
+	check(t, x.Close())
+	text := strings.Join(said, "\n")
+	for _, want := range []string{
+		"reading, 4097 exchanges", "reading, 1 of 1 segments, 10000 exchanges",
+		"indexing, 4096 of 10000 exchanges", "indexing, 8192 of 10000 exchanges", "sorting, 100%, 10000 exchanges",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
+	}
+}
+
 func TestWhatNobodyNeedsIsRemoved(t *testing.T) {
 	dir := t.TempDir()
 	now := time.Now()

@@ -2,6 +2,7 @@ package index
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -150,10 +151,34 @@ type Page struct {
 type Progress struct {
 	// Phase says what is done now, for people, such as `reading`.
 	Phase string
-	// Done and All count segments. Exchanges counts what was indexed.
+	// Done and All count the Unit, such as `segments`; it is "" if that tells people nothing.
+	// All is 0 if nobody knows.
 	Done, All int
+	Unit      string
+	// Exchanges counts what was read.
 	Exchanges int64
 }
+
+// String says it in a line, as `reading, 3 of 12 segments, 12345 exchanges`.
+func (p Progress) String() string {
+	text := p.Phase
+	switch {
+	case p.Unit != "" && p.All > 0:
+		text += fmt.Sprintf(", %d of %d %s", p.Done, p.All, p.Unit)
+	case p.All > 0:
+		text += fmt.Sprintf(", %d%%", 100*min(p.Done, p.All)/p.All)
+	}
+	if p.Unit != exchanges {
+		text += fmt.Sprintf(", %d exchanges", p.Exchanges)
+	}
+	return text
+}
+
+// Units of [Progress].
+const (
+	segments  = "segments"
+	exchanges = "exchanges"
+)
 
 // Figures sum up exchanges.
 type Figures struct {

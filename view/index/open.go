@@ -78,14 +78,17 @@ func Open(ctx context.Context, o Options, q read.Query, sources ...Source) (*Ind
 }
 
 func (x *Index) open(ctx context.Context, sources []Source) error {
-	var mu sync.Mutex
-	done, all := 0, 0
-	in, err := read.Open(ctx, x.query, read.Options{Order: read.Sorted, Recycle: true, MaxHeld: maxHeld, Foreign: x.options.Foreign, Progress: func(d, a int) {
-		mu.Lock()
-		defer mu.Unlock()
-		if done, all = d, a; x.options.Progress != nil {
-			x.options.Progress(Progress{Phase: "reading", Done: d, All: a})
-		}
+	progress := x.options.Progress
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	taken := Progress{Phase: "reading", Unit: segments}
+	in, err := read.Open(ctx, x.query, read.Options{Order: read.Sorted, Recycle: true, MaxHeld: maxHeld, Foreign: x.options.Foreign, Progress: func(done, all int) {
+		taken.Done, taken.All = done, all
+		progress(taken)
+	}, Taken: func(n int) {
+		taken.Exchanges = int64(n)
+		progress(taken)
 	}}, x.stores...)
 	if err != nil {
 		return err
@@ -107,15 +110,7 @@ func (x *Index) open(ctx context.Context, sources []Source) error {
 			return ctx.Err()
 		}
 	}
-	progress := x.options.Progress
-	if progress == nil {
-		progress = func(Progress) {}
-	}
-	if err := x.make(ctx, dir, in, state, progress, func() (int, int) {
-		mu.Lock()
-		defer mu.Unlock()
-		return done, all
-	}); err != nil {
+	if err := x.make(ctx, dir, in, state, progress, func() int { return int(taken.Exchanges) }); err != nil {
 		return err
 	}
 	if x.own == "" {
@@ -176,7 +171,7 @@ func identify(q read.Query, sources []Source, in *read.Reader) (place, state str
 }
 
 // make makes the index in a file that gets its name once all is in it.
-func (x *Index) make(ctx context.Context, dir string, in *read.Reader, state string, progress func(Progress), seen func() (done, all int)) (err error) {
+func (x *Index) make(ctx context.Context, dir string, in *read.Reader, state string, progress func(Progress), taken func() int) (err error) {
 	name := filepath.Join(dir, making+rand.Text())
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -199,7 +194,7 @@ func (x *Index) make(ctx context.Context, dir string, in *read.Reader, state str
 	if err != nil {
 		return err
 	}
-	if err := build(ctx, w, in, state, dir, progress, seen); err != nil {
+	if err := build(ctx, w, in, state, dir, progress, taken); err != nil {
 		w.close()
 		return err
 	}
