@@ -32,16 +32,20 @@ type failure struct {
 	Status int
 	Name   string // of the status
 	Text   string
+	URL    string // that a person may follow nevertheless, "" for none
 }
 
 // fail answers with a page that says what went wrong.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var page *pageError
 	var wait notReady
+	var visit visitError
 	switch {
 	case errors.As(err, &wait):
 		s.progress(w, r, wait.it)
 		return
+	case errors.As(err, &visit):
+		page = &pageError{http.StatusForbidden, err.Error()}
 	case errors.As(err, &page):
 	case errors.Is(err, index.ErrNotFound), errors.Is(err, index.ErrGone):
 		page = &pageError{http.StatusNotFound, err.Error()}
@@ -61,7 +65,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Allow", "GET, HEAD")
 	}
 	w.Header().Del("Content-Disposition")
-	s.writeOr500(w, r, page.status, "error.html", failure{page.status, http.StatusText(page.status), page.text})
+	s.writeOr500(w, r, page.status, "error.html", failure{page.status, http.StatusText(page.status), page.text, visit.url})
 }
 
 // writeOr500 is write for pages that tell about an error.

@@ -72,9 +72,18 @@ func (s *Server) allow(r *http.Request) error {
 		return &pageError{http.StatusForbidden, "a page of another site asks"}
 	case r.URL.Path != cleaned(r.URL.Path) || strings.Contains(r.URL.EscapedPath(), "%"):
 		return notFound("there is no page %s", r.URL.Path)
+	case foreign(r) && r.URL.RawQuery != "":
+		return visitError{r.URL.RequestURI()}
 	}
 	return nil
 }
+
+// visitError answers a link of another site that searches: a person must follow it once more.
+// Otherwise that site could have this server search as often as it likes, and learn from the
+// time that takes what is recorded.
+type visitError struct{ url string }
+
+func (visitError) Error() string { return "a page of another site links to this search" }
 
 // cleaned is a path without empty segments and dots.
 func cleaned(p string) string {

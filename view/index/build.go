@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"net/url"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
@@ -333,6 +335,9 @@ func (b *builder) text(dst []byte, rec *read.Record) []byte {
 				b.body = append(b.body, clip(half.Body, maxBody)...) // as it was sent
 			}
 			dst = appendText(dst, b.body)
+			if strings.HasPrefix(strings.ToLower(half.Headers.Get("Content-Type")), "application/x-www-form-urlencoded") {
+				dst = appendForm(dst, b.body)
+			}
 		}
 	} else {
 		field(clip(rec.Location, maxText))
@@ -370,7 +375,7 @@ func appendText(dst, data []byte) []byte {
 		}
 	}
 	if bytes.IndexByte(data, 0) < 0 && utf8.Valid(data[:whole]) {
-		return append(append(dst, data...), 0)
+		return appendJSON(append(append(dst, data...), 0), data)
 	}
 	for i := 0; i < len(data); {
 		begin := i
@@ -383,6 +388,105 @@ func appendText(dst, data []byte) []byte {
 		i++
 	}
 	return dst
+}
+
+// jsonBlanks are the letters of JSON's escapes for characters that divide words.
+const jsonBlanks = "nrtbf"
+
+// appendJSON appends a text once more without the escapes of JSON, if it has some: otherwise the
+// word behind a line's end would begin with an n.
+func appendJSON(dst, data []byte) []byte {
+	if bytes.IndexByte(data, '\\') < 0 || !looksLikeJSON(data) {
+		return dst
+	}
+	begin, some := len(dst), false
+	for i := 0; i < len(data); {
+		c := data[i]
+		if c != '\\' || i+1 == len(data) {
+			dst = append(dst, c)
+			i++
+			continue
+		}
+		switch {
+		case strings.IndexByte(jsonBlanks, data[i+1]) >= 0:
+			dst = append(dst, ' ')
+			i += 2
+		case data[i+1] == 'u':
+			r, size := jsonRune(data[i:])
+			dst = utf8.AppendRune(dst, r)
+			i += size
+		default: // a mark that divides words anyhow
+			dst = append(dst, c, data[i+1])
+			i += 2
+			continue
+		}
+		some = true
+	}
+	if !some {
+		return dst[:begin]
+	}
+	return append(dst, 0)
+}
+
+// looksLikeJSON tells of a text whether it is JSON, or events that carry some.
+func looksLikeJSON(data []byte) bool {
+	data = bytes.TrimLeft(data, " \t\r\n")
+	return len(data) > 0 && strings.IndexByte("{[\"", data[0]) >= 0 || bytes.HasPrefix(data, []byte("data:")) || bytes.Contains(data, []byte("\ndata:"))
+}
+
+// jsonRune reads an escape that begins with a backslash and u, or two that are one character.
+// Where it is none, it is a blank of that length.
+func jsonRune(data []byte) (r rune, size int) {
+	unit := func(data []byte) rune {
+		if len(data) < 6 || data[0] != '\\' || data[1] != 'u' {
+			return -1
+		}
+		n, err := strconv.ParseUint(string(data[2:6]), 16, 16)
+		if err != nil {
+			return -1
+		}
+		return rune(n)
+	}
+	first := unit(data)
+	switch {
+	case first < 0:
+		return ' ', 2
+	case utf16.IsSurrogate(first):
+		if second := unit(data[6:]); second >= 0 {
+			if r := utf16.DecodeRune(first, second); r != utf8.RuneError {
+				return r, 12
+			}
+		}
+		return ' ', 6
+	case first == 0: // divides fields
+		return ' ', 6
+	}
+	return first, 6
+}
+
+// appendForm appends what a form says: a + stands for a blank, and % for a byte.
+func appendForm(dst, data []byte) []byte {
+	if bytes.IndexByte(data, '%') < 0 { // otherwise it is the same words
+		return dst
+	}
+	begin := len(dst)
+	for i := 0; i < len(data); i++ {
+		c := data[i]
+		switch {
+		case c == '+':
+			c = ' '
+		case c == '%' && i+2 < len(data):
+			if n, err := strconv.ParseUint(string(data[i+1:i+3]), 16, 8); err == nil && n > 0 {
+				c = byte(n)
+				i += 2
+			}
+		}
+		dst = append(dst, c)
+	}
+	if !utf8.Valid(dst[begin:]) {
+		return dst[:begin]
+	}
+	return append(dst, 0)
 }
 
 // minText is how many characters beside each other are a text in what is binary.

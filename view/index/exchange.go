@@ -61,7 +61,13 @@ func (x *Index) at(ctx context.Context, e *entry) (*recording.Exchange, error) {
 	if e.offset > recording.MaxSegment {
 		return nil, errMoved
 	}
-	if _, err := io.CopyN(io.Discard, contextReader{ctx, plain}, e.offset); err != nil {
+	// What isn't compressed needn't be read up to there.
+	if file, ok := f.(io.Seeker); ok && plain == io.Reader(in) {
+		if _, err := file.Seek(e.offset, io.SeekStart); err != nil {
+			return nil, err
+		}
+		in.Reset(f)
+	} else if _, err := io.CopyN(io.Discard, contextReader{ctx, plain}, e.offset); err != nil {
 		return nil, err
 	}
 	r, err := recording.NewReader(plain)

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/view/index"
 )
 
@@ -116,5 +119,49 @@ func TestAConversationInPartsIsOneRow(t *testing.T) {
 	e, err := x.Exchange(context.Background(), 1)
 	if err != nil || len(e.WebSocket.Messages) != 2 || string(e.WebSocket.Messages[1].Data) != "banana" {
 		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+// measured counts the bytes that are read of files.
+type measured struct {
+	read.Store
+	bytes atomic.Int64
+}
+
+type measuredFile struct {
+	*os.File
+	bytes *atomic.Int64
+}
+
+func (m *measured) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	f, err := m.Store.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return measuredFile{f.(*os.File), &m.bytes}, nil
+}
+
+func (f measuredFile) Read(p []byte) (int, error) {
+	n, err := f.File.Read(p)
+	f.bytes.Add(int64(n))
+	return n, err
+}
+
+// TestAnExchangeFarIntoAFileIsReadWhereItIs has a single file that is not compressed: nobody reads
+// what stands before.
+func TestAnExchangeFarIntoAFileIsReadWhereItIs(t *testing.T) {
+	first, last := exchange(1, "GET", "/a", 200), exchange(2, "GET", "/b", 200)
+	first.HTTP.Res.Body = bytes.Repeat([]byte("x"), 8<<20)
+	name := filepath.Join(t.TempDir(), "a.jsonl")
+	write(t, name, first, last)
+	src := source(t, name)
+	store := &measured{Store: src.Store}
+	src.Store = store
+	x := open(t, index.Options{Dir: t.TempDir()}, src)
+	before := store.bytes.Load()
+	got, err := x.Exchange(t.Context(), 2)
+	check(t, err)
+	if n := store.bytes.Load() - before; n > 1<<20 || got.UUID != last.UUID {
+		t.Errorf("found %s after reading %d bytes, want %s after few", got.UUID, n, last.UUID)
 	}
 }

@@ -97,3 +97,35 @@ func list(t testing.TB, x *index.Index, f index.Filter) *index.Page {
 	}
 	return p
 }
+
+// TestWordsAreFoundAsAPersonReadsThem has bodies in which words stand beside escapes.
+func TestWordsAreFoundAsAPersonReadsThem(t *testing.T) {
+	for _, c := range []struct{ name, contentType, body, found, other string }{
+		{"a line's end in JSON", "application/json", `{"note":"first\nsecond\tthird"}`, "second third", "cond"},
+		{"JSON as it was sent", "application/json", `{"note":"first\nsecond"}`, `first\nsecond`, `fst`},
+		{"a letter as an escape", "application/json", `{"city":"M\u00fcnchen"}`, "münchen", "nchen"},
+		{"two escapes for a letter", "application/json", `["\ud835\udd04x and"]`, "\U0001d504x", "835"},
+		{"half of such a letter", "application/json", `["\ud835 rest \u12"]`, "rest", "est"},
+		{"a backslash in JSON", "application/json", `{"path":"C:\\new\\table"}`, `"c:\new\table"`, "ew"},
+		{"an event of JSON", "text/event-stream", "event: a\ndata: {\"text\":\"one\\ntwo\"}\n\n", "two", "wo"},
+		{"a backslash in a text", "text/plain", `C:\new`, "new", "ew"},
+		{"a form", "application/x-www-form-urlencoded", "city=M%C3%BCnchen+Nord&note=%20late", `"münchen nord" late`, "chen"},
+		{"a form of wrong bytes", "application/x-www-form-urlencoded", "a=%ff%zz+rest%", "rest", "est"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := exchange(1, "POST", "/a", 200)
+			e.HTTP.Res.ContentType, e.HTTP.Res.Body = c.contentType, []byte(c.body)
+			e.HTTP.Res.Headers = recording.Headers{{Name: "Content-Type", Value: c.contentType}}
+			x := open(t, index.Options{Dir: t.TempDir()}, place(t, e))
+			for text, want := range map[string]int64{c.found: 1, c.other: 0} {
+				p, err := x.List(t.Context(), index.Filter{Text: text}, index.Sort{}, "", 10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if p.Total != want {
+					t.Errorf("%q: found %d, want %d", text, p.Total, want)
+				}
+			}
+		})
+	}
+}

@@ -110,7 +110,9 @@ func (x *Index) choose(ctx context.Context, f Filter) (set, error) {
 		if err := x.containing(ctx, found, &it); err != nil {
 			return nil, err
 		}
-		s.and(found)
+		if s.and(found); s.count() == 0 {
+			break // whatever else is searched
+		}
 	}
 	return s, ctx.Err()
 }
