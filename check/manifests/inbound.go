@@ -42,7 +42,7 @@ var reasons = map[transformer.PortReason]reason{
 		}, addPort},
 	transformer.PortOutboundOnly: {check.LeftOut, text("is not captured: proxy-type is forward, which is for outbound calls alone"),
 		func(w *workload, p transformer.CapturePort) string {
-			return w.leadThere(p, "set "+contract.SidecarPrefix+"proxy-type: dual")
+			return w.leadThere(p, w.bothHalves())
 		}},
 	transformer.PortWatched: {check.LeftOut, text("is not captured: its names say that it serves metrics or health alone"), addPort},
 	transformer.PortNotIntercepted: {check.LeftOut,

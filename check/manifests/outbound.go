@@ -15,12 +15,13 @@ const (
 	proxyType    = contract.SidecarPrefix + "proxy-type"
 	captureHosts = contract.OwnPrefix + "capture-hosts"
 	javaProxy    = contract.OwnPrefix + "java-proxy"
+	javaTrust    = contract.SidecarPrefix + "tls-java-tool-options"
 )
 
 // outbound says for each container how its calls are captured.
 func (w *workload) outbound() {
 	if !w.Outbound {
-		w.say(check.Outbound, check.LeftOut, "", "set "+proxyType+": dual", "outbound calls are not captured: proxy-type is %s, which is for inbound ones alone", w.Settings.ProxyType)
+		w.say(check.Outbound, check.LeftOut, "", w.bothHalves(), "outbound calls are not captured: proxy-type is %s, which is for inbound ones alone", w.Settings.ProxyType)
 		return
 	}
 	var early []string
@@ -39,6 +40,15 @@ func (w *workload) outbound() {
 			"init %s %s %s not led to the sidecar, so %s calls are not captured", noun(len(early), "container"), some(early), verb(len(early), "is", "are"), verb(len(early), "its", "their"))
 	}
 	w.hosts()
+}
+
+// bothHalves says how the other half of the sidecar is had, too.
+func (w *workload) bothHalves() string {
+	fix := "set " + proxyType + ": dual"
+	if w.Settings.ProxyProtocol == "tcp" { // which is for inbound calls alone
+		fix += fmt.Sprintf(", and %sproxy-protocol: tcp:http", contract.SidecarPrefix)
+	}
+	return fix
 }
 
 // earlyFix says how calls of init containers are captured: by the hosts file alone, and
@@ -82,7 +92,10 @@ func (w *workload) container(x transformer.CaptureContainer) {
 		w.say(check.Outbound, check.OK, "", "", "container %s runs %s, by %s, which reads no proxy variables: its calls of the hosts below are captured, and no others", x.Name, runs.name, runs.by)
 	case known && !runs.reads:
 		fix := fmt.Sprintf("name the hosts in %s, or write auto there", captureHosts)
-		if runs.java {
+		switch {
+		case runs.java && w.Settings.JavaProxy:
+			fix = fmt.Sprintf("%s is set, and the variables of the container keep it from working: mend them as is said here, or name the hosts in %s", javaProxy, captureHosts)
+		case runs.java:
 			fix = fmt.Sprintf("set %s: \"true\", and for drivers of databases %s: auto", javaProxy, captureHosts)
 		}
 		w.say(check.Outbound, check.Problem, "", fix, "container %s runs %s, by %s, which reads no proxy variables: its calls are not captured", x.Name, runs.name, runs.by)
@@ -158,7 +171,11 @@ func (w *workload) tls() {
 		return
 	}
 	if !w.ReadsTLS {
-		w.say(check.TLS, check.LeftOut, "", fmt.Sprintf("set %stls-out: \"true\", and apply what tapedeck ca makes", contract.SidecarPrefix),
+		fix := fmt.Sprintf("set %stls-out: \"true\"", contract.SidecarPrefix)
+		if slices.ContainsFunc(w.Containers, lacksTruststore) {
+			fix += fmt.Sprintf(" and, for Java, %s: \"true\"", javaTrust)
+		}
+		w.say(check.TLS, check.LeftOut, "", fix+", and apply what tapedeck ca makes",
 			"outbound TLS passes unread: of an HTTPS call the host, sizes and times are recorded")
 		return
 	}
@@ -177,12 +194,22 @@ func (w *workload) tls() {
 		case known && runs.java && x.JavaTrust:
 			w.say(check.TLS, check.OK, "", "", "container %s runs %s, by %s, and JAVA_TOOL_OPTIONS names a truststore with the CA", x.Name, runs.name, runs.by)
 		case known && runs.java:
-			w.say(check.TLS, check.Problem, "", fmt.Sprintf("set %stls-java-tool-options: \"true\", or %s: \"true\"", contract.SidecarPrefix, javaProxy),
+			fix := fmt.Sprintf("set %s: \"true\", or %s: \"true\"", javaTrust, javaProxy)
+			if w.Settings.JavaProxy || w.Settings.TLSJavaToolOptions {
+				fix = "add the truststore where JAVA_TOOL_OPTIONS is defined: what is said here of it has the flags"
+			}
+			w.say(check.TLS, check.Problem, "", fix,
 				"container %s runs %s, by %s, and nothing in JAVA_TOOL_OPTIONS makes it trust the CA: its TLS calls through the sidecar fail", x.Name, runs.name, runs.by)
 		case len(x.Trusts) > 0:
 			w.say(check.TLS, check.OK, "", "", "container %s trusts the CA by %s", x.Name, some(x.Trusts))
 		}
 	}
+}
+
+// lacksTruststore tells whether a container runs Java that would trust no CA of ours.
+func lacksTruststore(x transformer.CaptureContainer) bool {
+	runs, known := runtimeOf(x)
+	return known && runs.java && !x.JavaProxy && !x.JavaTrust && !x.Init
 }
 
 func inNamespace(ns string) string {

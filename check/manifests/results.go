@@ -117,7 +117,7 @@ var results = map[transformer.Code]about{
 	transformer.CodeEnvFrom:       {check.Outbound, check.Unknown, "", ""},
 	transformer.CodeSocks:         {check.Outbound, check.Partly, "", ""},
 	transformer.CodeEnvKept:       {check.Outbound, check.Partly, "", ""},
-	transformer.CodeJavaKept:      {check.Outbound, check.Partly, "", ""},
+	transformer.CodeJavaKept:      {check.Outbound, check.Partly, "", "; remove its flags"},
 	transformer.CodeHostsLeft:     {check.Outbound, check.LeftOut, "name them in " + captureHosts + " to have them captured all the same", ""},
 	transformer.CodeHostsNone:     {check.Outbound, check.Partly, "", ""},
 	transformer.CodeHostsMounted:  {check.Outbound, check.Partly, "", ""},
