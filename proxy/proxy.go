@@ -58,7 +58,9 @@ type Proxy struct {
 	watch *caWatch      // nil: outbound TLS is not intercepted
 	// caError says why ca is nil.
 	caError error
-	roots   atomic.Pointer[trust.Roots]
+	// trustError says why the trust files are not written; nil: they are.
+	trustError atomic.Pointer[string]
+	roots      atomic.Pointer[trust.Roots]
 	// rootless says that the configured roots could not be read.
 	rootless bool
 

@@ -83,6 +83,9 @@ func (p *Proxy) tlsStatus() *status.TLS {
 	case err != nil:
 		s.CA, s.Error = status.CAInvalid, status.Text(err.Error())
 	}
+	if text := p.trustError.Load(); text != nil {
+		s.TrustError = *text
+	}
 	return s
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +159,23 @@ func TestStatusOfTheCA(t *testing.T) {
 				t.Errorf("found %+v, want nothing", said)
 			case test.dir != "" && (said == nil || said.CA != test.state || !strings.Contains(said.Error, test.error)):
 				t.Errorf("found %+v, want %s", said, test.state)
+			}
+		})
+	}
+}
+
+// A program that is pointed at files which aren't there trusts nobody, so a status says so.
+func TestStatusOfTrustFilesThatCantBeWritten(t *testing.T) {
+	for name, test := range map[string]struct{ dir, error string }{
+		"a directory":        {t.TempDir(), ""},
+		"one that isn't one": {filepath.Join(t.TempDir(), "gone"), "write trust files"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, _ := caDir(t)
+			s := run(t, nil, func(c *Config) { c.TLSOut, c.CADir, c.TrustDir = true, dir, test.dir })
+			said := statusOf(t, s).TLS
+			if said == nil || said.CA != status.CAGood || !strings.HasPrefix(said.TrustError, test.error) || (said.TrustError == "") != (test.error == "") {
+				t.Errorf("found %+v, want the error %q", said, test.error)
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy/ca"
 	"github.com/tapedeck/tapedeck/proxy/intercept"
+	"github.com/tapedeck/tapedeck/proxy/status"
 	"github.com/tapedeck/tapedeck/proxy/trust"
 )
 
@@ -84,7 +85,10 @@ func (p *Proxy) use(roots *trust.Roots) {
 	if p.ca != nil {
 		ca = p.ca.Certificate()
 	}
+	p.trustError.Store(nil)
 	if err := roots.Write(p.cfg.TrustDir, ca); err != nil && (ca != nil || !errors.Is(err, fs.ErrNotExist)) {
+		text := status.Text(err.Error())
+		p.trustError.Store(&text)
 		p.log.Warn("the trust files are not written: applications that are pointed at them will trust nobody", LogError, err)
 	}
 }

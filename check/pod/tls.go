@@ -76,7 +76,7 @@ const caNotice = 14 * 24 * time.Hour
 
 func (s *seen) tls() (all []finding) {
 	if s.status != nil && s.status.Outbound != nil {
-		all = append(all, s.ca()...)
+		all = append(append(all, s.ca()...), s.trustFiles()...)
 	}
 	const name = "tapedeck_tls_connections_total"
 	_, counted := s.metrics.sum(name)
@@ -131,6 +131,16 @@ func (s *seen) ca() []finding {
 		return []finding{{check.Unknown, "the state of the CA is " + oneline.Text(t.CA, maxQuoted) + ", which this check doesn't know", "check with the release of tapedeck that the sidecar is of"}}
 	}
 	return nil
+}
+
+// trustFiles judges whether the application finds the files that it is pointed at.
+func (s *seen) trustFiles() []finding {
+	t := s.status.TLS
+	if t == nil || t.TrustError == "" {
+		return nil
+	}
+	return []finding{{check.Problem, "the files by which the application trusts the CA are not written, so a program that is pointed at them trusts nobody: " + oneline.Text(t.TrustError, status.MaxText),
+		"mend the volume that is mounted at " + oneline.Text(t.Trust, maxQuoted) + ", and restart the pod"}}
 }
 
 // caEnd is about a CA that will expire.

@@ -100,6 +100,8 @@ type TLS struct {
 	// application trusts it.
 	Directory string `json:",omitempty"`
 	Trust     string `json:",omitempty"`
+	// TrustError says why those files are not written; "": they are.
+	TrustError string `json:",omitempty"`
 }
 
 // Note tells of a host whose TLS could not be looked into.
