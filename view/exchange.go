@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tapedeck/tapedeck/convert/curl"
 	"github.com/tapedeck/tapedeck/recording"
@@ -98,17 +99,7 @@ func curlOf(e *recording.Exchange) *curlCommand {
 		return &curlCommand{Why: err.Error()}
 	}
 	text := c.Lines()
-	one := &curlCommand{Command: text, Rows: 1}
-	for i := range text {
-		if text[i] == '\n' {
-			one.Rows++
-		}
-	}
-	one.Rows = min(one.Rows, 20)
-	for _, l := range losses {
-		one.Losses = append(one.Losses, l)
-	}
-	return one
+	return &curlCommand{Command: text, Rows: min(strings.Count(text, "\n")+1, 20), Losses: losses}
 }
 
 // messagesOf returns the page of a conversation that the query asks for.
@@ -237,7 +228,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, it *item) error {
 	if err != nil {
 		return err
 	}
-	return attach(w, r, fmt.Sprintf("exchange-%d-%s.bin", row.ID, side), half(e).Body)
+	return attach(w, fmt.Sprintf("exchange-%d-%s.bin", row.ID, side), half(e).Body)
 }
 
 // message answers with one message of a conversation.
@@ -251,7 +242,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request, it *item) error
 	if err != nil || c == nil || n < 1 || n > c.Total {
 		return notFound("the exchange has no message %q", r.PathValue("number"))
 	}
-	return attach(w, r, fmt.Sprintf("exchange-%d-message-%d.bin", row.ID, n), c.Data(n))
+	return attach(w, fmt.Sprintf("exchange-%d-message-%d.bin", row.ID, n), c.Data(n))
 }
 
 // asJSON answers with the exchange as a recording has it.
@@ -260,17 +251,12 @@ func (s *Server) asJSON(w http.ResponseWriter, r *http.Request, it *item) error 
 	if err != nil {
 		return err
 	}
-	return attach(w, r, fmt.Sprintf("exchange-%d.jsonl", row.ID), append(e.AppendJSON(nil), '\n'))
+	return attach(w, fmt.Sprintf("exchange-%d.jsonl", row.ID), append(e.AppendJSON(nil), '\n'))
 }
 
 // attach answers with a file to keep, which no browser shows.
-func attach(w http.ResponseWriter, r *http.Request, name string, content []byte) error {
-	h := w.Header()
-	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
-	h.Set("Content-Length", strconv.Itoa(len(content)))
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(content) // an error says that nobody reads it
-	}
+func attach(w http.ResponseWriter, name string, content []byte) error {
+	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	send(w, http.StatusOK, "application/octet-stream", content)
 	return nil
 }

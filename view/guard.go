@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"path"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -41,8 +43,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			w.Header().Set(h[0], h[1])
 		}
 		defer func() {
-			if p := recover(); p != nil && p != http.ErrAbortHandler {
-				s.log.Error("a page failed", "path", r.URL.Path, "panic", p)
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(p) // which net/http expects
+			default:
+				s.log.Error("a page failed", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 				s.fail(w, r, &pageError{http.StatusInternalServerError, "an error of Tapedeck itself; what it wrote to standard error says more"})
 			}
 		}()
@@ -101,7 +107,7 @@ func isHost(host string, local net.Addr) bool {
 	if err != nil {
 		name, port = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), "80"
 	}
-	if tcp, ok := local.(*net.TCPAddr); ok && port != tcp.AddrPort().String()[strings.LastIndexByte(tcp.AddrPort().String(), ':')+1:] {
+	if tcp, ok := local.(*net.TCPAddr); ok && port != strconv.Itoa(tcp.Port) {
 		return false
 	}
 	if strings.EqualFold(name, "localhost") {

@@ -66,21 +66,15 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, it *item) error {
 		return err
 	}
 	data.Took, data.Total = time.Since(began), page.Total
-	to := func(cursor string) string {
-		q := sortQuery(filterQuery(f), order)
-		q.Set("cursor", cursor)
-		return withQuery(it.URL(""), q)
-	}
+	kept := sortQuery(filterQuery(f), order)
+	to := func(cursor string) string { return withQuery(it.URL(""), withCursor(kept, cursor)) }
 	if page.Next != "" {
 		data.Next = to(page.Next)
 	}
 	if page.Previous != "" {
-		data.First, data.Previous = withQuery(it.URL(""), sortQuery(filterQuery(f), order)), to(page.Previous)
+		data.First, data.Previous = to(""), to(page.Previous)
 	}
-	trail := sortQuery(filterQuery(f), order)
-	if c := q.Get("cursor"); c != "" {
-		trail.Set("cursor", c)
-	}
+	trail := withCursor(kept, q.Get("cursor"))
 	days := map[string]bool{}
 	for _, row := range page.Rows {
 		data.Rows = append(data.Rows, listedRow{row, withQuery(it.Exchange(row.ID), trail)})

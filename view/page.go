@@ -80,13 +80,18 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, status int, name 
 	if err := t.Execute(&b, f); err != nil {
 		return fmt.Errorf("page %s: %w", name, err)
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
-	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(b.Bytes()) // an error says that nobody reads it
-	}
+	send(w, status, htmlType, b.Bytes())
 	return nil
+}
+
+const htmlType = "text/html; charset=utf-8"
+
+// send answers with content of a type. net/http leaves the content out where HEAD asks.
+func send(w http.ResponseWriter, status int, contentType string, content []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+	w.WriteHeader(status)
+	_, _ = w.Write(content) // an error says that nobody reads it
 }
 
 // statics are the files that pages use, and their types.
@@ -107,10 +112,6 @@ func (s *Server) static(w http.ResponseWriter, r *http.Request, _ *item) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(b)
-	}
+	send(w, http.StatusOK, kind, b)
 	return nil
 }

@@ -8,9 +8,9 @@ import (
 
 // column is one of the table.
 type column struct {
-	Label  string
-	Narrow string       // its class
-	by     index.Column // "" if the table can't be sorted by it
+	Label string
+	Class string       // of its cells
+	by    index.Column // "" if the table can't be sorted by it
 	// down has the largest come first when a person sorts by it first.
 	down bool
 }
@@ -65,7 +65,7 @@ func sortQuery(q url.Values, s index.Sort) url.Values {
 // headings are the heads of all columns, of a table that is in this order.
 func headings(page string, f index.Filter, s index.Sort) (all []heading) {
 	for _, c := range columns {
-		h := heading{Label: c.Label, Class: c.Narrow}
+		h := heading{Label: c.Label, Class: c.Class}
 		if c.by != "" {
 			next := index.Sort{By: c.by, Descending: c.down}
 			if s.By == c.by {
