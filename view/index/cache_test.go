@@ -165,7 +165,7 @@ func TestAFileThatIsNotAsItWasWrittenIsMadeAnew(t *testing.T) {
 	}
 }
 
-// Whatever byte is wrong, an index says so, or answers as before; and once it has said so, it is
+// An index with any one wrong byte says so, or answers as before; and once it has said so, it is
 // made anew.
 func TestAWrongByteIsNeverBelieved(t *testing.T) {
 	ctx := context.Background()

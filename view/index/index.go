@@ -61,8 +61,8 @@ type Row struct {
 	// Method, Host and Path are the request's. Path has the query. Endpoint is the method and
 	// the path with its variable segments masked, as `GET /users/{id}`.
 	Method, Host, Path, Endpoint string
-	// Status is HTTP's, 0 without an answer. GRPCStatus is -1 for what is no gRPC call, or
-	// has no status. Failed: no answer, 5xx, or a gRPC status other than 0.
+	// Status is HTTP's, 0 without an answer. GRPCStatus is -1 for an exchange that is no
+	// call of gRPC, or has no status. Failed: no answer, 5xx, or a gRPC status other than 0.
 	Status, GRPCStatus int
 	Failed             bool
 	// ContentType is the answer's, without parameters.
@@ -90,7 +90,7 @@ type Filter struct {
 	// There are no operators.
 	//
 	// Words are letters, digits and underscores, of which the first 64 bytes count; in scripts
-	// without spaces each letter is one. What has other characters in it, as `user-agent` has,
+	// without spaces each letter is one. A text with other characters in it, such as `user-agent`,
 	// is a phrase whose last word may go on. A word of five characters and more with a digit
 	// in it may stand anywhere, for there are so many of them. Of each side, 16 KiB of the
 	// headers and 16 KiB of the decoded body or the messages are searched; of a binary one,

@@ -107,9 +107,9 @@ func (x *Index) durations(ctx context.Context) ([]int64, error) {
 }
 
 // Calls sums up who calls whom, of what the filter selects: those with most calls, up to
-// [MaxSums]. It says how the two sides of a call are told to be one at the top of calls.go:
-// their requests carry the same trace or request ID, method and path, and the callee's record
-// lies within the time of the caller's. A callee's record without a caller's counts too.
+// [MaxSums]. Two records are the two sides of one call if their requests carry the same
+// trace or request ID, method and path, and the callee's record lies within the time of the
+// caller's. A callee's record without a caller's counts, too.
 func (x *Index) Calls(ctx context.Context, f Filter) ([]Call, error) {
 	chosen, err := x.selected(ctx, f)
 	if err != nil {
