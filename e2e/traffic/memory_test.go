@@ -313,7 +313,7 @@ func TestIdleSidecarIsSmall(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector takes several times the memory")
 	}
-	const most = 29 << 19 // 14.5 MiB
+	const most = 14 << 20
 	mib := func(n int) float64 { return float64(n) / (1 << 20) }
 	var all []int
 	for range 5 {
