@@ -17,7 +17,7 @@ nested  := $(patsubst %/go.mod,%,$(wildcard e2e/go.mod e2e/*/go.mod))
 race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 go test -race,go test)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e bench image plugin fmt lint clean FORCE
+.PHONY: help build demo test e2e bench image plugin fmt generate check lint clean FORCE
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,22 @@ plugin: build ## Put the binary into plugin/, ready for `helm plugin install ./p
 
 fmt: ## Format the Go code.
 	gofmt -w $$(git ls-files '*.go')
+
+# The packages whose tests write what they compare with, or a page of docs.
+golden = $(sort $(dir $(shell git grep -l 'flag.Bool..update' -- '*_test.go' ':!e2e')))
+
+generate: ## Write all goldens, schemas and pages that come from the code; `git diff` then shows what changed.
+	go test -vet=off -count=1 -p 1 $(patsubst %/,./%,$(golden)) -update
+
+# What changed since main: the packages with Go files of their own or with testdata.
+base    = $(shell git merge-base HEAD origin/main 2>/dev/null || git merge-base HEAD main 2>/dev/null || echo HEAD)
+changed = $(shell { git diff --name-only --diff-filter=d $(base); git ls-files --others --exclude-standard; } \
+  | grep -vE '^(e2e|tools)/' | sed -nE 's,/testdata/.*,/x,; s,^(.+)/[^/]+$$,./\1,p' | sort -u)
+
+check: ## Check what changed since main in less than a minute: format, vet, and the short tests of the packages that changed.
+	@test -z "$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go') | tee /dev/stderr)"
+	go vet ./...
+	go test -vet=off -short ./docs $$(for dir in $(changed); do ls $$dir/*.go >/dev/null 2>&1 && echo $$dir; done)
 
 # Vetting e2e/istio and e2e/pod would analyse the 1,800 packages of Istio's control plane,
 # and e2e/duckdb takes a C compiler.

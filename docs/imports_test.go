@@ -1,0 +1,164 @@
+package docs_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tapedeck/tapedeck/"
+
+// apart says which packages must never be linked into which, however many packages lie
+// between them. Names are of this module, or of others; a name covers the packages below
+// it. ARCHITECTURE.md gives the reasons.
+var apart = []struct {
+	packages []string
+	links    []string
+}{
+	// The renderer and the runtime share package contract, and nothing else.
+	{[]string{"transformer", "fn"}, []string{"proxy", "sidecar", "recording", "replay", "mock", "match", "collector", "snapshot", "view", "convert"}},
+	{[]string{"proxy", "sidecar", "recording", "match", "mock", "replay", "snapshot", "collector", "convert", "view", "check/pod"}, []string{"transformer", "fn", "istio.io"}},
+	// The contract is what both sides can always afford.
+	{[]string{"contract"}, []string{"github.com", "golang.org", "sigs.k8s.io"}},
+	// The data path forwards first. It knows nothing of recordings.
+	{[]string{"proxy/pump", "proxy/plainhttp", "proxy/intercept", "proxy/socks", "proxy/upstream", "proxy/tap"}, []string{"recording", "proxy/decode"}},
+	// Every pod pays for what the sidecar links.
+	{[]string{"cmd/tapedeck-proxy"}, []string{
+		"sigs.k8s.io", "go.yaml.in", "gopkg.in", "github.com/spf13", "github.com/aws", "github.com/Azure", "cloud.google.com", "golang.org/x/oauth2",
+		"modernc.org", "istio.io", "recording/place", "convert", "view", "mock", "replay", "snapshot", "collector",
+	}},
+	// Stores of clouds have one door.
+	{[]string{"recording/read", "recording/store", "recording/spool", "replay", "mock", "snapshot", "match", "convert", "collector", "fn", "transformer"},
+		[]string{"github.com/aws", "github.com/Azure", "cloud.google.com", "golang.org/x/oauth2", "recording/place"}},
+	// Only the pages of tapedeck view need a database.
+	{[]string{"recording", "replay", "mock", "match", "snapshot", "convert", "collector", "fn", "sidecar"}, []string{"modernc.org"}},
+	// Libraries don't know that there are commands.
+	{[]string{"check", "collector", "contract", "convert", "fn", "internal", "match", "mock", "proxy", "recording", "replay", "sidecar", "snapshot", "transformer", "view"},
+		[]string{"cmd", "github.com/spf13"}},
+}
+
+// mayImport is the promise that package comments make of direct imports beside the standard
+// library, for the packages on which many others stand.
+var mayImport = map[string][]string{
+	"contract":            {},
+	"contract/filter":     {},
+	"fn":                  {"fn/splice", "transformer", "sigs.k8s.io/kustomize/kyaml"},
+	"fn/splice":           {"sigs.k8s.io/kustomize/kyaml"},
+	"fn/kustomization":    {"sigs.k8s.io/kustomize"},
+	"internal/docpage":    {"github.com/google/go-cmp"},
+	"internal/fakedns":    {"golang.org/x/net/dns"},
+	"internal/logbuffer":  {},
+	"internal/oneline":    {},
+	"internal/rulefile":   {"go.yaml.in/yaml/v3"},
+	"internal/scratch":    {},
+	"match/canon":         {"google.golang.org/protobuf"},
+	"match/class":         {},
+	"match/rules":         {"internal/rulefile", "match/canon", "go.yaml.in/yaml/v3"},
+	"mock/fault":          {"contract"},
+	"mock/order":          {"recording"},
+	"mock/passthrough":    {"contract", "proxy/pump"},
+	"mock/tape":           {"internal/scratch", "recording", "recording/redact"},
+	"proxy/address":       {},
+	"proxy/ca":            {"contract"},
+	"proxy/hostsfile":     {"contract", "proxy/address"},
+	"proxy/intercept":     {"contract", "proxy/ca", "proxy/pump"},
+	"proxy/metric":        {"github.com/prometheus/client_golang"},
+	"proxy/pump":          {"proxy/tap", "golang.org/x/sys"},
+	"proxy/socks":         {"contract"},
+	"proxy/status":        {"internal/oneline"},
+	"proxy/tap":           {},
+	"proxy/upstream":      {"contract", "proxy/address", "proxy/pump", "golang.org/x/net", "golang.org/x/sys"},
+	"recording":           {"recording/coding", "github.com/klauspost/compress"},
+	"recording/archive":   {"recording"},
+	"recording/coding":    {"github.com/klauspost/compress", "github.com/andybalholm/brotli"},
+	"recording/columns":   {},
+	"recording/fieldpath": {},
+	"recording/markdown":  {"recording"},
+	"recording/redact":    {"contract", "recording", "recording/coding", "recording/fieldpath"},
+	"recording/spool":     {"contract", "recording", "recording/columns", "recording/redact", "github.com/klauspost/compress"},
+	"recording/store":     {"contract"},
+	"replay/goal":         {"contract"},
+	"replay/meet":         {"recording/store", "replay/report"},
+	"replay/plan":         {"internal/scratch", "recording"},
+	"replay/schedule":     {},
+	"replay/stats":        {"github.com/HdrHistogram/hdrhistogram-go"},
+	"sidecar/ship":        {"contract", "internal/oneline", "recording", "recording/spool"},
+	"transformer":         {"contract", "contract/filter", "transformer/endpoints", "golang.org/x/net", "google.golang.org/protobuf", "istio.io/api", "sigs.k8s.io/kustomize/kyaml"},
+
+	"transformer/endpoints": {"contract"},
+}
+
+// listed is what `go list` says of a package.
+type listed struct {
+	ImportPath    string
+	Standard      bool
+	Imports, Deps []string
+}
+
+func TestPackagesImportWhatTheyMay(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("no go command to list the packages with")
+	}
+	// As the image is built: without cgo, for Linux.
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Standard,Imports,Deps", "./...")
+	cmd.Dir, cmd.Env, cmd.Stderr = "..", append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux"), os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := map[string]listed{} // of this module, by their names in it
+	standard := map[string]bool{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
+		var p listed
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		standard[p.ImportPath] = p.Standard
+		if name, ours := strings.CutPrefix(p.ImportPath, module); ours {
+			packages[name] = p
+		}
+	}
+	for _, a := range apart {
+		for _, name := range a.packages {
+			found := false
+			for of, p := range packages {
+				if !below(of, name) {
+					continue
+				}
+				found = true
+				for _, dep := range p.Deps {
+					dep = strings.TrimPrefix(dep, module)
+					for _, never := range a.links {
+						if below(dep, never) && !standard[dep] || dep == never {
+							t.Errorf("%s links %s; ARCHITECTURE.md says why it must not", of, dep)
+						}
+					}
+				}
+			}
+			if !found {
+				t.Errorf("the table names %s, and there is no such package", name)
+			}
+		}
+	}
+	for name, may := range mayImport {
+		p, there := packages[name]
+		if !there {
+			t.Errorf("the table names %s, and there is no such package", name)
+		}
+		for _, imported := range p.Imports {
+			if standard[imported] {
+				continue
+			}
+			if own, ours := strings.CutPrefix(imported, module); ours && !slices.Contains(may, own) ||
+				!ours && !slices.ContainsFunc(may, func(allowed string) bool { return below(imported, allowed) }) {
+				t.Errorf("%s imports %s; its comment and the table in this test allow %q", name, imported, may)
+			}
+		}
+	}
+}
+
+// below reports whether a package is another one, or lies in its directory.
+func below(name, other string) bool { return name == other || strings.HasPrefix(name, other+"/") }
