@@ -141,6 +141,23 @@ func (s *Server) showFailure(ctx context.Context) {
 	}
 }
 
+// Listen listens on an address of loopback, as localhost:0. Any other is an error before anybody
+// can connect.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	a, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if err := onLoopback(a); err != nil {
+		return nil, err
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", a.String())
+	if err != nil {
+		return nil, fmt.Errorf("%w: is it in use? Port 0 is any free one", err)
+	}
+	return l, nil
+}
+
 // onLoopback refuses addresses that others reach.
 func onLoopback(a net.Addr) error {
 	if tcp, ok := a.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {

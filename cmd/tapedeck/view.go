@@ -103,9 +103,9 @@ func (f *viewFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := new(net.ListenConfig).Listen(cmd.Context(), "tcp", address)
+	l, err := view.Listen(cmd.Context(), address)
 	if err != nil {
-		return fmt.Errorf("--listen: %w; --listen 0 takes any free port", err)
+		return fmt.Errorf("--listen: %w", err)
 	}
 	url := "http://" + l.Addr().String() + "/"
 	if host, _, _ := net.SplitHostPort(address); host == "localhost" {

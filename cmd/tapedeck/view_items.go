@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/convert"
 	"github.com/tapedeck/tapedeck/mock"
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/recording/read"
 	"github.com/tapedeck/tapedeck/replay/report"
 	"github.com/tapedeck/tapedeck/view"
@@ -110,6 +112,9 @@ func (v *viewer) recording(name string) view.Item {
 			v.progress.show("tapedeck: %s: %s", name, p)
 		}}, v.query, index.Source{Name: name, Store: s})
 		v.progress.clear()
+		if errors.Is(err, index.ErrDir) {
+			return nil, fmt.Errorf("%w: --forget keeps no index, and XDG_CACHE_HOME may name another directory of caches", err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -119,7 +124,7 @@ func (v *viewer) recording(name string) view.Item {
 		}
 		for _, f := range x.Report().Findings() {
 			if read.Kinds()[f.Kind].Severity > read.Normal {
-				fmt.Fprintf(notes, "tapedeck: %s: %s\n", name, f)
+				fmt.Fprintf(notes, "tapedeck: %s: %s\n", name, clean.Text(f.String()))
 			}
 		}
 		return x, nil

@@ -17,6 +17,9 @@ var (
 	ErrCursor = errors.New("not a cursor of this table")
 	// ErrFilter is wrapped by the error of a filter or a sort that means nothing.
 	ErrFilter = errors.New("not a filter")
+	// ErrDir is wrapped by the error of a directory of indexes that can't be used: the caller may
+	// name another one, or keep nothing.
+	ErrDir = errors.New("no directory of indexes")
 	// ErrGone is wrapped by the error of an exchange that is no longer where it was when the
 	// index was made, nor anywhere else in the recording.
 	ErrGone = errors.New("no longer in the recording")

@@ -132,21 +132,26 @@ func (x *Index) dir() (string, error) {
 	if dir == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			return "", fmt.Errorf("find the directory of caches: %w: name another one, or keep nothing", err)
+			return "", fmt.Errorf("find the directory of caches: %w", dirError{err})
 		}
 		dir = filepath.Join(cache, "tapedeck", "view")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make the directory of indexes: %w: name another one, or keep nothing", err)
+		return "", fmt.Errorf("make the directory of indexes: %w", dirError{err})
 	}
 	// The names and the content tell what was recorded, so others may not even list them.
 	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o077 != 0 {
 		if err := os.Chmod(dir, 0o700); err != nil {
-			return "", fmt.Errorf("keep others out of the directory of indexes: %w: name another one, or keep nothing", err)
+			return "", fmt.Errorf("keep others out of the directory of indexes: %w", dirError{err})
 		}
 	}
 	return filepath.Abs(dir)
 }
+
+// dirError is an [ErrDir] that says what it was.
+type dirError struct{ error }
+
+func (e dirError) Unwrap() []error { return []error{ErrDir, e.error} }
 
 // identify returns what tells places and queries apart, and what tells apart what is in them.
 func identify(q read.Query, sources []Source, in *read.Reader) (place, state string) {
