@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -231,6 +232,12 @@ type Report struct {
 
 // Findings returns what was found, the worst first.
 func (r *Report) Findings() []read.Finding { return r.All }
+
+// whole tells whether every file could be read: one that could not, as for want of a network, may
+// be readable the next time.
+func (r *Report) whole() bool {
+	return !slices.ContainsFunc(r.All, func(f read.Finding) bool { return f.Kind == read.Unreadable })
+}
 
 func reportOf(r *read.Report) Report {
 	return Report{r.Segments, r.Read, r.Records, r.Findings()}

@@ -102,9 +102,13 @@ func (x *Index) open(ctx context.Context, sources []Source) error {
 	if x.own == "" {
 		tidy(ctx, dir, time.Now())
 		if x.load(ctx, state) == nil {
-			now := time.Now()
-			_ = os.Chtimes(x.path, now, now) // used
-			return nil
+			if x.head.Report.whole() {
+				now := time.Now()
+				_ = os.Chtimes(x.path, now, now) // used
+				return nil
+			}
+			x.file.close()
+			x.file = nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
