@@ -12,12 +12,12 @@ comma   := ,
 targets := $(subst $(comma), ,$(PLATFORMS))
 gobuild  = go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 # Modules of their own: what they need stays out of the users' dependency graph.
-nested  := $(patsubst %/go.mod,%,$(wildcard e2e/go.mod e2e/*/go.mod))
+nested  := $(patsubst %/go.mod,%,$(wildcard tools/go.mod e2e/go.mod e2e/*/go.mod))
 # The race detector is C: it runs where there is a compiler.
 race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 go test -race,go test)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e bench image plugin fmt generate check lint clean FORCE
+.PHONY: help build demo test e2e bench image release plugin fmt generate check lint clean FORCE
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ test: ## Run every test of the module; needs Go alone.
 # DuckDB is C++: its tests are linked by a compiler for that.
 e2e: ## Run the binary and the image under the real kustomize, kpt, Helm 3, Helm 4 and istioctl, real traffic through it, DuckDB on what it records, and Chromium on the pages that it writes.
 	go -C e2e run ./cmd/tools
-	for module in $(nested); do \
+	for module in $(filter e2e%,$(nested)); do \
 	  v=-v cgo=0; \
 	  case $$module in e2e/istio) v=;; e2e/duckdb) cgo=1;; esac; \
 	  CGO_ENABLED=$$cgo go -C $$module test -trimpath -vet=off $$v -count=1 -timeout 60m ./... || exit; \
@@ -76,6 +76,20 @@ dist/linux/%: FORCE
 	printf '%s\n' 'nobody:x:65534:' 'tapedeck:x:2102:' > $@/etc/group
 	chmod -R a+rX $@
 
+# The programs are linked without the state of the work tree, so that equal sources give
+# equal bytes.
+release: VERSION := $(RELEASE)
+release: export GOFLAGS := -buildvcs=false
+release: dist/linux/amd64 dist/linux/arm64 dist/darwin/amd64 dist/darwin/arm64 ## Build what a release publishes, under dist/release, with checksums; two runs give the same bytes.
+	@tags=$$(git tag --points-at HEAD --list 'v*'); case "$$tags" in ''|*$(RELEASE)*) ;; \
+	  *) echo "the tag is $$tags, and contract/version.go defines $(RELEASE): tag the commit of that version" >&2; exit 1;; esac
+	go -C tools run ./release -version $(RELEASE) \
+	  -time $${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(CURDIR)/dist
+
+dist/darwin/%: FORCE
+	mkdir -p $@
+	GOOS=darwin GOARCH=$* $(gobuild) -o $@/ ./cmd/tapedeck ./cmd/tapedeck-proxy
+
 plugin: build ## Put the binary into plugin/, ready for `helm plugin install ./plugin` (Helm 4).
 	mkdir -p plugin/bin
 	cp bin/tapedeck plugin/bin/tapedeck
@@ -102,10 +116,12 @@ check: ## Check what changed since main in less than a minute: format, vet, and 
 # Vetting e2e/istio and e2e/pod would analyse the 1,800 packages of Istio's control plane,
 # and e2e/duckdb takes a C compiler.
 # The renderer, and every test, also runs on the machines that engineers have.
-lint: ## Vet the Go code, for Linux and macOS, and fail on what gofmt would change.
+lint: ## Vet the Go code, for Linux and macOS, run staticcheck and govulncheck, and fail on what gofmt would change.
 	GOOS=darwin go vet ./...
 	for module in . $(filter-out e2e/duckdb e2e/istio e2e/pod,$(nested)); do go -C $$module vet ./... || exit; done
 	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
+	go tool -modfile=tools/go.mod staticcheck ./...
+	@tools/govulncheck
 
 clean: ## Remove what the targets built.
 	rm -rf bin dist plugin/bin

@@ -21,8 +21,14 @@ var named = []struct{ files, pattern string }{
 	{"../README.md", `This describes Tapedeck v(\S+)\.\n`},
 	{"../deploy/collector/base/co*.yaml", `image: ` + contract.Repository + `:v?(\S+)`},
 	{"../examples/shop/*/*.yaml", contract.Repository + `:v([^\s},]+)`},
+	{"../deploy/component/*.yaml", `(?:\?ref=|` + contract.Repository + `:)v(\S+)`},
+	{"../deploy/kpt/*.*", `(?:tree/|blob/|` + contract.Repository + `:)v(\d[^\s/]*)`},
+	{"../deploy/kpt/examples/*/Kptfile", contract.Repository + `:v(\S+)`},
+	{"../deploy/kpt/examples/*/.expected/diff.patch", contract.Repository + `:v([^\s",}]+)`},
+	{"../deploy/kpt/examples/*/README.md", `(?:tree/|@)v(\d[^\s/]*)`},
+	{"helm.md", `tapedeck-(\d+\.\d+\.\d+\S*)-linux-amd64\.tgz`},
 	{"kpt.md", contract.Repository + `:v(\S+)`},
-	{"kustomize.md", contract.Repository + `:v(\S+)`},
+	{"kustomize.md", `(?:\?ref=|` + contract.Repository + `:)v(\S+)`},
 }
 
 // TestFilesNameTheReleaseOfTheTree keeps what names the version equal to the one

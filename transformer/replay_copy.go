@@ -291,8 +291,9 @@ func keepLabelValues(r *replay, spec *yaml.Node) {
 	labels, kept := r.w.podLabels(), strMap(r.podLabels(contract.PartCopy))
 	for _, c := range containersOf(spec) {
 		for _, v := range items(field(c, "env")) {
-			key, ok := strings.CutPrefix(strAt(v, "valueFrom", "fieldRef", "fieldPath"), labelField)
-			if key, ok = strings.CutSuffix(key, "']"); !ok {
+			quoted, ok := strings.CutPrefix(strAt(v, "valueFrom", "fieldRef", "fieldPath"), labelField)
+			key, closed := strings.CutSuffix(quoted, "']")
+			if !ok || !closed {
 				continue
 			}
 			if value, has := labels[key]; has && kept[key] != value {
