@@ -33,13 +33,7 @@ func TestOrder(t *testing.T) {
 		}
 		shuffled++
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			cfg := transformer.DefaultConfig()
-			if c["config.yaml"] != nil {
-				if cfg, err = fn.LoadConfig(cfg, fn.Source{Name: "config.yaml", Text: c["config.yaml"]}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			checkOrder(t, docs, cfg)
+			checkOrder(t, docs, configOf(t, c))
 		})
 	}
 	if shuffled < 60 {

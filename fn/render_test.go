@@ -39,13 +39,7 @@ func TestRender(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := parseCase(archive)
-			cfg := transformer.DefaultConfig()
-			cfg.Image = "ghcr.io/tapedeck/tapedeck:v1" // so that a release changes no case
-			if c["config.yaml"] != nil {
-				if cfg, err = fn.LoadConfig(cfg, fn.Source{Name: "config.yaml", Text: c["config.yaml"]}); err != nil {
-					t.Fatal(err)
-				}
-			}
+			cfg := configOf(t, c)
 			input := c["input.yaml"]
 			out, results, err := fn.Render([]fn.Source{{Text: input}}, cfg)
 			if err != nil {
@@ -95,6 +89,21 @@ func checkPromises(t *testing.T, input, out []byte, cfg transformer.Config) {
 	if !rendered && !bytes.Equal(back, input) {
 		t.Errorf("uninject does not give the input back (-input +got):\n%s", cmp.Diff(string(input), string(back)))
 	}
+}
+
+// configOf is the configuration of a case. The default image is not that of this release,
+// so that a release changes no case.
+func configOf(t testing.TB, c map[string][]byte) transformer.Config {
+	t.Helper()
+	cfg := transformer.DefaultConfig()
+	cfg.Image = "ghcr.io/tapedeck/tapedeck:v1"
+	if text := c["config.yaml"]; text != nil {
+		var err error
+		if cfg, err = fn.LoadConfig(cfg, fn.Source{Name: "config.yaml", Text: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cfg
 }
 
 func readCase(t testing.TB, file string) map[string][]byte {

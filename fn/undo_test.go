@@ -46,13 +46,7 @@ func undoCases(t testing.TB) []undoCase {
 		if want == nil || bytes.Contains(input, []byte("tapedeck.dev/undo")) || bytes.Contains(input, []byte("tapedeck.dev/created-for")) || bytes.Contains(input, []byte("ResourceList")) || !bytes.Contains(want, []byte("tapedeck.dev/undo")) {
 			continue
 		}
-		cfg := transformer.DefaultConfig()
-		if text := archive["config.yaml"]; text != nil {
-			if cfg, err = fn.LoadConfig(cfg, fn.Source{Name: "config.yaml", Text: text}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		c := undoCase{filepath.Base(file), cfg, want, [2]map[string][]string{facts(t, input), facts(t, want)}, map[string]bool{}}
+		c := undoCase{filepath.Base(file), configOf(t, archive), want, [2]map[string][]string{facts(t, input), facts(t, want)}, map[string]bool{}}
 		for _, said := range c.facts {
 			for id, lines := range said {
 				for _, line := range lines {
