@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -205,9 +206,14 @@ func (w *writer) get(ctx context.Context, k kind, n int) ([]byte, error) {
 }
 
 // finish ends the index, and close gives it up.
-func (w *writer) finish() error {
+// finish gives the file its name and closes it. The file stays locked until it has its name:
+// without a lock another process may take it for what a killed one left behind.
+func (w *writer) finish(file, name string) error {
 	w.insert.Close()
 	err := w.tx.Commit()
+	if err == nil {
+		err = os.Rename(file, name)
+	}
 	return errors.Join(err, w.db.Close())
 }
 

@@ -207,10 +207,7 @@ func (x *Index) make(ctx context.Context, dir string, in *read.Reader, state str
 		w.close()
 		return err
 	}
-	if err := w.finish(); err != nil {
-		return err
-	}
-	return os.Rename(name, x.path)
+	return w.finish(name, x.path)
 }
 
 // load opens the finished index.

@@ -46,7 +46,7 @@ func TestWordsOfSeveralRunsAreFound(t *testing.T) {
 	if err != nil || runs < 5 || blocks < 3 {
 		t.Fatalf("%d blocks of %d runs, %v", blocks, runs, err)
 	}
-	if err := w.finish(); err != nil {
+	if err := w.finish(name, name); err != nil {
 		t.Fatal(err)
 	}
 	x := &Index{rows: rows}
