@@ -13,5 +13,5 @@
 //     one line, and nothing that a terminal would obey.
 //
 // A report is plain data: it may be read concurrently, and written by one goroutine. The
-// package imports internal/oneline and the standard library.
+// package imports internal/oneline, recording/clean and the standard library.
 package check

@@ -2,15 +2,15 @@ package check
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf16"
 
 	"github.com/tapedeck/tapedeck/internal/oneline"
+	"github.com/tapedeck/tapedeck/recording/clean"
 )
 
 // Form is a way to write a report.
@@ -171,22 +171,13 @@ func writeJSON(to io.Writer, r Report, _ Options) error {
 	if d.Findings == nil {
 		d.Findings = []Finding{}
 	}
-	var text strings.Builder
+	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(d); err != nil {
 		return err
 	}
-	w := bufio.NewWriter(to)
-	for _, r := range text.String() {
-		if r == '\n' || unicode.IsPrint(r) {
-			w.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			fmt.Fprintf(w, `\u%04x`, unit)
-		}
-	}
-	return w.Flush()
+	_, err := to.Write(clean.JSON(text.Bytes()))
+	return err
 }
