@@ -40,7 +40,6 @@ type Reader struct {
 	bytes   int
 	ready   []*half
 	ended   error
-	where   string
 }
 
 // half is a request without its recorded answer, or an answer without its request.

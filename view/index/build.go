@@ -58,7 +58,6 @@ type builder struct {
 	keys   [][4]uint32
 	values [numColumns][]int64
 	pack   []byte
-	packed int
 	paths  []byte
 	starts []byte
 	zstd   *zstd.Encoder
