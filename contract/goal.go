@@ -9,16 +9,24 @@ import (
 	"strings"
 )
 
-// Goal is a condition that a replay must not fulfil: `latency.p95 > 100`, or of one
+// Goal is a condition under which a replay fails, such as `latency.p95 > 100`, or for one
 // endpoint `GET /users/{id}: latency.p95 > 100`. Package replay/goal judges it.
 type Goal struct {
-	// Endpoint is empty for all requests of the run.
+	// Endpoint is empty for all requests of the run together, and [EachEndpoint] for every
+	// endpoint separately.
 	Endpoint string
 	Metric   GoalMetric
 	// Op is one of ==, !=, <=, >=, < and >.
-	Op    string
+	Op string
+	// Limit is the number that the metric is compared with, in the metric's unit.
 	Limit float64
+	// Recorded makes the limit relative: Limit is added to the metric's value in the
+	// recording. If Percent is set, Limit is in percent of that value.
+	Recorded, Percent bool
 }
+
+// EachEndpoint is the Endpoint of a goal that every endpoint has to reach.
+const EachEndpoint = "*"
 
 // GoalMetric is a value that a goal may be about.
 type GoalMetric struct {
@@ -40,15 +48,16 @@ func GoalMetrics() []GoalMetric {
 
 var goalOps = []string{"==", "!=", "<=", ">=", "<", ">"}
 
-const goalGrammar = `^(?:(.+):\s+)?([\w.-]+)\s*(==|!=|<=|>=|<|>)\s*(\S+)$`
+const goalGrammar = `^(?:(.+):\s+)?([\w.-]+)\s*(==|!=|<=|>=|<|>)\s*(recorded\s*\+\s*\S+|\S+)$`
 
-// ParseGoal reads `METRIC OP NUMBER`, or `ENDPOINT: METRIC OP NUMBER`. The number may have
-// the metric's unit, as `100ms`.
+// ParseGoal reads `METRIC OP LIMIT`, or `ENDPOINT: METRIC OP LIMIT`. The limit is a number,
+// which may have the metric's unit, as `100ms`. For a latency it may also be `recorded`,
+// `recorded + 20ms` or `recorded + 50%`.
 func ParseGoal(text string) (Goal, error) {
 	text = strings.TrimSpace(text)
 	parts := regexp.MustCompile(goalGrammar).FindStringSubmatch(text) // here: the sidecar, which links this package, parses none
 	if parts == nil {
-		return Goal{}, fmt.Errorf(`goal %q: want "METRIC OP NUMBER" or "ENDPOINT: METRIC OP NUMBER", as "latency.p95 > 100"; OP is one of %s`, text, strings.Join(goalOps, ", "))
+		return Goal{}, fmt.Errorf(`goal %q: want "METRIC OP NUMBER" or "ENDPOINT: METRIC OP NUMBER", as "latency.p95 > 100" or "latency.p95 > recorded + 20ms"; OP is one of %s`, text, strings.Join(goalOps, ", "))
 	}
 	g := Goal{Endpoint: strings.TrimSpace(parts[1]), Op: parts[3]}
 	metrics := GoalMetrics()
@@ -61,14 +70,38 @@ func ParseGoal(text string) (Goal, error) {
 		return Goal{}, fmt.Errorf("goal %q: no metric is named %q; allowed: %s", text, parts[2], strings.Join(names, ", "))
 	}
 	g.Metric = metrics[i]
-	limit, err := strconv.ParseFloat(strings.TrimSuffix(parts[4], g.Metric.Unit), 64)
-	if err != nil || math.IsNaN(limit) || math.IsInf(limit, 0) {
-		unit := ""
-		if g.Metric.Unit != "" {
-			unit = ", in " + g.Metric.Unit
+	limit := parts[4]
+	if offset, ok := strings.CutPrefix(limit, "recorded"); ok {
+		if !strings.HasPrefix(g.Metric.Name, latencyPrefix) {
+			return Goal{}, fmt.Errorf("goal %q: %s has no recorded value; only the metrics %s* have one", text, g.Metric.Name, latencyPrefix)
 		}
-		return Goal{}, fmt.Errorf("goal %q: found %q, want a number%s", text, parts[4], unit)
+		if g.Recorded = true; offset == "" {
+			return g, nil
+		}
+		offset, ok = strings.CutPrefix(strings.TrimSpace(offset), "+")
+		if limit, g.Percent = strings.CutSuffix(strings.TrimSpace(offset), "%"); !ok {
+			limit = parts[4]
+		}
 	}
-	g.Limit = limit
+	if !g.Percent {
+		limit = strings.TrimSuffix(limit, g.Metric.Unit)
+	}
+	var err error
+	if g.Limit, err = strconv.ParseFloat(limit, 64); err != nil || math.IsNaN(g.Limit) || math.IsInf(g.Limit, 0) {
+		return Goal{}, fmt.Errorf("goal %q: found %q, want %s", text, parts[4], g.Metric.limits())
+	}
 	return g, nil
+}
+
+const latencyPrefix = "latency."
+
+// limits says which limits a goal on the metric may have.
+func (m GoalMetric) limits() string {
+	switch {
+	case strings.HasPrefix(m.Name, latencyPrefix):
+		return `a number, in ms, or "recorded", "recorded + 20ms" or "recorded + 50%"`
+	case m.Unit != "":
+		return "a number, in " + m.Unit
+	}
+	return "a number"
 }

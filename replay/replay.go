@@ -242,7 +242,7 @@ func (p *player) request(ctx context.Context, w *worker, j *job, endpoint int) (
 		}
 	}
 	s := stats.Sample{
-		Endpoint: endpoint, Due: j.due, Sent: sent, Done: done, Held: j.due - j.scheduled,
+		Endpoint: endpoint, Due: j.due, Sent: sent, Done: done, Held: j.due - j.scheduled, Recorded: p.Plan.Steps[j.step].Took,
 		BytesOut: w.live.BytesOut, BytesIn: w.live.BytesIn, Status: w.live.Live.HTTP.Res.StatusCode,
 	}
 	if failure != nil {

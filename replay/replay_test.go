@@ -20,6 +20,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/replay/carry"
 	"github.com/tapedeck/tapedeck/replay/compare"
+	"github.com/tapedeck/tapedeck/replay/goal"
 	"github.com/tapedeck/tapedeck/replay/plan"
 	"github.com/tapedeck/tapedeck/replay/report"
 	"github.com/tapedeck/tapedeck/replay/wire"
@@ -215,6 +216,45 @@ func TestAStallShows(t *testing.T) {
 	q, _ := closed.Response.Percentile(0.99)
 	if p < 800*time.Millisecond || q > 10*time.Millisecond {
 		t.Errorf("p99 is %s in the open loop and %s in the closed one", p, q)
+	}
+}
+
+// A build whose one endpoint got 30 ms slower misses a goal that is relative to the recording.
+// The same build reaches it.
+func TestAnEndpointGotSlower(t *testing.T) {
+	calls := gets(60, 20*time.Millisecond)
+	for i := range 20 {
+		calls = append(calls, call{at: 2*time.Second + time.Duration(i)*100*time.Millisecond, took: 40 * time.Millisecond, method: "GET", path: "/cart", answer: `{}`})
+	}
+	build := func(cart time.Duration) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/cart" {
+				time.Sleep(cart)
+			}
+			answerOK(w, r)
+		})
+	}
+	for slower, want := range map[time.Duration]string{
+		0:                     "",
+		30 * time.Millisecond: "exit code 1: *: latency.p50 > recorded + 20ms: GET /cart: latency.p50 is 70 ms, recorded 40 ms",
+	} {
+		var goals []goal.Goal
+		for _, text := range []string{"*: latency.p50 > recorded + 20ms", "latency.p50 > recorded + 20ms"} {
+			g, err := goal.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			goals = append(goals, g)
+		}
+		r := run(t, calls, build(40*time.Millisecond+slower), nil)
+		r.Judge(goals)
+		got := ""
+		for _, x := range r.Exits {
+			got += x.String()
+		}
+		if got != want {
+			t.Errorf("%s slower: %q, want %q", slower, got, want)
+		}
 	}
 }
 

@@ -21,11 +21,29 @@ func (times) Percentile(q float64) (time.Duration, bool) {
 	return time.Duration(q * float64(100*time.Millisecond)), q < 0.99
 }
 
+// recorded is as times, but 30 ms shorter, and has no p90.
+type recorded struct{ times }
+
+func (r recorded) Percentile(q float64) (time.Duration, bool) {
+	t, _ := r.times.Percentile(q)
+	return t - 30*time.Millisecond, q < 0.9
+}
+
+// endpoints are those that got requests. Nobody knows what GET /new took in the recording.
+var endpoints = []string{"GET /new", "GET /slower", "GET /users/{id}"}
+
 // measured has 90 requests in half a minute; none was compared.
 func measured(endpoint string) (goal.Measured, bool) {
-	return goal.Measured{
-		Latency: times{}, Elapsed: 30 * time.Second, Total: 90, Succeeded: 81, Answered: 85,
-	}, endpoint == "" || endpoint == "GET /users/{id}"
+	m := goal.Measured{
+		Latency: times{}, Recorded: times{}, Elapsed: 30 * time.Second, Total: 90, Succeeded: 81, Answered: 85,
+	}
+	switch endpoint {
+	case "", "GET /slower":
+		m.Recorded = recorded{}
+	case "GET /new":
+		m.Recorded = nil
+	}
+	return m, endpoint == "" || slices.Contains(endpoints, endpoint)
 }
 
 func TestGoals(t *testing.T) {
@@ -57,6 +75,23 @@ func TestGoals(t *testing.T) {
 		{"GET /users/{id}: latency.p95 > 100", goal.Passed, ""},
 		{"  GET /users/{id} :  latency.p95 > 10 ", goal.Missed, "latency.p95 is 95 ms"},
 
+		// The recording is the limit.
+		{"latency.p50 > recorded", goal.Missed, "latency.p50 is 50 ms, recorded 20 ms"},
+		{"latency.p50 > recorded + 29", goal.Missed, "latency.p50 is 50 ms, recorded 20 ms"},
+		{"latency.p50 > recorded+30ms", goal.Passed, ""},
+		{"latency.p50>recorded + 149%", goal.Missed, "latency.p50 is 50 ms, recorded 20 ms"},
+		{"latency.p50 > recorded + 151%", goal.Passed, ""},
+		{"GET /users/{id}: latency.p50 > recorded + 0.1ms", goal.Passed, ""},
+		{"GET /slower: latency.p50 > recorded + 20ms", goal.Missed, "latency.p50 is 50 ms, recorded 20 ms"},
+		{"GET /new: latency.p50 > recorded", goal.Unknown, "latency.p50 of the recording is not known"},
+		{"latency.p95 > recorded", goal.Unknown, "latency.p95 of the recording is not known"},
+
+		// Each endpoint has to reach the goal.
+		{"*: latency.p50 > 50", goal.Passed, ""},
+		{"*: latency.p50 > 49", goal.Missed, "GET /new: latency.p50 is 50 ms; and so at 2 more endpoints"},
+		{"*: latency.p50 > recorded + 20ms", goal.Missed, "GET /slower: latency.p50 is 50 ms, recorded 20 ms"},
+		{"*: latency.p50 > recorded + 40ms", goal.Unknown, "GET /new: latency.p50 of the recording is not known"},
+
 		// A goal that cannot be judged does not pass.
 		{"latency.p99 > 100", goal.Unknown, "latency.p99 is not available from 90 requests: 99th percentile of the response times; needs 100 requests"},
 		{"requests.result-match-pct < 100", goal.Unknown, "requests.result-match-pct is not available from 90 requests: part of the compared answers that match the recorded ones"},
@@ -67,7 +102,7 @@ func TestGoals(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o := g.Judge(measured)
+			o := g.Judge(endpoints, measured)
 			if o.Verdict != c.verdict || o.Reason != c.reason {
 				t.Errorf("%s: %q, want %s: %q", o.Verdict, o.Reason, c.verdict, c.reason)
 			}
@@ -79,6 +114,17 @@ func TestGoals(t *testing.T) {
 	}
 }
 
+// Without endpoints, a goal for each of them does not pass.
+func TestNoEndpoint(t *testing.T) {
+	g, err := goal.Parse("*: latency.p50 > 100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := g.Judge(nil, measured); o.Verdict != goal.Unknown || o.Reason != "no request was sent" {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestMistakesInGoals(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                          `want "METRIC OP NUMBER"`,
@@ -87,8 +133,15 @@ func TestMistakesInGoals(t *testing.T) {
 		"latency.p95 = 3":           `OP is one of ==, !=`,
 		"latency.p99.9 > 3":         `no metric is named "latency.p99.9"; allowed: latency.avg, latency.min`,
 		"GET /: requests > 3":       `no metric is named "requests"`,
-		"latency.p95 > fast":        `found "fast", want a number, in ms`,
+		"latency.p95 > fast":        `found "fast", want a number, in ms, or "recorded"`,
 		"latency.p95 > 3s":          `found "3s", want a number, in ms`,
+		"latency.p95 > recorded + ": `or "latency.p95 > recorded + 20ms"`,
+		"latency.p95 > recorded +%": `found "recorded +%", want a number`,
+		"latency.p95 > recorded*2":  `found "recorded*2", want a number`,
+		"latency.p95 > recorded9":   `found "recorded9", want a number`,
+		"latency.p95 > 10%":         `found "10%", want a number`,
+		"requests.total > recorded": `requests.total has no recorded value; only the metrics latency.* have one`,
+		"requests.failed-pct > 3ms": `found "3ms", want a number, in %`,
 		"requests.total > NaN":      `found "NaN", want a number`,
 		"requests.total > Infinity": `found "Infinity", want a number`,
 	} {
@@ -121,6 +174,8 @@ func TestFormatHasThreeSignificantDigits(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("latency.p95 > 100")
 	f.Add("GET /users/{id}: requests.failed-pct >= 1e-3%")
+	f.Add("*: latency.p50 > recorded + 20ms")
+	f.Add("latency.p50 > recorded + 1e-3%")
 	f.Add("a: b: latency.avg != -0")
 	f.Fuzz(func(t *testing.T, text string) {
 		g, err := goal.Parse(text)
@@ -140,7 +195,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	o := g.Judge(measured)
+	o := g.Judge(endpoints, measured)
 	fmt.Println(o.Verdict+":", o.Reason)
 	// Output: missed: latency.p95 is 95 ms
 }

@@ -12,12 +12,14 @@ type Latency interface {
 	Percentile(quantile float64) (t time.Duration, ok bool)
 }
 
-// Measured is what goals are about: all requests of a run, or those of one endpoint.
+// Measured has the measurements of all requests of a run, or of those of one endpoint.
 type Measured struct {
 	Latency Latency
-	Elapsed time.Duration // of the run
-	// Requests that were sent, and how many of them succeeded, got an answer, had their
-	// answer compared, and had it match.
+	// Recorded are the times that the same requests took in the recording.
+	Recorded Latency
+	Elapsed  time.Duration // of the run
+	// Total counts the requests that were sent. The others count those that succeeded, got
+	// an answer, had it compared, and had an answer that matches.
 	Total, Succeeded, Answered, Compared, Matched int64
 }
 
@@ -91,6 +93,9 @@ func percentile(name string, quantile float64, needs string) Metric {
 
 func latency(of func(Latency) (time.Duration, bool)) func(Measured) (float64, bool) {
 	return func(m Measured) (float64, bool) {
+		if m.Latency == nil {
+			return 0, false
+		}
 		t, ok := of(m.Latency)
 		return float64(t) / float64(time.Millisecond), ok
 	}

@@ -158,6 +158,9 @@ func (r *Report) goalSection() section {
 		if g.Value != nil {
 			value = strings.TrimSpace(significant(*g.Value) + " " + g.Unit)
 		}
+		if g.Recorded != nil {
+			value += ", recorded " + significant(*g.Recorded) + " " + g.Unit
+		}
 		s.Rows = append(s.Rows, []string{string(g.Verdict), g.Goal, value})
 	}
 	return s
@@ -183,15 +186,19 @@ func differenceSection(of []Difference, title, note string) section {
 func (r *Report) endpointSection() section {
 	s := section{
 		Title: "Endpoints", Text: 1,
-		Note: "Response times: from when a request was due to when its answer was there.",
-		Head: []string{"Endpoint", "Requests", "Failed", "Match (%)", "p50 (ms)", "p90 (ms)", "p95 (ms)", "p99 (ms)", "Max (ms)"},
+		Note: "Response times: from when a request was due to when its answer was complete.",
+		Head: []string{"Endpoint", "Requests", "Failed", "Match (%)", "Recorded p50 (ms)", "p50 (ms)", "p90 (ms)", "p95 (ms)", "p99 (ms)", "Max (ms)"},
 	}
 	row := func(e *stats.Endpoint) {
 		match := notAvailable
 		if n := e.Compared(); n > 0 {
 			match = percent(e.Matched, n)
 		}
-		cells := []string{named(e.Name), grouped(e.Sent), grouped(e.Failed), match}
+		recorded := notAvailable
+		if e.RecordedKnown() {
+			recorded = millis(e.Recorded.Percentile(0.50))
+		}
+		cells := []string{named(e.Name), grouped(e.Sent), grouped(e.Failed), match, recorded}
 		for _, q := range []float64{0.50, 0.90, 0.95, 0.99} {
 			cells = append(cells, millis(e.Response.Percentile(q)))
 		}
@@ -204,7 +211,7 @@ func (r *Report) endpointSection() section {
 	return s
 }
 
-// timeSection has the four kinds of time, of all requests.
+// timeSection has the distributions of each kind of time, over all requests.
 func (r *Report) timeSection() section {
 	s := section{Title: "Times", Text: 2, Head: []string{"Time", "From … to", "Mean (ms)"}}
 	for _, p := range stats.Percentiles {
@@ -215,15 +222,20 @@ func (r *Report) timeSection() section {
 	if total.Sent == 0 {
 		return s
 	}
-	for _, one := range []struct {
+	type kind struct {
 		name, doc string
 		of        *stats.Distribution
-	}{
+	}
+	kinds := []kind{
 		{"Response time", "due … answered", total.Response},
 		{"Service time", "sent … answered", total.Service},
 		{"Send lag", "due … sent", total.Lag},
 		{"Held", "scheduled … due", total.Held},
-	} {
+	}
+	if total.RecordedKnown() {
+		kinds = append(kinds, kind{"Recorded", "begin … answered, in the recording", total.Recorded})
+	}
+	for _, one := range kinds {
 		cells := []string{one.name, one.doc, millis(one.of.Mean())}
 		for _, p := range stats.Percentiles {
 			cells = append(cells, millis(one.of.Percentile(p.Quantile)))

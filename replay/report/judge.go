@@ -21,14 +21,16 @@ func (r *Report) Judge(goals []goal.Goal) {
 	r.SchemaVersion = SchemaVersion
 	r.Metrics = r.metrics()
 	measured := map[string]goal.Measured{"": r.measured(r.Results.Total())}
+	var names []string
 	for _, e := range r.Results.Endpoints {
 		if e.Sent > 0 {
 			measured[e.Name] = r.measured(e)
+			names = append(names, e.Name)
 		}
 	}
 	r.Goals = nil
 	for _, g := range goals {
-		r.Goals = append(r.Goals, g.Judge(func(endpoint string) (goal.Measured, bool) {
+		r.Goals = append(r.Goals, g.Judge(names, func(endpoint string) (goal.Measured, bool) {
 			m, ok := measured[endpoint]
 			return m, ok
 		}))
@@ -53,10 +55,14 @@ func (r *Report) metrics() (all []Metrics) {
 }
 
 func (r *Report) measured(e *stats.Endpoint) goal.Measured {
-	return goal.Measured{
+	m := goal.Measured{
 		Latency: e.Response, Elapsed: r.Elapsed(),
 		Total: e.Sent, Succeeded: e.Succeeded, Answered: e.Answered, Compared: e.Compared(), Matched: e.Matched,
 	}
+	if e.RecordedKnown() {
+		m.Recorded = e.Recorded
+	}
+	return m
 }
 
 // decide finds the exit codes that apply.

@@ -49,7 +49,7 @@ func shopRun(requests int, length time.Duration, seed uint64) stats.Result {
 			service += stall + length/20 - sent
 		}
 		s := stats.Sample{
-			Endpoint: run.Endpoint(e.name), Due: due, Sent: sent, Done: sent + service, Held: time.Duration(rng.IntN(4)/3) * time.Millisecond,
+			Endpoint: run.Endpoint(e.name), Due: due, Sent: sent, Done: sent + service, Held: time.Duration(rng.IntN(4)/3) * time.Millisecond, Recorded: e.median,
 			Status: 200, Succeeded: true, Matched: stats.Match, BytesOut: 300, BytesIn: 2000,
 		}
 		switch {

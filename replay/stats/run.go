@@ -27,6 +27,7 @@ type Sample struct {
 	Sent     time.Duration // when its first byte was to go out
 	Done     time.Duration // when the last byte of the answer came, or when it failed
 	Held     time.Duration // by how much dependencies moved the due time; 0 for none
+	Recorded time.Duration // how long the request took in the recording
 	// Status of the answer; 0 if there was none.
 	Status int
 	// Failure is why there was no answer, as `timeout` or `refused`: one of a few words;
@@ -137,10 +138,13 @@ type Endpoint struct {
 	Service  *Distribution `json:"service"`
 	Lag      *Distribution `json:"lag"`
 	Held     *Distribution `json:"held"`
+	// Recorded has the times that the same requests took in the recording. Reports of
+	// versions before v0.3.0 don't have it.
+	Recorded *Distribution `json:"recorded,omitempty"`
 }
 
 func newEndpoint(name string) *Endpoint {
-	return &Endpoint{Name: name, Response: new(Distribution), Service: new(Distribution), Lag: new(Distribution), Held: new(Distribution)}
+	return &Endpoint{Name: name, Response: new(Distribution), Service: new(Distribution), Lag: new(Distribution), Held: new(Distribution), Recorded: new(Distribution)}
 }
 
 func (e *Endpoint) add(s *Sample) {
@@ -149,14 +153,17 @@ func (e *Endpoint) add(s *Sample) {
 	e.Service.Record(s.Done - s.Sent)
 	e.Lag.Record(s.Sent - s.Due)
 	e.Held.Record(s.Held)
+	e.Recorded.Record(s.Recorded)
 }
 
 func (e *Endpoint) merge(o *Endpoint) {
 	e.Counts.merge(&o.Counts)
 	for _, d := range []struct{ to, from *Distribution }{
-		{e.Response, o.Response}, {e.Service, o.Service}, {e.Lag, o.Lag}, {e.Held, o.Held},
+		{e.Response, o.Response}, {e.Service, o.Service}, {e.Lag, o.Lag}, {e.Held, o.Held}, {e.Recorded, o.Recorded},
 	} {
-		d.to.Merge(d.from)
+		if d.from != nil {
+			d.to.Merge(d.from)
+		}
 	}
 }
 
@@ -314,6 +321,10 @@ func (r *Result) Total() *Endpoint {
 	return t
 }
 
+// RecordedKnown tells whether Recorded has the times of all requests. It doesn't if the
+// report, or that of a shard, is of a version that did not keep them.
+func (e *Endpoint) RecordedKnown() bool { return e.Recorded != nil && e.Recorded.count == e.Sent }
+
 // Check tells whether the parts of an endpoint that was read agree.
 func (e *Endpoint) Check() error {
 	for _, d := range []struct {
@@ -326,6 +337,9 @@ func (e *Endpoint) Check() error {
 		if d.of.count != e.Sent {
 			return fmt.Errorf("distribution %s has %d samples, and %d requests were sent", d.name, d.of.count, e.Sent)
 		}
+	}
+	if e.Recorded != nil && e.Recorded.count > e.Sent {
+		return fmt.Errorf("distribution recorded has %d samples, and %d requests were sent", e.Recorded.count, e.Sent)
 	}
 	if e.Succeeded < 0 || e.Failed < 0 || e.Succeeded+e.Failed != e.Sent {
 		return fmt.Errorf("%d requests succeeded and %d failed, of %d", e.Succeeded, e.Failed, e.Sent)

@@ -128,7 +128,7 @@ func randomSamples(rng *rand.Rand, n int, length time.Duration) []stats.Sample {
 		sent := due + time.Duration(rng.Int64N(int64(time.Millisecond)))
 		done := sent + times(rng, 1)[0]
 		s := stats.Sample{
-			Endpoint: min(int(rng.ExpFloat64()*2), 9), Due: due, Sent: sent, Done: done, Held: time.Duration(rng.Int64N(1000)) * time.Microsecond,
+			Endpoint: min(int(rng.ExpFloat64()*2), 9), Due: due, Sent: sent, Done: done, Held: time.Duration(rng.Int64N(1000)) * time.Microsecond, Recorded: times(rng, 1)[0],
 			Status: []int{200, 200, 404, 500}[rng.IntN(4)], Matched: stats.Verdict(rng.IntN(4)), BytesOut: rng.Int64N(100), BytesIn: rng.Int64N(10_000),
 		}
 		s.Succeeded = s.Status < 500
