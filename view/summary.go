@@ -67,7 +67,7 @@ var figures = []figure{
 // calls shows who calls whom.
 func (s *Server) calls(w http.ResponseWriter, r *http.Request, it *item) error {
 	data := summary{Item: it, Title: "Who calls whom", Names: []string{"From", "To", "Protocol"},
-		About: "A row is a pair of workloads. A call that both sides recorded counts once, as its caller saw it."}
+		About: "A row is a pair of workloads. A call that both sides recorded counts once, with the caller's times."}
 	return s.summary(w, r, "calls", data, func(f index.Filter) ([]sum, error) {
 		all, err := it.index.Calls(r.Context(), f)
 		if err != nil {

@@ -127,7 +127,7 @@ func TestASumLeadsToItsExchanges(t *testing.T) {
 	address := serve(t, recorded(t, "a", viewtest.Shop(30)), recorded(t, "b", visits(2)))
 	link := regexp.MustCompile(`<a (?:class="row" )?href="(/[12]/\?[^"]*)">([0-9,]+)<span class="hidden"> exchanges`)
 	total := regexp.MustCompile(`<b>([0-9,]+)</b> exchange`)
-	for _, path := range []string{"/1/calls", "/1/calls?workload=frontend", "/1/endpoints", "/1/endpoints?direction=OUT&slower=10ms", "/compare/1/2"} {
+	for _, path := range []string{"/1/calls", "/1/calls?workload=frontend", "/1/calls?workload=cart", "/1/calls?direction=IN", "/1/endpoints", "/1/endpoints?direction=OUT&slower=10ms", "/compare/1/2"} {
 		links := link.FindAllStringSubmatch(page(t, address, path), -1)
 		if len(links) == 0 {
 			t.Errorf("%s leads to no exchanges", path)

@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -224,7 +225,7 @@ func (b *builder) add(rec *read.Record) error {
 		trace = int64(hash64(e.shared))
 	}
 	for c, v := range [...]int64{int64(e.Status), int64(e.GRPCStatus), flags, e.Start.UnixMicro(), e.Duration.Microseconds(), e.ResponseSize,
-		hashUUID(e.UUID), hashUUID(e.Parent), trace, int64(hash32([]byte(e.Path))), int64(group)} {
+		hashUUID(e.UUID), hashUUID(e.Parent), trace, int64(hash32([]byte(target(e.Path)))), int64(group)} {
 		b.values[int(colStatus)+c] = append(b.values[int(colStatus)+c], v)
 	}
 	path := fold(e.Path)
@@ -246,6 +247,19 @@ func (b *builder) add(rec *read.Record) error {
 		return b.flushValues()
 	}
 	return nil
+}
+
+// target is the path and the query of a request's target. A client of a proxy sends a whole URL, of
+// which the server sees these two.
+func target(uri string) string {
+	if strings.HasPrefix(uri, "/") {
+		return uri
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.Host == "" {
+		return uri
+	}
+	return cmp.Or(u.RequestURI(), "/")
 }
 
 func hashUUID(u recording.UUID) int64 {

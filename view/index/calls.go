@@ -9,22 +9,25 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Both sides of a call are in a recording if the caller's pod and the callee's were recorded. An
-// inbound exchange is the other side of an outbound one if
+// A call is in a recording twice if both the caller's pod and the callee's pod were recorded. This
+// is the only place that decides which two records are one call; [Row.Other] gives the result to
+// everybody else. An inbound record is the other side of an outbound one if
 //
-//   - their requests carry the same ID of a trace or a request,
-//   - they have the same method and the same path, query included,
-//   - they are not of the same pod, and
+//   - their requests carry the same trace ID or request ID,
+//   - they have the same method and the same path with the query,
+//   - they are from different pods, and
 //   - the inbound one lies within the time of the outbound one, give or take clockSkew.
 //
-// Each is the other side of one exchange at most, of that which began nearest.
+// A record has one other side at most. If several fit, it is the one whose middle is nearest: the
+// callee's time is in the middle of the caller's if the network takes as long both ways.
 
 const (
-	// clockSkew is how much the clocks of two nodes differ.
-	clockSkew = int64(1_000_000) // microseconds
-	// maxSides is how many exchanges of a trace are matched. The few traces that have more
-	// are one ID that somebody uses again and again.
-	maxSides = 4 << 10
+	// clockSkew is how far two clocks may differ, in microseconds. Hosts that keep time by NTP
+	// differ by milliseconds.
+	clockSkew = int64(2_000_000)
+	// maxTried is how many outbound records are tried for an inbound one, the nearest first. More
+	// exist only where somebody uses one ID and one path again and again.
+	maxTried = 64
 	// maxCalls bounds who calls whom.
 	maxCalls = 1 << 17
 )
@@ -32,46 +35,34 @@ const (
 // callKey is who calls whom.
 type callKey struct{ From, To, Protocol string }
 
-// side is what is known of an exchange when its other side is looked for.
+// side is an exchange whose other side is looked for.
 type side struct {
-	trace       int64
-	start, end  int64
-	row         uint32
-	method, pod uint32
-	path        uint32
-	direction   uint32
+	request            sameRequest
+	start, middle, end int64
+	row                uint32
+	place              [4]uint32 // cluster, namespace, workload, pod
+	outbound           bool
+}
+
+// sameRequest is equal for both sides of a call.
+type sameRequest struct {
+	trace  int64 // a hash
+	method uint32
+	path   uint32 // a hash
+}
+
+func (r sameRequest) compare(o sameRequest) int {
+	return cmp.Or(cmp.Compare(r.trace, o.trace), cmp.Compare(r.method, o.method), cmp.Compare(r.path, o.path))
 }
 
 // calls finds the other side of each exchange, and who calls whom, and writes both columns.
 func (b *builder) calls(progress func(done, all int)) ([]callKey, error) {
 	progress(0, 2)
 	get := parts(b.w.get)
-	other := make([]uint32, b.rows) // from 1
-	var sides []side
-	err := get.each(b.ctx, b.rows, func(first int, v [][]int64) error {
-		for i, trace := range v[0] {
-			if trace != 0 {
-				sides = append(sides, side{trace, v[1][i], sum(v[1][i], v[2][i]), uint32(first + i), uint32(v[3][i]), uint32(v[4][i]), uint32(v[5][i]), uint32(v[6][i])})
-			}
-		}
-		return nil
-	}, colTrace, colStart, colDuration, colMethod, colPod, colPath, colDirection)
+	other, err := b.otherSides(get)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(sides, func(a, b side) int { return cmp.Or(cmp.Compare(a.trace, b.trace), cmp.Compare(a.row, b.row)) })
-	in, out := b.names.number(colDirection, recording.In), b.names.number(colDirection, recording.Out)
-	for begin := 0; begin < len(sides); {
-		end := begin + 1
-		for end < len(sides) && sides[end].trace == sides[begin].trace {
-			end++
-		}
-		if end-begin > 1 && end-begin <= maxSides {
-			pairUp(sides[begin:end], in, out, other)
-		}
-		begin = end
-	}
-	sides = nil
 	progress(1, 2)
 
 	const columns = 7
@@ -82,6 +73,7 @@ func (b *builder) calls(progress func(done, all int)) ([]callKey, error) {
 		}
 	}
 	direction, namespace, workload, host, peer, protocol, pod := of[0], of[1], of[2], of[3], of[4], of[5], of[6]
+	out := b.names.number(colDirection, recording.Out)
 	name := func(c column, n uint32) string { return b.names.columns[c].all[n] }
 	self := func(row uint32) string {
 		w, n := name(colWorkload, workload[row]), name(colNamespace, namespace[row])
@@ -120,6 +112,8 @@ func (b *builder) calls(progress func(done, all int)) ([]callKey, error) {
 			k.From, k.To = self(row), self(o-1)
 		case direction[row] == out:
 			k.From, k.To = self(row), cmp.Or(hosts[host[row]], name(colHost, host[row]))
+		case o != 0:
+			k.From, k.To = self(o-1), self(row)
 		default:
 			k.From, k.To = cmp.Or(peers[peer[row]], name(colPeer, peer[row])), self(row)
 		}
@@ -144,10 +138,10 @@ func (b *builder) calls(progress func(done, all int)) ([]callKey, error) {
 	return keys, b.ctx.Err()
 }
 
-// unknownSide stands for a caller or a callee of whom nothing is known.
+// unknownSide is the name of a caller or a callee of whom nothing is known.
 const unknownSide = "unknown"
 
-// sum adds, and stops at the largest number.
+// sum adds two numbers; the result is at most the largest number.
 func sum(a, b int64) int64 {
 	if b > 0 && a > math.MaxInt64-b {
 		return math.MaxInt64
@@ -155,32 +149,97 @@ func sum(a, b int64) int64 {
 	return a + b
 }
 
-// pairUp finds the other sides in one trace.
-func pairUp(all []side, in, out uint32, other []uint32) {
-	for i := range all {
-		callee := &all[i]
-		if callee.direction != in {
+// otherSides returns the other side of each row, numbered from 1; 0 is none.
+func (b *builder) otherSides(get parts) ([]uint32, error) {
+	other := make([]uint32, b.rows)
+	out, in := int64(b.names.number(colDirection, recording.Out)), int64(b.names.number(colDirection, recording.In))
+	var sides []side
+	err := get.each(b.ctx, b.rows, func(first int, v [][]int64) error {
+		for i, trace := range v[0] {
+			if direction := v[1][i]; trace != 0 && (direction == in || direction == out) {
+				start, took := v[2][i], v[3][i]
+				sides = append(sides, side{
+					request: sameRequest{trace, uint32(v[4][i]), uint32(v[5][i])},
+					start:   start, middle: sum(start, took/2), end: sum(start, took),
+					row: uint32(first + i), place: [4]uint32{uint32(v[6][i]), uint32(v[7][i]), uint32(v[8][i]), uint32(v[9][i])},
+					outbound: direction == out,
+				})
+			}
+		}
+		return nil
+	}, colTrace, colDirection, colStart, colDuration, colMethod, colPath, colCluster, colNamespace, colWorkload, colPod)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(sides, func(a, b side) int {
+		return cmp.Or(a.request.compare(b.request), cmp.Compare(a.middle, b.middle), cmp.Compare(a.row, b.row))
+	})
+	for len(sides) > 0 {
+		n := 1
+		for n < len(sides) && sides[n].request == sides[0].request {
+			n++
+		}
+		pairUp(sides[:n], other)
+		sides = sides[n:]
+	}
+	return other, nil
+}
+
+// fits reports whether two records may be the two sides of one call.
+func (callee *side) fits(caller *side) bool {
+	return caller.place != callee.place && sum(callee.start, clockSkew) >= caller.start && callee.end <= sum(caller.end, clockSkew)
+}
+
+// pairUp finds the other sides among records of the same request, which are in the order of their
+// middles. Its time is in proportion to their number.
+func pairUp(same []side, other []uint32) {
+	var callers []*side
+	for i := range same {
+		if same[i].outbound {
+			callers = append(callers, &same[i])
+		}
+	}
+	if len(callers) == 0 || len(callers) == len(same) {
+		return
+	}
+	// The callers without a callee are a list in the order of their middles: before and after have
+	// the place of the next one, from 1. Place 0 is the list's beginning, and last its end.
+	last := len(callers) + 1
+	before, after := make([]int, last+1), make([]int, last+1)
+	for i := range before {
+		before[i], after[i] = i-1, i+1
+	}
+	right := 1 // the first one whose middle is not before the callee's
+	for i := range same {
+		callee := &same[i]
+		if callee.outbound {
 			continue
 		}
-		best, distance := -1, int64(math.MaxInt64)
-		for j := range all {
-			caller := &all[j]
-			if caller.direction != out || other[caller.row] != 0 || caller.method != callee.method || caller.path != callee.path || caller.pod == callee.pod {
-				continue
-			}
-			if sum(callee.start, clockSkew) < caller.start || callee.end > sum(caller.end, clockSkew) {
-				continue
-			}
-			d := callee.start - caller.start
-			if d < 0 {
-				d = -d
-			}
-			if d < distance {
-				best, distance = j, d
-			}
+		for right != last && callers[right-1].middle < callee.middle {
+			right = after[right]
 		}
-		if best >= 0 {
-			other[callee.row], other[all[best].row] = all[best].row+1, callee.row+1
+		l, r := before[right], right
+		for range maxTried {
+			at := r
+			switch {
+			case l == 0 && r == last:
+				at = 0
+			case r == last, l != 0 && uint64(callee.middle)-uint64(callers[l-1].middle) <= uint64(callers[r-1].middle)-uint64(callee.middle):
+				at, l = l, before[l]
+			default:
+				r = after[r]
+			}
+			if at == 0 {
+				break
+			}
+			if caller := callers[at-1]; callee.fits(caller) {
+				other[callee.row], other[caller.row] = caller.row+1, callee.row+1
+				after[before[at]], before[after[at]] = after[at], before[at]
+				if at == right {
+					right = after[at]
+				}
+				break
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package index_test
 import (
 	"context"
 	"fmt"
+	"math/rand"
 	"slices"
 	"strings"
 	"testing"
@@ -47,6 +48,15 @@ func TestACallCountsOnce(t *testing.T) {
 			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 5, 10),
 			side(3, in, "cart", "cart.shop.svc", "10.0.0.1", "/b", 2, 35, 10), side(4, out, "web", "cart.shop.svc", "", "/c", 3, 50, 1),
 		}, "shop/web > shop/cart 3"},
+		"a caller that went through a proxy": {[]*recording.Exchange{
+			side(1, out, "web", "cart.shop.svc", "", "http://cart.shop.svc:8080/a?b=1", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a?b=1", 1, 5, 10),
+		}, "shop/web > shop/cart 1"},
+		"a callee whose clock is behind": {[]*recording.Exchange{
+			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 1000, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 5, 10),
+		}, "shop/web > shop/cart 1"},
+		"pods of one name in two namespaces": {[]*recording.Exchange{
+			side(1, out, "web", "web.blog.svc", "", "/a", 1, 0, 20), inNamespace(side(2, in, "web", "web.blog.svc", "10.0.0.1", "/a", 1, 5, 10), "blog"),
+		}, "shop/web > blog/web 1"},
 		"another path": {[]*recording.Exchange{
 			side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/b", 1, 5, 10),
 		}, "10.0.0.1 > shop/cart 1, shop/web > cart.shop.svc 1"},
@@ -79,6 +89,123 @@ func TestACallCountsOnce(t *testing.T) {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func inNamespace(e *recording.Exchange, name string) *recording.Exchange {
+	e.Namespace = name
+	return e
+}
+
+// pairs returns the IDs of both sides of each call, as `caller-callee`.
+func pairs(t *testing.T, x *index.Index) (all []string) {
+	t.Helper()
+	for _, r := range list(t, x, index.Filter{}).Rows {
+		if r.Other == 0 {
+			continue
+		}
+		other, err := x.Row(context.Background(), r.Other)
+		check(t, err)
+		if other.Other != r.ID {
+			t.Errorf("the other side of %d is %d, whose other side is %d", r.ID, r.Other, other.Other)
+		}
+		if r.Direction == recording.Out {
+			all = append(all, fmt.Sprintf("%d-%d", r.ID, r.Other))
+		}
+	}
+	return all
+}
+
+// The rows are numbered in the order of their starts.
+func TestTheOtherSideIsTheOneInTheMiddle(t *testing.T) {
+	const in, out = recording.In, recording.Out
+	for name, c := range map[string]struct {
+		all  []*recording.Exchange
+		want string
+	}{
+		"attempts one after the other": {[]*recording.Exchange{
+			side(1, out, "web", "cart", "", "/a", 1, 0, 10), side(2, in, "cart", "cart", "", "/a", 1, 2, 5),
+			side(3, out, "web", "cart", "", "/a", 1, 20, 10), side(4, in, "cart", "cart", "", "/a", 1, 22, 5),
+		}, "1-2 3-4"},
+		"a long one around a short one": {[]*recording.Exchange{
+			side(1, out, "web", "cart", "", "/a", 1, 0, 100), side(2, out, "web", "cart", "", "/a", 1, 10, 10),
+			side(3, in, "cart", "cart", "", "/a", 1, 11, 8), side(4, in, "cart", "cart", "", "/a", 1, 12, 80),
+		}, "1-4 2-3"},
+		"one that is nearer, and of the same pod": {[]*recording.Exchange{
+			side(1, out, "web", "cart", "", "/a", 1, 0, 100), side(2, in, "cart", "cart", "", "/a", 1, 10, 80),
+			side(3, out, "cart", "cart", "", "/a", 1, 11, 78),
+		}, "1-2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := strings.Join(pairs(t, open(t, index.Options{}, place(t, c.all...))), " "); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// One trace with the same request again and again takes no longer than other exchanges, and each
+// callee has its caller.
+func TestManyCallsOfOneTrace(t *testing.T) {
+	const n = 20_000
+	var all []*recording.Exchange
+	for i := range n {
+		all = append(all, side(2*i, recording.Out, "web", "cart", "", "/a", 1, 10*i, 8), side(2*i+1, recording.In, "cart", "cart", "", "/a", 1, 10*i+2, 4))
+	}
+	rand.New(rand.NewSource(1)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	x := open(t, index.Options{}, place(t, all...))
+	calls, err := x.Calls(context.Background(), index.Filter{})
+	check(t, err)
+	if len(calls) != 1 || calls[0].Count != n {
+		t.Errorf("%+v, want one with %d", calls, n)
+	}
+}
+
+// A filter that selects one side of a call alone has the call counted by that side.
+func TestACallCountsByTheSideThatIsSelected(t *testing.T) {
+	const in, out = recording.In, recording.Out
+	secret := side(5, out, "web", "cart.shop.svc", "", "/b", 2, 50, 20)
+	secret.L7Protocol = "https"
+	x := open(t, index.Options{}, place(t,
+		side(1, out, "web", "cart.shop.svc", "", "/a", 1, 0, 20), side(2, in, "cart", "cart.shop.svc", "10.0.0.1", "/a", 1, 5, 10),
+		side(3, in, "web", "web.shop.svc", "10.0.0.9", "/w", 3, 30, 10),
+		side(4, out, "cart", "db", "", "/d", 4, 40, 1),
+		secret, side(6, in, "cart", "cart.shop.svc", "10.0.0.1", "/b", 2, 55, 10),
+	))
+	const (
+		web  = "shop/web > shop/cart http 1"
+		db   = "shop/cart > db http 1"
+		user = "10.0.0.9 > shop/web http 1"
+		tls  = "shop/web > shop/cart https 1"
+	)
+	for _, c := range []struct {
+		filter index.Filter
+		want   []string
+	}{
+		{index.Filter{}, []string{user, db, web, tls}},
+		{index.Filter{Workload: "web"}, []string{user, web, tls}},
+		{index.Filter{Workload: "cart"}, []string{db, "shop/web > shop/cart http 2"}},
+		{index.Filter{Direction: in}, []string{user, "shop/web > shop/cart http 2"}},
+		{index.Filter{Direction: out}, []string{db, web, tls}},
+		{index.Filter{Protocol: "http"}, []string{user, db, web}},
+		{index.Filter{Callee: "shop/cart"}, []string{web, tls}},
+		{index.Filter{Callee: "shop/cart", Workload: "cart"}, []string{"shop/web > shop/cart http 2"}},
+		{index.Filter{Caller: "shop/web", Protocol: "https"}, []string{tls}},
+	} {
+		calls, err := x.Calls(context.Background(), c.filter)
+		check(t, err)
+		var got []string
+		for _, call := range calls {
+			got = append(got, fmt.Sprintf("%s > %s %s %d", call.From, call.To, call.Protocol, call.Count))
+			if p := list(t, x, call.Filter); p.Total != call.Count {
+				t.Errorf("%+v: the filter of %s selects %d", c.filter, got[len(got)-1], p.Total)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(c.want)
+		if diff := gocmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", c.filter, diff)
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ const (
 	colUUID     // hashes
 	colParent
 	colTrace
-	colPath
+	colPath  // of the request's target
 	colGroup // number of an endpoint of a workload or host
 	colOther // the row of a call's other side, 0 for none
 	colCall  // number of who calls whom
@@ -89,42 +89,76 @@ func appendValues(dst []byte, values []int64) []byte {
 // valuesHead is how long the part before the values is.
 const valuesHead = 9
 
-// readValues reads a chunk of n values into dst, which has room for them.
-func readValues(dst []int64, data []byte, n int) ([]int64, error) {
+// chunk is a column's part as it is stored: each value is least and a number of width bytes.
+type chunk struct {
+	width int
+	least int64
+	data  []byte
+}
+
+// readChunk checks a part of n values.
+func readChunk(data []byte, n int) (chunk, error) {
 	if len(data) < valuesHead {
-		return nil, fmt.Errorf("%w: a column's part has %d bytes", errDamaged, len(data))
+		return chunk{}, fmt.Errorf("%w: a column's part has %d bytes", errDamaged, len(data))
 	}
-	width, least := int(data[0]), int64(binary.LittleEndian.Uint64(data[1:]))
-	data = data[valuesHead:]
-	if len(data) != width*n {
-		return nil, fmt.Errorf("%w: a column's part has %d bytes for %d values", errDamaged, len(data), n)
+	c := chunk{int(data[0]), int64(binary.LittleEndian.Uint64(data[1:])), data[valuesHead:]}
+	switch c.width {
+	case 0, 1, 2, 4, 8:
+	default:
+		return chunk{}, fmt.Errorf("%w: a column's values have %d bytes", errDamaged, c.width)
 	}
-	dst = dst[:n]
-	switch width {
+	if len(c.data) != c.width*n {
+		return chunk{}, fmt.Errorf("%w: a column's part has %d bytes for %d values", errDamaged, len(data), n)
+	}
+	return c, nil
+}
+
+// valueAt returns one value of a part of n.
+func valueAt(data []byte, n, i int) (int64, error) {
+	c, err := readChunk(data, n)
+	if err != nil {
+		return 0, err
+	}
+	var one [1]int64
+	c.data = c.data[c.width*i : c.width*(i+1)]
+	c.read(one[:])
+	return one[0], nil
+}
+
+// read reads as many values as dst has.
+func (c chunk) read(dst []int64) {
+	switch c.width {
 	case 0:
 		for i := range dst {
-			dst[i] = least
+			dst[i] = c.least
 		}
 	case 1:
 		for i := range dst {
-			dst[i] = least + int64(data[i])
+			dst[i] = c.least + int64(c.data[i])
 		}
 	case 2:
 		for i := range dst {
-			dst[i] = least + int64(binary.LittleEndian.Uint16(data[2*i:]))
+			dst[i] = c.least + int64(binary.LittleEndian.Uint16(c.data[2*i:]))
 		}
 	case 4:
 		for i := range dst {
-			dst[i] = least + int64(binary.LittleEndian.Uint32(data[4*i:]))
+			dst[i] = c.least + int64(binary.LittleEndian.Uint32(c.data[4*i:]))
 		}
 	case 8:
 		for i := range dst {
-			dst[i] = least + int64(binary.LittleEndian.Uint64(data[8*i:]))
+			dst[i] = c.least + int64(binary.LittleEndian.Uint64(c.data[8*i:]))
 		}
-	default:
-		return nil, fmt.Errorf("%w: a column's values have %d bytes", errDamaged, width)
 	}
-	return dst, nil
+}
+
+// readValues reads a part of n values into dst, which has room for them.
+func readValues(dst []int64, data []byte, n int) ([]int64, error) {
+	c, err := readChunk(data, n)
+	if err != nil {
+		return nil, err
+	}
+	c.read(dst[:n])
+	return dst[:n], nil
 }
 
 // parts is where parts are read from: a finished index, or one that is made.

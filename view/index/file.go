@@ -39,7 +39,7 @@ const (
 	// applicationID and schema tell an index from other files, and from those of other
 	// versions.
 	applicationID = 0x54444b56
-	schema        = 2
+	schema        = 3
 	createTable   = "CREATE TABLE part (id INTEGER PRIMARY KEY, data BLOB NOT NULL)"
 	// checkBytes is how long the checksum is that ends the data of a part.
 	checkBytes = 4
@@ -205,7 +205,6 @@ func (w *writer) get(ctx context.Context, k kind, n int) ([]byte, error) {
 	return data[:len(data)-checkBytes], nil
 }
 
-// finish ends the index, and close gives it up.
 // finish gives the file its name and closes it. The file stays locked until it has its name:
 // without a lock another process may take it for what a killed one left behind.
 func (w *writer) finish(file, name string) error {

@@ -83,6 +83,9 @@ type Row struct {
 	// the request has none.
 	Parent recording.UUID
 	Trace  string
+	// Other is the ID of the call's other side: of an outbound exchange, the inbound one that the
+	// callee's pod recorded, and the reverse. It is 0 if the recording has none.
+	Other int64
 }
 
 // Filter selects rows. The zero value selects all. Texts compare without regard to case,
@@ -105,8 +108,8 @@ type Filter struct {
 	Direction, Protocol, Method, Cluster, Namespace, Workload, Pod, Endpoint, Trace string
 	// Host and Path are parts of it.
 	Host, Path string
-	// Caller and Callee are From and To of a [Call], and select its exchanges as they count:
-	// each call once.
+	// Caller and Callee are From and To of a [Call]. They select its exchanges as they count: each
+	// call once.
 	Caller, Callee string
 	// Status is a code, a class such as `5xx`, or `none` for no answer.
 	Status string
@@ -194,8 +197,8 @@ type Figures struct {
 	P50, P95, P99, Max time.Duration
 }
 
-// Call sums up who calls whom. Where the recording has both sides of a call, it counts once,
-// by the caller's record.
+// Call sums up who calls whom. A call of which both sides are selected counts once, by the caller's
+// record.
 type Call struct {
 	// From and To are workloads as `namespace/workload`, else an identity, an address or a
 	// host. Protocol is as in Row.

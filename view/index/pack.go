@@ -106,9 +106,25 @@ func (x *Index) entries(ctx context.Context, rows []int) ([]entry, error) {
 		}
 		for _, i := range wanted {
 			all[i] = pack[rows[i]%packRows]
+			if all[i].Other, err = x.value(ctx, colOther, rows[i]); err != nil {
+				return nil, err
+			}
+			if all[i].Other < 0 || all[i].Other > int64(x.rows) {
+				return nil, fmt.Errorf("%w: the other side of row %d is %d of %d", errDamaged, rows[i]+1, all[i].Other, x.rows)
+			}
 		}
 	}
 	return all, nil
+}
+
+// value returns the value of one row.
+func (x *Index) value(ctx context.Context, c column, row int) (int64, error) {
+	data, err := x.file.part(ctx, kindValue+kind(c), row/chunkRows)
+	if err != nil {
+		return 0, err
+	}
+	first := row / chunkRows * chunkRows
+	return valueAt(data, min(chunkRows, x.rows-first), row-first)
 }
 
 func (x *Index) unpack(data []byte) ([]byte, error) {

@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -55,6 +56,9 @@ func (x *Index) selected(ctx context.Context, f Filter) (*selection, error) {
 
 // choose finds the rows that a filter selects.
 func (x *Index) choose(ctx context.Context, f Filter) (set, error) {
+	if f.Caller != "" || f.Callee != "" {
+		return x.calling(ctx, f)
+	}
 	s := allOf(x.rows)
 	if !f.From.IsZero() || !f.To.IsZero() {
 		if err := x.between(ctx, s, f.From, f.To); err != nil {
@@ -87,11 +91,6 @@ func (x *Index) choose(ctx context.Context, f Filter) (set, error) {
 	}
 	if err := x.numbered(ctx, s, &f); err != nil {
 		return nil, err
-	}
-	if f.Caller != "" || f.Callee != "" {
-		if err := x.calling(ctx, s, f.Caller, f.Callee); err != nil {
-			return nil, err
-		}
 	}
 	if f.Trace != "" {
 		if err := x.traced(ctx, s, f.Trace); err != nil {
@@ -226,23 +225,37 @@ func (x *Index) between(ctx context.Context, s set, from, to time.Time) error {
 	return failed
 }
 
-// calling leaves the calls of a caller, or to a callee, each once.
-func (x *Index) calling(ctx context.Context, s set, caller, callee string) error {
+// calling returns the calls that a filter selects, each once: by the caller's record if the rest of
+// the filter selects that, or else by the callee's. The rest is all but Caller, Callee and Protocol,
+// because two records of one call may have different protocols.
+func (x *Index) calling(ctx context.Context, f Filter) (set, error) {
+	rest := f
+	rest.Caller, rest.Callee, rest.Protocol = "", "", ""
+	chosen, err := x.selected(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
 	want := make([]bool, len(x.head.Calls))
 	for i, k := range x.head.Calls {
-		want[i] = (caller == "" || k.From == caller) && (callee == "" || k.To == callee)
+		want[i] = (f.Caller == "" || k.From == f.Caller) && (f.Callee == "" || k.To == f.Callee)
 	}
-	return x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+	isIn := func(direction int64) bool {
+		names := x.names[colDirection]
+		return uint64(direction) < uint64(len(names)) && names[direction] == recording.In
+	}
+	s := slices.Clone(chosen.set)
+	err = x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
 		s.keep(first, len(v[0]), func(i int) bool {
-			return uint64(v[0][i]) < uint64(len(want)) && want[v[0][i]] && !x.counted(v[1][i], v[2][i])
+			call, other := v[0][i], v[1][i]
+			twice := 0 < other && other <= int64(x.rows) && isIn(v[2][i]) && chosen.set.has(int(other-1))
+			return !twice && uint64(call) < uint64(len(want)) && want[call]
 		})
 		return nil
 	}, colCall, colOther, colDirection)
-}
-
-// counted tells of an exchange whether the call counts by its caller's record.
-func (x *Index) counted(other, direction int64) bool {
-	return other != 0 && uint64(direction) < uint64(len(x.names[colDirection])) && x.names[colDirection][direction] == recording.In
+	if err == nil && f.Protocol != "" {
+		err = x.named(ctx, s, colProtocol, func(name string) bool { return strings.EqualFold(name, f.Protocol) })
+	}
+	return s, err
 }
 
 // traced leaves the rows of a trace.

@@ -106,20 +106,11 @@ func (x *Index) durations(ctx context.Context) ([]int64, error) {
 	return all, err
 }
 
-// Calls sums up who calls whom, of what the filter selects: those with most calls, up to
-// [MaxSums]. Two records are the two sides of one call if their requests carry the same
-// trace or request ID, method and path, and the callee's record lies within the time of the
-// caller's. A callee's record without a caller's counts, too.
+// Calls sums up who calls whom among the exchanges that the filter selects. It returns those with the
+// most calls, up to [MaxSums]. A call whose two sides are both selected counts once, by the caller's
+// record. [Row.Other] says which records those are.
 func (x *Index) Calls(ctx context.Context, f Filter) ([]Call, error) {
-	chosen, err := x.selected(ctx, f)
-	if err != nil {
-		return nil, x.failed(err)
-	}
-	s := slices.Clone(chosen.set)
-	err = x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
-		s.keep(first, len(v[0]), func(i int) bool { return !x.counted(v[0][i], v[1][i]) })
-		return nil
-	}, colOther, colDirection)
+	s, err := x.calling(ctx, f.normal())
 	if err != nil {
 		return nil, x.failed(err)
 	}

@@ -6,8 +6,7 @@
 //	pod b                            └┄┄▶ IN ──▶ OUT ┄┄▶ (not recorded)
 //
 // The recorder of a pod links each outbound exchange to the inbound one that caused it. Between
-// pods nothing links an outbound exchange to the inbound one that it became. This package
-// finds that by the trace, the request line and the time.
+// pods the index finds which two records are one call: see [index.Row.Other].
 //
 // It promises:
 //
@@ -20,9 +19,7 @@ package trace
 
 import (
 	"cmp"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -81,20 +78,16 @@ type Trace struct {
 	Pods int
 }
 
-// slack is how far two clocks may disagree for their records to be taken for one call. Hosts
-// that keep time by NTP differ by milliseconds.
-const slack = 2 * time.Second
-
 // Build puts rows together, which [index.Index.Trace] returns.
 func Build(rows []index.Row) *Trace {
 	all := slices.Clone(rows)
 	slices.SortFunc(all, func(a, b index.Row) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
-	b := builder{calls: map[request][]*Span{}, inbound: map[recording.UUID]*Span{}, served: map[pod][]*Span{}}
+	b := builder{callers: map[int64]*Span{}, inbound: map[recording.UUID]*Span{}, served: map[pod][]*Span{}}
 	for i := range all {
 		if r := &all[i]; r.Direction == recording.Out {
 			s := &Span{Caller: r}
 			b.spans = append(b.spans, s)
-			b.calls[requestOf(r)] = append(b.calls[requestOf(r)], s)
+			b.callers[r.ID] = s
 		}
 	}
 	for i := range all {
@@ -111,86 +104,25 @@ type pod struct{ cluster, namespace, name string }
 
 func podOf(r *index.Row) pod { return pod{r.Cluster, r.Namespace, cmp.Or(r.Pod, r.Workload)} }
 
-// request is how both sides of a call name it: the method, and the path with the query.
-type request struct{ method, target string }
-
-func requestOf(r *index.Row) request { return request{r.Method, target(r.Path)} }
-
 type builder struct {
 	spans   []*Span
-	calls   map[request][]*Span      // that have a caller and no callee yet
+	callers map[int64]*Span          // by the caller's ID
 	inbound map[recording.UUID]*Span // by the callee's UUID
 	served  map[pod][]*Span          // that have a callee, by its pod, in the order of start
 }
 
-// callee enters an inbound record: into the span of the caller, if there is one that it
-// belongs to, else into a span of its own.
+// callee adds an inbound record: to the span of its caller if that is there, or else as a new span.
 func (b *builder) callee(r *index.Row) {
-	calls := b.calls[requestOf(r)]
-	at := -1
-	var distance time.Duration
-	for i, s := range calls {
-		if !sameCall(s.Caller, r) {
-			continue
-		}
-		// The callee's time is in the middle of the caller's when the network takes
-		// as long both ways.
-		if d := middle(s.Caller).Sub(middle(r)).Abs(); at < 0 || d < distance {
-			at, distance = i, d
-		}
+	s := b.callers[r.Other]
+	if s == nil || s.Callee != nil {
+		s = &Span{}
+		b.spans = append(b.spans, s)
 	}
-	var best *Span
-	if at >= 0 {
-		best = calls[at]
-		b.calls[requestOf(r)] = slices.Delete(calls, at, at+1)
-	} else {
-		best = &Span{}
-		b.spans = append(b.spans, best)
-	}
-	best.Callee = r
+	s.Callee = r
 	if _, twice := b.inbound[r.UUID]; !twice {
-		b.inbound[r.UUID] = best
+		b.inbound[r.UUID] = s
 	}
-	b.served[podOf(r)] = append(b.served[podOf(r)], best)
-}
-
-func middle(r *index.Row) time.Time { return r.Start.Add(r.Duration / 2) }
-
-// sameCall tells whether two records of one request may be of one call, as its two sides saw it.
-func sameCall(out, in *index.Row) bool {
-	if out.UUID == in.UUID || podOf(out) == podOf(in) && out.Pod != "" {
-		return false
-	}
-	if out.Trace != "" && in.Trace != "" && !related(out.Trace, in.Trace) {
-		return false
-	}
-	if in.Duration > out.Duration+slack {
-		return false
-	}
-	return in.Start.After(out.Start.Add(-slack)) && in.Start.Before(out.Start.Add(out.Duration+slack))
-}
-
-// related tells whether two IDs are of one trace: a hop may write 64 of 128 bits, and Envoy
-// keeps a sampling decision in one digit of a request's ID.
-func related(a, b string) bool {
-	if len(a) != len(b) {
-		return strings.HasSuffix(a, b) || strings.HasSuffix(b, a)
-	}
-	const decision = 14
-	return a == b || len(a) == 36 && a[:decision] == b[:decision] && a[decision+1:] == b[decision+1:]
-}
-
-// target is the path and the query of a request target, which a client of a proxy sends as
-// a whole URL.
-func target(uri string) string {
-	if strings.HasPrefix(uri, "/") {
-		return uri
-	}
-	u, err := url.Parse(uri)
-	if err != nil || u.Host == "" {
-		return uri
-	}
-	return cmp.Or(u.RequestURI(), "/")
+	b.served[podOf(r)] = append(b.served[podOf(r)], s)
 }
 
 // link finds the parents of all spans that have a caller.
