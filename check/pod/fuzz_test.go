@@ -26,9 +26,9 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Add(seed("sidecar.metrics"), seed("sidecar.json"), true)
 	f.Add(seed("older.metrics"), []byte("404"), false)
-	f.Add([]byte("tapedeck_connections_total{direction=\"IN\"} NaN\ntapedeck_connections_total{direction=\"OUT\"} -1\ntapedeck_sink_up +Inf\n"), []byte(`{"Notes": [{}], "Sink": {"Collector": {"Failed": {}}}}`), true)
+	f.Add([]byte("tapedeck_connections_total{direction=\"IN\"} NaN\ntapedeck_connections_total{direction=\"OUT\"} -1\ntapedeck_sink_up +Inf\n"), []byte(`{"notes": [{}], "sink": {"collector": {"failed": {}}}}`), true)
 	f.Add([]byte("# TYPE tapedeck_connections_total histogram\ntapedeck_connections_total_bucket{le=\"1\"} 1\n"), []byte("null"), true)
-	f.Add([]byte("tapedeck_connections_total 1\ntapedeck_connections_total{a=\"\xff\"} 2\n"), []byte(`{"Time": "9999-12-31T23:59:59Z", "Inbound": {}, "Outbound": {"Failed": {"Reason": "unreachable"}}, "TLS": {}}`), true)
+	f.Add([]byte("tapedeck_connections_total 1\ntapedeck_connections_total{a=\"\xff\"} 2\n"), []byte(`{"time": "9999-12-31T23:59:59Z", "inbound": {}, "outbound": {"failed": {"reason": "unreachable"}}, "tls": {}}`), true)
 	f.Fuzz(func(t *testing.T, counters, texts []byte, watched bool) {
 		c := &client{base: "http://localhost:4100"}
 		m, err := c.sidecars(answer{code: http.StatusOK, kind: "text/plain", text: counters})

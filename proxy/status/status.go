@@ -8,7 +8,8 @@
 //
 // An answer has no secrets, and nothing of what was captured but names of hosts. Its size is
 // bounded: see [MaxNotes], [MaxText] and [MaxPorts]. Readers must expect fields to be missing,
-// because a sidecar may be older than they are, and to be unknown, because it may be newer.
+// because a sidecar may be older than they are, and to be unknown, because it may be newer. Up to
+// v0.2.0 the names of fields began with a capital letter; encoding/json reads both.
 //
 // The package imports the standard library and internal/oneline.
 package status
@@ -35,38 +36,38 @@ const (
 // Status is what a sidecar says about itself.
 type Status struct {
 	// Version is the sidecar's, Pod its pod's as namespace/name, or as name alone.
-	Version string `json:",omitempty"`
-	Pod     string `json:",omitempty"`
+	Version string `json:"version,omitempty"`
+	Pod     string `json:"pod,omitempty"`
 	// Time is when this was said, Started when the process listened, both by the sidecar's clock.
-	Time    time.Time
-	Started time.Time
+	Time    time.Time `json:"time"`
+	Started time.Time `json:"started"`
 	// Draining: it was told to stop.
-	Draining bool `json:",omitempty"`
+	Draining bool `json:"draining,omitempty"`
 	// Inbound and Outbound are the halves; nil: that half does not run.
-	Inbound  *Half `json:",omitempty"`
-	Outbound *Half `json:",omitempty"`
+	Inbound  *Half `json:"inbound,omitempty"`
+	Outbound *Half `json:"outbound,omitempty"`
 	// TLS is about outbound TLS; nil: it passes untouched, as configured.
-	TLS *TLS `json:",omitempty"`
+	TLS *TLS `json:"tls,omitempty"`
 	// Notes tell where TLS could not be looked into, the oldest first. Each combination of host and
 	// outcome is noted when it happens for the first time, and again after a pause.
-	Notes []Note `json:",omitempty"`
+	Notes []Note `json:"notes,omitempty"`
 	// Sink is where recordings go; nil: the program records nothing.
-	Sink *Sink `json:",omitempty"`
+	Sink *Sink `json:"sink,omitempty"`
 }
 
 // Half is one half of the proxy.
 type Half struct {
 	// Ports are where it listens on loopback, and where inbound connections go.
-	Ports []Port
+	Ports []Port `json:"ports"`
 	// Failed is the connection that failed last; nil: none did.
-	Failed *Failure `json:",omitempty"`
+	Failed *Failure `json:"failed,omitempty"`
 }
 
 // Port is where a half listens.
 type Port struct {
-	Port int
+	Port int `json:"port"`
 	// App is host:port of the application; "" for the outbound half.
-	App string `json:",omitempty"`
+	App string `json:"app,omitempty"`
 }
 
 // Unreachable is the reason of a connection for which its target could not be connected to.
@@ -74,13 +75,13 @@ const Unreachable = "unreachable"
 
 // Failure is something that did not work.
 type Failure struct {
-	Time time.Time
+	Time time.Time `json:"time"`
 	// Target is what was to be reached, as host:port or as a URL.
-	Target string `json:",omitempty"`
+	Target string `json:"target,omitempty"`
 	// Reason is a code: of a connection [Unreachable] or the outcome of TLS, if there is one; of a
 	// segment why it was not taken.
-	Reason string `json:",omitempty"`
-	Error  string
+	Reason string `json:"reason,omitempty"`
+	Error  string `json:"error"`
 }
 
 // The states of a CA.
@@ -93,46 +94,46 @@ const (
 // TLS is how outbound TLS is looked into.
 type TLS struct {
 	// CA is its state now, one of CAGood, CAMissing and CAInvalid.
-	CA string
+	CA string `json:"ca"`
 	// Error says what is wrong with the CA.
-	Error string `json:",omitempty"`
+	Error string `json:"error,omitempty"`
 	// Directory is where the CA was looked for, Trust the directory of the files by which the
 	// application trusts it.
-	Directory string `json:",omitempty"`
-	Trust     string `json:",omitempty"`
+	Directory string `json:"directory,omitempty"`
+	Trust     string `json:"trust,omitempty"`
 	// TrustError says why those files are not written; "": they are.
-	TrustError string `json:",omitempty"`
+	TrustError string `json:"trustError,omitempty"`
 }
 
 // Note tells of a host whose TLS could not be looked into.
 type Note struct {
-	Time time.Time
+	Time time.Time `json:"time"`
 	// Direction is IN or OUT.
-	Direction string
+	Direction string `json:"direction"`
 	// Host is the name and the port; of inbound TLS the SNI.
-	Host string
+	Host string `json:"host"`
 	// Outcome is what became of the connection, as in /connections.
-	Outcome string
-	Error   string `json:",omitempty"`
+	Outcome string `json:"outcome"`
+	Error   string `json:"error,omitempty"`
 }
 
 // Sink is where recordings go.
 type Sink struct {
 	// Directory has the segments that this process writes.
-	Directory string
+	Directory string `json:"directory"`
 	// Error says what is wrong with the directory; "": it works.
-	Error string `json:",omitempty"`
+	Error string `json:"error,omitempty"`
 	// Collector is where complete segments are sent; nil: they stay in the directory.
-	Collector *Collector `json:",omitempty"`
+	Collector *Collector `json:"collector,omitempty"`
 }
 
 // Collector is where segments are sent.
 type Collector struct {
-	URL string
+	URL string `json:"url"`
 	// Stored is when the collector last stored a segment; zero: it has stored none.
-	Stored time.Time `json:",omitzero"`
+	Stored time.Time `json:"stored,omitzero"`
 	// Failed is the last attempt that stored nothing; nil: there was none.
-	Failed *Failure `json:",omitempty"`
+	Failed *Failure `json:"failed,omitempty"`
 }
 
 // Text makes a text fit for an answer: one line of at most [MaxText] bytes.
