@@ -48,6 +48,8 @@ type Capture struct {
 	// it. They are quoted, and not shown where a credential may be in them.
 	Include, Exclude string
 	Filters          map[string]string
+	// Filter is what those settings and the rate say together; nil if one of them is invalid.
+	Filter *filter.Filter
 	// TokenInInput tells that the input has the Secret with the collector's token, and
 	// CertificateInInput that it has the one with the application's certificate.
 	TokenInInput, CertificateInInput bool
@@ -305,14 +307,18 @@ func (in *input) captureOf(w *workload, rendered bool) Capture {
 		}
 	}
 	c.Include, c.Exclude = shownRules(s.CaptureInclude), shownRules(s.CaptureExclude)
+	settings := map[string]string{"capture": s.Capture, "include": s.CaptureInclude, "exclude": s.CaptureExclude, "sample": s.CaptureSample}
 	if o := in.find("", "ConfigMap", w.namespace(), s.CaptureConfig); o != nil {
 		c.Filters = map[string]string{}
 		data := strMap(field(o.Node, "data"))
 		for _, key := range filter.Keys() {
 			if value, ok := data[key.Name]; ok {
-				c.Filters[key.Name] = shownRules(value)
+				c.Filters[key.Name], settings[key.Name] = shownRules(value), value
 			}
 		}
+	}
+	if f, err := filter.Parse(settings); err == nil {
+		c.Filter = f
 	}
 	c.TokenInInput = in.find("", "Secret", w.namespace(), in.cfg.SinkTokenSecret) != nil
 	c.CertificateInInput = in.find("", "Secret", w.namespace(), s.TLSInSecret) != nil

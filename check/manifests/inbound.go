@@ -173,6 +173,8 @@ func (w *workload) port(p transformer.CapturePort) {
 	}
 	by := w.leads(p)
 	switch {
+	case w.Filter.KeepsNone(true):
+		w.say(check.Inbound, check.LeftOut, "", changeFilters, "%s is not captured: the filters leave out every inbound exchange", name)
 	case w.Config.Inbound == "none":
 		w.say(check.Inbound, check.Unknown, "", fmt.Sprintf("lead its calls to port %d of the pod, or set the option inbound to sidecar or service", p.In),
 			"%s is captured if calls come to the sidecar's port %d: inbound is none, so nothing leads them there", name, p.In)

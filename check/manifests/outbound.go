@@ -24,6 +24,10 @@ func (w *workload) outbound() {
 		w.say(check.Outbound, check.LeftOut, "", w.bothHalves(), "outbound calls are not captured: proxy-type is %s, which is for inbound ones alone", w.Settings.ProxyType)
 		return
 	}
+	if w.Filter.KeepsNone(false) {
+		w.say(check.Outbound, check.LeftOut, "", changeFilters, "outbound calls are not captured: the filters leave out every one")
+		return
+	}
 	var early []string
 	for _, x := range w.Containers {
 		switch {
@@ -219,7 +223,11 @@ func inNamespace(ns string) string {
 	return " -n " + ns
 }
 
-// filters says what is left out, cut or changed while it runs.
+// changeFilters is the fix where filters leave out a whole direction.
+const changeFilters = "change the filters, which are listed below"
+
+// filters says which exchanges are left out, how much of a body is kept, and what a ConfigMap may change
+// while the sidecar runs.
 func (w *workload) filters() {
 	s := &w.Settings
 	for _, f := range []struct{ name, value, unset, found, fix string }{

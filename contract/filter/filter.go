@@ -169,6 +169,19 @@ func (f *Filter) All() bool {
 	return f == nil || len(f.include) == 0 && len(f.exclude) == 0 && f.rate.all
 }
 
+// KeepsNone reports that the settings leave out every exchange of a direction: capture is off, the
+// rate is 0, or the rules leave no room. false doesn't promise that one is kept, because regular
+// expressions are not looked into.
+func (f *Filter) KeepsNone(in bool) bool {
+	if f == nil {
+		return false
+	}
+	never := func(r rule) bool { return r.never(in) }
+	always := func(r rule) bool { return r.always(in) }
+	return f.off || !f.Samples(0) ||
+		len(f.include) > 0 && !slices.ContainsFunc(f.include, func(r rule) bool { return !never(r) }) || slices.ContainsFunc(f.exclude, always)
+}
+
 // Keeps tells whether the rules keep an exchange.
 func (f *Filter) Keeps(x *Exchange) bool {
 	if f == nil {

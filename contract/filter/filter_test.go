@@ -118,6 +118,34 @@ func TestHostsAreComparedWithoutPortsAndCase(t *testing.T) {
 	}
 }
 
+func TestADirectionMayBeLeftOutAsAWhole(t *testing.T) {
+	for _, c := range []struct {
+		settings map[string]string
+		in, out  bool
+	}{
+		{nil, false, false},
+		{map[string]string{"capture": "off"}, true, true},
+		{map[string]string{"sample": "0"}, true, true},
+		{map[string]string{"sample": "0.01"}, false, false},
+		{map[string]string{"include": "in"}, false, true},
+		{map[string]string{"include": "in path=/a; out method=GET"}, false, false},
+		{map[string]string{"exclude": "in"}, true, false},
+		{map[string]string{"exclude": "in path=/a; out path=/b,*"}, false, true},
+		{map[string]string{"exclude": "host=** method=*"}, true, true},
+		{map[string]string{"exclude": "host!=*"}, false, false},
+		{map[string]string{"exclude": "header.a=*"}, false, false},
+		{map[string]string{"exclude": "path~.*"}, false, false}, // it is not looked into
+	} {
+		f, err := Parse(c.settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in, out := f.KeepsNone(true), f.KeepsNone(false); in != c.in || out != c.out {
+			t.Errorf("%v leaves out all of in %t and of out %t, want %t and %t", c.settings, in, out, c.in, c.out)
+		}
+	}
+}
+
 func TestExcludeWinsOverInclude(t *testing.T) {
 	for _, c := range []struct {
 		include, exclude string

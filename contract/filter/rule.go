@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -81,6 +82,23 @@ func (r rule) matches(x *Exchange) bool {
 	}
 	return true
 }
+
+// never reports that a rule matches no exchange of a direction, and always that it matches each.
+func (r rule) never(in bool) bool {
+	return slices.ContainsFunc(r, func(t term) bool { return t.field.Word && !t.matches(&Exchange{In: in}) })
+}
+
+func (r rule) always(in bool) bool {
+	return !slices.ContainsFunc(r, func(t term) bool {
+		if t.field.Word {
+			return !t.matches(&Exchange{In: in})
+		}
+		return t.not || t.field.Name == header || !slices.ContainsFunc(t.globs, glob.isAny)
+	})
+}
+
+// isAny reports that a pattern has nothing but stars.
+func (g glob) isAny() bool { return len(g) > 1 && strings.Join(g, "") == "" }
 
 // term asks about one field.
 type term struct {
