@@ -111,36 +111,40 @@ func (s Staged) Length() time.Duration {
 
 // Requests is how many are due before a time since the start.
 func (s Staged) Requests(t time.Duration) float64 {
-	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].begins > t }) - 1
-	if i < 0 {
+	one, ok := s.during(t)
+	if !ok {
 		return 0
 	}
-	one := &s.stages[i]
 	return one.before + one.requests(min(t-one.begins, one.For))
 }
 
 // At is the rate, or the number of users, at a time since the start.
 func (s Staged) At(t time.Duration) float64 {
-	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].begins > t }) - 1
-	if i < 0 || t >= s.Length() {
+	one, ok := s.during(t)
+	if !ok || t >= s.Length() {
 		return 0
 	}
-	one := &s.stages[i]
 	if t -= one.begins; t < one.Ramp {
 		return one.from + (one.Target-one.from)*float64(t)/float64(one.Ramp)
 	}
 	return one.Target
 }
 
-// requests is how many are due in the stage's first t.
-func (s *stage) requests(t time.Duration) float64 {
-	ramp := min(t, s.Ramp).Seconds()
-	n := s.from * ramp
-	if s.Ramp > 0 {
-		n += (s.Target - s.from) * ramp * ramp / (2 * s.Ramp.Seconds())
+// during returns the last stage that begins until t.
+func (s Staged) during(t time.Duration) (one stage, ok bool) {
+	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].begins > t })
+	if i == 0 {
+		return stage{}, false
 	}
-	if t > s.Ramp {
-		n += s.Target * (t - s.Ramp).Seconds()
+	return s.stages[i-1], true
+}
+
+// requests returns how many are due in the stage's first t.
+func (s *stage) requests(t time.Duration) float64 {
+	ramp := min(t, s.Ramp)
+	n := s.from*ramp.Seconds() + s.Target*(t-ramp).Seconds()
+	if s.Ramp > 0 {
+		n += (s.Target - s.from) * ramp.Seconds() * ramp.Seconds() / (2 * s.Ramp.Seconds())
 	}
 	return n
 }
@@ -148,19 +152,19 @@ func (s *stage) requests(t time.Duration) float64 {
 // Due implements Open: the time at which n requests are due before.
 func (s Staged) Due(n int64) (time.Duration, bool) {
 	want := float64(n)
-	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].before > want }) - 1
-	for ; i >= 0 && i < len(s.stages); i++ {
-		one := &s.stages[i]
-		if t, ok := one.reaches(want - one.before); ok {
-			return one.begins + t, true
-		}
+	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].before > want })
+	if i == 0 {
+		return 0, false
 	}
-	return 0, false
+	one := &s.stages[i-1]
+	due := one.begins + one.reaches(want-one.before)
+	return due, due < s.Length()
 }
 
-// reaches is when the stage reaches n requests.
-func (s *stage) reaches(n float64) (time.Duration, bool) {
-	var t float64 // seconds
+// reaches returns when n requests were due in the stage. It returns the end of the stage
+// where there are fewer, if only by the rounding of floats.
+func (s *stage) reaches(n float64) time.Duration {
+	t := math.Inf(1) // seconds
 	ramp := s.Ramp.Seconds()
 	if inRamp := s.requests(s.Ramp); n < inRamp {
 		// from·t + a·t² = n
@@ -168,17 +172,15 @@ func (s *stage) reaches(n float64) (time.Duration, bool) {
 		if a == 0 {
 			t = n / s.from
 		} else {
-			t = (math.Sqrt(s.from*s.from+4*a*n) - s.from) / (2 * a)
+			t = (math.Sqrt(max(0, s.from*s.from+4*a*n)) - s.from) / (2 * a)
 		}
 	} else if s.Target > 0 {
 		t = ramp + (n-inRamp)/s.Target
-	} else {
-		return 0, false
 	}
 	if t >= s.For.Seconds() {
-		return 0, false
+		return s.For
 	}
-	return time.Duration(t * float64(time.Second)), true
+	return time.Duration(math.Round(t * float64(time.Second)))
 }
 
 // ParseStage reads a stage as `rate=50,for=30s,ramp=5s`. unit is the name of what has a

@@ -22,45 +22,95 @@ func TestRecordedTimes(t *testing.T) {
 	if got, ok := r.Due(3_000_000); !ok || got != 2_000_000*time.Second {
 		t.Errorf("a million passes on: %s, %v", got, ok)
 	}
+	if got, ok := r.Due(18_000_000_000); ok {
+		t.Errorf("a request is due after %s, and in truth after 380 years, which overflow a duration", got)
+	}
 }
 
-// Request n is due once n requests were due before, however the rate changed.
-func TestDueTimesFollowTheRate(t *testing.T) {
+// Each row has the rate, and the requests due before, at times since the start.
+func TestRates(t *testing.T) {
+	type at struct {
+		t        time.Duration
+		rate     float64
+		requests float64
+	}
 	for _, c := range []struct {
 		name   string
 		stages []Stage
+		want   []at
 	}{
-		{"fixed", []Stage{{Target: 50, For: 10 * time.Second}}},
-		{"a ramp from nothing", []Stage{{Target: 100, For: 10 * time.Second, Ramp: 10 * time.Second}}},
-		{"up, stay and down", []Stage{{Target: 100, For: 10 * time.Second, Ramp: 3 * time.Second}, {Target: 20, For: 7 * time.Second, Ramp: 2 * time.Second}, {Target: 0, For: 5 * time.Second, Ramp: 5 * time.Second}}},
-		{"a pause", []Stage{{Target: 10, For: time.Second}, {Target: 0, For: 10 * time.Second}, {Target: 10, For: time.Second}}},
-		{"a jump", []Stage{{Target: 1, For: 10 * time.Second}, {Target: 1000, For: time.Second}}},
+		{"nothing", nil, []at{{0, 0, 0}, {time.Second, 0, 0}}},
+		{"fixed", []Stage{{50, 10 * time.Second, 0}}, []at{{0, 50, 0}, {3 * time.Second, 50, 150}, {10 * time.Second, 0, 500}, {time.Hour, 0, 500}}},
+		{"a ramp from nothing", []Stage{{100, 10 * time.Second, 10 * time.Second}}, []at{{0, 0, 0}, {5 * time.Second, 50, 125}, {10 * time.Second, 0, 500}}},
+		{"up, stay and down", []Stage{{100, 10 * time.Second, 4 * time.Second}, {20, 10 * time.Second, 2 * time.Second}, {0, 5 * time.Second, 5 * time.Second}}, []at{
+			{2 * time.Second, 50, 50}, {4 * time.Second, 100, 200}, {10 * time.Second, 100, 800}, {11 * time.Second, 60, 880},
+			{12 * time.Second, 20, 920}, {20 * time.Second, 20, 1080}, {22500 * time.Millisecond, 10, 1117.5}, {25 * time.Second, 0, 1130}}},
+		{"a ramp to the same rate", []Stage{{10, 10 * time.Second, 0}, {10, 10 * time.Second, 5 * time.Second}}, []at{{12 * time.Second, 10, 120}, {18 * time.Second, 10, 180}}},
+		{"a jump", []Stage{{1, 10 * time.Second, 0}, {1000, time.Second, 0}}, []at{{10*time.Second - 1, 1, 10 - 1e-9}, {10 * time.Second, 1000, 10}}},
 	} {
 		s := Stages(c.stages)
-		var before float64 // the integral of the rate
-		next := int64(0)
-		const tick = 100 * time.Microsecond
-		last := time.Duration(-1)
-		for now := time.Duration(0); now < s.Length(); now += tick {
-			before += s.At(now) * tick.Seconds()
-			for float64(next) < before-0.2 {
-				due, ok := s.Due(next)
-				if !ok || due < last || (due-now).Abs() > time.Second/4 && math.Abs(s.At(due)-s.At(now)) < 1 && s.At(now) > 10 {
-					t.Fatalf("%s: request %d is due at %s, %v; by the rate, at %s", c.name, next, due, ok, now)
-				}
-				last = due
-				next++
+		for _, want := range c.want {
+			if rate := s.At(want.t); !near(rate, want.rate, 1e-6) {
+				t.Errorf("%s: the rate at %s is %v, want %v", c.name, want.t, rate, want.rate)
 			}
-		}
-		if due, ok := s.Due(int64(math.Ceil(before)) + 1); ok {
-			t.Errorf("%s: of %.1f requests, one more is due at %s", c.name, before, due)
+			if requests := s.Requests(want.t); !near(requests, want.requests, 1e-6) {
+				t.Errorf("%s: %v requests are due before %s, want %v", c.name, requests, want.t, want.requests)
+			}
 		}
 	}
 }
 
+// Request n is due when n requests were due before, however the rate changes. Each row has
+// the number of all requests.
+func TestDueTimesFollowTheRate(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		all    int64
+		stages []Stage
+	}{
+		{"nothing", 0, nil},
+		{"no rate", 0, []Stage{{0, 10 * time.Second, 0}}},
+		{"fixed", 500, []Stage{{50, 10 * time.Second, 0}}},
+		{"a ramp from nothing", 500, []Stage{{100, 10 * time.Second, 10 * time.Second}}},
+		{"up, stay and down", 1130, []Stage{{100, 10 * time.Second, 4 * time.Second}, {20, 10 * time.Second, 2 * time.Second}, {0, 5 * time.Second, 5 * time.Second}}},
+		{"down, then nothing", 200, []Stage{{30, 5 * time.Second, 0}, {0, 10 * time.Second, 3333333333}}},
+		{"a ramp to the same rate", 200, []Stage{{10, 10 * time.Second, 0}, {10, 10 * time.Second, 5 * time.Second}}},
+		{"a pause", 20, []Stage{{10, time.Second, 0}, {0, 10 * time.Second, 0}, {10, time.Second, 0}}},
+		{"a jump", 1010, []Stage{{1, 10 * time.Second, 0}, {1000, time.Second, 0}}},
+		{"a length that floats round", 1001, []Stage{{1000, 1001 * time.Millisecond, 0}}},
+		// 0.68 × 75 is more than 51 in floats, and 51 / 0.68 is 75.
+		{"requests that floats round", 51, []Stage{{0.68, 75 * time.Second, 0}}},
+		{"requests that floats round, then more", 61, []Stage{{0.68, 75 * time.Second, 0}, {1, 10 * time.Second, 0}}},
+	} {
+		s := Stages(c.stages)
+		last := time.Duration(-1)
+		for n := range c.all {
+			due, ok := s.Due(n)
+			if before := s.Requests(due); !ok || due < last || !near(before, float64(n), 1e-4) {
+				t.Fatalf("%s: request %d is due at %s, %v, behind %v others and %s", c.name, n, due, ok, before, last)
+			}
+			last = due
+		}
+		for _, n := range []int64{c.all, c.all + 1, 1e15} {
+			if due, ok := s.Due(n); ok {
+				t.Errorf("%s: request %d of %d is due at %s", c.name, n, c.all, due)
+			}
+		}
+	}
+}
+
+// near reports whether two numbers differ by at most by; NaN is near nothing.
+func near(a, b, by float64) bool { return math.Abs(a-b) <= by }
+
 func TestRateWithoutEnd(t *testing.T) {
 	if due, ok := Rate(2000, 0).Due(7_200_000); !ok || due != time.Hour {
 		t.Errorf("%s, %v", due, ok)
+	}
+	if rate := Rate(2000, 0).At(10_000 * time.Hour); rate != 2000 {
+		t.Errorf("%v after a year", rate)
+	}
+	if s := Rate(2000, time.Second); s.Length() != time.Second {
+		t.Errorf("%s", s.Length())
 	}
 }
 
@@ -68,6 +118,16 @@ func TestParseStage(t *testing.T) {
 	unit, s, err := ParseStage("vus=10,for=30s, ramp=5s")
 	if err != nil || unit != "vus" || s != (Stage{10, 30 * time.Second, 5 * time.Second}) {
 		t.Errorf("%s %v %v", unit, s, err)
+	}
+	for text, want := range map[string]Stage{
+		"rate=0,for=5s":          {0, 5 * time.Second, 0}, // a pause
+		"rate=1000000,for=1s":    {1e6, time.Second, 0},
+		"for=5s,ramp=0s,rate=1":  {1, 5 * time.Second, 0},
+		"rate=.5,for=5s,ramp=5s": {.5, 5 * time.Second, 5 * time.Second},
+	} {
+		if unit, s, err := ParseStage(text); err != nil || unit != "rate" || s != want {
+			t.Errorf("%q: %s %v %v, want %v", text, unit, s, err, want)
+		}
 	}
 	for text, want := range map[string]string{
 		"":                          "want rate=N or vus=N",
