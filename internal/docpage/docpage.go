@@ -112,7 +112,7 @@ func Structs(t *testing.T, source string, titles map[string]string) string {
 }
 
 // types names the types that have a name of their own.
-var types = map[string]string{"int": "number", "int64": "number", "uint64": "number", "bool": "boolean", "string": "string",
+var types = map[string]string{"int": "integer", "int64": "integer", "uint64": "integer", "bool": "boolean", "string": "string",
 	"UUID": "base64", "Tags": "object of strings", "Headers": "object of lists of strings"}
 
 // jsonType names what a field is in JSON.
@@ -133,12 +133,12 @@ func jsonType(e ast.Expr, options string) string {
 		case "string":
 			return "object of strings"
 		}
-		return "object of numbers"
+		return "object of integers"
 	case *ast.SelectorExpr:
 		return "time"
 	case *ast.Ident:
 		if strings.Contains(options, "string") {
-			return "number, as a string"
+			return "integer, as a string"
 		}
 		if name, ok := types[x.Name]; ok {
 			return name

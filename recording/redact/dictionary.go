@@ -25,6 +25,8 @@ const (
 	isPhrase                         // its secret consists of words
 	isSecret                         // the name itself is a secret
 	isTelling                        // so it is, or the form of its value isn't plain
+	isKind                           // its value is the kind of a Kubernetes object
+	isKindData                       // it has the secrets, in a Secret of Kubernetes
 )
 
 func (v verdict) of(in place) form {
@@ -74,7 +76,8 @@ func newDictionary(more []string) *dictionary {
 	for _, w := range strings.Fields(attributes + " " + bodyAttributes + " " + qualifiers) {
 		learn(w)
 	}
-	for list, what := range map[string]says{attributes: isAttribute | isBodyAttribute, bodyAttributes: isBodyAttribute, naming: isNaming, valued: isValued, proseNames: isProse, identifying: isIdentifying, phrases: isPhrase} {
+	for list, what := range map[string]says{attributes: isAttribute | isBodyAttribute, bodyAttributes: isBodyAttribute, naming: isNaming, valued: isValued, proseNames: isProse, identifying: isIdentifying, phrases: isPhrase,
+		kinds: isKind, kindData: isKindData} {
 		for _, w := range strings.Fields(list) {
 			d.says[w] |= what
 		}
@@ -99,7 +102,7 @@ func (d *dictionary) look(name string) (v verdict) {
 		last.says |= first.says & (isSecret | isTelling)
 		return last
 	}
-	name = unescaped(name)
+	name = narrow(unescaped(name))
 	if d.isOwn(name) {
 		v.forms[0], v.forms[1], v.forms[2], v.numbers = whole, whole, whole, alsoNumbers
 	}
@@ -114,6 +117,20 @@ func (d *dictionary) look(name string) (v verdict) {
 		v.says |= isTelling
 	}
 	return v
+}
+
+// narrow turns the fullwidth forms of ASCII (U+FF01 to U+FF5E) into ASCII.
+func narrow(name string) string {
+	const first, last, distance = '！', '～', '！' - '!'
+	if strings.IndexByte(name, first>>12|0xe0) < 0 { // the first byte of them all in UTF-8
+		return name
+	}
+	return strings.Map(func(r rune) rune {
+		if r >= first && r <= last {
+			return r - distance
+		}
+		return r
+	}, name)
 }
 
 // maxLooked is how much of a long name's beginning and of its end is looked at.

@@ -24,6 +24,7 @@ func redactTable() string {
 		plain:     "exception: none of it is secret for this name",
 		scrambled: "the value, if it looks random and is no UUID",
 		random:    "the value, if it looks random or begins with `Bearer` or the like",
+		mixed:     "the value, if it looks random, or has twelve characters or more, with letters and digits among them",
 		oneTime:   "the value, if it looks random, or has six digits and stands in a request",
 		whole:     "the value",
 		scheme:    "what follows a known authentication scheme; all, if there is none",

@@ -12,7 +12,8 @@ const canary = "Kanari0815Vogel"
 
 // samples have the canary in all places in which a body of their kind may have a secret.
 var samples = []struct{ mediaType, body string }{
-	{"application/json", `{"user":{"name":"joe","password":"` + canary + `"},"list":[{"token":["` + canary + `",{"a":"` + canary + `"}]}],"p\u0061sswd":"` + canary + `","inner":"{\"token\":\"` + canary + `\"}","url":"https://u:` + canary + `@h/?api_key=` + canary + `&a=b","kv":[{"name":"DB_PASSWORD","value":"` + canary + `"}],"auth":"Bearer ` + canary + `"}`},
+	{"application/json", `{"user":{"name":"joe","password":"` + canary + `"},"list":[{"token":["` + canary + `",{"a":"` + canary + `"}]}],"p\u0061sswd":"` + canary + `","inner":"{\"token\":\"` + canary + `\"}","url":"https://u:` + canary + `@h/?api_key=` + canary + `&a=b","kv":[{"name":"DB_PASSWORD","value":"` + canary + `"},{"value":"` + canary + `","name":"DB_PASSWORD"}],"auth":"Bearer ` + canary + `"}`},
+	{"application/json", `{"kind":"Secret","apiVersion":"v1","data":{"a":"` + canary + `"}}`},
 	{"application/x-www-form-urlencoded", "user=joe&password=" + canary + "&payload=%7B%22token%22%3A%22" + canary + "%22%7D&x=1&u%73er%5Bsecret%5D=" + canary},
 	{"multipart/form-data; boundary=x", strings.ReplaceAll(multipartBody, "hush", canary)},
 	{"text/xml", `<a xmlns="b"><password>` + canary + `</password><c token="` + canary + `"/><d><![CDATA[api_key=` + canary + `]]></d><property name="secret" value="` + canary + `"/><key>password</key><string>` + canary + `</string></a>`},
@@ -118,6 +119,7 @@ func FuzzGlance(f *testing.F) {
 	f.Add(benchOrder)
 	f.Add(benchOrdered)
 	f.Add(`{"name":"password","a":{"name":"x"},"value":"hush","b":{"value":"hush","name":"password"},"c":{"name":"color","value":"x"}}`)
+	f.Add(`{"data":{"a":"x"},"kind":"Secret","b":[{"value":"x","id":17,"name":"password"},{"value":"x"`)
 	f.Add(`{"a":["x","4111 1111 1111 1111",{"token":{"a":"hush"}},"Bearer abcdefgh1"],"id":4111111111111111,"b":4111111111111111,c:'x',"errors":{"pin":"x y"}}`)
 	r := New(recording.Discard{}, Options{})
 	f.Fuzz(func(t *testing.T, body string) {
@@ -128,7 +130,7 @@ func FuzzGlance(f *testing.F) {
 		j := jsonScan{glance: glance{search: q, s: body}}
 		for known := -1; known < len(j.variables); {
 			known = len(j.variables)
-			j = jsonScan{glance: glance{search: j.search, s: body}, draft: draft{src: body, max: q.max}}
+			j = jsonScan{glance: glance{search: j.search, s: body, telling: kindsIn(r, body)}, draft: draft{src: body, max: q.max}}
 			j.scan(nothingPlain)
 		}
 		want := j.bytes()
@@ -136,6 +138,22 @@ func FuzzGlance(f *testing.F) {
 			t.Errorf("%q\nbecame %q,\nwant   %q", body, got, want)
 		}
 	})
+}
+
+// kindsIn tells whether a body has a Secret of Kubernetes.
+func kindsIn(r *Sink, body string) says {
+	d := json.NewDecoder(strings.NewReader(body))
+	for name := ""; ; {
+		token, err := d.Token()
+		if err != nil {
+			return 0
+		}
+		text, _ := token.(string)
+		if r.names.lookUp(name).says&isKind != 0 && (text == "Secret" || text == "SecretList") {
+			return isKindData
+		}
+		name = text
+	}
 }
 
 // Cards and well-known secrets are found behind each other, and none is found twice.

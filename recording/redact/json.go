@@ -50,7 +50,7 @@ var jsonScans = sync.Pool{New: func() any { return new(jsonScan) }}
 // json redacts a JSON text, and returns nil if there is nothing to redact.
 func (q *search) json(s string) (out []byte) {
 	j := jsonScans.Get().(*jsonScan)
-	j.glance = glance{search: *q, s: s, telling: isTelling, room: j.room}
+	j.glance = glance{search: *q, s: s, telling: isTelling | isKind, room: j.room}
 	for again := true; again; {
 		telling := j.telling
 		first := j.plainUntil(0)
@@ -277,7 +277,7 @@ func innerForm(f form) form {
 	switch {
 	case f == scheme || f == oneTime:
 		return random
-	case f > random:
+	case f > mixed:
 		return whole
 	}
 	return f
@@ -287,6 +287,9 @@ func (j *jsonScan) push(array bool) {
 	j.resolve()
 	f, v := j.effective(0)
 	f = innerForm(f)
+	if !array && j.member != nil && j.member.says&j.telling&isKindData != 0 {
+		f = whole
+	}
 	if len(j.levels) < maxLevels {
 		j.levels = append(j.levels, level{name: j.name, array: array})
 	} else {
@@ -331,7 +334,7 @@ func (j *jsonScan) effective(ended int) (f form, v verdict) {
 				f = v.of(inBody)
 			}
 		}
-		if v.says&isBodyAttribute != 0 {
+		if v.says&isBodyAttribute != 0 && !(j.open > 0 && j.subtrees[j.open-1].verdict.says&isKindData != 0) {
 			return f, v
 		}
 	}
@@ -351,7 +354,11 @@ func (j *jsonScan) beside(ended int) *remembered {
 	}
 	named := j.levels[len(j.levels)-1].named
 	if named == 0 {
-		if named = j.namedBehind(ended); named == 0 {
+		cut := false
+		if named, cut = j.namedBehind(ended); cut && isOneWord(strings.TrimLeft(j.s[j.name.to:min(ended, len(j.s))], "\": \t\r\n")) {
+			return j.r.names.lookUp("password") // the name may be one
+		}
+		if named == 0 {
 			return nil
 		}
 	}
@@ -362,38 +369,41 @@ func (j *jsonScan) beside(ended int) *remembered {
 	return j.r.names.lookUp(name[strings.LastIndexByte(name, '/')+1:]) // of a pointer, as in JSON Patch
 }
 
-// namedBehind finds the value of a member that names another one among the next ones.
-func (j *jsonScan) namedBehind(i int) int {
+func isOneWord(s string) bool { return strings.IndexByte(s, ' ') < 0 }
+
+// namedBehind finds the value of a member that names another one among the next ones. It
+// returns true if the text was cut before the end of such a value.
+func (j *jsonScan) namedBehind(i int) (value int, cut bool) {
 	s := j.s
+	if i == 0 {
+		return 0, false
+	}
 	for range 3 {
-		if i == 0 || i >= len(s) {
-			return 0
-		}
 		for i < len(s) && (isSpace(s[i]) || s[i] == ',') {
 			i++
 		}
-		if i == len(s) || s[i] != '"' {
-			return 0
+		if i >= len(s) || s[i] != '"' {
+			return 0, i >= len(s)
 		}
 		from := i + 1
 		to := stringEnd(s, from)
 		for i = to + 1; i < len(s) && (isSpace(s[i]) || s[i] == ':'); i++ {
 		}
 		if i >= len(s) || jsonKinds[s[i]] > jsonQuote {
-			return 0
+			return 0, i >= len(s)
 		}
 		if s[i] == '"' {
 			if j.r.names.lookUp(j.unescaped(from, to)).says&isNaming != 0 {
-				return i + 1
+				return i + 1, stringEnd(s, i+1) == len(s)
 			}
 			i = stringEnd(s, i+1) + 1
 		} else {
-			for i < len(s) && s[i] != ',' && s[i] != '}' {
+			for i < len(s) && s[i] != ',' && s[i] != '}' && s[i] != ']' {
 				i++
 			}
 		}
 	}
-	return 0
+	return 0, i >= len(s)
 }
 
 // leaf sees to a string that is a value.

@@ -14,7 +14,6 @@ type glance struct {
 	s       string
 	telling says // what names say whose members are looked at more closely
 	seen    says // what names said
-	last    *remembered
 	room    []byte
 }
 
@@ -40,6 +39,9 @@ func (g *glance) plainUntil(from int) int {
 		if i >= len(s) {
 			if g.seen&(isNaming|isValued) == isNaming|isValued {
 				g.telling |= isNaming
+			}
+			if g.seen&isValued != 0 && mayBeCut(s, from) {
+				g.telling |= isValued // the name beside a value may be missing
 			}
 			return g.plainBetween(from, len(s), last)
 		}
@@ -90,6 +92,19 @@ func (g *glance) plainUntil(from int) int {
 		i += len(`:{""`) // the next colon is behind that, if not further on
 	}
 	return 0
+}
+
+// mayBeCut tells whether a text may have been cut. Its last value, or a part of that, begins at
+// a place.
+func mayBeCut(s string, from int) bool {
+	end := len(s)
+	for end > from && isSpace(s[end-1]) {
+		end--
+	}
+	for from < end && isSpace(s[from]) {
+		from++
+	}
+	return end == from || s[end-1] != '}' && s[end-1] != ']' || s[from] == '"' && stringEnd(s, from+1) == len(s)
 }
 
 // minBetween is the shortest text between a colon and the next name in which there may be
@@ -175,9 +190,13 @@ func (g *glance) isPlainMember(m *remembered, i int) bool {
 			g.telling |= isValued
 			return false
 		}
+		if m.says&g.telling&isKind != 0 && g.telling&isKindData == 0 && (value == "Secret" || value == "SecretList") {
+			g.telling |= isKindData
+			return false
+		}
 		return f == plain || !isSecretText(m.verdict, f, value, g.request)
 	case jsonKinds[s[i]] == jsonOpen:
-		return f == plain
+		return f == plain && m.says&g.telling&isKindData == 0
 	}
 	to := bareEnd(s, i)
 	return f == plain || isLiteral(s[i:to]) || isNumeric(s[i:to]) && (!bool(m.numbers) || to-i < minNumber)

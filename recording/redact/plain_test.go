@@ -3,6 +3,7 @@ package redact
 import (
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -113,6 +114,12 @@ X-Inside: x
 target: /hooks/catch
 target: /bot/1
 target: /users/reset-password
+target: /verify/email
+target: /verify/email/pending
+target: /v1/users/17/confirm/phone
+target: /invite/members
+target: /session/user/profile
+target: /items?map_pin=1234
 target: http://shop.example:8080/a?b=c
 target: /items?p=2
 target: /items?p=shoes&q=red
@@ -143,15 +150,43 @@ target: shop.example:443
 	}
 }
 
-// TestCorpusKeepsPlainNames redacts what other tools recorded. Names that are
-// redacted there are secrets, or they are listed as mistakes that we know of.
+// corpus has traffic that other tools recorded, if it is there.
+const corpus = "../../../shared/corpus/traffic"
+
+// TestTrafficKeepsPlainNames redacts traffic in the formats of other tools. Only names of
+// secrets are redacted there.
+func TestTrafficKeepsPlainNames(t *testing.T) {
+	headers, targets := fieldsIn(t, "testdata/traffic")
+	redacted := redactedNames(headers, targets)
+	if got, want := slices.Sorted(maps.Keys(redacted)), strings.Fields("?api_key ?session authorization cookie set-cookie x-goog-api-key"); !slices.Equal(got, want) {
+		t.Errorf("%v are redacted, want %v", got, want)
+	}
+	if len(headers) != 22 || len(targets) != 6 {
+		t.Errorf("read %d header fields and %d targets, want 22 and 6", len(headers), len(targets))
+	}
+}
+
 func TestCorpusKeepsPlainNames(t *testing.T) {
-	const corpus = "../../../shared/corpus/traffic"
 	if _, err := os.Stat(corpus); err != nil {
 		t.Skipf("no corpus of traffic: %v", err)
 	}
 	secret := strings.Fields("authorization cookie set-cookie x-goog-api-key ?api_key ?session ?session_id")
-	headers, targets := corpusFields(t, corpus)
+	headers, targets := fieldsIn(t, corpus)
+	redacted := redactedNames(headers, targets)
+	t.Logf("of %d header fields and %d targets, redacted: %v", len(headers), len(targets), redacted)
+	for name, times := range redacted {
+		if !slices.Contains(secret, name) {
+			t.Errorf("%s is redacted %d times, and is no secret", name, times)
+		}
+	}
+	if len(headers) < 1000 || len(targets) < 200 || redacted["authorization"] == 0 {
+		t.Error("the corpus wasn't read")
+	}
+}
+
+// redactedNames counts the names whose values are redacted. A parameter has ? before its name; a
+// target that is redacted elsewhere counts as a whole.
+func redactedNames(headers recording.Headers, targets []string) map[string]int {
 	r := New(recording.Discard{}, Options{})
 	redacted := map[string]int{}
 	for _, h := range headers {
@@ -170,23 +205,15 @@ func TestCorpusKeepsPlainNames(t *testing.T) {
 			redacted[got]++
 		}
 	}
-	t.Logf("of %d header fields and %d targets, redacted: %v", len(headers), len(targets), redacted)
-	for name, times := range redacted {
-		if !slices.Contains(secret, name) {
-			t.Errorf("%s is redacted %d times, and is no secret", name, times)
-		}
-	}
-	if len(headers) < 1000 || len(targets) < 200 || redacted["authorization"] == 0 {
-		t.Error("the corpus wasn't read")
-	}
+	return redacted
 }
 
 var parameterOfToken = regexp.MustCompile(`([^?&;=]+)=REDACTED`)
 
 var inner = regexp.MustCompile(`(?m)^json: (\{.*\})$`)
 
-// corpusFields collects headers and targets of RRPairs, HARs and their like.
-func corpusFields(t *testing.T, dir string) (headers recording.Headers, targets []string) {
+// fieldsIn collects headers and targets from the files of a folder: RRPairs, HARs and other JSON.
+func fieldsIn(t *testing.T, dir string) (headers recording.Headers, targets []string) {
 	t.Helper()
 	var walk func(v any)
 	walk = func(v any) {

@@ -97,6 +97,11 @@ func TestSecretsInTheRequestTargetBecomeTokens(t *testing.T) {
 		"/a@b?c":                           "/a@b?c",
 		"/a;jsessionid=hush?b":             "/a;jsessionid=R?b",
 		"*":                                "*",
+		"/verify/hush":                     "/verify/R",
+		"/verify/email/0A1b2C3d4E5f":       "/verify/email/R",
+		"/verify/email/joe/0A1b2C3d4E5f/a": "/verify/email/joe/R/a",
+		"/verify/token/hush":               "/verify/token/R",
+		"/ｔｏｋｅｎ?ｔｏｋｅｎ=hush":                "/ｔｏｋｅｎ?ｔｏｋｅｎ=R",
 
 		"/a?access%5ftoken=hush&b":         "/a?access%5ftoken=R&b",
 		"/a?password[]=hush&user[id]=1":    "/a?password[]=R&user[id]=1",

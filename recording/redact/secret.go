@@ -21,6 +21,8 @@ func isSecretText(v verdict, f form, text string, request bool) bool {
 		return looksScrambled(text)
 	case random:
 		return looksRandom(text) || schemeOf(text) > 0
+	case mixed:
+		return isRandom(text) || looksRandom(text) || schemeOf(text) > 0
 	case oneTime:
 		return looksScrambled(text) || request && len(text) == 6 && strings.Trim(text, "0123456789") == ""
 	}

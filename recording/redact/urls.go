@@ -113,7 +113,12 @@ func (r *Sink) segments(found []span, s string, g grammar) []span {
 			for to < len(s) && s[to] == '/' && isStep(s[from:to]) {
 				from, to = to+1, segmentEnd(s, to+1)
 			}
-			if !isStep(s[from:to]) {
+			switch {
+			case isStep(s[from:to]):
+			case subjects[singular(s[from:to])]: // /verify/email/token
+				left = 3
+				to = from - 1 // it may announce the next one itself: /verify/token/…
+			default:
 				found = append(found, span{from, to})
 				left = 1 // /activate/user/token
 			}
@@ -163,6 +168,17 @@ var steps = func() map[string]bool {
 		info introspect introspection issue list login logout lookup new obtain refresh renew request reset resend revoke rotate roles send set show sign
 		status success update validate verify`) {
 		m[step] = true
+	}
+	return m
+}()
+
+// subjects are the things that such an operation is about: /verify/email. They are not
+// secrets, and of the two segments behind them those are that look random.
+var subjects = func() map[string]bool {
+	m := make(map[string]bool)
+	for _, subject := range strings.Fields(`account address card code contact customer device domain email identity invitation link member mobile
+		number order organization otp password payment phone registration session sms subscription team token user`) {
+		m[subject] = true
 	}
 	return m
 }()

@@ -9,6 +9,7 @@ const (
 	plain     form = iota // none of it, unless a secret is written in it
 	scrambled             // all of it, if it looks random and is no UUID
 	random                // all of it, if it looks random
+	mixed                 // all of it, if it looks random, or has at least twelve characters, letters and digits among them
 	oneTime               // all of it, if it looks random, or has six digits and stands in a request
 	scheme                // what follows the authentication scheme: Bearer …
 	challenge             // what follows the scheme, if that is no list of parameters
@@ -85,10 +86,10 @@ var words = []struct {
 	{whole, inParameter, anywhere, textOnly, `authorization`},
 	{whole, inParameter, alone, textOnly, `code tk tgt`},
 	{random, inBody, atEnd, textOnly, `auth oauth authentication authenticator session sess sig sas authn nonce mfa ticket-granting`},
+	{mixed, inBody, atEnd, textOnly, `tokens`},
 	{scrambled, inBody, atEnd, textOnly, `key`},
 	{scrambled, inBody, alone, textOnly, `sid ticket sign clave tk tgt`},
 	{oneTime, inBody, alone, textOnly, `code`},
-	{whole, inBody, atEnd, textOnly, `tokens`},
 	{whole, inPath, atEnd, textOnly, `token secret password passwd otp jwt api-key apikey access-key secret-key private-key session-id jsessionid
 		reset-password password-reset forgot-password set-password verify-email email-verify email-verification verify-account confirm-email
 		email-confirm email-confirmation magic-link magic-login one-time-login unsubscribe activate activation invite invitation confirm confirmation verify session`},
@@ -103,7 +104,7 @@ var words = []struct {
 	{plain, anyName, anywhere, textOnly, `page-token next-token continuation-token sync-token skip-token cursor-token pagination-token start-token
 		idempotency-key cache-key partition-key sort-key primary-key public-key foreign-key surrogate-key websocket-key web-socket-key routing-key row-key
 		range-key hash-key group-key dedup-key deduplication-key shard-key message-key object-key order-key unique-key translation-key
-		allow-credentials credentials-mode password-hint`},
+		allow-credentials credentials-mode password-hint map-pin location-pin`},
 	{plain, inBody, anywhere, textOnly, `secret-ref secret-key-ref image-pull-secret image-pull-secrets token-review boarding-pass season-pass day-pass`},
 	{plain, inPath, anywhere, textOnly, `page-token next-token`},
 }
@@ -139,6 +140,9 @@ const (
 	identifying = `id ids uuid ean gtin sku upc barcode isbn timestamp ts time epoch millis micros nanos count size offset sequence version`
 	// phrases are words for secrets that consist of words.
 	phrases = `phrase passphrase mnemonic`
+	// kinds are names of what an object is, and kindData of what a Secret of Kubernetes holds.
+	kinds    = `kind`
+	kindData = `data`
 )
 
 // glued are words that are recognized at either end of a longer word that can't
