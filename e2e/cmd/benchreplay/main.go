@@ -2,8 +2,8 @@
 // generators that a user would compare it with, on one target in one run, over loopback:
 //
 //	requests   requests per second of the generator's processor time, over HTTP/1.1 and h2c, at
-//	           one rate: vegeta; and wrk and h2load, closed loops that look at nothing, which
-//	           are the limit. Loading the recording is in the figure.
+//	           one rate: vegeta, and GoReplay, which has no h2c; and wrk and h2load, closed loops
+//	           that look at nothing, which are the limit. Loading the recording is in the figure.
 //	schedule   by how much requests are sent later than they are due, at 2,000 a second
 //	memory     how much of it a replay takes of a recording, and of one ten times as large
 //
@@ -30,6 +30,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -73,9 +74,18 @@ func main() {
 	}
 }
 
+// counted is the path at which the target says how many other requests it has answered.
+const counted = "/counted"
+
 // target gives every request the same answer, over HTTP/1.1 and h2c.
 func target(ctx context.Context, address string) error {
-	srv := &http.Server{Addr: address, Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	var answered atomic.Int64
+	srv := &http.Server{Addr: address, Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == counted {
+			fmt.Fprint(w, answered.Load())
+			return
+		}
+		answered.Add(1)
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, answer) // the client is gone
 	})}
@@ -125,8 +135,9 @@ func record(dir, version string, n int) error {
 type generator struct {
 	name     string
 	args     []string
-	requests int // 0: what it says
-	count    func(out string) int
+	requests int                  // 0: count knows
+	count    func(out string) int // from what it prints, or from the target, how many requests it has made since the last call
+	needs    string               // the Debian package that has it, or what it is built from
 }
 
 func bench(ctx context.Context, turns, many int, only, tapedeck string) error {
@@ -157,10 +168,20 @@ func bench(ctx context.Context, turns, many int, only, tapedeck string) error {
 	if err := os.WriteFile(targets, []byte(list.String()), 0o600); err != nil {
 		return err
 	}
+	goreplay, err := tools.Find(ctx, "goreplay")
+	if err != nil {
+		goreplay = "goreplay" // the table says what it lacks
+	}
 	fmt.Printf("%s\n\n", machine.Describe())
 	if only == "memory" {
 		return memory(ctx, dir, tapedeck, address, many)
 	}
+	gor := filepath.Join(dir, "requests.gor")
+	if err := writeForGoReplay(gor); err != nil {
+		return err
+	}
+	// The speed is a percentage of the recorded one. GoReplay doesn't end by itself.
+	repeat := []string{goreplay, "--input-file", fmt.Sprintf("%s|%d%%", gor, rate/10), "--output-http", "http://" + address, "--exit-after", strconv.Itoa(requests/rate+3) + "s"}
 	replay := func(version, scheme string, flags ...string) []string {
 		return append([]string{tapedeck, "replay", filepath.Join(dir, version), "--target", scheme + "://" + address, "--output", "none", "--times", strconv.Itoa(passes), "--max-lag", "1h"}, flags...)
 	}
@@ -174,12 +195,13 @@ func bench(ctx context.Context, turns, many int, only, tapedeck string) error {
 		{"HTTP/1.1", []generator{
 			{name: "vegeta", args: attack(rate), requests: requests},
 			{name: "tapedeck replay", args: replay("1.1", "http", "--rate", strconv.Itoa(rate)), requests: requests},
-			{name: "wrk, a closed loop", args: []string{"wrk", "-t1", "-c16", "-d5s", "http://" + address + "/api/v1/items/1"}, count: countOfWrk},
+			{name: "GoReplay", args: repeat, count: countAtTarget(address), needs: "libpcap-dev and a C compiler, to build it"},
+			{name: "wrk, a closed loop", needs: "wrk", args: []string{"wrk", "-t1", "-c16", "-d5s", "http://" + address + "/api/v1/items/1"}, count: countOfWrk},
 		}},
 		{"h2c", []generator{
 			{name: "vegeta", args: attack(rate, "-h2c"), requests: requests},
 			{name: "tapedeck replay", args: replay("2.0", "h2c", "--rate", strconv.Itoa(rate)), requests: requests},
-			{name: "h2load, a closed loop", args: []string{"h2load", "-t1", "-c1", "-m16", "-n" + strconv.Itoa(requests), "http://" + address + "/api/v1/items/1"}, requests: requests},
+			{name: "h2load, a closed loop", needs: "nghttp2-client", args: []string{"h2load", "-t1", "-c1", "-m16", "-n" + strconv.Itoa(requests), "http://" + address + "/api/v1/items/1"}, requests: requests},
 		}},
 	} {
 		if err := requestsTable(ctx, t.title, t.all, turns); err != nil {
@@ -203,12 +225,43 @@ func countOfWrk(out string) int {
 	return 0
 }
 
+// countAtTarget counts what the target has answered since the last call, which includes what others sent.
+func countAtTarget(address string) func(string) int {
+	before := 0
+	return func(string) int {
+		resp, err := http.Get("http://" + address + counted)
+		if err != nil {
+			return 0
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		now, _ := strconv.Atoi(string(text))
+		n := now - before
+		before = now
+		return n
+	}
+}
+
+// writeForGoReplay writes the requests of all passes as GoReplay's --output-file does, a thousand a second.
+func writeForGoReplay(file string) error {
+	var b strings.Builder
+	start := time.Now().Add(-time.Hour).UnixNano()
+	for i := range requests {
+		fmt.Fprintf(&b, "1 %024x %d 0\nGET /api/v1/items/%d HTTP/1.1\r\nHost: items.shop\r\nAccept: application/json\r\nUser-Agent: cart/1.0\r\n\r\n\n🐵🙈🙉\n",
+			i, start+int64(i)*int64(time.Millisecond), i%exchanges)
+	}
+	return os.WriteFile(file, []byte(b.String()), 0o600)
+}
+
 func requestsTable(ctx context.Context, title string, all []generator, turns int) error {
 	costs := make([][]float64, len(all)) // requests per second of processor time
 	for range turns {
 		for i, g := range all {
 			if _, err := exec.LookPath(g.args[0]); err != nil {
 				continue
+			}
+			if g.count != nil {
+				g.count("")
 			}
 			out, used, err := run(ctx, g.args)
 			if err != nil {
@@ -224,7 +277,7 @@ func requestsTable(ctx context.Context, title string, all []generator, turns int
 	fmt.Printf("%s: requests per second of processor time\n\n", title)
 	for i, g := range all {
 		if len(costs[i]) == 0 {
-			fmt.Printf("  %-24s left out: %s is not here (Debian: wrk, nghttp2-client)\n", g.name, g.args[0])
+			fmt.Printf("  %-24s left out: %s is not here (Debian: %s)\n", g.name, g.args[0], g.needs)
 			continue
 		}
 		fmt.Printf("  %-24s %10.0f %7.2fx\n", g.name, figures.Median(costs[i]), figures.Median(costs[i])/figures.Median(costs[0]))

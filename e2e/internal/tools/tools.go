@@ -24,6 +24,8 @@ type Tool struct {
 	Module, Version string
 	// Package is the program's path inside the module.
 	Package string
+	// CGO says that the program needs a C compiler, and the headers of the C libraries that it uses.
+	CGO bool
 }
 
 // Istio is the module of istioctl; its charts hold what a mesh is installed
@@ -48,6 +50,8 @@ func All() []Tool {
 // peers are programs that benchmarks compare with. Tests don't need them.
 var peers = []Tool{
 	{Name: "vegeta", Module: "github.com/tsenart/vegeta/v12", Version: "v12.13.0"},
+	// Debian has pcap.h in libpcap-dev.
+	{Name: "goreplay", Module: "github.com/buger/goreplay", Version: "v1.3.2", CGO: true},
 }
 
 // Find returns the path of the named tool, which it builds unless the cache
@@ -81,7 +85,11 @@ func (t Tool) Build(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", "-ldflags", "-s -w",
 		path.Join(t.Module, t.Package)+"@"+t.Version)
 	cmd.Dir = tmp // outside any module: the tool's own go.mod decides
-	cmd.Env = append(os.Environ(), "GOBIN="+tmp, "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	cgo := "0"
+	if t.CGO {
+		cgo = "1"
+	}
+	cmd.Env = append(os.Environ(), "GOBIN="+tmp, "CGO_ENABLED="+cgo, "GOFLAGS=-buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s@%s: %w\n%s", t.Module, t.Version, err, out)
 	}
