@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"flag"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -10,10 +12,22 @@ import (
 	"testing"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/docpage"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/archive"
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
+
+var update = flag.Bool("update", false, "write the table of commands in docs")
+
+func TestTheCommandsPageListsTheCommands(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| command | what it does |\n|---|---|\n")
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "| `%s` | %s. Example: `%s` |\n", c.called(c.usage), strings.ReplaceAll(c.does, "|", `\|`), strings.ReplaceAll(c.example, "|", `\|`))
+	}
+	docpage.Tables(t, "../../docs/commands.md", *update, map[string]string{"sidecar": b.String()})
+}
 
 func call(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
