@@ -287,7 +287,7 @@ func FuzzRender(f *testing.F) {
 			continue // TestRender has just asserted the same
 		}
 		f.Add(c["input.yaml"])
-		f.Add(c["want.yaml"])
+		f.Add(c.render(f))
 	}
 	if fuzzing {
 		for _, input := range trafficReplayForms(f) {

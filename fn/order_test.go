@@ -33,7 +33,7 @@ func TestOrder(t *testing.T) {
 		}
 		shuffled++
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			checkOrder(t, docs, configOf(t, c))
+			checkOrder(t, docs, c.config(t))
 		})
 	}
 	if shuffled < 60 {

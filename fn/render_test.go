@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,24 +23,29 @@ var update = flag.Bool("update", false, "rewrite the wanted halves of testdata")
 //	what the case shows
 //	-- config.yaml --   configuration, optional
 //	-- input.yaml --    what comes in
-//	-- want.yaml --     what comes out, absent where nothing may
+//	-- want.diff --     what the render changes, as a folded diff; absent if it writes nothing
 //	-- results --       the report
 //
-// Every case also shows that rendering again changes nothing, and that taking
-// the render back gives the input, byte for byte.
+// The standard cases have want.yaml instead, which is the whole output. A folding says how
+// the other cases refer to them.
+//
+// The test also renders the output of each case again, which must change nothing, and
+// undoes it, which must give the input, byte for byte.
 func TestRender(t *testing.T) {
+	folding := newFolding(t)
 	files, err := filepath.Glob("testdata/render/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases found: %v", err)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		t.Run(name, func(t *testing.T) {
 			archive, err := txtar.ParseFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
 			c := parseCase(archive)
-			cfg := configOf(t, c)
+			cfg := c.config(t)
 			input := c["input.yaml"]
 			out, results, err := fn.Render([]fn.Source{{Text: input}}, cfg)
 			if err != nil {
@@ -49,20 +55,37 @@ func TestRender(t *testing.T) {
 			if err := fn.WriteText(&report, results); err != nil {
 				t.Fatal(err)
 			}
+			got := map[string][]byte{"results": report.Bytes()}
+			switch {
+			case slices.Contains(standards, name):
+				got["want.yaml"] = out
+			case out != nil:
+				got["want.diff"] = []byte(folding.diff(input, out))
+			}
 			if *update {
-				rewriteCase(t, file, archive, map[string][]byte{"want.yaml": out, "results": report.Bytes()})
-			}
-			if diff := cmp.Diff(string(c["want.yaml"]), string(out)); diff != "" && !*update {
-				t.Errorf("output (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff(string(c["results"]), report.String()); diff != "" && !*update {
-				t.Errorf("results (-want +got):\n%s", diff)
+				rewriteCase(t, file, archive, got)
+			} else {
+				for _, section := range generated {
+					compareSection(t, section, c[section], got[section])
+				}
 			}
 			if results.Failed() || strings.Contains(string(input), "kind: ResourceList") {
 				return
 			}
 			checkPromises(t, input, out, cfg)
 		})
+	}
+}
+
+// generated lists the sections of a case that the test writes with -update.
+var generated = []string{"want.yaml", "want.diff", "results"}
+
+func compareSection(t *testing.T, name string, want, got []byte) {
+	t.Helper()
+	if (want == nil) != (got == nil) {
+		t.Errorf("section %s: wanted it: %t, got it: %t\n%s", name, want != nil, got != nil, got)
+	} else if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("section %s (-want +got):\n%s", name, diff)
 	}
 }
 
@@ -75,25 +98,33 @@ func checkPromises(t *testing.T, input, out []byte, cfg transformer.Config) {
 	}
 	for _, r := range results {
 		if r.Code() == transformer.CodeReplayRenamed {
-			t.Errorf("nobody renamed it since the render, and a result says so: %s", r.Message)
+			t.Errorf("nobody renamed it since the render, but a result says so: %s", r.Message)
 		}
 	}
 	if diff := cmp.Diff(string(out), string(again)); diff != "" {
 		t.Errorf("rendering twice differs from rendering once (-once +twice):\n%s", diff)
 	}
-	back, _, err := fn.Uninject([]fn.Source{{Text: out}})
+	back, undone, err := fn.Uninject([]fn.Source{{Text: out}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rendered := bytes.Contains(input, []byte("tapedeck.dev/undo")) || bytes.Contains(input, []byte("tapedeck.dev/created-for"))
+	for _, r := range undone {
+		if !rendered && r.Code() == transformer.CodeUndoEdited {
+			t.Errorf("nobody edited it since the render, but a result says so: %s", r.Message)
+		}
+	}
 	if !rendered && !bytes.Equal(back, input) {
 		t.Errorf("uninject does not give the input back (-input +got):\n%s", cmp.Diff(string(input), string(back)))
 	}
 }
 
-// configOf is the configuration of a case. The default image is not that of this release,
-// so that a release changes no case.
-func configOf(t testing.TB, c map[string][]byte) transformer.Config {
+// renderCase holds the sections of a case.
+type renderCase map[string][]byte
+
+// config returns the configuration of a case. The default image is not that of this
+// release, so that a release changes no case.
+func (c renderCase) config(t testing.TB) transformer.Config {
 	t.Helper()
 	cfg := transformer.DefaultConfig()
 	cfg.Image = "ghcr.io/tapedeck/tapedeck:v1"
@@ -106,7 +137,17 @@ func configOf(t testing.TB, c map[string][]byte) transformer.Config {
 	return cfg
 }
 
-func readCase(t testing.TB, file string) map[string][]byte {
+// render returns what the case's input becomes, nil if the render fails.
+func (c renderCase) render(t testing.TB) []byte {
+	t.Helper()
+	out, _, err := fn.Render([]fn.Source{{Text: c["input.yaml"]}}, c.config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func readCase(t testing.TB, file string) renderCase {
 	t.Helper()
 	archive, err := txtar.ParseFile(file)
 	if err != nil {
@@ -115,8 +156,8 @@ func readCase(t testing.TB, file string) map[string][]byte {
 	return parseCase(archive)
 }
 
-func parseCase(a *txtar.Archive) map[string][]byte {
-	c := map[string][]byte{}
+func parseCase(a *txtar.Archive) renderCase {
+	c := renderCase{}
 	for _, f := range a.Files {
 		c[f.Name] = f.Data
 	}
@@ -125,19 +166,9 @@ func parseCase(a *txtar.Archive) map[string][]byte {
 
 func rewriteCase(t *testing.T, path string, a *txtar.Archive, sections map[string][]byte) {
 	t.Helper()
-	for _, name := range []string{"want.yaml", "results"} {
-		i := 0
-		for i < len(a.Files) && a.Files[i].Name != name {
-			i++
-		}
-		data := sections[name]
-		switch {
-		case data == nil && i < len(a.Files):
-			a.Files = append(a.Files[:i], a.Files[i+1:]...)
-		case data == nil:
-		case i < len(a.Files):
-			a.Files[i].Data = data
-		default:
+	a.Files = slices.DeleteFunc(a.Files, func(f txtar.File) bool { return slices.Contains(generated, f.Name) })
+	for _, name := range generated {
+		if data := sections[name]; data != nil {
 			a.Files = append(a.Files, txtar.File{Name: name, Data: data})
 		}
 	}

@@ -42,11 +42,11 @@ func undoCases(t testing.TB) []undoCase {
 	var cases []undoCase
 	for _, file := range files {
 		archive := readCase(t, file)
-		input, want := archive["input.yaml"], archive["want.yaml"]
+		input, want := archive["input.yaml"], archive.render(t)
 		if want == nil || bytes.Contains(input, []byte("tapedeck.dev/undo")) || bytes.Contains(input, []byte("tapedeck.dev/created-for")) || bytes.Contains(input, []byte("ResourceList")) || !bytes.Contains(want, []byte("tapedeck.dev/undo")) {
 			continue
 		}
-		c := undoCase{filepath.Base(file), configOf(t, archive), want, [2]map[string][]string{facts(t, input), facts(t, want)}, map[string]bool{}}
+		c := undoCase{filepath.Base(file), archive.config(t), want, [2]map[string][]string{facts(t, input), facts(t, want)}, map[string]bool{}}
 		for _, said := range c.facts {
 			for id, lines := range said {
 				for _, line := range lines {

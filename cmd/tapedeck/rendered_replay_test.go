@@ -3,14 +3,11 @@ package main
 import (
 	"log/slog"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/tools/txtar"
-	"sigs.k8s.io/kustomize/kyaml/kio"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
@@ -44,36 +41,19 @@ type execProbe struct{ Exec struct{ Command []string } }
 // The commands take the arguments and the probes that the renderer's own cases write, and
 // every file that an argument names is one that the pod mounts.
 func TestCommandsTakeWhatIsRendered(t *testing.T) {
-	files, err := filepath.Glob("../../fn/testdata/render/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases found: %v", err)
-	}
 	seen := map[string]int{}
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, part := range archive.Files {
-			if part.Name != "want.yaml" {
+	for name, objects := range renderedCases(t) {
+		for _, o := range objects {
+			which := o.GetLabels()[contract.LabelReplayPart]
+			if which != contract.PartGenerator && which != contract.PartResponder || o.GetKind() != "Job" && o.GetKind() != "Deployment" {
 				continue
 			}
-			objects, err := kio.FromBytes(part.Data)
-			if err != nil {
-				continue // what is no object passes as it is
-			}
-			for _, o := range objects {
-				which := o.GetLabels()[contract.LabelReplayPart]
-				if which != contract.PartGenerator && which != contract.PartResponder || o.GetKind() != "Job" && o.GetKind() != "Deployment" {
-					continue
-				}
-				seen[which]++
-				t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+" "+which, func(t *testing.T) { checkPodOfReplay(t, which, o) })
-			}
+			seen[which]++
+			t.Run(name+" "+which, func(t *testing.T) { checkPodOfReplay(t, which, o) })
 		}
 	}
 	if seen[contract.PartGenerator] < 2 || seen[contract.PartResponder] < 2 {
-		t.Errorf("found %v in %d cases", seen, len(files))
+		t.Errorf("found %v in the cases", seen)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"golang.org/x/tools/txtar"
@@ -10,43 +11,62 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/fn"
 	"github.com/tapedeck/tapedeck/sidecar"
+	"github.com/tapedeck/tapedeck/transformer"
 )
 
-// The sidecar starts with every environment that the renderer's own cases write:
-// what one side takes for valid, the other does too.
+// TestTheSidecarTakesWhatIsRendered asserts that the sidecar accepts every environment that
+// the renderer writes in its own cases.
 func TestTheSidecarTakesWhatIsRendered(t *testing.T) {
+	cases := renderedCases(t)
+	sidecars := 0
+	for name, objects := range cases {
+		for _, o := range objects {
+			for _, env := range sidecarsOf(o.YNode()) {
+				sidecars++
+				if _, err := sidecar.FromEnv(func(name string) string { return env[name] }); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+	}
+	if sidecars < len(cases)/2 {
+		t.Errorf("found %d sidecars in %d cases", sidecars, len(cases))
+	}
+}
+
+// renderedCases renders the renderer's own cases, and returns the objects of each.
+func renderedCases(t *testing.T) map[string][]*yaml.RNode {
+	t.Helper()
 	files, err := filepath.Glob("../../fn/testdata/render/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases found: %v", err)
 	}
-	sidecars := 0
+	cases := map[string][]*yaml.RNode{}
 	for _, file := range files {
 		archive, err := txtar.ParseFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
+		sections := map[string][]byte{}
 		for _, part := range archive.Files {
-			if part.Name != "want.yaml" {
-				continue
-			}
-			objects, err := kio.FromBytes(part.Data)
-			if err != nil {
-				continue // what is no object passes as it is
-			}
-			for _, o := range objects {
-				for _, env := range sidecarsOf(o.YNode()) {
-					sidecars++
-					if _, err := sidecar.FromEnv(func(name string) string { return env[name] }); err != nil {
-						t.Errorf("%s: %v", filepath.Base(file), err)
-					}
-				}
-			}
+			sections[part.Name] = part.Data
+		}
+		cfg, err := fn.LoadConfig(transformer.DefaultConfig(), fn.Source{Text: sections["config.yaml"]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _, err := fn.Render([]fn.Source{{Text: sections["input.yaml"]}}, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A text that is no object is not for the sidecar.
+		if objects, err := kio.FromBytes(out); err == nil {
+			cases[strings.TrimSuffix(filepath.Base(file), ".txtar")] = objects
 		}
 	}
-	if sidecars < len(files)/2 {
-		t.Errorf("found %d sidecars in %d cases", sidecars, len(files))
-	}
+	return cases
 }
 
 // reference is what Kubernetes expands in the value of a variable: $(NAME), and $$

@@ -22,6 +22,9 @@ import (
 	psa "k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/tapedeck/tapedeck/fn"
+	"github.com/tapedeck/tapedeck/transformer"
 )
 
 // kinds are those that a replay consists of, but for Istio's.
@@ -51,40 +54,47 @@ func TestReplayObjects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		sections := map[string][]byte{}
 		for _, part := range archive.Files {
-			if part.Name != "want.yaml" {
+			sections[part.Name] = part.Data
+		}
+		cfg, err := fn.LoadConfig(transformer.DefaultConfig(), fn.Source{Text: sections["config.yaml"]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _, err := fn.Render([]fn.Source{{Text: sections["input.yaml"]}}, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, doc := range strings.Split(string(out), "\n---\n") {
+			var meta metav1.PartialObjectMetadata
+			if err := yaml.Unmarshal([]byte(doc), &meta); err != nil || meta.Annotations["tapedeck.dev/created-for"] == "" {
 				continue
 			}
-			for _, doc := range strings.Split(string(part.Data), "\n---\n") {
-				var meta metav1.PartialObjectMetadata
-				if err := yaml.Unmarshal([]byte(doc), &meta); err != nil || meta.Annotations["tapedeck.dev/created-for"] == "" {
-					continue
-				}
-				kind := meta.APIVersion + " " + meta.Kind
-				if kinds[kind] == nil {
-					continue
-				}
-				seen[kind]++
-				t.Run(fmt.Sprintf("%s %s", strings.TrimSuffix(filepath.Base(file), ".txtar"), meta.Kind+"/"+meta.Name), func(t *testing.T) {
-					o := kinds[kind]()
-					text, err := yaml.YAMLToJSONStrict([]byte(doc))
-					if err != nil {
-						t.Fatal(err)
-					}
-					unknown, err := json.UnmarshalStrict(text, o) // names of fields have a case, unlike encoding/json's
-					if err != nil || len(unknown) > 0 {
-						t.Fatal(err, unknown)
-					}
-					checkMeta(t, o)
-					checkObject(t, o, func(p corev1.PodTemplateSpec) {
-						for _, r := range evaluator.EvaluatePod(psapi.LevelVersion{Level: psapi.LevelRestricted, Version: psapi.LatestVersion()}, &p.ObjectMeta, &p.Spec) {
-							if !r.Allowed {
-								t.Errorf("Pod Security refuses it: %s (%s)", r.ForbiddenReason, r.ForbiddenDetail)
-							}
-						}
-					})
-				})
+			kind := meta.APIVersion + " " + meta.Kind
+			if kinds[kind] == nil {
+				continue
 			}
+			seen[kind]++
+			t.Run(fmt.Sprintf("%s %s", strings.TrimSuffix(filepath.Base(file), ".txtar"), meta.Kind+"/"+meta.Name), func(t *testing.T) {
+				o := kinds[kind]()
+				text, err := yaml.YAMLToJSONStrict([]byte(doc))
+				if err != nil {
+					t.Fatal(err)
+				}
+				unknown, err := json.UnmarshalStrict(text, o) // names of fields have a case, unlike encoding/json's
+				if err != nil || len(unknown) > 0 {
+					t.Fatal(err, unknown)
+				}
+				checkMeta(t, o)
+				checkObject(t, o, func(p corev1.PodTemplateSpec) {
+					for _, r := range evaluator.EvaluatePod(psapi.LevelVersion{Level: psapi.LevelRestricted, Version: psapi.LatestVersion()}, &p.ObjectMeta, &p.Spec) {
+						if !r.Allowed {
+							t.Errorf("Pod Security refuses it: %s (%s)", r.ForbiddenReason, r.ForbiddenDetail)
+						}
+					}
+				})
+			})
 		}
 	}
 	for _, kind := range []string{"apps/v1 Deployment", "batch/v1 Job", "v1 Service", "networking.k8s.io/v1 NetworkPolicy"} {
