@@ -45,12 +45,13 @@ var apart = []struct {
 var mayImport = map[string][]string{
 	"contract":            {},
 	"contract/filter":     {},
-	"fn":                  {"fn/splice", "transformer", "sigs.k8s.io/kustomize/kyaml"},
-	"fn/splice":           {"sigs.k8s.io/kustomize/kyaml"},
+	"fn":                  {"fn/splice", "internal/nodes", "transformer", "sigs.k8s.io/kustomize/kyaml"},
+	"fn/splice":           {"internal/nodes", "sigs.k8s.io/kustomize/kyaml"},
 	"fn/kustomization":    {"sigs.k8s.io/kustomize"},
 	"internal/docpage":    {"github.com/google/go-cmp"},
 	"internal/fakedns":    {"golang.org/x/net/dns"},
 	"internal/logbuffer":  {},
+	"internal/nodes":      {"sigs.k8s.io/kustomize/kyaml"},
 	"internal/oneline":    {},
 	"internal/rulefile":   {"go.yaml.in/yaml/v3"},
 	"internal/scratch":    {},
@@ -86,7 +87,7 @@ var mayImport = map[string][]string{
 	"replay/schedule":     {},
 	"replay/stats":        {"github.com/HdrHistogram/hdrhistogram-go"},
 	"sidecar/ship":        {"contract", "internal/oneline", "recording", "recording/spool"},
-	"transformer":         {"contract", "contract/filter", "transformer/endpoints", "golang.org/x/net", "google.golang.org/protobuf", "istio.io/api", "sigs.k8s.io/kustomize/kyaml"},
+	"transformer":         {"contract", "contract/filter", "internal/nodes", "transformer/endpoints", "golang.org/x/net", "google.golang.org/protobuf", "istio.io/api", "sigs.k8s.io/kustomize/kyaml"},
 
 	"transformer/endpoints": {"contract"},
 }

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -62,13 +63,13 @@ type fieldError struct {
 // and null, leave it as it is.
 func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Config, []fieldError) {
 	switch {
-	case n == nil || isNull(n):
+	case n == nil || nodes.IsNull(n):
 		return cfg, nil
 	case n.Kind != yaml.MappingNode:
 		return cfg, []fieldError{{"kind", errors.New("found no map, allowed: an object of kind " + ConfigKind + " or ConfigMap")}}
 	}
 	cfg = cfg.Clone()
-	kind, apiVersion := scalar(n, "kind"), scalar(n, "apiVersion")
+	kind, apiVersion := nodes.StringAt(n, "kind"), nodes.StringAt(n, "apiVersion")
 	var wrong []fieldError
 	seen := map[string]bool{}
 	once := func(path string) bool {
@@ -84,12 +85,12 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 		switch {
 		case !once(path):
 			return
-		case isNull(v):
+		case nodes.IsNull(v):
 			return // as if it were not there
 		case v.Kind == yaml.SequenceNode:
 			values := make([]string, len(v.Content))
 			for i, item := range v.Content {
-				if item.Kind != yaml.ScalarNode || isNull(item) {
+				if item.Kind != yaml.ScalarNode || nodes.IsNull(item) {
 					wrong = append(wrong, fieldError{fmt.Sprintf("%s[%d]", path, i), errors.New("found no value, allowed: a list of values")})
 					return
 				}
@@ -106,13 +107,13 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 	}
 	eachEntry(n, func(name string, _ *yaml.Node) { once(name) })
 	for _, key := range []string{"spec", "data"} {
-		if v := get(n, key); v != nil && v.Kind != yaml.MappingNode && !isNull(v) {
+		if v := nodes.At(n, key); v != nil && v.Kind != yaml.MappingNode && !nodes.IsNull(v) {
 			wrong = append(wrong, fieldError{key, errors.New("found no map, allowed: a map")})
 		}
 	}
 	switch {
 	case kind == "ConfigMap" && apiVersion == "v1":
-		eachEntry(get(n, "data"), func(name string, v *yaml.Node) {
+		eachEntry(nodes.At(n, "data"), func(name string, v *yaml.Node) {
 			set("data."+name, name, v, cfg.Set)
 		})
 	case kind == ConfigKind && apiVersion == ConfigAPIVersion:
@@ -121,7 +122,7 @@ func withFunctionConfig(cfg transformer.Config, n *yaml.Node) (transformer.Confi
 				wrong = append(wrong, fieldError{name, errors.New("no such field; allowed: apiVersion, kind, metadata, spec")})
 			}
 		})
-		eachEntry(get(n, "spec"), func(name string, v *yaml.Node) {
+		eachEntry(nodes.At(n, "spec"), func(name string, v *yaml.Node) {
 			path := "spec." + name
 			if name == "defaults" && v.Kind == yaml.MappingNode {
 				once(path)

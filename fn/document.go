@@ -2,6 +2,7 @@ package fn
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -156,13 +158,13 @@ func (d *document) empty() bool {
 	if d.have == nil {
 		return blank(d.text) // else it could not be read
 	}
-	return isNull(d.have)
+	return nodes.IsNull(d.have)
 }
 
 // holdsObjects tells whether a document is an object or a list of objects;
 // anything else passes unseen.
 func holdsObjects(n *yaml.Node) bool {
-	return scalar(n, "kind") != "" && scalar(n, "apiVersion") != ""
+	return nodes.StringAt(n, "kind") != "" && nodes.StringAt(n, "apiVersion") != ""
 }
 
 // find lists the document's objects: itself, or the items of a List.
@@ -170,21 +172,21 @@ func (d *document) find() {
 	text := &spelling{text: d.text, have: d.have}
 	add := func(n, have *yaml.Node, of transformer.Type) {
 		o := &transformer.Object{Node: n, File: d.file, Text: text, ItemOf: of}
-		if path := firstOf(annotation(n, pathAnnotation), annotation(n, legacyPathAnnotation), annotation(n, helmFilename)); path != "" {
+		if path := cmp.Or(annotation(n, pathAnnotation), annotation(n, legacyPathAnnotation), annotation(n, helmFilename)); path != "" {
 			o.File = transformer.File{Path: path}
-			o.File.Index, _ = strconv.Atoi(firstOf(annotation(n, indexAnnotation), annotation(n, legacyIndexAnnotation)))
+			o.File.Index, _ = strconv.Atoi(cmp.Or(annotation(n, indexAnnotation), annotation(n, legacyIndexAnnotation)))
 		}
 		d.hold(o, have)
 		d.objects = append(d.objects, o)
 	}
-	items := get(d.want, "items")
-	if !strings.HasSuffix(scalar(d.want, "kind"), "List") || items == nil || items.Kind != yaml.SequenceNode {
+	items := nodes.At(d.want, "items")
+	if !strings.HasSuffix(nodes.StringAt(d.want, "kind"), "List") || items == nil || items.Kind != yaml.SequenceNode {
 		add(d.want, d.have, transformer.Type{})
 		return
 	}
 	d.items = items
-	written := get(d.have, "items") // none, or an alias, where merged
-	kind := strings.TrimSuffix(scalar(d.want, "kind"), "List")
+	written := nodes.At(d.have, "items") // none, or an alias, where merged
+	kind := strings.TrimSuffix(nodes.StringAt(d.want, "kind"), "List")
 	for i, n := range items.Content {
 		var have *yaml.Node
 		if written != nil && i < len(written.Content) {
@@ -193,8 +195,8 @@ func (d *document) find() {
 		switch {
 		case holdsObjects(n):
 			add(n, have, transformer.Type{})
-		case kind != "" && n.Kind == yaml.MappingNode && get(n, "kind") == nil && get(n, "apiVersion") == nil: // kubectl fills it in, too
-			add(n, have, transformer.Type{APIVersion: scalar(d.want, "apiVersion"), Kind: kind})
+		case kind != "" && n.Kind == yaml.MappingNode && nodes.At(n, "kind") == nil && nodes.At(n, "apiVersion") == nil: // kubectl fills it in, too
+			add(n, have, transformer.Type{APIVersion: nodes.StringAt(d.want, "apiVersion"), Kind: kind})
 		}
 	}
 }
@@ -286,44 +288,6 @@ const (
 	helmHook              = "helm.sh/hook"
 )
 
-// isNull tells a value that is written but empty.
-func isNull(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && n.ShortTag() == yaml.NodeTagNull
-}
-
-// get returns the value at a path of mapping keys, or nil; of a key that stands
-// twice the first one, as everywhere.
-func get(n *yaml.Node, path ...string) *yaml.Node {
-	for _, key := range path {
-		if n == nil || n.Kind != yaml.MappingNode {
-			return nil
-		}
-		i := 0
-		for i < len(n.Content) && n.Content[i].Value != key {
-			i += 2
-		}
-		if i+1 >= len(n.Content) {
-			return nil
-		}
-		n = n.Content[i+1]
-	}
-	return n
-}
-
-func scalar(n *yaml.Node, path ...string) string {
-	if v := get(n, path...); v != nil && v.Kind == yaml.ScalarNode {
-		return v.Value
-	}
-	return ""
-}
-
-func annotation(n *yaml.Node, key string) string { return scalar(n, "metadata", "annotations", key) }
-
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
+func annotation(n *yaml.Node, key string) string {
+	return nodes.StringAt(n, "metadata", "annotations", key)
 }

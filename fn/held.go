@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -106,7 +107,7 @@ func (d *document) hold(o *transformer.Object, have *yaml.Node) {
 
 // source returns the text of an object, with a line break at its end.
 func (d *document) source(have *yaml.Node) (string, error) {
-	if kind := scalar(d.want, "kind"); d.items != nil && kind != "List" && kind != "ResourceList" {
+	if kind := nodes.StringAt(d.want, "kind"); d.items != nil && kind != "List" && kind != "ResourceList" {
 		return "", fmt.Errorf("it stands in a %s, where no ConfigMap can; write it as a document of its own", kind)
 	}
 	if have == d.have {

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -104,13 +105,13 @@ func isManifest(src Source, docs []*document, unread bool) bool {
 
 // kustomizes tells an object that kustomize alone reads.
 func kustomizes(n *yaml.Node) bool {
-	return strings.HasPrefix(scalar(n, "apiVersion"), "kustomize.config.k8s.io/")
+	return strings.HasPrefix(nodes.StringAt(n, "apiVersion"), "kustomize.config.k8s.io/")
 }
 
 // resembles tells an object that lacks one of apiVersion and kind.
 func resembles(n *yaml.Node) bool {
-	metadata := get(n, "metadata")
-	return metadata != nil && metadata.Kind == yaml.MappingNode && (scalar(n, "kind") == "") != (scalar(n, "apiVersion") == "")
+	metadata := nodes.At(n, "metadata")
+	return metadata != nil && metadata.Kind == yaml.MappingNode && (nodes.StringAt(n, "kind") == "") != (nodes.StringAt(n, "apiVersion") == "")
 }
 
 // incomplete reports objects that lack one of apiVersion and kind.
@@ -120,10 +121,10 @@ func incomplete(docs []*document) (results transformer.Results) {
 			continue
 		}
 		missing, has := "apiVersion", "kind"
-		if scalar(d.have, has) == "" {
+		if nodes.StringAt(d.have, has) == "" {
 			missing, has = has, missing
 		}
-		results = append(results, d.unreadable(fmt.Errorf("line %d: found %s %s without %s, allowed: both", max(d.have.Line, 1), has, scalar(d.have, has), missing)))
+		results = append(results, d.unreadable(fmt.Errorf("line %d: found %s %s without %s, allowed: both", max(d.have.Line, 1), has, nodes.StringAt(d.have, has), missing)))
 	}
 	return results
 }

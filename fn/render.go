@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -54,10 +55,10 @@ func load(sources []Source, cfg transformer.Config, undo bool) loaded {
 	results = append(results, mixed...)
 	if list != nil && !results.Failed() {
 		var wrong []fieldError
-		cfg, wrong = withFunctionConfig(cfg, get(list.want, "functionConfig"))
+		cfg, wrong = withFunctionConfig(cfg, nodes.At(list.want, "functionConfig"))
 		for _, w := range wrong {
 			r := transformer.NewResult(transformer.CodeInvalidConfig, transformer.File{}, "functionConfig %s: %v", w.path, w.err).At(w.path, "", "")
-			ref := (&transformer.Object{Node: get(list.want, "functionConfig")}).Ref()
+			ref := (&transformer.Object{Node: nodes.At(list.want, "functionConfig")}).Ref()
 			r.ResourceRef = &ref
 			results = append(results, r)
 		}
@@ -151,7 +152,7 @@ func mark(docs []*document, out transformer.Output) transformer.Results {
 	taken := paths(docs)
 	for _, c := range out.Created {
 		d := home[c.Beside]
-		if kind := scalar(d.want, "kind"); d.items == nil || kind != "List" && kind != "ResourceList" {
+		if kind := nodes.StringAt(d.want, "kind"); d.items == nil || kind != "List" && kind != "ResourceList" {
 			d.after = append(d.after, c.Node) // a DeploymentList has Deployments alone
 			continue
 		}

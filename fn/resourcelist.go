@@ -8,6 +8,7 @@ import (
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
+	"github.com/tapedeck/tapedeck/internal/nodes"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -18,7 +19,7 @@ func resourceList(docs []*document) (*document, transformer.Results) {
 	others := 0
 	for _, d := range docs {
 		switch {
-		case list == nil && d.want != nil && scalar(d.want, "kind") == "ResourceList" && strings.HasPrefix(scalar(d.want, "apiVersion"), "config.kubernetes.io/"):
+		case list == nil && d.want != nil && nodes.StringAt(d.want, "kind") == "ResourceList" && strings.HasPrefix(nodes.StringAt(d.want, "apiVersion"), "config.kubernetes.io/"):
 			list = d
 		case !d.empty():
 			others++
@@ -74,13 +75,13 @@ func place(c transformer.Created, taken map[string]bool) {
 		return
 	}
 	dir := path.Dir(c.Beside.File.Path)
-	base := strings.ToLower(scalar(c.Node, "kind") + "_" + scalar(c.Node, "metadata", "name"))
+	base := strings.ToLower(nodes.StringAt(c.Node, "kind") + "_" + nodes.StringAt(c.Node, "metadata", "name"))
 	file := path.Join(dir, base+".yaml")
 	for n := 2; taken[file]; n++ {
 		file = path.Join(dir, fmt.Sprintf("%s-%d.yaml", base, n))
 	}
 	taken[file] = true
-	annotations := get(c.Node, "metadata", "annotations")
+	annotations := nodes.At(c.Node, "metadata", "annotations")
 	for _, pair := range [][2]string{{pathAnnotation, file}, {indexAnnotation, "0"}, {legacyPathAnnotation, file}, {legacyIndexAnnotation, "0"}} {
 		annotations.Content = append(annotations.Content,
 			&yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: pair[0]},

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/fn/splice"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -194,7 +195,7 @@ func writeNew(out *bytes.Buffer, n *yaml.Node, before []byte, json bool) error {
 	}
 	text, err := print(n)
 	if err != nil {
-		return fmt.Errorf("print %s %s: %w", scalar(n, "kind"), scalar(n, "metadata", "name"), err)
+		return fmt.Errorf("print %s %s: %w", nodes.StringAt(n, "kind"), nodes.StringAt(n, "metadata", "name"), err)
 	}
 	newline := lineBreak(before)
 	if !json {

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Rendering what was rendered, and taking a render back, begin with the same step:
@@ -71,7 +72,7 @@ func takeAllBack(objects []*Object) (created []*Object, undone map[*Object]*taki
 	var takings []*taking
 	for _, o := range objects {
 		results = append(results, misplaced(o)...)
-		if field(o.Node, "metadata", "annotations", contract.AnnotationFor) != nil {
+		if nodes.At(o.Node, "metadata", "annotations", contract.AnnotationFor) != nil {
 			if err := cmp.Or(checkCreated(o), checkCopied(o, objects)); err == nil {
 				results = append(results, checkRenamed(o)...)
 			} else {
@@ -130,7 +131,7 @@ func misplaced(o *Object) Results {
 			code Code
 		}{{contract.AnnotationUndo, CodeUndoRefused}, {contract.AnnotationFor, CodeNotCreated}} {
 			annotations := append(slices.Clone(place), "metadata", "annotations")
-			if len(place) > 0 && field(o.Node, append(annotations, a.key)...) != nil {
+			if len(place) > 0 && nodes.At(o.Node, append(annotations, a.key)...) != nil {
 				at := pathKey(strings.Join(annotations, "."), a.key)
 				results = append(results, result(a.code, o, "annotation %s: found it on a template, allowed: on an object; remove it", a.key).At(at, "", ""))
 			}
@@ -166,9 +167,9 @@ func reuse(created []Created, former []*Object) (added []Created, reused, gone [
 // they are those that its replay asks for now.
 func keepForeign(old, fresh *yaml.Node) {
 	for _, key := range []string{"labels", "annotations"} {
-		theirs, ours := field(old, "metadata", key), field(fresh, "metadata", key)
+		theirs, ours := nodes.At(old, "metadata", key), nodes.At(fresh, "metadata", key)
 		for i := 0; theirs != nil && i+1 < len(theirs.Content); i += 2 {
-			if name := theirs.Content[i].Value; keyIndex(ours, name) < 0 && !(strAt(fresh, "kind") == "Job" && isHook(name)) {
+			if name := theirs.Content[i].Value; nodes.KeyIndex(ours, name) < 0 && !(nodes.StringAt(fresh, "kind") == "Job" && isHook(name)) {
 				ours.Content = append(ours.Content, theirs.Content[i], theirs.Content[i+1])
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // The edited tree has no aliases, and what an alias stands for may not change
@@ -107,7 +109,7 @@ func eachAlias(o *Object, n *yaml.Node, path string, f func(n *yaml.Node, path, 
 		}
 	case yaml.SequenceNode:
 		for i, c := range n.Content {
-			id := itemID(c)
+			id := nodes.ID(c)
 			if childIndex(n, id) != i {
 				id = fmt.Sprintf("#%d", i)
 			}

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // The application is pointed at the forward proxy by the variables that its
@@ -108,31 +109,31 @@ func (v variable) leadsTo(port int) bool { return leadsToPort(v.value+v.held, po
 // findVariable looks a variable up as Kubernetes would: the last entry under
 // env, and if there is none the last source under envFrom that has it.
 func (in *input) findVariable(w *workload, c container, name string) (variable, bool) {
-	env := items(field(c.Node, "env"))
+	env := nodes.Items(nodes.At(c.Node, "env"))
 	for i := len(env) - 1; i >= 0; i-- {
-		if strAt(env[i], "name") != name {
+		if nodes.StringAt(env[i], "name") != name {
 			continue
 		}
-		v := variable{entry: env[i], index: i, value: strAt(env[i], "value"), from: field(env[i], "valueFrom")}
-		if ref := field(v.from, "secretKeyRef"); ref != nil {
-			v.held, _ = in.valueOf(w, "Secret", strAt(ref, "name"), strAt(ref, "key"))
-		} else if ref := field(v.from, "configMapKeyRef"); ref != nil {
-			v.held, _ = in.valueOf(w, "ConfigMap", strAt(ref, "name"), strAt(ref, "key"))
+		v := variable{entry: env[i], index: i, value: nodes.StringAt(env[i], "value"), from: nodes.At(env[i], "valueFrom")}
+		if ref := nodes.At(v.from, "secretKeyRef"); ref != nil {
+			v.held, _ = in.valueOf(w, "Secret", nodes.StringAt(ref, "name"), nodes.StringAt(ref, "key"))
+		} else if ref := nodes.At(v.from, "configMapKeyRef"); ref != nil {
+			v.held, _ = in.valueOf(w, "ConfigMap", nodes.StringAt(ref, "name"), nodes.StringAt(ref, "key"))
 		}
 		return v, true
 	}
-	sources := items(field(c.Node, "envFrom"))
+	sources := nodes.Items(nodes.At(c.Node, "envFrom"))
 	for i := len(sources) - 1; i >= 0; i-- {
-		key, ok := strings.CutPrefix(name, strAt(sources[i], "prefix"))
+		key, ok := strings.CutPrefix(name, nodes.StringAt(sources[i], "prefix"))
 		if !ok {
 			continue
 		}
-		if value, ok := in.valueOf(w, "ConfigMap", strAt(sources[i], "configMapRef", "name"), key); ok {
+		if value, ok := in.valueOf(w, "ConfigMap", nodes.StringAt(sources[i], "configMapRef", "name"), key); ok {
 			return variable{index: -1, value: value}, true
 		}
-		secret := strAt(sources[i], "secretRef", "name")
+		secret := nodes.StringAt(sources[i], "secretRef", "name")
 		if value, ok := in.valueOf(w, "Secret", secret, key); ok {
-			return variable{index: -1, held: value, from: mapping("secretKeyRef", mapping("name", secret, "key", key))}, true
+			return variable{index: -1, held: value, from: nodes.Mapping("secretKeyRef", nodes.Mapping("name", secret, "key", key))}, true
 		}
 	}
 	return variable{}, false
@@ -144,14 +145,14 @@ func (in *input) valueOf(w *workload, kind, name, key string) (value string, ok 
 	if o == nil {
 		return "", false
 	}
-	data, text := field(o.Node, "data", key), field(o.Node, "stringData", key)
+	data, text := nodes.At(o.Node, "data", key), nodes.At(o.Node, "stringData", key)
 	switch {
 	case text != nil:
-		return str(text), true
+		return nodes.String(text), true
 	case data == nil:
 		return "", false
 	}
-	return plainData(kind, str(data)), true
+	return plainData(kind, nodes.String(data)), true
 }
 
 // plainData returns a value that stands under data: a Secret's is base64, and what is none
@@ -187,7 +188,7 @@ func (a *appEnv) say(code Code, name, found, message string, args ...any) {
 // add appends a variable that the container does not have.
 func (a *appEnv) add(name, value string) {
 	env, path := a.collection(a.c.Node, a.c.path, "env", yaml.SequenceNode)
-	a.appendItem(env, path, mapping("name", name, "value", value))
+	a.appendItem(env, path, nodes.Mapping("name", name, "value", value))
 }
 
 // set gives a variable a value, whatever it had before.
@@ -196,7 +197,7 @@ func (a *appEnv) set(name string, v variable, exists bool, value string) {
 	switch {
 	case !exists || v.entry == nil:
 		a.add(name, value)
-	case field(v.entry, "value") != nil:
+	case nodes.At(v.entry, "value") != nil:
 		a.replace(v.entry, path, "value", value)
 		a.holdOwn(path+".value", name, v)
 	case v.from != nil:
@@ -340,9 +341,9 @@ func isWide(host string) bool {
 
 // nameUnseenSources reports objects that may hold variables of the same name.
 func (a *appEnv) nameUnseenSources() {
-	for _, source := range items(field(a.c.Node, "envFrom")) {
+	for _, source := range nodes.Items(nodes.At(a.c.Node, "envFrom")) {
 		for _, ref := range [][2]string{{"ConfigMap", "configMapRef"}, {"Secret", "secretRef"}} {
-			kind, name := ref[0], strAt(source, ref[1], "name")
+			kind, name := ref[0], nodes.StringAt(source, ref[1], "name")
 			if name == "" || a.in.find("", kind, a.w.namespace(), name) != nil {
 				continue
 			}
@@ -355,9 +356,9 @@ func (a *appEnv) nameUnseenSources() {
 // fromWhere names a valueFrom for people.
 func fromWhere(from *yaml.Node) string {
 	for _, key := range []string{"secretKeyRef", "configMapKeyRef"} {
-		if ref := field(from, key); ref != nil {
+		if ref := nodes.At(from, key); ref != nil {
 			kind := strings.ToUpper(key[:1]) + strings.TrimSuffix(key[1:], "KeyRef")
-			return kind + " " + strAt(ref, "name")
+			return kind + " " + nodes.StringAt(ref, "name")
 		}
 	}
 	return "valueFrom"

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // An autoscaler that goes by the resources of pods adds up all their containers, so
@@ -17,8 +18,8 @@ import (
 func (in *input) checkAutoscalers(w *workload) Results {
 	var results Results
 	concerns := func(o *Object) bool {
-		ref := field(o.Node, "spec", "scaleTargetRef")
-		return o.namespace() == w.namespace() && strAt(ref, "name") == w.name() && cmp.Or(strAt(ref, "kind"), "Deployment") == w.Object.kind()
+		ref := nodes.At(o.Node, "spec", "scaleTargetRef")
+		return o.namespace() == w.namespace() && nodes.StringAt(ref, "name") == w.name() && cmp.Or(nodes.StringAt(ref, "kind"), "Deployment") == w.Object.kind()
 	}
 	changes := func(o *Object, path, metric, remedy string) {
 		results = append(results, result(CodeAverage, o, "%s scales %s by the pods' %s, and the sidecar's counts among them now; %s", o.Ref(), w.id(), metric, remedy).At(path, metric, ""))
@@ -35,16 +36,16 @@ func (in *input) checkAutoscalers(w *workload) Results {
 		if !concerns(o) {
 			continue
 		}
-		metrics, inAnnotation := items(field(o.Node, "spec", "metrics")), field(o.Node, "metadata", "annotations", "autoscaling.alpha.kubernetes.io/metrics") != nil
+		metrics, inAnnotation := nodes.Items(nodes.At(o.Node, "spec", "metrics")), nodes.At(o.Node, "metadata", "annotations", "autoscaling.alpha.kubernetes.io/metrics") != nil
 		switch {
-		case field(o.Node, "spec", "targetCPUUtilizationPercentage") != nil:
+		case nodes.At(o.Node, "spec", "targetCPUUtilizationPercentage") != nil:
 			changes(o, "spec.targetCPUUtilizationPercentage", "cpu", "use autoscaling/v2 with a metric of type ContainerResource for "+app)
 		case len(metrics) == 0 && !inAnnotation: // Kubernetes goes by 80 % of the CPU then
 			changes(o, "spec.metrics", "cpu", "it names no metric, and cpu is the default; use autoscaling/v2 with a metric of type ContainerResource for "+app)
 		}
 		for i, m := range metrics {
-			if strAt(m, "type") == "Resource" {
-				changes(o, pathIndex("spec.metrics", i), strAt(m, "resource", "name"), "use type ContainerResource for "+app)
+			if nodes.StringAt(m, "type") == "Resource" {
+				changes(o, pathIndex("spec.metrics", i), nodes.StringAt(m, "resource", "name"), "use type ContainerResource for "+app)
 			}
 		}
 	}
@@ -52,8 +53,8 @@ func (in *input) checkAutoscalers(w *workload) Results {
 		if !concerns(o) {
 			continue
 		}
-		for i, t := range items(field(o.Node, "spec", "triggers")) {
-			if kind := strAt(t, "type"); (kind == "cpu" || kind == "memory") && strAt(t, "metadata", "containerName") == "" {
+		for i, t := range nodes.Items(nodes.At(o.Node, "spec", "triggers")) {
+			if kind := nodes.StringAt(t, "type"); (kind == "cpu" || kind == "memory") && nodes.StringAt(t, "metadata", "containerName") == "" {
 				changes(o, pathIndex("spec.triggers", i), kind, fmt.Sprintf("set the trigger's metadata.containerName to that of %s", app))
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/contract/filter"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // A Capture is what a render decided, for those who want to know what will be captured
@@ -161,8 +162,8 @@ func (in *input) know(w *workload) *known {
 		k.containers = append(k.containers, knownContainer{container: c})
 	}
 	for i, c := range k.containers {
-		for _, v := range items(field(c.Node, "env")) {
-			k.containers[i].variables = append(k.containers[i].variables, strAt(v, "name"))
+		for _, v := range nodes.Items(nodes.At(c.Node, "env")) {
+			k.containers[i].variables = append(k.containers[i].variables, nodes.StringAt(v, "name"))
 		}
 	}
 	return k
@@ -189,11 +190,11 @@ func (in *input) knownPorts(w *workload) []CapturePort {
 	}
 	lands := in.landing(w)
 	for _, svc := range in.servicesOf(w) {
-		for _, p := range items(field(svc.Node, "spec", "ports")) {
-			n := cmp.Or(number(field(p, "targetPort")), number(field(p, "port")))
+		for _, p := range nodes.Items(nodes.At(svc.Node, "spec", "ports")) {
+			n := cmp.Or(nodes.Int(nodes.At(p, "targetPort")), nodes.Int(nodes.At(p, "port")))
 			if !svc.entry() && !isTCP(p) && n != 0 {
-				to := at(portKey{n, strAt(p, "protocol"), ""})
-				to.lead(svc, number(field(p, "port")), strAt(p, "name"))
+				to := at(portKey{n, nodes.StringAt(p, "protocol"), ""})
+				to.lead(svc, nodes.Int(nodes.At(p, "port")), nodes.StringAt(p, "name"))
 			}
 		}
 		for _, p := range svc.ports(w) {
@@ -203,7 +204,7 @@ func (in *input) knownPorts(w *workload) []CapturePort {
 			case socket:
 				key.number = p.target
 			case key.number == 0:
-				key.name = strAt(p.node, "targetPort")
+				key.name = nodes.StringAt(p.node, "targetPort")
 			}
 			if key.number == 0 && key.name == "" {
 				continue // it has no number at all, which Kubernetes refuses
@@ -217,26 +218,26 @@ func (in *input) knownPorts(w *workload) []CapturePort {
 			} else {
 				to.Speaks = "" // Services disagree
 			}
-			to.lead(svc, p.number, strAt(p.node, "name"))
+			to.lead(svc, p.number, nodes.StringAt(p.node, "name"))
 		}
 	}
 	for _, c := range w.runningContainers() {
 		if meshContainers[c.name()] {
 			continue
 		}
-		for _, p := range items(field(c.Node, "ports")) {
-			if n := number(field(p, "containerPort")); n >= 1 && n <= 65535 {
-				to := at(portKey{n, cmp.Or(strAt(p, "protocol"), "TCP"), ""})
+		for _, p := range nodes.Items(nodes.At(c.Node, "ports")) {
+			if n := nodes.Int(nodes.At(p, "containerPort")); n >= 1 && n <= 65535 {
+				to := at(portKey{n, cmp.Or(nodes.StringAt(p, "protocol"), "TCP"), ""})
 				to.Container = cmp.Or(to.Container, c.name())
-				to.name(strAt(p, "name"))
+				to.name(nodes.StringAt(p, "name"))
 			}
 		}
 		for _, probe := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
 			for _, way := range []string{"httpGet", "tcpSocket", "grpc"} {
-				port := field(c.Node, probe, way, "port")
-				n := number(port)
+				port := nodes.At(c.Node, probe, way, "port")
+				n := nodes.Int(port)
 				if n == 0 && port != nil {
-					n = w.portNumber(str(port))
+					n = w.portNumber(nodes.String(port))
 				}
 				if n >= 1 && n <= 65535 {
 					to := at(portKey{n, "TCP", ""})
@@ -303,14 +304,14 @@ func (in *input) captureOf(w *workload, rendered bool) Capture {
 	}
 	for _, x := range w.allContainers() {
 		if x.name() == contract.Container {
-			c.SinkSize = strAt(sidecarVariables(x.Node)[contract.EnvSinkSize], "value")
+			c.SinkSize = nodes.StringAt(sidecarVariables(x.Node)[contract.EnvSinkSize], "value")
 		}
 	}
 	c.Include, c.Exclude = shownRules(s.CaptureInclude), shownRules(s.CaptureExclude)
 	settings := map[string]string{"capture": s.Capture, "include": s.CaptureInclude, "exclude": s.CaptureExclude, "sample": s.CaptureSample}
 	if o := in.find("", "ConfigMap", w.namespace(), s.CaptureConfig); o != nil {
 		c.Filters = map[string]string{}
-		data := strMap(field(o.Node, "data"))
+		data := nodes.Strings(nodes.At(o.Node, "data"))
 		for _, key := range filter.Keys() {
 			if value, ok := data[key.Name]; ok {
 				c.Filters[key.Name], settings[key.Name] = shownRules(value), value
@@ -373,10 +374,10 @@ func (in *input) captureOfPort(w *workload, p CapturePort) CapturePort {
 // captureOfContainer reads what a container was rendered to.
 func (in *input) captureOfContainer(w *workload, k knownContainer) CaptureContainer {
 	s := &w.settings
-	c := CaptureContainer{Name: k.name(), Image: strAt(k.Node, "image"), Path: k.path, Init: k.init, Early: k.early, Variables: k.variables}
+	c := CaptureContainer{Name: k.name(), Image: nodes.StringAt(k.Node, "image"), Path: k.path, Init: k.init, Early: k.early, Variables: k.variables}
 	for _, key := range []string{"command", "args"} {
-		for _, word := range items(field(k.Node, key)) {
-			c.Program = append(c.Program, str(word))
+		for _, word := range nodes.Items(nodes.At(k.Node, key)) {
+			c.Program = append(c.Program, nodes.String(word))
 		}
 	}
 	c.OnPodIP = in.namesPodIP(w, k.container)
@@ -402,8 +403,8 @@ func (in *input) captureOfContainer(w *workload, k knownContainer) CaptureContai
 			c.Trusts = append(c.Trusts, row.Name)
 		}
 	}
-	c.HostsFile = slices.ContainsFunc(items(field(k.Node, "volumeMounts")), func(m *yaml.Node) bool {
-		return strAt(m, "name") == contract.TrustVolume && path.Clean(strAt(m, "mountPath")) == contract.SystemHosts
+	c.HostsFile = slices.ContainsFunc(nodes.Items(nodes.At(k.Node, "volumeMounts")), func(m *yaml.Node) bool {
+		return nodes.StringAt(m, "name") == contract.TrustVolume && path.Clean(nodes.StringAt(m, "mountPath")) == contract.SystemHosts
 	})
 	return c
 }
@@ -412,10 +413,10 @@ func (in *input) captureOfContainer(w *workload, k knownContainer) CaptureContai
 // address, "" for none.
 func (in *input) namesPodIP(w *workload, c container) string {
 	for _, key := range []string{"command", "args"} {
-		for _, word := range items(field(c.Node, key)) {
-			for _, match := range reference.FindAllStringSubmatch(str(word), -1) {
-				if v, _ := in.findVariable(w, c, match[1]); strAt(v.from, "fieldRef", "fieldPath") == "status.podIP" {
-					flag, _, _ := strings.Cut(str(word), "=")
+		for _, word := range nodes.Items(nodes.At(c.Node, key)) {
+			for _, match := range reference.FindAllStringSubmatch(nodes.String(word), -1) {
+				if v, _ := in.findVariable(w, c, match[1]); nodes.StringAt(v.from, "fieldRef", "fieldPath") == "status.podIP" {
+					flag, _, _ := strings.Cut(nodes.String(word), "=")
 					return Kind{}.shown(flag)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Programs that ignore their proxy variables are captured by a hosts file:
@@ -129,17 +130,17 @@ func (s *Settings) usesTrustVolume() bool { return s.intercepts() || len(s.hosts
 // if it starts at all: a kubelet goes on to the next container where it does not. So an
 // init container puts the file in place: see hostsContainer.
 func (in *input) lateContainers(w *workload) (late, early []container) {
-	list := field(w.podSpec(), "initContainers")
-	at := len(items(list))
+	list := nodes.At(w.podSpec(), "initContainers")
+	at := len(nodes.Items(list))
 	if in.cfg.Sidecar == sidecarNative && list != nil {
 		at = nativeIndex(list, w.settings.InsertInitFirst)
 	}
-	for i, c := range items(list) {
-		name := strAt(c, "name")
+	for i, c := range nodes.Items(list) {
+		name := nodes.StringAt(c, "name")
 		if meshContainers[name] || slices.Contains([]string{redirectContainer, coreDumpContainer, validationContainer}, name) {
 			continue
 		}
-		if init := (container{c, pathItem(w.at("spec.initContainers"), itemID(c))}); i < at {
+		if init := (container{c, pathItem(w.at("spec.initContainers"), nodes.ID(c))}); i < at {
 			early = append(early, init)
 		} else {
 			late = append(late, init)
@@ -152,35 +153,35 @@ func (in *input) lateContainers(w *workload) (late, early []container) {
 // classic sidecar runs. It needs no network, so it may stand anywhere; its resources are
 // the sidecar's, which a namespace's quota or LimitRange lets through.
 func hostsContainer(w *workload, cfg *Config) *yaml.Node {
-	return mapping(
+	return nodes.Mapping(
 		"name", contract.HostsContainer,
 		"image", cfg.Image,
 		"imagePullPolicy", pullPolicy(cfg),
 		"command", contract.ProgramOf(cfg.ImageContract).Hosts,
 		"resources", sidecarResources(&w.settings),
 		"securityContext", securityContext(cfg),
-		"volumeMounts", sequence(trustMount(false)),
+		"volumeMounts", nodes.Sequence(trustMount(false)),
 	)
 }
 
 // addedHosts tells whether a container is one that hostsContainer built.
 func addedHosts(c *yaml.Node) bool {
-	command := items(field(c, "command"))
-	return len(command) == 2 && str(command[0]) == contract.ProxyBinary && str(command[1]) == "hosts"
+	command := nodes.Items(nodes.At(c, "command"))
+	return len(command) == 2 && nodes.String(command[0]) == contract.ProxyBinary && nodes.String(command[1]) == "hosts"
 }
 
 // mountHosts mounts the hosts file over a container's own, unless it mounts something
 // there itself.
 func (a *appEnv) mountHosts() {
-	for _, m := range items(field(a.c.Node, "volumeMounts")) {
-		if path.Clean(strAt(m, "mountPath")) == contract.SystemHosts {
-			*a.results = append(*a.results, result(CodeHostsMounted, a.w.Object, "container %s mounts volume %s at %s itself: it is left as it is, and what the container calls without its proxy variables is not captured", a.c.name(), strAt(m, "name"), contract.SystemHosts).
-				At(pathItem(a.c.path+".volumeMounts", strAt(m, "mountPath")), strAt(m, "name"), ""))
+	for _, m := range nodes.Items(nodes.At(a.c.Node, "volumeMounts")) {
+		if path.Clean(nodes.StringAt(m, "mountPath")) == contract.SystemHosts {
+			*a.results = append(*a.results, result(CodeHostsMounted, a.w.Object, "container %s mounts volume %s at %s itself: it is left as it is, and what the container calls without its proxy variables is not captured", a.c.name(), nodes.StringAt(m, "name"), contract.SystemHosts).
+				At(pathItem(a.c.path+".volumeMounts", nodes.StringAt(m, "mountPath")), nodes.StringAt(m, "name"), ""))
 			return
 		}
 	}
 	mounts, at := a.collection(a.c.Node, a.c.path, "volumeMounts", yaml.SequenceNode)
-	a.appendItem(mounts, at, mapping("name", contract.TrustVolume, "mountPath", contract.SystemHosts, "subPath", contract.HostsName, "readOnly", true))
+	a.appendItem(mounts, at, nodes.Mapping("name", contract.TrustVolume, "mountPath", contract.SystemHosts, "subPath", contract.HostsName, "readOnly", true))
 }
 
 // openPorts lets the sidecar, which has no privileges, listen on the ports of captured
@@ -195,13 +196,13 @@ func (in *input) openPorts(e *editor, w *workload) Results {
 	value, said := strconv.Itoa(lowest), "has"
 	switch own := walk(list, []string{contract.SysctlPortStart}); {
 	case own == nil:
-		e.appendItem(list, at, mapping("name", contract.SysctlPortStart, "value", value))
+		e.appendItem(list, at, nodes.Mapping("name", contract.SysctlPortStart, "value", value))
 		said = "is given"
-	case field(own, "value") != nil && portStart(own) > lowest:
-		said = fmt.Sprintf("is given, in place of %s,", strAt(own, "value"))
+	case nodes.At(own, "value") != nil && portStart(own) > lowest:
+		said = fmt.Sprintf("is given, in place of %s,", nodes.StringAt(own, "value"))
 		e.replace(own, pathItem(at, contract.SysctlPortStart), "value", value)
 	default:
-		value = strAt(own, "value")
+		value = nodes.StringAt(own, "value")
 	}
 	return Results{result(CodeHostsSysctl, w.Object, "a captured host's port is %d: the pod %s the sysctl %s: %s, so that the sidecar can listen there without privileges; Pod Security allows it under every profile", lowest, said, contract.SysctlPortStart, value).
 		At(pathItem(at, contract.SysctlPortStart), value, "")}
@@ -209,7 +210,7 @@ func (in *input) openPorts(e *editor, w *workload) Results {
 
 // portStart reads the sysctl; what is no number leaves every low port privileged.
 func portStart(sysctl *yaml.Node) int {
-	n, err := strconv.Atoi(strAt(sysctl, "value"))
+	n, err := strconv.Atoi(nodes.StringAt(sysctl, "value"))
 	if err != nil || n < 0 {
 		return contract.UnprivilegedPorts
 	}
@@ -231,7 +232,7 @@ func addedSysctl(t *taking, s site) (bool, error) {
 	case lowest == 0 || lowest >= contract.UnprivilegedPorts:
 		return false, errNotAsked
 	}
-	return same(s.now, mapping("name", s.id, "value", strconv.Itoa(lowest))), nil
+	return same(s.now, nodes.Mapping("name", s.id, "value", strconv.Itoa(lowest))), nil
 }
 
 // replacedSysctl inverts its lowering of the value that was there.
@@ -240,8 +241,8 @@ func replacedSysctl(t *taking, s site, old *yaml.Node) (bool, error) {
 	switch {
 	case lowest == 0 || lowest >= contract.UnprivilegedPorts:
 		return false, errNotAsked
-	case old.Kind != yaml.ScalarNode || portStart(mapping("value", old)) <= lowest:
+	case old.Kind != yaml.ScalarNode || portStart(nodes.Mapping("value", old)) <= lowest:
 		return false, fmt.Errorf("it restores what would have been enough for port %d", lowest)
 	}
-	return str(s.now) == strconv.Itoa(lowest), nil
+	return nodes.String(s.now) == strconv.Itoa(lowest), nil
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 	"github.com/tapedeck/tapedeck/transformer/endpoints"
 )
 
@@ -48,15 +49,15 @@ const maxEnvironment = 6 << 20
 func (in *input) variablesOf(w *workload, c container) []appVariable {
 	all := map[string]appVariable{}
 	size := 0
-	for _, source := range items(field(c.Node, "envFrom")) {
+	for _, source := range nodes.Items(nodes.At(c.Node, "envFrom")) {
 		for _, ref := range []struct{ kind, key string }{{"ConfigMap", "configMapRef"}, {"Secret", "secretRef"}} {
-			object := strAt(source, ref.key, "name")
+			object := nodes.StringAt(source, ref.key, "name")
 			if object == "" {
 				continue
 			}
 			values := in.valuesOf(w, ref.kind, object)
 			for _, key := range sortedKeys(values) {
-				name, value := strAt(source, "prefix")+key, values[key]
+				name, value := nodes.StringAt(source, "prefix")+key, values[key]
 				if size += len(name) + len(value); size > maxEnvironment {
 					break
 				}
@@ -67,12 +68,12 @@ func (in *input) variablesOf(w *workload, c container) []appVariable {
 			}
 		}
 	}
-	for _, item := range items(field(c.Node, "env")) {
-		v := appVariable{name: strAt(item, "name")}
-		if from := field(item, "valueFrom"); from != nil {
+	for _, item := range nodes.Items(nodes.At(c.Node, "env")) {
+		v := appVariable{name: nodes.StringAt(item, "name")}
+		if from := nodes.At(item, "valueFrom"); from != nil {
 			v = in.referred(w, v.name, from)
 		} else {
-			v.value = strAt(item, "value")
+			v.value = nodes.StringAt(item, "value")
 			v.value, v.secret = resolve(v.value, all)
 		}
 		all[v.name] = v
@@ -83,12 +84,12 @@ func (in *input) variablesOf(w *workload, c container) []appVariable {
 // referred returns a variable with the value that a valueFrom leads to.
 func (in *input) referred(w *workload, name string, from *yaml.Node) appVariable {
 	for _, ref := range []struct{ kind, key string }{{"ConfigMap", "configMapKeyRef"}, {"Secret", "secretKeyRef"}} {
-		at := field(from, ref.key)
+		at := nodes.At(from, ref.key)
 		if at == nil {
 			continue
 		}
-		object := strAt(at, "name")
-		v := appVariable{name: name, key: strAt(at, "key"), secret: ref.kind == "Secret"}
+		object := nodes.StringAt(at, "name")
+		v := appVariable{name: name, key: nodes.StringAt(at, "key"), secret: ref.kind == "Secret"}
 		value, ok := in.valueOf(w, ref.kind, object, v.key)
 		switch v.value = value; {
 		case ok:
@@ -110,7 +111,7 @@ func (in *input) valuesOf(w *workload, kind, name string) map[string]string {
 	}
 	values := map[string]string{}
 	for _, part := range []string{"data", "stringData"} {
-		for key, value := range strMap(field(o.Node, part)) {
+		for key, value := range nodes.Strings(nodes.At(o.Node, part)) {
 			if part == "data" {
 				value = plainData(kind, value)
 			}
@@ -337,9 +338,9 @@ func (in *input) judge(w *workload, e endpoints.Endpoint, direct func(string) bo
 // entered tells whether a ServiceEntry of the input has a host.
 func (in *input) entered(w *workload, host string) bool {
 	return slices.ContainsFunc(in.byKind[istioGroup+"/ServiceEntry"], func(o *Object) bool {
-		return slices.ContainsFunc(items(field(o.Node, "spec", "hosts")), func(n *yaml.Node) bool {
-			suffix, wild := strings.CutPrefix(str(n), "*")
-			return str(n) == host || wild && strings.HasPrefix(suffix, ".") && strings.HasSuffix(host, suffix)
+		return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "hosts")), func(n *yaml.Node) bool {
+			suffix, wild := strings.CutPrefix(nodes.String(n), "*")
+			return nodes.String(n) == host || wild && strings.HasPrefix(suffix, ".") && strings.HasSuffix(host, suffix)
 		})
 	})
 }

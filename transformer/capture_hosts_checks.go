@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // What a workload should know of whose hosts are captured through the hosts file.
@@ -94,11 +95,11 @@ func (in *input) checkHosts(w *workload, taken map[int]string) Results {
 	if len(pods) > 0 {
 		say(CodeHostPods, "names of single pods of a headless Service are captured as they are listed: %s; those of further pods, as when it is scaled up, are not: list them in advance", strings.Join(pods, ", "))
 	}
-	for i, alias := range items(field(w.podSpec(), "hostAliases")) {
-		for _, n := range items(field(alias, "hostnames")) {
-			if slices.Contains(names, strings.ToLower(str(n))) {
-				results = append(results, result(CodeHostAlias, w.Object, "hostAliases leads %s to %s, and it is captured: the application is led to the sidecar instead, and the sidecar goes to %s", str(n), strAt(alias, "ip"), strAt(alias, "ip")).
-					At(pathIndex(w.at("spec.hostAliases"), i), str(n), ""))
+	for i, alias := range nodes.Items(nodes.At(w.podSpec(), "hostAliases")) {
+		for _, n := range nodes.Items(nodes.At(alias, "hostnames")) {
+			if slices.Contains(names, strings.ToLower(nodes.String(n))) {
+				results = append(results, result(CodeHostAlias, w.Object, "hostAliases leads %s to %s, and it is captured: the application is led to the sidecar instead, and the sidecar goes to %s", nodes.String(n), nodes.StringAt(alias, "ip"), nodes.StringAt(alias, "ip")).
+					At(pathIndex(w.at("spec.hostAliases"), i), nodes.String(n), ""))
 			}
 		}
 	}
@@ -138,7 +139,7 @@ func (in *input) checkHostProbes(w *workload) Results {
 	for _, c := range append(w.appContainers(), late...) {
 		values := map[string]string{}
 		for _, probe := range []string{"startupProbe", "readinessProbe", "livenessProbe"} {
-			command := field(c.Node, probe, "exec", "command")
+			command := nodes.At(c.Node, probe, "exec", "command")
 			if command == nil {
 				continue
 			}
@@ -148,8 +149,8 @@ func (in *input) checkHostProbes(w *workload) Results {
 				}
 			}
 			var words []string
-			for _, word := range items(command) {
-				words = append(words, str(word))
+			for _, word := range nodes.Items(command) {
+				words = append(words, nodes.String(word))
 			}
 			text := shellReference.ReplaceAllStringFunc(strings.Join(words, " "), func(ref string) string {
 				return values[strings.Trim(ref, "${}()")]

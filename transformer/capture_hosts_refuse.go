@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // What a host is, by the input, and why one can't be captured.
@@ -68,9 +70,9 @@ func (m *meant) selectsOwn(w *workload) bool {
 // tcpPorts are the ports at which a Service is called.
 func (m *meant) tcpPorts() []int {
 	var ports []int
-	for _, p := range items(field(m.Node, "spec", "ports")) {
+	for _, p := range nodes.Items(nodes.At(m.Node, "spec", "ports")) {
 		if isTCP(p) {
-			ports = append(ports, number(field(p, "port")))
+			ports = append(ports, nodes.Int(nodes.At(p, "port")))
 		}
 	}
 	return ports
@@ -79,7 +81,7 @@ func (m *meant) tcpPorts() []int {
 // called tells whether a Service can be called at a port. An ExternalName and a headless
 // Service are nothing but names, and whoever stands behind them may listen anywhere.
 func (m *meant) called(port int) bool {
-	return (&service{Object: m.Object}).headless() || strAt(m.Node, "spec", "type") == "ExternalName" || slices.Contains(m.tcpPorts(), port)
+	return (&service{Object: m.Object}).headless() || nodes.StringAt(m.Node, "spec", "type") == "ExternalName" || slices.Contains(m.tcpPorts(), port)
 }
 
 // portsOfPod returns the ports on which something of the pod listens, or may, and whose
@@ -114,7 +116,7 @@ func (in *input) refusesHost(w *workload, taken map[int]string, host string, por
 		return CodeHostSink, "the sidecar sends its recordings there"
 	}
 	svc := in.serviceOf(w, host)
-	if svc != nil && svc.pod != "" && (svc.selectsOwn(w) || strings.HasPrefix(svc.pod, w.name()+"-") && strAt(w.Node, "spec", "serviceName") == svc.name()) {
+	if svc != nil && svc.pod != "" && (svc.selectsOwn(w) || strings.HasPrefix(svc.pod, w.name()+"-") && nodes.StringAt(w.Node, "spec", "serviceName") == svc.name()) {
 		return CodeHostOwnPod, "it is the name of one of the workload's own pods, which that pod needs for its own address"
 	}
 	return "", ""

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Where the application had a proxy, the sidecar goes through it from now on:
@@ -66,7 +67,7 @@ func chain(apps []*appEnv) map[string]*yaml.Node {
 		}
 	}
 	if len(direct) > 0 {
-		upstream[contract.EnvUpstreamNoProxy] = mapping("name", contract.EnvUpstreamNoProxy, "value", strings.Join(direct, ","))
+		upstream[contract.EnvUpstreamNoProxy] = nodes.Mapping("name", contract.EnvUpstreamNoProxy, "value", strings.Join(direct, ","))
 	}
 	for _, row := range proxyVariables {
 		if upstream[row.upper] != nil {
@@ -94,14 +95,14 @@ func (a *appEnv) proxies() map[string]*yaml.Node {
 			if !exists || v.from == nil && v.value == "" || a.leadsToSidecar(v) {
 				continue
 			}
-			next := mapping("name", row.upper, "valueFrom", yaml.CopyYNode(v.from))
+			next := nodes.Mapping("name", row.upper, "valueFrom", yaml.CopyYNode(v.from))
 			if v.from == nil {
 				value, err := a.upstreamValue(v)
 				if err != nil {
 					a.say(CodeProxyConflict, name, redacted(v.value), "variable %s cannot be chained to: %v", name, err)
 					continue
 				}
-				next = mapping("name", row.upper, "value", value)
+				next = nodes.Mapping("name", row.upper, "value", value)
 			}
 			if other := had[row.upper]; other != nil && !same(other, next) {
 				a.say(CodeProxyConflict, name, redacted(v.value), "variables %s and %s name two proxies, and the sidecar can go through one only", row.upper, name)
@@ -191,7 +192,7 @@ func (a *appEnv) moved(v variable) expansion {
 	if v.entry == nil { // Kubernetes resolves nothing in what comes through envFrom
 		return expansion{strings.ReplaceAll(v.value, "$", "$$"), ""}
 	}
-	return expandReferences(v.value, items(field(a.c.Node, "env"))[:v.index])
+	return expandReferences(v.value, nodes.Items(nodes.At(a.c.Node, "env"))[:v.index])
 }
 
 // longestValue is the length of the longest variable that Linux passes to a program.
@@ -209,12 +210,12 @@ func expandReferences(value string, before []*yaml.Node) expansion {
 	}
 	known := map[string]expansion{}
 	for _, item := range before {
-		name := strAt(item, "name")
-		if field(item, "valueFrom") != nil {
+		name := nodes.StringAt(item, "name")
+		if nodes.At(item, "valueFrom") != nil {
 			delete(known, name)
 			continue
 		}
-		known[name] = expand(strAt(item, "value"), known)
+		known[name] = expand(nodes.StringAt(item, "value"), known)
 	}
 	return expand(value, known)
 }
@@ -254,7 +255,7 @@ func same(a, b *yaml.Node) bool {
 			if i%2 == 0 {
 				continue
 			}
-			other = field(b, a.Content[i-1].Value)
+			other = nodes.At(b, a.Content[i-1].Value)
 		}
 		if other == nil || !same(a.Content[i], other) {
 			return false

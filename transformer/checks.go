@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // reservedPorts are those that a mesh's own proxy listens on, with their
@@ -34,9 +35,9 @@ func skipReason(w *workload, in *input) (Result, bool) {
 		return skip(CodeNoTemplate, w.path, "")
 	case w.settings.ProxyType == typeTransparent:
 		return skip(CodeTransparent, w.settings.where("proxy-type"), typeTransparent)
-	case isTrue(field(spec, "hostNetwork")):
+	case nodes.IsTrue(nodes.At(spec, "hostNetwork")):
 		return skip(CodeHostNetwork, w.at("spec.hostNetwork"), "true")
-	case named(field(spec, "containers"), "speedscale-goproxy") != nil || named(field(spec, "initContainers"), "speedscale-goproxy") != nil:
+	case nodes.Named(nodes.At(spec, "containers"), "speedscale-goproxy") != nil || nodes.Named(nodes.At(spec, "initContainers"), "speedscale-goproxy") != nil:
 		return skip(CodeOtherSidecar, w.at("spec.containers[speedscale-goproxy]"), "")
 	}
 	if path, found := w.owner(); path != "" {
@@ -89,7 +90,7 @@ func skipReason(w *workload, in *input) (Result, bool) {
 func (w *workload) notIntercepted(port int) (path, found string) {
 	annotations, number := w.at("metadata.annotations"), fmt.Sprint(port)
 	excluded := splitList(w.podAnnotation(excludeInboundPorts))
-	included, limited := strMap(field(w.template, "metadata", "annotations"))[includeInboundPorts]
+	included, limited := nodes.Strings(nodes.At(w.template, "metadata", "annotations"))[includeInboundPorts]
 	has := func(list []string) bool { return slices.Contains(list, number) || slices.Contains(list, "*") }
 	switch {
 	case has(excluded):
@@ -106,7 +107,7 @@ func (in *input) linkerd(w *workload) (path, found string) {
 	meshed := func(v string) bool { return v == "enabled" || v == "ingress" }
 	own := w.podAnnotation(key)
 	switch {
-	case named(field(w.podSpec(), "containers"), "linkerd-proxy") != nil || named(field(w.podSpec(), "initContainers"), "linkerd-proxy") != nil:
+	case nodes.Named(nodes.At(w.podSpec(), "containers"), "linkerd-proxy") != nil || nodes.Named(nodes.At(w.podSpec(), "initContainers"), "linkerd-proxy") != nil:
 		return w.at("spec.containers[linkerd-proxy]"), "linkerd-proxy"
 	case meshed(own):
 		return pathKey(w.at("metadata.annotations"), key), own
@@ -150,8 +151,8 @@ var meshParts = []struct {
 func (w *workload) meshItself() (path, found string) {
 	labels := w.podLabels()
 	for _, part := range meshParts {
-		c := named(field(w.podSpec(), "containers"), part.container)
-		runs := part.argument != "" && slices.ContainsFunc(items(field(c, "args")), func(arg *yaml.Node) bool { return str(arg) == part.argument })
+		c := nodes.Named(nodes.At(w.podSpec(), "containers"), part.container)
+		runs := part.argument != "" && slices.ContainsFunc(nodes.Items(nodes.At(c, "args")), func(arg *yaml.Node) bool { return nodes.String(arg) == part.argument })
 		if c != nil && (runs || part.label[0] != "" && labels[part.label[0]] == part.label[1]) {
 			return pathItem(w.at("spec.containers"), part.container), part.container
 		}
@@ -165,7 +166,7 @@ func (w *workload) gateway() (path, found string) {
 	if v := w.podAnnotation(injectTemplates); slices.Contains(splitList(v), "gateway") {
 		return pathKey(w.at("metadata.annotations"), injectTemplates), v
 	}
-	if list := field(w.podSpec(), "containers"); len(items(list)) > 0 && len(w.appContainers()) == 0 && named(list, envoyContainer) != nil {
+	if list := nodes.At(w.podSpec(), "containers"); len(nodes.Items(list)) > 0 && len(w.appContainers()) == 0 && nodes.Named(list, envoyContainer) != nil {
 		return pathItem(w.at("spec.containers"), envoyContainer), envoyContainer
 	}
 	return "", ""
@@ -191,7 +192,7 @@ func (in *input) outOfMesh(w *workload) (path, found string) {
 		return path, v
 	}
 	const key = "istio-injection"
-	if ns := in.namespaceOf(w.Object); ns != nil && strAt(ns.Node, "metadata", "labels", key) == "disabled" {
+	if ns := in.namespaceOf(w.Object); ns != nil && nodes.StringAt(ns.Node, "metadata", "labels", key) == "disabled" {
 		return "Namespace " + ns.name() + " metadata.labels[" + key + "]", "disabled"
 	}
 	return "", ""
@@ -204,7 +205,7 @@ func (in *input) ambient(w *workload) string {
 	ns := in.namespaceOf(w.Object)
 	var labels map[string]string
 	if ns != nil {
-		labels = strMap(field(ns.Node, "metadata", "labels"))
+		labels = nodes.Strings(nodes.At(ns.Node, "metadata", "labels"))
 	}
 	if v := w.podLabels()[meshLabel]; v == "true" || labels["istio-injection"] == "enabled" {
 		return ""
@@ -299,7 +300,7 @@ func checkPod(w *workload, cfg *Config) Results {
 		}
 	}
 	for _, v := range sortedKeys(sidecarVolumeNames) {
-		if named(field(w.podSpec(), "volumes"), v) != nil {
+		if nodes.Named(nodes.At(w.podSpec(), "volumes"), v) != nil {
 			results = append(results, result(CodeNameClash, w.Object, "the pod has a volume %s, a name that the sidecar needs; rename it", v).At(pathItem(w.at("spec.volumes"), v), v, ""))
 		}
 	}
@@ -310,9 +311,9 @@ func checkPod(w *workload, cfg *Config) Results {
 			}
 		}
 	}
-	identity(w.at("spec.securityContext"), strMap(field(w.podSpec(), "securityContext")))
+	identity(w.at("spec.securityContext"), nodes.Strings(nodes.At(w.podSpec(), "securityContext")))
 	for _, c := range w.appContainers() {
-		identity(c.path+".securityContext", strMap(field(c.Node, "securityContext")))
+		identity(c.path+".securityContext", nodes.Strings(nodes.At(c.Node, "securityContext")))
 	}
 	if cfg.Sidecar == sidecarClassic && w.ends() {
 		results = append(results, result(CodeClassicJob, w.Object, "%s: %s %s", w.Object.kind(), reasons[CodeClassicJob].Sentence, reasons[CodeClassicJob].Help))

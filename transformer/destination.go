@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // destination is where a pod calls: a Service of the cluster, a name outside, or an address.
@@ -55,12 +57,12 @@ func (in *input) servicePods(d destination, namespace string) (labels map[string
 	if d.service == "" || o == nil || asService(o) == nil {
 		return nil, nil
 	}
-	for _, p := range items(field(o.Node, "spec", "ports")) {
-		n := number(field(p, "port"))
+	for _, p := range nodes.Items(nodes.At(o.Node, "spec", "ports")) {
+		n := nodes.Int(nodes.At(p, "port"))
 		if n == 0 || d.port != 0 && n != d.port || !isTCP(p) {
 			continue
 		}
-		target := strAt(p, "targetPort")
+		target := nodes.StringAt(p, "targetPort")
 		if target == "" || target == "0" {
 			target = strconv.Itoa(n)
 		}
@@ -96,7 +98,7 @@ func (in *input) egressTo(d destination, namespace string) *yaml.Node {
 		if strings.Contains(d.host, ":") {
 			bits = "/128"
 		}
-		return egressRule([]*yaml.Node{mapping("ipBlock", mapping("cidr", d.host+bits))}, strconv.Itoa(d.port))
+		return egressRule([]*yaml.Node{nodes.Mapping("ipBlock", nodes.Mapping("cidr", d.host+bits))}, strconv.Itoa(d.port))
 	}
 	return egressRule(nil, strconv.Itoa(d.port))
 }

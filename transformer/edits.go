@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // The table of edits lists every place that a render edits in an object of the
@@ -124,9 +125,9 @@ func addedLabel(_ *taking, s site) (bool, error) {
 func isMark(s site) bool {
 	switch s.id {
 	case contract.LabelReplay:
-		return replayBase.MatchString(str(s.now))
+		return replayBase.MatchString(nodes.String(s.now))
 	case contract.LabelReplayPart:
-		return str(s.now) == contract.PartCopy
+		return nodes.String(s.now) == contract.PartCopy
 	}
 	return s.now.Kind == yaml.ScalarNode
 }
@@ -134,14 +135,14 @@ func isMark(s site) bool {
 var labelValue = regexp.MustCompile(`^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$`)
 
 func replacedLabel(_ *taking, s site, old *yaml.Node) (bool, error) {
-	if old.Kind != yaml.ScalarNode || !labelValue.MatchString(str(old)) {
+	if old.Kind != yaml.ScalarNode || !labelValue.MatchString(nodes.String(old)) {
 		return false, errors.New("it restores what is no label's value")
 	}
 	return isMark(s), nil
 }
 
 func addedPodAnnotation(t *taking, s site) (bool, error) {
-	switch value := str(s.now); {
+	switch value := nodes.String(s.now); {
 	case s.id == contract.AnnotationIgnore:
 		return addedIgnore(t, s)
 	case !slices.Contains(slices.Concat(defaultContainers, scrapeKeys), s.id):
@@ -167,17 +168,17 @@ func addedIgnore(t *taking, s site) (bool, error) {
 	if s.id != contract.AnnotationIgnore || t.own == nil || !t.own.hidden() {
 		return false, errNotWritten
 	}
-	return str(s.now) == "true", nil
+	return nodes.String(s.now) == "true", nil
 }
 
 // replacedPorts inverts the appending of the sidecar's ports to a list of ports.
 func replacedPorts(t *taking, s site, old *yaml.Node) (bool, error) {
-	listed := splitList(str(old))
+	listed := splitList(nodes.String(old))
 	routes := among(t.own.routes, func(app int) bool { return slices.Contains(listed, strconv.Itoa(app)) })
 	if old.Kind != yaml.ScalarNode || len(routes) == 0 {
 		return false, errors.New("it restores a list without the application's port")
 	}
-	added, ok := strings.CutPrefix(str(s.now), str(old)+",")
+	added, ok := strings.CutPrefix(nodes.String(s.now), nodes.String(old)+",")
 	for port := range strings.SplitSeq(added, ",") {
 		ok = ok && slices.ContainsFunc(routes, func(r contract.InRoute) bool { return strconv.Itoa(r.In) == port })
 	}
@@ -212,14 +213,14 @@ func addedVolume(_ *taking, s site) (bool, error) {
 	if kind == "" {
 		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(sortedKeys(sidecarVolumeNames)))
 	}
-	return strAt(s.now, "name") == s.id && onlyKeys(s.now, "name", kind), nil
+	return nodes.StringAt(s.now, "name") == s.id && onlyKeys(s.now, "name", kind), nil
 }
 
 func addedMount(_ *taking, s site) (bool, error) {
 	if places := append([]string{contract.TrustDir, contract.SystemHosts}, systemBundles...); !slices.Contains(places, s.id) {
 		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(places))
 	}
-	return strAt(s.now, "name") == contract.TrustVolume && strAt(s.now, "mountPath") == s.id, nil
+	return nodes.StringAt(s.now, "name") == contract.TrustVolume && nodes.StringAt(s.now, "mountPath") == s.id, nil
 }
 
 // onlyKeys tells whether a mapping has no keys but those given.

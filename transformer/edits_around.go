@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // The objects around a workload are taken back by its sidecar's variables, which
@@ -30,12 +31,12 @@ func replacedTargetPort(t *taking, s site, old *yaml.Node) (bool, error) {
 		return false, errors.New("it restores what is no port")
 	}
 	return t.leadsBack(s.now, func(i *injected, app int) bool {
-		port := number(old)
+		port := nodes.Int(old)
 		switch {
-		case isNull(old) || str(old) == "0":
+		case nodes.IsNull(old) || nodes.String(old) == "0":
 			port = t.portOf(s.holder)
 		case port == 0:
-			port = i.w.portNumber(str(old))
+			port = i.w.portNumber(nodes.String(old))
 		}
 		return port == app
 	})
@@ -43,9 +44,9 @@ func replacedTargetPort(t *taking, s site, old *yaml.Node) (bool, error) {
 
 func (t *taking) portOf(port *yaml.Node) int {
 	if t.o.kind() == "ServiceEntry" {
-		return number(field(port, "number"))
+		return nodes.Int(nodes.At(port, "number"))
 	}
-	return number(field(port, "port"))
+	return nodes.Int(nodes.At(port, "port"))
 }
 
 // leadsBack tells whether a Service's port leads to the sidecar of a workload that
@@ -62,7 +63,7 @@ func (t *taking) leadsBack(now *yaml.Node, application func(i *injected, app int
 		}
 		known = true
 		for _, r := range i.routes {
-			if number(now) != r.In {
+			if nodes.Int(now) != r.In {
 				continue
 			}
 			if changed = false; application(i, r.App) {
@@ -100,17 +101,17 @@ func (t *taking) follows(port int, condition func(i *injected, app int) bool) er
 }
 
 func addedPolicyPort(t *taking, s site) (bool, error) {
-	if !same(s.now, mapping("protocol", "TCP", "port", number(field(s.now, "port")))) {
+	if !same(s.now, nodes.Mapping("protocol", "TCP", "port", nodes.Int(nodes.At(s.now, "port")))) {
 		return false, nil
 	}
-	err := t.follows(number(field(s.now, "port")), func(i *injected, app int) bool { return i.w.portAmong(s.others(), app) })
+	err := t.follows(nodes.Int(nodes.At(s.now, "port")), func(i *injected, app int) bool { return i.w.portAmong(s.others(), app) })
 	return err == nil, err
 }
 
 func addedPortMode(t *taking, s site) (bool, error) {
 	changed := false
 	err := t.follows(atoi(s.id), func(_ *injected, app int) bool {
-		mode := field(s.holder, strconv.Itoa(app))
+		mode := nodes.At(s.holder, strconv.Itoa(app))
 		changed = mode != nil && !same(mode, s.now)
 		return mode != nil
 	})
@@ -121,8 +122,8 @@ func addedPortText(t *taking, s site) (bool, error) {
 	if key, ok := s.sibling("key"); ok && key != "destination.port" {
 		return false, fmt.Errorf("%w for %s; allowed: destination.port", errNotWritten, key)
 	}
-	err := t.follows(number(s.now), func(_ *injected, app int) bool {
-		return slices.ContainsFunc(items(s.others()), func(n *yaml.Node) bool { return str(n) == strconv.Itoa(app) })
+	err := t.follows(nodes.Int(s.now), func(_ *injected, app int) bool {
+		return slices.ContainsFunc(nodes.Items(s.others()), func(n *yaml.Node) bool { return nodes.String(n) == strconv.Itoa(app) })
 	})
 	return err == nil, err
 }
@@ -151,14 +152,14 @@ func (t *taking) endpointOf(endpoint string) (*contract.InRoute, error) {
 }
 
 func addedListener(t *taking, s site) (bool, error) {
-	endpoint := strAt(s.now, "defaultEndpoint")
+	endpoint := nodes.StringAt(s.now, "defaultEndpoint")
 	to, err := t.endpointOf(endpoint)
 	_, made := t.log.Was["spec.ingress"] // then all listeners are the render's
 	if err != nil {
 		return false, err
 	}
-	generated := onlyKeys(s.now, "port", "defaultEndpoint", "connectionPool") && onlyKeys(field(s.now, "port"), "number", "protocol", "name") &&
-		strings.HasSuffix(strAt(s.now, "port", "name"), "-"+s.id)
+	generated := onlyKeys(s.now, "port", "defaultEndpoint", "connectionPool") && onlyKeys(nodes.At(s.now, "port"), "number", "protocol", "name") &&
+		strings.HasSuffix(nodes.StringAt(s.now, "port", "name"), "-"+s.id)
 	return generated && (to != nil || endpoint == "" && made), nil
 }
 
@@ -166,16 +167,16 @@ func addedEndpoint(t *taking, s site) (bool, error) {
 	if s.id != "defaultEndpoint" {
 		return false, fmt.Errorf("%w; allowed: defaultEndpoint", errNotWritten)
 	}
-	to, err := t.endpointOf(str(s.now))
+	to, err := t.endpointOf(nodes.String(s.now))
 	return to != nil, err
 }
 
 func replacedEndpoint(t *taking, s site, old *yaml.Node) (bool, error) {
-	to, err := t.endpointOf(str(s.now))
+	to, err := t.endpointOf(nodes.String(s.now))
 	if to == nil {
 		return false, err
 	}
-	if old.Kind != yaml.ScalarNode || !leadsTo(mapping("defaultEndpoint", old), to.App) {
+	if old.Kind != yaml.ScalarNode || !leadsTo(nodes.Mapping("defaultEndpoint", old), to.App) {
 		return false, errors.New("it restores an endpoint that is not the application's")
 	}
 	return true, nil
@@ -198,12 +199,12 @@ func addedEgressHost(t *taking, s site) (bool, error) {
 	case len(t.listens()) == 0:
 		return false, errNotRendered
 	}
-	return str(s.now) == s.id, nil
+	return nodes.String(s.now) == s.id, nil
 }
 
 func addedEgress(t *taking, s site) (bool, error) {
-	ok, err := addedEgressHost(t, site{id: s.id, now: node(s.id)})
-	return ok && same(s.now, mapping("hosts", []string{s.id})), err
+	ok, err := addedEgressHost(t, site{id: s.id, now: nodes.New(s.id)})
+	return ok && same(s.now, nodes.Mapping("hosts", []string{s.id})), err
 }
 
 // routed returns the Services of injected workloads to which an object routes.
@@ -240,7 +241,7 @@ func addedRoute(t *taking, s site) (bool, error) {
 	if !slices.Contains(hosts, s.id) {
 		return false, fmt.Errorf("%w; allowed: %s", errNotWritten, oneOf(hosts))
 	}
-	return str(s.now) == s.id, nil
+	return nodes.String(s.now) == s.id, nil
 }
 
 func addedParent(t *taking, s site) (bool, error) {
@@ -248,5 +249,5 @@ func addedParent(t *taking, s site) (bool, error) {
 	if !slices.ContainsFunc(services, func(svc *service) bool { return svc.name() == s.id }) {
 		return false, errNotRendered
 	}
-	return same(s.now, mapping("group", "", "kind", "Service", "name", s.id)), nil
+	return same(s.now, nodes.Mapping("group", "", "kind", "Service", "name", s.id)), nil
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // An undo of a variable goes by what the pod itself says, since a value may be a
@@ -51,8 +52,8 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 		out = append(out, addition(contract.AnnotationIgnore, "true"))
 	}
 	for _, c := range slices.Concat(w.appContainers(), w.late) {
-		for _, item := range items(field(c.Node, "env")) {
-			name := strAt(item, "name")
+		for _, item := range nodes.Items(nodes.At(c.Node, "env")) {
+			name := nodes.StringAt(item, "name")
 			_, any := own.writes(name, "")
 			if entry := c.name() + "/" + name; any && !slices.Contains(e.log.Add[c.path+".env"], name) && !slices.Contains(out, entry) {
 				out = append(out, entry)
@@ -66,7 +67,7 @@ func (e *editor) editsOf(w *workload, sidecar *yaml.Node) string {
 	// Istio's injector adds annotations of the same names, so they count only where
 	// this render would have added them.
 	for _, key := range defaultContainers {
-		if isClassic(sidecar) && field(w.template, "metadata", "annotations", key) != nil {
+		if isClassic(sidecar) && nodes.At(w.template, "metadata", "annotations", key) != nil {
 			out = append(out, "/"+key)
 		}
 	}
@@ -100,13 +101,13 @@ func (e *editor) hides() bool {
 // scraped tells whether a render added the annotations that have Prometheus scrape
 // the sidecar. An earlier version's sidecar does not say, so its port counts.
 func (i *injected) scraped() bool {
-	former := field(i.sidecar.Node, "command") == nil
+	former := nodes.At(i.sidecar.Node, "command") == nil
 	return i.value(contract.EnvPrometheusPort) != "" &&
 		(former || i.notes(addition(scrapeKeys[0], "true")))
 }
 
 // isClassic tells whether a sidecar is an ordinary container.
-func isClassic(sidecar *yaml.Node) bool { return field(sidecar, "restartPolicy") == nil }
+func isClassic(sidecar *yaml.Node) bool { return nodes.At(sidecar, "restartPolicy") == nil }
 
 // hidden tells whether a render had the ecosystem's operator leave the workload alone.
 func (i *injected) hidden() bool {
@@ -190,29 +191,29 @@ func replacedNames() []string {
 func replaces(name string) bool { return slices.Contains(replacedNames(), name) }
 
 func addedVariable(t *taking, s site) (bool, error) {
-	this, any := t.own.writes(s.id, strAt(s.now, "value"))
+	this, any := t.own.writes(s.id, nodes.StringAt(s.now, "value"))
 	if !any {
 		return false, fmt.Errorf("%w; allowed: the variables of docs/rendering.md, docs/trust-variables.md and those of extra-container-env-vars", errNotWritten)
 	}
-	if t.own.had(strAt(s.trail[len(s.trail)-2], "name"), s.id) { // a path may count the container
+	if t.own.had(nodes.StringAt(s.trail[len(s.trail)-2], "name"), s.id) { // a path may count the container
 		return false, errOwn
 	}
 	if s.id == javaToolOptions && !this { // what it had through envFrom stands in front
-		_, this = t.own.withoutFlags(strAt(s.now, "value"))
+		_, this = t.own.withoutFlags(nodes.StringAt(s.now, "value"))
 	}
-	return this && onlyKeys(s.now, "name", "value") && t.unchanged(pathItem(s.path, s.id)+".value", strAt(s.now, "value")), nil
+	return this && onlyKeys(s.now, "name", "value") && t.unchanged(pathItem(s.path, s.id)+".value", nodes.StringAt(s.now, "value")), nil
 }
 
 func addedValue(t *taking, s site) (bool, error) {
 	if s.id != "value" || !replaces(s.last()) {
 		return false, fmt.Errorf("%w; allowed: the value of a proxy variable, of NO_PROXY or of %s", errNotWritten, javaToolOptions)
 	}
-	this, _ := t.own.writes(s.last(), str(s.now))
-	return this && t.unchanged(s.path+".value", str(s.now)), nil
+	this, _ := t.own.writes(s.last(), nodes.String(s.now))
+	return this && t.unchanged(s.path+".value", nodes.String(s.now)), nil
 }
 
 func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
-	name, now, was := s.step(-2), str(s.now), str(old)
+	name, now, was := s.step(-2), nodes.String(s.now), nodes.String(old)
 	switch {
 	case !replaces(name):
 		return false, fmt.Errorf("%w; allowed: the value of a proxy variable, of NO_PROXY or of %s", errNotWritten, javaToolOptions)
@@ -239,9 +240,9 @@ func replacedVariable(t *taking, s site, old *yaml.Node) (bool, error) {
 	}
 	if was != "" && !leadsToPort(was, contract.OutPort) && !leadsToPort(was, t.own.port(contract.EnvProxyOutPort)) {
 		t.later = append(t.later, func() { // when the variables that it refers to are restored
-			env := items(s.list())
+			env := nodes.Items(s.list())
 			i := slices.Index(env, s.holder)
-			if expandReferences(was, env[:max(i, 0)]).value != strAt(t.own.former(name), "value") {
+			if expandReferences(was, env[:max(i, 0)]).value != nodes.StringAt(t.own.former(name), "value") {
 				t.refuse(s.path, errors.New("it restores a proxy that the sidecar does not go through"))
 			}
 		})
@@ -276,10 +277,10 @@ func replacedReference(t *taking, s site, key, old *yaml.Node) (bool, error) {
 	switch {
 	case !isProxyVariable(name):
 		return false, fmt.Errorf("%w; allowed: the value of a proxy variable", errNotWritten)
-	case key.Value != "valueFrom" || !same(old, orNull(field(t.own.former(name), "valueFrom"))):
+	case key.Value != "valueFrom" || !same(old, orNull(nodes.At(t.own.former(name), "valueFrom"))):
 		return false, errors.New("it restores a reference that the sidecar does not have")
 	}
-	this, _ := t.own.writes(name, str(s.now))
+	this, _ := t.own.writes(name, nodes.String(s.now))
 	return this, nil
 }
 
@@ -401,9 +402,9 @@ func (t *taking) fill(s site, token string) (string, error) {
 	case t.own == nil, s.last() != "value", !replaces(name):
 		return "", fmt.Errorf("%w; allowed: a value", errNotWritten)
 	case name == javaToolOptions:
-		value, _ = t.own.withoutFlags(str(s.now))
+		value, _ = t.own.withoutFlags(nodes.String(s.now))
 	default:
-		value = strAt(t.own.former(name), "value")
+		value = nodes.StringAt(t.own.former(name), "value")
 	}
 	if value == "" && name == javaToolOptions {
 		return token, nil // the flags that were there have gone since
@@ -415,7 +416,7 @@ func (t *taking) fill(s site, token string) (string, error) {
 	if n, err := parseToken(filled); err == nil && n.Kind == yaml.ScalarNode && n.Value == value && (value == "" || n.ShortTag() == yaml.NodeTagString) {
 		return filled, nil
 	}
-	anew := node(value)
+	anew := nodes.New(value)
 	if strings.ContainsAny(value, "\r\n") {
 		anew.Style = yaml.DoubleQuotedStyle // a block scalar's last line break is not part of a token
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // The application's calls leave from the same pod with the sidecar, so a policy that
@@ -23,15 +25,15 @@ func (in *input) egressPolicies(w *workload, upstream map[string]*yaml.Node) (*O
 	var isolating []string
 	var rules []*yaml.Node
 	for _, o := range in.byKind[networkingGroup+"/NetworkPolicy"] {
-		spec := field(o.Node, "spec")
-		if o.namespace() != w.namespace() || !labelSelects(field(spec, "podSelector"), w.podLabels()) {
+		spec := nodes.At(o.Node, "spec")
+		if o.namespace() != w.namespace() || !labelSelects(nodes.At(spec, "podSelector"), w.podLabels()) {
 			continue
 		}
-		types := items(field(spec, "policyTypes"))
-		named := slices.ContainsFunc(types, func(n *yaml.Node) bool { return str(n) == "Egress" })
-		if named || len(types) == 0 && len(items(field(spec, "egress"))) > 0 {
+		types := nodes.Items(nodes.At(spec, "policyTypes"))
+		named := slices.ContainsFunc(types, func(n *yaml.Node) bool { return nodes.String(n) == "Egress" })
+		if named || len(types) == 0 && len(nodes.Items(nodes.At(spec, "egress"))) > 0 {
 			isolating = append(isolating, o.Ref().String())
-			rules = append(rules, items(field(spec, "egress"))...)
+			rules = append(rules, nodes.Items(nodes.At(spec, "egress"))...)
 		}
 	}
 	if len(isolating) == 0 {
@@ -77,13 +79,13 @@ func verb(of []string, one, many string) string {
 // port has a name, that of DNS is known.
 func allowsPort(rules []*yaml.Node, dns bool, wanted ...int) bool {
 	return slices.ContainsFunc(rules, func(rule *yaml.Node) bool {
-		ports := items(field(rule, "ports"))
+		ports := nodes.Items(nodes.At(rule, "ports"))
 		return len(ports) == 0 || slices.ContainsFunc(ports, func(p *yaml.Node) bool {
-			if field(p, "port") == nil {
+			if nodes.At(p, "port") == nil {
 				return true // all ports of the protocol
 			}
-			return dns && strings.HasPrefix(strAt(p, "port"), "dns") ||
-				slices.ContainsFunc(wanted, func(n int) bool { return spans(p, number(field(p, "port")), n) })
+			return dns && strings.HasPrefix(nodes.StringAt(p, "port"), "dns") ||
+				slices.ContainsFunc(wanted, func(n int) bool { return spans(p, nodes.Int(nodes.At(p, "port")), n) })
 		})
 	})
 }

@@ -6,6 +6,8 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // External are hosts outside the mesh that one ServiceEntry opens, under REGISTRY_ONLY
@@ -25,7 +27,7 @@ type External struct {
 
 // ServiceEntry returns the object that opens the hosts.
 func (x External) ServiceEntry(namespace string) *yaml.Node {
-	return mapping("apiVersion", istioGroup+"/v1", "kind", "ServiceEntry", "metadata", mapping("name", x.Name, "namespace", namespace), "spec", istioNode(x.spec()))
+	return nodes.Mapping("apiVersion", istioGroup+"/v1", "kind", "ServiceEntry", "metadata", nodes.Mapping("name", x.Name, "namespace", namespace), "spec", istioNode(x.spec()))
 }
 
 // spec is that of the ServiceEntry. TLS with resolution NONE passes by SNI, which
@@ -104,7 +106,7 @@ func (in *input) serviceEntries(w *workload) ([]*Object, Results) {
 		}
 		var missing []string
 		for _, h := range x.Hosts {
-			if !slices.ContainsFunc(items(field(own.Node, "spec", "hosts")), func(n *yaml.Node) bool { return str(n) == h }) {
+			if !slices.ContainsFunc(nodes.Items(nodes.At(own.Node, "spec", "hosts")), func(n *yaml.Node) bool { return nodes.String(n) == h }) {
 				missing = append(missing, h)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract/filter"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // checkCaptureConfig checks the ConfigMap that the annotation capture-config names,
@@ -21,7 +22,7 @@ func (in *input) checkCaptureConfig(w *workload) Results {
 	}
 	in.mountedChecked[at] = true
 	var results Results
-	data := field(o.Node, "data")
+	data := nodes.At(o.Node, "data")
 	for i := 0; data != nil && data.Kind == yaml.MappingNode && i+1 < len(data.Content); i += 2 {
 		key, value := data.Content[i].Value, data.Content[i+1]
 		at := pathKey("data", key)

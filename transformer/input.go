@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // input is what a render sees: the configuration and every object, indexed.
@@ -145,10 +146,10 @@ type service struct {
 func asService(o *Object) *service {
 	var selector map[string]string
 	switch {
-	case o.is("", "Service") && strAt(o.Node, "spec", "type") != "ExternalName":
-		selector = strMap(field(o.Node, "spec", "selector"))
+	case o.is("", "Service") && nodes.StringAt(o.Node, "spec", "type") != "ExternalName":
+		selector = nodes.Strings(nodes.At(o.Node, "spec", "selector"))
 	case o.is(istioGroup, "ServiceEntry"):
-		selector = strMap(field(o.Node, "spec", "workloadSelector", "labels"))
+		selector = nodes.Strings(nodes.At(o.Node, "spec", "workloadSelector", "labels"))
 	}
 	if len(selector) == 0 {
 		return nil
@@ -180,9 +181,9 @@ func selects(selector, labels map[string]string) bool {
 
 // selectsPods tells whether the labels of a selector match those of a workload's pods.
 func selectsPods(selector *yaml.Node, w *workload) bool {
-	labels := field(w.template, "metadata", "labels")
+	labels := nodes.At(w.template, "metadata", "labels")
 	for i := 0; selector != nil && i+1 < len(selector.Content); i += 2 {
-		if value := field(labels, selector.Content[i].Value); value == nil || str(value) != str(selector.Content[i+1]) {
+		if value := nodes.At(labels, selector.Content[i].Value); value == nil || nodes.String(value) != nodes.String(selector.Content[i+1]) {
 			return false
 		}
 	}
@@ -237,7 +238,7 @@ func (in *input) noServiceAdvice(w *workload) string {
 		return elsewhere
 	}
 	for _, c := range w.appContainers() {
-		if len(items(field(c.Node, "ports"))) > 0 {
+		if len(nodes.Items(nodes.At(c.Node, "ports"))) > 0 {
 			return ""
 		}
 	}
@@ -274,23 +275,23 @@ type servicePort struct {
 // ports returns a service's TCP ports as they lead to a workload's pods.
 func (s *service) ports(w *workload) []servicePort {
 	var out []servicePort
-	for _, p := range items(field(s.Node, "spec", "ports")) {
+	for _, p := range nodes.Items(nodes.At(s.Node, "spec", "ports")) {
 		var port servicePort
-		switch proto := strAt(p, "protocol"); {
+		switch proto := nodes.StringAt(p, "protocol"); {
 		case s.entry():
-			port = servicePort{p, s, number(field(p, "number")), 0, istioProtocols[strings.ToLower(proto)]}
+			port = servicePort{p, s, nodes.Int(nodes.At(p, "number")), 0, istioProtocols[strings.ToLower(proto)]}
 		case proto == "" || proto == "TCP":
-			port = servicePort{p, s, number(field(p, "port")), 0, istioProtocol(strAt(p, "appProtocol"), strAt(p, "name"))}
+			port = servicePort{p, s, nodes.Int(nodes.At(p, "port")), 0, istioProtocol(nodes.StringAt(p, "appProtocol"), nodes.StringAt(p, "name"))}
 		default:
 			continue
 		}
-		target := field(p, "targetPort")
-		port.target = number(target)
+		target := nodes.At(p, "targetPort")
+		port.target = nodes.Int(target)
 		switch {
-		case target == nil || isNull(target) || str(target) == "0":
+		case target == nil || nodes.IsNull(target) || nodes.String(target) == "0":
 			port.target = port.number
 		case port.target == 0:
-			port.target = w.portNumber(str(target))
+			port.target = w.portNumber(nodes.String(target))
 		}
 		out = append(out, port)
 	}

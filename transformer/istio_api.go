@@ -9,6 +9,8 @@ import (
 	networking "istio.io/api/networking/v1alpha3" // v1 and v1beta1 are other names of its types
 	security "istio.io/api/security/v1beta1"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // A render builds Istio's objects from istio.io/api's types, so that the compiler
@@ -33,16 +35,16 @@ func fullName(m proto.Message) protoreflect.FullName {
 func istioNode(m proto.Message) *yaml.Node { return messageNode(m.ProtoReflect()) }
 
 func messageNode(m protoreflect.Message) *yaml.Node {
-	n, fields := mapping(), m.Descriptor().Fields()
+	n, fields := nodes.Mapping(), m.Descriptor().Fields()
 	first := istioFields[m.Descriptor().FullName()]
 	for _, name := range first {
 		if f := fields.ByName(name); m.Has(f) || f.Enum() != nil {
-			n.Content = append(n.Content, node(f.JSONName()), fieldNode(f, m.Get(f)))
+			n.Content = append(n.Content, nodes.New(f.JSONName()), fieldNode(f, m.Get(f)))
 		}
 	}
 	for i := range fields.Len() {
 		if f := fields.Get(i); m.Has(f) && !slices.Contains(first, f.Name()) {
-			n.Content = append(n.Content, node(f.JSONName()), fieldNode(f, m.Get(f)))
+			n.Content = append(n.Content, nodes.New(f.JSONName()), fieldNode(f, m.Get(f)))
 		}
 	}
 	return n
@@ -51,7 +53,7 @@ func messageNode(m protoreflect.Message) *yaml.Node {
 func fieldNode(f protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.Node {
 	switch {
 	case f.IsList():
-		n := sequence[*yaml.Node]()
+		n := nodes.Sequence[*yaml.Node]()
 		for i := range v.List().Len() {
 			n.Content = append(n.Content, valueNode(f, v.List().Get(i)))
 		}
@@ -62,9 +64,9 @@ func fieldNode(f protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.Node 
 			values[key.String()] = valueNode(f.MapValue(), v)
 			return true
 		})
-		n := mapping()
+		n := nodes.Mapping()
 		for _, key := range sortedKeys(values) {
-			n.Content = append(n.Content, node(key), values[key])
+			n.Content = append(n.Content, nodes.New(key), values[key])
 		}
 		return n
 	}
@@ -76,11 +78,11 @@ func fieldNode(f protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.Node 
 func valueNode(f protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.Node {
 	switch v := v.Interface().(type) {
 	case string, bool:
-		return node(v)
+		return nodes.New(v)
 	case uint32:
-		return node(int(v))
+		return nodes.New(int(v))
 	case protoreflect.EnumNumber:
-		return node(string(f.Enum().Values().ByNumber(v).Name()))
+		return nodes.New(string(f.Enum().Values().ByNumber(v).Name()))
 	case protoreflect.Message:
 		return messageNode(v)
 	}

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // An EnvoyFilter goes by what Istio generates, and some of that is another with
@@ -25,14 +26,14 @@ import (
 func (in *input) checkEnvoyFilters(w *workload) Results {
 	var results Results
 	for _, o := range in.byKind[istioGroup+"/EnvoyFilter"] {
-		spec := field(o.Node, "spec")
-		if o.namespace() != w.namespace() && o.namespace() != rootNamespace || field(spec, "targetRefs") != nil ||
-			!selectsPods(field(spec, "workloadSelector", "labels"), w) {
+		spec := nodes.At(o.Node, "spec")
+		if o.namespace() != w.namespace() && o.namespace() != rootNamespace || nodes.At(spec, "targetRefs") != nil ||
+			!selectsPods(nodes.At(spec, "workloadSelector", "labels"), w) {
 			continue
 		}
-		patches := items(field(spec, "configPatches"))
+		patches := nodes.Items(nodes.At(spec, "configPatches"))
 		for i, p := range patches {
-			if context := strAt(p, "match", "context"); context != "" && context != "ANY" && context != "SIDECAR_INBOUND" {
+			if context := nodes.StringAt(p, "match", "context"); context != "" && context != "ANY" && context != "SIDECAR_INBOUND" {
 				continue
 			}
 			why, found := in.envoyRenames(w, p, patches), ""
@@ -67,7 +68,7 @@ func (in *input) envoyRenames(w *workload, patch *yaml.Node, all []*yaml.Node) s
 		return "" // it has that name already
 	}
 	path := []string{"match", "routeConfiguration", "vhost", "name"}
-	name := strAt(patch, path...)
+	name := nodes.StringAt(patch, path...)
 	for _, s := range in.servicesOf(w) {
 		for _, p := range s.ports(w) {
 			was, is := fmt.Sprintf("inbound|http|%d", p.number), fmt.Sprintf("inbound|http|%d", p.target)
@@ -81,34 +82,34 @@ func (in *input) envoyRenames(w *workload, patch *yaml.Node, all []*yaml.Node) s
 
 // hasIngress tells whether a Sidecar lists the ports of a workload's pods.
 func (in *input) hasIngress(w *workload) bool {
-	return slices.ContainsFunc(in.sidecarsHolding(w), func(o *Object) bool { return len(items(field(o.Node, "spec", "ingress"))) > 0 })
+	return slices.ContainsFunc(in.sidecarsHolding(w), func(o *Object) bool { return len(nodes.Items(nodes.At(o.Node, "spec", "ingress"))) > 0 })
 }
 
 // also tells whether another patch, of the same kind of thing, matches a value
 // at a path.
 func also(all []*yaml.Node, patch *yaml.Node, value string, path []string) bool {
 	return slices.ContainsFunc(all, func(other *yaml.Node) bool {
-		return strAt(other, "applyTo") == strAt(patch, "applyTo") && strAt(other, path...) == value
+		return nodes.StringAt(other, "applyTo") == nodes.StringAt(patch, "applyTo") && nodes.StringAt(other, path...) == value
 	})
 }
 
 // envoyRedirects tells whether a patch gives the cluster of the captured port
 // other endpoints, or takes it away.
 func envoyRedirects(r contract.InRoute, patch *yaml.Node) bool {
-	if strAt(patch, "applyTo") != "CLUSTER" {
+	if nodes.StringAt(patch, "applyTo") != "CLUSTER" {
 		return false
 	}
-	match := field(patch, "match", "cluster")
-	name, port := strAt(match, "name"), number(field(match, "portNumber"))
+	match := nodes.At(patch, "match", "cluster")
+	name, port := nodes.StringAt(match, "name"), nodes.Int(nodes.At(match, "portNumber"))
 	if name != "" && name != inboundCluster(r.App) || port != 0 && port != r.App {
 		return false
 	}
-	switch strAt(patch, "patch", "operation") {
+	switch nodes.StringAt(patch, "patch", "operation") {
 	case "REMOVE":
 		return true
 	case "MERGE":
-		value := field(patch, "patch", "value")
-		return slices.ContainsFunc([]string{"load_assignment", "loadAssignment", "type", "cluster_type", "clusterType"}, func(key string) bool { return field(value, key) != nil })
+		value := nodes.At(patch, "patch", "value")
+		return slices.ContainsFunc([]string{"load_assignment", "loadAssignment", "type", "cluster_type", "clusterType"}, func(key string) bool { return nodes.At(value, key) != nil })
 	}
 	return false
 }
@@ -130,7 +131,7 @@ func envoyMoves(r contract.InRoute, patch *yaml.Node, all []*yaml.Node) (why, fo
 		{[]string{"cluster", "name"}, inboundCluster},
 	} {
 		path := append([]string{"match"}, m.path...)
-		if found := strAt(patch, path...); found == m.of(from) && !also(all, patch, m.of(to), path) {
+		if found := nodes.StringAt(patch, path...); found == m.of(from) && !also(all, patch, m.of(to), path) {
 			return fmt.Sprintf("matches %s %s, and calls arrive at the sidecar's port %d now; match %s too", m.path[len(m.path)-1], found, to, m.of(to)), found
 		}
 	}

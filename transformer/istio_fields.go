@@ -12,6 +12,8 @@ import (
 	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // istioKinds are the specs of Istio's kinds, by group and kind. All versions of a
@@ -142,7 +144,7 @@ func (l *fieldLookup) message(n *yaml.Node, m protoreflect.MessageDescriptor) {
 		case f.IsMap():
 			l.entries(value, f.MapValue().Message())
 		case f.IsList():
-			for j, item := range items(value) {
+			for j, item := range nodes.Items(value) {
 				l.steps = append(l.steps, fieldStep{index: j, inList: true})
 				l.message(item, f.Message())
 				l.steps = l.steps[:len(l.steps)-1]

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // HTTPRoutes and GRPCRoutes hold for calls of a Service from inside where the
@@ -15,25 +17,25 @@ const gatewayGroup = "gateway.networking.k8s.io"
 // refersTo reads the kind and the name of a parentRef or backendRef, whose
 // group and kind may be left out.
 func refersTo(o *Object, ref *yaml.Node, kind string) (string, string) {
-	if k := strAt(ref, "kind"); k != "" {
+	if k := nodes.StringAt(ref, "kind"); k != "" {
 		kind = k
 	}
-	ns := strAt(ref, "namespace")
+	ns := nodes.StringAt(ref, "namespace")
 	if ns == "" {
 		ns = o.namespace()
 	}
-	return kind, ns + "/" + strAt(ref, "name")
+	return kind, ns + "/" + nodes.StringAt(ref, "name")
 }
 
 func routeOutside(o *Object) bool {
-	return slices.ContainsFunc(items(field(o.Node, "spec", "parentRefs")), func(ref *yaml.Node) bool {
+	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "parentRefs")), func(ref *yaml.Node) bool {
 		kind, _ := refersTo(o, ref, "Gateway")
 		return kind == "Gateway"
 	})
 }
 
 func routeInside(o *Object, s *service) bool {
-	return slices.ContainsFunc(items(field(o.Node, "spec", "parentRefs")), func(ref *yaml.Node) bool {
+	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "parentRefs")), func(ref *yaml.Node) bool {
 		kind, name := refersTo(o, ref, "Gateway")
 		return kind == "Service" && s.isNamed(name)
 	})
@@ -41,8 +43,8 @@ func routeInside(o *Object, s *service) bool {
 
 func routeBackends(_ *input, o *Object) []string {
 	var out []string
-	for _, rule := range items(field(o.Node, "spec", "rules")) {
-		for _, ref := range items(field(rule, "backendRefs")) {
+	for _, rule := range nodes.Items(nodes.At(o.Node, "spec", "rules")) {
+		for _, ref := range nodes.Items(nodes.At(rule, "backendRefs")) {
 			if kind, name := refersTo(o, ref, "Service"); kind == "Service" {
 				out = append(out, name)
 			}
@@ -52,8 +54,8 @@ func routeBackends(_ *input, o *Object) []string {
 }
 
 func routeWhyNot(in *input, o *Object, s *service) string {
-	total := slices.ContainsFunc(items(field(o.Node, "spec", "rules")), func(rule *yaml.Node) bool {
-		matches := items(field(rule, "matches"))
+	total := slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "rules")), func(rule *yaml.Node) bool {
+		matches := nodes.Items(nodes.At(rule, "matches"))
 		return len(matches) == 0 || slices.ContainsFunc(matches, matchesAll)
 	})
 	switch {
@@ -70,7 +72,7 @@ func routeWhyNot(in *input, o *Object, s *service) string {
 func matchesAll(m *yaml.Node) bool {
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		path := m.Content[i+1]
-		if m.Content[i].Value != "path" || strAt(path, "value") != "/" || strAt(path, "type") != "" && strAt(path, "type") != "PathPrefix" {
+		if m.Content[i].Value != "path" || nodes.StringAt(path, "value") != "/" || nodes.StringAt(path, "type") != "" && nodes.StringAt(path, "type") != "PathPrefix" {
 			return false
 		}
 	}
@@ -78,8 +80,8 @@ func matchesAll(m *yaml.Node) bool {
 }
 
 func routePlain(o *Object, s *service) bool {
-	return !slices.ContainsFunc(items(field(o.Node, "spec", "rules")), func(rule *yaml.Node) bool {
-		return !onlyKeys(rule, "name", "matches", "backendRefs") || slices.ContainsFunc(items(field(rule, "backendRefs")), func(ref *yaml.Node) bool {
+	return !slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "rules")), func(rule *yaml.Node) bool {
+		return !onlyKeys(rule, "name", "matches", "backendRefs") || slices.ContainsFunc(nodes.Items(nodes.At(rule, "backendRefs")), func(ref *yaml.Node) bool {
 			kind, name := refersTo(o, ref, "Service")
 			return !onlyKeys(ref, "group", "kind", "name", "namespace", "port", "weight") || kind != "Service" || !s.isNamed(name)
 		})
@@ -95,6 +97,6 @@ func routeInstead(o *Object, s *service) string {
 }
 
 func routeMend(e *editor, s *service) {
-	parents, path := e.collection(field(e.obj.Node, "spec"), "spec", "parentRefs", yaml.SequenceNode)
-	e.appendItem(parents, path, mapping("group", "", "kind", "Service", "name", s.name()))
+	parents, path := e.collection(nodes.At(e.obj.Node, "spec"), "spec", "parentRefs", yaml.SequenceNode)
+	e.appendItem(parents, path, nodes.Mapping("group", "", "kind", "Service", "name", s.name()))
 }

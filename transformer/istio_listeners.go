@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // An Istio Sidecar replaces all inbound listeners that Istio would generate
@@ -40,7 +41,7 @@ func (l inboundListener) node() *yaml.Node {
 		DefaultEndpoint: l.endpoint,
 	})
 	if l.pool != nil { // as the user wrote it
-		n.Content = append(n.Content, node("connectionPool"), l.pool)
+		n.Content = append(n.Content, nodes.New("connectionPool"), l.pool)
 	}
 	return n
 }
@@ -115,17 +116,17 @@ func (in *input) inboundListeners(w *workload, captured map[int]contract.InRoute
 // that of the pod's where there is a Sidecar: so it is told them.
 func (in *input) poolOf(p servicePort) *yaml.Node {
 	for _, o := range in.byKind[istioGroup+"/DestinationRule"] {
-		policy := field(o.Node, "spec", "trafficPolicy")
-		if o.namespace() != p.service.namespace() || policy == nil || !p.service.isNamed(vsService(o, strAt(o.Node, "spec", "host"))) {
+		policy := nodes.At(o.Node, "spec", "trafficPolicy")
+		if o.namespace() != p.service.namespace() || policy == nil || !p.service.isNamed(vsService(o, nodes.StringAt(o.Node, "spec", "host"))) {
 			continue
 		}
 		limits := func(port int) *yaml.Node {
-			for _, level := range items(field(policy, "portLevelSettings")) {
-				if number(field(level, "port", "number")) == port {
-					return field(level, "connectionPool")
+			for _, level := range nodes.Items(nodes.At(policy, "portLevelSettings")) {
+				if nodes.Int(nodes.At(level, "port", "number")) == port {
+					return nodes.At(level, "connectionPool")
 				}
 			}
-			return field(policy, "connectionPool")
+			return nodes.At(policy, "connectionPool")
 		}
 		if pool := limits(p.number); pool != nil && pool != limits(p.target) {
 			return yaml.CopyYNode(pool)

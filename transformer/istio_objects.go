@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // istioVersions are the versions of networking.istio.io, the oldest first.
@@ -83,20 +84,20 @@ func (in *input) create(w *workload, apiVersion, kind, name, namespace string, s
 	if w.original != nil {
 		labels = w.replay.selector(contract.PartCopy)
 	}
-	return &Object{File: w.File, Node: newObject(apiVersion, kind, name, namespace, labels, mapping(contract.AnnotationFor, w.id()), "spec", spec)}
+	return &Object{File: w.File, Node: newObject(apiVersion, kind, name, namespace, labels, nodes.Mapping(contract.AnnotationFor, w.id()), "spec", spec)}
 }
 
 // newObject builds an object that only a render writes: it has the label and an annotation
 // by which a later one knows it.
 func newObject(apiVersion, kind, name, namespace string, labels, annotations *yaml.Node, key string, body *yaml.Node) *yaml.Node {
-	all := mapping(managedBy, managedByUs)
+	all := nodes.Mapping(managedBy, managedByUs)
 	if labels != nil {
 		all.Content = append(all.Content, labels.Content...)
 	}
-	return mapping(
+	return nodes.Mapping(
 		"apiVersion", apiVersion,
 		"kind", kind,
-		"metadata", mapping("name", name, "namespace", orNil(namespace), "labels", all, "annotations", annotations),
+		"metadata", nodes.Mapping("name", name, "namespace", orNil(namespace), "labels", all, "annotations", annotations),
 		key, body,
 	)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // A Service is routed alike from outside the mesh and from inside only where
@@ -119,7 +121,7 @@ func (in *input) mendRoute(k routeKind, o *Object, s *service) (r Result, holds 
 // Where a manifest gives no namespace the name decides.
 func (s *service) isNamed(name string) bool {
 	if host, foreign := strings.CutPrefix(name, "//"); foreign || s.entry() {
-		return s.entry() && slices.ContainsFunc(items(field(s.Node, "spec", "hosts")), func(h *yaml.Node) bool { return str(h) == host })
+		return s.entry() && slices.ContainsFunc(nodes.Items(nodes.At(s.Node, "spec", "hosts")), func(h *yaml.Node) bool { return nodes.String(h) == host })
 	}
 	ns, name, _ := strings.Cut(name, "/")
 	return name == s.name() && (ns == s.namespace() || ns == "" || s.namespace() == "")
@@ -139,25 +141,25 @@ func onlyBackend(backends []string, s *service) string {
 // meshGateway is the gateway that stands for all sidecars.
 const meshGateway = "mesh"
 
-func isMesh(n *yaml.Node) bool { return str(n) == meshGateway }
+func isMesh(n *yaml.Node) bool { return nodes.String(n) == meshGateway }
 
 func vsOutside(o *Object) bool {
-	return slices.ContainsFunc(items(field(o.Node, "spec", "gateways")), func(g *yaml.Node) bool { return !isMesh(g) })
+	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "gateways")), func(g *yaml.Node) bool { return !isMesh(g) })
 }
 
 // vsInside tells whether a VirtualService holds for a Service's hosts inside the
 // mesh, which one without gateways does.
 func vsInside(o *Object, s *service) bool {
-	gateways := items(field(o.Node, "spec", "gateways"))
+	gateways := nodes.Items(nodes.At(o.Node, "spec", "gateways"))
 	return (len(gateways) == 0 || slices.ContainsFunc(gateways, isMesh)) && vsLists(o, s)
 }
 
 // vsLists tells whether a VirtualService lists a host of a Service, perhaps by a
 // wildcard.
 func vsLists(o *Object, s *service) bool {
-	return slices.ContainsFunc(items(field(o.Node, "spec", "hosts")), func(h *yaml.Node) bool {
-		suffix, wild := strings.CutPrefix(str(h), "*")
-		return wild && strings.HasSuffix(s.host(), suffix) || s.isNamed(vsService(o, str(h)))
+	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "hosts")), func(h *yaml.Node) bool {
+		suffix, wild := strings.CutPrefix(nodes.String(h), "*")
+		return wild && strings.HasSuffix(s.host(), suffix) || s.isNamed(vsService(o, nodes.String(h)))
 	})
 }
 
@@ -178,9 +180,9 @@ func vsService(o *Object, host string) string {
 func vsBackends(in *input, o *Object) []string {
 	var out []string
 	for _, protocol := range []string{"http", "tls", "tcp"} {
-		for _, rule := range items(field(o.Node, "spec", protocol)) {
-			for _, route := range items(field(rule, "route")) {
-				out = append(out, vsService(o, strAt(route, "destination", "host")))
+		for _, rule := range nodes.Items(nodes.At(o.Node, "spec", protocol)) {
+			for _, route := range nodes.Items(nodes.At(rule, "route")) {
+				out = append(out, vsService(o, nodes.StringAt(route, "destination", "host")))
 			}
 			if d := in.delegate(o, rule); d != nil {
 				out = append(out, vsBackends(in, d)...)
@@ -193,15 +195,15 @@ func vsBackends(in *input, o *Object) []string {
 // delegate returns the VirtualService that a route leaves its routing to, or
 // nil. One that has hosts is none, and a delegate has no delegates itself.
 func (in *input) delegate(o *Object, rule *yaml.Node) *Object {
-	if field(rule, "delegate") == nil {
+	if nodes.At(rule, "delegate") == nil {
 		return nil
 	}
-	namespace := strAt(rule, "delegate", "namespace")
+	namespace := nodes.StringAt(rule, "delegate", "namespace")
 	if namespace == "" {
 		namespace = o.namespace()
 	}
-	d := in.find(istioGroup, "VirtualService", namespace, strAt(rule, "delegate", "name"))
-	if d == nil || len(items(field(d.Node, "spec", "hosts"))) > 0 || len(items(field(o.Node, "spec", "hosts"))) == 0 {
+	d := in.find(istioGroup, "VirtualService", namespace, nodes.StringAt(rule, "delegate", "name"))
+	if d == nil || len(nodes.Items(nodes.At(d.Node, "spec", "hosts"))) > 0 || len(nodes.Items(nodes.At(o.Node, "spec", "hosts"))) == 0 {
 		return nil
 	}
 	return d
@@ -209,11 +211,11 @@ func (in *input) delegate(o *Object, rule *yaml.Node) *Object {
 
 // vsTotal tells whether a VirtualService has a route for all requests.
 func vsTotal(in *input, o *Object) bool {
-	return slices.ContainsFunc(items(field(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
+	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
 		switch d := in.delegate(o, rule); {
-		case len(items(field(rule, "match"))) > 0:
+		case len(nodes.Items(nodes.At(rule, "match"))) > 0:
 			return false
-		case field(rule, "delegate") != nil:
+		case nodes.At(rule, "delegate") != nil:
 			return d != nil && vsTotal(in, d)
 		}
 		return true
@@ -221,19 +223,19 @@ func vsTotal(in *input, o *Object) bool {
 }
 
 func vsWhyNot(in *input, o *Object, s *service) string {
-	spec := field(o.Node, "spec")
+	spec := nodes.At(o.Node, "spec")
 	switch {
-	case slices.ContainsFunc(items(field(spec, "hosts")), func(h *yaml.Node) bool { return str(h) == "*" }):
+	case slices.ContainsFunc(nodes.Items(nodes.At(spec, "hosts")), func(h *yaml.Node) bool { return nodes.String(h) == "*" }):
 		return "Istio takes no host * together with the gateway mesh"
 	case vsClaims(in, o):
 		return "it matches claims of tokens, which Istio takes at gateways only"
-	case len(items(field(spec, "tls")))+len(items(field(spec, "tcp"))) > 0:
+	case len(nodes.Items(nodes.At(spec, "tls")))+len(nodes.Items(nodes.At(spec, "tcp"))) > 0:
 		return "it has routes that are not HTTP's"
-	case slices.ContainsFunc(items(field(spec, "http")), func(r *yaml.Node) bool {
-		return field(r, "redirect") != nil || field(r, "directResponse") != nil
+	case slices.ContainsFunc(nodes.Items(nodes.At(spec, "http")), func(r *yaml.Node) bool {
+		return nodes.At(r, "redirect") != nil || nodes.At(r, "directResponse") != nil
 	}):
 		return "it has routes that answer by themselves, and calls from inside would get those answers"
-	case len(items(field(s.Node, "spec", "ports"))) > 1 && vsNamesPort(o):
+	case len(nodes.Items(nodes.At(s.Node, "spec", "ports"))) > 1 && vsNamesPort(o):
 		return fmt.Sprintf("it names a port, and calls of the other ports of %s would go there", s.name())
 	case !vsTotal(in, o):
 		return "it has no route for all requests, and calls that none matches would fail"
@@ -243,18 +245,18 @@ func vsWhyNot(in *input, o *Object, s *service) string {
 
 // vsNamesPort tells whether a VirtualService sends to a port of its choice.
 func vsNamesPort(o *Object) bool {
-	return slices.ContainsFunc(items(field(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
-		return slices.ContainsFunc(items(field(rule, "route")), func(r *yaml.Node) bool { return field(r, "destination", "port") != nil })
+	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
+		return slices.ContainsFunc(nodes.Items(nodes.At(rule, "route")), func(r *yaml.Node) bool { return nodes.At(r, "destination", "port") != nil })
 	})
 }
 
 // vsClaims tells whether a VirtualService matches headers that stand for claims
 // of a token: https://istio.io/latest/docs/tasks/security/authentication/jwt-route/.
 func vsClaims(in *input, o *Object) bool {
-	return slices.ContainsFunc(items(field(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
-		for _, match := range items(field(rule, "match")) {
+	return slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "http")), func(rule *yaml.Node) bool {
+		for _, match := range nodes.Items(nodes.At(rule, "match")) {
 			for _, key := range []string{"headers", "withoutHeaders"} {
-				for header := range strMap(field(match, key)) {
+				for header := range nodes.Strings(nodes.At(match, key)) {
 					if strings.HasPrefix(strings.ToLower(header), "@request.auth.claims") {
 						return true
 					}
@@ -267,12 +269,12 @@ func vsClaims(in *input, o *Object) bool {
 }
 
 func vsPlain(o *Object, s *service) bool {
-	spec := field(o.Node, "spec")
-	return len(items(field(spec, "tls")))+len(items(field(spec, "tcp"))) == 0 &&
-		!slices.ContainsFunc(items(field(spec, "http")), func(rule *yaml.Node) bool {
-			return !onlyKeys(rule, "name", "match", "route") || slices.ContainsFunc(items(field(rule, "route")), func(r *yaml.Node) bool {
-				destination := field(r, "destination")
-				return !onlyKeys(r, "destination", "weight") || !onlyKeys(destination, "host", "port") || !s.isNamed(vsService(o, strAt(destination, "host")))
+	spec := nodes.At(o.Node, "spec")
+	return len(nodes.Items(nodes.At(spec, "tls")))+len(nodes.Items(nodes.At(spec, "tcp"))) == 0 &&
+		!slices.ContainsFunc(nodes.Items(nodes.At(spec, "http")), func(rule *yaml.Node) bool {
+			return !onlyKeys(rule, "name", "match", "route") || slices.ContainsFunc(nodes.Items(nodes.At(rule, "route")), func(r *yaml.Node) bool {
+				destination := nodes.At(r, "destination")
+				return !onlyKeys(r, "destination", "weight") || !onlyKeys(destination, "host", "port") || !s.isNamed(vsService(o, nodes.StringAt(destination, "host")))
 			})
 		})
 }
@@ -282,7 +284,7 @@ func vsRemedy(o *Object, s *service) string {
 	switch {
 	case vsLists(o, s):
 		return gateway
-	case slices.ContainsFunc(items(field(o.Node, "spec", "gateways")), isMesh):
+	case slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "gateways")), isMesh):
 		return host
 	}
 	return host + " and " + gateway
@@ -307,12 +309,12 @@ func (s *service) host() string {
 }
 
 func vsMend(e *editor, s *service) {
-	spec := field(e.obj.Node, "spec")
+	spec := nodes.At(e.obj.Node, "spec")
 	if !vsLists(e.obj, s) {
 		hosts, path := e.collection(spec, "spec", "hosts", yaml.SequenceNode)
-		e.appendItem(hosts, path, node(s.host()))
+		e.appendItem(hosts, path, nodes.New(s.host()))
 	}
-	if gateways := field(spec, "gateways"); !slices.ContainsFunc(items(gateways), isMesh) {
-		e.appendItem(gateways, "spec.gateways", node(meshGateway))
+	if gateways := nodes.At(spec, "gateways"); !slices.ContainsFunc(nodes.Items(gateways), isMesh) {
+		e.appendItem(gateways, "spec.gateways", nodes.New(meshGateway))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // routeBySidecar has Envoy send the captured port to the sidecar: by patching
@@ -38,8 +39,8 @@ func (in *input) routeBySidecar(w *workload) ([]*Object, Results) {
 // hasSelector tells whether a Sidecar has a selector. One that is empty selects
 // every pod, and still comes before those that have none.
 func hasSelector(o *Object) bool {
-	selector := field(o.Node, "spec", "workloadSelector")
-	return selector != nil && !isNull(selector)
+	selector := nodes.At(o.Node, "spec", "workloadSelector")
+	return selector != nil && !nodes.IsNull(selector)
 }
 
 // sidecarsSelecting returns the input's Sidecars with a selector that matches
@@ -57,7 +58,7 @@ func (in *input) sidecarsSelecting(w *workload) []*Object {
 // sidecarSelects tells whether a Sidecar has a selector that matches a workload's
 // pods.
 func sidecarSelects(o *Object, w *workload) bool {
-	return o.namespace() == w.namespace() && hasSelector(o) && selectsPods(field(o.Node, "spec", "workloadSelector", "labels"), w)
+	return o.namespace() == w.namespace() && hasSelector(o) && selectsPods(nodes.At(o.Node, "spec", "workloadSelector", "labels"), w)
 }
 
 // sidecarsHolding returns the Sidecars that hold for a workload's pods: those that select
@@ -108,7 +109,7 @@ func (in *input) sameLabel(w *workload, kind string) Results {
 	case !other.injecting:
 		return Results{result(CodeSidecarConflict, other.Object, "the pods of %s have the label %s: %s, by which the %s of %s selects its pods; remove the label", other.id(), contract.LabelWorkload, w.label(), kind, w.id()).
 			At(pathKey(other.at("metadata.labels"), contract.LabelWorkload), w.label(), "")}
-	case strAt(w.Node, "metadata", "name") == "":
+	case nodes.StringAt(w.Node, "metadata", "name") == "":
 		return Results{result(CodeSidecarConflict, w.Object, "another %s of the input has the generateName %s too, so a %s for one would select the pods of both; allowed: a name, or another generateName", w.Object.kind(), w.name(), kind).At("metadata", w.name(), "")}
 	}
 	return Results{result(CodeSidecarConflict, w.Object, "the input has %s more than once (%s, %s), and a %s for one would select the pods of all; remove all but one, or render them separately if they are for different clusters", w.Ref(), all[0].File.place(), all[1].File.place(), kind).At("metadata.name", w.name(), "")}
@@ -127,7 +128,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 	var results Results
 	switch {
 	case base != nil:
-		inherited = yaml.CopyYNode(field(base.Node, "spec"))
+		inherited = yaml.CopyYNode(nodes.At(base.Node, "spec"))
 	case len(in.cfg.Egress) > 0 || in.cfg.OutboundTrafficPolicy != "":
 		if len(in.cfg.Egress) > 0 {
 			own.Egress = []*networking.IstioEgressListener{{Hosts: in.cfg.Egress}}
@@ -140,12 +141,12 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 		lost := result(CodeEgress, w.Object, "the Sidecar of %s allows egress to every host; if the namespace has a Sidecar outside this input, render them together or set the options egress and outboundTrafficPolicy", w.id())
 		results = append(results, lost.ifStrict(in.cfg))
 	}
-	ingress := field(inherited, "ingress")
+	ingress := nodes.At(inherited, "ingress")
 	if ingress == nil {
-		ingress = sequence[*yaml.Node]()
+		ingress = nodes.Sequence[*yaml.Node]()
 	}
 	spec := istioNode(own)
-	spec.Content = slices.Insert(spec.Content, 2, node("ingress"), ingress) // behind the selector
+	spec.Content = slices.Insert(spec.Content, 2, nodes.New("ingress"), ingress) // behind the selector
 	for i := 0; inherited != nil && i+1 < len(inherited.Content); i += 2 {
 		if key := inherited.Content[i].Value; key != "ingress" && key != "workloadSelector" {
 			spec.Content = append(spec.Content, inherited.Content[i], inherited.Content[i+1])
@@ -158,7 +159,7 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 	// The object is new, so what its editor records is of no use.
 	results = append(in.capture(newEditor(o), w, base), results...)
 	if r := w.mockedBy(); r != nil {
-		in.confine(field(o.Node, "spec"), r)
+		in.confine(nodes.At(o.Node, "spec"), r)
 	}
 	return o, results
 }
@@ -166,11 +167,11 @@ func (in *input) newSidecar(w *workload, base *Object) (*Object, Results) {
 // opens tells whether an egress list allows a whole namespace.
 func opens(entries []*yaml.Node, namespace, from string) bool {
 	for _, entry := range entries {
-		if field(entry, "port") != nil {
+		if nodes.At(entry, "port") != nil {
 			continue
 		}
-		for _, h := range items(field(entry, "hosts")) {
-			switch ns, dns, _ := strings.Cut(str(h), "/"); {
+		for _, h := range nodes.Items(nodes.At(entry, "hosts")) {
+			switch ns, dns, _ := strings.Cut(nodes.String(h), "/"); {
 			case dns != "*":
 			case ns == "*", ns == namespace, ns == "." && from == namespace:
 				return true
@@ -188,13 +189,13 @@ func (in *input) patchSidecar(w *workload, sidecar *Object) Results {
 				w.id(), sidecar.Ref(), other.id())}
 		}
 	}
-	if field(sidecar.Node, "spec") == nil {
+	if nodes.At(sidecar.Node, "spec") == nil {
 		return Results{result(CodeMalformed, sidecar, "%s has no spec", sidecar.Ref())}
 	}
 	if w.original != nil && sidecarSelects(sidecar, w.original) { // the original's sidecar listens on the same ports, so they lead to the copy's already
 		return in.checkSelecting(w.replay, contract.PartCopy, sidecar)
 	}
-	captured := slices.Sorted(maps.Keys(w.captured(field(sidecar.Node, "spec", "ingress"))))
+	captured := slices.Sorted(maps.Keys(w.captured(nodes.At(sidecar.Node, "spec", "ingress"))))
 	results := in.capture(in.editorOf(sidecar), w, sidecar)
 	if results.Failed() {
 		return results
@@ -212,7 +213,7 @@ func leadsTo(entry *yaml.Node, port int) bool { return port != 0 && endpointPort
 // forms that Istio takes; 0 for a Unix socket, or where there is no endpoint.
 func endpointPort(entry *yaml.Node) int {
 	for _, host := range []string{"127.0.0.1:", "0.0.0.0:", "[::1]:", "[::]:"} {
-		if port, ok := strings.CutPrefix(strAt(entry, "defaultEndpoint"), host); ok && checkPort(port) == nil {
+		if port, ok := strings.CutPrefix(nodes.StringAt(entry, "defaultEndpoint"), host); ok && checkPort(port) == nil {
 			return atoi(port)
 		}
 	}
@@ -226,9 +227,9 @@ func (w *workload) captured(ingress *yaml.Node) map[int]contract.InRoute {
 	for _, r := range w.settings.routes {
 		port := r.App
 		if findListener(ingress, port) == nil {
-			for _, entry := range items(ingress) {
+			for _, entry := range nodes.Items(ingress) {
 				if leadsTo(entry, port) {
-					port = number(field(entry, "port", "number"))
+					port = nodes.Int(nodes.At(entry, "port", "number"))
 					break
 				}
 			}
@@ -242,10 +243,10 @@ func (w *workload) captured(ingress *yaml.Node) map[int]contract.InRoute {
 // the collector's namespace is allowed. A Sidecar that lists no port gets all;
 // one that lists some keeps to those. The results name the Sidecar of the input.
 func (in *input) capture(e *editor, w *workload, from *Object) Results {
-	spec := field(e.obj.Node, "spec")
-	captured := w.captured(field(spec, "ingress"))
+	spec := nodes.At(e.obj.Node, "spec")
+	captured := w.captured(nodes.At(spec, "ingress"))
 	listeners, results := in.inboundListeners(w, captured)
-	had, pooled := len(items(field(spec, "ingress"))) > 0, field(spec, "inboundConnectionPool") != nil
+	had, pooled := len(nodes.Items(nodes.At(spec, "ingress"))) > 0, nodes.At(spec, "inboundConnectionPool") != nil
 	ingress, path := e.collection(spec, "spec", "ingress", yaml.SequenceNode)
 	for _, l := range listeners {
 		entry := findListener(ingress, l.port)
@@ -257,14 +258,14 @@ func (in *input) capture(e *editor, w *workload, from *Object) Results {
 			}
 			e.appendItem(ingress, path, l.node())
 		case entry == nil || l.endpoint == "":
-		case strAt(entry, "defaultEndpoint") == "":
+		case nodes.StringAt(entry, "defaultEndpoint") == "":
 			e.put(entry, at, "defaultEndpoint", l.endpoint)
-		case strAt(entry, "defaultEndpoint") == l.endpoint:
+		case nodes.StringAt(entry, "defaultEndpoint") == l.endpoint:
 		case leadsTo(entry, captured[l.port].App):
 			e.replace(entry, at, "defaultEndpoint", l.endpoint)
 		default:
 			return Results{result(CodeSidecarConflict, from, "%s sends port %d to %s, but %s: the application listens elsewhere; allowed: an endpoint with that port",
-				from.Ref(), l.port, strAt(entry, "defaultEndpoint"), w.settings.nameOf(captured[l.port].App)).At(at+".defaultEndpoint", strAt(entry, "defaultEndpoint"), l.endpoint)}
+				from.Ref(), l.port, nodes.StringAt(entry, "defaultEndpoint"), w.settings.nameOf(captured[l.port].App)).At(at+".defaultEndpoint", nodes.StringAt(entry, "defaultEndpoint"), l.endpoint)}
 		}
 	}
 	in.openEgress(e, spec, w)
@@ -298,7 +299,7 @@ func (in *input) checkEgress(w *workload) Results {
 	}
 	for _, o := range in.sidecarsHolding(w) {
 		for _, r := range in.needs(w) {
-			if egress := items(field(o.Node, "spec", "egress")); len(egress) > 0 && !opens(egress, r.namespace, w.namespace()) {
+			if egress := nodes.Items(nodes.At(o.Node, "spec", "egress")); len(egress) > 0 && !opens(egress, r.namespace, w.namespace()) {
 				results = append(results, result(CodeEgressClosed, w.Object, "the egress of %s, which holds for %s, lacks %s/*, where %s is: %s", o.Ref(), w.id(), cmp.Or(r.namespace, "."), r.what, r.otherwise))
 			}
 		}
@@ -314,8 +315,8 @@ func (in *input) openEgress(e *editor, spec *yaml.Node, w *workload) {
 		namespaces = append(namespaces, r.namespace)
 	}
 	for _, namespace := range namespaces {
-		egress := field(spec, "egress")
-		if len(items(egress)) > 0 && !opens(items(egress), namespace, w.namespace()) {
+		egress := nodes.At(spec, "egress")
+		if len(nodes.Items(egress)) > 0 && !opens(nodes.Items(egress), namespace, w.namespace()) {
 			e.open(egress, cmp.Or(namespace, ".")+"/*")
 		}
 	}
@@ -324,8 +325,8 @@ func (in *input) openEgress(e *editor, spec *yaml.Node, w *workload) {
 // open adds a namespace's hosts to an egress list.
 func (e *editor) open(egress *yaml.Node, namespace string) {
 	for _, entry := range egress.Content {
-		if hosts := field(entry, "hosts"); field(entry, "port") == nil && hosts != nil {
-			e.appendItem(hosts, pathItem("spec.egress", itemID(entry))+".hosts", node(namespace))
+		if hosts := nodes.At(entry, "hosts"); nodes.At(entry, "port") == nil && hosts != nil {
+			e.appendItem(hosts, pathItem("spec.egress", nodes.ID(entry))+".hosts", nodes.New(namespace))
 			return
 		}
 	}
@@ -333,8 +334,8 @@ func (e *editor) open(egress *yaml.Node, namespace string) {
 }
 
 func findListener(ingress *yaml.Node, port int) *yaml.Node {
-	for _, entry := range items(ingress) {
-		if number(field(entry, "port", "number")) == port {
+	for _, entry := range nodes.Items(ingress) {
+		if nodes.Int(nodes.At(entry, "port", "number")) == port {
 			return entry
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // mountedSecret is a Secret that an option names, of which the sidecar reads one value.
@@ -58,15 +59,15 @@ type checked struct {
 // secretValue returns one value of a Secret, and where it stands: stringData wins over
 // data (https://kubernetes.io/docs/concepts/configuration/secret/).
 func secretValue(secret *yaml.Node, key, allowed string) (at string, value []byte, err error) {
-	if n := field(secret, "stringData", key); n != nil {
-		return pathKey("stringData", key), []byte(str(n)), nil
+	if n := nodes.At(secret, "stringData", key); n != nil {
+		return pathKey("stringData", key), []byte(nodes.String(n)), nil
 	}
 	at = pathKey("data", key)
-	n := field(secret, "data", key)
+	n := nodes.At(secret, "data", key)
 	if n == nil {
 		return at, nil, fmt.Errorf("found nothing, allowed: %s in base64", allowed)
 	}
-	if value, err = base64.StdEncoding.DecodeString(str(n)); err != nil {
+	if value, err = base64.StdEncoding.DecodeString(nodes.String(n)); err != nil {
 		return at, nil, fmt.Errorf("found a text that is not base64, allowed: %s in base64", allowed)
 	}
 	return at, value, nil

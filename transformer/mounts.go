@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // A container runtime makes the place of a mount before it mounts there. Where that
@@ -18,13 +20,13 @@ import (
 // checkMounts reports mounts of one container that clash with those of a render.
 func (in *input) checkMounts(w *workload, c container, mounts []*yaml.Node) Results {
 	var results Results
-	ours := func(m *yaml.Node) bool { return sidecarVolumeNames[strAt(m, "name")] != "" }
+	ours := func(m *yaml.Node) bool { return sidecarVolumeNames[nodes.StringAt(m, "name")] != "" }
 	byDir := map[string]*yaml.Node{}
 	for _, m := range mounts {
-		byDir[path.Clean(strAt(m, "mountPath"))] = m
+		byDir[path.Clean(nodes.StringAt(m, "mountPath"))] = m
 	}
 	for _, inner := range mounts {
-		at := path.Clean(strAt(inner, "mountPath"))
+		at := path.Clean(nodes.StringAt(inner, "mountPath"))
 		var outer *yaml.Node // the nearest
 		for dir := at; outer == nil && len(dir) > 1; {
 			dir = path.Dir(dir)
@@ -34,7 +36,7 @@ func (in *input) checkMounts(w *workload, c container, mounts []*yaml.Node) Resu
 			continue
 		}
 		results = append(results, result(CodeMountNested, w.Object, "container %s mounts volume %s at %s, in volume %s at %s, which is read-only: unless the place is there, the container does not start; mount one of the two elsewhere%s",
-			c.name(), strAt(inner, "name"), at, strAt(outer, "name"), path.Clean(strAt(outer, "mountPath")), remedyOf(at)).At(pathItem(c.path+".volumeMounts", strAt(inner, "mountPath")), strAt(inner, "name"), ""))
+			c.name(), nodes.StringAt(inner, "name"), at, nodes.StringAt(outer, "name"), path.Clean(nodes.StringAt(outer, "mountPath")), remedyOf(at)).At(pathItem(c.path+".volumeMounts", nodes.StringAt(inner, "mountPath")), nodes.StringAt(inner, "name"), ""))
 	}
 	return results
 }
@@ -50,42 +52,42 @@ func remedyOf(at string) string {
 
 // readOnly tells whether nothing can be made in a mount: by itself, or by its volume.
 func (in *input) readOnly(w *workload, mount *yaml.Node) bool {
-	volume := named(field(w.podSpec(), "volumes"), strAt(mount, "name"))
+	volume := nodes.Named(nodes.At(w.podSpec(), "volumes"), nodes.StringAt(mount, "name"))
 	for _, kind := range []string{"configMap", "secret", "projected", "downwardAPI", "image"} {
-		if field(volume, kind) != nil {
+		if nodes.At(volume, kind) != nil {
 			return true
 		}
 	}
-	return isTrue(field(mount, "readOnly")) || isTrue(field(volume, "persistentVolumeClaim", "readOnly")) || isTrue(field(volume, "csi", "readOnly"))
+	return nodes.IsTrue(nodes.At(mount, "readOnly")) || nodes.IsTrue(nodes.At(volume, "persistentVolumeClaim", "readOnly")) || nodes.IsTrue(nodes.At(volume, "csi", "readOnly"))
 }
 
 // has tells whether the input shows that a volume has a file: a ConfigMap or Secret
 // with that key.
 func (in *input) has(w *workload, mount *yaml.Node, file string) bool {
-	if field(mount, "subPath") != nil || field(mount, "subPathExpr") != nil {
+	if nodes.At(mount, "subPath") != nil || nodes.At(mount, "subPathExpr") != nil {
 		return false
 	}
-	volume := named(field(w.podSpec(), "volumes"), strAt(mount, "name"))
-	file = strings.TrimPrefix(strings.TrimPrefix(file, path.Clean(strAt(mount, "mountPath"))), "/")
+	volume := nodes.Named(nodes.At(w.podSpec(), "volumes"), nodes.StringAt(mount, "name"))
+	file = strings.TrimPrefix(strings.TrimPrefix(file, path.Clean(nodes.StringAt(mount, "mountPath"))), "/")
 	for _, from := range []struct{ kind, source, name string }{{"ConfigMap", "configMap", "name"}, {"Secret", "secret", "secretName"}} {
-		source := field(volume, from.source)
+		source := nodes.At(volume, from.source)
 		if source == nil {
 			continue
 		}
 		key := file
-		if chosen := items(field(source, "items")); len(chosen) > 0 {
-			i := slices.IndexFunc(chosen, func(n *yaml.Node) bool { return strAt(n, "path") == file })
+		if chosen := nodes.Items(nodes.At(source, "items")); len(chosen) > 0 {
+			i := slices.IndexFunc(chosen, func(n *yaml.Node) bool { return nodes.StringAt(n, "path") == file })
 			if i < 0 {
 				return false
 			}
-			key = strAt(chosen[i], "key")
+			key = nodes.StringAt(chosen[i], "key")
 		}
-		o := in.find("", from.kind, w.namespace(), strAt(source, from.name))
+		o := in.find("", from.kind, w.namespace(), nodes.StringAt(source, from.name))
 		if o == nil {
 			return false
 		}
 		for _, part := range []string{"data", "binaryData", "stringData"} {
-			if field(o.Node, part, key) != nil {
+			if nodes.At(o.Node, part, key) != nil {
 				return true
 			}
 		}

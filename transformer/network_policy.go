@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // followNetworkPolicy opens the sidecar's port where the application's is open:
@@ -14,15 +15,15 @@ import (
 // the port of the pod, after the Service.
 // Source: https://kubernetes.io/docs/concepts/services-networking/network-policies/.
 func followNetworkPolicy(in *input, w *workload, r contract.InRoute, o *Object) Results {
-	spec := field(o.Node, "spec")
+	spec := nodes.At(o.Node, "spec")
 	from, to := r.App, r.In
 	selects := func(w *workload) bool {
-		return o.namespace() == w.namespace() && labelSelects(field(spec, "podSelector"), w.podLabels())
+		return o.namespace() == w.namespace() && labelSelects(nodes.At(spec, "podSelector"), w.podLabels())
 	}
 	follow := followed{in: in, w: w, route: r, o: o}
 	if selects(w) {
-		for i, rule := range items(field(spec, "ingress")) {
-			path, ports := pathIndex("spec.ingress", i)+".ports", field(rule, "ports")
+		for i, rule := range nodes.Items(nodes.At(spec, "ingress")) {
+			path, ports := pathIndex("spec.ingress", i)+".ports", nodes.At(rule, "ports")
 			follow.ports(ports, path, selects)
 			if w.portAmong(ports, to) && !w.portAmong(ports, from) {
 				follow.results = append(follow.results, result(CodePortExposed, o, "%s lets its callers reach the sidecar's port %d of %s, and not port %d of the application: they reach the application now; take the port out of that rule, or set proxy-in-port to one that no rule has",
@@ -30,8 +31,8 @@ func followNetworkPolicy(in *input, w *workload, r contract.InRoute, o *Object) 
 			}
 		}
 	}
-	for i, rule := range items(field(spec, "egress")) {
-		path, ports := pathIndex("spec.egress", i)+".ports", field(rule, "ports")
+	for i, rule := range nodes.Items(nodes.At(spec, "egress")) {
+		path, ports := pathIndex("spec.egress", i)+".ports", nodes.At(rule, "ports")
 		switch sure, perhaps := in.reaches(o, rule, w); {
 		case sure:
 			follow.ports(ports, path, func(w *workload) bool { sure, _ := in.reaches(o, rule, w); return sure })
@@ -45,7 +46,7 @@ func followNetworkPolicy(in *input, w *workload, r contract.InRoute, o *Object) 
 
 // ports adds the sidecar's port to a list that has the application's.
 func (f *followed) ports(list *yaml.Node, path string, concerns func(*workload) bool) {
-	f.add(list, path, mapping("protocol", "TCP", "port", f.route.In), concerns,
+	f.add(list, path, nodes.Mapping("protocol", "TCP", "port", f.route.In), concerns,
 		func(w *workload, port int) bool { return w.portAmong(list, port) })
 }
 
@@ -53,16 +54,16 @@ func (f *followed) ports(list *yaml.Node, path string, concerns func(*workload) 
 // their labels and those of their namespace, or perhaps: what addresses they
 // will have is not known, nor the labels of a namespace that is not in the input.
 func (in *input) reaches(o *Object, rule *yaml.Node, w *workload) (sure, perhaps bool) {
-	peers := items(field(rule, "to"))
+	peers := nodes.Items(nodes.At(rule, "to"))
 	if len(peers) == 0 {
 		return true, false
 	}
 	for _, peer := range peers {
-		pods, namespaces := field(peer, "podSelector"), field(peer, "namespaceSelector")
+		pods, namespaces := nodes.At(peer, "podSelector"), nodes.At(peer, "namespaceSelector")
 		switch {
 		case pods != nil && !labelSelects(pods, w.podLabels()):
 		case pods == nil && namespaces == nil:
-			perhaps = perhaps || field(peer, "ipBlock") != nil
+			perhaps = perhaps || nodes.At(peer, "ipBlock") != nil
 		case namespaces == nil && o.namespace() != w.namespace():
 		case namespaces == nil || labelSelects(namespaces, in.namespaceLabels(w.namespace())):
 			sure = true
@@ -84,7 +85,7 @@ func (in *input) namespaceLabels(name string) map[string]string {
 		labels[namespaceName] = name
 	}
 	if ns := in.find("", "Namespace", "", name); ns != nil {
-		for k, v := range strMap(field(ns.Node, "metadata", "labels")) {
+		for k, v := range nodes.Strings(nodes.At(ns.Node, "metadata", "labels")) {
 			labels[k] = v
 		}
 	}
@@ -94,13 +95,13 @@ func (in *input) namespaceLabels(name string) map[string]string {
 // portAmong tells whether the ports of a NetworkPolicy have a port of a
 // workload's pods: by number, by name or in a range.
 func (w *workload) portAmong(ports *yaml.Node, port int) bool {
-	return slices.ContainsFunc(items(ports), func(p *yaml.Node) bool {
-		if proto := strAt(p, "protocol"); proto != "" && proto != "TCP" {
+	return slices.ContainsFunc(nodes.Items(ports), func(p *yaml.Node) bool {
+		if proto := nodes.StringAt(p, "protocol"); proto != "" && proto != "TCP" {
 			return false
 		}
-		first := number(field(p, "port"))
+		first := nodes.Int(nodes.At(p, "port"))
 		if first == 0 {
-			first = w.portNumber(strAt(p, "port"))
+			first = w.portNumber(nodes.StringAt(p, "port"))
 		}
 		return spans(p, first, port)
 	})
@@ -109,18 +110,18 @@ func (w *workload) portAmong(ports *yaml.Node, port int) bool {
 // spans tells whether a port of a NetworkPolicy, whose number is first, is another, or begins
 // a range with it.
 func spans(p *yaml.Node, first, port int) bool {
-	return first <= port && port <= max(first, number(field(p, "endPort")))
+	return first <= port && port <= max(first, nodes.Int(nodes.At(p, "endPort")))
 }
 
 // labelSelects evaluates a label selector; one that is empty selects all.
 func labelSelects(selector *yaml.Node, labels map[string]string) bool {
-	if !selects(strMap(field(selector, "matchLabels")), labels) {
+	if !selects(nodes.Strings(nodes.At(selector, "matchLabels")), labels) {
 		return false
 	}
-	return !slices.ContainsFunc(items(field(selector, "matchExpressions")), func(e *yaml.Node) bool {
-		value, has := labels[strAt(e, "key")]
-		among := slices.ContainsFunc(items(field(e, "values")), func(v *yaml.Node) bool { return str(v) == value })
-		switch strAt(e, "operator") {
+	return !slices.ContainsFunc(nodes.Items(nodes.At(selector, "matchExpressions")), func(e *yaml.Node) bool {
+		value, has := labels[nodes.StringAt(e, "key")]
+		among := slices.ContainsFunc(nodes.Items(nodes.At(e, "values")), func(v *yaml.Node) bool { return nodes.String(v) == value })
+		switch nodes.StringAt(e, "operator") {
 		case "In":
 			return !has || !among
 		case "NotIn":

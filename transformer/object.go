@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Text tells how a document spells the nodes of its objects, so that an undo can
@@ -49,15 +51,17 @@ type Object struct {
 	merged *mergedScrape
 }
 
-func (o *Object) apiVersion() string { return cmp.Or(strAt(o.Node, "apiVersion"), o.ItemOf.APIVersion) }
-func (o *Object) kind() string       { return cmp.Or(strAt(o.Node, "kind"), o.ItemOf.Kind) }
+func (o *Object) apiVersion() string {
+	return cmp.Or(nodes.StringAt(o.Node, "apiVersion"), o.ItemOf.APIVersion)
+}
+func (o *Object) kind() string { return cmp.Or(nodes.StringAt(o.Node, "kind"), o.ItemOf.Kind) }
 func (o *Object) name() string {
-	if name := strAt(o.Node, "metadata", "name"); name != "" {
+	if name := nodes.StringAt(o.Node, "metadata", "name"); name != "" {
 		return name
 	}
-	return strAt(o.Node, "metadata", "generateName")
+	return nodes.StringAt(o.Node, "metadata", "generateName")
 }
-func (o *Object) namespace() string { return strAt(o.Node, "metadata", "namespace") }
+func (o *Object) namespace() string { return nodes.StringAt(o.Node, "metadata", "namespace") }
 
 // id identifies the object within its namespace, in labels, annotations and messages.
 func (o *Object) id() string { return o.kind() + "/" + o.name() }
@@ -74,7 +78,7 @@ func (o *Object) group() string {
 func (o *Object) is(group, kind string) bool { return o.kind() == kind && o.group() == group }
 
 func (o *Object) annotation(key string) string {
-	return strAt(o.Node, "metadata", "annotations", key)
+	return nodes.StringAt(o.Node, "metadata", "annotations", key)
 }
 
 // Ref returns the object's reference.
@@ -113,7 +117,7 @@ func (o *Object) pair(key, value *yaml.Node) string {
 			return s
 		}
 	}
-	pair := mapping(key.Value, uncommented(value))
+	pair := nodes.Mapping(key.Value, uncommented(value))
 	pair.Style = yaml.FlowStyle
 	return printed(pair)
 }

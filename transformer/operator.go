@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // hideFromOperator has the ecosystem's operator leave a rendered workload alone,
@@ -18,14 +19,14 @@ func (in *input) hideFromOperator(e *editor, w *workload) Results {
 	var results Results
 	for _, place := range w.annotated() {
 		place = append(slices.Clone(place), "metadata", "annotations")
-		annotations, path := field(w.Node, place...), strings.Join(place, ".")
+		annotations, path := nodes.At(w.Node, place...), strings.Join(place, ".")
 		switch {
-		case keyIndex(annotations, contract.SidecarPrefix+"inject") < 0:
-		case keyIndex(annotations, contract.AnnotationIgnore) < 0:
+		case nodes.KeyIndex(annotations, contract.SidecarPrefix+"inject") < 0:
+		case nodes.KeyIndex(annotations, contract.AnnotationIgnore) < 0:
 			e.put(annotations, path, contract.AnnotationIgnore, "true")
 		default:
-			results = append(results, result(CodeBadCombination, w.Object, "annotation %s: found %q together with the option operator: %s; allowed: one of the two", contract.AnnotationIgnore, strAt(annotations, contract.AnnotationIgnore), operatorIgnore).
-				At(pathKey(path, contract.AnnotationIgnore), strAt(annotations, contract.AnnotationIgnore), ""))
+			results = append(results, result(CodeBadCombination, w.Object, "annotation %s: found %q together with the option operator: %s; allowed: one of the two", contract.AnnotationIgnore, nodes.StringAt(annotations, contract.AnnotationIgnore), operatorIgnore).
+				At(pathKey(path, contract.AnnotationIgnore), nodes.StringAt(annotations, contract.AnnotationIgnore), ""))
 		}
 	}
 	return results

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // lostItem returns the path of the first item on a path that is not there, "" if
@@ -43,7 +45,7 @@ func walk(n *yaml.Node, steps []string) *yaml.Node {
 			}
 			n = n.Content[i]
 		default:
-			n = field(n, step)
+			n = nodes.At(n, step)
 		}
 	}
 	return n
@@ -59,7 +61,7 @@ func childIndex(seq *yaml.Node, id string) int {
 		}
 	}
 	for i := len(seq.Content) - 1; i >= 0; i-- {
-		if itemID(seq.Content[i]) == id {
+		if nodes.ID(seq.Content[i]) == id {
 			return i
 		}
 	}
@@ -74,7 +76,7 @@ func removeChild(parent *yaml.Node, id string) {
 			parent.Content = append(parent.Content[:i], parent.Content[i+1:]...)
 		}
 	case parent.Kind == yaml.MappingNode:
-		if i := keyIndex(parent, id); i >= 0 {
+		if i := nodes.KeyIndex(parent, id); i >= 0 {
 			parent.Content = append(parent.Content[:i], parent.Content[i+2:]...)
 		}
 	}
@@ -99,3 +101,17 @@ func splitPath(path string) []string {
 	}
 	return steps
 }
+
+// pathKey appends a key to a field path: `metadata.annotations[a.b/c]`.
+func pathKey(path, key string) string {
+	if strings.ContainsAny(key, "./[]") {
+		return pathItem(path, key)
+	}
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// pathItem appends an item's identity to a field path: `containers[app]`.
+func pathItem(path, id string) string { return path + "[" + id + "]" }

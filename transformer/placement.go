@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // addSidecar adds the container and its volumes. A native sidecar comes after
@@ -14,21 +15,21 @@ import (
 // container is meant where none is named.
 func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.Node) Results {
 	sidecar, results := sidecarContainer(w, in.cfg, in.sink, upstream)
-	env := field(sidecar, "env")
+	env := nodes.At(sidecar, "env")
 	for _, row := range proxyVariables {
 		if former := upstream[contract.EnvFormerPrefix+row.upper]; former != nil {
 			env.Content = append(env.Content, former)
 		}
 	}
 	if edits := e.editsOf(w, sidecar); edits != "" && w.original == nil { // a copy is not taken back, but made anew
-		env.Content = append(env.Content, mapping("name", contract.EnvEdits, "value", edits))
+		env.Content = append(env.Content, nodes.Mapping("name", contract.EnvEdits, "value", edits))
 	}
 	e.log.Image = in.cfg.Image
 	first := hostsContainer(w, in.cfg)
 	if w.Object.image != "" {
 		e.log.Image = w.Object.written
-		field(sidecar, "image").Value = w.Object.image
-		field(first, "image").Value = w.Object.image
+		nodes.At(sidecar, "image").Value = w.Object.image
+		nodes.At(first, "image").Value = w.Object.image
 	}
 	spec, path := w.podSpec(), w.at("spec")
 	if in.cfg.Sidecar == sidecarNative {
@@ -37,10 +38,10 @@ func (in *input) addSidecar(e *editor, w *workload, upstream map[string]*yaml.No
 		e.wrote(at, sidecar)
 	} else {
 		app := w.appContainers()[0].name()
-		metadata := field(w.template, "metadata")
+		metadata := nodes.At(w.template, "metadata")
 		annotations, at := e.collection(metadata, w.at("metadata"), "annotations", yaml.MappingNode)
 		for _, key := range defaultContainers {
-			if keyIndex(annotations, key) < 0 {
+			if nodes.KeyIndex(annotations, key) < 0 {
 				e.put(annotations, at, key, app)
 			}
 		}
@@ -86,7 +87,7 @@ const (
 // the redirection and an Envoy that is not there yet.
 func nativeIndex(list *yaml.Node, first bool) int {
 	own := len(list.Content)
-	for own > 0 && slices.Contains([]string{redirectContainer, coreDumpContainer}, strAt(list.Content[own-1], "name")) {
+	for own > 0 && slices.Contains([]string{redirectContainer, coreDumpContainer}, nodes.StringAt(list.Content[own-1], "name")) {
 		own--
 	}
 	envoy := containerIndex(list, envoyContainer)
@@ -112,5 +113,5 @@ func classicIndex(list *yaml.Node) int {
 }
 
 func containerIndex(list *yaml.Node, name string) int {
-	return slices.IndexFunc(items(list), func(c *yaml.Node) bool { return strAt(c, "name") == name })
+	return slices.IndexFunc(nodes.Items(list), func(c *yaml.Node) bool { return nodes.StringAt(c, "name") == name })
 }

@@ -2,6 +2,8 @@ package transformer
 
 import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // NetworkPolicies that a render writes are built of these. They select by expressions: a
@@ -11,21 +13,21 @@ import (
 // having builds a selector of what has labels; without any, of everything.
 func having(labels map[string]string) *yaml.Node {
 	if len(labels) == 0 {
-		return mapping()
+		return nodes.Mapping()
 	}
 	var expressions []*yaml.Node
 	for _, key := range sortedKeys(labels) {
-		expressions = append(expressions, mapping("key", key, "operator", "In", "values", []string{labels[key]}))
+		expressions = append(expressions, nodes.Mapping("key", key, "operator", "In", "values", []string{labels[key]}))
 	}
-	return mapping("matchExpressions", sequence(expressions...))
+	return nodes.Mapping("matchExpressions", nodes.Sequence(expressions...))
 }
 
 // selected returns the labels of a selector that having built.
 func selected(selector *yaml.Node) map[string]string {
 	out := map[string]string{}
-	for _, e := range items(field(selector, "matchExpressions")) {
-		for _, v := range items(field(e, "values")) {
-			out[strAt(e, "key")] = str(v)
+	for _, e := range nodes.Items(nodes.At(selector, "matchExpressions")) {
+		for _, v := range nodes.Items(nodes.At(e, "values")) {
+			out[nodes.StringAt(e, "key")] = nodes.String(v)
 		}
 	}
 	return out
@@ -35,9 +37,9 @@ func selected(selector *yaml.Node) map[string]string {
 // the policy's own.
 func podPeer(labels map[string]string, namespace string) *yaml.Node {
 	if namespace == "" {
-		return mapping("podSelector", having(labels))
+		return nodes.Mapping("podSelector", having(labels))
 	}
-	return mapping("namespaceSelector", having(map[string]string{namespaceName: namespace}), "podSelector", having(labels))
+	return nodes.Mapping("namespaceSelector", having(map[string]string{namespaceName: namespace}), "podSelector", having(labels))
 }
 
 // tcpPorts builds the list of a rule's ports, by number or name.
@@ -48,9 +50,9 @@ func tcpPorts(ports []string) *yaml.Node {
 		if n := atoi(port); n != 0 {
 			value = n
 		}
-		open = append(open, mapping("protocol", "TCP", "port", value))
+		open = append(open, nodes.Mapping("protocol", "TCP", "port", value))
 	}
-	return sequence(open...)
+	return nodes.Sequence(open...)
 }
 
 // egressRule and ingressRule build a rule. Without peers it holds for all, and without ports
@@ -61,12 +63,12 @@ func ingressRule(from []*yaml.Node, ports ...string) *yaml.Node {
 }
 
 func policyRule(direction string, peers []*yaml.Node, ports []string) *yaml.Node {
-	rule := mapping()
+	rule := nodes.Mapping()
 	if len(peers) > 0 {
-		rule.Content = append(rule.Content, node(direction), sequence(peers...))
+		rule.Content = append(rule.Content, nodes.New(direction), nodes.Sequence(peers...))
 	}
 	if len(ports) > 0 {
-		rule.Content = append(rule.Content, node("ports"), tcpPorts(ports))
+		rule.Content = append(rule.Content, nodes.New("ports"), tcpPorts(ports))
 	}
 	return rule
 }

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // One annotation is enough: what the others leave open is inferred from the input.
@@ -228,7 +229,7 @@ func (in *input) servedPorts(w *workload) []podPort {
 				port = &podPort{number: p.target, from: svc.Ref().String()}
 				byNumber[p.target] = port
 			}
-			if name := strAt(p.node, "name"); name != "" {
+			if name := nodes.StringAt(p.node, "name"); name != "" {
 				port.names = append(port.names, name)
 			}
 		}
@@ -252,10 +253,10 @@ func (in *input) servedPorts(w *workload) []podPort {
 func (in *input) landing(w *workload) func(port int) int {
 	var ingress *yaml.Node
 	if holding := in.sidecarsHolding(w); len(holding) == 1 {
-		ingress = field(holding[0].Node, "spec", "ingress")
+		ingress = nodes.At(holding[0].Node, "spec", "ingress")
 	}
 	return func(port int) int {
-		if entry := findListener(ingress, port); strAt(entry, "defaultEndpoint") != "" {
+		if entry := findListener(ingress, port); nodes.StringAt(entry, "defaultEndpoint") != "" {
 			return endpointPort(entry)
 		}
 		return port
@@ -267,15 +268,15 @@ func (in *input) landing(w *workload) func(port int) int {
 func (w *workload) containerPorts() []podPort {
 	byNumber := map[int]*podPort{}
 	for _, c := range w.runningContainers() {
-		for _, p := range items(field(c.Node, "ports")) {
-			n := number(field(p, "containerPort"))
+		for _, p := range nodes.Items(nodes.At(c.Node, "ports")) {
+			n := nodes.Int(nodes.At(p, "containerPort"))
 			if !isTCP(p) || n < 1 || n > 65535 || meshContainers[c.name()] {
 				continue
 			}
 			if byNumber[n] == nil {
 				byNumber[n] = &podPort{number: n, from: "container " + c.name()}
 			}
-			if name := strAt(p, "name"); name != "" {
+			if name := nodes.StringAt(p, "name"); name != "" {
 				byNumber[n].names = append(byNumber[n].names, name)
 			}
 		}
@@ -375,7 +376,7 @@ func (in *input) usedPorts(w *workload, captured []int) map[int]bool {
 	for _, c := range w.allContainers() {
 		for _, probe := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
 			for _, way := range []string{"httpGet", "tcpSocket", "grpc"} {
-				used[number(field(c.Node, probe, way, "port"))] = true
+				used[nodes.Int(nodes.At(c.Node, probe, way, "port"))] = true
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // quotaResource is what a quota counts, and the setting by which the sidecar has it.
@@ -34,7 +35,7 @@ func (in *input) checkQuotas(w *workload, ours amounts, limits []limitRange) Res
 		if o.namespace() != w.namespace() || !counts(o, w) {
 			continue
 		}
-		hard := quantities(field(o.Node, "spec", "hard"))
+		hard := quantities(nodes.At(o.Node, "spec", "hard"))
 		for _, key := range sortedKeys(hard) {
 			q, known := quotaResources[key]
 			if !known {
@@ -72,7 +73,7 @@ func (in *input) usage(w *workload, q quotaResource) (before, after float64) {
 func (in *input) checkQuotaSums() Results {
 	var results Results
 	for _, o := range in.byKind["/ResourceQuota"] {
-		hard := quantities(field(o.Node, "spec", "hard"))
+		hard := quantities(nodes.At(o.Node, "spec", "hard"))
 		for _, key := range sortedKeys(hard) {
 			q, known := quotaResources[key]
 			if !known {
@@ -135,7 +136,7 @@ func (in *input) checkQuotaCounts() Results {
 			of  func(*workload) float64
 			own func(*replay) float64
 		}{{"pods", pods, (*replay).ownPods}, {"count/pods", pods, (*replay).ownPods}, {"count/jobs.batch", jobs, generators}} {
-			text := strAt(o.Node, "spec", "hard", c.key)
+			text := nodes.StringAt(o.Node, "spec", "hard", c.key)
 			if quantityKind.Check(text) != nil || scoped(o) {
 				continue
 			}
@@ -164,14 +165,14 @@ func (in *input) checkQuotaCounts() Results {
 
 // scoped tells whether a quota counts some pods of its namespace only.
 func scoped(o *Object) bool {
-	return len(items(field(o.Node, "spec", "scopes"))) > 0 || field(o.Node, "spec", "scopeSelector") != nil
+	return len(nodes.Items(nodes.At(o.Node, "spec", "scopes"))) > 0 || nodes.At(o.Node, "spec", "scopeSelector") != nil
 }
 
 // replicas returns how many pods a workload has at once, as far as it says.
 func (w *workload) replicas() float64 {
 	for _, key := range []string{"replicas", "parallelism"} {
-		if n := field(w.Node, "spec", key); n != nil && str(n) != "" {
-			return float64(number(n))
+		if n := nodes.At(w.Node, "spec", key); n != nil && nodes.String(n) != "" {
+			return float64(nodes.Int(n))
 		}
 	}
 	return 1
@@ -180,10 +181,10 @@ func (w *workload) replicas() float64 {
 // counts tells whether a quota with scopes counts a workload's pods.
 func counts(o *Object, w *workload) bool {
 	spec := w.podSpec()
-	deadline := field(spec, "activeDeadlineSeconds") != nil
+	deadline := nodes.At(spec, "activeDeadlineSeconds") != nil
 	in := func(scope, operator string, values []*yaml.Node) bool {
-		class := strAt(spec, "priorityClassName")
-		among := slices.ContainsFunc(values, func(v *yaml.Node) bool { return str(v) == class })
+		class := nodes.StringAt(spec, "priorityClassName")
+		among := slices.ContainsFunc(values, func(v *yaml.Node) bool { return nodes.String(v) == class })
 		switch {
 		case scope == "BestEffort": // the sidecar has requests
 			return false
@@ -196,13 +197,13 @@ func counts(o *Object, w *workload) bool {
 		}
 		return operator == "In" && among || operator == "NotIn" && !among || operator == "Exists" && class != "" || operator == "DoesNotExist" && class == ""
 	}
-	for _, s := range items(field(o.Node, "spec", "scopes")) {
-		if !in(str(s), "Exists", nil) {
+	for _, s := range nodes.Items(nodes.At(o.Node, "spec", "scopes")) {
+		if !in(nodes.String(s), "Exists", nil) {
 			return false
 		}
 	}
-	for _, e := range items(field(o.Node, "spec", "scopeSelector", "matchExpressions")) {
-		if !in(strAt(e, "scopeName"), strAt(e, "operator"), items(field(e, "values"))) {
+	for _, e := range nodes.Items(nodes.At(o.Node, "spec", "scopeSelector", "matchExpressions")) {
+		if !in(nodes.StringAt(e, "scopeName"), nodes.StringAt(e, "operator"), nodes.Items(nodes.At(e, "values"))) {
 			return false
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Created is an object that a render adds, and the one it belongs beside.
@@ -213,14 +214,14 @@ func (w *workload) ignored() Results {
 	var unclear Results
 	for _, place := range w.annotated() {
 		place = append(slices.Clone(place), "metadata", "annotations")
-		value := field(w.Node, append(slices.Clone(place), contract.AnnotationIgnore)...)
+		value := nodes.At(w.Node, append(slices.Clone(place), contract.AnnotationIgnore)...)
 		at := pathKey(strings.Join(place, "."), contract.AnnotationIgnore)
 		switch {
-		case value == nil, isNull(value), strings.EqualFold(str(value), "false"):
-		case strings.EqualFold(str(value), "true"):
+		case value == nil, nodes.IsNull(value), strings.EqualFold(nodes.String(value), "false"):
+		case strings.EqualFold(nodes.String(value), "true"):
 			return Results{result(CodeIgnored, w.Object, "not captured: %s is \"true\"", contract.AnnotationIgnore).At(at, "true", "")}
 		default:
-			unclear = append(unclear, result(CodeBadValue, w.Object, "annotation %s: found %q, allowed: %s", contract.AnnotationIgnore, str(value), boolKind.Allowed).At(at, str(value), "true"))
+			unclear = append(unclear, result(CodeBadValue, w.Object, "annotation %s: found %q, allowed: %s", contract.AnnotationIgnore, nodes.String(value), boolKind.Allowed).At(at, nodes.String(value), "true"))
 		}
 	}
 	return unclear
@@ -230,8 +231,8 @@ func (w *workload) ignored() Results {
 func (in *input) checkShape(w *workload) Results {
 	var results Results
 	expect := func(parent *yaml.Node, path, key string, kind yaml.Kind, word string) {
-		if n := field(parent, key); n != nil && !isNull(n) && n.Kind != kind {
-			results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: %s", pathKey(path, key), describeKind(n), word).At(pathKey(path, key), str(n), ""))
+		if n := nodes.At(parent, key); n != nil && !nodes.IsNull(n) && n.Kind != kind {
+			results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: %s", pathKey(path, key), describeKind(n), word).At(pathKey(path, key), nodes.String(n), ""))
 		}
 	}
 	expect(w.Node, "", "metadata", yaml.MappingNode, "a map")
@@ -241,16 +242,16 @@ func (in *input) checkShape(w *workload) Results {
 	expect(w.template, w.path, "metadata", yaml.MappingNode, "a map")
 	expect(w.template, w.path, "spec", yaml.MappingNode, "a map")
 	for _, key := range []string{"annotations", "labels"} {
-		expect(field(w.Node, "metadata"), "metadata", key, yaml.MappingNode, "a map")
-		expect(field(w.template, "metadata"), w.at("metadata"), key, yaml.MappingNode, "a map")
+		expect(nodes.At(w.Node, "metadata"), "metadata", key, yaml.MappingNode, "a map")
+		expect(nodes.At(w.template, "metadata"), w.at("metadata"), key, yaml.MappingNode, "a map")
 	}
 	spec := w.podSpec()
 	for _, key := range []string{"containers", "initContainers", "volumes"} {
 		expect(spec, w.at("spec"), key, yaml.SequenceNode, "a list")
 	}
 	expect(spec, w.at("spec"), "securityContext", yaml.MappingNode, "a map")
-	expect(field(spec, "securityContext"), w.at("spec.securityContext"), "sysctls", yaml.SequenceNode, "a list")
-	if len(items(field(spec, "containers"))) == 0 {
+	expect(nodes.At(spec, "securityContext"), w.at("spec.securityContext"), "sysctls", yaml.SequenceNode, "a list")
+	if len(nodes.Items(nodes.At(spec, "containers"))) == 0 {
 		results = append(results, result(CodeMalformed, w.Object, "the pod template has no containers").At(w.at("spec.containers"), "", ""))
 	}
 	edited := []string{"containers"}
@@ -258,10 +259,10 @@ func (in *input) checkShape(w *workload) Results {
 		edited = append(edited, "initContainers")
 	}
 	for _, list := range edited {
-		for i, c := range items(field(spec, list)) {
+		for i, c := range nodes.Items(nodes.At(spec, list)) {
 			path := w.at("spec."+list) + "[" + strconv.Itoa(i) + "]"
-			if c.Kind != yaml.MappingNode || strAt(c, "name") == "" {
-				results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: a container with a name", path, describeKind(c)).At(path, str(c), ""))
+			if c.Kind != yaml.MappingNode || nodes.StringAt(c, "name") == "" {
+				results = append(results, result(CodeMalformed, w.Object, "%s: found %s, allowed: a container with a name", path, describeKind(c)).At(path, nodes.String(c), ""))
 				continue
 			}
 			for _, key := range []string{"env", "envFrom", "volumeMounts", "ports"} {
@@ -278,7 +279,7 @@ func describeKind(n *yaml.Node) string {
 		return "a map"
 	case n.Kind == yaml.SequenceNode:
 		return "a list"
-	case isNull(n):
+	case nodes.IsNull(n):
 		return "nothing"
 	default:
 		return "a single value"
@@ -338,7 +339,7 @@ func (in *input) inject(w *workload) ([]*Object, Results) {
 	results = append(results, in.addSidecar(e, w, upstream)...)
 	results = append(results, in.checkResources(w)...)
 	for _, c := range w.allContainers() {
-		results = append(results, in.checkMounts(w, c, items(field(c.Node, "volumeMounts")))...)
+		results = append(results, in.checkMounts(w, c, nodes.Items(nodes.At(c.Node, "volumeMounts")))...)
 	}
 	results = append(results, in.checkSink(w)...)
 	var policy *Object
@@ -395,7 +396,7 @@ func labelPods(e *editor, w *workload) Results {
 	metadata, path := e.collection(w.template, w.path, "metadata", yaml.MappingNode)
 	labels, path := e.collection(metadata, path, "labels", yaml.MappingNode)
 	for _, l := range w.marks() {
-		if keyIndex(labels, l[0]) >= 0 {
+		if nodes.KeyIndex(labels, l[0]) >= 0 {
 			e.replace(labels, path, l[0], l[1])
 		} else {
 			e.put(labels, path, l[0], l[1])

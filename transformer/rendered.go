@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // injected is a workload of the input that has the sidecar, and the variables of
@@ -30,7 +31,7 @@ func (in *input) injectedWorkloads() []*injected {
 	for _, w := range in.workloads {
 		for _, c := range w.allContainers() {
 			if env := sidecarVariables(c.Node); c.name() == contract.Container && env != nil {
-				out = append(out, &injected{w: w, sidecar: c, image: strAt(c.Node, "image"), env: env, routes: sidecarRoutes(env)})
+				out = append(out, &injected{w: w, sidecar: c, image: nodes.StringAt(c.Node, "image"), env: env, routes: sidecarRoutes(env)})
 				break
 			}
 		}
@@ -42,10 +43,10 @@ func (in *input) injectedWorkloads() []*injected {
 // nil for a container that no render wrote.
 func sidecarVariables(c *yaml.Node) map[string]*yaml.Node {
 	env := map[string]*yaml.Node{}
-	for _, item := range items(field(c, "env")) {
-		env[strAt(item, "name")] = item
+	for _, item := range nodes.Items(nodes.At(c, "env")) {
+		env[nodes.StringAt(item, "name")] = item
 	}
-	if strAt(env[contract.EnvProxyType], "value") == "" {
+	if nodes.StringAt(env[contract.EnvProxyType], "value") == "" {
 		return nil
 	}
 	return env
@@ -54,18 +55,18 @@ func sidecarVariables(c *yaml.Node) map[string]*yaml.Node {
 // sidecarRoutes returns the captured ports as a sidecar's variables have them. Those of
 // several count only where all variables agree, as a render writes them.
 func sidecarRoutes(env map[string]*yaml.Node) []contract.InRoute {
-	port := func(name string) int { return atoi(strAt(env[name], "value")) }
+	port := func(name string) int { return atoi(nodes.StringAt(env[name], "value")) }
 	first := contract.InRoute{In: port(contract.EnvProxyInPort), App: port(contract.EnvReverseProxyPort)}
 	if first.In == 0 {
 		return nil
 	}
-	if routes, err := contract.ParseInRoutes(strAt(env[contract.EnvInPorts], "value")); err == nil && routes[0] == first {
+	if routes, err := contract.ParseInRoutes(nodes.StringAt(env[contract.EnvInPorts], "value")); err == nil && routes[0] == first {
 		return routes
 	}
 	return []contract.InRoute{first}
 }
 
-func (i *injected) value(name string) string { return strAt(i.env[name], "value") }
+func (i *injected) value(name string) string { return nodes.StringAt(i.env[name], "value") }
 func (i *injected) port(name string) int     { return atoi(i.value(name)) }
 func (i *injected) inbound() bool            { return i.port(contract.EnvProxyInPort) != 0 }
 
@@ -115,7 +116,7 @@ func checkCreated(o *Object) error {
 	rows := slices.DeleteFunc(slices.Clone(createdKinds), func(k createdKind) bool { return !o.is(k.group, k.kind) })
 	forWorkload := slices.ContainsFunc(workloadKinds, func(k workloadKind) bool { return k.kind == kind }) || kind == trafficReplayKind
 	switch {
-	case field(o.Node, "metadata", "annotations", contract.AnnotationUndo) != nil:
+	case nodes.At(o.Node, "metadata", "annotations", contract.AnnotationUndo) != nil:
 		return fmt.Errorf("found %s beside it, which no created object has", contract.AnnotationUndo)
 	case len(rows) == 0:
 		return fmt.Errorf("found it on a %s of %s, allowed: on a %s that a render created", o.kind(), o.apiVersion(), createdKindNames())
@@ -125,7 +126,7 @@ func checkCreated(o *Object) error {
 	if rows = slices.DeleteFunc(rows, func(k createdKind) bool { return !k.named(o.name(), workload) }); len(rows) == 0 {
 		return fmt.Errorf("found it on a %s with the name %s, which no render gives to one for that workload", o.kind(), o.name())
 	}
-	if strAt(o.Node, "metadata", "labels", managedBy) != managedByUs || !slices.ContainsFunc(rows, func(k createdKind) bool { return k.own(o) }) {
+	if nodes.StringAt(o.Node, "metadata", "labels", managedBy) != managedByUs || !slices.ContainsFunc(rows, func(k createdKind) bool { return k.own(o) }) {
 		return fmt.Errorf("found it on a %s with content that no render writes", o.kind())
 	}
 	return nil
@@ -143,30 +144,30 @@ func createdKindNames() string {
 // ownSidecar tells whether a Sidecar selects by the label that rewritten pods alone
 // have, and sends a port to the sidecar. The rest of it may be the namespace's.
 func ownSidecar(o *Object) bool {
-	selector := field(o.Node, "spec", "workloadSelector")
-	labels := strMap(field(selector, "labels"))
+	selector := nodes.At(o.Node, "spec", "workloadSelector")
+	labels := nodes.Strings(nodes.At(selector, "labels"))
 	return onlyKeys(selector, "labels") && len(labels) == 1 && labels[contract.LabelWorkload] != "" &&
-		slices.ContainsFunc(items(field(o.Node, "spec", "ingress")), func(entry *yaml.Node) bool {
-			port, ok := strings.CutPrefix(strAt(entry, "defaultEndpoint"), "127.0.0.1:")
+		slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "ingress")), func(entry *yaml.Node) bool {
+			port, ok := strings.CutPrefix(nodes.StringAt(entry, "defaultEndpoint"), "127.0.0.1:")
 			return ok && checkPort(port) == nil
 		})
 }
 
 func ownServiceEntry(o *Object) bool {
-	x := externalOf(field(o.Node, "spec"))
-	return len(x.Hosts) > 0 && x.Addresses == nil && same(field(o.Node, "spec"), istioNode(x.spec()))
+	x := externalOf(nodes.At(o.Node, "spec"))
+	return len(x.Hosts) > 0 && x.Addresses == nil && same(nodes.At(o.Node, "spec"), istioNode(x.spec()))
 }
 
 // externalOf reads the spec of a ServiceEntry as that of hosts with one port.
 func externalOf(spec *yaml.Node) (x External) {
-	for _, h := range items(field(spec, "hosts")) {
-		x.Hosts = append(x.Hosts, str(h))
+	for _, h := range nodes.Items(nodes.At(spec, "hosts")) {
+		x.Hosts = append(x.Hosts, nodes.String(h))
 	}
-	for _, a := range items(field(spec, "addresses")) {
-		x.Addresses = append(x.Addresses, str(a))
+	for _, a := range nodes.Items(nodes.At(spec, "addresses")) {
+		x.Addresses = append(x.Addresses, nodes.String(a))
 	}
-	for _, p := range items(field(spec, "ports")) {
-		x.Scheme, x.Port = strAt(p, "name"), number(field(p, "number"))
+	for _, p := range nodes.Items(nodes.At(spec, "ports")) {
+		x.Scheme, x.Port = nodes.StringAt(p, "name"), nodes.Int(nodes.At(p, "number"))
 	}
 	return x
 }

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // All that a replayed workload calls goes to the responder, which has the recorded answers:
@@ -88,18 +89,18 @@ func (r *replay) hostsFile(captured string) string {
 func chainToResponder(w *workload, apps []*appEnv) map[string]*yaml.Node {
 	upstream := map[string]*yaml.Node{}
 	for _, row := range proxyVariables {
-		upstream[row.upper] = mapping("name", row.upper, "value", responderProxy("socks5h", w.settings.responder))
+		upstream[row.upper] = nodes.Mapping("name", row.upper, "value", responderProxy("socks5h", w.settings.responder))
 	}
 	for _, a := range apps {
 		a.delegated = without(a.directHosts(), append(directHosts(&w.settings, a.in.cfg), "::1"))
 		for _, had := range a.formerProxies() {
-			name := strAt(had, "name")
+			name := nodes.StringAt(had, "name")
 			a.say(CodeReplayProxy, name, "", "variable %s names a proxy, in the place of which the sidecar goes through the responder", name)
 			if w.original != nil {
 				continue
 			}
 			former := yaml.CopyYNode(had)
-			field(former, "name").Value = contract.EnvFormerPrefix + name
+			nodes.At(former, "name").Value = contract.EnvFormerPrefix + name
 			if other := upstream[contract.EnvFormerPrefix+name]; other != nil && !same(other, former) {
 				a.say(CodeProxyConflict, name, "", "variable %s is not that of another container, and an undo of a replay in place finds one proxy in the sidecar only; allowed: the same for all containers", name)
 			}
@@ -133,7 +134,7 @@ func (in *input) pointAtResponder(r *replay) Results {
 	}
 	results := Results{r.result(CodeReplayNoSidecar, "%s is not captured, so its copy has no sidecar either: variables lead it to the responder. What its programs call without them, as Java and database drivers do, the NetworkPolicy stops; %sinject: \"true\" gives both a sidecar%s", w.original.Ref(), contract.SidecarPrefix, r.withoutHostsFile())}
 	for _, needed := range [][2]string{{"volumes", contract.TrustVolume}, {"initContainers", contract.WaitContainer}} {
-		if named(field(w.podSpec(), needed[0]), needed[1]) != nil {
+		if nodes.Named(nodes.At(w.podSpec(), needed[0]), needed[1]) != nil {
 			return append(results, result(CodeNameClash, w.Object, "the pod has %s among its %s, a name that the copy needs; rename it", needed[1], needed[0]))
 		}
 	}
@@ -145,16 +146,16 @@ func (in *input) pointAtResponder(r *replay) Results {
 		a := &appEnv{editor: e, in: in, w: w, c: c, results: &results}
 		a.callResponder()
 		a.mountTrust()
-		results = append(results, in.checkMounts(w, c, items(field(c.Node, "volumeMounts")))...)
+		results = append(results, in.checkMounts(w, c, nodes.Items(nodes.At(c.Node, "volumeMounts")))...)
 	}
 	if in.canWait(w) {
 		first, at := e.collection(w.podSpec(), w.at("spec"), "initContainers", yaml.SequenceNode)
 		e.insertItem(first, at, 0, in.waitContainer(w))
 	}
 	volumes, at := e.collection(w.podSpec(), w.at("spec"), "volumes", yaml.SequenceNode)
-	e.appendItem(volumes, at, mapping("name", contract.TrustVolume, "secret", mapping(
+	e.appendItem(volumes, at, nodes.Mapping("name", contract.TrustVolume, "secret", nodes.Mapping(
 		"secretName", in.cfg.CASecret,
-		"items", sequence(mapping("key", caCertificate, "path", strings.TrimPrefix(contract.CACert, contract.TrustDir+"/"))), // and never the key
+		"items", nodes.Sequence(nodes.Mapping("key", caCertificate, "path", strings.TrimPrefix(contract.CACert, contract.TrustDir+"/"))), // and never the key
 	)))
 	return results
 }
@@ -169,7 +170,7 @@ func (in *input) canWait(w *workload) bool {
 // waitContainer builds the init container that has a copy without a sidecar start once the
 // responder is ready: what the application calls at its start is answered then.
 func (in *input) waitContainer(w *workload) *yaml.Node {
-	return mapping(
+	return nodes.Mapping(
 		"name", contract.WaitContainer,
 		"image", in.cfg.Image,
 		"imagePullPolicy", pullPolicy(in.cfg),

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // A copy is made of a workload's pod template as the input has it, before anything is
@@ -59,9 +60,9 @@ func (in *input) makeCopy(r *replay) Results {
 	if results.Failed() {
 		return results
 	}
-	o := r.object(contract.PartCopy, "apps/v1", "Deployment", r.name, mapping(
+	o := r.object(contract.PartCopy, "apps/v1", "Deployment", r.name, nodes.Mapping(
 		"replicas", max(r.Replicas, 1),
-		"selector", mapping("matchLabels", r.selector(contract.PartCopy)),
+		"selector", nodes.Mapping("matchLabels", r.selector(contract.PartCopy)),
 		"template", template,
 	))
 	o.image, o.written = r.w.Object.image, r.w.Object.written // which others may have changed since a render
@@ -80,7 +81,7 @@ func (in *input) makeCopy(r *replay) Results {
 func (in *input) checkSelected(r *replay) Results {
 	var results Results
 	for _, part := range []string{contract.PartCopy, contract.PartResponder, contract.PartGenerator} {
-		labels := strMap(r.podLabels(part))
+		labels := nodes.Strings(r.podLabels(part))
 		if part == contract.PartCopy && r.w.injecting {
 			for _, mark := range r.copied.marks() {
 				labels[mark[0]] = mark[1]
@@ -120,20 +121,20 @@ func (in *input) copyTemplate(r *replay) (*yaml.Node, Results) {
 	keepLabelValues(r, spec)
 	if account := in.cfg.ReplayCopyAccount; account != "" {
 		removeChild(spec, "serviceAccount")
-		setPair(spec, "serviceAccountName", node(account))
+		nodes.Set(spec, "serviceAccountName", nodes.New(account))
 	}
 	var annotations *yaml.Node
 	if own := copyAnnotations(r.w); len(own.Content) > 0 {
 		annotations = own
 	}
-	return mapping("metadata", mapping("labels", r.podLabels(contract.PartCopy), "annotations", annotations), "spec", spec), results
+	return nodes.Mapping("metadata", nodes.Mapping("labels", r.podLabels(contract.PartCopy), "annotations", annotations), "spec", spec), results
 }
 
 // copyAnnotations returns the annotations of a workload's pods less those that a copy is made
 // without, and those by which somebody is to capture or replay it: it is rendered already.
 func copyAnnotations(w *workload) *yaml.Node {
-	out := mapping()
-	annotations := field(w.template, "metadata", "annotations")
+	out := nodes.Mapping()
+	annotations := nodes.At(w.template, "metadata", "annotations")
 	for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
 		if key := annotations.Content[i].Value; !asks(key) && !strings.HasPrefix(key, contract.OwnPrefix) && notAnnotated(key) == "" {
 			out.Content = append(out.Content, uncommented(annotations.Content[i]), uncommented(annotations.Content[i+1]))
@@ -167,7 +168,7 @@ func notAnnotated(key string) string {
 
 // checkNetwork reports pods that no NetworkPolicy holds for.
 func (in *input) checkNetwork(r *replay, spec *yaml.Node) Results {
-	if !isTrue(field(spec, "hostNetwork")) {
+	if !nodes.IsTrue(nodes.At(spec, "hostNetwork")) {
 		return nil
 	}
 	return Results{r.result(CodeReplayHost, "%s can't be copied: its pods are in the network of their nodes, where no NetworkPolicy holds, so nothing would keep the copy from writing to production; allowed: pods without hostNetwork, or mode generator-only with the URL of a test environment", r.w.Ref())}
@@ -190,25 +191,25 @@ func leaveOutFields(r *replay, spec *yaml.Node) Results {
 	var left []string
 	for _, row := range notCopied {
 		path := splitPath(row.field)
-		parent, key := field(spec, path[:len(path)-1]...), path[len(path)-1]
-		found := field(parent, key)
-		if found == nil || key == "dnsPolicy" && str(found) != "Default" && str(found) != "None" {
+		parent, key := nodes.At(spec, path[:len(path)-1]...), path[len(path)-1]
+		found := nodes.At(parent, key)
+		if found == nil || key == "dnsPolicy" && nodes.String(found) != "Default" && nodes.String(found) != "None" {
 			continue
 		}
 		removeChild(parent, key)
 		left = append(left, row.field+", "+row.why)
 	}
-	for _, key := range sortedKeys(strMap(field(r.w.template, "metadata", "annotations"))) {
+	for _, key := range sortedKeys(nodes.Strings(nodes.At(r.w.template, "metadata", "annotations"))) {
 		if why := notAnnotated(key); why != "" {
 			left = append(left, "annotation "+key+", "+why)
 		}
 	}
 	for _, c := range containersOf(spec) {
-		for _, p := range items(field(c, "ports")) {
-			if port := field(p, "hostPort"); port != nil {
+		for _, p := range nodes.Items(nodes.At(c, "ports")) {
+			if port := nodes.At(p, "hostPort"); port != nil {
 				removeChild(p, "hostPort")
 				removeChild(p, "hostIP")
-				left = append(left, fmt.Sprintf("hostPort %s of container %s, which is the original's on its node", str(port), strAt(c, "name")))
+				left = append(left, fmt.Sprintf("hostPort %s of container %s, which is the original's on its node", nodes.String(port), nodes.StringAt(c, "name")))
 			}
 		}
 	}
@@ -225,23 +226,23 @@ var nodeCapabilities = []string{"ALL", "SYS_ADMIN", "NET_ADMIN", "SYS_MODULE", "
 // nameNodeAccess names what of a copy reaches its node past every NetworkPolicy.
 func nameNodeAccess(r *replay, spec *yaml.Node) Results {
 	var found []string
-	for _, v := range items(field(spec, "volumes")) {
-		if field(v, "hostPath") != nil {
-			found = append(found, "volume "+strAt(v, "name")+" is a directory of the node's")
+	for _, v := range nodes.Items(nodes.At(spec, "volumes")) {
+		if nodes.At(v, "hostPath") != nil {
+			found = append(found, "volume "+nodes.StringAt(v, "name")+" is a directory of the node's")
 		}
 	}
 	for _, key := range []string{"hostPID", "hostIPC"} {
-		if isTrue(field(spec, key)) {
+		if nodes.IsTrue(nodes.At(spec, key)) {
 			found = append(found, key)
 		}
 	}
 	for _, c := range containersOf(spec) {
-		if isTrue(field(c, "securityContext", "privileged")) {
-			found = append(found, "container "+strAt(c, "name")+" is privileged")
+		if nodes.IsTrue(nodes.At(c, "securityContext", "privileged")) {
+			found = append(found, "container "+nodes.StringAt(c, "name")+" is privileged")
 		}
-		for _, n := range items(field(c, "securityContext", "capabilities", "add")) {
-			if capability := strings.TrimPrefix(strings.ToUpper(str(n)), "CAP_"); slices.Contains(nodeCapabilities, capability) {
-				found = append(found, "container "+strAt(c, "name")+" has the capability "+capability)
+		for _, n := range nodes.Items(nodes.At(c, "securityContext", "capabilities", "add")) {
+			if capability := strings.TrimPrefix(strings.ToUpper(nodes.String(n)), "CAP_"); slices.Contains(nodeCapabilities, capability) {
+				found = append(found, "container "+nodes.StringAt(c, "name")+" has the capability "+capability)
 			}
 		}
 	}
@@ -263,7 +264,7 @@ func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
 	if !r.w.injecting {
 		early, advice = append(early, late...), ""
 	}
-	early = slices.DeleteFunc(early, func(c container) bool { return strAt(c.Node, "restartPolicy") == "Always" })
+	early = slices.DeleteFunc(early, func(c container) bool { return nodes.StringAt(c.Node, "restartPolicy") == "Always" })
 	if len(early) > 0 {
 		var names []string
 		for _, c := range early {
@@ -271,10 +272,10 @@ func (in *input) nameRunning(r *replay, spec *yaml.Node) Results {
 		}
 		results = append(results, r.result(CodeReplayInit, "the copy of %s runs the original's init containers, too: %s. The NetworkPolicy keeps them from everything but the responder: one that migrates or waits for a database fails, and the copy does not start%s", r.w.Ref(), strings.Join(names, ", "), advice))
 	}
-	token := isTrue(field(spec, "automountServiceAccountToken"))
-	for _, v := range items(field(spec, "volumes")) {
-		for _, source := range items(field(v, "projected", "sources")) {
-			token = token || field(source, "serviceAccountToken") != nil
+	token := nodes.IsTrue(nodes.At(spec, "automountServiceAccountToken"))
+	for _, v := range nodes.Items(nodes.At(spec, "volumes")) {
+		for _, source := range nodes.Items(nodes.At(v, "projected", "sources")) {
+			token = token || nodes.At(source, "serviceAccountToken") != nil
 		}
 	}
 	if token {
@@ -288,17 +289,17 @@ const labelField = "metadata.labels['"
 
 // keepLabelValues writes out the references of variables to labels that the copy lacks.
 func keepLabelValues(r *replay, spec *yaml.Node) {
-	labels, kept := r.w.podLabels(), strMap(r.podLabels(contract.PartCopy))
+	labels, kept := r.w.podLabels(), nodes.Strings(r.podLabels(contract.PartCopy))
 	for _, c := range containersOf(spec) {
-		for _, v := range items(field(c, "env")) {
-			quoted, ok := strings.CutPrefix(strAt(v, "valueFrom", "fieldRef", "fieldPath"), labelField)
+		for _, v := range nodes.Items(nodes.At(c, "env")) {
+			quoted, ok := strings.CutPrefix(nodes.StringAt(v, "valueFrom", "fieldRef", "fieldPath"), labelField)
 			key, closed := strings.CutSuffix(quoted, "']")
 			if !ok || !closed {
 				continue
 			}
 			if value, has := labels[key]; has && kept[key] != value {
 				removeChild(v, "valueFrom")
-				setPair(v, "value", node(literal(value)))
+				nodes.Set(v, "value", nodes.New(literal(value)))
 			}
 		}
 	}
@@ -319,7 +320,7 @@ func (in *input) addService(r *replay) Results {
 	if url := r.url(); url.host == "" && url.port != "" && !slices.Contains(r.ports, atoi(url.port)) {
 		return Results{r.aboutURL(CodeReplayPorts, "the URL leads to port %s, where nothing of %s takes requests; allowed: %s, which the Service %s of the replay has", url.port, r.w.Ref(), joinPorts(r.ports), r.name)}
 	}
-	r.service = in.pastWaypoint(r, r.object(contract.PartCopy, "v1", "Service", r.name, mapping("selector", r.selector(contract.PartCopy), "ports", copyServicePorts(r.ports))))
+	r.service = in.pastWaypoint(r, r.object(contract.PartCopy, "v1", "Service", r.name, nodes.Mapping("selector", r.selector(contract.PartCopy), "ports", copyServicePorts(r.ports))))
 	in.add(r.service)
 	return nil
 }
@@ -328,9 +329,9 @@ func (in *input) addService(r *replay) Results {
 func copyServicePorts(numbers []int) *yaml.Node {
 	var ports []*yaml.Node
 	for _, n := range numbers {
-		ports = append(ports, mapping("name", fmt.Sprintf("tcp-%d", n), "protocol", "TCP", "appProtocol", "tcp", "port", n, "targetPort", n))
+		ports = append(ports, nodes.Mapping("name", fmt.Sprintf("tcp-%d", n), "protocol", "TCP", "appProtocol", "tcp", "port", n, "targetPort", n))
 	}
-	return sequence(ports...)
+	return nodes.Sequence(ports...)
 }
 
 // replayPorts returns the ports at which a workload's pods take requests, in ascending order.

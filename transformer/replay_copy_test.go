@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // store returns the Deployment shop and the Service that leads to it, with more in the place
@@ -143,8 +144,8 @@ func env(o *Object, container string) (out []string) {
 		if c.name() != container {
 			continue
 		}
-		for _, v := range items(field(c.Node, "env")) {
-			out = append(out, strAt(v, "name")+"="+strAt(v, "value"))
+		for _, v := range nodes.Items(nodes.At(c.Node, "env")) {
+			out = append(out, nodes.StringAt(v, "name")+"="+nodes.StringAt(v, "value"))
 		}
 	}
 	return out
@@ -165,22 +166,22 @@ func TestNothingOfProductionSelectsTheCopy(t *testing.T) {
 	if copied == nil {
 		t.Fatalf("no copy: %v", run.results)
 	}
-	labels := strMap(field(copied.Node, "spec", "template", "metadata", "labels"))
+	labels := nodes.Strings(nodes.At(copied.Node, "spec", "template", "metadata", "labels"))
 	for _, key := range sortedKeys(labels) {
 		allowed := []string{contract.LabelReplay, contract.LabelReplayPart, contract.LabelInjected, contract.LabelWorkload, "sidecar.istio.io/inject"}
 		if !slices.Contains(allowed, key) {
 			t.Errorf("the copy's pods have the label %s: %s", key, labels[key])
 		}
 	}
-	if got := strMap(field(copied.Node, "spec", "selector", "matchLabels")); len(got) != 2 || got[contract.LabelReplay] != run.r.name || got[contract.LabelReplayPart] != contract.PartCopy {
+	if got := nodes.Strings(nodes.At(copied.Node, "spec", "selector", "matchLabels")); len(got) != 2 || got[contract.LabelReplay] != run.r.name || got[contract.LabelReplayPart] != contract.PartCopy {
 		t.Errorf("the copy selects %v", got)
 	}
 	for _, key := range []string{"paused", "strategy", "revisionHistoryLimit"} {
-		if field(copied.Node, "spec", key) != nil {
+		if nodes.At(copied.Node, "spec", key) != nil {
 			t.Errorf("the copy has %s", key)
 		}
 	}
-	if field(copied.Node, "metadata", "annotations", contract.AnnotationUndo) != nil {
+	if nodes.At(copied.Node, "metadata", "annotations", contract.AnnotationUndo) != nil {
 		t.Error("the copy has an undo record")
 	}
 }
@@ -299,8 +300,8 @@ func TestACopyWithoutASidecarIsLedToTheResponder(t *testing.T) {
 			t.Errorf("container %s has ALL_PROXY: %t", container, has)
 		}
 	}
-	volume := named(field(copied.Node, "spec", "template", "spec", "volumes"), contract.TrustVolume)
-	if keys := items(field(volume, "secret", "items")); len(keys) != 1 || strAt(keys[0], "key") != "tls.crt" {
+	volume := nodes.Named(nodes.At(copied.Node, "spec", "template", "spec", "volumes"), contract.TrustVolume)
+	if keys := nodes.Items(nodes.At(volume, "secret", "items")); len(keys) != 1 || nodes.StringAt(keys[0], "key") != "tls.crt" {
 		t.Errorf("the copy is given more of the CA than its certificate: %s", text(t, volume))
 	}
 	if len(run.says(CodeReplayNoSidecar)) != 1 {
@@ -347,7 +348,7 @@ func TestACopyWritesIntoNobodysVolume(t *testing.T) {
 			if copied := run.created["Deployment/BASE"]; (copied == nil) != (want == CodeReplayVolume) {
 				t.Errorf("%s, with replayVolumes %s: there is a copy: %t", name, option, copied != nil)
 			} else if copied != nil {
-				volume := named(field(copied.Node, "spec", "template", "spec", "volumes"), "data")
+				volume := nodes.Named(nodes.At(copied.Node, "spec", "template", "spec", "volumes"), "data")
 				if emptied := onlyKeys(volume, "name", "emptyDir"); want == CodeReplayEmptied && !emptied {
 					t.Errorf("%s, with replayVolumes %s: the copy has %s", name, option, text(t, volume))
 				}
@@ -416,13 +417,13 @@ affinity:
   podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{labelSelector: {matchLabels: {app: shop}}, topologyKey: kubernetes.io/hostname}]}
 serviceAccountName: shop`,
 	}), DefaultConfig(), nil)
-	spec := field(run.created["Deployment/BASE"].Node, "spec", "template", "spec")
+	spec := nodes.At(run.created["Deployment/BASE"].Node, "spec", "template", "spec")
 	for _, key := range []string{"priorityClassName", "dnsPolicy", "readinessGates"} {
-		if field(spec, key) != nil {
+		if nodes.At(spec, key) != nil {
 			t.Errorf("the copy has %s", key)
 		}
 	}
-	if got := field(spec, "affinity"); field(got, "nodeAffinity") == nil || field(got, "podAntiAffinity") != nil {
+	if got := nodes.At(spec, "affinity"); nodes.At(got, "nodeAffinity") == nil || nodes.At(got, "podAntiAffinity") != nil {
 		t.Errorf("the copy has the affinity %s", text(t, got))
 	}
 	if len(run.says(CodeReplayLeftOut)) != 1 {
@@ -431,7 +432,7 @@ serviceAccountName: shop`,
 	if got := env(run.created["Deployment/BASE"], "web"); !slices.Contains(got, "TEAM=red") || !slices.Contains(got, "POD=") {
 		t.Errorf("the copy's variables are %q", got)
 	}
-	if got := strAt(spec, "serviceAccountName"); got != "shop" {
+	if got := nodes.StringAt(spec, "serviceAccountName"); got != "shop" {
 		t.Errorf("the service account is %s", got)
 	}
 }
@@ -440,8 +441,8 @@ func TestTheCopyHasItsOwnServiceAccount(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.ReplayCopyAccount = "copies"
 	run := startReplay(t, store(map[string]string{"pod": "serviceAccount: shop"}), cfg, nil)
-	spec := field(run.created["Deployment/BASE"].Node, "spec", "template", "spec")
-	if strAt(spec, "serviceAccountName") != "copies" || field(spec, "serviceAccount") != nil {
+	spec := nodes.At(run.created["Deployment/BASE"].Node, "spec", "template", "spec")
+	if nodes.StringAt(spec, "serviceAccountName") != "copies" || nodes.At(spec, "serviceAccount") != nil {
 		t.Errorf("the copy has %s", text(t, spec))
 	}
 }
@@ -471,8 +472,8 @@ func TestPoliciesOfTheOriginalAreNotEditedForTheCopy(t *testing.T) {
 	if got := run.says(CodePortFollowed); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
-	ports := items(field(run.created["Service/BASE"].Node, "spec", "ports"))
-	if len(ports) != 1 || strAt(ports[0], "port") != "8080" || strAt(ports[0], "targetPort") != "4143" || strAt(ports[0], "appProtocol") != "tcp" {
+	ports := nodes.Items(nodes.At(run.created["Service/BASE"].Node, "spec", "ports"))
+	if len(ports) != 1 || nodes.StringAt(ports[0], "port") != "8080" || nodes.StringAt(ports[0], "targetPort") != "4143" || nodes.StringAt(ports[0], "appProtocol") != "tcp" {
 		t.Errorf("the copy's Service is %s", text(t, run.created["Service/BASE"].Node))
 	}
 }
@@ -483,8 +484,8 @@ func TestTheCopyGoesThroughEnvoyAndPolicies(t *testing.T) {
 	text := strings.Replace(store(map[string]string{"annotations": "sidecar.speedscale.com/prometheus-port: '9102'\nsidecar.speedscale.com/prometheus-enable-scrape-annotations: 'true'"}), "    metadata:\n      labels:",
 		"    metadata:\n      annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: '5432', k8s.v1.cni.cncf.io/networks: storage, cni.projectcalico.org/ipAddrs: '[\"10.0.0.1\"]', ovn.kubernetes.io/ip_address: 10.0.0.1, prometheus.io/scrape: 'true', team: web}\n      labels:", 1)
 	run := startReplay(t, text, DefaultConfig(), nil)
-	template := field(run.created["Deployment/BASE"].Node, "spec", "template")
-	annotations := strMap(field(template, "metadata", "annotations"))
+	template := nodes.At(run.created["Deployment/BASE"].Node, "spec", "template")
+	annotations := nodes.Strings(nodes.At(template, "metadata", "annotations"))
 	said := strings.Join(run.says(CodeReplayLeftOut), "\n")
 	for _, key := range []string{"traffic.sidecar.istio.io/excludeOutboundPorts", "k8s.v1.cni.cncf.io/networks", "cni.projectcalico.org/ipAddrs", "ovn.kubernetes.io/ip_address", "prometheus.io/scrape"} {
 		if _, has := annotations[key]; has || !strings.Contains(said, key) {
@@ -527,11 +528,11 @@ func TestOneSidecarMayHoldForOriginalAndCopy(t *testing.T) {
 
 func TestTheCopysSidecarOfIstioReachesTheResponder(t *testing.T) {
 	run := startReplay(t, store(map[string]string{"more": "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: store}\nspec: {egress: [{hosts: [istio-system/*]}]}"}), DefaultConfig(), nil)
-	got := text(t, field(run.created["Sidecar/BASE-tapedeck"].Node, "spec", "egress"))
+	got := text(t, nodes.At(run.created["Sidecar/BASE-tapedeck"].Node, "spec", "egress"))
 	if !strings.Contains(got, "-mock.store.svc.cluster.local") {
 		t.Errorf("the copy's egress is %s", got)
 	}
-	if got := text(t, field(run.created["Sidecar/shop-tapedeck"].Node, "spec", "egress")); strings.Contains(got, "store/*") {
+	if got := text(t, nodes.At(run.created["Sidecar/shop-tapedeck"].Node, "spec", "egress")); strings.Contains(got, "store/*") {
 		t.Errorf("the original's egress is %s", got)
 	}
 }
@@ -541,8 +542,8 @@ func TestACopyWithoutASidecarWaitsForTheResponderWhereItCan(t *testing.T) {
 	for label, waits := range map[string]bool{`"true"`: false, `"false"`: true} {
 		manifest := strings.Replace(store(map[string]string{"inject": "false", "pod": "initContainers:\n- {name: seed, image: shop:1}"}), `sidecar.istio.io/inject: "true"`, "sidecar.istio.io/inject: "+label, 1)
 		run := startReplay(t, manifest, DefaultConfig(), nil)
-		first := items(field(run.created["Deployment/BASE"].Node, "spec", "template", "spec", "initContainers"))[0]
-		if got := strAt(first, "name") == contract.WaitContainer; got != waits {
+		first := nodes.Items(nodes.At(run.created["Deployment/BASE"].Node, "spec", "template", "spec", "initContainers"))[0]
+		if got := nodes.StringAt(first, "name") == contract.WaitContainer; got != waits {
 			t.Errorf("with the label %s it waits: %t, want %t", label, got, waits)
 		}
 		if command := text(t, first); waits && !strings.Contains(command, "http://"+run.r.name+"-mock.store:4141/healthz") {
@@ -677,7 +678,7 @@ func TestAReplayedWorkloadRecordsWhereAPolicyCanKeepIt(t *testing.T) {
 			if !c.inPlace {
 				records(run.original, c.sink)
 			}
-			token := named(field(asWorkload(replayed).podSpec(), "volumes"), contract.SinkTokenVolume)
+			token := nodes.Named(nodes.At(asWorkload(replayed).podSpec(), "volumes"), contract.SinkTokenVolume)
 			if local := c.want == contract.DefaultSink; local != (token == nil) {
 				t.Errorf("it mounts the collector's token: %t", token != nil)
 			}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // ReplayField is one row of the table of an object's fields: the source of parsing and of
@@ -100,18 +102,18 @@ func (f *fields[T]) read(n *yaml.Node, path string, to *T) (said []statement, re
 
 // walk goes through a node at a path, whose pattern is that of rows.
 func (f *fields[T]) walk(n *yaml.Node, path, pattern string, at []int) {
-	if isNull(n) {
+	if nodes.IsNull(n) {
 		return
 	}
 	row := slices.IndexFunc(f.rows, func(r fieldRow[T]) bool { return r.Path == pattern })
 	bad := func(allowed string) {
-		f.results = append(f.results, result(CodeBadValue, f.of, "%s%s: found %s, allowed: %s", f.what, path, describeKind(n), allowed).At(path, Kind{}.shown(str(n)), ""))
+		f.results = append(f.results, result(CodeBadValue, f.of, "%s%s: found %s, allowed: %s", f.what, path, describeKind(n), allowed).At(path, Kind{}.shown(nodes.String(n)), ""))
 	}
 	switch {
 	case row >= 0 && f.rows[row].NoMeaning != "" && (n.Kind == yaml.ScalarNode && n.Value == f.rows[row].Default || n.Kind != yaml.ScalarNode && len(n.Content) == 0):
 		// as if it were not there
 	case row >= 0 && f.rows[row].NoMeaning != "":
-		f.found = append(f.found, foundField{row, at, path, str(n)})
+		f.found = append(f.found, foundField{row, at, path, nodes.String(n)})
 	case row >= 0 && n.Kind != yaml.ScalarNode:
 		bad(f.rows[row].Kind.Allowed)
 	case row >= 0 && f.texts && f.rows[row].Kind.Name != boolKind.Name && readAs(n) != "":

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // generator builds the Job that sends the recorded requests: an Indexed Job, each pod of
@@ -23,25 +24,25 @@ func (in *input) generator(r *replay) ([]*Object, Results) {
 	targets := in.targets(r)
 	var verdicts []*yaml.Node
 	for code := 1; code <= lastVerdict; code++ {
-		verdicts = append(verdicts, node(code))
+		verdicts = append(verdicts, nodes.New(code))
 	}
-	spec := mapping(
+	spec := nodes.Mapping(
 		"completionMode", "Indexed",
 		"completions", r.Shards,
 		"parallelism", r.Shards,
 		"backoffLimitPerIndex", 0,
-		"podFailurePolicy", mapping("rules", sequence(
-			mapping("action", "Ignore", "onPodConditions", sequence(mapping("type", "DisruptionTarget"))),
+		"podFailurePolicy", nodes.Mapping("rules", nodes.Sequence(
+			nodes.Mapping("action", "Ignore", "onPodConditions", nodes.Sequence(nodes.Mapping("type", "DisruptionTarget"))),
 			// A goal that is missed is not tried again. Exit codes of init containers
 			// count, too, unless the container is named.
-			mapping("action", "FailJob", "onExitCodes", mapping("containerName", contract.GeneratorContainer, "operator", "In", "values", sequence(verdicts...))),
+			nodes.Mapping("action", "FailJob", "onExitCodes", nodes.Mapping("containerName", contract.GeneratorContainer, "operator", "In", "values", nodes.Sequence(verdicts...))),
 		)),
 		"template", in.replayTemplate(r, in.generatorPod(r, targets)),
 	)
 	job := r.object(contract.PartGenerator, "batch/v1", "Job", r.name[:len(r.name)-hashLength]+hashOf(r.name, plainValue(spec)), spec)
-	annotations := field(job.Node, "metadata", "annotations")
+	annotations := nodes.At(job.Node, "metadata", "annotations")
 	for _, key := range sortedKeys(r.Hooks) {
-		setPair(annotations, key, node(r.Hooks[key]))
+		nodes.Set(annotations, key, nodes.New(r.Hooks[key]))
 	}
 	return []*Object{job}, in.unverified(r, targets)
 }
@@ -92,7 +93,7 @@ func (in *input) generatorPod(r *replay, targets []target) replayPod {
 	return replayPod{
 		part: contract.PartGenerator, container: contract.GeneratorContainer,
 		args:          args,
-		env:           sequence(mapping("name", contract.EnvRun, "valueFrom", mapping("fieldRef", mapping("fieldPath", "metadata.labels['batch.kubernetes.io/controller-uid']")))),
+		env:           nodes.Sequence(nodes.Mapping("name", contract.EnvRun, "valueFrom", nodes.Mapping("fieldRef", nodes.Mapping("fieldPath", "metadata.labels['batch.kubernetes.io/controller-uid']")))),
 		restartPolicy: "Never",
 		grace:         generatorGrace,
 		secrets:       secrets,
@@ -209,8 +210,8 @@ func (in *input) speaksTLS(r *replay, app int) (name string, is bool) {
 	captured := slices.ContainsFunc(r.copied.settings.routes, func(route contract.InRoute) bool { return route.App == app })
 	is = captured && r.copied.injecting && r.copied.settings.inbound() && r.copied.settings.tlsIn().on()
 	for _, c := range r.w.runningContainers() {
-		for _, p := range items(field(c.Node, "ports")) {
-			is = is || isTCP(p) && number(field(p, "containerPort")) == app && tls(istioProtocol("", strAt(p, "name")))
+		for _, p := range nodes.Items(nodes.At(c.Node, "ports")) {
+			is = is || isTCP(p) && nodes.Int(nodes.At(p, "containerPort")) == app && tls(istioProtocol("", nodes.StringAt(p, "name")))
 		}
 	}
 	for _, s := range in.servicesOf(r.w) {

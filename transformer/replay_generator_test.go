@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // played is a replay of the workload of a manifest, when its copy was injected.
@@ -67,8 +68,8 @@ func (p played) args(t testing.TB, part string) ([]string, *Object, Results) {
 		return nil, nil, results
 	}
 	var args []string
-	for _, a := range items(field(items(field(objects[0].Node, "spec", "template", "spec", "containers"))[0], "args")) {
-		args = append(args, str(a))
+	for _, a := range nodes.Items(nodes.At(nodes.Items(nodes.At(objects[0].Node, "spec", "template", "spec", "containers"))[0], "args")) {
+		args = append(args, nodes.String(a))
 	}
 	return args, objects[0], results
 }

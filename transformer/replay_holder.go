@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // TrafficReplays and TestConfigs say what is to be rendered. No cluster has to know
@@ -57,17 +58,17 @@ func (o *Object) Holdable() bool {
 // IsHolder tells whether an object says that it is a ConfigMap in which a render keeps
 // another object.
 func (o *Object) IsHolder() bool {
-	return o.is("", "ConfigMap") && field(o.Node, "metadata", "annotations", contract.AnnotationHolds) != nil
+	return o.is("", "ConfigMap") && nodes.At(o.Node, "metadata", "annotations", contract.AnnotationHolds) != nil
 }
 
 // HeldText returns the text that a ConfigMap keeps.
 func (o *Object) HeldText() (string, error) {
-	data := field(o.Node, "data")
+	data := nodes.At(o.Node, "data")
 	switch {
-	case len(strMap(field(o.Node, "binaryData"))) > 0:
+	case len(nodes.Strings(nodes.At(o.Node, "binaryData"))) > 0:
 		return "", errors.New("found binaryData, allowed: data with one key")
 	case data == nil || data.Kind != yaml.MappingNode || len(data.Content) != 2:
-		return "", fmt.Errorf("found %d keys under data, allowed: one", len(strMap(data)))
+		return "", fmt.Errorf("found %d keys under data, allowed: one", len(nodes.Strings(data)))
 	}
 	key, text := data.Content[0].Value, data.Content[1]
 	if !slices.ContainsFunc(heldKinds, func(t Type) bool { return key == heldKey(t.Kind, false) || key == heldKey(t.Kind, true) }) {
@@ -88,17 +89,17 @@ func (o *Object) Open(held *yaml.Node) error {
 	switch {
 	case !inner.Holdable():
 		return fmt.Errorf("found an object of kind %s in %s, allowed: %s", inner.kind(), inner.apiVersion(), heldKindNames())
-	case strAt(held, "metadata", "name") == "":
+	case nodes.StringAt(held, "metadata", "name") == "":
 		return fmt.Errorf("found a %s without metadata.name, allowed: the object that annotation %s names", inner.kind(), contract.AnnotationHolds)
 	case recorded != inner.id():
 		return fmt.Errorf("found %s, and annotation %s says %q; allowed: the object that it names", inner.id(), contract.AnnotationHolds, recorded)
 	case inner.namespace() != o.namespace():
 		return fmt.Errorf("found %s in namespace %q, and the ConfigMap is in namespace %q; a namespace that an overlay sets must come before Tapedeck", inner.id(), inner.namespace(), o.namespace())
-	case field(o.Node, "data").Content[0].Value != heldKey(inner.kind(), false) && field(o.Node, "data").Content[0].Value != heldKey(inner.kind(), true):
-		return fmt.Errorf("found a %s under data.%s", inner.kind(), field(o.Node, "data").Content[0].Value)
+	case nodes.At(o.Node, "data").Content[0].Value != heldKey(inner.kind(), false) && nodes.At(o.Node, "data").Content[0].Value != heldKey(inner.kind(), true):
+		return fmt.Errorf("found a %s under data.%s", inner.kind(), nodes.At(o.Node, "data").Content[0].Value)
 	}
 	for _, key := range []string{contract.AnnotationUndo, contract.AnnotationFor, contract.AnnotationHolds} {
-		if field(held, "metadata", "annotations", key) != nil {
+		if nodes.At(held, "metadata", "annotations", key) != nil {
 			return fmt.Errorf("%s has annotation %s, which no manifest that is to be rendered has", inner.id(), key)
 		}
 	}
@@ -169,7 +170,7 @@ func (in *input) holdAll(written bool) (edited []*Object, results Results) {
 
 // checkHoldable tells why no ConfigMap can keep an object.
 func (in *input) checkHoldable(o *Object) error {
-	name := strAt(o.Node, "metadata", "name")
+	name := nodes.StringAt(o.Node, "metadata", "name")
 	holder := holderName(o.kind(), name)
 	created := "ConfigMap/" + o.namespace() + "/" + holder
 	switch {
@@ -188,10 +189,10 @@ func (in *input) checkHoldable(o *Object) error {
 
 // hold puts a ConfigMap in the place of an object, or renews the one that is there.
 func (in *input) hold(o *Object) {
-	text := node(o.Held.Text)
+	text := nodes.New(o.Held.Text)
 	text.Style = textStyle(o.Held.Text)
-	fresh := newObject("v1", "ConfigMap", holderName(o.kind(), o.name()), o.namespace(), nil, mapping(contract.AnnotationHolds, o.id()),
-		"data", mapping(heldKey(o.kind(), o.Held.JSON), text))
+	fresh := newObject("v1", "ConfigMap", holderName(o.kind(), o.name()), o.namespace(), nil, nodes.Mapping(contract.AnnotationHolds, o.id()),
+		"data", nodes.Mapping(heldKey(o.kind(), o.Held.JSON), text))
 	old := o.Held.ConfigMap
 	if old == nil {
 		setBookkeeping(fresh, o.Node)
@@ -219,7 +220,7 @@ func release(objects []*Object) (edited []*Object, results Results) {
 		if o.Held == nil || o.Held.ConfigMap == nil {
 			continue
 		}
-		name := strAt(o.Held.ConfigMap, "metadata", "name")
+		name := nodes.StringAt(o.Held.ConfigMap, "metadata", "name")
 		o.Held.ConfigMap = nil
 		edited = append(edited, o)
 		results = append(results, result(CodeUninjected, o, "the changes of an earlier render were taken back: ConfigMap %s was turned back into %s", name, o.Ref()))
@@ -232,15 +233,15 @@ func release(objects []*Object) (edited []*Object, results Results) {
 func checkHolders(objects []*Object) (results Results) {
 	at := pathKey("metadata.annotations", contract.AnnotationHolds)
 	for _, o := range objects {
-		value := field(o.Node, "metadata", "annotations", contract.AnnotationHolds)
+		value := nodes.At(o.Node, "metadata", "annotations", contract.AnnotationHolds)
 		switch {
 		case value == nil && (o.Held == nil || o.Held.ConfigMap == nil):
 		case value != nil && (o.Held == nil || o.Held.Err == nil):
-			results = append(results, result(CodeHoldRefused, o, "annotation %s: found it on kind %s, allowed: on a ConfigMap that a render wrote; remove it", contract.AnnotationHolds, o.kind()).At(at, str(value), ""))
+			results = append(results, result(CodeHoldRefused, o, "annotation %s: found it on kind %s, allowed: on a ConfigMap that a render wrote; remove it", contract.AnnotationHolds, o.kind()).At(at, nodes.String(value), ""))
 		case value != nil:
-			results = append(results, result(CodeHoldRefused, o, "%s is no ConfigMap that a render wrote: %v; remove it, or render from the original manifest", o.Ref(), o.Held.Err).At(at, str(value), ""))
+			results = append(results, result(CodeHoldRefused, o, "%s is no ConfigMap that a render wrote: %v; remove it, or render from the original manifest", o.Ref(), o.Held.Err).At(at, nodes.String(value), ""))
 		default:
-			if name, want := strAt(o.Held.ConfigMap, "metadata", "name"), holderName(o.kind(), o.name()); name != want {
+			if name, want := nodes.StringAt(o.Held.ConfigMap, "metadata", "name"), holderName(o.kind(), o.name()); name != want {
 				results = append(results, result(CodeReplayRenamed, o, "the ConfigMap that keeps %s was renamed from %s to %s since the render. %s", o.Ref(), want, name, reasons[CodeReplayRenamed].Help).At("metadata.name", name, want))
 			}
 		}
@@ -251,7 +252,7 @@ func checkHolders(objects []*Object) (results Results) {
 // checkRenamed reports a Deployment, Service or Job of a replay that has another name than
 // a render gives it, or is in another namespace than it calls. What else a replay has is renamed together with these.
 func checkRenamed(o *Object) Results {
-	base := strAt(o.Node, "metadata", "labels", contract.LabelReplay)
+	base := nodes.StringAt(o.Node, "metadata", "labels", contract.LabelReplay)
 	if !replayBase.MatchString(base) || !o.is("apps", "Deployment") && !o.is("", "Service") && !o.is("batch", "Job") {
 		return nil
 	}
@@ -274,12 +275,12 @@ func calledNamespace(o *Object, base string) string {
 	}
 	host := regexp.MustCompile("://" + regexp.QuoteMeta(base) + "(?:" + responderSuffix + `)?\.([-a-z0-9]+):`)
 	for _, c := range w.allContainers() {
-		texts := append(items(field(c.Node, "command")), items(field(c.Node, "args"))...)
-		for _, v := range items(field(c.Node, "env")) {
-			texts = append(texts, field(v, "value"))
+		texts := append(nodes.Items(nodes.At(c.Node, "command")), nodes.Items(nodes.At(c.Node, "args"))...)
+		for _, v := range nodes.Items(nodes.At(c.Node, "env")) {
+			texts = append(texts, nodes.At(v, "value"))
 		}
 		for _, text := range texts {
-			if m := host.FindStringSubmatch(str(text)); m != nil {
+			if m := host.FindStringSubmatch(nodes.String(text)); m != nil {
 				return m[1]
 			}
 		}
@@ -290,29 +291,29 @@ func calledNamespace(o *Object, base string) string {
 // setBookkeeping gives a node the annotations by which an orchestrator keeps track of
 // the object that it stands for.
 func setBookkeeping(n, from *yaml.Node) {
-	books := field(from, "metadata", "annotations")
+	books := nodes.At(from, "metadata", "annotations")
 	for i := 0; books != nil && books.Kind == yaml.MappingNode && i+1 < len(books.Content); i += 2 {
 		if bookkeeping.MatchString(books.Content[i].Value) {
-			annotations := mapAt(field(n, "metadata"), "annotations")
-			setPair(annotations, books.Content[i].Value, books.Content[i+1])
+			annotations := mapAt(nodes.At(n, "metadata"), "annotations")
+			nodes.Set(annotations, books.Content[i].Value, books.Content[i+1])
 		}
 	}
 }
 
 // mapAt returns the mapping under a key, made where there is none.
 func mapAt(m *yaml.Node, key string) *yaml.Node {
-	if v := field(m, key); v != nil && v.Kind == yaml.MappingNode {
+	if v := nodes.At(m, key); v != nil && v.Kind == yaml.MappingNode {
 		return v
 	}
-	fresh := mapping()
-	setPair(m, key, fresh)
+	fresh := nodes.Mapping()
+	nodes.Set(m, key, fresh)
 	return fresh
 }
 
 // WithoutBookkeeping returns a copy of an object without the annotations by which an
 // orchestrator keeps track of it; nil where it has none.
 func WithoutBookkeeping(n *yaml.Node) *yaml.Node {
-	annotations := field(n, "metadata", "annotations")
+	annotations := nodes.At(n, "metadata", "annotations")
 	if annotations == nil || annotations.Kind != yaml.MappingNode {
 		return nil
 	}
@@ -326,7 +327,7 @@ func WithoutBookkeeping(n *yaml.Node) *yaml.Node {
 	if len(kept.Content) == len(annotations.Content) {
 		return nil
 	}
-	metadata := withPair(field(n, "metadata"), "annotations", &kept)
+	metadata := withPair(nodes.At(n, "metadata"), "annotations", &kept)
 	return withPair(n, "metadata", metadata)
 }
 
@@ -335,7 +336,7 @@ func WithoutBookkeeping(n *yaml.Node) *yaml.Node {
 func withPair(m *yaml.Node, key string, value *yaml.Node) *yaml.Node {
 	out := *m
 	out.Content = slices.Clone(m.Content)
-	i := keyIndex(m, key)
+	i := nodes.KeyIndex(m, key)
 	if len(value.Content) == 0 {
 		out.Content = slices.Delete(out.Content, i, i+2)
 	} else {

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // In a mesh, the parts of a replay also have:
@@ -56,11 +57,11 @@ func (in *input) checkMesh(r *replay) Results {
 func (in *input) parts(r *replay) map[string]*workload {
 	pods := func(part string) *workload {
 		o := r.object(part, "v1", "Pod", r.policyName(part), nil)
-		metadata := mapping("labels", r.podLabels(part))
+		metadata := nodes.Mapping("labels", r.podLabels(part))
 		if r.w != nil && r.w.podAnnotation(meshLabel) != "" {
-			setPair(metadata, "annotations", mapping(meshLabel, r.w.podAnnotation(meshLabel)))
+			nodes.Set(metadata, "annotations", nodes.Mapping(meshLabel, r.w.podAnnotation(meshLabel)))
 		}
-		return &workload{Object: o, template: mapping("metadata", metadata)}
+		return &workload{Object: o, template: nodes.Mapping("metadata", metadata)}
 	}
 	out := map[string]*workload{}
 	if r.copied != nil {
@@ -137,7 +138,7 @@ const defaultAccount = "default"
 
 // account returns the service account of a workload's pods.
 func account(w *workload) string {
-	return cmp.Or(strAt(w.podSpec(), "serviceAccountName"), strAt(w.podSpec(), "serviceAccount"), defaultAccount)
+	return cmp.Or(nodes.StringAt(w.podSpec(), "serviceAccountName"), nodes.StringAt(w.podSpec(), "serviceAccount"), defaultAccount)
 }
 
 // caller builds a rule that admits the pods of a service account, to some ports or to all.
@@ -185,24 +186,24 @@ func (in *input) plaintext(r *replay, w *workload) *Object {
 	best, rank := (*Object)(nil), 0
 	for _, o := range in.byKind[securityGroup+"/PeerAuthentication"] {
 		at := 3
-		switch selector := field(o.Node, "spec", "selector", "matchLabels"); {
+		switch selector := nodes.At(o.Node, "spec", "selector", "matchLabels"); {
 		case selector == nil && o.namespace() != w.namespace():
 			at = 1
 		case selector == nil:
 			at = 2
 		}
-		mode := strAt(o.Node, "spec", "mtls", "mode")
+		mode := nodes.StringAt(o.Node, "spec", "mtls", "mode")
 		if at > rank && mode != "" && mode != "UNSET" && istioPolicySelects(w, o) {
 			best, rank = o, at
 		}
 	}
-	if best != nil && strAt(best.Node, "spec", "mtls", "mode") == "DISABLE" {
+	if best != nil && nodes.StringAt(best.Node, "spec", "mtls", "mode") == "DISABLE" {
 		return best
 	}
 	host := w.name() + "." + r.namespace() + ".svc.cluster.local"
 	for _, o := range in.byKind[istioGroup+"/DestinationRule"] {
-		pattern, wildcard := strings.CutPrefix(strAt(o.Node, "spec", "host"), "*")
-		mode := strAt(o.Node, "spec", "trafficPolicy", "tls", "mode")
+		pattern, wildcard := strings.CutPrefix(nodes.StringAt(o.Node, "spec", "host"), "*")
+		mode := nodes.StringAt(o.Node, "spec", "trafficPolicy", "tls", "mode")
 		if wildcard && strings.HasSuffix(host, pattern) && mode != "" && mode != "ISTIO_MUTUAL" && (o.namespace() == w.namespace() || o.namespace() == rootNamespace) {
 			return o
 		}
@@ -220,11 +221,11 @@ func (in *input) checkAuthorizations(r *replay, parts map[string]*workload) Resu
 			continue
 		}
 		for _, o := range in.byKind[securityGroup+"/AuthorizationPolicy"] {
-			switch action := strAt(o.Node, "spec", "action"); {
+			switch action := nodes.StringAt(o.Node, "spec", "action"); {
 			case !istioPolicySelects(w, o):
 			case action == "DENY" || action == "CUSTOM":
 				refusing = append(refusing, o.Ref().String())
-			case (action == "" || action == "ALLOW") && len(items(field(o.Node, "spec", "rules"))) > 0 && part == contract.PartResponder:
+			case (action == "" || action == "ALLOW") && len(nodes.Items(nodes.At(o.Node, "spec", "rules"))) > 0 && part == contract.PartResponder:
 				admitting = append(admitting, o.Ref().String())
 			}
 		}
@@ -256,7 +257,7 @@ func (in *input) tcpRoutes(r *replay) []string {
 	for _, name := range []string{r.name, r.responderName()} {
 		s := &service{Object: r.object(contract.PartCopy, "v1", "Service", name, nil)}
 		for _, o := range in.byKind[istioGroup+"/VirtualService"] {
-			if spec := field(o.Node, "spec"); vsInside(o, s) && len(items(field(spec, "tcp")))+len(items(field(spec, "tls"))) > 0 {
+			if spec := nodes.At(o.Node, "spec"); vsInside(o, s) && len(nodes.Items(nodes.At(spec, "tcp")))+len(nodes.Items(nodes.At(spec, "tls"))) > 0 {
 				names = append(names, o.Ref().String())
 			}
 		}
@@ -273,7 +274,7 @@ const useWaypoint = "istio.io/use-waypoint"
 // a copy's calls of its responder from its calls of anything else.
 func (in *input) pastWaypoint(r *replay, service *Object) *Object {
 	if r.w != nil && in.ambient(r.w) != "" {
-		setPair(field(service.Node, "metadata", "labels"), useWaypoint, node("none"))
+		nodes.Set(nodes.At(service.Node, "metadata", "labels"), useWaypoint, nodes.New("none"))
 	}
 	return service
 }
@@ -312,7 +313,7 @@ func (in *input) replaySidecars(r *replay) ([]*Object, Results) {
 // checkSelecting reports a Sidecar of the input that selects the pods of a part, and keeps
 // them from what they need.
 func (in *input) checkSelecting(r *replay, part string, sidecar *Object) Results {
-	lacking := missingFrom(field(sidecar.Node, "spec", "egress"), in.namespacesFor(r, part), r.namespace())
+	lacking := missingFrom(nodes.At(sidecar.Node, "spec", "egress"), in.namespacesFor(r, part), r.namespace())
 	if len(lacking) == 0 {
 		return nil
 	}
@@ -352,7 +353,7 @@ func (in *input) namespacesFor(r *replay, part string) []string {
 func missingFrom(egress *yaml.Node, namespaces []string, own string) []string {
 	var lacking []string
 	for _, ns := range namespaces {
-		if len(items(egress)) > 0 && !opens(items(egress), ns, own) {
+		if len(nodes.Items(egress)) > 0 && !opens(nodes.Items(egress), ns, own) {
 			lacking = append(lacking, egressNamespace(ns, own))
 		}
 	}
@@ -382,11 +383,11 @@ func (in *input) openSidecar(spec *yaml.Node, w *workload, namespaces []string) 
 	base, _ := in.namespaceSidecar(w)
 	inherited := istioNode(&networking.Sidecar{})
 	if base != nil {
-		inherited = yaml.CopyYNode(field(base.Node, "spec"))
+		inherited = yaml.CopyYNode(nodes.At(base.Node, "spec"))
 	} else if len(in.cfg.Egress) > 0 {
 		inherited = istioNode(&networking.Sidecar{Egress: []*networking.IstioEgressListener{{Hosts: in.cfg.Egress}}})
 	}
-	egress := field(inherited, "egress")
+	egress := nodes.At(inherited, "egress")
 	lacking := missingFrom(egress, namespaces, w.namespace())
 	if len(lacking) == 0 {
 		return false
@@ -416,7 +417,7 @@ func (in *input) confine(spec *yaml.Node, r *replay) {
 		Egress:                []*networking.IstioEgressListener{{Hosts: unique(hosts)}},
 	})
 	for i := 0; i+1 < len(own.Content); i += 2 {
-		setPair(spec, own.Content[i].Value, own.Content[i+1])
+		nodes.Set(spec, own.Content[i].Value, own.Content[i+1])
 	}
 }
 
@@ -481,15 +482,15 @@ func (in *input) hasRole(r *replay) bool {
 func (in *input) opened(x External, namespace string) bool {
 	return !slices.ContainsFunc(x.Hosts, func(host string) bool {
 		return !slices.ContainsFunc(in.byKind[istioGroup+"/ServiceEntry"], func(o *Object) bool {
-			exported := items(field(o.Node, "spec", "exportTo"))
+			exported := nodes.Items(nodes.At(o.Node, "spec", "exportTo"))
 			visible := len(exported) == 0 || slices.ContainsFunc(exported, func(n *yaml.Node) bool {
-				return str(n) == "*" || str(n) == namespace || str(n) == "." && o.namespace() == namespace
+				return nodes.String(n) == "*" || nodes.String(n) == namespace || nodes.String(n) == "." && o.namespace() == namespace
 			})
 			return visible &&
-				slices.ContainsFunc(items(field(o.Node, "spec", "ports")), func(p *yaml.Node) bool { return number(field(p, "number")) == x.Port }) &&
-				slices.ContainsFunc(items(field(o.Node, "spec", "hosts")), func(h *yaml.Node) bool {
-					suffix, wildcard := strings.CutPrefix(str(h), "*")
-					return str(h) == host || wildcard && strings.HasSuffix(host, suffix)
+				slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "ports")), func(p *yaml.Node) bool { return nodes.Int(nodes.At(p, "number")) == x.Port }) &&
+				slices.ContainsFunc(nodes.Items(nodes.At(o.Node, "spec", "hosts")), func(h *yaml.Node) bool {
+					suffix, wildcard := strings.CutPrefix(nodes.String(h), "*")
+					return nodes.String(h) == host || wildcard && strings.HasSuffix(host, suffix)
 				})
 		})
 	})
@@ -501,31 +502,31 @@ func (in *input) opened(x External, namespace string) bool {
 func ownReplayAuthorization(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
 	written := &security.AuthorizationPolicy{Selector: &selection.WorkloadSelector{MatchLabels: (&replay{name: base}).labels(part)}}
-	for _, rule := range items(field(o.Node, "spec", "rules")) {
+	for _, rule := range nodes.Items(nodes.At(o.Node, "spec", "rules")) {
 		var ports []int
-		for _, to := range items(field(rule, "to")) {
-			for _, p := range items(field(to, "operation", "ports")) {
-				ports = append(ports, number(p))
+		for _, to := range nodes.Items(nodes.At(rule, "to")) {
+			for _, p := range nodes.Items(nodes.At(to, "operation", "ports")) {
+				ports = append(ports, nodes.Int(p))
 			}
 		}
-		for _, from := range items(field(rule, "from")) {
-			for _, principal := range items(field(from, "source", "principals")) {
-				written.Rules = append(written.Rules, admission(str(principal), ports))
+		for _, from := range nodes.Items(nodes.At(rule, "from")) {
+			for _, principal := range nodes.Items(nodes.At(from, "source", "principals")) {
+				written.Rules = append(written.Rules, admission(nodes.String(principal), ports))
 			}
 		}
 	}
-	return own && len(written.Rules) > 0 && same(field(o.Node, "spec"), istioNode(written))
+	return own && len(written.Rules) > 0 && same(nodes.At(o.Node, "spec"), istioNode(written))
 }
 
 func ownReplaySidecar(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder, contract.PartGenerator)
-	selector := field(o.Node, "spec", "workloadSelector")
-	return own && onlyKeys(selector, "labels") && isSelector(field(selector, "labels"), base, part)
+	selector := nodes.At(o.Node, "spec", "workloadSelector")
+	return own && onlyKeys(selector, "labels") && isSelector(nodes.At(selector, "labels"), base, part)
 }
 
 func ownReplayEntry(o *Object) bool {
 	_, _, own := ownOfReplay(o, contract.PartResponder, contract.PartGenerator)
-	x := externalOf(field(o.Node, "spec"))
+	x := externalOf(nodes.At(o.Node, "spec"))
 	x.Private = true
-	return own && len(x.Hosts) > 0 && same(field(o.Node, "spec"), istioNode(x.spec()))
+	return own && len(x.Hosts) > 0 && same(nodes.At(o.Node, "spec"), istioNode(x.spec()))
 }

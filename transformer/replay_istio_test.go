@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // meshObjects returns the specs of Istio's objects of a replay, by kind and the end of the
@@ -15,7 +17,7 @@ func meshObjects(t testing.TB, in *input, r *replay) (map[string]string, Results
 	objects, results := in.replayIstio(r)
 	out := map[string]string{}
 	for _, o := range objects {
-		spec := yaml.CopyYNode(field(o.Node, "spec"))
+		spec := yaml.CopyYNode(nodes.At(o.Node, "spec"))
 		spec.Style = yaml.FlowStyle
 		text, err := yaml.String(spec)
 		if err != nil {
@@ -34,12 +36,12 @@ const istioNamespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: store,
 
 // setLabel gives the pods of a workload a label, as a replay's copy takes it over.
 func setLabel(w *workload, key, value string) {
-	labels := field(w.template, "metadata", "labels")
-	if i := keyIndex(labels, key); i >= 0 {
-		labels.Content[i+1] = node(value)
+	labels := nodes.At(w.template, "metadata", "labels")
+	if i := nodes.KeyIndex(labels, key); i >= 0 {
+		labels.Content[i+1] = nodes.New(value)
 		return
 	}
-	labels.Content = append(labels.Content, node(key), node(value))
+	labels.Content = append(labels.Content, nodes.New(key), nodes.New(value))
 }
 
 // unlabelled takes the request for Istio's injector off the pods of a replay.
@@ -84,7 +86,7 @@ func TestReplayInAMesh(t *testing.T) {
 		{name: "service accounts of their own",
 			settings: map[string]string{"replayServiceAccount": "replay"},
 			change: func(r *replay) {
-				field(r.copied.template, "spec").Content = append(field(r.copied.template, "spec").Content, node("serviceAccountName"), node("shop-copy"))
+				nodes.At(r.copied.template, "spec").Content = append(nodes.At(r.copied.template, "spec").Content, nodes.New("serviceAccountName"), nodes.New("shop-copy"))
 			},
 			want: map[string]string{
 				"AuthorizationPolicy":      strings.Replace(copyAdmits, "sa/default", "sa/replay", 1),
@@ -240,7 +242,7 @@ func TestWhatAMeshOpensWithoutANamespace(t *testing.T) {
 	for _, namespace := range []string{"store", ""} {
 		in, r := playing(t, nil, nil)
 		for _, o := range in.objects {
-			setPair(field(o.Node, "metadata"), "namespace", node(namespace))
+			nodes.Set(nodes.At(o.Node, "metadata"), "namespace", nodes.New(namespace))
 		}
 		in = newInput(in.objects, in.cfg)
 		_, results := in.authorizations(r)

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Everything of a replay is named after one base, NAME-replay-HASH:
@@ -141,7 +142,7 @@ func (r *replay) labels(part string) map[string]string {
 
 // selector returns them as a mapping of an object's.
 func (r *replay) selector(part string) *yaml.Node {
-	return mapping(contract.LabelReplay, r.name, contract.LabelReplayPart, part)
+	return nodes.Mapping(contract.LabelReplay, r.name, contract.LabelReplayPart, part)
 }
 
 // labelsOfPods are the labels that the pods of a replay take over from the workload: by them a
@@ -165,7 +166,7 @@ func (r *replay) podLabels(part string) *yaml.Node {
 	original := r.w.podLabels()
 	for _, key := range labelsOfPods {
 		if value := original[key]; value != "" {
-			setPair(labels, key, node(value))
+			nodes.Set(labels, key, nodes.New(value))
 		}
 	}
 	return labels
@@ -173,7 +174,7 @@ func (r *replay) podLabels(part string) *yaml.Node {
 
 // object builds an object of a part of a replay.
 func (r *replay) object(part, apiVersion, kind, name string, spec *yaml.Node) *Object {
-	return &Object{File: r.from.File, Node: newObject(apiVersion, kind, name, r.namespace(), r.selector(part), mapping(contract.AnnotationFor, r.subject().id()), "spec", spec)}
+	return &Object{File: r.from.File, Node: newObject(apiVersion, kind, name, r.namespace(), r.selector(part), nodes.Mapping(contract.AnnotationFor, r.subject().id()), "spec", spec)}
 }
 
 // replayStem makes of a name what the names of a replay begin with. The name of a Service
@@ -201,7 +202,7 @@ func namedForReplay(name, workload string) bool {
 // one of some parts, and a name of that part. A kustomization may have put a prefix and a
 // suffix around the name.
 func ownOfReplay(o *Object, parts ...string) (base, part string, own bool) {
-	labels := strMap(field(o.Node, "metadata", "labels"))
+	labels := nodes.Strings(nodes.At(o.Node, "metadata", "labels"))
 	base, part = labels[contract.LabelReplay], labels[contract.LabelReplayPart]
 	if !replayBase.MatchString(base) || !slices.Contains(parts, part) {
 		return base, part, false
@@ -220,10 +221,10 @@ func ownOfReplay(o *Object, parts ...string) (base, part string, own bool) {
 // don't count, since a kustomization may have changed them.
 func ownReplayDeployment(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
-	spec := field(o.Node, "spec")
-	selector := field(spec, "selector")
-	return own && onlyKeys(selector, "matchLabels") && isSelector(field(selector, "matchLabels"), base, part) &&
-		hasLabels(field(spec, "template", "metadata", "labels"), base, part) &&
+	spec := nodes.At(o.Node, "spec")
+	selector := nodes.At(spec, "selector")
+	return own && onlyKeys(selector, "matchLabels") && isSelector(nodes.At(selector, "matchLabels"), base, part) &&
+		hasLabels(nodes.At(spec, "template", "metadata", "labels"), base, part) &&
 		(part == contract.PartCopy || runs(spec, contract.ResponderContainer, "mock"))
 }
 
@@ -231,40 +232,40 @@ func ownReplayDeployment(o *Object) bool {
 // by ports as a render writes them, and from inside the cluster alone.
 func ownReplayService(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder)
-	spec := field(o.Node, "spec")
+	spec := nodes.At(o.Node, "spec")
 	ports := responderPorts()
 	if part == contract.PartCopy {
 		var numbers []int
-		for _, p := range items(field(spec, "ports")) {
-			numbers = append(numbers, number(field(p, "port")))
+		for _, p := range nodes.Items(nodes.At(spec, "ports")) {
+			numbers = append(numbers, nodes.Int(nodes.At(p, "port")))
 		}
 		ports = copyServicePorts(numbers)
-		for i, p := range items(field(spec, "ports")) { // a render may lead the Service to the sidecar
-			setPair(ports.Content[i], "targetPort", field(p, "targetPort"))
+		for i, p := range nodes.Items(nodes.At(spec, "ports")) { // a render may lead the Service to the sidecar
+			nodes.Set(ports.Content[i], "targetPort", nodes.At(p, "targetPort"))
 		}
 	}
-	return own && onlyKeys(spec, "selector", "ports") && isSelector(field(spec, "selector"), base, part) && same(field(spec, "ports"), ports)
+	return own && onlyKeys(spec, "selector", "ports") && isSelector(nodes.At(spec, "selector"), base, part) && same(nodes.At(spec, "ports"), ports)
 }
 
 // ownReplayJob tells whether a Job is the generator of a replay: it selects no pods by
 // labels of its own, and runs what a generator of that replay runs.
 func ownReplayJob(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartGenerator)
-	spec := field(o.Node, "spec")
-	return own && field(spec, "selector") == nil && hasLabels(field(spec, "template", "metadata", "labels"), base, part) &&
+	spec := nodes.At(o.Node, "spec")
+	return own && nodes.At(spec, "selector") == nil && hasLabels(nodes.At(spec, "template", "metadata", "labels"), base, part) &&
 		runs(spec, contract.GeneratorContainer, "replay", "--run="+base+"/$("+contract.EnvRun+")")
 }
 
 // runs tells whether the pods of a spec have one container, of a name, which runs a command of
 // Tapedeck's with some arguments.
 func runs(spec *yaml.Node, name, command string, arguments ...string) bool {
-	containers := items(field(spec, "template", "spec", "containers"))
-	if len(containers) != 1 || strAt(containers[0], "name") != name || !same(field(containers[0], "command"), node([]string{contract.Binary})) {
+	containers := nodes.Items(nodes.At(spec, "template", "spec", "containers"))
+	if len(containers) != 1 || nodes.StringAt(containers[0], "name") != name || !same(nodes.At(containers[0], "command"), nodes.New([]string{contract.Binary})) {
 		return false
 	}
-	args := items(field(containers[0], "args"))
-	return len(args) > 0 && str(args[0]) == command && !slices.ContainsFunc(arguments, func(a string) bool {
-		return !slices.ContainsFunc(args, func(n *yaml.Node) bool { return str(n) == a })
+	args := nodes.Items(nodes.At(containers[0], "args"))
+	return len(args) > 0 && nodes.String(args[0]) == command && !slices.ContainsFunc(arguments, func(a string) bool {
+		return !slices.ContainsFunc(args, func(n *yaml.Node) bool { return nodes.String(n) == a })
 	})
 }
 
@@ -291,8 +292,8 @@ func checkCopied(o *Object, objects []*Object) error {
 		}
 	}
 	for _, c := range w.allContainers() {
-		if c.name() == contract.Container && sidecarVariables(c.Node) != nil || slices.ContainsFunc(items(field(c.Node, "env")), func(v *yaml.Node) bool {
-			return strings.HasPrefix(strAt(v, "value"), "http://"+base+responderSuffix)
+		if c.name() == contract.Container && sidecarVariables(c.Node) != nil || slices.ContainsFunc(nodes.Items(nodes.At(c.Node, "env")), func(v *yaml.Node) bool {
+			return strings.HasPrefix(nodes.StringAt(v, "value"), "http://"+base+responderSuffix)
 		}) {
 			return nil
 		}
@@ -307,7 +308,7 @@ func isSelector(n *yaml.Node, base, part string) bool {
 
 // hasLabels tells whether labels have the two of a part of a replay.
 func hasLabels(n *yaml.Node, base, part string) bool {
-	return strAt(n, contract.LabelReplay) == base && strAt(n, contract.LabelReplayPart) == part
+	return nodes.StringAt(n, contract.LabelReplay) == base && nodes.StringAt(n, contract.LabelReplayPart) == part
 }
 
 const (
@@ -381,25 +382,25 @@ func withoutEmpty(v any) any {
 // templateValue returns of a pod template what makes its pods: the spec, the labels and
 // the annotations. How it is written in YAML does not matter.
 func templateValue(w *workload) any {
-	annotations, _ := plainValue(field(w.template, "metadata", "annotations")).(map[string]any)
+	annotations, _ := plainValue(nodes.At(w.template, "metadata", "annotations")).(map[string]any)
 	for key := range annotations {
 		if bookkeeping.MatchString(key) { // a Pod is its own template
 			delete(annotations, key)
 		}
 	}
-	return map[string]any{"spec": plainValue(w.podSpec()), "labels": plainValue(field(w.template, "metadata", "labels")), "annotations": annotations}
+	return map[string]any{"spec": plainValue(w.podSpec()), "labels": plainValue(nodes.At(w.template, "metadata", "labels")), "annotations": annotations}
 }
 
 // plainValue returns a node's value, with maps and lists as encoding/json has them. Texts
 // that say the same number are the same.
 func plainValue(n *yaml.Node) any {
 	switch {
-	case n == nil || isNull(n):
+	case n == nil || nodes.IsNull(n):
 		return nil
 	case n.Kind == yaml.MappingNode:
 		m := make(map[string]any, len(n.Content)/2)
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			if value := n.Content[i+1]; !isNull(value) { // which is to say nothing
+			if value := n.Content[i+1]; !nodes.IsNull(value) { // which is to say nothing
 				m[n.Content[i].Value] = plainValue(value)
 			}
 		}
@@ -415,7 +416,7 @@ func plainValue(n *yaml.Node) any {
 	var number float64
 	switch n.ShortTag() {
 	case yaml.NodeTagBool:
-		return isTrue(n)
+		return nodes.IsTrue(n)
 	case yaml.NodeTagInt:
 		if n.Decode(&whole) == nil {
 			return whole

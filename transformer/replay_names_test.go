@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 const shop = `
@@ -256,7 +257,7 @@ func TestReplayNameThatIsTaken(t *testing.T) {
 func TestPodsOfAReplayHaveNoLabelsOfTheApplication(t *testing.T) {
 	r := replayOf(t, shop)
 	name := nameOf(r)
-	got := strMap(r.podLabels(contract.PartCopy))
+	got := nodes.Strings(r.podLabels(contract.PartCopy))
 	want := map[string]string{"sidecar.istio.io/inject": "true", contract.LabelReplay: name, contract.LabelReplayPart: contract.PartCopy}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("pods have the labels %v, want %v", got, want)

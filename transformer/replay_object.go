@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // The API of TrafficReplays.
@@ -217,7 +218,7 @@ func (in *input) annotatedReplay(w *workload) ([]*replay, Results) {
 func (w *workload) replayKey() (key, at string) {
 	for _, place := range w.annotated() {
 		place = append(slices.Clone(place), "metadata", "annotations")
-		annotations := field(w.Node, place...)
+		annotations := nodes.At(w.Node, place...)
 		for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
 			if key := annotations.Content[i].Value; isReplayKey(key) {
 				return key, pathKey(strings.Join(place, "."), key)
@@ -261,7 +262,7 @@ func (in *input) trafficReplay(o *Object) ([]*replay, Results) {
 	q := replayRequest{from: o, at: "spec"}
 	results := q.readAnnotations(in.cfg, [][]string{nil})
 	f := fields[replayRequest]{rows: trafficReplayFields, of: o, texts: true, cfg: in.cfg}
-	if spec := field(o.Node, "spec"); spec != nil {
+	if spec := nodes.At(o.Node, "spec"); spec != nil {
 		said, more := f.read(spec, "spec", &q)
 		q.said, results = append(q.said, said...), append(results, more...)
 	}

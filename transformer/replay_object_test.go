@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 const (
@@ -569,7 +570,7 @@ func FuzzReplays(f *testing.F) {
 	f.Fuzz(func(t *testing.T, manifest, id, text string) {
 		cfg := DefaultConfig()
 		cfg.ReplayPlace = "s3://recordings/shop"
-		objects := []*Object{{Node: mapping("apiVersion", "v1", "kind", "ConfigMap", "metadata", mapping("name", "x", "namespace", "shop"), "data", mapping(id, text))}}
+		objects := []*Object{{Node: nodes.Mapping("apiVersion", "v1", "kind", "ConfigMap", "metadata", nodes.Mapping("name", "x", "namespace", "shop"), "data", nodes.Mapping(id, text))}}
 		for one := range strings.SplitSeq(manifest, "\n---\n") {
 			n, err := yaml.Parse(one)
 			if err != nil {

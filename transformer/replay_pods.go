@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // The pods of a generator and a responder are alike: they run Tapedeck's image with the
@@ -38,37 +39,37 @@ type secretFiles struct {
 // template builds the template of the pods.
 func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 	labels := r.podLabels(p.part)
-	if in.replayPlace().Scheme == "azblob" && keyIndex(labels, azureIdentity) < 0 {
-		setPair(labels, azureIdentity, node("true"))
+	if in.replayPlace().Scheme == "azblob" && nodes.KeyIndex(labels, azureIdentity) < 0 {
+		nodes.Set(labels, azureIdentity, nodes.New("true"))
 	}
 	// A classic Envoy starts beside the container, which needs the network at once.
-	annotations := mapping("proxy.istio.io/config", `{"holdApplicationUntilProxyStarts": true}`)
+	annotations := nodes.Mapping("proxy.istio.io/config", `{"holdApplicationUntilProxyStarts": true}`)
 	if r.w != nil && r.w.podAnnotation(meshLabel) != "" { // the former spelling of the label
-		setPair(annotations, meshLabel, node(r.w.podAnnotation(meshLabel)))
+		nodes.Set(annotations, meshLabel, nodes.New(r.w.podAnnotation(meshLabel)))
 	}
-	mounts := []*yaml.Node{mapping("name", contract.WorkVolume, "mountPath", contract.WorkDir)}
-	volumes := []*yaml.Node{mapping("name", contract.WorkVolume, "emptyDir", mapping())}
+	mounts := []*yaml.Node{nodes.Mapping("name", contract.WorkVolume, "mountPath", contract.WorkDir)}
+	volumes := []*yaml.Node{nodes.Mapping("name", contract.WorkVolume, "emptyDir", nodes.Mapping())}
 	var security *yaml.Node
 	if place := in.replayPlace(); place.IsDir() {
 		var readOnly any
 		if p.readOnly {
 			readOnly = true
 		}
-		mounts = append(mounts, mapping("name", contract.PlaceVolume, "mountPath", place.Path, "readOnly", readOnly))
-		volumes = append(volumes, mapping("name", contract.PlaceVolume, "persistentVolumeClaim", mapping("claimName", in.cfg.ReplayClaim, "readOnly", readOnly)))
+		mounts = append(mounts, nodes.Mapping("name", contract.PlaceVolume, "mountPath", place.Path, "readOnly", readOnly))
+		volumes = append(volumes, nodes.Mapping("name", contract.PlaceVolume, "persistentVolumeClaim", nodes.Mapping("claimName", in.cfg.ReplayClaim, "readOnly", readOnly)))
 		if group := in.cfg.RunAsGroup; group != 0 {
-			security = mapping("fsGroup", group, "fsGroupChangePolicy", "OnRootMismatch")
+			security = nodes.Mapping("fsGroup", group, "fsGroupChangePolicy", "OnRootMismatch")
 		}
 	}
 	for _, s := range p.secrets {
 		var files []*yaml.Node
 		for _, key := range s.keys {
-			files = append(files, mapping("key", key, "path", key))
+			files = append(files, nodes.Mapping("key", key, "path", key))
 		}
-		mounts = append(mounts, mapping("name", s.volume, "mountPath", s.dir, "readOnly", true))
-		volumes = append(volumes, mapping("name", s.volume, "secret", mapping("secretName", s.secret, "items", files)))
+		mounts = append(mounts, nodes.Mapping("name", s.volume, "mountPath", s.dir, "readOnly", true))
+		volumes = append(volumes, nodes.Mapping("name", s.volume, "secret", nodes.Mapping("secretName", s.secret, "items", files)))
 	}
-	container := mapping(
+	container := nodes.Mapping(
 		"name", p.container,
 		"image", in.replayImage(r),
 		"imagePullPolicy", pullPolicy(in.cfg),
@@ -78,10 +79,10 @@ func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 		"ports", p.ports,
 		"resources", in.replayResources(),
 	)
-	container.Content = append(container.Content, mapping(append(p.probes, "securityContext", securityContext(in.cfg), "volumeMounts", mounts)...).Content...)
-	return mapping(
-		"metadata", mapping("labels", labels, "annotations", annotations),
-		"spec", mapping(
+	container.Content = append(container.Content, nodes.Mapping(append(p.probes, "securityContext", securityContext(in.cfg), "volumeMounts", mounts)...).Content...)
+	return nodes.Mapping(
+		"metadata", nodes.Mapping("labels", labels, "annotations", annotations),
+		"spec", nodes.Mapping(
 			"serviceAccountName", orNil(in.cfg.ReplayServiceAccount),
 			"automountServiceAccountToken", false, // a cloud's identity has a token of its own
 			"restartPolicy", p.restartPolicy,
@@ -90,8 +91,8 @@ func (in *input) replayTemplate(r *replay, p replayPod) *yaml.Node {
 			"nodeSelector", in.placed(r, "nodeSelector"),
 			"tolerations", in.placed(r, "tolerations"),
 			"securityContext", security,
-			"containers", sequence(container),
-			"volumes", sequence(volumes...),
+			"containers", nodes.Sequence(container),
+			"volumes", nodes.Sequence(volumes...),
 		),
 	)
 }
@@ -118,7 +119,7 @@ func (r *replay) ofPods(key string) *yaml.Node {
 	if r.w == nil {
 		return nil
 	}
-	n := field(r.w.podSpec(), key)
+	n := nodes.At(r.w.podSpec(), key)
 	if n == nil || len(n.Content) == 0 {
 		return nil
 	}
@@ -210,9 +211,9 @@ func (in *input) replayResources() *yaml.Node {
 		if pairs == nil {
 			return nil
 		}
-		return mapping(pairs...)
+		return nodes.Mapping(pairs...)
 	}
-	return mapping("requests", list(requests), "limits", list(limits))
+	return nodes.Mapping("requests", list(requests), "limits", list(limits))
 }
 
 // resourceNames are what the pods of replays may ask for.
@@ -278,7 +279,7 @@ func (in *input) limitsFor(r *replay) []limitRange {
 }
 
 func (in *input) replayAmounts(r *replay) amounts {
-	return resourcesOf(mapping("resources", in.replayResources()), in.limitsFor(r))
+	return resourcesOf(nodes.Mapping("resources", in.replayResources()), in.limitsFor(r))
 }
 
 // ownPods returns how many pods a replay has beside the copy's.
@@ -306,7 +307,7 @@ func (in *input) checkReplayQuotas(r *replay) Results {
 		}
 	}
 	for _, o := range in.byKind["/ResourceQuota"] {
-		hard := quantities(field(o.Node, "spec", "hard"))
+		hard := quantities(nodes.At(o.Node, "spec", "hard"))
 		for _, key := range sortedKeys(hard) {
 			q, known := quotaResources[key]
 			if !known || o.namespace() != r.namespace() || scoped(o) {
@@ -344,7 +345,7 @@ func (in *input) checkReplaySecrets(r *replay) (results Results) {
 		}
 		for _, key := range s.keys {
 			once, path := checked{o, "replay: " + key}, pathKey("data", key)
-			if strAt(o.Node, "stringData", key)+strAt(o.Node, "data", key) == "" && !in.mountedChecked[once] {
+			if nodes.StringAt(o.Node, "stringData", key)+nodes.StringAt(o.Node, "data", key) == "" && !in.mountedChecked[once] {
 				results = append(results, result(CodeReplaySecretKey, o, "%s: found nothing, and the pods of a replay need it", path).At(path, "", ""))
 				in.mountedChecked[once] = true
 			}

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Who may reach whom, by NetworkPolicies of the replay:
@@ -43,7 +44,7 @@ type partPolicy struct {
 
 // spec is that of the NetworkPolicy.
 func (p partPolicy) spec(r *replay) *yaml.Node {
-	spec := mapping("podSelector", having(r.labels(p.part)))
+	spec := nodes.Mapping("podSelector", having(r.labels(p.part)))
 	var types []string
 	var rules []*yaml.Node
 	for _, d := range []struct {
@@ -52,10 +53,10 @@ func (p partPolicy) spec(r *replay) *yaml.Node {
 	}{{"Ingress", "ingress", p.ingress}, {"Egress", "egress", p.egress}} {
 		if d.rules != nil {
 			types = append(types, d.policyType)
-			rules = append(rules, node(d.key), sequence(d.rules...))
+			rules = append(rules, nodes.New(d.key), nodes.Sequence(d.rules...))
 		}
 	}
-	spec.Content = append(spec.Content, node("policyTypes"), sequence(types...))
+	spec.Content = append(spec.Content, nodes.New("policyTypes"), nodes.Sequence(types...))
 	spec.Content = append(spec.Content, rules...)
 	return spec
 }
@@ -131,9 +132,9 @@ func (in *input) partPolicies(r *replay) []partPolicy {
 func common() []*yaml.Node {
 	var dns []*yaml.Node
 	for _, port := range []int{53, 5353} {
-		dns = append(dns, mapping("protocol", "UDP", "port", port), mapping("protocol", "TCP", "port", port))
+		dns = append(dns, nodes.Mapping("protocol", "UDP", "port", port), nodes.Mapping("protocol", "TCP", "port", port))
 	}
-	return []*yaml.Node{mapping("ports", sequence(dns...)), egressRule(nil, istiodPort)}
+	return []*yaml.Node{nodes.Mapping("ports", nodes.Sequence(dns...)), egressRule(nil, istiodPort)}
 }
 
 // mockedBy returns the replay whose responder stands in for the workload's dependencies, or
@@ -185,7 +186,7 @@ func (in *input) probes(w *workload) []*yaml.Node {
 func blocks(cidrs []string) []*yaml.Node {
 	var out []*yaml.Node
 	for _, cidr := range cidrs {
-		out = append(out, mapping("ipBlock", mapping("cidr", cidr)))
+		out = append(out, nodes.Mapping("ipBlock", nodes.Mapping("cidr", cidr)))
 	}
 	return out
 }
@@ -288,7 +289,7 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 	case r.copied != nil && r.Mode == fullReplay && !r.responds(): // which CodeReplayNotMocked says
 	case r.copied != nil && !r.responds():
 		say(CodeReplayEgressOpen, "nothing is mocked, so %s calls its real dependencies, and what it writes there stays", r.copied.id())
-	case r.copied != nil && isTrue(field(r.copied.podSpec(), "hostNetwork")):
+	case r.copied != nil && nodes.IsTrue(nodes.At(r.copied.podSpec(), "hostNetwork")):
 		say(CodeReplayEgressOpen, "%s is in the network of its nodes, where no NetworkPolicy holds: if it ignores its proxy variables, it reaches what is mocked", r.copied.id())
 	case r.copied != nil:
 		reaches := "DNS, istiod and its responder"
@@ -307,7 +308,7 @@ func (in *input) checkReplayPolicies(r *replay) Results {
 		say(CodeReplayOtherPolicy, "%s may allow the replay's pods more than its NetworkPolicies do, or less: policies of that kind aren't evaluated; see to it that they leave out the pods that have the label %s", strings.Join(names, " and "), contract.LabelReplay)
 	}
 	if r.responds() {
-		labels := strMap(r.podLabels(contract.PartResponder))
+		labels := nodes.Strings(r.podLabels(contract.PartResponder))
 		if names := in.opening(labels, r.namespace(), "ingress"); len(names) > 0 {
 			say(CodeReplayIngressOpen, "%s also %s the responder's pods and %s others in: policies add up, so those may read what was recorded; exclude the pods that have the label %s", strings.Join(names, " and "), verb(names, "selects", "select"), verb(names, "lets", "let"), contract.LabelReplay)
 		}
@@ -354,20 +355,20 @@ func (in *input) otherPolicies(namespace string) []string {
 // not count.
 func (in *input) opening(labels map[string]string, namespace, direction string) []string {
 	needed := func(port *yaml.Node) bool {
-		name := strAt(port, "port")
-		return field(port, "endPort") == nil && (slices.Contains([]string{"53", "5353", istiodPort}, name) || strings.HasPrefix(name, "dns"))
+		name := nodes.StringAt(port, "port")
+		return nodes.At(port, "endPort") == nil && (slices.Contains([]string{"53", "5353", istiodPort}, name) || strings.HasPrefix(name, "dns"))
 	}
 	var names []string
 	for _, o := range in.byKind[networkingGroup+"/NetworkPolicy"] {
-		spec := field(o.Node, "spec")
-		if o.namespace() != namespace || !labelSelects(field(spec, "podSelector"), labels) {
+		spec := nodes.At(o.Node, "spec")
+		if o.namespace() != namespace || !labelSelects(nodes.At(spec, "podSelector"), labels) {
 			continue
 		}
-		if slices.ContainsFunc(items(field(spec, direction)), func(rule *yaml.Node) bool {
-			ports, peers := items(field(rule, "ports")), items(field(rule, "to"))
+		if slices.ContainsFunc(nodes.Items(nodes.At(spec, direction)), func(rule *yaml.Node) bool {
+			ports, peers := nodes.Items(nodes.At(rule, "ports")), nodes.Items(nodes.At(rule, "to"))
 			minor := direction == "egress" && len(ports) > 0 && !slices.ContainsFunc(ports, func(p *yaml.Node) bool { return !needed(p) })
 			collectors := len(peers) > 0 && !slices.ContainsFunc(peers, func(p *yaml.Node) bool {
-				pods := field(p, "podSelector")
+				pods := nodes.At(p, "podSelector")
 				return labelSelects(pods, nil) || !labelSelects(pods, map[string]string{contract.LabelCollector: contract.CollectorName})
 			})
 			return !minor && !collectors
@@ -384,22 +385,22 @@ func (in *input) opening(labels map[string]string, namespace, direction string) 
 func ownReplayPolicy(o *Object) bool {
 	base, part, own := ownOfReplay(o, contract.PartCopy, contract.PartResponder, contract.PartGenerator)
 	r := &replay{name: base}
-	spec := field(o.Node, "spec")
+	spec := nodes.At(o.Node, "spec")
 	written := partPolicy{part: part}
-	if n := field(spec, "ingress"); n != nil {
+	if n := nodes.At(spec, "ingress"); n != nil {
 		written.ingress = append([]*yaml.Node{}, n.Content...)
 	}
-	if n := field(spec, "egress"); n != nil {
+	if n := nodes.At(spec, "egress"); n != nil {
 		written.egress = append([]*yaml.Node{}, n.Content...)
 	}
 	for _, rule := range written.ingress {
-		own = own && (same(field(rule, "from"), sequence(blocks(ambientProbes)...)) || len(items(field(rule, "ports"))) > 0 &&
+		own = own && (same(nodes.At(rule, "from"), nodes.Sequence(blocks(ambientProbes)...)) || len(nodes.Items(nodes.At(rule, "ports"))) > 0 &&
 			slices.ContainsFunc([]string{contract.PartCopy, contract.PartGenerator}, func(caller string) bool {
-				return same(field(rule, "from"), sequence(podPeer(r.labels(caller), "")))
+				return same(nodes.At(rule, "from"), nodes.Sequence(podPeer(r.labels(caller), "")))
 			}))
 	}
 	for i, rule := range written.egress {
-		own = own && len(items(field(rule, "ports"))) > 0 && (i >= len(common()) || same(rule, common()[i]))
+		own = own && len(nodes.Items(nodes.At(rule, "ports"))) > 0 && (i >= len(common()) || same(rule, common()[i]))
 	}
 	return own && same(spec, written.spec(r))
 }

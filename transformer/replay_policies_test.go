@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // playing is an input with a replay of the shop and its copy, and with further objects, as
@@ -61,7 +62,7 @@ func policies(t testing.TB, in *input, r *replay) (map[string]string, Results) {
 	objects, results := in.replayPolicies(r)
 	out := map[string]string{}
 	for _, o := range objects {
-		text, err := yaml.String(field(o.Node, "spec"))
+		text, err := yaml.String(nodes.At(o.Node, "spec"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,16 +138,16 @@ func rules(list []*yaml.Node) string {
 	var lines []string
 	for _, rule := range list {
 		var ports, peers []string
-		for _, p := range items(field(rule, "ports")) {
-			ports = append(ports, strAt(p, "port"))
+		for _, p := range nodes.Items(nodes.At(rule, "ports")) {
+			ports = append(ports, nodes.StringAt(p, "port"))
 		}
 		for _, key := range []string{"to", "from"} {
-			for _, p := range items(field(rule, key)) {
-				text := strAt(p, "ipBlock", "cidr")
-				if pods := field(p, "podSelector"); pods != nil {
+			for _, p := range nodes.Items(nodes.At(rule, key)) {
+				text := nodes.StringAt(p, "ipBlock", "cidr")
+				if pods := nodes.At(p, "podSelector"); pods != nil {
 					text = "pods " + labelText(selected(pods))
 				}
-				if ns := selected(field(p, "namespaceSelector"))[namespaceName]; ns != "" {
+				if ns := selected(nodes.At(p, "namespaceSelector"))[namespaceName]; ns != "" {
 					text += " of " + ns
 				}
 				peers = append(peers, strings.TrimSpace(text))
@@ -215,8 +216,8 @@ spec: {selector: {app: payments}, ports: [{name: http, port: 80, targetPort: htt
 		{name: "a copy without the sidecar records nothing", part: contract.PartCopy, settings: map[string]string{"sink": "https://collector.example.com"}, change: func(r *replay) { r.copied.injecting = false },
 			in: "pods generator: 8080 15008", out: "pods responder: 4140 4141 15008"},
 		{name: "kubelets probe a copy in an ambient mesh", part: contract.PartCopy, change: func(r *replay) {
-			*field(r.copied.template, "metadata", "labels", "sidecar.istio.io/inject") = *node("false")
-			r.copied.template.Content[1].Content[1].Content = append(r.copied.template.Content[1].Content[1].Content, node("istio.io/dataplane-mode"), node("ambient"))
+			*nodes.At(r.copied.template, "metadata", "labels", "sidecar.istio.io/inject") = *nodes.New("false")
+			r.copied.template.Content[1].Content[1].Content = append(r.copied.template.Content[1].Content[1].Content, nodes.New("istio.io/dataplane-mode"), nodes.New("ambient"))
 		},
 			in: "pods generator: 8080 15008\n169.254.7.127/32 and fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128: ", out: "pods responder: 4140 4141 15008"},
 		{name: "requests to a URL outside", part: contract.PartGenerator, change: func(r *replay) { r.URL, r.copied = "https://staging.example.com", nil },
@@ -331,7 +332,7 @@ func TestReplayPolicyResults(t *testing.T) {
 		{"that the network plugin has to enforce them", nil, CodeReplayPolicy, "network plugin enforces"},
 		{"that nothing is mocked", func(r *replay) { r.Mode = generatorOnly }, CodeReplayEgressOpen, "nothing is mocked"},
 		{"that no policy holds", func(r *replay) {
-			r.copied.podSpec().Content = append(r.copied.podSpec().Content, node("hostNetwork"), node(true))
+			r.copied.podSpec().Content = append(r.copied.podSpec().Content, nodes.New("hostNetwork"), nodes.New(true))
 		}, CodeReplayEgressOpen, "network of its nodes"},
 		{"that a policy names no hosts", func(r *replay) { r.Passthrough = []string{"api.example.com", "10.0.0.7:443"} }, CodeReplayPassthrough, "can't name api.example.com,"},
 		{"that a policy names no host of a URL", func(r *replay) { r.Mode, r.URL = generatorOnly, "https://staging.example.com" }, CodeReplayPassthrough, "can't name staging.example.com, so the generator's"},

@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // responder builds the Deployment and the Service of the mock that stands in for the copy's
@@ -16,13 +17,13 @@ func (in *input) responder(r *replay) ([]*Object, Results) {
 		return nil, nil
 	}
 	pod := in.replayTemplate(r, in.responderPod(r))
-	deployment := r.object(contract.PartResponder, "apps/v1", "Deployment", r.responderName(), mapping(
+	deployment := r.object(contract.PartResponder, "apps/v1", "Deployment", r.responderName(), nodes.Mapping(
 		"replicas", 1,
-		"selector", mapping("matchLabels", r.selector(contract.PartResponder)),
-		"strategy", mapping("type", "Recreate"), // two would share a sequence of answers
+		"selector", nodes.Mapping("matchLabels", r.selector(contract.PartResponder)),
+		"strategy", nodes.Mapping("type", "Recreate"), // two would share a sequence of answers
 		"template", pod,
 	))
-	service := r.object(contract.PartResponder, "v1", "Service", r.responderName(), mapping(
+	service := r.object(contract.PartResponder, "v1", "Service", r.responderName(), nodes.Mapping(
 		"selector", r.selector(contract.PartResponder),
 		"ports", responderPorts(),
 	))
@@ -33,9 +34,9 @@ func (in *input) responder(r *replay) ([]*Object, Results) {
 // mesh's, so Envoy passes what comes as bytes.
 func responderPorts() *yaml.Node {
 	port := func(name string, number int) *yaml.Node {
-		return mapping("name", name, "port", number, "appProtocol", "tcp")
+		return nodes.Mapping("name", name, "port", number, "appProtocol", "tcp")
 	}
-	return sequence(port("tcp-mock", contract.ResponderPort), port("tcp-admin", contract.ResponderAdminPort))
+	return nodes.Sequence(port("tcp-mock", contract.ResponderPort), port("tcp-admin", contract.ResponderAdminPort))
 }
 
 func (in *input) responderPod(r *replay) replayPod {
@@ -53,18 +54,18 @@ func (in *input) responderPod(r *replay) replayPod {
 	for _, f := range r.ResponderFlags {
 		args = append(args, literal(f))
 	}
-	healthy := mapping("command", []string{contract.Binary, "healthz", "--url=http://127.0.0.1:" + strconv.Itoa(contract.ResponderAdminPort) + "/healthz"})
+	healthy := nodes.Mapping("command", []string{contract.Binary, "healthz", "--url=http://127.0.0.1:" + strconv.Itoa(contract.ResponderAdminPort) + "/healthz"})
 	return replayPod{
 		part: contract.PartResponder, container: contract.ResponderContainer,
 		args: args,
-		ports: sequence(
-			mapping("name", "mock", "containerPort", contract.ResponderPort),
-			mapping("name", "admin", "containerPort", contract.ResponderAdminPort),
+		ports: nodes.Sequence(
+			nodes.Mapping("name", "mock", "containerPort", contract.ResponderPort),
+			nodes.Mapping("name", "admin", "containerPort", contract.ResponderAdminPort),
 		),
 		// It is ready once it has read the snapshot, which may take its time.
 		probes: []any{
-			"startupProbe", mapping("exec", healthy, "periodSeconds", 1, "timeoutSeconds", 5, "failureThreshold", 1200),
-			"readinessProbe", mapping("exec", healthy, "periodSeconds", 10, "timeoutSeconds", 5),
+			"startupProbe", nodes.Mapping("exec", healthy, "periodSeconds", 1, "timeoutSeconds", 5, "failureThreshold", 1200),
+			"readinessProbe", nodes.Mapping("exec", healthy, "periodSeconds", 10, "timeoutSeconds", 5),
 		},
 		readOnly: true,
 		secrets:  append([]secretFiles{{contract.CAVolume, in.cfg.CASecret, contract.CADir, []string{"tls.crt", "tls.key"}}}, secrets...),

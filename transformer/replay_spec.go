@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // nameKind is the name of an object.
@@ -15,7 +16,7 @@ var nameKind = patternKind("name", "the name of an object", `^[a-z0-9]([-a-z0-9.
 // resolveTargets finds the workloads that a TrafficReplay names.
 func (in *input) resolveTargets(q *replayRequest) (results Results) {
 	const list = "spec.workloads"
-	if n := len(items(field(q.from.Node, "spec", "workloads"))); n > 0 {
+	if n := len(nodes.Items(nodes.At(q.from.Node, "spec", "workloads"))); n > 0 {
 		if ref := q.statement("workloadRef.name", "workloadRef.kind", "workloadRef.namespace", "workloadRef.apiVersion"); ref.name != "" {
 			return Results{ref.result(CodeBadCombination, q.from, "stands beside %s, which takes its place; allowed: one of them", list)}
 		}
@@ -186,7 +187,7 @@ func (q *replayRequest) flags(config *testConfig) (flags []string) {
 func (q *replayRequest) hooks() map[string]string {
 	hooks, _ := parseHooks(q.Hooks)
 	if q.from.is(replayGroup, trafficReplayKind) {
-		for key, value := range strMap(field(q.from.Node, "metadata", "annotations")) {
+		for key, value := range nodes.Strings(nodes.At(q.from.Node, "metadata", "annotations")) {
 			if _, given := hooks[key]; !given && isHook(key) {
 				hooks[key] = value
 			}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Our own object for a test config.
@@ -419,7 +420,7 @@ func (in *input) ownConfig(o *Object) (*testConfig, Results) {
 		}
 		f := fields[testConfig]{rows: testConfigFields, of: o, cfg: in.cfg}
 		var results Results
-		if spec := field(o.Node, "spec"); spec != nil {
+		if spec := nodes.At(o.Node, "spec"); spec != nil {
 			_, results = f.read(spec, "spec", c)
 		}
 		if err := c.finish(); err != nil {
@@ -439,7 +440,7 @@ type foreignText struct {
 // without .json, or as the only value of a ConfigMap of that name.
 func (in *input) foreignConfigs(namespace, id string) (found []foreignText) {
 	for _, o := range in.byKind["/ConfigMap"] {
-		data := strMap(field(o.Node, "data"))
+		data := nodes.Strings(nodes.At(o.Node, "data"))
 		if o.namespace() != namespace || leftAlone(o) != "" {
 			continue
 		}
@@ -527,13 +528,13 @@ func repeatedKey(d *json.Decoder) error {
 func jsonValue(v any) *yaml.Node {
 	switch v := v.(type) {
 	case map[string]any:
-		n := mapping()
+		n := nodes.Mapping()
 		for _, key := range sortedKeys(v) {
-			n.Content = append(n.Content, node(key), jsonValue(v[key]))
+			n.Content = append(n.Content, nodes.New(key), jsonValue(v[key]))
 		}
 		return n
 	case []any:
-		n := sequence[*yaml.Node]()
+		n := nodes.Sequence[*yaml.Node]()
 		for _, item := range v {
 			n.Content = append(n.Content, jsonValue(item))
 		}

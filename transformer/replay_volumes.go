@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // A copy may read what the original has on its volumes, and may not write there:
@@ -23,17 +24,17 @@ var ownVolumes = []string{"emptyDir", "ephemeral", "configMap", "secret", "proje
 func (in *input) copyVolumes(r *replay, spec *yaml.Node) Results {
 	var results Results
 	var emptied []string
-	for _, v := range items(field(spec, "volumes")) {
-		name, kind := strAt(v, "name"), volumeKind(v)
+	for _, v := range nodes.Items(nodes.At(spec, "volumes")) {
+		name, kind := nodes.StringAt(v, "name"), volumeKind(v)
 		at := pathItem(r.w.at("spec.volumes"), name)
 		writers, device := volumeWriters(spec, name)
-		readOnly := len(writers) == 0 || kind != "hostPath" && isTrue(field(v, kind, "readOnly"))
+		readOnly := len(writers) == 0 || kind != "hostPath" && nodes.IsTrue(nodes.At(v, kind, "readOnly"))
 		switch {
 		case kind == "":
 		case readOnly:
 		case in.cfg.ReplayVolumes == volumesEmpty && !device:
 			emptied = append(emptied, name)
-			*v = *mapping("name", name, "emptyDir", mapping())
+			*v = *nodes.Mapping("name", name, "emptyDir", nodes.Mapping())
 		case device:
 			results = append(results, result(CodeReplayVolume, r.w.Object, "volume %s is a %s, and %s has it as a block device: a copy would write into the original's data; allowed: readOnly: true on the claim, or %sreplay: in-place", name, kind, strings.Join(writers, " and "), contract.OwnPrefix).At(at, kind, ""))
 		default:
@@ -49,7 +50,7 @@ func (in *input) copyVolumes(r *replay, spec *yaml.Node) Results {
 // volumeKind returns the kind of a volume that others may write to, "" for one of ownVolumes.
 // A volume without a kind is an emptyDir.
 func volumeKind(v *yaml.Node) string {
-	for _, key := range sortedKeys(strMap(v)) {
+	for _, key := range sortedKeys(nodes.Strings(v)) {
 		if key != "name" && !slices.Contains(ownVolumes, key) {
 			return key
 		}
@@ -62,16 +63,16 @@ func volumeKind(v *yaml.Node) string {
 func volumeWriters(spec *yaml.Node, volume string) (writers []string, device bool) {
 	for _, c := range containersOf(spec) {
 		writes := false
-		for _, m := range items(field(c, "volumeMounts")) {
-			writes = writes || strAt(m, "name") == volume && !isTrue(field(m, "readOnly"))
+		for _, m := range nodes.Items(nodes.At(c, "volumeMounts")) {
+			writes = writes || nodes.StringAt(m, "name") == volume && !nodes.IsTrue(nodes.At(m, "readOnly"))
 		}
-		for _, d := range items(field(c, "volumeDevices")) {
-			if strAt(d, "name") == volume {
+		for _, d := range nodes.Items(nodes.At(c, "volumeDevices")) {
+			if nodes.StringAt(d, "name") == volume {
 				writes, device = true, true
 			}
 		}
 		if writes {
-			writers = append(writers, "container "+strAt(c, "name"))
+			writers = append(writers, "container "+nodes.StringAt(c, "name"))
 		}
 	}
 	return writers, device

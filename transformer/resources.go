@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // A container more changes what the API server, the kubelet and an autoscaler make
@@ -21,7 +22,7 @@ type amounts struct{ requests, limits map[string]string }
 // resourcesOf returns what a container has once the LimitRanges of its namespace
 // have given it their defaults.
 func resourcesOf(c *yaml.Node, limits []limitRange) amounts {
-	a := amounts{quantities(field(c, "resources", "requests")), quantities(field(c, "resources", "limits"))}
+	a := amounts{quantities(nodes.At(c, "resources", "requests")), quantities(nodes.At(c, "resources", "limits"))}
 	fill(a.requests, a.limits)
 	for _, l := range limits {
 		if l.kind == "Container" {
@@ -36,7 +37,7 @@ func resourcesOf(c *yaml.Node, limits []limitRange) amounts {
 // refuses it, whatever a render adds.
 func quantities(n *yaml.Node) map[string]string {
 	out := map[string]string{}
-	for resource, value := range strMap(n) {
+	for resource, value := range nodes.Strings(n) {
 		if quantityKind.Check(value) == nil {
 			out[resource] = value
 		}
@@ -70,9 +71,9 @@ func (in *input) limitRanges(w *workload) []limitRange {
 		if o.namespace() != w.namespace() {
 			continue
 		}
-		for _, entry := range items(field(o.Node, "spec", "limits")) {
-			part := func(key string) map[string]string { return quantities(field(entry, key)) }
-			l := limitRange{o, strAt(entry, "type"), part("min"), part("max"), part("maxLimitRequestRatio"), part("defaultRequest"), part("default")}
+		for _, entry := range nodes.Items(nodes.At(o.Node, "spec", "limits")) {
+			part := func(key string) map[string]string { return quantities(nodes.At(entry, key)) }
+			l := limitRange{o, nodes.StringAt(entry, "type"), part("min"), part("max"), part("maxLimitRequestRatio"), part("defaultRequest"), part("default")}
 			fill(l.defaultLimit, l.highest)
 			fill(l.defaultRequest, l.defaultLimit)
 			fill(l.defaultRequest, l.lowest)
@@ -119,7 +120,7 @@ func (in *input) checkResources(w *workload) Results {
 	}
 	results = append(results, checkPodResources(w, ours, apps, all, limits)...)
 	results = append(results, in.checkQuotas(w, ours, limits)...)
-	if field(w.podSpec(), "resources") == nil && before && !after {
+	if nodes.At(w.podSpec(), "resources") == nil && before && !after {
 		results = append(results, result(CodeQoS, w.Object, "%s %s", reasons[CodeQoS].Sentence, reasons[CodeQoS].Help).At(w.settings.where("memory-limit"), w.settings.MemoryLimit, ""))
 	}
 	return append(results, in.checkAutoscalers(w)...)
@@ -140,8 +141,8 @@ func (w *workload) running() (apps, all []*yaml.Node) {
 // podResources are those that a pod states as a whole:
 // https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/.
 func (w *workload) podResources() amounts {
-	r := field(w.podSpec(), "resources")
-	return amounts{quantities(field(r, "requests")), quantities(field(r, "limits"))}
+	r := nodes.At(w.podSpec(), "resources")
+	return amounts{quantities(nodes.At(r, "requests")), quantities(nodes.At(r, "limits"))}
 }
 
 // checkPodResources reports a pod whose own resources have no room for the sidecar:

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Prometheus finds the sidecar's metrics by annotations of the pod. Istio's
@@ -45,9 +46,9 @@ func (t *taking) takeScrape() {
 		return
 	}
 	for _, c := range w.allContainers() {
-		env := field(c.Node, "env")
-		i := slices.IndexFunc(items(env), func(item *yaml.Node) bool { return strAt(item, "name") == scrapeVariable })
-		if c.name() != envoyContainer || i < 0 || !mergedByIstio(strAt(env.Content[i], "value"), port) {
+		env := nodes.At(c.Node, "env")
+		i := slices.IndexFunc(nodes.Items(env), func(item *yaml.Node) bool { return nodes.StringAt(item, "name") == scrapeVariable })
+		if c.name() != envoyContainer || i < 0 || !mergedByIstio(nodes.StringAt(env.Content[i], "value"), port) {
 			continue
 		}
 		o.merged = &mergedScrape{env, env.Content[i], i}
@@ -70,18 +71,18 @@ func annotateScrape(e *editor, w *workload) Results {
 	if w.settings.PrometheusPort == 0 || !w.settings.PrometheusAnnotation || w.original != nil {
 		return nil
 	}
-	metadata, path := field(w.template, "metadata"), w.at("metadata")
+	metadata, path := nodes.At(w.template, "metadata"), w.at("metadata")
 	values := map[string]string{scrapePrefix + "scrape": "true", scrapePrefix + "port": fmt.Sprint(w.settings.PrometheusPort), scrapePrefix + "path": "/metrics"}
 	if m := w.Object.merged; m != nil {
-		if !strings.Contains(strAt(m.item, "value"), `"port":"`+values[scrapePrefix+"port"]+`"`) {
-			m.item = mapping("name", scrapeVariable, "value", fmt.Sprintf(`{"scrape":"true","path":"/metrics","port":"%d"}`, w.settings.PrometheusPort))
+		if !strings.Contains(nodes.StringAt(m.item, "value"), `"port":"`+values[scrapePrefix+"port"]+`"`) {
+			m.item = nodes.Mapping("name", scrapeVariable, "value", fmt.Sprintf(`{"scrape":"true","path":"/metrics","port":"%d"}`, w.settings.PrometheusPort))
 		}
 		m.env.Content = slices.Insert(m.env.Content, m.index, m.item)
 		at := pathKey(path, "annotations")
 		e.log.Add[at] = append(e.log.Add[at], scrapeKeys...)
 		return nil
 	}
-	existing := strMap(field(metadata, "annotations"))
+	existing := nodes.Strings(nodes.At(metadata, "annotations"))
 	for _, key := range sortedKeys(existing) {
 		if value := existing[key]; strings.HasPrefix(key, scrapePrefix) {
 			return Results{result(CodeScrapeKept, w.Object, "the pod has the annotation %s, which belongs to the application: scrape the sidecar's port %d with a PodMonitor", key, w.settings.PrometheusPort).

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Where no Istio Sidecar can work, the Service leads to the sidecar itself, and
@@ -84,12 +85,12 @@ func (in *input) routeByService(w *workload) Results {
 	return append(results, in.followPorts(w, pointed)...)
 }
 
-func (s *service) headless() bool { return strAt(s.Node, "spec", "clusterIP") == "None" }
+func (s *service) headless() bool { return nodes.StringAt(s.Node, "spec", "clusterIP") == "None" }
 
 func (in *input) pointService(svc *service, p servicePort, to int) {
 	e := in.editorOf(svc.Object)
-	path := pathItem("spec.ports", itemID(p.node))
-	if field(p.node, "targetPort") == nil {
+	path := pathItem("spec.ports", nodes.ID(p.node))
+	if nodes.At(p.node, "targetPort") == nil {
 		e.put(p.node, path, "targetPort", to)
 	} else {
 		e.replace(p.node, path, "targetPort", to)
@@ -197,9 +198,9 @@ const (
 // what callers send past Envoy, without mutual TLS, would not be taken by it.
 func (in *input) followIntercepted(w *workload, routes []contract.InRoute) Results {
 	var results Results
-	annotations, path := field(w.template, "metadata", "annotations"), w.at("metadata.annotations")
+	annotations, path := nodes.At(w.template, "metadata", "annotations"), w.at("metadata.annotations")
 	for _, key := range []string{excludeInboundPorts, includeInboundPorts} {
-		was := strAt(annotations, key)
+		was := nodes.StringAt(annotations, key)
 		value := interceptedToo(was, routes)
 		if value == was {
 			continue
@@ -229,18 +230,18 @@ func interceptedToo(list string, routes []contract.InRoute) string {
 // workload's pods. One that is attached to a gateway or to a Service holds at
 // a waypoint, which knows the Service's port and not the pod's.
 func istioPolicySelects(w *workload, o *Object) bool {
-	spec := field(o.Node, "spec")
-	if field(spec, "targetRef") != nil || field(spec, "targetRefs") != nil {
+	spec := nodes.At(o.Node, "spec")
+	if nodes.At(spec, "targetRef") != nil || nodes.At(spec, "targetRefs") != nil {
 		return false
 	}
 	return (o.namespace() == w.namespace() || o.namespace() == rootNamespace) &&
-		selectsPods(field(spec, "selector", "matchLabels"), w)
+		selectsPods(nodes.At(spec, "selector", "matchLabels"), w)
 }
 
 func followPeerAuthentication(in *input, w *workload, r contract.InRoute, o *Object) Results {
-	modes := field(o.Node, "spec", "portLevelMtls")
-	mode, to := field(modes, strconv.Itoa(r.App)), strconv.Itoa(r.In)
-	if !istioPolicySelects(w, o) || mode == nil || field(modes, to) != nil {
+	modes := nodes.At(o.Node, "spec", "portLevelMtls")
+	mode, to := nodes.At(modes, strconv.Itoa(r.App)), strconv.Itoa(r.In)
+	if !istioPolicySelects(w, o) || mode == nil || nodes.At(modes, to) != nil {
 		return nil
 	}
 	in.editorOf(o).put(modes, "spec.portLevelMtls", to, yaml.CopyYNode(mode))
@@ -258,20 +259,20 @@ func followAuthorizationPolicy(in *input, w *workload, r contract.InRoute, o *Ob
 	policy := followed{in: in, w: w, route: r, o: o}
 	follow := func(holder *yaml.Node, path string, keys ...string) {
 		for _, key := range keys {
-			item, list := node(strconv.Itoa(r.In)), field(holder, key)
+			item, list := nodes.New(strconv.Itoa(r.In)), nodes.At(holder, key)
 			item.Style = yaml.DoubleQuotedStyle
 			policy.add(list, pathKey(path, key), item, func(w *workload) bool { return istioPolicySelects(w, o) }, func(_ *workload, port int) bool {
-				return slices.ContainsFunc(items(list), func(n *yaml.Node) bool { return str(n) == strconv.Itoa(port) })
+				return slices.ContainsFunc(nodes.Items(list), func(n *yaml.Node) bool { return nodes.String(n) == strconv.Itoa(port) })
 			})
 		}
 	}
-	for i, rule := range items(field(o.Node, "spec", "rules")) {
+	for i, rule := range nodes.Items(nodes.At(o.Node, "spec", "rules")) {
 		path := pathIndex("spec.rules", i)
-		for j, to := range items(field(rule, "to")) {
-			follow(field(to, "operation"), pathIndex(path+".to", j)+".operation", "ports", "notPorts")
+		for j, to := range nodes.Items(nodes.At(rule, "to")) {
+			follow(nodes.At(to, "operation"), pathIndex(path+".to", j)+".operation", "ports", "notPorts")
 		}
-		for j, when := range items(field(rule, "when")) {
-			if strAt(when, "key") == "destination.port" {
+		for j, when := range nodes.Items(nodes.At(rule, "when")) {
+			if nodes.StringAt(when, "key") == "destination.port" {
 				follow(when, pathIndex(path+".when", j), "values", "notValues")
 			}
 		}
@@ -282,17 +283,17 @@ func followAuthorizationPolicy(in *input, w *workload, r contract.InRoute, o *Ob
 // followSidecar has a Sidecar of the user's listen on the port too: what a
 // Sidecar with ingress does not list passes as bytes.
 func followSidecar(in *input, w *workload, r contract.InRoute, o *Object) Results {
-	if o.namespace() != w.namespace() || !selectsPods(field(o.Node, "spec", "workloadSelector", "labels"), w) {
+	if o.namespace() != w.namespace() || !selectsPods(nodes.At(o.Node, "spec", "workloadSelector", "labels"), w) {
 		return nil
 	}
-	ingress := field(o.Node, "spec", "ingress")
+	ingress := nodes.At(o.Node, "spec", "ingress")
 	listener, to := findListener(ingress, r.App), r.In
 	if listener == nil || findListener(ingress, to) != nil {
 		return nil
 	}
 	in.editorOf(o).appendItem(ingress, "spec.ingress", istioNode(&networking.IstioIngressListener{
 		Port: &networking.SidecarPort{
-			Number: uint32(to), Protocol: strAt(listener, "port", "protocol"), Name: fmt.Sprintf("%s-%d", strings.ToLower(strAt(listener, "port", "name")), to),
+			Number: uint32(to), Protocol: nodes.StringAt(listener, "port", "protocol"), Name: fmt.Sprintf("%s-%d", strings.ToLower(nodes.StringAt(listener, "port", "name")), to),
 		},
 		DefaultEndpoint: fmt.Sprintf("127.0.0.1:%d", to),
 	}))

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // source is where a setting was written: the annotation's field path and value.
@@ -92,7 +93,7 @@ var sidecarWords = vocabulary{
 func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map[string]source, wrong map[string]bool) (results Results) {
 	for _, place := range places {
 		place = append(slices.Clone(place), "metadata", "annotations")
-		annotations, path := field(o.Node, place...), strings.Join(place, ".")
+		annotations, path := nodes.At(o.Node, place...), strings.Join(place, ".")
 		former := map[string]bool{} // by name, whether it was read from an old spelling
 		for i := 0; annotations != nil && i+1 < len(annotations.Content); i += 2 {
 			key, value := annotations.Content[i].Value, annotations.Content[i+1]
@@ -106,7 +107,7 @@ func (v vocabulary) read(o *Object, cfg *Config, places [][]string, explicit map
 				continue
 			}
 			switch {
-			case value.Kind != yaml.ScalarNode || isNull(value):
+			case value.Kind != yaml.ScalarNode || nodes.IsNull(value):
 				wrong[row.Name] = true
 				results = append(results, result(CodeBadValue, o, "annotation %s: found %s, allowed: a string", key, describeKind(value)).At(at, Kind{}.shown(value.Value), ""))
 				continue

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // tlsFiles are a certificate and key that the sidecar is given, inbound or
@@ -59,9 +60,9 @@ func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[st
 	if cfg.Sidecar == sidecarClassic {
 		// Containers start in order, and the next one waits for this hook: the
 		// trust files are there, and the ports open, before the application.
-		postStart = mapping("postStart", mapping("exec", mapping("command", append(slices.Clone(program.Healthz), "--wait", "60s"))))
+		postStart = nodes.Mapping("postStart", nodes.Mapping("exec", nodes.Mapping("command", append(slices.Clone(program.Healthz), "--wait", "60s"))))
 	}
-	healthz := mapping("command", program.Healthz)
+	healthz := nodes.Mapping("command", program.Healthz)
 	words := func(list []string) any {
 		if list == nil {
 			return nil
@@ -70,7 +71,7 @@ func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[st
 	}
 	env := sidecarEnv(w, cfg, sink, upstream)
 	results = append(results, checkImageContract(w, cfg, env)...)
-	return mapping(
+	return nodes.Mapping(
 		"name", contract.Container,
 		"image", cfg.Image,
 		"imagePullPolicy", pullPolicy(cfg),
@@ -81,8 +82,8 @@ func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[st
 		"ports", sidecarPorts(s),
 		"resources", sidecarResources(s),
 		"lifecycle", postStart,
-		"startupProbe", mapping("exec", healthz, "periodSeconds", 1, "timeoutSeconds", 5, "failureThreshold", 60),
-		"livenessProbe", mapping("exec", healthz, "periodSeconds", 10, "timeoutSeconds", 5, "failureThreshold", 6),
+		"startupProbe", nodes.Mapping("exec", healthz, "periodSeconds", 1, "timeoutSeconds", 5, "failureThreshold", 60),
+		"livenessProbe", nodes.Mapping("exec", healthz, "periodSeconds", 10, "timeoutSeconds", 5, "failureThreshold", 6),
 		"securityContext", securityContext(cfg),
 		"volumeMounts", mounts,
 	), results
@@ -92,8 +93,8 @@ func sidecarContainer(w *workload, cfg *Config, sink *collector, upstream map[st
 // for would not happen, and nobody would be told.
 func checkImageContract(w *workload, cfg *Config, env *yaml.Node) Results {
 	var results Results
-	for _, item := range items(env) {
-		name := strAt(item, "name")
+	for _, item := range nodes.Items(env) {
+		name := nodes.StringAt(item, "name")
 		if since := contract.Since(name); since > cfg.ImageContract {
 			results = append(results, result(CodeImageContract, w.Object, "the sidecar needs variable %s, which images know from contract version %d on, and the option imageContract is %d; allowed: a newer image, or settings that do not need the variable", name, since, cfg.ImageContract))
 		}
@@ -116,14 +117,14 @@ func securityContext(cfg *Config) *yaml.Node {
 		}
 		return n
 	}
-	return mapping(
+	return nodes.Mapping(
 		"allowPrivilegeEscalation", false,
-		"capabilities", mapping("drop", []string{"ALL"}),
+		"capabilities", nodes.Mapping("drop", []string{"ALL"}),
 		"readOnlyRootFilesystem", true,
 		"runAsNonRoot", true,
 		"runAsUser", id(cfg.RunAsUser),
 		"runAsGroup", id(cfg.RunAsGroup),
-		"seccompProfile", mapping("type", "RuntimeDefault"),
+		"seccompProfile", nodes.Mapping("type", "RuntimeDefault"),
 	)
 }
 
@@ -135,16 +136,16 @@ func sidecarPorts(s *Settings) *yaml.Node {
 			if i > 0 {
 				name = fmt.Sprintf("proxy-in-%d", r.In)
 			}
-			ports = append(ports, mapping("name", name, "containerPort", r.In))
+			ports = append(ports, nodes.Mapping("name", name, "containerPort", r.In))
 		}
 	}
 	if s.PrometheusPort != 0 {
-		ports = append(ports, mapping("name", "tapedeck-prom", "containerPort", s.PrometheusPort))
+		ports = append(ports, nodes.Mapping("name", "tapedeck-prom", "containerPort", s.PrometheusPort))
 	}
 	if ports == nil {
 		return nil
 	}
-	return sequence(ports...)
+	return nodes.Sequence(ports...)
 }
 
 // sidecarResources builds the sidecar's resources. A request that was not
@@ -166,9 +167,9 @@ func sidecarResources(s *Settings) *yaml.Node {
 		if pairs == nil {
 			return nil
 		}
-		return mapping(pairs...)
+		return nodes.Mapping(pairs...)
 	}
-	return mapping("requests", list(request), "limits", list(func(r resource) string { return r.limit }))
+	return nodes.Mapping("requests", list(request), "limits", list(func(r resource) string { return r.limit }))
 }
 
 // resource is one that the sidecar asks for, and the annotation of its request.
@@ -274,7 +275,7 @@ func sidecarEnv(w *workload, cfg *Config, sink *collector, upstream map[string]*
 	}
 	values[contract.EnvMemory] = within(s.MemoryLimit, contract.DivideMemory(s.memoryLimit()).Capture, contract.DefaultMemory)
 	values[contract.EnvSinkSize] = cmp.Or(cfg.SinkSize, within(s.EphemeralStorageLimit, wholeBytes(parseQuantity(s.EphemeralStorageLimit)*0.8), contract.DefaultSinkSize))
-	values[contract.EnvDrain] = drainTime(field(w.podSpec(), "terminationGracePeriodSeconds"))
+	values[contract.EnvDrain] = drainTime(nodes.At(w.podSpec(), "terminationGracePeriodSeconds"))
 	fields := map[string]string{
 		contract.EnvPodName:        "metadata.name",
 		contract.EnvPodNamespace:   "metadata.namespace",
@@ -283,15 +284,15 @@ func sidecarEnv(w *workload, cfg *Config, sink *collector, upstream map[string]*
 		contract.EnvHostIP:         "status.hostIP",
 		contract.EnvPodIP:          "status.podIP",
 	}
-	env := sequence[*yaml.Node]()
+	env := nodes.Sequence[*yaml.Node]()
 	for _, e := range contract.Envs() {
 		switch {
 		case upstream[e.Name] != nil:
 			env.Content = append(env.Content, upstream[e.Name])
 		case fields[e.Name] != "":
-			env.Content = append(env.Content, mapping("name", e.Name, "valueFrom", mapping("fieldRef", mapping("fieldPath", fields[e.Name]))))
+			env.Content = append(env.Content, nodes.Mapping("name", e.Name, "valueFrom", nodes.Mapping("fieldRef", nodes.Mapping("fieldPath", fields[e.Name]))))
 		case values[e.Name] != "":
-			env.Content = append(env.Content, mapping("name", e.Name, "value", values[e.Name]))
+			env.Content = append(env.Content, nodes.Mapping("name", e.Name, "value", values[e.Name]))
 		}
 	}
 	return env
@@ -328,7 +329,7 @@ func within(limit string, part, usual int64) string {
 func drainTime(grace *yaml.Node) string {
 	var seconds float64 // Kubernetes takes 60.0 too
 	switch {
-	case grace == nil || isNull(grace) || grace.Decode(&seconds) != nil || seconds == 30 || math.IsNaN(seconds):
+	case grace == nil || nodes.IsNull(grace) || grace.Decode(&seconds) != nil || seconds == 30 || math.IsNaN(seconds):
 		return ""
 	case seconds <= 5:
 		return "500ms"

@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // sidecarMounts builds the sidecar's mounts, the volumes of which
@@ -15,13 +16,13 @@ func sidecarMounts(w *workload, cfg *Config, sink *collector) (*yaml.Node, Resul
 	var mounts []*yaml.Node
 	var results Results
 	readOnly := func(volume, dir string) {
-		mounts = append(mounts, mapping("name", volume, "mountPath", dir, "readOnly", true))
+		mounts = append(mounts, nodes.Mapping("name", volume, "mountPath", dir, "readOnly", true))
 	}
 	kept := strings.TrimPrefix(cfg.Sink, "file://")
 	if sink != nil {
 		kept = contract.RecordingDir
 	}
-	mounts = append(mounts, mapping("name", contract.RecordingVolume, "mountPath", kept))
+	mounts = append(mounts, nodes.Mapping("name", contract.RecordingVolume, "mountPath", kept))
 	if sink != nil {
 		readOnly(contract.SinkTokenVolume, contract.SinkTokenDir)
 	}
@@ -50,7 +51,7 @@ func sidecarMounts(w *workload, cfg *Config, sink *collector) (*yaml.Node, Resul
 			if s.intercepts() && under(file, contract.TrustDir) {
 				m, found = nil, "the trust files take the place of the file"
 			}
-			if m != nil && field(m, "subPathExpr") != nil { // it is made of variables that the sidecar lacks
+			if m != nil && nodes.At(m, "subPathExpr") != nil { // it is made of variables that the sidecar lacks
 				m, found = nil, "a mount with subPathExpr has the file"
 			}
 			if m == nil {
@@ -58,18 +59,18 @@ func sidecarMounts(w *workload, cfg *Config, sink *collector) (*yaml.Node, Resul
 					t.annotation, found, file, strings.Replace(t.annotation, "public", "secret", 1)).At(s.where(t.annotation), file, ""))
 				continue
 			}
-			shared := mapping("name", strAt(m, "name"), "mountPath", strAt(m, "mountPath"), "subPath", field(m, "subPath"), "readOnly", true)
-			if !mounted(mounts, strAt(m, "mountPath")) {
+			shared := nodes.Mapping("name", nodes.StringAt(m, "name"), "mountPath", nodes.StringAt(m, "mountPath"), "subPath", nodes.At(m, "subPath"), "readOnly", true)
+			if !mounted(mounts, nodes.StringAt(m, "mountPath")) {
 				mounts = append(mounts, shared)
 			}
 		}
 	}
 	for _, m := range mounts[1:] {
-		if at := strAt(m, "mountPath"); under(at, kept) || under(kept, at) {
-			results = append(results, result(CodeNameClash, w.Object, "the option sink is %s, and the sidecar mounts volume %s at %s; allowed: a directory that nothing else of the sidecar is in", cfg.Sink, strAt(m, "name"), at))
+		if at := nodes.StringAt(m, "mountPath"); under(at, kept) || under(kept, at) {
+			results = append(results, result(CodeNameClash, w.Object, "the option sink is %s, and the sidecar mounts volume %s at %s; allowed: a directory that nothing else of the sidecar is in", cfg.Sink, nodes.StringAt(m, "name"), at))
 		}
 	}
-	return sequence(mounts...), results
+	return nodes.Sequence(mounts...), results
 }
 
 // tlsFiles returns the certificates that the sidecar of a workload is given.
@@ -88,9 +89,9 @@ func (w *workload) tlsFiles() []tlsFiles {
 // of several, the nearest.
 func (w *workload) mountOf(file string) (nearest *yaml.Node) {
 	for _, c := range w.appContainers() {
-		for _, m := range items(field(c.Node, "volumeMounts")) {
-			at := strings.TrimSuffix(strAt(m, "mountPath"), "/")
-			if at != "" && under(file, at) && len(at) > len(strAt(nearest, "mountPath")) {
+		for _, m := range nodes.Items(nodes.At(c.Node, "volumeMounts")) {
+			at := strings.TrimSuffix(nodes.StringAt(m, "mountPath"), "/")
+			if at != "" && under(file, at) && len(at) > len(nodes.StringAt(nearest, "mountPath")) {
 				nearest = m
 			}
 		}
@@ -103,7 +104,7 @@ func under(file, dir string) bool { return file == dir || strings.HasPrefix(file
 
 func mounted(mounts []*yaml.Node, at string) bool {
 	for _, m := range mounts {
-		if strAt(m, "mountPath") == at {
+		if nodes.StringAt(m, "mountPath") == at {
 			return true
 		}
 	}
@@ -116,9 +117,9 @@ func mounted(mounts []*yaml.Node, at string) bool {
 // sidecar's user is not root, which owns them, and may be in no fsGroup. Nothing else of
 // the pod mounts the volumes.
 func sidecarVolumes(w *workload, cfg *Config, sink *collector) []*yaml.Node {
-	empty := func(name string) *yaml.Node { return mapping("name", name, "emptyDir", mapping()) }
+	empty := func(name string) *yaml.Node { return nodes.Mapping("name", name, "emptyDir", nodes.Mapping()) }
 	secret := func(name, secret string) *yaml.Node {
-		return mapping("name", name, "secret", mapping("secretName", secret, "optional", true))
+		return nodes.Mapping("name", name, "secret", nodes.Mapping("secretName", secret, "optional", true))
 	}
 	volumes := []*yaml.Node{empty(contract.RecordingVolume)}
 	if sink != nil {
@@ -137,7 +138,7 @@ func sidecarVolumes(w *workload, cfg *Config, sink *collector) []*yaml.Node {
 		}
 	}
 	if name := w.settings.CaptureConfig; name != "" {
-		volumes = append(volumes, mapping("name", contract.CaptureVolume, "configMap", mapping("name", name, "optional", true)))
+		volumes = append(volumes, nodes.Mapping("name", contract.CaptureVolume, "configMap", nodes.Mapping("name", name, "optional", true)))
 	}
 	for _, t := range w.tlsFiles() {
 		if t.secret != "" {

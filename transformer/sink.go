@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // The sink may be a collector, to which sidecars send what they record:
@@ -71,7 +72,7 @@ func (in *input) pastMesh(w *workload) string {
 	if path, found := in.outOfMesh(w); path != "" {
 		return fmt.Sprintf("%s is %s", path, found)
 	}
-	annotations := strMap(field(w.template, "metadata", "annotations"))
+	annotations := nodes.Strings(nodes.At(w.template, "metadata", "annotations"))
 	included, limited := annotations[includeOutboundIPRanges]
 	excludes := func(key, what string) bool { return slices.Contains(splitList(annotations[key]), what) }
 	for _, a := range []struct {

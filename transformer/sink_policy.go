@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 const networkingGroup = "networking.k8s.io"
@@ -68,9 +69,9 @@ func (in *input) collectorPods(w *workload) (labels map[string]string, ports []s
 // labels in a namespace.
 func (in *input) allowsPods(rules []*yaml.Node, w *workload, namespace string, labels map[string]string, port string) bool {
 	return slices.ContainsFunc(rules, func(rule *yaml.Node) bool {
-		peers, ports := items(field(rule, "to")), items(field(rule, "ports"))
+		peers, ports := nodes.Items(nodes.At(rule, "to")), nodes.Items(nodes.At(rule, "ports"))
 		to := len(peers) == 0 || slices.ContainsFunc(peers, func(peer *yaml.Node) bool {
-			pods, namespaces := field(peer, "podSelector"), field(peer, "namespaceSelector")
+			pods, namespaces := nodes.At(peer, "podSelector"), nodes.At(peer, "namespaceSelector")
 			switch {
 			case pods == nil && namespaces == nil: // addresses, which a pod's may be among or not
 				return false
@@ -80,8 +81,8 @@ func (in *input) allowsPods(rules []*yaml.Node, w *workload, namespace string, l
 			return pods == nil || labelSelects(pods, labels)
 		})
 		return to && (len(ports) == 0 || slices.ContainsFunc(ports, func(p *yaml.Node) bool {
-			first, wanted := number(field(p, "port")), atoi(port)
-			return isTCP(p) && (strAt(p, "port") == "" || strAt(p, "port") == port || first != 0 && spans(p, first, wanted))
+			first, wanted := nodes.Int(nodes.At(p, "port")), atoi(port)
+			return isTCP(p) && (nodes.StringAt(p, "port") == "" || nodes.StringAt(p, "port") == port || first != 0 && spans(p, first, wanted))
 		}))
 	})
 }
@@ -89,23 +90,23 @@ func (in *input) allowsPods(rules []*yaml.Node, w *workload, namespace string, l
 // collectorPolicy builds the spec of a NetworkPolicy by which rewritten pods may reach
 // the collector.
 func collectorPolicy(label, namespace string, pods map[string]string, ports []string) *yaml.Node {
-	return mapping(
+	return nodes.Mapping(
 		"podSelector", having(map[string]string{contract.LabelWorkload: label}),
 		"policyTypes", []string{"Egress"},
-		"egress", sequence(egressRule([]*yaml.Node{podPeer(pods, namespace)}, ports...)),
+		"egress", nodes.Sequence(egressRule([]*yaml.Node{podPeer(pods, namespace)}, ports...)),
 	)
 }
 
 // ownNetworkPolicy tells whether a NetworkPolicy is one of collectorPolicy.
 func ownNetworkPolicy(o *Object) bool {
-	spec := field(o.Node, "spec")
-	label := selected(field(spec, "podSelector"))[contract.LabelWorkload]
-	for _, rule := range items(field(spec, "egress")) {
-		for _, to := range items(field(rule, "to")) {
-			pods, namespace := selected(field(to, "podSelector")), selected(field(to, "namespaceSelector"))[namespaceName]
+	spec := nodes.At(o.Node, "spec")
+	label := selected(nodes.At(spec, "podSelector"))[contract.LabelWorkload]
+	for _, rule := range nodes.Items(nodes.At(spec, "egress")) {
+		for _, to := range nodes.Items(nodes.At(rule, "to")) {
+			pods, namespace := selected(nodes.At(to, "podSelector")), selected(nodes.At(to, "namespaceSelector"))[namespaceName]
 			var ports []string
-			for _, p := range items(field(rule, "ports")) {
-				ports = append(ports, strAt(p, "port"))
+			for _, p := range nodes.Items(nodes.At(rule, "ports")) {
+				ports = append(ports, nodes.StringAt(p, "port"))
 			}
 			return label != "" && len(pods) > 0 && len(ports) > 0 && same(spec, collectorPolicy(label, namespace, pods, ports))
 		}

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // TestAnnotationsTable asserts what every row must have.
@@ -158,7 +160,7 @@ func TestDidYouMean(t *testing.T) {
 
 func TestLabelFitsItsLimit(t *testing.T) {
 	for _, name := range []string{"app", strings.Repeat("long-name-", 25)} {
-		w := &workload{Object: &Object{Node: mapping("kind", "Deployment", "metadata", mapping("name", name))}}
+		w := &workload{Object: &Object{Node: nodes.Mapping("kind", "Deployment", "metadata", nodes.Mapping("name", name))}}
 		if label := w.label(); len(label) > 63 || !regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`).MatchString(label) {
 			t.Errorf("label %q is none that Kubernetes allows", label)
 		}

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // taking is one undo: of an object's record, among what is in the input.
@@ -47,8 +48,8 @@ func (s site) last() string      { return s.step(-1) }
 
 // sibling returns a scalar beside the list that holds the site.
 func (s site) sibling(key string) (string, bool) {
-	v := field(s.trail[len(s.trail)-2], key)
-	return str(v), v != nil
+	v := nodes.At(s.trail[len(s.trail)-2], key)
+	return nodes.String(v), v != nil
 }
 
 // list returns the list that the map which holds the site is an item of.
@@ -56,17 +57,17 @@ func (s site) list() *yaml.Node { return s.trail[len(s.trail)-3] }
 
 // others returns the list that holds the site, without it.
 func (s site) others() *yaml.Node {
-	return sequence(slices.DeleteFunc(slices.Clone(s.holder.Content), func(n *yaml.Node) bool { return n == s.now })...)
+	return nodes.Sequence(slices.DeleteFunc(slices.Clone(s.holder.Content), func(n *yaml.Node) bool { return n == s.now })...)
 }
 
 // readUndo reads an object's undo record and takes it off.
 func readUndo(o *Object) (log undo, had bool, err error) {
-	annotations := field(o.Node, "metadata", "annotations")
-	i := keyIndex(annotations, contract.AnnotationUndo)
+	annotations := nodes.At(o.Node, "metadata", "annotations")
+	i := nodes.KeyIndex(annotations, contract.AnnotationUndo)
 	if i < 0 {
 		return log, false, nil
 	}
-	text := str(annotations.Content[i+1])
+	text := nodes.String(annotations.Content[i+1])
 	if err := json.Unmarshal([]byte(text), &log); err != nil {
 		return log, true, err
 	}
@@ -256,7 +257,7 @@ func (t *taking) restore(path string, was *string) {
 	if parent == nil || parent.Kind != yaml.MappingNode {
 		return // lost, or taken away with what was added
 	}
-	i := keyIndex(parent, key)
+	i := nodes.KeyIndex(parent, key)
 	if p.filled {
 		t.empty(parent, i, path, key, was)
 		return
@@ -297,7 +298,7 @@ func (t *taking) empty(parent *yaml.Node, i int, path, key string, was *string) 
 	old, token := (*yaml.Node)(nil), ""
 	if was != nil {
 		var err error
-		if old, err = parseToken(*was); err == nil && !isNull(old) && (old.Kind == yaml.ScalarNode || len(old.Content) > 0) {
+		if old, err = parseToken(*was); err == nil && !nodes.IsNull(old) && (old.Kind == yaml.ScalarNode || len(old.Content) > 0) {
 			err = errors.New("it restores more than an empty map or list")
 		}
 		if err != nil {
@@ -310,7 +311,7 @@ func (t *taking) empty(parent *yaml.Node, i int, path, key string, was *string) 
 	switch {
 	case i < 0 && old == nil:
 	case i < 0:
-		parent.Content = append(parent.Content, node(key), old)
+		parent.Content = append(parent.Content, nodes.New(key), old)
 	case len(parent.Content[i+1].Content) > 0: // others have filled it too: it stays
 		t.o.outlive(path, was)
 	case old == nil:
@@ -342,14 +343,14 @@ func (t *taking) restorePair(path, was string) {
 	switch ok, err := p.pair(t, s, key, value); {
 	case err != nil:
 		t.refuse(path, err)
-	case !ok || s.holder.Kind != yaml.MappingNode || keyIndex(s.holder, key.Value) >= 0:
+	case !ok || s.holder.Kind != yaml.MappingNode || nodes.KeyIndex(s.holder, key.Value) >= 0:
 		t.leave(path)
 	default:
 		t.restored = append(t.restored, path)
 		if !strings.HasPrefix(was, "{") { // else it is the encoder's
 			t.o.spell(key, was)
 		}
-		i := keyIndex(s.holder, s.id)
+		i := nodes.KeyIndex(s.holder, s.id)
 		s.holder.Content[i], s.holder.Content[i+1] = key, value
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // TrustVariable is one row of the table of variables by which a runtime is
@@ -78,10 +79,10 @@ func (a *appEnv) trust() {
 // mountTrust mounts the trust volume, and on request the bundle over the
 // system's own.
 func (a *appEnv) mountTrust() {
-	for _, m := range items(field(a.c.Node, "volumeMounts")) {
-		if at := path.Clean(strAt(m, "mountPath")); at == contract.TrustDir || slices.Contains(systemBundles, at) && a.w.settings.MountKnownCA {
-			*a.results = append(*a.results, result(CodeNameClash, a.w.Object, "container %s mounts volume %s at %s, where the trust files go; mount it elsewhere", a.c.name(), strAt(m, "name"), at).
-				At(pathItem(a.c.path+".volumeMounts", at), strAt(m, "name"), ""))
+	for _, m := range nodes.Items(nodes.At(a.c.Node, "volumeMounts")) {
+		if at := path.Clean(nodes.StringAt(m, "mountPath")); at == contract.TrustDir || slices.Contains(systemBundles, at) && a.w.settings.MountKnownCA {
+			*a.results = append(*a.results, result(CodeNameClash, a.w.Object, "container %s mounts volume %s at %s, where the trust files go; mount it elsewhere", a.c.name(), nodes.StringAt(m, "name"), at).
+				At(pathItem(a.c.path+".volumeMounts", at), nodes.StringAt(m, "name"), ""))
 			return
 		}
 	}
@@ -89,16 +90,16 @@ func (a *appEnv) mountTrust() {
 	a.appendItem(mounts, at, trustMount(true))
 	if a.w.settings.MountKnownCA {
 		for _, bundle := range systemBundles {
-			a.appendItem(mounts, at, mapping("name", contract.TrustVolume, "mountPath", bundle,
+			a.appendItem(mounts, at, nodes.Mapping("name", contract.TrustVolume, "mountPath", bundle,
 				"subPath", strings.TrimPrefix(contract.CABundle, contract.TrustDir+"/"), "readOnly", true))
 		}
 	}
 }
 
 func trustMount(readOnly bool) *yaml.Node {
-	m := mapping("name", contract.TrustVolume, "mountPath", contract.TrustDir)
+	m := nodes.Mapping("name", contract.TrustVolume, "mountPath", contract.TrustDir)
 	if readOnly {
-		m.Content = append(m.Content, node("readOnly"), node(true))
+		m.Content = append(m.Content, nodes.New("readOnly"), nodes.New(true))
 	}
 	return m
 }

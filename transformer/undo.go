@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // undo is the record, kept in an annotation, of what an edit added to an
@@ -73,16 +74,16 @@ func (e *editor) collection(parent *yaml.Node, path, key string, kind yaml.Kind)
 	if kind == yaml.SequenceNode {
 		fresh.Tag = yaml.NodeTagSeq
 	}
-	i := keyIndex(parent, key)
+	i := nodes.KeyIndex(parent, key)
 	switch {
 	case i < 0:
-		parent.Content = append(parent.Content, node(key), fresh)
+		parent.Content = append(parent.Content, nodes.New(key), fresh)
 		e.log.Was[at] = nil
 		return fresh, at
 	case key == "annotations" && onlyBookkeeping(parent.Content[i+1]):
 		e.log.Was[at] = nil // they go before the user sees the output
 		return parent.Content[i+1], at
-	case isNull(parent.Content[i+1]) || len(parent.Content[i+1].Content) == 0:
+	case nodes.IsNull(parent.Content[i+1]) || len(parent.Content[i+1].Content) == 0:
 		e.replaced(at, parent.Content[i+1])
 		parent.Content[i+1] = fresh
 		return fresh, at
@@ -119,19 +120,19 @@ func (e *editor) insertItem(seq *yaml.Node, path string, index int, item *yaml.N
 	seq.Content = append(seq.Content, nil)
 	copy(seq.Content[index+1:], seq.Content[index:])
 	seq.Content[index] = item
-	e.log.Add[path] = append(e.log.Add[path], itemID(item))
+	e.log.Add[path] = append(e.log.Add[path], nodes.ID(item))
 }
 
 // put adds a key to a mapping that lacks it.
 func (e *editor) put(m *yaml.Node, path, key string, value any) {
-	m.Content = append(m.Content, node(key), node(value))
+	m.Content = append(m.Content, nodes.New(key), nodes.New(value))
 	e.log.Add[path] = append(e.log.Add[path], key)
 }
 
 // wrote records what an added item is, so that an undo can tell whether others edited
 // it since.
 func (e *editor) wrote(path string, item *yaml.Node) {
-	e.log.Now[pathItem(path, itemID(item))] = digest(plain(item))
+	e.log.Now[pathItem(path, nodes.ID(item))] = digest(plain(item))
 }
 
 // plain writes a value without its style and the order of its keys: kustomize changes
@@ -163,9 +164,9 @@ func appendPlain(out []byte, n *yaml.Node) []byte {
 
 // replace gives an existing key another scalar.
 func (e *editor) replace(m *yaml.Node, path, key string, value any) {
-	i := keyIndex(m, key)
+	i := nodes.KeyIndex(m, key)
 	e.replaced(pathKey(path, key), m.Content[i+1])
-	now := node(value)
+	now := nodes.New(value)
 	if old := m.Content[i+1]; old.Kind == yaml.ScalarNode && now.Kind == yaml.ScalarNode {
 		now.Style = old.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)
 	}
@@ -184,10 +185,10 @@ func (e *editor) replaced(at string, old *yaml.Node) {
 
 // supplant puts a pair in the place of another.
 func (e *editor) supplant(m *yaml.Node, path, old, key string, value any) {
-	i := keyIndex(m, old)
+	i := nodes.KeyIndex(m, old)
 	e.log.Pairs[pathKey(path, key)] = e.obj.pair(m.Content[i], m.Content[i+1])
 	e.gone = append(e.gone, m.Content[i+1])
-	m.Content[i], m.Content[i+1] = node(key), node(value)
+	m.Content[i], m.Content[i+1] = nodes.New(key), nodes.New(value)
 }
 
 // finish writes the record into the object, if anything was edited. One without metadata
@@ -196,7 +197,7 @@ func (e *editor) finish() Results {
 	if len(e.log.paths()) == 0 {
 		return nil
 	}
-	metadata := field(e.obj.Node, "metadata")
+	metadata := nodes.At(e.obj.Node, "metadata")
 	if metadata == nil || metadata.Kind != yaml.MappingNode {
 		return Results{result(CodeMalformed, e.obj, "metadata: found %s, allowed: a map with a name; the render edits the object", describeKind(orNull(metadata))).At("metadata", "", "")}
 	}
@@ -207,9 +208,9 @@ func (e *editor) finish() Results {
 		}
 	}
 	record, _ := json.Marshal(e.log) // maps and strings: it can't fail
-	value := node(string(record))
+	value := nodes.New(string(record))
 	value.Style = yaml.SingleQuotedStyle // JSON is full of double quotes
-	annotations.Content = append(annotations.Content, node(contract.AnnotationUndo), value)
+	annotations.Content = append(annotations.Content, nodes.New(contract.AnnotationUndo), value)
 	return nil
 }
 

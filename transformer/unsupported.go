@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // Annotations can stand on objects of kinds that a render does not know. Nothing
@@ -46,7 +47,7 @@ func requests(n *yaml.Node, path string) (out []request) {
 			if isAnnotations(key, value) {
 				for j := 0; j+1 < len(value.Content); j += 2 {
 					if k := value.Content[j].Value; asks(k) {
-						out = append(out, request{pathKey(at, k), k, str(value.Content[j+1])})
+						out = append(out, request{pathKey(at, k), k, nodes.String(value.Content[j+1])})
 					}
 				}
 			}
@@ -139,7 +140,7 @@ func (in *input) unsupported(objects []*Object) Results {
 func (in *input) requestsOfWorkloads() map[request]bool {
 	out := map[request]bool{}
 	for _, w := range in.workloads {
-		for key, value := range strMap(field(w.Node, "metadata", "annotations")) {
+		for key, value := range nodes.Strings(nodes.At(w.Node, "metadata", "annotations")) {
 			out[request{"", key, value}] = true
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // A pod can say in many ways that it runs on Windows, for which there is no
@@ -41,11 +43,11 @@ func osOf(key, value string) string {
 // windows tells where the input says that a pod runs on Windows.
 func (in *input) windows(w *workload) (path, found string) {
 	spec := w.podSpec()
-	if os := strAt(spec, "os", "name"); os == windowsOS {
+	if os := nodes.StringAt(spec, "os", "name"); os == windowsOS {
 		return w.at("spec.os.name"), os
 	}
 	chosen := ""
-	selector := strMap(field(spec, "nodeSelector"))
+	selector := nodes.Strings(nodes.At(spec, "nodeSelector"))
 	for _, key := range sortedKeys(selector) {
 		if chosen = osOf(key, selector[key]); chosen == windowsOS {
 			return pathKey(w.at("spec.nodeSelector"), key), selector[key]
@@ -57,19 +59,19 @@ func (in *input) windows(w *workload) (path, found string) {
 	if path, found := w.windowsOptions(); path != "" {
 		return path, found
 	}
-	if class := strAt(spec, "runtimeClassName"); in.windowsRuntime(class) {
+	if class := nodes.StringAt(spec, "runtimeClassName"); in.windowsRuntime(class) {
 		return w.at("spec.runtimeClassName"), class
 	}
 	for _, c := range w.allContainers() {
-		if image := strAt(c.Node, "image"); windowsImage(image) {
+		if image := nodes.StringAt(c.Node, "image"); windowsImage(image) {
 			return c.path + ".image", image
 		}
 	}
-	if chosen == linuxOS || strAt(spec, "os", "name") == linuxOS {
+	if chosen == linuxOS || nodes.StringAt(spec, "os", "name") == linuxOS {
 		return "", ""
 	}
-	for i, t := range items(field(spec, "tolerations")) {
-		key, value := strAt(t, "key"), strAt(t, "value")
+	for i, t := range nodes.Items(nodes.At(spec, "tolerations")) {
+		key, value := nodes.StringAt(t, "key"), nodes.StringAt(t, "value")
 		if (key == "os" || osOf(key, value) != "") && strings.EqualFold(value, windowsOS) {
 			return pathIndex(w.at("spec.tolerations"), i), key + "=" + value
 		}
@@ -81,16 +83,16 @@ func (in *input) windows(w *workload) (path, found string) {
 // node need satisfy one of them alone.
 func (w *workload) windowsAffinity() (path, found string) {
 	const at = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
-	terms := items(field(w.podSpec(), strings.Split(at, ".")[1:]...))
+	terms := nodes.Items(nodes.At(w.podSpec(), strings.Split(at, ".")[1:]...))
 	for _, term := range terms {
-		i := slices.IndexFunc(items(field(term, "matchExpressions")), wantsWindows)
+		i := slices.IndexFunc(nodes.Items(nodes.At(term, "matchExpressions")), wantsWindows)
 		if i < 0 {
 			return "", ""
 		}
-		e := items(field(term, "matchExpressions"))[i]
-		path, found = w.at(at), strAt(e, "key")+" "+strAt(e, "operator")
-		for _, v := range items(field(e, "values")) {
-			found += " " + str(v)
+		e := nodes.Items(nodes.At(term, "matchExpressions"))[i]
+		path, found = w.at(at), nodes.StringAt(e, "key")+" "+nodes.StringAt(e, "operator")
+		for _, v := range nodes.Items(nodes.At(e, "values")) {
+			found += " " + nodes.String(v)
 		}
 	}
 	return path, found
@@ -98,11 +100,11 @@ func (w *workload) windowsAffinity() (path, found string) {
 
 // wantsWindows tells whether an expression leaves no nodes but those with Windows.
 func wantsWindows(e *yaml.Node) bool {
-	key, values := strAt(e, "key"), items(field(e, "values"))
+	key, values := nodes.StringAt(e, "key"), nodes.Items(nodes.At(e, "values"))
 	is := func(os string) func(*yaml.Node) bool {
-		return func(v *yaml.Node) bool { return osOf(key, str(v)) == os }
+		return func(v *yaml.Node) bool { return osOf(key, nodes.String(v)) == os }
 	}
-	switch strAt(e, "operator") {
+	switch nodes.StringAt(e, "operator") {
 	case "In":
 		return len(values) > 0 && !slices.ContainsFunc(values, func(v *yaml.Node) bool { return !is(windowsOS)(v) })
 	case "NotIn":
@@ -116,8 +118,8 @@ func wantsWindows(e *yaml.Node) bool {
 // windowsOptions tells where a security context has options for Windows.
 func (w *workload) windowsOptions() (path, found string) {
 	options := func(of *yaml.Node, path string) (string, string) {
-		if n := field(of, "securityContext", "windowsOptions"); n != nil && len(n.Content) > 0 {
-			return path + ".securityContext.windowsOptions", strings.Join(sortedKeys(strMap(n)), ",")
+		if n := nodes.At(of, "securityContext", "windowsOptions"); n != nil && len(n.Content) > 0 {
+			return path + ".securityContext.windowsOptions", strings.Join(sortedKeys(nodes.Strings(n)), ",")
 		}
 		return "", ""
 	}
@@ -143,13 +145,13 @@ func (in *input) windowsRuntime(class string) bool {
 		if o.name() != class {
 			continue
 		}
-		selector := strMap(field(o.Node, "scheduling", "nodeSelector"))
+		selector := nodes.Strings(nodes.At(o.Node, "scheduling", "nodeSelector"))
 		for _, key := range sortedKeys(selector) {
 			if os := osOf(key, selector[key]); os != "" {
 				return os == windowsOS
 			}
 		}
-		handler = strAt(o.Node, "handler")
+		handler = nodes.StringAt(o.Node, "handler")
 	}
 	handler = strings.ToLower(handler)
 	return strings.Contains(handler, windowsOS) || strings.Contains(handler, "wcow")

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/tapedeck/tapedeck/internal/nodes"
 )
 
 // workloadKind is one row of the table of kinds that have pods.
@@ -68,7 +70,7 @@ type workload struct {
 func asWorkload(o *Object) *workload {
 	for _, k := range workloadKinds {
 		if o.is(k.group, k.kind) {
-			return &workload{Object: o, kind: k, template: field(o.Node, k.template...), path: strings.Join(k.template, ".")}
+			return &workload{Object: o, kind: k, template: nodes.At(o.Node, k.template...), path: strings.Join(k.template, ".")}
 		}
 	}
 	return nil
@@ -95,17 +97,17 @@ func (w *workload) at(path string) string {
 	return w.path + "." + path
 }
 
-func (w *workload) podSpec() *yaml.Node { return field(w.template, "spec") }
+func (w *workload) podSpec() *yaml.Node { return nodes.At(w.template, "spec") }
 func (w *workload) podLabels() map[string]string {
-	return strMap(field(w.template, "metadata", "labels"))
+	return nodes.Strings(nodes.At(w.template, "metadata", "labels"))
 }
 func (w *workload) podAnnotation(k string) string {
-	return strAt(w.template, "metadata", "annotations", k)
+	return nodes.StringAt(w.template, "metadata", "annotations", k)
 }
 
 // ends tells that the pods are meant to end.
 func (w *workload) ends() bool {
-	policy := strAt(w.podSpec(), "restartPolicy")
+	policy := nodes.StringAt(w.podSpec(), "restartPolicy")
 	return w.kind.ends || w.path == "" && policy != "" && policy != "Always"
 }
 
@@ -121,9 +123,9 @@ func (w *workload) serves() bool {
 
 // owner tells where a workload names the object that made it.
 func (w *workload) owner() (path, found string) {
-	for i, o := range items(field(w.Node, "metadata", "ownerReferences")) {
-		if isTrue(field(o, "controller")) {
-			return pathIndex("metadata.ownerReferences", i), strAt(o, "kind") + "/" + strAt(o, "name")
+	for i, o := range nodes.Items(nodes.At(w.Node, "metadata", "ownerReferences")) {
+		if nodes.IsTrue(nodes.At(o, "controller")) {
+			return pathIndex("metadata.ownerReferences", i), nodes.StringAt(o, "kind") + "/" + nodes.StringAt(o, "name")
 		}
 	}
 	return "", ""
@@ -135,7 +137,7 @@ type container struct {
 	path string
 }
 
-func (c container) name() string { return strAt(c.Node, "name") }
+func (c container) name() string { return nodes.StringAt(c.Node, "name") }
 
 // meshContainers are containers that a mesh injects: they get no variables.
 var meshContainers = map[string]bool{envoyContainer: true, "linkerd-proxy": true}
@@ -143,9 +145,9 @@ var meshContainers = map[string]bool{envoyContainer: true, "linkerd-proxy": true
 // appContainers returns the containers that the application consists of.
 func (w *workload) appContainers() []container {
 	var out []container
-	for _, c := range items(field(w.podSpec(), "containers")) {
-		if !meshContainers[strAt(c, "name")] {
-			out = append(out, container{c, pathItem(w.at("spec.containers"), itemID(c))})
+	for _, c := range nodes.Items(nodes.At(w.podSpec(), "containers")) {
+		if !meshContainers[nodes.StringAt(c, "name")] {
+			out = append(out, container{c, pathItem(w.at("spec.containers"), nodes.ID(c))})
 		}
 	}
 	return out
@@ -155,8 +157,8 @@ func (w *workload) appContainers() []container {
 func (w *workload) allContainers() []container {
 	var out []container
 	for _, list := range []string{"initContainers", "containers"} {
-		for _, c := range items(field(w.podSpec(), list)) {
-			out = append(out, container{c, pathItem(w.at("spec."+list), itemID(c))})
+		for _, c := range nodes.Items(nodes.At(w.podSpec(), list)) {
+			out = append(out, container{c, pathItem(w.at("spec."+list), nodes.ID(c))})
 		}
 	}
 	return out
@@ -164,7 +166,7 @@ func (w *workload) allContainers() []container {
 
 // containersOf returns the containers of a pod's spec, init containers first.
 func containersOf(spec *yaml.Node) []*yaml.Node {
-	return slices.Concat(items(field(spec, "initContainers")), items(field(spec, "containers")))
+	return slices.Concat(nodes.Items(nodes.At(spec, "initContainers")), nodes.Items(nodes.At(spec, "containers")))
 }
 
 // takenPorts returns the TCP ports that the pod's containers declare, and whose
@@ -172,8 +174,8 @@ func containersOf(spec *yaml.Node) []*yaml.Node {
 func (w *workload) takenPorts() map[int]string {
 	taken := map[int]string{}
 	for _, c := range w.allContainers() {
-		for _, p := range items(field(c.Node, "ports")) {
-			if n := number(field(p, "containerPort")); n != 0 && strAt(p, "protocol") != "UDP" {
+		for _, p := range nodes.Items(nodes.At(c.Node, "ports")) {
+			if n := nodes.Int(nodes.At(p, "containerPort")); n != 0 && nodes.StringAt(p, "protocol") != "UDP" {
 				taken[n] = "container " + c.name()
 			}
 		}
@@ -189,7 +191,7 @@ func (w *workload) runningContainers() []container {
 		switch {
 		case strings.HasPrefix(c.path, w.at("spec.containers")):
 			running = append(running, c)
-		case strAt(c.Node, "restartPolicy") == "Always":
+		case nodes.StringAt(c.Node, "restartPolicy") == "Always":
 			sidecars = append(sidecars, c)
 		}
 	}
@@ -199,9 +201,9 @@ func (w *workload) runningContainers() []container {
 // portNumber resolves a named TCP port of a container, 0 if no container has it.
 func (w *workload) portNumber(name string) int {
 	for _, c := range w.runningContainers() {
-		for _, p := range items(field(c.Node, "ports")) {
-			if strAt(p, "name") == name && isTCP(p) {
-				return number(field(p, "containerPort"))
+		for _, p := range nodes.Items(nodes.At(c.Node, "ports")) {
+			if nodes.StringAt(p, "name") == name && isTCP(p) {
+				return nodes.Int(nodes.At(p, "containerPort"))
 			}
 		}
 	}
@@ -210,6 +212,6 @@ func (w *workload) portNumber(name string) int {
 
 // isTCP tells whether a port is one of TCP, which is what it is unless it says other.
 func isTCP(port *yaml.Node) bool {
-	protocol := strAt(port, "protocol")
+	protocol := nodes.StringAt(port, "protocol")
 	return protocol == "" || protocol == "TCP"
 }

@@ -8,12 +8,9 @@ import (
 	"strconv"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
-)
 
-// identities are the fields that tell the items of a Kubernetes list apart,
-// the most telling first: those that its API types declare as merge keys,
-// before `name` where a name may occur more than once.
-var identities = []string{"mountPath", "devicePath", "name", "containerPort", "port", "number", "key", "ip", "topologyKey"}
+	"github.com/tapedeck/tapedeck/internal/nodes"
+)
 
 // sequence walks into two sequences: aligns the items, then carries the plan.
 func (w *walk) sequence(h *extent, want *yaml.Node, s slot, lay layout) {
@@ -228,43 +225,13 @@ func itemID(n *yaml.Node) string {
 	return "#" + strconv.FormatUint(sum.Sum64(), 16)
 }
 
-// identity is what an item says of itself, "" if nothing.
+// identity returns what identifies an item, "" for none.
 func identity(n *yaml.Node) string {
-	if n.Kind != yaml.MappingNode {
+	field, id := nodes.Identity(n)
+	if field == "" {
 		return ""
 	}
-	if meta := field(n, "metadata"); meta != nil && meta.Kind == yaml.MappingNode {
-		if name := scalarField(meta, "name"); name != "" {
-			return "object\x00" + scalarField(n, "apiVersion") + "\x00" + scalarField(n, "kind") +
-				"\x00" + scalarField(meta, "namespace") + "\x00" + name
-		}
-	}
-	for _, key := range identities {
-		v := field(n, key)
-		if v != nil && v.Kind == yaml.MappingNode {
-			v = field(v, "number") // port: {number: 80}
-		}
-		if v != nil && v.Kind == yaml.ScalarNode && v.Value != "" {
-			return key + "\x00" + v.Value
-		}
-	}
-	return ""
-}
-
-func field(n *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if k := n.Content[i]; k.Value == key && k.Kind == yaml.ScalarNode {
-			return n.Content[i+1]
-		}
-	}
-	return nil
-}
-
-func scalarField(n *yaml.Node, key string) string {
-	if v := field(n, key); v != nil && v.Kind == yaml.ScalarNode {
-		return v.Value
-	}
-	return ""
+	return field + "\x00" + id
 }
 
 // digested bounds how many nodes of an item count for its digest, so that
