@@ -3,7 +3,11 @@
 package kubernetes
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,9 +26,6 @@ import (
 	psa "k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
-
-	"github.com/tapedeck/tapedeck/fn"
-	"github.com/tapedeck/tapedeck/transformer"
 )
 
 // kinds are those that a replay consists of, but for Istio's.
@@ -34,6 +35,38 @@ var kinds = map[string]func() metav1.Object{
 	"v1 Service":                         func() metav1.Object { return &corev1.Service{} },
 	"v1 ConfigMap":                       func() metav1.Object { return &corev1.ConfigMap{} },
 	"networking.k8s.io/v1 NetworkPolicy": func() metav1.Object { return &networkingv1.NetworkPolicy{} },
+}
+
+// build builds the command, and returns its path.
+func build(t *testing.T) string {
+	t.Helper()
+	tapedeck := filepath.Join(t.TempDir(), "tapedeck")
+	cmd := exec.Command("go", "build", "-o", tapedeck, "./cmd/tapedeck")
+	cmd.Dir = "../.."
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build tapedeck: %v\n%s", err, out)
+	}
+	return tapedeck
+}
+
+// render returns what the input becomes, nothing if the render fails.
+func render(t *testing.T, tapedeck string, config, input []byte) []byte {
+	t.Helper()
+	args := []string{"render"}
+	if config != nil {
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(file, config, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--config", file)
+	}
+	cmd := exec.Command(tapedeck, args...)
+	cmd.Stdin = bytes.NewReader(input)
+	out, err := cmd.Output()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // TestReplayObjects reads the objects of every replay among the renderer's cases. An unknown
@@ -48,6 +81,7 @@ func TestReplayObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tapedeck := build(t)
 	seen := map[string]int{}
 	for _, file := range files {
 		archive, err := txtar.ParseFile(file)
@@ -58,14 +92,7 @@ func TestReplayObjects(t *testing.T) {
 		for _, part := range archive.Files {
 			sections[part.Name] = part.Data
 		}
-		cfg, err := fn.LoadConfig(transformer.DefaultConfig(), fn.Source{Text: sections["config.yaml"]})
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, _, err := fn.Render([]fn.Source{{Text: sections["input.yaml"]}}, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		out := render(t, tapedeck, sections["config.yaml"], sections["input.yaml"])
 		for _, doc := range strings.Split(string(out), "\n---\n") {
 			var meta metav1.PartialObjectMetadata
 			if err := yaml.Unmarshal([]byte(doc), &meta); err != nil || meta.Annotations["tapedeck.dev/created-for"] == "" {
