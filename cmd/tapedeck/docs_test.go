@@ -1,0 +1,209 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tapedeck/tapedeck/internal/markdown"
+)
+
+// TestDocsCommands parses every command that the documentation shows: in blocks whole, with its
+// flags' values and its arguments, and in running text its name and flags. e2e's TestDocs runs
+// the console blocks.
+func TestDocsCommands(t *testing.T) {
+	parsed := 0
+	eachPage(t, func(t *testing.T, p *markdown.Page) {
+		for _, b := range p.Blocks {
+			for _, c := range shellOf(t, p, b) {
+				for _, args := range calls(c.Text) {
+					parsed++
+					if err := parses(args); err != nil {
+						t.Errorf("%s: tapedeck %s: %v", p.Where(c.Line), strings.Join(args, " "), err)
+					}
+				}
+			}
+		}
+		for _, span := range p.Code {
+			for _, words := range markdown.Commands(span.Text) {
+				if words[0] != "tapedeck" || len(words) < 2 || !commandName.MatchString(words[1]) {
+					continue
+				}
+				parsed++
+				if err := exists(words[1:]); err != nil {
+					t.Errorf("%s: `%s`: %v", p.Where(span.Line), span.Text, err)
+				}
+			}
+		}
+	})
+	if parsed < 100 {
+		t.Errorf("found %d commands of tapedeck in the documentation: want more than 100", parsed)
+	}
+}
+
+// TestDocsShell has bash parse the blocks that no test runs.
+func TestDocsShell(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("bash is not on the PATH")
+	}
+	eachPage(t, func(t *testing.T, p *markdown.Page) {
+		for _, b := range p.Blocks {
+			for _, c := range shellOf(t, p, b) {
+				cmd := exec.Command(bash, "-n")
+				cmd.Stdin = strings.NewReader(c.Text)
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%s: %s", p.Where(c.Line), out)
+				}
+			}
+		}
+	})
+}
+
+func eachPage(t *testing.T, check func(*testing.T, *markdown.Page)) {
+	t.Helper()
+	files, err := markdown.Pages("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		p, err := markdown.Read(file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		check(t, p)
+	}
+}
+
+// shellOf returns the commands of a block, each with its line.
+func shellOf(t *testing.T, p *markdown.Page, b markdown.Block) (all []markdown.Span) {
+	t.Helper()
+	switch b.Lang {
+	case "sh", markdown.Setup:
+		if b.Lang == "sh" && slices.ContainsFunc(b.Lines, func(l string) bool { return strings.HasPrefix(l, "$ ") }) {
+			t.Errorf("%s: a line of an sh block has a prompt: want a console block, which is run, or no prompt", p.Where(b.Line))
+		}
+		return []markdown.Span{{Line: b.Line, Text: b.Text()}}
+	case "console":
+		examples, err := b.Examples()
+		if err != nil {
+			t.Errorf("%s:%v", p.File, err)
+		}
+		for _, e := range examples {
+			all = append(all, markdown.Span{Line: e.Line, Text: e.Command})
+		}
+	case "":
+		for i, l := range b.Lines {
+			if plainCommand.MatchString(l) {
+				t.Errorf("%s: a command in a block without a language: want console, which is run, or sh, which is parsed", p.Where(b.Line+i+1))
+			}
+		}
+	}
+	return all
+}
+
+var (
+	commandName  = regexp.MustCompile(`^[a-z][a-z-]*$`)
+	plainCommand = regexp.MustCompile(`^(\$ |tapedeck [a-z]+ |(kubectl|helm|kustomize|kpt|make|go|curl|docker) [a-z-]+)`)
+)
+
+// calls returns the arguments of each call of tapedeck in a shell text: also those that another
+// program passes on.
+func calls(text string) (all [][]string) {
+	for _, words := range markdown.Commands(text) {
+		for i, w := range words {
+			if filepath.Base(w) == "tapedeck" && (i == 0 || words[i-1] == "--") {
+				all = append(all, words[i+1:])
+				break
+			}
+		}
+		var passed []string
+		for i, w := range words {
+			if value, ok := strings.CutPrefix(w, "--post-renderer-args="); ok {
+				passed = append(passed, value)
+			} else if w == "--post-renderer-args" && i+1 < len(words) {
+				passed = append(passed, words[i+1])
+			}
+		}
+		if len(passed) > 0 {
+			all = append(all, passed)
+		}
+	}
+	return all
+}
+
+// parses parses a command line as run does, up to what the command itself does.
+func parses(args []string) error {
+	root := newRoot()
+	root.InitDefaultHelpCmd()
+	cmd, rest, err := root.Find(args)
+	if err != nil {
+		return err
+	}
+	cmd.InitDefaultHelpFlag()
+	if cmd.DisableFlagParsing {
+		return nil
+	}
+	if err := cmd.ParseFlags(rest); err != nil {
+		return err
+	}
+	if help, err := cmd.Flags().GetBool("help"); err == nil && help {
+		return nil
+	}
+	if err := cmd.ValidateArgs(cmd.Flags().Args()); err != nil {
+		return err
+	}
+	if err := cmd.ValidateRequiredFlags(); err != nil {
+		return err
+	}
+	return cmd.ValidateFlagGroups()
+}
+
+// exists finds the command and each of its flags.
+func exists(args []string) error {
+	root := newRoot()
+	root.InitDefaultHelpCmd()
+	cmd, _, err := root.Find(args)
+	if err != nil {
+		return err
+	}
+	if cmd == root {
+		return knownCommand(root, args)
+	}
+	cmd.InitDefaultHelpFlag()
+	for _, arg := range args {
+		if arg == "--" {
+			break
+		}
+		if arg == "-" || !strings.HasPrefix(arg, "-") {
+			continue
+		}
+		name, _, _ := strings.Cut(arg, "=")
+		if flagOf(cmd, name) == nil {
+			return fmt.Errorf("%s has no flag %s", cmd.CommandPath(), name)
+		}
+	}
+	return nil
+}
+
+func flagOf(cmd *cobra.Command, name string) (found *pflag.Flag) {
+	for _, set := range []*pflag.FlagSet{cmd.Flags(), cmd.InheritedFlags()} {
+		if long, ok := strings.CutPrefix(name, "--"); ok {
+			found = set.Lookup(long)
+		} else if len(name) > 1 {
+			found = set.ShorthandLookup(name[1:2])
+		}
+		if found != nil {
+			return found
+		}
+	}
+	return nil
+}
