@@ -29,11 +29,11 @@ func TestDocs(t *testing.T) {
 	if why != "" {
 		t.Skip(why)
 	}
-	path := docsPath(t)
 	files, err := markdown.Pages(repo)
 	if err != nil {
 		t.Fatal(err)
 	}
+	bin := docsPrograms(t)
 	ran := 0
 	for _, file := range files {
 		p, err := markdown.Read(file)
@@ -44,7 +44,7 @@ func TestDocs(t *testing.T) {
 		if !slices.ContainsFunc(p.Blocks, func(b markdown.Block) bool { return b.Lang == "console" }) {
 			continue
 		}
-		name, err := filepath.Rel(repo, file)
+		name, err := filepath.Rel(repo, p.File)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,8 @@ func TestDocs(t *testing.T) {
 			if len(s.steps) == 0 {
 				t.Skip("every block needs a program that this machine lacks")
 			}
-			s.run(isolate, path)
+			bin.need(t, s)
+			s.run(isolate, bin.path())
 			s.compare()
 			ran++
 		})
@@ -244,20 +245,38 @@ func isolation() (command []string, why string) {
 	return nil, "this machine allows no network namespace: " + strings.Join(said, "; ")
 }
 
-// docsPath returns a PATH that begins with the programs that the documentation calls.
-func docsPath(t *testing.T) string {
+// programs is a directory with the programs that the documentation calls.
+type programs struct{ dir string }
+
+func docsPrograms(t *testing.T) programs {
 	t.Helper()
-	dir := t.TempDir()
-	link := func(name, file string) {
-		if err := os.Symlink(file, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
+	bin := programs{t.TempDir()}
+	bin.link(t, "tapedeck", tapedeck)
+	bin.link(t, "tapedeck-proxy", filepath.Join(filepath.Dir(tapedeck), "tapedeck-proxy"))
+	return bin
+}
+
+// need builds the programs of the tools' table that a session calls. Without a number, helm is
+// Helm 4.
+func (bin programs) need(t *testing.T, s *session) {
+	t.Helper()
+	for name, of := range map[string]string{"kustomize": "kustomize", "helm3": "helm3", "helm4": "helm4", "helm": "helm4"} {
+		called := slices.ContainsFunc(s.steps, func(st step) bool {
+			return slices.ContainsFunc(markdown.Commands(st.example.Command), func(words []string) bool { return slices.Contains(words, name) })
+		})
+		if _, err := os.Lstat(filepath.Join(bin.dir, name)); called && err != nil {
+			bin.link(t, name, tool(t, of))
 		}
 	}
-	link("tapedeck", tapedeck)
-	link("tapedeck-proxy", filepath.Join(filepath.Dir(tapedeck), "tapedeck-proxy"))
-	for _, name := range []string{"kustomize", "helm3", "helm4"} {
-		link(name, tool(t, name))
+}
+
+func (bin programs) link(t *testing.T, name, file string) {
+	t.Helper()
+	if err := os.Symlink(file, filepath.Join(bin.dir, name)); err != nil {
+		t.Fatal(err)
 	}
-	link("helm", tool(t, "helm4"))
-	return dir + string(filepath.ListSeparator) + os.Getenv("PATH")
+}
+
+func (bin programs) path() string {
+	return bin.dir + string(filepath.ListSeparator) + os.Getenv("PATH")
 }
