@@ -48,7 +48,7 @@ func limits(b *strings.Builder) {
 		{"size of the pod's directory", env[contract.EnvSinkSize], "option `sinkSize`", "the oldest segments go"},
 		{"segments that wait for a collector", "10,000", "–", "the oldest segments go"},
 		{"time to drain after SIGTERM", env[contract.EnvDrain], "`" + contract.EnvDrain + "`", "open connections are reset"},
-		{"captured hosts", "250", "–", "the render reports an error"},
+		{"captured hosts", strconv.Itoa(contract.MaxCaptureHosts), "–", "the render reports an error"},
 		{"connections that wait for a responder", "1,024", "–", "502"},
 		{"connections to the admin port", "16", "–", "the oldest one is closed"},
 		{"JSON of one record", size(recording.MaxLine), "–", "readers report damage"},

@@ -43,6 +43,7 @@ func TestReferencePages(t *testing.T) {
 		"filters.md":           filters,
 		"matching.md":          matching,
 		"mock.md":              mocking,
+		"migration.md":         migrating,
 		"operations.md":        operating,
 		"places.md":            places,
 		"replay.md":            replaying,

@@ -67,6 +67,19 @@ func TestEveryPageNamesTheVersionThatItDescribes(t *testing.T) {
 	}
 }
 
+func TestTheIndexListsEveryPage(t *testing.T) {
+	pages, err := filepath.Glob("*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := read(t, "README.md")
+	for _, page := range pages {
+		if page != "README.md" && !strings.HasSuffix(page, ".go") && !strings.Contains(index, "]("+page+")") {
+			t.Errorf("README.md has no link to %s", page)
+		}
+	}
+}
+
 // describing returns a page with describes below its title, once.
 func describing(page string) string {
 	page = regexp.MustCompile(`(?m)^\*This page describes Tapedeck \S+\.\*\n\n?`).ReplaceAllString(page, "")
