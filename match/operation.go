@@ -25,6 +25,7 @@ func (r *Request) operation() {
 		}
 		if name := r.named(); name != "" {
 			verb = name
+			r.variant = r.k.secret.short([]byte(name))
 		}
 		r.reads = class.Reads([]byte(strings.TrimLeft(verb, "_")))
 	}
@@ -119,7 +120,7 @@ func (p *picker) Enter(s canon.Step) {
 		}
 	}
 	p.depth++
-	p.here = s.Axis == canon.Member && string(s.Name) == p.name && (p.item < 0 && p.depth == 1 || p.item >= 0 && p.depth == 2)
+	p.here = s.Axis == canon.Member && string(s.Name) == p.name && (p.depth == 1 || p.depth == 2 && p.item >= 0)
 }
 
 func (p *picker) Leave() { p.depth--; p.here = false }
