@@ -195,6 +195,7 @@ func TestMessages(t *testing.T) {
 		e := &recording.Exchange{TS: at, HTTP: &recording.HTTP{Req: recording.HTTPRequest{Method: "GET", Host: "h", URL: "/ws"}}, WebSocket: &recording.Conversation{}}
 		return match.Side{Exchange: e, Message: &recording.Message{From: recording.Client, Type: "text", Data: []byte(text)}}
 	}
+	after := func(s match.Side, d time.Duration) match.Side { s.Message.At = d.Microseconds(); return s }
 	binary := ws(replayed, `{"a":1}`)
 	binary.Message.Type = "binary"
 	foreign := ws(captured, `{"key":"REDACTED-0123456789abcdef","pin":8000123456789012}`)
@@ -206,6 +207,8 @@ func TestMessages(t *testing.T) {
 	}{
 		{"spelled differently", ws(captured, `{"a":1,"b":2}`), ws(replayed, `{"b": 2, "a": 1}`), match.Exact},
 		{"a new time", ws(captured, `{"at":"2026-06-12T15:04:05Z"}`), ws(replayed, `{"at":"2026-11-20T09:30:00Z"}`), match.Masked},
+		{"a new time, later in the conversation", after(ws(captured, `{"at":"2026-06-12T17:04:05Z"}`), 2*time.Hour), after(ws(replayed, `{"at":"2026-11-20T10:00:00Z"}`), time.Hour/2), match.Masked},
+		{"another time, later in the conversation", after(ws(captured, `{"at":"2026-06-12T17:04:05Z"}`), 2*time.Hour), ws(replayed, `{"at":"2026-11-20T11:30:00Z"}`), match.None},
 		{"another time", ws(captured, `{"at":"2026-06-12T15:04:05Z"}`), ws(replayed, `{"at":"2026-11-19T09:30:00Z"}`), match.None},
 		{"a rule", ws(captured, `{"n":1}`), ws(replayed, `{"n":2}`), match.Masked},
 		{"another value", ws(captured, `{"a":1}`), ws(replayed, `{"a":2}`), match.None},
@@ -240,5 +243,26 @@ func TestRepeatsOfMessages(t *testing.T) {
 	)
 	if res := x.Lookup(live(), nil); res.How != match.Masked || res.Masks[0].Why != match.ByRepeats {
 		t.Errorf("three calls: %v %v", res.How, res.Masks)
+	}
+	for name, change := range map[string]func(e *recording.Exchange, i int){
+		"answers differ": func(e *recording.Exchange, i int) { e.GRPC.Messages[1].Data = fields(1, 250+i) },
+		"the last answer differs": func(e *recording.Exchange, i int) {
+			e.GRPC.Messages = append(e.GRPC.Messages, server(fields(1, 1)), server(fields(1, i)))
+		},
+		"answers are in another order": func(e *recording.Exchange, i int) {
+			e.GRPC.Messages = append(e.GRPC.Messages[:1], server(fields(1, 1+i%2)), server(fields(1, 2-i%2)))
+		},
+		"calls failed": func(e *recording.Exchange, i int) { e.Status = "5" },
+	} {
+		var all []*recording.Exchange
+		for i := range 3 {
+			e := call(price, captured.Add(time.Duration(i)), client(fields(1, "tea", 2, id(1+i))), server(fields(1, 250)))
+			change(e, i)
+			all = append(all, e)
+		}
+		m, x = indexOf(t, match.Options{}, all...)
+		if res := x.Lookup(live(), nil); res.How != match.None {
+			t.Errorf("%s: %v %v", name, res.How, res.Masks)
+		}
 	}
 }

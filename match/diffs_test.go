@@ -2,10 +2,14 @@ package match_test
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -98,6 +102,144 @@ func TestDifferencesAreBounded(t *testing.T) {
 	}
 }
 
+// What is put into a list or taken out, however long the list is, is all that differs.
+func TestLongListsAreAligned(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var items []string
+	for i := range 6000 {
+		items = append(items, strconv.Itoa(i))
+	}
+	response := func(items []string) *recording.Exchange {
+		e, _ := parseExchange(t, []byte("GET http://a.example/\n=> 200\nContent-Type: application/json\n\n["+strings.Join(items, ",")+"]"), captured)
+		return e
+	}
+	for _, c := range []struct {
+		name           string
+		put, takenFrom int // -1: none
+		want           string
+	}{
+		{"put in front", 0, -1, "field_added body:$[0]"},
+		{"put in between", 3000, -1, "field_added body:$[3000]"},
+		{"put behind", 6000, -1, "field_added body:$[6000]"},
+		{"taken from the front", -1, 0, "field_removed body:$[0]"},
+		{"taken from between", -1, 3000, "field_removed body:$[3000]"},
+		{"taken from the end", -1, 5999, "field_removed body:$[5999]"},
+		{"one in, one out", 2990, 3000, "field_added body:$[2990] field_removed body:$[3000]"},
+		{"one in, one out, near the front", 5, 10, "field_added body:$[5] field_removed body:$[10]"},
+		{"one in, one out, near the end", 5985, 5990, "field_added body:$[5985] field_removed body:$[5990]"},
+	} {
+		live := slices.Clone(items)
+		if c.takenFrom >= 0 {
+			live = slices.Delete(live, c.takenFrom, c.takenFrom+1)
+		}
+		if c.put >= 0 {
+			live = slices.Insert(live, c.put, `"new"`)
+		}
+		var got []string
+		d := m.Diff(response(items), response(live), false)
+		for _, one := range d.List {
+			got = append(got, string(one.Kind)+" "+one.Place)
+		}
+		if strings.Join(got, " ") != c.want || d.More > 0 {
+			t.Errorf("%s: %v and %d more, want %s", c.name, got, d.More, c.want)
+		}
+	}
+}
+
+// A long value is cut between runes. One that is not too long is shown whole.
+func TestLongValuesAreCut(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const max = match.MaxValue
+	for value, want := range map[string]string{
+		strings.Repeat("a", max):           strings.Repeat("a", max),
+		strings.Repeat("a", max+1):         strings.Repeat("a", max-3) + "…",
+		strings.Repeat("é", max):           strings.Repeat("é", (max-3)/2) + "…",
+		"a" + strings.Repeat("é", max):     "a" + strings.Repeat("é", (max-4)/2) + "…",
+		strings.Repeat("\x80", max+1):      "…", // no text
+		strings.Repeat("a", max-4) + "日本語": strings.Repeat("a", max-4) + "…",
+	} {
+		recorded, _ := parseExchange(t, []byte("GET http://a.example/\nX-Value: \n=> 200\nX-Value: "+value), captured)
+		live, _ := parseExchange(t, []byte("GET http://a.example/\n=> 200\nX-Value: other"), captured)
+		if d := m.Diff(recorded, live, false); len(d.List) != 1 || d.List[0].Recorded != want {
+			t.Errorf("%q: %q, want %q", value, d.List, want)
+		}
+	}
+}
+
+// A response may have moments of any time at which it was made.
+func TestMomentsOfSlowResponses(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	response := func(start time.Time, took, at time.Duration) *recording.Exchange {
+		e, _ := parseExchange(t, []byte("GET http://a.example/\n=> 200\nContent-Type: application/json\n\n{\"at\":\""+start.Add(at).Format(time.RFC3339)+"\"}"), start)
+		e.Duration = took.Milliseconds()
+		return e
+	}
+	const slow, quick = 10 * time.Second, 0
+	for _, c := range []struct {
+		name                    string
+		took, at, tookNow, atIs time.Duration
+		want                    int
+	}{
+		{"the recorded one was slow", slow, slow, quick, quick, 0},
+		{"the live one was slow", quick, quick, slow, slow, 0},
+		{"none was slow", quick, slow, quick, quick, 1},
+	} {
+		if d := m.Diff(response(captured, c.took, c.at), response(replayed, c.tookNow, c.atIs), false); len(d.List) != c.want {
+			t.Errorf("%s: %v, want %d differences", c.name, d.List, c.want)
+		}
+	}
+}
+
+// A message that was cut is compared as far as it is known, and a whole one to its end.
+func TestDiffsOfMessagesThatWereCut(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := func(text string, size int64) *recording.Exchange {
+		one := server([]byte(text))
+		one.Size = size
+		return &recording.Exchange{TS: captured, L7Protocol: recording.TCP, NetworkAddress: "a:1", TCP: &recording.Conversation{Part: 1, Messages: []recording.Message{one}}}
+	}
+	for _, c := range []struct {
+		text string
+		size int64
+		want int
+	}{{"abc", 6, 0}, {"abd", 6, 1}, {"abc", 3, 1}, {"abc", 0, 1}} {
+		if d := m.Diff(stream(c.text, c.size), stream("abcdef", 6), false); len(d.List) != c.want {
+			t.Errorf("%q of %d bytes: %v, want %d differences", c.text, c.size, d.List, c.want)
+		}
+	}
+}
+
+// A timestamp of a gRPC message is a moment, as one in a text is.
+func TestDiffsOfTimestamps(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := func(at, stamp time.Time) *recording.Exchange {
+		return call("/s/M", at, client(nil), server(fields(1, "a", 2, fields(1, int(stamp.Unix()), 2, 5000))))
+	}
+	recorded := answer(captured, captured)
+	if d := m.Diff(recorded, answer(replayed, replayed), false); len(d.List) > 0 {
+		t.Errorf("the same moment: %v", d.List)
+	}
+	d := m.Diff(recorded, answer(replayed, replayed.Add(time.Minute)), false)
+	if len(d.List) != 1 || d.List[0].Class != "datetime" {
+		t.Errorf("a minute later: %+v", d.List)
+	}
+}
+
 // A long list does not hide what else differs, and neither hides that there is more.
 func TestDifferencesOfAllPatternsAreListed(t *testing.T) {
 	m, err := match.New(match.Options{})
@@ -185,10 +327,49 @@ func TestEndpoint(t *testing.T) {
 	for path, want := range map[string]string{
 		"/": "/", "/users": "/users", "/users/17": "/users/*", "/users/17/orders/6f1f7e5a-1c9d-4b49-b5ab-7ac4db2f4a0e": "/users/*/orders/*",
 		"/v2/items": "/v2/items", "/users/alice": "/users/alice", "/files/507f1f77bcf86cd799439011": "/files/*", "/mail/a@b.example": "/mail/*",
+		"/zero/0": "/zero/*", "/nine/9": "/nine/*", "/hex/a000f001": "/hex/*", "/hex/A000F001": "/hex/*", "/hex/a000g001": "/hex/a000g001", "/hex/feedbeef": "/hex/feedbeef", "/hex/a000f00": "/hex/a000f00",
+		"/mail/@b": "/mail/@b", "/docs/GettingStartedWithOperators": "/docs/GettingStartedWithOperators",
 		"/2026-06-12/report": "/*/report", "/urn:uuid:6f1f7e5a-1c9d-4b49-b5ab-7ac4db2f4a0e": "/*", "/oauth2/token": "/oauth2/token", "/sha256": "/sha256",
 	} {
 		if got := m.Request(get(path+"?x=1", captured, "")).Endpoint(); got != "GET a.example"+want {
 			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}
+
+func TestWhomARequestAsks(t *testing.T) {
+	m, err := match.New(match.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		host, address, uri string
+		want               string // host, port and path
+	}{
+		{"API.example.", "", "/", "api.example 80 /"},
+		{"api.example:8080", "", "/a/b?x=1", "api.example 8080 /a/b"},
+		{"", "10.0.0.1:80", "/", "10.0.0.1 80 /"},
+		{"[::1]:8080", "", "/", "::1 8080 /"},
+		{"[::1]", "", "/", "::1 80 /"},
+		{"::1", "", "/", "::1 80 /"},
+		{":8080", "", "/", " 8080 /"},
+		{"", "", "http://api.example:81/a?x=1", "api.example 81 /a"},
+		{"", "", "http://api.example?x=1", "api.example 80 /"},
+		{"", "", "https://api.example#a", "api.example 443 /"},
+		{"", "", "http://api.example", "api.example 80 /"},
+		{"host.example", "", "http://uri.example/a", "host.example 80 /a"},
+		{"a", "", "/%41b/c%2Fd/%zz", "a 80 /Ab/c%2Fd/%25zz"},
+	} {
+		e := &recording.Exchange{TS: captured, NetworkAddress: c.address, HTTP: &recording.HTTP{}}
+		e.HTTP.Req.Method, e.HTTP.Req.Host, e.HTTP.Req.URI = "GET", c.host, c.uri
+		e.HTTP.Req.URL, _, _ = strings.Cut(c.uri, "?")
+		r := m.Request(e)
+		path := ""
+		for _, s := range r.Path {
+			path += "/" + url.PathEscape(s)
+		}
+		if got := r.Host + " " + r.Port + " " + path; got != c.want {
+			t.Errorf("%q %q %q: %q, want %q", c.host, c.address, c.uri, got, c.want)
 		}
 	}
 }

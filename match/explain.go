@@ -242,9 +242,7 @@ func (x *Index) differences(recorded, live *Request) Differences {
 	body := func(r *Request) *node {
 		var t treeBuilder
 		t.reset(seed, &live.scope, rules.Body, rules.Form)
-		if len(r.body) > 0 && !r.cut {
-			r.format.Walk(r.body, r.params, &t)
-		}
+		r.format.Walk(r.body, r.params, &t)
 		t.root.sum(seed)
 		return t.root
 	}
@@ -426,9 +424,7 @@ func (ex *Explanation) Text(w io.Writer) error {
 			fmt.Fprintf(&b, "  and %d more\n", ex.Known.Others)
 		}
 	}
-	if len(ex.Keys) > 0 {
-		b.WriteString("keys:\n")
-	}
+	b.WriteString("keys:\n")
 	for _, k := range ex.Keys {
 		fmt.Fprintf(&b, "  %-8s %s %s", k.Verdict, k.Name, quoteShort(k.Live))
 		if k.Recorded != "" && k.Verdict != "equal" {

@@ -170,6 +170,31 @@ func TestTheNearestIsFoundAmongMany(t *testing.T) {
 	}
 }
 
+// TestARareValueDoesNotHideTheNearest: five requests share nothing with the live one but a
+// value that no other has.
+func TestARareValueDoesNotHideTheNearest(t *testing.T) {
+	body := func(common, note string) string {
+		text := `{"note":"` + note + `"`
+		for i := range 20 {
+			text += fmt.Sprintf(`,"field%d":"%s"`, i, common)
+		}
+		return text + "}"
+	}
+	var recorded []*recording.Exchange
+	for i := range 5 {
+		recorded = append(recorded, post("/orders", captured.Add(time.Duration(i)*time.Second), body(fmt.Sprint("other", i), "rare")))
+	}
+	for i := range 20 {
+		recorded = append(recorded, post("/orders", captured.Add(time.Minute), body("common", fmt.Sprint("note", i))))
+	}
+	m, x := indexOf(t, match.Options{}, recorded...)
+	r := m.Request(post("/orders", replayed, body("common", "rare")))
+	ex := x.Explain(r, x.Lookup(r, nil), func(r match.Ref) (*recording.Exchange, error) { return recorded[r], nil })
+	if ex.Nearest == nil || len(ex.Nearest.List) != 1 || ex.Nearest.List[0].Place != "body:$.note" {
+		t.Errorf("%+v", ex.Nearest)
+	}
+}
+
 // TestBodiesThatWereCut are found by their beginning and their size.
 func TestBodiesThatWereCut(t *testing.T) {
 	long := strings.Repeat("0123456789", 100)
@@ -196,6 +221,12 @@ func TestMessagesThatWereCut(t *testing.T) {
 	}
 	if res := x.Lookup(m.Request(call("/s/M", replayed, client(fields(1, strings.Repeat("a", 501))))), nil); res.How != match.None {
 		t.Errorf("another message: %v", res.How)
+	}
+	whole := client(fields(1, "a", 2, "b"))
+	whole.Size = int64(len(whole.Data))
+	m, x = indexOf(t, match.Options{}, call("/s/M", captured, whole))
+	if res := x.Lookup(m.Request(call("/s/M", replayed, client(fields(2, "b", 1, "a")))), nil); res.How != match.Exact {
+		t.Errorf("fields in another order, of a message whose size is known: %v", res.How)
 	}
 }
 

@@ -54,9 +54,7 @@ func (n *near) to(e *endpoint, bands *[numBands]uint32) []Entry {
 		all := n.by[b][e.from:e.to]
 		from := sort.Search(len(all), func(i int) bool { return n.bands[all[i]][b] >= bands[b] })
 		to := from + sort.Search(len(all)-from, func(i int) bool { return n.bands[all[from+i]][b] > bands[b] })
-		if to > from {
-			ranges = append(ranges, all[from:to])
-		}
+		ranges = append(ranges, all[from:to])
 	}
 	slices.SortStableFunc(ranges, func(a, b []Entry) int { return len(a) - len(b) })
 	ranges = append(ranges, n.entries[e.from:e.to])
@@ -75,7 +73,7 @@ func (n *near) to(e *endpoint, bands *[numBands]uint32) []Entry {
 		left -= min(len(r), left)
 	}
 	slices.SortFunc(found, func(a, b closeTo) int {
-		return cmp.Or(b.common-a.common, cmp.Compare(a.entry, b.entry))
+		return cmp.Or(cmp.Compare(b.common, a.common), cmp.Compare(a.entry, b.entry))
 	})
 	found = slices.Compact(found)
 	entries := make([]Entry, 0, MaxNearest)

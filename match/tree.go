@@ -271,10 +271,8 @@ type stepKey struct {
 
 // members compares children that have names.
 func (c *comparison) members(axis canon.Axis, recorded, live *node) {
-	if len(recorded.value) > 0 || len(live.value) > 0 { // an XML element's text beside attributes
-		if !bytes.Equal(recorded.value, live.value) {
-			c.add(ValueChanged, &node{kind: recorded.kind, value: recorded.value}, &node{kind: live.kind, value: live.value})
-		}
+	if !bytes.Equal(recorded.value, live.value) { // an XML element's text beside attributes
+		c.add(ValueChanged, &node{kind: recorded.kind, value: recorded.value}, &node{kind: live.kind, value: live.value})
 	}
 	by := make(map[stepKey]*node, len(live.children))
 	for _, n := range live.children {
@@ -446,12 +444,9 @@ func cut(s string) string {
 	if len(s) <= MaxValue {
 		return s
 	}
-	s = s[:MaxValue-len("…")]
-	for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
-		s = s[:len(s)-1]
+	n := MaxValue - len("…")
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
 	}
-	if r, _ := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && len(s) > 0 {
-		s = s[:len(s)-1]
-	}
-	return s + "…"
+	return s[:n] + "…"
 }
