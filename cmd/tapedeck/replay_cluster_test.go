@@ -1,18 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -250,32 +251,35 @@ func TestTheReceiptOfTheResponder(t *testing.T) {
 	if err := os.WriteFile(answers, append(out.AppendJSON(nil), '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var addresses []string
-	for range 2 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addresses = append(addresses, l.Addr().String())
-		l.Close()
-	}
 	ctx, stop := context.WithCancel(t.Context())
 	cmd := newMockCommand()
-	cmd.SetArgs([]string{answers, "--listen", addresses[0], "--admin", addresses[1]})
-	cmd.SetErr(io.Discard)
+	cmd.SetArgs([]string{answers, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"})
+	said, says := io.Pipe()
+	cmd.SetErr(says)
 	ended := make(chan error)
-	go func() { ended <- cmd.ExecuteContext(ctx) }()
+	go func() {
+		err := cmd.ExecuteContext(ctx)
+		says.Close()
+		ended <- err
+	}()
 	defer func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	}()
-	admin := &url.URL{Scheme: "http", Host: addresses[1]}
+	lines := bufio.NewReader(said)
+	announced, err := lines.ReadString('\n')
+	addresses := regexp.MustCompile(`proxy http://(\S+) .*metrics http://(\S+)/metrics`).FindStringSubmatch(announced)
+	if addresses == nil {
+		t.Fatalf("the mock says %q, %v", announced, err)
+	}
+	go io.Copy(io.Discard, lines)
+	admin := &url.URL{Scheme: "http", Host: addresses[2]}
 	if err := (&responder{url: admin, client: directClient(), patience: maxPatience}).await(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	through := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addresses[0]})}}
+	through := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addresses[1]})}}
 	call := func(at string) {
 		resp, err := through.Get(at)
 		if err != nil {
@@ -733,11 +737,7 @@ func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestEnvoyIsAwaitedAndEnded(t *testing.T) {
 	t.Parallel()
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody.Close()
+	nobody, _ := reservedPort(t)
 	say := func(string, ...any) {}
 	for _, c := range []struct {
 		mode  string
@@ -755,7 +755,7 @@ func TestEnvoyIsAwaitedAndEnded(t *testing.T) {
 		s := httptest.NewServer(a)
 		e := &envoy{ready: s.Listener.Addr().String(), quit: s.Listener.Addr().String(), client: directClient()}
 		if !c.there {
-			e.ready = nobody.Addr().String()
+			e.ready = nobody
 		}
 		patience := time.Minute
 		if c.err != "" {
@@ -796,11 +796,11 @@ func TestTheTargetIsAwaited(t *testing.T) {
 			c.ServeHTTP(w, r)
 		})
 		s := httptest.NewUnstartedServer(h2c.NewHandler(handler, &http2.Server{}))
-		at := s.Listener.Addr().String()
 		s.Listener.Close()
+		at, listen := reservedPort(t)
 		go func() {
 			time.Sleep(1500 * time.Millisecond) // so that it is asked in vain first
-			l, err := net.Listen("tcp", at)
+			l, err := listen()
 			if err != nil {
 				t.Error(err)
 				return
