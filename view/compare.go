@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 
 	"github.com/tapedeck/tapedeck/view/index"
@@ -12,14 +11,12 @@ import (
 
 // comparison is what compare.html shows: two recordings, endpoint by endpoint.
 type comparison struct {
-	A, B     *item
-	Swapped  string // URL of the same page, the other way round
-	Chips    []chip
-	Clear    string
-	Headings []heading
-	Sums     []pair
-	More     int // pairs that are not shown
-	// OnlyA and OnlyB count the endpoints that the other has not.
+	controls
+	A, B    *item
+	Swapped string // URL of the same page with A and B exchanged
+	Sums    []pair
+	More    int // pairs that are not shown
+	// OnlyA and OnlyB count the endpoints that only one recording has.
 	OnlyA, OnlyB int
 }
 
@@ -56,18 +53,8 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request, _ *item) error 
 	if err != nil {
 		return err
 	}
-	data := comparison{A: a, B: b}
-	kept := url.Values{}
-	if by.Name != figures[0].Name {
-		kept.Set("sort", by.Name)
-	}
-	page, query := compareURL(a, b), filterQuery(f)
-	for name, values := range kept {
-		query[name] = values
-	}
-	data.Swapped = withQuery(compareURL(b, a), query)
-	data.Chips, data.Clear = chips(page, f, kept), withQuery(page, kept)
-	data.Headings = figureHeadings(page, f, by)
+	data := comparison{A: a, B: b, controls: newControls(compareURL(a, b), f, by)}
+	data.Swapped = withQuery(compareURL(b, a), by.query(filterQuery(f)))
 
 	type key struct{ direction, workload, host, endpoint string }
 	pairs := map[key]*pair{}
@@ -106,9 +93,7 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request, _ *item) error 
 		return cmp.Or(by.compare(cmp.Or(x.A, none), cmp.Or(y.A, none)), by.compare(cmp.Or(x.B, none), cmp.Or(y.B, none)),
 			cmp.Compare(x.Workload, y.Workload), cmp.Compare(x.Direction, y.Direction), cmp.Compare(x.Host, y.Host), cmp.Compare(x.Endpoint.Endpoint, y.Endpoint.Endpoint))
 	})
-	if n := len(data.Sums); n > maxSums {
-		data.Sums, data.More = data.Sums[:maxSums], n-maxSums
-	}
+	data.Sums, data.More = first(data.Sums)
 	return s.render(w, r, "compare.html", data)
 }
 

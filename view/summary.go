@@ -16,15 +16,40 @@ const maxSums = 1000
 
 // summary is what summary.html shows: figures of groups of exchanges.
 type summary struct {
-	Item     *item
-	Title    string
-	About    string // a sentence on what a row is
+	controls
+	Item  *item
+	Title string
+	About string   // a sentence on what a row is
+	Names []string // of what a group has in common
+	Sums  []sum
+	More  int // sums that are not shown
+}
+
+// controls are what a table of figures is filtered and sorted by.
+type controls struct {
 	Chips    []chip
-	Clear    string
-	Names    []string // of what a group has in common
+	Clear    string // URL without any filter
 	Headings []heading
-	Sums     []sum
-	More     int // sums that are not shown
+}
+
+// newControls returns the controls of a page with the filter and the order that it has now.
+func newControls(page string, f index.Filter, by figure) controls {
+	kept := by.query(url.Values{})
+	c := controls{Chips: chips(page, f, kept), Clear: withQuery(page, kept)}
+	for _, one := range figures {
+		h := heading{Label: one.Label, Class: "num", URL: withQuery(page, one.query(filterQuery(f))), Says: "sort, the largest first"}
+		if one.Name == by.Name {
+			h.Sorted = "descending"
+		}
+		c.Headings = append(c.Headings, h)
+	}
+	return c
+}
+
+// first returns the rows that a table of figures shows, and how many it doesn't show.
+func first[T any](all []T) (shown []T, more int) {
+	n := min(len(all), maxSums)
+	return all[:n], len(all) - n
 }
 
 // sum is a group of exchanges.
@@ -51,7 +76,15 @@ type figure struct {
 	compare     func(a, b *index.Figures) int
 }
 
-// figures are the columns; the largest come first. The first one is the default order.
+// query adds the order to a query, unless it is the default.
+func (f figure) query(q url.Values) url.Values {
+	if f.Name != figures[0].Name {
+		q.Set("sort", f.Name)
+	}
+	return q
+}
+
+// figures are the columns. Rows with the largest values come first; the default order is the first one.
 var figures = []figure{
 	{"count", "Exchanges", func(a, b *index.Figures) int { return cmp.Compare(b.Count, a.Count) }},
 	{"rate", "Per second", func(a, b *index.Figures) int { return cmp.Compare(b.PerSecond, a.PerSecond) }},
@@ -115,8 +148,7 @@ func endpointFilter(f index.Filter, e index.Endpoint) index.Filter {
 	return f
 }
 
-// summary answers with a table of sums, which sumUp makes of those exchanges that a filter
-// selects.
+// summary answers with a table of sums, which sumUp makes of the exchanges that a filter selects.
 func (s *Server) summary(w http.ResponseWriter, r *http.Request, page string, data summary, sumUp func(index.Filter) ([]sum, error)) error {
 	it, q := data.Item, r.URL.Query()
 	f, by, err := summed(q)
@@ -129,15 +161,8 @@ func (s *Server) summary(w http.ResponseWriter, r *http.Request, page string, da
 	slices.SortStableFunc(data.Sums, func(a, b sum) int {
 		return cmp.Or(by.compare(&a.Figures, &b.Figures), slices.Compare(a.Names, b.Names))
 	})
-	if n := len(data.Sums); n > maxSums {
-		data.Sums, data.More = data.Sums[:maxSums], n-maxSums
-	}
-	kept := url.Values{}
-	if by.Name != figures[0].Name {
-		kept.Set("sort", by.Name)
-	}
-	data.Chips, data.Clear = chips(it.URL(page), f, kept), withQuery(it.URL(page), kept)
-	data.Headings = figureHeadings(it.URL(page), f, by)
+	data.Sums, data.More = first(data.Sums)
+	data.controls = newControls(it.URL(page), f, by)
 	return s.render(w, r, "summary.html", data)
 }
 
@@ -159,20 +184,4 @@ func summed(q url.Values) (f index.Filter, by figure, err error) {
 		names = append(names, one.Name)
 	}
 	return f, by, badRequest("sort: found %.200q; want %s", name, strings.Join(names, ", "))
-}
-
-// figureHeadings are the heads of the columns of figures.
-func figureHeadings(page string, f index.Filter, by figure) (all []heading) {
-	for _, one := range figures {
-		q := filterQuery(f)
-		if one.Name != figures[0].Name {
-			q.Set("sort", one.Name)
-		}
-		h := heading{Label: one.Label, Class: "num", URL: withQuery(page, q), Says: "sort, the largest first"}
-		if one.Name == by.Name {
-			h.Sorted = "descending"
-		}
-		all = append(all, h)
-	}
-	return all
 }
