@@ -47,8 +47,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &visit):
 		page = &pageError{http.StatusForbidden, err.Error()}
 	case errors.As(err, &page):
-	case errors.Is(err, index.ErrNotFound), errors.Is(err, index.ErrGone):
+	case errors.Is(err, index.ErrNotFound):
 		page = &pageError{http.StatusNotFound, err.Error()}
+	case errors.Is(err, index.ErrGone):
+		page = &pageError{http.StatusGone, err.Error()}
 	case errors.Is(err, index.ErrCursor):
 		page = &pageError{http.StatusBadRequest, "the link is of another table: " + err.Error()}
 	case errors.Is(err, index.ErrFilter):

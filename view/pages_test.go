@@ -31,7 +31,13 @@ func fetch(t *testing.T, address, path string) (*http.Response, string) {
 // recorded is the item of a recording with these exchanges.
 func recorded(t *testing.T, name string, exchanges []*recording.Exchange) view.Item {
 	t.Helper()
-	file, cache := filepath.Join(t.TempDir(), "recording.jsonl"), t.TempDir()
+	return recordedAt(t, filepath.Join(t.TempDir(), "recording.jsonl"), name, exchanges)
+}
+
+// recordedAt is recorded with the file's name.
+func recordedAt(t *testing.T, file, name string, exchanges []*recording.Exchange) view.Item {
+	t.Helper()
+	cache := t.TempDir()
 	if err := os.WriteFile(file, viewtest.Lines(exchanges), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +48,23 @@ func recorded(t *testing.T, name string, exchanges []*recording.Exchange) view.I
 		}
 		return index.Open(ctx, index.Options{Dir: cache, Progress: progress}, read.Query{}, index.Source{Name: name, Store: s})
 	}}
+}
+
+// A file that is deleted while it is viewed leaves a table whose rows lead to a page that says so.
+func TestADeletedFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "recording.jsonl")
+	address := serve(t, recordedAt(t, file, "a", visits(1)))
+	page(t, address, "/1/") // it is ready
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	page(t, address, "/1/")
+	for _, path := range []string{"/1/exchanges/1", "/1/exchanges/1/json", "/1/exchanges/1/body/response"} {
+		res, body := fetch(t, address, path)
+		if res.StatusCode != http.StatusGone || !strings.Contains(body, "no longer in the recording") {
+			t.Errorf("%s: %s\n%s", path, res.Status, body)
+		}
+	}
 }
 
 // ready waits until an item was read.

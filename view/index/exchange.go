@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -112,7 +113,11 @@ func (x *Index) search(ctx context.Context, e *entry) (*recording.Exchange, erro
 	if q.Longest == 0 {
 		q.Longest = max(read.DefaultLongest, e.Duration)
 	}
+	gone := fmt.Errorf("exchange %s, which began at %s, is %w: retention may have deleted it, or somebody erased it", e.UUID, e.Start.Format(time.RFC3339Nano), ErrGone)
 	in, err := read.Open(ctx, q, read.Options{Order: read.Sorted, Foreign: x.options.Foreign}, x.stores...)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", gone, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look for exchange %s again: %w", e.UUID, err)
 	}
@@ -122,5 +127,5 @@ func (x *Index) search(ctx context.Context, e *entry) (*recording.Exchange, erro
 		}
 		return found, err
 	}
-	return nil, fmt.Errorf("exchange %s, which began at %s, is %w: retention may have deleted it, or somebody erased it", e.UUID, e.Start.Format(time.RFC3339Nano), ErrGone)
+	return nil, gone
 }
