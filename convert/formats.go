@@ -24,13 +24,16 @@ import (
 type Reader = read.ForeignReader
 
 // Files reads files of other tools beside a recording: it is a [read.Foreign].
-type Files struct{}
+type Files struct {
+	// Opened, unless it is nil, is called with the format of each file that another tool's format has.
+	Opened func(f *Format)
+}
 
 // IsName is [IsName].
 func (Files) IsName(name string) bool { return IsName(name) }
 
 // Open opens a file by what [Detect] finds out.
-func (Files) Open(file io.Reader, name string, beside func(name string) (io.ReadCloser, error)) (io.Reader, Reader, error) {
+func (f Files) Open(file io.Reader, name string, beside func(name string) (io.ReadCloser, error)) (io.Reader, Reader, error) {
 	in, format, err := Detect(file, name)
 	switch {
 	case err != nil:
@@ -39,6 +42,9 @@ func (Files) Open(file io.Reader, name string, beside func(name string) (io.Read
 		return nil, nil, read.ErrNotForeign
 	case format.Open == nil:
 		return in, nil, nil
+	}
+	if f.Opened != nil {
+		f.Opened(format)
 	}
 	return in, format.Open(in, beside), nil
 }
@@ -114,7 +120,7 @@ func Formats() []Format {
 			Doc:       "WireMock's mappings, with the bodies in `__files`, as outbound exchanges.",
 			Open:      func(r io.Reader, beside Opener) Reader { return wiremock.NewReader(r, beside) },
 			is:        func(_ []byte, keys []string) bool { return isMapping(keys) },
-			ReadLoses: "What matches several values: patterns stand as their text. Scenarios, templates, faults and random delays; stubs for messages are left out.",
+			ReadLoses: "What matches several values: patterns stand as their text. Of mappings for the same request, WireMock answers with that of the highest priority alone; here it comes first. Scenarios, templates, faults and random delays; stubs for messages are left out.",
 		},
 		{
 			Name: "vegeta", Extensions: []string{".vegeta"}, Writes: true,

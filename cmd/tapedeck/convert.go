@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -160,12 +161,16 @@ func (c *conversion) run(cmd *cobra.Command, places []string) error {
 	}
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.clear()
-	o := read.Options{Order: read.Sorted, Recycle: true, Foreign: convert.Files{}, Progress: func(done, all int) { p.show("read %d of %d files", done, all) }}
-	r, err := read.Open(cmd.Context(), sel.Query, o, stores...)
-	if err != nil {
+	run := &converting{conversion: c, target: t, match: sel.Match, progress: p}
+	foreign := convert.Files{Opened: func(f *convert.Format) {
+		if f.Name != "markdown" { // which recordings are written as
+			run.foreign.Store(true)
+		}
+	}}
+	o := read.Options{Order: read.Sorted, Recycle: true, Foreign: foreign, Progress: func(done, all int) { p.show("read %d of %d files", done, all) }}
+	if run.reader, err = read.Open(cmd.Context(), sel.Query, o, stores...); err != nil {
 		return err
 	}
-	run := &converting{conversion: c, target: t, match: sel.Match, reader: r, progress: p}
 	if err := run.write(cmd.Context(), cmd.OutOrStdout()); err != nil {
 		return err
 	}
@@ -186,6 +191,7 @@ type converting struct {
 	match    func(*recording.Exchange) bool
 	reader   *read.Reader
 	progress *progress
+	foreign  atomic.Bool // a file of another tool was read
 
 	written, left uint64
 	notes         []note
@@ -394,6 +400,9 @@ func (c *converting) report(w io.Writer) error {
 	}
 	if c.more > 0 {
 		fmt.Fprintf(b, "note: %d more losses, of other kinds\n", c.more)
+	}
+	if c.foreign.Load() && c.written > 0 {
+		fmt.Fprintln(b, "note: convert redacts nothing, and files of other tools may hold secrets: tapedeck redact removes them")
 	}
 	where := c.name
 	if where == "" {

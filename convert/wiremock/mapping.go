@@ -26,12 +26,20 @@ type mapping struct {
 	scheme, host, port string
 	target             string
 	query              url.Values
+	priority           int64
 }
+
+// Priorities in WireMock: 1 is the highest, and a mapping without one has defaultPriority. Those beyond
+// maxPriority come together, the last.
+const (
+	defaultPriority = 5
+	maxPriority     = 1_000_000
+)
 
 func (m *mapping) read(raw []byte) error {
 	*m.e = recording.Exchange{MsgType: recording.MsgType, HTTP: new(recording.HTTP)}
 	e := m.e
-	m.query = url.Values{}
+	m.query, m.priority = url.Values{}, defaultPriority
 	hasRequest, hasResponse, isMessage := false, false, false
 	id := ""
 	f := fields{
@@ -45,6 +53,15 @@ func (m *mapping) read(raw []byte) error {
 	for _, name := range []string{"name", "priority", "scenarioName", "requiredScenarioState", "newScenarioState", "metadata", "persistent", "insertionIndex", "comment"} {
 		f[name] = m.keep(name)
 	}
+	keepPriority := f["priority"]
+	f["priority"] = func(raw []byte) error {
+		if n, err := strconv.ParseInt(string(raw), 10, 32); err == nil {
+			m.priority = min(max(0, n), maxPriority)
+		} else {
+			m.losses.Add("priority", fmt.Sprintf("is no number; taken for %d", defaultPriority))
+		}
+		return keepPriority(raw)
+	}
 	if err := m.object("", raw, f); err != nil {
 		return err
 	}
@@ -55,7 +72,7 @@ func (m *mapping) read(raw []byte) error {
 		return errors.New("want the members request and response")
 	}
 	if slices.ContainsFunc(m.extra, func(x recording.Member) bool { return x.Name == "requiredScenarioState" }) {
-		m.losses.Add("requiredScenarioState", "answers of a scenario come in the order of the file")
+		m.losses.Add("requiredScenarioState", "answers of a scenario come by priority, and then in the order of the file")
 	}
 	m.finish()
 	u, err := recording.ParseUUID(id)
@@ -63,7 +80,8 @@ func (m *mapping) read(raw []byte) error {
 		u = web.UUID([]byte("wiremock"), []byte(strconv.Itoa(m.n)), raw)
 	}
 	e.UUID, e.Direction = u, recording.Out
-	e.TS = time.Unix(0, int64(m.n)*1000).UTC() // in the order of the file
+	// Readers give exchanges in the order of their times: here by priority, then as in the file.
+	e.TS = time.Unix(m.priority, int64(m.n)*1000).UTC()
 	e.Tags.Set(recording.TagSource, "wiremock")
 	if len(m.extra) > 0 {
 		value := []byte{'{'}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -84,6 +85,27 @@ func TestMappings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Times order mappings by their priorities, across files as well.
+func TestPriorities(t *testing.T) {
+	const url = `,"url":"/"`
+	with := func(priority string) string {
+		return strings.Replace(mapping(url, ""), "{", `{"priority":`+priority+`,`, 1)
+	}
+	all, said := read(`{"mappings":[` + mapping(url, "") + "," + with("9") + "," + with("1") + "," + with("null") + "," + with("5") + "," + with("-7") + "," + with("99999999999") + "," + with(`"x"`) + `]}`)
+	one, _ := read(with("2"))
+	all = append(all, one...)
+	var order []string
+	for _, e := range slices.SortedFunc(slices.Values(all), func(a, b *recording.Exchange) int { return a.TS.Compare(b.TS) }) {
+		order = append(order, fmt.Sprint(slices.Index(all, e)+1))
+	}
+	if got := strings.Join(order, " "); got != "6 3 9 1 4 5 7 8 2" {
+		t.Errorf("order %s", got)
+	}
+	if want := "priority: is no number; taken for 5"; !strings.Contains(strings.Join(said, "; "), want) {
+		t.Errorf("said %q, want %q", said, want)
 	}
 }
 
