@@ -17,7 +17,7 @@ nested  := $(patsubst %/go.mod,%,$(wildcard tools/go.mod e2e/go.mod e2e/*/go.mod
 race    := $(if $(shell command -v $$(go env CC)),CGO_ENABLED=1 go test -race,go test)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e bench image release plugin fmt generate check lint clean FORCE
+.PHONY: help build demo test e2e bench image release plugin fmt generate check mutants lint clean FORCE
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +112,11 @@ check: ## Check what changed since main in less than a minute: format, vet, and 
 	@test -z "$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go') | tee /dev/stderr)"
 	go vet ./...
 	go test -vet=off -short ./docs $$(for dir in $(changed); do ls $$dir/*.go >/dev/null 2>&1 && echo $$dir; done)
+
+# It leaves out the folders below the package, and has one worker: a mutant is killed by a
+# test that fails, and under load a test may also run out of time.
+mutants: ## Change the code of one package, one place at a time, and list what its tests don't notice: make mutants package=./match
+	go tool -modfile=tools/go.mod gremlins unleash --workers 1 --timeout-coefficient 60 --exclude-files / $(package)
 
 # Vetting e2e/istio and e2e/pod would analyse the 1,800 packages of Istio's control plane,
 # and e2e/duckdb takes a C compiler.
