@@ -32,7 +32,7 @@ func TestWhyADialFailed(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: syscall.ETIMEDOUT}, http.StatusGatewayTimeout, socks.HostUnreachable},
 		{&net.DNSError{IsNotFound: true}, http.StatusBadGateway, socks.HostUnreachable},
 		{syscall.ECONNREFUSED, http.StatusBadGateway, socks.ConnectionRefused},
-		{fmt.Errorf("proxy: %w", &upstream.Unknown{}), http.StatusProxyAuthRequired, socks.NotAllowed},
+		{fmt.Errorf("proxy: %w", &upstream.ProxyAuthError{}), http.StatusProxyAuthRequired, socks.NotAllowed},
 		{io.EOF, http.StatusBadGateway, socks.GeneralFailure},
 	} {
 		if status, reply := plainhttp.DialStatus(c.err), dialReply(c.err); status != c.status || reply != c.reply {

@@ -80,10 +80,10 @@ func (in *reverse) dial(ctx context.Context) (*pump.Conn, error) {
 // inboundNotes are what is said when inbound TLS passes untouched to an
 // application that would not work otherwise.
 var inboundNotes = map[intercept.Outcome]string{
-	intercept.PassedMutual:   "the application asks for client certificates: its TLS passes untouched, and is not recorded in the clear",
-	intercept.PassedName:     "the application has a certificate of its own for the name that a client asks for: its TLS passes untouched, and is not recorded in the clear",
-	intercept.PassedUpstream: "the TLS handshake with the application failed: its TLS passes untouched, and is not recorded in the clear",
-	intercept.PassedUnfit:    "a client offers no TLS that the sidecar can answer: it is let through untouched, and not recorded in the clear",
+	intercept.PassedClientCert:  "the application asks for client certificates: its TLS passes untouched, and is not recorded in the clear",
+	intercept.PassedOtherName:   "the application has a certificate of its own for the name that a client asks for: its TLS passes untouched, and is not recorded in the clear",
+	intercept.PassedUpstreamTLS: "the TLS handshake with the application failed: its TLS passes untouched, and is not recorded in the clear",
+	intercept.PassedClientTLS:   "a client offers no TLS that the sidecar can answer: it is let through untouched, and not recorded in the clear",
 }
 
 const inboundRemedy = "none, if clients can talk to the application; otherwise leave out the annotation sidecar.speedscale.com/tls-in-secret, or give it the certificate that the application shows"

@@ -125,7 +125,7 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, r
 	switch why {
 	case intercept.Refused:
 		p.note(why, r.Endpoint, "clients hang up right after the handshake")
-	case intercept.PassedMutual:
+	case intercept.PassedClientCert:
 		p.note(why, r.Endpoint, "upstream asks in the middle of a connection")
 	}
 	return false, err
@@ -141,7 +141,7 @@ var notes = map[intercept.Outcome]struct {
 		"a client does not trust the sidecar's CA, or pins certificates: this host is let through untouched, and not recorded in the clear",
 		(*Proxy).trustRemedy,
 	},
-	intercept.PassedUnfit: {
+	intercept.PassedClientTLS: {
 		"a client offers no TLS that the sidecar can answer with its certificates, which have ECDSA keys: it is let through untouched, and not recorded in the clear",
 		fixed("let the client offer TLS 1.2 or later, ECDHE-ECDSA cipher suites and the signature algorithm ecdsa_secp256r1_sha256, or leave it"),
 	},
@@ -149,11 +149,11 @@ var notes = map[intercept.Outcome]struct {
 		"the certificate that an upstream showed is not good: the client gets a TLS alert",
 		fixed("set TAPEDECK_UPSTREAM_CA to a file with the root that signed it, if it is to be trusted"),
 	},
-	intercept.PassedMutual: {
+	intercept.PassedClientCert: {
 		"an upstream asks for a client certificate: this host is let through untouched",
 		fixed("give the client certificate with the annotation sidecar.speedscale.com/tls-mutual-secret, or TLS_MUTUAL_PUBLIC_KEY and TLS_MUTUAL_PRIVATE_KEY"),
 	},
-	intercept.PassedUpstream: {
+	intercept.PassedUpstreamTLS: {
 		"the TLS handshake with an upstream failed: this host is let through untouched",
 		fixed("none, if the client can talk to it"),
 	},
@@ -180,9 +180,9 @@ func fixed(remedy string) func(*Proxy) string { return func(*Proxy) string { ret
 // dialReply is the SOCKS reply that tells why a dial failed.
 func dialReply(err error) socks.Reply {
 	var noName *net.DNSError
-	var unknown *upstream.Unknown
+	var unauthorized *upstream.ProxyAuthError
 	switch {
-	case errors.Is(err, upstream.ErrSelf), errors.Is(err, upstream.ErrLoopback), errors.Is(err, upstream.ErrMetadata), errors.As(err, &unknown):
+	case errors.Is(err, upstream.ErrSelf), errors.Is(err, upstream.ErrLoopback), errors.Is(err, upstream.ErrMetadata), errors.As(err, &unauthorized):
 		return socks.NotAllowed
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return socks.ConnectionRefused

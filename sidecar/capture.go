@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 	"github.com/tapedeck/tapedeck/proxy"
 	"github.com/tapedeck/tapedeck/proxy/decode"
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/metric"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
@@ -59,8 +59,8 @@ func open(cfg Config, version string, log *slog.Logger, recorder func(spool.Opti
 		return nil, err
 	}
 	id := cfg.Identity
-	origin := codec.Origin{Cluster: id.Cluster, Namespace: id.Namespace, Service: id.App, Tags: tags(cfg, version)}
-	limits := codec.DefaultLimits()
+	origin := framework.Origin{Cluster: id.Cluster, Namespace: id.Namespace, Service: id.App, Tags: tags(cfg, version)}
+	limits := framework.DefaultLimits()
 	limits.Memory, limits.Body = cfg.Memory/8*5, int(cfg.BodyLimit)
 	limits.Opaque = cfg.OpaqueBytes
 	if limits.Body == 0 { // nothing of what was said is wanted, in whatever protocol

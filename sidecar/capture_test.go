@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/decode"
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/read"
@@ -317,7 +317,7 @@ func runWithBug(t *testing.T, dir string) *sidecar {
 	cfg := config(t)
 	logs := &logs{}
 	c := into(t, spool.Dir(dir), cfg, logs)
-	c.decoders = decode.New(decode.Config{Limits: codec.Limits{}}, bug{c.recorder})
+	c.decoders = decode.New(decode.Config{Limits: framework.Limits{}}, bug{c.recorder})
 	return serve(t, cfg, c, logs)
 }
 

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/spool"
@@ -62,7 +62,7 @@ func typicalFlow() *tap.Flow {
 }
 
 func typicalConfig() Config {
-	return Config{Origin: codec.Origin{Cluster: "prod", Namespace: "shop", Service: "cart", Tags: recording.Tags{
+	return Config{Origin: framework.Origin{Cluster: "prod", Namespace: "shop", Service: "cart", Tags: recording.Tags{
 		{Name: "captureMode", Value: "proxy"}, {Name: "k8sAppLabel", Value: "cart"}, {Name: "k8sAppPodName", Value: "cart-7d4b9-x2x"},
 		{Name: "k8sAppPodNamespace", Value: "shop"}, {Name: "proxyType", Value: "dual"}, {Name: "proxyProtocol", Value: "tcp:http"},
 		{Name: "proxyVersion", Value: "v0.1.0"}, {Name: "reverseProxyHost", Value: "localhost"}, {Name: "reverseProxyPort", Value: "8080"},

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/contract/filter"
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -24,7 +24,7 @@ func chosen(t testing.TB, sink recording.Sink, settings ...string) *Decoders {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limits := codec.DefaultLimits()
+	limits := framework.DefaultLimits()
 	limits.Opaque = true
 	d := New(Config{Limits: limits}, sink)
 	d.Choose(f)
@@ -337,7 +337,7 @@ func TestARateChangesAtOnce(t *testing.T) {
 // kept: no redaction, no encoding, no room for bodies.
 func BenchmarkFilteredHTTP1(b *testing.B) {
 	d := chosen(b, recording.Discard{}, "exclude", "path=/api/*")
-	d.shared.Origin, d.shared.Limits = typicalConfig().Origin, codec.DefaultLimits()
+	d.shared.Origin, d.shared.Limits = typicalConfig().Origin, framework.DefaultLimits()
 	r := d.Open(typicalFlow())
 	request, answer := []byte(typicalRequest), []byte(typicalAnswer)
 	b.ReportAllocs()

@@ -25,7 +25,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tapedeck/tapedeck/contract/filter"
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/decode/http1"
 	"github.com/tapedeck/tapedeck/proxy/decode/http2"
 	"github.com/tapedeck/tapedeck/proxy/decode/opaque"
@@ -38,8 +38,8 @@ import (
 // protocols is the table of decoders. The first detector that says Yes wins;
 // the last entry takes what nobody else wants. To add a decoder is to add a
 // folder, and a line here.
-func protocols() []codec.Protocol {
-	return []codec.Protocol{
+func protocols() []framework.Protocol {
+	return []framework.Protocol{
 		http2.Protocol(),
 		proxyprotocol.Protocol(),
 		http1.Protocol(),
@@ -52,9 +52,9 @@ func protocols() []codec.Protocol {
 // Config of [New].
 type Config struct {
 	// Origin is what every record says of the place it was captured at.
-	Origin codec.Origin
-	// Limits; the zero value means [codec.DefaultLimits].
-	Limits codec.Limits
+	Origin framework.Origin
+	// Limits; the zero value means [framework.DefaultLimits].
+	Limits framework.Limits
 	// Tags returns further tags for all records of a flow; nil: there are none. They
 	// are not changed.
 	Tags func(f *tap.Flow) recording.Tags
@@ -65,8 +65,8 @@ type Config struct {
 
 // Decoders opens readers for flows. It is safe for concurrent use.
 type Decoders struct {
-	shared codec.Shared
-	table  []codec.Protocol
+	shared framework.Shared
+	table  []framework.Protocol
 	tags   func(*tap.Flow) recording.Tags
 	gaveUp func(*tap.Flow, Failure)
 
@@ -84,9 +84,9 @@ type Failure struct {
 
 // Reasons of a [Failure].
 const (
-	Malformed = codec.Malformed
-	Lost      = codec.Lost
-	NoRoom    = codec.NoMemory
+	Malformed = framework.Malformed
+	Lost      = framework.Lost
+	NoRoom    = framework.NoMemory
 	Panic     = "panic"
 )
 
@@ -132,7 +132,7 @@ type Stats struct {
 func New(cfg Config, sink recording.Sink) *Decoders {
 	d := &Decoders{table: protocols(), tags: cfg.Tags, gaveUp: cfg.GaveUp, failed: make(map[Failure]*loss)}
 	d.shared.Origin, d.shared.Sink = cfg.Origin, sink
-	d.shared.Limits = cmp.Or(cfg.Limits, codec.DefaultLimits())
+	d.shared.Limits = cmp.Or(cfg.Limits, framework.DefaultLimits())
 	return d
 }
 
@@ -182,6 +182,6 @@ func (d *Decoders) fail(protocol, reason string) *loss {
 	return l
 }
 
-func (d *Decoders) protocol(name string) *codec.Protocol {
-	return &d.table[slices.IndexFunc(d.table, func(p codec.Protocol) bool { return p.Name == name })]
+func (d *Decoders) protocol(name string) *framework.Protocol {
+	return &d.table[slices.IndexFunc(d.table, func(p framework.Protocol) bool { return p.Name == name })]
 }

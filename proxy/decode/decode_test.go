@@ -23,7 +23,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/tapedeck/tapedeck/contract/filter"
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -255,8 +255,8 @@ func parse(t testing.TB, a *txtar.Archive) *script {
 		ID: 7, Direction: tap.In, Via: tap.ViaTCP, Started: epoch, Connected: epoch.Add(time.Millisecond / 2), Host: "localhost", Port: 8080,
 		Client: netip.MustParseAddrPort("127.0.0.1:49280"), Server: netip.MustParseAddrPort("127.0.0.1:8080"),
 	}, cfg: Config{
-		Limits: codec.DefaultLimits(),
-		Origin: codec.Origin{Service: "shop", Tags: recording.Tags{{Name: "source", Value: "tapedeck"}}},
+		Limits: framework.DefaultLimits(),
+		Origin: framework.Origin{Service: "shop", Tags: recording.Tags{{Name: "source", Value: "tapedeck"}}},
 	}}
 	frames := [2]*framer{newFramer(), newFramer()}
 	for _, f := range a.Files {

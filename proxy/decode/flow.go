@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/decode/opaque"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
@@ -18,9 +18,9 @@ const undecided = 16 << 10
 // the bytes to that protocol's decoder.
 type flow struct {
 	*Decoders
-	env      *codec.Env
-	decoder  codec.Decoder // nil as long as nobody knows
-	protocol *codec.Protocol
+	state    *framework.FlowState
+	decoder  framework.Decoder // nil as long as nobody knows
+	protocol *framework.Protocol
 	held     []chunk // what came meanwhile
 	first    []byte  // of it, what the client sent
 	size     int     // of it all
@@ -35,10 +35,10 @@ type chunk struct {
 }
 
 func newFlow(d *Decoders, f *tap.Flow) *flow {
-	fl := &flow{Decoders: d, env: codec.NewEnv(&d.shared, f)}
-	fl.env.Switch, fl.env.Resume = fl.hand, fl.resume
+	fl := &flow{Decoders: d, state: framework.NewFlowState(&d.shared, f)}
+	fl.state.Switch, fl.state.Resume = fl.hand, fl.resume
 	if d.tags != nil {
-		fl.env.Tags = slices.Clip(d.tags(f)) // decoders append to it
+		fl.state.Tags = slices.Clip(d.tags(f)) // decoders append to it
 	}
 	return fl
 }
@@ -65,7 +65,7 @@ func (f *flow) data(side tap.Side, at time.Time, p []byte) {
 			return
 		}
 	}
-	if !f.env.Hold(len(p)) {
+	if !f.state.Hold(len(p)) {
 		f.silence(side, at, f.failed(f.last().Name, NoRoom), len(p))
 		return
 	}
@@ -88,24 +88,24 @@ func (f *flow) data(side tap.Side, at time.Time, p []byte) {
 func (f *flow) Gap(side tap.Side, at time.Time, n int64) {
 	defer f.guard()
 	f.now = at
-	f.env.Tick(at)
+	f.state.Tick(at)
 	if f.decoder == nil {
 		f.silence(side, f.now, f.failed(f.last().Name, Lost), 0)
 	}
-	f.env.Sent[side] += n
+	f.state.Sent[side] += n
 	if err := f.decoder.Gap(side, f.now, n); err != nil {
 		f.giveUp(side, err, Lost, 0)
 	}
 }
 
 // Waits implements [tap.Timely].
-func (f *flow) Waits() bool { return f.env.Waits() }
+func (f *flow) Waits() bool { return f.state.Waits() }
 
 // Tick implements [tap.Timely].
 func (f *flow) Tick(now time.Time) {
 	defer f.guard()
 	f.now = now
-	f.env.Tick(now)
+	f.state.Tick(now)
 }
 
 // Close implements [tap.Reader].
@@ -126,8 +126,8 @@ func (f *flow) Close(at time.Time) {
 }
 
 // detect asks the table. nil: not yet decided.
-func (f *flow) detect(first []byte) *codec.Protocol {
-	if f.env.Flow.Opaque {
+func (f *flow) detect(first []byte) *framework.Protocol {
+	if f.state.Flow.Opaque {
 		return f.Decoders.protocol("tls")
 	}
 	maybe := len(first) == 0
@@ -135,42 +135,42 @@ func (f *flow) detect(first []byte) *codec.Protocol {
 		if f.table[i].Detect == nil {
 			continue
 		}
-		switch f.table[i].Detect(f.env.Flow, first) {
-		case codec.Yes:
+		switch f.table[i].Detect(f.state.Flow, first) {
+		case framework.Yes:
 			if maybe {
 				return nil // one that is asked earlier isn't sure yet
 			}
 			return &f.table[i]
-		case codec.Maybe:
+		case framework.Maybe:
 			maybe = true
 		}
 	}
 	return nil
 }
 
-func (f *flow) last() *codec.Protocol { return &f.table[len(f.table)-1] }
+func (f *flow) last() *framework.Protocol { return &f.table[len(f.table)-1] }
 
-func (f *flow) start(p *codec.Protocol, x *codec.Exchange) {
-	f.protocol, f.decoder = p, p.New(f.env, x)
+func (f *flow) start(p *framework.Protocol, x *framework.Exchange) {
+	f.protocol, f.decoder = p, p.New(f.state, x)
 }
 
 // silence gives up finding out, when side has said n bytes more than are held. It
 // keeps no content: it might have been a protocol with headers.
 func (f *flow) silence(side tap.Side, at time.Time, l *loss, n int) {
 	l.bytes.Add(uint64(f.size + n))
-	f.env.Sent[side] += int64(n)
+	f.state.Sent[side] += int64(n)
 	for _, c := range f.held {
-		f.env.Sent[c.side] += int64(len(c.data))
+		f.state.Sent[c.side] += int64(len(c.data))
 	}
-	f.env.Release(f.size)
+	f.state.Release(f.size)
 	f.held, f.first, f.size = nil, nil, 0
 	f.protocol = f.last()
-	f.decoder = f.eitherThatResumes(side, at, opaque.Silent(f.env, at, &l.bytes))
+	f.decoder = f.eitherThatResumes(side, at, opaque.Silent(f.state, at, &l.bytes))
 }
 
 // replay gives the decoder what was held.
 func (f *flow) replay() {
-	f.env.Release(f.size)
+	f.state.Release(f.size)
 	held := f.held
 	f.held, f.first, f.size = nil, nil, 0
 	for _, c := range held {
@@ -178,15 +178,15 @@ func (f *flow) replay() {
 	}
 }
 
-// hand implements [codec.Env.Switch]. Without a protocol, detection begins anew.
-func (f *flow) hand(protocol string, x *codec.Exchange, at time.Time, client, server []byte) error {
+// hand implements [framework.FlowState.Switch]. Without a protocol, detection begins anew.
+func (f *flow) hand(protocol string, x *framework.Exchange, at time.Time, client, server []byte) error {
 	f.decoder = nil
-	f.env.Failed, f.env.Undecoded = "", ""
+	f.state.Failed, f.state.Undecoded = "", ""
 	if protocol != "" {
 		f.start(f.Decoders.protocol(protocol), x)
 	}
-	f.env.Sent[tap.FromClient] -= int64(len(client))
-	f.env.Sent[tap.FromServer] -= int64(len(server))
+	f.state.Sent[tap.FromClient] -= int64(len(client))
+	f.state.Sent[tap.FromServer] -= int64(len(server))
 	if len(client) > 0 {
 		f.data(tap.FromClient, at, client)
 	}
@@ -196,18 +196,18 @@ func (f *flow) hand(protocol string, x *codec.Exchange, at time.Time, client, se
 	return nil
 }
 
-// resume implements [codec.Env.Resume].
-func (f *flow) resume(protocol string, d codec.Decoder) {
-	f.env.Failed, f.env.Undecoded = "", ""
+// resume implements [framework.FlowState.Resume].
+func (f *flow) resume(protocol string, d framework.Decoder) {
+	f.state.Failed, f.state.Undecoded = "", ""
 	f.protocol, f.decoder = f.Decoders.protocol(protocol), d
 }
 
 // give lets the decoder have the bytes.
 func (f *flow) give(side tap.Side, at time.Time, p []byte) {
-	f.env.Sent[side] += int64(len(p))
+	f.state.Sent[side] += int64(len(p))
 	if err := f.decoder.Data(side, at, p); err != nil {
 		reason := Malformed
-		if errors.Is(err, codec.ErrMemory) {
+		if errors.Is(err, framework.ErrMemory) {
 			reason = NoRoom
 		}
 		f.giveUp(side, err, reason, len(p))
@@ -217,29 +217,29 @@ func (f *flow) give(side tap.Side, at time.Time, p []byte) {
 // giveUp ends a decoder that failed, on n bytes of side. What follows is opaque,
 // and only counted.
 func (f *flow) giveUp(side tap.Side, err error, reason string, n int) {
-	f.env.Failed, f.env.Undecoded = reason, f.protocol.Name+": "+err.Error()
+	f.state.Failed, f.state.Undecoded = reason, f.protocol.Name+": "+err.Error()
 	l := f.failed(f.protocol.Name, reason)
 	l.bytes.Add(uint64(n))
 	p, d := f.protocol, f.decoder
-	resumer, resumes := d.(codec.Resumer)
+	resumer, resumes := d.(framework.Resumer)
 	if resumes {
 		resumer.Suspend(f.now)
 	} else {
 		d.Close(f.now)
 	}
-	rest := opaque.Silent(f.env, f.now, &l.bytes)
+	rest := opaque.Silent(f.state, f.now, &l.bytes)
 	f.protocol, f.decoder = f.last(), rest
 	if resumes {
 		f.decoder = resumer.Resume(side, rest)
 	} else if p.Resume != nil {
-		f.decoder = p.Resume(f.env, side, f.now, rest)
+		f.decoder = p.Resume(f.state, side, f.now, rest)
 	}
 }
 
 // failed is fail for this flow, and tells of the first time.
 func (f *flow) failed(protocol, reason string) *loss {
 	if !f.told && f.gaveUp != nil {
-		f.gaveUp(f.env.Flow, Failure{protocol, reason})
+		f.gaveUp(f.state.Flow, Failure{protocol, reason})
 	}
 	f.told = true
 	return f.fail(protocol, reason)
@@ -250,7 +250,7 @@ func (f *flow) failed(protocol, reason string) *loss {
 func (f *flow) guard() {
 	if r := recover(); r != nil {
 		f.decoder, f.held = nil, nil
-		f.env.Abandon()
+		f.state.Abandon()
 		f.fail(cmp.Or(f.protocol, f.last()).Name, Panic)
 		panic(r)
 	}

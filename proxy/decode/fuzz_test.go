@@ -12,7 +12,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/tapedeck/tapedeck/contract/filter"
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -50,7 +50,7 @@ func hold(t *testing.T, s *script, seed uint64) {
 
 func holdOne(t *testing.T, s *script, seed uint64) {
 	t.Helper()
-	small := codec.DefaultLimits()
+	small := framework.DefaultLimits()
 	small.Head, small.Headers, small.Streams, small.Body = 1<<10, 20, 5, 100
 	s.cfg.Limits = small
 	want, _ := s.play(&memory{blur: true}, whole)

@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -63,7 +63,7 @@ func TestIdleIsWhatIsKnownToBeAnswered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var sink memory
-			limits := codec.DefaultLimits()
+			limits := framework.DefaultLimits()
 			limits.Streams = 1
 			r := New(Config{Limits: limits}, &sink).Open(&tap.Flow{Started: epoch})
 			for _, s := range c.talk {

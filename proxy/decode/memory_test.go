@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -37,7 +37,7 @@ func TestMemoryOfAllFlowsIsBounded(t *testing.T) {
 		{"small messages", 200, []byte("\x00\x01"), []byte("x"), 200},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg := Config{Limits: codec.DefaultLimits()}
+			cfg := Config{Limits: framework.DefaultLimits()}
 			cfg.Limits.Memory = 1 << 20
 			d := New(cfg, recording.Discard{})
 			var open []tap.Reader
@@ -88,10 +88,10 @@ func TestNoDecoderIsStuckWithoutMemory(t *testing.T) {
 		"nothing known": {{"\x00\x01", ""}, {"", "\x02"}, {"\x03", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := Config{Limits: codec.DefaultLimits()}
+			cfg := Config{Limits: framework.DefaultLimits()}
 			cfg.Limits.Memory = 1 << 20
 			d := New(cfg, recording.Discard{})
-			for other := codec.NewEnv(&d.shared, &tap.Flow{}); other.Hold(1); {
+			for other := framework.NewFlowState(&d.shared, &tap.Flow{}); other.Hold(1); {
 			}
 			done := make(chan struct{})
 			defer func() {

@@ -3,7 +3,7 @@ package decode
 import (
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -13,23 +13,23 @@ import (
 //	bytes ─▶ either ─┬─▶ http2's
 //	                 └─▶ http1's ─▶ rest, which counts
 type either struct {
-	ways []codec.Decoder
-	rest codec.Decoder
+	ways []framework.Decoder
+	rest framework.Decoder
 	over bool
 }
 
 // eitherThatResumes returns the decoder of a flow of which nothing is known.
-func (f *flow) eitherThatResumes(side tap.Side, at time.Time, rest codec.Decoder) codec.Decoder {
+func (f *flow) eitherThatResumes(side tap.Side, at time.Time, rest framework.Decoder) framework.Decoder {
 	e := &either{rest: rest}
 	for i := range f.table {
 		if resume := f.table[i].Resume; resume != nil {
-			e.ways = append(e.ways, resume(f.env, side, at, way{e, len(e.ways) > 0}))
+			e.ways = append(e.ways, resume(f.state, side, at, way{e, len(e.ways) > 0}))
 		}
 	}
 	return e
 }
 
-// Data implements [codec.Decoder].
+// Data implements [framework.Decoder].
 func (e *either) Data(side tap.Side, at time.Time, p []byte) error {
 	for _, d := range e.ways {
 		if err := d.Data(side, at, p); err != nil || e.over {
@@ -39,7 +39,7 @@ func (e *either) Data(side tap.Side, at time.Time, p []byte) error {
 	return nil
 }
 
-// Gap implements [codec.Decoder].
+// Gap implements [framework.Decoder].
 func (e *either) Gap(side tap.Side, at time.Time, n int64) error {
 	for _, d := range e.ways {
 		if err := d.Gap(side, at, n); err != nil || e.over {
@@ -49,7 +49,7 @@ func (e *either) Gap(side tap.Side, at time.Time, n int64) error {
 	return nil
 }
 
-// Close implements [codec.Decoder].
+// Close implements [framework.Decoder].
 func (e *either) Close(at time.Time) {
 	if e.over {
 		return

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -194,7 +194,7 @@ func testMixingUp(t *testing.T, scarce bool, least int) {
 		d := New(Config{}, &sink)
 		k := newTalker(t, d)
 		losing, taken := 0, 0
-		others := codec.NewEnv(&d.shared, typicalFlow())
+		others := framework.NewFlowState(&d.shared, typicalFlow())
 		k.cut = func(p []byte) [][]byte {
 			if scarce && r.IntN(10) == 0 {
 				free := int(d.shared.Limits.Memory - d.shared.Limits.Memory/8 - d.shared.Held())

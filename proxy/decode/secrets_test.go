@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/decode/secrettest"
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
@@ -51,7 +51,7 @@ func TestNoSecretIsWritten(t *testing.T) {
 // The table finds what it looks for: without redaction, each of the secrets is written.
 func TestSecretsAreWrittenWithoutRedaction(t *testing.T) {
 	for n, place := range secrettest.Places(t) {
-		limits := codec.DefaultLimits()
+		limits := framework.DefaultLimits()
 		limits.Opaque = true
 		sink := new(memory)
 		for _, c := range place.Conversations(t, secrettest.Secret(n)) {

@@ -55,32 +55,32 @@ type Outcome string
 
 // The outcomes.
 const (
-	Intercepted    Outcome = "intercepted"     // plaintext in between
-	Opened         Outcome = "opened"          // TLS begins here: the client asked for https in plaintext
-	PassedNotTLS   Outcome = "not_tls"         // untouched: it is no TLS
-	PassedUnfit    Outcome = "client_tls"      // untouched: the client can't use a certificate of ours
-	PassedDistrust Outcome = "client_distrust" // untouched: the client refused the certificate before
-	PassedUpstream Outcome = "upstream_tls"    // untouched: the upstream handshake failed before, or just now
-	PassedMutual   Outcome = "client_cert"     // untouched: upstream asks for a certificate that the client may have
-	PassedName     Outcome = "other_name"      // untouched: the application has a certificate of its own for the name
-	PassedNoCert   Outcome = "no_certificate"  // untouched: there is none to end inbound TLS with
-	PassedNoCA     Outcome = "ca_invalid"      // untouched: the CA has expired, or is not valid yet
-	Unverified     Outcome = "unverified"      // ended: upstream's certificate is not good
-	Refused        Outcome = "client_refused"  // ended: the client refused the certificate, or seems to have
-	Misnamed       Outcome = "bad_name"        // ended: the client asks for a name that no host can have
-	Failed         Outcome = "failed"          // ended: a peer went away
+	Intercepted       Outcome = "intercepted"     // plaintext in between
+	Opened            Outcome = "opened"          // TLS begins here: the client asked for https in plaintext
+	PassedNotTLS      Outcome = "not_tls"         // untouched: it is no TLS
+	PassedClientTLS   Outcome = "client_tls"      // untouched: the client can't use a certificate of ours
+	PassedDistrust    Outcome = "client_distrust" // untouched: the client refused the certificate before
+	PassedUpstreamTLS Outcome = "upstream_tls"    // untouched: the upstream handshake failed before, or just now
+	PassedClientCert  Outcome = "client_cert"     // untouched: upstream asks for a certificate that the client may have
+	PassedOtherName   Outcome = "other_name"      // untouched: the application has a certificate of its own for the name
+	PassedNoCert      Outcome = "no_certificate"  // untouched: there is none to end inbound TLS with
+	PassedNoCA        Outcome = "ca_invalid"      // untouched: the CA has expired, or is not valid yet
+	Unverified        Outcome = "unverified"      // ended: upstream's certificate is not good
+	Refused           Outcome = "client_refused"  // ended: the client refused the certificate, or seems to have
+	BadName           Outcome = "bad_name"        // ended: the client asks for a name that no host can have
+	Failed            Outcome = "failed"          // ended: a peer went away
 )
 
 // Outcomes lists them.
 var Outcomes = [...]Outcome{
-	Intercepted, Opened, PassedNotTLS, PassedUnfit, PassedDistrust, PassedUpstream, PassedMutual, PassedName, PassedNoCert, PassedNoCA,
-	Unverified, Refused, Misnamed, Failed,
+	Intercepted, Opened, PassedNotTLS, PassedClientTLS, PassedDistrust, PassedUpstreamTLS, PassedClientCert, PassedOtherName, PassedNoCert, PassedNoCA,
+	Unverified, Refused, BadName, Failed,
 }
 
 // Passed reports whether the bytes are to be pumped untouched.
 func (o Outcome) Passed() bool {
 	switch o {
-	case PassedNotTLS, PassedUnfit, PassedDistrust, PassedUpstream, PassedMutual, PassedName, PassedNoCert, PassedNoCA:
+	case PassedNotTLS, PassedClientTLS, PassedDistrust, PassedUpstreamTLS, PassedClientCert, PassedOtherName, PassedNoCert, PassedNoCA:
 		return true
 	}
 	return false
@@ -101,7 +101,7 @@ type Config struct {
 type Interceptor struct {
 	cfg      Config
 	sessions tls.ClientSessionCache
-	memory   memory
+	bypass   bypassList
 }
 
 // New makes an interceptor.
@@ -152,7 +152,7 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		return r
 	}
 	cert := i.certificate()
-	if why := i.memory.passes(r.Endpoint); why != "" && (why != PassedMutual || cert == nil) { // which may have come since
+	if why := i.bypass.reason(r.Endpoint); why != "" && (why != PassedClientCert || cert == nil) { // which may have come since
 		r.Outcome = why
 		return r
 	}
@@ -161,7 +161,7 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		err = hello.Supports(leaf)
 	}
 	if err != nil { // from the handshake with upstream on, there would be no way back
-		r.Outcome, r.Err, r.First = PassedUnfit, err, i.memory.unfit(r.Endpoint)
+		r.Outcome, r.Err, r.First = PassedClientTLS, err, i.bypass.clientUnfit(r.Endpoint)
 		return r
 	}
 	up, asked, err := i.upstream(ctx, server, hello, r, cert)
@@ -169,12 +169,12 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 	switch {
 	case errors.As(err, &unverified):
 		alert(client, unverified.Err)
-		r.First = i.memory.failed(r.Endpoint)
+		r.First = i.bypass.unverified(r.Endpoint)
 		return r.end(Unverified, fmt.Errorf("verify %s: %w", r.Name, unverified.Err))
 	case asked && cert == nil: // err, if there is one, says that none was shown
-		err, r.Outcome = errors.New("upstream asks for a client certificate"), PassedMutual
+		err, r.Outcome = errors.New("upstream asks for a client certificate"), PassedClientCert
 	case err != nil:
-		r.Outcome = PassedUpstream
+		r.Outcome = PassedUpstreamTLS
 	}
 	if err != nil {
 		_ = server.Close()
@@ -183,16 +183,16 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		}
 		r.Err = err
 		switch {
-		case r.Outcome == PassedMutual:
-			r.First = i.memory.mutual(r.Endpoint)
+		case r.Outcome == PassedClientCert:
+			r.First = i.bypass.wantsClientCert(r.Endpoint)
 		case hello.strict() && !errors.Is(err, context.DeadlineExceeded): // others may come to terms
-			r.First = i.memory.unfit(r.Endpoint)
+			r.First = i.bypass.clientUnfit(r.Endpoint)
 		default:
-			r.First = i.memory.broke(r.Endpoint)
+			r.First = i.bypass.upstreamFailed(r.Endpoint)
 		}
 		return r
 	}
-	i.memory.answered(r.Endpoint)
+	i.bypass.upstreamSucceeded(r.Endpoint)
 	r.ALPN = up.ConnectionState().NegotiatedProtocol
 	r.Server = pump.NewConn(up, nil)
 	down, err := i.downstream(ctx, client, leaf, r.ALPN)
@@ -201,10 +201,10 @@ func (i *Interceptor) Do(ctx context.Context, client, server *pump.Conn, host st
 		if v == nothing {
 			return r.end(Failed, err)
 		}
-		r.First = i.memory.refused(r.Endpoint, v)
+		r.First = i.bypass.clientFailed(r.Endpoint, v)
 		return r.end(Refused, err)
 	}
-	i.memory.opened(r.Endpoint)
+	i.bypass.opened(r.Endpoint)
 	r.Client, r.Outcome = pump.NewConn(down, nil), Intercepted
 	return r
 }
@@ -217,16 +217,16 @@ const pinMoment = time.Second
 // how many bytes of plaintext the client sent and how long it lasted. If the
 // endpoint is let through from now on, it returns why: clients that pin may finish
 // the handshake and go (Refused), and upstream may have asked for a client
-// certificate when it saw the request (PassedMutual).
+// certificate when it saw the request (PassedClientCert).
 func (i *Interceptor) Ended(endpoint string, sent int64, lasted time.Duration) Outcome {
-	i.memory.closed(endpoint)
+	i.bypass.closed(endpoint)
 	switch {
 	case sent > 0:
-		i.memory.trusted(endpoint)
-		if i.memory.wasLate(endpoint) {
-			return PassedMutual
+		i.bypass.clientTrusted(endpoint)
+		if i.bypass.reportLate(endpoint) {
+			return PassedClientCert
 		}
-	case lasted < pinMoment && i.memory.refused(endpoint, silence):
+	case lasted < pinMoment && i.bypass.clientFailed(endpoint, silence):
 		return Refused
 	}
 	return ""
@@ -245,7 +245,7 @@ func (r Result) end(o Outcome, err error) Result {
 // misnamed refuses a client that asks for a name that no host can have.
 func (r Result) misnamed(err error) Result {
 	sendAlert(r.Client, 112) // unrecognized_name (RFC 6066 section 3)
-	return r.end(Misnamed, fmt.Errorf("the client's SNI: %w", err))
+	return r.end(BadName, fmt.Errorf("the client's SNI: %w", err))
 }
 
 // upstream does the handshake with the server as the client would have done
@@ -260,7 +260,7 @@ func (i *Interceptor) upstream(ctx context.Context, server *pump.Conn, hello *He
 	}
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		if asked = true; agreed && cert == nil {
-			i.memory.late(r.Endpoint)
+			i.bypass.wantsClientCertLate(r.Endpoint)
 		}
 		return cmp.Or(cert, &tls.Certificate{}), nil
 	}

@@ -285,8 +285,8 @@ func TestAClientThatCannotUseTheCertificateIsLetThrough(t *testing.T) {
 		want   Outcome
 		first  bool
 	}{
-		{rsaOnly(root), PassedUnfit, true},
-		{rsaOnly(root), PassedUnfit, false},
+		{rsaOnly(root), PassedClientTLS, true},
+		{rsaOnly(root), PassedClientTLS, false},
 		{&tls.Config{ServerName: "example.test", RootCAs: ours}, Intercepted, false},
 	} {
 		answer, err, r := through(t, i, up, c.client)
@@ -329,7 +329,7 @@ func TestAPinningClientIsLetThrough(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	up := startUpstream(t, nil)
 	i := New(Config{Authority: ca, Roots: up.roots})
-	for range maxStrikes {
+	for range maxFailures {
 		i.Ended("example.test:443", 0, time.Millisecond)
 	}
 	_, _, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: ours})
@@ -341,7 +341,7 @@ func TestAPinningClientIsLetThrough(t *testing.T) {
 func TestAnIdleHangUpIsNoDistrustOnceAClientWasHappy(t *testing.T) {
 	i := New(Config{})
 	i.Ended("example.test:443", 10, time.Millisecond)
-	for range maxStrikes + 1 {
+	for range maxFailures + 1 {
 		if i.Ended("example.test:443", 0, time.Millisecond) != "" {
 			t.Fatal("let through")
 		}
@@ -353,10 +353,10 @@ func TestAnIdleHangUpIsNoDistrustOnceAClientWasHappy(t *testing.T) {
 func TestHangUpsBesideAnOpenConnectionAreNoDistrust(t *testing.T) {
 	i := New(Config{})
 	const endpoint = "example.test:443"
-	for range maxStrikes + 2 {
-		i.memory.opened(endpoint)
+	for range maxFailures + 2 {
+		i.bypass.opened(endpoint)
 	}
-	for range maxStrikes + 1 {
+	for range maxFailures + 1 {
 		if i.Ended(endpoint, 0, time.Millisecond) != "" {
 			t.Fatal("let through while a connection is open")
 		}
@@ -364,7 +364,7 @@ func TestHangUpsBesideAnOpenConnectionAreNoDistrust(t *testing.T) {
 	if i.Ended(endpoint, 0, time.Millisecond) != "" {
 		t.Error("let through for one that hung up alone")
 	}
-	i.memory.opened(endpoint)
+	i.bypass.opened(endpoint)
 	if i.Ended(endpoint, 0, time.Millisecond) != Refused {
 		t.Error("not let through, though none has stayed")
 	}
@@ -379,9 +379,9 @@ func TestAnUpstreamThatBreaksOffIsTriedAgain(t *testing.T) {
 		want    []Outcome
 		noticed int // the connection that gives the occasion to say so
 	}{
-		"once":           {[]bool{true, true, false}, []Outcome{PassedUpstream, Intercepted}, -1},
-		"now and then":   {[]bool{true, true, false, true, true, false}, []Outcome{PassedUpstream, Intercepted, PassedUpstream, Intercepted}, -1},
-		"time and again": {[]bool{true, true, true, true, true}, []Outcome{PassedUpstream, PassedUpstream, PassedUpstream}, 1},
+		"once":           {[]bool{true, true, false}, []Outcome{PassedUpstreamTLS, Intercepted}, -1},
+		"now and then":   {[]bool{true, true, false, true, true, false}, []Outcome{PassedUpstreamTLS, Intercepted, PassedUpstreamTLS, Intercepted}, -1},
+		"time and again": {[]bool{true, true, true, true, true}, []Outcome{PassedUpstreamTLS, PassedUpstreamTLS, PassedUpstreamTLS}, 1},
 	} {
 		for how, fail := range map[string]func(net.Conn) error{
 			"without a word": net.Conn.Close,
@@ -418,7 +418,7 @@ func TestAnUpstreamThatAsksForACertificateIsLetThrough(t *testing.T) {
 	up := startUpstream(t, func(c *tls.Config) { c.ClientAuth = tls.RequestClientCert })
 	i := New(Config{Authority: ca, Roots: up.roots})
 	answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: up.ca})
-	if r.Outcome != PassedMutual || !r.First || answer != ":hello\n" {
+	if r.Outcome != PassedClientCert || !r.First || answer != ":hello\n" {
 		t.Errorf("%s, first %v, %q, %v", r.Outcome, r.First, answer, err)
 	}
 }
@@ -436,7 +436,7 @@ func TestAClientCertificateMayComeLate(t *testing.T) {
 		}
 		return cert, nil
 	}})
-	if answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: up.ca}); r.Outcome != PassedMutual || answer != ":hello\n" {
+	if answer, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: up.ca}); r.Outcome != PassedClientCert || answer != ":hello\n" {
 		t.Errorf("without it: %s, %q, %v", r.Outcome, answer, err)
 	}
 	var err error

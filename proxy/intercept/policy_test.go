@@ -51,10 +51,10 @@ func TestTheFloorOfTheUpstreamHandshake(t *testing.T) {
 		{"a client from 1.0 on, an upstream up to 1.2", v10, v13, v10, v12, Intercepted, v13, []uint16{v13, v12}},
 		{"a client up to 1.2", v10, v12, v10, v13, Intercepted, v12, []uint16{v12}},
 		{"a client of 1.3 alone", v13, v13, v10, v13, Intercepted, v13, []uint16{v13}},
-		{"a client of 1.3 alone, an upstream up to 1.2", v13, v13, v10, v12, PassedUpstream, 0, []uint16{v13}},
-		{"a client from 1.0 on, an upstream up to 1.1", v10, v13, v10, v11, PassedUpstream, v11, []uint16{v13, v12, v11, v10}},
-		{"a client of 1.0 alone", v10, v10, v10, v13, PassedUnfit, v10, []uint16{v10}},
-		{"a client up to 1.1, an upstream from 1.2 on", v10, v11, v12, v13, PassedUnfit, 0, []uint16{v11, v10}},
+		{"a client of 1.3 alone, an upstream up to 1.2", v13, v13, v10, v12, PassedUpstreamTLS, 0, []uint16{v13}},
+		{"a client from 1.0 on, an upstream up to 1.1", v10, v13, v10, v11, PassedUpstreamTLS, v11, []uint16{v13, v12, v11, v10}},
+		{"a client of 1.0 alone", v10, v10, v10, v13, PassedClientTLS, v10, []uint16{v10}},
+		{"a client up to 1.1, an upstream from 1.2 on", v10, v11, v12, v13, PassedClientTLS, 0, []uint16{v11, v10}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			heard := &overheard{}
@@ -102,7 +102,7 @@ func TestAClientThatCannotBeAnsweredIsLetThrough(t *testing.T) {
 		"a group nobody knows":   replaced("\x00\x0a\x00\x04\x00\x02\x00\x17", "\x00\x0a\x00\x04\x00\x02\x01\x00"), // ffdhe2048
 	} {
 		t.Run(name, func(t *testing.T) {
-			for range maxStrikes + 1 {
+			for range maxFailures + 1 {
 				r := serve(t, i, up, func(addr string) {
 					c, err := net.Dial("tcp", addr)
 					if err != nil {
@@ -113,7 +113,7 @@ func TestAClientThatCannotBeAnsweredIsLetThrough(t *testing.T) {
 					c.(*net.TCPConn).CloseWrite()
 					io.Copy(io.Discard, c)
 				})
-				if r.Outcome != PassedUnfit {
+				if r.Outcome != PassedClientTLS {
 					t.Errorf("%s: %v", r.Outcome, r.Err)
 				}
 			}
@@ -130,9 +130,9 @@ func TestAStrictClientDoesNotSpeakForOthers(t *testing.T) {
 	ca, ours := authority(t, "ours")
 	up := startUpstream(t, func(cfg *tls.Config) { cfg.MaxVersion = tls.VersionTLS12 })
 	i := New(Config{Authority: ca, Roots: up.roots})
-	for n := range maxStrikes + 1 {
+	for n := range maxFailures + 1 {
 		_, err, r := through(t, i, up, &tls.Config{ServerName: "example.test", RootCAs: up.ca, MinVersion: tls.VersionTLS13})
-		if r.Outcome != PassedUpstream || err == nil || r.First != (n == 0) {
+		if r.Outcome != PassedUpstreamTLS || err == nil || r.First != (n == 0) {
 			t.Errorf("%s, first %v, the client saw %v", r.Outcome, r.First, err)
 		}
 	}
@@ -173,9 +173,9 @@ func TestACipherSuiteThatTheClientDoesNotOffer(t *testing.T) {
 	ca, _ := authority(t, "ours")
 	up := startUpstream(t, nil) // prefers others
 	for suite, want := range map[string]Outcome{
-		"TLS_AES_256_GCM_SHA384": PassedUpstream,
+		"TLS_AES_256_GCM_SHA384": PassedUpstreamTLS,
 		"TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256": Intercepted,
-		"TLS_AES_128_CCM_SHA256": PassedUnfit,
+		"TLS_AES_128_CCM_SHA256": PassedClientTLS,
 	} {
 		t.Run(suite, func(t *testing.T) {
 			i := New(Config{Authority: ca, Roots: up.roots})
@@ -188,7 +188,7 @@ func TestACipherSuiteThatTheClientDoesNotOffer(t *testing.T) {
 			if r.Outcome != want {
 				t.Errorf("%s (%v), want %s", r.Outcome, r.Err, want)
 			}
-			if want == PassedUpstream && !strings.Contains(string(out), "Cipher is "+suite) {
+			if want == PassedUpstreamTLS && !strings.Contains(string(out), "Cipher is "+suite) {
 				t.Errorf("the client got %s", out)
 			}
 		})

@@ -48,10 +48,10 @@ func TestWhoStallsInAHandshakeIsNotWaitedFor(t *testing.T) {
 	}{
 		{"outbound, the client in its first message", outbound, part, willing, PassedNotTLS, 1},
 		{"outbound, the client with a certificate in its hands", outbound, whole, willing, Refused, 1},
-		{"outbound, the server, which is asked once more", outbound, whole, silent, PassedUpstream, 2},
+		{"outbound, the server, which is asked once more", outbound, whole, silent, PassedUpstreamTLS, 2},
 		{"inbound, the client in its first message", inbound, part, willing, PassedNotTLS, 1},
 		{"inbound, the client with a certificate in its hands", inbound, whole, willing, Failed, 1},
-		{"inbound, the application, which is asked once more", inbound, whole, silent, PassedUpstream, 2},
+		{"inbound, the application, which is asked once more", inbound, whole, silent, PassedUpstreamTLS, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

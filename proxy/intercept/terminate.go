@@ -32,13 +32,13 @@ type Terminator struct {
 	// untouched.
 	Certificate func() (*tls.Certificate, error)
 
-	memory memory // by SNI: the application may decide by it
+	bypass bypassList // by SNI: the application may decide by it
 
 	mu     sync.Mutex
 	said   map[Outcome]bool
-	secure bool    // the application is known to speak TLS
-	plain  history // it answered something else
-	silent memory  // by SNI: it gave no answer
+	secure bool       // the application is known to speak TLS
+	plain  history    // it answered something else
+	silent bypassList // by SNI: it gave no answer
 }
 
 // Do ends TLS on a connection on which the client has begun to speak; what is
@@ -66,12 +66,12 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 		r.ALPN = plainALPN(hello.ALPN)
 		return r.terminate(ctx, cert)
 	}
-	if why := t.memory.passes(hello.SNI); why != "" {
+	if why := t.bypass.reason(hello.SNI); why != "" {
 		r.Outcome, r.First = why, t.first(why)
 		return r
 	}
 	if err := hello.Supports(cert); err != nil {
-		r.Outcome, r.Err, r.First = PassedUnfit, err, t.first(PassedUnfit)
+		r.Outcome, r.Err, r.First = PassedClientTLS, err, t.first(PassedClientTLS)
 		return r
 	}
 	up, asked, err := t.application(ctx, server, hello, app)
@@ -85,16 +85,16 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 	}
 	switch {
 	case asked:
-		r.Outcome, r.Err = PassedMutual, errors.New("the application asks for a client certificate")
+		r.Outcome, r.Err = PassedClientCert, errors.New("the application asks for a client certificate")
 	case err != nil:
-		r.Outcome, r.Err = PassedUpstream, err
+		r.Outcome, r.Err = PassedUpstreamTLS, err
 		if errors.Is(err, context.DeadlineExceeded) { // another reason may be the client's, who shall not be able to blind us
-			t.memory.broke(hello.SNI)
+			t.bypass.upstreamFailed(hello.SNI)
 		}
 	case !good(cert, hello.SNI) && goodLeaf(up.ConnectionState().PeerCertificates[0], hello.SNI):
-		r.Outcome, r.Err = PassedName, fmt.Errorf("the application has a certificate for %s, and that of the sidecar is not good for it", hello.SNI)
+		r.Outcome, r.Err = PassedOtherName, fmt.Errorf("the application has a certificate for %s, and that of the sidecar is not good for it", hello.SNI)
 	default:
-		t.memory.answered(hello.SNI)
+		t.bypass.upstreamSucceeded(hello.SNI)
 		r.Server, r.ALPN = pump.NewConn(up, nil), up.ConnectionState().NegotiatedProtocol
 		return r.terminate(ctx, cert)
 	}
@@ -110,7 +110,7 @@ func (t *Terminator) Do(ctx context.Context, client, server *pump.Conn, app *Pee
 func (t *Terminator) isPlain(sni string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.secure && (t.plain.passes() != "" || t.silent.passes(sni) != "")
+	return !t.secure && (t.plain.reason() != "" || t.silent.reason(sni) != "")
 }
 
 // provesPlain reports whether an application that the handshake ended with in err
@@ -126,10 +126,10 @@ func (t *Terminator) provesPlain(sni string, err error, asked bool) bool {
 	case asked, t.secure, err == nil:
 		t.secure = true
 	case errors.As(err, &other):
-		t.plain.letThrough(PassedNotTLS, false)
+		t.plain.bypass(PassedNotTLS, false)
 		return true
 	case wentAway(err), errors.Is(err, context.DeadlineExceeded):
-		t.silent.broke(sni)
+		t.silent.upstreamFailed(sni)
 		return true
 	default: // an alert, say
 		t.secure = true
@@ -169,7 +169,7 @@ func (t *Terminator) application(ctx context.Context, server *pump.Conn, hello *
 	}
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		asked = true
-		t.memory.mutual(hello.SNI)
+		t.bypass.wantsClientCert(hello.SNI)
 		return &tls.Certificate{}, nil
 	}
 	c = tls.Client(server, cfg)

@@ -24,9 +24,9 @@ func refuse(client *pump.Conn, method string, status int, reason error) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\nProxy-Status: tapedeck\r\n",
 		status, http.StatusText(status), len(body))
-	var unknown *upstream.Unknown
-	if errors.As(reason, &unknown) {
-		for _, challenge := range unknown.Challenges {
+	var unauthorized *upstream.ProxyAuthError
+	if errors.As(reason, &unauthorized) {
+		for _, challenge := range unauthorized.Challenges {
 			fmt.Fprintf(&b, "Proxy-Authenticate: %s\r\n", challenge)
 		}
 	}
@@ -57,13 +57,13 @@ func Established(client *pump.Conn) error {
 
 // DialStatus is the status that tells a client why a dial failed.
 func DialStatus(err error) int {
-	var unknown *upstream.Unknown
+	var unauthorized *upstream.ProxyAuthError
 	switch {
 	case errors.Is(err, upstream.ErrSelf):
 		return http.StatusLoopDetected
 	case errors.Is(err, upstream.ErrLoopback), errors.Is(err, upstream.ErrMetadata):
 		return http.StatusForbidden
-	case errors.As(err, &unknown):
+	case errors.As(err, &unauthorized):
 		return http.StatusProxyAuthRequired
 	case upstream.TimedOut(err):
 		return http.StatusGatewayTimeout

@@ -83,7 +83,7 @@ func connect(c *pump.Conn, via *url.URL, target string) (*pump.Conn, error) {
 	case err != nil:
 		return nil, errors.New("read answer to CONNECT: not HTTP")
 	case resp.StatusCode == http.StatusProxyAuthRequired:
-		return nil, &Unknown{resp.Header.Values("Proxy-Authenticate")}
+		return nil, &ProxyAuthError{resp.Header.Values("Proxy-Authenticate")}
 	case resp.StatusCode/100 != 2:
 		return nil, fmt.Errorf("CONNECT %s: %d %s", target, resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
@@ -91,15 +91,15 @@ func connect(c *pump.Conn, via *url.URL, target string) (*pump.Conn, error) {
 	return pump.NewConn(c.Conn, rest), nil
 }
 
-// Unknown is the error of a dial through a proxy to which the credentials in its
-// URL, or that there are none, are not enough.
-type Unknown struct {
+// ProxyAuthError is the error of a dial through a proxy that wants credentials, or
+// other credentials than its URL has.
+type ProxyAuthError struct {
 	// Challenges are the values of Proxy-Authenticate.
 	Challenges []string
 }
 
-func (u *Unknown) Error() string {
-	return "407 Proxy Authentication Required: it wants other credentials than its URL has"
+func (*ProxyAuthError) Error() string {
+	return "407 Proxy Authentication Required: the credentials in the proxy's URL are missing or wrong"
 }
 
 // headLimit reads at most left bytes. It keeps the error that it ended with:

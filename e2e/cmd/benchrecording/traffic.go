@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck/tapedeck/proxy/decode"
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -121,7 +121,7 @@ type pod struct {
 
 // newPod returns a pod of a workload, whose exchanges go into the sink.
 func newPod(workload, name string, started time.Time, sink recording.Sink) *pod {
-	d := decode.New(decode.Config{Origin: codec.Origin{Cluster: "prod", Namespace: "shop", Service: workload, Tags: recording.Tags{
+	d := decode.New(decode.Config{Origin: framework.Origin{Cluster: "prod", Namespace: "shop", Service: workload, Tags: recording.Tags{
 		{Name: "captureMode", Value: "proxy"}, {Name: "k8sAppLabel", Value: workload}, {Name: "k8sAppPodName", Value: name},
 		{Name: "k8sAppPodNamespace", Value: "shop"}, {Name: "proxyType", Value: "dual"}, {Name: "proxyProtocol", Value: "tcp:http"},
 		{Name: "reverseProxyHost", Value: "localhost"}, {Name: "reverseProxyPort", Value: "8080"}, {Name: "source", Value: "tapedeck"},

@@ -6,35 +6,35 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// state says what the next byte of a half is part of.
-type state uint8
+// position says what the next byte of a half is part of.
+type position uint8
 
 const (
-	inHead      state = iota
-	inBody            // of known length
-	inRest            // a body that the end of the connection ends
-	inChunkSize       // a chunk's first line
-	inChunk           // its data
-	inChunkEnd        // the empty line behind it
-	inTrailers        // fields behind the last chunk, and the empty line
+	inHead      position = iota
+	inBody               // of known length
+	inRest               // a body that the end of the connection ends
+	inChunkSize          // a chunk's first line
+	inChunk              // its data
+	inChunkEnd           // the empty line behind it
+	inTrailers           // fields behind the last chunk, and the empty line
 )
 
 // half parses what one side sends.
 type half struct {
 	*conn
 	response bool
-	state    state
-	left     int64           // of a body or a chunk
-	room     int             // of Limits.Head, for the rest of the message
-	bare     bool            // the head, or the trailers, are too large to be kept
-	cutting  bool            // what comes, up to the end of the line
-	carry    codec.Body      // an unfinished head, line or trailers
-	x        *codec.Exchange // of the message that is being read
+	position position
+	left     int64               // of a body or a chunk
+	room     int                 // of Limits.Head, for the rest of the message
+	bare     bool                // the head, or the trailers, are too large to be kept
+	cutting  bool                // what comes, up to the end of the line
+	carry    framework.Body      // an unfinished head, line or trailers
+	x        *framework.Exchange // of the message that is being read
 	now      time.Time
 }
 
@@ -43,10 +43,10 @@ const maxChunkLine = 4 << 10
 // read takes some of p, at least a byte, and returns how much.
 func (h *half) read(at time.Time, p []byte) (n int, err error) {
 	h.now = at
-	if h.response && (h.state == inBody || h.state == inChunk || h.state == inRest) {
+	if h.response && (h.position == inBody || h.position == inChunk || h.position == inRest) {
 		h.x.Flows(at)
 	}
-	switch h.state {
+	switch h.position {
 	case inHead:
 		return h.readHead(at, p)
 	case inBody, inChunk:
@@ -69,14 +69,14 @@ func (h *half) advance(n int64) {
 	h.left -= n
 	switch {
 	case h.left > 0:
-	case h.state == inChunk:
-		h.state = inChunkEnd
+	case h.position == inChunk:
+		h.position = inChunkEnd
 	default:
 		h.end()
 	}
 }
 
-func (h *half) body() *codec.Body {
+func (h *half) body() *framework.Body {
 	if h.response {
 		return &h.x.Response
 	}
@@ -104,13 +104,13 @@ func (h *half) readHead(at time.Time, p []byte) (n int, err error) {
 			h.x.Answered = at
 		}
 	}
-	head, n, err := h.large(p, h.env.Limits.Head, endOfHead)
+	head, n, err := h.large(p, h.state.Limits.Head, endOfHead)
 	if head == nil {
 		return n, err
 	}
-	h.room = h.env.Limits.Head - len(head)
+	h.room = h.state.Limits.Head - len(head)
 	text := string(head) // the one copy that names and values are parts of
-	h.carry.Free(h.env)
+	h.carry.Free(h.state)
 	if h.response {
 		return n, h.openResponse(text)
 	}
@@ -132,8 +132,8 @@ func (h *half) until(p []byte, limit int, end func(p []byte, from int) int) (who
 	if len(p) == 0 {
 		return nil, 0, errHead
 	}
-	if !h.carry.Append(h.env, p) {
-		return nil, 0, codec.ErrMemory
+	if !h.carry.Append(h.state, p) {
+		return nil, 0, framework.ErrMemory
 	}
 	if i := end(h.carry.Bytes(), max(0, old-3)); i >= 0 {
 		return h.carry.Bytes()[:i], i - old, nil
@@ -186,11 +186,11 @@ func (h *half) readTrailers(p []byte) (n int, err error) {
 	h.bare = h.bare || len(trailers) > h.room+len("\r\n")
 	fields, text := h.x.Fields(h.side()), string(trailers)
 	first := len(*fields)
-	over, err := parseFields(text, fields, h.env.Limits.Headers)
+	over, err := parseFields(text, fields, h.state.Limits.Headers)
 	h.weigh(first, text)
 	h.leave(over, first)
 	h.x.Trailers(h.side(), first)
-	h.carry.Free(h.env)
+	h.carry.Free(h.state)
 	if err == nil {
 		h.end()
 	}
@@ -204,7 +204,7 @@ func (h *half) leave(over bool, first int) {
 	case h.bare:
 		h.x.Forget(h.side(), first)
 	case over:
-		h.x.Forget(h.side(), min(h.env.Limits.Headers, len(*h.x.Fields(h.side()))))
+		h.x.Forget(h.side(), min(h.state.Limits.Headers, len(*h.x.Fields(h.side()))))
 	}
 	h.bare = false
 }
@@ -212,7 +212,7 @@ func (h *half) leave(over bool, first int) {
 // weigh holds the text whose fields are the message's from number first on.
 func (h *half) weigh(first int, text string) {
 	count := len(*h.x.Fields(h.side())) - first
-	h.x.Weigh(h.side(), first, len(text)+count*codec.FieldCost)
+	h.x.Weigh(h.side(), first, len(text)+count*framework.FieldCost)
 }
 
 func (h *half) side() tap.Side {
@@ -229,20 +229,20 @@ func (h *half) readLine(p []byte) (n int, err error) {
 		return n, err
 	}
 	line = bytes.TrimRight(line, "\r\n")
-	switch h.state {
+	switch h.position {
 	case inChunkSize:
 		h.left, err = chunkSize(line)
-		h.state = inChunk
+		h.position = inChunk
 		if h.left == 0 {
-			h.state = inTrailers
+			h.position = inTrailers
 		}
 	case inChunkEnd:
 		if len(line) > 0 {
 			err = errChunk
 		}
-		h.state = inChunkSize
+		h.position = inChunkSize
 	}
-	h.carry.Free(h.env)
+	h.carry.Free(h.state)
 	return n, err
 }
 
@@ -274,7 +274,7 @@ func chunkSize(line []byte) (size int64, err error) {
 
 func (h *half) openRequest(head string) error {
 	x := h.x
-	f, err := parseRequest(head, x.HTTP, h.env.Limits.Headers)
+	f, err := parseRequest(head, x.HTTP, h.state.Limits.Headers)
 	if err != nil {
 		return err
 	}
@@ -294,7 +294,7 @@ func (h *half) openRequest(head string) error {
 	case f.coding != "" && !f.chunked:
 		return errCoding
 	case f.chunked:
-		h.state = inChunkSize
+		h.position = inChunkSize
 	default:
 		h.openBody(max(0, f.length))
 	}
@@ -303,7 +303,7 @@ func (h *half) openRequest(head string) error {
 
 func (h *half) openResponse(head string) error {
 	x, r := h.x, &h.x.HTTP.Res
-	f, err := parseResponse(head, x.HTTP, h.env.Limits.Headers)
+	f, err := parseResponse(head, x.HTTP, h.state.Limits.Headers)
 	if err != nil {
 		return err
 	}
@@ -323,9 +323,9 @@ func (h *half) openResponse(head string) error {
 	case method == "HEAD", status == 204, status == 304, method == "CONNECT" && status/100 == 2:
 		h.end()
 	case f.chunked:
-		h.state = inChunkSize
+		h.position = inChunkSize
 	case f.coding != "" || f.length < 0:
-		h.state = inRest
+		h.position = inRest
 	default:
 		h.openBody(f.length)
 	}
@@ -334,7 +334,7 @@ func (h *half) openResponse(head string) error {
 
 // openBody goes on to a body of n bytes.
 func (h *half) openBody(n int64) {
-	h.state, h.left = inBody, n
+	h.position, h.left = inBody, n
 	if n == 0 {
 		h.end()
 	}
@@ -343,7 +343,7 @@ func (h *half) openBody(n int64) {
 // end is reached with the last byte of a message.
 func (h *half) end() {
 	x := h.x
-	h.state, h.x = inHead, nil
+	h.position, h.x = inHead, nil
 	if h.response {
 		x.Ended = h.now
 		x.ResponseDone = true
@@ -357,18 +357,18 @@ func (h *half) end() {
 // skip goes over n lost bytes.
 func (h *half) skip(n int64) error {
 	switch {
-	case (h.state == inBody || h.state == inChunk) && n <= h.left:
-	case h.state == inRest:
+	case (h.position == inBody || h.position == inChunk) && n <= h.left:
+	case h.position == inRest:
 	default:
 		return errGap
 	}
 	h.body().Lose(n)
-	h.x.Incomplete = codec.Lost
-	if h.state != inRest {
+	h.x.Incomplete = framework.Lost
+	if h.position != inRest {
 		h.advance(n)
 	}
 	return nil
 }
 
 // untilClose tells whether the end of the connection ends the answer to x.
-func (h *half) untilClose(x *codec.Exchange) bool { return h.x == x && h.state == inRest }
+func (h *half) untilClose(x *framework.Exchange) bool { return h.x == x && h.position == inRest }

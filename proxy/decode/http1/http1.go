@@ -6,7 +6,7 @@
 //	                            ▲ each answer belongs to the oldest
 //	server's bytes ─▶ half ─────┘
 //
-// The package imports codec, tap and recording.
+// The package imports framework, tap and recording.
 package http1
 
 import (
@@ -15,18 +15,18 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
 // Protocol is the table's entry.
-func Protocol() codec.Protocol {
-	return codec.Protocol{
+func Protocol() framework.Protocol {
+	return framework.Protocol{
 		Name:   "http1",
 		Detect: detect,
 		Resume: resume,
-		New:    func(env *codec.Env, _ *codec.Exchange) codec.Decoder { return newConn(env) },
+		New:    func(state *framework.FlowState, _ *framework.Exchange) framework.Decoder { return newConn(state) },
 	}
 }
 
@@ -39,7 +39,7 @@ const (
 // other protocols begin with a word in capitals as well. What claims to be HTTP
 // is taken for it, even if it can't be parsed then: in a stream that nobody
 // knows, its secrets would not be redacted.
-func detect(_ *tap.Flow, first []byte) codec.Verdict {
+func detect(_ *tap.Flow, first []byte) framework.Verdict {
 	first = bytes.TrimLeft(first, "\r\n") // RFC 9112, section 2.2
 	first = first[:min(len(first), maxLine+1)]
 	method := bytes.IndexByte(first, ' ')
@@ -47,43 +47,43 @@ func detect(_ *tap.Flow, first []byte) codec.Verdict {
 		method = len(first)
 	}
 	if method > maxMethod || method < 0 || method == 0 && len(first) > 0 {
-		return codec.No
+		return framework.No
 	}
 	for _, c := range first[:method] {
 		if !isToken(c) {
-			return codec.No
+			return framework.No
 		}
 	}
 	line, _, ended := bytes.Cut(first, []byte("\n"))
 	switch {
 	case bytes.IndexByte(line, 0) >= 0:
-		return codec.No
+		return framework.No
 	case !ended && len(first) <= maxLine:
-		return codec.Maybe
+		return framework.Maybe
 	case !ended && (first[method+1] == '/' || first[method+1] == 'h'):
-		return codec.Yes // a long one, of what can only be a path or a URL
+		return framework.Yes // a long one, of what can only be a path or a URL
 	case bytes.Contains(line[method:], []byte(" HTTP/")):
-		return codec.Yes
+		return framework.Yes
 	case bytes.HasPrefix(line, []byte("GET /")), bytes.HasPrefix(line, []byte("GET http")):
-		return codec.Yes // HTTP/0.9 (RFC 1945, section 4.1), in which no version is claimed
+		return framework.Yes // HTTP/0.9 (RFC 1945, section 4.1), in which no version is claimed
 	}
-	return codec.No
+	return framework.No
 }
 
 // conn is the decoder of one connection.
 type conn struct {
-	env    *codec.Env
+	state  *framework.FlowState
 	client half
 	server half
 	// waiting are the requests whose answers haven't ended, oldest first;
 	// the last may still be arriving.
-	waiting []*codec.Exchange
+	waiting []*framework.Exchange
 	// early are bytes of the server for which there is no request yet.
-	early codec.Body
+	early framework.Body
 	// fork is the last of waiting if its answer decides what the client's bytes
 	// after it are; after holds them till then.
-	fork  *codec.Exchange
-	after codec.Body
+	fork  *framework.Exchange
+	after framework.Body
 	gone  bool // another decoder has taken over
 
 	ambiguous bool // a request had two framings: the server may have taken its end for another one
@@ -98,14 +98,14 @@ var (
 	errMany     = errors.New("too many requests before an answer")
 )
 
-func newConn(env *codec.Env) *conn {
-	c := &conn{env: env}
+func newConn(state *framework.FlowState) *conn {
+	c := &conn{state: state}
 	c.client.conn, c.server.conn = c, c
 	c.server.response = true
 	return c
 }
 
-// Data implements [codec.Decoder].
+// Data implements [framework.Decoder].
 func (c *conn) Data(side tap.Side, at time.Time, p []byte) error {
 	if side == tap.FromClient {
 		return c.ask(at, p)
@@ -121,7 +121,7 @@ func (c *conn) ask(at time.Time, p []byte) error {
 		}
 		if c.ambiguous && c.client.x == nil {
 			if len(c.early.Bytes()) > 0 {
-				c.env.Pipelined = true // as it is for a server that reads the other framing
+				c.state.Pipelined = true // as it is for a server that reads the other framing
 				return errStray
 			}
 			c.stray = c.stray || len(c.waiting) > 0
@@ -157,7 +157,7 @@ func (c *conn) answer(at time.Time, p []byte) error {
 			return fmt.Errorf("answer: %w", err)
 		}
 		if c.stray && len(c.waiting) == 0 {
-			c.env.Pipelined = true
+			c.state.Pipelined = true
 			return errStray
 		}
 		p = p[n:]
@@ -176,16 +176,16 @@ func (c *conn) awaited() bool {
 	if len(c.waiting) == 0 || c.waiting[0].ResponseDone {
 		return false
 	}
-	return c.ends || c.client.x != c.waiting[0] || c.client.state != inHead
+	return c.ends || c.client.x != c.waiting[0] || c.client.position != inHead
 }
 
 // hold keeps bytes whose meaning isn't known yet. Of too many it keeps those that
 // it may, so that it makes no difference how they came.
-func (c *conn) hold(b *codec.Body, p []byte) error {
-	room := c.env.Limits.Head - len(b.Bytes())
+func (c *conn) hold(b *framework.Body, p []byte) error {
+	room := c.state.Limits.Head - len(b.Bytes())
 	switch {
-	case !b.Append(c.env, p[:min(room, len(p))]):
-		return codec.ErrMemory
+	case !b.Append(c.state, p[:min(room, len(p))]):
+		return framework.ErrMemory
 	case len(p) > room:
 		return errPatience
 	}
@@ -193,9 +193,9 @@ func (c *conn) hold(b *codec.Body, p []byte) error {
 }
 
 // take returns what was held.
-func (c *conn) take(b *codec.Body) []byte {
+func (c *conn) take(b *framework.Body) []byte {
 	p := b.Bytes()
-	b.Free(c.env)
+	b.Free(c.state)
 	return p
 }
 
@@ -211,15 +211,15 @@ func (c *conn) decide(at time.Time, rest []byte) ([]byte, error) {
 		c.gone, c.waiting = true, nil
 		if protocol == "" { // whatever comes, the handshake is a record
 			x.End(at)
-			return nil, c.env.Switch("opaque", nil, at, after, rest)
+			return nil, c.state.Switch("opaque", nil, at, after, rest)
 		}
-		return nil, c.env.Switch(protocol, x, at, after, rest)
+		return nil, c.state.Switch(protocol, x, at, after, rest)
 	case method == "CONNECT" && status/100 == 2:
 		c.gone, c.waiting = true, nil
 		id := x.UUID.String()
 		x.End(at)
-		c.env.Tags.Set(recording.TagTunnel, id) // on all that the tunnel brings
-		return nil, c.env.Switch("", nil, at, after, rest)
+		c.state.Tags.Set(recording.TagTunnel, id) // on all that the tunnel brings
+		return nil, c.state.Switch("", nil, at, after, rest)
 	}
 	if x.RequestDone {
 		c.waiting = c.waiting[:0]
@@ -229,17 +229,17 @@ func (c *conn) decide(at time.Time, rest []byte) ([]byte, error) {
 }
 
 // upgraded names the decoder for what the server has switched to.
-func upgraded(x *codec.Exchange) string {
+func upgraded(x *framework.Exchange) string {
 	switch to := x.HTTP.Res.Headers; {
-	case codec.AnyHasToken(to, "Upgrade", "websocket"):
+	case framework.AnyHasToken(to, "Upgrade", "websocket"):
 		return "websocket"
-	case codec.AnyHasToken(to, "Upgrade", "h2c"):
+	case framework.AnyHasToken(to, "Upgrade", "h2c"):
 		return "http2"
 	}
 	return ""
 }
 
-// Gap implements [codec.Decoder]: a hole in a body of known length is a hole,
+// Gap implements [framework.Decoder]: a hole in a body of known length is a hole,
 // anywhere else the thread is lost.
 func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error {
 	if side == tap.FromServer {
@@ -247,14 +247,14 @@ func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error {
 	}
 	h := &c.client
 	if c.awaited() { // what was lost is of a request behind one that isn't answered
-		c.env.Pipelined = c.env.Pipelined || h.x == nil
+		c.state.Pipelined = c.state.Pipelined || h.x == nil
 	}
 	err := h.skip(n)
-	c.env.Partial = err != nil && h.x != nil
+	c.state.Partial = err != nil && h.x != nil
 	return err
 }
 
-// Close implements [codec.Decoder].
+// Close implements [framework.Decoder].
 func (c *conn) Close(at time.Time) {
 	if c.gone {
 		return
@@ -265,10 +265,10 @@ func (c *conn) Close(at time.Time) {
 	}
 	timeout := len(c.early.Bytes()) > statusAt && bytes.HasPrefix(c.early.Bytes()[statusAt:], []byte("408"))
 	if len(c.early.Bytes()) > 0 && len(c.waiting) == 0 && (timeout || !c.ambiguous) { // as a server's 408 to nobody's question
-		x := c.env.Begin(at)
+		x := c.state.Begin(at)
 		x.UseHTTP()
 		x.RequestDone = true
-		x.Incomplete = c.env.Failed // the question may have been lost
+		x.Incomplete = c.state.Failed // the question may have been lost
 		c.waiting = append(c.waiting, x)
 		c.answer(at, c.take(&c.early)) // an error ends the same way
 	}
@@ -278,12 +278,12 @@ func (c *conn) Close(at time.Time) {
 		}
 		switch {
 		case !x.RequestDone:
-			x.Incomplete = codec.Cut
+			x.Incomplete = framework.Cut
 		case x.ResponseDone:
 		case x.HTTP.Res.StatusCode == 0:
-			x.Incomplete = codec.NoAnswer
+			x.Incomplete = framework.NoAnswer
 		default:
-			x.Incomplete = codec.Cut
+			x.Incomplete = framework.Cut
 		}
 		if x.HTTP.Req.Method == "" && x.HTTP.Res.StatusCode == 0 {
 			x.Release() // not even a head
@@ -292,22 +292,22 @@ func (c *conn) Close(at time.Time) {
 		x.End(at)
 	}
 	c.waiting = nil
-	for _, b := range []*codec.Body{&c.early, &c.after, &c.client.carry, &c.server.carry} {
-		b.Free(c.env)
+	for _, b := range []*framework.Body{&c.early, &c.after, &c.client.carry, &c.server.carry} {
+		b.Free(c.state)
 	}
 }
 
 // begin starts the exchange of the next request.
-func (c *conn) begin(at time.Time) (*codec.Exchange, error) {
-	x := c.env.Begin(at)
+func (c *conn) begin(at time.Time) (*framework.Exchange, error) {
+	x := c.state.Begin(at)
 	switch {
-	case x == nil && len(c.waiting) < c.env.Limits.Streams:
-		return nil, codec.ErrMemory
+	case x == nil && len(c.waiting) < c.state.Limits.Streams:
+		return nil, framework.ErrMemory
 	case x == nil:
 		return nil, errMany
 	}
 	if n := len(c.waiting); n > 0 && c.waiting[n-1].Asked.Equal(at) { // in one go
-		c.env.Pipelined = true
+		c.state.Pipelined = true
 	}
 	x.UseHTTP()
 	c.waiting = append(c.waiting, x)
@@ -315,7 +315,7 @@ func (c *conn) begin(at time.Time) (*codec.Exchange, error) {
 }
 
 // done ends the oldest exchange, if both its halves are there.
-func (c *conn) done(x *codec.Exchange, at time.Time) {
+func (c *conn) done(x *framework.Exchange, at time.Time) {
 	if !x.RequestDone || !x.ResponseDone || x == c.fork {
 		return
 	}
@@ -323,9 +323,9 @@ func (c *conn) done(x *codec.Exchange, at time.Time) {
 	c.waiting[n] = nil
 	c.waiting = c.waiting[:n]
 	if n > 0 {
-		c.env.Pipelined = true
+		c.state.Pipelined = true
 	} else {
-		c.env.Waited++
+		c.state.Waited++
 	}
 	x.End(at)
 }

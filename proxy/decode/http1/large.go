@@ -3,7 +3,7 @@ package http1
 import (
 	"bytes"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 )
 
 // maxKept is how long a line may be, as far as it has come, to be kept whatever it is.
@@ -43,7 +43,7 @@ func (h *half) shrink(err error) error {
 		return err
 	}
 	kept := make([]byte, 0, 1<<10)
-	keeps, first := true, h.state == inHead
+	keeps, first := true, h.position == inHead
 	for rest := text; len(rest) > 0; {
 		line, after, ended := bytes.Cut(rest, []byte("\n"))
 		switch {
@@ -58,7 +58,7 @@ func (h *half) shrink(err error) error {
 			}
 		default:
 			name, _, named := bytes.Cut(line, []byte(":"))
-			keeps = named && decides(codec.CanonicalName(string(name)))
+			keeps = named && decides(framework.CanonicalName(string(name)))
 			if !ended && len(line) > maxKept && keeps {
 				return err
 			}
@@ -80,9 +80,9 @@ func (h *half) shrink(err error) error {
 		}
 	}
 	h.bare = true
-	h.carry.Free(h.env)
-	if !h.carry.Append(h.env, kept) {
-		return codec.ErrMemory
+	h.carry.Free(h.state)
+	if !h.carry.Append(h.state, kept) {
+		return framework.ErrMemory
 	}
 	return nil
 }

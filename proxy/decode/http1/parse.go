@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -40,7 +40,7 @@ func framingOf(h recording.Headers) (framing, error) {
 		case "Upgrade":
 			upgrade = true
 		case "Connection":
-			connection = connection || codec.HasToken(value, "upgrade")
+			connection = connection || framework.HasToken(value, "upgrade")
 		}
 	}
 	f.upgrade = upgrade && connection
@@ -124,7 +124,7 @@ func parseFields(lines string, h *recording.Headers, limit int) (over bool, err 
 		if colon < 0 || !isTokens(line[:colon]) {
 			return over, errField
 		}
-		name := codec.CanonicalName(line[:colon])
+		name := framework.CanonicalName(line[:colon])
 		if len(*h) >= limit {
 			over = true
 			if !decides(name) {

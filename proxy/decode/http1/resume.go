@@ -3,7 +3,7 @@ package http1
 import (
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -39,31 +39,31 @@ const (
 // not to wait, one answer proves nothing: an earlier one may be slow. It takes a
 // long silence, or many rounds that look alike.
 type lost struct {
-	codec.Decoder // counts what is not understood
-	env           *codec.Env
+	framework.Decoder // counts what is not understood
+	state             *framework.FlowState
 
 	turn    tap.Side
-	begun   time.Time     // when it began
-	last    time.Time     // when anything was last said or lost
-	said    bool          // the turn has bytes that were not lost
-	gap     bool          // its last ones were
-	verdict codec.Verdict // whether the turn is the server's or the client's of the picture
-	interim bool          // it is the server's, who asks for the rest of a request
-	whole   bool          // nothing of it was lost
-	heads   counter       // in it, of requests or answers
+	begun   time.Time         // when it began
+	last    time.Time         // when anything was last said or lost
+	said    bool              // the turn has bytes that were not lost
+	gap     bool              // its last ones were
+	verdict framework.Verdict // whether the turn is the server's or the client's of the picture
+	interim bool              // it is the server's, who asks for the rest of a request
+	whole   bool              // nothing of it was lost
+	heads   counter           // in it, of requests or answers
 
-	partial bool          // a part of a request was lost, and with it perhaps another one
-	asked   bool          // the client's last turn was one request
-	took    time.Duration // the server's answer to it
-	clean   int           // rounds of one request and one answer, up to now
-	patient int           // of them, those with a long pause behind them
-	first   codec.Body    // what it begins with, as long as the verdict is Maybe
+	partial bool           // a part of a request was lost, and with it perhaps another one
+	asked   bool           // the client's last turn was one request
+	took    time.Duration  // the server's answer to it
+	clean   int            // rounds of one request and one answer, up to now
+	patient int            // of them, those with a long pause behind them
+	first   framework.Body // what it begins with, as long as the verdict is Maybe
 }
 
 // resume follows a decoder that gave up in the turn of side.
-func resume(env *codec.Env, side tap.Side, at time.Time, rest codec.Decoder) codec.Decoder {
-	gap := env.Failed == codec.Lost
-	return &lost{Decoder: rest, env: env, turn: side, begun: at, last: at, gap: gap, said: !gap && env.Sent[side] > 0, partial: env.Partial, whole: !gap}
+func resume(state *framework.FlowState, side tap.Side, at time.Time, rest framework.Decoder) framework.Decoder {
+	gap := state.Failed == framework.Lost
+	return &lost{Decoder: rest, state: state, turn: side, begun: at, last: at, gap: gap, said: !gap && state.Sent[side] > 0, partial: state.Partial, whole: !gap}
 }
 
 // begin begins a turn.
@@ -74,21 +74,21 @@ func (l *lost) begin(side tap.Side, at time.Time) {
 		silent = at.Sub(l.last)
 	}
 	var answered bool
-	switch env := l.env; {
-	case env.Pipelined, env.Doubt && env.Waited < rounds: // else it waited before the loss
+	switch state := l.state; {
+	case state.Pipelined, state.Doubt && state.Waited < rounds: // else it waited before the loss
 		answered = l.patient >= rounds || silent >= settled
-	case env.Doubt:
+	case state.Doubt:
 		answered = l.clean >= rounds || silent >= settled
 	case l.partial:
 		answered = l.clean >= few || silent >= settled
 	default:
-		answered = l.verdict == codec.Yes || silent >= calm
+		answered = l.verdict == framework.Yes || silent >= calm
 	}
 	l.pass()
 	l.turn, l.begun, l.said, l.gap, l.interim, l.whole, l.heads = side, at, false, false, false, true, counter{}
-	l.verdict = codec.Maybe
+	l.verdict = framework.Maybe
 	if side == tap.FromClient && !answered {
-		l.verdict = codec.No
+		l.verdict = framework.No
 	}
 }
 
@@ -99,7 +99,7 @@ func (l *lost) judge(side tap.Side, at time.Time) {
 		l.asked, l.took = one, at.Sub(l.last)
 		return
 	}
-	if !one || !l.asked || l.verdict != codec.Yes {
+	if !one || !l.asked || l.verdict != framework.Yes {
 		l.clean, l.patient = 0, 0
 		return
 	}
@@ -111,18 +111,18 @@ func (l *lost) judge(side tap.Side, at time.Time) {
 	}
 }
 
-// Data implements [codec.Decoder].
+// Data implements [framework.Decoder].
 func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 	if side != l.turn {
 		l.begin(side, at)
 	}
 	if n := l.heads.add(side, p); side == tap.FromClient {
-		l.env.Pipelined = l.env.Pipelined || n > 1
+		l.state.Pipelined = l.state.Pipelined || n > 1
 		l.partial = l.partial || l.gap
-		l.env.Doubt = l.env.Doubt || !l.whole && n > 0 // what was lost before this request may have been another one
+		l.state.Doubt = l.state.Doubt || !l.whole && n > 0 // what was lost before this request may have been another one
 	}
 	l.said, l.gap, l.last = true, false, at
-	if l.verdict != codec.Maybe {
+	if l.verdict != framework.Maybe {
 		return l.Decoder.Data(side, at, p)
 	}
 	begins := p
@@ -133,18 +133,18 @@ func (l *lost) Data(side tap.Side, at time.Time, p []byte) error {
 		begins = l.first.Bytes()
 	}
 	if side == tap.FromClient {
-		l.verdict = detect(l.env.Flow, begins)
-	} else if l.verdict = detectAnswer(begins); l.verdict == codec.Yes && begins[statusAt] == '1' {
-		l.verdict, l.interim = codec.No, true
+		l.verdict = detect(l.state.Flow, begins)
+	} else if l.verdict = detectAnswer(begins); l.verdict == framework.Yes && begins[statusAt] == '1' {
+		l.verdict, l.interim = framework.No, true
 	}
-	if l.verdict == codec.Maybe && (len(l.first.Bytes()) > 0 || l.hold(p)) {
+	if l.verdict == framework.Maybe && (len(l.first.Bytes()) > 0 || l.hold(p)) {
 		return nil
 	}
-	l.first.Free(l.env)
-	if l.verdict == codec.Yes && side == tap.FromClient {
+	l.first.Free(l.state)
+	if l.verdict == framework.Yes && side == tap.FromClient {
 		l.Decoder.Close(l.begun)
-		l.env.Doubt = false
-		return l.env.Switch("http1", nil, l.begun, begins, nil)
+		l.state.Doubt = false
+		return l.state.Switch("http1", nil, l.begun, begins, nil)
 	}
 	return l.Decoder.Data(side, at, begins)
 }
@@ -176,27 +176,27 @@ const statusAt = len("HTTP/1.1 ")
 
 // detectAnswer tells whether the server begins with an answer, up to the first
 // digit of its status.
-func detectAnswer(first []byte) codec.Verdict {
+func detectAnswer(first []byte) framework.Verdict {
 	const pattern = "HTTP/1.? "
 	for i := range min(len(first), len(pattern)) {
 		if first[i] != pattern[i] && pattern[i] != '?' {
-			return codec.No
+			return framework.No
 		}
 	}
 	if len(first) <= statusAt {
-		return codec.Maybe
+		return framework.Maybe
 	}
-	return codec.Yes
+	return framework.Yes
 }
 
 // hold keeps bytes till it is known what the turn begins with. Without room it
 // never will be.
 func (l *lost) hold(p []byte) bool {
-	if l.first.Append(l.env, p) {
+	if l.first.Append(l.state, p) {
 		return true
 	}
 	l.pass()
-	l.verdict = codec.No
+	l.verdict = framework.No
 	return false
 }
 
@@ -204,11 +204,11 @@ func (l *lost) hold(p []byte) bool {
 func (l *lost) pass() {
 	if held := l.first.Bytes(); len(held) > 0 {
 		l.Decoder.Data(l.turn, l.begun, held)
-		l.first.Free(l.env)
+		l.first.Free(l.state)
 	}
 }
 
-// Gap implements [codec.Decoder]: nobody knows what the turn began with.
+// Gap implements [framework.Decoder]: nobody knows what the turn began with.
 func (l *lost) Gap(side tap.Side, at time.Time, n int64) error {
 	if side != l.turn {
 		l.begin(side, at)
@@ -217,11 +217,11 @@ func (l *lost) Gap(side tap.Side, at time.Time, n int64) error {
 		l.partial = true
 	}
 	l.pass()
-	l.verdict, l.gap, l.whole, l.heads, l.last = codec.No, true, false, counter{}, at
+	l.verdict, l.gap, l.whole, l.heads, l.last = framework.No, true, false, counter{}, at
 	return l.Decoder.Gap(side, at, n)
 }
 
-// Close implements [codec.Decoder].
+// Close implements [framework.Decoder].
 func (l *lost) Close(at time.Time) {
 	l.pass()
 	l.Decoder.Close(at)

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -40,7 +40,7 @@ type messages struct {
 }
 
 // read takes some of what the side sends.
-func (m *messages) read(x *codec.Exchange, side tap.Side, at time.Time, p []byte) {
+func (m *messages) read(x *framework.Exchange, side tap.Side, at time.Time, p []byte) {
 	for len(p) > 0 {
 		if m.lost {
 			x.Heard(side, int64(len(p)))
@@ -64,31 +64,31 @@ func (m *messages) read(x *codec.Exchange, side tap.Side, at time.Time, p []byte
 	}
 }
 
-func (m *messages) end(x *codec.Exchange, side tap.Side, at time.Time) {
+func (m *messages) end(x *framework.Exchange, side tap.Side, at time.Time) {
 	m.say(x, side, at)
 	m.have = 0
 }
 
 // stop adds what there is of a message that was never completed.
-func (m *messages) stop(x *codec.Exchange, side tap.Side, at time.Time) {
+func (m *messages) stop(x *framework.Exchange, side tap.Side, at time.Time) {
 	if m.have == 0 || m.lost {
 		return
 	}
 	if x.Incomplete == "" {
-		x.Incomplete = codec.Cut
+		x.Incomplete = framework.Cut
 	}
 	if m.have == len(m.head) {
 		m.say(x, side, at)
 	}
 }
 
-func (m *messages) say(x *codec.Exchange, side tap.Side, at time.Time) {
+func (m *messages) say(x *framework.Exchange, side tap.Side, at time.Time) {
 	x.Say(side, at, recording.Message{Compressed: m.head[0]&1 != 0}, body(x, side), m.left)
 }
 
 // lose goes over n lost bytes. If they were more than the rest of a message,
 // where the next one begins can't be known.
-func (m *messages) lose(x *codec.Exchange, side tap.Side, n int64) {
+func (m *messages) lose(x *framework.Exchange, side tap.Side, n int64) {
 	if m.have < len(m.head) || n >= m.left {
 		m.lost = true
 		x.Heard(side, n)

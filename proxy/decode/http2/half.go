@@ -7,7 +7,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
@@ -29,13 +29,13 @@ type half struct {
 	id      uint32
 	left    int // of the payload
 	pad     int // of left, at the end of DATA; -1: its length is still to come
-	payload codec.Body
+	payload framework.Body
 
-	block     uint32     // stream whose header block goes on; 0: none
-	fragments codec.Body // of the block, till its end
-	opens     uint32     // stream that the block opens or ends
-	promise   bool       // it is the request of a stream that the server opens
-	ends      bool       // with the block, the side's half of the stream ends
+	block     uint32         // stream whose header block goes on; 0: none
+	fragments framework.Body // of the block, till its end
+	opens     uint32         // stream that the block opens or ends
+	promise   bool           // it is the request of a stream that the server opens
+	ends      bool           // with the block, the side's half of the stream ends
 
 	hpack  *hpack.Decoder
 	table  *table            // decodes instead of hpack, once a block was lost
@@ -55,7 +55,7 @@ func (h *half) init(c *conn, side tap.Side) {
 	h.conn, h.side = c, side
 	h.allows, h.frame = 4096, 16<<10 // RFC 9113, section 6.5.2
 	h.hpack = hpack.NewDecoder(4096, h.field)
-	h.hpack.SetMaxStringLength(c.env.Limits.Head)
+	h.hpack.SetMaxStringLength(c.state.Limits.Head)
 }
 
 // read takes some of p, at least a byte, and returns how much.
@@ -135,7 +135,7 @@ func (h *half) readData(p []byte) (n int, err error) {
 func (h *half) readFrame(p []byte) (n int, err error) {
 	n = min(h.left, len(p))
 	h.left -= n
-	if h.left == 0 && len(h.payload.Bytes()) == 0 && n <= h.env.Limits.Head { // it is here as a whole
+	if h.left == 0 && len(h.payload.Bytes()) == 0 && n <= h.state.Limits.Head { // it is here as a whole
 		return n, h.close(p[:n])
 	}
 	return n, h.collect(p[:n])
@@ -143,25 +143,25 @@ func (h *half) readFrame(p []byte) (n int, err error) {
 
 // collect adds to a payload, if it matters.
 func (h *half) collect(p []byte) error {
-	fits := len(h.payload.Bytes())+len(p)+h.left <= h.env.Limits.Head // however it comes in
+	fits := len(h.payload.Bytes())+len(p)+h.left <= h.state.Limits.Head // however it comes in
 	switch h.kind {
 	case http2.FrameHeaders, http2.FrameContinuation, http2.FramePushPromise:
-		if h.bare || !fits || !h.payload.Append(h.env, p) {
+		if h.bare || !fits || !h.payload.Append(h.state, p) {
 			h.forgo()
 		}
 	case http2.FrameSettings, http2.FrameRSTStream, http2.FrameGoAway:
 		if !fits {
 			return errLarge
 		}
-		if !h.payload.Append(h.env, p) {
-			return codec.ErrMemory
+		if !h.payload.Append(h.state, p) {
+			return framework.ErrMemory
 		}
 	}
 	if h.left > 0 {
 		return nil
 	}
 	err := h.close(h.payload.Bytes())
-	h.payload.Free(h.env)
+	h.payload.Free(h.state)
 	return err
 }
 
@@ -221,8 +221,8 @@ func (h *half) close(p []byte) error {
 // forgo gives up the header block that is being read: there is no room for it.
 func (h *half) forgo() {
 	h.bare = true
-	h.payload.Free(h.env)
-	h.fragments.Free(h.env)
+	h.payload.Free(h.state)
+	h.fragments.Free(h.state)
 }
 
 // fragment takes a part of a header block, with skip bytes before it.
@@ -242,7 +242,7 @@ func (h *half) fragment(p []byte, skip int, padded bool) error {
 	}
 	p = p[skip:]
 	if h.block != 0 || !ended {
-		if len(h.fragments.Bytes())+len(p) > h.env.Limits.Head || !h.fragments.Append(h.env, p) {
+		if len(h.fragments.Bytes())+len(p) > h.state.Limits.Head || !h.fragments.Append(h.state, p) {
 			h.forgo()
 			return h.without(ended)
 		}
@@ -254,7 +254,7 @@ func (h *half) fragment(p []byte, skip int, padded bool) error {
 	}
 	h.block = 0
 	err := h.complete(p)
-	h.fragments.Free(h.env)
+	h.fragments.Free(h.state)
 	return err
 }
 
@@ -287,10 +287,10 @@ func (h *half) complete(p []byte) error {
 	} else if _, err := h.hpack.Write(p); err != nil || h.hpack.Close() != nil {
 		return errBlock
 	}
-	large := h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers
+	large := h.weight > h.state.Limits.Head || len(h.list) > h.state.Limits.Headers
 	if large {
 		clear(h.list)
-		h.list, h.weight = h.list[:0], min(h.weight, h.env.Limits.Head)
+		h.list, h.weight = h.list[:0], min(h.weight, h.state.Limits.Head)
 	}
 	h.message(large)
 	return nil
@@ -312,7 +312,7 @@ func (h *half) message(bare bool) {
 
 // known takes a field from the table, and counts those that are not known.
 func (h *half) known(f hpack.HeaderField) {
-	if h.field(f); f == unknown && len(h.list) <= h.env.Limits.Headers {
+	if h.field(f); f == unknown && len(h.list) <= h.state.Limits.Headers {
 		h.lost++
 		h.list = append(h.list, recording.Header{Name: f.Name})
 	}
@@ -320,8 +320,8 @@ func (h *half) known(f hpack.HeaderField) {
 
 // field takes a decoded field from HPACK.
 func (h *half) field(f hpack.HeaderField) {
-	h.weight += len(f.Name) + len(f.Value) + codec.FieldCost
-	if h.weight > h.env.Limits.Head || len(h.list) > h.env.Limits.Headers {
+	h.weight += len(f.Name) + len(f.Value) + framework.FieldCost
+	if h.weight > h.state.Limits.Head || len(h.list) > h.state.Limits.Headers {
 		return // fragment will tell
 	}
 	switch f.Name {
@@ -335,15 +335,15 @@ func (h *half) field(f hpack.HeaderField) {
 		h.pseudo.status = f.Value
 	default:
 		if f.Name != "" && f.Name[0] != ':' {
-			h.list = append(h.list, recording.Header{Name: codec.CanonicalName(f.Name), Value: f.Value})
+			h.list = append(h.list, recording.Header{Name: framework.CanonicalName(f.Name), Value: f.Value})
 		}
 	}
 }
 
 // begin makes the half go on at a place, with a table that is unknown.
 func (h *half) begin(at place) {
-	h.payload.Free(h.env)
-	h.fragments.Free(h.env)
+	h.payload.Free(h.state)
+	h.fragments.Free(h.state)
 	h.preface, h.block, h.bare = 0, 0, false
 	h.head, h.have = at.head, at.have
 	h.forget()
@@ -365,7 +365,7 @@ func (h *half) skip(n int64) error {
 	}
 	h.left -= int(n)
 	if s := h.streams[h.id]; s != nil {
-		s.x.Incomplete = codec.Lost
+		s.x.Incomplete = framework.Lost
 		if s.sides[h.side].grpc {
 			s.sides[h.side].lose(s.x, h.side, n)
 		} else {

@@ -6,7 +6,7 @@
 //
 // Each side has its own half; what they share is the table of open streams.
 //
-// The package imports codec, tap, recording, and x/net's http2 and hpack.
+// The package imports framework, tap, recording, and x/net's http2 and hpack.
 package http2
 
 import (
@@ -22,24 +22,24 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
 // Protocol is the table's entry.
-func Protocol() codec.Protocol {
-	return codec.Protocol{Name: "http2", Detect: detect, New: newConn, Resume: resume}
+func Protocol() framework.Protocol {
+	return framework.Protocol{Name: "http2", Detect: detect, New: newConn, Resume: resume}
 }
 
-func detect(_ *tap.Flow, first []byte) codec.Verdict {
+func detect(_ *tap.Flow, first []byte) framework.Verdict {
 	switch {
 	case bytes.HasPrefix(first, []byte(http2.ClientPreface)):
-		return codec.Yes
+		return framework.Yes
 	case bytes.HasPrefix([]byte(http2.ClientPreface), first):
-		return codec.Maybe
+		return framework.Maybe
 	}
-	return codec.No
+	return framework.No
 }
 
 // maxTable bounds what a peer may make an HPACK table hold.
@@ -56,7 +56,7 @@ var (
 
 // conn is the decoder of one connection.
 type conn struct {
-	env     *codec.Env
+	state   *framework.FlowState
 	sides   [2]half
 	streams map[uint32]*stream
 	newest  [2]uint32 // id of a stream that the side opened
@@ -67,8 +67,8 @@ type conn struct {
 }
 
 // newConn takes over x, if there is one, as the upgraded request: stream 1.
-func newConn(env *codec.Env, x *codec.Exchange) codec.Decoder {
-	c := &conn{env: env, streams: make(map[uint32]*stream)}
+func newConn(state *framework.FlowState, x *framework.Exchange) framework.Decoder {
+	c := &conn{state: state, streams: make(map[uint32]*stream)}
 	for side := range c.sides {
 		c.sides[side].init(c, tap.Side(side))
 	}
@@ -90,7 +90,7 @@ func newConn(env *codec.Env, x *codec.Exchange) codec.Decoder {
 	return c
 }
 
-// Data implements [codec.Decoder].
+// Data implements [framework.Decoder].
 func (c *conn) Data(side tap.Side, at time.Time, p []byte) error {
 	h := &c.sides[side]
 	h.now = at
@@ -104,11 +104,11 @@ func (c *conn) Data(side tap.Side, at time.Time, p []byte) error {
 	return nil
 }
 
-// Gap implements [codec.Decoder]: a hole in a body is a hole; anywhere else
+// Gap implements [framework.Decoder]: a hole in a body is a hole; anywhere else
 // frames, and the state of HPACK, are lost.
 func (c *conn) Gap(side tap.Side, _ time.Time, n int64) error { return c.sides[side].skip(n) }
 
-// Suspend implements [codec.Resumer].
+// Suspend implements [framework.Resumer].
 func (c *conn) Suspend(at time.Time) {
 	for _, id := range c.open() {
 		c.unfinished(id, c.streams[id], at)
@@ -116,23 +116,23 @@ func (c *conn) Suspend(at time.Time) {
 	c.ignored = false
 }
 
-// Close implements [codec.Decoder].
+// Close implements [framework.Decoder].
 func (c *conn) Close(at time.Time) {
 	c.Suspend(at)
 	for i := range c.sides {
-		c.sides[i].payload.Free(c.env)
-		c.sides[i].fragments.Free(c.env)
+		c.sides[i].payload.Free(c.state)
+		c.sides[i].fragments.Free(c.state)
 	}
 }
 
 // unfinished ends a stream that the end of the connection ends.
 func (c *conn) unfinished(id uint32, s *stream, at time.Time) {
 	switch {
-	case s.x.Incomplete != "" && s.x.Incomplete != codec.Unknown:
+	case s.x.Incomplete != "" && s.x.Incomplete != framework.HeadersLost:
 	case s.sides[tap.FromClient].ended && s.x.HTTP.Res.StatusCode == 0:
-		s.x.Incomplete = codec.NoAnswer
+		s.x.Incomplete = framework.NoAnswer
 	default:
-		s.x.Incomplete = codec.Cut
+		s.x.Incomplete = framework.Cut
 	}
 	c.end(id, s, at)
 }
@@ -156,7 +156,7 @@ func (c *conn) end(id uint32, s *stream, at time.Time) {
 
 // stream is one request and its answer.
 type stream struct {
-	x     *codec.Exchange
+	x     *framework.Exchange
 	grpc  bool // the request is
 	sides [2]struct {
 		opened bool // its header list has been seen: another one is trailers
@@ -179,12 +179,12 @@ func (c *conn) create(side tap.Side, id uint32, at time.Time) *stream {
 	}
 	c.newest[side] = id
 	if c.muted {
-		c.env.Counters.Missed.Add(1)
+		c.state.Counters.Missed.Add(1)
 		return nil
 	}
-	x := c.env.Begin(at)
+	x := c.state.Begin(at)
 	if x == nil {
-		c.env.Counters.Ignored.Add(1)
+		c.state.Counters.Ignored.Add(1)
 		c.ignored = true
 		return nil
 	}
@@ -209,7 +209,7 @@ func (c *conn) fields(side tap.Side, id uint32, from *half, bare bool, at time.T
 	first := len(*fields)
 	*fields = append(*fields, list...)
 	if from.lost > 0 && s.x.Incomplete == "" {
-		s.x.Incomplete = codec.Unknown
+		s.x.Incomplete = framework.HeadersLost
 	}
 	trailers := false
 	switch {
@@ -243,7 +243,7 @@ func (c *conn) fields(side tap.Side, id uint32, from *half, bare bool, at time.T
 	if bare { // of which the pseudo-header fields are kept
 		s.x.Weigh(side, first, len(pseudo.method)+len(pseudo.path)+len(pseudo.authority)+len(pseudo.status))
 		s.x.Forget(side, first)
-	} else if part.weight += weight; part.weight > c.env.Limits.Head || len(*fields) > c.env.Limits.Headers {
+	} else if part.weight += weight; part.weight > c.state.Limits.Head || len(*fields) > c.state.Limits.Headers {
 		s.x.Forget(side, first)
 	} else {
 		s.x.Weigh(side, first, weight)
@@ -288,7 +288,7 @@ func (c *conn) data(side tap.Side, id uint32, p []byte, at time.Time) {
 	}
 }
 
-func body(x *codec.Exchange, side tap.Side) *codec.Body {
+func body(x *framework.Exchange, side tap.Side) *framework.Body {
 	if side == tap.FromServer {
 		return &x.Response
 	}
@@ -303,7 +303,7 @@ func (c *conn) reset(side tap.Side, id uint32, code http2.ErrCode, at time.Time)
 	}
 	// A server that has answered may spare itself the rest of the request (RFC 9113, section 8.1).
 	if !s.sides[tap.FromServer].ended || code != http2.ErrCodeNo {
-		s.x.Incomplete = codec.Reset
+		s.x.Incomplete = framework.Reset
 		s.x.SetTag(recording.TagReset, side.String()+": "+code.String())
 	}
 	c.end(id, s, at)
@@ -335,7 +335,7 @@ func (c *conn) settings(side tap.Side, p []byte) error {
 func (c *conn) goAway(last uint32, code http2.ErrCode, at time.Time) {
 	for _, id := range c.open() {
 		if s := c.streams[id]; id > last && id%2 == 1 {
-			s.x.Incomplete = codec.Reset
+			s.x.Incomplete = framework.Reset
 			s.x.SetTag(recording.TagReset, "server: goaway: "+code.String())
 			c.end(id, s, at)
 		}

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
@@ -31,15 +31,15 @@ import (
 // Bytes are held until then. If they become too many, they are dropped, and the
 // chains go on.
 type search struct {
-	codec.Decoder // counts what is not decoded
-	c             *conn
-	lost          [2]bool // the side's frames must be found
-	chains        [2][]chain
-	turn          tap.Side // who spoke last
-	fresh         [2]bool  // what the side says next may begin a frame
-	held          []chunk
-	size          int    // what they weigh
-	seen          [2]int // their bytes, by side
+	framework.Decoder // counts what is not decoded
+	c                 *conn
+	lost              [2]bool // the side's frames must be found
+	chains            [2][]chain
+	turn              tap.Side // who spoke last
+	fresh             [2]bool  // what the side says next may begin a frame
+	held              []chunk
+	size              int    // what they weigh
+	seen              [2]int // their bytes, by side
 
 	asked  []ask  // streams that the client opened and the server has not answered
 	newest uint32 // the latest that the client opened
@@ -69,10 +69,10 @@ const (
 	certain   = 2 // rounds
 )
 
-// Resume implements [codec.Resumer].
-func (c *conn) Resume(side tap.Side, rest codec.Decoder) codec.Decoder {
+// Resume implements [framework.Resumer].
+func (c *conn) Resume(side tap.Side, rest framework.Decoder) framework.Decoder {
 	s := &search{Decoder: rest, c: c, turn: side}
-	s.lose(side, c.env.Failed == codec.Lost)
+	s.lose(side, c.state.Failed == framework.Lost)
 	if other := 1 - side; c.sides[other].preface == 0 || other == tap.FromServer {
 		s.chains[other] = []chain{{place: c.sides[other].place(), found: true}}
 	} else {
@@ -82,8 +82,8 @@ func (c *conn) Resume(side tap.Side, rest codec.Decoder) codec.Decoder {
 }
 
 // resume follows a connection of which nothing is known.
-func resume(env *codec.Env, side tap.Side, _ time.Time, rest codec.Decoder) codec.Decoder {
-	s := newConn(env, nil).(*conn).Resume(side, rest).(*search)
+func resume(state *framework.FlowState, side tap.Side, _ time.Time, rest framework.Decoder) framework.Decoder {
+	s := newConn(state, nil).(*conn).Resume(side, rest).(*search)
 	s.lose(1-side, true)
 	return s
 }
@@ -101,7 +101,7 @@ func (s *search) restart() {
 	s.asked, s.bar, s.rounds = s.asked[:0], s.newest, 0
 }
 
-// Data implements [codec.Decoder].
+// Data implements [framework.Decoder].
 func (s *search) Data(side tap.Side, at time.Time, p []byte) error {
 	if side != s.turn {
 		s.turn, s.fresh[side] = side, true
@@ -241,10 +241,10 @@ func (s *search) hold(side tap.Side, at time.Time, p []byte) bool {
 	if !joins {
 		cost += chunkCost
 	}
-	if s.size+cost > maxHeld || !s.c.env.Hold(cost) {
+	if s.size+cost > maxHeld || !s.c.state.Hold(cost) {
 		s.drop()
 		joins, cost = false, len(p)+chunkCost
-		if cost > maxHeld || !s.c.env.Hold(cost) {
+		if cost > maxHeld || !s.c.state.Hold(cost) {
 			return false
 		}
 	}
@@ -269,7 +269,7 @@ func (s *search) drop() {
 // free returns what was held.
 func (s *search) free() []chunk {
 	held := s.held
-	s.c.env.Release(s.size)
+	s.c.state.Release(s.size)
 	s.held, s.size, s.seen = nil, 0, [2]int{}
 	return held
 }
@@ -302,7 +302,7 @@ func (s *search) pass(side tap.Side, at time.Time, p []byte) {
 	}
 }
 
-// Gap implements [codec.Decoder].
+// Gap implements [framework.Decoder].
 func (s *search) Gap(side tap.Side, at time.Time, n int64) error {
 	s.drop()
 	s.turn = side
@@ -353,7 +353,7 @@ func (s *search) end(at time.Time) error {
 		}
 	}
 	s.Decoder.Close(at)
-	s.c.env.Resume("http2", s.c)
+	s.c.state.Resume("http2", s.c)
 	for _, c := range held {
 		if len(c.data) == 0 {
 			continue
@@ -365,7 +365,7 @@ func (s *search) end(at time.Time) error {
 	return nil
 }
 
-// Close implements [codec.Decoder].
+// Close implements [framework.Decoder].
 func (s *search) Close(at time.Time) {
 	s.drop()
 	s.c.Close(at)

@@ -1,43 +1,45 @@
 // Package opaque records streams whose protocol nobody knows: when each side sent
 // how much. Such streams carry logins, as those of Redis, SMTP, FTP and PostgreSQL
-// do, so their bytes are kept only where [codec.Limits].Opaque asks for them.
+// do, so their bytes are kept only where [framework.Limits].Opaque asks for them.
 //
-// The package imports codec, tap and recording.
+// The package imports framework, tap and recording.
 package opaque
 
 import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
 // Protocol is the table's entry. It takes every flow.
-func Protocol() codec.Protocol {
-	return codec.Protocol{
+func Protocol() framework.Protocol {
+	return framework.Protocol{
 		Name:   "opaque",
-		Detect: func(*tap.Flow, []byte) codec.Verdict { return codec.Yes },
-		New:    func(env *codec.Env, _ *codec.Exchange) codec.Decoder { return &stream{env: env} },
+		Detect: func(*tap.Flow, []byte) framework.Verdict { return framework.Yes },
+		New: func(state *framework.FlowState, _ *framework.Exchange) framework.Decoder {
+			return &stream{state: state}
+		},
 	}
 }
 
 // TLS is the table's entry for TLS that was passed untouched, whether the data
 // path said so or not. Its records are only counted.
-func TLS() codec.Protocol {
-	return codec.Protocol{
+func TLS() framework.Protocol {
+	return framework.Protocol{
 		Name:   "tls",
 		Detect: detectTLS,
-		New: func(env *codec.Env, _ *codec.Exchange) codec.Decoder {
-			return &stream{env: env, silent: true, tech: "TLS"}
+		New: func(state *framework.FlowState, _ *framework.Exchange) framework.Decoder {
+			return &stream{state: state, silent: true, tech: "TLS"}
 		},
 	}
 }
 
 // detectTLS looks for a ClientHello: a handshake record of version 3.x, with a
 // message of type 1 (RFC 8446, sections 4 and 5.1).
-func detectTLS(_ *tap.Flow, first []byte) codec.Verdict {
+func detectTLS(_ *tap.Flow, first []byte) framework.Verdict {
 	for i, ok := range []func(byte) bool{
 		func(c byte) bool { return c == 0x16 },
 		func(c byte) bool { return c == 3 },
@@ -47,30 +49,30 @@ func detectTLS(_ *tap.Flow, first []byte) codec.Verdict {
 		func(c byte) bool { return c == 1 },
 	} {
 		if i >= len(first) {
-			return codec.Maybe
+			return framework.Maybe
 		}
 		if !ok(first[i]) {
-			return codec.No
+			return framework.No
 		}
 	}
-	return codec.Yes
+	return framework.Yes
 }
 
 // Silent returns a decoder for the rest of a flow, from at on, that keeps none of
 // its bytes, and adds them to count. Its record counts all bytes of the flow up
 // to its end.
-func Silent(env *codec.Env, at time.Time, count *atomic.Uint64) codec.Decoder {
-	s := &stream{env: env, silent: true, count: count}
+func Silent(state *framework.FlowState, at time.Time, count *atomic.Uint64) framework.Decoder {
+	s := &stream{state: state, silent: true, count: count}
 	s.begin(at)
-	s.x.Heard(tap.FromClient, env.Sent[tap.FromClient])
-	s.x.Heard(tap.FromServer, env.Sent[tap.FromServer])
+	s.x.Heard(tap.FromClient, state.Sent[tap.FromClient])
+	s.x.Heard(tap.FromServer, state.Sent[tap.FromServer])
 	s.x.Cut()
 	return s
 }
 
 type stream struct {
-	env    *codec.Env
-	x      *codec.Exchange // nil until something is said
+	state  *framework.FlowState
+	x      *framework.Exchange // nil until something is said
 	silent bool
 	count  *atomic.Uint64 // bytes that were not decoded; nil: nobody counts
 	tech   string
@@ -78,14 +80,14 @@ type stream struct {
 
 func (s *stream) begin(at time.Time) {
 	if s.x == nil {
-		s.x = s.env.Begin(at)
+		s.x = s.state.Begin(at)
 		s.x.Converse(recording.TCP)
 		s.x.Tech = s.tech
 		s.x.Choose()
 	}
 }
 
-// Data implements [codec.Decoder].
+// Data implements [framework.Decoder].
 func (s *stream) Data(side tap.Side, at time.Time, p []byte) error {
 	s.begin(at)
 	if s.silent {
@@ -98,7 +100,7 @@ func (s *stream) Data(side tap.Side, at time.Time, p []byte) error {
 	if side == tap.FromServer && s.x.Answered.IsZero() {
 		s.x.Answered = at
 	}
-	if s.env.Limits.Opaque {
+	if s.state.Limits.Opaque {
 		s.x.Stream(side, at, p)
 	} else {
 		s.x.Measure(side, at, int64(len(p)))
@@ -106,15 +108,15 @@ func (s *stream) Data(side tap.Side, at time.Time, p []byte) error {
 	return nil
 }
 
-// Gap implements [codec.Decoder].
+// Gap implements [framework.Decoder].
 func (s *stream) Gap(side tap.Side, _ time.Time, n int64) error {
-	s.begin(s.env.Flow.Started)
+	s.begin(s.state.Flow.Started)
 	s.x.Heard(side, n)
-	s.x.Incomplete = codec.Lost
+	s.x.Incomplete = framework.Lost
 	return nil
 }
 
-// Close implements [codec.Decoder].
+// Close implements [framework.Decoder].
 func (s *stream) Close(at time.Time) {
 	if s.x != nil {
 		s.x.End(at)

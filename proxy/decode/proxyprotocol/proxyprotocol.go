@@ -10,7 +10,7 @@
 // connection has one header: behind a second one, or a malformed one, nothing is
 // kept.
 //
-// The package imports codec, tap and recording.
+// The package imports framework, tap and recording.
 package proxyprotocol
 
 import (
@@ -22,17 +22,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
 // Protocol is the table's entry.
-func Protocol() codec.Protocol {
-	return codec.Protocol{
+func Protocol() framework.Protocol {
+	return framework.Protocol{
 		Name:   "proxy",
 		Detect: detect,
-		New:    func(env *codec.Env, _ *codec.Exchange) codec.Decoder { return &header{env: env} },
+		New: func(state *framework.FlowState, _ *framework.Exchange) framework.Decoder {
+			return &header{state: state}
+		},
 	}
 }
 
@@ -53,15 +55,15 @@ const (
 var families = [...]string{"TCP4", "TCP6", "UNKNOWN"}
 
 // detect asks for a whole word behind PROXY, since HTTP may have a method of that name.
-func detect(_ *tap.Flow, first []byte) codec.Verdict {
-	verdict := codec.No
+func detect(_ *tap.Flow, first []byte) framework.Verdict {
+	verdict := framework.No
 	for _, begin := range [...]string{signature, "PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN\r", "PROXY UNKNOWN "} {
 		switch n := min(len(begin), len(first)); {
 		case string(first[:n]) != begin[:n]:
 		case n == len(begin):
-			return codec.Yes
+			return framework.Yes
 		default:
-			verdict = codec.Maybe
+			verdict = framework.Maybe
 		}
 	}
 	return verdict
@@ -79,23 +81,23 @@ var (
 
 // header is the decoder of one header.
 type header struct {
-	env   *codec.Env
+	state *framework.FlowState
 	head  []byte // as far as it was seen
 	skip  int    // bytes of version 2's header that are still to come, and say nothing of interest
-	early codec.Body
+	early framework.Body
 }
 
-// Data implements [codec.Decoder].
+// Data implements [framework.Decoder].
 func (h *header) Data(side tap.Side, at time.Time, p []byte) error {
 	switch {
-	case h.env.Proxied:
+	case h.state.Proxied:
 		return errTwice
 	case side == tap.FromServer:
 		if len(h.early.Bytes())+len(p) > maxAnswer {
 			return errEarly
 		}
-		if !h.early.Append(h.env, p) {
-			return codec.ErrMemory
+		if !h.early.Append(h.state, p) {
+			return framework.ErrMemory
 		}
 		return nil
 	}
@@ -103,13 +105,13 @@ func (h *header) Data(side tap.Side, at time.Time, p []byte) error {
 	if err != nil || !done {
 		return err
 	}
-	h.env.Proxied = true
+	h.state.Proxied = true
 	if source.IsValid() {
-		h.env.Tags.Set(recording.TagProxied, source.String())
+		h.state.Tags.Set(recording.TagProxied, source.String())
 	}
 	early := bytes.Clone(h.early.Bytes())
-	h.early.Free(h.env)
-	return h.env.Switch("", nil, at, p[n:], early)
+	h.early.Free(h.state)
+	return h.state.Switch("", nil, at, p[n:], early)
 }
 
 // read takes bytes of the client. Once the header is done, it returns who it says
@@ -200,8 +202,8 @@ func version2(head []byte) (source netip.AddrPort, err error) {
 	return netip.AddrPortFrom(address, binary.BigEndian.Uint16(rest[2*size:])), nil
 }
 
-// Gap implements [codec.Decoder].
+// Gap implements [framework.Decoder].
 func (h *header) Gap(tap.Side, time.Time, int64) error { return errGap }
 
-// Close implements [codec.Decoder].
-func (h *header) Close(time.Time) { h.early.Free(h.env) }
+// Close implements [framework.Decoder].
+func (h *header) Close(time.Time) { h.early.Free(h.state) }

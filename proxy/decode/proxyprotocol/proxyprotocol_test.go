@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 )
 
 const v2 = signature + "\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\xc3\x50\x00\x50"
@@ -54,9 +54,9 @@ func TestHeaders(t *testing.T) {
 }
 
 func TestDetectWaitsForAWholeWord(t *testing.T) {
-	for first, want := range map[string]codec.Verdict{
-		"": codec.Maybe, "P": codec.Maybe, "PROXY TCP": codec.Maybe, "PROXY TCP4 ": codec.Yes, "PROXY UNKNOWN\r\n": codec.Yes,
-		"PROXY / HTTP/1.1\r\n": codec.No, "PROXY TCP5 ": codec.No, "PRI * HTTP/2.0": codec.No, "\r\n\r\n": codec.Maybe, "\r\n\r\nGET": codec.No, v2: codec.Yes,
+	for first, want := range map[string]framework.Verdict{
+		"": framework.Maybe, "P": framework.Maybe, "PROXY TCP": framework.Maybe, "PROXY TCP4 ": framework.Yes, "PROXY UNKNOWN\r\n": framework.Yes,
+		"PROXY / HTTP/1.1\r\n": framework.No, "PROXY TCP5 ": framework.No, "PRI * HTTP/2.0": framework.No, "\r\n\r\n": framework.Maybe, "\r\n\r\nGET": framework.No, v2: framework.Yes,
 	} {
 		if got := detect(nil, []byte(first)); got != want {
 			t.Errorf("%q: verdict %v, want %v", first, got, want)
@@ -71,7 +71,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add(v2+"GET /", 5)
 	f.Add(signature+"\x21\x21\xff\xff", 20)
 	f.Fuzz(func(t *testing.T, text string, cut int) {
-		if detect(nil, []byte(text)) != codec.Yes {
+		if detect(nil, []byte(text)) != framework.Yes {
 			return
 		}
 		source, n, done, err := new(header).read([]byte(text))

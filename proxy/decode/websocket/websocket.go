@@ -3,7 +3,7 @@
 // kept as sent, so with permessage-deflate (RFC 7692) they are compressed and
 // marked.
 //
-// The package imports codec, tap and recording.
+// The package imports framework, tap and recording.
 package websocket
 
 import (
@@ -11,18 +11,18 @@ import (
 	"errors"
 	"time"
 
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
 // Protocol is the table's entry. It is reached by upgrade alone.
-func Protocol() codec.Protocol {
-	return codec.Protocol{Name: "websocket", New: newConn}
+func Protocol() framework.Protocol {
+	return framework.Protocol{Name: "websocket", New: newConn}
 }
 
 type conn struct {
-	x     *codec.Exchange
+	x     *framework.Exchange
 	sides [2]side
 }
 
@@ -30,7 +30,7 @@ type conn struct {
 type side struct {
 	head [14]byte // of a frame, as far as it was seen
 	have int
-	body *codec.Body
+	body *framework.Body
 	// of the frame whose payload is being read:
 	message recording.Message
 	left    int64
@@ -42,7 +42,7 @@ type side struct {
 	deflated bool // of the message, over all its frames
 }
 
-func newConn(_ *codec.Env, x *codec.Exchange) codec.Decoder {
+func newConn(_ *framework.FlowState, x *framework.Exchange) framework.Decoder {
 	x.Converse(recording.WebSocket)
 	x.Empty(&x.Request)
 	x.Empty(&x.Response)
@@ -62,7 +62,7 @@ var (
 	errGap     = errors.New("bytes lost outside of a payload")
 )
 
-// Data implements [codec.Decoder].
+// Data implements [framework.Decoder].
 func (c *conn) Data(from tap.Side, at time.Time, p []byte) error {
 	s := &c.sides[from]
 	for len(p) > 0 {
@@ -164,7 +164,7 @@ func (c *conn) end(from tap.Side, at time.Time) {
 	s.opened, s.have = false, 0
 }
 
-// Gap implements [codec.Decoder].
+// Gap implements [framework.Decoder].
 func (c *conn) Gap(from tap.Side, _ time.Time, n int64) error {
 	s := &c.sides[from]
 	if !s.opened || n >= s.left { // behind the frame's end, the next head is lost
@@ -176,12 +176,12 @@ func (c *conn) Gap(from tap.Side, _ time.Time, n int64) error {
 	return nil
 }
 
-// Close implements [codec.Decoder].
+// Close implements [framework.Decoder].
 func (c *conn) Close(at time.Time) {
 	for i := range c.sides {
 		s := &c.sides[i]
 		if s.have > 0 {
-			c.x.Incomplete = codec.Cut
+			c.x.Incomplete = framework.Cut
 		}
 		if s.opened {
 			c.x.Say(tap.Side(i), at, s.message, s.body, s.left)

@@ -1,4 +1,4 @@
-// Package codec is what decoders have in common: the interface they
+// Package framework is what decoders have in common: the interface they
 // implement, the exchanges they fill, and the limits they keep.
 //
 //	tap.Reader ──▶ decode (detect, hand over, recover)
@@ -15,7 +15,7 @@
 // that the request's head is known.
 //
 // The package imports contract and its filter, proxy/address, tap and recording.
-package codec
+package framework
 
 import (
 	"time"
@@ -38,18 +38,18 @@ type Decoder interface {
 
 // Protocol is one entry of the table of decoders.
 type Protocol struct {
-	// Name of the protocol, as decoders give it to [Env.Switch].
+	// Name of the protocol, as decoders give it to [FlowState.Switch].
 	Name string
 	// Detect tells whether the flow speaks the protocol, by how its client
 	// begins. nil: the protocol is only reached from another one.
 	Detect func(f *tap.Flow, first []byte) Verdict
 	// New returns a decoder for one flow. x is the exchange that led here,
 	// and is the decoder's from then on; nil at the beginning of a flow.
-	New func(env *Env, x *Exchange) Decoder
+	New func(state *FlowState, x *Exchange) Decoder
 	// Resume returns a decoder that follows one which gave up on what side said at
 	// that time: it gives the bytes to rest, which keeps none, until it finds a place
 	// to begin anew, and closes rest then. nil: there is no such place.
-	Resume func(env *Env, side tap.Side, at time.Time, rest Decoder) Decoder
+	Resume func(state *FlowState, side tap.Side, at time.Time, rest Decoder) Decoder
 }
 
 // Resumer is a Decoder that can go on after it gave up.

@@ -1,4 +1,4 @@
-package codec
+package framework
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Exchange is a record in the making. [Env.Begin] starts it, a decoder fills
+// Exchange is a record in the making. [FlowState.Begin] starts it, a decoder fills
 // it, End writes it; after End the decoder must not touch it.
 type Exchange struct {
 	recording.Exchange
@@ -26,7 +26,7 @@ type Exchange struct {
 	// Incomplete is a code for what is missing, "" if nothing is.
 	Incomplete string
 
-	env       *Env
+	state     *FlowState
 	choice    choice
 	held      int  // bytes of Limits.Memory
 	allowance int  // what of the first of them is left for heads
@@ -49,8 +49,8 @@ const (
 	Reset = recording.Reset
 	// Lost: the tap dropped bytes.
 	Lost = recording.BytesLost
-	// Unknown: names of fields were in a header block that was lost.
-	Unknown = recording.HeadersLost
+	// HeadersLost: names of fields were in a header block that was lost.
+	HeadersLost = recording.HeadersLost
 	// Malformed: bytes that followed could not be parsed.
 	Malformed = recording.Malformed
 	// NoMemory: what followed could not be put together for want of memory.
@@ -71,8 +71,8 @@ func (x *Exchange) UseHTTP() *recording.HTTP {
 // found by the outbound ones it causes from now on, and an outbound one looks
 // for its cause. Whether it is captured is decided.
 func (x *Exchange) Opened() {
-	f := x.env.Filter.Load()
-	x.env.links.open(x, f.Sampling())
+	f := x.state.Filter.Load()
+	x.state.links.open(x, f.Sampling())
 	if x.choice == unchosen {
 		x.choose(f)
 	}
@@ -102,7 +102,7 @@ func (x *Exchange) Weigh(side tap.Side, first, n int) {
 		x.allowance -= n
 		return
 	}
-	if x.env.Hold(n) {
+	if x.state.Hold(n) {
 		x.held += n
 		return
 	}
@@ -200,20 +200,20 @@ func (x *Exchange) Keep(b *Body, p []byte) {
 		b.Lose(int64(len(p)))
 		return
 	}
-	kept := min(len(p), max(0, x.env.Limits.Body-len(b.buf)))
-	b.Append(x.env, p[:kept])
+	kept := min(len(p), max(0, x.state.Limits.Body-len(b.buf)))
+	b.Append(x.state, p[:kept])
 	b.Lose(int64(len(p) - kept))
 }
 
 // Empty forgets the body's content.
-func (x *Exchange) Empty(b *Body) { b.Reset(x.env) }
+func (x *Exchange) Empty(b *Body) { b.Reset(x.state) }
 
 // End completes the exchange, hands it to the sink and releases it.
 func (x *Exchange) End(at time.Time) {
-	env := x.env
+	state := x.state
 	x.Choose()
 	if x.left() {
-		env.Counters.leave(x)
+		state.Counters.leave(x)
 		x.Release()
 		return
 	}
@@ -231,7 +231,7 @@ func (x *Exchange) End(at time.Time) {
 			at = x.Ended
 		}
 		x.finish(at)
-		env.write(x, at)
+		state.write(x, at)
 	}
 	x.Release()
 }
@@ -239,13 +239,13 @@ func (x *Exchange) End(at time.Time) {
 // Release gives the exchange up without writing it. Its slices are kept for
 // the next one.
 func (x *Exchange) Release() {
-	env := x.env
-	env.open--
-	env.links.close(x)
-	env.Release(x.held + x.talk.held)
-	x.Request.Reset(env)
-	x.Response.Reset(env)
-	x.talk.arena.Reset(env)
+	state := x.state
+	state.open--
+	state.links.close(x)
+	state.Release(x.held + x.talk.held)
+	x.Request.Reset(state)
+	x.Response.Reset(state)
+	x.talk.arena.Reset(state)
 	clear(x.Tags)
 	clear(x.own)
 	clear(x.http.Req.Headers)
@@ -262,7 +262,7 @@ func (x *Exchange) Release() {
 	x.http.Req.Headers, x.http.Res.Headers = asked, answered
 	x.Request.buf, x.Response.buf, x.talk.arena.buf = request, response, arena
 	x.talk.Messages, x.talk.ends = messages, ends
-	env.pool.Put(x)
+	state.pool.Put(x)
 }
 
 // finish derives what the record says twice.
@@ -271,7 +271,7 @@ func (x *Exchange) finish(at time.Time) {
 	if h == nil {
 		return
 	}
-	if x.L7Protocol == recording.HTTP1 && x.env.Flow.TLS {
+	if x.L7Protocol == recording.HTTP1 && x.state.Flow.TLS {
 		x.L7Protocol = recording.HTTPS
 	}
 	h.Req.URL = path(h.Req.URI)
@@ -327,19 +327,19 @@ func tech(contentType string) string {
 
 // tag gives the record its tags: the process's, the flow's, then its own. All
 // numbers share one string, so that they cost one allocation.
-func (x *Exchange) tag(env *Env) {
-	t := append(x.Tags[:0], env.Origin.Tags...)
-	t = append(t, env.Tags...)
-	if env.Undecoded != "" {
-		t = append(t, recording.Tag{Name: recording.TagUndecoded, Value: env.Undecoded})
+func (x *Exchange) tag(state *FlowState) {
+	t := append(x.Tags[:0], state.Origin.Tags...)
+	t = append(t, state.Tags...)
+	if state.Undecoded != "" {
+		t = append(t, recording.Tag{Name: recording.TagUndecoded, Value: state.Undecoded})
 	}
-	t = append(t, recording.Tag{Name: recording.TagProxyLocation, Value: env.location}, recording.Tag{Name: recording.TagVia, Value: string(env.Flow.Via)})
+	t = append(t, recording.Tag{Name: recording.TagProxyLocation, Value: state.location}, recording.Tag{Name: recording.TagVia, Value: string(state.Flow.Via)})
 
 	var room [96]byte
 	var ends [5]int
 	names := [5]string{recording.TagSequence, recording.TagRequestEnd, recording.TagResponseStart,
 		recording.TagRequestBodySize, recording.TagResponseBodySize}
-	values := [5]int64{int64(env.sequence.Add(1)), micros(x.Asked, x.Start), micros(x.Answered, x.Start), -1, -1}
+	values := [5]int64{int64(state.sequence.Add(1)), micros(x.Asked, x.Start), micros(x.Answered, x.Start), -1, -1}
 	if x.talk.kind == nil && x.Request.cut() {
 		values[3] = x.Request.size
 	}
@@ -365,16 +365,16 @@ func (x *Exchange) tag(env *Env) {
 	}
 	if x.truncated || x.bare || values[3] >= 0 || values[4] >= 0 {
 		t = append(t, recording.Tag{Name: recording.TagTruncated, Value: "true"})
-		env.Counters.Truncated.Add(1)
+		state.Counters.Truncated.Add(1)
 	}
 	if x.Incomplete != "" {
-		if env.Failed != "" {
-			x.Incomplete = env.Failed
+		if state.Failed != "" {
+			x.Incomplete = state.Failed
 		}
 		t = append(t, recording.Tag{Name: recording.TagIncomplete, Value: x.Incomplete})
-		env.Counters.Incomplete.Add(1)
+		state.Counters.Incomplete.Add(1)
 	}
-	t = x.link.tags(env, t)
+	t = x.link.tags(state, t)
 	x.Tags = append(t, x.own...)
 }
 
@@ -409,7 +409,7 @@ func (b *Body) Lose(n int64) { b.size += n }
 
 // Append adds p, if memory allows, and tells whether it did. It doesn't ask for
 // Limits.Body: who uses it has a limit of its own.
-func (b *Body) Append(env *Env, p []byte) bool {
+func (b *Body) Append(state *FlowState, p []byte) bool {
 	b.size += int64(len(p))
 	need := len(b.buf) + len(p)
 	grown := cap(b.buf)
@@ -417,7 +417,7 @@ func (b *Body) Append(env *Env, p []byte) bool {
 		grown = max(need, 2*grown, 512)
 	}
 	if grown > b.held {
-		if !env.Hold(grown - b.held) {
+		if !state.Hold(grown - b.held) {
 			return false
 		}
 		b.held = grown
@@ -430,19 +430,19 @@ func (b *Body) Append(env *Env, p []byte) bool {
 }
 
 // Reset forgets the content, and leaves a small buffer to what follows.
-func (b *Body) Reset(env *Env) {
+func (b *Body) Reset(state *FlowState) {
 	buf := b.buf[:0]
 	if cap(buf) > keepCap {
 		buf = nil
 	}
-	b.Free(env)
+	b.Free(state)
 	b.buf = buf
 }
 
 // Free forgets the content and gives all of its memory back. Bytes that were
 // taken from it stay as they are.
-func (b *Body) Free(env *Env) {
-	env.Release(b.held)
+func (b *Body) Free(state *FlowState) {
+	state.Release(b.held)
 	*b = Body{}
 }
 

@@ -1,4 +1,4 @@
-package codec
+package framework
 
 import (
 	"slices"
@@ -32,7 +32,7 @@ type talk struct {
 	first recording.UUID           // of part 1
 	begun time.Time                // when the part's first message came
 	last  time.Time                // when the last message came
-	place int                      // in Env.talks, while there are Messages
+	place int                      // in FlowState.talks, while there are Messages
 }
 
 // Converse makes the exchange a conversation, which is written in parts.
@@ -66,7 +66,7 @@ func (x *Exchange) Say(side tap.Side, at time.Time, m recording.Message, b *Body
 func (x *Exchange) Stream(side tap.Side, at time.Time, p []byte) {
 	t := &x.talk
 	for len(p) > 0 && !x.left() {
-		n := int(min(int64(len(p)), int64(partBytes-len(t.arena.buf)), x.env.Limits.Stream-t.kept[side]))
+		n := int(min(int64(len(p)), int64(partBytes-len(t.arena.buf)), x.state.Limits.Stream-t.kept[side]))
 		joins := len(t.Messages) > 0 && t.Messages[len(t.Messages)-1].From == sender(side) && at.Sub(t.last) < together
 		if n <= 0 {
 			x.Heard(side, int64(len(p)))
@@ -87,7 +87,7 @@ func (x *Exchange) Measure(side tap.Side, at time.Time, n int64) {
 		t.Messages[last].Size += n
 		return
 	}
-	if t.kept[side]+int64(messageCost) > x.env.Limits.Stream {
+	if t.kept[side]+int64(messageCost) > x.state.Limits.Stream {
 		x.truncated = true
 		return
 	}
@@ -113,7 +113,7 @@ func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []
 	if x.left() {
 		return
 	}
-	if t.kept[side]+int64(len(data)) > x.env.Limits.Stream {
+	if t.kept[side]+int64(len(data)) > x.state.Limits.Stream {
 		x.truncated = true
 		return
 	}
@@ -132,8 +132,8 @@ func (x *Exchange) add(side tap.Side, at time.Time, m recording.Message, data []
 		t.ends[len(t.ends)-1] = len(t.arena.buf)
 	} else {
 		if len(t.Messages) == 0 {
-			t.begun, t.place = at, len(x.env.talks)
-			x.env.talks = append(x.env.talks, x)
+			t.begun, t.place = at, len(x.state.talks)
+			x.state.talks = append(x.state.talks, x)
 		}
 		m.From, m.At = sender(side), max(0, at.Sub(x.Start).Microseconds())
 		t.Messages = append(t.Messages, m)
@@ -155,11 +155,11 @@ func (x *Exchange) store(data []byte, joins bool) bool {
 	if joins {
 		cost = 0
 	}
-	if !x.env.Hold(cost) {
+	if !x.state.Hold(cost) {
 		return false
 	}
-	if !x.talk.arena.Append(x.env, data) {
-		x.env.Release(cost)
+	if !x.talk.arena.Append(x.state, data) {
+		x.state.Release(cost)
 		return false
 	}
 	x.talk.held += cost
@@ -179,36 +179,36 @@ func (x *Exchange) part(at time.Time) {
 	}
 	*t.kind = &t.Conversation
 	x.finish(at)
-	x.env.write(x, at)
+	x.state.write(x, at)
 
 	t.Part++
 	if len(t.Messages) > 0 {
-		x.env.said(x)
+		x.state.said(x)
 	}
 	clear(t.Messages)
 	t.Messages, t.ends = t.Messages[:0], t.ends[:0]
-	t.arena.Reset(x.env)
-	x.env.Release(t.held)
+	t.arena.Reset(x.state)
+	x.state.Release(t.held)
 	t.held = 0
 	x.truncated = false
-	x.UUID = x.env.newUUID()
+	x.UUID = x.state.newUUID()
 }
 
 // said takes an exchange out of those with messages that aren't written.
-func (env *Env) said(x *Exchange) {
-	end := len(env.talks) - 1
-	last := env.talks[end]
-	env.talks[x.talk.place], last.talk.place = last, x.talk.place
-	env.talks[end] = nil
-	env.talks = env.talks[:end]
+func (state *FlowState) said(x *Exchange) {
+	end := len(state.talks) - 1
+	last := state.talks[end]
+	state.talks[x.talk.place], last.talk.place = last, x.talk.place
+	state.talks[end] = nil
+	state.talks = state.talks[:end]
 }
 
 // Waits tells whether there are messages that Tick may be due to write.
-func (env *Env) Waits() bool { return len(env.talks) > 0 }
+func (state *FlowState) Waits() bool { return len(state.talks) > 0 }
 
 // Tick writes the parts that are old enough.
-func (env *Env) Tick(now time.Time) {
-	for _, x := range slices.Backward(env.talks) { // what is said makes place for those behind it
+func (state *FlowState) Tick(now time.Time) {
+	for _, x := range slices.Backward(state.talks) { // what is said makes place for those behind it
 		if now.Sub(x.talk.begun) >= partAge {
 			x.part(x.talk.last)
 		}

@@ -1,4 +1,4 @@
-package codec
+package framework
 
 import (
 	"math/rand/v2"
@@ -65,8 +65,8 @@ type Counters struct {
 // Held is the number of bytes that flows hold of heads, bodies and messages.
 func (s *Shared) Held() int64 { return s.held.Load() }
 
-// Env is a decoder's view of its flow.
-type Env struct {
+// FlowState is a decoder's view of its flow.
+type FlowState struct {
 	*Shared
 	Flow *tap.Flow
 
@@ -107,25 +107,25 @@ type Env struct {
 	replay   string // the last request's
 }
 
-// NewEnv returns the view of a flow.
-func NewEnv(s *Shared, f *tap.Flow) *Env {
-	env := &Env{
+// NewFlowState returns the view of a flow.
+func NewFlowState(s *Shared, f *tap.Flow) *FlowState {
+	state := &FlowState{
 		Shared:   s,
 		Flow:     f,
 		location: "in",
 		address:  net.JoinHostPort(f.Host, strconv.Itoa(f.Port)),
 	}
 	if f.Direction == tap.Out {
-		env.location = "out"
+		state.location = "out"
 	}
-	env.net = recording.NetInfo{
+	state.net = recording.NetInfo{
 		ID:         strconv.FormatUint(f.ID, 10),
 		StartTime:  f.Started.UTC(),
 		Downstream: endpoint(f.Started, f.Client, ""),
 		Upstream:   endpoint(f.Connected, f.Server, f.Host),
 	}
-	env.net.Prepare()
-	return env
+	state.net.Prepare()
+	return state
 }
 
 func endpoint(established time.Time, address netip.AddrPort, host string) recording.Endpoint {
@@ -138,35 +138,37 @@ func endpoint(established time.Time, address netip.AddrPort, host string) record
 
 // Hold takes n bytes of the memory that all flows share; it may fail. An eighth
 // is left for exchanges to begin, with little content rather than not at all.
-func (env *Env) Hold(n int) bool { return env.hold(n, env.Limits.Memory-env.Limits.Memory/8) }
+func (state *FlowState) Hold(n int) bool {
+	return state.hold(n, state.Limits.Memory-state.Limits.Memory/8)
+}
 
-func (env *Env) hold(n int, limit int64) bool {
+func (state *FlowState) hold(n int, limit int64) bool {
 	if n == 0 {
 		return true
 	}
-	if env.Shared.held.Add(int64(n)) > limit {
-		env.Shared.held.Add(int64(-n))
+	if state.Shared.held.Add(int64(n)) > limit {
+		state.Shared.held.Add(int64(-n))
 		return false
 	}
-	env.held += n
+	state.held += n
 	return true
 }
 
 // Release gives back n bytes that Hold took.
-func (env *Env) Release(n int) {
+func (state *FlowState) Release(n int) {
 	if n == 0 {
 		return
 	}
-	env.held -= n
-	env.Shared.held.Add(int64(-n))
+	state.held -= n
+	state.Shared.held.Add(int64(-n))
 }
 
 // Abandon gives back what the flow holds when its decoder can't be asked to,
 // and counts the exchanges that are lost with it.
-func (env *Env) Abandon() {
-	env.Release(env.held)
-	env.Counters.Abandoned.Add(uint64(env.open))
-	env.open = 0
+func (state *FlowState) Abandon() {
+	state.Release(state.held)
+	state.Counters.Abandoned.Add(uint64(state.open))
+	state.open = 0
 }
 
 // exchangeCost is what an exchange weighs without large heads, bodies and messages.
@@ -175,31 +177,31 @@ const exchangeCost = int(unsafe.Sizeof(Exchange{})) + allowance
 // Begin starts an exchange: at is when its first byte was seen. nil: the flow has
 // as many open as it may have, or as there is room for. One can always be had, it
 // is a part of what a connection costs.
-func (env *Env) Begin(at time.Time) *Exchange {
+func (state *FlowState) Begin(at time.Time) *Exchange {
 	cost := 0
-	if env.open > 0 {
+	if state.open > 0 {
 		cost = exchangeCost
 	}
-	if env.open >= env.Limits.Streams || !env.hold(cost, env.Limits.Memory) {
+	if state.open >= state.Limits.Streams || !state.hold(cost, state.Limits.Memory) {
 		return nil
 	}
-	x, _ := env.pool.Get().(*Exchange)
+	x, _ := state.pool.Get().(*Exchange)
 	if x == nil {
 		x = new(Exchange)
 	}
-	env.open++
+	state.open++
 	x.held, x.allowance = cost, allowance
-	x.env = env
+	x.state = state
 	x.Start = at
 	x.L7Protocol = recording.HTTP1
-	x.UUID = env.newUUID()
+	x.UUID = state.newUUID()
 	return x
 }
 
 // newUUID makes a random UUID, version 4.
-func (env *Env) newUUID() (u recording.UUID) {
-	if env.Random != nil {
-		return env.Random()
+func (state *FlowState) newUUID() (u recording.UUID) {
+	if state.Random != nil {
+		return state.Random()
 	}
 	for i := 0; i < len(u); i += 8 {
 		for j, r := 0, rand.Uint64(); j < 8; j, r = j+1, r>>8 {
@@ -212,8 +214,8 @@ func (env *Env) newUUID() (u recording.UUID) {
 }
 
 // write completes the record and hands it to the sink, which borrows it.
-func (env *Env) write(x *Exchange, at time.Time) {
-	f, o := env.Flow, &env.Origin
+func (state *FlowState) write(x *Exchange, at time.Time) {
+	f, o := state.Flow, &state.Origin
 	x.MsgType = recording.MsgType
 	x.Resource, x.Service = o.Service, orUndefined(o.Service)
 	x.Cluster, x.Namespace = orUndefined(o.Cluster), orUndefined(o.Namespace)
@@ -221,16 +223,16 @@ func (env *Env) write(x *Exchange, at time.Time) {
 	x.Duration = max(0, at.Sub(x.Start).Milliseconds())
 	x.IsTLS, x.ALPN = f.TLS, f.ALPN
 	x.Direction = f.Direction.String()
-	x.NetworkAddress = env.address
+	x.NetworkAddress = state.address
 
-	x.tag(env)
-	env.net.Downstream.BytesSent, env.net.Upstream.BytesSent = env.Sent[tap.FromClient], env.Sent[tap.FromServer]
-	x.NetInfo = &env.net
+	x.tag(state)
+	state.net.Downstream.BytesSent, state.net.Upstream.BytesSent = state.Sent[tap.FromClient], state.Sent[tap.FromServer]
+	x.NetInfo = &state.net
 	if f.Direction == tap.Out {
-		env.Counters.Outbound.Add(1)
+		state.Counters.Outbound.Add(1)
 	}
-	env.Counters.Exchanges.Add(1) // after Outbound, which is never more
-	env.Sink.Write(&x.Exchange)   // what it drops, it counts
+	state.Counters.Exchanges.Add(1) // after Outbound, which is never more
+	state.Sink.Write(&x.Exchange)   // what it drops, it counts
 }
 
 func orUndefined(s string) string {

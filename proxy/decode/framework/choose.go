@@ -1,4 +1,4 @@
-package codec
+package framework
 
 import (
 	"strings"
@@ -27,7 +27,7 @@ func (x *Exchange) left() bool { return x.choice > kept }
 // decision stands, whatever becomes of the filter.
 func (x *Exchange) Choose() {
 	if x.choice == unchosen {
-		x.choose(x.env.Filter.Load())
+		x.choose(x.state.Filter.Load())
 	}
 }
 
@@ -51,11 +51,11 @@ func (x *Exchange) choose(f *filter.Filter) {
 // it knows by itself; in a tunnel to another address, only the request names it: in its
 // target, in HTTP/2's :authority, or in Host. Servers differ in which of them counts.
 func (x *Exchange) isPrivate() bool {
-	if x.env.Flow.Direction == tap.In {
+	if x.state.Flow.Direction == tap.In {
 		return false
 	}
 	r := &x.http.Req
-	if x.env.metadata(r.Host) || r.URI != "" && r.URI[0] != '/' && address.IsMetadata(targetHost(r.URI)) {
+	if x.state.metadata(r.Host) || r.URI != "" && r.URI[0] != '/' && address.IsMetadata(targetHost(r.URI)) {
 		return true
 	}
 	for i := range r.Headers {
@@ -80,12 +80,12 @@ func targetHost(target string) string {
 }
 
 // metadata is [address.IsMetadata] of a Host. Most requests on a flow have the same.
-func (env *Env) metadata(host string) bool {
-	if host != env.host {
-		env.host = strings.Clone(host) // it is a part of the head, which is not to be kept
-		env.private = address.IsMetadata(address.HostOf(host))
+func (state *FlowState) metadata(host string) bool {
+	if host != state.host {
+		state.host = strings.Clone(host) // it is a part of the head, which is not to be kept
+		state.private = address.IsMetadata(address.HostOf(host))
 	}
-	return env.private
+	return state.private
 }
 
 // asked is the request as rules see it.
@@ -93,10 +93,10 @@ func (x *Exchange) asked() *filter.Exchange {
 	r := &x.http.Req
 	host := r.Host
 	if host == "" {
-		host = x.env.Flow.Host
+		host = x.state.Flow.Host
 	}
 	return &filter.Exchange{
-		In:     x.env.Flow.Direction == tap.In,
+		In:     x.state.Flow.Direction == tap.In,
 		Host:   host,
 		Path:   path(r.URI),
 		Method: r.Method,

@@ -1,4 +1,4 @@
-package codec
+package framework
 
 import (
 	"cmp"
@@ -92,7 +92,7 @@ func (l *links) key(carrier int, id string) uint64 {
 // has what came in read before the calls that it causes.
 func (l *links) open(x *Exchange, sampling bool) {
 	headers := x.http.Req.Headers
-	in := x.env.Flow.Direction == tap.In
+	in := x.state.Flow.Direction == tap.In
 	x.link.opened, x.link.id = true, x.UUID
 	x.link.why = "unknown"
 	var values [len(carriers)]string
@@ -100,13 +100,13 @@ func (l *links) open(x *Exchange, sampling bool) {
 		switch n := carrierOf(headers[i].Name); {
 		case n == byNothing:
 		case n == byReplay:
-			x.link.replay = x.env.replayOf(headers[i].Value)
+			x.link.replay = x.state.replayOf(headers[i].Value)
 		case values[n] == "":
 			values[n] = headers[i].Value
 		}
 	}
 	if in {
-		x.link.peer, x.link.peerBy = x.env.peerOf(headers)
+		x.link.peer, x.link.peerBy = x.state.peerOf(headers)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -192,7 +192,7 @@ func (l *links) replayed(key uint64, run string) {
 // close tells that an inbound exchange ended. It can still be found: work may
 // go on behind an answer.
 func (l *links) close(x *Exchange) {
-	if !x.link.opened || x.env.Flow.Direction != tap.In {
+	if !x.link.opened || x.state.Flow.Direction != tap.In {
 		return
 	}
 	l.mu.Lock()
@@ -206,19 +206,19 @@ func (l *links) close(x *Exchange) {
 }
 
 // tags says what is known of the exchange's relations.
-func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
+func (k *link) tags(state *FlowState, t recording.Tags) recording.Tags {
 	if k.replay != "" {
 		t = append(t, recording.Tag{Name: recording.TagReplay, Value: k.replay})
 	}
 	switch {
 	case !k.opened:
-	case env.Flow.Direction == tap.In:
+	case state.Flow.Direction == tap.In:
 		t = append(t, recording.Tag{Name: recording.TagPeer, Value: k.peer}, recording.Tag{Name: recording.TagPeerBy, Value: k.peerBy})
 	case k.by != "":
-		env.Counters.Linked.Add(1)
+		state.Counters.Linked.Add(1)
 		t = append(t, recording.Tag{Name: recording.TagParent, Value: k.parent.String()}, recording.Tag{Name: recording.TagParentBy, Value: k.by})
 	default:
-		env.Counters.Unlinked.Add(1)
+		state.Counters.Unlinked.Add(1)
 		t = append(t, recording.Tag{Name: recording.TagParent, Value: k.why})
 	}
 	return t
@@ -226,14 +226,14 @@ func (k *link) tags(env *Env, t recording.Tags) recording.Tags {
 
 // replayOf is the ID of the run of the replay that sent a request with that value of the
 // header, "" for none. A connection brings the same with every request.
-func (env *Env) replayOf(id string) string {
-	if id == "" || id != env.replay && !contract.IsReplayID(id) {
+func (state *FlowState) replayOf(id string) string {
+	if id == "" || id != state.replay && !contract.IsReplayID(id) {
 		return ""
 	}
-	if id != env.replay {
-		env.replay = strings.Clone(id) // lest a head stay in memory as long as the connection
+	if id != state.replay {
+		state.replay = strings.Clone(id) // lest a head stay in memory as long as the connection
 	}
-	return env.replay
+	return state.replay
 }
 
 // knownPeer remembers what a header said, since a connection of a mesh says the
@@ -245,15 +245,15 @@ const maxKnown = 4 << 10
 
 // peerOf says who sent an inbound request, and how that is known. Behind Envoy
 // the connection's own address is a loopback one and says nothing.
-func (env *Env) peerOf(h recording.Headers) (who, by string) {
-	address := env.net.Downstream.IPAddress
+func (state *FlowState) peerOf(h recording.Headers) (who, by string) {
+	address := state.net.Downstream.IPAddress
 	if v := lastLine(h, "X-Forwarded-Client-Cert"); v != "" {
-		peer := env.peer
+		peer := state.peer
 		if v != peer.header {
 			v = strings.Clone(v) // lest a head stay in memory as long as the connection
 			peer = knownPeer{v, lastIdentity(v)}
 			if len(v) <= maxKnown {
-				env.peer = peer
+				state.peer = peer
 			}
 		}
 		if peer.who != "" {

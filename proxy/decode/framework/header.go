@@ -1,4 +1,4 @@
-package codec
+package framework
 
 import (
 	"net/textproto"
