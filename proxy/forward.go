@@ -58,7 +58,6 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 		Tap:   func() *tap.Stream { return p.open(k) },
 		Meter: &k.meter,
 		Pool:  p.tap.Pool(),
-		Loops: p.loops,
 	}
 	k.idleBy(h.Idle)
 	tunnel, err := h.Serve(ctx, k.client)

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -382,9 +383,10 @@ func TestTLSInOfAServerThatSpeaksFirst(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			greeted := make(chan struct{})
+			greet := sync.OnceFunc(func() { close(greeted) })
 			app := serveTCP(t, func(conn *net.TCPConn) {
 				io.WriteString(conn, c.greets)
-				close(greeted)
+				greet()
 				echo(conn)
 			})
 			s := run(t, app, func(cfg *Config) { cfg.TLSIn = files })

@@ -12,9 +12,6 @@ type exchange struct {
 	// finished is closed when the client's side of an upgraded connection is
 	// over.
 	finished chan struct{}
-	// begun is what is still to come of an answer of which the client has got
-	// the beginning; nil: nothing was sent.
-	begun *body
 	// voided says that the request is refused, and sent to the server in part;
 	// claimed that the client is being sent the server's answer. It is one of them
 	// alone, under the server's lock.

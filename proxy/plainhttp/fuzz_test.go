@@ -39,7 +39,7 @@ func FuzzChunked(f *testing.F) {
 		relay := func(cut []string) (string, error) {
 			to := &writes{}
 			from := &reader{conn: pump.NewConn(&arriving{pieces: cut}, nil), pool: &tap.Pool{}}
-			l := &link{from: from, to: pump.NewConn(to, nil), meter: &pump.Meter{}}
+			l := &relay{from: from, to: pump.NewConn(to, nil), meter: &pump.Meter{}}
 			from.before = l.flush
 			b := newBody(framing{chunked: true})
 			err := l.body(&b)

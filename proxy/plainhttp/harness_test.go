@@ -2,7 +2,6 @@ package plainhttp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,40 +32,10 @@ type world struct {
 	done    chan struct{}
 }
 
-// moved reports whether a loop has taken the connection over.
-func (w *world) moved() bool { return errors.Is(w.near.SetWriteDeadline(time.Time{}), net.ErrClosed) }
-
-// starter runs a Handler for one client.
-type starter func(t *testing.T, servers map[string]string, via *url.URL) *world
-
-// bothWays runs a test of a Handler that moves bytes by goroutines, and of one
-// that has loops where it can.
-func bothWays(t *testing.T, test func(t *testing.T, start starter)) {
-	t.Run("goroutines", func(t *testing.T) {
-		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world {
-			return start(t, &Handler{}, servers, via)
-		})
-	})
-	t.Run("loops", func(t *testing.T) {
-		loops := newLoops(t)
-		test(t, func(t *testing.T, servers map[string]string, via *url.URL) *world {
-			return start(t, &Handler{Loops: loops, eager: true}, servers, via)
-		})
-	})
-}
-
-func newLoops(t *testing.T) *pump.Loops {
+// start has a Handler serve one client. Its Dial finds the hosts in servers.
+func start(t *testing.T, servers map[string]string, via *url.URL) *world {
 	t.Helper()
-	loops, err := pump.NewLoops(&tap.Pool{}, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(loops.Close)
-	return loops
-}
-
-func start(t *testing.T, h *Handler, servers map[string]string, via *url.URL) *world {
-	t.Helper()
+	h := &Handler{}
 	w := &world{t: t, servers: servers, via: via, handler: h, done: make(chan struct{})}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -198,7 +167,12 @@ func readString(t *testing.T, c net.Conn, want string) {
 	}
 }
 
-const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+// A request, how it reaches the server, and an answer.
+const (
+	askHost  = "GET http://h/p HTTP/1.1\r\nHost: h\r\n\r\n"
+	toldHost = "GET /p HTTP/1.1\r\nHost: h\r\n\r\n"
+	ok       = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+)
 
 // idle waits until all is answered, as far as the Handler knows.
 func (w *world) idle() {

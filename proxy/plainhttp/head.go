@@ -53,7 +53,9 @@ func bad(format string, args ...any) error {
 // field is a header line: name and value, and the line as it was sent.
 type field struct{ name, value, line []byte }
 
-func (f field) is(name string) bool { return strings.EqualFold(string(f.name), name) }
+func (f field) is(name string) bool {
+	return len(f.name) == len(name) && strings.EqualFold(string(f.name), name)
+}
 
 // request is a parsed head. It points into the reader's buffer.
 type request struct {

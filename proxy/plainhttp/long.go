@@ -97,8 +97,8 @@ func (q *request) readLong(in *reader, emit func(p []byte, last bool) error) err
 }
 
 // long forwards a request with a long head, once it is connected to where that goes.
-// It is not followed by a loop, nor by others before it is answered: whether it asks
-// for an upgrade is known only when its server may answer already.
+// No other request is sent before it is answered: whether it asks for an upgrade is
+// known only when the server may have answered already.
 func (s *session) long(q *request, origin string) (done bool, err error) {
 	x := newUpgrade(q.method)
 	x.asked.Store(false)
@@ -156,7 +156,7 @@ func (s *session) askLong(q *request, origin string) error {
 
 // longAnswer passes on a long head of an answer, of which the first line has been
 // read, and returns what it says of the body.
-func (u *server) longAnswer(line []byte, method string) (*response, error) {
+func (u *upstreamConn) longAnswer(line []byte, method string) (*response, error) {
 	line = slices.Clone(line)
 	u.in.use(len(line))
 	if err := u.back.send(line); err != nil {

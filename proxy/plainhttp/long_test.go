@@ -30,54 +30,52 @@ var many = func() string {
 // Heads of any length pass, of requests and of answers, and so does what follows
 // them. The fields that decide on the message come last then.
 func TestLongHeadsPass(t *testing.T) {
-	bothWays(t, func(t *testing.T, start starter) {
-		for name, long := range map[string]string{"a big field": big, "many fields": many, "both, often": strings.Repeat(big+many, 8)} {
-			for _, c := range []struct {
-				name, send, seen, answer, want string
-			}{
-				{"GET", "GET http://h/p HTTP/1.1\r\nHost: h\r\n" + long + "\r\n", "GET /p HTTP/1.1\r\n" + long + "Host: h\r\n\r\n", ok, ok},
-				{"Host behind it", "GET http://h/p HTTP/1.1\r\n" + long + "Host:  h \r\n\r\n", "GET /p HTTP/1.1\r\n" + long + "Host:  h \r\n\r\n", ok, ok},
-				{"no Host", "GET http://h/p HTTP/1.0\r\n" + long + "\r\n", "GET /p HTTP/1.0\r\n" + long + "Host: h\r\n\r\n", ok, ok},
-				{"a length", "POST http://h/p HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n" + long + "\r\nabc", "POST /p HTTP/1.1\r\n" + long + "Host: h\r\nContent-Length: 3\r\n\r\nabc", ok, ok},
-				{"chunks", "POST http://h/p HTTP/1.1\r\n" + long + "Host: h\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n", "POST /p HTTP/1.1\r\n" + long + "Host: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ok, ok},
-				{"fields for the proxy", "GET http://h/p HTTP/1.1\r\nHost: h\r\nProxy-Authorization: x\r\n" + long + "proxy-connection: x\r\nX: y\r\n\r\n", "GET /p HTTP/1.1\r\n" + long + "X: y\r\nHost: h\r\n\r\n", ok, ok},
-				{"an upgrade", "GET http://h/p HTTP/1.1\r\nHost: h\r\nUpgrade: ws\r\n" + long + "\r\n", "GET /p HTTP/1.1\r\n" + long + "Host: h\r\nUpgrade: ws\r\n\r\n",
-					"HTTP/1.1 101 Go\r\n\r\nanything", "HTTP/1.1 101 Go\r\n\r\nanything"},
-				{"an answer", "GET http://h/p HTTP/1.1\r\nHost: h\r\n\r\n", toldHost, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + long + "\r\nhi", "HTTP/1.1 200 OK\r\n" + long + "Content-Length: 2\r\n\r\nhi"},
-				{"an answer in chunks", askHost, toldHost, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + long + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-					"HTTP/1.1 200 OK\r\n" + long + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-				{"an answer that ends with the connection", askHost, toldHost, "HTTP/1.1 200 OK\n" + strings.ReplaceAll(long, "\r", "") + "X: a\n b\n\nrest", "HTTP/1.1 200 OK\n" + long + "X: a b\r\n\r\nrest"},
-				{"hints before an answer", askHost, toldHost, "HTTP/1.1 103 Hints\r\n" + long + "\r\n" + ok, "HTTP/1.1 103 Hints\r\n" + long + "\r\n" + ok},
-				{"an answer to HEAD", "HEAD http://h/p HTTP/1.1\r\nHost: h\r\n\r\n", "HEAD /p HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n" + long + "\r\n", "HTTP/1.1 200 OK\r\n" + long + "Content-Length: 9\r\n\r\n"},
-			} {
-				if len(long) < 64<<10 && c.answer != ok && c.name != "an upgrade" {
-					continue // an answer may have as many fields as it likes
-				}
-				t.Run(name+"/"+c.name, func(t *testing.T) {
-					// Others come before it, and another behind it.
-					addr, got := answering(t, toldHost+" => "+ok, c.seen+" => "+c.answer, toldHost+" => "+ok)
-					w := start(t, map[string]string{"h": addr}, nil)
-					last := strings.Contains(c.name, "upgrade") || strings.Contains(c.name, "ends with")
-					send, want, seen := askHost+c.send, ok+c.want, toldHost+c.seen
-					if !last {
-						send, want, seen = send+askHost, want+ok, seen+toldHost
-					}
-					go func() { io.WriteString(w.client, send); w.client.CloseWrite() }()
-					answer, err := io.ReadAll(w.client)
-					if string(answer) != want {
-						t.Errorf("the client got %d bytes, want %d: %s (%v)", len(answer), len(want), difference(string(answer), want), err)
-					}
-					<-w.done
-					if w.err != nil {
-						t.Error(w.err)
-					}
-					if g := got(); g != seen {
-						t.Errorf("the server got %d bytes, want %d: %s", len(g), len(seen), difference(g, seen))
-					}
-				})
+	for name, long := range map[string]string{"a big field": big, "many fields": many, "both, often": strings.Repeat(big+many, 8)} {
+		for _, c := range []struct {
+			name, send, seen, answer, want string
+		}{
+			{"GET", "GET http://h/p HTTP/1.1\r\nHost: h\r\n" + long + "\r\n", "GET /p HTTP/1.1\r\n" + long + "Host: h\r\n\r\n", ok, ok},
+			{"Host behind it", "GET http://h/p HTTP/1.1\r\n" + long + "Host:  h \r\n\r\n", "GET /p HTTP/1.1\r\n" + long + "Host:  h \r\n\r\n", ok, ok},
+			{"no Host", "GET http://h/p HTTP/1.0\r\n" + long + "\r\n", "GET /p HTTP/1.0\r\n" + long + "Host: h\r\n\r\n", ok, ok},
+			{"a length", "POST http://h/p HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n" + long + "\r\nabc", "POST /p HTTP/1.1\r\n" + long + "Host: h\r\nContent-Length: 3\r\n\r\nabc", ok, ok},
+			{"chunks", "POST http://h/p HTTP/1.1\r\n" + long + "Host: h\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n", "POST /p HTTP/1.1\r\n" + long + "Host: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ok, ok},
+			{"fields for the proxy", "GET http://h/p HTTP/1.1\r\nHost: h\r\nProxy-Authorization: x\r\n" + long + "proxy-connection: x\r\nX: y\r\n\r\n", "GET /p HTTP/1.1\r\n" + long + "X: y\r\nHost: h\r\n\r\n", ok, ok},
+			{"an upgrade", "GET http://h/p HTTP/1.1\r\nHost: h\r\nUpgrade: ws\r\n" + long + "\r\n", "GET /p HTTP/1.1\r\n" + long + "Host: h\r\nUpgrade: ws\r\n\r\n",
+				"HTTP/1.1 101 Go\r\n\r\nanything", "HTTP/1.1 101 Go\r\n\r\nanything"},
+			{"an answer", "GET http://h/p HTTP/1.1\r\nHost: h\r\n\r\n", toldHost, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + long + "\r\nhi", "HTTP/1.1 200 OK\r\n" + long + "Content-Length: 2\r\n\r\nhi"},
+			{"an answer in chunks", askHost, toldHost, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + long + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+				"HTTP/1.1 200 OK\r\n" + long + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+			{"an answer that ends with the connection", askHost, toldHost, "HTTP/1.1 200 OK\n" + strings.ReplaceAll(long, "\r", "") + "X: a\n b\n\nrest", "HTTP/1.1 200 OK\n" + long + "X: a b\r\n\r\nrest"},
+			{"hints before an answer", askHost, toldHost, "HTTP/1.1 103 Hints\r\n" + long + "\r\n" + ok, "HTTP/1.1 103 Hints\r\n" + long + "\r\n" + ok},
+			{"an answer to HEAD", "HEAD http://h/p HTTP/1.1\r\nHost: h\r\n\r\n", "HEAD /p HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n" + long + "\r\n", "HTTP/1.1 200 OK\r\n" + long + "Content-Length: 9\r\n\r\n"},
+		} {
+			if len(long) < 64<<10 && c.answer != ok && c.name != "an upgrade" {
+				continue // an answer may have as many fields as it likes
 			}
+			t.Run(name+"/"+c.name, func(t *testing.T) {
+				// Others come before it, and another behind it.
+				addr, got := answering(t, toldHost+" => "+ok, c.seen+" => "+c.answer, toldHost+" => "+ok)
+				w := start(t, map[string]string{"h": addr}, nil)
+				last := strings.Contains(c.name, "upgrade") || strings.Contains(c.name, "ends with")
+				send, want, seen := askHost+c.send, ok+c.want, toldHost+c.seen
+				if !last {
+					send, want, seen = send+askHost, want+ok, seen+toldHost
+				}
+				go func() { io.WriteString(w.client, send); w.client.CloseWrite() }()
+				answer, err := io.ReadAll(w.client)
+				if string(answer) != want {
+					t.Errorf("the client got %d bytes, want %d: %s (%v)", len(answer), len(want), difference(string(answer), want), err)
+				}
+				<-w.done
+				if w.err != nil {
+					t.Error(w.err)
+				}
+				if g := got(); g != seen {
+					t.Errorf("the server got %d bytes, want %d: %s", len(g), len(seen), difference(g, seen))
+				}
+			})
 		}
-	})
+	}
 }
 
 // difference shows where two long strings differ.
@@ -92,52 +90,50 @@ func difference(got, want string) string {
 // What is refused of a head in one piece is refused of a long one: its server never
 // gets the end of it.
 func TestLongHeadsAreRefused(t *testing.T) {
-	bothWays(t, func(t *testing.T, start starter) {
-		for name, c := range map[string]struct {
-			tail   string
-			status int
-		}{
-			"both framing fields":           {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400},
-			"two lengths":                   {"Content-Length: 5\r\nContent-Length: 5\r\n", 400},
-			"a second Host":                 {"hOST: i\r\n", 400},
-			"a coding that is unknown":      {"Transfer-Encoding: gzip\r\n", 501},
-			"a folded field":                {"X: a\r\n b\r\n", 400},
-			"a folded length":               {"Content-Length:\r\n 5\r\n", 400},
-			"a space before the colon":      {"Content-Length : 5\r\n", 400},
-			"a bare LF":                     {"X: a\nContent-Length: 5\r\n", 400},
-			"a bare CR":                     {"X: a\rContent-Length: 5\r\n", 400},
-			"CR CR LF":                      {"X: a\r\r\n", 400},
-			"a zero byte":                   {"X: \x00\r\n", 400},
-			"no colon":                      {"nothing\r\n", 400},
-			"a length that is endless":      {"Content-Length: " + strings.Repeat("0", 80<<10) + "5\r\n", 431},
-			"a length with many zeros":      {"Content-Length: " + strings.Repeat("0", 2<<10) + "5\r\n", 431},
-			"an upgrade that is long":       {strings.Repeat("Upgrade: "+strings.Repeat("x", 1000)+"\r\n", 3), 431},
-			"an endless name":               {strings.Repeat("x", 80<<10) + ": y\r\n", 431},
-			"many fields that decide":       {strings.Repeat("Upgrade: x\r\n", 100), 431},
-			"an empty line that begins odd": {"\rX: y\r\n", 400},
-		} {
-			t.Run(name, func(t *testing.T) {
-				server, accepted := listenOnce(t)
-				w := start(t, map[string]string{"h": server}, nil)
-				go io.WriteString(w.client, "POST http://h/ HTTP/1.1\r\nHost: h\r\n"+big+c.tail+"\r\n")
-				resp, err := http.ReadResponse(bufio.NewReader(w.client), nil)
-				if err != nil || resp.StatusCode != c.status {
-					t.Errorf("%v, %v, want %d", resp, err, c.status)
-				}
-				got, _ := io.ReadAll(<-accepted)
-				if bytes.Contains(got, []byte("\r\n\r\n")) || bytes.Contains(got, []byte("\n\n")) {
-					t.Errorf("the server got the end of a head: %q", got[max(0, len(got)-100):])
-				}
-			})
-		}
-	})
+	for name, c := range map[string]struct {
+		tail   string
+		status int
+	}{
+		"both framing fields":           {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400},
+		"two lengths":                   {"Content-Length: 5\r\nContent-Length: 5\r\n", 400},
+		"a second Host":                 {"hOST: i\r\n", 400},
+		"a coding that is unknown":      {"Transfer-Encoding: gzip\r\n", 501},
+		"a folded field":                {"X: a\r\n b\r\n", 400},
+		"a folded length":               {"Content-Length:\r\n 5\r\n", 400},
+		"a space before the colon":      {"Content-Length : 5\r\n", 400},
+		"a bare LF":                     {"X: a\nContent-Length: 5\r\n", 400},
+		"a bare CR":                     {"X: a\rContent-Length: 5\r\n", 400},
+		"CR CR LF":                      {"X: a\r\r\n", 400},
+		"a zero byte":                   {"X: \x00\r\n", 400},
+		"no colon":                      {"nothing\r\n", 400},
+		"a length that is endless":      {"Content-Length: " + strings.Repeat("0", 80<<10) + "5\r\n", 431},
+		"a length with many zeros":      {"Content-Length: " + strings.Repeat("0", 2<<10) + "5\r\n", 431},
+		"an upgrade that is long":       {strings.Repeat("Upgrade: "+strings.Repeat("x", 1000)+"\r\n", 3), 431},
+		"an endless name":               {strings.Repeat("x", 80<<10) + ": y\r\n", 431},
+		"many fields that decide":       {strings.Repeat("Upgrade: x\r\n", 100), 431},
+		"an empty line that begins odd": {"\rX: y\r\n", 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, accepted := listenOnce(t)
+			w := start(t, map[string]string{"h": server}, nil)
+			go io.WriteString(w.client, "POST http://h/ HTTP/1.1\r\nHost: h\r\n"+big+c.tail+"\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(w.client), nil)
+			if err != nil || resp.StatusCode != c.status {
+				t.Errorf("%v, %v, want %d", resp, err, c.status)
+			}
+			got, _ := io.ReadAll(<-accepted)
+			if bytes.Contains(got, []byte("\r\n\r\n")) || bytes.Contains(got, []byte("\n\n")) {
+				t.Errorf("the server got the end of a head: %q", got[max(0, len(got)-100):])
+			}
+		})
+	}
 }
 
 // A server may refuse a head before it ends, with its own words.
 func TestALongHeadIsAnsweredEarly(t *testing.T) {
 	const refusal = "HTTP/1.1 431 Too large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 	addr, _ := answering(t, "GET / HTTP/1.1\r\n"+big[:1000]+" => "+refusal)
-	w := start(t, &Handler{}, map[string]string{"h": addr}, nil)
+	w := start(t, map[string]string{"h": addr}, nil)
 	io.WriteString(w.client, "GET http://h/ HTTP/1.1\r\nHost: h\r\n"+big)
 	if answer, err := io.ReadAll(w.client); string(answer) != refusal {
 		t.Errorf("%q, %v", answer, err)
@@ -150,7 +146,7 @@ func TestALongAnswerThatBreaksOff(t *testing.T) {
 	for name, tail := range map[string]string{"it ends": "", "lengths that differ": "Content-Length: 1\r\nContent-Length: 2\r\n\r\nx", "an endless length": "Content-Length: " + strings.Repeat("0", 80<<10) + "\r\n\r\n"} {
 		t.Run(name, func(t *testing.T) {
 			addr, _ := answering(t, toldHost+" => HTTP/1.1 200 OK\r\n"+big+tail)
-			w := start(t, &Handler{}, map[string]string{"h": addr}, nil)
+			w := start(t, map[string]string{"h": addr}, nil)
 			io.WriteString(w.client, askHost)
 			if answer, err := io.ReadAll(w.client); err == nil {
 				t.Errorf("an orderly end after %d bytes", len(answer))
@@ -165,12 +161,12 @@ func TestConnectWithALongHead(t *testing.T) {
 	const want = `tunnel to {h 443}, behind it "tls"`
 	connect := func(fields string) string { return "CONNECT h:443 HTTP/1.1\r\n" + fields + "Host: h\r\n\r\ntls" }
 	for name, long := range map[string]string{"a big field": big, "many fields": many} {
-		w := start(t, &Handler{}, nil, nil)
+		w := start(t, nil, nil)
 		io.WriteString(w.client, connect(long))
 		if answer, err := io.ReadAll(w.client); string(answer) != want {
 			t.Errorf("%s: %q, %v", name, answer, err)
 		}
-		w = start(t, &Handler{}, nil, nil)
+		w = start(t, nil, nil)
 		io.WriteString(w.client, connect(long+"Host: h\r\n"))
 		if answer, _ := io.ReadAll(w.client); !bytes.HasPrefix(answer, []byte("HTTP/1.1 400 ")) {
 			t.Errorf("%s, two Hosts: %q", name, answer)
@@ -182,7 +178,7 @@ func TestConnectWithALongHead(t *testing.T) {
 func TestALongHeadIsChained(t *testing.T) {
 	want := "GET http://h/p HTTP/1.1\r\n" + big + "Host: h\r\nProxy-Authorization: Basic dTpw\r\n\r\n"
 	addr, got := answering(t, want+" => "+ok)
-	w := start(t, &Handler{}, map[string]string{"h": addr}, &url.URL{Scheme: "http", Host: "corp:3128", User: url.UserPassword("u", "p")})
+	w := start(t, map[string]string{"h": addr}, &url.URL{Scheme: "http", Host: "corp:3128", User: url.UserPassword("u", "p")})
 	io.WriteString(w.client, "GET http://h/p HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic YTpi\r\n"+big+"\r\n")
 	w.client.CloseWrite()
 	if answer, err := io.ReadAll(w.client); string(answer) != ok {

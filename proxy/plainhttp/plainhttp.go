@@ -18,10 +18,6 @@
 // A head that is longer than a buffer passes piece by piece, in bounded memory. It is
 // judged all the same before the server has the end of it.
 //
-// A goroutine for each way moves the exchanges. One event loop for many clients
-// does it for less: a connection that lasts is given to it for as long as its
-// exchanges are ordinary ones, and comes back for anything else.
-//
 // The package imports contract, proxy/address, proxy/pump, proxy/tap, proxy/upstream,
 // x/net's httpguts and the standard library.
 package plainhttp
@@ -59,10 +55,6 @@ const (
 	connectPort = "443"
 	// maxPipeline is how many requests may wait for their answers.
 	maxPipeline = 64
-	// followAfter is how many exchanges goroutines move before a loop does: to
-	// give a connection to a loop, and to take it back, costs what a loop saves
-	// on so many.
-	followAfter = 16
 )
 
 // Handler serves one client's connection.
@@ -76,10 +68,6 @@ type Handler struct {
 	Meter *pump.Meter
 	// Pool is where buffers come from.
 	Pool *tap.Pool
-	// Loops move what is ordinary and lasts; nil: goroutines move all.
-	Loops *pump.Loops
-
-	eager bool // to have Loops move what doesn't last, too
 
 	open atomic.Int64 // requests that were read and are not answered
 }
@@ -139,7 +127,7 @@ type session struct {
 	*Handler
 	client *pump.Conn
 	in     *reader
-	up     *server
+	up     *upstreamConn
 	// dirty says that an answer was begun and not finished.
 	dirty bool
 	// scratch is for the heads that are written.
@@ -268,23 +256,10 @@ func (s *session) exchange(ctx context.Context, q *request) (done bool, err erro
 		x = newUpgrade(q.method)
 		defer close(x.finished)
 	}
-	follow := s.follows(q, come)
-	if follow && !s.up.pause() {
+	if !s.up.begin(x) {
 		return true, s.up.missed()
 	}
-	if !follow && !s.up.begin(x) {
-		return true, s.up.missed()
-	}
-	err = s.ask(q, origin, come)
-	if follow && err == nil {
-		var over bool
-		if over, err = s.follow(x, &b); over {
-			return true, err
-		}
-	} else if follow {
-		s.up.start(x, nil) // the server may have answered before it closed
-	}
-	if err == nil {
+	if err = s.ask(q, origin, come); err == nil {
 		err = s.up.out.body(&b)
 	}
 	if err != nil {
@@ -371,17 +346,13 @@ func (s *session) connect(ctx context.Context, t Target) error {
 	if err != nil {
 		return refuseWith(DialStatus(err), fmt.Sprintf("connect to %s: %v", t.Host, err))
 	}
-	up := &server{
+	up := &upstreamConn{
 		session: s, conn: c, via: via, target: t, stream: s.Tap(),
 		in:      reader{conn: c, pool: s.Pool},
 		pending: make(chan *exchange, maxPipeline), done: make(chan struct{}),
-		patience: followAfter,
 	}
-	if s.eager {
-		up.patience = 0
-	}
-	up.out = link{side: tap.FromClient, from: s.in, to: c, stream: up.stream, meter: s.Meter}
-	up.back = link{side: tap.FromServer, from: &up.in, to: s.client, stream: up.stream, meter: s.Meter}
+	up.out = relay{side: tap.FromClient, from: s.in, to: c, stream: up.stream, meter: s.Meter}
+	up.back = relay{side: tap.FromServer, from: &up.in, to: s.client, stream: up.stream, meter: s.Meter}
 	s.in.before, up.in.before = up.out.flush, up.back.flush
 	s.up = up
 	return nil

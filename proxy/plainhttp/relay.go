@@ -9,10 +9,10 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// link carries one side's bytes to the other. What came together leaves
+// relay carries one side's bytes to the other. What came together leaves
 // together: bytes that are passed on stay in the reader's buffer until it reads
 // again, or the message ends.
-type link struct {
+type relay struct {
 	side   tap.Side
 	from   *reader
 	to     *pump.Conn
@@ -22,13 +22,13 @@ type link struct {
 }
 
 // pass passes on the next n bytes that were read.
-func (l *link) pass(n int) {
+func (l *relay) pass(n int) {
 	l.from.use(n)
 	l.held += n
 }
 
 // flush sends what was passed on.
-func (l *link) flush() error {
+func (l *relay) flush() error {
 	if l.held == 0 {
 		return nil
 	}
@@ -38,14 +38,14 @@ func (l *link) flush() error {
 }
 
 // send passes bytes on that came from the side; the tap sees them first.
-func (l *link) send(p []byte) error {
+func (l *relay) send(p []byte) error {
 	now := time.Now()
 	l.meter.Add(l.side, now, len(p))
 	l.stream.Copy(l.side, now, p)
 	return l.write(p)
 }
 
-func (l *link) write(p []byte) error {
+func (l *relay) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
@@ -61,7 +61,7 @@ type writeError struct{ error }
 func (e *writeError) Unwrap() error { return e.error }
 
 // body passes a body on, as it is framed, and flushes.
-func (l *link) body(b *body) (err error) {
+func (l *relay) body(b *body) (err error) {
 	if b.close {
 		err = l.rest()
 	}
@@ -80,7 +80,7 @@ func (l *link) body(b *body) (err error) {
 }
 
 // rest passes on what comes until the side ends.
-func (l *link) rest() error {
+func (l *relay) rest() error {
 	for {
 		err := l.from.await()
 		if err == io.EOF {

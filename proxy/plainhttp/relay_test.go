@@ -52,7 +52,7 @@ func TestWhatCameTogetherLeavesTogether(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			to := &writes{}
 			from := &reader{conn: pump.NewConn(&arriving{pieces: slices.Clone(c.pieces)}, nil), pool: &tap.Pool{}}
-			l := &link{from: from, to: pump.NewConn(to, nil), meter: &pump.Meter{}}
+			l := &relay{from: from, to: pump.NewConn(to, nil), meter: &pump.Meter{}}
 			from.before = l.flush
 			b := newBody(c.body)
 			if err := l.body(&b); err != nil {
@@ -80,7 +80,7 @@ func (d during) Write(p []byte) (int, error) {
 // all of its answer isn't.
 func TestAnAnswerThatWaitsForItsReaderIsNotQuiet(t *testing.T) {
 	meter, waited := &pump.Meter{}, false
-	l := &link{side: tap.FromServer, meter: meter}
+	l := &relay{side: tap.FromServer, meter: meter}
 	quiet := func() bool { return meter.Quiet(time.Now().Add(time.Minute), time.Second) }
 	l.to = pump.NewConn(during{call: func() {
 		if waited = true; quiet() {

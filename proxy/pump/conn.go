@@ -1,6 +1,5 @@
 // Package pump moves bytes between two connections and does nothing else to
-// them: no parsing, no re-framing, no waiting for more. A caller that has to
-// understand them first, and can do so piece by piece, brings a [Filter].
+// them: no parsing, no re-framing, no waiting for more.
 //
 //	client ──read──▶ buffer ──▶ tap (by reference) ──▶ write ──▶ server
 //	client ◀─write── buffer ◀── tap (by reference) ◀── read ─── server
@@ -75,15 +74,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	n, err := c.Conn.Read(p)
-	return n, c.told(err)
+	return c.read(p)
 }
 
 // Write writes.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	n, err := c.Conn.Write(p)
+	n, err := c.write(p)
 	return n, c.told(err)
 }
 

@@ -16,18 +16,18 @@ import (
 // eventsPerRound is how many ready connections a loop learns of at once.
 const eventsPerRound = 128
 
-// Loops move the bytes of pairs of TCP connections, many pairs on each of a few
-// goroutines:
+// Loops move the bytes of pairs of TCP connections. Each loop is a goroutine that serves
+// many pairs:
 //
 //	Go's poller ──"something is ready"──▶ loop ──▶ epoll: what? ──▶ read ─▶ tap ─▶ write
 //
-// Two goroutines per pair do the same, and do it where there is TLS or no
-// epoll. They cost two stacks per pair, a switch per message, and a read that
-// finds nothing after each that found something: Go's poller doesn't tell
-// whether the peer has ended, epoll does.
+// With TLS, or without epoll, two goroutines for each pair do the same. They cost two
+// stacks for each pair, a switch for each message, and an empty read after each
+// successful one. The empty read is necessary because Go's poller does not report
+// the peer's end; epoll does.
 //
-// A loop's epoll instance is itself in Go's poller, so a loop that has nothing
-// to do is a parked goroutine and not a blocked thread.
+// Go's poller watches the loop's epoll instance, so an idle loop is a parked goroutine
+// and not a blocked thread.
 type Loops struct {
 	loops   []*loop
 	next    atomic.Uint32
@@ -60,25 +60,10 @@ func (l *Loops) Close() {
 // adopt takes a pair over from Go's poller and moves its bytes. It returns false
 // if it can't, in which case nothing has happened to the pair.
 func (l *Loops) adopt(p *Pump, client, server *Conn, ended func(error)) bool {
-	return l.begin(&pair{Pump: p, over: ended}, client, server)
-}
-
-// follow moves what passes a filter, see [Pump.Follow].
-func (l *Loops) follow(p *Pump, client, server *Conn, f Filter) (left *Left, ok bool, err error) {
-	over := make(chan error, 1)
-	q := &pair{Pump: p, over: func(err error) { over <- err }, filter: f}
-	if len(client.head)+len(server.head) > 0 || !l.begin(q, client, server) {
-		return nil, false, nil
-	}
-	err = <-over
-	return q.left, true, err
-}
-
-func (l *Loops) begin(q *pair, client, server *Conn) bool {
 	if l == nil {
 		return false
 	}
-	q.loop = l.loops[int(l.next.Add(1))%len(l.loops)]
+	q := &pair{Pump: p, over: ended, loop: l.loops[int(l.next.Add(1))%len(l.loops)]}
 	if !q.take(client, server) {
 		return false
 	}

@@ -5,19 +5,60 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
+// looped is a pair of connections that a loop moves bytes between.
+type looped struct {
+	*pumped
+	loops *Loops
+}
+
+func onLoop(t *testing.T, stream *tap.Stream, pool *tap.Pool) *looped {
+	t.Helper()
+	loops, err := NewLoops(pool, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(loops.Close)
+	return &looped{startPair(t, &Pump{Pool: pool, Stream: stream, Loops: loops}), loops}
+}
+
+// startPair connects a client to a server through a pump.
+func startPair(t *testing.T, run *Pump) *pumped {
+	t.Helper()
+	p := &pumped{meter: &Meter{}, ended: make(chan error, 1)}
+	run.Meter = p.meter
+	var near, far *net.TCPConn
+	p.client, near = connection(t)
+	far, p.server = connection(t)
+	p.near, p.far = NewConn(near, nil), NewConn(far, nil)
+	run.Start(p.near, p.far, func(err error) {
+		p.ended <- err
+		close(p.ended)
+	})
+	t.Cleanup(func() {
+		for _, c := range []io.Closer{p.client, p.server, p.near, p.far} {
+			c.Close()
+		}
+		for range p.ended {
+		}
+	})
+	return p
+}
+
 // A pair that epoll refuses ends alone: those that the loop serves go on.
 func TestAPairThatEpollRefusesEndsAlone(t *testing.T) {
-	f := follow(t, nil, new(tap.Pool))
+	f := onLoop(t, nil, new(tap.Pool))
 	send(t, f.client, "ask")
-	expect(t, f.server, "ASK")
+	expect(t, f.server, "ask")
 
 	client, near := connection(t)
 	far, server := connection(t)
@@ -43,7 +84,7 @@ func TestAPairThatEpollRefusesEndsAlone(t *testing.T) {
 	expectAll(t, client, "")
 
 	send(t, f.client, "ask")
-	expect(t, f.server, "ASK")
+	expect(t, f.server, "ask")
 	send(t, f.server, "answer")
 	expect(t, f.client, "answer")
 }
@@ -58,9 +99,9 @@ func TestAPairThatEndsBeforeItBeginsEndsAlone(t *testing.T) {
 		"cut":     {(*Conn).Abort, syscall.ECONNRESET},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := follow(t, nil, new(tap.Pool))
+			f := onLoop(t, nil, new(tap.Pool))
 			send(t, f.client, "ask")
-			expect(t, f.server, "ASK")
+			expect(t, f.server, "ask")
 
 			client, near := connection(t)
 			far, server := connection(t)
@@ -84,7 +125,7 @@ func TestAPairThatEndsBeforeItBeginsEndsAlone(t *testing.T) {
 			}
 
 			send(t, f.client, "ask")
-			expect(t, f.server, "ASK")
+			expect(t, f.server, "ask")
 			send(t, f.server, "answer")
 			expect(t, f.client, "answer")
 		})
@@ -93,7 +134,7 @@ func TestAPairThatEndsBeforeItBeginsEndsAlone(t *testing.T) {
 
 // A pair that runs into a bug is reset alone.
 func TestAPairThatPanicsEndsAlone(t *testing.T) {
-	f := follow(t, nil, new(tap.Pool))
+	f := onLoop(t, nil, new(tap.Pool))
 	client, near := connection(t)
 	far, server := connection(t)
 	defer client.Close()
@@ -110,5 +151,42 @@ func TestAPairThatPanicsEndsAlone(t *testing.T) {
 		t.Errorf("the client read %v", err)
 	}
 	send(t, f.client, "ask")
-	expect(t, f.server, "ASK")
+	expect(t, f.server, "ask")
+}
+
+// kept keeps what a tap's reader is given, once it is allowed to look.
+type kept struct {
+	look chan struct{}
+	all  [2]strings.Builder
+}
+
+func (k *kept) Data(side tap.Side, _ time.Time, p []byte) {
+	<-k.look
+	k.all[side].Write(p)
+}
+func (k *kept) Gap(tap.Side, time.Time, int64) {}
+func (k *kept) Close(time.Time)                {}
+
+// A loop doesn't read into a buffer that a tap still holds.
+func TestALoopReadsNothingIntoWhatTheTapHolds(t *testing.T) {
+	k := &kept{look: make(chan struct{})}
+	taps := tap.New(tap.Config{Limit: 1 << 20, Open: func(*tap.Flow) tap.Reader { return k }})
+	stream := taps.Open(&tap.Flow{})
+	f := onLoop(t, stream, taps.Pool())
+	first := strings.Repeat("a", 12<<10) // too much to be copied
+	send(t, f.server, first)
+	expect(t, f.client, first)
+	// The loop's next pair reads into a buffer of the same size.
+	second := startPair(t, &Pump{Pool: taps.Pool(), Loops: f.loops})
+	next := strings.Repeat("b", 12<<10)
+	send(t, second.server, next)
+	expect(t, second.client, next)
+	stream.Close(time.Now())
+	close(k.look)
+	if err := taps.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.all[tap.FromServer].String(); got != first {
+		t.Errorf("the tap's reader was given %d bytes with %d b in them", len(got), strings.Count(got, "b"))
+	}
 }

@@ -14,5 +14,3 @@ func NewLoops(*tap.Pool, int) (*Loops, error) { return nil, nil }
 func (*Loops) Close() {}
 
 func (*Loops) adopt(*Pump, *Conn, *Conn, func(error)) bool { return false }
-
-func (*Loops) follow(*Pump, *Conn, *Conn, Filter) (*Left, bool, error) { return nil, false, nil }

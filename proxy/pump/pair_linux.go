@@ -1,7 +1,6 @@
 package pump
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -25,9 +24,6 @@ type pair struct {
 	loop *loop
 	over func(error)
 
-	filter Filter // nil: what one side says goes to the other as it is
-	left   *Left  // set when the filter, or an end that it is not told of, ended the pair
-
 	// mu is the loop's, and of whoever ends the pair from outside. Who holds it
 	// may lock a Conn's mu, and then the loop's; nobody who holds one of those may
 	// lock it.
@@ -47,7 +43,6 @@ type end struct {
 	slot int32
 
 	class   tap.Class
-	least   tap.Class   // of class
 	ready   bool        // there may be something to read
 	hup     bool        // the end, too, is there to read
 	eof     bool        // it was read
@@ -83,10 +78,6 @@ func (q *pair) take(client, server *Conn) bool {
 		_ = c.Conn.Close()
 		c.owner = q
 		q.ends[side] = end{pair: q, side: side, fd: fds[side], slot: noSlot, peer: &q.ends[1-side], pending: conns[1-side].head}
-		if q.filter != nil {
-			q.ends[side].least = 1 // the beginning of a message shall most often be whole
-			q.ends[side].class = 1
-		}
 		if len(c.head) > 0 {
 			now := time.Now()
 			q.Meter.Add(side, now, len(c.head))
@@ -108,40 +99,6 @@ func duplicate(c *net.TCPConn) (fd int, ok bool) {
 		fd, ok = n, failed == nil
 	})
 	return fd, ok && err == nil
-}
-
-// restore makes a connection of a descriptor again, which it closes.
-func (c *Conn) restore(fd int) error {
-	f := os.NewFile(uintptr(fd), "connection")
-	defer f.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.owner = nil
-	if c.closed {
-		return nil // by somebody else, meanwhile
-	}
-	keepAlive := keepAliveOf(fd)
-	conn, err := net.FileConn(f)
-	if err != nil {
-		return fmt.Errorf("take a connection back: %w", err)
-	}
-	_ = conn.(*net.TCPConn).SetKeepAliveConfig(keepAlive) // FileConn has set its own
-	c.Conn = conn
-	return nil
-}
-
-// keepAliveOf returns how a connection is found dead.
-func keepAliveOf(fd int) net.KeepAliveConfig {
-	option := func(level, name int) int {
-		n, _ := unix.GetsockoptInt(fd, level, name)
-		return n
-	}
-	return net.KeepAliveConfig{
-		Enable:   option(unix.SOL_SOCKET, unix.SO_KEEPALIVE) != 0,
-		Idle:     time.Duration(option(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)) * time.Second,
-		Interval: time.Duration(option(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL)) * time.Second,
-		Count:    option(unix.IPPROTO_TCP, unix.TCP_KEEPCNT),
-	}
 }
 
 // happened serves what epoll has told about e.
@@ -203,9 +160,6 @@ func (q *pair) read(e *end) {
 		case err != nil:
 			q.close(true, fmt.Errorf("read from the %v: %w", e.side, os.NewSyscallError("read", err)))
 			return
-		case n == 0 && q.filter != nil:
-			q.leave(e, nil)
-			return
 		case n == 0:
 			e.ready, e.eof = false, true
 			if q.finish(e.peer); e.broken {
@@ -213,16 +167,12 @@ func (q *pair) read(e *end) {
 			}
 			return
 		}
-		if q.filter == nil {
-			q.pass(e, buf, n)
-		} else {
-			q.passFiltered(e, buf, n)
-		}
+		q.pass(e, buf, n)
 		q.loop.used(class)
 		if n < len(buf.B) {
 			e.ready = e.hup // a short read has emptied the connection, but for its end
 		}
-		e.class = max(e.class.Fit(n), e.least)
+		e.class = e.class.Fit(n)
 	}
 	if !e.queued {
 		e.queued = true
@@ -237,46 +187,6 @@ func (q *pair) pass(e *end, buf *tap.Buffer, n int) {
 	q.Meter.Add(e.side, now, n)
 	q.Stream.Write(e.side, now, buf, n)
 	q.write(e.peer, buf.B[:n], buf)
-}
-
-// passFiltered passes on what the filter makes of the first n bytes of buf. The
-// pair ends when there are some that the filter leaves to others.
-func (q *pair) passFiltered(e *end, buf *tap.Buffer, n int) {
-	instead, used := q.filter.Pass(e.side, buf.B[:n])
-	if instead != nil {
-		now := time.Now()
-		q.Meter.Add(e.side, now, len(instead))
-		q.Stream.Copy(e.side, now, instead)
-		q.write(e.peer, instead, nil)
-		e.peer.pending = bytes.Clone(e.peer.pending) // the filter uses it again
-	} else if used > 0 {
-		q.pass(e, buf, used)
-	}
-	if used < n {
-		q.leave(e, buf.B[used:n])
-	}
-}
-
-// leave gives both connections back to Go's poller: unread is what e has said
-// and the filter has left, nil when e is at its end.
-func (q *pair) leave(e *end, unread []byte) {
-	if q.ended {
-		return
-	}
-	q.ended, q.left = true, &Left{Side: e.side}
-	for side := range q.ends {
-		e := &q.ends[side]
-		q.left.Owed[side] = bytes.Clone(e.pending)
-		e.dropPending()
-		q.Meter.owe(e.peer.side, false)
-		_ = unix.EpollCtl(q.loop.fd, unix.EPOLL_CTL_DEL, e.fd, nil)
-		q.loop.remove(e)
-		if err := q.conns[side].restore(e.fd); err != nil {
-			q.err = errors.Join(q.err, err)
-		}
-	}
-	q.conns[e.side].Unread(unread)
-	go q.over(q.err)
 }
 
 // write gives p, which is in buf, to e, and keeps what e is too slow to take.

@@ -38,19 +38,3 @@ func (p *Pump) guardedMove(dst, src *Conn, side tap.Side) error {
 	}
 	return err
 }
-
-// guardedFilter leaves what its filter panics of unread.
-type guardedFilter struct {
-	Filter
-	crash error
-}
-
-func (g *guardedFilter) Pass(side tap.Side, p []byte) (instead []byte, used int) {
-	defer func() {
-		if v := recover(); v != nil {
-			g.crash = &Panic{v, debug.Stack()}
-			instead, used = nil, 0
-		}
-	}()
-	return g.Filter.Pass(side, p)
-}

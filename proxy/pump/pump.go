@@ -76,43 +76,6 @@ func (p *Pump) Start(client, server *Conn, ended func(error)) {
 	}
 }
 
-// Filter says what is passed on of what a pair's sides say. A loop calls it, for
-// one side at a time; it must not block.
-type Filter interface {
-	// Pass is given what side has said, never nothing, and returns how much of it
-	// it has used, and what the peer is told instead; nil: the same. When it
-	// has not used all, the pair leaves the loop with the rest unread. The filter
-	// may use instead again with the next call.
-	Pass(side tap.Side, p []byte) (instead []byte, used int)
-}
-
-// Left is how a pair stands that a Filter did not take to its end: both
-// connections are open, and belong to the caller again.
-type Left struct {
-	// Side is the side whose words the filter left unread, or which has none
-	// any more.
-	Side tap.Side
-	// Owed are the last bytes that passed the filter, by the side that they are
-	// still to be written to.
-	Owed [2][]byte
-}
-
-// Follow has Loops move what passes the filter, of connections of which nothing
-// was read ahead. It returns when they can't (ok is false, and nothing has
-// happened), when the filter or a connection has come to its end (left is not
-// nil), or when both connections are closed, because one has failed or somebody
-// else has closed them.
-func (p *Pump) Follow(client, server *Conn, filter Filter) (left *Left, ok bool, err error) {
-	guarded := &guardedFilter{Filter: filter}
-	left, ok, err = p.Loops.follow(p, client, server, guarded)
-	if guarded.crash != nil {
-		client.Abort()
-		server.Abort()
-		return nil, true, guarded.crash
-	}
-	return left, ok, err
-}
-
 // Run moves bytes both ways until both sides have ended, and closes both
 // connections. It returns why, when that was not an orderly end.
 func (p *Pump) Run(client, server *Conn) error {

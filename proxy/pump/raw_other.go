@@ -39,3 +39,10 @@ func hungUp(*net.TCPConn) bool { return false }
 
 // SetBuffers is not written for this system.
 func SetBuffers(syscall.RawConn, int) {}
+
+func (c *Conn) write(p []byte) (int, error) { return c.Conn.Write(p) }
+
+func (c *Conn) read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	return n, c.told(err)
+}

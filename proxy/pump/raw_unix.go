@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readable calls got with what can be read from c, and with nil and an error at
-// the end, until got returns false. It takes a buffer only once there is
-// something to read, so an idle connection costs none.
+// readable calls got after each read from c, and with an error at the end, until got
+// returns false. It takes a buffer only when there is something to read, so an idle
+// connection holds none.
 func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) bool, idle func()) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -21,7 +21,7 @@ func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) b
 	}
 	return raw.Read(func(fd uintptr) bool {
 		for {
-			n, err := syscall.Read(int(fd), buffer())
+			n, err := read(int(fd), buffer())
 			switch {
 			case err == syscall.EAGAIN:
 				idle()
@@ -43,23 +43,32 @@ func readable(c *net.TCPConn, buffer func() []byte, got func(n int, err error) b
 
 const canAwait = true
 
-// SetBuffers bounds what the kernel may hold of a connection in either direction
-// to size bytes, its own book-keeping included. What a listener is given, its
-// connections inherit. 0 leaves the socket as it is.
+// SetBuffers limits the kernel's buffer for each direction of a connection to size
+// bytes, including the kernel's book-keeping. Connections inherit the limit of their
+// listener. 0 leaves the socket unchanged.
 func SetBuffers(raw syscall.RawConn, size int) {
 	if size == 0 {
 		return
 	}
-	_ = raw.Control(func(fd uintptr) { // a socket that keeps its size works as well
+	_ = raw.Control(func(fd uintptr) { // if it fails, the socket still works
 		for _, option := range []int{unix.SO_RCVBUF, unix.SO_SNDBUF} {
 			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, size/2) // the kernel doubles it
 		}
 	})
 }
 
-// AwaitRead reads once into the buffer that is handed out once there is
-// something to read, and taken back by idle when there isn't. Where that cannot
-// be known, as in TLS, the buffer is held meanwhile.
+// read reads once.
+func (c *Conn) read(p []byte) (int, error) {
+	if _, ok := c.Conn.(*net.TCPConn); !ok || len(p) == 0 {
+		n, err := c.Conn.Read(p)
+		return n, c.told(err)
+	}
+	return c.AwaitRead(func() []byte { return p }, func() {})
+}
+
+// AwaitRead waits for bytes and reads once. It calls buffer before each attempt, and
+// idle to give the buffer back if nothing has arrived. In TLS, which can't tell whether
+// anything has arrived, it holds the buffer while it waits.
 func (c *Conn) AwaitRead(buffer func() []byte, idle func()) (n int, err error) {
 	tcp, ok := c.Conn.(*net.TCPConn)
 	if !ok || len(c.head) > 0 {
@@ -72,7 +81,7 @@ func (c *Conn) AwaitRead(buffer func() []byte, idle func()) (n int, err error) {
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
 		for {
-			n, failed = syscall.Read(int(fd), buffer())
+			n, failed = read(int(fd), buffer())
 			switch failed {
 			case syscall.EINTR:
 				continue
@@ -94,8 +103,40 @@ func (c *Conn) AwaitRead(buffer func() []byte, idle func()) (n int, err error) {
 	return n, nil
 }
 
-// Await waits, without holding a buffer, until a byte or the end can be read.
-// Where that cannot be known, as in TLS, it returns at once.
+// write writes all of p.
+func (c *Conn) write(p []byte) (n int, err error) {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok {
+		return c.Conn.Write(p)
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		for n < len(p) && failed == nil {
+			m, err := write(int(fd), p[n:])
+			switch err {
+			case nil:
+				n += m
+			case syscall.EINTR:
+			case syscall.EAGAIN:
+				return false
+			default:
+				failed = os.NewSyscallError("write", err)
+			}
+		}
+		return true
+	})
+	if err == nil {
+		err = failed
+	}
+	return n, err
+}
+
+// Await waits, without a buffer, until a byte or the end can be read. In TLS, which
+// can't tell, it returns immediately.
 func (c *Conn) Await() error {
 	tcp, ok := c.Conn.(*net.TCPConn)
 	if !ok || len(c.head) > 0 {
@@ -115,14 +156,13 @@ func (c *Conn) Await() error {
 			case syscall.EAGAIN:
 				return false
 			}
-			_ = c.told(err) // for looking, too, uses it up
+			_ = c.told(err) // the system reports a reset only once, even to a peek
 			return true
 		}
 	})
 }
 
-// hungUp reports whether a connection has ended both ways, so that nobody can
-// be waiting to write to it.
+// hungUp reports whether a connection has ended in both directions.
 func hungUp(c *net.TCPConn) bool {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -7,24 +7,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The three system calls of the data path, none of which waits: the sockets
-// are non-blocking, and epoll is asked for what is ready now. So the scheduler
-// isn't told of them. If it were, its monitor thread would wake every 20 µs to
-// see whether they are stuck, which cost a tenth of the processor time.
+// These are the three system calls of the data path. None of them waits: the sockets
+// are non-blocking, and epoll_pwait has no timeout. So they don't tell the scheduler.
+// Otherwise its monitor thread would wake every 20 µs to see whether they are stuck,
+// which cost a tenth of the processor time.
 
-// read reads what is there: EAGAIN if nothing is, 0 at the end.
+// read reads the bytes that have arrived. It returns EAGAIN if there are none, and 0 at
+// the end.
 func read(fd int, p []byte) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0)
 	return result(n, errno)
 }
 
-// write writes what there is room for: EAGAIN if there is none.
+// write writes as many bytes as the socket's buffer has room for. It returns EAGAIN if
+// there is none.
 func write(fd int, p []byte) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
 	return result(n, errno)
 }
 
-// ready fills events with what has happened.
+// ready fills events with the events that have happened.
 func ready(epoll int, events []unix.EpollEvent) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
 	return result(n, errno)

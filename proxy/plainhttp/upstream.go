@@ -16,26 +16,23 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// server is a connection to a server and, once it is started, the goroutine that
+// upstreamConn is a connection to a server and, once it is started, the goroutine that
 // passes its answers on, in the order of the requests.
-type server struct {
+type upstreamConn struct {
 	session *session
 	conn    *pump.Conn
 	via     *url.URL
 	target  Target
 	stream  *tap.Stream
 	in      reader
-	out     link // client to server, run by the request side
-	back    link // server to client
+	out     relay // client to server, run by the request side
+	back    relay // server to client
 	pending chan *exchange
-	last    *exchange // that was asked, nil if a loop saw it answered; the request side's
+	last    *exchange // that was asked; the request side's
 	started bool      // the request side's
-	owed    []byte    // what the client is to be sent first
 
-	asked    int64 // exchanges that goroutines moved; the request side's
+	asked    int64 // the request side's
 	answered atomic.Int64
-	ordinary int // exchanges that a loop could have moved, since the last one did
-	patience int // how many of them goroutines move first
 
 	mu      sync.Mutex // also held while the end is told
 	current *exchange  // whose answer is due
@@ -44,7 +41,6 @@ type server struct {
 
 	done  chan struct{} // closed when no more answers come; the rest is set by then
 	err   error
-	over  bool // the server closed in order, or something is wrong, which err says
 	dirty bool // an answer was begun and not finished
 	final bool // nothing can follow what the client was sent
 }
@@ -58,7 +54,7 @@ var errTruncated = errors.New("the server's TLS ended without close_notify, in a
 
 // expect announces a request before it is written; false means that the server
 // is gone.
-func (u *server) expect(x *exchange) bool {
+func (u *upstreamConn) expect(x *exchange) bool {
 	if u.ended() {
 		return false
 	}
@@ -73,16 +69,18 @@ func (u *server) expect(x *exchange) bool {
 }
 
 // begin announces a request like expect, or as the first one.
-func (u *server) begin(x *exchange) bool {
+func (u *upstreamConn) begin(x *exchange) bool {
 	if u.started {
 		return u.expect(x)
 	}
-	u.start(x, nil)
+	u.started, u.last = true, x
+	u.asked++
+	go u.run(x)
 	return true
 }
 
 // missed is what it means that the server went before a request was forwarded.
-func (u *server) missed() error {
+func (u *upstreamConn) missed() error {
 	if u.final {
 		return nil // the client was told
 	}
@@ -90,9 +88,9 @@ func (u *server) missed() error {
 }
 
 // idle reports whether all is answered, as far as is known by now.
-func (u *server) idle() bool { return u.answered.Load() == u.asked }
+func (u *upstreamConn) idle() bool { return u.answered.Load() == u.asked }
 
-func (u *server) ended() bool {
+func (u *upstreamConn) ended() bool {
 	select {
 	case <-u.done:
 		return true
@@ -101,48 +99,15 @@ func (u *server) ended() bool {
 	}
 }
 
-// start has a goroutine pass answers on from now on, if none does yet: first
-// what is owed to the client, then what answers x, which is not nil when an
-// exchange is under way.
-func (u *server) start(x *exchange, owed []byte) {
-	if u.started {
-		return
-	}
-	u.started, u.owed = true, owed
-	if x != nil {
-		u.last = x
-		u.asked++
-	}
-	go u.run(x)
-}
-
-// pause ends what start has started, when all is answered, so that something
-// else may move the bytes. It returns false when the server is gone.
-func (u *server) pause() bool {
-	if !u.started {
-		return true
-	}
-	if u.part() != nil || u.over {
-		return false // leave says what is wrong, if anything is
-	}
-	u.conn.Unread(u.in.unread())
-	u.in.use(len(u.in.unread()))
-	u.in.release()
-	u.started, u.parting = false, false
-	u.pending, u.done = make(chan *exchange, maxPipeline), make(chan struct{})
-	return true
-}
-
 // run passes answers on until the request side parts, the server closes or
 // something is wrong. In the last two cases the client's connection ends too,
 // as it would without a proxy.
-func (u *server) run(x *exchange) {
+func (u *upstreamConn) run(x *exchange) {
 	over := true
 	u.err = pump.Guard(func() (err error) {
 		over, err = u.answers(x)
 		return err
 	})
-	u.over = over
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	close(u.done)
@@ -151,24 +116,19 @@ func (u *server) run(x *exchange) {
 	}
 }
 
-func (u *server) answers(x *exchange) (over bool, err error) {
-	if err := u.back.write(u.owed); err != nil {
-		return true, err
-	}
+func (u *upstreamConn) answers(x *exchange) (over bool, err error) {
 	for {
-		if x != nil {
-			over, err := u.answer(x)
-			if u.isVoid(x) {
-				u.conn.Abort() // it has a part of a request
-				over, err = true, nil
-			}
-			if err != nil {
-				return true, about(x.method, err)
-			}
-			u.answered.Add(1)
-			if u.session.open.Add(-1); over {
-				return true, nil
-			}
+		over, err := u.answer(x)
+		if u.isVoid(x) {
+			u.conn.Abort() // it has a part of a request
+			over, err = true, nil
+		}
+		if err != nil {
+			return true, about(x.method, err)
+		}
+		u.answered.Add(1)
+		if u.session.open.Add(-1); over {
+			return true, nil
 		}
 		spoke, err := u.wait()
 		if err != nil {
@@ -191,21 +151,21 @@ func (u *server) answers(x *exchange) (over bool, err error) {
 
 // due notes that the answer to x is the next, and reports whether none is to be
 // waited for.
-func (u *server) due(x *exchange) (void bool) {
+func (u *upstreamConn) due(x *exchange) (void bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.current = x
 	return x.voided
 }
 
-func (u *server) isVoid(x *exchange) bool {
+func (u *upstreamConn) isVoid(x *exchange) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return x.voided
 }
 
 // claim reports whether the client may be sent the server's answer to x.
-func (u *server) claim(x *exchange) bool {
+func (u *upstreamConn) claim(x *exchange) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	x.claimed = !x.voided
@@ -215,11 +175,11 @@ func (u *server) claim(x *exchange) bool {
 // void gives up the last request, of which the server has a part: what was asked
 // before it is still answered. It returns false when the client has been sent an
 // answer, or the beginning of one.
-func (u *server) void() bool {
+func (u *upstreamConn) void() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	x := u.last
-	if x == nil || x.claimed {
+	if x.claimed {
 		u.conn.Abort()
 		return false
 	}
@@ -231,7 +191,7 @@ func (u *server) void() bool {
 
 // wait waits until the server has something to say. It returns false when the
 // request side parts.
-func (u *server) wait() (spoke bool, err error) {
+func (u *upstreamConn) wait() (spoke bool, err error) {
 	u.mu.Lock()
 	if u.waiting = !u.parting; !u.waiting {
 		u.mu.Unlock()
@@ -251,7 +211,7 @@ func (u *server) wait() (spoke bool, err error) {
 
 // part asks run to end once all is answered, and waits for it. Without an error,
 // all is.
-func (u *server) part() error {
+func (u *upstreamConn) part() error {
 	if !u.started {
 		return nil
 	}
@@ -274,12 +234,9 @@ func (u *server) part() error {
 }
 
 // answer passes on what answers x; over means that the connection ends with it.
-func (u *server) answer(x *exchange) (over bool, err error) {
+func (u *upstreamConn) answer(x *exchange) (over bool, err error) {
 	if u.due(x) {
 		return true, nil
-	}
-	if x.begun != nil {
-		return false, u.body(x.begun)
 	}
 	for {
 		if err := u.in.await(); err != nil {
@@ -359,7 +316,7 @@ func (u *server) answer(x *exchange) (over bool, err error) {
 }
 
 // body passes on what is still to come of an answer.
-func (u *server) body(b *body) error {
+func (u *upstreamConn) body(b *body) error {
 	u.dirty = true
 	if err := u.back.body(b); err != nil {
 		// The client must not take the part for the whole.
