@@ -6,15 +6,15 @@ import "strconv"
 type Env struct {
 	// Name of the variable.
 	Name string
-	// Default is what the proxy assumes when the variable is unset or empty.
+	// Default is the value that the sidecar uses when the variable is unset or empty.
 	Default string
 	// Doc says in a sentence what the variable does.
 	Doc string
 }
 
-// Names of the sidecar's environment variables. Those without TAPEDECK_ are
-// the sidecar ecosystem's own, so manifests, compose files and task
-// definitions written for it keep working.
+// Names of the sidecar's environment variables. Names without TAPEDECK_ come from
+// Speedscale's sidecar, so manifests, compose files and task definitions that were
+// written for it keep working.
 const (
 	EnvCaptureMode      = "CAPTURE_MODE"
 	EnvProxyType        = "PROXY_TYPE"
@@ -74,70 +74,70 @@ const (
 	EnvUpstreamNoProxy    = "NO_PROXY"
 )
 
-// EnvEdits is a variable of the sidecar's that the sidecar does not read. It tells
-// an undo what the render was told to add, and what the application had already.
+// EnvEdits is a variable on the sidecar's container that the sidecar does not read. An
+// undo reads from it what the render added, and what the application had before.
 const EnvEdits = "TAPEDECK_EDITS"
 
-// EnvFormerPrefix begins the names of further such variables. A sidecar that goes through
-// the responder of a replay has there, for an undo, the proxies that the application had.
+// EnvFormerPrefix begins the names of more variables that only an undo reads. They hold
+// the application's former proxies when the sidecar is chained to a replay's responder.
 const EnvFormerPrefix = "TAPEDECK_FORMER_"
 
-// Envs lists every variable that the proxy reads, in the order in which the
-// renderer writes them and the reference page shows them. The pod's facts come
-// first: Kubernetes resolves $(STATUS_POD_IP) in what follows.
+// Envs lists every variable that the sidecar reads. The renderer writes them and the
+// reference page shows them in this order. The facts about the pod come first, because
+// Kubernetes resolves $(STATUS_POD_IP) only in later variables.
 func Envs() []Env {
 	return []Env{
-		{EnvAppLabel, "", "Name under which exchanges are recorded; the workload's `app` label, or its name."},
-		{EnvPodName, "", "Pod's name."},
-		{EnvPodNamespace, "", "Pod's namespace."},
-		{EnvNodeName, "", "Node's name."},
-		{EnvServiceAccount, "", "Pod's service account."},
-		{EnvHostIP, "", "Node's address."},
-		{EnvPodIP, "", "Pod's address."},
-		{EnvCluster, "undefined", "Cluster's name, written into every record."},
-		{EnvCaptureMode, "proxy", "Capture mode; `proxy` is the only one."},
-		{EnvProxyType, "dual", "Which halves run: `reverse` (inbound), `forward` (outbound) or `dual` (both)."},
-		{EnvProxyProtocol, "tcp:http", "What the halves speak: `tcp` (reverse only), `http`, `socks`, `tcp:http` or `tcp:socks` (dual only)."},
-		{EnvProxyInPort, "4143", "Port of the reverse proxy."},
-		{EnvProxyOutPort, "4140", "Port of the forward proxy; HTTP, CONNECT, SOCKS4, SOCKS4a and SOCKS5 are all understood on it."},
-		{EnvProxyInAddress, "loopback", "Where the reverse proxy listens: `loopback` (127.0.0.1 and ::1, which is where an Istio Sidecar sends) or `all` (every address of the pod, for a Service that points at it)."},
-		{EnvReverseProxyHost, "localhost", "Host the reverse proxy forwards to; `https://host` makes it speak TLS to the application."},
-		{EnvReverseProxyPort, "80", "Port the reverse proxy forwards to."},
-		{EnvInPorts, "", "Every port that is captured, where there are several: pairs of a port of the reverse proxy and the port it forwards to, as `4143=8080,4144=9090`. The first pair is that of the two variables above."},
+		{EnvAppLabel, "", "Name of the workload in recordings. The renderer takes it from the workload's `app` label, or else from its name."},
+		{EnvPodName, "", "Name of the pod."},
+		{EnvPodNamespace, "", "Namespace of the pod."},
+		{EnvNodeName, "", "Name of the node."},
+		{EnvServiceAccount, "", "Service account of the pod."},
+		{EnvHostIP, "", "IP address of the node."},
+		{EnvPodIP, "", "IP address of the pod."},
+		{EnvCluster, "undefined", "Name of the cluster. Every record has it."},
+		{EnvCaptureMode, "proxy", "Capture mode. The only one is `proxy`."},
+		{EnvProxyType, "dual", "Which proxies run: `reverse` (inbound), `forward` (outbound) or `dual` (both)."},
+		{EnvProxyProtocol, "tcp:http", "Protocols of the proxies: `tcp` (only with `reverse`), `http`, `socks`, or, only with `dual`, `tcp:http` or `tcp:socks`."},
+		{EnvProxyInPort, "4143", "Port that the reverse proxy listens on."},
+		{EnvProxyOutPort, "4140", "Port that the forward proxy listens on. It accepts HTTP, CONNECT, SOCKS4, SOCKS4a and SOCKS5."},
+		{EnvProxyInAddress, "loopback", "Addresses that the reverse proxy listens on: `loopback` (127.0.0.1 and ::1, where an Istio Sidecar sends traffic) or `all` (every address of the pod, for a Service that points at the sidecar)."},
+		{EnvReverseProxyHost, "localhost", "Host that the reverse proxy forwards to. With `https://host` it speaks TLS to the application."},
+		{EnvReverseProxyPort, "80", "Port that the reverse proxy forwards to."},
+		{EnvInPorts, "", "All captured inbound ports, if there are several. Each pair is a port of the reverse proxy and the application's port, as in `4143=8080,4144=9090`. The first pair repeats `PROXY_IN_PORT` and `REVERSE_PROXY_PORT`."},
 		{EnvTLSOutUnwrap, "false", "Intercept the TLS of outbound connections."},
 		{EnvTLSInUnwrap, "false", "Terminate the TLS of inbound connections."},
-		{EnvTLSInPublicKey, "", "File with the inbound server's certificate chain, PEM."},
-		{EnvTLSInPrivateKey, "", "File with the inbound server's private key, PEM."},
-		{EnvTLSMutualPublicKey, "", "File with the client certificate shown to upstreams, PEM."},
-		{EnvTLSMutualPrivateKey, "", "File with the client certificate's private key, PEM."},
-		{EnvTLSCertDir, TrustDir, "Directory into which the sidecar writes the trust files that the application reads."},
+		{EnvTLSInPublicKey, "", "PEM file with the certificate chain for inbound TLS."},
+		{EnvTLSInPrivateKey, "", "PEM file with the private key for inbound TLS."},
+		{EnvTLSMutualPublicKey, "", "PEM file with the client certificate that the sidecar shows to upstreams."},
+		{EnvTLSMutualPrivateKey, "", "PEM file with the client certificate's private key."},
+		{EnvTLSCertDir, TrustDir, "Directory to which the sidecar writes the trust files for the application."},
 		{EnvCADir, CADir, "Directory with the CA's `tls.crt` and `tls.key`."},
-		{EnvUpstreamCA, "", "File with further roots, PEM, that upstreams are verified against beside the public and the system's ones."},
-		{EnvUpstreamReady, "", "URL that has to answer with status 200 before the outbound half connects to anything: until then, connections of the application wait. Set for a proxy that everything is chained to, such as the responder of a replay: the proxies below are then the [only way out](sidecar.md#a-proxy-that-everything-is-chained-to). The sidecar doesn't start with it unless `ALL_PROXY` is set, or `PROXY_TYPE` is `reverse`. The URL has no user."},
-		{EnvCapture, "on", "`off` captures nothing; traffic passes as before."},
-		{EnvCaptureInclude, "", "Rules, one of which an exchange has to match to be captured ([filters](filters.md)); unset: all are captured."},
-		{EnvCaptureExclude, "", "Rules, none of which an exchange may match to be captured; they win over the former."},
-		{EnvCaptureSample, "1", "Part of the traces to capture, as `0.1` or `10%`: of one trace everything is captured, or nothing."},
-		{EnvCaptureDir, "", "Directory whose files `capture`, `include`, `exclude` and `sample` take the place of the four variables above, and may change at any time: a mounted ConfigMap."},
-		{EnvCaptureHosts, "", "Hosts, with their ports, that are captured though the application ignores its proxy variables ([hosts files](sidecar.md#hosts-files)), as in `postgres.db:5432, redis:6379`."},
-		{EnvSink, DefaultSink, "Where recordings go, as a URL: `file:///directory`, or `https://host:port` of a [collector](collector.md)."},
-		{EnvSinkSize, strconv.Itoa(DefaultSinkSize>>30) + "Gi", "Bound on the size of the sink's directory, in bytes or with Ki, Mi, Gi: the oldest segments in it, whoever wrote them, make room for new ones. 0: none."},
-		{EnvSpool, RecordingDir, "Directory for what a collector does not have yet."},
-		{EnvSinkTokenFile, SinkTokenDir + "/" + SinkTokenName, "File with the token that the collector wants; read whenever it is needed, so that it may come and change."},
-		{EnvSinkPlainHTTP, "false", "Send to a collector by plain HTTP, at an address beyond the pod: bodies and the token travel in clear, unless a mesh encrypts them."},
-		{EnvMemory, strconv.Itoa(DefaultMemory>>20) + "Mi", "Bound on the memory for capture, in bytes or with Ki, Mi, Gi: copied traffic that waits, bodies that are put together, records that wait for the sink. What does not fit is dropped from the recording and counted. Under a memory limit it is three sixteenths of that at most, and a body at most a twenty-fourth of what it is."},
-		{EnvSidecar, "native", "When SIGTERM comes. `native`: after the application has ended, so the inbound half closes at once, and the outbound half when the last inbound connection has ended. `classic`: together with the application, so both halves go on until it is silent."},
-		{EnvDrain, "25s", "How long in-flight connections may take to finish after SIGTERM. Writing what was recorded takes up to 5 s more, so at least as much less than the pod's terminationGracePeriodSeconds."},
-		{EnvBodyLimit, "1Mi", "How much of a body, or of a message, is recorded; the rest is counted. With 0 nothing is kept of bodies, messages and streams."},
-		{EnvOpaqueBytes, "false", "Record the bytes of streams in protocols that no decoder knows. Such streams carry logins, which cannot be redacted; unset, only their sizes and times are recorded."},
-		{EnvRedactHeaders, "", "Headers, and parameters of URLs by the same names, to redact besides the usual ones, as a whole; separated by commas."},
-		{EnvRedact, "", "What to redact besides secrets, separated by commas: `email`, `phone` (numbers that begin with `+`), and `grpc`, which leaves out the bytes of gRPC messages and keeps their sizes."},
-		{EnvRedactKeyFile, "", "File with the key under which equal secrets get equal tokens, in every process that has the same key: 16 bytes or more, read once at the start. Without it, or if it can't be used, each process makes a random key of its own."},
+		{EnvUpstreamCA, "", "PEM file with more root certificates. The sidecar verifies upstreams against them, the public roots and the system's roots."},
+		{EnvUpstreamReady, "", "URL that must answer with status 200 before the forward proxy connects to anything. Until then, the application's connections wait. Use it with a proxy that all traffic is chained to, such as the responder of a replay: the proxies in the variables below are then the [only way out](sidecar.md#a-proxy-that-all-traffic-is-chained-to). It needs `ALL_PROXY`, unless `PROXY_TYPE` is `reverse`; otherwise the sidecar does not start. The URL must not have a user."},
+		{EnvCapture, "on", "`on`, or `off` to capture nothing. Traffic passes in both cases."},
+		{EnvCaptureInclude, "", "Rules ([filters](filters.md)). The sidecar captures only exchanges that match at least one of them. Without rules it captures all."},
+		{EnvCaptureExclude, "", "Rules. The sidecar does not capture exchanges that match one of them, even if they match `TAPEDECK_CAPTURE_INCLUDE`."},
+		{EnvCaptureSample, "1", "Share of the traces to capture, such as `0.1` or `10%`. The sidecar captures a trace as a whole or not."},
+		{EnvCaptureDir, "", "Directory, such as a mounted ConfigMap, with files `capture`, `include`, `exclude` and `sample`. They override the four variables above, and may change at any time."},
+		{EnvCaptureHosts, "", "Hosts with ports, such as `postgres.db:5432, redis:6379`. The sidecar captures connections to them with a [hosts file](sidecar.md#hosts-files), even if the application ignores its proxy variables."},
+		{EnvSink, DefaultSink, "URL of the place for recordings: `file:///directory`, or `https://host:port` of a [collector](collector.md)."},
+		{EnvSinkSize, strconv.Itoa(DefaultSinkSize>>30) + "Gi", "Maximum size of the sink's directory, in bytes or with Ki, Mi or Gi. The sidecar deletes the oldest segments in it to make room, including those of other processes. 0: no maximum."},
+		{EnvSpool, RecordingDir, "Directory for segments that are not yet stored by the collector."},
+		{EnvSinkTokenFile, SinkTokenDir + "/" + SinkTokenName, "File with the token for the collector. The sidecar reads it for every attempt, so it may appear later and change."},
+		{EnvSinkPlainHTTP, "false", "Allow plain HTTP to a collector outside the pod. Bodies and the token travel in clear text unless a mesh encrypts the connection."},
+		{EnvMemory, strconv.Itoa(DefaultMemory>>20) + "Mi", "Maximum memory for capture, in bytes or with Ki, Mi or Gi. It covers copied traffic that waits for a decoder, bodies that are being assembled, and records that wait for the sink. The sidecar drops and counts records that do not fit. With a memory limit on the container, the maximum is 3/16 of that limit, and `TAPEDECK_BODY_LIMIT` is at most 1/24 of the maximum."},
+		{EnvSidecar, "native", "Kind of sidecar, which decides when the proxies stop accepting connections after SIGTERM. `native`: the application has already ended. The inbound listener closes immediately, and the outbound one when the last inbound connection has ended. `classic`: the application gets SIGTERM at the same time. Both keep accepting until nothing was opened or sent for a fifth of `TAPEDECK_DRAIN`; the inbound listener closes after half of `TAPEDECK_DRAIN` at the latest."},
+		{EnvDrain, "25s", "Time for open connections to finish after SIGTERM. Set it at least 5 s shorter than the pod's `terminationGracePeriodSeconds`, because the sidecar then needs up to 5 s to write its records."},
+		{EnvBodyLimit, "1Mi", "Maximum number of bytes recorded of each body or message. The sidecar only counts the rest. With 0 it records no content of bodies, messages and streams."},
+		{EnvOpaqueBytes, "false", "Record the bytes of streams in unknown protocols. They may contain logins, which the sidecar cannot redact. By default it records only their sizes and times."},
+		{EnvRedactHeaders, "", "Names of more headers and URL parameters to redact, separated by commas. The sidecar replaces their whole value."},
+		{EnvRedact, "", "More things to redact, separated by commas: `email`, `phone` (numbers that begin with `+`), and `grpc`, which drops the bytes of gRPC messages and keeps their sizes."},
+		{EnvRedactKeyFile, "", "File with the redaction key, of 16 bytes or more. The sidecar reads it once, at the start. Processes with the same key replace equal secrets with equal tokens. Without a usable key, each process makes a random one."},
 		{EnvLogLevel, "info", "Log level: `debug`, `info`, `warn` or `error`."},
-		{EnvPrometheusPort, "", "Port that serves `/metrics` on the pod's address, for scraping; unset: on the loopback admin port only."},
-		{EnvUpstreamHTTPProxy, "", "Proxy that plain HTTP is chained to: what the application had in this variable."},
-		{EnvUpstreamHTTPSProxy, "", "Proxy that TLS is chained to: what the application had in this variable."},
-		{EnvUpstreamAllProxy, "", "Proxy that everything else is chained to: what the application had in this variable."},
-		{EnvUpstreamNoProxy, "", "Hosts reached without that proxy: what the application had in this variable. Without effect where proxies are the only way out."},
+		{EnvPrometheusPort, "", "Port that serves `/metrics` on the pod's address. Without it, only the admin port on loopback serves them."},
+		{EnvUpstreamHTTPProxy, "", "Proxy for plain HTTP. The renderer copies it from the application's variable."},
+		{EnvUpstreamHTTPSProxy, "", "Proxy for TLS. The renderer copies it from the application's variable."},
+		{EnvUpstreamAllProxy, "", "Proxy for everything else. The renderer copies it from the application's variable."},
+		{EnvUpstreamNoProxy, "", "Hosts that the sidecar reaches without these proxies. The renderer copies them from the application's variable. It has no effect with `TAPEDECK_UPSTREAM_READY`."},
 	}
 }
