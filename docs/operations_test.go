@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
-	"github.com/tapedeck/tapedeck/proxy/decode/codec"
+	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
 	"github.com/tapedeck/tapedeck/recording/archive"
@@ -33,7 +33,7 @@ func limits(b *strings.Builder) {
 	for _, v := range contract.Envs() {
 		env[v.Name] = v.Default
 	}
-	l, a := codec.DefaultLimits(), archive.DefaultLimits()
+	l, a := framework.DefaultLimits(), archive.DefaultLimits()
 	b.WriteString("| bound | default | to change it | beyond it |\n|---|---|---|---|\n")
 	for _, row := range [][4]string{
 		{"memory for capture", env[contract.EnvMemory], "`" + contract.EnvMemory + "`, or `memory-limit`", "bytes and exchanges are dropped and counted"},
