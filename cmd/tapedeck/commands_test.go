@@ -93,6 +93,34 @@ func TestTheCommandsPageIsWhatTheCommandsAre(t *testing.T) {
 	docpage.Tables(t, "../../docs/commands.md", *update, map[string]string{"list": list.String(), "commands": all.String()})
 }
 
+// bounds are the flags that bound a command.
+var bounds = map[string][]string{
+	"collect": {"concurrency", "wait", "drain", "temp-size", "keep", "keep-bytes"},
+	"mock":    {"temp-size"},
+	"replay":  {"max-in-flight", "max-lag", "max-rate", "max-requests", "max-time", "timeout", "temp-size"},
+	"compact": {"max-bytes"},
+}
+
+func TestThePageAboutOperationsHasTheFlagsThatBoundCommands(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| command | flag | default | what it bounds |\n|---|---|---|---|\n")
+	for _, c := range newRoot().Commands() {
+		for _, name := range bounds[c.Name()] {
+			f := c.Flags().Lookup(name)
+			if f == nil {
+				t.Fatalf("tapedeck %s has no flag --%s", c.Name(), name)
+			}
+			_, usage := pflag.UnquoteUsage(f)
+			value := defaultOf(f)
+			if value == "" {
+				value = "–"
+			}
+			fmt.Fprintf(&b, "| `%s` | `--%s` | %s | %s |\n", c.Name(), name, value, docCell(usage))
+		}
+	}
+	docpage.Tables(t, "../../docs/operations.md", *update, map[string]string{"bounds": b.String()})
+}
+
 func writeCommand(b *strings.Builder, c *cobra.Command) {
 	fmt.Fprintf(b, "\n## %s\n\n", c.CommandPath())
 	text := c.Long
