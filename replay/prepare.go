@@ -166,7 +166,7 @@ func (r *repeats) compare(ctx context.Context, p *plan.Plan, c *Comparison) erro
 			if err != nil {
 				return err
 			}
-			c.Comparer.Repeats(int(k.endpoint), a, b, k.conclusive)
+			c.Comparer.Repeats(int(k.endpoint), [2]int{int(pair[0]), int(pair[1])}, a, b, k.conclusive)
 		}
 	}
 	return nil

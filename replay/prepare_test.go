@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/replay/compare"
+	"github.com/tapedeck/tapedeck/replay/report"
 )
 
 // What two answers to the same request have otherwise is noise if nothing was written between
@@ -49,6 +51,26 @@ func TestRepeatsShowWhatVaries(t *testing.T) {
 				t.Errorf("%+v, want %s", r.Differences, c.want)
 			}
 		})
+	}
+}
+
+// Repeats in the recording teach how far numbers may be away, without an earlier replay.
+func TestRepeatsTeachHowFarNumbersVary(t *testing.T) {
+	var calls []call
+	for i := range 12 {
+		calls = append(calls, call{at: time.Duration(i) * 10 * time.Millisecond, took: time.Millisecond, method: "GET", path: "/load", answer: fmt.Sprintf(`{"load":%d}`, 10+i*7%11)})
+	}
+	for live, want := range map[string]report.Difference{
+		"17":   {Kind: match.ValueChanged, State: report.Noise, Count: 11}, // one recorded answer has it
+		"1700": {Kind: compare.OutOfRange, State: report.New, Count: 12},
+	} {
+		r := run(t, calls, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"load":%s}`, live)
+		}), nil)
+		if len(r.Differences) != 1 || r.Differences[0].Kind != want.Kind || r.Differences[0].State != want.State || r.Differences[0].Count != want.Count {
+			t.Errorf("%s: %+v, want %+v", live, r.Differences, want)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -55,10 +56,10 @@ type Comparer struct {
 	mu       sync.Mutex
 	groups   map[key]*group
 	order    []*group
-	sets     map[string]*set // answers by the groups in which they differ
-	equal    int64           // answers without a difference
-	compared map[int]int64   // answers by endpoint
-	evidence map[key]bool    // what differs so in repeats, which makes it noise
+	sets     map[string]*set   // answers by the groups in which they differ
+	equal    int64             // answers without a difference
+	compared map[int]int64     // answers by endpoint
+	repeated map[key]*repeated // differences between repeats in the recording, which are noise
 	observed *Observed
 }
 
@@ -95,7 +96,7 @@ type set struct {
 
 // New returns a comparer.
 func New(o Options) *Comparer {
-	return &Comparer{o: o, groups: map[key]*group{}, sets: map[string]*set{}, compared: map[int]int64{}, evidence: map[key]bool{}, observed: NewObserved()}
+	return &Comparer{o: o, groups: map[key]*group{}, sets: map[string]*set{}, compared: map[int]int64{}, repeated: map[key]*repeated{}, observed: NewObserved()}
 }
 
 // Baseline takes what an earlier replay observed for the baseline. It is called before
@@ -252,21 +253,32 @@ func (c *Comparer) observe(step int, g *group, d match.Difference) {
 	}
 }
 
-// outOfRange makes a difference one of [OutOfRange] if an earlier replay had a number there that
-// varies within a range, and this one is too far away from it. It returns what the range is.
+// outOfRange changes the kind of a difference to [OutOfRange] if the number there varies
+// within a range, and this one is too far away from it. It returns the range in words. The
+// range comes from repeats in the recording and from an earlier replay; a number that one of
+// them explains is not too far away. If an earlier replay had other values there, but no
+// range, any value is noise.
 func (c *Comparer) outOfRange(a Answers, d *match.Difference) (why string) {
-	if c.earlier == nil || d.Kind != match.ValueChanged || d.Class != "" {
+	if d.Kind != match.ValueChanged || d.Class != "" {
 		return ""
 	}
 	k := key{place{a.Endpoint, d.Pattern()}, d.Kind}
-	had := c.earlier.groups[k]
-	if had == nil || c.earlier.compare(k, a.Step, hashOf(d.Place, d.Live)) == same {
-		return ""
+	excluded := false
+	if r := c.repeated[k]; r != nil {
+		if why, excluded = r.numbers.excludesReplayed(d.Recorded, d.Live); !excluded {
+			return ""
+		}
 	}
-	why, excluded := had.numbers.excludes(d.Recorded, d.Live)
+	if c.earlier != nil && c.earlier.groups[k] != nil {
+		if c.earlier.compare(k, a.Step, hashOf(d.Place, d.Live)) == same {
+			return ""
+		}
+		if why, excluded = c.earlier.groups[k].numbers.excludes(d.Recorded, d.Live); excluded {
+			why = "in an earlier replay " + why
+		}
+	}
 	if excluded {
 		d.Kind = OutOfRange
-		why = "in an earlier replay " + why
 	}
 	return why
 }
@@ -280,11 +292,24 @@ func hashOf(parts ...string) uint64 {
 	return h.Sum64()
 }
 
-// Repeats compares two recorded answers to the same request for evidence of noise.
-// conclusive tells that the order of requests does not explain what differs: nothing was
-// written between them, or they were under way at the same time. Else only values of
-// classes that are made anew each time count.
-func (c *Comparer) Repeats(endpoint int, first, second *recording.Exchange, conclusive bool) {
+// repeated is what repeats in the recording show about a group of differences.
+type repeated struct {
+	numbers numbers
+	seen    map[uint64]bool // hashes of steps and places whose values are in numbers
+}
+
+func (r *repeated) add(step int, place, value string) {
+	if h := hashOf(strconv.Itoa(step), place); !r.seen[h] {
+		r.seen[h] = true
+		r.numbers.add(float64(step), value)
+	}
+}
+
+// Repeats compares two recorded answers to the same request, those of two steps, for evidence
+// of noise. conclusive tells that the order of requests does not explain the differences:
+// nothing was written between them, or they were under way at the same time. Otherwise only
+// values of classes that are made anew each time count. It is called before answers come.
+func (c *Comparer) Repeats(endpoint int, steps [2]int, first, second *recording.Exchange, conclusive bool) {
 	d := c.o.Matcher.Diff(first, second, false)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -292,8 +317,20 @@ func (c *Comparer) Repeats(endpoint int, first, second *recording.Exchange, conc
 		if !varies(one.Kind) || one.Place == "status" || !conclusive && one.Class == "" {
 			continue
 		}
-		c.evidence[key{place{endpoint, one.Pattern()}, one.Kind}] = true
+		r := c.repeatedAt(key{place{endpoint, one.Pattern()}, one.Kind})
+		r.numbers.other = r.numbers.other || one.Class != ""
+		r.add(steps[0], one.Place, one.Recorded)
+		r.add(steps[1], one.Place, one.Live)
 	}
+}
+
+func (c *Comparer) repeatedAt(k key) *repeated {
+	r := c.repeated[k]
+	if r == nil {
+		r = &repeated{seen: map[uint64]bool{}}
+		c.repeated[k] = r
+	}
+	return r
 }
 
 // varies tells whether a difference may come by itself: another value, or another order of
@@ -391,7 +428,7 @@ func (c *Comparer) Finish() *Result {
 
 func (c *Comparer) judge(g *group) (Judgement, string) {
 	if varies(g.kind) {
-		if c.evidence[g.key] {
+		if c.repeated[g.key] != nil {
 			return IsNoise, "repeats of a request in the recording differ there"
 		}
 		if g.varied > 0 {

@@ -84,30 +84,30 @@ func TestEvidence(t *testing.T) {
 	}{
 		{"without any, a difference is new", nil, []Answers{{Recorded: recorded, Live: live}}, "new value_changed body:$.hits ×1"},
 		{"repeats of a request in the recording", func(c *Comparer) {
-			c.Repeats(0, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
+			c.Repeats(0, [2]int{0, 1}, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
 		}, []Answers{{Recorded: recorded, Live: live}, {Recorded: recorded, Live: cheaper}}, "new value_changed body:$.price ×1; noise value_changed body:$.hits ×2"},
 		{"repeats with a write in between prove nothing", func(c *Comparer) {
-			c.Repeats(0, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), false)
+			c.Repeats(0, [2]int{0, 1}, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), false)
 		}, []Answers{{Recorded: recorded, Live: live}}, "new value_changed body:$.hits ×1"},
 		{"but for values that are made anew each time", func(c *Comparer) {
-			c.Repeats(0, answer(200, `{"at":"2026-03-01T12:00:00Z"}`), answer(200, `{"at":"2026-03-01T12:00:04Z"}`), false)
+			c.Repeats(0, [2]int{0, 1}, answer(200, `{"at":"2026-03-01T12:00:00Z"}`), answer(200, `{"at":"2026-03-01T12:00:04Z"}`), false)
 		}, []Answers{{Recorded: answer(200, `{"at":"2026-03-01T12:00:00Z"}`), Live: answer(200, `{"at":"2026-03-01T12:00:09Z"}`)}}, "noise value_changed body:$.at ×1"},
 		{"another order of the same items", nil, []Answers{{Recorded: answer(200, `{"a":[1,2,{"b":3}]}`), Live: answer(200, `{"a":[{"b":3},1,2]}`)}}, "new order_changed body:$.a ×1"},
 		{"the order is noise if repeats have another one, and an item more is none", func(c *Comparer) {
-			c.Repeats(0, answer(200, `{"a":[1,2]}`), answer(200, `{"a":[2,1]}`), true)
+			c.Repeats(0, [2]int{0, 1}, answer(200, `{"a":[1,2]}`), answer(200, `{"a":[2,1]}`), true)
 		}, []Answers{{Recorded: answer(200, `{"a":[1,2,3]}`), Live: answer(200, `{"a":[3,1,2]}`)}, {Recorded: answer(200, `{"a":[1,2]}`), Live: answer(200, `{"a":[1,2,9]}`)}},
 			"new field_added body:$.a[*] ×1; noise order_changed body:$.a ×1"},
 		{"a status is never noise", func(c *Comparer) {
-			c.Repeats(0, answer(200, `{}`), answer(503, `{}`), true)
+			c.Repeats(0, [2]int{0, 1}, answer(200, `{}`), answer(503, `{}`), true)
 		}, []Answers{{Recorded: answer(200, `{}`), Live: answer(503, `{}`)}}, "new value_changed status ×1"},
 		{"noise hides values, not types", func(c *Comparer) {
-			c.Repeats(0, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
+			c.Repeats(0, [2]int{0, 1}, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
 		}, []Answers{{Recorded: recorded, Live: untyped}}, "new type_changed body:$.hits ×1"},
 		{"noise does not hide that a place is gone", func(c *Comparer) {
-			c.Repeats(0, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
+			c.Repeats(0, [2]int{0, 1}, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
 		}, []Answers{{Recorded: recorded, Live: answer(200, `{"id":1,"price":5}`)}}, "new field_removed body:$.hits ×1"},
 		{"noise does not hide a carried value", func(c *Comparer) {
-			c.Repeats(0, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
+			c.Repeats(0, [2]int{0, 1}, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
 		}, []Answers{{Recorded: recorded, Live: live, Carried: carried("1", "2")}}, "new carried_changed body:$.hits ×1"},
 		{"a carried value is no difference, wherever it stands", nil, []Answers{{
 			Recorded: answer(201, `{"id":"order-7f3a","self":"/orders/order-7f3a"}`, "Location", "/orders/order-7f3a"),
@@ -115,10 +115,10 @@ func TestEvidence(t *testing.T) {
 			Carried:  carried("order-7f3a", "order-91bc"),
 		}}, ""},
 		{"noise of another endpoint is none here", func(c *Comparer) {
-			c.Repeats(1, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
+			c.Repeats(1, [2]int{0, 1}, answer(200, `{"id":1,"hits":1}`), answer(200, `{"id":1,"hits":2}`), true)
 		}, []Answers{{Recorded: recorded, Live: live}}, "new value_changed body:$.hits ×1"},
 		{"headers", func(c *Comparer) {
-			c.Repeats(0, answer(200, ``, "X-Took", "1"), answer(200, ``, "X-Took", "2"), true)
+			c.Repeats(0, [2]int{0, 1}, answer(200, ``, "X-Took", "1"), answer(200, ``, "X-Took", "2"), true)
 		}, []Answers{{Recorded: answer(200, ``, "X-Took", "1"), Live: answer(200, ``, "X-Took", "3", "X-New", "1")}}, "new field_added header:x-new ×1; noise value_changed header:x-took ×1"},
 		{"an answer that repeats the header of a replay", nil, []Answers{
 			{Recorded: answer(200, `{"headers":{"Accept":["*/*"]}}`), Live: answer(200, `{"headers":{"Accept":["*/*"],"Tapedeck-Replay":["run-1"]}}`)},

@@ -25,6 +25,11 @@ const (
 	// drift is the correlation of a number with time from which on it is taken for a counter
 	// or a clock, which have no range.
 	drift = 0.7
+	// replayWidths is how many widths of its range a number may be away from it, where an
+	// earlier replay or a baseline has the range. recordedWidths is that for a range of the
+	// recording: it was made on another machine and under another load, so that numbers such
+	// as times and queue lengths are an order of magnitude apart.
+	replayWidths, recordedWidths = 1, 10
 )
 
 // add notes a value that was seen at x, which grows with time.
@@ -43,10 +48,10 @@ func (v *numbers) add(x float64, text string) {
 	v.sx, v.sy, v.sxx, v.syy, v.xy = v.sx+x, v.sy+y, v.sxx+x*x, v.syy+y*y, v.xy+x*y
 }
 
-// tolerance is what a number may be without being another one: within the range that was
-// seen, or less than the range's width away from it. It is false if there is none.
-func (v *numbers) tolerance() (from, to float64, ok bool) {
-	width := v.max - v.min
+// tolerance returns the numbers that count as noise: those in the range that was seen, and
+// those up to so many widths of the range away from it. ok is false if there is no range.
+func (v *numbers) tolerance(widths float64) (from, to float64, ok bool) {
+	width := (v.max - v.min) * widths
 	if v.n < minNumbers || v.other || v.drifts() || math.IsInf(width, 0) {
 		return 0, 0, false
 	}
@@ -59,20 +64,34 @@ func (v *numbers) drifts() bool {
 	return of > 0 && math.Abs(n*v.xy-v.sx*v.sy)/math.Sqrt(of) > drift
 }
 
-// excludes tells whether a value is outside of the tolerance, and what that is.
+// excludes tells whether a value of another replay is outside of the tolerance, and what the
+// range is. The recorded value is always inside.
 func (v *numbers) excludes(recorded, live string) (why string, excluded bool) {
-	from, to, ok := v.tolerance()
+	from, to, ok := v.tolerance(replayWidths)
 	if !ok {
 		return "", false
 	}
-	y, isNumber := number(live)
-	if was, ok := number(recorded); ok { // which is no further away than itself
+	if was, ok := number(recorded); ok {
 		from, to = min(from, was), max(to, was)
 	}
-	if isNumber && from <= y && y <= to {
+	if y, ok := number(live); ok && from <= y && y <= to {
 		return "", false
 	}
 	return fmt.Sprintf("it varies from %s to %s, and this is further away than that is wide", plain(v.min), plain(v.max)), true
+}
+
+// excludesReplayed is excludes for numbers of repeats in the recording. They are of some
+// requests alone: if a request's recorded value is not near them, they say nothing about it.
+func (v *numbers) excludesReplayed(recorded, live string) (why string, excluded bool) {
+	from, to, ok := v.tolerance(recordedWidths)
+	was, isNumber := number(recorded)
+	if !ok || !isNumber || was < from || was > to {
+		return "", false
+	}
+	if y, ok := number(live); ok && from <= y && y <= to {
+		return "", false
+	}
+	return fmt.Sprintf("in repeats of a request in the recording it varies from %s to %s, and this is more than %d times as far away as that is wide", plain(v.min), plain(v.max), recordedWidths), true
 }
 
 // ends are the ends of the range that was seen, as texts; one that is no number if there was

@@ -123,6 +123,79 @@ func TestABaselineTeachesATolerance(t *testing.T) {
 	}
 }
 
+// Numbers of repeats in the recording may be ten widths of their range away from it, because
+// the recording was made elsewhere. A replay that had other numbers widens the range.
+func TestRepeatsTeachATolerance(t *testing.T) {
+	const noise = "noise value_changed body:$.load ×1"
+	const far = "new out_of_range body:$.load ×1"
+	body := func(load any) *recording.Exchange { return answer(200, fmt.Sprintf(`{"load":%v}`, load)) }
+	number := func(n int) any { return load(n) }
+	for name, c := range map[string]struct {
+		repeats        int
+		repeat         func(n int) any
+		recorded, live any
+		want           string
+	}{
+		"within the range":             {12, number, 12, 17, noise},
+		"ten widths above":             {12, number, 12, 120, noise},
+		"further above":                {12, number, 12, 121, far},
+		"ten widths below":             {12, number, 12, -90, noise},
+		"further below":                {12, number, 12, -91, far},
+		"no number any more":           {12, number, `"12"`, `"none"`, far},
+		"few repeats":                  {7, number, 12, 5000, noise},
+		"a counter":                    {12, func(n int) any { return 100 + n }, 105, 1e6, noise},
+		"not only numbers":             {12, func(n int) any { return fmt.Sprintf("%q", []string{"1", "2", "none"}[n%3]) }, `"1"`, `"500"`, noise},
+		"another request's number":     {12, number, 7000, 7003, noise},
+		"the same number was recorded": {12, number, 5000, 5000, ""},
+	} {
+		cmp := comparer(t, Options{})
+		for n := range c.repeats - 1 {
+			cmp.Repeats(0, [2]int{n, n + 1}, body(c.repeat(n)), body(c.repeat(n+1)), true)
+		}
+		cmp.Compare(Answers{Step: 50, Recorded: body(c.recorded), Live: body(c.live)})
+		r := cmp.Finish()
+		if got := found(r); got != c.want || c.want != "" && r.Groups[0].Why == "" {
+			t.Errorf("%s:\ngot  %s\nwant %s", name, got, c.want)
+		}
+	}
+}
+
+// A carried value must be the live one even where repeats have other numbers. What an earlier
+// replay or the baseline had there is noise, too.
+func TestWhatOverridesATolerance(t *testing.T) {
+	body := func(load int) *recording.Exchange { return answer(200, fmt.Sprintf(`{"load":%d}`, load)) }
+	level := func(n, factor int) func(step int) string {
+		return func(step int) string { return fmt.Sprintf(`{"load":%d}`, factor*load(step+n)) }
+	}
+	repeats := func(c *Comparer) {
+		for n := range 12 {
+			c.Repeats(0, [2]int{n, n + 1}, body(load(n)), body(load(n+1)), true)
+		}
+	}
+	_, first := replayed(t, nil, level(0, 1), level(1, 40))
+	for name, c := range map[string]struct {
+		earlier *Observed
+		answers Answers
+		want    string
+	}{
+		"a carried value":     {nil, Answers{Recorded: body(12), Live: body(13), Carried: carried("12", "14")}, "new carried_changed body:$.load ×1"},
+		"nothing":             {nil, Answers{Recorded: body(12), Live: body(600)}, "new out_of_range body:$.load ×1"},
+		"an earlier replay":   {first, Answers{Recorded: body(12), Live: body(600)}, "noise value_changed body:$.load ×1"},
+		"far away from both":  {first, Answers{Recorded: body(12), Live: body(6000)}, "new out_of_range body:$.load ×1"},
+		"near to the repeats": {first, Answers{Recorded: body(12), Live: body(-80)}, "noise value_changed body:$.load ×1"},
+		"the baseline":        {nil, Answers{Recorded: body(12), Live: body(600), Baseline: body(600)}, "noise out_of_range body:$.load ×1"},
+	} {
+		cmp := comparer(t, Options{})
+		cmp.Baseline(c.earlier)
+		repeats(cmp)
+		c.answers.Step = 50
+		cmp.Compare(c.answers)
+		if got := found(cmp.Finish()); got != c.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", name, got, c.want)
+		}
+	}
+}
+
 func TestNumber(t *testing.T) {
 	for text, want := range map[string]bool{
 		"0": true, "-1": true, "12.50": true, "0.5": true, "1e3": true, "007": false, "": false, "-": false, "1.2.3": false,

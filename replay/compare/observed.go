@@ -89,7 +89,7 @@ func (o *Observed) Encode(endpoints []string) (json.RawMessage, error) {
 	all := []observedJSON{}
 	for k, g := range o.groups {
 		one := observedJSON{Endpoint: endpoints[k.endpoint], Place: k.pattern, Kind: k.kind, Values: g.values()}
-		if _, _, ok := g.numbers.tolerance(); ok {
+		if _, _, ok := g.numbers.tolerance(replayWidths); ok {
 			one.Range = &rangeJSON{g.numbers.n, g.numbers.min, g.numbers.max}
 		}
 		all = append(all, one)

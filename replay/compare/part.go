@@ -122,7 +122,7 @@ func (c *Comparer) Part(endpoints []string, origin func(step int) Origin) (json.
 	}
 	for _, g := range c.order {
 		p.Groups = append(p.Groups, partGroup{
-			Endpoint: endpoints[g.endpoint], Place: g.pattern, Kind: g.kind, Repeats: c.evidence[g.key], Count: g.count,
+			Endpoint: endpoints[g.endpoint], Place: g.pattern, Kind: g.kind, Repeats: c.repeated[g.key] != nil, Count: g.count,
 			Example: g.example, Step: g.step, Of: origin(g.step), Why: g.why, Known: g.known, Varied: g.varied, Unseen: g.unseen,
 			Baseline: g.baseline, Apart: g.apart, Live: g.live.json(), ByBaseline: g.byBaseline.json(),
 		})
@@ -223,7 +223,7 @@ func (j *joining) group(p *partGroup) int {
 	k := j.key(p.Endpoint, p.Place, p.Kind)
 	g := j.c.groupOf(k)
 	if p.Repeats {
-		j.c.evidence[k] = true
+		j.c.repeatedAt(k)
 	}
 	if p.Count > 0 && (g.count == 0 || p.Step < g.step) {
 		g.example, g.step, g.why = p.Example, p.Step, p.Why

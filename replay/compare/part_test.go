@@ -36,8 +36,8 @@ func TestNumbersJoin(t *testing.T) {
 			}
 			joined.join(j.numbers())
 		}
-		from, to, ok := whole.tolerance()
-		f, g, k := joined.tolerance()
+		from, to, ok := whole.tolerance(replayWidths)
+		f, g, k := joined.tolerance(replayWidths)
 		if joined.n != whole.n || joined.other != whole.other || math.Abs(f-from)+math.Abs(g-to) > 1e-6 || k != ok {
 			t.Fatalf("round %d: from %v to %v, %v; want from %v to %v, %v", round, f, g, k, from, to, ok)
 		}
