@@ -12,7 +12,7 @@ import (
 func (p *player) closed(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	l := &loops{player: p, steps: len(p.Plan.Steps)}
+	l := &loops{player: p, steps: p.Plan.Len()}
 	var endPauses context.CancelFunc
 	l.pauses, endPauses = context.WithCancel(ctx)
 	defer endPauses()
@@ -160,7 +160,7 @@ func (l *loops) session(ctx context.Context, w *worker, of *pass, steps []int) {
 	defer timer.stop()
 	for i, step := range steps {
 		if i > 0 {
-			before, this := &l.Plan.Steps[steps[i-1]], &l.Plan.Steps[step]
+			before, this := l.Plan.Step(steps[i-1]), l.Plan.Step(step)
 			pause := max(0, this.At-before.At-before.Took)
 			if timer.until(l.pauses, time.Now().Add(time.Duration(float64(pause)/l.Load.Speed))) != nil {
 				return

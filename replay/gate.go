@@ -8,12 +8,14 @@ import (
 	"github.com/tapedeck/tapedeck/recording/redact"
 	"github.com/tapedeck/tapedeck/replay/carry"
 	"github.com/tapedeck/tapedeck/replay/compare"
+	"github.com/tapedeck/tapedeck/replay/plan"
 )
 
 // job is a request that is to be sent.
 type job struct {
-	step int
-	of   *pass
+	step     int
+	recorded plan.Step // of the step, from when it is sent
+	of       *pass
 	// scheduled is when it is due by the schedule, due when it is due: times since the
 	// start.
 	scheduled, due time.Duration
@@ -74,6 +76,10 @@ func (p *pass) done(step int, now time.Duration) (free []*job, over bool) {
 	}
 	delete(p.waiting, step)
 	p.left--
+	p.live.done(step)
+	if p.baseline != nil {
+		p.baseline.done(step)
+	}
 	return free, p.left == 0
 }
 
@@ -84,10 +90,29 @@ type side struct {
 
 	mu      sync.Mutex
 	carried map[int]*compare.Carried // by session
+	ended   map[int]int              // steps that are done, by session that has others left
 }
 
 func newSide(g *carry.Graph, o carry.StateOptions) *side {
-	return &side{State: g.NewState(o), g: g, carried: map[int]*compare.Carried{}}
+	return &side{State: g.NewState(o), g: g, carried: map[int]*compare.Carried{}, ended: map[int]int{}}
+}
+
+// done forgets the values of a session once all its steps are done, so that memory holds
+// those of open sessions alone.
+func (s *side) done(step int) {
+	session := s.g.Session(step)
+	size := s.g.SessionSize(session)
+	s.mu.Lock()
+	if size > 1 {
+		if s.ended[session]++; s.ended[session] < size {
+			s.mu.Unlock()
+			return
+		}
+		delete(s.ended, session)
+	}
+	delete(s.carried, session)
+	s.mu.Unlock()
+	s.Forget(session)
 }
 
 // answered takes the values that an answer issues. token makes the token of a live value

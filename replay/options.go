@@ -216,7 +216,7 @@ func (l *Load) atATime() (most float64) {
 // planned is how many requests are sent at most, and at which rate in the fullest second; 0
 // where answers decide. No product of large numbers overflows a float.
 func (l *Load) planned(p *plan.Plan) (total, perSecond float64) {
-	total = float64(len(p.Steps)) * float64(l.Passes) * float64(l.Copies)
+	total = float64(p.Len()) * float64(l.Passes) * float64(l.Copies)
 	byTime := 0.0
 	switch l.way() {
 	case users:
@@ -228,9 +228,9 @@ func (l *Load) planned(p *plan.Plan) (total, perSecond float64) {
 		}
 		byTime = l.staged().Requests(l.For)
 	case recorded:
-		perSecond = float64(fullest(p.Steps, time.Duration(float64(time.Second)*l.Speed))) * float64(l.Copies)
+		perSecond = float64(fullest(p, time.Duration(float64(time.Second)*l.Speed))) * float64(l.Copies)
 		if length := p.Length(); length > 0 {
-			byTime = float64(len(p.Steps)) * float64(l.Copies) * float64(l.For) * l.Speed / float64(length)
+			byTime = float64(p.Len()) * float64(l.Copies) * float64(l.For) * l.Speed / float64(length)
 		}
 	}
 	for _, n := range []float64{byTime, float64(l.Requests)} {
@@ -242,10 +242,10 @@ func (l *Load) planned(p *plan.Plan) (total, perSecond float64) {
 }
 
 // fullest is how many steps begin within a time at most.
-func fullest(steps []plan.Step, within time.Duration) (most int) {
+func fullest(p *plan.Plan, within time.Duration) (most int) {
 	first := 0
-	for i := range steps {
-		for steps[i].At-steps[first].At >= within {
+	for i, step := range p.Steps() {
+		for first < i && step.At-p.Step(first).At >= within {
 			first++
 		}
 		most = max(most, i-first+1)

@@ -44,7 +44,7 @@ func Prepare(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error
 	if err != nil {
 		return nil, nil, err
 	}
-	finder := carry.NewFinder(carry.Options{Rules: o.Rules})
+	finder := carry.NewFinder(carry.Options{Rules: o.Rules, Dir: o.Dir, Limit: o.Limit})
 	repeats := newRepeats()
 	n := 0
 	for e, err := range exchanges {
@@ -137,14 +137,14 @@ func (r *repeats) add(step int, e *recording.Exchange) {
 // compare compares the answers to repeats, for what varies by itself. Pairs whose order
 // explains nothing come first, and are spread over the recording.
 func (r *repeats) compare(ctx context.Context, p *plan.Plan, c *Comparison) error {
-	w := newWrites(p.Steps)
+	w := newWrites(p)
 	type kind struct {
 		endpoint   int32
 		conclusive bool
 	}
 	differ := map[kind][][2]int32{}
 	for _, pair := range r.pairs {
-		first, second := &p.Steps[pair[0]], &p.Steps[pair[1]]
+		first, second := p.Step(int(pair[0])), p.Step(int(pair[1]))
 		if first.Answer != 0 && first.Answer == second.Answer {
 			continue
 		}
@@ -178,11 +178,11 @@ type writes struct {
 	ended []time.Duration // the latest end of those up to here
 }
 
-func newWrites(steps []plan.Step) *writes {
+func newWrites(p *plan.Plan) *writes {
 	w := &writes{}
 	var ended time.Duration
-	for i := range steps {
-		if s := &steps[i]; !s.Safe {
+	for _, s := range p.Steps() {
+		if !s.Safe {
 			ended = max(ended, s.At+s.Took)
 			w.began, w.ended = append(w.began, s.At), append(w.ended, ended)
 		}

@@ -24,7 +24,7 @@ import (
 // Run sends what the options say, and returns when all was answered, or when the context
 // has ended: then the report is partial. An error means that it could not run.
 func Run(ctx context.Context, o Options) (*report.Report, error) {
-	if len(o.Plan.Steps) == 0 {
+	if o.Plan.Len() == 0 {
 		return nil, errors.New("there is nothing to send: the recording has no inbound request")
 	}
 	o.Load = o.Load.normal()
@@ -126,7 +126,7 @@ func (p *player) now() time.Duration { return time.Since(p.started) }
 
 func (p *player) newPass() *pass {
 	o := carry.StateOptions{Set: p.Set, Shift: time.Since(p.Plan.Began)}
-	steps := len(p.Plan.Steps)
+	steps := p.Plan.Len()
 	if p.part.division != nil && !p.part.whole {
 		o.Only, steps = p.part.sends, p.part.steps(steps)
 	}
@@ -141,7 +141,7 @@ func (p *player) open(ctx context.Context) error {
 	if p.Load.way() == recorded {
 		from = newCopies(p.Plan, p.Load, p.newPass)
 	} else {
-		from = &paced{schedule: p.Load.staged(), steps: len(p.Plan.Steps), passes: p.Load.Passes, newPass: p.newPass}
+		from = &paced{schedule: p.Load.staged(), steps: p.Plan.Len(), passes: p.Load.Passes, newPass: p.newPass}
 	}
 	from = &parted{&bounded{source: from, length: p.Load.For, requests: p.Load.Requests}, p.part}
 	var under sync.WaitGroup // jobs that are not done
@@ -189,7 +189,14 @@ func (p *player) hire() *worker { return &worker{local: p.run.Local()} }
 
 // send sends a request and looks at its answer.
 func (p *player) send(ctx context.Context, w *worker, j *job) {
-	endpoint := int(p.Plan.Steps[j.step].Endpoint)
+	j.recorded = p.Plan.Step(j.step)
+	endpoint := int(j.recorded.Endpoint)
+	if err := errors.Join(p.Plan.Err(), p.Graph.Err()); err != nil {
+		p.fail(j.step, err)
+	}
+	if p.failed.Load() != nil {
+		return
+	}
 	if ctx.Err() != nil {
 		w.local.Unsent(endpoint, ended(ctx))
 		return
@@ -208,7 +215,12 @@ func (p *player) send(ctx context.Context, w *worker, j *job) {
 		w.local.Unsent(endpoint, ended(ctx))
 		return
 	}
-	err = fmt.Errorf("step %d: %w", j.step, err)
+	p.fail(j.step, err)
+}
+
+// fail makes the run end with an error. Nothing more is sent.
+func (p *player) fail(step int, err error) {
+	err = fmt.Errorf("step %d: %w", step, err)
 	p.failed.CompareAndSwap(nil, &err)
 }
 
@@ -217,14 +229,14 @@ func (p *player) request(ctx context.Context, w *worker, j *job, endpoint int) (
 		return err
 	}
 	sent := p.now()
-	p.alive.sent(sent, time.Duration(float64(p.Plan.Steps[j.step].Took)/p.Load.Speed))
-	failure := p.target(j.step).Send(ctx, w.buf, &w.live)
+	p.alive.sent(sent, time.Duration(float64(j.recorded.Took)/p.Load.Speed))
+	failure := p.target(j).Send(ctx, w.buf, &w.live)
 	done := p.now()
 	if failure == nil {
 		p.alive.answered()
 	}
 	if failure != nil && ctx.Err() != nil {
-		took := time.Duration(float64(p.Plan.Steps[j.step].Took) / min(p.Load.Speed, 1))
+		took := time.Duration(float64(j.recorded.Took) / min(p.Load.Speed, 1))
 		if !errors.Is(context.Cause(ctx), errTimeOver) || done-sent <= took {
 			return ctx.Err()
 		}
@@ -242,7 +254,7 @@ func (p *player) request(ctx context.Context, w *worker, j *job, endpoint int) (
 		}
 	}
 	s := stats.Sample{
-		Endpoint: endpoint, Due: j.due, Sent: sent, Done: done, Held: j.due - j.scheduled, Recorded: p.Plan.Steps[j.step].Took,
+		Endpoint: endpoint, Due: j.due, Sent: sent, Done: done, Held: j.due - j.scheduled, Recorded: j.recorded.Took,
 		BytesOut: w.live.BytesOut, BytesIn: w.live.BytesIn, Status: w.live.Live.HTTP.Res.StatusCode,
 	}
 	if failure != nil {
@@ -253,9 +265,9 @@ func (p *player) request(ctx context.Context, w *worker, j *job, endpoint int) (
 	return err
 }
 
-// target is the client that sends a step.
-func (p *player) target(step int) *wire.Client {
-	if n := p.Plan.Steps[step].Target; n > 0 {
+// target returns the client that sends a job.
+func (p *player) target(j *job) *wire.Client {
+	if n := j.recorded.Target; n > 0 {
 		return p.Targets[n-1]
 	}
 	return p.Target
@@ -277,9 +289,8 @@ func (p *player) encoded(dst []byte, step int, state *side) ([]byte, error) {
 // answered takes what later requests need of an answer, and compares it. It tells whether
 // the request succeeded: whether its answer is no worse than the recorded one.
 func (p *player) answered(w *worker, j *job, endpoint int, failure error) (succeeded bool, err error) {
-	step := &p.Plan.Steps[j.step]
 	issues := j.of.live.Issues(j.step)
-	equal := failure == nil && !p.VerifyFix && p.Compare != nil && step.Answer != 0 && p.Baseline == nil && p.Compare.Hasher.Answer(&w.live.Live) == step.Answer
+	equal := failure == nil && !p.VerifyFix && p.Compare != nil && j.recorded.Answer != 0 && p.Baseline == nil && p.Compare.Hasher.Answer(&w.live.Live) == j.recorded.Answer
 	if equal && !issues {
 		p.Compare.Comparer.Equal(endpoint)
 		return true, nil
@@ -361,7 +372,7 @@ func (p *player) fill(r *report.Report) {
 			r.Generator.Bound += fmt.Sprintf("; %d requests had to wait because %d were under way", p.hits, p.MaxInFlight)
 		}
 	}
-	r.Source.Steps = int64(p.part.steps(len(p.Plan.Steps)))
+	r.Source.Steps = int64(p.part.steps(p.Plan.Len()))
 	if p.part.Index == 0 { // the others have the same
 		r.Source.LeftOut = map[string]int64{}
 		for _, l := range p.Plan.Left {

@@ -52,10 +52,10 @@ type oneCopy struct {
 func newCopies(p *plan.Plan, l Load, newPass func() *pass) *copies {
 	length := p.Length()
 	c := &copies{newPass: newPass, schedule: schedule.Recorded{
-		At: func(n int) time.Duration { return p.Steps[n].At }, Steps: len(p.Steps), Speed: l.Speed, Passes: l.Passes,
-		Length: length + length/time.Duration(len(p.Steps)) + time.Millisecond, // so that passes do not overlap
+		At: func(n int) time.Duration { return p.Step(n).At }, Steps: p.Len(), Speed: l.Speed, Passes: l.Passes,
+		Length: length + length/time.Duration(p.Len()) + time.Millisecond, // so that passes do not overlap
 	}}
-	pause := time.Duration(float64(length) / l.Speed / float64(len(p.Steps)) / float64(l.Copies))
+	pause := time.Duration(float64(length) / l.Speed / float64(p.Len()) / float64(l.Copies))
 	for i := range l.Copies {
 		c.all = append(c.all, &oneCopy{offset: time.Duration(i) * pause, due: time.Duration(i) * pause, of: newPass()})
 	}

@@ -189,6 +189,7 @@ func (f *replayFlags) run(cmd *cobra.Command, e *envoy, place string, command []
 	l, err := f.sendPart(cmd, g, a)
 	if l != nil {
 		defer l.plan.Close()
+		defer l.graph.Close()
 	}
 	if err != nil {
 		g.giveUp(ctx, err)

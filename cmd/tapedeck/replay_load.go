@@ -100,6 +100,7 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag,
 	defer func() {
 		if err != nil {
 			l.plan.Close()
+			l.graph.Close()
 		}
 	}()
 	if err := wasRead(place, &l.source, reader.Report(), hashed, key, f.allowIncomplete, "sends"); err != nil {
@@ -110,7 +111,7 @@ func (f *replayFlags) prepare(cmd *cobra.Command, place string, to []targetFlag,
 			return nil, fmt.Errorf("--baseline: %w", err)
 		}
 	}
-	if len(l.plan.Steps) == 0 {
+	if l.plan.Len() == 0 {
 		selected := ""
 		if len(f.query.Namespaces)+len(f.query.Workloads)+len(f.query.Clusters)+len(f.slices) > 0 {
 			selected = " of what --namespace, --workload, --cluster and --slice select"

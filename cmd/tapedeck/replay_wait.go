@@ -216,13 +216,13 @@ func (r *responder) check(answers mock.Source) error {
 // one that does not listen yet.
 func awaitTargets(ctx context.Context, o *replay.Options) error {
 	first := map[*wire.Client]int{}
-	for step := range o.Plan.Steps {
-		if n := o.Plan.Steps[step].Target; n > 0 {
-			if _, ok := first[o.Targets[n-1]]; !ok {
-				first[o.Targets[n-1]] = step
-			}
-		} else if _, ok := first[o.Target]; !ok {
-			first[o.Target] = step
+	for n, step := range o.Plan.Steps() {
+		client := o.Target
+		if step.Target > 0 {
+			client = o.Targets[step.Target-1]
+		}
+		if _, ok := first[client]; !ok {
+			first[client] = n
 		}
 	}
 	for client, step := range first {

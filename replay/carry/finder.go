@@ -28,6 +28,10 @@ type Options struct {
 	Rules *Rules
 	// Endpoint names the endpoint of an exchange in reports. Default: [Endpoint].
 	Endpoint func(e *recording.Exchange) string
+	// Dir is the directory for the graph's files, and Limit bounds each of them, in bytes; 0:
+	// any size. Default: the system's directory for temporary files.
+	Dir   string
+	Limit int64
 }
 
 // Finder reads recorded exchanges in the order in which they began and finds what the
@@ -41,6 +45,7 @@ type Finder struct {
 	seed    maphash.Seed
 	values  remembered[uint64, issued]
 	callers remembered[uint64, uint32] // by cookie, credential or connection: the step that had it last
+	steps   []stepInfo
 	found   []foundEdge
 	classes []string
 
@@ -135,7 +140,7 @@ func NewFinder(o Options) *Finder {
 
 // Add takes the next exchange and returns the number of its step.
 func (f *Finder) Add(e *recording.Exchange) (step int) {
-	f.e, f.step = e, uint32(len(f.g.steps))
+	f.e, f.step = e, uint32(len(f.steps))
 	path := e.Location
 	if e.HTTP != nil && path == "" {
 		path = e.HTTP.Req.URL
@@ -144,7 +149,7 @@ func (f *Finder) Add(e *recording.Exchange) (step int) {
 		start: e.TS.UnixNano(), end: e.Ended().UnixNano(), session: f.step, endpoint: f.endpoint(f.o.Endpoint(e)),
 		object: f.objects.of(path, e.GRPC != nil), writes: writes(e, path), answered: e.HTTP != nil && e.HTTP.Res.StatusCode != 0,
 	}
-	f.g.steps = append(f.g.steps, info)
+	f.steps = append(f.steps, info)
 	f.object, f.created, f.around = info.object, false, f.around[:0]
 	if e.HTTP == nil {
 		return int(f.step)
@@ -263,7 +268,7 @@ func (f *Finder) caller() {
 	if id == 0 {
 		return
 	}
-	f.g.steps[f.step].known = true
+	f.steps[f.step].known = true
 	if last, ok := f.callers.get(id); ok {
 		f.join(last, f.step)
 	}
@@ -288,7 +293,7 @@ func (f *Finder) connection() {
 	case !ok:
 	case last == shared:
 		return
-	case !f.g.steps[self].known || !f.g.steps[f.root(last)].known:
+	case !f.steps[self].known || !f.steps[f.root(last)].known:
 		f.join(last, f.step)
 	case f.root(last) != self:
 		f.callers.set(key, shared)
@@ -302,7 +307,7 @@ var istioInbound = map[string]bool{"127.0.0.6": true, "::6": true}
 
 // root is the first step of a step's session.
 func (f *Finder) root(step uint32) uint32 {
-	steps := f.g.steps
+	steps := f.steps
 	for steps[step].session != step {
 		steps[step].session = steps[steps[step].session].session
 		step = steps[step].session
@@ -315,7 +320,7 @@ func (f *Finder) join(a, b uint32) {
 	if a > b {
 		a, b = b, a
 	}
-	steps := f.g.steps
+	steps := f.steps
 	steps[b].session = a
 	steps[a].known = steps[a].known || steps[b].known
 }
@@ -498,7 +503,7 @@ func (f *Finder) take(h *hit) {
 		default: // the client can't have it from there
 			return
 		}
-		if from := f.root(v.step - 1); h.short && from != self && f.g.steps[from].known && f.g.steps[self].known {
+		if from := f.root(v.step - 1); h.short && from != self && f.steps[from].known && f.steps[self].known {
 			reason = "only another session was given this id"
 		}
 	}
@@ -508,7 +513,7 @@ func (f *Finder) take(h *hit) {
 	}
 	f.edge(h, v.step-1, v.place, v.form, f.classes[v.class])
 	from := f.root(v.step - 1)
-	both := f.g.steps[from].known && f.g.steps[self].known
+	both := f.steps[from].known && f.steps[self].known
 	if h.credential || !both && (v.before == 0 || f.root(v.before-1) == from) {
 		f.join(from, self)
 	}
@@ -516,12 +521,12 @@ func (f *Finder) take(h *hit) {
 
 // precedes tells whether a step, counted from 1, was answered before this one began.
 func (f *Finder) precedes(step uint32) bool {
-	return step > 0 && step-1 < f.step && f.g.steps[step-1].end <= f.g.steps[f.step].start
+	return step > 0 && step-1 < f.step && f.steps[step-1].end <= f.steps[f.step].start
 }
 
 func (f *Finder) edge(h *hit, from uint32, place placeID, form uint8, label string) {
 	g := f.g
-	r := route{f.endpoints[g.steps[from].endpoint], g.places.text(place), f.endpoints[g.steps[f.step].endpoint], g.places.text(h.place), forms[h.put].name, label}
+	r := route{f.endpoints[f.steps[from].endpoint], g.places.text(place), f.endpoints[f.steps[f.step].endpoint], g.places.text(h.place), forms[h.put].name, label}
 	id, ok := f.routeIDs[r]
 	if !ok {
 		id = uint32(len(g.routes))
@@ -540,8 +545,8 @@ func (f *Finder) edge(h *hit, from uint32, place placeID, form uint8, label stri
 
 func (f *Finder) unclear(h *hit, v issued, reason string) {
 	g := f.g
-	a := Ambiguous{Endpoint: f.endpoints[g.steps[f.step].endpoint], Consumer: g.places.text(h.place),
-		IssuerEndpoint: f.endpoints[g.steps[v.step-1].endpoint], Issuer: g.places.text(v.place), Class: f.classes[v.class], Reason: reason}
+	a := Ambiguous{Endpoint: f.endpoints[f.steps[f.step].endpoint], Consumer: g.places.text(h.place),
+		IssuerEndpoint: f.endpoints[f.steps[v.step-1].endpoint], Issuer: g.places.text(v.place), Class: f.classes[v.class], Reason: reason}
 	i, ok := f.ambiguous[a]
 	if !ok {
 		if len(g.ambiguous) >= maxAmbiguous {
@@ -571,7 +576,7 @@ func (f *Finder) need(h *hit) {
 		}
 		i = len(g.needs)
 		f.needIDs[key] = i
-		g.needs = append(g.needs, Need{Endpoint: f.endpoints[g.steps[f.step].endpoint], Place: g.places.text(h.place), Token: h.token})
+		g.needs = append(g.needs, Need{Endpoint: f.endpoints[f.steps[f.step].endpoint], Place: g.places.text(h.place), Token: h.token})
 		g.needsAt = append(g.needsAt, h.place)
 	}
 	if steps := g.needs[i].Steps; len(steps) == 0 || steps[len(steps)-1] != int(f.step) {
@@ -661,7 +666,7 @@ func (f *Finder) issue(key uint64, label string, form uint8, isNew bool) {
 	}
 	self := f.root(f.step)
 	if v.step != 0 && !v.several {
-		if first := f.root(v.step - 1); first != self && (f.g.steps[first].known || f.g.steps[self].known) {
+		if first := f.root(v.step - 1); first != self && (f.steps[first].known || f.steps[self].known) {
 			v.several = true
 			f.setOwn(key, first, v)
 		}
@@ -682,7 +687,7 @@ const nobody = ^uint32(0)
 // own returns what is known of a value in one of the sessions that were given it.
 func (f *Finder) own(key uint64, session uint32) (v issued, ok bool) {
 	v, ok = f.values.get(f.numbered(keyOwn, key, ownText(session)))
-	if !ok && !f.g.steps[session].known {
+	if !ok && !f.steps[session].known {
 		v, ok = f.values.get(f.numbered(keyOwn, key, ownText(nobody)))
 	}
 	return v, ok
@@ -691,7 +696,7 @@ func (f *Finder) own(key uint64, session uint32) (v issued, ok bool) {
 func (f *Finder) setOwn(key uint64, session uint32, v issued) {
 	v.several = false
 	f.values.set(f.numbered(keyOwn, key, ownText(session)), v)
-	if !f.g.steps[session].known {
+	if !f.steps[session].known {
 		f.values.set(f.numbered(keyOwn, key, ownText(nobody)), v)
 	}
 }

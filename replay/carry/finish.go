@@ -3,6 +3,8 @@ package carry
 import (
 	"cmp"
 	"slices"
+
+	"github.com/tapedeck/tapedeck/replay/rows"
 )
 
 // issue is a place of a response whose live value is to be taken.
@@ -18,95 +20,109 @@ type issue struct {
 // edge leads from an issue to a request.
 type edge struct{ to, issue, link uint32 }
 
-// Finish returns the graph of what was added. The finder can't be used any more.
+// Finish returns the graph of the steps that were added. The finder can't be used any more.
+// The caller closes the graph.
 func (f *Finder) Finish() *Graph {
 	g := f.g
 	g.forgotten = f.values.forgotten
 	f.w, f.values, f.callers = nil, remembered[uint64, issued]{}, remembered[uint64, uint32]{}
-	g.join()
-	g.connect(f.found)
-	g.order(f.objects.parents)
-	g.steps = nil
+	b := &graphBuilder{links: g.links, places: g.places, recorded: f.steps}
+	b.join()
+	b.connect(f.found)
+	b.order(f.objects.parents)
+	f.steps, f.found = nil, nil
+	g.steps = rows.Keep(f.o.Dir, "steps", f.o.Limit, b.steps)
+	g.issues = rows.Keep(f.o.Dir, "values that answers issue", f.o.Limit, b.issues)
+	g.edges = rows.Keep(f.o.Dir, "values that requests carry", f.o.Limit, b.edges)
+	g.after = rows.Keep(f.o.Dir, "steps that wait", f.o.Limit, b.after)
 	return g
 }
 
-// join finds the first step of each one's session.
-func (g *Graph) join() {
-	g.sessions = make([]uint32, len(g.steps))
-	for i := range g.steps {
-		g.steps[i].session = g.steps[g.steps[i].session].session // that of an earlier step, so it is known
-		g.sessions[i] = g.steps[i].session
+// graphBuilder has the rows of a graph, in memory.
+type graphBuilder struct {
+	links    []link
+	places   *places
+	recorded []stepInfo
+	steps    []graphStep // and one more at the end
+	issues   []issue
+	edges    []edge
+	after    []uint32
+}
+
+// join finds the first step of each step's session.
+func (b *graphBuilder) join() {
+	b.steps = make([]graphStep, len(b.recorded)+1)
+	for i := range b.recorded {
+		b.recorded[i].session = b.recorded[b.recorded[i].session].session // that of an earlier step, so it is known
+		b.steps[i].session = b.recorded[i].session
+		b.steps[b.steps[i].session].size++
 	}
 }
 
 // connect makes issues and edges of what was found, which is in the order of consumers.
-func (g *Graph) connect(found []foundEdge) {
+func (b *graphBuilder) connect(found []foundEdge) {
 	byIssue := make([]uint32, len(found))
 	for i := range found {
 		byIssue[i] = uint32(i)
 	}
-	slices.SortFunc(byIssue, func(a, b uint32) int {
-		x, y := &found[a], &found[b]
-		p, q := &g.links[x.link], &g.links[y.link]
-		return cmp.Or(cmp.Compare(x.from, y.from), cmp.Compare(p.from, q.from), cmp.Compare(p.take, q.take), cmp.Compare(a, b))
+	slices.SortFunc(byIssue, func(i, j uint32) int {
+		x, y := &found[i], &found[j]
+		p, q := &b.links[x.link], &b.links[y.link]
+		return cmp.Or(cmp.Compare(x.from, y.from), cmp.Compare(p.from, q.from), cmp.Compare(p.take, q.take), cmp.Compare(i, j))
 	})
-	g.edges = make([]edge, len(found))
+	b.edges = make([]edge, len(found))
 	for _, i := range byIssue {
 		e := &found[i]
-		l := &g.links[e.link]
-		next := issue{from: e.from, place: l.from, form: l.take, array: g.places.inArray(l.from), cookie: g.places.under(l.from, "cookie")}
-		if last := len(g.issues) - 1; last < 0 || !g.issues[last].same(&next) {
-			g.issues = append(g.issues, next)
+		l := &b.links[e.link]
+		next := issue{from: e.from, place: l.from, form: l.take, array: b.places.inArray(l.from), cookie: b.places.under(l.from, "cookie")}
+		if last := len(b.issues) - 1; last < 0 || !b.issues[last].same(&next) {
+			b.issues = append(b.issues, next)
 		}
-		last := len(g.issues) - 1
-		g.issues[last].uses++
-		g.edges[i] = edge{e.to, uint32(last), e.link}
+		last := len(b.issues) - 1
+		b.issues[last].uses++
+		b.edges[i] = edge{e.to, uint32(last), e.link}
 	}
-	g.issuesAt = offsets(len(g.steps), len(g.issues), func(i int) uint32 { return g.issues[i].from })
-	g.edgesAt = offsets(len(g.steps), len(g.edges), func(i int) uint32 { return g.edges[i].to })
+	for n, i := 0, 0; n < len(b.steps); n++ {
+		for i < len(b.issues) && int(b.issues[i].from) < n {
+			i++
+		}
+		b.steps[n].issues = uint32(i)
+	}
+	for n, i := 0, 0; n < len(b.steps); n++ {
+		for i < len(b.edges) && int(b.edges[i].to) < n {
+			i++
+		}
+		b.steps[n].edges = uint32(i)
+	}
 }
 
 func (i *issue) same(other *issue) bool {
 	return i.from == other.from && i.place == other.place && i.form == other.form
 }
 
-// offsets tells for each of n steps where its own begin among m things in the order of
-// their steps, and at the end m.
-func offsets(n, m int, step func(i int) uint32) []uint32 {
-	at := make([]uint32, n+1)
-	for i := range m {
-		at[step(i)+1]++
-	}
-	for i := range n {
-		at[i+1] += at[i]
-	}
-	return at
-}
-
 // maxWrites is how many writes to one object are kept that may still be waited for.
 const maxWrites = 8
 
-// place of a write: what it is about, or something below it.
+// written is the object that a write changes, or one above it.
 type written struct {
 	session, object uint32
 	below           bool
 }
 
-// order finds what each step has to wait for.
-func (g *Graph) order(parents []uint32) {
+// order finds the steps that each step has to wait for.
+func (b *graphBuilder) order(parents []uint32) {
 	writes := map[written][]uint32{} // the latest last
-	g.afterAt = make([]uint32, 1, len(g.steps)+1)
 	var wait []uint32
-	for i := range g.steps {
-		s := &g.steps[i]
+	for i := range b.recorded {
+		s := &b.recorded[i]
 		wait = wait[:0]
-		for _, e := range g.edges[g.edgesAt[i]:g.edgesAt[i+1]] {
-			wait = append(wait, g.issues[e.issue].from)
+		for _, e := range b.edges[b.steps[i].edges:b.steps[i+1].edges] {
+			wait = append(wait, b.issues[e.issue].from)
 		}
 		for object, here := s.object, true; here || object != 0; object, here = parents[object], false {
-			wait = g.answered(wait, writes[written{s.session, object, false}], s)
+			wait = b.answered(wait, writes[written{s.session, object, false}], s)
 		}
-		wait = g.answered(wait, writes[written{s.session, s.object, true}], s)
+		wait = b.answered(wait, writes[written{s.session, s.object, true}], s)
 		if s.writes {
 			add := func(k written) {
 				all := append(writes[k], uint32(i))
@@ -123,18 +139,18 @@ func (g *Graph) order(parents []uint32) {
 			}
 		}
 		slices.Sort(wait)
-		g.after = append(g.after, slices.Compact(wait)...)
-		g.afterAt = append(g.afterAt, uint32(len(g.after)))
+		b.after = append(b.after, slices.Compact(wait)...)
+		b.steps[i+1].wait = uint32(len(b.after))
 	}
 }
 
-// answered appends the latest of the writes that had been answered when the step began,
-// and those that ran beside it. What had been answered when one of them began, that one
-// waits for itself.
-func (g *Graph) answered(wait, writes []uint32, s *stepInfo) []uint32 {
+// answered appends the latest of the writes that had been answered when the step began, and
+// those that ran beside it. Writes that had been answered when one of these began are left
+// out, because that one waits for them.
+func (b *graphBuilder) answered(wait, writes []uint32, s *stepInfo) []uint32 {
 	begin := s.start
 	for i := len(writes) - 1; i >= 0; i-- {
-		w := &g.steps[writes[i]]
+		w := &b.recorded[writes[i]]
 		if w.end > s.start {
 			continue
 		}

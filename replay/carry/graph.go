@@ -1,29 +1,37 @@
 package carry
 
 import (
+	"errors"
 	"iter"
 	"slices"
 	"time"
+
+	"github.com/tapedeck/tapedeck/replay/rows"
 )
 
 // Graph says which steps belong together, which wait for which, and which values are
 // carried from one to another. Steps count from 0, in the order in which the Finder got
 // them. It does not change, so it is safe for concurrent use.
 type Graph struct {
-	places                     *places
-	links                      []link
-	routes                     []route
-	steps                      []stepInfo // until it is finished
-	sessions                   []uint32   // by step: the first one of its session
-	issues                     []issue    // in the order of their steps
-	edges                      []edge     // in the order of their consumers
-	issuesAt, edgesAt, afterAt []uint32   // by step: where its own begin in issues, edges and after; one more at the end
-	after                      []uint32
-	needs                      []Need
-	needsAt                    []placeID // where they are
-	ambiguous                  []Ambiguous
-	rules                      *Rules
-	forgotten                  uint64
+	places    *places
+	links     []link
+	routes    []route
+	steps     *rows.Table[graphStep] // and one more at the end
+	issues    *rows.Table[issue]     // in the order of their steps
+	edges     *rows.Table[edge]      // in the order of their consumers
+	after     *rows.Table[uint32]    // the steps that each step waits for
+	needs     []Need
+	needsAt   []placeID // where they are
+	ambiguous []Ambiguous
+	rules     *Rules
+	forgotten uint64
+}
+
+// graphStep is a step of a finished graph.
+type graphStep struct {
+	session             uint32 // the first step of its session
+	size                uint32 // of the session, if this is its first step
+	issues, edges, wait uint32 // where its own begin in issues, edges and after
 }
 
 // Edge is one value that a response issued and a later request carries.
@@ -67,19 +75,53 @@ type Need struct {
 }
 
 // Steps returns how many there are.
-func (g *Graph) Steps() int { return len(g.sessions) }
+func (g *Graph) Steps() int { return g.steps.Len() - 1 }
 
 // Session returns the number of the step's session: that of its first step. Steps belong
 // to one session if they have a cookie or a credential in common, if one issued it to the
 // other, or, where they have none, if they came over one connection of the caller's own.
-func (g *Graph) Session(step int) int { return int(g.sessions[step]) }
+func (g *Graph) Session(step int) int { return int(g.steps.At(step).session) }
+
+// SessionSize returns the number of steps of a session.
+func (g *Graph) SessionSize(session int) int { return int(g.steps.At(session).size) }
+
+// Err returns the first error of reading the graph from disk. What it returned since is not
+// to be relied on.
+func (g *Graph) Err() error {
+	for _, err := range [...]error{g.steps.Err(), g.issues.Err(), g.edges.Err(), g.after.Err()} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close removes the files.
+func (g *Graph) Close() error {
+	return errors.Join(g.steps.Close(), g.issues.Close(), g.edges.Close(), g.after.Close())
+}
+
+// issuesOf returns the issues of a step, and the number of the first one. edgesOf returns its
+// edges.
+func (g *Graph) issuesOf(step int) (of []issue, first uint32) {
+	from, to := g.steps.At(step).issues, g.steps.At(step+1).issues
+	return g.issues.Range(int(from), int(to)), from
+}
+
+func (g *Graph) edgesOf(step int) []edge {
+	return g.edges.Range(int(g.steps.At(step).edges), int(g.steps.At(step+1).edges))
+}
+
+func (g *Graph) afterOf(step int) []uint32 {
+	return g.after.Range(int(g.steps.At(step).wait), int(g.steps.At(step+1).wait))
+}
 
 // After returns the steps whose responses this one has to wait for, in order: those that
 // issued what it carries, and the latest writes of its session to the same object that
 // had been answered in the recording before this one began. An object is the same if its
 // path is the other's, or the beginning of it.
 func (g *Graph) After(step int) []int {
-	of := g.after[g.afterAt[step]:g.afterAt[step+1]]
+	of := g.afterOf(step)
 	all := make([]int, len(of))
 	for i, s := range of {
 		all[i] = int(s)
@@ -91,7 +133,7 @@ func (g *Graph) After(step int) []int {
 // session, and through steps that wait for each other. Whoever sends a component alone needs
 // no answer to a step of another one.
 func (g *Graph) Components() []int {
-	first := make([]int, len(g.sessions))
+	first := make([]int, g.Steps())
 	for i := range first {
 		first[i] = i
 	}
@@ -107,8 +149,8 @@ func (g *Graph) Components() []int {
 		first[max(a, b)] = min(a, b)
 	}
 	for i := range first {
-		join(i, int(g.sessions[i]))
-		for _, before := range g.after[g.afterAt[i]:g.afterAt[i+1]] {
+		join(i, g.Session(i))
+		for _, before := range g.afterOf(i) {
 			join(i, int(before))
 		}
 	}
@@ -121,11 +163,11 @@ func (g *Graph) Components() []int {
 // Edges returns all edges, in the order of the requests.
 func (g *Graph) Edges() iter.Seq[Edge] {
 	return func(yield func(Edge) bool) {
-		for i := range g.edges {
-			e := &g.edges[i]
+		for i := range g.edges.Len() {
+			e := g.edges.At(i)
 			l := &g.links[e.link]
 			r := &g.routes[l.route]
-			if !yield(Edge{int(g.issues[e.issue].from), int(e.to), r.Issuer, r.Consumer, r.Encoding, r.Class}) {
+			if !yield(Edge{int(g.issues.At(int(e.issue)).from), int(e.to), r.Issuer, r.Consumer, r.Encoding, r.Class}) {
 				return
 			}
 		}

@@ -22,16 +22,10 @@ type State struct {
 
 	walkers sync.Pool
 	mu      sync.Mutex
-	live    map[uint32]liveValue // by issue
-	uses    []EdgeUse            // by route
-	used    []bool               // settings
-	cookies map[cookie]string
-}
-
-// cookie is one of a session.
-type cookie struct {
-	session uint32
-	place   placeID
+	live    map[uint32]liveValue       // by issue
+	uses    []EdgeUse                  // by route
+	used    []bool                     // settings
+	cookies map[int]map[placeID]string // by session and place
 }
 
 // liveValue is what a response issued.
@@ -44,13 +38,13 @@ type liveValue struct {
 
 // NewState returns a state in which nothing was answered.
 func (g *Graph) NewState(o StateOptions) *State {
-	s := &State{g: g, shift: o.Shift, settings: append(slices.Clone(o.Set), g.rules.settings()...), live: map[uint32]liveValue{}, cookies: map[cookie]string{}, uses: make([]EdgeUse, len(g.routes))}
+	s := &State{g: g, shift: o.Shift, settings: append(slices.Clone(o.Set), g.rules.settings()...), live: map[uint32]liveValue{}, cookies: map[int]map[placeID]string{}, uses: make([]EdgeUse, len(g.routes))}
 	for i, r := range g.routes {
 		s.uses[i] = EdgeUse{From: r.From, Issuer: r.Issuer, To: r.To, Consumer: r.Consumer, Encoding: r.Encoding, Class: r.Class}
 	}
-	for i := range g.edges {
-		if o.Only == nil || o.Only(int(g.edges[i].to)) {
-			s.uses[g.links[g.edges[i].link].route].Edges++
+	for i := range g.edges.Len() {
+		if e := g.edges.At(i); o.Only == nil || o.Only(int(e.to)) {
+			s.uses[g.links[e.link].route].Edges++
 		}
 	}
 	s.used = make([]bool, len(s.settings))
@@ -60,7 +54,9 @@ func (g *Graph) NewState(o StateOptions) *State {
 }
 
 // Issues tells whether a later request carries something of the step's response.
-func (s *State) Issues(step int) bool { return s.g.issuesAt[step] != s.g.issuesAt[step+1] }
+func (s *State) Issues(step int) bool {
+	return s.g.steps.At(step).issues != s.g.steps.At(step+1).issues
+}
 
 // Pair is a value that a recorded response issued, and the live one that stands for it.
 type Pair struct{ Recorded, Live string }
@@ -73,11 +69,11 @@ type Pair struct{ Recorded, Live string }
 // for.
 func (s *State) Answered(step int, recorded, live *recording.Exchange) (pairs []Pair) {
 	g := s.g
-	from, to := g.issuesAt[step], g.issuesAt[step+1]
-	if from == to {
+	issues, first := g.issuesOf(step)
+	if len(issues) == 0 {
 		return nil
 	}
-	t := taker{issues: g.issues[from:to], values: make([]liveValue, to-from), recorded: make([]recordedValue, to-from)}
+	t := taker{issues: issues, values: make([]liveValue, len(issues)), recorded: make([]recordedValue, len(issues))}
 	for i := range t.issues {
 		t.values[i] = liveValue{left: t.issues[i].uses, missing: true}
 	}
@@ -95,13 +91,17 @@ func (s *State) Answered(step int, recorded, live *recording.Exchange) (pairs []
 	defer s.mu.Unlock()
 	for i, v := range t.values {
 		if is := &t.issues[i]; is.cookie {
-			k := cookie{g.sessions[step], is.place}
-			if v.missing {
-				v.text, v.missing = s.cookies[k], s.cookies[k] == ""
+			session := g.Session(step)
+			if s.cookies[session] == nil {
+				s.cookies[session] = map[placeID]string{}
 			}
-			s.cookies[k] = v.text
+			of := s.cookies[session]
+			if v.missing {
+				v.text, v.missing = of[is.place], of[is.place] == ""
+			}
+			of[is.place] = v.text
 		}
-		s.live[from+uint32(i)] = v
+		s.live[first+uint32(i)] = v
 		if was := t.recorded[i].text; was != "" && !v.missing {
 			pairs = append(pairs, Pair{was, v.text})
 		}
@@ -158,9 +158,16 @@ func (t *taker) is(text string) string {
 	return text
 }
 
+// Forget forgets the cookies of a session, none of whose steps is left.
+func (s *State) Forget(session int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cookies, session)
+}
+
 // Changes tells whether something may have to be written into the step's request.
 func (s *State) Changes(step int) bool {
-	return s.g.edgesAt[step] != s.g.edgesAt[step+1] || len(s.settings) > 0 || s.shifts
+	return s.g.steps.At(step).edges != s.g.steps.At(step+1).edges || len(s.settings) > 0 || s.shifts
 }
 
 // change is what an edge is to write.
@@ -226,7 +233,7 @@ type applier struct {
 // body.
 func (a *applier) edges(step int) (body bool) {
 	g := a.g
-	edges := g.edges[g.edgesAt[step]:g.edgesAt[step+1]]
+	edges := g.edgesOf(step)
 	if len(edges) == 0 {
 		return false
 	}

@@ -8,23 +8,27 @@
 //
 // It promises:
 //
-//   - Memory is 48 bytes for each step, a fourth more while it is made, and the names of endpoints.
-//   - The file is one of package scratch: it goes with the process, is bounded, and readable
-//     by its owner alone.
-//   - What is left out is counted by reason.
+//   - Memory holds the names of endpoints and some pages of steps. It doesn't grow with the
+//     number of steps.
+//   - The files are those of package scratch: they go with the process, are bounded, and only
+//     their owner can read them.
+//   - Exchanges that are left out are counted by reason.
 //
-// It imports recording, internal/scratch and the standard library.
+// It imports recording, replay/rows, internal/scratch and the standard library.
 package plan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/internal/scratch"
 	"github.com/tapedeck/tapedeck/recording"
+	"github.com/tapedeck/tapedeck/replay/rows"
 )
 
 // Step is one request to send.
@@ -48,8 +52,6 @@ type Step struct {
 
 // Plan is a recording, ready to be sent. It is safe for concurrent use.
 type Plan struct {
-	// Steps are in the order in which they began.
-	Steps []Step
 	// Endpoints are the names of what is called.
 	Endpoints []string
 	// Began is when the first step began in the recording.
@@ -57,7 +59,9 @@ type Plan struct {
 	// Left is what is not sent, the most frequent reason first.
 	Left []Left
 
-	file *scratch.File
+	steps  *rows.Table[Step] // in the order in which they began
+	length time.Duration
+	file   *scratch.File
 }
 
 // Left is how many exchanges are not sent for a reason.
@@ -68,26 +72,42 @@ type Left struct {
 	Example string
 }
 
-// Length is the time from the first step to the end of the last answer.
-func (p *Plan) Length() (length time.Duration) {
-	for i := range p.Steps {
-		length = max(length, p.Steps[i].At+p.Steps[i].Took)
+// Len returns the number of steps.
+func (p *Plan) Len() int { return p.steps.Len() }
+
+// Step returns step n. Steps count from 0, in the order in which they began. If it can't be
+// read, it is zero, and [Plan.Err] returns the error.
+func (p *Plan) Step(n int) Step { return p.steps.At(n) }
+
+// Steps returns all steps with their numbers.
+func (p *Plan) Steps() iter.Seq2[int, Step] {
+	return func(yield func(int, Step) bool) {
+		for n := range p.Len() {
+			if !yield(n, p.Step(n)) {
+				return
+			}
+		}
 	}
-	return length
 }
 
-// Close removes the file.
-func (p *Plan) Close() error { return p.file.Close() }
+// Err returns the first error of reading steps.
+func (p *Plan) Err() error { return p.steps.Err() }
+
+// Length is the time from the first step to the end of the last answer.
+func (p *Plan) Length() time.Duration { return p.length }
+
+// Close removes the files.
+func (p *Plan) Close() error { return errors.Join(p.file.Close(), p.steps.Close()) }
 
 // Request appends the request of a step to dst, as Options.Encode made it.
 func (p *Plan) Request(dst []byte, step int) ([]byte, error) {
-	s := &p.Steps[step]
+	s := p.Step(step)
 	return p.read(dst, s.offset, int(s.request))
 }
 
 // Exchange decodes the recorded exchange of a step.
 func (p *Plan) Exchange(step int) (*recording.Exchange, error) {
-	s := &p.Steps[step]
+	s := p.Step(step)
 	text, err := p.read(nil, s.offset+int64(s.request), int(s.exchange))
 	if err != nil {
 		return nil, err
@@ -132,7 +152,9 @@ type Builder struct {
 	endpoints map[string]int32
 	left      map[string]*Left
 	file      *scratch.Writer
-	buf       []byte // of the step that is added
+	steps     *rows.Writer[Step]
+	last      time.Duration // At of the last step
+	buf       []byte        // of the step that is added
 }
 
 // maxEndpoints bounds how many endpoints are told apart. A recording with more of them
@@ -148,7 +170,7 @@ func NewBuilder(o Options) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{o: o, plan: new(Plan), endpoints: map[string]int32{}, left: map[string]*Left{}, file: file}, nil
+	return &Builder{o: o, plan: new(Plan), endpoints: map[string]int32{}, left: map[string]*Left{}, file: file, steps: rows.NewWriter[Step](o.Dir, "recorded steps", o.Limit)}, nil
 }
 
 // Add adds an exchange, which must not begin before the last one. It tells whether it is
@@ -165,13 +187,13 @@ func (b *Builder) Add(e *recording.Exchange) (step bool, err error) {
 		return false, err
 	}
 	p := b.plan
-	if len(p.Steps) == 0 {
+	if b.steps.Len() == 0 {
 		p.Began = e.TS
 	}
 	s := Step{At: max(0, e.TS.Sub(p.Began)), Took: e.End(), Endpoint: b.endpoint(e), offset: offset, request: int32(request), exchange: int32(len(b.buf) - request)}
-	if n := len(p.Steps); n > 0 {
-		s.At = max(s.At, p.Steps[n-1].At)
-	}
+	s.At = max(s.At, b.last)
+	b.last = s.At
+	p.length = max(p.length, s.At+s.Took)
 	s.Safe = e.HTTP != nil && recording.IsSafe(e.HTTP.Req.Method) && e.Conversation() == nil
 	if b.o.Target != nil {
 		s.Target = b.o.Target(e)
@@ -179,8 +201,7 @@ func (b *Builder) Add(e *recording.Exchange) (step bool, err error) {
 	if b.o.Answer != nil {
 		s.Answer = b.o.Answer(e)
 	}
-	p.Steps = append(p.Steps, s)
-	return true, nil
+	return true, b.steps.Add(s)
 }
 
 // Leave counts an exchange that is not sent.
@@ -219,11 +240,14 @@ func (b *Builder) endpoint(e *recording.Exchange) int32 {
 
 // Finish returns the plan. The builder is used up.
 func (b *Builder) Finish() (*Plan, error) {
-	file, err := b.file.Finish()
-	if err != nil {
+	var err error
+	if b.plan.file, err = b.file.Finish(); err != nil {
+		b.steps.Abandon()
 		return nil, err
 	}
-	b.plan.file = file
+	if b.plan.steps, err = b.steps.Finish(); err != nil {
+		return nil, errors.Join(err, b.plan.file.Close())
+	}
 	for _, l := range b.left {
 		b.plan.Left = append(b.plan.Left, *l)
 	}
@@ -232,6 +256,9 @@ func (b *Builder) Finish() (*Plan, error) {
 }
 
 // Abandon gives the plan up.
-func (b *Builder) Abandon() { b.file.Abandon() }
+func (b *Builder) Abandon() {
+	b.file.Abandon()
+	b.steps.Abandon()
+}
 
 var _ io.Closer = (*Plan)(nil)

@@ -52,8 +52,8 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if len(p.Steps) != n || len(p.Endpoints) != 2 || p.Length() != (n-1)*time.Second+20*time.Millisecond {
-		t.Errorf("%d steps, %q, %s", len(p.Steps), p.Endpoints, p.Length())
+	if p.Len() != n || len(p.Endpoints) != 2 || p.Length() != (n-1)*time.Second+20*time.Millisecond {
+		t.Errorf("%d steps, %q, %s", p.Len(), p.Endpoints, p.Length())
 	}
 	if len(p.Left) != 1 || p.Left[0] != (Left{"a tunnel is not sent", 1, "CONNECT a:443"}) {
 		t.Errorf("%+v", p.Left)
@@ -61,8 +61,8 @@ func TestPlan(t *testing.T) {
 	for _, i := range []int{0, 1, n / 2, n - 1} {
 		request, err := p.Request(nil, i)
 		e, err2 := p.Exchange(i)
-		if err != nil || err2 != nil || string(request) != fmt.Sprintf("/%d\n%s", i, large) || e.HTTP.Req.URL != fmt.Sprint("/", i) || p.Steps[i].Safe != (i%3 == 0) {
-			t.Errorf("step %d: %.20q %v %v %+v", i, request, err, err2, p.Steps[i])
+		if err != nil || err2 != nil || string(request) != fmt.Sprintf("/%d\n%s", i, large) || e.HTTP.Req.URL != fmt.Sprint("/", i) || p.Step(i).Safe != (i%3 == 0) {
+			t.Errorf("step %d: %.20q %v %v %+v", i, request, err, err2, p.Step(i))
 		}
 	}
 }
@@ -97,8 +97,8 @@ func TestTimesDoNotGoBack(t *testing.T) {
 	}
 	defer p.Close()
 	for i, want := range []time.Duration{0, 0, 4 * time.Second} {
-		if p.Steps[i].At != want {
-			t.Errorf("step %d is at %s, want %s", i, p.Steps[i].At, want)
+		if p.Step(i).At != want {
+			t.Errorf("step %d is at %s, want %s", i, p.Step(i).At, want)
 		}
 	}
 }
@@ -120,7 +120,7 @@ func TestPathsFullOfValuesShareAnEndpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if len(p.Endpoints) != maxEndpoints+1 || p.Endpoints[p.Steps[maxEndpoints+9].Endpoint] != others {
+	if len(p.Endpoints) != maxEndpoints+1 || p.Endpoints[p.Step(maxEndpoints+9).Endpoint] != others {
 		t.Errorf("%d endpoints, the last is %s", len(p.Endpoints), p.Endpoints[len(p.Endpoints)-1])
 	}
 }
