@@ -37,7 +37,6 @@ const dialTime = 10 * time.Second
 // none.
 type Passthrough struct {
 	hosts   []host
-	own     func(net.Addr) bool // tells addresses of the responder itself
 	http    http.RoundTripper
 	h2c     http.RoundTripper
 	tls     *tls.Config

@@ -56,6 +56,9 @@ func (r *Report) charts() []chart {
 		return nil
 	}
 	series := r.Results.Series.Widened(maxChartPoints)
+	if len(series.Points) == 0 { // a foreign report: there is no time to draw over
+		return []chart{latencyDistribution(total)}
+	}
 	return []chart{
 		latencyOverTime(&series),
 		latencyDistribution(total),

@@ -14,12 +14,33 @@ import (
 
 	"github.com/tapedeck/tapedeck/match"
 	"github.com/tapedeck/tapedeck/replay/report"
+	"github.com/tapedeck/tapedeck/replay/stats"
 )
 
 // elements are all that a page may consist of. None loads anything but link, which is the
 // empty icon, and none runs anything.
 var elements = strings.Fields(`html head meta link title style body header main footer section article details summary figure figcaption div p h1 h2 h3 ul li
 	dl dt dd span small code pre table thead tbody tr th td svg path rect line text`)
+
+// A report of another writer may have requests and no series, whose charts have no width.
+func TestPageWithoutASeries(t *testing.T) {
+	r := shop(500, time.Minute)
+	r.Results.Series = stats.Series{}
+	r.Judge(nil)
+	read, err := report.Parse([]byte(written(t, r, "json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := written(t, read, "html")
+	for _, bad := range []string{"NaN", "Inf"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the page has %s", bad)
+		}
+	}
+	if !strings.Contains(page, "<svg") {
+		t.Error("the page has no chart")
+	}
+}
 
 // TestPageIsSelfContained looks at the page of hostile texts, and at those of runs that
 // are large, small and empty. The module e2e/browser opens such pages in a real browser.
