@@ -10,7 +10,13 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read/readtest"
 )
 
-// corpus is what other tools recorded.
+// written returns exchanges in the formats of other tools that were written for these tests,
+// and corpus those that other tools recorded.
+func written(t *testing.T) []*recording.Exchange {
+	t.Helper()
+	return readtest.All(t, "testdata/othertools")
+}
+
 func corpus(t *testing.T) []*recording.Exchange {
 	t.Helper()
 	return readtest.OfOtherTools(t, "../../shared/corpus/traffic/rrpair")
@@ -18,7 +24,12 @@ func corpus(t *testing.T) []*recording.Exchange {
 
 // TestFilesOfOtherToolsFindThemselves looks up each recorded request, at another time.
 func TestFilesOfOtherToolsFindThemselves(t *testing.T) {
-	recorded, live := corpus(t), corpus(t)
+	t.Run("written", func(t *testing.T) { findThemselves(t, written, 12) })
+	t.Run("recorded", func(t *testing.T) { findThemselves(t, corpus, 50) })
+}
+
+func findThemselves(t *testing.T, read func(*testing.T) []*recording.Exchange, atLeast int) {
+	recorded, live := read(t), read(t)
 	m, x := indexOf(t, match.Options{}, recorded...)
 	http, alone := 0, 0
 	for i, e := range live {
@@ -34,19 +45,24 @@ func TestFilesOfOtherToolsFindThemselves(t *testing.T) {
 			}
 		}
 	}
-	if http < 50 || alone == 0 {
+	if http < atLeast || alone == 0 {
 		t.Errorf("%d exchanges of HTTP, %d alone with their request", http, alone)
 	}
 }
 
 // TestSignaturesOfOtherTools compares the keys that other tools wrote with ours.
 func TestSignaturesOfOtherTools(t *testing.T) {
+	t.Run("written", func(t *testing.T) { signatures(t, written(t), 40) })
+	t.Run("recorded", func(t *testing.T) { signatures(t, corpus(t), 200) })
+}
+
+func signatures(t *testing.T, all []*recording.Exchange, atLeast int) {
 	m, err := match.New(match.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	compared := 0
-	for _, e := range corpus(t) {
+	for _, e := range all {
 		if e.HTTP == nil || len(e.Signature) == 0 {
 			continue
 		}
@@ -68,7 +84,7 @@ func TestSignaturesOfOtherTools(t *testing.T) {
 			}
 		}
 	}
-	if compared < 200 {
+	if compared < atLeast {
 		t.Errorf("%d keys", compared)
 	}
 }

@@ -13,9 +13,16 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read/readtest"
 )
 
-// Files that other tools recorded answer their own requests: all that are of HTTP.
+// Files in the formats of other tools answer their own requests: all that are of HTTP. Those
+// of the corpus were recorded by these tools; the others were written for this test.
 func TestFilesOfOtherToolsAnswerTheirOwnRequests(t *testing.T) {
-	all := readtest.OfOtherTools(t, "../../shared/corpus/traffic/rrpair")
+	t.Run("written", func(t *testing.T) { answerTheirOwn(t, readtest.All(t, "../match/testdata/othertools"), 12) })
+	t.Run("recorded", func(t *testing.T) {
+		answerTheirOwn(t, readtest.OfOtherTools(t, "../../shared/corpus/traffic/rrpair"), 90)
+	})
+}
+
+func answerTheirOwn(t *testing.T, all []*recording.Exchange, atLeast int) {
 	for _, e := range all {
 		e.Direction = recording.Out // those that a workload received, too
 	}
@@ -48,8 +55,8 @@ func TestFilesOfOtherToolsAnswerTheirOwnRequests(t *testing.T) {
 			t.Errorf("%d exchanges of %q were not asked for", without[protocol], protocol)
 		}
 	}
-	if answered < 90 {
-		t.Errorf("%d answered", answered)
+	if answered < atLeast {
+		t.Errorf("%d answered, want %d", answered, atLeast)
 	}
 	t.Logf("%d of %d answered; without the bytes of the connection: %v", answered, len(all), without)
 }
