@@ -21,7 +21,7 @@
 //   - A redacted value joins like any other: the live answer has the real one.
 //   - Exchanges are foreign: depth, sizes, and what is remembered are bounded.
 //
-// It imports recording with its folders, match/class, mock/order, internal/rulefile, the
-// standard library, golang.org/x/net/html, protobuf's protowire, and go.yaml.in/yaml/v3 for
+// It imports recording with its folders, match/class, mock/order, replay/rows,
+// internal/rulefile, the standard library, golang.org/x/net/html, protobuf's protowire, and go.yaml.in/yaml/v3 for
 // the file of rules.
 package carry
