@@ -19,6 +19,8 @@ const describes = "*This page describes Tapedeck " + contract.Release + ".*\n"
 var named = []struct{ files, pattern string }{
 	{"../plugin/plugin.yaml", `(?m)^version: (\S+)$`},
 	{"../README.md", `This describes Tapedeck v(\S+)\.\n`},
+	{"../README.md", contract.Repository + `:v(\S+)`},
+	{"argocd.md", contract.Repository + `:v(\S+)`},
 	{"../deploy/collector/base/co*.yaml", `image: ` + contract.Repository + `:v?(\S+)`},
 	{"../examples/shop/*/*.yaml", contract.Repository + `:v([^\s},]+)`},
 	{"../deploy/component/*.yaml", `(?:\?ref=|` + contract.Repository + `:)v(\S+)`},
