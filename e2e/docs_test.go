@@ -68,7 +68,7 @@ func TestDocs(t *testing.T) {
 // there is not run.
 var optional = []string{"kubectl", "kpt", "curl", "jq"}
 
-// step is one command of a session.
+// step is a command of a session.
 type step struct {
 	block   int
 	example markdown.Example
@@ -101,6 +101,10 @@ func newSession(t *testing.T, p *markdown.Page) *session {
 		}
 		switch b.Lang {
 		case markdown.Setup:
+			if strings.Contains(b.Text(), "$REPO/e2e/testdata/") { // the application there
+				needPath(t, "python3")
+				needPath(t, "curl")
+			}
 			add(step{block: i, example: markdown.Example{Line: b.Line, Command: b.Text()}})
 		case "console":
 			examples, err := b.Examples()
