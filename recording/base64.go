@@ -27,7 +27,7 @@ func appendBase64(dst, src []byte) []byte {
 // how many it encoded.
 func encodeBase64(dst, src []byte) int {
 	n := 0
-	for i := 0; i <= len(src)-8 && n <= len(dst)-8; i += 6 {
+	for i := 0; i <= len(src)-8; i += 6 {
 		six := binary.BigEndian.Uint64(src[i : i+8])
 		text := uint64(base64Pairs[six>>16&0xfff])
 		text = text<<16 | uint64(base64Pairs[six>>28&0xfff])

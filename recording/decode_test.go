@@ -1,8 +1,10 @@
 package recording
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -124,17 +126,137 @@ func variants() []string {
 	line := string(full().AppendJSON(nil))
 	all := []string{line, line[:len(line)/2], line + "x", " " + line, line + " ", strings.Replace(line, `":`, `": `, 1)}
 	for _, change := range [][2]string{
-		{`"duration":12`, `"duration":012`}, {`"duration":12`, `"duration":-0`}, {`"duration":12`, `"duration":1e3`}, {`"duration":12`, `"duration":9223372036854775807`}, {`"duration":12`, `"duration":99999999999999999999`},
+		{`"duration":17`, `"duration":012`}, {`"duration":17`, `"duration":-0`}, {`"duration":17`, `"duration":1e3`}, {`"duration":17`, `"duration":9223372036854775807`}, {`"duration":17`, `"duration":99999999999999999999`}, {`"duration":17`, `"duration":9223372036854775808`}, {`"duration":17`, `"duration":-`}, {`"duration":17`, `"duration":`},
 		{`Z","isTls"`, `+01:00","isTls"`}, {`2026-11-22T`, `2026-11-31T`}, {`2026-11-22T`, `2026-13-01T`}, {`2026-11-22T`, `2028-02-29T`}, {`2026-11-22T`, `2026-02-29T`},
 		{`20:15:`, `24:15:`}, {`20:15:`, `20:60:`}, {`:00.123456789Z`, `:60.123456789Z`}, {`:00.123456789Z`, `:00.1234567891Z`}, {`:00.123456789Z`, `:00.Z`}, {`:00.123456789Z`, `:00.10Z`}, {`:00.123456789Z`, `:00Z`},
 		{`"isTls":true`, `"isTls":false`}, {`"isTls":true`, `"isTls":null`}, {`"location":"`, `"location":"\ud83d\ude00\ud83d\u0041\udc00\`}, {`"location":"`, `"location":"\u00e9\/\b\x`}, {`"location":"`, "\"location\":\"\xff"}, {`"location":"`, "\"location\":\"\x01"},
-		{`"location":"`, `"location":"\u12`}, {`"location":"`, `"location":"\"`}, {`"tags":{`, `"tags":{"a":"1","a":"2",`}, {`"tags":{`, `"tags":{"a":null,`}, {`"headers":{`, `"headers":{"A":[],`}, {`"headers":{`, `"headers":{"A":null,`}, {`"headers":{`, `"headers":{"A":["1"],"A":["2"],`},
+		{`"location":"`, `"location":"\u12`}, {`"location":"`, `"location":"\"`}, {`"tags":{`, `"tags":{"a":"1","a":"2",`}, {`"tags":{`, `"tags":{"a":null,`}, {`"headers":{`, `"headers":{"A":["\x"],`}, {`"headers":{`, `"headers":{"A":[],`}, {`"headers":{`, `"headers":{"A":null,`}, {`"headers":{`, `"headers":{"A":["1"],"A":["2"],`},
 		{`"bodyBase64":"`, `"bodyBase64":"=`}, {`"bodyBase64":"`, `"bodyBase64":"AA==`}, {`"bodyBase64":"`, `"bodyBase64":"\n\n\n\n`}, {`"bodyBase64":"`, `"bodyBase64":"----`}, {`"direction":`, `"Direction":`}, {`"part":1`, `"part":1.5`}, {`"part":1`, `"part":"1"`},
 		{`"netinfo":{`, `"netinfo":{"more":{"a":[1]},`}, {`"msgType":"rrpair"`, `"msgType":"other"`}, {`"msgType":"rrpair",`, ``}, {`"http":{`, `"http":{"more":1,`}, {`"http":{`, `"http":[{`}, {`"uuid":"`, `"uuid":"A`},
 	} {
-		all = append(all, strings.Replace(line, change[0], change[1], 1))
+		changed := strings.Replace(line, change[0], change[1], 1)
+		if changed == line {
+			panic("nothing to change: " + change[0])
+		}
+		all = append(all, changed)
 	}
 	return all
+}
+
+// The least and the most of what an exchange may have is read without encoding/json, too.
+func TestDecodeReadsTheLimits(t *testing.T) {
+	at := func(ts time.Time) *Exchange { return &Exchange{TS: ts} }
+	took := func(ms int64) *Exchange { return &Exchange{Duration: ms} }
+	many := &Exchange{HTTP: &HTTP{}, Signature: map[string][]byte{}}
+	for i := range MaxTags {
+		many.Tags = append(many.Tags, Tag{fmt.Sprint("tag ", i), "1"})
+	}
+	for i := range MaxHeaders {
+		many.HTTP.Req.Headers = append(many.HTTP.Req.Headers, Header{"A", fmt.Sprint(i)})
+	}
+	for i := range MaxMembers {
+		many.Signature[fmt.Sprint(i)] = nil
+	}
+	for name, e := range map[string]*Exchange{
+		"the first time": at(time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)), "the last time": at(time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC)),
+		"no duration": took(0), "one of nine": took(9), "the longest one": took(math.MaxInt64), "a negative one": took(-math.MaxInt64), "one of 19 digits": took(1e18),
+		"as many as may be": many,
+	} {
+		e.MsgType = MsgType
+		sameDecoded(t, name, e.AppendJSON(nil), true)
+	}
+}
+
+// A record that ends anywhere is none, and nothing behind its end is looked at.
+func TestNoPartOfARecordIsRead(t *testing.T) {
+	line := full().AppendJSON(nil)
+	var d Decoder
+	for n := range line {
+		var e Exchange
+		if part := line[:n:n]; d.Canonical(part, &e) || d.Decode(part, &e) == nil {
+			t.Fatalf("%q is read", part)
+		}
+	}
+	if !d.Canonical(line, new(Exchange)) {
+		t.Error("the whole record is not read")
+	}
+}
+
+// Light reading looks at each digit of a body.
+func TestWhatIsNoBase64IsNotCanonical(t *testing.T) {
+	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	read := func(text string) bool {
+		var d Decoder
+		return d.Canonical([]byte(`{"msgType":"rrpair","ts":"2026-11-22T20:15:00Z","duration":1,"uuid":"AQIDAAAAAAAAAAAAAAAAAA==","direction":"IN","http":{"req":{"bodyBase64":"`+text+`"},"res":{}}}`), new(Exchange))
+	}
+	for c := range 256 {
+		if c == '"' || c == '=' {
+			continue
+		}
+		for _, n := range []int{4, 8, 12, 20} {
+			for at := range n {
+				text := strings.Repeat("A", at) + string([]byte{byte(c)}) + strings.Repeat("A", n-at-1)
+				if want := strings.IndexByte(digits, byte(c)) >= 0; read(text) != want {
+					t.Fatalf("%q is read: %v", text, !want)
+				}
+			}
+		}
+	}
+	for text, want := range map[string]bool{
+		"": true, "A": false, "AAA": false, "AA==": true, "AAA=": true, "A===": false, "====": false, "AAAAAAA=": true, "AAAAAAAA-AA=": false, "AAAAAAAAA-==": false, "AA=A": false,
+	} {
+		if read(text) != want {
+			t.Errorf("%q is read: %v", text, !want)
+		}
+	}
+}
+
+// Records that have most in common with the last ones take hardly any memory.
+func TestDecodingSimilarRecordsAllocatesLittle(t *testing.T) {
+	var texts [][]byte
+	for i := range 100 {
+		e := Exchange{MsgType: MsgType, TS: time.Date(2026, 11, 22, 20, 15, i%60, 0, time.UTC), L7Protocol: HTTP1, Resource: strings.Repeat("r", 200), Location: fmt.Sprintf("/orders/%04d", i)}
+		for n := range 12 {
+			e.Tags.Set(fmt.Sprint("tag ", n), strings.Repeat("v", 200))
+		}
+		e.Tags.Set(TagSequence, fmt.Sprint(1000+i))
+		e.HTTP = &HTTP{Req: HTTPRequest{Method: "GET", Headers: Headers{{"Accept", "*/*"}, {strings.Repeat("X", 200), "1"}}}, Res: HTTPResponse{StatusCode: 200, Headers: Headers{{"Server", "a"}}, Body: []byte("hello")}}
+		texts = append(texts, e.AppendJSON(nil))
+	}
+	for _, c := range []struct {
+		name string
+		d    Decoder
+		want float64
+	}{
+		{"light, and used again", Decoder{Light: true, Reuse: true}, 0},
+		{"light", Decoder{Light: true}, 2},      // the tags, and HTTP
+		{"used again", Decoder{Reuse: true}, 5}, // of both sides a text and a list of headers, and the body
+	} {
+		var e Exchange
+		i := 0
+		if got := testing.AllocsPerRun(500, func() {
+			if err := c.d.Decode(texts[i%len(texts)], &e); err != nil {
+				t.Fatal(err)
+			}
+			i++
+		}); got > c.want {
+			t.Errorf("%s: %v allocations for each, want at most %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestCommonPrefix(t *testing.T) {
+	text := []byte("a text of thirty bytes, or so.")
+	for n := range text {
+		other := bytes.Clone(text)
+		other[n] ^= 1
+		if got := commonPrefix(text, other); got != n {
+			t.Errorf("%d bytes, want %d", got, n)
+		}
+		if got := commonPrefix(text, text[:n]); got != n {
+			t.Errorf("%d bytes of %d", got, n)
+		}
+	}
 }
 
 // What is not exactly what Encoder writes is left to encoding/json, or read the same.
@@ -290,6 +412,7 @@ func TestDecodeErrorsNameTheMember(t *testing.T) {
 		{`{"http":{"res":{"headers":{` + many(MaxHeaders+1, `"A":[]`) + `}}}}`, "http.res.headers: an object of JSON has more than 4000"},
 		{`{"tcp":{"messages":[` + many(MaxMessages+1, `{}`) + `]}}`, "tcp.messages: an array of JSON has more than 100000"},
 		{`{"http":{"req":{"headers":{` + many(MaxHeaders+1, `"A":["1"]`) + `}}}}`, "an object of JSON has more than 4000"},
+		{`{"http":{"req":{"headers":{"A":[` + many(3000, `"1"`) + `],"B":[` + many(1001, `"1"`) + `]}}}}`, "an array of JSON has more than 1000"},
 		{`{"http":{"req":{"headers":{"A":[` + many(MaxHeaders+1, `"1"`) + `]}}}}`, "an array of JSON has more than 4000"},
 	} {
 		var d Decoder

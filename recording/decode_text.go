@@ -34,7 +34,7 @@ func (p *canonical) is(c byte) bool {
 // ahead is lit that doesn't move, and returns how long the literal is, 0 if it is
 // another.
 func (p *canonical) ahead(s string) int {
-	if s[0] == ',' && p.i > 0 && p.b[p.i-1] == '{' {
+	if s[0] == ',' && p.b[p.i-1] == '{' {
 		s = s[1:]
 	}
 	n := len(s)
@@ -300,9 +300,9 @@ func unescape(raw []byte) (plain string, exact, ok bool) {
 			}
 			raw = raw[4:]
 			if utf16.IsSurrogate(r) {
-				low := rune(-1)
-				if len(raw) > 2 && raw[0] == '\\' && raw[1] == 'u' {
-					low = hex4(raw[2:])
+				var low rune
+				if digits, ok := bytes.CutPrefix(raw, []byte(`\u`)); ok {
+					low = hex4(digits)
 				}
 				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
 					raw = raw[6:]

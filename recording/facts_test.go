@@ -18,6 +18,10 @@ func TestTimings(t *testing.T) {
 	if got := e.Ended(); !got.Equal(start.Add(12*time.Millisecond)) || e.End() != 12*time.Millisecond {
 		t.Error(got)
 	}
+	e.Tags = Tags{{TagRequestEnd, "0"}}
+	if d, ok := e.RequestEnd(); d != 0 || !ok {
+		t.Errorf("an end at once: %v, %v", d, ok)
+	}
 	for _, foreign := range []Tags{nil, {{TagRequestEnd, "soon"}}, {{TagRequestEnd, "-1"}}} {
 		e.Tags = foreign
 		if d, ok := e.RequestEnd(); d != 0 || ok {
@@ -114,6 +118,9 @@ func TestPace(t *testing.T) {
 		"0:1800":                {{0, 1800 * time.Microsecond}},
 		"0:1800,64:1002000":     {{0, 1800 * time.Microsecond}, {64, 1002 * time.Millisecond}},
 		"0:1,0:1":               {{0, time.Microsecond}, {0, time.Microsecond}},
+		"0:0":                   {{0, 0}},
+		"0:86400000000":         {{0, 24 * time.Hour}},
+		"0:86400000001":         nil,
 		"64:1,0:2":              nil, // bytes come in order
 		"0:2,1:1":               nil,
 		"0":                     nil,

@@ -68,7 +68,7 @@ func TestJoinFrames(t *testing.T) {
 			}
 		})
 	}
-	if _, err := JoinFrames([]Message{{From: Client, Type: "text", Compressed: true, Data: one}}, 10); err == nil {
-		t.Error("more than the limit is no error")
+	if _, err := JoinFrames([]Message{{From: Client, Type: "ping"}, {From: Client, Type: "text", Compressed: true, Data: one}}, 10); err == nil || !strings.HasPrefix(err.Error(), "frame 2: ") {
+		t.Errorf("more than the limit: %v", err)
 	}
 }

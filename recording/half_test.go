@@ -52,6 +52,8 @@ func TestBodiesAreDecoded(t *testing.T) {
 		{"stored decoded, and not tagged", fields("Content-Encoding: br", "Content-Length: 9"), `{"a":1}`, nil, `{"a":1}`, nil, true, 7, false},
 		{"cut", fields("Content-Encoding: gzip"), string(zip[:len(zip)-6]), Tags{{TagResponseBodySize, "29"}}, "hello", io.ErrUnexpectedEOF, false, 29, true},
 		{"cut and decoded", fields("Content-Encoding: gzip"), "hello", Tags{{TagResponseBodySize, "29"}, {TagDecoded, "true"}}, "hello", nil, true, 29, true},
+		{"as large as the limit", nil, strings.Repeat("a", 100), nil, strings.Repeat("a", 100), nil, false, 100, false},
+		{"cut before it began", nil, "", Tags{{TagResponseBodySize, "0"}}, "", nil, false, 0, true},
 		{"larger than the limit", nil, "hello, hello", nil, "hello, hel", coding.ErrTooLarge, false, 12, false},
 		{"larger than the limit when decoded", fields("Content-Encoding: gzip"), string(zipped("hello, hello")), nil, "hello, hel", coding.ErrTooLarge, false, int64(len(zipped("hello, hello"))), false},
 		{"empty", fields("Content-Encoding: gzip"), "", nil, "", nil, false, 0, false},
@@ -73,6 +75,20 @@ func TestBodiesAreDecoded(t *testing.T) {
 	}
 }
 
+// Light reading leaves bodies out, and knows how long they are.
+func TestSizesOfBodiesThatAreLeftOut(t *testing.T) {
+	e := &Exchange{MsgType: MsgType, HTTP: &HTTP{Req: HTTPRequest{Body: []byte("1234")}, Res: HTTPResponse{Body: []byte("12345")}}}
+	for how, text := range map[string][]byte{"as Encoder writes it": e.AppendJSON(nil), "as others do": append(e.AppendJSON(nil), ' ')} {
+		var got Exchange
+		if err := (&Decoder{Light: true}).Decode(text, &got); err != nil {
+			t.Fatal(err)
+		}
+		if client, server := got.Sizes(); client != 4 || server != 5 || len(got.HTTP.Res.Body) > 0 {
+			t.Errorf("%s: %d and %d bytes", how, client, server)
+		}
+	}
+}
+
 func TestFraming(t *testing.T) {
 	for _, c := range []struct {
 		name       string
@@ -84,6 +100,7 @@ func TestFraming(t *testing.T) {
 		{"no length", HTTP{Req: HTTPRequest{Headers: fields("Content-Length: -1")}, Res: HTTPResponse{StatusCode: 200, Headers: fields("Content-Length: x")}}, FramingNone, FramingClose},
 		{"chunked", HTTP{Req: HTTPRequest{Headers: fields("Transfer-Encoding: chunked")}, Res: HTTPResponse{StatusCode: 200, Headers: fields("Transfer-Encoding: gzip, Chunked", "Content-Length: 3")}}, FramingChunked, FramingChunked},
 		{"coded until the end", HTTP{Res: HTTPResponse{StatusCode: 200, Headers: fields("Transfer-Encoding: gzip", "Content-Length: 3")}}, FramingNone, FramingClose},
+		{"no coding named", HTTP{Req: HTTPRequest{Headers: fields("Transfer-Encoding: ,")}, Res: HTTPResponse{StatusCode: 200, Headers: fields("Transfer-Encoding: ")}}, FramingNone, FramingClose},
 		{"HEAD", HTTP{Req: HTTPRequest{Method: "HEAD"}, Res: HTTPResponse{StatusCode: 200, Headers: fields("Content-Length: 3")}}, FramingNone, FramingNone},
 		{"204", HTTP{Res: HTTPResponse{StatusCode: 204}}, FramingNone, FramingNone},
 		{"304", HTTP{Res: HTTPResponse{StatusCode: 304, Headers: fields("Content-Length: 3")}}, FramingNone, FramingNone},

@@ -36,10 +36,27 @@ func TestUnquote(t *testing.T) {
 func TestDepth(t *testing.T) {
 	for text, want := range map[string]int{
 		`7`: 0, `"[{"`: 0, `{}`: 1, `[[],{"a":[1]},"\"[[[["]`: 3, `{"long enough for words \\":["a [ in a string"]}`: 2,
+		`["a`: 1, `{"`: 1, `"\`: 0, // no JSON
 		strings.Repeat("[", 600) + strings.Repeat("]", 600): 600,
 	} {
 		if got := Depth([]byte(text)); got != want {
 			t.Errorf("%.60s: %d, want %d", text, got, want)
+		}
+	}
+}
+
+func TestMembersAreBounded(t *testing.T) {
+	none := func([]byte) error { return nil }
+	for n := range 3 {
+		object := "{" + strings.TrimSuffix(strings.Repeat(`"a":1,`, n), ",") + "}"
+		array := "[" + strings.TrimSuffix(strings.Repeat(`1,`, n), ",") + "]"
+		for most := range 3 {
+			if err := EachMember([]byte(object), most, func(string, []byte) error { return nil }); (err != nil) != (n > most) {
+				t.Errorf("%s, of at most %d: %v", object, most, err)
+			}
+			if err := EachElement([]byte(array), most, none); (err != nil) != (n > most) {
+				t.Errorf("%s, of at most %d: %v", array, most, err)
+			}
 		}
 	}
 }

@@ -17,7 +17,7 @@ func TestASegmentKeyIsReadAsItIsWritten(t *testing.T) {
 	if k.String() != segmentKey {
 		t.Errorf("%s, want %s", k, segmentKey)
 	}
-	for _, key := range []string{segmentKey, segmentKey + PartSuffix, strings.Replace(segmentKey, "-0.", "-0.9f86d081884c7d65.", 1), SegmentKey{}.String(), SegmentKey{Pod: "-9-", Number: 12, Partition: Partition{Cluster: "a.b"}}.String()} {
+	for _, key := range []string{segmentKey, segmentKey + PartSuffix, strings.Replace(segmentKey, "-0.", "-0.9f86d081884c7d65.", 1), strings.Replace(segmentKey, "-0.", "-2147483647.", 1), SegmentKey{}.String(), SegmentKey{Pod: "-9-", Number: 12, Partition: Partition{Cluster: "a.b"}}.String()} {
 		got, err := ParseSegmentKey(key)
 		if err != nil {
 			t.Error(err)
@@ -53,6 +53,7 @@ func TestNothingElseIsASegmentKey(t *testing.T) {
 		"no day":                 strings.Replace(strings.Replace(segmentKey, "11-22", "11-31", 1), "1122", "1131", 1),
 		"no pod, no number":      strings.Replace(segmentKey, "-cart-7d4b-0", "", 1),
 		"a padded number":        strings.Replace(segmentKey, "-0.", "-00.", 1),
+		"a large number":         strings.Replace(segmentKey, "-0.", "-2147483648.", 1),
 		"a huge number":          strings.Replace(segmentKey, "-0.", "-99999999999999999999.", 1),
 		"a short digest":         strings.Replace(segmentKey, "-0.", "-0.9f86d081.", 1),
 		"no digest":              strings.Replace(segmentKey, "-0.", "-0.9F86D081884C7D65.", 1),

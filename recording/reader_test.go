@@ -70,6 +70,9 @@ func TestReaderReadsJSONInAnyLayout(t *testing.T) {
 		{"a bad value in an indented record", "{\n\n\"duration\": \"x\"\n}\n" + `{"location":"/2"}` + "\n", []string{"line 1: duration: json: cannot unmarshal string into Go value of type int64", "/2"}},
 		{"braces that don't match", `{"a":[}` + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: invalid character '}' looking for beginning of value", "/2"}},
 		{"too deep", `{"a":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + "}\n" + `{"location":"/2"}` + "\n", []string{"line 1: nested more than 500 deep", "/2"}},
+		{"objects that are too deep", strings.Repeat(`{"a":`, 600) + "1" + strings.Repeat("}", 600) + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: nested more than 500 deep", "/2"}},
+		{"a line that ends in an escape", `{"location":"/1\` + "\n" + `{"location":"/2"}` + "\n", []string{"line 1: invalid character '\\n' in string escape code", "/2"}},
+		{"numbers and words", "{\n\"a\":[109,-1.5E+3,1e9],\"b\":false,\"c\":[true,null],\n\"location\":\"/1\"}\n", []string{"/1"}},
 		{"other JSON", `{"name":"package.json"}` + "\n" + `{"msgType":"assertion","ts":"2026-11-22T20:15:00Z"}` + "\n" + `{"location":"/2"}` + "\n",
 			[]string{`line 1: no exchange: msgType is "", want "rrpair"`, `line 2: no exchange: msgType is "assertion", want "rrpair"`, "/2"}},
 		{"a torn line", `{"location":"/1"}` + "\n" + `{"loc`, []string{"/1", "torn tail"}},
@@ -195,6 +198,23 @@ func TestHostileSegmentsCostNoMemory(t *testing.T) {
 				t.Errorf("allocated %d MiB", took>>20)
 			}
 		})
+	}
+}
+
+func TestASegmentAsLargeAsTheLimitIsRead(t *testing.T) {
+	const text = `{"location":"/1"}` + "\n"
+	for limit, want := range map[int64]string{int64(len(text)): "EOF", int64(len(text)) - 1: "more than 17 bytes when decompressed"} {
+		r, err := NewReader(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.MaxBytes = limit
+		for err == nil {
+			err = r.Next(new(Exchange))
+		}
+		if err.Error() != want {
+			t.Errorf("of at most %d bytes: %v, want %s", limit, err, want)
+		}
 	}
 }
 

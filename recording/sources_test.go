@@ -71,6 +71,26 @@ func TestSourcesOfALargeSegment(t *testing.T) {
 	}
 }
 
+func TestALargeSegmentMayHaveManySources(t *testing.T) {
+	var names []string
+	for i := range 1200 {
+		names = append(names, fmt.Sprint(i))
+	}
+	text := Sources{Names: names}.AppendLine(nil, largePartition)
+	want := []int32{0, 9, 10, 19, 907, 1199}
+	text = Sources{Of: want}.AppendLine(text, largePartition)
+	text = append(text, strings.Repeat(`{"location":"/"}`+"\n", len(want))...)
+	r, err := NewReader(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range want {
+		if err := r.Next(new(Exchange)); err != nil || r.Origin() != int(want) {
+			t.Errorf("origin %d, %v; want %d", r.Origin(), err, want)
+		}
+	}
+}
+
 // Only the first line lists sources, and only as much is read as that takes.
 func TestSegmentSources(t *testing.T) {
 	line := Sources{Names: []string{"a.jsonl.zst"}}.AppendLine(nil, largePartition)

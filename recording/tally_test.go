@@ -2,6 +2,16 @@ package recording
 
 import "testing"
 
+func TestATallySumsEachCounter(t *testing.T) {
+	var tally Tally
+	tally.Add(Counters{Process: UUID{1}, Recorded: 1, Dropped: 20, Filtered: 300, SampledOut: 4000, Cut: 50_000, Incomplete: 600_000})
+	tally.Add(Counters{Process: UUID{2}, Recorded: 2, Dropped: 30, Filtered: 400, SampledOut: 5000, Cut: 60_000, Incomplete: 700_000})
+	want := Counters{Recorded: 3, Dropped: 50, Filtered: 700, SampledOut: 9000, Cut: 110_000, Incomplete: 1_300_000}
+	if sum, n := tally.Sum(); n != 2 || sum != want {
+		t.Errorf("%d processes: %+v", n, sum)
+	}
+}
+
 // Of one process, the counters that came last count. A process of another namespace is
 // another one, even if it has the same UUID, since whoever writes for that namespace chose it.
 func TestATallyKeepsProcessesApart(t *testing.T) {
