@@ -13,10 +13,12 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/tapedeck/tapedeck/contract"
+	"github.com/tapedeck/tapedeck/contract/filter"
 	"github.com/tapedeck/tapedeck/fn"
 	"github.com/tapedeck/tapedeck/internal/markdown"
 	"github.com/tapedeck/tapedeck/match/rules"
 	"github.com/tapedeck/tapedeck/recording/rewrite"
+	"github.com/tapedeck/tapedeck/replay/carry"
 	"github.com/tapedeck/tapedeck/transformer"
 )
 
@@ -95,7 +97,7 @@ func TestDocsYAML(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []string{"configuration", "match rules", "redact rules", "workload"} {
+	for _, kind := range []string{"configuration", "match rules", "carry rules", "redact rules", "filter", "workload"} {
 		if seen[kind] == 0 {
 			t.Errorf("found no %s in the documentation, so the test does not see them", kind)
 		}
@@ -120,6 +122,12 @@ func checkYAML(text string) (kind string, err error) {
 		case n.GetKind() == "MatchRules":
 			kind = "match rules"
 			_, err = rules.Parse("block", []byte(doc))
+		case n.GetKind() == carry.Kind:
+			kind = "carry rules"
+			_, err = carry.ParseRules("block", []byte(doc), func(string) (string, bool) { return "value", true })
+		case n.GetKind() == "ConfigMap" && n.GetName() == "capture" && isFilter(n):
+			kind = "filter"
+			_, err = filter.Parse(n.GetDataMap())
 		case n.Field("rules") != nil && n.GetKind() == "" && n.Field("groups") == nil:
 			kind = "redact rules"
 			_, err = rewrite.Parse([]byte(doc))
@@ -135,6 +143,16 @@ func checkYAML(text string) (kind string, err error) {
 		}
 	}
 	return kind, nil
+}
+
+// isFilter reports whether a ConfigMap holds settings of a filter.
+func isFilter(n *yaml.RNode) bool {
+	for _, k := range filter.Keys() {
+		if _, ok := n.GetDataMap()[k.Name]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // asks reports whether the text has an annotation that asks for the sidecar.

@@ -21,6 +21,9 @@ import (
 func TestDocsCommands(t *testing.T) {
 	parsed := 0
 	eachPage(t, func(t *testing.T, p *markdown.Page) {
+		for _, c := range p.Indented {
+			t.Errorf("%s: a command in an indented block: want a fence, as console or sh", p.Where(c.Line))
+		}
 		for _, b := range p.Blocks {
 			for _, c := range shellOf(t, p, b) {
 				for _, args := range calls(c.Text) {

@@ -22,6 +22,8 @@ type Page struct {
 	// Code is the code between backquotes in running text.
 	Code  []Span
 	Links []Span
+	// Indented are commands in a block that is indented instead of fenced.
+	Indented []Span
 	// Anchors are those of the headings, as GitHub makes them.
 	Anchors map[string]bool
 	lines   []string
@@ -53,11 +55,13 @@ type Span struct {
 var (
 	fence   = regexp.MustCompile("^( *)```(\\S*)\\s*$")
 	heading = regexp.MustCompile(`^#{1,6} +(.*?) *$`)
-	code    = regexp.MustCompile("(`+)(.+?)`+")
-	link    = regexp.MustCompile(`\]\(([^()\s]*(?:\([^()\s]*\)[^()\s]*)*)\)`)
-	named   = regexp.MustCompile(`<a (?:name|id)="([^"]+)"`)
-	label   = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
-	notSlug = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
+	// indented is the first line of a block without a fence, which shows a command.
+	indented = regexp.MustCompile(`^ {4,}(\$|tapedeck|tapedeck-proxy|kubectl|helm|kustomize|kpt|make|go|curl|docker) \S`)
+	code     = regexp.MustCompile("(`+)(.+?)`+")
+	link     = regexp.MustCompile(`\]\(([^()\s]*(?:\([^()\s]*\)[^()\s]*)*)\)`)
+	named    = regexp.MustCompile(`<a (?:name|id)="([^"]+)"`)
+	label    = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+	notSlug  = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
 )
 
 // Read reads a page.
@@ -110,6 +114,9 @@ func (p *Page) parse() error {
 			}
 			p.Blocks = append(p.Blocks, b)
 			continue
+		}
+		if i > 0 && p.lines[i-1] == "" && indented.MatchString(line) {
+			p.Indented = append(p.Indented, Span{i + 1, strings.TrimSpace(line)})
 		}
 		if m := heading.FindStringSubmatch(line); m != nil {
 			slug := Slug(m[1])

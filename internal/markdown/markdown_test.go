@@ -20,6 +20,8 @@ const sample = "# A page, with `code`\n" +
 	"## Use it\n" +
 	"## Use it\n" +
 	"\n" +
+	"    tapedeck version\n" +
+	"\n" +
 	"- in a list:\n" +
 	"  ```console\n" +
 	"  $ echo one \\\n" +
@@ -56,12 +58,13 @@ func TestRead(t *testing.T) {
 		File: p.File,
 		Blocks: []Block{
 			{Lang: Setup, Line: 5, Lines: []string{"touch hidden"}},
-			{Lang: "console", Line: 13, indent: "  ", Lines: []string{`$ echo one \`, "  two", "one two", "", "$ cat <<'EOF'", "$ no command", "EOF", "$ no command"}},
-			{Lang: "yaml", Line: 24, Lines: []string{"# overlays/a/kustomization.yaml", "resources: []"}},
+			{Lang: "console", Line: 15, indent: "  ", Lines: []string{`$ echo one \`, "  two", "one two", "", "$ cat <<'EOF'", "$ no command", "EOF", "$ no command"}},
+			{Lang: "yaml", Line: 26, Lines: []string{"# overlays/a/kustomization.yaml", "resources: []"}},
 		},
-		Code:    []Span{{1, "code"}, {3, "[not](a-link)"}, {4, "a | b"}, {4, "c"}},
-		Links:   []Span{{3, "other.md#a-title"}, {3, "https://example.com/a_(b)"}},
-		Anchors: map[string]bool{"a-page-with-code": true, "use-it": true, "use-it-1": true},
+		Code:     []Span{{1, "code"}, {3, "[not](a-link)"}, {4, "a | b"}, {4, "c"}},
+		Links:    []Span{{3, "other.md#a-title"}, {3, "https://example.com/a_(b)"}},
+		Indented: []Span{{12, "tapedeck version"}},
+		Anchors:  map[string]bool{"a-page-with-code": true, "use-it": true, "use-it-1": true},
 	}
 	if diff := cmp.Diff(want, p, cmp.AllowUnexported(Block{}), cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "lines" }, cmp.Ignore())); diff != "" {
 		t.Errorf("want (-) got (+):\n%s", diff)
@@ -74,9 +77,9 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantExamples := []Example{
-		{14, "echo one \\\n  two", []string{"one two", ""}},
-		{18, "cat <<'EOF'\n$ no command\nEOF", nil},
-		{21, "no command", nil},
+		{16, "echo one \\\n  two", []string{"one two", ""}},
+		{20, "cat <<'EOF'\n$ no command\nEOF", nil},
+		{23, "no command", nil},
 	}
 	if diff := cmp.Diff(wantExamples, examples); diff != "" {
 		t.Errorf("want (-) got (+):\n%s", diff)
