@@ -12,15 +12,55 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-const corpus = "../../shared/corpus/traffic"
+// collection is a folder with files of other tools: rrpair, har and wiremock.
+type collection struct {
+	root string
+	http int // exchanges of HTTP in all of it, or more
+	want map[string]content
+}
 
-// readPlace returns the exchanges in a folder of the corpus, their losses, and the report.
-func readPlace(t *testing.T, name string) ([]*read.Record, *read.Report) {
+// content is what a folder of a collection has.
+type content struct {
+	records  int
+	findings map[read.Kind]uint64
+	losses   []string // all that there are, without the values in them
+}
+
+var collections = map[string]collection{
+	"own": {"testdata/own", 10, map[string]content{
+		"rrpair":   {3, nil, []string{"REQUEST body"}}, // a form, which is shown as JSON
+		"har":      {4, map[read.Kind]uint64{read.Malformed: 1}, []string{"log.pages"}},
+		"wiremock": {5, nil, []string{"request.bodyPatterns.contains", "request.headers.Accept.contains", "request.host", "request.method", "request.urlPattern", "requiredScenarioState", "response.bodyFileName"}},
+	}},
+	"corpus": {"../../shared/corpus/traffic", 150, map[string]content{
+		"rrpair": {145, nil, []string{"REQUEST body"}},
+		// One file is broken on purpose, and two have the same entry.
+		"har": {41, map[read.Kind]uint64{read.Malformed: 1, read.Duplicate: 1}, []string{
+			"log.__page_count__", "log.pages", "request.postData", "response.content.comment", "response.content.text",
+		}},
+		"wiremock": {14, map[read.Kind]uint64{read.NoExchange: 1}, []string{
+			"request.bodyPatterns.contains", "request.headers.Accept.contains", "request.host", "request.method", "requiredScenarioState", "response.bodyFileName",
+		}},
+	}},
+}
+
+// inEach runs a test for each collection that is there. The own one always is.
+func inEach(t *testing.T, test func(t *testing.T, c collection)) {
 	t.Helper()
-	if _, err := os.Stat(corpus); err != nil {
-		t.Skipf("there are no files of other tools: %v", err)
+	for name, c := range collections {
+		t.Run(name, func(t *testing.T) {
+			if _, err := os.Stat(c.root); err != nil && name != "own" {
+				t.Skipf("there are no such files: %v", err)
+			}
+			test(t, c)
+		})
 	}
-	store, err := read.Path(filepath.Join(corpus, name))
+}
+
+// read returns the exchanges in a folder of the collection, their losses, and the report.
+func (c collection) read(t *testing.T, folder string) ([]*read.Record, *read.Report) {
+	t.Helper()
+	store, err := read.Path(filepath.Join(c.root, folder))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,51 +78,39 @@ func readPlace(t *testing.T, name string) ([]*read.Record, *read.Report) {
 	return all, r.Report()
 }
 
-// What files of other tools have comes in, and whatever doesn't is counted by what it is.
-func TestFilesOfOtherToolsComeIn(t *testing.T) {
-	for _, c := range []struct {
-		folder   string
-		records  int
-		findings map[read.Kind]uint64
-		losses   []string // all that there are, without the values in them
-	}{
-		{"rrpair", 145, nil, []string{"REQUEST body"}}, // forms, which are shown as JSON
-		// One file is broken on purpose, and two have the same entry.
-		{"har", 41, map[read.Kind]uint64{read.Malformed: 1, read.Duplicate: 1}, []string{
-			"log.__page_count__", "log.pages", "request.postData", "response.content.comment", "response.content.text",
-		}},
-		{"wiremock", 14, map[read.Kind]uint64{read.NoExchange: 1}, []string{
-			"request.bodyPatterns.contains", "request.headers.Accept.contains", "request.host", "request.method", "requiredScenarioState", "response.bodyFileName",
-		}},
-	} {
-		t.Run(c.folder, func(t *testing.T) {
-			got, report := readPlace(t, c.folder)
-			if len(got) != c.records {
-				t.Errorf("%d exchanges, want %d", len(got), c.records)
-			}
-			known := map[string]bool{}
-			for _, path := range c.losses {
-				known[path] = true
-			}
-			seen := map[string]bool{}
-			for _, rec := range got {
-				for _, loss := range rec.Losses {
-					path, _, _ := strings.Cut(loss, ":")
-					if seen[path] = true; !known[path] {
-						t.Errorf("%s: %s", rec.Key, loss)
+// Files of other tools are read, and everything that is lost is named.
+func TestFilesOfOtherTools(t *testing.T) {
+	inEach(t, func(t *testing.T, c collection) {
+		for folder, want := range c.want {
+			t.Run(folder, func(t *testing.T) {
+				got, report := c.read(t, folder)
+				if len(got) != want.records {
+					t.Errorf("%d exchanges, want %d", len(got), want.records)
+				}
+				known := map[string]bool{}
+				for _, path := range want.losses {
+					known[path] = true
+				}
+				seen := map[string]bool{}
+				for _, rec := range got {
+					for _, loss := range rec.Losses {
+						path, _, _ := strings.Cut(loss, ":")
+						if seen[path] = true; !known[path] {
+							t.Errorf("%s: %s", rec.Key, loss)
+						}
 					}
 				}
-			}
-			if len(seen) != len(known) {
-				t.Errorf("losses of %v, want %v", seen, c.losses)
-			}
-			for _, f := range report.Findings() {
-				if f.Kind != read.Lossy && f.Count != c.findings[f.Kind] {
-					t.Errorf("%s", f)
+				if len(seen) != len(known) {
+					t.Errorf("losses of %v, want %v", seen, want.losses)
 				}
-			}
-		})
-	}
+				for _, f := range report.Findings() {
+					if f.Kind != read.Lossy && f.Count != want.findings[f.Kind] {
+						t.Errorf("%s", f)
+					}
+				}
+			})
+		}
+	})
 }
 
 // trip writes exchanges in a format, reads them, and returns them by their identity; lossy
@@ -141,9 +169,11 @@ func readAll(t *testing.T, f *convert.Format, file []byte, into map[recording.UU
 	}
 }
 
-func exchangesOf(t *testing.T, folders ...string) (all []*recording.Exchange) {
-	for _, folder := range folders {
-		records, _ := readPlace(t, folder)
+// exchanges returns those of all folders.
+func (c collection) exchanges(t *testing.T) (all []*recording.Exchange) {
+	t.Helper()
+	for _, folder := range []string{"rrpair", "har", "wiremock"} {
+		records, _ := c.read(t, folder)
 		for _, rec := range records {
 			all = append(all, rec.Exchange)
 		}
@@ -153,53 +183,57 @@ func exchangesOf(t *testing.T, folders ...string) (all []*recording.Exchange) {
 
 // Markdown and HAR give every exchange back as it was.
 func TestExchangesSurviveATrip(t *testing.T) {
-	all := exchangesOf(t, "rrpair", "har", "wiremock")
-	for _, format := range []string{"markdown", "har"} {
-		got, _ := trip(t, format, all)
-		n := 0
-		for _, e := range all {
-			if format == "har" && e.HTTP == nil {
-				continue
+	inEach(t, func(t *testing.T, c collection) {
+		all := c.exchanges(t)
+		for _, format := range []string{"markdown", "har"} {
+			got, _ := trip(t, format, all)
+			n := 0
+			for _, e := range all {
+				if format == "har" && e.HTTP == nil {
+					continue
+				}
+				n++
+				want := e.AppendJSON(nil)
+				if back := got[e.UUID]; back == nil || !bytes.Equal(back.AppendJSON(nil), want) {
+					t.Errorf("%s: %s\nbecame %v", format, want, back)
+				}
 			}
-			n++
-			want := e.AppendJSON(nil)
-			if back := got[e.UUID]; back == nil || !bytes.Equal(back.AppendJSON(nil), want) {
-				t.Errorf("%s: %s\nbecame %v", format, want, back)
+			if n < c.http || len(got) != n {
+				t.Errorf("%s: %d of %d", format, len(got), n)
 			}
 		}
-		if n < 150 || len(got) != n {
-			t.Errorf("%s: %d of %d", format, len(got), n)
-		}
-	}
+	})
 }
 
 // Bodies survive a trip through GoReplay, unless the writer says that a message can't have one.
 func TestBodiesSurviveGoReplay(t *testing.T) {
-	all := exchangesOf(t, "rrpair", "har", "wiremock")
-	first, lossy := trip(t, "goreplay", all)
-	byID := map[string]*recording.Exchange{}
-	for u, e := range first {
-		byID[string(u[:12])] = e
-	}
-	n := 0
-	for _, e := range all {
-		if e.HTTP == nil {
-			continue
+	inEach(t, func(t *testing.T, c collection) {
+		all := c.exchanges(t)
+		first, lossy := trip(t, "goreplay", all)
+		byID := map[string]*recording.Exchange{}
+		for u, e := range first {
+			byID[string(u[:12])] = e
 		}
-		n++
-		back := byID[string(e.UUID[:12])]
-		if back == nil {
-			t.Errorf("%s is lost", e.UUID)
-			continue
+		n := 0
+		for _, e := range all {
+			if e.HTTP == nil {
+				continue
+			}
+			n++
+			back := byID[string(e.UUID[:12])]
+			if back == nil {
+				t.Errorf("%s is lost", e.UUID)
+				continue
+			}
+			if !bytes.Equal(back.HTTP.Req.Body, e.HTTP.Req.Body) {
+				t.Errorf("%s: the request's body was %q and is %q", e.UUID, e.HTTP.Req.Body, back.HTTP.Req.Body)
+			}
+			if said := strings.Contains(strings.Join(lossy[e.UUID], " "), "can't have one"); !said && !bytes.Equal(back.HTTP.Res.Body, e.HTTP.Res.Body) {
+				t.Errorf("%s: the answer's body was %q and is %q", e.UUID, e.HTTP.Res.Body, back.HTTP.Res.Body)
+			}
 		}
-		if !bytes.Equal(back.HTTP.Req.Body, e.HTTP.Req.Body) {
-			t.Errorf("%s: the request's body was %q and is %q", e.UUID, e.HTTP.Req.Body, back.HTTP.Req.Body)
+		if n < c.http {
+			t.Errorf("%d exchanges", n)
 		}
-		if said := strings.Contains(strings.Join(lossy[e.UUID], " "), "can't have one"); !said && !bytes.Equal(back.HTTP.Res.Body, e.HTTP.Res.Body) {
-			t.Errorf("%s: the answer's body was %q and is %q", e.UUID, e.HTTP.Res.Body, back.HTTP.Res.Body)
-		}
-	}
-	if n < 150 {
-		t.Errorf("%d exchanges", n)
-	}
+	})
 }
