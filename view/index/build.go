@@ -180,9 +180,6 @@ func build(ctx context.Context, w *writer, in *read.Reader, state, dir string, p
 			return err
 		}
 	}
-	if err := writeOrders(ctx, w, b.rows, all[:], phase("sorting")); err != nil {
-		return err
-	}
 	text, err := json.Marshal(h)
 	if err != nil {
 		return err

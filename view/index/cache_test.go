@@ -253,7 +253,7 @@ func TestProgressGoesOnWithinAFile(t *testing.T) {
 	text := strings.Join(said, "\n")
 	for _, want := range []string{
 		"reading, 4097 exchanges", "reading, 1 of 1 segments, 10000 exchanges",
-		"indexing, 4096 of 10000 exchanges", "indexing, 8192 of 10000 exchanges", "sorting, 100%, 10000 exchanges",
+		"indexing, 4096 of 10000 exchanges", "indexing, 8192 of 10000 exchanges", "matching calls, 100%, 10000 exchanges",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in %s", want, text)

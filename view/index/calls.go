@@ -135,6 +135,7 @@ func (b *builder) calls(progress func(done, all int)) ([]callKey, error) {
 			}
 		}
 	}
+	progress(2, 2)
 	return keys, b.ctx.Err()
 }
 

@@ -28,7 +28,6 @@ const (
 	kindNames             // of a column: the names in it
 	kindFirst             // packs of the first terms of blocks of words
 	kindWords             // blocks of words
-	kindOrder             // orders of rows: see orderKind
 	kindValue kind = 64   // and those behind it: columns
 )
 

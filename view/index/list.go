@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/tapedeck/tapedeck/recording"
@@ -14,65 +15,8 @@ import (
 // MaxLimit is how many rows a page may have.
 const MaxLimit = 1000
 
-// walk goes through a selection in an order.
-type walk struct {
-	x     *Index
-	set   set
-	order int // place in orders, -1 for the rows' own
-	down  bool
-	chunk []byte // of the order
-	first int    // place of its first row
-}
-
-// row returns the row at a place in the order.
-func (w *walk) row(ctx context.Context, at int) (int, error) {
-	if w.down {
-		at = w.x.rows - 1 - at
-	}
-	if w.order < 0 {
-		return at, nil
-	}
-	if w.chunk == nil || at < w.first || at >= w.first+chunkRows {
-		n := at / chunkRows
-		data, err := w.x.file.part(ctx, kindOrder, w.order<<20|n)
-		if err != nil {
-			return 0, err
-		}
-		if w.first = n * chunkRows; len(data) != 4*min(chunkRows, w.x.rows-w.first) {
-			return 0, fmt.Errorf("%w: an order has %d bytes", errDamaged, len(data))
-		}
-		w.chunk = data
-	}
-	row := int(binary.LittleEndian.Uint32(w.chunk[4*(at-w.first):]))
-	if row >= w.x.rows {
-		return 0, fmt.Errorf("%w: row %d of %d", errDamaged, row, w.x.rows)
-	}
-	return row, nil
-}
-
-// take returns up to n rows of the selection from a place on, going by step, and the places.
-func (w *walk) take(ctx context.Context, at, step, n int) (rows, places []int, err error) {
-	for ; at >= 0 && at < w.x.rows && len(rows) < n; at += step {
-		if at%4096 == 0 && ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-		if w.order < 0 && at%64 == 0 && step > 0 && !w.down && w.set[at/64] == 0 {
-			at += 63 // none of these
-			continue
-		}
-		row, err := w.row(ctx, at)
-		if err != nil {
-			return nil, nil, err
-		}
-		if w.set.has(row) {
-			rows, places = append(rows, row), append(places, at)
-		}
-	}
-	return rows, places, nil
-}
-
-// A cursor is the place of a row in the order, beside which the page lies, after a byte that
-// tells on which side, and before a hash of what the cursor is good for.
+// A cursor has three parts: a byte that says whether the page lies behind or before a row, the number of
+// the row, and a hash of the index, the filter and the order that the cursor belongs to.
 const (
 	cursorBytes = 1 + 4 + 8
 	pageAfter   = 'n'
@@ -85,43 +29,40 @@ func (x *Index) cursorHash(f Filter, s Sort) uint64 {
 	return hash64(fmt.Sprintf("%s %+v %d %d %+v", x.head.State, f, f.From.UnixNano(), f.To.UnixNano(), s))
 }
 
-func makeCursor(side byte, at int, hash uint64) string {
-	b := binary.LittleEndian.AppendUint32([]byte{side}, uint32(at))
+func makeCursor(side byte, row int, hash uint64) string {
+	b := binary.LittleEndian.AppendUint32([]byte{side}, uint32(row))
 	return base64.RawURLEncoding.EncodeToString(binary.LittleEndian.AppendUint64(b, hash))
 }
 
 // readCursor returns what is in a cursor.
-func readCursor(text string, rows int, hash uint64) (side byte, at int, err error) {
+func readCursor(text string, rows int, hash uint64) (side byte, row int, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	bad := err != nil || len(b) != cursorBytes
 	if !bad {
-		side, at = b[0], int(binary.LittleEndian.Uint32(b[1:]))
-		bad = side != pageAfter && side != pageBefore || at >= rows || binary.LittleEndian.Uint64(b[5:]) != hash
+		side, row = b[0], int(binary.LittleEndian.Uint32(b[1:]))
+		bad = side != pageAfter && side != pageBefore || row >= rows || binary.LittleEndian.Uint64(b[5:]) != hash
 	}
 	if bad {
 		return 0, 0, fmt.Errorf("cursor %.40q: %w: begin with the first page", text, ErrCursor)
 	}
-	return side, at, nil
+	return side, row, nil
 }
 
 // List returns a page of the rows that the filter selects, in the order of the sort: the first
 // one, or that which the cursor leads to. It has limit rows, of which there must be between 1
 // and [MaxLimit].
 func (x *Index) List(ctx context.Context, f Filter, s Sort, cursor string, limit int) (*Page, error) {
-	order, err := orderOf(s.By)
+	s, err := s.normal()
 	if err != nil {
 		return nil, err
 	}
 	if limit < 1 || limit > MaxLimit {
 		return nil, fmt.Errorf("a page of %d rows: %w: want 1 to %d", limit, ErrFilter, MaxLimit)
 	}
-	if s.By == "" {
-		s.By = ByStart
-	}
 	hash := x.cursorHash(f, s)
-	side, at := byte(pageAfter), -1
+	side, from := byte(pageAfter), -1
 	if cursor != "" {
-		if side, at, err = readCursor(cursor, x.rows, hash); err != nil {
+		if side, from, err = readCursor(cursor, x.rows, hash); err != nil {
 			return nil, err
 		}
 	}
@@ -129,27 +70,21 @@ func (x *Index) List(ctx context.Context, f Filter, s Sort, cursor string, limit
 	if err != nil {
 		return nil, x.failed(err)
 	}
-	w := walk{x: x, set: chosen.set, order: order, down: s.Descending}
-	var rows, places []int
-	before, after := at >= 0, false
-	if side == pageBefore {
-		if rows, places, err = w.take(ctx, at-1, -1, limit+1); err != nil {
-			return nil, x.failed(err)
-		}
-		before, after = len(rows) > limit, true
-		if len(rows) <= limit { // the first page, which is full
-			side, at, before = pageAfter, -1, false
-		} else {
-			rows, places = reversed(rows[:limit]), reversed(places[:limit])
-		}
+	back := side == pageBefore
+	rows, err := x.take(ctx, chosen.set, s.By, s.Descending != back, from, limit+1)
+	if back && err == nil && len(rows) <= limit { // the first page, which is full
+		back, from = false, -1
+		rows, err = x.take(ctx, chosen.set, s.By, s.Descending, from, limit+1)
 	}
-	if side == pageAfter {
-		if rows, places, err = w.take(ctx, at+1, 1, limit+1); err != nil {
-			return nil, x.failed(err)
-		}
-		if after = len(rows) > limit; after {
-			rows, places = rows[:limit], places[:limit]
-		}
+	if err != nil {
+		return nil, x.failed(err)
+	}
+	more := len(rows) > limit
+	rows = rows[:min(len(rows), limit)]
+	before, after := from >= 0, more
+	if back {
+		slices.Reverse(rows)
+		before, after = more, true
 	}
 	p := &Page{Total: chosen.total}
 	if p.Rows, err = x.rowsOf(ctx, rows); err != nil {
@@ -157,20 +92,13 @@ func (x *Index) List(ctx context.Context, f Filter, s Sort, cursor string, limit
 	}
 	if len(rows) > 0 {
 		if before {
-			p.Previous = makeCursor(pageBefore, places[0], hash)
+			p.Previous = makeCursor(pageBefore, rows[0], hash)
 		}
 		if after {
-			p.Next = makeCursor(pageAfter, places[len(places)-1], hash)
+			p.Next = makeCursor(pageAfter, rows[len(rows)-1], hash)
 		}
 	}
 	return p, nil
-}
-
-func reversed(all []int) []int {
-	for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
-		all[i], all[j] = all[j], all[i]
-	}
-	return all
 }
 
 func (x *Index) rowsOf(ctx context.Context, numbers []int) ([]Row, error) {

@@ -39,6 +39,7 @@ type Index struct {
 
 	mu         sync.Mutex
 	selections map[Filter]*selection
+	ranked     [numNamed][]int64
 }
 
 const (

@@ -6,153 +6,150 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 )
 
-// orders are what rows are sorted by, but for their start, which is the order of their numbers.
-var orders = [...]struct {
-	by     Column
-	column column
-	named  bool // by the names of its numbers
-}{
-	{ByDuration, colDuration, false},
-	{ByStatus, colStatus, false},
-	{ByMethod, colMethod, true},
-	{ByHost, colHost, true},
-	{ByPath, colPath, false},
-	{ByWorkload, colWorkload, true},
-	{BySize, colSize, false},
+// orders are the columns that rows are sorted by. Rows are numbered in the order of their starts.
+var orders = map[Column]column{
+	ByStart: noColumn, ByDuration: colDuration, ByStatus: colStatus, ByMethod: colMethod, ByHost: colHost, ByPath: colPath, ByWorkload: colWorkload, BySize: colSize,
 }
 
-// orderOf returns the place of an order; -1 for ByStart.
-func orderOf(by Column) (int, error) {
-	if by == "" || by == ByStart {
-		return -1, nil
+// noColumn is the column of an order that needs none.
+const noColumn column = -1
+
+// normal checks an order, and sets its default.
+func (s Sort) normal() (Sort, error) {
+	s.By = cmp.Or(s.By, ByStart)
+	if _, ok := orders[s.By]; !ok {
+		return s, fmt.Errorf("sort by %.40q: %w: want %s or one of duration, status, method, host, path, workload and size", s.By, ErrFilter, ByStart)
 	}
-	for i, o := range orders {
-		if o.by == by {
-			return i, nil
-		}
-	}
-	return 0, fmt.Errorf("sort by %.40q: %w: want %s or one of duration, status, method, host, path, workload and size", by, ErrFilter, ByStart)
+	return s, nil
 }
 
 // maxKey is how many bytes of a path it is sorted by.
 const maxKey = 128
 
-// writeOrders sorts the rows.
-func writeOrders(ctx context.Context, w *writer, rows int, all []names, progress func(done, all int)) error {
-	for n, o := range orders {
-		progress(n, len(orders))
-		var order []uint32
-		var err error
-		switch {
-		case o.by == ByPath:
-			order, err = byPath(ctx, w, rows)
-		case o.named:
-			order, err = byName(ctx, w, rows, o.column, all[o.column].all)
-		default:
-			order, err = byValue(ctx, w, rows, o.column)
-		}
-		if err != nil {
-			return err
-		}
-		var data []byte
-		for first := 0; first < rows; first += chunkRows {
-			data = data[:0]
-			for _, row := range order[first:min(rows, first+chunkRows)] {
-				data = binary.LittleEndian.AppendUint32(data, row)
-			}
-			if err := w.add(ctx, kindOrder, n<<20|first/chunkRows, data); err != nil {
-				return err
-			}
-		}
-	}
-	progress(len(orders), len(orders))
-	return nil
+// sortKey is what a row is sorted by. Equal rows come in the order of their numbers.
+type sortKey struct {
+	value int64
+	text  []byte // decides where value doesn't
+	row   int
 }
 
-// byValue sorts rows by a number.
-func byValue(ctx context.Context, w *writer, rows int, c column) ([]uint32, error) {
-	type pair struct {
-		value int64
-		row   uint32
+func (k sortKey) compare(o sortKey) int {
+	return cmp.Or(cmp.Compare(k.value, o.value), bytes.Compare(k.text, o.text), cmp.Compare(k.row, o.row))
+}
+
+// pathKey is the key of a path in lower case. Most paths differ in their first bytes, which are
+// compared as a number.
+func pathKey(path []byte, row int) sortKey {
+	var begin [8]byte
+	path = path[:min(len(path), maxKey)]
+	n := copy(begin[:], path)
+	return sortKey{int64(binary.BigEndian.Uint64(begin[:]) ^ 1<<63), path[n:], row}
+}
+
+// keys calls do with the key of each row of a set, in the order of their numbers.
+func (x *Index) keys(ctx context.Context, s set, by Column, do func(sortKey)) error {
+	c := orders[by]
+	switch {
+	case c == noColumn:
+		for row := range s.rows() {
+			do(sortKey{row: row})
+		}
+		return ctx.Err()
+	case c == colPath:
+		return x.eachPaths(ctx, func(first int, p *paths) {
+			for i := range p.rows {
+				if s.has(first + i) {
+					do(pathKey(p.of(i), first+i))
+				}
+			}
+		})
 	}
-	pairs := make([]pair, 0, rows)
-	err := parts(w.get).each(ctx, rows, func(first int, values [][]int64) error {
-		for i, v := range values[0] {
-			pairs = append(pairs, pair{v, uint32(first + i)})
+	value := func(v int64) int64 { return v }
+	if c < numNamed {
+		ranks := x.ranks(c)
+		value = func(v int64) int64 {
+			if uint64(v) < uint64(len(ranks)) {
+				return ranks[v]
+			}
+			return math.MaxInt64
+		}
+	}
+	return x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+		for i, one := range v[0] {
+			if s.has(first + i) {
+				do(sortKey{value: value(one), row: first + i})
+			}
 		}
 		return nil
 	}, c)
-	slices.SortFunc(pairs, func(a, b pair) int { return cmp.Or(cmp.Compare(a.value, b.value), cmp.Compare(a.row, b.row)) })
-	order := make([]uint32, len(pairs))
-	for i, p := range pairs {
-		order[i] = p.row
-	}
-	return order, err
 }
 
-// byName sorts rows by the name that they have the number of.
-func byName(ctx context.Context, w *writer, rows int, c column, all []string) ([]uint32, error) {
-	of, err := parts(w.get).numbers(ctx, rows, c, max(1, len(all)))
-	if err != nil {
-		return nil, err
+// ranks returns the place of each name of a column among all of them. Names that differ in case have
+// the same place.
+func (x *Index) ranks(c column) []int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ranked[c] != nil {
+		return x.ranked[c]
 	}
+	all := x.names[c]
 	folded, sorted := make([]string, len(all)), make([]int, len(all))
 	for i, s := range all {
 		folded[i], sorted[i] = fold(s), i
 	}
 	slices.SortFunc(sorted, func(a, b int) int { return cmp.Compare(folded[a], folded[b]) })
-	rank := make([]uint32, max(1, len(all)))
+	ranks := make([]int64, len(all))
 	for i, n := range sorted {
-		if rank[n] = uint32(i); i > 0 && folded[sorted[i-1]] == folded[n] {
-			rank[n] = rank[sorted[i-1]]
+		if ranks[n] = int64(i); i > 0 && folded[sorted[i-1]] == folded[n] {
+			ranks[n] = ranks[sorted[i-1]]
 		}
 	}
-	at := make([]uint32, len(rank)+1)
-	for _, n := range of {
-		at[rank[n]+1]++
-	}
-	for i := range rank {
-		at[i+1] += at[i]
-	}
-	order := make([]uint32, len(of))
-	for row, n := range of {
-		r := rank[n]
-		order[at[r]] = uint32(row)
-		at[r]++
-	}
-	return order, nil
+	x.ranked[c] = ranks
+	return ranks
 }
 
-// byPath sorts rows by their paths.
-func byPath(ctx context.Context, w *writer, rows int) ([]uint32, error) {
-	var text []byte
-	ends := make([]uint64, 1, rows+1)
-	for n := 0; n*pathRows < rows; n++ {
-		data, err := w.get(ctx, kindPaths, n)
-		if err != nil {
+// take returns the first n rows of a set behind a row, which need not be in the set; from -1 on, all
+// rows are behind it. Down reverses the order.
+func (x *Index) take(ctx context.Context, s set, by Column, down bool, from, n int) ([]int, error) {
+	compare := sortKey.compare
+	if down {
+		compare = func(a, b sortKey) int { return b.compare(a) }
+	}
+	behind := func(sortKey) bool { return true }
+	if from >= 0 {
+		one := newSet(x.rows)
+		one.add(from)
+		var last sortKey
+		if err := x.keys(ctx, one, by, func(k sortKey) { last = k }); err != nil {
 			return nil, err
 		}
-		p, err := readPaths(data, min(pathRows, rows-n*pathRows))
-		if err != nil {
-			return nil, err
-		}
-		for i := range p.rows {
-			one := p.of(i)
-			text = append(text, one[:min(len(one), maxKey)]...)
-			ends = append(ends, uint64(len(text)))
-		}
+		behind = func(k sortKey) bool { return compare(k, last) > 0 }
 	}
-	order := make([]uint32, rows)
-	for i := range order {
-		order[i] = uint32(i)
+	// The first ones are in best[:n], once it has been full; the rest are newer.
+	var best []sortKey
+	full := false
+	shorten := func() {
+		slices.SortFunc(best, compare)
+		best, full = best[:min(n, len(best))], len(best) >= n
 	}
-	slices.SortFunc(order, func(a, b uint32) int {
-		return cmp.Or(bytes.Compare(text[ends[a]:ends[a+1]], text[ends[b]:ends[b+1]]), cmp.Compare(a, b))
+	err := x.keys(ctx, s, by, func(k sortKey) {
+		if full && compare(k, best[n-1]) > 0 || !behind(k) {
+			return
+		}
+		if best = append(best, k); len(best) >= 4*n {
+			shorten()
+		}
 	})
-	return order, ctx.Err()
+	shorten()
+	rows := make([]int, len(best))
+	for i, k := range best {
+		rows[i] = k.row
+	}
+	return rows, err
 }
 
 // paths are those of some rows, in lower case.

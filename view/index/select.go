@@ -273,18 +273,25 @@ func (x *Index) traced(ctx context.Context, s set, id string) error {
 // pathed adds the rows that have a text in their path.
 func (x *Index) pathed(ctx context.Context, s set, text string) error {
 	needle := []byte(fold(text))
-	for n := 0; n*pathRows < x.rows; n++ {
-		data, err := x.file.part(ctx, kindPaths, n)
+	return x.eachPaths(ctx, func(first int, p *paths) {
+		p.contain(needle, func(i int) { s.add(first + i) })
+	})
+}
+
+// eachPaths calls do with the paths of all rows, some at a time, and the number of their first row.
+func (x *Index) eachPaths(ctx context.Context, do func(first int, p *paths)) error {
+	for first := 0; first < x.rows; first += pathRows {
+		data, err := x.file.part(ctx, kindPaths, first/pathRows)
 		if err != nil {
 			return err
 		}
-		p, err := readPaths(data, min(pathRows, x.rows-n*pathRows))
+		p, err := readPaths(data, min(pathRows, x.rows-first))
 		if err != nil {
 			return err
 		}
-		p.contain(needle, func(i int) { s.add(n*pathRows + i) })
+		do(first, &p)
 	}
-	return nil
+	return ctx.Err()
 }
 
 // containing adds the rows that have what a text asks for.

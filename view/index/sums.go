@@ -24,7 +24,7 @@ func (x *Index) figures(ctx context.Context, s set, c column, groups int) ([]Fig
 	if err != nil {
 		return nil, err
 	}
-	all, answered := make([]Figures, groups), make([]int64, groups)
+	all, answered := make([]Figures, groups), make([]int, groups)
 	replied := newSet(x.rows)
 	begin, end := int64(math.MaxInt64), int64(math.MinInt64)
 	err = x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
@@ -57,54 +57,39 @@ func (x *Index) figures(ctx context.Context, s set, c column, groups int) ([]Fig
 	return all, x.percentiles(ctx, replied, of, all, answered)
 }
 
-// percentiles goes through rows in the order of their durations, so that the n-th one of a group
-// is met as the n-th.
-func (x *Index) percentiles(ctx context.Context, s set, of []uint32, all []Figures, answered []int64) error {
-	order, _ := orderOf(ByDuration)
-	w := walk{x: x, set: s, order: order}
-	type rank struct {
-		at   int64
-		into *time.Duration
+// percentiles sets the durations of groups, of the rows in a set. answered is how many of them each
+// group has.
+func (x *Index) percentiles(ctx context.Context, s set, of []uint32, all []Figures, answered []int) error {
+	total := 0
+	groups := make([][]int64, len(all))
+	for _, n := range answered {
+		total += n
 	}
-	durations, err := x.durations(ctx)
-	if err != nil {
-		return err
+	durations := make([]int64, total)
+	for g, n := range answered {
+		groups[g], durations = durations[:0:n], durations[n:]
 	}
-	seen := make([]int64, len(all))
-	for at := range x.rows {
-		if at%chunkRows == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		row, err := w.row(ctx, at)
-		if err != nil {
-			return err
-		}
-		if !s.has(row) {
-			continue
-		}
-		g := of[row]
-		seen[g]++
-		f, n := &all[g], answered[g]
-		for _, r := range [...]rank{{nearest(n, 50), &f.P50}, {nearest(n, 95), &f.P95}, {nearest(n, 99), &f.P99}, {n, &f.Max}} {
-			if seen[g] == r.at {
-				*r.into = micros(durations[row])
+	err := x.parts().each(ctx, x.rows, func(first int, v [][]int64) error {
+		for i, took := range v[0] {
+			if s.has(first + i) {
+				g := of[first+i]
+				groups[g] = append(groups[g], took)
 			}
 		}
-	}
-	return nil
-}
-
-// nearest is the rank of a percentile among n.
-func nearest(n, percent int64) int64 { return max(1, (n*percent+99)/100) }
-
-func (x *Index) durations(ctx context.Context) ([]int64, error) {
-	all := make([]int64, 0, x.rows)
-	err := x.parts().each(ctx, x.rows, func(_ int, v [][]int64) error {
-		all = append(all, v[0]...)
 		return nil
 	}, colDuration)
-	return all, err
+	for g, took := range groups {
+		if n := len(took); n > 0 {
+			slices.Sort(took)
+			f := &all[g]
+			f.P50, f.P95, f.P99, f.Max = micros(took[nearest(n, 50)]), micros(took[nearest(n, 95)]), micros(took[nearest(n, 99)]), micros(took[n-1])
+		}
+	}
+	return err
 }
+
+// nearest is the place of a percentile among n values in their order, by the nearest rank.
+func nearest(n, percent int) int { return max(1, (n*percent+99)/100) - 1 }
 
 // Calls sums up who calls whom among the exchanges that the filter selects. It returns those with the
 // most calls, up to [MaxSums]. A call whose two sides are both selected counts once, by the caller's
