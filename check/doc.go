@@ -1,17 +1,16 @@
-// Package check is what `tapedeck check` found: one model, and the forms that people and
-// programs read it in.
+// Package check has the report of `tapedeck check`: its model, and its forms for people and programs.
 //
 //	manifests ─▶ check/manifests ─┐
 //	                              ├─▶ Report ─▶ text, JSON, exit code
 //	sidecar   ─▶ check/pod ───────┘
 //
-// It promises:
+// Promises:
 //
 //   - Every finding that isn't OK says why, and what to change.
-//   - The order of the findings is that in which a check gives them; the forms keep it.
-//   - No name or value of a manifest or a recording acts in any form: one finding has
-//     one line, and nothing that a terminal would obey.
+//   - All forms keep the order in which a check adds findings.
+//   - Names and values of manifests and recordings are escaped: a finding is one line, without control
+//     characters for a terminal.
 //
-// A report is plain data: it may be read concurrently, and written by one goroutine. The
-// package imports internal/oneline, recording/clean and the standard library.
+// Several goroutines may read a report; only one may change it. The package imports internal/oneline,
+// recording/clean and the standard library.
 package check

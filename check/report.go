@@ -5,13 +5,13 @@ import "slices"
 // State says how well something is captured.
 type State string
 
-// The states. A report is as bad as the worst of its findings, in this order. Unknown is also
-// what somebody has to look at though nothing is missing: a thing that a report can't judge.
+// The states, the best first. The state of a report is the worst of its findings. Unknown is also the state
+// of a thing that only a person can judge.
 const (
 	OK      State = "ok"       // it is captured, or is as it should be
-	LeftOut State = "left out" // it isn't captured, and nobody asked for it, or somebody asked for its being left out
-	Unknown State = "unknown"  // what was looked at doesn't say
-	Partly  State = "partly"   // a part of what was asked for isn't captured, or is lost
+	LeftOut State = "left out" // it isn't captured, because nobody asked for it or because it is excluded
+	Unknown State = "unknown"  // the input doesn't show it
+	Partly  State = "partly"   // some of what was asked for isn't captured, or is lost
 	Problem State = "problem"  // what was asked for isn't captured, or doesn't work
 )
 
@@ -39,9 +39,9 @@ type Finding struct {
 	Subject string `json:"subject"` // a workload as "Deployment shop/checkout", a pod, or a file
 	Area    string `json:"area"`
 	State   State  `json:"state"`
-	Found   string `json:"found"`          // what was found, and by what that shows: one sentence, or several clauses
-	Fix     string `json:"fix,omitempty"`  // what to change: an annotation, a field or a command; "" only where nothing need be
-	Code    string `json:"code,omitempty"` // the reason code that a render gives, if one stands behind it
+	Found   string `json:"found"`          // what was found, and the evidence
+	Fix     string `json:"fix,omitempty"`  // what to change: an annotation, a field or a command; "" if nothing has to change
+	Code    string `json:"code,omitempty"` // the reason code of a render, if it has one
 }
 
 // Report is all that a check found.
@@ -81,9 +81,8 @@ const (
 	CantCheck = 2 // it could not be checked: nothing can be read, or nothing is there
 )
 
-// ExitCode returns Fine or Missing, and CantCheck where a problem is one of the input. A check
-// that can't be made at all returns an error instead of a report, for which a command exits
-// with CantCheck, too.
+// ExitCode returns Fine, Missing, or CantCheck if the input has a problem. A check that can't run returns an
+// error instead of a report, and the command then also exits with CantCheck.
 func (r Report) ExitCode() int {
 	if slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Area == Input && f.State == Problem }) {
 		return CantCheck

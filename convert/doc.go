@@ -1,16 +1,16 @@
-// Package convert has the formats of other tools: what they are called, how their files are
-// told apart, and who reads and writes them. Commands hand [Files] to
-// recording/read, so that each that reads a place reads these files, too.
+// Package convert has the formats of other tools: it lists them, recognises their files, and opens readers
+// and writers. Commands pass [Files] to recording/read, so every command that reads a place also reads these
+// files.
 //
 //	bytes ──▶ Detect ──▶ Format.Open ──▶ Reader ──▶ exchanges, and what could not be kept
 //	exchanges ──▶ Format.Create ──▶ Writer ──▶ bytes, and what could not be written
 //
-// What it promises:
+// Promises:
 //
-//   - Memory is bounded by that of one record, or, of GoReplay, of requests that wait for their
-//     answers, whoever wrote the file.
-//   - What could not be kept of a record is named, and so is a record of which nothing could.
-//   - Nothing that was redacted comes back: a writer has what the exchange has.
+//   - Memory is bounded, for any file: by one record, and for GoReplay by the requests that wait for
+//     their answers.
+//   - Readers and writers name everything that they lose, and every record that they leave out.
+//   - Redacted values stay redacted.
 //
 // It imports recording and its folders, golang.org/x/net/idna and the standard library. The sidecar
 // does not link it.

@@ -7,17 +7,18 @@
 //	                                                                     ▼
 //	                        view/index (rows), recording/show (one exchange), view/trace (waterfalls)
 //
-// It promises:
+// Promises:
 //
-//   - Nothing recorded acts. Templates escape all of it, no page allows a script or a style
-//     that is not the server's own, and no page loads anything from elsewhere.
-//   - Only pages of this server, and people, get an answer: a Host or an Origin of another name
-//     is refused, so that no web page reads a recording through a browser.
+//   - Recorded content is never executed. Templates escape it, pages allow only the server's own script
+//     and style, and load nothing from elsewhere.
+//   - The server rejects requests with another Host or Origin, so no web page can read a recording
+//     through a browser.
 //   - A page works without its script, by keyboard, and with a screen reader.
-//   - A page is bounded, however large what it shows is.
+//   - The size of a page is bounded, however much there is to show.
 //
-// A page is a Go file with its handler, and a template of the same name. The handler is
-// entered in routes.go; the template defines "title" and "main", which layout.html frames.
-// The package imports view's folders, recording, mock and replay/report for what they
-// wrote, and the standard library. Only cmd/tapedeck links it.
+// A page is a Go file with its handler, and a template of the same name. To add one, list the handler in
+// routes.go, and define "title" and "main" in the template, which layout.html frames.
+//
+// The package imports view's folders, recording, mock and replay/report for the formats that they
+// write, and the standard library. Only cmd/tapedeck links it.
 package view

@@ -1,21 +1,21 @@
-// Package manifests says what a render of Kubernetes manifests would capture, what not,
-// why, and what to change.
+// Package manifests checks Kubernetes manifests: it reports what a render of them would capture, what it
+// would not, why, and what to change.
 //
 //	manifests ─▶ fn.Inspect ─▶ captures, results ─▶ findings
 //	    │                                               ▲
 //	    └──────▶ fn.Inspect, with inject for all ───────┘  what one annotation would capture
 //
-// It promises:
+// Promises:
 //
-//   - It has no opinion of its own. What is captured is what a render of the same input and
-//     configuration decides, and a render's errors and warnings are among the findings.
-//   - Every workload has a finding, whether it asks for the sidecar or not.
-//   - The findings stand in the order of the input, and for each workload in that of a call:
-//     the sidecar, inbound, outbound, TLS, filters, the sink, the mesh, replays.
-//   - Manifests that are rendered already give what the original ones do.
+//   - Findings follow from a render of the same input and configuration, and include its errors and
+//     warnings.
+//   - Every workload has a finding, also one that doesn't ask for the sidecar.
+//   - The findings have the order of the input, and for each workload the order of areas: the sidecar,
+//     inbound, outbound, TLS, filters, the sink, the mesh, replays.
+//   - Rendered manifests give the same findings as the original ones.
 //
-// One thing is a guess, and is said to be one: by its image, its command and the names of
-// its variables a container may run a program that ignores proxy variables.
+// One thing is a guess, and the finding says so: the program that a container runs, by its image, its
+// command and the names of its variables. It matters because some programs ignore proxy variables.
 //
 // It imports check, fn, transformer, contract and contract/filter.
 package manifests

@@ -1,18 +1,17 @@
-// Package pod checks a running pod: it asks the sidecar's admin port what the sidecar has seen
-// since it started, and says for each part of the way what was found and what to change.
+// Package pod checks a running pod: it asks the sidecar's admin port what the sidecar has seen since it
+// started, and reports for each area what it found and what to change.
 //
 //	/metrics ─▶ counters ─┐
 //	                      ├─▶ observation ─▶ inbound, outbound, tls, sink, losses ─▶ check.Report
 //	/status  ─▶ texts ────┘       × 2, to tell what happens now from what happened before
 //
-// It promises:
+// Promises:
 //
-//   - Every finding rests on evidence. What the sidecar does not say is [check.Unknown], with the
-//     reason; it is never taken for good. An older sidecar says less.
-//   - It sends two GET requests for each observation, follows no redirect, sends no credentials and
-//     changes nothing.
-//   - Whatever answers, an answer is read within bounds of size and time, and what is no
-//     sidecar's admin port is an error that says what was found.
+//   - Every finding has evidence. If the sidecar doesn't report something, as older ones may not, the
+//     finding is [check.Unknown] with the reason, and never OK.
+//   - The check sends two GET requests for each observation, follows no redirect, sends no credentials
+//     and changes nothing.
+//   - Answers are read within limits of size and time. If another program answers, the error says which.
 //
 // The package imports check, contract, internal/oneline, proxy/intercept for the names of outcomes,
 // proxy/status, sidecar/ship for the reasons of a collector, and Prometheus' parser.
@@ -30,19 +29,18 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Options are how a pod is checked.
+// Options configure a check.
 type Options struct {
-	// For is how long the pod is watched. Then the findings are about that time, and tell what
-	// was seen before. 0: the pod is looked at once, and they are about all the time since its
-	// sidecar started.
+	// For is how long the pod is watched. The findings are then about that time, and also give the
+	// numbers since the start. With 0, the check looks once, and the findings are about the time since
+	// the sidecar started.
 	For time.Duration
-	// Watching, unless it is nil, is called when the time begins that For says: now is the moment to
-	// send a request.
+	// Watching, unless it is nil, is called when the time of For begins: a request sent now is seen.
 	Watching func()
 }
 
 // Check checks the pod whose sidecar's admin port is at a URL, such as http://localhost:4100. An
-// error says that nothing could be found out: that nobody answers there, or somebody else does.
+// error means that nobody answers there, or that another program does.
 func Check(ctx context.Context, at *url.URL, o Options) (check.Report, error) {
 	c, err := newClient(at)
 	if err != nil {

@@ -39,20 +39,17 @@ func newCheckCommand() *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "check [FILE|DIRECTORY...|URL]",
-		Short: "Say what is captured, what not, why, and what to change",
-		Long: `Check says for each workload of Kubernetes manifests which inbound ports a render would capture, how the outbound
-calls of each container are, whether TLS is read, what filters leave out, where recordings go, and what of Istio's
-interferes; what isn't captured has a reason and a fix. It takes manifests as render does, rendered already or not:
-files, directories, standard input, or with -k a kustomization. Give it the same --config and --set.
-
-Of a running pod it says what its sidecar has seen: inbound and outbound calls, TLS that is not trusted, a sink that
-does not take recordings, and what is lost. Its URL is that of the sidecar's admin port, which kubectl port-forward
-opens; --for watches it for a while, in which you send a request.
+		Short: "Report what is captured, what is not, why, and what to change",
+		Long: `Checks manifests before you apply them, or a running pod, and prints one line for each finding, with a fix
+for each problem. It takes the same files, -k, --config and --set as render, rendered or not, and reports for each
+workload: captured ports, outbound calls, TLS, filters, the sink, and Istio objects that interfere. For a running
+pod, give the URL of the sidecar's admin port, which kubectl port-forward opens. It then reports the traffic that
+the sidecar has seen, TLS errors, a sink that rejects recordings, and losses.
 
 Forms:
 ` + docs.String() + `
-Exit codes: 0 if nothing is missing that was asked for, 1 if something isn't captured or is lost, 2 if it could not be
-checked.`,
+Exit codes: 0 if everything is captured that was asked for, 1 if something isn't captured or is lost, 2 if the
+check could not run.`,
 		Example: `  tapedeck check manifests/
   tapedeck check -k overlays/production --config tapedeck.yaml
   helm template my-app ./chart | tapedeck check --quiet
@@ -66,8 +63,8 @@ checked.`,
 	flags.build.register(cmd)
 	colourFlag(cmd, &flags.colour, "text")
 	cmd.Flags().StringVarP(&flags.output, "output", "o", forms[0], "how to print: "+strings.Join(forms, ", "))
-	cmd.Flags().DurationVar(&flags.watch, "for", 0, "how long to watch a running pod, such as 30s; its findings are about that time then")
-	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "leave what is fine out of the text")
+	cmd.Flags().DurationVar(&flags.watch, "for", 0, "watch a running pod for this long, such as 30s, and report on that time; send a request meanwhile")
+	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "leave findings that are ok out of the text")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

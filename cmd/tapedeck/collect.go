@@ -27,13 +27,11 @@ func newCollectCommand() *cobra.Command {
 	var f collectFlags
 	cmd := &cobra.Command{
 		Use:   "collect PLACE",
-		Short: "Take the recordings that sidecars send, and store them in a place",
-		Long: `Takes segments from sidecars, checks them, and stores each once in PLACE, a
-directory or a bucket. It keeps no state of its own: several may run in front of
-one place.
-
-A sidecar needs the token of its namespace, which "tapedeck collect token" prints.
-Readers use a second port, which is bound to loopback:
+		Short: "Receive recordings from sidecars, and store them",
+		Long: `Receives segments from sidecars, checks them, and stores each once in PLACE, a
+directory or a bucket. It keeps no other state, so several collectors can share one
+place. A sidecar needs the token of its namespace, which "tapedeck collect token"
+prints. Readers use a second port, on loopback:
 
   kubectl port-forward -n speedscale deploy/collector 4311
   tapedeck inspect http://localhost:4311
@@ -48,20 +46,20 @@ See docs/collector.md.`,
 	}
 	cmd.SetFlagErrorFunc(flagError)
 	fs := cmd.Flags()
-	fs.StringVar(&f.listen, "listen", fmt.Sprintf("localhost:%d", contract.CollectorPort), "`address` to take segments on, as PORT or HOST:PORT; :PORT is on every interface")
-	fs.StringVar(&f.read, "read", fmt.Sprintf("localhost:%d", contract.CollectorReadPort), "`address` to serve what is stored on, which must be on loopback; \"\" serves nobody")
+	fs.StringVar(&f.listen, "listen", fmt.Sprintf("localhost:%d", contract.CollectorPort), "`address` that receives segments, as PORT or HOST:PORT; :PORT is every interface")
+	fs.StringVar(&f.read, "read", fmt.Sprintf("localhost:%d", contract.CollectorReadPort), "loopback `address` that serves stored recordings; \"\" turns it off")
 	fs.StringVar(&f.admin, "admin", fmt.Sprintf("localhost:%d", contract.CollectorAdminPort), "`address` for /healthz and /metrics")
-	fs.StringArrayVar(&f.keyFiles, "key-file", nil, "`file` with the key that tokens are made of; several while it is replaced: the tokens of each are taken. Read again when it changes")
-	fs.StringArrayVar(&f.clusters, "cluster", nil, "take segments of this `cluster` alone; may be repeated. Default: of any that a token is for")
-	fs.StringVar(&f.cert, "tls-cert", "", "`file` with the certificate of the port that takes segments, in PEM; without one it speaks HTTP in clear, as behind a mesh. Read again when it changes")
-	fs.StringVar(&f.key, "tls-key", "", "`file` with the certificate's key, in PEM. Read again when it changes")
-	fs.IntVar(&f.concurrency, "concurrency", collector.DefaultConcurrency, "`uploads` that are checked and stored at once")
-	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for uploads until they are stored; the system's by default")
-	fs.StringVar(&f.tempSize, "temp-size", "2Gi", "bound on the `size` of all uploads there, 512Mi or more; those of one namespace have half of it at most")
-	fs.DurationVar(&f.wait, "wait", collector.DefaultWait, "how long an upload waits for its turn before it is refused as busy")
-	fs.DurationVar(&f.drain, "drain", collector.DefaultDrain, "how long uploads may go on after SIGTERM")
-	fs.DurationVar(&f.keep, "keep", 0, "delete segments this long after their hour; 0 keeps them for ever. Never snapshots")
-	fs.StringVar(&f.keepBytes, "keep-bytes", "0", "delete the oldest segments when all have more than this `size`; 0 keeps any number. Never snapshots")
+	fs.StringArrayVar(&f.keyFiles, "key-file", nil, "`file` with the key that tokens are made from. While you replace a key, give both files: tokens of both are valid. The file is read again when it changes")
+	fs.StringArrayVar(&f.clusters, "cluster", nil, "accept only segments of this `cluster`; may be repeated. The default is every cluster that a token is for")
+	fs.StringVar(&f.cert, "tls-cert", "", "PEM `file` with the certificate of the port that receives segments. Without it, the port speaks plain HTTP, for use behind a mesh. The file is read again when it changes")
+	fs.StringVar(&f.key, "tls-key", "", "PEM `file` with the key of the certificate. The file is read again when it changes")
+	fs.IntVar(&f.concurrency, "concurrency", collector.DefaultConcurrency, "`uploads` that are processed at the same time")
+	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for uploads until they are stored; the default is the system's")
+	fs.StringVar(&f.tempSize, "temp-size", "2Gi", "largest `size` of all uploads there, 512Mi or more; one namespace may use half of it")
+	fs.DurationVar(&f.wait, "wait", collector.DefaultWait, "how long an upload waits before it is rejected as busy")
+	fs.DurationVar(&f.drain, "drain", collector.DefaultDrain, "how long running uploads may take after SIGTERM")
+	fs.DurationVar(&f.keep, "keep", 0, "delete segments this long after their hour; 0 keeps them. Snapshots are never deleted")
+	fs.StringVar(&f.keepBytes, "keep-bytes", "0", "delete the oldest segments if all together exceed this `size`; 0 is no limit. Snapshots are never deleted")
 	_ = cmd.MarkFlagRequired("key-file")
 	_ = cmd.MarkFlagFilename("key-file")
 	_ = cmd.MarkFlagFilename("tls-cert", "crt", "pem")

@@ -25,14 +25,14 @@ func newCompactCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compact PLACE",
 		Short: "Rewrite the small segments of past hours as large ones",
-		Long: `Rewrites, once, the segments of each workload and each hour that is over as a large
-one, and deletes those that it was made of. Every exchange stays, byte for byte.
-Snapshots and files of other tools stay as they are.
+		Long: `Merges the small segments of each workload and each past hour into a large one, and
+deletes the small ones. Every exchange stays, byte for byte. Compact doesn't touch
+snapshots and files of other tools.
 
-It may run at any time, twice at once, and be killed: whoever reads with tapedeck
-sees each exchange once. Other engines see exchanges twice from when a large
-segment is stored until the small ones are deleted: docs/queries.md says what to
-do. A segment that can't be read stays, is named, and makes the exit code 6.`,
+It can run at any time, several times at once, and be killed: tapedeck always reads
+each exchange once. Other query engines see exchanges twice between the moment when the
+large segment is stored and the moment when the small ones are deleted; docs/queries.md
+says what to do. Compact names a segment that it can't read, keeps it, and exits with 6.`,
 		Example: `  tapedeck compact s3://recordings/prod
   tapedeck compact --dry-run recordings
   tapedeck compact --older-than 24h --namespace shop s3://recordings/prod`,
@@ -41,10 +41,10 @@ do. A segment that can't be read stays, is named, and makes the exit code 6.`,
 		RunE:        func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0]) },
 	}
 	flags := cmd.Flags()
-	flags.DurationVar(&c.opts.OlderThan, "older-than", compact.DefaultOlderThan, "how long ago an hour must have ended; what arrives later becomes a large segment of its own. 0 takes the hour that goes on, too")
-	flags.StringVar(&c.maxBytes, "max-bytes", "4Gi", "size, before compression, at which a large segment ends; at most 4Gi")
-	flags.BoolVar(&c.opts.DryRun, "dry-run", false, "change nothing; print what would be done")
-	flags.StringSliceVar(&c.opts.Clusters, "cluster", nil, "only these clusters, with commas between them")
+	flags.DurationVar(&c.opts.OlderThan, "older-than", compact.DefaultOlderThan, "compact hours that ended at least this long ago; 0 includes the current hour. Segments that arrive later become another large one")
+	flags.StringVar(&c.maxBytes, "max-bytes", "4Gi", "uncompressed size at which a large segment ends; at most 4Gi")
+	flags.BoolVar(&c.opts.DryRun, "dry-run", false, "print what would be done, and change nothing")
+	flags.StringSliceVar(&c.opts.Clusters, "cluster", nil, "only these clusters, separated by commas")
 	flags.StringSliceVar(&c.opts.Namespaces, "namespace", nil, "only these namespaces")
 	flags.StringSliceVar(&c.opts.Workloads, "workload", nil, "only these workloads")
 	return cmd

@@ -48,14 +48,15 @@ func newConvertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "convert PLACE|FILE... -o FILE|DIRECTORY",
 		Short: "Convert between recordings and the formats of other tools",
-		Long: `Reads recordings, snapshots and files of other tools, whose format shows in their content, and writes the selected
-exchanges in another format, in the order of their start. The output's name says which, unless --format does.
+		Long: `Reads recordings, snapshots and files of other tools, and writes the selected exchanges in another format, in the
+order of their start. It recognises the format of the input by its content, and that of the output by its name or
+--format.
 
 ` + table.String() + `
-Convert names on standard error what could not be kept. Exit codes: 0 if each exchange was written, 2 if it could not
-run, 6 if the input is damaged (then nothing is written without --allow-damaged), or if the format has no place for some
-exchanges; the others are written then.
-Files of other tools are not redacted, and what was redacted stays so: see tapedeck redact.`,
+Convert names each loss on standard error. It redacts nothing: use tapedeck redact on files of other tools.
+
+Exit codes: 0 if each exchange was written; 2 if it could not run; 6 if the input is damaged, and without
+--allow-damaged nothing is written, or if some exchanges don't fit into the format and the others were written.`,
 		Example: `  tapedeck convert recording.har -o rrpairs.jsonl
   tapedeck convert s3://recordings/prod --namespace shop --since 1h -o shop.har
   tapedeck convert requests_0.gor -o pairs --format markdown
@@ -71,9 +72,9 @@ Files of other tools are not redacted, and what was redacted stays so: see taped
 	}
 	cmd.SetFlagErrorFunc(flagError)
 	flags := cmd.Flags()
-	flags.StringVarP(&c.output, "output", "o", "", "`file` to write, or a directory for markdown; .gz and .zst are compressed; - or nothing is standard output")
+	flags.StringVarP(&c.output, "output", "o", "", "`file` to write, or for markdown a directory; .gz and .zst compress it. The default, -, is standard output")
 	flags.StringVarP(&c.format, "format", "f", "", "format to write: "+strings.Join(writes, ", "))
-	flags.StringVar(&c.as, "as", "", "direction to give to all exchanges: in, as a client sent them, or out, as a dependency answered")
+	flags.StringVar(&c.as, "as", "", "give all exchanges this direction: in (a client sent them) or out (a dependency answered them)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(writes, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("as", cobra.FixedCompletions([]string{"in", "out"}, cobra.ShellCompDirectiveNoFileComp))
 	c.selection.register(cmd)

@@ -20,6 +20,8 @@ func newExplainCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "explain NAME",
 		Short: "Explain an annotation, an option or a reason code",
+		Long: `Prints what an annotation, an option of the configuration, or a reason code of a report
+means, what is allowed, and what to do. Annotations work with and without their prefix.`,
 		Example: `  tapedeck explain proxy-protocol
   tapedeck explain no-service
   tapedeck explain inbound`,
@@ -97,6 +99,7 @@ func newSchemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "schema",
 		Short:   "Print the JSON Schema of the configuration",
+		Long:    "Prints the JSON Schema of the configuration file, which editors use to check and complete it.",
 		Example: "  tapedeck schema > tapedeck.schema.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -9,16 +9,16 @@ import (
 	"github.com/tapedeck/tapedeck/sidecar"
 )
 
-// newHealthzCommand asks the sidecar for its health, or whoever a URL names: a
-// container of an image without a shell is probed with it. Rendered pods ask their
-// sidecar with tapedeck-proxy; manifests that were rendered earlier still ask with this
-// one.
+// newHealthzCommand asks the sidecar or a URL whether it is ready. Probes use it in images without a shell.
+// Rendered pods call tapedeck-proxy for that; manifests of earlier renders still call this command.
 func newHealthzCommand() *cobra.Command {
 	var wait time.Duration
 	var url string
 	cmd := &cobra.Command{
 		Use:   "healthz",
-		Short: "Ask the sidecar in this pod, or a URL, whether it is ready, by exit code",
+		Short: "Check whether the sidecar, or a URL, is ready",
+		Long: `Asks the sidecar in this pod, or the URL of --url, whether it is ready. The exit code is 0 if it
+is, and 1 if not. Probes of containers without a shell use it.`,
 		Example: `  tapedeck healthz
   tapedeck healthz --wait 60s
   tapedeck healthz --url http://127.0.0.1:4141/healthz`,
@@ -33,7 +33,7 @@ func newHealthzCommand() *cobra.Command {
 			return sidecar.Wait(cmd.Context(), wait)
 		},
 	}
-	cmd.Flags().DurationVar(&wait, "wait", 0, "keep asking for this long until the answer is yes")
-	cmd.Flags().StringVar(&url, "url", "", "ask at this `URL`, such as that of tapedeck mock's admin port, instead of the sidecar: status 200 means yes")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "ask again for up to this long until it is ready")
+	cmd.Flags().StringVar(&url, "url", "", "ask this `URL` instead of the sidecar, such as the admin port of tapedeck mock; status 200 means ready")
 	return cmd
 }

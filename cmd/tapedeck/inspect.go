@@ -23,12 +23,12 @@ func newInspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect PLACE...",
 		Short: "List recorded exchanges, or show one",
-		Long: `Lists the exchanges in recordings, snapshots and single files, in the order of their start.
+		Long: `Lists the exchanges of recordings in the order of their start, or with --show one exchange in full. PLACE is a
+directory, the URL of a bucket or of a collector's read port, a snapshot (PLACE/snapshots/ID), or a file: a segment
+(.jsonl, .jsonl.zst), complete or not, or a file of another tool: RRPair (.json, .md), HAR (.har), GoReplay (.gor) or
+WireMock mappings (.json).
 
-PLACE is a directory, a file, the URL of a bucket, or PLACE/snapshots/ID. Files may be segments (.jsonl, .jsonl.zst), also
-those that are still being written or whose writer was killed, and files of other tools: RRPair (.json, .md), HAR (.har),
-GoReplay (.gor) and WireMock's mappings (.json).
-Inspect names on standard error what it can't read, and then exits with 1.`,
+Exit codes: 0, or 1 if something can't be read; standard error names it.`,
 		Example: `  tapedeck inspect /var/lib/tapedeck/recordings
   tapedeck inspect --direction out --status 5xx --since 1h s3://recordings/prod
   tapedeck inspect --show 5b1c0a6e recordings

@@ -43,14 +43,14 @@ func newMockCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mock PLACE [-- COMMAND [ARGUMENT...]]",
 		Short: "Stand in for recorded dependencies, and run a command against them",
-		Long: `Answers an application's outbound requests as they were recorded, and connects to
-nobody. PLACE is a recording, a snapshot (PLACE/snapshots/ID[@sha256:…]) or a
-file. With a command, it runs the command with its traffic sent to the mock;
+		Long: `Answers an application's outbound requests with recorded answers, and makes no
+connections. PLACE is a recording, a snapshot (PLACE/snapshots/ID[@sha256:…]) or a
+file. With a command, it runs the command and sends its traffic to the mock;
 without one, it serves until it is interrupted.
 
-One port is a forward proxy (HTTP, CONNECT, SOCKS4, SOCKS5), looks into TLS with a
-CA that lives as long as the run, and answers direct requests by their Host. Ports
-of their own stand in for servers of clients that know no proxy: --map.
+The mock is a forward proxy (HTTP, CONNECT, SOCKS4, SOCKS5) that intercepts TLS with a
+CA made for this run. It also answers direct requests, by their Host. For clients that
+can't use a proxy, --map opens further ports.
 
 A request that is not in the recording is a miss. It gets HTTP 501 with an
 explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
@@ -72,38 +72,37 @@ explanation, gRPC's INTERNAL, or a reset. See docs/mock.md.
 	fs := cmd.Flags()
 	fs.StringArrayVar(&f.listen, "listen", []string{"localhost:4140"}, "`address` to listen on, as PORT or HOST:PORT; with a command, any free port")
 	fs.StringVar(&f.admin, "admin", "localhost:4141", "`address` for /healthz, /metrics, /receipt, /reset and /faults; with a command, any free port")
-	fs.BoolVar(&f.adminFaults, "admin-faults", false, "let whoever reaches the admin address change the rules for faults, not loopback alone")
-	fs.StringArrayVar(&f.maps, "map", nil, "a further port that stands for a server, as `LISTEN=[PROTOCOL://]HOST[:PORT]`")
-	fs.StringVar(&f.repeat, "repeat", string(order.Last), "what a request gets when all its recorded answers were given: `last`, cycle or miss")
-	fs.StringVar(&f.latency, "latency", "streams", "recorded time that passes again: `none`, streams (between events and messages), recorded (also before answers), or a factor as 0.5x")
-	fs.StringArrayVar(&f.faults, "fault", nil, "answers that fail, as `PATTERN:NAME=VALUE[,…]`; see docs/mock.md")
-	fs.Uint64Var(&f.seed, "seed", 1, "draws which answers fail")
-	fs.StringArrayVar(&f.passthrough, "passthrough", nil, "`host` that is reached where the recording has no answer, as HOST, HOST:PORT or *.HOST")
-	fs.StringVar(&f.record, "record", "", "`place` for the requests and what they got, tagged with the verdict; a bucket gets them at the end")
+	fs.BoolVar(&f.adminFaults, "admin-faults", false, "let everyone who reaches the admin address change the fault rules; the default is loopback only")
+	fs.StringArrayVar(&f.maps, "map", nil, "open a further port that answers for a server, as `LISTEN=[PROTOCOL://]HOST[:PORT]`")
+	fs.StringVar(&f.repeat, "repeat", string(order.Last), "answer when all recorded answers of a request were given: `last`, cycle or miss")
+	fs.StringVar(&f.latency, "latency", "streams", "recorded delays to repeat: `none`, streams (between events and messages), recorded (also before answers), or a factor such as 0.5x")
+	fs.StringArrayVar(&f.faults, "fault", nil, "make answers fail, as `PATTERN:NAME=VALUE[,…]`; see docs/mock.md")
+	fs.Uint64Var(&f.seed, "seed", 1, "seed that decides which answers fail")
+	fs.StringArrayVar(&f.passthrough, "passthrough", nil, "connect to this `host` if the recording has no answer: HOST, HOST:PORT or *.HOST")
+	fs.StringVar(&f.record, "record", "", "record requests and answers, tagged with the verdict, in this `place`; a bucket gets them at the end")
 	f.matchFlags.register(fs)
 	fs.BoolVar(&f.refreshDates, "refresh-dates", false, "move Date, Expires, Last-Modified and the times of cookies to now")
-	fs.BoolVar(&f.allowCut, "allow-cut", false, "serve answers that were not recorded as a whole")
-	fs.BoolVar(&f.allowIncomplete, "allow-incomplete", false, "serve a recording that is damaged, or lacks something that was recorded")
-	fs.BoolVar(&f.failOnMiss, "fail-on-miss", false, "exit with 4 if a request was a miss")
-	fs.StringVar(&f.receipt, "receipt", "", "`file` for the receipt, as JSON")
-	fs.BoolVar(&f.explain, "explain", false, "say on standard error how each request was judged")
+	fs.BoolVar(&f.allowCut, "allow-cut", false, "serve answers that were recorded only in part")
+	fs.BoolVar(&f.allowIncomplete, "allow-incomplete", false, "serve a damaged or incomplete recording")
+	fs.BoolVar(&f.failOnMiss, "fail-on-miss", false, "exit with 4 if the recording had no answer for a request")
+	fs.StringVar(&f.receipt, "receipt", "", "write the receipt to this `file`, as JSON")
+	fs.BoolVar(&f.explain, "explain", false, "print on standard error how each answer was chosen")
 	fs.StringVar(&f.direction, "direction", "out", "answer from `out`bound exchanges, as dependencies do, or from inbound ones, as the workload does")
 	fs.StringSliceVarP(&f.query.Namespaces, "namespace", "n", nil, "load only what was recorded in these `namespaces`")
 	fs.StringSliceVarP(&f.query.Workloads, "workload", "w", nil, "load only what these `workloads` recorded")
 	fs.StringSliceVar(&f.query.Clusters, "cluster", nil, "load only what was recorded in these `clusters`")
-	fs.StringArrayVar(&f.slices, "slice", nil, "answer only from what has this `key` SERVICE:HOST:PORT, or a part that only one key has; may be repeated")
-	fs.StringVar(&f.ca, "ca", "", "`directory` with the CA's tls.crt and tls.key; by default each run makes its own, which is never stored")
-	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for the file with recorded answers, and whatever else is temporary; the system's by default")
-	fs.StringVar(&f.tempSize, "temp-size", "64Gi", "bound on that file's `size`")
-	fs.BoolVarP(&f.verbose, "verbose", "v", false, "log faults, too")
+	fs.StringArrayVar(&f.slices, "slice", nil, "answer only from exchanges with this `key`, SERVICE:HOST:PORT or a unique part of it; may be repeated")
+	fs.StringVar(&f.ca, "ca", "", "`directory` with the CA's tls.crt and tls.key; by default each run makes a CA and doesn't store it")
+	fs.StringVar(&f.temp, "temp-dir", "", "`directory` for temporary files, such as the recorded answers; the default is the system's")
+	fs.StringVar(&f.tempSize, "temp-size", "64Gi", "largest `size` of the file with recorded answers")
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "also log faults")
 	return cmd
 }
 
 // mockExitCodes describes them.
-const mockExitCodes = `Exit codes: 0 if all is well, 1 if a rule for faults never fired, 2 if it could
-not run, 4 if a request was a miss and --fail-on-miss is given, 6 if the recording
-is damaged or incomplete, 100 if only the command failed; its own status is
-printed.`
+const mockExitCodes = `Exit codes: 0 success, 1 a fault rule never fired, 2 the mock could not run, 4 a
+request was a miss and --fail-on-miss is given, 6 the recording is damaged or
+incomplete, 100 only the command failed; its status is printed.`
 
 // placeAndPerhapsCommand wants PLACE, or PLACE -- COMMAND.
 func placeAndPerhapsCommand(cmd *cobra.Command, args []string) error {

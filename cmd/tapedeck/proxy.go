@@ -14,12 +14,12 @@ func newProxyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "proxy",
 		Short: "Run the sidecar: forward the pod's traffic and record it",
-		Long: `Runs the sidecar that rendered pods run as /tapedeck-proxy. It is configured by
-its environment, as docs/environment.md lists it, and runs the same under Docker
-or by hand.
+		Long: `Runs the sidecar, as rendered pods run /tapedeck-proxy: it forwards traffic and records
+it. Environment variables configure it; docs/environment.md lists them. It also runs
+without Kubernetes.
 
-It forwards and records until SIGTERM or SIGINT, then lets what is in flight
-finish, writes what was recorded and exits. SIGINT while it drains ends it at once.`,
+On SIGTERM or SIGINT the sidecar drains: open requests finish, then it writes the
+recording and exits. A SIGINT during the drain ends it at once.`,
 		Annotations: map[string]string{onSignal: drains},
 		Example: `  REVERSE_PROXY_PORT=8080 TAPEDECK_SINK=file:///tmp/recordings tapedeck proxy
   PROXY_TYPE=forward HTTPS_PROXY= tapedeck proxy`,

@@ -34,16 +34,16 @@ func newPullCommand() *cobra.Command {
 	var p puller
 	cmd := &cobra.Command{
 		Use:   "pull SOURCE... DIR",
-		Short: "Copy recordings or snapshots into a directory, also from pods",
+		Short: "Copy recordings and snapshots from pods or places into a directory",
 		Long: `Copies recordings and snapshots into a directory, or into another place. A source is
 
-  pod/NAME                        a pod: what its sidecar has recorded, through kubectl
+  pod/NAME                        a pod: the recording of its sidecar, through kubectl
   -                               standard input: the output of tapedeck-proxy export
   PLACE                           a recording with its snapshots
   PLACE/snapshots/ID[@sha256:…]   one snapshot, which is verified
 
-Call it again to go on after an interruption, or for what was recorded since. Nothing is copied twice.
-A segment that is still being written is copied as far as it goes; the next call brings the rest.`,
+Run it again after an interruption, or to get newer recordings: it copies nothing twice. It copies an unfinished
+segment as far as it is written, and the rest the next time.`,
 		Example: `  tapedeck pull -n shop pod/cart-7d4b9-x2x recordings
   tapedeck pull -n shop $(kubectl get pods -n shop -l app=cart -o name) recordings
   tapedeck pull s3://recordings/prod recordings
@@ -57,8 +57,8 @@ A segment that is still being written is copied as far as it goes; the next call
 			return p.run(args[:len(args)-1], args[len(args)-1])
 		},
 	}
-	cmd.Flags().StringVarP(&p.namespace, "namespace", "n", "", "namespace of the pods; of a place, only recordings of this namespace, and no snapshots")
-	cmd.Flags().StringVar(&p.context, "context", "", "kubectl's context")
+	cmd.Flags().StringVarP(&p.namespace, "namespace", "n", "", "namespace of the pods; for a place, copy only recordings of this namespace, and no snapshots")
+	cmd.Flags().StringVar(&p.context, "context", "", "context of kubectl")
 	return cmd
 }
 

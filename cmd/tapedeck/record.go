@@ -25,11 +25,11 @@ func newRecordCommand() *cobra.Command {
 	var f recordFlags
 	cmd := &cobra.Command{
 		Use:   "record PLACE -- COMMAND [ARGUMENT...]",
-		Short: "Run a command and record its traffic: capture without a cluster",
-		Long: `Runs a command beside the sidecar on this machine. The command's calls go through
-the sidecar's forward proxy: it gets the proxy variables that rendering sets in a
-pod. The sidecar intercepts TLS with a CA that lives as long as the run. With --port,
-the sidecar also listens in front of the command and records its callers.
+		Short: "Run a command and record its traffic, without a cluster",
+		Long: `Runs a command on this machine with the sidecar beside it, and records its traffic. The
+command gets the proxy variables that a render sets in a pod, so its calls go through
+the sidecar, which intercepts TLS with a CA made for this run. With --port, the sidecar
+also listens in front of the command and records its callers.
 
 If PLACE is a bucket, the recording is kept in a temporary directory and uploaded when
 the command has ended.
@@ -50,10 +50,10 @@ TAPEDECK_OPAQUE_BYTES, TAPEDECK_CAPTURE_EXCLUDE and TAPEDECK_REDACT_HEADERS.
 	}
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.Flags().SetInterspersed(true)
-	cmd.Flags().StringVar(&f.workload, "workload", "", "name of the workload in the recording; the command's by default")
+	cmd.Flags().StringVar(&f.workload, "workload", "", "workload name in the recording; the default is the name of the command")
 	cmd.Flags().StringVarP(&f.namespace, "namespace", "n", "local", "namespace in the recording")
-	cmd.Flags().IntVar(&f.port, "port", 0, "`port` that the command serves, to record its callers; 0: they are not recorded")
-	cmd.Flags().IntVar(&f.in, "in-port", 4143, "`port` that callers use instead")
+	cmd.Flags().IntVar(&f.port, "port", 0, "`port` that the command serves, to record its callers; 0 records none")
+	cmd.Flags().IntVar(&f.in, "in-port", 4143, "with --port: the `port` that callers use instead")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log what the sidecar does")
 	return cmd
 }

@@ -27,12 +27,10 @@ func newRedactCommand() *cobra.Command {
 	var r redaction
 	cmd := &cobra.Command{
 		Use:   "redact --rules FILE --from PLACE|SNAPSHOT --to PLACE",
-		Short: "Write a recording or a snapshot anew, without what rules remove or redact",
-		Long: `Applies rules to a recording, or to a snapshot, and writes what is left of it to another place: of a recording a
-recording, and of a snapshot a snapshot with an id of its own, whose reference is printed. The source stays as it is.
-
-The rules remove exchanges, and redact, replace or drop values, at places or wherever they are. That is also how a
-person's data is erased: docs/snapshots.md has the steps, and describes the rules.`,
+		Short: "Copy a recording or a snapshot, with data removed or redacted by rules",
+		Long: `Copies a recording, a snapshot or a file of another tool to another place, and applies rules that remove exchanges, and
+redact, replace or drop values. The copy of a snapshot is a new snapshot, whose reference is printed. The source doesn't
+change. docs/snapshots.md describes the rules, and how to erase a person's data.`,
 		Example: `  tapedeck redact --rules rules.yaml --from s3://recordings/prod --dry-run
   tapedeck redact --rules rules.yaml --from s3://recordings/prod --to s3://recordings/prod-2
   tapedeck redact --rules rules.yaml --key-file key --from recordings/snapshots/0198a3f2-9f0e-4a65-8d0b-1f4c6d0a6b1e --to recordings`,
@@ -41,12 +39,12 @@ person's data is erased: docs/snapshots.md has the steps, and describes the rule
 		RunE:        func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&r.rules, "rules", "", "`file` with the rules, YAML")
-	flags.StringVar(&r.from, "from", "", "`place`, snapshot or file that is read")
-	flags.StringVar(&r.to, "to", "", "`place` that is written to; of a snapshot, the one it is in, unless given")
-	flags.StringVar(&r.keyFile, "key-file", "", "`file` with the key for tokens, so that they agree with those made elsewhere under it; a random key, unless given")
-	flags.BoolVar(&r.dryRun, "dry-run", false, "write nothing; print what the rules would do")
-	flags.BoolVar(&r.allowDamaged, "allow-damaged", false, "take what can be read of a recording that is damaged")
+	flags.StringVar(&r.rules, "rules", "", "YAML `file` with the rules")
+	flags.StringVar(&r.from, "from", "", "`place`, snapshot or file to read")
+	flags.StringVar(&r.to, "to", "", "`place` to write to; for a snapshot, the default is its place")
+	flags.StringVar(&r.keyFile, "key-file", "", "`file` with the key for tokens; the same key gives the same tokens. The default is a random key")
+	flags.BoolVar(&r.dryRun, "dry-run", false, "print what the rules would do, and write nothing")
+	flags.BoolVar(&r.allowDamaged, "allow-damaged", false, "read what is readable of a damaged recording")
 	_ = cmd.MarkFlagRequired("rules")
 	_ = cmd.MarkFlagRequired("from")
 	_ = cmd.MarkFlagFilename("rules", "yaml", "yml", "json")

@@ -36,13 +36,13 @@ func newRenderCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "render [FILE|DIRECTORY...]",
 		Short: "Edit annotated manifests so that their workloads capture traffic",
-		Long: `Render reads Kubernetes manifests, edits the annotated ones and writes all of
-them. It reads standard input where no file is given, or "-". Lines that are not
-edited come out as they went in. With -k it builds a kustomization first, as
-kustomize build does, and renders what comes out.
+		Long: `Reads Kubernetes manifests, adds the sidecar and its configuration to the annotated
+workloads, and writes all manifests to standard output. Lines that render doesn't
+edit stay byte for byte. Without a file, or with "-", it reads standard input. With
+-k, it builds the kustomization first, as kustomize build does.
 
-The report goes to standard error, and with --report to a file as well: Helm 4
-does not show what a post-renderer writes to standard error.`,
+The report goes to standard error. --report writes it to a file too, because Helm 4
+doesn't show the standard error of a post-renderer.`,
 		Example: `  tapedeck render deployment.yaml service.yaml | kubectl apply -f -
   tapedeck render -k overlays/production --set image=registry.example/tapedeck:v1 | kubectl apply -f -
   helm template my-app ./chart --post-renderer tapedeck
@@ -58,7 +58,7 @@ does not show what a post-renderer writes to standard error.`,
 	}
 	flags.register(cmd)
 	build.register(cmd)
-	cmd.Flags().BoolVar(&flags.diff, "diff", false, "show what changes, as a unified diff, instead of writing the manifests")
+	cmd.Flags().BoolVar(&flags.diff, "diff", false, "print a unified diff instead of the manifests")
 	colourFlag(cmd, &flags.colour, "diff")
 	return cmd
 }
@@ -68,9 +68,9 @@ func newFnCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fn",
 		Short: "Run as a KRM function or a Helm post-renderer, from standard input to standard output",
-		Long: `Fn is what kustomize, kpt and Helm call: it reads a ResourceList or a YAML stream
-from standard input, whichever it is, and writes the same. Tapedeck does the same
-when it is called without a command and standard input is not a terminal.`,
+		Long: `Renders as kustomize, kpt and Helm expect it: reads a ResourceList or a YAML stream
+from standard input, and writes the same kind to standard output. Tapedeck also runs
+fn if it is called without a command and standard input is not a terminal.`,
 		Example: `  kpt fn eval . --exec "tapedeck fn" -- proxy-type=dual
   kustomize build --enable-alpha-plugins --enable-exec .
   helm template my-app ./chart --post-renderer tapedeck --post-renderer-args fn`,
@@ -83,15 +83,15 @@ when it is called without a command and standard input is not a terminal.`,
 
 func (f *renderFlags) register(cmd *cobra.Command) {
 	f.registerConfig(cmd)
-	cmd.Flags().BoolVar(&f.strict, "strict", false, "make an error of every workload that asks for the sidecar and is skipped")
-	cmd.Flags().StringVar(&f.report, "report", "", "also write the report to `FILE`: text, or JSON where it ends in .json")
-	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "leave what is merely informative out of the report on standard error")
+	cmd.Flags().BoolVar(&f.strict, "strict", false, "fail if a workload asks for the sidecar and is skipped")
+	cmd.Flags().StringVar(&f.report, "report", "", "also write the report to `FILE`, as text, or as JSON if the name ends in .json")
+	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "report only warnings and errors on standard error")
 }
 
 // registerConfig adds the flags for the configuration.
 func (f *renderFlags) registerConfig(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.config, "config", "", "`file` with the configuration: kind Tapedeck, or a ConfigMap")
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set an option, or an annotation's default: `name=value` (repeatable)")
+	cmd.Flags().StringVar(&f.config, "config", "", "configuration `file`: kind Tapedeck, or a ConfigMap")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set an option, or the default of an annotation: `name=value` (repeatable)")
 	_ = cmd.RegisterFlagCompletionFunc("set", completeOptions)
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 }
@@ -145,9 +145,9 @@ func (f *renderFlags) run(cmd *cobra.Command, sources []fn.Source, args []string
 	return f.conclude(cmd, out, results)
 }
 
-// conclude writes the report's file, then the output, which nobody shall use
-// without it, then the report to standard error, after the output so that a
-// terminal shows it; and sets the exit code.
+// conclude writes the report's file, then the output, then the report to standard error, and sets the exit
+// code. The file comes first, because nobody should use the output without it. Standard error comes
+// last, so that a terminal shows it below the output.
 func (f *renderFlags) conclude(cmd *cobra.Command, out []byte, results transformer.Results) error {
 	failed := f.writeReport(results)
 	if failed == nil {
@@ -171,13 +171,13 @@ func (f *renderFlags) conclude(cmd *cobra.Command, out []byte, results transform
 // colours are the values of --color.
 var colours = []string{"auto", "always", "never"}
 
-// colourFlag adds the flag that says whether something is coloured.
+// colourFlag adds the flag --color.
 func colourFlag(cmd *cobra.Command, colour *string, what string) {
 	cmd.Flags().StringVar(colour, "color", colours[0], "colour the "+what+": `auto`, always or never")
 	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(colours, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// checkColour refuses other values; "" is that of commands without the flag.
+// checkColour rejects unknown values of --color. Commands without the flag have "".
 func checkColour(colour string) error {
 	if colour != "" && !slices.Contains(colours, colour) {
 		return fmt.Errorf("flag --color: found %q, allowed: auto, always or never", colour)
@@ -185,7 +185,7 @@ func checkColour(colour string) error {
 	return nil
 }
 
-// coloured tells whether output is to be coloured; https://no-color.org holds.
+// coloured reports whether to colour the output. It obeys NO_COLOR (https://no-color.org).
 func coloured(colour string, stdout io.Writer) bool {
 	switch colour {
 	case "always":
@@ -243,8 +243,8 @@ func (f *renderFlags) writeReport(results transformer.Results) error {
 	return nil
 }
 
-// withArguments adds what the arguments name to sources, or standard input where neither
-// names anything.
+// withArguments adds the files that the arguments name to sources. If there are neither, it adds
+// standard input.
 func withArguments(cmd *cobra.Command, sources []fn.Source, args []string) ([]fn.Source, error) {
 	if len(sources) > 0 && len(args) == 0 {
 		return sources, nil
@@ -303,7 +303,7 @@ func readSources(stdin io.Reader, args []string) ([]fn.Source, error) {
 	return sources, nil
 }
 
-// mayBeManifest tells whether a file of a directory is read: YAML and JSON.
+// mayBeManifest reports whether a file of a directory is read, by its extension.
 func mayBeManifest(path string) bool {
 	switch filepath.Ext(path) {
 	case ".yaml", ".yml", ".json":

@@ -30,20 +30,20 @@ func newReplayCommand() *cobra.Command {
 		Use:   "replay PLACE [-- COMMAND [ARGUMENT...]]",
 		Short: "Send recorded requests to a target and compare its answers",
 		Long: `Sends the inbound requests of a recording to a target, compares the answers with
-the recorded ones, and reports what is new. PLACE is a recording, a snapshot
+the recorded ones, and reports the differences that are new. PLACE is a recording, a snapshot
 (PLACE/snapshots/ID[@sha256:…]) or a file. Without --target, requests go to the
 recorded port on this machine.
 
-Requests go out at recorded times, whatever the answers take: an open loop. One
-that carries a value that an earlier answer issues, such as a token or an id, waits
-for that answer and sends the live value. --rate sends at a fixed rate. --users and
+Requests go out at recorded times, however long answers take (an open loop). If a
+request carries a value from an earlier answer, such as a token or an ID, it waits for
+that answer and sends the live value. --rate sends at a fixed rate. --users and
 --sessions are closed loops. See docs/replay.md.
 
 With --mock and a command, it starts a mock for the dependencies, runs the command
 behind it, waits for the target's port, replays, and stops both.
 
-Several processes can send one recording: --shard divides it by session, and with
---meet they begin together and give one report.
+Several processes can send one recording: --shard divides it by session. With --meet
+they begin together and write one report.
 
 ` + replayExitCodes,
 		Example: `  tapedeck replay recordings --target http://localhost:8080
@@ -110,10 +110,11 @@ func (f *replayFlags) register(fs *pflag.FlagSet) {
 }
 
 // replayExitCodes describes them.
-const replayExitCodes = `Exit codes: 0 passed, 1 goals missed, 2 could not run, 3 new differences, 4 mock
-misses, 5 generator-bound: the result is void, 6 the input is incomplete or
-credentials are missing. If several apply, the first of 6, 2, 5, 4, 3, 1. With
---meet, shard 0 has the verdict; 7 is that of another one that failed.`
+const replayExitCodes = `Exit codes: 0 passed, 1 a goal was missed, 2 the replay could not run, 3 new
+differences, 4 the mock had no answer for a request, 5 this machine was too slow, so
+the result is void, 6 the input is incomplete or credentials are missing. If several
+apply, the first of 6, 2, 5, 4, 3, 1. With --meet, shard 0 has the verdict, and another
+shard that failed exits with 7.`
 
 type replayFlags struct {
 	targetFlags

@@ -16,8 +16,8 @@ func newReportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "Show, compare and merge the reports of replays",
-		Long: `A report is what tapedeck replay found. Its JSON form has everything: the other
-forms are made from it, and shards are merged from it.`,
+		Long: `Shows, compares and merges the reports of tapedeck replay. The commands read reports in
+their JSON form, which has everything, and print other forms.`,
 		Example: `  tapedeck report show -o html report.json > report.html
   tapedeck report diff before.json after.json
   tapedeck report merge shard-*.json -o json > report.json`,
@@ -68,8 +68,9 @@ func newReportShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show FILE",
 		Short: "Print a report in another form",
-		Long: `Prints a report in its JSON form: a file, the report of a run in a place, or - for
-standard input. The exit code is 0, whatever the report says.`,
+		Long: `Reads a report in its JSON form, and prints it in another form. FILE is a file, the
+report of a run in a place, or - for standard input. The exit code is 0, even if the
+replay failed.`,
 		Example: `  tapedeck report show report.json
   tapedeck report show s3://recordings/prod/runs/checkout-replay-q1d3t4pe/2c5f7c39-0b55-4c0e-9b8e-5a3d4ef0a9d1/report.json
   tapedeck report show -o html report.json > report.html

@@ -11,8 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/cmd/internal/signals"
 )
 
-// exitError carries an exit code out of a command that has already said all
-// there is to say.
+// exitError carries an exit code out of a command that has already reported the error.
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
@@ -55,7 +54,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 }
 
-// knownCommand refuses what is no command, and names the nearest one.
+// knownCommand rejects an unknown command, and names the nearest one.
 func knownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -64,11 +63,11 @@ func knownCommand(root *cobra.Command, args []string) error {
 	if names := root.SuggestionsFor(args[0]); len(names) > 0 {
 		near = fmt.Sprintf("; did you mean %s?", names[0])
 	}
-	return fmt.Errorf("unknown command %q%s; tapedeck --help lists those that there are", args[0], near)
+	return fmt.Errorf("unknown command %q%s; tapedeck --help lists the commands", args[0], near)
 }
 
-// onSignal is the annotation of a command that says what a signal does to it. One
-// that drains or cleans up has its context ended; every other ends at once.
+// onSignal is the annotation of a command that handles signals itself: a signal ends its context, and the
+// command then drains or cleans up. A signal ends every other command at once.
 const (
 	onSignal = "on-signal"
 	drains   = "drains"
@@ -86,7 +85,7 @@ func newRoot() *cobra.Command {
   helm template my-app ./chart --post-renderer tapedeck`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		// So that a slip of a finger finds its command.
+		// This finds the command that a typing error meant.
 		SuggestionsMinimumDistance: 2,
 		Args:                       knownCommand,
 		PersistentPreRunE:          refuseEmpty,

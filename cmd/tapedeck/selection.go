@@ -47,10 +47,10 @@ func (s *selection) register(cmd *cobra.Command) {
 			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(f.Allowed, cobra.ShellCompDirectiveNoFileComp))
 		}
 	}
-	flags.StringVar(&s.include, "include", "", `only exchanges that one of these rules matches, as "in path=/cart*; out host=*.internal"`)
-	flags.StringVar(&s.exclude, "exclude", "", "no exchanges that one of these rules matches")
-	flags.DurationVar(&s.longest, "longest", read.DefaultLongest, "how long an exchange may have taken that began before to-time; longer ones may be missed")
-	flags.BoolVar(&s.allowDamaged, "allow-damaged", false, "take what can be read of a recording that is damaged")
+	flags.StringVar(&s.include, "include", "", `only exchanges that match one of these rules, such as "in path=/cart*; out host=*.internal"`)
+	flags.StringVar(&s.exclude, "exclude", "", "leave out exchanges that match one of these rules")
+	flags.DurationVar(&s.longest, "longest", read.DefaultLongest, "longest exchange that is found for sure; longer ones may be missed")
+	flags.BoolVar(&s.allowDamaged, "allow-damaged", false, "read what is readable of a damaged recording")
 	s.names = append(s.names, "include", "exclude", "longest", "allow-damaged")
 }
 

@@ -25,7 +25,7 @@ func newSnapshotCommand() *cobra.Command {
 		Use:   "snapshot",
 		Short: "Make, list, show, verify and delete immutable selections of exchanges",
 		Long: `A snapshot is an immutable selection of recorded exchanges, in the folder snapshots/ID of a place. Its pin,
-ID@sha256:DIGEST, stands for every byte of it: keep the pin in git. Every command that reads a snapshot checks the pin.`,
+ID@sha256:DIGEST, identifies every byte of it; keep the pin in git. Every command that reads a snapshot verifies the pin.`,
 		Example: `  tapedeck snapshot create --from s3://recordings/prod --namespace shop --since 1h
   tapedeck snapshot list s3://recordings/prod
   tapedeck snapshot verify s3://recordings/prod/snapshots/0198a3f2-9f0e-4a65-8d0b-1f4c6d0a6b1e@sha256:…`,
@@ -62,7 +62,7 @@ func newSnapshotCreateCommand() *cobra.Command {
 		Short: "Make a snapshot, and print its pinned reference",
 		Long: `Makes a snapshot of the exchanges that the flags select, and prints its reference: PLACE/snapshots/ID@sha256:DIGEST.
 
-Exchanges that nobody replays are left out, and counted; --keep takes them:
+Some exchanges are useless in a replay. Snapshot create leaves them out and counts them; --keep keeps them:
 
 ` + rulesHelp(),
 		Example: `  tapedeck snapshot create --from s3://recordings/prod --namespace shop --workload cart --since 1h
@@ -82,8 +82,8 @@ Exchanges that nobody replays are left out, and counted; --keep takes them:
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&from, "from", "", "`place`, snapshot or file that the exchanges are read from")
-	flags.StringVar(&to, "to", "", "`place` that the snapshot is written to; the one it is read from, unless given")
-	flags.StringSliceVar(&keep, "keep", nil, "rules that are not to leave anything out: "+strings.Join(ruleNames(), ", "))
+	flags.StringVar(&to, "to", "", "`place` that the snapshot is written to; the default is --from")
+	flags.StringSliceVar(&keep, "keep", nil, "keep exchanges that these rules would leave out: "+strings.Join(ruleNames(), ", "))
 	_ = cmd.MarkFlagRequired("from")
 	_ = cmd.RegisterFlagCompletionFunc("keep", cobra.FixedCompletions(ruleNames(), cobra.ShellCompDirectiveNoFileComp))
 	s.register(cmd)

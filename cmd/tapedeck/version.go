@@ -28,7 +28,8 @@ func baseConfig() transformer.Config {
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
-		Short:   "Print the version, and that of the contract between a render and the image",
+		Short:   "Print the versions of the program and of its contract with the image",
+		Long:    "Prints the version of the program, and the version of the contract between a render and the image, which\nthe option imageContract states for a pinned image.",
 		Example: "  tapedeck version",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

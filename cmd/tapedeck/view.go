@@ -39,14 +39,14 @@ func newViewCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "view PLACE|REPORT|RECEIPT...",
 		Short: "Look at recordings, reports and receipts in a browser",
-		Long: `Serves pages on loopback until it is interrupted: a table of the exchanges that filters, searches and sorts, each
-exchange in full, waterfalls, who calls whom, and two recordings side by side.
+		Long: `Serves pages on loopback, until it is interrupted, that show recordings: a table to filter, search and sort, each
+exchange in full, waterfalls, who calls whom, and two recordings side by side. PLACE is a directory, the URL of a
+bucket or of a collector's read port, a snapshot (PLACE/snapshots/ID), or a file, also of another tool. REPORT is the
+JSON report of a replay, RECEIPT the JSON receipt of a mock. View recognises files by their content.
 
-PLACE is a directory, the URL of a bucket or of a collector's read port, PLACE/snapshots/ID, or a file, also of another
-tool. REPORT is the JSON of a replay's report, RECEIPT that of a mock's receipt. The content of a file tells which it is.
+The first time, view reads the whole recording into an index in your cache directory, which only you can read. Use
+the flags to read less.
 
-The first time, a recording is put into an index in the user's cache directory, which only the user can read; the page
-shows how far that is. Flags narrow down what is indexed, where a place has more than is wanted.
 Exit codes: 0 when it was interrupted, 1 if something can't be read.`,
 		Example: `  tapedeck view recordings
   tapedeck view --namespace shop --since 1h --open s3://recordings/prod

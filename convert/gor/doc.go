@@ -5,17 +5,15 @@
 //	2 ID TIMESTAMP LATENCY   its answer
 //	3 ID TIMESTAMP LATENCY   the answer of a replay
 //
-// What it promises:
+// Promises:
 //
-//   - Records of one identity become one exchange. A request waits for its answer, and
-//     an answer for its request, within bounds of number and memory. It comes alone if the other
-//     did not come by then.
-//   - A length in a message is never believed: a body has the bytes that are there.
-//   - What is written is a message of HTTP/1 that a server understands: its framing fits its
-//     body.
+//   - Records with the same ID become one exchange. A request waits for its answer, and an answer for its
+//     request, within limits of number and memory. After that, each becomes a separate exchange.
+//   - The reader ignores lengths in messages: a body has the bytes that are there.
+//   - The writer writes valid HTTP/1: the framing fits the body.
 //
 // It imports recording, its folder coding and the standard library.
 package gor
 
-// Separator stands between two records, with a line feed before and behind it.
+// Separator divides records. It has a line feed before and after it.
 const Separator = "🐵🙈🙉"

@@ -1,15 +1,14 @@
 // Package har reads and writes HAR 1.2, the log that browsers' developer tools and many
 // proxies export.
 //
-// What it promises:
+// Promises:
 //
 //   - One entry is in memory at a time, of at most [recording.MaxLine] bytes of JSON.
-//   - What an exchange has no field for, as timings or what begins with `_`, is kept in its
-//     member har, and written again. What can't be kept is named.
-//   - What an entry can't say of an exchange is in its member _rrpair, so that RRPair to HAR to
-//     RRPair gives the same. Where somebody has changed the rest of the entry, that holds.
-//   - A log that is written has every field that HAR 1.2 demands, and those that Chromium and
-//     Firefox look for.
+//   - Members of an entry that an exchange has no field for, such as timings and members that begin
+//     with `_`, are kept in the exchange's member har, and written again. Losses are named.
+//   - Fields of an exchange that HAR has no place for are in the entry's member _rrpair, so RRPair to HAR to
+//     RRPair gives the same bytes. If somebody has changed the entry, the changes win.
+//   - A written log has every field that HAR 1.2 demands, and those that Chromium and Firefox look for.
 //
 // It imports recording, its folder coding, golang.org/x/net/idna and the standard library.
 package har

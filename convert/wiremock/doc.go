@@ -1,8 +1,8 @@
-// Package wiremock reads WireMock's stub mappings, as answers that a dependency gave.
+// Package wiremock reads WireMock's stub mappings as answers of a dependency.
 //
-// A mapping says which requests it answers; an exchange has one. So what demands an exact
-// value becomes that value, and a pattern becomes its text, which is named as a loss. Bodies in
-// files of the folder __files are read from there, and from nowhere else.
+// A mapping can match many requests, and an exchange has exactly one. So a matcher for an exact value becomes
+// that value. A pattern becomes its text, and is named as a loss. Bodies are read only from files in the
+// folder __files.
 //
 // Exchanges have times that put those of a higher priority first, across files too, and those of one
 // priority in the order of the file.
