@@ -51,10 +51,10 @@ func (f Files) Open(file io.Reader, name string, beside func(name string) (io.Re
 
 // Writer writes exchanges to one file.
 type Writer interface {
-	// Write adds one, and names what could not be written of it. One that the format has no
-	// place for is a [recording.LeftOutError]. Every other error is one of writing.
+	// Write adds an exchange, and names the parts that are lost. It returns a [recording.LeftOutError] for
+	// an exchange that doesn't fit into the format. Every other error is an error of writing.
 	Write(e *recording.Exchange) (recording.LossList, error)
-	// Close ends the file, and doesn't close what it is written to.
+	// Close writes the end of the file. It doesn't close the underlying writer.
 	Close() error
 }
 
@@ -63,22 +63,22 @@ type Opener = wiremock.Opener
 
 // Format is a format of files.
 type Format struct {
-	// Name is what a flag calls it.
+	// Name is its name in flags.
 	Name string
 	// Extensions are those of its files, with the dot, the usual one first.
 	Extensions []string
-	// Doc says what it is.
+	// Doc describes it.
 	Doc string
-	// Reads and Writes tell what can be done with it.
+	// Reads and Writes say whether Tapedeck reads and writes it.
 	Reads, Writes bool
-	// Open reads a file; nil if recording reads it, or nothing does.
+	// Open returns a reader of a file; nil if package recording reads the format, or if it is only written.
 	Open func(r io.Reader, beside Opener) Reader
-	// Create writes a file; nil if nothing does, or each exchange is a file. version is the
-	// program's.
+	// Create returns a writer of a file; nil if the format is only read, or has a file for each exchange.
+	// version is the version of Tapedeck.
 	Create func(w io.Writer, version string) Writer
-	// Marshal writes the one exchange of a file; nil unless each exchange is a file.
+	// Marshal appends a file with one exchange; nil unless the format has a file for each exchange.
 	Marshal func(dst []byte, e *recording.Exchange) []byte
-	// Loses says what is lost when it is read, and when it is written.
+	// ReadLoses and WriteLoses name what is lost when a file is read, and when it is written.
 	ReadLoses, WriteLoses string
 
 	is func(head []byte, keys []string) bool
@@ -89,23 +89,23 @@ func Formats() []Format {
 	return []Format{
 		{
 			Name: "rrpair", Extensions: []string{".jsonl", ".json"}, Reads: true, Writes: true,
-			Doc:    "RRPair JSON lines, as a recording has them; `.jsonl.zst` and `.jsonl.gz` are compressed.",
-			Create: newLines, ReadLoses: "Members of deeper objects that the format doesn't know.", WriteLoses: "Nothing.",
+			Doc:    "RRPair JSON lines, the format of recordings; `.jsonl.zst` and `.jsonl.gz` are compressed.",
+			Create: newLines, ReadLoses: "Unknown members of nested objects.", WriteLoses: "Nothing.",
 		},
 		{
 			Name: "markdown", Extensions: []string{".md"}, Reads: true, Writes: true,
-			Doc:     "RRPair markdown: a folder with one file for each exchange, to be read and edited by people.",
+			Doc:     "RRPair markdown: a folder with one file for each exchange, for people to read and edit.",
 			Open:    func(r io.Reader, _ Opener) Reader { return &one{r: r} },
 			Marshal: markdown.Append, is: func(head []byte, _ []string) bool { return markdown.Is(head) },
-			ReadLoses: "Sections and lines that it doesn't know, parts of milliseconds; how a form was escaped, which it shows as JSON.", WriteLoses: "Nothing.",
+			ReadLoses: "Unknown sections and lines, fractions of milliseconds, and the escaping of forms, which the file shows as JSON.", WriteLoses: "Nothing.",
 		},
 		{
 			Name: "har", Extensions: []string{".har"}, Reads: true, Writes: true,
-			Doc:       "HAR 1.2, as browsers' developer tools and proxies export it.",
+			Doc:       "HAR 1.2, which browsers' developer tools and proxies export.",
 			Open:      func(r io.Reader, _ Opener) Reader { return har.NewReader(r) },
 			Create:    func(w io.Writer, version string) Writer { return har.NewWriter(w, version) },
 			is:        func(_ []byte, keys []string) bool { return slices.Contains(keys, "log") },
-			ReadLoses: "Pages; cookies and parameters that are in no field and no URL; bodies that the browser left out; the charset of a text, which HAR has in UTF-8. Requests that go to no server, as of `data:` and `file:`, are left out.", WriteLoses: "Exchanges without HTTP are left out.",
+			ReadLoses: "Pages; cookies and parameters that are in no header and no URL; bodies that the browser left out; the charset of a text, because HAR has UTF-8. Requests without a server, such as `data:` and `file:`, are left out.", WriteLoses: "Exchanges without HTTP are left out.",
 		},
 		{
 			Name: "goreplay", Extensions: []string{".gor"}, Reads: true, Writes: true,
@@ -113,26 +113,26 @@ func Formats() []Format {
 			Open:      func(r io.Reader, _ Opener) Reader { return gor.NewReader(r) },
 			Create:    func(w io.Writer, _ string) Writer { return gor.NewWriter(w) },
 			is:        func(head []byte, _ []string) bool { return gor.Is(head) },
-			ReadLoses: "The sizes of chunks, the case of names and the order of fields with different names; answers of a replay beside recorded ones.", WriteLoses: "Everything but requests and answers of HTTP, which are written as HTTP/1. Exchanges without HTTP are left out.",
+			ReadLoses: "The sizes of chunks, the case of header names, the order of headers with different names, and answers of a replay if there is a recorded one.", WriteLoses: "Everything except HTTP requests and answers, which become HTTP/1. Exchanges without HTTP are left out.",
 		},
 		{
 			Name: "wiremock", Extensions: []string{".json"}, Reads: true,
-			Doc:       "WireMock's mappings, with the bodies in `__files`, as outbound exchanges.",
+			Doc:       "WireMock's mappings, with bodies from `__files`, as outbound exchanges.",
 			Open:      func(r io.Reader, beside Opener) Reader { return wiremock.NewReader(r, beside) },
 			is:        func(_ []byte, keys []string) bool { return isMapping(keys) },
-			ReadLoses: "What matches several values: patterns stand as their text. Of mappings for the same request, WireMock answers with that of the highest priority alone; here it comes first. Scenarios, templates, faults and random delays; stubs for messages are left out.",
+			ReadLoses: "Matchers for several values: a pattern becomes its text. Scenarios, templates, faults and random delays. WireMock answers a request only with the mapping of the highest priority; here the others follow it. Stubs for messages are left out.",
 		},
 		{
 			Name: "vegeta", Extensions: []string{".vegeta"}, Writes: true,
 			Doc:        "Targets for `vegeta attack -format=json`.",
 			Create:     newTargets,
-			WriteLoses: "Everything but requests. Exchanges without HTTP, and those without a URL that vegeta can parse, are left out.",
+			WriteLoses: "Everything except requests. Exchanges without HTTP, or without a URL that vegeta can parse, are left out.",
 		},
 		{
 			Name: "curl", Extensions: []string{".sh"}, Writes: true,
-			Doc:        "A shell script that calls curl for each request, and does nothing else.",
+			Doc:        "A shell script that only calls curl for each request.",
 			Create:     newScript,
-			WriteLoses: "Everything but requests. Requests with binary bodies, bodies of more than 100 KiB, and those without HTTP or a host are left out.",
+			WriteLoses: "Everything except requests. Requests with binary bodies, with bodies of more than 100 KiB, and without HTTP or a host are left out.",
 		},
 	}
 }
@@ -152,8 +152,8 @@ func Find(name string) (*Format, error) {
 // compressed are the extensions behind a format's own.
 var compressed = [...]string{".gz", ".zst"}
 
-// ByName returns the format that is written to a file of that name, by its extension, and how
-// it is compressed: .gz, .zst or "". It is nil if the name tells none.
+// ByName returns the format and the compression (.gz, .zst or "") that the extension of an output's name
+// stands for. The format is nil if the name has no known extension.
 func ByName(name string) (f *Format, compression string) {
 	for _, c := range compressed {
 		if rest, ok := strings.CutSuffix(name, c); ok {
@@ -169,22 +169,21 @@ func ByName(name string) (f *Format, compression string) {
 	return nil, compression
 }
 
-// IsName tells whether a file is looked at, by the extension of its name.
+// IsName reports whether the extension of a name is one of a format that is read.
 func IsName(name string) bool {
 	name = strings.TrimSuffix(name, ".gz")
 	return slices.ContainsFunc(Formats(), func(f Format) bool { return f.Reads && slices.Contains(f.Extensions, path.Ext(name)) })
 }
 
-// headBytes is how much of a file is looked at to find out what it is.
+// headBytes is how many bytes of a file Detect looks at.
 const headBytes = 4 << 10
 
-// maxKeys is how many members of an object are looked at for that.
+// maxKeys is how many members of an object Detect looks at.
 const maxKeys = 20
 
-// Detect finds out by a file's beginning what it is, and returns the file from there on,
-// decompressed if it was compressed with gzip. The format is nil if it is none: text for
-// people, by its name. What can't be told is taken for RRPair, of which the reader then says
-// what is wrong with it.
+// Detect recognises the format of a file by its beginning. It returns a reader of the whole file, which
+// decompresses gzip. The format is nil for a markdown file without exchanges. An unknown file is taken for
+// RRPair, and its reader then says what is wrong.
 func Detect(r io.Reader, name string) (io.Reader, *Format, error) {
 	in := bufio.NewReaderSize(r, headBytes)
 	head, err := peek(in)
@@ -222,7 +221,7 @@ func Detect(r io.Reader, name string) (io.Reader, *Format, error) {
 	return in, rrpair, nil
 }
 
-// peek looks at the beginning of a file.
+// peek returns the beginning of a file.
 func peek(in *bufio.Reader) ([]byte, error) {
 	head, err := in.Peek(headBytes)
 	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) { // who reads on says that it was cut
@@ -231,7 +230,7 @@ func peek(in *bufio.Reader) ([]byte, error) {
 	return head, err
 }
 
-// keysOf are the names of the first members of the JSON object that a file begins with.
+// keysOf returns the names of the first members of the JSON object at the beginning of a file.
 func keysOf(head []byte) (keys []string) {
 	d := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(head, []byte("\ufeff"))))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -264,7 +263,7 @@ func keysOf(head []byte) (keys []string) {
 	return keys
 }
 
-// isMapping tells whether an object with these members is one of WireMock's, or has several.
+// isMapping reports whether an object with these members is a mapping of WireMock or a list of them.
 func isMapping(keys []string) bool {
 	for _, key := range []string{"msgType", "l7protocol", "http", "direction", "log"} {
 		if slices.Contains(keys, key) {
@@ -275,7 +274,7 @@ func isMapping(keys []string) bool {
 	return has("mappings") || has("request") || has("response") || has("trigger") && has("actions")
 }
 
-// limited is a stream that may have so many bytes.
+// limited is a stream that fails after a number of bytes.
 type limited struct {
 	r    io.Reader
 	left int64
