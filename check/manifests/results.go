@@ -182,33 +182,51 @@ func findings(subject string, r transformer.Result) []check.Finding {
 			f.Found += " (" + r.Field.Path + ": " + r.Field.CurrentValue + ")"
 		}
 	}
-	help := here.Replace(clause(reason.Help))
-	if vague(reason.Help) {
-		help = ""
-	}
+	help, otherwise := fixOf(reason.Help)
 	if found, allowed, ok := cutAllowed(f.Found); ok {
 		f.Found = found
-		help = cmp.Or(help, at(r)+"allowed: "+allowed)
+		if help == "" || strings.Contains(help, " here") { // it would send the reader to what was cut off
+			help = at(r) + "allowed: " + allowed
+		}
 	}
 	if found, advice, ok := strings.Cut(f.Found, row.advice); ok && row.advice != "" {
 		f.Found, help = found, clause(strings.TrimLeft(row.advice, ";. ")+advice)
 	}
-	f.Fix = cmp.Or(f.Fix, help, here.Replace(clause(reason.Help)))
+	f.Fix = cmp.Or(f.Fix, help, otherwise)
 	if f.Fix == "" && f.State != check.OK {
 		f.Fix = at(r) + "change what is named here; tapedeck explain " + f.Code + " says more"
 	}
 	return []check.Finding{f}
 }
 
-// vague tells whether a reason's help leaves it to the result to say what to do.
-func vague(help string) bool {
-	return strings.HasPrefix(help, "The result") || strings.Contains(help, "the result names")
+// fixOf makes a fix of the help of a reason. The help was written for a report, and refers to a result; a
+// finding shows the result's message itself. So sentences about the result are left out. If there are no
+// others, otherwise is the fix that the first of them stands for.
+func fixOf(help string) (fix, otherwise string) {
+	var kept []string
+	for sentence := range strings.SplitSeq(strings.TrimSuffix(help, "."), ". ") {
+		if about, ok := strings.CutPrefix(sentence, "The result "); ok {
+			otherwise = cmp.Or(otherwise, aboutResults[about])
+			continue
+		}
+		kept = append(kept, here.Replace(sentence))
+	}
+	return clause(strings.Join(kept, ". ")), otherwise
 }
 
-// here turns the help of a reason towards what stands beside it.
-var here = strings.NewReplacer("those that the result gives", "those that stand here", "the result names those concerned", "those concerned are named here", "the result names both", "take one of the two out", "the result says what was found and what is allowed", "change it as is said here", "the result says which; ", "",
-	"the result says why", "change it as is said here", "the result names the labels", "change the labels that are named here", "the result names the field", "change the field that is named here",
-	"the result gives the line", "correct that line", "the result lists", "are listed here", "the result names", "is named here", "the result gives", "is given here", "the result advises", "is advised here")
+// aboutResults are the fixes for help that only says what is in the result.
+var aboutResults = map[string]string{
+	"gives the line":   "correct that line",
+	"gives the reason": "change it as is said here",
+	"names both":       "take one of the two out",
+	"names the field":  "change the field that is named here",
+	"names the labels": "change the labels that are named here",
+	"says what was found and what is allowed": "change it as is said here",
+}
+
+// here turns phrases about the result into phrases about the finding.
+var here = strings.NewReplacer("Follow the advice in the result: add", "Add", "what the result lists", "what is listed here", "that the result lists", "listed here",
+	"that the result names", "named here", "that the result gives", "given here", "in the result", "named here")
 
 // names are written large wherever they stand.
 var names = []string{"Envoy", "Helm", "Istio", "Java", "Knative", "Kubernetes", "Linkerd", "Tapedeck"}
