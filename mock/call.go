@@ -22,15 +22,15 @@ import (
 // maxMessage bounds a message of gRPC.
 const maxMessage = 64 << 20
 
-// grpcInternal is the status of a miss. UNIMPLEMENTED would be read as healthy by clients
-// that check health.
+// grpcInternal is the status of a miss. Clients that check health would take UNIMPLEMENTED
+// for healthy.
 const grpcInternal = "13"
 
-// caller is the client of a call of gRPC.
+// caller is the client of a gRPC call.
 type caller struct {
 	q      *ask
 	body   io.Reader
-	coding string // of what the client says
+	coding string // compression of the client's messages
 	in     chan heard
 	plain  bool // messages are sent uncompressed
 	head   func()
@@ -42,7 +42,7 @@ type heard struct {
 	err error
 }
 
-// call answers a call of gRPC, of any kind.
+// call answers a gRPC call of any kind.
 func (q *ask) call() {
 	ctx, stop := q.context()
 	defer stop()
@@ -120,7 +120,7 @@ func (q *ask) call() {
 	q.finish(Hit)
 }
 
-// gone notes that the client is, and ends the request.
+// gone counts the request as unfinished because its client is gone, and ends it.
 func (q *ask) gone() {
 	q.unfinished.Add(1)
 	panic(http.ErrAbortHandler)
@@ -151,7 +151,7 @@ func (c *caller) read() (l line, err error) {
 	if n > maxMessage {
 		return l, fmt.Errorf("a message of %d bytes: at most %d are read", n, maxMessage)
 	}
-	var b bytes.Buffer // which grows with what comes, whatever the client claims
+	var b bytes.Buffer // grows with the bytes that come, whatever length the client claims
 	if _, err := io.CopyN(&b, c.body, int64(n)); err != nil {
 		return l, io.ErrUnexpectedEOF
 	}
@@ -207,7 +207,7 @@ func (c *caller) accepts() bool {
 	return encoding == "gzip" && strings.Contains(strings.Join(c.q.r.Header["Grpc-Accept-Encoding"], ","), encoding)
 }
 
-// begin sends the fields of the conversation that is followed.
+// begin sends the header of the conversation that is followed.
 func (c *caller) begin(live *match.Request, found match.Result, d *dialogue) {
 	s := d.lead()
 	c.q.answer, c.q.out.entry = &s.meta, s.entry
@@ -215,7 +215,7 @@ func (c *caller) begin(live *match.Request, found match.Result, d *dialogue) {
 	c.q.grpcHead(c.q.stands(live, found), c.plain)
 }
 
-// sendHead sends the answer's fields, once.
+// sendHead sends the answer's header, once.
 func (c *caller) sendHead() {
 	if c.head != nil {
 		c.head()
@@ -243,8 +243,7 @@ func (c *caller) say(l line) error {
 	return http.NewResponseController(c.q.w).Flush()
 }
 
-// callBody is what the client of a call says, from its first message on, in the form of
-// the protocol.
+// callBody has the messages of a call's client, from the first one on, in gRPC's framing.
 type callBody struct {
 	c     *caller
 	ctx   context.Context
@@ -270,7 +269,7 @@ func (b *callBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// grpcHead sends the recorded fields.
+// grpcHead sends the recorded header.
 func (q *ask) grpcHead(live replacer, plain bool) {
 	h := q.w.Header()
 	q.fields(h, live)
@@ -288,7 +287,7 @@ func (q *ask) grpcHead(live replacer, plain bool) {
 	q.w.WriteHeader(status)
 }
 
-// grpcFault answers as a rule for faults wants.
+// grpcFault answers as a fault rule says.
 func (q *ask) grpcFault() {
 	h := q.w.Header()
 	for _, set := range q.effect.Header {
@@ -302,7 +301,7 @@ func (q *ask) grpcFault() {
 	q.grpcStatus(q.effect.GRPC, "injected by a rule for faults")
 }
 
-// grpcStatus ends a call of which nothing has been answered with a status.
+// grpcStatus ends a call with a status. Nothing of the answer has been sent yet.
 func (q *ask) grpcStatus(code, message string) {
 	h := q.w.Header()
 	h["Date"] = nil
@@ -329,10 +328,10 @@ func (q *ask) grpcMiss(why reason, live *match.Request, found match.Result) {
 	q.finish(Missed)
 }
 
-// maxStatusText bounds a message of gRPC's status: clients bound their headers.
+// maxStatusText bounds the message of a gRPC status, because clients bound headers.
 const maxStatusText = 2 << 10
 
-// percent encodes a message of gRPC's status.
+// percent encodes the message of a gRPC status.
 func percent(s string) string {
 	var b strings.Builder
 	for i := range len(s[:min(len(s), maxStatusText)]) {

@@ -1,26 +1,26 @@
-// Package mock is the responder: it stands in for the dependencies of an application and
-// answers with what they were recorded to say.
+// Package mock answers the requests of an application with the recorded answers of its
+// dependencies.
 //
-//	client ─▶ front ─▶ Mock ─▶ match.Index: is it the same request?
-//	                     │         order.Chooser: which of several answers?
+//	client ─▶ front ─▶ Mock ─▶ match.Index: which recorded requests are the same?
+//	                     │         order.Chooser: which of their answers is next?
 //	                     │         tape.Tape: the answer, on disk
-//	                     │         fault.Set: is it to fail?
+//	                     │         fault.Set: does it fail?
 //	                     ▼
-//	       HIT, or MISS, or PASSTHROUGH ─▶ counted, recorded, in the receipt
+//	       HIT, MISS or PASSTHROUGH ─▶ counted, recorded, in the receipt
 //
 // It promises:
 //
-//   - It never guesses. What package match does not find to be the same request is a MISS:
-//     an answer that no client takes for a success or keeps in a cache, and that says what
-//     the nearest recorded request is and where it differs.
-//   - It cannot leak. Nothing here connects to anything but [passthrough], which serves the
-//     hosts that were listed, and counts what it does.
+//   - It never guesses. A request is a MISS unless package match finds it in the recording.
+//     The answer to a miss is one that no client takes for a success or stores in a cache.
+//     It names the nearest recorded request and says where that differs.
+//   - It cannot leak. Only package passthrough connects to other hosts. It serves the hosts
+//     that were listed, and counts its connections.
 //   - The same requests in the same order get the same answers.
-//   - An answer is as it was recorded, but for what describes the connection, for values
-//     that stand for the caller's own, for times on request, and for faults, each of which
-//     leaves a record.
+//   - An answer is the recorded one, with these exceptions: headers that describe the
+//     connection, values that the live request has in place of recorded ones, times if the
+//     user asks for it, and faults, each of which leaves a record.
 //
-// The package imports match, recording and its folders, the packages below it, proxy/ca,
-// proxy/pump, coder/websocket, Prometheus' client, klauspost/compress and the standard
-// library. It logs to the logger that it is given.
+// It imports match, recording and its folders, the packages below it, proxy/ca, proxy/pump,
+// coder/websocket, Prometheus' client, klauspost/compress and the standard library. It logs
+// to the logger in [Options].
 package mock

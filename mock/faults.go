@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// faultSets are the rules for faults: those that hold, and those that held before.
+// faultSets has the current fault rules, and the replaced ones for the receipt.
 type faultSets struct {
 	now atomic.Pointer[fault.Set]
 
@@ -22,19 +22,19 @@ type faultSets struct {
 // Injection is a fault that was injected.
 type Injection struct {
 	At time.Time `json:"at"`
-	// Rules are those that fired.
+	// Rules are the texts of the rules that fired.
 	Rules []string `json:"rules"`
-	// Request is what they were asked about, as `GET https://api.example.com/v1`.
+	// Request is the text that they matched, such as `GET https://api.example.com/v1`.
 	Request string `json:"request"`
-	// RefUUID is that of the recorded exchange; of a refused connection there is none.
+	// RefUUID is the UUID of the recorded exchange. A refused connection has none.
 	RefUUID string `json:"refUuid,omitempty"`
 }
 
-// maxInjections bounds how many are listed; all are counted.
+// maxInjections bounds the faults that are listed. All are counted.
 const maxInjections = 1000
 
-// SetFaults has other rules for faults hold from now on; nil: none. Counts of those before
-// stay in the receipt.
+// SetFaults replaces the fault rules; nil removes them. The receipt keeps the counts of the
+// former ones.
 func (m *Mock) SetFaults(s *fault.Set) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
@@ -52,7 +52,7 @@ func (f *faultSets) set(s *fault.Set) {
 
 func (f *faultSets) current() *fault.Set { return f.now.Load() }
 
-// counts are those of all rules, whether they still hold or not.
+// counts returns the counts of all rules, current and former ones.
 func (f *faultSets) counts() (all []fault.Count) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -68,7 +68,7 @@ func (f *faultSets) list() []Injection {
 	return append([]Injection(nil), f.injected...)
 }
 
-// inject notes that a fault is injected. ref is the recorded exchange.
+// inject counts and lists an injected fault. ref is the recorded exchange.
 func (s *state) inject(e fault.Effect, target string, ref recording.UUID) {
 	i := Injection{At: time.Now().UTC(), Rules: e.Rules, Request: target}
 	if ref != (recording.UUID{}) {

@@ -17,10 +17,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// A conversation is followed message by message. Which recorded one it is may show only
-// later: as long as all that agree with what the client has said go on alike, none is
-// chosen. When the client says something that the chosen one does not have, another one
-// takes its place if it has all that the client said: the client's words decide.
+// The mock follows a conversation message by message. Several recorded conversations may
+// begin alike. As long as all those that agree with the client's messages go on alike, none
+// is chosen. If the client sends a message that the chosen one does not have, another one
+// that has all messages of the client takes its place.
 
 // line is a message of a conversation, as applications see it.
 type line struct {
@@ -31,17 +31,18 @@ type line struct {
 
 // client is the other side of a conversation.
 type client interface {
-	// hear returns the client's next message; io.EOF says that there are no more. expected
-	// is what it may be, for protocols that do not tell one message from the next.
+	// hear returns the client's next message, or io.EOF if there are no more. expected has the
+	// messages that may come, for protocols that do not separate messages.
 	hear(ctx context.Context, expected []line) (line, error)
-	// say says a recorded message.
+	// say sends a recorded message.
 	say(l line) error
-	// script returns what was said in a recorded conversation, in order, and who said it.
+	// script returns the messages of a recorded conversation in order. servers tells which of
+	// them are the server's.
 	script(a *tape.Answer) (lines []line, servers []bool, err error)
-	// same tells whether what the client says is what was recorded, if that does not take
-	// a matcher to decide.
+	// same tells whether a message is the recorded one. decided is false if only a matcher
+	// can tell.
 	same(recorded, live line) (same, decided bool)
-	// halfCloses tells whether a client says that it has said all, and still listens.
+	// halfCloses tells whether the client can half-close: end its side and still listen.
 	halfCloses() bool
 }
 
@@ -49,11 +50,11 @@ type client interface {
 type script struct {
 	entry match.Entry
 	asks  []line   // of the client
-	says  [][]line // of the server: before the first of these, behind it, …
+	says  [][]line // of the server: before the first one of asks, after it, and so on
 	took  time.Duration
 	meta  tape.Answer // without its body
 
-	request *recording.Exchange // read when it is needed
+	request *recording.Exchange // nil until it is needed
 }
 
 func (s *script) ended(heard int) bool { return heard >= len(s.asks) }
@@ -63,40 +64,40 @@ type dialogue struct {
 	*ask
 	client client
 
-	all      []*script // that begin alike
-	agree    []*script // and have what the client has said
-	chosen   *script   // nil: all of agree go on alike up to now
-	sequence uint64    // of all
-	of       uint64    // that chosen was chosen of
+	all      []*script // the recorded conversations that begin alike
+	agree    []*script // those of all that have the client's messages so far
+	chosen   *script   // nil: all of agree have gone on alike so far
+	sequence uint64    // identifies all for the chooser
+	of       uint64    // identifies the scripts from which chosen was chosen
 
-	heard []line // of the client
-	count int    // how many of them have been compared
-	said  int    // of what the server says behind them
-	total int    // of all that it said
-	ended bool   // the client says no more
-	last  time.Time
-	at    time.Duration // in the recording, when that was
+	heard []line        // messages of the client
+	count int           // messages of heard that have been compared
+	said  int           // messages that the mock has sent since the last compared one
+	total int           // messages that the mock has sent
+	ended bool          // the client sends no more
+	last  time.Time     // when the last message came or went
+	at    time.Duration // when it did in the recording, since the beginning
 }
 
 const (
-	// maxScripts bounds how many conversations with the same opening are compared.
+	// maxScripts bounds the conversations with the same opening that are compared.
 	maxScripts = 256
-	// endPatience is how long a client may take to say that it has said all, where the
-	// server was recorded to speak only then: some wait for the answer first.
+	// endPatience is how long the mock waits for the client's half-close, if the recorded
+	// server answered only after it: some clients wait for the answer first.
 	endPatience = 100 * time.Millisecond
 )
 
-// errUnlike says that the client says something that was not recorded.
+// errUnlike is returned if the client sends a message that was not recorded.
 type errUnlike struct{ text string }
 
 func (e *errUnlike) Error() string { return e.text }
 
-// errGone says that the client is gone.
+// errGone is returned if the client is gone.
 var errGone = errors.New("the client is gone")
 
 // read reads the conversation of an entry.
 func (d *dialogue) read(entry match.Entry) (*script, reason) {
-	var buf tape.Buffer // what is read stays in use
+	var buf tape.Buffer // not shared: the answer stays in use
 	a, err := d.lib.tape.Read(d.lib.entries[d.lib.index.Ref(entry)].offset, &buf)
 	if err == nil && a.Lacks != "" && !d.AllowCut {
 		return nil, reason{"not_whole", a.Lacks}
@@ -128,7 +129,7 @@ func (d *dialogue) read(entry match.Entry) (*script, reason) {
 	return s, reason{}
 }
 
-// begin reads the conversations that were found.
+// begin reads the conversations that a lookup found.
 func (d *dialogue) begin(found match.Result, kind tape.Kind) reason {
 	if found.How == match.None {
 		return reason{"no_match", "no recorded conversation begins like this"}
@@ -166,8 +167,8 @@ func (d *dialogue) begin(found match.Result, kind tape.Kind) reason {
 	return reason{}
 }
 
-// window returns the entries that are compared: those that have not been given, and, if
-// they are few, those that have.
+// window returns the entries that are compared: those that have not been served, and if
+// these are few, also served ones.
 func (d *dialogue) window(entries []match.Entry) []match.Entry {
 	if len(entries) <= maxScripts {
 		return entries
@@ -198,8 +199,8 @@ func (d *dialogue) next(sequence uint64, entries []match.Entry) (match.Entry, re
 	return entry, reason{}
 }
 
-// alike tells whether clients said nothing but one message in all recorded conversations,
-// so that the opening is all there is to compare.
+// alike tells whether the client sent exactly one message in all recorded conversations, so
+// that only the opening is compared.
 func (d *dialogue) alike(found match.Result) bool {
 	if v, ok := d.lib.shapes.Load(found.Sequence); ok {
 		return v.(bool)
@@ -237,7 +238,7 @@ func (d *dialogue) choose() reason {
 	return reason{}
 }
 
-// lead is the conversation that is followed.
+// lead returns the conversation that is followed.
 func (d *dialogue) lead() *script {
 	if d.chosen != nil {
 		return d.chosen
@@ -245,13 +246,13 @@ func (d *dialogue) lead() *script {
 	return d.agree[0]
 }
 
-// run goes through the conversation, up to the end of the recorded one. done is called
-// when that is reached and the client has not ended: it returns what the client says
-// then, or an error that ends it. errUnlike says that the client says something else.
+// run goes through the conversation up to the end of the recorded one. If the client has not
+// ended by then, run calls done, which returns the client's next message, or an error that
+// ends the conversation. run returns an errUnlike if the client sends something else.
 func (d *dialogue) run(ctx context.Context, done func(ctx context.Context) (line, error)) error {
 	d.last = time.Now()
 	for {
-		if d.count < len(d.heard) { // that was heard before
+		if d.count < len(d.heard) { // a message came that is not compared yet
 			if err := d.compare(); err != nil {
 				return err
 			}
@@ -293,10 +294,10 @@ func (d *dialogue) run(ctx context.Context, done func(ctx context.Context) (line
 	}
 }
 
-// errDone says that a conversation ends as it was recorded to.
+// errDone is returned by done if the conversation ends as recorded.
 var errDone = errors.New("done")
 
-// finally makes sure that one conversation is chosen.
+// finally chooses a conversation, if none is chosen yet.
 func (d *dialogue) finally() error {
 	if why := d.choose(); why.code != "" {
 		return &errUnlike{why.text}
@@ -304,10 +305,10 @@ func (d *dialogue) finally() error {
 	return nil
 }
 
-// over tells whether a conversation that agrees has nothing more.
+// over tells whether nothing is left of a conversation that agrees.
 func (d *dialogue) over(s *script) bool { return s.ended(d.count) && len(s.says[d.count]) == d.said }
 
-// expected is what the client may say next.
+// expected returns the messages that the client may send next.
 func (d *dialogue) expected() (all []line) {
 	for _, s := range d.agree {
 		if !s.ended(d.count) {
@@ -317,7 +318,7 @@ func (d *dialogue) expected() (all []line) {
 	return all
 }
 
-// take takes what the client said.
+// take notes a message of the client, or its end.
 func (d *dialogue) take(ctx context.Context, l line, err error) error {
 	switch {
 	case err == nil:
@@ -325,7 +326,7 @@ func (d *dialogue) take(ctx context.Context, l line, err error) error {
 		return nil
 	case errors.Is(err, io.EOF):
 		d.ended = true
-		return d.narrow(func(s *script) bool { return s.ended(d.count) }, fmt.Sprintf("the client ends behind its message %d, and no recorded one does that", d.count))
+		return d.narrow(func(s *script) bool { return s.ended(d.count) }, fmt.Sprintf("the client ended after its message %d, and in no recorded conversation it does", d.count))
 	}
 	return fmt.Errorf("%w: %w", errGone, err)
 }
@@ -341,7 +342,7 @@ func (d *dialogue) compare() error {
 		}
 		return true
 	}
-	text := fmt.Sprintf("the client says more than the %d messages that were recorded", d.count)
+	text := fmt.Sprintf("the client sent more than the %d recorded messages", d.count)
 	if s := d.lead(); !s.ended(d.count) {
 		text = fmt.Sprintf("the client's message %d differs from the recorded one%s", d.count+1, differs(s.asks[d.count].data, got.data))
 	}
@@ -388,8 +389,8 @@ func (d *dialogue) same(s *script, i int) bool {
 	return how != match.None
 }
 
-// narrow leaves those conversations that agree. If the chosen one does not, others may
-// take its place that begin alike.
+// narrow keeps the conversations that agree. If the chosen one does not, another one with the
+// same opening may take its place.
 func (d *dialogue) narrow(agrees func(*script) bool, otherwise string) error {
 	if d.chosen != nil && agrees(d.chosen) {
 		return nil
@@ -413,8 +414,8 @@ func (d *dialogue) narrow(agrees func(*script) bool, otherwise string) error {
 	return nil
 }
 
-// awaitEnd waits for a moment for a client that has said all to say so. more tells that
-// it has not.
+// awaitEnd waits for endPatience for the client's half-close. more is false if it doesn't
+// come in time.
 func (d *dialogue) awaitEnd(ctx context.Context) (more bool, err error) {
 	wait, cancel := context.WithTimeout(ctx, endPatience)
 	defer cancel()
@@ -428,7 +429,7 @@ func (d *dialogue) awaitEnd(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-// speak says the next line of the server.
+// speak sends the server's next message.
 func (d *dialogue) speak(ctx context.Context) error {
 	if d.chosen == nil && !d.goOnAlike() {
 		if why := d.choose(); why.code != "" {
@@ -452,7 +453,8 @@ func (d *dialogue) speak(ctx context.Context) error {
 	return nil
 }
 
-// goOnAlike tells whether the server says the same next in all conversations that agree.
+// goOnAlike tells whether the server's next message is the same in all conversations that
+// agree.
 func (d *dialogue) goOnAlike() bool {
 	first := d.agree[0].says[d.count][d.said]
 	return !slices.ContainsFunc(d.agree[1:], func(s *script) bool {
@@ -461,7 +463,7 @@ func (d *dialogue) goOnAlike() bool {
 	})
 }
 
-// differs says where bytes differ first.
+// differs describes where two messages differ first.
 func differs(recorded, live []byte) string {
 	for i := range min(len(recorded), len(live)) {
 		if recorded[i] != live[i] {
@@ -474,7 +476,7 @@ func differs(recorded, live []byte) string {
 	return fmt.Sprintf(": it has %d bytes, and %d were recorded", len(live), len(recorded))
 }
 
-// record notes what was said, and which recorded conversation it turned out to be.
+// record notes the messages of the conversation, and which recorded one it was.
 func (d *dialogue) record(said []recording.Message) {
 	d.out.said = conversation(said)
 	if d.chosen != nil {
@@ -482,7 +484,7 @@ func (d *dialogue) record(said []recording.Message) {
 	}
 }
 
-// conversation is what was said, for the record.
+// conversation returns the messages in the form of a record.
 func conversation(said []recording.Message) *recording.Conversation {
 	return &recording.Conversation{Part: 1, Last: true, Messages: said}
 }

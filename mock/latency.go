@@ -10,16 +10,16 @@ import (
 
 // Latency says how much of the recorded time passes again.
 type Latency struct {
-	// Answers is the factor for the time before an answer, Streams for the time between
-	// the parts of one: events, messages, what follows a pause.
+	// Answers is the factor for the time before an answer. Streams is the factor for the time
+	// between its parts: events, messages, and data after a pause.
 	Answers, Streams float64
 }
 
-// maxFactor bounds a factor: more is most likely a slip.
+// maxFactor bounds a factor: a larger one is probably a mistake.
 const maxFactor = 1000
 
 // ParseLatency reads none, streams (answers come at once, and streams keep their pace),
-// recorded, or a factor as 2x or 0.5x.
+// recorded, or a factor such as 2x or 0.5x.
 func ParseLatency(text string) (Latency, error) {
 	switch text {
 	case "none":
@@ -39,7 +39,7 @@ func ParseLatency(text string) (Latency, error) {
 
 func scaled(d time.Duration, factor float64) time.Duration { return time.Duration(float64(d) * factor) }
 
-// wait waits until a time, and tells whether it came before ctx ended.
+// wait waits until a time. It returns false if ctx ends first.
 func wait(ctx context.Context, until time.Time) bool {
 	d := time.Until(until)
 	if d <= 0 {

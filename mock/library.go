@@ -23,8 +23,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Library is a recording, ready to answer: an index in memory, answers on disk. It is
-// safe for concurrent use.
+// Library is a loaded recording: an index in memory, and answers on disk. It is safe for
+// concurrent use.
 type Library struct {
 	matcher *match.Matcher
 	redact  func(*recording.Exchange)
@@ -35,7 +35,7 @@ type Library struct {
 	shapes  sync.Map // of sequences, by match.Result.Sequence
 }
 
-// entry is what is kept in memory of an answer, beside the index.
+// entry has what memory holds of an answer, besides the index.
 type entry struct {
 	offset int64 // on the tape
 	id     order.Identity
@@ -43,7 +43,7 @@ type entry struct {
 	took   int32 // in milliseconds
 	asks   uint8 // messages of the client in a conversation, at most maxAsks
 	talks  bool  // the server speaks before the client has said all
-	// foreign: tokens in it were made under a key that is not known here.
+	// foreign tells that its tokens were made under a key that is not known here.
 	foreign bool
 	shared  order.Shared
 }
@@ -56,41 +56,40 @@ type address struct {
 	port string
 }
 
-// peer is what is known of a server.
+// peer has what the recording shows of a server.
 type peer struct {
 	http, stream, serverFirst bool
-	alpn                      []string // as it was agreed to, most recent first
+	alpn                      []string // protocols that were negotiated, in recorded order
 }
 
 // LoadOptions say how a recording is loaded.
 type LoadOptions struct {
-	// Matcher compares requests. Redact is what it redacts exchanges with; nil: it does
-	// not.
+	// Matcher compares requests. Redact is the function by which it redacts exchanges; nil:
+	// it redacts nothing.
 	Matcher *match.Matcher
 	Redact  func(*recording.Exchange)
-	// Inbound answers from inbound exchanges instead: as the workload did.
+	// Inbound answers from inbound exchanges instead, in place of the workload.
 	Inbound bool
-	// Dir is where the tape goes; "": the system's directory for temporary files.
-	// Limit bounds it, in bytes; 0: it does not.
+	// Dir is the directory for the tape; "": the system's directory for temporary files.
+	// Limit bounds the tape, in bytes; 0: any size.
 	Dir   string
 	Limit int64
 	// Foreign tells whether the tokens of an exchange were made under a key that the
 	// matcher does not have; nil: none were.
 	Foreign func(*recording.Exchange) bool
-	// Progress is called now and then with how many exchanges are loaded; nil: it is
-	// not.
+	// Progress is called now and then with the number of loaded exchanges; nil: never.
 	Progress func(n int)
 }
 
-// ErrEmpty says that a recording has nothing to answer with.
-var ErrEmpty = errors.New("there is nothing to answer with: no exchange of this direction was found")
+// ErrEmpty is returned for a recording without an exchange to answer from.
+var ErrEmpty = errors.New("the recording has no exchange of this direction, so there is nothing to answer with")
 
-// batch is how many exchanges are given to a goroutine at once.
+// batch is the number of exchanges that a goroutine gets at once.
 const batch = 64
 
-// Load loads the exchanges, which are the caller's to give away. Outbound ones are
-// answered from; inbound ones show which values the workload had from its callers. An
-// error that comes with one ends it.
+// Load loads the exchanges, and takes them over from the caller. It answers from outbound
+// ones; inbound ones show which values the workload got from its callers. It stops at the
+// first error of the sequence.
 func Load(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error], o LoadOptions) (*Library, error) {
 	w, err := tape.Create(o.Dir, o.Limit)
 	if err != nil {
@@ -188,7 +187,7 @@ func (l *loader) load(ctx context.Context, exchanges iter.Seq2[*recording.Exchan
 			continue
 		}
 		if e.HTTP != nil && e.HTTP.Req.Method == http.MethodConnect && e.Conversation() == nil {
-			continue // a tunnel, whose content is in exchanges of its own
+			continue // a tunnel: its content is in other exchanges
 		}
 		if unneeded(e) {
 			continue
@@ -209,17 +208,17 @@ func (l *loader) load(ctx context.Context, exchanges iter.Seq2[*recording.Exchan
 	return nil
 }
 
-// unneeded tells whether a client hung up on a connection without a word: one that
-// connects several times at once does so with what it does not need. A server of HTTP/2
-// may have told its settings.
+// unneeded tells whether the client closed a connection without sending anything. Clients
+// that open several connections at once close those that they don't need. An HTTP/2 server
+// may have sent its settings by then.
 func unneeded(e *recording.Exchange) bool {
 	c := e.TCP
 	return c != nil && c.ClientBytes == 0 && (c.ServerBytes == 0 || e.ALPN == "h2") &&
 		!slices.ContainsFunc(c.Messages, func(m recording.Message) bool { return m.From == recording.Client })
 }
 
-// mayHaveTokens tells whether redaction has replaced anything in the request. Where it has
-// not, what looks like a token is a value like any other: numbers do.
+// mayHaveTokens tells whether redaction has replaced anything in the request. If not, a value
+// that looks like a token, as a number may, is an ordinary value.
 func mayHaveTokens(e *recording.Exchange) bool {
 	if e.Conversation() != nil {
 		return true // each part has a list of its own
@@ -268,8 +267,8 @@ func opening(c *recording.Conversation) (asks uint8, talks bool) {
 	return asks, talks
 }
 
-// connection stands for the connection of an exchange; 0 if requests share it at the same
-// time.
+// connection identifies the connection of an exchange. It is 0 for HTTP/2, where several
+// callers may share a connection.
 func connection(e *recording.Exchange) uint64 {
 	if e.NetInfo == nil || e.NetInfo.ID == "" || e.HTTP == nil || strings.HasPrefix(e.HTTP.Req.Version, "2") {
 		return 0
@@ -277,7 +276,7 @@ func connection(e *recording.Exchange) uint64 {
 	return order.Hash(e.Pod(), e.NetInfo.ID, strconv.FormatInt(e.NetInfo.StartTime.UnixNano(), 36))
 }
 
-// maxKeptRequest is how much of a request's body is kept to explain misses by.
+// maxKeptRequest bounds the part of a request's body that is kept to explain misses.
 const maxKeptRequest = 1 << 20
 
 // appendRequest appends the request's part of an exchange.
@@ -310,7 +309,7 @@ func appendRequest(dst []byte, e *recording.Exchange) []byte {
 	return request.AppendJSON(dst)
 }
 
-// request returns the request's part of an exchange again.
+// request reads the request's part of an exchange from the tape.
 func (l *Library) request(ref match.Ref) (*recording.Exchange, error) {
 	text, err := l.tape.Request(l.entries[ref].offset)
 	if err != nil {
@@ -324,14 +323,14 @@ func (l *Library) request(ref match.Ref) (*recording.Exchange, error) {
 	return e, nil
 }
 
-// recorded is what the choice among answers needs to know of one.
+// recorded returns what the chooser needs to know of an answer.
 func (l *Library) recorded(n uint32) order.Recorded {
 	e := &l.entries[l.index.Ref(match.Entry(n))]
 	began := time.Unix(0, e.began)
 	return order.Recorded{Identity: e.id, Shared: e.shared, Start: began, End: began.Add(time.Duration(e.took) * time.Millisecond)}
 }
 
-// meet learns what a server speaks.
+// meet notes which protocols a server speaks.
 func (l *loader) meet(e *recording.Exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -353,7 +352,7 @@ func (l *loader) meet(e *recording.Exchange) {
 	}
 }
 
-// addresses are those under which a client may ask for the server of an exchange.
+// addresses returns the addresses by which a client may call the server of an exchange.
 func addresses(e *recording.Exchange) (all []address) {
 	add := func(hostport string) {
 		if a := addressOf(hostport); a.host != "" && !slices.Contains(all, a) {
@@ -367,7 +366,7 @@ func addresses(e *recording.Exchange) (all []address) {
 	return all
 }
 
-// addressOf takes a host and a port apart; the port is "" if there is none.
+// addressOf splits a host and a port; the port is "" if there is none.
 func addressOf(hostport string) address {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
@@ -376,7 +375,7 @@ func addressOf(hostport string) address {
 	return address{strings.ToLower(strings.TrimSuffix(host, ".")), port}
 }
 
-// expect tells what a connection is likely to speak.
+// expect returns the protocol that a connection is likely to speak.
 func (l *Library) expect(o front.Origin) front.Expectation {
 	host := address{strings.ToLower(strings.TrimSuffix(cmp.Or(o.Host, o.SNI), ".")), fmt.Sprint(o.Port)}
 	p := l.peers[host]

@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/match"
 )
 
-// noResult is that of a request that was not looked up.
+// noResult is the result for a request that was not looked up.
 var noResult match.Result
 
 // Miss explains why a request got no recorded answer.
@@ -22,19 +22,19 @@ type Miss struct {
 	Method  string    `json:"method,omitempty"`
 	Host    string    `json:"host"`
 	Path    string    `json:"path,omitempty"`
-	// Code is one of a few words, Reason a sentence.
+	// Code is a stable word for the reason, and Reason a sentence.
 	Code   string `json:"code"`
 	Reason string `json:"reason"`
-	// Explanation says how the request was judged: what the recording has that comes
-	// closest, and where it differs.
+	// Explanation says how the request was judged, names the nearest recorded request, and
+	// says where that differs.
 	Explanation *match.Explanation `json:"explanation,omitempty"`
-	// Hint says what to do.
+	// Hint says what the user can do.
 	Hint string `json:"hint,omitempty"`
-	// Count is how many requests to the endpoint, in a receipt, were missed for this Code.
+	// Count is the number of misses of the endpoint for this Code, in a receipt.
 	Count int64 `json:"count,omitempty"`
 }
 
-// hints are what to do about a miss, by its code.
+// hints say what to do about a miss, by its code.
 var hints = map[string]string{
 	"no_match":       "if the difference does not matter, ignore or mask the place by a rule; if the request is new, record it",
 	"no_endpoint":    "record the request, or list the host with --passthrough",
@@ -46,14 +46,14 @@ var hints = map[string]string{
 	"other_protocol": "record what the client speaks now",
 }
 
-// misses keeps the first ones for the receipt.
+// misses keeps the first misses for the receipt.
 type misses struct {
 	mu   sync.Mutex
 	kept []Miss
 	seen map[string]int // where the first one is in kept
 }
 
-// maxMisses bounds how many are kept; of each endpoint and reason it is one.
+// maxMisses bounds the misses that are kept. Each pair of endpoint and reason has one.
 const maxMisses = 100
 
 // keep keeps a miss or counts it, and tells whether it is the first of its endpoint for its reason.
@@ -83,7 +83,7 @@ func (m *misses) all() []Miss {
 	return append([]Miss(nil), m.kept...)
 }
 
-// explain explains a miss, notes it, and says it the first time.
+// explain explains a miss and keeps it. It logs the first one of each endpoint and reason.
 func (q *ask) explain(why reason, live *match.Request, found match.Result) Miss {
 	miss := Miss{Verdict: Missed, At: q.began.UTC(), Method: q.exchange.Command, Host: q.host, Path: q.exchange.Location, Code: why.code, Reason: why.text}
 	if miss.Host == "" {
@@ -105,7 +105,7 @@ func (q *ask) explain(why reason, live *match.Request, found match.Result) Miss 
 	return miss
 }
 
-// missStatus is the status of a miss: no client takes it for a success, and few try again.
+// missStatus is the status of a miss. No client takes it for a success, and few retry it.
 const missStatus = http.StatusNotImplemented
 
 // miss answers a request that has no recorded answer.
@@ -127,19 +127,19 @@ func (q *ask) miss(why reason, live *match.Request, found match.Result) {
 	}
 	q.w.WriteHeader(missStatus)
 	if q.r.Method != http.MethodHead {
-		_, _ = q.w.Write([]byte(text)) // an error says that the client is gone
+		_, _ = q.w.Write([]byte(text)) // fails only if the client is gone
 	}
 	q.out = outcome{status: missStatus, header: h, body: []byte(text), size: int64(len(text)), begun: q.began, why: miss.Reason}
 	q.finish(Missed)
 }
 
-// wantsJSON tells whether the client reads JSON rather than text.
+// wantsJSON tells whether the client prefers JSON to text.
 func (q *ask) wantsJSON() bool {
 	accept := strings.Join(q.r.Header["Accept"], ",")
 	return strings.Contains(accept, "json") || strings.Contains(q.r.Header.Get("Content-Type"), "json") && !strings.Contains(accept, "text/")
 }
 
-// target is what was asked for.
+// target returns the method and URL of the request.
 func (m *Miss) target() string {
 	if m.Method == "" {
 		return "tcp " + cmp.Or(m.Host, "without a host")
@@ -147,7 +147,7 @@ func (m *Miss) target() string {
 	return m.Method + " " + m.Host + m.Path
 }
 
-// text is the explanation for people.
+// text returns the explanation for people.
 func (m *Miss) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "tapedeck: MISS: %s: %s\n", m.target(), m.Reason)
@@ -160,7 +160,7 @@ func (m *Miss) text() string {
 	return b.String()
 }
 
-// nearest says in a line where the nearest recorded request differs.
+// nearest describes in one line where the nearest recorded request differs.
 func nearest(e *match.Explanation) string {
 	if e == nil || e.Nearest == nil {
 		return ""

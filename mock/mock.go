@@ -27,33 +27,32 @@ import (
 
 // Options say how a Mock answers. Policy, Authority and Log must be set.
 type Options struct {
-	// Listen are addresses of the port for all clients, Maps further ports; see package
-	// front.
+	// Listen are the addresses of the port for all clients. Maps are further ports, each of
+	// which answers as one server; see package front.
 	Listen []string
 	Maps   []front.Map
 	// Authority makes the certificates that TLS is ended with.
 	Authority *ca.Authority
-	// Policy is what repeated requests get when all answers have been given.
+	// Policy says what a request gets if all its recorded answers have been given.
 	Policy order.Policy
-	// AllowCut serves answers that are not whole. Without it they are misses.
+	// AllowCut serves answers that were not recorded completely. Otherwise they are misses.
 	AllowCut bool
 	// RefreshDates moves Date, Expires, Last-Modified and the times of cookies by the
 	// time that has passed since the answer was recorded.
 	RefreshDates bool
 	// Latency says how much of the recorded time passes again.
 	Latency Latency
-	// Faults say which answers fail, until [Mock.SetFaults]; nil: none do.
+	// Faults say which answers fail, until [Mock.SetFaults] replaces them; nil: none.
 	Faults *fault.Set
-	// Passthrough serves hosts that were listed where the recording has no answer; nil:
-	// there are none.
+	// Passthrough forwards misses to hosts that were listed; nil: no host is listed.
 	Passthrough *passthrough.Passthrough
-	// Sink takes an exchange for each request, tagged with the verdict; nil: none does.
+	// Sink gets an exchange for each request, tagged with the verdict; nil: nothing is recorded.
 	Sink recording.Sink
-	// Explain is written how each request was judged; nil: nothing is.
+	// Explain gets the explanation of how each request was judged; nil: none is written.
 	Explain io.Writer
-	// Grace is how long requests that are under way may take when the Mock ends.
+	// Grace is the time that requests under way have to finish when the Mock ends.
 	Grace time.Duration
-	// Log takes misses and faults as they happen.
+	// Log gets misses and faults as they happen.
 	Log *slog.Logger
 }
 
@@ -64,7 +63,7 @@ type Mock struct {
 	front *front.Front
 
 	now        atomic.Pointer[state]
-	changing   sync.Mutex // held while now, or its rules for faults, change
+	changing   sync.Mutex // held while now or its fault rules change
 	asks       sync.Pool
 	explaining sync.Mutex
 	active     sync.WaitGroup
@@ -84,7 +83,7 @@ func New(ctx context.Context, lib *Library, o Options) (*Mock, error) {
 		HTTP: http.HandlerFunc(m.serveHTTP), Stream: m.serveStream, Expect: lib.expect, Admit: m.admit,
 		Distrusted: func(name string, err error) {
 			m.now.Load().distrusted.Add(1)
-			o.Log.Warn("a client ended TLS: most likely it does not trust the CA of this run", "host", name, "error", err)
+			o.Log.Warn("a client ended the TLS handshake: it probably does not trust the CA of this run", "host", name, "error", err)
 		},
 	})
 	if err != nil {
@@ -94,13 +93,13 @@ func New(ctx context.Context, lib *Library, o Options) (*Mock, error) {
 	return m, nil
 }
 
-// Addr is where the port for all listens, nil if there is none.
+// Addr returns the address of the port for all clients, or nil if there is none.
 func (m *Mock) Addr() *net.TCPAddr { return m.front.Addr() }
 
-// MapAddr is where the map with this index listens.
+// MapAddr returns the address of the map with this index.
 func (m *Mock) MapAddr(i int) *net.TCPAddr { return m.front.MapAddr(i) }
 
-// Serve serves until ctx ends. What is under way then has Options.Grace to finish. The
+// Serve serves until ctx ends. Requests under way then have Options.Grace to finish. The
 // receipt is complete when Serve returns.
 func (m *Mock) Serve(ctx context.Context) {
 	m.front.Serve(ctx, m.Grace)
@@ -110,7 +109,7 @@ func (m *Mock) Serve(ctx context.Context) {
 		m.active.Wait()
 	}()
 	select {
-	case <-done: // what has come to its end says so
+	case <-done:
 	case <-time.After(m.Grace):
 	}
 	m.ended()
@@ -118,7 +117,7 @@ func (m *Mock) Serve(ctx context.Context) {
 	m.Passthrough.Close()
 }
 
-// admit refuses connections by rules for faults.
+// admit refuses connections if a fault rule says so.
 func (m *Mock) admit(o front.Origin) error {
 	s := m.now.Load()
 	e := s.faults.current().Refuses(tunnelTarget(o))
@@ -129,7 +128,8 @@ func (m *Mock) admit(o front.Origin) error {
 	return errors.New("refused by a rule for faults")
 }
 
-// tunnelTarget is what rules are asked about a connection, "" if it is to no host.
+// tunnelTarget returns the text that fault rules match for a connection; "" if the client
+// named no host.
 func tunnelTarget(o front.Origin) string {
 	if o.Host == "" {
 		return ""
@@ -160,7 +160,7 @@ type ask struct {
 	out      outcome
 }
 
-// outcome is what a request got, for the record.
+// outcome has what a request got, for its record.
 type outcome struct {
 	verdict Verdict
 	entry   match.Entry // of a hit
@@ -195,7 +195,7 @@ func isGRPC(contentType string) bool {
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
-// begin takes the request over into the form in which it is compared.
+// begin makes an exchange of the request, which is the form that is compared.
 func (q *ask) begin(m *Mock, w http.ResponseWriter, r *http.Request) {
 	q.Mock, q.state, q.w, q.r, q.conn, q.began = m, m.now.Load(), w, r, front.ConnOf(r.Context()), time.Now()
 	q.scheme, q.host, q.path = "http", r.Host, r.URL.Path
@@ -237,7 +237,7 @@ func (q *ask) begin(m *Mock, w http.ResponseWriter, r *http.Request) {
 
 var versions = [...]string{"", "1.1", "2.0"}
 
-// address is the server that the client asked for.
+// address returns the address of the server that the client asked for.
 func (q *ask) address() string {
 	if q.conn.Host != "" {
 		return q.conn.Address()
@@ -252,7 +252,7 @@ func (q *ask) address() string {
 	return net.JoinHostPort(strings.Trim(q.host, "[]"), port)
 }
 
-// release gives the ask back.
+// release returns the ask to the pool.
 func (q *ask) release() {
 	headers, tags, body, buf := q.http.Req.Headers[:0], q.exchange.Tags[:0], q.body[:0], q.buf
 	clear(headers[:cap(headers)])
@@ -266,11 +266,11 @@ func (q *ask) release() {
 }
 
 const (
-	// maxBuffer is the largest buffer for a body that is kept.
+	// maxBuffer is the largest buffer for a body that is reused.
 	maxBuffer = 256 << 10
-	// maxRequest bounds a request's body: a larger one was not recorded.
+	// maxRequest bounds a request's body. No recording has a larger one.
 	maxRequest = 64 << 20
-	// maxKept bounds what is kept of a body for the record.
+	// maxKept bounds the part of a body that is recorded.
 	maxKept = 1 << 20
 )
 
@@ -300,7 +300,7 @@ func (q *ask) readBody() error {
 	}
 }
 
-// serve answers a request of HTTP.
+// serve answers an HTTP request.
 func (q *ask) serve() {
 	if q.r.Body != nil && q.r.Body != http.NoBody {
 		switch err := q.readBody(); {
@@ -311,7 +311,7 @@ func (q *ask) serve() {
 			q.unfinished.Add(1)
 			panic(http.ErrAbortHandler)
 		}
-		if q.http.Req.Body = q.body; q.Passthrough != nil { // which needs it as it came
+		if q.http.Req.Body = q.body; q.Passthrough != nil { // redaction must not change what it forwards
 			q.http.Req.Body = bytes.Clone(q.body)
 		}
 	}
@@ -335,7 +335,7 @@ func (q *ask) serve() {
 	q.say(q.stands(live, found))
 }
 
-// lookup looks a request up, and explains how it was judged if that is wanted.
+// lookup looks a request up, and writes how it was judged to Explain.
 func (q *ask) lookup(live *match.Request) match.Result {
 	found := q.lib.index.Lookup(live, &q.bindings)
 	if q.Explain != nil {
@@ -365,7 +365,7 @@ func (q *ask) choose(found match.Result) reason {
 	return reason{}
 }
 
-// load reads the answer that was chosen, which must be of a kind.
+// load reads the chosen answer. It must be of the given kind.
 func (q *ask) load(kind tape.Kind) reason {
 	a, err := q.lib.tape.Read(q.lib.entries[q.lib.index.Ref(q.out.entry)].offset, &q.buf)
 	switch {
@@ -382,7 +382,7 @@ func (q *ask) load(kind tape.Kind) reason {
 	return reason{}
 }
 
-// decide asks the rules for faults about the answer.
+// decide applies the fault rules to the answer.
 func (q *ask) decide() {
 	set := q.faults.current()
 	if set == nil {
@@ -394,7 +394,7 @@ func (q *ask) decide() {
 	}
 }
 
-// target is what rules for faults are asked about.
+// target returns the text that fault rules match for the request.
 func (q *ask) target() string {
 	if q.exchange.HTTP == nil {
 		return "STREAM tcp://" + q.exchange.NetworkAddress
@@ -402,8 +402,8 @@ func (q *ask) target() string {
 	return q.exchange.Command + " " + q.scheme + "://" + q.host + q.path
 }
 
-// otherwise does what is done without a recorded answer: a host that is listed gets the
-// request, any other is a miss.
+// otherwise handles a request without a recorded answer: it forwards the request if its host
+// is listed, and answers with a miss if not.
 func (q *ask) otherwise(why reason, live *match.Request, found match.Result) {
 	if q.Passthrough.Lists(q.address()) {
 		q.pass(why)
@@ -412,8 +412,8 @@ func (q *ask) otherwise(why reason, live *match.Request, found match.Result) {
 	q.miss(why, live, found)
 }
 
-// stands returns the pairs of values of which the live ones stand for recorded ones in
-// this request.
+// stands returns a replacer of recorded values by the live ones that this request has in
+// their place.
 func (q *ask) stands(live *match.Request, found match.Result) replacer {
 	var pairs []pair
 	for _, h := range q.answer.Echoes {
@@ -434,7 +434,7 @@ func (q *ask) stands(live *match.Request, found match.Result) replacer {
 	return newReplacer(pairs)
 }
 
-// finish notes what became of the request.
+// finish counts and records the request.
 func (q *ask) finish(v Verdict) {
 	q.out.verdict = v
 	q.tally.add(cmp.Or(q.host, q.exchange.NetworkAddress), q.path, v, q.out.masked)
@@ -443,8 +443,8 @@ func (q *ask) finish(v Verdict) {
 	}
 }
 
-// bindings are live values that stand for recorded ones, of all callers: what they stand
-// for is as unlikely to be another caller's as the values are to be.
+// bindings map live values to the recorded values that they replace. All callers share them:
+// two callers are unlikely to have the same value.
 type bindings struct {
 	mu         sync.RWMutex
 	young, old map[string]string

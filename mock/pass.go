@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// pass passes a request on to its host, which is listed.
+// pass forwards a request to its host, which is listed.
 func (q *ask) pass(why reason) {
 	if len(q.body) > 0 { // it has been read
 		q.r.Body = io.NopCloser(bytes.NewReader(q.body))
@@ -22,7 +22,7 @@ func (q *ask) pass(why reason) {
 	q.finish(Passed)
 }
 
-// kept is a body of which the beginning is kept for the record.
+// kept is a body whose beginning is kept for the record.
 type kept struct {
 	io.ReadCloser
 	q *ask

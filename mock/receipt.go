@@ -9,58 +9,57 @@ import (
 	"github.com/tapedeck/tapedeck/mock/fault"
 )
 
-// Receipt says what a run did: what it had, what it answered, and that nothing escaped.
+// Receipt sums up a run: what it loaded, what it answered, and whether anything escaped.
 type Receipt struct {
 	Version string `json:"version,omitempty"`
-	// Started is when the run began, or when the mock was reset last; Resets is how often
-	// that was.
+	// Started is when the run began, or the last reset. Resets is the number of resets.
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
 	Resets  int64     `json:"resets"`
-	// Recording is what was answered from.
+	// Recording is the recording that the answers came from.
 	Recording Source `json:"recording"`
 	// Loaded counts the recorded exchanges.
 	Loaded int `json:"loaded"`
-	// Served counts requests that got a recorded answer, Masked those of them for which a
-	// volatile value was masked, Missed those that got none, and Passthrough those that went
-	// to a listed host.
+	// Served counts requests that got a recorded answer, and Masked those of them in which a
+	// volatile value was masked. Missed counts requests that got none, and Passthrough those
+	// that were forwarded to a listed host.
 	Served      int64 `json:"served"`
 	Masked      int64 `json:"masked"`
 	Missed      int64 `json:"missed"`
 	Passthrough int64 `json:"passthrough"`
-	// Escaped counts connections to hosts that are not listed for passthrough. They are
-	// refused where connections are made, so that it is 0.
+	// Escaped counts attempts to connect to hosts that are not listed for passthrough. They
+	// are refused. It should be 0.
 	Escaped int64 `json:"escaped"`
 	// NeverUsed counts recorded exchanges that were not served.
 	NeverUsed int `json:"neverUsed"`
-	// Distrusted counts connections that clients ended because of the certificate,
-	// Unfinished requests that their clients gave up.
+	// Distrusted counts connections that clients ended because of the certificate.
+	// Unfinished counts requests that their clients gave up.
 	Distrusted int64 `json:"distrusted,omitempty"`
 	Unfinished int64 `json:"unfinished,omitempty"`
-	// Endpoints are the verdicts by host and path, Misses the first miss of each endpoint.
+	// Endpoints has the verdicts by host and path. Misses has the first miss of each endpoint
+	// and reason.
 	Endpoints []Count `json:"endpoints,omitempty"`
 	Misses    []Miss  `json:"misses,omitempty"`
-	// Faults are the rules for faults, with how often each fired; Injected the first
-	// thousand faults.
+	// Faults has the fault rules with the number of times that each fired. Injected has the
+	// first thousand faults.
 	Faults   []fault.Count `json:"faults,omitempty"`
 	Injected []Injection   `json:"injected,omitempty"`
-	// UnusedRules are rules for what is compared that never had an effect, since the run
-	// began.
+	// UnusedRules are rules for matching that have had no effect since the run began.
 	UnusedRules []string `json:"unusedRules,omitempty"`
-	// Command is how the command ended that was run, if one was.
+	// Command is how the command ended, if there was one.
 	Command *Command `json:"command,omitempty"`
-	// ExitCode is that of the run.
+	// ExitCode is the exit code of the run.
 	ExitCode int `json:"exitCode"`
 }
 
-// Source is what answers come from.
+// Source is the recording that answers come from.
 type Source struct {
-	// Place is where the recording is; of a snapshot, pinned.
+	// Place is where the recording is. A snapshot is pinned.
 	Place string `json:"place"`
-	// SHA256 is the hash of the recording: of a snapshot its pin, of a place one of the
-	// files that were read.
+	// SHA256 is the hash of the recording: the pin of a snapshot, or else a hash of the files
+	// that were read.
 	SHA256 string `json:"sha256"`
-	// Findings are what could not be read, or is missing.
+	// Findings say what could not be read, or is missing.
 	Findings []string `json:"findings,omitempty"`
 }
 
@@ -89,7 +88,7 @@ func (m *Mock) receipt(s *state) Receipt {
 	return r
 }
 
-// ruleText names a rule for what is compared.
+// ruleText names a rule for matching.
 func ruleText(r *rules.Rule) string {
 	if r.Name != "" {
 		return fmt.Sprintf("%s, in line %d", r.Name, r.Line)
@@ -97,7 +96,7 @@ func ruleText(r *rules.Rule) string {
 	return fmt.Sprintf("the rule in line %d", r.Line)
 }
 
-// UnfiredFaults are the rules for faults that never fired.
+// UnfiredFaults returns the fault rules that never fired.
 func (r *Receipt) UnfiredFaults() (rules []string) {
 	for _, f := range r.Faults {
 		if f.Fired == 0 {
@@ -107,7 +106,7 @@ func (r *Receipt) UnfiredFaults() (rules []string) {
 	return rules
 }
 
-// String sums the receipt up for people.
+// String returns a summary of the receipt for people.
 func (r *Receipt) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mock: %d served, %d missed, %d escaped", r.Served, r.Missed, r.Escaped)

@@ -11,8 +11,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// record gives the sink an exchange of the request and what it got. Tags say the verdict
-// and, of a hit, which recorded exchange it was.
+// record gives the sink an exchange of the request and its answer. Its tags have the verdict,
+// and for a hit the UUID of the recorded exchange.
 func (q *ask) record() {
 	now := time.Now()
 	e := &recording.Exchange{
@@ -67,7 +67,7 @@ func (q *ask) record() {
 	}
 }
 
-// headers are fields in the order of their names.
+// headers returns header fields in the order of their names.
 func headers(h http.Header) (all recording.Headers) {
 	for name, values := range h {
 		for _, v := range values {
@@ -78,7 +78,7 @@ func headers(h http.Header) (all recording.Headers) {
 	return all
 }
 
-// newUUID makes a random one (RFC 9562 section 5.4).
+// newUUID makes a random UUID (RFC 9562 section 5.4).
 func newUUID() (u recording.UUID) {
 	_, _ = rand.Read(u[:]) // never fails
 	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80

@@ -7,17 +7,18 @@ import (
 	"strings"
 )
 
-// pair is a recorded value and the live one that stands for it.
+// pair is a recorded value and the live one that replaces it.
 type pair struct{ recorded, live string }
 
-// minReplaced is how long a value must be to be looked for in an answer.
+// minReplaced is the length from which on a value is looked for in an answer.
 const minReplaced = 4
 
-// replacer puts live values where an answer repeats recorded ones of the request.
+// replacer replaces values of the recorded request, where an answer repeats them, by those
+// of the live request.
 type replacer struct{ pairs []pair }
 
-// newReplacer drops pairs that change nothing, and adds the forms in which values stand in
-// JSON and in URLs.
+// newReplacer drops pairs that change nothing, and adds the encodings of values in JSON and
+// in URLs.
 func newReplacer(pairs []pair) replacer {
 	var r replacer
 	for _, p := range pairs {
@@ -28,7 +29,7 @@ func newReplacer(pairs []pair) replacer {
 			}
 		}
 	}
-	// Of values that begin alike the longer one comes first.
+	// A longer value comes before its own beginning.
 	slices.SortStableFunc(r.pairs, func(a, b pair) int { return len(b.recorded) - len(a.recorded) })
 	return r
 }
@@ -44,7 +45,7 @@ func inJSON(s string) string {
 // empty tells whether nothing is to be replaced.
 func (r replacer) empty() bool { return len(r.pairs) == 0 }
 
-// text replaces values that stand in a text as a whole: not as a part of a longer word.
+// text replaces the values that a text has as whole words.
 func (r replacer) text(s string) string {
 	if r.empty() {
 		return s
@@ -69,7 +70,7 @@ func (r replacer) text(s string) string {
 	return out.String()
 }
 
-// at finds the value that begins at a place of a text.
+// at finds the value that begins at an index of a text.
 func (r replacer) at(s string, at int) *pair {
 	for i := range r.pairs {
 		p := &r.pairs[i]

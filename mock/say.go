@@ -18,7 +18,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// say gives the recorded answer.
+// say sends the recorded answer.
 func (q *ask) say(live replacer) {
 	a, h := q.answer, q.w.Header()
 	q.pause(scaled(a.Wait, q.Latency.Answers) + q.effect.Delay)
@@ -39,11 +39,11 @@ func (q *ask) say(live replacer) {
 	q.fields(h, live)
 	status := a.Status
 	if status < 200 || status > 999 {
-		status = http.StatusBadGateway // what no server should have said
+		status = http.StatusBadGateway // no server should have sent it
 	}
 	if q.effect.Status != 0 || q.effect.GRPC != "" {
 		if status, body, size = q.effect.Status, http.NoBody, 0; status == 0 {
-			status = http.StatusBadGateway // a status of gRPC, for what is none
+			status = http.StatusBadGateway // a gRPC status, and the answer is none of gRPC
 		}
 		h.Del("Content-Encoding")
 	}
@@ -74,7 +74,7 @@ func (q *ask) say(live replacer) {
 	}
 }
 
-// pause waits. If the client goes away meanwhile, that is the end of the request.
+// pause waits. It ends the request if the client goes away meanwhile.
 func (q *ask) pause(d time.Duration) {
 	if d <= 0 {
 		return
@@ -86,14 +86,14 @@ func (q *ask) pause(d time.Duration) {
 	}
 }
 
-// context ends with the request and with the Mock.
+// context returns a context that ends with the request or with the Mock.
 func (q *ask) context() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(q.r.Context())
 	stop := context.AfterFunc(q.end, cancel)
 	return ctx, func() { stop(); cancel() }
 }
 
-// breakOff does to the connection what a rule for faults wants instead of an answer.
+// breakOff breaks the connection as a fault rule says, instead of answering.
 func (q *ask) breakOff() {
 	q.out.why = "fault"
 	q.finish(Hit)
@@ -106,13 +106,13 @@ func (q *ask) breakOff() {
 	if q.r.ProtoMajor == 1 {
 		q.conn.Abort()
 	}
-	panic(http.ErrAbortHandler) // which resets a stream of HTTP/2
+	panic(http.ErrAbortHandler) // resets an HTTP/2 stream
 }
 
-// maxDecoded bounds a body whose codings are undone.
+// maxDecoded bounds a decoded body.
 const maxDecoded = 64 << 20
 
-// content returns the body as the client is to have it, and its size.
+// content returns the body for the client, and its size.
 func (q *ask) content(live replacer) (io.Reader, int64, error) {
 	a := q.answer
 	coded := len(a.Codings) > 0
@@ -143,10 +143,10 @@ func (q *ask) content(live replacer) (io.Reader, int64, error) {
 	return bytes.NewReader(p), int64(len(p)), nil
 }
 
-// isText tells whether a body is text, in which values can be looked for.
+// isText tells whether a body is text, so that values in it can be replaced.
 func isText(p []byte) bool { return bytes.IndexByte(p[:min(len(p), 8<<10)], 0) < 0 }
 
-// corrupted changes bytes of a body: one of each 64, and one at least.
+// corrupted changes one of each 64 bytes of a body, and at least one.
 func corrupted(p []byte, seed uint64) []byte {
 	p = bytes.Clone(p)
 	draw := rand.New(rand.NewPCG(seed, 0))
@@ -187,7 +187,7 @@ func acceptsOne(fields []string, c string) bool {
 	return any
 }
 
-// fields sets the recorded fields.
+// fields sets the recorded header fields.
 func (q *ask) fields(h http.Header, live replacer) {
 	a := q.answer
 	shift := time.Duration(0)
@@ -219,11 +219,11 @@ func (q *ask) fields(h http.Header, live replacer) {
 	}
 }
 
-// refreshed moves the times in a field.
+// refreshed moves the times in a header field.
 func refreshed(name, value string, shift time.Duration) string {
 	move := func(text string) string {
 		for _, layout := range [...]string{http.TimeFormat, "Mon, 02-Jan-2006 15:04:05 MST", time.RFC850, time.ANSIC} {
-			if t, err := time.Parse(layout, text); err == nil && t.Year() > 1971 { // before that it says that something is over
+			if t, err := time.Parse(layout, text); err == nil && t.Year() > 1971 { // earlier times mean "expired"
 				return t.Add(shift).UTC().Format(strings.Replace(layout, "MST", "GMT", 1))
 			}
 		}
@@ -245,7 +245,7 @@ func refreshed(name, value string, shift time.Duration) string {
 	return value
 }
 
-// frame sets the fields by which the body is framed, as it was recorded.
+// frame sets the header fields that frame the body as it was recorded.
 func (q *ask) frame(h http.Header, status int, size int64) {
 	a := q.answer
 	switch {
@@ -274,7 +274,7 @@ func (q *ask) frame(h http.Header, status int, size int64) {
 
 func bodyless(status int) bool { return status < 200 || status == 204 || status == 304 }
 
-// send sends the body, at its pace.
+// send sends the body at its recorded pace.
 func (q *ask) send(body io.Reader, size int64) (sent int64, err error) {
 	if p := q.answer.Body; q.plain && q.Sink == nil && int64(len(p)) == size && len(q.answer.Pace) == 0 {
 		n, err := q.w.Write(p)
@@ -318,14 +318,14 @@ func ignoreEOF(err error) error {
 	return err
 }
 
-// moment is when a body goes on.
+// moment is a point of time at which a body goes on after a pause.
 type moment struct {
 	offset int64
 	at     time.Time
 }
 
-// moments are those of the body. Where it is a stream of events, it pauses between two of
-// them: what redaction has changed may have moved what was recorded.
+// moments returns the moments of the body. A stream of events pauses only between events:
+// redaction may have changed lengths, so that recorded offsets are inside events.
 func (q *ask) moments(size int64) (all []moment) {
 	a := q.answer
 	if len(a.Pace) == 0 || q.Latency == (Latency{}) {
@@ -334,7 +334,7 @@ func (q *ask) moments(size int64) (all []moment) {
 	stream := recording.IsEvents(a.Header.Get("Content-Type"))
 	factor := q.Latency.Streams
 	if !stream && q.Latency.Answers == 0 {
-		factor = 0 // a download, most likely
+		factor = 0 // probably a download
 	}
 	if factor == 0 {
 		return nil
@@ -356,7 +356,7 @@ func (q *ask) moments(size int64) (all []moment) {
 	return all
 }
 
-// eventEnds are the places behind the events of a body, and its beginning.
+// eventEnds returns the offsets after the events of a body, and that of its beginning.
 func eventEnds(body []byte) []int64 {
 	ends := []int64{0}
 	for i := 1; i < len(body); i++ {
@@ -376,7 +376,7 @@ func (k *keeper) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// throttled writes no more than rate bytes in a second.
+// throttled writes at most rate bytes per second.
 type throttled struct {
 	q     *ask
 	to    io.Writer

@@ -24,11 +24,11 @@ type socketClient struct {
 	q    *ask
 	conn *websocket.Conn
 	in   chan heard
-	over bool // closed from here
+	over bool // the mock has closed it
 	said []recording.Message
 }
 
-// socket answers a handshake of WebSocket, and what follows it.
+// socket answers a WebSocket's handshake, and then its messages.
 func (q *ask) socket() {
 	live := q.lib.matcher.Request(&q.exchange)
 	defer q.lib.matcher.Release(live)
@@ -41,7 +41,7 @@ func (q *ask) socket() {
 		q.otherwise(why, live, found)
 		return
 	}
-	// The handshake is answered alike in all conversations that begin with it.
+	// All conversations that begin with this handshake have the same answer to it.
 	q.answer, q.out.entry = &d.lead().meta, d.lead().entry
 	q.decide()
 	q.pause(q.effect.Delay + scaled(q.answer.Wait, q.Latency.Answers))
@@ -61,7 +61,7 @@ func (q *ask) socket() {
 	}
 	defer p.conn.CloseNow()
 	go p.listen(ctx)
-	// Behind what was recorded the client ends it, or says what was not.
+	// After the recorded messages the client ends it, or sends one that was not recorded.
 	err := d.run(ctx, func(ctx context.Context) (line, error) {
 		if q.effect.End == fault.Drop {
 			return line{}, errDone
@@ -89,12 +89,12 @@ func (q *ask) socket() {
 	q.finish(Hit)
 }
 
-// accept answers the handshake. Compression is agreed to only if it was in the recording
-// and the client offers it, and is what is then spoken.
+// accept answers the handshake. It agrees to compression if the recording did and the client
+// offers it.
 func (p *socketClient) accept(live replacer) error {
 	q := p.q
 	h := q.w.Header()
-	o := &websocket.AcceptOptions{InsecureSkipVerify: true} // the recording says who is answered
+	o := &websocket.AcceptOptions{InsecureSkipVerify: true} // the recording decides, not the origin
 	for _, f := range q.answer.Header {
 		switch f.Name {
 		case "Sec-Websocket-Protocol":
@@ -144,12 +144,12 @@ func (p *socketClient) listen(ctx context.Context) {
 	}
 }
 
-// closing is the kind of the line that ends a conversation.
+// closing is the kind of a line that ends a conversation.
 const closing = "close"
 
 var kinds = map[websocket.MessageType]string{websocket.MessageText: "text", websocket.MessageBinary: "binary"}
 
-// closeLine is the line of a close frame. 1005 says that it has no code.
+// closeLine returns the line of a close frame. 1005 means that it has no code.
 func closeLine(code int, text string) line {
 	if code == int(websocket.StatusNoStatusRcvd) {
 		return line{kind: closing}
@@ -184,7 +184,7 @@ func (p *socketClient) say(l line) error {
 			code, text = websocket.StatusCode(binary.BigEndian.Uint16(l.data)), string(l.data[2:])
 		}
 		p.over = true
-		_ = p.conn.Close(code, text) // which waits for the client's; an error says that it did not come
+		_ = p.conn.Close(code, text) // waits for the client's close frame, and fails if none comes
 		return nil
 	case "binary":
 		return p.conn.Write(ctx, websocket.MessageBinary, l.data)
@@ -195,7 +195,7 @@ func (p *socketClient) say(l line) error {
 // writeTime bounds how long a client may take to read a message.
 const writeTime = time.Minute
 
-// same compares messages. Whatever code a client closes with, it says the same.
+// same compares messages. Close frames are the same, whatever their codes.
 func (p *socketClient) same(recorded, live line) (same, decided bool) {
 	if recorded.kind == closing || recorded.kind != live.kind {
 		return recorded.kind == live.kind, true
@@ -204,7 +204,7 @@ func (p *socketClient) same(recorded, live line) (same, decided bool) {
 	return same, same
 }
 
-// script has what both sides say. Pings and pongs are the protocol's own matter.
+// script returns the messages of both sides, without pings and pongs.
 func (p *socketClient) script(a *tape.Answer) (lines []line, servers []bool, err error) {
 	all, err := recording.JoinFrames(a.Messages, maxMessage)
 	if err != nil {
@@ -217,7 +217,7 @@ func (p *socketClient) script(a *tape.Answer) (lines []line, servers []bool, err
 	return lines, servers, nil
 }
 
-// miss ends a WebSocket whose client says what was not recorded.
+// miss ends a WebSocket whose client sent a message that was not recorded.
 func (p *socketClient) miss(why reason, live *match.Request, found match.Result) {
 	miss := p.q.explain(why, live, found)
 	text := "tapedeck: MISS: " + miss.Reason

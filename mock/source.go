@@ -14,14 +14,14 @@ import (
 	"github.com/tapedeck/tapedeck/recording/read"
 )
 
-// Hashed is a store that knows what was read of it.
+// Hashed is a store that hashes the objects that are read from it.
 type Hashed struct {
 	read.Store
 	mu   sync.Mutex
 	sums map[string]string // by key
 }
 
-// NewHashed makes one.
+// NewHashed returns a store that reads from another one.
 func NewHashed(s read.Store) *Hashed { return &Hashed{Store: s, sums: map[string]string{}} }
 
 // Get implements read.Store.
@@ -46,7 +46,7 @@ func (o *hashedObject) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close reads the rest, of which nothing was wanted.
+// Close reads the rest of the object, for its hash.
 func (o *hashedObject) Close() error {
 	_, _ = io.Copy(io.Discard, o)
 	o.h.mu.Lock()
@@ -55,8 +55,8 @@ func (o *hashedObject) Close() error {
 	return o.ReadCloser.Close()
 }
 
-// Sum is the SHA-256 of all that was read: over a line with the hash and the key of each
-// object, in the order of their keys, as sha256sum writes it.
+// Sum returns the SHA-256 of all objects that were read. It is the hash of a list in the form
+// of sha256sum: a line with the hash and the key of each object, in the order of their keys.
 func (h *Hashed) Sum() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/mock/order"
 )
 
-// state is what a mock remembers of its callers: whom they stand for, what they were
-// given, and the counts.
+// state has what a mock remembers since it began or was reset: the recorded sessions of its
+// callers, the answers that they got, and the counts.
 type state struct {
 	began  time.Time
 	resets int64 // how often the mock was reset before
@@ -23,7 +23,7 @@ type state struct {
 	faults     faultSets
 	distrusted atomic.Int64
 	unfinished atomic.Int64 // requests that their clients gave up
-	escaped    int64        // what Passthrough had counted before
+	escaped    int64        // the count of Passthrough when the state began
 }
 
 func (m *Mock) newState(faults *fault.Set, resets int64) *state {
@@ -36,10 +36,9 @@ func (m *Mock) newState(faults *fault.Set, resets int64) *state {
 	return s
 }
 
-// Reset forgets the callers: who stands for whom, which answers have been given, and all
-// counts. The rules for faults stay, and begin anew. A request that is under way is
-// finished as if there had been no reset, and is in none of the receipts after it. Reset
-// returns the receipt up to now.
+// Reset forgets the callers' sessions, the answers that were given, and all counts. The fault
+// rules stay, and draw anew. Requests under way finish as if there had been no reset, and no
+// later receipt counts them. Reset returns the receipt up to now.
 func (m *Mock) Reset() Receipt {
 	m.changing.Lock()
 	defer m.changing.Unlock()

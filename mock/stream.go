@@ -17,7 +17,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// streamClient is the client of a stream in a protocol that nobody here knows.
+// streamClient is the client of a TCP stream in an unknown protocol.
 type streamClient struct {
 	conn *front.Conn
 	sink bool
@@ -25,7 +25,7 @@ type streamClient struct {
 	from time.Time
 }
 
-// openingTime is how long a client may take for its first words, once it has begun.
+// openingTime bounds the time from a client's first byte to the end of its opening.
 const openingTime = 5 * time.Second
 
 // serveStream answers a stream whose bytes were recorded.
@@ -91,12 +91,12 @@ func (m *Mock) serveStream(ctx context.Context, c *front.Conn) {
 	_ = c.Close()
 }
 
-// after listens to the client behind the end of what was recorded, for as long as the
-// recorded connection stayed open: whoever closed it then, it is closed again.
+// after listens to the client after the recorded messages, for as long as the recorded
+// connection stayed open. Then the mock closes the connection.
 func (p *streamClient) after(ctx context.Context, d *dialogue) (line, error) {
 	rest := max(endPatience, scaled(max(0, d.lead().took-d.at), d.Latency.Streams))
 	for _, s := range d.agree {
-		if d.chosen == nil && !s.ended(d.count) { // it may be this one, whose client took its time
+		if d.chosen == nil && !s.ended(d.count) { // the client may still send the next message of this one
 			rest = max(rest, time.Second+2*(s.asks[d.count].at-d.at))
 		}
 	}
@@ -109,8 +109,8 @@ func (p *streamClient) after(ctx context.Context, d *dialogue) (line, error) {
 	return l, err
 }
 
-// open listens for the client's first words, as far as some recorded conversation with
-// this server has them, and looks them up.
+// open reads as many of the client's first bytes as a recorded conversation with this server
+// begins with, and looks them up.
 func (q *ask) open(p *streamClient) (live *match.Request, found match.Result) {
 	look := func(said []byte) {
 		q.exchange.TCP.Messages = nil
@@ -134,7 +134,7 @@ func (q *ask) open(p *streamClient) (live *match.Request, found match.Result) {
 		}
 		p.conn.Resume()
 		if look(bytes.Clone(p.conn.Head()[:n])); found.How != match.None {
-			return live, found // its bytes stay unread, and are compared once more
+			return live, found // its bytes stay unread, to be compared again
 		}
 	}
 	look(bytes.Clone(p.conn.Head()))
@@ -143,8 +143,8 @@ func (q *ask) open(p *streamClient) (live *match.Request, found match.Result) {
 
 func (p *streamClient) halfCloses() bool { return false }
 
-// hear returns as many bytes of the client as one of the expected messages has that they
-// are, or as tell that they are none of them.
+// hear returns the client's bytes as soon as they are one of the expected messages, or differ
+// from all of them.
 func (p *streamClient) hear(ctx context.Context, expected []line) (line, error) {
 	if until, ok := ctx.Deadline(); ok {
 		_ = p.conn.SetReadDeadline(until)
@@ -197,7 +197,7 @@ func (p *streamClient) same(recorded, live line) (same, decided bool) {
 	return bytes.Equal(recorded.data, live.data), true
 }
 
-// script joins what the client said without being answered.
+// script joins consecutive messages of the client.
 func (p *streamClient) script(a *tape.Answer) (lines []line, servers []bool, err error) {
 	for _, m := range a.Messages {
 		server := m.From == recording.Server
@@ -210,7 +210,7 @@ func (p *streamClient) script(a *tape.Answer) (lines []line, servers []bool, err
 	return lines, servers, nil
 }
 
-// reset ends a stream that was not recorded so.
+// reset resets a stream that was not recorded.
 func (q *ask) reset(why reason, live *match.Request, found match.Result) {
 	miss := q.explain(why, live, found)
 	q.out.why = miss.Reason
@@ -218,7 +218,7 @@ func (q *ask) reset(why reason, live *match.Request, found match.Result) {
 	q.conn.Abort()
 }
 
-// passStream passes a stream on to its host. What was heard of it is still unread.
+// passStream forwards a stream to its host. The bytes that were compared are still unread.
 func (q *ask) passStream(ctx context.Context, address string, why reason) {
 	q.out.why = why.text
 	var alpn []string

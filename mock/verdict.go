@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Verdict says what became of a request, in the ecosystem's words.
+// Verdict is the result of a request, in the ecosystem's words.
 type Verdict string
 
 // The verdicts.
@@ -20,11 +20,11 @@ const (
 	Passed Verdict = "PASSTHROUGH"
 )
 
-// Count is how often what was asked of a path of a host.
+// Count has the verdicts of a path of a host.
 type Count struct {
 	Host string `json:"host"`
 	Path string `json:"path"`
-	// Hit counts requests that were answered; Masked those of them for which a volatile
+	// Hit counts requests that were answered, and Masked those of them in which a volatile
 	// value was masked.
 	Hit         int64 `json:"hit,omitempty"`
 	Masked      int64 `json:"masked,omitempty"`
@@ -40,10 +40,10 @@ type tally struct {
 
 type counter struct{ hit, masked, missed, passed atomic.Int64 }
 
-// maxEndpoints bounds how many paths are told apart.
+// maxEndpoints bounds the paths that are counted separately.
 const maxEndpoints = 2000
 
-// others is what further ones are counted as.
+// others is the path under which further ones are counted.
 const others = "(others)\x00"
 
 // add counts a verdict.
@@ -102,8 +102,8 @@ func (t *tally) counts() (all []Count, sum Count) {
 	return all, sum
 }
 
-// shape is a path in which segments that look like values are stars: the paths of a
-// resource are counted as one.
+// shape returns a path with stars for segments that look like values, so that all paths of a
+// resource are counted together.
 func shape(path string) string { return string(appendShape(nil, path)) }
 
 func appendShape(dst []byte, path string) []byte {
@@ -124,7 +124,8 @@ func appendShape(dst []byte, path string) []byte {
 	}
 }
 
-// isValue tells values from names: they have a digit or an @, and are no versions.
+// isValue tells whether a segment is a value and not a name: it has a digit or an @, and is
+// no version.
 func isValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; '0' <= c && c <= '9' || c == '@' {

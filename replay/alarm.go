@@ -14,7 +14,7 @@ func newAlarm() *alarm {
 	return &alarm{t}
 }
 
-// until waits until a time, or until the context ends, and returns its error then.
+// until waits until a time. If the context ends first, it returns the context's error.
 func (a *alarm) until(ctx context.Context, when time.Time) error {
 	left := time.Until(when)
 	if left <= 0 {

@@ -10,17 +10,17 @@ import (
 // errStalled ends a run that makes no progress.
 var errStalled = errors.New("no progress")
 
-// liveness tells since when a target has answered nothing. Pauses of the recording don't
-// count: time runs from the first request that was sent after the last answer. Nor does the
-// time that a request took in the recording, if that is long.
+// liveness measures for how long a target has answered nothing. The time runs from the first
+// request after the last answer, so pauses of the recording don't count. The recorded time of
+// a long request doesn't count either.
 type liveness struct {
-	long time.Duration // from which on it counts
+	long time.Duration // from this recorded time on, a request is long
 
 	mu       sync.Mutex
 	waits    bool          // something was sent since the last answer
-	since    time.Duration // when
+	since    time.Duration // when waits was set
 	answers  int64
-	expected time.Duration // when the latest answer to a long request was recorded to be complete
+	expected time.Duration // when the last answer to a long request is due, by its recorded time
 }
 
 func (l *liveness) sent(now, took time.Duration) {
@@ -41,7 +41,7 @@ func (l *liveness) answered() {
 	l.answers++
 }
 
-// silent tells for how long there was no answer, and how many there were before.
+// silent returns for how long there was no answer, and the number of answers before.
 func (l *liveness) silent(now time.Duration) (silent time.Duration, answers int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,14 +51,15 @@ func (l *liveness) silent(now time.Duration) (silent time.Duration, answers int6
 	return silent, l.answers
 }
 
-// watches is how often in a progress timeout the run is looked at, and watch how often
-// without one.
+// watches is how many times in a progress timeout the run is checked. watch is the longest
+// time between two checks.
 const (
 	watches = 40
 	watch   = 5 * time.Second
 )
 
-// watch calls Alive while there is progress, and ends the run if there is none for too long.
+// watch calls Alive while there is progress, and ends the run after ProgressTimeout without
+// any.
 func (p *player) watch(end context.CancelCauseFunc) (stop func()) {
 	if p.ProgressTimeout <= 0 && p.Alive == nil {
 		return func() {}
@@ -81,7 +82,7 @@ func (p *player) watch(end context.CancelCauseFunc) (stop func()) {
 	})
 }
 
-// every does something again and again until stop has returned.
+// every calls do in regular pauses until stop is called, which waits for it.
 func every(pause time.Duration, do func()) (stop func()) {
 	ticker := time.NewTicker(pause)
 	over, ended := make(chan struct{}), make(chan struct{})

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// closed runs closed loops: what is sent next depends on when answers come.
+// closed runs closed loops: the next request is sent after an answer.
 func (p *player) closed(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -38,12 +38,12 @@ type loops struct {
 	steps int
 	sent  atomic.Int64
 	over  atomic.Bool // the time is over, or all requests were sent
-	end   func()      // makes it so
-	// pauses ends with the loops: nobody waits for a request that is not sent.
+	end   func()      // sets over, and ends pauses
+	// pauses ends with the loops, so that nobody waits to send a request that won't be sent.
 	pauses context.Context
 }
 
-// one sends a step at once.
+// one sends a step now. It returns false if the loops have ended.
 func (l *loops) one(ctx context.Context, w *worker, of *pass, step int) (more bool) {
 	if ctx.Err() != nil || l.over.Load() {
 		return false
@@ -62,10 +62,10 @@ func (l *loops) one(ctx context.Context, w *worker, of *pass, step int) (more bo
 	return true
 }
 
-// tick is how often the number of users follows a ramp.
+// tick is the time after which the number of users is adapted to a ramp.
 const tick = 100 * time.Millisecond
 
-// users runs virtual users, each of which goes through the recording with values of its own.
+// users runs virtual users. Each goes through the recording with its own values.
 func (l *loops) users(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -115,8 +115,8 @@ func (l *loops) users(ctx context.Context) {
 	wanted.Store(0)
 }
 
-// sessions runs recorded sessions side by side, each step a recorded pause after the answer
-// before it.
+// sessions runs recorded sessions side by side. Each step follows the answer before it after
+// the recorded pause.
 func (l *loops) sessions(ctx context.Context) {
 	var order []int // sessions, in order of their first steps
 	of := map[int][]int{}

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// crew sends jobs with as many workers as are under way at a time, up to a bound. Beyond
-// that, jobs wait in order.
+// crew sends jobs with one worker for each job under way, up to a bound. Further jobs wait in
+// order.
 type crew struct {
 	bound int
 	send  func(context.Context, *worker, *job)
@@ -15,7 +15,7 @@ type crew struct {
 	mu      sync.Mutex
 	wake    sync.Cond
 	queue   []*job
-	first   int // of the queue
+	first   int // index of the first job in queue
 	idle    int
 	workers int
 	open    bool // there may be more jobs
@@ -29,7 +29,7 @@ func newCrew(bound int, hire func() *worker, send func(context.Context, *worker,
 	return c
 }
 
-// give gives a job to a worker.
+// give passes a job to a worker.
 func (c *crew) give(ctx context.Context, j *job) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,7 +58,7 @@ func (c *crew) work(ctx context.Context) {
 	}
 }
 
-// take waits for a job; nil means that there are no more.
+// take waits for a job. It returns nil if there are no more.
 func (c *crew) take() *job {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,7 +81,7 @@ func (c *crew) take() *job {
 	return j
 }
 
-// close sends the workers home once all jobs are done, and waits for them.
+// close ends the workers after their jobs, and waits for them.
 func (c *crew) close() {
 	c.mu.Lock()
 	c.open = false

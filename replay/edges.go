@@ -9,11 +9,10 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// uses sums up what was carried in passes that are over, so that nothing else of them has to
-// be kept.
+// uses sums up the values that passes carried, so that ended passes need no memory.
 type uses struct {
 	mu    sync.Mutex
-	under map[*pass]bool // that are not over
+	under map[*pass]bool // passes under way
 	sums  []carry.EdgeUse
 }
 
@@ -35,7 +34,7 @@ func (u *uses) end(of *pass) {
 	}
 }
 
-// add adds what a pass carried. All passes are of one graph, so their reports have the same
+// add adds the counts of a pass. All passes are of one graph, so their reports have the same
 // places in the same order.
 func (u *uses) add(of *pass) {
 	all := of.live.Report()
@@ -50,7 +49,7 @@ func (u *uses) add(of *pass) {
 	}
 }
 
-// edges reports which values were carried, in all passes together.
+// edges reports the carried values of all passes.
 func (p *player) edges(r *report.Report) {
 	p.uses.mu.Lock()
 	defer p.uses.mu.Unlock()
@@ -70,7 +69,7 @@ func (p *player) edges(r *report.Report) {
 		}
 		r.Edges = append(r.Edges, e)
 	}
-	if p.part.Index > 0 { // the first one has those of the whole recording
+	if p.part.Index > 0 { // the first shard reports those of the whole recording
 		return
 	}
 	for _, a := range p.Graph.Ambiguous() {

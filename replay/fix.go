@@ -8,13 +8,13 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// fixes counts what became of recorded failures.
+// fixes counts recorded failures that are gone, and those that are still there.
 type fixes struct {
 	gone, still atomic.Int64
 	example     atomic.Pointer[string] // of one that is still there
 }
 
-// isFailure tells whether an answer is one that its server should not have given.
+// isFailure tells whether an answer is a failure of its server.
 func isFailure(e *recording.Exchange) bool {
 	switch {
 	case e.HTTP == nil || e.HTTP.Res.StatusCode == 0:
@@ -25,7 +25,7 @@ func isFailure(e *recording.Exchange) bool {
 	return e.HTTP.Res.StatusCode >= 500
 }
 
-// note notes the answer to a request whose recorded answer is a failure.
+// note counts the answer to a request whose recorded answer is a failure.
 func (f *fixes) note(recorded, live *recording.Exchange, failed bool) {
 	if !failed && !isFailure(live) {
 		f.gone.Add(1)
@@ -36,7 +36,7 @@ func (f *fixes) note(recorded, live *recording.Exchange, failed bool) {
 	f.example.CompareAndSwap(nil, &what)
 }
 
-// report is what there is to say about them.
+// report returns the counts for the report.
 func (f *fixes) report() *report.Fixes {
 	r := &report.Fixes{Gone: f.gone.Load(), Still: f.still.Load()}
 	if example := f.example.Load(); example != nil {

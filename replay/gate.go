@@ -11,18 +11,18 @@ import (
 	"github.com/tapedeck/tapedeck/replay/plan"
 )
 
-// job is a request that is to be sent.
+// job is a request to send.
 type job struct {
 	step     int
 	recorded plan.Step // of the step, from when it is sent
 	of       *pass
-	// scheduled is when it is due by the schedule, due when it is due: times since the
-	// start.
+	// scheduled is when the schedule alone would send it, and due when it is due: times since
+	// the start.
 	scheduled, due time.Duration
-	waits          int // answers that it waits for
+	waits          int // number of answers that it waits for
 }
 
-// pass is one way through the recording, with values of its own.
+// pass is one pass over the recording, with its own live values.
 type pass struct {
 	live, baseline *side
 
@@ -32,7 +32,7 @@ type pass struct {
 	waiting  map[int][]*job
 }
 
-// newPass returns a pass of so many steps.
+// newPass returns a pass over a number of steps.
 func newPass(g *carry.Graph, o carry.StateOptions, steps int, baseline bool) *pass {
 	p := &pass{live: newSide(g, o), answered: make([]uint64, (g.Steps()+63)/64), left: steps}
 	if baseline {
@@ -41,8 +41,8 @@ func newPass(g *carry.Graph, o carry.StateOptions, steps int, baseline bool) *pa
 	return p
 }
 
-// admit tells whether the job depends on no answer that is missing. Otherwise [pass.done]
-// returns it later.
+// admit tells whether all answers that the job depends on have come. If not, [pass.done]
+// returns the job later.
 func (p *pass) admit(j *job, after []int) bool {
 	if len(after) == 0 {
 		return true
@@ -62,8 +62,8 @@ func (p *pass) admit(j *job, after []int) bool {
 	return j.waits == 0
 }
 
-// done notes that a step was answered, or never will be, and returns the jobs that waited for
-// nothing else. over tells that it was the last one of the pass.
+// done notes that a step was answered, or never will be. It returns the jobs that have waited
+// for this step last. over tells that it was the last step of the pass.
 func (p *pass) done(step int, now time.Duration) (free []*job, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +83,7 @@ func (p *pass) done(step int, now time.Duration) (free []*job, over bool) {
 	return free, p.left == 0
 }
 
-// side is what one of the servers issued during a pass.
+// side has the values that one server, target or baseline, issued during a pass.
 type side struct {
 	*carry.State
 	g *carry.Graph
@@ -115,8 +115,8 @@ func (s *side) done(step int) {
 	s.Forget(session)
 }
 
-// answered takes the values that an answer issues. token makes the token of a live value
-// whose recorded one is a token: comparisons see no secrets.
+// answered takes the values that an answer issues. If a recorded value is a token, token
+// redacts the live one, so that comparisons see no secrets.
 func (s *side) answered(step int, recorded, live *recording.Exchange, token func(string) string) {
 	if !s.Issues(step) {
 		return
@@ -141,7 +141,7 @@ func (s *side) answered(step int, recorded, live *recording.Exchange, token func
 	}
 }
 
-// known are the values that a step's session was given; nil if there are none.
+// known returns the values that a step's session was given; nil if it got none.
 func (s *side) known(step int) *compare.Carried {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,46 +13,45 @@ import (
 	"github.com/tapedeck/tapedeck/replay/wire"
 )
 
-// Options say what is sent, when, and how answers are compared.
+// Options say which requests are sent, when, and how answers are compared.
 type Options struct {
 	// Plan and Graph are of the same recording. The caller closes the plan.
 	Plan  *plan.Plan
 	Graph *carry.Graph
-	// Target is sent to. Baseline, if not nil, gets each request as well, after it was
-	// answered by the target.
+	// Target gets the requests. Baseline, if not nil, gets each request after the target has
+	// answered it.
 	Target, Baseline *wire.Client
-	// Targets are further ones, for the steps that PrepareOptions.Target sends there.
+	// Targets are further targets: see PrepareOptions.Target.
 	Targets []*wire.Client
 	// Load says when requests are due.
 	Load Load
-	// Shard is the part of the run that is sent; the zero value is all of it. The load and
-	// the bound on requests under way are those of all parts together.
+	// Shard is the part of the run to send; the zero value is the whole run. The load and the
+	// bound on requests under way are totals of all shards.
 	Shard report.Shard
-	// Start is when the run begins, the same for all shards; zero: at once.
+	// Start is when the run begins, the same time for all shards; zero: now.
 	Start time.Time
-	// Set supplies values that only the client has.
+	// Set supplies secrets that only the client has.
 	Set []carry.Setting
 	// Compare compares answers; nil: they are not compared.
 	Compare *Comparison
-	// VerifyFix wants recorded failures to be gone. Only other answers are compared.
+	// VerifyFix checks that recorded failures are gone. Only other answers are compared.
 	VerifyFix bool
-	// Skip leaves steps out, and says why; nil: none is left out.
+	// Skip returns why a step is left out; "": it is sent. nil: all are sent.
 	Skip func(step int) (reason string)
-	// MaxInFlight bounds the requests under way; 0: DefaultInFlight. What exceeds it is
-	// sent late, and counted.
+	// MaxInFlight bounds the requests under way; 0: DefaultInFlight. Further ones are sent
+	// late, and counted.
 	MaxInFlight int
-	// MaxLag is how late requests may be sent: if more than one in a hundred is sent
-	// later, the generator is what was measured. 0: DefaultLag.
+	// MaxLag is how late requests may be sent; 0: DefaultLag. If more than one in a hundred is
+	// sent later, the result is void, because the run measured the generator.
 	MaxLag time.Duration
-	// Grace is how long requests may go on that are under way when Load.For is over; 0:
-	// wire.DefaultTimeout.
+	// Grace is the time that requests under way have after Load.For; 0: wire.DefaultTimeout.
 	Grace time.Duration
-	// ProgressTimeout ends the run if the target answers nothing for so long, pauses of the
-	// recording aside; 0: nothing does.
+	// ProgressTimeout ends the run if the target answers nothing for this long. Pauses of the
+	// recording don't count. 0: the run goes on.
 	ProgressTimeout time.Duration
-	// Alive is called now and then while the run makes progress; nil: it is not.
+	// Alive is called now and then while the run makes progress; may be nil.
 	Alive func()
-	// Progress is called twice a second with what was counted; nil: it is not.
+	// Progress is called twice a second with the counts; may be nil.
 	Progress func(elapsed time.Duration, c stats.Counts)
 }
 
@@ -64,35 +63,37 @@ const (
 
 // Comparison says how answers are compared.
 type Comparison struct {
-	// Token is what the comparer's matcher puts in place of a secret; nil: it redacts nothing.
+	// Token returns the token by which the comparer's matcher replaces a secret; nil: it redacts
+	// nothing.
 	Token func(secret string) string
-	// Hasher made the numbers of the plan's answers.
+	// Hasher made the hashes of the plan's answers.
 	Hasher *compare.Hasher
 	// Comparer has the evidence of the recording, and gathers differences.
 	Comparer *compare.Comparer
 }
 
-// Load is a shape of load. One of its ways is chosen by the first field that is set:
-// Stages, Rate, Users, Sessions; else requests go out at recorded times.
+// Load is the shape of the load. The first field that is set decides how requests are paced:
+// Stages, Rate, Users, Sessions. If none is set, requests are sent at recorded times.
 type Load struct {
 	// Speed divides recorded times and pauses; 0: 1.
 	Speed float64
-	// Copies of the recording are sent at the same time, each with values of its own; 0:
-	// 1. With recorded times, they are spread over the mean pause between requests.
+	// Copies is how many copies of the recording are sent at the same time, each with its own
+	// carried values; 0: 1. With recorded times, they are spread over the mean pause between
+	// requests.
 	Copies int
 	// Rate is how many requests are due per second.
 	Rate float64
-	// Users is a number of loops over the recording, each of which sends a request when
-	// the one before was answered.
+	// Users is the number of virtual users. Each goes through the recording, and sends a
+	// request when the one before was answered.
 	Users int
-	// Sessions is how many recorded sessions run at a time, each with its pauses.
+	// Sessions is the number of recorded sessions at a time, each with its recorded pauses.
 	Sessions int
 	// Stages change the rate or, if StagesAreUsers is set, the number of users.
 	Stages         []schedule.Stage
 	StagesAreUsers bool
-	// For ends it after a time, Requests after a number of requests, Passes after having
-	// gone through the recording so many times; the first that holds counts. If all are 0,
-	// it goes through once.
+	// For ends the run after a time, Requests after a number of requests, and Passes after a
+	// number of passes over the recording, whichever comes first. If all are 0, there is one
+	// pass.
 	For      time.Duration
 	Requests int64
 	Passes   int
@@ -137,7 +138,7 @@ func (l Load) normal() Load {
 	return l
 }
 
-// Describe names the shape for a report.
+// Describe returns the shape for a report.
 func (l Load) Describe() report.Load {
 	l = l.normal()
 	r := report.Load{Loop: report.Open}
@@ -166,18 +167,18 @@ func (l Load) Describe() report.Load {
 	return r
 }
 
-// Bounds limit what a replay does to a target unless its user asked for more.
+// Bounds protect the target from a load that its user did not ask for.
 type Bounds struct {
-	// PerSecond is the highest rate; Requests the largest number. 0: any.
+	// PerSecond is the highest rate, and Requests the largest number of requests; 0: any.
 	PerSecond float64
 	Requests  int64
-	// InFlight is how many virtual users or sessions there may be at a time. 0: any.
+	// InFlight is the largest number of virtual users or sessions at a time; 0: any.
 	InFlight int
 }
 
-// Check tells whether the load of a plan is within the bounds. flag names of bounds are in
-// the error. It returns the load, which ends at the bound if only answers decide how many
-// requests there are.
+// Check returns an error if the load of a plan is above a bound. The error names the flag of
+// the bound. If only answers decide how many requests there are, the returned load ends at
+// the bound.
 func (b Bounds) Check(l Load, p *plan.Plan) (Load, error) {
 	l = l.normal()
 	total, perSecond := l.planned(p)
@@ -190,7 +191,7 @@ func (b Bounds) Check(l Load, p *plan.Plan) (Load, error) {
 		{l.atATime(), float64(b.InFlight), "is %.0f users or sessions at a time", "max-in-flight"},
 	} {
 		if one.allowed > 0 && one.load > one.allowed {
-			return l, fmt.Errorf("the load "+one.what+", and --%s allows %.0f: raise it if the target is meant to get them", one.load, one.flag, one.allowed)
+			return l, fmt.Errorf("the load "+one.what+", and --%s allows %.0f; raise it if the target may get them", one.load, one.flag, one.allowed)
 		}
 	}
 	if total == 0 {
@@ -199,7 +200,7 @@ func (b Bounds) Check(l Load, p *plan.Plan) (Load, error) {
 	return l, nil
 }
 
-// atATime is how many users or sessions there are side by side at most.
+// atATime returns the largest number of users or sessions at a time.
 func (l *Load) atATime() (most float64) {
 	switch l.way() {
 	case users:
@@ -213,8 +214,8 @@ func (l *Load) atATime() (most float64) {
 	return most
 }
 
-// planned is how many requests are sent at most, and at which rate in the fullest second; 0
-// where answers decide. No product of large numbers overflows a float.
+// planned returns the largest number of requests, and the rate in the fullest second; 0 if
+// answers decide. It computes with floats, which large products don't overflow.
 func (l *Load) planned(p *plan.Plan) (total, perSecond float64) {
 	total = float64(p.Len()) * float64(l.Passes) * float64(l.Copies)
 	byTime := 0.0
@@ -241,7 +242,7 @@ func (l *Load) planned(p *plan.Plan) (total, perSecond float64) {
 	return total, perSecond
 }
 
-// fullest is how many steps begin within a time at most.
+// fullest returns the largest number of steps that begin within a time.
 func fullest(p *plan.Plan, within time.Duration) (most int) {
 	first := 0
 	for i, step := range p.Steps() {

@@ -1,10 +1,12 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,24 +19,24 @@ import (
 
 // PrepareOptions say how a recording is loaded.
 type PrepareOptions struct {
-	// Compare gets the evidence of noise that the recording has; nil: none is looked for.
+	// Compare gets the evidence of noise from the recording; nil: none is looked for.
 	Compare *Comparison
-	// Leave tells why an inbound exchange is not to be sent, "" if it is; nil: all are.
+	// Leave returns why an inbound exchange is left out; "": it is sent. nil: all are sent.
 	Leave func(*recording.Exchange) string
-	// Target tells the number of the client that an exchange's request is sent by: 0 for
-	// Options.Target, n for number n-1 of Options.Targets; nil: 0.
+	// Target returns the number of an exchange's target: 0 is Options.Target, and n is
+	// Options.Targets[n-1]; nil: 0.
 	Target func(*recording.Exchange) uint8
-	// Rules are the user's for carrying values; nil: there are none.
+	// Rules are the user's rules for carrying values; may be nil.
 	Rules *carry.Rules
-	// Dir is where the plan's file goes, Limit bounds it: see [plan.Options].
+	// Dir is the directory for files, and Limit bounds each: see [plan.Options].
 	Dir   string
 	Limit int64
-	// Progress is called with how many exchanges were loaded; nil: it is not.
+	// Progress is called with the number of loaded exchanges; may be nil.
 	Progress func(n int)
 }
 
-// Prepare makes a plan of the inbound exchanges, which come by their start. An error that
-// comes with one ends it.
+// Prepare makes a plan and a graph of the inbound exchanges, which come in the order of their
+// start. It stops at the first error of the sequence. The caller closes plan and graph.
 func Prepare(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error], o PrepareOptions) (*plan.Plan, *carry.Graph, error) {
 	po := plan.Options{Encode: wire.Append, Endpoint: carry.Endpoint, Target: o.Target, Dir: o.Dir, Limit: o.Limit}
 	if o.Compare != nil {
@@ -97,7 +99,7 @@ func Prepare(ctx context.Context, exchanges iter.Seq2[*recording.Exchange, error
 	return p, finder.Finish(), nil
 }
 
-// repeats finds requests that were sent more than once, by the same caller.
+// repeats finds requests that the same caller sent more than once.
 type repeats struct {
 	seed  maphash.Seed
 	last  map[uint64]int32 // step by request
@@ -107,9 +109,9 @@ type repeats struct {
 func newRepeats() *repeats { return &repeats{seed: maphash.MakeSeed(), last: map[uint64]int32{}} }
 
 const (
-	// maxRepeated is how many different requests are remembered.
+	// maxRepeated bounds the different requests that are remembered.
 	maxRepeated = 1 << 18
-	// maxPairs is of how many pairs of an endpoint the answers are compared.
+	// maxPairs bounds the pairs of an endpoint whose answers are compared.
 	maxPairs = 20
 )
 
@@ -134,8 +136,8 @@ func (r *repeats) add(step int, e *recording.Exchange) {
 	r.last[sum] = int32(step)
 }
 
-// compare compares the answers to repeats, for what varies by itself. Pairs whose order
-// explains nothing come first, and are spread over the recording.
+// compare compares the answers to repeats, to find values that vary by themselves. Conclusive
+// and other pairs are bounded separately, and each is spread over the recording.
 func (r *repeats) compare(ctx context.Context, p *plan.Plan, c *Comparison) error {
 	w := newWrites(p)
 	type kind struct {
@@ -152,7 +154,11 @@ func (r *repeats) compare(ctx context.Context, p *plan.Plan, c *Comparison) erro
 		k := kind{first.Endpoint, overlap || !w.during(first.At, second.At+second.Took)}
 		differ[k] = append(differ[k], pair)
 	}
-	for k, pairs := range differ {
+	kinds := slices.SortedFunc(maps.Keys(differ), func(a, b kind) int {
+		return cmp.Or(cmp.Compare(a.endpoint, b.endpoint), cmp.Compare(btoi(b.conclusive), btoi(a.conclusive)))
+	})
+	for _, k := range kinds {
+		pairs := differ[k]
 		for i := range min(len(pairs), maxPairs) {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -172,10 +178,17 @@ func (r *repeats) compare(ctx context.Context, p *plan.Plan, c *Comparison) erro
 	return nil
 }
 
-// writes are the times at which something may have been changed.
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// writes has the times at which requests may have changed something.
 type writes struct {
 	began []time.Duration // in order
-	ended []time.Duration // the latest end of those up to here
+	ended []time.Duration // the latest end up to and including this one
 }
 
 func newWrites(p *plan.Plan) *writes {
@@ -190,20 +203,20 @@ func newWrites(p *plan.Plan) *writes {
 	return w
 }
 
-// during tells whether one was under way at any time from one point to another.
+// during tells whether a write was under way between two times.
 func (w *writes) during(from, to time.Duration) bool {
 	n, _ := slices.BinarySearch(w.began, to+1)
 	return n > 0 && w.ended[n-1] >= from
 }
 
-// Unsafe is for PrepareOptions.Leave: it leaves out requests that may change something, as
-// RFC 9110 has it in section 9.2.1.
+// Unsafe is a function for PrepareOptions.Leave. It leaves out requests that may change
+// something (RFC 9110, section 9.2.1).
 func Unsafe(e *recording.Exchange) string {
 	switch {
 	case e.HTTP == nil || e.Conversation() != nil:
 		return "only safe methods are sent, and a conversation may change something"
 	case !recording.IsSafe(strings.ToUpper(e.HTTP.Req.Method)):
-		return "only safe methods are sent, and " + e.HTTP.Req.Method + " is none"
+		return "only safe methods are sent, and " + e.HTTP.Req.Method + " is not safe"
 	}
 	return ""
 }

@@ -21,11 +21,11 @@ import (
 	"github.com/tapedeck/tapedeck/replay/wire"
 )
 
-// Run sends what the options say, and returns when all was answered, or when the context
-// has ended: then the report is partial. An error means that it could not run.
+// Run sends the requests. It returns after the last answer, or when the context ends: then the
+// report is partial. An error means that it could not run.
 func Run(ctx context.Context, o Options) (*report.Report, error) {
 	if o.Plan.Len() == 0 {
-		return nil, errors.New("there is nothing to send: the recording has no inbound request")
+		return nil, errors.New("the recording has no inbound request to send")
 	}
 	o.Load = o.Load.normal()
 	if o.MaxInFlight == 0 {
@@ -41,7 +41,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	part := newPart(&o)
 	p := &player{Options: o, part: part, run: stats.NewRun(), started: time.Now()}
 	if !o.Start.IsZero() {
-		p.started = p.started.Add(time.Until(o.Start)) // by the clock that no one sets
+		p.started = p.started.Add(time.Until(o.Start)) // by the monotonic clock
 	}
 	for _, name := range o.Plan.Endpoints {
 		p.run.Endpoint(name)
@@ -73,7 +73,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	case ctx.Err() != nil:
 		r.Partial = "it was interrupted"
 	case errors.Is(context.Cause(within), errStalled):
-		r.Partial = fmt.Sprintf("no progress for %s: the target answered nothing", o.ProgressTimeout)
+		r.Partial = fmt.Sprintf("the target answered nothing for %s", o.ProgressTimeout)
 	}
 	r.Generator.CPUSeconds = (cpuTime() - cpu).Seconds()
 	p.fill(r)
@@ -93,10 +93,10 @@ func (p *player) play(ctx context.Context) error {
 	return p.closed(ctx)
 }
 
-// errTimeOver ends the requests that are still under way long after Load.For is over.
+// errTimeOver ends the requests that are still under way after Load.For and Grace.
 var errTimeOver = errors.New("the time was over")
 
-// ended says in a word why a request was not sent, or given up.
+// ended returns the reason why a request was not sent, or was given up.
 func ended(ctx context.Context) string {
 	for _, why := range []error{errTimeOver, errStalled} {
 		if errors.Is(context.Cause(ctx), why) {
@@ -114,14 +114,14 @@ type player struct {
 	started time.Time
 	alive   liveness
 	fixes   fixes
-	hits    int64 // of the bound on requests under way
+	hits    int64 // requests that waited because MaxInFlight were under way
 	// byBaseline counts answers of the baseline.
 	byBaseline atomic.Int64
 	failed     atomic.Pointer[error]
 	uses       uses
 }
 
-// now is the time since the start.
+// now returns the time since the start.
 func (p *player) now() time.Duration { return time.Since(p.started) }
 
 func (p *player) newPass() *pass {
@@ -144,7 +144,7 @@ func (p *player) open(ctx context.Context) error {
 		from = &paced{schedule: p.Load.staged(), steps: p.Plan.Len(), passes: p.Load.Passes, newPass: p.newPass}
 	}
 	from = &parted{&bounded{source: from, length: p.Load.For, requests: p.Load.Requests}, p.part}
-	var under sync.WaitGroup // jobs that are not done
+	var under sync.WaitGroup // jobs under way
 	var c *crew
 	c = newCrew(p.MaxInFlight, p.hire, func(ctx context.Context, w *worker, j *job) {
 		defer under.Done()
@@ -178,7 +178,7 @@ func (p *player) open(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// worker is what one request at a time needs.
+// worker has the memory for one request at a time.
 type worker struct {
 	local          *stats.Local
 	live, baseline wire.Result
@@ -187,7 +187,7 @@ type worker struct {
 
 func (p *player) hire() *worker { return &worker{local: p.run.Local()} }
 
-// send sends a request and looks at its answer.
+// send sends a request and compares its answer.
 func (p *player) send(ctx context.Context, w *worker, j *job) {
 	j.recorded = p.Plan.Step(j.step)
 	endpoint := int(j.recorded.Endpoint)
@@ -273,7 +273,7 @@ func (p *player) target(j *job) *wire.Client {
 	return p.Target
 }
 
-// encoded is the request of a step with what the pass has to write into it.
+// encoded returns the request of a step, with the live values of the pass.
 func (p *player) encoded(dst []byte, step int, state *side) ([]byte, error) {
 	if !state.Changes(step) {
 		return p.Plan.Request(dst, step)
@@ -286,8 +286,8 @@ func (p *player) encoded(dst []byte, step int, state *side) ([]byte, error) {
 	return wire.Append(dst, e)
 }
 
-// answered takes what later requests need of an answer, and compares it. It tells whether
-// the request succeeded: whether its answer is no worse than the recorded one.
+// answered takes the values that an answer issues, and compares it. succeeded tells whether it
+// is no worse than the recorded one.
 func (p *player) answered(w *worker, j *job, endpoint int, failure error) (succeeded bool, err error) {
 	issues := j.of.live.Issues(j.step)
 	equal := failure == nil && !p.VerifyFix && p.Compare != nil && j.recorded.Answer != 0 && p.Baseline == nil && p.Compare.Hasher.Answer(&w.live.Live) == j.recorded.Answer
@@ -335,8 +335,8 @@ func (p *player) answered(w *worker, j *job, endpoint int, failure error) (succe
 	return succeeded, nil
 }
 
-// worse tells whether an answer is an error where the recorded one is none, or one of the
-// server where that is one of the client.
+// worse tells whether an answer is an error and the recorded one is none, or whether it is a
+// server's error and the recorded one a client's.
 func worse(recorded, live *recording.Exchange) bool {
 	if recorded.GRPC != nil && live.GRPC != nil {
 		return live.Status != "0" && live.Status != recorded.Status
@@ -351,7 +351,7 @@ func rank(e *recording.Exchange) int {
 	return max(e.HTTP.Res.StatusCode/100, 3)
 }
 
-// progress reports what was counted until it is stopped.
+// progress reports the counts until stop is called.
 func (p *player) progress() (stop func()) {
 	if p.Progress == nil {
 		return func() {}
@@ -359,7 +359,7 @@ func (p *player) progress() (stop func()) {
 	return every(500*time.Millisecond, func() { p.Progress(p.now(), p.run.Live()) })
 }
 
-// fill writes what was measured and found into the report.
+// fill writes the measurements and findings into the report.
 func (p *player) fill(r *report.Report) {
 	r.Results = p.run.Result()
 	r.Generator.InFlightBound, r.Generator.BoundHits = p.MaxInFlight, p.hits
@@ -394,8 +394,8 @@ func (p *player) fill(r *report.Report) {
 	}
 }
 
-// Conclude adds the problems that only the report of a whole run shows: of one generator, or
-// merged from those of all shards.
+// Conclude adds the problems that only the report of a whole run shows: that of one generator,
+// or the merged one of all shards.
 func Conclude(r *report.Report) {
 	total := r.Results.Total()
 	if total.Sent == 0 && r.Partial == "" {
@@ -410,8 +410,7 @@ func Conclude(r *report.Report) {
 	}
 }
 
-// lateness is what one in a hundred requests exceeds; of few requests, what the latest one
-// had.
+// lateness returns the 99th percentile of the send lag, or its maximum for few requests.
 func lateness(e *stats.Endpoint) time.Duration {
 	late, ok := e.Lag.Percentile(0.99)
 	if !ok {
@@ -444,7 +443,7 @@ func (p *player) origin(step int) (o compare.Origin) {
 	return o
 }
 
-// compared writes what comparing found into the report.
+// compared writes the differences into the report.
 func compared(r *report.Report, found *compare.Joined) {
 	r.Differences = nil
 	for i, g := range found.Groups {
@@ -464,9 +463,9 @@ func compared(r *report.Report, found *compare.Joined) {
 	}
 }
 
-// Merge merges the reports of shards as [report.Merge] does, and judges what they compared
-// together: with the answers of all shards, a difference may be noise that was new to one of
-// them. The caller judges the result.
+// Merge merges the reports of shards as [report.Merge] does, and judges the differences of all
+// shards together: a difference that was new to one shard may be noise. The caller then
+// judges the report.
 func Merge(shards []*report.Report) (*report.Report, error) {
 	m, err := report.Merge(shards)
 	if err != nil {

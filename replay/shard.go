@@ -9,19 +9,19 @@ import (
 	"github.com/tapedeck/tapedeck/replay/report"
 )
 
-// Division says which shard of a run has which step. It follows from the recording alone, so
-// that shards which know nothing of each other agree.
+// Division divides the steps of a run among shards. It follows from the recording alone, so
+// that all shards find the same one without talking to each other.
 //
-// Whole sessions go to a shard, with all that they exchange values with or wait for, the
-// longest ones first, each to the shard that has the fewest steps. A hash would need no list
-// of sessions, but with a few long sessions it leaves some shards with several of them and
-// others with none.
+// A shard gets whole sessions, with all sessions that they exchange values with or wait for.
+// The longest ones are assigned first, each to the shard with the fewest steps. A hash of the
+// session would be simpler, but could give several long sessions to one shard and none to
+// another.
 type Division struct {
 	shards []uint16 // by step
 	counts []int    // of steps, by shard
 }
 
-// Divide divides the steps of a recording among so many shards.
+// Divide divides the steps of a recording among a number of shards.
 func Divide(g *carry.Graph, of int) *Division {
 	d := &Division{shards: make([]uint16, g.Steps()), counts: make([]int, of)}
 	first := g.Components()
@@ -45,10 +45,10 @@ func Divide(g *carry.Graph, of int) *Division {
 	return d
 }
 
-// Has tells whether a step is a shard's.
+// Has tells whether a step belongs to a shard.
 func (d *Division) Has(shard, step int) bool { return int(d.shards[step]) == shard }
 
-// Steps is how many a shard has.
+// Steps returns the number of steps of a shard.
 func (d *Division) Steps(shard int) int {
 	if shard >= len(d.counts) {
 		return 0
@@ -56,18 +56,18 @@ func (d *Division) Steps(shard int) int {
 	return d.counts[shard]
 }
 
-// part is what one generator sends of a run.
+// part is the part of a run that one generator sends.
 type part struct {
 	report.Shard
-	// division is of the steps; nil: all are this one's.
+	// division divides the steps; nil: the part has all steps.
 	division *Division
-	// whole tells that each pass goes through all steps: then virtual users are divided.
+	// whole tells that virtual users are divided, and not steps: each pass has all steps.
 	whole bool
-	// idle tells that nothing is left for this one.
+	// idle tells that the part has nothing to send.
 	idle bool
 }
 
-// newPart divides a run. The bounds in its options become those of the part.
+// newPart returns the part of a run, and changes the bounds in the options to its share.
 func newPart(o *Options) *part {
 	p := &part{Shard: o.Shard}
 	if p.Of <= 1 {
@@ -97,14 +97,15 @@ func newPart(o *Options) *part {
 	return p
 }
 
-// Part tells which steps count as those of the options' shard, and how many there are.
+// Part returns the steps that the report of the options' shard counts, and their number.
 func (o Options) Part() (has func(step int) bool, steps int) {
 	o.Load = o.Load.normal()
 	p := newPart(&o)
 	return p.counts, p.steps(o.Graph.Steps())
 }
 
-// share is the part's of a number of things, of which the first parts get one more.
+// share returns the part's share of n. If n can't be divided evenly, the first parts get one
+// more.
 func (p *part) share(n int) int { return shareOf(n, p.Index, p.Of) }
 
 func shareOf(n, index, of int) int {
@@ -115,8 +116,8 @@ func shareOf(n, index, of int) int {
 	return share
 }
 
-// portion is the part's of a bound, in proportion to a weight of each part, which total is
-// the sum of. All portions together are the bound.
+// portion returns the part's share of a bound, in proportion to the weights of the parts, whose
+// sum is total. The sum of all portions is the bound.
 func (p *part) portion(bound int64, total int, weight func(shard int) int) int64 {
 	before := 0
 	for shard := range p.Index {
@@ -134,11 +135,10 @@ func (p *part) portion(bound int64, total int, weight func(shard int) int) int64
 // sends tells whether the part sends a step.
 func (p *part) sends(step int) bool { return p.whole || p.counts(step) }
 
-// counts tells whether a step is one of the part's, by which its report counts what the
-// recording has.
+// counts tells whether the part's report counts a step as one of the recording's.
 func (p *part) counts(step int) bool { return p.division == nil || p.division.Has(p.Index, step) }
 
-// steps is how many there are that count.
+// steps returns the number of steps that count, out of all.
 func (p *part) steps(all int) int {
 	if p.division == nil {
 		return all
@@ -146,11 +146,11 @@ func (p *part) steps(all int) int {
 	return p.division.Steps(p.Index)
 }
 
-// user tells whether a virtual user is the part's.
+// user tells whether the part has a virtual user.
 func (p *part) user(number int) bool { return p.Of <= 1 || number%p.Of == p.Index }
 
-// parted leaves of a source what the part sends. Due times stay as they are, so that all
-// parts together send what one generator would, when it would.
+// parted filters the steps of a source that the part sends. Due times stay, so that all parts
+// together send the requests of one generator at the same times.
 type parted struct {
 	source
 	part *part

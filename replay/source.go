@@ -10,8 +10,8 @@ import (
 
 // source says which step is due next in an open loop.
 type source interface {
-	// next returns the next request. Due times, since the start, do not decrease. False
-	// means that there is none.
+	// next returns the next request. Due times count from the start, and never decrease. ok is
+	// false after the last one.
 	next() (step int, of *pass, due time.Duration, ok bool)
 }
 
@@ -35,7 +35,7 @@ func (b *bounded) next() (int, *pass, time.Duration, bool) {
 	return step, of, due, true
 }
 
-// copies sends a recording several times side by side at recorded times.
+// copies sends several copies of a recording side by side at recorded times.
 type copies struct {
 	schedule schedule.Recorded
 	newPass  func() *pass

@@ -1,12 +1,12 @@
-// Package fault decides which answers of a responder are to fail, and how.
+// Package fault decides which answers of the mock fail, and how.
 //
-// A rule is a [contract.FaultRule], such as PATTERN:rate=1/10,delay=200ms,status=503: of each
-// ten answers that the pattern matches, exactly one fails. Which of the ten is drawn by a seed, so a run can be repeated. The package applies
-// nothing itself: [Set.Next] returns an [Effect], which the responder carries out. It
-// counts what it returned, and names the rules that never fired: a test whose faults
-// never happened has tested nothing.
+// A rule is a [contract.FaultRule], such as PATTERN:rate=1/10,delay=200ms,status=503. Of each
+// ten answers that the pattern matches, exactly one fails. A seed decides which, so that a
+// run can be repeated. [Set.Next] returns an [Effect], which the mock carries out. The
+// package counts the effects, and names the rules that never fired: a test without its
+// faults has tested nothing.
 //
-// The package imports package contract and the standard library.
+// It imports package contract and the standard library.
 package fault
 
 import (
@@ -20,36 +20,36 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Effect is what is to happen to one answer. The zero value changes nothing.
+// Effect says how to change one answer. The zero value changes nothing.
 type Effect struct {
-	// Rules are the texts of the rules that had a part in it.
+	// Rules are the texts of the rules that caused it.
 	Rules []string
-	// Delay is waited for before the answer begins.
+	// Delay is the time to wait before the answer begins.
 	Delay time.Duration
-	// Status replaces the HTTP status, and GRPC the status of a gRPC call; the answer
-	// has no body then. 0 and "" leave it.
+	// Status replaces the HTTP status, and GRPC the status of a gRPC call. The answer then has
+	// no body. 0 and "" keep the recorded one.
 	Status int
 	GRPC   string
-	// Header is set in the answer, names with values.
+	// Header has the names and values of headers to set.
 	Header [][2]string
-	// Truncate says how much of the body is left, framed as if it were all.
+	// Truncate says how much of the body is sent, framed as the whole body.
 	Truncate Truncation
-	// Corrupt is the seed by which bytes of the body are changed; 0 leaves it.
+	// Corrupt is the seed for changing bytes of the body; 0: none are changed.
 	Corrupt uint64
-	// Throttle is how many bytes per second the body takes at most; 0: no limit.
+	// Throttle is the most bytes of the body per second; 0: no limit.
 	Throttle int64
 	// End is how the connection ends.
 	End End
 }
 
-// Truncation cuts a body.
+// Truncation says where to cut a body.
 type Truncation struct {
 	On bool
-	// Bytes are left, or half of the body if it is below 0.
+	// Bytes is how many to send; below 0: half of the body.
 	Bytes int64
 }
 
-// Of returns how many of a body's bytes are left.
+// Of returns how many bytes of a body are sent.
 func (t Truncation) Of(size int64) int64 {
 	switch {
 	case !t.On:
@@ -66,23 +66,23 @@ type End int
 // The ends.
 const (
 	Normal End = iota
-	// Refuse: there is no connection. Where it exists already, it is reset.
+	// Refuse refuses the connection. If it exists already, it is reset.
 	Refuse
-	// Reset: it is reset before the answer.
+	// Reset resets it before the answer.
 	Reset
-	// Stall: there is no answer, and the connection stays open.
+	// Stall sends no answer, and keeps the connection open.
 	Stall
-	// Drop: it is closed in the middle of the body.
+	// Drop closes it in the middle of the body.
 	Drop
 )
 
-// Injects tells whether there is anything to do.
+// Injects tells whether the effect changes anything.
 func (e Effect) Injects() bool { return len(e.Rules) > 0 }
 
 // ends are the words of the grammar.
 var ends = map[string]End{"refuse": Refuse, "reset": Reset, "stall": Stall, "drop": Drop}
 
-// apply does what a fault does to an answer, for which draw has numbers.
+// apply adds a fault to the effect. draw returns random numbers.
 func apply(f contract.Fault, e *Effect, draw *rand.Rand) {
 	switch f.Name {
 	case "delay":
@@ -122,7 +122,7 @@ type rule struct {
 	drawn   map[int]bool // positions in the current block
 }
 
-// Set is a set of rules. It is safe for concurrent use; nil has none.
+// Set is a set of rules. It is safe for concurrent use; nil has no rules.
 type Set struct {
 	seed  uint64
 	rules []*rule
@@ -142,7 +142,7 @@ func New(seed uint64, texts []string) (*Set, error) {
 	return s, nil
 }
 
-// Anew returns a set of the same rules, none of which has been asked yet.
+// Anew returns a set of the same rules with their counts at 0.
 func (s *Set) Anew() *Set {
 	if s == nil {
 		return nil
@@ -154,10 +154,10 @@ func (s *Set) Anew() *Set {
 	return anew
 }
 
-// Next decides about the next answer to a request: target is METHOD
-// scheme://host[:port]/path. All rules that match and fire have an effect, the last one
-// wins where they contradict each other. tunnel is what [Set.Refuses] was asked about
-// when the request's connection was made, "" if it was not.
+// Next returns the effect on the next answer to a request. target is METHOD
+// scheme://host[:port]/path. All rules that match and fire have an effect; where they
+// contradict each other, the last one wins. tunnel is the target that [Set.Refuses] got for
+// the request's connection; "" if it was not called.
 func (s *Set) Next(target, tunnel string) (e Effect) {
 	if s == nil {
 		return e
@@ -179,8 +179,8 @@ func (s *Set) Next(target, tunnel string) (e Effect) {
 	return e
 }
 
-// Refuses decides whether a connection is refused, before there is a request: target is
-// CONNECT host:port. The effect has no faults but that.
+// Refuses decides whether a connection is refused, before its first request. target is
+// CONNECT host:port. The effect has no other fault.
 func (s *Set) Refuses(target string) (e Effect) {
 	if s == nil {
 		return e
@@ -196,14 +196,14 @@ func (s *Set) Refuses(target string) (e Effect) {
 	return e
 }
 
-// decides tells whether the rule decides about a connection itself.
+// decides tells whether the rule is about connections, and not about answers.
 func (r *rule) decides(target string) bool {
 	refuses := slices.ContainsFunc(r.Faults, func(f contract.Fault) bool { return f.Word == "refuse" })
 	return refuses && r.Pattern.MatchString(target)
 }
 
-// next counts a match and tells whether it is one that fires. Of each block of matches
-// exactly so many are, drawn without replacement (Floyd's algorithm).
+// next counts a match and tells whether it fires. In each block of matches the same number
+// fires, drawn without replacement (Floyd's algorithm).
 func (r *rule) next(seed uint64) (number int64, fires bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -229,7 +229,7 @@ func (r *rule) next(seed uint64) (number int64, fires bool) {
 	return number, fires
 }
 
-// Count says how often a rule matched and fired.
+// Count has how often a rule matched and fired.
 type Count struct {
 	Rule    string `json:"rule"`
 	Matched int64  `json:"matched"`

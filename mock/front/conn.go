@@ -10,37 +10,37 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/pump"
 )
 
-// Via says how a client got here, in the words of the recording's tag `via`.
+// Via is the way by which a client connected, in the words of the recording's tag `via`.
 type Via string
 
 // The ways.
 const (
-	Direct  Via = "tcp"     // it was told that the responder is the server
+	Direct  Via = "tcp"     // its address was configured as that of the server
 	Mapped  Via = "map"     // through the port of a Map
-	Connect Via = "connect" // through a tunnel that HTTP opened
+	Connect Via = "connect" // through a tunnel that CONNECT opened
 	SOCKS4  Via = "socks4"
 	SOCKS5  Via = "socks5"
 )
 
-// Origin is whom a connection is to, and how it came.
+// Origin says which server a connection is for, and how it came.
 type Origin struct {
 	Via Via
-	// Host and Port are what the client asked for, before it said anything inside
-	// of the connection. A direct connection has none.
+	// Host and Port are the server that the client asked for before it sent anything inside
+	// the connection. A direct connection has none.
 	Host string
 	Port int
-	// TLS: it was spoken, and has ended here. SNI and ALPN are what the client asked
-	// for and what was agreed.
+	// TLS tells that the connection used TLS, which ends here. SNI is the name that the client
+	// asked for, and ALPN the negotiated protocol.
 	TLS       bool
 	SNI, ALPN string
-	// Client is the address of the client, ID the number of its connection, from 1.
+	// Client is the address of the client. ID is the number of its connection, from 1.
 	Client netip.AddrPort
 	ID     uint64
 	// Accepted is when the connection was accepted.
 	Accepted time.Time
 }
 
-// Address is the host and the port that the client asked for, "" if it asked for none.
+// Address returns the host and port that the client asked for; "" if it asked for none.
 func (o *Origin) Address() string {
 	if o.Host == "" {
 		return ""
@@ -48,12 +48,12 @@ func (o *Origin) Address() string {
 	return net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
 }
 
-// Conn is a client's connection, in the clear.
+// Conn is a client's connection, with TLS removed.
 type Conn struct {
 	*pump.Conn
 	Origin
 	front    *Front
-	accepted *pump.Conn // which Conn is, or is TLS within
+	accepted *pump.Conn // the connection as it was accepted
 }
 
 // Close closes the connection.
@@ -68,15 +68,14 @@ func (c *Conn) Abort() {
 	c.Conn.Abort()
 }
 
-// within returns the same connection, whose bytes come from inner now.
+// within returns the same connection with inner as the source of its bytes.
 func (c *Conn) within(inner *pump.Conn) *Conn {
 	return &Conn{Conn: inner, Origin: c.Origin, front: c.front, accepted: c.accepted}
 }
 
 type connKey struct{}
 
-// ConnOf returns the connection on which a request came, nil if it came on none of a
-// Front's.
+// ConnOf returns the connection on which a request came; nil if a Front did not accept it.
 func ConnOf(ctx context.Context) *Conn {
 	c, _ := ctx.Value(connKey{}).(*Conn)
 	return c

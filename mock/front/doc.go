@@ -1,5 +1,5 @@
-// Package front lets clients reach a responder as they reach dependencies through
-// the sidecar. On one port it takes
+// Package front accepts the connections of the mock's clients, in the ways in which they
+// reach dependencies through the sidecar. On one port it takes
 //
 //	GET http://host/path      a request to a forward proxy, in absolute-form
 //	CONNECT host:port         a tunnel
@@ -7,17 +7,17 @@
 //	GET /path, Host: host     a request in origin-form, by its Host or authority
 //	TLS                       any of these inside TLS
 //
-// and on further ports ([Map]) connections of clients that know no proxy, to a host
-// that the port stands for. In a tunnel it looks at the client's first bytes:
+// Each further port ([Map]) stands for one host, for clients that can't use a proxy. In a
+// tunnel, the client's first bytes decide:
 //
-//	ClientHello ──▶ TLS ends here, with a leaf for the name ──▶ look again
+//	ClientHello ──▶ TLS ends here, with a certificate for the name ──▶ look again
 //	PRI * HTTP/2.0, GET /… HTTP/1.1 ──▶ net/http's server ──▶ Config.HTTP
 //	anything else, or silence before a server that speaks first ──▶ Config.Stream
 //
-// It connects to nobody and looks no name up: what a client asks for is only a name,
-// which handlers find in the [Conn].
+// It connects to no host and resolves no name. Handlers find the name that the client asked
+// for in the [Conn].
 //
-// The package imports contract, proxy/ca, proxy/intercept, proxy/plainhttp, proxy/pump,
-// proxy/socks, x/net's http2 and the standard library. It logs to the logger that it is
-// given.
+// It imports contract, proxy/ca, proxy/intercept, proxy/plainhttp, proxy/pump,
+// proxy/socks, x/net's http2 and the standard library. It logs to the logger in
+// [Config].
 package front

@@ -19,53 +19,52 @@ import (
 )
 
 const (
-	// firstByteTime is how long a client may be silent after it has connected: some
-	// connect ahead of need.
+	// firstByteTime is how long a client may be silent after it has connected: some clients
+	// connect before they need to.
 	firstByteTime = 5 * time.Minute
 	// handshakeTime bounds a SOCKS or TLS handshake from its first byte on.
 	handshakeTime = 10 * time.Second
-	// patience is how long a client may take to speak where a server might speak first,
-	// or not.
+	// patience is how long to wait for the client's first bytes if the server may speak first.
 	patience = 300 * time.Millisecond
 	// maxDepth bounds tunnels within tunnels.
 	maxDepth = 4
-	// maxHead is how large a head may be, maxFirst how much of a connection's first
-	// bytes is looked at.
+	// maxHead bounds the head of a request, and maxFirst the first bytes of a connection that
+	// are looked at.
 	maxHead  = 1 << 20
 	maxFirst = 4 << 10
 )
 
-// Expectation is what a connection is likely to speak, by its origin.
+// Expectation says which protocol a connection is likely to use.
 type Expectation struct {
-	// Speaks is what it speaks for certain.
+	// Speaks is its protocol, if that is certain.
 	Speaks Protocol
-	// ServerFirst: it may be a protocol in which the server speaks first.
+	// ServerFirst tells that the server may speak first.
 	ServerFirst bool
-	// ALPN are the protocols to agree to within TLS, best first; nil: h2 and http/1.1.
+	// ALPN are the protocols to offer within TLS, the best one first; nil: h2 and http/1.1.
 	ALPN []string
 }
 
-// Config is what a Front does. HTTP and Stream must be set.
+// Config says how a Front listens and who handles connections. HTTP and Stream must be set.
 type Config struct {
-	// Listen are the addresses of the port for all; see ParseListen.
+	// Listen are the addresses of the port for all clients; see ParseListen.
 	Listen []string
 	// Maps are further ports.
 	Maps []Map
-	// Authority makes the certificates that TLS is ended with.
+	// Authority makes the certificates for TLS.
 	Authority *ca.Authority
-	// HTTP answers requests. ConnOf tells on which connection one came.
+	// HTTP answers requests. ConnOf returns the connection of a request.
 	HTTP http.Handler
 	// Stream serves a connection that is not HTTP, and closes it. ctx ends with Serve.
 	Stream func(ctx context.Context, c *Conn)
-	// Expect tells what is likely to be spoken; nil: nothing is known.
+	// Expect returns the likely protocol; nil: nothing is known.
 	Expect func(Origin) Expectation
-	// Admit refuses a connection to a host by an error, before the client is told that
-	// its tunnel is open, or has said anything on a mapped port. nil: it does not.
+	// Admit returns an error to refuse a connection to a host. It is called before the client
+	// learns that its tunnel is open, and before it has sent anything on a mapped port; nil:
+	// all connections are admitted.
 	Admit func(Origin) error
-	// Distrusted is told when a client ends TLS because of the certificate; nil: nobody
-	// is.
+	// Distrusted is called when a client ends TLS because of the certificate; may be nil.
 	Distrusted func(name string, err error)
-	// Log takes what net/http reports.
+	// Log gets the reports of net/http.
 	Log *slog.Logger
 }
 
@@ -80,8 +79,8 @@ type Front struct {
 
 	ids    atomic.Uint64
 	mu     sync.Mutex
-	open   map[*pump.Conn]struct{} // as they were accepted
-	empty  chan struct{}           // closed when open is; nil unless somebody waits for that
+	open   map[*pump.Conn]struct{} // accepted connections
+	empty  chan struct{}           // closed when open is empty; nil unless drained waits
 	closed bool
 	served sync.WaitGroup
 }
@@ -123,8 +122,8 @@ func Listen(ctx context.Context, cfg Config) (*Front, error) {
 	return f, nil
 }
 
-// listen listens on an address; on both loopbacks where that is localhost. Where one
-// of them does not exist, the other will do.
+// listen listens on an address. For localhost it listens on both loopback addresses, or on
+// the one that exists.
 func listen(ctx context.Context, address string) ([]net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -156,11 +155,10 @@ func listen(ctx context.Context, address string) ([]net.Listener, error) {
 	return got, nil
 }
 
-// Addr returns where the port for all listens on the first of its addresses, nil if
-// there is none.
+// Addr returns the first address of the port for all clients; nil if there is none.
 func (f *Front) Addr() *net.TCPAddr { return firstAddr(f.port) }
 
-// MapAddr returns where the map with this index listens.
+// MapAddr returns the address of the map with this index.
 func (f *Front) MapAddr(i int) *net.TCPAddr { return firstAddr(f.maps[i]) }
 
 func firstAddr(ls []net.Listener) *net.TCPAddr {
@@ -170,8 +168,8 @@ func firstAddr(ls []net.Listener) *net.TCPAddr {
 	return ls[0].Addr().(*net.TCPAddr)
 }
 
-// Serve serves until ctx ends. Idle connections of HTTP are closed then. Requests that are
-// under way, and conversations, have grace to finish; what is open after that is reset.
+// Serve serves until ctx ends. Then it closes idle HTTP connections. Requests and
+// conversations under way have grace to finish; after that it resets open connections.
 func (f *Front) Serve(ctx context.Context, grace time.Duration) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -192,7 +190,7 @@ func (f *Front) Serve(ctx context.Context, grace time.Duration) {
 	end, stop := context.WithTimeout(work, grace)
 	defer stop()
 	if grace > 0 {
-		_ = f.server.Shutdown(end) // an error says that some are still open
+		_ = f.server.Shutdown(end) // fails if some are still open
 		f.drained(end)
 	}
 	cancel()
@@ -201,7 +199,7 @@ func (f *Front) Serve(ctx context.Context, grace time.Duration) {
 	f.served.Wait()
 }
 
-// Close ends a Front that is not served.
+// Close closes a Front that is not served.
 func (f *Front) Close() {
 	f.closeListeners()
 	_ = f.server.Close()
@@ -221,7 +219,7 @@ func (f *Front) accept(ctx context.Context, l net.Listener, o Origin, speaks Pro
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // out of descriptors or the like: it passes
+		if err != nil { // temporary, such as too many open files
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(wait):
@@ -245,7 +243,8 @@ func (f *Front) accept(ctx context.Context, l net.Listener, o Origin, speaks Pro
 	}
 }
 
-// add keeps an accepted connection until it is closed; false: the Front is.
+// add keeps an accepted connection until it is closed. It returns false if the Front is
+// closed.
 func (f *Front) add(c *pump.Conn) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -293,8 +292,7 @@ func (f *Front) abortAll() {
 	}
 }
 
-// handoff is the listener that gives net/http's server the connections that turned out
-// to speak HTTP.
+// handoff is the listener from which net/http's server accepts the connections that use HTTP.
 type handoff struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -305,7 +303,7 @@ func newHandoff() handoff {
 	return handoff{make(chan net.Conn), make(chan struct{}), new(sync.Once)}
 }
 
-// give hands c on; false: nobody takes any more.
+// give passes c to the server. It returns false if the server accepts no more.
 func (h handoff) give(c net.Conn) bool {
 	select {
 	case h.conns <- c:

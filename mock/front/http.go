@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/plainhttp"
 )
 
-// serveHTTP answers requests, and opens what a client asks to speak instead.
+// serveHTTP answers requests, and opens tunnels and upgrades.
 func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodConnect && r.ProtoMajor == 1:
@@ -41,7 +41,7 @@ func take(w http.ResponseWriter) (*Conn, error) {
 	return c, nil
 }
 
-// connect opens a tunnel, whose other end is here.
+// connect opens a tunnel that ends here.
 func (f *Front) connect(w http.ResponseWriter, r *http.Request) {
 	to, err := plainhttp.ParseConnect(r.RequestURI)
 	if err != nil {
@@ -57,7 +57,7 @@ func (f *Front) connect(w http.ResponseWriter, r *http.Request) {
 	}
 	inner := c.within(c.Conn)
 	inner.Via, inner.Host, inner.Port = Connect, to.Host, to.Port
-	inner.TLS, inner.SNI, inner.ALPN = false, "", "" // what was spoken with the proxy is of no interest inside
+	inner.TLS, inner.SNI, inner.ALPN = false, "", "" // they describe the connection to the proxy
 	if !f.admitted(inner) {
 		_ = plainhttp.Refuse(c.Conn, http.StatusBadGateway, errors.New("the connection is refused"))
 		_ = c.Close()
@@ -74,12 +74,12 @@ func (f *Front) connect(w http.ResponseWriter, r *http.Request) {
 	f.look(r.Context(), inner, Any, depth)
 }
 
-// maxUpgradeBody bounds the body of a request that asks to go on in HTTP/2: it is read
-// before that begins.
+// maxUpgradeBody bounds the body of a request that upgrades to HTTP/2. It is read before the
+// upgrade.
 const maxUpgradeBody = 1 << 20
 
-// upgrade goes on in HTTP/2, whose first request has come in HTTP/1 (RFC 7540 section
-// 3.2). Prior knowledge, the other way, is net/http's own.
+// upgrade upgrades a connection from HTTP/1 to HTTP/2 (RFC 7540 section 3.2). net/http
+// handles HTTP/2 with prior knowledge.
 func (f *Front) upgrade(w http.ResponseWriter, r *http.Request) {
 	settings, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(r.Header.Get("Http2-Settings"), "="))
 	if err != nil || len(r.Header["Http2-Settings"]) != 1 {
@@ -90,7 +90,7 @@ func (f *Front) upgrade(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	if len(body) > maxUpgradeBody { // the upgrade is an offer: HTTP/1 will do
+	if len(body) > maxUpgradeBody { // a server may ignore the offer
 		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body))
 		f.cfg.HTTP.ServeHTTP(w, r)
 		return

@@ -11,29 +11,28 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Map is a port that stands for a host, for clients that know no proxy.
+// Map is a port that stands for one host, for clients that can't use a proxy.
 type Map struct {
 	// Listen is the address to listen on.
 	Listen string
-	// Host and Port are what it stands for.
+	// Host and Port are the server that it stands for.
 	Host string
 	Port int
-	// Speaks is what clients speak there.
+	// Speaks is the protocol that clients use there.
 	Speaks Protocol
 }
 
-// Protocol is what is known of a connection before its client has spoken.
+// Protocol is the protocol of a connection, as far as it is known before the first byte.
 type Protocol int
 
 // The protocols.
 const (
-	Any  Protocol = iota // the first bytes tell
+	Any  Protocol = iota // the first bytes decide
 	HTTP                 // HTTP/1 or HTTP/2, perhaps in TLS
 	TCP                  // no HTTP, whatever it looks like; perhaps in TLS
 )
 
-// schemes are what a map may have in front of its host, and the ports that go
-// without saying.
+// schemes are the protocols that a map may name, with their default ports.
 var schemes = map[string]struct {
 	speaks Protocol
 	port   int
@@ -45,8 +44,7 @@ var schemes = map[string]struct {
 }
 
 // ParseMap reads LISTEN=[PROTOCOL://]HOST[:PORT]. LISTEN is a port of loopback, or an
-// address with a port. The port of the host may be left out where the protocol has a
-// usual one.
+// address with a port. The host's port is optional if the protocol has a default one.
 func ParseMap(text string) (Map, error) {
 	bad := func(why string) (Map, error) {
 		return Map{}, fmt.Errorf("map %q: %s; want LISTEN=[PROTOCOL://]HOST[:PORT], as 5432=postgres://db:5432 or 127.0.0.1:8081=api.example.com:443, with one of the protocols %s",
@@ -87,8 +85,8 @@ func ParseMap(text string) (Map, error) {
 	return m, nil
 }
 
-// ParseListen reads where to listen: PORT, which is one of loopback, or HOST:PORT.
-// `:PORT` is every address. Port 0 takes any free one.
+// ParseListen reads an address to listen on: HOST:PORT, or PORT for loopback. `:PORT` is
+// every address. Port 0 is any free port.
 func ParseListen(text string) (string, error) {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
@@ -103,5 +101,5 @@ func ParseListen(text string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// loopback is the host that is listened on where none is named.
+// loopback is the default host.
 const loopback = "localhost"

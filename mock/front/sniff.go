@@ -29,13 +29,13 @@ func (f *Front) begin(ctx context.Context, c *Conn, speaks Protocol) {
 	f.look(ctx, c, speaks, 0)
 }
 
-// admitted asks whether a connection to the host may be.
+// admitted tells whether Config.Admit admits the connection.
 func (f *Front) admitted(c *Conn) bool {
 	return f.cfg.Admit == nil || f.cfg.Admit(c.Origin) == nil
 }
 
-// look finds out what the client speaks and hands the connection on. depth counts the
-// tunnels that it is in.
+// look finds the protocol of the client and passes the connection on. depth is the number of
+// tunnels around it.
 func (f *Front) look(ctx context.Context, c *Conn, speaks Protocol, depth int) {
 	for ; ; depth++ {
 		expect := Expectation{Speaks: speaks}
@@ -64,20 +64,20 @@ func (f *Front) look(ctx context.Context, c *Conn, speaks Protocol, depth int) {
 	}
 }
 
-// kind is what a look at a connection has found.
+// kind is the result of a look at a connection.
 type kind int
 
 const (
-	gone    kind = iota // the client is, or what it said is of no use
-	again               // there is something within it
+	gone    kind = iota // the client is gone, or sent something invalid
+	again               // it is a tunnel or TLS: look inside
 	request             // HTTP
 	stream              // something else
 )
 
-// step takes the connection one step further.
+// step finds the outermost protocol of the connection.
 func (f *Front) step(ctx context.Context, c *Conn, expect Expectation, depth int) (*Conn, kind) {
 	wait := firstByteTime
-	if expect.ServerFirst && !c.TLS { // TLS has been asked for by the client, if at all
+	if expect.ServerFirst && !c.TLS { // in TLS the client has spoken already
 		if wait = patience; expect.Speaks == TCP && len(c.Head()) == 0 {
 			wait = time.Millisecond
 		}
@@ -118,7 +118,7 @@ func (f *Front) step(ctx context.Context, c *Conn, expect Expectation, depth int
 	return c, stream
 }
 
-// socks serves a client that speaks SOCKS. Its connection goes on within the tunnel.
+// socks opens the tunnel of a SOCKS client.
 func (f *Front) socks(c *Conn) (*Conn, kind) {
 	_ = c.SetDeadline(time.Now().Add(handshakeTime))
 	defer func() { _ = c.SetDeadline(time.Time{}) }()
@@ -143,11 +143,11 @@ func (f *Front) socks(c *Conn) (*Conn, kind) {
 	return c, again
 }
 
-// endTLS ends the client's TLS with a certificate for the name that it asks for.
+// endTLS terminates the client's TLS with a certificate for the name that it asks for.
 func (f *Front) endTLS(ctx context.Context, c *Conn, expect Expectation) (*Conn, kind) {
 	hello, err := intercept.PeekHello(c.Conn, handshakeTime)
 	if err != nil {
-		return c, stream // it only looked like it
+		return c, stream // it only looked like TLS
 	}
 	name := hello.SNI
 	if name == "" {
@@ -176,9 +176,9 @@ func (f *Front) endTLS(ctx context.Context, c *Conn, expect Expectation) (*Conn,
 	return inner, again
 }
 
-// agree returns the protocols that a client may be promised: those that are expected,
-// in that order, then h2 and http/1.1. It is nil when the client offers none of them, for
-// an answer without ALPN serves it better than an alert.
+// agree returns the protocols for ALPN: the expected ones in their order, then h2 and
+// http/1.1. It is nil if the client offers none of them: an answer without ALPN is better
+// than an alert.
 func agree(expected, offered []string) (both []string) {
 	for _, p := range append(slices.Clip(expected), http2.NextProtoTLS, "http/1.1") {
 		if slices.Contains(offered, p) && !slices.Contains(both, p) {
@@ -188,10 +188,10 @@ func agree(expected, offered []string) (both []string) {
 	return both
 }
 
-// maxMethod is how long a method may be.
+// maxMethod bounds the length of a method.
 const maxMethod = 24
 
-// decided tells whether it is known by these first bytes what a client speaks.
+// decided tells whether the first bytes are enough to find the protocol.
 func decided(head []byte) bool {
 	switch {
 	case len(head) == 0:

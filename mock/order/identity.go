@@ -20,7 +20,7 @@ const (
 	kinds
 )
 
-// Identity says who a caller is, by hashes of what requests carry; 0: nothing.
+// Identity identifies a caller by hashes of values in its request; 0: the request has none.
 type Identity [kinds]uint64
 
 // Hash hashes a name for this process; never to 0.
@@ -36,8 +36,8 @@ func Hash(parts ...string) uint64 {
 
 var seed = maphash.MakeSeed()
 
-// Identify finds out who sent a request, by its fields. conn stands for its connection; 0
-// if requests of different callers share it.
+// Identify returns the identity of a request's caller. conn identifies its connection; 0 if
+// several callers may share it.
 func Identify(h recording.Headers, conn uint64) (id Identity) {
 	id[connection] = conn
 	var traceRank, tokenRank int
@@ -63,8 +63,8 @@ func Identify(h recording.Headers, conn uint64) (id Identity) {
 	return id
 }
 
-// traceField ranks the fields that name a trace, the best one highest; 0: it is none. They
-// are those by which capture finds the cause of an outbound request.
+// traceField ranks a header that names a trace, the best one highest; 0: it names none.
+// Capture finds the cause of an outbound request by the same headers.
 func traceField(name string) int {
 	switch name {
 	case "Traceparent":
@@ -79,7 +79,7 @@ func traceField(name string) int {
 	return 0
 }
 
-// tokenField ranks the fields that name a caller; 0: it is none.
+// tokenField ranks a header that names a caller; 0: it names none.
 func tokenField(name string) int {
 	switch name {
 	case "Authorization":
@@ -122,8 +122,7 @@ func traceOf(name, value string) string {
 	return value
 }
 
-// cookies adds the cookies of a field that look like a session's; all of them, if none
-// does.
+// cookies adds the cookies of a header that look like a session's, or all if none does.
 func cookies(value string, before uint64) uint64 {
 	var session []string
 	for pair := range strings.SplitSeq(value, ";") {
@@ -142,10 +141,10 @@ func cookies(value string, before uint64) uint64 {
 	return Hash(session...) ^ before&^1
 }
 
-// maxKnown bounds how many live identities are remembered, and half of it at least are.
+// maxKnown bounds the live identities that are remembered. At least half as many are.
 const maxKnown = 1 << 20
 
-// generations is a map that forgets what was not asked for during a long time.
+// generations is a map that forgets the entries that were not used for long.
 type generations[K comparable] struct {
 	young, old map[K]uint64
 }
@@ -170,8 +169,8 @@ func (g *generations[K]) set(k K, v uint64) {
 // Shared is a set of kinds of identities.
 type Shared uint8
 
-// Share tells of each of n recorded identities which of its kinds other exchanges have,
-// too. What is one exchange's alone tells nothing about another one.
+// Share finds for each of n recorded identities the kinds that other exchanges also have. A
+// value that only one exchange has tells nothing about others.
 func Share(n int, identity func(i int) *Identity, set func(i int, s Shared)) {
 	shared := make([]Shared, n)
 	values := make([]uint64, 0, n)
@@ -198,6 +197,6 @@ func Share(n int, identity func(i int) *Identity, set func(i int, s Shared)) {
 	}
 }
 
-// Caller is what tells one caller from others best: a session's cookies, else a
-// credential; 0 if there is neither.
+// Caller returns the hash of a session's cookies, or else of a credential; 0 if there is
+// neither.
 func (id Identity) Caller() uint64 { return cmp.Or(id[cookie], id[token]) }

@@ -1,19 +1,20 @@
-// Package order chooses which of several recorded answers to the same request is given
-// next.
+// Package order chooses which of several recorded answers to the same request is next.
 //
 //	live request ─▶ Identity: trace, cookie, token, connection
-//	                   │ stands for a recorded one once one of its requests was answered
+//	                   │ belongs to a recorded one after its first answer
 //	                   ▼
 //	answers of the same recorded session, in recorded order
-//	else the first answers of a session that nobody stands for yet
+//	else the first answers of a session that belongs to no caller yet
 //	else recorded order
-//	else, when all have been given, the [Policy]
+//	else, after all have been given, the [Policy]
 //
-// So in parallel sessions each reads its own writes, although their requests look the
-// same. What is chosen depends on the recording and on the requests so far, and on
-// nothing else. A choice takes the same time however many answers there are.
+// It promises:
 //
-// The package imports recording and the standard library.
+//   - In parallel sessions each reads its own writes, although their requests are the same.
+//   - A choice depends only on the recording and on the requests so far.
+//   - A choice takes the same time, however many answers there are.
+//
+// It imports recording and the standard library.
 package order
 
 import (
@@ -25,20 +26,20 @@ import (
 	"time"
 )
 
-// Policy says what is given when all answers to a request have been.
+// Policy says what a request gets after all its answers have been given.
 type Policy string
 
 // The policies.
 const (
-	Last  Policy = "last"  // the last one again: the state in which things ended
+	Last  Policy = "last"  // the last one again, which shows the final state
 	Cycle Policy = "cycle" // all again, from the first one on
 	Miss  Policy = "miss"  // none
 )
 
-// Policies lists them.
+// Policies lists all policies.
 func Policies() []Policy { return []Policy{Last, Cycle, Miss} }
 
-// ParsePolicy reads one.
+// ParsePolicy reads a policy by its name.
 func ParsePolicy(text string) (Policy, error) {
 	if p := Policy(text); slices.Contains(Policies(), p) {
 		return p, nil
@@ -46,15 +47,15 @@ func ParsePolicy(text string) (Policy, error) {
 	return "", fmt.Errorf("%q is no policy for repeated requests: want last, cycle or miss", text)
 }
 
-// Recorded is what is known of a recorded exchange.
+// Recorded has what the choice needs of a recorded exchange.
 type Recorded struct {
 	Identity
-	// Shared says which kinds of it other exchanges have, too: see [Share].
+	// Shared has the kinds that other exchanges also have: see [Share].
 	Shared     Shared
 	Start, End time.Time
 }
 
-// Chooser chooses. It is safe for concurrent use.
+// Chooser chooses among entries. It is safe for concurrent use.
 type Chooser struct {
 	policy   Policy
 	recorded func(entry uint32) Recorded
@@ -63,18 +64,18 @@ type Chooser struct {
 	mu        sync.Mutex
 	sequences map[uint64]*sequence
 	stands    generations[named] // live identities for recorded ones
-	claims    map[named]uint32   // of recorded ones: how many live ones stand for them
+	claims    map[named]uint32   // number of live identities, by the recorded one that they belong to
 }
 
-// New makes a chooser for the entries 0 to n-1, of which recorded tells.
+// New returns a chooser for the entries 0 to n-1. recorded returns an entry.
 func New(policy Policy, n int, recorded func(entry uint32) Recorded) *Chooser {
 	return &Chooser{policy: policy, recorded: recorded, served: make([]atomic.Uint32, n), sequences: map[uint64]*sequence{}, claims: map[named]uint32{}}
 }
 
-// Served is how often an entry was chosen.
+// Served returns how often an entry was chosen.
 func (c *Chooser) Served(entry uint32) int { return int(c.served[entry].Load()) }
 
-// Unserved counts the entries that never were.
+// Unserved counts the entries that were never chosen.
 func (c *Chooser) Unserved() (n int) {
 	for i := range c.served {
 		if c.served[i].Load() == 0 {
@@ -84,9 +85,9 @@ func (c *Chooser) Unserved() (n int) {
 	return n
 }
 
-// Choose chooses among entries that answer a request of the caller, in recorded order.
-// sequence identifies them: the same number comes with the same entries. It is false when
-// the policy is Miss and all have been chosen.
+// Choose chooses among the entries that answer a request of the caller. They are in recorded
+// order, and sequence identifies them: the same number always comes with the same entries.
+// ok is false if the policy is Miss and all entries have been chosen.
 func Choose[E ~uint32](c *Chooser, sequence uint64, entries []E, caller Identity) (chosen E, ok bool) {
 	if len(entries) == 1 && c.policy != Miss {
 		c.served[entries[0]].Add(1)
@@ -116,7 +117,7 @@ func Choose[E ~uint32](c *Chooser, sequence uint64, entries []E, caller Identity
 	return E(entry), true
 }
 
-// Return takes a choice back: the entry was not given after all.
+// Return takes a choice back, because the entry was not served.
 func (c *Chooser) Return(sequence uint64, entry uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -135,14 +136,14 @@ type named struct {
 	value uint64
 }
 
-// standsFor returns whom a live identity stands for.
+// standsFor returns the recorded identity that a live one belongs to.
 func (c *Chooser) standsFor(k kind, live uint64) (recorded uint64, ok bool) {
 	to, ok := c.stands.get(named{k, live})
 	return to, ok
 }
 
-// meet notes that the caller's identities stand for recorded ones from now on, unless
-// they do for others.
+// meet notes that the caller's identities belong to the recorded ones from now on, unless they
+// belong to others already.
 func (c *Chooser) meet(caller Identity, r Recorded) {
 	recorded := r.Identity
 	for k := range kinds {
@@ -157,7 +158,7 @@ func (c *Chooser) meet(caller Identity, r Recorded) {
 		}
 		if _, ok := c.standsFor(k, caller[k]); !ok {
 			c.stands.set(named{k, caller[k]}, recorded[k])
-			if len(c.claims) >= maxKnown { // what was long ago is over
+			if len(c.claims) >= maxKnown { // old claims have ended
 				clear(c.claims)
 			}
 			c.claims[named{k, recorded[k]}]++
@@ -165,28 +166,28 @@ func (c *Chooser) meet(caller Identity, r Recorded) {
 	}
 }
 
-// sequence are the answers to one request.
+// sequence has the answers to one request.
 type sequence struct {
 	*Chooser
 	entries []uint32
 	runs    [kinds]*runs // by session; nil where no answer has an identity of the kind
 	all     run
-	lap     uint32 // how often all have been given
-	// scoped: those of different connections are different sessions.
+	lap     uint32 // how often all have been given; then they begin again
+	// scoped tells that each connection is a session.
 	scoped bool
 }
 
-// run are some of the answers, in recorded order.
+// run is a list of answers in recorded order.
 type run struct {
-	next int // before this one all have been given in this lap
-	over int // how many have been given since all have been
+	next int // all before this one have been given in this lap
+	over int // answers given after all had been given
 }
 
-// runs sorts the answers by an identity.
+// runs has the answers in the order of an identity.
 type runs struct {
 	sorted []member
 	heads  []uint32 // of each session, in sorted, by the order of their first answers
-	next   int      // in heads: before this one all are claimed in this lap
+	next   int      // in heads: all before this one are claimed in this lap
 }
 
 type member struct {
@@ -233,9 +234,9 @@ func (s *sequence) sort(k kind) *runs {
 	return r
 }
 
-// concurrent tells whether connections are sessions: whether they took turns at most, or
-// were used at the same time. A pool that one caller uses in no particular order is
-// neither.
+// concurrent tells whether each connection is a session. Connections are if they were used one
+// after the other, or all at the same time, but not if one caller used a pool of them in no
+// particular order.
 func (s *sequence) concurrent() bool {
 	seen := map[uint64]bool{}
 	var last uint64
@@ -293,7 +294,7 @@ func (s *sequence) choose(caller Identity) int {
 		if position := s.unclaimed(k, r); position >= 0 {
 			return position
 		}
-		strange = true // what is left is others'
+		strange = true // the answers that are left belong to others
 	}
 	if s.scoped && caller[connection] != 0 {
 		if position := s.ofConnection(caller[connection]); position >= 0 {
@@ -347,7 +348,7 @@ func (s *sequence) inOrder() int {
 	return -1
 }
 
-// spent returns what is given of n answers that have all been given.
+// spent returns the next of n answers after all have been given.
 func (s *sequence) spent(n int, over *int, position func(i int) int) int {
 	switch s.policy {
 	case Last:
@@ -359,8 +360,8 @@ func (s *sequence) spent(n int, over *int, position func(i int) int) int {
 	return -1
 }
 
-// ofSession returns an answer of the session that the caller's identities stand for, the
-// narrowest first; ok is false if they stand for none that has asked this.
+// ofSession returns an answer of the session that the caller's identities belong to, the
+// narrowest identity first. ok is false if no such session sent this request.
 func (s *sequence) ofSession(caller Identity) (position int, ok bool) {
 	for _, k := range [...]kind{trace, cookie, token} {
 		r := s.runs[k]
@@ -386,8 +387,7 @@ func (s *sequence) ofSession(caller Identity) (position int, ok bool) {
 	return 0, false
 }
 
-// window bounds how many answers of one session are looked at for one of a trace that
-// nobody stands for.
+// window bounds the answers of a session that are searched for a trace without a caller.
 const window = 64
 
 // next returns the next answer of a session, -1 if all have been given.
@@ -411,12 +411,12 @@ func (s *sequence) next(k kind, r *runs, from, end int, caller Identity) int {
 	return int(r.sorted[first].position)
 }
 
-// claimed tells whether somebody stands for a recorded identity in this lap.
+// claimed tells whether a recorded identity belongs to a caller in this lap.
 func (s *sequence) claimed(k kind, recorded uint64) bool {
 	return recorded != 0 && s.claims[named{k, recorded}] > s.lap
 }
 
-// unclaimed returns the first answer of the first session that nobody stands for, -1 if
+// unclaimed returns the first answer of the first session that belongs to no caller; -1 if
 // there is none.
 func (s *sequence) unclaimed(k kind, r *runs) int {
 	for ; r.next < len(r.heads); r.next++ {
@@ -437,8 +437,8 @@ func (s *sequence) unclaimed(k kind, r *runs) int {
 	return -1
 }
 
-// ofConnection returns an answer of the connection that the caller's stands for, or of one
-// that nobody has been given an answer of; -1 if there is none.
+// ofConnection returns an answer of the recorded connection that the caller's one belongs to,
+// or else of a connection of which no answer has been given; -1 if there is none.
 func (s *sequence) ofConnection(live uint64) int {
 	r := s.runs[connection]
 	if to, ok := s.standsFor(connection, live); ok {

@@ -1,11 +1,10 @@
-// Package passthrough is the one place of the responder that connects to other hosts:
-// those that were listed.
+// Package passthrough forwards requests of the mock to hosts that were listed. No other part
+// of the mock connects to other hosts.
 //
 //	request without a recorded answer ─▶ is the host listed? ─▶ host
 //
-// Every dial is checked against the list where it is made, and counted; what is not listed
-// is refused, whoever asks. The package imports contract, proxy/pump and the standard
-// library.
+// Every dial is checked against the list and counted. A dial to another host is refused. It
+// imports contract, proxy/pump and the standard library.
 package passthrough
 
 import (
@@ -33,8 +32,8 @@ var ErrNotListed = errors.New("the host is not listed for passthrough")
 // dialTime bounds a dial.
 const dialTime = 10 * time.Second
 
-// Passthrough reaches hosts that are listed. It is safe for concurrent use; nil lists
-// none.
+// Passthrough connects to the hosts that are listed. It is safe for concurrent use; nil lists
+// no host.
 type Passthrough struct {
 	hosts   []host
 	http    http.RoundTripper
@@ -51,8 +50,8 @@ type host struct {
 	port   string // "": any
 }
 
-// New makes a passthrough for hosts: HOST, HOST:PORT, or *.HOST for all below one. The TLS
-// configuration says how servers are verified; nil: by the system's roots.
+// New returns a passthrough for hosts, each of which is HOST, HOST:PORT, or *.HOST for all
+// hosts below it. cfg says how servers are verified; nil: by the system's roots.
 func New(hosts []string, cfg *tls.Config, log *slog.Logger) (*Passthrough, error) {
 	p := &Passthrough{tls: cfg, log: log}
 	if cfg == nil {
@@ -78,7 +77,7 @@ func New(hosts []string, cfg *tls.Config, log *slog.Logger) (*Passthrough, error
 	return p, nil
 }
 
-// Lists tells whether a host is listed, by its address.
+// Lists tells whether the host of an address is listed.
 func (p *Passthrough) Lists(address string) bool {
 	if p == nil {
 		return false
@@ -96,8 +95,7 @@ func (p *Passthrough) Lists(address string) bool {
 	return false
 }
 
-// Dials is how many connections were made, Escaped how many were asked for to hosts that
-// are not listed. The latter were refused, and there should be none.
+// Dials returns the number of connections that were made.
 func (p *Passthrough) Dials() int64 {
 	if p == nil {
 		return 0
@@ -105,7 +103,8 @@ func (p *Passthrough) Dials() int64 {
 	return p.dials.Load()
 }
 
-// Escaped is how many dials were refused.
+// Escaped returns the number of dials that were refused because the host is not listed.
+// There should be none.
 func (p *Passthrough) Escaped() int64 {
 	if p == nil {
 		return 0
@@ -133,9 +132,9 @@ func (p *Passthrough) Close() {
 	}
 }
 
-// ServeHTTP passes a request on to its host, as it came: body and fields, upgrades and
-// trailers. scheme is http or https, address the host's. seen, unless it is nil, is told
-// of the answer before it is passed on.
+// ServeHTTP forwards a request to its host as it came: with its headers, body, upgrade and
+// trailers. scheme is http or https, and address is the host's. If seen is not nil, it is
+// called with the answer before the client gets it.
 func (p *Passthrough) ServeHTTP(w http.ResponseWriter, r *http.Request, scheme, address string, seen func(*http.Response)) {
 	proxy := httputil.ReverseProxy{
 		Transport:     p.http,
@@ -162,8 +161,8 @@ func (p *Passthrough) ServeHTTP(w http.ResponseWriter, r *http.Request, scheme, 
 	proxy.ServeHTTP(w, r)
 }
 
-// Stream passes a stream on to its host until both sides have ended. secure says to speak
-// TLS with the host, offering alpn.
+// Stream forwards a stream to its host until both sides have ended. If secure is set, it uses
+// TLS to the host and offers alpn.
 func (p *Passthrough) Stream(ctx context.Context, client *pump.Conn, address string, secure bool, sni string, alpn []string) error {
 	server, err := p.Dial(ctx, "tcp", address)
 	if err != nil {
@@ -199,7 +198,7 @@ func (p *Passthrough) Stream(ctx context.Context, client *pump.Conn, address str
 	return nil
 }
 
-// relay copies until the source ends, and passes its end on.
+// relay copies until the source ends, and then half-closes the other side.
 func relay(to, from *pump.Conn) {
 	if _, err := io.Copy(to, from); err != nil {
 		to.Abort()

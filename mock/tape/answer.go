@@ -16,7 +16,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/redact"
 )
 
-// Kind is what an answer is.
+// Kind is the protocol of an answer.
 type Kind uint8
 
 // The kinds.
@@ -27,47 +27,46 @@ const (
 	TCP
 )
 
-// Answer is what a server said, once what described its connection is taken away.
+// Answer is a recorded answer without the headers that describe its connection.
 type Answer struct {
 	Kind Kind
-	// Status is HTTP's; 0: there was no answer.
+	// Status is the HTTP status; 0: there was no answer.
 	Status int
-	// Interim is the status of an interim answer that came before, 0 if none did.
+	// Interim is the status of an interim answer before it; 0: there was none.
 	Interim int
-	// Header and Trailer are the fields before and behind the body.
+	// Header and Trailer are the fields before and after the body.
 	Header, Trailer recording.Headers
 	// Framing is how the body was framed.
 	Framing recording.Framing
-	// Length is what Content-Length said where there was no body to measure, as for
-	// HEAD; -1: nothing.
+	// Length is the Content-Length of an answer without a body, as to HEAD; -1: it had none.
 	Length int64
-	// Codings are those that the body has, outermost last.
+	// Codings are the content codings of the body, the outermost last.
 	Codings []string
-	// Asked is the coding of a call's messages of the client, "" if they have none.
+	// Asked is the compression of the client's messages in a gRPC call; "": none.
 	Asked string
-	// Negotiated: the client had said that it takes these codings.
+	// Negotiated tells that the client accepted these codings.
 	Negotiated bool
-	// Wait is the time from the request's end to the answer's beginning, Took the time
-	// from there to its end. Pace says when the body went on after pauses, counted from
-	// there, too.
+	// Wait is the time from the request's end to the answer's beginning, and Took the time
+	// from there to its end. Pace says when the body went on after pauses, since the
+	// answer's beginning.
 	Wait, Took time.Duration
 	Pace       []recording.Moment
 	// Lasted is the time of the whole exchange.
 	Lasted time.Duration
-	// Lacks says why the answer is not whole, "" if it is.
+	// Lacks says why the answer is not complete; "": it is.
 	Lacks string
-	// Echoes are fields of the request whose values stand in the answer, too.
+	// Echoes are headers of the request whose values the answer repeats.
 	Echoes recording.Headers
 	// TS is when the request came.
 	TS time.Time
 	// UUID is the exchange's.
 	UUID recording.UUID
-	// Size is how many bytes Body, or Reader, has; of a conversation it is of no use.
+	// Size is the number of bytes in Body or Reader. It has no meaning for a conversation.
 	Size int64
-	// Body is nil where it is on disk; see Reader.
+	// Body is nil if it is on disk; see Reader.
 	Body []byte
-	// Messages are those of a conversation, in order. In an answer that was read they
-	// are decoded by [Answer.Conversation].
+	// Messages are the messages of a conversation, in order. After a read,
+	// [Answer.Conversation] decodes them.
 	Messages []recording.Message
 
 	onDisk *io.SectionReader
@@ -81,7 +80,7 @@ func (a *Answer) Reader() io.Reader {
 	return bytes.NewReader(a.Body)
 }
 
-// All returns the body.
+// All reads the whole body.
 func (a *Answer) All() ([]byte, error) {
 	if a.onDisk == nil {
 		return a.Body, nil
@@ -93,14 +92,14 @@ func (a *Answer) All() ([]byte, error) {
 	return p, nil
 }
 
-// unsaid are fields that describe the recorded connection, or lead past the mock:
-// Alt-Svc has a client try HTTP/3 with the real server.
+// unsaid are headers that describe the recorded connection, or lead past the mock: with
+// Alt-Svc a client would try HTTP/3 with the real server.
 var unsaid = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Transfer-Encoding": true, "Content-Length": true, "Trailer": true,
 	"Upgrade": true, "Alt-Svc": true, "Sec-Websocket-Accept": true, recording.UnknownName: true,
 }
 
-// Of makes an answer of a recorded exchange. The answer shares the exchange's memory.
+// Of returns the answer of a recorded exchange. It shares the exchange's memory.
 func Of(e *recording.Exchange) *Answer {
 	a := &Answer{Length: -1, TS: e.TS, UUID: e.UUID, Lacks: lacks(e)}
 	switch {
@@ -156,7 +155,7 @@ func Of(e *recording.Exchange) *Answer {
 
 func fromServer(m recording.Message) bool { return m.From == recording.Server }
 
-// times takes the exchange's times over.
+// times copies the exchange's times.
 func (a *Answer) times(e *recording.Exchange) {
 	a.Lasted = e.End()
 	asked, ok := e.RequestEnd()
@@ -172,7 +171,7 @@ func (a *Answer) times(e *recording.Exchange) {
 	}
 }
 
-// lacks says why an answer is not whole.
+// lacks returns why an answer is not complete.
 func lacks(e *recording.Exchange) string {
 	switch why := e.Incomplete(); {
 	case e.HTTP != nil && e.HTTP.Res.StatusCode == 0:
@@ -209,21 +208,21 @@ func lacks(e *recording.Exchange) string {
 }
 
 const (
-	// minEcho is how long a value must be to be taken for an echo: shorter ones stand
-	// anywhere.
+	// minEcho is the length from which on a value counts as an echo. Shorter values are in any
+	// answer by chance.
 	minEcho   = 8
 	maxEchoes = 16
 )
 
-// plain are fields of a request that say nothing that a server would repeat, or that
-// many requests have in common.
+// plain are headers of a request whose values a server doesn't repeat, or which many requests
+// have in common.
 var plain = map[string]bool{
 	"Host": true, "Accept": true, "Accept-Encoding": true, "Accept-Language": true, "Content-Type": true, "Content-Length": true, "Content-Encoding": true,
 	"Connection": true, "Te": true, "Transfer-Encoding": true, "Cache-Control": true, "Pragma": true, "Upgrade": true, "Sec-Websocket-Version": true,
 	"Grpc-Accept-Encoding": true, "Grpc-Timeout": true, "Date": true, "Proxy-Connection": true,
 }
 
-// echoes finds fields of the request whose values stand in the answer.
+// echoes finds headers of the request whose values the answer repeats.
 func (a *Answer) echoes(e *recording.Exchange) {
 	for _, h := range e.HTTP.Req.Headers {
 		if len(h.Value) < minEcho || plain[h.Name] || len(a.Echoes) == maxEchoes {
@@ -259,10 +258,9 @@ func (a *Answer) appendHead(dst []byte) []byte {
 	return dst
 }
 
-var errHead = errors.New("it is damaged")
+var errHead = errors.New("the head of the answer is damaged")
 
-// decodeHead reads what appendHead has written, into an answer that may have been used
-// before.
+// decodeHead decodes what appendHead encoded. The answer may have been used before.
 func (a *Answer) decodeHead(p []byte) error {
 	const fixed = 3 + len(a.UUID)
 	if len(p) < fixed || int(p[1]) >= len(framings) {
@@ -315,8 +313,8 @@ func (a *Answer) appendBody(dst []byte) []byte {
 	return dst
 }
 
-// Conversation decodes the messages of a conversation into Messages, and its Body. They
-// are valid as long as the answer is.
+// Conversation decodes the messages of a conversation into Messages. They are valid as long
+// as the answer is.
 func (a *Answer) Conversation() error {
 	p, err := a.All()
 	if err != nil {

@@ -7,11 +7,11 @@
 // An answer takes no more memory than the offset that the caller keeps. The file is one of
 // package scratch: it goes with the process, is bounded, and readable by its owner alone.
 //
-// [Of] decides what of a recorded answer may be said again: nothing that describes the
-// recorded connection (framing, keep-alive, other protocols on offer), and no
-// Content-Encoding that the stored body does not have.
+// [Of] removes the headers of a recorded answer that describe the recorded connection
+// (framing, keep-alive, other protocols on offer), and a Content-Encoding that the stored
+// body does not have.
 //
-// The package imports recording and its folder redact, internal/scratch and the standard
+// It imports recording and its folder redact, internal/scratch and the standard
 // library.
 package tape
 
@@ -25,18 +25,17 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// sizes stand in front of each answer: of its head, its body and its request.
+// sizes is the length of the sizes before each answer: of its head, body and request.
 const sizes = 4 + 8 + 4
 
 // Tape is the file, once all answers are in it. It is safe for concurrent use.
 type Tape struct{ file *scratch.File }
 
-// Writer makes a tape. It is safe for concurrent use; what is added is in the file
-// after Finish.
+// Writer makes a tape. It is safe for concurrent use. Records can be read after Finish.
 type Writer struct{ file *scratch.Writer }
 
-// Create makes a file in dir, or in the system's directory for such files if that is
-// "". It takes up to limit bytes; 0: any number.
+// Create makes a file of up to limit bytes in dir. If dir is "", it is the system's directory
+// for temporary files. If limit is 0, the file is not bounded.
 func Create(dir string, limit int64) (*Writer, error) {
 	file, err := scratch.Create(dir, "recorded answers", limit)
 	if err != nil {
@@ -45,9 +44,8 @@ func Create(dir string, limit int64) (*Writer, error) {
 	return &Writer{file}, nil
 }
 
-// Record is an answer, and the request that it was given to, in the form of the file. It
-// is put together in two steps, for what is compared of a request may be changed for that,
-// and used again. The zero value is empty.
+// Record is an answer and its request, encoded for the file. It is made in two steps, because
+// redaction changes the exchange in between. It can be used again. The zero value is empty.
 type Record struct {
 	buf        []byte
 	head, body int
@@ -61,7 +59,7 @@ func (r *Record) SetAnswer(a *Answer) {
 	r.body = len(r.buf) - sizes - r.head
 }
 
-// SetRequest ends it. append appends the request.
+// SetRequest ends the record. append appends the request.
 func (r *Record) SetRequest(append func(dst []byte) []byte) {
 	r.buf = append(r.buf)
 	binary.LittleEndian.PutUint32(r.buf, uint32(r.head))
@@ -69,7 +67,7 @@ func (r *Record) SetRequest(append func(dst []byte) []byte) {
 	binary.LittleEndian.PutUint32(r.buf[12:], uint32(len(r.buf)-sizes-r.head-r.body))
 }
 
-// Add adds a record and returns the offset by which its answer is found.
+// Add adds a record and returns the offset of its answer.
 func (w *Writer) Add(r *Record) (offset int64, err error) { return w.file.Add(r.buf) }
 
 // Finish returns the tape.
@@ -81,19 +79,19 @@ func (w *Writer) Finish() (*Tape, error) {
 	return &Tape{file}, nil
 }
 
-// Abandon gives the tape up.
+// Abandon removes the unfinished tape.
 func (w *Writer) Abandon() { w.file.Abandon() }
 
-// Size is how many bytes the tape has on disk.
+// Size returns the bytes of the tape on disk.
 func (t *Tape) Size() int64 { return t.file.Size }
 
 // Close removes the tape.
 func (t *Tape) Close() error { return t.file.Close() }
 
-// small is how much is read at once: most answers, with their heads, are smaller.
+// small is the number of bytes that one read takes. Most answers are smaller.
 const small = 4 << 10
 
-// Buffer is memory that reads use, again and again. It is not safe for concurrent use.
+// Buffer is memory that reads reuse. It is not safe for concurrent use.
 type Buffer struct {
 	p []byte
 	a Answer
@@ -102,11 +100,11 @@ type Buffer struct {
 // maxKept is the largest memory that a Buffer keeps.
 const maxKept = 256 << 10
 
-// inMemory is how large a body may be that is read into memory as a whole.
+// inMemory is the largest body that Read reads completely.
 const inMemory = 64 << 10
 
 // Read reads the answer at an offset. It is valid until b is used again. A body that is
-// larger than a few pages is not read but left to [Answer.Reader].
+// larger than 64 KiB is not read: see [Answer.Reader].
 func (t *Tape) Read(offset int64, b *Buffer) (*Answer, error) {
 	if cap(b.p) > maxKept {
 		b.p = nil
@@ -159,8 +157,7 @@ func (t *Tape) Request(offset int64) ([]byte, error) {
 	return text[:request], nil
 }
 
-// read reads until there are n bytes in p, which has some already. At the end of the file
-// there may be fewer.
+// read appends bytes to p until it has n, or fewer at the end of the file.
 func (t *Tape) read(p []byte, offset int64, n int) ([]byte, error) {
 	have := len(p)
 	if have >= n {
@@ -178,9 +175,9 @@ func (t *Tape) read(p []byte, offset int64, n int) ([]byte, error) {
 	return p[:have+read], err
 }
 
-var errOffset = errors.New("there is none at this offset")
+var errOffset = errors.New("no answer begins at this offset")
 
-// layout returns the sizes of what is at an offset.
+// layout returns the sizes of the record at an offset.
 func (t *Tape) layout(p []byte, offset int64) (head int, body int64, request int, err error) {
 	if len(p) < sizes {
 		return 0, 0, 0, errOffset
@@ -193,7 +190,7 @@ func (t *Tape) layout(p []byte, offset int64) (head int, body int64, request int
 	return head, body, request, nil
 }
 
-// appendHeaders and the like are the file's own encoding, which nothing else reads.
+// appendHeaders and the functions below encode for this file only.
 func appendHeaders(dst []byte, h recording.Headers) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(h)))
 	for i := range h {
@@ -206,7 +203,7 @@ func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// decoder reads what was appended. Once something is missing, everything is zero.
+// decoder decodes what they appended. After damage, it returns zero values.
 type decoder struct {
 	text string
 	bad  bool
@@ -237,7 +234,7 @@ func (d *decoder) string() string {
 	return s
 }
 
-// count is how many things follow, each of which takes a byte at least.
+// count returns the number of items that follow. Each takes at least one byte.
 func (d *decoder) count() int {
 	n := d.uint()
 	if n > uint64(len(d.text)) {

@@ -9,13 +9,12 @@ import (
 )
 
 const (
-	// maxRemembered bounds how many values are remembered; the latest half of it at least
-	// are.
+	// maxRemembered bounds the values that are remembered. At least the latest half are.
 	maxRemembered = 1 << 20
-	// maxEndpoints bounds how many endpoints reports tell apart.
+	// maxEndpoints bounds the endpoints with a name in reports.
 	maxEndpoints = 1 << 14
-	// maxAmbiguous bounds how many pairs of places are reported as ambiguous, and maxNeeds how
-	// many secrets are.
+	// maxAmbiguous bounds the pairs of places that are reported as ambiguous, and maxNeeds the
+	// secrets that are reported as needed.
 	maxAmbiguous = 1 << 12
 	maxNeeds     = 1 << 16
 )
@@ -32,9 +31,9 @@ type Options struct {
 	Limit int64
 }
 
-// Finder reads recorded exchanges in the order in which they began and finds what the
-// requests carry. It keeps none of them: what it remembers of a value is a hash, and of a
-// step some hundred bytes. It is not safe for concurrent use.
+// Finder reads recorded exchanges in the order in which they began, and finds the values that
+// requests carry. It keeps no exchange: it remembers a hash of each value, and up to some
+// hundred bytes for each step, until Finish. It is not safe for concurrent use.
 type Finder struct {
 	o       Options
 	g       *Graph
@@ -56,21 +55,21 @@ type Finder struct {
 	needIDs     map[needKey]int
 	settings    []Setting // of rules
 
-	// Of the exchange at hand.
+	// The fields below are about the current exchange.
 	e        *recording.Exchange
 	step     uint32
 	created  bool     // its response says that something was created
-	around   []string // the words at the end of its path, which say what it is about
+	around   []string // the last words of its path, which name its kind of thing
 	object   uint32
 	location uint32 // the object that its Location names; 0: none
 	hits     []hit
 	unknown  []uint64
-	carries  []*rule // that are for the exchange
+	carries  []*rule // rules for the exchange
 	forbids  []*rule
 	issues   []*rule
 }
 
-// stepInfo is what is known of a step.
+// stepInfo has what the finder knows of a step.
 type stepInfo struct {
 	start, end int64 // Unix nanoseconds; of the answer's end
 	session    uint32
@@ -78,7 +77,7 @@ type stepInfo struct {
 	endpoint   uint32
 	writes     bool
 	answered   bool
-	known      bool // of a session's first step: one of the session says who sent it
+	known      bool // for the first step of a session: one of its steps names the caller
 }
 
 // link is a pair of places between which values are carried.
@@ -89,10 +88,10 @@ type link struct {
 	route     uint32
 }
 
-// route is what reports count together.
+// route has edges that reports count together.
 type route struct{ From, Issuer, To, Consumer, Encoding, Class string }
 
-// foundEdge is an edge as it is found.
+// foundEdge is an edge before Finish.
 type foundEdge struct{ from, to, link uint32 }
 
 // NewFinder returns a finder.
@@ -110,7 +109,7 @@ func NewFinder(o Options) *Finder {
 	return f
 }
 
-// Add takes the next exchange and returns the number of its step.
+// Add adds the next exchange and returns the number of its step.
 func (f *Finder) Add(e *recording.Exchange) (step int) {
 	f.e, f.step = e, uint32(len(f.steps))
 	path := e.Location
@@ -174,7 +173,7 @@ func (f *Finder) endpoint(name string) uint32 {
 	return id
 }
 
-// Kinds of keys: a value of one is no value of another.
+// Kinds of keys. The same value has different keys of different kinds.
 const (
 	keyPlain byte = iota
 	keyCookie
@@ -186,8 +185,8 @@ const (
 	keyRule
 )
 
-// key is what a value is remembered by: its kind, what it is told by beside itself, and
-// itself.
+// key returns the hash by which a value is remembered. scope is what identifies the value
+// beside its text, such as the name of a cookie.
 func (f *Finder) key(kind byte, scope, value string) uint64 {
 	return hashOf(f.seed, kind, scope, value)
 }
@@ -202,7 +201,7 @@ func hashOf(seed maphash.Seed, kind byte, scope, value string) uint64 {
 	return h.Sum64()
 }
 
-// numbered is key with a number for a scope or for a value.
+// numbered is key with a number as the scope.
 func (f *Finder) numbered(kind byte, n uint64, value string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(f.seed)

@@ -6,18 +6,17 @@ import (
 	"unicode/utf8"
 )
 
-// form is a way in which a value stands in a text.
+// form is an encoding of a value in a text.
 type form struct {
-	// name is what reports call it.
+	// name is the form's name in reports.
 	name string
 	// take returns the value that a text has in this form, and false if it has none.
 	take func(text string) (value string, ok bool)
-	// put returns a text as the given one, with another value in it.
+	// put returns the text with another value in place of its own.
 	put func(text, value string) string
 }
 
-// Forms, in the order in which they are looked for. A value is taken in the first one in
-// which it is known.
+// forms are tried in this order. The first one in which a value is known counts.
 const (
 	whole = iota
 	behindScheme

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// objects are the things that paths name, as a tree.
+// objects is the tree of the objects that paths name.
 type objects struct {
 	ids     map[uint64]uint32
 	parents []uint32
 	seed    maphash.Seed
 }
 
-// maxObjectDepth is how many segments of a path count.
+// maxObjectDepth is the number of segments of a path that count.
 const maxObjectDepth = 16
 
 // of returns the object of a path; 0: the root. A gRPC call is about its service.

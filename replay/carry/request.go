@@ -7,7 +7,7 @@ import (
 	"github.com/tapedeck/tapedeck/match/class"
 )
 
-// hit is a value of the request at hand that is known.
+// hit is a value of the current request that may have been issued.
 type hit struct {
 	key        uint64
 	value      issued
@@ -24,14 +24,14 @@ type needKey struct {
 	token string
 }
 
-// request finds what the request carries.
+// request finds the values that the request carries.
 func (f *Finder) request() {
 	f.hits, f.unknown = f.hits[:0], f.unknown[:0]
 	f.carries, f.forbids = f.o.Rules.that(f.e, carries), f.o.Rules.that(f.e, forbids)
 	f.caller()
 	f.w.visit = f.consumer
 	f.w.request(f.e, true)
-	for _, credentials := range [...]bool{true, false} { // they say which session it is
+	for _, credentials := range [...]bool{true, false} { // credentials first: they decide the session
 		for i := range f.hits {
 			if f.hits[i].credential == credentials {
 				f.take(&f.hits[i])
@@ -46,7 +46,7 @@ func (f *Finder) request() {
 	f.connection()
 }
 
-// consumer is given each text of a request.
+// consumer visits each text of a request.
 func (f *Finder) consumer(text string) string {
 	forbidden := false
 	for _, r := range f.forbids {
@@ -64,7 +64,7 @@ func (f *Finder) consumer(text string) string {
 	}
 	known := false
 	for i := range forms {
-		if known && i != basicPassword || i == beforeSuffix && f.w.kind != inSegment { // only a password stands beside another value
+		if known && i != basicPassword || i == beforeSuffix && f.w.kind != inSegment { // only a password is beside another value
 			continue
 		}
 		if value, ok := forms[i].take(text); ok && !forbidden && f.known(uint8(i), value) {
@@ -83,7 +83,7 @@ func (f *Finder) consumer(text string) string {
 	return text
 }
 
-// tokens are those that stand for secrets in a text.
+// tokens returns the redaction tokens in a text.
 func tokens(text string) []string {
 	if class.IsToken([]byte(text)) {
 		return []string{text}
@@ -96,7 +96,7 @@ func tokens(text string) []string {
 
 var tokenPattern = regexp.MustCompile(class.Prefix + "[0-9a-f]{16}")
 
-// ruleForm is the form of what a rule carries: a rule doesn't name it.
+// ruleForm returns the form of a value that a rule carries. Rules don't name forms.
 func (f *Finder) ruleForm(text string) uint8 {
 	if _, ok := forms[behindScheme].take(text); ok && f.w.kind == inHeader {
 		return behindScheme
@@ -104,7 +104,7 @@ func (f *Finder) ruleForm(text string) uint8 {
 	return whole
 }
 
-// known finds out whether a response has issued the value of a text in a form.
+// known tells whether a response has issued the value that a text has in a form.
 func (f *Finder) known(form uint8, value string) bool {
 	w := f.w
 	switch {
@@ -135,15 +135,15 @@ func (f *Finder) known(form uint8, value string) bool {
 	return false
 }
 
-// validators are the headers of requests that carry validators, and those that issue them.
+// validators maps the headers of requests that carry validators to those that issue them.
 var validators = map[string]string{"If-Match": "Etag", "If-None-Match": "Etag", "If-Range": "Etag", "If-Modified-Since": "Last-Modified", "If-Unmodified-Since": "Last-Modified"}
 
 func (f *Finder) validator(object uint32, header, value string) uint64 {
 	return f.numbered(keyValidator, uint64(object), header+"\x00"+value)
 }
 
-// things are the kinds of things of which the value where the walker is may be the id, by
-// the names around it.
+// things returns the kinds of things that the current value may be the id of, by the names
+// around it.
 func (f *Finder) things() []string {
 	path := f.w.path
 	last := len(path) - 1
@@ -179,7 +179,7 @@ func (f *Finder) things() []string {
 	return append(words, f.around...)
 }
 
-// hit notes that the text at hand may have been issued.
+// hit notes that a response may have issued the current text.
 func (f *Finder) hit(form uint8, key uint64, short bool) bool {
 	v, ok := f.values.get(key)
 	if !ok {
@@ -199,7 +199,7 @@ func (f *Finder) hit(form uint8, key uint64, short bool) bool {
 	return true
 }
 
-// take makes a hit an edge, unless it is not certain which response issued the value.
+// take adds an edge for a hit, if it is certain which response issued the value.
 func (f *Finder) take(h *hit) {
 	if h.token != "" {
 		f.need(h)
@@ -221,7 +221,7 @@ func (f *Finder) take(h *hit) {
 		case f.precedes(v.step):
 		case f.precedes(v.before):
 			v.step, v.place, v.form, v.before = v.before, v.placeBefore, v.formBefore, 0
-		default: // the client can't have it from there
+		default: // the response came too late for the client to have the value from it
 			return
 		}
 		if from := f.root(v.step - 1); h.short && from != self && f.steps[from].known && f.steps[self].known {

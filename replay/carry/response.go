@@ -1,6 +1,6 @@
 package carry
 
-// issued tells which steps issued a value: the latest, and the one before it.
+// issued has the last two steps that issued a value.
 type issued struct {
 	step, before       uint32 // from 1
 	place, placeBefore placeID
@@ -9,7 +9,7 @@ type issued struct {
 	client, several    bool
 }
 
-// response remembers what the response issues.
+// response remembers the values that the response issues.
 func (f *Finder) response() {
 	h := &f.e.HTTP.Res
 	location := h.Headers.Get("Location")
@@ -24,7 +24,7 @@ func (f *Finder) response() {
 	f.w.response(f.e)
 }
 
-// issuer is given each text of a response.
+// issuer visits each text of a response.
 func (f *Finder) issuer(text string) string {
 	w := f.w
 	name := w.name()
@@ -75,8 +75,8 @@ func (f *Finder) issueShort(value string) {
 	}
 }
 
-// issue remembers that the step issues a value. Unless it is a new one, whatever is said
-// of it before, it must not have been the client's.
+// issue remembers that the step issues a value. A value that the client sent before is not
+// issued, unless isNew tells that the response made it.
 func (f *Finder) issue(key uint64, label string, form uint8, isNew bool) {
 	v, ok := f.values.get(key)
 	if v.client && !isNew || v.step == f.step+1 {
@@ -105,11 +105,11 @@ func (f *Finder) issue(key uint64, label string, form uint8, isNew bool) {
 	f.values.set(key, next)
 }
 
-// nobody stands for all sessions of which nothing says who it is: whoever answers can't
-// tell them apart either.
+// nobody stands for all sessions without a known caller. The server can't tell them apart
+// either.
 const nobody = ^uint32(0)
 
-// own returns what is known of a value in one of the sessions that were given it.
+// own returns the steps that issued a value to one of several sessions.
 func (f *Finder) own(key uint64, session uint32) (v issued, ok bool) {
 	v, ok = f.values.get(f.numbered(keyOwn, key, ownText(session)))
 	if !ok && !f.steps[session].known {
@@ -130,7 +130,7 @@ func ownText(session uint32) string {
 	return string([]byte{byte(session), byte(session >> 8), byte(session >> 16), byte(session >> 24)})
 }
 
-// and is what is known of a value after another step issued it.
+// and returns v after another step issued the value.
 func (v issued) and(step uint32, place placeID, form uint8) issued {
 	v.before, v.placeBefore, v.formBefore = v.step, v.place, v.form
 	v.step, v.place, v.form = step, place, form

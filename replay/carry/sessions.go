@@ -6,7 +6,7 @@ import (
 	"github.com/tapedeck/tapedeck/mock/order"
 )
 
-// caller joins the step with those of the same caller.
+// caller joins the step with the other steps of its caller.
 func (f *Finder) caller() {
 	id := order.Identify(f.e.HTTP.Req.Headers, 0).Caller()
 	if id == 0 {
@@ -19,11 +19,11 @@ func (f *Finder) caller() {
 	f.callers.set(id, f.step)
 }
 
-// shared stands for the session of a connection over which several callers ask.
+// shared marks a connection that several callers use.
 const shared = ^uint32(0)
 
-// connection joins a step that says nothing of its caller with the one before on the same
-// connection, if that is a caller's own.
+// connection joins a step without a known caller with the step before it on the same
+// connection, unless several callers share the connection.
 func (f *Finder) connection() {
 	e := f.e
 	_, by := e.Peer()
@@ -46,10 +46,10 @@ func (f *Finder) connection() {
 	f.callers.set(key, f.step)
 }
 
-// istioInbound are the addresses from which Istio's proxy calls the application.
+// istioInbound has the addresses from which Istio's proxy calls the application.
 var istioInbound = map[string]bool{"127.0.0.6": true, "::6": true}
 
-// root is the first step of a step's session.
+// root returns the first step of a step's session.
 func (f *Finder) root(step uint32) uint32 {
 	steps := f.steps
 	for steps[step].session != step {

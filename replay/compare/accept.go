@@ -13,7 +13,7 @@ import (
 	"github.com/tapedeck/tapedeck/match/rules"
 )
 
-// acceptRule is a rule of package rules, as it is written.
+// acceptRule is a rule in the form of package match/rules.
 type acceptRule struct {
 	Name   string   `yaml:"name"`
 	Method []string `yaml:"method,flow,omitempty"`
@@ -22,8 +22,8 @@ type acceptRule struct {
 	Ignore []string `yaml:"ignore,flow,omitempty"`
 }
 
-// Accept returns a file of rules for package match with which the new groups would not
-// count, and names the groups that no rule can accept. endpoints are the names by number.
+// Accept returns a file of rules for package match that accept the new groups, and the groups
+// that no rule can accept. endpoints are the names by number.
 func (r *Result) Accept(endpoints []string) (file []byte, left []Group, err error) {
 	by := map[int]*acceptRule{}
 	var all []*acceptRule
@@ -70,7 +70,7 @@ func (r *Result) Accept(endpoints []string) (file []byte, left []Group, err erro
 // variable is a segment that is a value, in the name of an endpoint.
 var variable = regexp.MustCompile(`\{\w+\}`)
 
-// rulePlace is the place of a rule that holds for a pattern.
+// rulePlace returns the place of a rule for a pattern.
 func rulePlace(pattern string) (string, bool) {
 	if strings.HasPrefix(pattern, "body:line") {
 		pattern = "body"

@@ -8,15 +8,15 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Hasher makes one number of what is compared of an answer. Equal numbers mean equal
-// answers; different ones mean that [Comparer.Compare] has to look. Its methods are safe
-// for concurrent use.
+// Hasher hashes the compared parts of answers. Equal hashes mean equal answers. Answers with
+// different hashes may still be equal: [Comparer.Compare] decides. It is safe for concurrent
+// use.
 type Hasher struct {
 	seed    maphash.Seed
 	unheard map[string]bool // in canonical form
 }
 
-// NewHasher returns a hasher. Numbers of different hashers can't be compared.
+// NewHasher returns a hasher. Hashes of different hashers can't be compared.
 func NewHasher() *Hasher {
 	h := &Hasher{seed: maphash.MakeSeed(), unheard: map[string]bool{}}
 	for _, name := range match.Unheard() {
@@ -25,7 +25,7 @@ func NewHasher() *Hasher {
 	return h
 }
 
-// Answer returns the number; 0 if there is no answer, or it is one of several messages.
+// Answer returns the hash of an answer; 0 if there is none, or if it is a conversation.
 func (h *Hasher) Answer(e *recording.Exchange) uint64 {
 	if e.HTTP == nil || e.HTTP.Res.StatusCode == 0 || e.Conversation() != nil || e.Incomplete() != "" || e.Truncated() {
 		return 0

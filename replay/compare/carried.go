@@ -8,9 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/match"
 )
 
-// Carried are the values that answers of one session issued, and the live ones that stand
-// for them. It is safe for concurrent use. Values are as a comparison shows them:
-// redacted.
+// Carried maps the recorded values that answers of one session issued to the live ones. It is
+// safe for concurrent use. Secrets in it are redacted, as in a comparison.
 type Carried struct {
 	mu   sync.Mutex
 	live map[string]string // by recorded value
@@ -19,7 +18,7 @@ type Carried struct {
 // maxCarried bounds the values of a session.
 const maxCarried = 10_000
 
-// Add notes that a live value stands for a recorded one.
+// Add adds a pair of a recorded and a live value.
 func (c *Carried) Add(recorded, live string) {
 	if recorded == "" || live == "" || len(recorded) > match.MaxValue || len(live) > match.MaxValue {
 		return
@@ -34,8 +33,8 @@ func (c *Carried) Add(recorded, live string) {
 	}
 }
 
-// explain takes differences away that are none once carried values are put in place. What
-// has another value where a carried one should be is a [CarriedChanged].
+// explain removes differences that carried values explain. A value at a place that should have
+// a carried one, but has another, becomes a [CarriedChanged].
 func (c *Carried) explain(d *match.Differences) {
 	if c == nil {
 		return
@@ -53,7 +52,7 @@ func (c *Carried) explain(d *match.Differences) {
 	}
 }
 
-// stands tells whether a text is what a recorded one becomes with live values in it.
+// stands tells whether a live text is the recorded one with live values in it.
 func (c *Carried) stands(recorded, live string) bool {
 	if v, ok := c.live[recorded]; ok {
 		return v == live

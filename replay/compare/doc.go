@@ -1,4 +1,5 @@
-// Package compare decides what a replay's answers say about the build that gave them.
+// Package compare finds how a replay's answers differ from the recorded ones, and decides which
+// differences are new.
 //
 //	recorded and live answer ─▶ match.Diff ─▶ groups: endpoint, place pattern, kind
 //	                                             │
@@ -8,11 +9,11 @@
 //
 // It promises:
 //
-//   - A place is noise only on evidence, which the group names. Nothing is noise by the
-//     look of its value alone.
-//   - Noise hides other values at a place; of numbers that stay within a range, those near
-//     it. It never hides that the place is gone, new, or of
-//     another type, nor that a carried value is not the one that was issued.
+//   - A place is noise only if there is evidence, which the group names. No value is noise by
+//     its look alone.
+//   - Noise covers other values at a place. If these are numbers within a range, it covers
+//     only numbers near the range. It never covers a place that is gone, new or of another
+//     type, nor a carried value that is not the one that was issued.
 //   - Memory does not grow with the number of answers once all groups are known.
 //
 // It imports contract, match, recording, go.yaml.in/yaml/v3 and the standard library.

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// numbers are what is known of a number that varies by itself: its range, if it stays within
-// one. The zero value knows nothing.
+// numbers collects the values of a number that varies by itself, for its range. The zero value
+// has none.
 type numbers struct {
 	n        int
 	min, max float64
-	other    bool // something there was no number
+	other    bool // a value was no number
 
 	// for the correlation of the number with when it was seen, from the first values on
 	x0, y0               float64
@@ -20,19 +20,19 @@ type numbers struct {
 }
 
 const (
-	// minNumbers is how many numbers have to be seen for a range.
+	// minNumbers is how many numbers a range needs.
 	minNumbers = 8
-	// drift is the correlation of a number with time from which on it is taken for a counter
-	// or a clock, which have no range.
+	// drift is the correlation with time above which a number counts as a counter or a clock,
+	// which have no range.
 	drift = 0.7
-	// replayWidths is how many widths of its range a number may be away from it, where an
-	// earlier replay or a baseline has the range. recordedWidths is that for a range of the
-	// recording: it was made on another machine and under another load, so that numbers such
-	// as times and queue lengths are an order of magnitude apart.
+	// replayWidths and recordedWidths are how many widths of a range a number may be away from
+	// it. The first is for ranges of an earlier replay or a baseline. The second is for ranges
+	// of the recording, which was made on another machine and under another load, so that
+	// times and queue lengths may differ by an order of magnitude.
 	replayWidths, recordedWidths = 1, 10
 )
 
-// add notes a value that was seen at x, which grows with time.
+// add adds a value that was seen at x, which grows with time.
 func (v *numbers) add(x float64, text string) {
 	y, ok := number(text)
 	if !ok {
@@ -94,8 +94,7 @@ func (v *numbers) excludesReplayed(recorded, live string) (why string, excluded 
 	return fmt.Sprintf("in repeats of a request in the recording it varies from %s to %s, and this is more than %d times as far away as that is wide", plain(v.min), plain(v.max), recordedWidths), true
 }
 
-// ends are the ends of the range that was seen, as texts; one that is no number if there was
-// one.
+// ends returns the ends of the range as texts, and "" if a value was no number.
 func (v *numbers) ends() (all []string) {
 	if v.n > 0 {
 		all = []string{plain(v.min), plain(v.max)}

@@ -8,22 +8,22 @@ import (
 	"github.com/tapedeck/tapedeck/match"
 )
 
-// maxObserved is how many values are kept of a group. Noise shows in a few.
+// maxObserved bounds the values that are kept for a group. A few are enough to see noise.
 const maxObserved = 2000
 
-// Observed is what a replay's answers had where they differed from the recording. A later
-// replay of the same recording tells by it what varies, and what is as it was.
+// Observed has the values of a replay's answers where they differed from the recording. With
+// it, a later replay of the same recording tells which values vary, and which are known.
 type Observed struct {
 	groups map[key]*observations
 }
 
 // observations are those of a group, by step.
 type observations struct {
-	steps   map[int]uint64 // hash of place and value; of the first place of the pattern
-	numbers numbers        // of all values
+	steps   map[int]uint64 // hashes of place and value, for the first place of the pattern
+	numbers numbers        // all values
 }
 
-// NewObserved returns an empty one.
+// NewObserved returns an empty Observed.
 func NewObserved() *Observed { return &Observed{groups: map[key]*observations{}} }
 
 func (o *Observed) add(k key, step int, value uint64, d match.Difference) {
@@ -43,7 +43,7 @@ func (o *Observed) add(k key, step int, value uint64, d match.Difference) {
 	}
 }
 
-// seen is what an earlier replay had at a step where this one has a value.
+// seen compares a value with the one of an earlier replay at the same step.
 type seen int
 
 const (
@@ -52,8 +52,8 @@ const (
 	other              // another value
 )
 
-// compare tells what was observed. Behind the first values of a group, which are kept, a
-// step counts as one at which it had the same.
+// compare compares a value with the observed one. A step beyond those that were kept counts as
+// one with the same value.
 func (o *Observed) compare(k key, step int, value uint64) seen {
 	g := o.groups[k]
 	if g == nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/match"
 )
 
-// A part is what the comparer of a shard knows, for its report. Groups are judged by all
-// answers of a run: joined parts give the judgements that one comparer would.
+// partJSON is the state of a shard's comparer in its report. Joined parts give the same
+// judgements as a single comparer of all answers.
 type partJSON struct {
 	// Earlier tells that there is an earlier replay to compare with.
 	Earlier  bool              `json:"earlier,omitempty"`
@@ -64,8 +64,8 @@ type partObservation struct {
 	Numbers  numbersJSON `json:"numbers"`
 }
 
-// numbersJSON has floats as bits: sums of large numbers may be infinite, for which JSON has
-// no number.
+// numbersJSON has floats as bits, because sums of large numbers may be infinite, which JSON
+// can't express.
 type numbersJSON struct {
 	N     int       `json:"n,omitempty"`
 	Other bool      `json:"other,omitempty"`
@@ -92,7 +92,7 @@ func (j *numbersJSON) numbers() numbers {
 	return v
 }
 
-// join adds what another one has seen.
+// join adds the values of another one.
 func (v *numbers) join(o numbers) {
 	v.other = v.other || o.other
 	switch {
@@ -111,8 +111,8 @@ func (v *numbers) join(o numbers) {
 	v.xy += o.xy + x*o.sy + y*o.sx + n*x*y
 }
 
-// Part returns what the comparer knows. endpoints are the names by number, and origin names
-// the request of a step.
+// Part returns the comparer's state. endpoints are the names by number, and origin names the
+// request of a step.
 func (c *Comparer) Part(endpoints []string, origin func(step int) Origin) (json.RawMessage, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,7 +136,7 @@ func (c *Comparer) Part(endpoints []string, origin func(step int) Origin) (json.
 	return json.Marshal(p)
 }
 
-// Joined is what the parts of a run say together.
+// Joined is the result of all parts of a run.
 type Joined struct {
 	*Result
 	// Endpoints are the names by number.
@@ -165,7 +165,7 @@ func Join(parts []json.RawMessage) (*Joined, error) {
 	return joined, nil
 }
 
-// joining is a comparer that is put together.
+// joining makes one comparer of parts.
 type joining struct {
 	c       *Comparer
 	names   []string // of endpoints
@@ -190,7 +190,7 @@ func (j *joining) key(endpoint, pattern string, kind match.Kind) key {
 func (j *joining) add(p *partJSON) error {
 	c := j.c
 	if p.Earlier && c.earlier == nil {
-		c.earlier = NewObserved() // that there was one is what judging asks for
+		c.earlier = NewObserved() // judging only asks whether there is one
 	}
 	c.equal += p.Equal
 	for name, n := range p.Compared {
@@ -262,8 +262,8 @@ func (j *joining) observation(p *partObservation) error {
 	return nil
 }
 
-// values are steps and what was observed at them, as base64 of a step as uvarint and 8 bytes
-// for each.
+// values encodes the observations in base64: for each step its number as a uvarint, and the
+// 8 bytes of the hash.
 func (g *observations) values() string {
 	var text []byte
 	for _, step := range slices.Sorted(maps.Keys(g.steps)) {

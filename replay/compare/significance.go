@@ -2,12 +2,12 @@ package compare
 
 import "math"
 
-// significance is the probability of an error of the first kind that exceeds takes.
+// significance is the largest probability of a false positive of exceeds.
 const significance = 0.01
 
-// exceeds tells whether apart answers of n are more than what chance gives, if noise of n
-// differ by themselves: Fisher's exact test, one-sided, with significance. Without
-// noise, one is enough.
+// exceeds tells whether apart of n answers differ more often than noise of n answers, which
+// differ by themselves, by more than chance: Fisher's exact test, one-sided. Without noise,
+// one answer is enough.
 func exceeds(apart, noise, n int64) bool {
 	if noise == 0 {
 		return apart > 0
@@ -18,8 +18,8 @@ func exceeds(apart, noise, n int64) bool {
 	return fisher(apart, n-apart, noise, n-noise) < significance
 }
 
-// fisher is the probability that a table of two rows with the same sums has at least a in
-// its first field: that of the hypergeometric distribution.
+// fisher returns the probability that a table with the same sums has at least a in its first
+// field, by the hypergeometric distribution.
 //
 //	a b
 //	c d
@@ -36,7 +36,7 @@ func fisher(a, b, c, d int64) float64 {
 	return min(p, 1)
 }
 
-// choose is the logarithm of the binomial coefficient.
+// choose returns the logarithm of the binomial coefficient.
 func choose(n, k int64) float64 {
 	lg := func(n int64) float64 { v, _ := math.Lgamma(float64(n) + 1); return v }
 	return lg(n) - lg(k) - lg(n-k)

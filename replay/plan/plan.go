@@ -1,5 +1,5 @@
-// Package plan puts a recording into the form in which it is sent: steps in recorded
-// order, each a few words of memory, with their requests and recorded answers on disk.
+// Package plan stores a recording in the form in which it is sent: steps in recorded order,
+// with their requests and recorded answers, all on disk.
 //
 //	exchanges, by start ─▶ Builder.Add ─▶ file: request as it is sent, exchange as JSON
 //	                                        │
@@ -43,7 +43,7 @@ type Step struct {
 	Safe bool
 	// Target is Options.Target of the exchange.
 	Target uint8
-	// Answer is Options.Answer of the exchange.
+	// Answer is the Options.Answer of the exchange.
 	Answer uint64
 
 	offset            int64
@@ -52,11 +52,11 @@ type Step struct {
 
 // Plan is a recording, ready to be sent. It is safe for concurrent use.
 type Plan struct {
-	// Endpoints are the names of what is called.
+	// Endpoints are the names of the endpoints.
 	Endpoints []string
 	// Began is when the first step began in the recording.
 	Began time.Time
-	// Left is what is not sent, the most frequent reason first.
+	// Left has the exchanges that are not sent, by reason, the most frequent one first.
 	Left []Left
 
 	steps  *rows.Table[Step] // in the order in which they began
@@ -64,11 +64,11 @@ type Plan struct {
 	file   *scratch.File
 }
 
-// Left is how many exchanges are not sent for a reason.
+// Left counts the exchanges that are not sent for one reason.
 type Left struct {
 	Reason string
 	Count  int
-	// Example is the first one's request line.
+	// Example is the request line of the first one.
 	Example string
 }
 
@@ -131,16 +131,17 @@ func (p *Plan) read(dst []byte, offset int64, n int) ([]byte, error) {
 
 // Options say how a plan is made.
 type Options struct {
-	// Encode appends what is sent of an exchange. Its error says why it can't be.
+	// Encode appends the request of an exchange as it is sent. Its error says why it can't be
+	// sent.
 	Encode func(dst []byte, e *recording.Exchange) ([]byte, error)
-	// Endpoint names what an exchange calls.
+	// Endpoint names the endpoint of an exchange.
 	Endpoint func(e *recording.Exchange) string
-	// Answer stands for what is compared of the recorded answer; nil: nothing does.
+	// Answer hashes the compared parts of the recorded answer; nil: no answer is hashed.
 	Answer func(e *recording.Exchange) uint64
-	// Target tells by a number where an exchange's request is sent to; nil: 0.
+	// Target returns the number of an exchange's target; nil: 0.
 	Target func(e *recording.Exchange) uint8
-	// Dir is where the file goes; "": the system's directory for temporary files. Limit
-	// bounds it, in bytes; 0: it does not.
+	// Dir is the directory for the files; "": the system's one for temporary files. Limit bounds
+	// each of them, in bytes; 0: any size.
 	Dir   string
 	Limit int64
 }
@@ -157,8 +158,8 @@ type Builder struct {
 	buf       []byte        // of the step that is added
 }
 
-// maxEndpoints bounds how many endpoints are told apart. A recording with more of them
-// has values in its paths that nobody can tell from names.
+// maxEndpoints bounds the endpoints with a name. A recording with more of them has values in
+// its paths that look like names.
 const maxEndpoints = 5000
 
 // others is the endpoint of requests beyond maxEndpoints.
@@ -173,8 +174,8 @@ func NewBuilder(o Options) (*Builder, error) {
 	return &Builder{o: o, plan: new(Plan), endpoints: map[string]int32{}, left: map[string]*Left{}, file: file, steps: rows.NewWriter[Step](o.Dir, "recorded steps", o.Limit)}, nil
 }
 
-// Add adds an exchange, which must not begin before the last one. It tells whether it is
-// a step; if it isn't, it counts why.
+// Add adds an exchange, which must not begin before the last one. If the exchange can't be
+// sent, step is false, and the plan counts the reason.
 func (b *Builder) Add(e *recording.Exchange) (step bool, err error) {
 	if b.buf, err = b.o.Encode(b.buf[:0], e); err != nil {
 		b.Leave(err.Error(), e)
@@ -214,8 +215,8 @@ func (b *Builder) Leave(reason string, e *recording.Exchange) {
 	l.Count++
 }
 
-// RequestLine names a request for people: by its method and path or, if it is not HTTP, by
-// its protocol and address.
+// RequestLine names a request for people: by its method and path, or by its protocol and
+// address if it is not HTTP.
 func RequestLine(e *recording.Exchange) string {
 	if e.HTTP == nil {
 		return e.L7Protocol + " " + e.NetworkAddress
@@ -255,7 +256,7 @@ func (b *Builder) Finish() (*Plan, error) {
 	return b.plan, nil
 }
 
-// Abandon gives the plan up.
+// Abandon removes the files of an unfinished plan.
 func (b *Builder) Abandon() {
 	b.file.Abandon()
 	b.steps.Abandon()

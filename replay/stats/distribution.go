@@ -13,25 +13,25 @@ import (
 )
 
 const (
-	// ExactBelow is the number of samples from which a distribution is a histogram.
+	// ExactBelow is the number of samples from which on a distribution is a histogram.
 	ExactBelow = 1000
-	// Longest is the longest time that is told from longer ones.
+	// Longest is the longest time. Longer ones count as this one.
 	Longest = time.Hour
 
 	longest = int64(Longest / time.Microsecond)
 	digits  = 3
-	// maxSamples keeps the counts of reports that are read from overflowing where they add up.
+	// maxSamples bounds the counts in a report that is read, so that sums don't overflow.
 	maxSamples = 1 << 40
 )
 
-// Percentile is one that is reported.
+// Percentile is a percentile that is reported.
 type Percentile struct {
-	Name     string  // as `p95`
-	Quantile float64 // as 0.95
+	Name     string  // such as `p95`
+	Quantile float64 // such as 0.95
 	Needs    int64   // how many samples there must be
 }
 
-// Percentiles are those that are reported.
+// Percentiles are the percentiles that are reported.
 var Percentiles = []Percentile{
 	{"p50", 0.50, 1},
 	{"p75", 0.75, 4},
@@ -121,10 +121,10 @@ func (d *Distribution) Clone() *Distribution {
 	return c
 }
 
-// Count is the number of samples.
+// Count returns the number of samples.
 func (d *Distribution) Count() int64 { return d.count }
 
-// OutOfRange is how many of them were below 0 or beyond [Longest].
+// OutOfRange returns how many of them were below 0 or beyond [Longest].
 func (d *Distribution) OutOfRange() int64 { return d.outOfRange }
 
 // Min returns the smallest sample; ok is false if there is none.
@@ -165,15 +165,14 @@ func (d *Distribution) Percentile(quantile float64) (t time.Duration, ok bool) {
 	return 0, false
 }
 
-// Rank is the rank of a quantile among n samples: ceil(q·n), from 1 to n.
+// Rank returns the rank of a quantile among n samples: ceil(q·n), from 1 to n.
 func Rank(quantile float64, n int64) int64 {
-	// A quantile such as 0.95 is no binary fraction: 0.95·20 is to be 19.
+	// A quantile such as 0.95 is no binary fraction, and 0.95·20 must be 19.
 	r := int64(math.Ceil(quantile*float64(n) - 1e-9*float64(n)))
 	return min(max(r, 1), n)
 }
 
-// quantile returns the smallest sample whose rank is at least ceil(q·n). There must be
-// one.
+// quantile returns the smallest sample whose rank is at least ceil(q·n). There must be a sample.
 func (d *Distribution) quantile(q float64) time.Duration {
 	rank := Rank(q, d.count)
 	if d.histogram == nil {
@@ -185,8 +184,8 @@ func (d *Distribution) quantile(q float64) time.Duration {
 	return micros(min(v, d.max))
 }
 
-// Buckets gives the values of the distribution, ascending, and how many samples have each:
-// in a histogram, those within 0.1% above it.
+// Buckets returns the values of the distribution in ascending order, each with the number of
+// its samples. In a histogram these are within 0.1% above the value.
 func (d *Distribution) Buckets() iter.Seq2[time.Duration, int64] {
 	return func(yield func(time.Duration, int64) bool) {
 		if d.histogram != nil {
@@ -209,7 +208,7 @@ func (d *Distribution) Buckets() iter.Seq2[time.Duration, int64] {
 
 func micros(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
 
-// encoded is a distribution in a report. Samples are there below [ExactBelow], and
+// encoded is a distribution in a report. It has Samples below [ExactBelow] of them, and a
 // Histogram from then on.
 type encoded struct {
 	Count      int64 `json:"count"`
@@ -217,7 +216,7 @@ type encoded struct {
 	Min        int64 `json:"minMicros"`
 	Max        int64 `json:"maxMicros"`
 	OutOfRange int64 `json:"outOfRange,omitempty"`
-	// Percentiles are there for other readers: they follow from the rest.
+	// Percentiles are for other readers. They follow from the rest.
 	Percentiles map[string]int64 `json:"percentilesMicros,omitempty"`
 	// Samples in microseconds, ascending.
 	Samples []uint32 `json:"samplesMicros,omitempty"`
@@ -240,7 +239,7 @@ func (d *Distribution) MarshalJSON() ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// percentiles are those that are available, by name.
+// percentiles returns the available percentiles by name.
 func percentiles(of interface {
 	Percentile(quantile float64) (time.Duration, bool)
 }) map[string]int64 {
@@ -253,7 +252,7 @@ func percentiles(of interface {
 	return all
 }
 
-// UnmarshalJSON implements json.Unmarshaler. It refuses what no distribution encodes to.
+// UnmarshalJSON implements json.Unmarshaler. It rejects what MarshalJSON does not write.
 func (d *Distribution) UnmarshalJSON(b []byte) error {
 	var e encoded
 	if err := json.Unmarshal(b, &e); err != nil {
@@ -270,8 +269,7 @@ func (d *Distribution) UnmarshalJSON(b []byte) error {
 	return d.check()
 }
 
-// decode reads a histogram of ours: hostile bytes may hold another range, or counts that
-// overflow.
+// decode reads a histogram. Hostile bytes may have another range, or counts that overflow.
 func decode(text string, digits int) (*hdrhistogram.PackedHistogram, error) {
 	h, err := hdrhistogram.DecodePacked([]byte(text))
 	if err != nil {
@@ -290,7 +288,7 @@ func decode(text string, digits int) (*hdrhistogram.PackedHistogram, error) {
 	return own, nil
 }
 
-// check tells whether the parts of a distribution agree.
+// check returns an error if the parts of a distribution contradict each other.
 func (d *Distribution) check() error {
 	n := int64(len(d.exact))
 	low, high := int64(longest), int64(0)

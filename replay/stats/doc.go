@@ -10,9 +10,9 @@
 //
 //   - A percentile is the smallest sample whose rank is at least ceil(q·n). It is exact
 //     below [ExactBelow] samples and at most 0.1% too high above. It is not available if
-//     the sample is too small to have it.
-//   - A result depends on the samples alone: not on their order, on who recorded them, or
-//     on how they were divided among workers and shards. So results merge exactly.
+//     there are too few samples.
+//   - A result depends on the samples alone, and not on their order or on how they were
+//     divided among workers and shards. Therefore results merge exactly.
 //   - Memory does not grow with the number of samples.
 //
 // It imports the standard library and HdrHistogram.

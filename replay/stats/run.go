@@ -9,29 +9,29 @@ import (
 	"time"
 )
 
-// Verdict is what the comparison of an answer with the recorded one said.
+// Verdict is the result of comparing an answer with the recorded one.
 type Verdict uint8
 
 const (
 	NotCompared Verdict = iota
-	Match               // no difference that counts
-	Mismatch            // only differences that are known: noise aside, a baseline has them too
-	New                 // at least one difference that is new
+	Match               // no difference, or only noise
+	Mismatch            // only known differences, which a baseline has too
+	New                 // at least one new difference
 )
 
-// Sample is a request that was sent. Times are since the run's start, as the clock that
-// paces it has them.
+// Sample has the measurements of a sent request. Times count from the run's start, by the
+// clock that paces it.
 type Sample struct {
 	Endpoint int           // as [Run.Endpoint] numbers them
-	Due      time.Duration // when it was to be sent; with virtual users, when it was sent
-	Sent     time.Duration // when its first byte was to go out
+	Due      time.Duration // when it was due; with virtual users, when it was sent
+	Sent     time.Duration // when sending began
 	Done     time.Duration // when the last byte of the answer came, or when it failed
 	Held     time.Duration // by how much dependencies moved the due time; 0 for none
 	Recorded time.Duration // how long the request took in the recording
 	// Status of the answer; 0 if there was none.
 	Status int
-	// Failure is why there was no answer, as `timeout` or `refused`: one of a few words;
-	// empty if there was one.
+	// Failure is the class of failure, such as `timeout` or `refused`; "" if there was an
+	// answer.
 	Failure   string
 	Succeeded bool
 	Matched   Verdict
@@ -39,28 +39,28 @@ type Sample struct {
 	BytesIn   int64 // of the answer, as received
 }
 
-// Counts are what is counted of requests.
+// Counts has the counts of requests and answers.
 type Counts struct {
 	// Sent requests: Succeeded plus Failed.
 	Sent      int64 `json:"sent"`
 	Succeeded int64 `json:"succeeded"`
 	Failed    int64 `json:"failed"`
-	// Answered are those that got an answer, of whatever status.
+	// Answered requests got an answer of any status.
 	Answered int64 `json:"answered"`
-	// Matched, Mismatched and New are answers by [Verdict].
+	// Matched, Mismatched and New count answers by their [Verdict].
 	Matched    int64 `json:"matched,omitempty"`
 	Mismatched int64 `json:"mismatched,omitempty"`
 	New        int64 `json:"new,omitempty"`
 	BytesOut   int64 `json:"bytesOut"`
 	BytesIn    int64 `json:"bytesIn"`
-	// Statuses of answers, Failures where there was none, by class, and Unsent requests,
-	// by reason. They are nil if there are none.
+	// Statuses counts answers by status, Failures requests without an answer by class, and
+	// Unsent requests that were not sent by reason. Each is nil if it is empty.
 	Statuses map[string]int64 `json:"statuses,omitempty"`
 	Failures map[string]int64 `json:"failures,omitempty"`
 	Unsent   map[string]int64 `json:"unsent,omitempty"`
 }
 
-// Compared is the number of answers that were compared.
+// Compared returns the number of compared answers.
 func (c *Counts) Compared() int64 { return c.Matched + c.Mismatched + c.New }
 
 func (c *Counts) add(s *Sample) {
@@ -113,7 +113,7 @@ func count(m *map[string]int64, name string, n int64) {
 	(*m)[name] += n
 }
 
-// status writes a status without allocating, if it is one of HTTP's.
+// status returns the text of a status. It doesn't allocate for HTTP's statuses.
 func status(n int) string {
 	if 0 <= n && n < len(statuses) {
 		return statuses[n]
@@ -128,12 +128,12 @@ var statuses = func() (s [600]string) {
 	return s
 }()
 
-// Endpoint is what was measured of one method and templated path, or of all of them.
+// Endpoint has the measurements of one method and templated path, or of all of them.
 type Endpoint struct {
-	Name string `json:"name"` // as `GET /users/{id}`
+	Name string `json:"name"` // such as `GET /users/{id}`
 	Counts
-	// Response is done − due, Service done − sent, Lag sent − due, and Held due −
-	// scheduled, each of all requests that were sent.
+	// Response is the time from due to done, Service from sent to done, Lag from due to sent,
+	// and Held from scheduled to due. Each has a sample for each sent request.
 	Response *Distribution `json:"response"`
 	Service  *Distribution `json:"service"`
 	Lag      *Distribution `json:"lag"`
@@ -167,7 +167,7 @@ func (e *Endpoint) merge(o *Endpoint) {
 	}
 }
 
-// batch is how many samples a Local holds back.
+// batch is the number of samples that a Local hands over at once.
 const batch = 128
 
 // Run collects the samples of a run. Its methods are safe for concurrent use.
@@ -195,8 +195,8 @@ func (r *Run) Endpoint(name string) int {
 	return n
 }
 
-// Local returns a place for the samples of one worker. Workers should not share one: they
-// may, but would wait for each other.
+// Local returns a buffer for the samples of one worker. Workers may share one, but then wait
+// for each other.
 func (r *Run) Local() *Local {
 	l := &Local{run: r, held: make([]Sample, 0, batch)}
 	r.mu.Lock()
@@ -205,15 +205,15 @@ func (r *Run) Local() *Local {
 	return l
 }
 
-// Local takes the samples of one worker, and hands them to its run many at a time.
+// Local buffers the samples of one worker, and hands them to its run in batches.
 type Local struct {
 	run *Run
-	mu  sync.Mutex // of the worker, but for Live and Result
+	mu  sync.Mutex // only Live and Result contend for it
 	// held are samples that the run does not have yet.
 	held []Sample
 }
 
-// Add adds a sample. It does not allocate, and waits for others once in [batch] samples.
+// Add adds a sample. It does not allocate, and waits for other workers once in [batch] samples.
 func (l *Local) Add(s Sample) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -224,14 +224,14 @@ func (l *Local) Add(s Sample) {
 	}
 }
 
-// Unsent counts a request that was not sent at all, and why: one of a few words.
+// Unsent counts a request that was not sent, by a reason out of a few.
 func (l *Local) Unsent(endpoint int, reason string) {
 	l.run.mu.Lock()
 	defer l.run.mu.Unlock()
 	count(&l.run.endpoints[endpoint].Unsent, reason, 1)
 }
 
-// flush gives the samples to the run. Both are locked.
+// flush hands the samples to the run. Both are locked.
 func (l *Local) flush() {
 	for i := range l.held {
 		s := &l.held[i]
@@ -241,12 +241,12 @@ func (l *Local) flush() {
 	l.held = l.held[:0]
 }
 
-// gather takes what the workers hold.
+// gather takes the buffered samples of all workers.
 func (r *Run) gather() {
 	r.mu.Lock()
 	locals := slices.Clone(r.locals)
 	r.mu.Unlock()
-	for _, l := range locals { // in the order of Add: a local's lock before the run's
+	for _, l := range locals { // locks in the order of Add: the Local first
 		l.mu.Lock()
 		r.mu.Lock()
 		l.flush()
@@ -255,7 +255,7 @@ func (r *Run) gather() {
 	}
 }
 
-// Live returns what was counted so far, over all endpoints.
+// Live returns the counts so far, over all endpoints.
 func (r *Run) Live() Counts {
 	r.gather()
 	r.mu.Lock()
@@ -267,8 +267,7 @@ func (r *Run) Live() Counts {
 	return c
 }
 
-// Result returns what was measured so far, as a copy. Endpoints for which nothing was
-// counted are left out.
+// Result returns a copy of the measurements so far. It leaves out endpoints without counts.
 func (r *Run) Result() Result {
 	r.gather()
 	r.mu.Lock()
@@ -285,15 +284,15 @@ func (r *Run) Result() Result {
 	return copied
 }
 
-// Result is what a run measured.
+// Result has the measurements of a run.
 type Result struct {
 	// Endpoints in the order of their names.
 	Endpoints []*Endpoint `json:"endpoints"`
 	Series    Series      `json:"series"`
 }
 
-// Merge adds another result, as that of another shard, which stays as it is. Both measure
-// time since the same start.
+// Merge adds another result, such as that of another shard. Both must count time from the same
+// start. The other result stays as it is.
 func (r *Result) Merge(o *Result) {
 	names := map[string]*Endpoint{}
 	for _, e := range r.Endpoints {
@@ -312,7 +311,7 @@ func (r *Result) Merge(o *Result) {
 	r.Series.Merge(&o.Series)
 }
 
-// Total merges the endpoints into one without a name.
+// Total returns the sum of all endpoints, without a name.
 func (r *Result) Total() *Endpoint {
 	t := newEndpoint("")
 	for _, e := range r.Endpoints {
@@ -321,11 +320,12 @@ func (r *Result) Total() *Endpoint {
 	return t
 }
 
-// RecordedKnown tells whether Recorded has the times of all requests. It doesn't if the
-// report, or that of a shard, is of a version that did not keep them.
+// RecordedKnown tells whether Recorded has the times of all requests. It is false if the
+// report, or a merged shard's, comes from a version that did not keep them.
 func (e *Endpoint) RecordedKnown() bool { return e.Recorded != nil && e.Recorded.count == e.Sent }
 
-// Check tells whether the parts of an endpoint that was read agree.
+// Check returns an error if the parts of an endpoint, as read from a report, contradict each
+// other.
 func (e *Endpoint) Check() error {
 	for _, d := range []struct {
 		name string

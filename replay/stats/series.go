@@ -8,18 +8,18 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// MaxPoints is how many points a series has at most.
+// MaxPoints is the largest number of points of a series.
 const MaxPoints = 600
 
 // seriesDigits is the precision of the distributions in a series, of which there are many.
 const seriesDigits = 2
 
-// Series is a run over time, in steps of as many seconds as it takes to have at most
-// [MaxPoints]: 1, 2, 4 and so on. The zero value is empty.
+// Series has the measurements of a run over time, in steps of 1, 2, 4 or more seconds, so that
+// there are at most [MaxPoints]. The zero value is empty.
 type Series struct {
 	// Step in seconds; 0 if there are no points.
 	Step int64 `json:"stepSeconds"`
-	// Points are one for each step from the run's start.
+	// Points has one point for each step from the run's start.
 	Points []Point `json:"points,omitempty"`
 }
 
@@ -34,7 +34,7 @@ type Point struct {
 	Response Coarse `json:"response,omitzero"`
 }
 
-// longestSeries keeps a wrong time from asking for a step beyond what there is.
+// longestSeries bounds the step, against wrong times.
 const longestSeries = int64(100 * 365 * 24 * time.Hour / time.Second)
 
 func (s *Series) add(sample *Sample) {
@@ -48,7 +48,7 @@ func (s *Series) add(sample *Sample) {
 	}
 }
 
-// at returns the point of a time, and widens the steps until there is one.
+// at returns the point of a time. It widens the steps if there is none yet.
 func (s *Series) at(t time.Duration) *Point {
 	second := min(max(int64(t/time.Second), 0), longestSeries)
 	s.Step = max(s.Step, 1)
@@ -97,7 +97,7 @@ func (s *Series) Merge(o *Series) {
 	}
 }
 
-// Widened returns a copy with steps wide enough to have at most as many points.
+// Widened returns a copy with wider steps, so that it has at most that many points.
 func (s *Series) Widened(points int) Series {
 	var c Series
 	c.Merge(s)
@@ -107,7 +107,7 @@ func (s *Series) Widened(points int) Series {
 	return c
 }
 
-// UnmarshalJSON implements json.Unmarshaler. It refuses a series that none of ours is.
+// UnmarshalJSON implements json.Unmarshaler. It rejects a series that no run has.
 func (s *Series) UnmarshalJSON(b []byte) error {
 	type plain Series
 	var p plain
@@ -126,7 +126,8 @@ func (s *Series) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Coarse is a distribution within 1%. It takes a few hundred bytes. The zero value is empty.
+// Coarse is a distribution with a precision of 1%. It takes a few hundred bytes. The zero value
+// is empty.
 type Coarse struct{ histogram *hdrhistogram.PackedHistogram }
 
 func newCoarse() *hdrhistogram.PackedHistogram {

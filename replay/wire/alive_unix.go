@@ -25,8 +25,7 @@ func (cn *conn) prepare(t *net.TCPConn) {
 	}
 }
 
-// alive tells whether the other side has not closed an idle connection, as far as the
-// kernel knows.
+// alive tells whether an idle connection is still open, as far as the kernel knows.
 func (cn *conn) alive() bool {
 	if cn.raw == nil {
 		return true

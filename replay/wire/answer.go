@@ -12,7 +12,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// framing is how the end of an answer's body is known (RFC 9112, section 6.3).
+// framing says what ends an answer's body (RFC 9112, section 6.3).
 type framing byte
 
 const (
@@ -45,11 +45,11 @@ func (cn *conn) read() error {
 		cn.last = true
 		return err
 	}
-	cn.last = cn.last || cn.r < cn.w // what nobody asked for follows
+	cn.last = cn.last || cn.r < cn.w // unexpected bytes follow
 	return nil
 }
 
-// peekHead waits for a head and returns it. It stays in the buffer.
+// peekHead waits for a head and returns it, but leaves it in the buffer.
 func (cn *conn) peekHead() ([]byte, error) {
 	for seen := 0; ; {
 		text := cn.buf[cn.r:cn.w]
@@ -79,8 +79,8 @@ func (cn *conn) note() {
 	}
 }
 
-// headEnd finds the end of the empty line behind the fields, -1 if it has not come. A line
-// may end without CR.
+// headEnd returns the end of the empty line after the fields; -1 if it has not come. Lines may
+// end without CR.
 func headEnd(p []byte, from int) int {
 	for {
 		i := bytes.IndexByte(p[from:], '\n')
@@ -106,7 +106,7 @@ func (cn *conn) readHead() error {
 	if _, err := statusOf(head); err != nil {
 		return err
 	}
-	// One string for all: names and values are parts of it.
+	// All names and values share one string.
 	return cn.parse(string(head))
 }
 
@@ -141,7 +141,7 @@ func (cn *conn) parse(head string) error {
 	return cn.frame(line[7] == '0')
 }
 
-// frame finds out how the body is framed, and whether the connection can be used again.
+// frame finds how the body is framed, and whether the connection can be reused.
 func (cn *conn) frame(old bool) error {
 	r := &cn.into.http.Res
 	cn.length = -1
@@ -175,7 +175,7 @@ func (cn *conn) frame(old bool) error {
 	default:
 		cn.framing = byLength
 	}
-	if coding != "" && (cn.length >= 0 || old) { // two framings, or one that HTTP/1.0 does not have: an attack
+	if coding != "" && (cn.length >= 0 || old) { // two framings, or chunks in HTTP/1.0: may be request smuggling
 		ends = true
 	}
 	status := r.StatusCode
@@ -254,7 +254,7 @@ func (cn *conn) readPart(n int64) error {
 			continue
 		}
 		room := max - int64(len(r.body))
-		if n < readSize && n > 0 || room < readSize { // what follows it may come along
+		if n < readSize && n > 0 || room < readSize { // bytes after it may come with the same read
 			if err := cn.fill(); err != nil {
 				return err
 			}
@@ -281,7 +281,7 @@ func (cn *conn) readPart(n int64) error {
 	return r.enough(cn.f)
 }
 
-// readChunks reads a chunked body, and the trailers behind it.
+// readChunks reads a chunked body and its trailers.
 func (cn *conn) readChunks() error {
 	for {
 		line, err := cn.readLine()
@@ -348,7 +348,7 @@ func chunkSize(line []byte) (n int64, ok bool) {
 	return n, len(digits) > 0
 }
 
-// readTrailers reads the fields behind the last chunk, and the empty line.
+// readTrailers reads the fields after the last chunk, and the empty line.
 func (cn *conn) readTrailers() error {
 	first := len(cn.into.http.Res.Headers)
 	for size := 0; ; {

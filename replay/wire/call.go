@@ -11,7 +11,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// call makes a call of gRPC, of any kind.
+// call makes a gRPC call of any kind.
 func (c *Client) call(ctx context.Context, f *form, into *Result) error {
 	w := c.watch(ctx, f)
 	defer w.end()
@@ -32,7 +32,7 @@ func (c *Client) call(ctx context.Context, f *form, into *Result) error {
 		return err
 	}
 	w.moved()
-	if !strings.HasPrefix(into.http.Res.ContentType, "application/grpc") { // as of a proxy
+	if !strings.HasPrefix(into.http.Res.ContentType, "application/grpc") { // an answer of a proxy
 		into.Live.GRPC, into.talk.Part = nil, 0
 		err = c.receive(resp, f, into, w)
 	} else {
@@ -82,8 +82,8 @@ func (t *talk) listen(from io.Reader) error {
 	}
 }
 
-// callBody is what the client of a call says: the messages of the script, each with a flag
-// and its size before it.
+// callBody has the client's messages of a call in gRPC's framing: each with a flag and its size
+// before it.
 type callBody struct {
 	*talk
 	line  line
@@ -93,10 +93,10 @@ type callBody struct {
 	busy  bool
 }
 
-// errOver is what the transport reads when the call is over.
+// errOver ends the transport's reading when the call is over.
 var errOver = errors.New("the call is over")
 
-// Read implements io.Reader. The transport calls it from a goroutine of its own.
+// Read implements io.Reader. The transport calls it from another goroutine.
 func (b *callBody) Read(p []byte) (int, error) {
 	if !b.busy {
 		l, ok := b.turn()
@@ -161,7 +161,7 @@ func (b *callBody) count() int64 {
 	return b.bytes
 }
 
-// Close implements io.Closer: the transport wants no more.
+// Close implements io.Closer. The transport calls it when it reads no more.
 func (b *callBody) Close() error {
 	b.stop()
 	return nil

@@ -18,10 +18,10 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Options say where requests go and how.
+// Options say where requests are sent, and how.
 type Options struct {
-	// Target is what requests are sent to: its scheme, host and port. Path, query and user
-	// must be empty. The scheme is one of
+	// Target has the scheme, host and port of the target. Path, query and user must be empty.
+	// The scheme is one of
 	//
 	//   - http: what was recorded as HTTP/1 is sent as that, HTTP/2 without TLS (h2c, by prior
 	//     knowledge) if it was recorded as HTTP/2, and as HTTP/1.1 once the target answered that
@@ -31,29 +31,28 @@ type Options struct {
 	//   - h2c: all but WebSocket is sent as HTTP/2 without TLS.
 	//   - grpc, grpcs: as h2c, and the same with TLS.
 	Target *url.URL
-	// RewriteHost sends the target's host and port as Host and :authority. Otherwise the
-	// recorded host is sent.
+	// RewriteHost sends the target's host and port as Host and :authority, in place of the
+	// recorded host.
 	RewriteHost bool
-	// TLS has the roots, the server name and the client's certificate; nil is the default
+	// TLS has the roots, the server name and the client's certificate; nil: the default
 	// configuration. Without a ServerName the target's host is used. NextProtos is ignored.
 	TLS *tls.Config
-	// Timeout is how long nothing may move while a request is answered; 30 seconds if 0.
-	// Pauses that the recording itself has within an answer or a conversation are added.
+	// Timeout ends a request if no byte moves for this long; 0: 30 seconds. Recorded pauses
+	// within an answer or a conversation are added.
 	Timeout time.Duration
-	// MaxTime is how long a request may take in all, beside what the recorded one took; 5
-	// minutes if 0.
+	// MaxTime is how much longer than the recorded request a request may take; 0: 5 minutes.
 	MaxTime time.Duration
-	// MaxBody is how many bytes of an answer's body, or of a conversation's messages, are
-	// kept; 16 MiB if 0. The rest is read, counted and discarded.
+	// MaxBody bounds the bytes of an answer's body, or of a conversation's messages, that are
+	// kept; 0: 16 MiB. The rest is read, counted and discarded.
 	MaxBody int64
-	// MaxConns bounds the connections of HTTP/1, idle ones included; 10,000 if 0. Send waits
-	// for one.
+	// MaxConns bounds the HTTP/1 connections, idle ones included; 0: 10,000. Send waits for a
+	// free one.
 	MaxConns int
-	// Run is the ID of the replay, the value of the header contract.HeaderReplay of each
-	// request; without it, that header is not sent.
+	// Run is the ID of the replay, which each request has in the header contract.HeaderReplay;
+	// "": the header is not sent.
 	Run string
-	// Pace is the speed at which a client's messages are sent in conversations: 1 as
-	// recorded, 2 twice as fast, 0 without pauses.
+	// Pace is the speed of the client's messages in conversations: 1 as recorded, 2 twice as
+	// fast, 0 without pauses.
 	Pace float64
 	// Dial opens connections, in place of a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -75,8 +74,8 @@ type Client struct {
 	address  string // host:port to connect to
 	host     string // as Host
 	secure   bool
-	http2    bool        // whatever was recorded
-	http1    atomic.Bool // is all that the target agrees to
+	http2    bool        // always, whatever was recorded
+	http1    atomic.Bool // the target speaks nothing else
 	tls1     *tls.Config
 	tls2     *tls.Config
 	tls2or1  *tls.Config
@@ -99,7 +98,7 @@ func New(o Options) (*Client, error) {
 	case t.Hostname() == "":
 		return nil, fmt.Errorf("target %s: it names no host; want a URL such as http://localhost:8080", t.Redacted())
 	case t.Path != "" && t.Path != "/" || t.RawQuery != "" || t.Fragment != "" || t.User != nil || t.Opaque != "":
-		return nil, fmt.Errorf("target %s: want a scheme, a host and a port alone: the rest comes from the recording", t.Redacted())
+		return nil, fmt.Errorf("target %s: want a scheme, a host and a port only; the rest comes from the recording", t.Redacted())
 	case o.Run != "" && !contract.IsReplayID(o.Run):
 		return nil, fmt.Errorf("ID of the run %q: want a DNS label of at most %d characters", o.Run, contract.MaxReplayID)
 	case o.Pace < 0 || o.Pace != o.Pace:
@@ -147,17 +146,17 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Close closes all connections. Call it when no Send runs any more.
+// Close closes all connections. No Send may be running.
 func (c *Client) Close() {
 	c.pool.close()
 	c.h2.CloseIdleConnections()
 	c.streams.close()
 }
 
-// Send sends a request that [Append] encoded and waits for the end of its answer. It
-// returns nil if the answer is complete, whatever it says, and an *Error otherwise: into
-// then has what came. Nothing refers to encoded when it returns. One Result serves one Send
-// at a time; what it holds is overwritten by the next.
+// Send sends a request that [Append] encoded, and waits for the end of its answer. It returns
+// nil if the answer is complete, whatever its status, and else an *Error; into then has what
+// came. Nothing refers to encoded when Send returns. Only one Send at a time may use a
+// Result, and the next one overwrites it.
 func (c *Client) Send(ctx context.Context, encoded []byte, into *Result) error {
 	into.reset()
 	f := &into.form
@@ -170,7 +169,7 @@ func (c *Client) Send(ctx context.Context, encoded []byte, into *Result) error {
 		}
 		err = c.send(ctx, f, into)
 	}
-	*f = form{} // what it refers to is the caller's
+	*f = form{} // it refers to memory of the caller
 	return into.finish(ctx, err)
 }
 
@@ -186,7 +185,7 @@ func (c *Client) send(ctx context.Context, f *form, into *Result) error {
 	return c.exchange(ctx, f, into)
 }
 
-// end is when a request that begins now must have ended.
+// end returns the time by which a request that begins now must have ended.
 func (c *Client) end(f *form) time.Time {
 	took := f.took
 	if p := c.o.Pace; p > 0 && p < 1 {
@@ -195,7 +194,7 @@ func (c *Client) end(f *form) time.Time {
 	return time.Now().Add(c.o.MaxTime + took)
 }
 
-// tooLong is the failure of one that has not.
+// tooLong returns the failure of a request that has not ended by then.
 func (c *Client) tooLong() error {
 	return fail(TooLong, "the answer had not ended after %v and the time that the recorded one took", c.o.MaxTime)
 }

@@ -9,17 +9,17 @@
 //
 //   - The request is as it was recorded: the method and the target of the request line,
 //     fields with their duplicates in order, the body byte for byte, its framing (length or
-//     chunks) and trailers. What differs is listed at [Append].
+//     chunks) and trailers. [Append] lists the exceptions.
 //   - It connects to the target only: never to a recorded host, never through a proxy of
-//     the environment. It follows no redirect and undoes no coding.
-//   - A request is sent once. It is sent a second time only if a connection that was used
-//     before turns out to be closed, nothing of an answer came, and sending it twice does
-//     the same as sending it once (RFC 9110, section 9.2.2).
-//   - The messages of a conversation keep their order: what the client said after a message
-//     of the server is sent after that message came.
-//   - Answers are hostile: heads, bodies and messages that are kept are bounded.
-//   - Time comes from package time alone, and connections from [Options.Dial] if it is set,
-//     so everything runs in a bubble of testing/synctest.
+//     the environment. It follows no redirect and removes no content coding.
+//   - A request is sent once. It is sent again only if a reused connection turns out to be
+//     closed, no byte of an answer came, and the request is idempotent (RFC 9110, section
+//     9.2.2).
+//   - The messages of a conversation keep their order: a message that the client sent after
+//     one of the server is sent after that one came.
+//   - Answers may be hostile: the heads, bodies and messages that are kept are bounded.
+//   - Time comes from package time alone, and connections from [Options.Dial] if it is set, so
+//     that everything runs in a bubble of testing/synctest.
 //
 // HTTP/1.0, HTTP/1.1 and WebSocket are its own code; HTTP/2 and gRPC go through
 // golang.org/x/net/http2. The package imports contract, recording and its coding, and x/net.

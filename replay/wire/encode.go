@@ -19,14 +19,14 @@ import (
 
 // Reasons for which [Append] refuses an exchange. Its errors wrap one of them.
 var (
-	// ErrOpaque: it is a stream whose protocol no decoder knew, and what the client says in
-	// it may depend on what the server said.
+	// ErrOpaque: it is a stream of an unknown protocol, in which the client's bytes may depend
+	// on the server's.
 	ErrOpaque = errors.New("not HTTP, gRPC or WebSocket")
 	// ErrIncomplete: the recording has only a part of the request.
 	ErrIncomplete = errors.New("the request was not recorded completely")
 	// ErrCut: a limit of the recorder cut the request.
 	ErrCut = errors.New("a limit cut the request")
-	// ErrUnsupported: the request is complete and can't be sent by a client of one target.
+	// ErrUnsupported: the request is complete, but this client can't send it.
 	ErrUnsupported = errors.New("not supported by replay")
 	// ErrMalformed: a field or the request line has bytes that would change how the request is read.
 	ErrMalformed = errors.New("the request is malformed")
@@ -40,7 +40,7 @@ const (
 	socket      // WebSocket
 )
 
-// version is that of HTTP.
+// version is a version of HTTP.
 type version byte
 
 const (
@@ -56,11 +56,11 @@ type flags byte
 
 const (
 	chunked    flags = 1 << iota
-	expects          // asks for 100 Continue
-	closes           // asks for the end of the connection
+	expects          // expects 100 Continue
+	closes           // asks to close the connection
 	idempotent       // may be sent twice
 	bodyless         // HEAD: the answer has no body
-	cancels          // the client went once it had what it wanted
+	cancels          // the client gave up before the end of the answer
 )
 
 // place is a part of the head.
@@ -70,7 +70,7 @@ func (p place) end() int { return p.at + p.n }
 
 // form is a request as Append encodes it:
 //
-//	a checksum of what follows, for it may have been on a disk
+//	a checksum of the rest, because it may have been on a disk
 //	kind, version, flags
 //	12 numbers of 4 bytes: three places (2 each), silence and took in ms, enough, sizes of head, trailers and body
 //	head: the request line and the fields, each with its CRLF, as HTTP/1 has them
@@ -83,15 +83,15 @@ type form struct {
 	kind    kind
 	version version
 	flags   flags
-	// host is the value of Host; authority is the host in a target in absolute-form; key is
-	// that of a WebSocket's handshake. Without it, a place has no bytes.
+	// host is the place of Host's value, authority that of the host in an absolute-form target,
+	// and key that of a WebSocket handshake's key. A place without a value has no bytes.
 	host, authority, key place
-	// silence is the longest pause that the recorded answer had once it began.
+	// silence is the longest pause within the recorded answer.
 	silence time.Duration
-	// took is how long the recorded request took in all.
+	// took is the total time of the recorded request.
 	took time.Duration
-	// enough is how many bytes of the answer the client took before it went, if cancels is
-	// set and this is no conversation.
+	// enough is the number of bytes of the answer that the client read before it gave up, if
+	// cancels is set and this is no conversation.
 	enough   int64
 	head     []byte
 	trailers []byte
@@ -137,16 +137,16 @@ func (f *form) decode(b []byte) error {
 // Append appends the request of a recorded exchange in the form that [Client.Send] takes.
 // The form is compact, has no pointers and may be kept on disk as long as the program runs.
 //
-// The request that is sent differs from the recorded one in this:
+// The request that is sent differs from the recorded one as follows:
 //
-//   - Content-Length has the size of the body that is sent. With chunks it is left out.
-//   - A body that is stored without its content coding gets it again, for the field that
-//     names it is sent; the compressed bytes are those of our encoder.
-//   - A chunked body is one chunk: where chunks ended is not recorded.
-//   - A request to go on in HTTP/2 (Upgrade: h2c) is sent without that request.
-//   - Sec-WebSocket-Key is a new one. The header contract.HeaderReplay is the client's.
-//   - Several Cookie lines of HTTP/2 are one.
-//   - Over HTTP/2, the order of different fields and fields of the connection are lost.
+//   - Content-Length is the size of the body that is sent. It is left out with chunks.
+//   - A body that is stored without its content coding is encoded again, because the header
+//     that names the coding is sent. The compressed bytes are those of this encoder.
+//   - A chunked body is sent in one chunk, because chunk boundaries are not recorded.
+//   - An offer to upgrade to HTTP/2 (Upgrade: h2c) is removed.
+//   - Sec-WebSocket-Key is new, and contract.HeaderReplay is added.
+//   - Several Cookie lines of HTTP/2 are joined.
+//   - HTTP/2 loses the order of different fields, and fields about the connection.
 //
 // It fails with an error that wraps one of the Err variables if the exchange can't be sent,
 // and dst is returned as it was.
@@ -165,7 +165,7 @@ func Append(dst []byte, e *recording.Exchange) ([]byte, error) {
 	return w.out, nil
 }
 
-// fit tells why an exchange can't be sent.
+// fit returns an error if an exchange can't be sent.
 func fit(e *recording.Exchange) error {
 	if e.HTTP == nil || e.TCP != nil {
 		return fmt.Errorf("%s: %w", e.L7Protocol, ErrOpaque)
@@ -186,7 +186,7 @@ func fit(e *recording.Exchange) error {
 	}
 	switch {
 	case c != nil && c.Part != 1, c != nil && !c.Last && !gaveUp:
-		return fmt.Errorf("the conversation is a part of one: %w", ErrIncomplete)
+		return fmt.Errorf("the exchange is one part of a conversation: %w", ErrIncomplete)
 	case e.Request().Cut():
 		return fmt.Errorf("body: %w", ErrCut)
 	case req.BodyLeft > 0:
@@ -198,12 +198,12 @@ func fit(e *recording.Exchange) error {
 	case req.Method == "CONNECT":
 		return fmt.Errorf("CONNECT: %w", ErrUnsupported)
 	case e.Tags.Get(recording.TagPush) != "":
-		return fmt.Errorf("an answer that the server pushed unasked: %w", ErrUnsupported)
+		return fmt.Errorf("a server push: %w", ErrUnsupported)
 	}
 	return nil
 }
 
-// lacks tells whether something that the client said is missing.
+// lacks tells whether a part of the client's side is missing.
 func lacks(c *recording.Conversation) bool {
 	left := c.ClientBytes
 	for i := range c.Messages {
@@ -219,10 +219,10 @@ func lacks(c *recording.Conversation) bool {
 	return left > 0
 }
 
-// left tells whether the client went before the end of the answer, having sent all it wanted
-// to: it gave up a call, or a stream of events. Whose connection ended in the middle of
-// another answer is not known. A stream of events that ended with the connection may be one
-// that goes on for ever, too.
+// left tells whether the client had sent everything and gave up before the end of the answer:
+// of a call, or of a stream of events. A stream of events that ended with the connection
+// counts, because it may be endless. If the connection ended within another answer, nobody
+// knows which side closed it.
 func left(e *recording.Exchange) bool {
 	switch e.Incomplete() {
 	case "":
@@ -244,7 +244,7 @@ type writer struct {
 	f     form
 }
 
-// here is the place of what comes next in the head.
+// here returns the offset of the next byte in the head.
 func (w *writer) here() int { return len(w.out) - w.start }
 
 func (w *writer) request() error {
@@ -383,7 +383,7 @@ func (w *writer) hostField(name, value string) error {
 	return nil
 }
 
-// fields writes the fields, but for those that come behind the body.
+// fields writes the fields, except for trailers.
 func (w *writer) fields(framing recording.Framing, size int64, behind []string) error {
 	f := &w.f
 	h2c := w.e.Tags.Get(recording.TagUpgrade) == "h2c"
@@ -418,7 +418,7 @@ func (w *writer) fields(framing recording.Framing, size int64, behind []string) 
 			}
 			persists = persists || hasToken(value, "keep-alive")
 		case "Cookie":
-			if f.version == version2 { // where it may stand in several lines (RFC 9113, section 8.2.3)
+			if f.version == version2 { // HTTP/2 allows several lines (RFC 9113, section 8.2.3)
 				if cookies {
 					continue
 				}
@@ -469,7 +469,7 @@ func (w *writer) fields(framing recording.Framing, size int64, behind []string) 
 	return nil
 }
 
-// blankKey takes the room of a key.
+// blankKey reserves the space for a key.
 const blankKey = "AAAAAAAAAAAAAAAAAAAAAA=="
 
 // field writes a field line.
@@ -481,10 +481,10 @@ func (w *writer) field(name, value string) error {
 	return nil
 }
 
-// maxTook bounds how long a recorded request is taken to have taken.
+// maxTook bounds the recorded time of a request.
 const maxTook = 24 * time.Hour
 
-// silence is the longest pause of the recorded answer, once it began.
+// silence returns the longest pause within the recorded answer.
 func silence(e *recording.Exchange) time.Duration {
 	const limit = time.Hour
 	longest, last := time.Duration(0), time.Duration(0)
@@ -539,7 +539,7 @@ func hasToken(list, token string) bool {
 	return false
 }
 
-// without is a list without some tokens.
+// without returns a list without some tokens.
 func without(list string, tokens ...string) string {
 	var kept []string
 	for item := range strings.SplitSeq(list, ",") {
@@ -550,7 +550,7 @@ func without(list string, tokens ...string) string {
 	return strings.Join(kept, ", ")
 }
 
-// lineEnd is where the head's first line ends.
+// lineEnd returns the end of the head's first line.
 func lineEnd(head []byte) int {
 	return bytes.IndexByte(head, '\r')
 }

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// Failure is why a request has no complete answer: the class of an [Error]. It is a word
-// for reports and metrics, "" if there was none.
+// Failure is the class of an [Error]: the reason why a request has no complete answer. It is a
+// word for reports and metrics; "": no failure.
 type Failure string
 
 // Failures. [Failures] describes them.
