@@ -64,7 +64,7 @@ func TestAppendJSONEqualsEncodingJSON(t *testing.T) {
 	}
 }
 
-// What an Encoder remembers of one exchange makes no difference to the next.
+// What an Encoder remembers of one exchange is bounded, and makes no difference to the next.
 func TestAnEncoderWritesAsIfItRememberedNothing(t *testing.T) {
 	long := strings.Repeat("x", maxRemembered)
 	var m Encoder
@@ -86,6 +86,9 @@ func TestAnEncoderWritesAsIfItRememberedNothing(t *testing.T) {
 		e := &Exchange{Tags: tags}
 		if got, want := string(m.Append(nil, e)), marshal(t, e); got != want {
 			t.Errorf("exchange %d is written as\n%s, want\n%s", i, got, want)
+		}
+		if len(m.text) > maxRemembered {
+			t.Errorf("after exchange %d, %d bytes are remembered", i, len(m.text))
 		}
 	}
 }
