@@ -35,18 +35,17 @@ const (
 	caExpired
 )
 
-// caWatch follows the CA while the sidecar runs, and says in the log what its
-// operator must know. It changes nothing: the CA stays the one that was there at
-// the start, because running applications trust the bundle that they loaded, and
-// whether it is valid is checked for every connection.
+// caWatch watches the CA's files and validity, and logs changes for the operator. It does
+// not load another CA, because running applications trust the bundle that they loaded. The
+// interceptor checks the CA's validity for each connection.
 type caWatch struct {
 	log *slog.Logger
 	ca  *ca.Authority // nil: there was none at the start
 	dir string
 
 	state   caState
-	said    time.Time // when the state was last spoken of
-	current []byte    // the certificate in the directory, as it was spoken of
+	said    time.Time // when the state was last logged
+	current []byte    // the last certificate found in the directory
 }
 
 func newCAWatch(log *slog.Logger, authority *ca.Authority, dir string) *caWatch {
@@ -59,7 +58,7 @@ func newCAWatch(log *slog.Logger, authority *ca.Authority, dir string) *caWatch 
 	return w
 }
 
-// run looks until ctx ends.
+// run checks the CA regularly until ctx ends.
 func (w *caWatch) run(ctx context.Context) {
 	ticker := time.NewTicker(caRecheck)
 	defer ticker.Stop()
@@ -73,12 +72,12 @@ func (w *caWatch) run(ctx context.Context) {
 	}
 }
 
-// look says what has changed.
+// look logs changes.
 func (w *caWatch) look(now time.Time) {
 	if found := w.mounted(); found != nil && !bytes.Equal(found, w.current) {
 		w.current = found
 		if w.ca == nil || !bytes.Equal(found, w.ca.Certificate().Raw) {
-			w.log.Warn("there is another CA in the directory; it takes effect when the pod is restarted: this sidecar keeps what it started with, because the running application trusts the bundle that it has loaded",
+			w.log.Warn("the CA in the directory has changed: restart the pod to use it, because the running application trusts only the bundle that it has loaded",
 				"directory", w.dir)
 		}
 	}
@@ -102,20 +101,19 @@ func (w *caWatch) look(now time.Time) {
 	case caGood:
 		w.log.Info("the CA has become valid: outbound TLS is intercepted from now on")
 	case caEarly:
-		w.log.Warn("the CA is not valid yet: until it is, outbound TLS passes untouched and is not recorded in the clear",
+		w.log.Warn("the CA is not valid yet: until it is, outbound TLS passes untouched and records have no plaintext",
 			"valid_from", from, "remedy", "check the pod's clock, or wait")
 	case caEnding:
-		w.log.Warn("the CA expires soon: from then on, outbound TLS passes untouched and is not recorded in the clear",
+		w.log.Warn("the CA expires soon: from then on, outbound TLS passes untouched and records have no plaintext",
 			"expires", until, "remedy", caRemedy)
 	case caExpired:
-		w.log.Error("the CA has expired: outbound TLS passes untouched and is not recorded in the clear",
+		w.log.Error("the CA has expired: outbound TLS passes untouched and records have no plaintext",
 			"expired", until, "remedy", caRemedy)
 	}
 	w.state, w.said = state, now
 }
 
-// mounted returns the certificate that is in the directory now, nil if there is
-// none.
+// mounted returns the certificate in the directory; nil if there is none.
 func (w *caWatch) mounted() []byte {
 	text, err := os.ReadFile(filepath.Join(w.dir, "tls.crt"))
 	if err != nil {

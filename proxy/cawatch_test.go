@@ -36,7 +36,7 @@ func TestTheCAIsWatched(t *testing.T) {
 	const day = 24 * time.Hour
 	const (
 		early, good, ending, expired = "not valid yet", "has become valid", "expires soon", "has expired"
-		another                      = "another CA"
+		another                      = "the CA in the directory has changed"
 	)
 	type step struct {
 		after time.Duration

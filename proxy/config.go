@@ -13,12 +13,11 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// Protocol is what clients of the reverse half speak.
+// Protocol is the protocol of the reverse proxy's clients.
 type Protocol string
 
-// The protocols. With HTTP and SOCKS a client may ask for a tunnel in that
-// protocol, or send what is meant for the application right away; either way
-// the application is what it reaches.
+// With HTTP and SOCKS, a client may ask for a tunnel in that protocol, or speak to the
+// application directly. In both cases it reaches the application.
 const (
 	TCP   Protocol = "tcp"
 	HTTP  Protocol = "http"
@@ -28,74 +27,74 @@ const (
 // KeyFiles name a certificate chain and its key, both PEM.
 type KeyFiles struct{ Cert, Key string }
 
-// App is where the reverse half forwards to.
+// App is the application that the reverse proxy forwards to.
 type App struct {
 	Host string
 	Port int
-	// TLS: the application speaks TLS. Its certificate is verified unless it is
-	// reached on loopback.
+	// TLS says that the application speaks TLS. Its certificate is verified unless Host
+	// is loopback.
 	TLS bool
 }
 
-// Inbound is a port of the reverse half, and where its connections go.
+// Inbound is a port of the reverse proxy.
 type Inbound struct {
-	// Port is where it listens; 0 takes any free port.
+	// Port is the port that it listens on; 0 takes any free port.
 	Port int
 	App  App
 }
 
-// Config is how the proxy forwards. The zero value is not valid.
+// Config configures a [Proxy]. The zero value is not valid.
 type Config struct {
-	// Reverse and Forward say which halves run.
+	// Reverse and Forward say which proxies run.
 	Reverse, Forward bool
-	// InProtocol is what the reverse half's clients speak.
+	// InProtocol is the protocol of the reverse proxy's clients.
 	InProtocol Protocol
-	// In lists the ports of the reverse half.
+	// In lists the ports of the reverse proxy.
 	In []Inbound
-	// OutPort is where the forward half listens, AdminPort where /metrics, /healthz,
-	// /connections and /status are, on loopback. 0 takes any free port.
+	// OutPort is the port of the forward proxy. AdminPort serves /metrics, /healthz,
+	// /connections and /status on loopback. 0 takes any free port.
 	OutPort, AdminPort int
-	// InAll: the reverse half listens on every address instead of loopback.
+	// InAll makes the reverse proxy listen on every address instead of loopback.
 	InAll bool
-	// TLSOut intercepts outbound TLS, with Authority if it is set, else with the CA
-	// from CADir.
+	// TLSOut turns on the interception of outbound TLS, with Authority or else the CA in
+	// CADir.
 	TLSOut    bool
 	CADir     string
 	Authority *ca.Authority
-	// TLSIn terminates inbound TLS; nil: it does not.
+	// TLSIn is the certificate that terminates inbound TLS; nil: TLS passes through.
 	TLSIn *KeyFiles
 	// Mutual is the client certificate shown to upstreams; nil: none.
 	Mutual *KeyFiles
-	// Hosts are captured through a hosts file, which is written into TrustDir: the pod's
-	// own hosts file and, behind it, an address for each host, on which the forward half
-	// listens.
+	// Hosts are captured with a hosts file. The proxy writes the file to TrustDir: the
+	// lines of the pod's hosts file, and then an address for each host, on which the
+	// forward proxy listens.
 	Hosts []contract.CaptureHost
-	// TrustDir is where the trust files go; UpstreamCA names further roots.
+	// TrustDir is the directory for the trust files. UpstreamCA is a file with more roots.
 	TrustDir, UpstreamCA string
-	// PrometheusPort serves /metrics on every address; 0: it does not.
+	// PrometheusPort serves /metrics on every address; 0: no port does.
 	PrometheusPort int
-	// TapMemory bounds the copied traffic that waits for the tap's readers, in
+	// TapMemory is the maximum of copied traffic that waits for the tap's readers, in
 	// bytes.
 	TapMemory int64
-	// Memory bounds what forwarding takes.
+	// Memory limits the memory for forwarding.
 	Memory Memory
-	// Paused, when set, tells whether the tap is to hold nothing for the time being.
+	// Paused, if not nil, tells the tap to hold nothing for the time being.
 	Paused *atomic.Bool
-	// Classic: the application is stopped together with the proxy, and may be called
-	// and call after that.
+	// Classic says that the application gets SIGTERM together with the proxy, and may
+	// still receive and make calls then.
 	Classic bool
-	// Drain bounds how long in-flight connections may take to finish.
+	// Drain is the time for open connections to finish after the stop.
 	Drain time.Duration
-	// Describe, unless it is nil, adds to the answer of /status what the proxy does not
-	// know. It is called by any goroutine.
+	// Describe, if not nil, adds the caller's facts to the answer of /status. It is called
+	// from several goroutines.
 	Describe func(*status.Status)
-	// Pod is the pod's name, which may lead to loopback; "" if it is not known.
+	// Pod is the pod's name, which may resolve to loopback; "" if it is not known.
 	Pod string
-	// Proxies are chained to.
+	// Proxies are the proxies that outbound connections are chained to.
 	Proxies upstream.Proxies
-	// UpstreamReady, unless it is "", is a URL that has to answer with status 200 before
-	// the forward half connects to anything. It also makes the proxies the only way out:
-	// see [upstream.Proxies].
+	// UpstreamReady, if not "", is a URL that must answer with status 200 before the
+	// forward proxy connects to anything. It also makes Proxies the only way out: see
+	// [upstream.Proxies].
 	UpstreamReady string
 
 	// outboundPatience, rootsRecheck and adminPatience replace the constants in a
@@ -105,8 +104,8 @@ type Config struct {
 	etc string
 }
 
-// Check finds ports that are used twice, and a reverse half that would forward
-// to itself. The error names the variables of package contract.
+// Check rejects ports that are used twice, and a reverse proxy that would forward to
+// itself. The error names the variables of package contract.
 func (c *Config) Check() error {
 	used := map[int]string{c.AdminPort: "the admin port"}
 	var errs []error
@@ -115,7 +114,7 @@ func (c *Config) Check() error {
 			return
 		}
 		if other, taken := used[port]; taken {
-			errs = append(errs, fmt.Errorf("%s=%d: that is %s already", name, port, other))
+			errs = append(errs, fmt.Errorf("%s=%d: %s has that port already", name, port, other))
 		}
 		used[port] = name
 	}
@@ -125,7 +124,7 @@ func (c *Config) Check() error {
 	take(c.Forward, contract.EnvProxyOutPort, c.OutPort)
 	take(c.PrometheusPort != 0, contract.EnvPrometheusPort, c.PrometheusPort)
 	if c.UpstreamReady != "" && c.Forward && c.Proxies.All == "" {
-		errs = append(errs, fmt.Errorf("%s: nothing but proxies is connected to then, and %s names none: want it to name the one that everything is chained to", contract.EnvUpstreamReady, contract.EnvUpstreamAllProxy))
+		errs = append(errs, fmt.Errorf("%s: it needs a proxy for all traffic; set %s to the proxy's URL", contract.EnvUpstreamReady, contract.EnvUpstreamAllProxy))
 	}
 	for i, in := range c.In {
 		if other, taken := used[in.App.Port]; c.Reverse && taken && isLoopback(in.App.Host) {
@@ -133,22 +132,22 @@ func (c *Config) Check() error {
 			if i > 0 {
 				variable = contract.EnvInPorts
 			}
-			errs = append(errs, fmt.Errorf("%s=%d: the proxy would forward to itself, that is %s", variable, in.App.Port, other))
+			errs = append(errs, fmt.Errorf("%s=%d: the proxy would forward to itself; %s has that port", variable, in.App.Port, other))
 		}
 	}
 	return errors.Join(append(errs, c.checkHosts())...)
 }
 
-// checkHosts finds ports of captured hosts on which nobody could listen beside somebody
-// who listens on every address: a listener on one address of a port keeps it from others.
+// checkHosts rejects ports of captured hosts that another listener needs on every
+// address, because a listener on one address of a port blocks such a listener.
 func (c *Config) checkHosts() error {
 	if len(c.Hosts) > 0 && !c.Forward {
-		return fmt.Errorf("%s: hosts are captured by the forward half, which %s leaves out", contract.EnvCaptureHosts, contract.EnvProxyType)
+		return fmt.Errorf("%s: the forward proxy captures hosts, and %s turns it off", contract.EnvCaptureHosts, contract.EnvProxyType)
 	}
 	everywhere := map[int]string{}
 	for i, in := range c.In {
 		if c.Reverse && isLoopback(in.App.Host) {
-			everywhere[in.App.Port] = "the application's own, which it could not listen on any more"
+			everywhere[in.App.Port] = "the application's, which could not listen on it"
 		}
 		if c.Reverse && c.InAll {
 			everywhere[in.Port] = inPortVariable(i)
@@ -168,7 +167,7 @@ func (c *Config) checkHosts() error {
 	return errors.Join(errs...)
 }
 
-// inPortVariable names the variable that gives the reverse half's port with an index.
+// inPortVariable names the variable that sets the reverse proxy's port number i.
 func inPortVariable(i int) string {
 	if i > 0 {
 		return contract.EnvInPorts

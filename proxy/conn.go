@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// Fields of the canonical log line, of which every connection gets one.
+// Fields of the log line that each connection gets when it has ended.
 const (
 	LogID        = "id"
 	LogDirection = "direction"
@@ -32,7 +32,7 @@ const (
 	LogError     = "error"
 )
 
-// conn is one client's connection, from accept to the log line.
+// conn is a client's connection, from accept to its log line.
 type conn struct {
 	id        uint64
 	direction tap.Direction
@@ -40,26 +40,26 @@ type conn struct {
 	from      netip.AddrPort // the client's address
 	client    *pump.Conn
 	meter     pump.Meter
-	flows     int // the registry's: how many the tap was given
+	flows     int // tap flows of the connection; the registry's
 
-	mu      sync.Mutex  // locked before those of pump, for abort and hangUp lock them
+	mu      sync.Mutex  // locked before pump's mutexes, which abort and hangUp lock
 	known   func() bool // see idleBy
-	private bool        // what was asked for is not for the record
+	private bool        // never recorded
 	via     tap.Via
 	host    string
 	port    int
 	server  *pump.Conn
 	remote  netip.AddrPort // the upstream's address
-	reached time.Time      // when it was connected to
+	reached time.Time      // when the upstream was connected
 	tls     intercept.Outcome
 	sni     string
 	alpn    string
-	cut     bool // by abort or hangUp: what is connected from then on is cut too
+	cut     bool // by abort or hangUp; later upstream connections are cut, too
 	ended   time.Time
 	err     error
 }
 
-// target notes what the client asked for.
+// target records the destination that the client asked for.
 func (k *conn) target(via tap.Via, host string, port int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -67,16 +67,16 @@ func (k *conn) target(via tap.Via, host string, port int) {
 	k.private, k.tls, k.sni, k.alpn = false, "", "", ""
 }
 
-// keepPrivate says whether what was asked for is kept from the record.
+// keepPrivate sets whether the connection must not be recorded.
 func (k *conn) keepPrivate(private bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.private = private
 }
 
-// isPrivate reports whether nothing of what is said is for the record: a cloud's
-// metadata server answers the application with credentials. It may have been asked
-// for by name, in Host, in TLS, or by a name that nobody knows and that led there.
+// isPrivate reports whether the connection must not be recorded, because it goes to a
+// cloud's metadata server, which answers with credentials. The client may have named that
+// server as the destination, in Host or in SNI, or by a name that resolved to its address.
 func (k *conn) isPrivate() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -84,7 +84,7 @@ func (k *conn) isPrivate() bool {
 		(k.private || address.IsMetadata(k.host) || address.IsMetadata(k.sni) || address.IsMetadataAddr(k.remote.Addr()))
 }
 
-// connected notes the upstream connection.
+// connected records the upstream connection.
 func (k *conn) connected(server *pump.Conn) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -94,14 +94,14 @@ func (k *conn) connected(server *pump.Conn) {
 	}
 }
 
-// secured notes that the upstream connection is spoken to in TLS.
+// secured replaces the upstream connection with TLS over it.
 func (k *conn) secured(server *pump.Conn) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.server = server
 }
 
-// opens notes that TLS begins here, with a server of that name.
+// opens records that the proxy itself begins TLS, with a server of that name.
 func (k *conn) opens(name, alpn string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -111,7 +111,7 @@ func (k *conn) opens(name, alpn string) {
 	}
 }
 
-// unwrapped notes what TLS there was.
+// unwrapped records the outcome of intercepting TLS.
 func (k *conn) unwrapped(r intercept.Result) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -139,8 +139,8 @@ func (k *conn) flow() *tap.Flow {
 	}
 }
 
-// idleBy says who knows from now on whether nothing is under way; nil: nobody. It returns
-// who knew until now.
+// idleBy sets the function that reports whether all requests are answered; nil: nobody
+// knows. It returns the former function.
 func (k *conn) idleBy(known func() bool) (before func() bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -148,8 +148,8 @@ func (k *conn) idleBy(known func() bool) (before func() bool) {
 	return before
 }
 
-// idle reports whether it is known that nothing is under way, and a moment has
-// passed since something was.
+// idle reports whether the connection is known to be idle, and has been silent for
+// idleMoment.
 func (k *conn) idle(now time.Time) bool {
 	k.mu.Lock()
 	known := k.known
@@ -165,7 +165,7 @@ func (k *conn) clientFirst() bool {
 	return clientFirst(k.client, k.server)
 }
 
-// abort ends the connection where it is.
+// abort resets both connections.
 func (k *conn) abort() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -176,8 +176,7 @@ func (k *conn) abort() {
 	}
 }
 
-// hangUp ends a connection on which nothing is under way, as a server does that
-// closes an idle keep-alive connection.
+// hangUp closes an idle connection, as a server closes an idle keep-alive connection.
 func (k *conn) hangUp() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -188,8 +187,8 @@ func (k *conn) hangUp() {
 	}
 }
 
-// View is a connection as /connections shows it. The names are those that the
-// sidecar ecosystem's tools read.
+// View is a connection as /connections shows it. Speedscale's tools read the same
+// names.
 type View struct {
 	ID         uint64
 	Direction  string
@@ -211,11 +210,11 @@ type Peer struct {
 	DataTransfer int64
 }
 
-// maxError bounds the text of an error that is kept: it may quote what the other
-// side sent, such as the names in a certificate.
+// maxError is the maximum length of a stored error, because an error may quote bytes of
+// the peer, such as the names in a certificate.
 const maxError = 1 << 10
 
-// clip cuts a text that is too long, and lets go of what it was cut from.
+// clip shortens a text to maxError. It copies, so that the long text can be freed.
 func clip(text string) string {
 	if len(text) <= maxError {
 		return text
@@ -254,7 +253,7 @@ func (v View) failure() *status.Failure {
 	return f
 }
 
-// log writes the canonical line: information, or a warning when it failed.
+// log writes the connection's log line, as a warning if it failed.
 func (v View) log(log *slog.Logger) {
 	level := slog.LevelInfo
 	attrs := []slog.Attr{

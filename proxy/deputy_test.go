@@ -62,7 +62,7 @@ func resolve(t *testing.T, table map[string][]string) {
 	}}
 }
 
-// ways are the ways in which a client asks the forward half for a host; each
+// ways are the ways in which a client asks the forward proxy for a host; each
 // returns what it got when it asked for /secret there.
 var ways = map[string]func(t *testing.T, s *sidecar, host string, port int, field string) string{
 	"absolute-form": func(t *testing.T, s *sidecar, host string, port int, field string) string {

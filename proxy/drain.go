@@ -9,38 +9,39 @@ import (
 )
 
 const (
-	// idleMoment is how long a connection that has nothing under way is silent
-	// before a drain hangs up on it: a client that goes on at once may do so.
+	// idleMoment is how long an idle connection must be silent before a drain closes it,
+	// so that a client can send its next request immediately.
 	idleMoment = time.Second
-	// lullPart is the part of a drain for which nothing may happen before a classic
-	// sidecar closes its halves: by default 5 s, for which Istio's own proxy goes on
-	// at least (terminationDrainDuration).
+	// lullPart is the part of a drain that must be quiet before a classic sidecar closes
+	// its listeners: 5 s by default, the least for which Istio's proxy continues
+	// (terminationDrainDuration).
 	lullPart = 5
-	// flushTime bounds how long the readers may take for what is left.
+	// flushTime is the time for the tap's readers to read the remaining traffic.
 	flushTime = 2500 * time.Millisecond
-	// CloseTime bounds how long the recording may then take to be closed. With
-	// flushTime it makes less than the 5 s by which a pod's grace period is
-	// longer than [Config.Drain]: who is killed then loses what it had taken.
+	// CloseTime is the time to close the recording after that. Together they are shorter
+	// than the 5 s by which a pod's grace period exceeds [Config.Drain]. A process that is
+	// killed earlier loses records.
 	CloseTime = 2 * time.Second
-	// StopTime is both: how long a pod may go on after [Config.Drain].
+	// StopTime is the time that the sidecar needs after [Config.Drain].
 	StopTime = flushTime + CloseTime
-	// tick is how often a drain looks for idle connections.
+	// tick is the interval at which a drain looks for idle connections.
 	tick = 100 * time.Millisecond
 )
 
-// drain closes the halves one after the other: the application still needs its
-// dependencies to finish what is in flight. Connections that are not done when
-// the time is up are reset, so that nobody takes a part for the whole.
+// drain closes the inbound listeners before the outbound ones, because the application
+// needs its dependencies to finish open requests. When the time is up, it resets the
+// connections that are still open, so that no peer takes incomplete data for complete
+// data.
 //
-// A native sidecar is told to stop when the application has ended. A classic one
-// is told when the application is, which may be called until everybody knows, and
-// may call to the end: so both halves take connections until there is a lull.
+// A native sidecar gets SIGTERM after the application has ended. A classic one gets it
+// at the same time as the application, which may still receive and make calls. So a
+// classic sidecar keeps all listeners open until a quiet period.
 func (p *Proxy) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Drain)
 	defer cancel()
 	began := time.Now()
 	p.log.Info("draining", "at_most", p.cfg.Drain.String())
-	accepting, cancel := context.WithTimeout(ctx, p.cfg.Drain/2) // the rest is for what is in flight
+	accepting, cancel := context.WithTimeout(ctx, p.cfg.Drain/2) // the rest is for open connections
 	defer cancel()
 	p.lull(accepting, began)
 	closeAll(p.inListeners())
@@ -52,12 +53,12 @@ func (p *Proxy) drain() {
 		for _, d := range []tap.Direction{tap.In, tap.Out} {
 			p.conns.abort(d)
 		}
-		p.log.Warn("connections were cut: they did not finish in time", "variable", contract.EnvDrain, "value", p.cfg.Drain.String())
+		p.log.Warn("reset connections that did not finish in time", "variable", contract.EnvDrain, "value", p.cfg.Drain.String())
 	}
 }
 
-// lull waits, as a classic sidecar, until nothing has been opened or said for a
-// while, hanging up on idle clients, who may come again.
+// lull waits in a classic sidecar for a quiet period, in which no connection is opened and
+// nothing is sent. Meanwhile it closes idle connections; their clients can reconnect.
 func (p *Proxy) lull(ctx context.Context, began time.Time) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -71,9 +72,9 @@ func (p *Proxy) lull(ctx context.Context, began time.Time) {
 	}
 }
 
-// empty waits until no connection of a direction is open, hanging up on those that
-// are known to be idle; false means that the time was up first. That the server
-// had the last word does not make a connection idle: it may not be finished.
+// empty waits until no connection of a direction is open, and closes idle ones. It returns
+// false if the time was up first. A connection on which the server sent the last bytes is
+// not necessarily idle, because its answer may not be complete.
 func (p *Proxy) empty(ctx context.Context, d tap.Direction) bool {
 	done := p.conns.drained(d)
 	ticker := time.NewTicker(tick)
@@ -90,7 +91,7 @@ func (p *Proxy) empty(ctx context.Context, d tap.Direction) bool {
 	}
 }
 
-// hangUp hangs up on the connections of a direction that are idle.
+// hangUp closes the idle connections of a direction.
 func (p *Proxy) hangUp(d tap.Direction) {
 	p.conns.each(d, func(k *conn) {
 		if k.idle(time.Now()) {

@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	// firstByteTime is how long a client of the forward half may be silent
-	// after it has connected: some connect ahead of need.
+	// firstByteTime is how long a client may be silent after it has connected, because
+	// some clients connect in advance.
 	firstByteTime = 5 * time.Minute
-	// handshakeTime bounds a SOCKS handshake from its first byte on.
+	// handshakeTime is the time for a SOCKS handshake from its first byte.
 	handshakeTime = 10 * time.Second
 )
 
-// serveOut serves one connection of the forward half. Its first byte tells
-// which protocol the client speaks.
+// serveOut serves a connection of the forward proxy. The first byte tells the client's
+// protocol.
 func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 	if err := ownPodAlone(k); err != nil {
 		return false, err
@@ -75,16 +75,16 @@ func (p *Proxy) serveOut(ctx context.Context, k *conn) (move bool, err error) {
 	})
 }
 
-// ownPodAlone refuses a client that is not on loopback.
+// ownPodAlone rejects clients that are not on loopback.
 func ownPodAlone(k *conn) error {
 	if k.from.Addr().IsLoopback() {
 		return nil
 	}
 	k.client.Abort()
-	return fmt.Errorf("%s is not on loopback: the forward half serves its own pod alone", k.from.Addr())
+	return fmt.Errorf("reject %s: the forward proxy accepts connections only from loopback", k.from.Addr())
 }
 
-// silence makes of a client that never spoke what it is: no error.
+// silence returns nil for a client that has sent nothing.
 func silence(err error) error {
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -96,8 +96,8 @@ func silence(err error) error {
 	return fmt.Errorf("read from the client: %w", err)
 }
 
-// dialHTTP connects to where a request in absolute-form goes: the host, or a
-// proxy that takes such requests itself.
+// dialHTTP connects to the destination of a request in absolute-form: the host, or a
+// proxy that accepts such requests.
 func (p *Proxy) dialHTTP(ctx context.Context, k *conn, host string, port int) (*pump.Conn, *url.URL, error) {
 	if err := p.gate.pass(ctx, k); err != nil {
 		return nil, nil, err
@@ -120,12 +120,12 @@ func (p *Proxy) dialHTTP(ctx context.Context, k *conn, host string, port int) (*
 	return server, via, nil
 }
 
-// http1 is what ALPN calls what is spoken behind a request in absolute-form.
+// http1 is the ALPN name of the protocol of requests in absolute-form.
 const http1 = "http/1.1"
 
-// dialHTTPS connects to where a request goes that asks for https in absolute-form,
-// as clients do that do not know CONNECT: TLS begins here then. A proxy is asked for
-// a tunnel, lest it reads along.
+// dialHTTPS connects to the destination of a request for https in absolute-form, which
+// clients without CONNECT send, and begins TLS itself. It asks a chained proxy for a
+// tunnel, so that the proxy can't read the request.
 func (p *Proxy) dialHTTPS(ctx context.Context, k *conn, host string, port int) (*pump.Conn, error) {
 	k.opens(host, http1)
 	if err := p.gate.pass(ctx, k); err != nil {
@@ -166,8 +166,7 @@ func (p *Proxy) serveSOCKS(ctx context.Context, k *conn) (move bool, err error) 
 	})
 }
 
-// acceptSOCKS reads a SOCKS request; what the client sent behind it stays
-// unread.
+// acceptSOCKS reads a SOCKS request, and leaves later bytes unread.
 func acceptSOCKS(client *pump.Conn) (socks.Request, error) {
 	_ = client.SetDeadline(time.Now().Add(handshakeTime))
 	defer func() { _ = client.SetDeadline(time.Time{}) }()
@@ -181,8 +180,8 @@ func acceptSOCKS(client *pump.Conn) (socks.Request, error) {
 	return q, nil
 }
 
-// tunnel connects to where the client wants to go, tells the client by reply,
-// and looks into TLS if it may. reply returns the error that it was given.
+// tunnel connects to the client's destination, answers the client with reply, and
+// intercepts TLS if that is on. reply returns the error that it was given.
 func (p *Proxy) tunnel(ctx context.Context, k *conn, scheme upstream.Scheme, host string, port int, reply func(server *pump.Conn, err error) error) (move bool, err error) {
 	var server *pump.Conn
 	if err = p.gate.pass(ctx, k); err == nil {

@@ -14,43 +14,40 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// gate holds outbound connections back until the proxy that all of them are chained to
+// gate makes outbound connections wait until the proxy that all of them are chained to
 // is ready. It opens once, and stays open.
 //
-//	app ─▶ forward half ─▶ gate ─▶ proxy
+//	app ─▶ forward proxy ─▶ gate ─▶ proxy
 //	                        │ GET, directly
 //	                        ▼
 //	                   200: it opens
 //
-// A connection waits for as long as its client does. A nil gate is open.
+// A connection waits until its client hangs up. A nil gate is open.
 type gate struct {
 	url     string
 	log     *slog.Logger
 	client  *http.Client
-	open    chan struct{} // closed when it is
+	open    chan struct{} // closed when the gate opens
 	waiting atomic.Int64
 }
 
 const (
-	// gateFirst and gateLast are how long it takes until the proxy is asked again, at
-	// first and in the long run.
+	// gateFirst is the first pause between two probes. The pause doubles up to gateLast.
 	gateFirst = 100 * time.Millisecond
 	gateLast  = 2 * time.Second
-	// gateComplain is after how long it is a warning that the proxy is not ready, for the
-	// first time.
+	// gateComplain is the time until the first warning that the proxy is not ready.
 	gateComplain = 30 * time.Second
-	// maxWaiting bounds how many connections wait. Each holds what it took to say where it
-	// wants to go, and no more is read from it.
+	// maxWaiting is the maximum number of waiting connections. Each holds the bytes that
+	// named its destination, and nothing more is read from it.
 	maxWaiting = 1024
-	// gateLook is how often it is looked whether a client that waits has hung up.
+	// gateLook is the interval at which waiting clients are checked for a hang-up.
 	gateLook = 250 * time.Millisecond
 )
 
-// The errors of connections that did not get through the gate.
 var (
-	errWaitGone = errors.New("the client hung up while the proxy that connections are chained to was not ready")
-	errWaitFull = fmt.Errorf("the proxy that connections are chained to is not ready, and %d connections wait for it already", maxWaiting)
-	errWaitEnds = errors.New("the sidecar stopped while the proxy that connections are chained to was not ready")
+	errWaitGone = errors.New("the client hung up before the chained proxy was ready")
+	errWaitFull = fmt.Errorf("the chained proxy is not ready, and %d connections already wait for it", maxWaiting)
+	errWaitEnds = errors.New("the sidecar stopped before the chained proxy was ready")
 )
 
 func newGate(url string, p *Proxy) *gate {
@@ -64,7 +61,7 @@ func newGate(url string, p *Proxy) *gate {
 	}}
 }
 
-// run asks until the proxy is ready, or until ctx ends.
+// run probes the proxy until it is ready or ctx ends.
 func (g *gate) run(ctx context.Context) {
 	if g == nil {
 		return
@@ -73,18 +70,18 @@ func (g *gate) run(ctx context.Context) {
 	for wait, told := gateFirst, false; ; wait = min(2*wait, gateLast) {
 		err := g.ask(ctx)
 		if err == nil {
-			g.log.Info("outbound connections go on: the proxy that they are chained to is ready",
+			g.log.Info("the chained proxy is ready: outbound connections proceed",
 				"url", g.url, "waited", g.waiting.Load(), LogDuration, time.Since(began).Milliseconds())
 			close(g.open)
 			return
 		}
 		if !told && ctx.Err() == nil {
 			told = true
-			g.log.Info("outbound connections wait until the proxy that they are chained to is ready", "variable", contract.EnvUpstreamReady, "url", g.url, LogError, clip(err.Error()))
+			g.log.Info("the chained proxy is not ready: outbound connections wait", "variable", contract.EnvUpstreamReady, "url", g.url, LogError, clip(err.Error()))
 		}
 		if since := time.Since(began); since >= complain {
 			complain = 2 * since
-			g.log.Warn("outbound connections still wait: the proxy that they are chained to is not ready",
+			g.log.Warn("the chained proxy is still not ready: outbound connections wait",
 				"variable", contract.EnvUpstreamReady, "url", g.url, "waiting", g.waiting.Load(), LogDuration, since.Milliseconds(), LogError, clip(err.Error()))
 		}
 		select {
@@ -95,7 +92,7 @@ func (g *gate) run(ctx context.Context) {
 	}
 }
 
-// ask asks the proxy whether it is ready.
+// ask probes the proxy once.
 func (g *gate) ask(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url, nil)
 	if err != nil {

@@ -99,9 +99,9 @@ func TestConnectionsWaitForTheProxy(t *testing.T) {
 				t.Errorf("%q", got)
 			}
 			s.stop()
-			for _, line := range []string{"outbound connections wait until", "outbound connections go on"} {
+			for _, line := range []string{"is not ready: outbound connections wait", "is ready: outbound connections proceed"} {
 				if n := strings.Count(s.logs.String(), line); n != 1 {
-					t.Errorf("it is said %d times that %s", n, line)
+					t.Errorf("the log says %d times that %s", n, line)
 				}
 			}
 		})
@@ -138,7 +138,7 @@ func TestAWaitEndsWithTheClient(t *testing.T) {
 func TestOnlySoManyConnectionsWait(t *testing.T) {
 	s, _, port, _ := chained(t, never, nil)
 	s.gate.waiting.Add(maxWaiting)
-	if got := ways["absolute-form"](t, s, farAway, port, "x"); !strings.HasPrefix(got, "HTTP/1.1 502 ") || !strings.Contains(got, "1024 connections wait for it already") {
+	if got := ways["absolute-form"](t, s, farAway, port, "x"); !strings.HasPrefix(got, "HTTP/1.1 502 ") || !strings.Contains(got, "1024 connections already wait for it") {
 		t.Errorf("%q", got)
 	}
 	if got := s.gate.waiting.Load(); got != maxWaiting {
@@ -193,7 +193,7 @@ func TestTheProxyIsTheOnlyWayOut(t *testing.T) {
 	}
 }
 
-// outbound are the connections of the forward half that there are and were.
+// outbound are the connections of the forward proxy that there are and were.
 func (s *sidecar) outbound() (all []View) {
 	live, ended := s.conns.views()
 	for _, v := range append(live, ended...) {

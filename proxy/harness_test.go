@@ -145,7 +145,7 @@ func run(t testing.TB, app net.Addr, edit func(*Config)) *sidecar {
 func (s *sidecar) in() string  { return "http://" + s.InAddr().String() }
 func (s *sidecar) out() string { return "http://" + s.OutAddr().String() }
 
-// client returns an HTTP client that goes through the forward half.
+// client returns an HTTP client that goes through the forward proxy.
 func (s *sidecar) client(t testing.TB, proxy string) (*http.Client, *http.Transport) {
 	t.Helper()
 	u, err := url.Parse(proxy)

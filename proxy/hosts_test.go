@@ -465,12 +465,12 @@ func TestPortsThatNoHostCanBeCapturedAt(t *testing.T) {
 		edit func(*Config)
 		want string
 	}{
-		"the application's":                    {func(c *Config) {}, "TAPEDECK_CAPTURE_HOSTS: other:8080: that port is the application's own, which it could not listen on any more"},
-		"the application's, elsewhere":         {func(c *Config) { c.In[0].App.Host = "app.example" }, ""},
-		"that of metrics":                      {func(c *Config) { c.PrometheusPort = 9090 }, "other:9090: that port is PROMETHEUS_PORT"},
-		"an inbound one of every address":      {func(c *Config) { c.InAll = true }, "other:4143: that port is PROXY_IN_PORT"},
-		"those of loopback, which is another":  {func(c *Config) { c.In[0].App.Port = 8081 }, ""},
-		"none, where there is no forward half": {func(c *Config) { c.Forward = false }, "TAPEDECK_CAPTURE_HOSTS: hosts are captured by the forward half, which PROXY_TYPE leaves out"},
+		"the application's":                   {func(c *Config) {}, "TAPEDECK_CAPTURE_HOSTS: other:8080: that port is the application's, which could not listen on it"},
+		"the application's, elsewhere":        {func(c *Config) { c.In[0].App.Host = "app.example" }, ""},
+		"that of metrics":                     {func(c *Config) { c.PrometheusPort = 9090 }, "other:9090: that port is PROMETHEUS_PORT"},
+		"an inbound one of every address":     {func(c *Config) { c.InAll = true }, "other:4143: that port is PROXY_IN_PORT"},
+		"those of loopback, which is another": {func(c *Config) { c.In[0].App.Port = 8081 }, ""},
+		"none, without a forward proxy":       {func(c *Config) { c.Forward = false }, "TAPEDECK_CAPTURE_HOSTS: the forward proxy captures hosts, and PROXY_TYPE turns it off"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := Config{

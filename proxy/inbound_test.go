@@ -10,7 +10,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// Each port of the reverse half leads to its own port of the application, and what is
+// Each port of the reverse proxy leads to its own port of the application, and what is
 // learned of the TLS of one is not taken for the other's.
 func TestEveryInboundPortHasAnApplicationOfItsOwn(t *testing.T) {
 	k := newPKI(t)
@@ -70,10 +70,10 @@ func TestInboundPortsThatClash(t *testing.T) {
 		in   []Inbound
 		want string
 	}{
-		{[]Inbound{{4143, app(8080)}, {4143, app(9090)}}, "TAPEDECK_IN_PORTS=4143: that is PROXY_IN_PORT already"},
-		{[]Inbound{{4143, app(8080)}, {4144, app(4143)}}, "TAPEDECK_IN_PORTS=4143: the proxy would forward to itself, that is PROXY_IN_PORT"},
-		{[]Inbound{{4143, app(4144)}, {4144, app(9090)}}, "REVERSE_PROXY_PORT=4144: the proxy would forward to itself, that is TAPEDECK_IN_PORTS"},
-		{[]Inbound{{4143, app(8080)}, {4140, app(9090)}}, "PROXY_OUT_PORT=4140: that is TAPEDECK_IN_PORTS already"},
+		{[]Inbound{{4143, app(8080)}, {4143, app(9090)}}, "TAPEDECK_IN_PORTS=4143: PROXY_IN_PORT has that port already"},
+		{[]Inbound{{4143, app(8080)}, {4144, app(4143)}}, "TAPEDECK_IN_PORTS=4143: the proxy would forward to itself; PROXY_IN_PORT has that port"},
+		{[]Inbound{{4143, app(4144)}, {4144, app(9090)}}, "REVERSE_PROXY_PORT=4144: the proxy would forward to itself; TAPEDECK_IN_PORTS has that port"},
+		{[]Inbound{{4143, app(8080)}, {4140, app(9090)}}, "PROXY_OUT_PORT=4140: TAPEDECK_IN_PORTS has that port already"},
 	} {
 		cfg := Config{Reverse: true, Forward: true, In: c.in, OutPort: 4140}
 		if err := cfg.Check(); err == nil || err.Error() != c.want {

@@ -43,8 +43,8 @@ func TestBothLoopbacks(t *testing.T) {
 	}
 }
 
-// From other pods the reverse half is reached only where that was asked for,
-// and the forward half and the admin port never.
+// From other pods the reverse proxy is reached only where that was asked for,
+// and the forward proxy and the admin port never.
 func TestWhatIsReachedFromOutside(t *testing.T) {
 	var outside []net.IP
 	addrs, _ := net.InterfaceAddrs()

@@ -34,10 +34,10 @@ const (
 	Enough Shortage = iota
 	// ShedCapture: nothing more is captured.
 	ShedCapture
-	// HoldInbound: the reverse half accepts no more connections. They wait in the
+	// HoldInbound: the reverse proxy accepts no more connections. They wait in the
 	// kernel's queue.
 	HoldInbound
-	// HoldAll: the forward half accepts none either. It holds out longer, because
+	// HoldAll: the forward proxy accepts none either. It holds out longer, because
 	// inbound requests wait for it.
 	HoldAll
 )

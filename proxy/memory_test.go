@@ -67,7 +67,7 @@ func TestCaptureGivesWayToTraffic(t *testing.T) {
 }
 
 // When capture is not enough to give, connections wait: first those of the
-// reverse half, for whose requests the forward half works, then all. None is
+// reverse proxy, for whose requests the forward proxy works, then all. None is
 // refused.
 func TestConnectionsWaitForMemory(t *testing.T) {
 	for _, c := range []struct {

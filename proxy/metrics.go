@@ -10,27 +10,26 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// The metrics. Counters count since the start of the process.
 var (
 	descConns     = metric.Desc("connections_total", "Connections accepted.", "direction")
-	descFailed    = metric.Desc("connections_failed_total", "Connections that did not end in order; the log says why.", "direction")
+	descFailed    = metric.Desc("connections_failed_total", "Connections that failed; the log says why.", "direction")
 	descOpen      = metric.Desc("connections_open", "Connections open now.", "direction")
-	descHeld      = metric.Desc("accepts_held_total", "Times that no connection was accepted for a while, because the limit on memory or on open files was near.", "direction", "reason")
-	descBytes     = metric.Desc("bytes_total", "Bytes moved, by who sent them.", "direction", "side")
-	descTapLimit  = metric.Desc("tap_limit_bytes", "Bound on the copied traffic that waits to be recorded.")
-	descTapUsed   = metric.Desc("tap_used_bytes", "Copied traffic that waits to be recorded.")
-	descTapFlows  = metric.Desc("tap_flows_total", "Flows handed to the tap.")
-	descTapBytes  = metric.Desc("tap_bytes_total", "Bytes handed to the tap that were delivered to a reader, or wanted by none.", "fate")
+	descHeld      = metric.Desc("accepts_held_total", "Times that the sidecar stopped accepting connections for a while, because it was close to the limit on memory or open files.", "direction", "reason")
+	descBytes     = metric.Desc("bytes_total", "Bytes forwarded, by the side that sent them.", "direction", "side")
+	descTapLimit  = metric.Desc("tap_limit_bytes", "Maximum bytes of copied traffic that wait for the decoders.")
+	descTapUsed   = metric.Desc("tap_used_bytes", "Bytes of copied traffic that wait for the decoders.")
+	descTapFlows  = metric.Desc("tap_flows_total", "Connections given to the tap.")
+	descTapBytes  = metric.Desc("tap_bytes_total", "Bytes given to the tap, by what happened to them: delivered to a decoder, or unwanted.", "fate")
 	descDropBytes = metric.Desc("tap_dropped_bytes_total", "Bytes that the tap dropped instead of holding up traffic.", "reason")
 	descDrops     = metric.Desc("tap_dropped_chunks_total", "Chunks that the tap dropped instead of holding up traffic.", "reason")
-	descPrivate   = metric.Desc("metadata_flows_total", "Flows to metadata servers of clouds, which are relayed and never recorded.")
-	descHosts     = metric.Desc("captured_host_up", "1 while the sidecar listens for a host that is captured through the hosts file, 0 while it can't: the log says why.", "host", "port")
-	descTLS       = metric.Desc("tls_connections_total", "Connections on which TLS was looked for, by what became of it. One that is intercepted, and turns out to be another case right after its handshake, counts for both.", "direction", "outcome")
-	descMints     = metric.Desc("tls_leaves_minted_total", "Leaf certificates made.")
-	descCAExpiry  = metric.Desc("ca_expiry_timestamp_seconds", "When the CA, or a certificate of its chain, expires, in seconds since 1970. From then on outbound TLS passes untouched.")
+	descPrivate   = metric.Desc("metadata_flows_total", "Connections to cloud metadata servers. The sidecar forwards and never records them.")
+	descHosts     = metric.Desc("captured_host_up", "1 if the sidecar listens for a captured host, 0 if it can't; the log says why.", "host", "port")
+	descTLS       = metric.Desc("tls_connections_total", "Connections on which the sidecar looked for TLS, by outcome. An intercepted connection that has another outcome right after its handshake counts for both.", "direction", "outcome")
+	descMints     = metric.Desc("tls_leaves_minted_total", "Leaf certificates that the sidecar has made.")
+	descCAExpiry  = metric.Desc("ca_expiry_timestamp_seconds", "Time at which the CA, or a certificate of its chain, expires, in seconds since 1970. The sidecar then bypasses outbound TLS.")
 )
 
-// collector reads the metrics from where they are counted, when asked.
+// collector gathers the proxy's metrics for each scrape.
 type collector struct {
 	metric.Unchecked
 	p *Proxy

@@ -22,13 +22,13 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// On the reverse half, whatever a client asks for, it gets to the application.
+// On the reverse proxy, whatever a client asks for, it gets to the application.
 func TestInboundProtocols(t *testing.T) {
 	app := serveTCP(t, func(c *net.TCPConn) {
 		line, _ := bufio.NewReader(c).ReadString('\n')
 		fmt.Fprintf(c, "app got %s", line)
 	})
-	elsewhere := serveTCP(t, func(c *net.TCPConn) { t.Error("the reverse half connected to where the client asked") })
+	elsewhere := serveTCP(t, func(c *net.TCPConn) { t.Error("the reverse proxy connected to where the client asked") })
 	port := elsewhere.(*net.TCPAddr).Port
 	connect := fmt.Sprintf("CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", elsewhere)
 	socks4 := string([]byte{4, 1, byte(port >> 8), byte(port), 127, 0, 0, 1, 0})
@@ -55,7 +55,7 @@ func TestInboundProtocols(t *testing.T) {
 	}
 }
 
-// HTTP/2 without TLS passes the reverse half, and a tunnel.
+// HTTP/2 without TLS passes the reverse proxy, and a tunnel.
 func TestH2C(t *testing.T) {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
@@ -224,9 +224,9 @@ func TestItSaysWhenNothingGoesOut(t *testing.T) {
 		edit   func(*Config)
 		called bool
 	}{
-		"a server":                   {func(*Config) {}, true},
-		"a worker":                   {func(*Config) {}, false},
-		"the forward half by itself": {func(c *Config) { c.Reverse = false }, false},
+		"a server":                    {func(*Config) {}, true},
+		"a worker":                    {func(*Config) {}, false},
+		"the forward proxy by itself": {func(c *Config) { c.Reverse = false }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := run(t, serveTCP(t, echo), func(cfg *Config) {
@@ -236,7 +236,7 @@ func TestItSaysWhenNothingGoesOut(t *testing.T) {
 			if c.called {
 				dial(t, s.InAddr())
 			}
-			eventually(t, "the warning", func() bool { return strings.Contains(s.logs.String(), "has called nobody") })
+			eventually(t, "the warning", func() bool { return strings.Contains(s.logs.String(), "has made no call through the forward proxy") })
 			log := s.logs.String()
 			for _, want := range []string{"HTTPS_PROXY=" + s.out(), fmt.Sprint("called=", c.called), "JAVA_TOOL_OPTIONS", "NODE_USE_ENV_PROXY", "tapedeck.dev/capture-hosts", "tapedeck.dev/java-proxy"} {
 				if !strings.Contains(log, want) {

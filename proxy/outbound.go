@@ -22,7 +22,7 @@ const (
 )
 
 // routeRemedy says, per runtime, what sends an application's traffic through
-// the forward half.
+// the forward proxy.
 func (p *Proxy) routeRemedy() string {
 	port := p.OutAddr().(*net.TCPAddr).Port
 	return fmt.Sprintf("HTTP_PROXY and HTTPS_PROXY=http://127.0.0.1:%[1]d (most runtimes; lower case too for curl); "+
@@ -43,7 +43,7 @@ func (p *Proxy) trustRemedy() string {
 }
 
 // watchOutbound warns, once, when no traffic goes out: most often the
-// application was never pointed at the forward half.
+// application was never pointed at the forward proxy.
 func (p *Proxy) watchOutbound(ctx context.Context) {
 	if !p.cfg.Forward {
 		return
@@ -63,7 +63,7 @@ func (p *Proxy) watchOutbound(ctx context.Context) {
 		case out.accepted > 0:
 			return
 		case called || ticks >= idleTicks:
-			p.log.Warn("the application has called nobody through the forward half: its outbound traffic, if there is any, is not recorded",
+			p.log.Warn("the application has made no call through the forward proxy: outbound traffic that goes elsewhere is not recorded",
 				"called", called, "remedy", p.routeRemedy())
 			return
 		}

@@ -116,7 +116,7 @@ copy (select n from copied order by n desc) to stdout;
 }
 
 // By default PostgreSQL makes a superuser of everybody who comes from loopback. A
-// remote caller is refused through the reverse half as it is without it.
+// remote caller is refused through the reverse proxy as it is without it.
 func TestPostgreSQLTrustsNobodyBecauseOfTheSidecar(t *testing.T) {
 	psql, err := exec.LookPath("psql")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package proxy is the sidecar that runs in the pod: a reverse half in front of
-// the application, a forward half behind it, and a tap on both.
+// Package proxy is the network part of the sidecar: a reverse proxy for the application's
+// inbound connections, a forward proxy for its outbound ones, and a tap on both.
 //
 //	client ─▶ Envoy ─▶ :4143 reverse ─▶ app
 //	client ─▶ Envoy ─▶ :4144 reverse ─▶ app, another port of it
@@ -8,16 +8,15 @@
 //	             │ tap ─▶ readers
 //	:4100 /healthz /metrics /connections /status
 //
-// It forwards first and understands later. Bytes pass unchanged and never wait
-// for a reader; only requests in absolute-form, whose destination stands in
-// them, are parsed on the way. It listens on loopback, reaches no port of its
-// own, and drains when it is told to stop. What metadata servers of clouds say is
-// never given to a reader.
+// It forwards first. Bytes pass unchanged and never wait for a reader of the tap. Only
+// requests in absolute-form are parsed before they are forwarded, because they name their
+// destination, and TLS that is intercepted. The proxy listens on loopback, never connects
+// to its own ports, and drains when its context ends. Readers never get traffic of cloud
+// metadata servers.
 //
-// It knows nothing of the environment, of recordings or of decoders: package
-// sidecar joins them to it. The package imports contract, its own subpackages
-// except decode, Prometheus' client, x/sys/unix and the standard
-// library. It logs to the logger that it is given, and does not exit.
+// Package sidecar connects it to the environment, the decoders and the recording. The
+// package imports contract, its subpackages except decode, Prometheus' client, x/sys/unix
+// and the standard library. It logs to the logger that it is given, and does not exit.
 package proxy
 
 import (
@@ -46,7 +45,7 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/upstream"
 )
 
-// Proxy is a sidecar that listens. Listen makes it, Serve runs it.
+// Proxy is a listening proxy. [Listen] makes it, and [Proxy.Serve] runs it.
 type Proxy struct {
 	cfg   Config
 	log   *slog.Logger
@@ -54,25 +53,25 @@ type Proxy struct {
 	conns *registry
 	loops *pump.Loops
 	dial  *upstream.Dialer
-	ca    *ca.Authority // nil: there is none
+	ca    *ca.Authority // nil: outbound TLS passes untouched
 	watch *caWatch      // nil: outbound TLS is not intercepted
 	// caError says why ca is nil.
 	caError error
-	// trustError says why the trust files are not written; nil: they are.
+	// trustError says why the trust files could not be written; nil: they were.
 	trustError atomic.Pointer[string]
 	roots      atomic.Pointer[trust.Roots]
 	// rootless says that the configured roots could not be read.
 	rootless bool
 
-	upstream intercept.Config       // how TLS is spoken with upstreams, and clients that are intercepted
+	upstream intercept.Config       // for TLS with upstreams and intercepted clients
 	out      *intercept.Interceptor // nil: outbound TLS passes untouched
 	metrics  *prometheus.Registry
 	draining atomic.Bool
 	started  time.Time
 	notes    notebook
-	private  atomic.Int64    // flows that are kept from the record
-	held     [2]atomic.Int64 // by direction: times that no connection was accepted for want of memory
-	starved  [2]atomic.Int64 // by direction: times that none was, for want of file descriptors
+	private  atomic.Int64    // connections that are never recorded
+	held     [2]atomic.Int64 // by direction: times that accepting stopped for lack of memory
+	starved  [2]atomic.Int64 // by direction: times that accepting stopped for lack of file descriptors
 
 	files fileLimit
 
@@ -82,10 +81,9 @@ type Proxy struct {
 	gate                   *gate
 }
 
-// Listen binds the ports, writes the trust files and the hosts file, and makes everything ready to
-// serve; connections wait until Serve. open makes the tap's readers, nil keeps
-// no traffic. metrics, which may be nil, is where the proxy's are registered,
-// beside those of others.
+// Listen binds the ports and writes the trust files and the hosts file. Connections wait
+// until Serve. open makes the tap's readers; nil: the tap keeps no traffic. The proxy
+// registers its metrics with metrics, which may be nil.
 func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc, metrics *prometheus.Registry) (*Proxy, error) {
 	if metrics == nil {
 		metrics = prometheus.NewRegistry()
@@ -102,25 +100,25 @@ func Listen(ctx context.Context, cfg Config, log *slog.Logger, open tap.OpenFunc
 	p.files.listeners = len(p.hosts.ports)
 	p.gate = newGate(cfg.UpstreamReady, p)
 	var unusable []upstream.Unusable
-	without := "connections go without it"
+	without := "connections don't use it"
 	if cfg.Proxies.Only {
 		without = "connections that would go through it fail"
 	}
 	p.dial, unusable = upstream.New(cfg.Proxies, ports(p.listeners())...)
 	for _, u := range unusable {
-		log.Warn("a proxy can't be chained to: "+without, "variable", u.Variable, LogError, u.Err)
+		log.Warn("this proxy can't be used: "+without, "variable", u.Variable, LogError, u.Err)
 	}
 	p.dial.Roots = p.Roots
 	p.dial.AddName(cfg.Pod)
 	p.dial.Unbound = func(addr netip.Addr, err error) {
-		log.Warn("the application sees its callers at the address of loopback, which it may trust: the address that Envoy uses can't be bound",
+		log.Warn("can't bind the source address that Envoy uses: inbound connections come from loopback, which the application may trust",
 			"address", addr.String(), LogError, err)
 	}
 	p.dial.Buffers = p.socketBuffer
 	p.dial.Descriptors = p.files.last()
 	p.dial.Captured = p.hosts.has
 	p.tap = tap.New(tap.Config{Limit: cfg.TapMemory, Buffers: cfg.Memory.Buffers, Shed: cfg.Memory.shed(), Open: open, Paused: cfg.Paused, Panicked: func(f *tap.Flow, v any, stack []byte) {
-		log.Error("a decoder crashed; its connection goes on, unrecorded", LogID, f.ID, LogTarget, hostPort(f.Host, f.Port), "panic", fmt.Sprint(v), "stack", string(stack))
+		log.Error("a decoder crashed: the connection continues unrecorded", LogID, f.ID, LogTarget, hostPort(f.Host, f.Port), "panic", fmt.Sprint(v), "stack", string(stack))
 	}})
 	metrics.MustRegister(&collector{p: p})
 	return p, nil
@@ -159,7 +157,7 @@ func (p *Proxy) listeners() (all []net.Listener) {
 	return slices.Concat(p.inListeners(), p.forward, p.admin, p.scrape)
 }
 
-// inListeners returns those of the reverse half.
+// inListeners returns those of the reverse proxy.
 func (p *Proxy) inListeners() (all []net.Listener) {
 	for _, r := range p.reverse {
 		all = append(all, r.listeners...)

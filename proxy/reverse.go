@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/tap"
 )
 
-// reverse is one port of the reverse half. What is known of the application's TLS is
-// known of one of its ports, so each has a terminator of its own.
+// reverse is a port of the reverse proxy. Each has a separate terminator, because the
+// application's ports may differ in TLS.
 type reverse struct {
 	Inbound
 	p         *Proxy
@@ -22,9 +22,8 @@ type reverse struct {
 	tls       *intercept.Terminator // nil: inbound TLS passes untouched
 }
 
-// serve serves one connection of the reverse half: it goes to the application,
-// whatever the client says. The application is connected to before the client
-// has spoken, for in some protocols it is the one to speak first.
+// serve forwards a connection to the application, whatever the client sends. It connects
+// before the client has sent anything, because the server speaks first in some protocols.
 func (in *reverse) serve(ctx context.Context, k *conn) (move bool, err error) {
 	p := in.p
 	k.target(tap.ViaTCP, in.App.Host, in.App.Port)
@@ -77,20 +76,19 @@ func (in *reverse) dial(ctx context.Context) (*pump.Conn, error) {
 	return in.p.dial.Local(ctx, in.App.Host, in.App.Port)
 }
 
-// inboundNotes are what is said when inbound TLS passes untouched to an
-// application that would not work otherwise.
+// inboundNotes are the warnings for inbound TLS that is bypassed.
 var inboundNotes = map[intercept.Outcome]string{
-	intercept.PassedClientCert:  "the application asks for client certificates: its TLS passes untouched, and is not recorded in the clear",
-	intercept.PassedOtherName:   "the application has a certificate of its own for the name that a client asks for: its TLS passes untouched, and is not recorded in the clear",
-	intercept.PassedUpstreamTLS: "the TLS handshake with the application failed: its TLS passes untouched, and is not recorded in the clear",
-	intercept.PassedClientTLS:   "a client offers no TLS that the sidecar can answer: it is let through untouched, and not recorded in the clear",
+	intercept.PassedClientCert:  "the application asks for client certificates: its TLS passes untouched, and records have no plaintext",
+	intercept.PassedOtherName:   "the sidecar's certificate is not valid for the name that a client asks for, and the application's is: TLS passes untouched, and records have no plaintext",
+	intercept.PassedUpstreamTLS: "the TLS handshake with the application failed: its TLS passes untouched, and records have no plaintext",
+	intercept.PassedClientTLS:   "a client and the sidecar have no TLS parameters in common: its TLS passes untouched, and records have no plaintext",
 }
 
-const inboundRemedy = "none, if clients can talk to the application; otherwise leave out the annotation sidecar.speedscale.com/tls-in-secret, or give it the certificate that the application shows"
+const inboundRemedy = "none if clients can talk to the application; otherwise remove the annotation sidecar.speedscale.com/tls-in-secret, or put the application's certificate into its Secret"
 
-// waitsForClient reports whether a server that has spoken goes on only when its
-// client does: in HTTP/2, whose servers begin with SETTINGS on stream 0 (RFC
-// 9113 sections 3.4, 4.1 and 6.5).
+// waitsForClient reports whether a server that has spoken first now waits for its client.
+// HTTP/2 servers do: they begin with SETTINGS on stream 0 (RFC 9113 sections 3.4, 4.1 and
+// 6.5).
 func waitsForClient(server *pump.Conn) bool {
 	_ = server.SetReadDeadline(time.Now().Add(patience)) // the client may have gone, and the server be silent
 	defer server.Resume()
@@ -113,8 +111,8 @@ func (in *reverse) peer() *intercept.Peer {
 	return &intercept.Peer{Name: in.App.Host, Roots: in.p.Roots(), Insecure: isLoopback(in.App.Host), Unsure: !in.App.TLS}
 }
 
-// speaksTLS reports whether a client that has begun to speak does so in TLS,
-// which a TLS application understands as it is.
+// speaksTLS reports whether the client's first bytes are TLS, which a TLS application
+// accepts unchanged.
 func speaksTLS(client *pump.Conn) bool {
 	head, err := client.First(maxGuess)
 	return err == nil && intercept.LooksLikeTLS(head)
@@ -123,8 +121,8 @@ func speaksTLS(client *pump.Conn) bool {
 // preface is how HTTP/2 begins (RFC 9113 section 3.4).
 const preface = "PRI * HTTP/2.0"
 
-// appALPN guesses, from the first bytes of a client that speaks in plaintext,
-// what it would have offered in TLS.
+// appALPN guesses from the first bytes of a plaintext client which ALPN it would offer in
+// TLS.
 func appALPN(client *pump.Conn, spoke bool) []string {
 	if !spoke {
 		return nil
@@ -141,7 +139,7 @@ func appALPN(client *pump.Conn, spoke bool) []string {
 	return nil
 }
 
-// maxGuess is how much of a client's first bytes is read to guess by.
+// maxGuess is the number of first bytes that are read to guess a client's protocol.
 const maxGuess = 4 << 10
 
 // looksLikeHTTP reports whether bytes may begin an HTTP/1 request: a method of

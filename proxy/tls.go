@@ -17,11 +17,11 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/trust"
 )
 
-// rootsRecheck is how often it is looked whether missing roots have come.
+// rootsRecheck is the interval at which missing roots are looked for.
 const rootsRecheck = 10 * time.Second
 
-// prepareTLS loads what TLS needs and writes the trust files. What is missing is
-// no reason to stop the pod: TLS then passes untouched, or is spoken without it.
+// prepareTLS loads the files for TLS and writes the trust files. Missing files do not stop
+// the sidecar: TLS then passes untouched, or works without them.
 func (p *Proxy) prepareTLS() {
 	switch {
 	case !p.cfg.TLSOut:
@@ -32,10 +32,10 @@ func (p *Proxy) prepareTLS() {
 		p.ca, err = ca.Load(p.cfg.CADir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			p.log.Warn("there is no CA: outbound TLS passes untouched and is not recorded in the clear",
-				"directory", p.cfg.CADir, "variable", contract.EnvCADir, "remedy", "make one with `tapedeck ca` and restart the pod")
+			p.log.Warn("there is no CA: outbound TLS passes untouched, and records have no plaintext",
+				"directory", p.cfg.CADir, "variable", contract.EnvCADir, "remedy", "create a CA with `tapedeck ca`, and restart the pod")
 		case err != nil:
-			p.log.Error("the CA can't be used: outbound TLS passes untouched and is not recorded in the clear", LogError, err)
+			p.log.Error("the CA can't be used: outbound TLS passes untouched, and records have no plaintext", LogError, err)
 		}
 		p.caError = err
 		p.watch = newCAWatch(p.log, p.ca, p.cfg.CADir)
@@ -43,16 +43,16 @@ func (p *Proxy) prepareTLS() {
 	}
 	roots, err := trust.Load(p.cfg.UpstreamCA)
 	if p.rootless = err != nil; p.rootless {
-		p.log.Warn("upstreams are verified by the public and the system's roots alone, until the further ones can be read",
+		p.log.Warn("can't read the additional roots: upstreams are verified only against the public and the system's roots until then",
 			"variable", contract.EnvUpstreamCA, LogError, err)
 	}
 	p.use(roots)
 	p.upstream = intercept.Config{Authority: p.ca, Roots: p.Roots}
-	p.upstream.Certificate = p.keyPair(p.cfg.Mutual, contract.EnvTLSMutualPublicKey, "upstreams are shown no client certificate until it can be read")
+	p.upstream.Certificate = p.keyPair(p.cfg.Mutual, contract.EnvTLSMutualPublicKey, "can't read the client certificate: upstreams are shown none until then")
 	if p.ca != nil {
 		p.out = intercept.New(p.upstream)
 	}
-	certificate := p.keyPair(p.cfg.TLSIn, contract.EnvTLSInPublicKey, "inbound TLS passes untouched and is not recorded in the clear, until the certificate can be read")
+	certificate := p.keyPair(p.cfg.TLSIn, contract.EnvTLSInPublicKey, "can't read the certificate for inbound TLS: TLS passes untouched, without plaintext in records, until then")
 	for _, in := range p.cfg.In {
 		if !p.cfg.Reverse {
 			break
@@ -65,8 +65,8 @@ func (p *Proxy) prepareTLS() {
 	}
 }
 
-// keyPair returns what gives a certificate, nil when none is configured. without
-// is what it means that its files can't be read.
+// keyPair returns a function that returns a certificate; nil: none is configured. without
+// is the warning if its files can't be read.
 func (p *Proxy) keyPair(k *KeyFiles, variable, without string) func() (*tls.Certificate, error) {
 	if k == nil {
 		return nil
@@ -78,7 +78,7 @@ func (p *Proxy) keyPair(k *KeyFiles, variable, without string) func() (*tls.Cert
 	return get
 }
 
-// use verifies upstreams against roots from now on, and writes the trust files.
+// use sets the roots that upstreams are verified against, and writes the trust files.
 func (p *Proxy) use(roots *trust.Roots) {
 	p.roots.Store(roots)
 	var ca *x509.Certificate
@@ -89,11 +89,11 @@ func (p *Proxy) use(roots *trust.Roots) {
 	if err := roots.Write(p.cfg.TrustDir, ca); err != nil && (ca != nil || !errors.Is(err, fs.ErrNotExist)) {
 		text := status.Text(err.Error())
 		p.trustError.Store(&text)
-		p.log.Warn("the trust files are not written: applications that are pointed at them will trust nobody", LogError, err)
+		p.log.Warn("can't write the trust files: applications that use them will trust no server", LogError, err)
 	}
 }
 
-// awaitRoots waits for the configured roots to come.
+// awaitRoots waits until the configured roots can be read.
 func (p *Proxy) awaitRoots(ctx context.Context) {
 	ticker := time.NewTicker(cmp.Or(p.cfg.rootsRecheck, rootsRecheck))
 	defer ticker.Stop()
@@ -108,11 +108,11 @@ func (p *Proxy) awaitRoots(ctx context.Context) {
 		}
 		if roots, err := trust.Load(p.cfg.UpstreamCA); err == nil {
 			p.use(roots)
-			p.log.Info("upstreams are verified by the further roots, too", "variable", contract.EnvUpstreamCA)
+			p.log.Info("upstreams are now verified against the additional roots, too", "variable", contract.EnvUpstreamCA)
 			return
 		}
 	}
 }
 
-// Roots returns what upstreams are verified against now.
+// Roots returns the current roots that upstreams are verified against.
 func (p *Proxy) Roots() *x509.CertPool { return p.roots.Load().Pool() }

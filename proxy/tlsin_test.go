@@ -149,7 +149,7 @@ func TestTLSInDoesNotBreakAnOpenSSLApplication(t *testing.T) {
 		{"requires a certificate, TLS 1.2", []string{"-Verify", "1", "-tls1_2"}, "app.svc", 0, shown, "client_cert", "asks for client certificates"},
 		{"requires a certificate after HelloRetryRequest", []string{"-Verify", "1", "-groups", "P-521"}, "app.svc", 0, shown, "client_cert", "asks for client certificates"},
 		{"knows the name, and no other", append([]string{"-servername_fatal"}, byName...), "app.svc", 0, fails, "upstream_tls", "handshake with the application failed"},
-		{"has a certificate for the name", byName, "two.svc", 0, own, "other_name", "certificate of its own for the name"},
+		{"has a certificate for the name", byName, "two.svc", 0, own, "other_name", "not valid for the name that a client asks for"},
 		{"has the same certificate for the name", byName, "app.svc", 0, own, "intercepted", ""},
 		{"speaks TLS 1.3 alone to a client up to 1.2", []string{"-tls1_3"}, "app.svc", tls.VersionTLS12, fails, "upstream_tls", "handshake with the application failed"},
 	} {

@@ -62,7 +62,7 @@ func clientFirst(client, server *pump.Conn) bool {
 	return len(client.Head()) > 0 || err == nil && client.CanAwait() && !serverSpoke.Load()
 }
 
-// fill reads what a client has sent whose bytes can't be waited for unread.
+// fill reads the first bytes of a connection that can't wait for them without reading.
 func fill(c *pump.Conn) bool {
 	if c.CanAwait() {
 		return true
@@ -71,10 +71,10 @@ func fill(c *pump.Conn) bool {
 	return err == nil
 }
 
-// enterTunnel answers a client of the reverse half that asks for a tunnel in
-// the protocol that was configured. Wherever it asks to go, it gets to the
-// application: the reverse half is no way into the cluster. Anything else is
-// meant for the application and left unread.
+// enterTunnel answers a client of the reverse proxy that asks for a tunnel in the
+// configured protocol. The tunnel leads to the application whatever the client asks for,
+// because the reverse proxy must not give access to the cluster. Other bytes are for the
+// application and stay unread.
 func (p *Proxy) enterTunnel(k *conn) error {
 	head, err := k.client.First(maxGuess)
 	if err != nil {
@@ -96,7 +96,7 @@ func (p *Proxy) enterTunnel(k *conn) error {
 	return nil
 }
 
-// intercept looks into the TLS of a tunnel, and says once what is let through.
+// intercept intercepts TLS in a tunnel, and logs each bypassed host once.
 func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, redial func(context.Context) (*pump.Conn, error)) (move bool, err error) {
 	server := k.server
 	r := p.out.Do(ctx, k.client, server, host, port, redial)
@@ -131,35 +131,34 @@ func (p *Proxy) intercept(ctx context.Context, k *conn, host string, port int, r
 	return false, err
 }
 
-// notes are what is said when a name is let through, or fails, for the first
-// time.
+// notes are the warnings for hosts that are bypassed, or fail, for the first time.
 var notes = map[intercept.Outcome]struct {
 	text   string
 	remedy func(*Proxy) string
 }{
 	intercept.Refused: {
-		"a client does not trust the sidecar's CA, or pins certificates: this host is let through untouched, and not recorded in the clear",
+		"a client does not trust the sidecar's CA, or pins certificates: TLS to this host passes untouched, and records have no plaintext",
 		(*Proxy).trustRemedy,
 	},
 	intercept.PassedClientTLS: {
-		"a client offers no TLS that the sidecar can answer with its certificates, which have ECDSA keys: it is let through untouched, and not recorded in the clear",
-		fixed("let the client offer TLS 1.2 or later, ECDHE-ECDSA cipher suites and the signature algorithm ecdsa_secp256r1_sha256, or leave it"),
+		"a client can't use the sidecar's TLS, such as its ECDSA certificates: its TLS passes untouched, and records have no plaintext",
+		fixed("none if that is acceptable; otherwise let the client offer TLS 1.2 or later, ECDHE-ECDSA cipher suites and the signature algorithm ecdsa_secp256r1_sha256"),
 	},
 	intercept.Unverified: {
-		"the certificate that an upstream showed is not good: the client gets a TLS alert",
-		fixed("set TAPEDECK_UPSTREAM_CA to a file with the root that signed it, if it is to be trusted"),
+		"can't verify an upstream's certificate: the client gets a TLS alert",
+		fixed("if you trust it, set TAPEDECK_UPSTREAM_CA to a file with the root certificate"),
 	},
 	intercept.PassedClientCert: {
-		"an upstream asks for a client certificate: this host is let through untouched",
-		fixed("give the client certificate with the annotation sidecar.speedscale.com/tls-mutual-secret, or TLS_MUTUAL_PUBLIC_KEY and TLS_MUTUAL_PRIVATE_KEY"),
+		"an upstream asks for a client certificate: TLS to this host passes untouched",
+		fixed("set the client certificate with the annotation sidecar.speedscale.com/tls-mutual-secret, or with TLS_MUTUAL_PUBLIC_KEY and TLS_MUTUAL_PRIVATE_KEY"),
 	},
 	intercept.PassedUpstreamTLS: {
-		"the TLS handshake with an upstream failed: this host is let through untouched",
-		fixed("none, if the client can talk to it"),
+		"the TLS handshake with an upstream failed: TLS to this host passes untouched",
+		fixed("none if the client can talk to the host"),
 	},
 }
 
-// note says what became of an endpoint's TLS, if there is anything to say.
+// note logs an outcome that has a warning, and keeps it for /status.
 func (p *Proxy) note(o intercept.Outcome, endpoint, reason string) {
 	if note, ok := notes[o]; ok {
 		p.log.Warn(note.text, "host", endpoint, "reason", reason, "remedy", note.remedy(p))
@@ -167,7 +166,7 @@ func (p *Proxy) note(o intercept.Outcome, endpoint, reason string) {
 	}
 }
 
-// reason is the text of an error that may be none.
+// reason returns the text of an error; "" for nil.
 func reason(err error) string {
 	if err == nil {
 		return ""
@@ -177,7 +176,7 @@ func reason(err error) string {
 
 func fixed(remedy string) func(*Proxy) string { return func(*Proxy) string { return remedy } }
 
-// dialReply is the SOCKS reply that tells why a dial failed.
+// dialReply returns the SOCKS reply for a failed dial.
 func dialReply(err error) socks.Reply {
 	var noName *net.DNSError
 	var unauthorized *upstream.ProxyAuthError

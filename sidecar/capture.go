@@ -67,7 +67,7 @@ func open(cfg Config, version string, log *slog.Logger, recorder func(spool.Opti
 		limits.Stream = 0
 	}
 	gaveUp := func(f *tap.Flow, why decode.Failure) {
-		log.Warn("a connection is not recorded until a place is found from which it can be decoded again", proxy.LogID, f.ID,
+		log.Warn("a connection can't be decoded: it is unrecorded until decoding can begin again", proxy.LogID, f.ID,
 			proxy.LogDirection, f.Direction.String(), "protocol", why.Protocol, "reason", why.Reason)
 	}
 	c.decoders = decode.New(decode.Config{Origin: origin, Limits: limits, Tags: portTags(cfg), GaveUp: gaveUp}, c.recorder)
@@ -100,15 +100,15 @@ func options(cfg Config, log *slog.Logger) spool.Options {
 		MaxBytesKept:   cfg.SinkSize,
 		MaxFilesKept:   maxFiles,
 		Full: func() {
-			log.Warn("the recordings have reached their bound: from now on the oldest make room for new ones", "variable", contract.EnvSinkSize, "bytes", cfg.SinkSize, "files", maxFiles)
+			log.Warn("the recordings have reached their maximum size: the oldest segments are removed to make room", "variable", contract.EnvSinkSize, "bytes", cfg.SinkSize, "files", maxFiles)
 		},
 		Redact: redact.Options{Names: cfg.RedactHeaders, Key: redactKey(cfg.RedactKeyFile, log), MaxBody: int(cfg.BodyLimit), Redaction: cfg.Redact,
 			Panicked: func(v any, stack []byte) {
-				log.Error("the search for secrets failed: the exchange is not recorded", "panic", fmt.Sprint(v), "stack", string(stack))
+				log.Error("the search for secrets crashed: the exchange is not recorded", "panic", fmt.Sprint(v), "stack", string(stack))
 			}},
 		Changed: func(err error, lost uint64) {
 			if err != nil {
-				log.Warn("the sink fails: what is captured is lost until it works again", proxy.LogError, err, "variable", variable)
+				log.Warn("the sink fails: records are lost until it works again", proxy.LogError, err, "variable", variable)
 			} else {
 				log.Info("the sink works again", "lost", lost)
 			}
@@ -175,24 +175,24 @@ func (c *Capture) Close(ctx context.Context) error {
 }
 
 var (
-	descExchanges  = metric.Desc("exchanges_total", "Exchanges handed to the recording.")
+	descExchanges  = metric.Desc("exchanges_total", "Exchanges given to the recording.")
 	descSides      = metric.Desc("exchanges_by_direction_total", "The same exchanges, by direction.", "direction")
-	descIncomplete = metric.Desc("exchanges_incomplete_total", "Of those, exchanges that lack a part: the connection broke, or bytes were dropped.")
-	descTruncated  = metric.Desc("exchanges_truncated_total", "Of those, exchanges with content left out by a limit.")
+	descIncomplete = metric.Desc("exchanges_incomplete_total", "Recorded exchanges that lack a part, because the connection broke or bytes were dropped.")
+	descTruncated  = metric.Desc("exchanges_truncated_total", "Recorded exchanges that lack content because of a limit.")
 	descDropped    = metric.Desc("exchanges_dropped_total", "Exchanges that were not recorded.", "reason")
-	descLeftOut    = metric.Desc("exchanges_left_out_total", "Exchanges that were not wanted: left out by a rule, with their trace by a rate, or because a metadata server of a cloud gives credentials.", "reason")
-	descCapture    = metric.Desc("capture_on", "1 while anything is to be captured, 0 while capture is off.")
-	descChoice     = metric.Desc("capture_config_ok", "0 while the files that choose what to capture are invalid; the last valid settings stay in force.")
-	descStored     = metric.Desc("exchanges_stored_total", "Exchanges in segments that are complete and on the disk.")
+	descLeftOut    = metric.Desc("exchanges_left_out_total", "Exchanges that were not captured on purpose: by a rule, by the sampling of traces, or because they are with a cloud metadata server.", "reason")
+	descCapture    = metric.Desc("capture_on", "1 if capture is on, 0 if it is off.")
+	descChoice     = metric.Desc("capture_config_ok", "0 if the files that configure capture are invalid; the last valid settings apply.")
+	descStored     = metric.Desc("exchanges_stored_total", "Exchanges in complete segments on the disk.")
 	descPending    = metric.Desc("exchanges_pending", "Exchanges in memory, or in the segment that is being written.")
 	descQueued     = metric.Desc("queue_used_bytes", "Encoded exchanges that wait to be written.")
-	descRemoved    = metric.Desc("segments_removed_total", "Segments that made room for new ones in the pod's directory: by their size, or by their number.", "reason")
-	descRemovedLen = metric.Desc("segments_removed_bytes_total", "Size of the segments that made room for new ones.", "reason")
-	descLinked     = metric.Desc("exchanges_outbound_total", "Outbound exchanges, by whether the inbound one that caused them is known.", "linked")
-	descUndecoded  = metric.Desc("flows_undecoded_total", "Times that a decoder gave up on a flow.", "protocol", "reason")
-	descUnread     = metric.Desc("undecoded_bytes_total", "Bytes that followed and were not decoded; nobody knows how many exchanges.", "protocol", "reason")
-	descHeld       = metric.Desc("decode_held_bytes", "Bytes of heads, bodies and messages that are being put together.")
-	descSinkUp     = metric.Desc("sink_up", "1 while the sink takes records, 0 while it fails or does not answer. With a collector: while the pod's directory and the collector do.")
+	descRemoved    = metric.Desc("segments_removed_total", "Segments that were removed from the pod's directory to make room, because of their size or number.", "reason")
+	descRemovedLen = metric.Desc("segments_removed_bytes_total", "Size of the segments that were removed to make room.", "reason")
+	descLinked     = metric.Desc("exchanges_outbound_total", "Outbound exchanges, by whether the inbound exchange that caused them is known.", "linked")
+	descUndecoded  = metric.Desc("flows_undecoded_total", "Times that a decoder gave up on a connection.", "protocol", "reason")
+	descUnread     = metric.Desc("undecoded_bytes_total", "Bytes that were not decoded after that. The number of exchanges in them is unknown.", "protocol", "reason")
+	descHeld       = metric.Desc("decode_held_bytes", "Bytes of heads, bodies and messages that are being assembled.")
+	descSinkUp     = metric.Desc("sink_up", "1 if the sink works, 0 if it fails or does not answer. With a collector, both the pod's directory and the collector must work.")
 )
 
 // Collect implements prometheus.Collector.

@@ -333,7 +333,7 @@ func TestACrashedDecoderIsNotInTheWay(t *testing.T) {
 	if l.sum() != requests || l.dropped[tap.ReasonPanic] != 90 || len(l.dropped) != 1 || recorded(t, dir) != requests-90 {
 		t.Errorf("%d requests: %+v", requests, l)
 	}
-	if n := strings.Count(s.logs.String(), "a decoder crashed; its connection goes on, unrecorded"); n != 90 {
+	if n := strings.Count(s.logs.String(), "a decoder crashed: the connection continues unrecorded"); n != 90 {
 		t.Errorf("%d crashes are logged", n)
 	}
 	if tapped := s.Tap(); tapped.Delivered+tapped.Dropped[tap.ReasonPanic].Bytes != tapped.Written {

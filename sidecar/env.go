@@ -16,55 +16,54 @@ import (
 	"github.com/tapedeck/tapedeck/recording/spool"
 )
 
-// Identity is the pod's name and place, as recordings state them.
+// Identity is the pod's name and place, which recordings have.
 type Identity struct {
 	App, Pod, Namespace, Node, ServiceAccount, HostIP, PodIP, Cluster string
 }
 
-// Config configures a sidecar: how it forwards, and what it records. FromEnv
-// makes one; the zero value is not valid.
+// Config configures a sidecar. [FromEnv] makes one; the zero value is not valid.
 type Config struct {
-	// Config is how it forwards.
+	// Config configures the proxy.
 	proxy.Config
 	// Type and Protocols are PROXY_TYPE and PROXY_PROTOCOL as they were given.
 	Type, Protocols string
-	// Sink is the directory of the recording. SinkSize bounds it, in bytes; 0: no bound.
+	// Sink is the directory of the recording. SinkSize is its maximum size in bytes; 0: no
+	// maximum.
 	Sink     string
 	SinkSize int64
-	// Collector, unless it is the zero Place, is where complete segments of Sink are sent,
-	// with the token in SinkTokenFile.
+	// Collector, unless it is the zero Place, is the collector that gets the complete
+	// segments of Sink, with the token in SinkTokenFile.
 	Collector     contract.Place
 	SinkTokenFile string
-	// SinkPlainHTTP allows a Collector beyond the pod without TLS.
+	// SinkPlainHTTP allows a Collector outside the pod without TLS.
 	SinkPlainHTTP bool
-	// Choice says what is captured, by the keys of package filter. Files of the same
-	// names in ChoiceDir, unless it is "", take their place.
+	// Choice selects what is captured, by the keys of package filter. Files with the same
+	// names in ChoiceDir, unless that is "", override them.
 	Choice    map[string]string
 	ChoiceDir string
-	// BodyLimit bounds how much of a body or message is recorded, in bytes.
+	// BodyLimit is the maximum number of bytes recorded of a body or message.
 	BodyLimit int64
-	// OpaqueBytes records the bytes of streams that no decoder knows.
+	// OpaqueBytes records the bytes of streams in unknown protocols.
 	OpaqueBytes bool
-	// RedactHeaders are redacted besides the usual ones.
+	// RedactHeaders are more headers and URL parameters to redact.
 	RedactHeaders []string
-	// Redact says what is redacted besides secrets.
+	// Redact selects what is redacted in addition to secrets.
 	Redact contract.Redaction
-	// RedactKeyFile has the key for redaction; "" for a random one.
+	// RedactKeyFile is the file with the redaction key; "": the key is random.
 	RedactKeyFile string
 	// LogLevel is the lowest level that is logged.
 	LogLevel slog.Level
-	// Memory bounds the memory of capture, in bytes.
+	// Memory is the maximum memory for capture, in bytes.
 	Memory int64
 	// Identity is the pod's.
 	Identity Identity
-	// Listening, unless it is nil, is called once when the proxy listens; Recorded when
-	// all is written, with what became of the records.
+	// Listening, if not nil, is called once the proxy listens. Recorded, if not nil, is called
+	// once all records are written.
 	Listening func(*proxy.Proxy)
 	Recorded  func(spool.Stats)
 }
 
-// settings are parsed in this order: the type before the protocols, whose
-// meaning depends on it.
+// settings are parsed in this order. The protocols depend on the type, so it comes first.
 var settings = []struct {
 	env string
 	set func(*Config, string) error
@@ -164,9 +163,9 @@ var settings = []struct {
 	{contract.EnvCluster, text(func(c *Config) *string { return &c.Identity.Cluster })},
 }
 
-// FromEnv reads the configuration from environment variables, with the names
-// and defaults of package contract. The error lists every variable that is
-// wrong, its value and what it may be.
+// FromEnv reads the configuration from environment variables, with the names and defaults
+// of package contract. The error lists every wrong variable with its value and the allowed
+// values.
 func FromEnv(getenv func(string) string) (Config, error) {
 	defaults := map[string]string{}
 	for _, e := range contract.Envs() {
@@ -189,8 +188,8 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		}
 		if err := s.set(&c, v); err != nil {
 			shown := fmt.Sprintf("%s=%q", s.env, v)
-			// The errors of the two quote the value themselves, without what may be a password. In
-			// others, it may be in a URL, or before an @.
+			// The errors of these two variables quote the value without a password. Values of
+			// others may have one in a URL or before an @.
 			if slices.Contains([]string{contract.EnvCaptureHosts, contract.EnvSink}, s.env) || strings.Contains(v, "://") || strings.Contains(v, "@") {
 				shown = s.env
 			}
@@ -208,15 +207,15 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	case !unwrap:
 		c.TLSIn = nil
 	case c.TLSIn == nil && inErr == nil:
-		errs = append(errs, fmt.Errorf("%s=true needs %s and %s, the files to answer with", contract.EnvTLSInUnwrap, contract.EnvTLSInPublicKey, contract.EnvTLSInPrivateKey))
+		errs = append(errs, fmt.Errorf("%s=true needs %s and %s: set them to the files with the certificate and key", contract.EnvTLSInUnwrap, contract.EnvTLSInPublicKey, contract.EnvTLSInPrivateKey))
 	}
 	errs = append(errs, c.checkCollector(), c.Check())
 	return c, errors.Join(errs...)
 }
 
-// serviceLink tells whether Kubernetes set a variable, and not a manifest: every
-// container gets NAME_PORT=tcp://ADDRESS:PORT for each Service NAME of its namespace,
-// so a Service prometheus sets PROMETHEUS_PORT. What a manifest sets wins over it.
+// serviceLink reports whether Kubernetes set a variable, and not a manifest. Every container
+// gets NAME_PORT=tcp://ADDRESS:PORT for each Service NAME of its namespace, so a Service
+// prometheus sets PROMETHEUS_PORT. A variable in the manifest wins.
 // https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
 func serviceLink(name, v string) bool {
 	if !strings.HasSuffix(name, "_PORT") {
@@ -237,7 +236,7 @@ func oneOf(v string, allowed ...string) error {
 
 func setType(c *Config, v string) error {
 	if v == "transparent" {
-		return errors.New("it needs NET_ADMIN, and Tapedeck runs without privileges: want reverse, forward or dual")
+		return errors.New("transparent mode needs NET_ADMIN, and Tapedeck runs without privileges: want reverse, forward or dual")
 	}
 	c.Type = v
 	c.Reverse = v == "reverse" || v == "dual"
@@ -245,9 +244,8 @@ func setType(c *Config, v string) error {
 	return oneOf(v, "reverse", "forward", "dual")
 }
 
-// protocols says, for every PROXY_PROTOCOL, with which types it goes and what
-// the reverse half's clients then speak. The forward half always understands
-// both HTTP and SOCKS.
+// protocols lists the values of PROXY_PROTOCOL, the types that allow each, and the protocol
+// of the reverse proxy's clients. The forward proxy always accepts both HTTP and SOCKS.
 var protocols = []struct {
 	name  string
 	types string
@@ -260,12 +258,12 @@ var protocols = []struct {
 	{"socks", "reverse forward dual", proxy.SOCKS},
 }
 
-// defaultProtocol is, for every type, the plainest one that goes with it.
+// defaultProtocol is the default protocol of each type.
 var defaultProtocol = map[string]string{"reverse": "tcp", "forward": "http", "dual": "tcp:http"}
 
 func setProtocol(c *Config, v string) error {
 	if !c.Reverse && !c.Forward {
-		return nil // the type is wrong, which is said already
+		return nil // the type is wrong, and has its own error
 	}
 	if v == "" {
 		v = defaultProtocol[c.Type]
@@ -311,8 +309,7 @@ func setAppHost(c *Config, v string) error {
 	return nil
 }
 
-// setInPorts adds the further ports of the reverse half. The application is the same
-// host on all of them.
+// setInPorts adds the other ports of the reverse proxy. All forward to the same host.
 func setInPorts(c *Config, v string) error {
 	if v == "" {
 		return nil
@@ -323,7 +320,7 @@ func setInPorts(c *Config, v string) error {
 	}
 	first := c.In[0]
 	if routes[0] != (contract.InRoute{In: first.Port, App: first.App.Port}) {
-		return fmt.Errorf("the first pair is %d=%d: want %d=%d, which %s and %s say", routes[0].In, routes[0].App, first.Port, first.App.Port, contract.EnvProxyInPort, contract.EnvReverseProxyPort)
+		return fmt.Errorf("the first pair is %d=%d: want %d=%d, the values of %s and %s", routes[0].In, routes[0].App, first.Port, first.App.Port, contract.EnvProxyInPort, contract.EnvReverseProxyPort)
 	}
 	for _, r := range routes[1:] {
 		in := proxy.Inbound{Port: r.In, App: first.App}
@@ -379,9 +376,9 @@ func keyFiles(value func(string) string, cert, key string) (*proxy.KeyFiles, err
 	case k.Cert == "" && k.Key == "":
 		return nil, nil
 	case k.Cert == "":
-		return nil, fmt.Errorf("%s is set but %s is not: want both or none", key, cert)
+		return nil, fmt.Errorf("%s is set and %s is not: want both or neither", key, cert)
 	case k.Key == "":
-		return nil, fmt.Errorf("%s is set but %s is not: want both or none", cert, key)
+		return nil, fmt.Errorf("%s is set and %s is not: want both or neither", cert, key)
 	}
 	return k, nil
 }

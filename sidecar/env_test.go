@@ -103,35 +103,35 @@ func TestWrongVariables(t *testing.T) {
 		"TAPEDECK_CAPTURE_HOSTS=redis":                                          `TAPEDECK_CAPTURE_HOSTS: "redis" has no port: want hosts with a port, separated by commas, as in postgres.db:5432, redis:6379, api.stripe.com:443`,
 		"TAPEDECK_SINK=https://me:hunter2@collector":                            `TAPEDECK_SINK: place "https://…@collector": a user or a password; take them out: such a place needs no credentials`,
 		"TAPEDECK_CAPTURE_HOSTS=redis://:hunter2@redis:6379":                    `TAPEDECK_CAPTURE_HOSTS: "redis://…": it is a URL or a path: want hosts with a port, separated by commas, as in postgres.db:5432, redis:6379, api.stripe.com:443`,
-		"TAPEDECK_CAPTURE_HOSTS=redis:80":                                       `TAPEDECK_CAPTURE_HOSTS: redis:80: that port is the application's own, which it could not listen on any more`,
-		"TAPEDECK_CAPTURE_HOSTS=redis:6379 PROXY_TYPE=reverse":                  `TAPEDECK_CAPTURE_HOSTS: hosts are captured by the forward half, which PROXY_TYPE leaves out`,
+		"TAPEDECK_CAPTURE_HOSTS=redis:80":                                       `TAPEDECK_CAPTURE_HOSTS: redis:80: that port is the application's, which could not listen on it`,
+		"TAPEDECK_CAPTURE_HOSTS=redis:6379 PROXY_TYPE=reverse":                  `TAPEDECK_CAPTURE_HOSTS: the forward proxy captures hosts, and PROXY_TYPE turns it off`,
 		"TAPEDECK_UPSTREAM_READY=mock:4141 ALL_PROXY=mock":                      `TAPEDECK_UPSTREAM_READY="mock:4141": it is no URL to ask for health: want http:// or https:// with a host and without a user, such as http://127.0.0.1:4141/healthz`,
-		"TAPEDECK_UPSTREAM_READY=http://mock/healthz":                           `TAPEDECK_UPSTREAM_READY: nothing but proxies is connected to then, and ALL_PROXY names none: want it to name the one that everything is chained to`,
+		"TAPEDECK_UPSTREAM_READY=http://mock/healthz":                           `TAPEDECK_UPSTREAM_READY: it needs a proxy for all traffic; set ALL_PROXY to the proxy's URL`,
 		"TAPEDECK_UPSTREAM_READY=http://me:hunter2@mock/healthz ALL_PROXY=mock": `TAPEDECK_UPSTREAM_READY: it is no URL to ask for health: want http:// or https:// with a host and without a user, such as http://127.0.0.1:4141/healthz`,
 		"REVERSE_PROXY_HOST=http://me:hunter2@app":                              `REVERSE_PROXY_HOST: want a host without a port (that is REVERSE_PROXY_PORT), or https://host`,
 		"TAPEDECK_IN_ADDRESS=10.0.0.1":                                          `TAPEDECK_IN_ADDRESS="10.0.0.1": want loopback, all`,
 		"PROXY_OUT_PORT=0":                                                      `PROXY_OUT_PORT="0": want a port, 1 to 65535`,
 		"PROMETHEUS_PORT=-1":                                                    `PROMETHEUS_PORT="-1": want a port, 1 to 65535`,
-		"PROMETHEUS_PORT=4143":                                                  `PROMETHEUS_PORT=4143: that is PROXY_IN_PORT already`,
+		"PROMETHEUS_PORT=4143":                                                  `PROMETHEUS_PORT=4143: PROXY_IN_PORT has that port already`,
 		"TAPEDECK_MEMORY=-1":                                                    `TAPEDECK_MEMORY="-1": want a number of bytes, such as 16Mi`,
 		"TAPEDECK_MEMORY=9999999999999Gi":                                       `TAPEDECK_MEMORY="9999999999999Gi": want a number of bytes, such as 16Mi`,
 		"TAPEDECK_DRAIN=-1s":                                                    `TAPEDECK_DRAIN="-1s": want a duration such as 25s`,
 		"CAPTURE_MODE=istio":                                                    `CAPTURE_MODE="istio": want proxy`,
-		"PROXY_TYPE=transparent":                                                `PROXY_TYPE="transparent": it needs NET_ADMIN, and Tapedeck runs without privileges: want reverse, forward or dual`,
+		"PROXY_TYPE=transparent":                                                `PROXY_TYPE="transparent": transparent mode needs NET_ADMIN, and Tapedeck runs without privileges: want reverse, forward or dual`,
 		"PROXY_TYPE=both":                                                       `PROXY_TYPE="both": want reverse, forward, dual`,
 		"PROXY_PROTOCOL=tcp":                                                    `PROXY_PROTOCOL="tcp": want tcp:http, tcp:socks, http, socks with PROXY_TYPE=dual`,
 		"PROXY_TYPE=forward PROXY_PROTOCOL=tcp":                                 `PROXY_PROTOCOL="tcp": want http, socks with PROXY_TYPE=forward`,
 		"PROXY_IN_PORT=70000":                                                   `PROXY_IN_PORT="70000": want a port, 1 to 65535`,
-		"PROXY_IN_PORT=4140":                                                    `PROXY_OUT_PORT=4140: that is PROXY_IN_PORT already`,
-		"PROXY_OUT_PORT=4100":                                                   `PROXY_OUT_PORT=4100: that is the admin port already`,
-		"REVERSE_PROXY_PORT=4143":                                               `REVERSE_PROXY_PORT=4143: the proxy would forward to itself, that is PROXY_IN_PORT`,
+		"PROXY_IN_PORT=4140":                                                    `PROXY_OUT_PORT=4140: PROXY_IN_PORT has that port already`,
+		"PROXY_OUT_PORT=4100":                                                   `PROXY_OUT_PORT=4100: the admin port has that port already`,
+		"REVERSE_PROXY_PORT=4143":                                               `REVERSE_PROXY_PORT=4143: the proxy would forward to itself; PROXY_IN_PORT has that port`,
 		"REVERSE_PROXY_HOST=localhost:8080":                                     `REVERSE_PROXY_HOST="localhost:8080": want a host without a port (that is REVERSE_PROXY_PORT), or https://host`,
-		"TAPEDECK_IN_PORTS=4143=8080,4144=9090":                                 `TAPEDECK_IN_PORTS="4143=8080,4144=9090": the first pair is 4143=8080: want 4143=80, which PROXY_IN_PORT and REVERSE_PROXY_PORT say`,
+		"TAPEDECK_IN_PORTS=4143=8080,4144=9090":                                 `TAPEDECK_IN_PORTS="4143=8080,4144=9090": the first pair is 4143=8080: want 4143=80, the values of PROXY_IN_PORT and REVERSE_PROXY_PORT`,
 		"TAPEDECK_IN_PORTS=8080,9090":                                           `TAPEDECK_IN_PORTS="8080,9090": "8080" is no pair of ports: want the sidecar's and the application's, as in 4143=8080,4144=9090`,
-		"TAPEDECK_IN_PORTS=4143=80,4140=9090":                                   `PROXY_OUT_PORT=4140: that is TAPEDECK_IN_PORTS already`,
+		"TAPEDECK_IN_PORTS=4143=80,4140=9090":                                   `PROXY_OUT_PORT=4140: TAPEDECK_IN_PORTS has that port already`,
 		"TLS_OUT_UNWRAP=yes":                                                    `TLS_OUT_UNWRAP="yes": want true or false`,
-		"TLS_IN_UNWRAP=true":                                                    `TLS_IN_UNWRAP=true needs TLS_IN_PUBLIC_KEY and TLS_IN_PRIVATE_KEY, the files to answer with`,
-		"TLS_MUTUAL_PUBLIC_KEY=a":                                               `TLS_MUTUAL_PUBLIC_KEY is set but TLS_MUTUAL_PRIVATE_KEY is not: want both or none`,
+		"TLS_IN_UNWRAP=true":                                                    `TLS_IN_UNWRAP=true needs TLS_IN_PUBLIC_KEY and TLS_IN_PRIVATE_KEY: set them to the files with the certificate and key`,
+		"TLS_MUTUAL_PUBLIC_KEY=a":                                               `TLS_MUTUAL_PUBLIC_KEY is set and TLS_MUTUAL_PRIVATE_KEY is not: want both or neither`,
 		"LOG_LEVEL=loud":                                                        `LOG_LEVEL="loud": want debug, info, warn, error`,
 		"TAPEDECK_MEMORY=lots":                                                  `TAPEDECK_MEMORY="lots": want a number of bytes, such as 16Mi`,
 		"TAPEDECK_CAPTURE=maybe":                                                `TAPEDECK_CAPTURE="maybe": neither on nor off: want on or off`,
@@ -154,9 +154,9 @@ func TestWrongVariables(t *testing.T) {
 // Each pair of files is judged by itself, and what is wrong with it is said once.
 func TestFilesThatComeInPairs(t *testing.T) {
 	const (
-		loneIn     = "TLS_IN_PUBLIC_KEY is set but TLS_IN_PRIVATE_KEY is not: want both or none"
-		loneMutual = "TLS_MUTUAL_PUBLIC_KEY is set but TLS_MUTUAL_PRIVATE_KEY is not: want both or none"
-		noneIn     = "TLS_IN_UNWRAP=true needs TLS_IN_PUBLIC_KEY and TLS_IN_PRIVATE_KEY, the files to answer with"
+		loneIn     = "TLS_IN_PUBLIC_KEY is set and TLS_IN_PRIVATE_KEY is not: want both or neither"
+		loneMutual = "TLS_MUTUAL_PUBLIC_KEY is set and TLS_MUTUAL_PRIVATE_KEY is not: want both or neither"
+		noneIn     = "TLS_IN_UNWRAP=true needs TLS_IN_PUBLIC_KEY and TLS_IN_PRIVATE_KEY: set them to the files with the certificate and key"
 	)
 	for set, want := range map[string]string{
 		"TLS_IN_PUBLIC_KEY=a":                         loneIn,
@@ -195,7 +195,7 @@ func TestEveryVariableIsChecked(t *testing.T) {
 			t.Errorf("%s takes anything", e.Name)
 		case !strings.HasPrefix(err.Error(), e.Name) || !strings.Contains(err.Error(), "want "):
 			t.Errorf("%s: %v", e.Name, err)
-		case !strings.Contains(err.Error(), strings.Fields(value)[0]) && !strings.Contains(err.Error(), "want both or none"): // of a list an error has the wrong entry alone
+		case !strings.Contains(err.Error(), strings.Fields(value)[0]) && !strings.Contains(err.Error(), "want both or neither"): // of a list an error has the wrong entry alone
 			t.Errorf("%s: %v", e.Name, err)
 		}
 	}

@@ -48,7 +48,7 @@ func (l *logs) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: l.level}))
 }
 
-// config is a reverse half in front of an application that repeats what it is
+// config is a reverse proxy in front of an application that repeats what it is
 // sent, on free ports.
 func config(t testing.TB) Config {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -25,7 +25,7 @@ const (
 	logTime = 250 * time.Millisecond
 )
 
-var descLogDropped = metric.Desc("log_lines_dropped_total", "Lines of the log that were dropped, because nobody read it fast enough or it could not be written.")
+var descLogDropped = metric.Desc("log_lines_dropped_total", "Log lines that were dropped, because they were not read fast enough or could not be written.")
 
 // logQueue takes the lines of the log and never waits for who reads them:
 //
@@ -105,7 +105,7 @@ func (q *logQueue) take(spare []byte) (batch []byte, dropped int, last bool) {
 	batch, q.waiting = q.waiting, spare[:0]
 	if dropped = q.dropped - q.told; dropped > 0 {
 		b := bytes.NewBuffer(batch)
-		slog.New(slog.NewJSONHandler(b, nil)).Warn("lines of the log were dropped: they were not read in time", "lines", dropped)
+		slog.New(slog.NewJSONHandler(b, nil)).Warn("log lines were dropped: they were not read in time", "lines", dropped)
 		batch = b.Bytes()
 	}
 	q.writing = len(batch)

@@ -74,7 +74,7 @@ func TestAStalledReaderOfTheLog(t *testing.T) {
 				done <- fmt.Errorf("%w: %s", err, said.Text())
 				return
 			}
-			if strings.HasPrefix(line.Msg, "lines of the log were dropped") {
+			if strings.HasPrefix(line.Msg, "log lines were dropped") {
 				told += line.Lines
 			} else if line.Msg == "connection" {
 				lines++

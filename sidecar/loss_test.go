@@ -117,7 +117,7 @@ func TestABurstDoesNotBlindAConnection(t *testing.T) {
 			if version == "2.0" && unknown == 0 {
 				t.Error("all names are known: nothing was lost")
 			}
-			if n := strings.Count(s.logs.String(), "is not recorded until"); n != 1 {
+			if n := strings.Count(s.logs.String(), "it is unrecorded until decoding can begin again"); n != 1 {
 				t.Errorf("the log says %d times that a connection is not recorded", n)
 			}
 		})

@@ -169,9 +169,9 @@ func (g *gauge) judge(was proxy.Shortage, used int64) (is proxy.Shortage) {
 
 var (
 	descMemLimit = metric.Desc("memory_limit_bytes", "Memory limit of the container.")
-	descMemUsed  = metric.Desc("memory_used_bytes", "What the container holds of it that the kernel can't take back, the buffers of sockets included.")
-	descMemShort = metric.Desc("memory_shortage", "1 while this gives way to the memory limit.", "gives")
-	descMemTimes = metric.Desc("memory_shortages_total", "Times that this began to give way to the memory limit.", "gives")
+	descMemUsed  = metric.Desc("memory_used_bytes", "Memory of the container that the kernel can't reclaim, including socket buffers.")
+	descMemShort = metric.Desc("memory_shortage", "1 while this is reduced because memory is short.", "gives")
+	descMemTimes = metric.Desc("memory_shortages_total", "Times that this was reduced because memory was short.", "gives")
 )
 
 // shortages name what gives way.
@@ -199,7 +199,7 @@ const limitRemedy = "set GOMEMLIMIT to five eighths of the container's memory li
 func confine(cfg *Config, root fs.FS, getenv func(string) string, log *slog.Logger) *gauge {
 	c, err := openCgroup(root)
 	if err != nil && getenv("GOMEMLIMIT") == "" {
-		log.Warn("the memory limit is not known: nothing but capture is bounded", proxy.LogError, err, "remedy", limitRemedy)
+		log.Warn("can't read the memory limit: only capture is bounded", proxy.LogError, err, "remedy", limitRemedy)
 	}
 	if c == nil {
 		return nil
@@ -212,7 +212,7 @@ func confine(cfg *Config, root fs.FS, getenv func(string) string, log *slog.Logg
 	}
 	log.Info("memory is limited", "limit", m.Limit, "heap", m.Heap, "capture", cfg.Memory, "asked", asked, "body_limit", cfg.BodyLimit, "sink_size", cfg.SinkSize)
 	if m.Limit < contract.MinMemoryLimit {
-		log.Warn("the memory limit is too small: the process may be killed for it", "limit", m.Limit, "wants_at_least", contract.MinMemoryLimit)
+		log.Warn("the memory limit is too small: the kernel may kill the process", "limit", m.Limit, "wants_at_least", contract.MinMemoryLimit)
 	}
 	g := &gauge{limit: c.limit, used: c.used, collect: debug.FreeOSMemory, changed: func(from, to proxy.Shortage, used int64) {
 		if to > from {

@@ -24,12 +24,12 @@ import (
 	"github.com/tapedeck/tapedeck/sidecar/ship"
 )
 
-// maxSpoolFiles bounds how many segments wait for a collector: more than a month's, of a
-// pod that is always busy, and few enough to be listed in an instant.
+// maxSpoolFiles is the maximum number of segments that wait for a collector. A busy pod
+// writes that many in more than a month, and a directory of that size is fast to list.
 const maxSpoolFiles = 10_000
 
-// Directory returns where the sidecar of an environment writes segments: the sink, or the
-// spool of a collector.
+// Directory returns the directory for segments that the environment sets: the sink, or the
+// spool for a collector.
 func Directory(getenv func(string) string) (string, error) {
 	sink, err := contract.ParseSink(cmp.Or(getenv(contract.EnvSink), contract.DefaultSink))
 	if err != nil || !sink.IsCollector() {
@@ -38,7 +38,7 @@ func Directory(getenv func(string) string) (string, error) {
 	return contract.ParseDirectory(cmp.Or(getenv(contract.EnvSpool), contract.RecordingDir))
 }
 
-// checkCollector refuses to send recordings in clear, unless that is wanted.
+// checkCollector rejects a collector without TLS, unless SinkPlainHTTP allows it.
 func (c *Config) checkCollector() error {
 	if c.Collector.Scheme != "http" || c.SinkPlainHTTP || isLoopback(c.Collector.Host) {
 		return nil
@@ -47,15 +47,14 @@ func (c *Config) checkCollector() error {
 		contract.EnvSink, c.Collector.String(), contract.EnvSinkPlainHTTP)
 }
 
-// isLoopback tells whether a host, with or without a port, is this one by its name or
-// address.
+// isLoopback reports whether a host, with or without a port, is loopback.
 func isLoopback(host string) bool {
 	u := url.URL{Host: host}
 	addr, err := netip.ParseAddr(u.Hostname())
 	return err == nil && address.IsLoopback(addr) || err != nil && address.IsLocalhost(u.Hostname())
 }
 
-// newShipper returns what sends the segments of cfg.Sink to its collector.
+// newShipper returns a shipper for the segments in cfg.Sink.
 func newShipper(cfg Config, log *slog.Logger, roots func() *x509.CertPool) *ship.Shipper {
 	return ship.New(ship.Options{
 		Dir:       spool.Dir(cfg.Sink),
@@ -66,8 +65,8 @@ func newShipper(cfg Config, log *slog.Logger, roots func() *x509.CertPool) *ship
 	})
 }
 
-// sinkToken reads the token for the collector. Without the file there is none: the
-// collector says that it wants one, and the Secret may come later.
+// sinkToken reads the token for the collector. A missing file is no error, because the
+// Secret may come later, and the collector rejects requests without a token.
 func sinkToken(file string) (string, error) {
 	text, err := readFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +82,7 @@ func sinkToken(file string) (string, error) {
 	return token, nil
 }
 
-// sink says where recordings go, and what is wrong there.
+// sink returns the state of the sink for /status.
 func (c *Capture) sink(cfg Config) *status.Sink {
 	s := &status.Sink{Directory: status.Text(cfg.Sink)}
 	if err := c.recorder.Stats().Err; err != nil {
@@ -101,8 +100,8 @@ func (c *Capture) sink(cfg Config) *status.Sink {
 	return s
 }
 
-// ship begins to ship, if there is a collector. The proxy's roots are what its certificate
-// is verified against.
+// ship starts the shipper, if there is a collector. It verifies the collector's certificate
+// against the proxy's roots.
 func (c *Capture) ship(p *proxy.Proxy) {
 	if c.shipper != nil {
 		c.roots = p.Roots
@@ -110,15 +109,15 @@ func (c *Capture) ship(p *proxy.Proxy) {
 	}
 }
 
-// closeShipper ships what it can until ctx ends.
+// closeShipper ships the remaining segments until ctx ends.
 func (c *Capture) closeShipper(ctx context.Context) {
 	if c.shipper != nil {
 		c.shipper.Close(ctx)
 	}
 }
 
-// podTime returns what ends when the pod's time is up: so long after ctx has ended as it
-// has to drain, and to write what was recorded.
+// podTime returns a context that ends when the pod's time is up: after ctx has ended, plus
+// the time to drain and to write the records.
 func podTime(ctx context.Context, drain time.Duration) (context.Context, context.CancelFunc) {
 	up, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {
@@ -132,8 +131,8 @@ var (
 	descShipped    = metric.Desc("segments_shipped_total", "Segments that the collector has stored.")
 	descShippedLen = metric.Desc("segments_shipped_bytes_total", "Size of the segments that the collector has stored.")
 	descNotShipped = metric.Desc("ship_failures_total", "Attempts that did not store a segment, by the collector's reason or the sidecar's own.", "reason")
-	descSetAside   = metric.Desc("segments_set_aside_total", "Segments that can't be read, or that the collector will never take: they stay in the pod's directory under another name.")
-	descAdopted    = metric.Desc("segments_adopted_total", "Segments of a killed process that were completed, or had no whole record and were removed.", "outcome")
+	descSetAside   = metric.Desc("segments_set_aside_total", "Segments that can't be read, or that the collector will never accept. They stay in the pod's directory under another name.")
+	descAdopted    = metric.Desc("segments_adopted_total", "Segments of a killed process, by outcome: completed, or removed because they had no complete record.", "outcome")
 	descWaiting    = metric.Desc("spool_segments", "Segments that wait to be sent to the collector.")
 	descWaitingLen = metric.Desc("spool_bytes", "Size of the segments that wait to be sent to the collector.")
 	descOldest     = metric.Desc("spool_oldest_seconds", "Age of the oldest segment that waits to be sent; 0 if none does.")

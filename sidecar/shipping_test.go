@@ -70,7 +70,7 @@ func runShipping(t *testing.T, cfg Config, segment int64) *sidecar {
 }
 
 // life is what a sidecar's process does: it starts, passes requests on, and ends. work gets
-// where its inbound half listens.
+// where its reverse proxy listens.
 func life(t *testing.T, cfg Config, logs *logs, work func(in net.Addr)) (took time.Duration) {
 	t.Helper()
 	listening, ended := make(chan net.Addr, 1), make(chan error, 1)

@@ -1,14 +1,14 @@
-// Package sidecar is the sidecar as a process: it reads the environment, joins
-// the proxy's tap to the recording, and runs both until it is told to stop.
+// Package sidecar runs the sidecar as a process. It reads the environment, connects the
+// proxy's tap to the recording, and runs both until its context ends.
 //
 //	environment ─▶ Config ─▶ proxy ─▶ tap ─▶ decoders ─▶ redaction ─▶ queue ─▶ segments
 //	                                                                             │ ship
 //	                                                                             ▼
 //	                                                                         collector
 //
-// The proxy forwards whether or not capture works, and whether or not a collector takes
-// what was captured. Close writes what was recorded. The package imports contract and its filter, proxy and its
-// subpackages, recording, its own subpackage, Prometheus' client, x/sys/unix and the standard
+// The proxy forwards even if capture or the collector fails. At the end, the sidecar writes
+// the remaining records. The package imports contract and its filter, proxy and its
+// subpackages, recording, its subpackage, Prometheus' client, x/sys/unix and the standard
 // library: no YAML, no cloud SDK and no CLI framework.
 package sidecar
 
@@ -32,17 +32,17 @@ import (
 	"github.com/tapedeck/tapedeck/proxy/status"
 )
 
-// heapGrowth is by how many per cent the heap may grow before it is collected,
-// unless GOGC says otherwise. A sidecar stands beside every pod, so memory is
-// dearer than the few per mille of processor time that Go's default of 100 spares.
-// It holds once the sidecar listens: the start fits into the 4 MiB that Go's default
-// begins with, and each collection before its end takes pages that the runtime keeps.
+// heapGrowth is the percentage by which the heap may grow before a collection, unless GOGC
+// sets another. Every pod has a sidecar, so memory matters more than the few per mille of
+// processor time that Go's default of 100 would save. It applies once the sidecar listens:
+// the start fits into the 4 MiB that Go's default begins with, and a collection during the
+// start would only take pages that the runtime keeps.
 const heapGrowth = 50
 
-// Main runs the sidecar that the environment describes until ctx ends and its
-// connections have drained. version goes into the records; the log goes to w as
-// JSON lines, at the level that the environment names. A reader of w that stalls,
-// or goes away, costs lines of the log and nothing else.
+// Main runs the sidecar with the environment's configuration until ctx ends and its
+// connections have drained. Records have the version. The log goes to w as JSON lines, at
+// the level that the environment sets. If nobody reads w, log lines are dropped and nothing
+// else is affected.
 func Main(ctx context.Context, getenv func(string) string, version string, w io.Writer) error {
 	cfg, err := FromEnv(getenv)
 	if err != nil {
@@ -51,7 +51,7 @@ func Main(ctx context.Context, getenv func(string) string, version string, w io.
 	if getenv("GOGC") == "" {
 		cfg.Listening = func(*proxy.Proxy) { debug.SetGCPercent(heapGrowth) }
 	}
-	signal.Ignore(syscall.SIGPIPE) // what a write to a log that nobody reads would end the process by
+	signal.Ignore(syscall.SIGPIPE) // a write to a log that nobody reads must not end the process
 	lines := newLogQueue(w)
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logTime)

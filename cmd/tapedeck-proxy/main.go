@@ -1,9 +1,9 @@
-// Command tapedeck-proxy is the sidecar of rendered pods: a program of its own,
-// so that a pod pays for neither the renderer nor a CLI framework.
+// Command tapedeck-proxy is the sidecar of rendered pods. It is a separate program, so that
+// pods need no memory for the renderer and a CLI framework.
 //
-//	tapedeck-proxy                      run the sidecar; its environment configures it
-//	tapedeck-proxy healthz [--wait 60s] ask the sidecar in this pod for its health
-//	tapedeck-proxy hosts                write the application's hosts file as the pod's own, before the sidecar runs
+//	tapedeck-proxy                      run the sidecar, configured by environment variables
+//	tapedeck-proxy healthz [--wait 60s] check whether this pod's sidecar is ready
+//	tapedeck-proxy hosts                write the application's hosts file before the sidecar runs
 //	tapedeck-proxy inspect PATH...      list recorded exchanges, or show one
 //	tapedeck-proxy export [DIR]         write the recordings to standard output, for tapedeck pull
 //	tapedeck-proxy version              print the version
@@ -41,14 +41,14 @@ func main() {
 	os.Exit(code)
 }
 
-// command is a subcommand; its flags are parsed before it runs.
+// command is a subcommand.
 type command struct {
 	name, usage, does, example string
 	// prepare declares the flags and returns what runs once they are parsed.
 	prepare func(*flag.FlagSet) func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 }
 
-// called is how the command is called; words follow.
+// called returns the command line that calls the command, with more words.
 func (c *command) called(words ...string) string {
 	return strings.Join(strings.Fields("tapedeck-proxy "+c.name+" "+strings.Join(words, " ")), " ")
 }
@@ -57,15 +57,15 @@ func (c *command) called(words ...string) string {
 // without one.
 func commands() []command {
 	return []command{
-		{"", "", "run the sidecar that the environment describes (docs/environment.md)",
+		{"", "", "run the sidecar, configured by environment variables (docs/environment.md)",
 			"REVERSE_PROXY_PORT=8080 TAPEDECK_SINK=file:///tmp/recordings tapedeck-proxy", prepareRun},
-		{"healthz", "[--wait DURATION]", "ask the sidecar in this pod whether it is ready, by exit code",
+		{"healthz", "[--wait DURATION]", "check whether this pod's sidecar is ready; the exit code is the answer",
 			"tapedeck-proxy healthz --wait 60s", prepareHealthz},
-		{"hosts", "[FILE]", "write the application's hosts file, " + contract.HostsFile + " unless FILE is given, with the lines of the pod's own: the sidecar adds the captured hosts",
+		{"hosts", "[FILE]", "copy the pod's hosts file to FILE, by default " + contract.HostsFile + ", for the application; the sidecar adds the captured hosts later",
 			"tapedeck-proxy hosts", prepareHosts},
 		{"inspect", "[flags] PATH...", "list recorded exchanges, or show one",
 			"tapedeck-proxy inspect --direction out --status 5xx /var/lib/tapedeck/recordings", prepareInspect},
-		{"export", "[DIR]", "write the recordings to standard output as a tar archive, for tapedeck pull; DIR is the directory of " + contract.EnvSink + ", or " + contract.EnvSpool + ", unless it is given",
+		{"export", "[DIR]", "write the recordings in DIR to standard output as a tar archive, for tapedeck pull; by default DIR is the directory in " + contract.EnvSink + " or " + contract.EnvSpool,
 			"kubectl exec POD -c " + contract.Container + " -- " + contract.ProxyBinary + " export | tapedeck pull - recordings", prepareExport},
 		{"version", "", "print the version", "tapedeck-proxy version", prepareVersion},
 	}
@@ -124,7 +124,7 @@ func help(w io.Writer, listed []command, flags *flag.FlagSet) {
 	flags.PrintDefaults()
 }
 
-// none refuses arguments.
+// none rejects arguments.
 func none(args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("unexpected argument %q: want none", args[0])
@@ -142,7 +142,7 @@ func prepareRun(*flag.FlagSet) func(context.Context, []string, io.Writer, io.Wri
 }
 
 func prepareHealthz(flags *flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
-	wait := flags.Duration("wait", time.Duration(0), "keep asking for this long until the answer is yes")
+	wait := flags.Duration("wait", time.Duration(0), "wait up to this long until the sidecar is ready")
 	return func(ctx context.Context, args []string, _, _ io.Writer) error {
 		if err := none(args); err != nil {
 			return err
@@ -151,7 +151,7 @@ func prepareHealthz(flags *flag.FlagSet) func(context.Context, []string, io.Writ
 	}
 }
 
-// prepareHosts is what the init container of pods with a classic sidecar runs.
+// prepareHosts is the command of the init container in pods with a classic sidecar.
 func prepareHosts(*flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
 	return func(_ context.Context, args []string, _, _ io.Writer) error {
 		file := contract.HostsFile
@@ -204,7 +204,7 @@ func prepareExport(*flag.FlagSet) func(context.Context, []string, io.Writer, io.
 			return fmt.Errorf("unexpected argument %q: want one directory, or none", args[1])
 		}
 		if terminal.Is(stdout) {
-			return errors.New("standard output is a terminal, and this writes a tar archive: send it to a file, or to tapedeck pull - DIR")
+			return errors.New("export writes a tar archive, and standard output is a terminal: redirect it to a file, or pipe it to tapedeck pull - DIR")
 		}
 		if err != nil {
 			return err
@@ -217,8 +217,8 @@ func prepareExport(*flag.FlagSet) func(context.Context, []string, io.Writer, io.
 			n    int
 			what string
 		}{
-			{m.Removed, "segments that the collector has, or that made room for new ones, meanwhile"},
-			{m.Skipped, "files that are no segments"},
+			{m.Removed, "segments that were sent to the collector or removed meanwhile"},
+			{m.Skipped, "files that are not segments"},
 		} {
 			if note.n > 0 {
 				fmt.Fprintf(stderr, "note: not sent: %s: %d\n", note.what, note.n)

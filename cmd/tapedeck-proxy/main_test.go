@@ -129,7 +129,7 @@ func TestExportWritesTheSinkOfTheEnvironment(t *testing.T) {
 			segments++
 			return nil
 		})
-		if code != 0 || err != nil || segments != 1 || m.Version != contract.BuildVersion("") || notes != "note: not sent: files that are no segments: 1\n" {
+		if code != 0 || err != nil || segments != 1 || m.Version != contract.BuildVersion("") || notes != "note: not sent: files that are not segments: 1\n" {
 			t.Errorf("%v: exit code %d, %d segments, %+v, %v; %s", args, code, segments, m, err, notes)
 		}
 	}

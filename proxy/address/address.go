@@ -1,10 +1,9 @@
-// Package address knows the addresses and names that the proxy treats specially:
-// those of the pod's loopback, and those of the metadata servers from which
-// workloads in a cloud get credentials.
+// Package address recognizes the addresses and names that the proxy treats specially: the
+// pod's loopback, and the metadata servers that give credentials to workloads in a cloud.
 //
-// It promises to know them however they are written: as one number, in octal, in
-// IPv6, translated, in capitals, with a final dot. It looks no name up. The package
-// imports only the standard library.
+// It recognizes them in every notation: as one number, in octal, in IPv6, translated, in
+// capitals, with a final dot. It resolves no names. The package imports only the standard
+// library.
 package address
 
 import (

@@ -1,10 +1,9 @@
-// Package ca makes certificates: the CA itself, and under it a leaf for each
-// name that a client asks for.
+// Package ca makes certificates: the CA, and a leaf for each name that a client asks for.
 //
-// It keeps one leaf per name at a time, in a bounded cache, and writes no key
-// anywhere. No leaf outlives the CA or a certificate of its chain, and there are
-// none while one of those is not valid. The sidecar uses it to intercept TLS,
-// `tapedeck ca` to make the CA. The package imports contract and the standard library.
+// It keeps one leaf for each name in a bounded cache, and writes no key to disk. A leaf
+// never outlives the CA or a certificate of its chain, and is made only while all of them
+// are valid. The sidecar uses the package to intercept TLS, and `tapedeck ca` to make the
+// CA. The package imports contract and the standard library.
 package ca
 
 import (

@@ -1,21 +1,20 @@
-// Package decode makes exchange records of the bytes that a tap hands over.
+// Package decode turns the bytes of a tap into exchange records.
 //
-//	tap worker ──▶ flow ── who is it? ──▶ http1 ──Upgrade──▶ websocket
-//	                 │    first bytes,      │  └─CONNECT──▶ (who is it?)
-//	                 │    ALPN              └─h2c─▶ http2 ─▶ gRPC
-//	                 ├───── proxyprotocol ──▶ (who is it?)
-//	                 └──── nobody knows ──▶ opaque
+//	tap worker ──▶ flow ── which protocol? ──▶ http1 ──Upgrade──▶ websocket
+//	                 │     first bytes, ALPN     │  └─CONNECT──▶ (which protocol?)
+//	                 │                           └─h2c─▶ http2 ─▶ gRPC
+//	                 ├───── proxyprotocol ──▶ (which protocol?)
+//	                 └──── unknown ──▶ opaque
 //
-// It promises: whatever the bytes are and however they are cut into
-// chunks, a flow never fails, never waits, and holds no more than the limits
-// allow. What a decoder can't parse is counted and recorded as opaque, without
-// its content if it was a protocol with headers, for those may hold secrets
-// that only a parsed record is redacted of. HTTP/1 is decoded again where no
-// answer can be owed, HTTP/2 where it is certain where frames begin. A decoder that
-// panics is counted, and the panic left to the tap.
+// Whatever the bytes are, and however they are cut into chunks, a flow never fails, never
+// waits, and never holds more than the limits allow. Bytes that a decoder can't parse are
+// counted and recorded as opaque. Their content is not recorded if the protocol has headers,
+// because those may hold secrets, and only parsed records are redacted. After a loss, HTTP/1
+// is decoded again where no answer can be outstanding, and HTTP/2 where the frame boundaries
+// are certain. A decoder's panic is counted, and the tap recovers from it.
 //
-// The package imports contract/filter, tap, recording, its own decoders and the
-// standard library.
+// The package imports contract/filter, tap, recording, its subpackages and the standard
+// library.
 package decode
 
 import (
@@ -35,9 +34,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// protocols is the table of decoders. The first detector that says Yes wins;
-// the last entry takes what nobody else wants. To add a decoder is to add a
-// folder, and a line here.
+// protocols is the table of decoders. The first detector that returns Yes wins. The last
+// entry accepts everything.
 func protocols() []framework.Protocol {
 	return []framework.Protocol{
 		http2.Protocol(),
@@ -53,13 +51,13 @@ func protocols() []framework.Protocol {
 type Config struct {
 	// Origin is what every record says of the place it was captured at.
 	Origin framework.Origin
-	// Limits; the zero value means [framework.DefaultLimits].
+	// Limits are the limits; the zero value means [framework.DefaultLimits].
 	Limits framework.Limits
-	// Tags returns further tags for all records of a flow; nil: there are none. They
-	// are not changed.
+	// Tags returns more tags for all records of a flow; nil: there are none. The decoders
+	// don't change them.
 	Tags func(f *tap.Flow) recording.Tags
-	// GaveUp is called when a decoder gives a flow up for the first time, unless it
-	// panicked. It must not wait. nil: nobody wants to know.
+	// GaveUp, if not nil, is called when a decoder gives up on a flow for the first time,
+	// unless it panicked. It must not wait.
 	GaveUp func(f *tap.Flow, why Failure)
 }
 
@@ -74,9 +72,9 @@ type Decoders struct {
 	failed map[Failure]*loss
 }
 
-// Failure is a way in which a decoder gives up.
+// Failure is a reason for which a decoder of a protocol gave up.
 type Failure struct {
-	// Protocol that the flow was taken for.
+	// Protocol is the protocol that was detected.
 	Protocol string
 	// Reason is one of the constants.
 	Reason string
@@ -90,31 +88,30 @@ const (
 	Panic     = "panic"
 )
 
-// Undecoded counts what a [Failure] cost.
+// Undecoded counts the effects of a [Failure].
 type Undecoded struct {
 	// Times that a decoder gave up.
 	Times uint64
-	// Bytes that came then and were not decoded. What was lost before it came
-	// is not among them, nor what follows a panic: the tap counts both.
+	// Bytes that arrived after it and were not decoded. It excludes bytes that the tap
+	// dropped, and bytes after a panic; the tap counts both.
 	Bytes uint64
 }
 
-// loss is an Undecoded that counts on.
+// loss counts an [Undecoded].
 type loss struct{ times, bytes atomic.Uint64 }
 
-// Stats counts what became of flows and exchanges.
+// Stats counts flows and exchanges by their outcome.
 type Stats struct {
-	// Exchanges were handed to the sink; of them Outbound are outbound, Truncated lack a part of a
-	// body, or fields, and Incomplete lack a part of the exchange.
+	// Exchanges were given to the sink. Of them, Outbound are outbound, Truncated lack a part
+	// of a body or fields, and Incomplete lack a part of the exchange.
 	Exchanges, Outbound, Truncated, Incomplete uint64
-	// Abandoned exchanges were in the hands of a decoder that panicked.
+	// Abandoned exchanges were being decoded when the decoder panicked.
 	Abandoned uint64
-	// Ignored exchanges were more at once than Limits.Streams, or than memory
-	// has room for.
+	// Ignored exchanges were beyond Limits.Streams or Limits.Memory.
 	Ignored uint64
 	// Missed exchanges were seen while bytes of their answers were lost.
 	Missed uint64
-	// Filtered exchanges were left out by a rule, SampledOut ones with their trace.
+	// Filtered exchanges were excluded by a rule, SampledOut ones with their trace.
 	Filtered, SampledOut uint64
 	// Private exchanges were with a cloud's metadata server: they are never recorded.
 	Private uint64

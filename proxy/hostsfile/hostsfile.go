@@ -1,15 +1,15 @@
-// Package hostsfile makes the hosts file that leads captured hosts to the sidecar: the
-// pod's own lines, and behind them each captured host's names with a loopback address
-// of its own.
+// Package hostsfile makes the hosts file that leads captured hosts to the sidecar. The
+// file has the lines of the pod's file, and then the names of each captured host with a
+// separate loopback address.
 //
 //	TAPEDECK_CAPTURE_HOSTS ──┐
 //	/etc/resolv.conf ────────┼─▶ New ─▶ []Host ─┬─▶ Compose ─▶ Write ─▶ the trust volume's hosts
 //	                         │   /etc/hosts ────┘                     (the application's /etc/hosts)
 //
-// It promises that a file which is composed of a composed file is the same, so nothing
-// grows; that each line is short enough for every resolver; and that who has the file
-// mounted sees the new content, and never an empty file. It looks no name up. The package
-// imports contract, proxy/address and the standard library.
+// Composing a composed file changes nothing, so the file never grows. Each line is short
+// enough for every resolver. A container that mounts the file sees the new content, and
+// never an empty file. The package resolves no names. It imports contract, proxy/address
+// and the standard library.
 package hostsfile
 
 import (

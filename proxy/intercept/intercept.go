@@ -1,5 +1,5 @@
-// Package intercept looks into TLS that passes through the proxy: two
-// handshakes with plaintext in between.
+// Package intercept decrypts TLS that passes through the proxy. It does two handshakes, with
+// plaintext between them.
 //
 //	client                     proxy                      upstream
 //	   │── ClientHello ──────────▶│── the same SNI and ALPN ──▶│
@@ -8,18 +8,17 @@
 //	   │    only that ALPN        │
 //	   │══ plaintext ═════════════╪═════════════ plaintext ════│
 //
-// Upstream comes first, so the client is promised only what upstream agreed to,
-// and any protocol survives. Its handshake carries the client's policy: upstream
-// is offered nothing that the client does not offer, and nothing below TLS 1.2.
+// The handshake with the upstream comes first, so the proxy offers the client only what the
+// upstream agreed to, and any protocol works. That handshake follows the client's policy: it
+// offers nothing that the client does not offer, and nothing below TLS 1.2.
 //
-// Where looking in would break a connection, it is let through untouched: while
-// the CA is not valid, for a client that can't use the certificate, for one that
-// does not trust the CA or pins certificates (which its first connections show),
-// and for an upstream that wants a client certificate or a TLS that this side
-// does not speak. What is let through is remembered by name and port, and
-// reported; where the reason is not certain it is tried again after a while.
-// STARTTLS, which changes to TLS in the middle of a connection, is not looked
-// into: it passes as it is.
+// If interception would break a connection, the connection bypasses it: while the CA is not
+// valid, if the client can't use the certificate, if the client does not trust the CA or
+// pins certificates (which its first connections show), and if the upstream wants a client
+// certificate or a TLS that the proxy does not support. The bypass list remembers the name
+// and port, and the caller reports them. If the reason is uncertain, interception is tried
+// again later. STARTTLS, which begins TLS in the middle of a connection, always passes
+// untouched.
 //
 // The package imports contract, proxy/ca, proxy/pump and the standard library.
 package intercept

@@ -1,5 +1,5 @@
-// Package metric is how the sidecar's parts send their metrics: under one
-// prefix, read from where they are counted when Prometheus asks.
+// Package metric names and sends the sidecar's metrics. All have one prefix, and their
+// values are read when Prometheus scrapes.
 //
 // The package imports Prometheus' client.
 package metric

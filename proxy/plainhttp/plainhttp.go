@@ -1,22 +1,20 @@
-// Package plainhttp is the forward proxy for HTTP/1 that clients speak without
-// TLS: requests in absolute-form, whose destination stands in the request line, and
-// the CONNECT that opens a tunnel. A request may ask for https so: TLS is spoken
-// with the host alone then, and the caller's Dial begins it.
+// Package plainhttp is the forward proxy for clients that speak HTTP/1 to it without TLS. It
+// forwards requests in absolute-form, whose request line names the destination, and reads
+// the CONNECT request of a tunnel. A request in absolute-form may ask for https: the caller's
+// Dial then begins TLS with the host.
 //
 //	client ── GET http://host/path ──▶ parse ── GET /path ──▶ host
-//	client ◀── answer, as it is ──────────── its framing ◀── host
+//	client ◀── answer, unchanged ─────────── its framing ◀── host
 //
-// It is one of the two places that understand before they forward, so it is
-// strict: a request that two parsers could read differently is refused (RFC
-// 9112 sections 6.3 and 11.2). What is forwarded keeps its header fields' order,
-// case and spacing, and Host as the client sent it, for meshes route by it. A
-// client's connection is mirrored by one connection to the host, so keep-alive,
-// pipelining, 100-continue, early answers and the end of a connection mean to
-// both ends what they would without a proxy. An upgrade turns the two
-// connections into a tunnel.
+// The package parses before it forwards, so it is strict: it rejects requests that two
+// parsers could read differently (RFC 9112 sections 6.3 and 11.2). Forwarded header fields
+// keep their order, case and spacing, and Host stays as the client sent it, because meshes
+// route by it. Each client connection has one connection to the host. So keep-alive,
+// pipelining, 100-continue, early answers and the end of a connection mean the same as
+// without a proxy. An upgrade turns the two connections into a tunnel.
 //
-// A head that is longer than a buffer passes piece by piece, in bounded memory. It is
-// judged all the same before the server has the end of it.
+// A head that is longer than a buffer passes in pieces, in bounded memory. The same checks
+// apply before the server gets the end of it.
 //
 // The package imports contract, proxy/address, proxy/pump, proxy/tap, proxy/upstream,
 // x/net's httpguts and the standard library.

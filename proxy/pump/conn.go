@@ -1,13 +1,13 @@
-// Package pump moves bytes between two connections and does nothing else to
-// them: no parsing, no re-framing, no waiting for more.
+// Package pump moves bytes between two connections. It does not parse, change or delay
+// them.
 //
 //	client ──read──▶ buffer ──▶ tap (by reference) ──▶ write ──▶ server
 //	client ◀─write── buffer ◀── tap (by reference) ◀── read ─── server
 //
-// It promises that what one side did reaches the other: bytes in order, a
-// half-close as a half-close, a reset as a reset, a slow reader as backpressure.
-// An idle TCP connection holds no buffer and, on Linux, no goroutine: [Loops]
-// move the pairs of plain TCP connections, goroutines the others.
+// It passes on what each side does: bytes in order, a half-close as a half-close, a reset
+// as a reset, a slow reader as backpressure. An idle TCP connection holds no buffer and, on
+// Linux, no goroutine, because [Loops] serve pairs of plain TCP connections. Goroutines
+// serve the others.
 //
 // The package imports proxy/tap, golang.org/x/sys/unix and the standard library.
 package pump

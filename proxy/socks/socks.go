@@ -1,9 +1,9 @@
-// Package socks is the server's half of the SOCKS handshakes: SOCKS4, SOCKS4a
-// and SOCKS5 (RFC 1928), CONNECT only, without authentication. It reads a
-// request and writes the reply; dialing and moving bytes are the caller's.
+// Package socks implements the server side of the SOCKS handshakes: SOCKS4, SOCKS4a and
+// SOCKS5 (RFC 1928), only CONNECT, without authentication. It reads a request and writes
+// the reply. The caller connects and forwards the bytes.
 //
-// Every length in the protocols is bounded by a byte or, for SOCKS4's strings,
-// by maxString. The package imports contract and the standard library.
+// Every length is bounded: by one byte in the protocols, or by maxString for SOCKS4's
+// strings. The package imports contract and the standard library.
 package socks
 
 import (

@@ -1,15 +1,15 @@
-// Package status is what a sidecar says about itself in words: the answer to GET /status on
-// its admin port. Numbers are in /metrics; here is what a number can't say, such as the text
-// of an error, a host's name and how the sidecar is configured.
+// Package status defines the sidecar's answer to GET /status on its admin port. It has what
+// the numbers in /metrics can't say: the text of an error, the name of a host, and how the
+// sidecar is configured.
 //
-//	proxy   ─ halves, TLS, notes ─┐
-//	                              ├─▶ Status ─ JSON ─▶ tapedeck check
-//	sidecar ─ version, sink ──────┘
+//	proxy   ─ proxies, TLS, notes ─┐
+//	                               ├─▶ Status ─ JSON ─▶ tapedeck check
+//	sidecar ─ version, sink ───────┘
 //
-// An answer has no secrets, and nothing of what was captured but names of hosts. Its size is
-// bounded: see [MaxNotes], [MaxText] and [MaxPorts]. Readers must expect fields to be missing,
-// because a sidecar may be older than they are, and to be unknown, because it may be newer. Up to
-// v0.2.0 the names of fields began with a capital letter; encoding/json reads both.
+// An answer has no secrets, and no captured data except host names. [MaxNotes], [MaxText] and
+// [MaxPorts] bound its size. Readers must accept missing fields, because the sidecar may be
+// older than they are, and unknown ones, because it may be newer. Up to v0.2.0 the names of
+// fields began with a capital letter; encoding/json reads both.
 //
 // The package imports the standard library and internal/oneline.
 package status
@@ -66,7 +66,7 @@ type Half struct {
 // Port is where a half listens.
 type Port struct {
 	Port int `json:"port"`
-	// App is host:port of the application; "" for the outbound half.
+	// App is host:port of the application; "" for the forward proxy.
 	App string `json:"app,omitempty"`
 }
 

@@ -1,17 +1,19 @@
-// Package tap is the boundary between the data path and those who want to
-// know what was on it.
+// Package tap copies traffic from the data path to readers.
 //
-//	pump ── Stream.Write ──▶ [ bounded queue, per flow ] ──▶ worker ──▶ Reader
-//	        never waits         drops when full, counts      off the path
+//	pump ── Stream.Write ──▶ [ bounded queue for each flow ] ──▶ worker ──▶ Reader
+//	        never waits          drops when full, counts         off the path
 //
-// The data path calls Stream and never waits; a Reader is called on a worker,
-// one call at a time and in the order of the bytes. What the tap holds is
-// bounded by one number, and what it could not hold is counted to the byte and
-// told to the Reader as a Gap, in its place. While the tap is paused it holds
-// nothing: a flow's Reader is closed, and a new one that begins with a Gap follows
-// once the tap goes on. Flows are read side by side, but what an inbound one brought
-// is always read before the outbound bytes that it caused.
-// A Reader that panics loses its own flow and nothing else.
+// It promises:
+//
+//   - Writing to a Stream never waits.
+//   - One number bounds the memory of all queues. The tap counts each byte that it drops,
+//     and tells the Reader of the loss with a Gap at that place.
+//   - A worker calls a Reader, one call at a time and in the order of the bytes. Flows are
+//     read in parallel, but the bytes of an inbound flow are always read before the
+//     outbound bytes that they caused.
+//   - A Reader that panics loses its flow. Other flows are not affected.
+//   - A paused tap holds nothing. It closes the flow's Reader. When it resumes, it opens a
+//     new Reader, which begins with a Gap.
 //
 // The package imports only the standard library.
 package tap
@@ -41,7 +43,7 @@ func (s Side) String() string {
 // Direction says which half of the proxy carried a flow.
 type Direction uint8
 
-// In is the reverse half, towards the application; Out the forward half, from
+// In is the reverse proxy, towards the application; Out the forward proxy, from
 // the application to its dependencies.
 const (
 	In Direction = iota
@@ -61,7 +63,7 @@ type Via string
 
 // The ways into the proxy.
 const (
-	ViaTCP     Via = "tcp"     // the reverse half: nothing was asked for
+	ViaTCP     Via = "tcp"     // the reverse proxy: nothing was asked for
 	ViaHTTP    Via = "http"    // a request in absolute-form
 	ViaConnect Via = "connect" // HTTP CONNECT
 	ViaSOCKS4  Via = "socks4"  // SOCKS4 and SOCKS4a

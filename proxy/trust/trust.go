@@ -1,12 +1,12 @@
-// Package trust writes the files by which the application trusts the sidecar's
-// CA, and holds the roots by which the sidecar trusts upstreams.
+// Package trust writes the files that make the application trust the sidecar's CA, and
+// holds the roots that the sidecar verifies upstreams against.
 //
-//	ca-bundle.crt  public roots, given roots and the CA: replaces a runtime's roots
-//	tls.crt        the CA alone: adds to a runtime's roots
-//	cacerts.p12    the same as ca-bundle.crt, PKCS#12, for Java
+//	ca-bundle.crt  public roots, configured roots and the CA: replaces a runtime's roots
+//	tls.crt        only the CA: adds to a runtime's roots
+//	cacerts.p12    the same as ca-bundle.crt in PKCS#12, for Java
 //
-// Certificates only: a key is never written. The package imports x509roots,
-// go-pkcs12, contract and the standard library.
+// It writes only certificates, and never a key. The package imports x509roots, go-pkcs12,
+// contract and the standard library.
 package trust
 
 import (

@@ -79,7 +79,7 @@ func TestTheApplicationSeesEnvoysAddress(t *testing.T) {
 		}
 		c.Close()
 		if got := <-clients; got == passthrough4 {
-			t.Errorf("%s: the forward half came from %s, too", name, got)
+			t.Errorf("%s: the forward proxy came from %s, too", name, got)
 		}
 	}
 }

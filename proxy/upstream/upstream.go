@@ -1,19 +1,19 @@
-// Package upstream makes the connections of both halves. The forward half goes
-// straight to the host that the application named, or through the proxy that the
-// application would have used had Tapedeck not stood in between. The reverse half
-// reaches the application as Envoy does, from 127.0.0.6.
+// Package upstream makes the outgoing connections of both proxies. The forward proxy
+// connects to the host that the application named, or goes through the proxy that the
+// application would use without Tapedeck. The reverse proxy connects to the application from
+// 127.0.0.6, as Envoy does.
 //
-//	app ──▶ forward half ──▶ dependency
+//	app ──▶ forward proxy ──▶ dependency
 //	               └──▶ corporate proxy (HTTP, HTTPS, SOCKS5) ──▶ dependency
-//	caller ──▶ reverse half ──(from 127.0.0.6 or ::6)──▶ app
+//	caller ──▶ reverse proxy ──(from 127.0.0.6 or ::6)──▶ app
 //
-// It promises never to connect to the proxy that it works for, nor to an address that
-// stands for a captured host, nor, for a name that
-// is not the pod's own, to loopback. Where a proxy is chained to, that proxy looks
-// names up, and loopback is its own. Only names that the hosts file or a cloud gives to
-// a metadata server are looked up first, because that proxy must not be asked for one.
+// It never connects to the sidecar's own ports, to an address of a captured host, or, by a
+// name that is not the pod's own, to loopback. If connections are chained to a proxy, that
+// proxy resolves names, and loopback is its own. Only names that the hosts file or a cloud
+// gives to a metadata server are resolved first, because the proxy must not be asked for
+// those.
 //
-// It imports contract, proxy/address, proxy/pump, x/net's httpproxy and proxy
+// The package imports contract, proxy/address, proxy/pump, x/net's httpproxy and proxy
 // packages, x/sys/unix and the standard library.
 package upstream
 

@@ -1,5 +1,5 @@
-// Package ship sends complete segments from the pod's directory to a collector, each until
-// it is stored exactly once.
+// Package ship sends complete segments from the pod's directory to a collector, which stores
+// each exactly once.
 //
 //	recorder ──▶ spool (x.jsonl.zst) ──PUT──▶ collector ──▶ store
 //	                  ▲    │ 201 or 200: removed
@@ -7,15 +7,14 @@
 //
 // It promises:
 //
-//   - A segment is removed only once the collector says that it is stored.
-//   - A segment has one key, which follows from its pod, its start, its number and its
-//     bytes. It is the same in each attempt of each process, so a retry stores nothing
-//     twice.
-//   - It works in a goroutine of its own, from files, in small buffers. However slow the
-//     collector is, nobody waits for it.
-//   - It never calls more often than its pauses allow, and never gives a segment up that
-//     the collector may take later.
-//   - It uses no proxy of the environment, which is the application's, and follows no
+//   - It removes a segment only after the collector has confirmed that it is stored.
+//   - The key of a segment follows from its pod, start, number and bytes. It is the same in
+//     each attempt of each process, so a retry stores nothing twice.
+//   - It works in a separate goroutine, from files, in small buffers. A slow collector never
+//     delays anything else.
+//   - It keeps the pauses between attempts (backoff), and never gives up on a segment that
+//     the collector may accept later.
+//   - It does not use the proxy variables, which are the application's, and follows no
 //     redirect.
 //
 // The package imports contract, internal/oneline, recording, recording/spool and the standard

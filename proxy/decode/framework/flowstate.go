@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Origin is what every record says of the place it was captured at.
+// Origin is where the records were captured; every record has it.
 type Origin struct {
 	// Cluster, Namespace and Service; `undefined` if empty.
 	Cluster, Namespace, Service string
@@ -23,14 +23,14 @@ type Origin struct {
 	Tags recording.Tags
 }
 
-// Shared is what the flows of one process have in common.
+// Shared is the state that all flows of a process share.
 type Shared struct {
 	Origin Origin
 	Limits Limits
 	Sink   recording.Sink
 	// Filter says which exchanges are captured; it may be changed at any time.
 	Filter atomic.Pointer[filter.Filter]
-	// Random makes identities; nil means random ones. Tests want others.
+	// Random makes UUIDs; nil: random ones. Tests set it.
 	Random func() recording.UUID
 
 	links    links
@@ -42,19 +42,19 @@ type Shared struct {
 
 // Counters count what decoders did. They are safe for concurrent use.
 type Counters struct {
-	// Exchanges were handed to the sink; Outbound of them are outbound.
+	// Exchanges were given to the sink. Outbound is the outbound part of them.
 	Exchanges, Outbound atomic.Uint64
-	// Truncated exchanges lack a part of a body, or fields, by a limit.
+	// Truncated exchanges lack a part of a body, or fields, because of a limit.
 	Truncated atomic.Uint64
 	// Incomplete exchanges miss a part: the connection broke, or bytes were lost.
 	Incomplete atomic.Uint64
-	// Abandoned exchanges were in the hands of a decoder that panicked.
+	// Abandoned exchanges were being decoded when the decoder panicked.
 	Abandoned atomic.Uint64
 	// Ignored exchanges were beyond Limits.Streams, and not recorded.
 	Ignored atomic.Uint64
 	// Missed exchanges were seen while bytes of their answers were lost.
 	Missed atomic.Uint64
-	// Filtered exchanges were left out by a rule, SampledOut ones with their trace.
+	// Filtered exchanges were excluded by a rule, SampledOut ones with their trace.
 	Filtered, SampledOut atomic.Uint64
 	// Private exchanges were with a cloud's metadata server.
 	Private atomic.Uint64
@@ -62,37 +62,36 @@ type Counters struct {
 	Linked, Unlinked atomic.Uint64
 }
 
-// Held is the number of bytes that flows hold of heads, bodies and messages.
+// Held returns how many bytes of heads, bodies and messages all flows hold.
 func (s *Shared) Held() int64 { return s.held.Load() }
 
-// FlowState is a decoder's view of its flow.
+// FlowState is the state of a flow that its decoders share.
 type FlowState struct {
 	*Shared
 	Flow *tap.Flow
 
-	host    string // that private is known of
-	private bool   // it is a cloud's metadata server
+	host    string // the last Host that was checked
+	private bool   // host is a cloud's metadata server
 
-	// Sent counts the bytes that each side has sent, given to a decoder or lost.
+	// Sent counts the bytes that each side has sent, decoded or lost.
 	Sent [2]int64
 	// Tags are added to every exchange of the flow.
 	Tags recording.Tags
-	// Switch makes the named protocol's decoder the flow's, which gets x, then
-	// the bytes of each side that the caller was given and hasn't used. The caller is not
-	// called again.
+	// Switch replaces the flow's decoder with the named protocol's. The new decoder gets x,
+	// and then the bytes of each side that the caller has not used. The caller is not called
+	// again.
 	Switch func(protocol string, x *Exchange, at time.Time, client, server []byte) error
 
-	// Resume makes d the flow's decoder again, which gave up as the named protocol's.
+	// Resume makes d the flow's decoder again after it gave up as the named protocol's.
 	Resume func(protocol string, d Decoder)
 
-	// Failed is why the flow's decoder gave up, as an [Exchange.Incomplete], and
-	// Undecoded says it in words; "" as long as it didn't.
+	// Failed is the reason for which the flow's decoder gave up, as in
+	// [Exchange.Incomplete], and Undecoded is the same in words; "" if it has not.
 	Failed, Undecoded string
-	// Pipelined says that the client was seen to ask before it was answered, Doubt
-	// that it may have done so while bytes were lost, Partial that they were lost
-	// within a request.
+	// Pipelined says that the client has sent a request before it got an answer, Doubt that
+	// it may have done so in lost bytes, and Partial that bytes within a request were lost.
 	Pipelined, Doubt, Partial bool
-	// Waited counts the client's requests on which it waited for the answer.
+	// Waited counts the requests after which the client waited for the answer.
 	Waited int
 	// Proxied says that the flow began with a header of the PROXY protocol.
 	Proxied bool
@@ -107,7 +106,7 @@ type FlowState struct {
 	replay   string // the last request's
 }
 
-// NewFlowState returns the view of a flow.
+// NewFlowState returns the state of a new flow.
 func NewFlowState(s *Shared, f *tap.Flow) *FlowState {
 	state := &FlowState{
 		Shared:   s,
@@ -136,8 +135,9 @@ func endpoint(established time.Time, address netip.AddrPort, host string) record
 	return e
 }
 
-// Hold takes n bytes of the memory that all flows share; it may fail. An eighth
-// is left for exchanges to begin, with little content rather than not at all.
+// Hold takes n bytes of the memory that all flows share, and returns false if there is not
+// enough. It leaves an eighth for new exchanges, so that they are recorded at least with
+// little content.
 func (state *FlowState) Hold(n int) bool {
 	return state.hold(n, state.Limits.Memory-state.Limits.Memory/8)
 }
@@ -163,20 +163,20 @@ func (state *FlowState) Release(n int) {
 	state.Shared.held.Add(int64(-n))
 }
 
-// Abandon gives back what the flow holds when its decoder can't be asked to,
-// and counts the exchanges that are lost with it.
+// Abandon gives back the flow's memory after its decoder has panicked, and counts the
+// exchanges that are lost.
 func (state *FlowState) Abandon() {
 	state.Release(state.held)
 	state.Counters.Abandoned.Add(uint64(state.open))
 	state.open = 0
 }
 
-// exchangeCost is what an exchange weighs without large heads, bodies and messages.
+// exchangeCost is the memory of an exchange without large heads, bodies and messages.
 const exchangeCost = int(unsafe.Sizeof(Exchange{})) + allowance
 
-// Begin starts an exchange: at is when its first byte was seen. nil: the flow has
-// as many open as it may have, or as there is room for. One can always be had, it
-// is a part of what a connection costs.
+// Begin starts an exchange whose first byte came at that time. It returns nil if the flow
+// has too many open exchanges, or if there is not enough memory. The first open exchange of
+// a flow always succeeds, because its memory counts as the connection's.
 func (state *FlowState) Begin(at time.Time) *Exchange {
 	cost := 0
 	if state.open > 0 {
@@ -213,7 +213,7 @@ func (state *FlowState) newUUID() (u recording.UUID) {
 	return u
 }
 
-// write completes the record and hands it to the sink, which borrows it.
+// write completes the record and gives it to the sink, which must not keep it.
 func (state *FlowState) write(x *Exchange, at time.Time) {
 	f, o := state.Flow, &state.Origin
 	x.MsgType = recording.MsgType

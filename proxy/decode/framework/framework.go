@@ -1,5 +1,5 @@
-// Package framework is what decoders have in common: the interface they
-// implement, the exchanges they fill, and the limits they keep.
+// Package framework holds what all decoders share: the interface that they implement, the
+// state of a flow, the exchanges that they fill, and the limits that they keep.
 //
 //	tap.Reader ──▶ decode (detect, hand over, recover)
 //	                   │ Data, Gap, Close
@@ -7,12 +7,12 @@
 //	               Decoder ──Begin──▶ *Exchange ──End──▶ recording.Sink
 //	               http1, http2, …     bodies, tags       borrowed
 //
-// A decoder sees one flow. Its methods are called one at a time, with chunks
-// cut anywhere. It trusts nothing: what it buffers is bounded by [Limits], what
-// it can't parse is an error, after which the flow goes on undecoded.
+// A decoder decodes one flow. Its methods are called one at a time, with chunks that are
+// cut anywhere. The bytes are untrusted: [Limits] bound the decoder's buffers, and bytes
+// that it can't parse are an error, after which the rest of the flow is not decoded.
 //
-// What a filter leaves out is parsed, and nothing of it is kept from the moment
-// that the request's head is known.
+// A decoder also parses exchanges that a filter excludes, but keeps none of their content
+// once it has the request's head.
 //
 // The package imports contract and its filter, proxy/address, tap and recording.
 package framework
@@ -25,30 +25,31 @@ import (
 
 // Decoder parses the bytes of one flow.
 type Decoder interface {
-	// Data takes the next bytes of one side. p is valid during the call alone.
-	// An error means that the bytes aren't this protocol's, and ends the
-	// decoder: only Close is called after it, or what a [Resumer] has.
+	// Data decodes the next bytes of one side. p is valid only during the call. An error
+	// means that the bytes are not in this protocol, and ends the decoder: only Close is
+	// called after it, or the methods of a [Resumer].
 	Data(side tap.Side, at time.Time, p []byte) error
-	// Gap stands in the place of n bytes that were lost, the last of them at that
-	// time. An error means that the decoder can't find its way behind them.
+	// Gap reports that n bytes were lost at this place, the last of them at that time. An
+	// error means that the decoder can't continue after them.
 	Gap(side tap.Side, at time.Time, n int64) error
-	// Close ends what is unfinished.
+	// Close ends the unfinished exchanges.
 	Close(at time.Time)
 }
 
-// Protocol is one entry of the table of decoders.
+// Protocol is an entry in the table of decoders.
 type Protocol struct {
-	// Name of the protocol, as decoders give it to [FlowState.Switch].
+	// Name is the protocol's name, which decoders give to [FlowState.Switch].
 	Name string
-	// Detect tells whether the flow speaks the protocol, by how its client
-	// begins. nil: the protocol is only reached from another one.
+	// Detect tells from the client's first bytes whether the flow is in the protocol. nil:
+	// only another protocol's decoder can switch to this one.
 	Detect func(f *tap.Flow, first []byte) Verdict
-	// New returns a decoder for one flow. x is the exchange that led here,
-	// and is the decoder's from then on; nil at the beginning of a flow.
+	// New returns a decoder for a flow, which owns x from then on. x is the exchange that
+	// switched to this protocol; nil at the beginning of a flow.
 	New func(state *FlowState, x *Exchange) Decoder
-	// Resume returns a decoder that follows one which gave up on what side said at
-	// that time: it gives the bytes to rest, which keeps none, until it finds a place
-	// to begin anew, and closes rest then. nil: there is no such place.
+	// Resume returns a decoder for the rest of a flow after a decoder gave up on bytes of
+	// side at that time. It gives the bytes to rest, which keeps none, until it finds a
+	// place from which it can decode again. Then it closes rest. nil: the protocol has no
+	// such place.
 	Resume func(state *FlowState, side tap.Side, at time.Time, rest Decoder) Decoder
 }
 
@@ -60,19 +61,19 @@ type Resumer interface {
 	Resume(side tap.Side, rest Decoder) Decoder
 }
 
-// Verdict is what a detector finds.
+// Verdict is the result of a detector.
 type Verdict uint8
 
-// A detector says Maybe for as long as the bytes that follow may decide.
+// A detector returns Maybe as long as later bytes may decide.
 const (
 	No Verdict = iota
 	Maybe
 	Yes
 )
 
-// Limits bound what a decoder holds, keeps and believes. Zero is a limit, too.
+// Limits bound what a decoder buffers and records. Zero is a limit, too.
 type Limits struct {
-	// Body is how many bytes of a body, or of a message, are kept.
+	// Body is the maximum number of bytes recorded of a body or message.
 	Body int
 	// Head bounds a message's head: an HTTP/1 head, an HTTP/2 header list.
 	Head int
@@ -80,12 +81,13 @@ type Limits struct {
 	Headers int
 	// Streams bounds the exchanges in flight on one connection.
 	Streams int
-	// Stream is how many bytes of a conversation are kept in all, per side.
+	// Stream is the maximum number of bytes recorded of a conversation, for each side.
 	Stream int64
-	// Opaque says that the bytes of streams nobody decodes are kept. They carry
-	// logins in places that nobody knows, so without it only sizes and times are.
+	// Opaque records the bytes of streams in unknown protocols, too. They may contain
+	// logins at unknown places, so by default only sizes and times are recorded.
 	Opaque bool
-	// Memory bounds what all flows together hold of heads, bodies and messages.
+	// Memory is the maximum number of bytes of heads, bodies and messages that all flows
+	// together hold.
 	Memory int64
 }
 

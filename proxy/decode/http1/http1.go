@@ -1,6 +1,6 @@
 // Package http1 decodes HTTP/1.0 and HTTP/1.1 (RFC 9112): keep-alive,
-// pipelining, every framing of a body, trailers, interim answers, and the ways out
-// to other protocols, Upgrade and CONNECT.
+// pipelining, every framing of a body, trailers, interim answers, and the changes to
+// other protocols by Upgrade and CONNECT.
 //
 //	client's bytes ─▶ half ─▶ requests: oldest … newest
 //	                            ▲ each answer belongs to the oldest

@@ -1,10 +1,10 @@
-// Package http2 decodes HTTP/2 (RFC 9113), by prior knowledge, by ALPN and by
-// upgrade from HTTP/1, and gRPC on it.
+// Package http2 decodes HTTP/2 (RFC 9113) and gRPC over it. A connection may begin with
+// HTTP/2 by prior knowledge or ALPN, or upgrade from HTTP/1.
 //
 //	bytes ─▶ half: frames ─▶ HEADERS, CONTINUATION ─▶ HPACK ─┐
 //	                    └──▶ DATA ─▶ body, or gRPC messages ─┴─▶ stream ─▶ exchange
 //
-// Each side has its own half; what they share is the table of open streams.
+// Each side has a half. They share the table of open streams.
 //
 // The package imports framework, tap, recording, and x/net's http2 and hpack.
 package http2

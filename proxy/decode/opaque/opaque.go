@@ -1,6 +1,6 @@
-// Package opaque records streams whose protocol nobody knows: when each side sent
-// how much. Such streams carry logins, as those of Redis, SMTP, FTP and PostgreSQL
-// do, so their bytes are kept only where [framework.Limits].Opaque asks for them.
+// Package opaque records streams in unknown protocols: when each side sent how many bytes.
+// Such streams may carry logins, as in Redis, SMTP, FTP and PostgreSQL. So it records their
+// bytes only if [framework.Limits].Opaque is set.
 //
 // The package imports framework, tap and recording.
 package opaque

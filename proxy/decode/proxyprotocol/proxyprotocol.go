@@ -1,14 +1,12 @@
-// Package proxyprotocol decodes the header of the PROXY protocol, versions 1 and
-// 2, which load balancers send ahead of a connection's own protocol to say who its
-// client is.
+// Package proxyprotocol decodes the header of the PROXY protocol, versions 1 and 2. Load
+// balancers send it at the start of a connection to name the client.
 //
 //	PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n      version 1: a line
 //	\r\n\r\n\0\r\nQUIT\n ver fam length addresses     version 2: binary
 //	└──────── header ────────┘└─ from here on, detection begins anew ─▶
 //
-// It promises that what follows the header is decoded as if there were none. A
-// connection has one header: behind a second one, or a malformed one, nothing is
-// kept.
+// The bytes after the header are decoded as if there were no header. A connection has one
+// header: after a second or malformed one, nothing is recorded.
 //
 // The package imports framework, tap and recording.
 package proxyprotocol
