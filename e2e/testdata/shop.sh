@@ -7,7 +7,7 @@ class Shop(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         broken = self.path == '/carts/13'
-        body = json.dumps({'error': 'no stock'} if broken else {'cart': self.path.split('/')[-1], 'items': ['tea']}).encode() + b'\n'
+        body = json.dumps({'error': 'no stock'} if broken else {'cart': self.path.split('/')[-1], 'items': [{'name': 'tea'}]}).encode() + b'\n'
         self.send_response(500 if broken else 200)
         self.send_header('Content-Type', 'application/json')
         self.send_header('Content-Length', str(len(body)))
