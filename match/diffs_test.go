@@ -102,7 +102,7 @@ func TestDifferencesAreBounded(t *testing.T) {
 	}
 }
 
-// What is put into a list or taken out, however long the list is, is all that differs.
+// A long list differs only where an item was inserted or removed.
 func TestLongListsAreAligned(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -118,25 +118,25 @@ func TestLongListsAreAligned(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name           string
-		put, takenFrom int // -1: none
+		insert, remove int // where; -1: nowhere
 		want           string
 	}{
-		{"put in front", 0, -1, "field_added body:$[0]"},
-		{"put in between", 3000, -1, "field_added body:$[3000]"},
-		{"put behind", 6000, -1, "field_added body:$[6000]"},
-		{"taken from the front", -1, 0, "field_removed body:$[0]"},
-		{"taken from between", -1, 3000, "field_removed body:$[3000]"},
-		{"taken from the end", -1, 5999, "field_removed body:$[5999]"},
-		{"one in, one out", 2990, 3000, "field_added body:$[2990] field_removed body:$[3000]"},
-		{"one in, one out, near the front", 5, 10, "field_added body:$[5] field_removed body:$[10]"},
-		{"one in, one out, near the end", 5985, 5990, "field_added body:$[5985] field_removed body:$[5990]"},
+		{"inserted at the front", 0, -1, "field_added body:$[0]"},
+		{"inserted in the middle", 3000, -1, "field_added body:$[3000]"},
+		{"appended", 6000, -1, "field_added body:$[6000]"},
+		{"removed from the front", -1, 0, "field_removed body:$[0]"},
+		{"removed from the middle", -1, 3000, "field_removed body:$[3000]"},
+		{"removed from the end", -1, 5999, "field_removed body:$[5999]"},
+		{"one inserted, one removed", 2990, 3000, "field_added body:$[2990] field_removed body:$[3000]"},
+		{"one inserted, one removed, near the front", 5, 10, "field_added body:$[5] field_removed body:$[10]"},
+		{"one inserted, one removed, near the end", 5985, 5990, "field_added body:$[5985] field_removed body:$[5990]"},
 	} {
 		live := slices.Clone(items)
-		if c.takenFrom >= 0 {
-			live = slices.Delete(live, c.takenFrom, c.takenFrom+1)
+		if c.remove >= 0 {
+			live = slices.Delete(live, c.remove, c.remove+1)
 		}
-		if c.put >= 0 {
-			live = slices.Insert(live, c.put, `"new"`)
+		if c.insert >= 0 {
+			live = slices.Insert(live, c.insert, `"new"`)
 		}
 		var got []string
 		d := m.Diff(response(items), response(live), false)
@@ -149,7 +149,7 @@ func TestLongListsAreAligned(t *testing.T) {
 	}
 }
 
-// A long value is cut between runes. One that is not too long is shown whole.
+// A difference cuts a long value between runes, and shows a shorter one whole.
 func TestLongValuesAreCut(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -172,7 +172,7 @@ func TestLongValuesAreCut(t *testing.T) {
 	}
 }
 
-// A response may have moments of any time at which it was made.
+// A moment in a response may be of any time between the request and the end of the response.
 func TestMomentsOfSlowResponses(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -199,7 +199,7 @@ func TestMomentsOfSlowResponses(t *testing.T) {
 	}
 }
 
-// A message that was cut is compared as far as it is known, and a whole one to its end.
+// Diff compares a truncated message up to where it was cut, and a whole one to its end.
 func TestDiffsOfMessagesThatWereCut(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -221,7 +221,7 @@ func TestDiffsOfMessagesThatWereCut(t *testing.T) {
 	}
 }
 
-// A timestamp of a gRPC message is a moment, as one in a text is.
+// A protobuf timestamp is compared like a time in JSON.
 func TestDiffsOfTimestamps(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
@@ -337,7 +337,7 @@ func TestEndpoint(t *testing.T) {
 	}
 }
 
-func TestWhomARequestAsks(t *testing.T) {
+func TestHostPortAndPathOfARequest(t *testing.T) {
 	m, err := match.New(match.Options{})
 	if err != nil {
 		t.Fatal(err)

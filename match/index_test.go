@@ -170,8 +170,8 @@ func TestTheNearestIsFoundAmongMany(t *testing.T) {
 	}
 }
 
-// TestARareValueDoesNotHideTheNearest: five requests share nothing with the live one but a
-// value that no other has.
+// TestARareValueDoesNotHideTheNearest: five recorded requests share only one rare value with
+// the live request; twenty others differ in that value alone.
 func TestARareValueDoesNotHideTheNearest(t *testing.T) {
 	body := func(common, note string) string {
 		text := `{"note":"` + note + `"`

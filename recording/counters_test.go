@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Counters that no process reaches are refused, so that the sums of many don't overflow.
-func TestCountersAreReadUpToWhatIsPossible(t *testing.T) {
+// A reader rejects counters that no process reaches, so that sums over processes don't overflow.
+func TestImpossibleCountersAreRejected(t *testing.T) {
 	const most = 1 << 53
 	for _, c := range []struct {
 		name string
@@ -20,7 +20,7 @@ func TestCountersAreReadUpToWhatIsPossible(t *testing.T) {
 		{"none", Counters{}, true},
 		{"some", Counters{Segment: 3, Recorded: 7, Dropped: 1, End: true}, true},
 		{"the last segment", Counters{Segment: 1<<31 - 1}, true},
-		{"behind the last segment", Counters{Segment: 1 << 31}, false},
+		{"after the last segment", Counters{Segment: 1 << 31}, false},
 		{"before the first segment", Counters{Segment: -1}, false},
 		{"the most", Counters{Recorded: most, Dropped: most, Filtered: most, SampledOut: most, Cut: most, Incomplete: most}, true},
 		{"too many recorded", Counters{Recorded: most + 1}, false},
@@ -30,7 +30,7 @@ func TestCountersAreReadUpToWhatIsPossible(t *testing.T) {
 		{"too many cut", Counters{Cut: most + 1}, false},
 		{"too many incomplete", Counters{Incomplete: most + 1}, false},
 	} {
-		r, err := NewReader(strings.NewReader(string(c.of.AppendLine(nil, "c1", "shop", "cart")) + `{"location":"/behind"}`))
+		r, err := NewReader(strings.NewReader(string(c.of.AppendLine(nil, "c1", "shop", "cart")) + `{"location":"/after"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +51,7 @@ func TestCountersAreReadUpToWhatIsPossible(t *testing.T) {
 				t.Errorf("%s: -want +got:\n%s", c.name, diff)
 			}
 		}
-		if err != nil || e.Location != "/behind" {
+		if err != nil || e.Location != "/after" {
 			t.Errorf("%s: then %q, %v", c.name, e.Location, err)
 		}
 		if err := r.Next(&e); err != io.EOF {
@@ -60,7 +60,7 @@ func TestCountersAreReadUpToWhatIsPossible(t *testing.T) {
 	}
 }
 
-func TestLeftOutAreThoseOfEachReason(t *testing.T) {
+func TestLeftOutSumsAllReasons(t *testing.T) {
 	if n := (&Counters{Recorded: 1000, Dropped: 1, Filtered: 20, SampledOut: 300, Cut: 4000, Incomplete: 50000}).LeftOut(); n != 321 {
 		t.Error(n)
 	}

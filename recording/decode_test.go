@@ -143,7 +143,8 @@ func variants() []string {
 	return all
 }
 
-// The least and the most of what an exchange may have is read without encoding/json, too.
+// The fast decoder reads the smallest and the largest values, and as many tags, headers and
+// signature values as a record may have.
 func TestDecodeReadsTheLimits(t *testing.T) {
 	at := func(ts time.Time) *Exchange { return &Exchange{TS: ts} }
 	took := func(ms int64) *Exchange { return &Exchange{Duration: ms} }
@@ -167,8 +168,8 @@ func TestDecodeReadsTheLimits(t *testing.T) {
 	}
 }
 
-// A record that ends anywhere is none, and nothing behind its end is looked at.
-func TestNoPartOfARecordIsRead(t *testing.T) {
+// No prefix of a record is a record, and the decoder does not read past its end.
+func TestNoPrefixOfARecordIsRead(t *testing.T) {
 	line := full().AppendJSON(nil)
 	var d Decoder
 	for n := range line {
@@ -182,8 +183,8 @@ func TestNoPartOfARecordIsRead(t *testing.T) {
 	}
 }
 
-// Light reading looks at each digit of a body.
-func TestWhatIsNoBase64IsNotCanonical(t *testing.T) {
+// Canonical checks each digit of a body, although light reading leaves the body out.
+func TestCanonicalRejectsInvalidBase64(t *testing.T) {
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	read := func(text string) bool {
 		var d Decoder
@@ -211,7 +212,7 @@ func TestWhatIsNoBase64IsNotCanonical(t *testing.T) {
 	}
 }
 
-// Records that have most in common with the last ones take hardly any memory.
+// Decoding a record allocates little if it has most in common with the records before it.
 func TestDecodingSimilarRecordsAllocatesLittle(t *testing.T) {
 	var texts [][]byte
 	for i := range 100 {
@@ -230,7 +231,7 @@ func TestDecodingSimilarRecordsAllocatesLittle(t *testing.T) {
 	}{
 		{"light, and used again", Decoder{Light: true, Reuse: true}, 0},
 		{"light", Decoder{Light: true}, 2},      // the tags, and HTTP
-		{"used again", Decoder{Reuse: true}, 5}, // of both sides a text and a list of headers, and the body
+		{"used again", Decoder{Reuse: true}, 5}, // a text and a list of headers for each side, and the response's body
 	} {
 		var e Exchange
 		i := 0

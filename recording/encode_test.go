@@ -64,7 +64,7 @@ func TestAppendJSONEqualsEncodingJSON(t *testing.T) {
 	}
 }
 
-// What an Encoder remembers of one exchange is bounded, and makes no difference to the next.
+// An Encoder remembers a bounded part of one exchange, which makes no difference to the next.
 func TestAnEncoderWritesAsIfItRememberedNothing(t *testing.T) {
 	long := strings.Repeat("x", maxRemembered)
 	var m Encoder

@@ -75,8 +75,8 @@ func TestBodiesAreDecoded(t *testing.T) {
 	}
 }
 
-// Light reading leaves bodies out, and knows how long they are.
-func TestSizesOfBodiesThatAreLeftOut(t *testing.T) {
+// Light reading leaves out bodies but keeps their sizes.
+func TestSizesOfBodiesInLightReading(t *testing.T) {
 	e := &Exchange{MsgType: MsgType, HTTP: &HTTP{Req: HTTPRequest{Body: []byte("1234")}, Res: HTTPResponse{Body: []byte("12345")}}}
 	for how, text := range map[string][]byte{"as Encoder writes it": e.AppendJSON(nil), "as others do": append(e.AppendJSON(nil), ' ')} {
 		var got Exchange

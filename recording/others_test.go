@@ -27,7 +27,7 @@ func TestALossListNamesEachLossOnce(t *testing.T) {
 	}
 }
 
-// The weight of an exchange is about the length of its JSON, whatever makes that long.
+// Weight is close to the length of the JSON, whichever part of the exchange is large.
 func TestWeight(t *testing.T) {
 	const size = 90_000
 	long := []byte(strings.Repeat("a", size))

@@ -130,7 +130,8 @@ func (s Staged) At(t time.Duration) float64 {
 	return one.Target
 }
 
-// during returns the last stage that begins until t.
+// during returns the stage at time t, the last stage if all have ended, or false if none has
+// begun.
 func (s Staged) during(t time.Duration) (one stage, ok bool) {
 	i := sort.Search(len(s.stages), func(i int) bool { return s.stages[i].begins > t })
 	if i == 0 {
@@ -161,8 +162,8 @@ func (s Staged) Due(n int64) (time.Duration, bool) {
 	return due, due < s.Length()
 }
 
-// reaches returns when n requests were due in the stage. It returns the end of the stage
-// where there are fewer, if only by the rounding of floats.
+// reaches returns the time in the stage at which n requests have been due. If the stage has
+// fewer, even if only because floats round, it returns the stage's end.
 func (s *stage) reaches(n float64) time.Duration {
 	t := math.Inf(1) // seconds
 	ramp := s.Ramp.Seconds()

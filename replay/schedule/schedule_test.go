@@ -27,7 +27,7 @@ func TestRecordedTimes(t *testing.T) {
 	}
 }
 
-// Each row has the rate, and the requests due before, at times since the start.
+// Each row has rates at times since the start, and how many requests are due before them.
 func TestRates(t *testing.T) {
 	type at struct {
 		t        time.Duration
@@ -60,8 +60,8 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// Request n is due when n requests were due before, however the rate changes. Each row has
-// the number of all requests.
+// Request n is due at the time before which n others are due, however the rate changes. Each row
+// has the total number of requests.
 func TestDueTimesFollowTheRate(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -99,7 +99,7 @@ func TestDueTimesFollowTheRate(t *testing.T) {
 	}
 }
 
-// near reports whether two numbers differ by at most by; NaN is near nothing.
+// near reports whether two numbers differ by at most by. NaN is not near any number.
 func near(a, b, by float64) bool { return math.Abs(a-b) <= by }
 
 func TestRateWithoutEnd(t *testing.T) {
