@@ -2,10 +2,9 @@ package match
 
 import "github.com/tapedeck/tapedeck/match/class"
 
-// Bind pairs the values of a recorded request and of a live one that it answers, where
-// they differ: at masked places. A response that repeats the recorded value should
-// repeat the live one instead, and a later request with the live value means the
-// recorded one.
+// Bind returns pairs of the values that differ between a recorded request and the live one that
+// it answers. They are at masked places. A response should repeat the live value where it has
+// the recorded one, and a later request with the live value means the recorded one.
 func (m *Matcher) Bind(recorded, live *Request) []Binding {
 	var all []Binding
 	at := make(map[key]int)

@@ -23,7 +23,7 @@ type Builder struct {
 	shards    []*shard
 }
 
-// shard is what one goroutine has added.
+// shard has the exchanges that one goroutine has added.
 type shard struct {
 	request   Request
 	response  keyer
@@ -33,10 +33,10 @@ type shard struct {
 	names     map[uint64]string // of places
 	endpoints map[key]*metEndpoint
 	ports     map[string][]string // by host
-	cuts      map[int]bool        // lengths of what is kept of bodies
+	cuts      map[int]bool        // lengths to which bodies were cut
 }
 
-// added is an exchange that was added, with what is needed until the index is built.
+// added has what Build needs of an exchange.
 type added struct {
 	at       int64 // nanoseconds
 	ref      Ref
@@ -44,7 +44,7 @@ type added struct {
 	port     key
 	endpoint key
 	bands    [numBands]uint32
-	answer   key // of the response without what is volatile in it; zero: unknown
+	answer   key // of the response without its volatile values; zero: unknown
 	failed   bool
 	reads    bool
 	from, to uint32 // in values
@@ -54,7 +54,7 @@ type added struct {
 type candidate struct {
 	place  uint64
 	value  uint64
-	change key // what masking it adds to the key
+	change key // added to the key when the value is masked
 	class.Value
 	flags candidateFlags
 }
@@ -80,7 +80,7 @@ func (f candidateFlags) when(set bool) candidateFlags {
 
 type endpointText struct{ protocol, method, host, path string }
 
-// name is how an endpoint is listed among those of its host: by its path first.
+// name is an endpoint's name in the list of its host, which is sorted by path.
 func (t endpointText) name() string {
 	if t.protocol == "http" {
 		return t.path + " " + t.method
@@ -88,9 +88,9 @@ func (t endpointText) name() string {
 	return strings.TrimSpace(t.path + " " + t.protocol)
 }
 
-// metEndpoint is an endpoint while the index is built.
+// metEndpoint has the state of an endpoint while the index is built.
 type metEndpoint struct {
-	text     endpointText // empty if too many are known already
+	text     endpointText // empty beyond maxNamed endpoints
 	host     string
 	openings Openings
 }
@@ -108,18 +108,18 @@ func (m *Matcher) NewBuilder() *Builder {
 	return b
 }
 
-// Recorded is an exchange that an index finds again.
+// Recorded is an exchange for an index.
 type Recorded struct {
 	*recording.Exchange
-	// Ref is the caller's reference. Exchanges of the same time are in its order.
+	// Ref is the caller's reference. It orders exchanges of the same time.
 	Ref Ref
 	// ForeignTokens tells that tokens in the exchange were made under a key that
 	// Redact doesn't have, so they can't be compared with those of live values.
 	ForeignTokens bool
 }
 
-// Add adds a recorded exchange, in any order. It redacts the exchange in place, and keeps
-// none of it.
+// Add adds a recorded exchange. The order does not matter. Add redacts the exchange in place,
+// and does not keep it.
 func (b *Builder) Add(e Recorded) {
 	s := b.pool.Get().(*shard)
 	s.add(b, e)
@@ -183,9 +183,9 @@ func tellsApart(c class.Class) bool {
 	return false
 }
 
-// Witness notes the identifiers in an exchange that is not to be found, such as an
-// inbound one: if a client had a value from there, the value refers to something. It is
-// safe for concurrent use, redacts the exchange in place, and keeps none of it.
+// Witness notes the identifiers in an exchange that the index does not return, such as an
+// inbound one. A value that a client got from there refers to something. Witness is safe for
+// concurrent use, redacts the exchange in place, and does not keep it.
 func (b *Builder) Witness(e *recording.Exchange) {
 	s := b.pool.Get().(*shard)
 	defer b.pool.Put(s)
@@ -202,7 +202,7 @@ func (b *Builder) Witness(e *recording.Exchange) {
 }
 
 const (
-	// maxPlaces is of how many places the names are kept, maxNamed of how many endpoints.
+	// maxPlaces bounds the places whose names are kept, and maxNamed the endpoints.
 	maxPlaces = 1 << 16
 	maxNamed  = 1 << 14
 )
@@ -222,16 +222,16 @@ func (r *Request) endpointText() endpointText {
 	return endpointText{r.Protocol, r.Method, r.Host, b.String()}
 }
 
-// condition tells whether the response is one that only a conditional request gets.
+// condition tells whether only a conditional request gets such a response.
 func condition(e *recording.Exchange) bool {
 	return e.HTTP != nil && (e.HTTP.Res.StatusCode == 304 || e.HTTP.Res.StatusCode == 412)
 }
 
-// maxAnswer is how large a response may be that is looked into for evidence.
+// maxAnswer bounds the responses that are searched for evidence.
 const maxAnswer = 256 << 10
 
-// answer makes the key of the response without what is volatile in it or repeats a value
-// of the request, and notes the identifiers in it.
+// answer returns the key of the response without its volatile values and without values that it
+// repeats from the request. It also notes the identifiers in the response.
 func (s *shard) answer(b *Builder, a *added, e *recording.Exchange) {
 	k := &s.response
 	k.secret = b.m.secret
@@ -291,7 +291,7 @@ func (s *shard) answer(b *Builder, a *added, e *recording.Exchange) {
 	a.answer = sum.plus(k.part("status", strconv.Itoa(e.HTTP.Res.StatusCode), e.Status))
 }
 
-// walk reads a part of a response, as bytes if it isn't what it is said to be.
+// walk reads a part of a response, or its bytes if it isn't of its declared type.
 func (s *shard) walk(f canon.Format, p canon.Params, body []byte) {
 	k := &s.response
 	before, levels := k.mark(), len(k.levels)
@@ -302,7 +302,7 @@ func (s *shard) walk(f canon.Format, p canon.Params, body []byte) {
 	}
 }
 
-// Build makes the index of what was added. The builder is used up.
+// Build returns the index of the exchanges that were added. The builder is used up.
 func (b *Builder) Build(ctx context.Context) (*Index, error) {
 	all := b.merge()
 	x := &Index{m: b.m, endpoints: map[key]uint32{}, hosts: map[string]*host{}, places: map[uint64]uint32{}}
@@ -362,14 +362,13 @@ func (b *Builder) Build(ctx context.Context) (*Index, error) {
 	return x, nil
 }
 
-// isIdentifier tells whether a masked value tells one thing from another where it is not
-// new: a live request with a value that the recording has is only answered by an
-// exchange with that value.
+// isIdentifier tells whether a masked value still identifies something if the recording has it:
+// a live request with this value is answered only by an exchange with the same value.
 func isIdentifier(v *Verdict, c class.Value) bool {
 	return v.Why != ByProtocol && v.Why != ByRedaction && c.Class.Role() != class.Moment && c.Class.Role() != class.Credential
 }
 
-// maxCuts is how many limits are told apart at which bodies were cut.
+// maxCuts bounds the different lengths to which bodies were cut.
 const maxCuts = 8
 
 // ordered is an exchange in its place.
@@ -378,7 +377,7 @@ type ordered struct {
 	values []candidate
 }
 
-// merge brings the shards' exchanges in recorded order.
+// merge returns the exchanges of all shards in recorded order.
 func (b *Builder) merge() []ordered {
 	n := 0
 	for _, s := range b.shards {
@@ -442,7 +441,7 @@ func (b *Builder) listEndpoints(x *Index) {
 	}
 }
 
-// profiles gathers what the recording shows about each place.
+// profiles collects the evidence of the recording about each place.
 func (b *Builder) profiles(x *Index, all []ordered) {
 	for i := range all {
 		for _, c := range all[i].values {
@@ -477,7 +476,7 @@ func (b *Builder) profiles(x *Index, all []ordered) {
 	b.compareRepeats(x, all)
 }
 
-// compareRepeats looks at exchanges that are equal but for values of classes.
+// compareRepeats compares exchanges that are equal except for values of classes.
 func (b *Builder) compareRepeats(x *Index, all []ordered) {
 	type repeat struct {
 		key   key
@@ -513,12 +512,12 @@ func (b *Builder) compareRepeats(x *Index, all []ordered) {
 	}
 }
 
-// maxGroup is how many repeats are compared.
+// maxGroup bounds the repeats of a group that are compared.
 const maxGroup = 1000
 
-// learn draws conclusions from exchanges that are equal but for values of classes.
+// learn draws conclusions from a group of repeats.
 func (x *Index) learn(group []*ordered) {
-	places := map[uint64][]uint64{} // each one's values, by exchange
+	places := map[uint64][]uint64{} // the values of each, by exchange
 	for i, a := range group {
 		for _, c := range a.values {
 			if places[c.place] == nil {
@@ -573,8 +572,8 @@ func distinct(values []uint64, of []int) int {
 	return len(seen)
 }
 
-// followed divides exchanges by a value if the responses follow it: they are equal where
-// it is equal, and it is equal more than once.
+// followed groups exchanges by a value if the responses follow it: responses to equal values are
+// equal, and at least one value occurs more than once.
 func followed(group []*ordered, values []uint64) [][]int {
 	by := map[uint64][]int{}
 	var order []uint64

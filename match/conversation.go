@@ -13,8 +13,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// firstMessage is the message by which the client opens a conversation, unless the
-// server speaks first.
+// firstMessage returns the client's first message of a conversation, unless the server speaks
+// first.
 func firstMessage(c *recording.Conversation) (*recording.Message, bool) {
 	if len(c.Messages) == 0 || c.Messages[0].From != recording.Client {
 		return nil, false
@@ -36,12 +36,12 @@ func appendOpening(dst []byte, c *recording.Conversation) []byte {
 	return dst
 }
 
-// message decodes a gRPC message of the client's, and tells how it is read.
+// message decodes a gRPC message of the client, and returns its format.
 func (m *Matcher) message(dst []byte, e *recording.Exchange, msg *recording.Message) ([]byte, canon.Format, canon.Params) {
 	return m.grpc(dst, e, msg, e.HTTP.Req.Headers, protoreflect.MethodDescriptor.Input)
 }
 
-// answer decodes a gRPC message of the server's, and tells how it is read.
+// answer decodes a gRPC message of the server, and returns its format.
 func (m *Matcher) answer(e *recording.Exchange, msg *recording.Message) ([]byte, canon.Format, canon.Params) {
 	return m.grpc(nil, e, msg, e.HTTP.Res.Headers, protoreflect.MethodDescriptor.Output)
 }
@@ -69,7 +69,7 @@ func (m *Matcher) grpc(dst []byte, e *recording.Exchange, msg *recording.Message
 	return dst, canon.Protobuf, p
 }
 
-// method finds the descriptor of a gRPC method, nil if there is none.
+// method returns the descriptor of a gRPC method; nil if there is none.
 func (m *Matcher) method(service, method string) protoreflect.MethodDescriptor {
 	if m.files == nil {
 		return nil
@@ -85,21 +85,21 @@ func (m *Matcher) method(service, method string) protoreflect.MethodDescriptor {
 	return s.Methods().ByName(protoreflect.Name(method))
 }
 
-// Openings says how conversations of an endpoint open, so that a server knows when it
-// can look one up.
+// Openings says how the conversations of an endpoint open. A server uses it to know when it can
+// look one up.
 type Openings struct {
-	// Server tells that in some the server spoke first, or the client said nothing. Look
-	// those up with a request without messages.
+	// Server tells that in some of them the server spoke first, or the client sent nothing.
+	// Look these up with a request without messages.
 	Server bool
-	// Client tells that some open with a message of the client's. Look those up with
-	// that message.
+	// Client tells that some of them open with a message of the client. Look these up with that
+	// message.
 	Client bool
-	// Lengths are those of what the client sends over TCP before the server does, in
-	// bytes, in ascending order. Look one up when so many bytes have come.
+	// Lengths has, in ascending order, the numbers of bytes that clients sent over TCP before
+	// the server did. Look one up when that many bytes have come.
 	Lengths []int
 }
 
-// maxOpenings is how many lengths of openings are told apart for an endpoint.
+// maxOpenings bounds the different lengths of an endpoint's openings.
 const maxOpenings = 64
 
 func (o *Openings) add(r *Request, e *recording.Exchange) {
@@ -126,9 +126,8 @@ func (o *Openings) merge(p Openings) {
 	}
 }
 
-// Openings tells how the recorded conversations of a request's endpoint open. Its
-// messages, if it has any, make no difference. Without such conversations the result is
-// the zero value.
+// Openings returns how the recorded conversations of a request's endpoint open. The messages of
+// the request don't matter. The result is zero if there are no such conversations.
 func (x *Index) Openings(r *Request) Openings {
 	if e := x.point(r); e != nil && e.openings != nil {
 		return *e.openings
@@ -136,18 +135,18 @@ func (x *Index) Openings(r *Request) Openings {
 	return Openings{}
 }
 
-// Side is a message in its conversation. Foreign tells that tokens in it were made under a
-// key that Redact doesn't have.
+// Side is one message of a conversation. Foreign tells that its tokens were made under a key
+// that Redact doesn't have.
 type Side struct {
 	Exchange *recording.Exchange
 	Message  *recording.Message
 	Foreign  bool
 }
 
-// SameMessage tells whether a live message is the same as a recorded one, for following a
-// conversation behind its opening: [Exact], [Masked] or [None]. What the recording shows
-// of repeats is not known of messages, so values are masked by their class, redaction and
-// rules alone. The exchanges are not changed; their messages must have been redacted.
+// SameMessage compares a live message with a recorded one, to follow a conversation after its
+// opening. It returns [Exact], [Masked] or [None]. There is no evidence from repeats for
+// messages, so values are masked by their class, by redaction and by rules only. The exchanges
+// are not changed; their messages must be redacted already.
 func (m *Matcher) SameMessage(recorded, live Side) How {
 	a, b := m.requests.Get().(*Request), m.requests.Get().(*Request)
 	defer m.Release(a)
@@ -187,7 +186,7 @@ func (m *Matcher) SameMessage(recorded, live Side) How {
 	return None
 }
 
-// oneMessage makes r the view of a message.
+// oneMessage fills r in from a message.
 func (m *Matcher) oneMessage(r *Request, s Side) {
 	*r = Request{TS: s.Exchange.TS.Add(time.Duration(s.Message.At) * time.Microsecond), k: r.k, scope: r.scope, Path: r.Path[:0], body: r.body[:0]}
 	r.k.secret = m.secret

@@ -18,21 +18,22 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// unheard are headers of a response that say nothing about what was answered: they are
-// the connection's, follow from the body, or follow the clock. A rule can require them.
+// unheard are headers of a response that say nothing about the answer: they describe the
+// connection, or follow from the body or the clock. A rule can require them.
 var unheard = []string{"age", "connection", "content-length", "date", "keep-alive", "proxy-connection", "sec-websocket-accept", "te", "trailer", "transfer-encoding", "via"}
 
 // Unheard returns the names of the response headers that are not compared unless a rule
 // requires them.
 func Unheard() []string { return slices.Clone(unheard) }
 
-// clock is how far apart moments of two responses may be, each counted from the start of its
-// exchange, beside the time that the exchanges took: clocks differ, and servers write whole seconds.
+// clock is how much the times in two responses may differ, each counted from the start of its
+// exchange, in addition to the time that the exchanges took. Clocks differ, and servers write
+// whole seconds.
 const clock = 2 * time.Second
 
-// Diff compares the responses of two exchanges: status, headers, and the body as what it
-// is. It redacts both exchanges in place. foreignTokens tells that tokens of the recorded
-// one were made under a key that Redact doesn't have: they stand for any value.
+// Diff compares the responses of two exchanges: status, headers, and the body by its format. It
+// redacts both exchanges in place. foreignTokens tells that the recorded one has tokens made
+// under a key that Redact doesn't have: such a token equals any value.
 func (m *Matcher) Diff(recorded, live *recording.Exchange, foreignTokens bool) Differences {
 	if m.redact != nil {
 		m.redact(recorded)
@@ -133,7 +134,7 @@ func (d *responses) headers(recorded, live recording.Headers) {
 	d.names = nil
 }
 
-// content is a body and how it is read.
+// content is a body and its format.
 type content struct {
 	format canon.Format
 	params canon.Params
@@ -152,7 +153,7 @@ func (d *responses) read(h recording.Half) content {
 	return content{f, p, body, h.Cut()}
 }
 
-// messages compares what the server sent in a conversation.
+// messages compares the server's messages of two conversations.
 func (d *responses) messages(recorded, live *recording.Exchange) {
 	of := func(e *recording.Exchange) (all []content) {
 		c := e.Conversation()
@@ -160,7 +161,7 @@ func (d *responses) messages(recorded, live *recording.Exchange) {
 			return nil
 		}
 		said := c.Messages
-		if e.WebSocket != nil { // how a message was sent makes no difference
+		if e.WebSocket != nil { // the type of a message does not matter
 			if whole, err := recording.JoinFrames(said, maxBody); err == nil {
 				said = whole
 			}
@@ -195,8 +196,8 @@ func (d *responses) messages(recorded, live *recording.Exchange) {
 	}
 }
 
-// body compares two bodies: by their trees if both have one of the same format, as texts
-// by line, as bytes by hash.
+// body compares two bodies: by their trees if both have the same format, else by line if both are
+// texts, else by hash.
 func (d *responses) body(place string, recorded, live content) {
 	if p := d.whole(); p != nil {
 		d.fired = append(d.fired, p)
@@ -205,7 +206,7 @@ func (d *responses) body(place string, recorded, live content) {
 	if bytes.Equal(recorded.body, live.body) {
 		return
 	}
-	if recorded.cut || live.cut { // as far as both are known
+	if recorded.cut || live.cut { // compare the part that both have
 		n := min(len(recorded.body), len(live.body))
 		if bytes.Equal(recorded.body[:n], live.body[:n]) {
 			return
@@ -229,7 +230,7 @@ func (d *responses) body(place string, recorded, live content) {
 	}
 }
 
-// whole returns the rule by which the body is not compared at all, nil if there is none.
+// whole returns the rule that exempts the whole body; nil if there is none.
 func (d *responses) whole() (p *rules.Place) {
 	for _, one := range d.scope.Of(rules.Body) {
 		switch {
@@ -243,7 +244,7 @@ func (d *responses) whole() (p *rules.Place) {
 	return p
 }
 
-// inside is the place of a body's root, where the body is at the place.
+// inside returns the place of the root of a body at a place.
 func inside(place string, f canon.Format) string {
 	if root, ok := strings.CutPrefix(rootPlace(f), "body"); ok {
 		return place + root
@@ -251,7 +252,7 @@ func inside(place string, f canon.Format) string {
 	return rootPlace(f)
 }
 
-// tree reads a body, nil if it isn't what it is said to be.
+// tree reads a body; nil if it isn't of its declared type.
 func (d *responses) tree(c *content) *node {
 	if c.format == canon.Raw || len(c.body) == 0 || c.cut {
 		c.format = canon.Raw
@@ -268,7 +269,7 @@ func (d *responses) tree(c *content) *node {
 	return t.root
 }
 
-// lines compares texts.
+// lines compares texts by line.
 func (d *responses) lines(place string, recorded, live []byte) {
 	a, b := bytes.Split(recorded, []byte("\n")), bytes.Split(live, []byte("\n"))
 	hash := func(lines [][]byte) func(int) uint64 {
@@ -286,7 +287,7 @@ func (d *responses) lines(place string, recorded, live []byte) {
 	})
 }
 
-// hashOf stands for bytes that are not to be shown.
+// hashOf returns a text for bytes that can't be shown.
 func hashOf(b []byte) string {
 	sum := sha256.Sum256(b)
 	return "sha256:" + hex.EncodeToString(sum[:]) + " (" + strconv.Itoa(len(b)) + " bytes)"

@@ -16,48 +16,49 @@ const (
 	OrderChanged Kind = "order_changed" // the same items, in another order
 )
 
-// Difference is one place at which two requests, or two responses, differ. Values
-// are redacted and cut to [MaxValue] bytes.
+// Difference is one place at which two requests or two responses differ. Values are redacted
+// and cut to [MaxValue] bytes.
 type Difference struct {
-	// Place, as `status`, `header:Content-Type`, `query:id` or `body:$.user.name`.
+	// Place is a place such as `status`, `header:Content-Type`, `query:id` or `body:$.user.name`.
 	Place string `json:"place"`
 	Kind  Kind   `json:"kind"`
-	// Recorded is empty if the recorded side has no such place; Live likewise.
+	// Recorded is empty if the recorded side has no such place, and Live if the live side has
+	// none.
 	Recorded string `json:"recorded,omitempty"`
 	Live     string `json:"live,omitempty"`
-	// RecordedType and LiveType are set if the type changed, as `number` and `string`.
+	// RecordedType and LiveType are set if the type changed, such as `number` and `string`.
 	RecordedType string `json:"recordedType,omitempty"`
 	LiveType     string `json:"liveType,omitempty"`
-	// Class of both values, if they are of one, as `uuid` or `datetime`.
+	// Class is the class of both values, such as `uuid`, if they have the same one.
 	Class string `json:"class,omitempty"`
 }
 
-// Differences are what a comparison found.
+// Differences is the result of a comparison.
 type Differences struct {
 	List []Difference `json:"differences"`
-	// More is how many further ones there are.
+	// More is the number of differences that are not listed.
 	More int `json:"more,omitempty"`
 }
 
 const (
-	// MaxDifferences is how many differences a comparison lists; it counts the rest. So
-	// that one long list does not hide the others, it lists MaxAlike of each pattern.
+	// MaxDifferences bounds the differences that a comparison lists. It counts the rest. It
+	// lists at most MaxAlike of each pattern, so that a long array does not hide the others.
 	MaxDifferences = 25
 	MaxAlike       = 3
-	// MaxValue is how many bytes of a value a difference shows.
+	// MaxValue bounds the bytes of a value that a difference shows.
 	MaxValue = 256
-	// MaxNearest is how many recorded requests are looked at to explain a miss.
+	// MaxNearest bounds the recorded requests that are compared to explain a miss.
 	MaxNearest = 50
 )
 
 // message begins the place of a conversation's message, followed by its number and a bracket.
 const message = "message["
 
-// line is what stands between the place of a text and the number of a line in it.
+// line separates the place of a text from the number of a line in it.
 const line = ":line "
 
-// Pattern is the place as a rule has it, without numbers: body:$.items[3].id is
-// body:$.items[*].id. Differences of many exchanges are grouped by it.
+// Pattern returns the place without numbers, as rules write it: body:$.items[*].id for
+// body:$.items[3].id. Differences of many exchanges are grouped by it.
 func (d Difference) Pattern() string {
 	if place, _, ok := strings.Cut(d.Place, line); ok && strings.Trim(d.Place[len(place)+len(line):], "0123456789") == "" {
 		return Difference{Place: place}.Pattern() + line + "*"
@@ -68,7 +69,7 @@ func (d Difference) Pattern() string {
 	}
 	var b strings.Builder
 	xml := strings.HasPrefix(d.Place, "body:/")
-	path := strings.Index(d.Place, ":$") // into JSON; a field's name may have brackets too
+	path := strings.Index(d.Place, ":$") // the part in JSON: a form field's name may have brackets, too
 	for i := 0; i < len(d.Place); {
 		rest := d.Place[i:]
 		if strings.HasPrefix(rest, `["`) {

@@ -6,12 +6,12 @@ import (
 	"github.com/tapedeck/tapedeck/match/class"
 )
 
-// Repeats are requests of one endpoint that differ in nothing but values of the same
-// classes. They are evidence about a place only if minRepeats of them have different
-// values there.
+// Repeats are requests of one endpoint that are equal except for values of the same classes.
+// They are evidence about a place only if at least minRepeats of them have different values
+// there.
 const minRepeats = 3
 
-// profile is what the recording shows about one place of one endpoint.
+// profile has the evidence about one place of one endpoint.
 type profile struct {
 	name string // of the place
 
@@ -82,22 +82,22 @@ func (p *profile) verdict(v class.Value) *Verdict {
 	return nil
 }
 
-// sightings remember when identifiers were seen first, to know which ones a client had
-// from elsewhere. It holds maxSightings of them: if there are more, it goes on with every
-// second one, then with every fourth. Which ones these are depends on the value alone.
+// sightings has the times at which identifiers were first seen, to find those that a client got
+// from an earlier message. It has at most maxSightings: if there are more, it keeps every
+// second one, then every fourth, and so on. The choice depends on the value alone.
 type sightings struct {
 	shards [64]sightingShard
 }
 
 type sightingShard struct {
 	mu   sync.Mutex
-	skip uint64 // mask of those that are left out
+	skip uint64 // mask for the identifiers that are left out
 	seen map[uint64]int64
 }
 
 const maxSightings = 1 << 21
 
-// add notes that a value was there at a time.
+// add notes that a value was seen at a time.
 func (s *sightings) add(value uint64, at int64) {
 	shard := &s.shards[value>>58]
 	shard.mu.Lock()
@@ -121,7 +121,8 @@ func (s *sightings) add(value uint64, at int64) {
 	}
 }
 
-// before tells whether a value had been seen before a time, and whether that is known.
+// before tells whether a value had been seen before a time. known is false if the value was
+// left out.
 func (s *sightings) before(value uint64, at int64) (seen, known bool) {
 	shard := &s.shards[value>>58]
 	if value&shard.skip != 0 {

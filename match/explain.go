@@ -18,26 +18,26 @@ import (
 
 // Explanation says how a request was judged. Values in it are redacted and cut.
 type Explanation struct {
-	// Request in one line.
+	// Request is the request in one line.
 	Request string `json:"request"`
-	// How the recorded requests were found, or none.
+	// How says which step of the lookup found the entries, if any did.
 	How string `json:"how"`
-	// Entries that were found.
+	// Entries are the entries that were found.
 	Entries int `json:"entries"`
-	// Keys of the signature, each with its verdict against the entry or the nearest
+	// Keys are the keys of the signature, each compared with that of the entry or of the nearest
 	// recorded request.
 	Keys []KeyVerdict `json:"keys"`
-	// Places with values of a class, and whether each is masked and why.
+	// Places are the places with values of a class, and whether and why each is masked.
 	Places []PlaceVerdict `json:"places,omitempty"`
-	// Nearest recorded request; nil if one was found, or none is near.
+	// Nearest is the nearest recorded request; nil if the request was found, or none is near.
 	Nearest *Nearest `json:"nearest,omitempty"`
-	// Known says what the recording has instead, if it has no request of this endpoint.
+	// Known lists what the recording has, if it has no request of this endpoint.
 	Known *Known `json:"known,omitempty"`
-	// Hints say what would make the nearest one match.
+	// Hints say which rules would make the nearest one match.
 	Hints []string `json:"hints,omitempty"`
 }
 
-// KeyVerdict is one key of a signature on both sides.
+// KeyVerdict compares one key of the signatures.
 type KeyVerdict struct {
 	Name     string `json:"name"`
 	Live     string `json:"live,omitempty"`
@@ -55,38 +55,38 @@ type PlaceVerdict struct {
 	Why    string `json:"why"`
 }
 
-// Nearest is the recorded request of the same endpoint that differs least.
+// Nearest describes the recorded request of the same endpoint that differs least.
 type Nearest struct {
 	Ref Ref `json:"ref"`
-	// UUID of the recorded exchange.
+	// UUID is that of the recorded exchange.
 	UUID string `json:"uuid"`
-	// Request in one line.
+	// Request is the request in one line.
 	Request string `json:"request"`
-	// Of says among how many requests of the endpoint it was looked for, and Considered
-	// how many of them were looked at.
+	// Of is the number of the endpoint's requests, and Considered the number of those that were
+	// compared.
 	Of         int `json:"of"`
 	Considered int `json:"considered"`
 	Differences
 }
 
-// Known is what the recording has of a host, or which hosts it has.
+// Known lists the endpoints that the recording has of a host, or its hosts.
 type Known struct {
 	// Host is false if the recording has nothing for the request's host.
 	Host bool `json:"host"`
-	// Names of endpoints, or of hosts. Others says how many more there are.
+	// Names are the names of endpoints or hosts. Others is the number of further ones.
 	Names  []string `json:"names"`
 	Others int      `json:"others,omitempty"`
 }
 
 const (
-	// maxLoaded is how many recorded requests are read again to explain a miss.
+	// maxLoaded bounds the recorded requests that are read again to explain a miss.
 	maxLoaded = 5
-	// maxKnown is how many endpoints, or hosts, are named.
+	// maxKnown bounds the endpoints or hosts that are named.
 	maxKnown = 10
 )
 
-// Explain says how a request was judged whose lookup had the result. It reads at most
-// five recorded exchanges again with load; one that can't be read is passed over.
+// Explain explains how a request was judged, given the result of its lookup. It reads at most
+// five recorded exchanges with load, and skips those that can't be read.
 func (x *Index) Explain(r *Request, res Result, load func(Ref) (*recording.Exchange, error)) *Explanation {
 	ex := &Explanation{Request: r.line(), How: res.How.String(), Entries: len(res.Entries)}
 	ex.Places = x.placeVerdicts(r)
@@ -107,7 +107,7 @@ func (x *Index) Explain(r *Request, res Result, load func(Ref) (*recording.Excha
 	return ex
 }
 
-// line is the request in one line.
+// line returns the request in one line.
 func (r *Request) line() string {
 	host := r.address()
 	if r.Protocol == recording.TCP {
@@ -123,7 +123,7 @@ func (r *Request) line() string {
 	return cut(line)
 }
 
-// placeVerdicts says of each place with a value of a class whether it is masked.
+// placeVerdicts returns for each place with a value of a class whether it is masked.
 func (x *Index) placeVerdicts(r *Request) []PlaceVerdict {
 	var all []PlaceVerdict
 	for i := range r.k.leaves {
@@ -151,7 +151,7 @@ func (x *Index) placeVerdicts(r *Request) []PlaceVerdict {
 	return all
 }
 
-// brief is the first sentence of what the verdict is given for.
+// brief returns the first sentence of the verdict's condition.
 func (v *Verdict) brief() string {
 	first, _, _ := strings.Cut(v.Doc, ". ")
 	return strings.TrimSuffix(first, ".") + "."
@@ -162,7 +162,7 @@ func verdictOf(why Reason) *Verdict {
 	return &verdicts[i]
 }
 
-// alternatives says what there is instead of a request's endpoint.
+// alternatives lists what the recording has if it lacks a request's endpoint.
 func (x *Index) alternatives(r *Request) *Known {
 	h := x.hosts[r.Host]
 	if h == nil {
@@ -173,14 +173,15 @@ func (x *Index) alternatives(r *Request) *Known {
 	return &Known{Host: true, Names: around(h.names, text.name()), Others: h.more + max(0, len(h.names)-maxKnown)}
 }
 
-// around returns the names next to where one would stand.
+// around returns the names next to the place that a name would have.
 func around(names []string, name string) []string {
 	i, _ := slices.BinarySearch(names, name)
 	from := max(0, min(i-maxKnown/2, len(names)-maxKnown))
 	return names[from:min(len(names), from+maxKnown)]
 }
 
-// nearest finds the recorded request that differs least among those with most in common.
+// nearest finds the recorded request that differs least, among those with the most bands in
+// common.
 func (x *Index) nearest(r *Request, e *endpoint, load func(Ref) (*recording.Exchange, error)) (*Nearest, *Request) {
 	candidates := x.near.to(e, &r.k.bands)
 	var best *Nearest
@@ -203,7 +204,7 @@ func (x *Index) nearest(r *Request, e *endpoint, load func(Ref) (*recording.Exch
 	return best, request
 }
 
-// differences compares two requests, but for what is masked.
+// differences compares two requests, without the masked places.
 func (x *Index) differences(recorded, live *Request) Differences {
 	c := comparison{recordedAt: recorded.TS, liveAt: live.TS}
 	masked := x.maskedPlaces(recorded)
@@ -263,7 +264,7 @@ func (x *Index) differences(recorded, live *Request) Differences {
 	return c.found
 }
 
-// maskedPlaces gives the places that are masked, with their keys.
+// maskedPlaces returns the masked places with their keys.
 func (x *Index) maskedPlaces(r *Request) map[string]key {
 	all := map[string]key{}
 	for i := range r.k.leaves {
@@ -274,8 +275,7 @@ func (x *Index) maskedPlaces(r *Request) map[string]key {
 	return all
 }
 
-// requiredHeaders compares the headers that select what is asked for, and those that
-// rules require.
+// requiredHeaders compares the headers that are always compared, and those that rules require.
 func (c *comparison) requiredHeaders(recorded, live *Request) {
 	names := make([]string, 0, len(selecting))
 	for _, s := range selecting {
@@ -307,7 +307,7 @@ func (c *comparison) requiredHeaders(recorded, live *Request) {
 // keyVerdicts compares the signatures.
 func keyVerdicts(live, recorded *Request, res Result, nearest *Nearest) []KeyVerdict {
 	var all []KeyVerdict
-	differ := func(name string) bool { // more than masked values do
+	differ := func(name string) bool { // by more than masked values
 		if nearest == nil {
 			return false
 		}
@@ -366,8 +366,8 @@ func keyVerdicts(live, recorded *Request, res Result, nearest *Nearest) []KeyVer
 	return all
 }
 
-// hints say which rule would make the nearest recorded request match, if few values
-// differ.
+// hints returns the rules that would make the nearest recorded request match, if only a few
+// values differ.
 func hints(n *Nearest) []string {
 	if n == nil || n.More > 0 || len(n.List) == 0 || len(n.List) > 3 {
 		return nil
@@ -467,7 +467,7 @@ func quoteShort(s string) string {
 	return strconv.Quote(s)
 }
 
-// String gives the difference in one line.
+// String returns the difference in one line.
 func (d Difference) String() string {
 	s := d.Place + ": "
 	switch d.Kind {

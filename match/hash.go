@@ -10,11 +10,11 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
-// key identifies a request, or a part of one. A request's key is the sum of the keys of
-// its values, so the order in which they come makes no difference, and a value is
-// masked by adding a difference. Each of those is SipHash-2-4 with 128 bits under a
-// secret that is drawn for each Matcher: who writes a recording can't choose values
-// whose sums meet, and by chance two of 10^12 requests do with a probability of 10^-15.
+// key identifies a request, or a part of one. A request's key is the sum of the keys of its
+// values, so that their order does not matter, and a value can be masked by adding a
+// difference. The key of a value is SipHash-2-4 with 128 bits, under a secret that each
+// Matcher draws. Therefore whoever writes a recording can't choose values whose sums are
+// equal. By chance, two of 10^12 requests have equal keys with a probability of 10^-15.
 type key struct{ hi, lo uint64 }
 
 func (k key) plus(l key) key {
@@ -59,13 +59,13 @@ func appendKey(dst []byte, k key) []byte {
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(dst, k.hi), k.lo)
 }
 
-// mix makes one number of two.
+// mix combines two numbers.
 func mix(a, b uint64) uint64 {
 	hi, lo := bits.Mul64(a^0x9e3779b97f4a7c15, b^0xd6e8feb86659fd93)
 	return hi ^ lo ^ a
 }
 
-// leaf is the key of a value at a place, given in parts.
+// leaf returns the key of a value, given in parts, at a place.
 func (s secret) leaf(path key, kind canon.Kind, parts ...[]byte) key {
 	b := append(appendKey(make([]byte, 0, 128), path), byte(kind))
 	for _, p := range parts {
@@ -74,7 +74,7 @@ func (s secret) leaf(path key, kind canon.Kind, parts ...[]byte) key {
 	return s.of(b)
 }
 
-// any is the key of any value at a place.
+// any returns the key for any value at a place.
 func (s secret) any(path key) key {
 	return s.of(append(appendKey(make([]byte, 0, 17), path), '*'))
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/tapedeck/tapedeck/match/class"
 )
 
-// Index finds recorded exchanges by request. It never changes, and is safe for
-// concurrent use. The time of a lookup does not depend on how many exchanges there are.
+// Index finds recorded exchanges by request. It never changes, and is safe for concurrent use.
+// The time of a lookup does not depend on the number of exchanges.
 type Index struct {
 	m      *Matcher
 	refs   []Ref
@@ -27,17 +27,17 @@ type Index struct {
 
 type endpoint struct {
 	from, to uint32    // in near.entries
-	ports    bool      // the host has several: they are compared
-	openings *Openings // nil for those that are no conversations
+	ports    bool      // the host has several ports, so they are compared
+	openings *Openings // nil if the endpoint has no conversations
 }
 
 type host struct {
-	ports bool     // several: they are compared
+	ports bool     // there are several, so they are compared
 	names []string // of endpoints, in order
 	more  int      // endpoints whose names were not kept
 }
 
-// point finds a request's endpoint, nil if the recording has none such.
+// point returns a request's endpoint; nil if the recording doesn't have it.
 func (x *Index) point(r *Request) *endpoint {
 	if i, ok := x.endpoints[r.endpoint]; ok {
 		return &x.points[i]
@@ -45,7 +45,7 @@ func (x *Index) point(r *Request) *endpoint {
 	return nil
 }
 
-// profile finds what is known of a place, nil if nothing is.
+// profile returns the evidence about a place; nil if there is none.
 func (x *Index) profile(place uint64) *profile {
 	if i, ok := x.places[place]; ok {
 		return &x.profiles[i]
@@ -53,7 +53,7 @@ func (x *Index) profile(place uint64) *profile {
 	return nil
 }
 
-// Len is the number of exchanges.
+// Len returns the number of exchanges.
 func (x *Index) Len() int { return len(x.refs) }
 
 // Ref returns the caller's reference to an exchange.
@@ -84,12 +84,12 @@ func (x *Index) Lookup(r *Request, b Bindings) Result {
 	return x.maskedly(r, k, bound)
 }
 
-// newResult makes a result of one table's entries.
+// newResult returns a result with the entries of one table.
 func newResult(how How, found []Entry, table uint64) Result {
 	return Result{How: how, Entries: found, Sequence: uint64(found[0])<<32 | uint64(len(found))<<1 | table}
 }
 
-// key is the request's key among the index's: with the port where a host has several.
+// key returns the request's key in this index. It includes the port if the host has several.
 func (x *Index) key(r *Request) key {
 	if h := x.hosts[r.Host]; h != nil && h.ports {
 		return r.exact.plus(r.port)
@@ -118,13 +118,13 @@ func (x *Index) exactly(r *Request, k key) []Entry {
 	return nil
 }
 
-// boundLeaf is a value of a live request as the recording has it.
+// boundLeaf is a value of a live request, replaced by the recorded one.
 type boundLeaf struct {
 	exact key
 	value uint64
 }
 
-// bind finds the values of the request that stand for recorded ones.
+// bind finds the values of the request that replace recorded ones.
 func (x *Index) bind(r *Request, b Bindings) map[int]boundLeaf {
 	if b == nil {
 		return nil
@@ -148,10 +148,10 @@ func (x *Index) bind(r *Request, b Bindings) map[int]boundLeaf {
 	return bound
 }
 
-// maskedly finds entries by the key with all that is volatile masked.
+// maskedly finds entries by the key in which all volatile values are masked.
 func (x *Index) maskedly(r *Request, k key, bound map[int]boundLeaf) Result {
 	var masks []Mask
-	var known [][]Entry // entries with an identifier that the live request has
+	var known [][]Entry // entries with an identifier of the live request
 	for i := range r.k.leaves {
 		l := &r.k.leaves[i]
 		mask, masked, identifies := x.mask(r, l)
@@ -186,8 +186,8 @@ func (x *Index) maskedly(r *Request, k key, bound map[int]boundLeaf) Result {
 	return res
 }
 
-// mask tells whether a value is masked, and what its key is then. Identifies tells that
-// the value counts if the recording has it.
+// mask tells whether a value is masked, and returns its key then. identifies tells that the value
+// counts if the recording has it.
 func (x *Index) mask(r *Request, l *leaf) (m Mask, masked key, identifies bool) {
 	m = Mask{Place: "", Class: l.Class.String()}
 	var v *Verdict
@@ -215,8 +215,8 @@ func (x *Index) mask(r *Request, l *leaf) (m Mask, masked key, identifies bool) 
 	return m, l.mask, identifies
 }
 
-// intersection of two lists that are in order; the shorter one's entries are looked for
-// in the longer one.
+// intersection returns the intersection of two sorted lists. It searches the longer one for the
+// entries of the shorter one.
 func intersection(a, b []Entry) []Entry {
 	if len(a) > len(b) {
 		a, b = b, a
@@ -230,9 +230,9 @@ func intersection(a, b []Entry) []Entry {
 	return both
 }
 
-// Groups divides a result's entries into those with equal requests, in recorded order of
-// their first entries. There is more than one group only if values were masked. At most
-// MaxNearest groups are returned.
+// Groups groups a result's entries by equal requests. The groups are in the recorded order of
+// their first entries, and there are at most MaxNearest. There is more than one only if values
+// were masked.
 func (x *Index) Groups(r Result) []Group {
 	var groups []Group
 	at := map[uint32]int{}

@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	// maxLeaves is how many values of a message can be masked. All are compared.
+	// maxLeaves bounds the values of a message that can be masked. All values are compared.
 	maxLeaves = 4096
-	// maxPlace is how long the name of a place is shown.
+	// maxPlace bounds the length of a place's name.
 	maxPlace = 512
-	// numBands is into how many parts a request is divided to find others that differ
-	// from it in few places.
+	// numBands is the number of parts into which a request is divided, to find others that
+	// differ from it in few places.
 	numBands = 8
 )
 
@@ -28,8 +28,8 @@ type leaf struct {
 	value uint64 // of the value alone
 	kind  canon.Kind
 	class.Value
-	once      bool // its name says that the value is made for one request
-	reference bool // its name says that the value refers to something
+	once      bool // by its name, the value is made for one request
+	reference bool // by its name, the value refers to something
 	unnamed   bool // its name is a number
 	inPath    bool // a segment of a URL's path
 	whole     bool // a token, and nothing else
@@ -42,8 +42,8 @@ type leaf struct {
 
 type span struct{ from, to int }
 
-// keyer is the visitor that makes a message's key, and keeps the values that may be
-// masked. It can be used again.
+// keyer is a visitor that computes a message's key, and collects the values that may be masked.
+// It can be reused.
 type keyer struct {
 	secret  secret
 	at      time.Time
@@ -59,7 +59,7 @@ type keyer struct {
 	names  []byte // of the steps to there
 	buf    []byte
 	inPath bool
-	// allValues hashes every value, not only those that may be masked.
+	// allValues hashes all values, and not only those that may be masked.
 	allValues bool
 }
 
@@ -170,7 +170,7 @@ func (k *keyer) leaf(level *keyLevel, kind canon.Kind, value []byte, rule *rules
 	if rule == nil || rule.Action != rules.Require {
 		name := k.names[level.name.from:level.name.to]
 		switch {
-		case kind == canon.Text, kind == canon.Number, kind == canon.Bytes && len(value) < 100: // a body that is no more than that
+		case kind == canon.Text, kind == canon.Number, kind == canon.Bytes && len(value) < 100: // the whole body is this value
 			l.Value, from, to = class.Find(value, name, k.at)
 		case kind == canon.Bytes:
 			l.Value = class.OfBody(value)

@@ -17,20 +17,19 @@ import (
 // Options say how a [Matcher] compares. The zero value compares without rules, without
 // redaction and without descriptors.
 type Options struct {
-	// Redact replaces secrets of an exchange by tokens, in place. It is applied to
-	// recorded exchanges and to live ones, so both sides show equal secrets as equal
-	// tokens, and nothing that is compared or shown has a secret in it. Nil: exchanges
-	// are compared as they are. It must be safe for concurrent use.
+	// Redact replaces the secrets of an exchange by tokens, in place; nil: nothing is redacted.
+	// It is called for recorded and for live exchanges, so that equal secrets have equal tokens
+	// on both sides, and no secret is compared or shown. It must be safe for concurrent use.
 	Redact func(*recording.Exchange)
-	// Rules of the user; nil: there are none.
+	// Rules are the user's rules; may be nil.
 	Rules *rules.Set
-	// Descriptors is a serialized google.protobuf.FileDescriptorSet. Messages of the gRPC
-	// services in it are compared by it, those of others by the wire format.
+	// Descriptors is a serialized google.protobuf.FileDescriptorSet. It describes the messages
+	// of the gRPC services in it. Other messages are compared by their wire format.
 	Descriptors []byte
 }
 
-// Matcher compares requests and responses. It is safe for concurrent use. Requests are
-// only comparable with those of the same Matcher.
+// Matcher compares requests and responses. It is safe for concurrent use. Requests of different
+// Matchers can't be compared.
 type Matcher struct {
 	secret   secret
 	redact   func(*recording.Exchange)

@@ -6,9 +6,9 @@ import (
 	"sort"
 )
 
-// near finds requests of an endpoint that differ from another one in few places. Each
-// request is divided into bands, by the names of places; a difference in one place
-// leaves the other bands as they are. It takes 68 bytes for each entry.
+// near finds requests of an endpoint that differ from another one in few places. It divides each
+// request into bands by the names of places, so that a difference in one place changes one
+// band only. It takes 68 bytes for each entry.
 type near struct {
 	bands   [][numBands]uint32 // by entry, with all that is volatile masked
 	entries []Entry            // by endpoint
@@ -46,8 +46,8 @@ func newNear(all []ordered, x *Index) *near {
 	return n
 }
 
-// to returns at most MaxNearest entries of an endpoint, those with most bands in common
-// with the request first.
+// to returns at most MaxNearest entries of an endpoint. Those with the most bands in common with
+// the request come first.
 func (n *near) to(e *endpoint, bands *[numBands]uint32) []Entry {
 	var ranges [][]Entry
 	for b := range n.by {
@@ -83,7 +83,7 @@ func (n *near) to(e *endpoint, bands *[numBands]uint32) []Entry {
 	return entries
 }
 
-// maxExamined is of how many entries the bands are compared.
+// maxExamined bounds the entries whose bands are compared.
 const maxExamined = 1000
 
 type closeTo struct {

@@ -9,8 +9,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// operation finds out whether the request changes anything, and tells operations apart
-// that share an endpoint.
+// operation finds whether the request changes anything, and distinguishes operations that share
+// an endpoint.
 func (r *Request) operation() {
 	last := ""
 	if len(r.Path) > 0 {
@@ -44,7 +44,7 @@ func (r *Request) operation() {
 	}
 }
 
-// named is the operation that a header names, as DynamoDB_20120810.GetItem does.
+// named returns the operation in a header, such as DynamoDB_20120810.GetItem.
 func (r *Request) named() string {
 	if r.e.HTTP == nil {
 		return ""
@@ -61,8 +61,8 @@ func isMutation(document []byte) bool {
 	return bytes.HasPrefix(document, []byte("mutation")) || bytes.Contains(document, []byte("}mutation")) || bytes.Contains(document, []byte("\nmutation"))
 }
 
-// jsonRPC tells methods apart, and marks the id of each call: the protocol says that it
-// is the client's choice, and that the response repeats it.
+// jsonRPC distinguishes methods, and marks the id of each call: in this protocol the client
+// chooses it, and the response repeats it.
 func (r *Request) jsonRPC() {
 	if string(membersOf(canon.JSON, r.body, "jsonrpc")) == "" {
 		return
@@ -91,8 +91,7 @@ func (r *Request) jsonRPC() {
 	canon.JSON.Walk(r.body, canon.Params{}, &p)
 }
 
-// membersOf returns the texts of a member of the object at the top, or of each object of
-// an array there.
+// membersOf returns the texts of a member of the root object, or of each object in a root array.
 func membersOf(f canon.Format, body []byte, name string) []byte {
 	var all []byte
 	p := picker{name: name, found: func(_ int, _ canon.Kind, value []byte) {
@@ -102,8 +101,7 @@ func membersOf(f canon.Format, body []byte, name string) []byte {
 	return bytes.TrimSuffix(all, []byte("\n"))
 }
 
-// picker finds members by name, of the object at the top or of each object of an array
-// there.
+// picker is a visitor that finds such members by name.
 type picker struct {
 	name  string
 	found func(item int, k canon.Kind, value []byte)

@@ -58,7 +58,7 @@ func isBare(name []byte) bool {
 	return len(name) > 0
 }
 
-// rootPlace is the name of the place of a body's root.
+// rootPlace returns the name of the root of a body.
 func rootPlace(f canon.Format) string {
 	switch f {
 	case canon.GraphQL, canon.JSON, canon.JSONLines, canon.Protobuf:

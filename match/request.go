@@ -14,16 +14,15 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// Request is what is compared of a request: one view, whatever the protocol, of a
-// recorded exchange or of a live one. It is made by [Matcher.Request], and is not to be
-// changed.
+// Request has the compared parts of a request, recorded or live, of any protocol.
+// [Matcher.Request] makes it. Don't change it.
 type Request struct {
 	// TS is the exchange's time: that of the recording, or now.
 	TS time.Time
 	// Protocol is http, grpc, websocket or tcp.
 	Protocol string
-	// Method is HTTP's, as it was sent. Host has neither port nor capitals. Port is that
-	// of the scheme where none is named. Path is unescaped, by segment.
+	// Method is the HTTP method as it was sent. Host is in lower case and without its port. Port
+	// is the scheme's default if the request names none. Path has the unescaped segments.
 	Method, Host string
 	Port         string
 	Path         []string
@@ -38,24 +37,23 @@ type Request struct {
 	endpoint key
 	exact    key // of all but the port
 	port     key // of the port
-	// validator is the key of a condition such as If-None-Match; zero: there is none.
+	// validator is the key of a condition such as If-None-Match; zero: the request has none.
 	validator key
-	// whole is the body's own part of the key.
+	// whole is the body's part of the key.
 	whole key
 	k     keyer
 	scope rules.Scope
 }
 
 const (
-	// maxBody is how large a body may be once its codings are undone. A larger one is
-	// compared as it was sent.
+	// maxBody bounds a decoded body. A larger one is compared as it was sent.
 	maxBody = 16 << 20
-	// maxSegments is how many segments of a path are told apart.
+	// maxSegments bounds the segments of a path that are compared separately.
 	maxSegments = 256
 )
 
-// selecting are headers that say what is asked for as much as the path does, so they are
-// compared without a rule.
+// selecting are headers that are compared without a rule, because they select what is asked for
+// as the path does.
 var selecting = []struct{ name, lower string }{
 	{"Range", "range"}, {"X-Amz-Target", "x-amz-target"}, {"Soapaction", "soapaction"}, {"X-Http-Method-Override", "x-http-method-override"},
 }
@@ -68,15 +66,16 @@ func Selecting() (names []string) {
 	return names
 }
 
-// Request makes the view of an exchange. It redacts the exchange in place, and keeps it.
+// Request returns the compared parts of an exchange. It redacts the exchange in place, and
+// refers to it.
 func (m *Matcher) Request(e *recording.Exchange) *Request {
 	r := m.requests.Get().(*Request)
 	m.read(r, e)
 	return r
 }
 
-// Release lets the matcher use the view's memory for another one. Nothing needs it to be
-// called; after it, the view is not to be used.
+// Release returns the memory of a request to the matcher. Calling it is optional. The request must
+// not be used afterwards.
 func (m *Matcher) Release(r *Request) {
 	if cap(r.body) <= maxKept && cap(r.k.leaves) <= maxLeaves/8 {
 		r.e = nil
@@ -84,10 +83,10 @@ func (m *Matcher) Release(r *Request) {
 	}
 }
 
-// maxKept is how large a body's buffer may be that is used again.
+// maxKept bounds the buffer for a body that is reused.
 const maxKept = 1 << 20
 
-// read makes r the view of an exchange. What r held before is used again.
+// read fills r in from an exchange, and reuses the memory of r.
 func (m *Matcher) read(r *Request, e *recording.Exchange) {
 	if m.redact != nil {
 		m.redact(e)
@@ -120,7 +119,7 @@ func (m *Matcher) read(r *Request, e *recording.Exchange) {
 	r.operation()
 }
 
-// head finds out whom the request asks for what.
+// head finds the host, port and path of the request.
 func (r *Request) head(e *recording.Exchange) {
 	r.Protocol = "http"
 	switch {
@@ -171,7 +170,7 @@ func (r *Request) head(e *recording.Exchange) {
 	}
 }
 
-// joinPath writes a path's segments as a URL has them.
+// joinPath joins the segments of a path, escaped as in a URL.
 func joinPath(segments []string) string {
 	var b strings.Builder
 	for _, s := range segments {
@@ -184,7 +183,7 @@ func joinPath(segments []string) string {
 	return b.String()
 }
 
-// splitHost takes a host and its port apart, if it has one.
+// splitHost splits a host and its port, if it has one.
 func splitHost(address string) (host, port string) {
 	host = address
 	if i := strings.LastIndexByte(address, ':'); i >= 0 && (strings.IndexByte(address, ':') == i || strings.HasPrefix(address, "[") && address[i-1] == ']') {
@@ -193,7 +192,7 @@ func splitHost(address string) (host, port string) {
 	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), ".")), port
 }
 
-// usualPort is the port of an exchange's scheme.
+// usualPort returns the default port of an exchange's scheme.
 func usualPort(e *recording.Exchange) string {
 	if e.IsTLS || strings.EqualFold(e.L7Protocol, "https") || strings.HasPrefix(e.HTTP.Req.URI, "https://") {
 		return "443"
@@ -201,7 +200,7 @@ func usualPort(e *recording.Exchange) string {
 	return "80"
 }
 
-// address is the host, and the port if it is not one that schemes have.
+// address returns the host, and the port unless it is a scheme's default.
 func (r *Request) address() string {
 	if r.Port == "" || r.Protocol != recording.TCP && (r.Port == "80" || r.Port == "443") {
 		return r.Host
@@ -217,8 +216,8 @@ func isUpgrade(h recording.Headers) bool {
 	return strings.EqualFold(h.Get("Upgrade"), "websocket")
 }
 
-// path adds the path's segments, and finds the endpoint: the path with a gap in place of
-// each segment that looks like a value.
+// path adds the path's segments, and finds the endpoint: the path with a gap for each segment
+// that looks like a value.
 func (r *Request) path() {
 	k := &r.k
 	decides := make([]*rules.Place, 0, 32)
@@ -258,7 +257,7 @@ func (r *Request) path() {
 	r.endpoint = k.secret.of(template)
 }
 
-// fixedPort is a port that says which service is meant: there is no more to tell it by.
+// fixedPort returns a port that identifies the service, if nothing else does.
 func (r *Request) fixedPort() string {
 	if r.Protocol == recording.TCP {
 		return r.Port
@@ -266,8 +265,8 @@ func (r *Request) fixedPort() string {
 	return ""
 }
 
-// Endpoint names the request's endpoint: the method, the host and the path with a star in
-// place of each segment that looks like a value. Requests are grouped by it.
+// Endpoint returns the name of the request's endpoint: the method, the host, and the path with a
+// star for each segment that looks like a value. Requests are grouped by it.
 func (r *Request) Endpoint() string {
 	t := r.endpointText()
 	switch {
@@ -279,7 +278,7 @@ func (r *Request) Endpoint() string {
 	return t.protocol + " " + t.host + t.path
 }
 
-// template is the path with a star in place of segment i, as a rule has it.
+// template returns the path with a star for segment i, as rules write it.
 func (r *Request) template(i int) string {
 	var b strings.Builder
 	for j, s := range r.Path {
@@ -294,8 +293,8 @@ func (r *Request) template(i int) string {
 	return b.String()
 }
 
-// isVariable tells whether a segment of a path looks like a value and not like a name. It
-// depends on nothing but the text.
+// isVariable tells whether a segment of a path looks like a value and not like a name. It depends
+// on the text alone.
 func isVariable(s string) bool {
 	if s == "" {
 		return false
@@ -317,7 +316,7 @@ func isVariable(s string) bool {
 	return digits > 0 && v.Class != class.None
 }
 
-// headers adds those that select what is asked for, and those that rules require.
+// headers adds the selecting headers and those that rules require.
 func (r *Request) headers(e *recording.Exchange) {
 	if e.HTTP == nil {
 		return
@@ -374,7 +373,7 @@ func rawQuery(e *recording.Exchange) string {
 	return query
 }
 
-// content adds the body, or what opens a conversation.
+// content adds the body, or the opening of a conversation.
 func (r *Request) content(m *Matcher, e *recording.Exchange) {
 	switch {
 	case r.Protocol == recording.WebSocket:
@@ -423,13 +422,13 @@ func (r *Request) content(m *Matcher, e *recording.Exchange) {
 	r.walk()
 }
 
-// cutKey is the key of a body of which only the beginning is known.
+// cutKey returns the key of a body of which only the beginning is known.
 func cutKey(s secret, beginning []byte, size int64) key {
 	b := binary.LittleEndian.AppendUint64([]byte("cut"), uint64(size))
 	return s.of(append(b, beginning...))
 }
 
-// walk reads the body, as bytes if it isn't what it is said to be.
+// walk reads the body, or its bytes if it isn't of its declared type.
 func (r *Request) walk() {
 	k := &r.k
 	if len(r.body) == 0 {

@@ -1,45 +1,43 @@
 package match
 
-// Ref is where the caller finds a recorded exchange again: an offset, a number. The
-// index keeps it and never looks at it.
+// Ref is the caller's reference to a recorded exchange, such as an offset. The index keeps it and
+// never interprets it.
 type Ref uint64
 
-// Entry is the number of an exchange in an index: its position in the recorded
-// order, from 0.
+// Entry is the number of an exchange in an index: its position in recorded order, from 0.
 type Entry uint32
 
-// How says by which step of a lookup recorded requests were found.
+// How is the step of a lookup that found recorded requests.
 type How uint8
 
 const (
 	None   How = iota // nothing in the recording is the same request
-	Exact             // the canonical forms agree
-	Bound             // they agree once bound values are put back
-	Masked            // they agree except at places that are masked
+	Exact             // the canonical forms are equal
+	Bound             // they are equal after bound values are replaced
+	Masked            // they are equal except at masked places
 )
 
-// String gives the name that explanations and metrics use.
+// String returns the name that explanations and metrics use.
 func (h How) String() string { return [...]string{"none", "exact", "bound", "masked"}[h] }
 
-// Result is what a lookup found.
+// Result is the result of a lookup.
 type Result struct {
-	// How the entries were found.
+	// How is the step that found the entries.
 	How How
-	// Sequence identifies the entries: two results of one index with the same
-	// Sequence have the same Entries. A caller that hands out repeated requests
-	// in order keeps its cursor by it.
+	// Sequence identifies the entries: two results of one index with the same Sequence have the
+	// same Entries. A caller that gives the answers in order keeps its position by it.
 	Sequence uint64
-	// Entries that answer, in recorded order. They belong to the index: do not
-	// write to them.
+	// Entries are the entries that were found, in recorded order. They belong to the index:
+	// don't change them.
 	Entries []Entry
-	// Masks are the places at which the live request was not compared as it
-	// stands, and why. Set if How is Masked.
+	// Masks are the places of the live request that were masked, and why. They are set if How is
+	// Masked.
 	Masks []Mask
 }
 
-// Mask is a place that was not compared as it stands.
+// Mask is a masked place.
 type Mask struct {
-	// Place, as `query:ts` or `body:$.id`.
+	// Place is a place such as `query:ts` or `body:$.id`.
 	Place string `json:"place"`
 	// Why it is masked.
 	Why Reason `json:"why"`

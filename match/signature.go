@@ -16,10 +16,10 @@ type Pair struct {
 	Value string `json:"value"`
 }
 
-// Signature says what the request is compared by, in the ecosystem's names: http:method,
+// Signature returns the compared parts of the request under the ecosystem's names: http:method,
 // http:host (without port), http:url (the path), http:queryparams (all of them) and
-// http:queryparams:NAME, and the body in canonical form. It is for showing, and for
-// records that have one; a lookup does not need it.
+// http:queryparams:NAME, and the body in canonical form. It is for explanations, and for
+// comparing with recorded signatures. Lookups don't use it.
 func (r *Request) Signature() []Pair {
 	var all []Pair
 	add := func(name, value string) { all = append(all, Pair{name, value}) }
@@ -74,7 +74,7 @@ type bodyName struct {
 	name   string
 }
 
-// bodyNames are the keys of bodies; what is not among them has a hash.
+// bodyNames are the keys of bodies by format. Other bodies have a hash.
 var bodyNames = [...]bodyName{
 	{canon.JSON, "http:requestBodyJSON"}, {canon.GraphQL, "http:requestBodyJSON"}, {canon.JSONLines, "http:requestBodyJSON"},
 	{canon.XML, "http:requestBodyXML"}, {canon.Form, "http:requestBodyForm"}, {canon.Document, "http:requestBodyGraphQL"},

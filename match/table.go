@@ -2,8 +2,8 @@ package match
 
 import "slices"
 
-// table finds the entries that have a key: one access, however many there are. It takes
-// 28 bytes for each key, and 4 for each entry.
+// table is a hash table of the entries with a key. It takes 28 bytes for each key, and 4 for each
+// entry.
 type table struct {
 	slots   []uint32 // index in keys plus one; as many as a power of two
 	keys    []key
@@ -16,7 +16,7 @@ type keyed struct {
 	entry Entry
 }
 
-// newTable takes the pairs and sorts them.
+// newTable returns a table of pairs, which it sorts in place.
 func newTable(pairs []keyed) *table {
 	slices.SortFunc(pairs, func(a, b keyed) int {
 		if c := a.key.compare(b.key); c != 0 {

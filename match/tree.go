@@ -15,24 +15,23 @@ import (
 	"github.com/tapedeck/tapedeck/match/rules"
 )
 
-// node is a value of a message, with what is below it.
+// node is a value of a message, with the values below it.
 type node struct {
 	step     canon.Step
 	kind     canon.Kind
 	value    []byte
 	children []*node
-	hash     uint64 // of all that is here and below
+	hash     uint64 // of this value and all below it
 	masked   bool   // by a rule
 	required bool   // by a rule, as it stands
 }
 
-// treeBuilder is the visitor that keeps a message's values, without those that a rule
-// ignores.
+// treeBuilder is a visitor that keeps a message's values, except those that a rule ignores.
 type treeBuilder struct {
 	seed    maphash.Seed
 	tracker rules.Tracker
 	root    *node
-	open    []*node // nil where values are ignored
+	open    []*node // nil for ignored values
 	fired   []*rules.Place
 }
 
@@ -79,7 +78,7 @@ func (t *treeBuilder) Leave() {
 	t.open = t.open[:last]
 }
 
-// sum makes the node's hash: children that have names count whatever their order.
+// sum computes the node's hash. The order of named children doesn't matter.
 func (n *node) sum(seed maphash.Seed) {
 	var h maphash.Hash
 	h.SetSeed(seed)
@@ -104,20 +103,20 @@ func (n *node) sum(seed maphash.Seed) {
 	n.hash = sum
 }
 
-// comparison gathers the differences of two messages.
+// comparison collects the differences of two messages.
 type comparison struct {
 	recordedAt, liveAt time.Time
-	// same tells of a place whether its values are masked on both sides.
+	// same tells whether the values of a place are masked on both sides.
 	same func(place string) bool
 
 	// foreign tells that tokens of the recorded side can't be compared.
 	foreign bool
-	// clock is how far apart two moments may be, each counted from its own exchange, and
-	// still be the same; 0: moments are compared as they stand.
+	// clock is how much two equal times may differ, each counted from its exchange; 0: times are
+	// compared as texts.
 	clock time.Duration
 
 	place []byte
-	names []byte // the name of the place's last step that has one
+	names []byte // name of the place's last named step
 	found Differences
 	alike map[string]int // differences by pattern
 }
@@ -156,8 +155,8 @@ func (c *comparison) add(kind Kind, recorded, live *node) {
 	c.found.List = append(c.found.List, d)
 }
 
-// followsClock tells whether two values, of one class and offset, are points in time as far
-// from their exchanges' times as each other.
+// followsClock tells whether two values of the same class and offset are times with the same
+// distance from their exchanges' times.
 func (c *comparison) followsClock(of class.Value, recorded, live []byte) bool {
 	switch {
 	case c.clock == 0 || of.Class.Role() != class.Moment || !of.Near:
@@ -180,8 +179,8 @@ func (c *comparison) isOneOfFew() bool {
 	return c.alike[pattern] <= MaxAlike
 }
 
-// standsForAny tells whether a recorded value is redacted in a way that can't be compared, and
-// the live one agrees with the rest of it.
+// standsForAny tells whether a recorded value has tokens that can't be compared, and the rest of
+// it equals the live one.
 func standsForAny(recorded, live []byte) bool {
 	if class.IsToken(recorded) {
 		return true
@@ -190,7 +189,7 @@ func standsForAny(recorded, live []byte) bool {
 	return !bytes.Equal(pattern, recorded) && bytes.Equal(pattern, class.AppendPattern(nil, live))
 }
 
-// text adds a difference of two texts, if there is one. A missing side is nil.
+// text compares two texts. A missing side is nil.
 func (c *comparison) text(place string, recorded, live []byte) { c.texts(place, recorded, live, false) }
 
 func (c *comparison) texts(place string, recorded, live []byte, required bool) {
@@ -218,7 +217,7 @@ func (c *comparison) leaf(recorded, live *node) {
 	}
 }
 
-// trees adds the differences of two trees, whose roots are at the place.
+// trees compares two trees whose roots are at the current place.
 func (c *comparison) trees(place string, recorded, live *node) {
 	c.place = append(c.place[:0], place...)
 	c.nodes(0, recorded, live)
@@ -233,7 +232,7 @@ func (c *comparison) nodes(axis canon.Axis, recorded, live *node) {
 	case len(recorded.children) == 0 && len(live.children) == 0:
 		c.leaf(recorded, live)
 	case isEmpty(recorded) && len(live.children) > 0, len(recorded.children) > 0 && isEmpty(live):
-		// One side has members and the other one is an empty object: each is added or removed.
+		// One side is an empty object, so all members of the other are added or removed.
 		if items(recorded) || items(live) {
 			c.items(axis, recorded, live)
 		} else {
@@ -252,7 +251,7 @@ func isEmpty(n *node) bool {
 	return len(n.children) == 0 && (n.kind == canon.Object || n.kind == canon.Array || n.kind == 0)
 }
 
-// at looks at a place below this one.
+// at calls a function for a place one step below.
 func (c *comparison) at(parent canon.Axis, s canon.Step, f func()) {
 	n, names := len(c.place), c.names
 	c.place = appendStep(c.place, parent, s)
@@ -269,7 +268,7 @@ type stepKey struct {
 	n    int
 }
 
-// members compares children that have names.
+// members compares named children.
 func (c *comparison) members(axis canon.Axis, recorded, live *node) {
 	if !bytes.Equal(recorded.value, live.value) { // an XML element's text beside attributes
 		c.add(ValueChanged, &node{kind: recorded.kind, value: recorded.value}, &node{kind: live.kind, value: live.value})
@@ -302,7 +301,7 @@ func (c *comparison) members(axis canon.Axis, recorded, live *node) {
 			c.at(axis, l.step, func() { c.leaf(nil, l) })
 		}
 	}
-	if elements { // else the order differs by what was added or removed
+	if elements { // otherwise added or removed ones changed the order
 		c.order(axis, recorded, live)
 	}
 }
@@ -322,11 +321,11 @@ func (c *comparison) order(axis canon.Axis, recorded, live *node) {
 	}
 }
 
-// maxAligned is how many items are aligned. Longer lists are compared item by item.
+// maxAligned bounds the items that are aligned. Longer lists are compared item by item.
 const maxAligned = 5000
 
-// items compares children that have numbers: what was put in or taken out in between is
-// told from what was changed.
+// items compares numbered children. It aligns them, to distinguish added and removed items from
+// changed ones.
 func (c *comparison) items(axis canon.Axis, recorded, live *node) {
 	a, b := recorded.children, live.children
 	if isReordered(a, b) {
@@ -346,7 +345,7 @@ func (c *comparison) items(axis canon.Axis, recorded, live *node) {
 	align(len(a), len(b), func(i int) uint64 { return a[i].hash }, func(j int) uint64 { return b[j].hash }, pair)
 }
 
-// isReordered tells whether two lists that are not equal have the same items.
+// isReordered tells whether two unequal lists have the same items in another order.
 func isReordered(a, b []*node) bool {
 	if len(a) != len(b) {
 		return false
@@ -364,8 +363,7 @@ func isReordered(a, b []*node) bool {
 	return true
 }
 
-// align pairs the items of two lists that are not equal. What is only in one list has
-// -1 for the other one.
+// align pairs the items of two unequal lists. An item of only one list has -1 for the other one.
 func align(n, m int, a, b func(int) uint64, pair func(i, j int)) {
 	from := 0
 	for from < n && from < m && a(from) == b(from) {
@@ -408,7 +406,7 @@ func align(n, m int, a, b func(int) uint64, pair func(i, j int)) {
 	}
 }
 
-// typeName is the type of a value, as differences show it.
+// typeName returns the type of a value, as differences show it.
 func (n *node) typeName() string {
 	switch {
 	case len(n.children) == 0:
@@ -419,7 +417,7 @@ func (n *node) typeName() string {
 	return canon.Object.String()
 }
 
-// show writes a value as a difference shows it.
+// show returns a value as differences show it.
 func show(n *node) string {
 	var text string
 	switch {
@@ -439,7 +437,7 @@ func show(n *node) string {
 	return cut(text)
 }
 
-// cut shortens a text to what a difference shows.
+// cut shortens a text to MaxValue bytes.
 func cut(s string) string {
 	if len(s) <= MaxValue {
 		return s

@@ -1,19 +1,18 @@
-// Package canon reads a message's body as a tree of named values, in which spelling
-// makes no difference: the order of an object's members, white space, escapes, the
-// boundary of a multipart body. Two bodies are the same if their trees are equal.
+// Package canon reads a message's body as a tree of named values, without differences in
+// spelling: the order of an object's members, white space, escapes, the boundary of a
+// multipart body. Two bodies are the same if their trees are equal.
 //
 //	body ─▶ Detect ─▶ Format.Walk ─▶ Visitor: Enter, Leaf, Leave   keys, places, differences
 //	                  Format.Append ─▶ canonical text                to show, and to test by
 //
 // It promises:
 //
-//   - A format that a body does not keep to is an error, and the caller compares the
-//     bytes: nothing is read into a body that it does not say.
+//   - A body that violates its format is an error, and the caller compares its bytes. No
+//     body is repaired.
 //   - Different values stay different. Numbers are compared as decimals of any length.
 //   - Time and memory are linear in the body's length, and depth is bounded.
 //
-// It imports the standard library and google.golang.org/protobuf, and nothing of this
-// module.
+// It imports the standard library and google.golang.org/protobuf.
 package canon
 
 import (
@@ -22,7 +21,7 @@ import (
 	"hash/maphash"
 )
 
-// Axis says how a value hangs on the one above it.
+// Axis is the relation of a value to the one above it.
 type Axis byte
 
 const (
@@ -37,8 +36,7 @@ const (
 // Step leads from a value to one below it.
 type Step struct {
 	Axis Axis
-	// Name is only valid during the call. Names of XML have their namespace in front,
-	// in braces.
+	// Name is valid only during the call. A name of XML begins with its namespace in braces.
 	Name []byte
 	// N counts values of the same axis and name, in order, from 0.
 	N int
@@ -52,13 +50,13 @@ const (
 	Number Kind = 'n' // a decimal in normal form
 	Bool   Kind = 'b' // true or false
 	Null   Kind = '0'
-	Object Kind = '{' // one without members
-	Array  Kind = '[' // one without items
-	Bytes  Kind = 'x' // what no format explains
+	Object Kind = '{' // an empty object
+	Array  Kind = '[' // an empty array
+	Bytes  Kind = 'x' // of no known format
 	Time   Kind = 't' // protobuf's Timestamp: seconds, a dot and nine digits
 )
 
-// String names the kind as differences show it.
+// String returns the name of the kind, as differences show it.
 func (k Kind) String() string {
 	switch k {
 	case Text:
@@ -79,23 +77,22 @@ func (k Kind) String() string {
 	return "bytes"
 }
 
-// Visitor is told a tree, in the order in which it is written. What is told before an
-// error is void. Names and values are only valid during the call.
+// Visitor visits the values of a tree in the order of the body. After an error, all calls before
+// it are void. Names and values are valid only during the call.
 type Visitor interface {
 	// Enter goes one step down, Leave back up.
 	Enter(Step)
-	// Leaf is a value that has none below it.
+	// Leaf visits a value without values below it.
 	Leaf(k Kind, value []byte)
 	Leave()
 }
 
-// maxDepth is how deep values may be nested. No schema comes near it, and the stack
-// stays small.
+// maxDepth bounds the nesting of values, and so the stack. No schema comes near it.
 const maxDepth = 512
 
 var errDepth = fmt.Errorf("nested more than %d deep", maxDepth)
 
-// syntaxError says where a format is not kept to.
+// syntaxError says where a body violates its format.
 func syntaxError(format string, at int, want string) error {
 	return fmt.Errorf("%s: byte %d: want %s", format, at, want)
 }
@@ -118,10 +115,10 @@ type level struct {
 	by   map[uint64]int // position in names; nil while there are few
 }
 
-// manyNames is how many names are looked through one by one.
+// manyNames is the number of names from which on a map is used.
 const manyNames = 24
 
-// nameSeed is the process's own: names can't be chosen to collide.
+// nameSeed differs for each process, so that nobody can choose names that collide.
 var nameSeed = maphash.MakeSeed()
 
 func (c *counter) open() { c.levels = append(c.levels, level{from: len(c.names)}) }
@@ -133,7 +130,7 @@ func (c *counter) close() {
 	c.levels = c.levels[:last]
 }
 
-// next is how many siblings before have the name.
+// next returns the number of earlier siblings with the name.
 func (c *counter) next(name []byte) int {
 	h := maphash.Bytes(nameSeed, name)
 	l := &c.levels[len(c.levels)-1]

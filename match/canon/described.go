@@ -10,10 +10,10 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// walkMessage reads a message by its descriptor: fields have names, packed and unpacked
-// lists are the same, a field with its default value is as good as none where the
-// schema says so, and a map's entries have no order. Fields that the descriptor doesn't
-// know are read by the wire format.
+// walkMessage reads a message by its descriptor. Fields have names, packed and unpacked lists are
+// the same, and a map's entries have no order. A field with its default value equals a missing
+// field, where the schema says so. Fields that the descriptor doesn't know are read by the wire
+// format.
 func walkMessage(src []byte, d protoreflect.MessageDescriptor, v Visitor) error {
 	m := dynamicpb.NewMessage(d)
 	if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth, AllowPartial: true}).Unmarshal(src, m); err != nil {

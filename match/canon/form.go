@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// WalkQuery reads a URL's query, or a form (WHATWG URL, section 5): fields are told apart
-// by name, and the order counts only among those of the same name. `a` is `a=`. A percent
-// sign that begins no escape stands for itself. A value that is JSON, as GraphQL's
-// variables are in a GET, is read as that.
+// WalkQuery reads a URL's query, or a form (WHATWG URL, section 5). The order counts only among
+// fields of the same name. `a` equals `a=`. A percent sign that begins no escape is itself. A
+// value that is JSON, such as GraphQL's variables in a GET, is read as JSON.
 func WalkQuery(query string, v Visitor) {
 	var names counter
 	names.open()
@@ -39,15 +38,15 @@ func walkValue(name string, value []byte, v Visitor) {
 	v.Leaf(Text, value)
 }
 
-// nobody is told a tree to find out whether there is one.
+// nobody is a visitor that does nothing, to check whether a body is of a format.
 type nobody struct{}
 
 func (nobody) Enter(Step)        {}
 func (nobody) Leaf(Kind, []byte) {}
 func (nobody) Leave()            {}
 
-// UnescapeForm decodes a name or a value of a form, or of a query. A percent sign that begins no
-// escape stands for itself.
+// UnescapeForm decodes a name or a value of a form or of a query. A percent sign that begins no
+// escape is itself.
 func UnescapeForm(s string) string {
 	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return s

@@ -9,20 +9,20 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Params are what a format needs to know beside the body.
+// Params are further input of a format, beside the body.
 type Params struct {
-	// Boundary of a multipart body.
+	// Boundary is that of a multipart body.
 	Boundary string
-	// Message that a protobuf body is; nil: it is read by the wire format.
+	// Message describes a protobuf body; nil: it is read by the wire format.
 	Message protoreflect.MessageDescriptor
 }
 
-// Format is one way to read a body. Of the formats that its media type announces, a
-// body has the first one that it keeps to; see [Detect].
+// Format is a format of bodies. A body has the first of the formats of its media type that it
+// conforms to; see [Detect].
 type Format uint8
 
 const (
-	Raw Format = iota // what no other one explains
+	Raw Format = iota // bytes of no other format
 	GraphQL
 	JSON
 	JSONLines
@@ -36,12 +36,11 @@ const (
 
 // FormatDoc is a format's row in the table.
 type FormatDoc struct {
-	// Name, as `json`.
+	// Name is a name such as `json`.
 	Name string
-	// Types are the media types that announce it; `*` stands for anything. The first
-	// one stands for the format.
+	// Types are the media types of the format; `*` is any text. The first one is the usual one.
 	Types []string
-	// Doc says what makes no difference.
+	// Doc says which differences in spelling don't count.
 	Doc string
 }
 
@@ -68,13 +67,13 @@ var formats = [numFormats]FormatDoc{
 
 var jsonTypes = []string{"application/json", "text/json", "*+json", "application/x-amz-json-*", "application/stream+json"}
 
-// Formats returns the table of formats; the last one is that of all other bodies.
+// Formats returns the table of formats. The last one is for all other bodies.
 func Formats() []FormatDoc { return append(slices.Clone(formats[GraphQL:]), formats[Raw]) }
 
-// String gives the format's name.
+// String returns the format's name.
 func (f Format) String() string { return formats[f].Name }
 
-// Walk tells the body's tree. After an error, what was told is void.
+// Walk visits the body's tree. After an error, all visits are void.
 func (f Format) Walk(body []byte, p Params, v Visitor) error {
 	switch f {
 	case GraphQL:
@@ -99,8 +98,8 @@ func (f Format) Walk(body []byte, p Params, v Visitor) error {
 	return nil
 }
 
-// Append writes the body in canonical form: the same for bodies that are the same, and a
-// body of the same format. A protobuf message that has a descriptor is written as JSON.
+// Append appends the body in canonical form, which is a body of the same format. Bodies that are
+// the same have equal canonical forms. A protobuf message with a descriptor is written as JSON.
 func (f Format) Append(dst, body []byte, p Params) ([]byte, error) {
 	var t tree
 	if err := f.Walk(body, p, &t); err != nil {
@@ -130,8 +129,8 @@ func (f Format) print(dst []byte, n *node) []byte {
 	return append(dst, n.value...)
 }
 
-// Detect tells how a body with this Content-Type is read, by its beginning too. Reading
-// it can still fail; it is [Raw] then.
+// Detect returns the format of a body by its Content-Type and its beginning. If reading it by this
+// format fails, it is [Raw].
 func Detect(contentType string, body []byte) (Format, Params) {
 	media, rest, _ := strings.Cut(contentType, ";")
 	media = strings.ToLower(strings.TrimSpace(media))
@@ -143,7 +142,7 @@ func Detect(contentType string, body []byte) (Format, Params) {
 	}
 	switch media {
 	case "", "text/plain", "application/octet-stream", "binary/octet-stream", // they say nothing
-		"application/x-www-form-urlencoded": // curl says so unless told otherwise
+		"application/x-www-form-urlencoded": // the default of curl, whatever the body
 		if looksLikeJSON(body) && (hasSeveral(body) || walkJSON(body, nobody{}) == nil) {
 			media = "application/json"
 		} else if bytes.HasPrefix(body, []byte("<?xml")) {
@@ -168,7 +167,7 @@ func announces(types []string, media string) bool {
 	return false
 }
 
-// looksLikeJSON tells whether a body begins as an object or an array does.
+// looksLikeJSON tells whether a body begins like an object or an array.
 func looksLikeJSON(body []byte) bool {
 	body = bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\ufeff")), " \t\r\n")
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[')

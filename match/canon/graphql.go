@@ -11,12 +11,11 @@ import (
 // walkGraphQL reads a GraphQL request in JSON, or a list of them: the JSON of [walkJSON],
 // except that
 //
-//   - the document is compared by its tokens: white space, commas, comments and the
-//     order of arguments make no difference;
-//   - an operationName, variables or extensions that are null or empty are as good as
-//     none.
+//   - the document is compared by its tokens, so that white space, commas, comments and the
+//     order of arguments don't count;
+//   - an operationName, variables or extensions that are null or empty equal missing ones.
 //
-// Literals within the document are a part of it; values that vary belong in variables.
+// Literals in the document are a part of it. Put values that vary into variables.
 func walkGraphQL(src []byte, v Visitor) error {
 	if !isGraphQL(src) {
 		return errors.New("GraphQL: want a JSON object with a query, operationName, variables and extensions")
@@ -24,14 +23,14 @@ func walkGraphQL(src []byte, v Visitor) error {
 	return walkJSON(src, &graphQL{v: v})
 }
 
-// graphQL evens out a request's own members on their way to another visitor.
+// graphQL is a visitor that passes a request on to another one, with these exceptions.
 type graphQL struct {
 	v       Visitor
 	depth   int
 	base    int // depth of a request
 	held    []byte
-	holding bool // the step to a member that may be as good as none
-	told    bool // something of the request
+	holding bool // a member that may equal a missing one has begun
+	told    bool // the other visitor has seen something of the request
 	query   bool
 	text    []byte
 }
@@ -93,8 +92,8 @@ func (g *graphQL) Leave() {
 	g.v.Leave()
 }
 
-// isGraphQL tells whether a JSON body is a GraphQL request: it has a document, or the
-// hash of a persisted one, and nothing but what belongs to one.
+// isGraphQL tells whether a JSON body is a GraphQL request: it has a document, or the hash of a
+// persisted one, and no members but those of a request.
 func isGraphQL(src []byte) bool {
 	if !bytes.Contains(src, []byte(`"query"`)) && !bytes.Contains(src, []byte(`"persistedQuery"`)) {
 		return false
@@ -139,7 +138,7 @@ func (g *graphQLSigns) Leaf(k Kind, value []byte) {
 
 func (g *graphQLSigns) Leave() { g.depth-- }
 
-// walkDocument reads a body that is a GraphQL document, as application/graphql has it.
+// walkDocument reads a body that is a GraphQL document (application/graphql).
 func walkDocument(src []byte, v Visitor) error {
 	text, err := appendGraphQL(nil, src)
 	if err == nil {
@@ -157,11 +156,11 @@ type token struct {
 
 var errGraphQL = errors.New("GraphQL: want an executable document")
 
-// maxTokens bounds what a document is taken apart into.
+// maxTokens bounds the tokens of a document.
 const maxTokens = 1 << 18
 
-// appendGraphQL writes a document with no more between its tokens than has to be, and
-// with arguments, fields of input objects and variables in the order of their names.
+// appendGraphQL appends a document with the least white space, and with arguments, fields of input
+// objects and variables in the order of their names.
 func appendGraphQL(dst, src []byte) ([]byte, error) {
 	tokens, err := lexGraphQL(src)
 	if err != nil {

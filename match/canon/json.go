@@ -8,12 +8,11 @@ import (
 
 // walkJSON reads one JSON text (RFC 8259).
 //
-//   - Members are told apart by name, whatever their order. Members of the same name
-//     are numbered: {"a":1,"a":2} is neither {"a":2,"a":1} nor {"a":2}.
-//   - Strings are compared as what they say, however they are escaped. A lone
-//     surrogate stays one.
-//   - Numbers are compared as decimals: 1.0 is 1 and 1e0, and integers of any length
-//     differ if a digit does.
+//   - The order of members does not count. Members of the same name are numbered:
+//     {"a":1,"a":2} is neither {"a":2,"a":1} nor {"a":2}.
+//   - Strings are compared without their escapes. A lone surrogate stays one.
+//   - Numbers are compared as decimals: 1.0 equals 1 and 1e0. Integers of any length are
+//     compared exactly.
 func walkJSON(src []byte, v Visitor) error {
 	s := newJSON(src, v)
 	s.space()
@@ -29,8 +28,7 @@ func walkJSON(src []byte, v Visitor) error {
 	return nil
 }
 
-// walkLines reads JSON texts that follow one another, as JSON Lines, NDJSON and
-// RFC 7464 have them.
+// walkLines reads a sequence of JSON texts: JSON Lines, NDJSON, or RFC 7464.
 func walkLines(src []byte, v Visitor) error {
 	s := newJSON(src, v)
 	for n := 0; ; n++ {
@@ -204,7 +202,7 @@ func (s *jsonReader) item(n int) error {
 	return err
 }
 
-// string reads what a string says. The result is valid until the next call.
+// string reads and unescapes a string. The result is valid until the next call.
 func (s *jsonReader) string() ([]byte, error) {
 	s.i++
 	from := s.i
@@ -223,7 +221,7 @@ func (s *jsonReader) string() ([]byte, error) {
 	return nil, s.fail("the end of the string")
 }
 
-// escaped reads on where the first escape was met.
+// escaped goes on from the first escape.
 func (s *jsonReader) escaped(from int) ([]byte, error) {
 	out := append(s.scratch[:0], s.src[from:s.i]...)
 	for s.i < len(s.src) {
@@ -255,12 +253,12 @@ func (s *jsonReader) escaped(from int) ([]byte, error) {
 	return nil, s.fail("the end of the string")
 }
 
-// simpleEscapes are what stands behind the backslash, and what it is for.
+// simpleEscapes maps the character after a backslash to the one that it means.
 var simpleEscapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// appendEscape appends the character that the escape at the beginning of a text is for, as
-// strings of JSON (RFC 8259, section 7) and of GraphQL have it. n is the escape's
-// length, with that of a second surrogate behind it; 0 if there is none.
+// appendEscape decodes the escape at the beginning of a text, as in strings of JSON (RFC 8259,
+// section 7) and of GraphQL. n is its length, including a second surrogate; 0 if there is no
+// escape.
 func appendEscape(dst, s []byte) (text []byte, n int) {
 	if len(s) < 2 {
 		return dst, 0
@@ -306,8 +304,8 @@ func hex4(b []byte) (r rune, ok bool) {
 	return r, true
 }
 
-// appendRune encodes lone surrogates too, by the same scheme. Valid UTF-8 has none, so
-// they can't be taken for anything else.
+// appendRune appends a rune as UTF-8, and lone surrogates in the same scheme. Valid UTF-8 has
+// none, so they can't be confused with anything else.
 func appendRune(dst []byte, r rune) []byte {
 	if utf16.IsSurrogate(r) {
 		return append(dst, 0xe0|byte(r>>12), 0x80|byte(r>>6)&0xbf, 0x80|byte(r)&0xbf)
@@ -356,7 +354,7 @@ func printLines(dst []byte, n *node) []byte {
 	return dst
 }
 
-// appendJSONString escapes no more than it has to.
+// appendJSONString appends a string with the fewest escapes.
 func appendJSONString(dst, s []byte) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')

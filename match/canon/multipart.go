@@ -10,12 +10,12 @@ import (
 	"strconv"
 )
 
-// maxParts is how many parts are told apart.
+// maxParts bounds the parts of a body.
 const maxParts = 10_000
 
-// walkMultipart reads a multipart body (RFC 2046, RFC 7578). The boundary makes no
-// difference. Parts are told apart by their names, and the order counts among those of
-// the same name, or without one. A part's content is read by its own type.
+// walkMultipart reads a multipart body (RFC 2046, RFC 7578). The boundary does not count. The order
+// counts only among parts of the same name, or without one. A part's content is read by its
+// type.
 func walkMultipart(src []byte, boundary string, v Visitor) error {
 	if boundary == "" {
 		return errors.New("multipart: no boundary in Content-Type")
@@ -55,8 +55,8 @@ func walkMultipart(src []byte, boundary string, v Visitor) error {
 	}
 }
 
-// partHeaders are what is compared of a part beside its content. Its type is only
-// compared by how the content is read.
+// partHeaders are the headers of a part that are compared. Its type counts only as far as it
+// decides how the content is read.
 var partHeaders = []struct {
 	name  string
 	value func(*multipart.Part) string
@@ -71,7 +71,7 @@ func header(name string) func(*multipart.Part) string {
 	return func(p *multipart.Part) string { return p.Header.Get(name) }
 }
 
-// formatName is the attribute that says how a part's content is read.
+// formatName is the attribute with the format of a part's content.
 const formatName = "format"
 
 func walkPart(content []byte, contentType string, v Visitor) {
@@ -85,7 +85,7 @@ func walkPart(content []byte, contentType string, v Visitor) {
 	f.Walk(content, p, v)
 }
 
-// printMultipart writes the parts sorted by name, with a boundary of its own.
+// printMultipart writes the parts sorted by name, with a fixed boundary.
 func printMultipart(dst []byte, n *node) []byte {
 	var parts [][]byte
 	for _, part := range n.sorted() {

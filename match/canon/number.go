@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// numberEnd is where the JSON number ends that begins at i; -1 if none does.
+// numberEnd returns the end of the JSON number at i; -1 if there is none.
 func numberEnd(s []byte, i int) int {
 	digits := func() bool {
 		from := i
@@ -37,15 +37,14 @@ func numberEnd(s []byte, i int) int {
 }
 
 const (
-	// maxPlain is how many digits a number may have that is written without exponent.
+	// maxPlain bounds the digits of a number that is written without an exponent.
 	maxPlain = 40
-	// maxExponent is how many digits of an exponent are reckoned with. A number with
-	// more keeps its text.
+	// maxExponent bounds the digits of an exponent. A number with a longer one keeps its text.
 	maxExponent = 15
 )
 
-// appendNumber writes a JSON number so that equal decimals have equal texts: without
-// needless zeros, without exponent where that is not long. -0 is 0.
+// appendNumber appends a JSON number so that equal decimals have equal texts: without needless
+// zeros, and without an exponent unless the number is long. -0 is 0.
 func appendNumber(dst, text []byte) []byte {
 	rest := text
 	negative := rest[0] == '-'
@@ -76,7 +75,7 @@ func appendNumber(dst, text []byte) []byte {
 		dst = append(dst, '-')
 	}
 	shift, small := exponent(exp)
-	if !small { // only its spelling is evened out
+	if !small { // only its spelling is normalised
 		dst = append(append(dst, mantissa...), 'e')
 		if exp[0] == '-' {
 			dst = append(dst, '-')

@@ -10,18 +10,16 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// walkProtobuf reads a message by its wire format alone. What is certain:
+// walkProtobuf reads a message by its wire format alone:
 //
-//   - Fields are told apart by number. Their order counts only among those of the same
-//     number, since a parser may be sent fields in any order.
-//   - A varint is compared as the unsigned number that it is, however long it is
-//     written.
-//
-// What is inside a length-delimited field is not certain. It is a message if it reads as
-// one and is no printable text; otherwise it is bytes. So the order of fields makes no
-// difference in nested messages either, unless all of their bytes are printable. Packed
-// and unpacked lists, and fields with and without their default value, differ: only a
-// descriptor tells that they mean the same.
+//   - The order of fields counts only among those of the same number, because a parser accepts
+//     fields in any order.
+//   - A varint is compared as an unsigned number, whatever its length.
+//   - The content of a length-delimited field is not certain. It is a message if it parses as
+//     one and is no printable text, and otherwise bytes. The order of fields in nested messages
+//     therefore doesn't count either, unless all their bytes are printable.
+//   - Packed and unpacked lists differ, and so do missing fields and fields with their default
+//     value. Only a descriptor tells that they mean the same.
 func walkProtobuf(src []byte, m protoreflect.MessageDescriptor, v Visitor) error {
 	if m != nil {
 		return walkMessage(src, m, v)
@@ -34,8 +32,8 @@ func walkProtobuf(src []byte, m protoreflect.MessageDescriptor, v Visitor) error
 	return nil
 }
 
-// maxNested is how deep messages are looked for in messages. Each level is read once
-// more, so this also bounds the work.
+// maxNested bounds the depth of nested messages. Each level is read once more, so it also bounds
+// the work.
 const maxNested = 64
 
 // isMessage tells whether bytes are a sequence of fields.
@@ -92,7 +90,7 @@ func (w *wire) message(b []byte, depth int) {
 	w.names.close()
 }
 
-// wireNames follow a field's number where its type isn't told by its value.
+// wireNames are suffixes of a field's number for types that its value doesn't show.
 var wireNames = map[protowire.Type]string{protowire.Fixed32Type: "f", protowire.Fixed64Type: "d"}
 
 func (w *wire) bytes(value []byte, depth int) {
@@ -135,8 +133,8 @@ const (
 	maxTimestamp = 10_000_000_000 // 2286
 )
 
-// wireTimestamp reads a message that can be google.protobuf.Timestamp: seconds in 1, of
-// this age, and nanoseconds in 2. It is one value, since its parts are only volatile
+// wireTimestamp reads a message that may be a google.protobuf.Timestamp: seconds in field 1, from
+// 1973 to 2286, and nanoseconds in field 2. It is one value, because its parts are volatile only
 // together.
 func wireTimestamp(b []byte) (seconds uint64, nanos uint64, ok bool) {
 	if len(b) == 0 || b[0] != 1<<3 {

@@ -12,10 +12,9 @@ import (
 
 // walkXML reads an XML document.
 //
-//   - Attributes are told apart by name, whatever their order. Prefixes are read as
-//     the namespaces that they stand for.
-//   - The order of elements counts. White space between them does not, nor do comments
-//     and the declaration; in xml:space="preserve" it does. CDATA is text.
+//   - The order of attributes does not count. Prefixes are replaced by their namespaces.
+//   - The order of elements counts. Comments and the declaration don't, nor does white space
+//     between elements, unless xml:space is "preserve". CDATA is text.
 //   - Entities other than XML's five, and encodings other than UTF-8, are errors.
 func walkXML(src []byte, v Visitor) error {
 	w := xmlWalker{v: v}
@@ -57,7 +56,7 @@ type xmlElement struct {
 	last     string // name of the last child
 }
 
-// textName stands for text beside elements. No element can have it.
+// textName is the name of text beside elements. No element can have it.
 const textName = "#text"
 
 func (w *xmlWalker) token(t xml.Token) error {
@@ -145,7 +144,7 @@ func (e *xmlElement) child(name string) {
 	e.last = name
 }
 
-// flush tells the text before an element or before the end of one with elements.
+// flush visits the text before an element, or before the end of an element with children.
 func (w *xmlWalker) flush(e *xmlElement) {
 	if len(e.text) > 0 && (e.preserve || !isSpace(e.text)) {
 		e.child(textName)
@@ -176,13 +175,13 @@ func (w *xmlWalker) end() {
 
 var errXMLName = errors.New("XML: want a name behind the prefix")
 
-// isName tells whether a text can stand without its prefix: the decoder reads a:1, too.
+// isName tells whether a name is valid without its prefix: the decoder also accepts a:1.
 func isName(local string) bool {
 	r, _ := utf8.DecodeRuneInString(local)
 	return r == '_' || unicode.IsLetter(r)
 }
 
-// appendName gives a name with its namespace: {urn:a}order.
+// appendName appends a name with its namespace, such as {urn:a}order.
 func (w *xmlWalker) appendName(n xml.Name) []byte {
 	b := w.name[:0]
 	if n.Space != "" {

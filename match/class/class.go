@@ -1,12 +1,11 @@
-// Package class tells what kind of value a text is: a UUID, a time, a token. Values of
-// some classes are made anew for each request, so two requests that differ in nothing
-// else can be the same.
+// Package class finds the class of a value: a UUID, a time, a token. Values of some classes are
+// made anew for each request, so that two requests that differ only in such values can be the
+// same.
 //
-// A class is told by the text alone, and by the time of the exchange that it stands in.
-// Whether a value of a class is volatile where it stands is decided by match, which knows
-// the rest of the recording.
+// The class depends on the text and on the time of its exchange alone. Package match decides
+// whether a value of a class is volatile at its place, because it knows the whole recording.
 //
-// It imports nothing but the standard library.
+// It imports the standard library only.
 package class
 
 import (
@@ -47,30 +46,30 @@ const (
 	numClasses
 )
 
-// Role says what values of a class are for.
+// Role is the purpose of the values of a class.
 type Role uint8
 
 const (
 	// Moment is a point in time. It is volatile if it follows the clock.
 	Moment Role = iota + 1
-	// Minted is an identifier with the time in it at which it was made.
+	// Minted is an identifier that has the time at which it was made.
 	Minted
-	// Random is an identifier, or a number used once, without a time in it.
+	// Random is an identifier or a number used once, without a time.
 	Random
 	// Credential is a secret that is issued anew.
 	Credential
-	// Unexplained is a text that looks random. It may tell one thing from another.
+	// Unexplained is a text that looks random. It may identify something.
 	Unexplained
-	// Redacted stands for a secret.
+	// Redacted is a token in place of a secret.
 	Redacted
 )
 
-// String says what it is.
+// String returns the role in words.
 func (r Role) String() string {
 	return [...]string{"", "a point in time", "an identifier, with its time", "an identifier, or a number used once", "a credential", "unknown", "a redacted secret"}[r]
 }
 
-// Doc is a class's row in the table.
+// Doc is the row of a class in the table.
 type Doc struct {
 	Name    string
 	Role    Role
@@ -102,52 +101,51 @@ var docs = [numClasses]Doc{
 	Token:        {"redacted", Redacted, "A token of Tapedeck's redaction", "REDACTED-0123456789abcdef"},
 }
 
-// Docs returns the table, without None.
+// Docs returns the table of classes, without None.
 func Docs() []Doc { return docs[1:] }
 
-// String gives the class's name; None has none.
+// String returns the class's name; "" for None.
 func (c Class) String() string { return docs[c].Name }
 
-// Role gives what the class is for.
+// Role returns the purpose of the class.
 func (c Class) Role() Role { return docs[c].Role }
 
-// Value is what a text was found to be.
+// Value is the class of a text, with its relation to the time of the exchange.
 type Value struct {
 	Class Class
-	// Near tells of a moment that it is less than a month away from the exchange's
-	// time, and of an identifier that it was made when the exchange began.
+	// Near tells that a moment is less than a month away from the exchange's time, or that an
+	// identifier was made when the exchange began.
 	Near bool
-	// Offset says how far a near moment is from the exchange's time, in steps: none
-	// within an hour or so, then hours, then days; the beginning and the end of a day
-	// are told by the day. Values of one class and offset mean the same at different
-	// times.
+	// Offset is the distance of a near moment from the exchange's time: 0 within about an hour,
+	// then in hours, then in days. The beginning and the end of a day count in days. Values of
+	// the same class and offset mean the same at different times.
 	Offset int16
 }
 
-// IsOfDay tells that a near moment is told by its day alone.
+// IsOfDay tells whether the offset of a near moment counts in days only.
 func (v Value) IsOfDay() bool { return v.Class == Date || v.Offset >= midnight-50 }
 
 const (
-	// minted is how long before an exchange an identifier may have been made for it,
-	// and how far clocks may be apart.
+	// minted is how long before or after an exchange its identifiers may have been made, because
+	// clocks differ.
 	minted = 10 * time.Minute
-	// now is how far a moment may be from the exchange's time and still be that: as far
-	// as the beginning of the hour is.
+	// now is the distance from the exchange's time up to which the offset of a moment is 0. It
+	// includes the beginning of the hour.
 	now = 65 * time.Minute
-	// hours is up to where an offset is told in hours, days up to where it is told in days.
+	// hours is the distance up to which an offset counts in hours, and days that up to which it
+	// counts in days.
 	hours = 36 * time.Hour
 	days  = 31 * 24 * time.Hour
-	// midnight and endOfDay are offsets of the day's beginning and end, to which those of days
-	// are added.
+	// midnight and endOfDay are added to the days in the offset of a day's beginning and end.
 	midnight, endOfDay = 200, 300
-	// maxLen is how long a value may be that is looked at.
+	// maxLen bounds the length of a value of a class.
 	maxLen = 8 << 10
 )
 
-// Find tells the class of a text in an exchange of the given time, or of a part of it:
-// s[from:to]. The name is that of the place where it stands; it may be empty. A part is
-// found if it is a UUID and the only one, as in urn:uuid:…, or follows the last `_` or `:`
-// and has a time in it, as in req_01KTY5S5R3….
+// Find returns the class of a text in an exchange of the given time, or of a part of it, which is
+// s[from:to]. name is that of the text's place; it may be empty. A part is found if it is the
+// only UUID, as in urn:uuid:…, or if it follows the last `_` or `:` and has a time in it, as in
+// req_01KTY5S5R3….
 func Find(s, name []byte, at time.Time) (v Value, from, to int) {
 	if v = Of(s, name, at); v.Class != None && v.Class != Opaque || len(s) > maxLen {
 		return v, 0, len(s)
@@ -165,7 +163,7 @@ func Find(s, name []byte, at time.Time) (v Value, from, to int) {
 
 const uuidLen = 36
 
-// onlyUUID finds the one UUID in a longer text; -1 if there is none, or several.
+// onlyUUID finds the only UUID in a longer text; -1 if there is none, or several.
 func onlyUUID(s []byte) int {
 	found := -1
 	for i := 8; i+uuidLen-8 <= len(s); {
@@ -185,7 +183,7 @@ func onlyUUID(s []byte) int {
 	return found
 }
 
-// Of tells the class of a whole text.
+// Of returns the class of a whole text.
 func Of(s, name []byte, at time.Time) Value {
 	if len(s) < 10 {
 		return Value{}
@@ -323,7 +321,7 @@ func ofDigits(s []byte, at time.Time) Value {
 	return Value{}
 }
 
-// ofDecimal knows seconds with a fraction, and random numbers below one.
+// ofDecimal returns the class of seconds with a fraction, and of random numbers below one.
 func ofDecimal(s []byte, at time.Time) Value {
 	whole, fraction, ok := bytes.Cut(s, []byte("."))
 	if !ok || len(fraction) == 0 {
@@ -341,7 +339,7 @@ func ofDecimal(s []byte, at time.Time) Value {
 	return Value{}
 }
 
-// OfTimestamp tells the class of protobuf's Timestamp: seconds, a dot and nine digits.
+// OfTimestamp returns the class of protobuf's Timestamp: seconds, a dot and nine digits.
 func OfTimestamp(s []byte, at time.Time) Value {
 	seconds, _, _ := bytes.Cut(s, []byte("."))
 	n, err := strconv.ParseInt(string(seconds), 10, 64)
@@ -351,7 +349,7 @@ func OfTimestamp(s []byte, at time.Time) Value {
 	return moment(DateTime, time.Unix(n, 0).UTC(), at)
 }
 
-// When returns the point in time that a text of a class of moments says.
+// When returns the time of a text of a class of moments.
 func When(s []byte) (time.Time, bool) {
 	whole, fraction, _ := bytes.Cut(s, []byte("."))
 	if n, err := strconv.ParseInt(string(whole), 10, 64); err == nil {
@@ -402,14 +400,14 @@ func moment(c Class, t, at time.Time) Value {
 	return Value{c, true, n - 100}
 }
 
-// daysBetween is how many calendar days t is behind at, where t is.
+// daysBetween returns the calendar days from at to t, in the zone of t.
 func daysBetween(t, at time.Time) int16 {
 	at = at.In(t.Location())
 	date := func(t time.Time) time.Time { return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC) }
 	return int16(date(t).Sub(date(at)) / (24 * time.Hour))
 }
 
-// day is a moment's offset in calendar days.
+// day returns the offset of a moment in calendar days.
 func day(t, at time.Time) Value {
 	if at.IsZero() {
 		return Value{Class: Date}
@@ -495,7 +493,7 @@ func ofUUID(s []byte, at time.Time) Value {
 	return Value{Class: UUID}
 }
 
-// gregorian is a time in ticks of 100 ns since the calendar's beginning.
+// gregorian returns a time in ticks of 100 ns since the calendar's beginning.
 func gregorian(ticks int64) time.Time {
 	const unix = 122_192_928_000_000_000
 	ticks -= unix
@@ -564,8 +562,8 @@ func isJWT(s []byte) bool {
 	return err == nil && bytes.HasPrefix(b[:n], []byte("{")) && bytes.Contains(b[:n], []byte(`"alg"`))
 }
 
-// looksRandom tells whether a text looks as if nobody had thought of it: long, of the
-// characters of encodings, and with digits among letters more than once.
+// looksRandom tells whether a text looks generated: it is long, consists of the characters of
+// encodings, and has digits between letters more than once.
 func looksRandom(s []byte) bool {
 	if len(s) < 16 {
 		return false

@@ -4,17 +4,16 @@ import (
 	"slices"
 )
 
-// usedOnce are words in the names of values that are made for one request: to find it
-// again, to tell it from another, or to sign it.
+// usedOnce are words in the names of values that are made for one request: to trace it, to
+// identify it, or to sign it.
 var usedOnce = []string{"trace", "traceid", "traceparent", "span", "spanid", "b3", "correlation", "correlationid", "request", "requestid", "req", "reqid",
 	"nonce", "cnonce", "idempotency", "idempotence", "dedup", "deduplication", "attempt", "invocation", "rpc",
 	"random", "rand", "rnd", "cachebuster", "cachebust", "cb", "bust", "state", "signature", "sig", "hmac", "mac"}
 
-// references end the names of values that say what a request is about.
+// references are the last words of the names of values that a request refers to.
 var references = []string{"id", "ids", "uuid", "uuids", "guid", "guids", "uid", "uids", "ref", "refs", "reference", "key", "keys", "slug", "hash", "digest", "checksum", "sha", "sha1", "sha256", "md5", "etag", "version", "cursor", "token"}
 
-// UsedOnce tells whether a name says that its value is made for one request, as
-// requestId does.
+// UsedOnce tells whether a value is made for one request by its name, such as requestId.
 func UsedOnce(name []byte) bool {
 	for w := range words(name) {
 		if slices.Contains(usedOnce, string(w)) {
@@ -24,8 +23,8 @@ func UsedOnce(name []byte) bool {
 	return false
 }
 
-// IsReference tells whether a name says that its value refers to something, as userId
-// does, and requestId does not.
+// IsReference tells whether a value refers to something by its name, such as userId. requestId is
+// no reference.
 func IsReference(name []byte) bool {
 	refers := false
 	for w := range words(name) {
@@ -34,11 +33,11 @@ func IsReference(name []byte) bool {
 	return refers && !UsedOnce(name)
 }
 
-// IsNumber tells whether a name is none: the wire format of protobuf has numbers.
+// IsNumber tells whether a name is a number, as in the wire format of protobuf.
 func IsNumber(name []byte) bool { return len(name) > 0 && countDigits(name) == len(name) }
 
-// words splits a name where a capital begins a word and at whatever is no letter or
-// digit, and gives each word in lower case.
+// words splits a name before capitals that begin a word, and at characters other than letters and
+// digits. It returns the words in lower case.
 func words(name []byte) func(func([]byte) bool) {
 	return func(yield func([]byte) bool) {
 		var room [32]byte
@@ -68,8 +67,7 @@ func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
 // readingVerbs begin the names of gRPC methods that read (AIP-130 and common usage).
 var readingVerbs = []string{"get", "list", "search", "find", "read", "fetch", "lookup", "look", "query", "check", "count", "describe", "watch", "exists", "is", "has", "resolve", "validate", "estimate", "preview"}
 
-// Reads tells whether the name of an operation says that it changes nothing, as
-// ListOrders and BatchGetOrders do.
+// Reads tells whether an operation only reads by its name, such as ListOrders or BatchGetOrders.
 func Reads(operation []byte) bool {
 	for w := range words(operation) {
 		if string(w) != "batch" {

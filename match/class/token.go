@@ -10,8 +10,8 @@ const tokenLen = len(Prefix) + 16
 // NumberPrefix begins the numbers that redaction writes; 12 digits follow.
 const NumberPrefix = "8000"
 
-// IsToken tells whether a text, or a number, is a token and nothing more. In a binary
-// message, where sizes must not change, a token is cut, or filled up with dashes.
+// IsToken tells whether a text or number is exactly one token. In a binary message, where sizes
+// must not change, a token may be cut, or padded with dashes.
 func IsToken(s []byte) bool {
 	if isNumber(s) {
 		return true
@@ -32,7 +32,7 @@ func startsToken(s []byte) bool {
 	return len(s) >= tokenLen && bytes.HasPrefix(s, []byte(Prefix)) && isHex(s[len(Prefix):tokenLen])
 }
 
-// OfBody tells the class of a body that no format explains, of any length.
+// OfBody returns the class of a body of no known format, of any length.
 func OfBody(s []byte) (v Value) {
 	if _, _, ok := nextToken(s); ok {
 		v.Class = Token
@@ -54,7 +54,7 @@ func nextToken(s []byte) (from, to int, ok bool) {
 	}
 }
 
-// AppendPattern appends a text with each token in it made the same.
+// AppendPattern appends a text in which all tokens are replaced by the same one.
 func AppendPattern(dst, s []byte) []byte {
 	for {
 		from, to, ok := nextToken(s)

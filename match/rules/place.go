@@ -29,9 +29,9 @@ const (
 // PlaceDoc is a row of the table of places.
 type PlaceDoc struct {
 	Kind PlaceKind
-	// Name begins the place. One that ends in a colon is followed by more.
+	// Name is the beginning of the place. After a colon, more follows.
 	Name, Doc, Example string
-	// Request and Response say where there is such a place.
+	// Request and Response tell whether requests and responses have such a place.
 	Request, Response bool
 }
 
@@ -54,7 +54,7 @@ func Places() []PlaceDoc { return places }
 // responsePrefix begins places of responses.
 const responsePrefix = "response:"
 
-// Place names a part of a request or of a response, or several of them.
+// Place names one or several parts of a request or response.
 type Place struct {
 	Text     string
 	Kind     PlaceKind
@@ -68,7 +68,7 @@ type Place struct {
 	steps    []step
 }
 
-// step matches one step of a tree, or several.
+// step matches one or several steps of a tree.
 type step struct {
 	axis  canon.Axis
 	name  string // a pattern
@@ -216,8 +216,8 @@ func (p *Place) xmlPath(s string) error {
 	return nil
 }
 
-// escapeGlob takes the meaning from a star of a name that is written in quotes: none of
-// the places can have one, as NUL is in no name.
+// escapeGlob replaces the stars of a quoted name by NUL, so that they are no wildcards. No name has
+// a NUL.
 func escapeGlob(name string) string { return strings.ReplaceAll(name, "*", "\x00") }
 
 func (s *step) matches(t canon.Step) bool {

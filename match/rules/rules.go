@@ -1,5 +1,5 @@
-// Package rules reads the file by which users tell match what to leave out of a
-// comparison, what may hold any value, and what has to be compared.
+// Package rules reads the user's file of rules for matching: which places are ignored, which may
+// have any value, and which must be compared.
 //
 //	apiVersion: tapedeck.dev/v1alpha1
 //	kind: MatchRules
@@ -7,9 +7,8 @@
 //	- path: /v1/payments
 //	  mask: ["body:$.payment.id"]
 //
-// One table of keys and one of places make the parser, the JSON Schema and the
-// reference. Each rule counts how often it changed a comparison, so one that never did
-// can be reported.
+// The parser, the JSON Schema and the reference come from one table of keys and one of places.
+// Each rule counts how often it changed a comparison, so that unused rules can be reported.
 //
 // It imports internal/rulefile and match/canon, the standard library and go.yaml.in/yaml/v3.
 package rules
@@ -31,16 +30,16 @@ const (
 	Kind       = "MatchRules"
 )
 
-// Action is what a rule does with a place.
+// Action is the effect of a rule on a place.
 type Action uint8
 
 const (
-	// Ignore leaves the place out: it may hold anything, or be missing.
+	// Ignore leaves the place out: it may have any value, or be missing.
 	Ignore Action = iota
-	// Mask lets the place hold any value. It has to be there.
+	// Mask lets the place have any value, but it must exist.
 	Mask
-	// Require compares the place as it stands, whatever else would mask it. A header
-	// is only compared if a rule requires it.
+	// Require compares the place literally, even if something else would mask it. Headers are
+	// compared only if a rule requires them.
 	Require
 	numActions
 )
@@ -48,7 +47,7 @@ const (
 // Key is a key of a rule: a row of the table.
 type Key struct {
 	Name, Doc, Example string
-	// Action that the key's places are for; only of those with Places.
+	// Action is the effect on the key's places, if the key has places.
 	Action Action
 	Places bool
 }
@@ -69,26 +68,26 @@ func Keys() []Key { return keys }
 // Rule is one rule of a file.
 type Rule struct {
 	Name string
-	// Line of the file on which it begins.
+	// Line is the line of the file on which the rule begins.
 	Line int
-	// Places that it is about, in the order of the file.
+	// Places are the rule's places, in the order of the file.
 	Places []Place
 
 	method, host, path []string
 	fired              atomic.Uint64
 }
 
-// Fired tells how often the rule changed how a live request or response was compared.
+// Fired returns how often the rule changed the comparison of a live request or response.
 func (r *Rule) Fired() uint64 { return r.fired.Load() }
 
-// Fire counts one time.
+// Fire adds one to Fired.
 func (r *Rule) Fire() { r.fired.Add(1) }
 
 func (r *Rule) appliesTo(method, host, path string) bool {
 	return rulefile.AnyGlob(r.method, method) && rulefile.AnyGlob(r.host, host) && rulefile.AnyGlob(r.path, path)
 }
 
-// Set is the rules of a file. It is safe for concurrent use. A nil Set has none.
+// Set has the rules of a file. It is safe for concurrent use. A nil Set has no rules.
 type Set struct{ rules []*Rule }
 
 // Rules returns all rules, in the order of the file.

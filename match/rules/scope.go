@@ -7,13 +7,13 @@ import (
 	"github.com/tapedeck/tapedeck/match/canon"
 )
 
-// Scope is the places that are about one request, or about its response. It can be used
-// again, and isn't safe for concurrent use.
+// Scope has the places of all rules that apply to one request, or to its response. It can be
+// reused, and is not safe for concurrent use.
 type Scope struct {
 	places [Status + 1][]*Place
 }
 
-// Reset makes the scope that of a request, or of a response to it.
+// Reset sets the scope to that of a request, or of its response.
 func (c *Scope) Reset(s *Set, method, host, path string, response bool) {
 	for i := range c.places {
 		c.places[i] = c.places[i][:0]
@@ -33,8 +33,7 @@ func (c *Scope) Reset(s *Set, method, host, path string, response bool) {
 // Of returns the places of a kind.
 func (c *Scope) Of(k PlaceKind) []*Place { return c.places[k] }
 
-// First returns the place that decides of those of a kind that has no names, nil if
-// there is none.
+// First returns the deciding place of a kind without names; nil if there is none.
 func (c *Scope) First(k PlaceKind) (p *Place) {
 	for _, q := range c.places[k] {
 		p = decides(p, q)
@@ -42,7 +41,7 @@ func (c *Scope) First(k PlaceKind) (p *Place) {
 	return p
 }
 
-// Header returns the place that decides of a header, whose name is in lower case.
+// Header returns the deciding place for a header, whose name is in lower case.
 func (c *Scope) Header(name string) (p *Place) {
 	for _, q := range c.places[Header] {
 		if q.name == name {
@@ -52,11 +51,10 @@ func (c *Scope) Header(name string) (p *Place) {
 	return p
 }
 
-// HeaderName is the name of the header that the place is, in lower case.
+// HeaderName returns the name of a header's place, in lower case.
 func (p *Place) HeaderName() string { return p.name }
 
-// Segments finds for each segment of a path the place that decides, and writes it to
-// dst, which is as long.
+// Segments writes the deciding place of each segment of a path to dst, which has the same length.
 func (c *Scope) Segments(path []string, dst []*Place) {
 	for _, p := range c.places[Path] {
 		if len(path) < len(p.segments) || len(path) > len(p.segments) && !p.rest {
@@ -77,8 +75,8 @@ func (c *Scope) Segments(path []string, dst []*Place) {
 	}
 }
 
-// decides tells which of two places counts where both are meant: one that requires, then
-// one that ignores; the first one of the file if they say the same.
+// decides returns which of two places for the same value decides: one that requires, else one that
+// ignores, else the first one of the file.
 func decides(a, b *Place) *Place {
 	rank := [numActions]int{Require: 2, Ignore: 1, Mask: 0}
 	if a == nil || rank[b.Action] > rank[a.Action] {
@@ -87,8 +85,8 @@ func decides(a, b *Place) *Place {
 	return a
 }
 
-// Tracker follows a tree and knows which place decides of the value where it is. Its cost
-// does not depend on how deep that is.
+// Tracker follows a walk over a tree and finds the deciding place for the current value. Its cost
+// does not depend on the depth.
 type Tracker struct {
 	places []*Place
 	states []state
@@ -158,7 +156,7 @@ func (t *Tracker) Leave() {
 	t.levels = t.levels[:last]
 }
 
-// Decides returns the place that decides of the value here; nil if there is none.
+// Decides returns the deciding place for the current value; nil if there is none.
 func (t *Tracker) Decides() *Place {
 	if len(t.levels) == 0 {
 		return nil

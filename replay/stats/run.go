@@ -138,8 +138,8 @@ type Endpoint struct {
 	Service  *Distribution `json:"service"`
 	Lag      *Distribution `json:"lag"`
 	Held     *Distribution `json:"held"`
-	// Recorded has the times that the same requests took in the recording. Reports of
-	// versions before v0.3.0 don't have it.
+	// Recorded has the times that the same requests took in the recording. Reports of older
+	// versions don't have it.
 	Recorded *Distribution `json:"recorded,omitempty"`
 }
 
