@@ -14,6 +14,6 @@
 //   - The HTML page is one file that loads nothing and runs no script.
 //   - Times are microseconds inside, and milliseconds with 3 significant digits for people.
 //
-// The caller redacts what it puts into a report. The package imports stats, goal, match, a
-// YAML writer and the standard library.
+// The caller redacts what it puts into a report. The package imports stats, goal, match,
+// recording/clean, a YAML writer and the standard library.
 package report

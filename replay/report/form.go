@@ -8,11 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/tapedeck/tapedeck/recording/clean"
 	"github.com/tapedeck/tapedeck/replay/goal"
 )
 
@@ -104,16 +103,7 @@ func marshal(of any) (escaped []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range string(text) {
-		if r == '\n' || strconv.IsPrint(r) {
-			escaped = utf8.AppendRune(escaped, r)
-			continue
-		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			escaped = fmt.Appendf(escaped, `\u%04x`, unit)
-		}
-	}
-	return append(escaped, '\n'), nil
+	return append(clean.JSON(text), '\n'), nil
 }
 
 // cells are the metrics with all their digits, in the rows of a table.

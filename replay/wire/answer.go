@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tapedeck/tapedeck/internal/httphead"
 	"github.com/tapedeck/tapedeck/recording"
 )
 
@@ -53,7 +54,7 @@ func (cn *conn) read() error {
 func (cn *conn) peekHead() ([]byte, error) {
 	for seen := 0; ; {
 		text := cn.buf[cn.r:cn.w]
-		if n := headEnd(text, seen); n >= 0 {
+		if n := httphead.End(text, seen); n >= 0 {
 			cn.note()
 			return text[:n], nil
 		}
@@ -76,24 +77,6 @@ func (cn *conn) note() {
 	if cn.r < cn.w && cn.into.FirstByte.IsZero() {
 		cn.began = true
 		cn.into.FirstByte = time.Now()
-	}
-}
-
-// headEnd returns the end of the empty line after the fields; -1 if it has not come. Lines may
-// end without CR.
-func headEnd(p []byte, from int) int {
-	for {
-		i := bytes.IndexByte(p[from:], '\n')
-		if i < 0 {
-			return -1
-		}
-		from += i + 1
-		switch rest := p[from:]; {
-		case len(rest) > 0 && rest[0] == '\n':
-			return from + 1
-		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
-			return from + 2
-		}
 	}
 }
 
@@ -360,7 +343,7 @@ func (cn *conn) readTrailers() error {
 		case bytes.HasPrefix(text, []byte("\n")):
 			end = 1
 		default:
-			end = headEnd(text, max(0, size-3))
+			end = httphead.End(text, max(0, size-3))
 		}
 		if end >= 0 {
 			cn.r += end

@@ -22,5 +22,6 @@
 //     that everything runs in a bubble of testing/synctest.
 //
 // HTTP/1.0, HTTP/1.1 and WebSocket are its own code; HTTP/2 and gRPC go through
-// golang.org/x/net/http2. The package imports contract, recording and its coding, and x/net.
+// golang.org/x/net/http2. The package imports contract, recording
+// and its coding, internal/httphead, and x/net.
 package wire

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tapedeck/tapedeck/internal/httphead"
 	"github.com/tapedeck/tapedeck/proxy/decode/framework"
 	"github.com/tapedeck/tapedeck/proxy/tap"
 	"github.com/tapedeck/tapedeck/recording"
@@ -104,7 +105,7 @@ func (h *half) readHead(at time.Time, p []byte) (n int, err error) {
 			h.x.Answered = at
 		}
 	}
-	head, n, err := h.large(p, h.state.Limits.Head, endOfHead)
+	head, n, err := h.large(p, h.state.Limits.Head, httphead.End)
 	if head == nil {
 		return n, err
 	}
@@ -141,24 +142,7 @@ func (h *half) until(p []byte, limit int, end func(p []byte, from int) int) (who
 	return nil, len(p), nil
 }
 
-// endOfHead finds the end of the empty line behind the fields.
-func endOfHead(p []byte, from int) int {
-	for {
-		i := bytes.IndexByte(p[from:], '\n')
-		if i < 0 {
-			return -1
-		}
-		from += i + 1
-		switch rest := p[from:]; {
-		case len(rest) > 0 && rest[0] == '\n':
-			return from + 1
-		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
-			return from + 2
-		}
-	}
-}
-
-// endOfTrailers finds the same behind trailers, of which there may be none.
+// endOfTrailers is httphead.End for trailers, of which there may be none.
 func endOfTrailers(p []byte, from int) int {
 	switch {
 	case p[0] == '\n':
@@ -166,7 +150,7 @@ func endOfTrailers(p []byte, from int) int {
 	case len(p) > 1 && p[0] == '\r' && p[1] == '\n':
 		return 2
 	}
-	return endOfHead(p, from)
+	return httphead.End(p, from)
 }
 
 func endOfLine(p []byte, from int) int {

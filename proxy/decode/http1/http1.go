@@ -6,7 +6,7 @@
 //	                            ▲ each answer belongs to the oldest
 //	server's bytes ─▶ half ─────┘
 //
-// The package imports framework, tap and recording.
+// The package imports framework, tap, recording and internal/httphead.
 package http1
 
 import (

@@ -1,0 +1,25 @@
+// Package httphead finds the end of a head of HTTP/1, for readers that see it grow.
+//
+// It imports the standard library alone.
+package httphead
+
+import "bytes"
+
+// End returns where the empty line behind the fields ends, and -1 if it has not come yet. It looks
+// from a place on, so that the caller needn't look again at bytes that came before. A line may end
+// without CR (RFC 9112 section 2.2).
+func End(p []byte, from int) int {
+	for {
+		i := bytes.IndexByte(p[from:], '\n')
+		if i < 0 {
+			return -1
+		}
+		from += i + 1
+		switch rest := p[from:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			return from + 1
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return from + 2
+		}
+	}
+}
