@@ -38,7 +38,7 @@ type Options struct {
 	Keys func() [][]byte
 	// Clusters are those whose segments are taken; empty: all.
 	Clusters []string
-	// Compacted tells whether a larger segment has the one with this key, which then is not
+	// Compacted reports whether a larger segment has the one with this key, which then is not
 	// stored again. It is asked about segments that come after the end of their hour, since
 	// no others are compacted by default. nil: no segment is.
 	Compacted func(ctx context.Context, key recording.SegmentKey) (bool, error)

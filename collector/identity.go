@@ -28,7 +28,7 @@ func bearer(h http.Header) (string, error) {
 	return token, contract.CheckCollectorToken(token)
 }
 
-// isTokenOf tells whether one of the keys made the token for the cluster and the namespace.
+// isTokenOf reports whether one of the keys made the token for the cluster and the namespace.
 // It takes as long wherever they differ.
 func isTokenOf(token string, keys [][]byte, cluster, namespace string) bool {
 	found := false

@@ -25,7 +25,7 @@ type logged struct {
 	suppressed int       // lines that were not logged since the last one
 }
 
-// allow tells whether a line with this key is logged now, and how many were suppressed since
+// allow reports whether a line with this key is logged now, and how many were suppressed since
 // the last one that was.
 func (l *logLimiter) allow(key string, now time.Time) (suppressed int, ok bool) {
 	l.mu.Lock()

@@ -74,7 +74,7 @@ func (c Counters) AppendLine(dst []byte, cluster, namespace, workload string) []
 	return append(append(dst, line...), '\n')
 }
 
-// isCounters tells whether a line is one of counters, and reads them.
+// isCounters reports whether a line is one of counters, and reads them.
 func isCounters(msgType string, line []byte) (*Counters, bool) {
 	if msgType != CountersType {
 		return nil, false

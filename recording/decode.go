@@ -19,7 +19,7 @@ type Decoder struct {
 	// new ones.
 	Reuse bool
 	// Glance, unless it is nil, has a [Reader] leave out records of plain HTTP early, which
-	// is fast: it sees the exchange up to the request's Host and tells whether the rest is
+	// is fast: it sees the exchange up to the request's Host and reports whether the rest is
 	// needed. What is behind that in a record that it leaves out is not looked at. It is not
 	// asked about records whose members stand in another order than Encoder writes them in.
 	Glance func(*Exchange) bool

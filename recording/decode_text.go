@@ -376,7 +376,7 @@ func (p *canonical) base64(to *[]byte, left *int64, light bool) bool {
 	return err == nil && got == n
 }
 
-// isBase64 tells whether all of b are digits of base64.
+// isBase64 reports whether all of b are digits of base64.
 func isBase64(b []byte) bool {
 	if len(b) < 8 {
 		few := [8]byte([]byte("AAAAAAAA"))

@@ -100,10 +100,10 @@ const (
 // limit cut off is not missing in this sense: see [Exchange.Truncated].
 func (e *Exchange) Incomplete() string { return e.Tags.Get(TagIncomplete) }
 
-// Truncated tells whether a limit cut a body or a message, or left content out.
+// Truncated reports whether a limit cut a body or a message, or left content out.
 func (e *Exchange) Truncated() bool { return e.Tags.Get(TagTruncated) != "" }
 
-// Complete tells whether the recording holds all of the exchange: nothing is missing,
+// Complete reports whether the recording holds all of the exchange: nothing is missing,
 // nothing was cut, all of it was decoded, and the conversation, if it is one, is whole.
 func (e *Exchange) Complete() bool {
 	if e.Incomplete() != "" || e.Truncated() || e.Tags.Get(TagUndecoded) != "" {
@@ -215,7 +215,7 @@ func (e *Exchange) Sizes() (client, server int64) {
 	return e.Request().Size(), e.Response().Size()
 }
 
-// IsSafe tells whether a method of HTTP only reads: those of RFC 9110, section 9.2.1, and
+// IsSafe reports whether a method of HTTP only reads: those of RFC 9110, section 9.2.1, and
 // QUERY.
 func IsSafe(method string) bool {
 	switch method {

@@ -50,7 +50,7 @@ func (h Half) Size() int64 {
 	return int64(len(h.Body)) + h.left
 }
 
-// Cut tells whether a part of the body is missing because of a limit.
+// Cut reports whether a part of the body is missing because of a limit.
 func (h Half) Cut() bool {
 	_, cut := h.sent()
 	return cut
@@ -77,7 +77,7 @@ func (h Half) Codings() []string {
 	return coding.Split(slices.Collect(h.Headers.Values("Content-Encoding"))...)
 }
 
-// Decoded tells whether the body is stored without its codings, though the header
+// Decoded reports whether the body is stored without its codings, though the header
 // names them. The tag `decoded` says so; where it is missing, the body's bytes do.
 func (h Half) Decoded() bool {
 	codings := h.Codings()

@@ -116,7 +116,7 @@ func Depth(text []byte) (most int) {
 
 // Unquote returns the text of a JSON string, as encoding/json does, several times as fast. The
 // string must be valid, as the parts of a valid JSON text are. Bytes that are no UTF-8, and
-// halves of surrogate pairs, become U+FFFD; exact tells whether there were none.
+// halves of surrogate pairs, become U+FFFD; exact reports whether there were none.
 func Unquote(part []byte) (plain string, exact bool, err error) {
 	if n := len(part); n >= 2 && part[0] == '"' && part[n-1] == '"' && utf8.Valid(part) {
 		if plain, exact, ok := unescape(part[1 : n-1]); ok {

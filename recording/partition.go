@@ -71,7 +71,7 @@ type SegmentKey struct {
 	// Digest names the bytes of a segment that left its pod: the first [DigestDigits]
 	// hexadecimal digits of their SHA-256. "" while it is in the pod's directory.
 	Digest string
-	// Part tells that the segment is still being written, or that its writer was killed.
+	// Part means that the segment is still being written, or that its writer was killed.
 	Part bool
 }
 
@@ -85,7 +85,7 @@ func LargeKey(p Partition, number int) SegmentKey {
 	return SegmentKey{Partition: p, Began: p.Hour, Pod: MergedPod, Number: number}
 }
 
-// IsLarge tells whether the key may be one of a large segment. Its first line decides.
+// IsLarge reports whether the key may be one of a large segment. Its first line decides.
 func (k SegmentKey) IsLarge() bool {
 	return k.Pod == MergedPod && k.Began.Equal(k.Hour) && k.Digest == "" && !k.Part
 }

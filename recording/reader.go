@@ -29,10 +29,10 @@ const (
 )
 
 var (
-	// ErrTorn tells that a segment ends in the middle of a record: its writer was
+	// ErrTorn means that a segment ends in the middle of a record: its writer was
 	// killed, or hasn't finished. All records before are good.
 	ErrTorn = errors.New("torn tail")
-	// ErrNoExchange tells that JSON is well-formed and no exchange. It comes in a
+	// ErrNoExchange means that JSON is well-formed and no exchange. It comes in a
 	// [LineError].
 	ErrNoExchange = errors.New("no exchange")
 )
@@ -136,12 +136,12 @@ func (r *Reader) Next(e *Exchange) error {
 	}
 }
 
-// isEmpty tells whether nothing is known of the exchange that other JSON wouldn't have.
+// isEmpty reports whether nothing is known of the exchange that other JSON wouldn't have.
 func (e *Exchange) isEmpty() bool {
 	return e.TS.IsZero() && e.Direction == "" && e.Location == "" && e.L7Protocol == "" && e.HTTP == nil && e.Conversation() == nil
 }
 
-// errLeftOut tells that the Decoder's Glance leaves the record out.
+// errLeftOut means that the Decoder's Glance leaves the record out.
 var errLeftOut = errors.New("left out")
 
 // record reads the next JSON object.

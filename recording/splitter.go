@@ -128,7 +128,7 @@ func (s *splitter) open(c byte) bool {
 	return true
 }
 
-// inObject tells whether the innermost level is an object, not an array.
+// inObject reports whether the innermost level is an object, not an array.
 func (s *splitter) inObject() bool {
 	at := s.depth - 1
 	return s.nested[at/8]&(1<<(at%8)) != 0

@@ -95,7 +95,7 @@ type Options struct {
 // layout is where the files of a snapshot, or of a recording, are, and what they are called.
 type layout struct{ prefix, manifest string }
 
-// ErrNothing tells that no exchange is left to make a snapshot of.
+// ErrNothing means that no exchange is left to make a snapshot of.
 var ErrNothing = errors.New("no exchanges")
 
 // Create makes a snapshot in the store, below contract.SnapshotsDir, and returns its

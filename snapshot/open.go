@@ -30,7 +30,7 @@ type Snapshot struct {
 	wrong atomic.Pointer[changedError] // the first file that was
 }
 
-// Err tells whether a file was found to be changed since the snapshot was opened: for
+// Err reports whether a file was found to be changed since the snapshot was opened: for
 // those who read on behind an error of its store.
 func (o *Snapshot) Err() error {
 	if err := o.wrong.Load(); err != nil {
@@ -39,10 +39,10 @@ func (o *Snapshot) Err() error {
 	return nil
 }
 
-// ErrTampered tells that a snapshot is not what its manifest or its pin says.
+// ErrTampered means that a snapshot is not what its manifest or its pin says.
 var ErrTampered = errors.New("the snapshot was changed or damaged, so take another copy, or make it anew")
 
-// ErrUnfinished tells that there are files of a snapshot without the manifest.
+// ErrUnfinished means that there are files of a snapshot without the manifest.
 var ErrUnfinished = errors.New("the snapshot is unfinished: its maker was interrupted; tapedeck snapshot delete removes it")
 
 // Open opens the snapshot with the id in the store of its place. If the digest is not
@@ -107,7 +107,7 @@ func missing(ctx context.Context, s store.Store, id string, err error) error {
 }
 
 // leftovers returns what writers of a snapshot's files left behind when they were killed, and
-// removes it if it is told to. A bucket has no such files.
+// removes it if that is asked for. A bucket has no such files.
 func leftovers(ctx context.Context, s store.Store, id string, remove bool) ([]string, error) {
 	d, ok := s.(interface {
 		Leftovers(ctx context.Context, folder string, remove bool) ([]string, error)

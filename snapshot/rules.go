@@ -82,7 +82,7 @@ func newRuleSet(keep []string) (*ruleSet, error) {
 	return set, nil
 }
 
-// leavesOut tells whether a rule leaves the exchange out, and counts.
+// leavesOut reports whether a rule leaves the exchange out, and counts.
 func (s *ruleSet) leavesOut(e *recording.Exchange) bool {
 	x := Asked(e)
 	for i, r := range s.rules {
@@ -103,5 +103,5 @@ func Asked(e *recording.Exchange) *filter.Exchange {
 	return x
 }
 
-// partial tells whether only a part of a conversation is there.
+// partial reports whether only a part of a conversation is there.
 func partial(c *recording.Conversation) bool { return c != nil && (c.Part > 1 || !c.Last) }

@@ -193,7 +193,7 @@ func (c *compactor) walk(ctx context.Context, folder string) error {
 	return nil
 }
 
-// selects tells whether a folder of a level is asked for.
+// selects reports whether a folder of a level is asked for.
 func (c *compactor) selects(level int, value string) bool {
 	names := [...][]string{c.opts.Clusters, c.opts.Namespaces, c.opts.Workloads, nil}[level]
 	return len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { return recording.KeyPart(name) == value })

@@ -57,7 +57,7 @@ func NewLists(s read.Store) *Lists {
 	return &Lists{store: s, fresh: listedFor, listed: map[string]listing{}, known: map[string]names{}}
 }
 
-// Has tells whether a large segment was made of the one with the key. It lists the large
+// Has reports whether a large segment was made of the one with the key. It lists the large
 // segments of the partition, which are few, and reads the beginnings of those that it does not
 // know.
 func (l *Lists) Has(ctx context.Context, key recording.SegmentKey) (bool, error) {

@@ -15,7 +15,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// errBusy tells that something else has changed the partition: another compactor, or whoever
+// errBusy means that something else has changed the partition: another compactor, or whoever
 // removes what is old.
 var errBusy = errors.New("the partition was changed meanwhile")
 

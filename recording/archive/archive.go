@@ -53,7 +53,7 @@ type Mark struct {
 	Skipped int `json:"skipped"`
 }
 
-// ErrCutBack tells that a segment became shorter while it was sent, because the disk was
+// ErrCutBack means that a segment became shorter while it was sent, because the disk was
 // full. A second attempt succeeds.
 var ErrCutBack = errors.New("the sidecar cut the segment back while it was being sent, because the disk is full; try again")
 

@@ -13,7 +13,7 @@ import (
 // become a thousand times as long.
 const MaxIndent = 50
 
-// ErrLimit tells that the text reached its limit.
+// ErrLimit means that the text reached its limit.
 var ErrLimit = errors.New("the text is longer than the limit")
 
 // recordSeparator begins each text of a JSON text sequence (RFC 7464).
@@ -220,7 +220,7 @@ func (p *jsonIndenter) literal() error {
 	return p.fail("a value")
 }
 
-// isJSONNumber tells whether a text is a number (RFC 8259, section 6).
+// isJSONNumber reports whether a text is a number (RFC 8259, section 6).
 func isJSONNumber(s []byte) bool {
 	digits := func() bool {
 		n := 0

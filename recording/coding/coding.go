@@ -37,10 +37,10 @@ const (
 	maxWindow = 8 << 20
 )
 
-// ErrTooLarge tells that a layer yields more than the limit.
+// ErrTooLarge means that a layer yields more than the limit.
 var ErrTooLarge = errors.New("larger than the limit when decoded")
 
-// ErrTrailing tells that something follows the end of what deflate packed. Other layers have
+// ErrTrailing means that something follows the end of what deflate packed. Other layers have
 // errors of their own for that.
 var ErrTrailing = errors.New("deflate: more follows the end")
 
@@ -91,7 +91,7 @@ func newLayer(name string) (layer, error) {
 	return nil, &UnknownError{name}
 }
 
-// Known tells whether the coding, as [Split] returns it, can be undone.
+// Known reports whether the coding, as [Split] returns it, can be undone.
 func Known(name string) bool {
 	switch name {
 	case "gzip", "deflate", "br", "zstd":
@@ -114,7 +114,7 @@ func Applied(name string, body []byte) bool {
 	return name == "deflate" && isZlib(body) || !isText(body)
 }
 
-// isText tells whether the beginning of p is UTF-8 without control characters. That
+// isText reports whether the beginning of p is UTF-8 without control characters. That
 // of compressed bytes is hardly ever.
 func isText(p []byte) bool {
 	p = p[:min(len(p), 512)]

@@ -204,7 +204,7 @@ func parseName(s string) (step Step, rest string, err error) {
 	return step, s[end:], nil
 }
 
-// Covers tells whether the place is that of the value at path q, or one that it is a
+// Covers reports whether the place is that of the value at path q, or one that it is a
 // part of. Elements cover elements, and names are compared exactly.
 func (p Path) Covers(q Path) bool {
 	for i, s := range p {

@@ -50,7 +50,7 @@ func Protocols() []string {
 	return []string{recording.HTTP1, recording.HTTPS, recording.GRPC, recording.WebSocket, recording.TCP}
 }
 
-// Check tells what is wrong with the filter, if anything is.
+// Check returns what is wrong with the filter, if anything is.
 func (f Filter) Check() error {
 	for _, c := range []struct {
 		what, value string
@@ -111,7 +111,7 @@ func names(list string) (all []string) {
 	return all
 }
 
-// match tells whether the exchange has the host, path, protocol and status.
+// match reports whether the exchange has the host, path, protocol and status.
 func (f Filter) match(e *recording.Exchange) bool {
 	return strings.Contains(e.Host(), f.Host) &&
 		strings.Contains(e.Location, f.Path) &&

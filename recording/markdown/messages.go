@@ -225,7 +225,7 @@ func byName(h recording.Headers) map[string][]string {
 }
 
 // body takes the body of a section, unless it is that of the JSON, which may be no text.
-// It tells whether it is.
+// It reports whether it is.
 func body(have *[]byte, shown string) (same bool) {
 	if len(*have) > 0 && (!utf8.Valid(*have) || sameText(*have, shown)) || len(*have) == 0 && shown == "" {
 		return true
@@ -241,7 +241,7 @@ func body(have *[]byte, shown string) (same bool) {
 // times as much memory as their texts.
 const maxCompared = 4 << 20
 
-// sameText tells whether the text shows the body: as it is, with the ends of its lines
+// sameText reports whether the text shows the body: as it is, with the ends of its lines
 // changed, or as JSON that means the same.
 func sameText(body []byte, shown string) bool {
 	if string(body) == shown || strings.TrimSpace(strings.ReplaceAll(string(body), "\r\n", "\n")) == strings.TrimSpace(strings.ReplaceAll(shown, "\r\n", "\n")) {

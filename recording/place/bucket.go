@@ -60,7 +60,7 @@ type bucket struct {
 	place  contract.Place
 	driver driver
 
-	// trusted tells whether the store is known to keep to put-if-absent. If not,
+	// trusted reports whether the store is known to keep to put-if-absent. If not,
 	// the first object that is put finds it out.
 	trust   sync.Mutex
 	trusted bool
@@ -347,7 +347,7 @@ func (b *bucket) below(key string) string { return strings.TrimPrefix(key, b.pre
 
 var errNoRange = errors.New("the store ignores the range of a request")
 
-// isHidden tells whether an element of the key begins with a dot.
+// isHidden reports whether an element of the key begins with a dot.
 func isHidden(key string) bool {
 	return key == "" || key[0] == '.' || strings.Contains(key, "/.")
 }

@@ -139,7 +139,7 @@ func (b *bucket) diagnose(op string, err error) diagnosis {
 	return diagnosis{}
 }
 
-// isNetwork tells whether no connection came about, or it broke.
+// isNetwork reports whether no connection came about, or it broke.
 func isNetwork(err error) bool {
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return true

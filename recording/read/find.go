@@ -37,7 +37,7 @@ const (
 	EndMark   = "_redacted.json"
 )
 
-// IsUnfinished tells whether the writer of a whole recording has not come to its end: it is
+// IsUnfinished reports whether the writer of a whole recording has not come to its end: it is
 // still writing, or it was interrupted.
 func IsUnfinished(ctx context.Context, s Store) (bool, error) {
 	begun, ended := false, false

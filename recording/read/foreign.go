@@ -12,7 +12,7 @@ import (
 //
 // [convert.Files]: https://pkg.go.dev/github.com/tapedeck/tapedeck/convert#Files
 type Foreign interface {
-	// IsName tells whether a file is looked at, by its name.
+	// IsName reports whether a file is looked at, by its name.
 	IsName(name string) bool
 	// Open finds out by a file's beginning what it is. It returns the file from there on,
 	// decompressed, and the reader of its format; nil if recording reads that. The error is

@@ -40,7 +40,7 @@ const DefaultLongest = time.Hour
 // how much earlier: it waited in the queue, or the clock was set.
 const slack = time.Minute
 
-// Check tells what is wrong with the query, if anything is.
+// Check returns what is wrong with the query, if anything is.
 func (q *Query) Check() error {
 	switch {
 	case q.Direction != "" && q.Direction != recording.In && q.Direction != recording.Out:
@@ -65,7 +65,7 @@ func ParseTime(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("time %q: want one such as 2026-11-22T20:15:00Z, 2026-11-22T20:15 or 2026-11-22, which are UTC, or how long ago, as 90m", text)
 }
 
-// matches tells whether a light exchange is selected.
+// matches reports whether a light exchange is selected.
 func (q *Query) matches(e *recording.Exchange) bool {
 	return (q.Direction == "" || q.Direction == e.Direction) &&
 		(q.From.IsZero() || !e.TS.Before(q.From)) &&
@@ -77,7 +77,7 @@ func oneOf(names []string, name string) bool {
 	return len(names) == 0 || slices.Contains(names, name) || name == "" && slices.Contains(names, recording.Undefined)
 }
 
-// folder tells whether a partition, as `namespace=shop`, may hold what is selected.
+// folder reports whether a partition, as `namespace=shop`, may hold what is selected.
 func (q *Query) folder(partition string) bool {
 	key, value, _ := strings.Cut(partition, "=")
 	part := func(names []string) bool {
@@ -97,7 +97,7 @@ func (q *Query) folder(partition string) bool {
 	return true
 }
 
-// spans tells whether a segment that was begun within the time may hold what is selected.
+// spans reports whether a segment that was begun within the time may hold what is selected.
 // It ends with its hour at the latest.
 func (q *Query) spans(begin time.Time, length time.Duration) bool {
 	end := begin.Truncate(time.Hour).Add(max(length, time.Hour))

@@ -80,7 +80,7 @@ type Record struct {
 	Parts int
 	// Losses names what could not be kept of what another tool wrote.
 	Losses []string
-	// Late tells that an exchange which began later came before.
+	// Late means that an exchange which began later came before.
 	Late bool
 }
 
@@ -206,10 +206,10 @@ func (r *Reader) Listed() iter.Seq2[int, store.Object] {
 	}
 }
 
-// errEnough tells that the caller wants no more.
+// errEnough means that the caller wants no more.
 var errEnough = errors.New("enough")
 
-// scattered tells whether there are files of which it isn't known when they begin: then
+// scattered reports whether there are files of which it isn't known when they begin: then
 // each must be read before anything comes.
 func (r *Reader) scattered() bool {
 	return len(r.segments) > 1 && r.segments[0].began.IsZero()

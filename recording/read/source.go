@@ -159,12 +159,12 @@ func (s *source) mayFit(e *recording.Exchange) bool {
 	return false
 }
 
-// joins tells whether the exchange may be one of several parts.
+// joins reports whether the exchange may be one of several parts.
 func (r *Reader) joins(e *recording.Exchange) bool {
 	return !r.opts.Parts && e.Conversation() != nil
 }
 
-// fits tells whether a light exchange is what the query's Match wants.
+// fits reports whether a light exchange is what the query's Match wants.
 func (r *Reader) fits(e *recording.Exchange) bool {
 	return r.query.Match == nil || r.query.Match(e)
 }

@@ -95,7 +95,7 @@ func codingsOf(headers recording.Headers) []string {
 	return slices.DeleteFunc(all, func(name string) bool { return name == "aws-chunked" }) // a framing in clear text
 }
 
-// isDecoded tells whether the body is stored without the codings that its headers name.
+// isDecoded reports whether the body is stored without the codings that its headers name.
 func isDecoded(e *recording.Exchange, request bool, codings []string, body []byte) bool {
 	if len(codings) == 0 {
 		return false

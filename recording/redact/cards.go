@@ -97,7 +97,7 @@ func grouped(s string, sizes []int, digits *[maxCard]byte) (end, count int) {
 	return end, count
 }
 
-// goesOn tells whether what follows a number is a part of it, or of a word.
+// goesOn reports whether what follows a number is a part of it, or of a word.
 func goesOn(rest string) bool {
 	if rest == "" {
 		return false
@@ -111,7 +111,7 @@ func goesOn(rest string) bool {
 	return false
 }
 
-// isCard tells whether an issuer may have given such a number to a card. The last of
+// isCard reports whether an issuer may have given such a number to a card. The last of
 // its digits checks the others (ISO/IEC 7812-1, annex B).
 func isCard(digits []byte) bool {
 	first := 0
@@ -143,7 +143,7 @@ func luhn(digits []byte) bool {
 	return sum%10 == 0
 }
 
-// isEAN tells whether 13 digits are the number of an article, which far more things
+// isEAN reports whether 13 digits are the number of an article, which far more things
 // have today than there are cards with so few digits.
 func isEAN(digits []byte) bool {
 	sum := 0
@@ -161,7 +161,7 @@ func cards(found []span, s string) []span {
 	return found
 }
 
-// mayHaveCard tells whether there may be a card number in a text.
+// mayHaveCard reports whether there may be a card number in a text.
 func mayHaveCard(s string) bool {
 	_, to := numberRun(s, 0)
 	return to > 0
@@ -208,7 +208,7 @@ func cardsIn(found []span, s string, from, to int) []span {
 	return found
 }
 
-// mayBegin tells whether a number may begin at a place, whatever is before it.
+// mayBegin reports whether a number may begin at a place, whatever is before it.
 func mayBegin(s string, i int) bool {
 	switch c := s[i-1]; {
 	case c == 'B' && i > 1 && s[i-2] == '%': // of a magnetic stripe (ISO/IEC 7813)

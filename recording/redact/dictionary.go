@@ -311,7 +311,7 @@ func (d *dictionary) lastOf(chunk string) []string {
 // maxGlued is longer than the names that people glue together.
 const maxGlued = 48
 
-// isOwn tells whether the name, or a part of it, is one that was configured.
+// isOwn reports whether the name, or a part of it, is one that was configured.
 func (d *dictionary) isOwn(name string) bool {
 	if len(d.own) == 0 {
 		return false

@@ -76,7 +76,7 @@ func (q *search) document(s string, mediaType string) []byte {
 	return q.lines(s, strings.Contains(kind, "yaml") || strings.Contains(parameters, "yaml"))
 }
 
-// isSection tells whether a text that begins with a bracket is no JSON: a line of a log, or
+// isSection reports whether a text that begins with a bracket is no JSON: a line of a log, or
 // the head of a section, as in INI and TOML. Behind its bracket, a line of words begins or ends.
 func isSection(start string) bool {
 	for strings.HasPrefix(start, "[") {
@@ -89,7 +89,7 @@ func isSection(start string) bool {
 	return start != "" && (isLower(start[0]|0x20) || start[0] >= utf8.RuneSelf || start[0] == '#' || start[0] == ';' || start[0] == '_')
 }
 
-// holdsJSON tells whether JSON follows the beginning of a text that isn't, as in JSONP and
+// holdsJSON reports whether JSON follows the beginning of a text that isn't, as in JSONP and
 // in messages of Socket.IO: `callback({"a":`, `)]}',\n{"a":`, `42["a",`.
 func holdsJSON(start string) bool {
 	i := strings.IndexAny(start, "{[")
@@ -104,14 +104,14 @@ func holdsJSON(start string) bool {
 	}
 }
 
-// isForm tells whether a text begins as a form does: a name, an equals sign, and neither
+// isForm reports whether a text begins as a form does: a name, an equals sign, and neither
 // spaces nor line breaks up to the next pair.
 func isForm(start string) bool {
 	name, value, ok := strings.Cut(start, "=")
 	return ok && name != "" && strings.IndexAny(name, " \t\r\n:;\"'(){}<>,/?") < 0 && strings.IndexAny(value, " \t\r\n\"<>{}") < 0
 }
 
-// isText tells whether bytes are text in some encoding, as far as the beginning tells: bytes that
+// isText reports whether bytes are text in some encoding, as far as the beginning tells: bytes that
 // aren't UTF-8 may be letters of another one. Binary data has control characters among them,
 // one of which may also have slipped into a text, divide records (JSON text sequences, SignalR) or
 // end one (STOMP).

@@ -124,7 +124,7 @@ func (q *search) standsFor(variable, name string, f form, around string) {
 	q.variables[strings.Clone(variable)] = strings.Clone(name)
 }
 
-// isGraphQL tells whether a text begins as an operation does.
+// isGraphQL reports whether a text begins as an operation does.
 func isGraphQL(text string) bool {
 	for _, word := range [...]string{"query", "mutation", "subscription"} {
 		if rest, ok := strings.CutPrefix(text, word); ok && rest != "" && (isSpace(rest[0]) || rest[0] == '{' || rest[0] == '(') && strings.IndexByte(rest, '{') >= 0 {

@@ -207,7 +207,7 @@ func (j *jsonScan) begin(from, to int) {
 	j.member = j.r.names.lookUp(name)
 }
 
-// inVariables tells whether the innermost object has the variables of a GraphQL operation.
+// inVariables reports whether the innermost object has the variables of a GraphQL operation.
 func (j *jsonScan) inVariables() bool {
 	n := len(j.levels)
 	return n > 0 && !j.levels[n-1].array && j.s[j.levels[n-1].name.from:j.levels[n-1].name.to] == "variables"
@@ -258,7 +258,7 @@ func bareEnd(s string, i int) int {
 	return i
 }
 
-// isLiteral tells whether a text is a value that is no secret whatever its name: one
+// isLiteral reports whether a text is a value that is no secret whatever its name: one
 // of JSON's, or of a language that writes something like it.
 func isLiteral(s string) bool {
 	switch s {

@@ -94,7 +94,7 @@ func (g *glance) plainUntil(from int) int {
 	return 0
 }
 
-// mayBeCut tells whether a text may have been cut. Its last value, or a part of that, begins at
+// mayBeCut reports whether a text may have been cut. Its last value, or a part of that, begins at
 // a place.
 func mayBeCut(s string, from int) bool {
 	end := len(s)
@@ -111,7 +111,7 @@ func mayBeCut(s string, from int) bool {
 // a string to be looked at, or the number of a card.
 const minBetween = minCard + len(",")
 
-// isStringAt tells whether a JSON string begins at a place that is written as it is meant.
+// isStringAt reports whether a JSON string begins at a place that is written as it is meant.
 func isStringAt(s string, i int, text string) bool {
 	end := i + 1 + len(text)
 	return end < len(s) && s[i] == '"' && s[end] == '"' && s[i+1:end] == text
@@ -171,7 +171,7 @@ func (g *glance) plainUpTo(from, colon int, last *remembered) (place, next int, 
 	return from, 0, nil
 }
 
-// isPlainMember tells whether nothing is to be redacted in a member because of its name.
+// isPlainMember reports whether nothing is to be redacted in a member because of its name.
 // The value begins at a place, or behind it.
 func (g *glance) isPlainMember(m *remembered, i int) bool {
 	s := g.s
@@ -202,7 +202,7 @@ func (g *glance) isPlainMember(m *remembered, i int) bool {
 	return f == plain || isLiteral(s[i:to]) || isNumeric(s[i:to]) && (!bool(m.numbers) || to-i < minNumber)
 }
 
-// namesSecret tells whether a text that names a value makes it secret.
+// namesSecret reports whether a text that names a value makes it secret.
 func (g *glance) namesSecret(text string) bool {
 	text = text[strings.LastIndexByte(text, '/')+1:]
 	return g.r.names.lookUp(text).of(inBody) != plain
@@ -244,7 +244,7 @@ func (g *glance) plainBetween(from, to int, m *remembered) int {
 	return to
 }
 
-// isPlainString tells whether nothing is to be redacted in a string, the value of a name if
+// isPlainString reports whether nothing is to be redacted in a string, the value of a name if
 // there is one.
 func (g *glance) isPlainString(from, to int, m *remembered) bool {
 	if to-from < minValue {

@@ -122,7 +122,7 @@ func basic(s string) int {
 	return len(name) + n
 }
 
-// isLogin tells whether a text is base64 of a user, a colon and a password.
+// isLogin reports whether a text is base64 of a user, a colon and a password.
 func isLogin(s string) bool {
 	if len(s) < 8 || len(s)%4 != 0 || len(s) > 1<<10 {
 		return false
@@ -197,7 +197,7 @@ var jwtChars = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 // minHeader is shorter than base64 of a header: {"alg":""}.
 const minHeader = 14
 
-// isHeader tells whether a text is base64 of the header of a JSON Web Token.
+// isHeader reports whether a text is base64 of the header of a JSON Web Token.
 func isHeader(s string) bool {
 	var room [192]byte // alg stands near the beginning
 	n, _ := base64.RawURLEncoding.Decode(room[:], []byte(s[:min(len(s)/4*4+len(s)%4/2*2, 256)]))
@@ -214,7 +214,7 @@ func tokenChars(s string) (n int) {
 	return n
 }
 
-// mayBeKnownAt tells whether the character at a place, which is a hook, may be the one
+// mayBeKnownAt reports whether the character at a place, which is a hook, may be the one
 // by which a well-known secret is found: the last one of a prefix, the dot behind the
 // header of a JSON Web Token, or a capital. It says no to nearly all.
 func mayBeKnownAt(s string, i int) bool {
@@ -306,7 +306,7 @@ func knownIn(found []span, s string, binary bool) []span {
 	return found
 }
 
-// hasKnown tells whether there is a secret in a text that is found under any name.
+// hasKnown reports whether there is a secret in a text that is found under any name.
 func hasKnown(s string) bool {
 	var room [1]span
 	return len(cards(knownIn(room[:0], s, false), s)) > 0

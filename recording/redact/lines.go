@@ -88,7 +88,7 @@ func (o *outline) begin(line string, text bool, f form, v verdict) {
 	*o = outline{indent: indentOf(line), text: text, form: innerForm(f), verdict: v, around: around, column: -1}
 }
 
-// covers tells whether a line is below the one whose value follows. The items of a list may
+// covers reports whether a line is below the one whose value follows. The items of a list may
 // have the indent of its name.
 func (o *outline) covers(line string) bool {
 	if o.indent < 0 {

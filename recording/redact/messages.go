@@ -45,7 +45,7 @@ func leave(m *recording.Message) {
 }
 
 // calls redacts messages of gRPC. They are of a protocol that has no names of fields, so
-// what is secret under any name is searched in them. It tells whether it left any out.
+// what is secret under any name is searched in them. It reports whether it left any out.
 func (r *Sink) calls(e *recording.Exchange, found *places) (left bool) {
 	for i := range e.GRPC.Messages {
 		m := &e.GRPC.Messages[i]
@@ -161,7 +161,7 @@ type begun struct {
 	compressed bool
 }
 
-// whole puts together what there is of a message, and tells whether something is missing.
+// whole puts together what there is of a message, and reports whether something is missing.
 func (p *pending) whole() (data []byte, cut bool) {
 	for _, m := range p.frames {
 		cut = cut || m.Size > int64(len(m.Data))

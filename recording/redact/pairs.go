@@ -52,7 +52,7 @@ func (r *Sink) pairs(found []span, s string, g grammar, colons bool) []span {
 	return found
 }
 
-// isParameter tells whether the name before a separator is that of a parameter of a URL.
+// isParameter reports whether the name before a separator is that of a parameter of a URL.
 func isParameter(s string, i int, name string) bool {
 	begin := i - len(name) - 1
 	return begin >= 0 && (s[begin] == '?' || s[begin] == '&')
@@ -61,7 +61,7 @@ func isParameter(s string, i int, name string) bool {
 // maxSpoken is how much of a value is looked at to tell whether it is one.
 const maxSpoken = 256
 
-// isPair tells whether the value behind the separator at i is secret, by its name.
+// isPair reports whether the value behind the separator at i is secret, by its name.
 func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) bool {
 	if name == "" {
 		return false
@@ -101,7 +101,7 @@ func (r *Sink) isPair(name, s string, i int, g grammar, quoted bool, user *int) 
 	}
 }
 
-// isQuotedSecret tells whether a program gives a random text to a name that isn't in quotes:
+// isQuotedSecret reports whether a program gives a random text to a name that isn't in quotes:
 // `apiKey: "…"`, `window.API_TOKEN = "…"`. What doesn't look random is more likely a name itself.
 func (r *Sink) isQuotedSecret(name, s string, i int, g grammar) bool {
 	if r.verdict(name).of(inBody) == plain {
@@ -112,7 +112,7 @@ func (r *Sink) isQuotedSecret(name, s string, i int, g grammar) bool {
 	return from > i+1 && (s[from-1] == '"' || s[from-1] == '\'') && looksRandom(s[from:to])
 }
 
-// secretBeside tells whether the value at a place is secret, though its name says
+// secretBeside reports whether the value at a place is secret, though its name says
 // nothing: that of `p` beside a user, and a random one of `appid`.
 func secretBeside(name, s string, from int, user *int) bool {
 	switch {
@@ -131,7 +131,7 @@ func secretBeside(name, s string, from int, user *int) bool {
 	return false
 }
 
-// namesUser tells whether a query has a parameter for a user.
+// namesUser reports whether a query has a parameter for a user.
 func namesUser(s string) bool {
 	for i := 0; i < len(s); {
 		next := strings.IndexAny(s[i:], "?&;")
@@ -151,7 +151,7 @@ func namesUser(s string) bool {
 	return false
 }
 
-// mayDivide tells whether a colon can divide a name from its value: that of a URL
+// mayDivide reports whether a colon can divide a name from its value: that of a URL
 // and of a port can't.
 func mayDivide(s string, i int) bool {
 	if i == 0 || i+1 == len(s) || s[i+1] == '/' && i+2 < len(s) && s[i+2] == '/' {
@@ -290,7 +290,7 @@ func proseEnd(rest string) int {
 	return len(rest)
 }
 
-// beginsPair tells whether a text begins with a name and an equals sign.
+// beginsPair reports whether a text begins with a name and an equals sign.
 func beginsPair(s string) bool {
 	n := 0
 	for n < len(s) && n < maxGlued && !begins[s[n]] {

@@ -71,7 +71,7 @@ func appendStep(path []byte, name string) []byte {
 	return fieldpath.AppendName(path, name)
 }
 
-// isLong tells whether a name is a long number, such as an id.
+// isLong reports whether a name is a long number, such as an id.
 func isLong(name string) bool {
 	return len(name) >= minRandom/2 && strings.Trim(name, "0123456789-") == ""
 }

@@ -2,7 +2,7 @@ package redact
 
 import "strings"
 
-// looksRandom tells whether nobody seems to have thought of a value: a random string in
+// looksRandom reports whether nobody seems to have thought of a value: a random string in
 // hexadecimal, base64 or the like, a UUID, a JSON Web Token, or base64 of a login.
 func looksRandom(s string) bool {
 	return isUUID(s) || looksScrambled(s)
@@ -49,7 +49,7 @@ func looksScrambled(s string) bool {
 // minRandom is how long a random value is at least.
 const minRandom = 16
 
-// isUUID tells whether a text is a UUID and nothing more.
+// isUUID reports whether a text is a UUID and nothing more.
 func isUUID(s string) bool {
 	if len(s) != 36 {
 		return false

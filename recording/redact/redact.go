@@ -69,7 +69,7 @@ type Options struct {
 	MaxBody int
 	// Redaction says what is redacted besides secrets, under any name.
 	contract.Redaction
-	// Panicked, if not nil, is told of each panic in the search for secrets.
+	// Panicked, if not nil, is called with each panic in the search for secrets.
 	Panicked func(value any, stack []byte)
 }
 
@@ -103,7 +103,7 @@ func (r *Sink) announcedBy(word string) {
 	}
 }
 
-// ErrPanic tells that the search for secrets panicked.
+// ErrPanic means that the search for secrets panicked.
 var ErrPanic = errors.New("redaction panicked: the exchange is dropped, as it may have secrets")
 
 // Write implements [recording.Sink]. An exchange at which the search panics is dropped, with
@@ -209,7 +209,7 @@ func (r *Sink) Flush(ctx context.Context) error { return r.next.Flush(ctx) }
 // Close implements [recording.Sink].
 func (r *Sink) Close(ctx context.Context) error { return r.next.Close(ctx) }
 
-// fields tells whether it changed any.
+// fields reports whether it changed any.
 func (r *Sink) fields(h recording.Headers, at string, found *places) (changed bool) {
 	for i := range h {
 		f := &h[i]
@@ -287,7 +287,7 @@ var schemes = func() map[string]bool {
 	return m
 }()
 
-// isCookieAttribute tells whether this is one of a Set-Cookie, and nothing more.
+// isCookieAttribute reports whether this is one of a Set-Cookie, and nothing more.
 func isCookieAttribute(p string) bool {
 	name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
 	switch strings.ToLower(name) {

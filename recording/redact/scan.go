@@ -20,7 +20,7 @@ const (
 	keyed                    // from here on, the path of a host of keyedHosts
 )
 
-// isURL tells whether a text of this grammar is a URL as a whole.
+// isURL reports whether a text of this grammar is a URL as a whole.
 func (g grammar) isURL() bool { return g >= target }
 
 // span is a secret in a text.
@@ -53,7 +53,7 @@ func marksOf(s string) (m mark) {
 	return m
 }
 
-// suspicious tells whether a text must be looked at closely. Most need not be: what they
+// suspicious reports whether a text must be looked at closely. Most need not be: what they
 // have of these characters is of times, of hosts and paths, and of hyphenated words.
 func (r *Sink) suspicious(s string) bool {
 	divided := false // a colon or a slash came
@@ -104,7 +104,7 @@ func (r *Sink) suspicious(s string) bool {
 	return s[0] == '<' || r.also.Phones && strings.IndexByte(s, '+') >= 0 || len(s) >= minCard && mayHaveCard(s) || len(s) >= minKnown && s[0] == 'b' && known(s) > 0
 }
 
-// saysMore tells whether a segment of a path says something of those behind it.
+// saysMore reports whether a segment of a path says something of those behind it.
 func (r *Sink) saysMore(segment string) bool {
 	return r.announces(segment) || r.suspected(segment) > 0 || segment == "services"
 }
@@ -118,7 +118,7 @@ func segmentBefore(s string, slash int) string {
 	return s[from:slash]
 }
 
-// isHost tells whether a URL goes on with a host that says what is secret of the path.
+// isHost reports whether a URL goes on with a host that says what is secret of the path.
 func (r *Sink) isHost(s string) bool {
 	host := s[:segmentEnd(s, 0)]
 	if len(host) == len(s) || len(host) > maxName {
@@ -162,7 +162,7 @@ func markedOf(s string) (found uint64) {
 	return found
 }
 
-// hasMark tells whether a text has a character with a mark. It may say yes where none has.
+// hasMark reports whether a text has a character with a mark. It may say yes where none has.
 func hasMark(s string) bool {
 	i := 0
 	for ; i <= len(s)-8; i += 8 {
@@ -256,7 +256,7 @@ func unescape(s string, places []int32) (t string, moved []int32, changed bool) 
 	return string(b), append(moved, origin(len(s))), true
 }
 
-// isEscape tells whether a text that begins with a percent sign begins with an escape.
+// isEscape reports whether a text that begins with a percent sign begins with an escape.
 func isEscape(s string) bool { return len(s) > 2 && unhex(s[1]) < 16 && unhex(s[2]) < 16 }
 
 // unhex is the value of a hexadecimal digit; more than 15 for other characters.

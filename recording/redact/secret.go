@@ -5,7 +5,7 @@ import "strings"
 // minNumber is how many digits a number has that is secret by its name: `"cvv": 123`.
 const minNumber = 3
 
-// isSecretText tells whether the text of a value is secret, by the form that holds for
+// isSecretText reports whether the text of a value is secret, by the form that holds for
 // it and what else its name says; request says whether a client sent it.
 func isSecretText(v verdict, f form, text string, request bool) bool {
 	if len(text) <= len("undefined") {
@@ -55,7 +55,7 @@ func isScheme(name string) bool {
 	return false
 }
 
-// isLabel tells whether a text says what a secret is, as those do that a page shows beside
+// isLabel reports whether a text says what a secret is, as those do that a page shows beside
 // a field: `Password`, `Forgot your password?`. It is one word or several of which
 // one is a word for a secret; those of a secret hardly are.
 func isLabel(text string) bool {

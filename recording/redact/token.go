@@ -114,13 +114,13 @@ func canonical(secret string) string {
 	return secret
 }
 
-// IsToken tells whether the text is a token and nothing more.
+// IsToken reports whether the text is a token and nothing more.
 func IsToken(s string) bool {
 	digits, ok := strings.CutPrefix(s, Prefix)
 	return ok && len(s) == tokenLen && strings.Trim(digits, "0123456789abcdef") == ""
 }
 
-// isSized tells whether the text is a token that was cut or filled up.
+// isSized reports whether the text is a token that was cut or filled up.
 func isSized(s string) bool {
 	if len(s) > tokenLen {
 		return IsToken(s[:tokenLen]) && strings.Trim(s[tokenLen:], "-") == ""
@@ -129,7 +129,7 @@ func isSized(s string) bool {
 	return s[:n] == Prefix[:n] && strings.Trim(s[n:], "0123456789abcdef") == ""
 }
 
-// IsNumber tells whether the text is a number that stands for a secret.
+// IsNumber reports whether the text is a number that stands for a secret.
 func IsNumber(s string) bool {
 	digits, ok := strings.CutPrefix(s, NumberPrefix)
 	return ok && len(s) == numberLen && strings.Trim(digits, "0123456789") == ""

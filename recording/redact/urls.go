@@ -35,13 +35,13 @@ func users(found []span, s string, g grammar) []span {
 	}
 }
 
-// isPrintable tells whether a text has no control characters. Compressed data has them
+// isPrintable reports whether a text has no control characters. Compressed data has them
 // between what could else be taken for a name and a password.
 func isPrintable(s string) bool {
 	return strings.IndexFunc(s, unicode.IsControl) < 0
 }
 
-// isCutLogin tells whether a text that ends in what may be an authority ends in user
+// isCutLogin reports whether a text that ends in what may be an authority ends in user
 // information: what is behind its colon is no port.
 func isCutLogin(s string) bool {
 	user, password, ok := strings.Cut(s, ":")
@@ -142,7 +142,7 @@ func segmentEnd(s string, from int) int {
 	return from
 }
 
-// announces tells whether a segment says that the next one is a secret. Few end
+// announces reports whether a segment says that the next one is a secret. Few end
 // with letters that make it worth to be looked up.
 func (r *Sink) announces(segment string) bool {
 	return r.mayAnnounce(segment) && r.verdict(segment).of(inPath) != plain
@@ -269,7 +269,7 @@ const everything = 1 << 30
 var suspects = map[string]int{"hook": everything, "hooks": everything, "webhook": everything, "webhooks": everything, "webhookb2": everything, "incomingwebhook": everything,
 	"invites": 2, "invitations": 2, "join": 2, "magic": 2, "reset": 2, "sessions": 2, "tokens": 2}
 
-// isRandom tells whether a segment looks as if nobody had thought of it.
+// isRandom reports whether a segment looks as if nobody had thought of it.
 func isRandom(segment string) bool {
 	return len(segment) >= 12 && strings.ContainsAny(segment, "0123456789") && strings.Trim(segment, "0123456789") != ""
 }

@@ -158,7 +158,7 @@ func load(s string) uint64 {
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// isClean tells whether the value is the one that is remembered to be.
+// isClean reports whether the value is the one that is remembered to be.
 func (m *remembered) isClean(value string) bool {
 	clean := m.clean.Load()
 	return clean != nil && *clean == value

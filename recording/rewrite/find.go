@@ -68,7 +68,7 @@ func newFinder(values []string, hashes [][sha256.Size]byte) *finder {
 	return f
 }
 
-// in tells whether a value is in the text. One that becomes more than maxUnpacked, or 64
+// in reports whether a value is in the text. One that becomes more than maxUnpacked, or 64
 // times as long, can't be searched, so it counts as having one.
 func (f *finder) in(text string) bool {
 	room := max(maxUnpacked, 64*len(text))
@@ -90,7 +90,7 @@ func (f *finder) within(text string, depth int, room *int) bool {
 	return false
 }
 
-// plainly tells whether a value is in the text as it stands.
+// plainly reports whether a value is in the text as it stands.
 func (f *finder) plainly(text string) bool {
 	if len(f.values) > 0 {
 		lower := strings.ToLower(text)
@@ -126,7 +126,7 @@ func (f *finder) hashed(word string) bool {
 	return f.hashes[sha256.Sum256([]byte(word))] || f.hashes[sha256.Sum256([]byte(strings.ToLower(word)))]
 }
 
-// divides tells whether a character stands between words.
+// divides reports whether a character stands between words.
 func divides(r rune) bool { return r <= ' ' || strings.ContainsRune("\"'`<>()[]{},;:=&?/\\|", r) }
 
 // mask replaces the values in a text. If one is in it in a form that can't be cut out,

@@ -20,7 +20,7 @@ type jsonEdit struct {
 	leaf func(p fieldpath.Path, text string, isString bool) string
 	// name returns what the name of a member of an object becomes; nil: it stays.
 	name func(object fieldpath.Path, text string) string
-	// drop tells whether the value at a place is to be left out; nil: none is.
+	// drop reports whether the value at a place is to be left out; nil: none is.
 	drop func(p fieldpath.Path) bool
 
 	s       string
@@ -60,7 +60,7 @@ func looksLikeJSON(s string) bool {
 	return s != "" && strings.IndexByte(`{["`, s[0]) >= 0
 }
 
-// space copies spaces, if it is told to, and returns where they end.
+// space copies spaces, if that is asked for, and returns where they end.
 func (j *jsonEdit) space(i int, copied bool) int {
 	from := i
 	for i < len(j.s) && strings.IndexByte(" \t\r\n", j.s[i]) >= 0 {
@@ -72,7 +72,7 @@ func (j *jsonEdit) space(i int, copied bool) int {
 	return i
 }
 
-// value goes over a value, and copies it if it is told to.
+// value goes over a value, and copies it if that is asked for.
 func (j *jsonEdit) value(i, depth int, copied bool) int {
 	if depth > maxDepth {
 		j.deep = true
@@ -233,7 +233,7 @@ func quoted(text string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// isNumber tells whether a text is a number of JSON.
+// isNumber reports whether a text is a number of JSON.
 func isNumber(text string) bool {
 	_, err := strconv.ParseFloat(text, 64)
 	return err == nil && json.Valid([]byte(text))

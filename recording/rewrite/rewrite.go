@@ -96,7 +96,7 @@ func (r *RuleReport) Changed() (n int64) {
 	return n
 }
 
-// Idle tells that the rule did nothing: perhaps it is misspelled.
+// Idle means that the rule did nothing: perhaps it is misspelled.
 func (r *RuleReport) Idle() bool {
 	return r.Exchanges == 0 || r.Do != "remove" && r.Changed() == 0
 }
@@ -111,7 +111,7 @@ func (w *Rewriter) Report() Report {
 	return r
 }
 
-// Rewrite changes the exchange, a whole one, and tells whether it is to be kept. What it
+// Rewrite changes the exchange, a whole one, and reports whether it is to be kept. What it
 // is not told to change stays the same byte for byte.
 func (w *Rewriter) Rewrite(e *recording.Exchange) (keep bool) {
 	w.report.Read++
@@ -150,7 +150,7 @@ type draft struct {
 	changed  bool
 }
 
-// matches tells whether the rule is for the exchange.
+// matches reports whether the rule is for the exchange.
 func (d *draft) matches() bool {
 	if d.rule.filter != nil && !d.rule.filter.Keeps(asked(d.e)) {
 		return false
@@ -262,7 +262,7 @@ func kindOf(p fieldpath.Path) string {
 // maxRedacted is how many places the tag lists, as many as redaction at capture does.
 const maxRedacted = 32
 
-// finish writes back what was changed, and tells whether anything was.
+// finish writes back what was changed, and reports whether anything was.
 func (d *draft) finish() bool {
 	for i := range d.bodies {
 		if b := d.bodies[i]; b != nil {

@@ -16,7 +16,7 @@ import (
 type xmlEdit struct {
 	// leaf returns what a text, or the value of an attribute, becomes.
 	leaf func(p fieldpath.Path, text string) string
-	// drop tells whether what is at a place is to be left out.
+	// drop reports whether what is at a place is to be left out.
 	drop func(p fieldpath.Path) bool
 
 	s    string
@@ -104,7 +104,7 @@ func (x *xmlEdit) tag(raw string) string {
 	})
 }
 
-// isXML tells whether a text is XML, by its beginning and its type.
+// isXML reports whether a text is XML, by its beginning and its type.
 func isXML(s, contentType string) bool {
 	s = strings.TrimLeft(s, "\ufeff \t\r\n")
 	return strings.HasPrefix(s, "<?xml") || strings.HasPrefix(s, "<") && strings.Contains(strings.ToLower(contentType), "xml")

@@ -254,7 +254,7 @@ func (b *builder) json(c content, body *Body) error {
 	return b.indented(c, body, text, used, err)
 }
 
-// validButEnd tells whether a text is UTF-8 up to a character that was cut.
+// validButEnd reports whether a text is UTF-8 up to a character that was cut.
 func validButEnd(p []byte) bool {
 	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
 		if tail := p[len(p)-n:]; utf8.RuneStart(tail[0]) {

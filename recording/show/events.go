@@ -69,7 +69,7 @@ func eachEvent(src []byte, f func(from, to int) bool) {
 // eventFields are those that a stream can have; that of a comment has no name.
 var eventFields = [...]string{"data", "event", "id", "retry", ""}
 
-// isEvents tells whether the first line of a body is one of an event.
+// isEvents reports whether the first line of a body is one of an event.
 func isEvents(src []byte) (yes bool) {
 	eachEvent(src, func(from, _ int) bool {
 		line, _ := eventLine(src, from)

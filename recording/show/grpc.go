@@ -24,7 +24,7 @@ var framed = []struct {
 	{"application/connect", false, 2},
 }
 
-// isFramed tells whether a media type is one of framed, and which.
+// isFramed reports whether a media type is one of framed, and which.
 func isFramed(media string) (which int, ok bool) {
 	for i, f := range framed {
 		if rest, ok := strings.CutPrefix(media, f.media); ok && (rest == "" || rest[0] == '+') {

@@ -81,9 +81,9 @@ type Message struct {
 // Field is a header or a trailer, or a field of a query or of a form.
 type Field struct {
 	Name, Value string
-	// Trailer tells that it came behind the body.
+	// Trailer means that it came behind the body.
 	Trailer bool
-	// Redacted tells that redaction replaced the value or a part of it.
+	// Redacted means that redaction replaced the value or a part of it.
 	Redacted bool
 	// More is how many bytes of the value are not shown.
 	More int64

@@ -21,7 +21,7 @@ type rawPart struct {
 	cut     bool // its end is missing
 }
 
-// errBoundary tells that the parts of a body can't be told apart.
+// errBoundary means that the parts of a body can't be told apart.
 var errBoundary = errors.New("no boundary of parts in it")
 
 // splitParts calls f with the parts of a multipart body (RFC 2046, section 5.1), until it returns

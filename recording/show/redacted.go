@@ -70,7 +70,7 @@ func (all places) of(side string) (of places) {
 	return of
 }
 
-// has tells whether the value of a field was replaced.
+// has reports whether the value of a field was replaced.
 func (all places) has(kind, field string) bool {
 	for _, p := range all {
 		if name(p, 0) == kind && strings.EqualFold(name(p, 1), field) && field != "" {

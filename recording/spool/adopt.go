@@ -26,7 +26,7 @@ type Adopted struct {
 	Aside int
 }
 
-// errLocked tells that a segment has a writer.
+// errLocked means that a segment has a writer.
 var errLocked = errors.New("locked by its writer")
 
 // damage tells that what a segment has in it can't be read.

@@ -13,7 +13,7 @@ import (
 // time. Each method tells what became of records, of this call or of earlier
 // ones; err says what is wrong with the store, nil as soon as it works again.
 type Lines interface {
-	// Try tells whether lines would be taken.
+	// Try reports whether lines would be taken.
 	Try() error
 	// WriteLines takes n whole lines, each ending in a newline.
 	WriteLines(p []byte, n int) (Fate, error)
@@ -273,7 +273,7 @@ func (q *Queue) call(lines func() (Fate, error)) error {
 }
 
 // turn books something, by which the store begins to fail, works again, or neither,
-// and tells of it. before is what had been lost when it began.
+// and reports it. before is what had been lost when it began.
 func (q *Queue) turn(before uint64, book func() error) {
 	q.telling.Lock()
 	defer q.telling.Unlock()

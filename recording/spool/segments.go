@@ -35,7 +35,7 @@ import (
 
 // Files keeps segments while they are written, as a [Dir] does.
 type Files interface {
-	// Try tells whether a segment could be begun.
+	// Try reports whether a segment could be begun.
 	Try() error
 	// Create begins a segment under a key that isn't in use, else the error
 	// wraps [fs.ErrExist].
@@ -47,7 +47,7 @@ type File interface {
 	io.Writer
 	// Truncate discards all but the first n bytes.
 	Truncate(n int64) error
-	// Check tells whether the segment is still there to be written to.
+	// Check reports whether the segment is still there to be written to.
 	Check() error
 	// Commit makes the segment durable under its key, and closes it.
 	Commit() error

@@ -10,7 +10,7 @@ const (
 	QueueFull Reason = iota
 	// TooLarge: the exchange alone is larger than the queue.
 	TooLarge
-	// StoreFailed: the disk is full, the directory is gone, and the like.
+	// StoreFailed: for example, the disk is full or the directory is gone.
 	StoreFailed
 	// Closed: the sink was closed already.
 	Closed

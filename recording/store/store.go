@@ -119,7 +119,7 @@ func PutOnce(ctx context.Context, s Store, key string, body io.ReadSeeker) error
 	return err
 }
 
-// PutNew is PutOnce that also tells whether it stored the body: false if it was there.
+// PutNew is PutOnce that also reports whether it stored the body: false if it was there.
 func PutNew(ctx context.Context, s Store, key string, body io.ReadSeeker) (bool, error) {
 	err := s.Put(ctx, key, body)
 	if !errors.Is(err, fs.ErrExist) {
@@ -135,7 +135,7 @@ func PutNew(ctx context.Context, s Store, key string, body io.ReadSeeker) (bool,
 	return false, nil
 }
 
-// equal tells whether the key has the bytes of the body.
+// equal reports whether the key has the bytes of the body.
 func equal(ctx context.Context, s Store, key string, body io.ReadSeeker) (bool, error) {
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return false, fmt.Errorf("seek in the body: %w", err)

@@ -33,7 +33,7 @@ func (l *large) met(key recording.SegmentKey) {
 	l.in, l.names = key.Partition, nil
 }
 
-// has tells whether a large segment that was listed was made of this one.
+// has reports whether a large segment that was listed was made of this one.
 func (l *large) has(ctx context.Context, s store.Store, key recording.SegmentKey) (bool, error) {
 	if len(l.keys) == 0 || key.Partition != l.in || key.IsLarge() {
 		return false, nil

@@ -192,7 +192,7 @@ func manifestOf(key string) (id string, ok bool) {
 	return id, err == nil && ref.ID == id
 }
 
-// fetch copies a segment of a place. partThere tells whether what there was of it before it
+// fetch copies a segment of a place. partThere reports whether what there was of it before it
 // was completed is where it goes.
 func (c *copier) fetch(ctx context.Context, from store.Store, key recording.SegmentKey, o store.Object, partThere bool) error {
 	r, err := from.Get(ctx, o.Key)
@@ -269,7 +269,7 @@ func (c *copier) segment(ctx context.Context, key recording.SegmentKey, size int
 	return nil
 }
 
-// hasMore tells whether the store has at least as much of a segment that was not
+// hasMore reports whether the store has at least as much of a segment that was not
 // complete at the source.
 func (c *copier) hasMore(ctx context.Context, key recording.SegmentKey, size int64) (bool, error) {
 	whole := key
