@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// base64Pairs has two digits of base64 for each twelve bits.
+// base64Pairs holds the two base64 digits of each 12-bit value.
 var base64Pairs = func() (t [1 << 12]uint16) {
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	for i := range t {
@@ -15,16 +15,16 @@ var base64Pairs = func() (t [1 << 12]uint16) {
 	return t
 }()
 
-// appendBase64 appends bytes in base64 and quotes. It takes a third of the instructions
-// of encoding/base64, which for exchanges with bodies were a third of all that recording takes.
+// appendBase64 appends bytes as base64 in quotes. It needs a third of the instructions
+// of encoding/base64, which took a third of the time of recording exchanges with bodies.
 func appendBase64(dst, src []byte) []byte {
 	dst = append(slices.Grow(dst, base64.StdEncoding.EncodedLen(len(src))+len(`""`)), '"')
 	n := encodeBase64(dst[len(dst):cap(dst)], src)
 	return append(base64.StdEncoding.AppendEncode(dst[:len(dst)+n/6*8], src[n:]), '"')
 }
 
-// encodeBase64 encodes bytes as long as there are eight, six of them at a time, and returns
-// how many it encoded.
+// encodeBase64 encodes six bytes at a time while at least eight are left, and returns how many
+// it encoded.
 func encodeBase64(dst, src []byte) int {
 	n := 0
 	for i := 0; i <= len(src)-8; i += 6 {

@@ -2,18 +2,18 @@ package recording
 
 import "strings"
 
-// Carrier is a header whose value an application hands on from the request that it serves to
-// the requests that it makes.
+// Carrier is a header that an application propagates from the request that it serves to the
+// requests that it makes.
 type Carrier struct {
 	// Name is the header's, in lower case, and Header in canonical form.
 	Name, Header string
 	// ID returns the ID in a value; "" if there is none.
 	ID func(value string) string
-	// Shared returns what of an ID all who see the trace agree on.
+	// Shared returns the part of an ID that is the same in all services of a trace.
 	Shared func(id string) string
 }
 
-// Carriers are the headers that carry IDs, surest first.
+// Carriers are the headers that carry IDs, the most reliable first.
 func Carriers() [4]Carrier {
 	return [...]Carrier{
 		// W3C Trace Context, section 3.2.2: version-traceid-parentid-flags.
@@ -38,14 +38,14 @@ func Carriers() [4]Carrier {
 
 func whole(v string) string { return v }
 
-// lastHalf is what a trace ID of 128 bits and one of 64 have in common, where the one was
-// made of the other.
+// lastHalf returns the last 64 bits of a trace ID. If one ID of 64 bits was made from an ID of 128
+// bits, or the reverse, both have the same last half.
 func lastHalf(id string) string { return id[max(0, len(id)-16):] }
 
-// reason is where Envoy writes into a UUID why a request is traced.
+// reason is the position in a UUID at which Envoy writes why it traces a request.
 const reason = 14
 
-// withoutReason is what stays of a request's ID from hop to hop.
+// withoutReason returns the part of a request's ID that stays the same from hop to hop.
 func withoutReason(id string) string {
 	if len(id) == 36 && id[reason-1] == '-' {
 		return id[:reason] + id[reason+1:]
@@ -53,8 +53,8 @@ func withoutReason(id string) string {
 	return id
 }
 
-// Trace returns the ID that the headers of a request carry, and what of it all who see the
-// trace agree on; both are "" if there is none.
+// Trace returns the ID that the headers of a request carry, and the part of it that all services
+// of the trace share. Both are "" if there is none.
 func (h Headers) Trace() (id, shared string) {
 	for _, c := range Carriers() {
 		if id = c.ID(h.Get(c.Header)); id != "" {

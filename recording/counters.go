@@ -9,9 +9,8 @@ import (
 // CountersType is the msgType of the line that ends a segment.
 const CountersType = "counters"
 
-// Counters say what one process has recorded and left out from its start until
-// the segment ended. Of one process, the last segment's are the ones that count;
-// those of several processes add up.
+// Counters count the exchanges that one process recorded and left out between its start and
+// the end of the segment. For totals, add up the counters of each process's last segment.
 type Counters struct {
 	// Cluster and Namespace are those of the line, as an exchange has them.
 	Cluster   string `json:"-"`
@@ -42,11 +41,11 @@ type Counters struct {
 	RedactKey string `json:"redactKey,omitempty"`
 }
 
-// LeftOut is how many exchanges are not in the recording, as far as it is known.
+// LeftOut returns how many exchanges are missing from the recording, as far as known.
 func (c *Counters) LeftOut() uint64 { return c.Dropped + c.Filtered + c.SampledOut }
 
-// countersLine is the line. It has the members of an exchange that say where it was
-// written, and no direction: queries that ask for one don't find it.
+// countersLine is the JSON of the line. It has the members of an exchange that say where it was
+// captured, but no direction, so that queries for a direction don't match it.
 type countersLine struct {
 	MsgType   string    `json:"msgType"`
 	TS        time.Time `json:"ts"`
@@ -56,8 +55,8 @@ type countersLine struct {
 	Counters  *Counters `json:"counters"`
 }
 
-// AppendLine appends the line that ends a segment, with its newline: the counters,
-// and what an exchange says of where it was captured.
+// AppendLine appends the last line of a segment, with its newline: the counters, and the
+// members that say where the segment was captured.
 func (c Counters) AppendLine(dst []byte, cluster, namespace, workload string) []byte {
 	c.Pod = cmp.Or(c.Pod, Undefined)
 	line, err := json.Marshal(countersLine{
@@ -74,7 +73,7 @@ func (c Counters) AppendLine(dst []byte, cluster, namespace, workload string) []
 	return append(append(dst, line...), '\n')
 }
 
-// isCounters reports whether a line is one of counters, and reads them.
+// isCounters reads a line of counters, and reports whether it is one.
 func isCounters(msgType string, line []byte) (*Counters, bool) {
 	if msgType != CountersType {
 		return nil, false
@@ -87,15 +86,15 @@ func isCounters(msgType string, line []byte) (*Counters, bool) {
 	return l.Counters, true
 }
 
-// isPossible refuses numbers that no process reaches, so that sums of those of many processes
-// don't overflow, whoever wrote them.
+// isPossible rejects numbers that no process can reach, so that sums over many processes can't
+// overflow, even if the recording is forged.
 func (c *Counters) isPossible() bool {
 	return c.Segment >= 0 && c.Segment <= maxNumber &&
 		max(c.Recorded, c.Dropped, c.Filtered, c.SampledOut, c.Cut, c.Incomplete) <= maxCount
 }
 
-// Limits of counters: a segment each millisecond for three weeks, and what JSON numbers can
-// say exactly (RFC 8259, section 6).
+// Limits of counters: a segment each millisecond for three weeks, and the largest integer that
+// JSON numbers represent exactly (RFC 8259, section 6).
 const (
 	maxNumber = 1<<31 - 1
 	maxCount  = 1 << 53

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Decoder reads exchanges from their JSON. It remembers strings of the last ones, for
-// most of the next one's are the same. The zero value is ready. It isn't safe for
+// Decoder reads exchanges from JSON. It caches strings of earlier exchanges, because most
+// strings of the next exchange are the same. The zero value is ready to use. It isn't safe for
 // concurrent use.
 type Decoder struct {
-	// Light leaves out what lists and filters don't need: fields of headers, bodies,
+	// Light skips the parts that lists and filters don't need: header fields, bodies,
 	// messages, Signature, NetInfo and Extra. BodyLeft then has the sizes of bodies.
 	Light bool
-	// Reuse has Decode write into the Tags and HTTP that the exchange has, rather than make
-	// new ones.
+	// Reuse makes Decode write into the exchange's existing Tags and HTTP instead of
+	// allocating new ones.
 	Reuse bool
-	// Glance, unless it is nil, has a [Reader] leave out records of plain HTTP early, which
-	// is fast: it sees the exchange up to the request's Host and reports whether the rest is
-	// needed. What is behind that in a record that it leaves out is not looked at. It is not
-	// asked about records whose members stand in another order than Encoder writes them in.
+	// Glance, if not nil, lets a [Reader] skip records of plain HTTP early, which is fast. It
+	// gets the exchange up to the request's Host, and reports whether the rest is needed.
+	// The rest of a skipped record is not parsed. Glance is not called for records whose members
+	// are in another order than Encoder writes them.
 	Glance func(*Exchange) bool
 
 	own    canonical
@@ -32,8 +32,8 @@ type Decoder struct {
 // Decode reads one JSON object into e, overwriting all of it. Nothing in e refers to
 // the text. Members that Exchange has no field for are in Extra, or in [Decoder.Losses].
 //
-// What [Exchange.AppendJSON] wrote is read without encoding/json, which takes ten times
-// as long; the result is the same.
+// It reads the output of [Exchange.AppendJSON] without encoding/json, in a tenth of the time and
+// with the same result.
 func (d *Decoder) Decode(text []byte, e *Exchange) error {
 	d.losses = d.losses[:0]
 	if d.own.exchange(text, e, d.Light, d.Reuse) {
@@ -42,10 +42,9 @@ func (d *Decoder) Decode(text []byte, e *Exchange) error {
 	return d.foreign(text, e)
 }
 
-// Canonical is Decode with Light set for a text that is exactly as Encoder writes it: each
-// member once, in its order, and nothing beside them. It returns false for every other text,
-// of which Decode may make something; e then has no meaning. So all readers of JSON find in
-// such a text what e has.
+// Canonical is Decode with Light set, for texts that are exactly as Encoder writes them: each
+// member once, in order, and no other members. All JSON parsers read such a text in the same way.
+// For any other text, which Decode might accept, it returns false and leaves e undefined.
 func (d *Decoder) Canonical(text []byte, e *Exchange) bool {
 	d.own.glance, d.own.strict = nil, true
 	defer func() { d.own.strict = false }()
@@ -56,14 +55,13 @@ func (d *Decoder) Canonical(text []byte, e *Exchange) bool {
 // slice is overwritten by the next Decode.
 func (d *Decoder) Losses() []string { return d.losses }
 
-// canonical reads what Encoder writes, and only that: members in their order, without
-// white space. Each method returns false for anything else, of which encoding/json may
-// make something.
+// canonical parses only the output of Encoder: members in order, without white space. Its methods
+// return false for anything else, which encoding/json may still accept.
 type canonical struct {
 	b []byte
 	i int
 
-	// What the last exchanges had.
+	// Values of earlier exchanges.
 	last     Exchange
 	lastHTTP HTTP
 	lastNet  NetInfo
@@ -74,17 +72,17 @@ type canonical struct {
 	minute   [len(minute)]byte // text of a time, up to the seconds
 	began    time.Time         // that minute
 
-	chunk  strings.Builder // of which short strings are parts
+	chunk  strings.Builder // backs short strings
 	glance func(*Exchange) bool
-	left   bool // out: glance said so
-	strict bool // read all of it, even where nothing is kept
+	left   bool // glance skipped the record
+	strict bool // parse all of the record, even parts that are not kept
 
 	spans    []span
 	freeTags Tags // to be used again
 	freeHTTP *HTTP
 }
 
-// Bounds of what is remembered.
+// Limits of the cache.
 const (
 	maxRememberedText  = 256
 	maxRememberedTags  = 16 << 10
@@ -95,7 +93,7 @@ func (p *canonical) exchange(b []byte, e *Exchange, light, reuse bool) bool {
 	p.b, p.i = b, 0
 	p.freeTags, p.freeHTTP = nil, nil
 	if reuse {
-		clear(e.Tags) // or what fewer tags leave behind them would keep its chunks
+		clear(e.Tags) // unused tags would keep their chunks alive
 		p.freeTags, p.freeHTTP = e.Tags[:0], e.HTTP
 	}
 	*e = Exchange{}
@@ -132,8 +130,8 @@ func (p *canonical) exchange(b []byte, e *Exchange, light, reuse bool) bool {
 	return ok && p.netInfo(&e.NetInfo, light) && p.is('}') && p.i == len(b)
 }
 
-// ending is what a record of HTTP ends with, with NetInfo or without. One that goes on with
-// a member which belongs in front of that ends otherwise.
+// ending is the end of every record of HTTP, with NetInfo or without. A record whose members are
+// in another order ends differently.
 const ending = "}}}"
 
 func (p *canonical) http(e *Exchange, light bool) bool {
@@ -263,8 +261,8 @@ func (p *canonical) endpoint(to, last *Endpoint) bool {
 		p.is('}')
 }
 
-// tagged reads tags. Those that stand at the beginning of the last ones, in the same text,
-// are the same; of the others, the name and the value often are.
+// tagged reads tags. It reuses the tags of the last exchange as far as the texts are equal, and
+// otherwise names and values where they are equal.
 func (p *canonical) tagged(to *Tags) bool {
 	start, last := p.i, p.tags
 	same := commonPrefix(p.b[start:], p.tagText)
@@ -277,7 +275,7 @@ func (p *canonical) tagged(to *Tags) bool {
 		tags = make(Tags, 0, max(len(last)+2, 8))
 	}
 	tags = append(tags, last[:known]...)
-	// Should the rest be no tags, this much can still be relied upon.
+	// These are valid even if the rest isn't.
 	p.tags, p.tagEnds = last[:known], p.tagEnds[:known]
 	more := known == 0
 	if more && !p.is('{') {

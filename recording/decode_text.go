@@ -12,10 +12,10 @@ import (
 	"unicode/utf8"
 )
 
-// How the parts of canonical JSON are read: literals, strings, numbers, times and base64.
+// This file parses the parts of canonical JSON: literals, strings, numbers, times and base64.
 
-// lit reads the literal, if it comes next. A comma that begins it is left out behind
-// the brace that opens an object.
+// lit reads the literal if it comes next. Behind an opening brace, it omits the literal's leading
+// comma.
 func (p *canonical) lit(s string) bool {
 	n := p.ahead(s)
 	p.i += n
@@ -31,8 +31,8 @@ func (p *canonical) is(c byte) bool {
 	return false
 }
 
-// ahead is lit that doesn't move, and returns how long the literal is, 0 if it is
-// another.
+// ahead is lit without reading on. It returns the literal's length, or 0 if something else comes
+// next.
 func (p *canonical) ahead(s string) int {
 	if s[0] == ',' && p.b[p.i-1] == '{' {
 		s = s[1:]
@@ -44,7 +44,7 @@ func (p *canonical) ahead(s string) int {
 	return n
 }
 
-// member reads a string that may be missing.
+// member reads an optional string.
 func (p *canonical) member(name string, to, last *string) bool {
 	return !p.lit(name) || p.string(to, last)
 }
@@ -57,7 +57,7 @@ func (p *canonical) flag(name string, to *bool) bool {
 	return true
 }
 
-// small reads a number that may be missing.
+// small reads an optional number.
 func (p *canonical) small(name string, to *int) bool {
 	var n int64
 	if !p.lit(name) {
@@ -68,7 +68,7 @@ func (p *canonical) small(name string, to *int) bool {
 	return ok
 }
 
-// count reads a number in quotes that may be missing.
+// count reads an optional number in quotes.
 func (p *canonical) count(name string, to *int64) bool {
 	return !p.lit(name) || p.is('"') && p.integer(to) && p.is('"')
 }
@@ -137,7 +137,7 @@ func (p *canonical) time(name string, to *time.Time) bool {
 
 const minute = `"2026-11-22T20:15:`
 
-// newMinute remembers another minute.
+// newMinute parses a time's minute and caches it.
 func (p *canonical) newMinute(b [len(minute)]byte) bool {
 	if b[0] != '"' || b[5] != '-' || b[8] != '-' || b[11] != 'T' || b[14] != ':' || b[17] != ':' {
 		return false
@@ -147,14 +147,14 @@ func (p *canonical) newMinute(b [len(minute)]byte) bool {
 		return false
 	}
 	t := time.Date(year, time.Month(month), day, hour, min, 0, 0, time.UTC)
-	if t.Day() != day { // as of February 30
+	if t.Day() != day { // such as February 30
 		return false
 	}
 	p.minute, p.began = b, t
 	return true
 }
 
-// digits returns the number, -1 if it is none.
+// digits returns the number, or -1 if the text isn't one.
 func digits(b []byte) (n int) {
 	for _, c := range b {
 		if c < '0' || c > '9' {
@@ -165,7 +165,7 @@ func digits(b []byte) (n int) {
 	return n
 }
 
-// How much a string's text differs from the string.
+// How a string's JSON text differs from the string.
 const (
 	isEscaped = 1 << iota
 	isUnicode
@@ -203,8 +203,8 @@ func (p *canonical) quoted() (raw []byte, differs int, ok bool) {
 	}
 }
 
-// string reads a string, and returns last if it is the same. What is remembered has no
-// escapes, so its text is the string.
+// string reads a string, and returns last if it is equal. Only strings without escapes are
+// cached, so their JSON text is the string.
 func (p *canonical) string(to, last *string) bool {
 	if n := p.i + 1 + len(*last); n < len(p.b) && p.b[p.i] == '"' && p.b[n] == '"' && string(p.b[p.i+1:n]) == *last {
 		*to = *last
@@ -221,11 +221,11 @@ func (p *canonical) string(to, last *string) bool {
 	return ok
 }
 
-// chunkBytes is how much memory short strings share, and what one of them that is kept
-// may keep with it.
+// chunkBytes is the size of the buffers that short strings share. A string that is kept keeps its
+// whole buffer alive.
 const chunkBytes = 2 << 10
 
-// text is the string that has the raw text.
+// text returns the string of a raw JSON text.
 func (p *canonical) text(raw []byte, differs int) (string, bool) {
 	if differs != 0 || len(raw) > chunkBytes/16 {
 		return text(raw, differs)
@@ -239,7 +239,7 @@ func (p *canonical) text(raw []byte, differs int) (string, bool) {
 	return p.chunk.String()[start:], true
 }
 
-// name is string for names, of which there are few.
+// name is string for names. There are few of them, so they are cached in a map.
 func (p *canonical) name(to *string) bool {
 	raw, differs, ok := p.quoted()
 	if !ok {
@@ -260,7 +260,7 @@ func (p *canonical) name(to *string) bool {
 	return ok
 }
 
-// text is the string that has the raw text.
+// text returns the string of a raw JSON text.
 func text(raw []byte, differs int) (string, bool) {
 	if differs&isUnicode != 0 && !utf8.Valid(raw) {
 		return "", false
@@ -272,10 +272,10 @@ func text(raw []byte, differs int) (string, bool) {
 	return plain, ok
 }
 
-// escapes are what stands for a character behind a backslash, but for `u`.
+// escapes are the characters of the escapes of JSON, except `u`.
 var escapes = [...]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// unescape is the string that has the raw text. It is not exact if U+FFFD stands for half a
+// unescape returns the string of a raw JSON text. exact is false if U+FFFD replaced half a
 // surrogate pair.
 func unescape(raw []byte) (plain string, exact, ok bool) {
 	at := bytes.IndexByte(raw, '\\')
@@ -321,7 +321,7 @@ func unescape(raw []byte) (plain string, exact, ok bool) {
 	return out.String(), exact, true
 }
 
-// hex4 returns the number of four hexadecimal digits, -1 if there are none.
+// hex4 returns the value of four hexadecimal digits, or -1 if they aren't.
 func hex4(b []byte) (r rune) {
 	if len(b) < 4 {
 		return -1
@@ -342,7 +342,7 @@ func hex4(b []byte) (r rune) {
 	return r
 }
 
-// skip reads a string that isn't needed.
+// skip reads a string without returning it.
 func (p *canonical) skip() bool {
 	raw, differs, ok := p.quoted()
 	if ok && differs&isEscaped != 0 {

@@ -9,16 +9,17 @@
 //
 //	directory, bucket, files of other tools ──▶ read ──▶ inspect and every other command
 //	                                            by query, in order, conversations
-//	                                            put together, with a report
+//	                                            joined, with a report
 //
 // It promises:
 //
 //   - The format is RRPair JSON lines, described field by field in
 //     docs/recording-format.md. Any JSON tool reads it.
-//   - Encoding equals what encoding/json makes of an exchange, and allocates nothing.
-//   - Decoding what was encoded equals what encoding/json makes of it, and takes a tenth of
-//     the time. Members that others wrote are kept, or their loss is named.
-//   - A [Reader] reads one segment up to a torn tail, in bounds of memory, whoever wrote it.
+//   - Encoding gives the same JSON as encoding/json, and allocates nothing.
+//   - Decoding gives the same exchange as encoding/json, in a tenth of the time if Encoder wrote
+//     the JSON. Members of other tools are kept, or their loss is reported.
+//   - A [Reader] reads a segment up to an incomplete end, in bounded memory, even if the segment is
+//     hostile.
 //
 // It imports the standard library, klauspost/compress and recording/coding, and
 // nothing else of this module.

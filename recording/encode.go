@@ -13,9 +13,8 @@ import (
 // off and times in UTC, and allocates nothing when dst has room.
 func (e *Exchange) AppendJSON(dst []byte) []byte { return (*Encoder)(nil).Append(dst, e) }
 
-// Encoder writes exchanges and remembers the tags of one, for most of the next
-// one's are the same. A nil Encoder remembers nothing. It isn't safe for concurrent
-// use.
+// Encoder writes exchanges and caches the JSON of tags, because most tags of the next exchange are
+// the same. A nil Encoder caches nothing. It isn't safe for concurrent use.
 type Encoder struct {
 	tags Tags
 	text []byte // of all tags, as an object that isn't closed
@@ -86,9 +85,8 @@ func (r *HTTPResponse) append(dst []byte) []byte {
 	return o.end()
 }
 
-// Prepare encodes what doesn't change any more while the connection lasts, so
-// that it needn't be done for each of its exchanges: everything but BytesSent.
-// Whatever else is set from then on is not written.
+// Prepare encodes everything except BytesSent once for a connection, so that it needn't be done
+// for each exchange. Changes to other fields after this call are not written.
 func (n *NetInfo) Prepare() {
 	n.prepared = &[2][]byte{n.appendDownstream(nil), n.appendUpstream(nil)}
 }
@@ -104,8 +102,8 @@ func (n *NetInfo) append(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// appendDownstream and appendUpstream append all up to the BytesSent of the one
-// and of the other.
+// appendDownstream and appendUpstream append the members up to the BytesSent of the downstream and
+// of the upstream.
 func (n *NetInfo) appendDownstream(dst []byte) []byte {
 	o := object{append(dst, '{')}
 	o.string("id", n.ID)
@@ -147,8 +145,8 @@ func (m *Message) append(dst []byte) []byte {
 	return o.end()
 }
 
-// object writes the members of a JSON object that has been opened, here or in
-// what dst is to be appended to.
+// object writes the members of a JSON object that was opened in dst, or in the text to which dst
+// will be appended.
 type object struct{ dst []byte }
 
 func (o *object) key(name string) []byte {
@@ -269,22 +267,22 @@ func (m *Encoder) remember(tags Tags) {
 		if len(m.text)+len(t.Name)+len(t.Value) > maxRemembered {
 			return
 		}
-		t = Tag{strings.Clone(t.Name), strings.Clone(t.Value)} // what they are parts of is not to be kept
+		t = Tag{strings.Clone(t.Name), strings.Clone(t.Value)} // don't keep the texts alive that they are slices of
 		m.tags = append(m.tags, t)
 		m.text = appendTag(m.text, t)
 		m.ends = append(m.ends, len(m.text))
 	}
 }
 
-// maxRemembered is how long the tags may be that an encoder remembers.
+// maxRemembered is the largest size of tags that an encoder caches.
 const maxRemembered = 4 << 10
 
 func appendTag(dst []byte, t Tag) []byte {
 	return appendString(append(appendString(separate(dst), t.Name), ':'), t.Value)
 }
 
-// appendHeaders groups lines by name at the name's first line. Messages have
-// few headers, so looking through them again is faster than a map.
+// appendHeaders groups lines by name, at the position of the name's first line. Messages have
+// few headers, so a repeated search is faster than a map.
 func appendHeaders(dst []byte, h Headers) []byte {
 	dst = append(dst, '{')
 	for i := range h {
@@ -335,7 +333,7 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// isPlain reports whether every byte of s stands for itself in a JSON string.
+// isPlain reports whether s needs no escapes in a JSON string.
 func isPlain(s string) bool {
 	if len(s) < 8 {
 		for i := range len(s) {

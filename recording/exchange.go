@@ -26,18 +26,18 @@ const (
 	TCP       = "tcp"
 )
 
-// Undefined stands where the ecosystem's records say that a name is unknown.
+// Undefined is the value of unknown names, as in the ecosystem's records.
 const Undefined = "undefined"
 
 // Exchange is one record, an RRPair. Field names, types and the omission of
 // empty fields follow records that the ecosystem's own tools wrote: 64-bit
 // counts are strings and byte strings are base64, as protobuf's JSON mapping
-// has them. `grpc`, `websocket` and `tcp` are Tapedeck's own; an exchange of
-// plain HTTP uses none of them, and what else there is to say goes into tags.
+// has them. Only Tapedeck has `grpc`, `websocket` and `tcp`. An exchange of
+// plain HTTP uses none of them; further facts are in tags.
 type Exchange struct {
 	// Always `rrpair`.
 	MsgType string `json:"msgType"`
-	// Name of the workload that the record was captured at.
+	// Name of the workload at which the record was captured.
 	Resource string `json:"resource,omitempty"`
 	// When the request's first byte was seen: RFC 3339, UTC, nanoseconds.
 	TS time.Time `json:"ts"`
@@ -47,7 +47,7 @@ type Exchange struct {
 	L7Protocol string `json:"l7protocol,omitempty"`
 	// Milliseconds from the request's first byte to the answer's last.
 	Duration int64 `json:"duration"`
-	// Protocol that TLS negotiated, as `h2`.
+	// Protocol that TLS negotiated, such as `h2`.
 	ALPN string `json:"alpn,omitempty"`
 	// Strings by name; see the table of tags.
 	Tags Tags `json:"tags,omitempty"`
@@ -61,7 +61,7 @@ type Exchange struct {
 	Namespace string `json:"namespace,omitempty"`
 	// Name of the workload, as `resource`; `undefined` if unknown.
 	Service string `json:"service,omitempty"`
-	// What the payload is, as `JSON`.
+	// Format of the payload, such as `JSON`.
 	Tech string `json:"tech,omitempty"`
 	// Server that the client asked for, as `host:port`.
 	NetworkAddress string `json:"network_address,omitempty"`
@@ -77,14 +77,14 @@ type Exchange struct {
 	GRPC *Conversation `json:"grpc,omitempty"`
 	// Frames of a WebSocket; `http` then has the handshake.
 	WebSocket *Conversation `json:"websocket,omitempty"`
-	// Messages of a stream that no decoder knew.
+	// Messages of a stream in an unknown protocol.
 	TCP *Conversation `json:"tcp,omitempty"`
-	// What a mock matches by: base64 by name. Capture leaves it out, as it
-	// follows from the rest.
+	// Values by which a mock matches, by name. Capture omits it, because it
+	// can be computed from the other fields.
 	Signature map[string][]byte `json:"signature,omitempty"`
 	// The connection.
 	NetInfo *NetInfo `json:"netinfo,omitempty"`
-	// What other tools wrote and Exchange has no field for. It is kept, behind the rest.
+	// Members of other tools for which Exchange has no field. They are kept, behind the others.
 	Extra []Member `json:"-"`
 }
 
@@ -114,12 +114,12 @@ type HTTPRequest struct {
 	Body []byte `json:"bodyBase64,omitempty"`
 	// As of the exchange.
 	Extra []Member `json:"-"`
-	// How large the body is that [Decoder.Light] left out.
+	// Size of the body that [Decoder.Light] left out.
 	BodyLeft int64 `json:"-"`
 }
 
-// UnknownName is the name of a header whose own was in an HTTP/2 header block that
-// was lost. Its values are empty. No header can have this name.
+// UnknownName replaces the name of a header if the real name was in an HTTP/2 header block
+// that was lost. Its values are empty. No real header can have this name.
 const UnknownName = ":unknown"
 
 // HTTPResponse is an HTTP answer.
@@ -128,7 +128,7 @@ type HTTPResponse struct {
 	ContentType string `json:"contentType,omitempty"`
 	// Status code.
 	StatusCode int `json:"statusCode,omitempty"`
-	// Status code and reason, as `200 OK`.
+	// Status code and reason, such as `200 OK`.
 	StatusMessage string `json:"statusMessage,omitempty"`
 	// As in the request.
 	Headers Headers `json:"headers,omitempty"`
@@ -141,7 +141,7 @@ type HTTPResponse struct {
 }
 
 // Conversation is a sequence of messages on one connection or stream. A long
-// one is written in parts, each an exchange of its own.
+// one is written in parts, each as a separate exchange.
 type Conversation struct {
 	// Number of this part, from 1.
 	Part int `json:"part"`

@@ -24,16 +24,16 @@ func (e *Exchange) End() time.Duration {
 	return time.Duration(min(max(e.Duration, 0), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
-// Moment is when a body went on after a pause.
+// Moment is the end of a pause in a body.
 type Moment struct {
-	// Offset is how many bytes of the body had come before.
+	// Offset is the number of bytes of the body before the pause.
 	Offset int64
 	// At is the time from TS.
 	At time.Duration
 }
 
-// Pace returns when the answer's body went on after pauses, in order. It is nil if
-// there were none, or if they are not known.
+// Pace returns the pauses in the answer's body, in order. It is nil if there were none, or if
+// they are not known.
 func (e *Exchange) Pace() (all []Moment) {
 	text := e.Tags.Get(TagPace)
 	for len(text) > 0 {
@@ -52,11 +52,11 @@ func (e *Exchange) Pace() (all []Moment) {
 	return all
 }
 
-// maxPace bounds what Pace believes.
+// maxPace is the longest time that Pace accepts.
 const maxPace = 24 * time.Hour
 
-// IsEvents tells by the value of Content-Type whether a body is a stream of events, which
-// may go on as long as the client listens.
+// IsEvents reports whether a value of Content-Type is that of a stream of events, which may last
+// as long as the client listens.
 func IsEvents(contentType string) bool {
 	kind, _, _ := mime.ParseMediaType(contentType)
 	return slices.Contains(eventTypes[:], kind)
@@ -81,7 +81,7 @@ const (
 	NoAnswer = "no_answer"
 	// CutOff: the connection ended in the middle of the request or of the answer.
 	CutOff = "cut"
-	// Reset: one side gave the stream up.
+	// Reset: one side cancelled the stream.
 	Reset = "reset"
 	// BytesLost: the tap dropped bytes.
 	BytesLost = "bytes_lost"
@@ -89,15 +89,15 @@ const (
 	HeadersLost = "headers_lost"
 	// Malformed: bytes that followed could not be parsed.
 	Malformed = "malformed"
-	// NoMemory: what followed could not be put together for want of memory.
+	// NoMemory: no memory was left to assemble the bytes that followed.
 	NoMemory = "no_memory"
 	// PartsMissing: parts of the conversation are not in the recording, or were read
-	// too late to be put together.
+	// too late to be joined.
 	PartsMissing = "parts_missing"
 )
 
-// Incomplete returns why a part of the exchange is missing, "" if none is. What a
-// limit cut off is not missing in this sense: see [Exchange.Truncated].
+// Incomplete returns why a part of the exchange is missing, or "". It does not count parts that
+// a limit cut off: see [Exchange.Truncated].
 func (e *Exchange) Incomplete() string { return e.Tags.Get(TagIncomplete) }
 
 // Truncated reports whether a limit cut a body or a message, or left content out.
@@ -113,8 +113,8 @@ func (e *Exchange) Complete() bool {
 	return c == nil || c.Part == 1 && c.Last
 }
 
-// Conversation returns the messages, whatever the protocol; nil if there are none to
-// be had, as of plain HTTP.
+// Conversation returns the messages in any of the protocols; nil if there are none, as in plain
+// HTTP.
 func (e *Exchange) Conversation() *Conversation {
 	for _, c := range [...]*Conversation{e.GRPC, e.WebSocket, e.TCP} {
 		if c != nil {
@@ -128,8 +128,8 @@ func (e *Exchange) Conversation() *Conversation {
 // one of several parts.
 func (e *Exchange) ConversationID() (UUID, bool) { return e.uuid(TagConversation) }
 
-// Tunnel returns the UUID of the CONNECT that opened the tunnel in which this was said,
-// and whether there is one.
+// Tunnel returns the UUID of the CONNECT that opened the tunnel of this exchange, and whether
+// there is one.
 func (e *Exchange) Tunnel() (UUID, bool) { return e.uuid(TagTunnel) }
 
 func (e *Exchange) uuid(tag string) (UUID, bool) {
@@ -141,18 +141,18 @@ func (e *Exchange) uuid(tag string) (UUID, bool) {
 	return u, err == nil
 }
 
-// ParentKind tells how much is known of what caused an exchange.
+// ParentKind says how much is known about the cause of an exchange.
 type ParentKind string
 
 // Kinds of parents.
 const (
-	// ParentNone: nothing was looked for, as of an inbound exchange.
+	// ParentNone: the exchange has no parent tag, such as an inbound one.
 	ParentNone ParentKind = ""
 	// ParentKnown: one inbound exchange.
 	ParentKnown ParentKind = "known"
 	// ParentUnknown: none was found.
 	ParentUnknown ParentKind = "unknown"
-	// ParentAmbiguous: several inbound exchanges may have.
+	// ParentAmbiguous: several inbound exchanges may be the cause.
 	ParentAmbiguous ParentKind = "ambiguous"
 )
 
@@ -164,7 +164,7 @@ type Parent struct {
 	By   string
 }
 
-// Parent returns what caused the exchange.
+// Parent returns the cause of the exchange.
 func (e *Exchange) Parent() Parent {
 	text, by := e.Tags.Get(TagParent), e.Tags.Get(TagParentBy)
 	switch {
@@ -183,7 +183,7 @@ func (e *Exchange) Parent() Parent {
 // caused it; "" for traffic of others.
 func (e *Exchange) Replay() string { return e.Tags.Get(TagReplay) }
 
-// Peer returns who asked, and how that is known; both are "" for an outbound exchange.
+// Peer returns the caller, and how it is known; both are "" for an outbound exchange.
 func (e *Exchange) Peer() (who, by string) { return e.Tags.Get(TagPeer), e.Tags.Get(TagPeerBy) }
 
 // Pod returns the name of the pod, "" if it is unknown.
@@ -195,8 +195,8 @@ func (e *Exchange) Sequence() (uint64, bool) {
 	return n, err == nil
 }
 
-// Host returns whom the client asked: HTTP's host, else the host and port, else the
-// port alone.
+// Host returns the server that the client asked: HTTP's host, or else the host and port, or else
+// the port alone.
 func (e *Exchange) Host() string {
 	if e.HTTP != nil && e.HTTP.Req.Host != "" {
 		return e.HTTP.Req.Host

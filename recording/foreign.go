@@ -22,7 +22,7 @@ const (
 	// field for included, and how many values its signature.
 	MaxMembers = 1000
 	// MaxMessages is how many messages of a conversation it may have, unless Encoder wrote it.
-	// A few bytes of JSON make a message, which takes a hundred in memory.
+	// A few bytes of JSON make a message, which takes a hundred bytes in memory.
 	MaxMessages = 100_000
 )
 
@@ -34,7 +34,7 @@ type Member struct {
 	Value json.RawMessage
 }
 
-// foreign reads what others wrote.
+// foreign reads records in any form of JSON, such as those of other tools.
 func (d *Decoder) foreign(text []byte, e *Exchange) error {
 	*e = Exchange{}
 	if err := checkJSON(text); err != nil {
@@ -53,8 +53,8 @@ func (d *Decoder) foreign(text []byte, e *Exchange) error {
 	return nil
 }
 
-// useText takes the member body, a body as text, where bodyBase64 is missing, and drops
-// it where it says the same.
+// useText uses the member body, a body as text, if bodyBase64 is missing, and drops it if both
+// are equal.
 func useText(body *[]byte, extra *[]Member) {
 	at := slices.IndexFunc(*extra, func(m Member) bool { return m.Name == "body" })
 	if at < 0 {
@@ -75,8 +75,8 @@ func useText(body *[]byte, extra *[]Member) {
 	}
 }
 
-// Lighten leaves out what [Decoder.Light] leaves out. What e shares with other exchanges
-// it replaces.
+// Lighten removes the parts that [Decoder.Light] leaves out. It replaces memory that e shares
+// with other exchanges, and doesn't change it.
 func (e *Exchange) Lighten() {
 	if h := e.HTTP; h != nil {
 		e.HTTP = &HTTP{
@@ -95,7 +95,7 @@ func (e *Exchange) Lighten() {
 }
 
 // object reads the members of an object into the fields of a struct that have their
-// names. The others go into its field Extra, or, if it has none, into the losses.
+// names. Other members go into its field Extra or, if it has none, into the losses.
 func (d *Decoder) object(text []byte, to reflect.Value, path string) error {
 	seen := map[string]bool{}
 	return EachMember(text, MaxMembers, func(name string, raw []byte) error {
@@ -174,7 +174,7 @@ func (d *Decoder) value(raw []byte, to reflect.Value, quoted bool, path string) 
 	return json.Unmarshal(raw, to.Addr().Interface())
 }
 
-// fieldOf finds the field that has the name in JSON, and whether its number is quoted.
+// fieldOf finds the field with the JSON name, and reports whether its number is quoted.
 func fieldOf(of reflect.Value, name string) (field reflect.Value, quoted, ok bool) {
 	for i := range of.NumField() {
 		f := of.Type().Field(i)
@@ -209,7 +209,7 @@ func (d *Decoder) extra(of reflect.Value, name string, raw []byte, path string) 
 	*all = append(*all, Member{name, value})
 }
 
-// maxLosses is how many losses of one record are named.
+// maxLosses is how many losses are listed for one record.
 const maxLosses = 100
 
 func (d *Decoder) lose(path, what string) {

@@ -7,12 +7,11 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// JoinFrames returns the messages of a WebSocket as its two sides have them, of which the
-// recording has frames: fragments are joined, compression is undone, and pings and pongs
-// are left out. The time of a message is that of its first frame. The first close frame is
-// the last message, for the other side's answer to it comes by itself. It fails if a frame
-// goes on with a message that has not begun, or if a message can't be decompressed to at
-// most limit bytes. Data of what has one frame is that frame's.
+// JoinFrames turns the recorded frames of a WebSocket into messages: it joins fragments,
+// decompresses, and leaves out pings and pongs. The time of a message is that of its first frame.
+// The first close frame is the last message, because endpoints answer it automatically. It fails
+// if a frame continues a message that has not begun, or if a message doesn't decompress to at
+// most limit bytes. The data of a message with one frame is shared with the frame.
 func JoinFrames(frames []Message, limit int64) (all []Message, err error) {
 	for m, err := range JoinedFrames(frames, limit) {
 		if err != nil {
@@ -23,7 +22,7 @@ func JoinFrames(frames []Message, limit int64) (all []Message, err error) {
 	return all, nil
 }
 
-// JoinedFrames is [JoinFrames] for one message after the other. An error is the last.
+// JoinedFrames is [JoinFrames] as an iterator. It ends at the first error.
 func JoinedFrames(frames []Message, limit int64) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		var sides [2]struct {
@@ -50,7 +49,7 @@ func JoinedFrames(frames []Message, limit int64) iter.Seq2[Message, error] {
 					return
 				}
 				m.Size += max(f.Size, int64(len(f.Data)))
-				if !side.joined { // or else the frame's data would be written over
+				if !side.joined { // the data still belongs to the frame
 					side.joined, m.Data = true, m.Data[:len(m.Data):len(m.Data)]
 				}
 				m.Data = append(m.Data, f.Data...)

@@ -8,8 +8,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording/coding"
 )
 
-// Half is one side's message of an exchange of HTTP: the request, or the answer. It
-// is a view: it holds nothing of its own. Without [Exchange.HTTP] it is empty.
+// Half is the request or the answer of an exchange of HTTP. It is a view of the exchange, and
+// copies nothing. Without [Exchange.HTTP] it is empty.
 type Half struct {
 	// Headers are the fields, trailers among them.
 	Headers Headers
@@ -37,9 +37,9 @@ func (e *Exchange) Response() Half {
 	return Half{e.HTTP.Res.Headers, e.HTTP.Res.Body, e, true, e.HTTP.Res.BodyLeft}
 }
 
-// Size returns how many bytes the body had before a limit cut it, or redaction changed
-// its size, else how many are stored. It has none of the framing. Of a body that is
-// stored decoded, Content-Length may tell how many were sent.
+// Size returns the size of the body, without its framing, before a limit cut it or redaction
+// changed it. If the body is stored decoded, this is the stored size; Content-Length may then
+// have the size that was sent.
 func (h Half) Size() int64 {
 	if n, cut := h.sent(); cut {
 		return n
@@ -65,7 +65,7 @@ func (h Half) number(request, response string) (n int64, ok bool) {
 		tag = response
 	}
 	text := h.e.Tags.Get(tag)
-	if text == "" { // as of nearly all
+	if text == "" { // in nearly all exchanges
 		return 0, false
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
@@ -78,7 +78,7 @@ func (h Half) Codings() []string {
 }
 
 // Decoded reports whether the body is stored without its codings, though the header
-// names them. The tag `decoded` says so; where it is missing, the body's bytes do.
+// names them. The tag `decoded` says so, or else the body's first bytes show it.
 func (h Half) Decoded() bool {
 	codings := h.Codings()
 	if len(codings) == 0 || len(h.Body) == 0 {
@@ -98,9 +98,8 @@ func (h Half) Decoded() bool {
 
 // Decode appends the body without its codings to dst, at most max bytes of it. It
 // fails with [coding.ErrTooLarge] if there is more, with [io.ErrUnexpectedEOF] if the
-// body was cut, with a [coding.UnknownError], or with what is wrong with the body;
-// what could be decoded is appended all the same. d may be nil; if it isn't, its
-// buffers are used.
+// body was cut, with a [coding.UnknownError], or with an error about the body. It appends the
+// part that it could decode even if it fails. If d is not nil, its buffers are used.
 func (h Half) Decode(d *coding.Decoder, dst []byte, max int64) ([]byte, error) {
 	codings := h.Codings()
 	if len(codings) == 0 || h.Decoded() {
@@ -116,7 +115,7 @@ func (h Half) Decode(d *coding.Decoder, dst []byte, max int64) ([]byte, error) {
 	return d.Decode(dst, codings, h.Body, max)
 }
 
-// Framing is how the receiver knew where a body ended.
+// Framing is the way in which the end of a body was marked.
 type Framing string
 
 // Framings. The first that applies counts, as in RFC 9112, section 6.3.
@@ -127,7 +126,7 @@ const (
 	FramingStream Framing = "stream"
 	// FramingChunked: HTTP/1's chunks carried it.
 	FramingChunked Framing = "chunked"
-	// FramingLength: Content-Length told.
+	// FramingLength: Content-Length gave the size.
 	FramingLength Framing = "length"
 	// FramingClose: the answer ended with the connection.
 	FramingClose Framing = "close"
@@ -171,12 +170,11 @@ func (h Half) contentLength() (int64, bool) {
 	return 0, false
 }
 
-// grpcTrailers are trailers that need no announcement.
+// grpcTrailers are trailers that are known without an announcement.
 var grpcTrailers = [...]string{"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"}
 
-// Trailers returns the names of those fields that came behind the body, as far as it
-// is known: those that the field Trailer announces, those that a tag names, and gRPC's
-// own.
+// Trailers returns the names of the known trailers: those that the field Trailer announces,
+// those that a tag lists, and gRPC's own.
 func (h Half) Trailers() []string {
 	var names []string
 	add := func(name string) {

@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// EachMember calls f with the members of a JSON object in order, as many as there may be at
-// most, and returns an error if there are more, for two bytes of JSON may become a hundred in
-// memory. The text must be JSON. Values are parts of it, without white space around them:
-// nothing is copied, since a record may take [MaxLine]. null is an object without members.
+// EachMember calls f with the members of a JSON object in order. It returns an error if there
+// are more than most, because two bytes of JSON may become a hundred in memory. The text must be
+// JSON. Values are slices of it, without white space around them: nothing is copied, since a
+// record may have [MaxLine] bytes. null is an object without members.
 func EachMember(text []byte, most int, f func(name string, value []byte) error) error {
 	var name string
 	isName := true
@@ -31,8 +31,7 @@ func EachElement(text []byte, most int, f func(element []byte) error) error {
 	return walk(text, "array", '[', ']', most, 1, f)
 }
 
-// walk calls f with the parts of an object or an array, of which each member has two: its name
-// and its value.
+// walk calls f with the elements of an array, or with the names and values of an object.
 func walk(text []byte, kind string, begin, end byte, most, each int, f func(part []byte) error) error {
 	if text = bytes.TrimSpace(text); string(text) == "null" {
 		return nil
@@ -54,7 +53,7 @@ func walk(text []byte, kind string, begin, end byte, most, each int, f func(part
 	return nil
 }
 
-// partEnd returns where the comma or the colon is that ends what a text begins with.
+// partEnd returns the position of the comma or colon that ends the first part of a text.
 func partEnd(text []byte) int {
 	depth := 0
 	for i := 0; i < len(text); i++ {
@@ -74,8 +73,8 @@ func partEnd(text []byte) int {
 	return len(text)
 }
 
-// closingQuote returns where the string ends that text is in from i on, len(text) or more if it
-// doesn't.
+// closingQuote returns the position of the quote that ends the string at i, or len(text) or more
+// if there is none.
 func closingQuote(text []byte, i int) int {
 	for i < len(text) {
 		if len(text)-i >= 8 { // skip what is plain
@@ -96,8 +95,8 @@ func closingQuote(text []byte, i int) int {
 	return i
 }
 
-// Depth returns how deep the objects and arrays of a JSON text are nested: 0 for a text, a
-// number or a word, 1 for an object that has nothing but those.
+// Depth returns how deep the objects and arrays of a JSON text are nested: 0 for a string, a
+// number or a literal, 1 for an object that has only those.
 func Depth(text []byte) (most int) {
 	depth := 0
 	for i := 0; i < len(text); i++ {
@@ -115,8 +114,8 @@ func Depth(text []byte) (most int) {
 }
 
 // Unquote returns the text of a JSON string, as encoding/json does, several times as fast. The
-// string must be valid, as the parts of a valid JSON text are. Bytes that are no UTF-8, and
-// halves of surrogate pairs, become U+FFFD; exact reports whether there were none.
+// string must be valid, as the parts of a valid JSON text are. Bytes that are not UTF-8, and
+// halves of surrogate pairs, become U+FFFD; exact is false then.
 func Unquote(part []byte) (plain string, exact bool, err error) {
 	if n := len(part); n >= 2 && part[0] == '"' && part[n-1] == '"' && utf8.Valid(part) {
 		if plain, exact, ok := unescape(part[1 : n-1]); ok {

@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// LeftOutError is a record of another tool that a recording has no place for. Behind it
-// reading can go on.
+// LeftOutError reports a record of another tool that can't be stored in a recording. Reading can
+// continue after it.
 type LeftOutError struct {
 	// Where the record is, and What is lost with it.
 	Where, What string
@@ -13,13 +13,13 @@ type LeftOutError struct {
 
 func (e *LeftOutError) Error() string { return e.Where + ": " + e.What }
 
-// maxLossText is how long the name of a loss may be: what is foreign may be quoted in it.
+// maxLossText limits the name of a loss, which may quote foreign text.
 const maxLossText = 200
 
-// LossList names what of one record of another tool could not be kept, each thing once.
+// LossList collects the parts of another tool's record that could not be kept, each once.
 type LossList []string
 
-// Add names a loss: a path, and what became of it.
+// Add adds a loss: a path, and what happened to it.
 func (l *LossList) Add(path, what string) {
 	loss := path + ": " + what
 	if len(loss) > maxLossText {
@@ -39,7 +39,7 @@ func (l *LossList) Add(path, what string) {
 // AppendString appends a text as JSON to dst. Bytes that are no UTF-8 become U+FFFD.
 func AppendString(dst []byte, text string) []byte { return appendString(dst, text) }
 
-// Weight is about how long the exchange's JSON is.
+// Weight estimates the length of the exchange's JSON.
 func (e *Exchange) Weight() int64 {
 	const each = 40 // of a field, or a message, beside what is in it
 	n := 1 << 10

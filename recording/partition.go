@@ -15,8 +15,8 @@ const (
 	// PartSuffix follows it while the segment is being written, and stays if its
 	// writer was killed. Readers read such a segment all the same.
 	PartSuffix = ".part"
-	// MergedPod stands for the pod in the keys of segments that were put together of those
-	// of many pods.
+	// MergedPod replaces the pod in the keys of large segments, which have the exchanges of
+	// several pods.
 	MergedPod = "merged"
 )
 
@@ -24,11 +24,11 @@ const (
 // by. Names that are unknown are [Undefined].
 type Partition struct {
 	Cluster, Namespace, Workload string
-	// Hour is that in which the segment was begun, in UTC.
+	// Hour is the hour in which the segment began, in UTC.
 	Hour time.Time
 }
 
-// String gives the Hive form, without a slash at its end:
+// String returns the Hive form, without a slash at its end:
 //
 //	cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20
 func (p Partition) String() string {
@@ -38,7 +38,7 @@ func (p Partition) String() string {
 }
 
 // ParsePartition reads a partition as String writes it, with or without a slash at its end, and
-// refuses every other text.
+// rejects every other text.
 func ParsePartition(folder string) (Partition, error) {
 	var v [5]string
 	values := strings.Split(strings.TrimSuffix(folder, "/"), "/")
@@ -60,27 +60,27 @@ var partitions = [...]string{"cluster=", "namespace=", "workload=", "date=", "ho
 
 // SegmentKey is the key of a segment that capture wrote.
 type SegmentKey struct {
-	// Partition is where the segment lies. Its Hour is that of Began.
+	// Partition is the folder of the segment. Its Hour is that of Began.
 	Partition
-	// Began is when the segment was begun, in UTC, to the millisecond.
+	// Began is the time at which the segment began, in UTC, to the millisecond.
 	Began time.Time
 	// Pod is the name of the pod; [Undefined] if unknown.
 	Pod string
 	// Number counts the segments of one process, from 0.
 	Number int
-	// Digest names the bytes of a segment that left its pod: the first [DigestDigits]
-	// hexadecimal digits of their SHA-256. "" while it is in the pod's directory.
+	// Digest has the first [DigestDigits] hexadecimal digits of the SHA-256 of the segment's
+	// bytes. It is "" while the segment is in the pod's directory.
 	Digest string
 	// Part means that the segment is still being written, or that its writer was killed.
 	Part bool
 }
 
-// DigestDigits is how many digits of SHA-256 a key has. No two segments of one pod that
-// were begun in the same millisecond, with the same number, have the same.
+// DigestDigits is how many digits of the SHA-256 a key has. They are enough to tell apart segments
+// of one pod that began in the same millisecond with the same number.
 const DigestDigits = 16
 
-// LargeKey is the key of the large segment with this number among those of the partition.
-// What it was made of is in its first line: see [Sources].
+// LargeKey returns the key of the large segment with this number in the partition. The segment's
+// first line lists its sources: see [Sources].
 func LargeKey(p Partition, number int) SegmentKey {
 	return SegmentKey{Partition: p, Began: p.Hour, Pod: MergedPod, Number: number}
 }
@@ -97,7 +97,7 @@ func LargePrefix(p Partition) string {
 
 const beganLayout = "20060102T150405.000Z"
 
-// String gives the key:
+// String returns the key:
 //
 //	cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.jsonl.zst
 //	cluster=c1/namespace=shop/workload=cart/date=2026-11-22/hour=20/20261122T201500.123Z-cart-7d4b-0.9f86d081884c7d65.jsonl.zst
@@ -115,8 +115,8 @@ func (k SegmentKey) String() string {
 	return fmt.Sprintf("%s/%s-%s-%d%s", k.Partition, k.Began.UTC().Format(beganLayout), KeyPart(k.Pod), k.Number, suffix)
 }
 
-// ParseSegmentKey reads a key as String writes it, and refuses every other text: it
-// leads out of no directory.
+// ParseSegmentKey reads a key as String writes it, and rejects every other text. A
+// valid key can't lead out of a directory.
 func ParseSegmentKey(key string) (k SegmentKey, err error) {
 	bad := func(what string) (SegmentKey, error) {
 		return SegmentKey{}, fmt.Errorf("no key of a segment: %s; want one such as %s", what, SegmentKey{
@@ -167,8 +167,8 @@ func isDigest(s string) bool {
 	return len(s) == DigestDigits && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// KeyPart makes a name fit to be part of a key: what isn't a letter, a digit,
-// or one of -_. becomes a dash, and dots don't begin it. An empty name becomes
+// KeyPart turns a name into a valid part of a key: every character other than a letter, a digit
+// and -_. becomes a dash, and the result does not begin with a dot. An empty name becomes
 // [Undefined].
 func KeyPart(name string) string {
 	name = strings.TrimLeft(strings.Map(func(r rune) rune {

@@ -12,48 +12,48 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Limits on what a reader believes.
+// Limits of a reader.
 const (
 	// MaxLine is how long the JSON of a record may be.
 	MaxLine = 64 << 20
 	// MaxSegment is how large a segment may be when decompressed: the recorder ends it
-	// at 64 MiB, and what puts segments together makes larger ones.
+	// at 64 MiB, and compaction makes larger ones.
 	MaxSegment = 16 << 30
-	// maxWindow is how far back zstd may look: all that decoders must support (RFC 8878,
-	// section 3.1.1.1.2), and 64 times what the recorder uses.
+	// maxWindow is the largest window of zstd: the size that all decoders must support (RFC
+	// 8878, section 3.1.1.1.2), and 64 times the recorder's.
 	maxWindow = 8 << 20
 	// maxDepth is how deep the JSON of a record may be nested.
 	maxDepth = 500
-	// readBytes is how much is read at once.
+	// readBytes is the size of one read.
 	readBytes = 64 << 10
 )
 
 var (
 	// ErrTorn means that a segment ends in the middle of a record: its writer was
-	// killed, or hasn't finished. All records before are good.
+	// killed, or hasn't finished. All earlier records are complete.
 	ErrTorn = errors.New("torn tail")
-	// ErrNoExchange means that JSON is well-formed and no exchange. It comes in a
+	// ErrNoExchange means that JSON is well-formed but not an exchange. It comes in a
 	// [LineError].
 	ErrNoExchange = errors.New("no exchange")
 )
 
 // Reader reads exchanges from one segment: RRPair JSON, plain or compressed with zstd.
-// Each record may stand on a line of its own, on several, or together with others; an
-// array of them is read too. It isn't safe for concurrent use.
+// A record may take one line, several lines, or share a line with others; an array of records is
+// read too. It isn't safe for concurrent use.
 type Reader struct {
-	// Decoder decodes the records; if it isn't set before the first Next, a new one does.
-	// Readers of which one is used at a time may share it: it holds what long records take.
+	// Decoder decodes the records. If it isn't set before the first Next, the reader makes one.
+	// Readers that are not used at the same time may share a decoder and its buffers.
 	Decoder *Decoder
-	// MaxBytes is [MaxSegment] unless it is set.
+	// MaxBytes limits the decompressed size; 0 means [MaxSegment].
 	MaxBytes int64
-	// Counted, unless it is nil, is called with all counters that are met.
+	// Counted, if not nil, is called with all counters that are read.
 	Counted func(Counters)
 
-	own  canonical // remembers what this segment's records have in common
+	own  canonical // caches the strings of this segment's records
 	in   *bufio.Reader
 	zstd *zstd.Decoder // nil if plain
 
-	chunk []byte // of a line, not used yet
+	chunk []byte // a line, or a part of one, that was not used yet
 	whole bool   // chunk is all of its line
 	ended bool   // it is the last of its line
 	line  int    // of chunk, from 1
@@ -66,7 +66,7 @@ type Reader struct {
 	counters *Counters // the last that were read
 
 	sources   []string // of a large segment
-	origins   places   // among sources: of the record that was read last, if hasOrigin, and of those behind it
+	origins   places   // places among sources of the last record, if hasOrigin, and of the records behind it
 	spare     places   // what origins was made of, to be used again
 	hasOrigin bool
 }
@@ -136,7 +136,7 @@ func (r *Reader) Next(e *Exchange) error {
 	}
 }
 
-// isEmpty reports whether nothing is known of the exchange that other JSON wouldn't have.
+// isEmpty reports whether the exchange has no member that identifies it as one.
 func (e *Exchange) isEmpty() bool {
 	return e.TS.IsZero() && e.Direction == "" && e.Location == "" && e.L7Protocol == "" && e.HTTP == nil && e.Conversation() == nil
 }
@@ -193,8 +193,8 @@ func (r *Reader) record(e *Exchange) error {
 // around are the characters between records.
 const around = " \t\r\n[],"
 
-// skipBlank goes over the lines without a record that are read already, all at once: a small
-// compressed file may have any number of them.
+// skipBlank skips all buffered lines without a record at once, because a small compressed file may
+// have any number of them.
 func (r *Reader) skipBlank() {
 	if !r.ended {
 		return
@@ -207,12 +207,12 @@ func (r *Reader) skipBlank() {
 	_, _ = r.in.Discard(len(blank)) // which are buffered
 }
 
-// badJSON is an error of JSON's syntax, behind which reading can go on.
+// badJSON is a syntax error of JSON. Reading can continue after it.
 type badJSON struct{ error }
 
 func (e badJSON) Unwrap() error { return e.error }
 
-// object puts the JSON object that comes next into text.
+// object reads the next JSON object into text.
 func (r *Reader) object() error {
 	var s splitter
 	d, line, long := r.Decoder, r.line, false
@@ -248,8 +248,8 @@ func (r *Reader) object() error {
 	}
 }
 
-// leave goes on behind a record on line, of which the chunk's n-th byte is wrong: with
-// the next line, or with this one if the record began before, and has no end.
+// leave skips a record that began on a line and has a wrong byte at n in the chunk. Reading
+// continues with the next line, or with this one if the record began on an earlier line.
 func (r *Reader) leave(line, n int, s *splitter) error {
 	if r.line > line && r.whole && r.chunk[n] != '\n' {
 		return badJSON{fmt.Errorf("%s on line %d, within an object", s.wrong(r.chunk[n]), r.line)}
@@ -270,7 +270,7 @@ func (r *Reader) leave(line, n int, s *splitter) error {
 	return bad
 }
 
-// fill sees to it that there is a chunk: a line, or a part of a long one.
+// fill reads the next chunk, a line or a part of a long one, if there is none.
 func (r *Reader) fill() error {
 	if len(r.chunk) > 0 {
 		return nil
@@ -306,11 +306,11 @@ func (r *Reader) fill() error {
 	return io.EOF
 }
 
-// Text returns the JSON of the exchange that Next returned last. It is valid until a
-// reader with the same Decoder goes on.
+// Text returns the JSON of the last exchange. It is valid until a reader with the same Decoder
+// reads the next record.
 func (r *Reader) Text() []byte { return r.text }
 
-// Whole reads that exchange again, with what [Decoder.Light] left out.
+// Whole decodes the last exchange again, including the parts that [Decoder.Light] left out.
 func (r *Reader) Whole(e *Exchange) error {
 	r.own.glance = nil
 	if r.own.exchange(r.text, e, false, r.Decoder.Reuse) {
@@ -323,12 +323,11 @@ func (r *Reader) Whole(e *Exchange) error {
 	return d.Decode(r.text, e)
 }
 
-// Offset returns where that JSON begins: how many bytes stand before it when
-// decompressed.
+// Offset returns the position of the last exchange's JSON in the decompressed segment, in bytes.
 func (r *Reader) Offset() int64 { return r.start }
 
-// Counters returns the counters that end the segment, once they were read; nil if
-// they weren't, as in one whose writer was killed.
+// Counters returns the counters at the segment's end, once they were read. It returns nil before,
+// and if there are none, as in a segment whose writer was killed.
 func (r *Reader) Counters() *Counters { return r.counters }
 
 // Close releases the reader, not what it reads from.
@@ -338,9 +337,9 @@ func (r *Reader) Close() {
 	}
 }
 
-// LineError is a record that can't be read.
+// LineError reports a record that can't be read.
 type LineError struct {
-	Line int // from 1: where the record begins; 0 in a file of which lines tell nothing
+	Line int // at which the record begins, from 1; 0 in formats without lines
 	Err  error
 }
 

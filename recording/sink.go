@@ -5,10 +5,10 @@ import "context"
 // Sink takes exchanges. Its methods may be called from any goroutine.
 type Sink interface {
 	// Write keeps the exchange, or returns the reason why it doesn't. It
-	// never waits. The exchange is lent: Write may change it, and may not
-	// hold on to it or to any of its slices after it returned.
+	// never waits. Write may change the exchange, but must not keep it or
+	// any of its slices after it returns.
 	Write(e *Exchange) error
-	// Flush returns once all that was accepted before is out of the process.
+	// Flush returns once all exchanges that were accepted before have left the process.
 	Flush(ctx context.Context) error
 	// Close flushes, makes everything durable, and releases what the sink
 	// holds. Exchanges written from then on are dropped.

@@ -9,31 +9,30 @@ import (
 	"time"
 )
 
-// SourcesType is the msgType of the lines that say what a large segment was made of.
+// SourcesType is the msgType of the lines that list the sources of a large segment.
 const SourcesType = "sources"
 
-// MaxSources is how many bytes the names of a large segment's sources have at most, with
-// what stands between them.
+// MaxSources limits the names of a large segment's sources, in bytes, separators included.
 const MaxSources = 16 << 20
 
-// Sources are what a large segment says of those that it was made of. Its first line has
-// their names:
+// Sources describes the segments that a large segment was made from. The first line of the large
+// segment has their names:
 //
 //	{"msgType":"sources","ts":"2026-11-22T20:00:00Z","cluster":"c1","namespace":"shop","service":"cart","sources":["20261122T201500.123Z-cart-7d4b-0.9f86d081884c7d65.jsonl.zst"]}
 //
-// Others say from which of them the records behind are, each up to the next such line:
+// Further lines give the source of each record that follows, up to the next such line:
 //
 //	{"msgType":"sources","ts":"2026-11-22T20:00:00Z","cluster":"c1","namespace":"shop","service":"cart","of":[0,0,1,0]}
 //
-// They have no direction: queries that ask for one don't find them.
+// The lines have no direction, so that queries for a direction don't match them.
 type Sources struct {
 	// Names are those of the sources in the partition, without its folders.
 	Names []string
-	// Of has, for each of the records that follow, the place of its source among the names.
+	// Of has, for each record that follows, the index of its source in Names.
 	Of []int32
 }
 
-// sourcesLine is the line.
+// sourcesLine is the JSON of the line.
 type sourcesLine struct {
 	MsgType   string    `json:"msgType"`
 	TS        time.Time `json:"ts"`
@@ -47,7 +46,7 @@ type sourcesLine struct {
 // sourcesPrefix begins every such line that AppendLine writes.
 var sourcesPrefix = []byte(`{"msgType":"` + SourcesType + `"`)
 
-// AppendLine appends the line, with its newline. The same sources always have the same.
+// AppendLine appends the line, with its newline. Equal sources give equal lines.
 func (s Sources) AppendLine(dst []byte, p Partition) []byte {
 	line, err := json.Marshal(sourcesLine{
 		MsgType:   SourcesType,
@@ -58,14 +57,14 @@ func (s Sources) AppendLine(dst []byte, p Partition) []byte {
 		Sources:   s.Names,
 		Of:        s.Of,
 	})
-	if err != nil { // strings, numbers and a time of our own have JSON
+	if err != nil { // strings, numbers and a valid time can't fail
 		return dst
 	}
 	return append(append(dst, line...), '\n')
 }
 
-// places are read without encoding/json, which takes ten times as long: there is one for
-// each record.
+// places is decoded without encoding/json, which takes ten times as long, because there is one
+// for each record.
 type places []int32
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -88,8 +87,8 @@ func (p *places) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// SegmentSources returns the names in the first line of a segment: nil if it isn't one of a
-// large segment. It reads as little as it can.
+// SegmentSources returns the sources in the first line of a large segment, and nil for other
+// segments. It reads as little as possible.
 func SegmentSources(segment io.Reader) ([]string, error) {
 	r, err := NewReader(segment)
 	if err != nil {
@@ -100,7 +99,7 @@ func SegmentSources(segment io.Reader) ([]string, error) {
 	var e Exchange
 	var bad *LineError
 	switch err := r.record(&e); {
-	case err == io.EOF || errors.Is(err, ErrTorn) || errors.As(err, &bad): // whoever reads it, says so
+	case err == io.EOF || errors.Is(err, ErrTorn) || errors.As(err, &bad): // the reader of the segment reports it
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -113,7 +112,7 @@ func SegmentSources(segment io.Reader) ([]string, error) {
 	return r.sources, nil
 }
 
-// sourcesLine reads the line that is in text.
+// sourcesLine parses the line in text.
 func (r *Reader) sourcesLine() error {
 	l := sourcesLine{Of: r.spare[:0]}
 	if err := json.Unmarshal(r.text, &l); err != nil {
@@ -126,12 +125,12 @@ func (r *Reader) sourcesLine() error {
 	return nil
 }
 
-// Sources returns the names of the segments that a large one was made of, once its first
-// line was read; nil for any other.
+// Sources returns the sources of a large segment, once its first line was read. It returns nil for
+// other segments.
 func (r *Reader) Sources() []string { return r.sources }
 
-// Origin returns the place among Sources of the segment from which the last record is, or
-// the counters; -1 if that isn't known. [Decoder.Glance] may ask, too.
+// Origin returns the index in Sources of the segment that the last record or counters came from,
+// or -1 if that isn't known. [Decoder.Glance] may call it, too.
 func (r *Reader) Origin() int {
 	if len(r.origins) == 0 || int(r.origins[0]) >= len(r.sources) {
 		return -1

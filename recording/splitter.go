@@ -6,9 +6,8 @@ import (
 	"math/bits"
 )
 
-// splitter finds where a JSON object ends. It checks what nests and what separates, as
-// far as is needed to notice soon that an object has no end, and leaves the rest to who
-// decodes it.
+// splitter finds the end of a JSON object. It checks nesting and separators only as far as needed
+// to notice early that an object has no end. The decoder checks the rest.
 type splitter struct {
 	nested  [maxDepth/8 + 1]byte // a bit for each level: 1 for an object, 0 for an array
 	depth   int
@@ -38,8 +37,8 @@ const (
 	jsonBad
 )
 
-// scan goes on with p. It returns how much of p belongs to the object, or, if it is
-// jsonBad, which byte can't.
+// scan continues with p. It returns how many bytes of p belong to the object or, with jsonBad,
+// the position of the wrong byte.
 func (s *splitter) scan(p []byte) (int, jsonState) {
 	for i := 0; i < len(p); i++ {
 		c := p[i]

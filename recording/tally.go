@@ -7,18 +7,18 @@ import (
 	"slices"
 )
 
-// ProcessID tells processes apart. Whoever may write for one namespace may put the UUID of
-// another's process into its counters, and must not change what that one's say.
+// ProcessID identifies a process. It includes the namespace, because a writer of one namespace can
+// put the UUID of another namespace's process into its counters, and must not affect the totals of
+// that process.
 type ProcessID struct {
 	Process            UUID
 	Cluster, Namespace string
 }
 
-// ID returns which process the counters are of.
+// ID returns the process that wrote the counters.
 func (c *Counters) ID() ProcessID { return ProcessID{c.Process, c.Cluster, c.Namespace} }
 
-// Tally sums up the counters of several processes, of each those that came last.
-// The zero value is ready to use.
+// Tally sums up the last counters of several processes. The zero value is ready to use.
 type Tally struct{ last map[ProcessID]Counters }
 
 // Add takes the counters of one segment, in any order.
@@ -38,7 +38,7 @@ func (t *Tally) Last() []Counters {
 	})
 }
 
-// Sum returns the sum, and of how many processes it is.
+// Sum returns the sum, and the number of processes.
 func (t *Tally) Sum() (sum Counters, processes int) {
 	for _, c := range t.last {
 		sum.Recorded += c.Recorded

@@ -12,7 +12,7 @@ import (
 // UUID identifies an exchange. In JSON it is base64, in text canonical.
 type UUID [16]byte
 
-// String gives the canonical form, as 6ba7b810-9dad-11d1-80b4-00c04fd430c8.
+// String returns the canonical form, such as 6ba7b810-9dad-11d1-80b4-00c04fd430c8.
 func (u UUID) String() string {
 	var b [36]byte
 	hex.Encode(b[0:8], u[0:4])
@@ -56,7 +56,7 @@ func (u *UUID) UnmarshalJSON(b []byte) error {
 // Tag is one entry of [Tags].
 type Tag struct{ Name, Value string }
 
-// Tags maps names to values and keeps their order. A name stands once.
+// Tags maps names to values and keeps their order. Names are unique.
 type Tags []Tag
 
 // Get returns the value of the tag, "" if there is none.
@@ -96,12 +96,11 @@ func (t *Tags) UnmarshalJSON(b []byte) error {
 	})
 }
 
-// Header is one field line of an HTTP message. The same name may stand in
-// several.
+// Header is one field line of an HTTP message. Several lines may have the same name.
 type Header struct{ Name, Value string }
 
-// Headers are field lines, in order. In JSON they are an object of lists, in
-// which lines of one name come together.
+// Headers are field lines, in order. In JSON they are an object of lists, which groups the lines
+// by name.
 type Headers []Header
 
 // Get returns the first value of the header, "" if there is none. The name

@@ -20,29 +20,29 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Store is what reading needs of a [store.Store].
+// Store has the methods of [store.Store] that reading needs.
 type Store interface {
 	Get(ctx context.Context, key string) (io.ReadCloser, error)
 	List(ctx context.Context, prefix string) iter.Seq2[store.Object, error]
 	Folders(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
-// Reserved are the folders of a place that hold something other than its recording.
+// Reserved are the folders of a place that are not part of its recording.
 func Reserved() []string { return []string{"snapshots/", "runs/"} }
 
-// Marks of a recording that is written as a whole, as tapedeck redact does: BeginMark is
-// its first object and EndMark its last one.
+// Marks of a recording that a command writes completely, such as tapedeck redact: BeginMark is the
+// first object and EndMark the last one.
 const (
 	BeginMark = "_redacting.json"
 	EndMark   = "_redacted.json"
 )
 
-// IsUnfinished reports whether the writer of a whole recording has not come to its end: it is
-// still writing, or it was interrupted.
+// IsUnfinished reports whether a recording has the first mark but not the last one: its writer is
+// still writing, or was interrupted.
 func IsUnfinished(ctx context.Context, s Store) (bool, error) {
 	begun, ended := false, false
 	for o, err := range s.List(ctx, "_redact") {
-		if errors.Is(err, fs.ErrNotExist) { // a directory that is made with its first file
+		if errors.Is(err, fs.ErrNotExist) { // the first Put makes the directory
 			break
 		}
 		if err != nil {
@@ -58,19 +58,19 @@ type segment struct {
 	store  int
 	key    string
 	began  time.Time // zero if its name doesn't say
-	number int       // in its process, if began is set
+	number int       // within its process, if began is set
 	size   int64
-	// modified is when it was, zero if the store doesn't say.
+	// modified is the time of the last change, zero if the store doesn't report it.
 	modified time.Time
 
-	large bool            // it says what it was made of
-	taken map[string]bool // of its sources, those that were read from elsewhere
-	moved bool            // a large segment that came since it was listed has it
+	large bool            // it lists its sources
+	taken map[string]bool // sources that were read from elsewhere
+	moved bool            // a large segment that is newer than the listing has it
 }
 
 func (s *segment) part() bool { return strings.HasSuffix(s.key, recording.PartSuffix) }
 
-// hollow tells that nothing is in a complete segment, where at least a frame of zstd would be.
+// hollow is the finding for an empty complete segment, which should have at least a frame of zstd.
 func (s *segment) hollow() bool {
 	return s.size == 0 && strings.HasSuffix(s.key, recording.SegmentSuffix)
 }
@@ -89,11 +89,10 @@ type finder struct {
 	found  []segment
 }
 
-// find lists the segments in the stores, those with a known time in its order.
+// find lists the segments in the stores, in the order of their starts where those are known.
 //
-// A store with partitions is a recording: only what is in partitions belongs to it. In
-// any other, every file with a name that recordings have does, wherever it lies, but for
-// what is [Reserved].
+// If a store has partitions, only the files in partitions belong to the recording. Otherwise, all
+// files with the name of a recording do, in any folder that is not [Reserved].
 func find(ctx context.Context, stores []Store, q *Query, r *Report, foreign Foreign) ([]segment, error) {
 	f := &finder{ctx: ctx, query: q, report: r, stores: stores, foreign: foreign}
 	for f.store = range stores {
@@ -113,7 +112,7 @@ func (f *finder) look() error {
 	if err := f.partitions(""); err != nil {
 		return err
 	}
-	if !f.listed { // what failed, fails again
+	if !f.listed { // don't fail twice
 		f.failed = nil
 		if err := f.loose(); err != nil {
 			return err
@@ -134,8 +133,8 @@ func (f *finder) look() error {
 	return nil
 }
 
-// partitions lists what is in the folders below the prefix that are partitions. It sets
-// listed if there are any.
+// partitions lists the segments in the partitions below the prefix. It sets listed if there are
+// any.
 func (f *finder) partitions(prefix string) error {
 	leaf := true
 	for folder, err := range f.stores[f.store].Folders(f.ctx, prefix) {
@@ -167,12 +166,11 @@ func (f *finder) partitions(prefix string) error {
 	return nil
 }
 
-// compacted leaves out, of what was found in a partition, the segments that large ones were
-// made of. It looks for those after the others were listed: what was deleted meanwhile is in
-// one of them.
+// compacted removes the sources of large segments from the segments of a partition. It lists the
+// large segments last, so that they contain everything that was deleted since the first listing.
 func (f *finder) compacted(prefix string, first int) {
 	p, err := recording.ParsePartition(prefix)
-	if err != nil { // another writer's
+	if err != nil { // another program wrote it
 		return
 	}
 	all, err := ListLarge(f.ctx, f.stores[f.store], p)
@@ -231,7 +229,7 @@ func (f *finder) files(prefix string, wanted func(key string) bool) error {
 			continue
 		}
 		f.listed = true
-		if !wanted(o.Key) || o.Key == last+recording.PartSuffix { // it is just being completed, and has both names
+		if !wanted(o.Key) || o.Key == last+recording.PartSuffix { // it is being completed, and has both names for a moment
 			continue
 		}
 		last = o.Key
@@ -244,7 +242,7 @@ func (f *finder) files(prefix string, wanted func(key string) bool) error {
 	return nil
 }
 
-// isSegment tells segments from other files by their names. What is hidden is none.
+// isSegment reports whether a file is a segment, by its name. Hidden files are not.
 func isSegment(key string) bool {
 	if strings.HasPrefix(path.Base(key), ".") {
 		return false
@@ -262,8 +260,8 @@ func (f *finder) isLoose(key string) bool {
 	return isSegment(key) || f.foreign != nil && f.foreign.IsName(key) && !strings.HasPrefix(path.Base(key), ".")
 }
 
-// parseName reads when a segment was begun, and its number, from its name; began is zero
-// if it isn't there.
+// parseName reads a segment's start and number from its name; began is zero if the name has
+// none.
 func parseName(name string) (began time.Time, number int) {
 	name = strings.TrimSuffix(strings.TrimSuffix(name, recording.PartSuffix), recording.SegmentSuffix)
 	text, rest, ok := strings.Cut(name, "-")
@@ -309,8 +307,8 @@ func (f file) Get(_ context.Context, key string) (io.ReadCloser, error) {
 	return in, err
 }
 
-// beside opens a file that the file refers to, in the folder that the folder mappings is in, or
-// else in its own. No link leads out of there.
+// beside opens a file to which this file refers. It looks in the parent of the folder mappings, or
+// else in the file's own folder. Links can't lead out of there.
 func (f file) beside(name string) (io.ReadCloser, error) {
 	own, err := filepath.Abs(string(f))
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 type Foreign interface {
 	// IsName reports whether a file is looked at, by its name.
 	IsName(name string) bool
-	// Open finds out by a file's beginning what it is. It returns the file from there on,
-	// decompressed, and the reader of its format; nil if recording reads that. The error is
+	// Open detects the format of a file by its beginning. It returns the decompressed file, and the
+	// reader of its format, or nil if package recording reads it. The error is
 	// [ErrNotForeign] if the file has no exchanges, by its name and what is in it. beside
 	// opens files that this one refers to.
 	Open(file io.Reader, name string, beside func(name string) (io.ReadCloser, error)) (io.Reader, ForeignReader, error)
@@ -23,10 +23,9 @@ type Foreign interface {
 
 // ForeignReader reads the exchanges of one file.
 type ForeignReader interface {
-	// Next reads the next one into e, overwriting all of it, and names what of it could not
-	// be kept. At the end it returns [io.EOF], or [recording.ErrTorn]. After a
-	// [recording.LineError], a record that can't be read, and a [recording.LeftOutError], one
-	// that a recording has no place for, reading can go on.
+	// Next reads the next one into e, overwriting all of it, and names the data that could
+	// not be kept. At the end it returns [io.EOF], or [recording.ErrTorn]. After a
+	// [recording.LineError] and a [recording.LeftOutError] reading can continue.
 	Next(e *recording.Exchange) (recording.LossList, error)
 }
 

@@ -9,8 +9,7 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// joiner takes records in their order, puts conversations together, drops duplicates,
-// and hands the rest on.
+// joiner takes records in order, joins conversations, drops duplicates, and passes the rest on.
 type joiner struct {
 	r     *Reader
 	yield func(*Record, error) bool
@@ -18,20 +17,19 @@ type joiner struct {
 	last  time.Time         // start of the last record
 	first identity          // of the first one with that start
 	seen  map[identity]bool // of the others
-	parts []*Record         // of one conversation, to be put together
+	parts []*Record         // of one conversation, to be joined
 	group identity          // of parts
 	size  int64             // of parts
 
-	newest time.Time // start of what was handed on
-	// pieces are conversations of which a piece was handed on, without the end, by the
-	// identity of the first part.
+	newest time.Time // start of the last record that was passed on
+	// pieces has the conversations that were passed on in part, by the identity of their first
+	// part.
 	pieces map[identity]piece
 }
 
-// identity is what two records have in common that are the same, or parts of one
-// conversation. Namespaces are kept apart: who may write into one, and knows a UUID of
-// another, could have that one's record left out as a duplicate, or say more in its
-// conversation.
+// identity is equal for duplicates, and for parts of one conversation. It includes the namespace:
+// otherwise a writer of one namespace that knows a UUID of another could suppress that record as a
+// duplicate, or add to its conversation.
 type identity struct {
 	cluster, namespace string
 	recording.UUID
@@ -41,9 +39,9 @@ func identityOf(rec *Record, id recording.UUID) identity {
 	return identity{rec.Cluster, rec.Namespace, id}
 }
 
-// piece is what is known of a conversation in pieces.
+// piece is the state of a conversation in pieces.
 type piece struct {
-	next    int // number of the part that comes next
+	next    int // number of the next part
 	counted bool
 }
 
@@ -89,7 +87,7 @@ func groupOf(rec *Record) identity {
 	return identityOf(rec, rec.UUID)
 }
 
-// flush hands the conversation on.
+// flush passes the conversation on.
 func (j *joiner) flush() error {
 	if len(j.parts) == 0 {
 		return nil
@@ -121,7 +119,7 @@ func (j *joiner) flush() error {
 	return j.hand(rec)
 }
 
-// hand hands a record on.
+// hand passes a record on.
 func (j *joiner) hand(rec *Record) error {
 	if rec.TS.Before(j.newest) {
 		rec.Late = true
@@ -139,10 +137,10 @@ func (j *joiner) hand(rec *Record) error {
 	return nil
 }
 
-// join puts parts of a conversation together, which are in order; want is the number that
-// the first should have. It returns how many are known to be missing.
+// join joins the parts of a conversation, which are in order; want is the expected number of the
+// first one. It returns how many parts are known to be missing.
 //
-// The headers stand in every part, and what the server said in the end, in the last one.
+// Every part has the headers, and the last part has the end of the server's answer.
 func join(parts []*Record, want int) (rec *Record, missing int) {
 	for _, p := range parts {
 		part := p.Conversation().Part

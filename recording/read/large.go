@@ -13,19 +13,19 @@ import (
 	"github.com/tapedeck/tapedeck/recording/store"
 )
 
-// Large is a large segment, which compaction made of others.
+// Large is a large segment, which compaction made from others.
 type Large struct {
 	store.Object
-	// Number is its number among the large segments of its partition.
+	// Number counts the large segments of a partition.
 	Number int
-	// Sources are the names, in the same partition, of those that it was made of. A reader
-	// that reads it leaves them out. nil: it only has the name of a large one.
+	// Sources are the names of its sources in the same partition, which readers ignore. It is
+	// nil for a segment that only has the name of a large one.
 	Sources []string
 }
 
-// ListLarge lists the large segments of a partition, and the others that have such a name,
-// with what they were made of. It takes a list of few keys, and the beginning of each segment.
-// What comes with an error is what could be read nevertheless.
+// ListLarge lists the large segments of a partition with their sources, and other segments with
+// such a name. It makes one short listing, and reads the beginning of each segment. With an error, it
+// also returns the segments that it could read.
 func ListLarge(ctx context.Context, s Store, p recording.Partition) (all []Large, failed error) {
 	for o, err := range s.List(ctx, recording.LargePrefix(p)) {
 		if err != nil {
@@ -48,7 +48,7 @@ func ListLarge(ctx context.Context, s Store, p recording.Partition) (all []Large
 	return all, failed
 }
 
-// Sources returns the names of what a large segment was made of; nil if the segment is none.
+// Sources returns the sources of a large segment, and nil for other segments.
 func Sources(ctx context.Context, s Store, key string) ([]string, error) {
 	body, err := s.Get(ctx, key)
 	if err != nil {
@@ -68,9 +68,9 @@ func (l *Large) segment(store int) segment {
 	return s
 }
 
-// replace finds the large segment that was made of segment i, and perhaps of others, since
-// they were listed, and has it read in their place, but for what was read of them already. It
-// returns false if there is none.
+// replace looks for a large segment that has been made from segment i, and perhaps others, since
+// the listing. It adds it to the segments, without the exchanges that were already read. It returns
+// false if there is none.
 func (r *Reader) replace(i int) bool {
 	gone := &r.segments[i]
 	folder, name := path.Split(gone.key)
@@ -105,8 +105,8 @@ func (r *Reader) replace(i int) bool {
 	return true
 }
 
-// origin is a segment that was written in a pod, as it is read: from itself, or from the
-// large segment that was made of it.
+// origin is a segment that a pod wrote. It is read from its own file, or from the large segment that
+// contains it.
 type origin struct {
 	pod     string // as in its key
 	began   time.Time
@@ -123,7 +123,7 @@ func (r *Reader) origin(name string) origin {
 	return o
 }
 
-// origin returns where the last record is from; nil if a large segment doesn't say.
+// origin returns the segment of the last record; nil if a large segment doesn't name it.
 func (s *source) origin() *origin {
 	if !s.large || s.json == nil {
 		return &s.origins[0]

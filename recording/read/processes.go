@@ -11,21 +11,21 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// Process is what is known, by the segments that were read, of a process that recorded.
+// Process describes a process that recorded, as far as its segments were read.
 type Process struct {
-	// Counters are its last ones. Without their End, nobody knows whether there are more: it
-	// still records, or it was killed and what it had is not here.
+	// Counters are its last ones. Without End, more may exist: the process still records, or was
+	// killed before it could store everything.
 	recording.Counters
-	// Last is when the last of its segments was begun.
+	// Last is the start of its last segment.
 	Last time.Time
-	// Missing are the numbers of the segments that must be there and are not, as ranges with
+	// Missing are the numbers of the segments that should exist but don't, as ranges that include
 	// both ends.
 	Missing [][2]int
 	// MissingExchanges is how many exchanges those had.
 	MissingExchanges uint64
 }
 
-// count returns how many numbers there are in the ranges.
+// count returns how many numbers the ranges have.
 func count(ranges [][2]int) (n int) {
 	for _, r := range ranges {
 		n += r[1] - r[0] + 1
@@ -33,7 +33,7 @@ func count(ranges [][2]int) (n int) {
 	return n
 }
 
-// process collects what its segments say, which come in any order.
+// process collects the facts from a process's segments, which come in any order.
 type process struct {
 	counters recording.Counters // the last ones
 	end      bool
@@ -61,9 +61,9 @@ func (p *process) add(c recording.Counters, o origin) {
 	p.read += o.read
 }
 
-// concluded returns what is known in the end. A segment without counters fills the number in
-// its name, if it is of the same pod and of the same time: each process of a pod begins with
-// number 0.
+// concluded returns the result for the process. A segment without counters counts as the segment
+// with its number if it has the same pod and a matching time, because each process of a pod begins
+// with number 0.
 func (p *process) concluded(uncounted []origin, from time.Time) Process {
 	for _, o := range uncounted {
 		if p.first.number < o.number && o.number < p.counters.Segment && !o.began.Before(p.first.began) && !o.began.After(p.last) && !p.numbers.has(o.number) {
@@ -73,8 +73,8 @@ func (p *process) concluded(uncounted []origin, from time.Time) Process {
 	}
 	d := Process{Counters: p.counters, Last: p.last, Missing: p.numbers.missing(), MissingExchanges: less(p.counters.Recorded, p.before+p.read)}
 	d.End = p.end
-	// What a long process recorded first may have been removed by age. One that began after
-	// the time that was asked for must be there from its start.
+	// The first segments of a long process may have been removed by age. A process that began
+	// after the start of the query must have all its segments.
 	if !from.IsZero() && !d.Started.Before(from) && p.first.number > 0 {
 		d.Missing = slices.Insert(d.Missing, 0, [2]int{0, p.first.number - 1})
 		d.MissingExchanges += p.before
@@ -85,7 +85,7 @@ func (p *process) concluded(uncounted []origin, from time.Time) Process {
 // less returns a - b, or 0 if that is negative.
 func less(a, b uint64) uint64 { return a - min(a, b) }
 
-// conclude adds to the report what is known in the end.
+// conclude adds the processes to the report.
 func (r *Reader) conclude() {
 	rep := &r.report
 	rep.Processes = nil
@@ -109,7 +109,7 @@ func (r *Reader) conclude() {
 	}
 }
 
-// numbers are ranges of numbers, sorted, and apart from each other.
+// numbers are sorted ranges of numbers that neither overlap nor touch.
 type numbers [][2]int
 
 func (n numbers) find(number int) (at int, found bool) {
@@ -150,7 +150,7 @@ func (n *numbers) add(number int) {
 	}
 }
 
-// missing returns the numbers between the first and the last that are not there.
+// missing returns the absent numbers between the first and the last.
 func (n numbers) missing() (ranges [][2]int) {
 	for i := 1; i < len(n); i++ {
 		ranges = append(ranges, [2]int{n[i-1][1] + 1, n[i][0] - 1})
@@ -158,8 +158,8 @@ func (n numbers) missing() (ranges [][2]int) {
 	return ranges
 }
 
-// Ranges writes ranges of numbers for a person: the first ones, up to limit, and … for the
-// rest, as 3-5, 9, ….
+// Ranges formats ranges of numbers for people: the first ones, up to limit, and … for the rest,
+// such as 3-5, 9, ….
 func Ranges(all [][2]int, limit int) string {
 	var words []string
 	for i, r := range all {

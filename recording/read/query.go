@@ -11,33 +11,32 @@ import (
 
 // Query selects exchanges. The zero value selects all.
 type Query struct {
-	// Clusters, Namespaces and Workloads are names, of which the exchange's must be one;
-	// empty: any is. [recording.Undefined] stands for an unknown one.
+	// Clusters, Namespaces and Workloads list the wanted names; empty means all. An unknown name
+	// is [recording.Undefined].
 	Clusters, Namespaces, Workloads []string
-	// From and To are when the exchange began: not before From, and before To. Zero: at
-	// any time.
+	// From and To limit the start of the exchange: not before From, and before To. Zero means no
+	// limit.
 	From, To time.Time
-	// Longest is how long an exchange takes at most; DefaultLongest. A segment is read if
-	// it may hold an exchange that began before To and took no longer. Negative: all
-	// segments since From are read.
+	// Longest is the longest duration of an exchange to look for; DefaultLongest. A segment is
+	// read if it may have an exchange that began before To and took no longer than this. If it is
+	// negative, all segments since From are read.
 	Longest time.Duration
 	// Direction is [recording.In], [recording.Out], or "" for both.
 	Direction string
-	// Glance, unless it is nil, is asked first whether Match may want the exchange, which it
-	// sees as [recording.Decoder.Glance] does. A filter by path, host or status is much
-	// faster with it.
+	// Glance, if not nil, reports early whether Match may select the exchange; see
+	// [recording.Decoder.Glance]. It makes filters by path, host or status much faster.
 	Glance func(*recording.Exchange) bool
-	// Match, unless it is nil, selects among those that the rest selects. It sees the
-	// exchange as [recording.Decoder.Light] decodes it, of a conversation when its parts
-	// are put together, and may not keep it.
+	// Match, if not nil, selects among the exchanges that the other fields select. It gets the
+	// exchange as [recording.Decoder.Light] decodes it, and a conversation after its parts are
+	// joined. It must not keep the exchange.
 	Match func(*recording.Exchange) bool
 }
 
-// DefaultLongest is how long an exchange takes at most, unless the query says otherwise.
+// DefaultLongest is the default of Query.Longest.
 const DefaultLongest = time.Hour
 
-// slack is how much later than an exchange ended its segment may have been begun, and
-// how much earlier: it waited in the queue, or the clock was set.
+// slack is the allowed difference between the end of an exchange and the times of its segment: the
+// exchange may have waited in the queue, or the clock was set.
 const slack = time.Minute
 
 // Check returns what is wrong with the query, if anything is.
@@ -51,8 +50,8 @@ func (q *Query) Check() error {
 	return nil
 }
 
-// ParseTime reads a point in time: RFC 3339, or without the zone, which is UTC then,
-// without seconds or without the time; or how long before now it is, as 90m.
+// ParseTime parses a point in time: RFC 3339, also without seconds, without the time, or without
+// the zone, which is then UTC; or a duration before now, such as 90m.
 func ParseTime(text string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -77,7 +76,8 @@ func oneOf(names []string, name string) bool {
 	return len(names) == 0 || slices.Contains(names, name) || name == "" && slices.Contains(names, recording.Undefined)
 }
 
-// folder reports whether a partition, as `namespace=shop`, may hold what is selected.
+// folder reports whether a partition folder, such as `namespace=shop`, may have selected
+// exchanges.
 func (q *Query) folder(partition string) bool {
 	key, value, _ := strings.Cut(partition, "=")
 	part := func(names []string) bool {
@@ -97,8 +97,8 @@ func (q *Query) folder(partition string) bool {
 	return true
 }
 
-// spans reports whether a segment that was begun within the time may hold what is selected.
-// It ends with its hour at the latest.
+// spans reports whether a segment that began in this time may have selected exchanges. A segment
+// ends with its hour at the latest.
 func (q *Query) spans(begin time.Time, length time.Duration) bool {
 	end := begin.Truncate(time.Hour).Add(max(length, time.Hour))
 	if !q.From.IsZero() && end.Add(slack).Before(q.From) {

@@ -14,45 +14,45 @@ import (
 type Order int
 
 const (
-	// Streamed comes in order within bounds: see the package's promises.
+	// Streamed returns exchanges in order within limits: see the package's promises.
 	Streamed Order = iota
-	// Sorted comes in order. Nothing comes before everything was read.
+	// Sorted returns exchanges in exact order, after it has read everything.
 	Sorted
 )
 
 // Options say how to read. The zero value is ready to use.
 type Options struct {
 	Order Order
-	// Light has exchanges come as [recording.Decoder.Light] decodes them, which is fast
-	// and takes little memory.
+	// Light decodes exchanges with [recording.Decoder.Light], which is fast and takes little
+	// memory.
 	Light bool
-	// Parts has parts of conversations come one by one, as they were written.
+	// Parts returns the parts of conversations one by one, as they were written.
 	Parts bool
-	// Recycle has a record, and what it holds, be overwritten once the next one comes. It
-	// saves most of the garbage where each is looked at and forgotten.
+	// Recycle overwrites a record and everything in it when the next one is read. This saves most
+	// of the garbage if the caller keeps no records.
 	Recycle bool
 	// Window is how long an exchange may take to come in order when Streamed;
 	// DefaultWindow.
 	Window time.Duration
-	// MaxHeld bounds the JSON of the exchanges that are held in memory until it is their
-	// turn; DefaultHeld. As exchanges they take two to three times as much.
+	// MaxHeld bounds the JSON of exchanges that wait in memory for their turn; DefaultHeld. As exchanges they take two to three times as much.
 	MaxHeld int64
 	// MaxOpen bounds how many segments are open at a time when Streamed; DefaultOpen. Each
 	// takes half a megabyte, and up to 9 MB if it was compressed with a large window.
 	MaxOpen int
-	// TempDir is where Sorted puts what doesn't fit into MaxHeld; "" is the system's
-	// directory. It takes about as much as the segments do, and nothing is left behind.
+	// TempDir is the directory for exchanges that exceed MaxHeld when Sorted; "" is the system's
+	// directory. It needs about as much room as the segments. No file is left behind.
 	TempDir string
-	// Foreign reads files of other tools; nil: those are read that recording reads.
+	// Foreign reads files of other tools; if nil, only the formats of package recording are
+	// read.
 	Foreign Foreign
-	// Progress, unless it is nil, is called after each segment.
+	// Progress, if not nil, is called after each segment.
 	Progress func(done, all int)
-	// Taken, unless it is nil, is called now and then while Sorted reads the segments, before
-	// the first record comes: with how many exchanges it has taken, and in the end with all.
+	// Taken, if not nil, is called from time to time while Sorted reads the segments, before
+	// the first record comes. Its argument is the number of exchanges read; the last call has the total.
 	Taken func(exchanges int)
 }
 
-// takenEvery is after how many exchanges Taken is called.
+// takenEvery is the number of exchanges between calls of Taken.
 const takenEvery = 1 << 12
 
 // Defaults of [Options].
@@ -62,25 +62,24 @@ const (
 	DefaultOpen   = 64
 )
 
-// maxConversation bounds the JSON of the parts that are put together: twice what the
-// recorder keeps of both sides, as base64.
+// maxConversation bounds the JSON of the parts that are joined: twice what the recorder keeps of
+// both sides, as base64.
 const maxConversation = 48 << 20
 
 // Record is an exchange, and where it was found.
 type Record struct {
 	*recording.Exchange
-	// Store is the place's number among those that were given to Open, and Key the
-	// segment's.
+	// Store is the index of the store in the arguments of Open, and Key the segment's key.
 	Store int
 	Key   string
-	// Offset is where its JSON begins in the segment when decompressed, and Size how long
-	// it is; of a conversation that was put together, that of its first part.
+	// Offset is the position of the JSON in the decompressed segment, and Size its length. For a
+	// joined conversation, both are those of the first part.
 	Offset, Size int64
-	// Parts is of how many parts the exchange was put together; 1 of any other.
+	// Parts is the number of parts that were joined; 1 for other exchanges.
 	Parts int
-	// Losses names what could not be kept of what another tool wrote.
+	// Losses lists the data of another tool's record that could not be kept.
 	Losses []string
-	// Late means that an exchange which began later came before.
+	// Late means that an exchange that began later came earlier.
 	Late bool
 }
 
@@ -102,7 +101,7 @@ type Reader struct {
 	done      int                 // segments
 }
 
-// Open lists what is in the stores, and returns a reader of the exchanges that the query
+// Open lists the segments in the stores, and returns a reader of the exchanges that the query
 // selects. It fails if a store can't be listed.
 func Open(ctx context.Context, q Query, o Options, stores ...Store) (*Reader, error) {
 	if err := q.Check(); err != nil {
@@ -127,7 +126,7 @@ func def[T int | int64 | time.Duration](v, otherwise T) T {
 	return v
 }
 
-// Exchanges are those of Records, without what else is known of them.
+// Exchanges returns the exchanges of Records without their positions.
 func (r *Reader) Exchanges() iter.Seq2[*recording.Exchange, error] {
 	return func(yield func(*recording.Exchange, error) bool) {
 		for rec, err := range r.Records() {
@@ -142,8 +141,7 @@ func (r *Reader) Exchanges() iter.Seq2[*recording.Exchange, error] {
 	}
 }
 
-// All reads everything in the stores. Behind the last exchange comes an error if there is
-// damage.
+// All reads all exchanges in the stores. It ends with an error if there is damage.
 func All(ctx context.Context, o Options, stores ...Store) iter.Seq2[*recording.Exchange, error] {
 	return func(yield func(*recording.Exchange, error) bool) {
 		r, err := Open(ctx, Query{}, o, stores...)
@@ -162,13 +160,13 @@ func All(ctx context.Context, o Options, stores ...Store) iter.Seq2[*recording.E
 	}
 }
 
-// Report tells what was read and found until now. It is the reader's: it changes while
+// Report returns what was read and found so far. It belongs to the reader, and changes while
 // records are read.
 func (r *Reader) Report() *Report { return &r.report }
 
-// Records returns the exchanges, once. An error ends it: the context's, or one of the
-// temporary file. What is wrong with the recording is in the Report. A record is the
-// caller's to keep, unless Options.Recycle is set.
+// Records returns the exchanges, once. It ends with an error of the context or of
+// the temporary file. Errors in the recording are in the Report. The caller may keep a record,
+// unless Options.Recycle is set.
 func (r *Reader) Records() iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		if r.started {
@@ -194,7 +192,7 @@ func (r *Reader) Records() iter.Seq2[*Record, error] {
 }
 
 // Listed returns the files that the query needs, each with the number of its store, as they were
-// when the reader was opened: by them, one reading can be told from another.
+// when the reader was opened. Callers compare it to notice changes.
 func (r *Reader) Listed() iter.Seq2[int, store.Object] {
 	return func(yield func(int, store.Object) bool) {
 		for i := range r.segments {
@@ -209,8 +207,8 @@ func (r *Reader) Listed() iter.Seq2[int, store.Object] {
 // errEnough means that the caller wants no more.
 var errEnough = errors.New("enough")
 
-// scattered reports whether there are files of which it isn't known when they begin: then
-// each must be read before anything comes.
+// scattered reports whether there are files whose start is unknown. Then all of them must be read
+// before the first exchange is returned.
 func (r *Reader) scattered() bool {
 	return len(r.segments) > 1 && r.segments[0].began.IsZero()
 }

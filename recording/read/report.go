@@ -30,16 +30,16 @@ const (
 	kinds
 )
 
-// Severity is what a finding means for who relies on the recording.
+// Severity is how serious a finding is for a user of the recording.
 type Severity int
 
 // Severities.
 const (
 	// Normal: nothing is missing that was recorded.
 	Normal Severity = iota
-	// Gap: something that was recorded is not there.
+	// Gap: something that was recorded is missing.
 	Gap
-	// Damage: something is there, and can't be read.
+	// Damage: something exists but can't be read.
 	Damage
 )
 
@@ -57,31 +57,31 @@ func Kinds() [kinds]KindDoc {
 		Malformed:      {"malformed", "malformed record", "malformed records", Damage, "JSON or markdown that can't be parsed, or is beyond a limit."},
 		Torn:           {"torn", "torn segment", "torn segments", Damage, "A segment that is complete by its name, and ends in the middle of a record, or has nothing in it."},
 		Unreadable:     {"unreadable", "unreadable file", "unreadable files", Damage, "A file or a folder that the store doesn't give, or whose compression is damaged or beyond a limit."},
-		Unfinished:     {"unfinished", "unfinished recording", "unfinished recordings", Damage, "A recording that `tapedeck redact` began to write and did not end: `_redacting.json` is there, and `_redacted.json` is not."},
-		MissingSegment: {"missing_segment", "missing segment", "missing segments", Gap, "A number that no segment has, between those of a process's segments, or before them if it began in the time that was asked for: it was removed, could not be written, or was not sent. Its counters say how many exchanges are missing."},
-		TornPart:       {"torn_part", "open segment", "open segments", Normal, "A segment that is still being written, or whose writer was killed: the last record is torn."},
-		NoCounters:     {"no_counters", "segment without counters", "segments without counters", Normal, "A complete segment of the recorder that doesn't say what was left out."},
+		Unfinished:     {"unfinished", "unfinished recording", "unfinished recordings", Damage, "A recording that `tapedeck redact` did not finish: it has `_redacting.json` but no `_redacted.json`."},
+		MissingSegment: {"missing_segment", "missing segment", "missing segments", Gap, "No segment has this number, though the process has later ones, and also earlier ones or its start within the selected time. The segment was removed, could not be written, or was not sent. The counters say how many exchanges are missing."},
+		TornPart:       {"torn_part", "open segment", "open segments", Normal, "A segment that is still being written, or whose writer was killed: its last record is incomplete."},
+		NoCounters:     {"no_counters", "segment without counters", "segments without counters", Normal, "A complete segment of Tapedeck's recorder without counters of what was left out."},
 		MissingPart:    {"missing_part", "conversation with missing parts", "conversations with missing parts", Gap, "Parts of a conversation are not in what was read."},
-		Divided:        {"divided", "conversation in pieces", "conversations in pieces", Normal, "A conversation that is longer than the window or than the memory allows: it comes in several records."},
-		Late:           {"late", "exchange out of order", "exchanges out of order", Normal, "An exchange that came behind a later one."},
-		Duplicate:      {"duplicate", "duplicate", "duplicates", Normal, "A record that was there twice, with the same UUID and time: it comes once."},
-		NoExchange:     {"no_exchange", "record of another kind", "records of another kind", Normal, "JSON or text that is no exchange, in a file that has the name of a recording's."},
-		Lossy:          {"lossy", "exchange read with a loss", "exchanges read with a loss", Normal, "An exchange of another tool that has something which can't be kept. The record names it."},
+		Divided:        {"divided", "conversation in pieces", "conversations in pieces", Normal, "A conversation that exceeds the time window or the memory limit, and comes in several records."},
+		Late:           {"late", "exchange out of order", "exchanges out of order", Normal, "An exchange that came after one with a later start."},
+		Duplicate:      {"duplicate", "duplicate", "duplicates", Normal, "A record that occurs twice, with the same UUID and time, and is returned once."},
+		NoExchange:     {"no_exchange", "record of another kind", "records of another kind", Normal, "JSON or text that is not an exchange, in a file with the name of a recording file."},
+		Lossy:          {"lossy", "exchange read with a loss", "exchanges read with a loss", Normal, "An exchange of another tool with data that can't be kept. The record names it."},
 	}
 }
 
 const (
-	// maxExamples is how many findings of a kind are told in full.
+	// maxExamples is how many findings of a kind are described.
 	maxExamples = 5
-	// maxExample is how long one may be, in bytes: what can't be read may be quoted in it.
+	// maxExample limits a description, in bytes, since it may quote foreign text.
 	maxExample = 400
 )
 
-// Finding is what was found of one kind.
+// Finding has the findings of one kind.
 type Finding struct {
 	Kind  Kind
 	Count uint64
-	// Examples are the first few, in words.
+	// Examples describe the first few.
 	Examples []string
 }
 
@@ -101,14 +101,13 @@ func (f Finding) String() string {
 	return text
 }
 
-// Report says what was read, and what was found beside it. The one that a [Reader]
-// returns is final once all records were read.
+// Report describes what was read, and the findings. The report of a [Reader] is final once all
+// records were read.
 type Report struct {
 	// Segments is how many files the query needed.
 	Segments int
-	// Read is how many exchanges, or parts of conversations, they hold as far as they can
-	// be read; Records, how many came of those that the query selects, put together and
-	// without duplicates.
+	// Read is the number of readable exchanges and parts of conversations in them. Records is the
+	// number of records that the query selected, after joining and without duplicates.
 	Read, Records uint64
 	// Tally has the counters of the processes that wrote what was read.
 	Tally recording.Tally
@@ -153,11 +152,11 @@ var (
 	ErrDamaged    = errors.New("the recording is damaged")
 )
 
-// Err returns an error if there is a gap or damage. Who reaches a verdict by the
-// recording fails with it, unless told that a kind is allowed.
+// Err returns an error if there is a gap or damage, except of the allowed kinds. Commands that give
+// a verdict fail with it.
 func (r *Report) Err(allowed ...Kind) error { return r.atLeast(Gap, ErrIncomplete, allowed) }
 
-// Damaged returns an error if there is something that can't be read.
+// Damaged returns an error if there is damage.
 func (r *Report) Damaged() error { return r.atLeast(Damage, ErrDamaged, nil) }
 
 func (r *Report) atLeast(severity Severity, wrapped error, allowed []Kind) error {

@@ -39,11 +39,11 @@ func hostPort(text string) (host, port string) {
 	return host, port
 }
 
-// AnySlice is the part of a key that stands for all keys.
+// AnySlice is the part of a key that selects all keys.
 const AnySlice = "*"
 
 const (
-	// maxSlices bounds how many keys are told apart: a client may send any Host.
+	// maxSlices bounds the number of keys, since a client may send any Host.
 	maxSlices = 10_000
 	// maxSlicesNamed bounds how many an error names.
 	maxSlicesNamed = 20
@@ -77,8 +77,8 @@ func Slice(ctx context.Context, q Query, foreign Foreign, direction string, want
 	return q, nil
 }
 
-// sliceKeys returns the keys of what the query selects, in order: the first [maxSlices], and
-// those that are wanted.
+// sliceKeys returns the keys of the selected exchanges, in order: the first [maxSlices], and the
+// wanted ones.
 func sliceKeys(ctx context.Context, q Query, foreign Foreign, direction string, wanted []string, stores []Store) ([]string, error) {
 	keys := map[string]bool{}
 	match, glance := q.Match, q.Glance

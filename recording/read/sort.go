@@ -19,8 +19,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// sorted reads one segment after the other, sorts what fits into memory, writes that into
-// a temporary file as a run, and merges the runs.
+// sorted reads one segment after the other. It sorts as many exchanges as fit into memory, writes
+// them into a temporary file as a run, and merges the runs.
 func (r *Reader) sorted(out *joiner) error {
 	s := Sorter{MaxHeld: r.opts.MaxHeld, TempDir: r.opts.TempDir}
 	defer s.Close()
@@ -40,7 +40,7 @@ func (r *Reader) sorted(out *joiner) error {
 	return s.merge(r.ctx, func(it *item) error { return r.hand(out, &decoder, it) })
 }
 
-// take takes what the query selects of a segment, and closes it.
+// take adds the selected exchanges of a segment, and closes it.
 func (r *Reader) take(s *Sorter, src *source, index int32, light *recording.Exchange) error {
 	for n := 0; src.next(light); n++ {
 		err := error(nil)
@@ -59,14 +59,14 @@ func (r *Reader) take(s *Sorter, src *source, index int32, light *recording.Exch
 	return nil
 }
 
-// taken tells how many exchanges are sorted, now and then.
+// taken calls Options.Taken from time to time.
 func (r *Reader) taken(last bool) {
 	if r.opts.Taken != nil && (last || r.order%takenEvery == 1) {
 		r.opts.Taken(int(r.order))
 	}
 }
 
-// hand hands an item on as a record.
+// hand passes an item on as a record.
 func (r *Reader) hand(out *joiner, decoder *recording.Decoder, it *item) error {
 	seg := &r.segments[it.segment]
 	rec := r.newRecord()
@@ -89,16 +89,15 @@ type item struct {
 	offset  int64
 	losses  string // a line each
 	text    []byte // JSON
-	// Where that is in Sorter.text, until it is sorted.
+	// Position in Sorter.text, until the items are sorted.
 	start, end int
 }
 
-// Sorter brings the JSON of exchanges into the order of their start. What doesn't fit into
-// memory is in temporary files, which are gone when it is closed, or with the process. It
-// isn't safe for concurrent use.
+// Sorter sorts the JSON of exchanges by their start. It uses temporary files if they don't fit into
+// memory. The files are deleted when the sorter is closed, or when the process ends. It isn't safe
+// for concurrent use.
 type Sorter struct {
-	// MaxHeld bounds the JSON that is held in memory; TempDir is where the rest goes. See
-	// [Options].
+	// MaxHeld bounds the JSON in memory; TempDir is the directory for the rest. See [Options].
 	MaxHeld int64
 	TempDir string
 
@@ -109,12 +108,11 @@ type Sorter struct {
 	enc   *zstd.Encoder
 }
 
-// maxRuns is how many runs of a level there may be: each that is read takes half a
-// megabyte.
+// maxRuns is the largest number of runs of a level: reading a run takes half a megabyte.
 const maxRuns = 32
 
-// Add takes an exchange with its JSON. The number comes back with it. Exchanges that began at
-// the same time keep their order, but for parts of a conversation, which stay together.
+// Add adds an exchange with its JSON and a number, which Each returns. Exchanges with the same
+// start keep their order, except that parts of a conversation stay together.
 func (s *Sorter) Add(e *recording.Exchange, number int, text []byte) error {
 	s.order++
 	return s.add(item{key: keyOf(e, s.order), segment: int32(number)}, text)
@@ -133,8 +131,8 @@ func (s *Sorter) add(it item, text []byte) error {
 	return nil
 }
 
-// Each calls do with each exchange in order, with the number that Add was given, until an
-// error. The text is lent. It can be called once.
+// Each calls do with each exchange and its number in order, until an error. do must not keep the
+// text. Each can be called once.
 func (s *Sorter) Each(ctx context.Context, do func(number int, text []byte) error) error {
 	return s.merge(ctx, func(it *item) error { return do(int(it.segment), it.text) })
 }
@@ -149,7 +147,7 @@ func (s *Sorter) Close() {
 	s.runs = nil
 }
 
-// sort brings the items in memory into order.
+// sort sorts the items in memory.
 func (s *Sorter) sort() {
 	slices.SortFunc(s.items, func(a, b item) int { return a.compare(b.key) })
 	for i := range s.items {
@@ -174,7 +172,7 @@ func (s *Sorter) spill() error {
 	return err
 }
 
-// write writes a run of what next returns, and merges the runs of the level if it is full.
+// write writes the items of next as a run, and merges the runs of the level if it is full.
 func (s *Sorter) write(level int, next func(*item) error) error {
 	for len(s.runs) <= level {
 		s.runs = append(s.runs, nil)
@@ -201,7 +199,7 @@ func (s *Sorter) write(level int, next func(*item) error) error {
 	return s.write(level+1, m.next)
 }
 
-// merge hands all items on, in order.
+// merge passes all items on, in order.
 func (s *Sorter) merge(ctx context.Context, hand func(*item) error) error {
 	s.sort()
 	m, err := newMerger(slices.Concat(s.runs...))
@@ -240,7 +238,7 @@ type run struct {
 	item item // that comes next
 }
 
-// newRun writes what next returns into a temporary file that goes with the process.
+// newRun writes the items of next into a temporary file that is deleted with the process.
 func (s *Sorter) newRun(next func(*item) error) (r *run, err error) {
 	f, err := scratch.Nameless(s.TempDir, "sorting")
 	if err != nil {
@@ -278,7 +276,7 @@ func (s *Sorter) newRun(next func(*item) error) (r *run, err error) {
 	return &run{file: f}, s.enc.Close()
 }
 
-// appendHead writes what comes before the text: its own length, then what an item has.
+// appendHead appends the head of an item: the head's length, and the fields other than the text.
 func (it *item) appendHead(dst []byte) []byte {
 	b := binary.AppendVarint(dst, it.ts.Unix())
 	b = binary.AppendUvarint(b, uint64(it.ts.Nanosecond()))

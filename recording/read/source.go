@@ -20,9 +20,9 @@ type source struct {
 	file  io.Closer
 	json  *recording.Reader
 	other ForeignReader       // of another tool's file, instead of json
-	text  *recording.Exchange // that it read last
+	text  *recording.Exchange // the last one that it read
 
-	pos  time.Time // exchanges that come ended then, or later
+	pos  time.Time // further exchanges ended at this time or later
 	last time.Time // pos goes no further
 
 	glance  func(*recording.Exchange) bool
@@ -30,7 +30,7 @@ type source struct {
 	origins []origin // those of a large segment, or itself
 }
 
-// open opens segment i. It returns nil, and reports why, if there is nothing to be read.
+// open opens segment i. If there is nothing to read, it returns nil and reports why.
 func (r *Reader) open(i int) *source {
 	s := &r.segments[i]
 	if s.moved {
@@ -80,7 +80,7 @@ func (r *Reader) open(i int) *source {
 	return src
 }
 
-// beside opens files that those of other tools refer to.
+// beside opens files to which files of other tools refer.
 func (r *Reader) beside(s *segment) func(name string) (io.ReadCloser, error) {
 	return func(name string) (io.ReadCloser, error) {
 		folder := path.Dir(s.key)
@@ -128,8 +128,8 @@ func (s *source) next(e *recording.Exchange) bool {
 	}
 }
 
-// saw notes an exchange that was read, and when it ended; in a large segment, where they are
-// in the order of their start, when it began. It returns false if the exchange is left out.
+// saw records the end of an exchange that was read, or its start in a large segment, which is
+// sorted by start. It returns false if the exchange is left out.
 func (s *source) saw(e *recording.Exchange) bool {
 	pos := e.TS
 	if !s.large {
@@ -148,8 +148,7 @@ func (s *source) saw(e *recording.Exchange) bool {
 	return true
 }
 
-// mayFit is asked by the decoder: a record that it leaves out is read as far as it ever
-// will be.
+// mayFit is the decoder's Glance. A record for which it returns false is not read further.
 func (s *source) mayFit(e *recording.Exchange) bool {
 	q := &s.r.query
 	if q.matches(e) && (q.Glance == nil || q.Glance(e)) {
@@ -164,7 +163,7 @@ func (r *Reader) joins(e *recording.Exchange) bool {
 	return !r.opts.Parts && e.Conversation() != nil
 }
 
-// fits reports whether a light exchange is what the query's Match wants.
+// fits reports whether the query's Match selects a light exchange.
 func (r *Reader) fits(e *recording.Exchange) bool {
 	return r.query.Match == nil || r.query.Match(e)
 }
@@ -211,7 +210,7 @@ func (s *source) read(e *recording.Exchange) bool {
 	}
 }
 
-// readOther is read for a file of another tool.
+// readOther reads the next exchange of another tool's file.
 func (s *source) readOther(e *recording.Exchange) bool {
 	for {
 		s.text = new(recording.Exchange)
@@ -240,7 +239,7 @@ func (s *source) readOther(e *recording.Exchange) bool {
 	}
 }
 
-// finish notes which segments had no counters.
+// finish records the segments without counters.
 func (s *source) finish() {
 	for _, o := range s.origins {
 		if o.counted || o.left || o.began.IsZero() || o.pod == recording.MergedPod {
@@ -259,8 +258,8 @@ func podOf(key string) string {
 	return name[:max(0, strings.LastIndexByte(name, '-'))]
 }
 
-// whole makes e the last exchange, which is in light, with everything that the options
-// ask for.
+// whole decodes the last exchange, which light has, into e with everything that the options ask
+// for.
 func (s *source) whole(e, light *recording.Exchange) error {
 	switch {
 	case s.r.opts.Light: // the next one overwrites what e holds
@@ -281,8 +280,8 @@ func (s *source) exchange() []byte {
 	return s.json.Text()
 }
 
-// size is how long the last exchange's JSON is, about, and offset where it begins; 0 in a file
-// of another tool.
+// size estimates the length of the last exchange's JSON, and offset returns its position; 0 in a
+// file of another tool.
 func (s *source) size() int64 {
 	if s.json == nil {
 		return s.text.Weight()
@@ -305,7 +304,7 @@ func (s *source) close() {
 	s.r.ended()
 }
 
-// ended counts a segment that was read, or can't be.
+// ended counts a segment that was read or can't be read.
 func (r *Reader) ended() {
 	r.done++
 	if r.opts.Progress != nil {
@@ -328,7 +327,7 @@ func (s *source) record(light *recording.Exchange) (*Record, error) {
 	return rec, nil
 }
 
-// newRecord returns one with an exchange, whose content is to be overwritten.
+// newRecord returns a record with an exchange, whose old content the caller overwrites.
 func (r *Reader) newRecord() *Record {
 	if n := len(r.free); n > 0 {
 		rec := r.free[n-1]
@@ -343,10 +342,10 @@ func (r *Reader) newRecord() *Record {
 	return &both.Record
 }
 
-// maxFree is how many records are kept to be used again.
+// maxFree is how many records are kept for reuse.
 const maxFree = 100
 
-// recycle takes a record that the caller has forgotten.
+// recycle takes back a record that the caller no longer uses.
 func (r *Reader) recycle(rec *Record) {
 	if r.opts.Recycle && len(r.free) < maxFree {
 		r.free = append(r.free, rec)

@@ -10,8 +10,8 @@ import (
 	"github.com/tapedeck/tapedeck/recording"
 )
 
-// key is what exchanges are ordered by: their start, and, of those that began at the same
-// time, the order in which they were read. Parts of one conversation stay together.
+// key is the sort key of exchanges: their start, and then the order in which they were read. Parts
+// of one conversation stay together.
 type key struct {
 	ts    time.Time
 	group recording.UUID // of the conversation that it is a part of; zero if it is none
@@ -38,11 +38,11 @@ func (k key) compare(o key) int {
 	return cmp.Or(k.ts.Compare(o.ts), bytes.Compare(k.group[:], o.group[:]), cmp.Compare(k.part, o.part), cmp.Compare(k.order, o.order))
 }
 
-// streamed merges the segments. Exchanges stand in a segment in the order in which they
-// ended, and none ended before the segment was begun. So all that is still to come ended
-// after the earliest place at which an open segment is read, and after the next one was
-// begun; and what took no longer than the window began no earlier than the window before
-// that. Up to there, what is held comes out.
+// streamed merges the segments. A segment has its exchanges in the order of their ends, and none of
+// them ended before the segment began. So every exchange that is still to be read ended after the
+// lowest position of the open segments, and after the start of the next segment. If it took no
+// longer than the window, it began after that time minus the window. All held exchanges that began
+// before then can be returned.
 func (r *Reader) streamed(out *joiner) error {
 	pending := 0 // of r.segments, the one that is opened next
 	var open sources
@@ -103,7 +103,7 @@ func (r *Reader) streamed(out *joiner) error {
 	return nil
 }
 
-// cost is what a record counts of MaxHeld.
+// cost is the size of a record that counts towards MaxHeld.
 func (r *Reader) cost(rec *Record) int64 {
 	const fixed = 1 << 10
 	if r.opts.Light {
@@ -112,7 +112,7 @@ func (r *Reader) cost(rec *Record) int64 {
 	return fixed + rec.Size
 }
 
-// sources is a heap of open segments, by the place up to which they were read.
+// sources is a heap of open segments, by the position up to which they were read.
 type sources []*source
 
 func (h sources) Len() int { return len(h) }
@@ -123,8 +123,8 @@ func (h sources) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *sources) Push(x any)   { *h = append(*h, x.(*source)) }
 func (h *sources) Pop() any     { return pop((*[]*source)(h)) }
 
-// waiting is a heap of records whose turn has not come. There are so many that what is
-// moved around are their places, which the garbage collector needn't look at.
+// waiting is a heap of records that wait for their turn. As there are many, the heap moves indices,
+// which the garbage collector doesn't scan.
 type waiting struct {
 	heap []place
 	all  []waiter
@@ -136,7 +136,7 @@ type waiter struct {
 	*Record
 }
 
-// place is where a record is in all, and when it began.
+// place is the index of a record in all, and its start.
 type place struct {
 	seconds int64
 	nanos   int32
@@ -167,7 +167,7 @@ func (w *waiting) push(r waiter) {
 	}
 }
 
-// pop takes the next record out.
+// pop removes the next record.
 func (w *waiting) pop() *Record {
 	at, n := w.heap[0].at, len(w.heap)-1
 	w.heap[0] = w.heap[n]

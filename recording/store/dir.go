@@ -20,11 +20,11 @@ import (
 )
 
 // Dir is a [Store] in a directory, which Put makes if it is missing. A key is a path
-// below it. Nobody but the writer's user may read what Put makes: bodies may be private.
+// below it. Only the writer's user may read the files of Put, since bodies may be private.
 //
 // Put writes a hidden file, syncs it, and gives it its name with link(2), which fails if
-// the name is in use: so it holds between processes, and on NFS. A volume without hard
-// links is an error that says so. A process that is killed leaves a hidden file
+// the name is in use. That works between processes, and on NFS. On a volume without hard links,
+// Put returns an error that says so. A process that is killed leaves a hidden file
 // .tmp-… behind, which Leftovers finds.
 //
 // No key and no link leads out of the directory. A link to a file inside it is listed
@@ -56,8 +56,8 @@ func (d Dir) put(ctx context.Context, key string, body io.ReadSeeker, link func(
 		return d.failed("put", key, err)
 	}
 	defer root.Close()
-	// Whoever deletes the last object of a folder removes the folder, perhaps while
-	// this is about to write into it.
+	// A concurrent Delete of the folder's last object may remove the folder before this writes into
+	// it.
 	for range 100 {
 		err = put(ctx, root, key, body, link)
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +72,7 @@ func put(ctx context.Context, root *os.Root, key string, body io.ReadSeeker, lin
 		return err
 	}
 	if _, err := root.Lstat(key); err == nil {
-		return fs.ErrExist // do not write it all for nothing
+		return fs.ErrExist // don't write the body in vain
 	}
 	folder := path.Dir(key)
 	if err := makeFolder(root, folder); err != nil {
@@ -113,7 +113,7 @@ func put(ctx context.Context, root *os.Root, key string, body io.ReadSeeker, lin
 	return syncFolder(root, folder)
 }
 
-// makeFolder makes the folder and those above it, durably.
+// makeFolder makes the folder and its parents durably.
 func makeFolder(root *os.Root, folder string) error {
 	if folder == "." {
 		return nil
@@ -158,7 +158,7 @@ func (d Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 		return nil, d.failed("get", key, err)
 	}
 	defer root.Close()
-	// A pipe must not make this wait for its writer.
+	// Opening a pipe must not block.
 	f, err := root.OpenFile(key, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, syscall.ENOTDIR) {
 		err = fs.ErrNotExist
@@ -231,14 +231,14 @@ func (d Dir) Leftovers(ctx context.Context, folder string, remove bool) (names [
 	return d.leftovers(ctx, folder, time.Time{}, remove)
 }
 
-// RemoveLeftovers removes those that nobody has written to since a time before which no Put
-// that is running can have begun. It returns how many there were.
+// RemoveLeftovers removes the hidden files that have not changed since a time before which every
+// running Put began. It returns how many there were.
 func (d Dir) RemoveLeftovers(ctx context.Context, folder string, since time.Time) (int, error) {
 	names, err := d.leftovers(ctx, folder, since, true)
 	return len(names), err
 }
 
-// leftovers returns them, or those that are older than a time unless it is zero.
+// leftovers returns the hidden files; those older than a time, unless it is zero.
 func (d Dir) leftovers(ctx context.Context, folder string, since time.Time, remove bool) (names []string, err error) {
 	if err := CheckKey(folder); err != nil {
 		return nil, err
@@ -293,8 +293,7 @@ func (d Dir) Folders(ctx context.Context, prefix string) iter.Seq2[string, error
 	}
 }
 
-// walk reads the folder that the prefix leads to. Yield gets its files, and down its
-// folders.
+// walk reads the folder of the prefix, and calls yield with its files and down with its folders.
 func (d Dir) walk(ctx context.Context, prefix string, yield func(Object, error) bool, down func(w *walk, name string) bool) {
 	if err := CheckPrefix(prefix); err != nil {
 		yield(Object{}, err)
@@ -319,8 +318,8 @@ type walk struct {
 	down  func(w *walk, name string) bool
 }
 
-// folder walks what in the folder begins with the prefix. It returns false if the caller
-// wants no more.
+// folder walks the entries of a folder that begin with the prefix. It returns false if the caller
+// stops.
 func (w *walk) folder(folder, prefix string) bool {
 	if err := w.ctx.Err(); err != nil {
 		w.yield(Object{}, w.dir.failed("list", folder, err))
@@ -353,8 +352,7 @@ func (w *walk) folder(folder, prefix string) bool {
 	return true
 }
 
-// keyOf gives the text by which an entry is sorted, so that keys come in order: a-b
-// before a/b before a0b.
+// keyOf returns the sort key of an entry, so that keys come in order: a-b before a/b before a0b.
 func keyOf(e fs.DirEntry) string {
 	if e.IsDir() {
 		return e.Name() + "/"
@@ -386,7 +384,7 @@ func (w *walk) entry(key string, e fs.DirEntry) bool {
 	return w.yield(Object{Key: key, Size: info.Size(), Modified: info.ModTime()}, nil)
 }
 
-// failed adds to the error what was to be done with which file.
+// failed adds the operation and the file to an error.
 func (d Dir) failed(op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -401,7 +399,7 @@ func (d Dir) failed(op, key string, err error) error {
 	return fmt.Errorf("%s %s: %w", op, filepath.Join(string(d), filepath.FromSlash(key)), err)
 }
 
-// contextReader ends with the context.
+// contextReader fails once the context has ended.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader

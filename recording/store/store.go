@@ -4,15 +4,14 @@
 //	Store ◀── Dir            a directory, here
 //	      ◀── place.Open     S3, Google Cloud Storage, Azure: cloud SDKs
 //
-// What it promises, for every store ([storetest] holds each of them to it):
+// It promises, for every store, which [storetest] checks:
 //
-//   - An object is whole or absent: nobody sees half of one.
-//   - A key is taken once. Of several writers, in whatever process, one wins and the
-//     others are told. Nothing is overwritten.
+//   - An object is whole or absent. No reader sees half of one.
+//   - A key is written once. If several writers in any processes write the same key, one wins and
+//     the others get an error. Nothing is overwritten.
 //   - Keys are listed in the order of their bytes, page by page.
 //
-// The package imports the standard library and contract alone, so that the sidecar may
-// use it.
+// The package imports only the standard library and contract, so that the sidecar can use it.
 //
 // [storetest]: https://pkg.go.dev/github.com/tapedeck/tapedeck/recording/store/storetest
 package store
@@ -30,37 +29,35 @@ import (
 	"github.com/tapedeck/tapedeck/contract"
 )
 
-// Store keeps objects by key. Keys are those that [CheckKey] allows; the methods return
-// its error for others. Any number of goroutines may call the methods.
+// Store keeps objects by key. For keys that [CheckKey] rejects, the methods return its error. Any number of goroutines may call the methods.
 //
 // Errors name the place and the key, and wrap [fs.ErrExist], [fs.ErrNotExist] and
 // [fs.ErrPermission] where one applies.
 type Store interface {
 	// Put stores the body, from its start to its end, under a key that is not in use.
-	// If it is, the error wraps [fs.ErrExist]; so it may after a connection broke and
-	// the first attempt arrived nevertheless ([PutOnce] can tell). The object is durable
+	// If it is, the error wraps [fs.ErrExist]. That can also happen if a connection broke after a
+	// first attempt had succeeded; [PutOnce] handles that. The object is durable
 	// once Put returns nil. Put may read the body several times.
 	Put(ctx context.Context, key string, body io.ReadSeeker) error
 	// Get returns the object. If there is none, the error wraps [fs.ErrNotExist].
-	// The context holds until the reader is closed.
+	// The context must stay valid until the reader is closed.
 	Get(ctx context.Context, key string) (io.ReadCloser, error)
 	// List returns the objects whose keys begin with the prefix, in the order of the
 	// keys' bytes. It asks the store for a page at a time. After an error the caller may
-	// go on, and gets what else there is, if anything. A key that another program made
-	// may be one that CheckKey refuses; hidden files are left out.
+	// continue, and gets the remaining objects, if any. Other programs may have made keys that
+	// CheckKey rejects; hidden files are left out.
 	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
-	// Folders returns what the keys that begin with the prefix have in common up to and
-	// with the next slash, in order, each once. Of a/b, x/y/1 and x/z/2 it returns a/
-	// and x/ for the prefix "", and x/y/ and x/z/ for x/. It costs what the folders are
-	// worth, not what is in them.
+	// Folders returns the folders directly below the prefix, in order: the keys' beginnings up to
+	// the next slash, each once. For a/b, x/y/1 and x/z/2 it returns a/ and x/ for the prefix
+	// "", and x/y/ and x/z/ for x/. Its cost depends on the number of folders, not of objects.
 	Folders(ctx context.Context, prefix string) iter.Seq2[string, error]
-	// Delete removes the object. It is no error if there is none.
+	// Delete removes the object. It returns nil if there is none.
 	Delete(ctx context.Context, key string) error
 }
 
 // Object describes what is stored under a key.
 type Object struct {
-	// Key is below the store's place.
+	// Key is relative to the store's place.
 	Key string
 	// Size is in bytes.
 	Size int64
@@ -68,14 +65,14 @@ type Object struct {
 	Modified time.Time
 }
 
-// MaxBytes is how large an object may be: Azure takes no more in one request.
+// MaxBytes is the largest size of an object, which Azure accepts in one request.
 const MaxBytes = 5000 << 20
 
-// CheckKey refuses a key that some store does not keep as it is:
+// CheckKey rejects keys that some store can't keep unchanged:
 // [contract.CheckObjectKey] has the rules.
 func CheckKey(key string) error { return contract.CheckObjectKey(key) }
 
-// CheckPrefix refuses a prefix that no allowed key begins with.
+// CheckPrefix rejects a prefix with which no allowed key begins.
 func CheckPrefix(prefix string) error {
 	if prefix == "" || CheckKey(prefix) == nil {
 		return nil
@@ -86,7 +83,7 @@ func CheckPrefix(prefix string) error {
 	return nil
 }
 
-// Size returns the length of a body, and rewinds it. It refuses more than [MaxBytes].
+// Size returns the length of a body, and rewinds it. It rejects bodies larger than [MaxBytes].
 func Size(body io.Seeker) (int64, error) {
 	n, err := body.Seek(0, io.SeekEnd)
 	if err == nil {
@@ -101,15 +98,15 @@ func Size(body io.Seeker) (int64, error) {
 	return n, nil
 }
 
-// ErrFull is wrapped by the error of a Put for which the store has no room.
+// ErrFull is wrapped by the error of a Put if the store is full.
 var ErrFull = errors.New("the store is full")
 
 // ErrOtherBytes is wrapped by the errors of [PutNew] and [PutOnce] if the key is in use with
 // other bytes.
 var ErrOtherBytes = errors.New("with other bytes")
 
-// PutOnce stores the body under the key, or finds that the key has exactly these bytes
-// already: from an attempt before, perhaps by another process, whose answer was lost. If
+// PutOnce stores the body under the key. It also succeeds if the key already has exactly these
+// bytes, from an earlier attempt, perhaps of another process, whose answer was lost. If
 // the key has other bytes, the error wraps [fs.ErrExist] and [ErrOtherBytes].
 //
 // A writer that chooses the key before its first attempt, and repeats PutOnce until it
@@ -119,7 +116,8 @@ func PutOnce(ctx context.Context, s Store, key string, body io.ReadSeeker) error
 	return err
 }
 
-// PutNew is PutOnce that also reports whether it stored the body: false if it was there.
+// PutNew is PutOnce that also reports whether it stored the body; false means that it was already
+// there.
 func PutNew(ctx context.Context, s Store, key string, body io.ReadSeeker) (bool, error) {
 	err := s.Put(ctx, key, body)
 	if !errors.Is(err, fs.ErrExist) {
